@@ -1,0 +1,231 @@
+/**
+ * How a domain key reaches the partitions of its domain: an authenticated ECDH exchange between two tokens, once per
+ * member and version, the birthplace included (design section 4, Exchange).
+ *
+ * Each side's identity key signs the transcript; each side checks the other's identity against pins from its own
+ * configuration, so that neither a relay nor a coordinator can stand in between. The domain key exists in an extractable
+ * form only as a session object of the birthplace, for the time of one distribution.
+ */
+import { AntipodeError, bytesEqual, type Clock, type Prng, sha256 } from '@antipode/runtime';
+import { CKA_ID_BYTES, type DomainKeyRecord, type Keyring } from './keyring.ts';
+import { isSignedBy } from './model/generation.ts';
+import type { Handle } from './model/object.ts';
+import { fingerprint } from './model/public-half.ts';
+import type { HsmProvider } from './provider.ts';
+
+/** One side's contribution. */
+export interface ExchangeOffer {
+  readonly serial: string;
+  /** Identity key, SubjectPublicKeyInfo. */
+  readonly identity: Uint8Array;
+  /** 32 random bytes. */
+  readonly nonce: Uint8Array;
+  /** Fresh ECDH P-256 point, uncompressed. */
+  readonly point: Uint8Array;
+}
+
+export interface BeginExchange {
+  readonly exchangeId: string;
+  readonly group: string;
+  readonly version: number;
+  readonly offer: ExchangeOffer;
+}
+
+export interface CompleteExchange {
+  readonly exchangeId: string;
+  /** The domain key under the agreed key, RFC 5649. */
+  readonly wrappedKey: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+/** The way to one member: in process or over the wire. Relays nothing to disk or log. */
+export interface ExchangeTransport {
+  readonly serial: string;
+  begin(message: BeginExchange): Promise<{ offer: ExchangeOffer; signature: Uint8Array }>;
+  complete(message: CompleteExchange): Promise<{ checkTag: Uint8Array; signature: Uint8Array }>;
+}
+
+const NONCE_BYTES = 32;
+/** An exchange that is begun and not completed keeps a session key; it is forgotten after this long. */
+const EXCHANGE_MS_MAX = 60_000;
+const EXCHANGES_MAX = 16;
+
+type Step = 'answer' | 'delivery' | 'receipt';
+
+/** Everything that both sides must agree on, length-prefixed, under a prefix of its own and the name of the step. */
+function transcript(
+  step: Step,
+  { exchangeId, group, version, initiator, responder, extra }: { exchangeId: string; group: string; version: number; initiator: ExchangeOffer; responder: ExchangeOffer; extra: readonly Uint8Array[] },
+): Uint8Array {
+  const side = ({ serial, identity, nonce, point }: ExchangeOffer): Uint8Array[] => [Buffer.from(serial), sha256(identity), nonce, point];
+  const parts = [Buffer.from(step), Buffer.from(exchangeId), Buffer.from(group), Buffer.from(String(version)), ...side(initiator), ...side(responder), ...extra];
+  const framed = parts.flatMap((part) => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(part.length);
+    return [length, part];
+  });
+  return Buffer.concat([Buffer.from('antipode exchange v1\0'), ...framed]);
+}
+
+function refuse(why: string, details: Readonly<Record<string, string | number>>): never {
+  throw new AntipodeError('EXCHANGE_REFUSED', `the domain key exchange is refused: ${why}`, { details });
+}
+
+function checkPeer(offer: ExchangeOffer, { group, isPinned }: { group: string; isPinned: (identitySha256: string) => boolean }): void {
+  const identity = fingerprint(offer.identity);
+  if (!isPinned(identity)) {
+    throw new AntipodeError('PEER_NOT_PINNED', `partition ${offer.serial} shows identity ${identity}, which is not pinned for group ${group}`, {
+      details: { group, serial: offer.serial, identity },
+    });
+  }
+  if (offer.nonce.length !== NONCE_BYTES || offer.point.length !== 65 || offer.point[0] !== 4) refuse('an offer is malformed', { serial: offer.serial });
+}
+
+export interface Distribution {
+  readonly confirmedSerials: readonly string[];
+  readonly failures: readonly { readonly serial: string; readonly error: AntipodeError }[];
+  /** By which everybody can tell that they hold the same key. */
+  readonly checkTag: Uint8Array | undefined;
+}
+
+/**
+ * Makes a new domain key in this token and brings it to every member. A member that fails does not stop the others: it
+ * gets the next version.
+ */
+export async function distributeDomainKey(options: {
+  provider: HsmProvider;
+  keyring: Keyring;
+  prng: Prng;
+  serial: string;
+  group: string;
+  version: number;
+  members: readonly ExchangeTransport[];
+  isPinned: (identitySha256: string) => boolean;
+}): Promise<Distribution> {
+  const { provider, members } = options;
+  const domainKey = await provider.generateDomainKey();
+  const confirmedSerials: string[] = [];
+  const failures: { serial: string; error: AntipodeError }[] = [];
+  let checkTag: Uint8Array | undefined;
+  try {
+    for (const member of members) {
+      try {
+        const tag = await deliver(options, domainKey, member);
+        if (checkTag !== undefined && !bytesEqual(tag, checkTag)) refuse('a member confirms another key', { serial: member.serial });
+        checkTag = tag;
+        confirmedSerials.push(member.serial);
+      } catch (thrown) {
+        failures.push({ serial: member.serial, error: AntipodeError.from(thrown) });
+      }
+    }
+  } finally {
+    await provider.forget([domainKey]);
+  }
+  return { confirmedSerials, failures, checkTag };
+}
+
+async function deliver(
+  { provider, keyring, prng, serial, group, version, isPinned }: Parameters<typeof distributeDomainKey>[0],
+  domainKey: Handle,
+  member: ExchangeTransport,
+): Promise<Uint8Array> {
+  const exchangeId = Buffer.from(prng.bytes(16)).toString('hex');
+  const ephemeral = await provider.generateEphemeral();
+  const session: Handle[] = [ephemeral.handle];
+  try {
+    const initiator: ExchangeOffer = { serial, identity: keyring.identity.publicHalf, nonce: prng.bytes(NONCE_BYTES), point: ephemeral.point };
+    const { offer: responder, signature } = await member.begin({ exchangeId, group, version, offer: initiator });
+    if (responder.serial !== member.serial) refuse('another partition answers', { serial: member.serial, answered: responder.serial });
+    checkPeer(responder, { group, isPinned });
+    const common = { exchangeId, group, version, initiator, responder };
+    if (!isSignedBy(responder.identity, transcript('answer', { ...common, extra: [] }), signature)) refuse('the answer is not signed by its identity', { serial: member.serial });
+
+    const exchangeKey = await provider.deriveExchangeKey({ ephemeral: ephemeral.handle, peerPoint: responder.point, use: 'wrap' });
+    session.push(exchangeKey);
+    const wrappedKey = await provider.wrapDomainKey({ exchangeKey, domainKey });
+    const delivery = transcript('delivery', { ...common, extra: [sha256(wrappedKey)] });
+    const receipt = await member.complete({ exchangeId, wrappedKey, signature: await provider.signAsIdentity(keyring.identity.handle, delivery) });
+    const receiptInput = transcript('receipt', { ...common, extra: [sha256(wrappedKey), receipt.checkTag] });
+    if (!isSignedBy(responder.identity, receiptInput, receipt.signature)) refuse('the receipt is not signed by its identity', { serial: member.serial });
+    return receipt.checkTag;
+  } finally {
+    await provider.forget(session);
+  }
+}
+
+interface OpenExchange {
+  readonly begun: BeginExchange;
+  readonly answer: ExchangeOffer;
+  readonly ephemeral: Handle;
+  readonly sinceMs: number;
+}
+
+/** The receiving side of one partition. */
+export class ExchangeResponder {
+  readonly #options: ConstructorParameters<typeof ExchangeResponder>[0];
+  readonly #open = new Map<string, OpenExchange>();
+
+  constructor(options: {
+    provider: HsmProvider;
+    keyring: Keyring;
+    prng: Prng;
+    clock: Clock;
+    serial: string;
+    isPinned: (group: string, identitySha256: string) => boolean;
+    /** Whether a version is recorded already: none is ever installed twice. */
+    holds: (group: string, version: number) => boolean;
+    /** Durable on return; the receipt is given only after it. */
+    remember: (record: DomainKeyRecord) => void;
+  }) {
+    this.#options = options;
+  }
+
+  /** @throws PEER_NOT_PINNED, EXCHANGE_REFUSED */
+  async begin(message: BeginExchange): Promise<{ offer: ExchangeOffer; signature: Uint8Array }> {
+    const { provider, keyring, prng, clock, serial, isPinned, holds } = this.#options;
+    const { exchangeId, group, version, offer } = message;
+    checkPeer(offer, { group, isPinned: (identity) => isPinned(group, identity) });
+    if (holds(group, version)) refuse('this version is held here already', { serial, group, version });
+    await this.#forgetOld();
+    if (this.#open.has(exchangeId) || this.#open.size >= EXCHANGES_MAX) refuse('the exchange is open already, or too many are', { serial });
+    const ephemeral = await provider.generateEphemeral();
+    const answer: ExchangeOffer = { serial, identity: keyring.identity.publicHalf, nonce: prng.bytes(NONCE_BYTES), point: ephemeral.point };
+    this.#open.set(exchangeId, { begun: message, answer, ephemeral: ephemeral.handle, sinceMs: clock.monotonicMs() });
+    const input = transcript('answer', { exchangeId, group, version, initiator: offer, responder: answer, extra: [] });
+    return { offer: answer, signature: await provider.signAsIdentity(keyring.identity.handle, input) };
+  }
+
+  /** @throws EXCHANGE_REFUSED; then nothing is installed */
+  async complete({ exchangeId, wrappedKey, signature }: CompleteExchange): Promise<{ checkTag: Uint8Array; signature: Uint8Array }> {
+    const { provider, keyring, prng, serial, remember } = this.#options;
+    const open = this.#open.get(exchangeId);
+    if (open === undefined) refuse('no such exchange is open', { serial });
+    // Whatever comes of it, it is over: neither message can be played again.
+    this.#open.delete(exchangeId);
+    const { begun, answer, ephemeral } = open;
+    const session: Handle[] = [ephemeral];
+    try {
+      const common = { exchangeId, group: begun.group, version: begun.version, initiator: begun.offer, responder: answer };
+      const delivery = transcript('delivery', { ...common, extra: [sha256(wrappedKey)] });
+      if (!isSignedBy(begun.offer.identity, delivery, signature)) refuse('the delivery is not signed by its identity', { serial });
+      const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: begun.offer.point, use: 'unwrap' });
+      session.push(exchangeKey);
+      const ckaId = prng.bytes(CKA_ID_BYTES);
+      const { checkTag } = await provider.installDomainKey({ exchangeKey, blob: wrappedKey, ckaId });
+      remember({ group: begun.group, version: begun.version, ckaId, checkTag });
+      const receipt = transcript('receipt', { ...common, extra: [sha256(wrappedKey), checkTag] });
+      return { checkTag, signature: await provider.signAsIdentity(keyring.identity.handle, receipt) };
+    } finally {
+      await provider.forget(session);
+    }
+  }
+
+  async #forgetOld(): Promise<void> {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const [exchangeId, { ephemeral, sinceMs }] of this.#open) {
+      if (nowMs - sinceMs <= EXCHANGE_MS_MAX) continue;
+      this.#open.delete(exchangeId);
+      await this.#options.provider.forget([ephemeral]);
+    }
+  }
+}

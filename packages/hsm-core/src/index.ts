@@ -1,0 +1,29 @@
+/** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
+export {
+  type BeginExchange,
+  type CompleteExchange,
+  distributeDomainKey,
+  type Distribution,
+  type ExchangeOffer,
+  ExchangeResponder,
+  type ExchangeTransport,
+} from './enrol.ts';
+export { type DomainKeyRecord, type IdentityRecord, initialiseIdentity, type Keyring, openKeyring } from './keyring.ts';
+export {
+  blobDigests,
+  type Entry,
+  type Generation,
+  isNewer,
+  isSignedBy,
+  openSigned,
+  type SealedGeneration,
+  type Uncaptured,
+} from './model/generation.ts';
+export { type Handle, kindOf, type ObjectId } from './model/object.ts';
+export { fingerprint } from './model/public-half.ts';
+export type { PartitionConfig } from './pkcs11/session.ts';
+export { openPartition } from './pkcs11/worker-provider.ts';
+export type { HsmProvider, PartitionDescription } from './provider.ts';
+export { emptyScratch, rehearse, type Rehearsal } from './rehearse.ts';
+export { CaptureMemory, type ObjectFilter, seal, type SealResult } from './seal.ts';
+export { type ApplyJournal, type ProofSummary, readBack, ReplicaMemory, unseal, type UnsealResult } from './unseal.ts';

@@ -1,0 +1,84 @@
+/**
+ * The partition's own keys, found again after every start: the identity key and the domain keys. They are known by the
+ * journal's records and proved by use, never by label, and are never captured. A missing one is an alarm of its own.
+ */
+import { AntipodeError, type Prng } from '@antipode/runtime';
+import type { Handle } from './model/object.ts';
+import { fingerprint } from './model/public-half.ts';
+import type { HsmProvider } from './provider.ts';
+
+/** What the journal keeps of an identity key. */
+export interface IdentityRecord {
+  readonly serial: string;
+  readonly ckaId: Uint8Array;
+  readonly publicHalf: Uint8Array;
+}
+
+/** What the journal keeps of a domain key version. */
+export interface DomainKeyRecord {
+  readonly group: string;
+  readonly version: number;
+  readonly ckaId: Uint8Array;
+  readonly checkTag: Uint8Array;
+}
+
+export interface DomainKey {
+  readonly handle: Handle;
+  readonly version: number;
+  readonly checkTag: Uint8Array;
+}
+
+export interface Keyring {
+  readonly identity: { readonly handle: Handle; readonly publicHalf: Uint8Array; readonly sha256: string };
+  /** @throws DOMAIN_KEY_MISSING */
+  domainKey(group: string, version: number): DomainKey;
+  /** Every object of ours, so that none is captured, counted or destroyed. */
+  readonly ownHandles: ReadonlySet<Handle>;
+  /** Recorded, but not in the token. */
+  readonly missing: readonly DomainKeyRecord[];
+}
+
+export const CKA_ID_BYTES = 16;
+
+/** Makes the identity key of a partition. The caller journals the record before anything relies on it. */
+export async function initialiseIdentity({ provider, prng }: { provider: HsmProvider; prng: Prng }): Promise<IdentityRecord> {
+  const { serial } = await provider.describe();
+  const ckaId = prng.bytes(CKA_ID_BYTES);
+  const { publicHalf } = await provider.generateIdentity(ckaId);
+  return { serial, ckaId, publicHalf };
+}
+
+/** Finds and proves the own keys. @throws IDENTITY_MISSING */
+export async function openKeyring(options: {
+  provider: HsmProvider;
+  identity: IdentityRecord;
+  domainKeys: readonly DomainKeyRecord[];
+}): Promise<Keyring> {
+  const { provider, identity, domainKeys } = options;
+  const own = await provider.findIdentity(identity);
+  if (own === undefined) {
+    const details = { serial: identity.serial, identity: fingerprint(identity.publicHalf) };
+    throw new AntipodeError('IDENTITY_MISSING', 'the identity key in the journal is not in the token', { details });
+  }
+  const ownHandles = new Set<Handle>([own.handle, ...own.companions]);
+  const found = new Map<string, DomainKey>();
+  const missing: DomainKeyRecord[] = [];
+  for (const record of domainKeys) {
+    const key = await provider.findDomainKey(record);
+    if (key === undefined) missing.push(record);
+    else {
+      ownHandles.add(key.handle);
+      found.set(`${record.group}/${record.version}`, { handle: key.handle, version: record.version, checkTag: record.checkTag });
+    }
+  }
+  return {
+    identity: { handle: own.handle, publicHalf: identity.publicHalf, sha256: fingerprint(identity.publicHalf) },
+    domainKey: (group, version) => {
+      const key = found.get(`${group}/${version}`);
+      if (key !== undefined) return key;
+      throw new AntipodeError('DOMAIN_KEY_MISSING', `the partition has no domain key version ${version} of group ${group}`, { details: { group, version } });
+    },
+    ownHandles,
+    missing,
+  };
+}

@@ -1,0 +1,51 @@
+/** Objects of a partition as Antipode sees them: class, key type, attributes, and the identity they get. */
+import type { Attributes } from './attributes.ts';
+
+export type ObjectClass = 'secret-key' | 'private-key' | 'public-key' | 'certificate' | 'data';
+
+export type KeyType = 'aes' | 'generic-secret' | 'rsa' | 'ec';
+
+/**
+ * A PKCS#11 object handle. Valid in one provider, that is, in one worker process: never stored, never sent.
+ */
+export type Handle = bigint & { readonly brand?: 'Handle' };
+
+/** 16 random bytes in hexadecimal, given at first capture; labels and CKA_IDs repeat and prove nothing. */
+export type ObjectId = string & { readonly brand?: 'ObjectId' };
+
+/** What one inventory pass read of one token object. */
+export interface ObservedObject {
+  readonly handle: Handle;
+  /** `other` where the class is none of ours. */
+  readonly objectClass: ObjectClass | 'other';
+  /** Absent for certificates and data, `unsupported` for key types that do not move. */
+  readonly keyType?: KeyType | 'unsupported';
+  /** Bits of the value (secret), the modulus (RSA) or the field (EC); 0 where the token does not tell. */
+  readonly sizeBits: number;
+  readonly attributes: Attributes;
+  /** SubjectPublicKeyInfo (RFC 5280), DER. Private keys: absent where the token does not give it and use does not show it. */
+  readonly publicHalf?: Uint8Array;
+  /** SHA-256 over everything the token gave for this object: two equal reads have equal digests. */
+  readonly readDigest: string;
+}
+
+export type UncapturedReason =
+  | 'unextractable'
+  | 'wrap-with-trusted'
+  | 'not-wrappable'
+  | 'unsupported-type'
+  | 'length-not-multiple-of-8'
+  | 'length-unknown'
+  | 'settling'
+  | 'excluded'
+  | 'unreadable';
+
+/** `private-key/rsa`, `certificate`, ... for people. */
+export function kindOf({ objectClass, keyType }: { objectClass: ObjectClass | 'other'; keyType?: KeyType | 'unsupported' | undefined }): string {
+  return keyType === undefined ? objectClass : `${objectClass}/${keyType}`;
+}
+
+/** Whether the object crosses as a wrapped blob; everything else travels in the manifest or under a data key. */
+export function isWrapped(objectClass: ObjectClass | 'other'): boolean {
+  return objectClass === 'secret-key' || objectClass === 'private-key';
+}

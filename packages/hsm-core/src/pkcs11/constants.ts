@@ -1,0 +1,66 @@
+/** Numbers of PKCS#11 3.0 (pkcs11t.h) that we use. Names are the standard's own. */
+export const CKF_SERIAL_SESSION = 0x4;
+export const CKF_RW_SESSION = 0x2;
+export const CKF_OS_LOCKING_OK = 0x2;
+export const CKU_USER = 1;
+
+/** Token flags, C_GetTokenInfo. */
+export const CKF_TOKEN_INITIALIZED = 0x400;
+export const CKF_USER_PIN_COUNT_LOW = 0x10000;
+export const CKF_USER_PIN_FINAL_TRY = 0x20000;
+export const CKF_USER_PIN_LOCKED = 0x40000;
+
+export const CKO = { DATA: 0, CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3, SECRET_KEY: 4 } as const;
+export const CKK = { RSA: 0x00, EC: 0x03, GENERIC_SECRET: 0x10, AES: 0x1f } as const;
+
+export const CKM = {
+  RSA_PKCS_KEY_PAIR_GEN: 0x0000,
+  RSA_PKCS: 0x0001,
+  RSA_PKCS_OAEP: 0x0009,
+  SHA256_RSA_PKCS: 0x0040,
+  SHA256_RSA_PKCS_PSS: 0x0043,
+  SHA_1: 0x0220,
+  SHA_1_HMAC: 0x0221,
+  SHA256: 0x0250,
+  SHA256_HMAC: 0x0251,
+  GENERIC_SECRET_KEY_GEN: 0x0350,
+  EC_KEY_PAIR_GEN: 0x1040,
+  ECDSA: 0x1041,
+  ECDH1_DERIVE: 0x1050,
+  AES_KEY_GEN: 0x1080,
+  AES_ECB: 0x1081,
+  AES_CBC: 0x1082,
+  AES_CBC_PAD: 0x1085,
+  AES_CTR: 0x1086,
+  AES_GCM: 0x1087,
+  AES_CMAC: 0x108a,
+  AES_ECB_ENCRYPT_DATA: 0x1104,
+  /** RFC 5649 at SoftHSM; another format at NSS. */
+  AES_KEY_WRAP_PAD: 0x210a,
+  /** RFC 5649 by PKCS#11 3.0 section 6.13.3. */
+  AES_KEY_WRAP_KWP: 0x210b,
+} as const;
+
+export const CKD_NULL = 1;
+export const CKG_MGF1_SHA1 = 1;
+
+/** Attributes that are no part of an object's description (those stand in model/attributes.ts). */
+export const CKA = {
+  CLASS: 0x000,
+  TOKEN: 0x001,
+  VALUE: 0x011,
+  KEY_TYPE: 0x100,
+  MODULUS: 0x120,
+  MODULUS_BITS: 0x121,
+  PUBLIC_EXPONENT: 0x122,
+  VALUE_LEN: 0x161,
+  EC_PARAMS: 0x180,
+  EC_POINT: 0x181,
+  UNWRAP_TEMPLATE: 0x40000212,
+} as const;
+
+/** CK_ULONG with all bits set: the length of an attribute that is not available (section 5.7.5). */
+export const UNAVAILABLE = 0xffff_ffff_ffff_ffffn;
+
+/** Object identifier of P-256 (RFC 5480), DER: the curve of identity and ephemeral keys. */
+export const P256_PARAMS = Uint8Array.of(0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07);

@@ -1,0 +1,408 @@
+/**
+ * A thin binding of Cryptoki over koffi: memory layout and calls, nothing else. Synchronous on purpose: it runs in a
+ * process of its own, where blocking harms nobody, and asynchronous calls cost more than they save (ADR 0002).
+ *
+ * The module is loaded with RTLD_DEEPBIND, so that a vendor library does not bind to the OpenSSL inside Node.
+ * Layout: LP64, CK_ULONG of 8 bytes, little-endian, structures naturally aligned (PKCS#11 3.0 base, section 2.1).
+ */
+import { AntipodeError } from '@antipode/runtime';
+import koffi from 'koffi';
+import { CKF_OS_LOCKING_OK, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKU_USER, UNAVAILABLE } from './constants.ts';
+import { CryptokiFailure, returnValueName } from './return-values.ts';
+
+/** Function name -> index in CK_FUNCTION_LIST (pkcs11f.h order) and its arguments: n = number, p = pointer. */
+const FUNCTIONS = {
+  C_Initialize: [0, 'p'],
+  C_Finalize: [1, 'p'],
+  C_GetInfo: [2, 'p'],
+  C_GetSlotList: [4, 'npp'],
+  C_GetTokenInfo: [6, 'np'],
+  C_OpenSession: [12, 'nnppp'],
+  C_CloseSession: [13, 'n'],
+  C_Login: [18, 'nnpn'],
+  C_Logout: [19, 'n'],
+  C_CreateObject: [20, 'npnp'],
+  C_DestroyObject: [22, 'nn'],
+  C_GetAttributeValue: [24, 'nnpn'],
+  C_FindObjectsInit: [26, 'npn'],
+  C_FindObjects: [27, 'npnp'],
+  C_FindObjectsFinal: [28, 'n'],
+  C_EncryptInit: [29, 'npn'],
+  C_Encrypt: [30, 'npnpp'],
+  C_DecryptInit: [33, 'npn'],
+  C_Decrypt: [34, 'npnpp'],
+  C_SignInit: [42, 'npn'],
+  C_Sign: [43, 'npnpp'],
+  C_VerifyInit: [48, 'npn'],
+  C_Verify: [49, 'npnpn'],
+  C_GenerateKey: [58, 'nppnp'],
+  C_GenerateKeyPair: [59, 'nppnpnpp'],
+  C_WrapKey: [60, 'npnnpp'],
+  C_UnwrapKey: [61, 'npnpnpnp'],
+  C_DeriveKey: [62, 'npnpnp'],
+} as const;
+
+type FunctionName = keyof typeof FUNCTIONS;
+type Native = (...args: (number | bigint | Uint8Array | null)[]) => number | bigint;
+
+/** One attribute of a template: a boolean, a CK_ULONG, bytes, or a nested template. */
+export type TemplateValue = boolean | number | Uint8Array | Template;
+export type Template = readonly (readonly [type: number, value: TemplateValue])[];
+
+/** A mechanism number with its parameter: none, plain bytes, or a structure that points to other buffers. */
+export interface Mechanism {
+  readonly type: number;
+  readonly parameter?: Uint8Array;
+  /** Buffers that the parameter points to; kept alive for the call. */
+  readonly keep?: readonly Uint8Array[];
+}
+
+export interface TokenInfo {
+  readonly label: string;
+  readonly manufacturer: string;
+  readonly model: string;
+  readonly serial: string;
+  readonly flags: number;
+  readonly firmware: string;
+}
+
+const ATTRIBUTE_SIZE = 24;
+const FIRST_POINTER = 8; // CK_VERSION, padded to the alignment of a pointer.
+
+export class Cryptoki {
+  readonly #functions: Readonly<Record<FunctionName, Native>>;
+
+  /** koffi unloads a library whose handle is collected, although functions of it are still held: a later call crashes. */
+  readonly library: object;
+
+  private constructor(library: object, functions: Readonly<Record<FunctionName, Native>>) {
+    this.library = library;
+    this.#functions = functions;
+  }
+
+  /** Loads a module and initialises it for this process. @throws MODULE_UNAVAILABLE */
+  static load(module: string): Cryptoki {
+    try {
+      const library = koffi.load(module, { deep: true });
+      const list = Buffer.alloc(8);
+      const returned = Number(library.func('C_GetFunctionList', 'ulong', ['void *'])(list));
+      if (returned !== 0) throw new CryptokiFailure('C_GetFunctionList', returned);
+      const base = list.readBigUInt64LE();
+      const functions = {} as Record<FunctionName, Native>;
+      for (const [name, [index, parameters]] of Object.entries(FUNCTIONS)) {
+        const prototype = koffi.proto(
+          'ulong',
+          [...parameters].map((kind) => (kind === 'n' ? 'ulong' : 'void *')),
+        );
+        const pointer = koffi.decode(base + BigInt(FIRST_POINTER + index * 8), 'void *') as bigint;
+        functions[name as FunctionName] = koffi.decode(pointer, prototype) as Native;
+      }
+      const cryptoki = new Cryptoki(library, functions);
+      const initialise = Buffer.alloc(48); // CK_C_INITIALIZE_ARGS
+      initialise.writeBigUInt64LE(BigInt(CKF_OS_LOCKING_OK), 32);
+      cryptoki.call('C_Initialize', initialise);
+      return cryptoki;
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new AntipodeError('MODULE_UNAVAILABLE', `cannot use the PKCS#11 module ${module}: ${reason}`, { details: { module }, cause });
+    }
+  }
+
+  /** Calls a function. @throws CryptokiFailure unless it returns CKR_OK */
+  call(name: FunctionName, ...args: (number | bigint | Uint8Array | null)[]): void {
+    const returned = this.tryCall(name, ...args);
+    if (returned !== 0) throw new CryptokiFailure(name, returned);
+  }
+
+  tryCall(name: FunctionName, ...args: (number | bigint | Uint8Array | null)[]): number {
+    return Number(this.#functions[name](...args));
+  }
+
+  finalize(): void {
+    this.tryCall('C_Finalize', null);
+  }
+
+  slots(): bigint[] {
+    const count = ulong(0n);
+    this.call('C_GetSlotList', 1, null, count);
+    const list = Buffer.alloc(Math.max(8, Number(count.readBigUInt64LE()) * 8));
+    this.call('C_GetSlotList', 1, list, count);
+    return readUlongs(list, Number(count.readBigUInt64LE()));
+  }
+
+  tokenInfo(slot: bigint): TokenInfo {
+    const info = Buffer.alloc(208); // CK_TOKEN_INFO
+    this.call('C_GetTokenInfo', slot, info);
+    const text = (from: number, length: number): string =>
+      info
+        .subarray(from, from + length)
+        .toString('utf8')
+        .replace(/[\0 ]+$/, '');
+    return {
+      label: text(0, 32),
+      manufacturer: text(32, 32),
+      model: text(64, 16),
+      serial: text(80, 16),
+      flags: Number(info.readBigUInt64LE(96)),
+      firmware: `${info[186]}.${info[187]}`,
+    };
+  }
+
+  openSession(slot: bigint): bigint {
+    const session = ulong(0n);
+    this.call('C_OpenSession', slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, null, null, session);
+    return session.readBigUInt64LE();
+  }
+
+  /** One attempt. The bytes are used for the call only. */
+  login(session: bigint, pin: Uint8Array): void {
+    this.call('C_Login', session, CKU_USER, pin, pin.length);
+  }
+
+  /** All handles that match, in one search. */
+  find(session: bigint, template: Template): bigint[] {
+    const packed = pack(template);
+    this.call('C_FindObjectsInit', session, packed.bytes, template.length);
+    try {
+      const handles: bigint[] = [];
+      const room = Buffer.alloc(8 * 1024);
+      const count = ulong(0n);
+      for (;;) {
+        this.call('C_FindObjects', session, room, room.length / 8, count);
+        const found = Number(count.readBigUInt64LE());
+        handles.push(...readUlongs(room, found));
+        if (found < room.length / 8) return handles;
+      }
+    } finally {
+      this.tryCall('C_FindObjectsFinal', session);
+      keepAlive(packed);
+    }
+  }
+
+  /**
+   * Reads attributes; one that the token does not have, or does not tell, is absent from the result.
+   * Undefined when the object is gone.
+   */
+  attributes(session: bigint, object: bigint, types: readonly number[], roomBytes = 640): Map<number, Buffer> | undefined {
+    const values = types.map(() => Buffer.alloc(roomBytes));
+    const template = Buffer.alloc(ATTRIBUTE_SIZE * types.length);
+    types.forEach((type, index) => {
+      writeAttribute(template, index, type, values[index]!, roomBytes);
+    });
+    const returned = this.tryCall('C_GetAttributeValue', session, object, template, types.length);
+    const result = new Map<number, Buffer>();
+    switch (returnValueName(returned)) {
+      case 'CKR_OBJECT_HANDLE_INVALID':
+        return undefined;
+      case 'CKR_BUFFER_TOO_SMALL': {
+        // Rare: ask for the sizes and read again with enough room.
+        const sizes = Buffer.alloc(ATTRIBUTE_SIZE * types.length);
+        types.forEach((type, index) => {
+          writeAttribute(sizes, index, type, undefined, 0);
+        });
+        this.tryCall('C_GetAttributeValue', session, object, sizes, types.length);
+        const largest = types.reduce((room, _type, index) => {
+          const size = sizes.readBigUInt64LE(index * ATTRIBUTE_SIZE + 16);
+          return size === UNAVAILABLE ? room : Math.max(room, Number(size));
+        }, roomBytes);
+        if (largest > roomBytes) return this.attributes(session, object, types, largest);
+        throw new CryptokiFailure('C_GetAttributeValue', returned);
+      }
+      case 'CKR_ATTRIBUTE_SENSITIVE':
+      case 'CKR_ATTRIBUTE_TYPE_INVALID':
+        break;
+      default:
+        if (returned !== 0) throw new CryptokiFailure('C_GetAttributeValue', returned);
+    }
+    types.forEach((type, index) => {
+      const length = template.readBigUInt64LE(index * ATTRIBUTE_SIZE + 16);
+      if (length <= BigInt(roomBytes)) result.set(type, values[index]!.subarray(0, Number(length)));
+    });
+    return result;
+  }
+
+  create(session: bigint, template: Template): bigint {
+    const packed = pack(template);
+    const handle = ulong(0n);
+    this.call('C_CreateObject', session, packed.bytes, template.length, handle);
+    keepAlive(packed);
+    return handle.readBigUInt64LE();
+  }
+
+  /** False when the object was already gone. */
+  destroy(session: bigint, object: bigint): boolean {
+    const returned = this.tryCall('C_DestroyObject', session, object);
+    if (returned === 0) return true;
+    if (returnValueName(returned) === 'CKR_OBJECT_HANDLE_INVALID') return false;
+    throw new CryptokiFailure('C_DestroyObject', returned);
+  }
+
+  generateKey(session: bigint, mechanism: Mechanism, template: Template): bigint {
+    const [packed, packedMechanism, handle] = [pack(template), packMechanism(mechanism), ulong(0n)];
+    this.call('C_GenerateKey', session, packedMechanism.bytes, packed.bytes, template.length, handle);
+    keepAlive(packed, packedMechanism);
+    return handle.readBigUInt64LE();
+  }
+
+  generateKeyPair(session: bigint, mechanism: Mechanism, publicTemplate: Template, privateTemplate: Template): { publicKey: bigint; privateKey: bigint } {
+    const packedMechanism = packMechanism(mechanism);
+    const [packedPublic, packedPrivate] = [pack(publicTemplate), pack(privateTemplate)];
+    const [publicKey, privateKey] = [ulong(0n), ulong(0n)];
+    this.call(
+      'C_GenerateKeyPair',
+      session,
+      packedMechanism.bytes,
+      packedPublic.bytes,
+      publicTemplate.length,
+      packedPrivate.bytes,
+      privateTemplate.length,
+      publicKey,
+      privateKey,
+    );
+    keepAlive(packedMechanism, packedPublic, packedPrivate);
+    return { publicKey: publicKey.readBigUInt64LE(), privateKey: privateKey.readBigUInt64LE() };
+  }
+
+  wrapKey(session: bigint, mechanism: Mechanism, wrappingKey: bigint, key: bigint): Buffer {
+    const packed = packMechanism(mechanism);
+    try {
+      // Big enough for RSA-4096 in PKCS#8; a larger key asks for its size first.
+      const room = Buffer.alloc(4096);
+      const length = ulong(BigInt(room.length));
+      const returned = this.tryCall('C_WrapKey', session, packed.bytes, wrappingKey, key, room, length);
+      if (returned === 0) return Buffer.from(room.subarray(0, Number(length.readBigUInt64LE())));
+      if (returnValueName(returned) !== 'CKR_BUFFER_TOO_SMALL') throw new CryptokiFailure('C_WrapKey', returned);
+      const larger = Buffer.alloc(Number(length.readBigUInt64LE()));
+      this.call('C_WrapKey', session, packed.bytes, wrappingKey, key, larger, length);
+      return larger.subarray(0, Number(length.readBigUInt64LE()));
+    } finally {
+      keepAlive(packed);
+    }
+  }
+
+  unwrapKey(session: bigint, mechanism: Mechanism, unwrappingKey: bigint, blob: Uint8Array, template: Template): bigint {
+    const [packed, packedMechanism, handle] = [pack(template), packMechanism(mechanism), ulong(0n)];
+    this.call('C_UnwrapKey', session, packedMechanism.bytes, unwrappingKey, blob, blob.length, packed.bytes, template.length, handle);
+    keepAlive(packed, packedMechanism);
+    return handle.readBigUInt64LE();
+  }
+
+  deriveKey(session: bigint, mechanism: Mechanism, baseKey: bigint, template: Template): bigint {
+    const [packed, packedMechanism, handle] = [pack(template), packMechanism(mechanism), ulong(0n)];
+    this.call('C_DeriveKey', session, packedMechanism.bytes, baseKey, packed.bytes, template.length, handle);
+    keepAlive(packed, packedMechanism);
+    return handle.readBigUInt64LE();
+  }
+
+  sign(session: bigint, mechanism: Mechanism, key: bigint, data: Uint8Array): Buffer {
+    return this.#transform('C_SignInit', 'C_Sign', session, mechanism, key, data, 1024);
+  }
+
+  encrypt(session: bigint, mechanism: Mechanism, key: bigint, data: Uint8Array): Buffer {
+    return this.#transform('C_EncryptInit', 'C_Encrypt', session, mechanism, key, data, data.length + 1024);
+  }
+
+  decrypt(session: bigint, mechanism: Mechanism, key: bigint, data: Uint8Array): Buffer {
+    return this.#transform('C_DecryptInit', 'C_Decrypt', session, mechanism, key, data, data.length + 1024);
+  }
+
+  verify(session: bigint, mechanism: Mechanism, key: bigint, data: Uint8Array, signature: Uint8Array): void {
+    const packed = packMechanism(mechanism);
+    this.call('C_VerifyInit', session, packed.bytes, key);
+    this.call('C_Verify', session, data, data.length, signature, signature.length);
+    keepAlive(packed);
+  }
+
+  /** A one-part operation with enough room, so that one call does it and none stays open. */
+  #transform(
+    begin: 'C_SignInit' | 'C_EncryptInit' | 'C_DecryptInit',
+    finish: 'C_Sign' | 'C_Encrypt' | 'C_Decrypt',
+    session: bigint,
+    mechanism: Mechanism,
+    key: bigint,
+    data: Uint8Array,
+    roomBytes: number,
+  ): Buffer {
+    const packed = packMechanism(mechanism);
+    const room = Buffer.alloc(roomBytes);
+    const length = ulong(BigInt(room.length));
+    this.call(begin, session, packed.bytes, key);
+    this.call(finish, session, data, data.length, room, length);
+    keepAlive(packed);
+    return room.subarray(0, Number(length.readBigUInt64LE()));
+  }
+}
+
+export const mechanism = (type: number, parameter?: Uint8Array): Mechanism => (parameter === undefined ? { type } : { type, parameter });
+
+/** A structure of CK_ULONGs and pointers (as `[buffer]`: address and length are written as two words, address first). */
+export function structure(type: number, words: readonly (number | bigint | { pointer: Uint8Array })[]): Mechanism {
+  const parameter = Buffer.alloc(words.length * 8);
+  const keep: Uint8Array[] = [];
+  words.forEach((word, index) => {
+    const value = typeof word === 'object' ? addressOf(word.pointer) : BigInt(word);
+    if (typeof word === 'object') keep.push(word.pointer);
+    parameter.writeBigUInt64LE(value, index * 8);
+  });
+  return { type, parameter, keep };
+}
+
+export function ulong(value: number | bigint): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(BigInt(value));
+  return bytes;
+}
+
+interface Packed {
+  readonly bytes: Buffer;
+  readonly keep: readonly unknown[];
+}
+
+function pack(template: Template): Packed {
+  const bytes = Buffer.alloc(ATTRIBUTE_SIZE * template.length);
+  const keep: unknown[] = [];
+  template.forEach(([type, value], index) => {
+    let bytesOfValue: Uint8Array;
+    if (typeof value === 'boolean') bytesOfValue = Uint8Array.of(value ? 1 : 0);
+    else if (typeof value === 'number') bytesOfValue = ulong(value);
+    else if (value instanceof Uint8Array) bytesOfValue = value;
+    else {
+      const nested = pack(value);
+      keep.push(nested);
+      bytesOfValue = nested.bytes;
+    }
+    keep.push(bytesOfValue);
+    writeAttribute(bytes, index, type, bytesOfValue, bytesOfValue.length);
+  });
+  return { bytes, keep };
+}
+
+function packMechanism({ type, parameter, keep = [] }: Mechanism): Packed {
+  const bytes = Buffer.alloc(24);
+  bytes.writeBigUInt64LE(BigInt(type));
+  if (parameter !== undefined) {
+    bytes.writeBigUInt64LE(addressOf(parameter), 8);
+    bytes.writeBigUInt64LE(BigInt(parameter.length), 16);
+  }
+  return { bytes, keep: [parameter, ...keep] };
+}
+
+function writeAttribute(template: Buffer, index: number, type: number, value: Uint8Array | undefined, length: number): void {
+  const offset = index * ATTRIBUTE_SIZE;
+  template.writeBigUInt64LE(BigInt(type), offset);
+  template.writeBigUInt64LE(value === undefined ? 0n : addressOf(value), offset + 8);
+  template.writeBigUInt64LE(BigInt(length), offset + 16);
+}
+
+function addressOf(bytes: Uint8Array): bigint {
+  return bytes.length === 0 ? 0n : BigInt(koffi.address(bytes));
+}
+
+function readUlongs(bytes: Buffer, count: number): bigint[] {
+  return Array.from({ length: count }, (_, index) => bytes.readBigUInt64LE(index * 8));
+}
+
+/** Keeps buffers that native memory points to from being collected before this line. */
+function keepAlive(...packed: readonly Packed[]): void {
+  if (packed.some(({ keep }) => keep === undefined)) throw new TypeError('unreachable');
+}

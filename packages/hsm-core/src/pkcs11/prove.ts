@@ -1,0 +1,273 @@
+/**
+ * Proves that a restored object is the one that was captured (design section 4, Proof): secrets by wrapping them again,
+ * private keys by a signature, a decryption or an agreement that software checks with the manifest's public half; then
+ * use by every flag. Attributes alone prove nothing. A flag that no mechanism of the token can exercise is reported.
+ */
+import { constants, createPublicKey, publicEncrypt, randomBytes, verify, type KeyObject } from 'node:crypto';
+import { createHash } from 'node:crypto';
+import { bytesEqual, sha256 } from '@antipode/runtime';
+import type { ProofCheck, ProofItem, ProofOutcome } from '../provider.ts';
+import { curveOf, pointOf } from '../model/public-half.ts';
+import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from './constants.ts';
+import { type Mechanism, mechanism, structure } from './cryptoki.ts';
+import { agree, softwareAgreement } from './find-public-half.ts';
+import { ecParamsOf, readObject, type ReadContext } from './objects.ts';
+import { CryptokiFailure } from './return-values.ts';
+
+export interface ProveContext extends ReadContext {
+  readonly keyWrap: Mechanism;
+  /** Under which the secrets are wrapped again; absent where only use can be proved. */
+  readonly domainKey: bigint | undefined;
+  readonly tagData: (handle: bigint) => Uint8Array | undefined;
+}
+
+export function prove(context: ProveContext, item: ProofItem): ProofOutcome {
+  const proof = new Proof(context, item);
+  switch (item.objectClass) {
+    case 'secret-key':
+      proof.rewrap();
+      if (item.keyType === 'aes') proof.useAes();
+      else proof.useSecret();
+      break;
+    case 'private-key':
+      if (item.keyType === 'rsa') proof.useRsa();
+      else proof.useEc();
+      if (!proof.hasProof) proof.rewrap();
+      break;
+    case 'data':
+      proof.data();
+      break;
+    case 'public-key':
+    case 'certificate':
+      proof.publicObject();
+  }
+  return { handle: item.handle, proved: proof.hasProof && proof.checks.every(({ outcome }) => outcome !== 'failed'), checks: proof.checks };
+}
+
+const IV = Buffer.alloc(16, 0x24);
+const OAEP_SHA1 = (): Mechanism => structure(CKM.RSA_PKCS_OAEP, [CKM.SHA_1, CKG_MGF1_SHA1, 1, 0, 0]);
+
+class Proof {
+  readonly checks: ProofCheck[] = [];
+  readonly #context: ProveContext;
+  readonly #item: ProofItem;
+  readonly #nonce = Buffer.concat([Buffer.from('antipode proof v1\0'), randomBytes(32)]);
+
+  constructor(context: ProveContext, item: ProofItem) {
+    this.#context = context;
+    this.#item = item;
+  }
+
+  /** Whether something was shown that only the true object can show. A MAC alone is none: nothing checks it but itself. */
+  get hasProof(): boolean {
+    const shown = this.checks.filter(({ outcome }) => outcome === 'proved');
+    return this.#item.objectClass === 'secret-key' ? shown.some(({ use }) => use === 'rewrap') : shown.length > 0;
+  }
+
+  rewrap(): void {
+    const { cryptoki, session, keyWrap, domainKey } = this.#context;
+    const expected = this.#item.blobSha256;
+    if (domainKey === undefined || expected === undefined) return;
+    this.#check('rewrap', 'AES key wrap (RFC 5649)', () => bytesEqual(sha256(cryptoki.wrapKey(session, keyWrap, domainKey, this.#item.handle)), expected));
+  }
+
+  useAes(): void {
+    const { cryptoki, session } = this.#context;
+    const { handle, attributes } = this.#item;
+    const block = this.#nonce.subarray(0, 32);
+    if (attributes.encrypt || attributes.decrypt) {
+      const both = attributes.encrypt && attributes.decrypt;
+      this.#use(both ? 'encrypt' : attributes.encrypt ? 'encrypt' : 'decrypt', [CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.AES_ECB, CKM.AES_CTR], (type) => {
+        const how = type === CKM.AES_CTR ? structureCtr() : mechanism(type, type === CKM.AES_ECB ? undefined : IV);
+        if (!attributes.encrypt) return cryptoki.decrypt(session, how, handle, block).length > 0;
+        const ciphertext = cryptoki.encrypt(session, how, handle, block);
+        return both ? bytesEqual(cryptoki.decrypt(session, how, handle, ciphertext), block) : !bytesEqual(ciphertext.subarray(0, block.length), block);
+      });
+    }
+    if (attributes.sign) this.#signAndVerify([CKM.AES_CMAC], attributes.verify === true);
+    if (attributes.wrap) this.#wrapThrowAway(attributes.unwrap === true);
+    if (attributes.derive) {
+      this.#use('derive', [CKM.AES_ECB_ENCRYPT_DATA], (type) => this.#derive(structure(type, [{ pointer: block }, block.length])));
+    }
+  }
+
+  useSecret(): void {
+    const { attributes } = this.#item;
+    if (attributes.sign) this.#signAndVerify([CKM.SHA256_HMAC, CKM.SHA_1_HMAC], attributes.verify === true);
+  }
+
+  useRsa(): void {
+    const { cryptoki, session } = this.#context;
+    const { handle, attributes } = this.#item;
+    const publicKey = this.#publicKey();
+    if (publicKey === undefined) return;
+    if (attributes.sign) {
+      this.#use('sign', [CKM.SHA256_RSA_PKCS, CKM.SHA256_RSA_PKCS_PSS], (type) => {
+        const isPss = type === CKM.SHA256_RSA_PKCS_PSS;
+        const how = isPss ? structure(type, [CKM.SHA256, 2, 32]) : mechanism(type);
+        const signature = cryptoki.sign(session, how, handle, this.#nonce);
+        return verify('sha256', this.#nonce, { key: publicKey, padding: isPss ? constants.RSA_PKCS1_PSS_PADDING : constants.RSA_PKCS1_PADDING }, signature);
+      });
+    }
+    if (attributes.decrypt) {
+      this.#use('decrypt', [CKM.RSA_PKCS_OAEP, CKM.RSA_PKCS], (type) => {
+        const isOaep = type === CKM.RSA_PKCS_OAEP;
+        const padding = isOaep ? constants.RSA_PKCS1_OAEP_PADDING : constants.RSA_PKCS1_PADDING;
+        const ciphertext = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, this.#nonce);
+        return bytesEqual(cryptoki.decrypt(session, isOaep ? OAEP_SHA1() : mechanism(type), handle, ciphertext), this.#nonce);
+      });
+    }
+    if (attributes.unwrap) {
+      this.#use('unwrap', [CKM.RSA_PKCS_OAEP, CKM.RSA_PKCS], (type) => {
+        const isOaep = type === CKM.RSA_PKCS_OAEP;
+        const padding = isOaep ? constants.RSA_PKCS1_OAEP_PADDING : constants.RSA_PKCS1_PADDING;
+        const secret = randomBytes(32);
+        const wrapped = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, secret);
+        return this.#unwrapsTo(isOaep ? OAEP_SHA1() : mechanism(type), wrapped, secret);
+      });
+    }
+  }
+
+  useEc(): void {
+    const { cryptoki, session } = this.#context;
+    const { handle, attributes, publicHalf } = this.#item;
+    const curve = curveOf(ecParamsOf(this.#context, handle));
+    const publicKey = this.#publicKey();
+    if (curve === undefined || publicKey === undefined || publicHalf === undefined) return;
+    if (attributes.sign) {
+      this.#use('sign', [CKM.ECDSA], (type) => {
+        const digest = createHash(curve.hash).update(this.#nonce).digest();
+        const signature = cryptoki.sign(session, mechanism(type), handle, digest);
+        return verify(curve.hash, this.#nonce, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature);
+      });
+    }
+    if (attributes.derive) {
+      this.#use('derive', [CKM.ECDH1_DERIVE], () => {
+        const { point, secret } = softwareAgreement(curve, pointOf(curve, publicHalf));
+        return bytesEqual(agree(cryptoki, session, { privateKey: handle, point, bytes: curve.fieldBytes }), secret);
+      });
+    }
+  }
+
+  data(): void {
+    const { valueTag, handle } = this.#item;
+    if (valueTag === undefined) return;
+    this.#check('value', 'keyed tag of the value', () => {
+      const tag = this.#context.tagData(handle);
+      return tag !== undefined && bytesEqual(tag, valueTag);
+    });
+  }
+
+  publicObject(): void {
+    this.#check('value', 'read back', () => {
+      const read = readObject(this.#context, this.#item.handle);
+      if (read === undefined) return false;
+      const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean => a !== undefined && b !== undefined && bytesEqual(a, b);
+      return this.#item.objectClass === 'certificate' ? same(read.attributes.value, this.#item.attributes.value) : same(read.publicHalf, this.#item.publicHalf);
+    });
+  }
+
+  #publicKey(): KeyObject | undefined {
+    const { publicHalf } = this.#item;
+    return publicHalf && createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
+  }
+
+  #signAndVerify(types: readonly number[], canVerify: boolean): void {
+    const { cryptoki, session } = this.#context;
+    this.#use('sign', types, (type) => {
+      const mac = cryptoki.sign(session, mechanism(type), this.#item.handle, this.#nonce);
+      if (canVerify) cryptoki.verify(session, mechanism(type), this.#item.handle, this.#nonce, mac);
+      return mac.length > 0;
+    });
+  }
+
+  #wrapThrowAway(canUnwrap: boolean): void {
+    const { cryptoki, session, keyWrap } = this.#context;
+    this.#use('wrap', [keyWrap.type], () => {
+      const secret = randomBytes(32);
+      const throwAway = cryptoki.create(session, [...THROW_AWAY, [CKA.VALUE, secret]]);
+      try {
+        const blob = cryptoki.wrapKey(session, keyWrap, this.#item.handle, throwAway);
+        return canUnwrap ? this.#unwrapsTo(keyWrap, blob, secret) : blob.length > 0;
+      } finally {
+        cryptoki.destroy(session, throwAway);
+      }
+    });
+  }
+
+  #unwrapsTo(how: Mechanism, blob: Uint8Array, secret: Uint8Array): boolean {
+    const { cryptoki, session } = this.#context;
+    const unwrapped = cryptoki.unwrapKey(session, how, this.#item.handle, blob, THROW_AWAY);
+    try {
+      const value = cryptoki.attributes(session, unwrapped, [CKA.VALUE])?.get(CKA.VALUE);
+      return value !== undefined && bytesEqual(value, secret);
+    } finally {
+      cryptoki.destroy(session, unwrapped);
+    }
+  }
+
+  #derive(how: Mechanism): boolean {
+    const { cryptoki, session } = this.#context;
+    const derived = cryptoki.deriveKey(session, how, this.#item.handle, [...THROW_AWAY, [CKA.VALUE_LEN, 32]]);
+    cryptoki.destroy(session, derived);
+    return true;
+  }
+
+  /** Tries the mechanisms that the key allows until one can be exercised. */
+  #use(use: string, types: readonly number[], work: (type: number) => boolean): void {
+    const { allowedMechanisms, alwaysAuthenticate } = this.#item.attributes;
+    if (alwaysAuthenticate) {
+      this.checks.push({ use, outcome: 'not-exercised', detail: 'CKA_ALWAYS_AUTHENTICATE' });
+      return;
+    }
+    const refusals: string[] = [];
+    for (const type of types) {
+      const name = `0x${type.toString(16)}`;
+      if (allowedMechanisms?.length && !allowedMechanisms.includes(type)) {
+        refusals.push(`${name} not allowed`);
+        continue;
+      }
+      try {
+        this.checks.push({ use, outcome: work(type) ? 'proved' : 'failed', detail: name });
+        return;
+      } catch (thrown) {
+        if (!(thrown instanceof CryptokiFailure)) throw thrown;
+        if (!CANNOT_EXERCISE.has(thrown.returnValue)) {
+          this.checks.push({ use, outcome: 'failed', detail: `${name} ${thrown.returnValue}` });
+          return;
+        }
+        refusals.push(`${name} ${thrown.returnValue}`);
+      }
+    }
+    this.checks.push({ use, outcome: 'not-exercised', detail: refusals.join(', ') });
+  }
+
+  #check(use: string, detail: string, work: () => boolean): void {
+    try {
+      this.checks.push({ use, outcome: work() ? 'proved' : 'failed', detail });
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      this.checks.push({ use, outcome: 'failed', detail: `${detail}: ${thrown.returnValue}` });
+    }
+  }
+}
+
+/** The token does not offer this mechanism, or not for this size: another may serve. Anything else is a failed use. */
+const CANNOT_EXERCISE = new Set(['CKR_MECHANISM_INVALID', 'CKR_MECHANISM_PARAM_INVALID', 'CKR_KEY_SIZE_RANGE', 'CKR_FUNCTION_NOT_SUPPORTED', 'CKR_ARGUMENTS_BAD']);
+
+/** A readable session key with nothing to protect. */
+const THROW_AWAY = [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+  [CKA.TOKEN, false],
+  [0x103, false],
+  [0x162, true],
+] as const;
+
+/** CK_AES_CTR_PARAMS: counter bits, then the block. */
+function structureCtr(): Mechanism {
+  const parameter = Buffer.alloc(24);
+  parameter.writeBigUInt64LE(128n);
+  IV.copy(parameter, 8);
+  return { type: CKM.AES_CTR, parameter };
+}

@@ -1,0 +1,79 @@
+/** One logged-in session on one token: finds the slot by serial and label, logs in once. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { AntipodeError, readPinFile } from '@antipode/runtime';
+import { CKF_TOKEN_INITIALIZED } from './constants.ts';
+import { Cryptoki, type TokenInfo } from './cryptoki.ts';
+import { LoginGuard } from './login-guard.ts';
+import { codeOf, CryptokiFailure, translate } from './return-values.ts';
+
+/** Where a partition is, and how to get in. Everything local to the site. */
+export interface PartitionConfig {
+  /** Path of the PKCS#11 module. */
+  readonly module: string;
+  readonly tokenLabel: string;
+  /** When absent, exactly one token must have the label. */
+  readonly serial?: string;
+  readonly pinFile: string;
+  /** For the worker process only, such as SOFTHSM2_CONF. Never a PIN. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Where the login guard keeps its record. */
+  readonly stateFolder: string;
+}
+
+export interface OpenSession {
+  readonly cryptoki: Cryptoki;
+  readonly session: bigint;
+  readonly token: TokenInfo;
+}
+
+/** A look that finds nothing is not proof: of 48 processes that started at once on one SoftHSM folder, 18 saw no token. */
+const LOOKS = 5;
+const LOOK_PAUSE_MS = 120;
+
+export async function openSession(config: PartitionConfig): Promise<OpenSession> {
+  for (let look = 1; ; look += 1) {
+    const cryptoki = Cryptoki.load(config.module);
+    try {
+      const { slot, token } = findToken(cryptoki, config);
+      const session = cryptoki.openSession(slot);
+      login(cryptoki, session, token, config);
+      return { cryptoki, session, token };
+    } catch (thrown) {
+      cryptoki.finalize();
+      const error = translate(thrown);
+      if (error.code !== 'PARTITION_NOT_FOUND' || look === LOOKS) throw error;
+      await pause(LOOK_PAUSE_MS * look);
+    }
+  }
+}
+
+function findToken(cryptoki: Cryptoki, { tokenLabel, serial }: PartitionConfig): { slot: bigint; token: TokenInfo } {
+  const initialised = cryptoki
+    .slots()
+    .map((slot) => ({ slot, token: cryptoki.tokenInfo(slot) }))
+    .filter(({ token }) => token.flags & CKF_TOKEN_INITIALIZED);
+  const matching = initialised.filter(({ token }) => token.label === tokenLabel && (serial === undefined || token.serial === serial));
+  const [only, second] = matching;
+  if (only !== undefined && second === undefined) return only;
+  const wanted = `label "${tokenLabel}"${serial === undefined ? '' : ` and serial ${serial}`}`;
+  throw new AntipodeError('PARTITION_NOT_FOUND', `${matching.length} tokens have ${wanted}, expected one; the module shows ${initialised.length}`, {
+    details: { found: matching.length, shown: initialised.length },
+  });
+}
+
+function login(cryptoki: Cryptoki, session: bigint, token: TokenInfo, { pinFile, stateFolder }: PartitionConfig): void {
+  const pin = readPinFile(pinFile);
+  const guard = new LoginGuard({ stateFolder, serial: token.serial });
+  try {
+    guard.begin(pin, token.flags);
+    try {
+      pin.expose((bytes) => cryptoki.login(session, bytes));
+    } catch (thrown) {
+      if (thrown instanceof CryptokiFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue))) guard.refused(pin);
+      throw thrown;
+    }
+    guard.succeeded();
+  } finally {
+    pin.wipe();
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * The agent's side of the HSM worker: an HsmProvider whose calls are messages to a child process. When the process ends,
+ * or a call takes too long, the provider is dead for good and says in which call.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { AntipodeError, type ErrorCode, type ErrorDetails, type Log, systemClock } from '@antipode/runtime';
+import type { HsmProvider } from '../provider.ts';
+import type { PartitionConfig } from './session.ts';
+
+export interface ToWorker {
+  readonly id: number;
+  readonly method: keyof HsmProvider | 'open';
+  readonly args: readonly unknown[];
+}
+
+export type FromWorker =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails } };
+
+export interface WorkerOptions {
+  readonly log: Log;
+  /** A call that takes longer has hung: the worker is killed and the call reported. */
+  readonly callTimeoutMs?: number;
+}
+
+/** Longer than the slowest batch (thousands of persistent unwraps on a disk), shorter than an operator's patience. */
+const CALL_TIMEOUT_MS = 10 * 60_000;
+
+const METHODS = [
+  'describe',
+  'inventory',
+  'read',
+  'destroy',
+  'generateIdentity',
+  'findIdentity',
+  'signAsIdentity',
+  'findDomainKey',
+  'generateDomainKey',
+  'generateEphemeral',
+  'deriveExchangeKey',
+  'wrapDomainKey',
+  'installDomainKey',
+  'forget',
+  'wrap',
+  'generateDataKey',
+  'sealData',
+  'tagData',
+  'tagBytes',
+  'unwrap',
+  'create',
+  'unwrapDataKey',
+  'createData',
+  'prove',
+] as const satisfies readonly Exclude<keyof HsmProvider, 'close'>[];
+
+/**
+ * Starts a worker for one partition and logs in.
+ * @throws MODULE_UNAVAILABLE, PARTITION_NOT_FOUND, PIN_FILE_UNREADABLE, PIN_FILE_EXPOSED, PIN_REFUSED, PIN_LOCKED,
+ * MECHANISM_MISSING, HSM_WORKER_LOST
+ */
+export async function openPartition(config: PartitionConfig, options: WorkerOptions): Promise<HsmProvider> {
+  const worker = new Worker(config, options);
+  try {
+    await worker.call('open', [config]);
+    await worker.call('describe', []);
+  } catch (thrown) {
+    await worker.close();
+    throw thrown;
+  }
+  const methods = METHODS.map((method) => [method, (...args: unknown[]) => worker.call(method, args)] as const);
+  return { ...Object.fromEntries(methods), close: () => worker.close() } as unknown as HsmProvider;
+}
+
+interface Waiting {
+  readonly method: string;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: AntipodeError) => void;
+}
+
+class Worker {
+  readonly #process: ChildProcess;
+  readonly #log: Log;
+  readonly #callTimeoutMs: number;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #ended: Promise<void>;
+  #nextId = 1;
+  #lost: AntipodeError | undefined;
+  #isClosing = false;
+
+  constructor({ environment }: PartitionConfig, { log, callTimeoutMs = CALL_TIMEOUT_MS }: WorkerOptions) {
+    this.#log = log;
+    this.#callTimeoutMs = callTimeoutMs;
+    this.#process = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      execArgv: [],
+      env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...environment },
+    });
+    this.#process.on('message', (message: FromWorker) => this.#settle(message));
+    this.#ended = new Promise((resolve) => {
+      const end = (how: string): void => {
+        this.#lose(how);
+        resolve();
+      };
+      this.#process.once('exit', (code, signal) => end(signal ?? `exit code ${code}`));
+      this.#process.once('error', (error) => end(error.message));
+    });
+  }
+
+  call(method: ToWorker['method'], args: readonly unknown[]): Promise<unknown> {
+    if (this.#lost !== undefined) return Promise.reject(this.#lost);
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const answered = new AbortController();
+    this.#waiting.set(id, { method, resolve, reject });
+    void systemClock.sleep(this.#callTimeoutMs, answered.signal).then(() => {
+      if (!answered.signal.aborted) this.#lose(`no answer to ${method} in ${this.#callTimeoutMs} ms`);
+    });
+    this.#process.send({ id, method, args } satisfies ToWorker, (error) => {
+      if (error !== null) this.#lose(error.message);
+    });
+    return promise.finally(() => answered.abort());
+  }
+
+  async close(): Promise<void> {
+    if (!this.#isClosing && this.#lost === undefined) {
+      const closed = this.call('close', []).catch(() => undefined);
+      this.#isClosing = true;
+      await closed;
+    }
+    this.#isClosing = true;
+    if (this.#process.connected) this.#process.disconnect();
+    await this.#ended;
+  }
+
+  #settle(message: FromWorker): void {
+    const waiting = this.#waiting.get(message.id);
+    this.#waiting.delete(message.id);
+    if (waiting === undefined) return;
+    if ('error' in message) waiting.reject(new AntipodeError(message.error.code, message.error.message, { details: message.error.details }));
+    else waiting.resolve(message.result);
+  }
+
+  #lose(how: string): void {
+    if (this.#lost !== undefined) return;
+    const calls = [...this.#waiting.values()].map(({ method }) => method);
+    const details = { how, calls: calls.join(',') };
+    this.#lost = new AntipodeError('HSM_WORKER_LOST', `the HSM worker ended (${how})${calls.length > 0 ? ` in ${calls.join(', ')}` : ''}`, { details });
+    if (!this.#isClosing) this.#log.warn('HSM worker lost', details);
+    for (const { reject } of this.#waiting.values()) reject(this.#lost);
+    this.#waiting.clear();
+    if (this.#process.exitCode === null && this.#process.signalCode === null) this.#process.kill('SIGKILL');
+  }
+}

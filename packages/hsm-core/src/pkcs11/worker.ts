@@ -1,0 +1,53 @@
+/**
+ * The HSM worker: a child process that serves one provider to the agent over its IPC channel. A vendor library may block,
+ * leak or crash; here it harms one partition only. It dies with its parent, leaves no core file, and takes no orders but
+ * the methods of HsmProvider, one at a time.
+ */
+import koffi from 'koffi';
+import { Pkcs11Provider } from './provider.ts';
+import { translate } from './return-values.ts';
+import type { PartitionConfig } from './session.ts';
+import type { FromWorker, ToWorker } from './worker-provider.ts';
+
+harden();
+
+let provider: Pkcs11Provider | undefined;
+let tail: Promise<void> = Promise.resolve();
+
+process.on('message', (message: ToWorker) => {
+  tail = tail.then(() => serve(message));
+});
+process.on('disconnect', () => process.exit(0));
+
+async function serve({ id, method, args }: ToWorker): Promise<void> {
+  try {
+    const result = method === 'open' ? await open(args[0] as PartitionConfig) : await callProvider(method, args);
+    answer({ id, result });
+  } catch (thrown) {
+    const { code, message, details } = translate(thrown);
+    answer({ id, error: { code, message: message.replace(`[${code}] `, ''), details } });
+  }
+}
+
+async function open(config: PartitionConfig): Promise<void> {
+  provider = await Pkcs11Provider.open(config);
+}
+
+async function callProvider(method: Exclude<ToWorker['method'], 'open'>, args: readonly unknown[]): Promise<unknown> {
+  if (provider === undefined) throw new Error('the worker is not open');
+  return (provider[method] as (...parameters: readonly unknown[]) => Promise<unknown>).apply(provider, [...args]);
+}
+
+function answer(message: FromWorker): void {
+  process.send?.(message);
+}
+
+/** PR_SET_PDEATHSIG and PR_SET_DUMPABLE (prctl(2)): PIN and keys pass through this memory (I5). */
+function harden(): void {
+  if (process.platform !== 'linux') return;
+  const prctl = koffi.load('libc.so.6').func('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']);
+  const [PR_SET_PDEATHSIG, PR_SET_DUMPABLE, SIGKILL] = [1, 4, 9];
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (process.ppid === 1) process.exit(0);
+}

@@ -1,0 +1,169 @@
+/**
+ * The contract of an HSM partition. Everything above it (seal, unseal, enrol, prove) is the same for every device.
+ *
+ * A provider is one logged-in session on one partition. Its calls are batched, since each is a message to a worker
+ * process, and run strictly one after another. When the process behind it ends, the provider is dead: every later call
+ * throws HSM_WORKER_LOST and all handles are void; open a new one. No key, PIN or derived secret ever leaves a provider
+ * in the clear (I5); what comes out is attributes, wrapped blobs, signatures and public points.
+ *
+ * Errors common to all calls: HSM_WORKER_LOST, HSM_UNAVAILABLE (transient), HSM_REFUSED (the CKR_ name in the details),
+ * HSM_FULL. A batch reports per item where the caller can go on with the rest; it throws where it cannot.
+ */
+import type { Attributes } from './model/attributes.ts';
+import type { Handle, KeyType, ObjectClass, ObservedObject, UncapturedReason } from './model/object.ts';
+
+/** What the token says of itself. */
+export interface PartitionDescription {
+  readonly serial: string;
+  readonly label: string;
+  readonly manufacturer: string;
+  readonly model: string;
+  readonly firmware: string;
+}
+
+/** A handle's blob, or why there is none. */
+export type WrapOutcome =
+  | { readonly handle: Handle; readonly blob: Uint8Array }
+  | { readonly handle: Handle; readonly reason: UncapturedReason; readonly returnValue?: string };
+
+/** A key to be rebuilt from its blob. `attributes` come from a verified manifest and are never widened. */
+export interface UnwrapItem {
+  readonly objectClass: ObjectClass;
+  readonly keyType: KeyType;
+  readonly attributes: Attributes;
+  readonly publicHalf?: Uint8Array;
+  readonly blob: Uint8Array;
+}
+
+/** A public object to be rebuilt from its attributes. */
+export interface CreateItem {
+  readonly objectClass: 'public-key' | 'certificate';
+  readonly keyType?: KeyType;
+  readonly attributes: Attributes;
+}
+
+/** A data object, encrypted in the token: `iv || ciphertext || tag` (AES-GCM). */
+export interface SealedData {
+  readonly ciphertext: Uint8Array;
+  readonly valueTag: Uint8Array;
+}
+
+/** What has to hold for one restored object. */
+export interface ProofItem {
+  readonly handle: Handle;
+  readonly objectClass: ObjectClass;
+  readonly keyType?: KeyType;
+  readonly sizeBits: number;
+  readonly attributes: Attributes;
+  readonly publicHalf?: Uint8Array;
+  /** Digest of the blob that re-wrapping must give again (wrapping by RFC 5649 is deterministic). */
+  readonly blobSha256?: Uint8Array;
+  readonly valueTag?: Uint8Array;
+}
+
+/** One thing that was tried with a restored object. */
+export interface ProofCheck {
+  /** `rewrap`, `sign`, `decrypt`, `unwrap`, `derive`, `encrypt`, `verify`, `wrap`, `value`. */
+  readonly use: string;
+  readonly outcome: 'proved' | 'failed' | 'not-exercised';
+  /** Mechanism used, or why it was not exercised. */
+  readonly detail: string;
+}
+
+export interface ProofOutcome {
+  readonly handle: Handle;
+  readonly proved: boolean;
+  readonly checks: readonly ProofCheck[];
+}
+
+/** Where one of the partition's own keys was found. */
+export interface OwnKey {
+  readonly handle: Handle;
+  /** Other objects that belong to it (the public half of the identity key). */
+  readonly companions: readonly Handle[];
+}
+
+export interface HsmProvider {
+  /** Reads only. Also runs the self-test of the mechanisms that sealing needs, once. @throws MECHANISM_MISSING */
+  describe(): Promise<PartitionDescription>;
+
+  // --- reading ---
+
+  /**
+   * One pass over all token objects. Passes are kept at least 250 ms apart, whoever asks: tight scans make key
+   * generation in other processes fail, and show their half-made keys.
+   */
+  inventory(): Promise<ObservedObject[]>;
+  /** Reads objects again without a search; `undefined` where the object is gone. */
+  read(handles: readonly Handle[]): Promise<(ObservedObject | undefined)[]>;
+  /** Destroys token objects. Those already gone are no error. */
+  destroy(handles: readonly Handle[]): Promise<void>;
+
+  // --- the partition's own keys: found by random CKA_ID from the journal, proved by use, never by label ---
+
+  /** Makes the identity key pair (EC P-256, unextractable, sign only) under `ckaId`. */
+  generateIdentity(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array }>;
+  /** Finds the identity key by `ckaId` and proves it with a signature. `undefined` when it is not there. */
+  findIdentity(record: { ckaId: Uint8Array; publicHalf: Uint8Array }): Promise<OwnKey | undefined>;
+  /** ECDSA P-256 over SHA-256 of `message`, r || s. The caller has put the domain-separation prefix first. */
+  signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array>;
+  /** Finds a domain key by `ckaId` and proves it by its check tag. `undefined` when it is not there. */
+  findDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined>;
+
+  // --- the domain key exchange; every handle here is a session object ---
+
+  /** A fresh AES-256 domain key as a session key: sensitive, extractable only so that it can be sent once. */
+  generateDomainKey(): Promise<Handle>;
+  /** A fresh ECDH P-256 pair, session only. The point is uncompressed (SEC 1, 2.3.3). */
+  generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }>;
+  /** Derives the unextractable AES-256 exchange key from our ephemeral key and the peer's point. */
+  deriveExchangeKey(options: { ephemeral: Handle; peerPoint: Uint8Array; use: 'wrap' | 'unwrap' }): Promise<Handle>;
+  /** Wraps the session domain key under the exchange key (RFC 5649). */
+  wrapDomainKey(options: { exchangeKey: Handle; domainKey: Handle }): Promise<Uint8Array>;
+  /** Unwraps the domain key into the token, hardened as design section 4 says, and returns its check tag. */
+  installDomainKey(options: { exchangeKey: Handle; blob: Uint8Array; ckaId: Uint8Array }): Promise<{ checkTag: Uint8Array }>;
+  /** Ends session objects of an exchange. Those already gone are no error. */
+  forget(handles: readonly Handle[]): Promise<void>;
+
+  // --- sealing ---
+
+  /** Wraps token keys under the domain key; a key that the token does not give is an outcome, not an error. */
+  wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]>;
+  /** A fresh AES-256 data key (session) and its blob under the domain key. */
+  generateDataKey(domainKey: Handle): Promise<{ handle: Handle; blob: Uint8Array }>;
+  /** Encrypts the values of data objects in the token, each bound to its `aad`. */
+  sealData(options: {
+    domainKey: Handle;
+    dataKey: Handle;
+    items: readonly { handle: Handle; aad: Uint8Array }[];
+  }): Promise<SealedData[]>;
+  /** Keyed tags of data objects' values under the domain key, by which they are recognised. */
+  tagData(domainKey: Handle, handles: readonly Handle[]): Promise<Uint8Array[]>;
+  /** Keyed tags of any bytes under the domain key: names that do not tell what they name. */
+  tagBytes(domainKey: Handle, values: readonly Uint8Array[]): Promise<Uint8Array[]>;
+
+  // --- unsealing ---
+
+  /** Rebuilds keys in the token. Stops at the first that fails: what was made before it is returned beside the error. */
+  unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome>;
+  create(items: readonly CreateItem[]): Promise<BatchOutcome>;
+  unwrapDataKey(domainKey: Handle, blob: Uint8Array): Promise<Handle>;
+  createData(options: {
+    dataKey: Handle;
+    items: readonly { attributes: Attributes; ciphertext: Uint8Array; aad: Uint8Array }[];
+  }): Promise<BatchOutcome>;
+
+  // --- proving ---
+
+  /** Uses each object in every way its flags allow and compares (design section 4, Proof). */
+  prove(domainKey: Handle | undefined, items: readonly ProofItem[]): Promise<ProofOutcome[]>;
+
+  /** Logs out, ends the session and the process behind it. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Handles in the order of the items, and the error that ended the batch early, if any. */
+export interface BatchOutcome {
+  readonly handles: readonly Handle[];
+  readonly failure?: { readonly index: number; readonly code: 'BLOB_INVALID' | 'HSM_REFUSED' | 'HSM_FULL' | 'HSM_UNAVAILABLE'; readonly returnValue: string };
+}

@@ -1,0 +1,130 @@
+/**
+ * Recognises objects of a partition as objects of a generation: private and public keys by their public half, secrets by
+ * the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data by keyed tag. IDs and labels
+ * only settle which of several copies of one value is meant.
+ */
+import { bytesEqual, sha256Hex, hex } from '@antipode/runtime';
+import type { Attributes } from './model/attributes.ts';
+import { type Entry, entryDigest } from './model/generation.ts';
+import type { Handle, ObjectId, ObservedObject, UncapturedReason } from './model/object.ts';
+import type { HsmProvider } from './provider.ts';
+
+/** What was found out about one object beside its attributes. */
+export interface Examined {
+  readonly object: ObservedObject;
+  /** Blob under the domain key asked for; absent where the object is not wrapped, or the token does not give it. */
+  readonly blob?: Uint8Array;
+  readonly valueTag?: Uint8Array;
+  /** Why the token gave no blob. */
+  readonly refusal?: UncapturedReason;
+}
+
+/** Wraps and tags what cannot be recognised by its attributes alone. */
+export async function examine(
+  provider: HsmProvider,
+  { domainKey, objects, wrapPrivateKeys }: { domainKey: Handle; objects: readonly ObservedObject[]; wrapPrivateKeys: boolean },
+): Promise<Examined[]> {
+  const toWrap = objects.filter(
+    (object) =>
+      (object.objectClass === 'secret-key' || (object.objectClass === 'private-key' && (wrapPrivateKeys || object.publicHalf === undefined))) &&
+      object.keyType !== 'unsupported',
+  );
+  const toTag = objects.filter(({ objectClass }) => objectClass === 'data');
+  const outcomes = new Map((await provider.wrap(domainKey, handlesOf(toWrap))).map((outcome) => [outcome.handle, outcome]));
+  const tags = await provider.tagData(domainKey, handlesOf(toTag));
+  const tagOf = new Map(toTag.map(({ handle }, index) => [handle, tags[index]!]));
+  return objects.map((object) => {
+    const outcome = outcomes.get(object.handle);
+    const valueTag = tagOf.get(object.handle);
+    return {
+      object,
+      ...(outcome !== undefined && 'blob' in outcome ? { blob: outcome.blob } : {}),
+      ...(outcome !== undefined && 'reason' in outcome ? { refusal: outcome.reason } : {}),
+      ...(valueTag === undefined ? {} : { valueTag }),
+    };
+  });
+}
+
+/** The key under which equal values meet; undefined where the object shows nothing to go by. */
+export function recognitionKey({ object, blob, valueTag }: Examined): string | undefined {
+  const { objectClass, publicHalf, attributes } = object;
+  switch (objectClass) {
+    case 'private-key':
+    case 'public-key':
+      if (publicHalf !== undefined) return `${objectClass}:half:${sha256Hex(publicHalf)}`;
+      return blob && `${objectClass}:blob:${sha256Hex(blob)}`;
+    case 'secret-key':
+      return blob && `secret-key:blob:${sha256Hex(blob)}`;
+    case 'certificate':
+      return attributes.value && `certificate:${sha256Hex(attributes.value)}`;
+    case 'data':
+      return valueTag && `data:${hex(valueTag)}`;
+    case 'other':
+      return undefined;
+  }
+}
+
+export function entryRecognitionKey(entry: Entry): string {
+  switch (entry.objectClass) {
+    case 'private-key':
+    case 'public-key':
+      return entry.publicHalf === undefined ? `${entry.objectClass}:blob:${entry.blobSha256}` : `${entry.objectClass}:half:${sha256Hex(entry.publicHalf)}`;
+    case 'secret-key':
+      return `secret-key:blob:${entry.blobSha256}`;
+    case 'certificate':
+      return `certificate:${sha256Hex(entry.attributes.value ?? '')}`;
+    case 'data':
+      return `data:${hex(entry.valueTag ?? new Uint8Array())}`;
+  }
+}
+
+/** Pairs objects with entries of equal value: those with the same ID and label first, then the rest in order. */
+export function pair(examined: readonly Examined[], entries: readonly Entry[]): { matched: Map<Handle, Entry>; unmatched: Examined[]; absent: Entry[] } {
+  const free = new Map<string, Entry[]>();
+  for (const entry of [...entries].sort((a, b) => (a.objectId < b.objectId ? -1 : 1))) {
+    const key = entryRecognitionKey(entry);
+    free.set(key, [...(free.get(key) ?? []), entry]);
+  }
+  const matched = new Map<Handle, Entry>();
+  const take = (one: Examined, fits: (entry: Entry) => boolean): void => {
+    const key = recognitionKey(one);
+    const candidates = key === undefined ? undefined : free.get(key);
+    const index = candidates?.findIndex(fits) ?? -1;
+    if (candidates === undefined || index === -1) return;
+    matched.set(one.object.handle, candidates[index]!);
+    candidates.splice(index, 1);
+  };
+  for (const one of examined) take(one, (entry) => hasSameNames(one.object.attributes, entry.attributes));
+  for (const one of examined) if (!matched.has(one.object.handle)) take(one, () => true);
+  return { matched, unmatched: examined.filter(({ object }) => !matched.has(object.handle)), absent: [...free.values()].flat() };
+}
+
+/**
+ * The digest of an entry by what this partition shows: only the attributes that the entry names count, so that a default
+ * which one vendor shows and another does not is no difference.
+ */
+export function observedDigest(entry: Entry, { object, blob, valueTag }: Examined): Uint8Array {
+  const names = Object.keys(entry.attributes) as (keyof Attributes)[];
+  const attributes = Object.fromEntries(names.filter((name) => object.attributes[name] !== undefined).map((name) => [name, object.attributes[name]]));
+  const publicHalf = object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);
+  return entryDigest({
+    objectId: entry.objectId,
+    objectClass: entry.objectClass,
+    ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),
+    sizeBits: entry.sizeBits,
+    attributes: attributes as Attributes,
+    blobSize: entry.blobSize,
+    ...(publicHalf === undefined ? {} : { publicHalf }),
+    ...(blob === undefined ? {} : { blobSha256: sha256Hex(blob) }),
+    ...(valueTag === undefined ? {} : { valueTag }),
+  });
+}
+
+export const handlesOf = (objects: readonly ObservedObject[]): Handle[] => objects.map(({ handle }) => handle);
+
+export const aadOf = (group: string, objectId: ObjectId): Uint8Array => Buffer.from(`antipode data v1\0${group}\0${objectId}`);
+
+function hasSameNames(a: Attributes, b: Attributes): boolean {
+  const same = (left: Uint8Array | undefined, right: Uint8Array | undefined): boolean => bytesEqual(left ?? new Uint8Array(), right ?? new Uint8Array());
+  return same(a.id, b.id) && same(a.label, b.label);
+}

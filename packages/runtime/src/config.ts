@@ -1,0 +1,58 @@
+/** YAML configuration, checked against a schema; an error names file, line, column and what was expected. */
+import { readFileSync } from 'node:fs';
+import { isCollection, LineCounter, parseDocument, type Document } from 'yaml';
+import type { z } from 'zod';
+import { AntipodeError } from './errors.ts';
+
+/**
+ * Reads `path` and returns what `schema` makes of it.
+ * @throws CONFIG_INVALID with `file:line:column: what was expected`, one line a fault
+ */
+export function loadConfig<Schema extends z.ZodType>(path: string, schema: Schema): z.output<Schema> {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new AntipodeError('CONFIG_INVALID', `cannot read ${path}`, { details: { path }, cause });
+  }
+  return parseConfig(text, { path, schema });
+}
+
+export function parseConfig<Schema extends z.ZodType>(text: string, { path, schema }: { path: string; schema: Schema }): z.output<Schema> {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
+  const syntax = document.errors.map((error) => place(lines, path, error.pos[0]) + error.message);
+  if (syntax.length > 0) throw new AntipodeError('CONFIG_INVALID', syntax.join('\n'), { details: { path } });
+  const parsed = schema.safeParse(document.toJS());
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) => {
+    const at = place(lines, path, offsetOf(document, issue));
+    const name = issue.path.length > 0 ? `${issue.path.map(String).join('.')}: ` : '';
+    return `${at}${name}${issue.message}`;
+  });
+  throw new AntipodeError('CONFIG_INVALID', faults.join('\n'), { details: { path } });
+}
+
+function place(lines: LineCounter, path: string, offset: number): string {
+  const { line, col } = lines.linePos(offset);
+  return `${path}:${line}:${col}: `;
+}
+
+/** Where the fault stands: an unknown key at the key, a wrong value at the value, a missing key at its parent. */
+function offsetOf(document: Document.Parsed, issue: z.core.$ZodIssue): number {
+  if (issue.code === 'unrecognized_keys') {
+    const parent = issue.path.length === 0 ? document.contents : document.getIn(issue.path, true);
+    if (isCollection(parent)) {
+      for (const item of parent.items) {
+        const key = (item as { key?: { value?: unknown; range?: [number, number, number] } }).key;
+        if (key?.range && issue.keys.includes(String(key.value))) return key.range[0];
+      }
+    }
+  }
+  for (let depth = issue.path.length; depth >= 0; depth -= 1) {
+    const node = depth === 0 ? document.contents : document.getIn(issue.path.slice(0, depth), true);
+    const range = (node as { range?: [number, number, number] } | undefined)?.range;
+    if (range) return range[0];
+  }
+  return 0;
+}

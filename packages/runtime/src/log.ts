@@ -1,0 +1,98 @@
+/**
+ * Structured logs: one JSON object a line for programs, one readable line for a terminal. Field values are ids, digests
+ * and numbers; errors are written with code, message, details and the chain of causes.
+ */
+import type { Clock } from './clock.ts';
+import { systemClock } from './clock.ts';
+import { AntipodeError } from './errors.ts';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type LogFields = Readonly<Record<string, unknown>>;
+
+const SEVERITY: Record<LogLevel, number> = { debug: 10, info: 20, warn: 30, error: 40 };
+
+export class Log {
+  readonly #write: (line: string) => void;
+  readonly #options: LogOptions;
+
+  constructor(options: LogOptions) {
+    this.#options = options;
+    this.#write = options.write ?? ((line) => process.stderr.write(`${line}\n`));
+  }
+
+  /** A log that adds `fields` to every line. */
+  with(fields: LogFields): Log {
+    return new Log({ ...this.#options, fields: { ...this.#options.fields, ...fields } });
+  }
+
+  debug(message: string, fields?: LogFields): void {
+    this.at('debug', message, fields);
+  }
+
+  info(message: string, fields?: LogFields): void {
+    this.at('info', message, fields);
+  }
+
+  warn(message: string, fields?: LogFields): void {
+    this.at('warn', message, fields);
+  }
+
+  error(message: string, fields?: LogFields): void {
+    this.at('error', message, fields);
+  }
+
+  at(level: LogLevel, message: string, fields: LogFields = {}): void {
+    if (SEVERITY[level] < SEVERITY[this.#options.level]) return;
+    const clock = this.#options.clock ?? systemClock;
+    const time = new Date(clock.wallMs()).toISOString();
+    const all = { ...this.#options.fields, ...fields };
+    this.#write(
+      this.#options.format === 'json'
+        ? JSON.stringify({ time, level, message, ...all }, serialise)
+        : `${time.slice(11, 23)} ${level.padEnd(5)} ${message}${pretty(all)}`,
+    );
+  }
+}
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  readonly format: 'json' | 'text';
+  readonly fields?: LogFields;
+  readonly clock?: Clock;
+  readonly write?: (line: string) => void;
+}
+
+/** A log for standard error: JSON unless it is a terminal; `ANTIPODE_LOG_LEVEL` and `ANTIPODE_LOG_FORMAT` override. */
+export function processLog(fields: LogFields = {}): Log {
+  const level = process.env['ANTIPODE_LOG_LEVEL'] ?? 'info';
+  const format = process.env['ANTIPODE_LOG_FORMAT'] ?? (process.stderr.isTTY ? 'text' : 'json');
+  return new Log({
+    level: Object.hasOwn(SEVERITY, level) ? (level as LogLevel) : 'info',
+    format: format === 'text' ? 'text' : 'json',
+    fields,
+  });
+}
+
+/** A log that says nothing: for tests, which are silent when green. */
+export const silentLog = new Log({ level: 'error', format: 'json', write: () => {} });
+
+function serialise(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString();
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (value instanceof Error) return describe(value);
+  return value;
+}
+
+function describe(error: Error): object {
+  const cause = error.cause instanceof Error ? { cause: describe(error.cause) } : {};
+  if (error instanceof AntipodeError) {
+    return { code: error.code, message: error.message, details: error.details, hint: error.hint, ...cause };
+  }
+  return { message: error.message, stack: error.stack, ...cause };
+}
+
+function pretty(fields: LogFields): string {
+  return Object.entries(fields)
+    .map(([name, value]) => ` ${name}=${value instanceof Error ? value.message : (JSON.stringify(value, serialise) ?? '-').replace(/^"(.*)"$/, '$1')}`)
+    .join('');
+}

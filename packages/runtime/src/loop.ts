@@ -1,0 +1,43 @@
+/** The one shape of a background loop: never overlaps itself, backs off on failure, says when it has recovered. */
+import { AntipodeError } from './errors.ts';
+import type { Clock } from './clock.ts';
+import type { Log } from './log.ts';
+import type { Prng } from './prng.ts';
+import { backoffMs } from './retry.ts';
+
+export interface LoopOptions {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly log: Log;
+  readonly intervalMs: number;
+  /** The longest pause between attempts while the work fails. Default: 30 intervals. */
+  readonly backoffMsMax?: number;
+  readonly signal: AbortSignal;
+  /** Told of a failure that must end the process (disposition `defect`). Default: rethrow. */
+  readonly work: (signal: AbortSignal) => Promise<void>;
+}
+
+/**
+ * Runs `work` every `intervalMs` until `signal` aborts; the first pass starts at once. Failures are logged once per
+ * streak at `warn` and then at `debug`; a defect ends the loop and rejects.
+ */
+export async function every(options: LoopOptions): Promise<void> {
+  const { name, clock, prng, log, intervalMs, signal, work } = options;
+  const backoff = { baseMs: intervalMs, capMs: options.backoffMsMax ?? intervalMs * 30 };
+  let failures = 0;
+  while (!signal.aborted) {
+    try {
+      await work(signal);
+      if (failures > 0) log.info('loop recovered', { loop: name, failuresBefore: failures });
+      failures = 0;
+    } catch (thrown) {
+      if (signal.aborted) return;
+      const error = AntipodeError.from(thrown);
+      if (error.disposition === 'defect') throw error;
+      log.at(failures === 0 ? 'warn' : 'debug', 'loop pass failed', { loop: name, error });
+      failures += 1;
+    }
+    await clock.sleep(failures === 0 ? intervalMs : backoffMs(failures, backoff, prng), signal);
+  }
+}

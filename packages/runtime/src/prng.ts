@@ -1,0 +1,28 @@
+/** Chance, injected everywhere, so that a run can be repeated from a seed. */
+import { createHash, randomBytes } from 'node:crypto';
+
+export interface Prng {
+  bytes(length: number): Uint8Array;
+  /** A number in [0, 1). */
+  fraction(): number;
+}
+
+export const systemPrng: Prng = {
+  bytes: (length) => new Uint8Array(randomBytes(length)),
+  fraction: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
+};
+
+/** SHA-256 in counter mode over a seed: slow, but the same on every machine. For tests and the simulator only. */
+export function seededPrng(seed: string): Prng {
+  let counter = 0;
+  let pool = Buffer.alloc(0);
+  const take = (length: number): Buffer => {
+    while (pool.length < length) {
+      pool = Buffer.concat([pool, createHash('sha256').update(`${seed}:${counter++}`).digest()]);
+    }
+    const taken = pool.subarray(0, length);
+    pool = pool.subarray(length);
+    return taken;
+  };
+  return { bytes: (length) => new Uint8Array(take(length)), fraction: () => take(6).readUIntBE(0, 6) / 2 ** 48 };
+}

@@ -1,0 +1,69 @@
+/**
+ * Traces. Exporters, endpoint and off-switch follow the OpenTelemetry environment variables
+ * (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SDK_DISABLED`, ...); without an endpoint nothing is exported.
+ * Span attributes are ids, epochs and counts: never a label, a PIN or a blob (I5).
+ */
+import { context, propagation, SpanStatusCode, trace, type Attributes, type Context, type Span } from '@opentelemetry/api';
+import type { NodeSDKConfiguration } from '@opentelemetry/sdk-node';
+import { AntipodeError } from './errors.ts';
+
+export interface Telemetry {
+  /** Sends what is still held and ends. Idempotent. */
+  close(): Promise<void>;
+}
+
+type SpanProcessors = NonNullable<NodeSDKConfiguration['spanProcessors']>;
+
+/** Starts exporting. The SDK is loaded only here, since most processes (CLI, HSM worker) never need it. */
+export async function startTelemetry(options: { serviceName: string; spanProcessors?: SpanProcessors }): Promise<Telemetry> {
+  const isExporting =
+    process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] !== undefined || process.env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] !== undefined;
+  if (process.env['OTEL_SDK_DISABLED'] === 'true' || (!isExporting && options.spanProcessors === undefined)) {
+    return { close: async () => {} };
+  }
+  // Only traces for now: metrics and logs have no exporter unless the operator asks for one.
+  process.env['OTEL_METRICS_EXPORTER'] ??= 'none';
+  process.env['OTEL_LOGS_EXPORTER'] ??= 'none';
+  const { NodeSDK } = await import('@opentelemetry/sdk-node');
+  const sdk = new NodeSDK({
+    serviceName: process.env['OTEL_SERVICE_NAME'] ?? options.serviceName,
+    instrumentations: [],
+    ...(options.spanProcessors === undefined ? {} : { spanProcessors: options.spanProcessors }),
+  });
+  sdk.start();
+  let closed: Promise<void> | undefined;
+  return { close: () => (closed ??= sdk.shutdown().catch(() => undefined)) };
+}
+
+/** Runs `work` in a span; a thrown error marks the span with its code and goes on. */
+export async function inSpan<T>(name: string, attributes: Attributes, work: (span: Span) => Promise<T>, parent: Context = context.active()): Promise<T> {
+  return trace.getTracer('antipode').startActiveSpan(name, { attributes }, parent, async (span) => {
+    try {
+      return await work(span);
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      span.setAttribute('antipode.error.code', error.code);
+      span.setStatus({ code: SpanStatusCode.ERROR, message: error.code });
+      throw thrown;
+    } finally {
+      span.end();
+    }
+  });
+}
+
+/** The W3C trace context of the current span as a carrier (`traceparent`, ...): for job rows and gRPC metadata. */
+export function currentTrace(): Record<string, string> {
+  const carrier: Record<string, string> = {};
+  propagation.inject(context.active(), carrier);
+  return carrier;
+}
+
+/** The context that continues the trace in `carrier`. */
+export function continuedTrace(carrier: Readonly<Record<string, string>>): Context {
+  return propagation.extract(context.active(), carrier);
+}
+
+/** Runs `work` with the trace in `carrier` as its parent. */
+export function inTrace<T>(carrier: Readonly<Record<string, string>>, work: () => T): T {
+  return context.with(continuedTrace(carrier), work);
+}

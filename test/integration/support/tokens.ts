@@ -1,0 +1,51 @@
+/** Real SoftHSM tokens on tmpfs, one folder each, and the tools that operators use on them. */
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { PartitionConfig } from '@antipode/hsm-core';
+
+const run = promisify(execFile);
+export const SOFTHSM_MODULE = '/usr/lib/softhsm/libsofthsm2.so';
+export const USER_PIN = '77442200';
+
+/** A folder on tmpfs where there is one; SoftHSM is an order of magnitude slower on a disk. */
+export function temporaryFolder(name: string): string {
+  const base = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+  return mkdtempSync(join(base, `antipode-${name}-`));
+}
+
+export interface TestToken {
+  readonly folder: string;
+  readonly label: string;
+  readonly environment: { readonly SOFTHSM2_CONF: string };
+  readonly config: PartitionConfig;
+  /** Runs pkcs11-tool, logged in, on this token. */
+  tool(...args: string[]): string;
+  toolAsync(...args: string[]): Promise<string>;
+  remove(): void;
+}
+
+export function makeToken(label: string, { folder = temporaryFolder(label) }: { folder?: string } = {}): TestToken {
+  const configFile = join(folder, 'softhsm2.conf');
+  if (!existsSync(configFile)) {
+    mkdirSync(join(folder, 'tokens'), { recursive: true });
+    writeFileSync(configFile, `directories.tokendir = ${join(folder, 'tokens')}\nobjectstore.backend = file\nlog.level = ERROR\n`);
+  }
+  const environment = { SOFTHSM2_CONF: configFile };
+  const env = { ...process.env, ...environment };
+  execFileSync('softhsm2-util', ['--init-token', '--free', '--label', label, '--pin', USER_PIN, '--so-pin', '11223344'], { env, stdio: 'pipe' });
+  const pinFile = join(folder, `${label}.pin`);
+  writeFileSync(pinFile, `${USER_PIN}\n`, { mode: 0o600 });
+  const args = (rest: string[]): string[] => ['--module', SOFTHSM_MODULE, '--token-label', label, '--login', '--pin', USER_PIN, ...rest];
+  return {
+    folder,
+    label,
+    environment,
+    config: { module: SOFTHSM_MODULE, tokenLabel: label, pinFile, environment, stateFolder: join(folder, 'state') },
+    tool: (...rest) => execFileSync('pkcs11-tool', args(rest), { env, stdio: 'pipe' }).toString(),
+    toolAsync: async (...rest) => (await run('pkcs11-tool', args(rest), { env })).stdout,
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}

@@ -1,0 +1,19 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    reporters: ['dot'],
+    projects: [
+      { test: { name: 'unit', include: ['{packages,services,apps,scripts}/**/*.test.ts', 'test/rules/*.test.ts'] } },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/integration/**/*.int.test.ts'],
+          // Real tokens, servers and processes on a machine that may be busy: a limit against hanging, no measure of speed.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
