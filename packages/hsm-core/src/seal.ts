@@ -36,6 +36,11 @@ export interface ObjectFilter {
 /** Which handle is which object, as of the last capture through one provider. Make a new one with a new provider. */
 export class CaptureMemory {
   readonly known = new Map<Handle, { readonly objectId: ObjectId; readonly readDigest: string }>();
+
+  /** The partition was changed by an apply: objects are recognised anew next time. */
+  forget(): void {
+    this.known.clear();
+  }
 }
 
 export interface SealOptions {

@@ -15,6 +15,12 @@ export class ReplicaMemory {
   readonly known = new Map<ObjectId, { readonly handle: Handle; readonly digest: Uint8Array }>();
   /** Set once the partition has been read; what it held that no generation accounts for. */
   unaccounted: readonly Handle[] | undefined;
+
+  /** The partition was changed by other hands than an apply: it is read whole next time. */
+  forget(): void {
+    this.known.clear();
+    this.unaccounted = undefined;
+  }
 }
 
 /** The part of the agent's journal that makes an apply repeatable. Everything is durable on return. */

@@ -12,3 +12,6 @@ export { seededPrng, systemPrng, type Prng } from './prng.ts';
 export { backoffMs, type Backoff } from './retry.ts';
 export { readPinFile, Secret } from './secret.ts';
 export { continuedTrace, currentTrace, inSpan, inTrace, startTelemetry, type Telemetry } from './telemetry.ts';
+export { HealthServer, type Health } from './health.ts';
+export { type LoopDelay, measureLoopDelay } from './loop-delay.ts';
+export { VERSION } from './version.ts';

@@ -1,0 +1,41 @@
+/** Health of the process for supervisors and load balancers: /livez (it runs), /readyz (it can act). JSON, no secrets. */
+import { createServer, type Server } from 'node:http';
+import { AntipodeError } from './errors.ts';
+import type { Closeable } from './lifecycle.ts';
+
+export interface Health {
+  readonly ok: boolean;
+  readonly checks: Readonly<Record<string, boolean | string | number>>;
+}
+
+export class HealthServer implements Closeable {
+  readonly #server: Server;
+
+  constructor({ live, ready }: { live: () => Health; ready: () => Health | Promise<Health> }) {
+    this.#server = createServer((request, response) => {
+      const probe = request.url === '/livez' ? live : request.url === '/readyz' ? ready : undefined;
+      void Promise.resolve(probe?.()).then((health) => {
+        response.writeHead(health === undefined ? 404 : health.ok ? 200 : 503, { 'content-type': 'application/json' });
+        response.end(`${JSON.stringify(health ?? { ok: false, checks: { path: 'expected /livez or /readyz' } })}\n`);
+      });
+    });
+  }
+
+  listen(address: string): Promise<number> {
+    const [host, port] = address.split(':');
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (cause) => reject(new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${cause.message}`, { details: { address }, cause })));
+      this.#server.listen(Number(port), host, () => {
+        const bound = this.#server.address();
+        resolve(typeof bound === 'object' && bound !== null ? bound.port : 0);
+      });
+    });
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+}

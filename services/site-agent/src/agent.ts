@@ -1,0 +1,129 @@
+/** The object graph of one site agent: built here, started in order, closed in the opposite order. */
+import { randomUUID } from 'node:crypto';
+import { RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
+import { AntipodeError, type Clock, type Closeable, closeAll, every, HealthServer, type Log, measureLoopDelay, type Prng, systemClock, systemPrng, VERSION } from '@antipode/runtime';
+import type { AgentConfig } from './config.ts';
+import { Exchanges } from './exchange.ts';
+import { FenceKeeper } from './fence.ts';
+import { GenerationStore } from './generation-store.ts';
+import { Heartbeat } from './heartbeat.ts';
+import { Journal } from './journal.ts';
+import { LeaseKeeper } from './lease.ts';
+import { lockFolder } from './lock.ts';
+import { Partitions } from './partitions.ts';
+import { Peers } from './peers.ts';
+import { Pins } from './pins.ts';
+import { siteAgentHandlers } from './rpc.ts';
+import type { Site } from './site.ts';
+import { Transfer } from './transfer.ts';
+
+/** How often a partition that could not be opened is tried again. The login guard keeps that from costing PIN attempts. */
+const REOPEN_INTERVAL_MS = 5_000;
+
+export class SiteAgent implements Closeable {
+  readonly #config: AgentConfig;
+  readonly #site: Site;
+  readonly #server: RpcServer;
+  readonly #heartbeat: Heartbeat;
+  readonly #health: HealthServer;
+  readonly #lock: Closeable;
+  readonly #loopDelay = measureLoopDelay();
+  readonly #stop = new AbortController();
+  #loops: Promise<unknown> = Promise.resolve();
+  #port = 0;
+  #closed: Promise<void> | undefined;
+
+  /** @throws CONFIG_INVALID, CERTIFICATE_INVALID, FILE_UNWRITABLE, FILE_EXISTS when another agent runs on the folder */
+  constructor({ config, log, clock = systemClock, prng = systemPrng }: { config: AgentConfig; log: Log; clock?: Clock; prng?: Prng }) {
+    this.#config = config;
+    const tls = new Tls({ caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key });
+    if (tls.identity.kind !== 'site' || tls.identity.name !== config.site) {
+      throw new AntipodeError('CERTIFICATE_INVALID', `the certificate is of ${tls.identity.kind} ${tls.identity.name}, expected site ${config.site}`, { details: { path: config.tls.certificate } });
+    }
+    this.#lock = lockFolder(config.dataFolder);
+    const journal = new Journal(config.dataFolder);
+    const store = new GenerationStore(config.dataFolder);
+    const peers = new Peers({ tls });
+    const pins = new Pins(config.pinsFile);
+    const partitions = new Partitions({ settings: config.partitions, journal, dataFolder: config.dataFolder, log });
+    const isOwnIdentity = (sha256: string): boolean => partitions.all.some(({ identitySha256 }) => identitySha256 === sha256);
+    this.#site = {
+      name: config.site,
+      instance: randomUUID(),
+      version: VERSION,
+      clock,
+      prng,
+      log,
+      journal,
+      store,
+      fences: new FenceKeeper({ journal, site: config.site }),
+      leases: new LeaseKeeper({ clock }),
+      partitions,
+      peers,
+      pins,
+      transfer: new Transfer({ store, peers, pins, log, isOwnIdentity }),
+    };
+    this.#server = new RpcServer({ tls, log });
+    this.#server.add(SiteAgentService, siteAgentHandlers({ site: this.#site, exchanges: new Exchanges(this.#site), loopDelay: this.#loopDelay }));
+    this.#heartbeat = new Heartbeat({
+      site: this.#site,
+      tls,
+      coordinator: config.coordinator,
+      advertise: () => config.advertise ?? config.listen.replace(/:0$/, `:${this.#port}`),
+      loopDelay: this.#loopDelay,
+    });
+    this.#health = new HealthServer({
+      live: () => ({ ok: true, checks: { site: config.site } }),
+      ready: () => this.#readiness(),
+    });
+  }
+
+  /** For tests: what a colleague in the same process may look at. */
+  get site(): Site {
+    return this.#site;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  async start(): Promise<void> {
+    const { clock, prng, log, partitions } = this.#site;
+    this.#port = await this.#server.listen(this.#config.listen);
+    if (this.#config.http !== undefined) await this.#health.listen(this.#config.http);
+    this.#heartbeat.start();
+    this.#loops = Promise.all(
+      partitions.all.map((partition) =>
+        every({ name: `open ${partition.settings.name}`, clock, prng, log, intervalMs: REOPEN_INTERVAL_MS, backoffMsMax: REOPEN_INTERVAL_MS, signal: this.#stop.signal, work: () => partition.warmUp() }),
+      ),
+    );
+    log.info('site agent started', { site: this.#config.site, port: this.#port, partitions: partitions.all.length });
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      this.#stop.abort();
+      const { journal, store, peers, partitions } = this.#site;
+      await closeAll([
+        this.#heartbeat,
+        this.#server,
+        this.#config.http === undefined ? undefined : this.#health,
+        peers,
+        { close: async () => void (await this.#loops) },
+        partitions,
+        { close: async () => store.close() },
+        { close: async () => journal.close() },
+        { close: async () => this.#loopDelay.close() },
+        this.#lock,
+      ]);
+    })();
+    return this.#closed;
+  }
+
+  #readiness() {
+    const { partitions } = this.#site;
+    const broken = partitions.all.filter(({ failure }) => failure !== undefined);
+    const checks = Object.fromEntries(partitions.all.map(({ settings, failure, identity }) => [settings.name, failure?.code ?? (identity === undefined ? 'not initialised' : 'open')]));
+    return { ok: broken.length === 0 && this.#heartbeat.lastSuccessMs !== undefined, checks: { ...checks, coordinator: this.#heartbeat.lastSuccessMs !== undefined } };
+  }
+}

@@ -1,0 +1,59 @@
+/** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
+import { seal } from '@antipode/hsm-core';
+import type { CaptureRequest, CaptureResponseSchema } from '@antipode/protocol';
+import { AntipodeError, inSpan } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { refOf } from './generation-ref.ts';
+import { fenceOf, newestHere, seatOf, type Site } from './site.ts';
+
+export async function capture(site: Site, request: CaptureRequest): Promise<MessageInitShape<typeof CaptureResponseSchema>> {
+  const { group, epoch, owner } = fenceOf(request);
+  const { journal, store, leases, fences } = site;
+  const { partition } = seatOf(site, group);
+  const mayAct = (): void => {
+    fences.check(group, epoch);
+    const { seat } = seatOf(site, group);
+    if (seat.role !== 'active' || owner !== site.name) {
+      throw new AntipodeError('ROLE_REFUSED', `this site is ${seat.role} in group ${group}, only the active member is captured`, { details: { group, role: seat.role } });
+    }
+    leases.check(group, epoch);
+  };
+  mayAct();
+  return partition.use((open) =>
+    inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
+      mayAct();
+      const previous = newestHere(site, group);
+      const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
+        provider: open.provider,
+        keyring: open.keyring,
+        clock: site.clock,
+        prng: site.prng,
+        memory: open.captures,
+        group,
+        epoch,
+        number: (previous?.generation.number ?? 0n) + 1n,
+        domainKeyVersion: request.domainKeyVersion,
+        previous,
+        filter: {
+          excludeIds: request.filter?.excludeIds ?? [],
+          excludeLabels: request.filter?.excludeLabels ?? [],
+          excludeClasses: request.filter?.excludeClasses ?? [],
+        },
+        checkFence: mayAct,
+      });
+      open.replica.forget();
+      const newest = sealed ?? previous;
+      if (newest === undefined) throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
+      if (sealed !== undefined) {
+        store.putBlobs(blobs.values());
+        store.put(sealed);
+        mayAct();
+        journal.setHead(group, 'captured', sealed.digest);
+        const { number, entries, uncaptured } = sealed.generation;
+        site.log.info('generation captured', { group, epoch, generation: number, objects: entries.length, sealed: sealedObjects, uncaptured: uncaptured.length });
+      }
+      span.setAttribute('antipode.sealed_objects', sealedObjects);
+      return { generation: refOf(newest), isNew: sealed !== undefined, captureStartedMs: BigInt(captureStartedMs), sealedObjects };
+    }),
+  );
+}

@@ -1,0 +1,60 @@
+/** The agent's configuration: one YAML file, paths relative to it, PINs and pins in files of their own. */
+import { dirname, resolve } from 'node:path';
+import { loadConfig } from '@antipode/runtime';
+import { z } from 'zod';
+
+const address = z.string().regex(/^[^\s:]+:\d{1,5}$/, 'expected host:port');
+const siteName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
+const path = z.string().min(1, 'expected a path');
+
+const partition = z.strictObject({
+  /** Name within this site. */
+  name: siteName,
+  module: path,
+  tokenLabel: z.string().min(1).max(32),
+  /** Only needed where several tokens have the label. */
+  serial: z.string().min(1).max(16).optional(),
+  pinFile: path,
+  /** For the HSM worker only, such as SOFTHSM2_CONF. Never a PIN. */
+  environment: z.record(z.string(), z.string()).default({}),
+  role: z.enum(['member', 'scratch']).default('member'),
+});
+
+export const agentConfigSchema = z.strictObject({
+  site: siteName,
+  /** Where coordinator and other agents connect. */
+  listen: address,
+  /** How they reach it, where that differs. */
+  advertise: address.optional(),
+  coordinator: z.strictObject({ id: siteName, address }),
+  tls: z.strictObject({ ca: path, certificate: path, key: path }),
+  dataFolder: path,
+  /** Identities of partitions elsewhere that this site trusts; written by `antipode partition enrol`. */
+  pinsFile: path.default('pins.yaml'),
+  /** Health endpoints; absent for none. */
+  http: address.optional(),
+  partitions: z
+    .array(partition)
+    .min(1)
+    .refine((list) => new Set(list.map(({ name }) => name)).size === list.length, 'expected names that do not repeat'),
+});
+
+export type AgentConfig = z.output<typeof agentConfigSchema>;
+export type PartitionSettings = AgentConfig['partitions'][number];
+
+/** @throws CONFIG_INVALID */
+export function loadAgentConfig(file: string): AgentConfig {
+  const config = loadConfig(file, agentConfigSchema);
+  const from = (one: string): string => resolve(dirname(file), one);
+  return {
+    ...config,
+    tls: { ca: from(config.tls.ca), certificate: from(config.tls.certificate), key: from(config.tls.key) },
+    dataFolder: from(config.dataFolder),
+    pinsFile: from(config.pinsFile),
+    partitions: config.partitions.map((one) => ({
+      ...one,
+      module: resolve(dirname(file), one.module),
+      pinFile: from(one.pinFile),
+    })),
+  };
+}

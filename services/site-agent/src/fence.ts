@@ -1,0 +1,50 @@
+/**
+ * Refuses orders of a tenure that is over. The highest epoch is persisted before anything is done under it (I2), and an
+ * epoch has one owner for ever (I1). A higher epoch of another owner ends an active seat here in the same transaction.
+ */
+import { AntipodeError } from '@antipode/runtime';
+import type { Journal, PersistedFence } from './journal.ts';
+
+/** A counter that a corrupt or restored database could send flying; a person looks at it first. */
+const EPOCH_JUMP_MAX = 1_000n;
+
+export class FenceKeeper {
+  readonly #journal: Journal;
+  readonly #site: string;
+
+  constructor({ journal, site }: { journal: Journal; site: string }) {
+    this.#journal = journal;
+    this.#site = site;
+  }
+
+  /**
+   * Admits an order, persisting its epoch first where it is higher.
+   * @throws EPOCH_STALE, EPOCH_CONFLICT
+   */
+  admit({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {
+    const highest = this.#journal.fence(group);
+    if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
+    if (highest !== undefined && epoch === highest.epoch) {
+      if (owner === highest.owner) return;
+      throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} is claimed for ${owner}, but belongs to ${highest.owner}`, {
+        details: { group, epoch, owner, persistedOwner: highest.owner },
+      });
+    }
+    if (highest !== undefined && epoch > highest.epoch + EPOCH_JUMP_MAX) {
+      throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} jumps from ${highest.epoch}`, { details: { group, epoch, persisted: highest.epoch } });
+    }
+    this.#journal.raiseFence(group, { epoch, owner }, { fencesActive: owner !== this.#site });
+  }
+
+  /** Looks once more, right before a write. @throws EPOCH_STALE */
+  check(group: string, epoch: bigint): void {
+    const highest = this.#journal.fence(group);
+    if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
+  }
+}
+
+function stale(group: string, epoch: bigint, highest: PersistedFence): AntipodeError {
+  return new AntipodeError('EPOCH_STALE', `the order is of epoch ${epoch}, group ${group} is at ${highest.epoch} of ${highest.owner}`, {
+    details: { group, epoch, persisted: highest.epoch, owner: highest.owner },
+  });
+}

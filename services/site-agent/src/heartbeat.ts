@@ -1,0 +1,88 @@
+/** Signs of life to the coordinator. What comes back renews leases, counted from when we asked, and ends stale tenures. */
+import { type Client, CoordinatorService, createClient, type Tls } from '@antipode/protocol';
+import { type Closeable, every } from '@antipode/runtime';
+import { describe } from './describe.ts';
+import type { LoopDelay } from '@antipode/runtime';
+import type { Site } from './site.ts';
+
+/** Until the coordinator has said otherwise. */
+const FIRST_INTERVAL_MS = 500;
+const TIMEOUT_MS = 2_000;
+
+export class Heartbeat implements Closeable {
+  readonly #site: Site;
+  readonly #client: Client<typeof CoordinatorService>;
+  readonly #advertise: () => string;
+  readonly #loopDelay: LoopDelay;
+  readonly #stop = new AbortController();
+  #intervalMs = FIRST_INTERVAL_MS;
+  #running: Promise<void> | undefined;
+  lastSuccessMs: number | undefined;
+
+  constructor(options: { site: Site; tls: Tls; coordinator: { id: string; address: string }; advertise: () => string; loopDelay: LoopDelay }) {
+    this.#site = options.site;
+    this.#advertise = options.advertise;
+    this.#loopDelay = options.loopDelay;
+    this.#client = createClient(CoordinatorService, {
+      address: options.coordinator.address,
+      tls: options.tls,
+      expected: { kind: 'coordinator', name: options.coordinator.id },
+      defaultTimeoutMs: TIMEOUT_MS,
+    });
+  }
+
+  start(): void {
+    const { clock, prng, log } = this.#site;
+    this.#running = (async () => {
+      // The interval is the coordinator's to say, so each pass is a loop of one.
+      while (!this.#stop.signal.aborted) {
+        const pass = new AbortController();
+        const end = (): void => pass.abort();
+        this.#stop.signal.addEventListener('abort', end);
+        const interval = this.#intervalMs;
+        await every({
+          name: 'heartbeat',
+          clock,
+          prng,
+          log,
+          intervalMs: interval,
+          backoffMsMax: interval * 2,
+          signal: pass.signal,
+          work: async () => {
+            await this.#beat();
+            if (this.#intervalMs !== interval) pass.abort();
+          },
+        });
+        this.#stop.signal.removeEventListener('abort', end);
+      }
+    })();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    this.#client.close();
+  }
+
+  async #beat(): Promise<void> {
+    const { clock, fences, leases, log, journal } = this.#site;
+    const sentAtMs = clock.monotonicMs();
+    const { intervalMs, leases: grants, epochs } = await this.#client.heartbeat(
+      { state: describe(this.#site), address: this.#advertise(), loopDelayMs: this.#loopDelay.maxMs() },
+      { signal: this.#stop.signal },
+    );
+    for (const { group, epoch, owner } of epochs) {
+      const before = journal.seat(group)?.role;
+      const known = journal.fence(group);
+      if (known !== undefined && known.epoch >= epoch) continue;
+      fences.admit({ group, epoch, owner });
+      if (before === 'active' && journal.seat(group)?.role === 'fenced') {
+        leases.revoke(group);
+        log.warn('stood down: a newer active member exists', { group, epoch, owner });
+      }
+    }
+    for (const { group, epoch, selfStopMs } of grants) leases.grant({ group, epoch, sentAtMs, selfStopMs: Number(selfStopMs) });
+    if (intervalMs > 0) this.#intervalMs = intervalMs;
+    this.lastSuccessMs = clock.monotonicMs();
+  }
+}

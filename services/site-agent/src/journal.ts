@@ -1,0 +1,222 @@
+/**
+ * What this site must remember through any crash: identities, domain keys, the highest epoch of each group, seats, heads,
+ * open apply intents. SQLite in WAL mode with synchronous=FULL: durable when a method returns (facts: control-plane, A1).
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
+import type { DomainKeyRecord, IdentityRecord } from '@antipode/hsm-core';
+import { AntipodeError } from '@antipode/runtime';
+
+const SCHEMA_VERSION = 1;
+
+const SCHEMA = `
+  CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
+  CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
+  CREATE TABLE fence (grp TEXT PRIMARY KEY, epoch INTEGER NOT NULL, owner TEXT NOT NULL) STRICT;
+  CREATE TABLE member (grp TEXT PRIMARY KEY, serial TEXT NOT NULL, role TEXT NOT NULL, divergent INTEGER NOT NULL DEFAULT 0, unaccounted INTEGER NOT NULL DEFAULT 0) STRICT;
+  CREATE TABLE head (grp TEXT, kind TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, kind)) STRICT;
+  CREATE TABLE apply_intent (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT;
+  CREATE TABLE distribution (grp TEXT, version INTEGER, result TEXT NOT NULL, PRIMARY KEY (grp, version)) STRICT;
+  CREATE TABLE open_drill (serial TEXT PRIMARY KEY, drill_id TEXT NOT NULL) STRICT;
+`;
+
+export type Role = 'active' | 'standby' | 'fenced';
+/** captured here; restored here but not read back yet; restored and read back, so fit for promotion. */
+export type HeadKind = 'captured' | 'staged' | 'applied';
+
+export interface PersistedFence {
+  readonly epoch: bigint;
+  readonly owner: string;
+}
+
+export interface Seat {
+  readonly group: string;
+  readonly serial: string;
+  readonly role: Role;
+  readonly divergent: number;
+  readonly unaccounted: number;
+}
+
+export class Journal {
+  readonly #database: DatabaseSync;
+
+  /** @throws FILE_UNWRITABLE */
+  constructor(folder: string) {
+    this.#database = openDatabase(join(folder, 'journal.db'), { schema: SCHEMA, version: SCHEMA_VERSION });
+  }
+
+  // --- identities and domain keys ---
+
+  identity(partition: string): IdentityRecord | undefined {
+    const row = this.#get('SELECT serial, cka_id, public_half FROM identity WHERE partition = ?', partition);
+    return row && { serial: String(row['serial']), ckaId: bytes(row['cka_id']), publicHalf: bytes(row['public_half']) };
+  }
+
+  identities(): { partition: string; record: IdentityRecord }[] {
+    return this.#all('SELECT partition, serial, cka_id, public_half FROM identity').map((row) => ({
+      partition: String(row['partition']),
+      record: { serial: String(row['serial']), ckaId: bytes(row['cka_id']), publicHalf: bytes(row['public_half']) },
+    }));
+  }
+
+  addIdentity(partition: string, { serial, ckaId, publicHalf }: IdentityRecord): void {
+    this.#run('INSERT INTO identity VALUES (?, ?, ?, ?)', partition, serial, ckaId, publicHalf);
+  }
+
+  domainKeys(serial: string): DomainKeyRecord[] {
+    return this.#all('SELECT grp, version, cka_id, check_tag FROM domain_key WHERE serial = ? ORDER BY grp, version', serial).map((row) => ({
+      group: String(row['grp']),
+      version: Number(row['version']),
+      ckaId: bytes(row['cka_id']),
+      checkTag: bytes(row['check_tag']),
+    }));
+  }
+
+  addDomainKey(serial: string, { group, version, ckaId, checkTag }: DomainKeyRecord): void {
+    this.#run('INSERT INTO domain_key VALUES (?, ?, ?, ?, ?)', serial, group, version, ckaId, checkTag);
+  }
+
+  // --- fences and seats ---
+
+  fence(group: string): PersistedFence | undefined {
+    const row = this.#get('SELECT epoch, owner FROM fence WHERE grp = ?', group);
+    return row && { epoch: BigInt(row['epoch'] as number), owner: String(row['owner']) };
+  }
+
+  /** Persists a higher epoch, and in the same transaction what it does to an active seat here. */
+  raiseFence(group: string, { epoch, owner }: PersistedFence, { fencesActive }: { fencesActive: boolean }): void {
+    this.#transaction(() => {
+      this.#run('INSERT INTO fence VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner', group, epoch, owner);
+      if (fencesActive) this.#run("UPDATE member SET role = 'fenced' WHERE grp = ? AND role = 'active'", group);
+    });
+  }
+
+  seat(group: string): Seat | undefined {
+    const row = this.#get('SELECT * FROM member WHERE grp = ?', group);
+    return row && seatFrom(row);
+  }
+
+  seats(): Seat[] {
+    return this.#all('SELECT * FROM member ORDER BY grp').map(seatFrom);
+  }
+
+  setSeat(group: string, serial: string, role: Role): void {
+    this.#run('INSERT INTO member (grp, serial, role) VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET serial = excluded.serial, role = excluded.role', group, serial, role);
+  }
+
+  setCounts(group: string, { divergent, unaccounted }: { divergent: number; unaccounted: number }): void {
+    this.#run('UPDATE member SET divergent = ?, unaccounted = ? WHERE grp = ?', divergent, unaccounted, group);
+  }
+
+  // --- generations ---
+
+  head(group: string, kind: HeadKind): string | undefined {
+    const row = this.#get('SELECT digest FROM head WHERE grp = ? AND kind = ?', group, kind);
+    return row && String(row['digest']);
+  }
+
+  setHead(group: string, kind: HeadKind, digest: string): void {
+    this.#run('INSERT INTO head VALUES (?, ?, ?) ON CONFLICT (grp, kind) DO UPDATE SET digest = excluded.digest', group, kind, digest);
+  }
+
+  openIntents(group: string): string[] {
+    return this.#all('SELECT object_id FROM apply_intent WHERE grp = ?', group).map((row) => String(row['object_id']));
+  }
+
+  beginIntents(group: string, objectIds: readonly string[]): void {
+    this.#transaction(() => {
+      for (const objectId of objectIds) this.#run('INSERT OR IGNORE INTO apply_intent VALUES (?, ?)', group, objectId);
+    });
+  }
+
+  commitIntents(group: string, objectIds: readonly string[]): void {
+    this.#transaction(() => {
+      for (const objectId of objectIds) this.#run('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?', group, objectId);
+    });
+  }
+
+  // --- domain key distributions and drills ---
+
+  distribution(group: string, version: number): string | undefined {
+    const row = this.#get('SELECT result FROM distribution WHERE grp = ? AND version = ?', group, version);
+    return row && String(row['result']);
+  }
+
+  setDistribution(group: string, version: number, result: string): void {
+    this.#run('INSERT INTO distribution VALUES (?, ?, ?) ON CONFLICT (grp, version) DO UPDATE SET result = excluded.result', group, version, result);
+  }
+
+  openDrill(serial: string): string | undefined {
+    const row = this.#get('SELECT drill_id FROM open_drill WHERE serial = ?', serial);
+    return row && String(row['drill_id']);
+  }
+
+  beginDrill(serial: string, drillId: string): void {
+    this.#run('INSERT INTO open_drill VALUES (?, ?) ON CONFLICT (serial) DO UPDATE SET drill_id = excluded.drill_id', serial, drillId);
+  }
+
+  endDrill(serial: string): void {
+    this.#run('DELETE FROM open_drill WHERE serial = ?', serial);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #transaction(work: () => void): void {
+    transaction(this.#database, work);
+  }
+
+  #run(sql: string, ...values: (string | number | bigint | Uint8Array)[]): void {
+    this.#database.prepare(sql).run(...values);
+  }
+
+  #get(sql: string, ...values: (string | number)[]): Record<string, SQLOutputValue> | undefined {
+    return this.#database.prepare(sql).get(...values);
+  }
+
+  #all(sql: string, ...values: (string | number)[]): Record<string, SQLOutputValue>[] {
+    return this.#database.prepare(sql).all(...values);
+  }
+}
+
+/** Opens a database that is durable on commit, and brings an empty one to its schema. @throws FILE_UNWRITABLE */
+export function openDatabase(path: string, { schema, version }: { schema: string; version: number }): DatabaseSync {
+  try {
+    mkdirSync(join(path, '..'), { recursive: true, mode: 0o700 });
+    const database = new DatabaseSync(path, { timeout: 5_000 });
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
+    const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
+    if (found > version) throw new Error(`its schema is version ${found}, this program knows up to ${version}`);
+    if (found === 0) transaction(database, () => database.exec(`${schema}; PRAGMA user_version = ${version}`));
+    return database;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new AntipodeError('FILE_UNWRITABLE', `cannot open ${path}: ${reason}`, { details: { path }, cause });
+  }
+}
+
+/** All or nothing, durable on return. @throws FILE_UNWRITABLE */
+export function transaction(database: DatabaseSync, work: () => void): void {
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    work();
+    database.exec('COMMIT');
+  } catch (cause) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    if (cause instanceof AntipodeError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new AntipodeError('FILE_UNWRITABLE', `the database could not be written: ${reason}`, { cause });
+  }
+}
+
+const bytes = (value: SQLOutputValue | undefined): Uint8Array => new Uint8Array(value as Uint8Array);
+
+const seatFrom = (row: Record<string, SQLOutputValue>): Seat => ({
+  group: String(row['grp']),
+  serial: String(row['serial']),
+  role: String(row['role']) as Role,
+  divergent: Number(row['divergent']),
+  unaccounted: Number(row['unaccounted']),
+});

@@ -1,0 +1,18 @@
+/** The process of a site agent: log, telemetry, signals. Started by `antipode agent run`. */
+import { crashOnDefect, processLog, startTelemetry, stopSignal } from '@antipode/runtime';
+import { SiteAgent } from './agent.ts';
+import { loadAgentConfig } from './config.ts';
+
+/** Runs until SIGINT or SIGTERM. */
+export async function runAgent(configFile: string): Promise<void> {
+  const config = loadAgentConfig(configFile);
+  const log = processLog({ site: config.site });
+  crashOnDefect(log);
+  const telemetry = await startTelemetry({ serviceName: 'antipode-site-agent' });
+  const agent = new SiteAgent({ config, log });
+  const stopped = stopSignal();
+  await agent.start();
+  log.info('stopping', { signal: await stopped });
+  await agent.close();
+  await telemetry.close();
+}

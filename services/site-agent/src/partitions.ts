@@ -1,0 +1,167 @@
+/**
+ * The partitions of this site: opens each in its own worker process, opens it again when the worker is lost, and runs the
+ * work on one partition strictly in turn, so that a slow HSM holds up nobody else.
+ */
+import {
+  CaptureMemory,
+  fingerprint,
+  type HsmProvider,
+  type IdentityRecord,
+  type Keyring,
+  openKeyring,
+  openPartition,
+  type PartitionDescription,
+  ReplicaMemory,
+} from '@antipode/hsm-core';
+import { AntipodeError, type Closeable, closeAll, hasCode, type Log, Serial } from '@antipode/runtime';
+import { join } from 'node:path';
+import type { PartitionSettings } from './config.ts';
+import type { Journal } from './journal.ts';
+
+/** A partition in use. Void as soon as its worker is lost. */
+export interface OpenPartition {
+  readonly provider: HsmProvider;
+  readonly keyring: Keyring;
+  readonly description: PartitionDescription;
+  readonly captures: CaptureMemory;
+  readonly replica: ReplicaMemory;
+  /** Reads the own keys again, after a domain key was installed. */
+  refreshKeyring(): Promise<void>;
+}
+
+interface Opened extends Omit<OpenPartition, 'keyring'> {
+  keyring: Keyring;
+}
+
+export class Partition implements Closeable {
+  readonly settings: PartitionSettings;
+  readonly #journal: Journal;
+  readonly #dataFolder: string;
+  readonly #log: Log;
+  readonly #turns = new Serial();
+  #open: Opened | undefined;
+  #failure: AntipodeError | undefined;
+
+  constructor(options: { settings: PartitionSettings; journal: Journal; dataFolder: string; log: Log }) {
+    this.settings = options.settings;
+    this.#journal = options.journal;
+    this.#dataFolder = options.dataFolder;
+    this.#log = options.log.with({ partition: options.settings.name });
+  }
+
+  get identity(): IdentityRecord | undefined {
+    return this.#journal.identity(this.settings.name);
+  }
+
+  /** Known once `partition init` has run. */
+  get serial(): string | undefined {
+    return this.identity?.serial;
+  }
+
+  get identitySha256(): string | undefined {
+    const identity = this.identity;
+    return identity && fingerprint(identity.publicHalf);
+  }
+
+  /** Why the partition could not be opened last time. */
+  get failure(): AntipodeError | undefined {
+    return this.#failure;
+  }
+
+  /** Runs `work` with the partition open, after all work asked for before. */
+  use<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
+    return this.#turns.run(async () => {
+      const open = await this.#ensureOpen();
+      try {
+        return await work(open);
+      } catch (thrown) {
+        // A session that the token dropped is as void as a worker that died: start afresh next time.
+        if (hasCode(thrown, 'HSM_WORKER_LOST', 'HSM_UNAVAILABLE')) await this.#drop();
+        throw thrown;
+      }
+    });
+  }
+
+  /** Opens it ahead of the first order, so that trouble shows at once. */
+  async warmUp(): Promise<void> {
+    if (this.identity !== undefined && this.#open === undefined) await this.use(async () => {});
+  }
+
+  close(): Promise<void> {
+    return this.#turns.run(() => this.#drop());
+  }
+
+  async #drop(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    await open?.provider.close();
+  }
+
+  async #ensureOpen(): Promise<OpenPartition> {
+    if (this.#open !== undefined) return this.#open;
+    const identity = this.identity;
+    if (identity === undefined) {
+      throw new AntipodeError('IDENTITY_MISSING', `partition ${this.settings.name} has not been initialised`, { details: { partition: this.settings.name } });
+    }
+    try {
+      this.#open = await this.#openWorker(identity);
+      if (this.#failure !== undefined) this.#log.info('partition opened', { after: this.#failure.code });
+      this.#failure = undefined;
+      return this.#open;
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      if (this.#failure?.code !== error.code) this.#log.error('partition cannot be opened', { error });
+      this.#failure = error;
+      throw error;
+    }
+  }
+
+  async #openWorker(identity: IdentityRecord): Promise<Opened> {
+    const { module, tokenLabel, pinFile, environment } = this.settings;
+    const stateFolder = join(this.#dataFolder, 'login');
+    const provider = await openPartition({ module, tokenLabel, serial: identity.serial, pinFile, environment, stateFolder }, { log: this.#log });
+    try {
+      const keyring = await this.#readKeyring(provider, identity);
+      const description = await provider.describe();
+      const opened: Opened = {
+        provider,
+        keyring,
+        description,
+        captures: new CaptureMemory(),
+        replica: new ReplicaMemory(),
+        refreshKeyring: async () => {
+          opened.keyring = await this.#readKeyring(provider, identity);
+        },
+      };
+      return opened;
+    } catch (thrown) {
+      await provider.close();
+      throw thrown;
+    }
+  }
+
+  async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {
+    const keyring = await openKeyring({ provider, identity, domainKeys: this.#journal.domainKeys(identity.serial) });
+    for (const { group, version } of keyring.missing) this.#log.error('a domain key in the journal is not in the token', { group, version });
+    return keyring;
+  }
+}
+
+export class Partitions implements Closeable {
+  readonly all: readonly Partition[];
+
+  constructor(options: { settings: readonly PartitionSettings[]; journal: Journal; dataFolder: string; log: Log }) {
+    this.all = options.settings.map((settings) => new Partition({ ...options, settings }));
+  }
+
+  /** @throws NOT_FOUND */
+  bySerial(serial: string): Partition {
+    const found = this.all.find((partition) => partition.serial === serial);
+    if (found !== undefined) return found;
+    throw new AntipodeError('NOT_FOUND', `this site has no partition with serial ${serial}`, { details: { serial } });
+  }
+
+  close(): Promise<void> {
+    return closeAll(this.all);
+  }
+}

@@ -1,0 +1,55 @@
+/** What the orders of one agent share. Built once in agent.ts. */
+import type { SealedGeneration } from '@antipode/hsm-core';
+import { isNewer } from '@antipode/hsm-core';
+import type { Fence } from '@antipode/protocol';
+import { AntipodeError, type Clock, type Log, type Prng } from '@antipode/runtime';
+import type { FenceKeeper } from './fence.ts';
+import type { GenerationStore } from './generation-store.ts';
+import type { HeadKind, Journal, Seat } from './journal.ts';
+import type { LeaseKeeper } from './lease.ts';
+import type { Partition, Partitions } from './partitions.ts';
+import type { Peers } from './peers.ts';
+import type { Pins } from './pins.ts';
+import type { Transfer } from './transfer.ts';
+
+export interface Site {
+  readonly name: string;
+  readonly instance: string;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly log: Log;
+  readonly journal: Journal;
+  readonly store: GenerationStore;
+  readonly fences: FenceKeeper;
+  readonly leases: LeaseKeeper;
+  readonly partitions: Partitions;
+  readonly peers: Peers;
+  readonly pins: Pins;
+  readonly transfer: Transfer;
+}
+
+/** The fence of a request; the server has made sure that it is there. */
+export function fenceOf(request: { readonly fence?: Fence | undefined }): Fence {
+  if (request.fence === undefined) throw new AntipodeError('REQUEST_INVALID', 'fence is missing', { details: { field: 'fence' } });
+  return request.fence;
+}
+
+/** @throws NOT_FOUND */
+export function seatOf({ journal, partitions }: Site, group: string): { seat: Seat; partition: Partition } {
+  const seat = journal.seat(group);
+  if (seat === undefined) throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
+  return { seat, partition: partitions.bySerial(seat.serial) };
+}
+
+export function headOf({ journal, store }: Site, group: string, kind: HeadKind): SealedGeneration | undefined {
+  const digest = journal.head(group, kind);
+  return digest === undefined ? undefined : store.open(digest);
+}
+
+/** The newest generation that describes this partition: captured here, or restored here. */
+export function newestHere(site: Site, group: string): SealedGeneration | undefined {
+  const [captured, applied] = [headOf(site, group, 'captured'), headOf(site, group, 'applied')];
+  if (captured === undefined || applied === undefined) return captured ?? applied;
+  return isNewer(captured.generation, applied.generation) ? captured : applied;
+}
