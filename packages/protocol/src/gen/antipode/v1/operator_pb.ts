@@ -448,7 +448,7 @@ export type GetStatusResponse = Message<"antipode.v1.GetStatusResponse"> & {
   groups: GroupState[];
 
   /**
-   * Operations that are open or need a person, newest first.
+   * The latest operations, newest first.
    *
    * @generated from field: repeated antipode.v1.Operation operations = 6;
    */

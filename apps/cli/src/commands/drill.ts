@@ -1,0 +1,52 @@
+import type { DrillRecord } from '@antipode/protocol';
+import type { Command } from 'commander';
+import { follow, withOperator } from '../operator.ts';
+import { duration, output, table } from '../output.ts';
+import { command, operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
+
+function drillTable(drills: readonly DrillRecord[]): string {
+  return table(
+    ['STARTED', 'GROUP', 'SITE', 'GENERATION', 'RESULT', 'PROVED', 'FAILED', 'RECOVERY TIME', 'ID'],
+    drills.map((drill) => [
+      new Date(Number(drill.startedMs)).toISOString(),
+      drill.group,
+      drill.site,
+      String(drill.generation),
+      drill.passed ? 'passed' : drill.errorCode,
+      String(drill.proof?.proved ?? 0),
+      String(drill.proof?.failed ?? 0),
+      duration(drill.recoveryTimeMs),
+      drill.id.slice(0, 8),
+    ]),
+  );
+}
+
+export function drillCommand(): Command {
+  const drill = command('drill', 'rehearsed restores into scratch partitions, with a proof per key', ['drill run payments', 'drill list --json']);
+  drill.addCommand(
+    operatorCommand('run', 'restore the newest acknowledged generation into a scratch partition and prove every key')
+      .argument('<group>', 'replication group')
+      .option('--site <site>', 'where; any site with a scratch partition by default', '')
+      .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
+      .action(async (group, options) => {
+        const out = output(options);
+        await withOperator(options.config, async (operator) => {
+          const { operationId } = await operator.runDrill({ group, site: options.site });
+          await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
+          const { drills } = await operator.listDrills({ group, limit: 0 });
+          const own = drills.filter(({ id }) => id === operationId);
+          out.data(own[0], () => drillTable(own));
+        });
+      }),
+  );
+  drill.addCommand(
+    operatorCommand('list', 'drills, newest first, with their signed evidence in --json')
+      .argument('[group]', 'replication group', '')
+      .option('--limit <count>', 'at most so many', Number, 50)
+      .action(async (group, options) => {
+        const { drills } = await withOperator(options.config, (operator) => operator.listDrills({ group, limit: options.limit }));
+        output(options).data(drills, () => drillTable(drills));
+      }),
+  );
+  return drill;
+}

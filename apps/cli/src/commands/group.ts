@@ -1,0 +1,111 @@
+import { FailoverPolicy, type GroupState, MemberRole } from '@antipode/protocol';
+import { type Command, Option } from 'commander';
+import { follow, withOperator } from '../operator.ts';
+import { duration, output, table } from '../output.ts';
+import { collect, command, operatorCommand, parseSeat, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
+
+const ROLE_NAMES: Partial<Record<MemberRole, string>> = { [MemberRole.ACTIVE]: 'active', [MemberRole.STANDBY]: 'standby', [MemberRole.FENCED]: 'fenced' };
+
+export function groupTable(groups: readonly GroupState[]): string {
+  return table(
+    ['GROUP', 'PROTECTION', 'ACTIVE', 'EPOCH', 'GENERATION', 'OBJECTS', 'NOT CAPTURED', 'RECOVERY POINT AGE', 'LAST PROVEN'],
+    groups.map((group) => [
+      group.spec?.name ?? '',
+      group.protection,
+      group.activeSite || '-',
+      String(group.epoch),
+      String(group.newest?.generation ?? '-'),
+      String(group.newest?.objectCount ?? '-'),
+      String(group.newest?.uncaptured.length ?? '-'),
+      duration(group.recoveryPointAgeMs),
+      group.lastProvenMs === undefined ? 'never' : new Date(Number(group.lastProvenMs)).toISOString(),
+    ]),
+  );
+}
+
+export function memberTable(group: GroupState): string {
+  return table(
+    ['SITE', 'ROLE', 'SITE STATE', 'SERIAL', 'ACKNOWLEDGED', 'RECOVERY POINT AGE', 'DIVERGENT'],
+    group.members.map((member) => [
+      member.site,
+      ROLE_NAMES[member.role] ?? '?',
+      member.siteState,
+      member.serial,
+      String(member.acknowledgedGeneration || '-'),
+      duration(member.recoveryPointAgeMs),
+      String(member.divergentObjects),
+    ]),
+  );
+}
+
+export function uncapturedTable(group: GroupState): string {
+  const objects = group.newest?.uncaptured ?? [];
+  return objects.length === 0 ? '' : `\nNot captured, so not protected:\n${table(['OBJECT', 'KIND', 'REASON'], objects.map(({ objectId, kind, reason }) => [objectId, kind, reason]))}`;
+}
+
+export function groupCommand(): Command {
+  const group = command('group', 'replication groups', [
+    'group create payments --member a=1f1eacf8d7be63f2 --member b=9aa08ea09924bb93 --member c=0c51... --scratch c=77aa... --failover automatic --drill "0 3 * * 0"',
+    'group show payments',
+  ]);
+  group.addCommand(
+    operatorCommand('create', 'create a group, seat its members and bring them a domain key; safe to repeat')
+      .argument('<group>', 'name')
+      .requiredOption('--member <site=serial>', 'a partition that holds the keys; the first is active', collect)
+      .option('--scratch <site=serial>', 'a partition for drills', collect, [])
+      .option('--exclude-id <hex>', 'CKA_ID of objects that never leave', collect, [])
+      .option('--exclude-label <pattern>', 'label of objects that never leave, with * and ?', collect, [])
+      .option('--exclude-class <class>', 'class of objects that never leave', collect, [])
+      .option('--rpo <seconds>', 'recovery point objective', seconds)
+      .option('--drill <cron>', 'when to run drills, five fields, UTC')
+      .addOption(new Option('--failover <policy>', 'what to do when the active site is lost').choices(['manual', 'automatic']).default('manual'))
+      .option('--timeout <seconds>', 'how long to wait for the domain key', seconds, TIMEOUT_S_DEFAULT)
+      .action(async (name, options) => {
+        const out = output(options);
+        await withOperator(options.config, async (operator) => {
+          const { operationId } = await operator.createGroup({
+            spec: {
+              name,
+              members: options.member.map(parseSeat),
+              scratch: options.scratch.map(parseSeat),
+              filter: { excludeIds: options.excludeId, excludeLabels: options.excludeLabel, excludeClasses: options.excludeClass },
+              rpoSeconds: options.rpo ?? 0,
+              drillCron: options.drill ?? '',
+              failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
+            },
+          });
+          await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
+          const { group: state } = await operator.getGroup({ group: name });
+          out.data(state, () => memberTable(state!));
+        });
+      }),
+  );
+  group.addCommand(
+    operatorCommand('list', 'list groups').action(async (options) => {
+      const { groups } = await withOperator(options.config, (operator) => operator.listGroups({}));
+      output(options).data(groups, () => groupTable(groups));
+    }),
+  );
+  group.addCommand(
+    operatorCommand('show', 'show one group')
+      .argument('<group>', 'name')
+      .action(async (name, options) => {
+        const { group: state } = await withOperator(options.config, (operator) => operator.getGroup({ group: name }));
+        output(options).data(state, () => `${groupTable([state!])}\n\n${memberTable(state!)}${uncapturedTable(state!)}`);
+      }),
+  );
+  group.addCommand(
+    operatorCommand('rotate-domain-key', 'bring a new domain key version to every member; after an enrolment')
+      .argument('<group>', 'name')
+      .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
+      .action(async (name, options) => {
+        const out = output(options);
+        await withOperator(options.config, async (operator) => {
+          const { operationId } = await operator.rotateDomainKey({ group: name });
+          const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
+          out.data(operation, () => `group ${name} has a new domain key; the next capture seals everything anew`);
+        });
+      }),
+  );
+  return group;
+}

@@ -1,0 +1,20 @@
+import { runCoordinator } from '@antipode/coordinator';
+import { runAgent } from '@antipode/site-agent';
+import type { Command } from 'commander';
+import { command } from './common.ts';
+
+export function coordinatorCommand(): Command {
+  return command('coordinator', 'the coordinator: decides').addCommand(
+    command('run', 'run the coordinator until SIGINT or SIGTERM', ['coordinator run --config coordinator/coordinator.yaml'])
+      .option('-c, --config <file>', 'its configuration', 'coordinator.yaml')
+      .action(({ config }) => runCoordinator(config)),
+  );
+}
+
+export function agentCommand(): Command {
+  return command('agent', 'the agent of a site: acts').addCommand(
+    command('run', 'run the site agent until SIGINT or SIGTERM', ['agent run --config site-a/agent.yaml'])
+      .option('-c, --config <file>', 'its configuration', 'agent.yaml')
+      .action(({ config }) => runAgent(config)),
+  );
+}

@@ -1,0 +1,54 @@
+/** A SoftHSM token of the demonstration, and the tools that an operator would use on it: pkcs11-tool and openssl. */
+import { execFileSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AntipodeError } from '@antipode/runtime';
+
+const MODULES = ['/usr/lib/softhsm/libsofthsm2.so', '/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so', '/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so', '/usr/local/lib/softhsm/libsofthsm2.so'];
+
+export function softhsmModule(): string {
+  const found = MODULES.find((path) => existsSync(path));
+  if (found === undefined) throw new AntipodeError('PROGRAM_MISSING', 'SoftHSM is not installed (Debian package softhsm2)', { details: { program: 'softhsm2' } });
+  return found;
+}
+
+export interface DemoToken {
+  readonly label: string;
+  readonly pinFile: string;
+  readonly environment: { readonly SOFTHSM2_CONF: string };
+  /** Runs pkcs11-tool on this token, logged in. */
+  tool(...args: string[]): Buffer;
+}
+
+/**
+ * Antipode itself takes PINs from files only. pkcs11-tool asks for one at a terminal; without a terminal it takes it from a
+ * variable, which is how these throw-away PINs reach it: not by its command line, which everybody can read.
+ */
+export function makeDemoToken({ folder, label }: { folder: string; label: string }): DemoToken {
+  const configFile = join(folder, 'softhsm2.conf');
+  mkdirSync(join(folder, 'tokens'), { recursive: true, mode: 0o700 });
+  writeFileSync(configFile, `directories.tokendir = ${join(folder, 'tokens')}\nobjectstore.backend = file\nlog.level = ERROR\n`);
+  const environment = { SOFTHSM2_CONF: configFile };
+  const pin = String(randomInt(10_000_000, 99_999_999));
+  const soPin = String(randomInt(10_000_000, 99_999_999));
+  const module = softhsmModule();
+  const run = (args: readonly string[]): Buffer => {
+    try {
+      return execFileSync('pkcs11-tool', ['--module', module, ...args], { env: { ...process.env, ...environment, DEMO_PIN: pin, DEMO_SO_PIN: soPin }, stdio: ['pipe', 'pipe', 'pipe'] });
+    } catch (cause) {
+      const said = cause instanceof Error && 'stderr' in cause ? String(cause.stderr).trim().split('\n').slice(-2).join(' ') : String(cause);
+      throw new AntipodeError('PROGRAM_MISSING', `pkcs11-tool ${args[0] ?? ''} failed: ${said}`, { details: { program: 'pkcs11-tool' }, cause });
+    }
+  };
+  const so = ['--so-pin', 'env:DEMO_SO_PIN'];
+  run(['--init-token', '--slot-index', '0', '--label', label, ...so]);
+  run(['--init-pin', '--token-label', label, '--login', '--login-type', 'so', ...so, '--new-pin', 'env:DEMO_PIN']);
+  const pinFile = join(folder, `${label}.pin`);
+  writeFileSync(pinFile, `${pin}\n`, { mode: 0o600 });
+  return { label, pinFile, environment, tool: (...args) => run(['--token-label', label, '--login', '--pin', 'env:DEMO_PIN', ...args]) };
+}
+
+export function openssl(...args: string[]): Buffer {
+  return execFileSync('openssl', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+}

@@ -1,0 +1,58 @@
+/** What the command's exit status means. Stable; documented in docs/cli.md and in `antipode help exit-codes`. */
+import type { AntipodeError, ErrorCode } from '@antipode/runtime';
+
+export const EXIT = {
+  ok: 0,
+  error: 1,
+  usage: 2,
+  verificationFailed: 3,
+  degraded: 4,
+  operatorNeeded: 5,
+  refused: 6,
+  unknown: 7,
+  defect: 70,
+  interrupted: 130,
+} as const;
+
+export const EXIT_MEANINGS: readonly (readonly [number, string])[] = [
+  [EXIT.ok, 'done'],
+  [EXIT.error, 'failed; nothing was changed unless the message says so'],
+  [EXIT.usage, 'the command line or a configuration file is not valid'],
+  [EXIT.verificationFailed, 'a proof, digest or signature did not hold'],
+  [EXIT.degraded, 'it works, but something lags or is only partially protected'],
+  [EXIT.operatorNeeded, 'a person must do something first; the hint says what'],
+  [EXIT.refused, 'refused for safety: stale epoch, no majority, loss not accepted'],
+  [EXIT.unknown, 'no answer in time: the outcome is unknown, read the state again'],
+  [EXIT.defect, 'a defect of Antipode'],
+  [EXIT.interrupted, 'interrupted'],
+];
+
+const BY_CODE: Partial<Record<ErrorCode, number>> = {
+  USAGE: EXIT.usage,
+  CONFIG_INVALID: EXIT.usage,
+  REQUEST_INVALID: EXIT.usage,
+  MANIFEST_INVALID: EXIT.verificationFailed,
+  BLOB_INVALID: EXIT.verificationFailed,
+  OBJECT_UNPROVEN: EXIT.verificationFailed,
+  DIGEST_MISMATCH: EXIT.verificationFailed,
+  DRILL_UNCLEAN: EXIT.verificationFailed,
+  EPOCH_STALE: EXIT.refused,
+  EPOCH_CONFLICT: EXIT.refused,
+  LEASE_LAPSED: EXIT.refused,
+  ROLE_REFUSED: EXIT.refused,
+  FAILOVER_REFUSED: EXIT.refused,
+  SCRATCH_REFUSED: EXIT.refused,
+  PEER_REFUSED: EXIT.refused,
+  PEER_NOT_PINNED: EXIT.operatorNeeded,
+  DOMAIN_KEY_MISSING: EXIT.operatorNeeded,
+  IDENTITY_MISSING: EXIT.operatorNeeded,
+  PIN_REFUSED: EXIT.operatorNeeded,
+  PIN_LOCKED: EXIT.operatorNeeded,
+  TIMED_OUT: EXIT.unknown,
+  SITE_UNREACHABLE: EXIT.unknown,
+  INVARIANT_BROKEN: EXIT.defect,
+};
+
+export function exitCodeOf(error: AntipodeError): number {
+  return BY_CODE[error.code] ?? EXIT.error;
+}

@@ -1,0 +1,112 @@
+/** The folders that `antipode init` makes: authority, coordinator, site, operator. Nothing is ever overwritten. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type Authority, createAuthority, identityUri, type IdentityKind, issueCertificate } from '@antipode/protocol';
+import { AntipodeError, systemClock } from '@antipode/runtime';
+import { stringify } from 'yaml';
+
+const AUTHORITY_DAYS = 3_650;
+const CERTIFICATE_DAYS = 365;
+
+/** Writes files that do not exist yet. @throws FILE_EXISTS before anything is written */
+function writeNew(folder: string, files: Readonly<Record<string, { text: string; mode: number }>>): string[] {
+  const paths = Object.keys(files).map((name) => join(folder, name));
+  const existing = paths.find((path) => existsSync(path));
+  if (existing !== undefined) throw new AntipodeError('FILE_EXISTS', `${existing} exists already; nothing was written`, { details: { path: existing } });
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o711 });
+    for (const [name, { text, mode }] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode, flag: 'wx' });
+  } catch (cause) {
+    throw new AntipodeError('FILE_UNWRITABLE', `cannot write into ${folder}`, { details: { path: folder }, cause });
+  }
+  return paths;
+}
+
+const PUBLIC = 0o644;
+const SECRET = 0o600;
+
+export async function makeAuthority({ folder, trustDomain }: { folder: string; trustDomain: string }): Promise<string[]> {
+  const authority = await createAuthority({ trustDomain, validDays: AUTHORITY_DAYS, nowMs: systemClock.wallMs() });
+  return writeNew(folder, {
+    'ca.crt': { text: authority.certificatePem, mode: PUBLIC },
+    'ca.key': { text: authority.keyPem, mode: SECRET },
+    'trust-domain': { text: `${trustDomain}\n`, mode: PUBLIC },
+  });
+}
+
+function readAuthority(folder: string): { authority: Authority; trustDomain: string } {
+  const read = (name: string): string => {
+    try {
+      return readFileSync(join(folder, name), 'utf8');
+    } catch (cause) {
+      throw new AntipodeError('FILE_UNWRITABLE', `cannot read ${join(folder, name)}; make an authority with \`antipode init authority\``, { details: { path: folder }, cause });
+    }
+  };
+  return { authority: { certificatePem: read('ca.crt'), keyPem: read('ca.key') }, trustDomain: read('trust-domain').trim() };
+}
+
+async function certificateFiles(authorityFolder: string, { kind, name }: { kind: IdentityKind; name: string }) {
+  const { authority, trustDomain } = readAuthority(authorityFolder);
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) throw new AntipodeError('USAGE', `"${name}" must be lower-case letters, digits and dashes`, { details: { field: kind } });
+  const identity = { trustDomain, kind, name };
+  const { certificatePem, keyPem } = await issueCertificate({ authority, identity, validDays: CERTIFICATE_DAYS, nowMs: systemClock.wallMs() });
+  return {
+    uri: identityUri(identity),
+    files: {
+      'ca.crt': { text: authority.certificatePem, mode: PUBLIC },
+      'tls.crt': { text: certificatePem, mode: PUBLIC },
+      'tls.key': { text: keyPem, mode: SECRET },
+    },
+  };
+}
+
+const TLS = { ca: 'ca.crt', certificate: 'tls.crt', key: 'tls.key' };
+
+function yaml(comment: string, value: unknown): { text: string; mode: number } {
+  return { text: `# ${comment}\n${stringify(value)}`, mode: PUBLIC };
+}
+
+export async function makeCoordinatorFolder(options: { folder: string; authority: string; id: string; listen: string; http?: string | undefined; timings?: string | undefined }): Promise<string[]> {
+  const { folder, authority, id, listen, http, timings } = options;
+  const { files } = await certificateFiles(authority, { kind: 'coordinator', name: id });
+  const config = { id, listen, ...(http === undefined ? {} : { http }), tls: TLS, dataFolder: 'data', timings: timings ?? 'default' };
+  return writeNew(folder, { ...files, 'coordinator.yaml': yaml('Antipode coordinator. PostgreSQL and Redis run as its children; set databaseUrl and redisUrl to use your own.', config) });
+}
+
+export interface PartitionDraft {
+  readonly name: string;
+  readonly module: string;
+  readonly tokenLabel: string;
+  readonly pinFile: string;
+  readonly role: 'member' | 'scratch';
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export async function makeSiteFolder(options: {
+  folder: string;
+  authority: string;
+  site: string;
+  listen: string;
+  advertise?: string | undefined;
+  coordinator: { id: string; address: string };
+  partitions: readonly PartitionDraft[];
+}): Promise<string[]> {
+  const { folder, authority, site, listen, advertise, coordinator, partitions } = options;
+  const { files } = await certificateFiles(authority, { kind: 'site', name: site });
+  const config = {
+    site,
+    listen,
+    ...(advertise === undefined ? {} : { advertise }),
+    coordinator,
+    tls: TLS,
+    dataFolder: 'data',
+    partitions: partitions.map((partition) => ({ ...partition, pinFile: resolve(partition.pinFile) })),
+  };
+  return writeNew(folder, { ...files, 'agent.yaml': yaml('Antipode site agent. PINs stand in files of their own, mode 0600.', config) });
+}
+
+export async function makeOperatorFolder(options: { folder: string; authority: string; name: string; coordinator: { id: string; address: string } }): Promise<string[]> {
+  const { folder, authority, name, coordinator } = options;
+  const { files } = await certificateFiles(authority, { kind: 'operator', name });
+  return writeNew(folder, { ...files, 'operator.yaml': yaml('Antipode operator.', { coordinator, tls: TLS }) });
+}

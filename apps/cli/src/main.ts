@@ -1,0 +1,65 @@
+/** The `antipode` command: parses the command line, runs one command, turns errors into messages and exit codes. */
+import { AntipodeError, VERSION } from '@antipode/runtime';
+import { Command, CommanderError } from 'commander';
+import { completionCommand } from './commands/completion.ts';
+import { demoCommand } from './commands/demo.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { drillCommand } from './commands/drill.ts';
+import { failoverCommand } from './commands/failover.ts';
+import { groupCommand } from './commands/group.ts';
+import { initCommand } from './commands/init.ts';
+import { partitionCommand } from './commands/partition.ts';
+import { replicateCommand } from './commands/replicate.ts';
+import { resolveCommand } from './commands/resolve.ts';
+import { agentCommand, coordinatorCommand } from './commands/run.ts';
+import { statusCommand } from './commands/status.ts';
+import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
+import { printError } from './output.ts';
+
+export function program(): Command {
+  const root = new Command('antipode')
+    .description('Disaster recovery for HSM partitions: replicate keys between sites, prove that each can be restored, fail over.')
+    .version(VERSION)
+    .showSuggestionAfterError()
+    .addHelpText('after', `\nExit codes:\n${EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join('\n')}`);
+  for (const one of [
+    initCommand(),
+    coordinatorCommand(),
+    agentCommand(),
+    partitionCommand(),
+    groupCommand(),
+    statusCommand(),
+    replicateCommand(),
+    drillCommand(),
+    failoverCommand(),
+    resolveCommand(),
+    doctorCommand(),
+    demoCommand(),
+    completionCommand(() => root),
+  ]) {
+    root.addCommand(one);
+  }
+  const quiet = (one: Command): void => {
+    one.exitOverride();
+    for (const child of one.commands) quiet(child);
+  };
+  quiet(root);
+  return root;
+}
+
+export async function main(argv: readonly string[]): Promise<void> {
+  try {
+    await program().parseAsync([...argv], { from: 'user' });
+  } catch (thrown) {
+    // Commander has printed its own message; help and version are no errors.
+    if (thrown instanceof CommanderError) {
+      process.exitCode = thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
+      return;
+    }
+    const error = AntipodeError.from(thrown);
+    printError(error, { json: argv.includes('--json') });
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+if (import.meta.main) await main(process.argv.slice(2));

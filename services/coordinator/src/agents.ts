@@ -1,0 +1,54 @@
+/** Connections to the agents, at the addresses that they announced. */
+import { type Client, createClient, SiteAgentService, type Tls } from '@antipode/protocol';
+import { AntipodeError, type Closeable, hasCode } from '@antipode/runtime';
+import type { SiteView } from './detector.ts';
+
+export type Agent = Client<typeof SiteAgentService>;
+
+export class Agents implements Closeable {
+  readonly #tls: Tls;
+  readonly #addressOf: (site: string) => string | undefined;
+  readonly #clients = new Map<string, { address: string; client: Agent }>();
+
+  constructor({ tls, addressOf }: { tls: Tls; addressOf: (site: string) => string | undefined }) {
+    this.#tls = tls;
+    this.#addressOf = addressOf;
+  }
+
+  /** @throws SITE_UNREACHABLE when no address is known yet */
+  client(site: string): Agent {
+    const address = this.#addressOf(site);
+    if (address === undefined || address === '') throw new AntipodeError('SITE_UNREACHABLE', `site ${site} has not announced itself yet`, { details: { site } });
+    const known = this.#clients.get(site);
+    if (known?.address === address) return known.client;
+    known?.client.close();
+    const client = createClient(SiteAgentService, { address, tls: this.#tls, expected: { kind: 'site', name: site } });
+    this.#clients.set(site, { address, client });
+    return client;
+  }
+
+  address(site: string): { site: string; address: string } {
+    return { site, address: this.#addressOf(site) ?? '' };
+  }
+
+  /** For the detector: what one site says of another. */
+  async probe(observer: SiteView, suspect: SiteView, timeoutMs: number): Promise<boolean | undefined> {
+    try {
+      const { reachable, observerLoopDelayMs } = await this.client(observer.site).probePeer(
+        { peer: { site: suspect.site, address: suspect.address }, timeoutMs },
+        { timeoutMs: timeoutMs * 2 },
+      );
+      // An observer that was late itself has seen nothing.
+      return !reachable && observerLoopDelayMs > timeoutMs ? undefined : reachable;
+    } catch (thrown) {
+      if (hasCode(thrown, 'SITE_UNREACHABLE', 'TIMED_OUT')) return undefined;
+      throw thrown;
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const { client } of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+}
+

@@ -1,0 +1,165 @@
+/** The object graph of the coordinator: built and started in order, closed in the opposite order. */
+import { CoordinatorService, OperatorService, RpcServer, Tls } from '@antipode/protocol';
+import { AntipodeError, type Clock, type Closeable, closeAll, every, HealthServer, type Log, measureLoopDelay, type Prng, systemClock, systemPrng } from '@antipode/runtime';
+import { Agents } from './agents.ts';
+import { Changes } from './changes.ts';
+import type { CoordinatorConfig } from './config.ts';
+import { Detector } from './detector.ts';
+import { Effects } from './effects.ts';
+import { Election } from './election.ts';
+import { EmbeddedPostgres } from './embedded/postgres.ts';
+import { EmbeddedRedis } from './embedded/redis.ts';
+import { GroupCache } from './group-cache.ts';
+import { LeaseBook } from './leases.ts';
+import { BullWakeUps } from './queue/wake-ups.ts';
+import { Reconciler } from './reconciler.ts';
+import { coordinatorHandlers, operatorHandlers, startDrill } from './rpc.ts';
+import { Runner } from './runner.ts';
+import { Schedule } from './schedule.ts';
+import { Store } from './store/store.ts';
+
+export class Coordinator implements Closeable {
+  readonly #config: CoordinatorConfig;
+  readonly #ports: { clock: Clock; prng: Prng; log: Log };
+  readonly #tls: Tls;
+  readonly #stop = new AbortController();
+  readonly #started: Closeable[] = [];
+  #port = 0;
+  #healthPort = 0;
+  #closed: Promise<void> | undefined;
+  #embedded: { postgres: EmbeddedPostgres | undefined; redis: EmbeddedRedis | undefined } = { postgres: undefined, redis: undefined };
+
+  /** @throws CERTIFICATE_INVALID */
+  constructor({ config, log, clock = systemClock, prng = systemPrng }: { config: CoordinatorConfig; log: Log; clock?: Clock; prng?: Prng }) {
+    this.#config = config;
+    this.#ports = { clock, prng, log };
+    this.#tls = new Tls({ caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key });
+    const { kind, name } = this.#tls.identity;
+    if (kind !== 'coordinator' || name !== config.id) {
+      throw new AntipodeError('CERTIFICATE_INVALID', `the certificate is of ${kind} ${name}, expected coordinator ${config.id}`, { details: { path: config.tls.certificate } });
+    }
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get healthPort(): number {
+    return this.#healthPort;
+  }
+
+  /** Process ids of the embedded servers, for tests that kill them. */
+  get embedded(): { postgresPid: number | undefined; redisPid: number | undefined } {
+    return { postgresPid: this.#embedded.postgres?.pid, redisPid: this.#embedded.redis?.pid };
+  }
+
+  /** @throws PROGRAM_MISSING, CONFIG_INVALID, DATABASE_UNAVAILABLE; what was started before is closed again */
+  async start(): Promise<void> {
+    try {
+      await this.#start();
+    } catch (thrown) {
+      await this.close();
+      throw thrown;
+    }
+  }
+
+  close(): Promise<void> {
+    this.#stop.abort();
+    this.#closed ??= closeAll([...this.#started].reverse());
+    return this.#closed;
+  }
+
+  #own<T extends Closeable>(part: T): T {
+    this.#started.push(part);
+    return part;
+  }
+
+  async #start(): Promise<void> {
+    const { clock, prng, log } = this.#ports;
+    const { id, timings, dataFolder, databaseUrl, redisUrl } = this.#config;
+    const [database, redis] = await Promise.all([this.#database(databaseUrl, dataFolder), this.#redis(redisUrl, dataFolder)]);
+    const store = this.#own(new Store({ connection: database, clock }));
+    await store.migrate();
+    const election = this.#own(new Election({ store, clock, prng, log, id, ttlMs: timings.leaderMs }));
+    const cache = new GroupCache({ store });
+    const leases = new LeaseBook({ clock, leaseMs: timings.leaseMs });
+    const loopDelay = measureLoopDelay();
+    this.#own({ close: async () => loopDelay.close() });
+    const agents: Agents = this.#own(new Agents({ tls: this.#tls, addressOf: (site) => detector.view(site)?.address }));
+    const detector: Detector = new Detector({ clock, log, timings, loopDelayMs: () => loopDelay.maxMs(), probe: (observer, suspect) => agents.probe(observer, suspect, timings.probeTimeoutMs) });
+    const effects = new Effects({ store, election, agents, detector, leases, cache, clock, timings });
+    const changes = new Changes();
+    const runner = new Runner({ store, election, effects, changes, clock, prng, log });
+    this.#own({ close: () => runner.idle() });
+    const wakeUps = this.#own(new BullWakeUps({ connection: redis, clock, prng, log, run: (intent) => runner.run(intent) }));
+    await wakeUps.checkSafety();
+    const reconciler = this.#own(new Reconciler({ store, election, cache, detector, runner, wakeUps, clock, prng, log, timings }));
+    const schedule = this.#own(new Schedule({ store, election, clock, log, drill: (group) => startDrill({ store, detector, reconciler }, { group, site: '' }) }));
+    const rpc = { id, store, election, cache, detector, leases, effects, agents, reconciler, wakeUps, changes, clock, timings };
+
+    await election.pass();
+    await this.#lead({ store, cache, detector, leases, schedule });
+    election.start();
+    const server = this.#own(new RpcServer({ tls: this.#tls, log }));
+    server.add(CoordinatorService, coordinatorHandlers(rpc));
+    server.add(OperatorService, operatorHandlers(rpc));
+    this.#port = await server.listen(this.#config.listen);
+    reconciler.start();
+    this.#loop('detector', timings.heartbeatMs, () => (election.epoch === undefined ? Promise.resolve() : detector.pass()));
+    let leadsSince = election.epoch;
+    this.#loop('leadership', timings.leaderMs / 2, async () => {
+      if (election.epoch !== leadsSince && election.epoch !== undefined) await this.#lead({ store, cache, detector, leases, schedule });
+      else await schedule.follow(cache.all.map(({ spec }) => spec));
+      leadsSince = election.epoch;
+    });
+    if (this.#config.http !== undefined) {
+      const health = this.#own(
+        new HealthServer({
+          live: () => ({ ok: true, checks: { coordinator: id } }),
+          ready: async () => {
+            const isDatabaseUp = await store.query((db) => db.selectFrom('leader_lease').select('epoch').execute()).then(
+              () => true,
+              () => false,
+            );
+            return { ok: isDatabaseUp, checks: { database: isDatabaseUp, queue: wakeUps.isUp(), leader: election.epoch !== undefined } };
+          },
+        }),
+      );
+      this.#healthPort = await health.listen(this.#config.http);
+    }
+    log.info('coordinator started', { coordinator: id, port: this.#port, leads: election.epoch !== undefined });
+  }
+
+  /** A new leader knows the sites by name only, and takes every lease as just granted. */
+  async #lead({ store, cache, detector, leases, schedule }: { store: Store; cache: GroupCache; detector: Detector; leases: LeaseBook; schedule: Schedule }): Promise<void> {
+    leases.becameLeader();
+    await cache.refresh();
+    const sites = await store.query((db) => db.selectFrom('site').select(['name', 'address']).execute());
+    detector.expect(sites.map(({ name, address }) => ({ site: name, address })));
+    await schedule.follow(cache.all.map(({ spec }) => spec));
+  }
+
+  #loop(name: string, intervalMs: number, work: () => Promise<void>): void {
+    const { clock, prng, log } = this.#ports;
+    const stop = new AbortController();
+    const running = every({ name, clock, prng, log, intervalMs, backoffMsMax: intervalMs * 4, signal: stop.signal, work });
+    this.#own({
+      close: async () => {
+        stop.abort();
+        await running;
+      },
+    });
+  }
+
+  async #database(url: string | undefined, dataFolder: string) {
+    if (url !== undefined) return { connectionString: url };
+    this.#embedded.postgres = this.#own(new EmbeddedPostgres({ dataFolder, ...this.#ports }));
+    return this.#embedded.postgres.start();
+  }
+
+  async #redis(url: string | undefined, dataFolder: string) {
+    if (url !== undefined) return url;
+    this.#embedded.redis = this.#own(new EmbeddedRedis({ dataFolder, ...this.#ports }));
+    return this.#embedded.redis.start();
+  }
+}

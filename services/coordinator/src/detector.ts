@@ -1,0 +1,113 @@
+/**
+ * Who is there. A site is suspect after silence, and down only when the coordinator misses it, no other site reaches it,
+ * and this process's own event loop is healthy: an observer doubts itself first. Reasons are kept for people.
+ */
+import type { DescribeResponse } from '@antipode/protocol';
+import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
+import type { Timings } from './timings.ts';
+
+export type SiteStatus = 'unknown' | 'up' | 'suspect' | 'down';
+
+export interface SiteView {
+  readonly site: string;
+  readonly status: SiteStatus;
+  readonly reason: string;
+  readonly address: string;
+  readonly instance: string;
+  /** Monotonic time of the last heartbeat, or of when we began to listen. */
+  readonly lastMs: number;
+  /** Wall time of the last heartbeat; undefined when there was none. */
+  readonly lastWallMs: number | undefined;
+  readonly failedRounds: number;
+  readonly state: DescribeResponse | undefined;
+}
+
+/** Asks `observer` whether it reaches `suspect` now. Undefined when the observer itself cannot be asked. */
+export type Probe = (observer: SiteView, suspect: SiteView) => Promise<boolean | undefined>;
+
+export interface DetectorOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly timings: Timings;
+  readonly loopDelayMs: () => number;
+  readonly probe: Probe;
+}
+
+export class Detector {
+  readonly #options: DetectorOptions;
+  readonly #sites = new Map<string, SiteView>();
+
+  constructor(options: DetectorOptions) {
+    this.#options = options;
+  }
+
+  get sites(): SiteView[] {
+    return [...this.#sites.values()].sort((a, b) => (a.site < b.site ? -1 : 1));
+  }
+
+  view(site: string): SiteView | undefined {
+    return this.#sites.get(site);
+  }
+
+  isUp(site: string): boolean {
+    return this.#sites.get(site)?.status === 'up';
+  }
+
+  /** Sites that the database knows: silence is counted from now for those that were never heard. */
+  expect(sites: readonly { readonly site: string; readonly address: string }[]): void {
+    const lastMs = this.#options.clock.monotonicMs();
+    for (const { site, address } of sites) {
+      if (this.#sites.has(site)) continue;
+      this.#sites.set(site, { site, status: 'unknown', reason: 'not heard since this coordinator started', address, instance: '', lastMs, lastWallMs: undefined, failedRounds: 0, state: undefined });
+    }
+  }
+
+  /** @throws ALREADY_EXISTS when another process lives under the same site name */
+  heard(state: DescribeResponse, { address }: { address: string }): void {
+    const { clock, log, timings } = this.#options;
+    const { site, instance } = state;
+    const nowMs = clock.monotonicMs();
+    const before = this.#sites.get(site);
+    if (before !== undefined && before.instance !== '' && before.instance !== instance && nowMs - before.lastMs < timings.heartbeatMs * 2) {
+      throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, { details: { site } });
+    }
+    if (before?.status !== 'up') log.info('site is up', { site, before: before?.status ?? 'unknown' });
+    this.#sites.set(site, { site, status: 'up', reason: 'heartbeats arrive', address, instance, lastMs: nowMs, lastWallMs: clock.wallMs(), failedRounds: 0, state });
+  }
+
+  /** One look at everybody; probes the silent ones through the others. */
+  async pass(): Promise<void> {
+    const { clock, timings, loopDelayMs } = this.#options;
+    const ownDelayMs = loopDelayMs();
+    const silent = this.sites.filter(({ lastMs, status }) => clock.monotonicMs() - lastMs > timings.suspectMs && status !== 'down');
+    await Promise.all(silent.map((suspect) => this.#examine(suspect, ownDelayMs)));
+  }
+
+  async #examine(suspect: SiteView, ownDelayMs: number): Promise<void> {
+    const { clock, timings, probe } = this.#options;
+    const silenceMs = Math.round(clock.monotonicMs() - suspect.lastMs);
+    if (ownDelayMs > timings.loopDelayMsMax) {
+      this.#judge(suspect, 'suspect', `silent for ${silenceMs} ms, but this coordinator was itself ${ownDelayMs} ms late`, 0);
+      return;
+    }
+    const observers = this.sites.filter(({ site, status }) => site !== suspect.site && status === 'up');
+    const answers = await Promise.all(observers.map(async (observer) => ({ observer: observer.site, reached: await probe(observer, suspect) })));
+    const reachedBy = answers.filter(({ reached }) => reached === true).map(({ observer }) => observer);
+    const missedBy = answers.filter(({ reached }) => reached === false).map(({ observer }) => observer);
+    if (reachedBy.length > 0) {
+      this.#judge(suspect, 'suspect', `silent for ${silenceMs} ms, but site ${reachedBy.join(', ')} reaches it`, 0);
+      return;
+    }
+    const failedRounds = suspect.failedRounds + 1;
+    const witnesses = missedBy.length > 0 ? `and site ${missedBy.join(', ')} does not reach it` : 'and no other site could be asked';
+    this.#judge(suspect, failedRounds >= timings.probeRounds ? 'down' : 'suspect', `silent for ${silenceMs} ms ${witnesses}`, failedRounds);
+  }
+
+  /** Unless it was heard meanwhile. */
+  #judge(suspect: SiteView, status: SiteStatus, reason: string, failedRounds: number): void {
+    const now = this.#sites.get(suspect.site);
+    if (now === undefined || now.lastMs !== suspect.lastMs) return;
+    if (now.status !== status) this.#options.log.warn(`site is ${status}`, { site: suspect.site, reason });
+    this.#sites.set(suspect.site, { ...now, status, reason, failedRounds });
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Which coordinator leads: one row (epoch, seq, holder). The holder renews by counting seq up; a challenger takes over by
+ * compare-and-set after the row stood still for TTL x 1.1 on its own monotonic clock. No wall clock is compared, and every
+ * write checks the epoch again (store.ts), so a paused leader does no harm.
+ */
+import { AntipodeError, type Clock, type Closeable, every, type Log, type Prng } from '@antipode/runtime';
+import type { Store } from './store/store.ts';
+
+export interface ElectionOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly log: Log;
+  readonly id: string;
+  readonly ttlMs: number;
+}
+
+export class Election implements Closeable {
+  readonly #options: ElectionOptions;
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+  #epoch: bigint | undefined;
+  #validUntilMs = 0;
+  #seen: { epoch: bigint; seq: bigint; sinceMs: number } | undefined;
+  #holder = '';
+
+  constructor(options: ElectionOptions) {
+    this.#options = options;
+  }
+
+  /** The epoch while this coordinator leads. */
+  get epoch(): bigint | undefined {
+    return this.#epoch !== undefined && this.#options.clock.monotonicMs() < this.#validUntilMs ? this.#epoch : undefined;
+  }
+
+  /** @throws LEADERSHIP_LOST */
+  require(): bigint {
+    const epoch = this.epoch;
+    if (epoch === undefined) throw new AntipodeError('LEADERSHIP_LOST', `coordinator ${this.#holder || 'unknown'} leads, not this one`, { details: { leader: this.#holder } });
+    return epoch;
+  }
+
+  start(): void {
+    const { clock, prng, log, ttlMs } = this.#options;
+    const intervalMs = ttlMs / 4;
+    this.#running = every({ name: 'election', clock, prng, log, intervalMs, backoffMsMax: intervalMs, signal: this.#stop.signal, work: () => this.pass() });
+  }
+
+  /** One look at the row: renew, take over, or wait. */
+  async pass(): Promise<void> {
+    const { store, clock, id, ttlMs, log } = this.#options;
+    const sentAtMs = clock.monotonicMs();
+    const led = this.#epoch;
+    if (led !== undefined) {
+      const renewed = await store.query((db) =>
+        db
+          .updateTable('leader_lease')
+          .set((eb) => ({ seq: eb('seq', '+', 1n) }))
+          .where('epoch', '=', led)
+          .where('holder', '=', id)
+          .executeTakeFirst(),
+      );
+      if (renewed.numUpdatedRows === 1n) {
+        this.#validUntilMs = sentAtMs + ttlMs;
+        return;
+      }
+      this.#epoch = undefined;
+      log.warn('leadership lost', { epoch: led });
+    }
+    const row = await store.query((db) => db.selectFrom('leader_lease').selectAll().executeTakeFirstOrThrow());
+    this.#holder = row.holder;
+    if (this.#seen?.epoch !== row.epoch || this.#seen.seq !== row.seq) this.#seen = { epoch: row.epoch, seq: row.seq, sinceMs: sentAtMs };
+    if (row.holder !== '' && sentAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;
+    const epoch = row.epoch + 1n;
+    const taken = await store.query((db) => db.updateTable('leader_lease').set({ epoch, seq: 0n, holder: id }).where('epoch', '=', row.epoch).where('seq', '=', row.seq).executeTakeFirst());
+    if (taken.numUpdatedRows !== 1n) return;
+    this.#epoch = epoch;
+    this.#holder = id;
+    this.#validUntilMs = sentAtMs + ttlMs;
+    log.info('leading', { epoch });
+  }
+
+  /** Gives the lease back, so that the next coordinator need not wait. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    const { store, id } = this.#options;
+    const epoch = this.#epoch;
+    this.#epoch = undefined;
+    if (epoch === undefined) return;
+    await store.query((db) => db.updateTable('leader_lease').set({ holder: '' }).where('epoch', '=', epoch).where('holder', '=', id).execute()).catch(() => undefined);
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * PostgreSQL as a child of the coordinator: on a Unix socket only, with fsync and checksums on. Refuses root, so as root
+ * it runs as another user. Touches no other PostgreSQL of the machine.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { AntipodeError, type Clock, type Closeable, type Log, type Prng } from '@antipode/runtime';
+import pg from 'pg';
+import { findProgram, SupervisedChild } from './supervised-child.ts';
+
+const DEBIAN = { debianPackage: 'postgresql' };
+
+export class EmbeddedPostgres implements Closeable {
+  readonly #dataFolder: string;
+  readonly #ports: { clock: Clock; prng: Prng; log: Log };
+  #socketFolder = '';
+  #child: SupervisedChild | undefined;
+
+  constructor(options: { dataFolder: string; clock: Clock; prng: Prng; log: Log }) {
+    this.#dataFolder = options.dataFolder;
+    this.#ports = options;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Starts it, making a cluster the first time. @returns how to connect. @throws PROGRAM_MISSING, CONFIG_INVALID */
+  async start(): Promise<pg.PoolConfig> {
+    const folders = binaryFolders();
+    const server = findProgram('postgres', { folders, ...DEBIAN });
+    const user = userInfo().uid === 0 ? unprivilegedUser() : undefined;
+    mkdirSync(this.#dataFolder, { recursive: true, mode: 0o711 });
+    // Socket paths end at 107 bytes, and data folders may lie deep.
+    this.#socketFolder = mkdtempSync(join(tmpdir(), 'antipode-pg-'));
+    const cluster = join(this.#dataFolder, 'postgres');
+    mkdirSync(cluster, { recursive: true, mode: 0o700 });
+    if (user !== undefined) {
+      chmodSync(this.#dataFolder, 0o711);
+      for (const folder of [cluster, this.#socketFolder]) chownSync(folder, user.uid, user.gid);
+      this.#checkReach(cluster, user.name);
+    }
+    if (!existsSync(join(cluster, 'PG_VERSION'))) {
+      initialise(findProgram('initdb', { folders, ...DEBIAN }), cluster, user?.name);
+    }
+    const connection: pg.PoolConfig = { host: this.#socketFolder, user: 'antipode', database: 'postgres' };
+    this.#child = new SupervisedChild({
+      ...this.#ports,
+      name: 'postgres',
+      command: server,
+      args: ['-D', cluster, '-k', this.#socketFolder, ...SETTINGS.flatMap((setting) => ['-c', setting])],
+      stopSignal: 'SIGINT',
+      ...(user === undefined ? {} : { user: user.name }),
+      answers: () => answers(connection),
+    });
+    await this.#child.start();
+    return connection;
+  }
+
+  async close(): Promise<void> {
+    await this.#child?.close();
+    if (this.#socketFolder !== '') rmSync(this.#socketFolder, { recursive: true, force: true });
+  }
+
+  #checkReach(cluster: string, user: string): void {
+    const { status } = spawnSync('setpriv', [`--reuid=${user}`, `--regid=${user}`, '--init-groups', '--', 'test', '-x', cluster]);
+    if (status === 0) return;
+    throw new AntipodeError('CONFIG_INVALID', `dataFolder ${this.#dataFolder} lies where user ${user} may not enter, and PostgreSQL refuses to run as root; choose one such as /var/lib/antipode, or set databaseUrl`, {
+      details: { path: this.#dataFolder, user },
+    });
+  }
+}
+
+const SETTINGS = ['listen_addresses=', 'unix_socket_permissions=0700', 'fsync=on', 'max_connections=40', 'shared_buffers=32MB', 'log_min_messages=warning', 'timezone=UTC'];
+
+function initialise(initdb: string, cluster: string, user: string | undefined): void {
+  const identity = user === undefined ? [] : [`--reuid=${user}`, `--regid=${user}`, '--init-groups'];
+  const args = ['-D', cluster, '--username=antipode', '--auth=trust', '--encoding=UTF8', '--locale=C.UTF-8', '--data-checksums', '--no-instructions'];
+  try {
+    execFileSync('setpriv', [...identity, '--pdeathsig=TERM', '--', initdb, ...args], { stdio: 'pipe', cwd: '/', env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8' } });
+  } catch (cause) {
+    // A half-made cluster would be taken for a whole one next time.
+    for (const entry of readdirSync(cluster)) rmSync(join(cluster, entry), { recursive: true, force: true });
+    throw new AntipodeError('PROGRAM_MISSING', `initdb failed in ${cluster}`, { details: { path: cluster }, cause });
+  }
+}
+
+/** Debian keeps each version in a folder of its own; the newest first. */
+function binaryFolders(): string[] {
+  const base = '/usr/lib/postgresql';
+  if (!existsSync(base)) return [];
+  const versions = readdirSync(base).map(Number).filter(Number.isFinite).sort((a, b) => b - a);
+  return versions.map((version) => join(base, String(version), 'bin'));
+}
+
+function unprivilegedUser(): { name: string; uid: number; gid: number } {
+  for (const name of ['postgres', 'nobody']) {
+    const id = (flag: string): number => Number(spawnSync('id', [flag, name]).stdout.toString());
+    const uid = id('-u');
+    if (uid > 0) return { name, uid, gid: id('-g') };
+  }
+  throw new AntipodeError('PROGRAM_MISSING', 'PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody', { details: { program: 'postgres' } });
+}
+
+async function answers(connection: pg.PoolConfig): Promise<boolean> {
+  const client = new pg.Client({ ...connection, connectionTimeoutMillis: 1_000 });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    await client.query('SELECT 1');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}

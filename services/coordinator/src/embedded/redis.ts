@@ -1,0 +1,61 @@
+/** Redis as a child of the coordinator: on a Unix socket only, append-only file, never evicts. Losing it costs time only (I8). */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Clock, Closeable, Log, Prng } from '@antipode/runtime';
+import { Redis, type RedisOptions } from 'ioredis';
+import { findProgram, SupervisedChild } from './supervised-child.ts';
+
+export class EmbeddedRedis implements Closeable {
+  readonly #dataFolder: string;
+  readonly #ports: { clock: Clock; prng: Prng; log: Log };
+  #socketFolder = '';
+  #child: SupervisedChild | undefined;
+
+  constructor(options: { dataFolder: string; clock: Clock; prng: Prng; log: Log }) {
+    this.#dataFolder = options.dataFolder;
+    this.#ports = options;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** @returns how to connect. @throws PROGRAM_MISSING */
+  async start(): Promise<RedisOptions> {
+    const command = findProgram('redis-server', { debianPackage: 'redis-server' });
+    const folder = join(this.#dataFolder, 'redis');
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    this.#socketFolder = mkdtempSync(join(tmpdir(), 'antipode-redis-'));
+    const path = join(this.#socketFolder, 'redis.sock');
+    const settings = { port: '0', unixsocket: path, unixsocketperm: '700', dir: folder, appendonly: 'yes', appendfsync: 'everysec', save: '', 'maxmemory-policy': 'noeviction' };
+    this.#child = new SupervisedChild({
+      ...this.#ports,
+      name: 'redis',
+      command,
+      args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
+      stopSignal: 'SIGTERM',
+      answers: () => answers(path),
+    });
+    await this.#child.start();
+    return { path };
+  }
+
+  async close(): Promise<void> {
+    await this.#child?.close();
+    if (this.#socketFolder !== '') rmSync(this.#socketFolder, { recursive: true, force: true });
+  }
+}
+
+async function answers(path: string): Promise<boolean> {
+  const client = new Redis({ path, lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    return (await client.ping()) === 'PONG';
+  } catch {
+    return false;
+  } finally {
+    client.disconnect();
+  }
+}

@@ -1,0 +1,5 @@
+/** The coordinator: it decides. */
+export { type CoordinatorConfig, coordinatorConfigSchema, loadCoordinatorConfig } from './config.ts';
+export { Coordinator } from './coordinator.ts';
+export { runCoordinator } from './main.ts';
+export { PROFILES, type Timings } from './timings.ts';

@@ -1,0 +1,99 @@
+/** The coordinator's nouns. Epochs and generation numbers are BigInt, times milliseconds since the Unix epoch. */
+import type { Disposition, ErrorCode } from '@antipode/runtime';
+
+export type Role = 'active' | 'standby' | 'fenced';
+export type FailoverPolicy = 'manual' | 'automatic';
+
+export interface Seat {
+  readonly site: string;
+  readonly serial: string;
+}
+
+/** A group as its operators declared it. */
+export interface GroupSpec {
+  readonly name: string;
+  /** The first is the active member of epoch 1. */
+  readonly members: readonly Seat[];
+  readonly scratch: readonly Seat[];
+  /** Label patterns are sensitive: stored, never logged. */
+  readonly filter: { readonly excludeIds: readonly string[]; readonly excludeLabels: readonly string[]; readonly excludeClasses: readonly string[] };
+  readonly rpoMs: number;
+  readonly drillCron: string;
+  readonly failoverPolicy: FailoverPolicy;
+}
+
+export interface Member extends Seat {
+  readonly role: Role;
+  readonly divergent: number;
+}
+
+export interface Group {
+  readonly spec: GroupSpec;
+  readonly members: readonly Member[];
+  /** Highest epoch that is in force. */
+  readonly epoch: bigint;
+  readonly owner: string;
+  /** Highest epoch that was ever issued, and to whom: above `epoch` while a failover is under way. */
+  readonly highestEpoch: bigint;
+  readonly highestOwner: string;
+  /** The version in use; 0 before the first. */
+  readonly domainKeyVersion: number;
+  /** The highest version that was ever ordered: none is ordered twice. */
+  readonly highestVersion: number;
+  readonly recoveryTimeMs: number | undefined;
+}
+
+export interface Uncaptured {
+  readonly objectId: string;
+  readonly kind: string;
+  readonly reason: string;
+}
+
+/** A generation as the coordinator knows it: digests and counts. */
+export interface Generation {
+  readonly epoch: bigint;
+  readonly number: bigint;
+  readonly manifestDigest: string;
+  readonly contentDigest: string;
+  readonly objectCount: number;
+  readonly domainKeyVersion: number;
+  readonly uncaptured: readonly Uncaptured[];
+  /** When the last capture that gave these contents started. */
+  readonly recoveryPointMs: number;
+  /** Trace of the capture, which its replications continue. */
+  readonly trace: Readonly<Record<string, string>>;
+}
+
+export interface Proof {
+  readonly proved: number;
+  readonly failed: number;
+  readonly failedObjectIds: readonly string[];
+  readonly usesNotExercised: number;
+}
+
+export const INTENT_KINDS = ['enrolment', 'capture', 'replication', 'drill', 'failover', 'rejoin'] as const;
+export type IntentKind = (typeof INTENT_KINDS)[number];
+
+/** open: under way. parked: a person must decide. */
+export type IntentStatus = 'open' | 'parked' | 'done' | 'failed';
+
+/** What a machine makes of its state and an event: where it is then, and at most one effect. */
+export interface Step<State, Effect> {
+  readonly state: State;
+  readonly effect?: Effect;
+}
+
+/** A failure that a machine is told of: one that will not heal by itself. */
+export interface Failure {
+  readonly type: 'failed';
+  readonly code: ErrorCode;
+  readonly disposition: Disposition;
+  readonly message: string;
+}
+
+/** Sent first, and again after a crash: gives the effect that the state waits for. */
+export interface Resume {
+  readonly type: 'resume';
+}
+
+export const activeOf = (group: Group): Member | undefined => group.members.find(({ role }) => role === 'active');

@@ -1,0 +1,110 @@
+/**
+ * What is due, by what the database says and who is there. Pure; looked at again and again, so that anything missed is
+ * seen the next time (I8, I10). At most one open intent per group, kind and site is the database's to keep.
+ */
+import type { SiteView } from './detector.ts';
+import { activeOf, type Generation, type Group, type IntentKind } from './model.ts';
+import type { Acknowledged } from './store/generations.ts';
+import type { Intent } from './store/intents.ts';
+import type { Timings } from './timings.ts';
+
+export interface Planned {
+  readonly kind: IntentKind;
+  readonly group: string;
+  readonly site: string;
+  readonly state: { readonly phase: string };
+  readonly trace: Readonly<Record<string, string>>;
+}
+
+export interface Situation {
+  readonly group: Group;
+  readonly newest: Generation | undefined;
+  readonly acknowledged: readonly Acknowledged[];
+  readonly lastFailover: Intent | undefined;
+  /** Newest failed intents of this group. */
+  readonly failed: readonly Intent[];
+  readonly open: readonly Intent[];
+  readonly view: (site: string) => SiteView | undefined;
+  readonly nowMs: number;
+  readonly timings: Timings;
+}
+
+export interface Plan {
+  readonly create: readonly Planned[];
+  /** Parked intents whose cause is worth another look. */
+  readonly reopen: readonly string[];
+}
+
+/** Capturing at half the objective leaves the other half for replication. */
+const CAPTURE_SHARE = 0.5;
+/** After a failure that only means "things have moved on". */
+const STAND_DOWN_GAP_MS = 1_000;
+const VOTERS_MIN = 3;
+
+export function plan(situation: Situation): Plan {
+  const { group, open, timings, nowMs } = situation;
+  const name = group.spec.name;
+  const isOpen = (kind: IntentKind, site?: string): boolean => open.some((intent) => intent.kind === kind && (site === undefined || intent.site === site));
+  const create = [...dueFailover(situation), ...dueEnrolment(situation), ...dueCapture(situation), ...dueReplications(situation), ...dueRejoins(situation)].filter(
+    ({ kind, site }) => !isOpen(kind, site) && !hasJustFailed(situation, kind, site),
+  );
+  const reopen = open.filter(({ status, updatedMs }) => status === 'parked' && nowMs - updatedMs >= timings.parkedRetryMs).map(({ id }) => id);
+  return { create: create.map((planned) => ({ ...planned, group: name })), reopen };
+}
+
+type Draft = Omit<Planned, 'group'>;
+
+function dueEnrolment({ group }: Situation): Draft[] {
+  return group.domainKeyVersion === 0 ? [{ kind: 'enrolment', site: '', state: { phase: 'due' }, trace: {} }] : [];
+}
+
+function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {
+  const active = activeOf(group);
+  if (active === undefined || group.domainKeyVersion === 0 || group.highestEpoch !== group.epoch || view(active.site)?.status !== 'up') return [];
+  if (open.some(({ kind }) => kind === 'failover')) return [];
+  const ageMs = newest === undefined ? Number.POSITIVE_INFINITY : nowMs - newest.recoveryPointMs;
+  const isStale = newest !== undefined && (newest.epoch !== group.epoch || newest.domainKeyVersion !== group.domainKeyVersion);
+  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || isStale ? [{ kind: 'capture', site: active.site, state: { phase: 'due' }, trace: {} }] : [];
+}
+
+function dueReplications({ group, newest, acknowledged, view }: Situation): Draft[] {
+  if (newest === undefined || group.highestEpoch !== group.epoch) return [];
+  return group.members
+    .filter(({ role, site }) => role === 'standby' && view(site)?.status === 'up')
+    .filter(({ site }) => !acknowledged.some((one) => one.site === site && one.epoch === newest.epoch && one.number === newest.number))
+    .map(({ site }) => ({
+      kind: 'replication',
+      site,
+      state: { phase: 'due', epoch: newest.epoch, number: newest.number, contentDigest: newest.contentDigest } as { phase: string },
+      trace: newest.trace,
+    }));
+}
+
+function dueRejoins({ group, view }: Situation): Draft[] {
+  return group.members
+    .filter(({ role, site }) => role === 'fenced' && site !== group.highestOwner && view(site)?.status === 'up')
+    .map(({ site }) => ({ kind: 'rejoin', site, state: { phase: 'due' }, trace: {} }));
+}
+
+/** Only where the policy says so, three sites vote, and no automatic failover happened lately: a flapping site is a person's matter. */
+function dueFailover({ group, lastFailover, view, nowMs, timings }: Situation): Draft[] {
+  const active = activeOf(group);
+  if (active === undefined || group.spec.failoverPolicy !== 'automatic' || group.members.length < VOTERS_MIN || group.domainKeyVersion === 0) return [];
+  const lost = view(active.site);
+  if (lost?.status !== 'down') return [];
+  const lastState = lastFailover?.state as { phase: string; reason?: string } | undefined;
+  const isTooSoon = lastFailover !== undefined && lastState?.phase === 'complete' && lastState.reason === 'automatic' && nowMs - lastFailover.createdMs < timings.automaticFailoverGapMs;
+  if (isTooSoon) return [];
+  const request = { from: active.site, wanted: '', acceptLoss: false, reason: 'automatic', outageStartedMs: lost.lastWallMs ?? nowMs };
+  return [{ kind: 'failover', site: '', state: { phase: 'requested', ...request } as { phase: string }, trace: {} }];
+}
+
+/** What failed a moment ago would fail again: it is given time, longer where a person must look. */
+function hasJustFailed({ failed, nowMs, timings }: Situation, kind: IntentKind, site: string): boolean {
+  const last = failed.find((intent) => intent.kind === kind && intent.site === site);
+  if (last === undefined) return false;
+  const gapMs = STAND_DOWN.has(last.errorCode) ? STAND_DOWN_GAP_MS : timings.parkedRetryMs;
+  return nowMs - last.updatedMs < gapMs;
+}
+
+const STAND_DOWN = new Set(['EPOCH_STALE', 'LEASE_LAPSED', 'ROLE_REFUSED', 'GENERATION_NOT_NEWER', 'LEADERSHIP_LOST']);

@@ -1,0 +1,273 @@
+/** What agents and operators ask of the coordinator. Operators' orders become intents; only the leader takes them. */
+import { type CoordinatorService, FailoverPolicy, type GroupSpec as GroupSpecMessage, type Handlers, type OperatorService } from '@antipode/protocol';
+import { AntipodeError, type Clock, VERSION } from '@antipode/runtime';
+import type { Agents } from './agents.ts';
+import type { Changes } from './changes.ts';
+import type { Detector } from './detector.ts';
+import type { Effects } from './effects.ts';
+import type { Election } from './election.ts';
+import type { GroupCache } from './group-cache.ts';
+import type { LeaseBook } from './leases.ts';
+import { planFailover } from './machines/failover.ts';
+import { activeOf, type Group, type GroupSpec } from './model.ts';
+import type { WakeUps } from './queue/wake-ups.ts';
+import type { Reconciler } from './reconciler.ts';
+import { checkCron } from './schedule.ts';
+import { readDrills, readLastPassed } from './store/drills.ts';
+import { readAcknowledged, readNewest } from './store/generations.ts';
+import { insertGroup, readGroup, readGroups } from './store/groups.ts';
+import { type Intent, readIntent, readRecent, requireIntent } from './store/intents.ts';
+import { type Store, toJson } from './store/store.ts';
+import type { Timings } from './timings.ts';
+import { groupState, operationMessage, siteState } from './views.ts';
+
+export interface RpcPorts {
+  readonly id: string;
+  readonly store: Store;
+  readonly election: Election;
+  readonly cache: GroupCache;
+  readonly detector: Detector;
+  readonly leases: LeaseBook;
+  readonly effects: Effects;
+  readonly agents: Agents;
+  readonly reconciler: Reconciler;
+  readonly wakeUps: WakeUps;
+  readonly changes: Changes;
+  readonly clock: Clock;
+  readonly timings: Timings;
+}
+
+const RPO_MS_DEFAULT = 5 * 60_000;
+const RPO_MS_MIN = 1_000;
+const WAIT_MS_MAX = 60_000;
+const DRILLS_DEFAULT = 50;
+const VOTERS_MIN = 3;
+
+export function coordinatorHandlers({ election, cache, detector, leases, timings, store }: RpcPorts): Handlers<typeof CoordinatorService> {
+  return {
+    heartbeat: async ({ state, address }, { identity }) => {
+      if (state === undefined || state.site !== identity.name) {
+        throw new AntipodeError('PEER_REFUSED', `site ${identity.name} may not speak for ${state?.site ?? 'nobody'}`, { details: { site: identity.name } });
+      }
+      const leaderEpoch = election.require();
+      const known = detector.view(state.site);
+      detector.heard(state, { address });
+      if (known?.address !== address) {
+        const row = { name: state.site, address, version: state.version, partitions: '[]' };
+        await store.write(leaderEpoch, (trx) => trx.insertInto('site').values(row).onConflict((conflict) => conflict.column('name').doUpdateSet(row)).execute());
+      }
+      const seats = cache.all.filter(({ members }) => members.some(({ site }) => site === state.site));
+      const held = seats.filter((group) => {
+        const seat = state.members.find((member) => member.group === group.spec.name);
+        // Only under the highest epoch ever issued: while a failover is under way, nothing is renewed.
+        return group.epoch === group.highestEpoch && group.owner === state.site && seat?.epoch === group.epoch && activeOf(group)?.site === state.site;
+      });
+      for (const { spec } of held) leases.granted(spec.name);
+      return {
+        intervalMs: timings.heartbeatMs,
+        leases: held.map(({ spec, epoch }) => ({ group: spec.name, epoch, leaseMs: BigInt(timings.leaseMs), selfStopMs: BigInt(timings.selfStopMs) })),
+        epochs: seats.filter(({ highestEpoch }) => highestEpoch > 0n).map(({ spec, highestEpoch, highestOwner }) => ({ group: spec.name, epoch: highestEpoch, owner: highestOwner, requestId: 'heartbeat' })),
+      };
+    },
+  };
+}
+
+export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorService> {
+  const { id, store, election, cache, detector, leases, effects, reconciler, wakeUps, changes, clock, timings } = ports;
+
+  const factsOf = async (group: Group) => {
+    const name = group.spec.name;
+    const [newest, acknowledged, lastPassedMs] = await store.query((db) => Promise.all([readNewest(db, name), readAcknowledged(db, name), readLastPassed(db, name)]));
+    return groupState({ group, newest, acknowledged, lastPassedMs, leaseRemainingMs: leases.remainingMs(name), view: (site) => detector.view(site), nowMs: clock.wallMs() });
+  };
+  const groupOf = (name: string): Promise<Group> => store.query((db) => readGroup(db, name));
+  const untilEnded = async (operationId: string, signal: AbortSignal): Promise<void> => {
+    for (;;) {
+      const intent = await store.query((db) => readIntent(db, operationId));
+      if (intent === undefined || intent.status !== 'open' || signal.aborted) return;
+      await changes.next(operationId, { clock, timeoutMs: timings.planMs, signal });
+    }
+  };
+
+  return {
+    createGroup: async ({ spec: message }) => {
+      election.require();
+      const spec = specFrom(message);
+      checkSites(spec, detector);
+      const existing = (await store.query(readGroups)).find((group) => group.spec.name === spec.name);
+      if (existing !== undefined && toJson(existing.spec) !== toJson(spec)) {
+        throw new AntipodeError('ALREADY_EXISTS', `group ${spec.name} exists with another declaration`, { details: { group: spec.name } });
+      }
+      if (existing === undefined) {
+        await store.write(election.require(), async (trx, record) => {
+          await insertGroup(trx, spec, clock.wallMs());
+          record({ kind: 'group-created', group: spec.name, site: spec.members[0]!.site, details: { members: spec.members.length } });
+        });
+        await cache.refresh();
+      }
+      const { id: operationId } = await reconciler.intend({ kind: 'enrolment', group: spec.name, site: '', state: { phase: 'due' }, trace: {} });
+      return { group: await factsOf(await groupOf(spec.name)), operationId };
+    },
+
+    listGroups: async () => ({ groups: await Promise.all((await store.query(readGroups)).map(factsOf)) }),
+
+    getGroup: async ({ group }) => ({ group: await factsOf(await groupOf(group)) }),
+
+    getStatus: async () => ({
+      coordinator: id,
+      version: VERSION,
+      isLeader: election.epoch !== undefined,
+      sites: detector.sites.map((view) => siteState(view, clock.monotonicMs())),
+      groups: await Promise.all((await store.query(readGroups)).map(factsOf)),
+      operations: (await store.query(readRecent)).map(operationMessage),
+      isQueueUp: wakeUps.isUp(),
+    }),
+
+    rotateDomainKey: async ({ group }) => {
+      await groupOf(group);
+      return { operationId: (await reconciler.intend({ kind: 'enrolment', group, site: '', state: { phase: 'due' }, trace: {} })).id };
+    },
+
+    replicate: async ({ group: name }, { signal }) => {
+      const group = await groupOf(name);
+      const active = activeOf(group);
+      if (active === undefined || group.domainKeyVersion === 0) {
+        throw new AntipodeError('DOMAIN_KEY_MISSING', `group ${name} has no domain key yet`, { details: { group: name, version: 0 } });
+      }
+      const planned = { kind: 'capture', group: name, site: active.site, state: { phase: 'due' }, trace: {} } as const;
+      let made = await reconciler.intend(planned);
+      if (!made.isNew) {
+        // A capture that is under way may have started before what the operator wants to see captured.
+        await untilEnded(made.id, signal);
+        made = await reconciler.intend(planned);
+      }
+      return { operationId: made.id };
+    },
+
+    runDrill: async ({ group: name, site }) => ({ operationId: await startDrill(ports, { group: name, site }) }),
+
+    listDrills: async ({ group, limit }) => {
+      const drills = await store.query((db) => readDrills(db, { ...(group === '' ? {} : { group }), limit: limit || DRILLS_DEFAULT }));
+      return {
+        drills: drills.map((drill) => ({
+          id: drill.id,
+          group: drill.group,
+          site: drill.site,
+          generation: drill.number,
+          passed: drill.passed,
+          proof: { ...drill.proof, failedObjectIds: [...drill.proof.failedObjectIds] },
+          errorCode: drill.errorCode,
+          startedMs: BigInt(drill.startedMs),
+          recoveryTimeMs: BigInt(drill.recoveryTimeMs),
+          evidence: drill.evidence,
+          signature: drill.signature,
+          signer: drill.signer,
+        })),
+      };
+    },
+
+    planFailover: async ({ group: name, toSite }) => {
+      const group = await groupOf(name);
+      const from = activeOf(group)?.site ?? '';
+      const survey = await effects.survey(group);
+      const { obstacle, choice } = planFailover({ from, wanted: toSite, acceptLoss: true, reason: 'operator' }, survey);
+      const target = survey.reachable.find(({ site }) => site === choice?.to);
+      return {
+        fromSite: from,
+        toSite: choice?.to ?? '',
+        ...(target?.applied === undefined ? {} : { targetGeneration: { epoch: target.applied.epoch, generation: target.applied.number } }),
+        lostGenerations: [...(choice?.lost ?? [])],
+        obstacle: obstacle ?? '',
+        leaseWaitMs: BigInt(Math.round(survey.reachable.some(({ site }) => site === from) ? 0 : leases.remainingMs(name))),
+      };
+    },
+
+    failover: async ({ group: name, toSite, acceptLoss }) => {
+      const group = await groupOf(name);
+      const from = activeOf(group)?.site ?? '';
+      if (toSite === from) throw new AntipodeError('REQUEST_INVALID', `site ${from} is active already`, { details: { field: 'to_site' } });
+      const state = { phase: 'requested', from, wanted: toSite, acceptLoss, reason: 'operator', outageStartedMs: clock.wallMs() };
+      return { operationId: (await reconciler.intend({ kind: 'failover', group: name, site: '', state, trace: {} })).id };
+    },
+
+    getOperation: async ({ operationId, waitMs, seenPhase }, { signal }) => {
+      const endMs = clock.monotonicMs() + Math.min(waitMs, WAIT_MS_MAX);
+      for (;;) {
+        const intent: Intent = await store.query((db) => requireIntent(db, operationId));
+        const leftMs = endMs - clock.monotonicMs();
+        if (intent.status !== 'open' || intent.state.phase !== seenPhase || leftMs <= 0 || signal.aborted) return { operation: operationMessage(intent) };
+        await changes.next(operationId, { clock, timeoutMs: Math.min(leftMs, timings.planMs), signal });
+      }
+    },
+
+    resolve: async ({ group: name }) => {
+      const group = await groupOf(name);
+      const active = activeOf(group);
+      const partition = detector.view(active?.site ?? '')?.state?.partitions.find(({ serial }) => serial === active?.serial);
+      if (active === undefined) throw new AntipodeError('NOT_FOUND', `group ${name} has no active member`, { details: { group: name } });
+      return { site: active.site, module: partition?.module ?? '', tokenLabel: partition?.tokenLabel ?? '', serial: active.serial, epoch: group.epoch };
+    },
+  };
+}
+
+/** Chooses generation and scratch partition, and makes the intent. @throws NOT_FOUND, GENERATION_UNKNOWN */
+export async function startDrill({ store, detector, reconciler }: Pick<RpcPorts, 'store' | 'detector' | 'reconciler'>, { group: name, site }: { group: string; site: string }): Promise<string> {
+  const group = await store.query((db) => readGroup(db, name));
+  const scratch = group.spec.scratch.filter((seat) => site === '' || seat.site === site);
+  const chosen = scratch.find((seat) => detector.isUp(seat.site)) ?? scratch[0];
+  if (chosen === undefined) {
+    throw new AntipodeError('NOT_FOUND', `group ${name} has no scratch partition${site === '' ? '' : ` at site ${site}`}`, { details: { group: name, site } });
+  }
+  const [newest, acknowledged] = await store.query((db) => Promise.all([readNewest(db, name), readAcknowledged(db, name)]));
+  // What was acknowledged is what was promised; without any, the newest capture is better than no drill.
+  const target = acknowledged.reduce<{ epoch: bigint; number: bigint } | undefined>((best, one) => (best === undefined || one.epoch > best.epoch || (one.epoch === best.epoch && one.number > best.number) ? one : best), undefined) ?? newest;
+  if (target === undefined) throw new AntipodeError('GENERATION_UNKNOWN', `group ${name} has no generation yet`, { details: { group: name } });
+  const state = { phase: 'planned', epoch: target.epoch, number: target.number, serial: chosen.serial };
+  return (await reconciler.intend({ kind: 'drill', group: name, site: chosen.site, state, trace: {} })).id;
+}
+
+function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
+  const invalid = (field: string, why: string): never => {
+    throw new AntipodeError('REQUEST_INVALID', `${field} ${why}`, { details: { field } });
+  };
+  if (message === undefined) return invalid('spec', 'is missing');
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(message.name)) invalid('name', 'must be lower-case letters, digits and dashes');
+  if (message.members.length === 0) invalid('members', 'must not be empty');
+  const sites = message.members.map(({ site }) => site);
+  if (new Set(sites).size !== sites.length) invalid('members', 'must be at different sites');
+  const serials = [...message.members, ...message.scratch].map(({ serial }) => serial);
+  if (new Set(serials).size !== serials.length || serials.includes('')) invalid('members', 'must have serial numbers that do not repeat, scratch partitions included');
+  const failoverPolicy = message.failoverPolicy === FailoverPolicy.AUTOMATIC ? 'automatic' : 'manual';
+  if (failoverPolicy === 'automatic' && sites.length < VOTERS_MIN) invalid('failover_policy', `automatic needs ${VOTERS_MIN} sites: with two, neither can know whether the other is lost or the link is cut`);
+  const rpoMs = message.rpoSeconds === 0 ? RPO_MS_DEFAULT : message.rpoSeconds * 1_000;
+  if (rpoMs < RPO_MS_MIN) invalid('rpo_seconds', 'must be 1 or more');
+  checkCron(message.drillCron);
+  return {
+    name: message.name,
+    members: message.members.map(({ site, serial }) => ({ site, serial })),
+    scratch: message.scratch.map(({ site, serial }) => ({ site, serial })),
+    filter: {
+      excludeIds: message.filter?.excludeIds ?? [],
+      excludeLabels: message.filter?.excludeLabels ?? [],
+      excludeClasses: message.filter?.excludeClasses ?? [],
+    },
+    rpoMs,
+    drillCron: message.drillCron,
+    failoverPolicy,
+  };
+}
+
+/** A typing error in a serial number should show now, not when the site is needed. */
+function checkSites({ members, scratch }: GroupSpec, detector: Detector): void {
+  for (const { site, serial } of [...members, ...scratch]) {
+    const state = detector.view(site)?.state;
+    if (state === undefined) throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard: start its agent first`, { details: { site } });
+    const partition = state.partitions.find((one) => one.serial === serial);
+    const shown = state.partitions.map((one) => `${one.name}=${one.serial || 'not initialised'}`).join(', ');
+    if (partition === undefined) throw new AntipodeError('NOT_FOUND', `site ${site} has no partition with serial ${serial}; it has ${shown}`, { details: { site, serial } });
+    const isScratchSeat = scratch.some((seat) => seat.serial === serial);
+    if (partition.isScratch !== isScratchSeat) {
+      throw new AntipodeError('SCRATCH_REFUSED', `partition ${serial} is ${partition.isScratch ? '' : 'not '}declared as scratch at site ${site}`, { details: { site, serial } });
+    }
+  }
+}

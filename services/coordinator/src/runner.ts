@@ -1,0 +1,156 @@
+/**
+ * Runs intents: asks the machine what to do, persists where it is then, and only after that performs. A crash between the
+ * two repeats the effect (I9). The one place that retries.
+ */
+import { AntipodeError, backoffMs, type Clock, inSpan, inTrace, type Log, type Prng } from '@antipode/runtime';
+import type { Changes } from './changes.ts';
+import type { Effects } from './effects.ts';
+import type { Election } from './election.ts';
+import { type CaptureState, decideCapture } from './machines/capture.ts';
+import { decideDrill, type DrillState } from './machines/drill.ts';
+import { decideEnrolment, type EnrolmentState } from './machines/enrolment.ts';
+import { decideFailover, type FailoverState } from './machines/failover.ts';
+import { decideRejoin, type RejoinState } from './machines/rejoin.ts';
+import { decideReplication, type ReplicationState } from './machines/replication.ts';
+import type { Failure, IntentStatus, Resume, Step } from './model.ts';
+import { type Intent, readIntent, updateIntent } from './store/intents.ts';
+import type { Store } from './store/store.ts';
+
+export interface RunnerPorts {
+  readonly store: Store;
+  readonly election: Election;
+  readonly effects: Effects;
+  readonly changes: Changes;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly log: Log;
+}
+
+const BACKOFF = { baseMs: 250, capMs: 30_000 };
+/** More transitions than any machine has: a loop that does not end is a defect. */
+const STEPS_MAX = 50;
+
+type Settle = (state: { phase: string }, event: { type: string }) => Step<{ phase: string }, { type: string }>;
+type Perform = (intent: Intent, effect: { type: string }) => Promise<{ type: string }>;
+
+export class Runner {
+  readonly #ports: RunnerPorts;
+  readonly #running = new Map<string, Promise<void>>();
+
+  constructor(ports: RunnerPorts) {
+    this.#ports = ports;
+  }
+
+  /**
+   * Takes one intent as far as it goes. Joined when it runs already.
+   * @throws what the runner of the queue should retry; everything else is settled in the database
+   */
+  run(id: string): Promise<void> {
+    const running = this.#running.get(id);
+    if (running !== undefined) return running;
+    const run = this.#run(id).finally(() => this.#running.delete(id));
+    this.#running.set(id, run);
+    return run;
+  }
+
+  isRunning(id: string): boolean {
+    return this.#running.has(id);
+  }
+
+  /** Resolves when nothing runs any more. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#running.values());
+  }
+
+  async #run(id: string): Promise<void> {
+    const intent = await this.#ports.store.query((db) => readIntent(db, id));
+    if (intent === undefined || intent.status !== 'open') return;
+    await inTrace(intent.trace, () =>
+      inSpan(`run ${intent.kind}`, { 'antipode.intent': id, 'antipode.group': intent.group, 'antipode.site': intent.site }, () => this.#advance(intent)),
+    );
+  }
+
+  async #advance(intent: Intent): Promise<void> {
+    const [settle, perform] = this.#machine(intent);
+    let step = settle(intent.state, { type: 'resume' } satisfies Resume);
+    for (let count = 0; ; count += 1) {
+      if (count > STEPS_MAX) throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not come to an end`, { details: { intent: intent.id } });
+      await this.#persist(intent, step);
+      if (step.effect === undefined) return;
+      step = settle(step.state, await this.#perform(intent, step.effect, perform));
+    }
+  }
+
+  async #persist(intent: Intent, { state, effect }: Step<{ phase: string }, { type: string }>): Promise<void> {
+    const { store, election, clock, changes, log } = this.#ports;
+    const status = effect === undefined ? statusOf(state.phase) : 'open';
+    const code = 'code' in state && typeof state.code === 'string' ? state.code : '';
+    const message = 'message' in state && typeof state.message === 'string' ? state.message : '';
+    const nowMs = clock.wallMs();
+    await store.write(election.require(), async (trx, record) => {
+      await updateIntent(trx, intent.id, { state, status, ...(status === 'open' ? {} : { errorCode: code || firstFailure(state).code, errorMessage: message || firstFailure(state).message }) }, nowMs);
+      if (status !== 'open') record({ kind: `${intent.kind}-${state.phase}`, group: intent.group, site: intent.site, details: { intent: intent.id, code } });
+    });
+    if (status !== 'open') log.at(status === 'done' ? 'info' : 'warn', `${intent.kind} ${state.phase}`, { group: intent.group, site: intent.site, intent: intent.id, ...(code === '' ? {} : { code }) });
+    changes.announce(intent.id);
+  }
+
+  async #perform(intent: Intent, effect: { type: string }, perform: Perform): Promise<{ type: string }> {
+    const { store, election, clock, prng, log } = this.#ports;
+    try {
+      return await inSpan(effect.type, { 'antipode.intent': intent.id }, () => perform(intent, effect));
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      if (error.disposition === 'defect') throw error;
+      if (error.disposition !== 'retry' && error.code !== 'LEADERSHIP_LOST') {
+        const failure: Failure = { type: 'failed', code: error.code, disposition: error.disposition, message: error.message };
+        return failure;
+      }
+      if (error.code !== 'LEADERSHIP_LOST') {
+        const current = await store.query((db) => readIntent(db, intent.id));
+        const attempts = (current?.attempts ?? 0) + 1;
+        const nextAttemptMs = clock.wallMs() + backoffMs(attempts, BACKOFF, prng);
+        log.at(attempts === 1 ? 'warn' : 'debug', `${intent.kind} will be tried again`, { group: intent.group, site: intent.site, intent: intent.id, attempts, error });
+        await store.write(election.require(), (trx) => updateIntent(trx, intent.id, { attempts, nextAttemptMs, errorCode: error.code, errorMessage: error.message }, clock.wallMs()));
+        this.#ports.changes.announce(intent.id);
+      }
+      throw error;
+    }
+  }
+
+  /** The one place where the kinds of intents meet their machines. */
+  #machine({ kind }: Intent): [Settle, Perform] {
+    const { effects } = this.#ports;
+    const pair = <State, Event, Effect>(decide: (state: State, event: Event) => Step<State, Effect>, perform: (intent: Intent, effect: Effect) => Promise<Event>): [Settle, Perform] => [
+      decide as unknown as Settle,
+      perform as unknown as Perform,
+    ];
+    switch (kind) {
+      case 'enrolment':
+        return pair<EnrolmentState, Parameters<typeof decideEnrolment>[1], Parameters<Effects['enrolment']>[1]>(decideEnrolment, (intent, effect) => effects.enrolment(intent, effect));
+      case 'capture':
+        return pair<CaptureState, Parameters<typeof decideCapture>[1], { type: 'capture' }>(decideCapture, (intent) => effects.capture(intent));
+      case 'replication':
+        return pair<ReplicationState, Parameters<typeof decideReplication>[1], Parameters<Effects['replication']>[1]>(decideReplication, (intent, effect) => effects.replication(intent, effect));
+      case 'drill':
+        return pair<DrillState, Parameters<typeof decideDrill>[1], Parameters<Effects['drill']>[1]>(decideDrill, (intent, effect) => effects.drill(intent, effect));
+      case 'failover':
+        return pair<FailoverState, Parameters<typeof decideFailover>[1], Parameters<Effects['failover']>[1]>(decideFailover, (intent, effect) => effects.failover(intent, effect));
+      case 'rejoin':
+        return pair<RejoinState, Parameters<typeof decideRejoin>[1], { type: 'rejoin' }>(decideRejoin, (intent) => effects.rejoin(intent));
+    }
+  }
+}
+
+const DONE = new Set(['complete', 'captured', 'acknowledged', 'passed', 'rejoined']);
+
+function statusOf(phase: string): IntentStatus {
+  if (DONE.has(phase)) return 'done';
+  return phase === 'incomplete' ? 'parked' : 'failed';
+}
+
+function firstFailure(state: object): { code: string; message: string } {
+  const failures = 'failures' in state && Array.isArray(state.failures) ? (state.failures as { code: string; message: string; serial: string }[]) : [];
+  const [first] = failures;
+  return first === undefined ? { code: '', message: '' } : { code: first.code, message: first.serial === '' ? first.message : `partition ${first.serial}: ${first.message}` };
+}

@@ -1,0 +1,87 @@
+/**
+ * Drills by calendar: node-cron in UTC, only on the leader. A tick inserts its fire time, once, and an intent; what was
+ * missed while nobody led is made up by the latest one, not by a storm.
+ */
+import { AntipodeError, type Clock, type Closeable, type Log } from '@antipode/runtime';
+import { createTask, type ScheduledTask, validate } from 'node-cron';
+import type { GroupSpec } from './model.ts';
+import type { Election } from './election.ts';
+import type { Store } from './store/store.ts';
+
+export interface SchedulePorts {
+  readonly store: Store;
+  readonly election: Election;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Starts the drill of a group. */
+  readonly drill: (group: string) => Promise<unknown>;
+}
+
+const MINUTE_MS = 60_000;
+
+/** @throws REQUEST_INVALID */
+export function checkCron(expression: string): void {
+  if (expression === '' || (validate(expression) && expression.trim().split(/\s+/).length === 5)) return;
+  throw new AntipodeError('REQUEST_INVALID', `"${expression}" is no cron expression of five fields (UTC), such as "0 3 * * 0"`, { details: { field: 'drill_cron' } });
+}
+
+export class Schedule implements Closeable {
+  readonly #ports: SchedulePorts;
+  readonly #tasks = new Map<string, { cron: string; task: ScheduledTask }>();
+
+  constructor(ports: SchedulePorts) {
+    this.#ports = ports;
+  }
+
+  /** Makes the tasks what the groups ask for. Called after every change of groups and of leadership. */
+  async follow(groups: readonly GroupSpec[]): Promise<void> {
+    const wanted = this.#ports.election.epoch === undefined ? [] : groups.filter(({ drillCron }) => drillCron !== '');
+    for (const [name, { cron, task }] of this.#tasks) {
+      if (wanted.some((spec) => spec.name === name && spec.drillCron === cron)) continue;
+      await task.destroy();
+      this.#tasks.delete(name);
+    }
+    for (const { name, drillCron } of wanted) {
+      if (this.#tasks.has(name)) continue;
+      const task = createTask(drillCron, (context) => this.#fire(name, context.date.getTime()), { timezone: 'UTC', name: `drill-${name}`, noOverlap: true });
+      this.#tasks.set(name, { cron: drillCron, task });
+      await task.start();
+      await this.#makeUp(name, task);
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const { task } of this.#tasks.values()) await task.destroy();
+    this.#tasks.clear();
+  }
+
+  /** Idempotent by (schedule, fire time). */
+  async #fire(group: string, dateMs: number): Promise<void> {
+    const { store, election, log, drill } = this.#ports;
+    const fireMs = Math.floor(dateMs / MINUTE_MS) * MINUTE_MS;
+    try {
+      const inserted = await store.write(election.require(), (trx) =>
+        trx
+          .insertInto('schedule_fire')
+          .values({ schedule: `drill ${group}`, fire_ms: BigInt(fireMs) })
+          .onConflict((conflict) => conflict.doNothing())
+          .executeTakeFirst(),
+      );
+      if (inserted.numInsertedOrUpdatedRows === 1n) await drill(group);
+    } catch (thrown) {
+      log.warn('a scheduled drill could not be started', { group, error: AntipodeError.from(thrown) });
+    }
+  }
+
+  /** The last fire time before now, when it was not kept. A schedule that never fired starts with its next time. */
+  async #makeUp(group: string, task: ScheduledTask): Promise<void> {
+    const { store, clock } = this.#ports;
+    const last = await store.query((db) =>
+      db.selectFrom('schedule_fire').select('fire_ms').where('schedule', '=', `drill ${group}`).orderBy('fire_ms', 'desc').limit(1).executeTakeFirst(),
+    );
+    const [next, second] = task.getNextRuns(2).map((date) => date.getTime());
+    if (last === undefined || next === undefined || second === undefined) return;
+    const previousMs = next - (second - next);
+    if (Number(last.fire_ms) < previousMs && previousMs <= clock.wallMs()) await this.#fire(group, previousMs);
+  }
+}

@@ -1,0 +1,147 @@
+/** Intents: what the coordinator means to do, one row each, before anything is done. At most one open per group, kind and site. */
+import { AntipodeError } from '@antipode/runtime';
+import type { IntentKind, IntentStatus } from '../model.ts';
+import type { Schema } from './schema.ts';
+import { type Read, toJson, type Write } from './store.ts';
+
+export interface Intent {
+  readonly id: string;
+  readonly kind: IntentKind;
+  readonly group: string;
+  /** For whom; empty where it has no site of its own. */
+  readonly site: string;
+  readonly state: { readonly phase: string };
+  readonly status: IntentStatus;
+  readonly attempts: number;
+  readonly nextAttemptMs: number;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+  readonly trace: Readonly<Record<string, string>>;
+  readonly createdMs: number;
+  readonly updatedMs: number;
+}
+
+export interface NewIntent {
+  readonly id: string;
+  readonly kind: IntentKind;
+  readonly group: string;
+  readonly site: string;
+  readonly state: { readonly phase: string };
+  readonly trace: Readonly<Record<string, string>>;
+}
+
+const OPEN = ['open', 'parked'];
+const HISTORY_MAX = 200;
+const RECENT_MAX = 50;
+
+/** Inserts unless one of its kind is open already; returns the id of the one that is open then. */
+export async function insertIntent(trx: Write, { id, kind, group, site, state, trace }: NewIntent, nowMs: number): Promise<{ id: string; isNew: boolean }> {
+  const inserted = await trx
+    .insertInto('intent')
+    .values({
+      id,
+      kind,
+      grp: group,
+      site,
+      state: encodeState(state),
+      phase: state.phase,
+      status: 'open',
+      attempts: 0,
+      next_attempt_ms: BigInt(nowMs),
+      error_code: '',
+      error_message: '',
+      trace: toJson(trace),
+      created_ms: BigInt(nowMs),
+      updated_ms: BigInt(nowMs),
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .executeTakeFirst();
+  if (inserted.numInsertedOrUpdatedRows === 1n) return { id, isNew: true };
+  const open = await trx.selectFrom('intent').select('id').where('grp', '=', group).where('kind', '=', kind).where('site', '=', site).where('status', 'in', OPEN).executeTakeFirst();
+  return { id: open?.id ?? id, isNew: false };
+}
+
+export async function readIntent(db: Read, id: string): Promise<Intent | undefined> {
+  const row = await db.selectFrom('intent').selectAll().where('id', '=', id).executeTakeFirst();
+  return row && intentFrom(row);
+}
+
+/** @throws NOT_FOUND */
+export async function requireIntent(db: Read, id: string): Promise<Intent> {
+  const intent = await readIntent(db, id);
+  if (intent === undefined) throw new AntipodeError('NOT_FOUND', `there is no operation ${id}`, { details: { operation: id } });
+  return intent;
+}
+
+export async function readOpenIntents(db: Read): Promise<Intent[]> {
+  const rows = await db.selectFrom('intent').selectAll().where('status', 'in', OPEN).orderBy('created_ms').execute();
+  return rows.map(intentFrom);
+}
+
+/** Whatever was meant lately, newest first. */
+export async function readRecent(db: Read): Promise<Intent[]> {
+  const rows = await db.selectFrom('intent').selectAll().orderBy('created_ms', 'desc').limit(RECENT_MAX).execute();
+  return rows.map(intentFrom);
+}
+
+/** Open, parked and failed ones, newest first. */
+export async function readNotable(db: Read): Promise<Intent[]> {
+  const rows = await db.selectFrom('intent').selectAll().where('status', 'in', [...OPEN, 'failed']).orderBy('created_ms', 'desc').limit(HISTORY_MAX).execute();
+  return rows.map(intentFrom);
+}
+
+export async function readLast(db: Read, { group, kind }: { group: string; kind: IntentKind }): Promise<Intent | undefined> {
+  const row = await db.selectFrom('intent').selectAll().where('grp', '=', group).where('kind', '=', kind).orderBy('created_ms', 'desc').limit(1).executeTakeFirst();
+  return row && intentFrom(row);
+}
+
+export async function updateIntent(
+  trx: Write,
+  id: string,
+  change: Partial<Pick<Intent, 'state' | 'status' | 'attempts' | 'nextAttemptMs' | 'errorCode' | 'errorMessage'>>,
+  nowMs: number,
+): Promise<void> {
+  const { state, status, attempts, nextAttemptMs, errorCode, errorMessage } = change;
+  await trx
+    .updateTable('intent')
+    .set({
+      updated_ms: BigInt(nowMs),
+      ...(state === undefined ? {} : { state: encodeState(state), phase: state.phase }),
+      ...(status === undefined ? {} : { status }),
+      ...(attempts === undefined ? {} : { attempts }),
+      ...(nextAttemptMs === undefined ? {} : { next_attempt_ms: BigInt(Math.round(nextAttemptMs)) }),
+      ...(errorCode === undefined ? {} : { error_code: errorCode }),
+      ...(errorMessage === undefined ? {} : { error_message: errorMessage }),
+    })
+    .where('id', '=', id)
+    .execute();
+}
+
+/** BigInts survive as `{"$n":"12"}`. */
+function encodeState(state: unknown): string {
+  return JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? { $n: member.toString() } : member));
+}
+
+function decodeState(text: string): { phase: string } {
+  return JSON.parse(text, (_key, member: unknown) =>
+    typeof member === 'object' && member !== null && '$n' in member && typeof member.$n === 'string' ? BigInt(member.$n) : member,
+  ) as { phase: string };
+}
+
+function intentFrom(row: Schema['intent']): Intent {
+  return {
+    id: row.id,
+    kind: row.kind as IntentKind,
+    group: row.grp,
+    site: row.site,
+    state: decodeState(row.state),
+    status: row.status as IntentStatus,
+    attempts: row.attempts,
+    nextAttemptMs: Number(row.next_attempt_ms),
+    errorCode: row.error_code,
+    errorMessage: row.error_message,
+    trace: JSON.parse(row.trace) as Record<string, string>,
+    createdMs: Number(row.created_ms),
+    updatedMs: Number(row.updated_ms),
+  };
+}

@@ -1,0 +1,86 @@
+/** The tables as kysely sees them. Epochs and numbers are BigInt, times milliseconds since the Unix epoch. */
+import type { Generated } from 'kysely';
+
+/** JSON, as text: compared and read as a whole, never queried into. */
+type Json = string;
+
+export interface Schema {
+  leader_lease: { id: number; epoch: bigint; seq: bigint; holder: string };
+  site: { name: string; address: string; version: string; partitions: Json };
+  replication_group: { name: string; spec: Json; domain_key_version: number; highest_version: number; created_ms: bigint };
+  member: { grp: string; site: string; serial: string; position: number; role: string; divergent: number };
+  epoch: { grp: string; epoch: bigint; owner: string; reason: string; issued_ms: bigint; is_active: boolean; recovery_time_ms: bigint | null };
+  generation: {
+    grp: string;
+    epoch: bigint;
+    number: bigint;
+    manifest_digest: string;
+    content_digest: string;
+    object_count: number;
+    domain_key_version: number;
+    uncaptured: Json;
+    recovery_point_ms: bigint;
+    trace: Json;
+  };
+  acknowledgement: { grp: string; epoch: bigint; number: bigint; site: string; acknowledged_ms: bigint };
+  intent: {
+    id: string;
+    kind: string;
+    grp: string;
+    site: string;
+    state: Json;
+    phase: string;
+    status: string;
+    attempts: number;
+    next_attempt_ms: bigint;
+    error_code: string;
+    error_message: string;
+    trace: Json;
+    created_ms: bigint;
+    updated_ms: bigint;
+  };
+  drill: {
+    id: string;
+    grp: string;
+    site: string;
+    number: bigint;
+    passed: boolean;
+    proof: Json;
+    error_code: string;
+    started_ms: bigint;
+    recovery_time_ms: bigint;
+    evidence: string;
+    signature: Buffer;
+    signer: Buffer;
+  };
+  schedule_fire: { schedule: string; fire_ms: bigint };
+  event: { id: Generated<bigint>; at_ms: bigint; kind: string; grp: string; site: string; details: Json };
+}
+
+/** In order; each runs once. Never edited, only added to. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE leader_lease (id int PRIMARY KEY CHECK (id = 1), epoch int8 NOT NULL, seq int8 NOT NULL, holder text NOT NULL);
+  INSERT INTO leader_lease VALUES (1, 0, 0, '');
+  CREATE TABLE site (name text PRIMARY KEY, address text NOT NULL, version text NOT NULL, partitions text NOT NULL);
+  CREATE TABLE replication_group (name text PRIMARY KEY, spec text NOT NULL, domain_key_version int NOT NULL, highest_version int NOT NULL, created_ms int8 NOT NULL);
+  CREATE TABLE member (grp text REFERENCES replication_group, site text, serial text NOT NULL UNIQUE, position int NOT NULL, role text NOT NULL, divergent int NOT NULL, PRIMARY KEY (grp, site));
+  CREATE UNIQUE INDEX one_active_member ON member (grp) WHERE role = 'active';
+  CREATE TABLE epoch (grp text REFERENCES replication_group, epoch int8, owner text NOT NULL, reason text NOT NULL, issued_ms int8 NOT NULL, is_active boolean NOT NULL,
+    recovery_time_ms int8, PRIMARY KEY (grp, epoch));
+  CREATE TABLE generation (grp text REFERENCES replication_group, epoch int8, number int8, manifest_digest text NOT NULL, content_digest text NOT NULL, object_count int NOT NULL,
+    domain_key_version int NOT NULL, uncaptured text NOT NULL, recovery_point_ms int8 NOT NULL, trace text NOT NULL, PRIMARY KEY (grp, epoch, number));
+  CREATE TABLE acknowledgement (grp text, epoch int8, number int8, site text, acknowledged_ms int8 NOT NULL, PRIMARY KEY (grp, epoch, number, site),
+    FOREIGN KEY (grp, epoch, number) REFERENCES generation);
+  CREATE TABLE intent (id text PRIMARY KEY, kind text NOT NULL, grp text NOT NULL, site text NOT NULL, state text NOT NULL, phase text NOT NULL, status text NOT NULL, attempts int NOT NULL,
+    next_attempt_ms int8 NOT NULL, error_code text NOT NULL, error_message text NOT NULL, trace text NOT NULL, created_ms int8 NOT NULL, updated_ms int8 NOT NULL);
+  CREATE UNIQUE INDEX one_open_intent ON intent (grp, kind, site) WHERE status IN ('open', 'parked');
+  CREATE INDEX intent_by_time ON intent (created_ms);
+  CREATE TABLE drill (id text PRIMARY KEY, grp text NOT NULL, site text NOT NULL, number int8 NOT NULL, passed boolean NOT NULL, proof text NOT NULL, error_code text NOT NULL, started_ms int8 NOT NULL,
+    recovery_time_ms int8 NOT NULL, evidence text NOT NULL, signature bytea NOT NULL, signer bytea NOT NULL);
+  CREATE TABLE schedule_fire (schedule text, fire_ms int8, PRIMARY KEY (schedule, fire_ms));
+  CREATE TABLE event (id bigserial PRIMARY KEY, at_ms int8 NOT NULL, kind text NOT NULL, grp text NOT NULL, site text NOT NULL, details text NOT NULL);
+  CREATE RULE event_is_append_only_update AS ON UPDATE TO event DO INSTEAD NOTHING;
+  CREATE RULE event_is_append_only_delete AS ON DELETE TO event DO INSTEAD NOTHING;
+  `,
+];

@@ -1,0 +1,106 @@
+/** What operators are shown: the database's truth and the detector's view as messages. Numbers are never better than reality (I13). */
+import { FailoverPolicy, type GroupSpecSchema, type GroupStateSchema, MemberRole, type OperationSchema, type SiteStateSchema } from '@antipode/protocol';
+import { CATALOGUE, isErrorCode } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { SiteView } from './detector.ts';
+import { refOf } from './effects.ts';
+import type { Generation, Group, GroupSpec, Role } from './model.ts';
+import type { Acknowledged } from './store/generations.ts';
+import type { Intent } from './store/intents.ts';
+
+const ROLES: Record<Role, MemberRole> = { active: MemberRole.ACTIVE, standby: MemberRole.STANDBY, fenced: MemberRole.FENCED };
+
+export interface GroupFacts {
+  readonly group: Group;
+  readonly newest: Generation | undefined;
+  readonly acknowledged: readonly Acknowledged[];
+  readonly lastPassedMs: number | undefined;
+  readonly leaseRemainingMs: number;
+  readonly view: (site: string) => SiteView | undefined;
+  readonly nowMs: number;
+}
+
+export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStateSchema> {
+  const { group, newest, acknowledged, lastPassedMs, leaseRemainingMs, view, nowMs } = facts;
+  const standbys = group.members.filter(({ role }) => role !== 'active');
+  const ages = standbys.map(({ site }) => ageOf(site));
+  function ageOf(site: string): number | undefined {
+    const held = acknowledged.find((one) => one.site === site);
+    return held === undefined ? undefined : Math.max(0, nowMs - held.recoveryPointMs);
+  }
+  const known = ages.filter((age) => age !== undefined);
+  return {
+    spec: specMessage(group.spec),
+    epoch: group.epoch,
+    activeSite: group.members.find(({ role }) => role === 'active')?.site ?? '',
+    domainKeyVersion: group.domainKeyVersion,
+    ...(newest === undefined ? {} : { newest: refOf(newest) }),
+    members: group.members.map(({ site, serial, role, divergent }) => {
+      const ageMs = ageOf(site);
+      return {
+        site,
+        serial,
+        role: ROLES[role],
+        siteState: view(site)?.status ?? 'unknown',
+        acknowledgedGeneration: acknowledged.find((one) => one.site === site)?.number ?? 0n,
+        ...(ageMs === undefined || role === 'active' ? {} : { recoveryPointAgeMs: BigInt(Math.round(ageMs)) }),
+        leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
+        divergentObjects: divergent,
+      };
+    }),
+    protection: protectionOf(facts, ages),
+    ...(known.length === 0 || known.length < standbys.length ? {} : { recoveryPointAgeMs: BigInt(Math.round(Math.max(...known))) }),
+    ...(lastPassedMs === undefined ? {} : { lastProvenMs: BigInt(lastPassedMs) }),
+    ...(group.recoveryTimeMs === undefined ? {} : { lastRecoveryTimeMs: BigInt(group.recoveryTimeMs) }),
+  };
+}
+
+/** One word for the whole group, the worst that is true of it. */
+function protectionOf({ group, newest, acknowledged }: GroupFacts, ages: readonly (number | undefined)[]): string {
+  if (newest === undefined || acknowledged.length === 0 || ages.every((age) => age === undefined)) return 'unprotected';
+  if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
+  return newest.uncaptured.length > 0 ? 'partially-protected' : 'protected';
+}
+
+export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecSchema> {
+  return {
+    name: spec.name,
+    members: spec.members.map(({ site, serial }) => ({ site, serial })),
+    scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
+    filter: { excludeIds: [...spec.filter.excludeIds], excludeLabels: [...spec.filter.excludeLabels], excludeClasses: [...spec.filter.excludeClasses] },
+    rpoSeconds: Math.round(spec.rpoMs / 1_000),
+    drillCron: spec.drillCron,
+    failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
+  };
+}
+
+export function operationMessage(intent: Intent): MessageInitShape<typeof OperationSchema> {
+  const { id, kind, group, site, state, status, attempts, errorCode, errorMessage, createdMs, updatedMs } = intent;
+  return {
+    id,
+    kind,
+    group,
+    site,
+    phase: state.phase,
+    status,
+    attempts,
+    errorCode,
+    errorMessage,
+    hint: isErrorCode(errorCode) ? CATALOGUE[errorCode].hint : '',
+    createdMs: BigInt(createdMs),
+    updatedMs: BigInt(updatedMs),
+    result: JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? Number(member) : member)),
+  };
+}
+
+export function siteState(view: SiteView, nowMonotonicMs: number): MessageInitShape<typeof SiteStateSchema> {
+  return {
+    site: view.site,
+    address: view.address,
+    state: view.status,
+    reason: view.reason,
+    ...(view.lastWallMs === undefined ? {} : { silenceMs: BigInt(Math.round(nowMonotonicMs - view.lastMs)) }),
+    version: view.state?.version ?? '',
+    partitions: view.state?.partitions ?? [],
+  };
+}
