@@ -1,9 +1,15 @@
-/** The small certificate authority behind `antipode init`: P-256, one SPIFFE id a certificate, nothing else. */
+/**
+ * The small certificate authority behind `antipode init`: P-256, one SPIFFE id a certificate, nothing else. An
+ * organisation with an authority of its own uses that instead; only the identity in the certificate matters.
+ *
+ * It writes no file and logs nothing: keys go to the caller only. It sets no name constraints, since the trust domain in
+ * every certificate is compared anyway (identity.ts).
+ */
 import 'reflect-metadata';
-import { webcrypto } from 'node:crypto';
+import { webcrypto, X509Certificate } from 'node:crypto';
 import { AntipodeError } from '@antipode/runtime';
 import * as x509 from '@peculiar/x509';
-import { type Identity, identityUri } from './identity.ts';
+import { type Identity, identityFromNames, identityUri, parseIdentity } from './identity.ts';
 
 /** PEM. The key opens every site: keep it offline. */
 export interface Authority {
@@ -22,7 +28,12 @@ const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
 const BACKDATE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
+/**
+ * Makes the authority of a trust domain. It signs identities only, no further authorities.
+ * @throws REQUEST_INVALID where the trust domain cannot stand in an identity
+ */
 export async function createAuthority({ trustDomain, validDays, nowMs }: { trustDomain: string; validDays: number; nowMs: number }): Promise<Authority> {
+  requireIdentity({ trustDomain, kind: 'coordinator', name: 'any' });
   const keys = await generate();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned(
     {
@@ -43,10 +54,23 @@ export async function createAuthority({ trustDomain, validDays, nowMs }: { trust
   return { certificatePem: `${certificate.toString('pem')}\n`, keyPem: await exportKey(keys.privateKey) };
 }
 
-/** Issues a certificate that serves as client and server of one identity. */
-export async function issueCertificate(options: { authority: Authority; identity: Identity; validDays: number; nowMs: number }): Promise<IssuedCertificate> {
-  const { authority, identity, validDays, nowMs } = options;
-  const issuer = new x509.X509Certificate(authority.certificatePem);
+export interface CertificateRequest {
+  readonly authority: Authority;
+  readonly identity: Identity;
+  /** For other programs that look at host names, such as a browser; Antipode itself does not. */
+  readonly dnsNames?: readonly string[];
+  readonly validDays: number;
+  readonly nowMs: number;
+}
+
+/**
+ * Issues a certificate that serves as client and server of one identity. It never outlives its authority.
+ * @throws REQUEST_INVALID where the identity has another form than `parseIdentity` takes, CERTIFICATE_INVALID where the
+ *   authority cannot be read
+ */
+export async function issueCertificate({ authority, identity, dnsNames = [], validDays, nowMs }: CertificateRequest): Promise<IssuedCertificate> {
+  requireIdentity(identity);
+  const issuer = readAuthority(authority.certificatePem);
   const signingKey = await importKey(authority.keyPem);
   const keys = await generate();
   const certificate = await x509.X509CertificateGenerator.create(
@@ -63,12 +87,45 @@ export async function issueCertificate(options: { authority: Authority; identity
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth, x509.ExtendedKeyUsage.serverAuth]),
         await x509.AuthorityKeyIdentifierExtension.create(issuer, false, webcrypto as never),
-        new x509.SubjectAlternativeNameExtension([{ type: 'url', value: identityUri(identity) }]),
+        new x509.SubjectAlternativeNameExtension([
+          { type: 'url', value: identityUri(identity) },
+          ...dnsNames.map((value) => ({ type: 'dns', value }) as const),
+        ]),
       ],
     },
     webcrypto as never,
   );
   return { certificatePem: `${certificate.toString('pem')}\n`, keyPem: await exportKey(keys.privateKey) };
+}
+
+export interface CertificateDescription {
+  /** Undefined for an authority, and for a certificate that is not of this system. */
+  readonly identity: Identity | undefined;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  /** SHA-256 of the certificate, hexadecimal. */
+  readonly fingerprint: string;
+}
+
+/** What is to be said about a certificate. @throws CERTIFICATE_INVALID where `pem` is none */
+export function describeCertificate(pem: string): CertificateDescription {
+  try {
+    const certificate = new X509Certificate(pem);
+    return {
+      identity: identityFromNames(certificate.subjectAltName),
+      notBefore: certificate.validFromDate,
+      notAfter: certificate.validToDate,
+      fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+    };
+  } catch (cause) {
+    throw new AntipodeError('CERTIFICATE_INVALID', 'the certificate cannot be read as PEM', { cause });
+  }
+}
+
+function requireIdentity(identity: Identity): void {
+  const uri = identityUri(identity);
+  if (parseIdentity(uri) !== undefined) return;
+  throw new AntipodeError('REQUEST_INVALID', `${uri} is no identity: lower-case letters, digits and dashes are expected`, { details: { uri } });
 }
 
 async function generate(): Promise<webcrypto.CryptoKeyPair> {
@@ -78,6 +135,14 @@ async function generate(): Promise<webcrypto.CryptoKeyPair> {
 async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
   const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', key));
   return `-----BEGIN PRIVATE KEY-----\n${der.toString('base64').replace(/(.{64})(?=.)/g, '$1\n')}\n-----END PRIVATE KEY-----\n`;
+}
+
+function readAuthority(pem: string): x509.X509Certificate {
+  try {
+    return new x509.X509Certificate(pem);
+  } catch (cause) {
+    throw new AntipodeError('CERTIFICATE_INVALID', 'the certificate of the authority cannot be read', { cause });
+  }
 }
 
 async function importKey(pem: string): Promise<webcrypto.CryptoKey> {

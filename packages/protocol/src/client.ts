@@ -1,111 +1,127 @@
-/** The client side of every service: one connection to one expected peer, promises and async iterables, errors of ours. */
-import { AntipodeError, currentTrace, inSpan, systemClock } from '@antipode/runtime';
-import { create, type DescMessage, type DescMethod, type DescMethodServerStreaming, type DescMethodUnary, type DescService, type Message, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
-import { Client as GrpcClient, type ClientReadableStream, Metadata, type ServiceError } from '@grpc/grpc-js';
-import type { IdentityKind } from './identity.ts';
-import { isServerStream, methodName, serviceDefinition } from './service-definition.ts';
-import { MESSAGE_BYTES_MAX } from './server.ts';
+/**
+ * The client side of every service: one connection to one expected peer, promises and async iterables, errors of ours.
+ * Never repeats a call that may have reached the peer: that is the runner's decision.
+ */
+import { AntipodeError, type Clock, currentTrace, inSpan, systemClock } from '@antipode/runtime';
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type DescService,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
+import { connectivityState, Client as GrpcClient, type ClientReadableStream, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { context, SpanStatusCode, trace } from '@opentelemetry/api';
+import { isServerStream, MESSAGE_BYTES_MAX, methodName, serviceDefinition } from './service-definition.ts';
 import { fromStatus } from './status.ts';
-import type { Tls } from './tls.ts';
+import { type ExpectedPeer, Tls, type TlsFiles } from './tls.ts';
 
 export interface CallOptions {
+  /** Cancels the call; it then throws SITE_UNREACHABLE, since its outcome is unknown. */
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
 }
 
-type Call<Method> = Method extends DescMethodUnary<infer Input, infer Output>
-  ? (request: MessageInitShape<Input>, options?: CallOptions) => Promise<MessageShape<Output>>
-  : Method extends DescMethodServerStreaming<infer Input, infer Output>
-    ? (request: MessageInitShape<Input>, options?: CallOptions) => AsyncIterable<MessageShape<Output>>
-    : never;
+type Call<Method> =
+  Method extends DescMethodUnary<infer Input, infer Output>
+    ? (request: MessageInitShape<Input>, options?: CallOptions) => Promise<MessageShape<Output>>
+    : Method extends DescMethodServerStreaming<infer Input, infer Output>
+      ? (request: MessageInitShape<Input>, options?: CallOptions) => AsyncIterable<MessageShape<Output>>
+      : never;
 
 /**
- * Calls throw the peer's own error where it sent one, SITE_UNREACHABLE or TIMED_OUT where the outcome is unknown.
+ * One method for each of the service. Calls throw the peer's own error where it sent one, SITE_UNREACHABLE or TIMED_OUT
+ * where the outcome is unknown, PEER_REFUSED or CERTIFICATE_INVALID where no connection was made for that reason.
+ * A stream starts when it is iterated and is cancelled when its consumer stops.
  */
-export type Client<Service extends DescService> = { [Name in keyof Service['method']]: Call<Service['method'][Name]> } & { close(): void };
+export type Client<Service extends DescService> = { [Name in keyof Service['method']]: Call<Service['method'][Name]> } & {
+  /** Cancels what is under way. Idempotent. */
+  close(): void;
+};
 
 export interface ClientOptions {
   /** host:port */
   readonly address: string;
-  readonly tls: Tls;
-  readonly expected: { readonly kind: IdentityKind; readonly name: string };
+  readonly tls: Tls | TlsFiles;
+  /** Whose certificate must be there: the host name proves nothing here. */
+  readonly expected: ExpectedPeer;
+  /** Of a unary call. Default 10 s. */
   readonly defaultTimeoutMs?: number;
+  /** Of a whole stream. Default 10 min. */
+  readonly streamTimeoutMs?: number;
+  /** A peer that swallows bytes is noticed within their sum. Default 2 s and 1.5 s. */
+  readonly keepalive?: { readonly timeMs: number; readonly timeoutMs: number };
+  /** How many bytes may be under way to us. Default 8 MiB. */
+  readonly flowControlWindowBytes?: number;
+  readonly clock?: Clock;
 }
 
-const DEFAULT_TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 10_000;
+const STREAM_TIMEOUT_MS = 10 * 60_000;
+const KEEPALIVE = { timeMs: 2_000, timeoutMs: 1_500 };
 /** Without it a bulk stream runs at one 64 KiB window a round trip: 0.7 MB/s at 50 ms (facts: control-plane, C). */
 const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
-/** A peer that swallows bytes is noticed within their sum. */
-const KEEPALIVE_MS = 2_000;
-const KEEPALIVE_TIMEOUT_MS = 1_500;
+/** Nobody in grpc-js ends an attempt to connect: a link that swallows the first packets would block it for minutes. */
+const CONNECT_MS_MAX = 5_000;
 
 export function createClient<Service extends DescService>(service: Service, options: ClientOptions): Client<Service> {
-  const { address, tls, expected, defaultTimeoutMs = DEFAULT_TIMEOUT_MS } = options;
-  const peer = `${expected.kind} ${expected.name}`;
-  const client = new GrpcClient(address, tls.clientCredentials(expected), {
-    'grpc.ssl_target_name_override': `${expected.name}.${expected.kind}.antipode.internal`,
-    'grpc.default_authority': `${expected.name}.${expected.kind}.antipode.internal`,
-    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
-    'grpc.keepalive_time_ms': KEEPALIVE_MS,
-    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
-    'grpc.keepalive_permit_without_calls': 1,
-    // A site that comes back is to be seen at once, not after minutes of back-off.
-    'grpc.initial_reconnect_backoff_ms': 100,
-    'grpc.min_reconnect_backoff_ms': 100,
-    'grpc.max_reconnect_backoff_ms': 1_000,
-    'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
-    'grpc.use_local_subchannel_pool': 1,
-  });
+  const { expected, defaultTimeoutMs = TIMEOUT_MS, streamTimeoutMs = STREAM_TIMEOUT_MS } = options;
+  const connection = new Connection(options);
   const definitions = serviceDefinition(service);
-  const metadata = (): Metadata => {
-    const carrier = new Metadata();
-    for (const [name, value] of Object.entries(currentTrace())) carrier.set(name, value);
-    return carrier;
+  const peer = connection.peer;
+
+  /** The call's parts. A request that cannot be encoded is the caller's fault, and has not left. */
+  const prepare = (method: DescMethod, request: MessageInitShape<DescMessage>) => {
+    const { path, requestSerialize, responseDeserialize } = definitions[method.localName]!;
+    const metadata = new Metadata();
+    for (const [name, value] of Object.entries(currentTrace())) metadata.set(name, value);
+    try {
+      return { path, bytes: requestSerialize(create(method.input, request)), deserialise: responseDeserialize as (bytes: Buffer) => Message, metadata };
+    } catch (cause) {
+      throw new AntipodeError('REQUEST_INVALID', `${methodName(method)}: the request cannot be encoded`, { details: { method: methodName(method) }, cause });
+    }
   };
-  const deadline = (timeoutMs: number | undefined): { deadline: number } => ({ deadline: systemClock.wallMs() + (timeoutMs ?? defaultTimeoutMs) });
 
   const unary = (method: DescMethod) => (request: MessageInitShape<DescMessage>, { signal, timeoutMs }: CallOptions = {}) =>
-    inSpan(`${methodName(method)} call`, { 'rpc.system': 'grpc', 'antipode.peer': peer }, () => {
-      const { path, requestSerialize, responseDeserialize } = definitions[method.localName]!;
+    inSpan(`${methodName(method)} call`, { 'rpc.system': 'grpc', 'antipode.peer': peer }, async () => {
+      const { path, bytes, deserialise, metadata } = prepare(method, request);
       return new Promise<Message>((resolve, reject) => {
-        const call = client.makeUnaryRequest(
-          path,
-          requestSerialize,
-          responseDeserialize as (bytes: Buffer) => Message,
-          create(method.input, request),
-          metadata(),
-          deadline(timeoutMs),
-          (error: ServiceError | null, response?: Message) => {
-            signal?.removeEventListener('abort', cancel);
-            if (error !== null) reject(fromStatus(error, peer));
-            else resolve(response!);
-          },
-        );
+        const call = connection.client.makeUnaryRequest(path, asIs, deserialise, bytes, metadata, connection.deadline(timeoutMs ?? defaultTimeoutMs), (error, response) => {
+          signal?.removeEventListener('abort', cancel);
+          if (error !== null) return reject(connection.failed(error));
+          resolve(response!);
+        });
         const cancel = (): void => call.cancel();
         signal?.addEventListener('abort', cancel);
-        if (signal?.aborted) call.cancel();
+        if (signal?.aborted) cancel();
       });
     });
 
-  async function* stream(method: DescMethod, request: MessageInitShape<DescMessage>, { signal, timeoutMs }: CallOptions = {}): AsyncIterable<Message> {
-    const { path, requestSerialize, responseDeserialize } = definitions[method.localName]!;
-    const call: ClientReadableStream<Message> = client.makeServerStreamRequest(
-      path,
-      requestSerialize,
-      responseDeserialize as (bytes: Buffer) => Message,
-      create(method.input, request),
-      metadata(),
-      deadline(timeoutMs),
-    );
-    const cancel = (): void => call.cancel();
-    signal?.addEventListener('abort', cancel);
+  async function* stream(method: DescMethod, request: MessageInitShape<DescMessage>, { signal, timeoutMs }: CallOptions = {}): AsyncGenerator<Message> {
+    const span = trace.getTracer('antipode').startSpan(`${methodName(method)} call`, { attributes: { 'rpc.system': 'grpc', 'antipode.peer': peer } });
+    let call: ClientReadableStream<Message> | undefined;
+    const cancel = (): void => call?.cancel();
     try {
+      const { path, bytes, deserialise, metadata } = context.with(trace.setSpan(context.active(), span), () => prepare(method, request));
+      call = connection.client.makeServerStreamRequest(path, asIs, deserialise, bytes, metadata, connection.deadline(timeoutMs ?? streamTimeoutMs));
+      // A status may still arrive after the consumer has stopped; nobody is left to hear it.
+      call.on('error', () => {});
+      signal?.addEventListener('abort', cancel);
+      if (signal?.aborted) cancel();
       for await (const message of call) yield message as Message;
     } catch (thrown) {
-      throw isServiceError(thrown) ? fromStatus(thrown, peer) : AntipodeError.from(thrown);
+      const error = isServiceError(thrown) ? connection.failed(thrown) : AntipodeError.from(thrown);
+      span.setAttribute('antipode.error.code', error.code);
+      span.setStatus({ code: SpanStatusCode.ERROR, message: error.code });
+      throw error;
     } finally {
       signal?.removeEventListener('abort', cancel);
-      call.cancel();
+      cancel();
+      span.end();
     }
   }
 
@@ -113,8 +129,88 @@ export function createClient<Service extends DescService>(service: Service, opti
     method.localName,
     isServerStream(method) ? (request: MessageInitShape<DescMessage>, callOptions?: CallOptions) => stream(method, request, callOptions) : unary(method),
   ]);
-  return { ...Object.fromEntries(calls), close: () => client.close() } as Client<Service>;
+  return { ...Object.fromEntries(calls), close: () => connection.close() } as Client<Service>;
 }
+
+/** The channel to one peer, what is known of its last attempt to connect, and a new channel where the old one is stuck. */
+class Connection {
+  readonly peer: string;
+  readonly #options: ClientOptions;
+  readonly #tls: Tls;
+  readonly #clock: Clock;
+  #client: GrpcClient;
+  #failure: AntipodeError | undefined;
+  #attemptedMs = 0;
+
+  constructor(options: ClientOptions) {
+    const { kind, name } = options.expected;
+    this.peer = `${kind} ${name ?? options.address}`;
+    this.#options = options;
+    this.#tls = Tls.of(options.tls);
+    this.#clock = options.clock ?? systemClock;
+    this.#client = this.#open();
+  }
+
+  get client(): GrpcClient {
+    return this.#client;
+  }
+
+  deadline(timeoutMs: number): { deadline: number } {
+    return { deadline: this.#clock.wallMs() + timeoutMs };
+  }
+
+  /** What a failed call means; also the moment to see whether connecting gets anywhere. */
+  failed(error: ServiceError): AntipodeError {
+    const translated = fromStatus(error, { peer: this.peer, connection: this.#failure });
+    this.#renewIfStuck();
+    return translated;
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  /** While attempts fail they follow each other within seconds, so a long silence is an attempt that will not end. */
+  #renewIfStuck(): void {
+    const { CONNECTING, TRANSIENT_FAILURE } = connectivityState;
+    const state = this.#client.getChannel().getConnectivityState(false);
+    const isStuck = (state === CONNECTING || state === TRANSIENT_FAILURE) && this.#clock.monotonicMs() - this.#attemptedMs > CONNECT_MS_MAX;
+    if (!isStuck) return;
+    this.#client.close();
+    this.#client = this.#open();
+  }
+
+  #open(): GrpcClient {
+    this.#attemptedMs = this.#clock.monotonicMs();
+    const { address, expected, keepalive = KEEPALIVE, flowControlWindowBytes = FLOW_CONTROL_WINDOW_BYTES } = this.#options;
+    const credentials = this.#tls.clientCredentials(expected, (failure) => {
+      this.#failure = failure;
+      this.#attemptedMs = this.#clock.monotonicMs();
+    });
+    // A name for the handshake: an IP address must not stand there (RFC 6066, section 3). Who is there, the certificate says.
+    const name = `${expected.name ?? 'any'}.${expected.kind}.antipode.internal`;
+    return new GrpcClient(address, credentials, {
+      'grpc.ssl_target_name_override': name,
+      'grpc.default_authority': name,
+      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+      'grpc.keepalive_time_ms': keepalive.timeMs,
+      'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
+      'grpc.keepalive_permit_without_calls': 1,
+      // A site that comes back, or moves to another address, is to be seen at once, not after minutes of back-off.
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 1_000,
+      'grpc.dns_min_time_between_resolutions_ms': 1_000,
+      'grpc-node.flow_control_window': flowControlWindowBytes,
+      // Two clients with different expectations must not share a connection.
+      'grpc.use_local_subchannel_pool': 1,
+      // What the environment sets up for browsers is not the way between sites; nor may DNS say how to call.
+      'grpc.enable_http_proxy': 0,
+      'grpc.service_config_disable_resolution': 1,
+    });
+  }
+}
+
+const asIs = (bytes: Buffer): Buffer => bytes;
 
 function isServiceError(thrown: unknown): thrown is ServiceError {
   return thrown instanceof Error && 'code' in thrown && 'metadata' in thrown;

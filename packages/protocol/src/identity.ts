@@ -6,6 +6,7 @@ import { AntipodeError } from '@antipode/runtime';
 
 export type IdentityKind = 'site' | 'coordinator' | 'operator';
 
+/** A process or a person, as an authority of its trust domain has certified it. */
 export interface Identity {
   readonly trustDomain: string;
   readonly kind: IdentityKind;
@@ -22,16 +23,34 @@ export function parseIdentity(uri: string): Identity | undefined {
 
 export const identityUri = ({ trustDomain, kind, name }: Identity): string => `spiffe://${trustDomain}/${kind}/${name}`;
 
-/** The identity in a certificate's subject alternative names; there must be exactly one URI. */
+/** A name as Node prints it: plain, or quoted like JSON where it holds a character that could pass for a separator. */
+const NAME = /([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/gy;
+
+/**
+ * The identity in a certificate's subject alternative names, in the form that Node gives them. There must be exactly one
+ * URI. The whole text is read, since a DNS name may hold `, URI:spiffe://...` inside quotes.
+ */
 export function identityFromNames(subjectAltName: string | undefined): Identity | undefined {
-  const uris = (subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'));
-  return uris.length === 1 ? parseIdentity(uris[0]!.slice('URI:'.length)) : undefined;
+  const text = subjectAltName ?? '';
+  const uris: string[] = [];
+  let read = 0;
+  for (const [whole, type, value] of text.matchAll(NAME)) {
+    read += whole.length;
+    if (type === 'URI') uris.push(value!);
+  }
+  return read === text.length && uris.length === 1 ? parseIdentity(uris[0]!) : undefined;
+}
+
+/** Who is at the other end of a call; undefined where its certificate has no identity of ours. */
+export function identityOf(call: { getAuthContext(): { sslPeerCertificate?: { subjectaltname?: string } } }): Identity | undefined {
+  return identityFromNames(call.getAuthContext().sslPeerCertificate?.subjectaltname);
 }
 
 const COORDINATOR: readonly IdentityKind[] = ['coordinator'];
 const SITE: readonly IdentityKind[] = ['site'];
 const OPERATOR: readonly IdentityKind[] = ['operator'];
 
+/** By `Service/Method`. Orders come from the coordinator, sealed data only from and to sites, everything else from people. */
 export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/Describe': COORDINATOR,
   'SiteAgentService/ProbePeer': COORDINATOR,
@@ -62,7 +81,10 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'OperatorService/Resolve': OPERATOR,
 };
 
-/** @throws PEER_REFUSED */
+/**
+ * Lets a caller of our own trust domain through to a method of its table row. Called before a handler sees the request.
+ * @throws PEER_REFUSED
+ */
 export function authorise(caller: Identity | undefined, { method, trustDomain }: { method: string; trustDomain: string }): Identity {
   const allowed = Object.hasOwn(MAY_CALL, method) ? MAY_CALL[method]! : [];
   if (caller !== undefined && caller.trustDomain === trustDomain && allowed.includes(caller.kind)) return caller;

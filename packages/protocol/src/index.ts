@@ -1,10 +1,19 @@
 /** The wire: gRPC over mutual TLS 1.3, and who may call what. */
-export { type Authority, createAuthority, issueCertificate, type IssuedCertificate } from './certificates.ts';
+export {
+  type Authority,
+  type CertificateDescription,
+  type CertificateRequest,
+  createAuthority,
+  describeCertificate,
+  issueCertificate,
+  type IssuedCertificate,
+} from './certificates.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
 export * from './gen/antipode/v1/coordinator_pb.ts';
 export * from './gen/antipode/v1/operator_pb.ts';
 export * from './gen/antipode/v1/site_agent_pb.ts';
 export * from './gen/antipode/v1/types_pb.ts';
 export { type Identity, type IdentityKind, identityUri, MAY_CALL, parseIdentity } from './identity.ts';
-export { type CallContext, type Handlers, RpcServer } from './server.ts';
-export { KEY_EXCHANGE, Tls, type TlsFiles } from './tls.ts';
+export { type CallContext, type Handlers, RpcServer, type RpcServerOptions } from './server.ts';
+export { MESSAGE_BYTES_MAX } from './service-definition.ts';
+export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './tls.ts';

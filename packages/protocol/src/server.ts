@@ -2,64 +2,103 @@
  * The server side of every service: authorises before a handler sees the call, validates what all requests must keep,
  * continues the caller's trace, and turns what a handler throws into a status. Knows no service in particular.
  */
-import { AntipodeError, inSpan, type Log, continuedTrace } from '@antipode/runtime';
-import { create, type DescMessage, type DescMethod, type DescMethodServerStreaming, type DescMethodUnary, type DescService, type Message, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
+import { AntipodeError, type Clock, continuedTrace, hasCode, inSpan, invariant, type Log, systemClock } from '@antipode/runtime';
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type DescService,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
 import { type handleServerStreamingCall, type handleUnaryCall, Server, type ServerUnaryCall, type ServerWritableStream } from '@grpc/grpc-js';
-import { authorise, type Identity, identityFromNames } from './identity.ts';
-import { isServerStream, methodName, serviceDefinition } from './service-definition.ts';
+import { authorise, type Identity, identityOf, identityUri } from './identity.ts';
+import { isServerStream, MESSAGE_BYTES_MAX, methodName, serviceDefinition } from './service-definition.ts';
 import { toStatus } from './status.ts';
-import type { Tls } from './tls.ts';
+import { Tls, type TlsFiles } from './tls.ts';
 import { validateRequest } from './validate.ts';
 
+/** What a handler knows of its call. */
 export interface CallContext {
   /** Who calls; authorised for the method. */
   readonly identity: Identity;
-  /** Aborted when the caller gives up or its deadline passes. */
+  /** Aborted when the caller gives up, its deadline passes, its link is lost, or the server closes. */
   readonly signal: AbortSignal;
 }
 
-type Handler<Method> = Method extends DescMethodUnary<infer Input, infer Output>
-  ? (request: MessageShape<Input>, context: CallContext) => Promise<MessageInitShape<Output>>
-  : Method extends DescMethodServerStreaming<infer Input, infer Output>
-    ? (request: MessageShape<Input>, context: CallContext) => AsyncIterable<MessageInitShape<Output>>
-    : never;
+type Handler<Method> =
+  Method extends DescMethodUnary<infer Input, infer Output>
+    ? (request: MessageShape<Input>, context: CallContext) => Promise<MessageInitShape<Output>>
+    : Method extends DescMethodServerStreaming<infer Input, infer Output>
+      ? (request: MessageShape<Input>, context: CallContext) => AsyncIterable<MessageInitShape<Output>>
+      : never;
 
+/**
+ * One handler for each method of a service. A stream is asked for its next message only when the one before has left; a
+ * handler that waits for something else meanwhile looks at the signal.
+ */
 export type Handlers<Service extends DescService> = { [Name in keyof Service['method']]: Handler<Service['method'][Name]> };
-
-/** Large enough for 10,000 digests or a data object of 4 MiB. */
-export const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
 
 /** After this long a connection is renewed, so that a certificate that was taken away stops working. */
 const CONNECTION_AGE_MS_MAX = 10 * 60_000;
+/** A stream that is under way then may still end: a full re-seal over a thin link. */
+const CONNECTION_AGE_GRACE_MS = 10 * 60_000;
+/** A caller that vanished without a word would hold its handlers until their deadlines. */
+const KEEPALIVE_MS = 10_000;
+const KEEPALIVE_TIMEOUT_MS = 5_000;
+/** How long calls under way may take to end by themselves on `close`. */
+const CLOSE_GRACE_MS = 2_000;
+
+export interface RpcServerOptions {
+  readonly tls: Tls | TlsFiles;
+  readonly log: Log;
+  readonly clock?: Clock;
+  /** Only tests choose another. */
+  readonly connectionAgeMsMax?: number;
+}
 
 export class RpcServer {
   readonly #server: Server;
   readonly #tls: Tls;
   readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #running = new Map<AbortController, Promise<void>>();
   #closed: Promise<void> | undefined;
 
-  constructor({ tls, log }: { tls: Tls; log: Log }) {
-    this.#tls = tls;
+  /** @throws CERTIFICATE_INVALID */
+  constructor({ tls, log, clock = systemClock, connectionAgeMsMax = CONNECTION_AGE_MS_MAX }: RpcServerOptions) {
+    this.#tls = Tls.of(tls);
     this.#log = log;
+    this.#clock = clock;
     this.#server = new Server({
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
-      'grpc.max_connection_age_ms': CONNECTION_AGE_MS_MAX,
-      'grpc.max_connection_age_grace_ms': CONNECTION_AGE_MS_MAX,
+      'grpc.max_connection_age_ms': connectionAgeMsMax,
+      'grpc.max_connection_age_grace_ms': CONNECTION_AGE_GRACE_MS,
+      'grpc.keepalive_time_ms': KEEPALIVE_MS,
+      'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     });
   }
 
+  /** Serves `service`; before `listen`. Handlers are called as methods of `handlers`. */
   add<Service extends DescService>(service: Service, handlers: Handlers<Service>): void {
-    const byName = handlers as unknown as Record<string, AnyHandler>;
+    const byName = handlers as unknown as Record<string, AnyHandler | undefined>;
     const implementation = Object.fromEntries(
       service.methods.map((method) => {
-        const handler = byName[method.localName]!.bind(handlers);
+        const handler = byName[method.localName]?.bind(handlers);
+        invariant(handler !== undefined, `no handler for ${methodName(method)}`);
         return [method.localName, isServerStream(method) ? this.#streaming(method, handler as StreamHandler) : this.#unary(method, handler as UnaryHandler)];
       }),
     );
     this.#server.addService(serviceDefinition(service), implementation);
   }
 
-  /** Listens on `host:port` and returns the port (port 0: any free one). */
+  /**
+   * Listens on `host:port` and returns the port (port 0: any free one).
+   * @throws CONFIG_INVALID where the address cannot be had
+   */
   listen(address: string): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(address, this.#tls.serverCredentials(), (error, port) => {
@@ -69,52 +108,88 @@ export class RpcServer {
     });
   }
 
-  /** Takes no new calls and ends the running ones. Idempotent. */
-  close(): Promise<void> {
-    this.#closed ??= new Promise((resolve) => {
-      this.#server.tryShutdown(() => resolve());
-      // Streams and keepalives would hold a graceful stop up for ever; callers repeat what was cut.
-      this.#server.forceShutdown();
-    });
+  /**
+   * Takes no new calls, gives those under way `graceMs` to end, then aborts them. Resolves when no handler runs any more,
+   * or when handlers that ignore their signal have had the same time again. Idempotent.
+   */
+  close(graceMs = CLOSE_GRACE_MS): Promise<void> {
+    this.#closed ??= this.#close(graceMs);
     return this.#closed;
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    await this.#atMost(graceMs, new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve())));
+    for (const running of this.#running.keys()) running.abort();
+    this.#server.forceShutdown();
+    await this.#atMost(graceMs, Promise.allSettled(this.#running.values()));
+  }
+
+  async #atMost(ms: number, work: Promise<unknown>): Promise<void> {
+    const done = new AbortController();
+    await Promise.race([work, this.#clock.sleep(ms, done.signal)]);
+    done.abort();
   }
 
   #unary(method: DescMethod, handler: UnaryHandler): handleUnaryCall<Message, Message> {
     return (call, callback) => {
-      void this.#serve(method, call, async (context) => {
-        callback(null, create(method.output as DescMessage, await handler(call.request, context)));
-      }).catch((thrown: unknown) => callback(toStatus(this.#failed(method, thrown))));
+      this.#serve(method, call, {
+        work: async (context) => {
+          callback(null, create(method.output as DescMessage, await handler(call.request, context)));
+        },
+        fail: (error) => callback(toStatus(error)),
+      });
     };
   }
 
   #streaming(method: DescMethod, handler: StreamHandler): handleServerStreamingCall<Message, Message> {
     return (call) => {
-      void this.#serve(method, call, async (context) => {
-        for await (const message of handler(call.request, context)) {
-          if (context.signal.aborted) return;
-          if (!call.write(create(method.output as DescMessage, message))) await drained(call, context.signal);
-        }
-        call.end();
-      }).catch((thrown: unknown) => {
-        call.destroy(Object.assign(new Error('failed'), toStatus(this.#failed(method, thrown))));
+      this.#serve(method, call, {
+        work: async (context) => {
+          for await (const message of handler(call.request, context)) {
+            if (context.signal.aborted) return;
+            if (!call.write(create(method.output as DescMessage, message))) await drained(call, context.signal);
+          }
+          call.end();
+        },
+        // Not destroy(error): on a destroyed stream grpc-js sends no status, and the caller would wait for its deadline.
+        fail: (error) => call.emit('error', Object.assign(new Error(error.code), toStatus(error))),
       });
     };
   }
 
-  async #serve(method: DescMethod, call: ServerUnaryCall<Message, Message> | ServerWritableStream<Message, Message>, work: (context: CallContext) => Promise<void>): Promise<void> {
+  #serve(method: DescMethod, call: AnyCall, { work, fail }: { work: (context: CallContext) => Promise<void>; fail: (error: AntipodeError) => void }): void {
+    const controller = new AbortController();
+    call.on('cancelled', () => controller.abort());
+    const running = this.#admitted(method, call, { signal: controller.signal, work })
+      .catch((thrown: unknown) => fail(this.#failed(method, thrown)))
+      .finally(() => this.#running.delete(controller));
+    this.#running.set(controller, running);
+  }
+
+  /** The one order of things: who, whether they may, whether the request is whole; only then the handler. */
+  async #admitted(method: DescMethod, call: AnyCall, { signal, work }: { signal: AbortSignal; work: (context: CallContext) => Promise<void> }): Promise<void> {
     const name = methodName(method);
-    const certificate = call.getAuthContext().sslPeerCertificate;
-    const identity = authorise(identityFromNames(certificate?.subjectaltname), { method: name, trustDomain: this.#tls.identity.trustDomain });
-    validateRequest(method.input, call.request);
-    const cancelled = new AbortController();
-    call.on('cancelled', () => cancelled.abort());
+    const caller = identityOf(call);
     const carrier = Object.fromEntries(Object.entries(call.metadata.getMap()).map(([key, value]) => [key, value.toString()]));
-    await inSpan(name, { 'rpc.system': 'grpc', 'antipode.peer': `${identity.kind}/${identity.name}` }, () => work({ identity, signal: cancelled.signal }), continuedTrace(carrier));
+    const peer = caller === undefined ? 'unknown' : identityUri(caller);
+    const startedMs = this.#clock.monotonicMs();
+    await inSpan(
+      name,
+      { 'rpc.system': 'grpc', 'antipode.peer': peer },
+      async () => {
+        const identity = authorise(caller, { method: name, trustDomain: this.#tls.identity.trustDomain });
+        validateRequest(method.input, call.request);
+        await work({ identity, signal });
+      },
+      continuedTrace(carrier),
+    );
+    this.#log.debug('call served', { method: name, peer, tookMs: Math.round(this.#clock.monotonicMs() - startedMs) });
   }
 
   #failed(method: DescMethod, thrown: unknown): AntipodeError {
     const error = AntipodeError.from(thrown);
-    this.#log.at(error.disposition === 'defect' ? 'error' : 'debug', 'call failed', { method: methodName(method), error });
+    const level = error.disposition === 'defect' ? 'error' : hasCode(error, 'PEER_REFUSED') ? 'warn' : 'debug';
+    this.#log.at(level, 'call failed', { method: methodName(method), error });
     return error;
   }
 }
@@ -122,8 +197,11 @@ export class RpcServer {
 type UnaryHandler = (request: Message, context: CallContext) => Promise<MessageInitShape<DescMessage>>;
 type StreamHandler = (request: Message, context: CallContext) => AsyncIterable<MessageInitShape<DescMessage>>;
 type AnyHandler = UnaryHandler | StreamHandler;
+type AnyCall = ServerUnaryCall<Message, Message> | ServerWritableStream<Message, Message>;
 
+/** Resolves when the stream takes more, or when nobody wants it any more. */
 function drained(call: ServerWritableStream<Message, Message>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const go = (): void => {
       call.off('drain', go);

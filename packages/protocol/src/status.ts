@@ -1,12 +1,18 @@
 /**
  * Errors on the wire: the code, message and details of the catalogue in trailing metadata, never the cause. One of the
  * three places where errors are translated.
+ *
+ * A defect stays where it is: the caller sees SITE_UNREACHABLE (`peerDefect` in the details) and may repeat the call, since
+ * a peer's broken invariant must not stop this process, and the peer's supervisor starts it afresh.
  */
 import { AntipodeError, type Disposition, type ErrorCode, type ErrorDetails, isErrorCode } from '@antipode/runtime';
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 
 const KEY = 'antipode-error-bin';
-const MESSAGE_MAX = 2_000;
+
+/** Metadata is held in memory before anybody is asked: an error may not grow with what it is about. */
+const TEXT_LENGTH_MAX = 2_000;
+const DETAILS_LENGTH_MAX = 8_000;
 
 const STATUS: Record<Disposition, status> = {
   retry: status.UNAVAILABLE,
@@ -15,42 +21,83 @@ const STATUS: Record<Disposition, status> = {
   defect: status.INTERNAL,
 };
 
+/** What a server answers instead of a response. A defect is told without its message, which may hold anything. */
 export function toStatus(error: AntipodeError): { code: status; details: string; metadata: Metadata } {
-  const metadata = new Metadata();
-  const details = Object.fromEntries(Object.entries(error.details).map(([name, value]) => [name, typeof value === 'bigint' ? value.toString() : value]));
   const isDefect = error.disposition === 'defect';
-  const message = isDefect ? 'a defect; see the log of the peer' : error.message.replace(`[${error.code}] `, '').slice(0, MESSAGE_MAX);
-  metadata.set(KEY, Buffer.from(JSON.stringify({ code: error.code, message, details: isDefect ? {} : details })));
+  const message = isDefect ? 'a defect; see the log of the peer' : error.message.replace(`[${error.code}] `, '').slice(0, TEXT_LENGTH_MAX);
+  const metadata = new Metadata();
+  metadata.set(KEY, Buffer.from(JSON.stringify({ code: error.code, message, details: isDefect ? {} : bounded(error.details) })));
   return { code: STATUS[error.disposition], details: message, metadata };
 }
 
-/** What a failed call means here. A peer's defect is not ours: the call may be repeated, its log tells the rest. */
-export function fromStatus(error: ServiceError, peer: string): AntipodeError {
+/** What a call did not come to; `connection` is what connecting to the peer failed of, where that is known. */
+export interface FailedCall {
+  readonly peer: string;
+  readonly connection?: AntipodeError | undefined;
+}
+
+/** What a failed call means here. */
+export function fromStatus(error: ServiceError, { peer, connection }: FailedCall): AntipodeError {
   const details = { peer, grpcStatus: status[error.code] ?? String(error.code) };
-  const [sent] = error.metadata?.get(KEY) ?? [];
-  if (sent !== undefined) {
-    const parsed = parse(sent);
-    if (parsed !== undefined && parsed.code !== 'INVARIANT_BROKEN') return new AntipodeError(parsed.code, parsed.message, { details: { ...parsed.details, peer } });
-    return new AntipodeError('SITE_UNREACHABLE', `${peer} failed with a defect of its own`, { details, cause: error });
-  }
+  const sent = parse(error.metadata?.get(KEY)[0]);
+  if (sent !== undefined) return fromPeer(sent, { error, peer });
   switch (error.code) {
+    case status.UNAVAILABLE:
+      if (connection === undefined) break;
+      return new AntipodeError(connection.code, `${peer}: ${connection.message.replace(`[${connection.code}] `, '')}`, {
+        details: { ...connection.details, peer },
+        cause: connection,
+      });
     case status.DEADLINE_EXCEEDED:
       return new AntipodeError('TIMED_OUT', `no answer from ${peer} in time`, { details, cause: error });
     case status.UNIMPLEMENTED:
     case status.RESOURCE_EXHAUSTED:
     case status.INVALID_ARGUMENT:
       return new AntipodeError('REQUEST_INVALID', `${peer} does not accept the call: ${error.details}`, { details, cause: error });
-    default:
-      return new AntipodeError('SITE_UNREACHABLE', `${peer} cannot be reached: ${error.details}`, { details, cause: error });
   }
+  return new AntipodeError('SITE_UNREACHABLE', `no answer from ${peer}: ${error.details}`, { details, cause: error });
 }
 
-function parse(sent: string | Buffer): { code: ErrorCode; message: string; details: ErrorDetails } | undefined {
+interface Sent {
+  readonly code: string;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
+
+/** What stands in for a code that a newer peer knows and we do not: the disposition must survive, a status carries it. */
+const STAND_IN: Partial<Record<status, ErrorCode>> = { [status.ABORTED]: 'ROLE_REFUSED', [status.FAILED_PRECONDITION]: 'REQUEST_INVALID' };
+
+function fromPeer({ code, message, details }: Sent, { error, peer }: { error: ServiceError; peer: string }): AntipodeError {
+  if (code === 'INVARIANT_BROKEN') {
+    return new AntipodeError('SITE_UNREACHABLE', `${peer} failed with a defect of its own`, { details: { peer, peerDefect: true }, cause: error });
+  }
+  if (isErrorCode(code)) return new AntipodeError(code, message, { details: { ...details, answeredBy: peer } });
+  return new AntipodeError(STAND_IN[error.code] ?? 'SITE_UNREACHABLE', message, { details: { ...details, answeredBy: peer, peerCode: code } });
+}
+
+/** Reads what a peer sent; it is of our trust domain, but may be of another version. */
+function parse(sent: string | Buffer | undefined): Sent | undefined {
   try {
-    const { code, message, details } = JSON.parse(sent.toString()) as { code: unknown; message: unknown; details: unknown };
-    if (typeof code !== 'string' || !isErrorCode(code) || typeof message !== 'string') return undefined;
-    return { code, message: message.slice(0, MESSAGE_MAX), details: typeof details === 'object' && details !== null ? (details as ErrorDetails) : {} };
+    const { code, message, details } = JSON.parse(String(sent)) as Record<keyof Sent, unknown>;
+    if (typeof code !== 'string' || typeof message !== 'string') return undefined;
+    return { code: code.slice(0, 64), message: message.slice(0, TEXT_LENGTH_MAX), details: bounded(details) };
   } catch {
     return undefined;
   }
+}
+
+/** The details that fit, in their order. A bigint crosses as decimal digits. */
+function bounded(details: unknown): ErrorDetails {
+  if (typeof details !== 'object' || details === null) return {};
+  let room = DETAILS_LENGTH_MAX;
+  const kept: [string, string | number | boolean][] = [];
+  for (const [name, value] of Object.entries(details) as [string, unknown][]) {
+    const plain = typeof value === 'bigint' ? value.toString() : value;
+    if (typeof plain !== 'string' && typeof plain !== 'number' && typeof plain !== 'boolean') continue;
+    const fitting = typeof plain === 'string' ? plain.slice(0, TEXT_LENGTH_MAX) : plain;
+    room -= name.length + String(fitting).length;
+    if (room < 0) break;
+    kept.push([name, fitting]);
+  }
+  return Object.fromEntries(kept);
 }

@@ -1,32 +1,56 @@
-/** What every request must keep, whatever its method: no enum left at zero, and a whole fence where there is one. */
+/**
+ * What every request must keep, whatever its method: no enum left at `_UNSPECIFIED`, and a whole fence where its type has
+ * one. What a field means is the handler's business.
+ */
 import { AntipodeError } from '@antipode/runtime';
-import type { DescMessage, Message } from '@bufbuild/protobuf';
+import type { DescEnum, DescMessage, Message } from '@bufbuild/protobuf';
 import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 
-/** @throws REQUEST_INVALID, naming the field */
+/**
+ * Checks a received request. A message field that is unset is fine: what is inside it was not said.
+ * @throws REQUEST_INVALID, naming the field
+ */
 export function validateRequest(schema: DescMessage, message: Message): void {
   const reflected = reflect(schema, message, false);
   checkFence(reflected);
   checkEnums(reflected, schema.name);
 }
 
+/** An order without its tenure could not be refused when that tenure is over, so nothing of a fence may be missing (I2). */
 function checkFence(message: ReflectMessage): void {
   const field = message.fields.find(({ name }) => name === 'fence');
   if (field === undefined) return;
   if (field.fieldKind !== 'message' || !message.isSet(field)) throw invalid('fence', 'is missing');
   const fence = message.get(field) as ReflectMessage;
+  // Without explicit presence, an empty string and epoch 0 count as unset.
   for (const part of fence.fields) if (!fence.isSet(part)) throw invalid(`fence.${part.name}`, 'is missing');
 }
 
 function checkEnums(message: ReflectMessage, path: string): void {
   for (const field of message.fields) {
     const at = `${path}.${field.name}`;
-    if (field.fieldKind === 'enum' && message.get(field) === 0) throw invalid(at, 'is unspecified');
+    // `optional` and `oneof` fields may be left out; a field without presence cannot be.
+    const isSaid = field.presence === FeatureSet_FieldPresence.IMPLICIT || message.isSet(field);
+    if (field.fieldKind === 'enum' && isSaid) refuseUnspecified(field.enum, message.get(field), at);
     if (field.fieldKind === 'message' && message.isSet(field)) checkEnums(message.get(field) as ReflectMessage, at);
-    if (field.fieldKind === 'list' && field.listKind === 'message') {
-      for (const item of message.get(field) as Iterable<ReflectMessage>) checkEnums(item, at);
+    if (field.fieldKind === 'list' && field.listKind !== 'scalar') {
+      for (const item of message.get(field) as Iterable<unknown>) {
+        if (field.listKind === 'enum') refuseUnspecified(field.enum, item, at);
+        else checkEnums(item as ReflectMessage, at);
+      }
+    }
+    if (field.fieldKind === 'map' && field.mapKind !== 'scalar') {
+      for (const [, item] of message.get(field) as Iterable<[unknown, unknown]>) {
+        if (field.mapKind === 'enum') refuseUnspecified(field.enum, item, at);
+        else checkEnums(item as ReflectMessage, at);
+      }
     }
   }
+}
+
+function refuseUnspecified(type: DescEnum, value: unknown, at: string): void {
+  if (value === 0 && type.value[0]?.name.endsWith('_UNSPECIFIED')) throw invalid(at, 'is unspecified');
 }
 
 function invalid(field: string, why: string): AntipodeError {

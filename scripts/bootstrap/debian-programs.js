@@ -1,0 +1,68 @@
+/** The programs that only the system's packages provide: HSMs in software, their tools, the database and the queue. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { hasProgram, isExecutable } from './find-program.js';
+import { run } from './run.js';
+import { BootstrapError, interruptedBy, say } from './say.js';
+
+/** Looked for by what we run, not by what dpkg says: a program from elsewhere is as good. */
+const PROGRAMS = [
+  { name: 'softhsm2', isPresent: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && hasProgram('softhsm2-util') },
+  { name: 'opensc', isPresent: () => hasProgram('pkcs11-tool') },
+  { name: 'redis-server', isPresent: () => hasProgram('redis-server') },
+  { name: 'postgresql', isPresent: hasPostgres },
+  { name: 'openssl', isPresent: () => hasProgram('openssl') },
+  { name: 'util-linux', isPresent: () => hasProgram('setpriv') },
+];
+
+/** Debian keeps the programs of each PostgreSQL version in a folder of its own. */
+function hasPostgres() {
+  const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql') : [];
+  return versions.some((version) =>
+    ['postgres', 'initdb'].every((program) => isExecutable(join('/usr/lib/postgresql', version, 'bin', program))),
+  );
+}
+
+function missingPackages() {
+  return PROGRAMS.filter(({ isPresent }) => !isPresent()).map(({ name }) => name);
+}
+
+export async function installDebianPrograms(root) {
+  const missing = missingPackages();
+  if (missing.length === 0) return;
+  const list = missing.join(' ');
+  if (!hasProgram('apt-get')) {
+    throw new BootstrapError(`These programs are missing, and there is no apt-get to install them: ${list} (names of Debian packages). Install them, then try again.`);
+  }
+  const install = ['sh', join(root, 'scripts', 'bootstrap', 'install-debian-packages.sh'), ...missing];
+  const asRoot = waysToRoot();
+  if (asRoot === undefined) {
+    throw new BootstrapError(
+      `Debian packages are missing: ${list}. Installing them needs root, and sudo does not work here without a password. Run this first:\n\n` +
+        `    sudo ${install.join(' ')}\n\n` +
+        `(it is apt-get install --no-install-recommends ${list}, without starting services), then try again.`,
+    );
+  }
+  say(`installing Debian packages with apt-get: ${list} (a minute or so; no service is started) ...`);
+  const [command, ...args] = [...asRoot, ...install];
+  const end = await run(command, args, { stdio: ['ignore', 2, 2] });
+  if (end.signal !== null) throw interruptedBy(end.signal);
+  const stillMissing = missingPackages();
+  if (end.code !== 0 || stillMissing.length > 0) {
+    const left = stillMissing.length > 0 ? ` Still missing: ${stillMissing.join(' ')}.` : '';
+    throw new BootstrapError(`The Debian packages could not be installed, see above.${left} Correct what apt-get says, then try again.`);
+  }
+  say('Debian packages installed.');
+}
+
+/** The words before a command that make it run as root: none for root, sudo where it asks nothing, undefined if neither. */
+function waysToRoot() {
+  if (process.getuid?.() === 0) return [];
+  const sudo = spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' });
+  if (sudo.status !== 0) return undefined;
+  // sudo clears the environment, and apt-get may need the way out.
+  const proxies = Object.entries(process.env).filter(([name]) => /^(https?|no|ftp)_proxy$/i.test(name));
+  return ['sudo', '-n', 'env', ...proxies.map(([name, value]) => `${name}=${value}`)];
+}
