@@ -3,8 +3,14 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     reporters: ['dot'],
+    passWithNoTests: false,
     projects: [
-      { test: { name: 'unit', include: ['{packages,services,apps,scripts}/**/*.test.ts', 'test/rules/*.test.ts'] } },
+      {
+        test: {
+          name: 'unit',
+          include: ['{packages,services,apps,scripts}/**/*.test.ts', 'test/rules/*.test.ts'],
+        },
+      },
       {
         test: {
           name: 'integration',
@@ -12,6 +18,14 @@ export default defineConfig({
           // Real tokens, servers and processes on a machine that may be busy: a limit against hanging, no measure of speed.
           testTimeout: 60_000,
           hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'chaos',
+          include: ['test/chaos/**/*.chaos.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
     ],

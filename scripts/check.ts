@@ -2,7 +2,7 @@
  * All checks that need no HSM, database or queue, side by side, one line each. What a check prints is shown only if it
  * fails. With `--static` the unit tests are left out, for the suite runs them itself.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,15 +16,33 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const binaries = join(root, 'node_modules', '.bin');
 const binary = (name: string) => join(binaries, name);
 const node = process.execPath;
+// Checks write into a pipe and would leave their colours out, or keep them where nobody can see them.
+const isTerminal = process.stderr.isTTY;
+const colours = isTerminal ? { FORCE_COLOR: '1' } : { NO_COLOR: '1', FORCE_COLOR: undefined };
 
 const STATIC: readonly Check[] = [
   { name: 'generated files', command: [node, join(root, 'scripts/generate.ts'), '--check'] },
   { name: 'protocol definitions', command: [binary('buf'), 'lint'] },
-  { name: 'lint and format', command: [binary('biome'), 'ci', '--error-on-warnings'] },
+  {
+    name: 'lint and format',
+    command: [binary('biome'), 'ci', '--error-on-warnings', `--colors=${isTerminal ? 'force' : 'off'}`],
+  },
   { name: 'types', command: [binary('tsc'), '--project', 'tsconfig.json'] },
 ];
+/** Against the last release: what was sealed or sent by it must stay readable. */
+function protocolChanges(): Check[] {
+  const { stdout } = spawnSync('git', ['describe', '--tags', '--abbrev=0', '--match', 'v*'], { cwd: root });
+  const release = stdout?.toString().trim() ?? '';
+  if (release === '') return [];
+  const command = [binary('buf'), 'breaking', '--against', `.git#tag=${release}`] as const;
+  return [{ name: `protocol changes since ${release}`, command }];
+}
+
 /** First, because it takes longest. */
-const UNIT: Check = { name: 'unit tests and rules of the tree', command: [binary('vitest'), 'run', '--project', 'unit'] };
+const UNIT: Check = {
+  name: 'unit tests and rules of the tree',
+  command: [binary('vitest'), 'run', '--project', 'unit'],
+};
 
 const stopped = new AbortController();
 for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stopped.abort());
@@ -37,7 +55,11 @@ async function perform({ name, command }: Check): Promise<boolean> {
   const isOk = await new Promise<boolean>((resolve) => {
     const child = spawn(program, args, {
       cwd: root,
-      env: { ...process.env, PATH: [dirname(node), binaries, process.env['PATH']].join(delimiter) },
+      env: {
+        ...process.env,
+        ...colours,
+        PATH: [dirname(node), binaries, process.env['PATH']].join(delimiter),
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
       signal: stopped.signal,
     });
@@ -66,4 +88,5 @@ async function performAll(checks: readonly Check[]): Promise<boolean> {
 }
 
 const isStatic = process.argv.includes('--static');
-if (!(await performAll(isStatic ? STATIC : [UNIT, ...STATIC]))) process.exitCode = 1;
+const checks = [...(isStatic ? [] : [UNIT]), ...STATIC, ...protocolChanges()];
+if (!(await performAll(checks))) process.exitCode = 1;

@@ -17,7 +17,10 @@ const TEMPLATES = ['buf.gen.yaml', 'buf.gen.seal.yaml'];
 const OUTPUTS = ['packages/protocol/src/gen', 'packages/hsm-core/src/gen', 'docs/errors.md'];
 
 function generateInto(folder: string): void {
-  const env = { ...process.env, PATH: [dirname(process.execPath), binaries, process.env['PATH']].join(delimiter) };
+  const env = {
+    ...process.env,
+    PATH: [dirname(process.execPath), binaries, process.env['PATH']].join(delimiter),
+  };
   for (const template of TEMPLATES) {
     const args = ['generate', '--template', template, '--output', folder];
     const { status } = spawnSync(join(binaries, 'buf'), args, { cwd: root, env, stdio: 'inherit' });

@@ -1,6 +1,7 @@
 /** Installs what is missing, says so before it does, and is silent and quick where nothing is. */
-import { arch, platform } from 'node:process';
+
 import { join } from 'node:path';
+import { arch, platform } from 'node:process';
 import { installDebianPrograms } from './debian-programs.js';
 import { isExecutable } from './find-program.js';
 import { installNpmPackages } from './npm-packages.js';

@@ -9,7 +9,10 @@ import { BootstrapError, interruptedBy, say } from './say.js';
 
 /** Looked for by what we run, not by what dpkg says: a program from elsewhere is as good. */
 const PROGRAMS = [
-  { name: 'softhsm2', isPresent: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && hasProgram('softhsm2-util') },
+  {
+    name: 'softhsm2',
+    isPresent: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && hasProgram('softhsm2-util'),
+  },
   { name: 'opensc', isPresent: () => hasProgram('pkcs11-tool') },
   { name: 'redis-server', isPresent: () => hasProgram('redis-server') },
   { name: 'postgresql', isPresent: hasPostgres },
@@ -34,7 +37,9 @@ export async function installDebianPrograms(root) {
   if (missing.length === 0) return;
   const list = missing.join(' ');
   if (!hasProgram('apt-get')) {
-    throw new BootstrapError(`These programs are missing, and there is no apt-get to install them: ${list} (names of Debian packages). Install them, then try again.`);
+    throw new BootstrapError(
+      `These programs are missing, and there is no apt-get to install them: ${list} (names of Debian packages). Install them, then try again.`,
+    );
   }
   const install = ['sh', join(root, 'scripts', 'bootstrap', 'install-debian-packages.sh'), ...missing];
   const asRoot = waysToRoot();
@@ -52,7 +57,9 @@ export async function installDebianPrograms(root) {
   const stillMissing = missingPackages();
   if (end.code !== 0 || stillMissing.length > 0) {
     const left = stillMissing.length > 0 ? ` Still missing: ${stillMissing.join(' ')}.` : '';
-    throw new BootstrapError(`The Debian packages could not be installed, see above.${left} Correct what apt-get says, then try again.`);
+    throw new BootstrapError(
+      `The Debian packages could not be installed, see above.${left} Correct what apt-get says, then try again.`,
+    );
   }
   say('Debian packages installed.');
 }

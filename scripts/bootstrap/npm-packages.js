@@ -8,7 +8,15 @@ import { run } from './run.js';
 import { BootstrapError, interruptedBy, say } from './say.js';
 
 /** Scripts of packages never run here; development and optional packages always come, whatever the user's settings say. */
-const NPM_CI = ['ci', '--ignore-scripts', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error'];
+const NPM_CI = [
+  'ci',
+  '--ignore-scripts',
+  '--include=dev',
+  '--include=optional',
+  '--no-audit',
+  '--no-fund',
+  '--loglevel=error',
+];
 
 /**
  * @param {{ root: string, isComplete: () => boolean }} options isComplete: one more thing that must hold besides
@@ -22,21 +30,27 @@ export async function installNpmPackages({ root, isComplete }) {
     if (isInstalled()) return;
     await npmCi(root, lock);
     if (!isInstalled()) {
-      throw new BootstrapError('npm ci ended well, but node_modules is not what package-lock.json says. Remove node_modules and try again.');
+      throw new BootstrapError(
+        'npm ci ended well, but node_modules is not what package-lock.json says. Remove node_modules and try again.',
+      );
     }
   });
 }
 
 async function npmCi(root, lock) {
   const env = environmentForNpm(process.env);
-  if (!hasProgram('npm')) throw new BootstrapError('npm is not installed. Install Node 20 or newer with npm, then try again.');
+  if (!hasProgram('npm'))
+    throw new BootstrapError('npm is not installed. Install Node 20 or newer with npm, then try again.');
   say('installing the npm packages of package-lock.json into node_modules (about 550 MB, a minute or less) ...');
   const startedAt = Date.now();
   // npm reports on standard output, which belongs to the program that runs afterwards.
   const end = await run('npm', NPM_CI, { cwd: root, env, stdio: ['ignore', 2, 2, lock] });
   if (end.signal !== null) throw interruptedBy(end.signal);
   if (end.code !== 0) {
-    throw new BootstrapError('npm ci failed, see above. Check that the package registry can be reached and this folder written to, then try again.', 1);
+    throw new BootstrapError(
+      'npm ci failed, see above. Check that the package registry can be reached and this folder written to, then try again.',
+      1,
+    );
   }
   say(`npm packages installed in ${Math.round((Date.now() - startedAt) / 1000)} s.`);
 }
@@ -74,7 +88,8 @@ function readPackages(file) {
 }
 
 /** Settings that say how to reach the registry. All others of a surrounding npm would change what gets installed. */
-const CONNECTION_SETTING = /^npm_config_(registry|cache|userconfig|globalconfig|.*proxy|ca|cafile|strict_ssl|fetch_.*|offline|prefer_offline|@.*|\/\/.*)$/i;
+const CONNECTION_SETTING =
+  /^npm_config_(registry|cache|userconfig|globalconfig|.*proxy|ca|cafile|strict_ssl|fetch_.*|offline|prefer_offline|@.*|\/\/.*)$/i;
 
 /**
  * The environment for an npm inside `npm run`: without the outer one's words about its own command, and without

@@ -1,7 +1,7 @@
 /** The folders that `antipode init` makes: authority, coordinator, site, operator. Nothing is ever overwritten. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type Authority, createAuthority, identityUri, type IdentityKind, issueCertificate } from '@antipode/protocol';
+import { type Authority, createAuthority, type IdentityKind, identityUri, issueCertificate } from '@antipode/protocol';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import { stringify } from 'yaml';
 
@@ -12,10 +12,14 @@ const CERTIFICATE_DAYS = 365;
 function writeNew(folder: string, files: Readonly<Record<string, { text: string; mode: number }>>): string[] {
   const paths = Object.keys(files).map((name) => join(folder, name));
   const existing = paths.find((path) => existsSync(path));
-  if (existing !== undefined) throw new AntipodeError('FILE_EXISTS', `${existing} exists already; nothing was written`, { details: { path: existing } });
+  if (existing !== undefined)
+    throw new AntipodeError('FILE_EXISTS', `${existing} exists already; nothing was written`, {
+      details: { path: existing },
+    });
   try {
     mkdirSync(folder, { recursive: true, mode: 0o711 });
-    for (const [name, { text, mode }] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode, flag: 'wx' });
+    for (const [name, { text, mode }] of Object.entries(files))
+      writeFileSync(join(folder, name), text, { mode, flag: 'wx' });
   } catch (cause) {
     throw new AntipodeError('FILE_UNWRITABLE', `cannot write into ${folder}`, { details: { path: folder }, cause });
   }
@@ -25,7 +29,13 @@ function writeNew(folder: string, files: Readonly<Record<string, { text: string;
 const PUBLIC = 0o644;
 const SECRET = 0o600;
 
-export async function makeAuthority({ folder, trustDomain }: { folder: string; trustDomain: string }): Promise<string[]> {
+export async function makeAuthority({
+  folder,
+  trustDomain,
+}: {
+  folder: string;
+  trustDomain: string;
+}): Promise<string[]> {
   const authority = await createAuthority({ trustDomain, validDays: AUTHORITY_DAYS, nowMs: systemClock.wallMs() });
   return writeNew(folder, {
     'ca.crt': { text: authority.certificatePem, mode: PUBLIC },
@@ -39,17 +49,32 @@ function readAuthority(folder: string): { authority: Authority; trustDomain: str
     try {
       return readFileSync(join(folder, name), 'utf8');
     } catch (cause) {
-      throw new AntipodeError('FILE_UNWRITABLE', `cannot read ${join(folder, name)}; make an authority with \`antipode init authority\``, { details: { path: folder }, cause });
+      throw new AntipodeError(
+        'FILE_UNWRITABLE',
+        `cannot read ${join(folder, name)}; make an authority with \`antipode init authority\``,
+        { details: { path: folder }, cause },
+      );
     }
   };
-  return { authority: { certificatePem: read('ca.crt'), keyPem: read('ca.key') }, trustDomain: read('trust-domain').trim() };
+  return {
+    authority: { certificatePem: read('ca.crt'), keyPem: read('ca.key') },
+    trustDomain: read('trust-domain').trim(),
+  };
 }
 
 async function certificateFiles(authorityFolder: string, { kind, name }: { kind: IdentityKind; name: string }) {
   const { authority, trustDomain } = readAuthority(authorityFolder);
-  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) throw new AntipodeError('USAGE', `"${name}" must be lower-case letters, digits and dashes`, { details: { field: kind } });
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name))
+    throw new AntipodeError('USAGE', `"${name}" must be lower-case letters, digits and dashes`, {
+      details: { field: kind },
+    });
   const identity = { trustDomain, kind, name };
-  const { certificatePem, keyPem } = await issueCertificate({ authority, identity, validDays: CERTIFICATE_DAYS, nowMs: systemClock.wallMs() });
+  const { certificatePem, keyPem } = await issueCertificate({
+    authority,
+    identity,
+    validDays: CERTIFICATE_DAYS,
+    nowMs: systemClock.wallMs(),
+  });
   return {
     uri: identityUri(identity),
     files: {
@@ -66,11 +91,31 @@ function yaml(comment: string, value: unknown): { text: string; mode: number } {
   return { text: `# ${comment}\n${stringify(value)}`, mode: PUBLIC };
 }
 
-export async function makeCoordinatorFolder(options: { folder: string; authority: string; id: string; listen: string; http?: string | undefined; timings?: string | undefined }): Promise<string[]> {
+export async function makeCoordinatorFolder(options: {
+  folder: string;
+  authority: string;
+  id: string;
+  listen: string;
+  http?: string | undefined;
+  timings?: string | undefined;
+}): Promise<string[]> {
   const { folder, authority, id, listen, http, timings } = options;
   const { files } = await certificateFiles(authority, { kind: 'coordinator', name: id });
-  const config = { id, listen, ...(http === undefined ? {} : { http }), tls: TLS, dataFolder: 'data', timings: timings ?? 'default' };
-  return writeNew(folder, { ...files, 'coordinator.yaml': yaml('Antipode coordinator. PostgreSQL and Redis run as its children; set databaseUrl and redisUrl to use your own.', config) });
+  const config = {
+    id,
+    listen,
+    ...(http === undefined ? {} : { http }),
+    tls: TLS,
+    dataFolder: 'data',
+    timings: timings ?? 'default',
+  };
+  return writeNew(folder, {
+    ...files,
+    'coordinator.yaml': yaml(
+      'Antipode coordinator. PostgreSQL and Redis run as its children; set databaseUrl and redisUrl to use your own.',
+      config,
+    ),
+  });
 }
 
 export interface PartitionDraft {
@@ -102,10 +147,18 @@ export async function makeSiteFolder(options: {
     dataFolder: 'data',
     partitions: partitions.map((partition) => ({ ...partition, pinFile: resolve(partition.pinFile) })),
   };
-  return writeNew(folder, { ...files, 'agent.yaml': yaml('Antipode site agent. PINs stand in files of their own, mode 0600.', config) });
+  return writeNew(folder, {
+    ...files,
+    'agent.yaml': yaml('Antipode site agent. PINs stand in files of their own, mode 0600.', config),
+  });
 }
 
-export async function makeOperatorFolder(options: { folder: string; authority: string; name: string; coordinator: { id: string; address: string } }): Promise<string[]> {
+export async function makeOperatorFolder(options: {
+  folder: string;
+  authority: string;
+  name: string;
+  coordinator: { id: string; address: string };
+}): Promise<string[]> {
   const { folder, authority, name, coordinator } = options;
   const { files } = await certificateFiles(authority, { kind: 'operator', name });
   return writeNew(folder, { ...files, 'operator.yaml': yaml('Antipode operator.', { coordinator, tls: TLS }) });

@@ -18,10 +18,15 @@ import { printError } from './output.ts';
 
 export function program(): Command {
   const root = new Command('antipode')
-    .description('Disaster recovery for HSM partitions: replicate keys between sites, prove that each can be restored, fail over.')
+    .description(
+      'Disaster recovery for HSM partitions: replicate keys between sites, prove that each can be restored, fail over.',
+    )
     .version(VERSION)
     .showSuggestionAfterError()
-    .addHelpText('after', `\nExit codes:\n${EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join('\n')}`);
+    .addHelpText(
+      'after',
+      `\nExit codes:\n${EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join('\n')}`,
+    );
   for (const one of [
     initCommand(),
     coordinatorCommand(),

@@ -8,7 +8,10 @@ import { z } from 'zod';
 import type { Output } from './output.ts';
 
 const schema = z.strictObject({
-  coordinator: z.strictObject({ id: z.string().min(1), address: z.string().regex(/^[^\s:]+:\d{1,5}$/, 'expected host:port') }),
+  coordinator: z.strictObject({
+    id: z.string().min(1),
+    address: z.string().regex(/^[^\s:]+:\d{1,5}$/, 'expected host:port'),
+  }),
   tls: z.strictObject({ ca: z.string().min(1), certificate: z.string().min(1), key: z.string().min(1) }),
 });
 
@@ -16,20 +19,39 @@ export type Operator = Client<typeof OperatorService>;
 
 /** The file given, `$ANTIPODE_CONFIG`, `./operator.yaml`, or the one in the home folder. */
 export function operatorConfigFile(given: string | undefined): string {
-  const candidates = [given ?? process.env['ANTIPODE_CONFIG'], 'operator.yaml', join(homedir(), '.config/antipode/operator.yaml')];
+  const candidates = [
+    given ?? process.env['ANTIPODE_CONFIG'],
+    'operator.yaml',
+    join(homedir(), '.config/antipode/operator.yaml'),
+  ];
   const [first] = candidates;
   if (first !== undefined) return first;
   const found = candidates.find((path) => path !== undefined && existsSync(path));
   if (found !== undefined) return found;
-  throw new AntipodeError('CONFIG_INVALID', 'no operator.yaml here or in ~/.config/antipode; make one with `antipode init operator`, or name it with --config', { details: { path: 'operator.yaml' } });
+  throw new AntipodeError(
+    'CONFIG_INVALID',
+    'no operator.yaml here or in ~/.config/antipode; make one with `antipode init operator`, or name it with --config',
+    { details: { path: 'operator.yaml' } },
+  );
 }
 
-export async function withOperator<T>(configFile: string | undefined, work: (operator: Operator) => Promise<T>): Promise<T> {
+export async function withOperator<T>(
+  configFile: string | undefined,
+  work: (operator: Operator) => Promise<T>,
+): Promise<T> {
   const file = operatorConfigFile(configFile);
   const config = loadConfig(file, schema);
   const from = (path: string): string => resolve(dirname(file), path);
-  const tls = new Tls({ caFile: from(config.tls.ca), certificateFile: from(config.tls.certificate), keyFile: from(config.tls.key) });
-  const operator = createClient(OperatorService, { address: config.coordinator.address, tls, expected: { kind: 'coordinator', name: config.coordinator.id } });
+  const tls = new Tls({
+    caFile: from(config.tls.ca),
+    certificateFile: from(config.tls.certificate),
+    keyFile: from(config.tls.key),
+  });
+  const operator = createClient(OperatorService, {
+    address: config.coordinator.address,
+    tls,
+    expected: { kind: 'coordinator', name: config.coordinator.id },
+  });
   try {
     return await work(operator);
   } finally {
@@ -40,25 +62,41 @@ export async function withOperator<T>(configFile: string | undefined, work: (ope
 const POLL_MS = 10_000;
 
 /** Follows an operation to its end, telling each phase. @throws its own error, or TIMED_OUT when it is still under way */
-export async function follow(operator: Operator, operationId: string, { output, timeoutMs }: { output?: Output | undefined; timeoutMs: number }): Promise<Operation> {
+export async function follow(
+  operator: Operator,
+  operationId: string,
+  { output, timeoutMs }: { output?: Output | undefined; timeoutMs: number },
+): Promise<Operation> {
   const endMs = systemClock.monotonicMs() + timeoutMs;
   let seen = '';
   let errorCode = '';
   for (;;) {
     const leftMs = endMs - systemClock.monotonicMs();
-    const { operation } = await operator.getOperation({ operationId, waitMs: Math.max(1, Math.min(POLL_MS, leftMs)), seenPhase: seen }, { timeoutMs: POLL_MS * 2 });
-    if (operation === undefined) throw new AntipodeError('NOT_FOUND', `there is no operation ${operationId}`, { details: { operation: operationId } });
+    const { operation } = await operator.getOperation(
+      { operationId, waitMs: Math.max(1, Math.min(POLL_MS, leftMs)), seenPhase: seen },
+      { timeoutMs: POLL_MS * 2 },
+    );
+    if (operation === undefined)
+      throw new AntipodeError('NOT_FOUND', `there is no operation ${operationId}`, {
+        details: { operation: operationId },
+      });
     if (operation.phase !== seen) output?.note(`  ${operation.kind}: ${operation.phase}`);
-    if (operation.errorCode !== errorCode && operation.status === 'open') output?.note(`  ${operation.kind}: ${operation.errorMessage} (attempt ${operation.attempts})`);
+    if (operation.errorCode !== errorCode && operation.status === 'open')
+      output?.note(`  ${operation.kind}: ${operation.errorMessage} (attempt ${operation.attempts})`);
     seen = operation.phase;
     errorCode = operation.errorCode;
     if (operation.status === 'done') return operation;
     if (operation.status !== 'open') throw errorOf(operation);
-    if (leftMs <= 0) throw new AntipodeError('TIMED_OUT', `${operation.kind} ${operationId} is still ${operation.phase}; it goes on`, { details: { operation: operationId } });
+    if (leftMs <= 0)
+      throw new AntipodeError('TIMED_OUT', `${operation.kind} ${operationId} is still ${operation.phase}; it goes on`, {
+        details: { operation: operationId },
+      });
   }
 }
 
 export function errorOf({ id, errorCode, errorMessage, kind, phase }: Operation): AntipodeError {
   const code = isErrorCode(errorCode) ? errorCode : 'TIMED_OUT';
-  return new AntipodeError(code, errorMessage.replace(`[${code}] `, '') || `${kind} ended as ${phase}`, { details: { operation: id } });
+  return new AntipodeError(code, errorMessage.replace(`[${code}] `, '') || `${kind} ended as ${phase}`, {
+    details: { operation: id },
+  });
 }

@@ -23,7 +23,23 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   const made = new Table({
     head: [...head],
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-    chars: { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '' },
+    chars: {
+      top: '',
+      'top-mid': '',
+      'top-left': '',
+      'top-right': '',
+      bottom: '',
+      'bottom-mid': '',
+      'bottom-left': '',
+      'bottom-right': '',
+      left: '',
+      'left-mid': '',
+      mid: '',
+      'mid-mid': '',
+      right: '',
+      'right-mid': '',
+      middle: '',
+    },
   });
   made.push(...rows.map((row) => [...row]));
   return made
@@ -35,7 +51,9 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 
 export function printError(error: AntipodeError, { json }: { json: boolean }): void {
   if (json) {
-    process.stderr.write(`${JSON.stringify({ error: { code: error.code, message: error.message.replace(`[${error.code}] `, ''), hint: error.hint, details: error.details } }, plain)}\n`);
+    process.stderr.write(
+      `${JSON.stringify({ error: { code: error.code, message: error.message.replace(`[${error.code}] `, ''), hint: error.hint, details: error.details } }, plain)}\n`,
+    );
     return;
   }
   process.stderr.write(`${error.message}\n  ${error.hint}\n`);

@@ -55,10 +55,37 @@ type Step = 'answer' | 'delivery' | 'receipt';
 /** Everything that both sides must agree on, length-prefixed, under a prefix of its own and the name of the step. */
 function transcript(
   step: Step,
-  { exchangeId, group, version, initiator, responder, extra }: { exchangeId: string; group: string; version: number; initiator: ExchangeOffer; responder: ExchangeOffer; extra: readonly Uint8Array[] },
+  {
+    exchangeId,
+    group,
+    version,
+    initiator,
+    responder,
+    extra,
+  }: {
+    exchangeId: string;
+    group: string;
+    version: number;
+    initiator: ExchangeOffer;
+    responder: ExchangeOffer;
+    extra: readonly Uint8Array[];
+  },
 ): Uint8Array {
-  const side = ({ serial, identity, nonce, point }: ExchangeOffer): Uint8Array[] => [Buffer.from(serial), sha256(identity), nonce, point];
-  const parts = [Buffer.from(step), Buffer.from(exchangeId), Buffer.from(group), Buffer.from(String(version)), ...side(initiator), ...side(responder), ...extra];
+  const side = ({ serial, identity, nonce, point }: ExchangeOffer): Uint8Array[] => [
+    Buffer.from(serial),
+    sha256(identity),
+    nonce,
+    point,
+  ];
+  const parts = [
+    Buffer.from(step),
+    Buffer.from(exchangeId),
+    Buffer.from(group),
+    Buffer.from(String(version)),
+    ...side(initiator),
+    ...side(responder),
+    ...extra,
+  ];
   const framed = parts.flatMap((part) => {
     const length = Buffer.alloc(4);
     length.writeUInt32BE(part.length);
@@ -71,14 +98,22 @@ function refuse(why: string, details: Readonly<Record<string, string | number>>)
   throw new AntipodeError('EXCHANGE_REFUSED', `the domain key exchange is refused: ${why}`, { details });
 }
 
-function checkPeer(offer: ExchangeOffer, { group, isPinned }: { group: string; isPinned: (identitySha256: string) => boolean }): void {
+function checkPeer(
+  offer: ExchangeOffer,
+  { group, isPinned }: { group: string; isPinned: (identitySha256: string) => boolean },
+): void {
   const identity = fingerprint(offer.identity);
   if (!isPinned(identity)) {
-    throw new AntipodeError('PEER_NOT_PINNED', `partition ${offer.serial} shows identity ${identity}, which is not pinned for group ${group}`, {
-      details: { group, serial: offer.serial, identity },
-    });
+    throw new AntipodeError(
+      'PEER_NOT_PINNED',
+      `partition ${offer.serial} shows identity ${identity}, which is not pinned for group ${group}`,
+      {
+        details: { group, serial: offer.serial, identity },
+      },
+    );
   }
-  if (offer.nonce.length !== NONCE_BYTES || offer.point.length !== 65 || offer.point[0] !== 4) refuse('an offer is malformed', { serial: offer.serial });
+  if (offer.nonce.length !== NONCE_BYTES || offer.point.length !== 65 || offer.point[0] !== 4)
+    refuse('an offer is malformed', { serial: offer.serial });
 }
 
 export interface Distribution {
@@ -111,7 +146,8 @@ export async function distributeDomainKey(options: {
     for (const member of members) {
       try {
         const tag = await deliver(options, domainKey, member);
-        if (checkTag !== undefined && !bytesEqual(tag, checkTag)) refuse('a member confirms another key', { serial: member.serial });
+        if (checkTag !== undefined && !bytesEqual(tag, checkTag))
+          refuse('a member confirms another key', { serial: member.serial });
         checkTag = tag;
         confirmedSerials.push(member.serial);
       } catch (thrown) {
@@ -133,20 +169,36 @@ async function deliver(
   const ephemeral = await provider.generateEphemeral();
   const session: Handle[] = [ephemeral.handle];
   try {
-    const initiator: ExchangeOffer = { serial, identity: keyring.identity.publicHalf, nonce: prng.bytes(NONCE_BYTES), point: ephemeral.point };
+    const initiator: ExchangeOffer = {
+      serial,
+      identity: keyring.identity.publicHalf,
+      nonce: prng.bytes(NONCE_BYTES),
+      point: ephemeral.point,
+    };
     const { offer: responder, signature } = await member.begin({ exchangeId, group, version, offer: initiator });
-    if (responder.serial !== member.serial) refuse('another partition answers', { serial: member.serial, answered: responder.serial });
+    if (responder.serial !== member.serial)
+      refuse('another partition answers', { serial: member.serial, answered: responder.serial });
     checkPeer(responder, { group, isPinned });
     const common = { exchangeId, group, version, initiator, responder };
-    if (!isSignedBy(responder.identity, transcript('answer', { ...common, extra: [] }), signature)) refuse('the answer is not signed by its identity', { serial: member.serial });
+    if (!isSignedBy(responder.identity, transcript('answer', { ...common, extra: [] }), signature))
+      refuse('the answer is not signed by its identity', { serial: member.serial });
 
-    const exchangeKey = await provider.deriveExchangeKey({ ephemeral: ephemeral.handle, peerPoint: responder.point, use: 'wrap' });
+    const exchangeKey = await provider.deriveExchangeKey({
+      ephemeral: ephemeral.handle,
+      peerPoint: responder.point,
+      use: 'wrap',
+    });
     session.push(exchangeKey);
     const wrappedKey = await provider.wrapDomainKey({ exchangeKey, domainKey });
     const delivery = transcript('delivery', { ...common, extra: [sha256(wrappedKey)] });
-    const receipt = await member.complete({ exchangeId, wrappedKey, signature: await provider.signAsIdentity(keyring.identity.handle, delivery) });
+    const receipt = await member.complete({
+      exchangeId,
+      wrappedKey,
+      signature: await provider.signAsIdentity(keyring.identity.handle, delivery),
+    });
     const receiptInput = transcript('receipt', { ...common, extra: [sha256(wrappedKey), receipt.checkTag] });
-    if (!isSignedBy(responder.identity, receiptInput, receipt.signature)) refuse('the receipt is not signed by its identity', { serial: member.serial });
+    if (!isSignedBy(responder.identity, receiptInput, receipt.signature))
+      refuse('the receipt is not signed by its identity', { serial: member.serial });
     return receipt.checkTag;
   } finally {
     await provider.forget(session);
@@ -187,16 +239,26 @@ export class ExchangeResponder {
     checkPeer(offer, { group, isPinned: (identity) => isPinned(group, identity) });
     if (holds(group, version)) refuse('this version is held here already', { serial, group, version });
     await this.#forgetOld();
-    if (this.#open.has(exchangeId) || this.#open.size >= EXCHANGES_MAX) refuse('the exchange is open already, or too many are', { serial });
+    if (this.#open.has(exchangeId) || this.#open.size >= EXCHANGES_MAX)
+      refuse('the exchange is open already, or too many are', { serial });
     const ephemeral = await provider.generateEphemeral();
-    const answer: ExchangeOffer = { serial, identity: keyring.identity.publicHalf, nonce: prng.bytes(NONCE_BYTES), point: ephemeral.point };
+    const answer: ExchangeOffer = {
+      serial,
+      identity: keyring.identity.publicHalf,
+      nonce: prng.bytes(NONCE_BYTES),
+      point: ephemeral.point,
+    };
     this.#open.set(exchangeId, { begun: message, answer, ephemeral: ephemeral.handle, sinceMs: clock.monotonicMs() });
     const input = transcript('answer', { exchangeId, group, version, initiator: offer, responder: answer, extra: [] });
     return { offer: answer, signature: await provider.signAsIdentity(keyring.identity.handle, input) };
   }
 
   /** @throws EXCHANGE_REFUSED; then nothing is installed */
-  async complete({ exchangeId, wrappedKey, signature }: CompleteExchange): Promise<{ checkTag: Uint8Array; signature: Uint8Array }> {
+  async complete({
+    exchangeId,
+    wrappedKey,
+    signature,
+  }: CompleteExchange): Promise<{ checkTag: Uint8Array; signature: Uint8Array }> {
     const { provider, keyring, prng, serial, remember } = this.#options;
     const open = this.#open.get(exchangeId);
     if (open === undefined) refuse('no such exchange is open', { serial });
@@ -205,9 +267,16 @@ export class ExchangeResponder {
     const { begun, answer, ephemeral } = open;
     const session: Handle[] = [ephemeral];
     try {
-      const common = { exchangeId, group: begun.group, version: begun.version, initiator: begun.offer, responder: answer };
+      const common = {
+        exchangeId,
+        group: begun.group,
+        version: begun.version,
+        initiator: begun.offer,
+        responder: answer,
+      };
       const delivery = transcript('delivery', { ...common, extra: [sha256(wrappedKey)] });
-      if (!isSignedBy(begun.offer.identity, delivery, signature)) refuse('the delivery is not signed by its identity', { serial });
+      if (!isSignedBy(begun.offer.identity, delivery, signature))
+        refuse('the delivery is not signed by its identity', { serial });
       const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: begun.offer.point, use: 'unwrap' });
       session.push(exchangeKey);
       const ckaId = prng.bytes(CKA_ID_BYTES);

@@ -2,8 +2,8 @@
 export {
   type BeginExchange,
   type CompleteExchange,
-  distributeDomainKey,
   type Distribution,
+  distributeDomainKey,
   type ExchangeOffer,
   ExchangeResponder,
   type ExchangeTransport,
@@ -24,6 +24,6 @@ export { fingerprint } from './model/public-half.ts';
 export type { PartitionConfig } from './pkcs11/session.ts';
 export { openPartition } from './pkcs11/worker-provider.ts';
 export type { HsmProvider, PartitionDescription } from './provider.ts';
-export { emptyScratch, rehearse, type Rehearsal } from './rehearse.ts';
-export { CaptureMemory, type ObjectFilter, seal, type SealResult } from './seal.ts';
-export { type ApplyJournal, type ProofSummary, readBack, ReplicaMemory, unseal, type UnsealResult } from './unseal.ts';
+export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
+export { CaptureMemory, type ObjectFilter, type SealResult, seal } from './seal.ts';
+export { type ApplyJournal, type ProofSummary, ReplicaMemory, readBack, type UnsealResult, unseal } from './unseal.ts';

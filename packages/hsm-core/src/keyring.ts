@@ -41,7 +41,13 @@ export interface Keyring {
 export const CKA_ID_BYTES = 16;
 
 /** Makes the identity key of a partition. The caller journals the record before anything relies on it. */
-export async function initialiseIdentity({ provider, prng }: { provider: HsmProvider; prng: Prng }): Promise<IdentityRecord> {
+export async function initialiseIdentity({
+  provider,
+  prng,
+}: {
+  provider: HsmProvider;
+  prng: Prng;
+}): Promise<IdentityRecord> {
   const { serial } = await provider.describe();
   const ckaId = prng.bytes(CKA_ID_BYTES);
   const { publicHalf } = await provider.generateIdentity(ckaId);
@@ -68,7 +74,11 @@ export async function openKeyring(options: {
     if (key === undefined) missing.push(record);
     else {
       ownHandles.add(key.handle);
-      found.set(`${record.group}/${record.version}`, { handle: key.handle, version: record.version, checkTag: record.checkTag });
+      found.set(`${record.group}/${record.version}`, {
+        handle: key.handle,
+        version: record.version,
+        checkTag: record.checkTag,
+      });
     }
   }
   return {
@@ -76,7 +86,11 @@ export async function openKeyring(options: {
     domainKey: (group, version) => {
       const key = found.get(`${group}/${version}`);
       if (key !== undefined) return key;
-      throw new AntipodeError('DOMAIN_KEY_MISSING', `the partition has no domain key version ${version} of group ${group}`, { details: { group, version } });
+      throw new AntipodeError(
+        'DOMAIN_KEY_MISSING',
+        `the partition has no domain key version ${version} of group ${group}`,
+        { details: { group, version } },
+      );
     },
     ownHandles,
     missing,

@@ -121,7 +121,11 @@ export interface HsmProvider {
   /** Wraps the session domain key under the exchange key (RFC 5649). */
   wrapDomainKey(options: { exchangeKey: Handle; domainKey: Handle }): Promise<Uint8Array>;
   /** Unwraps the domain key into the token, hardened as design section 4 says, and returns its check tag. */
-  installDomainKey(options: { exchangeKey: Handle; blob: Uint8Array; ckaId: Uint8Array }): Promise<{ checkTag: Uint8Array }>;
+  installDomainKey(options: {
+    exchangeKey: Handle;
+    blob: Uint8Array;
+    ckaId: Uint8Array;
+  }): Promise<{ checkTag: Uint8Array }>;
   /** Ends session objects of an exchange. Those already gone are no error. */
   forget(handles: readonly Handle[]): Promise<void>;
 
@@ -165,5 +169,9 @@ export interface HsmProvider {
 /** Handles in the order of the items, and the error that ended the batch early, if any. */
 export interface BatchOutcome {
   readonly handles: readonly Handle[];
-  readonly failure?: { readonly index: number; readonly code: 'BLOB_INVALID' | 'HSM_REFUSED' | 'HSM_FULL' | 'HSM_UNAVAILABLE'; readonly returnValue: string };
+  readonly failure?: {
+    readonly index: number;
+    readonly code: 'BLOB_INVALID' | 'HSM_REFUSED' | 'HSM_FULL' | 'HSM_UNAVAILABLE';
+    readonly returnValue: string;
+  };
 }

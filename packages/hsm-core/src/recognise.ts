@@ -3,7 +3,7 @@
  * the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data by keyed tag. IDs and labels
  * only settle which of several copies of one value is meant.
  */
-import { bytesEqual, sha256Hex, hex } from '@antipode/runtime';
+import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
 import type { Attributes } from './model/attributes.ts';
 import { type Entry, entryDigest } from './model/generation.ts';
 import type { Handle, ObjectId, ObservedObject, UncapturedReason } from './model/object.ts';
@@ -22,15 +22,22 @@ export interface Examined {
 /** Wraps and tags what cannot be recognised by its attributes alone. */
 export async function examine(
   provider: HsmProvider,
-  { domainKey, objects, wrapPrivateKeys }: { domainKey: Handle; objects: readonly ObservedObject[]; wrapPrivateKeys: boolean },
+  {
+    domainKey,
+    objects,
+    wrapPrivateKeys,
+  }: { domainKey: Handle; objects: readonly ObservedObject[]; wrapPrivateKeys: boolean },
 ): Promise<Examined[]> {
   const toWrap = objects.filter(
     (object) =>
-      (object.objectClass === 'secret-key' || (object.objectClass === 'private-key' && (wrapPrivateKeys || object.publicHalf === undefined))) &&
+      (object.objectClass === 'secret-key' ||
+        (object.objectClass === 'private-key' && (wrapPrivateKeys || object.publicHalf === undefined))) &&
       object.keyType !== 'unsupported',
   );
   const toTag = objects.filter(({ objectClass }) => objectClass === 'data');
-  const outcomes = new Map((await provider.wrap(domainKey, handlesOf(toWrap))).map((outcome) => [outcome.handle, outcome]));
+  const outcomes = new Map(
+    (await provider.wrap(domainKey, handlesOf(toWrap))).map((outcome) => [outcome.handle, outcome]),
+  );
   const tags = await provider.tagData(domainKey, handlesOf(toTag));
   const tagOf = new Map(toTag.map(({ handle }, index) => [handle, tags[index]!]));
   return objects.map((object) => {
@@ -68,7 +75,9 @@ export function entryRecognitionKey(entry: Entry): string {
   switch (entry.objectClass) {
     case 'private-key':
     case 'public-key':
-      return entry.publicHalf === undefined ? `${entry.objectClass}:blob:${entry.blobSha256}` : `${entry.objectClass}:half:${sha256Hex(entry.publicHalf)}`;
+      return entry.publicHalf === undefined
+        ? `${entry.objectClass}:blob:${entry.blobSha256}`
+        : `${entry.objectClass}:half:${sha256Hex(entry.publicHalf)}`;
     case 'secret-key':
       return `secret-key:blob:${entry.blobSha256}`;
     case 'certificate':
@@ -79,7 +88,10 @@ export function entryRecognitionKey(entry: Entry): string {
 }
 
 /** Pairs objects with entries of equal value: those with the same ID and label first, then the rest in order. */
-export function pair(examined: readonly Examined[], entries: readonly Entry[]): { matched: Map<Handle, Entry>; unmatched: Examined[]; absent: Entry[] } {
+export function pair(
+  examined: readonly Examined[],
+  entries: readonly Entry[],
+): { matched: Map<Handle, Entry>; unmatched: Examined[]; absent: Entry[] } {
   const free = new Map<string, Entry[]>();
   for (const entry of [...entries].sort((a, b) => (a.objectId < b.objectId ? -1 : 1))) {
     const key = entryRecognitionKey(entry);
@@ -96,7 +108,11 @@ export function pair(examined: readonly Examined[], entries: readonly Entry[]): 
   };
   for (const one of examined) take(one, (entry) => hasSameNames(one.object.attributes, entry.attributes));
   for (const one of examined) if (!matched.has(one.object.handle)) take(one, () => true);
-  return { matched, unmatched: examined.filter(({ object }) => !matched.has(object.handle)), absent: [...free.values()].flat() };
+  return {
+    matched,
+    unmatched: examined.filter(({ object }) => !matched.has(object.handle)),
+    absent: [...free.values()].flat(),
+  };
 }
 
 /**
@@ -105,8 +121,11 @@ export function pair(examined: readonly Examined[], entries: readonly Entry[]): 
  */
 export function observedDigest(entry: Entry, { object, blob, valueTag }: Examined): Uint8Array {
   const names = Object.keys(entry.attributes) as (keyof Attributes)[];
-  const attributes = Object.fromEntries(names.filter((name) => object.attributes[name] !== undefined).map((name) => [name, object.attributes[name]]));
-  const publicHalf = object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);
+  const attributes = Object.fromEntries(
+    names.filter((name) => object.attributes[name] !== undefined).map((name) => [name, object.attributes[name]]),
+  );
+  const publicHalf =
+    object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);
   return entryDigest({
     objectId: entry.objectId,
     objectClass: entry.objectClass,
@@ -122,9 +141,11 @@ export function observedDigest(entry: Entry, { object, blob, valueTag }: Examine
 
 export const handlesOf = (objects: readonly ObservedObject[]): Handle[] => objects.map(({ handle }) => handle);
 
-export const aadOf = (group: string, objectId: ObjectId): Uint8Array => Buffer.from(`antipode data v1\0${group}\0${objectId}`);
+export const aadOf = (group: string, objectId: ObjectId): Uint8Array =>
+  Buffer.from(`antipode data v1\0${group}\0${objectId}`);
 
 function hasSameNames(a: Attributes, b: Attributes): boolean {
-  const same = (left: Uint8Array | undefined, right: Uint8Array | undefined): boolean => bytesEqual(left ?? new Uint8Array(), right ?? new Uint8Array());
+  const same = (left: Uint8Array | undefined, right: Uint8Array | undefined): boolean =>
+    bytesEqual(left ?? new Uint8Array(), right ?? new Uint8Array());
   return same(a.id, b.id) && same(a.label, b.label);
 }

@@ -7,7 +7,7 @@ import type { Keyring } from './keyring.ts';
 import { contentDigestOf, type SealedGeneration } from './model/generation.ts';
 import type { Handle } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
-import { type ProofSummary, readBack, ReplicaMemory, unseal } from './unseal.ts';
+import { type ProofSummary, ReplicaMemory, readBack, unseal } from './unseal.ts';
 
 export interface Rehearsal {
   readonly proof: ProofSummary;
@@ -31,7 +31,9 @@ export async function rehearse(options: {
   const { provider, keyring, clock, blobOf } = options;
   const foreign = await others(provider, keyring);
   if (foreign.length > 0) {
-    throw new AntipodeError('SCRATCH_REFUSED', `the scratch partition holds ${foreign.length} objects, expected none`, { details: { objects: foreign.length } });
+    throw new AntipodeError('SCRATCH_REFUSED', `the scratch partition holds ${foreign.length} objects, expected none`, {
+      details: { objects: foreign.length },
+    });
   }
   const target = destroyable(options.target);
   const memory = new ReplicaMemory();
@@ -40,7 +42,17 @@ export async function rehearse(options: {
   let restoredMs = startedMs;
   let provedMs = startedMs;
   try {
-    await unseal({ provider, keyring, clock, memory, target, previous: undefined, blobOf, journal, checkFence: () => {} });
+    await unseal({
+      provider,
+      keyring,
+      clock,
+      memory,
+      target,
+      previous: undefined,
+      blobOf,
+      journal,
+      checkFence: () => {},
+    });
     restoredMs = clock.monotonicMs();
     const { contentDigest, proof } = await readBack({ provider, keyring, memory, target, objectIds: 'everything' });
     provedMs = clock.monotonicMs();
@@ -60,7 +72,13 @@ export async function rehearse(options: {
 }
 
 /** Destroys everything in a scratch partition but its own keys. Tells whether it is empty then. */
-export async function emptyScratch({ provider, keyring }: { provider: HsmProvider; keyring: Keyring }): Promise<boolean> {
+export async function emptyScratch({
+  provider,
+  keyring,
+}: {
+  provider: HsmProvider;
+  keyring: Keyring;
+}): Promise<boolean> {
   const left = await others(provider, keyring);
   if (left.length === 0) return true;
   await provider.destroy(left);
@@ -73,6 +91,9 @@ async function others(provider: HsmProvider, keyring: Keyring): Promise<Handle[]
 
 /** A key that may not be destroyed would stay in the scratch partition for ever. */
 function destroyable(target: SealedGeneration): SealedGeneration {
-  const entries = target.generation.entries.map((entry) => ({ ...entry, attributes: { ...entry.attributes, destroyable: true } }));
+  const entries = target.generation.entries.map((entry) => ({
+    ...entry,
+    attributes: { ...entry.attributes, destroyable: true },
+  }));
   return { ...target, generation: { ...target.generation, entries } };
 }

@@ -11,8 +11,8 @@ import { ATTRIBUTES, type Attributes, attributesOf, encodeAttribute, setAttribut
 import {
   comparableAttributes,
   type DataKey,
-  encodeManifest,
   type Entry,
+  encodeManifest,
   type Generation,
   type SealedGeneration,
   sealedGeneration,
@@ -20,7 +20,14 @@ import {
   type Tombstone,
   type Uncaptured,
 } from './model/generation.ts';
-import { type Handle, isWrapped, type ObjectClass, type ObjectId, type ObservedObject, type UncapturedReason } from './model/object.ts';
+import {
+  type Handle,
+  isWrapped,
+  type ObjectClass,
+  type ObjectId,
+  type ObservedObject,
+  type UncapturedReason,
+} from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
 import { aadOf, type Examined, examine, handlesOf, pair } from './recognise.ts';
 
@@ -97,8 +104,12 @@ class Capture {
     const { provider, keyring, clock, memory } = this.#options;
     const captureStartedMs = clock.wallMs();
     const first = await this.#scan();
-    const isQuiet = first.every((object) => memory.known.get(object.handle)?.readDigest === object.readDigest) && this.#isComplete(first) && !this.#isReseal;
-    if (isQuiet && this.#previous !== undefined && this.#mayReuse(first)) return { captureStartedMs, sealedObjects: 0, blobs: this.#blobs };
+    const isQuiet =
+      first.every((object) => memory.known.get(object.handle)?.readDigest === object.readDigest) &&
+      this.#isComplete(first) &&
+      !this.#isReseal;
+    if (isQuiet && this.#previous !== undefined && this.#mayReuse(first))
+      return { captureStartedMs, sealedObjects: 0, blobs: this.#blobs };
 
     // New or changed: counts only when two reads, 250 ms apart at least, are equal (another process may be making it).
     const second = await this.#scan();
@@ -108,7 +119,10 @@ class Capture {
     const vanished = first.filter(({ handle }) => !second.some((object) => object.handle === handle));
 
     const present = await this.#examineAll([...settled, ...settling]);
-    const candidates = [...(this.#previous?.entries ?? []), ...(this.#previous?.tombstones ?? []).map(({ entry }) => entry)];
+    const candidates = [
+      ...(this.#previous?.entries ?? []),
+      ...(this.#previous?.tombstones ?? []).map(({ entry }) => entry),
+    ];
     const { matched, absent } = this.#match(present, candidates);
     const unsettled = new Set([...handlesOf(settling), ...handlesOf(vanished)]);
     const fresh: { one: Examined; before: Entry | undefined }[] = [];
@@ -139,7 +153,8 @@ class Capture {
       uncaptured: this.#uncaptured,
       tombstones,
     };
-    if (this.#previous !== undefined && !hasChanged(this.#previous, generation)) return { captureStartedMs, sealedObjects: 0, blobs: new Map() };
+    if (this.#previous !== undefined && !hasChanged(this.#previous, generation))
+      return { captureStartedMs, sealedObjects: 0, blobs: new Map() };
 
     this.#options.checkFence();
     const manifest = encodeManifest(generation);
@@ -168,7 +183,11 @@ class Capture {
     const uncaptured = new Map(this.#previous?.uncaptured.map(({ objectId, reason }) => [objectId, reason]));
     return objects.every((object) => {
       const objectId = this.#options.memory.known.get(object.handle)?.objectId;
-      return objectId !== undefined && this.#isExcluded(object) === (uncaptured.get(objectId) === 'excluded') && uncaptured.get(objectId) !== 'settling';
+      return (
+        objectId !== undefined &&
+        this.#isExcluded(object) === (uncaptured.get(objectId) === 'excluded') &&
+        uncaptured.get(objectId) !== 'settling'
+      );
     });
   }
 
@@ -232,7 +251,8 @@ class Capture {
     const { objectClass, keyType, attributes, sizeBits } = object;
     if (this.#isExcluded(object)) return 'excluded';
     if (objectClass === 'other') return 'unsupported-type';
-    if (objectClass === 'public-key' && keyType !== 'unsupported' && object.publicHalf === undefined) return 'unsupported-type';
+    if (objectClass === 'public-key' && keyType !== 'unsupported' && object.publicHalf === undefined)
+      return 'unsupported-type';
     if (objectClass === 'certificate' && attributes.value === undefined) return 'unreadable';
     if (keyType === 'unsupported') return attributes.extractable === false ? 'unextractable' : 'unsupported-type';
     if (!isWrapped(objectClass)) return undefined;
@@ -279,7 +299,11 @@ class Capture {
     const domainKey = this.#domainKey().handle;
     const dataKey = await provider.generateDataKey(domainKey);
     const dataKeyId = hex(prng.bytes(OBJECT_ID_BYTES));
-    const entries = items.map(({ one: { object }, before }) => ({ object, before, objectId: before?.objectId ?? this.#newObjectId() }));
+    const entries = items.map(({ one: { object }, before }) => ({
+      object,
+      before,
+      objectId: before?.objectId ?? this.#newObjectId(),
+    }));
     try {
       const sealed = await provider.sealData({
         domainKey,
@@ -290,7 +314,12 @@ class Capture {
       entries.forEach(({ object, before, objectId }, index) => {
         const { ciphertext, valueTag } = sealed[index]!;
         this.#sealedObjects += 1;
-        this.#add(object, { ...this.#entryOf(object, before, this.#keepBlob(ciphertext)), objectId, dataKeyId, valueTag });
+        this.#add(object, {
+          ...this.#entryOf(object, before, this.#keepBlob(ciphertext)),
+          objectId,
+          dataKeyId,
+          valueTag,
+        });
       });
     } finally {
       await provider.forget([dataKey.handle]);
@@ -320,7 +349,8 @@ class Capture {
     const objectClass = object.objectClass as ObjectClass;
     const publicHalf = before?.publicHalf ?? object.publicHalf;
     // A secret whose length the token does not tell: RFC 5649 gives it, rounded up to 8 bytes (AES keys are multiples).
-    const sizeBits = before?.sizeBits || object.sizeBits || (object.keyType === 'aes' && blob.blobSize ? (blob.blobSize - 8) * 8 : 0);
+    const sizeBits =
+      before?.sizeBits || object.sizeBits || (object.keyType === 'aes' && blob.blobSize ? (blob.blobSize - 8) * 8 : 0);
     return {
       objectId: before?.objectId ?? this.#newObjectId(),
       objectClass,
@@ -351,9 +381,15 @@ class Capture {
     const values = this.#leftOut.map((object) => {
       const { objectClass, keyType, attributes, publicHalf } = object;
       const readable = Buffer.concat(
-        [...(objectClass === 'other' ? [] : attributesOf(objectClass))].flatMap((name) => (attributes[name] === undefined ? [] : [Buffer.from(name), encodeAttribute(name, attributes[name])])),
+        [...(objectClass === 'other' ? [] : attributesOf(objectClass))].flatMap((name) =>
+          attributes[name] === undefined ? [] : [Buffer.from(name), encodeAttribute(name, attributes[name])],
+        ),
       );
-      const value = Buffer.concat([Buffer.from(`${objectClass}:${keyType ?? ''}:`), publicHalf ?? new Uint8Array(), readable]);
+      const value = Buffer.concat([
+        Buffer.from(`${objectClass}:${keyType ?? ''}:`),
+        publicHalf ?? new Uint8Array(),
+        readable,
+      ]);
       const copies = seen.get(hex(value)) ?? 0;
       seen.set(hex(value), copies + 1);
       return Buffer.concat([value, Uint8Array.of(copies & 0xff)]);
@@ -372,13 +408,17 @@ class Capture {
     const kept = before.filter(({ entry }) => !captured.has(entry.objectId));
     const old = new Set(before.map(({ entry }) => entry.objectId));
     const { epoch, number } = this.#options;
-    const added = absent.filter(({ objectId }) => !old.has(objectId)).map((entry) => ({ entry, epoch, generation: number, deletedMs }));
+    const added = absent
+      .filter(({ objectId }) => !old.has(objectId))
+      .map((entry) => ({ entry, epoch, generation: number, deletedMs }));
     return [...kept, ...added];
   }
 
   #usedDataKeys(): DataKey[] {
     const used = new Set(this.#entries.map(({ dataKeyId }) => dataKeyId));
-    return [...(this.#isReseal ? [] : (this.#previous?.dataKeys ?? [])), ...this.#dataKeys].filter(({ id }) => used.has(id));
+    return [...(this.#isReseal ? [] : (this.#previous?.dataKeys ?? [])), ...this.#dataKeys].filter(({ id }) =>
+      used.has(id),
+    );
   }
 
   #newObjectId(): ObjectId {
@@ -397,7 +437,9 @@ function differs(object: ObservedObject, before: Entry): boolean {
     const [now, then] = [seen.get(name), known.get(name)];
     if (now === undefined || then === undefined || Buffer.compare(now, then) !== 0) return true;
   }
-  return DATES.some((name) => object.attributes[name] !== undefined && object.attributes[name] !== before.attributes[name]);
+  return DATES.some(
+    (name) => object.attributes[name] !== undefined && object.attributes[name] !== before.attributes[name],
+  );
 }
 
 const DATES = ['startDate', 'endDate'] as const;
@@ -420,7 +462,14 @@ function carriedForward(object: ObservedObject, before: Entry | undefined): Attr
 function hasChanged(previous: Generation, next: Generation): boolean {
   const contents = (generation: Generation): string =>
     sha256Hex(
-      encodeManifest({ ...generation, epoch: 0n, number: 0n, previousDigest: '', captureStartedMs: 0, source: { serial: '', manufacturer: '', model: '', firmware: '', identitySha256: '' } }),
+      encodeManifest({
+        ...generation,
+        epoch: 0n,
+        number: 0n,
+        previousDigest: '',
+        captureStartedMs: 0,
+        source: { serial: '', manufacturer: '', model: '', firmware: '', identitySha256: '' },
+      }),
     );
   return contents(previous) !== contents(next);
 }

@@ -100,7 +100,10 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   for (const [objectId, handle] of made) memory.known.set(objectId, { handle, digest: new Uint8Array() });
   journal.commit([...new Set([...journal.openIntents(), ...made.keys()])]);
 
-  const accounted = new Set([...entries.map(({ objectId }) => objectId), ...tombstones.map(({ entry }) => entry.objectId)]);
+  const accounted = new Set([
+    ...entries.map(({ objectId }) => objectId),
+    ...tombstones.map(({ entry }) => entry.objectId),
+  ]);
   return {
     applied: [...made.keys()],
     narrowed: entries.filter((entry) => made.has(entry.objectId) && entry.attributes.sensitive === false).length,
@@ -123,9 +126,12 @@ export async function readBack(options: {
   const { provider, keyring, memory, target, objectIds } = options;
   const key = domainKeyOf(keyring, target);
   const { entries } = target.generation;
-  if (memory.unaccounted === undefined) await recogniseAll({ provider, keyring, memory, target, previous: undefined }, key);
+  if (memory.unaccounted === undefined)
+    await recogniseAll({ provider, keyring, memory, target, previous: undefined }, key);
   const asked = objectIds === 'everything' ? undefined : new Set(objectIds);
-  const touched = entries.filter(({ objectId }) => asked?.has(objectId) !== false || (memory.known.get(objectId)?.digest.length ?? 0) === 0);
+  const touched = entries.filter(
+    ({ objectId }) => asked?.has(objectId) !== false || (memory.known.get(objectId)?.digest.length ?? 0) === 0,
+  );
 
   const outcomes: { entry: Entry; outcome: ProofOutcome | undefined }[] = [];
   for (let start = 0; start < touched.length; start += BATCH) {
@@ -135,10 +141,18 @@ export async function readBack(options: {
       return handle === undefined ? [] : [{ entry, handle }];
     });
     const observed = await provider.read(held.map(({ handle }) => handle));
-    const present = held.flatMap(({ entry, handle }, index) => (observed[index] === undefined ? [] : [{ entry, handle, object: observed[index] }]));
-    const examined = await examine(provider, { domainKey: key, objects: present.map(({ object }) => object), wrapPrivateKeys: false });
+    const present = held.flatMap(({ entry, handle }, index) =>
+      observed[index] === undefined ? [] : [{ entry, handle, object: observed[index] }],
+    );
+    const examined = await examine(provider, {
+      domainKey: key,
+      objects: present.map(({ object }) => object),
+      wrapPrivateKeys: false,
+    });
     for (const entry of batch) memory.known.delete(entry.objectId);
-    present.forEach(({ entry, handle }, index) => memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[index]!) }));
+    present.forEach(({ entry, handle }, index) =>
+      memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[index]!) }),
+    );
     const proofs = await provider.prove(
       key,
       present.map(({ entry, handle }) => proofItem(entry, handle)),
@@ -149,7 +163,9 @@ export async function readBack(options: {
       outcomes.push({ entry, outcome: handle === undefined ? undefined : byHandle.get(handle) });
     }
   }
-  const digests = new Map(entries.map(({ objectId }) => [objectId, memory.known.get(objectId)?.digest ?? new Uint8Array()]));
+  const digests = new Map(
+    entries.map(({ objectId }) => [objectId, memory.known.get(objectId)?.digest ?? new Uint8Array()]),
+  );
   return { contentDigest: contentDigest(digests), proof: summarise(outcomes) };
 }
 
@@ -159,7 +175,10 @@ export function summarise(outcomes: readonly { entry: Entry; outcome: ProofOutco
     proved: outcomes.length - failed.length,
     failed: failed.length,
     failedObjectIds: failed.map(({ entry }) => entry.objectId),
-    usesNotExercised: outcomes.reduce((sum, { outcome }) => sum + (outcome?.checks.filter((check) => check.outcome === 'not-exercised').length ?? 0), 0),
+    usesNotExercised: outcomes.reduce(
+      (sum, { outcome }) => sum + (outcome?.checks.filter((check) => check.outcome === 'not-exercised').length ?? 0),
+      0,
+    ),
   };
 }
 
@@ -182,16 +201,27 @@ function domainKeyOf(keyring: Keyring, { generation }: SealedGeneration): Handle
   const { group, domainKeyVersion, domainKeyCheckTag } = generation;
   const key = keyring.domainKey(group, domainKeyVersion);
   if (Buffer.compare(key.checkTag, domainKeyCheckTag) !== 0) {
-    throw new AntipodeError('DOMAIN_KEY_MISSING', `domain key version ${domainKeyVersion} of group ${group} is another key here than at the source`, {
-      details: { group, version: domainKeyVersion },
-    });
+    throw new AntipodeError(
+      'DOMAIN_KEY_MISSING',
+      `domain key version ${domainKeyVersion} of group ${group} is another key here than at the source`,
+      {
+        details: { group, version: domainKeyVersion },
+      },
+    );
   }
   return key.handle;
 }
 
 /** Reads the whole partition once per provider: what is here already, and what a crash may have left half made. */
 async function recogniseAll(
-  { provider, keyring, memory, target, previous, journal }: Pick<UnsealOptions, 'provider' | 'keyring' | 'memory' | 'target' | 'previous'> & { journal?: ApplyJournal },
+  {
+    provider,
+    keyring,
+    memory,
+    target,
+    previous,
+    journal,
+  }: Pick<UnsealOptions, 'provider' | 'keyring' | 'memory' | 'target' | 'previous'> & { journal?: ApplyJournal },
   domainKey: Handle,
 ): Promise<void> {
   const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
@@ -205,7 +235,8 @@ async function recogniseAll(
   memory.known.clear();
   for (const one of examined) {
     const entry = matched.get(one.object.handle);
-    if (entry !== undefined) memory.known.set(entry.objectId, { handle: one.object.handle, digest: observedDigest(entry, one) });
+    if (entry !== undefined)
+      memory.known.set(entry.objectId, { handle: one.object.handle, digest: observedDigest(entry, one) });
   }
   const half = journal !== undefined && journal.openIntents().length > 0 ? await halfMade(provider, unmatched) : [];
   await provider.destroy(half);
@@ -229,17 +260,29 @@ async function halfMade(provider: HsmProvider, unmatched: readonly Examined[]): 
       ...(object.publicHalf === undefined ? {} : { publicHalf: object.publicHalf }),
     })),
   );
-  return outcomes.filter(({ checks }) => checks.some(({ outcome }) => outcome === 'failed') && !checks.some(({ outcome }) => outcome === 'proved')).map(({ handle }) => handle);
+  return outcomes
+    .filter(
+      ({ checks }) =>
+        checks.some(({ outcome }) => outcome === 'failed') && !checks.some(({ outcome }) => outcome === 'proved'),
+    )
+    .map(({ handle }) => handle);
 }
 
-async function makeObjects(options: UnsealOptions, domainKey: Handle, batch: readonly Entry[], made: Map<ObjectId, Handle>): Promise<void> {
+async function makeObjects(
+  options: UnsealOptions,
+  domainKey: Handle,
+  batch: readonly Entry[],
+  made: Map<ObjectId, Handle>,
+): Promise<void> {
   const { provider, target, blobOf } = options;
   const record = (entries: readonly Entry[], outcome: BatchOutcome): void => {
     outcome.handles.forEach((handle, index) => made.set(entries[index]!.objectId, handle));
     if (outcome.failure === undefined) return;
     const { index, code, returnValue } = outcome.failure;
     const { objectId } = entries[index]!;
-    throw new AntipodeError(code, `the HSM answered ${returnValue} when object ${objectId} was restored`, { details: { objectId, returnValue } });
+    throw new AntipodeError(code, `the HSM answered ${returnValue} when object ${objectId} was restored`, {
+      details: { objectId, returnValue },
+    });
   };
   const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
   record(
@@ -247,9 +290,19 @@ async function makeObjects(options: UnsealOptions, domainKey: Handle, batch: rea
     await provider.unwrap(
       domainKey,
       wrapped.map((entry) => {
-        invariant(entry.keyType !== undefined && entry.blobSha256 !== undefined, 'a wrapped key has neither type nor blob', { objectId: entry.objectId });
+        invariant(
+          entry.keyType !== undefined && entry.blobSha256 !== undefined,
+          'a wrapped key has neither type nor blob',
+          { objectId: entry.objectId },
+        );
         const { objectClass, keyType, attributes, publicHalf, blobSha256 } = entry;
-        return { objectClass, keyType, attributes, ...(publicHalf === undefined ? {} : { publicHalf }), blob: blobOf(blobSha256) };
+        return {
+          objectClass,
+          keyType,
+          attributes,
+          ...(publicHalf === undefined ? {} : { publicHalf }),
+          blob: blobOf(blobSha256),
+        };
       }),
     ),
   );
@@ -281,21 +334,37 @@ async function makeObjects(options: UnsealOptions, domainKey: Handle, batch: rea
   }
 }
 
-async function proveMade({ provider }: UnsealOptions, domainKey: Handle, stale: readonly Entry[], made: ReadonlyMap<ObjectId, Handle>): Promise<void> {
+async function proveMade(
+  { provider }: UnsealOptions,
+  domainKey: Handle,
+  stale: readonly Entry[],
+  made: ReadonlyMap<ObjectId, Handle>,
+): Promise<void> {
   const items = stale.map((entry) => ({ entry, handle: made.get(entry.objectId) }));
   const missing = items.find(({ handle }) => handle === undefined);
   if (missing !== undefined) {
-    throw new AntipodeError('MANIFEST_INVALID', `object ${missing.entry.objectId} names a data key that the manifest does not have`, { details: { objectId: missing.entry.objectId } });
+    throw new AntipodeError(
+      'MANIFEST_INVALID',
+      `object ${missing.entry.objectId} names a data key that the manifest does not have`,
+      { details: { objectId: missing.entry.objectId } },
+    );
   }
   const proofItems = items.flatMap(({ entry, handle }) => (handle === undefined ? [] : [proofItem(entry, handle)]));
   const outcomes = await provider.prove(domainKey, proofItems);
   const failed = outcomes.filter(({ proved }) => !proved);
   if (failed.length === 0) return;
-  const objectIds = items.filter(({ handle }) => failed.some((outcome) => outcome.handle === handle)).map(({ entry }) => entry.objectId);
-  throw new AntipodeError('OBJECT_UNPROVEN', `${failed.length} restored objects do not work`, { details: { objectIds: objectIds.slice(0, 20).join(',') } });
+  const objectIds = items
+    .filter(({ handle }) => failed.some((outcome) => outcome.handle === handle))
+    .map(({ entry }) => entry.objectId);
+  throw new AntipodeError('OBJECT_UNPROVEN', `${failed.length} restored objects do not work`, {
+    details: { objectIds: objectIds.slice(0, 20).join(',') },
+  });
 }
 
 function checkBlob(blob: Uint8Array, expected: string): void {
   const found = sha256Hex(blob);
-  if (found !== expected) throw new AntipodeError('BLOB_INVALID', 'a sealed object has not the digest that the manifest gives', { details: { expected, found } });
+  if (found !== expected)
+    throw new AntipodeError('BLOB_INVALID', 'a sealed object has not the digest that the manifest gives', {
+      details: { expected, found },
+    });
 }

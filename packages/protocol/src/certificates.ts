@@ -32,7 +32,15 @@ const DAY_MS = 86_400_000;
  * Makes the authority of a trust domain. It signs identities only, no further authorities.
  * @throws REQUEST_INVALID where the trust domain cannot stand in an identity
  */
-export async function createAuthority({ trustDomain, validDays, nowMs }: { trustDomain: string; validDays: number; nowMs: number }): Promise<Authority> {
+export async function createAuthority({
+  trustDomain,
+  validDays,
+  nowMs,
+}: {
+  trustDomain: string;
+  validDays: number;
+  nowMs: number;
+}): Promise<Authority> {
   requireIdentity({ trustDomain, kind: 'coordinator', name: 'any' });
   const keys = await generate();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned(
@@ -68,7 +76,13 @@ export interface CertificateRequest {
  * @throws REQUEST_INVALID where the identity has another form than `parseIdentity` takes, CERTIFICATE_INVALID where the
  *   authority cannot be read
  */
-export async function issueCertificate({ authority, identity, dnsNames = [], validDays, nowMs }: CertificateRequest): Promise<IssuedCertificate> {
+export async function issueCertificate({
+  authority,
+  identity,
+  dnsNames = [],
+  validDays,
+  nowMs,
+}: CertificateRequest): Promise<IssuedCertificate> {
   requireIdentity(identity);
   const issuer = readAuthority(authority.certificatePem);
   const signingKey = await importKey(authority.keyPem);
@@ -125,7 +139,11 @@ export function describeCertificate(pem: string): CertificateDescription {
 function requireIdentity(identity: Identity): void {
   const uri = identityUri(identity);
   if (parseIdentity(uri) !== undefined) return;
-  throw new AntipodeError('REQUEST_INVALID', `${uri} is no identity: lower-case letters, digits and dashes are expected`, { details: { uri } });
+  throw new AntipodeError(
+    'REQUEST_INVALID',
+    `${uri} is no identity: lower-case letters, digits and dashes are expected`,
+    { details: { uri } },
+  );
 }
 
 async function generate(): Promise<webcrypto.CryptoKeyPair> {

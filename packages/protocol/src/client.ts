@@ -14,7 +14,13 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from '@bufbuild/protobuf';
-import { connectivityState, Client as GrpcClient, type ClientReadableStream, Metadata, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ClientReadableStream,
+  connectivityState,
+  Client as GrpcClient,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import { context, SpanStatusCode, trace } from '@opentelemetry/api';
 import { isServerStream, MESSAGE_BYTES_MAX, methodName, serviceDefinition } from './service-definition.ts';
 import { fromStatus } from './status.ts';
@@ -38,7 +44,9 @@ type Call<Method> =
  * where the outcome is unknown, PEER_REFUSED or CERTIFICATE_INVALID where no connection was made for that reason.
  * A stream starts when it is iterated and is cancelled when its consumer stops.
  */
-export type Client<Service extends DescService> = { [Name in keyof Service['method']]: Call<Service['method'][Name]> } & {
+export type Client<Service extends DescService> = {
+  [Name in keyof Service['method']]: Call<Service['method'][Name]>;
+} & {
   /** Cancels what is under way. Idempotent. */
   close(): void;
 };
@@ -80,34 +88,67 @@ export function createClient<Service extends DescService>(service: Service, opti
     const metadata = new Metadata();
     for (const [name, value] of Object.entries(currentTrace())) metadata.set(name, value);
     try {
-      return { path, bytes: requestSerialize(create(method.input, request)), deserialise: responseDeserialize as (bytes: Buffer) => Message, metadata };
+      return {
+        path,
+        bytes: requestSerialize(create(method.input, request)),
+        deserialise: responseDeserialize as (bytes: Buffer) => Message,
+        metadata,
+      };
     } catch (cause) {
-      throw new AntipodeError('REQUEST_INVALID', `${methodName(method)}: the request cannot be encoded`, { details: { method: methodName(method) }, cause });
+      throw new AntipodeError('REQUEST_INVALID', `${methodName(method)}: the request cannot be encoded`, {
+        details: { method: methodName(method) },
+        cause,
+      });
     }
   };
 
-  const unary = (method: DescMethod) => (request: MessageInitShape<DescMessage>, { signal, timeoutMs }: CallOptions = {}) =>
-    inSpan(`${methodName(method)} call`, { 'rpc.system': 'grpc', 'antipode.peer': peer }, async () => {
-      const { path, bytes, deserialise, metadata } = prepare(method, request);
-      return new Promise<Message>((resolve, reject) => {
-        const call = connection.client.makeUnaryRequest(path, asIs, deserialise, bytes, metadata, connection.deadline(timeoutMs ?? defaultTimeoutMs), (error, response) => {
-          signal?.removeEventListener('abort', cancel);
-          if (error !== null) return reject(connection.failed(error));
-          resolve(response!);
+  const unary =
+    (method: DescMethod) =>
+    (request: MessageInitShape<DescMessage>, { signal, timeoutMs }: CallOptions = {}) =>
+      inSpan(`${methodName(method)} call`, { 'rpc.system': 'grpc', 'antipode.peer': peer }, async () => {
+        const { path, bytes, deserialise, metadata } = prepare(method, request);
+        return new Promise<Message>((resolve, reject) => {
+          const call = connection.client.makeUnaryRequest(
+            path,
+            asIs,
+            deserialise,
+            bytes,
+            metadata,
+            connection.deadline(timeoutMs ?? defaultTimeoutMs),
+            (error, response) => {
+              signal?.removeEventListener('abort', cancel);
+              if (error !== null) return reject(connection.failed(error));
+              resolve(response!);
+            },
+          );
+          const cancel = (): void => call.cancel();
+          signal?.addEventListener('abort', cancel);
+          if (signal?.aborted) cancel();
         });
-        const cancel = (): void => call.cancel();
-        signal?.addEventListener('abort', cancel);
-        if (signal?.aborted) cancel();
       });
-    });
 
-  async function* stream(method: DescMethod, request: MessageInitShape<DescMessage>, { signal, timeoutMs }: CallOptions = {}): AsyncGenerator<Message> {
-    const span = trace.getTracer('antipode').startSpan(`${methodName(method)} call`, { attributes: { 'rpc.system': 'grpc', 'antipode.peer': peer } });
+  async function* stream(
+    method: DescMethod,
+    request: MessageInitShape<DescMessage>,
+    { signal, timeoutMs }: CallOptions = {},
+  ): AsyncGenerator<Message> {
+    const span = trace
+      .getTracer('antipode')
+      .startSpan(`${methodName(method)} call`, { attributes: { 'rpc.system': 'grpc', 'antipode.peer': peer } });
     let call: ClientReadableStream<Message> | undefined;
     const cancel = (): void => call?.cancel();
     try {
-      const { path, bytes, deserialise, metadata } = context.with(trace.setSpan(context.active(), span), () => prepare(method, request));
-      call = connection.client.makeServerStreamRequest(path, asIs, deserialise, bytes, metadata, connection.deadline(timeoutMs ?? streamTimeoutMs));
+      const { path, bytes, deserialise, metadata } = context.with(trace.setSpan(context.active(), span), () =>
+        prepare(method, request),
+      );
+      call = connection.client.makeServerStreamRequest(
+        path,
+        asIs,
+        deserialise,
+        bytes,
+        metadata,
+        connection.deadline(timeoutMs ?? streamTimeoutMs),
+      );
       // A status may still arrive after the consumer has stopped; nobody is left to hear it.
       call.on('error', () => {});
       signal?.addEventListener('abort', cancel);
@@ -127,7 +168,9 @@ export function createClient<Service extends DescService>(service: Service, opti
 
   const calls = service.methods.map((method) => [
     method.localName,
-    isServerStream(method) ? (request: MessageInitShape<DescMessage>, callOptions?: CallOptions) => stream(method, request, callOptions) : unary(method),
+    isServerStream(method)
+      ? (request: MessageInitShape<DescMessage>, callOptions?: CallOptions) => stream(method, request, callOptions)
+      : unary(method),
   ]);
   return { ...Object.fromEntries(calls), close: () => connection.close() } as Client<Service>;
 }
@@ -174,7 +217,9 @@ class Connection {
   #renewIfStuck(): void {
     const { CONNECTING, TRANSIENT_FAILURE } = connectivityState;
     const state = this.#client.getChannel().getConnectivityState(false);
-    const isStuck = (state === CONNECTING || state === TRANSIENT_FAILURE) && this.#clock.monotonicMs() - this.#attemptedMs > CONNECT_MS_MAX;
+    const isStuck =
+      (state === CONNECTING || state === TRANSIENT_FAILURE) &&
+      this.#clock.monotonicMs() - this.#attemptedMs > CONNECT_MS_MAX;
     if (!isStuck) return;
     this.#client.close();
     this.#client = this.#open();
@@ -182,7 +227,12 @@ class Connection {
 
   #open(): GrpcClient {
     this.#attemptedMs = this.#clock.monotonicMs();
-    const { address, expected, keepalive = KEEPALIVE, flowControlWindowBytes = FLOW_CONTROL_WINDOW_BYTES } = this.#options;
+    const {
+      address,
+      expected,
+      keepalive = KEEPALIVE,
+      flowControlWindowBytes = FLOW_CONTROL_WINDOW_BYTES,
+    } = this.#options;
     const credentials = this.#tls.clientCredentials(expected, (failure) => {
       this.#failure = failure;
       this.#attemptedMs = this.#clock.monotonicMs();

@@ -52,7 +52,9 @@ function requireKeyExchange(socket: TLSSocket, keyExchange: string): void {
   const agreed = info !== null && 'name' in info ? String(info.name) : 'none';
   if (agreed === keyExchange) return;
   socket.destroy();
-  throw new AntipodeError('PEER_REFUSED', `the key agreement is ${agreed}, expected ${keyExchange}`, { details: { agreed, expected: keyExchange } });
+  throw new AntipodeError('PEER_REFUSED', `the key agreement is ${agreed}, expected ${keyExchange}`, {
+    details: { agreed, expected: keyExchange },
+  });
 }
 
 /** OpenSSL's verification errors and TLS alerts about certificates (RFC 8446, section 6.2), by Node's codes for them. */
@@ -62,8 +64,17 @@ const ABOUT_CERTIFICATES =
 /** The failure as one of ours, where Node's code says enough. */
 export function connectionFailure(thrown: unknown): AntipodeError | undefined {
   if (thrown instanceof AntipodeError) return thrown;
-  if (!(thrown instanceof Error) || !('code' in thrown) || typeof thrown.code !== 'string' || !ABOUT_CERTIFICATES.test(thrown.code)) return undefined;
+  if (
+    !(thrown instanceof Error) ||
+    !('code' in thrown) ||
+    typeof thrown.code !== 'string' ||
+    !ABOUT_CERTIFICATES.test(thrown.code)
+  )
+    return undefined;
   const isOurs = thrown.code.startsWith('ERR_SSL_');
   const what = isOurs ? 'the peer refused our certificate' : 'the certificate of the peer was refused';
-  return new AntipodeError('CERTIFICATE_INVALID', `${what}: ${thrown.code}`, { details: { reason: thrown.code }, cause: thrown });
+  return new AntipodeError('CERTIFICATE_INVALID', `${what}: ${thrown.code}`, {
+    details: { reason: thrown.code },
+    cause: thrown,
+  });
 }

@@ -42,7 +42,9 @@ export function identityFromNames(subjectAltName: string | undefined): Identity 
 }
 
 /** Who is at the other end of a call; undefined where its certificate has no identity of ours. */
-export function identityOf(call: { getAuthContext(): { sslPeerCertificate?: { subjectaltname?: string } } }): Identity | undefined {
+export function identityOf(call: {
+  getAuthContext(): { sslPeerCertificate?: { subjectaltname?: string } };
+}): Identity | undefined {
   return identityFromNames(call.getAuthContext().sslPeerCertificate?.subjectaltname);
 }
 
@@ -85,9 +87,16 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
  * Lets a caller of our own trust domain through to a method of its table row. Called before a handler sees the request.
  * @throws PEER_REFUSED
  */
-export function authorise(caller: Identity | undefined, { method, trustDomain }: { method: string; trustDomain: string }): Identity {
+export function authorise(
+  caller: Identity | undefined,
+  { method, trustDomain }: { method: string; trustDomain: string },
+): Identity {
   const allowed = Object.hasOwn(MAY_CALL, method) ? MAY_CALL[method]! : [];
   if (caller !== undefined && caller.trustDomain === trustDomain && allowed.includes(caller.kind)) return caller;
   const who = caller === undefined ? 'a certificate without an identity' : identityUri(caller);
-  throw new AntipodeError('PEER_REFUSED', `${who} may not call ${method}, expected ${allowed.join(' or ') || 'nobody'} of ${trustDomain}`, { details: { method } });
+  throw new AntipodeError(
+    'PEER_REFUSED',
+    `${who} may not call ${method}, expected ${allowed.join(' or ') || 'nobody'} of ${trustDomain}`,
+    { details: { method } },
+  );
 }

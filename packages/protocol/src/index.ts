@@ -5,8 +5,8 @@ export {
   type CertificateRequest,
   createAuthority,
   describeCertificate,
-  issueCertificate,
   type IssuedCertificate,
+  issueCertificate,
 } from './certificates.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
 export * from './gen/antipode/v1/coordinator_pb.ts';

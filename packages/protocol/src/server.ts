@@ -2,7 +2,16 @@
  * The server side of every service: authorises before a handler sees the call, validates what all requests must keep,
  * continues the caller's trace, and turns what a handler throws into a status. Knows no service in particular.
  */
-import { AntipodeError, type Clock, continuedTrace, hasCode, inSpan, invariant, type Log, systemClock } from '@antipode/runtime';
+import {
+  AntipodeError,
+  type Clock,
+  continuedTrace,
+  hasCode,
+  inSpan,
+  invariant,
+  type Log,
+  systemClock,
+} from '@antipode/runtime';
 import {
   create,
   type DescMessage,
@@ -14,7 +23,13 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from '@bufbuild/protobuf';
-import { type handleServerStreamingCall, type handleUnaryCall, Server, type ServerUnaryCall, type ServerWritableStream } from '@grpc/grpc-js';
+import {
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from '@grpc/grpc-js';
 import { authorise, type Identity, identityOf, identityUri } from './identity.ts';
 import { isServerStream, MESSAGE_BYTES_MAX, methodName, serviceDefinition } from './service-definition.ts';
 import { toStatus } from './status.ts';
@@ -40,7 +55,9 @@ type Handler<Method> =
  * One handler for each method of a service. A stream is asked for its next message only when the one before has left; a
  * handler that waits for something else meanwhile looks at the signal.
  */
-export type Handlers<Service extends DescService> = { [Name in keyof Service['method']]: Handler<Service['method'][Name]> };
+export type Handlers<Service extends DescService> = {
+  [Name in keyof Service['method']]: Handler<Service['method'][Name]>;
+};
 
 /** After this long a connection is renewed, so that a certificate that was taken away stops working. */
 const CONNECTION_AGE_MS_MAX = 10 * 60_000;
@@ -89,7 +106,12 @@ export class RpcServer {
       service.methods.map((method) => {
         const handler = byName[method.localName]?.bind(handlers);
         invariant(handler !== undefined, `no handler for ${methodName(method)}`);
-        return [method.localName, isServerStream(method) ? this.#streaming(method, handler as StreamHandler) : this.#unary(method, handler as UnaryHandler)];
+        return [
+          method.localName,
+          isServerStream(method)
+            ? this.#streaming(method, handler as StreamHandler)
+            : this.#unary(method, handler as UnaryHandler),
+        ];
       }),
     );
     this.#server.addService(serviceDefinition(service), implementation);
@@ -103,7 +125,13 @@ export class RpcServer {
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(address, this.#tls.serverCredentials(), (error, port) => {
         if (error === null) resolve(port);
-        else reject(new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${error.message}`, { details: { address }, cause: error }));
+        else
+          reject(
+            new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${error.message}`, {
+              details: { address },
+              cause: error,
+            }),
+          );
       });
     });
   }
@@ -157,7 +185,11 @@ export class RpcServer {
     };
   }
 
-  #serve(method: DescMethod, call: AnyCall, { work, fail }: { work: (context: CallContext) => Promise<void>; fail: (error: AntipodeError) => void }): void {
+  #serve(
+    method: DescMethod,
+    call: AnyCall,
+    { work, fail }: { work: (context: CallContext) => Promise<void>; fail: (error: AntipodeError) => void },
+  ): void {
     const controller = new AbortController();
     call.on('cancelled', () => controller.abort());
     const running = this.#admitted(method, call, { signal: controller.signal, work })
@@ -167,10 +199,16 @@ export class RpcServer {
   }
 
   /** The one order of things: who, whether they may, whether the request is whole; only then the handler. */
-  async #admitted(method: DescMethod, call: AnyCall, { signal, work }: { signal: AbortSignal; work: (context: CallContext) => Promise<void> }): Promise<void> {
+  async #admitted(
+    method: DescMethod,
+    call: AnyCall,
+    { signal, work }: { signal: AbortSignal; work: (context: CallContext) => Promise<void> },
+  ): Promise<void> {
     const name = methodName(method);
     const caller = identityOf(call);
-    const carrier = Object.fromEntries(Object.entries(call.metadata.getMap()).map(([key, value]) => [key, value.toString()]));
+    const carrier = Object.fromEntries(
+      Object.entries(call.metadata.getMap()).map(([key, value]) => [key, value.toString()]),
+    );
     const peer = caller === undefined ? 'unknown' : identityUri(caller);
     const startedMs = this.#clock.monotonicMs();
     await inSpan(

@@ -5,8 +5,9 @@
  * `bytes` fields of a received message are views on the receive buffer: valid for as long as they are held, but they keep
  * the whole message alive. Whoever keeps one beyond the call copies it.
  */
-import { type DescMethod, type DescService, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+
 import { invariant } from '@antipode/runtime';
+import { type DescMethod, type DescService, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 
 /** Of one message, on both sides: room for 10,000 digests or a data object of 4 MiB, not for filling the memory. */
@@ -22,7 +23,10 @@ export const methodName = (method: DescMethod): string => `${method.parent.name}
 export const isServerStream = ({ methodKind }: DescMethod): boolean => methodKind === 'server_streaming';
 
 function methodDefinition(method: DescMethod): MethodDefinition<Message, Message> {
-  invariant(method.methodKind === 'unary' || isServerStream(method), `${methodName(method)} streams from the client, which is not supported`);
+  invariant(
+    method.methodKind === 'unary' || isServerStream(method),
+    `${methodName(method)} streams from the client, which is not supported`,
+  );
   const serialise = (schema: typeof method.input) => (message: Message) => {
     const bytes = toBinary(schema, message);
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -24,9 +24,14 @@ const STATUS: Record<Disposition, status> = {
 /** What a server answers instead of a response. A defect is told without its message, which may hold anything. */
 export function toStatus(error: AntipodeError): { code: status; details: string; metadata: Metadata } {
   const isDefect = error.disposition === 'defect';
-  const message = isDefect ? 'a defect; see the log of the peer' : error.message.replace(`[${error.code}] `, '').slice(0, TEXT_LENGTH_MAX);
+  const message = isDefect
+    ? 'a defect; see the log of the peer'
+    : error.message.replace(`[${error.code}] `, '').slice(0, TEXT_LENGTH_MAX);
   const metadata = new Metadata();
-  metadata.set(KEY, Buffer.from(JSON.stringify({ code: error.code, message, details: isDefect ? {} : bounded(error.details) })));
+  metadata.set(
+    KEY,
+    Buffer.from(JSON.stringify({ code: error.code, message, details: isDefect ? {} : bounded(error.details) })),
+  );
   return { code: STATUS[error.disposition], details: message, metadata };
 }
 
@@ -53,7 +58,10 @@ export function fromStatus(error: ServiceError, { peer, connection }: FailedCall
     case status.UNIMPLEMENTED:
     case status.RESOURCE_EXHAUSTED:
     case status.INVALID_ARGUMENT:
-      return new AntipodeError('REQUEST_INVALID', `${peer} does not accept the call: ${error.details}`, { details, cause: error });
+      return new AntipodeError('REQUEST_INVALID', `${peer} does not accept the call: ${error.details}`, {
+        details,
+        cause: error,
+      });
   }
   return new AntipodeError('SITE_UNREACHABLE', `no answer from ${peer}: ${error.details}`, { details, cause: error });
 }
@@ -65,14 +73,25 @@ interface Sent {
 }
 
 /** What stands in for a code that a newer peer knows and we do not: the disposition must survive, a status carries it. */
-const STAND_IN: Partial<Record<status, ErrorCode>> = { [status.ABORTED]: 'ROLE_REFUSED', [status.FAILED_PRECONDITION]: 'REQUEST_INVALID' };
+const STAND_IN: Partial<Record<status, ErrorCode>> = {
+  [status.ABORTED]: 'ROLE_REFUSED',
+  [status.FAILED_PRECONDITION]: 'REQUEST_INVALID',
+};
 
-function fromPeer({ code, message, details }: Sent, { error, peer }: { error: ServiceError; peer: string }): AntipodeError {
+function fromPeer(
+  { code, message, details }: Sent,
+  { error, peer }: { error: ServiceError; peer: string },
+): AntipodeError {
   if (code === 'INVARIANT_BROKEN') {
-    return new AntipodeError('SITE_UNREACHABLE', `${peer} failed with a defect of its own`, { details: { peer, peerDefect: true }, cause: error });
+    return new AntipodeError('SITE_UNREACHABLE', `${peer} failed with a defect of its own`, {
+      details: { peer, peerDefect: true },
+      cause: error,
+    });
   }
   if (isErrorCode(code)) return new AntipodeError(code, message, { details: { ...details, answeredBy: peer } });
-  return new AntipodeError(STAND_IN[error.code] ?? 'SITE_UNREACHABLE', message, { details: { ...details, answeredBy: peer, peerCode: code } });
+  return new AntipodeError(STAND_IN[error.code] ?? 'SITE_UNREACHABLE', message, {
+    details: { ...details, answeredBy: peer, peerCode: code },
+  });
 }
 
 /** Reads what a peer sent; it is of our trust domain, but may be of another version. */

@@ -11,8 +11,8 @@ import { readFileSync } from 'node:fs';
 import tls from 'node:tls';
 import { AntipodeError, type Clock, systemClock } from '@antipode/runtime';
 import { type ChannelCredentials, experimental, type ServerCredentials } from '@grpc/grpc-js';
-import { type Identity, identityFromNames, type IdentityKind } from './identity.ts';
 import { observeConnections } from './connection-failure.ts';
+import { type Identity, type IdentityKind, identityFromNames } from './identity.ts';
 
 /** PEM files. The authority's may hold several certificates, for the time in which one authority follows another. */
 export interface TlsFiles {
@@ -22,7 +22,9 @@ export interface TlsFiles {
 }
 
 /** Whom a client means to reach. A coordinator may be any of its trust domain; a site is always a certain one. */
-export type ExpectedPeer = { readonly kind: 'site'; readonly name: string } | { readonly kind: Exclude<IdentityKind, 'site'>; readonly name?: string };
+export type ExpectedPeer =
+  | { readonly kind: 'site'; readonly name: string }
+  | { readonly kind: Exclude<IdentityKind, 'site'>; readonly name?: string };
 
 /** Hybrid of X25519 and ML-KEM-768: recorded traffic must not open to a later quantum computer (design, section 4). */
 export const KEY_EXCHANGE = 'X25519MLKEM768';
@@ -39,7 +41,10 @@ export class Tls {
   readonly #provider: experimental.FileWatcherCertificateProvider;
 
   /** Reads and checks the files. @throws CERTIFICATE_INVALID */
-  constructor(files: TlsFiles, { clock = systemClock, refreshMs = REFRESH_MS }: { clock?: Clock; refreshMs?: number } = {}) {
+  constructor(
+    files: TlsFiles,
+    { clock = systemClock, refreshMs = REFRESH_MS }: { clock?: Clock; refreshMs?: number } = {},
+  ) {
     pinTls();
     this.#files = files;
     this.#clock = clock;
@@ -67,11 +72,15 @@ export class Tls {
    * Credentials that accept only the expected peer, before a byte of a request is sent. `report` is told at each attempt
    * to connect why it failed, where that is known (PEER_REFUSED, CERTIFICATE_INVALID), and undefined where it is not.
    */
-  clientCredentials(expected: ExpectedPeer, report: (failure: AntipodeError | undefined) => void = () => {}): ChannelCredentials {
+  clientCredentials(
+    expected: ExpectedPeer,
+    report: (failure: AntipodeError | undefined) => void = () => {},
+  ): ChannelCredentials {
     const { trustDomain } = this.identity;
     const credentials = experimental.createCertificateProviderChannelCredentials(this.#provider, this.#provider, {
       // Called only when the chain is good. Replaces the comparison with the host name.
-      checkServerIdentity: (_host, certificate) => refusal(identityFromNames(certificate.subjectaltname), expected, trustDomain),
+      checkServerIdentity: (_host, certificate) =>
+        refusal(identityFromNames(certificate.subjectaltname), expected, trustDomain),
     });
     observeConnections(credentials, { report, keyExchange: KEY_EXCHANGE, ownFault: () => this.#ownFault() });
     return credentials;
@@ -99,11 +108,16 @@ function pinTls(): void {
 }
 
 function refusal(peer: Identity | undefined, expected: ExpectedPeer, trustDomain: string): AntipodeError | undefined {
-  const isExpected = peer?.trustDomain === trustDomain && peer.kind === expected.kind && (expected.name === undefined || peer.name === expected.name);
+  const isExpected =
+    peer?.trustDomain === trustDomain &&
+    peer.kind === expected.kind &&
+    (expected.name === undefined || peer.name === expected.name);
   if (isExpected) return undefined;
   const wanted = `${expected.kind}/${expected.name ?? '*'} of ${trustDomain}`;
   const found = peer === undefined ? 'no identity' : `${peer.kind}/${peer.name} of ${peer.trustDomain}`;
-  return new AntipodeError('PEER_REFUSED', `expected ${wanted}, but the certificate there has ${found}`, { details: { expected: wanted, found } });
+  return new AntipodeError('PEER_REFUSED', `expected ${wanted}, but the certificate there has ${found}`, {
+    details: { expected: wanted, found },
+  });
 }
 
 function checkFiles({ caFile, certificateFile, keyFile }: TlsFiles, clock: Clock): Identity {
@@ -111,12 +125,16 @@ function checkFiles({ caFile, certificateFile, keyFile }: TlsFiles, clock: Clock
   const [certificate, ...intermediates] = read(certificateFile, certificatesIn);
   const key = read(keyFile, createPrivateKey);
   if (!certificate.checkPrivateKey(key)) throw invalid(keyFile, `is not the key of ${certificateFile}`);
-  if (![...authorities, ...intermediates].some(({ publicKey }) => certificate.verify(publicKey))) throw invalid(certificateFile, `is not issued by ${caFile}`);
+  if (![...authorities, ...intermediates].some(({ publicKey }) => certificate.verify(publicKey)))
+    throw invalid(certificateFile, `is not issued by ${caFile}`);
   const now = clock.wallMs();
-  if (now > certificate.validToDate.getTime()) throw invalid(certificateFile, `expired on ${certificate.validToDate.toISOString()}`);
-  if (now < certificate.validFromDate.getTime()) throw invalid(certificateFile, `is valid only from ${certificate.validFromDate.toISOString()}`);
+  if (now > certificate.validToDate.getTime())
+    throw invalid(certificateFile, `expired on ${certificate.validToDate.toISOString()}`);
+  if (now < certificate.validFromDate.getTime())
+    throw invalid(certificateFile, `is valid only from ${certificate.validFromDate.toISOString()}`);
   const identity = identityFromNames(certificate.subjectAltName);
-  if (identity === undefined) throw invalid(certificateFile, 'has no identity spiffe://<trust domain>/<site|coordinator|operator>/<name>');
+  if (identity === undefined)
+    throw invalid(certificateFile, 'has no identity spiffe://<trust domain>/<site|coordinator|operator>/<name>');
   return identity;
 }
 
@@ -134,5 +152,8 @@ function certificatesIn(pem: string): [X509Certificate, ...X509Certificate[]] {
 }
 
 function invalid(path: string, why: string, cause?: unknown): AntipodeError {
-  return new AntipodeError('CERTIFICATE_INVALID', `${path}: ${why}`, { details: { path }, ...(cause === undefined ? {} : { cause }) });
+  return new AntipodeError('CERTIFICATE_INVALID', `${path}: ${why}`, {
+    details: { path },
+    ...(cause === undefined ? {} : { cause }),
+  });
 }

@@ -4,7 +4,7 @@
  */
 import { AntipodeError } from '@antipode/runtime';
 import type { DescEnum, DescMessage, Message } from '@bufbuild/protobuf';
-import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
+import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 
 /**

@@ -1,6 +1,6 @@
 /** YAML configuration, checked against a schema; an error names file, line, column and what was expected. */
 import { readFileSync } from 'node:fs';
-import { isCollection, LineCounter, parseDocument, type Document } from 'yaml';
+import { type Document, isCollection, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { AntipodeError } from './errors.ts';
 
@@ -18,7 +18,10 @@ export function loadConfig<Schema extends z.ZodType>(path: string, schema: Schem
   return parseConfig(text, { path, schema });
 }
 
-export function parseConfig<Schema extends z.ZodType>(text: string, { path, schema }: { path: string; schema: Schema }): z.output<Schema> {
+export function parseConfig<Schema extends z.ZodType>(
+  text: string,
+  { path, schema }: { path: string; schema: Schema },
+): z.output<Schema> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
   const syntax = document.errors.map((error) => place(lines, path, error.pos[0]) + error.message);

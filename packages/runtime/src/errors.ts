@@ -134,7 +134,8 @@ export const CATALOGUE = {
   },
   BLOB_INVALID: {
     disposition: 'operator',
-    summary: 'A sealed object does not have the digest that the signed manifest gives, or the token refused to unwrap it.',
+    summary:
+      'A sealed object does not have the digest that the signed manifest gives, or the token refused to unwrap it.',
     hint: 'The generation was refused and nothing was changed. Check the store of the site that sent it; pull again from another member.',
   },
   GENERATION_UNKNOWN: {

@@ -4,7 +4,11 @@ import { dirname } from 'node:path';
 import { AntipodeError } from './errors.ts';
 
 /** Replaces `path` with `contents`: written beside it, synced, renamed, the folder synced. @throws FILE_UNWRITABLE */
-export function writeFileDurably(path: string, contents: string | Uint8Array, { mode = 0o600 }: { mode?: number } = {}): void {
+export function writeFileDurably(
+  path: string,
+  contents: string | Uint8Array,
+  { mode = 0o600 }: { mode?: number } = {},
+): void {
   const staging = `${path}.new-${process.pid}`;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });

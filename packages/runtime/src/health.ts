@@ -24,7 +24,14 @@ export class HealthServer implements Closeable {
   listen(address: string): Promise<number> {
     const [host, port] = address.split(':');
     return new Promise((resolve, reject) => {
-      this.#server.once('error', (cause) => reject(new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${cause.message}`, { details: { address }, cause })));
+      this.#server.once('error', (cause) =>
+        reject(
+          new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${cause.message}`, {
+            details: { address },
+            cause,
+          }),
+        ),
+      );
       this.#server.listen(Number(port), host, () => {
         const bound = this.#server.address();
         resolve(typeof bound === 'object' && bound !== null ? bound.port : 0);

@@ -93,6 +93,9 @@ function describe(error: Error): object {
 
 function pretty(fields: LogFields): string {
   return Object.entries(fields)
-    .map(([name, value]) => ` ${name}=${value instanceof Error ? value.message : (JSON.stringify(value, serialise) ?? '-').replace(/^"(.*)"$/, '$1')}`)
+    .map(
+      ([name, value]) =>
+        ` ${name}=${value instanceof Error ? value.message : (JSON.stringify(value, serialise) ?? '-').replace(/^"(.*)"$/, '$1')}`,
+    )
     .join('');
 }

@@ -1,6 +1,7 @@
 /** The one shape of a background loop: never overlaps itself, backs off on failure, says when it has recovered. */
-import { AntipodeError } from './errors.ts';
+
 import type { Clock } from './clock.ts';
+import { AntipodeError } from './errors.ts';
 import type { Log } from './log.ts';
 import type { Prng } from './prng.ts';
 import { backoffMs } from './retry.ts';

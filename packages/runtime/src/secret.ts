@@ -50,10 +50,13 @@ export function readPinFile(path: string): Secret {
   }
   try {
     const stat = fstatSync(descriptor);
-    if (!stat.isFile()) throw new AntipodeError('PIN_FILE_UNREADABLE', `${path} is not a regular file`, { details: { path } });
+    if (!stat.isFile())
+      throw new AntipodeError('PIN_FILE_UNREADABLE', `${path} is not a regular file`, { details: { path } });
     if ((stat.mode & 0o077) !== 0) {
       const mode = (stat.mode & 0o777).toString(8);
-      throw new AntipodeError('PIN_FILE_EXPOSED', `${path} has mode ${mode}, expected 600 or 400`, { details: { path, mode } });
+      throw new AntipodeError('PIN_FILE_EXPOSED', `${path} has mode ${mode}, expected 600 or 400`, {
+        details: { path, mode },
+      });
     }
     const buffer = Buffer.alloc(PIN_BYTES_MAX + 2);
     const length = readSync(descriptor, buffer, 0, buffer.length, 0);
@@ -62,7 +65,11 @@ export function readPinFile(path: string): Secret {
     if (end > 0 && buffer[end - 1] === 0x0d) end -= 1;
     if (end === 0 || end > PIN_BYTES_MAX) {
       buffer.fill(0);
-      throw new AntipodeError('PIN_FILE_UNREADABLE', `the first line of ${path} must hold 1 to ${PIN_BYTES_MAX} bytes`, { details: { path } });
+      throw new AntipodeError(
+        'PIN_FILE_UNREADABLE',
+        `the first line of ${path} must hold 1 to ${PIN_BYTES_MAX} bytes`,
+        { details: { path } },
+      );
     }
     const pin = Buffer.from(buffer.subarray(0, end));
     buffer.fill(0);

@@ -3,7 +3,15 @@
  * (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SDK_DISABLED`, ...); without an endpoint nothing is exported.
  * Span attributes are ids, epochs and counts: never a label, a PIN or a blob (I5).
  */
-import { context, propagation, SpanStatusCode, trace, type Attributes, type Context, type Span } from '@opentelemetry/api';
+import {
+  type Attributes,
+  type Context,
+  context,
+  propagation,
+  type Span,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api';
 import type { NodeSDKConfiguration } from '@opentelemetry/sdk-node';
 import { AntipodeError } from './errors.ts';
 
@@ -15,9 +23,13 @@ export interface Telemetry {
 type SpanProcessors = NonNullable<NodeSDKConfiguration['spanProcessors']>;
 
 /** Starts exporting. The SDK is loaded only here, since most processes (CLI, HSM worker) never need it. */
-export async function startTelemetry(options: { serviceName: string; spanProcessors?: SpanProcessors }): Promise<Telemetry> {
+export async function startTelemetry(options: {
+  serviceName: string;
+  spanProcessors?: SpanProcessors;
+}): Promise<Telemetry> {
   const isExporting =
-    process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] !== undefined || process.env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] !== undefined;
+    process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] !== undefined ||
+    process.env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] !== undefined;
   if (process.env['OTEL_SDK_DISABLED'] === 'true' || (!isExporting && options.spanProcessors === undefined)) {
     return { close: async () => {} };
   }
@@ -36,7 +48,12 @@ export async function startTelemetry(options: { serviceName: string; spanProcess
 }
 
 /** Runs `work` in a span; a thrown error marks the span with its code and goes on. */
-export async function inSpan<T>(name: string, attributes: Attributes, work: (span: Span) => Promise<T>, parent: Context = context.active()): Promise<T> {
+export async function inSpan<T>(
+  name: string,
+  attributes: Attributes,
+  work: (span: Span) => Promise<T>,
+  parent: Context = context.active(),
+): Promise<T> {
   return trace.getTracer('antipode').startActiveSpan(name, { attributes }, parent, async (span) => {
     try {
       return await work(span);

@@ -18,7 +18,8 @@ export class Agents implements Closeable {
   /** @throws SITE_UNREACHABLE when no address is known yet */
   client(site: string): Agent {
     const address = this.#addressOf(site);
-    if (address === undefined || address === '') throw new AntipodeError('SITE_UNREACHABLE', `site ${site} has not announced itself yet`, { details: { site } });
+    if (address === undefined || address === '')
+      throw new AntipodeError('SITE_UNREACHABLE', `site ${site} has not announced itself yet`, { details: { site } });
     const known = this.#clients.get(site);
     if (known?.address === address) return known.client;
     known?.client.close();
@@ -51,4 +52,3 @@ export class Agents implements Closeable {
     this.#clients.clear();
   }
 }
-

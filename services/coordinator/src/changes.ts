@@ -9,7 +9,10 @@ export class Changes {
   }
 
   /** Resolves at the next announcement, or after `timeoutMs`, or when `signal` aborts. */
-  async next(id: string, { clock, timeoutMs, signal }: { clock: Clock; timeoutMs: number; signal?: AbortSignal }): Promise<void> {
+  async next(
+    id: string,
+    { clock, timeoutMs, signal }: { clock: Clock; timeoutMs: number; signal?: AbortSignal },
+  ): Promise<void> {
     const over = new AbortController();
     const wake = (): void => over.abort();
     const waiting = this.#waiting.get(id) ?? new Set();

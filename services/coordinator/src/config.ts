@@ -23,11 +23,17 @@ export const coordinatorConfigSchema = z.strictObject({
   timings: z.enum(Object.keys(PROFILES) as [keyof typeof PROFILES]).default('default'),
 });
 
-export type CoordinatorConfig = Omit<z.output<typeof coordinatorConfigSchema>, 'timings'> & { readonly timings: Timings };
+export type CoordinatorConfig = Omit<z.output<typeof coordinatorConfigSchema>, 'timings'> & {
+  readonly timings: Timings;
+};
 
 /** @throws CONFIG_INVALID */
 export function loadCoordinatorConfig(file: string): CoordinatorConfig {
-  const { databaseUrl: configuredDatabase, redisUrl: configuredRedis, ...config } = loadConfig(file, coordinatorConfigSchema);
+  const {
+    databaseUrl: configuredDatabase,
+    redisUrl: configuredRedis,
+    ...config
+  } = loadConfig(file, coordinatorConfigSchema);
   const from = (one: string): string => resolve(dirname(file), one);
   const databaseUrl = process.env['DATABASE_URL'] ?? configuredDatabase;
   const redisUrl = process.env['REDIS_URL'] ?? configuredRedis;

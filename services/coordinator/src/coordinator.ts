@@ -1,6 +1,18 @@
 /** The object graph of the coordinator: built and started in order, closed in the opposite order. */
 import { CoordinatorService, OperatorService, RpcServer, Tls } from '@antipode/protocol';
-import { AntipodeError, type Clock, type Closeable, closeAll, every, HealthServer, type Log, measureLoopDelay, type Prng, systemClock, systemPrng } from '@antipode/runtime';
+import {
+  AntipodeError,
+  type Clock,
+  type Closeable,
+  closeAll,
+  every,
+  HealthServer,
+  type Log,
+  measureLoopDelay,
+  type Prng,
+  systemClock,
+  systemPrng,
+} from '@antipode/runtime';
 import { Agents } from './agents.ts';
 import { Changes } from './changes.ts';
 import type { CoordinatorConfig } from './config.ts';
@@ -27,16 +39,28 @@ export class Coordinator implements Closeable {
   #port = 0;
   #healthPort = 0;
   #closed: Promise<void> | undefined;
-  #embedded: { postgres: EmbeddedPostgres | undefined; redis: EmbeddedRedis | undefined } = { postgres: undefined, redis: undefined };
+  #embedded: { postgres: EmbeddedPostgres | undefined; redis: EmbeddedRedis | undefined } = {
+    postgres: undefined,
+    redis: undefined,
+  };
 
   /** @throws CERTIFICATE_INVALID */
-  constructor({ config, log, clock = systemClock, prng = systemPrng }: { config: CoordinatorConfig; log: Log; clock?: Clock; prng?: Prng }) {
+  constructor({
+    config,
+    log,
+    clock = systemClock,
+    prng = systemPrng,
+  }: { config: CoordinatorConfig; log: Log; clock?: Clock; prng?: Prng }) {
     this.#config = config;
     this.#ports = { clock, prng, log };
     this.#tls = new Tls({ caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key });
     const { kind, name } = this.#tls.identity;
     if (kind !== 'coordinator' || name !== config.id) {
-      throw new AntipodeError('CERTIFICATE_INVALID', `the certificate is of ${kind} ${name}, expected coordinator ${config.id}`, { details: { path: config.tls.certificate } });
+      throw new AntipodeError(
+        'CERTIFICATE_INVALID',
+        `the certificate is of ${kind} ${name}, expected coordinator ${config.id}`,
+        { details: { path: config.tls.certificate } },
+      );
     }
   }
 
@@ -48,9 +72,9 @@ export class Coordinator implements Closeable {
     return this.#healthPort;
   }
 
-  /** Process ids of the embedded servers, for tests that kill them. */
-  get embedded(): { postgresPid: number | undefined; redisPid: number | undefined } {
-    return { postgresPid: this.#embedded.postgres?.pid, redisPid: this.#embedded.redis?.pid };
+  /** The embedded servers, for tests that kill or wipe them. */
+  get embedded(): { readonly postgres: EmbeddedPostgres | undefined; readonly redis: EmbeddedRedis | undefined } {
+    return this.#embedded;
   }
 
   /** @throws PROGRAM_MISSING, CONFIG_INVALID, DATABASE_UNAVAILABLE; what was started before is closed again */
@@ -77,7 +101,10 @@ export class Coordinator implements Closeable {
   async #start(): Promise<void> {
     const { clock, prng, log } = this.#ports;
     const { id, timings, dataFolder, databaseUrl, redisUrl } = this.#config;
-    const [database, redis] = await Promise.all([this.#database(databaseUrl, dataFolder), this.#redis(redisUrl, dataFolder)]);
+    const [database, redis] = await Promise.all([
+      this.#database(databaseUrl, dataFolder),
+      this.#redis(redisUrl, dataFolder),
+    ]);
     const store = this.#own(new Store({ connection: database, clock }));
     await store.migrate();
     const election = this.#own(new Election({ store, clock, prng, log, id, ttlMs: timings.leaderMs }));
@@ -86,16 +113,48 @@ export class Coordinator implements Closeable {
     const loopDelay = measureLoopDelay();
     this.#own({ close: async () => loopDelay.close() });
     const agents: Agents = this.#own(new Agents({ tls: this.#tls, addressOf: (site) => detector.view(site)?.address }));
-    const detector: Detector = new Detector({ clock, log, timings, loopDelayMs: () => loopDelay.maxMs(), probe: (observer, suspect) => agents.probe(observer, suspect, timings.probeTimeoutMs) });
+    const detector: Detector = new Detector({
+      clock,
+      log,
+      timings,
+      loopDelayMs: () => loopDelay.maxMs(),
+      probe: (observer, suspect) => agents.probe(observer, suspect, timings.probeTimeoutMs),
+    });
     const effects = new Effects({ store, election, agents, detector, leases, cache, clock, timings });
     const changes = new Changes();
     const runner = new Runner({ store, election, effects, changes, clock, prng, log });
     this.#own({ close: () => runner.idle() });
-    const wakeUps = this.#own(new BullWakeUps({ connection: redis, clock, prng, log, run: (intent) => runner.run(intent) }));
+    const wakeUps = this.#own(
+      new BullWakeUps({ connection: redis, clock, prng, log, run: (intent) => runner.run(intent) }),
+    );
     await wakeUps.checkSafety();
-    const reconciler = this.#own(new Reconciler({ store, election, cache, detector, runner, wakeUps, clock, prng, log, timings }));
-    const schedule = this.#own(new Schedule({ store, election, clock, log, drill: (group) => startDrill({ store, detector, reconciler }, { group, site: '' }) }));
-    const rpc = { id, store, election, cache, detector, leases, effects, agents, reconciler, wakeUps, changes, clock, timings };
+    const reconciler = this.#own(
+      new Reconciler({ store, election, cache, detector, runner, wakeUps, clock, prng, log, timings }),
+    );
+    const schedule = this.#own(
+      new Schedule({
+        store,
+        election,
+        clock,
+        log,
+        drill: (group) => startDrill({ store, detector, reconciler }, { group, site: '' }),
+      }),
+    );
+    const rpc = {
+      id,
+      store,
+      election,
+      cache,
+      detector,
+      leases,
+      effects,
+      agents,
+      reconciler,
+      wakeUps,
+      changes,
+      clock,
+      timings,
+    };
 
     await election.pass();
     await this.#lead({ store, cache, detector, leases, schedule });
@@ -105,10 +164,13 @@ export class Coordinator implements Closeable {
     server.add(OperatorService, operatorHandlers(rpc));
     this.#port = await server.listen(this.#config.listen);
     reconciler.start();
-    this.#loop('detector', timings.heartbeatMs, () => (election.epoch === undefined ? Promise.resolve() : detector.pass()));
+    this.#loop('detector', timings.heartbeatMs, () =>
+      election.epoch === undefined ? Promise.resolve() : detector.pass(),
+    );
     let leadsSince = election.epoch;
     this.#loop('leadership', timings.leaderMs / 2, async () => {
-      if (election.epoch !== leadsSince && election.epoch !== undefined) await this.#lead({ store, cache, detector, leases, schedule });
+      if (election.epoch !== leadsSince && election.epoch !== undefined)
+        await this.#lead({ store, cache, detector, leases, schedule });
       else await schedule.follow(cache.all.map(({ spec }) => spec));
       leadsSince = election.epoch;
     });
@@ -117,11 +179,16 @@ export class Coordinator implements Closeable {
         new HealthServer({
           live: () => ({ ok: true, checks: { coordinator: id } }),
           ready: async () => {
-            const isDatabaseUp = await store.query((db) => db.selectFrom('leader_lease').select('epoch').execute()).then(
-              () => true,
-              () => false,
-            );
-            return { ok: isDatabaseUp, checks: { database: isDatabaseUp, queue: wakeUps.isUp(), leader: election.epoch !== undefined } };
+            const isDatabaseUp = await store
+              .query((db) => db.selectFrom('leader_lease').select('epoch').execute())
+              .then(
+                () => true,
+                () => false,
+              );
+            return {
+              ok: isDatabaseUp,
+              checks: { database: isDatabaseUp, queue: wakeUps.isUp(), leader: election.epoch !== undefined },
+            };
           },
         }),
       );
@@ -131,7 +198,19 @@ export class Coordinator implements Closeable {
   }
 
   /** A new leader knows the sites by name only, and takes every lease as just granted. */
-  async #lead({ store, cache, detector, leases, schedule }: { store: Store; cache: GroupCache; detector: Detector; leases: LeaseBook; schedule: Schedule }): Promise<void> {
+  async #lead({
+    store,
+    cache,
+    detector,
+    leases,
+    schedule,
+  }: {
+    store: Store;
+    cache: GroupCache;
+    detector: Detector;
+    leases: LeaseBook;
+    schedule: Schedule;
+  }): Promise<void> {
     leases.becameLeader();
     await cache.refresh();
     const sites = await store.query((db) => db.selectFrom('site').select(['name', 'address']).execute());
@@ -142,7 +221,16 @@ export class Coordinator implements Closeable {
   #loop(name: string, intervalMs: number, work: () => Promise<void>): void {
     const { clock, prng, log } = this.#ports;
     const stop = new AbortController();
-    const running = every({ name, clock, prng, log, intervalMs, backoffMsMax: intervalMs * 4, signal: stop.signal, work });
+    const running = every({
+      name,
+      clock,
+      prng,
+      log,
+      intervalMs,
+      backoffMsMax: intervalMs * 4,
+      signal: stop.signal,
+      work,
+    });
     this.#own({
       close: async () => {
         stop.abort();

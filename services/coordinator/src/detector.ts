@@ -58,7 +58,17 @@ export class Detector {
     const lastMs = this.#options.clock.monotonicMs();
     for (const { site, address } of sites) {
       if (this.#sites.has(site)) continue;
-      this.#sites.set(site, { site, status: 'unknown', reason: 'not heard since this coordinator started', address, instance: '', lastMs, lastWallMs: undefined, failedRounds: 0, state: undefined });
+      this.#sites.set(site, {
+        site,
+        status: 'unknown',
+        reason: 'not heard since this coordinator started',
+        address,
+        instance: '',
+        lastMs,
+        lastWallMs: undefined,
+        failedRounds: 0,
+        state: undefined,
+      });
     }
   }
 
@@ -68,18 +78,35 @@ export class Detector {
     const { site, instance } = state;
     const nowMs = clock.monotonicMs();
     const before = this.#sites.get(site);
-    if (before !== undefined && before.instance !== '' && before.instance !== instance && nowMs - before.lastMs < timings.heartbeatMs * 2) {
+    if (
+      before !== undefined &&
+      before.instance !== '' &&
+      before.instance !== instance &&
+      nowMs - before.lastMs < timings.heartbeatMs * 2
+    ) {
       throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, { details: { site } });
     }
     if (before?.status !== 'up') log.info('site is up', { site, before: before?.status ?? 'unknown' });
-    this.#sites.set(site, { site, status: 'up', reason: 'heartbeats arrive', address, instance, lastMs: nowMs, lastWallMs: clock.wallMs(), failedRounds: 0, state });
+    this.#sites.set(site, {
+      site,
+      status: 'up',
+      reason: 'heartbeats arrive',
+      address,
+      instance,
+      lastMs: nowMs,
+      lastWallMs: clock.wallMs(),
+      failedRounds: 0,
+      state,
+    });
   }
 
   /** One look at everybody; probes the silent ones through the others. */
   async pass(): Promise<void> {
     const { clock, timings, loopDelayMs } = this.#options;
     const ownDelayMs = loopDelayMs();
-    const silent = this.sites.filter(({ lastMs, status }) => clock.monotonicMs() - lastMs > timings.suspectMs && status !== 'down');
+    const silent = this.sites.filter(
+      ({ lastMs, status }) => clock.monotonicMs() - lastMs > timings.suspectMs && status !== 'down',
+    );
     await Promise.all(silent.map((suspect) => this.#examine(suspect, ownDelayMs)));
   }
 
@@ -87,11 +114,18 @@ export class Detector {
     const { clock, timings, probe } = this.#options;
     const silenceMs = Math.round(clock.monotonicMs() - suspect.lastMs);
     if (ownDelayMs > timings.loopDelayMsMax) {
-      this.#judge(suspect, 'suspect', `silent for ${silenceMs} ms, but this coordinator was itself ${ownDelayMs} ms late`, 0);
+      this.#judge(
+        suspect,
+        'suspect',
+        `silent for ${silenceMs} ms, but this coordinator was itself ${ownDelayMs} ms late`,
+        0,
+      );
       return;
     }
     const observers = this.sites.filter(({ site, status }) => site !== suspect.site && status === 'up');
-    const answers = await Promise.all(observers.map(async (observer) => ({ observer: observer.site, reached: await probe(observer, suspect) })));
+    const answers = await Promise.all(
+      observers.map(async (observer) => ({ observer: observer.site, reached: await probe(observer, suspect) })),
+    );
     const reachedBy = answers.filter(({ reached }) => reached === true).map(({ observer }) => observer);
     const missedBy = answers.filter(({ reached }) => reached === false).map(({ observer }) => observer);
     if (reachedBy.length > 0) {
@@ -99,8 +133,14 @@ export class Detector {
       return;
     }
     const failedRounds = suspect.failedRounds + 1;
-    const witnesses = missedBy.length > 0 ? `and site ${missedBy.join(', ')} does not reach it` : 'and no other site could be asked';
-    this.#judge(suspect, failedRounds >= timings.probeRounds ? 'down' : 'suspect', `silent for ${silenceMs} ms ${witnesses}`, failedRounds);
+    const witnesses =
+      missedBy.length > 0 ? `and site ${missedBy.join(', ')} does not reach it` : 'and no other site could be asked';
+    this.#judge(
+      suspect,
+      failedRounds >= timings.probeRounds ? 'down' : 'suspect',
+      `silent for ${silenceMs} ms ${witnesses}`,
+      failedRounds,
+    );
   }
 
   /** Unless it was heard meanwhile. */

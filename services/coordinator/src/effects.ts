@@ -20,7 +20,15 @@ import type { ReplicationEffect, ReplicationEvent } from './machines/replication
 import { activeOf, type Generation, type Group, type Proof, type Role } from './model.ts';
 import { recordDrill } from './store/drills.ts';
 import { readAcknowledged, readGeneration, recordAcknowledgement, recordCapture } from './store/generations.ts';
-import { activateEpoch, insertEpoch, orderVersion, readGroup, setDivergent, setRole, useVersion } from './store/groups.ts';
+import {
+  activateEpoch,
+  insertEpoch,
+  orderVersion,
+  readGroup,
+  setDivergent,
+  setRole,
+  useVersion,
+} from './store/groups.ts';
 import type { Intent } from './store/intents.ts';
 import type { Store } from './store/store.ts';
 import type { Timings } from './timings.ts';
@@ -55,7 +63,12 @@ export class Effects {
           group.members.map(({ site, serial, role }) => {
             // Only the first active member is seated by order; later ones are promoted.
             if (role === 'active' && group.epoch > 1n) return undefined;
-            return this.#ports.agents.client(site).setRole({ fence: fenceOf(group, intent.id), serial, role: ROLES[role] }, { timeoutMs: ORDER_TIMEOUT_MS });
+            return this.#ports.agents
+              .client(site)
+              .setRole(
+                { fence: fenceOf(group, intent.id), serial, role: ROLES[role] },
+                { timeoutMs: ORDER_TIMEOUT_MS },
+              );
           }),
         );
         return { type: 'seated' };
@@ -70,7 +83,10 @@ export class Effects {
           {
             fence: fenceOf(group, intent.id),
             version: effect.version,
-            members: [...group.members, ...group.spec.scratch].map(({ site, serial }) => ({ site: this.#ports.agents.address(site), serial })),
+            members: [...group.members, ...group.spec.scratch].map(({ site, serial }) => ({
+              site: this.#ports.agents.address(site),
+              serial,
+            })),
           },
           { timeoutMs: WORK_TIMEOUT_MS },
         );
@@ -81,7 +97,10 @@ export class Effects {
           });
           await this.#ports.cache.refresh();
         }
-        return { type: 'distributed', failures: failures.map(({ serial, code, message }) => ({ serial, code, message })) };
+        return {
+          type: 'distributed',
+          failures: failures.map(({ serial, code, message }) => ({ serial, code, message })),
+        };
       }
     }
   }
@@ -102,7 +121,18 @@ export class Effects {
     const generation = generationFrom(requireRef(answer.generation), Number(answer.captureStartedMs));
     await this.#ports.store.write(this.#ports.election.require(), async (trx, record) => {
       await recordCapture(trx, name, generation);
-      if (answer.isNew) record({ kind: 'generation-captured', group: name, site: active.site, details: { epoch: generation.epoch, number: generation.number, objects: generation.objectCount, uncaptured: generation.uncaptured.length } });
+      if (answer.isNew)
+        record({
+          kind: 'generation-captured',
+          group: name,
+          site: active.site,
+          details: {
+            epoch: generation.epoch,
+            number: generation.number,
+            objects: generation.objectCount,
+            uncaptured: generation.uncaptured.length,
+          },
+        });
     });
     return { type: 'captured', generation, isNew: answer.isNew, sealedObjects: answer.sealedObjects };
   }
@@ -112,16 +142,25 @@ export class Effects {
     const name = group.spec.name;
     const agent = (): ReturnType<Agents['client']> => this.#ports.agents.client(intent.site);
     const generation = await this.#ports.store.query((db) => readGeneration(db, name, effect));
-    if (generation === undefined) throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', { details: { group: name, number: effect.number } });
+    if (generation === undefined)
+      throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', {
+        details: { group: name, number: effect.number },
+      });
     const order = { fence: fenceOf(group, intent.id), generation: refOf(generation) };
     switch (effect.type) {
       case 'apply': {
         const holders = await this.#holders(group, intent.site);
-        const { appliedObjects, pulledBlobs } = await agent().apply({ ...order, sources: holders }, { timeoutMs: WORK_TIMEOUT_MS });
+        const { appliedObjects, pulledBlobs } = await agent().apply(
+          { ...order, sources: holders },
+          { timeoutMs: WORK_TIMEOUT_MS },
+        );
         return { type: 'applied', appliedObjects, pulledBlobs };
       }
       case 'verify': {
-        const { contentDigest, proof } = await agent().verify({ ...order, everything: false }, { timeoutMs: WORK_TIMEOUT_MS });
+        const { contentDigest, proof } = await agent().verify(
+          { ...order, everything: false },
+          { timeoutMs: WORK_TIMEOUT_MS },
+        );
         return { type: 'verified', contentDigest: hex(contentDigest), proof: proofFrom(proof) };
       }
       case 'acknowledge': {
@@ -129,7 +168,12 @@ export class Effects {
         await this.#ports.store.write(this.#ports.election.require(), async (trx, record) => {
           await recordAcknowledgement(trx, name, { ...effect, site: intent.site, nowMs: this.#ports.clock.wallMs() });
           await setDivergent(trx, name, intent.site, divergent);
-          record({ kind: 'generation-acknowledged', group: name, site: intent.site, details: { epoch: effect.epoch, number: effect.number } });
+          record({
+            kind: 'generation-acknowledged',
+            group: name,
+            site: intent.site,
+            details: { epoch: effect.epoch, number: effect.number },
+          });
         });
         return { type: 'acknowledged' };
       }
@@ -156,12 +200,20 @@ export class Effects {
           signature: Buffer.from(outcome?.signature ?? '', 'base64'),
           signer: Buffer.from(outcome?.signer ?? '', 'base64'),
         });
-        record({ kind: code === '' ? 'drill-passed' : 'drill-failed', group: name, site: intent.site, details: { drill: intent.id, number, code } });
+        record({
+          kind: code === '' ? 'drill-passed' : 'drill-failed',
+          group: name,
+          site: intent.site,
+          details: { drill: intent.id, number, code },
+        });
       });
       return { type: 'recorded' };
     }
     const generation = await this.#ports.store.query((db) => readGeneration(db, name, effect));
-    if (generation === undefined) throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', { details: { group: name, number: effect.number } });
+    if (generation === undefined)
+      throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', {
+        details: { group: name, number: effect.number },
+      });
     const startedMs = this.#ports.clock.wallMs();
     const fromMs = this.#ports.clock.monotonicMs();
     const answer = await this.#ports.agents.client(intent.site).drill(
@@ -193,8 +245,16 @@ export class Effects {
     const group = await this.#group(intent);
     const name = group.spec.name;
     const member = group.members.find(({ site }) => site === intent.site);
-    if (member === undefined) throw new AntipodeError('NOT_FOUND', `site ${intent.site} has no seat in group ${name}`, { details: { group: name, site: intent.site } });
-    await this.#ports.agents.client(intent.site).setRole({ fence: fenceOf(group, intent.id), serial: member.serial, role: MemberRole.STANDBY }, { timeoutMs: ORDER_TIMEOUT_MS });
+    if (member === undefined)
+      throw new AntipodeError('NOT_FOUND', `site ${intent.site} has no seat in group ${name}`, {
+        details: { group: name, site: intent.site },
+      });
+    await this.#ports.agents
+      .client(intent.site)
+      .setRole(
+        { fence: fenceOf(group, intent.id), serial: member.serial, role: MemberRole.STANDBY },
+        { timeoutMs: ORDER_TIMEOUT_MS },
+      );
     await this.#ports.store.write(this.#ports.election.require(), async (trx, record) => {
       await setRole(trx, name, intent.site, 'standby');
       record({ kind: 'member-rejoined', group: name, site: intent.site, details: { epoch: group.epoch } });
@@ -214,8 +274,19 @@ export class Effects {
         const isIssued = group.highestEpoch === effect.epoch && group.highestOwner === effect.to;
         if (!isIssued) {
           await this.#ports.store.write(this.#ports.election.require(), async (trx, record) => {
-            await insertEpoch(trx, name, { epoch: effect.epoch, owner: effect.to, reason: effect.reason, isActive: false, nowMs: clock.wallMs() });
-            record({ kind: 'epoch-issued', group: name, site: effect.to, details: { epoch: effect.epoch, from: effect.from } });
+            await insertEpoch(trx, name, {
+              epoch: effect.epoch,
+              owner: effect.to,
+              reason: effect.reason,
+              isActive: false,
+              nowMs: clock.wallMs(),
+            });
+            record({
+              kind: 'epoch-issued',
+              group: name,
+              site: effect.to,
+              details: { epoch: effect.epoch, from: effect.from },
+            });
           });
         }
         // From here on no heartbeat renews the old lease.
@@ -225,7 +296,12 @@ export class Effects {
           group.members.map(async ({ site, serial }) => {
             const role = site === effect.from ? MemberRole.FENCED : MemberRole.STANDBY;
             try {
-              await agents.client(site).setRole({ fence, serial, role }, { timeoutMs: site === effect.from ? timings.probeTimeoutMs : ORDER_TIMEOUT_MS });
+              await agents
+                .client(site)
+                .setRole(
+                  { fence, serial, role },
+                  { timeoutMs: site === effect.from ? timings.probeTimeoutMs : ORDER_TIMEOUT_MS },
+                );
               return site;
             } catch (thrown) {
               const error = AntipodeError.from(thrown);
@@ -236,7 +312,11 @@ export class Effects {
         );
         const confirmed = persisted.filter((site) => site !== undefined);
         if (confirmed.length * 2 <= group.members.length || !confirmed.includes(effect.to)) {
-          throw new AntipodeError('SITE_UNREACHABLE', `epoch ${effect.epoch} is persisted by ${confirmed.length} of ${group.members.length} sites, and needs a majority with ${effect.to}`, { details: { group: name, epoch: effect.epoch } });
+          throw new AntipodeError(
+            'SITE_UNREACHABLE',
+            `epoch ${effect.epoch} is persisted by ${confirmed.length} of ${group.members.length} sites, and needs a majority with ${effect.to}`,
+            { details: { group: name, epoch: effect.epoch } },
+          );
         }
         const isOldActiveFenced = confirmed.includes(effect.from);
         if (isOldActiveFenced) leases.ended(name);
@@ -244,14 +324,25 @@ export class Effects {
       }
       case 'await-fence':
         await clock.sleep(leases.remainingMs(name));
-        if (leases.remainingMs(name) > 0) throw new AntipodeError('GROUP_BUSY', 'a lease of the old active member was renewed meanwhile', { details: { group: name } });
+        if (leases.remainingMs(name) > 0)
+          throw new AntipodeError('GROUP_BUSY', 'a lease of the old active member was renewed meanwhile', {
+            details: { group: name },
+          });
         return { type: 'fenced' };
       case 'promote': {
         try {
           const { proof } = await agents.client(effect.to).promote(
             {
               fence: { group: name, epoch: effect.epoch, owner: effect.to, requestId: intent.id },
-              ...(effect.generation === undefined ? {} : { generation: { epoch: effect.generation.epoch, generation: effect.generation.number, manifestDigest: fromHex(effect.generation.manifestDigest) } }),
+              ...(effect.generation === undefined
+                ? {}
+                : {
+                    generation: {
+                      epoch: effect.generation.epoch,
+                      generation: effect.generation.number,
+                      manifestDigest: fromHex(effect.generation.manifestDigest),
+                    },
+                  }),
               leaseMs: BigInt(timings.leaseMs),
             },
             { timeoutMs: WORK_TIMEOUT_MS },
@@ -266,7 +357,12 @@ export class Effects {
         const recoveryTimeMs = clock.wallMs() - effect.outageStartedMs;
         await this.#ports.store.write(this.#ports.election.require(), async (trx, record) => {
           await activateEpoch(trx, name, { epoch: effect.epoch, owner: effect.to, recoveryTimeMs });
-          record({ kind: 'failover-complete', group: name, site: effect.to, details: { epoch: effect.epoch, from: effect.from, lost: effect.lost.length, recoveryTimeMs } });
+          record({
+            kind: 'failover-complete',
+            group: name,
+            site: effect.to,
+            details: { epoch: effect.epoch, from: effect.from, lost: effect.lost.length, recoveryTimeMs },
+          });
         });
         await this.#ports.cache.refresh();
         return { type: 'published', recoveryTimeMs };
@@ -289,7 +385,10 @@ export class Effects {
             serial,
             role: seat === undefined ? 'fenced' : roleFrom(seat.role),
             epoch: seat?.epoch ?? 0n,
-            applied: newest === undefined ? undefined : { epoch: newest.epoch, number: newest.generation, manifestDigest: hex(newest.manifestDigest) },
+            applied:
+              newest === undefined
+                ? undefined
+                : { epoch: newest.epoch, number: newest.generation, manifestDigest: hex(newest.manifestDigest) },
           };
         } catch (thrown) {
           if (AntipodeError.from(thrown).disposition === 'retry') return undefined;
@@ -297,17 +396,36 @@ export class Effects {
         }
       }),
     );
-    const known = await store.query((db) => db.selectFrom('generation').select(['epoch', 'number']).where('grp', '=', name).orderBy('epoch').orderBy('number').execute());
-    return { reachable: answers.filter((one) => one !== undefined), voters: group.members.length, highestEpoch: group.highestEpoch, known };
+    const known = await store.query((db) =>
+      db
+        .selectFrom('generation')
+        .select(['epoch', 'number'])
+        .where('grp', '=', name)
+        .orderBy('epoch')
+        .orderBy('number')
+        .execute(),
+    );
+    return {
+      reachable: answers.filter((one) => one !== undefined),
+      voters: group.members.length,
+      highestEpoch: group.highestEpoch,
+      known,
+    };
   }
 
   /** Members that hold generations, the active one first, then who has acknowledged most. */
   async #holders(group: Group, except: string): Promise<{ site: string; address: string }[]> {
     const acknowledged = await this.#ports.store.query((db) => readAcknowledged(db, group.spec.name));
     const active = activeOf(group);
-    const sites = [...(active === undefined ? [] : [active.site]), ...acknowledged.map(({ site }) => site), ...group.members.map(({ site }) => site)];
+    const sites = [
+      ...(active === undefined ? [] : [active.site]),
+      ...acknowledged.map(({ site }) => site),
+      ...group.members.map(({ site }) => site),
+    ];
     const isLikelyUp = (site: string): boolean => this.#ports.detector.view(site)?.status !== 'down';
-    return [...new Set(sites)].filter((site) => site !== except && isLikelyUp(site)).map((site) => this.#ports.agents.address(site));
+    return [...new Set(sites)]
+      .filter((site) => site !== except && isLikelyUp(site))
+      .map((site) => this.#ports.agents.address(site));
   }
 
   #memberState(site: string, group: string): MemberState | undefined {
@@ -323,8 +441,13 @@ export class Effects {
   }
 }
 
-const ROLES: Record<Role, MemberRole> = { active: MemberRole.ACTIVE, standby: MemberRole.STANDBY, fenced: MemberRole.FENCED };
-const roleFrom = (role: MemberRole): Role => (role === MemberRole.ACTIVE ? 'active' : role === MemberRole.STANDBY ? 'standby' : 'fenced');
+const ROLES: Record<Role, MemberRole> = {
+  active: MemberRole.ACTIVE,
+  standby: MemberRole.STANDBY,
+  fenced: MemberRole.FENCED,
+};
+const roleFrom = (role: MemberRole): Role =>
+  role === MemberRole.ACTIVE ? 'active' : role === MemberRole.STANDBY ? 'standby' : 'fenced';
 
 /** Orders under the epoch in force. */
 function fenceOf(group: Group, requestId: string) {
@@ -333,12 +456,16 @@ function fenceOf(group: Group, requestId: string) {
 
 function requireActive(group: Group) {
   const active = activeOf(group);
-  if (active === undefined) throw new AntipodeError('ROLE_REFUSED', `group ${group.spec.name} has no active member`, { details: { group: group.spec.name } });
+  if (active === undefined)
+    throw new AntipodeError('ROLE_REFUSED', `group ${group.spec.name} has no active member`, {
+      details: { group: group.spec.name },
+    });
   return active;
 }
 
 function requireRef(ref: GenerationRef | undefined): GenerationRef {
-  if (ref === undefined) throw new AntipodeError('REQUEST_INVALID', 'the agent gave no generation', { details: { field: 'generation' } });
+  if (ref === undefined)
+    throw new AntipodeError('REQUEST_INVALID', 'the agent gave no generation', { details: { field: 'generation' } });
   return ref;
 }
 
@@ -370,6 +497,10 @@ export function refOf(generation: Generation) {
 }
 
 function proofFrom(proof: ProofSummary | undefined): Proof {
-  return { proved: proof?.proved ?? 0, failed: proof?.failed ?? 0, failedObjectIds: [...(proof?.failedObjectIds ?? [])], usesNotExercised: proof?.usesNotExercised ?? 0 };
+  return {
+    proved: proof?.proved ?? 0,
+    failed: proof?.failed ?? 0,
+    failedObjectIds: [...(proof?.failedObjectIds ?? [])],
+    usesNotExercised: proof?.usesNotExercised ?? 0,
+  };
 }
-

@@ -30,20 +30,34 @@ export class Election implements Closeable {
 
   /** The epoch while this coordinator leads. */
   get epoch(): bigint | undefined {
-    return this.#epoch !== undefined && this.#options.clock.monotonicMs() < this.#validUntilMs ? this.#epoch : undefined;
+    return this.#epoch !== undefined && this.#options.clock.monotonicMs() < this.#validUntilMs
+      ? this.#epoch
+      : undefined;
   }
 
   /** @throws LEADERSHIP_LOST */
   require(): bigint {
     const epoch = this.epoch;
-    if (epoch === undefined) throw new AntipodeError('LEADERSHIP_LOST', `coordinator ${this.#holder || 'unknown'} leads, not this one`, { details: { leader: this.#holder } });
+    if (epoch === undefined)
+      throw new AntipodeError('LEADERSHIP_LOST', `coordinator ${this.#holder || 'unknown'} leads, not this one`, {
+        details: { leader: this.#holder },
+      });
     return epoch;
   }
 
   start(): void {
     const { clock, prng, log, ttlMs } = this.#options;
     const intervalMs = ttlMs / 4;
-    this.#running = every({ name: 'election', clock, prng, log, intervalMs, backoffMsMax: intervalMs, signal: this.#stop.signal, work: () => this.pass() });
+    this.#running = every({
+      name: 'election',
+      clock,
+      prng,
+      log,
+      intervalMs,
+      backoffMsMax: intervalMs,
+      signal: this.#stop.signal,
+      work: () => this.pass(),
+    });
   }
 
   /** One look at the row: renew, take over, or wait. */
@@ -69,10 +83,18 @@ export class Election implements Closeable {
     }
     const row = await store.query((db) => db.selectFrom('leader_lease').selectAll().executeTakeFirstOrThrow());
     this.#holder = row.holder;
-    if (this.#seen?.epoch !== row.epoch || this.#seen.seq !== row.seq) this.#seen = { epoch: row.epoch, seq: row.seq, sinceMs: sentAtMs };
+    if (this.#seen?.epoch !== row.epoch || this.#seen.seq !== row.seq)
+      this.#seen = { epoch: row.epoch, seq: row.seq, sinceMs: sentAtMs };
     if (row.holder !== '' && sentAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;
     const epoch = row.epoch + 1n;
-    const taken = await store.query((db) => db.updateTable('leader_lease').set({ epoch, seq: 0n, holder: id }).where('epoch', '=', row.epoch).where('seq', '=', row.seq).executeTakeFirst());
+    const taken = await store.query((db) =>
+      db
+        .updateTable('leader_lease')
+        .set({ epoch, seq: 0n, holder: id })
+        .where('epoch', '=', row.epoch)
+        .where('seq', '=', row.seq)
+        .executeTakeFirst(),
+    );
     if (taken.numUpdatedRows !== 1n) return;
     this.#epoch = epoch;
     this.#holder = id;
@@ -88,6 +110,15 @@ export class Election implements Closeable {
     const epoch = this.#epoch;
     this.#epoch = undefined;
     if (epoch === undefined) return;
-    await store.query((db) => db.updateTable('leader_lease').set({ holder: '' }).where('epoch', '=', epoch).where('holder', '=', id).execute()).catch(() => undefined);
+    await store
+      .query((db) =>
+        db
+          .updateTable('leader_lease')
+          .set({ holder: '' })
+          .where('epoch', '=', epoch)
+          .where('holder', '=', id)
+          .execute(),
+      )
+      .catch(() => undefined);
   }
 }

@@ -16,7 +16,11 @@ export interface GroupSpec {
   readonly members: readonly Seat[];
   readonly scratch: readonly Seat[];
   /** Label patterns are sensitive: stored, never logged. */
-  readonly filter: { readonly excludeIds: readonly string[]; readonly excludeLabels: readonly string[]; readonly excludeClasses: readonly string[] };
+  readonly filter: {
+    readonly excludeIds: readonly string[];
+    readonly excludeLabels: readonly string[];
+    readonly excludeClasses: readonly string[];
+  };
   readonly rpoMs: number;
   readonly drillCron: string;
   readonly failoverPolicy: FailoverPolicy;

@@ -44,11 +44,18 @@ const VOTERS_MIN = 3;
 export function plan(situation: Situation): Plan {
   const { group, open, timings, nowMs } = situation;
   const name = group.spec.name;
-  const isOpen = (kind: IntentKind, site?: string): boolean => open.some((intent) => intent.kind === kind && (site === undefined || intent.site === site));
-  const create = [...dueFailover(situation), ...dueEnrolment(situation), ...dueCapture(situation), ...dueReplications(situation), ...dueRejoins(situation)].filter(
-    ({ kind, site }) => !isOpen(kind, site) && !hasJustFailed(situation, kind, site),
-  );
-  const reopen = open.filter(({ status, updatedMs }) => status === 'parked' && nowMs - updatedMs >= timings.parkedRetryMs).map(({ id }) => id);
+  const isOpen = (kind: IntentKind, site?: string): boolean =>
+    open.some((intent) => intent.kind === kind && (site === undefined || intent.site === site));
+  const create = [
+    ...dueFailover(situation),
+    ...dueEnrolment(situation),
+    ...dueCapture(situation),
+    ...dueReplications(situation),
+    ...dueRejoins(situation),
+  ].filter(({ kind, site }) => !isOpen(kind, site) && !hasJustFailed(situation, kind, site));
+  const reopen = open
+    .filter(({ status, updatedMs }) => status === 'parked' && nowMs - updatedMs >= timings.parkedRetryMs)
+    .map(({ id }) => id);
   return { create: create.map((planned) => ({ ...planned, group: name })), reopen };
 }
 
@@ -60,22 +67,36 @@ function dueEnrolment({ group }: Situation): Draft[] {
 
 function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {
   const active = activeOf(group);
-  if (active === undefined || group.domainKeyVersion === 0 || group.highestEpoch !== group.epoch || view(active.site)?.status !== 'up') return [];
+  if (
+    active === undefined ||
+    group.domainKeyVersion === 0 ||
+    group.highestEpoch !== group.epoch ||
+    view(active.site)?.status !== 'up'
+  )
+    return [];
   if (open.some(({ kind }) => kind === 'failover')) return [];
   const ageMs = newest === undefined ? Number.POSITIVE_INFINITY : nowMs - newest.recoveryPointMs;
-  const isStale = newest !== undefined && (newest.epoch !== group.epoch || newest.domainKeyVersion !== group.domainKeyVersion);
-  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || isStale ? [{ kind: 'capture', site: active.site, state: { phase: 'due' }, trace: {} }] : [];
+  const isStale =
+    newest !== undefined && (newest.epoch !== group.epoch || newest.domainKeyVersion !== group.domainKeyVersion);
+  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || isStale
+    ? [{ kind: 'capture', site: active.site, state: { phase: 'due' }, trace: {} }]
+    : [];
 }
 
 function dueReplications({ group, newest, acknowledged, view }: Situation): Draft[] {
   if (newest === undefined || group.highestEpoch !== group.epoch) return [];
   return group.members
     .filter(({ role, site }) => role === 'standby' && view(site)?.status === 'up')
-    .filter(({ site }) => !acknowledged.some((one) => one.site === site && one.epoch === newest.epoch && one.number === newest.number))
+    .filter(
+      ({ site }) =>
+        !acknowledged.some((one) => one.site === site && one.epoch === newest.epoch && one.number === newest.number),
+    )
     .map(({ site }) => ({
       kind: 'replication',
       site,
-      state: { phase: 'due', epoch: newest.epoch, number: newest.number, contentDigest: newest.contentDigest } as { phase: string },
+      state: { phase: 'due', epoch: newest.epoch, number: newest.number, contentDigest: newest.contentDigest } as {
+        phase: string;
+      },
       trace: newest.trace,
     }));
 }
@@ -89,13 +110,29 @@ function dueRejoins({ group, view }: Situation): Draft[] {
 /** Only where the policy says so, three sites vote, and no automatic failover happened lately: a flapping site is a person's matter. */
 function dueFailover({ group, lastFailover, view, nowMs, timings }: Situation): Draft[] {
   const active = activeOf(group);
-  if (active === undefined || group.spec.failoverPolicy !== 'automatic' || group.members.length < VOTERS_MIN || group.domainKeyVersion === 0) return [];
+  if (
+    active === undefined ||
+    group.spec.failoverPolicy !== 'automatic' ||
+    group.members.length < VOTERS_MIN ||
+    group.domainKeyVersion === 0
+  )
+    return [];
   const lost = view(active.site);
   if (lost?.status !== 'down') return [];
   const lastState = lastFailover?.state as { phase: string; reason?: string } | undefined;
-  const isTooSoon = lastFailover !== undefined && lastState?.phase === 'complete' && lastState.reason === 'automatic' && nowMs - lastFailover.createdMs < timings.automaticFailoverGapMs;
+  const isTooSoon =
+    lastFailover !== undefined &&
+    lastState?.phase === 'complete' &&
+    lastState.reason === 'automatic' &&
+    nowMs - lastFailover.createdMs < timings.automaticFailoverGapMs;
   if (isTooSoon) return [];
-  const request = { from: active.site, wanted: '', acceptLoss: false, reason: 'automatic', outageStartedMs: lost.lastWallMs ?? nowMs };
+  const request = {
+    from: active.site,
+    wanted: '',
+    acceptLoss: false,
+    reason: 'automatic',
+    outageStartedMs: lost.lastWallMs ?? nowMs,
+  };
   return [{ kind: 'failover', site: '', state: { phase: 'requested', ...request } as { phase: string }, trace: {} }];
 }
 

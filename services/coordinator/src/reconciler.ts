@@ -3,16 +3,26 @@
  * every open one. A wiped or dead Redis costs nothing but the detour of running it here (I8).
  */
 import { randomUUID } from 'node:crypto';
-import { AntipodeError, type Clock, type Closeable, currentTrace, every, inSpan, type Log, type Prng, Serial } from '@antipode/runtime';
+import {
+  AntipodeError,
+  type Clock,
+  type Closeable,
+  currentTrace,
+  every,
+  inSpan,
+  type Log,
+  type Prng,
+  Serial,
+} from '@antipode/runtime';
 import type { Detector } from './detector.ts';
 import type { Election } from './election.ts';
 import type { GroupCache } from './group-cache.ts';
 import type { Group } from './model.ts';
-import { type Plan, plan, type Planned } from './planner.ts';
+import { type Plan, type Planned, plan } from './planner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import type { Runner } from './runner.ts';
 import { readAcknowledged, readNewest } from './store/generations.ts';
-import { insertIntent, type Intent, readLast, readNotable, readOpenIntents, updateIntent } from './store/intents.ts';
+import { type Intent, insertIntent, readLast, readNotable, readOpenIntents, updateIntent } from './store/intents.ts';
 import type { Store } from './store/store.ts';
 import type { Timings } from './timings.ts';
 
@@ -46,7 +56,16 @@ export class Reconciler implements Closeable {
 
   start(): void {
     const { clock, prng, log, timings } = this.#ports;
-    this.#running = every({ name: 'reconciler', clock, prng, log, intervalMs: timings.planMs, backoffMsMax: timings.planMs * 4, signal: this.#stop.signal, work: () => this.pass() });
+    this.#running = every({
+      name: 'reconciler',
+      clock,
+      prng,
+      log,
+      intervalMs: timings.planMs,
+      backoffMsMax: timings.planMs * 4,
+      signal: this.#stop.signal,
+      work: () => this.pass(),
+    });
   }
 
   async close(): Promise<void> {
@@ -65,7 +84,13 @@ export class Reconciler implements Closeable {
     const made = await store.write(election.require(), async (trx, record) => {
       const trace = Object.keys(planned.trace).length > 0 ? planned.trace : currentTrace();
       const result = await insertIntent(trx, { ...planned, trace, id: randomUUID() }, clock.wallMs());
-      if (result.isNew) record({ kind: `${planned.kind}-intended`, group: planned.group, site: planned.site, details: { intent: result.id } });
+      if (result.isNew)
+        record({
+          kind: `${planned.kind}-intended`,
+          group: planned.group,
+          site: planned.site,
+          details: { intent: result.id },
+        });
       return result;
     });
     void this.#wake(made.id, planned.site);
@@ -80,17 +105,27 @@ export class Reconciler implements Closeable {
     const notable = await store.query(readNotable);
     for (const group of cache.all) {
       const { create, reopen } = await this.#planFor(group, open, notable);
-      for (const planned of create) await inSpan(`tick ${planned.kind}`, { 'antipode.group': planned.group }, () => this.intend(planned));
-      for (const id of reopen) await store.write(election.require(), (trx) => updateIntent(trx, id, { status: 'open', nextAttemptMs: clock.wallMs() }, clock.wallMs()));
+      for (const planned of create)
+        await inSpan(`tick ${planned.kind}`, { 'antipode.group': planned.group }, () => this.intend(planned));
+      for (const id of reopen)
+        await store.write(election.require(), (trx) =>
+          updateIntent(trx, id, { status: 'open', nextAttemptMs: clock.wallMs() }, clock.wallMs()),
+        );
     }
     const nowMs = clock.wallMs();
-    await Promise.all(open.filter(({ status, nextAttemptMs }) => status === 'open' && nextAttemptMs <= nowMs).map(({ id, site }) => this.#wake(id, site)));
+    await Promise.all(
+      open
+        .filter(({ status, nextAttemptMs }) => status === 'open' && nextAttemptMs <= nowMs)
+        .map(({ id, site }) => this.#wake(id, site)),
+    );
   }
 
   async #planFor(group: Group, open: readonly Intent[], notable: readonly Intent[]): Promise<Plan> {
     const { store, clock, detector, timings } = this.#ports;
     const name = group.spec.name;
-    const [newest, acknowledged, lastFailover] = await store.query((db) => Promise.all([readNewest(db, name), readAcknowledged(db, name), readLast(db, { group: name, kind: 'failover' })]));
+    const [newest, acknowledged, lastFailover] = await store.query((db) =>
+      Promise.all([readNewest(db, name), readAcknowledged(db, name), readLast(db, { group: name, kind: 'failover' })]),
+    );
     return plan({
       group,
       newest,

@@ -1,5 +1,11 @@
 /** What agents and operators ask of the coordinator. Operators' orders become intents; only the leader takes them. */
-import { type CoordinatorService, FailoverPolicy, type GroupSpec as GroupSpecMessage, type Handlers, type OperatorService } from '@antipode/protocol';
+import {
+  type CoordinatorService,
+  FailoverPolicy,
+  type GroupSpec as GroupSpecMessage,
+  type Handlers,
+  type OperatorService,
+} from '@antipode/protocol';
 import { AntipodeError, type Clock, VERSION } from '@antipode/runtime';
 import type { Agents } from './agents.ts';
 import type { Changes } from './changes.ts';
@@ -43,30 +49,62 @@ const WAIT_MS_MAX = 60_000;
 const DRILLS_DEFAULT = 50;
 const VOTERS_MIN = 3;
 
-export function coordinatorHandlers({ election, cache, detector, leases, timings, store }: RpcPorts): Handlers<typeof CoordinatorService> {
+export function coordinatorHandlers({
+  election,
+  cache,
+  detector,
+  leases,
+  timings,
+  store,
+}: RpcPorts): Handlers<typeof CoordinatorService> {
   return {
     heartbeat: async ({ state, address }, { identity }) => {
       if (state === undefined || state.site !== identity.name) {
-        throw new AntipodeError('PEER_REFUSED', `site ${identity.name} may not speak for ${state?.site ?? 'nobody'}`, { details: { site: identity.name } });
+        throw new AntipodeError('PEER_REFUSED', `site ${identity.name} may not speak for ${state?.site ?? 'nobody'}`, {
+          details: { site: identity.name },
+        });
       }
       const leaderEpoch = election.require();
       const known = detector.view(state.site);
       detector.heard(state, { address });
       if (known?.address !== address) {
         const row = { name: state.site, address, version: state.version, partitions: '[]' };
-        await store.write(leaderEpoch, (trx) => trx.insertInto('site').values(row).onConflict((conflict) => conflict.column('name').doUpdateSet(row)).execute());
+        await store.write(leaderEpoch, (trx) =>
+          trx
+            .insertInto('site')
+            .values(row)
+            .onConflict((conflict) => conflict.column('name').doUpdateSet(row))
+            .execute(),
+        );
       }
       const seats = cache.all.filter(({ members }) => members.some(({ site }) => site === state.site));
       const held = seats.filter((group) => {
         const seat = state.members.find((member) => member.group === group.spec.name);
         // Only under the highest epoch ever issued: while a failover is under way, nothing is renewed.
-        return group.epoch === group.highestEpoch && group.owner === state.site && seat?.epoch === group.epoch && activeOf(group)?.site === state.site;
+        return (
+          group.epoch === group.highestEpoch &&
+          group.owner === state.site &&
+          seat?.epoch === group.epoch &&
+          activeOf(group)?.site === state.site
+        );
       });
       for (const { spec } of held) leases.granted(spec.name);
       return {
         intervalMs: timings.heartbeatMs,
-        leases: held.map(({ spec, epoch }) => ({ group: spec.name, epoch, leaseMs: BigInt(timings.leaseMs), selfStopMs: BigInt(timings.selfStopMs) })),
-        epochs: seats.filter(({ highestEpoch }) => highestEpoch > 0n).map(({ spec, highestEpoch, highestOwner }) => ({ group: spec.name, epoch: highestEpoch, owner: highestOwner, requestId: 'heartbeat' })),
+        leases: held.map(({ spec, epoch }) => ({
+          group: spec.name,
+          epoch,
+          leaseMs: BigInt(timings.leaseMs),
+          selfStopMs: BigInt(timings.selfStopMs),
+        })),
+        epochs: seats
+          .filter(({ highestEpoch }) => highestEpoch > 0n)
+          .map(({ spec, highestEpoch, highestOwner }) => ({
+            group: spec.name,
+            epoch: highestEpoch,
+            owner: highestOwner,
+            requestId: 'heartbeat',
+          })),
       };
     },
   };
@@ -77,8 +115,18 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
 
   const factsOf = async (group: Group) => {
     const name = group.spec.name;
-    const [newest, acknowledged, lastPassedMs] = await store.query((db) => Promise.all([readNewest(db, name), readAcknowledged(db, name), readLastPassed(db, name)]));
-    return groupState({ group, newest, acknowledged, lastPassedMs, leaseRemainingMs: leases.remainingMs(name), view: (site) => detector.view(site), nowMs: clock.wallMs() });
+    const [newest, acknowledged, lastPassedMs] = await store.query((db) =>
+      Promise.all([readNewest(db, name), readAcknowledged(db, name), readLastPassed(db, name)]),
+    );
+    return groupState({
+      group,
+      newest,
+      acknowledged,
+      lastPassedMs,
+      leaseRemainingMs: leases.remainingMs(name),
+      view: (site) => detector.view(site),
+      nowMs: clock.wallMs(),
+    });
   };
   const groupOf = (name: string): Promise<Group> => store.query((db) => readGroup(db, name));
   const untilEnded = async (operationId: string, signal: AbortSignal): Promise<void> => {
@@ -96,16 +144,29 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       checkSites(spec, detector);
       const existing = (await store.query(readGroups)).find((group) => group.spec.name === spec.name);
       if (existing !== undefined && toJson(existing.spec) !== toJson(spec)) {
-        throw new AntipodeError('ALREADY_EXISTS', `group ${spec.name} exists with another declaration`, { details: { group: spec.name } });
+        throw new AntipodeError('ALREADY_EXISTS', `group ${spec.name} exists with another declaration`, {
+          details: { group: spec.name },
+        });
       }
       if (existing === undefined) {
         await store.write(election.require(), async (trx, record) => {
           await insertGroup(trx, spec, clock.wallMs());
-          record({ kind: 'group-created', group: spec.name, site: spec.members[0]!.site, details: { members: spec.members.length } });
+          record({
+            kind: 'group-created',
+            group: spec.name,
+            site: spec.members[0]!.site,
+            details: { members: spec.members.length },
+          });
         });
         await cache.refresh();
       }
-      const { id: operationId } = await reconciler.intend({ kind: 'enrolment', group: spec.name, site: '', state: { phase: 'due' }, trace: {} });
+      const { id: operationId } = await reconciler.intend({
+        kind: 'enrolment',
+        group: spec.name,
+        site: '',
+        state: { phase: 'due' },
+        trace: {},
+      });
       return { group: await factsOf(await groupOf(spec.name)), operationId };
     },
 
@@ -125,14 +186,20 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
 
     rotateDomainKey: async ({ group }) => {
       await groupOf(group);
-      return { operationId: (await reconciler.intend({ kind: 'enrolment', group, site: '', state: { phase: 'due' }, trace: {} })).id };
+      return {
+        operationId: (
+          await reconciler.intend({ kind: 'enrolment', group, site: '', state: { phase: 'due' }, trace: {} })
+        ).id,
+      };
     },
 
     replicate: async ({ group: name }, { signal }) => {
       const group = await groupOf(name);
       const active = activeOf(group);
       if (active === undefined || group.domainKeyVersion === 0) {
-        throw new AntipodeError('DOMAIN_KEY_MISSING', `group ${name} has no domain key yet`, { details: { group: name, version: 0 } });
+        throw new AntipodeError('DOMAIN_KEY_MISSING', `group ${name} has no domain key yet`, {
+          details: { group: name, version: 0 },
+        });
       }
       const planned = { kind: 'capture', group: name, site: active.site, state: { phase: 'due' }, trace: {} } as const;
       let made = await reconciler.intend(planned);
@@ -147,7 +214,9 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     runDrill: async ({ group: name, site }) => ({ operationId: await startDrill(ports, { group: name, site }) }),
 
     listDrills: async ({ group, limit }) => {
-      const drills = await store.query((db) => readDrills(db, { ...(group === '' ? {} : { group }), limit: limit || DRILLS_DEFAULT }));
+      const drills = await store.query((db) =>
+        readDrills(db, { ...(group === '' ? {} : { group }), limit: limit || DRILLS_DEFAULT }),
+      );
       return {
         drills: drills.map((drill) => ({
           id: drill.id,
@@ -175,19 +244,33 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       return {
         fromSite: from,
         toSite: choice?.to ?? '',
-        ...(target?.applied === undefined ? {} : { targetGeneration: { epoch: target.applied.epoch, generation: target.applied.number } }),
+        ...(target?.applied === undefined
+          ? {}
+          : { targetGeneration: { epoch: target.applied.epoch, generation: target.applied.number } }),
         lostGenerations: [...(choice?.lost ?? [])],
         obstacle: obstacle ?? '',
-        leaseWaitMs: BigInt(Math.round(survey.reachable.some(({ site }) => site === from) ? 0 : leases.remainingMs(name))),
+        leaseWaitMs: BigInt(
+          Math.round(survey.reachable.some(({ site }) => site === from) ? 0 : leases.remainingMs(name)),
+        ),
       };
     },
 
     failover: async ({ group: name, toSite, acceptLoss }) => {
       const group = await groupOf(name);
       const from = activeOf(group)?.site ?? '';
-      if (toSite === from) throw new AntipodeError('REQUEST_INVALID', `site ${from} is active already`, { details: { field: 'to_site' } });
-      const state = { phase: 'requested', from, wanted: toSite, acceptLoss, reason: 'operator', outageStartedMs: clock.wallMs() };
-      return { operationId: (await reconciler.intend({ kind: 'failover', group: name, site: '', state, trace: {} })).id };
+      if (toSite === from)
+        throw new AntipodeError('REQUEST_INVALID', `site ${from} is active already`, { details: { field: 'to_site' } });
+      const state = {
+        phase: 'requested',
+        from,
+        wanted: toSite,
+        acceptLoss,
+        reason: 'operator',
+        outageStartedMs: clock.wallMs(),
+      };
+      return {
+        operationId: (await reconciler.intend({ kind: 'failover', group: name, site: '', state, trace: {} })).id,
+      };
     },
 
     getOperation: async ({ operationId, waitMs, seenPhase }, { signal }) => {
@@ -195,7 +278,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       for (;;) {
         const intent: Intent = await store.query((db) => requireIntent(db, operationId));
         const leftMs = endMs - clock.monotonicMs();
-        if (intent.status !== 'open' || intent.state.phase !== seenPhase || leftMs <= 0 || signal.aborted) return { operation: operationMessage(intent) };
+        if (intent.status !== 'open' || intent.state.phase !== seenPhase || leftMs <= 0 || signal.aborted)
+          return { operation: operationMessage(intent) };
         await changes.next(operationId, { clock, timeoutMs: Math.min(leftMs, timings.planMs), signal });
       }
     },
@@ -203,25 +287,51 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     resolve: async ({ group: name }) => {
       const group = await groupOf(name);
       const active = activeOf(group);
-      const partition = detector.view(active?.site ?? '')?.state?.partitions.find(({ serial }) => serial === active?.serial);
-      if (active === undefined) throw new AntipodeError('NOT_FOUND', `group ${name} has no active member`, { details: { group: name } });
-      return { site: active.site, module: partition?.module ?? '', tokenLabel: partition?.tokenLabel ?? '', serial: active.serial, epoch: group.epoch };
+      const partition = detector
+        .view(active?.site ?? '')
+        ?.state?.partitions.find(({ serial }) => serial === active?.serial);
+      if (active === undefined)
+        throw new AntipodeError('NOT_FOUND', `group ${name} has no active member`, { details: { group: name } });
+      return {
+        site: active.site,
+        module: partition?.module ?? '',
+        tokenLabel: partition?.tokenLabel ?? '',
+        serial: active.serial,
+        epoch: group.epoch,
+      };
     },
   };
 }
 
 /** Chooses generation and scratch partition, and makes the intent. @throws NOT_FOUND, GENERATION_UNKNOWN */
-export async function startDrill({ store, detector, reconciler }: Pick<RpcPorts, 'store' | 'detector' | 'reconciler'>, { group: name, site }: { group: string; site: string }): Promise<string> {
+export async function startDrill(
+  { store, detector, reconciler }: Pick<RpcPorts, 'store' | 'detector' | 'reconciler'>,
+  { group: name, site }: { group: string; site: string },
+): Promise<string> {
   const group = await store.query((db) => readGroup(db, name));
   const scratch = group.spec.scratch.filter((seat) => site === '' || seat.site === site);
   const chosen = scratch.find((seat) => detector.isUp(seat.site)) ?? scratch[0];
   if (chosen === undefined) {
-    throw new AntipodeError('NOT_FOUND', `group ${name} has no scratch partition${site === '' ? '' : ` at site ${site}`}`, { details: { group: name, site } });
+    throw new AntipodeError(
+      'NOT_FOUND',
+      `group ${name} has no scratch partition${site === '' ? '' : ` at site ${site}`}`,
+      { details: { group: name, site } },
+    );
   }
-  const [newest, acknowledged] = await store.query((db) => Promise.all([readNewest(db, name), readAcknowledged(db, name)]));
+  const [newest, acknowledged] = await store.query((db) =>
+    Promise.all([readNewest(db, name), readAcknowledged(db, name)]),
+  );
   // What was acknowledged is what was promised; without any, the newest capture is better than no drill.
-  const target = acknowledged.reduce<{ epoch: bigint; number: bigint } | undefined>((best, one) => (best === undefined || one.epoch > best.epoch || (one.epoch === best.epoch && one.number > best.number) ? one : best), undefined) ?? newest;
-  if (target === undefined) throw new AntipodeError('GENERATION_UNKNOWN', `group ${name} has no generation yet`, { details: { group: name } });
+  const target =
+    acknowledged.reduce<{ epoch: bigint; number: bigint } | undefined>(
+      (best, one) =>
+        best === undefined || one.epoch > best.epoch || (one.epoch === best.epoch && one.number > best.number)
+          ? one
+          : best,
+      undefined,
+    ) ?? newest;
+  if (target === undefined)
+    throw new AntipodeError('GENERATION_UNKNOWN', `group ${name} has no generation yet`, { details: { group: name } });
   const state = { phase: 'planned', epoch: target.epoch, number: target.number, serial: chosen.serial };
   return (await reconciler.intend({ kind: 'drill', group: name, site: chosen.site, state, trace: {} })).id;
 }
@@ -236,9 +346,14 @@ function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   const sites = message.members.map(({ site }) => site);
   if (new Set(sites).size !== sites.length) invalid('members', 'must be at different sites');
   const serials = [...message.members, ...message.scratch].map(({ serial }) => serial);
-  if (new Set(serials).size !== serials.length || serials.includes('')) invalid('members', 'must have serial numbers that do not repeat, scratch partitions included');
+  if (new Set(serials).size !== serials.length || serials.includes(''))
+    invalid('members', 'must have serial numbers that do not repeat, scratch partitions included');
   const failoverPolicy = message.failoverPolicy === FailoverPolicy.AUTOMATIC ? 'automatic' : 'manual';
-  if (failoverPolicy === 'automatic' && sites.length < VOTERS_MIN) invalid('failover_policy', `automatic needs ${VOTERS_MIN} sites: with two, neither can know whether the other is lost or the link is cut`);
+  if (failoverPolicy === 'automatic' && sites.length < VOTERS_MIN)
+    invalid(
+      'failover_policy',
+      `automatic needs ${VOTERS_MIN} sites: with two, neither can know whether the other is lost or the link is cut`,
+    );
   const rpoMs = message.rpoSeconds === 0 ? RPO_MS_DEFAULT : message.rpoSeconds * 1_000;
   if (rpoMs < RPO_MS_MIN) invalid('rpo_seconds', 'must be 1 or more');
   checkCron(message.drillCron);
@@ -261,13 +376,23 @@ function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
 function checkSites({ members, scratch }: GroupSpec, detector: Detector): void {
   for (const { site, serial } of [...members, ...scratch]) {
     const state = detector.view(site)?.state;
-    if (state === undefined) throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard: start its agent first`, { details: { site } });
+    if (state === undefined)
+      throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard: start its agent first`, {
+        details: { site },
+      });
     const partition = state.partitions.find((one) => one.serial === serial);
     const shown = state.partitions.map((one) => `${one.name}=${one.serial || 'not initialised'}`).join(', ');
-    if (partition === undefined) throw new AntipodeError('NOT_FOUND', `site ${site} has no partition with serial ${serial}; it has ${shown}`, { details: { site, serial } });
+    if (partition === undefined)
+      throw new AntipodeError('NOT_FOUND', `site ${site} has no partition with serial ${serial}; it has ${shown}`, {
+        details: { site, serial },
+      });
     const isScratchSeat = scratch.some((seat) => seat.serial === serial);
     if (partition.isScratch !== isScratchSeat) {
-      throw new AntipodeError('SCRATCH_REFUSED', `partition ${serial} is ${partition.isScratch ? '' : 'not '}declared as scratch at site ${site}`, { details: { site, serial } });
+      throw new AntipodeError(
+        'SCRATCH_REFUSED',
+        `partition ${serial} is ${partition.isScratch ? '' : 'not '}declared as scratch at site ${site}`,
+        { details: { site, serial } },
+      );
     }
   }
 }

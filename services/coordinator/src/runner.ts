@@ -7,7 +7,7 @@ import type { Changes } from './changes.ts';
 import type { Effects } from './effects.ts';
 import type { Election } from './election.ts';
 import { type CaptureState, decideCapture } from './machines/capture.ts';
-import { decideDrill, type DrillState } from './machines/drill.ts';
+import { type DrillState, decideDrill } from './machines/drill.ts';
 import { decideEnrolment, type EnrolmentState } from './machines/enrolment.ts';
 import { decideFailover, type FailoverState } from './machines/failover.ts';
 import { decideRejoin, type RejoinState } from './machines/rejoin.ts';
@@ -66,7 +66,11 @@ export class Runner {
     const intent = await this.#ports.store.query((db) => readIntent(db, id));
     if (intent === undefined || intent.status !== 'open') return;
     await inTrace(intent.trace, () =>
-      inSpan(`run ${intent.kind}`, { 'antipode.intent': id, 'antipode.group': intent.group, 'antipode.site': intent.site }, () => this.#advance(intent)),
+      inSpan(
+        `run ${intent.kind}`,
+        { 'antipode.intent': id, 'antipode.group': intent.group, 'antipode.site': intent.site },
+        () => this.#advance(intent),
+      ),
     );
   }
 
@@ -74,7 +78,10 @@ export class Runner {
     const [settle, perform] = this.#machine(intent);
     let step = settle(intent.state, { type: 'resume' } satisfies Resume);
     for (let count = 0; ; count += 1) {
-      if (count > STEPS_MAX) throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not come to an end`, { details: { intent: intent.id } });
+      if (count > STEPS_MAX)
+        throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not come to an end`, {
+          details: { intent: intent.id },
+        });
       await this.#persist(intent, step);
       if (step.effect === undefined) return;
       step = settle(step.state, await this.#perform(intent, step.effect, perform));
@@ -88,10 +95,33 @@ export class Runner {
     const message = 'message' in state && typeof state.message === 'string' ? state.message : '';
     const nowMs = clock.wallMs();
     await store.write(election.require(), async (trx, record) => {
-      await updateIntent(trx, intent.id, { state, status, ...(status === 'open' ? {} : { errorCode: code || firstFailure(state).code, errorMessage: message || firstFailure(state).message }) }, nowMs);
-      if (status !== 'open') record({ kind: `${intent.kind}-${state.phase}`, group: intent.group, site: intent.site, details: { intent: intent.id, code } });
+      await updateIntent(
+        trx,
+        intent.id,
+        {
+          state,
+          status,
+          ...(status === 'open'
+            ? {}
+            : { errorCode: code || firstFailure(state).code, errorMessage: message || firstFailure(state).message }),
+        },
+        nowMs,
+      );
+      if (status !== 'open')
+        record({
+          kind: `${intent.kind}-${state.phase}`,
+          group: intent.group,
+          site: intent.site,
+          details: { intent: intent.id, code },
+        });
     });
-    if (status !== 'open') log.at(status === 'done' ? 'info' : 'warn', `${intent.kind} ${state.phase}`, { group: intent.group, site: intent.site, intent: intent.id, ...(code === '' ? {} : { code }) });
+    if (status !== 'open')
+      log.at(status === 'done' ? 'info' : 'warn', `${intent.kind} ${state.phase}`, {
+        group: intent.group,
+        site: intent.site,
+        intent: intent.id,
+        ...(code === '' ? {} : { code }),
+      });
     changes.announce(intent.id);
   }
 
@@ -103,15 +133,33 @@ export class Runner {
       const error = AntipodeError.from(thrown);
       if (error.disposition === 'defect') throw error;
       if (error.disposition !== 'retry' && error.code !== 'LEADERSHIP_LOST') {
-        const failure: Failure = { type: 'failed', code: error.code, disposition: error.disposition, message: error.message };
+        const failure: Failure = {
+          type: 'failed',
+          code: error.code,
+          disposition: error.disposition,
+          message: error.message,
+        };
         return failure;
       }
       if (error.code !== 'LEADERSHIP_LOST') {
         const current = await store.query((db) => readIntent(db, intent.id));
         const attempts = (current?.attempts ?? 0) + 1;
         const nextAttemptMs = clock.wallMs() + backoffMs(attempts, BACKOFF, prng);
-        log.at(attempts === 1 ? 'warn' : 'debug', `${intent.kind} will be tried again`, { group: intent.group, site: intent.site, intent: intent.id, attempts, error });
-        await store.write(election.require(), (trx) => updateIntent(trx, intent.id, { attempts, nextAttemptMs, errorCode: error.code, errorMessage: error.message }, clock.wallMs()));
+        log.at(attempts === 1 ? 'warn' : 'debug', `${intent.kind} will be tried again`, {
+          group: intent.group,
+          site: intent.site,
+          intent: intent.id,
+          attempts,
+          error,
+        });
+        await store.write(election.require(), (trx) =>
+          updateIntent(
+            trx,
+            intent.id,
+            { attempts, nextAttemptMs, errorCode: error.code, errorMessage: error.message },
+            clock.wallMs(),
+          ),
+        );
         this.#ports.changes.announce(intent.id);
       }
       throw error;
@@ -121,23 +169,39 @@ export class Runner {
   /** The one place where the kinds of intents meet their machines. */
   #machine({ kind }: Intent): [Settle, Perform] {
     const { effects } = this.#ports;
-    const pair = <State, Event, Effect>(decide: (state: State, event: Event) => Step<State, Effect>, perform: (intent: Intent, effect: Effect) => Promise<Event>): [Settle, Perform] => [
-      decide as unknown as Settle,
-      perform as unknown as Perform,
-    ];
+    const pair = <State, Event, Effect>(
+      decide: (state: State, event: Event) => Step<State, Effect>,
+      perform: (intent: Intent, effect: Effect) => Promise<Event>,
+    ): [Settle, Perform] => [decide as unknown as Settle, perform as unknown as Perform];
     switch (kind) {
       case 'enrolment':
-        return pair<EnrolmentState, Parameters<typeof decideEnrolment>[1], Parameters<Effects['enrolment']>[1]>(decideEnrolment, (intent, effect) => effects.enrolment(intent, effect));
+        return pair<EnrolmentState, Parameters<typeof decideEnrolment>[1], Parameters<Effects['enrolment']>[1]>(
+          decideEnrolment,
+          (intent, effect) => effects.enrolment(intent, effect),
+        );
       case 'capture':
-        return pair<CaptureState, Parameters<typeof decideCapture>[1], { type: 'capture' }>(decideCapture, (intent) => effects.capture(intent));
+        return pair<CaptureState, Parameters<typeof decideCapture>[1], { type: 'capture' }>(decideCapture, (intent) =>
+          effects.capture(intent),
+        );
       case 'replication':
-        return pair<ReplicationState, Parameters<typeof decideReplication>[1], Parameters<Effects['replication']>[1]>(decideReplication, (intent, effect) => effects.replication(intent, effect));
+        return pair<ReplicationState, Parameters<typeof decideReplication>[1], Parameters<Effects['replication']>[1]>(
+          decideReplication,
+          (intent, effect) => effects.replication(intent, effect),
+        );
       case 'drill':
-        return pair<DrillState, Parameters<typeof decideDrill>[1], Parameters<Effects['drill']>[1]>(decideDrill, (intent, effect) => effects.drill(intent, effect));
+        return pair<DrillState, Parameters<typeof decideDrill>[1], Parameters<Effects['drill']>[1]>(
+          decideDrill,
+          (intent, effect) => effects.drill(intent, effect),
+        );
       case 'failover':
-        return pair<FailoverState, Parameters<typeof decideFailover>[1], Parameters<Effects['failover']>[1]>(decideFailover, (intent, effect) => effects.failover(intent, effect));
+        return pair<FailoverState, Parameters<typeof decideFailover>[1], Parameters<Effects['failover']>[1]>(
+          decideFailover,
+          (intent, effect) => effects.failover(intent, effect),
+        );
       case 'rejoin':
-        return pair<RejoinState, Parameters<typeof decideRejoin>[1], { type: 'rejoin' }>(decideRejoin, (intent) => effects.rejoin(intent));
+        return pair<RejoinState, Parameters<typeof decideRejoin>[1], { type: 'rejoin' }>(decideRejoin, (intent) =>
+          effects.rejoin(intent),
+        );
     }
   }
 }
@@ -150,7 +214,15 @@ function statusOf(phase: string): IntentStatus {
 }
 
 function firstFailure(state: object): { code: string; message: string } {
-  const failures = 'failures' in state && Array.isArray(state.failures) ? (state.failures as { code: string; message: string; serial: string }[]) : [];
+  const failures =
+    'failures' in state && Array.isArray(state.failures)
+      ? (state.failures as { code: string; message: string; serial: string }[])
+      : [];
   const [first] = failures;
-  return first === undefined ? { code: '', message: '' } : { code: first.code, message: first.serial === '' ? first.message : `partition ${first.serial}: ${first.message}` };
+  return first === undefined
+    ? { code: '', message: '' }
+    : {
+        code: first.code,
+        message: first.serial === '' ? first.message : `partition ${first.serial}: ${first.message}`,
+      };
 }

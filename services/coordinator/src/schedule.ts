@@ -4,8 +4,8 @@
  */
 import { AntipodeError, type Clock, type Closeable, type Log } from '@antipode/runtime';
 import { createTask, type ScheduledTask, validate } from 'node-cron';
-import type { GroupSpec } from './model.ts';
 import type { Election } from './election.ts';
+import type { GroupSpec } from './model.ts';
 import type { Store } from './store/store.ts';
 
 export interface SchedulePorts {
@@ -22,7 +22,11 @@ const MINUTE_MS = 60_000;
 /** @throws REQUEST_INVALID */
 export function checkCron(expression: string): void {
   if (expression === '' || (validate(expression) && expression.trim().split(/\s+/).length === 5)) return;
-  throw new AntipodeError('REQUEST_INVALID', `"${expression}" is no cron expression of five fields (UTC), such as "0 3 * * 0"`, { details: { field: 'drill_cron' } });
+  throw new AntipodeError(
+    'REQUEST_INVALID',
+    `"${expression}" is no cron expression of five fields (UTC), such as "0 3 * * 0"`,
+    { details: { field: 'drill_cron' } },
+  );
 }
 
 export class Schedule implements Closeable {
@@ -43,7 +47,11 @@ export class Schedule implements Closeable {
     }
     for (const { name, drillCron } of wanted) {
       if (this.#tasks.has(name)) continue;
-      const task = createTask(drillCron, (context) => this.#fire(name, context.date.getTime()), { timezone: 'UTC', name: `drill-${name}`, noOverlap: true });
+      const task = createTask(drillCron, (context) => this.#fire(name, context.date.getTime()), {
+        timezone: 'UTC',
+        name: `drill-${name}`,
+        noOverlap: true,
+      });
       this.#tasks.set(name, { cron: drillCron, task });
       await task.start();
       await this.#makeUp(name, task);
@@ -77,7 +85,13 @@ export class Schedule implements Closeable {
   async #makeUp(group: string, task: ScheduledTask): Promise<void> {
     const { store, clock } = this.#ports;
     const last = await store.query((db) =>
-      db.selectFrom('schedule_fire').select('fire_ms').where('schedule', '=', `drill ${group}`).orderBy('fire_ms', 'desc').limit(1).executeTakeFirst(),
+      db
+        .selectFrom('schedule_fire')
+        .select('fire_ms')
+        .where('schedule', '=', `drill ${group}`)
+        .orderBy('fire_ms', 'desc')
+        .limit(1)
+        .executeTakeFirst(),
     );
     const [next, second] = task.getNextRuns(2).map((date) => date.getTime());
     if (last === undefined || next === undefined || second === undefined) return;

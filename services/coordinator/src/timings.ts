@@ -52,7 +52,18 @@ export const PROFILES = {
   default: DEFAULT,
   wan: doubled(DEFAULT),
   /** For demonstrations and tests on one machine: everything done in under 10 s. */
-  fast: { ...DEFAULT, heartbeatMs: 250, suspectMs: 1_250, probeTimeoutMs: 400, probeRounds: 2, leaseMs: 4_000, selfStopMs: 3_000, planMs: 250, leaderMs: 2_000, parkedRetryMs: 2_000 },
+  fast: {
+    ...DEFAULT,
+    heartbeatMs: 250,
+    suspectMs: 1_250,
+    probeTimeoutMs: 400,
+    probeRounds: 2,
+    leaseMs: 4_000,
+    selfStopMs: 3_000,
+    planMs: 250,
+    leaderMs: 2_000,
+    parkedRetryMs: 2_000,
+  },
 } as const satisfies Record<string, Timings>;
 
 export type Profile = keyof typeof PROFILES;

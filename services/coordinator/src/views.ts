@@ -1,5 +1,12 @@
 /** What operators are shown: the database's truth and the detector's view as messages. Numbers are never better than reality (I13). */
-import { FailoverPolicy, type GroupSpecSchema, type GroupStateSchema, MemberRole, type OperationSchema, type SiteStateSchema } from '@antipode/protocol';
+import {
+  FailoverPolicy,
+  type GroupSpecSchema,
+  type GroupStateSchema,
+  MemberRole,
+  type OperationSchema,
+  type SiteStateSchema,
+} from '@antipode/protocol';
 import { CATALOGUE, isErrorCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { SiteView } from './detector.ts';
@@ -8,7 +15,11 @@ import type { Generation, Group, GroupSpec, Role } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
 
-const ROLES: Record<Role, MemberRole> = { active: MemberRole.ACTIVE, standby: MemberRole.STANDBY, fenced: MemberRole.FENCED };
+const ROLES: Record<Role, MemberRole> = {
+  active: MemberRole.ACTIVE,
+  standby: MemberRole.STANDBY,
+  fenced: MemberRole.FENCED,
+};
 
 export interface GroupFacts {
   readonly group: Group;
@@ -49,7 +60,9 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
       };
     }),
     protection: protectionOf(facts, ages),
-    ...(known.length === 0 || known.length < standbys.length ? {} : { recoveryPointAgeMs: BigInt(Math.round(Math.max(...known))) }),
+    ...(known.length === 0 || known.length < standbys.length
+      ? {}
+      : { recoveryPointAgeMs: BigInt(Math.round(Math.max(...known))) }),
     ...(lastPassedMs === undefined ? {} : { lastProvenMs: BigInt(lastPassedMs) }),
     ...(group.recoveryTimeMs === undefined ? {} : { lastRecoveryTimeMs: BigInt(group.recoveryTimeMs) }),
   };
@@ -67,7 +80,11 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     name: spec.name,
     members: spec.members.map(({ site, serial }) => ({ site, serial })),
     scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
-    filter: { excludeIds: [...spec.filter.excludeIds], excludeLabels: [...spec.filter.excludeLabels], excludeClasses: [...spec.filter.excludeClasses] },
+    filter: {
+      excludeIds: [...spec.filter.excludeIds],
+      excludeLabels: [...spec.filter.excludeLabels],
+      excludeClasses: [...spec.filter.excludeClasses],
+    },
     rpoSeconds: Math.round(spec.rpoMs / 1_000),
     drillCron: spec.drillCron,
     failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,

@@ -1,6 +1,6 @@
 /** What an operator does to the partitions of a site by hand, with the agent running or not. */
 import { join } from 'node:path';
-import { type IdentityRecord, initialiseIdentity, openKeyring, openPartition, fingerprint } from '@antipode/hsm-core';
+import { fingerprint, type IdentityRecord, initialiseIdentity, openKeyring, openPartition } from '@antipode/hsm-core';
 import { AntipodeError, type Log, systemPrng } from '@antipode/runtime';
 import type { AgentConfig, PartitionSettings } from './config.ts';
 import { Journal } from './journal.ts';
@@ -18,19 +18,32 @@ export function partitionSettings(config: AgentConfig, name: string): PartitionS
   const found = config.partitions.find((partition) => partition.name === name);
   if (found !== undefined) return found;
   const known = config.partitions.map((partition) => partition.name).join(', ');
-  throw new AntipodeError('NOT_FOUND', `site ${config.site} has no partition ${name}, expected one of: ${known}`, { details: { partition: name } });
+  throw new AntipodeError('NOT_FOUND', `site ${config.site} has no partition ${name}, expected one of: ${known}`, {
+    details: { partition: name },
+  });
 }
 
 /**
  * Makes the identity key of a partition, or proves the one that is there. Safe to repeat.
  * @throws IDENTITY_MISSING when the journal knows one that the token does not have
  */
-export async function initialisePartition({ config, name, log }: { config: AgentConfig; name: string; log: Log }): Promise<PartitionIdentity> {
+export async function initialisePartition({
+  config,
+  name,
+  log,
+}: {
+  config: AgentConfig;
+  name: string;
+  log: Log;
+}): Promise<PartitionIdentity> {
   const { module, tokenLabel, serial, pinFile, environment } = partitionSettings(config, name);
   const journal = new Journal(config.dataFolder);
   try {
     const stateFolder = join(config.dataFolder, 'login');
-    const provider = await openPartition({ module, tokenLabel, ...(serial === undefined ? {} : { serial }), pinFile, environment, stateFolder }, { log });
+    const provider = await openPartition(
+      { module, tokenLabel, ...(serial === undefined ? {} : { serial }), pinFile, environment, stateFolder },
+      { log },
+    );
     try {
       const known = journal.identity(name);
       if (known !== undefined) {
@@ -54,7 +67,10 @@ export function showIdentity(config: AgentConfig, name: string): PartitionIdenti
   const journal = new Journal(config.dataFolder);
   try {
     const record = journal.identity(name);
-    if (record === undefined) throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, { details: { partition: name } });
+    if (record === undefined)
+      throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
+        details: { partition: name },
+      });
     return describe(name, record, false);
   } finally {
     journal.close();
@@ -62,7 +78,15 @@ export function showIdentity(config: AgentConfig, name: string): PartitionIdenti
 }
 
 /** Trusts identities of other partitions for a group. Safe to repeat; returns how many are new. */
-export function pinIdentities({ config, group, identities }: { config: AgentConfig; group: string; identities: readonly string[] }): number {
+export function pinIdentities({
+  config,
+  group,
+  identities,
+}: {
+  config: AgentConfig;
+  group: string;
+  identities: readonly string[];
+}): number {
   return new Pins(config.pinsFile).add(group, identities);
 }
 

@@ -1,7 +1,20 @@
 /** The object graph of one site agent: built here, started in order, closed in the opposite order. */
 import { randomUUID } from 'node:crypto';
 import { RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
-import { AntipodeError, type Clock, type Closeable, closeAll, every, HealthServer, type Log, measureLoopDelay, type Prng, systemClock, systemPrng, VERSION } from '@antipode/runtime';
+import {
+  AntipodeError,
+  type Clock,
+  type Closeable,
+  closeAll,
+  every,
+  HealthServer,
+  type Log,
+  measureLoopDelay,
+  type Prng,
+  systemClock,
+  systemPrng,
+  VERSION,
+} from '@antipode/runtime';
 import type { AgentConfig } from './config.ts';
 import { Exchanges } from './exchange.ts';
 import { FenceKeeper } from './fence.ts';
@@ -34,11 +47,20 @@ export class SiteAgent implements Closeable {
   #closed: Promise<void> | undefined;
 
   /** @throws CONFIG_INVALID, CERTIFICATE_INVALID, FILE_UNWRITABLE, FILE_EXISTS when another agent runs on the folder */
-  constructor({ config, log, clock = systemClock, prng = systemPrng }: { config: AgentConfig; log: Log; clock?: Clock; prng?: Prng }) {
+  constructor({
+    config,
+    log,
+    clock = systemClock,
+    prng = systemPrng,
+  }: { config: AgentConfig; log: Log; clock?: Clock; prng?: Prng }) {
     this.#config = config;
     const tls = new Tls({ caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key });
     if (tls.identity.kind !== 'site' || tls.identity.name !== config.site) {
-      throw new AntipodeError('CERTIFICATE_INVALID', `the certificate is of ${tls.identity.kind} ${tls.identity.name}, expected site ${config.site}`, { details: { path: config.tls.certificate } });
+      throw new AntipodeError(
+        'CERTIFICATE_INVALID',
+        `the certificate is of ${tls.identity.kind} ${tls.identity.name}, expected site ${config.site}`,
+        { details: { path: config.tls.certificate } },
+      );
     }
     this.#lock = lockFolder(config.dataFolder);
     const journal = new Journal(config.dataFolder);
@@ -46,7 +68,8 @@ export class SiteAgent implements Closeable {
     const peers = new Peers({ tls });
     const pins = new Pins(config.pinsFile);
     const partitions = new Partitions({ settings: config.partitions, journal, dataFolder: config.dataFolder, log });
-    const isOwnIdentity = (sha256: string): boolean => partitions.all.some(({ identitySha256 }) => identitySha256 === sha256);
+    const isOwnIdentity = (sha256: string): boolean =>
+      partitions.all.some(({ identitySha256 }) => identitySha256 === sha256);
     this.#site = {
       name: config.site,
       instance: randomUUID(),
@@ -64,7 +87,10 @@ export class SiteAgent implements Closeable {
       transfer: new Transfer({ store, peers, pins, log, isOwnIdentity }),
     };
     this.#server = new RpcServer({ tls, log });
-    this.#server.add(SiteAgentService, siteAgentHandlers({ site: this.#site, exchanges: new Exchanges(this.#site), loopDelay: this.#loopDelay }));
+    this.#server.add(
+      SiteAgentService,
+      siteAgentHandlers({ site: this.#site, exchanges: new Exchanges(this.#site), loopDelay: this.#loopDelay }),
+    );
     this.#heartbeat = new Heartbeat({
       site: this.#site,
       tls,
@@ -94,7 +120,16 @@ export class SiteAgent implements Closeable {
     this.#heartbeat.start();
     this.#loops = Promise.all(
       partitions.all.map((partition) =>
-        every({ name: `open ${partition.settings.name}`, clock, prng, log, intervalMs: REOPEN_INTERVAL_MS, backoffMsMax: REOPEN_INTERVAL_MS, signal: this.#stop.signal, work: () => partition.warmUp() }),
+        every({
+          name: `open ${partition.settings.name}`,
+          clock,
+          prng,
+          log,
+          intervalMs: REOPEN_INTERVAL_MS,
+          backoffMsMax: REOPEN_INTERVAL_MS,
+          signal: this.#stop.signal,
+          work: () => partition.warmUp(),
+        }),
       ),
     );
     log.info('site agent started', { site: this.#config.site, port: this.#port, partitions: partitions.all.length });
@@ -123,7 +158,15 @@ export class SiteAgent implements Closeable {
   #readiness() {
     const { partitions } = this.#site;
     const broken = partitions.all.filter(({ failure }) => failure !== undefined);
-    const checks = Object.fromEntries(partitions.all.map(({ settings, failure, identity }) => [settings.name, failure?.code ?? (identity === undefined ? 'not initialised' : 'open')]));
-    return { ok: broken.length === 0 && this.#heartbeat.lastSuccessMs !== undefined, checks: { ...checks, coordinator: this.#heartbeat.lastSuccessMs !== undefined } };
+    const checks = Object.fromEntries(
+      partitions.all.map(({ settings, failure, identity }) => [
+        settings.name,
+        failure?.code ?? (identity === undefined ? 'not initialised' : 'open'),
+      ]),
+    );
+    return {
+      ok: broken.length === 0 && this.#heartbeat.lastSuccessMs !== undefined,
+      checks: { ...checks, coordinator: this.#heartbeat.lastSuccessMs !== undefined },
+    };
   }
 }

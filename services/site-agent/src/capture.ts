@@ -4,9 +4,12 @@ import type { CaptureRequest, CaptureResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
-import { fenceOf, newestHere, seatOf, type Site } from './site.ts';
+import { fenceOf, newestHere, type Site, seatOf } from './site.ts';
 
-export async function capture(site: Site, request: CaptureRequest): Promise<MessageInitShape<typeof CaptureResponseSchema>> {
+export async function capture(
+  site: Site,
+  request: CaptureRequest,
+): Promise<MessageInitShape<typeof CaptureResponseSchema>> {
   const { group, epoch, owner } = fenceOf(request);
   const { journal, store, leases, fences } = site;
   const { partition } = seatOf(site, group);
@@ -14,7 +17,11 @@ export async function capture(site: Site, request: CaptureRequest): Promise<Mess
     fences.check(group, epoch);
     const { seat } = seatOf(site, group);
     if (seat.role !== 'active' || owner !== site.name) {
-      throw new AntipodeError('ROLE_REFUSED', `this site is ${seat.role} in group ${group}, only the active member is captured`, { details: { group, role: seat.role } });
+      throw new AntipodeError(
+        'ROLE_REFUSED',
+        `this site is ${seat.role} in group ${group}, only the active member is captured`,
+        { details: { group, role: seat.role } },
+      );
     }
     leases.check(group, epoch);
   };
@@ -43,17 +50,30 @@ export async function capture(site: Site, request: CaptureRequest): Promise<Mess
       });
       open.replica.forget();
       const newest = sealed ?? previous;
-      if (newest === undefined) throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
+      if (newest === undefined)
+        throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
       if (sealed !== undefined) {
         store.putBlobs(blobs.values());
         store.put(sealed);
         mayAct();
         journal.setHead(group, 'captured', sealed.digest);
         const { number, entries, uncaptured } = sealed.generation;
-        site.log.info('generation captured', { group, epoch, generation: number, objects: entries.length, sealed: sealedObjects, uncaptured: uncaptured.length });
+        site.log.info('generation captured', {
+          group,
+          epoch,
+          generation: number,
+          objects: entries.length,
+          sealed: sealedObjects,
+          uncaptured: uncaptured.length,
+        });
       }
       span.setAttribute('antipode.sealed_objects', sealedObjects);
-      return { generation: refOf(newest), isNew: sealed !== undefined, captureStartedMs: BigInt(captureStartedMs), sealedObjects };
+      return {
+        generation: refOf(newest),
+        isNew: sealed !== undefined,
+        captureStartedMs: BigInt(captureStartedMs),
+        sealedObjects,
+      };
     }),
   );
 }

@@ -5,7 +5,11 @@ import { refOf } from './generation-ref.ts';
 import type { Role, Seat } from './journal.ts';
 import { headOf, type Site } from './site.ts';
 
-const ROLES: Record<Role, MemberRole> = { active: MemberRole.ACTIVE, standby: MemberRole.STANDBY, fenced: MemberRole.FENCED };
+const ROLES: Record<Role, MemberRole> = {
+  active: MemberRole.ACTIVE,
+  standby: MemberRole.STANDBY,
+  fenced: MemberRole.FENCED,
+};
 
 export function roleFrom(role: MemberRole): Role | undefined {
   return (Object.keys(ROLES) as Role[]).find((name) => ROLES[name] === role);
@@ -43,7 +47,9 @@ export function memberState(site: Site, seat: Seat) {
     ...(captured === undefined ? {} : { captured: refOf(captured) }),
     ...(applied === undefined ? {} : { applied: refOf(applied) }),
     domainKeyVersion: Math.max(0, ...versions.map(({ version }) => version)),
-    leaseRemainingMs: BigInt(Math.floor(seat.role === 'active' && fence !== undefined ? leases.remainingMs(seat.group, fence.epoch) : 0)),
+    leaseRemainingMs: BigInt(
+      Math.floor(seat.role === 'active' && fence !== undefined ? leases.remainingMs(seat.group, fence.epoch) : 0),
+    ),
     unaccountedObjects: seat.unaccounted,
     divergentObjects: seat.divergent,
   };

@@ -18,7 +18,11 @@ export async function drill(site: Site, request: DrillRequest): Promise<MessageI
   const { clock, journal, partitions, store, transfer } = site;
   const scratch = partitions.all.find(({ serial }) => serial === request.scratchSerial);
   if (scratch === undefined || scratch.settings.role !== 'scratch') {
-    throw new AntipodeError('SCRATCH_REFUSED', `partition ${request.scratchSerial} is not declared as scratch at this site`, { details: { serial: request.scratchSerial } });
+    throw new AntipodeError(
+      'SCRATCH_REFUSED',
+      `partition ${request.scratchSerial} is not declared as scratch at this site`,
+      { details: { serial: request.scratchSerial } },
+    );
   }
   const startedMs = clock.wallMs();
   const pullStartMs = clock.monotonicMs();
@@ -28,9 +32,20 @@ export async function drill(site: Site, request: DrillRequest): Promise<MessageI
     inSpan('drill', { 'antipode.group': group, 'antipode.drill': request.drillId }, async () => {
       if (journal.openDrill(request.scratchSerial) !== undefined) await emptyScratch(open);
       journal.beginDrill(request.scratchSerial, request.drillId);
-      const rehearsal = await rehearse({ provider: open.provider, keyring: open.keyring, clock, target: sealed, blobOf: (sha256) => store.blob(sha256) });
+      const rehearsal = await rehearse({
+        provider: open.provider,
+        keyring: open.keyring,
+        clock,
+        target: sealed,
+        blobOf: (sha256) => store.blob(sha256),
+      });
       if (rehearsal.isClean) journal.endDrill(request.scratchSerial);
-      const times = { pullMs: Math.round(pullMs), restoreMs: Math.round(rehearsal.restoreMs), proveMs: Math.round(rehearsal.proveMs), cleanMs: Math.round(rehearsal.cleanMs) };
+      const times = {
+        pullMs: Math.round(pullMs),
+        restoreMs: Math.round(rehearsal.restoreMs),
+        proveMs: Math.round(rehearsal.proveMs),
+        cleanMs: Math.round(rehearsal.cleanMs),
+      };
       const { generation } = sealed;
       const evidence = canonicalJson({
         drillId: request.drillId,
@@ -41,18 +56,55 @@ export async function drill(site: Site, request: DrillRequest): Promise<MessageI
         manifestDigest: sealed.digest,
         contentDigest: sealed.contentDigest,
         contentDigestMatches: rehearsal.isEqual,
-        source: { serial: generation.source.serial, model: generation.source.model, firmware: generation.source.firmware, identity: generation.source.identitySha256 },
-        scratch: { serial: open.description.serial, model: open.description.model, firmware: open.description.firmware, identity: open.keyring.identity.sha256, clean: rehearsal.isClean },
-        objects: { expected: generation.entries.length, proved: rehearsal.proof.proved, failed: rehearsal.proof.failed, failedIds: rehearsal.proof.failedObjectIds, usesNotExercised: rehearsal.proof.usesNotExercised, uncaptured: generation.uncaptured.length },
+        source: {
+          serial: generation.source.serial,
+          model: generation.source.model,
+          firmware: generation.source.firmware,
+          identity: generation.source.identitySha256,
+        },
+        scratch: {
+          serial: open.description.serial,
+          model: open.description.model,
+          firmware: open.description.firmware,
+          identity: open.keyring.identity.sha256,
+          clean: rehearsal.isClean,
+        },
+        objects: {
+          expected: generation.entries.length,
+          proved: rehearsal.proof.proved,
+          failed: rehearsal.proof.failed,
+          failedIds: rehearsal.proof.failedObjectIds,
+          usesNotExercised: rehearsal.proof.usesNotExercised,
+          uncaptured: generation.uncaptured.length,
+        },
         times,
         startedMs,
         endedMs: clock.wallMs(),
         software: `antipode ${site.version}`,
       });
-      const signature = await open.provider.signAsIdentity(open.keyring.identity.handle, Buffer.concat([EVIDENCE_PREFIX, Buffer.from(evidence)]));
-      site.log.info('drill done', { group, drill: request.drillId, generation: generation.number, proved: rehearsal.proof.proved, failed: rehearsal.proof.failed, clean: rehearsal.isClean });
-      const failed = rehearsal.isEqual ? rehearsal.proof : { ...rehearsal.proof, failed: Math.max(1, rehearsal.proof.failed) };
-      return { proof: proofMessage(failed), times, isClean: rehearsal.isClean, evidence, signature, signer: open.keyring.identity.publicHalf };
+      const signature = await open.provider.signAsIdentity(
+        open.keyring.identity.handle,
+        Buffer.concat([EVIDENCE_PREFIX, Buffer.from(evidence)]),
+      );
+      site.log.info('drill done', {
+        group,
+        drill: request.drillId,
+        generation: generation.number,
+        proved: rehearsal.proof.proved,
+        failed: rehearsal.proof.failed,
+        clean: rehearsal.isClean,
+      });
+      const failed = rehearsal.isEqual
+        ? rehearsal.proof
+        : { ...rehearsal.proof, failed: Math.max(1, rehearsal.proof.failed) };
+      return {
+        proof: proofMessage(failed),
+        times,
+        isClean: rehearsal.isClean,
+        evidence,
+        signature,
+        signer: open.keyring.identity.publicHalf,
+      };
     }),
   );
 }

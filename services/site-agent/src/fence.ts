@@ -26,12 +26,18 @@ export class FenceKeeper {
     if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
     if (highest !== undefined && epoch === highest.epoch) {
       if (owner === highest.owner) return;
-      throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} is claimed for ${owner}, but belongs to ${highest.owner}`, {
-        details: { group, epoch, owner, persistedOwner: highest.owner },
-      });
+      throw new AntipodeError(
+        'EPOCH_CONFLICT',
+        `epoch ${epoch} of group ${group} is claimed for ${owner}, but belongs to ${highest.owner}`,
+        {
+          details: { group, epoch, owner, persistedOwner: highest.owner },
+        },
+      );
     }
     if (highest !== undefined && epoch > highest.epoch + EPOCH_JUMP_MAX) {
-      throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} jumps from ${highest.epoch}`, { details: { group, epoch, persisted: highest.epoch } });
+      throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} jumps from ${highest.epoch}`, {
+        details: { group, epoch, persisted: highest.epoch },
+      });
     }
     this.#journal.raiseFence(group, { epoch, owner }, { fencesActive: owner !== this.#site });
   }
@@ -44,7 +50,11 @@ export class FenceKeeper {
 }
 
 function stale(group: string, epoch: bigint, highest: PersistedFence): AntipodeError {
-  return new AntipodeError('EPOCH_STALE', `the order is of epoch ${epoch}, group ${group} is at ${highest.epoch} of ${highest.owner}`, {
-    details: { group, epoch, persisted: highest.epoch, owner: highest.owner },
-  });
+  return new AntipodeError(
+    'EPOCH_STALE',
+    `the order is of epoch ${epoch}, group ${group} is at ${highest.epoch} of ${highest.owner}`,
+    {
+      details: { group, epoch, persisted: highest.epoch, owner: highest.owner },
+    },
+  );
 }

@@ -15,12 +15,19 @@ export function refOf({ generation, digest, contentDigest }: SealedGeneration): 
     captureStartedMs: BigInt(generation.captureStartedMs),
     objectCount: generation.entries.length,
     domainKeyVersion: generation.domainKeyVersion,
-    uncaptured: generation.uncaptured.map((object) => ({ objectId: object.objectId, kind: kindOf(object), reason: object.reason })),
+    uncaptured: generation.uncaptured.map((object) => ({
+      objectId: object.objectId,
+      kind: kindOf(object),
+      reason: object.reason,
+    })),
   };
 }
 
 /** The manifest digest of a reference in a request. @throws REQUEST_INVALID */
 export function digestOf(ref: GenerationRef | undefined): string {
-  if (ref?.manifestDigest.length !== 32) throw new AntipodeError('REQUEST_INVALID', 'generation.manifest_digest must have 32 bytes', { details: { field: 'generation' } });
+  if (ref?.manifestDigest.length !== 32)
+    throw new AntipodeError('REQUEST_INVALID', 'generation.manifest_digest must have 32 bytes', {
+      details: { field: 'generation' },
+    });
   return hex(ref.manifestDigest);
 }

@@ -42,10 +42,16 @@ export class GenerationStore {
   /** @throws GENERATION_UNKNOWN, BLOB_INVALID when the disk changed it */
   blob(digest: string): Uint8Array {
     const row = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?').get(fromHex(digest));
-    if (row === undefined) throw new AntipodeError('GENERATION_UNKNOWN', 'a sealed object is not in this store', { details: { blob: digest } });
+    if (row === undefined)
+      throw new AntipodeError('GENERATION_UNKNOWN', 'a sealed object is not in this store', {
+        details: { blob: digest },
+      });
     const blob = row['bytes'] as Uint8Array;
     const found = sha256Hex(blob);
-    if (found !== digest) throw new AntipodeError('BLOB_INVALID', 'a sealed object was changed in the store', { details: { expected: digest, found } });
+    if (found !== digest)
+      throw new AntipodeError('BLOB_INVALID', 'a sealed object was changed in the store', {
+        details: { expected: digest, found },
+      });
     return blob;
   }
 
@@ -53,11 +59,17 @@ export class GenerationStore {
   put(sealed: SealedGeneration): void {
     const lacking = this.lacking(blobDigests(sealed.generation));
     if (lacking.length > 0) {
-      throw new AntipodeError('GENERATION_UNKNOWN', `${lacking.length} sealed objects of the generation are not in this store`, { details: { generation: sealed.digest } });
+      throw new AntipodeError(
+        'GENERATION_UNKNOWN',
+        `${lacking.length} sealed objects of the generation are not in this store`,
+        { details: { generation: sealed.digest } },
+      );
     }
     const { group, epoch, number } = sealed.generation;
     transaction(this.#database, () => {
-      this.#database.prepare('INSERT OR IGNORE INTO manifest VALUES (?, ?, ?, ?, ?)').run(fromHex(sealed.digest), group, epoch, number, sealed.signed);
+      this.#database
+        .prepare('INSERT OR IGNORE INTO manifest VALUES (?, ?, ?, ?, ?)')
+        .run(fromHex(sealed.digest), group, epoch, number, sealed.signed);
     });
     this.#remember(sealed);
   }
@@ -69,7 +81,10 @@ export class GenerationStore {
   /** The signed manifest, as it was received. @throws GENERATION_UNKNOWN */
   signed(digest: string): Uint8Array {
     const row = this.#database.prepare('SELECT signed FROM manifest WHERE digest = ?').get(fromHex(digest));
-    if (row === undefined) throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in this store', { details: { generation: digest } });
+    if (row === undefined)
+      throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in this store', {
+        details: { generation: digest },
+      });
     return row['signed'] as Uint8Array;
   }
 
@@ -78,7 +93,11 @@ export class GenerationStore {
     const known = this.#opened.get(digest);
     if (known !== undefined) return known;
     const row = this.#database.prepare('SELECT grp FROM manifest WHERE digest = ?').get(fromHex(digest));
-    const sealed = openSigned(this.signed(digest), { group: String(row?.['grp']), isPinned: () => true, expectedDigest: digest });
+    const sealed = openSigned(this.signed(digest), {
+      group: String(row?.['grp']),
+      isPinned: () => true,
+      expectedDigest: digest,
+    });
     this.#remember(sealed);
     return sealed;
   }
@@ -88,7 +107,11 @@ export class GenerationStore {
     return this.#database
       .prepare('SELECT epoch, number, digest FROM manifest WHERE grp = ? ORDER BY epoch DESC, number DESC')
       .all(group)
-      .map((row) => ({ epoch: BigInt(row['epoch'] as number), number: BigInt(row['number'] as number), digest: hex(row['digest'] as Uint8Array) }));
+      .map((row) => ({
+        epoch: BigInt(row['epoch'] as number),
+        number: BigInt(row['number'] as number),
+        digest: hex(row['digest'] as Uint8Array),
+      }));
   }
 
   close(): void {

@@ -1,8 +1,8 @@
 /** Signs of life to the coordinator. What comes back renews leases, counted from when we asked, and ends stale tenures. */
 import { type Client, CoordinatorService, createClient, type Tls } from '@antipode/protocol';
+import type { LoopDelay } from '@antipode/runtime';
 import { type Closeable, every } from '@antipode/runtime';
 import { describe } from './describe.ts';
-import type { LoopDelay } from '@antipode/runtime';
 import type { Site } from './site.ts';
 
 /** Until the coordinator has said otherwise. */
@@ -19,7 +19,13 @@ export class Heartbeat implements Closeable {
   #running: Promise<void> | undefined;
   lastSuccessMs: number | undefined;
 
-  constructor(options: { site: Site; tls: Tls; coordinator: { id: string; address: string }; advertise: () => string; loopDelay: LoopDelay }) {
+  constructor(options: {
+    site: Site;
+    tls: Tls;
+    coordinator: { id: string; address: string };
+    advertise: () => string;
+    loopDelay: LoopDelay;
+  }) {
     this.#site = options.site;
     this.#advertise = options.advertise;
     this.#loopDelay = options.loopDelay;
@@ -67,7 +73,11 @@ export class Heartbeat implements Closeable {
   async #beat(): Promise<void> {
     const { clock, fences, leases, log, journal } = this.#site;
     const sentAtMs = clock.monotonicMs();
-    const { intervalMs, leases: grants, epochs } = await this.#client.heartbeat(
+    const {
+      intervalMs,
+      leases: grants,
+      epochs,
+    } = await this.#client.heartbeat(
       { state: describe(this.#site), address: this.#advertise(), loopDelayMs: this.#loopDelay.maxMs() },
       { signal: this.#stop.signal },
     );
@@ -81,7 +91,8 @@ export class Heartbeat implements Closeable {
         log.warn('stood down: a newer active member exists', { group, epoch, owner });
       }
     }
-    for (const { group, epoch, selfStopMs } of grants) leases.grant({ group, epoch, sentAtMs, selfStopMs: Number(selfStopMs) });
+    for (const { group, epoch, selfStopMs } of grants)
+      leases.grant({ group, epoch, sentAtMs, selfStopMs: Number(selfStopMs) });
     if (intervalMs > 0) this.#intervalMs = intervalMs;
     this.lastSuccessMs = clock.monotonicMs();
   }

@@ -65,7 +65,10 @@ export class Journal {
   }
 
   domainKeys(serial: string): DomainKeyRecord[] {
-    return this.#all('SELECT grp, version, cka_id, check_tag FROM domain_key WHERE serial = ? ORDER BY grp, version', serial).map((row) => ({
+    return this.#all(
+      'SELECT grp, version, cka_id, check_tag FROM domain_key WHERE serial = ? ORDER BY grp, version',
+      serial,
+    ).map((row) => ({
       group: String(row['grp']),
       version: Number(row['version']),
       ckaId: bytes(row['cka_id']),
@@ -87,7 +90,12 @@ export class Journal {
   /** Persists a higher epoch, and in the same transaction what it does to an active seat here. */
   raiseFence(group: string, { epoch, owner }: PersistedFence, { fencesActive }: { fencesActive: boolean }): void {
     this.#transaction(() => {
-      this.#run('INSERT INTO fence VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner', group, epoch, owner);
+      this.#run(
+        'INSERT INTO fence VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner',
+        group,
+        epoch,
+        owner,
+      );
       if (fencesActive) this.#run("UPDATE member SET role = 'fenced' WHERE grp = ? AND role = 'active'", group);
     });
   }
@@ -102,7 +110,12 @@ export class Journal {
   }
 
   setSeat(group: string, serial: string, role: Role): void {
-    this.#run('INSERT INTO member (grp, serial, role) VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET serial = excluded.serial, role = excluded.role', group, serial, role);
+    this.#run(
+      'INSERT INTO member (grp, serial, role) VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET serial = excluded.serial, role = excluded.role',
+      group,
+      serial,
+      role,
+    );
   }
 
   setCounts(group: string, { divergent, unaccounted }: { divergent: number; unaccounted: number }): void {
@@ -117,7 +130,12 @@ export class Journal {
   }
 
   setHead(group: string, kind: HeadKind, digest: string): void {
-    this.#run('INSERT INTO head VALUES (?, ?, ?) ON CONFLICT (grp, kind) DO UPDATE SET digest = excluded.digest', group, kind, digest);
+    this.#run(
+      'INSERT INTO head VALUES (?, ?, ?) ON CONFLICT (grp, kind) DO UPDATE SET digest = excluded.digest',
+      group,
+      kind,
+      digest,
+    );
   }
 
   openIntents(group: string): string[] {
@@ -132,7 +150,8 @@ export class Journal {
 
   commitIntents(group: string, objectIds: readonly string[]): void {
     this.#transaction(() => {
-      for (const objectId of objectIds) this.#run('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?', group, objectId);
+      for (const objectId of objectIds)
+        this.#run('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?', group, objectId);
     });
   }
 
@@ -144,7 +163,12 @@ export class Journal {
   }
 
   setDistribution(group: string, version: number, result: string): void {
-    this.#run('INSERT INTO distribution VALUES (?, ?, ?) ON CONFLICT (grp, version) DO UPDATE SET result = excluded.result', group, version, result);
+    this.#run(
+      'INSERT INTO distribution VALUES (?, ?, ?) ON CONFLICT (grp, version) DO UPDATE SET result = excluded.result',
+      group,
+      version,
+      result,
+    );
   }
 
   openDrill(serial: string): string | undefined {
@@ -153,7 +177,11 @@ export class Journal {
   }
 
   beginDrill(serial: string, drillId: string): void {
-    this.#run('INSERT INTO open_drill VALUES (?, ?) ON CONFLICT (serial) DO UPDATE SET drill_id = excluded.drill_id', serial, drillId);
+    this.#run(
+      'INSERT INTO open_drill VALUES (?, ?) ON CONFLICT (serial) DO UPDATE SET drill_id = excluded.drill_id',
+      serial,
+      drillId,
+    );
   }
 
   endDrill(serial: string): void {

@@ -40,6 +40,8 @@ export class LeaseKeeper {
   /** @throws LEASE_LAPSED */
   check(group: string, epoch: bigint): void {
     if (this.remainingMs(group, epoch) > 0) return;
-    throw new AntipodeError('LEASE_LAPSED', `no valid lease for epoch ${epoch} of group ${group}`, { details: { group, epoch } });
+    throw new AntipodeError('LEASE_LAPSED', `no valid lease for epoch ${epoch} of group ${group}`, {
+      details: { group, epoch },
+    });
   }
 }

@@ -2,6 +2,8 @@
  * The partitions of this site: opens each in its own worker process, opens it again when the worker is lost, and runs the
  * work on one partition strictly in turn, so that a slow HSM holds up nobody else.
  */
+
+import { join } from 'node:path';
 import {
   CaptureMemory,
   fingerprint,
@@ -14,7 +16,6 @@ import {
   ReplicaMemory,
 } from '@antipode/hsm-core';
 import { AntipodeError, type Closeable, closeAll, hasCode, type Log, Serial } from '@antipode/runtime';
-import { join } from 'node:path';
 import type { PartitionSettings } from './config.ts';
 import type { Journal } from './journal.ts';
 
@@ -101,7 +102,9 @@ export class Partition implements Closeable {
     if (this.#open !== undefined) return this.#open;
     const identity = this.identity;
     if (identity === undefined) {
-      throw new AntipodeError('IDENTITY_MISSING', `partition ${this.settings.name} has not been initialised`, { details: { partition: this.settings.name } });
+      throw new AntipodeError('IDENTITY_MISSING', `partition ${this.settings.name} has not been initialised`, {
+        details: { partition: this.settings.name },
+      });
     }
     try {
       this.#open = await this.#openWorker(identity);
@@ -119,7 +122,10 @@ export class Partition implements Closeable {
   async #openWorker(identity: IdentityRecord): Promise<Opened> {
     const { module, tokenLabel, pinFile, environment } = this.settings;
     const stateFolder = join(this.#dataFolder, 'login');
-    const provider = await openPartition({ module, tokenLabel, serial: identity.serial, pinFile, environment, stateFolder }, { log: this.#log });
+    const provider = await openPartition(
+      { module, tokenLabel, serial: identity.serial, pinFile, environment, stateFolder },
+      { log: this.#log },
+    );
     try {
       const keyring = await this.#readKeyring(provider, identity);
       const description = await provider.describe();
@@ -142,7 +148,8 @@ export class Partition implements Closeable {
 
   async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {
     const keyring = await openKeyring({ provider, identity, domainKeys: this.#journal.domainKeys(identity.serial) });
-    for (const { group, version } of keyring.missing) this.#log.error('a domain key in the journal is not in the token', { group, version });
+    for (const { group, version } of keyring.missing)
+      this.#log.error('a domain key in the journal is not in the token', { group, version });
     return keyring;
   }
 }

@@ -19,7 +19,10 @@ export class Peers implements Closeable {
 
   /** @throws REQUEST_INVALID */
   client({ site, address }: PeerAddress): Peer {
-    if (!/^[^\s:]+:\d{1,5}$/.test(address)) throw new AntipodeError('REQUEST_INVALID', `the address of site ${site} must be host:port`, { details: { site } });
+    if (!/^[^\s:]+:\d{1,5}$/.test(address))
+      throw new AntipodeError('REQUEST_INVALID', `the address of site ${site} must be host:port`, {
+        details: { site },
+      });
     const key = `${site} ${address}`;
     const known = this.#clients.get(key);
     if (known !== undefined) return known;

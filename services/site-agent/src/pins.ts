@@ -7,10 +7,16 @@ import { AntipodeError, loadConfig, writeFileDurably } from '@antipode/runtime';
 import { stringify } from 'yaml';
 import { z } from 'zod';
 
-const fingerprint = z.string().regex(/^[0-9a-f]{64}$/, 'expected the SHA-256 of an identity key, 64 hexadecimal digits');
-const pinsSchema = z.record(z.string(), z.array(z.strictObject({ identity: fingerprint, comment: z.string().optional() }))).nullable();
+const fingerprint = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/, 'expected the SHA-256 of an identity key, 64 hexadecimal digits');
+const pinsSchema = z
+  .record(z.string(), z.array(z.strictObject({ identity: fingerprint, comment: z.string().optional() })))
+  .nullable();
 
-export type PinList = Readonly<Record<string, readonly { readonly identity: string; readonly comment?: string | undefined }[]>>;
+export type PinList = Readonly<
+  Record<string, readonly { readonly identity: string; readonly comment?: string | undefined }[]>
+>;
 
 export class Pins {
   readonly #file: string;
@@ -32,16 +38,25 @@ export class Pins {
   add(group: string, identities: readonly string[]): number {
     for (const identity of identities) {
       if (!fingerprint.safeParse(identity).success) {
-        throw new AntipodeError('REQUEST_INVALID', 'a peer identity must be 64 lower-case hexadecimal digits (see `antipode partition show-identity`)', { details: { field: 'peer-identity' } });
+        throw new AntipodeError(
+          'REQUEST_INVALID',
+          'a peer identity must be 64 lower-case hexadecimal digits (see `antipode partition show-identity`)',
+          { details: { field: 'peer-identity' } },
+        );
       }
     }
     const pins = this.read();
     const known = pins[group] ?? [];
     const added = [...new Set(identities)].filter((identity) => !known.some((pin) => pin.identity === identity));
     if (added.length === 0) return 0;
-    const head = existsSync(this.#file) ? '' : '# Identities of partitions that this site trusts, by group. Written by `antipode partition enrol`.\n';
+    const head = existsSync(this.#file)
+      ? ''
+      : '# Identities of partitions that this site trusts, by group. Written by `antipode partition enrol`.\n';
     const comments = existsSync(this.#file) ? (/^(?:#.*\n)*/.exec(readFileSync(this.#file, 'utf8'))?.[0] ?? '') : '';
-    writeFileDurably(this.#file, head + comments + stringify({ ...pins, [group]: [...known, ...added.map((identity) => ({ identity }))] }));
+    writeFileDurably(
+      this.#file,
+      head + comments + stringify({ ...pins, [group]: [...known, ...added.map((identity) => ({ identity }))] }),
+    );
     return added.length;
   }
 }

@@ -1,17 +1,25 @@
 /** The orders of SiteAgentService: each mutating one is admitted by its fence first, then acted upon. */
 import type { Handlers, SiteAgentService } from '@antipode/protocol';
+import type { LoopDelay } from '@antipode/runtime';
 import { AntipodeError, hasCode } from '@antipode/runtime';
 import { apply, type Touched } from './apply.ts';
 import { capture } from './capture.ts';
 import { describe, memberState, roleFrom } from './describe.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
-import type { LoopDelay } from '@antipode/runtime';
 import { promote } from './promote.ts';
-import { fenceOf, seatOf, type Site } from './site.ts';
+import { fenceOf, type Site, seatOf } from './site.ts';
 import { verify } from './verify.ts';
 
-export function siteAgentHandlers({ site, exchanges, loopDelay }: { site: Site; exchanges: Exchanges; loopDelay: LoopDelay }): Handlers<typeof SiteAgentService> {
+export function siteAgentHandlers({
+  site,
+  exchanges,
+  loopDelay,
+}: {
+  site: Site;
+  exchanges: Exchanges;
+  loopDelay: LoopDelay;
+}): Handlers<typeof SiteAgentService> {
   const touched: Touched = new Map();
   const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
   return {
@@ -20,7 +28,8 @@ export function siteAgentHandlers({ site, exchanges, loopDelay }: { site: Site; 
     ping: async () => ({ site: site.name, instance: site.instance }),
 
     probePeer: async ({ peer, timeoutMs }) => {
-      if (peer === undefined) throw new AntipodeError('REQUEST_INVALID', 'peer is missing', { details: { field: 'peer' } });
+      if (peer === undefined)
+        throw new AntipodeError('REQUEST_INVALID', 'peer is missing', { details: { field: 'peer' } });
       const startedMs = site.clock.monotonicMs();
       const reachable = await site.peers
         .client(peer)
@@ -30,21 +39,39 @@ export function siteAgentHandlers({ site, exchanges, loopDelay }: { site: Site; 
           if (hasCode(thrown, 'SITE_UNREACHABLE', 'TIMED_OUT')) return false;
           throw thrown;
         });
-      return { reachable, roundTripMs: Math.round(site.clock.monotonicMs() - startedMs), observerLoopDelayMs: loopDelay.maxMs() };
+      return {
+        reachable,
+        roundTripMs: Math.round(site.clock.monotonicMs() - startedMs),
+        observerLoopDelayMs: loopDelay.maxMs(),
+      };
     },
 
     setRole: async (request) => {
       const { group, epoch, owner } = fenceOf(request);
       const role = roleFrom(request.role);
-      if (role === undefined) throw new AntipodeError('REQUEST_INVALID', 'role is unknown', { details: { field: 'role' } });
+      if (role === undefined)
+        throw new AntipodeError('REQUEST_INVALID', 'role is unknown', { details: { field: 'role' } });
       const partition = site.partitions.bySerial(request.serial);
-      if (partition.settings.role === 'scratch') throw new AntipodeError('ROLE_REFUSED', 'a scratch partition takes no seat', { details: { group, serial: request.serial } });
+      if (partition.settings.role === 'scratch')
+        throw new AntipodeError('ROLE_REFUSED', 'a scratch partition takes no seat', {
+          details: { group, serial: request.serial },
+        });
       const other = site.journal.seats().find((seat) => seat.serial === request.serial && seat.group !== group);
-      if (other !== undefined) throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, { details: { group, serial: request.serial } });
+      if (other !== undefined)
+        throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, {
+          details: { group, serial: request.serial },
+        });
       const seat = site.journal.seat(group);
       admit(request);
-      const isFirstActive = role === 'active' && owner === site.name && (seat === undefined || seat.role === 'active') && (seat !== undefined || epoch === 1n);
-      if (role === 'active' && !isFirstActive) throw new AntipodeError('ROLE_REFUSED', 'a member becomes active by promotion', { details: { group, role: seat?.role ?? 'none' } });
+      const isFirstActive =
+        role === 'active' &&
+        owner === site.name &&
+        (seat === undefined || seat.role === 'active') &&
+        (seat !== undefined || epoch === 1n);
+      if (role === 'active' && !isFirstActive)
+        throw new AntipodeError('ROLE_REFUSED', 'a member becomes active by promotion', {
+          details: { group, role: seat?.role ?? 'none' },
+        });
       // An active member leaves its role only by a higher epoch, which the fence has done already.
       if (seat?.role === 'active' && role !== 'active' && site.journal.seat(group)?.role === 'active') {
         throw new AntipodeError('ROLE_REFUSED', `this site is active in group ${group}`, { details: { group, epoch } });
@@ -92,4 +119,3 @@ export function siteAgentHandlers({ site, exchanges, loopDelay }: { site: Site; 
     pullBlobs: (request) => site.transfer.blobs(request),
   };
 }
-

@@ -31,14 +31,16 @@ export interface Site {
 
 /** The fence of a request; the server has made sure that it is there. */
 export function fenceOf(request: { readonly fence?: Fence | undefined }): Fence {
-  if (request.fence === undefined) throw new AntipodeError('REQUEST_INVALID', 'fence is missing', { details: { field: 'fence' } });
+  if (request.fence === undefined)
+    throw new AntipodeError('REQUEST_INVALID', 'fence is missing', { details: { field: 'fence' } });
   return request.fence;
 }
 
 /** @throws NOT_FOUND */
 export function seatOf({ journal, partitions }: Site, group: string): { seat: Seat; partition: Partition } {
   const seat = journal.seat(group);
-  if (seat === undefined) throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
+  if (seat === undefined)
+    throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
   return { seat, partition: partitions.bySerial(seat.serial) };
 }
 

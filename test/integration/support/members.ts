@@ -1,5 +1,17 @@
 /** A partition with its provider and keyring, without an agent: what hsm-core needs of a member. */
-import { type DomainKeyRecord, distributeDomainKey, ExchangeResponder, type ExchangeTransport, fingerprint, type HsmProvider, type IdentityRecord, initialiseIdentity, type Keyring, openKeyring, openPartition } from '@antipode/hsm-core';
+import {
+  type DomainKeyRecord,
+  distributeDomainKey,
+  ExchangeResponder,
+  type ExchangeTransport,
+  fingerprint,
+  type HsmProvider,
+  type IdentityRecord,
+  initialiseIdentity,
+  type Keyring,
+  openKeyring,
+  openPartition,
+} from '@antipode/hsm-core';
 import { silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { makeToken, type TestToken } from './tokens.ts';
 
@@ -56,7 +68,11 @@ export class TestMember {
 
   transport(): ExchangeTransport {
     const responder = this.responder();
-    return { serial: this.serial, begin: (message) => responder.begin(message), complete: (message) => responder.complete(message) };
+    return {
+      serial: this.serial,
+      begin: (message) => responder.begin(message),
+      complete: (message) => responder.complete(message),
+    };
   }
 
   async close(): Promise<void> {
@@ -66,7 +82,10 @@ export class TestMember {
 }
 
 /** Pins everybody with everybody and brings them one domain key version. */
-export async function enrolTogether(members: readonly TestMember[], { group, version }: { group: string; version: number }): Promise<void> {
+export async function enrolTogether(
+  members: readonly TestMember[],
+  { group, version }: { group: string; version: number },
+): Promise<void> {
   for (const member of members) for (const peer of members) member.pins.add(peer.fingerprint);
   const [birthplace] = members;
   const { failures } = await distributeDomainKey({

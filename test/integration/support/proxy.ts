@@ -44,7 +44,8 @@ export async function openLink(port: number, { delayMs = 0 }: { delayMs?: number
         else void systemClock.sleep(delayMs).then(work);
       };
       from.on('data', (bytes) => {
-        if (from === far && fromFarSide[index]!.length < KEPT_BYTES_MAX) fromFarSide[index] = Buffer.concat([fromFarSide[index]!, bytes]);
+        if (from === far && fromFarSide[index]!.length < KEPT_BYTES_MAX)
+          fromFarSide[index] = Buffer.concat([fromFarSide[index]!, bytes]);
         later(() => !pair.isSwallowing && !to.destroyed && to.write(bytes));
       });
       from.on('error', () => to.destroy());

@@ -10,6 +10,15 @@ const run = promisify(execFile);
 export const SOFTHSM_MODULE = '/usr/lib/softhsm/libsofthsm2.so';
 export const USER_PIN = '77442200';
 
+/** OpenSC's recording module (Debian package opensc-pkcs11, which opensc brings). */
+export function spyModule(): string {
+  const found = ['x86_64', 'aarch64']
+    .map((machine) => `/usr/lib/${machine}-linux-gnu/pkcs11-spy.so`)
+    .find((path) => existsSync(path));
+  if (found === undefined) throw new Error('pkcs11-spy.so is not installed');
+  return found;
+}
+
 /** A folder on tmpfs where there is one; SoftHSM is an order of magnitude slower on a disk. */
 export function temporaryFolder(name: string): string {
   const base = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
@@ -31,14 +40,30 @@ export function makeToken(label: string, { folder = temporaryFolder(label) }: { 
   const configFile = join(folder, 'softhsm2.conf');
   if (!existsSync(configFile)) {
     mkdirSync(join(folder, 'tokens'), { recursive: true });
-    writeFileSync(configFile, `directories.tokendir = ${join(folder, 'tokens')}\nobjectstore.backend = file\nlog.level = ERROR\n`);
+    writeFileSync(
+      configFile,
+      `directories.tokendir = ${join(folder, 'tokens')}\nobjectstore.backend = file\nlog.level = ERROR\n`,
+    );
   }
   const environment = { SOFTHSM2_CONF: configFile };
   const env = { ...process.env, ...environment };
-  execFileSync('softhsm2-util', ['--init-token', '--free', '--label', label, '--pin', USER_PIN, '--so-pin', '11223344'], { env, stdio: 'pipe' });
+  execFileSync(
+    'softhsm2-util',
+    ['--init-token', '--free', '--label', label, '--pin', USER_PIN, '--so-pin', '11223344'],
+    { env, stdio: 'pipe' },
+  );
   const pinFile = join(folder, `${label}.pin`);
   writeFileSync(pinFile, `${USER_PIN}\n`, { mode: 0o600 });
-  const args = (rest: string[]): string[] => ['--module', SOFTHSM_MODULE, '--token-label', label, '--login', '--pin', USER_PIN, ...rest];
+  const args = (rest: string[]): string[] => [
+    '--module',
+    SOFTHSM_MODULE,
+    '--token-label',
+    label,
+    '--login',
+    '--pin',
+    USER_PIN,
+    ...rest,
+  ];
   return {
     folder,
     label,

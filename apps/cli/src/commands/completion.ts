@@ -4,9 +4,13 @@ import { command } from './common.ts';
 
 /** Words that may follow each command, as the command tree says. */
 function tree(root: Command, path = ''): Map<string, string[]> {
-  const words = [...root.commands.map((child) => child.name()), ...root.options.map((option) => option.long ?? option.short ?? '')].filter((word) => word !== '');
+  const words = [
+    ...root.commands.map((child) => child.name()),
+    ...root.options.map((option) => option.long ?? option.short ?? ''),
+  ].filter((word) => word !== '');
   const all = new Map([[path, words]]);
-  for (const child of root.commands) for (const [key, value] of tree(child, `${path} ${child.name()}`.trim())) all.set(key, value);
+  for (const child of root.commands)
+    for (const [key, value] of tree(child, `${path} ${child.name()}`.trim())) all.set(key, value);
   return all;
 }
 
@@ -31,10 +35,18 @@ complete -o default -F _antipode antipode
 }
 
 export function completionCommand(root: () => Command): Command {
-  return command('completion', 'print a completion script', ['completion bash > /etc/bash_completion.d/antipode', 'completion zsh >> ~/.zshrc'])
+  return command('completion', 'print a completion script', [
+    'completion bash > /etc/bash_completion.d/antipode',
+    'completion zsh >> ~/.zshrc',
+  ])
     .argument('<shell>', 'bash or zsh')
     .action((shell) => {
-      if (shell !== 'bash' && shell !== 'zsh') throw new AntipodeError('USAGE', `no completion for "${shell}", expected bash or zsh`, { details: { field: 'shell' } });
-      process.stdout.write(shell === 'zsh' ? `autoload -U +X bashcompinit && bashcompinit\n${bash(root())}` : bash(root()));
+      if (shell !== 'bash' && shell !== 'zsh')
+        throw new AntipodeError('USAGE', `no completion for "${shell}", expected bash or zsh`, {
+          details: { field: 'shell' },
+        });
+      process.stdout.write(
+        shell === 'zsh' ? `autoload -U +X bashcompinit && bashcompinit\n${bash(root())}` : bash(root()),
+      );
     });
 }

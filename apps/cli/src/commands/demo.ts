@@ -7,7 +7,11 @@ import { printError } from '../output.ts';
 import { command } from './common.ts';
 
 export function demoCommand(): Command {
-  return command('demo', 'three sites on this machine: replicate, prove, lose a site, carry on', ['demo', 'demo --json', 'demo --keep'])
+  return command('demo', 'three sites on this machine: replicate, prove, lose a site, carry on', [
+    'demo',
+    'demo --json',
+    'demo --keep',
+  ])
     .option('--json', 'as its last line, one JSON object with what was measured; the story goes to standard error')
     .option('--keep', 'leave the folder with configuration, logs and tokens')
     .action(async ({ json, keep }) => {
@@ -22,7 +26,9 @@ export function demoCommand(): Command {
       process.once('SIGTERM', stop);
       try {
         const result = await demo.run();
-        story.say(`\nDone in ${(story.elapsedMs / 1_000).toFixed(1)} s. Nothing that was acknowledged is lost: ${result.lost} of ${result.keys.captured + result.replication.secondRoundObjects}.`);
+        story.say(
+          `\nDone in ${(story.elapsedMs / 1_000).toFixed(1)} s. Nothing that was acknowledged is lost: ${result.lost} of ${result.keys.captured + result.replication.secondRoundObjects}.`,
+        );
         if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
         const holds = result.lost === 0 && result.drill.failed === 0 && result.verifiedByOpenssl && result.rejoined;
         if (!holds) process.exitCode = EXIT.verificationFailed;

@@ -22,7 +22,10 @@ function drillTable(drills: readonly DrillRecord[]): string {
 }
 
 export function drillCommand(): Command {
-  const drill = command('drill', 'rehearsed restores into scratch partitions, with a proof per key', ['drill run payments', 'drill list --json']);
+  const drill = command('drill', 'rehearsed restores into scratch partitions, with a proof per key', [
+    'drill run payments',
+    'drill list --json',
+  ]);
   drill.addCommand(
     operatorCommand('run', 'restore the newest acknowledged generation into a scratch partition and prove every key')
       .argument('<group>', 'replication group')
@@ -44,7 +47,9 @@ export function drillCommand(): Command {
       .argument('[group]', 'replication group', '')
       .option('--limit <count>', 'at most so many', Number, 50)
       .action(async (group, options) => {
-        const { drills } = await withOperator(options.config, (operator) => operator.listDrills({ group, limit: options.limit }));
+        const { drills } = await withOperator(options.config, (operator) =>
+          operator.listDrills({ group, limit: options.limit }),
+        );
         output(options).data(drills, () => drillTable(drills));
       }),
   );

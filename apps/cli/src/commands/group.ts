@@ -4,11 +4,25 @@ import { follow, withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
 import { collect, command, operatorCommand, parseSeat, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
 
-const ROLE_NAMES: Partial<Record<MemberRole, string>> = { [MemberRole.ACTIVE]: 'active', [MemberRole.STANDBY]: 'standby', [MemberRole.FENCED]: 'fenced' };
+const ROLE_NAMES: Partial<Record<MemberRole, string>> = {
+  [MemberRole.ACTIVE]: 'active',
+  [MemberRole.STANDBY]: 'standby',
+  [MemberRole.FENCED]: 'fenced',
+};
 
 export function groupTable(groups: readonly GroupState[]): string {
   return table(
-    ['GROUP', 'PROTECTION', 'ACTIVE', 'EPOCH', 'GENERATION', 'OBJECTS', 'NOT CAPTURED', 'RECOVERY POINT AGE', 'LAST PROVEN'],
+    [
+      'GROUP',
+      'PROTECTION',
+      'ACTIVE',
+      'EPOCH',
+      'GENERATION',
+      'OBJECTS',
+      'NOT CAPTURED',
+      'RECOVERY POINT AGE',
+      'LAST PROVEN',
+    ],
     groups.map((group) => [
       group.spec?.name ?? '',
       group.protection,
@@ -40,7 +54,12 @@ export function memberTable(group: GroupState): string {
 
 export function uncapturedTable(group: GroupState): string {
   const objects = group.newest?.uncaptured ?? [];
-  return objects.length === 0 ? '' : `\nNot captured, so not protected:\n${table(['OBJECT', 'KIND', 'REASON'], objects.map(({ objectId, kind, reason }) => [objectId, kind, reason]))}`;
+  return objects.length === 0
+    ? ''
+    : `\nNot captured, so not protected:\n${table(
+        ['OBJECT', 'KIND', 'REASON'],
+        objects.map(({ objectId, kind, reason }) => [objectId, kind, reason]),
+      )}`;
 }
 
 export function groupCommand(): Command {
@@ -58,7 +77,11 @@ export function groupCommand(): Command {
       .option('--exclude-class <class>', 'class of objects that never leave', collect, [])
       .option('--rpo <seconds>', 'recovery point objective', seconds)
       .option('--drill <cron>', 'when to run drills, five fields, UTC')
-      .addOption(new Option('--failover <policy>', 'what to do when the active site is lost').choices(['manual', 'automatic']).default('manual'))
+      .addOption(
+        new Option('--failover <policy>', 'what to do when the active site is lost')
+          .choices(['manual', 'automatic'])
+          .default('manual'),
+      )
       .option('--timeout <seconds>', 'how long to wait for the domain key', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {
         const out = output(options);
@@ -68,7 +91,11 @@ export function groupCommand(): Command {
               name,
               members: options.member.map(parseSeat),
               scratch: options.scratch.map(parseSeat),
-              filter: { excludeIds: options.excludeId, excludeLabels: options.excludeLabel, excludeClasses: options.excludeClass },
+              filter: {
+                excludeIds: options.excludeId,
+                excludeLabels: options.excludeLabel,
+                excludeClasses: options.excludeClass,
+              },
               rpoSeconds: options.rpo ?? 0,
               drillCron: options.drill ?? '',
               failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
@@ -91,7 +118,10 @@ export function groupCommand(): Command {
       .argument('<group>', 'name')
       .action(async (name, options) => {
         const { group: state } = await withOperator(options.config, (operator) => operator.getGroup({ group: name }));
-        output(options).data(state, () => `${groupTable([state!])}\n\n${memberTable(state!)}${uncapturedTable(state!)}`);
+        output(options).data(
+          state,
+          () => `${groupTable([state!])}\n\n${memberTable(state!)}${uncapturedTable(state!)}`,
+        );
       }),
   );
   group.addCommand(

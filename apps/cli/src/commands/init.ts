@@ -47,7 +47,11 @@ export function initCommand(): Command {
       .option('--json', 'JSON on standard output')
       .action(async ({ coordinator, module, tokenLabel, pinFile, partition, ...rest }) =>
         wrote(
-          await makeSiteFolder({ ...rest, coordinator: parseCoordinator(coordinator), partitions: [{ name: partition, module, tokenLabel, pinFile, role: 'member' }] }),
+          await makeSiteFolder({
+            ...rest,
+            coordinator: parseCoordinator(coordinator),
+            partitions: [{ name: partition, module, tokenLabel, pinFile, role: 'member' }],
+          }),
           rest.json,
         ),
       ),
@@ -59,7 +63,9 @@ export function initCommand(): Command {
       .requiredOption('--name <name>', 'name of the operator')
       .requiredOption('--coordinator <id@host:port>', 'the coordinator')
       .option('--json', 'JSON on standard output')
-      .action(async ({ coordinator, ...rest }) => wrote(await makeOperatorFolder({ ...rest, coordinator: parseCoordinator(coordinator) }), rest.json)),
+      .action(async ({ coordinator, ...rest }) =>
+        wrote(await makeOperatorFolder({ ...rest, coordinator: parseCoordinator(coordinator) }), rest.json),
+      ),
   );
   return init;
 }

@@ -1,5 +1,11 @@
 import { processLog } from '@antipode/runtime';
-import { initialisePartition, loadAgentConfig, type PartitionIdentity, pinIdentities, showIdentity } from '@antipode/site-agent';
+import {
+  initialisePartition,
+  loadAgentConfig,
+  type PartitionIdentity,
+  pinIdentities,
+  showIdentity,
+} from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { output, table } from '../output.ts';
 import { collect, command } from './common.ts';
@@ -9,7 +15,10 @@ const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent
 function show(identity: PartitionIdentity, json: boolean | undefined, remark: string): void {
   output({ json }).data(identity, () =>
     [
-      table(['PARTITION', 'SERIAL', 'IDENTITY (SHA-256)'], [[identity.partition, identity.serial, identity.identitySha256]]),
+      table(
+        ['PARTITION', 'SERIAL', 'IDENTITY (SHA-256)'],
+        [[identity.partition, identity.serial, identity.identitySha256]],
+      ),
       remark,
     ].join('\n'),
   );
@@ -28,7 +37,13 @@ export function partitionCommand(): Command {
       .option('--json', 'JSON on standard output')
       .action(async (name, { config, json }) => {
         const identity = await initialisePartition({ config: loadAgentConfig(config), name, log: processLog() });
-        show(identity, json, identity.isNew ? 'Give serial and identity to the operators of the other sites, by telephone or on paper.' : 'It was initialised before; the identity key is in the token and works.');
+        show(
+          identity,
+          json,
+          identity.isNew
+            ? 'Give serial and identity to the operators of the other sites, by telephone or on paper.'
+            : 'It was initialised before; the identity key is in the token and works.',
+        );
       }),
   );
   partition.addCommand(
@@ -36,7 +51,13 @@ export function partitionCommand(): Command {
       .argument('<partition>', 'name in the configuration')
       .option(...CONFIG)
       .option('--json', 'JSON on standard output')
-      .action((name, { config, json }) => show(showIdentity(loadAgentConfig(config), name), json, 'Compare it by telephone or on paper, never by the way it is to protect.')),
+      .action((name, { config, json }) =>
+        show(
+          showIdentity(loadAgentConfig(config), name),
+          json,
+          'Compare it by telephone or on paper, never by the way it is to protect.',
+        ),
+      ),
   );
   partition.addCommand(
     command('enrol', 'trust partitions of other sites for a group: they may exchange its domain key with this site')
@@ -44,11 +65,18 @@ export function partitionCommand(): Command {
       .requiredOption('--peer-identity <sha256>', 'identity of a partition elsewhere; repeat for each', collect)
       .option(...CONFIG)
       .option('--json', 'JSON on standard output')
-      .addHelpText('after', '\nBoth sites must do this: each trusts the other, or no domain key crosses. Then create the group,\nor bring a new domain key to an existing one with `antipode group rotate-domain-key`.')
+      .addHelpText(
+        'after',
+        '\nBoth sites must do this: each trusts the other, or no domain key crosses. Then create the group,\nor bring a new domain key to an existing one with `antipode group rotate-domain-key`.',
+      )
       .action((group, { config, json, peerIdentity }) => {
         const loaded = loadAgentConfig(config);
         const added = pinIdentities({ config: loaded, group, identities: peerIdentity });
-        output({ json }).data({ group, added, pinsFile: loaded.pinsFile }, () => `${added} new ${added === 1 ? 'identity' : 'identities'} trusted for group ${group} (${loaded.pinsFile})`);
+        output({ json }).data(
+          { group, added, pinsFile: loaded.pinsFile },
+          () =>
+            `${added} new ${added === 1 ? 'identity' : 'identities'} trusted for group ${group} (${loaded.pinsFile})`,
+        );
       }),
   );
   return partition;

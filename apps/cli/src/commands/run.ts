@@ -5,7 +5,9 @@ import { command } from './common.ts';
 
 export function coordinatorCommand(): Command {
   return command('coordinator', 'the coordinator: decides').addCommand(
-    command('run', 'run the coordinator until SIGINT or SIGTERM', ['coordinator run --config coordinator/coordinator.yaml'])
+    command('run', 'run the coordinator until SIGINT or SIGTERM', [
+      'coordinator run --config coordinator/coordinator.yaml',
+    ])
       .option('-c, --config <file>', 'its configuration', 'coordinator.yaml')
       .action(({ config }) => runCoordinator(config)),
   );

@@ -6,25 +6,42 @@ import { operatorCommand } from './common.ts';
 import { groupTable } from './group.ts';
 
 export function statusCommand(): Command {
-  return operatorCommand('status', 'sites, groups and what is under way', ['status', 'status --json']).addHelpText('after', `\nExits with ${EXIT.degraded} when a group is not fully protected or a site is not up.`).action(async (options) => {
-    const status = await withOperator(options.config, (operator) => operator.getStatus({}));
-    output(options).data(status, () => {
-      const sites = table(['SITE', 'STATE', 'SILENT FOR', 'ADDRESS', 'REASON'], status.sites.map((site) => [site.site, site.state, duration(site.silenceMs), site.address, site.reason]));
-      const notable = status.operations.filter((operation) => operation.status !== 'done');
-      const operations = table(
-        ['OPERATION', 'KIND', 'GROUP', 'SITE', 'PHASE', 'STATUS', 'ERROR'],
-        notable.map((operation) => [operation.id.slice(0, 8), operation.kind, operation.group, operation.site || '-', operation.phase, operation.status, operation.errorCode || '-']),
-      );
-      const hints = notable.filter(({ status: state }) => state === 'parked').map(({ errorMessage, hint }) => `${errorMessage}\n  ${hint}`);
-      return [
-        `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
-        sites,
-        ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
-        ...(notable.length > 0 ? [operations] : []),
-        ...hints,
-      ].join('\n\n');
+  return operatorCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
+    .addHelpText('after', `\nExits with ${EXIT.degraded} when a group is not fully protected or a site is not up.`)
+    .action(async (options) => {
+      const status = await withOperator(options.config, (operator) => operator.getStatus({}));
+      output(options).data(status, () => {
+        const sites = table(
+          ['SITE', 'STATE', 'SILENT FOR', 'ADDRESS', 'REASON'],
+          status.sites.map((site) => [site.site, site.state, duration(site.silenceMs), site.address, site.reason]),
+        );
+        const notable = status.operations.filter((operation) => operation.status !== 'done');
+        const operations = table(
+          ['OPERATION', 'KIND', 'GROUP', 'SITE', 'PHASE', 'STATUS', 'ERROR'],
+          notable.map((operation) => [
+            operation.id.slice(0, 8),
+            operation.kind,
+            operation.group,
+            operation.site || '-',
+            operation.phase,
+            operation.status,
+            operation.errorCode || '-',
+          ]),
+        );
+        const hints = notable
+          .filter(({ status: state }) => state === 'parked')
+          .map(({ errorMessage, hint }) => `${errorMessage}\n  ${hint}`);
+        return [
+          `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
+          sites,
+          ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
+          ...(notable.length > 0 ? [operations] : []),
+          ...hints,
+        ].join('\n\n');
+      });
+      const isDegraded =
+        status.groups.some(({ protection }) => protection !== 'protected') ||
+        status.sites.some(({ state }) => state !== 'up');
+      if (isDegraded) process.exitCode = EXIT.degraded;
     });
-    const isDegraded = status.groups.some(({ protection }) => protection !== 'protected') || status.sites.some(({ state }) => state !== 'up');
-    if (isDegraded) process.exitCode = EXIT.degraded;
-  });
 }

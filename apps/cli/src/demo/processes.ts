@@ -38,7 +38,7 @@ export class DemoProcess {
 
   /** SIGKILL to every process of the group: agent and HSM workers at once. */
   async killAll(): Promise<void> {
-    this.#signal('SIGKILL');
+    this.signal('SIGKILL');
     await this.#ended;
   }
 
@@ -46,12 +46,13 @@ export class DemoProcess {
   async stop(timeoutMs = 8_000): Promise<void> {
     if (this.#isEnded || this.#child.pid === undefined) return;
     this.#child.kill('SIGTERM');
-    const timer = setTimeout(() => this.#signal('SIGKILL'), timeoutMs);
+    const timer = setTimeout(() => this.signal('SIGKILL'), timeoutMs);
     await this.#ended;
     clearTimeout(timer);
   }
 
-  #signal(signal: NodeJS.Signals): void {
+  /** To every process of the group. */
+  signal(signal: NodeJS.Signals): void {
     if (this.#child.pid === undefined || this.#isEnded) return;
     try {
       process.kill(-this.#child.pid, signal);

@@ -5,11 +5,19 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AntipodeError } from '@antipode/runtime';
 
-const MODULES = ['/usr/lib/softhsm/libsofthsm2.so', '/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so', '/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so', '/usr/local/lib/softhsm/libsofthsm2.so'];
+const MODULES = [
+  '/usr/lib/softhsm/libsofthsm2.so',
+  '/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so',
+  '/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so',
+  '/usr/local/lib/softhsm/libsofthsm2.so',
+];
 
 export function softhsmModule(): string {
   const found = MODULES.find((path) => existsSync(path));
-  if (found === undefined) throw new AntipodeError('PROGRAM_MISSING', 'SoftHSM is not installed (Debian package softhsm2)', { details: { program: 'softhsm2' } });
+  if (found === undefined)
+    throw new AntipodeError('PROGRAM_MISSING', 'SoftHSM is not installed (Debian package softhsm2)', {
+      details: { program: 'softhsm2' },
+    });
   return found;
 }
 
@@ -28,17 +36,29 @@ export interface DemoToken {
 export function makeDemoToken({ folder, label }: { folder: string; label: string }): DemoToken {
   const configFile = join(folder, 'softhsm2.conf');
   mkdirSync(join(folder, 'tokens'), { recursive: true, mode: 0o700 });
-  writeFileSync(configFile, `directories.tokendir = ${join(folder, 'tokens')}\nobjectstore.backend = file\nlog.level = ERROR\n`);
+  writeFileSync(
+    configFile,
+    `directories.tokendir = ${join(folder, 'tokens')}\nobjectstore.backend = file\nlog.level = ERROR\n`,
+  );
   const environment = { SOFTHSM2_CONF: configFile };
   const pin = String(randomInt(10_000_000, 99_999_999));
   const soPin = String(randomInt(10_000_000, 99_999_999));
   const module = softhsmModule();
   const run = (args: readonly string[]): Buffer => {
     try {
-      return execFileSync('pkcs11-tool', ['--module', module, ...args], { env: { ...process.env, ...environment, DEMO_PIN: pin, DEMO_SO_PIN: soPin }, stdio: ['pipe', 'pipe', 'pipe'] });
+      return execFileSync('pkcs11-tool', ['--module', module, ...args], {
+        env: { ...process.env, ...environment, DEMO_PIN: pin, DEMO_SO_PIN: soPin },
+        stdio: ['pipe', 'pipe', 'pipe'],
+      });
     } catch (cause) {
-      const said = cause instanceof Error && 'stderr' in cause ? String(cause.stderr).trim().split('\n').slice(-2).join(' ') : String(cause);
-      throw new AntipodeError('PROGRAM_MISSING', `pkcs11-tool ${args[0] ?? ''} failed: ${said}`, { details: { program: 'pkcs11-tool' }, cause });
+      const said =
+        cause instanceof Error && 'stderr' in cause
+          ? String(cause.stderr).trim().split('\n').slice(-2).join(' ')
+          : String(cause);
+      throw new AntipodeError('PROGRAM_MISSING', `pkcs11-tool ${args[0] ?? ''} failed: ${said}`, {
+        details: { program: 'pkcs11-tool' },
+        cause,
+      });
     }
   };
   const so = ['--so-pin', 'env:DEMO_SO_PIN'];
@@ -46,7 +66,12 @@ export function makeDemoToken({ folder, label }: { folder: string; label: string
   run(['--init-pin', '--token-label', label, '--login', '--login-type', 'so', ...so, '--new-pin', 'env:DEMO_PIN']);
   const pinFile = join(folder, `${label}.pin`);
   writeFileSync(pinFile, `${pin}\n`, { mode: 0o600 });
-  return { label, pinFile, environment, tool: (...args) => run(['--token-label', label, '--login', '--pin', 'env:DEMO_PIN', ...args]) };
+  return {
+    label,
+    pinFile,
+    environment,
+    tool: (...args) => run(['--token-label', label, '--login', '--pin', 'env:DEMO_PIN', ...args]),
+  };
 }
 
 export function openssl(...args: string[]): Buffer {

@@ -28,7 +28,13 @@ const KEYS = ['secret-key', 'private-key', 'public-key'] as const;
 const WRAPPED = ['secret-key', 'private-key'] as const;
 const ALL = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'] as const;
 
-const rule = <const K extends Kind>(type: number, kind: K, fate: Fate, classes: readonly ObjectClass[], inTemplate = true) => ({
+const rule = <const K extends Kind>(
+  type: number,
+  kind: K,
+  fate: Fate,
+  classes: readonly ObjectClass[],
+  inTemplate = true,
+) => ({
   type,
   kind,
   fate,
@@ -104,9 +110,9 @@ const BY_TYPE = new Map<number, AttributeName>(ATTRIBUTE_NAMES.map((name) => [AT
 
 /** Names that apply to a class, in the order of their numbers. */
 export function attributesOf(objectClass: ObjectClass): AttributeName[] {
-  return ATTRIBUTE_NAMES.filter((name) => (ATTRIBUTES[name].classes as readonly ObjectClass[]).includes(objectClass)).sort(
-    (a, b) => ATTRIBUTES[a].type - ATTRIBUTES[b].type,
-  );
+  return ATTRIBUTE_NAMES.filter((name) =>
+    (ATTRIBUTES[name].classes as readonly ObjectClass[]).includes(objectClass),
+  ).sort((a, b) => ATTRIBUTES[a].type - ATTRIBUTES[b].type);
 }
 
 /** The canonical bytes of a value: what manifests store and digests hash, on every device the same. */
@@ -127,7 +133,10 @@ export function encodeAttribute(name: AttributeName, value: AttributeValue): Uin
 }
 
 /** The inverse of {@link encodeAttribute}; undefined where the type is unknown or the bytes have not its form. */
-export function decodeAttribute(type: number, bytes: Uint8Array): { name: AttributeName; value: AttributeValue } | undefined {
+export function decodeAttribute(
+  type: number,
+  bytes: Uint8Array,
+): { name: AttributeName; value: AttributeValue } | undefined {
   const name = BY_TYPE.get(type);
   if (name === undefined) return undefined;
   const kind: Kind = ATTRIBUTES[name].kind;
@@ -139,11 +148,16 @@ export function decodeAttribute(type: number, bytes: Uint8Array): { name: Attrib
     case 'bytes':
       return { name, value: new Uint8Array(bytes) };
     case 'date':
-      return /^\d{8}$/.test(Buffer.from(bytes).toString('latin1')) ? { name, value: Buffer.from(bytes).toString('ascii') } : undefined;
+      return /^\d{8}$/.test(Buffer.from(bytes).toString('latin1'))
+        ? { name, value: Buffer.from(bytes).toString('ascii') }
+        : undefined;
     case 'mechanisms': {
       if (bytes.length % 8 !== 0) return undefined;
       const buffer = Buffer.from(bytes);
-      return { name, value: Array.from({ length: bytes.length / 8 }, (_, index) => Number(buffer.readBigUInt64BE(index * 8))) };
+      return {
+        name,
+        value: Array.from({ length: bytes.length / 8 }, (_, index) => Number(buffer.readBigUInt64BE(index * 8))),
+      };
     }
   }
 }

@@ -65,9 +65,16 @@ export function recoverPoints(curve: Curve, digest: Uint8Array, signature: Uint8
     const y = squareRoot(domain, x);
     if (y === undefined) continue;
     for (const candidate of [y, domain.p - y]) {
-      const sum = add(domain, multiply(domain, s, { x, y: candidate }), multiply(domain, domain.n - (e % domain.n), domain.g));
+      const sum = add(
+        domain,
+        multiply(domain, s, { x, y: candidate }),
+        multiply(domain, domain.n - (e % domain.n), domain.g),
+      );
       const point = sum && multiply(domain, inverseR, sum);
-      if (point) points.push(Buffer.concat([Uint8Array.of(4), toBytes(point.x, curve.fieldBytes), toBytes(point.y, curve.fieldBytes)]));
+      if (point)
+        points.push(
+          Buffer.concat([Uint8Array.of(4), toBytes(point.x, curve.fieldBytes), toBytes(point.y, curve.fieldBytes)]),
+        );
     }
   }
   return points;
@@ -130,4 +137,5 @@ function power(base: bigint, exponent: bigint, p: bigint): bigint {
 
 const toBigInt = (bytes: Uint8Array): bigint => BigInt(`0x${Buffer.from(bytes).toString('hex') || '0'}`);
 
-const toBytes = (value: bigint, length: number): Buffer => Buffer.from(value.toString(16).padStart(length * 2, '0'), 'hex');
+const toBytes = (value: bigint, length: number): Buffer =>
+  Buffer.from(value.toString(16).padStart(length * 2, '0'), 'hex');

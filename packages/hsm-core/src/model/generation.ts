@@ -5,10 +5,18 @@
  * Upholds I4 (a manifest is accepted whole, canonical and signed by a pinned identity, or not at all).
  */
 import { createPublicKey, verify } from 'node:crypto';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { AntipodeError, bytesEqual, fromHex, hex, sha256, sha256Hex } from '@antipode/runtime';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as seal from '../gen/antipode/seal/v1/manifest_pb.ts';
-import { ATTRIBUTES, type AttributeName, type Attributes, attributesOf, decodeAttribute, encodeAttribute, setAttribute } from './attributes.ts';
+import {
+  ATTRIBUTES,
+  type AttributeName,
+  type Attributes,
+  attributesOf,
+  decodeAttribute,
+  encodeAttribute,
+  setAttribute,
+} from './attributes.ts';
 import { isWrapped, type KeyType, type ObjectClass, type ObjectId, type UncapturedReason } from './object.ts';
 import { fingerprint } from './public-half.ts';
 
@@ -115,12 +123,18 @@ export function entryDigest(entry: Entry): Uint8Array {
     head.writeUInt32BE(value.length, 4);
     parts.push(head, value);
   }
-  const proof = entry.objectClass === 'secret-key' ? fromHex(entry.blobSha256 ?? '') : (entry.valueTag ?? entry.publicHalf ?? fromHex(entry.blobSha256 ?? ''));
+  const proof =
+    entry.objectClass === 'secret-key'
+      ? fromHex(entry.blobSha256 ?? '')
+      : (entry.valueTag ?? entry.publicHalf ?? fromHex(entry.blobSha256 ?? ''));
   return sha256(...parts, proof);
 }
 
 /** The attributes that are compared, canonical, in the order of their numbers. Absent and empty are the same. */
-export function comparableAttributes({ objectClass, attributes }: Pick<Entry, 'objectClass' | 'attributes'>): Map<AttributeName, Uint8Array> {
+export function comparableAttributes({
+  objectClass,
+  attributes,
+}: Pick<Entry, 'objectClass' | 'attributes'>): Map<AttributeName, Uint8Array> {
   const comparable = new Map<AttributeName, Uint8Array>();
   for (const name of attributesOf(objectClass)) {
     if (ATTRIBUTES[name].fate === 'carried') continue;
@@ -146,7 +160,12 @@ export function encodeManifest(generation: Generation): Uint8Array {
 }
 
 /** Puts a manifest and its signature together. */
-export function sealedGeneration(options: { generation: Generation; manifest: Uint8Array; signature: Uint8Array; signer: Uint8Array }): SealedGeneration {
+export function sealedGeneration(options: {
+  generation: Generation;
+  manifest: Uint8Array;
+  signature: Uint8Array;
+  signer: Uint8Array;
+}): SealedGeneration {
   const { generation, manifest, signature, signer } = options;
   return {
     generation,
@@ -164,26 +183,43 @@ export function sealedGeneration(options: { generation: Generation; manifest: Ui
  */
 export function openSigned(
   signed: Uint8Array,
-  { group, isPinned, expectedDigest }: { group: string; isPinned: (identitySha256: string) => boolean; expectedDigest?: string },
+  {
+    group,
+    isPinned,
+    expectedDigest,
+  }: { group: string; isPinned: (identitySha256: string) => boolean; expectedDigest?: string },
 ): SealedGeneration {
   const { manifest, signature, signer } = decode(seal.SignedManifestSchema, signed);
   const digest = sha256Hex(manifest);
   if (expectedDigest !== undefined && digest !== expectedDigest) {
-    throw new AntipodeError('MANIFEST_INVALID', 'the manifest has not the digest that was announced', { details: { expected: expectedDigest, found: digest } });
+    throw new AntipodeError('MANIFEST_INVALID', 'the manifest has not the digest that was announced', {
+      details: { expected: expectedDigest, found: digest },
+    });
   }
   const signerSha256 = fingerprint(signer);
   if (!isPinned(signerSha256)) {
-    throw new AntipodeError('PEER_NOT_PINNED', `the manifest is signed by ${signerSha256}, which is not pinned for group ${group}`, {
-      details: { group, identity: signerSha256 },
-    });
+    throw new AntipodeError(
+      'PEER_NOT_PINNED',
+      `the manifest is signed by ${signerSha256}, which is not pinned for group ${group}`,
+      {
+        details: { group, identity: signerSha256 },
+      },
+    );
   }
   if (!isSignedBy(signer, signingInput(manifest), signature)) invalid('the signature does not verify', digest);
   const message = decode(seal.ManifestSchema, manifest);
   const generation = fromMessage(message, digest);
   if (generation.group !== group) invalid(`it belongs to group ${generation.group}`, digest);
-  if (generation.source.identitySha256 !== signerSha256) invalid('it is signed by another identity than its source', digest);
+  if (generation.source.identitySha256 !== signerSha256)
+    invalid('it is signed by another identity than its source', digest);
   if (!bytesEqual(encodeManifest(generation), manifest)) invalid('its encoding is not canonical', digest);
-  return { generation, digest, contentDigest: contentDigestOf(generation), signed: new Uint8Array(signed), signerSha256 };
+  return {
+    generation,
+    digest,
+    contentDigest: contentDigestOf(generation),
+    signed: new Uint8Array(signed),
+    signerSha256,
+  };
 }
 
 /** Whether `signature` (r || s) over `message` was made by the P-256 key `signer` (SubjectPublicKeyInfo). */
@@ -200,7 +236,10 @@ function invalid(why: string, digest: string): never {
   throw new AntipodeError('MANIFEST_INVALID', `the manifest is refused: ${why}`, { details: { digest } });
 }
 
-function decode<Schema extends typeof seal.ManifestSchema | typeof seal.SignedManifestSchema>(schema: Schema, bytes: Uint8Array) {
+function decode<Schema extends typeof seal.ManifestSchema | typeof seal.SignedManifestSchema>(
+  schema: Schema,
+  bytes: Uint8Array,
+) {
   try {
     return fromBinary(schema, bytes);
   } catch (cause) {
@@ -239,7 +278,8 @@ const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
 const nameOf = <Name extends string>(numbers: Record<Name, number>, number: number): Name | undefined =>
   (Object.keys(numbers) as Name[]).find((name) => numbers[name] === number);
 
-const byObjectId = (a: { objectId: string }, b: { objectId: string }): number => (a.objectId < b.objectId ? -1 : a.objectId > b.objectId ? 1 : 0);
+const byObjectId = (a: { objectId: string }, b: { objectId: string }): number =>
+  a.objectId < b.objectId ? -1 : a.objectId > b.objectId ? 1 : 0;
 
 function toMessage(generation: Generation): seal.Manifest {
   return create(seal.ManifestSchema, {
@@ -254,17 +294,27 @@ function toMessage(generation: Generation): seal.Manifest {
     source: { ...generation.source, identitySha256: fromHex(generation.source.identitySha256) },
     dataKeys: [...generation.dataKeys]
       .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map(({ id, blobSha256, blobSize }) => ({ id: fromHex(id), blobSha256: fromHex(blobSha256), blobSize: BigInt(blobSize) })),
+      .map(({ id, blobSha256, blobSize }) => ({
+        id: fromHex(id),
+        blobSha256: fromHex(blobSha256),
+        blobSize: BigInt(blobSize),
+      })),
     entries: [...generation.entries].sort(byObjectId).map(entryMessage),
     uncaptured: [...generation.uncaptured].sort(byObjectId).map(({ objectId, objectClass, keyType, reason }) => ({
       objectId: fromHex(objectId),
       objectClass: CLASS_NUMBERS[objectClass],
-      keyType: keyType === undefined || keyType === 'unsupported' ? seal.KeyType.UNSPECIFIED : KEY_TYPE_NUMBERS[keyType],
+      keyType:
+        keyType === undefined || keyType === 'unsupported' ? seal.KeyType.UNSPECIFIED : KEY_TYPE_NUMBERS[keyType],
       reason: REASON_NUMBERS[reason],
     })),
     tombstones: [...generation.tombstones]
       .sort((a, b) => byObjectId(a.entry, b.entry))
-      .map(({ entry, epoch, generation: number, deletedMs }) => ({ entry: entryMessage(entry), epoch, generation: number, deletedMs: BigInt(deletedMs) })),
+      .map(({ entry, epoch, generation: number, deletedMs }) => ({
+        entry: entryMessage(entry),
+        epoch,
+        generation: number,
+        deletedMs: BigInt(deletedMs),
+      })),
   });
 }
 
@@ -306,7 +356,11 @@ function fromMessage(message: seal.Manifest, digest: string): Generation {
       firmware: message.source.firmware,
       identitySha256: hex(message.source.identitySha256),
     },
-    dataKeys: message.dataKeys.map(({ id, blobSha256, blobSize }) => ({ id: hex(id), blobSha256: hex(blobSha256), blobSize: Number(blobSize) })),
+    dataKeys: message.dataKeys.map(({ id, blobSha256, blobSize }) => ({
+      id: hex(id),
+      blobSha256: hex(blobSha256),
+      blobSize: Number(blobSize),
+    })),
     entries,
     uncaptured: message.uncaptured.map(({ objectId, objectClass, keyType, reason }) => {
       const kind = nameOf(KEY_TYPE_NUMBERS, keyType);
@@ -328,15 +382,20 @@ function fromMessage(message: seal.Manifest, digest: string): Generation {
 
 function entryFrom(message: seal.Entry, digest: string): Entry {
   const objectClass = nameOf(CLASS_NUMBERS, message.objectClass);
-  if (objectClass === undefined || objectClass === 'other') invalid('an object has no class that can be captured', digest);
+  if (objectClass === undefined || objectClass === 'other')
+    invalid('an object has no class that can be captured', digest);
   const keyType = nameOf(KEY_TYPE_NUMBERS, message.keyType);
   const objectId = hex(message.objectId);
   if (message.objectId.length !== OBJECT_ID_BYTES) invalid('an object id has not 16 bytes', digest);
-  if (objectClass.endsWith('-key') !== (keyType !== undefined)) invalid(`object ${objectId} has no fitting key type`, digest);
+  if (objectClass.endsWith('-key') !== (keyType !== undefined))
+    invalid(`object ${objectId} has no fitting key type`, digest);
   const hasBlob = message.blobSha256.length > 0;
-  if (hasBlob && message.blobSha256.length !== SHA256_BYTES) invalid(`object ${objectId} has a digest that is none`, digest);
-  if (hasBlob !== (isWrapped(objectClass) || objectClass === 'data')) invalid(`object ${objectId} must ${hasBlob ? 'not ' : ''}have a blob`, digest);
-  if ((objectClass === 'data') !== message.dataKeyId.length > 0) invalid(`object ${objectId} has no fitting data key`, digest);
+  if (hasBlob && message.blobSha256.length !== SHA256_BYTES)
+    invalid(`object ${objectId} has a digest that is none`, digest);
+  if (hasBlob !== (isWrapped(objectClass) || objectClass === 'data'))
+    invalid(`object ${objectId} must ${hasBlob ? 'not ' : ''}have a blob`, digest);
+  if ((objectClass === 'data') !== message.dataKeyId.length > 0)
+    invalid(`object ${objectId} has no fitting data key`, digest);
   const attributes: Attributes = {};
   for (const { type, value } of message.attributes) {
     const decoded = decodeAttribute(type, value);

@@ -41,7 +41,13 @@ export type UncapturedReason =
   | 'unreadable';
 
 /** `private-key/rsa`, `certificate`, ... for people. */
-export function kindOf({ objectClass, keyType }: { objectClass: ObjectClass | 'other'; keyType?: KeyType | 'unsupported' | undefined }): string {
+export function kindOf({
+  objectClass,
+  keyType,
+}: {
+  objectClass: ObjectClass | 'other';
+  keyType?: KeyType | 'unsupported' | undefined;
+}): string {
   return keyType === undefined ? objectClass : `${objectClass}/${keyType}`;
 }
 

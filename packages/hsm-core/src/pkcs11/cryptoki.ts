@@ -104,7 +104,10 @@ export class Cryptoki {
       return cryptoki;
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new AntipodeError('MODULE_UNAVAILABLE', `cannot use the PKCS#11 module ${module}: ${reason}`, { details: { module }, cause });
+      throw new AntipodeError('MODULE_UNAVAILABLE', `cannot use the PKCS#11 module ${module}: ${reason}`, {
+        details: { module },
+        cause,
+      });
     }
   }
 
@@ -183,7 +186,12 @@ export class Cryptoki {
    * Reads attributes; one that the token does not have, or does not tell, is absent from the result.
    * Undefined when the object is gone.
    */
-  attributes(session: bigint, object: bigint, types: readonly number[], roomBytes = 640): Map<number, Buffer> | undefined {
+  attributes(
+    session: bigint,
+    object: bigint,
+    types: readonly number[],
+    roomBytes = 640,
+  ): Map<number, Buffer> | undefined {
     const values = types.map(() => Buffer.alloc(roomBytes));
     const template = Buffer.alloc(ATTRIBUTE_SIZE * types.length);
     types.forEach((type, index) => {
@@ -244,7 +252,12 @@ export class Cryptoki {
     return handle.readBigUInt64LE();
   }
 
-  generateKeyPair(session: bigint, mechanism: Mechanism, publicTemplate: Template, privateTemplate: Template): { publicKey: bigint; privateKey: bigint } {
+  generateKeyPair(
+    session: bigint,
+    mechanism: Mechanism,
+    publicTemplate: Template,
+    privateTemplate: Template,
+  ): { publicKey: bigint; privateKey: bigint } {
     const packedMechanism = packMechanism(mechanism);
     const [packedPublic, packedPrivate] = [pack(publicTemplate), pack(privateTemplate)];
     const [publicKey, privateKey] = [ulong(0n), ulong(0n)];
@@ -280,9 +293,25 @@ export class Cryptoki {
     }
   }
 
-  unwrapKey(session: bigint, mechanism: Mechanism, unwrappingKey: bigint, blob: Uint8Array, template: Template): bigint {
+  unwrapKey(
+    session: bigint,
+    mechanism: Mechanism,
+    unwrappingKey: bigint,
+    blob: Uint8Array,
+    template: Template,
+  ): bigint {
     const [packed, packedMechanism, handle] = [pack(template), packMechanism(mechanism), ulong(0n)];
-    this.call('C_UnwrapKey', session, packedMechanism.bytes, unwrappingKey, blob, blob.length, packed.bytes, template.length, handle);
+    this.call(
+      'C_UnwrapKey',
+      session,
+      packedMechanism.bytes,
+      unwrappingKey,
+      blob,
+      blob.length,
+      packed.bytes,
+      template.length,
+      handle,
+    );
     keepAlive(packed, packedMechanism);
     return handle.readBigUInt64LE();
   }
@@ -333,7 +362,8 @@ export class Cryptoki {
   }
 }
 
-export const mechanism = (type: number, parameter?: Uint8Array): Mechanism => (parameter === undefined ? { type } : { type, parameter });
+export const mechanism = (type: number, parameter?: Uint8Array): Mechanism =>
+  parameter === undefined ? { type } : { type, parameter };
 
 /** A structure of CK_ULONGs and pointers (as `[buffer]`: address and length are written as two words, address first). */
 export function structure(type: number, words: readonly (number | bigint | { pointer: Uint8Array })[]): Mechanism {
@@ -387,7 +417,13 @@ function packMechanism({ type, parameter, keep = [] }: Mechanism): Packed {
   return { bytes, keep: [parameter, ...keep] };
 }
 
-function writeAttribute(template: Buffer, index: number, type: number, value: Uint8Array | undefined, length: number): void {
+function writeAttribute(
+  template: Buffer,
+  index: number,
+  type: number,
+  value: Uint8Array | undefined,
+  length: number,
+): void {
   const offset = index * ATTRIBUTE_SIZE;
   template.writeBigUInt64LE(BigInt(type), offset);
   template.writeBigUInt64LE(value === undefined ? 0n : addressOf(value), offset + 8);

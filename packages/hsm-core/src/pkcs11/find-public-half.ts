@@ -8,12 +8,16 @@ import { bytesEqual } from '@antipode/runtime';
 import { generator, recoverPoints } from '../model/ecdsa-recovery.ts';
 import type { ObservedObject } from '../model/object.ts';
 import { type Curve, curveOf, ecPublicHalf } from '../model/public-half.ts';
-import { CKA, CKK, CKM, CKO, CKD_NULL } from './constants.ts';
+import { CKA, CKD_NULL, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
 import { ecParamsOf, type ReadContext } from './objects.ts';
 import { CryptokiFailure } from './return-values.ts';
 
-export function findPublicHalf(context: ReadContext, key: ObservedObject, publicKeys: readonly ObservedObject[]): Uint8Array | undefined {
+export function findPublicHalf(
+  context: ReadContext,
+  key: ObservedObject,
+  publicKeys: readonly ObservedObject[],
+): Uint8Array | undefined {
   const curve = curveOf(ecParamsOf(context, key.handle));
   if (curve === undefined) return undefined;
   try {
@@ -27,17 +31,33 @@ export function findPublicHalf(context: ReadContext, key: ObservedObject, public
 
 function allows(key: ObservedObject, type: number): boolean {
   const allowed = key.attributes.allowedMechanisms;
-  return !key.attributes.alwaysAuthenticate && (allowed === undefined || allowed.length === 0 || allowed.includes(type));
+  return (
+    !key.attributes.alwaysAuthenticate && (allowed === undefined || allowed.length === 0 || allowed.includes(type))
+  );
 }
 
-function fromSignatures({ cryptoki, session }: ReadContext, key: ObservedObject, curve: Curve, publicKeys: readonly ObservedObject[]): Uint8Array | undefined {
+function fromSignatures(
+  { cryptoki, session }: ReadContext,
+  key: ObservedObject,
+  curve: Curve,
+  publicKeys: readonly ObservedObject[],
+): Uint8Array | undefined {
   const message = Buffer.concat([Buffer.from('antipode public half v1\0'), randomBytes(32)]);
   const digest = createHash(curve.hash).update(message).digest();
   const signature = cryptoki.sign(session, mechanism(CKM.ECDSA), key.handle, digest);
   const verifies = (publicHalf: Uint8Array, over: Uint8Array, made: Uint8Array): boolean =>
-    verify(curve.hash, over, { key: createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' }), dsaEncoding: 'ieee-p1363' }, made);
+    verify(
+      curve.hash,
+      over,
+      {
+        key: createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' }),
+        dsaEncoding: 'ieee-p1363',
+      },
+      made,
+    );
 
-  const sameId = (one: ObservedObject): number => Number(bytesEqual(one.attributes.id ?? new Uint8Array(), key.attributes.id ?? new Uint8Array()));
+  const sameId = (one: ObservedObject): number =>
+    Number(bytesEqual(one.attributes.id ?? new Uint8Array(), key.attributes.id ?? new Uint8Array()));
   const candidates = publicKeys
     .filter((one) => one.keyType === 'ec' && one.publicHalf !== undefined && curveOf(one.attributes.ecParams) === curve)
     .sort((a, b) => sameId(b) - sameId(a));
@@ -45,7 +65,12 @@ function fromSignatures({ cryptoki, session }: ReadContext, key: ObservedObject,
     if (publicHalf && verifies(publicHalf, message, signature)) return publicHalf;
   }
   const second = Buffer.concat([message, Uint8Array.of(2)]);
-  const secondSignature = cryptoki.sign(session, mechanism(CKM.ECDSA), key.handle, createHash(curve.hash).update(second).digest());
+  const secondSignature = cryptoki.sign(
+    session,
+    mechanism(CKM.ECDSA),
+    key.handle,
+    createHash(curve.hash).update(second).digest(),
+  );
   return recoverPoints(curve, digest, signature)
     .map((point) => new Uint8Array(ecPublicHalf(curve, point)))
     .find((publicHalf) => isOnCurve(publicHalf) && verifies(publicHalf, second, secondSignature));
@@ -65,7 +90,11 @@ function isOnCurve(publicHalf: Uint8Array): boolean {
 
 /** x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves. */
 function fromAgreement(context: ReadContext, key: ObservedObject, curve: Curve): Uint8Array | undefined {
-  const x = agree(context.cryptoki, context.session, { privateKey: key.handle, point: generator(curve), bytes: curve.fieldBytes });
+  const x = agree(context.cryptoki, context.session, {
+    privateKey: key.handle,
+    point: generator(curve),
+    bytes: curve.fieldBytes,
+  });
   const compressed = Buffer.concat([Uint8Array.of(2), x]);
   const point = ECDH.convertKey(compressed, curve.openssl, undefined, undefined, 'uncompressed') as Buffer;
   return new Uint8Array(ecPublicHalf(curve, point));
@@ -75,15 +104,24 @@ function fromAgreement(context: ReadContext, key: ObservedObject, curve: Curve):
  * ECDH in the token with a readable result. Only for points whose private half is public (the generator) or ours and
  * thrown away (a proof): the agreed value protects nothing.
  */
-export function agree(cryptoki: Cryptoki, session: bigint, { privateKey, point, bytes }: { privateKey: bigint; point: Uint8Array; bytes: number }): Buffer {
-  const secret = cryptoki.deriveKey(session, structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]), privateKey, [
-    [CKA.CLASS, CKO.SECRET_KEY],
-    [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-    [CKA.TOKEN, false],
-    [0x103, false],
-    [0x162, true],
-    [CKA.VALUE_LEN, bytes],
-  ]);
+export function agree(
+  cryptoki: Cryptoki,
+  session: bigint,
+  { privateKey, point, bytes }: { privateKey: bigint; point: Uint8Array; bytes: number },
+): Buffer {
+  const secret = cryptoki.deriveKey(
+    session,
+    structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]),
+    privateKey,
+    [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+      [CKA.TOKEN, false],
+      [0x103, false],
+      [0x162, true],
+      [CKA.VALUE_LEN, bytes],
+    ],
+  );
   try {
     return Buffer.from(cryptoki.attributes(session, secret, [CKA.VALUE])?.get(CKA.VALUE) ?? Buffer.alloc(0));
   } finally {

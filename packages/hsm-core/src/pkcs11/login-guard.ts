@@ -33,7 +33,8 @@ export class LoginGuard {
    */
   begin(pin: Secret, tokenFlags: number): void {
     const details = { serial: this.#serial };
-    if (tokenFlags & CKF_USER_PIN_LOCKED) throw new AntipodeError('PIN_LOCKED', 'the user PIN of the token is locked', { details });
+    if (tokenFlags & CKF_USER_PIN_LOCKED)
+      throw new AntipodeError('PIN_LOCKED', 'the user PIN of the token is locked', { details });
     const last = this.#read();
     if (last !== undefined && markOf(pin, last.salt) === last.mark) {
       // "trying" without an outcome: the process died in the middle. The token itself tells whether the PIN was wrong.
@@ -74,5 +75,7 @@ export class LoginGuard {
 }
 
 function markOf(pin: Secret, salt: string): string {
-  return pin.expose((bytes) => scryptSync(bytes, Buffer.from(salt, 'hex'), 2, { N: 2 ** 14, r: 8, p: 1 }).toString('hex'));
+  return pin.expose((bytes) =>
+    scryptSync(bytes, Buffer.from(salt, 'hex'), 2, { N: 2 ** 14, r: 8, p: 1 }).toString('hex'),
+  );
 }

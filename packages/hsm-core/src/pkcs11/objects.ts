@@ -1,6 +1,14 @@
 /** Reads token objects into the model, and writes templates from it. Follows the table in model/attributes.ts. */
 import { createHmac } from 'node:crypto';
-import { ATTRIBUTES, type AttributeName, type AttributeValue, type Attributes, attributesOf, encodeAttribute, setAttribute } from '../model/attributes.ts';
+import {
+  ATTRIBUTES,
+  type AttributeName,
+  type Attributes,
+  type AttributeValue,
+  attributesOf,
+  encodeAttribute,
+  setAttribute,
+} from '../model/attributes.ts';
 import type { KeyType, ObjectClass, ObservedObject } from '../model/object.ts';
 import { barePoint, curveOf, ecPublicHalf, rsaPublicHalf } from '../model/public-half.ts';
 import { CKA, CKK, CKO } from './constants.ts';
@@ -46,13 +54,16 @@ export function readObject({ cryptoki, session, digestKey }: ReadContext, handle
   const kinds = cryptoki.attributes(session, handle, [CKA.CLASS, CKA.KEY_TYPE], 8);
   if (kinds === undefined) return undefined;
   const classValue = kinds.get(CKA.CLASS);
-  const objectClass = classValue?.length === 8 ? (CLASSES.get(Number(classValue.readBigUInt64LE())) ?? 'other') : 'other';
+  const objectClass =
+    classValue?.length === 8 ? (CLASSES.get(Number(classValue.readBigUInt64LE())) ?? 'other') : 'other';
   if (objectClass === 'other') {
     return { handle, objectClass, sizeBits: 0, attributes: {}, readDigest: digestOf(digestKey, kinds) };
   }
   const isKey = objectClass.endsWith('-key');
   const typeValue = kinds.get(CKA.KEY_TYPE);
-  const keyType = isKey ? ((typeValue?.length === 8 ? KEY_TYPES.get(Number(typeValue.readBigUInt64LE())) : undefined) ?? 'unsupported') : undefined;
+  const keyType = isKey
+    ? ((typeValue?.length === 8 ? KEY_TYPES.get(Number(typeValue.readBigUInt64LE())) : undefined) ?? 'unsupported')
+    : undefined;
 
   const names = attributesOf(objectClass);
   const together = names.filter((name) => !READ_ALONE.includes(name)).map((name) => ATTRIBUTES[name].type);
@@ -106,7 +117,8 @@ export function templateOf(objectClass: ObjectClass, attributes: Attributes): Te
     const value = attributes[name];
     if (value === undefined || !rule.inTemplate) continue;
     // CKA_TRUSTED-like defaults: an empty list or an empty subject is what a token has without being told.
-    if ((Array.isArray(value) || value instanceof Uint8Array) && value.length === 0 && rule.fate !== 'content') continue;
+    if ((Array.isArray(value) || value instanceof Uint8Array) && value.length === 0 && rule.fate !== 'content')
+      continue;
     (rule.fate === 'policy' ? last : entries).push([rule.type, encodeNative(name, value)]);
   }
   last.sort(([a], [b]) => Number(a === ATTRIBUTES.modifiable.type) - Number(b === ATTRIBUTES.modifiable.type));
@@ -139,7 +151,9 @@ function decodeNative(name: AttributeName, bytes: Buffer): AttributeValue | unde
       return /^\d{8}$/.test(text) ? text : undefined;
     }
     case 'mechanisms':
-      return Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) => Number(bytes.readBigUInt64LE(index * 8))).sort((a, b) => a - b);
+      return Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) =>
+        Number(bytes.readBigUInt64LE(index * 8)),
+      ).sort((a, b) => a - b);
   }
 }
 
@@ -157,7 +171,11 @@ function encodeNative(name: AttributeName, value: AttributeValue): TemplateValue
   }
 }
 
-function sizeBitsOf(objectClass: ObjectClass, keyType: KeyType | 'unsupported' | undefined, raw: Map<number, Buffer>): number {
+function sizeBitsOf(
+  objectClass: ObjectClass,
+  keyType: KeyType | 'unsupported' | undefined,
+  raw: Map<number, Buffer>,
+): number {
   if (objectClass === 'secret-key') {
     const length = raw.get(CKA.VALUE_LEN);
     return length?.length === 8 ? Number(length.readBigUInt64LE()) * 8 : 0;

@@ -3,15 +3,22 @@
  * private keys by a signature, a decryption or an agreement that software checks with the manifest's public half; then
  * use by every flag. Attributes alone prove nothing. A flag that no mechanism of the token can exercise is reported.
  */
-import { constants, createPublicKey, publicEncrypt, randomBytes, verify, type KeyObject } from 'node:crypto';
-import { createHash } from 'node:crypto';
+import {
+  constants,
+  createHash,
+  createPublicKey,
+  type KeyObject,
+  publicEncrypt,
+  randomBytes,
+  verify,
+} from 'node:crypto';
 import { bytesEqual, sha256 } from '@antipode/runtime';
-import type { ProofCheck, ProofItem, ProofOutcome } from '../provider.ts';
 import { curveOf, pointOf } from '../model/public-half.ts';
+import type { ProofCheck, ProofItem, ProofOutcome } from '../provider.ts';
 import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from './constants.ts';
 import { type Mechanism, mechanism, structure } from './cryptoki.ts';
 import { agree, softwareAgreement } from './find-public-half.ts';
-import { ecParamsOf, readObject, type ReadContext } from './objects.ts';
+import { ecParamsOf, type ReadContext, readObject } from './objects.ts';
 import { CryptokiFailure } from './return-values.ts';
 
 export interface ProveContext extends ReadContext {
@@ -41,7 +48,11 @@ export function prove(context: ProveContext, item: ProofItem): ProofOutcome {
     case 'certificate':
       proof.publicObject();
   }
-  return { handle: item.handle, proved: proof.hasProof && proof.checks.every(({ outcome }) => outcome !== 'failed'), checks: proof.checks };
+  return {
+    handle: item.handle,
+    proved: proof.hasProof && proof.checks.every(({ outcome }) => outcome !== 'failed'),
+    checks: proof.checks,
+  };
 }
 
 const IV = Buffer.alloc(16, 0x24);
@@ -68,7 +79,9 @@ class Proof {
     const { cryptoki, session, keyWrap, domainKey } = this.#context;
     const expected = this.#item.blobSha256;
     if (domainKey === undefined || expected === undefined) return;
-    this.#check('rewrap', 'AES key wrap (RFC 5649)', () => bytesEqual(sha256(cryptoki.wrapKey(session, keyWrap, domainKey, this.#item.handle)), expected));
+    this.#check('rewrap', 'AES key wrap (RFC 5649)', () =>
+      bytesEqual(sha256(cryptoki.wrapKey(session, keyWrap, domainKey, this.#item.handle)), expected),
+    );
   }
 
   useAes(): void {
@@ -77,17 +90,25 @@ class Proof {
     const block = this.#nonce.subarray(0, 32);
     if (attributes.encrypt || attributes.decrypt) {
       const both = attributes.encrypt && attributes.decrypt;
-      this.#use(both ? 'encrypt' : attributes.encrypt ? 'encrypt' : 'decrypt', [CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.AES_ECB, CKM.AES_CTR], (type) => {
-        const how = type === CKM.AES_CTR ? structureCtr() : mechanism(type, type === CKM.AES_ECB ? undefined : IV);
-        if (!attributes.encrypt) return cryptoki.decrypt(session, how, handle, block).length > 0;
-        const ciphertext = cryptoki.encrypt(session, how, handle, block);
-        return both ? bytesEqual(cryptoki.decrypt(session, how, handle, ciphertext), block) : !bytesEqual(ciphertext.subarray(0, block.length), block);
-      });
+      this.#use(
+        both ? 'encrypt' : attributes.encrypt ? 'encrypt' : 'decrypt',
+        [CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.AES_ECB, CKM.AES_CTR],
+        (type) => {
+          const how = type === CKM.AES_CTR ? structureCtr() : mechanism(type, type === CKM.AES_ECB ? undefined : IV);
+          if (!attributes.encrypt) return cryptoki.decrypt(session, how, handle, block).length > 0;
+          const ciphertext = cryptoki.encrypt(session, how, handle, block);
+          return both
+            ? bytesEqual(cryptoki.decrypt(session, how, handle, ciphertext), block)
+            : !bytesEqual(ciphertext.subarray(0, block.length), block);
+        },
+      );
     }
     if (attributes.sign) this.#signAndVerify([CKM.AES_CMAC], attributes.verify === true);
     if (attributes.wrap) this.#wrapThrowAway(attributes.unwrap === true);
     if (attributes.derive) {
-      this.#use('derive', [CKM.AES_ECB_ENCRYPT_DATA], (type) => this.#derive(structure(type, [{ pointer: block }, block.length])));
+      this.#use('derive', [CKM.AES_ECB_ENCRYPT_DATA], (type) =>
+        this.#derive(structure(type, [{ pointer: block }, block.length])),
+      );
     }
   }
 
@@ -106,7 +127,12 @@ class Proof {
         const isPss = type === CKM.SHA256_RSA_PKCS_PSS;
         const how = isPss ? structure(type, [CKM.SHA256, 2, 32]) : mechanism(type);
         const signature = cryptoki.sign(session, how, handle, this.#nonce);
-        return verify('sha256', this.#nonce, { key: publicKey, padding: isPss ? constants.RSA_PKCS1_PSS_PADDING : constants.RSA_PKCS1_PADDING }, signature);
+        return verify(
+          'sha256',
+          this.#nonce,
+          { key: publicKey, padding: isPss ? constants.RSA_PKCS1_PSS_PADDING : constants.RSA_PKCS1_PADDING },
+          signature,
+        );
       });
     }
     if (attributes.decrypt) {
@@ -114,7 +140,10 @@ class Proof {
         const isOaep = type === CKM.RSA_PKCS_OAEP;
         const padding = isOaep ? constants.RSA_PKCS1_OAEP_PADDING : constants.RSA_PKCS1_PADDING;
         const ciphertext = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, this.#nonce);
-        return bytesEqual(cryptoki.decrypt(session, isOaep ? OAEP_SHA1() : mechanism(type), handle, ciphertext), this.#nonce);
+        return bytesEqual(
+          cryptoki.decrypt(session, isOaep ? OAEP_SHA1() : mechanism(type), handle, ciphertext),
+          this.#nonce,
+        );
       });
     }
     if (attributes.unwrap) {
@@ -162,8 +191,11 @@ class Proof {
     this.#check('value', 'read back', () => {
       const read = readObject(this.#context, this.#item.handle);
       if (read === undefined) return false;
-      const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean => a !== undefined && b !== undefined && bytesEqual(a, b);
-      return this.#item.objectClass === 'certificate' ? same(read.attributes.value, this.#item.attributes.value) : same(read.publicHalf, this.#item.publicHalf);
+      const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+        a !== undefined && b !== undefined && bytesEqual(a, b);
+      return this.#item.objectClass === 'certificate'
+        ? same(read.attributes.value, this.#item.attributes.value)
+        : same(read.publicHalf, this.#item.publicHalf);
     });
   }
 
@@ -253,7 +285,13 @@ class Proof {
 }
 
 /** The token does not offer this mechanism, or not for this size: another may serve. Anything else is a failed use. */
-const CANNOT_EXERCISE = new Set(['CKR_MECHANISM_INVALID', 'CKR_MECHANISM_PARAM_INVALID', 'CKR_KEY_SIZE_RANGE', 'CKR_FUNCTION_NOT_SUPPORTED', 'CKR_ARGUMENTS_BAD']);
+const CANNOT_EXERCISE = new Set([
+  'CKR_MECHANISM_INVALID',
+  'CKR_MECHANISM_PARAM_INVALID',
+  'CKR_KEY_SIZE_RANGE',
+  'CKR_FUNCTION_NOT_SUPPORTED',
+  'CKR_ARGUMENTS_BAD',
+]);
 
 /** A readable session key with nothing to protect. */
 const THROW_AWAY = [

@@ -2,7 +2,7 @@
  * The provider of one PKCS#11 partition. Runs inside the worker process (worker.ts) and is the only code that touches key
  * material; nothing of it leaves in the clear (I5). Implements HsmProvider; upholds its contract on batches.
  */
-import { randomBytes, verify, createPublicKey } from 'node:crypto';
+import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { AntipodeError, bytesEqual, sha256 } from '@antipode/runtime';
 import type { Attributes } from '../model/attributes.ts';
@@ -21,11 +21,19 @@ import type {
   WrapOutcome,
 } from '../provider.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
-import { type Cryptoki, mechanism, type Mechanism, structure, type Template, type TokenInfo, ulong } from './cryptoki.ts';
+import {
+  type Cryptoki,
+  type Mechanism,
+  mechanism,
+  structure,
+  type Template,
+  type TokenInfo,
+  ulong,
+} from './cryptoki.ts';
 import { findPublicHalf } from './find-public-half.ts';
 import { classNumber, dataValueOf, keyTypeNumber, type ReadContext, readObject, templateOf } from './objects.ts';
 import { prove } from './prove.ts';
-import { codeOf, CryptokiFailure, returnValueOf, translate } from './return-values.ts';
+import { CryptokiFailure, codeOf, returnValueOf, translate } from './return-values.ts';
 import { findKeyWrapMechanism } from './self-test.ts';
 import { openSession, type PartitionConfig } from './session.ts';
 
@@ -33,7 +41,9 @@ import { openSession, type PartitionConfig } from './session.ts';
 export const SCAN_GAP_MS = 250;
 
 const P256 = CURVES[0]!;
-const [LABEL, ID, PRIVATE, SENSITIVE, EXTRACTABLE, MODIFIABLE, COPYABLE] = [0x003, 0x102, 0x002, 0x103, 0x162, 0x170, 0x171];
+const [LABEL, ID, PRIVATE, SENSITIVE, EXTRACTABLE, MODIFIABLE, COPYABLE] = [
+  0x003, 0x102, 0x002, 0x103, 0x162, 0x170, 0x171,
+];
 const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN, VERIFY, DERIVE] = [0x104, 0x105, 0x106, 0x107, 0x108, 0x10a, 0x10c];
 const ALLOWED_MECHANISMS = 0x40000600;
 
@@ -96,12 +106,27 @@ export class Pkcs11Provider implements HsmProvider {
       this.#session,
       mechanism(CKM.EC_KEY_PAIR_GEN),
       [...common, [CKA.EC_PARAMS, P256_PARAMS], [VERIFY, true]],
-      [...common, [PRIVATE, true], [SENSITIVE, true], [EXTRACTABLE, false], [SIGN, true], [DERIVE, false], [COPYABLE, false], [MODIFIABLE, false]],
+      [
+        ...common,
+        [PRIVATE, true],
+        [SENSITIVE, true],
+        [EXTRACTABLE, false],
+        [SIGN, true],
+        [DERIVE, false],
+        [COPYABLE, false],
+        [MODIFIABLE, false],
+      ],
     );
     return { publicHalf: this.#ecPublicHalf(publicKey) };
   }
 
-  async findIdentity({ ckaId, publicHalf }: { ckaId: Uint8Array; publicHalf: Uint8Array }): Promise<OwnKey | undefined> {
+  async findIdentity({
+    ckaId,
+    publicHalf,
+  }: {
+    ckaId: Uint8Array;
+    publicHalf: Uint8Array;
+  }): Promise<OwnKey | undefined> {
     const [privateKey, ...more] = this.#cryptoki.find(this.#session, [
       [CKA.CLASS, CKO.PRIVATE_KEY],
       [ID, ckaId],
@@ -166,7 +191,15 @@ export class Pkcs11Provider implements HsmProvider {
     return { handle: privateKey, point: publicHalf.slice(-65) };
   }
 
-  async deriveExchangeKey({ ephemeral, peerPoint, use }: { ephemeral: Handle; peerPoint: Uint8Array; use: 'wrap' | 'unwrap' }): Promise<Handle> {
+  async deriveExchangeKey({
+    ephemeral,
+    peerPoint,
+    use,
+  }: {
+    ephemeral: Handle;
+    peerPoint: Uint8Array;
+    use: 'wrap' | 'unwrap';
+  }): Promise<Handle> {
     // CKD_NULL: SoftHSM knows no key derivation function. Sound because both points are fresh, signed, and used once.
     const how = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, peerPoint.length, { pointer: peerPoint }]);
     return this.#cryptoki.deriveKey(this.#session, how, ephemeral, [
@@ -194,7 +227,15 @@ export class Pkcs11Provider implements HsmProvider {
     return new Uint8Array(this.#cryptoki.wrapKey(this.#session, this.#wrapMechanism(), exchangeKey, domainKey));
   }
 
-  async installDomainKey({ exchangeKey, blob, ckaId }: { exchangeKey: Handle; blob: Uint8Array; ckaId: Uint8Array }): Promise<{ checkTag: Uint8Array }> {
+  async installDomainKey({
+    exchangeKey,
+    blob,
+    ckaId,
+  }: {
+    exchangeKey: Handle;
+    blob: Uint8Array;
+    ckaId: Uint8Array;
+  }): Promise<{ checkTag: Uint8Array }> {
     const handle = this.#cryptoki.unwrapKey(this.#session, this.#wrapMechanism(), exchangeKey, blob, [
       [CKA.CLASS, CKO.SECRET_KEY],
       [CKA.KEY_TYPE, CKK.AES],
@@ -228,7 +269,10 @@ export class Pkcs11Provider implements HsmProvider {
   async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
     return handles.map((handle): WrapOutcome => {
       try {
-        return { handle, blob: new Uint8Array(this.#cryptoki.wrapKey(this.#session, this.#wrapMechanism(), domainKey, handle)) };
+        return {
+          handle,
+          blob: new Uint8Array(this.#cryptoki.wrapKey(this.#session, this.#wrapMechanism(), domainKey, handle)),
+        };
       } catch (thrown) {
         const returnValue = returnValueOf(thrown);
         if (codeOf(returnValue) !== 'HSM_REFUSED') throw thrown;
@@ -249,16 +293,29 @@ export class Pkcs11Provider implements HsmProvider {
       [WRAP, false],
       [UNWRAP, false],
     ]);
-    return { handle, blob: new Uint8Array(this.#cryptoki.wrapKey(this.#session, this.#wrapMechanism(), domainKey, handle)) };
+    return {
+      handle,
+      blob: new Uint8Array(this.#cryptoki.wrapKey(this.#session, this.#wrapMechanism(), domainKey, handle)),
+    };
   }
 
-  async sealData(options: { domainKey: Handle; dataKey: Handle; items: readonly { handle: Handle; aad: Uint8Array }[] }): Promise<SealedData[]> {
+  async sealData(options: {
+    domainKey: Handle;
+    dataKey: Handle;
+    items: readonly { handle: Handle; aad: Uint8Array }[];
+  }): Promise<SealedData[]> {
     return options.items.map(({ handle, aad }) => {
       const value = dataValueOf(this.#reads, handle);
-      if (value === undefined) throw new AntipodeError('HSM_REFUSED', 'the value of a data object cannot be read', { details: { call: 'C_GetAttributeValue' } });
+      if (value === undefined)
+        throw new AntipodeError('HSM_REFUSED', 'the value of a data object cannot be read', {
+          details: { call: 'C_GetAttributeValue' },
+        });
       const iv = randomBytes(GCM_IV_BYTES);
       const sealed = this.#cryptoki.encrypt(this.#session, gcm(iv, aad), options.dataKey, value);
-      return { ciphertext: new Uint8Array(Buffer.concat([iv, sealed])), valueTag: this.#tagOf(options.domainKey, value) };
+      return {
+        ciphertext: new Uint8Array(Buffer.concat([iv, sealed])),
+        valueTag: this.#tagOf(options.domainKey, value),
+      };
     });
   }
 
@@ -311,11 +368,17 @@ export class Pkcs11Provider implements HsmProvider {
       ]);
     } catch (thrown) {
       const returnValue = returnValueOf(thrown);
-      throw new AntipodeError('BLOB_INVALID', `the token refused the data key (${returnValue})`, { details: { returnValue }, cause: thrown });
+      throw new AntipodeError('BLOB_INVALID', `the token refused the data key (${returnValue})`, {
+        details: { returnValue },
+        cause: thrown,
+      });
     }
   }
 
-  async createData(options: { dataKey: Handle; items: readonly { attributes: Attributes; ciphertext: Uint8Array; aad: Uint8Array }[] }): Promise<BatchOutcome> {
+  async createData(options: {
+    dataKey: Handle;
+    items: readonly { attributes: Attributes; ciphertext: Uint8Array; aad: Uint8Array }[];
+  }): Promise<BatchOutcome> {
     return this.#batch(options.items, ({ attributes, ciphertext, aad }) => {
       const value = this.#decryptData(options.dataKey, ciphertext, aad);
       try {
@@ -356,7 +419,8 @@ export class Pkcs11Provider implements HsmProvider {
     const objects = handles.map((handle) => readObject(this.#reads, handle));
     const publicKeys = objects.filter((object) => object?.objectClass === 'public-key') as ObservedObject[];
     return objects.map((object) => {
-      if (object?.objectClass !== 'private-key' || object.keyType !== 'ec' || object.publicHalf !== undefined) return object;
+      if (object?.objectClass !== 'private-key' || object.keyType !== 'ec' || object.publicHalf !== undefined)
+        return object;
       const publicHalf = this.#publicHalves.get(object.handle) ?? findPublicHalf(this.#reads, object, publicKeys);
       if (publicHalf === undefined) return object;
       this.#publicHalves.set(object.handle, publicHalf);
@@ -401,7 +465,10 @@ export class Pkcs11Provider implements HsmProvider {
   #ecPublicHalf(publicKey: Handle): Uint8Array {
     const encoded = this.#cryptoki.attributes(this.#session, publicKey, [CKA.EC_POINT])?.get(CKA.EC_POINT);
     const point = encoded && barePoint(P256, encoded);
-    if (point === undefined) throw new AntipodeError('HSM_REFUSED', 'the token gives no point for a key that it has just made', { details: { call: 'C_GetAttributeValue' } });
+    if (point === undefined)
+      throw new AntipodeError('HSM_REFUSED', 'the token gives no point for a key that it has just made', {
+        details: { call: 'C_GetAttributeValue' },
+      });
     return new Uint8Array(ecPublicHalf(P256, point));
   }
 
@@ -414,9 +481,13 @@ export class Pkcs11Provider implements HsmProvider {
         if (!(thrown instanceof CryptokiFailure)) throw thrown;
         const { returnValue } = thrown;
         const code = codeOf(returnValue);
-        if (code === 'HSM_FULL' || code === 'HSM_UNAVAILABLE') return { handles, failure: { index, code, returnValue } };
+        if (code === 'HSM_FULL' || code === 'HSM_UNAVAILABLE')
+          return { handles, failure: { index, code, returnValue } };
         if (code !== 'HSM_REFUSED') throw translate(thrown);
-        return { handles, failure: { index, code: BLOB_REFUSALS.has(returnValue) ? 'BLOB_INVALID' : 'HSM_REFUSED', returnValue } };
+        return {
+          handles,
+          failure: { index, code: BLOB_REFUSALS.has(returnValue) ? 'BLOB_INVALID' : 'HSM_REFUSED', returnValue },
+        };
       }
     }
     return { handles };
@@ -439,4 +510,11 @@ const WRAP_REFUSALS: Readonly<Record<string, 'unextractable' | 'not-wrappable'>>
 };
 
 /** How tokens say that a blob does not open: SoftHSM 2.6.1 with a general error, 2.7 and others by the standard. */
-const BLOB_REFUSALS = new Set(['CKR_GENERAL_ERROR', 'CKR_FUNCTION_FAILED', 'CKR_WRAPPED_KEY_INVALID', 'CKR_WRAPPED_KEY_LEN_RANGE', 'CKR_ENCRYPTED_DATA_INVALID', 'CKR_ENCRYPTED_DATA_LEN_RANGE']);
+const BLOB_REFUSALS = new Set([
+  'CKR_GENERAL_ERROR',
+  'CKR_FUNCTION_FAILED',
+  'CKR_WRAPPED_KEY_INVALID',
+  'CKR_WRAPPED_KEY_LEN_RANGE',
+  'CKR_ENCRYPTED_DATA_INVALID',
+  'CKR_ENCRYPTED_DATA_LEN_RANGE',
+]);

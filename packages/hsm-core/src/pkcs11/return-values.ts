@@ -115,5 +115,8 @@ export function codeOf(returnValue: string): ErrorCode {
 export function translate(thrown: unknown): AntipodeError {
   if (!(thrown instanceof CryptokiFailure)) return AntipodeError.from(thrown);
   const { call, returnValue } = thrown;
-  return new AntipodeError(codeOf(returnValue), `the HSM answered ${returnValue} to ${call}`, { details: { call, returnValue }, cause: thrown });
+  return new AntipodeError(codeOf(returnValue), `the HSM answered ${returnValue} to ${call}`, {
+    details: { call, returnValue },
+    cause: thrown,
+  });
 }

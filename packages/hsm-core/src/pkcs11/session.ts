@@ -4,7 +4,7 @@ import { AntipodeError, readPinFile } from '@antipode/runtime';
 import { CKF_TOKEN_INITIALIZED } from './constants.ts';
 import { Cryptoki, type TokenInfo } from './cryptoki.ts';
 import { LoginGuard } from './login-guard.ts';
-import { codeOf, CryptokiFailure, translate } from './return-values.ts';
+import { CryptokiFailure, codeOf, translate } from './return-values.ts';
 
 /** Where a partition is, and how to get in. Everything local to the site. */
 export interface PartitionConfig {
@@ -52,13 +52,19 @@ function findToken(cryptoki: Cryptoki, { tokenLabel, serial }: PartitionConfig):
     .slots()
     .map((slot) => ({ slot, token: cryptoki.tokenInfo(slot) }))
     .filter(({ token }) => token.flags & CKF_TOKEN_INITIALIZED);
-  const matching = initialised.filter(({ token }) => token.label === tokenLabel && (serial === undefined || token.serial === serial));
+  const matching = initialised.filter(
+    ({ token }) => token.label === tokenLabel && (serial === undefined || token.serial === serial),
+  );
   const [only, second] = matching;
   if (only !== undefined && second === undefined) return only;
   const wanted = `label "${tokenLabel}"${serial === undefined ? '' : ` and serial ${serial}`}`;
-  throw new AntipodeError('PARTITION_NOT_FOUND', `${matching.length} tokens have ${wanted}, expected one; the module shows ${initialised.length}`, {
-    details: { found: matching.length, shown: initialised.length },
-  });
+  throw new AntipodeError(
+    'PARTITION_NOT_FOUND',
+    `${matching.length} tokens have ${wanted}, expected one; the module shows ${initialised.length}`,
+    {
+      details: { found: matching.length, shown: initialised.length },
+    },
+  );
 }
 
 function login(cryptoki: Cryptoki, session: bigint, token: TokenInfo, { pinFile, stateFolder }: PartitionConfig): void {
@@ -69,7 +75,8 @@ function login(cryptoki: Cryptoki, session: bigint, token: TokenInfo, { pinFile,
     try {
       pin.expose((bytes) => cryptoki.login(session, bytes));
     } catch (thrown) {
-      if (thrown instanceof CryptokiFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue))) guard.refused(pin);
+      if (thrown instanceof CryptokiFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue)))
+        guard.refused(pin);
       throw thrown;
     }
     guard.succeeded();

@@ -16,7 +16,10 @@ export interface ToWorker {
 
 export type FromWorker =
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails } };
+  | {
+      readonly id: number;
+      readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails };
+    };
 
 export interface WorkerOptions {
   readonly log: Log;
@@ -138,7 +141,8 @@ class Worker {
     const waiting = this.#waiting.get(message.id);
     this.#waiting.delete(message.id);
     if (waiting === undefined) return;
-    if ('error' in message) waiting.reject(new AntipodeError(message.error.code, message.error.message, { details: message.error.details }));
+    if ('error' in message)
+      waiting.reject(new AntipodeError(message.error.code, message.error.message, { details: message.error.details }));
     else waiting.resolve(message.result);
   }
 
@@ -146,7 +150,11 @@ class Worker {
     if (this.#lost !== undefined) return;
     const calls = [...this.#waiting.values()].map(({ method }) => method);
     const details = { how, calls: calls.join(',') };
-    this.#lost = new AntipodeError('HSM_WORKER_LOST', `the HSM worker ended (${how})${calls.length > 0 ? ` in ${calls.join(', ')}` : ''}`, { details });
+    this.#lost = new AntipodeError(
+      'HSM_WORKER_LOST',
+      `the HSM worker ended (${how})${calls.length > 0 ? ` in ${calls.join(', ')}` : ''}`,
+      { details },
+    );
     if (!this.#isClosing) this.#log.warn('HSM worker lost', details);
     for (const { reject } of this.#waiting.values()) reject(this.#lost);
     this.#waiting.clear();

@@ -65,21 +65,54 @@ export class EmbeddedPostgres implements Closeable {
   }
 
   #checkReach(cluster: string, user: string): void {
-    const { status } = spawnSync('setpriv', [`--reuid=${user}`, `--regid=${user}`, '--init-groups', '--', 'test', '-x', cluster]);
+    const { status } = spawnSync('setpriv', [
+      `--reuid=${user}`,
+      `--regid=${user}`,
+      '--init-groups',
+      '--',
+      'test',
+      '-x',
+      cluster,
+    ]);
     if (status === 0) return;
-    throw new AntipodeError('CONFIG_INVALID', `dataFolder ${this.#dataFolder} lies where user ${user} may not enter, and PostgreSQL refuses to run as root; choose one such as /var/lib/antipode, or set databaseUrl`, {
-      details: { path: this.#dataFolder, user },
-    });
+    throw new AntipodeError(
+      'CONFIG_INVALID',
+      `dataFolder ${this.#dataFolder} lies where user ${user} may not enter, and PostgreSQL refuses to run as root; choose one such as /var/lib/antipode, or set databaseUrl`,
+      {
+        details: { path: this.#dataFolder, user },
+      },
+    );
   }
 }
 
-const SETTINGS = ['listen_addresses=', 'unix_socket_permissions=0700', 'fsync=on', 'max_connections=40', 'shared_buffers=32MB', 'log_min_messages=warning', 'timezone=UTC'];
+const SETTINGS = [
+  'listen_addresses=',
+  'unix_socket_permissions=0700',
+  'fsync=on',
+  'max_connections=40',
+  'shared_buffers=32MB',
+  'log_min_messages=warning',
+  'timezone=UTC',
+];
 
 function initialise(initdb: string, cluster: string, user: string | undefined): void {
   const identity = user === undefined ? [] : [`--reuid=${user}`, `--regid=${user}`, '--init-groups'];
-  const args = ['-D', cluster, '--username=antipode', '--auth=trust', '--encoding=UTF8', '--locale=C.UTF-8', '--data-checksums', '--no-instructions'];
+  const args = [
+    '-D',
+    cluster,
+    '--username=antipode',
+    '--auth=trust',
+    '--encoding=UTF8',
+    '--locale=C.UTF-8',
+    '--data-checksums',
+    '--no-instructions',
+  ];
   try {
-    execFileSync('setpriv', [...identity, '--pdeathsig=TERM', '--', initdb, ...args], { stdio: 'pipe', cwd: '/', env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8' } });
+    execFileSync('setpriv', [...identity, '--pdeathsig=TERM', '--', initdb, ...args], {
+      stdio: 'pipe',
+      cwd: '/',
+      env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8' },
+    });
   } catch (cause) {
     // A half-made cluster would be taken for a whole one next time.
     for (const entry of readdirSync(cluster)) rmSync(join(cluster, entry), { recursive: true, force: true });
@@ -91,7 +124,10 @@ function initialise(initdb: string, cluster: string, user: string | undefined): 
 function binaryFolders(): string[] {
   const base = '/usr/lib/postgresql';
   if (!existsSync(base)) return [];
-  const versions = readdirSync(base).map(Number).filter(Number.isFinite).sort((a, b) => b - a);
+  const versions = readdirSync(base)
+    .map(Number)
+    .filter(Number.isFinite)
+    .sort((a, b) => b - a);
   return versions.map((version) => join(base, String(version), 'bin'));
 }
 
@@ -101,7 +137,11 @@ function unprivilegedUser(): { name: string; uid: number; gid: number } {
     const uid = id('-u');
     if (uid > 0) return { name, uid, gid: id('-g') };
   }
-  throw new AntipodeError('PROGRAM_MISSING', 'PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody', { details: { program: 'postgres' } });
+  throw new AntipodeError(
+    'PROGRAM_MISSING',
+    'PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody',
+    { details: { program: 'postgres' } },
+  );
 }
 
 async function answers(connection: pg.PoolConfig): Promise<boolean> {

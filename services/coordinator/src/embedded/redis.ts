@@ -17,6 +17,10 @@ export class EmbeddedRedis implements Closeable {
     this.#ports = options;
   }
 
+  get socketPath(): string {
+    return join(this.#socketFolder, 'redis.sock');
+  }
+
   get pid(): number | undefined {
     return this.#child?.pid;
   }
@@ -27,8 +31,17 @@ export class EmbeddedRedis implements Closeable {
     const folder = join(this.#dataFolder, 'redis');
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#socketFolder = mkdtempSync(join(tmpdir(), 'antipode-redis-'));
-    const path = join(this.#socketFolder, 'redis.sock');
-    const settings = { port: '0', unixsocket: path, unixsocketperm: '700', dir: folder, appendonly: 'yes', appendfsync: 'everysec', save: '', 'maxmemory-policy': 'noeviction' };
+    const path = this.socketPath;
+    const settings = {
+      port: '0',
+      unixsocket: path,
+      unixsocketperm: '700',
+      dir: folder,
+      appendonly: 'yes',
+      appendfsync: 'everysec',
+      save: '',
+      'maxmemory-policy': 'noeviction',
+    };
     this.#child = new SupervisedChild({
       ...this.#ports,
       name: 'redis',

@@ -64,11 +64,15 @@ export class SupervisedChild implements Closeable {
   #spawn(): void {
     const { command, args, stopSignal, user, name } = this.#options;
     const identity = user === undefined ? [] : [`--reuid=${user}`, `--regid=${user}`, '--init-groups'];
-    const child = spawn('setpriv', [...identity, `--pdeathsig=${stopSignal.replace('SIG', '')}`, '--', command, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8' },
-      cwd: '/',
-    });
+    const child = spawn(
+      'setpriv',
+      [...identity, `--pdeathsig=${stopSignal.replace('SIG', '')}`, '--', command, ...args],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8' },
+        cwd: '/',
+      },
+    );
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
@@ -93,7 +97,11 @@ export class SupervisedChild implements Closeable {
     });
     while (!(await answers())) {
       if (hasEnded || clock.monotonicMs() - startedMs > START_MS_MAX) {
-        throw new AntipodeError('PROGRAM_MISSING', `${name} does not start: ${this.#output.slice(-5).join(' | ') || 'no output'}`, { details: { program: name } });
+        throw new AntipodeError(
+          'PROGRAM_MISSING',
+          `${name} does not start: ${this.#output.slice(-5).join(' | ') || 'no output'}`,
+          { details: { program: name } },
+        );
       }
       await clock.sleep(POLL_MS, this.#stop.signal);
       if (this.#stop.signal.aborted) return;
@@ -106,8 +114,15 @@ export class SupervisedChild implements Closeable {
       const pid = this.pid;
       await this.#ended;
       if (this.#stop.signal.aborted) return;
-      log.warn('embedded server ended, starting it again', { server: name, pid, output: this.#output.slice(-3).join(' | ') });
-      await clock.sleep(failures === 0 ? 0 : backoffMs(failures, { baseMs: 100, capMs: 5_000 }, prng), this.#stop.signal);
+      log.warn('embedded server ended, starting it again', {
+        server: name,
+        pid,
+        output: this.#output.slice(-3).join(' | '),
+      });
+      await clock.sleep(
+        failures === 0 ? 0 : backoffMs(failures, { baseMs: 100, capMs: 5_000 }, prng),
+        this.#stop.signal,
+      );
       if (this.#stop.signal.aborted) return;
       this.#spawn();
       try {
@@ -123,9 +138,16 @@ export class SupervisedChild implements Closeable {
 }
 
 /** Finds a program in PATH or in further folders. @throws PROGRAM_MISSING naming the Debian package */
-export function findProgram(name: string, { folders = [], debianPackage }: { folders?: readonly string[]; debianPackage: string }): string {
+export function findProgram(
+  name: string,
+  { folders = [], debianPackage }: { folders?: readonly string[]; debianPackage: string },
+): string {
   const inPath = (process.env['PATH'] ?? '').split(':');
-  const found = [...folders, ...inPath, '/usr/sbin', '/usr/bin'].map((folder) => `${folder}/${name}`).find((path) => existsSync(path));
+  const found = [...folders, ...inPath, '/usr/sbin', '/usr/bin']
+    .map((folder) => `${folder}/${name}`)
+    .find((path) => existsSync(path));
   if (found !== undefined) return found;
-  throw new AntipodeError('PROGRAM_MISSING', `${name} is not installed (Debian package ${debianPackage})`, { details: { program: name, package: debianPackage } });
+  throw new AntipodeError('PROGRAM_MISSING', `${name} is not installed (Debian package ${debianPackage})`, {
+    details: { program: name, package: debianPackage },
+  });
 }

@@ -8,12 +8,26 @@ import type { Failure, Generation, Resume, Step } from '../model.ts';
 export type CaptureState =
   | { readonly phase: 'due' }
   | { readonly phase: 'capturing' }
-  | { readonly phase: 'captured'; readonly epoch: bigint; readonly number: bigint; readonly isNew: boolean; readonly sealedObjects: number }
+  | {
+      readonly phase: 'captured';
+      readonly epoch: bigint;
+      readonly number: bigint;
+      readonly isNew: boolean;
+      readonly sealedObjects: number;
+    }
   | { readonly phase: 'abandoned'; readonly code: string };
 
 export type CaptureEffect = { readonly type: 'capture' };
 
-export type CaptureEvent = Resume | Failure | { readonly type: 'captured'; readonly generation: Pick<Generation, 'epoch' | 'number'>; readonly isNew: boolean; readonly sealedObjects: number };
+export type CaptureEvent =
+  | Resume
+  | Failure
+  | {
+      readonly type: 'captured';
+      readonly generation: Pick<Generation, 'epoch' | 'number'>;
+      readonly isNew: boolean;
+      readonly sealedObjects: number;
+    };
 
 export function decideCapture(state: CaptureState, event: CaptureEvent): Step<CaptureState, CaptureEffect> {
   if (state.phase === 'captured' || state.phase === 'abandoned') return { state };

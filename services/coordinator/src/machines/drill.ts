@@ -35,7 +35,11 @@ export type DrillEffect =
   | ({ readonly type: 'drill' } & Target)
   | ({ readonly type: 'record-drill'; readonly code: string; readonly outcome: DrillOutcome | undefined } & Target);
 
-export type DrillEvent = Resume | Failure | { readonly type: 'rehearsed'; readonly outcome: DrillOutcome } | { readonly type: 'recorded' };
+export type DrillEvent =
+  | Resume
+  | Failure
+  | { readonly type: 'rehearsed'; readonly outcome: DrillOutcome }
+  | { readonly type: 'recorded' };
 
 export function decideDrill(state: DrillState, event: DrillEvent): Step<DrillState, DrillEffect> {
   const { epoch, number, serial } = state;
@@ -52,8 +56,16 @@ export function decideDrill(state: DrillState, event: DrillEvent): Step<DrillSta
       return { state: { phase: 'restoring', ...target }, effect: { type: 'drill', ...target } };
     case 'recording':
       if (event.type !== 'recorded') return record(state.code, state.outcome);
-      if (state.code !== '' || state.outcome === undefined) return { state: { phase: 'failed', code: state.code, ...target } };
-      return { state: { phase: 'passed', proved: state.outcome.proof.proved, recoveryTimeMs: state.outcome.recoveryTimeMs, ...target } };
+      if (state.code !== '' || state.outcome === undefined)
+        return { state: { phase: 'failed', code: state.code, ...target } };
+      return {
+        state: {
+          phase: 'passed',
+          proved: state.outcome.proof.proved,
+          recoveryTimeMs: state.outcome.recoveryTimeMs,
+          ...target,
+        },
+      };
     case 'passed':
     case 'failed':
       return { state };

@@ -13,7 +13,10 @@ export type EnrolmentState =
   | { readonly phase: 'seating' }
   | { readonly phase: 'distributing'; readonly version: number }
   | { readonly phase: 'complete'; readonly version: number }
-  | { readonly phase: 'incomplete'; readonly failures: readonly { readonly serial: string; readonly code: string; readonly message: string }[] };
+  | {
+      readonly phase: 'incomplete';
+      readonly failures: readonly { readonly serial: string; readonly code: string; readonly message: string }[];
+    };
 
 export type EnrolmentEffect =
   | { readonly type: 'seat-members' }
@@ -25,16 +28,24 @@ export type EnrolmentEvent =
   | Failure
   | { readonly type: 'seated' }
   | { readonly type: 'version-ordered'; readonly version: number }
-  | { readonly type: 'distributed'; readonly failures: readonly { readonly serial: string; readonly code: string; readonly message: string }[] };
+  | {
+      readonly type: 'distributed';
+      readonly failures: readonly { readonly serial: string; readonly code: string; readonly message: string }[];
+    };
 
 export function decideEnrolment(state: EnrolmentState, event: EnrolmentEvent): Step<EnrolmentState, EnrolmentEffect> {
-  if (event.type === 'failed') return { state: { phase: 'incomplete', failures: [{ serial: '', code: event.code, message: event.message }] } };
+  if (event.type === 'failed')
+    return { state: { phase: 'incomplete', failures: [{ serial: '', code: event.code, message: event.message }] } };
   switch (state.phase) {
     case 'due':
     case 'incomplete':
       return { state: { phase: 'seating' }, effect: { type: 'seat-members' } };
     case 'seating':
-      if (event.type === 'version-ordered') return { state: { phase: 'distributing', version: event.version }, effect: { type: 'distribute', version: event.version } };
+      if (event.type === 'version-ordered')
+        return {
+          state: { phase: 'distributing', version: event.version },
+          effect: { type: 'distribute', version: event.version },
+        };
       return { state, effect: event.type === 'seated' ? { type: 'order-version' } : { type: 'seat-members' } };
     case 'distributing':
       if (event.type !== 'distributed') return { state, effect: { type: 'distribute', version: state.version } };

@@ -75,12 +75,14 @@ export type FailoverEvent =
 
 export function decideFailover(state: FailoverState, event: FailoverEvent): Step<FailoverState, FailoverEffect> {
   if (state.phase === 'complete' || state.phase === 'aborted') return { state };
-  if (event.type === 'failed') return { state: { ...requestOf(state), phase: 'aborted', code: event.code, message: event.message } };
+  if (event.type === 'failed')
+    return { state: { ...requestOf(state), phase: 'aborted', code: event.code, message: event.message } };
   switch (state.phase) {
     case 'requested': {
       if (event.type !== 'surveyed') return { state, effect: { ...state, type: 'survey' } };
       const plan = planFailover(state, event.survey);
-      if (plan.obstacle !== undefined) return { state: { ...requestOf(state), phase: 'aborted', code: 'FAILOVER_REFUSED', message: plan.obstacle } };
+      if (plan.obstacle !== undefined)
+        return { state: { ...requestOf(state), phase: 'aborted', code: 'FAILOVER_REFUSED', message: plan.obstacle } };
       const chosen: Chosen = { ...requestOf(state), ...plan.choice };
       return { state: { ...chosen, phase: 'issuing' }, effect: { ...chosen, type: 'issue-epoch' } };
     }
@@ -90,10 +92,15 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
         ? { state: { ...state, phase: 'promoting' }, effect: { ...state, type: 'promote' } }
         : { state: { ...state, phase: 'fencing' }, effect: { ...state, type: 'await-fence' } };
     case 'fencing':
-      return event.type === 'fenced' ? { state: { ...state, phase: 'promoting' }, effect: { ...state, type: 'promote' } } : { state, effect: { ...state, type: 'await-fence' } };
+      return event.type === 'fenced'
+        ? { state: { ...state, phase: 'promoting' }, effect: { ...state, type: 'promote' } }
+        : { state, effect: { ...state, type: 'await-fence' } };
     case 'promoting':
       if (event.type !== 'promoted') return { state, effect: { ...state, type: 'promote' } };
-      return { state: { ...state, phase: 'publishing', proved: event.proved }, effect: { ...state, type: 'publish', proved: event.proved } };
+      return {
+        state: { ...state, phase: 'publishing', proved: event.proved },
+        effect: { ...state, type: 'publish', proved: event.proved },
+      };
     case 'publishing':
       if (event.type !== 'published') return { state, effect: { ...state, type: 'publish', proved: state.proved } };
       return { state: { ...state, phase: 'complete', recoveryTimeMs: event.recoveryTimeMs } };
@@ -105,15 +112,31 @@ export type FailoverPlan =
   | { readonly obstacle: undefined; readonly choice: Pick<Chosen, 'to' | 'serial' | 'epoch' | 'generation' | 'lost'> };
 
 /** Whom to promote, and what that would lose. */
-export function planFailover(request: Pick<Request, 'from' | 'wanted' | 'acceptLoss' | 'reason'>, survey: Survey): FailoverPlan {
+export function planFailover(
+  request: Pick<Request, 'from' | 'wanted' | 'acceptLoss' | 'reason'>,
+  survey: Survey,
+): FailoverPlan {
   const { reachable, voters, known, highestEpoch } = survey;
   if (reachable.length * 2 <= voters) {
-    return { obstacle: `only ${reachable.length} of ${voters} voting sites can be reached, and an epoch needs a majority` };
+    return {
+      obstacle: `only ${reachable.length} of ${voters} voting sites can be reached, and an epoch needs a majority`,
+    };
   }
-  const candidates = reachable.filter(({ site, role }) => site !== request.from && role === 'standby' && (request.wanted === '' || request.wanted === site));
-  const target = candidates.reduce<Candidate | undefined>((best, one) => (best === undefined || isAhead(one.applied, best.applied) ? one : best), undefined);
+  const candidates = reachable.filter(
+    ({ site, role }) =>
+      site !== request.from && role === 'standby' && (request.wanted === '' || request.wanted === site),
+  );
+  const target = candidates.reduce<Candidate | undefined>(
+    (best, one) => (best === undefined || isAhead(one.applied, best.applied) ? one : best),
+    undefined,
+  );
   if (target === undefined) {
-    return { obstacle: request.wanted === '' ? 'no standby can be reached' : `site ${request.wanted} is not a standby that can be reached` };
+    return {
+      obstacle:
+        request.wanted === ''
+          ? 'no standby can be reached'
+          : `site ${request.wanted} is not a standby that can be reached`,
+    };
   }
   const lost = known.filter((generation) => isAhead(generation, target.applied)).map(({ number }) => number);
   // Nothing of what the old site alone had can be waited for when that site is lost.
@@ -121,11 +144,18 @@ export function planFailover(request: Pick<Request, 'from' | 'wanted' | 'acceptL
   if (lost.length > 0 && !isAccepted) {
     return { obstacle: `generations ${lost.join(', ')} are not at site ${target.site} and would be lost to service` };
   }
-  const epoch = [highestEpoch, ...reachable.map((one) => one.epoch)].reduce((highest, one) => (one > highest ? one : highest)) + 1n;
-  return { obstacle: undefined, choice: { to: target.site, serial: target.serial, epoch, generation: target.applied, lost } };
+  const epoch =
+    [highestEpoch, ...reachable.map((one) => one.epoch)].reduce((highest, one) => (one > highest ? one : highest)) + 1n;
+  return {
+    obstacle: undefined,
+    choice: { to: target.site, serial: target.serial, epoch, generation: target.applied, lost },
+  };
 }
 
-function isAhead(a: { epoch: bigint; number: bigint } | undefined, b: { epoch: bigint; number: bigint } | undefined): boolean {
+function isAhead(
+  a: { epoch: bigint; number: bigint } | undefined,
+  b: { epoch: bigint; number: bigint } | undefined,
+): boolean {
   if (a === undefined) return false;
   if (b === undefined) return true;
   return a.epoch !== b.epoch ? a.epoch > b.epoch : a.number > b.number;

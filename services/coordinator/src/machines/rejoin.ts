@@ -5,7 +5,11 @@
  */
 import type { Failure, Resume, Step } from '../model.ts';
 
-export type RejoinState = { readonly phase: 'due' } | { readonly phase: 'rejoining' } | { readonly phase: 'rejoined' } | { readonly phase: 'abandoned'; readonly code: string };
+export type RejoinState =
+  | { readonly phase: 'due' }
+  | { readonly phase: 'rejoining' }
+  | { readonly phase: 'rejoined' }
+  | { readonly phase: 'abandoned'; readonly code: string };
 export type RejoinEffect = { readonly type: 'rejoin' };
 export type RejoinEvent = Resume | Failure | { readonly type: 'rejoined' };
 

@@ -17,8 +17,18 @@ export type ReplicationState =
   | ({ readonly phase: 'due' } & Target)
   | ({ readonly phase: 'applying' } & Target)
   | ({ readonly phase: 'verifying'; readonly appliedObjects: number; readonly pulledBlobs: number } & Target)
-  | ({ readonly phase: 'acknowledging'; readonly appliedObjects: number; readonly pulledBlobs: number; readonly proved: number } & Target)
-  | ({ readonly phase: 'acknowledged'; readonly appliedObjects: number; readonly pulledBlobs: number; readonly proved: number } & Target)
+  | ({
+      readonly phase: 'acknowledging';
+      readonly appliedObjects: number;
+      readonly pulledBlobs: number;
+      readonly proved: number;
+    } & Target)
+  | ({
+      readonly phase: 'acknowledged';
+      readonly appliedObjects: number;
+      readonly pulledBlobs: number;
+      readonly proved: number;
+    } & Target)
   | ({ readonly phase: 'abandoned'; readonly code: string } & Target);
 
 export type ReplicationEffect =
@@ -33,7 +43,10 @@ export type ReplicationEvent =
   | { readonly type: 'verified'; readonly contentDigest: string; readonly proof: Proof }
   | { readonly type: 'acknowledged' };
 
-export function decideReplication(state: ReplicationState, event: ReplicationEvent): Step<ReplicationState, ReplicationEffect> {
+export function decideReplication(
+  state: ReplicationState,
+  event: ReplicationEvent,
+): Step<ReplicationState, ReplicationEffect> {
   const { epoch, number, contentDigest } = state;
   const target: Target = { epoch, number, contentDigest };
   if (state.phase === 'acknowledged' || state.phase === 'abandoned') return { state };
@@ -41,7 +54,8 @@ export function decideReplication(state: ReplicationState, event: ReplicationEve
   switch (state.phase) {
     case 'due':
     case 'applying':
-      if (event.type !== 'applied') return { state: { phase: 'applying', ...target }, effect: { type: 'apply', ...target } };
+      if (event.type !== 'applied')
+        return { state: { phase: 'applying', ...target }, effect: { type: 'apply', ...target } };
       return {
         state: { phase: 'verifying', appliedObjects: event.appliedObjects, pulledBlobs: event.pulledBlobs, ...target },
         effect: { type: 'verify', ...target },
@@ -49,8 +63,12 @@ export function decideReplication(state: ReplicationState, event: ReplicationEve
     case 'verifying': {
       if (event.type !== 'verified') return { state, effect: { type: 'verify', ...target } };
       if (event.proof.failed > 0) return { state: { phase: 'abandoned', code: 'OBJECT_UNPROVEN', ...target } };
-      if (event.contentDigest !== contentDigest) return { state: { phase: 'abandoned', code: 'DIGEST_MISMATCH', ...target } };
-      return { state: { ...state, phase: 'acknowledging', proved: event.proof.proved }, effect: { type: 'acknowledge', ...target } };
+      if (event.contentDigest !== contentDigest)
+        return { state: { phase: 'abandoned', code: 'DIGEST_MISMATCH', ...target } };
+      return {
+        state: { ...state, phase: 'acknowledging', proved: event.proof.proved },
+        effect: { type: 'acknowledge', ...target },
+      };
     }
     case 'acknowledging':
       if (event.type !== 'acknowledged') return { state, effect: { type: 'acknowledge', ...target } };

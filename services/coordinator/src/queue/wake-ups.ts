@@ -54,7 +54,11 @@ export class BullWakeUps implements WakeUps {
     const info = await this.#consumer.info('memory');
     const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1];
     if (policy === 'noeviction') return;
-    throw new AntipodeError('QUEUE_UNAVAILABLE', `Redis has maxmemory-policy ${policy ?? 'unknown'}, expected noeviction`, { details: { policy: policy ?? 'unknown' } });
+    throw new AntipodeError(
+      'QUEUE_UNAVAILABLE',
+      `Redis has maxmemory-policy ${policy ?? 'unknown'}, expected noeviction`,
+      { details: { policy: policy ?? 'unknown' } },
+    );
   }
 
   isUp(): boolean {
@@ -77,8 +81,12 @@ export class BullWakeUps implements WakeUps {
     if (this.#isClosed) return;
     this.#isClosed = true;
     const { clock } = this.#options;
-    const ends = [...this.#sites.values()].map(({ queue, worker }) => Promise.allSettled([worker.close(!this.isUp()), queue.close()]));
-    await within({ clock, timeoutMs: CLOSE_MS_MAX, what: 'closing the queue' }, () => Promise.all(ends)).catch(() => undefined);
+    const ends = [...this.#sites.values()].map(({ queue, worker }) =>
+      Promise.allSettled([worker.close(!this.isUp()), queue.close()]),
+    );
+    await within({ clock, timeoutMs: CLOSE_MS_MAX, what: 'closing the queue' }, () => Promise.all(ends)).catch(
+      () => undefined,
+    );
     this.#producer.disconnect();
     this.#consumer.disconnect();
   }
@@ -91,7 +99,12 @@ export class BullWakeUps implements WakeUps {
     const queue = new Queue(name, {
       connection: this.#producer,
       skipWaitingForReady: true,
-      defaultJobOptions: { attempts: ATTEMPTS_MAX, backoff: { type: 'custom' }, removeOnComplete: true, removeOnFail: true },
+      defaultJobOptions: {
+        attempts: ATTEMPTS_MAX,
+        backoff: { type: 'custom' },
+        removeOnComplete: true,
+        removeOnFail: true,
+      },
     });
     const worker = new Worker<{ intentId: string }>(name, async ({ data }) => this.#process(data.intentId, run), {
       connection: this.#consumer,
@@ -123,5 +136,7 @@ export class BullWakeUps implements WakeUps {
 }
 
 function connect(connection: RedisOptions | string, options: CommonRedisOptions): Redis {
-  return typeof connection === 'string' ? new Redis(connection, options as never) : new Redis(Object.assign({}, connection, options) as never);
+  return typeof connection === 'string'
+    ? new Redis(connection, options as never)
+    : new Redis(Object.assign({}, connection, options) as never);
 }

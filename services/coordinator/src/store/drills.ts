@@ -42,7 +42,10 @@ export async function recordDrill(trx: Write, drill: DrillRecord): Promise<void>
 }
 
 /** Newest first. */
-export async function readDrills(db: Read, { group, limit }: { group?: string; limit: number }): Promise<DrillRecord[]> {
+export async function readDrills(
+  db: Read,
+  { group, limit }: { group?: string; limit: number },
+): Promise<DrillRecord[]> {
   const all = db.selectFrom('drill').selectAll().orderBy('started_ms', 'desc').limit(Math.min(limit, LIST_MAX));
   const rows = await (group === undefined ? all : all.where('grp', '=', group)).execute();
   return rows.map((row) => ({
@@ -62,6 +65,13 @@ export async function readDrills(db: Read, { group, limit }: { group?: string; l
 }
 
 export async function readLastPassed(db: Read, group: string): Promise<number | undefined> {
-  const row = await db.selectFrom('drill').select('started_ms').where('grp', '=', group).where('passed', '=', true).orderBy('started_ms', 'desc').limit(1).executeTakeFirst();
+  const row = await db
+    .selectFrom('drill')
+    .select('started_ms')
+    .where('grp', '=', group)
+    .where('passed', '=', true)
+    .orderBy('started_ms', 'desc')
+    .limit(1)
+    .executeTakeFirst();
   return row && Number(row.started_ms);
 }

@@ -4,12 +4,29 @@ import type { Schema } from './schema.ts';
 import { type Read, toJson, type Write } from './store.ts';
 
 export async function readNewest(db: Read, group: string): Promise<Generation | undefined> {
-  const row = await db.selectFrom('generation').selectAll().where('grp', '=', group).orderBy('epoch', 'desc').orderBy('number', 'desc').limit(1).executeTakeFirst();
+  const row = await db
+    .selectFrom('generation')
+    .selectAll()
+    .where('grp', '=', group)
+    .orderBy('epoch', 'desc')
+    .orderBy('number', 'desc')
+    .limit(1)
+    .executeTakeFirst();
   return row && generationFrom(row);
 }
 
-export async function readGeneration(db: Read, group: string, { epoch, number }: { epoch: bigint; number: bigint }): Promise<Generation | undefined> {
-  const row = await db.selectFrom('generation').selectAll().where('grp', '=', group).where('epoch', '=', epoch).where('number', '=', number).executeTakeFirst();
+export async function readGeneration(
+  db: Read,
+  group: string,
+  { epoch, number }: { epoch: bigint; number: bigint },
+): Promise<Generation | undefined> {
+  const row = await db
+    .selectFrom('generation')
+    .selectAll()
+    .where('grp', '=', group)
+    .where('epoch', '=', epoch)
+    .where('number', '=', number)
+    .executeTakeFirst();
   return row && generationFrom(row);
 }
 
@@ -22,7 +39,10 @@ export async function readAcknowledged(db: Read, group: string): Promise<Acknowl
   const rows = await db
     .selectFrom('acknowledgement')
     .innerJoin('generation', (join) =>
-      join.onRef('generation.grp', '=', 'acknowledgement.grp').onRef('generation.epoch', '=', 'acknowledgement.epoch').onRef('generation.number', '=', 'acknowledgement.number'),
+      join
+        .onRef('generation.grp', '=', 'acknowledgement.grp')
+        .onRef('generation.epoch', '=', 'acknowledgement.epoch')
+        .onRef('generation.number', '=', 'acknowledgement.number'),
     )
     .selectAll('generation')
     .select('acknowledgement.site')
@@ -37,7 +57,17 @@ export async function readAcknowledged(db: Read, group: string): Promise<Acknowl
 
 /** Records a capture; one that found no change moves the recovery point of its generation forward. */
 export async function recordCapture(trx: Write, group: string, generation: Generation): Promise<void> {
-  const { epoch, number, manifestDigest, contentDigest, objectCount, domainKeyVersion, uncaptured, recoveryPointMs, trace } = generation;
+  const {
+    epoch,
+    number,
+    manifestDigest,
+    contentDigest,
+    objectCount,
+    domainKeyVersion,
+    uncaptured,
+    recoveryPointMs,
+    trace,
+  } = generation;
   await trx
     .insertInto('generation')
     .values({
@@ -52,11 +82,17 @@ export async function recordCapture(trx: Write, group: string, generation: Gener
       recovery_point_ms: BigInt(recoveryPointMs),
       trace: toJson(trace),
     })
-    .onConflict((conflict) => conflict.columns(['grp', 'epoch', 'number']).doUpdateSet({ recovery_point_ms: BigInt(recoveryPointMs) }))
+    .onConflict((conflict) =>
+      conflict.columns(['grp', 'epoch', 'number']).doUpdateSet({ recovery_point_ms: BigInt(recoveryPointMs) }),
+    )
     .execute();
 }
 
-export async function recordAcknowledgement(trx: Write, group: string, { epoch, number, site, nowMs }: { epoch: bigint; number: bigint; site: string; nowMs: number }): Promise<void> {
+export async function recordAcknowledgement(
+  trx: Write,
+  group: string,
+  { epoch, number, site, nowMs }: { epoch: bigint; number: bigint; site: string; nowMs: number },
+): Promise<void> {
   await trx
     .insertInto('acknowledgement')
     .values({ grp: group, epoch, number, site, acknowledged_ms: BigInt(nowMs) })

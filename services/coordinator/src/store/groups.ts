@@ -32,35 +32,72 @@ export async function readGroups(db: Read): Promise<Group[]> {
 /** @throws NOT_FOUND */
 export async function readGroup(db: Read, name: string): Promise<Group> {
   const group = (await readGroups(db)).find(({ spec }) => spec.name === name);
-  if (group === undefined) throw new AntipodeError('NOT_FOUND', `there is no group ${name}`, { details: { group: name } });
+  if (group === undefined)
+    throw new AntipodeError('NOT_FOUND', `there is no group ${name}`, { details: { group: name } });
   return group;
 }
 
 export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): Promise<void> {
   await trx
     .insertInto('replication_group')
-    .values({ name: spec.name, spec: toJson(spec), domain_key_version: 0, highest_version: 0, created_ms: BigInt(nowMs) })
+    .values({
+      name: spec.name,
+      spec: toJson(spec),
+      domain_key_version: 0,
+      highest_version: 0,
+      created_ms: BigInt(nowMs),
+    })
     .execute();
   for (const [position, { site, serial }] of spec.members.entries()) {
     const role = position === 0 ? 'active' : 'standby';
     await trx.insertInto('member').values({ grp: spec.name, site, serial, position, role, divergent: 0 }).execute();
   }
-  await insertEpoch(trx, spec.name, { epoch: 1n, owner: spec.members[0]!.site, reason: 'created', isActive: true, nowMs });
+  await insertEpoch(trx, spec.name, {
+    epoch: 1n,
+    owner: spec.members[0]!.site,
+    reason: 'created',
+    isActive: true,
+    nowMs,
+  });
 }
 
 export async function insertEpoch(
   trx: Write,
   group: string,
-  { epoch, owner, reason, isActive, nowMs }: { epoch: bigint; owner: string; reason: string; isActive: boolean; nowMs: number },
+  {
+    epoch,
+    owner,
+    reason,
+    isActive,
+    nowMs,
+  }: { epoch: bigint; owner: string; reason: string; isActive: boolean; nowMs: number },
 ): Promise<void> {
-  await trx.insertInto('epoch').values({ grp: group, epoch, owner, reason, issued_ms: BigInt(nowMs), is_active: isActive, recovery_time_ms: null }).execute();
+  await trx
+    .insertInto('epoch')
+    .values({ grp: group, epoch, owner, reason, issued_ms: BigInt(nowMs), is_active: isActive, recovery_time_ms: null })
+    .execute();
 }
 
 /** Puts an issued epoch in force: one active member, the one before it fenced. */
-export async function activateEpoch(trx: Write, group: string, { epoch, owner, recoveryTimeMs }: { epoch: bigint; owner: string; recoveryTimeMs: number }): Promise<void> {
-  await trx.updateTable('member').set({ role: 'fenced' }).where('grp', '=', group).where('role', '=', 'active').where('site', '!=', owner).execute();
+export async function activateEpoch(
+  trx: Write,
+  group: string,
+  { epoch, owner, recoveryTimeMs }: { epoch: bigint; owner: string; recoveryTimeMs: number },
+): Promise<void> {
+  await trx
+    .updateTable('member')
+    .set({ role: 'fenced' })
+    .where('grp', '=', group)
+    .where('role', '=', 'active')
+    .where('site', '!=', owner)
+    .execute();
   await trx.updateTable('member').set({ role: 'active' }).where('grp', '=', group).where('site', '=', owner).execute();
-  await trx.updateTable('epoch').set({ is_active: true, recovery_time_ms: BigInt(recoveryTimeMs) }).where('grp', '=', group).where('epoch', '=', epoch).execute();
+  await trx
+    .updateTable('epoch')
+    .set({ is_active: true, recovery_time_ms: BigInt(recoveryTimeMs) })
+    .where('grp', '=', group)
+    .where('epoch', '=', epoch)
+    .execute();
 }
 
 export async function setRole(trx: Write, group: string, site: string, role: Role): Promise<void> {

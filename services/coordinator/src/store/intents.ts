@@ -35,7 +35,11 @@ const HISTORY_MAX = 200;
 const RECENT_MAX = 50;
 
 /** Inserts unless one of its kind is open already; returns the id of the one that is open then. */
-export async function insertIntent(trx: Write, { id, kind, group, site, state, trace }: NewIntent, nowMs: number): Promise<{ id: string; isNew: boolean }> {
+export async function insertIntent(
+  trx: Write,
+  { id, kind, group, site, state, trace }: NewIntent,
+  nowMs: number,
+): Promise<{ id: string; isNew: boolean }> {
   const inserted = await trx
     .insertInto('intent')
     .values({
@@ -57,7 +61,14 @@ export async function insertIntent(trx: Write, { id, kind, group, site, state, t
     .onConflict((conflict) => conflict.doNothing())
     .executeTakeFirst();
   if (inserted.numInsertedOrUpdatedRows === 1n) return { id, isNew: true };
-  const open = await trx.selectFrom('intent').select('id').where('grp', '=', group).where('kind', '=', kind).where('site', '=', site).where('status', 'in', OPEN).executeTakeFirst();
+  const open = await trx
+    .selectFrom('intent')
+    .select('id')
+    .where('grp', '=', group)
+    .where('kind', '=', kind)
+    .where('site', '=', site)
+    .where('status', 'in', OPEN)
+    .executeTakeFirst();
   return { id: open?.id ?? id, isNew: false };
 }
 
@@ -69,7 +80,8 @@ export async function readIntent(db: Read, id: string): Promise<Intent | undefin
 /** @throws NOT_FOUND */
 export async function requireIntent(db: Read, id: string): Promise<Intent> {
   const intent = await readIntent(db, id);
-  if (intent === undefined) throw new AntipodeError('NOT_FOUND', `there is no operation ${id}`, { details: { operation: id } });
+  if (intent === undefined)
+    throw new AntipodeError('NOT_FOUND', `there is no operation ${id}`, { details: { operation: id } });
   return intent;
 }
 
@@ -86,12 +98,28 @@ export async function readRecent(db: Read): Promise<Intent[]> {
 
 /** Open, parked and failed ones, newest first. */
 export async function readNotable(db: Read): Promise<Intent[]> {
-  const rows = await db.selectFrom('intent').selectAll().where('status', 'in', [...OPEN, 'failed']).orderBy('created_ms', 'desc').limit(HISTORY_MAX).execute();
+  const rows = await db
+    .selectFrom('intent')
+    .selectAll()
+    .where('status', 'in', [...OPEN, 'failed'])
+    .orderBy('created_ms', 'desc')
+    .limit(HISTORY_MAX)
+    .execute();
   return rows.map(intentFrom);
 }
 
-export async function readLast(db: Read, { group, kind }: { group: string; kind: IntentKind }): Promise<Intent | undefined> {
-  const row = await db.selectFrom('intent').selectAll().where('grp', '=', group).where('kind', '=', kind).orderBy('created_ms', 'desc').limit(1).executeTakeFirst();
+export async function readLast(
+  db: Read,
+  { group, kind }: { group: string; kind: IntentKind },
+): Promise<Intent | undefined> {
+  const row = await db
+    .selectFrom('intent')
+    .selectAll()
+    .where('grp', '=', group)
+    .where('kind', '=', kind)
+    .orderBy('created_ms', 'desc')
+    .limit(1)
+    .executeTakeFirst();
   return row && intentFrom(row);
 }
 
@@ -119,12 +147,16 @@ export async function updateIntent(
 
 /** BigInts survive as `{"$n":"12"}`. */
 function encodeState(state: unknown): string {
-  return JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? { $n: member.toString() } : member));
+  return JSON.stringify(state, (_key, member: unknown) =>
+    typeof member === 'bigint' ? { $n: member.toString() } : member,
+  );
 }
 
 function decodeState(text: string): { phase: string } {
   return JSON.parse(text, (_key, member: unknown) =>
-    typeof member === 'object' && member !== null && '$n' in member && typeof member.$n === 'string' ? BigInt(member.$n) : member,
+    typeof member === 'object' && member !== null && '$n' in member && typeof member.$n === 'string'
+      ? BigInt(member.$n)
+      : member,
   ) as { phase: string };
 }
 

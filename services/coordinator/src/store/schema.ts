@@ -7,9 +7,23 @@ type Json = string;
 export interface Schema {
   leader_lease: { id: number; epoch: bigint; seq: bigint; holder: string };
   site: { name: string; address: string; version: string; partitions: Json };
-  replication_group: { name: string; spec: Json; domain_key_version: number; highest_version: number; created_ms: bigint };
+  replication_group: {
+    name: string;
+    spec: Json;
+    domain_key_version: number;
+    highest_version: number;
+    created_ms: bigint;
+  };
   member: { grp: string; site: string; serial: string; position: number; role: string; divergent: number };
-  epoch: { grp: string; epoch: bigint; owner: string; reason: string; issued_ms: bigint; is_active: boolean; recovery_time_ms: bigint | null };
+  epoch: {
+    grp: string;
+    epoch: bigint;
+    owner: string;
+    reason: string;
+    issued_ms: bigint;
+    is_active: boolean;
+    recovery_time_ms: bigint | null;
+  };
   generation: {
     grp: string;
     epoch: bigint;

@@ -31,7 +31,8 @@ export class Store implements Closeable {
 
   constructor({ connection, clock }: { connection: pg.PoolConfig; clock: Clock }) {
     this.#clock = clock;
-    const getTypeParser = ((oid: number, format: 'text') => (oid === INT8 ? BigInt : pg.types.getTypeParser(oid, format))) as typeof pg.types.getTypeParser;
+    const getTypeParser = ((oid: number, format: 'text') =>
+      oid === INT8 ? BigInt : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser;
     const pool = new pg.Pool({
       ...connection,
       max: CONNECTIONS_MAX,
@@ -53,7 +54,11 @@ export class Store implements Closeable {
         const done = await sql<{ version: number | null }>`SELECT max(version) AS version FROM migration`.execute(trx);
         const version = done.rows[0]?.version ?? 0;
         if (version > MIGRATIONS.length) {
-          throw new AntipodeError('CONFIG_INVALID', `the database is of schema ${version}, this program knows up to ${MIGRATIONS.length}`, { details: { version } });
+          throw new AntipodeError(
+            'CONFIG_INVALID',
+            `the database is of schema ${version}, this program knows up to ${MIGRATIONS.length}`,
+            { details: { version } },
+          );
         }
         for (const [index, migration] of MIGRATIONS.entries()) {
           if (index < version) continue;
@@ -71,12 +76,23 @@ export class Store implements Closeable {
   write<T>(leaderEpoch: bigint, work: (trx: Write, record: (event: EventRecord) => void) => Promise<T>): Promise<T> {
     return this.#reaching(() =>
       this.#db.transaction().execute(async (trx) => {
-        const lease = await trx.selectFrom('leader_lease').select('epoch').where('epoch', '=', leaderEpoch).forShare().executeTakeFirst();
-        if (lease === undefined) throw new AntipodeError('LEADERSHIP_LOST', `leader epoch ${leaderEpoch} is over`, { details: { leaderEpoch } });
+        const lease = await trx
+          .selectFrom('leader_lease')
+          .select('epoch')
+          .where('epoch', '=', leaderEpoch)
+          .forShare()
+          .executeTakeFirst();
+        if (lease === undefined)
+          throw new AntipodeError('LEADERSHIP_LOST', `leader epoch ${leaderEpoch} is over`, {
+            details: { leaderEpoch },
+          });
         const events: EventRecord[] = [];
         const result = await work(trx, (event) => events.push(event));
         for (const { kind, group = '', site = '', details = {} } of events) {
-          await trx.insertInto('event').values({ at_ms: BigInt(this.#clock.wallMs()), kind, grp: group, site, details: toJson(details) }).execute();
+          await trx
+            .insertInto('event')
+            .values({ at_ms: BigInt(this.#clock.wallMs()), kind, grp: group, site, details: toJson(details) })
+            .execute();
         }
         return result;
       }),
@@ -98,7 +114,9 @@ export class Store implements Closeable {
     } catch (thrown) {
       if (thrown instanceof AntipodeError) throw thrown;
       if (isConstraintViolation(thrown)) {
-        throw new AntipodeError('ALREADY_EXISTS', `the database holds something that excludes it (${thrown.message})`, { cause: thrown });
+        throw new AntipodeError('ALREADY_EXISTS', `the database holds something that excludes it (${thrown.message})`, {
+          cause: thrown,
+        });
       }
       const reason = thrown instanceof Error ? thrown.message : String(thrown);
       throw new AntipodeError('DATABASE_UNAVAILABLE', `the database did not do it: ${reason}`, { cause: thrown });

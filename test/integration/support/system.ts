@@ -1,0 +1,265 @@
+/** A whole system for a test: a coordinator with its own PostgreSQL and Redis, three site agents, real tokens, real mTLS. */
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
+import {
+  createClient,
+  FailoverPolicy,
+  type GroupState,
+  OperatorService,
+  type SiteAgentService,
+  SiteAgentService as SiteAgentServiceDescriptor,
+  Tls,
+} from '@antipode/protocol';
+import { closeAll, Log, silentLog, systemClock } from '@antipode/runtime';
+import { initialisePartition, loadAgentConfig, pinIdentities, SiteAgent } from '@antipode/site-agent';
+import { type Round, replicateOnce, untilAcknowledged } from '../../../apps/cli/src/commands/replicate.ts';
+import { DemoProcess, freePort } from '../../../apps/cli/src/demo/processes.ts';
+import {
+  makeAuthority,
+  makeCoordinatorFolder,
+  makeOperatorFolder,
+  makeSiteFolder,
+} from '../../../apps/cli/src/folders.ts';
+import { follow, type Operator } from '../../../apps/cli/src/operator.ts';
+import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from './tokens.ts';
+
+export const GROUP = 'payments';
+const TIMEOUT_MS = 45_000;
+
+export interface TestSite {
+  readonly name: string;
+  readonly folder: string;
+  readonly configFile: string;
+  readonly token: TestToken;
+  readonly scratch: TestToken | undefined;
+  serial: string;
+  scratchSerial: string;
+  agent: SiteAgent | undefined;
+  process: DemoProcess | undefined;
+}
+
+export class TestSystem {
+  readonly folder = temporaryFolder('system');
+  readonly sites = new Map<string, TestSite>();
+  readonly logLines: string[] = [];
+  readonly log = new Log({ level: 'debug', format: 'json', write: (line) => this.logLines.push(line) });
+  coordinator!: Coordinator;
+  operator!: Operator;
+  /** Speaks with the coordinator's own certificate: for orders that a stale or stolen coordinator might give. */
+  coordinatorTls!: Tls;
+  #coordinatorAddress = '';
+
+  /** @param options.processes sites whose agent is a process of its own, so that it can be stopped or killed */
+  static async start({
+    processes = [],
+    createGroup = true,
+  }: {
+    processes?: readonly string[];
+    createGroup?: boolean;
+  } = {}): Promise<TestSystem> {
+    const system = new TestSystem();
+    try {
+      await system.#setUp();
+      await system.startCoordinator();
+      for (const site of system.sites.values())
+        system.startAgent(site.name, { asProcess: processes.includes(site.name) });
+      await system.until(
+        'all agents are heard',
+        async () => (await system.operator.getStatus({})).sites.filter(({ state }) => state === 'up').length === 3,
+      );
+      if (createGroup) await system.createGroup();
+      return system;
+    } catch (thrown) {
+      await system.close();
+      throw thrown;
+    }
+  }
+
+  site(name: string): TestSite {
+    const site = this.sites.get(name);
+    if (site === undefined) throw new Error(`no site ${name}`);
+    return site;
+  }
+
+  /** The in-process agent of a site, with what it holds. */
+  agent(name: string): SiteAgent {
+    const { agent } = this.site(name);
+    if (agent === undefined) throw new Error(`site ${name} has no agent in this process`);
+    return agent;
+  }
+
+  async startCoordinator(): Promise<void> {
+    this.coordinator = new Coordinator({
+      config: loadCoordinatorConfig(join(this.folder, 'coordinator', 'coordinator.yaml')),
+      log: this.log,
+    });
+    await this.coordinator.start();
+  }
+
+  startAgent(name: string, { asProcess = false }: { asProcess?: boolean } = {}): void {
+    const site = this.site(name);
+    if (asProcess) {
+      site.process = new DemoProcess({
+        args: ['agent', 'run', '--config', site.configFile],
+        logFile: join(this.folder, `site-${name}.log`),
+      });
+      return;
+    }
+    site.agent = new SiteAgent({ config: loadAgentConfig(site.configFile), log: this.log.with({ site: name }) });
+    void site.agent.start();
+  }
+
+  async stopAgent(name: string): Promise<void> {
+    const site = this.site(name);
+    await site.agent?.close();
+    await site.process?.killAll();
+    site.agent = undefined;
+    site.process = undefined;
+  }
+
+  async createGroup(): Promise<void> {
+    const { operationId } = await this.operator.createGroup({
+      spec: {
+        name: GROUP,
+        members: ['a', 'b', 'c'].map((name) => ({ site: name, serial: this.site(name).serial })),
+        scratch: [{ site: 'c', serial: this.site('c').scratchSerial }],
+        failoverPolicy: FailoverPolicy.AUTOMATIC,
+      },
+    });
+    await follow(this.operator, operationId, { timeoutMs: TIMEOUT_MS });
+  }
+
+  replicate(sites: readonly string[] = ['b', 'c']): Promise<Round> {
+    return replicateOnce(this.operator, GROUP, { timeoutMs: TIMEOUT_MS, sites });
+  }
+
+  untilAcknowledged(number: number, sites: readonly string[]): Promise<GroupState> {
+    return untilAcknowledged(this.operator, GROUP, { number, sites, timeoutMs: TIMEOUT_MS });
+  }
+
+  untilActive(name: string): Promise<true> {
+    return this.until(
+      `site ${name} is active`,
+      async () => (await this.operator.resolve({ group: GROUP })).site === name || undefined,
+    ) as Promise<true>;
+  }
+
+  /** A client to an agent with the coordinator's certificate. */
+  order(name: string): ReturnType<typeof createClient<typeof SiteAgentService>> {
+    const port = this.agent(name).port;
+    return createClient(SiteAgentServiceDescriptor, {
+      address: `localhost:${port}`,
+      tls: this.coordinatorTls,
+      expected: { kind: 'site', name },
+    });
+  }
+
+  async until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
+    const endMs = systemClock.monotonicMs() + TIMEOUT_MS;
+    while (systemClock.monotonicMs() < endMs) {
+      const answer = await ask().catch(() => undefined);
+      if (answer) return answer;
+      await systemClock.sleep(50);
+    }
+    throw new Error(`waited ${TIMEOUT_MS} ms until ${what}`);
+  }
+
+  /** A key of any kind at a site, by pkcs11-tool. */
+  makeKey(name: string, id: string): void {
+    this.site(name).token.tool(
+      '--keygen',
+      '--key-type',
+      'aes:32',
+      '--id',
+      id,
+      '--label',
+      `key ${id}`,
+      '--sensitive',
+      '--extractable',
+    );
+  }
+
+  async close(): Promise<void> {
+    this.operator?.close();
+    await closeAll([...this.sites.keys()].map((name) => ({ close: () => this.stopAgent(name) })));
+    await this.coordinator?.close();
+    for (const { token, scratch } of this.sites.values()) {
+      token.remove();
+      scratch?.remove();
+    }
+    const { rmSync } = await import('node:fs');
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  async #setUp(): Promise<void> {
+    chmodSync(this.folder, 0o711);
+    const authority = join(this.folder, 'authority');
+    await makeAuthority({ folder: authority, trustDomain: 'test.antipode' });
+    this.#coordinatorAddress = `localhost:${await freePort()}`;
+    const coordinator = { id: 'main', address: this.#coordinatorAddress };
+    await makeCoordinatorFolder({
+      folder: join(this.folder, 'coordinator'),
+      authority,
+      id: 'main',
+      listen: coordinator.address,
+      timings: 'fast',
+    });
+    await makeOperatorFolder({ folder: join(this.folder, 'operator'), authority, name: 'test', coordinator });
+    const tlsOf = (folder: string): Tls =>
+      new Tls({
+        caFile: join(this.folder, folder, 'ca.crt'),
+        certificateFile: join(this.folder, folder, 'tls.crt'),
+        keyFile: join(this.folder, folder, 'tls.key'),
+      });
+    this.coordinatorTls = tlsOf('coordinator');
+    this.operator = createClient(OperatorService, {
+      address: coordinator.address,
+      tls: tlsOf('operator'),
+      expected: { kind: 'coordinator', name: 'main' },
+    });
+
+    const identities: string[] = [];
+    for (const name of ['a', 'b', 'c']) {
+      const folder = join(this.folder, `site-${name}`);
+      mkdirSync(folder, { recursive: true });
+      const token = makeToken(`payments-${name}`);
+      const scratch = name === 'c' ? makeToken('scratch-c') : undefined;
+      const partition = (one: TestToken, partitionName: string, role: 'member' | 'scratch') => ({
+        name: partitionName,
+        module: SOFTHSM_MODULE,
+        tokenLabel: one.label,
+        pinFile: one.config.pinFile,
+        environment: one.environment,
+        role,
+      });
+      const partitions = [
+        partition(token, 'main', 'member'),
+        ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
+      ];
+      await makeSiteFolder({ folder, authority, site: name, listen: 'localhost:0', coordinator, partitions });
+      const site: TestSite = {
+        name,
+        folder,
+        configFile: join(folder, 'agent.yaml'),
+        token,
+        scratch,
+        serial: '',
+        scratchSerial: '',
+        agent: undefined,
+        process: undefined,
+      };
+      this.sites.set(name, site);
+      const config = loadAgentConfig(site.configFile);
+      for (const { name: partitionName, role } of config.partitions) {
+        const { serial, identitySha256 } = await initialisePartition({ config, name: partitionName, log: silentLog });
+        identities.push(identitySha256);
+        if (role === 'member') site.serial = serial;
+        else site.scratchSerial = serial;
+      }
+    }
+    for (const { configFile } of this.sites.values())
+      pinIdentities({ config: loadAgentConfig(configFile), group: GROUP, identities });
+    writeFileSync(join(this.folder, 'README'), 'made by a test\n');
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * What may import what, and where time and chance may come from (house style, "The tree"). Tests and what only they use
+ * are free: they import across services, read the clock and wait.
+ */
+import { dirname, join } from 'node:path/posix';
+import { importsOf, type Token, tokensOf } from './tokens.ts';
+import type { SourceFile } from './tree.ts';
+
+export interface Violation {
+  readonly path: string;
+  readonly line: number;
+  readonly rule: string;
+}
+
+/** The parts of the system, and which of ours each may import besides itself. */
+const PARTS: Readonly<Record<string, readonly string[]>> = {
+  'packages/runtime': [],
+  'packages/hsm-core': ['packages/runtime'],
+  'packages/protocol': ['packages/runtime', 'packages/hsm-core'],
+  'services/site-agent': ['packages/runtime', 'packages/hsm-core', 'packages/protocol'],
+  'services/coordinator': ['packages/runtime', 'packages/hsm-core', 'packages/protocol'],
+  'apps/cli': [
+    'packages/runtime',
+    'packages/hsm-core',
+    'packages/protocol',
+    'services/site-agent',
+    'services/coordinator',
+  ],
+};
+
+const PART_OF_PACKAGE: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.keys(PARTS).map((part) => [`@antipode/${part.slice(part.indexOf('/') + 1)}`, part]),
+);
+
+/** Packages of others that have one home, so that replacing one means rewriting one folder. */
+const HOMES: Readonly<Record<string, readonly string[]>> = {
+  koffi: ['packages/hsm-core/src/pkcs11/'],
+  '@grpc/grpc-js': ['packages/protocol/src/'],
+  bullmq: ['services/coordinator/src/queue/', 'services/coordinator/src/embedded/'],
+  ioredis: ['services/coordinator/src/queue/', 'services/coordinator/src/embedded/'],
+  pg: ['services/coordinator/src/store/', 'services/coordinator/src/embedded/'],
+  kysely: ['services/coordinator/src/store/', 'services/coordinator/src/embedded/'],
+  'node-cron': ['services/coordinator/src/schedule.ts'],
+};
+
+const TIMERS = new Set(['setTimeout', 'setInterval', 'setImmediate']);
+
+/** Names under which the globals can be reached: `globalThis.setTimeout` is as bare as `setTimeout`. */
+const GLOBALS = new Set(['globalThis', 'global']);
+
+export function violationsOf({ path, source }: SourceFile): Violation[] {
+  if (isTest(path)) return [];
+  const tokens = tokensOf(source);
+  return [...importViolations(path, tokens), ...timeViolations(path, tokens)];
+}
+
+function isTest(path: string): boolean {
+  return path.startsWith('test/') || path.endsWith('.test.ts') || path.includes('/src/testing/');
+}
+
+function importViolations(path: string, tokens: readonly Token[]): Violation[] {
+  const part = partOf(path);
+  if (part === undefined) return [{ path, line: 1, rule: `no rule says what ${path} may import` }];
+  return importsOf(tokens).flatMap(({ from, line }) => {
+    const rule = brokenRule({ path, part, from });
+    return rule === undefined ? [] : [{ path, line, rule }];
+  });
+}
+
+interface ImportAt {
+  readonly path: string;
+  readonly part: string;
+  readonly from: string;
+}
+
+function brokenRule({ path, part, from }: ImportAt): string | undefined {
+  const target = from.startsWith('.') ? partOf(join(dirname(path), from)) : PART_OF_PACKAGE[packageOf(from)];
+  if (from.startsWith('.')) return target === part ? undefined : `${part} reaches out of its folder: ${from}`;
+  if (from.startsWith('@antipode/') && target === undefined) return `unknown part of ours: ${from}`;
+  if (target !== undefined && target !== part && PARTS[part]?.includes(target) !== true) {
+    return `${part} must not import ${target}`;
+  }
+  const homes = HOMES[packageOf(from)];
+  if (homes !== undefined && !homes.some((home) => path.startsWith(home))) {
+    return `${packageOf(from)} only in ${homes.join(' and ')}`;
+  }
+  return undefined;
+}
+
+function partOf(path: string): string | undefined {
+  return Object.keys(PARTS).find((part) => path.startsWith(`${part}/`));
+}
+
+/** `@scope/name/deep` and `name/deep` without what follows the name. */
+function packageOf(specifier: string): string {
+  return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+}
+
+function timeViolations(path: string, tokens: readonly Token[]): Violation[] {
+  if (path.startsWith('packages/runtime/src/') || path.endsWith('/main.ts')) return [];
+  const imports = importsOf(tokens).filter(({ from }) => /^(node:)?timers(\/promises)?$/.test(from));
+  const uses = tokens.flatMap((token, at) => {
+    const rule = usedTime(tokens, at);
+    return rule === undefined ? [] : [{ path, line: token.line, rule }];
+  });
+  return [...imports.map(({ line }) => ({ path, line, rule: 'timers only through a Clock' })), ...uses];
+}
+
+/** What the token at this place takes from the machine's time or chance, if anything. */
+function usedTime(tokens: readonly Token[], at: number): string | undefined {
+  const textAt = (offset: number) => tokens[at + offset]?.text;
+  const isProperty = ['.', '?.'].includes(textAt(-1) ?? '') && !GLOBALS.has(textAt(-2) ?? '');
+  const text = textAt(0) ?? '';
+  if (isProperty) return undefined;
+  if (text === 'Date' && textAt(1) === '.' && textAt(2) === 'now') return 'Date.now only through a Clock';
+  if (text === 'Date' && textAt(-1) === 'new' && textAt(1) === '(' && textAt(2) === ')') {
+    return 'new Date() without a time only through a Clock';
+  }
+  if (text === 'Math' && textAt(1) === '.' && textAt(2) === 'random') return 'Math.random only through a Prng';
+  if (TIMERS.has(text) && textAt(1) !== ':') return `${text} only through a Clock`;
+  return undefined;
+}
