@@ -109,7 +109,11 @@ describe('calls', () => {
   it('aborts the handler and throws TIMED_OUT when the deadline passes', async () => {
     const seen = Promise.withResolvers<void>();
     const { port } = await serve({
-      ping: async (_request, { signal }) => aborted(signal).then(() => (seen.resolve(), {})),
+      ping: async (_request, { signal }) => {
+        await aborted(signal);
+        seen.resolve();
+        return {};
+      },
     });
     expect((await rejection(dial(port).ping({}, { timeoutMs: 300 }))).code).toBe('TIMED_OUT');
     await seen.promise;
@@ -122,7 +126,12 @@ describe('calls', () => {
       new AbortController(),
     ];
     const { port } = await serve({
-      ping: async (_request, { signal }) => (entered.resolve(), await aborted(signal), seen.resolve(), {}),
+      ping: async (_request, { signal }) => {
+        entered.resolve();
+        await aborted(signal);
+        seen.resolve();
+        return {};
+      },
     });
     const call = rejection(dial(port).ping({}, { signal: giveUp.signal }));
     await entered.promise;
@@ -168,13 +177,19 @@ describe('calls', () => {
 
   it('refuses a request with an unspecified enum or without its fence', async () => {
     let calls = 0;
-    const { port } = await serve({ setRole: async () => ((calls += 1), {}) });
+    const { port } = await serve({
+      setRole: async () => {
+        calls += 1;
+        return {};
+      },
+    });
     const client = dial(port);
-    for (const request of [
+    const requests: Parameters<typeof client.setRole>[0][] = [
       { fence: FENCE, serial: '1' },
       { serial: '1', role: 1 },
       { fence: { ...FENCE, epoch: 0n }, serial: '1', role: 1 },
-    ]) {
+    ];
+    for (const request of requests) {
       expect((await rejection(client.setRole(request))).code).toBe('REQUEST_INVALID');
     }
     expect(calls).toBe(0);
@@ -303,7 +318,13 @@ describe('errors', () => {
 describe('a server that closes', () => {
   it('lets calls under way end', async () => {
     const [entered, leave] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    const { server, port } = await serve({ ping: async () => (entered.resolve(), await leave.promise, { site: 'a' }) });
+    const { server, port } = await serve({
+      ping: async () => {
+        entered.resolve();
+        await leave.promise;
+        return { site: 'a' };
+      },
+    });
     const call = dial(port).ping({});
     await entered.promise;
     const closed = server.close(30_000);

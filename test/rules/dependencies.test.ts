@@ -29,7 +29,7 @@ const direct = manifests
   .filter(([name]) => !name.startsWith('@antipode/'));
 
 const rows = new Map<string, Row>(
-  [...read('docs/dependencies.md').source.matchAll(/^\| `(.+?)` \| (.+?) \| (.+?) \| (.+?) \|$/gm)].map(
+  [...read('docs/dependencies.md').source.matchAll(/^\| `(.+?)` +\| (.+?) +\| (.+?) +\| (.+?) +\|$/gm)].map(
     ([, name = '', version = '', license = '', reason = '']) => [name, { version, license, reason }],
   ),
 );

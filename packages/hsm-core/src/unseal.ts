@@ -150,9 +150,8 @@ export async function readBack(options: {
       wrapPrivateKeys: false,
     });
     for (const entry of batch) memory.known.delete(entry.objectId);
-    present.forEach(({ entry, handle }, index) =>
-      memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[index]!) }),
-    );
+    for (const [index, { entry, handle }] of present.entries())
+      memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[index]!) });
     const proofs = await provider.prove(
       key,
       present.map(({ entry, handle }) => proofItem(entry, handle)),
@@ -276,7 +275,7 @@ async function makeObjects(
 ): Promise<void> {
   const { provider, target, blobOf } = options;
   const record = (entries: readonly Entry[], outcome: BatchOutcome): void => {
-    outcome.handles.forEach((handle, index) => made.set(entries[index]!.objectId, handle));
+    for (const [index, handle] of outcome.handles.entries()) made.set(entries[index]!.objectId, handle);
     if (outcome.failure === undefined) return;
     const { index, code, returnValue } = outcome.failure;
     const { objectId } = entries[index]!;

@@ -77,7 +77,7 @@ const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 const CONNECT_MS_MAX = 5_000;
 
 export function createClient<Service extends DescService>(service: Service, options: ClientOptions): Client<Service> {
-  const { expected, defaultTimeoutMs = TIMEOUT_MS, streamTimeoutMs = STREAM_TIMEOUT_MS } = options;
+  const { defaultTimeoutMs = TIMEOUT_MS, streamTimeoutMs = STREAM_TIMEOUT_MS } = options;
   const connection = new Connection(options);
   const definitions = serviceDefinition(service);
   const peer = connection.peer;

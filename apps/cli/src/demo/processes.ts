@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, systemClock } from '@antipode/runtime';
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
 
@@ -46,9 +46,10 @@ export class DemoProcess {
   async stop(timeoutMs = 8_000): Promise<void> {
     if (this.#isEnded || this.#child.pid === undefined) return;
     this.#child.kill('SIGTERM');
-    const timer = setTimeout(() => this.signal('SIGKILL'), timeoutMs);
+    const ended = new AbortController();
+    void systemClock.sleep(timeoutMs, ended.signal).then(() => this.signal('SIGKILL'));
     await this.#ended;
-    clearTimeout(timer);
+    ended.abort();
   }
 
   /** To every process of the group. */

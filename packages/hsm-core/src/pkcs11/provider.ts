@@ -3,8 +3,7 @@
  * material; nothing of it leaves in the clear (I5). Implements HsmProvider; upholds its contract on batches.
  */
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
-import { AntipodeError, bytesEqual, sha256 } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, sha256, systemClock } from '@antipode/runtime';
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
 import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
@@ -75,11 +74,11 @@ export class Pkcs11Provider implements HsmProvider {
   }
 
   async inventory(): Promise<ObservedObject[]> {
-    const sinceMs = performance.now() - this.#lastScanMs;
-    if (sinceMs < SCAN_GAP_MS) await pause(SCAN_GAP_MS - sinceMs);
+    const sinceMs = systemClock.monotonicMs() - this.#lastScanMs;
+    if (sinceMs < SCAN_GAP_MS) await systemClock.sleep(SCAN_GAP_MS - sinceMs);
     const handles = this.#cryptoki.find(this.#session, [[CKA.TOKEN, true]]);
     const objects = this.#readAll(handles).filter((object) => object !== undefined);
-    this.#lastScanMs = performance.now();
+    this.#lastScanMs = systemClock.monotonicMs();
     return objects;
   }
 

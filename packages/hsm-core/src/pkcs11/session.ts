@@ -1,6 +1,5 @@
 /** One logged-in session on one token: finds the slot by serial and label, logs in once. */
-import { setTimeout as pause } from 'node:timers/promises';
-import { AntipodeError, readPinFile } from '@antipode/runtime';
+import { AntipodeError, readPinFile, systemClock } from '@antipode/runtime';
 import { CKF_TOKEN_INITIALIZED } from './constants.ts';
 import { Cryptoki, type TokenInfo } from './cryptoki.ts';
 import { LoginGuard } from './login-guard.ts';
@@ -42,7 +41,7 @@ export async function openSession(config: PartitionConfig): Promise<OpenSession>
       cryptoki.finalize();
       const error = translate(thrown);
       if (error.code !== 'PARTITION_NOT_FOUND' || look === LOOKS) throw error;
-      await pause(LOOK_PAUSE_MS * look);
+      await systemClock.sleep(LOOK_PAUSE_MS * look);
     }
   }
 }

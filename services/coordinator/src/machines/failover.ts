@@ -144,11 +144,11 @@ export function planFailover(
   if (lost.length > 0 && !isAccepted) {
     return { obstacle: `generations ${lost.join(', ')} are not at site ${target.site} and would be lost to service` };
   }
-  const epoch =
-    [highestEpoch, ...reachable.map((one) => one.epoch)].reduce((highest, one) => (one > highest ? one : highest)) + 1n;
+  let highestSeen = highestEpoch;
+  for (const { epoch } of reachable) if (epoch > highestSeen) highestSeen = epoch;
   return {
     obstacle: undefined,
-    choice: { to: target.site, serial: target.serial, epoch, generation: target.applied, lost },
+    choice: { to: target.site, serial: target.serial, epoch: highestSeen + 1n, generation: target.applied, lost },
   };
 }
 

@@ -1,6 +1,5 @@
 /** Drills that ended, with their evidence. */
 import type { Proof } from '../model.ts';
-import type { Schema } from './schema.ts';
 import { type Read, toJson, type Write } from './store.ts';
 
 export interface DrillRecord {
