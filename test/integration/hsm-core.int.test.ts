@@ -18,8 +18,8 @@ import {
 import { bytesEqual, hex, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { enrolTogether, TestMember } from './support/members.ts';
-import { makeToken, SOFTHSM_MODULE, spyModule } from './support/tokens.ts';
+import { enrolTogether, TestMember } from '../support/members.ts';
+import { makeToken, SOFTHSM_MODULE, spyModule } from '../support/tokens.ts';
 
 const GROUP = 'payments';
 const NO_FILTER = { excludeIds: [], excludeLabels: [], excludeClasses: [] };

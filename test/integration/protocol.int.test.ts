@@ -12,9 +12,9 @@ import {
 import { AntipodeError, type Clock, Log, silentLog, startTelemetry, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { openLink, type TestLink } from './support/proxy.ts';
-import { temporaryFolder } from './support/tokens.ts';
-import { makeTrust } from './support/trust.ts';
+import { openLink, type TestLink } from '../support/proxy.ts';
+import { temporaryFolder } from '../support/tokens.ts';
+import { makeTrust } from '../support/trust.ts';
 
 type Agent = Handlers<typeof SiteAgentService>;
 const PART = new Uint8Array(64 * 1024);

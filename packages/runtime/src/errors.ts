@@ -171,7 +171,7 @@ export const CATALOGUE = {
     hint: 'This must not happen: look for a restored database or a second coordinator before you do anything else.',
   },
   LEASE_LAPSED: {
-    disposition: 'stand-down',
+    disposition: 'retry',
     summary: 'The active member holds no valid lease, so it does not act as active.',
     hint: 'It resumes by itself when the coordinator renews the lease, unless another member was promoted.',
   },

@@ -144,4 +144,4 @@ function hasJustFailed({ failed, nowMs, timings }: Situation, kind: IntentKind, 
   return nowMs - last.updatedMs < gapMs;
 }
 
-const STAND_DOWN = new Set(['EPOCH_STALE', 'LEASE_LAPSED', 'ROLE_REFUSED', 'GENERATION_NOT_NEWER', 'LEADERSHIP_LOST']);
+const STAND_DOWN = new Set(['EPOCH_STALE', 'ROLE_REFUSED', 'GENERATION_NOT_NEWER', 'LEADERSHIP_LOST']);

@@ -13,15 +13,16 @@ import {
 } from '@antipode/protocol';
 import { closeAll, Log, silentLog, systemClock } from '@antipode/runtime';
 import { initialisePartition, loadAgentConfig, pinIdentities, SiteAgent } from '@antipode/site-agent';
-import { type Round, replicateOnce, untilAcknowledged } from '../../../apps/cli/src/commands/replicate.ts';
-import { DemoProcess, freePort } from '../../../apps/cli/src/demo/processes.ts';
+import { type Round, replicateOnce, untilAcknowledged } from '../../apps/cli/src/commands/replicate.ts';
+import { DemoProcess, freePort } from '../../apps/cli/src/demo/processes.ts';
 import {
   makeAuthority,
   makeCoordinatorFolder,
   makeOperatorFolder,
   makeSiteFolder,
-} from '../../../apps/cli/src/folders.ts';
-import { follow, type Operator } from '../../../apps/cli/src/operator.ts';
+} from '../../apps/cli/src/folders.ts';
+import { follow, type Operator } from '../../apps/cli/src/operator.ts';
+import { openLink, type TestLink } from './proxy.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from './tokens.ts';
 
 export const GROUP = 'payments';
@@ -42,6 +43,8 @@ export interface TestSite {
 export class TestSystem {
   readonly folder = temporaryFolder('system');
   readonly sites = new Map<string, TestSite>();
+  /** In front of each agent, where connections are to be read. */
+  readonly links: TestLink[] = [];
   readonly logLines: string[] = [];
   readonly log = new Log({ level: 'debug', format: 'json', write: (line) => this.logLines.push(line) });
   coordinator!: Coordinator;
@@ -54,13 +57,15 @@ export class TestSystem {
   static async start({
     processes = [],
     createGroup = true,
+    recordsLinks = false,
   }: {
     processes?: readonly string[];
     createGroup?: boolean;
+    recordsLinks?: boolean;
   } = {}): Promise<TestSystem> {
     const system = new TestSystem();
     try {
-      await system.#setUp();
+      await system.#setUp({ recordsLinks });
       await system.startCoordinator();
       for (const site of system.sites.values())
         system.startAgent(site.name, { asProcess: processes.includes(site.name) });
@@ -184,6 +189,7 @@ export class TestSystem {
     this.operator?.close();
     await closeAll([...this.sites.keys()].map((name) => ({ close: () => this.stopAgent(name) })));
     await this.coordinator?.close();
+    await closeAll(this.links);
     for (const { token, scratch } of this.sites.values()) {
       token.remove();
       scratch?.remove();
@@ -192,7 +198,7 @@ export class TestSystem {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  async #setUp(): Promise<void> {
+  async #setUp({ recordsLinks }: { recordsLinks: boolean }): Promise<void> {
     chmodSync(this.folder, 0o711);
     const authority = join(this.folder, 'authority');
     await makeAuthority({ folder: authority, trustDomain: 'test.antipode' });
@@ -237,7 +243,18 @@ export class TestSystem {
         partition(token, 'main', 'member'),
         ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
       ];
-      await makeSiteFolder({ folder, authority, site: name, listen: 'localhost:0', coordinator, partitions });
+      const listenPort = recordsLinks ? await freePort() : 0;
+      const link = recordsLinks ? await openLink(listenPort, { isRecording: true }) : undefined;
+      if (link !== undefined) this.links.push(link);
+      await makeSiteFolder({
+        folder,
+        authority,
+        site: name,
+        listen: `localhost:${listenPort}`,
+        advertise: link?.address,
+        coordinator,
+        partitions,
+      });
       const site: TestSite = {
         name,
         folder,

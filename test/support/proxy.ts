@@ -10,8 +10,10 @@ export interface TestLink {
   readonly address: string;
   /** Connections accepted so far. */
   readonly accepted: number;
-  /** Bytes that the far side sent, by connection: for reading a handshake. */
+  /** The first bytes that the far side sent, by connection: for reading a handshake. */
   readonly fromFarSide: readonly Buffer[];
+  /** Everything that passed, in both directions, where `isRecording`. */
+  recorded(): Buffer;
   /** Resets every connection and refuses new ones until `heal`. */
   cut(): void;
   /** Swallows all bytes of connections that stand and of new ones, which stay up, until `heal`; swallowed bytes are lost. */
@@ -24,10 +26,14 @@ export interface TestLink {
 /** How much of each connection's first bytes is kept: a ServerHello fits. */
 const KEPT_BYTES_MAX = 4_096;
 
-export async function openLink(port: number, { delayMs = 0 }: { delayMs?: number } = {}): Promise<TestLink> {
+export async function openLink(
+  port: number,
+  { delayMs = 0, isRecording = false }: { delayMs?: number; isRecording?: boolean } = {},
+): Promise<TestLink> {
   let state: 'up' | 'cut' | 'black-hole' = 'up';
   let accepted = 0;
   const fromFarSide: Buffer[] = [];
+  const recorded: Buffer[] = [];
   const pairs = new Set<{ near: Socket; far: Socket; isSwallowing: boolean }>();
 
   const server = createServer((near) => {
@@ -44,6 +50,7 @@ export async function openLink(port: number, { delayMs = 0 }: { delayMs?: number
         else void systemClock.sleep(delayMs).then(work);
       };
       from.on('data', (bytes) => {
+        if (isRecording) recorded.push(bytes);
         if (from === far && fromFarSide[index]!.length < KEPT_BYTES_MAX)
           fromFarSide[index] = Buffer.concat([fromFarSide[index]!, bytes]);
         later(() => !pair.isSwallowing && !to.destroyed && to.write(bytes));
@@ -74,6 +81,7 @@ export async function openLink(port: number, { delayMs = 0 }: { delayMs?: number
       return accepted;
     },
     fromFarSide,
+    recorded: () => Buffer.concat(recorded),
     cut: () => {
       state = 'cut';
       destroyAll();
