@@ -228,6 +228,23 @@ describe('a group of three sites', () => {
     await system.replicate();
   });
 
+  it('stops capturing when nobody renews the lease, and goes on when the coordinator is back', async () => {
+    await system.coordinator.close();
+    const agent = system.order('a');
+    const capture = () =>
+      agent.capture({ fence: fence(1n), domainKeyVersion: 1 }, { timeoutMs: 20_000 }).then(
+        () => 'captured',
+        (error: { code: string }) => error.code,
+      );
+    expect(await capture()).toBe('captured');
+    await system.until('the lease has lapsed', async () => (await capture()) === 'LEASE_LAPSED');
+    await system.startCoordinator();
+    await system.until('the lease is renewed', async () => (await capture()) === 'captured');
+    agent.close();
+    system.makeKey('a', '09');
+    expect((await system.replicate()).state.activeSite).toBe('a');
+  });
+
   it('keeps refusing a stale epoch after the agent has been restarted', async () => {
     await system.stopAgent('c');
     system.startAgent('c');

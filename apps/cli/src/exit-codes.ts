@@ -1,4 +1,4 @@
-/** What the command's exit status means. Stable; documented in docs/cli.md and in `antipode help exit-codes`. */
+/** What the command's exit status means. Stable; shown by `antipode --help`. */
 import type { AntipodeError, ErrorCode } from '@antipode/runtime';
 
 export const EXIT = {

@@ -11,9 +11,10 @@ export interface LoopOptions {
   readonly clock: Clock;
   readonly prng: Prng;
   readonly log: Log;
-  readonly intervalMs: number;
-  /** The longest pause between attempts while the work fails. Default: 30 intervals. */
-  readonly backoffMsMax?: number;
+  /** A function where the interval may change between passes. */
+  readonly intervalMs: number | (() => number);
+  /** The longest pause between attempts while the work fails, in intervals. Default 30. */
+  readonly backoffIntervalsMax?: number;
   readonly signal: AbortSignal;
   /** Told of a failure that must end the process (disposition `defect`). Default: rethrow. */
   readonly work: (signal: AbortSignal) => Promise<void>;
@@ -24,8 +25,7 @@ export interface LoopOptions {
  * streak at `warn` and then at `debug`; a defect ends the loop and rejects.
  */
 export async function every(options: LoopOptions): Promise<void> {
-  const { name, clock, prng, log, intervalMs, signal, work } = options;
-  const backoff = { baseMs: intervalMs, capMs: options.backoffMsMax ?? intervalMs * 30 };
+  const { name, clock, prng, log, intervalMs, backoffIntervalsMax = 30, signal, work } = options;
   let failures = 0;
   while (!signal.aborted) {
     try {
@@ -39,6 +39,8 @@ export async function every(options: LoopOptions): Promise<void> {
       log.at(failures === 0 ? 'warn' : 'debug', 'loop pass failed', { loop: name, error });
       failures += 1;
     }
-    await clock.sleep(failures === 0 ? intervalMs : backoffMs(failures, backoff, prng), signal);
+    const baseMs = typeof intervalMs === 'function' ? intervalMs() : intervalMs;
+    const backoff = { baseMs, capMs: baseMs * backoffIntervalsMax };
+    await clock.sleep(failures === 0 ? baseMs : backoffMs(failures, backoff, prng), signal);
   }
 }

@@ -227,7 +227,7 @@ export class Coordinator implements Closeable {
       prng,
       log,
       intervalMs,
-      backoffMsMax: intervalMs * 4,
+      backoffIntervalsMax: 4,
       signal: stop.signal,
       work,
     });

@@ -54,7 +54,7 @@ export class Election implements Closeable {
       prng,
       log,
       intervalMs,
-      backoffMsMax: intervalMs,
+      backoffIntervalsMax: 1,
       signal: this.#stop.signal,
       work: () => this.pass(),
     });

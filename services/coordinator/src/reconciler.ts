@@ -62,7 +62,7 @@ export class Reconciler implements Closeable {
       prng,
       log,
       intervalMs: timings.planMs,
-      backoffMsMax: timings.planMs * 4,
+      backoffIntervalsMax: 4,
       signal: this.#stop.signal,
       work: () => this.pass(),
     });

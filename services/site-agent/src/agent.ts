@@ -126,7 +126,7 @@ export class SiteAgent implements Closeable {
           prng,
           log,
           intervalMs: REOPEN_INTERVAL_MS,
-          backoffMsMax: REOPEN_INTERVAL_MS,
+          backoffIntervalsMax: 1,
           signal: this.#stop.signal,
           work: () => partition.warmUp(),
         }),

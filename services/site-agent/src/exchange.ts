@@ -106,7 +106,13 @@ export class Exchanges {
     const { group, version, exchangeId, responderSerial, offer } = request;
     if (offer === undefined)
       throw new AntipodeError('REQUEST_INVALID', 'offer is missing', { details: { field: 'offer' } });
-    this.#site.fences.admit(fenceOf(request));
+    // Checked, not admitted: only the coordinator's orders raise an epoch, never a peer's.
+    const fence = fenceOf(request);
+    if (fence.group !== group)
+      throw new AntipodeError('REQUEST_INVALID', 'the fence is of another group', {
+        details: { field: 'fence.group' },
+      });
+    this.#site.fences.check(group, fence.epoch);
     const partition = this.#site.partitions.bySerial(responderSerial);
     return partition.use(async (open) => {
       const responder = this.#responder(open);

@@ -39,29 +39,16 @@ export class Heartbeat implements Closeable {
 
   start(): void {
     const { clock, prng, log } = this.#site;
-    this.#running = (async () => {
-      // The interval is the coordinator's to say, so each pass is a loop of one.
-      while (!this.#stop.signal.aborted) {
-        const pass = new AbortController();
-        const end = (): void => pass.abort();
-        this.#stop.signal.addEventListener('abort', end);
-        const interval = this.#intervalMs;
-        await every({
-          name: 'heartbeat',
-          clock,
-          prng,
-          log,
-          intervalMs: interval,
-          backoffMsMax: interval * 2,
-          signal: pass.signal,
-          work: async () => {
-            await this.#beat();
-            if (this.#intervalMs !== interval) pass.abort();
-          },
-        });
-        this.#stop.signal.removeEventListener('abort', end);
-      }
-    })();
+    this.#running = every({
+      name: 'heartbeat',
+      clock,
+      prng,
+      log,
+      intervalMs: () => this.#intervalMs,
+      backoffIntervalsMax: 2,
+      signal: this.#stop.signal,
+      work: () => this.#beat(),
+    });
   }
 
   async close(): Promise<void> {

@@ -1,7 +1,8 @@
 /** Real processes lose the active site: frozen, killed, moved by order. The invariants are those of docs/invariants.md. */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { MemberRole } from '@antipode/protocol';
+import { createClient, MemberRole, SiteAgentService } from '@antipode/protocol';
+import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
@@ -37,11 +38,24 @@ describe('the loss of the active site', () => {
       '--extractable',
     );
     await system.replicate();
+    const { address } = (await system.operator.getStatus({})).sites.find(({ site }) => site === 'a')!;
+    const stale = createClient(SiteAgentService, {
+      address,
+      tls: system.coordinatorTls,
+      expected: { kind: 'site', name: 'a' },
+      keepalive: { timeMs: 60_000, timeoutMs: 60_000 },
+    });
+    await stale.ping({});
     system.site('a').process!.signal('SIGSTOP');
+    // An order of the old tenure that reaches the agent while it is frozen: it is the first thing to be read on thawing.
+    const fence = { group: GROUP, epoch: 1n, owner: 'a', requestId: 'stale' };
+    const order = rejection(stale.capture({ fence, domainKeyVersion: 1 }, { timeoutMs: 40_000 }));
     await system.untilActive('b');
     const before = generationsAt('a');
     system.makeKey('a', '0f');
     system.site('a').process!.signal('SIGCONT');
+    expect(['LEASE_LAPSED', 'EPOCH_STALE', 'ROLE_REFUSED']).toContain((await order).code);
+    stale.close();
     const group = await system.until('a has rejoined', async () => {
       const { group: state } = await system.operator.getGroup({ group: GROUP });
       return state?.members.find(({ site }) => site === 'a')?.role === MemberRole.STANDBY ? state : undefined;

@@ -1,0 +1,73 @@
+import { thrown } from '@antipode/runtime/testing';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { collect, parseCoordinator, parseSeat, seconds } from './common.ts';
+
+const RUN = { seed: 20_260_101, numRuns: 200 };
+const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,20}$/);
+const refused = (work: () => unknown): [string, unknown] => {
+  const { code, details } = thrown(work);
+  return [code, details['field']];
+};
+
+describe('a seat', () => {
+  it('is a site and a serial number', () => {
+    fc.assert(
+      fc.property(name, fc.stringMatching(/^[0-9a-f]{1,16}$/), (site, serial) => {
+        expect(parseSeat(`${site}=${serial}`)).toEqual({ site, serial });
+      }),
+      RUN,
+    );
+  });
+
+  it.each(['', 'a', '=', 'a=', '=1f', 'a=1f=2', 'a:1f'])('is not "%s"', (text) => {
+    expect(refused(() => parseSeat(text))).toEqual(['USAGE', 'member']);
+  });
+});
+
+describe('a coordinator', () => {
+  it('is an id and an address', () => {
+    fc.assert(
+      fc.property(
+        name,
+        fc.constantFrom('10.0.0.5', 'dr.example.org', 'localhost'),
+        fc.nat(65_535),
+        (id, host, port) => {
+          expect(parseCoordinator(`${id}@${host}:${port}`)).toEqual({ id, address: `${host}:${port}` });
+        },
+      ),
+      RUN,
+    );
+  });
+
+  it.each([
+    '',
+    'main',
+    'main@host',
+    'main@:7400',
+    '@host:7400',
+    'Main@host:7400',
+    'main@host:port',
+    'main@a:1:2',
+    'main@ho st:1',
+  ])('is not "%s"', (text) => {
+    expect(refused(() => parseCoordinator(text))).toEqual(['USAGE', 'coordinator']);
+  });
+});
+
+describe('a number of seconds', () => {
+  it.each([
+    ['300', 300],
+    ['0.5', 0.5],
+  ])('may be %s', (text, value) => {
+    expect(seconds(text)).toBe(value);
+  });
+
+  it.each(['', ' ', '0', '-1', 'soon', '5m', 'Infinity', 'NaN'])('may not be "%s"', (text) => {
+    expect(refused(() => seconds(text))).toEqual(['USAGE', 'timeout']);
+  });
+});
+
+it('an option that may be repeated keeps every value in order', () => {
+  expect(['a', 'b'].reduce<string[]>((all, one) => collect(one, all), collect('first'))).toEqual(['first', 'a', 'b']);
+});

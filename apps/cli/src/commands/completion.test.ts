@@ -1,0 +1,92 @@
+import { spawnSync } from 'node:child_process';
+import { rejection } from '@antipode/runtime/testing';
+import type { Command } from 'commander';
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { program } from '../main.ts';
+
+let script = '';
+const print = async (shell: string): Promise<string> => {
+  let printed = '';
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+    printed += String(text);
+    return true;
+  });
+  await program().parseAsync(['completion', shell], { from: 'user' });
+  return printed;
+};
+beforeAll(async () => {
+  script = await print('bash');
+});
+afterEach(() => void vi.restoreAllMocks());
+
+/** What bash offers for each command line, whose last word is being typed. All in one shell. */
+function offers(lines: readonly (readonly string[])[]): string[][] {
+  const quoted = (word: string): string => `'${word}'`;
+  const asks = lines.map(
+    (words) =>
+      `COMP_WORDS=(antipode ${words.map(quoted).join(' ')}); COMP_CWORD=${words.length}; _antipode; echo "\${COMPREPLY[*]}"`,
+  );
+  const { status, stdout, stderr } = spawnSync('bash', ['--norc', '-u', '-c', `${script}\n${asks.join('\n')}`], {
+    encoding: 'utf8',
+    timeout: 5_000,
+  });
+  expect([status, stderr]).toEqual([0, '']);
+  return stdout
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => line.split(' ').filter((word) => word !== ''));
+}
+const offer = (...words: string[]): string[] => offers([words])[0]!;
+
+/** Every command with the words that lead to it. */
+function commands(one: Command, path: readonly string[] = []): { path: readonly string[]; command: Command }[] {
+  return [{ path, command: one }, ...one.commands.flatMap((child) => commands(child, [...path, child.name()]))];
+}
+
+describe('completion in bash', () => {
+  it('offers the subcommands and options of every command, and nothing else', () => {
+    const all = commands(program()).filter(({ command }) => command.commands.length + command.options.length > 0);
+    const offered = offers(all.map(({ path }) => [...path, '']));
+    expect(offered).toEqual(
+      all.map(({ command }) => [
+        ...command.commands.map((one) => one.name()),
+        ...command.options.map(({ long }) => long),
+      ]),
+    );
+  });
+
+  it.each([
+    [['re'], ['replicate', 'resolve']],
+    [['failover', 'payments', '--d'], ['--dry-run']],
+    [['failover', '--to', 'b', '--acc'], ['--accept-loss']],
+    [['group', 'create', 'payments', '--member', 'a', '=', '1f', '--sc'], ['--scratch']],
+    [['group', 'create', '--drill', '0 3 * * 0', '--rp'], ['--rpo']],
+    [['group', 'sh'], ['show']],
+    [['--json', 'drill', 'r'], ['run']],
+    [['nonsense', 'sta'], ['status']],
+    [['group', 'nonsense', 'li'], ['list']],
+    [['status', 'x'], []],
+  ])('completes %j to %j', (words, expected) => {
+    expect(offer(...words)).toEqual(expected);
+  });
+
+  it('is registered for the command', () => {
+    const { stdout } = spawnSync('bash', ['--norc', '-c', `${script}\ncomplete -p antipode`], { encoding: 'utf8' });
+    expect(stdout.trim()).toBe('complete -o default -F _antipode antipode');
+  });
+
+  // A command without words of its own is taken for an unknown one, and gets those of its parent.
+  it.fails('offers no command where the name of a shell is expected', () => {
+    for (const word of program().commands.map((one) => one.name())) expect(offer('completion', '')).not.toContain(word);
+  });
+});
+
+it('completion in zsh is that of bash, made to work there', async () => {
+  const [first, ...rest] = (await print('zsh')).split('\n');
+  expect(first).toContain('bashcompinit');
+  expect(rest.join('\n')).toBe(script);
+});
+
+it('there is none for other shells', async () => {
+  expect((await rejection(print('fish'))).code).toBe('USAGE');
+});

@@ -1,0 +1,59 @@
+import { GroupStateSchema, MemberRole } from '@antipode/protocol';
+import { create } from '@bufbuild/protobuf';
+import { expect, it } from 'vitest';
+import { groupTable, memberTable, uncapturedTable } from './group.ts';
+
+const bare = create(GroupStateSchema, { spec: { name: 'payments' }, protection: 'unprotected' });
+const state = create(GroupStateSchema, {
+  spec: { name: 'payments' },
+  protection: 'partially-protected',
+  activeSite: 'a',
+  epoch: 3n,
+  newest: {
+    generation: 8n,
+    objectCount: 5,
+    uncaptured: [{ objectId: '0b', kind: 'private-key/rsa', reason: 'unextractable' }],
+  },
+  recoveryPointAgeMs: 60_000n,
+  lastProvenMs: 1_767_225_600_000n,
+  members: [
+    { site: 'a', serial: '1f', role: MemberRole.ACTIVE, siteState: 'up' },
+    {
+      site: 'b',
+      serial: '2f',
+      role: MemberRole.FENCED,
+      siteState: 'down',
+      acknowledgedGeneration: 7n,
+      recoveryPointAgeMs: 4_000n,
+      divergentObjects: 2,
+    },
+    { site: 'c', serial: '3f' },
+  ],
+});
+
+/** The rows of a table, cells apart. */
+const rows = (text: string): string[][] =>
+  text
+    .split('\n')
+    .slice(1)
+    .map((line) => line.split(/ {2,}/));
+
+it('a group is shown with its protection, its age, and how much of it is not captured', () => {
+  expect(rows(groupTable([state, bare]))).toEqual([
+    ['payments', 'partially-protected', 'a', '3', '8', '5', '1', '60.0 s', '2026-01-01T00:00:00.000Z'],
+    ['payments', 'unprotected', '-', '0', '-', '-', '-', '-', 'never'],
+  ]);
+});
+
+it('a member is shown with what it has acknowledged, and a dash for what it has not', () => {
+  expect(rows(memberTable(state))).toEqual([
+    ['a', 'active', 'up', '1f', '-', '-', '0'],
+    ['b', 'fenced', 'down', '2f', '7', '4.0 s', '2'],
+    ['c', '?', '3f', '-', '-', '0'],
+  ]);
+});
+
+it('objects that are not captured are listed with their reasons, and only where there are any', () => {
+  expect(uncapturedTable(bare)).toBe('');
+  expect(uncapturedTable(state).split('\n').at(-1)?.split(/ {2,}/)).toEqual(['0b', 'private-key/rsa', 'unextractable']);
+});

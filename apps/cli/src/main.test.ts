@@ -1,0 +1,166 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { VERSION } from '@antipode/runtime';
+import type { Command } from 'commander';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { EXIT_MEANINGS } from './exit-codes.ts';
+import { main, program } from './main.ts';
+
+const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-main-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const written = { stdout: '', stderr: '' };
+beforeEach(() => {
+  for (const stream of ['stdout', 'stderr'] as const) {
+    written[stream] = '';
+    vi.spyOn(process[stream], 'write').mockImplementation((text) => {
+      written[stream] += String(text);
+      return true;
+    });
+  }
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  process.exitCode = undefined;
+});
+
+/** How a command line ends, and what it wrote. */
+async function antipode(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  process.exitCode = undefined;
+  await main(argv);
+  return { code: Number(process.exitCode ?? 0), ...written };
+}
+
+interface Entry {
+  readonly name: string;
+  readonly command: Command;
+  readonly help: string;
+}
+
+/** Every command of the tree with its help, as `--help` prints it. */
+function entries(command: Command, path: readonly string[] = []): Entry[] {
+  let help = '';
+  command.configureOutput({ writeOut: (text) => (help += text) });
+  command.outputHelp();
+  const children = command.commands.flatMap((child) => entries(child, [...path, child.name()]));
+  return [{ name: path.join(' '), command, help }, ...children];
+}
+const ALL = entries(program());
+const EXAMPLES = ALL.flatMap(({ help }) =>
+  [...help.matchAll(/^ {2}\$ antipode (.+)$/gm)].map(([, example]) => example!),
+);
+const LEAVES = ALL.filter(({ command }) => command.commands.length === 0).map(({ name }) => name);
+const WITHOUT_EXAMPLE = ['group list', 'group rotate-domain-key'];
+
+describe('help', () => {
+  it.each(ALL.map((one) => [one.name || 'antipode', one] as const))(
+    'of "%s" describes it, its options and arguments',
+    (_name, one) => {
+      const { command } = one;
+      const described = [
+        command.description(),
+        ...[...command.options, ...command.registeredArguments].map((part) => part.description),
+      ];
+      for (const text of described) expect(text.trim()).not.toBe('');
+      expect(command.commands.every((child) => one.help.includes(child.description().split(' ')[0]!))).toBe(true);
+    },
+  );
+
+  const hasExample = (name: string): boolean =>
+    EXAMPLES.some((example) => example === name || example.startsWith(`${name} `));
+  it.each(LEAVES.filter((name) => !WITHOUT_EXAMPLE.includes(name)))('shows an example of "%s"', (name) => {
+    expect(hasExample(name)).toBe(true);
+  });
+  it.fails.each(WITHOUT_EXAMPLE)('shows an example of "%s"', (name) => {
+    expect(hasExample(name)).toBe(true);
+  });
+
+  it.each(EXAMPLES)('has an example that the command line takes: %s', async (example) => {
+    const words = [...example.replace(/ >>? .*$/, '').matchAll(/"([^"]*)"|(\S+)/g)].map(
+      ([, quoted, bare]) => quoted ?? bare!,
+    );
+    const root = program();
+    const taken: string[] = [];
+    for (const { command, name } of entries(root))
+      if (command.commands.length === 0) command.action(() => void taken.push(name));
+    await root.parseAsync(words, { from: 'user' });
+    expect(taken).toHaveLength(1);
+    expect(example.startsWith(taken[0]!)).toBe(true);
+  });
+
+  it('explains the exit codes', () => {
+    for (const [code, meaning] of EXIT_MEANINGS)
+      expect(ALL[0]!.help).toMatch(new RegExp(`^ +${code}  ${meaning.replace(/[.*+?^()|[\]\\]/g, '\\$&')}$`, 'm'));
+  });
+
+  it('goes to standard output and is no error', async () => {
+    const { code, stdout, stderr } = await antipode('failover', '--help');
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toContain('--accept-loss');
+  });
+});
+
+describe('a command line', () => {
+  it.each([
+    ['nonsense'],
+    ['group', 'nonsense'],
+    ['failover'],
+    ['status', '--no-such-option'],
+    ['group', 'create', 'payments'],
+    ['group', 'create', 'payments', '--member', 'a=1', '--failover', 'sometimes'],
+    ['init', 'coordinator', '--folder', 'x'],
+    ['failover', 'payments', '--timeout', 'soon'],
+    ['completion', 'fish'],
+  ])('that is not valid ends with 2, and says so on standard error only: %s %s', async (...argv) => {
+    const { code, stdout, stderr } = await antipode(...argv);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr.trim()).not.toBe('');
+  });
+
+  it('may ask for the version', async () => {
+    expect(await antipode('--version')).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: '' });
+  });
+});
+
+describe('JSON', () => {
+  const make = (): ReturnType<typeof antipode> =>
+    antipode('init', 'authority', '--folder', join(folder, 'ca'), '--trust-domain', 'dr.example.org', '--json');
+
+  it('is all there is on standard output', async () => {
+    const { code, stdout, stderr } = await make();
+    expect([code, stderr]).toEqual([0, '']);
+    const files = ['ca.crt', 'ca.key', 'trust-domain'].map((name) => join(folder, 'ca', name));
+    expect(JSON.parse(stdout)).toEqual({ files });
+    expect(readdirSync(join(folder, 'ca')).sort()).toEqual(['ca.crt', 'ca.key', 'trust-domain']);
+  });
+
+  it('tells of an error with its code, what to do, and what it is about', async () => {
+    const { code, stdout, stderr } = await make();
+    expect([code, stdout]).toEqual([1, '']);
+    expect(JSON.parse(stderr)).toEqual({
+      error: {
+        code: 'FILE_EXISTS',
+        message: expect.any(String),
+        hint: expect.any(String),
+        details: { path: join(folder, 'ca', 'ca.crt') },
+      },
+    });
+  });
+
+  it('has a finding for every check of the doctor, and the status says whether all are well', async () => {
+    const well = await antipode('doctor', '--json');
+    expect(well.code).toBe(0);
+    expect(JSON.parse(well.stdout)).toEqual([{ check: 'node', ok: true, detail: process.version, hint: '' }]);
+    written.stdout = '';
+    const ill = await antipode('doctor', '--json', '--agent', join(folder, 'missing.yaml'));
+    expect(ill.code).toBe(1);
+    const findings = JSON.parse(ill.stdout) as { check: string; ok: boolean; detail: string; hint: string }[];
+    expect(findings.map(({ check, ok }) => [check, ok])).toEqual([
+      ['node', true],
+      ['agent configuration', false],
+      ['agent certificate', false],
+    ]);
+    for (const { ok, hint } of findings) expect(hint !== '').toBe(!ok);
+  });
+});

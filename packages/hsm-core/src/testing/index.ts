@@ -1,0 +1,5 @@
+export { ecKey, privateKey, publicHalfOf } from './simulated-crypto.ts';
+export { crashAt, MemoryJournal, NO_FILTER, SimulatedGroup } from './simulated-group.ts';
+export { type Interrupt, SimulatedHsm, type StoredObject } from './simulated-hsm.ts';
+export { enrolTogether, SimulatedMember } from './simulated-member.ts';
+export { isHalfMade, SimulatedSession } from './simulated-session.ts';

@@ -1,0 +1,100 @@
+/** The cryptography of a {@link SimulatedHsm}: what a token does with the values that it never shows. */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createECDH,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  sign,
+  verify,
+} from 'node:crypto';
+import { bytesEqual, type Prng, sha256 } from '@antipode/runtime';
+import type { ProofCheck, ProofItem } from '../provider.ts';
+import type { StoredObject } from './simulated-hsm.ts';
+
+/** RFC 5649, section 3. */
+const KWP_IV = Buffer.from('a65959a6', 'hex');
+
+export function wrap({ value }: StoredObject, secret: Uint8Array): Uint8Array {
+  const cipher = createCipheriv('id-aes256-wrap-pad', value!, KWP_IV);
+  return new Uint8Array(Buffer.concat([cipher.update(secret), cipher.final()]));
+}
+
+export function unwrap({ value }: StoredObject, blob: Uint8Array): Uint8Array | undefined {
+  try {
+    const decipher = createDecipheriv('id-aes256-wrap-pad', value!, KWP_IV);
+    return new Uint8Array(Buffer.concat([decipher.update(blob), decipher.final()]));
+  } catch {
+    return undefined;
+  }
+}
+
+export const tagOf = (domainKey: StoredObject, value: Uint8Array): Uint8Array => sha256(wrap(domainKey, sha256(value)));
+
+export const checkTagOf = (domainKey: StoredObject): Uint8Array => tagOf(domainKey, Buffer.from('check'));
+
+export const privateKey = ({ value }: StoredObject): KeyObject =>
+  createPrivateKey({ key: Buffer.from(value ?? []), format: 'der', type: 'pkcs8' });
+
+export function publicHalfIn(value: Uint8Array): Uint8Array | undefined {
+  try {
+    return publicHalfOf(createPrivateKey({ key: Buffer.from(value), format: 'der', type: 'pkcs8' }));
+  } catch {
+    return undefined;
+  }
+}
+
+export function proofOf(
+  object: StoredObject | undefined,
+  item: ProofItem,
+  domainKey: StoredObject | undefined,
+): ProofCheck[] {
+  const check = (use: string, work: () => boolean): ProofCheck => {
+    try {
+      return { use, outcome: object !== undefined && work() ? 'proved' : 'failed', detail: 'simulated' };
+    } catch {
+      return { use, outcome: 'failed', detail: 'simulated' };
+    }
+  };
+  const { blobSha256, publicHalf, valueTag } = item;
+  switch (item.objectClass) {
+    case 'secret-key':
+      return [
+        ...(domainKey === undefined || blobSha256 === undefined
+          ? []
+          : [check('rewrap', () => bytesEqual(sha256(wrap(domainKey, object!.value!)), blobSha256))]),
+        ...(item.attributes.encrypt ? [check('encrypt', () => object?.value !== undefined)] : []),
+        ...(item.attributes.derive ? [{ use: 'derive', outcome: 'not-exercised', detail: 'simulated' } as const] : []),
+      ];
+    case 'private-key':
+      return [
+        check('sign', () => {
+          const signature = sign('sha256', item.attributes.id ?? new Uint8Array(), privateKey(object!));
+          const key = createPublicKey({ key: Buffer.from(publicHalf ?? []), format: 'der', type: 'spki' });
+          return verify('sha256', item.attributes.id ?? new Uint8Array(), key, signature);
+        }),
+      ];
+    case 'data':
+      return [check('value', () => bytesEqual(tagOf(domainKey!, object!.value!), valueTag!))];
+    case 'public-key':
+      return [check('value', () => bytesEqual(object!.publicHalf!, publicHalf!))];
+    case 'certificate':
+      return [check('value', () => bytesEqual(object!.attributes.value!, item.attributes.value!))];
+  }
+}
+
+/** A P-256 key pair from the seed, which node:crypto itself cannot make. */
+export function ecKey(prng: Prng): KeyObject {
+  const pair = createECDH('prime256v1');
+  pair.setPrivateKey(prng.bytes(32));
+  const point = pair.getPublicKey();
+  const text = (bytes: Buffer): string => bytes.toString('base64url');
+  const [x, y] = [text(point.subarray(1, 33)), text(point.subarray(33))];
+  return createPrivateKey({ key: { kty: 'EC', crv: 'P-256', d: text(pair.getPrivateKey()), x, y }, format: 'jwk' });
+}
+
+export const pkcs8 = (key: KeyObject): Uint8Array => new Uint8Array(key.export({ format: 'der', type: 'pkcs8' }));
+
+export const publicHalfOf = (key: KeyObject): Uint8Array =>
+  new Uint8Array(createPublicKey(key as never).export({ format: 'der', type: 'spki' }));

@@ -1,0 +1,119 @@
+/** A group of members in memory, its store of blobs, and the journal that makes an apply repeatable. */
+import { type AntipodeError, invariant } from '@antipode/runtime';
+import type { SealedGeneration } from '../model/generation.ts';
+import type { ObjectId } from '../model/object.ts';
+import { CaptureMemory, type SealOptions, type SealResult, seal } from '../seal.ts';
+import {
+  type ApplyJournal,
+  ReplicaMemory,
+  readBack,
+  type UnsealOptions,
+  type UnsealResult,
+  unseal,
+} from '../unseal.ts';
+import { enrolTogether, SimulatedMember } from './simulated-member.ts';
+
+export const NO_FILTER = { excludeIds: [], excludeLabels: [], excludeClasses: [] };
+
+/** Remembers through what a test calls a crash. */
+export class MemoryJournal implements ApplyJournal {
+  readonly open = new Set<ObjectId>();
+  readonly #interrupt: () => (step: string) => void;
+
+  constructor(interrupt: () => (step: string) => void = () => () => {}) {
+    this.#interrupt = interrupt;
+  }
+
+  openIntents(): readonly ObjectId[] {
+    return [...this.open];
+  }
+
+  begin(objectIds: readonly ObjectId[]): void {
+    this.#interrupt()('begin');
+    for (const objectId of objectIds) this.open.add(objectId);
+    this.#interrupt()('begun');
+  }
+
+  commit(objectIds: readonly ObjectId[]): void {
+    this.#interrupt()('commit');
+    for (const objectId of objectIds) this.open.delete(objectId);
+    this.#interrupt()('committed');
+  }
+}
+
+export class SimulatedGroup {
+  readonly name = 'payments';
+  readonly blobs = new Map<string, Uint8Array>();
+  newest: SealedGeneration | undefined;
+  domainKeyVersion = 1;
+
+  /** Makes members that hold one domain key. */
+  static async make(...serials: string[]): Promise<{ group: SimulatedGroup; members: SimulatedMember[] }> {
+    const group = new SimulatedGroup();
+    const members = await Promise.all(serials.map((serial) => SimulatedMember.make(serial)));
+    await group.rotate(members);
+    return { group, members };
+  }
+
+  /** Brings the next domain key version to members; nothing is sealed under it yet. */
+  async rotate(members: readonly SimulatedMember[], version = this.domainKeyVersion): Promise<void> {
+    const [first, ...others] = members;
+    invariant(first !== undefined, 'a group has members');
+    await enrolTogether([first, ...others], { group: this.name, version });
+    this.domainKeyVersion = version;
+  }
+
+  async capture(member: SimulatedMember, options: Partial<SealOptions> = {}): Promise<SealResult> {
+    const result = await seal({
+      ...member,
+      memory: new CaptureMemory(),
+      group: this.name,
+      epoch: 1n,
+      number: (this.newest?.generation.number ?? 0n) + 1n,
+      domainKeyVersion: this.domainKeyVersion,
+      previous: this.newest,
+      filter: NO_FILTER,
+      checkFence: () => {},
+      ...options,
+    });
+    for (const [digest, blob] of result.blobs) this.blobs.set(digest, blob);
+    this.newest = result.sealed ?? this.newest;
+    return result;
+  }
+
+  /** The generation of a capture that must find something new. */
+  async captured(member: SimulatedMember, options: Partial<SealOptions> = {}): Promise<SealedGeneration> {
+    const { sealed } = await this.capture(member, options);
+    invariant(sealed !== undefined, 'the capture found nothing new');
+    return sealed;
+  }
+
+  apply(
+    member: SimulatedMember,
+    target: SealedGeneration,
+    options: Partial<UnsealOptions> = {},
+  ): Promise<UnsealResult> {
+    return unseal({
+      ...member,
+      memory: new ReplicaMemory(),
+      target,
+      previous: undefined,
+      blobOf: (digest) => this.blobs.get(digest)!,
+      journal: new MemoryJournal(),
+      checkFence: () => {},
+      ...options,
+    });
+  }
+
+  verify(member: SimulatedMember, target: SealedGeneration, memory = new ReplicaMemory()) {
+    return readBack({ ...member, memory, target, objectIds: 'everything' });
+  }
+}
+
+/** Throws `failure` at the step of that number, counted from 0, and at every later one: nothing happens after a crash. */
+export function crashAt(number: number, failure: Error | AntipodeError): (step: string) => void {
+  let steps = 0;
+  return () => {
+    if (steps++ >= number) throw failure;
+  };
+}

@@ -1,0 +1,146 @@
+/**
+ * A partition in memory, for tests: real cryptography over an object store, with the habits of real tokens that have cost
+ * most (facts: pkcs11). Handles die with the session; an unwrap loses length, dates and history; one that is cut short
+ * leaves a visible half key; storage ends; a device may lie. It knows P-256 and secrets, and has no sense of time.
+ */
+import { createHash } from 'node:crypto';
+import { hex, type Prng } from '@antipode/runtime';
+import { ATTRIBUTES, type Attributes, attributesOf } from '../model/attributes.ts';
+import type { KeyType, ObservedObject } from '../model/object.ts';
+import { ecKey, pkcs8, publicHalfOf } from './simulated-crypto.ts';
+import { SimulatedSession } from './simulated-session.ts';
+
+/** One object of the token. Tests change `attributes` in place, as an application would. */
+export interface StoredObject {
+  readonly objectClass: ObservedObject['objectClass'];
+  readonly keyType?: KeyType | 'unsupported';
+  attributes: Attributes;
+  /** Secret bytes, PKCS#8, or data. Absent in public objects, and in a key that was left half made. */
+  value?: Uint8Array;
+  /** SubjectPublicKeyInfo. */
+  publicHalf?: Uint8Array;
+  /** What the token says; 0 where it does not tell. */
+  sizeBits: number;
+}
+
+/** Called before and after each change, by name; may throw to crash there. The session is lost then. */
+export type Interrupt = (step: string) => void;
+
+export class SimulatedHsm {
+  readonly serial: string;
+  readonly prng: Prng;
+  readonly objects: StoredObject[] = [];
+  /** How many token objects fit. */
+  objectsMax = Number.POSITIVE_INFINITY;
+  /** What a device that lies makes of a value that it restores. */
+  distort: (value: Uint8Array) => Uint8Array = (value) => value;
+  /** Called before each inventory pass, counted from 1 for each session: what other applications do meanwhile. */
+  onInventory: (pass: number) => void = () => {};
+
+  constructor({ serial, prng }: { serial: string; prng: Prng }) {
+    this.serial = serial;
+    this.prng = prng;
+  }
+
+  /** A session of its own, with handles of its own: opening again is what a restart of the worker does. */
+  open(interrupt: Interrupt = () => {}): SimulatedSession {
+    return new SimulatedSession(this, interrupt);
+  }
+
+  // --- what applications do ---
+
+  addSecret(label: string, { bytes = 32, keyType = 'aes', ...attributes }: SecretOptions = {}): StoredObject {
+    return this.#add({
+      objectClass: 'secret-key',
+      keyType,
+      value: this.prng.bytes(bytes),
+      sizeBits: bytes * 8,
+      attributes: { ...named(label), ...KEY, encrypt: true, decrypt: true, startDate: '20260101', ...attributes },
+    });
+  }
+
+  /** Returns the private key; its public half is an object beside it. */
+  addEcPair(label: string, attributes: Attributes = {}): StoredObject {
+    const key = ecKey(this.prng);
+    const publicHalf = publicHalfOf(key);
+    const ecParams = Buffer.from('06082a8648ce3d030107', 'hex');
+    this.#add({
+      objectClass: 'public-key',
+      keyType: 'ec',
+      publicHalf,
+      sizeBits: 256,
+      attributes: { ...named(label), verify: true, ecParams, ecPoint: publicHalf.slice(-65), modifiable: true },
+    });
+    return this.#add({
+      objectClass: 'private-key',
+      keyType: 'ec',
+      value: pkcs8(key),
+      publicHalf,
+      sizeBits: 256,
+      attributes: { ...named(label), ...KEY, sign: true, ...attributes },
+    });
+  }
+
+  addCertificate(label: string): StoredObject {
+    const value = this.prng.bytes(200);
+    return this.#add({
+      objectClass: 'certificate',
+      sizeBits: 0,
+      attributes: { ...named(label), value, certificateType: 0, subject: this.prng.bytes(12), modifiable: true },
+    });
+  }
+
+  addData(label: string, value: Uint8Array): StoredObject {
+    const attributes = { label: Buffer.from(label), application: Buffer.from('app'), modifiable: true };
+    return this.#add({ objectClass: 'data', value, sizeBits: 0, attributes });
+  }
+
+  #add(object: StoredObject): StoredObject {
+    this.objects.push(object);
+    return object;
+  }
+
+  remove(object: StoredObject): void {
+    this.objects.splice(this.objects.indexOf(object), 1);
+  }
+
+  labelled(label: string): StoredObject[] {
+    return this.objects.filter(({ attributes }) => Buffer.from(attributes.label ?? []).toString() === label);
+  }
+
+  /** What the token holds but its own keys, so that two can be compared: values too, order not. */
+  contents(): string[] {
+    return this.objects
+      .filter(
+        ({ attributes }) =>
+          !Buffer.from(attributes.label ?? [])
+            .toString()
+            .startsWith('antipode '),
+      )
+      .map(({ objectClass, attributes, value, publicHalf }) => {
+        const shown = attributesOf(objectClass as 'data').filter((name) => ATTRIBUTES[name].fate !== 'carried');
+        const values = shown.map((name) => `${name}=${printable(attributes[name])}`);
+        return [objectClass, hex(value ?? new Uint8Array()), hex(publicHalf ?? new Uint8Array()), ...values].join(' ');
+      })
+      .sort();
+  }
+}
+
+type SecretOptions = Attributes & { readonly bytes?: number; readonly keyType?: KeyType };
+
+const KEY: Attributes = {
+  private: true,
+  sensitive: true,
+  extractable: true,
+  local: true,
+  alwaysSensitive: true,
+  neverExtractable: false,
+  modifiable: true,
+};
+
+const named = (label: string): Attributes => ({
+  label: Buffer.from(label),
+  id: createHash('sha256').update(label).digest().subarray(0, 8),
+});
+
+const printable = (value: unknown): string => (value instanceof Uint8Array ? hex(value) : JSON.stringify(value));

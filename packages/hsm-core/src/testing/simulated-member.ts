@@ -1,0 +1,92 @@
+/** A partition in memory with its identity, keyring and pins: a member without an agent. */
+import { type Clock, type Prng, seededPrng } from '@antipode/runtime';
+import { FakeClock } from '@antipode/runtime/testing';
+import { distributeDomainKey, ExchangeResponder, type ExchangeTransport } from '../enrol.ts';
+import {
+  type DomainKeyRecord,
+  type IdentityRecord,
+  initialiseIdentity,
+  type Keyring,
+  openKeyring,
+} from '../keyring.ts';
+import { type Interrupt, SimulatedHsm } from './simulated-hsm.ts';
+import type { SimulatedSession } from './simulated-session.ts';
+
+export class SimulatedMember {
+  readonly hsm: SimulatedHsm;
+  readonly prng: Prng;
+  readonly clock: Clock;
+  readonly domainKeys: DomainKeyRecord[] = [];
+  readonly pins = new Set<string>();
+  provider!: SimulatedSession;
+  identity!: IdentityRecord;
+  keyring!: Keyring;
+
+  private constructor(serial: string, clock: Clock) {
+    this.prng = seededPrng(serial);
+    this.clock = clock;
+    this.hsm = new SimulatedHsm({ serial, prng: this.prng });
+  }
+
+  static async make(serial: string, { clock = new FakeClock() }: { clock?: Clock } = {}): Promise<SimulatedMember> {
+    const member = new SimulatedMember(serial, clock);
+    member.provider = member.hsm.open();
+    member.identity = await initialiseIdentity(member);
+    await member.refresh();
+    return member;
+  }
+
+  get serial(): string {
+    return this.hsm.serial;
+  }
+
+  /** Finds the own keys again. */
+  async refresh(): Promise<void> {
+    this.keyring = await openKeyring(this);
+  }
+
+  /** What a restart of the worker does: another session, other handles. */
+  async reopen(interrupt?: Interrupt): Promise<void> {
+    await this.provider.close();
+    this.provider = this.hsm.open(interrupt);
+    await this.refresh();
+  }
+
+  responder(): ExchangeResponder {
+    return new ExchangeResponder({
+      ...this,
+      serial: this.serial,
+      isPinned: (_group, identity) => this.pins.has(identity),
+      holds: (group, version) => this.domainKeys.some((record) => record.group === group && record.version === version),
+      remember: (record) => this.domainKeys.push(record),
+    });
+  }
+
+  transport(): ExchangeTransport {
+    const responder = this.responder();
+    return {
+      serial: this.serial,
+      begin: (message) => responder.begin(message),
+      complete: (message) => responder.complete(message),
+    };
+  }
+}
+
+/** Pins everybody with everybody and brings them one domain key version, born at the first. */
+export async function enrolTogether(
+  members: readonly [SimulatedMember, ...SimulatedMember[]],
+  { group, version }: { group: string; version: number },
+): Promise<void> {
+  for (const member of members) for (const peer of members) member.pins.add(peer.keyring.identity.sha256);
+  const [birthplace] = members;
+  const { failures } = await distributeDomainKey({
+    ...birthplace,
+    serial: birthplace.serial,
+    group,
+    version,
+    members: members.map((member) => member.transport()),
+    isPinned: (identity) => birthplace.pins.has(identity),
+  });
+  if (failures[0] !== undefined) throw failures[0].error;
+  for (const member of members) await member.refresh();
+}

@@ -1,0 +1,424 @@
+/** One session on a {@link SimulatedHsm}: the HsmProvider that tests seal, unseal, enrol and prove with. */
+import { createCipheriv, createDecipheriv, createECDH, sign } from 'node:crypto';
+import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
+import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
+import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
+import type {
+  BatchOutcome,
+  CreateItem,
+  HsmProvider,
+  OwnKey,
+  PartitionDescription,
+  ProofItem,
+  ProofOutcome,
+  SealedData,
+  UnwrapItem,
+  WrapOutcome,
+} from '../provider.ts';
+import {
+  checkTagOf,
+  ecKey,
+  pkcs8,
+  privateKey,
+  proofOf,
+  publicHalfIn,
+  publicHalfOf,
+  tagOf,
+  unwrap,
+  wrap,
+} from './simulated-crypto.ts';
+import type { Interrupt, SimulatedHsm, StoredObject } from './simulated-hsm.ts';
+
+const GCM_IV_BYTES = 12;
+const GCM_TAG_BYTES = 16;
+
+export class SimulatedSession implements HsmProvider {
+  readonly #token: SimulatedHsm;
+  readonly #interrupt: Interrupt;
+  readonly #held = new Map<Handle, StoredObject>();
+  readonly #handles = new Map<StoredObject, Handle>();
+  readonly #sessionObjects = new Set<StoredObject>();
+  #nextHandle: bigint;
+  #passes = 0;
+  #isLost = false;
+
+  constructor(token: SimulatedHsm, interrupt: Interrupt) {
+    this.#token = token;
+    this.#interrupt = interrupt;
+    this.#nextHandle = BigInt(token.prng.bytes(1)[0]! * 1_000 + 1);
+  }
+
+  /** Keys that live in this session only and have not been forgotten. */
+  get sessionObjectCount(): number {
+    return this.#sessionObjects.size;
+  }
+
+  async describe(): Promise<PartitionDescription> {
+    this.#alive();
+    const serial = this.#token.serial;
+    return { serial, label: `token ${serial}`, manufacturer: 'Antipode', model: 'simulated', firmware: '1.0' };
+  }
+
+  // --- reading ---
+
+  async inventory(): Promise<ObservedObject[]> {
+    this.#alive();
+    this.#token.onInventory(++this.#passes);
+    return this.#token.objects.map((object) => this.#observe(object));
+  }
+
+  async read(handles: readonly Handle[]): Promise<(ObservedObject | undefined)[]> {
+    this.#alive();
+    return handles.map((handle) => {
+      const object = this.#find(handle);
+      return object && this.#observe(object);
+    });
+  }
+
+  async destroy(handles: readonly Handle[]): Promise<void> {
+    this.#alive();
+    for (const handle of handles) {
+      const object = this.#find(handle);
+      if (object === undefined) continue;
+      if (object.attributes.destroyable === false) throw refused('C_DestroyObject', 'CKR_ACTION_PROHIBITED');
+      this.#step('destroy');
+      this.#token.remove(object);
+      this.#step('destroyed');
+    }
+  }
+
+  // --- own keys ---
+
+  async generateIdentity(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array }> {
+    this.#alive();
+    const key = ecKey(this.#token.prng);
+    const publicHalf = publicHalfOf(key);
+    const common = { keyType: 'ec', publicHalf, sizeBits: 256 } as const;
+    const names = { label: Buffer.from('antipode identity'), id: ckaId };
+    this.#store({ ...common, objectClass: 'public-key', attributes: { ...names, verify: true } });
+    const attributes = { ...names, sign: true, sensitive: true, extractable: false };
+    this.#store({ ...common, objectClass: 'private-key', value: pkcs8(key), attributes });
+    return { publicHalf };
+  }
+
+  async findIdentity(record: { ckaId: Uint8Array; publicHalf: Uint8Array }): Promise<OwnKey | undefined> {
+    this.#alive();
+    const key = this.#byId('private-key', record.ckaId);
+    const companion = this.#byId('public-key', record.ckaId);
+    if (key?.publicHalf === undefined || !bytesEqual(key.publicHalf, record.publicHalf)) return undefined;
+    return { handle: this.#handleOf(key), companions: companion === undefined ? [] : [this.#handleOf(companion)] };
+  }
+
+  async signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array> {
+    this.#alive();
+    const key = privateKey(this.#get(identity));
+    return new Uint8Array(sign('sha256', message, { key, dsaEncoding: 'ieee-p1363' }));
+  }
+
+  async findDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined> {
+    this.#alive();
+    const key = this.#byId('secret-key', record.ckaId);
+    if (key === undefined || !bytesEqual(checkTagOf(key), record.checkTag)) return undefined;
+    return { handle: this.#handleOf(key), companions: [] };
+  }
+
+  // --- exchange ---
+
+  async generateDomainKey(): Promise<Handle> {
+    this.#alive();
+    return this.#session(this.#token.prng.bytes(32), { sensitive: true, extractable: true });
+  }
+
+  async generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }> {
+    this.#alive();
+    const key = ecKey(this.#token.prng);
+    return { handle: this.#session(pkcs8(key), { derive: true }), point: publicHalfOf(key).slice(-65) };
+  }
+
+  async deriveExchangeKey(options: { ephemeral: Handle; peerPoint: Uint8Array; use: string }): Promise<Handle> {
+    this.#alive();
+    const ours = createECDH('prime256v1');
+    const { d } = privateKey(this.#get(options.ephemeral)).export({ format: 'jwk' });
+    ours.setPrivateKey(Buffer.from(d!, 'base64url'));
+    try {
+      return this.#session(ours.computeSecret(options.peerPoint), { [options.use]: true });
+    } catch {
+      throw refused('C_DeriveKey', 'CKR_MECHANISM_PARAM_INVALID');
+    }
+  }
+
+  async wrapDomainKey(options: { exchangeKey: Handle; domainKey: Handle }): Promise<Uint8Array> {
+    this.#alive();
+    return wrap(this.#get(options.exchangeKey), this.#get(options.domainKey).value!);
+  }
+
+  async installDomainKey(options: {
+    exchangeKey: Handle;
+    blob: Uint8Array;
+    ckaId: Uint8Array;
+  }): Promise<{ checkTag: Uint8Array }> {
+    this.#alive();
+    const value = unwrap(this.#get(options.exchangeKey), options.blob);
+    if (value === undefined) throw refused('C_UnwrapKey', 'CKR_WRAPPED_KEY_INVALID');
+    const names = { label: Buffer.from('antipode domain key'), id: options.ckaId };
+    const attributes = { ...names, sensitive: true, extractable: false, wrap: true, unwrap: true };
+    const key = this.#store({ objectClass: 'secret-key', keyType: 'aes', value, sizeBits: 256, attributes });
+    return { checkTag: checkTagOf(key) };
+  }
+
+  async forget(handles: readonly Handle[]): Promise<void> {
+    this.#alive();
+    for (const handle of handles) {
+      const object = this.#held.get(handle);
+      if (object !== undefined) this.#sessionObjects.delete(object);
+      this.#held.delete(handle);
+    }
+  }
+
+  // --- sealing ---
+
+  async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
+    this.#alive();
+    const key = this.#get(domainKey);
+    return handles.map((handle) => {
+      const object = this.#find(handle);
+      if (object?.value === undefined) return { handle, reason: 'unreadable', returnValue: 'CKR_GENERAL_ERROR' };
+      if (object.attributes.extractable !== true)
+        return { handle, reason: 'unextractable', returnValue: 'CKR_KEY_UNEXTRACTABLE' };
+      return { handle, blob: wrap(key, object.value) };
+    });
+  }
+
+  async generateDataKey(domainKey: Handle): Promise<{ handle: Handle; blob: Uint8Array }> {
+    this.#alive();
+    const value = this.#token.prng.bytes(32);
+    return { handle: this.#session(value, { encrypt: true }), blob: wrap(this.#get(domainKey), value) };
+  }
+
+  async sealData(options: {
+    domainKey: Handle;
+    dataKey: Handle;
+    items: readonly { handle: Handle; aad: Uint8Array }[];
+  }): Promise<SealedData[]> {
+    this.#alive();
+    return options.items.map(({ handle, aad }) => {
+      const value = this.#find(handle)?.value;
+      if (value === undefined) throw refused('C_GetAttributeValue', 'CKR_OBJECT_HANDLE_INVALID');
+      const iv = this.#token.prng.bytes(GCM_IV_BYTES);
+      const cipher = createCipheriv('aes-256-gcm', this.#get(options.dataKey).value!, iv).setAAD(aad);
+      const sealed = [iv, cipher.update(value), cipher.final(), cipher.getAuthTag()];
+      return {
+        ciphertext: new Uint8Array(Buffer.concat(sealed)),
+        valueTag: tagOf(this.#get(options.domainKey), value),
+      };
+    });
+  }
+
+  async tagData(domainKey: Handle, handles: readonly Handle[]): Promise<Uint8Array[]> {
+    return this.tagBytes(
+      domainKey,
+      handles.map((handle) => this.#find(handle)?.value ?? new Uint8Array()),
+    );
+  }
+
+  async tagBytes(domainKey: Handle, values: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    this.#alive();
+    return values.map((value) => tagOf(this.#get(domainKey), value));
+  }
+
+  // --- unsealing ---
+
+  async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
+    const key = this.#get(domainKey);
+    return this.#batch(items, ({ objectClass, keyType, attributes, blob }) => {
+      const value = unwrap(key, blob);
+      const publicHalf = value && objectClass === 'private-key' ? publicHalfIn(value) : undefined;
+      if (value === undefined || (objectClass === 'private-key' && publicHalf === undefined))
+        return { code: 'BLOB_INVALID', returnValue: 'CKR_WRAPPED_KEY_INVALID' };
+      this.#step('unwrap');
+      const object = this.#store({
+        objectClass,
+        keyType,
+        // CKA_VALUE_LEN reads 0 after an unwrap, and what happened before the wrap is not known.
+        sizeBits: keyType === 'generic-secret' ? 0 : objectClass === 'secret-key' ? value.length * 8 : 256,
+        attributes: { ...settable(attributes), sensitive: true, extractable: true, ...UNWRAPPED },
+      });
+      this.#step('half unwrapped');
+      object.value = this.#token.distort(value);
+      if (publicHalf !== undefined) object.publicHalf = publicHalf;
+      this.#step('unwrapped');
+      return object;
+    });
+  }
+
+  async create(items: readonly CreateItem[]): Promise<BatchOutcome> {
+    return this.#batch(items, ({ objectClass, keyType, attributes }) => {
+      this.#step('create');
+      const { ecPoint } = attributes;
+      const object = this.#store({
+        objectClass,
+        ...(keyType === undefined ? {} : { keyType }),
+        sizeBits: keyType === undefined ? 0 : 256,
+        attributes: settable(attributes),
+        ...(ecPoint === undefined ? {} : { publicHalf: Buffer.concat([SPKI_P256, ecPoint]) }),
+      });
+      this.#step('created');
+      return object;
+    });
+  }
+
+  async unwrapDataKey(domainKey: Handle, blob: Uint8Array): Promise<Handle> {
+    this.#alive();
+    const value = unwrap(this.#get(domainKey), blob);
+    if (value === undefined) throw new AntipodeError('BLOB_INVALID', 'the token refused the data key');
+    return this.#session(value, { decrypt: true });
+  }
+
+  async createData(options: {
+    dataKey: Handle;
+    items: readonly { attributes: Attributes; ciphertext: Uint8Array; aad: Uint8Array }[];
+  }): Promise<BatchOutcome> {
+    const key = this.#get(options.dataKey).value!;
+    return this.#batch(options.items, ({ attributes, ciphertext, aad }) => {
+      const [iv, tag] = [ciphertext.subarray(0, GCM_IV_BYTES), ciphertext.subarray(-GCM_TAG_BYTES)];
+      const decipher = createDecipheriv('aes-256-gcm', key, iv).setAAD(aad).setAuthTag(tag);
+      const value = decipher.update(ciphertext.subarray(GCM_IV_BYTES, -GCM_TAG_BYTES));
+      try {
+        decipher.final();
+      } catch {
+        return { code: 'BLOB_INVALID', returnValue: 'CKR_ENCRYPTED_DATA_INVALID' };
+      }
+      this.#step('create data');
+      const stored = this.#token.distort(new Uint8Array(value));
+      const object = this.#store({ objectClass: 'data', value: stored, sizeBits: 0, attributes: settable(attributes) });
+      this.#step('data created');
+      return object;
+    });
+  }
+
+  // --- proving ---
+
+  async prove(domainKey: Handle | undefined, items: readonly ProofItem[]): Promise<ProofOutcome[]> {
+    this.#alive();
+    const key = domainKey === undefined ? undefined : this.#get(domainKey);
+    return items.map((item) => {
+      const checks = proofOf(this.#find(item.handle), item, key);
+      const failed = checks.some(({ outcome }) => outcome === 'failed');
+      return { handle: item.handle, checks, proved: !failed && checks.some(({ outcome }) => outcome === 'proved') };
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isLost = true;
+  }
+
+  // --- below ---
+
+  #alive(): void {
+    if (this.#isLost) throw new AntipodeError('HSM_WORKER_LOST', 'the session has ended');
+  }
+
+  #step(name: string): void {
+    try {
+      this.#interrupt(name);
+    } catch (thrown) {
+      this.#isLost = true;
+      throw thrown;
+    }
+  }
+
+  #batch<Item>(items: readonly Item[], make: (item: Item) => StoredObject | Refusal): BatchOutcome {
+    this.#alive();
+    const handles: Handle[] = [];
+    for (const [index, item] of items.entries()) {
+      if (this.#token.objects.length >= this.#token.objectsMax)
+        return { handles, failure: { index, code: 'HSM_FULL', returnValue: 'CKR_DEVICE_MEMORY' } };
+      const made = make(item);
+      if ('code' in made) return { handles, failure: { index, ...made } };
+      handles.push(this.#handleOf(made));
+    }
+    return { handles };
+  }
+
+  #store(object: StoredObject): StoredObject {
+    this.#token.objects.push(object);
+    return object;
+  }
+
+  #session(value: Uint8Array, attributes: Attributes): Handle {
+    const object: StoredObject = { objectClass: 'secret-key', value, sizeBits: value.length * 8, attributes };
+    this.#sessionObjects.add(object);
+    return this.#handleOf(object);
+  }
+
+  #handleOf(object: StoredObject): Handle {
+    const known = this.#handles.get(object);
+    if (known !== undefined) return known;
+    const handle = this.#nextHandle++;
+    this.#handles.set(object, handle);
+    this.#held.set(handle, object);
+    return handle;
+  }
+
+  /** Undefined when the token object is gone. */
+  #find(handle: Handle): StoredObject | undefined {
+    const object = this.#held.get(handle);
+    return object !== undefined && this.#token.objects.includes(object) ? object : undefined;
+  }
+
+  /** Also session objects. */
+  #get(handle: Handle): StoredObject {
+    const object = this.#held.get(handle);
+    if (object === undefined) throw refused('C_GetAttributeValue', 'CKR_KEY_HANDLE_INVALID');
+    return object;
+  }
+
+  #byId(objectClass: StoredObject['objectClass'], ckaId: Uint8Array): StoredObject | undefined {
+    return this.#token.objects.find(
+      (object) => object.objectClass === objectClass && bytesEqual(object.attributes.id ?? new Uint8Array(), ckaId),
+    );
+  }
+
+  #observe(object: StoredObject): ObservedObject {
+    const { objectClass, keyType, sizeBits, publicHalf, value } = object;
+    const attributes: Attributes = {};
+    if (objectClass !== 'other')
+      for (const name of attributesOf(objectClass)) {
+        const shown = object.attributes[name];
+        if (shown !== undefined) setAttribute(attributes, name, shown);
+      }
+    const everything = JSON.stringify([objectClass, keyType, sizeBits, attributes, value, publicHalf]);
+    return {
+      handle: this.#handleOf(object),
+      objectClass,
+      ...(keyType === undefined ? {} : { keyType }),
+      sizeBits,
+      attributes,
+      ...(publicHalf === undefined ? {} : { publicHalf }),
+      readDigest: sha256Hex(everything),
+    };
+  }
+}
+
+type Refusal = Pick<NonNullable<BatchOutcome['failure']>, 'code' | 'returnValue'>;
+
+const SPKI_P256 = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex');
+
+const UNWRAPPED: Attributes = { local: false, alwaysSensitive: false, neverExtractable: false };
+
+const refused = (call: string, returnValue: string): AntipodeError =>
+  new AntipodeError('HSM_REFUSED', `the HSM answered ${returnValue} to ${call}`, { details: { call, returnValue } });
+
+/** What a template may carry, without the dates, which are lost. */
+function settable(attributes: Attributes): Attributes {
+  const set: Attributes = {};
+  for (const name of ATTRIBUTE_NAMES) {
+    const value = attributes[name];
+    if (value !== undefined && ATTRIBUTES[name].fate !== 'carried') setAttribute(set, name, value);
+  }
+  return set;
+}
+
+/** Whether an object lost its value in an unwrap that was cut short. */
+export const isHalfMade = ({ objectClass, value }: StoredObject): boolean =>
+  isWrapped(objectClass) && value === undefined;

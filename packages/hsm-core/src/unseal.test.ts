@@ -1,0 +1,315 @@
+import { AntipodeError } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Entry, SealedGeneration } from './model/generation.ts';
+import { MemoryJournal, SimulatedGroup, type SimulatedMember } from './testing/index.ts';
+import { ReplicaMemory, readBack } from './unseal.ts';
+
+let group: SimulatedGroup;
+let a: SimulatedMember;
+let b: SimulatedMember;
+
+beforeEach(async () => {
+  const made = await SimulatedGroup.make('a', 'b');
+  group = made.group;
+  [a, b] = made.members as [SimulatedMember, SimulatedMember];
+});
+
+function fill(): void {
+  a.hsm.addSecret('secret');
+  a.hsm.addSecret('hmac', { keyType: 'generic-secret', encrypt: false, decrypt: false, sign: true, modifiable: false });
+  a.hsm.addEcPair('pair');
+  a.hsm.addCertificate('certificate');
+  a.hsm.addData('data', Buffer.from('value'));
+}
+
+/** The generation with one entry changed, as if it had been captured so. */
+function withEntry(sealed: SealedGeneration, label: string, change: (entry: Entry) => Entry): SealedGeneration {
+  const entries = sealed.generation.entries.map((entry) =>
+    Buffer.from(entry.attributes.label ?? []).toString() === label ? change(entry) : entry,
+  );
+  return { ...sealed, generation: { ...sealed.generation, entries } };
+}
+
+describe('an apply', () => {
+  it('makes the replica hold what the source holds, and reading it back proves all of it', async () => {
+    fill();
+    const target = await group.captured(a);
+    const result = await group.apply(b, target);
+    expect(result).toMatchObject({ narrowed: 0, unaccounted: 0, divergent: 0 });
+    expect(result.applied).toHaveLength(target.generation.entries.length);
+    expect(b.hsm.contents()).toEqual(a.hsm.contents());
+    const { contentDigest, proof } = await group.verify(b, target);
+    expect(contentDigest).toBe(target.contentDigest);
+    expect(proof).toEqual({ proved: 6, failed: 0, failedObjectIds: [], usesNotExercised: 0 });
+    expect(b.provider.sessionObjectCount).toBe(0);
+  });
+
+  it('changes nothing when it is repeated, in the same process or another', async () => {
+    fill();
+    const target = await group.captured(a);
+    const memory = new ReplicaMemory();
+    await group.apply(b, target, { memory });
+    await group.verify(b, target, memory);
+    const objects = [...b.hsm.objects];
+    expect((await group.apply(b, target, { memory })).applied).toEqual([]);
+    await b.reopen();
+    expect((await group.apply(b, target)).applied).toEqual([]);
+    expect(b.hsm.objects).toEqual(objects);
+  });
+
+  it('touches only what is new or changed, and replaces a changed object by another one', async () => {
+    fill();
+    const memory = new ReplicaMemory();
+    const first = await group.captured(a);
+    await group.apply(b, first, { memory });
+    await group.verify(b, first, memory);
+    const secret = a.hsm.labelled('secret')[0]!;
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    a.hsm.addSecret('new');
+    const target = await group.captured(a);
+    expect((await group.apply(b, target, { memory })).applied).toHaveLength(2);
+    expect(b.hsm.contents()).toEqual(a.hsm.contents());
+    expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
+  });
+
+  it('leaves alone what no generation accounts for, and counts it', async () => {
+    b.hsm.addSecret('own');
+    a.hsm.addSecret('secret');
+    const target = await group.captured(a);
+    expect(await group.apply(b, target)).toMatchObject({ unaccounted: 1 });
+    expect(b.hsm.labelled('own')).toHaveLength(1);
+  });
+
+  it('leaves alone what the source deleted, and does not count it', async () => {
+    const secret = a.hsm.addSecret('secret');
+    a.hsm.addSecret('kept');
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    a.hsm.remove(secret);
+    const second = await group.captured(a);
+    await b.reopen();
+    expect(await group.apply(b, second, { previous: first })).toMatchObject({
+      applied: [],
+      unaccounted: 0,
+      divergent: 0,
+    });
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('leaves alone what a generation does not name any more and nobody deleted, and counts it as divergent', async () => {
+    a.hsm.addSecret('secret');
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    const forgetful = { ...first, generation: { ...first.generation, entries: [] } };
+    expect(await group.apply(b, forgetful, { previous: first })).toMatchObject({ divergent: 1, unaccounted: 0 });
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('recognises a key that is there already instead of making it twice', async () => {
+    const secret = a.hsm.addSecret('secret');
+    b.hsm.objects.push({ ...secret });
+    expect((await group.apply(b, await group.captured(a))).applied).toEqual([]);
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('never makes a readable key readable again, and says that it narrowed it', async () => {
+    a.hsm.addSecret('readable', { sensitive: false });
+    const target = await group.captured(a);
+    expect(await group.apply(b, target)).toMatchObject({ narrowed: 1 });
+    expect(b.hsm.labelled('readable')[0]!.attributes.sensitive).toBe(true);
+    expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
+  });
+
+  it('tells how far it is', async () => {
+    for (let number = 0; number < 300; number += 1) a.hsm.addCertificate(`certificate ${number}`);
+    const seen: [number, number][] = [];
+    await group.apply(b, await group.captured(a), { onProgress: (done, total) => seen.push([done, total]) });
+    expect(seen).toEqual([
+      [256, 300],
+      [300, 300],
+    ]);
+  });
+});
+
+describe('an apply changes nothing', () => {
+  let target: SealedGeneration;
+  let before: string[];
+
+  beforeEach(async () => {
+    fill();
+    target = await group.captured(a);
+    b.hsm.addSecret('own');
+    before = b.hsm.contents();
+  });
+
+  it('when a blob is missing', async () => {
+    const failure = new AntipodeError('GENERATION_UNKNOWN', 'not here');
+    const blobOf = (): never => {
+      throw failure;
+    };
+    expect(await rejection(group.apply(b, target, { blobOf }))).toBe(failure);
+    expect(b.hsm.contents()).toEqual(before);
+  });
+
+  it('when a blob has one bit changed, whichever it is', async () => {
+    for (const changed of group.blobs.keys()) {
+      const blobOf = (digest: string): Uint8Array => {
+        const blob = Uint8Array.from(group.blobs.get(digest)!);
+        if (digest === changed) blob[blob.length - 1]! ^= 1;
+        return blob;
+      };
+      expect(await rejection(group.apply(b, target, { blobOf }))).toMatchObject({
+        code: 'BLOB_INVALID',
+        details: { expected: changed },
+      });
+    }
+    expect(b.hsm.contents()).toEqual(before);
+  });
+
+  it('when the member holds another key under that version', async () => {
+    const generation = { ...target.generation, domainKeyCheckTag: new Uint8Array(32) };
+    expect((await rejection(group.apply(b, { ...target, generation }))).code).toBe('DOMAIN_KEY_MISSING');
+    const older = { ...target, generation: { ...target.generation, domainKeyVersion: 7 } };
+    expect((await rejection(group.apply(b, older))).code).toBe('DOMAIN_KEY_MISSING');
+    expect(b.hsm.contents()).toEqual(before);
+  });
+
+  it('when the tenure is over before the first write', async () => {
+    const checkFence = (): void => {
+      throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
+    };
+    const journal = new MemoryJournal();
+    expect((await rejection(group.apply(b, target, { checkFence, journal }))).code).toBe('EPOCH_STALE');
+    expect([b.hsm.contents(), journal.openIntents()]).toEqual([before, []]);
+  });
+
+  it('when the partition is full before the end, and goes on when there is room', async () => {
+    b.hsm.objectsMax = b.hsm.objects.length + 3;
+    const error = await rejection(group.apply(b, target));
+    expect(error).toMatchObject({ code: 'HSM_FULL', details: { returnValue: 'CKR_DEVICE_MEMORY' } });
+    expect(b.hsm.contents()).toEqual(before);
+    b.hsm.objectsMax = Number.POSITIVE_INFINITY;
+    await group.apply(b, target);
+    expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
+  });
+
+  it('when the token does not open a blob that has the right digest', async () => {
+    const swapped = withEntry(target, 'secret', (entry) => ({
+      ...entry,
+      blobSha256: target.generation.entries.find(({ objectClass }) => objectClass === 'data')!.blobSha256!,
+    }));
+    expect(await rejection(group.apply(b, swapped))).toMatchObject({
+      code: 'BLOB_INVALID',
+      details: { objectId: expect.any(String) },
+    });
+    expect(b.hsm.contents()).toEqual(before);
+  });
+
+  it('when data was sealed for another object', async () => {
+    const swapped = withEntry(target, 'data', (entry) => ({ ...entry, objectId: 'ff'.repeat(16) }));
+    expect((await rejection(group.apply(b, swapped))).code).toBe('BLOB_INVALID');
+    expect([b.hsm.contents(), b.provider.sessionObjectCount]).toEqual([before, 0]);
+  });
+
+  it('when data names a data key that the manifest does not have', async () => {
+    const orphaned = withEntry(target, 'data', (entry) => ({ ...entry, dataKeyId: 'ff'.repeat(16) }));
+    expect((await rejection(group.apply(b, orphaned))).code).toBe('MANIFEST_INVALID');
+    expect(b.hsm.contents()).toEqual(before);
+  });
+
+  it('when the device stores another value than it was given', async () => {
+    b.hsm.distort = (value) => Uint8Array.from(value, (byte, at) => (at === value.length - 1 ? byte ^ 1 : byte));
+    const journal = new MemoryJournal();
+    const error = await rejection(group.apply(b, target, { journal }));
+    expect(error.code).toBe('OBJECT_UNPROVEN');
+    expect(String(error.details['objectIds']).split(',')).toHaveLength(4);
+    expect([b.hsm.contents(), journal.openIntents()]).toEqual([before, []]);
+  });
+});
+
+describe('reading back', () => {
+  let target: SealedGeneration;
+
+  beforeEach(async () => {
+    fill();
+    target = await group.captured(a);
+    await group.apply(b, target);
+  });
+
+  it.each<[string, (hsm: SimulatedMember['hsm']) => void]>([
+    ['is gone', (hsm) => hsm.remove(hsm.labelled('secret')[0]!)],
+    ['has another attribute', (hsm) => Object.assign(hsm.labelled('secret')[0]!.attributes, { decrypt: false })],
+    ['has another value', (hsm) => Object.assign(hsm.labelled('data')[0]!, { value: Buffer.from('other') })],
+  ])('finds out when an object %s', async (_what, change) => {
+    change(b.hsm);
+    const { contentDigest } = await group.verify(b, target);
+    expect(contentDigest).not.toBe(target.contentDigest);
+  });
+
+  it('names the objects that are gone or do not work', async () => {
+    const [gone, broken] = [b.hsm.labelled('hmac')[0]!, b.hsm.labelled('secret')[0]!];
+    const memory = new ReplicaMemory();
+    await group.verify(b, target, memory);
+    b.hsm.remove(gone);
+    broken.value = new Uint8Array(32);
+    const { proof } = await group.verify(b, target, memory);
+    const ids = target.generation.entries
+      .filter(({ objectClass }) => objectClass === 'secret-key')
+      .map(({ objectId }) => objectId);
+    expect(proof).toMatchObject({ proved: 4, failed: 2 });
+    expect([...proof.failedObjectIds].sort()).toEqual(ids.sort());
+  });
+
+  it('uses only what is asked for, but its digest covers everything', async () => {
+    const memory = new ReplicaMemory();
+    await group.verify(b, target, memory);
+    const [asked] = target.generation.entries;
+    const { contentDigest, proof } = await readBack({ ...b, memory, target, objectIds: [asked!.objectId] });
+    expect([proof.proved, contentDigest]).toEqual([1, target.contentDigest]);
+  });
+
+  it('reads what was made just now, also when it is not asked for', async () => {
+    a.hsm.addSecret('new');
+    const memory = new ReplicaMemory();
+    await group.verify(b, target, memory);
+    const next = await group.captured(a);
+    await group.apply(b, next, { memory });
+    const { contentDigest, proof } = await readBack({ ...b, memory, target: next, objectIds: [] });
+    expect([proof.proved, contentDigest]).toEqual([1, next.contentDigest]);
+  });
+
+  it('counts the uses that nothing could exercise', async () => {
+    a.hsm.addSecret('derives', { derive: true });
+    const next = await group.captured(a);
+    await group.apply(b, next);
+    expect((await group.verify(b, next)).proof.usesNotExercised).toBe(1);
+  });
+});
+
+describe('a promoted standby', () => {
+  it('captures as truthfully as the first source did: what it cannot read back is carried forward', async () => {
+    fill();
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    expect(b.hsm.labelled('hmac')[0]!.sizeBits).toBe(0);
+    expect((await group.capture(b, { epoch: 2n })).sealed).toBeUndefined();
+    b.hsm.addSecret('made at b');
+    const { entries } = (await group.captured(b, { epoch: 2n })).generation;
+    for (const entry of first.generation.entries)
+      expect(entries.find(({ objectId }) => objectId === entry.objectId)).toEqual(entry);
+  });
+
+  it('keeps a key that was deleted under an earlier epoch out of its captures', async () => {
+    const secret = a.hsm.addSecret('secret');
+    a.hsm.addSecret('kept');
+    await group.apply(b, await group.captured(a));
+    a.hsm.remove(secret);
+    const second = await group.captured(a);
+    b.hsm.addSecret('made at b');
+    const third = await group.captured(b, { epoch: 2n });
+    expect(third.generation.entries).toHaveLength(2);
+    expect(third.generation.tombstones).toEqual(second.generation.tombstones);
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+});

@@ -1,0 +1,137 @@
+import { AntipodeError, CATALOGUE, type ErrorCode } from '@antipode/runtime';
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { fromStatus, toStatus } from './status.ts';
+
+fc.configureGlobal({ seed: 2026 });
+
+const KEY = 'antipode-error-bin';
+const codes = Object.keys(CATALOGUE) as ErrorCode[];
+
+/** What grpc-js makes of a status at the caller. */
+const received = (answer: ReturnType<typeof toStatus>): ServiceError =>
+  Object.assign(new Error(answer.details), answer) as ServiceError;
+
+const failed = (code: status, sent?: unknown): ServiceError => {
+  const metadata = new Metadata();
+  if (sent !== undefined) metadata.set(KEY, Buffer.from(typeof sent === 'string' ? sent : JSON.stringify(sent)));
+  return Object.assign(new Error('failed'), { code, details: 'failed', metadata });
+};
+
+const cross = (error: AntipodeError): AntipodeError => fromStatus(received(toStatus(error)), { peer: 'site b' });
+
+describe('an error that crosses the wire', () => {
+  it.each(codes)('keeps what it means: %s', (code) => {
+    const error = new AntipodeError(code, 'what happened', {
+      details: { group: 'g', epoch: 7n, count: 3, isOld: true },
+    });
+    const there = cross(error);
+    if (code === 'INVARIANT_BROKEN') return;
+    expect(there).toMatchObject({ code, message: error.message });
+    expect(there.details).toEqual({ group: 'g', epoch: '7', count: 3, isOld: true, answeredBy: 'site b' });
+  });
+
+  it('leaves its cause and its stack behind', () => {
+    const answer = toStatus(new AntipodeError('HSM_FULL', 'full', { cause: new Error('the cause') }));
+    expect(JSON.stringify([answer.details, answer.metadata.get(KEY).map(String)])).not.toMatch(/the cause|\.ts/);
+  });
+
+  it('tells nothing of a defect, and does not stop the caller', () => {
+    const answer = toStatus(new AntipodeError('INVARIANT_BROKEN', 'PIN 1234', { details: { pin: '1234' } }));
+    expect([answer.details, ...answer.metadata.get(KEY).map(String)].join()).not.toContain('1234');
+    const error = fromStatus(received(answer), { peer: 'site b' });
+    expect(error).toMatchObject({ code: 'SITE_UNREACHABLE', disposition: 'retry', details: { peerDefect: true } });
+  });
+
+  it('is bounded, whatever it carries', () => {
+    const details = fc.dictionary(
+      fc.string({ maxLength: 5_000 }),
+      fc.oneof(fc.string({ maxLength: 5_000 }), fc.bigInt()),
+      {
+        maxKeys: 20,
+      },
+    );
+    fc.assert(
+      fc.property(fc.string({ maxLength: 9_000 }), details, (message, given) => {
+        const { metadata } = toStatus(new AntipodeError('HSM_REFUSED', message, { details: given }));
+        expect(String(metadata.get(KEY)[0]).length).toBeLessThan(75_000);
+        const { message: text, details: there } = cross(new AntipodeError('HSM_REFUSED', message, { details: given }));
+        expect(text.length).toBeLessThanOrEqual(2_000 + '[HSM_REFUSED] '.length);
+        const length = Object.entries(there).reduce(
+          (sum, [name, value]) => sum + name.length + String(value).length,
+          0,
+        );
+        expect(length).toBeLessThanOrEqual(8_000 + 'answeredBysite b'.length);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it.each([
+    ['retry', status.UNAVAILABLE],
+    ['stand-down', status.ABORTED],
+    ['operator', status.FAILED_PRECONDITION],
+    ['defect', status.INTERNAL],
+  ] as const)('has the status of its disposition: %s', (disposition, expected) => {
+    for (const code of codes.filter((one) => CATALOGUE[one].disposition === disposition))
+      expect(toStatus(new AntipodeError(code, 'x')).code).toBe(expected);
+  });
+});
+
+describe('a code that a newer peer knows and we do not', () => {
+  it.each([
+    [status.UNAVAILABLE, 'retry'],
+    [status.ABORTED, 'stand-down'],
+    [status.FAILED_PRECONDITION, 'operator'],
+    [status.INTERNAL, 'retry'],
+  ] as const)('keeps its disposition by the status: %i', (code, disposition) => {
+    const error = fromStatus(failed(code, { code: 'FROM_THE_FUTURE', message: 'm', details: { a: 1 } }), { peer: 'b' });
+    expect(error.disposition).toBe(disposition);
+    expect(error.details).toEqual({ a: 1, answeredBy: 'b', peerCode: 'FROM_THE_FUTURE' });
+  });
+
+  it('is no code because every object has a member of that name', () => {
+    const error = fromStatus(failed(status.ABORTED, { code: 'constructor', message: 'm' }), { peer: 'b' });
+    expect(error).toMatchObject({ code: 'ROLE_REFUSED', details: { peerCode: 'constructor' } });
+  });
+});
+
+describe('a call that failed without an error of ours', () => {
+  it.each<[status, ErrorCode]>([
+    [status.UNAVAILABLE, 'SITE_UNREACHABLE'],
+    [status.CANCELLED, 'SITE_UNREACHABLE'],
+    [status.INTERNAL, 'SITE_UNREACHABLE'],
+    [status.UNKNOWN, 'SITE_UNREACHABLE'],
+    [status.DEADLINE_EXCEEDED, 'TIMED_OUT'],
+    [status.UNIMPLEMENTED, 'REQUEST_INVALID'],
+    [status.RESOURCE_EXHAUSTED, 'REQUEST_INVALID'],
+    [status.INVALID_ARGUMENT, 'REQUEST_INVALID'],
+  ])('with status %i is a %s, and names peer and status', (code, expected) => {
+    const error = fromStatus(failed(code), { peer: 'site b' });
+    expect(error).toMatchObject({ code: expected, details: { peer: 'site b', grpcStatus: status[code] } });
+  });
+
+  it('says why no connection came about, where that is known, and only then', () => {
+    const connection = new AntipodeError('CERTIFICATE_INVALID', 'expired', { details: { path: 'a.pem' } });
+    expect(fromStatus(failed(status.UNAVAILABLE), { peer: 'b', connection })).toMatchObject({
+      code: 'CERTIFICATE_INVALID',
+      message: '[CERTIFICATE_INVALID] b: expired',
+      details: { path: 'a.pem', peer: 'b' },
+    });
+    expect(fromStatus(failed(status.DEADLINE_EXCEEDED), { peer: 'b', connection }).code).toBe('TIMED_OUT');
+  });
+
+  it.each(['', 'null', '[]', '7', '{"code":7,"message":"m"}', '{"code":"HSM_FULL"}', '{"code":"HSM_FULL","message":'])(
+    'takes %j for no error of ours',
+    (sent) => {
+      expect(fromStatus(failed(status.UNAVAILABLE, sent), { peer: 'b' }).code).toBe('SITE_UNREACHABLE');
+    },
+  );
+
+  it('takes only plain details from a peer', () => {
+    const details = { deep: { pin: 1 }, list: [1], nothing: null, good: 'x' };
+    const error = fromStatus(failed(status.ABORTED, { code: 'EPOCH_STALE', message: 'm', details }), { peer: 'b' });
+    expect(error.details).toEqual({ good: 'x', answeredBy: 'b' });
+  });
+});

@@ -1,0 +1,55 @@
+import { thrown } from '@antipode/runtime/testing';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { describe, expect, it } from 'vitest';
+import { HeartbeatRequestSchema } from './gen/antipode/v1/coordinator_pb.ts';
+import {
+  CaptureRequestSchema,
+  PingRequestSchema,
+  SetRoleRequestSchema,
+  SiteAgentService,
+} from './gen/antipode/v1/site_agent_pb.ts';
+import { type FenceSchema, MemberRole } from './gen/antipode/v1/types_pb.ts';
+import { validateRequest } from './validate.ts';
+
+const fence: MessageInitShape<typeof FenceSchema> = { group: 'payments', epoch: 1n, owner: 'a', requestId: 'r' };
+const setRole = (init: MessageInitShape<typeof SetRoleRequestSchema>) => () =>
+  validateRequest(SetRoleRequestSchema, create(SetRoleRequestSchema, init));
+
+describe('a request', () => {
+  it('passes when it is whole', () => {
+    setRole({ fence, serial: 's', role: MemberRole.STANDBY })();
+    validateRequest(PingRequestSchema, create(PingRequestSchema));
+    validateRequest(CaptureRequestSchema, create(CaptureRequestSchema, { fence }));
+  });
+
+  it.each<[string, MessageInitShape<typeof SetRoleRequestSchema>]>([
+    ['fence', { role: MemberRole.STANDBY }],
+    ['fence.group', { fence: { ...fence, group: '' }, role: MemberRole.STANDBY }],
+    ['fence.epoch', { fence: { ...fence, epoch: 0n }, role: MemberRole.STANDBY }],
+    ['fence.owner', { fence: { ...fence, owner: '' }, role: MemberRole.STANDBY }],
+    ['fence.request_id', { fence: { ...fence, requestId: '' }, role: MemberRole.STANDBY }],
+    ['SetRoleRequest.role', { fence }],
+    ['SetRoleRequest.role', { fence, role: MemberRole.UNSPECIFIED }],
+  ])('is refused without %s', (field, init) => {
+    expect(thrown(setRole(init))).toMatchObject({ code: 'REQUEST_INVALID', details: { field } });
+  });
+
+  it('is refused for an enum that is unspecified deep inside a list, and not for what is not said', () => {
+    const members = [{ group: 'a', role: MemberRole.ACTIVE }, { group: 'b' }];
+    expect(
+      thrown(() => validateRequest(HeartbeatRequestSchema, create(HeartbeatRequestSchema, { state: { members } }))),
+    ).toMatchObject({ code: 'REQUEST_INVALID', details: { field: 'HeartbeatRequest.state.members.role' } });
+    validateRequest(
+      HeartbeatRequestSchema,
+      create(HeartbeatRequestSchema, { state: { members: members.slice(0, 1) } }),
+    );
+    validateRequest(HeartbeatRequestSchema, create(HeartbeatRequestSchema));
+  });
+});
+
+it('only what reads, and the second half of an exchange, goes without a fence', () => {
+  const unfenced = SiteAgentService.methods
+    .filter(({ input }) => input.fields.every(({ name }) => name !== 'fence'))
+    .map(({ name }) => name);
+  expect(unfenced.sort()).toEqual(['CompleteExchange', 'Describe', 'Ping', 'ProbePeer', 'PullBlobs', 'PullManifest']);
+});

@@ -1,0 +1,34 @@
+import { expect, it } from 'vitest';
+import { type Health, HealthServer } from './health.ts';
+import { rejection } from './testing/index.ts';
+
+it('answers 200, 503 and 404 by what its probes say', async () => {
+  let ready: Health = { ok: false, checks: { coordinator: false } };
+  const server = new HealthServer({ live: () => ({ ok: true, checks: { site: 'a' } }), ready: async () => ready });
+  const port = await server.listen('127.0.0.1:0');
+  const ask = async (path: string) => {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`);
+    return { status: response.status, body: (await response.json()) as Health };
+  };
+  try {
+    expect(await ask('/livez')).toEqual({ status: 200, body: { ok: true, checks: { site: 'a' } } });
+    expect(await ask('/readyz')).toEqual({ status: 503, body: ready });
+    ready = { ok: true, checks: { coordinator: true } };
+    expect((await ask('/readyz')).status).toBe(200);
+    expect(await ask('/metrics')).toMatchObject({ status: 404, body: { ok: false } });
+  } finally {
+    await server.close();
+  }
+  await server.close();
+});
+
+it('names an address that it cannot listen on', async () => {
+  const probes = { live: () => ({ ok: true, checks: {} }), ready: () => ({ ok: true, checks: {} }) };
+  const [first, second] = [new HealthServer(probes), new HealthServer(probes)];
+  try {
+    const address = `127.0.0.1:${await first.listen('127.0.0.1:0')}`;
+    expect(await rejection(second.listen(address))).toMatchObject({ code: 'CONFIG_INVALID', details: { address } });
+  } finally {
+    await Promise.all([first.close(), second.close()]);
+  }
+});

@@ -1,0 +1,56 @@
+import { expect, it } from 'vitest';
+import { AntipodeError } from './errors.ts';
+import { Serial, within } from './limits.ts';
+import { FakeClock, rejection } from './testing/index.ts';
+
+it('returns what the work returns, and leaves no timer behind', async () => {
+  const clock = new FakeClock();
+  await expect(within({ clock, timeoutMs: 100, what: 'work' }, async () => 7)).resolves.toBe(7);
+  expect(clock.sleeperCount).toBe(0);
+});
+
+it('throws TIMED_OUT at the limit, not before, and tells the work to stop', async () => {
+  const clock = new FakeClock();
+  let signal: AbortSignal | undefined;
+  const late = rejection(
+    within({ clock, timeoutMs: 100, what: 'apply' }, (given) => {
+      signal = given;
+      return new Promise(() => {});
+    }),
+  );
+  await clock.advance(99);
+  expect(signal?.aborted).toBe(false);
+  await clock.advance(1);
+  expect(await late).toMatchObject({ code: 'TIMED_OUT', details: { what: 'apply', timeoutMs: 100 } });
+  expect(signal?.aborted).toBe(true);
+});
+
+it('passes a failure of the work on, and leaves no timer behind', async () => {
+  const clock = new FakeClock();
+  const failure = new AntipodeError('HSM_FULL', 'full');
+  await expect(
+    within({ clock, timeoutMs: 100, what: 'work' }, async () => {
+      throw failure;
+    }),
+  ).rejects.toBe(failure);
+  expect(clock.sleeperCount).toBe(0);
+});
+
+it('runs one piece of work at a time, in the order asked, also after one failed', async () => {
+  const serial = new Serial();
+  const seen: string[] = [];
+  const [a, b, c] = [Promise.withResolvers<void>(), Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const run = (name: string, gate: Promise<void>): Promise<string> =>
+    serial.run(async () => {
+      seen.push(`${name} begins`);
+      await gate.finally(() => seen.push(`${name} ends`));
+      return name;
+    });
+  const [first, second, third] = [run('a', a.promise), run('b', b.promise), run('c', c.promise)];
+  c.resolve();
+  b.reject(new Error('b fails'));
+  a.resolve();
+  await expect(second).rejects.toThrow('b fails');
+  await expect(Promise.all([first, third])).resolves.toEqual(['a', 'c']);
+  expect(seen).toEqual(['a', 'b', 'c'].flatMap((name) => [`${name} begins`, `${name} ends`]));
+});

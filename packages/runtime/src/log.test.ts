@@ -1,0 +1,65 @@
+import { expect, it } from 'vitest';
+import { AntipodeError } from './errors.ts';
+import { Log, type LogOptions } from './log.ts';
+import { Secret } from './secret.ts';
+import { FakeClock } from './testing/index.ts';
+
+function logTo(options: Partial<LogOptions> = {}): { log: Log; lines: string[] } {
+  const lines: string[] = [];
+  const write = (line: string): void => void lines.push(line);
+  return { log: new Log({ level: 'info', format: 'json', clock: new FakeClock(), write, ...options }), lines };
+}
+
+it('writes one JSON object a line, with its own fields and those it was made with', () => {
+  const { log, lines } = logTo({ fields: { site: 'a' } });
+  log.with({ group: 'payments' }).info('captured', { epoch: 3n, digest: Uint8Array.of(0xab, 0x01) });
+  expect(lines.map((line) => JSON.parse(line) as object)).toEqual([
+    {
+      time: '2026-01-01T00:00:00.000Z',
+      level: 'info',
+      message: 'captured',
+      site: 'a',
+      group: 'payments',
+      epoch: '3',
+      digest: 'ab01',
+    },
+  ]);
+});
+
+it('keeps an error on one line, with code, details, hint and the chain of causes', () => {
+  const { log, lines } = logTo();
+  const cause = new AntipodeError('HSM_REFUSED', 'inner', { details: { epoch: 1n }, cause: new Error('two\nlines') });
+  log.error('failed', { error: new AntipodeError('BLOB_INVALID', 'outer', { details: { objectId: 'ab' }, cause }) });
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).not.toContain('\n');
+  expect(JSON.parse(lines[0]!)).toMatchObject({
+    error: {
+      code: 'BLOB_INVALID',
+      details: { objectId: 'ab' },
+      hint: expect.any(String),
+      cause: { code: 'HSM_REFUSED', details: { epoch: '1' }, cause: { message: 'two\nlines' } },
+    },
+  });
+});
+
+it.each(['json', 'text'] as const)('prints no secret as %s, however deep it lies', (format) => {
+  const { log, lines } = logTo({ format });
+  log.info('login', { pin: new Secret(Buffer.from('12345678')), deep: { pin: new Secret(Buffer.from('12345678')) } });
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).not.toMatch(/12345678|49,50|3132/);
+});
+
+it('writes nothing below its level', () => {
+  const { log, lines } = logTo({ level: 'warn' });
+  log.debug('a');
+  log.info('b');
+  log.warn('c');
+  log.error('d');
+  expect(lines.map((line) => (JSON.parse(line) as { message: string }).message)).toEqual(['c', 'd']);
+});
+
+it('writes one readable line as text, whatever a value holds', () => {
+  const { log, lines } = logTo({ format: 'text' });
+  log.warn('refused', { site: 'a\nb', epoch: 2n, error: new AntipodeError('EPOCH_STALE', 'late') });
+  expect(lines).toEqual(['00:00:00.000 warn  refused site=a\\nb epoch=2 error=[EPOCH_STALE] late']);
+});

@@ -1,0 +1,89 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { format, inspect } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readPinFile, Secret } from './secret.ts';
+import { thrown } from './testing/index.ts';
+
+describe('a secret', () => {
+  it.each<[string, (secret: Secret) => string]>([
+    ['a template', (secret) => `${secret}`],
+    ['JSON', (secret) => JSON.stringify({ deep: [secret] })],
+    ['an inspection', (secret) => inspect({ secret }, { depth: 9, showHidden: true })],
+    ['a format', (secret) => format('%s %o %j', secret, secret, secret)],
+    ['a copy', (secret) => JSON.stringify({ ...secret })],
+  ])('does not appear in %s', (_where, print) => {
+    const printed = print(new Secret(Buffer.from('12345678')));
+    expect(printed).not.toMatch(/12345678|49, ?50|31 ?32/);
+  });
+
+  it('lends its bytes, and holds zeros once it is wiped', () => {
+    const secret = new Secret(Buffer.from('1234'));
+    expect(secret.expose((bytes) => bytes.toString())).toBe('1234');
+    secret.wipe();
+    expect(secret.expose((bytes) => [...bytes])).toEqual([0, 0, 0, 0]);
+  });
+});
+
+describe('a PIN file', () => {
+  let folder: string;
+  let path: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'antipode-pin-'));
+    path = join(folder, 'pin');
+  });
+
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const write = (contents: string | Uint8Array, mode = 0o600): void => {
+    writeFileSync(path, contents);
+    chmodSync(path, mode);
+  };
+
+  it.each([
+    ['without an end of line', '1234', '1234'],
+    ['with one', '1234\n', '1234'],
+    ['of Windows', '1234\r\n', '1234'],
+    ['with more lines, which do not count', '1234\n5678\n', '1234'],
+    ['with spaces, which count', ' 12 34 \n', ' 12 34 '],
+    ['in UTF-8', 'pässwörd\n', 'pässwörd'],
+    ['of 256 bytes', `${'7'.repeat(256)}\r\n`, '7'.repeat(256)],
+  ])('is read %s', (_how, contents, pin) => {
+    write(contents);
+    expect(readPinFile(path).expose((bytes) => bytes.toString())).toBe(pin);
+  });
+
+  it.each([
+    ['is empty', ''],
+    ['has an empty first line', '\n1234\n'],
+    ['has only the end of a Windows line', '\r\n'],
+    ['holds 257 bytes', `${'7'.repeat(257)}\n`],
+    ['holds much more', '7'.repeat(10_000)],
+  ])('is refused when it %s', (_how, contents) => {
+    write(contents);
+    const error = thrown(() => readPinFile(path));
+    expect(error).toMatchObject({ code: 'PIN_FILE_UNREADABLE', details: { path } });
+    expect(error.message).not.toContain('777');
+  });
+
+  it('is refused when it is missing or a folder', () => {
+    expect(thrown(() => readPinFile(path)).code).toBe('PIN_FILE_UNREADABLE');
+    mkdirSync(path, { mode: 0o700 });
+    expect(thrown(() => readPinFile(path)).code).toBe('PIN_FILE_UNREADABLE');
+  });
+
+  it.each([0o640, 0o604, 0o620, 0o602, 0o610, 0o601])('is refused with mode %o', (mode) => {
+    write('1234', mode);
+    expect(thrown(() => readPinFile(path))).toMatchObject({
+      code: 'PIN_FILE_EXPOSED',
+      details: { path, mode: mode.toString(8) },
+    });
+  });
+
+  it('may be read-only for its owner', () => {
+    write('1234', 0o400);
+    expect(readPinFile(path).expose((bytes) => bytes.length)).toBe(4);
+  });
+});

@@ -1,0 +1,57 @@
+import type { Tls } from '@antipode/protocol';
+import { AntipodeError, type ErrorCode } from '@antipode/runtime';
+import { thrown } from '@antipode/runtime/testing';
+import { describe, expect, it, vi } from 'vitest';
+import { type Agent, Agents } from './agents.ts';
+import type { SiteView } from './detector.ts';
+
+const TIMEOUT_MS = 400;
+const [OBSERVER, SUSPECT] = ['b', 'a'].map((site) => ({ site, address: `${site}:1` }) as SiteView);
+
+/** What the coordinator makes of an observer that answers so. */
+function probing(answer: { reachable: boolean; observerLoopDelayMs: number } | ErrorCode) {
+  const agents = new Agents({ tls: {} as Tls, addressOf: () => undefined });
+  const probePeer = vi.fn(async (_request: object, _options: object) => {
+    if (typeof answer === 'string') throw new AntipodeError(answer, 'no');
+    return answer;
+  });
+  vi.spyOn(agents, 'client').mockReturnValue({ probePeer } as unknown as Agent);
+  return { probePeer, verdict: agents.probe(OBSERVER!, SUSPECT!, TIMEOUT_MS) };
+}
+
+describe('what one site says of another', () => {
+  it.each([
+    [true, 0, true],
+    [false, 0, false],
+    [false, TIMEOUT_MS, false],
+    [true, TIMEOUT_MS + 1, true],
+    [false, TIMEOUT_MS + 1, undefined],
+  ])('is %s from an observer that was %i ms late: %s', async (reachable, observerLoopDelayMs, verdict) => {
+    expect(await probing({ reachable, observerLoopDelayMs }).verdict).toBe(verdict);
+  });
+
+  it.each(['SITE_UNREACHABLE', 'TIMED_OUT'] as const)('is nothing where the observer ends in %s', async (code) => {
+    expect(await probing(code).verdict).toBeUndefined();
+  });
+
+  // Such an error ends the pass of the detector before the suspect is judged, in every pass: it is shown as up for ever.
+  it.fails.each(['CERTIFICATE_INVALID', 'PEER_REFUSED'] as const)(
+    'is nothing where the observer ends in %s',
+    async (code) => {
+      expect(await probing(code).verdict).toBeUndefined();
+    },
+  );
+
+  it('is asked for with the address of the suspect, and waited for longer than it may take', async () => {
+    const { probePeer, verdict } = probing({ reachable: true, observerLoopDelayMs: 0 });
+    await verdict;
+    const peer = { site: 'a', address: 'a:1' };
+    expect(probePeer).toHaveBeenCalledWith({ peer, timeoutMs: TIMEOUT_MS }, { timeoutMs: TIMEOUT_MS * 2 });
+  });
+});
+
+it.each([undefined, ''])('a site whose address is "%s" cannot be reached yet', (address) => {
+  const agents = new Agents({ tls: {} as Tls, addressOf: () => address });
+  expect(thrown(() => agents.client('a')).code).toBe('SITE_UNREACHABLE');
+  expect(agents.address('a')).toEqual({ site: 'a', address: '' });
+});

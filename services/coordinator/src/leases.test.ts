@@ -1,0 +1,76 @@
+import { FakeClock } from '@antipode/runtime/testing';
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { LeaseBook } from './leases.ts';
+import { PROFILES } from './timings.ts';
+
+const LEASE_MS = 20_000;
+const make = () => {
+  const clock = new FakeClock();
+  return { clock, leases: new LeaseBook({ clock, leaseMs: LEASE_MS }) };
+};
+
+it('waits longer than a whole lease after a grant, so that a slow clock of its holder does no harm', async () => {
+  const { clock, leases } = make();
+  await clock.advance(60_000);
+  leases.granted('payments');
+  expect(leases.remainingMs('payments')).toBeGreaterThan(LEASE_MS * 1.009);
+  expect(leases.remainingMs('payments')).toBeLessThan(LEASE_MS * 1.05);
+});
+
+it('takes every lease as granted when it started', async () => {
+  const { clock, leases } = make();
+  await clock.advance(LEASE_MS);
+  expect(leases.remainingMs('payments')).toBeGreaterThan(0);
+  await clock.advance(LEASE_MS * 0.02);
+  expect(leases.remainingMs('payments')).toBe(0);
+});
+
+it('waits a full lease again when it becomes the leader, whatever it granted or saw end before', async () => {
+  const { clock, leases } = make();
+  await clock.advance(60_000);
+  leases.granted('payments');
+  leases.ended('cards');
+  await clock.advance(60_000);
+  leases.becameLeader();
+  for (const group of ['payments', 'cards', 'unknown']) expect(leases.remainingMs(group)).toBeGreaterThan(LEASE_MS);
+});
+
+it('need not wait for a holder that has stopped, until it grants anew', () => {
+  const { leases } = make();
+  leases.ended('payments');
+  expect(leases.remainingMs('payments')).toBe(0);
+  expect(leases.remainingMs('cards')).toBeGreaterThan(0);
+  leases.granted('payments');
+  expect(leases.remainingMs('payments')).toBeGreaterThan(LEASE_MS);
+});
+
+it.each(Object.entries(PROFILES))(
+  'promotes nobody while the active member may still act, whenever it is asked (%s)',
+  async (_name, { leaseMs, selfStopMs }) => {
+    /** Milliseconds between what happens, as any order of grants and losses of leadership. */
+    const story = fc.array(fc.record({ afterMs: fc.nat(leaseMs), isGrant: fc.boolean() }), {
+      minLength: 1,
+      maxLength: 8,
+    });
+    await fc.assert(
+      fc.asyncProperty(story, fc.nat(leaseMs * 2), async (events, laterMs) => {
+        const clock = new FakeClock();
+        const leases = new LeaseBook({ clock, leaseMs });
+        let grantedMs = 0;
+        for (const { afterMs, isGrant } of events) {
+          await clock.advance(afterMs);
+          grantedMs = clock.monotonicMs();
+          if (isGrant) leases.granted('payments');
+          else leases.becameLeader();
+        }
+        await clock.advance(laterMs);
+        // The holder counts from before the grant, by a clock that may be 1 % slow.
+        const mayActUntilMs = grantedMs + selfStopMs * 1.01;
+        if (clock.monotonicMs() <= mayActUntilMs) expect(leases.remainingMs('payments')).toBeGreaterThan(0);
+        if (clock.monotonicMs() >= grantedMs + leaseMs * 1.1) expect(leases.remainingMs('payments')).toBe(0);
+      }),
+      { seed: 20_260_101, numRuns: 50 },
+    );
+  },
+);

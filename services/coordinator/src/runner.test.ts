@@ -1,0 +1,268 @@
+import { AntipodeError, type ErrorCode, seededPrng, silentLog } from '@antipode/runtime';
+import { FakeClock, rejection } from '@antipode/runtime/testing';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { Changes } from './changes.ts';
+import type { Effects } from './effects.ts';
+import type { Election } from './election.ts';
+import type { IntentKind } from './model.ts';
+import { Runner } from './runner.ts';
+import type { Intent } from './store/intents.ts';
+import type { Store } from './store/store.ts';
+
+/** The table of intents, in memory. */
+const table = vi.hoisted(() => new Map<string, Intent>());
+vi.mock(import('./store/intents.ts'), () => ({
+  readIntent: async (_db: unknown, id: string) => table.get(id),
+  updateIntent: async (_trx: unknown, id: string, change: Partial<Intent>, updatedMs: number) => {
+    table.set(id, { ...table.get(id)!, ...change, updatedMs });
+  },
+}));
+
+type Work = (effect: { type: string }) => Promise<unknown>;
+const WORK = ['enrolment', 'capture', 'replication', 'drill', 'failover', 'rejoin'] as const;
+
+/** A runner whose effects and writes the test decides. */
+class Bench {
+  readonly clock = new FakeClock();
+  readonly changes = new Changes();
+  /** What was done, in order: writes as `> phase`, effects by their type. */
+  readonly story: string[] = [];
+  readonly events: string[] = [];
+  perform: Work = async () => ({});
+  beforeWrite: () => void = () => {};
+  readonly runner: Runner;
+
+  constructor() {
+    const store = {
+      query: (work: (db: unknown) => unknown) => work(undefined),
+      write: async (_epoch: bigint, work: (trx: unknown, record: (event: { kind: string }) => void) => unknown) => {
+        this.beforeWrite();
+        await work(undefined, ({ kind }) => this.events.push(kind));
+        this.story.push(`> ${table.get('i')?.state.phase}`);
+      },
+    } as unknown as Store;
+    const run = async (_intent: Intent, effect: { type: string } = { type: 'capture' }): Promise<unknown> => {
+      this.story.push(effect.type);
+      return this.perform(effect);
+    };
+    this.runner = new Runner({
+      store,
+      election: { require: () => 1n } as unknown as Election,
+      effects: Object.fromEntries(WORK.map((kind) => [kind, run])) as unknown as Effects,
+      changes: this.changes,
+      clock: this.clock,
+      prng: seededPrng('runner'),
+      log: silentLog,
+    });
+  }
+}
+
+const TARGET = { epoch: 1n, number: 4n };
+const PROOF = { proved: 2, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
+const STATES: Record<string, { phase: string }> = {
+  enrolment: { phase: 'due' },
+  capture: { phase: 'due' },
+  replication: { phase: 'due', ...TARGET, contentDigest: 'aa' } as never,
+  drill: { phase: 'planned', ...TARGET, serial: 's' } as never,
+  rejoin: { phase: 'due' },
+};
+
+function open(kind: IntentKind, rest: Partial<Intent> = {}): void {
+  table.set('i', {
+    id: 'i',
+    kind,
+    group: 'payments',
+    site: 'b',
+    state: STATES[kind]!,
+    status: 'open',
+    attempts: 0,
+    nextAttemptMs: 0,
+    errorCode: '',
+    errorMessage: '',
+    trace: {},
+    createdMs: 0,
+    updatedMs: 0,
+    ...rest,
+  });
+}
+const intent = (): Intent => table.get('i')!;
+
+const SUCCESS: Record<string, unknown> = {
+  capture: { type: 'captured', generation: TARGET, isNew: true, sealedObjects: 1 },
+  apply: { type: 'applied', appliedObjects: 1, pulledBlobs: 1 },
+  verify: { type: 'verified', contentDigest: 'aa', proof: PROOF },
+  acknowledge: { type: 'acknowledged' },
+};
+const succeed: Work = async ({ type }) => SUCCESS[type];
+const failWith =
+  (code: ErrorCode): Work =>
+  async () => {
+    throw new AntipodeError(code, 'it went wrong');
+  };
+
+let bench: Bench;
+beforeEach(() => {
+  table.clear();
+  bench = new Bench();
+});
+
+describe('an intent', () => {
+  it('is persisted in every state before the effect of that state is performed', async () => {
+    open('replication');
+    bench.perform = succeed;
+    await bench.runner.run('i');
+    expect(bench.story).toEqual([
+      '> applying',
+      'apply',
+      '> verifying',
+      'verify',
+      '> acknowledging',
+      'acknowledge',
+      '> acknowledged',
+    ]);
+    expect(intent().status).toBe('done');
+    expect(bench.events).toEqual(['replication-acknowledged']);
+  });
+
+  it('comes to the same end wherever a write is lost, and repeats at most the effect that was under way', async () => {
+    for (const lost of [1, 2, 3, 4]) {
+      bench = new Bench();
+      open('replication');
+      bench.perform = succeed;
+      let writes = 0;
+      bench.beforeWrite = () => {
+        writes += 1;
+        if (writes === lost) throw new AntipodeError('DATABASE_UNAVAILABLE', 'the connection is lost');
+      };
+      expect((await rejection(bench.runner.run('i'))).code).toBe('DATABASE_UNAVAILABLE');
+      const performed = bench.story.filter((one) => !one.startsWith('>'));
+      expect(performed).toEqual(['apply', 'verify', 'acknowledge'].slice(0, lost - 1));
+      await bench.runner.run('i');
+      expect(intent()).toMatchObject({ status: 'done', state: { phase: 'acknowledged' } });
+      const effects = bench.story.filter((one) => !one.startsWith('>'));
+      expect(effects.filter((one, at) => effects[at - 1] !== one)).toEqual(['apply', 'verify', 'acknowledge']);
+      expect(effects.length).toBeLessThanOrEqual(4);
+    }
+  });
+
+  it('is run once, however often it is woken meanwhile', async () => {
+    open('capture');
+    bench.perform = succeed;
+    const runs = [bench.runner.run('i'), bench.runner.run('i')];
+    expect(bench.runner.isRunning('i')).toBe(true);
+    await Promise.all(runs);
+    await bench.runner.idle();
+    expect(bench.runner.isRunning('i')).toBe(false);
+    expect(bench.story).toEqual(['> capturing', 'capture', '> captured']);
+  });
+
+  it.each(['parked', 'done', 'failed'] as const)('that is %s is left alone', async (status) => {
+    open('capture', { status });
+    await bench.runner.run('i');
+    await bench.runner.run('unknown');
+    expect(bench.story).toEqual([]);
+  });
+
+  it('tells whoever waits for it of every step', async () => {
+    open('capture');
+    bench.perform = succeed;
+    const heard: string[] = [];
+    void bench.changes.next('i', { clock: bench.clock, timeoutMs: 1_000 }).then(() => heard.push(intent().state.phase));
+    await bench.runner.run('i');
+    expect(heard).toHaveLength(1);
+  });
+});
+
+describe('an effect that fails', () => {
+  it('for a while is tried again later, each time later, and the intent stays where it is', async () => {
+    open('capture');
+    bench.perform = failWith('SITE_UNREACHABLE');
+    const waits: number[] = [];
+    for (const attempts of [1, 2, 3]) {
+      expect((await rejection(bench.runner.run('i'))).code).toBe('SITE_UNREACHABLE');
+      expect(intent()).toMatchObject({ status: 'open', attempts, errorCode: 'SITE_UNREACHABLE' });
+      expect(intent().state.phase).toBe('capturing');
+      waits.push(intent().nextAttemptMs - bench.clock.wallMs());
+    }
+    expect(Math.min(...waits)).toBeGreaterThan(0);
+    expect(waits[2]).toBeGreaterThan(waits[0]!);
+    expect(bench.events).toEqual([]);
+  });
+
+  it.each(['EPOCH_STALE', 'ROLE_REFUSED', 'PEER_NOT_PINNED'] as const)('with %s is not tried again', async (code) => {
+    open('capture');
+    bench.perform = failWith(code);
+    await bench.runner.run('i');
+    expect(intent()).toMatchObject({ status: 'failed', errorCode: code, state: { phase: 'abandoned', code } });
+    expect(bench.story.filter((one) => one === 'capture')).toHaveLength(1);
+  });
+
+  it.each(['LEADERSHIP_LOST', 'INVARIANT_BROKEN'] as const)(
+    'with %s leaves the intent to whoever comes next',
+    async (code) => {
+      open('capture');
+      bench.perform = failWith(code);
+      expect((await rejection(bench.runner.run('i'))).code).toBe(code);
+      expect(intent()).toMatchObject({ status: 'open', attempts: 0, errorCode: '', state: { phase: 'capturing' } });
+    },
+  );
+
+  it('with something unknown is a defect', async () => {
+    open('capture');
+    bench.perform = async () => {
+      throw new TypeError('undefined is not a function');
+    };
+    expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
+  });
+
+  it('for ever, in a machine that never gives up, is a defect and no endless loop', async () => {
+    open('drill', { state: { phase: 'recording', code: '', outcome: undefined, ...TARGET, serial: 's' } as never });
+    bench.perform = failWith('ALREADY_EXISTS');
+    expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
+    expect(bench.story.length).toBeLessThan(200);
+  });
+});
+
+describe('how an intent ends', () => {
+  const failures = [{ serial: 's2', code: 'PEER_NOT_PINNED', message: 'not pinned' }];
+  const request = { from: 'a', wanted: '', acceptLoss: false, reason: 'operator', outageStartedMs: 0 };
+  it.each([
+    ['done', 'enrolment', { phase: 'distributing', version: 2 }, { type: 'distributed', failures: [] }, ''],
+    [
+      'parked',
+      'enrolment',
+      { phase: 'distributing', version: 2 },
+      { type: 'distributed', failures },
+      'PEER_NOT_PINNED',
+    ],
+    ['done', 'rejoin', { phase: 'rejoining' }, { type: 'rejoined' }, ''],
+    ['done', 'failover', { phase: 'publishing', ...request }, { type: 'published', recoveryTimeMs: 1 }, ''],
+    [
+      'failed',
+      'failover',
+      { phase: 'requested', ...request },
+      { type: 'surveyed', survey: { reachable: [], voters: 3, highestEpoch: 1n, known: [] } },
+      'FAILOVER_REFUSED',
+    ],
+    [
+      'failed',
+      'replication',
+      { phase: 'verifying', ...TARGET, contentDigest: 'aa' },
+      { type: 'verified', contentDigest: 'bb', proof: PROOF },
+      'DIGEST_MISMATCH',
+    ],
+    [
+      'failed',
+      'drill',
+      { phase: 'recording', code: 'DRILL_UNCLEAN', ...TARGET },
+      { type: 'recorded' },
+      'DRILL_UNCLEAN',
+    ],
+  ] as const)('is %s for the %s %o', async (status, kind, state, event, errorCode) => {
+    open(kind, { state });
+    bench.perform = async () => event;
+    await bench.runner.run('i');
+    expect(intent()).toMatchObject({ status, errorCode });
+    expect(bench.events).toEqual([`${kind}-${intent().state.phase}`]);
+  });
+});

@@ -1,0 +1,198 @@
+import { FailoverPolicy, MemberRole } from '@antipode/protocol';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { SiteView } from './detector.ts';
+import type { Generation, Group, GroupSpec } from './model.ts';
+import type { Intent } from './store/intents.ts';
+import { type GroupFacts, groupState, operationMessage, siteState, specMessage } from './views.ts';
+
+const NOW_MS = Date.UTC(2026, 0, 1);
+const RPO_MS = 300_000;
+const SPEC: GroupSpec = {
+  name: 'payments',
+  members: ['a', 'b', 'c'].map((site) => ({ site, serial: `serial-${site}` })),
+  scratch: [{ site: 'c', serial: 'scratch-c' }],
+  filter: { excludeIds: ['0a'], excludeLabels: ['tmp-*'], excludeClasses: ['data'] },
+  rpoMs: RPO_MS,
+  drillCron: '0 3 * * 0',
+  failoverPolicy: 'automatic',
+};
+const GROUP: Group = {
+  spec: SPEC,
+  members: SPEC.members.map((seat, at) => ({ ...seat, role: at === 0 ? 'active' : 'standby', divergent: at })),
+  epoch: 3n,
+  owner: 'a',
+  highestEpoch: 3n,
+  highestOwner: 'a',
+  domainKeyVersion: 2,
+  highestVersion: 2,
+  recoveryTimeMs: 900,
+};
+const UNCAPTURED = { objectId: '0b', kind: 'private-key/rsa', reason: 'unextractable' };
+const generation = (ageMs: number, rest: Partial<Generation> = {}): Generation => ({
+  epoch: 3n,
+  number: 8n,
+  manifestDigest: 'aa',
+  contentDigest: 'bb',
+  objectCount: 5,
+  domainKeyVersion: 2,
+  uncaptured: [],
+  recoveryPointMs: NOW_MS - ageMs,
+  trace: {},
+  ...rest,
+});
+const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
+  group: GROUP,
+  newest: generation(1_000),
+  acknowledged: [
+    { ...generation(1_000), site: 'b' },
+    { ...generation(60_000, { number: 7n }), site: 'c' },
+  ],
+  lastPassedMs: NOW_MS - 5,
+  leaseRemainingMs: 12_345.6,
+  view: (site) => (site === 'c' ? undefined : ({ status: 'up' } as SiteView)),
+  nowMs: NOW_MS,
+  ...rest,
+});
+
+describe('the state of a group', () => {
+  it('has the age of its most backward standby, and each member its own', () => {
+    const { recoveryPointAgeMs, members, protection, activeSite } = groupState(facts());
+    expect({ recoveryPointAgeMs, protection, activeSite }).toEqual({
+      recoveryPointAgeMs: 60_000n,
+      protection: 'protected',
+      activeSite: 'a',
+    });
+    expect(members).toMatchObject([
+      { site: 'a', role: MemberRole.ACTIVE, siteState: 'up', leaseRemainingMs: 12_346n, divergentObjects: 0 },
+      { site: 'b', role: MemberRole.STANDBY, acknowledgedGeneration: 8n, recoveryPointAgeMs: 1_000n },
+      {
+        site: 'c',
+        siteState: 'unknown',
+        acknowledgedGeneration: 7n,
+        recoveryPointAgeMs: 60_000n,
+        leaseRemainingMs: 0n,
+      },
+    ]);
+    expect(members?.[0]).not.toHaveProperty('recoveryPointAgeMs');
+  });
+
+  const one = { ...generation(1_000), site: 'b' };
+  it.each([
+    ['unprotected', { newest: undefined, acknowledged: [] }],
+    ['unprotected', { acknowledged: [] }],
+    ['unprotected', { acknowledged: [{ ...one, site: 'a' }] }],
+    ['lagging', { acknowledged: [one] }],
+    ['lagging', { acknowledged: [one, { ...generation(RPO_MS + 1), site: 'c' }] }],
+    ['protected', { acknowledged: [one, { ...generation(RPO_MS), site: 'c' }] }],
+    ['partially-protected', { newest: generation(0, { uncaptured: [UNCAPTURED] }) }],
+    ['lagging', { newest: generation(0, { uncaptured: [UNCAPTURED] }), acknowledged: [one] }],
+    ['unprotected', { group: { ...GROUP, members: GROUP.members.slice(0, 1) } }],
+  ] satisfies [string, Partial<GroupFacts>][])('is called %s by the worst that is true of it: %o', (word, rest) => {
+    expect(groupState(facts(rest)).protection).toBe(word);
+  });
+
+  it('says nothing that it does not know', () => {
+    const state = groupState(
+      facts({
+        group: { ...GROUP, recoveryTimeMs: undefined },
+        newest: undefined,
+        acknowledged: [],
+        lastPassedMs: undefined,
+      }),
+    );
+    for (const field of ['newest', 'recoveryPointAgeMs', 'lastProvenMs', 'lastRecoveryTimeMs'])
+      expect(state).not.toHaveProperty(field);
+  });
+
+  it('is never better than what its worst standby holds', () => {
+    const ageMs = fc.option(fc.constantFrom(-5, 0, 1, RPO_MS, RPO_MS + 1, RPO_MS * 10), { nil: undefined });
+    const role = fc.constantFrom('standby' as const, 'fenced' as const);
+    fc.assert(
+      fc.property(fc.array(fc.record({ ageMs, role }), { maxLength: 3 }), fc.boolean(), (standbys, isPartial) => {
+        const seats = standbys.map(({ role }, at) => ({ site: `s${at}`, serial: '', role, divergent: 0 }));
+        const { protection, recoveryPointAgeMs } = groupState(
+          facts({
+            group: { ...GROUP, members: [GROUP.members[0]!, ...seats] },
+            newest: generation(0, { uncaptured: isPartial ? [UNCAPTURED] : [] }),
+            acknowledged: standbys.flatMap(({ ageMs }, at) =>
+              ageMs === undefined ? [] : [{ ...generation(ageMs), site: `s${at}` }],
+            ),
+          }),
+        );
+        const ages = standbys.map((one) => one.ageMs ?? Number.POSITIVE_INFINITY);
+        const worst = ages.length === 0 ? Number.POSITIVE_INFINITY : Math.max(0, ...ages);
+        expect(Number(recoveryPointAgeMs ?? Number.POSITIVE_INFINITY)).toBe(worst);
+        if (worst > RPO_MS) expect(['lagging', 'unprotected']).toContain(protection);
+        expect(protection === 'protected').toBe(worst <= RPO_MS && !isPartial);
+      }),
+      { seed: 20_260_101, numRuns: 500 },
+    );
+  });
+
+  it('shows the declaration as it was made', () => {
+    expect(specMessage(SPEC)).toEqual({
+      name: 'payments',
+      members: SPEC.members,
+      scratch: SPEC.scratch,
+      filter: SPEC.filter,
+      rpoSeconds: 300,
+      drillCron: '0 3 * * 0',
+      failoverPolicy: FailoverPolicy.AUTOMATIC,
+    });
+    expect(specMessage({ ...SPEC, failoverPolicy: 'manual' }).failoverPolicy).toBe(FailoverPolicy.MANUAL);
+  });
+});
+
+describe('an operation', () => {
+  const intent: Intent = {
+    id: 'i',
+    kind: 'failover',
+    group: 'payments',
+    site: '',
+    state: { phase: 'aborted', epoch: 4n, lost: [7n, 8n] } as { phase: string },
+    status: 'failed',
+    attempts: 2,
+    nextAttemptMs: 0,
+    errorCode: 'FAILOVER_REFUSED',
+    errorMessage: 'no majority',
+    trace: {},
+    createdMs: NOW_MS,
+    updatedMs: NOW_MS + 1,
+  };
+
+  it('comes with the hint for its error, and its state as plain JSON', () => {
+    const { hint, result, phase, updatedMs } = operationMessage(intent);
+    expect(hint).not.toBe('');
+    expect({ phase, updatedMs }).toEqual({ phase: 'aborted', updatedMs: BigInt(NOW_MS + 1) });
+    expect(JSON.parse(result!)).toEqual({ phase: 'aborted', epoch: 4, lost: [7, 8] });
+  });
+
+  it('has no hint where there is no error, or one that this version does not know', () => {
+    expect(operationMessage({ ...intent, errorCode: '' }).hint).toBe('');
+    expect(operationMessage({ ...intent, errorCode: 'toString' }).hint).toBe('');
+  });
+});
+
+it('shows how long a site has been silent only where it was ever heard', () => {
+  const view: SiteView = {
+    site: 'a',
+    status: 'suspect',
+    reason: 'silent',
+    address: 'a:1',
+    instance: '',
+    lastMs: 1_000,
+    lastWallMs: undefined,
+    failedRounds: 1,
+    state: undefined,
+  };
+  expect(siteState(view, 9_000.4)).toEqual({
+    site: 'a',
+    address: 'a:1',
+    state: 'suspect',
+    reason: 'silent',
+    version: '',
+    partitions: [],
+  });
+  expect(siteState({ ...view, lastWallMs: NOW_MS }, 9_000.4).silenceMs).toBe(8_000n);
+});

@@ -1,0 +1,84 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { thrown } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { loadAgentConfig } from './config.ts';
+import { temporaryFolder } from './testing/simulated-site.ts';
+
+const GOOD = `site: a
+listen: 0.0.0.0:7400
+coordinator:
+  id: main
+  address: coordinator.example:7300
+tls:
+  ca: ca.pem
+  certificate: certs/a.pem
+  key: certs/a.key
+dataFolder: data
+partitions:
+  - name: main
+    module: /usr/lib/softhsm/libsofthsm2.so
+    tokenLabel: payments
+    pinFile: main.pin
+  - name: scratch
+    module: modules/hsm.so
+    tokenLabel: scratch
+    pinFile: scratch.pin
+    role: scratch
+`;
+
+let folder: string;
+let file: string;
+
+beforeEach(() => {
+  folder = temporaryFolder();
+  file = join(folder, 'agent.yaml');
+});
+
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function load(text: string) {
+  writeFileSync(file, text);
+  return loadAgentConfig(file);
+}
+
+it('takes paths relative to its own folder, and absolute ones as they are', () => {
+  expect(load(GOOD)).toMatchObject({
+    tls: { ca: join(folder, 'ca.pem'), certificate: join(folder, 'certs/a.pem'), key: join(folder, 'certs/a.key') },
+    dataFolder: join(folder, 'data'),
+    pinsFile: join(folder, 'pins.yaml'),
+    partitions: [
+      { module: '/usr/lib/softhsm/libsofthsm2.so', pinFile: join(folder, 'main.pin'), role: 'member', environment: {} },
+      { module: join(folder, 'modules/hsm.so'), role: 'scratch' },
+    ],
+  });
+});
+
+it.each<[string, [string, string], string]>([
+  ['an unknown key', ['dataFolder: data', 'dataFolder: data\npin: "1234"'], '11:1'],
+  ['an unknown key of a partition', ['    role: scratch', '    pin: "1234"\n    role: scratch'], '20:5'],
+  ['a missing key', ['dataFolder: data\n', ''], '1:1'],
+  ['a site in capitals', ['site: a', 'site: A'], '1:7'],
+  ['an address without a port', ['0.0.0.0:7400', '0.0.0.0'], '2:9'],
+  ['a role that does not exist', ['role: scratch', 'role: spare'], '20:11'],
+  ['a label that no token can have', ['tokenLabel: payments', `tokenLabel: ${'x'.repeat(33)}`], '14:17'],
+  ['names that repeat', ['name: scratch', 'name: main'], '12:3'],
+  ['an empty path', ['pinFile: main.pin', 'pinFile: ""'], '15:14'],
+])('names the place of %s', (_what, [from, to], place) => {
+  const error = thrown(() => load(GOOD.replace(from, to)));
+  expect(error.code).toBe('CONFIG_INVALID');
+  expect(error.message.split('\n').map((line) => line.slice(line.indexOf(file)))).toEqual([
+    expect.stringMatching(new RegExp(`^${file.replaceAll('.', '\\.')}:${place}: `)),
+  ]);
+  expect(error.message).not.toContain('1234');
+});
+
+it('needs at least one partition', () => {
+  const none = `${GOOD.slice(0, GOOD.indexOf('partitions:'))}partitions: []\n`;
+  expect(thrown(() => load(none)).code).toBe('CONFIG_INVALID');
+});
+
+it('gives no partition a role that it was not given: scratch is declared, or it is not', () => {
+  const { partitions } = load(GOOD.replace('    role: scratch\n', ''));
+  expect(partitions.map(({ role }) => role)).toEqual(['member', 'member']);
+});

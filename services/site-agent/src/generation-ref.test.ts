@@ -1,0 +1,26 @@
+import { SimulatedGroup } from '@antipode/hsm-core/testing';
+import { GenerationRefSchema } from '@antipode/protocol';
+import { hex } from '@antipode/runtime';
+import { thrown } from '@antipode/runtime/testing';
+import { create, toJsonString } from '@bufbuild/protobuf';
+import { expect, it } from 'vitest';
+import { digestOf, refOf } from './generation-ref.ts';
+
+it('names a generation by digests and counts, and what it does not protect by kind and reason, without a label', async () => {
+  const { group, members } = await SimulatedGroup.make('a');
+  const { hsm } = members[0]!;
+  hsm.addSecret('label of a secret');
+  hsm.addSecret('label of another', { extractable: false });
+  const sealed = await group.captured(members[0]!);
+  const ref = create(GenerationRefSchema, refOf(sealed));
+  expect(ref).toMatchObject({ epoch: 1n, generation: 1n, objectCount: 1, domainKeyVersion: 1 });
+  expect(ref.uncaptured).toMatchObject([{ kind: 'secret-key/aes', reason: 'unextractable' }]);
+  expect([digestOf(ref), hex(ref.contentDigest)]).toEqual([sealed.digest, sealed.contentDigest]);
+  expect(toJsonString(GenerationRefSchema, ref)).not.toMatch(/label/);
+});
+
+it('is refused without a digest of 32 bytes', () => {
+  for (const manifestDigest of [new Uint8Array(), new Uint8Array(31), new Uint8Array(33)])
+    expect(thrown(() => digestOf(create(GenerationRefSchema, { manifestDigest }))).code).toBe('REQUEST_INVALID');
+  expect(thrown(() => digestOf(undefined)).code).toBe('REQUEST_INVALID');
+});

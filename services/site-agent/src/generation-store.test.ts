@@ -1,0 +1,145 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { SealedGeneration } from '@antipode/hsm-core';
+import { SimulatedGroup, type SimulatedMember } from '@antipode/hsm-core/testing';
+import { hex, sha256Hex } from '@antipode/runtime';
+import { thrown } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { GenerationStore } from './generation-store.ts';
+import { temporaryFolder } from './testing/simulated-site.ts';
+
+let folder: string;
+let store: GenerationStore;
+let group: SimulatedGroup;
+let a: SimulatedMember;
+let sealed: SealedGeneration;
+
+beforeEach(async () => {
+  folder = temporaryFolder();
+  store = new GenerationStore(folder);
+  const made = await SimulatedGroup.make('a');
+  group = made.group;
+  a = made.members[0]!;
+  a.hsm.addSecret('one');
+  a.hsm.addSecret('two');
+  sealed = await group.captured(a);
+});
+
+afterEach(() => {
+  store.close();
+  rmSync(folder, { recursive: true });
+});
+
+function reopen(): void {
+  store.close();
+  store = new GenerationStore(folder);
+}
+
+/** What a failing disk, or somebody with access to it, does. */
+function onDisk(sql: string, ...values: Uint8Array[]): void {
+  const database = new DatabaseSync(join(folder, 'generations.db'));
+  database.prepare(sql).run(...values);
+  database.close();
+}
+
+const fill = (): void => {
+  store.putBlobs(group.blobs.values());
+  store.put(sealed);
+};
+
+it('keeps blobs by what they hold, once each, through a restart', () => {
+  const blobs = [...group.blobs.values()];
+  store.putBlobs([...blobs, ...blobs]);
+  reopen();
+  for (const [digest, blob] of group.blobs) expect(hex(store.blob(digest))).toBe(hex(blob));
+  const absent = '00'.repeat(32);
+  expect(store.lacking([absent, ...group.blobs.keys()])).toEqual([absent]);
+  expect(thrown(() => store.blob(absent))).toMatchObject({ code: 'GENERATION_UNKNOWN', details: { blob: absent } });
+});
+
+it('stores all blobs of a batch or none', () => {
+  const broken = function* (): Iterable<Uint8Array> {
+    yield Uint8Array.of(1);
+    throw new Error('the stream ended');
+  };
+  expect(thrown(() => store.putBlobs(broken())).code).toBe('FILE_UNWRITABLE');
+  expect(store.lacking([sha256Hex(Uint8Array.of(1))])).toHaveLength(1);
+});
+
+describe('a generation', () => {
+  it('is not there until every blob of it is', () => {
+    const [first, ...rest] = group.blobs.values();
+    store.putBlobs(rest);
+    expect(thrown(() => store.put(sealed))).toMatchObject({ code: 'GENERATION_UNKNOWN' });
+    expect([store.has(sealed.digest), store.list(group.name)]).toEqual([false, []]);
+    store.putBlobs([first!]);
+    store.put(sealed);
+    expect(store.has(sealed.digest)).toBe(true);
+  });
+
+  it('is given back as it was signed, through a restart, however often it is put', () => {
+    fill();
+    store.put(sealed);
+    reopen();
+    expect(hex(store.signed(sealed.digest))).toBe(hex(sealed.signed));
+    const opened = store.open(sealed.digest);
+    expect([opened.digest, opened.contentDigest, opened.signerSha256]).toEqual([
+      sealed.digest,
+      sealed.contentDigest,
+      sealed.signerSha256,
+    ]);
+  });
+
+  it('that is not here is unknown', () => {
+    const absent = '00'.repeat(32);
+    for (const ask of [store.signed.bind(store), store.open.bind(store)])
+      expect(thrown(() => ask(absent))).toMatchObject({ code: 'GENERATION_UNKNOWN', details: { generation: absent } });
+    expect(store.has(absent)).toBe(false);
+  });
+
+  it('stands in a list by epoch and number, newest first, of its own group only', async () => {
+    fill();
+    for (const epoch of [1n, 3n]) {
+      a.hsm.addSecret(`of epoch ${epoch}`);
+      const next = await group.captured(a, { epoch });
+      store.putBlobs(group.blobs.values());
+      store.put(next);
+    }
+    expect(store.list(group.name).map(({ epoch, number }) => [epoch, number])).toEqual([
+      [3n, 3n],
+      [1n, 2n],
+      [1n, 1n],
+    ]);
+    expect(store.list('other')).toEqual([]);
+  });
+});
+
+describe('what the disk changed is refused:', () => {
+  it('a blob', () => {
+    fill();
+    const [digest] = group.blobs.keys();
+    onDisk('UPDATE blob SET bytes = ? WHERE sha256 = ?', Uint8Array.of(1), Buffer.from(digest!, 'hex'));
+    expect(thrown(() => store.blob(digest!))).toMatchObject({ code: 'BLOB_INVALID', details: { expected: digest } });
+  });
+
+  it.each([0, 100, -1])('a manifest, at byte %i', (at) => {
+    fill();
+    reopen();
+    const signed = Uint8Array.from(sealed.signed);
+    // The last byte is of the signer, the first of the form.
+    const index = at === 0 ? 1 : (at + signed.length) % signed.length;
+    signed[index]! ^= 1;
+    onDisk('UPDATE manifest SET signed = ?', signed);
+    expect(thrown(() => store.open(sealed.digest)).code).toBe('MANIFEST_INVALID');
+  });
+
+  it('a manifest in the place of another', async () => {
+    fill();
+    a.hsm.addSecret('three');
+    const next = await group.captured(a);
+    reopen();
+    onDisk('UPDATE manifest SET signed = ?', next.signed);
+    expect(thrown(() => store.open(sealed.digest)).code).toBe('MANIFEST_INVALID');
+  });
+});

@@ -1,0 +1,157 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { AntipodeError } from '@antipode/runtime';
+import { thrown } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Journal, openDatabase, transaction } from './journal.ts';
+import { temporaryFolder } from './testing/simulated-site.ts';
+
+const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+let folder: string;
+let journal: Journal;
+
+beforeEach(() => {
+  folder = temporaryFolder();
+  journal = new Journal(folder);
+});
+
+afterEach(() => {
+  journal.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** What a new process finds. */
+function reopen(): Journal {
+  journal.close();
+  journal = new Journal(folder);
+  return journal;
+}
+
+describe('what is remembered through a restart', () => {
+  it('is the identity of each partition', () => {
+    const record = { serial: 's1', ckaId: bytes('id'), publicHalf: bytes('half') };
+    journal.addIdentity('main', record);
+    expect(reopen().identity('main')).toEqual(record);
+    expect(journal.identity('other')).toBeUndefined();
+    expect(journal.identities()).toEqual([{ partition: 'main', record }]);
+  });
+
+  it('is every domain key of a partition, in order', () => {
+    const key = (group: string, version: number) => ({ group, version, ckaId: bytes('id'), checkTag: bytes('tag') });
+    for (const [group, version] of [
+      ['b', 1],
+      ['a', 10],
+      ['a', 2],
+    ] as const)
+      journal.addDomainKey('s1', key(group, version));
+    journal.addDomainKey('s2', key('a', 1));
+    expect(reopen().domainKeys('s1')).toEqual([key('a', 2), key('a', 10), key('b', 1)]);
+  });
+
+  it('is a seat with its counts, which a change of role does not touch', () => {
+    journal.setSeat('g', 's1', 'standby');
+    journal.setCounts('g', { divergent: 2, unaccounted: 3 });
+    journal.setSeat('g', 's2', 'active');
+    expect(reopen().seat('g')).toEqual({ group: 'g', serial: 's2', role: 'active', divergent: 2, unaccounted: 3 });
+    expect([journal.seats().length, journal.seat('other')]).toEqual([1, undefined]);
+  });
+
+  it('is the newest head of each kind', () => {
+    journal.setHead('g', 'staged', '01');
+    journal.setHead('g', 'staged', '02');
+    journal.setHead('g', 'applied', '01');
+    reopen();
+    expect((['captured', 'staged', 'applied'] as const).map((kind) => journal.head('g', kind))).toEqual([
+      undefined,
+      '02',
+      '01',
+    ]);
+  });
+
+  it('are the intents that were begun and not committed, of each group its own, once each', () => {
+    journal.beginIntents('g', ['01', '02', '03']);
+    journal.beginIntents('g', ['02']);
+    journal.beginIntents('other', ['01']);
+    journal.commitIntents('g', ['01', '09']);
+    expect(reopen().openIntents('g').sort()).toEqual(['02', '03']);
+    expect(journal.openIntents('other')).toEqual(['01']);
+  });
+
+  it('are distributions and open drills', () => {
+    journal.setDistribution('g', 1, 'cut short');
+    journal.setDistribution('g', 1, 'done');
+    journal.beginDrill('s1', 'd1');
+    journal.beginDrill('s1', 'd2');
+    reopen();
+    expect([journal.distribution('g', 1), journal.distribution('g', 2)]).toEqual(['done', undefined]);
+    expect([journal.openDrill('s1'), journal.openDrill('s2')]).toEqual(['d2', undefined]);
+    journal.endDrill('s1');
+    expect(reopen().openDrill('s1')).toBeUndefined();
+  });
+
+  it('is an epoch above what 32 bits hold', () => {
+    journal.raiseFence('g', { epoch: 2n ** 52n, owner: 'a' }, { fencesActive: false });
+    expect(reopen().fence('g')).toEqual({ epoch: 2n ** 52n, owner: 'a' });
+  });
+});
+
+it('is durable on commit: every write reaches the disk before a method returns', () => {
+  const database = openDatabase(join(folder, 'journal.db'), { schema: '', version: 1 });
+  const pragma = (name: string) => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+  expect([pragma('journal_mode'), pragma('synchronous')]).toEqual(['wal', 2]);
+  database.close();
+});
+
+it('raises a fence and ends a seat together or not at all', () => {
+  journal.setSeat('g', 's1', 'active');
+  const other = new DatabaseSync(join(folder, 'journal.db'));
+  other.exec("CREATE TRIGGER stop BEFORE UPDATE ON member BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+  const raise = () => journal.raiseFence('g', { epoch: 2n, owner: 'b' }, { fencesActive: true });
+  expect(thrown(raise).code).toBe('FILE_UNWRITABLE');
+  expect([journal.fence('g'), journal.seat('g')?.role]).toEqual([undefined, 'active']);
+  other.exec('DROP TRIGGER stop');
+  other.close();
+  raise();
+  expect([journal.fence('g')?.epoch, journal.seat('g')?.role]).toEqual([2n, 'fenced']);
+});
+
+describe('a transaction', () => {
+  it('is rolled back when its work throws, and passes an error of ours on', () => {
+    const database = openDatabase(join(folder, 'x.db'), { schema: 'CREATE TABLE t (a TEXT) STRICT', version: 1 });
+    const count = () => database.prepare('SELECT count(*) AS n FROM t').get()?.['n'];
+    const failure = new AntipodeError('EPOCH_STALE', 'stale');
+    const insertAnd = (error: Error) => () =>
+      transaction(database, () => {
+        database.exec("INSERT INTO t VALUES ('a')");
+        throw error;
+      });
+    expect(thrown(insertAnd(failure))).toBe(failure);
+    expect(thrown(insertAnd(new Error('disk I/O error'))).code).toBe('FILE_UNWRITABLE');
+    expect(count()).toBe(0);
+    transaction(database, () => database.exec("INSERT INTO t VALUES ('a')"));
+    expect(count()).toBe(1);
+    database.close();
+  });
+});
+
+describe('a file is refused', () => {
+  const path = (): string => join(folder, 'other', 'journal.db');
+
+  it('that a newer program wrote, and stays as it was', () => {
+    const newer = openDatabase(path(), { schema: 'CREATE TABLE t (a TEXT) STRICT', version: 1 });
+    newer.exec('PRAGMA user_version = 99');
+    newer.close();
+    expect(thrown(() => new Journal(join(folder, 'other')))).toMatchObject({
+      code: 'FILE_UNWRITABLE',
+      details: { path: path() },
+    });
+  });
+
+  it('that is no database, or stands where a folder should', () => {
+    const file = join(folder, 'file');
+    writeFileSync(file, 'something else, longer than a header of SQLite, so that it is read at all '.repeat(20));
+    expect(thrown(() => openDatabase(file, { schema: '', version: 1 })).code).toBe('FILE_UNWRITABLE');
+    expect(thrown(() => new Journal(file)).code).toBe('FILE_UNWRITABLE');
+  });
+});

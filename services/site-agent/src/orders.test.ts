@@ -1,0 +1,261 @@
+/** The orders of a site agent, over partitions in memory: who may do what under which tenure, and what is durable. */
+import { MemberRole, type SiteAgentService } from '@antipode/protocol';
+import { hex } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { SimulatedSite } from './testing/simulated-site.ts';
+import { fence, GROUP, LEASE_MS, type Ref, TwoSites } from './testing/two-sites.ts';
+
+let sites: TwoSites;
+let a: SimulatedSite;
+let b: SimulatedSite;
+
+beforeEach(async () => {
+  sites = await TwoSites.make();
+  [a, b] = [sites.a, sites.b];
+});
+
+afterEach(() => sites.close());
+
+describe('every order that changes something', () => {
+  type Orders = { [Name in keyof typeof SiteAgentService.method]?: (by: ReturnType<typeof fence>) => Promise<unknown> };
+  const ref: Ref = { manifestDigest: new Uint8Array(32) };
+  const orders = (site: SimulatedSite): Orders => ({
+    setRole: (by) => site.call('setRole', { fence: by, serial: `${site.name}-1`, role: MemberRole.STANDBY }),
+    promote: (by) => site.call('promote', { fence: by, leaseMs: 1n }),
+    distributeDomainKey: (by) => site.call('distributeDomainKey', { fence: by, version: 2, members: [] }),
+    capture: (by) => sites.capture(site, by),
+    apply: (by) => sites.apply(site, ref, by),
+    verify: (by) => sites.verify(site, ref, by),
+    drill: (by) => site.call('drill', { fence: by, drillId: 'd', generation: ref, scratchSerial: 'x', sources: [] }),
+  });
+  const names = Object.keys(orders({} as SimulatedSite)) as (keyof Orders)[];
+  const before = () => [a.site.journal.seats(), a.site.journal.fence(GROUP), a.member.hsm.objects.length];
+
+  it.each(names)('%s is refused under a lower epoch, and changes nothing', async (name) => {
+    a.site.fences.admit({ group: GROUP, epoch: 5n, owner: 'a' });
+    const was = before();
+    expect((await rejection(orders(a)[name]!(fence(4n)))).code).toBe('EPOCH_STALE');
+    expect(before()).toEqual(was);
+  });
+
+  it.each(names)('%s is refused under the same epoch of another owner, and changes nothing', async (name) => {
+    const was = before();
+    expect((await rejection(orders(a)[name]!(fence(1n, 'b')))).code).toBe('EPOCH_CONFLICT');
+    expect(before()).toEqual(was);
+  });
+
+  it.each(names)(
+    '%s persists a higher epoch, and fences what was active, before it looks at anything else',
+    async (name) => {
+      await orders(a)[name]!(fence(2n, 'b')).catch(() => undefined);
+      a.stop();
+      await a.start();
+      expect(a.site.journal.fence(GROUP)).toEqual({ epoch: 2n, owner: 'b' });
+      expect(a.site.journal.seat(GROUP)?.role).not.toBe('active');
+    },
+  );
+});
+
+describe('a capture', () => {
+  it('stores the generation with its blobs before it is reported', async () => {
+    const { digest } = await sites.captured();
+    a.stop();
+    await a.start();
+    expect(a.site.journal.head(GROUP, 'captured')).toBe(digest);
+    expect(a.site.store.open(digest).generation.entries).toHaveLength(2);
+  });
+
+  it('reports the newest generation again when nothing is new', async () => {
+    const { manifestDigest } = await sites.captured();
+    const { generation, isNew } = await sites.capture(a);
+    expect([isNew, generation?.manifestDigest]).toEqual([false, manifestDigest]);
+  });
+
+  it('needs a lease of its epoch that has not lapsed', async () => {
+    await sites.network.clock.advance(LEASE_MS);
+    expect(await rejection(sites.capture(a))).toMatchObject({
+      code: 'LEASE_LAPSED',
+      details: { group: GROUP, epoch: 1n },
+    });
+    sites.renew(a);
+    await sites.captured();
+  });
+
+  it('is not possible after a restart until the lease is renewed', async () => {
+    a.stop();
+    await a.start();
+    expect((await rejection(sites.capture(a))).code).toBe('LEASE_LAPSED');
+  });
+
+  it('is refused at a standby, and at a site that does not own the epoch', async () => {
+    expect((await rejection(sites.capture(b))).code).toBe('ROLE_REFUSED');
+    await b.call('setRole', { fence: fence(2n, 'a'), serial: 'b-1', role: MemberRole.FENCED });
+    expect((await rejection(sites.capture(b, fence(2n, 'a')))).code).toBe('ROLE_REFUSED');
+  });
+
+  it.each<[string, string, () => void]>([
+    ['a higher epoch arrives', 'EPOCH_STALE', () => a.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' })],
+    ['the lease is taken away', 'LEASE_LAPSED', () => a.site.leases.revoke(GROUP)],
+  ])('gives no generation when %s while it looks', async (_what, code, happen) => {
+    const { digest } = await sites.captured();
+    a.member.hsm.addSecret('new');
+    a.member.hsm.onInventory = () => happen();
+    expect((await rejection(sites.capture(a))).code).toBe(code);
+    expect([a.site.journal.head(GROUP, 'captured'), a.site.store.list(GROUP).length]).toEqual([digest, 1]);
+  });
+});
+
+describe('a standby', () => {
+  it('pulls, restores, and counts a generation as applied only when it was read back', async () => {
+    const ref = await sites.captured();
+    expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 2, pulledBlobs: 3 });
+    expect([b.site.journal.head(GROUP, 'staged'), b.site.journal.head(GROUP, 'applied')]).toEqual([
+      ref.digest,
+      undefined,
+    ]);
+    const { contentDigest, proof } = await sites.verify(b, ref);
+    expect(hex(contentDigest!)).toBe(b.site.store.open(ref.digest).contentDigest);
+    expect(proof).toMatchObject({ proved: 2, failed: 0 });
+    expect(b.site.journal.head(GROUP, 'applied')).toBe(ref.digest);
+    expect(b.member.hsm.contents()).toEqual(a.member.hsm.contents());
+    expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 0, pulledBlobs: 0 });
+  });
+
+  it('counts nothing as applied that reads back differently', async () => {
+    const ref = await sites.captured();
+    await sites.apply(b, ref);
+    b.member.hsm.labelled('secret')[0]!.attributes.decrypt = false;
+    const { contentDigest } = await sites.verify(b, ref);
+    expect(hex(contentDigest!)).not.toBe(b.site.store.open(ref.digest).contentDigest);
+    expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
+  });
+
+  it('does not verify what was not restored here', async () => {
+    expect((await rejection(sites.verify(b, await sites.captured()))).code).toBe('GENERATION_UNKNOWN');
+  });
+
+  it('goes back to no older generation', async () => {
+    const old = await sites.captured();
+    await sites.apply(b, old);
+    a.member.hsm.addSecret('new');
+    const newer = await sites.captured();
+    await sites.apply(b, newer);
+    await sites.verify(b, newer);
+    expect((await rejection(sites.apply(b, old))).code).toBe('GENERATION_NOT_NEWER');
+    expect(b.member.hsm.labelled('new')).toHaveLength(1);
+  });
+
+  it('is the only member to which generations are applied', async () => {
+    const ref = await sites.captured();
+    expect((await rejection(sites.apply(a, ref))).code).toBe('ROLE_REFUSED');
+    b.site.journal.setSeat(GROUP, 'b-1', 'fenced');
+    expect((await rejection(sites.apply(b, ref))).code).toBe('ROLE_REFUSED');
+  });
+
+  it('restores nothing when a higher epoch arrives while it pulls', async () => {
+    const ref = await sites.captured();
+    sites.network.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
+    expect([b.member.hsm.contents(), b.site.journal.head(GROUP, 'staged')]).toEqual([[], undefined]);
+  });
+
+  it('refuses a digest that is none', async () => {
+    expect((await rejection(sites.apply(b, { manifestDigest: new Uint8Array(31) }))).code).toBe('REQUEST_INVALID');
+  });
+});
+
+describe('a promotion', () => {
+  let ref: Ref & { digest: string };
+
+  beforeEach(async () => {
+    ref = await sites.captured();
+    await sites.apply(b, ref);
+    await sites.verify(b, ref);
+  });
+
+  it('proves every key, persists role and epoch, and holds a lease of three quarters from when it was asked', async () => {
+    const { member, proof } = await sites.promote(b, ref);
+    expect(proof).toMatchObject({ proved: 2, failed: 0 });
+    expect(member).toMatchObject({ role: MemberRole.ACTIVE, epoch: 2n, epochOwner: 'b', leaseRemainingMs: 15_000n });
+    b.stop();
+    await b.start();
+    expect([b.site.journal.seat(GROUP)?.role, b.site.journal.fence(GROUP)?.epoch]).toEqual(['active', 2n]);
+  });
+
+  it('lets the new active member capture, and the old one no more', async () => {
+    await sites.promote(b, ref);
+    b.member.hsm.addSecret('made at b');
+    const next = await sites.captured(b, fence(2n, 'b'));
+    expect(b.site.store.open(next.digest).generation).toMatchObject({
+      epoch: 2n,
+      number: 2n,
+      previousDigest: ref.digest,
+    });
+    await a.call('setRole', { fence: fence(2n, 'b'), serial: 'a-1', role: MemberRole.FENCED });
+    expect((await rejection(sites.capture(a))).code).toBe('EPOCH_STALE');
+    expect((await rejection(sites.capture(a, fence(2n, 'b')))).code).toBe('ROLE_REFUSED');
+  });
+
+  it('is refused when a key does not work', async () => {
+    b.member.hsm.labelled('secret')[0]!.value = new Uint8Array(32);
+    expect((await rejection(sites.promote(b, ref))).code).toBe('OBJECT_UNPROVEN');
+    expect(b.site.journal.seat(GROUP)?.role).toBe('standby');
+  });
+
+  it('is refused when another generation is applied, when the site is fenced, and when the epoch is of another', async () => {
+    a.member.hsm.addSecret('new');
+    const newer = await sites.captured();
+    expect((await rejection(sites.promote(b, newer))).code).toBe('ROLE_REFUSED');
+    expect((await rejection(sites.promote(b, ref, fence(3n, 'a')))).code).toBe('ROLE_REFUSED');
+    b.site.journal.setSeat(GROUP, 'b-1', 'fenced');
+    expect((await rejection(sites.promote(b, ref, fence(4n, 'b')))).code).toBe('ROLE_REFUSED');
+    expect(b.site.journal.seat(GROUP)?.role).toBe('fenced');
+  });
+
+  it('does not end in the role when a higher epoch arrives while it proves', async () => {
+    const prove = b.member.provider.prove.bind(b.member.provider);
+    b.member.provider.prove = (...given) => {
+      b.site.fences.admit({ group: GROUP, epoch: 3n, owner: 'c' });
+      return prove(...given);
+    };
+    expect((await rejection(sites.promote(b, ref))).code).toBe('EPOCH_STALE');
+    expect(b.site.journal.seat(GROUP)?.role).toBe('standby');
+  });
+});
+
+describe('a role', () => {
+  const setRole = (site: SimulatedSite, serial: string, role: MemberRole, by = fence()) =>
+    site.call('setRole', { fence: by, serial, role });
+
+  it('is active at first only for the owner of epoch 1, and otherwise only by promotion', async () => {
+    const c = await sites.network.add('c');
+    expect((await rejection(setRole(c, 'c-1', MemberRole.ACTIVE))).code).toBe('ROLE_REFUSED');
+    expect((await rejection(setRole(c, 'c-1', MemberRole.ACTIVE, fence(2n, 'c')))).code).toBe('ROLE_REFUSED');
+    expect((await rejection(setRole(b, 'b-1', MemberRole.ACTIVE, fence(2n, 'b')))).code).toBe('ROLE_REFUSED');
+    const { member } = await setRole(a, 'a-1', MemberRole.ACTIVE);
+    expect(member).toMatchObject({ role: MemberRole.ACTIVE, epoch: 1n });
+  });
+
+  it('ends only by a higher epoch while it is active, and then without its lease', async () => {
+    expect((await rejection(setRole(a, 'a-1', MemberRole.STANDBY))).code).toBe('ROLE_REFUSED');
+    const { member } = await setRole(a, 'a-1', MemberRole.STANDBY, fence(2n, 'b'));
+    expect(member).toMatchObject({ role: MemberRole.STANDBY, epoch: 2n, epochOwner: 'b', leaseRemainingMs: 0n });
+    expect(a.site.leases.remainingMs(GROUP, 1n)).toBe(0);
+  });
+
+  it('is given to no scratch partition, to no partition twice, and to none that is not here', async () => {
+    expect((await rejection(setRole(b, 'b-2', MemberRole.STANDBY))).code).toBe('ROLE_REFUSED');
+    expect((await rejection(setRole(b, 'b-9', MemberRole.STANDBY))).code).toBe('NOT_FOUND');
+    const other = { ...fence(), group: 'other' };
+    expect(await rejection(setRole(b, 'b-1', MemberRole.STANDBY, other))).toMatchObject({
+      code: 'ALREADY_EXISTS',
+      details: { serial: 'b-1' },
+    });
+  });
+
+  it('is needed for any order of a group', async () => {
+    const other = { ...fence(), group: 'other' };
+    expect((await rejection(sites.capture(a, other))).code).toBe('NOT_FOUND');
+  });
+});

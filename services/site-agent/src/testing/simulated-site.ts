@@ -1,0 +1,226 @@
+/**
+ * A site agent without a network and without a worker process, for tests: real journal, store, fences, leases, pins and
+ * handlers over partitions in memory. Sites call each other's handlers, with their messages encoded as on the wire.
+ */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
+import { SimulatedMember } from '@antipode/hsm-core/testing';
+import { type Handlers, SiteAgentService } from '@antipode/protocol';
+import { AntipodeError, Serial, seededPrng, silentLog } from '@antipode/runtime';
+import { FakeClock } from '@antipode/runtime/testing';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { Exchanges } from '../exchange.ts';
+import { FenceKeeper } from '../fence.ts';
+import { GenerationStore } from '../generation-store.ts';
+import { Journal } from '../journal.ts';
+import { LeaseKeeper } from '../lease.ts';
+import type { OpenPartition, Partition, Partitions } from '../partitions.ts';
+import type { Peer, Peers } from '../peers.ts';
+import { Pins } from '../pins.ts';
+import { siteAgentHandlers } from '../rpc.ts';
+import type { Site } from '../site.ts';
+import { Transfer } from '../transfer.ts';
+
+export function temporaryFolder(): string {
+  return mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-site-'));
+}
+
+type Method = keyof typeof SiteAgentService.method;
+type Request<Name extends Method> = MessageInitShape<(typeof SiteAgentService.method)[Name]['input']>;
+
+/** What a peer changes in the messages that it sends. */
+export type Distortion = (method: string, message: unknown) => void;
+
+export class SimulatedNetwork {
+  readonly clock = new FakeClock();
+  readonly sites = new Map<string, SimulatedSite>();
+  distort: Distortion = () => {};
+  readonly #folders: string[] = [];
+
+  /** A site with one member partition, `<name>-1`, and one scratch partition, `<name>-2`. */
+  async add(name: string): Promise<SimulatedSite> {
+    const folder = temporaryFolder();
+    this.#folders.push(folder);
+    const site = new SimulatedSite(this, { name, folder });
+    await site.start();
+    return site;
+  }
+
+  close(): void {
+    for (const site of this.sites.values()) site.stop();
+    for (const folder of this.#folders) rmSync(folder, { recursive: true });
+  }
+}
+
+export class SimulatedSite {
+  readonly name: string;
+  readonly #network: SimulatedNetwork;
+  readonly #folder: string;
+  member!: SimulatedMember;
+  scratch!: SimulatedMember;
+  site!: Site;
+  #handlers!: Handlers<typeof SiteAgentService>;
+
+  constructor(network: SimulatedNetwork, { name, folder }: { name: string; folder: string }) {
+    this.#network = network;
+    this.name = name;
+    this.#folder = folder;
+  }
+
+  /** Also after `stop`: what was not durable is gone, as after a kill. */
+  async start(): Promise<void> {
+    const { name } = this;
+    const { clock, sites } = this.#network;
+    const journal = new Journal(this.#folder);
+    const store = new GenerationStore(this.#folder);
+    const pins = new Pins(join(this.#folder, 'pins.yaml'));
+    this.member ??= await SimulatedMember.make(`${name}-1`, { clock });
+    this.scratch ??= await SimulatedMember.make(`${name}-2`, { clock });
+    const all = [
+      new SimulatedPartition({ member: this.member, journal, role: 'member' }),
+      new SimulatedPartition({ member: this.scratch, journal, role: 'scratch' }),
+    ] as unknown as Partition[];
+    const partitions = {
+      all,
+      bySerial: (serial: string) => {
+        const found = all.find((partition) => partition.serial === serial);
+        if (found === undefined) throw new AntipodeError('NOT_FOUND', 'no such partition', { details: { serial } });
+        return found;
+      },
+    } as unknown as Partitions;
+    const peers = { client: ({ site }: { site: string }) => this.#clientOf(site) } as unknown as Peers;
+    this.site = {
+      name,
+      instance: name,
+      version: '0',
+      clock,
+      prng: seededPrng(name),
+      log: silentLog,
+      journal,
+      store,
+      fences: new FenceKeeper({ journal, site: name }),
+      leases: new LeaseKeeper({ clock }),
+      partitions,
+      peers,
+      pins,
+      transfer: new Transfer({
+        store,
+        peers,
+        pins,
+        log: silentLog,
+        isOwnIdentity: (sha256) => all.some(({ identitySha256 }) => identitySha256 === sha256),
+      }),
+    };
+    this.#handlers = siteAgentHandlers({
+      site: this.site,
+      exchanges: new Exchanges(this.site),
+      loopDelay: { maxMs: () => 0, close: () => {} },
+    });
+    sites.set(name, this);
+  }
+
+  stop(): void {
+    this.site.journal.close();
+    this.site.store.close();
+    this.#network.sites.delete(this.name);
+  }
+
+  /** Trusts the partitions of a site for a group. */
+  pin(group: string, { member, scratch }: SimulatedSite): void {
+    this.site.pins.add(
+      group,
+      [member, scratch].map(({ keyring }) => keyring.identity.sha256),
+    );
+  }
+
+  /** Calls a method that answers once, as the coordinator does. */
+  async call<Name extends Exclude<Method, 'pullManifest' | 'pullBlobs'>>(name: Name, request: Request<Name>) {
+    const handler = this.#handlers[name] as (message: unknown, context: unknown) => Promise<never>;
+    return (await handler(encoded(SiteAgentService.method[name].input, request), CONTEXT)) as Awaited<
+      ReturnType<Handlers<typeof SiteAgentService>[Name]>
+    >;
+  }
+
+  async *stream(name: 'pullManifest' | 'pullBlobs', request: never): AsyncIterable<unknown> {
+    const handler = this.#handlers[name] as (message: unknown, context: unknown) => AsyncIterable<object>;
+    for await (const part of handler(encoded(SiteAgentService.method[name].input, request), CONTEXT))
+      yield encoded(SiteAgentService.method[name].output, part);
+  }
+
+  #clientOf(name: string): Peer {
+    const { sites } = this.#network;
+    const reach = (): SimulatedSite => {
+      const peer = sites.get(name);
+      if (peer === undefined) throw new AntipodeError('SITE_UNREACHABLE', `no answer from ${name}`);
+      return peer;
+    };
+    const network = this.#network;
+    const methods = SiteAgentService.methods.map(({ localName, methodKind }) => [
+      localName,
+      methodKind === 'unary'
+        ? async (request: never) => {
+            const message = await reach().call(localName as 'ping', request);
+            network.distort(localName, message);
+            return message;
+          }
+        : async function* (request: never) {
+            for await (const message of reach().stream(localName as 'pullBlobs', request)) {
+              network.distort(localName, message);
+              yield message;
+            }
+          },
+    ]);
+    return Object.fromEntries(methods) as Peer;
+  }
+}
+
+const CONTEXT = { signal: new AbortController().signal };
+
+function encoded(schema: Parameters<typeof create>[0], message: never | object): object {
+  return fromBinary(schema, toBinary(schema, create(schema, message as never)));
+}
+
+/** What orders use of a partition. Its work runs in turn; `reopen` is what the loss of its worker does. */
+class SimulatedPartition {
+  readonly settings: { name: string; module: string; tokenLabel: string; role: 'member' | 'scratch' };
+  readonly #member: SimulatedMember;
+  readonly #journal: Journal;
+  readonly #turns = new Serial();
+  readonly #open: OpenPartition;
+
+  constructor(options: { member: SimulatedMember; journal: Journal; role: 'member' | 'scratch' }) {
+    const { member, journal, role } = options;
+    this.#member = member;
+    this.#journal = journal;
+    this.settings = { name: member.serial, module: 'simulated', tokenLabel: member.serial, role };
+    this.#open = {
+      get provider() {
+        return member.provider;
+      },
+      get keyring() {
+        return member.keyring;
+      },
+      description: { serial: member.serial, label: member.serial, manufacturer: '', model: 'simulated', firmware: '1' },
+      captures: new CaptureMemory(),
+      replica: new ReplicaMemory(),
+      refreshKeyring: async () => {
+        member.domainKeys.splice(0, member.domainKeys.length, ...this.#journal.domainKeys(member.serial));
+        await member.refresh();
+      },
+    };
+  }
+
+  get serial(): string {
+    return this.#member.serial;
+  }
+
+  get identitySha256(): string {
+    return this.#member.keyring.identity.sha256;
+  }
+
+  use<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
+    return this.#turns.run(() => work(this.#open));
+  }
+}

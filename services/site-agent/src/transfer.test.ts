@@ -1,0 +1,74 @@
+/** What an agent takes from its peers, who may lie. */
+import { openSigned } from '@antipode/hsm-core';
+import { hex } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { SimulatedSite } from './testing/simulated-site.ts';
+import { address, fence, GROUP, TwoSites } from './testing/two-sites.ts';
+
+let sites: TwoSites;
+let a: SimulatedSite;
+let b: SimulatedSite;
+
+beforeEach(async () => {
+  sites = await TwoSites.make();
+  [a, b] = [sites.a, sites.b];
+});
+
+afterEach(() => sites.close());
+
+describe('a pull', () => {
+  const flip = (bytes: Uint8Array, at: number): void => {
+    bytes[at]! ^= 1;
+  };
+
+  it.each<[string, string, (method: string, message: { part?: Uint8Array; blobs?: Uint8Array[] }) => void]>([
+    ['MANIFEST_INVALID', 'a bit of the manifest', (method, { part }) => method === 'pullManifest' && flip(part!, 60)],
+    ['BLOB_INVALID', 'a bit of a blob', (method, { blobs }) => method === 'pullBlobs' && flip(blobs![0]!, 3)],
+    ['BLOB_INVALID', 'the order of blobs', (method, { blobs }) => method === 'pullBlobs' && blobs!.reverse()],
+    ['BLOB_INVALID', 'how many there are', (method, { blobs }) => method === 'pullBlobs' && blobs!.push(blobs![0]!)],
+    ['GENERATION_UNKNOWN', 'that one is missing', (method, { blobs }) => method === 'pullBlobs' && blobs!.pop()],
+  ])('is refused with %s when a peer changes %s, and shows nothing of it', async (code, _what, distort) => {
+    const ref = await sites.captured();
+    sites.network.distort = distort as typeof sites.network.distort;
+    expect((await rejection(sites.apply(b, ref))).code).toBe(code);
+    expect([b.site.store.has(ref.digest), b.member.hsm.contents()]).toEqual([false, []]);
+    sites.network.distort = () => {};
+    await sites.apply(b, ref);
+  });
+
+  it('is refused when the signer is not pinned, also when the generation is here already', async () => {
+    const ref = await sites.captured();
+    await sites.apply(b, ref);
+    b.site.pins.add('other', ['00'.repeat(32)]);
+    const isPinned = b.site.pins.isPinned;
+    b.site.pins.isPinned = () => false;
+    expect((await rejection(sites.apply(b, ref))).code).toBe('PEER_NOT_PINNED');
+    b.site.pins.isPinned = isPinned;
+  });
+
+  it('turns to the next source when one is away or lacks the generation', async () => {
+    const ref = await sites.captured();
+    await sites.network.add('c');
+    const from = (...names: string[]) =>
+      b.call('apply', { fence: fence(), generation: ref, sources: names.map(address) });
+    expect((await rejection(from('nowhere', 'c'))).code).toBe('GENERATION_UNKNOWN');
+    expect((await rejection(from('c', 'nowhere'))).code).toBe('SITE_UNREACHABLE');
+    expect(await from('nowhere', 'c', 'a')).toMatchObject({ appliedObjects: 2 });
+  });
+
+  it('fetches only what is lacking', async () => {
+    await sites.apply(b, await sites.captured());
+    a.member.hsm.addSecret('new');
+    expect(await sites.apply(b, await sites.captured())).toMatchObject({ pulledBlobs: 1 });
+  });
+});
+
+it('a generation that crossed is signed by the identity of its source, byte for byte', async () => {
+  const ref = await sites.captured();
+  await sites.apply(b, ref);
+  const signed = b.site.store.signed(ref.digest);
+  expect(hex(signed)).toBe(hex(a.site.store.signed(ref.digest)));
+  const isPinned = (identity: string): boolean => identity === a.member.keyring.identity.sha256;
+  expect(openSigned(signed, { group: GROUP, isPinned }).digest).toBe(ref.digest);
+});

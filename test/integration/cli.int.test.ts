@@ -1,0 +1,183 @@
+/** The antipode command as people and scripts use it: real processes, exit codes, and what is left behind. */
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '@antipode/runtime';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TestSystem } from '../support/system.ts';
+import { temporaryFolder } from '../support/tokens.ts';
+
+const ANTIPODE = fileURLToPath(new URL('../../bin/antipode', import.meta.url));
+const folder = temporaryFolder('cli');
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Run {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function antipode(...args: string[]): Run {
+  const { status, stdout, stderr } = spawnSync(ANTIPODE, args, { encoding: 'utf8', cwd: folder, input: '' });
+  return { status, stdout, stderr };
+}
+
+/** Processes whose command line or environment names `text`: whoever a demonstration left behind. */
+function processesNaming(text: string): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(text);
+      } catch {
+        return false;
+      }
+    });
+}
+
+describe('a wrong command line', () => {
+  it.each([
+    [['no-such-verb'], 2],
+    [['status', '--config', '/nowhere/operator.yaml'], 2],
+    [['group', 'create', 'payments', '--config', '/nowhere/operator.yaml'], 2],
+    [['init', 'site', '--folder', 'x'], 2],
+    [['completion', 'fish'], 2],
+  ])('%j ends with %i, and says why on standard error only', (args, code) => {
+    const { status, stdout, stderr } = antipode(...args);
+    expect([status, stdout]).toEqual([code, '']);
+    expect(stderr.trim()).not.toBe('');
+  });
+
+  it('is told as JSON where JSON is asked for', () => {
+    const { stderr } = antipode('status', '--json', '--config', '/nowhere/operator.yaml');
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'CONFIG_INVALID', hint: expect.any(String) } });
+  });
+});
+
+describe('init', () => {
+  it('makes folders once, with keys that only their owner reads, and never overwrites', () => {
+    const make = (): Run => antipode('init', 'authority', '--folder', 'ca', '--trust-domain', 'test.example');
+    expect(make().status).toBe(0);
+    const key = readFileSync(join(folder, 'ca', 'ca.key'), 'utf8');
+    const again = make();
+    expect([again.status, again.stderr.includes('FILE_EXISTS')]).toEqual([1, true]);
+    expect(readFileSync(join(folder, 'ca', 'ca.key'), 'utf8')).toBe(key);
+    const modes = execFileSync('stat', ['-c', '%a', join(folder, 'ca', 'ca.key')])
+      .toString()
+      .trim();
+    expect(modes).toBe('600');
+  });
+
+  it('names file, line and column of a configuration that is wrong', () => {
+    mkdirSync(join(folder, 'bad'), { recursive: true });
+    const config = join(folder, 'bad', 'agent.yaml');
+    execFileSync('sh', ['-c', `printf 'site: a\\nlisten: here\\n' > '${config}'`]);
+    const { status, stderr } = antipode('agent', 'run', '--config', config);
+    expect(status).toBe(2);
+    expect(stderr).toContain(`${config}:2:9: `);
+  });
+});
+
+describe('with a running system', () => {
+  let system: TestSystem;
+  beforeAll(async () => {
+    system = await TestSystem.start();
+  });
+  afterAll(() => system?.close());
+
+  const ask = async (...args: string[]): Promise<Run> => {
+    // Asynchronous: the coordinator that answers lives in this very process.
+    const child = spawn(ANTIPODE, [...args, '--config', join(system.folder, 'operator', 'operator.yaml')], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const [stdout, stderr] = [[] as string[], [] as string[]];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => stdout.push(text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => stderr.push(text));
+    const status = await new Promise<number | null>((resolve) => child.once('close', resolve));
+    return { status, stdout: stdout.join(''), stderr: stderr.join('') };
+  };
+
+  it('replicates with progress on standard error and data on standard output', async () => {
+    system.makeKey('a', '01');
+    const { status, stdout, stderr } = await ask('replicate', 'payments', '--json');
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      state: { protection: 'protected', newest: { objectCount: 1 } },
+    });
+    expect(stderr).toContain('capturing');
+  });
+
+  it('drills, lists, resolves and shows, for people and for programs', async () => {
+    const drill = await ask('drill', 'run', 'payments', '--json');
+    expect([drill.status, JSON.parse(drill.stdout)]).toMatchObject([0, { passed: true, proof: { proved: 1 } }]);
+    expect(JSON.parse((await ask('drill', 'list', '--json')).stdout)).toHaveLength(1);
+    expect(JSON.parse((await ask('resolve', 'payments', '--json')).stdout)).toMatchObject({
+      site: 'a',
+      tokenLabel: 'payments-a',
+      serial: system.site('a').serial,
+    });
+    const status = await ask('status');
+    expect(status.status).toBe(0);
+    expect(status.stdout).toMatch(/payments +protected +a/);
+    expect((await ask('group', 'show', 'payments')).stdout).toContain(system.site('b').serial);
+  });
+
+  it('says what a failover would do, and asks before it does it', async () => {
+    const dry = await ask('failover', 'payments', '--to', 'b', '--dry-run', '--json');
+    expect([dry.status, JSON.parse(dry.stdout)]).toMatchObject([0, { fromSite: 'a', toSite: 'b', obstacle: '' }]);
+    const unconfirmed = await ask('failover', 'payments', '--to', 'b');
+    expect(unconfirmed.status).toBe(2);
+    expect((await system.operator.resolve({ group: 'payments' })).site).toBe('a');
+    const nobody = await ask('failover', 'payments', '--to', 'nowhere', '--yes');
+    expect([nobody.status, nobody.stderr.includes('FAILOVER_REFUSED')]).toEqual([6, true]);
+  });
+
+  it('ends with 4 when a key is not protected', async () => {
+    system.site('a').token.tool('--keypairgen', '--key-type', 'EC:prime256v1', '--id', 'f1', '--label', 'stays');
+    await ask('replicate', 'payments');
+    const { status, stdout } = await ask('status', '--json');
+    expect(status).toBe(4);
+    expect(JSON.parse(stdout).groups[0]).toMatchObject({ protection: 'partially-protected' });
+    expect((await ask('group', 'show', 'payments')).stdout).toContain('unextractable');
+  });
+});
+
+describe('the demonstration', () => {
+  it('holds, and says what it measured in its last line', () => {
+    const { status, stdout } = antipode('demo', '--json');
+    const result = JSON.parse(stdout.trimEnd().split('\n').at(-1)!);
+    expect(status).toBe(0);
+    expect(result).toMatchObject({
+      ok: true,
+      replication: { acknowledgedBy: ['b', 'c'], secondRoundObjects: 1 },
+      drill: { failed: 0 },
+      failover: { from: 'a', to: 'b', epoch: 2 },
+      verifiedByOpenssl: true,
+      rejoined: true,
+      lost: 0,
+    });
+    expect(result.keys.uncaptured.map(({ reason }: { reason: string }) => reason)).toEqual(['unextractable']);
+    expect(result.drill.proved).toBe(result.keys.captured + 1);
+    expect(result.failover.recoveryTimeMs).toBeGreaterThan(0);
+  });
+
+  it('leaves no process and no folder behind on Ctrl-C', async () => {
+    const child = spawn(ANTIPODE, ['demo'], { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    let text = '';
+    const root = await new Promise<string>((resolve) => {
+      child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+        // In the middle: agents, HSM workers, PostgreSQL and Redis are up.
+        const match = /live in (\S+?),/.exec(text);
+        if (match !== null && text.includes('acknowledged by')) resolve(match[1]!);
+      });
+    });
+    expect(processesNaming(root).length).toBeGreaterThan(3);
+    process.kill(-child.pid!, 'SIGINT');
+    const status = await new Promise<number | null>((resolve) => child.once('close', resolve));
+    expect(status).toBe(130);
+    while (processesNaming(root).length > 0) await systemClock.sleep(50);
+    expect(() => readdirSync(root)).toThrow();
+  });
+});
