@@ -103,7 +103,7 @@ describe('the identity in the names of a certificate', () => {
       fc.asyncProperty(fc.array(name, { minLength: 1, maxLength: 3 }), async (names) => {
         expect(identityFromNames(await printed(names))).toBeUndefined();
       }),
-      { numRuns: 200 },
+      { numRuns: 120 },
     );
   });
 
@@ -114,7 +114,7 @@ describe('the identity in the names of a certificate', () => {
         const found = identityFromNames(await printed([...before, { type: 'url', value: identityUri(own) }, ...after]));
         expect([own, undefined]).toContainEqual(found);
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 

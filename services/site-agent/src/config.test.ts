@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { loadAgentConfig } from './config.ts';
-import { temporaryFolder } from './testing/simulated-site.ts';
+import { temporaryFolder } from './testing/temporary-folder.ts';
 
 const GOOD = `site: a
 listen: 0.0.0.0:7400

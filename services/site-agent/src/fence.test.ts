@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FenceKeeper } from './fence.ts';
 import { Journal } from './journal.ts';
-import { temporaryFolder } from './testing/simulated-site.ts';
+import { temporaryFolder } from './testing/temporary-folder.ts';
 
 fc.configureGlobal({ seed: 2026 });
 

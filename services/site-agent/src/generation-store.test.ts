@@ -7,7 +7,7 @@ import { hex, sha256Hex } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GenerationStore } from './generation-store.ts';
-import { temporaryFolder } from './testing/simulated-site.ts';
+import { temporaryFolder } from './testing/temporary-folder.ts';
 
 let folder: string;
 let store: GenerationStore;

@@ -5,7 +5,7 @@ import { AntipodeError } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Journal, openDatabase, transaction } from './journal.ts';
-import { temporaryFolder } from './testing/simulated-site.ts';
+import { temporaryFolder } from './testing/temporary-folder.ts';
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 let folder: string;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { lockFolder } from './lock.ts';
-import { temporaryFolder } from './testing/simulated-site.ts';
+import { temporaryFolder } from './testing/temporary-folder.ts';
 
 let folder: string;
 

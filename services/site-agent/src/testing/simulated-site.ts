@@ -2,8 +2,7 @@
  * A site agent without a network and without a worker process, for tests: real journal, store, fences, leases, pins and
  * handlers over partitions in memory. Sites call each other's handlers, with their messages encoded as on the wire.
  */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
 import { SimulatedMember } from '@antipode/hsm-core/testing';
@@ -22,10 +21,7 @@ import { Pins } from '../pins.ts';
 import { siteAgentHandlers } from '../rpc.ts';
 import type { Site } from '../site.ts';
 import { Transfer } from '../transfer.ts';
-
-export function temporaryFolder(): string {
-  return mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-site-'));
-}
+import { temporaryFolder } from './temporary-folder.ts';
 
 type Method = keyof typeof SiteAgentService.method;
 type Request<Name extends Method> = MessageInitShape<(typeof SiteAgentService.method)[Name]['input']>;
