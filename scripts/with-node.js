@@ -11,26 +11,9 @@ import { fileURLToPath } from 'node:url';
 import { bootstrap } from './bootstrap/bootstrap.js';
 import { exitLike, run } from './bootstrap/run.js';
 import { BootstrapError, say } from './bootstrap/say.js';
+import { VERBS } from './verbs.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const at = (...parts) => join(root, ...parts);
-const vitest = at('node_modules/vitest/vitest.mjs');
-
-/** Each verb: whether it runs HSMs, databases and queues, and its steps, each a file for Node with its arguments. */
-const VERBS = {
-  demo: { needsPrograms: true, steps: (args) => [[at('apps/cli/src/main.ts'), 'demo', ...args]] },
-  // The unit tests run once, with the others: the last words of the suite are those of vitest.
-  test: {
-    needsPrograms: true,
-    steps: (args) => [
-      [at('scripts/check.ts'), '--static'],
-      [vitest, 'run', ...args],
-    ],
-  },
-  check: { needsPrograms: false, steps: (args) => [[at('scripts/check.ts'), ...args]] },
-  generate: { needsPrograms: false, steps: (args) => [[at('scripts/generate.ts'), ...args]] },
-  format: { needsPrograms: false, steps: (args) => [[at('scripts/format.ts'), ...args]] },
-};
 
 async function main([name, ...args]) {
   const verb = Object.hasOwn(VERBS, name ?? '') ? VERBS[name] : undefined;
@@ -40,8 +23,8 @@ async function main([name, ...args]) {
   const node = await bootstrap({ root, needsPrograms: verb.needsPrograms });
   // Children that ask for `node` by name must find the same one.
   const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ''}` };
-  for (const step of verb.steps(args)) {
-    const end = await run(node, step, { cwd: root, env });
+  for (const [file, ...rest] of verb.steps(args)) {
+    const end = await run(node, [join(root, file), ...rest], { cwd: root, env });
     if (end.signal !== null || end.code !== 0) return exitLike(end);
   }
 }

@@ -1,6 +1,6 @@
 /** The antipode command as people and scripts use it: real processes, exit codes, and what is left behind. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@antipode/runtime';
@@ -79,6 +79,47 @@ describe('init', () => {
   });
 });
 
+describe('standard output that nobody reads', () => {
+  it.each(['--help', 'completion bash'])('ends %s without a word', (args) => {
+    const script = `'${ANTIPODE}' ${args} | true; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+    expect([stdout, stderr]).toEqual(['0\n', '']);
+  });
+});
+
+describe('completion', () => {
+  it('offers files after --config in a real bash, and commands elsewhere', async () => {
+    const here = join(folder, 'completion');
+    mkdirSync(here, { recursive: true });
+    writeFileSync(join(here, 'operator-of-alice.yaml'), '');
+    writeFileSync(join(here, 'antipode.bash'), antipode('completion', 'bash').stdout);
+    const lines = [
+      'source ./antipode.bash; antipode() { echo "<$*>"; }',
+      'antipode status --config ope\t',
+      'antipode status --config=ope\t',
+      'antipode gro\tsh\tpayments --js\t',
+      'exit',
+    ];
+    const child = spawn('script', ['-qec', 'bash --norc --noprofile -i', '/dev/null'], { cwd: here });
+    let shown = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      shown += text;
+      // One line at each prompt: what is typed ahead would be echoed twice.
+      while (lines.length > 0 && /[$#] $/.test(shown)) {
+        shown += '\n';
+        child.stdin.write(`${lines.shift()}\n`);
+      }
+    });
+    await new Promise((resolve) => child.once('close', resolve));
+    const taken = [...shown.matchAll(/^<(.*)>\r?$/gm)].map(([, words]) => words!.trim());
+    expect(taken).toEqual([
+      'status --config operator-of-alice.yaml',
+      'status --config=operator-of-alice.yaml',
+      'group show payments --json',
+    ]);
+  });
+});
+
 describe('with a running system', () => {
   let system: TestSystem;
   beforeAll(async () => {
@@ -105,7 +146,7 @@ describe('with a running system', () => {
     expect(JSON.parse(stdout)).toMatchObject({
       state: { protection: 'protected', newest: { objectCount: 1 } },
     });
-    expect(stderr).toContain('capturing');
+    expect(stderr).toContain('capture: captured');
   });
 
   it('drills, lists, resolves and shows, for people and for programs', async () => {
@@ -123,11 +164,24 @@ describe('with a running system', () => {
     expect((await ask('group', 'show', 'payments')).stdout).toContain(system.site('b').serial);
   });
 
+  it('ends with 7 when the time is over, however short, and lets the work go on', async () => {
+    const { status, stderr } = await ask('drill', 'run', 'payments', '--timeout', '0.0005');
+    expect([status, stderr.includes('TIMED_OUT')]).toEqual([7, true]);
+    // The same drill: a second order of the kind joins the first, and there is all the time that it needs.
+    expect((await ask('drill', 'run', 'payments', '--timeout', '9.99')).status).toBe(0);
+  });
+
+  it('shows evidence as hexadecimal text that other programs can verify', async () => {
+    const [drill] = JSON.parse((await ask('drill', 'list', '--json')).stdout) as [Record<string, string>];
+    for (const field of ['signature', 'signer']) expect(drill[field]).toMatch(/^([0-9a-f]{2}){60,}$/);
+  });
+
   it('says what a failover would do, and asks before it does it', async () => {
     const dry = await ask('failover', 'payments', '--to', 'b', '--dry-run', '--json');
     expect([dry.status, JSON.parse(dry.stdout)]).toMatchObject([0, { fromSite: 'a', toSite: 'b', obstacle: '' }]);
     const unconfirmed = await ask('failover', 'payments', '--to', 'b');
     expect(unconfirmed.status).toBe(2);
+    expect(unconfirmed.stderr).toMatch(/moves from a to b.*\n(.*\n)*Site a is fenced/);
     expect((await system.operator.resolve({ group: 'payments' })).site).toBe('a');
     const nobody = await ask('failover', 'payments', '--to', 'nowhere', '--yes');
     expect([nobody.status, nobody.stderr.includes('FAILOVER_REFUSED')]).toEqual([6, true]);
@@ -140,6 +194,18 @@ describe('with a running system', () => {
     expect(status).toBe(4);
     expect(JSON.parse(stdout).groups[0]).toMatchObject({ protection: 'partially-protected' });
     expect((await ask('group', 'show', 'payments')).stdout).toContain('unextractable');
+  });
+
+  it('warns, and ends with 4, when the active site cannot be relied on', async () => {
+    const well = await ask('resolve', 'payments');
+    expect([well.status, well.stderr]).toEqual([0, '']);
+    await system.stopAgent('a');
+    const ill = await system.until('the loss is noticed', async () => {
+      const answer = await ask('resolve', 'payments', '--json');
+      return answer.status === 4 ? answer : undefined;
+    });
+    expect(JSON.parse(ill.stdout)).toMatchObject({ site: 'a', siteState: expect.stringMatching(/suspect|down/) });
+    expect(ill.stderr).toMatch(/^Warning: site a is (suspect|down)/);
   });
 });
 
@@ -162,22 +228,65 @@ describe('the demonstration', () => {
     expect(result.failover.recoveryTimeMs).toBeGreaterThan(0);
   });
 
-  it('leaves no process and no folder behind on Ctrl-C', async () => {
-    const child = spawn(ANTIPODE, ['demo'], { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
-    let text = '';
-    const root = await new Promise<string>((resolve) => {
-      child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-        // In the middle: agents, HSM workers, PostgreSQL and Redis are up.
-        const match = /live in (\S+?),/.exec(text);
-        if (match !== null && text.includes('acknowledged by')) resolve(match[1]!);
-      });
+  it.each<[string, { signals: NodeJS.Signals[]; until: RegExp; isPrivate?: boolean }]>([
+    // In the middle: agents, HSM workers, PostgreSQL and Redis are up.
+    ['Ctrl-C', { signals: ['SIGINT'], until: /acknowledged by/ }],
+    ['Ctrl-C twice', { signals: ['SIGINT', 'SIGINT'], until: /site c, partition main/ }],
+    ['SIGTERM', { signals: ['SIGTERM'], until: /site a, partition main/ }],
+    // Where we are root, PostgreSQL is another user, and must find its way all the same.
+    [
+      'a closed terminal, with umask 077 and a TMPDIR that nobody else may enter',
+      { signals: ['SIGHUP'], until: /a is active/, isPrivate: true },
+    ],
+  ])('leaves no process and no folder behind on %s', async (_what, { signals, until, isPrivate = false }) => {
+    const own = join(folder, 'private');
+    mkdirSync(own, { recursive: true, mode: 0o700 });
+    const child = spawn('sh', ['-c', `umask ${isPrivate ? '077' : '022'}; exec '${ANTIPODE}' demo`], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      env: { ...process.env, ...(isPrivate ? { TMPDIR: own } : {}) },
     });
-    expect(processesNaming(root).length).toBeGreaterThan(3);
-    process.kill(-child.pid!, 'SIGINT');
-    const status = await new Promise<number | null>((resolve) => child.once('close', resolve));
-    expect(status).toBe(130);
+    let text = '';
+    const closed = new Promise<number | null>((resolve) => child.once('close', resolve));
+    const root = await new Promise<string>((resolve, reject) => {
+      for (const stream of [child.stdout, child.stderr])
+        stream.setEncoding('utf8').on('data', (chunk: string) => {
+          text += chunk;
+          const match = /live in (\S+?),/.exec(text);
+          if (match !== null && until.test(text)) resolve(match[1]!);
+        });
+      void closed.then(() => reject(new Error(text)));
+    });
+    expect(processesNaming(root).length).toBeGreaterThan(0);
+    for (const signal of signals) {
+      process.kill(-child.pid!, signal);
+      await systemClock.sleep(20);
+    }
+    expect(await closed).toBe(130);
+    expect(text).not.toContain('Failed at');
     while (processesNaming(root).length > 0) await systemClock.sleep(50);
     expect(() => readdirSync(root)).toThrow();
+    expect(readdirSync(own)).toEqual([]);
+  });
+
+  it('names the step that failed, and what a process wrote before it ended', () => {
+    const programs = join(folder, 'programs');
+    mkdirSync(programs, { recursive: true });
+    writeFileSync(join(programs, 'redis-server'), '#!/bin/sh\necho no memory today >&2\nexit 1\n', { mode: 0o755 });
+    const { status, stdout, stderr } = spawnSync(ANTIPODE, ['demo', '--json'], {
+      encoding: 'utf8',
+      env: { ...process.env, PATH: `${programs}:${process.env['PATH']}` },
+    });
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      ok: false,
+      step: expect.stringContaining('trust'),
+      code: 'PROGRAM_MISSING',
+      message: expect.stringMatching(/coordinator has ended: .*no memory today/),
+    });
+    expect(stderr).toMatch(/^Failed at: The partitions come to trust each other/m);
+    expect(JSON.parse(stderr.trimEnd().split('\n').at(-1)!)).toMatchObject({
+      error: { code: 'PROGRAM_MISSING', hint: expect.stringContaining('Install') },
+    });
   });
 });

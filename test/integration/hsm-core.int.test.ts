@@ -58,10 +58,10 @@ function apply(member: TestMember, target: SealedGeneration, options: Partial<Pa
   return unseal({
     provider: member.provider,
     keyring: member.keyring,
-    clock: systemClock,
     memory: new ReplicaMemory(),
     target,
-    previous: undefined,
+    previous: [],
+    proved: undefined,
     blobOf: (digest) => blobs.get(digest)!,
     journal: noJournal,
     checkFence: () => {},
@@ -75,6 +75,9 @@ const verifyEverything = (member: TestMember, target: SealedGeneration) =>
     keyring: member.keyring,
     memory: new ReplicaMemory(),
     target,
+    previous: [],
+    journal: noJournal,
+    checkFence: () => {},
     objectIds: 'everything',
   });
 
@@ -315,7 +318,7 @@ describe('replication of every object class', () => {
     const { sealed, sealedObjects } = await capture(a);
     expect(sealedObjects).toBe(1);
     expect(sealed?.generation.previousDigest).toBe(before.digest);
-    expect((await apply(b, sealed!, { previous: before })).applied).toHaveLength(1);
+    expect((await apply(b, sealed!, { previous: [before] })).applied).toHaveLength(1);
   });
 
   it('recognises everything again after a restart of the worker', async () => {
@@ -354,7 +357,11 @@ describe('replication of every object class', () => {
     const { sealed } = await capture(a);
     expect(sealed?.generation.tombstones.map(({ entry }) => entry.objectId)).toEqual([victim.objectId]);
     const count = await countObjects(b);
-    expect(await apply(b, sealed!, { previous: before })).toMatchObject({ applied: [], divergent: 0, unaccounted: 0 });
+    expect(await apply(b, sealed!, { previous: [before] })).toMatchObject({
+      applied: [],
+      divergent: 0,
+      unaccounted: 0,
+    });
     expect(await countObjects(b)).toBe(count);
   });
 
@@ -467,7 +474,7 @@ describe('domain key rotation', () => {
     expect(new Set(sealed!.generation.entries.map(({ objectId }) => objectId))).toEqual(
       new Set(before.generation.entries.map(({ objectId }) => objectId)),
     );
-    await apply(b, sealed!, { previous: before });
+    await apply(b, sealed!, { previous: [before] });
     expect((await verifyEverything(b, sealed!)).contentDigest).toBe(sealed!.contentDigest);
   });
 });

@@ -18,6 +18,8 @@ import { makeToken, type TestToken } from './tokens.ts';
 export class TestMember {
   readonly token: TestToken;
   readonly domainKeys: DomainKeyRecord[] = [];
+  /** CKA_IDs of own keys that were about to be made. */
+  readonly announced: Uint8Array[] = [];
   provider!: HsmProvider;
   identity!: IdentityRecord;
   keyring!: Keyring;
@@ -30,7 +32,11 @@ export class TestMember {
   static async make(label: string): Promise<TestMember> {
     const member = new TestMember(makeToken(label));
     member.provider = await openPartition(member.token.config, { log: silentLog });
-    member.identity = await initialiseIdentity({ provider: member.provider, prng: systemPrng });
+    member.identity = await initialiseIdentity({
+      provider: member.provider,
+      prng: systemPrng,
+      announce: (_serial, ckaId) => member.announced.push(ckaId),
+    });
     await member.refresh();
     return member;
   }
@@ -44,7 +50,7 @@ export class TestMember {
   }
 
   async refresh(): Promise<void> {
-    this.keyring = await openKeyring({ provider: this.provider, identity: this.identity, domainKeys: this.domainKeys });
+    this.keyring = await openKeyring(this);
   }
 
   async reopen(): Promise<void> {
@@ -62,6 +68,7 @@ export class TestMember {
       serial: this.serial,
       isPinned: (_group, identity) => this.pins.has(identity),
       holds: (group, version) => this.domainKeys.some((record) => record.group === group && record.version === version),
+      announce: (ckaId) => this.announced.push(ckaId),
       remember: (record) => this.domainKeys.push(record),
     });
   }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { AntipodeError, CATALOGUE, type ErrorCode } from '@antipode/runtime';
 import { expect, it } from 'vitest';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
@@ -53,4 +54,11 @@ it('the exit codes of errors are stable', () => {
 
 it('a defect, and nothing else, ends with 70', () => {
   for (const code of CODES) expect(exitOf(code) === EXIT.defect).toBe(CATALOGUE[code].disposition === 'defect');
+});
+
+it('every exit code, and no other, is in the table of the README', () => {
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  const [, table] = /\n\| status[^\n]*\n\|[-| ]+\n((?:\|[^\n]*\n)+)/.exec(readme) ?? [];
+  const codes = [...(table ?? '').matchAll(/(?<=\|) +(\d+) +(?=\|)/g)].map(([, code]) => Number(code));
+  expect(codes.sort((a, b) => a - b)).toEqual(Object.values(EXIT).sort((a, b) => a - b));
 });

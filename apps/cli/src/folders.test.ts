@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { loadCoordinatorConfig, PROFILES } from '@antipode/coordinator';
 import { Tls } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
@@ -63,6 +63,19 @@ describe.each(kinds)('the folder of the kind %s', (kind) => {
     for (const [name, mode] of Object.entries(modes))
       expect([name, mode]).toEqual([name, keys.includes(name) ? '600' : '644']);
     expect(modeOf(folder)).toBe('711');
+  });
+
+  it('lets others pass through under any umask, and its files stay as private as it says', async () => {
+    const masked = join(root, 'masked', kind);
+    const umask = process.umask(0o077);
+    try {
+      await make(join(masked, 'deep'));
+    } finally {
+      process.umask(umask);
+    }
+    expect([dirname(masked), masked, join(masked, 'deep')].map(modeOf)).toEqual(['711', '711', '711']);
+    for (const name of readdirSync(join(masked, 'deep'))) expect(modeOf(join(masked, 'deep', name))).toBe('600');
+    rmSync(dirname(masked), { recursive: true });
   });
 
   it('is never made over another: nothing changes', async () => {

@@ -1,12 +1,24 @@
 /** The folders that `antipode init` makes: authority, coordinator, site, operator. Nothing is ever overwritten. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { type Authority, createAuthority, type IdentityKind, identityUri, issueCertificate } from '@antipode/protocol';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import { stringify } from 'yaml';
 
 const AUTHORITY_DAYS = 3_650;
 const CERTIFICATE_DAYS = 365;
+
+/** Others may pass through, whatever the umask: where the coordinator is root, PostgreSQL below it is another user. */
+const PASSABLE = 0o711;
+
+function makeFolder(folder: string): void {
+  const first = mkdirSync(folder, { recursive: true, mode: PASSABLE });
+  if (first === undefined) return;
+  for (let made = resolve(folder); ; made = dirname(made)) {
+    chmodSync(made, PASSABLE);
+    if (made === resolve(first) || made === dirname(made)) return;
+  }
+}
 
 /** Writes files that do not exist yet. @throws FILE_EXISTS before anything is written */
 function writeNew(folder: string, files: Readonly<Record<string, { text: string; mode: number }>>): string[] {
@@ -17,7 +29,7 @@ function writeNew(folder: string, files: Readonly<Record<string, { text: string;
       details: { path: existing },
     });
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o711 });
+    makeFolder(folder);
     for (const [name, { text, mode }] of Object.entries(files))
       writeFileSync(join(folder, name), text, { mode, flag: 'wx' });
   } catch (cause) {
@@ -145,7 +157,11 @@ export async function makeSiteFolder(options: {
     coordinator,
     tls: TLS,
     dataFolder: 'data',
-    partitions: partitions.map((partition) => ({ ...partition, pinFile: resolve(partition.pinFile) })),
+    partitions: partitions.map((partition) => ({
+      ...partition,
+      module: resolve(partition.module),
+      pinFile: resolve(partition.pinFile),
+    })),
   };
   return writeNew(folder, {
     ...files,

@@ -50,8 +50,6 @@ const ALL = entries(program());
 const EXAMPLES = ALL.flatMap(({ help }) =>
   [...help.matchAll(/^ {2}\$ antipode (.+)$/gm)].map(([, example]) => example!),
 );
-const LEAVES = ALL.filter(({ command }) => command.commands.length === 0).map(({ name }) => name);
-const WITHOUT_EXAMPLE = ['group list', 'group rotate-domain-key'];
 
 describe('help', () => {
   it.each(ALL.map((one) => [one.name || 'antipode', one] as const))(
@@ -67,16 +65,18 @@ describe('help', () => {
     },
   );
 
-  const hasExample = (name: string): boolean =>
-    EXAMPLES.some((example) => example === name || example.startsWith(`${name} `));
-  it.each(LEAVES.filter((name) => !WITHOUT_EXAMPLE.includes(name)))('shows an example of "%s"', (name) => {
-    expect(hasExample(name)).toBe(true);
-  });
-  it.fails.each(WITHOUT_EXAMPLE)('shows an example of "%s"', (name) => {
-    expect(hasExample(name)).toBe(true);
+  it.each(ALL.map((one) => [one.name || 'antipode', one] as const))('of "%s" shows an example of it', (_name, one) => {
+    const start = `  $ antipode ${one.name}`.trimEnd();
+    expect(one.help.split('\n').some((line) => line === start || line.startsWith(`${start} `))).toBe(true);
   });
 
-  it.each(EXAMPLES)('has an example that the command line takes: %s', async (example) => {
+  it('says how an error is told to programs', () => {
+    expect(ALL[0]!.help).toContain('{"error":{"code":');
+    for (const { command, help } of ALL)
+      if (command.options.some(({ long }) => long === '--json')) expect(help).toContain('JSON');
+  });
+
+  it.each([...new Set(EXAMPLES)])('has an example that the command line takes: %s', async (example) => {
     const words = [...example.replace(/ >>? .*$/, '').matchAll(/"([^"]*)"|(\S+)/g)].map(
       ([, quoted, bare]) => quoted ?? bare!,
     );
@@ -112,6 +112,8 @@ describe('a command line', () => {
     ['init', 'coordinator', '--folder', 'x'],
     ['failover', 'payments', '--timeout', 'soon'],
     ['completion', 'fish'],
+    ['doctor'],
+    ['drill', 'list', '--limit', 'some'],
   ])('that is not valid ends with 2, and says so on standard error only: %s %s', async (...argv) => {
     const { code, stdout, stderr } = await antipode(...argv);
     expect([code, stdout]).toEqual([2, '']);
@@ -149,18 +151,37 @@ describe('JSON', () => {
   });
 
   it('has a finding for every check of the doctor, and the status says whether all are well', async () => {
-    const well = await antipode('doctor', '--json');
-    expect(well.code).toBe(0);
-    expect(JSON.parse(well.stdout)).toEqual([{ check: 'node', ok: true, detail: process.version, hint: '' }]);
+    const authority = join(folder, 'ca');
+    const site = join(folder, 'coordinator');
+    const common = ['--authority', authority, '--folder', site, '--id', 'main', '--listen', 'localhost:1'];
+    await antipode('init', 'coordinator', ...common);
+    vi.stubEnv('DATABASE_URL', 'postgres://elsewhere');
+    vi.stubEnv('REDIS_URL', 'redis://elsewhere');
     written.stdout = '';
-    const ill = await antipode('doctor', '--json', '--agent', join(folder, 'missing.yaml'));
+    const file = join(site, 'coordinator.yaml');
+    const well = await antipode('doctor', '--json', '--coordinator', file);
+    vi.unstubAllEnvs();
+    expect([well.code, JSON.parse(well.stdout)]).toEqual([
+      0,
+      [
+        { check: 'coordinator configuration', ok: true, detail: 'ok', hint: '' },
+        { check: 'coordinator certificate', ok: true, detail: 'main', hint: '' },
+      ],
+    ]);
+    written.stdout = '';
+    const ill = await antipode('doctor', '--json', '--coordinator', file, '--agent', join(folder, 'missing.yaml'));
     expect(ill.code).toBe(1);
     const findings = JSON.parse(ill.stdout) as { check: string; ok: boolean; detail: string; hint: string }[];
-    expect(findings.map(({ check, ok }) => [check, ok])).toEqual([
-      ['node', true],
-      ['agent configuration', false],
-      ['agent certificate', false],
+    expect(findings.map(({ check }) => check)).toEqual([
+      'coordinator configuration',
+      'coordinator certificate',
+      'postgres',
+      'initdb',
+      'redis-server',
+      'setpriv',
+      'agent configuration',
     ]);
     for (const { ok, hint } of findings) expect(hint !== '').toBe(!ok);
+    expect(findings.at(-1)).toMatchObject({ ok: false });
   });
 });

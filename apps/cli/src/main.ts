@@ -14,7 +14,20 @@ import { resolveCommand } from './commands/resolve.ts';
 import { agentCommand, coordinatorCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
-import { printError } from './output.ts';
+import { dropUnreadOutput, printError } from './output.ts';
+
+const EXAMPLES = `Examples:
+  $ antipode demo
+  $ antipode status
+  $ antipode failover payments --dry-run
+  $ antipode completion bash`;
+
+const JSON_NOTE = `With --json, the answer is JSON on standard output. An error is one line of JSON on standard error, below progress:
+  {"error":{"code":"TIMED_OUT","message":"...","hint":"what to do","details":{"operation":"..."}}}`;
+
+function exitCodes(): string {
+  return `Exit codes:\n${EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join('\n')}`;
+}
 
 export function program(): Command {
   const root = new Command('antipode')
@@ -23,10 +36,7 @@ export function program(): Command {
     )
     .version(VERSION)
     .showSuggestionAfterError()
-    .addHelpText(
-      'after',
-      `\nExit codes:\n${EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join('\n')}`,
-    );
+    .addHelpText('after', [EXAMPLES, JSON_NOTE, exitCodes()].map((part) => `\n${part}`).join('\n'));
   for (const one of [
     initCommand(),
     coordinatorCommand(),
@@ -67,4 +77,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-if (import.meta.main) await main(process.argv.slice(2));
+if (import.meta.main) {
+  dropUnreadOutput();
+  await main(process.argv.slice(2));
+}

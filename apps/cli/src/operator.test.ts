@@ -70,6 +70,18 @@ describe('an operation that is followed', () => {
     expect((await rejection(following([{ phase: 'restoring' }], 0).end)).code).toBe('TIMED_OUT');
   });
 
+  it.each([9_999.5, 0.25, 300_000])(
+    'is asked for in whole milliseconds, also where %d ms are left',
+    async (timeoutMs) => {
+      const { asked, end } = following([{ phase: 'restoring' }, { phase: 'passed', status: 'done' }], timeoutMs);
+      await end.catch(() => {});
+      for (const request of asked) {
+        const { waitMs } = request as { waitMs: number };
+        expect([waitMs, Number.isInteger(waitMs), waitMs >= 1 && waitMs <= 10_000]).toEqual([waitMs, true, true]);
+      }
+    },
+  );
+
   it('that does not exist is not waited for', async () => {
     expect((await rejection(following([undefined]).end)).code).toBe('NOT_FOUND');
   });

@@ -61,6 +61,9 @@ export async function withOperator<T>(
 
 const POLL_MS = 10_000;
 
+/** How long the coordinator may hold an answer back: whole milliseconds on the wire, and at least one. */
+const waitMsOf = (leftMs: number): number => Math.ceil(Math.max(1, Math.min(POLL_MS, leftMs)));
+
 /** Follows an operation to its end, telling each phase. @throws its own error, or TIMED_OUT when it is still under way */
 export async function follow(
   operator: Operator,
@@ -73,7 +76,7 @@ export async function follow(
   for (;;) {
     const leftMs = endMs - systemClock.monotonicMs();
     const { operation } = await operator.getOperation(
-      { operationId, waitMs: Math.max(1, Math.min(POLL_MS, leftMs)), seenPhase: seen },
+      { operationId, waitMs: waitMsOf(leftMs), seenPhase: seen },
       { timeoutMs: POLL_MS * 2 },
     );
     if (operation === undefined)

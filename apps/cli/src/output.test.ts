@@ -1,7 +1,8 @@
+import { PassThrough } from 'node:stream';
 import { AntipodeError } from '@antipode/runtime';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { duration, output, plain, printError, table } from './output.ts';
+import { dropUnreadOutput, duration, output, plain, printError, table } from './output.ts';
 
 const written = { stdout: '', stderr: '' };
 beforeEach(() => {
@@ -72,7 +73,7 @@ describe('a duration', () => {
       h: [3_600_000, 3_600_000],
     };
     fc.assert(
-      fc.property(fc.nat({ max: 1_000_000_000 }), (ms) => {
+      fc.property(fc.oneof(...[1_000, 120_000, 7_200_000, 1_000_000_000].map((max) => fc.nat({ max }))), (ms) => {
         const [number, unit] = duration(ms).split(' ');
         const [unitMs, digitMs] = UNITS[unit!]!;
         expect(Math.abs(Number(number) * unitMs - ms)).toBeLessThanOrEqual(digitMs / 2);
@@ -106,8 +107,40 @@ describe('what a command answers', () => {
   });
 
   // Bytes from the wire are Buffers, and those turn themselves into an object before `plain` sees them.
-  it.fails('has bytes in hexadecimal, also those that came over the wire', () => {
+  it('has bytes in hexadecimal, also those that came over the wire', () => {
     expect(JSON.parse(JSON.stringify({ signature: Buffer.from([10, 255]) }, plain))).toEqual({ signature: '0aff' });
+  });
+
+  it('keeps every digit of an integer, as text where a number would lose some', () => {
+    const value = {
+      small: -3n,
+      largest: 9_007_199_254_740_991n,
+      above: 9_007_199_254_740_993n,
+      list: [2n ** 64n - 1n],
+    };
+    expect(JSON.parse(JSON.stringify(value, plain))).toEqual({
+      small: -3,
+      largest: 9_007_199_254_740_991,
+      above: '9007199254740993',
+      list: ['18446744073709551615'],
+    });
+  });
+});
+
+describe('output that nobody reads any more', () => {
+  const failing = (code: string): PassThrough => {
+    const stream = new PassThrough();
+    dropUnreadOutput([stream]);
+    stream.emit('error', Object.assign(new Error(code), { code }));
+    return stream;
+  };
+
+  it.each(['EPIPE', 'EIO'])('is dropped without a word: %s', (code) => {
+    expect(() => failing(code)).not.toThrow();
+  });
+
+  it('is no excuse for other failures', () => {
+    expect(() => failing('ENOSPC')).toThrow('ENOSPC');
   });
 });
 

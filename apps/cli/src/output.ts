@@ -69,9 +69,32 @@ export function duration(ms: number | bigint | undefined): string {
   return `${Math.round(value / 3_600_000)} h`;
 }
 
-export function plain(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return Number(value);
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-  if (_key === '$typeName' || _key === '$unknown') return undefined;
+/**
+ * For `JSON.stringify`: bytes in hexadecimal, integers as numbers where a number holds them and else as strings of all their
+ * digits, and without what only the wire needs. It looks at what the holder has, for a Buffer has made itself an object
+ * (`toJSON`) before a replacer sees it.
+ */
+export function plain(this: unknown, key: string, value: unknown): unknown {
+  const raw = (this as Readonly<Record<string, unknown>> | undefined)?.[key] ?? value;
+  if (typeof raw === 'bigint') return Number.isSafeInteger(Number(raw)) ? Number(raw) : raw.toString();
+  if (raw instanceof Uint8Array) return Buffer.from(raw).toString('hex');
+  if (key === '$typeName' || key === '$unknown') return undefined;
   return value;
+}
+
+/**
+ * Who reads us may leave (`antipode status | head -1`, a terminal that is closed): what is said from then on is dropped, and
+ * the command goes on to its own end. An order is not withdrawn because nobody reads about it.
+ */
+export function dropUnreadOutput(streams: readonly NodeJS.WritableStream[] = [process.stdout, process.stderr]): void {
+  for (const stream of streams) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (!isUnread(error)) throw error;
+    });
+  }
+}
+
+/** EPIPE: the other end of a pipe is closed. EIO: the terminal is gone. */
+export function isUnread(error: unknown): boolean {
+  return ['EPIPE', 'EIO'].includes((error as NodeJS.ErrnoException | undefined)?.code ?? '');
 }

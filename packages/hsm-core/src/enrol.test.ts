@@ -48,7 +48,7 @@ describe('a distribution', () => {
     expect(first?.value).not.toEqual(second?.value);
   });
 
-  it('does not let a member that fails stop the others', async () => {
+  it('brings it to nobody when one does not answer, or is not pinned: no token gets a key that none would use', async () => {
     const away: ExchangeTransport = {
       serial: 'away',
       begin: async () => {
@@ -56,9 +56,25 @@ describe('a distribution', () => {
       },
       complete: b.transport().complete,
     };
-    const { confirmedSerials, failures } = await distribute([away, b.transport()]);
+    const outcome = await distribute([a.transport(), away, b.transport()]);
+    expect(outcome.confirmedSerials).toEqual([]);
+    expect(outcome.failures.map(({ serial, error }) => [serial, error.code])).toEqual([['away', 'SITE_UNREACHABLE']]);
+    const ofB = b.keyring.identity.sha256;
+    const refused = await distribute([a.transport(), b.transport()], { isPinned: (id) => id !== ofB });
+    expect(refused.failures.map(({ serial, error }) => [serial, error.code])).toEqual([['b', 'PEER_NOT_PINNED']]);
+    for (const member of [a, b]) expect(domainKeys(member)).toEqual([]);
+  });
+
+  it('does not let a member that fails after all have answered stop the others', async () => {
+    const failing: ExchangeTransport = {
+      ...a.transport(),
+      complete: async () => {
+        throw new AntipodeError('SITE_UNREACHABLE', 'no answer');
+      },
+    };
+    const { confirmedSerials, failures } = await distribute([failing, b.transport()]);
     expect(confirmedSerials).toEqual(['b']);
-    expect(failures.map(({ serial, error }) => [serial, error.code])).toEqual([['away', 'SITE_UNREACHABLE']]);
+    expect(failures.map(({ serial, error }) => [serial, error.code])).toEqual([['a', 'SITE_UNREACHABLE']]);
   });
 });
 
@@ -116,7 +132,7 @@ describe('an exchange is refused, and nothing is installed,', () => {
       'EXCHANGE_REFUSED',
       () => relay({ offer: (one) => ({ ...one, nonce: flipped(one.nonce) }) }),
     ],
-    ['when another partition answers', 'EXCHANGE_REFUSED', () => relay({ offer: (one) => ({ ...one, serial: 'c' }) })],
+    ['when another partition answers', 'EXCHANGE_REFUSED', () => ({ ...b.transport(), serial: 'c' })],
     ['when the answer is not signed', 'EXCHANGE_REFUSED', () => relay({ answer: flipped })],
     [
       'when the wrapped key was changed',
@@ -127,16 +143,6 @@ describe('an exchange is refused, and nothing is installed,', () => {
       'when the delivery is not signed',
       'EXCHANGE_REFUSED',
       () => relay({ complete: (one) => ({ ...one, signature: flipped(one.signature) }) }),
-    ],
-    [
-      'when a nonce is short',
-      'EXCHANGE_REFUSED',
-      () => relay({ begin: (one) => ({ ...one, offer: { ...one.offer, nonce: new Uint8Array(31) } }) }),
-    ],
-    [
-      'when a point is compressed',
-      'EXCHANGE_REFUSED',
-      () => relay({ begin: (one) => ({ ...one, offer: { ...one.offer, point: new Uint8Array(33).fill(2) } }) }),
     ],
   ])('%s', async (_when, code, transport) => {
     const { confirmedSerials, failures } = await distribute([transport()]);
@@ -199,6 +205,16 @@ describe('a responder', () => {
     offer: await offerOf(a),
   });
 
+  it.each<[string, Partial<ExchangeOffer>]>([
+    ['a nonce that is short', { nonce: new Uint8Array(31) }],
+    ['a point that is compressed', { point: new Uint8Array(33).fill(2) }],
+    ['a point of another form', { point: new Uint8Array(65).fill(2) }],
+  ])('refuses %s', async (_what, change) => {
+    const message = await begin('x');
+    const offer = { ...message.offer, ...change };
+    expect((await rejection(b.responder().begin({ ...message, offer }))).code).toBe('EXCHANGE_REFUSED');
+  });
+
   it('refuses a version that it holds', async () => {
     await distribute([b.transport()]);
     expect((await rejection(b.transport().begin(await begin('x', 1)))).code).toBe('EXCHANGE_REFUSED');
@@ -226,6 +242,15 @@ describe('a responder', () => {
     expect((await rejection(responder.begin(await begin('one more')))).code).toBe('EXCHANGE_REFUSED');
     await clock.advance(1);
     await responder.begin(await begin('one more'));
+  });
+
+  it('installs no key that it has not announced', async () => {
+    const failure = new AntipodeError('FILE_UNWRITABLE', 'disk full');
+    b.announced.push = () => {
+      throw failure;
+    };
+    const { failures } = await distribute([b.transport()]);
+    expect([failures.map(({ error }) => error), domainKeys(b)]).toEqual([[failure], []]);
   });
 
   it('gives its receipt only after the key is remembered', async () => {

@@ -123,86 +123,104 @@ export interface Distribution {
   readonly checkTag: Uint8Array | undefined;
 }
 
-/**
- * Makes a new domain key in this token and brings it to every member. A member that fails does not stop the others: it
- * gets the next version.
- */
-export async function distributeDomainKey(options: {
-  provider: HsmProvider;
-  keyring: Keyring;
-  prng: Prng;
-  serial: string;
-  group: string;
-  version: number;
-  members: readonly ExchangeTransport[];
-  isPinned: (identitySha256: string) => boolean;
-}): Promise<Distribution> {
-  const { provider, members } = options;
-  const domainKey = await provider.generateDomainKey();
-  const confirmedSerials: string[] = [];
-  const failures: { serial: string; error: AntipodeError }[] = [];
-  let checkTag: Uint8Array | undefined;
-  try {
-    for (const member of members) {
-      try {
-        const tag = await deliver(options, domainKey, member);
-        if (checkTag !== undefined && !bytesEqual(tag, checkTag))
-          refuse('a member confirms another key', { serial: member.serial });
-        checkTag = tag;
-        confirmedSerials.push(member.serial);
-      } catch (thrown) {
-        failures.push({ serial: member.serial, error: AntipodeError.from(thrown) });
-      }
-    }
-  } finally {
-    await provider.forget([domainKey]);
-  }
-  return { confirmedSerials, failures, checkTag };
+interface DistributionOptions {
+  readonly provider: HsmProvider;
+  readonly keyring: Keyring;
+  readonly prng: Prng;
+  readonly serial: string;
+  readonly group: string;
+  readonly version: number;
+  readonly members: readonly ExchangeTransport[];
+  readonly isPinned: (identitySha256: string) => boolean;
 }
 
-async function deliver(
-  { provider, keyring, prng, serial, group, version, isPinned }: Parameters<typeof distributeDomainKey>[0],
-  domainKey: Handle,
-  member: ExchangeTransport,
-): Promise<Uint8Array> {
-  const exchangeId = Buffer.from(prng.bytes(16)).toString('hex');
-  const ephemeral = await provider.generateEphemeral();
-  const session: Handle[] = [ephemeral.handle];
+/**
+ * Makes a new domain key in this token and brings it to every member, or to none as far as can be known before: nothing is
+ * installed anywhere until each has answered and is pinned. A member that fails after that gets the next version.
+ */
+export async function distributeDomainKey(options: DistributionOptions): Promise<Distribution> {
+  const { provider, members } = options;
+  const session: Handle[] = [];
+  const failures: { serial: string; error: AntipodeError }[] = [];
+  /** The results of those that succeed; the others stand in `failures`. */
+  const attempt = async <T>(serial: string, work: () => Promise<T>): Promise<T[]> => {
+    try {
+      return [await work()];
+    } catch (thrown) {
+      failures.push({ serial, error: AntipodeError.from(thrown) });
+      return [];
+    }
+  };
   try {
-    const initiator: ExchangeOffer = {
-      serial,
-      identity: keyring.identity.publicHalf,
-      nonce: prng.bytes(NONCE_BYTES),
-      point: ephemeral.point,
-    };
-    const { offer: responder, signature } = await member.begin({ exchangeId, group, version, offer: initiator });
-    if (responder.serial !== member.serial)
-      refuse('another partition answers', { serial: member.serial, answered: responder.serial });
-    checkPeer(responder, { group, isPinned });
-    const common = { exchangeId, group, version, initiator, responder };
-    if (!isSignedBy(responder.identity, transcript('answer', { ...common, extra: [] }), signature))
-      refuse('the answer is not signed by its identity', { serial: member.serial });
-
-    const exchangeKey = await provider.deriveExchangeKey({
-      ephemeral: ephemeral.handle,
-      peerPoint: responder.point,
-      use: 'wrap',
-    });
-    session.push(exchangeKey);
-    const wrappedKey = await provider.wrapDomainKey({ exchangeKey, domainKey });
-    const delivery = transcript('delivery', { ...common, extra: [sha256(wrappedKey)] });
-    const receipt = await member.complete({
-      exchangeId,
-      wrappedKey,
-      signature: await provider.signAsIdentity(keyring.identity.handle, delivery),
-    });
-    const receiptInput = transcript('receipt', { ...common, extra: [sha256(wrappedKey), receipt.checkTag] });
-    if (!isSignedBy(responder.identity, receiptInput, receipt.signature))
-      refuse('the receipt is not signed by its identity', { serial: member.serial });
-    return receipt.checkTag;
+    const begun = await Promise.all(
+      members.map((member) => attempt(member.serial, () => begin(options, member, session))),
+    );
+    if (failures.length > 0) return { confirmedSerials: [], failures, checkTag: undefined };
+    const domainKey = await provider.generateDomainKey();
+    session.push(domainKey);
+    const confirmedSerials: string[] = [];
+    let checkTag: Uint8Array | undefined;
+    for (const exchange of begun.flat()) {
+      const { serial } = exchange.member;
+      await attempt(serial, async () => {
+        const tag = await deliver(options, exchange, { domainKey, session });
+        if (checkTag !== undefined && !bytesEqual(tag, checkTag)) refuse('a member confirms another key', { serial });
+        checkTag = tag;
+        confirmedSerials.push(serial);
+      });
+    }
+    return { confirmedSerials, failures, checkTag };
   } finally {
     await provider.forget(session);
   }
+}
+
+/** An exchange that the member has answered. */
+interface Begun {
+  readonly member: ExchangeTransport;
+  readonly ephemeral: Handle;
+  readonly responder: ExchangeOffer;
+  readonly common: Omit<Parameters<typeof transcript>[1], 'extra'>;
+}
+
+async function begin(
+  { provider, keyring, prng, serial, group, version, isPinned }: DistributionOptions,
+  member: ExchangeTransport,
+  session: Handle[],
+): Promise<Begun> {
+  const exchangeId = Buffer.from(prng.bytes(16)).toString('hex');
+  const { handle: ephemeral, point } = await provider.generateEphemeral();
+  session.push(ephemeral);
+  const nonce = prng.bytes(NONCE_BYTES);
+  const initiator: ExchangeOffer = { serial, identity: keyring.identity.publicHalf, nonce, point };
+  const { offer: responder, signature } = await member.begin({ exchangeId, group, version, offer: initiator });
+  if (responder.serial !== member.serial)
+    refuse('another partition answers', { serial: member.serial, answered: responder.serial });
+  checkPeer(responder, { group, isPinned });
+  const common = { exchangeId, group, version, initiator, responder };
+  if (!isSignedBy(responder.identity, transcript('answer', { ...common, extra: [] }), signature))
+    refuse('the answer is not signed by its identity', { serial: member.serial });
+  return { member, ephemeral, responder, common };
+}
+
+async function deliver(
+  { provider, keyring }: DistributionOptions,
+  { member, ephemeral, responder, common }: Begun,
+  { domainKey, session }: { domainKey: Handle; session: Handle[] },
+): Promise<Uint8Array> {
+  const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: responder.point, use: 'wrap' });
+  session.push(exchangeKey);
+  const wrappedKey = await provider.wrapDomainKey({ exchangeKey, domainKey });
+  const delivery = transcript('delivery', { ...common, extra: [sha256(wrappedKey)] });
+  const receipt = await member.complete({
+    exchangeId: common.exchangeId,
+    wrappedKey,
+    signature: await provider.signAsIdentity(keyring.identity.handle, delivery),
+  });
+  const receiptInput = transcript('receipt', { ...common, extra: [sha256(wrappedKey), receipt.checkTag] });
+  if (!isSignedBy(responder.identity, receiptInput, receipt.signature))
+    refuse('the receipt is not signed by its identity', { serial: member.serial });
+  return receipt.checkTag;
 }
 
 interface OpenExchange {
@@ -226,6 +244,8 @@ export class ExchangeResponder {
     isPinned: (group: string, identitySha256: string) => boolean;
     /** Whether a version is recorded already: none is ever installed twice. */
     holds: (group: string, version: number) => boolean;
+    /** Durable on return; the key is installed only after it. */
+    announce: (ckaId: Uint8Array) => void;
     /** Durable on return; the receipt is given only after it. */
     remember: (record: DomainKeyRecord) => void;
   }) {
@@ -259,7 +279,7 @@ export class ExchangeResponder {
     wrappedKey,
     signature,
   }: CompleteExchange): Promise<{ checkTag: Uint8Array; signature: Uint8Array }> {
-    const { provider, keyring, prng, serial, remember } = this.#options;
+    const { provider, keyring, prng, serial, announce, remember } = this.#options;
     const open = this.#open.get(exchangeId);
     if (open === undefined) refuse('no such exchange is open', { serial });
     // Whatever comes of it, it is over: neither message can be played again.
@@ -280,6 +300,7 @@ export class ExchangeResponder {
       const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: begun.offer.point, use: 'unwrap' });
       session.push(exchangeKey);
       const ckaId = prng.bytes(CKA_ID_BYTES);
+      announce(ckaId);
       const { checkTag } = await provider.installDomainKey({ exchangeKey, blob: wrappedKey, ckaId });
       remember({ group: begun.group, version: begun.version, ckaId, checkTag });
       const receipt = transcript('receipt', { ...common, extra: [sha256(wrappedKey), checkTag] });

@@ -8,6 +8,7 @@ export {
   ExchangeResponder,
   type ExchangeTransport,
 } from './enrol.ts';
+export type { ObjectFilter } from './filter.ts';
 export { type DomainKeyRecord, type IdentityRecord, initialiseIdentity, type Keyring, openKeyring } from './keyring.ts';
 export {
   blobDigests,
@@ -19,11 +20,13 @@ export {
   type SealedGeneration,
   type Uncaptured,
 } from './model/generation.ts';
-export { type Handle, kindOf, type ObjectId } from './model/object.ts';
+export { type Handle, type KeyType, kindOf, type ObjectId } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
 export type { PartitionConfig } from './pkcs11/session.ts';
 export { openPartition } from './pkcs11/worker-provider.ts';
 export type { HsmProvider, PartitionDescription } from './provider.ts';
+export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
-export { CaptureMemory, type ObjectFilter, type SealResult, seal } from './seal.ts';
-export { type ApplyJournal, type ProofSummary, ReplicaMemory, readBack, type UnsealResult, unseal } from './unseal.ts';
+export { type ApplyIntent, type ApplyJournal, ReplicaMemory } from './replica.ts';
+export { CaptureMemory, type SealResult, seal } from './seal.ts';
+export { type UnsealResult, unseal } from './unseal.ts';

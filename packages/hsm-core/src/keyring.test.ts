@@ -1,6 +1,6 @@
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { expect, it } from 'vitest';
-import { openKeyring } from './keyring.ts';
+import { initialiseIdentity, openKeyring } from './keyring.ts';
 import { enrolTogether, SimulatedMember } from './testing/index.ts';
 
 const GROUP = 'payments';
@@ -57,4 +57,25 @@ it('gives no key of another group or version', async () => {
     ['other', 1],
   ] as const)
     expect(thrown(() => member.keyring.domainKey(group, version)).code).toBe('DOMAIN_KEY_MISSING');
+});
+
+it('counts as own what a crash left of a key that was announced and not recorded', async () => {
+  const member = await SimulatedMember.make('a');
+  await enrolTogether([member], { group: GROUP, version: 1 });
+  member.domainKeys.length = 0;
+  await initialiseIdentity({ ...member, announce: (_serial, ckaId) => member.announced.push(ckaId) });
+  await member.refresh();
+  expect(member.keyring.ownHandles.size).toBe(member.hsm.objects.length);
+  expect(thrown(() => member.keyring.domainKey(GROUP, 1)).code).toBe('DOMAIN_KEY_MISSING');
+});
+
+it('makes no identity key that was not announced', async () => {
+  const member = await SimulatedMember.make('a');
+  const count = member.hsm.objects.length;
+  const failure = new Error('disk full');
+  const announce = (): void => {
+    throw failure;
+  };
+  await expect(initialiseIdentity({ ...member, announce })).rejects.toBe(failure);
+  expect(member.hsm.objects).toHaveLength(count);
 });

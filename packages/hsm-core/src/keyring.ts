@@ -44,12 +44,16 @@ export const CKA_ID_BYTES = 16;
 export async function initialiseIdentity({
   provider,
   prng,
+  announce,
 }: {
   provider: HsmProvider;
   prng: Prng;
+  /** Durable on return; the key is made only after it. */
+  announce: (serial: string, ckaId: Uint8Array) => void;
 }): Promise<IdentityRecord> {
   const { serial } = await provider.describe();
   const ckaId = prng.bytes(CKA_ID_BYTES);
+  announce(serial, ckaId);
   const { publicHalf } = await provider.generateIdentity(ckaId);
   return { serial, ckaId, publicHalf };
 }
@@ -59,14 +63,16 @@ export async function openKeyring(options: {
   provider: HsmProvider;
   identity: IdentityRecord;
   domainKeys: readonly DomainKeyRecord[];
+  /** Under which a key was about to be made and none is recorded: what a crash left there serves nobody, and is ours. */
+  announced: readonly Uint8Array[];
 }): Promise<Keyring> {
-  const { provider, identity, domainKeys } = options;
+  const { provider, identity, domainKeys, announced } = options;
   const own = await provider.findIdentity(identity);
   if (own === undefined) {
     const details = { serial: identity.serial, identity: fingerprint(identity.publicHalf) };
     throw new AntipodeError('IDENTITY_MISSING', 'the identity key in the journal is not in the token', { details });
   }
-  const ownHandles = new Set<Handle>([own.handle, ...own.companions]);
+  const ownHandles = new Set<Handle>([own.handle, ...own.companions, ...(await provider.findUnder(announced))]);
   const found = new Map<string, DomainKey>();
   const missing: DomainKeyRecord[] = [];
   for (const record of domainKeys) {

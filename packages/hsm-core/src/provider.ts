@@ -76,6 +76,12 @@ export interface ProofOutcome {
   readonly checks: readonly ProofCheck[];
 }
 
+/**
+ * What a key that nobody vouches for answers to every use that its flags and mechanisms allow: at least one works, all
+ * that could be tried fail, or none could be tried.
+ */
+export type Challenge = 'works' | 'refuses' | 'untried';
+
 /** Where one of the partition's own keys was found. */
 export interface OwnKey {
   readonly handle: Handle;
@@ -96,8 +102,8 @@ export interface HsmProvider {
   inventory(): Promise<ObservedObject[]>;
   /** Reads objects again without a search; `undefined` where the object is gone. */
   read(handles: readonly Handle[]): Promise<(ObservedObject | undefined)[]>;
-  /** Destroys token objects. Those already gone are no error. */
-  destroy(handles: readonly Handle[]): Promise<void>;
+  /** Destroys token objects. Those already gone are no error; those that the token keeps are returned. */
+  destroy(handles: readonly Handle[]): Promise<Handle[]>;
 
   // --- the partition's own keys: found by random CKA_ID from the journal, proved by use, never by label ---
 
@@ -109,6 +115,8 @@ export interface HsmProvider {
   signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array>;
   /** Finds a domain key by `ckaId` and proves it by its check tag. `undefined` when it is not there. */
   findDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined>;
+  /** Every object under one of these ids, proved or not. */
+  findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]>;
 
   // --- the domain key exchange; every handle here is a session object ---
 
@@ -131,7 +139,10 @@ export interface HsmProvider {
 
   // --- sealing ---
 
-  /** Wraps token keys under the domain key; a key that the token does not give is an outcome, not an error. */
+  /**
+   * Wraps token keys under the domain key; a key that the token does not give is an outcome, not an error.
+   * @throws HSM_UNAVAILABLE when it is the domain key that does not wrap any more
+   */
   wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]>;
   /** A fresh AES-256 data key (session) and its blob under the domain key. */
   generateDataKey(domainKey: Handle): Promise<{ handle: Handle; blob: Uint8Array }>;
@@ -160,7 +171,9 @@ export interface HsmProvider {
   // --- proving ---
 
   /** Uses each object in every way its flags allow and compares (design section 4, Proof). */
-  prove(domainKey: Handle | undefined, items: readonly ProofItem[]): Promise<ProofOutcome[]>;
+  prove(domainKey: Handle, items: readonly ProofItem[]): Promise<ProofOutcome[]>;
+  /** Tries keys without anything to compare with, to tell those that an unwrap left half made. */
+  challenge(domainKey: Handle, handles: readonly Handle[]): Promise<Challenge[]>;
 
   /** Logs out, ends the session and the process behind it. Idempotent. */
   close(): Promise<void>;

@@ -5,7 +5,7 @@
  */
 import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
 import type { Attributes } from './model/attributes.ts';
-import { type Entry, entryDigest } from './model/generation.ts';
+import { digestOf, type Entry } from './model/generation.ts';
 import type { Handle, ObjectId, ObservedObject, UncapturedReason } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
 
@@ -22,16 +22,12 @@ export interface Examined {
 /** Wraps and tags what cannot be recognised by its attributes alone. */
 export async function examine(
   provider: HsmProvider,
-  {
-    domainKey,
-    objects,
-    wrapPrivateKeys,
-  }: { domainKey: Handle; objects: readonly ObservedObject[]; wrapPrivateKeys: boolean },
+  { domainKey, objects }: { domainKey: Handle; objects: readonly ObservedObject[] },
 ): Promise<Examined[]> {
   const toWrap = objects.filter(
     (object) =>
       (object.objectClass === 'secret-key' ||
-        (object.objectClass === 'private-key' && (wrapPrivateKeys || object.publicHalf === undefined))) &&
+        (object.objectClass === 'private-key' && object.publicHalf === undefined)) &&
       object.keyType !== 'unsupported',
   );
   const toTag = objects.filter(({ objectClass }) => objectClass === 'data');
@@ -92,11 +88,10 @@ export function pair(
   examined: readonly Examined[],
   entries: readonly Entry[],
 ): { matched: Map<Handle, Entry>; unmatched: Examined[]; absent: Entry[] } {
-  const free = new Map<string, Entry[]>();
-  for (const entry of [...entries].sort((a, b) => (a.objectId < b.objectId ? -1 : 1))) {
-    const key = entryRecognitionKey(entry);
-    free.set(key, [...(free.get(key) ?? []), entry]);
-  }
+  const free = Map.groupBy(
+    [...entries].sort((a, b) => (a.objectId < b.objectId ? -1 : 1)),
+    entryRecognitionKey,
+  );
   const matched = new Map<Handle, Entry>();
   const take = (one: Examined, fits: (entry: Entry) => boolean): void => {
     const key = recognitionKey(one);
@@ -116,6 +111,36 @@ export function pair(
 }
 
 /**
+ * Pairs objects that show nothing to go by with entries of their class, type and names, each at most once. That proves
+ * nothing: it serves to keep an entry whose object the token does not give just now, and for nothing else.
+ */
+export function pairByResemblance(examined: readonly Examined[], entries: readonly Entry[]): Map<Handle, Entry> {
+  const free = Map.groupBy(entries, looksOf);
+  const matched = new Map<Handle, Entry>();
+  for (const one of examined) {
+    const { object } = one;
+    if (recognitionKey(one) !== undefined || object.objectClass === 'other') continue;
+    const checkValue = object.attributes.checkValue;
+    const candidates = free.get(looksOf(object)) ?? [];
+    const index = candidates.findIndex(
+      ({ attributes }) =>
+        !checkValue?.length || !attributes.checkValue?.length || bytesEqual(checkValue, attributes.checkValue),
+    );
+    if (index !== -1) matched.set(object.handle, candidates.splice(index, 1)[0]!);
+  }
+  return matched;
+}
+
+const looksOf = ({
+  objectClass,
+  keyType,
+  attributes,
+}: Pick<ObservedObject, 'objectClass' | 'keyType' | 'attributes'>) =>
+  [objectClass, keyType ?? '', hex(attributes.id ?? new Uint8Array()), hex(attributes.label ?? new Uint8Array())].join(
+    ' ',
+  );
+
+/**
  * The digest of an entry by what this partition shows: only the attributes that the entry names count, so that a default
  * which one vendor shows and another does not is no difference.
  */
@@ -126,7 +151,7 @@ export function observedDigest(entry: Entry, { object, blob, valueTag }: Examine
   );
   const publicHalf =
     object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);
-  return entryDigest({
+  return digestOf({
     objectId: entry.objectId,
     objectClass: entry.objectClass,
     ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),

@@ -1,3 +1,4 @@
+import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, expect, it } from 'vitest';
 import type { SealedGeneration } from './model/generation.ts';
@@ -47,6 +48,14 @@ it('empties the partition also when the restore fails', async () => {
   scratch.hsm.distort = (value) => value;
   scratch.hsm.objectsMax = scratch.hsm.objects.length + 2;
   expect((await rejection(run())).code).toBe('HSM_FULL');
+  expect(scratch.hsm.contents()).toEqual([]);
+});
+
+it('empties the partition also when what it restored cannot be read', async () => {
+  scratch.provider.read = async () => {
+    throw new AntipodeError('HSM_UNAVAILABLE', 'busy');
+  };
+  expect((await rejection(run())).code).toBe('HSM_UNAVAILABLE');
   expect(scratch.hsm.contents()).toEqual([]);
 });
 

@@ -3,11 +3,14 @@
  * The caller has made sure that the partition is declared as scratch (I7).
  */
 import { AntipodeError, type Clock } from '@antipode/runtime';
+import { destroyAll } from './batches.ts';
 import type { Keyring } from './keyring.ts';
 import { contentDigestOf, type SealedGeneration } from './model/generation.ts';
 import type { Handle } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
-import { type ProofSummary, ReplicaMemory, readBack, unseal } from './unseal.ts';
+import { type ProofSummary, readBack } from './read-back.ts';
+import { type Replica, ReplicaMemory } from './replica.ts';
+import { unseal } from './unseal.ts';
 
 export interface Rehearsal {
   readonly proof: ProofSummary;
@@ -36,25 +39,23 @@ export async function rehearse(options: {
     });
   }
   const target = destroyable(options.target);
-  const memory = new ReplicaMemory();
-  const journal = { openIntents: () => [], begin: () => {}, commit: () => {} };
+  const replica: Replica = {
+    provider,
+    keyring,
+    memory: new ReplicaMemory(),
+    target,
+    previous: [],
+    // What a drill leaves behind is emptied whole, so that no part of it has to be remembered.
+    journal: { openIntents: () => [], begin: () => {}, commit: () => {} },
+    checkFence: () => {},
+  };
   const startedMs = clock.monotonicMs();
   let restoredMs = startedMs;
   let provedMs = startedMs;
   try {
-    await unseal({
-      provider,
-      keyring,
-      clock,
-      memory,
-      target,
-      previous: undefined,
-      blobOf,
-      journal,
-      checkFence: () => {},
-    });
+    await unseal({ ...replica, proved: undefined, blobOf });
     restoredMs = clock.monotonicMs();
-    const { contentDigest, proof } = await readBack({ provider, keyring, memory, target, objectIds: 'everything' });
+    const { contentDigest, proof } = await readBack({ ...replica, objectIds: 'everything' });
     provedMs = clock.monotonicMs();
     const isClean = await emptyScratch({ provider, keyring });
     return {
@@ -81,7 +82,7 @@ export async function emptyScratch({
 }): Promise<boolean> {
   const left = await others(provider, keyring);
   if (left.length === 0) return true;
-  await provider.destroy(left);
+  await destroyAll(provider, left, { checkFence: () => {} });
   return (await others(provider, keyring)).length === 0;
 }
 

@@ -1,15 +1,17 @@
 /**
  * Captures a partition into a generation: one inventory pass, a second one where something is new, and then only what is
  * new or changed is wrapped. What did not change keeps its entry and blob byte for byte, also when another member captured
- * it before: what a token cannot read back is carried forward.
+ * it before. What was captured once is never dropped because the token would not give it again: it leaves by the group's
+ * filter, or as a tombstone when two looks did not see it.
  *
  * Does not store or send anything, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
-import { type Clock, hex, type Prng, sha256Hex } from '@antipode/runtime';
+import { bytesEqual, type Clock, hex, type Prng, sha256Hex } from '@antipode/runtime';
+import { differs, entryOf, type Sealed } from './entry.ts';
+import { isExcluded, type ObjectFilter } from './filter.ts';
 import type { Keyring } from './keyring.ts';
-import { ATTRIBUTES, type Attributes, attributesOf, encodeAttribute, setAttribute } from './model/attributes.ts';
+import { attributesOf, encodeAttribute } from './model/attributes.ts';
 import {
-  comparableAttributes,
   type DataKey,
   type Entry,
   encodeManifest,
@@ -20,33 +22,37 @@ import {
   type Tombstone,
   type Uncaptured,
 } from './model/generation.ts';
-import {
-  type Handle,
-  isWrapped,
-  type ObjectClass,
-  type ObjectId,
-  type ObservedObject,
-  type UncapturedReason,
-} from './model/object.ts';
+import { type Handle, isWrapped, type ObjectId, type ObservedObject, type UncapturedReason } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
-import { aadOf, type Examined, examine, handlesOf, pair } from './recognise.ts';
+import { aadOf, type Examined, examine, handlesOf, pair, pairByResemblance } from './recognise.ts';
 
-/** Objects that never leave: excluded when any rule matches. */
-export interface ObjectFilter {
-  /** CKA_ID, hexadecimal. */
-  readonly excludeIds: readonly string[];
-  /** CKA_LABEL, shell pattern with `*` and `?`. */
-  readonly excludeLabels: readonly string[];
-  readonly excludeClasses: readonly string[];
+interface Known {
+  readonly objectId: ObjectId;
+  /** Empty where the object has to be looked at again. */
+  readonly readDigest: string;
 }
 
-/** Which handle is which object, as of the last capture through one provider. Make a new one with a new provider. */
+/**
+ * Which handle is which object, in the generation that was captured last through one provider. It counts only while that
+ * generation is the newest: one that was signed and then not stored leaves no trace here. Make a new one with a new provider.
+ */
 export class CaptureMemory {
-  readonly known = new Map<Handle, { readonly objectId: ObjectId; readonly readDigest: string }>();
+  #generation: string | undefined;
+  #known: ReadonlyMap<Handle, Known> = new Map();
+
+  /** What is known of the objects of a generation: nothing, unless it is the one remembered. */
+  of(generation: string | undefined): ReadonlyMap<Handle, Known> {
+    return generation === this.#generation ? this.#known : new Map();
+  }
+
+  remember(generation: string, known: ReadonlyMap<Handle, Known>): void {
+    this.#generation = generation;
+    this.#known = known;
+  }
 
   /** The partition was changed by an apply: objects are recognised anew next time. */
   forget(): void {
-    this.known.clear();
+    this.#known = new Map();
   }
 }
 
@@ -72,7 +78,7 @@ export interface SealResult {
   readonly captureStartedMs: number;
   /** Objects that were wrapped or encrypted anew. */
   readonly sealedObjects: number;
-  /** Absent when nothing changed. */
+  /** Absent when nothing changed since the generation before, of the same tenure. */
   readonly sealed?: SealedGeneration;
   /** New blobs by SHA-256, hexadecimal. */
   readonly blobs: ReadonlyMap<string, Uint8Array>;
@@ -83,61 +89,68 @@ export async function seal(options: SealOptions): Promise<SealResult> {
   return new Capture(options).run();
 }
 
+/** An object as it is seen, and as it was captured before. */
+interface Candidate {
+  readonly one: Examined;
+  readonly before: Entry | undefined;
+  /** Settled is what was read twice alike; vanished what only the first look saw. */
+  readonly look: 'settled' | 'settling' | 'vanished';
+}
+
 class Capture {
   readonly #options: SealOptions;
   readonly #previous: Generation | undefined;
+  readonly #remembered: ReadonlyMap<Handle, Known>;
+  readonly #live: ReadonlySet<Entry>;
+  readonly #buried: ReadonlyMap<Entry, Tombstone>;
   readonly #isReseal: boolean;
+  /** A tenure begins with a generation of its own, signed by its active member, also when nothing changed. */
+  readonly #isFirstOfTenure: boolean;
   readonly #entries: Entry[] = [];
-  readonly #uncaptured: Uncaptured[] = [];
+  readonly #leftOut: { object: ObservedObject; reason: UncapturedReason; objectId: ObjectId | undefined }[] = [];
   readonly #dataKeys: DataKey[] = [];
   readonly #blobs = new Map<string, Uint8Array>();
-  readonly #known = new Map<Handle, { objectId: ObjectId; readDigest: string }>();
+  readonly #known = new Map<Handle, Known>();
   #sealedObjects = 0;
 
   constructor(options: SealOptions) {
     this.#options = options;
     this.#previous = options.previous?.generation;
+    this.#remembered = options.memory.of(options.previous?.digest);
+    this.#live = new Set(this.#previous?.entries);
+    this.#buried = new Map(this.#previous?.tombstones.map((tombstone) => [tombstone.entry, tombstone]));
     this.#isReseal = this.#previous !== undefined && this.#previous.domainKeyVersion !== options.domainKeyVersion;
+    this.#isFirstOfTenure = this.#previous?.epoch !== options.epoch;
   }
 
   async run(): Promise<SealResult> {
-    const { provider, keyring, clock, memory } = this.#options;
+    const { provider, keyring, clock, memory, previous } = this.#options;
     const captureStartedMs = clock.wallMs();
+    const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map() };
     const first = await this.#scan();
-    const isQuiet =
-      first.every((object) => memory.known.get(object.handle)?.readDigest === object.readDigest) &&
-      this.#isComplete(first) &&
-      !this.#isReseal;
-    if (isQuiet && this.#previous !== undefined && this.#mayReuse(first))
-      return { captureStartedMs, sealedObjects: 0, blobs: this.#blobs };
+    if (this.#isQuiet(first)) return unchanged;
 
     // New or changed: counts only when two reads, 250 ms apart at least, are equal (another process may be making it).
+    // Gone counts only when neither sees it.
     const second = await this.#scan();
     const firstDigests = new Map(first.map(({ handle, readDigest }) => [handle, readDigest]));
-    const settled = second.filter(({ handle, readDigest }) => firstDigests.get(handle) === readDigest);
-    const settling = second.filter(({ handle, readDigest }) => firstDigests.get(handle) !== readDigest);
-    const vanished = first.filter(({ handle }) => !second.some((object) => object.handle === handle));
-
-    const present = await this.#examineAll([...settled, ...settling]);
-    const candidates = [
-      ...(this.#previous?.entries ?? []),
-      ...(this.#previous?.tombstones ?? []).map(({ entry }) => entry),
-    ];
-    const { matched, absent } = this.#match(present, candidates);
-    const unsettled = new Set([...handlesOf(settling), ...handlesOf(vanished)]);
-    const fresh: { one: Examined; before: Entry | undefined }[] = [];
-    for (const one of present) {
-      const before = matched.get(one.object.handle);
-      if (before !== undefined && this.#isKeptTombstone(before)) continue;
-      if (unsettled.has(one.object.handle)) this.#unsettled(one.object, before);
-      else fresh.push({ one, before });
-    }
-    await this.#capture(fresh);
+    const secondHandles = new Set(handlesOf(second));
+    const vanished = first.filter(({ handle }) => !secondHandles.has(handle));
+    const seen = [...(await this.#examineAll(second)), ...vanished.map((object) => ({ object }))];
+    const { matched, absent } = this.#match(seen);
+    const candidates = seen.map((one): Candidate => {
+      const { handle, readDigest } = one.object;
+      const look = !secondHandles.has(handle)
+        ? 'vanished'
+        : firstDigests.get(handle) === readDigest
+          ? 'settled'
+          : 'settling';
+      return { one, before: matched.get(handle), look };
+    });
+    await this.#capture(candidates.filter(({ before, look }) => before !== undefined || look !== 'vanished'));
     const tombstones = this.#tombstones(absent, captureStartedMs);
-    await this.#nameUncaptured();
+    const uncaptured = await this.#nameLeftOut();
 
-    memory.known.clear();
-    for (const [handle, known] of this.#known) memory.known.set(handle, known);
     const { serial, manufacturer, model, firmware } = await provider.describe();
     const generation: Generation = {
       group: this.#options.group,
@@ -145,21 +158,28 @@ class Capture {
       domainKeyCheckTag: this.#domainKey().checkTag,
       epoch: this.#options.epoch,
       number: this.#options.number,
-      previousDigest: this.#options.previous?.digest ?? '',
+      previousDigest: previous?.digest ?? '',
       captureStartedMs,
       source: { serial, manufacturer, model, firmware, identitySha256: keyring.identity.sha256 },
       dataKeys: this.#usedDataKeys(),
       entries: this.#entries,
-      uncaptured: this.#uncaptured,
+      uncaptured,
       tombstones,
     };
-    if (this.#previous !== undefined && !hasChanged(this.#previous, generation))
-      return { captureStartedMs, sealedObjects: 0, blobs: new Map() };
-
+    if (
+      previous !== undefined &&
+      !this.#isFirstOfTenure &&
+      !this.#isReseal &&
+      isSame(previous.generation, generation)
+    ) {
+      memory.remember(previous.digest, this.#known);
+      return unchanged;
+    }
     this.#options.checkFence();
     const manifest = encodeManifest(generation);
     const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
     const sealed = sealedGeneration({ generation, manifest, signature, signer: keyring.identity.publicHalf });
+    memory.remember(sealed.digest, this.#known);
     return { captureStartedMs, sealedObjects: this.#sealedObjects, sealed, blobs: this.#blobs };
   }
 
@@ -172,84 +192,107 @@ class Capture {
     return (await this.#options.provider.inventory()).filter(({ handle }) => !own.has(handle));
   }
 
-  /** Nothing that we know has gone. */
-  #isComplete(objects: readonly ObservedObject[]): boolean {
-    const handles = new Set(handlesOf(objects));
-    return [...this.#options.memory.known.keys()].every((handle) => handles.has(handle));
-  }
-
-  /** The group's filter may have changed without any object changing. */
-  #mayReuse(objects: readonly ObservedObject[]): boolean {
-    const uncaptured = new Map(this.#previous?.uncaptured.map(({ objectId, reason }) => [objectId, reason]));
-    return objects.every((object) => {
-      const objectId = this.#options.memory.known.get(object.handle)?.objectId;
-      return (
-        objectId !== undefined &&
-        this.#isExcluded(object) === (uncaptured.get(objectId) === 'excluded') &&
-        uncaptured.get(objectId) !== 'settling'
-      );
-    });
+  /** Every object is there, is read as it was, and is in or out by the group's filter as it was. */
+  #isQuiet(objects: readonly ObservedObject[]): boolean {
+    if (this.#previous === undefined || this.#isReseal || this.#isFirstOfTenure) return false;
+    const reasons = new Map(this.#previous.uncaptured.map(({ objectId, reason }) => [objectId, reason]));
+    return (
+      objects.length === this.#remembered.size &&
+      objects.every((object) => {
+        const known = this.#remembered.get(object.handle);
+        return (
+          known?.readDigest === object.readDigest &&
+          isExcluded(object, this.#options.filter) === (reasons.get(known.objectId) === 'excluded')
+        );
+      })
+    );
   }
 
   /** Wraps what must be wrapped to be recognised: under the version of the generation before. */
   async #examineAll(objects: readonly ObservedObject[]): Promise<Examined[]> {
     const { provider, keyring, group, domainKeyVersion } = this.#options;
     const version = this.#previous?.domainKeyVersion ?? domainKeyVersion;
-    return examine(provider, { domainKey: keyring.domainKey(group, version).handle, objects, wrapPrivateKeys: false });
+    return examine(provider, { domainKey: keyring.domainKey(group, version).handle, objects });
   }
 
-  /** Handles that we know first, since a value never changes under its handle; then by value. */
-  #match(present: readonly Examined[], candidates: readonly Entry[]): { matched: Map<Handle, Entry>; absent: Entry[] } {
-    const byId = new Map(candidates.map((entry) => [entry.objectId, entry]));
+  /** By handle where we know it, then by value; at last by what it resembles, so that nothing is lost that only does not answer. */
+  #match(present: readonly Examined[]): { matched: Map<Handle, Entry>; absent: Entry[] } {
+    const byId = new Map([...this.#live, ...this.#buried.keys()].map((entry) => [entry.objectId, entry]));
     const matched = new Map<Handle, Entry>();
     for (const { object } of present) {
-      const objectId = this.#options.memory.known.get(object.handle)?.objectId;
-      const entry = objectId === undefined ? undefined : byId.get(objectId);
+      const known = this.#remembered.get(object.handle);
+      const entry = known && byId.get(known.objectId);
       if (entry === undefined) continue;
       matched.set(object.handle, entry);
       byId.delete(entry.objectId);
     }
-    const rest = pair(
+    const byValue = pair(
       present.filter(({ object }) => !matched.has(object.handle)),
       [...byId.values()],
     );
-    return { matched: new Map([...matched, ...rest.matched]), absent: rest.absent };
+    const alike = pairByResemblance(
+      byValue.unmatched,
+      byValue.absent.filter((entry) => this.#live.has(entry)),
+    );
+    const kept = new Set(alike.values());
+    return {
+      matched: new Map([...matched, ...byValue.matched, ...alike]),
+      absent: byValue.absent.filter((entry) => !kept.has(entry)),
+    };
   }
 
-  /** Deleted under an earlier active member, and kept here only because a delete must not travel fast. */
-  #isKeptTombstone(entry: Entry): boolean {
-    const tombstone = this.#previous?.tombstones.find((one) => one.entry.objectId === entry.objectId);
-    return tombstone !== undefined && tombstone.epoch < this.#options.epoch;
-  }
-
-  #unsettled(object: ObservedObject, before: Entry | undefined): void {
-    if (before !== undefined && !this.#isReseal) this.#entries.push(before);
-    else this.#leaveOut(object, 'settling');
-  }
-
-  async #capture(fresh: readonly { one: Examined; before: Entry | undefined }[]): Promise<void> {
-    const toWrap: { one: Examined; before: Entry | undefined }[] = [];
-    const toEncrypt: { one: Examined; before: Entry | undefined }[] = [];
-    for (const { one, before } of fresh) {
-      const { object } = one;
-      const reason = this.#reasonAgainst(one, before);
-      if (reason !== undefined) {
-        this.#leaveOut(object, reason);
-        continue;
-      }
-      const needsSealing = before === undefined || this.#isReseal;
-      if (!needsSealing) this.#keep(object, before);
-      else if (isWrapped(object.objectClass)) toWrap.push({ one, before });
-      else if (object.objectClass === 'data') toEncrypt.push({ one, before });
-      else this.#add(object, this.#entryOf(object, before, {}));
+  async #capture(candidates: readonly Candidate[]): Promise<void> {
+    const toWrap: Candidate[] = [];
+    const toEncrypt: Candidate[] = [];
+    for (const candidate of candidates) {
+      const { before } = candidate;
+      const { object } = candidate.one;
+      const reason = this.#reasonAgainst(candidate);
+      if (before !== undefined && reason !== 'excluded' && !this.#mustSeal(candidate))
+        this.#keep(candidate, before, reason);
+      else if (reason !== undefined) this.#leaveOut(object, reason, before);
+      else if (isWrapped(object.objectClass)) toWrap.push(candidate);
+      else if (object.objectClass === 'data') toEncrypt.push(candidate);
+      else this.#add(candidate, this.#entryOf(candidate, {}));
     }
     await this.#wrapAll(toWrap);
     await this.#encryptAll(toEncrypt);
   }
 
-  #reasonAgainst({ object, refusal }: Examined, before: Entry | undefined): UncapturedReason | undefined {
+  /** Whether what is sealed of it cannot serve: the key is retired, it was buried and is back, or data has another value. */
+  #mustSeal({ one: { valueTag }, before, look }: Candidate): boolean {
+    if (this.#isReseal || before === undefined || !this.#live.has(before)) return true;
+    if (look !== 'settled' || valueTag === undefined || before.valueTag === undefined) return false;
+    return !bytesEqual(valueTag, before.valueTag);
+  }
+
+  /** Captured before, and what is sealed of it still serves. A refusal that is more than a hiccup is told. */
+  #keep(candidate: Candidate, before: Entry, reason: UncapturedReason | undefined): void {
+    const { object } = candidate.one;
+    if (candidate.look !== 'settled' || reason !== undefined) {
+      this.#add(candidate, before);
+      if (reason !== undefined && reason !== 'unreadable') this.#leaveOut(object, reason, before);
+    } else if (!differs(object, before)) this.#add(candidate, before);
+    else {
+      const { blobSha256, blobSize, dataKeyId, valueTag } = before;
+      const sealed: Sealed = {
+        blobSize,
+        ...(blobSha256 === undefined ? {} : { blobSha256 }),
+        ...(dataKeyId === undefined ? {} : { dataKeyId }),
+        ...(valueTag === undefined ? {} : { valueTag }),
+      };
+      this.#add(candidate, entryOf({ object, objectId: before.objectId, before, sealed }));
+    }
+  }
+
+  #reasonAgainst({ one, before, look }: Candidate): UncapturedReason | undefined {
+    const { object, refusal } = one;
     const { objectClass, keyType, attributes, sizeBits } = object;
-    if (this.#isExcluded(object)) return 'excluded';
+    if (isExcluded(object, this.#options.filter)) return 'excluded';
+    if (before !== undefined && this.#isKeptTombstone(before)) return 'deleted';
+    const isKnown = before !== undefined && this.#live.has(before);
+    if (look !== 'settled' && !isKnown) return 'settling';
+    if (look === 'vanished' && this.#isReseal) return 'settling';
     if (objectClass === 'other') return 'unsupported-type';
     if (objectClass === 'public-key' && keyType !== 'unsupported' && object.publicHalf === undefined)
       return 'unsupported-type';
@@ -266,60 +309,53 @@ class Capture {
     return undefined;
   }
 
-  #isExcluded({ objectClass, attributes }: ObservedObject): boolean {
-    const { excludeIds, excludeLabels, excludeClasses } = this.#options.filter;
-    const id = attributes.id === undefined ? undefined : hex(attributes.id);
-    const label = attributes.label === undefined ? undefined : Buffer.from(attributes.label).toString('utf8');
-    return (
-      excludeClasses.includes(objectClass) ||
-      (id !== undefined && excludeIds.some((excluded) => excluded.toLowerCase() === id)) ||
-      (label !== undefined && excludeLabels.some((pattern) => matchesPattern(label, pattern)))
-    );
+  /** Deleted under an earlier active member, and kept here only because a delete must not travel fast. */
+  #isKeptTombstone(entry: Entry): boolean {
+    const tombstone = this.#buried.get(entry);
+    return tombstone !== undefined && tombstone.epoch < this.#options.epoch;
   }
 
-  async #wrapAll(items: readonly { one: Examined; before: Entry | undefined }[]): Promise<void> {
+  async #wrapAll(candidates: readonly Candidate[]): Promise<void> {
     const outcomes = await this.#options.provider.wrap(
       this.#domainKey().handle,
-      items.map(({ one }) => one.object.handle),
+      candidates.map(({ one }) => one.object.handle),
     );
-    items.forEach(({ one: { object }, before }, index) => {
+    candidates.forEach((candidate, index) => {
       const outcome = outcomes[index]!;
       if (!('blob' in outcome)) {
-        this.#leaveOut(object, outcome.reason);
+        this.#leaveOut(candidate.one.object, outcome.reason, candidate.before);
         return;
       }
       this.#sealedObjects += 1;
-      this.#add(object, this.#entryOf(object, before, this.#keepBlob(outcome.blob)));
+      this.#add(candidate, this.#entryOf(candidate, this.#keepBlob(outcome.blob)));
     });
   }
 
-  async #encryptAll(items: readonly { one: Examined; before: Entry | undefined }[]): Promise<void> {
-    if (items.length === 0) return;
+  async #encryptAll(candidates: readonly Candidate[]): Promise<void> {
+    if (candidates.length === 0) return;
     const { provider, prng, group } = this.#options;
     const domainKey = this.#domainKey().handle;
     const dataKey = await provider.generateDataKey(domainKey);
     const dataKeyId = hex(prng.bytes(OBJECT_ID_BYTES));
-    const entries = items.map(({ one: { object }, before }) => ({
-      object,
-      before,
-      objectId: before?.objectId ?? this.#newObjectId(),
+    const named = candidates.map((candidate) => ({
+      candidate,
+      objectId: candidate.before?.objectId ?? this.#newObjectId(),
     }));
     try {
       const sealed = await provider.sealData({
         domainKey,
         dataKey: dataKey.handle,
-        items: entries.map(({ object, objectId }) => ({ handle: object.handle, aad: aadOf(group, objectId) })),
+        items: named.map(({ candidate, objectId }) => ({
+          handle: candidate.one.object.handle,
+          aad: aadOf(group, objectId),
+        })),
       });
       this.#dataKeys.push({ id: dataKeyId, ...this.#keepBlob(dataKey.blob) });
-      entries.forEach(({ object, before, objectId }, index) => {
+      named.forEach(({ candidate, objectId }, index) => {
         const { ciphertext, valueTag } = sealed[index]!;
         this.#sealedObjects += 1;
-        this.#add(object, {
-          ...this.#entryOf(object, before, this.#keepBlob(ciphertext)),
-          objectId,
-          dataKeyId,
-          valueTag,
-        });
+        const entry = this.#entryOf(candidate, { ...this.#keepBlob(ciphertext), dataKeyId, valueTag }, objectId);
+        this.#add(candidate, entry);
       });
     } finally {
       await provider.forget([dataKey.handle]);
@@ -332,53 +368,31 @@ class Capture {
     return { blobSha256, blobSize: blob.length };
   }
 
-  /** Known, and its value cannot have changed: keeps blob and entry, unless an attribute that counts is another. */
-  #keep(object: ObservedObject, before: Entry): void {
-    if (!differs(object, before)) this.#add(object, before);
-    else {
-      const { blobSha256, blobSize, dataKeyId, valueTag } = before;
-      this.#add(object, {
-        ...this.#entryOf(object, before, { ...(blobSha256 === undefined ? {} : { blobSha256 }), blobSize }),
-        ...(dataKeyId === undefined ? {} : { dataKeyId }),
-        ...(valueTag === undefined ? {} : { valueTag }),
-      });
-    }
+  #entryOf(
+    { one: { object }, before, look }: Candidate,
+    sealed: Sealed,
+    objectId = before?.objectId ?? this.#newObjectId(),
+  ): Entry {
+    // What is not settled keeps the attributes that it was captured with.
+    if (before !== undefined && look !== 'settled') return { ...before, ...sealed };
+    return entryOf({ object, objectId, before, sealed });
   }
 
-  #entryOf(object: ObservedObject, before: Entry | undefined, blob: { blobSha256?: string; blobSize?: number }): Entry {
-    const objectClass = object.objectClass as ObjectClass;
-    const publicHalf = before?.publicHalf ?? object.publicHalf;
-    // A secret whose length the token does not tell: RFC 5649 gives it, rounded up to 8 bytes (AES keys are multiples).
-    const sizeBits =
-      before?.sizeBits || object.sizeBits || (object.keyType === 'aes' && blob.blobSize ? (blob.blobSize - 8) * 8 : 0);
-    return {
-      objectId: before?.objectId ?? this.#newObjectId(),
-      objectClass,
-      ...(object.keyType === undefined || object.keyType === 'unsupported' ? {} : { keyType: object.keyType }),
-      sizeBits,
-      attributes: carriedForward(object, before),
-      ...(publicHalf === undefined ? {} : { publicHalf }),
-      ...(blob.blobSha256 === undefined ? {} : { blobSha256: blob.blobSha256 }),
-      blobSize: blob.blobSize ?? 0,
-    };
-  }
-
-  #add(object: ObservedObject, entry: Entry): void {
+  #add({ one: { object }, look }: Candidate, entry: Entry): void {
     this.#entries.push(entry);
-    this.#known.set(object.handle, { objectId: entry.objectId, readDigest: object.readDigest });
+    const readDigest = look === 'settled' ? object.readDigest : '';
+    this.#known.set(object.handle, { objectId: entry.objectId, readDigest });
   }
 
-  #leaveOut(object: ObservedObject, reason: UncapturedReason): void {
-    const { objectClass, keyType } = object;
-    this.#uncaptured.push({ objectId: '', objectClass, ...(keyType === undefined ? {} : { keyType }), reason });
-    this.#leftOut.push(object);
+  #leaveOut(object: ObservedObject, reason: UncapturedReason, before: Entry | undefined): void {
+    this.#leftOut.push({ object, reason, objectId: before?.objectId });
   }
-  readonly #leftOut: ObservedObject[] = [];
 
-  /** Uncaptured objects are named by a keyed tag of what can be read of them: stable, and it tells nothing. */
-  async #nameUncaptured(): Promise<void> {
+  /** What was never captured is named by a keyed tag of what can be read of it: stable, and it tells nothing. */
+  async #nameLeftOut(): Promise<Uncaptured[]> {
     const seen = new Map<string, number>();
-    const values = this.#leftOut.map((object) => {
+    const unnamed = this.#leftOut.filter(({ objectId }) => objectId === undefined);
+    const values = unnamed.map(({ object }) => {
       const { objectClass, keyType, attributes, publicHalf } = object;
       const readable = Buffer.concat(
         [...(objectClass === 'other' ? [] : attributesOf(objectClass))].flatMap((name) =>
@@ -395,21 +409,21 @@ class Capture {
       return Buffer.concat([value, Uint8Array.of(copies & 0xff)]);
     });
     const tags = await this.#options.provider.tagBytes(this.#domainKey().handle, values);
-    this.#leftOut.forEach((object, index) => {
-      const objectId = hex(tags[index]!.subarray(0, OBJECT_ID_BYTES));
-      this.#uncaptured[index] = { ...this.#uncaptured[index]!, objectId };
-      this.#known.set(object.handle, { objectId, readDigest: object.readDigest });
+    const names = new Map(unnamed.map(({ object }, index) => [object, hex(tags[index]!.subarray(0, OBJECT_ID_BYTES))]));
+    return this.#leftOut.map(({ object, reason, objectId = names.get(object)! }) => {
+      const { handle, objectClass, keyType, readDigest } = object;
+      if (!this.#known.has(handle))
+        this.#known.set(handle, { objectId, readDigest: reason === 'settling' ? '' : readDigest });
+      return { objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), reason };
     });
   }
 
   #tombstones(absent: readonly Entry[], deletedMs: number): Tombstone[] {
-    const before = this.#previous?.tombstones ?? [];
     const captured = new Set(this.#entries.map(({ objectId }) => objectId));
-    const kept = before.filter(({ entry }) => !captured.has(entry.objectId));
-    const old = new Set(before.map(({ entry }) => entry.objectId));
+    const kept = [...this.#buried.values()].filter(({ entry }) => !captured.has(entry.objectId));
     const { epoch, number } = this.#options;
     const added = absent
-      .filter(({ objectId }) => !old.has(objectId))
+      .filter((entry) => this.#live.has(entry))
       .map((entry) => ({ entry, epoch, generation: number, deletedMs }));
     return [...kept, ...added];
   }
@@ -428,69 +442,17 @@ class Capture {
 
 const OBJECT_ID_BYTES = 16;
 
-/** Whether an attribute that counts is another than in the entry. A replica that is sensitive is narrowed, not changed. */
-function differs(object: ObservedObject, before: Entry): boolean {
-  const objectClass = before.objectClass;
-  const seen = comparableAttributes({ objectClass, attributes: object.attributes });
-  const known = comparableAttributes(before);
-  for (const name of new Set([...seen.keys(), ...known.keys()])) {
-    const [now, then] = [seen.get(name), known.get(name)];
-    if (now === undefined || then === undefined || Buffer.compare(now, then) !== 0) return true;
-  }
-  return DATES.some(
-    (name) => object.attributes[name] !== undefined && object.attributes[name] !== before.attributes[name],
+/** Whether a new generation says nothing new. What did not change is the same entry, not an equal one. */
+function isSame(previous: Generation, next: Generation): boolean {
+  const tombstones = new Set(previous.tombstones);
+  const entries = new Set(previous.entries);
+  const uncaptured = new Set(previous.uncaptured.map(({ objectId, reason }) => `${objectId} ${reason}`));
+  return (
+    next.entries.length === entries.size &&
+    next.entries.every((entry) => entries.has(entry)) &&
+    next.tombstones.length === tombstones.size &&
+    next.tombstones.every((tombstone) => tombstones.has(tombstone)) &&
+    next.uncaptured.length === uncaptured.size &&
+    next.uncaptured.every(({ objectId, reason }) => uncaptured.has(`${objectId} ${reason}`))
   );
-}
-
-const DATES = ['startDate', 'endDate'] as const;
-
-/** What is portable as read now; what a token cannot read back as the first source gave it. */
-function carriedForward(object: ObservedObject, before: Entry | undefined): Attributes {
-  if (before === undefined) return object.attributes;
-  const attributes: Attributes = { ...object.attributes };
-  for (const name of attributesOf(before.objectClass)) {
-    const value = before.attributes[name];
-    if (value === undefined || ATTRIBUTES[name].fate !== 'carried') continue;
-    const isReadableDate = (DATES as readonly string[]).includes(name) && object.attributes[name] !== undefined;
-    if (!isReadableDate) setAttribute(attributes, name, value);
-  }
-  if (before.attributes.sensitive === false) attributes.sensitive = false;
-  return attributes;
-}
-
-/** Whether a new generation says anything new: its number, time and previous digest alone do not. */
-function hasChanged(previous: Generation, next: Generation): boolean {
-  const contents = (generation: Generation): string =>
-    sha256Hex(
-      encodeManifest({
-        ...generation,
-        epoch: 0n,
-        number: 0n,
-        previousDigest: '',
-        captureStartedMs: 0,
-        source: { serial: '', manufacturer: '', model: '', firmware: '', identitySha256: '' },
-      }),
-    );
-  return contents(previous) !== contents(next);
-}
-
-/** Shell pattern with `*` and `?`, matched in linear time: the pattern is an operator's, the label anybody's. */
-export function matchesPattern(text: string, pattern: string): boolean {
-  let [at, star, mark, index] = [0, -1, 0, 0];
-  while (index < text.length) {
-    if (at < pattern.length && (pattern[at] === '?' || pattern[at] === text[index]) && pattern[at] !== '*') {
-      at += 1;
-      index += 1;
-    } else if (pattern[at] === '*') {
-      star = at;
-      mark = index;
-      at += 1;
-    } else if (star !== -1) {
-      at = star + 1;
-      mark += 1;
-      index = mark;
-    } else return false;
-  }
-  while (pattern[at] === '*') at += 1;
-  return at === pattern.length;
 }

@@ -1,9 +1,18 @@
 /** The crash matrix of an apply: one run for each step of it, with a crash there; then it is repeated (I4, I9, I11). */
 import { AntipodeError, hasCode } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
-import type { SealedGeneration } from './model/generation.ts';
-import { crashAt, isHalfMade, MemoryJournal, SimulatedGroup, type SimulatedMember } from './testing/index.ts';
-import { ReplicaMemory } from './unseal.ts';
+import { entryDigest, type SealedGeneration } from './model/generation.ts';
+import type { Challenge } from './provider.ts';
+import { ReplicaMemory } from './replica.ts';
+import {
+  crashAt,
+  isHalfMade,
+  MemoryJournal,
+  SimulatedGroup,
+  type SimulatedMember,
+  type StoredObject,
+} from './testing/index.ts';
 
 interface Scene {
   readonly group: SimulatedGroup;
@@ -53,7 +62,7 @@ async function crashAndRepeat(scene: Scene, step: number, dies: 'agent' | 'worke
   let interrupt = crashAt(step, failure);
   const journal = new MemoryJournal(() => (dies === 'agent' ? interrupt : () => {}));
   await b.reopen((name) => interrupt(name));
-  const options = { journal, previous };
+  const options = { journal, previous: previous === undefined ? [] : [previous] };
   const wasCut = await group.apply(b, target, { ...options, memory: new ReplicaMemory() }).then(
     () => false,
     (thrown: unknown) => {
@@ -67,7 +76,7 @@ async function crashAndRepeat(scene: Scene, step: number, dies: 'agent' | 'worke
   const memory = new ReplicaMemory();
   await group.apply(b, target, { ...options, memory });
   expect(journal.openIntents()).toEqual([]);
-  const { contentDigest, proof } = await group.verify(b, target, memory);
+  const { contentDigest, proof } = await group.verify(b, target, { memory });
   expect([contentDigest, proof.failed]).toEqual([target.contentDigest, 0]);
   return wasCut;
 }
@@ -104,20 +113,106 @@ describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step 
 });
 
 describe('a key that does not work', () => {
+  /** What an apply that was cut short had begun: the first secret of the generation. */
+  async function cutShort() {
+    const scene = await firstRestore();
+    const entry = scene.target.generation.entries.find(({ objectClass }) => objectClass === 'secret-key')!;
+    const { objectId, objectClass, attributes } = entry;
+    const journal = new MemoryJournal();
+    journal.begin([{ objectId, objectClass, keyType: 'aes', digest: entryDigest(entry) }]);
+    const { value: _value, ...half } = scene.b.hsm.addSecret(Buffer.from(attributes.label!).toString());
+    scene.b.hsm.objects.splice(-1, 1, half);
+    return { ...scene, journal, half };
+  }
+
   it('is left alone when no apply of ours was cut short', async () => {
-    const { group, b, target } = await firstRestore();
-    delete b.hsm.addSecret('half made by somebody').value;
+    const { group, b, target, half } = await cutShort();
     expect(await group.apply(b, target)).toMatchObject({ unaccounted: 2 });
-    expect(b.hsm.objects.filter(isHalfMade)).toHaveLength(1);
+    expect(b.hsm.objects).toContain(half);
   });
 
-  it('is destroyed when one was, but nothing that works', async () => {
-    const { group, b, target } = await firstRestore();
-    delete b.hsm.addSecret('half made by us').value;
+  it('is destroyed when one was, also where reading back is what looks first, and nothing else is', async () => {
+    for (const first of ['apply', 'verify'] as const) {
+      const { group, b, target, half, journal } = await cutShort();
+      await group[first](b, target, { journal });
+      expect(b.hsm.objects).not.toContain(half);
+      expect(b.hsm.labelled('own')).toHaveLength(1);
+      expect(journal.openIntents()).toHaveLength(first === 'apply' ? 0 : 1);
+    }
+  });
+
+  it('is destroyed also when its names had not been written yet', async () => {
+    const { group, b, target, half, journal } = await cutShort();
+    half.attributes = { ...half.attributes, label: new Uint8Array(), id: new Uint8Array() };
+    await group.apply(b, target, { journal });
+    expect(b.hsm.objects).not.toContain(half);
+  });
+
+  it.each<[string, (half: StoredObject) => void]>([
+    ['it is of another type', (half) => Object.assign(half, { keyType: 'generic-secret' })],
+    ['it has a name of its own', (half) => Object.assign(half.attributes, { label: Buffer.from('foreign') })],
+    ['it has an id of its own', (half) => Object.assign(half.attributes, { id: Buffer.from('foreign') })],
+  ])('is left alone when one was, but %s', async (_why, change) => {
+    const { group, b, target, half, journal } = await cutShort();
+    change(half);
+    expect(await group.apply(b, target, { journal })).toMatchObject({ unaccounted: 2 });
+    expect(b.hsm.objects).toContain(half);
+  });
+
+  it.each<[string, Challenge[]]>([
+    ['it works', ['works']],
+    ['nothing could try it', ['untried']],
+    ['it works at a second look', ['refuses', 'works']],
+  ])('is left alone when one was, but %s', async (_why, answers) => {
+    const { group, b, target, half, journal } = await cutShort();
+    let looks = 0;
+    b.provider.challenge = async (_domainKey, handles) =>
+      handles.map(() => answers[Math.min(looks++, answers.length - 1)]!);
+    await group.apply(b, target, { journal });
+    expect(b.hsm.objects).toContain(half);
+    expect(looks).toBe(answers.length);
+  });
+
+  it('is left alone when one was, but it changes between two looks', async () => {
+    const { group, b, target, half, journal } = await cutShort();
+    b.hsm.onInventory = (pass) => {
+      if (pass === 2) half.attributes = { ...half.attributes, decrypt: false };
+    };
+    await group.apply(b, target, { journal });
+    expect(b.hsm.objects).toContain(half);
+  });
+
+  it('is left alone when the tenure is over', async () => {
+    const { group, b, target, half, journal } = await cutShort();
+    const checkFence = (): void => {
+      throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
+    };
+    expect((await rejection(group.verify(b, target, { journal, checkFence }))).code).toBe('EPOCH_STALE');
+    expect(b.hsm.objects).toContain(half);
+  });
+});
+
+describe('a generation that was applied in part, and then another', () => {
+  it('leaves one object for each: what was replaced is found by the journal', async () => {
+    const { group, members } = await SimulatedGroup.make('a', 'b');
+    const [a, b] = members as [SimulatedMember, SimulatedMember];
+    const secret = a.hsm.addSecret('first');
+    const first = await group.captured(a);
+    await group.apply(b, first);
     const journal = new MemoryJournal();
-    journal.begin([target.generation.entries[0]!.objectId]);
-    expect(await group.apply(b, target, { journal })).toMatchObject({ unaccounted: 1 });
-    expect(b.hsm.objects.some(isHalfMade)).toBe(false);
-    expect(b.hsm.labelled('own')).toHaveLength(1);
+    for (const label of ['second', 'third']) {
+      secret.attributes = { ...secret.attributes, label: Buffer.from(label) };
+      const target = await group.captured(a);
+      await b.reopen((step) => {
+        if (step === 'destroy') throw new Crash();
+      });
+      await expect(group.apply(b, target, { journal, previous: [first] })).rejects.toThrow(Crash);
+    }
+    await b.reopen();
+    expect(b.hsm.contents()).toHaveLength(3);
+    secret.attributes = { ...secret.attributes, label: Buffer.from('fourth') };
+    const target = await group.captured(a);
+    expect(await group.apply(b, target, { journal, previous: [first] })).toMatchObject({ unaccounted: 0 });
+    expect(b.hsm.contents()).toEqual(a.hsm.contents());
   });
 });

@@ -2,8 +2,8 @@ import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Entry, SealedGeneration } from './model/generation.ts';
+import { ReplicaMemory } from './replica.ts';
 import { MemoryJournal, SimulatedGroup, type SimulatedMember } from './testing/index.ts';
-import { ReplicaMemory, readBack } from './unseal.ts';
 
 let group: SimulatedGroup;
 let a: SimulatedMember;
@@ -50,7 +50,7 @@ describe('an apply', () => {
     const target = await group.captured(a);
     const memory = new ReplicaMemory();
     await group.apply(b, target, { memory });
-    await group.verify(b, target, memory);
+    await group.verify(b, target, { memory });
     const objects = [...b.hsm.objects];
     expect((await group.apply(b, target, { memory })).applied).toEqual([]);
     await b.reopen();
@@ -63,7 +63,7 @@ describe('an apply', () => {
     const memory = new ReplicaMemory();
     const first = await group.captured(a);
     await group.apply(b, first, { memory });
-    await group.verify(b, first, memory);
+    await group.verify(b, first, { memory });
     const secret = a.hsm.labelled('secret')[0]!;
     secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
     a.hsm.addSecret('new');
@@ -89,7 +89,7 @@ describe('an apply', () => {
     a.hsm.remove(secret);
     const second = await group.captured(a);
     await b.reopen();
-    expect(await group.apply(b, second, { previous: first })).toMatchObject({
+    expect(await group.apply(b, second, { previous: [first] })).toMatchObject({
       applied: [],
       unaccounted: 0,
       divergent: 0,
@@ -102,8 +102,14 @@ describe('an apply', () => {
     const first = await group.captured(a);
     await group.apply(b, first);
     const forgetful = { ...first, generation: { ...first.generation, entries: [] } };
-    expect(await group.apply(b, forgetful, { previous: first })).toMatchObject({ divergent: 1, unaccounted: 0 });
+    expect(await group.apply(b, forgetful, { previous: [first] })).toMatchObject({ divergent: 1, unaccounted: 0 });
     expect(b.hsm.labelled('secret')).toHaveLength(1);
+    // As long as it is there, whatever comes after, and whoever looks.
+    const next = { ...forgetful, digest: 'next' };
+    expect(await group.apply(b, next, { previous: [forgetful, first] })).toMatchObject({ divergent: 1 });
+    const memory = new ReplicaMemory();
+    for (const target of [forgetful, next])
+      expect(await group.apply(b, target, { memory, previous: [first] })).toMatchObject({ divergent: 1 });
   });
 
   it('recognises a key that is there already instead of making it twice', async () => {
@@ -119,16 +125,6 @@ describe('an apply', () => {
     expect(await group.apply(b, target)).toMatchObject({ narrowed: 1 });
     expect(b.hsm.labelled('readable')[0]!.attributes.sensitive).toBe(true);
     expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
-  });
-
-  it('tells how far it is', async () => {
-    for (let number = 0; number < 300; number += 1) a.hsm.addCertificate(`certificate ${number}`);
-    const seen: [number, number][] = [];
-    await group.apply(b, await group.captured(a), { onProgress: (done, total) => seen.push([done, total]) });
-    expect(seen).toEqual([
-      [256, 300],
-      [300, 300],
-    ]);
   });
 });
 
@@ -217,14 +213,149 @@ describe('an apply changes nothing', () => {
     expect((await rejection(group.apply(b, orphaned))).code).toBe('MANIFEST_INVALID');
     expect(b.hsm.contents()).toEqual(before);
   });
+});
 
-  it('when the device stores another value than it was given', async () => {
+describe('an apply that fails', () => {
+  it('leaves what works for the next try, and nothing that does not', async () => {
+    fill();
+    const target = await group.captured(a);
     b.hsm.distort = (value) => Uint8Array.from(value, (byte, at) => (at === value.length - 1 ? byte ^ 1 : byte));
     const journal = new MemoryJournal();
     const error = await rejection(group.apply(b, target, { journal }));
     expect(error.code).toBe('OBJECT_UNPROVEN');
     expect(String(error.details['objectIds']).split(',')).toHaveLength(4);
-    expect([b.hsm.contents(), journal.openIntents()]).toEqual([before, []]);
+    expect(b.hsm.contents().map((line) => line.split(' ')[0])).toEqual(['certificate', 'public-key']);
+    b.hsm.distort = (value) => value;
+    const again = await group.apply(b, target, { journal });
+    expect([again.applied.length, again.unproven.length, journal.openIntents()]).toEqual([4, 6, []]);
+    expect(b.hsm.contents()).toEqual(a.hsm.contents());
+  });
+
+  it('destroys nothing once the tenure is over', async () => {
+    a.hsm.addSecret('secret');
+    const target = await group.captured(a);
+    let isOver = false;
+    b.provider.prove = async () => {
+      isOver = true;
+      return [];
+    };
+    const checkFence = (): void => {
+      if (isOver) throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
+    };
+    expect((await rejection(group.apply(b, target, { checkFence }))).code).toBe('OBJECT_UNPROVEN');
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('keeps the generation before whole: nothing is replaced until everything is proved', async () => {
+    const secret = a.hsm.addSecret('before');
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    secret.attributes = { ...secret.attributes, label: Buffer.from('after') };
+    for (let number = 0; number < 300; number += 1) a.hsm.addCertificate(`certificate ${number}`);
+    const next = await group.captured(a);
+    b.hsm.objectsMax = b.hsm.objects.length + 280;
+    expect((await rejection(group.apply(b, next, { previous: [first] }))).code).toBe('HSM_FULL');
+    const { contentDigest, proof } = await group.verify(b, first);
+    expect([contentDigest, proof.failed]).toEqual([first.contentDigest, 0]);
+  });
+});
+
+describe('an object of equal value that another made', () => {
+  it('is left alone and counted: the one that is wanted is made beside it', async () => {
+    const secret = a.hsm.addSecret('card key');
+    const target = await group.captured(a);
+    const foreign = { ...secret, attributes: { ...secret.attributes, label: Buffer.from('of an application') } };
+    b.hsm.objects.push(foreign);
+    expect(await group.apply(b, target)).toMatchObject({ unaccounted: 1, divergent: 0 });
+    expect(b.hsm.objects).toContain(foreign);
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    await b.reopen();
+    const next = await group.captured(a);
+    expect(await group.apply(b, next, { previous: [target] })).toMatchObject({ unaccounted: 1 });
+    expect([b.hsm.objects.includes(foreign), b.hsm.labelled('card key').length]).toEqual([true, 0]);
+  });
+
+  it('is left alone also where ours is gone', async () => {
+    const secret = a.hsm.addSecret('card key');
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    b.hsm.remove(b.hsm.labelled('card key')[0]!);
+    const foreign = { ...secret, attributes: { ...secret.attributes, label: Buffer.from('of an application') } };
+    b.hsm.objects.push(foreign);
+    expect(await group.apply(b, first, { previous: [first] })).toMatchObject({ unaccounted: 1 });
+    expect(b.hsm.objects).toContain(foreign);
+  });
+});
+
+describe('what reading back has to use', () => {
+  it('is everything that is not the same in the generation that was proved last', async () => {
+    fill();
+    const first = await group.captured(a);
+    const memory = new ReplicaMemory();
+    expect((await group.apply(b, first, { memory })).unproven).toHaveLength(6);
+    const secret = a.hsm.labelled('secret')[0]!;
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    const next = await group.captured(a);
+    const renamed = next.generation.entries.find(({ attributes }) =>
+      Buffer.from(attributes.label!).equals(Buffer.from('renamed')),
+    )!;
+    const options = { memory, previous: [first], proved: first };
+    expect((await group.apply(b, next, options)).unproven).toEqual([renamed.objectId]);
+    // Repeated before it was read back: there is nothing to make, and as much to use.
+    await group.verify(b, next, { memory });
+    expect(await group.apply(b, next, options)).toMatchObject({ applied: [], unproven: [renamed.objectId] });
+  });
+
+  it('includes what an apply that was cut short had begun', async () => {
+    a.hsm.addSecret('secret');
+    const target = await group.captured(a);
+    const journal = new MemoryJournal();
+    const failure = new AntipodeError('HSM_WORKER_LOST', 'the worker ended');
+    const prove = b.provider.prove.bind(b.provider);
+    b.provider.prove = async () => {
+      await b.provider.close();
+      throw failure;
+    };
+    expect(await rejection(group.apply(b, target, { journal }))).toBe(failure);
+    await b.reopen();
+    b.provider.prove = prove;
+    const again = await group.apply(b, target, { journal, proved: target });
+    expect([again.applied, again.unproven]).toEqual([[], [target.generation.entries[0]!.objectId]]);
+  });
+});
+
+describe('a new domain key version', () => {
+  it('makes no object anew: the partition is read again under it', async () => {
+    fill();
+    a.hsm.addSecret('for ever', { destroyable: false });
+    const memory = new ReplicaMemory();
+    const first = await group.captured(a);
+    await group.apply(b, first, { memory });
+    await group.verify(b, first, { memory });
+    const objects = [...b.hsm.objects];
+    await group.rotate([a, b], 2);
+    const next = await group.captured(a);
+    const options = { memory, previous: [first], proved: first };
+    const { applied, unproven } = await group.apply(b, next, options);
+    expect([applied, unproven.length > 0]).toEqual([[], true]);
+    expect(b.hsm.objects.filter((object) => !objects.includes(object))).toHaveLength(1);
+    expect((await group.verify(b, next, { memory })).contentDigest).toBe(next.contentDigest);
+  });
+});
+
+describe('an object that may not be destroyed', () => {
+  it('is replaced once, left and counted', async () => {
+    const secret = a.hsm.addSecret('before', { destroyable: false });
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    secret.attributes = { ...secret.attributes, label: Buffer.from('after') };
+    const next = await group.captured(a);
+    for (const applied of [1, 0]) {
+      await b.reopen();
+      const result = await group.apply(b, next, { previous: [first] });
+      expect([result.applied.length, result.unaccounted]).toEqual([applied, 1]);
+      expect(b.hsm.contents()).toHaveLength(2);
+    }
   });
 });
 
@@ -242,18 +373,20 @@ describe('reading back', () => {
     ['has another attribute', (hsm) => Object.assign(hsm.labelled('secret')[0]!.attributes, { decrypt: false })],
     ['has another value', (hsm) => Object.assign(hsm.labelled('data')[0]!, { value: Buffer.from('other') })],
   ])('finds out when an object %s', async (_what, change) => {
+    const memory = new ReplicaMemory();
+    expect((await group.verify(b, target, { memory })).contentDigest).toBe(target.contentDigest);
     change(b.hsm);
-    const { contentDigest } = await group.verify(b, target);
-    expect(contentDigest).not.toBe(target.contentDigest);
+    for (const known of [memory, new ReplicaMemory()])
+      expect((await group.verify(b, target, { memory: known })).contentDigest).not.toBe(target.contentDigest);
   });
 
   it('names the objects that are gone or do not work', async () => {
     const [gone, broken] = [b.hsm.labelled('hmac')[0]!, b.hsm.labelled('secret')[0]!];
     const memory = new ReplicaMemory();
-    await group.verify(b, target, memory);
+    await group.verify(b, target, { memory });
     b.hsm.remove(gone);
     broken.value = new Uint8Array(32);
-    const { proof } = await group.verify(b, target, memory);
+    const { proof } = await group.verify(b, target, { memory });
     const ids = target.generation.entries
       .filter(({ objectClass }) => objectClass === 'secret-key')
       .map(({ objectId }) => objectId);
@@ -263,19 +396,19 @@ describe('reading back', () => {
 
   it('uses only what is asked for, but its digest covers everything', async () => {
     const memory = new ReplicaMemory();
-    await group.verify(b, target, memory);
+    await group.verify(b, target, { memory });
     const [asked] = target.generation.entries;
-    const { contentDigest, proof } = await readBack({ ...b, memory, target, objectIds: [asked!.objectId] });
+    const { contentDigest, proof } = await group.verify(b, target, { memory, objectIds: [asked!.objectId] });
     expect([proof.proved, contentDigest]).toEqual([1, target.contentDigest]);
   });
 
   it('reads what was made just now, also when it is not asked for', async () => {
     a.hsm.addSecret('new');
     const memory = new ReplicaMemory();
-    await group.verify(b, target, memory);
+    await group.verify(b, target, { memory });
     const next = await group.captured(a);
     await group.apply(b, next, { memory });
-    const { contentDigest, proof } = await readBack({ ...b, memory, target: next, objectIds: [] });
+    const { contentDigest, proof } = await group.verify(b, next, { memory, objectIds: [] });
     expect([proof.proved, contentDigest]).toEqual([1, next.contentDigest]);
   });
 
@@ -293,11 +426,24 @@ describe('a promoted standby', () => {
     const first = await group.captured(a);
     await group.apply(b, first);
     expect(b.hsm.labelled('hmac')[0]!.sizeBits).toBe(0);
+    const { generation, contentDigest } = await group.captured(b, { epoch: 2n });
+    expect([generation.entries.length, contentDigest]).toEqual([first.generation.entries.length, first.contentDigest]);
     expect((await group.capture(b, { epoch: 2n })).sealed).toBeUndefined();
     b.hsm.addSecret('made at b');
     const { entries } = (await group.captured(b, { epoch: 2n })).generation;
     for (const entry of first.generation.entries)
       expect(entries.find(({ objectId }) => objectId === entry.objectId)).toEqual(entry);
+  });
+
+  it('carries forward also what stands in an entry that changes', async () => {
+    a.hsm.addSecret('hmac', { keyType: 'generic-secret', sensitive: false, sign: true });
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    b.hsm.labelled('hmac')[0]!.attributes.label = Buffer.from('renamed');
+    const [before, after] = [first, await group.captured(b, { epoch: 2n })].map(
+      ({ generation }) => generation.entries[0]!,
+    );
+    expect(after).toEqual({ ...before, attributes: { ...before!.attributes, label: Buffer.from('renamed') } });
   });
 
   it('keeps a key that was deleted under an earlier epoch out of its captures', async () => {

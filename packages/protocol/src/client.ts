@@ -41,7 +41,8 @@ type Call<Method> =
 
 /**
  * One method for each of the service. Calls throw the peer's own error where it sent one, SITE_UNREACHABLE or TIMED_OUT
- * where the outcome is unknown, PEER_REFUSED or CERTIFICATE_INVALID where no connection was made for that reason.
+ * where the outcome is unknown, PEER_REFUSED or CERTIFICATE_INVALID (`connection: true` in the details) where no connection
+ * was made for that reason; `isUnreachable` tells those from what the peer itself answered.
  * A stream starts when it is iterated and is cancelled when its consumer stops.
  */
 export type Client<Service extends DescService> = {

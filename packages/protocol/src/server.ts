@@ -118,10 +118,16 @@ export class RpcServer {
   }
 
   /**
-   * Listens on `host:port` and returns the port (port 0: any free one).
+   * Listens on `host:port` and returns the port (port 0: any free one) when it serves there.
    * @throws CONFIG_INVALID where the address cannot be had
    */
-  listen(address: string): Promise<number> {
+  async listen(address: string): Promise<number> {
+    const port = await this.#bind(address);
+    await this.#tls.ready();
+    return port;
+  }
+
+  #bind(address: string): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(address, this.#tls.serverCredentials(), (error, port) => {
         if (error === null) resolve(port);

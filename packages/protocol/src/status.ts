@@ -5,7 +5,14 @@
  * A defect stays where it is: the caller sees SITE_UNREACHABLE (`peerDefect` in the details) and may repeat the call, since
  * a peer's broken invariant must not stop this process, and the peer's supervisor starts it afresh.
  */
-import { AntipodeError, type Disposition, type ErrorCode, type ErrorDetails, isErrorCode } from '@antipode/runtime';
+import {
+  AntipodeError,
+  type Disposition,
+  type ErrorCode,
+  type ErrorDetails,
+  hasCode,
+  isErrorCode,
+} from '@antipode/runtime';
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 
 const KEY = 'antipode-error-bin';
@@ -41,6 +48,15 @@ export interface FailedCall {
   readonly connection?: AntipodeError | undefined;
 }
 
+/**
+ * Whether a call failed before the peer could say anything: no answer, no connection, or one that this side ended since
+ * the certificate there, or our own, would not do (`connection` in the details). Never true of what a peer answered.
+ */
+export function isUnreachable(thrown: unknown): thrown is AntipodeError {
+  if (!(thrown instanceof AntipodeError) || 'answeredBy' in thrown.details) return false;
+  return thrown.details['connection'] === true || hasCode(thrown, 'SITE_UNREACHABLE', 'TIMED_OUT');
+}
+
 /** What a failed call means here. */
 export function fromStatus(error: ServiceError, { peer, connection }: FailedCall): AntipodeError {
   const details = { peer, grpcStatus: status[error.code] ?? String(error.code) };
@@ -50,7 +66,7 @@ export function fromStatus(error: ServiceError, { peer, connection }: FailedCall
     case status.UNAVAILABLE:
       if (connection === undefined) break;
       return new AntipodeError(connection.code, `${peer}: ${connection.message.replace(`[${connection.code}] `, '')}`, {
-        details: { ...connection.details, peer },
+        details: { ...connection.details, peer, connection: true },
         cause: connection,
       });
     case status.DEADLINE_EXCEEDED:
@@ -88,9 +104,11 @@ function fromPeer(
       cause: error,
     });
   }
-  if (isErrorCode(code)) return new AntipodeError(code, message, { details: { ...details, answeredBy: peer } });
+  // A connection that failed the peer is no connection of ours: the peer is here and speaks.
+  const { connection: _, ...rest } = details;
+  if (isErrorCode(code)) return new AntipodeError(code, message, { details: { ...rest, answeredBy: peer } });
   return new AntipodeError(STAND_IN[error.code] ?? 'SITE_UNREACHABLE', message, {
-    details: { ...details, answeredBy: peer, peerCode: code },
+    details: { ...rest, answeredBy: peer, peerCode: code },
   });
 }
 

@@ -68,6 +68,17 @@ export class Tls {
     return experimental.createCertificateProviderServerCredentials(this.#provider, this.#provider, true);
   }
 
+  /** Resolves when a server that listens with these credentials has its certificate. It drops who comes before. */
+  ready(): Promise<void> {
+    return new Promise((resolve) => {
+      const read = (): void => {
+        this.#provider.removeIdentityCertificateListener(read);
+        resolve();
+      };
+      this.#provider.addIdentityCertificateListener(read);
+    });
+  }
+
   /**
    * Credentials that accept only the expected peer, before a byte of a request is sent. `report` is told at each attempt
    * to connect why it failed, where that is known (PEER_REFUSED, CERTIFICATE_INVALID), and undefined where it is not.

@@ -47,9 +47,9 @@ describe('a request', () => {
   });
 });
 
-it('only what reads, and the second half of an exchange, goes without a fence', () => {
+it('only what reads goes without a fence', () => {
   const unfenced = SiteAgentService.methods
     .filter(({ input }) => input.fields.every(({ name }) => name !== 'fence'))
     .map(({ name }) => name);
-  expect(unfenced.sort()).toEqual(['CompleteExchange', 'Describe', 'Ping', 'ProbePeer', 'PullBlobs', 'PullManifest']);
+  expect(unfenced.sort()).toEqual(['Describe', 'Ping', 'ProbePeer', 'PullBlobs', 'PullManifest']);
 });

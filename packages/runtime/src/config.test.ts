@@ -70,3 +70,12 @@ it('refuses a file that is not there, and reads one that is', () => {
     rmSync(folder, { recursive: true });
   }
 });
+
+it('refuses an alias to nothing, and one that unfolds without end', () => {
+  const bomb = `a: &a [x, x, x, x, x, x, x, x, x]\n${'bcdefghij'
+    .split('')
+    .map((name, at) => `${name}: &${name} [${Array(9).fill(`*${'abcdefghij'[at]}`).join(', ')}]`)
+    .join('\n')}`;
+  for (const text of ['site: *nobody\n', bomb])
+    expect(thrown(() => parseConfig(text, { path: 'a.yaml', schema })).code).toBe('CONFIG_INVALID');
+});

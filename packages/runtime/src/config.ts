@@ -23,10 +23,15 @@ export function parseConfig<Schema extends z.ZodType>(
   { path, schema }: { path: string; schema: Schema },
 ): z.output<Schema> {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    uniqueKeys: true,
+    prettyErrors: false,
+    logLevel: 'error',
+  });
   const syntax = document.errors.map((error) => place(lines, path, error.pos[0]) + error.message);
   if (syntax.length > 0) throw new AntipodeError('CONFIG_INVALID', syntax.join('\n'), { details: { path } });
-  const parsed = schema.safeParse(document.toJS());
+  const parsed = schema.safeParse(plainValue(document, path));
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map((issue) => {
     const at = place(lines, path, offsetOf(document, issue));
@@ -34,6 +39,16 @@ export function parseConfig<Schema extends z.ZodType>(
     return `${at}${name}${issue.message}`;
   });
   throw new AntipodeError('CONFIG_INVALID', faults.join('\n'), { details: { path } });
+}
+
+/** An alias to nothing, or one that unfolds without end, shows only here. */
+function plainValue(document: Document.Parsed, path: string): unknown {
+  try {
+    return document.toJS();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new AntipodeError('CONFIG_INVALID', `${path}: ${reason}`, { details: { path }, cause });
+  }
 }
 
 function place(lines: LineCounter, path: string, offset: number): string {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -33,6 +33,8 @@ it('throws FILE_UNWRITABLE where the path cannot be written, and leaves what was
   writeFileSync(file, 'kept');
   const path = join(file, 'below');
   expect(thrown(() => writeFileDurably(path, 'x'))).toMatchObject({ code: 'FILE_UNWRITABLE', details: { path } });
-  expect(thrown(() => writeFileDurably(folder, 'x')).code).toBe('FILE_UNWRITABLE');
+  const inner = join(folder, 'inner');
+  mkdirSync(inner);
+  expect(thrown(() => writeFileDurably(inner, 'x')).code).toBe('FILE_UNWRITABLE');
   expect(readFileSync(file, 'utf8')).toBe('kept');
 });

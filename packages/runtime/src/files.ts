@@ -1,5 +1,5 @@
 /** Files that are either whole or absent, also after a crash. */
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { AntipodeError } from './errors.ts';
 
@@ -23,6 +23,7 @@ export function writeFileDurably(
     renameSync(staging, path);
     syncFolder(dirname(path));
   } catch (cause) {
+    if (existsSync(staging)) rmSync(staging);
     throw new AntipodeError('FILE_UNWRITABLE', `cannot write ${path}`, { details: { path }, cause });
   }
 }

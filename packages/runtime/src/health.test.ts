@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { AntipodeError } from './errors.ts';
 import { type Health, HealthServer } from './health.ts';
 import { rejection } from './testing/index.ts';
 
@@ -30,5 +31,22 @@ it('names an address that it cannot listen on', async () => {
     expect(await rejection(second.listen(address))).toMatchObject({ code: 'CONFIG_INVALID', details: { address } });
   } finally {
     await Promise.all([first.close(), second.close()]);
+  }
+});
+
+it('answers 503 with the code where a probe fails', async () => {
+  const server = new HealthServer({
+    live: () => ({ ok: true, checks: {} }),
+    ready: () => Promise.reject(new AntipodeError('DATABASE_UNAVAILABLE', 'away')),
+  });
+  const port = await server.listen('localhost:0');
+  try {
+    const answer = await fetch(`http://localhost:${port}/readyz`);
+    expect([answer.status, await answer.json()]).toEqual([
+      503,
+      { ok: false, checks: { error: 'DATABASE_UNAVAILABLE' } },
+    ]);
+  } finally {
+    await server.close();
   }
 });

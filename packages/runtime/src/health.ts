@@ -14,9 +14,9 @@ export class HealthServer implements Closeable {
   constructor({ live, ready }: { live: () => Health; ready: () => Health | Promise<Health> }) {
     this.#server = createServer((request, response) => {
       const probe = request.url === '/livez' ? live : request.url === '/readyz' ? ready : undefined;
-      void Promise.resolve(probe?.()).then((health) => {
-        response.writeHead(health === undefined ? 404 : health.ok ? 200 : 503, { 'content-type': 'application/json' });
-        response.end(`${JSON.stringify(health ?? { ok: false, checks: { path: 'expected /livez or /readyz' } })}\n`);
+      void answerOf(probe).then(({ status, health }) => {
+        response.writeHead(status, { 'content-type': 'application/json' });
+        response.end(`${JSON.stringify(health)}\n`);
       });
     });
   }
@@ -44,5 +44,19 @@ export class HealthServer implements Closeable {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
     });
+  }
+}
+
+/** A probe that fails is an answer too: not healthy, and by which code. */
+async function answerOf(
+  probe: (() => Health | Promise<Health>) | undefined,
+): Promise<{ status: number; health: Health }> {
+  if (probe === undefined)
+    return { status: 404, health: { ok: false, checks: { path: 'expected /livez or /readyz' } } };
+  try {
+    const health = await probe();
+    return { status: health.ok ? 200 : 503, health };
+  } catch (thrown) {
+    return { status: 503, health: { ok: false, checks: { error: AntipodeError.from(thrown).code } } };
   }
 }

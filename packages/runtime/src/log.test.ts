@@ -63,3 +63,9 @@ it('writes one readable line as text, whatever a value holds', () => {
   log.warn('refused', { site: 'a\nb', epoch: 2n, error: new AntipodeError('EPOCH_STALE', 'late') });
   expect(lines).toEqual(['00:00:00.000 warn  refused site=a\\nb epoch=2 error=[EPOCH_STALE] late']);
 });
+
+it('writes a Buffer as the bytes it holds', () => {
+  const { log, lines } = logTo();
+  log.info('captured', { digest: Buffer.from([0xab, 1]), nested: { digest: Buffer.from([2]) } });
+  expect(JSON.parse(lines[0]!)).toMatchObject({ digest: 'ab01', nested: { digest: '02' } });
+});

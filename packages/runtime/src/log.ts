@@ -76,9 +76,11 @@ export function processLog(fields: LogFields = {}): Log {
 /** A log that says nothing: for tests, which are silent when green. */
 export const silentLog = new Log({ level: 'error', format: 'json', write: () => {} });
 
-function serialise(_key: string, value: unknown): unknown {
+/** For JSON.stringify. Bytes are taken from their holder: a Buffer has turned itself into an object by the time it is a value. */
+function serialise(this: Readonly<Record<string, unknown>>, key: string, value: unknown): unknown {
+  const raw = this[key];
+  if (raw instanceof Uint8Array) return Buffer.from(raw).toString('hex');
   if (typeof value === 'bigint') return value.toString();
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
   if (value instanceof Error) return describe(value);
   return value;
 }

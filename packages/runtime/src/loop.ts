@@ -1,4 +1,7 @@
-/** The one shape of a background loop: never overlaps itself, backs off on failure, says when it has recovered. */
+/**
+ * The one shape of a background loop: never overlaps itself, backs off on failure, says when it has recovered. A pass has
+ * no span of its own: most find nothing to do, and would fill a trace store; what a pass does then opens its own.
+ */
 
 import type { Clock } from './clock.ts';
 import { AntipodeError } from './errors.ts';
@@ -16,12 +19,12 @@ export interface LoopOptions {
   /** The longest pause between attempts while the work fails, in intervals. Default 30. */
   readonly backoffIntervalsMax?: number;
   readonly signal: AbortSignal;
-  /** Told of a failure that must end the process (disposition `defect`). Default: rethrow. */
+  /** One pass. What it throws is a failed pass; a defect ends the loop. */
   readonly work: (signal: AbortSignal) => Promise<void>;
 }
 
 /**
- * Runs `work` every `intervalMs` until `signal` aborts; the first pass starts at once. Failures are logged once per
+ * Runs `work`, then waits `intervalMs`, until `signal` aborts; the first pass starts at once. Failures are logged once per
  * streak at `warn` and then at `debug`; a defect ends the loop and rejects.
  */
 export async function every(options: LoopOptions): Promise<void> {

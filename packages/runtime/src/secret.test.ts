@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -86,4 +87,14 @@ describe('a PIN file', () => {
     write('1234', 0o400);
     expect(readPinFile(path).expose((bytes) => bytes.length)).toBe(4);
   });
+});
+
+it('refuses a pipe at once, instead of waiting for somebody to write into it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'antipode-secret-'));
+  try {
+    execFileSync('mkfifo', ['-m', '600', join(folder, 'pin')]);
+    expect(thrown(() => readPinFile(join(folder, 'pin'))).code).toBe('PIN_FILE_UNREADABLE');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

@@ -1,7 +1,7 @@
 /**
  * PINs: read from a file, held in a wrapper that refuses to be printed, wiped after use (I5).
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { AntipodeError } from './errors.ts';
 
@@ -44,7 +44,8 @@ export class Secret {
 export function readPinFile(path: string): Secret {
   let descriptor: number;
   try {
-    descriptor = openSync(path, 'r');
+    // A pipe would block for ever where a file is meant.
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     throw new AntipodeError('PIN_FILE_UNREADABLE', `cannot open the PIN file ${path}`, { details: { path }, cause });
   }

@@ -1,6 +1,6 @@
 import type { Tls } from '@antipode/protocol';
 import { AntipodeError, type ErrorCode } from '@antipode/runtime';
-import { thrown } from '@antipode/runtime/testing';
+import { rejection, thrown } from '@antipode/runtime/testing';
 import { describe, expect, it, vi } from 'vitest';
 import { type Agent, Agents } from './agents.ts';
 import type { SiteView } from './detector.ts';
@@ -30,17 +30,16 @@ describe('what one site says of another', () => {
     expect(await probing({ reachable, observerLoopDelayMs }).verdict).toBe(verdict);
   });
 
-  it.each(['SITE_UNREACHABLE', 'TIMED_OUT'] as const)('is nothing where the observer ends in %s', async (code) => {
-    expect(await probing(code).verdict).toBeUndefined();
-  });
-
-  // Such an error ends the pass of the detector before the suspect is judged, in every pass: it is shown as up for ever.
-  it.fails.each(['CERTIFICATE_INVALID', 'PEER_REFUSED'] as const)(
+  it.each(['SITE_UNREACHABLE', 'TIMED_OUT', 'CERTIFICATE_INVALID', 'PEER_REFUSED', 'EPOCH_STALE'] as const)(
     'is nothing where the observer ends in %s',
     async (code) => {
       expect(await probing(code).verdict).toBeUndefined();
     },
   );
+
+  it('is not known where this process itself is defective', async () => {
+    expect((await rejection(probing('INVARIANT_BROKEN').verdict)).code).toBe('INVARIANT_BROKEN');
+  });
 
   it('is asked for with the address of the suspect, and waited for longer than it may take', async () => {
     const { probePeer, verdict } = probing({ reachable: true, observerLoopDelayMs: 0 });

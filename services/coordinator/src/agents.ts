@@ -1,6 +1,6 @@
 /** Connections to the agents, at the addresses that they announced. */
 import { type Client, createClient, SiteAgentService, type Tls } from '@antipode/protocol';
-import { AntipodeError, type Closeable, hasCode } from '@antipode/runtime';
+import { AntipodeError, type Closeable } from '@antipode/runtime';
 import type { SiteView } from './detector.ts';
 
 export type Agent = Client<typeof SiteAgentService>;
@@ -9,6 +9,7 @@ export class Agents implements Closeable {
   readonly #tls: Tls;
   readonly #addressOf: (site: string) => string | undefined;
   readonly #clients = new Map<string, { address: string; client: Agent }>();
+  #isClosed = false;
 
   constructor({ tls, addressOf }: { tls: Tls; addressOf: (site: string) => string | undefined }) {
     this.#tls = tls;
@@ -17,7 +18,7 @@ export class Agents implements Closeable {
 
   /** @throws SITE_UNREACHABLE when no address is known yet */
   client(site: string): Agent {
-    const address = this.#addressOf(site);
+    const address = this.#isClosed ? undefined : this.#addressOf(site);
     if (address === undefined || address === '')
       throw new AntipodeError('SITE_UNREACHABLE', `site ${site} has not announced itself yet`, { details: { site } });
     const known = this.#clients.get(site);
@@ -42,12 +43,14 @@ export class Agents implements Closeable {
       // An observer that was late itself has seen nothing.
       return !reachable && observerLoopDelayMs > timeoutMs ? undefined : reachable;
     } catch (thrown) {
-      if (hasCode(thrown, 'SITE_UNREACHABLE', 'TIMED_OUT')) return undefined;
-      throw thrown;
+      // Whatever the observer's trouble is, it has not looked.
+      if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+      return undefined;
     }
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const { client } of this.#clients.values()) client.close();
     this.#clients.clear();
   }

@@ -35,8 +35,8 @@ export function loadCoordinatorConfig(file: string): CoordinatorConfig {
     ...config
   } = loadConfig(file, coordinatorConfigSchema);
   const from = (one: string): string => resolve(dirname(file), one);
-  const databaseUrl = process.env['DATABASE_URL'] ?? configuredDatabase;
-  const redisUrl = process.env['REDIS_URL'] ?? configuredRedis;
+  const databaseUrl = process.env['DATABASE_URL'] || configuredDatabase;
+  const redisUrl = process.env['REDIS_URL'] || configuredRedis;
   return {
     ...config,
     tls: { ca: from(config.tls.ca), certificate: from(config.tls.certificate), key: from(config.tls.key) },

@@ -23,11 +23,15 @@ import { EmbeddedPostgres } from './embedded/postgres.ts';
 import { EmbeddedRedis } from './embedded/redis.ts';
 import { GroupCache } from './group-cache.ts';
 import { LeaseBook } from './leases.ts';
+import { externalQueue } from './queue/external-queue.ts';
 import { BullWakeUps } from './queue/wake-ups.ts';
 import { Reconciler } from './reconciler.ts';
-import { coordinatorHandlers, operatorHandlers, startDrill } from './rpc.ts';
+import { coordinatorHandlers, operatorHandlers } from './rpc.ts';
 import { Runner } from './runner.ts';
 import { Schedule } from './schedule.ts';
+import { startDrill } from './start-drill.ts';
+import { externalDatabase } from './store/external-database.ts';
+import { readSites } from './store/sites.ts';
 import { Store } from './store/store.ts';
 
 export class Coordinator implements Closeable {
@@ -107,11 +111,19 @@ export class Coordinator implements Closeable {
     ]);
     const store = this.#own(new Store({ connection: database, clock }));
     await store.migrate();
-    const election = this.#own(new Election({ store, clock, prng, log, id, ttlMs: timings.leaderMs }));
     const cache = new GroupCache({ store });
     const leases = new LeaseBook({ clock, leaseMs: timings.leaseMs });
+    // Nothing is known of what an earlier leader granted or heard: every lease runs, and every site is just expected.
+    const lead = async (): Promise<void> => {
+      leases.becameLeader();
+      await cache.refresh();
+      detector.expect(await store.query(readSites));
+    };
+    const election = this.#own(new Election({ store, clock, prng, log, id, ttlMs: timings.leaderMs, lead }));
     const loopDelay = measureLoopDelay();
     this.#own({ close: async () => loopDelay.close() });
+    // Closed after the connections to the agents: what waits for an HSM is cut short, and carried on by the next leader.
+    this.#own({ close: () => runner.idle() });
     const agents: Agents = this.#own(new Agents({ tls: this.#tls, addressOf: (site) => detector.view(site)?.address }));
     const detector: Detector = new Detector({
       clock,
@@ -122,10 +134,9 @@ export class Coordinator implements Closeable {
     });
     const effects = new Effects({ store, election, agents, detector, leases, cache, clock, timings });
     const changes = new Changes();
-    const runner = new Runner({ store, election, effects, changes, clock, prng, log });
-    this.#own({ close: () => runner.idle() });
+    const runner: Runner = new Runner({ store, election, effects, changes, clock, prng, log });
     const wakeUps = this.#own(
-      new BullWakeUps({ connection: redis, clock, prng, log, run: (intent) => runner.run(intent) }),
+      new BullWakeUps({ connection: redis, clock, prng, log, run: (intent) => runner.run(intent), onDefect: crash }),
     );
     await wakeUps.checkSafety();
     const reconciler = this.#own(
@@ -137,7 +148,7 @@ export class Coordinator implements Closeable {
         election,
         clock,
         log,
-        drill: (group) => startDrill({ store, detector, reconciler }, { group, site: '' }),
+        drill: (group, isWanted) => startDrill({ store, detector, reconciler }, { group, site: '', isWanted }),
       }),
     );
     const rpc = {
@@ -157,7 +168,6 @@ export class Coordinator implements Closeable {
     };
 
     await election.pass();
-    await this.#lead({ store, cache, detector, leases, schedule });
     election.start();
     const server = this.#own(new RpcServer({ tls: this.#tls, log }));
     server.add(CoordinatorService, coordinatorHandlers(rpc));
@@ -167,13 +177,7 @@ export class Coordinator implements Closeable {
     this.#loop('detector', timings.heartbeatMs, () =>
       election.epoch === undefined ? Promise.resolve() : detector.pass(),
     );
-    let leadsSince = election.epoch;
-    this.#loop('leadership', timings.leaderMs / 2, async () => {
-      if (election.epoch !== leadsSince && election.epoch !== undefined)
-        await this.#lead({ store, cache, detector, leases, schedule });
-      else await schedule.follow(cache.all.map(({ spec }) => spec));
-      leadsSince = election.epoch;
-    });
+    this.#loop('schedule', timings.leaderMs / 2, () => schedule.follow(cache.all.map(({ spec }) => spec)));
     if (this.#config.http !== undefined) {
       const health = this.#own(
         new HealthServer({
@@ -195,27 +199,6 @@ export class Coordinator implements Closeable {
       this.#healthPort = await health.listen(this.#config.http);
     }
     log.info('coordinator started', { coordinator: id, port: this.#port, leads: election.epoch !== undefined });
-  }
-
-  /** A new leader knows the sites by name only, and takes every lease as just granted. */
-  async #lead({
-    store,
-    cache,
-    detector,
-    leases,
-    schedule,
-  }: {
-    store: Store;
-    cache: GroupCache;
-    detector: Detector;
-    leases: LeaseBook;
-    schedule: Schedule;
-  }): Promise<void> {
-    leases.becameLeader();
-    await cache.refresh();
-    const sites = await store.query((db) => db.selectFrom('site').select(['name', 'address']).execute());
-    detector.expect(sites.map(({ name, address }) => ({ site: name, address })));
-    await schedule.follow(cache.all.map(({ spec }) => spec));
   }
 
   #loop(name: string, intervalMs: number, work: () => Promise<void>): void {
@@ -240,14 +223,21 @@ export class Coordinator implements Closeable {
   }
 
   async #database(url: string | undefined, dataFolder: string) {
-    if (url !== undefined) return { connectionString: url };
+    if (url !== undefined) return externalDatabase(url);
     this.#embedded.postgres = this.#own(new EmbeddedPostgres({ dataFolder, ...this.#ports }));
     return this.#embedded.postgres.start();
   }
 
   async #redis(url: string | undefined, dataFolder: string) {
-    if (url !== undefined) return url;
+    if (url !== undefined) return externalQueue(url);
     this.#embedded.redis = this.#own(new EmbeddedRedis({ dataFolder, ...this.#ports }));
     return this.#embedded.redis.start();
   }
+}
+
+/** Outside of any caller, so that nothing catches it but the process's own last resort (runtime, crashOnDefect). */
+function crash(error: AntipodeError): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }

@@ -92,6 +92,41 @@ describe('a silent site', () => {
     expect(watch.status('a')).toBe('suspect');
   });
 
+  it('is never down where nobody could say that it does not reach it', async () => {
+    const watch = new Watch();
+    await watch.silence(TIMINGS.suspectMs * 10, others);
+    await watch.passes(TIMINGS.probeRounds * 5, others);
+    expect(watch.detector.view('a')).toMatchObject({ status: 'suspect', failedRounds: 0 });
+    expect(watch.asked).toContain('b>a');
+  });
+
+  it('is not brought nearer to its end by a round in which nobody could look', async () => {
+    const watch = new Watch();
+    watch.reaches.set('b>a', false);
+    await watch.silence(TIMINGS.suspectMs + 1, others);
+    await watch.passes(TIMINGS.probeRounds - 1, others);
+    watch.reaches.clear();
+    await watch.passes(TIMINGS.probeRounds * 2, others);
+    expect(watch.detector.view('a')).toMatchObject({ status: 'suspect', failedRounds: TIMINGS.probeRounds - 1 });
+    watch.reaches.set('c>a', false);
+    await watch.passes(1, others);
+    expect(watch.status('a')).toBe('down');
+  });
+
+  it('is down by the word of a single observer, and of none never', async () => {
+    const pair = new Watch(['a', 'b']);
+    pair.reaches.set('b>a', false);
+    await pair.silence(TIMINGS.suspectMs + 1, ['b']);
+    await pair.passes(TIMINGS.probeRounds, ['b']);
+    expect([pair.status('a'), pair.status('b')]).toEqual(['down', 'up']);
+    const all = new Watch();
+    for (const one of SITES) for (const other of SITES) all.reaches.set(`${one}>${other}`, false);
+    await all.silence(TIMINGS.suspectMs + 1, []);
+    await all.passes(1, []);
+    await all.passes(TIMINGS.probeRounds * 5, []);
+    expect(SITES.map((site) => all.status(site))).toEqual(['suspect', 'suspect', 'suspect']);
+  });
+
   it('is never down while this process was itself late', async () => {
     const watch = new Watch();
     for (const other of others) watch.reaches.set(`${other}>a`, false);
@@ -123,6 +158,7 @@ describe('a silent site', () => {
     for (const site of ['a', 'd']) watch.reaches.set(`b>${site}`, false).set(`c>${site}`, false);
     await watch.silence(TIMINGS.suspectMs + 1, others);
     await watch.passes(2, others);
+    for (const asked of watch.asked) expect(asked[0]).not.toBe(asked[2]);
     watch.asked.length = 0;
     watch.detector.expect([{ site: 'e', address: '' }]);
     await watch.silence(TIMINGS.suspectMs + 1, others);
@@ -170,11 +206,50 @@ describe('a site that the database knows', () => {
     expect(watch.status('a')).toBe('suspect');
   });
 
-  it('keeps what is known of it when it is expected again', async () => {
+  it.each(['up', 'suspect', 'down'] as const)(
+    'is unknown again when a leadership begins, although it was %s',
+    async (was) => {
+      const watch = new Watch();
+      for (const other of others) watch.reaches.set(`${other}>a`, false);
+      if (was !== 'up') await watch.silence(TIMINGS.suspectMs + 1, others);
+      await watch.passes(was === 'down' ? TIMINGS.probeRounds : 1, others);
+      expect([watch.status('a'), watch.detector.isUp('a')]).toEqual([was, was === 'up']);
+      const startedMs = watch.clock.monotonicMs();
+      watch.detector.expect(SITES.map((site) => ({ site, address: `${site}.new:1` })));
+      expect(watch.detector.view('a')).toMatchObject({
+        status: 'unknown',
+        address: 'a.new:1',
+        instance: '',
+        lastMs: startedMs,
+        lastWallMs: undefined,
+        failedRounds: 0,
+        state: undefined,
+      });
+      expect(SITES.map((site) => watch.detector.isUp(site))).toEqual([false, false, false]);
+    },
+  );
+
+  it('has its whole silence and all rounds again under a new leader', async () => {
     const watch = new Watch();
-    watch.detector.expect([{ site: 'a', address: 'elsewhere:1' }]);
-    expect(watch.detector.view('a')).toMatchObject({ status: 'up', address: 'a:1', instance: 'a-1' });
-    expect(watch.detector.isUp('a')).toBe(true);
+    for (const other of others) watch.reaches.set(`${other}>a`, false);
+    await watch.silence(TIMINGS.suspectMs + 1, others);
+    await watch.passes(TIMINGS.probeRounds - 1, others);
+    watch.detector.expect(SITES.map((site) => ({ site, address: `${site}:1` })));
+    await watch.silence(TIMINGS.suspectMs, others);
+    await watch.passes(1, others);
+    expect(watch.status('a')).toBe('unknown');
+    await watch.silence(TIMINGS.heartbeatMs, others);
+    await watch.passes(TIMINGS.probeRounds - 1, others);
+    expect(watch.status('a')).toBe('suspect');
+    await watch.passes(1, others);
+    expect(watch.status('a')).toBe('down');
+  });
+
+  it('may come with another agent under the new leader', () => {
+    const watch = new Watch();
+    watch.detector.expect([{ site: 'a', address: 'a:1' }]);
+    watch.hear('a', 'a-2');
+    expect(watch.detector.view('a')).toMatchObject({ status: 'up', instance: 'a-2' });
     expect(watch.detector.isUp('z')).toBe(false);
   });
 });
@@ -239,8 +314,11 @@ it('keeps its word in every order of heartbeats, silences, probes and delays of 
           expect(isLate).toBe(false);
           expect(was.status).toBe('suspect');
           expect(was.failedRounds).toBe(TIMINGS.probeRounds - 1);
-          for (const [observer, view] of before)
-            if (observer !== site && view.status === 'up') expect(answers[`${observer}>${site}`]).not.toBe(true);
+          const words = [...before.values()]
+            .filter((observer) => observer.site !== site && observer.status === 'up')
+            .map((observer) => answers[`${observer.site}>${site}`]);
+          expect(words).toContain(false);
+          expect(words).not.toContain(true);
         }
       }
     }),

@@ -53,11 +53,10 @@ export class Detector {
     return this.#sites.get(site)?.status === 'up';
   }
 
-  /** Sites that the database knows: silence is counted from now for those that were never heard. */
+  /** At the start of a leadership: silence of every site is counted from now, whatever was heard before. */
   expect(sites: readonly { readonly site: string; readonly address: string }[]): void {
     const lastMs = this.#options.clock.monotonicMs();
     for (const { site, address } of sites) {
-      if (this.#sites.has(site)) continue;
       this.#sites.set(site, {
         site,
         status: 'unknown',
@@ -132,12 +131,13 @@ export class Detector {
       this.#judge(suspect, 'suspect', `silent for ${silenceMs} ms, but site ${reachedBy.join(', ')} reaches it`, 0);
       return;
     }
-    const failedRounds = suspect.failedRounds + 1;
+    // Only a round in which somebody looked and missed it counts: no answer is no witness.
+    const failedRounds = suspect.failedRounds + (missedBy.length > 0 ? 1 : 0);
     const witnesses =
       missedBy.length > 0 ? `and site ${missedBy.join(', ')} does not reach it` : 'and no other site could be asked';
     this.#judge(
       suspect,
-      failedRounds >= timings.probeRounds ? 'down' : 'suspect',
+      missedBy.length > 0 && failedRounds >= timings.probeRounds ? 'down' : 'suspect',
       `silent for ${silenceMs} ms ${witnesses}`,
       failedRounds,
     );

@@ -13,6 +13,8 @@ export interface ElectionOptions {
   readonly log: Log;
   readonly id: string;
   readonly ttlMs: number;
+  /** Made ready to lead before anybody here sees that it does: nothing may be decided on another leader's knowledge. */
+  readonly lead: () => Promise<void>;
 }
 
 export class Election implements Closeable {
@@ -62,7 +64,7 @@ export class Election implements Closeable {
 
   /** One look at the row: renew, take over, or wait. */
   async pass(): Promise<void> {
-    const { store, clock, id, ttlMs, log } = this.#options;
+    const { store, clock, id, ttlMs, log, lead } = this.#options;
     const sentAtMs = clock.monotonicMs();
     const led = this.#epoch;
     if (led !== undefined) {
@@ -84,7 +86,8 @@ export class Election implements Closeable {
     const row = await store.query((db) => db.selectFrom('leader_lease').selectAll().executeTakeFirstOrThrow());
     this.#holder = row.holder;
     if (this.#seen?.epoch !== row.epoch || this.#seen.seq !== row.seq)
-      this.#seen = { epoch: row.epoch, seq: row.seq, sinceMs: sentAtMs };
+      // From after the read: how long the row had stood like this before, nobody here knows.
+      this.#seen = { epoch: row.epoch, seq: row.seq, sinceMs: clock.monotonicMs() };
     if (row.holder !== '' && sentAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;
     const epoch = row.epoch + 1n;
     const taken = await store.query((db) =>
@@ -96,6 +99,7 @@ export class Election implements Closeable {
         .executeTakeFirst(),
     );
     if (taken.numUpdatedRows !== 1n) return;
+    await lead();
     this.#epoch = epoch;
     this.#holder = id;
     this.#validUntilMs = sentAtMs + ttlMs;

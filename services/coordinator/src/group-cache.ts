@@ -1,10 +1,12 @@
-/** The groups as last read: heartbeats are answered from here, so that a slow database never costs an active member its lease. */
+/** The groups as last read: heartbeats are answered from here, and wait for no query. */
+import { Serial } from '@antipode/runtime';
 import type { Group } from './model.ts';
 import { readGroups } from './store/groups.ts';
 import type { Store } from './store/store.ts';
 
 export class GroupCache {
   readonly #store: Store;
+  readonly #refreshes = new Serial();
   #groups: readonly Group[] = [];
 
   constructor({ store }: { store: Store }) {
@@ -15,11 +17,10 @@ export class GroupCache {
     return this.#groups;
   }
 
-  of(name: string): Group | undefined {
-    return this.#groups.find(({ spec }) => spec.name === name);
-  }
-
-  async refresh(): Promise<void> {
-    this.#groups = await this.#store.query(readGroups);
+  /** One after another, each of one moment: an older reading never takes the place of a newer one. */
+  refresh(): Promise<void> {
+    return this.#refreshes.run(async () => {
+      this.#groups = await this.#store.snapshot(readGroups);
+    });
   }
 }

@@ -29,6 +29,7 @@ export interface GroupSpec {
 export interface Member extends Seat {
   readonly role: Role;
   readonly divergent: number;
+  readonly unaccounted: number;
 }
 
 export interface Group {

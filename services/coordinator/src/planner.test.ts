@@ -1,103 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { SiteStatus, SiteView } from './detector.ts';
-import { type Generation, type Group, INTENT_KINDS, type IntentKind, type Member } from './model.ts';
-import { type Plan, plan, type Situation } from './planner.ts';
+import { plan, type Situation } from './planner.ts';
 import type { Intent } from './store/intents.ts';
-import { PROFILES } from './timings.ts';
+import { type Case, generation, intent, kinds, NOW_MS, RPO_MS, situation, TIMINGS } from './testing/situation.ts';
 
-const NOW_MS = Date.UTC(2026, 0, 1);
-const TIMINGS = PROFILES.default;
-const RPO_MS = 300_000;
-const RUN = { seed: 20_260_101, numRuns: 800 };
-
-const view = (site: string, status: SiteStatus): SiteView => ({
-  site,
-  status,
-  reason: '',
-  address: `${site}:1`,
-  instance: '',
-  lastMs: 0,
-  lastWallMs: NOW_MS - 12_000,
-  failedRounds: 0,
-  state: undefined,
-});
-const intent = (kind: IntentKind, rest: Partial<Intent> = {}): Intent => ({
-  id: `${kind}-1`,
-  kind,
-  group: 'payments',
-  site: '',
-  state: { phase: 'due' },
-  status: 'open',
-  attempts: 0,
-  nextAttemptMs: 0,
-  errorCode: '',
-  errorMessage: '',
-  trace: {},
-  createdMs: NOW_MS,
-  updatedMs: NOW_MS,
-  ...rest,
-});
-const generation = (rest: Partial<Generation> = {}): Generation => ({
-  epoch: 1n,
-  number: 4n,
-  manifestDigest: 'd4',
-  contentDigest: 'c4',
-  objectCount: 2,
-  domainKeyVersion: 1,
-  uncaptured: [],
-  recoveryPointMs: NOW_MS - 1_000,
-  trace: { traceparent: '00-1' },
-  ...rest,
-});
-const members = (roles: readonly Member['role'][]): Member[] =>
-  roles.map((role, at) => ({ site: 'abcde'[at]!, serial: `serial-${at}`, role, divergent: 0 }));
-
-interface Case {
-  readonly group?: Partial<Group>;
-  readonly roles?: readonly Member['role'][];
-  readonly policy?: Group['spec']['failoverPolicy'];
-  readonly statuses?: Readonly<Record<string, SiteStatus>>;
-}
-
-/** A group of three in which nothing is due, but for what the case says. */
-function situation(one: Case = {}, rest: Partial<Situation> = {}): Situation {
-  const { group = {}, roles = ['active', 'standby', 'standby'], policy = 'automatic', statuses = {} } = one;
-  const seats = members(roles);
-  return {
-    group: {
-      spec: {
-        name: 'payments',
-        members: seats,
-        scratch: [],
-        filter: { excludeIds: [], excludeLabels: [], excludeClasses: [] },
-        rpoMs: RPO_MS,
-        drillCron: '',
-        failoverPolicy: policy,
-      },
-      members: seats,
-      epoch: 1n,
-      owner: 'a',
-      highestEpoch: 1n,
-      highestOwner: 'a',
-      domainKeyVersion: 1,
-      highestVersion: 1,
-      recoveryTimeMs: undefined,
-      ...group,
-    },
-    newest: generation(),
-    acknowledged: ['b', 'c'].map((site) => ({ ...generation(), site })),
-    lastFailover: undefined,
-    failed: [],
-    open: [],
-    view: (site) => view(site, statuses[site] ?? 'up'),
-    nowMs: NOW_MS,
-    timings: TIMINGS,
-    ...rest,
-  };
-}
-
-const kinds = ({ create }: Plan): string[] => create.map(({ kind, site }) => (site === '' ? kind : `${kind} ${site}`));
 const due = (one: Case, rest: Partial<Situation> = {}): string[] => kinds(plan(situation(one, rest)));
 
 describe('what is due', () => {
@@ -113,6 +18,8 @@ describe('what is due', () => {
 
   it.each([
     ['there is none', undefined, true],
+    ['its recovery point lies in the future', generation({ recoveryPointMs: NOW_MS + 1 }), true],
+    ['it was made this very moment', generation({ recoveryPointMs: NOW_MS }), false],
     ['half the objective has passed', generation({ recoveryPointMs: NOW_MS - RPO_MS / 2 }), true],
     ['less has passed', generation({ recoveryPointMs: NOW_MS - RPO_MS / 2 + 1 }), false],
     ['it is of an earlier epoch', generation({ epoch: 0n }), true],
@@ -137,29 +44,92 @@ describe('what is due', () => {
     );
   });
 
+  it('is a generation again where its number was acknowledged in an earlier epoch', () => {
+    const group = { epoch: 2n, highestEpoch: 2n };
+    const acknowledged = [generation({ epoch: 2n }), generation()].map((one, at) => ({ ...one, site: 'bc'[at]! }));
+    expect(due({ group }, { newest: generation({ epoch: 2n }), acknowledged })).toEqual(['replication c']);
+  });
+
   it('is a rejoin for a fenced member that is up, unless an epoch is being issued to it', () => {
     const roles = ['fenced', 'active', 'standby'] as const;
     const group = { epoch: 2n, owner: 'b', highestEpoch: 2n, highestOwner: 'b' };
     const rest = { newest: generation({ epoch: 2n }), acknowledged: [{ ...generation({ epoch: 2n }), site: 'c' }] };
     expect(due({ roles, group }, rest)).toEqual(['rejoin a']);
     expect(due({ roles, group, statuses: { a: 'down' } }, rest)).toEqual([]);
-    expect(due({ roles, group: { ...group, highestEpoch: 3n, highestOwner: 'a' } }, rest)).toEqual([]);
+    const unsettled = { ...group, highestEpoch: 3n, highestOwner: 'a' };
+    expect(due({ roles, group: unsettled }, rest)).toEqual(['failover']);
+    expect(due({ roles, group: { ...group, domainKeyVersion: 0 } }, rest)).toEqual(['enrolment']);
   });
+
+  it.each([
+    ['has none', 'none', true],
+    ['is fenced', 'fenced', true],
+    ['takes itself for the active member', 'active', true],
+    ['knows it', 'standby', false],
+    ['has not said anything yet', undefined, false],
+  ] as const)('is a rejoin for a standby whose agent %s', (_says, seat, isDue) => {
+    expect(due({ seats: { b: seat } })).toEqual(isDue ? ['rejoin b'] : []);
+    expect(due({ seats: { b: seat }, statuses: { b: 'suspect' } })).toEqual([]);
+  });
+
+  it('is no rejoin for the active member, whatever its agent says', () => {
+    expect(due({ seats: { a: 'none' } })).toEqual([]);
+  });
+
+  it('is no replication of a generation of an earlier epoch, which may have been lost with its site', () => {
+    const group = { epoch: 2n, highestEpoch: 2n };
+    expect(due({ group }, { newest: generation({ epoch: 1n }), acknowledged: [] })).toEqual(['capture a']);
+  });
+
+  it('is no replication and no capture while an epoch is not in force', () => {
+    const newest = generation({ recoveryPointMs: NOW_MS - RPO_MS });
+    expect(due({ group: { highestEpoch: 2n } }, { newest, acknowledged: [] })).toEqual(['failover']);
+  });
+
+  const lackingKey = (rest: Partial<Intent> = {}): Intent =>
+    intent('replication', {
+      site: 'b',
+      status: 'failed',
+      errorCode: 'DOMAIN_KEY_MISSING',
+      state: { phase: 'abandoned', epoch: 1n, number: 4n } as { phase: string },
+      updatedMs: NOW_MS - TIMINGS.parkedRetryMs,
+      ...rest,
+    });
+  const older = { phase: 'abandoned', epoch: 1n, number: 3n } as { phase: string };
+  it.each([
+    ['could not open the newest generation', {}, {}, {}, true],
+    ['could not open an older generation', { state: older }, {}, {}, false],
+    ['failed for another reason', { errorCode: 'HSM_FULL' }, {}, {}, false],
+    ['failed in something else', { kind: 'drill' }, {}, {}, false],
+    ['is not up', {}, { statuses: { b: 'suspect' } }, {}, false],
+    ['lacks a key that has been replaced since', {}, { group: { domainKeyVersion: 2 } }, {}, false],
+    ['fails while an epoch is not in force', {}, { group: { highestEpoch: 2n } }, {}, false],
+    ['fails while an enrolment is open', {}, {}, { open: [intent('enrolment', { status: 'parked' })] }, false],
+  ] satisfies [string, Partial<Intent>, Case, Partial<Situation>, boolean][])(
+    'is a further domain key where a standby %s: %#',
+    (_where, failed, one, rest, isDue) => {
+      const plans = due(one, { failed: [lackingKey(failed)], ...rest });
+      expect(plans.includes('enrolment')).toBe(isDue);
+    },
+  );
 
   it('is another look at what waits for a person, after a while', () => {
     const parked = (id: string, ageMs: number) =>
       intent('enrolment', { id, status: 'parked', updatedMs: NOW_MS - ageMs });
-    const { reopen } = plan(
-      situation({}, { open: [parked('old', TIMINGS.parkedRetryMs), parked('new', TIMINGS.parkedRetryMs - 1)] }),
-    );
-    expect(reopen).toEqual(['old']);
+    const waiting = [parked('old', TIMINGS.parkedRetryMs), parked('new', TIMINGS.parkedRetryMs - 1)];
+    const running = intent('drill', { id: 'running', updatedMs: 0 });
+    expect(plan(situation({}, { open: [...waiting, running] })).reopen).toEqual(['old']);
   });
 });
 
 describe('an automatic failover', () => {
   const lost: Case = { statuses: { a: 'down' } };
-  const failover = (rest: Partial<Intent> & { phase: string; reason: string }): Intent =>
-    intent('failover', { status: 'done', ...rest, state: { phase: rest.phase, reason: rest.reason } as never });
+  const ended = ({ reason, ageMs }: { reason: string; ageMs: number }): Intent =>
+    intent('failover', {
+      status: 'done',
+      state: { phase: 'complete', reason } as { phase: string },
+      createdMs: NOW_MS - ageMs,
+    });
 
   it('moves from the lost site, counts the outage from its last sign of life, and is due alone', () => {
     const { create } = plan(situation(lost));
@@ -175,6 +145,7 @@ describe('an automatic failover', () => {
           acceptLoss: false,
           reason: 'automatic',
           outageStartedMs: NOW_MS - 12_000,
+          excluded: [],
         },
         trace: {},
       },
@@ -194,13 +165,30 @@ describe('an automatic failover', () => {
   });
 
   it.each([
-    ['automatic', 'complete', TIMINGS.automaticFailoverGapMs - 1, false],
-    ['automatic', 'complete', TIMINGS.automaticFailoverGapMs, true],
-    ['operator', 'complete', 1, true],
-    ['automatic', 'aborted', TIMINGS.parkedRetryMs, true],
-  ])('after one that was %s and %s %i ms ago: due %s', (reason, phase, ageMs, isDue) => {
-    const lastFailover = failover({ reason, phase, createdMs: NOW_MS - ageMs });
-    expect(due(lost, { lastFailover })).toEqual(isDue ? ['failover'] : []);
+    ['automatic', TIMINGS.automaticFailoverGapMs - 1, false],
+    ['automatic', TIMINGS.automaticFailoverGapMs, true],
+    ['operator', 1, true],
+  ])('after one that was %s %i ms ago: due %s', (reason, ageMs, isDue) => {
+    const other = ended({ reason: 'operator', ageMs: 0 });
+    const recentFailovers = [other, ended({ reason, ageMs }), other];
+    expect(due(lost, { recentFailovers })).toEqual(isDue ? ['failover'] : []);
+  });
+
+  it.each([
+    ['whatever the policy', { policy: 'manual' }, {}],
+    ['although only two sites vote', { roles: ['active', 'standby'] }, {}],
+    ['although the active site is up', { statuses: { a: 'up' } }, {}],
+    ['although one was automatic just now', {}, { recentFailovers: [ended({ reason: 'automatic', ageMs: 1 })] }],
+  ] satisfies [string, Case, Partial<Situation>][])('settles an epoch that is not in force, %s', (_why, one, rest) => {
+    const group = { highestEpoch: 2n, highestOwner: 'b' };
+    expect(due({ statuses: { a: 'down' }, ...one, group }, rest)).toEqual(['failover']);
+  });
+
+  it.each([
+    ['one is under way', { open: [intent('failover')] }],
+    ['one was refused a moment ago', { failed: [intent('failover', { errorCode: 'FAILOVER_REFUSED' })] }],
+  ] satisfies [string, Partial<Situation>][])('does not settle it while %s', (_while, rest) => {
+    expect(due({ group: { highestEpoch: 2n } }, rest)).toEqual([]);
   });
 });
 
@@ -223,132 +211,5 @@ describe('what has just failed', () => {
   it('at one site does not hold up another', () => {
     const failed = [intent('replication', { site: 'b', status: 'failed', errorCode: 'DIGEST_MISMATCH' })];
     expect(due({}, { acknowledged: [], failed })).toEqual(['replication c']);
-  });
-});
-
-describe('in whatever situation', () => {
-  const sites = ['a', 'b', 'c', 'd'];
-  const epoch = fc.bigInt({ min: 1n, max: 2n });
-  const recoveryPointMs = fc.constantFrom(NOW_MS, NOW_MS - RPO_MS);
-  const newest = fc.record({ epoch, number: epoch, domainKeyVersion: fc.constantFrom(1, 2), recoveryPointMs });
-  const intents = fc.array(
-    fc.record({
-      kind: fc.constantFrom(...INTENT_KINDS),
-      site: fc.constantFrom('', ...sites),
-      status: fc.constantFrom('open' as const, 'parked' as const),
-      updatedMs: fc.constantFrom(NOW_MS, NOW_MS - TIMINGS.parkedRetryMs),
-      errorCode: fc.constantFrom('EPOCH_STALE', 'HSM_FULL'),
-    }),
-    { maxLength: 4 },
-  );
-  const situations = fc
-    .record({
-      roles: fc.array(fc.constantFrom('standby' as const, 'standby' as const, 'fenced' as const), { maxLength: 3 }),
-      policy: fc.constantFrom('automatic' as const, 'manual' as const),
-      statuses: fc.record(
-        Object.fromEntries(
-          sites.map((site) => [site, fc.constantFrom<SiteStatus[]>('up', 'up', 'down', 'suspect', 'unknown')]),
-        ),
-      ),
-      epoch,
-      isIssuing: fc.boolean(),
-      highestOwner: fc.constantFrom(...sites),
-      domainKeyVersion: fc.constantFrom(0, 1, 2),
-      newest: fc.option(newest, { nil: undefined }),
-      acknowledged: fc.subarray(sites),
-      failover: fc.option(
-        fc.record({
-          phase: fc.constantFrom('complete', 'aborted'),
-          reason: fc.constantFrom('automatic', 'operator'),
-          ageMs: fc.constantFrom(0, TIMINGS.automaticFailoverGapMs - 1, TIMINGS.automaticFailoverGapMs),
-        }),
-        { nil: undefined },
-      ),
-      open: intents,
-      failed: intents,
-    })
-    .map((one) => {
-      const held = one.newest === undefined ? undefined : generation(one.newest);
-      return situation(
-        {
-          roles: ['active', ...one.roles],
-          policy: one.policy,
-          statuses: one.statuses,
-          group: {
-            epoch: one.epoch,
-            highestEpoch: one.epoch + (one.isIssuing ? 1n : 0n),
-            highestOwner: one.highestOwner,
-            domainKeyVersion: one.domainKeyVersion,
-          },
-        },
-        {
-          newest: held,
-          acknowledged: held === undefined ? [] : one.acknowledged.map((site) => ({ ...held, site })),
-          lastFailover:
-            one.failover &&
-            intent('failover', { createdMs: NOW_MS - one.failover.ageMs, state: one.failover, status: 'done' }),
-          open: one.open.map(({ kind, ...rest }) => intent(kind, rest)),
-          failed: one.failed.map(({ kind, ...rest }) => intent(kind, { ...rest, status: 'failed' })),
-        },
-      );
-    });
-  const always = (work: (one: Situation, made: Plan) => void): void =>
-    fc.assert(
-      fc.property(situations, (one) => {
-        work(one, plan(one));
-      }),
-      RUN,
-    );
-
-  it('never plans what is open already, nor anything twice', () => {
-    always(({ open }, { create }) => {
-      const all = [...open, ...create].map(({ kind, site }) => `${kind} ${site}`);
-      for (const planned of create)
-        expect(all.filter((one) => one === `${planned.kind} ${planned.site}`)).toHaveLength(1);
-    });
-  });
-
-  it('plans nothing more once what it planned is open', () => {
-    always((one, { create }) => {
-      const open = [...one.open, ...create.map(({ kind, site, state }) => intent(kind, { site, state }))];
-      const more = plan({ ...one, open }).create;
-      expect(more).toEqual([]);
-    });
-  });
-
-  it('never captures while a failover is open, planned, or has issued an epoch', () => {
-    always(({ group, open }, { create }) => {
-      fc.pre(create.some(({ kind }) => kind === 'capture'));
-      expect([...open, ...create].some(({ kind }) => kind === 'failover')).toBe(false);
-      expect(group.highestEpoch).toBe(group.epoch);
-    });
-  });
-
-  it('fails over by itself only by policy, with three voters, from a site that is down, and not twice an hour', () => {
-    always(({ group, lastFailover, view, nowMs }, { create }) => {
-      fc.pre(create.some(({ kind }) => kind === 'failover'));
-      expect(group.spec.failoverPolicy).toBe('automatic');
-      expect(group.members.length).toBeGreaterThanOrEqual(3);
-      expect(view(group.members[0]!.site)?.status).toBe('down');
-      const state = lastFailover?.state as { phase: string; reason: string } | undefined;
-      if (state?.phase === 'complete' && state.reason === 'automatic')
-        expect(nowMs - lastFailover!.createdMs).toBeGreaterThanOrEqual(TIMINGS.automaticFailoverGapMs);
-    });
-  });
-
-  it('orders nothing of a site that is not up, and of each only what its role allows', () => {
-    const roles: Partial<Record<IntentKind, string>> = { capture: 'active', replication: 'standby', rejoin: 'fenced' };
-    always(({ group, view }, { create }) => {
-      for (const { kind, site } of create) {
-        if (site === '') continue;
-        expect(view(site)?.status).toBe('up');
-        expect(group.members.find((member) => member.site === site)?.role).toBe(roles[kind]);
-      }
-    });
-  });
-
-  it('plans everything there is to plan', () => {
-    const seen = new Set(fc.sample(situations, RUN).flatMap((one) => plan(one).create.map(({ kind }) => kind)));
-    expect([...seen].sort()).toEqual(['capture', 'enrolment', 'failover', 'rejoin', 'replication']);
   });
 });

@@ -2,6 +2,7 @@
  * What is due, by what the database says and who is there. Pure; looked at again and again, so that anything missed is
  * seen the next time (I8, I10). At most one open intent per group, kind and site is the database's to keep.
  */
+import { MemberRole } from '@antipode/protocol';
 import type { SiteView } from './detector.ts';
 import { activeOf, type Generation, type Group, type IntentKind } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
@@ -20,7 +21,8 @@ export interface Situation {
   readonly group: Group;
   readonly newest: Generation | undefined;
   readonly acknowledged: readonly Acknowledged[];
-  readonly lastFailover: Intent | undefined;
+  /** Failovers that came to their end within the gap between automatic ones. */
+  readonly recentFailovers: readonly Intent[];
   /** Newest failed intents of this group. */
   readonly failed: readonly Intent[];
   readonly open: readonly Intent[];
@@ -39,7 +41,8 @@ export interface Plan {
 const CAPTURE_SHARE = 0.5;
 /** After a failure that only means "things have moved on". */
 const STAND_DOWN_GAP_MS = 1_000;
-const VOTERS_MIN = 3;
+/** With two sites, neither can know whether the other is lost or the link is cut. */
+export const VOTERS_MIN = 3;
 
 export function plan(situation: Situation): Plan {
   const { group, open, timings, nowMs } = situation;
@@ -61,8 +64,22 @@ export function plan(situation: Situation): Plan {
 
 type Draft = Omit<Planned, 'group'>;
 
-function dueEnrolment({ group }: Situation): Draft[] {
-  return group.domainKeyVersion === 0 ? [{ kind: 'enrolment', site: '', state: { phase: 'due' }, trace: {} }] : [];
+/** The first domain key; and the next one, where a standby could not open the newest generation for want of its key. */
+function dueEnrolment({ group, newest, failed, view }: Situation): Draft[] {
+  const enrolment: Draft = { kind: 'enrolment', site: '', state: { phase: 'due' }, trace: {} };
+  if (group.domainKeyVersion === 0) return [enrolment];
+  if (newest?.domainKeyVersion !== group.domainKeyVersion || group.highestEpoch !== group.epoch) return [];
+  const lacksKey = failed.some((intent) => {
+    const target = intent.state as { phase: string; epoch?: bigint; number?: bigint };
+    return (
+      intent.kind === 'replication' &&
+      intent.errorCode === 'DOMAIN_KEY_MISSING' &&
+      target.epoch === newest.epoch &&
+      target.number === newest.number &&
+      view(intent.site)?.status === 'up'
+    );
+  });
+  return lacksKey ? [enrolment] : [];
 }
 
 function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {
@@ -78,13 +95,15 @@ function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {
   const ageMs = newest === undefined ? Number.POSITIVE_INFINITY : nowMs - newest.recoveryPointMs;
   const isStale =
     newest !== undefined && (newest.epoch !== group.epoch || newest.domainKeyVersion !== group.domainKeyVersion);
-  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || isStale
+  // A recovery point in the future is a clock that was set back: look at once rather than wait until it has passed.
+  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || ageMs < 0 || isStale
     ? [{ kind: 'capture', site: active.site, state: { phase: 'due' }, trace: {} }]
     : [];
 }
 
 function dueReplications({ group, newest, acknowledged, view }: Situation): Draft[] {
-  if (newest === undefined || group.highestEpoch !== group.epoch) return [];
+  // Until the active member has captured under its own epoch, the newest may be one that was lost with its site.
+  if (newest === undefined || newest.epoch !== group.epoch || group.highestEpoch !== group.epoch) return [];
   return group.members
     .filter(({ role, site }) => role === 'standby' && view(site)?.status === 'up')
     .filter(
@@ -101,37 +120,45 @@ function dueReplications({ group, newest, acknowledged, view }: Situation): Draf
     }));
 }
 
+/** Fenced members that are back, and standbys whose agent does not know its seat (a lost journal, a late order). */
 function dueRejoins({ group, view }: Situation): Draft[] {
+  if (group.highestEpoch !== group.epoch || group.domainKeyVersion === 0) return [];
   return group.members
-    .filter(({ role, site }) => role === 'fenced' && site !== group.highestOwner && view(site)?.status === 'up')
+    .filter(({ role, site }) => {
+      const agent = view(site);
+      if (role === 'active' || agent?.status !== 'up') return false;
+      const seat = agent.state?.members.find((member) => member.group === group.spec.name);
+      return role === 'fenced' || (agent.state !== undefined && seat?.role !== MemberRole.STANDBY);
+    })
     .map(({ site }) => ({ kind: 'rejoin', site, state: { phase: 'due' }, trace: {} }));
 }
 
-/** Only where the policy says so, three sites vote, and no automatic failover happened lately: a flapping site is a person's matter. */
-function dueFailover({ group, lastFailover, view, nowMs, timings }: Situation): Draft[] {
+/**
+ * A failover that ended badly after its epoch was issued leaves nobody active: that is settled whatever the policy says.
+ * Otherwise only where the policy asks for it, three sites vote, and no automatic failover happened lately: a flapping
+ * site is a person's matter.
+ */
+function dueFailover({ group, recentFailovers, view, nowMs, timings }: Situation): Draft[] {
   const active = activeOf(group);
-  if (
-    active === undefined ||
-    group.spec.failoverPolicy !== 'automatic' ||
-    group.members.length < VOTERS_MIN ||
-    group.domainKeyVersion === 0
-  )
-    return [];
+  if (active === undefined || group.domainKeyVersion === 0) return [];
   const lost = view(active.site);
-  if (lost?.status !== 'down') return [];
-  const lastState = lastFailover?.state as { phase: string; reason?: string } | undefined;
-  const isTooSoon =
-    lastFailover !== undefined &&
-    lastState?.phase === 'complete' &&
-    lastState.reason === 'automatic' &&
-    nowMs - lastFailover.createdMs < timings.automaticFailoverGapMs;
-  if (isTooSoon) return [];
+  const isUnsettled = group.highestEpoch !== group.epoch;
+  if (!isUnsettled) {
+    const isAutomatic = group.spec.failoverPolicy === 'automatic' && group.members.length >= VOTERS_MIN;
+    if (!isAutomatic || lost?.status !== 'down') return [];
+    const isTooSoon = recentFailovers.some(
+      ({ state, createdMs }) =>
+        (state as { reason?: string }).reason === 'automatic' && nowMs - createdMs < timings.automaticFailoverGapMs,
+    );
+    if (isTooSoon) return [];
+  }
   const request = {
     from: active.site,
     wanted: '',
     acceptLoss: false,
     reason: 'automatic',
-    outageStartedMs: lost.lastWallMs ?? nowMs,
+    outageStartedMs: lost?.lastWallMs ?? nowMs,
+    excluded: [],
   };
   return [{ kind: 'failover', site: '', state: { phase: 'requested', ...request } as { phase: string }, trace: {} }];
 }

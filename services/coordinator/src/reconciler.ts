@@ -22,8 +22,16 @@ import { type Plan, type Planned, plan } from './planner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import type { Runner } from './runner.ts';
 import { readAcknowledged, readNewest } from './store/generations.ts';
-import { type Intent, insertIntent, readLast, readNotable, readOpenIntents, updateIntent } from './store/intents.ts';
-import type { Store } from './store/store.ts';
+import {
+  forgetOldIntents,
+  type Intent,
+  insertIntent,
+  readFailovers,
+  readNotable,
+  readOpenIntents,
+  updateIntent,
+} from './store/intents.ts';
+import type { Store, Write } from './store/store.ts';
 import type { Timings } from './timings.ts';
 
 export interface ReconcilerPorts {
@@ -39,8 +47,11 @@ export interface ReconcilerPorts {
   readonly timings: Timings;
 }
 
-/** Runs beside Redis while it is away; more would only wait for the same HSMs. */
+/** Runs beside Redis while it is away; more would only wait for the same HSMs. Failovers never wait for any of them. */
 const LOCAL_RUNS_MAX = 8;
+/** How long intents that ended are kept, and how often old ones are looked for. */
+const HISTORY_MS = 30 * 86_400_000;
+const FORGET_INTERVAL_MS = 3_600_000;
 
 export class Reconciler implements Closeable {
   readonly #ports: ReconcilerPorts;
@@ -48,6 +59,7 @@ export class Reconciler implements Closeable {
   readonly #passes = new Serial();
   #running: Promise<void> | undefined;
   #localRuns = 0;
+  #forgotAtMs = Number.NEGATIVE_INFINITY;
   #isQueueUp = true;
 
   constructor(ports: ReconcilerPorts) {
@@ -78,10 +90,17 @@ export class Reconciler implements Closeable {
     return this.#passes.run(() => this.#pass());
   }
 
-  /** Makes an intent, unless one of its kind is open, and wakes a runner. */
-  async intend(planned: Planned): Promise<{ id: string; isNew: boolean }> {
+  /**
+   * Makes an intent, unless one of its kind is open, and wakes a runner. `isWanted` may say in the same transaction that
+   * there is none to make: then the id is empty.
+   */
+  async intend(
+    planned: Planned,
+    isWanted: (trx: Write) => Promise<boolean> = async () => true,
+  ): Promise<{ id: string; isNew: boolean }> {
     const { store, election, clock } = this.#ports;
     const made = await store.write(election.require(), async (trx, record) => {
+      if (!(await isWanted(trx))) return { id: '', isNew: false };
       const trace = Object.keys(planned.trace).length > 0 ? planned.trace : currentTrace();
       const result = await insertIntent(trx, { ...planned, trace, id: randomUUID() }, clock.wallMs());
       if (result.isNew)
@@ -93,7 +112,7 @@ export class Reconciler implements Closeable {
         });
       return result;
     });
-    void this.#wake(made.id, planned.site);
+    if (made.id !== '') void this.#wake({ ...planned, id: made.id });
     return made;
   }
 
@@ -109,28 +128,30 @@ export class Reconciler implements Closeable {
         await inSpan(`tick ${planned.kind}`, { 'antipode.group': planned.group }, () => this.intend(planned));
       for (const id of reopen)
         await store.write(election.require(), (trx) =>
-          updateIntent(trx, id, { status: 'open', nextAttemptMs: clock.wallMs() }, clock.wallMs()),
+          updateIntent(trx, id, { status: 'open', attempts: 0, nextAttemptMs: clock.wallMs() }, clock.wallMs()),
         );
     }
     const nowMs = clock.wallMs();
-    await Promise.all(
-      open
-        .filter(({ status, nextAttemptMs }) => status === 'open' && nextAttemptMs <= nowMs)
-        .map(({ id, site }) => this.#wake(id, site)),
-    );
+    // Not awaited: a run takes as long as an HSM takes, and the next look must not wait for it.
+    for (const intent of open) if (intent.status === 'open' && intent.nextAttemptMs <= nowMs) void this.#wake(intent);
+    if (clock.monotonicMs() - this.#forgotAtMs > FORGET_INTERVAL_MS) {
+      this.#forgotAtMs = clock.monotonicMs();
+      await store.write(election.require(), (trx) => forgetOldIntents(trx, { beforeMs: nowMs - HISTORY_MS }));
+    }
   }
 
   async #planFor(group: Group, open: readonly Intent[], notable: readonly Intent[]): Promise<Plan> {
     const { store, clock, detector, timings } = this.#ports;
     const name = group.spec.name;
-    const [newest, acknowledged, lastFailover] = await store.query((db) =>
-      Promise.all([readNewest(db, name), readAcknowledged(db, name), readLast(db, { group: name, kind: 'failover' })]),
+    const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
+    const [newest, acknowledged, recentFailovers] = await store.query((db) =>
+      Promise.all([readNewest(db, name), readAcknowledged(db, name), readFailovers(db, { group: name, sinceMs })]),
     );
     return plan({
       group,
       newest,
       acknowledged,
-      lastFailover,
+      recentFailovers,
       failed: notable.filter((intent) => intent.group === name && intent.status === 'failed'),
       open: open.filter((intent) => intent.group === name),
       view: (site) => detector.view(site),
@@ -139,17 +160,18 @@ export class Reconciler implements Closeable {
     });
   }
 
-  async #wake(id: string, site: string): Promise<void> {
+  /** Through the queue, or here where the queue is away. */
+  async #wake({ id, kind, site }: Pick<Intent, 'id' | 'kind' | 'site'>): Promise<void> {
     const { wakeUps, runner, log } = this.#ports;
     if (runner.isRunning(id)) return;
     try {
-      await wakeUps.enqueue(id, site);
+      await wakeUps.enqueue(id, site === '' ? kind : `site.${site}`);
       if (!this.#isQueueUp) log.info('the queue is back');
       this.#isQueueUp = true;
     } catch (thrown) {
       if (this.#isQueueUp) log.warn('the queue is away: intents run without it', { error: AntipodeError.from(thrown) });
       this.#isQueueUp = false;
-      if (this.#localRuns >= LOCAL_RUNS_MAX) return;
+      if (this.#localRuns >= LOCAL_RUNS_MAX && kind !== 'failover') return;
       this.#localRuns += 1;
       await runner
         .run(id)

@@ -1,12 +1,12 @@
 import {
   type CallContext,
   CreateGroupRequestSchema,
+  DescribeResponseSchema,
   FailoverPolicy,
   FailoverRequestSchema,
   type GroupSpecSchema,
-  HeartbeatRequestSchema,
-  MemberRole,
   ReplicateRequestSchema,
+  ResolveRequestSchema,
   RunDrillRequestSchema,
 } from '@antipode/protocol';
 import { AntipodeError, silentLog } from '@antipode/runtime';
@@ -18,7 +18,9 @@ import { Detector } from './detector.ts';
 import { LeaseBook } from './leases.ts';
 import type { Group, GroupSpec } from './model.ts';
 import type { Planned } from './planner.ts';
-import { coordinatorHandlers, operatorHandlers, type RpcPorts } from './rpc.ts';
+import { operatorHandlers, type RpcPorts } from './rpc.ts';
+import type { Place } from './store/sites.ts';
+import { groupOf, SPEC } from './testing/group.ts';
 import { PROFILES } from './timings.ts';
 
 /** The database, in memory: groups, and what each site has acknowledged. */
@@ -26,6 +28,7 @@ const database = vi.hoisted(() => ({
   groups: [] as Group[],
   acknowledged: [] as object[],
   newest: undefined as unknown,
+  place: undefined as Place | undefined,
 }));
 vi.mock(import('./store/groups.ts'), () => ({
   readGroups: async () => database.groups,
@@ -42,37 +45,17 @@ vi.mock(import('./store/generations.ts'), () => ({
   readNewest: async () => database.newest as never,
   readAcknowledged: async () => database.acknowledged as never,
 }));
+vi.mock(import('./store/sites.ts'), async (original) => ({
+  ...(await original()),
+  readPlace: async () => database.place,
+}));
 vi.mock(import('./store/drills.ts'), () => ({ readDrills: async () => [], readLastPassed: async () => undefined }));
 
 const TIMINGS = PROFILES.default;
 
-function groupOf(spec: GroupSpec): Group {
-  return {
-    spec,
-    members: spec.members.map((seat, at) => ({ ...seat, role: at === 0 ? 'active' : 'standby', divergent: 0 })),
-    epoch: 1n,
-    owner: spec.members[0]!.site,
-    highestEpoch: 1n,
-    highestOwner: spec.members[0]!.site,
-    domainKeyVersion: 0,
-    highestVersion: 0,
-    recoveryTimeMs: undefined,
-  };
-}
-const SPEC: GroupSpec = {
-  name: 'payments',
-  members: ['a', 'b', 'c'].map((site) => ({ site, serial: `serial-${site}` })),
-  scratch: [{ site: 'c', serial: 'scratch-c' }],
-  filter: { excludeIds: [], excludeLabels: [], excludeClasses: [] },
-  rpoMs: 300_000,
-  drillCron: '',
-  failoverPolicy: 'automatic',
-};
-
 class Bench {
   readonly clock = new FakeClock();
   readonly intended: Planned[] = [];
-  readonly addresses: object[] = [];
   epoch: bigint | undefined = 1n;
   readonly detector: Detector;
   readonly leases: LeaseBook;
@@ -83,6 +66,7 @@ class Bench {
     database.groups = [];
     database.acknowledged = [];
     database.newest = undefined;
+    database.place = undefined;
     this.detector = new Detector({
       clock,
       log: silentLog,
@@ -91,14 +75,6 @@ class Bench {
       probe: async () => undefined,
     });
     this.leases = new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs });
-    const writing = {
-      insertInto: () => ({
-        values: (row: object) => {
-          this.addresses.push(row);
-          return { onConflict: () => ({ execute: async () => [] }) };
-        },
-      }),
-    };
     this.ports = {
       id: 'main',
       clock,
@@ -108,7 +84,7 @@ class Bench {
       changes: new Changes(),
       store: {
         query: async (work: (db: unknown) => unknown) => work(undefined),
-        write: async (_epoch: bigint, work: (trx: unknown, record: () => void) => unknown) => work(writing, () => {}),
+        write: async (_epoch: bigint, work: (trx: unknown, record: () => void) => unknown) => work(undefined, () => {}),
       },
       cache: {
         get all() {
@@ -131,16 +107,13 @@ class Bench {
     } as unknown as RpcPorts;
   }
 
-  heartbeat(site: string, { as = site, epoch = 1n, group = 'payments', address = `${site}:1` } = {}) {
-    const members = [{ group, serial: `serial-${site}`, role: MemberRole.ACTIVE, epoch }];
+  /** The site announces itself. */
+  hear(site: string, { errorCode = '' } = {}): void {
     const partitions = [
-      { serial: `serial-${site}`, name: 'main' },
+      { serial: `serial-${site}`, name: 'main', module: 'm.so', tokenLabel: 'main-token', errorCode },
       { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
     ];
-    return coordinatorHandlers(this.ports).heartbeat(
-      create(HeartbeatRequestSchema, { state: { site, instance: site, members, partitions }, address }),
-      { ...CONTEXT, identity: { trustDomain: 'd', kind: 'site', name: as } },
-    );
+    this.detector.heard(create(DescribeResponseSchema, { site, instance: site, partitions }), { address: `${site}:1` });
   }
 
   createGroup(spec: MessageInitShape<typeof GroupSpecSchema> | undefined) {
@@ -154,76 +127,6 @@ const CONTEXT: CallContext = {
   signal: new AbortController().signal,
 };
 
-describe('a heartbeat', () => {
-  const withGroup = (change: Partial<Group> = {}): Bench => {
-    const bench = new Bench();
-    database.groups = [{ ...groupOf(SPEC), ...change }];
-    return bench;
-  };
-
-  it('renews the lease of the active member, and of nobody else', async () => {
-    const bench = withGroup();
-    await bench.clock.advance(TIMINGS.leaseMs * 2);
-    expect((await bench.heartbeat('b')).leases).toEqual([]);
-    expect(bench.leases.remainingMs('payments')).toBe(0);
-    const { leases, intervalMs } = await bench.heartbeat('a');
-    expect(leases).toEqual([
-      {
-        group: 'payments',
-        epoch: 1n,
-        leaseMs: BigInt(TIMINGS.leaseMs),
-        selfStopMs: BigInt(TIMINGS.selfStopMs),
-      },
-    ]);
-    expect(intervalMs).toBe(TIMINGS.heartbeatMs);
-    expect(bench.leases.remainingMs('payments')).toBeGreaterThan(TIMINGS.leaseMs);
-  });
-
-  it.each([
-    ['a failover has issued a higher epoch', { highestEpoch: 2n, highestOwner: 'b' }, 1n],
-    ['the epoch belongs to another site', { owner: 'b' }, 1n],
-    ['its agent is still in an earlier epoch', { epoch: 2n, highestEpoch: 2n }, 1n],
-    [
-      'another member is active',
-      { members: groupOf(SPEC).members.map((one) => ({ ...one, role: 'standby' as const })) },
-      1n,
-    ],
-  ])('renews nothing once %s', async (_once, change, epoch) => {
-    const bench = withGroup(change);
-    await bench.clock.advance(TIMINGS.leaseMs * 2);
-    expect((await bench.heartbeat('a', { epoch })).leases).toEqual([]);
-    expect(bench.leases.remainingMs('payments')).toBe(0);
-  });
-
-  it('tells every member of the highest epoch and its owner', async () => {
-    const bench = withGroup({ highestEpoch: 2n, highestOwner: 'b' });
-    const fence = { group: 'payments', epoch: 2n, owner: 'b', requestId: 'heartbeat' };
-    for (const site of ['a', 'b', 'c']) expect((await bench.heartbeat(site)).epochs).toEqual([fence]);
-    expect((await bench.heartbeat('z')).epochs).toEqual([]);
-  });
-
-  it('of one site is not taken from another, and changes nothing', async () => {
-    const bench = withGroup();
-    expect((await rejection(bench.heartbeat('a', { as: 'b' }))).code).toBe('PEER_REFUSED');
-    expect(bench.detector.view('a')).toBeUndefined();
-  });
-
-  it('is not taken by a coordinator that does not lead', async () => {
-    const bench = withGroup();
-    bench.epoch = undefined;
-    expect((await rejection(bench.heartbeat('a'))).code).toBe('LEADERSHIP_LOST');
-    expect(bench.detector.view('a')).toBeUndefined();
-  });
-
-  it('is remembered in the database only when its address is new', async () => {
-    const bench = withGroup();
-    await bench.heartbeat('a');
-    await bench.heartbeat('a');
-    await bench.heartbeat('a', { address: 'elsewhere:1' });
-    expect(bench.addresses).toMatchObject([{ name: 'a', address: 'a:1' }, { address: 'elsewhere:1' }]);
-  });
-});
-
 describe('the declaration of a group', () => {
   const message = {
     name: 'payments',
@@ -232,14 +135,14 @@ describe('the declaration of a group', () => {
     failoverPolicy: FailoverPolicy.AUTOMATIC,
     rpoSeconds: 300,
   };
-  const withSites = async (): Promise<Bench> => {
+  const withSites = (): Bench => {
     const bench = new Bench();
-    for (const site of ['a', 'b', 'c']) await bench.heartbeat(site);
+    for (const site of ['a', 'b', 'c']) bench.hear(site);
     return bench;
   };
 
   it('is taken, and its enrolment is intended; safe to repeat', async () => {
-    const bench = await withSites();
+    const bench = withSites();
     for (const operationId of ['intent-1', 'intent-2']) {
       const answer = await bench.createGroup(message);
       expect(answer).toMatchObject({ operationId, group: { activeSite: 'a', protection: 'unprotected' } });
@@ -252,62 +155,35 @@ describe('the declaration of a group', () => {
   });
 
   it('has an objective of five minutes where none is said', async () => {
-    const bench = await withSites();
+    const bench = withSites();
     await bench.createGroup({ ...message, rpoSeconds: 0 });
     expect(database.groups[0]?.spec.rpoMs).toBe(300_000);
   });
 
   it('is not taken twice with different contents', async () => {
-    const bench = await withSites();
+    const bench = withSites();
     await bench.createGroup(message);
     const other = bench.createGroup({ ...message, rpoSeconds: 60 });
     expect((await rejection(other)).code).toBe('ALREADY_EXISTS');
     expect(database.groups.map(({ spec }) => spec.rpoMs)).toEqual([300_000]);
   });
 
-  const [a, b] = message.members;
   it.each([
-    ['spec', undefined],
-    ['name', { ...message, name: '' }],
-    ['name', { ...message, name: 'Payments' }],
-    ['name', { ...message, name: 'p'.repeat(64) }],
-    ['members', { ...message, members: [] }],
-    ['members', { ...message, members: [a!, { ...b!, site: 'a' }], failoverPolicy: FailoverPolicy.MANUAL }],
-    ['members', { ...message, members: [a!, b!, { site: 'c', serial: a!.serial }] }],
-    ['members', { ...message, members: [a!, b!, { site: 'c', serial: '' }] }],
-    ['members', { ...message, scratch: [{ site: 'a', serial: a!.serial }] }],
-    ['failover_policy', { ...message, members: [a!, b!] }],
-    ['drill_cron', { ...message, drillCron: 'every night' }],
-  ])('is refused for its %s before anything is written: %o', async (field, spec) => {
-    const bench = await withSites();
-    const error = await rejection(bench.createGroup(spec));
-    expect(error.code).toBe('REQUEST_INVALID');
-    expect(error.details['field']).toBe(field);
-    expect([database.groups, bench.intended]).toEqual([[], []]);
-  });
-
-  it('of two sites may be moved by hand', async () => {
-    const bench = await withSites();
-    await bench.createGroup({ ...message, members: [a!, b!], failoverPolicy: FailoverPolicy.MANUAL });
-    expect(database.groups[0]?.spec.failoverPolicy).toBe('manual');
-  });
-
-  it.each([
-    ['NOT_FOUND', { members: [{ site: 'nowhere', serial: 'x' }] }],
-    ['NOT_FOUND', { members: [{ site: 'a', serial: 'mistyped' }] }],
-    ['SCRATCH_REFUSED', { members: [{ site: 'a', serial: 'scratch-a' }] }],
-    ['SCRATCH_REFUSED', { members: [a!], scratch: [{ site: 'b', serial: b!.serial }] }],
-  ])('is refused with %s where it does not fit the sites: %o', async (code, seats) => {
-    const bench = await withSites();
-    const spec = { ...message, scratch: [], failoverPolicy: FailoverPolicy.MANUAL, ...seats };
+    ['REQUEST_INVALID', { ...message, name: '' }],
+    ['REQUEST_INVALID', undefined],
+    ['NOT_FOUND', { ...message, members: [{ site: 'nowhere', serial: 'x' }], failoverPolicy: FailoverPolicy.MANUAL }],
+  ])('is refused with %s before anything is written: %o', async (code, spec) => {
+    const bench = withSites();
     expect((await rejection(bench.createGroup(spec))).code).toBe(code);
     expect([database.groups, bench.intended]).toEqual([[], []]);
   });
 
   it('is not taken by a coordinator that does not lead', async () => {
-    const bench = await withSites();
+    const bench = withSites();
+    await bench.createGroup(message);
     bench.epoch = undefined;
     expect((await rejection(bench.createGroup(message))).code).toBe('LEADERSHIP_LOST');
+    expect(bench.intended).toHaveLength(1);
   });
 });
 
@@ -345,6 +221,31 @@ describe('an order of an operator', () => {
     ]);
   });
 
+  it('to move away from a lost site counts the outage from its last sign of life', async () => {
+    const bench = ready();
+    bench.hear('a');
+    const lastMs = bench.clock.wallMs();
+    await bench.clock.advance(TIMINGS.suspectMs + 1);
+    await bench.detector.pass();
+    const order = create(FailoverRequestSchema, { group: 'payments' });
+    await operatorHandlers(bench.ports).failover(order, CONTEXT);
+    expect(bench.intended).toMatchObject([{ state: { outageStartedMs: lastMs } }]);
+  });
+
+  it('to move back is taken where a failover has issued an epoch that is not in force', async () => {
+    const bench = ready({ highestEpoch: 2n, highestOwner: 'b' });
+    const order = create(FailoverRequestSchema, { group: 'payments', toSite: 'a' });
+    await operatorHandlers(bench.ports).failover(order, CONTEXT);
+    expect(bench.intended).toMatchObject([{ kind: 'failover', state: { from: 'a', wanted: 'a', excluded: [] } }]);
+  });
+
+  it('to replicate is refused while a failover is under way', async () => {
+    const bench = ready({ highestEpoch: 2n, highestOwner: 'b' });
+    const order = create(ReplicateRequestSchema, { group: 'payments' });
+    expect((await rejection(operatorHandlers(bench.ports).replicate(order, CONTEXT))).code).toBe('GROUP_BUSY');
+    expect(bench.intended).toEqual([]);
+  });
+
   it('to replicate is refused before there is a domain key', async () => {
     const bench = ready({ domainKeyVersion: 0 });
     const order = create(ReplicateRequestSchema, { group: 'payments' });
@@ -352,29 +253,56 @@ describe('an order of an operator', () => {
     expect(bench.intended).toEqual([]);
   });
 
-  it('to drill takes the newest acknowledged generation, by epoch before number, to a declared scratch partition', async () => {
+  it('to drill makes one', async () => {
     const bench = ready();
-    database.acknowledged = [
-      { site: 'a', epoch: 1n, number: 9n },
-      { site: 'b', epoch: 2n, number: 3n },
-      { site: 'c', epoch: 2n, number: 2n },
-    ];
-    database.newest = { epoch: 2n, number: 4n };
+    database.newest = { epoch: 1n, number: 4n, objectCount: 1 };
     const order = create(RunDrillRequestSchema, { group: 'payments' });
-    await operatorHandlers(bench.ports).runDrill(order, CONTEXT);
-    expect(bench.intended).toMatchObject([
-      { kind: 'drill', site: 'c', state: { phase: 'planned', epoch: 2n, number: 3n, serial: 'scratch-c' } },
-    ]);
+    const answer = await operatorHandlers(bench.ports).runDrill(order, CONTEXT);
+    expect(answer).toEqual({ operationId: 'intent-1' });
+    expect(bench.intended).toMatchObject([{ kind: 'drill', site: 'c', state: { serial: 'scratch-c' } }]);
+  });
+});
+
+describe('where an application finds its keys', () => {
+  const resolve = (bench: Bench) =>
+    operatorHandlers(bench.ports).resolve(create(ResolveRequestSchema, { group: 'payments' }), CONTEXT);
+  const withGroup = (change: Partial<Group> = {}): Bench => {
+    const bench = new Bench();
+    database.groups = [{ ...groupOf(SPEC), ...change }];
+    return bench;
+  };
+
+  it('is the partition of the active member, with what is wrong with it', async () => {
+    const bench = withGroup();
+    bench.hear('a', { errorCode: 'PIN_REFUSED' });
+    expect(await resolve(bench)).toEqual({
+      site: 'a',
+      module: 'm.so',
+      tokenLabel: 'main-token',
+      serial: 'serial-a',
+      epoch: 1n,
+      siteState: 'up',
+      partitionErrorCode: 'PIN_REFUSED',
+    });
+    await bench.clock.advance(TIMINGS.suspectMs + 1);
+    await bench.detector.pass();
+    expect(await resolve(bench)).toMatchObject({ siteState: 'suspect' });
   });
 
-  it.each([
-    ['GENERATION_UNKNOWN', 'payments', ''],
-    ['NOT_FOUND', 'payments', 'b'],
-    ['NOT_FOUND', 'unknown', ''],
-  ])('to drill is refused with %s for group %s at site "%s"', async (code, group, site) => {
-    const bench = ready();
-    const order = create(RunDrillRequestSchema, { group, site });
-    expect((await rejection(operatorHandlers(bench.ports).runDrill(order, CONTEXT))).code).toBe(code);
-    expect(bench.intended).toEqual([]);
+  it('is what its site said before this coordinator started, until the site is heard', async () => {
+    const bench = withGroup();
+    database.place = { serial: 'serial-a', module: 'before.so', tokenLabel: 'before' };
+    expect(await resolve(bench)).toMatchObject({ module: 'before.so', tokenLabel: 'before', siteState: 'unknown' });
+    bench.detector.expect([{ site: 'a', address: 'a:1' }]);
+    expect(await resolve(bench)).toMatchObject({ module: 'before.so', siteState: 'unknown', partitionErrorCode: '' });
+    bench.hear('a');
+    expect(await resolve(bench)).toMatchObject({ module: 'm.so', siteState: 'up' });
+  });
+
+  it('is at least a site and a serial number, and nothing where nobody is active', async () => {
+    const bench = withGroup();
+    expect(await resolve(bench)).toMatchObject({ site: 'a', serial: 'serial-a', module: '', tokenLabel: '' });
+    const none = withGroup({ members: groupOf(SPEC).members.slice(1) });
+    expect((await rejection(resolve(none))).code).toBe('NOT_FOUND');
   });
 });

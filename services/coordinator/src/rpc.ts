@@ -1,11 +1,5 @@
 /** What agents and operators ask of the coordinator. Operators' orders become intents; only the leader takes them. */
-import {
-  type CoordinatorService,
-  FailoverPolicy,
-  type GroupSpec as GroupSpecMessage,
-  type Handlers,
-  type OperatorService,
-} from '@antipode/protocol';
+import type { CoordinatorService, Handlers, OperatorService } from '@antipode/protocol';
 import { AntipodeError, type Clock, VERSION } from '@antipode/runtime';
 import type { Agents } from './agents.ts';
 import type { Changes } from './changes.ts';
@@ -13,16 +7,18 @@ import type { Detector } from './detector.ts';
 import type { Effects } from './effects.ts';
 import type { Election } from './election.ts';
 import type { GroupCache } from './group-cache.ts';
+import { checkSites, specFrom } from './group-spec.ts';
 import type { LeaseBook } from './leases.ts';
 import { planFailover } from './machines/failover.ts';
-import { activeOf, type Group, type GroupSpec } from './model.ts';
+import { activeOf, type Group } from './model.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import type { Reconciler } from './reconciler.ts';
-import { checkCron } from './schedule.ts';
+import { startDrill } from './start-drill.ts';
 import { readDrills, readLastPassed } from './store/drills.ts';
 import { readAcknowledged, readNewest } from './store/generations.ts';
 import { insertGroup, readGroup, readGroups } from './store/groups.ts';
 import { type Intent, readIntent, readRecent, requireIntent } from './store/intents.ts';
+import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
 import type { Timings } from './timings.ts';
 import { groupState, operationMessage, siteState } from './views.ts';
@@ -43,11 +39,8 @@ export interface RpcPorts {
   readonly timings: Timings;
 }
 
-const RPO_MS_DEFAULT = 5 * 60_000;
-const RPO_MS_MIN = 1_000;
 const WAIT_MS_MAX = 60_000;
 const DRILLS_DEFAULT = 50;
-const VOTERS_MIN = 3;
 
 export function coordinatorHandlers({
   election,
@@ -57,6 +50,8 @@ export function coordinatorHandlers({
   timings,
   store,
 }: RpcPorts): Handlers<typeof CoordinatorService> {
+  /** What the database has of each site, by what was last written here. */
+  const written = new Map<string, string>();
   return {
     heartbeat: async ({ state, address }, { identity }) => {
       if (state === undefined || state.site !== identity.name) {
@@ -65,17 +60,16 @@ export function coordinatorHandlers({
         });
       }
       const leaderEpoch = election.require();
-      const known = detector.view(state.site);
+      if (!/^[^\s:]+:\d{1,5}$/.test(address))
+        throw new AntipodeError('REQUEST_INVALID', `the address of site ${state.site} must be host:port`, {
+          details: { field: 'address', site: state.site },
+        });
       detector.heard(state, { address });
-      if (known?.address !== address) {
-        const row = { name: state.site, address, version: state.version, partitions: '[]' };
-        await store.write(leaderEpoch, (trx) =>
-          trx
-            .insertInto('site')
-            .values(row)
-            .onConflict((conflict) => conflict.column('name').doUpdateSet(row))
-            .execute(),
-        );
+      const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
+      const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };
+      if (written.get(state.site) !== toJson(row)) {
+        await store.write(leaderEpoch, (trx) => recordSite(trx, row));
+        written.set(state.site, toJson(row));
       }
       const seats = cache.all.filter(({ members }) => members.some(({ site }) => site === state.site));
       const held = seats.filter((group) => {
@@ -196,6 +190,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     replicate: async ({ group: name }, { signal }) => {
       const group = await groupOf(name);
       const active = activeOf(group);
+      if (group.highestEpoch !== group.epoch)
+        throw new AntipodeError('GROUP_BUSY', `a failover of group ${name} is under way`, { details: { group: name } });
       if (active === undefined || group.domainKeyVersion === 0) {
         throw new AntipodeError('DOMAIN_KEY_MISSING', `group ${name} has no domain key yet`, {
           details: { group: name, version: 0 },
@@ -239,7 +235,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       const group = await groupOf(name);
       const from = activeOf(group)?.site ?? '';
       const survey = await effects.survey(group);
-      const { obstacle, choice } = planFailover({ from, wanted: toSite, acceptLoss: true, reason: 'operator' }, survey);
+      const request = { from, wanted: toSite, acceptLoss: true, reason: 'operator', excluded: [] } as const;
+      const { obstacle, choice } = planFailover(request, survey);
       const target = survey.reachable.find(({ site }) => site === choice?.to);
       return {
         fromSite: from,
@@ -258,7 +255,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     failover: async ({ group: name, toSite, acceptLoss }) => {
       const group = await groupOf(name);
       const from = activeOf(group)?.site ?? '';
-      if (toSite === from)
+      // A failover that did not end well has fenced it: then it may be the one to serve again.
+      if (toSite === from && group.highestEpoch === group.epoch)
         throw new AntipodeError('REQUEST_INVALID', `site ${from} is active already`, { details: { field: 'to_site' } });
       const state = {
         phase: 'requested',
@@ -266,7 +264,9 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         wanted: toSite,
         acceptLoss,
         reason: 'operator',
-        outageStartedMs: clock.wallMs(),
+        // A site that is lost stopped serving when it was last heard, not when somebody gave the order.
+        outageStartedMs: (detector.isUp(from) ? undefined : detector.view(from)?.lastWallMs) ?? clock.wallMs(),
+        excluded: [],
       };
       return {
         operationId: (await reconciler.intend({ kind: 'failover', group: name, site: '', state, trace: {} })).id,
@@ -287,112 +287,21 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     resolve: async ({ group: name }) => {
       const group = await groupOf(name);
       const active = activeOf(group);
-      const partition = detector
-        .view(active?.site ?? '')
-        ?.state?.partitions.find(({ serial }) => serial === active?.serial);
       if (active === undefined)
         throw new AntipodeError('NOT_FOUND', `group ${name} has no active member`, { details: { group: name } });
+      const view = detector.view(active.site);
+      const live = view?.state?.partitions.find(({ serial }) => serial === active.serial);
+      // After a restart the site may not have been heard yet: what it said before still tells where it is.
+      const place = live ?? (await store.query((db) => readPlace(db, active)));
       return {
         site: active.site,
-        module: partition?.module ?? '',
-        tokenLabel: partition?.tokenLabel ?? '',
+        module: place?.module ?? '',
+        tokenLabel: place?.tokenLabel ?? '',
         serial: active.serial,
         epoch: group.epoch,
+        siteState: view?.status ?? 'unknown',
+        partitionErrorCode: live?.errorCode ?? '',
       };
     },
   };
-}
-
-/** Chooses generation and scratch partition, and makes the intent. @throws NOT_FOUND, GENERATION_UNKNOWN */
-export async function startDrill(
-  { store, detector, reconciler }: Pick<RpcPorts, 'store' | 'detector' | 'reconciler'>,
-  { group: name, site }: { group: string; site: string },
-): Promise<string> {
-  const group = await store.query((db) => readGroup(db, name));
-  const scratch = group.spec.scratch.filter((seat) => site === '' || seat.site === site);
-  const chosen = scratch.find((seat) => detector.isUp(seat.site)) ?? scratch[0];
-  if (chosen === undefined) {
-    throw new AntipodeError(
-      'NOT_FOUND',
-      `group ${name} has no scratch partition${site === '' ? '' : ` at site ${site}`}`,
-      { details: { group: name, site } },
-    );
-  }
-  const [newest, acknowledged] = await store.query((db) =>
-    Promise.all([readNewest(db, name), readAcknowledged(db, name)]),
-  );
-  // What was acknowledged is what was promised; without any, the newest capture is better than no drill.
-  const target =
-    acknowledged.reduce<{ epoch: bigint; number: bigint } | undefined>(
-      (best, one) =>
-        best === undefined || one.epoch > best.epoch || (one.epoch === best.epoch && one.number > best.number)
-          ? one
-          : best,
-      undefined,
-    ) ?? newest;
-  if (target === undefined)
-    throw new AntipodeError('GENERATION_UNKNOWN', `group ${name} has no generation yet`, { details: { group: name } });
-  const state = { phase: 'planned', epoch: target.epoch, number: target.number, serial: chosen.serial };
-  return (await reconciler.intend({ kind: 'drill', group: name, site: chosen.site, state, trace: {} })).id;
-}
-
-function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
-  const invalid = (field: string, why: string): never => {
-    throw new AntipodeError('REQUEST_INVALID', `${field} ${why}`, { details: { field } });
-  };
-  if (message === undefined) return invalid('spec', 'is missing');
-  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(message.name)) invalid('name', 'must be lower-case letters, digits and dashes');
-  if (message.members.length === 0) invalid('members', 'must not be empty');
-  const sites = message.members.map(({ site }) => site);
-  if (new Set(sites).size !== sites.length) invalid('members', 'must be at different sites');
-  const serials = [...message.members, ...message.scratch].map(({ serial }) => serial);
-  if (new Set(serials).size !== serials.length || serials.includes(''))
-    invalid('members', 'must have serial numbers that do not repeat, scratch partitions included');
-  const failoverPolicy = message.failoverPolicy === FailoverPolicy.AUTOMATIC ? 'automatic' : 'manual';
-  if (failoverPolicy === 'automatic' && sites.length < VOTERS_MIN)
-    invalid(
-      'failover_policy',
-      `automatic needs ${VOTERS_MIN} sites: with two, neither can know whether the other is lost or the link is cut`,
-    );
-  const rpoMs = message.rpoSeconds === 0 ? RPO_MS_DEFAULT : message.rpoSeconds * 1_000;
-  if (rpoMs < RPO_MS_MIN) invalid('rpo_seconds', 'must be 1 or more');
-  checkCron(message.drillCron);
-  return {
-    name: message.name,
-    members: message.members.map(({ site, serial }) => ({ site, serial })),
-    scratch: message.scratch.map(({ site, serial }) => ({ site, serial })),
-    filter: {
-      excludeIds: message.filter?.excludeIds ?? [],
-      excludeLabels: message.filter?.excludeLabels ?? [],
-      excludeClasses: message.filter?.excludeClasses ?? [],
-    },
-    rpoMs,
-    drillCron: message.drillCron,
-    failoverPolicy,
-  };
-}
-
-/** A typing error in a serial number should show now, not when the site is needed. */
-function checkSites({ members, scratch }: GroupSpec, detector: Detector): void {
-  for (const { site, serial } of [...members, ...scratch]) {
-    const state = detector.view(site)?.state;
-    if (state === undefined)
-      throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard: start its agent first`, {
-        details: { site },
-      });
-    const partition = state.partitions.find((one) => one.serial === serial);
-    const shown = state.partitions.map((one) => `${one.name}=${one.serial || 'not initialised'}`).join(', ');
-    if (partition === undefined)
-      throw new AntipodeError('NOT_FOUND', `site ${site} has no partition with serial ${serial}; it has ${shown}`, {
-        details: { site, serial },
-      });
-    const isScratchSeat = scratch.some((seat) => seat.serial === serial);
-    if (partition.isScratch !== isScratchSeat) {
-      throw new AntipodeError(
-        'SCRATCH_REFUSED',
-        `partition ${serial} is ${partition.isScratch ? '' : 'not '}declared as scratch at site ${site}`,
-        { details: { site, serial } },
-      );
-    }
-  }
 }

@@ -215,12 +215,48 @@ describe('an effect that fails', () => {
     expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
   });
 
-  it('for ever, in a machine that never gives up, is a defect and no endless loop', async () => {
+  it.each([
+    ['enrolment', 10, 'parked', 'incomplete'],
+    ['capture', 20, 'failed', 'abandoned'],
+    ['replication', 20, 'failed', 'abandoned'],
+    ['drill', 6, 'failed', 'failed'],
+    ['rejoin', 20, 'failed', 'abandoned'],
+  ] as const)('is given up in the %s after %i attempts: %s, %s', async (kind, attemptsMax, status, phase) => {
+    open(kind, { attempts: attemptsMax - 2 });
+    bench.perform = async ({ type }) => {
+      if (type === 'record-drill') return { type: 'recorded' };
+      throw new AntipodeError('SITE_UNREACHABLE', 'away');
+    };
+    expect((await rejection(bench.runner.run('i'))).code).toBe('SITE_UNREACHABLE');
+    expect(intent()).toMatchObject({ status: 'open', attempts: attemptsMax - 1 });
+    await bench.runner.run('i');
+    expect(intent()).toMatchObject({ status, errorCode: 'SITE_UNREACHABLE', state: { phase } });
+  });
+
+  it('is never given up in a failover, and never for want of leadership', async () => {
+    open('failover', { attempts: 1_000, state: { phase: 'requested' } });
+    bench.perform = failWith('SITE_UNREACHABLE');
+    expect((await rejection(bench.runner.run('i'))).code).toBe('SITE_UNREACHABLE');
+    expect(intent()).toMatchObject({ status: 'open', attempts: 1_001 });
+    open('capture', { attempts: 1_000 });
+    bench.perform = failWith('LEADERSHIP_LOST');
+    expect((await rejection(bench.runner.run('i'))).code).toBe('LEADERSHIP_LOST');
+    expect(intent()).toMatchObject({ status: 'open', attempts: 1_000 });
+  });
+
+  it('to record a drill ends the drill as failed', async () => {
     open('drill', { state: { phase: 'recording', code: '', outcome: undefined, ...TARGET, serial: 's' } as never });
     bench.perform = failWith('ALREADY_EXISTS');
-    expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
-    expect(bench.story.length).toBeLessThan(200);
+    await bench.runner.run('i');
+    expect(intent()).toMatchObject({ status: 'failed', errorCode: 'ALREADY_EXISTS', state: { phase: 'failed' } });
   });
+});
+
+it('a machine that does not come to an end is a defect, and no endless loop', async () => {
+  open('failover', { state: { phase: 'requested' } });
+  bench.perform = async () => ({ type: 'something else' });
+  expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
+  expect(bench.story.length).toBeLessThan(200);
 });
 
 describe('how an intent ends', () => {

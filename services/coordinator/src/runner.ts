@@ -1,6 +1,6 @@
 /**
  * Runs intents: asks the machine what to do, persists where it is then, and only after that performs. A crash between the
- * two repeats the effect (I9). The one place that retries.
+ * two repeats the effect (I9). Counts the attempts and says when the next is due.
  */
 import { AntipodeError, backoffMs, type Clock, inSpan, inTrace, type Log, type Prng } from '@antipode/runtime';
 import type { Changes } from './changes.ts';
@@ -12,7 +12,7 @@ import { decideEnrolment, type EnrolmentState } from './machines/enrolment.ts';
 import { decideFailover, type FailoverState } from './machines/failover.ts';
 import { decideRejoin, type RejoinState } from './machines/rejoin.ts';
 import { decideReplication, type ReplicationState } from './machines/replication.ts';
-import type { Failure, IntentStatus, Resume, Step } from './model.ts';
+import type { Failure, IntentKind, IntentStatus, Resume, Step } from './model.ts';
 import { type Intent, readIntent, updateIntent } from './store/intents.ts';
 import type { Store } from './store/store.ts';
 
@@ -27,6 +27,17 @@ export interface RunnerPorts {
 }
 
 const BACKOFF = { baseMs: 250, capMs: 30_000 };
+/**
+ * After so many attempts the machine is told that it has failed. The planner sees anew what is due then, under the state
+ * of that moment; a drill that did not run counts as failed. A failover is not given up.
+ */
+const ATTEMPTS_MAX: Partial<Record<IntentKind, number>> = {
+  enrolment: 10,
+  capture: 20,
+  replication: 20,
+  drill: 6,
+  rejoin: 20,
+};
 /** More transitions than any machine has: a loop that does not end is a defect. */
 const STEPS_MAX = 50;
 
@@ -132,18 +143,13 @@ export class Runner {
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
       if (error.disposition === 'defect') throw error;
-      if (error.disposition !== 'retry' && error.code !== 'LEADERSHIP_LOST') {
-        const failure: Failure = {
-          type: 'failed',
-          code: error.code,
-          disposition: error.disposition,
-          message: error.message,
-        };
-        return failure;
-      }
-      if (error.code !== 'LEADERSHIP_LOST') {
+      const { code, disposition, message } = error;
+      const failure: Failure = { type: 'failed', code, disposition, message };
+      if (disposition !== 'retry' && code !== 'LEADERSHIP_LOST') return failure;
+      if (code !== 'LEADERSHIP_LOST') {
         const current = await store.query((db) => readIntent(db, intent.id));
         const attempts = (current?.attempts ?? 0) + 1;
+        if (attempts >= (ATTEMPTS_MAX[intent.kind] ?? Number.POSITIVE_INFINITY)) return failure;
         const nextAttemptMs = clock.wallMs() + backoffMs(attempts, BACKOFF, prng);
         log.at(attempts === 1 ? 'warn' : 'debug', `${intent.kind} will be tried again`, {
           group: intent.group,

@@ -6,18 +6,20 @@ import { AntipodeError, type Clock, type Closeable, type Log } from '@antipode/r
 import { createTask, type ScheduledTask, validate } from 'node-cron';
 import type { Election } from './election.ts';
 import type { GroupSpec } from './model.ts';
-import type { Store } from './store/store.ts';
+import type { Store, Write } from './store/store.ts';
 
 export interface SchedulePorts {
   readonly store: Store;
   readonly election: Election;
   readonly clock: Clock;
   readonly log: Log;
-  /** Starts the drill of a group. */
-  readonly drill: (group: string) => Promise<unknown>;
+  /** Starts the drill of a group, where `isWanted` says so in the same transaction. */
+  readonly drill: (group: string, isWanted: (trx: Write) => Promise<boolean>) => Promise<unknown>;
 }
 
 const MINUTE_MS = 60_000;
+/** How far back a missed fire time is looked for, minute by minute: longer than a month between two drills. */
+const MAKE_UP_MS_MAX = 32 * 86_400_000;
 
 /** @throws REQUEST_INVALID */
 export function checkCron(expression: string): void {
@@ -65,17 +67,17 @@ export class Schedule implements Closeable {
 
   /** Idempotent by (schedule, fire time). */
   async #fire(group: string, dateMs: number): Promise<void> {
-    const { store, election, log, drill } = this.#ports;
+    const { log, drill } = this.#ports;
     const fireMs = Math.floor(dateMs / MINUTE_MS) * MINUTE_MS;
     try {
-      const inserted = await store.write(election.require(), (trx) =>
-        trx
+      await drill(group, async (trx) => {
+        const inserted = await trx
           .insertInto('schedule_fire')
           .values({ schedule: `drill ${group}`, fire_ms: BigInt(fireMs) })
           .onConflict((conflict) => conflict.doNothing())
-          .executeTakeFirst(),
-      );
-      if (inserted.numInsertedOrUpdatedRows === 1n) await drill(group);
+          .executeTakeFirst();
+        return inserted.numInsertedOrUpdatedRows === 1n;
+      });
     } catch (thrown) {
       log.warn('a scheduled drill could not be started', { group, error: AntipodeError.from(thrown) });
     }
@@ -93,9 +95,11 @@ export class Schedule implements Closeable {
         .limit(1)
         .executeTakeFirst(),
     );
-    const [next, second] = task.getNextRuns(2).map((date) => date.getTime());
-    if (last === undefined || next === undefined || second === undefined) return;
-    const previousMs = next - (second - next);
-    if (Number(last.fire_ms) < previousMs && previousMs <= clock.wallMs()) await this.#fire(group, previousMs);
+    if (last === undefined) return;
+    const nowMs = Math.floor(clock.wallMs() / MINUTE_MS) * MINUTE_MS;
+    const oldestMs = Math.max(Number(last.fire_ms) + MINUTE_MS, nowMs - MAKE_UP_MS_MAX);
+    for (let fireMs = nowMs; fireMs >= oldestMs; fireMs -= MINUTE_MS) {
+      if (task.match(new Date(fireMs))) return this.#fire(group, fireMs);
+    }
   }
 }

@@ -19,7 +19,12 @@ const SPEC: GroupSpec = {
 };
 const GROUP: Group = {
   spec: SPEC,
-  members: SPEC.members.map((seat, at) => ({ ...seat, role: at === 0 ? 'active' : 'standby', divergent: at })),
+  members: SPEC.members.map((seat, at) => ({
+    ...seat,
+    role: at === 0 ? 'active' : 'standby',
+    divergent: at,
+    unaccounted: at * 2,
+  })),
   epoch: 3n,
   owner: 'a',
   highestEpoch: 3n,
@@ -41,6 +46,9 @@ const generation = (ageMs: number, rest: Partial<Generation> = {}): Generation =
   trace: {},
   ...rest,
 });
+/** A site that is up, and whose partition can be used. */
+const serving = (site: string, { status = 'up', serial = `serial-${site}`, errorCode = '' } = {}): SiteView =>
+  ({ site, status, state: { partitions: [{ serial, errorCode }] } }) as unknown as SiteView;
 const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
   group: GROUP,
   newest: generation(1_000),
@@ -50,7 +58,7 @@ const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
   ],
   lastPassedMs: NOW_MS - 5,
   leaseRemainingMs: 12_345.6,
-  view: (site) => (site === 'c' ? undefined : ({ status: 'up' } as SiteView)),
+  view: (site) => (site === 'c' ? undefined : serving(site)),
   nowMs: NOW_MS,
   ...rest,
 });
@@ -65,7 +73,14 @@ describe('the state of a group', () => {
     });
     expect(members).toMatchObject([
       { site: 'a', role: MemberRole.ACTIVE, siteState: 'up', leaseRemainingMs: 12_346n, divergentObjects: 0 },
-      { site: 'b', role: MemberRole.STANDBY, acknowledgedGeneration: 8n, recoveryPointAgeMs: 1_000n },
+      {
+        site: 'b',
+        role: MemberRole.STANDBY,
+        acknowledgedGeneration: 8n,
+        recoveryPointAgeMs: 1_000n,
+        divergentObjects: 1,
+        unaccountedObjects: 2,
+      },
       {
         site: 'c',
         siteState: 'unknown',
@@ -88,6 +103,15 @@ describe('the state of a group', () => {
     ['partially-protected', { newest: generation(0, { uncaptured: [UNCAPTURED] }) }],
     ['lagging', { newest: generation(0, { uncaptured: [UNCAPTURED] }), acknowledged: [one] }],
     ['unprotected', { group: { ...GROUP, members: GROUP.members.slice(0, 1) } }],
+    ['unprotected', { group: { ...GROUP, domainKeyVersion: 0 }, acknowledged: [], view: () => undefined }],
+    ['unserved', { group: { ...GROUP, highestEpoch: 4n, highestOwner: 'b' } }],
+    ['unserved', { group: { ...GROUP, members: GROUP.members.slice(1) } }],
+    ['unserved', { view: () => undefined }],
+    ['unserved', { view: (site) => serving(site, { status: 'down' }) }],
+    ['unserved', { view: (site) => serving(site, { status: 'suspect' }) }],
+    ['unserved', { view: (site) => serving(site, { errorCode: 'PIN_REFUSED' }) }],
+    ['unserved', { view: (site) => serving(site, { serial: 'another' }) }],
+    ['unserved', { view: (site) => serving(site, { status: 'down' }), acknowledged: [] }],
   ] satisfies [string, Partial<GroupFacts>][])('is called %s by the worst that is true of it: %o', (word, rest) => {
     expect(groupState(facts(rest)).protection).toBe(word);
   });
@@ -110,7 +134,13 @@ describe('the state of a group', () => {
     const role = fc.constantFrom('standby' as const, 'fenced' as const);
     fc.assert(
       fc.property(fc.array(fc.record({ ageMs, role }), { maxLength: 3 }), fc.boolean(), (standbys, isPartial) => {
-        const seats = standbys.map(({ role }, at) => ({ site: `s${at}`, serial: '', role, divergent: 0 }));
+        const seats = standbys.map(({ role }, at) => ({
+          site: `s${at}`,
+          serial: '',
+          role,
+          divergent: 0,
+          unaccounted: 0,
+        }));
         const { protection, recoveryPointAgeMs } = groupState(
           facts({
             group: { ...GROUP, members: [GROUP.members[0]!, ...seats] },

@@ -3,23 +3,16 @@ import {
   FailoverPolicy,
   type GroupSpecSchema,
   type GroupStateSchema,
-  MemberRole,
   type OperationSchema,
   type SiteStateSchema,
 } from '@antipode/protocol';
 import { CATALOGUE, isErrorCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { SiteView } from './detector.ts';
-import { refOf } from './effects.ts';
-import type { Generation, Group, GroupSpec, Role } from './model.ts';
+import { ROLES, refOf } from './effects/context.ts';
+import { activeOf, type Generation, type Group, type GroupSpec } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
-
-const ROLES: Record<Role, MemberRole> = {
-  active: MemberRole.ACTIVE,
-  standby: MemberRole.STANDBY,
-  fenced: MemberRole.FENCED,
-};
 
 export interface GroupFacts {
   readonly group: Group;
@@ -46,7 +39,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     activeSite: group.members.find(({ role }) => role === 'active')?.site ?? '',
     domainKeyVersion: group.domainKeyVersion,
     ...(newest === undefined ? {} : { newest: refOf(newest) }),
-    members: group.members.map(({ site, serial, role, divergent }) => {
+    members: group.members.map(({ site, serial, role, divergent, unaccounted }) => {
       const ageMs = ageOf(site);
       return {
         site,
@@ -57,6 +50,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         ...(ageMs === undefined || role === 'active' ? {} : { recoveryPointAgeMs: BigInt(Math.round(ageMs)) }),
         leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
         divergentObjects: divergent,
+        unaccountedObjects: unaccounted,
       };
     }),
     protection: protectionOf(facts, ages),
@@ -69,7 +63,16 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
 }
 
 /** One word for the whole group, the worst that is true of it. */
-function protectionOf({ group, newest, acknowledged }: GroupFacts, ages: readonly (number | undefined)[]): string {
+function protectionOf(
+  { group, newest, acknowledged, view }: GroupFacts,
+  ages: readonly (number | undefined)[],
+): string {
+  const active = activeOf(group);
+  const agent = view(active?.site ?? '');
+  const partition = agent?.state?.partitions.find(({ serial }) => serial === active?.serial);
+  // Nobody serves, or nothing new can be captured: whatever was acknowledged, it gets older from here on.
+  const isServed = group.highestEpoch === group.epoch && agent?.status === 'up' && partition?.errorCode === '';
+  if (group.domainKeyVersion > 0 && !isServed) return 'unserved';
   if (newest === undefined || acknowledged.length === 0 || ages.every((age) => age === undefined)) return 'unprotected';
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
   return newest.uncaptured.length > 0 ? 'partially-protected' : 'protected';

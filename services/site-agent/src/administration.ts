@@ -25,7 +25,8 @@ export function partitionSettings(config: AgentConfig, name: string): PartitionS
 
 /**
  * Makes the identity key of a partition, or proves the one that is there. Safe to repeat.
- * @throws IDENTITY_MISSING when the journal knows one that the token does not have
+ * @throws IDENTITY_MISSING when the journal knows one that the token does not have, ALREADY_EXISTS when another name stands
+ * for the same token: a scratch partition must not be a member by its other name (I7)
  */
 export async function initialisePartition({
   config,
@@ -47,10 +48,20 @@ export async function initialisePartition({
     try {
       const known = journal.identity(name);
       if (known !== undefined) {
-        await openKeyring({ provider, identity: known, domainKeys: [] });
+        await openKeyring({ provider, identity: known, domainKeys: [], announced: [] });
         return describe(name, known, false);
       }
-      const record = await initialiseIdentity({ provider, prng: systemPrng });
+      const { serial: found } = await provider.describe();
+      const other = journal.identities().find(({ record }) => record.serial === found);
+      if (other !== undefined)
+        throw new AntipodeError('ALREADY_EXISTS', `partition ${other.partition} is the token with serial ${found}`, {
+          details: { partition: other.partition, serial: found },
+        });
+      const record = await initialiseIdentity({
+        provider,
+        prng: systemPrng,
+        announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
+      });
       journal.addIdentity(name, record);
       return describe(name, record, true);
     } finally {

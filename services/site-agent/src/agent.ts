@@ -63,8 +63,7 @@ export class SiteAgent implements Closeable {
       );
     }
     this.#lock = lockFolder(config.dataFolder);
-    const journal = new Journal(config.dataFolder);
-    const store = new GenerationStore(config.dataFolder);
+    const { journal, store } = this.#openMemory(config.dataFolder);
     const peers = new Peers({ tls });
     const pins = new Pins(config.pinsFile);
     const partitions = new Partitions({ settings: config.partitions, journal, dataFolder: config.dataFolder, log });
@@ -79,7 +78,7 @@ export class SiteAgent implements Closeable {
       log,
       journal,
       store,
-      fences: new FenceKeeper({ journal, site: config.site }),
+      fences: new FenceKeeper({ journal }),
       leases: new LeaseKeeper({ clock }),
       partitions,
       peers,
@@ -113,7 +112,17 @@ export class SiteAgent implements Closeable {
     return this.#port;
   }
 
+  /** All of it, or nothing of it runs and the folder is free again. @throws CONFIG_INVALID where an address cannot be had */
   async start(): Promise<void> {
+    try {
+      await this.#start();
+    } catch (thrown) {
+      await this.close();
+      throw thrown;
+    }
+  }
+
+  async #start(): Promise<void> {
     const { clock, prng, log, partitions } = this.#site;
     this.#port = await this.#server.listen(this.#config.listen);
     if (this.#config.http !== undefined) await this.#health.listen(this.#config.http);
@@ -153,6 +162,15 @@ export class SiteAgent implements Closeable {
       ]);
     })();
     return this.#closed;
+  }
+
+  #openMemory(folder: string): { journal: Journal; store: GenerationStore } {
+    try {
+      return { journal: new Journal(folder), store: new GenerationStore(folder) };
+    } catch (thrown) {
+      void this.#lock.close();
+      throw thrown;
+    }
   }
 
   #readiness() {

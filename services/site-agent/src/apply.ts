@@ -2,94 +2,116 @@
  * Applies a generation to a standby: pulls what is lacking, restores it, and records it as staged. It becomes `applied`,
  * and so fit for promotion, only when verify.ts has read it back (I4).
  */
-import { isNewer, unseal } from '@antipode/hsm-core';
+import { isNewer, type SealedGeneration, unseal } from '@antipode/hsm-core';
 import type { ApplyRequest, ApplyResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { digestOf } from './generation-ref.ts';
-import { fenceOf, headOf, newestHere, type Site, seatOf } from './site.ts';
+import { LeftOvers } from './left-overs.ts';
+import { fenceOf, headOf, requireStandby, type Site, seatOf } from './site.ts';
 
-/** Objects that a staged generation touched, for verify.ts; lost with the process, which then verifies everything. */
+/** Objects of a staged generation that have to be used, for verify.ts; lost with the process, which then verifies everything. */
 export type Touched = Map<string, { readonly digest: string; readonly objectIds: readonly string[] }>;
 
 export async function apply(
   site: Site,
   touched: Touched,
   request: ApplyRequest,
+  signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof ApplyResponseSchema>> {
-  const { group, epoch } = fenceOf(request);
-  const { journal, transfer, fences } = site;
-  const { partition } = seatOf(site, group);
+  const { group, epoch, requestId } = fenceOf(request);
+  const { journal, transfer } = site;
+  const { seat, partition } = seatOf(site, group);
   const digest = digestOf(request.generation);
-  const mayAct = (): void => {
-    fences.check(group, epoch);
-    const { seat } = seatOf(site, group);
-    if (seat.role !== 'standby') {
-      throw new AntipodeError(
-        'ROLE_REFUSED',
-        `this site is ${seat.role} in group ${group}, generations are applied to standbys`,
-        { details: { group, role: seat.role } },
-      );
-    }
-  };
+  const mayAct = (): void => requireStandby(site, { group, epoch });
   mayAct();
-  const nothing = { appliedObjects: 0, pulledBlobs: 0, pulledBytes: 0n, narrowedObjects: 0 };
-  if (journal.head(group, 'applied') === digest) return nothing;
-  const pulled = await inSpan('pull', { 'antipode.group': group }, () =>
-    transfer.pull({ group, digest, sources: request.sources }),
-  );
-  return partition.use((open) =>
-    inSpan('apply', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
-      mayAct();
-      const applied = headOf(site, group, 'applied');
-      const { generation } = pulled.sealed;
-      if (applied !== undefined && applied.digest !== digest && !isNewer(generation, applied.generation)) {
-        throw new AntipodeError(
-          'GENERATION_NOT_NEWER',
-          `generation ${generation.number} of epoch ${generation.epoch} is not newer than ${applied.generation.number} of epoch ${applied.generation.epoch}`,
-          {
-            details: { group, generation: generation.number, applied: applied.generation.number },
-          },
-        );
-      }
-      const result = await unseal({
-        provider: open.provider,
-        keyring: open.keyring,
-        clock: site.clock,
-        memory: open.replica,
-        target: pulled.sealed,
-        previous: newestHere(site, group),
-        blobOf: (sha256) => site.store.blob(sha256),
-        journal: {
-          openIntents: () => journal.openIntents(group),
-          begin: (objectIds) => journal.beginIntents(group, objectIds),
-          commit: (objectIds) => journal.commitIntents(group, objectIds),
-        },
-        checkFence: mayAct,
-      });
-      open.captures.forget();
-      const before = touched.get(group);
-      const objectIds =
-        before?.digest === digest ? [...new Set([...before.objectIds, ...result.applied])] : result.applied;
-      touched.set(group, { digest, objectIds });
-      journal.setCounts(group, { divergent: result.divergent, unaccounted: result.unaccounted });
-      journal.setHead(group, 'staged', digest);
-      if (result.applied.length > 0 || pulled.blobs > 0) {
-        site.log.info('generation restored', {
-          group,
-          epoch,
-          generation: generation.number,
-          objects: result.applied.length,
-          pulledBlobs: pulled.blobs,
-          pulledBytes: pulled.bytes,
+  if (journal.head(group, 'applied') === digest) {
+    return {
+      appliedObjects: 0,
+      pulledBlobs: 0,
+      pulledBytes: 0n,
+      narrowedObjects: 0,
+      divergentObjects: seat.divergent,
+      unaccountedObjects: seat.unaccounted,
+    };
+  }
+  const pulled = await inSpan('pull', { 'antipode.group': group }, async () => {
+    await mendHeads(site, request, signal);
+    return transfer.pull({ group, digest, sources: request.sources, signal });
+  });
+  return partition.use(
+    (open) =>
+      inSpan('apply', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+        mayAct();
+        const { generation } = pulled.sealed;
+        requireNewer(site, pulled.sealed);
+        const leftOvers = LeftOvers.before(site, open, group);
+        const result = await unseal({
+          provider: open.provider,
+          keyring: open.keyring,
+          memory: open.replica,
+          target: pulled.sealed,
+          previous: leftOvers.previous,
+          proved: headOf(site, group, 'applied'),
+          blobOf: (sha256) => site.store.blob(sha256),
+          journal: journal.ofApply(group),
+          checkFence: mayAct,
         });
-      }
-      return {
-        appliedObjects: result.applied.length,
-        pulledBlobs: pulled.blobs,
-        pulledBytes: BigInt(pulled.bytes),
-        narrowedObjects: result.narrowed,
-      };
-    }),
+        open.captures.forget();
+        const before = touched.get(group);
+        const objectIds =
+          before?.digest === digest ? [...new Set([...before.objectIds, ...result.unproven])] : result.unproven;
+        touched.set(group, { digest, objectIds });
+        const { divergent, unaccounted } = await leftOvers.after(pulled.sealed);
+        journal.setHead(group, 'staged', digest);
+        if (result.applied.length > 0 || pulled.blobs > 0) {
+          site.log.info('generation restored', {
+            group,
+            epoch,
+            generation: generation.number,
+            request: requestId,
+            objects: result.applied.length,
+            pulledBlobs: pulled.blobs,
+            pulledBytes: pulled.bytes,
+          });
+        }
+        return {
+          appliedObjects: result.applied.length,
+          pulledBlobs: pulled.blobs,
+          pulledBytes: BigInt(pulled.bytes),
+          narrowedObjects: result.narrowed,
+          divergentObjects: divergent,
+          unaccountedObjects: unaccounted,
+        };
+      }),
+    signal,
   );
+}
+
+/**
+ * A late order must not put an older generation in the place of a newer one, also where that has not been read back yet.
+ * @throws GENERATION_NOT_NEWER
+ */
+function requireNewer(site: Site, { generation, digest }: SealedGeneration): void {
+  const { group, epoch, number } = generation;
+  for (const kind of ['applied', 'staged'] as const) {
+    const head = headOf(site, group, kind);
+    if (head === undefined || head.digest === digest || isNewer(generation, head.generation)) continue;
+    throw new AntipodeError(
+      'GENERATION_NOT_NEWER',
+      `generation ${number} of epoch ${epoch} is not newer than ${head.generation.number} of epoch ${head.generation.epoch}`,
+      { details: { group, generation: number, [kind]: head.generation.number } },
+    );
+  }
+}
+
+/** A head that the disk has changed would stop every order for ever: it is fetched again, from whoever holds it. */
+async function mendHeads(site: Site, request: ApplyRequest, signal: AbortSignal | undefined): Promise<void> {
+  const { journal, store, transfer } = site;
+  const { group } = fenceOf(request);
+  for (const kind of ['captured', 'applied', 'staged'] as const) {
+    const digest = journal.head(group, kind);
+    if (digest !== undefined && !store.isSound(digest))
+      await transfer.pull({ group, digest, sources: request.sources, signal });
+  }
 }

@@ -9,8 +9,9 @@ import { fenceOf, newestHere, type Site, seatOf } from './site.ts';
 export async function capture(
   site: Site,
   request: CaptureRequest,
+  signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof CaptureResponseSchema>> {
-  const { group, epoch, owner } = fenceOf(request);
+  const { group, epoch, owner, requestId } = fenceOf(request);
   const { journal, store, leases, fences } = site;
   const { partition } = seatOf(site, group);
   const mayAct = (): void => {
@@ -26,54 +27,62 @@ export async function capture(
     leases.check(group, epoch);
   };
   mayAct();
-  return partition.use((open) =>
-    inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
-      mayAct();
-      const previous = newestHere(site, group);
-      const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
-        provider: open.provider,
-        keyring: open.keyring,
-        clock: site.clock,
-        prng: site.prng,
-        memory: open.captures,
-        group,
-        epoch,
-        number: (previous?.generation.number ?? 0n) + 1n,
-        domainKeyVersion: request.domainKeyVersion,
-        previous,
-        filter: {
-          excludeIds: request.filter?.excludeIds ?? [],
-          excludeLabels: request.filter?.excludeLabels ?? [],
-          excludeClasses: request.filter?.excludeClasses ?? [],
-        },
-        checkFence: mayAct,
-      });
-      open.replica.forget();
-      const newest = sealed ?? previous;
-      if (newest === undefined)
-        throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
-      if (sealed !== undefined) {
-        store.putBlobs(blobs.values());
-        store.put(sealed);
+  return partition.use(
+    (open) =>
+      inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
         mayAct();
-        journal.setHead(group, 'captured', sealed.digest);
-        const { number, entries, uncaptured } = sealed.generation;
-        site.log.info('generation captured', {
+        const previous = newestHere(site, group);
+        const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
+          provider: open.provider,
+          keyring: open.keyring,
+          clock: site.clock,
+          prng: site.prng,
+          memory: open.captures,
           group,
           epoch,
-          generation: number,
-          objects: entries.length,
-          sealed: sealedObjects,
-          uncaptured: uncaptured.length,
+          number: max(previous?.generation.number ?? 0n, request.aboveGeneration) + 1n,
+          domainKeyVersion: request.domainKeyVersion,
+          previous,
+          filter: {
+            excludeIds: request.filter?.excludeIds ?? [],
+            excludeLabels: request.filter?.excludeLabels ?? [],
+            excludeClasses: request.filter?.excludeClasses ?? [],
+          },
+          checkFence: mayAct,
         });
-      }
-      span.setAttribute('antipode.sealed_objects', sealedObjects);
-      return {
-        generation: refOf(newest),
-        isNew: sealed !== undefined,
-        captureStartedMs: BigInt(captureStartedMs),
-        sealedObjects,
-      };
-    }),
+        open.replica.forget();
+        const newest = sealed ?? previous;
+        if (newest === undefined)
+          throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
+        if (sealed !== undefined) {
+          store.putBlobs(blobs.values());
+          store.put(sealed);
+          mayAct();
+          journal.setHead(group, 'captured', sealed.digest);
+          const { number, entries, uncaptured } = sealed.generation;
+          site.log.info('generation captured', {
+            group,
+            epoch,
+            generation: number,
+            request: requestId,
+            objects: entries.length,
+            sealed: sealedObjects,
+            uncaptured: uncaptured.length,
+          });
+        }
+        // The active member's own generation accounts for everything that is in its partition.
+        const { divergent, unaccounted } = seatOf(site, group).seat;
+        if (divergent + unaccounted > 0) journal.setLeftOvers(group, { divergent: [], unaccounted: 0 });
+        span.setAttribute('antipode.sealed_objects', sealedObjects);
+        return {
+          generation: refOf(newest),
+          isNew: sealed !== undefined,
+          captureStartedMs: BigInt(captureStartedMs),
+          sealedObjects,
+        };
+      }),
+    signal,
   );
 }
+
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);

@@ -50,11 +50,53 @@ describe('a drill', () => {
     expect(b.site.journal.openDrill(serial)).toBeUndefined();
   });
 
-  it('touches nothing in a scratch partition that somebody else uses', async () => {
+  it('touches nothing in a scratch partition that somebody else uses, however often it is ordered', async () => {
     const ref = await sites.captured();
+    b.scratch.hsm.addSecret('not ours');
+    for (const _ of ['first', 'second', 'third']) {
+      expect((await rejection(sites.drill(b, ref))).code).toBe('SCRATCH_REFUSED');
+      expect([b.scratch.hsm.contents().length, b.site.journal.openDrill('b-2')]).toEqual([1, undefined]);
+    }
+  });
+
+  it('leaves to somebody else what he put there after it was cut short and cleaned up', async () => {
+    const ref = await sites.captured();
+    const prove = b.scratch.provider.prove;
+    b.scratch.provider.prove = async () => {
+      throw new AntipodeError('HSM_REFUSED', 'not now');
+    };
+    expect((await rejection(sites.drill(b, ref))).code).toBe('HSM_REFUSED');
+    b.scratch.provider.prove = prove;
+    expect(b.scratch.hsm.contents()).toEqual([]);
     b.scratch.hsm.addSecret('not ours');
     expect((await rejection(sites.drill(b, ref))).code).toBe('SCRATCH_REFUSED');
     expect(b.scratch.hsm.contents()).toHaveLength(1);
+  });
+
+  it('claims nothing that somebody put there between its look and its first write', async () => {
+    const ref = await sites.captured();
+    const begin = b.site.journal.beginDrill.bind(b.site.journal);
+    b.site.journal.beginDrill = (...given) => {
+      begin(...given);
+      b.scratch.hsm.addSecret('not ours');
+    };
+    expect((await rejection(sites.drill(b, ref))).code).toBe('SCRATCH_REFUSED');
+    b.site.journal.beginDrill = begin;
+    expect([b.scratch.hsm.contents().length, b.site.journal.openDrill('b-2')]).toEqual([1, undefined]);
+  });
+
+  it('does not begin while what an earlier one left cannot be removed', async () => {
+    const ref = await sites.captured();
+    b.site.journal.beginDrill('b-2', 'earlier');
+    b.scratch.hsm.addSecret('left');
+    const destroy = b.scratch.provider.destroy;
+    b.scratch.provider.destroy = async () => [];
+    expect(await rejection(sites.drill(b, ref))).toMatchObject({
+      code: 'DRILL_UNCLEAN',
+      details: { drill: 'earlier' },
+    });
+    b.scratch.provider.destroy = destroy;
+    expect(await sites.drill(b, ref)).toMatchObject({ isClean: true });
   });
 
   it('that was cut short is cleaned up by the next one', async () => {

@@ -28,6 +28,33 @@ describe('a domain key', () => {
     expect(b.member.hsm.objects).toHaveLength(objects);
   });
 
+  it('that nobody waits for any more before its turn is not made, and its version is not lost', async () => {
+    const gate = Promise.withResolvers<void>();
+    const busy = a.site.partitions.all[0]!.use(() => gate.promise);
+    await Promise.resolve();
+    const giveUp = new AbortController();
+    const order = a.call(
+      'distributeDomainKey',
+      { fence: fence(), version: 2, members: [{ site: address('b'), serial: 'b-1' }] },
+      { signal: giveUp.signal },
+    );
+    giveUp.abort();
+    expect((await rejection(order)).code).toBe('TIMED_OUT');
+    gate.resolve();
+    await busy;
+    expect((await distribute(2)).confirmedSerials).toEqual(['b-1']);
+  });
+
+  it('is not made under a tenure that ends before its turn', async () => {
+    const gate = Promise.withResolvers<void>();
+    const busy = a.site.partitions.all[0]!.use(() => gate.promise);
+    const order = rejection(distribute(2));
+    a.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    gate.resolve();
+    await busy;
+    expect([(await order).code, a.site.journal.distribution(GROUP, 2)]).toEqual(['EPOCH_STALE', undefined]);
+  });
+
   it('is named as failed when its distribution was cut short, and never made again under that version', async () => {
     const generate = a.member.provider.generateDomainKey;
     a.member.provider.generateDomainKey = async () => {
@@ -50,11 +77,14 @@ describe('a domain key', () => {
     const c = await sites.network.add('c');
     const toC = (version: number) =>
       a.call('distributeDomainKey', { fence: fence(), version, members: [{ site: address('c'), serial: 'c-1' }] });
+    a.pin(GROUP, c);
     expect((await toC(2)).failures).toMatchObject([{ serial: 'c-1', code: 'PEER_NOT_PINNED' }]);
     c.pin(GROUP, a);
-    expect((await toC(3)).failures).toMatchObject([{ serial: 'c-1', code: 'PEER_NOT_PINNED' }]);
-    a.pin(GROUP, c);
-    expect((await toC(4)).confirmedSerials).toEqual(['c-1']);
+    expect((await toC(3)).confirmedSerials).toEqual(['c-1']);
+    const d = await sites.network.add('d');
+    d.pin(GROUP, a);
+    const toD = { fence: fence(), version: 4, members: [{ site: address('d'), serial: 'd-1' }] };
+    expect((await a.call('distributeDomainKey', toD)).failures).toMatchObject([{ code: 'PEER_NOT_PINNED' }]);
   });
 
   it('is recorded before it is confirmed, and found again after a restart', async () => {
@@ -65,23 +95,107 @@ describe('a domain key', () => {
   });
 });
 
-describe('the first half of an exchange', () => {
-  const begin = (by: ReturnType<typeof fence>, group = GROUP) => {
+describe('an exchange', () => {
+  const begin = (
+    by = fence(),
+    { exchangeId = 'x', group = GROUP, site = by.owner }: { exchangeId?: string; group?: string; site?: string } = {},
+  ) => {
     const offer = { serial: 'a-1', identity: a.member.keyring.identity.publicHalf, nonce: new Uint8Array(32) };
     const point = publicHalfOf(ecKey(seededPrng('point'))).slice(-65);
-    const ids = { exchangeId: 'x', group, version: 2, responderSerial: 'b-1' };
-    return b.call('beginExchange', { ...ids, fence: by, offer: { ...offer, point } });
+    const ids = { exchangeId, group, version: 2, responderSerial: 'b-1' };
+    return b.call('beginExchange', { ...ids, fence: by, offer: { ...offer, point } }, { site });
   };
+  const complete = (by = fence(), { exchangeId = 'x', site = by.owner }: { exchangeId?: string; site?: string } = {}) =>
+    b.call(
+      'completeExchange',
+      { exchangeId, fence: by, wrappedKey: new Uint8Array(40), signature: new Uint8Array(64) },
+      { site },
+    );
 
-  it('is refused under a lower epoch, and under the fence of another group', async () => {
+  it('does not begin under a lower epoch, under one of another owner, or under the fence of another group', async () => {
     b.site.fences.admit({ group: GROUP, epoch: 5n, owner: 'a' });
     expect((await rejection(begin(fence(4n)))).code).toBe('EPOCH_STALE');
+    expect((await rejection(begin(fence(5n, 'c')))).code).toBe('EPOCH_CONFLICT');
     expect((await rejection(begin({ ...fence(5n), group: 'other' }))).code).toBe('REQUEST_INVALID');
     expect((await begin(fence(5n))).offer?.serial).toBe('b-1');
+  });
+
+  it('begins at the word of the site that owns the tenure only', async () => {
+    expect(await rejection(begin(fence(), { site: 'c' }))).toMatchObject({
+      code: 'PEER_REFUSED',
+      details: { owner: 'a' },
+    });
+    const asCoordinator = b.call('beginExchange', { group: GROUP, fence: fence(), offer: {} });
+    expect((await rejection(asCoordinator)).code).toBe('PEER_REFUSED');
   });
 
   it('raises no epoch: only the orders of a coordinator do', async () => {
     await begin(fence(9n));
     expect(b.site.journal.fence(GROUP)?.epoch).toBe(1n);
+  });
+
+  it.each<[string, string, () => ReturnType<typeof fence>]>([
+    ['of a tenure that is over', 'EPOCH_STALE', () => fence()],
+    ['of another owner', 'EPOCH_CONFLICT', () => fence(2n)],
+    ['of another group', 'REQUEST_INVALID', () => ({ ...fence(2n), group: 'other' })],
+  ])('is not completed under a fence %s', async (_what, code, by) => {
+    await begin();
+    b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    const objects = b.member.hsm.objects.length;
+    expect((await rejection(complete(by(), { site: 'a' }))).code).toBe(code);
+    expect(b.member.hsm.objects).toHaveLength(objects);
+  });
+
+  it('installs nothing when the tenure ends while it waits for its turn', async () => {
+    await begin();
+    const [member] = b.site.partitions.all;
+    const gate = Promise.withResolvers<void>();
+    const busy = member!.use(() => gate.promise);
+    let hasInstalled = false;
+    b.member.provider.deriveExchangeKey = async () => {
+      hasInstalled = true;
+      throw new AntipodeError('HSM_REFUSED', 'not in this test');
+    };
+    const waiting = rejection(complete());
+    b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    gate.resolve();
+    await busy;
+    expect([(await waiting).code, hasInstalled]).toEqual(['EPOCH_STALE', false]);
+  });
+
+  it('is completed by nobody but the site that began it, and stays open for that one', async () => {
+    await begin();
+    for (const by of [fence(), fence(2n, 'c')]) {
+      expect(await rejection(complete(by, { site: 'c' }))).toMatchObject({
+        code: 'EXCHANGE_REFUSED',
+        details: { exchangeId: 'x' },
+      });
+    }
+    expect((await rejection(complete())).message).toContain('not signed');
+    expect((await rejection(complete())).details).toEqual({ exchangeId: 'x' });
+  });
+
+  it('takes few places for each site, so that none can take those of the others', async () => {
+    const ids = ['1', '2', '3', '4'];
+    for (const exchangeId of ids) await begin(fence(), { exchangeId });
+    expect(await rejection(begin(fence(), { exchangeId: '5' }))).toMatchObject({
+      code: 'EXCHANGE_REFUSED',
+      details: { site: 'a', open: 4 },
+    });
+    expect((await begin(fence(2n, 'c'), { exchangeId: '5' })).offer?.serial).toBe('b-1');
+    expect((await rejection(begin(fence(2n, 'c'), { exchangeId: '1' }))).code).toBe('EXCHANGE_REFUSED');
+  });
+
+  it('is forgotten after a minute on both halves, which frees its place', async () => {
+    for (const exchangeId of ['1', '2', '3', '4']) await begin(fence(), { exchangeId });
+    await sites.network.clock.advance(60_001);
+    expect(await rejection(complete(fence(), { exchangeId: '1' }))).toMatchObject({ details: { exchangeId: '1' } });
+    for (const exchangeId of ['5', '6', '7', '8']) await begin(fence(), { exchangeId });
+  });
+
+  it('that lost its session frees its place', async () => {
+    for (const exchangeId of ['1', '2', '3', '4']) await begin(fence(), { exchangeId });
+    await b.member.reopen();
+    await begin(fence(), { exchangeId: '5' });
   });
 });

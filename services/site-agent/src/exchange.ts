@@ -5,9 +5,12 @@
 import { distributeDomainKey, ExchangeResponder, type ExchangeTransport } from '@antipode/hsm-core';
 import type {
   BeginExchangeRequest,
+  CallContext,
   CompleteExchangeRequest,
   DistributeDomainKeyRequest,
   DistributeDomainKeyResponseSchema,
+  Fence,
+  Identity,
 } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -15,16 +18,30 @@ import type { OpenPartition, Partition } from './partitions.ts';
 import { fenceOf, type Site, seatOf } from './site.ts';
 
 const EXCHANGE_TIMEOUT_MS = 30_000;
+/** As long as the responder keeps its half (enrol.ts): what is older can only be refused. */
+const OPEN_MS_MAX = 60_000;
+/** Of one site at one partition. An honest one has a single exchange open; a rogue one must not take everybody's places. */
+const OPEN_PER_SITE_MAX = 4;
 
 interface Outcome {
   readonly confirmedSerials: string[];
   readonly failures: { serial: string; code: string; message: string }[];
 }
 
+interface OpenExchange {
+  readonly group: string;
+  /** The site that began it; nobody else completes it. */
+  readonly caller: string;
+  readonly partition: Partition;
+  readonly provider: object;
+  readonly responder: ExchangeResponder;
+  readonly sinceMs: number;
+}
+
 /** Exchanges that are open at this site, by id: the second half must meet the session objects of the first. */
 export class Exchanges {
   readonly #site: Site;
-  readonly #open = new Map<string, { partition: Partition; provider: object; responder: ExchangeResponder }>();
+  readonly #open = new Map<string, OpenExchange>();
   readonly #responders = new WeakMap<object, ExchangeResponder>();
 
   constructor(site: Site) {
@@ -33,20 +50,29 @@ export class Exchanges {
 
   async distribute(
     request: DistributeDomainKeyRequest,
+    signal?: AbortSignal,
   ): Promise<MessageInitShape<typeof DistributeDomainKeyResponseSchema>> {
-    const { group, owner } = fenceOf(request);
-    const { journal, pins, prng, log } = this.#site;
+    const { group, epoch, owner } = fenceOf(request);
+    const { journal, pins, prng, log, fences } = this.#site;
     const { version } = request;
-    const recorded = journal.distribution(group, version);
-    if (recorded !== undefined) return JSON.parse(recorded) as Outcome;
+    const recorded = (): Outcome | undefined => {
+      const outcome = journal.distribution(group, version);
+      return outcome === undefined ? undefined : (JSON.parse(outcome) as Outcome);
+    };
+    const before = recorded();
+    if (before !== undefined) return before;
     const { seat, partition } = seatOf(this.#site, group);
-    if (seat.role !== 'active' || owner !== this.#site.name) {
+    const mayAct = (): void => {
+      fences.check(group, epoch);
+      const { role } = seatOf(this.#site, group).seat;
+      if (role === 'active' && owner === this.#site.name) return;
       throw new AntipodeError(
         'ROLE_REFUSED',
-        `this site is ${seat.role} in group ${group}, the active member makes domain keys`,
-        { details: { group, role: seat.role } },
+        `this site is ${role} in group ${group}, the active member makes domain keys`,
+        { details: { group, role } },
       );
-    }
+    };
+    mayAct();
     const unknown: Outcome = {
       confirmedSerials: [],
       failures: request.members.map(({ serial }) => ({
@@ -55,83 +81,103 @@ export class Exchanges {
         message: 'the distribution was cut short; the next version replaces it',
       })),
     };
-    journal.setDistribution(group, version, JSON.stringify(unknown));
-    const outcome = await partition.use((open) =>
-      inSpan(
-        'distribute domain key',
-        { 'antipode.group': group, 'antipode.domain_key_version': version },
-        async (): Promise<Outcome> => {
-          const { confirmedSerials, failures } = await distributeDomainKey({
-            provider: open.provider,
-            keyring: open.keyring,
-            prng,
-            serial: seat.serial,
-            group,
-            version,
-            members: request.members.map(({ site, serial }) =>
-              this.#transport({
-                site: site?.site ?? '',
-                address: site?.address ?? '',
+    return partition.use(
+      (open) =>
+        inSpan(
+          'distribute domain key',
+          { 'antipode.group': group, 'antipode.domain_key_version': version },
+          async (): Promise<Outcome> => {
+            // The same order may have come twice, and a higher epoch meanwhile.
+            const meanwhile = recorded();
+            if (meanwhile !== undefined) return meanwhile;
+            mayAct();
+            journal.setDistribution(group, version, JSON.stringify(unknown));
+            const { confirmedSerials, failures } = await distributeDomainKey({
+              provider: open.provider,
+              keyring: open.keyring,
+              prng,
+              serial: seat.serial,
+              group,
+              version,
+              members: request.members.map(({ site, serial }) =>
+                this.#transport({
+                  site: site?.site ?? '',
+                  address: site?.address ?? '',
+                  serial,
+                  version,
+                  request,
+                  birthplace: { partition, open },
+                }),
+              ),
+              isPinned: (identity) => identity === open.keyring.identity.sha256 || pins.isPinned(group, identity),
+            });
+            await open.refreshKeyring();
+            const outcome: Outcome = {
+              confirmedSerials: [...confirmedSerials],
+              failures: failures.map(({ serial, error }) => ({
                 serial,
-                version,
-                request,
-                birthplace: { partition, open },
-              }),
-            ),
-            isPinned: (identity) => identity === open.keyring.identity.sha256 || pins.isPinned(group, identity),
-          });
-          await open.refreshKeyring();
-          return {
-            confirmedSerials: [...confirmedSerials],
-            failures: failures.map(({ serial, error }) => ({
-              serial,
-              code: error.code,
-              message: error.message.replace(`[${error.code}] `, ''),
-            })),
-          };
-        },
-      ),
+                code: error.code,
+                message: error.message.replace(`[${error.code}] `, ''),
+              })),
+            };
+            journal.setDistribution(group, version, JSON.stringify(outcome));
+            log.info('domain key distributed', {
+              group,
+              version,
+              confirmed: outcome.confirmedSerials.length,
+              failed: outcome.failures.length,
+            });
+            return outcome;
+          },
+        ),
+      signal,
     );
-    journal.setDistribution(group, version, JSON.stringify(outcome));
-    log.info('domain key distributed', {
-      group,
-      version,
-      confirmed: outcome.confirmedSerials.length,
-      failed: outcome.failures.length,
-    });
-    return outcome;
   }
 
-  async begin(request: BeginExchangeRequest) {
+  async begin(request: BeginExchangeRequest, { identity, signal }: CallContext) {
     const { group, version, exchangeId, responderSerial, offer } = request;
     if (offer === undefined)
       throw new AntipodeError('REQUEST_INVALID', 'offer is missing', { details: { field: 'offer' } });
-    // Checked, not admitted: only the coordinator's orders raise an epoch, never a peer's.
     const fence = fenceOf(request);
-    if (fence.group !== group)
-      throw new AntipodeError('REQUEST_INVALID', 'the fence is of another group', {
-        details: { field: 'fence.group' },
-      });
-    this.#site.fences.check(group, fence.epoch);
+    this.#checkInitiator(fence, { group, caller: identity });
     const partition = this.#site.partitions.bySerial(responderSerial);
     return partition.use(async (open) => {
+      this.#checkInitiator(fence, { group, caller: identity });
+      this.#forgetOver(partition, open.provider);
+      const ofCaller = [...this.#open.values()].filter(
+        (one) => one.caller === identity.name && one.partition === partition,
+      );
+      if (this.#open.has(exchangeId) || ofCaller.length >= OPEN_PER_SITE_MAX)
+        throw new AntipodeError('EXCHANGE_REFUSED', `site ${identity.name} has this or too many exchanges open here`, {
+          details: { serial: responderSerial, site: identity.name, open: ofCaller.length },
+        });
       const responder = this.#responder(open);
+      const sinceMs = this.#site.clock.monotonicMs();
       const answer = await responder.begin({ exchangeId, group, version, offer: copyOffer(offer) });
-      this.#open.set(exchangeId, { partition, provider: open.provider, responder });
+      const { provider } = open;
+      this.#open.set(exchangeId, { group, caller: identity.name, partition, provider, responder, sinceMs });
       return answer;
-    });
+    }, signal);
   }
 
-  async complete({ exchangeId, wrappedKey, signature }: CompleteExchangeRequest) {
+  async complete(request: CompleteExchangeRequest, { identity, signal }: CallContext) {
+    const { exchangeId, wrappedKey, signature } = request;
     const exchange = this.#open.get(exchangeId);
+    const isOver = exchange !== undefined && this.#isOver(exchange);
+    if (exchange === undefined || isOver || exchange.caller !== identity.name)
+      throw new AntipodeError('EXCHANGE_REFUSED', `site ${identity.name} has no such exchange open`, {
+        details: { exchangeId },
+      });
+    // Whatever comes of it, it is over.
     this.#open.delete(exchangeId);
-    if (exchange === undefined)
-      throw new AntipodeError('EXCHANGE_REFUSED', 'no such exchange is open', { details: { exchangeId } });
+    const fence = fenceOf(request);
     return exchange.partition.use(async (open) => {
       if (open.provider !== exchange.provider)
         throw new AntipodeError('EXCHANGE_REFUSED', 'the HSM session of the exchange has ended', {
           details: { exchangeId },
         });
+      // Right before the key is installed (I2): the tenure may have ended since, or while other work had its turn.
+      this.#checkInitiator(fence, { group: exchange.group, caller: identity });
       const receipt = await exchange.responder.complete({
         exchangeId,
         wrappedKey: new Uint8Array(wrappedKey),
@@ -139,7 +185,31 @@ export class Exchanges {
       });
       await open.refreshKeyring();
       return receipt;
-    });
+    }, signal);
+  }
+
+  /** Checked, not admitted: only the coordinator's orders raise an epoch, never a peer's. */
+  #checkInitiator(fence: Fence, { group, caller }: { group: string; caller: Identity }): void {
+    if (caller.kind !== 'site' || caller.name !== fence.owner)
+      throw new AntipodeError('PEER_REFUSED', `${caller.kind} ${caller.name} may not act for site ${fence.owner}`, {
+        details: { group, owner: fence.owner },
+      });
+    if (fence.group !== group)
+      throw new AntipodeError('REQUEST_INVALID', 'the fence is of another group', {
+        details: { field: 'fence.group' },
+      });
+    this.#site.fences.checkPeer(fence);
+  }
+
+  #isOver({ sinceMs }: OpenExchange): boolean {
+    return this.#site.clock.monotonicMs() - sinceMs > OPEN_MS_MAX;
+  }
+
+  /** Those that nobody completed in time, and those whose session has ended. */
+  #forgetOver(partition: Partition, provider: object): void {
+    for (const [exchangeId, one] of this.#open)
+      if (this.#isOver(one) || (one.partition === partition && one.provider !== provider))
+        this.#open.delete(exchangeId);
   }
 
   #responder(open: OpenPartition): ExchangeResponder {
@@ -157,6 +227,7 @@ export class Exchanges {
         partitions.all.some(({ identitySha256 }) => identitySha256 === identity) || pins.isPinned(group, identity),
       holds: (group, version) =>
         journal.domainKeys(serial).some((record) => record.group === group && record.version === version),
+      announce: (ckaId) => journal.announceKey(serial, ckaId),
       remember: (record) => {
         journal.addDomainKey(serial, record);
         log.info('domain key installed', { serial, group: record.group, version: record.version });
@@ -210,7 +281,10 @@ export class Exchanges {
         return { offer: copyOffer(offer), signature: new Uint8Array(signature) };
       },
       complete: async (message) => {
-        const { checkTag, signature } = await peer.completeExchange(message, { timeoutMs: EXCHANGE_TIMEOUT_MS });
+        const { checkTag, signature } = await peer.completeExchange(
+          { ...message, fence: fenceOf(request) },
+          { timeoutMs: EXCHANGE_TIMEOUT_MS },
+        );
         return { checkTag: new Uint8Array(checkTag), signature: new Uint8Array(signature) };
       },
     };

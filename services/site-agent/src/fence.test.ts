@@ -15,7 +15,7 @@ let fences: FenceKeeper;
 
 const open = (): void => {
   journal = new Journal(folder);
-  fences = new FenceKeeper({ journal, site: 'a' });
+  fences = new FenceKeeper({ journal });
 };
 
 beforeEach(() => {
@@ -77,10 +77,10 @@ describe('a higher epoch', () => {
     ]);
   });
 
-  it('of this site ends none', () => {
+  it('of this site ends it too: what this site was active for is over, and another tenure begins by promotion', () => {
     journal.setSeat(group, 's1', 'active');
     admit(2n, 'a');
-    expect(journal.seat(group)?.role).toBe('active');
+    expect(journal.seat(group)?.role).toBe('fenced');
   });
 
   it('leaves a standby what it is', () => {
@@ -96,6 +96,17 @@ it('looks once more before a write: a lower epoch is stale by then, the highest 
   fences.check(group, 7n);
   fences.check(group, 8n);
   expect(thrown(() => fences.check(group, 6n)).code).toBe('EPOCH_STALE');
+});
+
+it('takes the word of a peer for a tenure that is not over and belongs to nobody else, and persists nothing of it', () => {
+  const check = (epoch: bigint, owner = 'a') => fences.checkPeer({ group, epoch, owner });
+  check(7n, 'b');
+  admit(7n);
+  check(7n);
+  check(8n, 'b');
+  expect(thrown(() => check(6n)).code).toBe('EPOCH_STALE');
+  expect(thrown(() => check(7n, 'b'))).toMatchObject({ code: 'EPOCH_CONFLICT', details: { persistedOwner: 'a' } });
+  expect(journal.fence(group)).toEqual({ epoch: 7n, owner: 'a' });
 });
 
 it('never goes back, and never gives an epoch a second owner, in whatever order the orders come', () => {

@@ -1,6 +1,7 @@
 /**
  * Refuses orders of a tenure that is over. The highest epoch is persisted before anything is done under it (I2), and an
- * epoch has one owner for ever (I1). A higher epoch of another owner ends an active seat here in the same transaction.
+ * epoch has one owner for ever (I1). A higher epoch ends an active seat here in the same transaction, also where this site
+ * owns it: a new tenure begins with a promotion.
  */
 import { AntipodeError } from '@antipode/runtime';
 import type { Journal, PersistedFence } from './journal.ts';
@@ -10,11 +11,9 @@ const EPOCH_JUMP_MAX = 1_000n;
 
 export class FenceKeeper {
   readonly #journal: Journal;
-  readonly #site: string;
 
-  constructor({ journal, site }: { journal: Journal; site: string }) {
+  constructor({ journal }: { journal: Journal }) {
     this.#journal = journal;
-    this.#site = site;
   }
 
   /**
@@ -26,20 +25,14 @@ export class FenceKeeper {
     if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
     if (highest !== undefined && epoch === highest.epoch) {
       if (owner === highest.owner) return;
-      throw new AntipodeError(
-        'EPOCH_CONFLICT',
-        `epoch ${epoch} of group ${group} is claimed for ${owner}, but belongs to ${highest.owner}`,
-        {
-          details: { group, epoch, owner, persistedOwner: highest.owner },
-        },
-      );
+      throw conflict({ group, epoch, owner }, highest);
     }
     if (highest !== undefined && epoch > highest.epoch + EPOCH_JUMP_MAX) {
       throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} jumps from ${highest.epoch}`, {
         details: { group, epoch, persisted: highest.epoch },
       });
     }
-    this.#journal.raiseFence(group, { epoch, owner }, { fencesActive: owner !== this.#site });
+    this.#journal.raiseFence(group, { epoch, owner });
   }
 
   /** Looks once more, right before a write. @throws EPOCH_STALE */
@@ -47,6 +40,25 @@ export class FenceKeeper {
     const highest = this.#journal.fence(group);
     if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
   }
+
+  /** What a peer says of its own tenure: checked, never admitted. @throws EPOCH_STALE, EPOCH_CONFLICT */
+  checkPeer({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {
+    const highest = this.#journal.fence(group);
+    this.check(group, epoch);
+    if (highest !== undefined && epoch === highest.epoch && owner !== highest.owner)
+      throw conflict({ group, epoch, owner }, highest);
+  }
+}
+
+function conflict(
+  { group, epoch, owner }: { group: string; epoch: bigint; owner: string },
+  highest: PersistedFence,
+): AntipodeError {
+  return new AntipodeError(
+    'EPOCH_CONFLICT',
+    `epoch ${epoch} of group ${group} is claimed for ${owner}, but belongs to ${highest.owner}`,
+    { details: { group, epoch, owner, persistedOwner: highest.owner } },
+  );
 }
 
 function stale(group: string, epoch: bigint, highest: PersistedFence): AntipodeError {

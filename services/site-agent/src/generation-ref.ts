@@ -3,19 +3,30 @@ import { kindOf, type SealedGeneration } from '@antipode/hsm-core';
 import type { GenerationRef, GenerationRefSchema } from '@antipode/protocol';
 import { AntipodeError, fromHex, hex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type GenerationSummary, summaryOf } from './generation-store.ts';
 
 export type GenerationRefInit = MessageInitShape<typeof GenerationRefSchema>;
+type Brief = Required<Omit<GenerationRef, 'uncaptured' | '$typeName' | '$unknown'>>;
 
-export function refOf({ generation, digest, contentDigest }: SealedGeneration): GenerationRefInit {
+/** Without what it does not protect: small however many objects it has, for what is sent every second. */
+export function briefRefOf(summary: GenerationSummary): Brief {
+  const { epoch, number, digest, contentDigest, captureStartedMs, objectCount, domainKeyVersion } = summary;
   return {
-    epoch: generation.epoch,
-    generation: generation.number,
+    epoch,
+    generation: number,
     manifestDigest: fromHex(digest),
     contentDigest: fromHex(contentDigest),
-    captureStartedMs: BigInt(generation.captureStartedMs),
-    objectCount: generation.entries.length,
-    domainKeyVersion: generation.domainKeyVersion,
-    uncaptured: generation.uncaptured.map((object) => ({
+    captureStartedMs: BigInt(captureStartedMs),
+    objectCount,
+    domainKeyVersion,
+  };
+}
+
+/** The whole of it, for the answer to a capture. */
+export function refOf(sealed: SealedGeneration) {
+  return {
+    ...briefRefOf(summaryOf(sealed)),
+    uncaptured: sealed.generation.uncaptured.map((object) => ({
       objectId: object.objectId,
       kind: kindOf(object),
       reason: object.reason,

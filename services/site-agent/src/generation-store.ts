@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import { blobDigests, openSigned, type SealedGeneration } from '@antipode/hsm-core';
-import { AntipodeError, fromHex, hex, sha256Hex } from '@antipode/runtime';
+import { blobDigests, type Generation, openSigned, type SealedGeneration } from '@antipode/hsm-core';
+import { AntipodeError, fromHex, hasCode, hex, sha256Hex } from '@antipode/runtime';
 import { openDatabase, transaction } from './journal.ts';
 
 const SCHEMA_VERSION = 1;
@@ -16,10 +16,24 @@ const SCHEMA = `
 
 /** How many opened manifests are kept in memory: the heads of a few groups. */
 const OPENED_MAX = 16;
+/** How many are known by their names and counts: those of every head, of all groups that a site may hold. */
+const SUMMARIES_MAX = 1_000;
+
+/** A generation by its names and counts, which are small however many objects it has. */
+export type GenerationSummary = Pick<SealedGeneration, 'digest' | 'contentDigest'> &
+  Pick<Generation, 'epoch' | 'number' | 'captureStartedMs' | 'domainKeyVersion'> & { readonly objectCount: number };
+
+export function summaryOf({ generation, digest, contentDigest }: SealedGeneration): GenerationSummary {
+  const { epoch, number, captureStartedMs, domainKeyVersion, entries } = generation;
+  return { digest, contentDigest, epoch, number, captureStartedMs, domainKeyVersion, objectCount: entries.length };
+}
 
 export class GenerationStore {
   readonly #database: DatabaseSync;
   readonly #opened = new Map<string, SealedGeneration>();
+  /** What opening gave, also when the disk has changed the manifest: a heartbeat asks each time. */
+  readonly #summaries = new Map<string, GenerationSummary | AntipodeError>();
+  readonly #blobsOf = new WeakMap<SealedGeneration, ReadonlySet<string>>();
 
   constructor(folder: string) {
     this.#database = openDatabase(join(folder, 'generations.db'), { schema: SCHEMA, version: SCHEMA_VERSION });
@@ -31,10 +45,21 @@ export class GenerationStore {
     return digests.filter((digest) => statement.get(fromHex(digest)) === undefined);
   }
 
-  /** Durable on return. @throws FILE_UNWRITABLE, for one on a full disk; then none of them is stored */
+  /** Which of the digests are not here as they should be: absent, or changed by the disk. Reads every one of them. */
+  unsound(digests: readonly string[]): string[] {
+    const statement = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?');
+    return digests.filter((digest) => {
+      const row = statement.get(fromHex(digest));
+      return row === undefined || sha256Hex(row['bytes'] as Uint8Array) !== digest;
+    });
+  }
+
+  /** Replaces what the disk changed. Durable on return. @throws FILE_UNWRITABLE, for one on a full disk; then none is stored */
   putBlobs(blobs: Iterable<Uint8Array>): void {
     transaction(this.#database, () => {
-      const statement = this.#database.prepare('INSERT OR IGNORE INTO blob VALUES (?, ?)');
+      const statement = this.#database.prepare(
+        'INSERT INTO blob VALUES (?, ?) ON CONFLICT (sha256) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes',
+      );
       for (const blob of blobs) statement.run(fromHex(sha256Hex(blob)), blob);
     });
   }
@@ -55,7 +80,7 @@ export class GenerationStore {
     return blob;
   }
 
-  /** Makes a generation visible. Durable on return. @throws GENERATION_UNKNOWN when a blob is lacking */
+  /** Makes a generation visible, as it was signed. Durable on return. @throws GENERATION_UNKNOWN when a blob is lacking */
   put(sealed: SealedGeneration): void {
     const lacking = this.lacking(blobDigests(sealed.generation));
     if (lacking.length > 0) {
@@ -68,7 +93,9 @@ export class GenerationStore {
     const { group, epoch, number } = sealed.generation;
     transaction(this.#database, () => {
       this.#database
-        .prepare('INSERT OR IGNORE INTO manifest VALUES (?, ?, ?, ?, ?)')
+        .prepare(
+          'INSERT INTO manifest VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET signed = excluded.signed WHERE signed <> excluded.signed',
+        )
         .run(fromHex(sealed.digest), group, epoch, number, sealed.signed);
     });
     this.#remember(sealed);
@@ -78,10 +105,10 @@ export class GenerationStore {
     return this.#database.prepare('SELECT 1 FROM manifest WHERE digest = ?').get(fromHex(digest)) !== undefined;
   }
 
-  /** The signed manifest, as it was received. @throws GENERATION_UNKNOWN */
-  signed(digest: string): Uint8Array {
-    const row = this.#database.prepare('SELECT signed FROM manifest WHERE digest = ?').get(fromHex(digest));
-    if (row === undefined)
+  /** The signed manifest, as it was received; of `group` only, where that is given. @throws GENERATION_UNKNOWN */
+  signed(digest: string, { group }: { group?: string } = {}): Uint8Array {
+    const row = this.#database.prepare('SELECT signed, grp FROM manifest WHERE digest = ?').get(fromHex(digest));
+    if (row === undefined || (group !== undefined && row['grp'] !== group))
       throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in this store', {
         details: { generation: digest },
       });
@@ -102,6 +129,37 @@ export class GenerationStore {
     return sealed;
   }
 
+  /** Names and counts, opened once in the life of the process. @throws MANIFEST_INVALID, GENERATION_UNKNOWN, as the first time */
+  summary(digest: string): GenerationSummary {
+    const known = this.#summaries.get(digest) ?? this.#summarise(digest);
+    if (known instanceof AntipodeError) throw known;
+    return known;
+  }
+
+  /** Whether the manifest is here as it was signed. */
+  isSound(digest: string): boolean {
+    try {
+      return this.summary(digest).digest === digest;
+    } catch (thrown) {
+      if (hasCode(thrown, 'MANIFEST_INVALID', 'GENERATION_UNKNOWN')) return false;
+      throw thrown;
+    }
+  }
+
+  /** The blobs of a generation of this group, for asking whether one belongs to it. @throws GENERATION_UNKNOWN, MANIFEST_INVALID */
+  blobsOf(digest: string, { group }: { group: string }): ReadonlySet<string> {
+    const sealed = this.open(digest);
+    if (sealed.generation.group !== group)
+      throw new AntipodeError('GENERATION_UNKNOWN', `the generation is not of group ${group}`, {
+        details: { group, generation: digest },
+      });
+    const known = this.#blobsOf.get(sealed);
+    if (known !== undefined) return known;
+    const blobs = new Set(blobDigests(sealed.generation));
+    this.#blobsOf.set(sealed, blobs);
+    return blobs;
+  }
+
   /** Newest first. */
   list(group: string): { epoch: bigint; number: bigint; digest: string }[] {
     return this.#database
@@ -119,8 +177,25 @@ export class GenerationStore {
   }
 
   #remember(sealed: SealedGeneration): void {
-    this.#opened.set(sealed.digest, sealed);
-    const oldest = this.#opened.keys().next().value;
-    if (this.#opened.size > OPENED_MAX && oldest !== undefined) this.#opened.delete(oldest);
+    keep(this.#opened, sealed.digest, { value: sealed, max: OPENED_MAX });
+    keep(this.#summaries, sealed.digest, { value: summaryOf(sealed), max: SUMMARIES_MAX });
   }
+
+  #summarise(digest: string): GenerationSummary | AntipodeError {
+    try {
+      return summaryOf(this.open(digest));
+    } catch (thrown) {
+      if (!hasCode(thrown, 'MANIFEST_INVALID')) throw thrown;
+      keep(this.#summaries, digest, { value: thrown, max: SUMMARIES_MAX });
+      return thrown;
+    }
+  }
+}
+
+/** Sets a member of a map that holds the latest ones only. */
+function keep<Value>(map: Map<string, Value>, key: string, { value, max }: { value: Value; max: number }): void {
+  map.delete(key);
+  map.set(key, value);
+  const oldest = map.keys().next().value;
+  if (map.size > max && oldest !== undefined) map.delete(oldest);
 }

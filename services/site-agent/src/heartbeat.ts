@@ -3,6 +3,7 @@ import { type Client, CoordinatorService, createClient, type Tls } from '@antipo
 import type { LoopDelay } from '@antipode/runtime';
 import { type Closeable, every } from '@antipode/runtime';
 import { describe } from './describe.ts';
+import { HeartbeatAnswers } from './heartbeat-answers.ts';
 import type { Site } from './site.ts';
 
 /** Until the coordinator has said otherwise. */
@@ -11,6 +12,7 @@ const TIMEOUT_MS = 2_000;
 
 export class Heartbeat implements Closeable {
   readonly #site: Site;
+  readonly #answers: HeartbeatAnswers;
   readonly #client: Client<typeof CoordinatorService>;
   readonly #advertise: () => string;
   readonly #loopDelay: LoopDelay;
@@ -27,6 +29,7 @@ export class Heartbeat implements Closeable {
     loopDelay: LoopDelay;
   }) {
     this.#site = options.site;
+    this.#answers = new HeartbeatAnswers(options.site);
     this.#advertise = options.advertise;
     this.#loopDelay = options.loopDelay;
     this.#client = createClient(CoordinatorService, {
@@ -58,29 +61,14 @@ export class Heartbeat implements Closeable {
   }
 
   async #beat(): Promise<void> {
-    const { clock, fences, leases, log, journal } = this.#site;
+    const { clock } = this.#site;
     const sentAtMs = clock.monotonicMs();
-    const {
-      intervalMs,
-      leases: grants,
-      epochs,
-    } = await this.#client.heartbeat(
+    const answer = await this.#client.heartbeat(
       { state: describe(this.#site), address: this.#advertise(), loopDelayMs: this.#loopDelay.maxMs() },
       { signal: this.#stop.signal },
     );
-    for (const { group, epoch, owner } of epochs) {
-      const before = journal.seat(group)?.role;
-      const known = journal.fence(group);
-      if (known !== undefined && known.epoch >= epoch) continue;
-      fences.admit({ group, epoch, owner });
-      if (before === 'active' && journal.seat(group)?.role === 'fenced') {
-        leases.revoke(group);
-        log.warn('stood down: a newer active member exists', { group, epoch, owner });
-      }
-    }
-    for (const { group, epoch, selfStopMs } of grants)
-      leases.grant({ group, epoch, sentAtMs, selfStopMs: Number(selfStopMs) });
-    if (intervalMs > 0) this.#intervalMs = intervalMs;
+    this.#answers.take(answer, { sentAtMs });
+    if (answer.intervalMs > 0) this.#intervalMs = answer.intervalMs;
     this.lastSuccessMs = clock.monotonicMs();
   }
 }

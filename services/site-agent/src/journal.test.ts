@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { ApplyIntent } from '@antipode/hsm-core';
 import { AntipodeError } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -51,10 +52,14 @@ describe('what is remembered through a restart', () => {
 
   it('is a seat with its counts, which a change of role does not touch', () => {
     journal.setSeat('g', 's1', 'standby');
-    journal.setCounts('g', { divergent: 2, unaccounted: 3 });
+    const divergent = ['01', '02'].map((objectId) => ({ objectId, digest: 'aa' }));
+    journal.setLeftOvers('g', { divergent, unaccounted: 3 });
     journal.setSeat('g', 's2', 'active');
     expect(reopen().seat('g')).toEqual({ group: 'g', serial: 's2', role: 'active', divergent: 2, unaccounted: 3 });
     expect([journal.seats().length, journal.seat('other')]).toEqual([1, undefined]);
+    expect([journal.divergent('g'), journal.divergent('other')]).toEqual([divergent, []]);
+    journal.setLeftOvers('g', { divergent: divergent.slice(1), unaccounted: 0 });
+    expect([journal.seat('g')?.divergent, journal.divergent('g')]).toEqual([1, divergent.slice(1)]);
   });
 
   it('is the newest head of each kind', () => {
@@ -70,12 +75,30 @@ describe('what is remembered through a restart', () => {
   });
 
   it('are the intents that were begun and not committed, of each group its own, once each', () => {
-    journal.beginIntents('g', ['01', '02', '03']);
-    journal.beginIntents('g', ['02']);
-    journal.beginIntents('other', ['01']);
+    const intent = (objectId: string, digest = 'd'): ApplyIntent => ({
+      objectId,
+      objectClass: 'secret-key',
+      keyType: 'aes',
+      digest: bytes(digest),
+    });
+    const certificate: ApplyIntent = { objectId: '03', objectClass: 'certificate', digest: bytes('c') };
+    journal.beginIntents('g', [intent('01'), intent('02'), certificate]);
+    journal.beginIntents('g', [intent('02'), intent('02', 'e')]);
+    journal.beginIntents('other', [intent('01')]);
     journal.commitIntents('g', ['01', '09']);
-    expect(reopen().openIntents('g').sort()).toEqual(['02', '03']);
-    expect(journal.openIntents('other')).toEqual(['01']);
+    expect(reopen().openIntents('g')).toEqual([intent('02'), intent('02', 'e'), certificate]);
+    expect(journal.openIntents('other')).toEqual([intent('01')]);
+  });
+
+  it('are the keys that were announced and not recorded, of each partition its own', () => {
+    const record = { group: 'g', version: 1, ckaId: bytes('one'), checkTag: bytes('tag') };
+    journal.announceKey('s1', record.ckaId);
+    journal.announceKey('s1', bytes('two'));
+    journal.announceKey('s2', bytes('id'));
+    journal.addDomainKey('s1', record);
+    journal.addIdentity('p2', { serial: 's2', ckaId: bytes('id'), publicHalf: bytes('half') });
+    expect(reopen().announcedKeys('s1')).toEqual([bytes('two')]);
+    expect(journal.announcedKeys('s2')).toEqual([]);
   });
 
   it('are distributions and open drills', () => {
@@ -91,13 +114,13 @@ describe('what is remembered through a restart', () => {
   });
 
   it('is an epoch above what 32 bits hold', () => {
-    journal.raiseFence('g', { epoch: 2n ** 52n, owner: 'a' }, { fencesActive: false });
+    journal.raiseFence('g', { epoch: 2n ** 52n, owner: 'a' });
     expect(reopen().fence('g')).toEqual({ epoch: 2n ** 52n, owner: 'a' });
   });
 });
 
 it('is durable on commit: every write reaches the disk before a method returns', () => {
-  const database = openDatabase(join(folder, 'journal.db'), { schema: '', version: 1 });
+  const database = openDatabase(join(folder, 'x.db'), { schema: 'CREATE TABLE t (a TEXT) STRICT', version: 1 });
   const pragma = (name: string) => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
   expect([pragma('journal_mode'), pragma('synchronous')]).toEqual(['wal', 2]);
   database.close();
@@ -107,7 +130,7 @@ it('raises a fence and ends a seat together or not at all', () => {
   journal.setSeat('g', 's1', 'active');
   const other = new DatabaseSync(join(folder, 'journal.db'));
   other.exec("CREATE TRIGGER stop BEFORE UPDATE ON member BEGIN SELECT RAISE(ABORT, 'disk full'); END");
-  const raise = () => journal.raiseFence('g', { epoch: 2n, owner: 'b' }, { fencesActive: true });
+  const raise = () => journal.raiseFence('g', { epoch: 2n, owner: 'b' });
   expect(thrown(raise).code).toBe('FILE_UNWRITABLE');
   expect([journal.fence('g'), journal.seat('g')?.role]).toEqual([undefined, 'active']);
   other.exec('DROP TRIGGER stop');
@@ -133,6 +156,20 @@ describe('a transaction', () => {
     expect(count()).toBe(1);
     database.close();
   });
+});
+
+it('of an older program gets what it lacks, and keeps what it has', () => {
+  const path = join(folder, 'old', 'x.db');
+  const old = openDatabase(path, { schema: 'CREATE TABLE a (x TEXT) STRICT', version: 1 });
+  old.exec("INSERT INTO a VALUES ('kept')");
+  old.close();
+  const upgrades = { 1: 'CREATE TABLE b (x TEXT) STRICT', 2: "INSERT INTO b VALUES ('new')" };
+  for (const _ of ['upgraded', 'opened again']) {
+    const now = openDatabase(path, { schema: 'not used', version: 3, upgrades });
+    expect(now.prepare('SELECT x FROM a UNION ALL SELECT x FROM b').all()).toEqual([{ x: 'kept' }, { x: 'new' }]);
+    expect(now.prepare('PRAGMA user_version').get()?.['user_version']).toBe(3);
+    now.close();
+  }
 });
 
 describe('a file is refused', () => {

@@ -5,10 +5,22 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
-import type { DomainKeyRecord, IdentityRecord } from '@antipode/hsm-core';
+import type { ApplyIntent, ApplyJournal, DomainKeyRecord, IdentityRecord, KeyType } from '@antipode/hsm-core';
+import type { RoleName } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 3;
+
+/** Where the entry of an object stands that is in no generation of the group's line. */
+const DIVERGENT =
+  'CREATE TABLE divergent (grp TEXT, object_id TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
+
+/** Objects that an apply began to make, as they were to be. */
+const APPLY_INTENT =
+  'CREATE TABLE apply_intent (grp TEXT, object_id TEXT, object_class TEXT NOT NULL, key_type TEXT, digest BLOB, PRIMARY KEY (grp, object_id, digest)) STRICT';
+
+/** CKA_IDs of own keys that were about to be made: without a record of the key, a crash lies between. */
+const OWN_KEY_INTENT = 'CREATE TABLE own_key_intent (serial TEXT, cka_id BLOB, PRIMARY KEY (serial, cka_id)) STRICT';
 
 const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
@@ -16,12 +28,17 @@ const SCHEMA = `
   CREATE TABLE fence (grp TEXT PRIMARY KEY, epoch INTEGER NOT NULL, owner TEXT NOT NULL) STRICT;
   CREATE TABLE member (grp TEXT PRIMARY KEY, serial TEXT NOT NULL, role TEXT NOT NULL, divergent INTEGER NOT NULL DEFAULT 0, unaccounted INTEGER NOT NULL DEFAULT 0) STRICT;
   CREATE TABLE head (grp TEXT, kind TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, kind)) STRICT;
-  CREATE TABLE apply_intent (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT;
+  ${APPLY_INTENT};
+  ${OWN_KEY_INTENT};
   CREATE TABLE distribution (grp TEXT, version INTEGER, result TEXT NOT NULL, PRIMARY KEY (grp, version)) STRICT;
   CREATE TABLE open_drill (serial TEXT PRIMARY KEY, drill_id TEXT NOT NULL) STRICT;
+  ${DIVERGENT};
 `;
 
-export type Role = 'active' | 'standby' | 'fenced';
+/** By the version that a file has, what brings it to the next one. */
+const UPGRADES = { 1: DIVERGENT, 2: `DROP TABLE apply_intent; ${APPLY_INTENT}; ${OWN_KEY_INTENT}` };
+
+export type Role = RoleName;
 /** captured here; restored here but not read back yet; restored and read back, so fit for promotion. */
 export type HeadKind = 'captured' | 'staged' | 'applied';
 
@@ -38,12 +55,23 @@ export interface Seat {
   readonly unaccounted: number;
 }
 
+/** An object that stays in the partition although no generation of the group's line names it. */
+export interface DivergentObject {
+  readonly objectId: string;
+  /** A generation in the store that has its entry. */
+  readonly digest: string;
+}
+
 export class Journal {
   readonly #database: DatabaseSync;
 
   /** @throws FILE_UNWRITABLE */
   constructor(folder: string) {
-    this.#database = openDatabase(join(folder, 'journal.db'), { schema: SCHEMA, version: SCHEMA_VERSION });
+    this.#database = openDatabase(join(folder, 'journal.db'), {
+      schema: SCHEMA,
+      version: SCHEMA_VERSION,
+      upgrades: UPGRADES,
+    });
   }
 
   // --- identities and domain keys ---
@@ -61,7 +89,19 @@ export class Journal {
   }
 
   addIdentity(partition: string, { serial, ckaId, publicHalf }: IdentityRecord): void {
-    this.#run('INSERT INTO identity VALUES (?, ?, ?, ?)', partition, serial, ckaId, publicHalf);
+    this.#transaction(() => {
+      this.#run('INSERT INTO identity VALUES (?, ?, ?, ?)', partition, serial, ckaId, publicHalf);
+      this.#run('DELETE FROM own_key_intent WHERE serial = ? AND cka_id = ?', serial, ckaId);
+    });
+  }
+
+  /** CKA_IDs under which an own key was about to be made, and of which there is no record: a crash lay between. */
+  announcedKeys(serial: string): Uint8Array[] {
+    return this.#all('SELECT cka_id FROM own_key_intent WHERE serial = ?', serial).map((row) => bytes(row['cka_id']));
+  }
+
+  announceKey(serial: string, ckaId: Uint8Array): void {
+    this.#run('INSERT INTO own_key_intent VALUES (?, ?)', serial, ckaId);
   }
 
   domainKeys(serial: string): DomainKeyRecord[] {
@@ -77,7 +117,10 @@ export class Journal {
   }
 
   addDomainKey(serial: string, { group, version, ckaId, checkTag }: DomainKeyRecord): void {
-    this.#run('INSERT INTO domain_key VALUES (?, ?, ?, ?, ?)', serial, group, version, ckaId, checkTag);
+    this.#transaction(() => {
+      this.#run('INSERT INTO domain_key VALUES (?, ?, ?, ?, ?)', serial, group, version, ckaId, checkTag);
+      this.#run('DELETE FROM own_key_intent WHERE serial = ? AND cka_id = ?', serial, ckaId);
+    });
   }
 
   // --- fences and seats ---
@@ -87,8 +130,8 @@ export class Journal {
     return row && { epoch: BigInt(row['epoch'] as number), owner: String(row['owner']) };
   }
 
-  /** Persists a higher epoch, and in the same transaction what it does to an active seat here. */
-  raiseFence(group: string, { epoch, owner }: PersistedFence, { fencesActive }: { fencesActive: boolean }): void {
+  /** Persists a higher epoch, and in the same transaction ends the tenure of an active seat here. */
+  raiseFence(group: string, { epoch, owner }: PersistedFence): void {
     this.#transaction(() => {
       this.#run(
         'INSERT INTO fence VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner',
@@ -96,7 +139,7 @@ export class Journal {
         epoch,
         owner,
       );
-      if (fencesActive) this.#run("UPDATE member SET role = 'fenced' WHERE grp = ? AND role = 'active'", group);
+      this.#run("UPDATE member SET role = 'fenced' WHERE grp = ? AND role = 'active'", group);
     });
   }
 
@@ -118,8 +161,24 @@ export class Journal {
     );
   }
 
-  setCounts(group: string, { divergent, unaccounted }: { divergent: number; unaccounted: number }): void {
-    this.#run('UPDATE member SET divergent = ?, unaccounted = ? WHERE grp = ?', divergent, unaccounted, group);
+  divergent(group: string): DivergentObject[] {
+    return this.#all('SELECT object_id, digest FROM divergent WHERE grp = ? ORDER BY object_id', group).map((row) => ({
+      objectId: String(row['object_id']),
+      digest: String(row['digest']),
+    }));
+  }
+
+  /** What stays in the partition and is in no generation of the line; the seat carries how many. */
+  setLeftOvers(
+    group: string,
+    { divergent, unaccounted }: { divergent: readonly DivergentObject[]; unaccounted: number },
+  ): void {
+    this.#transaction(() => {
+      this.#run('DELETE FROM divergent WHERE grp = ?', group);
+      for (const { objectId, digest } of divergent)
+        this.#run('INSERT INTO divergent VALUES (?, ?, ?)', group, objectId, digest);
+      this.#run('UPDATE member SET divergent = ?, unaccounted = ? WHERE grp = ?', divergent.length, unaccounted, group);
+    });
   }
 
   // --- generations ---
@@ -138,14 +197,36 @@ export class Journal {
     );
   }
 
-  openIntents(group: string): string[] {
-    return this.#all('SELECT object_id FROM apply_intent WHERE grp = ?', group).map((row) => String(row['object_id']));
+  openIntents(group: string): ApplyIntent[] {
+    return this.#all('SELECT * FROM apply_intent WHERE grp = ? ORDER BY object_id, digest', group).map((row) => ({
+      objectId: String(row['object_id']),
+      objectClass: String(row['object_class']) as ApplyIntent['objectClass'],
+      ...(row['key_type'] === null ? {} : { keyType: String(row['key_type']) as KeyType }),
+      digest: bytes(row['digest']),
+    }));
   }
 
-  beginIntents(group: string, objectIds: readonly string[]): void {
+  beginIntents(group: string, intents: readonly ApplyIntent[]): void {
     this.#transaction(() => {
-      for (const objectId of objectIds) this.#run('INSERT OR IGNORE INTO apply_intent VALUES (?, ?)', group, objectId);
+      for (const { objectId, objectClass, keyType = null, digest } of intents)
+        this.#run(
+          'INSERT OR IGNORE INTO apply_intent VALUES (?, ?, ?, ?, ?)',
+          group,
+          objectId,
+          objectClass,
+          keyType,
+          digest,
+        );
     });
+  }
+
+  /** As hsm-core needs it. */
+  ofApply(group: string): ApplyJournal {
+    return {
+      openIntents: () => this.openIntents(group),
+      begin: (intents) => this.beginIntents(group, intents),
+      commit: (objectIds) => this.commitIntents(group, objectIds),
+    };
   }
 
   commitIntents(group: string, objectIds: readonly string[]): void {
@@ -196,7 +277,7 @@ export class Journal {
     transaction(this.#database, work);
   }
 
-  #run(sql: string, ...values: (string | number | bigint | Uint8Array)[]): void {
+  #run(sql: string, ...values: (string | number | bigint | Uint8Array | null)[]): void {
     this.#database.prepare(sql).run(...values);
   }
 
@@ -209,8 +290,14 @@ export class Journal {
   }
 }
 
-/** Opens a database that is durable on commit, and brings an empty one to its schema. @throws FILE_UNWRITABLE */
-export function openDatabase(path: string, { schema, version }: { schema: string; version: number }): DatabaseSync {
+/**
+ * Opens a database that is durable on commit, and brings an empty or an older one to its schema.
+ * @throws FILE_UNWRITABLE, also where a newer program wrote it
+ */
+export function openDatabase(
+  path: string,
+  { schema, version, upgrades = {} }: { schema: string; version: number; upgrades?: Readonly<Record<number, string>> },
+): DatabaseSync {
   try {
     mkdirSync(join(path, '..'), { recursive: true, mode: 0o700 });
     const database = new DatabaseSync(path, { timeout: 5_000 });
@@ -218,6 +305,8 @@ export function openDatabase(path: string, { schema, version }: { schema: string
     const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
     if (found > version) throw new Error(`its schema is version ${found}, this program knows up to ${version}`);
     if (found === 0) transaction(database, () => database.exec(`${schema}; PRAGMA user_version = ${version}`));
+    for (let older = found; older > 0 && older < version; older += 1)
+      transaction(database, () => database.exec(`${upgrades[older] ?? ''}; PRAGMA user_version = ${older + 1}`));
     return database;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);

@@ -9,10 +9,13 @@ export async function runAgent(configFile: string): Promise<void> {
   const log = processLog({ site: config.site });
   crashOnDefect(log);
   const telemetry = await startTelemetry({ serviceName: 'antipode-site-agent' });
-  const agent = new SiteAgent({ config, log });
-  const stopped = stopSignal();
-  await agent.start();
-  log.info('stopping', { signal: await stopped });
-  await agent.close();
-  await telemetry.close();
+  try {
+    const agent = new SiteAgent({ config, log });
+    const stopped = stopSignal();
+    await agent.start();
+    log.info('stopping', { signal: await stopped });
+    await agent.close();
+  } finally {
+    await telemetry.close();
+  }
 }

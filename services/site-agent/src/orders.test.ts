@@ -22,7 +22,7 @@ describe('every order that changes something', () => {
   const ref: Ref = { manifestDigest: new Uint8Array(32) };
   const orders = (site: SimulatedSite): Orders => ({
     setRole: (by) => site.call('setRole', { fence: by, serial: `${site.name}-1`, role: MemberRole.STANDBY }),
-    promote: (by) => site.call('promote', { fence: by, leaseMs: 1n }),
+    promote: (by) => site.call('promote', { fence: by }),
     distributeDomainKey: (by) => site.call('distributeDomainKey', { fence: by, version: 2, members: [] }),
     capture: (by) => sites.capture(site, by),
     apply: (by) => sites.apply(site, ref, by),
@@ -104,6 +104,30 @@ describe('a capture', () => {
     expect((await rejection(sites.capture(a))).code).toBe(code);
     expect([a.site.journal.head(GROUP, 'captured'), a.site.store.list(GROUP).length]).toEqual([digest, 1]);
   });
+
+  it('reports nothing, not even that nothing is new, when a higher epoch arrives before its turn', async () => {
+    await sites.captured();
+    const gate = Promise.withResolvers<void>();
+    const before = a.site.partitions.bySerial('a-1').use(() => gate.promise);
+    const refused = rejection(sites.capture(a));
+    a.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    gate.resolve();
+    await before;
+    expect((await refused).code).toBe('EPOCH_STALE');
+  });
+
+  it('journals no generation when a higher epoch arrives while it is stored', async () => {
+    const { digest } = await sites.captured();
+    a.member.hsm.addSecret('new');
+    const { store, fences, journal } = a.site;
+    const put = store.put.bind(store);
+    store.put = (...given) => {
+      put(...given);
+      fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    };
+    expect((await rejection(sites.capture(a))).code).toBe('EPOCH_STALE');
+    expect(journal.head(GROUP, 'captured')).toBe(digest);
+  });
 });
 
 describe('a standby', () => {
@@ -132,7 +156,10 @@ describe('a standby', () => {
   });
 
   it('does not verify what was not restored here', async () => {
-    expect((await rejection(sites.verify(b, await sites.captured()))).code).toBe('GENERATION_UNKNOWN');
+    const ref = await sites.captured();
+    await sites.drill(b, ref);
+    expect(b.site.store.has(ref.digest)).toBe(true);
+    expect((await rejection(sites.verify(b, ref))).code).toBe('GENERATION_UNKNOWN');
   });
 
   it('goes back to no older generation', async () => {
@@ -151,6 +178,14 @@ describe('a standby', () => {
     expect((await rejection(sites.apply(a, ref))).code).toBe('ROLE_REFUSED');
     b.site.journal.setSeat(GROUP, 'b-1', 'fenced');
     expect((await rejection(sites.apply(b, ref))).code).toBe('ROLE_REFUSED');
+    expect(b.site.store.has(ref.digest)).toBe(false);
+  });
+
+  it('writes nothing when a higher epoch arrives while it looks', async () => {
+    const ref = await sites.captured();
+    b.member.hsm.onInventory = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
+    expect([b.member.hsm.contents(), b.site.journal.openIntents(GROUP)]).toEqual([[], []]);
   });
 
   it('restores nothing when a higher epoch arrives while it pulls', async () => {
@@ -158,6 +193,14 @@ describe('a standby', () => {
     sites.network.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
     expect([b.member.hsm.contents(), b.site.journal.head(GROUP, 'staged')]).toEqual([[], undefined]);
+  });
+
+  it('records nothing as restored when a higher epoch arrives, also when everything is there already', async () => {
+    b.member.hsm.objects.push(...a.member.hsm.objects.slice(-2).map((object) => ({ ...object })));
+    const ref = await sites.captured();
+    sites.network.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
+    expect(b.site.journal.head(GROUP, 'staged')).toBeUndefined();
   });
 
   it('refuses a digest that is none', async () => {
@@ -174,10 +217,11 @@ describe('a promotion', () => {
     await sites.verify(b, ref);
   });
 
-  it('proves every key, persists role and epoch, and holds a lease of three quarters from when it was asked', async () => {
+  it('proves every key, persists role and epoch, and holds no lease before a heartbeat brings one', async () => {
     const { member, proof } = await sites.promote(b, ref);
     expect(proof).toMatchObject({ proved: 2, failed: 0 });
-    expect(member).toMatchObject({ role: MemberRole.ACTIVE, epoch: 2n, epochOwner: 'b', leaseRemainingMs: 15_000n });
+    expect(member).toMatchObject({ role: MemberRole.ACTIVE, epoch: 2n, epochOwner: 'b', leaseRemainingMs: 0n });
+    expect((await rejection(sites.capture(b, fence(2n, 'b')))).code).toBe('LEASE_LAPSED');
     b.stop();
     await b.start();
     expect([b.site.journal.seat(GROUP)?.role, b.site.journal.fence(GROUP)?.epoch]).toEqual(['active', 2n]);
@@ -185,6 +229,7 @@ describe('a promotion', () => {
 
   it('lets the new active member capture, and the old one no more', async () => {
     await sites.promote(b, ref);
+    sites.renew(b, 2n);
     b.member.hsm.addSecret('made at b');
     const next = await sites.captured(b, fence(2n, 'b'));
     expect(b.site.store.open(next.digest).generation).toMatchObject({

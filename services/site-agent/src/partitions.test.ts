@@ -53,3 +53,16 @@ it('say why they cannot be opened, each for itself', async () => {
   expect((await rejection(main!.warmUp())).code).toBe('MODULE_UNAVAILABLE');
   expect([main!.failure?.code, other!.failure]).toEqual(['MODULE_UNAVAILABLE', undefined]);
 });
+
+it('do nothing for a caller that has gone, and nothing once they are closed: no worker is left behind', async () => {
+  initialise();
+  const [main] = partitions.all;
+  const giveUp = new AbortController();
+  const waiting = rejection(main!.use(async () => 1, giveUp.signal));
+  giveUp.abort();
+  expect((await waiting).code).toBe('TIMED_OUT');
+  expect(main!.failure).toBeUndefined();
+  await partitions.close();
+  expect((await rejection(main!.use(async () => 1))).code).toBe('HSM_UNAVAILABLE');
+  expect(main!.failure).toBeUndefined();
+});

@@ -15,9 +15,10 @@ import {
   type PartitionDescription,
   ReplicaMemory,
 } from '@antipode/hsm-core';
-import { AntipodeError, type Closeable, closeAll, hasCode, type Log, Serial } from '@antipode/runtime';
+import { AntipodeError, type Closeable, closeAll, hasCode, type Log } from '@antipode/runtime';
 import type { PartitionSettings } from './config.ts';
 import type { Journal } from './journal.ts';
+import { Turns } from './turns.ts';
 
 /** A partition in use. Void as soon as its worker is lost. */
 export interface OpenPartition {
@@ -39,7 +40,7 @@ export class Partition implements Closeable {
   readonly #journal: Journal;
   readonly #dataFolder: string;
   readonly #log: Log;
-  readonly #turns = new Serial();
+  readonly #turns = new Turns();
   #open: Opened | undefined;
   #failure: AntipodeError | undefined;
 
@@ -69,9 +70,12 @@ export class Partition implements Closeable {
     return this.#failure;
   }
 
-  /** Runs `work` with the partition open, after all work asked for before. */
-  use<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
-    return this.#turns.run(async () => {
+  /**
+   * Runs `work` with the partition open, after all work asked for before; not at all when `signal` aborts before its turn.
+   * @throws HSM_UNAVAILABLE when too much waits already, TIMED_OUT when the caller gave up
+   */
+  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#turns.take(async () => {
       const open = await this.#ensureOpen();
       try {
         return await work(open);
@@ -80,7 +84,7 @@ export class Partition implements Closeable {
         if (hasCode(thrown, 'HSM_WORKER_LOST', 'HSM_UNAVAILABLE')) await this.#drop();
         throw thrown;
       }
-    });
+    }, signal);
   }
 
   /** Opens it ahead of the first order, so that trouble shows at once. */
@@ -89,7 +93,7 @@ export class Partition implements Closeable {
   }
 
   close(): Promise<void> {
-    return this.#turns.run(() => this.#drop());
+    return this.#turns.close(() => this.#drop());
   }
 
   async #drop(): Promise<void> {
@@ -147,7 +151,12 @@ export class Partition implements Closeable {
   }
 
   async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {
-    const keyring = await openKeyring({ provider, identity, domainKeys: this.#journal.domainKeys(identity.serial) });
+    const keyring = await openKeyring({
+      provider,
+      identity,
+      domainKeys: this.#journal.domainKeys(identity.serial),
+      announced: this.#journal.announcedKeys(identity.serial),
+    });
     for (const { group, version } of keyring.missing)
       this.#log.error('a domain key in the journal is not in the token', { group, version });
     return keyring;

@@ -1,61 +1,69 @@
-/** Makes a standby the active member: everything is read back and used first (I4), then the role is persisted (I1). */
-import { readBack } from '@antipode/hsm-core';
+/**
+ * Makes a standby the active member: everything is read back and used first (I4), then the role is persisted (I1). It holds
+ * no lease yet: that comes by heartbeat, like every other, once the coordinator has put the new tenure in force.
+ */
+import { readBack, type SealedGeneration } from '@antipode/hsm-core';
 import type { PromoteRequest } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { digestOf } from './generation-ref.ts';
-import { fenceOf, headOf, type Site, seatOf } from './site.ts';
+import { fenceOf, newestHere, previousOf, type Site, seatOf } from './site.ts';
+import { checkCaller } from './turns.ts';
 import { proofMessage } from './verify.ts';
-
-/** The agent stops a quarter early, so that clocks may differ in rate and messages take their time. */
-const SELF_STOP_SHARE = 0.75;
 
 export async function promote(
   site: Site,
   request: PromoteRequest,
+  signal?: AbortSignal,
 ): Promise<{ proof: ReturnType<typeof proofMessage> }> {
-  const receivedAtMs = site.clock.monotonicMs();
-  const { group, epoch, owner } = fenceOf(request);
-  const { journal, leases, fences } = site;
+  const { group, epoch, owner, requestId } = fenceOf(request);
+  const { journal, fences } = site;
   const { seat, partition } = seatOf(site, group);
-  if (owner !== site.name)
-    throw new AntipodeError('ROLE_REFUSED', `epoch ${epoch} belongs to ${owner}, not to this site`, {
-      details: { group, owner },
-    });
-  if (seat.role === 'fenced')
-    throw new AntipodeError('ROLE_REFUSED', `this site is fenced in group ${group}`, {
-      details: { group, role: seat.role },
-    });
-  const applied = headOf(site, group, 'applied');
-  if (seat.role === 'standby' && request.generation !== undefined && applied?.digest !== digestOf(request.generation)) {
-    throw new AntipodeError('ROLE_REFUSED', 'another generation is applied here than the order says', {
-      details: { group, applied: applied?.digest ?? 'none' },
-    });
-  }
-  const proof = await partition.use((open) =>
-    inSpan('promote', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
-      if (applied === undefined) return { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
-      const read = await readBack({
-        provider: open.provider,
-        keyring: open.keyring,
-        memory: open.replica,
-        target: applied,
-        objectIds: 'everything',
-      });
-      if (read.proof.failed > 0) {
-        throw new AntipodeError(
-          'OBJECT_UNPROVEN',
-          `${read.proof.failed} keys do not work, so this site is not promoted`,
-          {
-            details: { group, objectIds: read.proof.failedObjectIds.slice(0, 20).join(',') },
-          },
-        );
-      }
-      return read.proof;
-    }),
+  const refuse = (why: string, details: Record<string, string> = {}): never => {
+    throw new AntipodeError('ROLE_REFUSED', why, { details: { group, ...details } });
+  };
+  /** What this member would go on from. */
+  const mayAct = (): SealedGeneration | undefined => {
+    fences.check(group, epoch);
+    if (owner !== site.name) refuse(`epoch ${epoch} belongs to ${owner}, not to this site`, { owner });
+    const { role } = seatOf(site, group).seat;
+    if (role === 'fenced') refuse(`this site is fenced in group ${group}`, { role });
+    const base = newestHere(site, group);
+    // A repeated order meets a member that is active by the first one, and may have captured since.
+    if (role === 'standby' && request.generation !== undefined && base?.digest !== digestOf(request.generation))
+      refuse('another generation is the newest here than the order says', { newest: base?.digest ?? 'none' });
+    return base;
+  };
+  mayAct();
+  return partition.use(
+    (open) =>
+      inSpan('promote', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+        const target = mayAct();
+        const proof =
+          target === undefined
+            ? { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 }
+            : (
+                await readBack({
+                  ...open,
+                  memory: open.replica,
+                  target,
+                  previous: previousOf(site, group),
+                  journal: journal.ofApply(group),
+                  checkFence: mayAct,
+                  objectIds: 'everything',
+                })
+              ).proof;
+        if (proof.failed > 0) {
+          throw new AntipodeError('OBJECT_UNPROVEN', `${proof.failed} keys do not work, so this site is not promoted`, {
+            details: { group, objectIds: proof.failedObjectIds.slice(0, 20).join(',') },
+          });
+        }
+        mayAct();
+        // Whoever asked has gone, and may have turned to another site: a role that nobody knows of is not taken.
+        checkCaller(signal);
+        journal.setSeat(group, seat.serial, 'active');
+        site.log.info('promoted to active', { group, epoch, request: requestId, proved: proof.proved });
+        return { proof: proofMessage(proof) };
+      }),
+    signal,
   );
-  fences.check(group, epoch);
-  journal.setSeat(group, seat.serial, 'active');
-  leases.grant({ group, epoch, sentAtMs: receivedAtMs, selfStopMs: Number(request.leaseMs) * SELF_STOP_SHARE });
-  site.log.info('promoted to active', { group, epoch, proved: proof.proved });
-  return { proof: proofMessage(proof) };
 }

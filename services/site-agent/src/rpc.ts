@@ -1,10 +1,10 @@
 /** The orders of SiteAgentService: each mutating one is admitted by its fence first, then acted upon. */
-import type { Handlers, SiteAgentService } from '@antipode/protocol';
+import { type Handlers, isUnreachable, roleName, type SiteAgentService } from '@antipode/protocol';
 import type { LoopDelay } from '@antipode/runtime';
-import { AntipodeError, hasCode } from '@antipode/runtime';
+import { AntipodeError } from '@antipode/runtime';
 import { apply, type Touched } from './apply.ts';
 import { capture } from './capture.ts';
-import { describe, memberState, roleFrom } from './describe.ts';
+import { describe, memberState } from './describe.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
 import { promote } from './promote.ts';
@@ -27,16 +27,17 @@ export function siteAgentHandlers({
 
     ping: async () => ({ site: site.name, instance: site.instance }),
 
-    probePeer: async ({ peer, timeoutMs }) => {
+    probePeer: async ({ peer, timeoutMs }, { signal }) => {
       if (peer === undefined)
         throw new AntipodeError('REQUEST_INVALID', 'peer is missing', { details: { field: 'peer' } });
       const startedMs = site.clock.monotonicMs();
       const reachable = await site.peers
         .client(peer)
-        .ping({}, { timeoutMs })
+        .ping({}, { timeoutMs, signal })
         .then(() => true)
         .catch((thrown: unknown) => {
-          if (hasCode(thrown, 'SITE_UNREACHABLE', 'TIMED_OUT')) return false;
+          // Whoever is there instead, with another certificate or one that has expired, is not that site.
+          if (isUnreachable(thrown)) return false;
           throw thrown;
         });
       return {
@@ -48,7 +49,7 @@ export function siteAgentHandlers({
 
     setRole: async (request) => {
       const { group, epoch, owner } = fenceOf(request);
-      const role = roleFrom(request.role);
+      const role = roleName(request.role);
       if (role === undefined)
         throw new AntipodeError('REQUEST_INVALID', 'role is unknown', { details: { field: 'role' } });
       const partition = site.partitions.bySerial(request.serial);
@@ -61,60 +62,56 @@ export function siteAgentHandlers({
         throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, {
           details: { group, serial: request.serial },
         });
-      const seat = site.journal.seat(group);
+      const before = site.journal.seat(group)?.role;
       admit(request);
-      const isFirstActive =
-        role === 'active' &&
-        owner === site.name &&
-        (seat === undefined || seat.role === 'active') &&
-        (seat !== undefined || epoch === 1n);
-      if (role === 'active' && !isFirstActive)
+      const now = site.journal.seat(group)?.role;
+      const isFirst = now === undefined && epoch === 1n;
+      if (role === 'active' && (owner !== site.name || (now !== 'active' && !isFirst)))
         throw new AntipodeError('ROLE_REFUSED', 'a member becomes active by promotion', {
-          details: { group, role: seat?.role ?? 'none' },
+          details: { group, role: now ?? 'none' },
         });
       // An active member leaves its role only by a higher epoch, which the fence has done already.
-      if (seat?.role === 'active' && role !== 'active' && site.journal.seat(group)?.role === 'active') {
+      if (role !== 'active' && now === 'active')
         throw new AntipodeError('ROLE_REFUSED', `this site is active in group ${group}`, { details: { group, epoch } });
-      }
       site.journal.setSeat(group, request.serial, role);
       if (role !== 'active') site.leases.revoke(group);
-      if (seat?.role !== role) site.log.info('role taken', { group, epoch, owner, role });
+      if (before !== role) site.log.info('role taken', { group, epoch, owner, role });
       return { member: memberState(site, seatOf(site, group).seat) };
     },
 
-    promote: async (request) => {
+    promote: async (request, { signal }) => {
       admit(request);
-      const { proof } = await promote(site, request);
+      const { proof } = await promote(site, request, signal);
       return { member: memberState(site, seatOf(site, fenceOf(request).group).seat), proof };
     },
 
-    distributeDomainKey: async (request) => {
+    distributeDomainKey: async (request, { signal }) => {
       admit(request);
-      return exchanges.distribute(request);
+      return exchanges.distribute(request, signal);
     },
 
-    capture: async (request) => {
+    capture: async (request, { signal }) => {
       admit(request);
-      return capture(site, request);
+      return capture(site, request, signal);
     },
 
-    apply: async (request) => {
+    apply: async (request, { signal }) => {
       admit(request);
-      return apply(site, touched, request);
+      return apply(site, touched, request, signal);
     },
 
-    verify: async (request) => {
+    verify: async (request, { signal }) => {
       admit(request);
-      return verify(site, touched, request);
+      return verify(site, touched, request, signal);
     },
 
-    drill: async (request) => {
+    drill: async (request, { signal }) => {
       admit(request);
-      return drill(site, request);
+      return drill(site, request, signal);
     },
 
-    beginExchange: (request) => exchanges.begin(request),
-    completeExchange: (request) => exchanges.complete(request),
+    beginExchange: (request, context) => exchanges.begin(request, context),
+    completeExchange: (request, context) => exchanges.complete(request, context),
     pullManifest: (request) => site.transfer.manifest(request),
     pullBlobs: (request) => site.transfer.blobs(request),
   };

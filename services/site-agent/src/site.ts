@@ -44,6 +44,18 @@ export function seatOf({ journal, partitions }: Site, group: string): { seat: Se
   return { seat, partition: partitions.bySerial(seat.serial) };
 }
 
+/** For orders to a standby: called when one arrives, again when its turn has come, and before each write. @throws EPOCH_STALE, ROLE_REFUSED */
+export function requireStandby(site: Site, { group, epoch }: { group: string; epoch: bigint }): void {
+  site.fences.check(group, epoch);
+  const { seat } = seatOf(site, group);
+  if (seat.role === 'standby') return;
+  throw new AntipodeError(
+    'ROLE_REFUSED',
+    `this site is ${seat.role} in group ${group}, generations are applied to standbys`,
+    { details: { group, role: seat.role } },
+  );
+}
+
 export function headOf({ journal, store }: Site, group: string, kind: HeadKind): SealedGeneration | undefined {
   const digest = journal.head(group, kind);
   return digest === undefined ? undefined : store.open(digest);
@@ -54,4 +66,9 @@ export function newestHere(site: Site, group: string): SealedGeneration | undefi
   const [captured, applied] = [headOf(site, group, 'captured'), headOf(site, group, 'applied')];
   if (captured === undefined || applied === undefined) return captured ?? applied;
   return isNewer(captured.generation, applied.generation) ? captured : applied;
+}
+
+/** What explains the objects of this partition, the newest that counts first: what it holds, and what was restored over it. */
+export function previousOf(site: Site, group: string): SealedGeneration[] {
+  return [newestHere(site, group), headOf(site, group, 'staged')].filter((head) => head !== undefined);
 }

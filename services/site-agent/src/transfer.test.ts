@@ -37,6 +37,17 @@ describe('a pull', () => {
     await sites.apply(b, ref);
   });
 
+  it('is refused when a peer sends another generation than was asked for, although it is signed', async () => {
+    const old = await sites.captured();
+    a.member.hsm.addSecret('new');
+    const ref = await sites.captured();
+    const part = a.site.store.signed(old.digest);
+    sites.network.distort = (method, message) =>
+      method === 'pullManifest' && Object.assign(message as object, { part });
+    expect((await rejection(sites.apply(b, ref))).code).toBe('MANIFEST_INVALID');
+    expect(b.site.store.has(old.digest)).toBe(false);
+  });
+
   it('is refused when the signer is not pinned, also when the generation is here already', async () => {
     const ref = await sites.captured();
     await sites.apply(b, ref);

@@ -1,14 +1,17 @@
 /**
  * Moves sealed generations between agents. The destination pulls, since only that direction is fast over a WAN; only what
- * it lacks; in one stream; and every batch is stored as it arrives, so that a broken link costs what was in flight.
+ * it lacks, or what its own disk has changed; in one stream; and every batch is stored as it arrives, so that a broken link
+ * costs what was in flight. A group's generations are served to who asks in its name, and nothing else is.
  */
 import { blobDigests, openSigned, type SealedGeneration } from '@antipode/hsm-core';
 import type { PullBlobsRequest, PullManifestRequest } from '@antipode/protocol';
+import { isUnreachable } from '@antipode/protocol';
 import { AntipodeError, bytesEqual, fromHex, hasCode, hex, type Log, sha256 } from '@antipode/runtime';
 import { digestOf } from './generation-ref.ts';
 import type { GenerationStore } from './generation-store.ts';
 import type { PeerAddress, Peers } from './peers.ts';
 import type { Pins } from './pins.ts';
+import { checkCaller } from './turns.ts';
 
 /** One message on the wire: small enough to interleave, large enough to be no burden. */
 const PART_BYTES = 256 * 1024;
@@ -17,6 +20,12 @@ const DIGESTS_MAX = 10_000;
 /** A manifest of 100,000 objects has some 60 MB. */
 const MANIFEST_BYTES_MAX = 256 * 1024 * 1024;
 const PULL_TIMEOUT_MS = 10 * 60_000;
+
+interface Wanted {
+  readonly group: string;
+  readonly digest: string;
+  readonly signal?: AbortSignal | undefined;
+}
 
 export interface Pulled {
   readonly sealed: SealedGeneration;
@@ -46,15 +55,21 @@ export class Transfer {
   // --- serving ---
 
   async *manifest(request: PullManifestRequest): AsyncIterable<{ part: Uint8Array }> {
-    const signed = this.#options.store.signed(digestOf(request.generation));
+    const signed = this.#options.store.signed(digestOf(request.generation), { group: request.group });
     for (let start = 0; start < signed.length; start += PART_BYTES)
       yield { part: signed.subarray(start, start + PART_BYTES) };
   }
 
-  async *blobs({ sha256: digests }: PullBlobsRequest): AsyncIterable<{ blobs: Uint8Array[] }> {
+  async *blobs({ group, sha256: digests, generation }: PullBlobsRequest): AsyncIterable<{ blobs: Uint8Array[] }> {
     if (digests.length > DIGESTS_MAX)
       throw new AntipodeError('REQUEST_INVALID', `at most ${DIGESTS_MAX} digests a call`, {
         details: { field: 'sha256' },
+      });
+    const listed = this.#options.store.blobsOf(digestOf(generation), { group });
+    const foreign = digests.find((digest) => !listed.has(hex(digest)));
+    if (foreign !== undefined)
+      throw new AntipodeError('REQUEST_INVALID', 'sha256 names a sealed object that is not of the generation', {
+        details: { field: 'sha256', blob: hex(foreign) },
       });
     let batch: Uint8Array[] = [];
     let bytes = 0;
@@ -72,64 +87,89 @@ export class Transfer {
   // --- pulling ---
 
   /**
-   * Makes a generation present here, from the first source that has it.
-   * @throws MANIFEST_INVALID, PEER_NOT_PINNED, BLOB_INVALID (then nothing of it is visible), SITE_UNREACHABLE, GENERATION_UNKNOWN
+   * Makes a generation present here, and sound: from what is here already, and for the rest from the first source that has
+   * it whole. A source with something else is passed over.
+   * @throws MANIFEST_INVALID, BLOB_INVALID when all sources were asked and none is whole (then nothing of it is visible),
+   * SITE_UNREACHABLE, GENERATION_UNKNOWN, PEER_NOT_PINNED, FILE_UNWRITABLE
    */
-  async pull({
-    group,
-    digest,
-    sources,
-  }: {
-    group: string;
-    digest: string;
-    sources: readonly PeerAddress[];
-  }): Promise<Pulled> {
-    const { store, log } = this.#options;
-    if (store.has(digest)) return { sealed: this.#verify(store.signed(digest), { group, digest }), blobs: 0, bytes: 0 };
+  async pull(wanted: Wanted & { sources: readonly PeerAddress[] }): Promise<Pulled> {
+    const { log } = this.#options;
+    const local = this.#local(wanted);
+    if (local.sealed !== undefined && local.fault === undefined) return { sealed: local.sealed, blobs: 0, bytes: 0 };
+    if (local.fault !== undefined) log.warn('a generation was changed in the store, and is pulled again', local);
+    let rotten = local.fault;
+    let unreachable: AntipodeError | undefined;
     let last: AntipodeError | undefined;
-    for (const source of sources) {
+    for (const source of wanted.sources) {
+      checkCaller(wanted.signal);
       try {
-        return await this.#pullFrom(source, { group, digest });
+        return await this.#pullFrom(source, { ...wanted, known: local.sealed });
       } catch (thrown) {
-        if (!hasCode(thrown, 'SITE_UNREACHABLE', 'TIMED_OUT', 'GENERATION_UNKNOWN')) throw thrown;
-        log.debug('source cannot serve the generation', { site: source.site, error: thrown });
+        checkCaller(wanted.signal);
+        if (!isOfSource(thrown)) throw thrown;
+        const isRotten = hasCode(thrown, 'MANIFEST_INVALID', 'BLOB_INVALID');
+        log.at(isRotten ? 'warn' : 'debug', 'source cannot serve the generation', { site: source.site, error: thrown });
+        if (isRotten) rotten ??= thrown;
+        if (isUnreachable(thrown)) unreachable = thrown;
         last = thrown;
       }
     }
+    // One that could not be asked may be whole: then it is no case for a person yet.
     throw (
-      last ??
+      (rotten === undefined ? last : (unreachable ?? rotten)) ??
       new AntipodeError('GENERATION_UNKNOWN', 'no source was named for the generation', {
-        details: { generation: digest },
+        details: { generation: wanted.digest },
       })
     );
   }
 
-  async #pullFrom(source: PeerAddress, { group, digest }: { group: string; digest: string }): Promise<Pulled> {
+  /** What is here of it: nothing, its manifest with blobs that are lacking or changed, or all. */
+  #local({ group, digest }: Wanted): { readonly sealed?: SealedGeneration; readonly fault?: AntipodeError } {
+    const { store } = this.#options;
+    if (!store.has(digest)) return {};
+    try {
+      const sealed = this.#verify(store.signed(digest), { group, digest });
+      const [unsound] = store.unsound(blobDigests(sealed.generation));
+      if (unsound === undefined) return { sealed };
+      const details = { generation: digest, blob: unsound };
+      return {
+        sealed,
+        fault: new AntipodeError('BLOB_INVALID', 'a sealed object was changed in the store', { details }),
+      };
+    } catch (thrown) {
+      if (!hasCode(thrown, 'MANIFEST_INVALID')) throw thrown;
+      return { fault: thrown };
+    }
+  }
+
+  async #pullFrom(
+    source: PeerAddress,
+    { group, digest, signal, known }: Wanted & { known: SealedGeneration | undefined },
+  ): Promise<Pulled> {
     const { store, peers } = this.#options;
     const peer = peers.client(source);
-    const parts: Uint8Array[] = [];
-    let size = 0;
-    for await (const { part } of peer.pullManifest(
-      { group, generation: { manifestDigest: fromHex(digest) } },
-      { timeoutMs: PULL_TIMEOUT_MS },
-    )) {
-      size += part.length;
-      if (size > MANIFEST_BYTES_MAX)
-        throw new AntipodeError('MANIFEST_INVALID', `the manifest is larger than ${MANIFEST_BYTES_MAX} bytes`, {
-          details: { digest },
-        });
-      parts.push(Buffer.from(part));
-    }
-    const sealed = this.#verify(Buffer.concat(parts), { group, digest });
-    const lacking = store.lacking(blobDigests(sealed.generation));
+    const options = { timeoutMs: PULL_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
+    const generation = { manifestDigest: fromHex(digest) };
+    const manifest = async (): Promise<SealedGeneration> => {
+      const parts: Uint8Array[] = [];
+      let size = 0;
+      for await (const { part } of peer.pullManifest({ group, generation }, options)) {
+        size += part.length;
+        if (size > MANIFEST_BYTES_MAX)
+          throw new AntipodeError('MANIFEST_INVALID', `the manifest is larger than ${MANIFEST_BYTES_MAX} bytes`, {
+            details: { digest },
+          });
+        parts.push(Buffer.from(part));
+      }
+      return this.#verify(Buffer.concat(parts), { group, digest });
+    };
+    const sealed = known ?? (await manifest());
+    const lacking = store.unsound(blobDigests(sealed.generation));
     let bytes = 0;
     for (let start = 0; start < lacking.length; start += DIGESTS_MAX) {
       const page = lacking.slice(start, start + DIGESTS_MAX);
       let next = 0;
-      for await (const { blobs } of peer.pullBlobs(
-        { group, sha256: page.map(fromHex) },
-        { timeoutMs: PULL_TIMEOUT_MS },
-      )) {
+      for await (const { blobs } of peer.pullBlobs({ group, generation, sha256: page.map(fromHex) }, options)) {
         for (const blob of blobs) {
           const expected = page[next];
           if (expected === undefined || !bytesEqual(sha256(blob), fromHex(expected))) {
@@ -164,4 +204,13 @@ export class Transfer {
       expectedDigest: digest,
     });
   }
+}
+
+/** What another source may do better: its own trouble, or the way there. Our pins and our disk are the same for all. */
+function isOfSource(thrown: unknown): thrown is AntipodeError {
+  return (
+    hasCode(thrown, 'MANIFEST_INVALID', 'BLOB_INVALID', 'GENERATION_UNKNOWN') ||
+    isUnreachable(thrown) ||
+    (thrown instanceof AntipodeError && 'answeredBy' in thrown.details)
+  );
 }

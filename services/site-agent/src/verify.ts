@@ -5,48 +5,60 @@ import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Touched } from './apply.ts';
 import { digestOf } from './generation-ref.ts';
-import { fenceOf, type Site, seatOf } from './site.ts';
+import { fenceOf, previousOf, requireStandby, type Site, seatOf } from './site.ts';
 
 export async function verify(
   site: Site,
   touched: Touched,
   request: VerifyRequest,
+  signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof VerifyResponseSchema>> {
   const { group, epoch } = fenceOf(request);
   const { journal, store } = site;
   const { partition } = seatOf(site, group);
   const digest = digestOf(request.generation);
-  return partition.use((open) =>
-    inSpan('verify', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
-      if (journal.head(group, 'staged') !== digest && journal.head(group, 'applied') !== digest) {
-        throw new AntipodeError('GENERATION_UNKNOWN', 'the generation has not been restored here', {
-          details: { group, generation: digest },
+  const mayAct = (): void => {
+    requireStandby(site, { group, epoch });
+    if (journal.head(group, 'staged') === digest) return;
+    if (journal.head(group, 'applied') === digest) return;
+    throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not what was restored here last', {
+      details: { group, generation: digest },
+    });
+  };
+  return partition.use(
+    (open) =>
+      inSpan('verify', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+        mayAct();
+        const target = store.open(digest);
+        const known = touched.get(group);
+        const objectIds = request.everything || known?.digest !== digest ? 'everything' : known.objectIds;
+        const { contentDigest, proof } = await readBack({
+          provider: open.provider,
+          keyring: open.keyring,
+          memory: open.replica,
+          target,
+          previous: previousOf(site, group),
+          journal: journal.ofApply(group),
+          checkFence: mayAct,
+          objectIds,
         });
-      }
-      const target = store.open(digest);
-      const known = touched.get(group);
-      const objectIds = request.everything || known?.digest !== digest ? 'everything' : known.objectIds;
-      const { contentDigest, proof } = await readBack({
-        provider: open.provider,
-        keyring: open.keyring,
-        memory: open.replica,
-        target,
-        objectIds,
-      });
-      if (contentDigest === target.contentDigest && proof.failed === 0) {
-        journal.setHead(group, 'applied', digest);
-        touched.delete(group);
-      } else {
-        site.log.error('generation does not verify', {
-          group,
-          epoch,
-          generation: target.generation.number,
-          failed: proof.failed,
-          digestMatches: contentDigest === target.contentDigest,
-        });
-      }
-      return { contentDigest: fromHex(contentDigest), proof: proofMessage(proof) };
-    }),
+        if (contentDigest === target.contentDigest && proof.failed === 0) {
+          // A higher epoch may have come while the token worked; what is staged changes only in a turn like this one.
+          mayAct();
+          if (journal.head(group, 'staged') === digest) journal.setHead(group, 'applied', digest);
+          if (known?.digest === digest) touched.delete(group);
+        } else {
+          site.log.error('generation does not verify', {
+            group,
+            epoch,
+            generation: target.generation.number,
+            failed: proof.failed,
+            digestMatches: contentDigest === target.contentDigest,
+          });
+        }
+        return { contentDigest: fromHex(contentDigest), proof: proofMessage(proof) };
+      }),
+    signal,
   );
 }
 

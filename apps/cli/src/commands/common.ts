@@ -4,21 +4,37 @@ import { Command } from 'commander';
 
 export const TIMEOUT_S_DEFAULT = 300;
 
+/** What every command with data to show takes. */
+export const JSON_OPTION = [
+  '--json',
+  'JSON on standard output; an error is one line of JSON on standard error',
+] as const;
+
+const examplesOf = new WeakMap<Command, readonly string[]>();
+
+/** Its own examples, and those of its subcommands. */
+function allExamples(command: Command): string[] {
+  return [...(examplesOf.get(command) ?? []), ...command.commands.flatMap(allExamples)];
+}
+
+/** A command whose help ends with examples; one with subcommands shows theirs. */
 export function command(name: string, description: string, examples: readonly string[] = []): Command {
   const made = new Command(name).description(description);
-  return examples.length === 0
-    ? made
-    : made.addHelpText('after', `\nExamples:\n${examples.map((example) => `  $ antipode ${example}`).join('\n')}`);
+  examplesOf.set(made, examples);
+  return made.addHelpText('after', () => {
+    const lines = allExamples(made).map((example) => `  $ antipode ${example}`);
+    return lines.length === 0 ? '' : `\nExamples:\n${lines.join('\n')}`;
+  });
 }
 
 /** A command that asks the coordinator. */
-export function operatorCommand(name: string, description: string, examples: readonly string[] = []): Command {
+export function operatorCommand(name: string, description: string, examples: readonly string[]): Command {
   return command(name, description, examples)
     .option(
       '-c, --config <file>',
       'operator.yaml (default: $ANTIPODE_CONFIG, ./operator.yaml, ~/.config/antipode/operator.yaml)',
     )
-    .option('--json', 'JSON on standard output');
+    .option(...JSON_OPTION);
 }
 
 export function collect(value: string, previous: readonly string[] = []): string[] {
@@ -43,11 +59,39 @@ export function parseSeat(text: string): { site: string; serial: string } {
   return { site, serial };
 }
 
+/** `NAME=VALUE`, each name once. The value may hold further equals signs. */
+export function parseEnvironment(texts: readonly string[]): Record<string, string> {
+  const variables = texts.map((text) => {
+    const [, name, value] = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(text) ?? [];
+    if (name === undefined || value === undefined)
+      // A value could be secret, even though none belongs here: only what names it is repeated.
+      throw new AntipodeError('USAGE', `--environment must be NAME=VALUE, found "${text.split('=')[0]}"`, {
+        details: { field: 'environment' },
+      });
+    return [name, value] as const;
+  });
+  const twice = variables.find(([name], at) => variables.findIndex(([other]) => other === name) !== at);
+  if (twice !== undefined)
+    throw new AntipodeError('USAGE', `--environment has ${twice[0]} more than once`, {
+      details: { field: 'environment' },
+    });
+  return Object.fromEntries(variables);
+}
+
 export function seconds(text: string): number {
   const value = Number(text);
   if (!Number.isFinite(value) || value <= 0)
     throw new AntipodeError('USAGE', `expected a number of seconds, found "${text}"`, {
       details: { field: 'timeout' },
+    });
+  return value;
+}
+
+export function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value <= 0)
+    throw new AntipodeError('USAGE', `expected a whole number above 0, found "${text}"`, {
+      details: { field: 'limit' },
     });
   return value;
 }

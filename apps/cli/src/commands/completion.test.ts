@@ -1,5 +1,4 @@
 import { spawnSync } from 'node:child_process';
-import { rejection } from '@antipode/runtime/testing';
 import type { Command } from 'commander';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { program } from '../main.ts';
@@ -75,9 +74,29 @@ describe('completion in bash', () => {
     expect(stdout.trim()).toBe('complete -o default -F _antipode antipode');
   });
 
-  // A command without words of its own is taken for an unknown one, and gets those of its parent.
-  it.fails('offers no command where the name of a shell is expected', () => {
-    for (const word of program().commands.map((one) => one.name())) expect(offer('completion', '')).not.toContain(word);
+  it('offers the shells, and no command, where the name of a shell is expected', () => {
+    expect(offer('completion', '')).toEqual(['bash', 'zsh']);
+  });
+
+  it.each([
+    ['status', '--config', ''],
+    ['status', '--config', 'ope'],
+    ['status', '--config', '=', 'ope'],
+    ['group', 'show', 'payments', '-c', ''],
+    ['doctor', '--agent', ''],
+    ['init', 'site', '--pin-file', ''],
+    ['failover', 'payments', '--to', ''],
+  ])('leaves the value of an option to the completion of file names: %s %s', (...words) => {
+    expect(offer(...words)).toEqual([]);
+  });
+
+  it('offers the values of an option that has a list of them', () => {
+    expect(offer('group', 'create', 'payments', '--failover', '')).toEqual(['manual', 'automatic']);
+    expect(offer('init', 'coordinator', '--timings', '=', 'w')).toEqual(['wan']);
+  });
+
+  it('goes on after the value of an option', () => {
+    expect(offer('status', '--config', 'operator.yaml', '--')).toEqual(['--config', '--json']);
   });
 });
 
@@ -88,5 +107,5 @@ it('completion in zsh is that of bash, made to work there', async () => {
 });
 
 it('there is none for other shells', async () => {
-  expect((await rejection(print('fish'))).code).toBe('USAGE');
+  await expect(print('fish')).rejects.toMatchObject({ code: 'commander.invalidArgument' });
 });

@@ -1,10 +1,13 @@
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { Demo } from '../demo/demo.ts';
+import { Demo, type DemoResult } from '../demo/demo.ts';
 import { Story } from '../demo/story.ts';
 import { EXIT, exitCodeOf } from '../exit-codes.ts';
-import { printError } from '../output.ts';
+import { isUnread, printError } from '../output.ts';
 import { command } from './common.ts';
+
+/** Long enough for a signal that has been sent to be seen by us. */
+const SIGNAL_MS = 50;
 
 export function demoCommand(): Command {
   return command('demo', 'three sites on this machine: replicate, prove, lose a site, carry on', [
@@ -14,35 +17,71 @@ export function demoCommand(): Command {
   ])
     .option('--json', 'as its last line, one JSON object with what was measured; the story goes to standard error')
     .option('--keep', 'leave the folder with configuration, logs and tokens')
-    .action(async ({ json, keep }) => {
+    .addHelpText('after', `\nExits with ${EXIT.ok} only if everything held. Otherwise it names the step that failed.`)
+    .action(async ({ json = false, keep = false }) => {
       const story = new Story({ write: (text) => (json ? process.stderr : process.stdout).write(`${text}\n`) });
       const demo = new Demo({ story });
-      let interrupted = false;
-      const stop = (): void => {
-        interrupted = true;
-        void demo.close({ keep: keep === true }).finally(() => process.exit(EXIT.interrupted));
-      };
-      process.once('SIGINT', stop);
-      process.once('SIGTERM', stop);
+      const interruption = closeWhenInterrupted(demo, { story, keep });
       try {
         const result = await demo.run();
-        story.say(
-          `\nDone in ${(story.elapsedMs / 1_000).toFixed(1)} s. Nothing that was acknowledged is lost: ${result.lost} of ${result.keys.captured + result.replication.secondRoundObjects}.`,
-        );
-        if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
-        const holds = result.lost === 0 && result.drill.failed === 0 && result.verifiedByOpenssl && result.rejoined;
-        if (!holds) process.exitCode = EXIT.verificationFailed;
+        report(result, { demo, story, json });
       } catch (thrown) {
-        if (interrupted) return;
+        // Ctrl-C also reaches the programs we wait for: their failure is seen before our own signal.
+        await systemClock.sleep(SIGNAL_MS);
+        if (interruption.isUnderWay()) return;
         const error = AntipodeError.from(thrown);
-        story.say(`\nFailed at: ${story.step}`);
-        printError(error, { json: json === true });
+        story.say(`\nFailed at: ${story.step || 'the start'}`);
+        printError(error, { json });
+        if (json) printFailure({ step: story.step, code: error.code, message: error.message });
         process.exitCode = exitCodeOf(error);
       } finally {
-        if (!interrupted) {
-          await demo.close({ keep: keep === true });
+        if (!interruption.isUnderWay()) {
+          await demo.close({ keep });
           if (keep) story.say(`Everything is kept in ${demo.folder}`);
         }
       }
     });
+}
+
+/** Says how it ended, and sets the exit code. */
+function report(result: DemoResult, { demo, story, json }: { demo: Demo; story: Story; json: boolean }): void {
+  const { keys, replication, lost } = result;
+  const took = `in ${(story.elapsedMs / 1_000).toFixed(1)} s`;
+  const acknowledged = keys.captured + replication.secondRoundObjects;
+  if (result.ok) {
+    story.say(`\nDone ${took}. Nothing that was acknowledged is lost: ${lost} of ${acknowledged}.`);
+  } else {
+    for (const { step, what } of demo.unmet) story.say(`\nFailed at: ${step}\n      ${what}`);
+    story.say(`\nEnded ${took}, and not as it should. Lost: ${lost} of ${acknowledged}.`);
+    process.exitCode = EXIT.verificationFailed;
+  }
+  if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
+}
+
+/** The last line for programs where there is no result. */
+function printFailure(failure: { step: string; code: string; message: string }): void {
+  process.stdout.write(`${JSON.stringify({ ok: false, ...failure })}\n`);
+}
+
+/**
+ * Ctrl-C, however often, SIGTERM, a closed terminal and a closed pipe end the demonstration, and end it cleanly: every
+ * process first, then the folder.
+ */
+function closeWhenInterrupted(
+  demo: Demo,
+  { story, keep }: { story: Story; keep: boolean },
+): { isUnderWay: () => boolean } {
+  let isUnderWay = false;
+  const stop = (): void => {
+    if (isUnderWay) return;
+    isUnderWay = true;
+    story.say('\nInterrupted: ending every process, then removing what was made ...');
+    void demo.close({ keep }).finally(() => process.exit(EXIT.interrupted));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error) => {
+      if (isUnread(error)) stop();
+    });
+  return { isUnderWay: () => isUnderWay };
 }

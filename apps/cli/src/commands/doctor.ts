@@ -1,25 +1,28 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadCoordinatorConfig } from '@antipode/coordinator';
 import { openPartition } from '@antipode/hsm-core';
 import { Tls } from '@antipode/protocol';
 import { AntipodeError, readPinFile, silentLog } from '@antipode/runtime';
-import { loadAgentConfig } from '@antipode/site-agent';
+import { type AgentConfig, loadAgentConfig } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
-import { command } from './common.ts';
+import { postgresFolders, requireProgram } from '../programs.ts';
+import { command, JSON_OPTION } from './common.ts';
 
 interface Finding {
   readonly check: string;
   readonly ok: boolean;
   readonly detail: string;
+  /** What to do; empty where all is well. */
   readonly hint: string;
 }
 
-async function check(name: string, work: () => unknown): Promise<Finding> {
+/** One thing that must hold. What it returns is shown; what it throws says what to do. */
+type Check = readonly [name: string, work: () => unknown];
+
+async function perform([name, work]: Check): Promise<Finding> {
   try {
     const detail = await work();
     return { check: name, ok: true, detail: typeof detail === 'string' ? detail : 'ok', hint: '' };
@@ -29,101 +32,119 @@ async function check(name: string, work: () => unknown): Promise<Finding> {
   }
 }
 
-function program(name: string, debianPackage: string, folders: readonly string[] = []): string {
-  const found = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', ...folders]
-    .map((folder) => join(folder, name))
-    .find((path) => existsSync(path));
-  if (found === undefined)
-    throw new AntipodeError('PROGRAM_MISSING', `${name} is not installed (Debian package ${debianPackage})`, {
-      details: { program: name },
-    });
-  return found;
+/** The configuration first; what depends on it is checked only where it can be read. */
+async function performAll<T>(name: string, load: () => T, checks: (config: T) => readonly Check[]): Promise<Finding[]> {
+  let config: T | undefined;
+  const first = await perform([
+    name,
+    () => {
+      config = load();
+    },
+  ]);
+  if (config === undefined) return [first];
+  const findings = [first];
+  for (const check of checks(config)) findings.push(await perform(check));
+  return findings;
+}
+
+const certificate = ({ tls }: Pick<AgentConfig, 'tls'>): string =>
+  new Tls({ caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key }).identity.name;
+
+const coordinatorFindings = (file: string): Promise<Finding[]> =>
+  performAll(
+    'coordinator configuration',
+    () => loadCoordinatorConfig(file),
+    (config) => {
+      const { databaseUrl, redisUrl } = config;
+      const child = (program: string, options: Parameters<typeof requireProgram>[1]): Check => [
+        program,
+        () => requireProgram(program, options),
+      ];
+      return [
+        ['coordinator certificate', () => certificate(config)],
+        ...(databaseUrl === undefined
+          ? [
+              child('postgres', { debianPackage: 'postgresql', folders: postgresFolders() }),
+              child('initdb', { debianPackage: 'postgresql', folders: postgresFolders() }),
+            ]
+          : []),
+        ...(redisUrl === undefined ? [child('redis-server', { debianPackage: 'redis-server' })] : []),
+        ...(databaseUrl === undefined || redisUrl === undefined
+          ? [child('setpriv', { debianPackage: 'util-linux' })]
+          : []),
+      ];
+    },
+  );
+
+const agentFindings = (file: string): Promise<Finding[]> =>
+  performAll(
+    'agent configuration',
+    () => loadAgentConfig(file),
+    (config) => [
+      ['agent certificate', () => certificate(config)],
+      ...config.partitions.flatMap((partition): Check[] => [
+        [`PIN file of ${partition.name}`, () => readPinFile(partition.pinFile).wipe()],
+        [`token of ${partition.name}`, () => describeToken(config, partition)],
+      ]),
+    ],
+  );
+
+/** Opens it as the agent would: a PIN that the token has refused is not tried again. */
+async function describeToken(config: AgentConfig, partition: AgentConfig['partitions'][number]): Promise<string> {
+  const { module, tokenLabel, serial, pinFile, environment } = partition;
+  const stateFolder = join(config.dataFolder, 'login');
+  const provider = await openPartition(
+    { module, tokenLabel, ...(serial === undefined ? {} : { serial }), pinFile, environment, stateFolder },
+    { log: silentLog },
+  );
+  try {
+    const { model, firmware, serial: found } = await provider.describe();
+    return `${model} ${firmware}, serial ${found}`;
+  } finally {
+    await provider.close();
+  }
+}
+
+const operatorFinding = (file: string): Promise<Finding> =>
+  perform([
+    'coordinator reachable',
+    async () => (await withOperator(file, (client) => client.getStatus({}))).coordinator,
+  ]);
+
+function findingsTable(findings: readonly Finding[]): string {
+  return table(
+    ['CHECK', 'RESULT', 'DETAIL'],
+    findings.map(({ check, ok, detail, hint }) => [
+      check,
+      ok ? 'ok' : 'FAILED',
+      hint === '' ? detail : `${detail}\n  ${hint}`,
+    ]),
+  );
 }
 
 export function doctorCommand(): Command {
   return command('doctor', 'check configuration, certificates, programs, tokens and connections, with hints', [
     'doctor --agent site-a/agent.yaml',
     'doctor --coordinator coordinator/coordinator.yaml',
-    'doctor --operator operator/operator.yaml',
+    'doctor --operator operator/operator.yaml --json',
   ])
-    .option('--agent <file>', 'configuration of a site agent')
-    .option('--coordinator <file>', 'configuration of a coordinator')
+    .option('--agent <file>', 'configuration of a site agent: its certificate, PIN files and tokens')
+    .option('--coordinator <file>', 'configuration of a coordinator: its certificate and programs')
     .option('--operator <file>', 'configuration of an operator: reaches the coordinator')
-    .option('--json', 'JSON on standard output')
+    .option(...JSON_OPTION)
     .action(async ({ agent, coordinator, operator, json }) => {
-      const findings: Finding[] = [await check('node', () => process.version)];
-      if (coordinator !== undefined) {
-        findings.push(
-          await check('coordinator configuration', () => loadCoordinatorConfig(coordinator).id),
-          await check('coordinator certificate', () => {
-            const { tls } = loadCoordinatorConfig(coordinator);
-            return new Tls({ caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key }).identity.name;
-          }),
-          await check('redis-server', () =>
-            loadCoordinatorConfig(coordinator).redisUrl === undefined
-              ? program('redis-server', 'redis-server')
-              : 'external',
-          ),
-          await check('postgres', () =>
-            loadCoordinatorConfig(coordinator).databaseUrl === undefined
-              ? program(
-                  'postgres',
-                  'postgresql',
-                  execFileSync('sh', ['-c', 'ls -d /usr/lib/postgresql/*/bin 2>/dev/null || true'])
-                    .toString()
-                    .trim()
-                    .split('\n'),
-                )
-              : 'external',
-          ),
+      if (agent === undefined && coordinator === undefined && operator === undefined)
+        throw new AntipodeError(
+          'USAGE',
+          'nothing to check: give --agent, --coordinator or --operator with a configuration file, or several of them',
+          { details: { field: 'agent' } },
         );
-      }
-      if (agent !== undefined) {
-        findings.push(
-          await check('agent configuration', () => loadAgentConfig(agent).site),
-          await check('agent certificate', () => {
-            const { tls } = loadAgentConfig(agent);
-            return new Tls({ caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key }).identity.name;
-          }),
-        );
-        const partitions = findings.some(({ ok, check: name }) => name === 'agent configuration' && ok)
-          ? loadAgentConfig(agent)
-          : undefined;
-        for (const partition of partitions?.partitions ?? []) {
-          findings.push(
-            await check(`PIN file of ${partition.name}`, () => readPinFile(partition.pinFile).wipe()),
-            await check(`token of ${partition.name}`, async () => {
-              const { module, tokenLabel, serial, pinFile, environment } = partition;
-              const stateFolder = join(partitions!.dataFolder, 'login');
-              const provider = await openPartition(
-                { module, tokenLabel, ...(serial === undefined ? {} : { serial }), pinFile, environment, stateFolder },
-                { log: silentLog },
-              );
-              const { model, firmware, serial: found } = await provider.describe();
-              await provider.close();
-              return `${model} ${firmware}, serial ${found}`;
-            }),
-          );
-        }
-      }
-      if (operator !== undefined) {
-        findings.push(
-          await check(
-            'coordinator reachable',
-            async () => (await withOperator(operator, (client) => client.getStatus({}))).coordinator,
-          ),
-        );
-      }
-      output({ json }).data(findings, () =>
-        table(
-          ['CHECK', 'RESULT', 'DETAIL'],
-          findings.map(({ check: name, ok, detail, hint }) => [
-            name,
-            ok ? 'ok' : 'FAILED',
-            hint === '' ? detail : `${detail}\n  ${hint}`,
-          ]),
-        ),
-      );
+      const findings = [
+        ...(coordinator === undefined ? [] : await coordinatorFindings(coordinator)),
+        ...(agent === undefined ? [] : await agentFindings(agent)),
+        ...(operator === undefined ? [] : [await operatorFinding(operator)]),
+      ];
+      output({ json }).data(findings, () => findingsTable(findings));
       if (findings.some(({ ok }) => !ok)) process.exitCode = EXIT.error;
     });
 }

@@ -2,7 +2,7 @@ import type { DrillRecord } from '@antipode/protocol';
 import type { Command } from 'commander';
 import { follow, withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
-import { command, operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
+import { command, count, operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
 
 function drillTable(drills: readonly DrillRecord[]): string {
   return table(
@@ -22,12 +22,12 @@ function drillTable(drills: readonly DrillRecord[]): string {
 }
 
 export function drillCommand(): Command {
-  const drill = command('drill', 'rehearsed restores into scratch partitions, with a proof per key', [
-    'drill run payments',
-    'drill list --json',
-  ]);
+  const drill = command('drill', 'rehearsed restores into scratch partitions, with a proof per key');
   drill.addCommand(
-    operatorCommand('run', 'restore the newest acknowledged generation into a scratch partition and prove every key')
+    operatorCommand('run', 'restore the newest acknowledged generation into a scratch partition and prove every key', [
+      'drill run payments',
+      'drill run payments --site c',
+    ])
       .argument('<group>', 'replication group')
       .option('--site <site>', 'where; any site with a scratch partition by default', '')
       .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
@@ -43,9 +43,12 @@ export function drillCommand(): Command {
       }),
   );
   drill.addCommand(
-    operatorCommand('list', 'drills, newest first, with their signed evidence in --json')
-      .argument('[group]', 'replication group', '')
-      .option('--limit <count>', 'at most so many', Number, 50)
+    operatorCommand('list', 'drills, newest first, with their signed evidence in --json', [
+      'drill list',
+      'drill list payments --limit 10 --json',
+    ])
+      .argument('[group]', 'replication group; all by default', '')
+      .option('--limit <count>', 'at most so many', count, 50)
       .action(async (group, options) => {
         const { drills } = await withOperator(options.config, (operator) =>
           operator.listDrills({ group, limit: options.limit }),

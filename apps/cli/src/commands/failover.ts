@@ -1,9 +1,27 @@
 import { createInterface } from 'node:readline/promises';
+import type { PlanFailoverResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { follow, withOperator } from '../operator.ts';
 import { duration, output } from '../output.ts';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
+
+/** What the failover will do, for the person who is about to order it. */
+export function consequences(group: string, plan: PlanFailoverResponse): string[] {
+  const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs } = plan;
+  return [
+    `Group ${group} moves from ${fromSite || 'nobody'} to ${toSite}, which has generation ${targetGeneration?.generation ?? 'none'}.`,
+    lostGenerations.length === 0
+      ? 'No generation is lost. Keys made since the last capture are in none.'
+      : `Lost to service: generations ${lostGenerations.join(', ')}. They stay at ${fromSite} and come back as divergent objects.`,
+    ...(fromSite === ''
+      ? []
+      : [
+          `Site ${fromSite} is fenced: it captures nothing more, and comes back as a standby. Applications there are not stopped: move them to ${toSite} (\`antipode resolve ${group}\`).`,
+        ]),
+    ...(leaseWaitMs > 0n ? [`Its lease runs for another ${duration(leaseWaitMs)}, which is waited out.`] : []),
+  ];
+}
 
 export function failoverCommand(): Command {
   return operatorCommand('failover', 'make a standby the active member', [
@@ -21,30 +39,23 @@ export function failoverCommand(): Command {
       const out = output(options);
       await withOperator(options.config, async (operator) => {
         const plan = await operator.planFailover({ group, toSite: options.to });
-        const lost = plan.lostGenerations.map(String);
         if (plan.obstacle !== '') throw new AntipodeError('FAILOVER_REFUSED', plan.obstacle, { details: { group } });
-        out.note(
-          `Group ${group} moves from ${plan.fromSite || 'nobody'} to ${plan.toSite}, which has generation ${plan.targetGeneration?.generation ?? 'none'}.`,
-        );
-        out.note(
-          lost.length === 0
-            ? 'Nothing that was captured is lost.'
-            : `Lost to service: generations ${lost.join(', ')}. They stay at ${plan.fromSite} and come back as divergent objects.`,
-        );
-        if (plan.leaseWaitMs > 0n)
-          out.note(`Its lease runs for another ${duration(plan.leaseWaitMs)}, which is waited out.`);
+        for (const line of consequences(group, plan)) out.note(line);
         if (options.dryRun) {
           out.data(plan, () => 'Nothing was changed (--dry-run).');
           return;
         }
-        if (lost.length > 0 && !options.acceptLoss)
-          throw new AntipodeError('FAILOVER_REFUSED', `generations ${lost.join(', ')} would be lost to service`, {
-            details: { group },
-          });
+        if (plan.lostGenerations.length > 0 && !options.acceptLoss)
+          throw new AntipodeError(
+            'FAILOVER_REFUSED',
+            `generations ${plan.lostGenerations.join(', ')} would be lost to service; --accept-loss goes on all the same`,
+            { details: { group } },
+          );
         if (!options.yes) await confirm(group);
         const { operationId } = await operator.failover({
           group,
-          toSite: options.to,
+          // The one that was shown: another would be another consequence.
+          toSite: plan.toSite === plan.fromSite ? options.to : plan.toSite,
           acceptLoss: options.acceptLoss === true,
         });
         const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
@@ -68,8 +79,12 @@ async function confirm(group: string): Promise<void> {
     throw new AntipodeError('USAGE', 'no terminal to confirm at: add --yes', { details: { field: 'yes' } });
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    const answer = await prompt.question(`Type the name of the group to go on: `);
-    if (answer !== group)
+    const answer = await new Promise<string | undefined>((resolve) => {
+      // Ctrl-C and Ctrl-D close it, and leave the question without an answer.
+      prompt.once('close', () => resolve(undefined));
+      prompt.question('Type the name of the group to go on: ').then(resolve, () => resolve(undefined));
+    });
+    if (answer?.trim() !== group)
       throw new AntipodeError('USAGE', 'not confirmed; nothing was changed', { details: { field: 'confirm' } });
   } finally {
     prompt.close();

@@ -1,7 +1,7 @@
 import { GroupStateSchema, MemberRole } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { groupTable, memberTable, uncapturedTable } from './group.ts';
+import { groupTable, memberTable, remarksOn, uncapturedTable } from './group.ts';
 
 const bare = create(GroupStateSchema, { spec: { name: 'payments' }, protection: 'unprotected' });
 const state = create(GroupStateSchema, {
@@ -26,6 +26,7 @@ const state = create(GroupStateSchema, {
       acknowledgedGeneration: 7n,
       recoveryPointAgeMs: 4_000n,
       divergentObjects: 2,
+      unaccountedObjects: 5,
     },
     { site: 'c', serial: '3f' },
   ],
@@ -47,13 +48,21 @@ it('a group is shown with its protection, its age, and how much of it is not cap
 
 it('a member is shown with what it has acknowledged, and a dash for what it has not', () => {
   expect(rows(memberTable(state))).toEqual([
-    ['a', 'active', 'up', '1f', '-', '-', '0'],
-    ['b', 'fenced', 'down', '2f', '7', '4.0 s', '2'],
-    ['c', '?', '3f', '-', '-', '0'],
+    ['a', 'active', 'up', '1f', '-', '-', '0', '0'],
+    ['b', 'fenced', 'down', '2f', '7', '4.0 s', '2', '5'],
+    ['c', '?', '3f', '-', '-', '0', '0'],
   ]);
 });
 
 it('objects that are not captured are listed with their reasons, and only where there are any', () => {
   expect(uncapturedTable(bare)).toBe('');
   expect(uncapturedTable(state).split('\n').at(-1)?.split(/ {2,}/)).toEqual(['0b', 'private-key/rsa', 'unextractable']);
+});
+
+it('a group that cannot fail over by itself says so when it is made', () => {
+  const said = (members: number): string => remarksOn({ name: 'payments', members }).join('\n');
+  expect(said(1)).toContain('copied nowhere');
+  expect(said(2)).toContain('automatic failover is impossible');
+  expect(said(2)).toContain('antipode failover payments --accept-loss');
+  expect([3, 4].map(said)).toEqual(['', '']);
 });

@@ -39,7 +39,7 @@ export function groupTable(groups: readonly GroupState[]): string {
 
 export function memberTable(group: GroupState): string {
   return table(
-    ['SITE', 'ROLE', 'SITE STATE', 'SERIAL', 'ACKNOWLEDGED', 'RECOVERY POINT AGE', 'DIVERGENT'],
+    ['SITE', 'ROLE', 'SITE STATE', 'SERIAL', 'ACKNOWLEDGED', 'RECOVERY POINT AGE', 'DIVERGENT', 'UNACCOUNTED'],
     group.members.map((member) => [
       member.site,
       ROLE_NAMES[member.role] ?? '?',
@@ -48,6 +48,7 @@ export function memberTable(group: GroupState): string {
       String(member.acknowledgedGeneration || '-'),
       duration(member.recoveryPointAgeMs),
       String(member.divergentObjects),
+      String(member.unaccountedObjects),
     ]),
   );
 }
@@ -62,13 +63,25 @@ export function uncapturedTable(group: GroupState): string {
       )}`;
 }
 
+/** What the number of members means for the day when a site is lost. */
+export function remarksOn({ name, members }: { name: string; members: number }): string[] {
+  if (members === 1)
+    return [`Group ${name} has one member: its keys are copied nowhere, and its loss is the loss of all.`];
+  if (members === 2)
+    return [
+      `Group ${name} has two members: automatic failover is impossible, for neither can know whether the other is lost or the link is cut.`,
+      `When one is lost, a person decides: \`antipode failover ${name} --accept-loss\`. A third member makes it automatic.`,
+    ];
+  return [];
+}
+
 export function groupCommand(): Command {
-  const group = command('group', 'replication groups', [
-    'group create payments --member a=1f1eacf8d7be63f2 --member b=9aa08ea09924bb93 --member c=0c51... --scratch c=77aa... --failover automatic --drill "0 3 * * 0"',
-    'group show payments',
-  ]);
+  const group = command('group', 'replication groups');
   group.addCommand(
-    operatorCommand('create', 'create a group, seat its members and bring them a domain key; safe to repeat')
+    operatorCommand('create', 'create a group, seat its members and bring them a domain key; safe to repeat', [
+      'group create payments --member a=1f1eacf8d7be63f2 --member b=9aa08ea09924bb93 --member c=0c51... --scratch c=77aa... --failover automatic --drill "0 3 * * 0"',
+      'group create payments --member a=1f1eacf8d7be63f2 --member b=9aa08ea09924bb93 --exclude-label "local-*"',
+    ])
       .argument('<group>', 'name')
       .requiredOption('--member <site=serial>', 'a partition that holds the keys; the first is active', collect)
       .option('--scratch <site=serial>', 'a partition for drills', collect, [])
@@ -85,12 +98,15 @@ export function groupCommand(): Command {
       .option('--timeout <seconds>', 'how long to wait for the domain key', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {
         const out = output(options);
+        const members = options.member.map(parseSeat);
+        const scratch = options.scratch.map(parseSeat);
+        for (const remark of remarksOn({ name, members: members.length })) out.note(remark);
         await withOperator(options.config, async (operator) => {
           const { operationId } = await operator.createGroup({
             spec: {
               name,
-              members: options.member.map(parseSeat),
-              scratch: options.scratch.map(parseSeat),
+              members,
+              scratch,
               filter: {
                 excludeIds: options.excludeId,
                 excludeLabels: options.excludeLabel,
@@ -108,13 +124,13 @@ export function groupCommand(): Command {
       }),
   );
   group.addCommand(
-    operatorCommand('list', 'list groups').action(async (options) => {
+    operatorCommand('list', 'list groups', ['group list', 'group list --json']).action(async (options) => {
       const { groups } = await withOperator(options.config, (operator) => operator.listGroups({}));
       output(options).data(groups, () => groupTable(groups));
     }),
   );
   group.addCommand(
-    operatorCommand('show', 'show one group')
+    operatorCommand('show', 'show one group', ['group show payments'])
       .argument('<group>', 'name')
       .action(async (name, options) => {
         const { group: state } = await withOperator(options.config, (operator) => operator.getGroup({ group: name }));
@@ -125,7 +141,9 @@ export function groupCommand(): Command {
       }),
   );
   group.addCommand(
-    operatorCommand('rotate-domain-key', 'bring a new domain key version to every member; after an enrolment')
+    operatorCommand('rotate-domain-key', 'bring a new domain key version to every member; after an enrolment', [
+      'group rotate-domain-key payments',
+    ])
       .argument('<group>', 'name')
       .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {

@@ -1,39 +1,81 @@
+import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
-import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder, makeSiteFolder } from '../folders.ts';
+import {
+  makeAuthority,
+  makeCoordinatorFolder,
+  makeOperatorFolder,
+  makeSiteFolder,
+  type PartitionDraft,
+} from '../folders.ts';
 import { output } from '../output.ts';
-import { command, parseCoordinator } from './common.ts';
+import { collect, command, JSON_OPTION, parseCoordinator, parseEnvironment } from './common.ts';
 
 function wrote(files: readonly string[], json: boolean | undefined): void {
   output({ json }).data({ files }, () => files.map((file) => `wrote ${file}`).join('\n'));
 }
 
+interface TokenOptions {
+  readonly partition: string;
+  readonly module: string;
+  readonly tokenLabel: string;
+  readonly pinFile: string;
+  readonly scratchTokenLabel?: string | undefined;
+  readonly scratchPinFile?: string | undefined;
+  readonly environment: readonly string[];
+}
+
+const SCRATCH_NAME = 'scratch';
+
+/** The partitions that the options of `init site` declare: a member, and a scratch partition where one is named. */
+export function partitionsFrom(options: TokenOptions): PartitionDraft[] {
+  const { partition, module, tokenLabel, pinFile, scratchTokenLabel, scratchPinFile } = options;
+  const environment = parseEnvironment(options.environment);
+  const refuse = (why: string): never => {
+    throw new AntipodeError('USAGE', why, { details: { field: 'scratch-token-label' } });
+  };
+  const common = { module, ...(Object.keys(environment).length === 0 ? {} : { environment }) };
+  const member: PartitionDraft = { name: partition, ...common, tokenLabel, pinFile, role: 'member' };
+  if (scratchTokenLabel === undefined && scratchPinFile === undefined) return [member];
+  if (scratchTokenLabel === undefined || scratchPinFile === undefined)
+    return refuse('--scratch-token-label and --scratch-pin-file go together');
+  if (scratchTokenLabel === tokenLabel)
+    return refuse(`token "${tokenLabel}" cannot be a member and scratch: a drill empties its scratch token`);
+  if (partition === SCRATCH_NAME) return refuse(`--partition ${SCRATCH_NAME} is the name of the scratch partition`);
+  return [
+    member,
+    { name: SCRATCH_NAME, ...common, tokenLabel: scratchTokenLabel, pinFile: scratchPinFile, role: 'scratch' },
+  ];
+}
+
 export function initCommand(): Command {
-  const init = command('init', 'make the folder of an authority, a coordinator, a site or an operator', [
-    'init authority --folder ca --trust-domain dr.example.org',
-    'init coordinator --folder coordinator --authority ca --id main --listen 10.0.0.5:7400',
-    'init site --folder site-a --authority ca --site a --listen 10.0.1.5:7401 --coordinator main@10.0.0.5:7400 --module /usr/lib/softhsm/libsofthsm2.so --token-label payments --pin-file payments.pin',
-    'init operator --folder ~/.config/antipode --authority ca --name alice --coordinator main@10.0.0.5:7400',
-  ]);
+  const init = command('init', 'make the folder of an authority, a coordinator, a site or an operator');
   init.addCommand(
-    command('authority', 'make a certificate authority; keep its key offline')
+    command('authority', 'make a certificate authority; keep its key offline', [
+      'init authority --folder ca --trust-domain dr.example.org',
+    ])
       .requiredOption('--folder <folder>', 'folder to make')
       .requiredOption('--trust-domain <domain>', 'name of the trust domain, such as dr.example.org')
-      .option('--json', 'JSON on standard output')
+      .option(...JSON_OPTION)
       .action(async ({ folder, trustDomain, json }) => wrote(await makeAuthority({ folder, trustDomain }), json)),
   );
   init.addCommand(
-    command('coordinator', 'make the folder of a coordinator: configuration and certificate')
+    command('coordinator', 'make the folder of a coordinator: configuration and certificate', [
+      'init coordinator --folder coordinator --authority ca --id main --listen 10.0.0.5:7400',
+    ])
       .requiredOption('--folder <folder>', 'folder to make')
       .requiredOption('--authority <folder>', 'folder of the authority')
       .requiredOption('--id <id>', 'name of this coordinator')
       .requiredOption('--listen <host:port>', 'where agents and operators connect')
       .option('--http <host:port>', 'health endpoints /livez and /readyz')
       .addOption(new Option('--timings <profile>', 'how patient it is').choices(['default', 'wan', 'fast']))
-      .option('--json', 'JSON on standard output')
+      .option(...JSON_OPTION)
       .action(async (options) => wrote(await makeCoordinatorFolder(options), options.json)),
   );
   init.addCommand(
-    command('site', 'make the folder of a site agent: configuration and certificate')
+    command('site', 'make the folder of a site agent: configuration and certificate', [
+      'init site --folder site-a --authority ca --site a --listen 10.0.1.5:7401 --coordinator main@10.0.0.5:7400 --module /usr/lib/softhsm/libsofthsm2.so --token-label payments --pin-file payments.pin',
+      'init site --folder site-c --authority ca --site c --listen 10.0.3.5:7401 --coordinator main@10.0.0.5:7400 --module /usr/lib/softhsm/libsofthsm2.so --token-label payments --pin-file payments.pin --scratch-token-label scratch --scratch-pin-file scratch.pin --environment SOFTHSM2_CONF=/etc/antipode/softhsm2.conf',
+    ])
       .requiredOption('--folder <folder>', 'folder to make')
       .requiredOption('--authority <folder>', 'folder of the authority')
       .requiredOption('--site <site>', 'name of the site')
@@ -44,25 +86,38 @@ export function initCommand(): Command {
       .requiredOption('--token-label <label>', 'label of the token that is to be a member')
       .requiredOption('--pin-file <file>', 'file with its user PIN, mode 0600')
       .option('--partition <name>', 'name of the partition in the configuration', 'main')
-      .option('--json', 'JSON on standard output')
-      .action(async ({ coordinator, module, tokenLabel, pinFile, partition, ...rest }) =>
-        wrote(
-          await makeSiteFolder({
-            ...rest,
-            coordinator: parseCoordinator(coordinator),
-            partitions: [{ name: partition, module, tokenLabel, pinFile, role: 'member' }],
-          }),
-          rest.json,
-        ),
-      ),
+      .option('--scratch-token-label <label>', 'label of an empty token for drills, which empty it again')
+      .option('--scratch-pin-file <file>', 'file with its user PIN, mode 0600')
+      .option(
+        '--environment <name=value>',
+        'variable that the module needs, such as SOFTHSM2_CONF; repeat for each, never a PIN',
+        collect,
+        [],
+      )
+      .option(...JSON_OPTION)
+      .action(async (options) => {
+        const { folder, authority, site, listen, advertise, coordinator, json } = options;
+        const files = await makeSiteFolder({
+          folder,
+          authority,
+          site,
+          listen,
+          advertise,
+          coordinator: parseCoordinator(coordinator),
+          partitions: partitionsFrom(options),
+        });
+        wrote(files, json);
+      }),
   );
   init.addCommand(
-    command('operator', 'make the folder of an operator: configuration and certificate')
+    command('operator', 'make the folder of an operator: configuration and certificate', [
+      'init operator --folder ~/.config/antipode --authority ca --name alice --coordinator main@10.0.0.5:7400',
+    ])
       .requiredOption('--folder <folder>', 'folder to make')
       .requiredOption('--authority <folder>', 'folder of the authority')
       .requiredOption('--name <name>', 'name of the operator')
       .requiredOption('--coordinator <id@host:port>', 'the coordinator')
-      .option('--json', 'JSON on standard output')
+      .option(...JSON_OPTION)
       .action(async ({ coordinator, ...rest }) =>
         wrote(await makeOperatorFolder({ ...rest, coordinator: parseCoordinator(coordinator) }), rest.json),
       ),

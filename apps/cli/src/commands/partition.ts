@@ -8,7 +8,7 @@ import {
 } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { output, table } from '../output.ts';
-import { collect, command } from './common.ts';
+import { collect, command, JSON_OPTION } from './common.ts';
 
 const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
 
@@ -25,16 +25,14 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
 }
 
 export function partitionCommand(): Command {
-  const partition = command('partition', 'the partitions of a site; run these at the site itself', [
-    'partition init main --config site-a/agent.yaml',
-    'partition show-identity main --config site-a/agent.yaml',
-    'partition enrol payments --peer-identity 4f0c...e1 --peer-identity 99ab...07 --config site-a/agent.yaml',
-  ]);
+  const partition = command('partition', 'the partitions of a site; run these at the site itself');
   partition.addCommand(
-    command('init', 'make the identity key of a partition in its token; safe to repeat')
+    command('init', 'make the identity key of a partition in its token; safe to repeat', [
+      'partition init main --config site-a/agent.yaml',
+    ])
       .argument('<partition>', 'name in the configuration')
       .option(...CONFIG)
-      .option('--json', 'JSON on standard output')
+      .option(...JSON_OPTION)
       .action(async (name, { config, json }) => {
         const identity = await initialisePartition({ config: loadAgentConfig(config), name, log: processLog() });
         show(
@@ -47,10 +45,12 @@ export function partitionCommand(): Command {
       }),
   );
   partition.addCommand(
-    command('show-identity', 'show serial and identity of a partition, for the operators of other sites')
+    command('show-identity', 'show serial and identity of a partition, for the operators of other sites', [
+      'partition show-identity main --config site-a/agent.yaml',
+    ])
       .argument('<partition>', 'name in the configuration')
       .option(...CONFIG)
-      .option('--json', 'JSON on standard output')
+      .option(...JSON_OPTION)
       .action((name, { config, json }) =>
         show(
           showIdentity(loadAgentConfig(config), name),
@@ -60,11 +60,13 @@ export function partitionCommand(): Command {
       ),
   );
   partition.addCommand(
-    command('enrol', 'trust partitions of other sites for a group: they may exchange its domain key with this site')
+    command('enrol', 'trust partitions of other sites for a group: they may exchange its domain key with this site', [
+      'partition enrol payments --peer-identity 4f0c...e1 --peer-identity 99ab...07 --config site-a/agent.yaml',
+    ])
       .argument('<group>', 'replication group')
       .requiredOption('--peer-identity <sha256>', 'identity of a partition elsewhere; repeat for each', collect)
       .option(...CONFIG)
-      .option('--json', 'JSON on standard output')
+      .option(...JSON_OPTION)
       .addHelpText(
         'after',
         '\nBoth sites must do this: each trusts the other, or no domain key crosses. Then create the group,\nor bring a new domain key to an existing one with `antipode group rotate-domain-key`.',

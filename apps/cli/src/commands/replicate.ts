@@ -9,7 +9,13 @@ import { memberTable, uncapturedTable } from './group.ts';
 
 const POLL_MS = 200;
 
-/** Resolves when every standby that is up has acknowledged `number` or newer. @throws TIMED_OUT */
+/**
+ * Resolves when every standby that is up has acknowledged `number` or newer. @throws TIMED_OUT
+ *
+ * Assumes that the numbers of a group's generations only grow, over all of its epochs: no two generations of a group have
+ * one number, and the active member of a new epoch goes on above the highest that it knows. So a number alone says which
+ * is newer, and a standby whose number is higher holds no less.
+ */
 export async function untilAcknowledged(
   operator: Operator,
   group: string,
@@ -63,6 +69,7 @@ export async function replicateOnce(
 export function replicateCommand(): Command {
   return operatorCommand('replicate', 'capture now, and wait until every standby that is up has acknowledged', [
     'replicate payments',
+    'replicate payments --timeout 60 --json',
   ])
     .argument('<group>', 'replication group')
     .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)

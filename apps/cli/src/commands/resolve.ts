@@ -1,7 +1,17 @@
+import type { ResolveResponse } from '@antipode/protocol';
 import type { Command } from 'commander';
+import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
 import { operatorCommand } from './common.ts';
+
+/** Why a client that goes there now may not be served; empty where nothing speaks against it. */
+export function doubtsAbout({ site, siteState, partitionErrorCode }: ResolveResponse): string[] {
+  return [
+    ...(siteState === 'up' ? [] : [`site ${site} is ${siteState || 'unknown'}`]),
+    ...(partitionErrorCode === '' ? [] : [`its partition cannot be used: ${partitionErrorCode}`]),
+  ];
+}
 
 export function resolveCommand(): Command {
   return operatorCommand('resolve', 'where a client of the group must go now', [
@@ -9,13 +19,24 @@ export function resolveCommand(): Command {
     'resolve payments --json',
   ])
     .argument('<group>', 'replication group')
+    .addHelpText(
+      'after',
+      `\nExits with ${EXIT.degraded}, and a warning, when that site is not up or its partition has an error.`,
+    )
     .action(async (group, options) => {
+      const out = output(options);
       const place = await withOperator(options.config, (operator) => operator.resolve({ group }));
-      output(options).data(place, () =>
+      out.data(place, () =>
         table(
           ['SITE', 'MODULE', 'TOKEN LABEL', 'SERIAL', 'EPOCH'],
           [[place.site, place.module, place.tokenLabel, place.serial, String(place.epoch)]],
         ),
       );
+      const doubts = doubtsAbout(place);
+      if (doubts.length === 0) return;
+      out.note(
+        `Warning: ${doubts.join('; ')}. See \`antipode status\`; \`antipode failover ${group} --dry-run\` says what could be done.`,
+      );
+      process.exitCode = EXIT.degraded;
     });
 }

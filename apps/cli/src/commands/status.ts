@@ -1,3 +1,4 @@
+import type { GetStatusResponse, PartitionState } from '@antipode/protocol';
 import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
@@ -5,43 +6,65 @@ import { duration, output, table } from '../output.ts';
 import { operatorCommand } from './common.ts';
 import { groupTable } from './group.ts';
 
+/** `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used. */
+function partitionsCell(partitions: readonly PartitionState[]): string {
+  return partitions.map(({ name, errorCode }) => `${name} ${errorCode || 'ok'}`).join(', ') || '-';
+}
+
+/** Sites with their partitions; what is under way or waits for a person; and the groups. */
+export function statusText(status: GetStatusResponse): string {
+  const sites = table(
+    ['SITE', 'STATE', 'SILENT FOR', 'ADDRESS', 'PARTITIONS', 'REASON'],
+    status.sites.map((site) => [
+      site.site,
+      site.state,
+      duration(site.silenceMs),
+      site.address,
+      partitionsCell(site.partitions),
+      site.reason,
+    ]),
+  );
+  const notable = status.operations.filter((operation) => operation.status !== 'done');
+  const operations = table(
+    ['OPERATION', 'KIND', 'GROUP', 'SITE', 'PHASE', 'STATUS', 'ERROR'],
+    notable.map((operation) => [
+      operation.id.slice(0, 8),
+      operation.kind,
+      operation.group,
+      operation.site || '-',
+      operation.phase,
+      operation.status,
+      operation.errorCode || '-',
+    ]),
+  );
+  const hints = notable
+    .filter(({ status: state }) => state === 'parked')
+    .map(({ errorMessage, hint }) => `${errorMessage}\n  ${hint}`);
+  return [
+    `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
+    sites,
+    ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
+    ...(notable.length > 0 ? [operations] : []),
+    ...hints,
+  ].join('\n\n');
+}
+
+export function isDegraded({ groups, sites }: GetStatusResponse): boolean {
+  return (
+    groups.some(({ protection }) => protection !== 'protected') ||
+    sites.some(({ state, partitions }) => state !== 'up' || partitions.some(({ errorCode }) => errorCode !== ''))
+  );
+}
+
 export function statusCommand(): Command {
   return operatorCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
-    .addHelpText('after', `\nExits with ${EXIT.degraded} when a group is not fully protected or a site is not up.`)
+    .addHelpText(
+      'after',
+      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, or a partition has an error.`,
+    )
     .action(async (options) => {
       const status = await withOperator(options.config, (operator) => operator.getStatus({}));
-      output(options).data(status, () => {
-        const sites = table(
-          ['SITE', 'STATE', 'SILENT FOR', 'ADDRESS', 'REASON'],
-          status.sites.map((site) => [site.site, site.state, duration(site.silenceMs), site.address, site.reason]),
-        );
-        const notable = status.operations.filter((operation) => operation.status !== 'done');
-        const operations = table(
-          ['OPERATION', 'KIND', 'GROUP', 'SITE', 'PHASE', 'STATUS', 'ERROR'],
-          notable.map((operation) => [
-            operation.id.slice(0, 8),
-            operation.kind,
-            operation.group,
-            operation.site || '-',
-            operation.phase,
-            operation.status,
-            operation.errorCode || '-',
-          ]),
-        );
-        const hints = notable
-          .filter(({ status: state }) => state === 'parked')
-          .map(({ errorMessage, hint }) => `${errorMessage}\n  ${hint}`);
-        return [
-          `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
-          sites,
-          ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
-          ...(notable.length > 0 ? [operations] : []),
-          ...hints,
-        ].join('\n\n');
-      });
-      const isDegraded =
-        status.groups.some(({ protection }) => protection !== 'protected') ||
-        status.sites.some(({ state }) => state !== 'up');
-      if (isDegraded) process.exitCode = EXIT.degraded;
+      output(options).data(status, () => statusText(status));
+      if (isDegraded(status)) process.exitCode = EXIT.degraded;
     });
 }

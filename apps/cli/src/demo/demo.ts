@@ -1,11 +1,11 @@
 /**
  * The main job, end to end, on real tokens and real processes: three sites and a coordinator on this machine. Every figure
- * in the result is measured by the run; a step that does not hold ends the demonstration with its name.
+ * in the result is measured by the run, and `ok` is what became of the expectations; a step that fails ends the
+ * demonstration with its name.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FailoverPolicy, type GroupState, type Operation } from '@antipode/protocol';
+import { FailoverPolicy, type GroupState, MemberRole, type Operation } from '@antipode/protocol';
 import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
 import { initialisePartition, loadAgentConfig, pinIdentities } from '@antipode/site-agent';
 import { replicateOnce } from '../commands/replicate.ts';
@@ -18,12 +18,15 @@ import {
 } from '../folders.ts';
 import { follow, type Operator, withOperator } from '../operator.ts';
 import { duration } from '../output.ts';
-import { DemoProcess, freePort } from './processes.ts';
+import { inventory, lostObjects, type TokenObject, without } from './inventory.ts';
+import { temporaryBase } from './place.ts';
+import { DemoProcess, type DemoProcessOptions, freePort } from './processes.ts';
 import type { Story } from './story.ts';
 import { type DemoToken, makeDemoToken, openssl, softhsmModule } from './token.ts';
 
 export interface DemoResult {
-  readonly ok: true;
+  /** Whether every expectation held; `Demo.unmet` has those that did not. */
+  readonly ok: boolean;
   readonly keys: {
     readonly captured: number;
     readonly uncaptured: readonly { readonly id: string; readonly reason: string }[];
@@ -46,6 +49,8 @@ const SITES = ['a', 'b', 'c'] as const;
 type SiteName = (typeof SITES)[number];
 const TIMEOUT_MS = 60_000;
 const POLL_MS = 100;
+/** Made unextractable on purpose, so it cannot leave site a. */
+const UNEXTRACTABLE = { kind: 'private-key/rsa', reason: 'unextractable' };
 
 interface DemoSite {
   readonly name: SiteName;
@@ -56,69 +61,67 @@ interface DemoSite {
   agent: DemoProcess | undefined;
 }
 
+/** What did not come out as it must, and the step that found it. */
+export interface Unmet {
+  readonly step: string;
+  readonly what: string;
+}
+
 export class Demo {
   readonly #story: Story;
-  readonly #root: string;
   readonly #sites = new Map<SiteName, DemoSite>();
+  readonly #unmet: Unmet[] = [];
+  #root = '';
+  #isClosing = false;
   #scratchSerial = '';
   #coordinator: DemoProcess | undefined;
   #operatorFile = '';
+  /** What pkcs11-tool made at site a. */
+  #made: TokenObject[] = [];
 
   constructor({ story }: { story: Story }) {
     this.#story = story;
-    this.#root = mkdtempSync(join(tmpdir(), 'antipode-demo-'));
-    // PostgreSQL runs as another user where we are root, and must be able to pass through.
-    chmodSync(this.#root, 0o711);
   }
 
+  /** Empty before the first step. */
   get folder(): string {
     return this.#root;
   }
 
+  get unmet(): readonly Unmet[] {
+    return this.#unmet;
+  }
+
   async run(): Promise<DemoResult> {
-    const story = this.#story;
-    await story.chapter(
+    await this.#chapter(
       'Three sites, each with a SoftHSM token and an agent; a coordinator at none of them, so that it outlives any',
       () => this.#setUp(),
     );
     return withOperator(this.#operatorFile, async (operator) => {
-      const publicKeyFile = await story.chapter(
+      const publicKeyFile = await this.#chapter(
         'At site a, keys are made with pkcs11-tool, not with our code',
         async () => this.#makeKeys(),
       );
-      await story.chapter('The partitions come to trust each other, and get a domain key that no token gives out', () =>
+      await this.#chapter('The partitions come to trust each other, and get a domain key that no token gives out', () =>
         this.#createGroup(operator),
       );
-      const first = await story.chapter('They replicate to b and c: sealed, restored, read back, used', () =>
-        this.#replicate(operator, ['b', 'c']),
+      const first = await this.#chapter('They replicate to b and c: sealed, restored, read back, used', () =>
+        this.#replicateAll(operator),
       );
-      const second = await story.chapter('One more key: only that one moves', async () => {
-        this.#site('a').token.tool(
-          '--keygen',
-          '--key-type',
-          'aes:32',
-          '--id',
-          '0a',
-          '--label',
-          'one more',
-          '--sensitive',
-          '--extractable',
-        );
-        return this.#replicate(operator, ['b', 'c']);
-      });
-      const drill = await story.chapter(
+      const second = await this.#chapter('One more key: only that one moves', () => this.#replicateOneMore(operator));
+      const drill = await this.#chapter(
         'A drill at c: everything is restored into a scratch token, every key is proved, the token is emptied again',
         () => this.#drill(operator),
       );
       const before = await this.#group(operator);
-      const failover = await story.chapter('Site a is lost: every process of it is killed with SIGKILL', () =>
+      const failover = await this.#chapter('Site a is lost: every process of it is killed with SIGKILL', () =>
         this.#loseSiteA(operator),
       );
-      const verifiedByOpenssl = await story.chapter(
-        'At b, pkcs11-tool signs with the key that was made at a',
-        async () => this.#signAtB(operator, publicKeyFile),
-      );
-      const third = await story.chapter('A key made at b replicates to c', async () => {
+      const atB = await this.#chapter('At b, pkcs11-tool signs with the key that was made at a', async () => ({
+        lost: this.#countLost(before, failover),
+        verifiedByOpenssl: await this.#signAtB(operator, publicKeyFile),
+      }));
+      const third = await this.#chapter('A key made at b replicates to c', async () => {
         this.#site('b').token.tool(
           '--keypairgen',
           '--key-type',
@@ -132,35 +135,37 @@ export class Demo {
         );
         return this.#replicate(operator, ['c']);
       });
-      const rejoined = await story.chapter('Site a comes back: fenced, admitted as a standby, caught up', () =>
+      const rejoined = await this.#chapter('Site a comes back: fenced, admitted as a standby, caught up', () =>
         this.#rejoin(operator, third.generation),
       );
-      await story.chapter('A drill passes again', () => this.#drill(operator));
-
-      const acknowledged = before.newest?.objectCount ?? 0;
+      await this.#chapter('A drill passes again', () => this.#drill(operator));
       return {
-        ok: true,
-        keys: { captured: first.objects, uncaptured: first.uncaptured },
+        ok: this.#unmet.length === 0,
+        keys: { captured: first.objects, uncaptured: first.uncaptured.map(({ id, reason }) => ({ id, reason })) },
         replication: { acknowledgedBy: first.acknowledgedBy, secondRoundObjects: second.moved },
         drill,
         failover: { from: 'a', to: failover.to, epoch: failover.epoch, recoveryTimeMs: failover.recoveryTimeMs },
-        verifiedByOpenssl,
+        verifiedByOpenssl: atB.verifiedByOpenssl,
         rejoined,
-        lost: Math.max(0, acknowledged - failover.proved),
+        lost: atB.lost,
       };
     });
   }
 
-  /** Ends every process, and removes the folder unless it is to be kept. Idempotent. */
+  /** Ends every process, and removes the folder unless it is to be kept. Idempotent, and may be called at any time. */
   async close({ keep }: { keep: boolean }): Promise<void> {
+    this.#isClosing = true;
     await Promise.all([...this.#sites.values()].map(({ agent }) => agent?.stop()));
     await this.#coordinator?.stop();
-    if (!keep) rmSync(this.#root, { recursive: true, force: true });
+    if (!keep && this.#root !== '') rmSync(this.#root, { recursive: true, force: true, maxRetries: 3 });
   }
 
   // --- chapters ---
 
   async #setUp(): Promise<void> {
+    this.#root = mkdtempSync(join(temporaryBase(), 'antipode-demo-'));
+    // PostgreSQL runs as another user where we are root, and must be able to pass through, whatever our umask.
+    chmodSync(this.#root, 0o711);
     const authority = join(this.#root, 'authority');
     await makeAuthority({ folder: authority, trustDomain: 'demo.antipode' });
     const coordinator = { id: 'main', address: `localhost:${await freePort()}` };
@@ -197,7 +202,8 @@ export class Demo {
         agent: undefined,
       });
     }
-    this.#coordinator = new DemoProcess({
+    this.#coordinator = this.#start({
+      name: 'coordinator',
       args: ['coordinator', 'run', '--config', join(this.#root, 'coordinator', 'coordinator.yaml')],
       logFile: join(this.#root, 'coordinator.log'),
     });
@@ -287,6 +293,7 @@ export class Demo {
     );
     token.tool('--write-object', certificate, '--type', 'cert', '--id', '05', '--label', 'demo certificate');
     token.tool('--keypairgen', '--key-type', 'rsa:2048', '--id', '06', '--label', 'made to stay', '--usage-sign');
+    this.#made = inventory(token.tool);
     const publicKeyFile = join(this.#root, 'root-of-trust.der');
     writeFileSync(publicKeyFile, token.tool('--read-object', '--type', 'pubkey', '--id', '02'));
     this.#story.detail(
@@ -296,10 +303,39 @@ export class Demo {
     return publicKeyFile;
   }
 
+  async #replicateAll(operator: Operator) {
+    const round = await this.#replicate(operator, ['b', 'c']);
+    this.#expect(round.objects > 0, 'nothing was captured');
+    this.#expect(
+      round.uncaptured.length === 1 &&
+        round.uncaptured.every(({ kind, reason }) => kind === UNEXTRACTABLE.kind && reason === UNEXTRACTABLE.reason),
+      'other objects than the unextractable one were reported as not captured',
+    );
+    this.#expect(
+      round.objects + round.uncaptured.length === this.#made.length,
+      `${this.#made.length} objects were made, ${round.objects} captured and ${round.uncaptured.length} reported as not captured`,
+    );
+    return round;
+  }
+
+  async #replicateOneMore(operator: Operator) {
+    const { token } = this.#site('a');
+    const before = inventory(token.tool);
+    token.tool('--keygen', '--key-type', 'aes:32', '--id', '0a', '--label', 'one more', '--sensitive', '--extractable');
+    this.#made.push(...without(inventory(token.tool), before));
+    const round = await this.#replicate(operator, ['b', 'c']);
+    this.#expect(round.moved === 1, `${round.moved} objects moved`);
+    return round;
+  }
+
   async #replicate(operator: Operator, sites: readonly SiteName[]) {
     const round = await replicateOnce(operator, GROUP, { timeoutMs: TIMEOUT_MS, sites });
     const state = round.state;
-    const uncaptured = (state.newest?.uncaptured ?? []).map(({ objectId, reason }) => ({ id: objectId, reason }));
+    const uncaptured = (state.newest?.uncaptured ?? []).map(({ objectId, kind, reason }) => ({
+      id: objectId,
+      kind,
+      reason,
+    }));
     const acknowledgedBy = state.members
       .filter(
         ({ site, acknowledgedGeneration }) =>
@@ -324,6 +360,7 @@ export class Demo {
     }
     for (const { id, reason } of uncaptured)
       this.#story.detail(`NOT captured: object ${id.slice(0, 8)}..., ${reason}; the group is only ${state.protection}`);
+    for (const site of sites) this.#expect(acknowledgedBy.includes(site), `site ${site} has not acknowledged`);
     return {
       generation: round.generation,
       objects: state.newest?.objectCount ?? 0,
@@ -341,6 +378,11 @@ export class Demo {
     const proof = { proved: drill?.proof?.proved ?? 0, failed: drill?.proof?.failed ?? 0 };
     this.#story.detail(
       `generation ${drill?.generation}: ${proof.proved} objects proved, ${proof.failed} failed, recovery time ${duration(drill?.recoveryTimeMs)}`,
+    );
+    const newest = (await this.#group(operator)).newest?.objectCount;
+    this.#expect(
+      drill?.passed === true && proof.failed === 0 && proof.proved === newest,
+      `${proof.proved} of ${newest} objects proved, ${proof.failed} failed`,
     );
     this.#story.detail('the evidence is signed by the scratch partition itself');
     return proof;
@@ -360,6 +402,7 @@ export class Demo {
     this.#story.detail(
       `site ${place.site} is active in epoch ${place.epoch}, ${duration(measuredMs)} after the kill; ${String(failover['proved'])} objects proved there before it was`,
     );
+    this.#expect(place.site === 'b' && place.epoch > 1n, `site ${place.site} is active in epoch ${place.epoch}`);
     this.#story.detail(`resolve: ${place.module}, token ${place.tokenLabel}, serial ${place.serial}`);
     return {
       to: place.site,
@@ -367,6 +410,30 @@ export class Demo {
       recoveryTimeMs: measuredMs,
       proved: Number(failover['proved'] ?? 0),
     };
+  }
+
+  /**
+   * Objects that were acknowledged by the new site before the loss and are not there after it: those that another program
+   * does not find, or more where fewer were proved than the generation holds.
+   */
+  #countLost(before: GroupState, { to, proved }: { to: string; proved: number }): number {
+    const { newest, members } = before;
+    const acknowledged = members.find(({ site }) => site === to)?.acknowledgedGeneration ?? 0n;
+    this.#expect(
+      newest !== undefined && acknowledged >= newest.generation,
+      `site ${to} had acknowledged generation ${acknowledged} of ${newest?.generation}`,
+    );
+    const found = inventory(this.#site(to as SiteName).token.tool);
+    const uncapturedKinds = (newest?.uncaptured ?? []).map(({ kind }) => kind);
+    const lost = lostObjects({ made: this.#made, found, uncapturedKinds });
+    const unproved = Math.max(0, (newest?.objectCount ?? 0) - proved);
+    this.#story.detail(
+      `${this.#made.length} objects were made at a, ${this.#made.length - without(this.#made, found).length} are at ${to}, ${uncapturedKinds.length} had been reported as not captured`,
+    );
+    for (const { kind, id, label } of lost) this.#story.detail(`LOST: ${kind} ${id} "${label}"`);
+    const count = Math.max(lost.length, unproved);
+    this.#expect(count === 0, `${lost.length} objects are not at site ${to}, ${unproved} were not proved there`);
+    return count;
   }
 
   async #signAtB(operator: Operator, publicKeyFile: string): Promise<boolean> {
@@ -393,6 +460,7 @@ export class Demo {
     openssl('pkey', '-pubin', '-inform', 'DER', '-in', publicKeyFile, '-out', pem);
     const said = openssl('dgst', '-sha256', '-verify', pem, '-signature', signature, message).toString().trim();
     this.#story.detail(`openssl, with the public key exported at a before the loss: ${said}`);
+    this.#expect(said === 'Verified OK', 'openssl does not accept the signature');
     return said === 'Verified OK';
   }
 
@@ -407,10 +475,38 @@ export class Demo {
     this.#story.detail(
       `site a acknowledges generation ${newest?.acknowledgedGeneration}, with the key made at b; ${newest?.divergentObjects ?? 0} divergent objects`,
     );
-    return state.activeSite !== 'a';
+    const isStandby = newest?.role === MemberRole.STANDBY && state.activeSite !== 'a';
+    this.#expect(isStandby, `site a is no standby, and ${state.activeSite} is active`);
+    return isStandby;
   }
 
   // --- helpers ---
+
+  /** One step. Where one of our processes has ended, that is why it failed. */
+  #chapter<T>(title: string, work: () => Promise<T>): Promise<T> {
+    if (this.#isClosing) throw new AntipodeError('TIMED_OUT', 'interrupted');
+    return this.#story.chapter(title, async () => {
+      try {
+        return await work();
+      } catch (thrown) {
+        throw this.#endedProcess() ?? thrown;
+      }
+    });
+  }
+
+  #expect(holds: boolean, otherwise: string): void {
+    if (!holds) this.#unmet.push({ step: this.#story.step, what: otherwise });
+  }
+
+  #start(options: Omit<DemoProcessOptions, 'temporaryFolder'>): DemoProcess {
+    if (this.#isClosing) throw new AntipodeError('TIMED_OUT', 'interrupted');
+    return new DemoProcess({ ...options, temporaryFolder: this.#root });
+  }
+
+  #endedProcess(): AntipodeError | undefined {
+    const processes = [this.#coordinator, ...[...this.#sites.values()].map(({ agent }) => agent)];
+    return processes.map((one) => one?.failure).find((failure) => failure !== undefined);
+  }
 
   #partition(name: string, token: DemoToken, role: PartitionDraft['role']): PartitionDraft {
     return {
@@ -424,7 +520,8 @@ export class Demo {
   }
 
   #startAgent(site: DemoSite): void {
-    site.agent = new DemoProcess({
+    site.agent = this.#start({
+      name: `agent of site ${site.name}`,
       args: ['agent', 'run', '--config', site.configFile],
       logFile: join(this.#root, `site-${site.name}.log`),
     });
@@ -451,12 +548,8 @@ export class Demo {
         if (AntipodeError.from(thrown).disposition !== 'retry') throw thrown;
         last = thrown;
       }
-      if (this.#coordinator?.hasEnded)
-        throw new AntipodeError(
-          'PROGRAM_MISSING',
-          `the coordinator has ended; see ${join(this.#root, 'coordinator.log')} (--keep)`,
-          { details: { program: 'coordinator' } },
-        );
+      const ended = this.#endedProcess();
+      if (ended !== undefined) throw ended;
       await systemClock.sleep(POLL_MS);
     }
     throw new AntipodeError('TIMED_OUT', `waited ${TIMEOUT_MS / 1_000} s until ${what}`, {

@@ -1,27 +1,46 @@
 /** The processes of the demonstration: real ones, each its own group, so that a site can be killed as a whole. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { AntipodeError, systemClock } from '@antipode/runtime';
+import { AntipodeError, type ErrorCode, isErrorCode, systemClock } from '@antipode/runtime';
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
 
+export interface DemoProcessOptions {
+  /** For people; by default the words that start it. */
+  readonly name?: string;
+  readonly args: readonly string[];
+  readonly logFile: string;
+  /** For whatever it makes for a while: sockets of its servers. By default that of this process. */
+  readonly temporaryFolder?: string;
+}
+
 export class DemoProcess {
+  readonly #name: string;
+  readonly #logFile: string;
   readonly #child: ChildProcess;
   readonly #ended: Promise<void>;
   #isEnded = false;
+  #isToEnd = false;
 
-  constructor({ args, logFile }: { args: readonly string[]; logFile: string }) {
-    const log = createWriteStream(logFile, { flags: 'a' });
+  constructor({ name, args, logFile, temporaryFolder }: DemoProcessOptions) {
+    this.#name = name ?? args.slice(0, 2).join(' ');
+    this.#logFile = logFile;
+    const log = openSync(logFile, 'a');
+    // Servers of its own, whatever the machine's are called.
+    const { DATABASE_URL: _database, REDIS_URL: _redis, ...inherited } = process.env;
     // The kernel ends it with us, whatever happens to us.
     this.#child = spawn('setpriv', ['--pdeathsig', 'TERM', '--', process.execPath, MAIN, ...args], {
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ANTIPODE_LOG_FORMAT: 'json' },
+      stdio: ['ignore', log, log],
+      env: {
+        ...inherited,
+        ANTIPODE_LOG_FORMAT: 'json',
+        ...(temporaryFolder === undefined ? {} : { TMPDIR: temporaryFolder }),
+      },
     });
-    this.#child.stdout?.pipe(log);
-    this.#child.stderr?.pipe(log);
+    closeSync(log);
     this.#ended = new Promise((resolve) => {
       const end = (): void => {
         this.#isEnded = true;
@@ -32,8 +51,13 @@ export class DemoProcess {
     });
   }
 
-  get hasEnded(): boolean {
-    return this.#isEnded;
+  /** Why it ended though nobody told it to, by its own log; undefined while that is not so. */
+  get failure(): AntipodeError | undefined {
+    if (!this.#isEnded || this.#isToEnd) return undefined;
+    const { code, text } = lastError(readFileSync(this.#logFile, 'utf8'));
+    return new AntipodeError(code, `${this.#name} has ended: ${text} (log: ${this.#logFile})`, {
+      details: { program: this.#name, path: this.#logFile },
+    });
   }
 
   /** SIGKILL to every process of the group: agent and HSM workers at once. */
@@ -44,6 +68,7 @@ export class DemoProcess {
 
   /** SIGTERM, and SIGKILL when that does not help in time. */
   async stop(timeoutMs = 8_000): Promise<void> {
+    this.#isToEnd = true;
     if (this.#isEnded || this.#child.pid === undefined) return;
     this.#child.kill('SIGTERM');
     const ended = new AbortController();
@@ -54,12 +79,46 @@ export class DemoProcess {
 
   /** To every process of the group. */
   signal(signal: NodeJS.Signals): void {
+    this.#isToEnd = true;
     if (this.#child.pid === undefined || this.#isEnded) return;
     try {
       process.kill(-this.#child.pid, signal);
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== 'ESRCH') throw cause;
     }
+  }
+}
+
+/** The last error that a process wrote: a line of its log, or what the command printed as it ended. */
+export function lastError(log: string): { code: ErrorCode; text: string } {
+  const lines = log.split('\n').filter((line) => line.trim() !== '');
+  for (const line of lines.toReversed()) {
+    const { level, message, error } = parseLine(line);
+    if (level === 'error') return errorFrom(error?.message ?? message ?? '');
+    if (/^\[[A-Z_]+\] /.test(line)) return errorFrom(line);
+  }
+  const other = lines.findLast((line) => !line.startsWith('{'));
+  return { code: 'PROGRAM_MISSING', text: other?.trim() ?? 'it wrote no error' };
+}
+
+function errorFrom(message: string): { code: ErrorCode; text: string } {
+  const [, code, text] = /^\[([A-Z_]+)\] (.*)$/s.exec(message) ?? [];
+  return code !== undefined && isErrorCode(code)
+    ? { code, text: text ?? '' }
+    : { code: 'PROGRAM_MISSING', text: message };
+}
+
+interface LogLine {
+  readonly level?: string;
+  readonly message?: string;
+  readonly error?: { readonly message?: string };
+}
+
+function parseLine(line: string): LogLine {
+  try {
+    return Object(JSON.parse(line)) as LogLine;
+  } catch {
+    return {};
   }
 }
 

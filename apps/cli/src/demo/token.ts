@@ -44,36 +44,46 @@ export function makeDemoToken({ folder, label }: { folder: string; label: string
   const pin = String(randomInt(10_000_000, 99_999_999));
   const soPin = String(randomInt(10_000_000, 99_999_999));
   const module = softhsmModule();
-  const run = (args: readonly string[]): Buffer => {
-    try {
-      return execFileSync('pkcs11-tool', ['--module', module, ...args], {
-        env: { ...process.env, ...environment, DEMO_PIN: pin, DEMO_SO_PIN: soPin },
-        stdio: ['pipe', 'pipe', 'pipe'],
-      });
-    } catch (cause) {
-      const said =
-        cause instanceof Error && 'stderr' in cause
-          ? String(cause.stderr).trim().split('\n').slice(-2).join(' ')
-          : String(cause);
-      throw new AntipodeError('PROGRAM_MISSING', `pkcs11-tool ${args[0] ?? ''} failed: ${said}`, {
-        details: { program: 'pkcs11-tool' },
-        cause,
-      });
-    }
-  };
+  const env = { ...process.env, ...environment, DEMO_PIN: pin, DEMO_SO_PIN: soPin };
+  const run = (what: string, args: readonly string[]): Buffer =>
+    runTool('pkcs11-tool', { what, args: ['--module', module, ...args], env });
   const so = ['--so-pin', 'env:DEMO_SO_PIN'];
-  run(['--init-token', '--slot-index', '0', '--label', label, ...so]);
-  run(['--init-pin', '--token-label', label, '--login', '--login-type', 'so', ...so, '--new-pin', 'env:DEMO_PIN']);
+  run('--init-token', ['--init-token', '--slot-index', '0', '--label', label, ...so]);
+  run('--init-pin', [
+    '--init-pin',
+    '--token-label',
+    label,
+    '--login',
+    '--login-type',
+    'so',
+    ...so,
+    '--new-pin',
+    'env:DEMO_PIN',
+  ]);
   const pinFile = join(folder, `${label}.pin`);
   writeFileSync(pinFile, `${pin}\n`, { mode: 0o600 });
   return {
     label,
     pinFile,
     environment,
-    tool: (...args) => run(['--token-label', label, '--login', '--pin', 'env:DEMO_PIN', ...args]),
+    tool: (...args) => run(args[0] ?? '', ['--token-label', label, '--login', '--pin', 'env:DEMO_PIN', ...args]),
   };
 }
 
 export function openssl(...args: string[]): Buffer {
-  return execFileSync('openssl', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  return runTool('openssl', { what: args[0] ?? '', args, env: process.env });
+}
+
+/** @returns its standard output. @throws PROGRAM_MISSING, saying what it wrote last */
+function runTool(
+  program: string,
+  { what, args, env }: { what: string; args: readonly string[]; env: NodeJS.ProcessEnv },
+): Buffer {
+  try {
+    return execFileSync(program, args, { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  } catch (cause) {
+    const { stderr, message } = cause as { stderr?: Buffer | null; message: string };
+    const said = (stderr ?? '').toString().trim().split('\n').slice(-2).join(' ') || message;
+    throw new AntipodeError('PROGRAM_MISSING', `${program} ${what} failed: ${said}`, { details: { program }, cause });
+  }
 }

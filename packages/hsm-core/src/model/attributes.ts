@@ -108,11 +108,18 @@ export const ATTRIBUTE_NAMES = Object.keys(ATTRIBUTES) as AttributeName[];
 
 const BY_TYPE = new Map<number, AttributeName>(ATTRIBUTE_NAMES.map((name) => [ATTRIBUTES[name].type, name]));
 
+const BY_CLASS = new Map<ObjectClass, readonly AttributeName[]>(
+  ALL.map((objectClass) => [
+    objectClass,
+    ATTRIBUTE_NAMES.filter((name) => (ATTRIBUTES[name].classes as readonly ObjectClass[]).includes(objectClass)).sort(
+      (a, b) => ATTRIBUTES[a].type - ATTRIBUTES[b].type,
+    ),
+  ]),
+);
+
 /** Names that apply to a class, in the order of their numbers. */
-export function attributesOf(objectClass: ObjectClass): AttributeName[] {
-  return ATTRIBUTE_NAMES.filter((name) =>
-    (ATTRIBUTES[name].classes as readonly ObjectClass[]).includes(objectClass),
-  ).sort((a, b) => ATTRIBUTES[a].type - ATTRIBUTES[b].type);
+export function attributesOf(objectClass: ObjectClass): readonly AttributeName[] {
+  return BY_CLASS.get(objectClass) ?? [];
 }
 
 /** The canonical bytes of a value: what manifests store and digests hash, on every device the same. */

@@ -315,6 +315,7 @@ describe('an entry', () => {
   });
 
   it.each<[string, keyof typeof forms, object]>([
+    ['an object of a class that cannot be captured', 'certificate', { objectClass: wire.ObjectClass.OTHER }],
     ['a key without its type', 'secret', { keyType: wire.KeyType.UNSPECIFIED }],
     ['a certificate with a key type', 'certificate', { keyType: wire.KeyType.RSA }],
     ['a secret without a blob', 'secret', { blobSha256: new Uint8Array() }],

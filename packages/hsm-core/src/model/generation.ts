@@ -4,7 +4,7 @@
  *
  * Upholds I4 (a manifest is accepted whole, canonical and signed by a pinned identity, or not at all).
  */
-import { createPublicKey, verify } from 'node:crypto';
+import { createHash, createPublicKey, verify } from 'node:crypto';
 import { AntipodeError, bytesEqual, fromHex, hex, sha256, sha256Hex } from '@antipode/runtime';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as seal from '../gen/antipode/seal/v1/manifest_pb.ts';
@@ -103,19 +103,31 @@ export function isNewer(a: { epoch: bigint; number: bigint }, b: { epoch: bigint
   return a.epoch !== b.epoch ? a.epoch > b.epoch : a.number > b.number;
 }
 
-/** Every blob that a member needs to restore the generation, hexadecimal, without repeats. */
-export function blobDigests(generation: Generation): string[] {
+/** Every blob that a member needs to restore these entries, hexadecimal, without repeats. */
+export function blobDigests({ dataKeys, entries }: Pick<Generation, 'dataKeys' | 'entries'>): string[] {
   const digests = new Set<string>();
-  for (const { blobSha256 } of generation.dataKeys) digests.add(blobSha256);
-  for (const { blobSha256 } of generation.entries) if (blobSha256 !== undefined) digests.add(blobSha256);
+  for (const { blobSha256 } of dataKeys) digests.add(blobSha256);
+  for (const { blobSha256 } of entries) if (blobSha256 !== undefined) digests.add(blobSha256);
   return [...digests];
+}
+
+/** Entries never change, and each is asked for at every apply. */
+const entryDigests = new WeakMap<Entry, Uint8Array>();
+
+/** {@link digestOf} of an entry that stays: computed once. */
+export function entryDigest(entry: Entry): Uint8Array {
+  const known = entryDigests.get(entry);
+  if (known !== undefined) return known;
+  const digest = digestOf(entry);
+  entryDigests.set(entry, digest);
+  return digest;
 }
 
 /**
  * Digest of one object by what members can compare: portable attributes, public half, and for what hides its value the
  * blob that wrapping it gives, or its keyed tag. A wrapped key counts as sensitive, which it is on every replica.
  */
-export function entryDigest(entry: Entry): Uint8Array {
+export function digestOf(entry: Entry): Uint8Array {
   const parts: Uint8Array[] = [Buffer.from(`${entry.objectId}:${entry.objectClass}:${entry.keyType ?? ''}`)];
   for (const [name, value] of comparableAttributes(entry)) {
     const head = Buffer.alloc(8);
@@ -147,8 +159,10 @@ export function comparableAttributes({
 }
 
 export function contentDigest(entryDigests: ReadonlyMap<ObjectId, Uint8Array>): string {
-  const sorted = [...entryDigests].sort(([a], [b]) => (a < b ? -1 : 1));
-  return sha256Hex('antipode content v1\0', ...sorted.flatMap(([id, digest]) => [fromHex(id), digest]));
+  const hash = createHash('sha256').update('antipode content v1\0');
+  for (const [id, digest] of [...entryDigests].sort(([a], [b]) => (a < b ? -1 : 1)))
+    hash.update(fromHex(id)).update(digest);
+  return hash.digest('hex');
 }
 
 export function contentDigestOf(generation: Generation): string {
@@ -273,6 +287,7 @@ const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   settling: seal.UncapturedReason.SETTLING,
   excluded: seal.UncapturedReason.EXCLUDED,
   unreadable: seal.UncapturedReason.UNREADABLE,
+  deleted: seal.UncapturedReason.DELETED,
 };
 
 const nameOf = <Name extends string>(numbers: Record<Name, number>, number: number): Name | undefined =>

@@ -38,7 +38,8 @@ export type UncapturedReason =
   | 'length-unknown'
   | 'settling'
   | 'excluded'
-  | 'unreadable';
+  | 'unreadable'
+  | 'deleted';
 
 /** `private-key/rsa`, `certificate`, ... for people. */
 export function kindOf({

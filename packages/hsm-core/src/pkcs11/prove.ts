@@ -23,8 +23,8 @@ import { CryptokiFailure } from './return-values.ts';
 
 export interface ProveContext extends ReadContext {
   readonly keyWrap: Mechanism;
-  /** Under which the secrets are wrapped again; absent where only use can be proved. */
-  readonly domainKey: bigint | undefined;
+  /** Under which the secrets are wrapped again. */
+  readonly domainKey: bigint;
   readonly tagData: (handle: bigint) => Uint8Array | undefined;
 }
 
@@ -78,7 +78,7 @@ class Proof {
   rewrap(): void {
     const { cryptoki, session, keyWrap, domainKey } = this.#context;
     const expected = this.#item.blobSha256;
-    if (domainKey === undefined || expected === undefined) return;
+    if (expected === undefined) return;
     this.#check('rewrap', 'AES key wrap (RFC 5649)', () =>
       bytesEqual(sha256(cryptoki.wrapKey(session, keyWrap, domainKey, this.#item.handle)), expected),
     );
@@ -215,16 +215,20 @@ class Proof {
 
   #wrapThrowAway(canUnwrap: boolean): void {
     const { cryptoki, session, keyWrap } = this.#context;
+    const secret = randomBytes(32);
+    let blob: Buffer | undefined;
     this.#use('wrap', [keyWrap.type], () => {
-      const secret = randomBytes(32);
       const throwAway = cryptoki.create(session, [...THROW_AWAY, [CKA.VALUE, secret]]);
       try {
-        const blob = cryptoki.wrapKey(session, keyWrap, this.#item.handle, throwAway);
-        return canUnwrap ? this.#unwrapsTo(keyWrap, blob, secret) : blob.length > 0;
+        blob = cryptoki.wrapKey(session, keyWrap, this.#item.handle, throwAway);
+        return blob.length > 0;
       } finally {
         cryptoki.destroy(session, throwAway);
       }
     });
+    const wrapped = blob;
+    if (canUnwrap && wrapped !== undefined)
+      this.#use('unwrap', [keyWrap.type], () => this.#unwrapsTo(keyWrap, wrapped, secret));
   }
 
   #unwrapsTo(how: Mechanism, blob: Uint8Array, secret: Uint8Array): boolean {
@@ -284,17 +288,24 @@ class Proof {
   }
 }
 
-/** The token does not offer this mechanism, or not for this size: another may serve. Anything else is a failed use. */
-const CANNOT_EXERCISE = new Set([
+/**
+ * The token does not offer this mechanism, or not for this size, or the key asks more of what is made with it than a
+ * throw-away key gives (CKA_UNWRAP_TEMPLATE): another may serve. Anything else is a failed use.
+ */
+export const CANNOT_EXERCISE: ReadonlySet<string> = new Set([
   'CKR_MECHANISM_INVALID',
   'CKR_MECHANISM_PARAM_INVALID',
   'CKR_KEY_SIZE_RANGE',
   'CKR_FUNCTION_NOT_SUPPORTED',
   'CKR_ARGUMENTS_BAD',
+  'CKR_TEMPLATE_INCONSISTENT',
+  'CKR_TEMPLATE_INCOMPLETE',
+  'CKR_ATTRIBUTE_VALUE_INVALID',
+  'CKR_ATTRIBUTE_READ_ONLY',
 ]);
 
 /** A readable session key with nothing to protect. */
-const THROW_AWAY = [
+export const THROW_AWAY = [
   [CKA.CLASS, CKO.SECRET_KEY],
   [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
   [CKA.TOKEN, false],

@@ -9,6 +9,7 @@ import type { Handle, ObservedObject } from '../model/object.ts';
 import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
 import type {
   BatchOutcome,
+  Challenge,
   CreateItem,
   HsmProvider,
   OwnKey,
@@ -19,6 +20,7 @@ import type {
   UnwrapItem,
   WrapOutcome,
 } from '../provider.ts';
+import { challenge } from './challenge.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import {
   type Cryptoki,
@@ -31,7 +33,7 @@ import {
 } from './cryptoki.ts';
 import { findPublicHalf } from './find-public-half.ts';
 import { classNumber, dataValueOf, keyTypeNumber, type ReadContext, readObject, templateOf } from './objects.ts';
-import { prove } from './prove.ts';
+import { type ProveContext, prove } from './prove.ts';
 import { CryptokiFailure, codeOf, returnValueOf, translate } from './return-values.ts';
 import { findKeyWrapMechanism } from './self-test.ts';
 import { openSession, type PartitionConfig } from './session.ts';
@@ -86,11 +88,17 @@ export class Pkcs11Provider implements HsmProvider {
     return this.#readAll(handles);
   }
 
-  async destroy(handles: readonly Handle[]): Promise<void> {
-    for (const handle of handles) {
-      this.#cryptoki.destroy(this.#session, handle);
-      this.#publicHalves.delete(handle);
-    }
+  async destroy(handles: readonly Handle[]): Promise<Handle[]> {
+    return handles.filter((handle) => {
+      try {
+        this.#cryptoki.destroy(this.#session, handle);
+        this.#publicHalves.delete(handle);
+        return false;
+      } catch (thrown) {
+        if (returnValueOf(thrown) === 'CKR_ACTION_PROHIBITED') return true;
+        throw thrown;
+      }
+    });
   }
 
   // --- the partition's own keys ---
@@ -153,6 +161,15 @@ export class Pkcs11Provider implements HsmProvider {
     ]);
     if (handle === undefined || more.length > 0) return undefined;
     return bytesEqual(this.#checkTag(handle), checkTag) ? { handle, companions: [] } : undefined;
+  }
+
+  async findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]> {
+    return ckaIds.flatMap((ckaId) =>
+      this.#cryptoki.find(this.#session, [
+        [CKA.TOKEN, true],
+        [ID, ckaId],
+      ]),
+    );
   }
 
   // --- the domain key exchange ---
@@ -266,7 +283,7 @@ export class Pkcs11Provider implements HsmProvider {
   // --- sealing ---
 
   async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
-    return handles.map((handle): WrapOutcome => {
+    const outcomes = handles.map((handle): WrapOutcome => {
       try {
         return {
           handle,
@@ -278,6 +295,21 @@ export class Pkcs11Provider implements HsmProvider {
         return { handle, reason: WRAP_REFUSALS[returnValue] ?? 'unreadable', returnValue };
       }
     });
+    if (outcomes.some((outcome) => 'reason' in outcome && outcome.reason === 'unreadable')) this.#checkWraps(domainKey);
+    return outcomes;
+  }
+
+  /** A refusal that does not say what it is about may be about the domain key: then it says nothing of the others. */
+  #checkWraps(domainKey: Handle): void {
+    try {
+      this.#checkTag(domainKey);
+    } catch (thrown) {
+      const returnValue = returnValueOf(thrown);
+      throw new AntipodeError('HSM_UNAVAILABLE', `the domain key does not wrap any more (${returnValue})`, {
+        details: { call: 'C_WrapKey', returnValue },
+        cause: thrown,
+      });
+    }
   }
 
   async generateDataKey(domainKey: Handle): Promise<{ handle: Handle; blob: Uint8Array }> {
@@ -395,17 +427,26 @@ export class Pkcs11Provider implements HsmProvider {
 
   // --- proving ---
 
-  async prove(domainKey: Handle | undefined, items: readonly ProofItem[]): Promise<ProofOutcome[]> {
-    const context = {
+  async prove(domainKey: Handle, items: readonly ProofItem[]): Promise<ProofOutcome[]> {
+    const context = this.#proveContext(domainKey);
+    return items.map((item) => prove(context, item));
+  }
+
+  async challenge(domainKey: Handle, handles: readonly Handle[]): Promise<Challenge[]> {
+    const context = this.#proveContext(domainKey);
+    return handles.map((handle) => challenge(context, handle));
+  }
+
+  #proveContext(domainKey: Handle): ProveContext {
+    return {
       ...this.#reads,
       keyWrap: this.#wrapMechanism(),
       domainKey,
-      tagData: (handle: bigint) => {
-        const value = domainKey === undefined ? undefined : dataValueOf(this.#reads, handle);
-        return domainKey === undefined || value === undefined ? undefined : this.#tagOf(domainKey, value);
+      tagData: (handle) => {
+        const value = dataValueOf(this.#reads, handle);
+        return value && this.#tagOf(domainKey, value);
       },
     };
-    return items.map((item) => prove(context, item));
   }
 
   async close(): Promise<void> {

@@ -39,6 +39,7 @@ const METHODS = [
   'findIdentity',
   'signAsIdentity',
   'findDomainKey',
+  'findUnder',
   'generateDomainKey',
   'generateEphemeral',
   'deriveExchangeKey',
@@ -55,6 +56,7 @@ const METHODS = [
   'unwrapDataKey',
   'createData',
   'prove',
+  'challenge',
 ] as const satisfies readonly Exclude<keyof HsmProvider, 'close'>[];
 
 /**

@@ -45,11 +45,7 @@ export function publicHalfIn(value: Uint8Array): Uint8Array | undefined {
   }
 }
 
-export function proofOf(
-  object: StoredObject | undefined,
-  item: ProofItem,
-  domainKey: StoredObject | undefined,
-): ProofCheck[] {
+export function proofOf(object: StoredObject | undefined, item: ProofItem, domainKey: StoredObject): ProofCheck[] {
   const check = (use: string, work: () => boolean): ProofCheck => {
     try {
       return { use, outcome: object !== undefined && work() ? 'proved' : 'failed', detail: 'simulated' };
@@ -61,7 +57,7 @@ export function proofOf(
   switch (item.objectClass) {
     case 'secret-key':
       return [
-        ...(domainKey === undefined || blobSha256 === undefined
+        ...(blobSha256 === undefined
           ? []
           : [check('rewrap', () => bytesEqual(sha256(wrap(domainKey, object!.value!)), blobSha256))]),
         ...(item.attributes.encrypt ? [check('encrypt', () => object?.value !== undefined)] : []),
@@ -76,7 +72,7 @@ export function proofOf(
         }),
       ];
     case 'data':
-      return [check('value', () => bytesEqual(tagOf(domainKey!, object!.value!), valueTag!))];
+      return [check('value', () => bytesEqual(tagOf(domainKey, object!.value!), valueTag!))];
     case 'public-key':
       return [check('value', () => bytesEqual(object!.publicHalf!, publicHalf!))];
     case 'certificate':

@@ -2,41 +2,36 @@
 import { type AntipodeError, invariant } from '@antipode/runtime';
 import type { SealedGeneration } from '../model/generation.ts';
 import type { ObjectId } from '../model/object.ts';
+import { readBack } from '../read-back.ts';
+import { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from '../replica.ts';
 import { CaptureMemory, type SealOptions, type SealResult, seal } from '../seal.ts';
-import {
-  type ApplyJournal,
-  ReplicaMemory,
-  readBack,
-  type UnsealOptions,
-  type UnsealResult,
-  unseal,
-} from '../unseal.ts';
+import { type UnsealOptions, type UnsealResult, unseal } from '../unseal.ts';
 import { enrolTogether, SimulatedMember } from './simulated-member.ts';
 
 export const NO_FILTER = { excludeIds: [], excludeLabels: [], excludeClasses: [] };
 
 /** Remembers through what a test calls a crash. */
 export class MemoryJournal implements ApplyJournal {
-  readonly open = new Set<ObjectId>();
+  #open: ApplyIntent[] = [];
   readonly #interrupt: () => (step: string) => void;
 
   constructor(interrupt: () => (step: string) => void = () => () => {}) {
     this.#interrupt = interrupt;
   }
 
-  openIntents(): readonly ObjectId[] {
-    return [...this.open];
+  openIntents(): readonly ApplyIntent[] {
+    return this.#open;
   }
 
-  begin(objectIds: readonly ObjectId[]): void {
+  begin(intents: readonly ApplyIntent[]): void {
     this.#interrupt()('begin');
-    for (const objectId of objectIds) this.open.add(objectId);
+    this.#open = [...this.#open, ...intents];
     this.#interrupt()('begun');
   }
 
   commit(objectIds: readonly ObjectId[]): void {
     this.#interrupt()('commit');
-    for (const objectId of objectIds) this.open.delete(objectId);
+    this.#open = this.#open.filter(({ objectId }) => !objectIds.includes(objectId));
     this.#interrupt()('committed');
   }
 }
@@ -93,20 +88,27 @@ export class SimulatedGroup {
     target: SealedGeneration,
     options: Partial<UnsealOptions> = {},
   ): Promise<UnsealResult> {
-    return unseal({
+    const blobOf = (digest: string): Uint8Array => this.blobs.get(digest)!;
+    return unseal({ ...this.#replica(member, target), proved: undefined, blobOf, ...options });
+  }
+
+  verify(
+    member: SimulatedMember,
+    target: SealedGeneration,
+    options: Partial<Parameters<typeof readBack>[0]> = {},
+  ): ReturnType<typeof readBack> {
+    return readBack({ ...this.#replica(member, target), objectIds: 'everything', ...options });
+  }
+
+  #replica(member: SimulatedMember, target: SealedGeneration): Replica {
+    return {
       ...member,
       memory: new ReplicaMemory(),
       target,
-      previous: undefined,
-      blobOf: (digest) => this.blobs.get(digest)!,
+      previous: [],
       journal: new MemoryJournal(),
       checkFence: () => {},
-      ...options,
-    });
-  }
-
-  verify(member: SimulatedMember, target: SealedGeneration, memory = new ReplicaMemory()) {
-    return readBack({ ...member, memory, target, objectIds: 'everything' });
+    };
   }
 }
 

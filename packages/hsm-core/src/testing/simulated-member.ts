@@ -17,6 +17,8 @@ export class SimulatedMember {
   readonly prng: Prng;
   readonly clock: Clock;
   readonly domainKeys: DomainKeyRecord[] = [];
+  /** CKA_IDs of own keys that were about to be made. */
+  readonly announced: Uint8Array[] = [];
   readonly pins = new Set<string>();
   provider!: SimulatedSession;
   identity!: IdentityRecord;
@@ -31,7 +33,10 @@ export class SimulatedMember {
   static async make(serial: string, { clock = new FakeClock() }: { clock?: Clock } = {}): Promise<SimulatedMember> {
     const member = new SimulatedMember(serial, clock);
     member.provider = member.hsm.open();
-    member.identity = await initialiseIdentity(member);
+    member.identity = await initialiseIdentity({
+      ...member,
+      announce: (_serial, ckaId) => member.announced.push(ckaId),
+    });
     await member.refresh();
     return member;
   }
@@ -58,6 +63,7 @@ export class SimulatedMember {
       serial: this.serial,
       isPinned: (_group, identity) => this.pins.has(identity),
       holds: (group, version) => this.domainKeys.some((record) => record.group === group && record.version === version),
+      announce: (ckaId) => this.announced.push(ckaId),
       remember: (record) => this.domainKeys.push(record),
     });
   }

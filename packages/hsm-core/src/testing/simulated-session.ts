@@ -5,6 +5,7 @@ import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribut
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import type {
   BatchOutcome,
+  Challenge,
   CreateItem,
   HsmProvider,
   OwnKey,
@@ -75,16 +76,17 @@ export class SimulatedSession implements HsmProvider {
     });
   }
 
-  async destroy(handles: readonly Handle[]): Promise<void> {
+  async destroy(handles: readonly Handle[]): Promise<Handle[]> {
     this.#alive();
-    for (const handle of handles) {
+    return handles.filter((handle) => {
       const object = this.#find(handle);
-      if (object === undefined) continue;
-      if (object.attributes.destroyable === false) throw refused('C_DestroyObject', 'CKR_ACTION_PROHIBITED');
+      if (object === undefined) return false;
+      if (object.attributes.destroyable === false) return true;
       this.#step('destroy');
       this.#token.remove(object);
       this.#step('destroyed');
-    }
+      return false;
+    });
   }
 
   // --- own keys ---
@@ -120,6 +122,13 @@ export class SimulatedSession implements HsmProvider {
     const key = this.#byId('secret-key', record.ckaId);
     if (key === undefined || !bytesEqual(checkTagOf(key), record.checkTag)) return undefined;
     return { handle: this.#handleOf(key), companions: [] };
+  }
+
+  async findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]> {
+    this.#alive();
+    return this.#token.objects
+      .filter(({ attributes: { id } }) => id !== undefined && ckaIds.some((ckaId) => bytesEqual(ckaId, id)))
+      .map((object) => this.#handleOf(object));
   }
 
   // --- exchange ---
@@ -298,13 +307,21 @@ export class SimulatedSession implements HsmProvider {
 
   // --- proving ---
 
-  async prove(domainKey: Handle | undefined, items: readonly ProofItem[]): Promise<ProofOutcome[]> {
+  async prove(domainKey: Handle, items: readonly ProofItem[]): Promise<ProofOutcome[]> {
     this.#alive();
-    const key = domainKey === undefined ? undefined : this.#get(domainKey);
+    const key = this.#get(domainKey);
     return items.map((item) => {
       const checks = proofOf(this.#find(item.handle), item, key);
       const failed = checks.some(({ outcome }) => outcome === 'failed');
       return { handle: item.handle, checks, proved: !failed && checks.some(({ outcome }) => outcome === 'proved') };
+    });
+  }
+
+  async challenge(_domainKey: Handle, handles: readonly Handle[]): Promise<Challenge[]> {
+    this.#alive();
+    return handles.map((handle) => {
+      const object = this.#find(handle);
+      return object === undefined ? 'untried' : object.value === undefined ? 'refuses' : 'works';
     });
   }
 

@@ -34,6 +34,12 @@ describe('a drill', () => {
     });
   });
 
+  it('that could not be recorded has failed, whatever it proved', () => {
+    const failure = { type: 'failed', code: 'ALREADY_EXISTS', disposition: 'operator', message: 'no' } as const;
+    const recording = { phase: 'recording', code: '', outcome: outcome(0, true), ...TARGET } as const;
+    expect(decideDrill(recording, failure)).toEqual({ state: { phase: 'failed', code: 'ALREADY_EXISTS', ...TARGET } });
+  });
+
   it('that passed tells how many objects it proved and how long it took', () => {
     const recording = { phase: 'recording', code: '', outcome: outcome(0, true), ...TARGET } as const;
     expect(decideDrill(recording, { type: 'recorded' }).state).toEqual({

@@ -55,6 +55,7 @@ export function decideDrill(state: DrillState, event: DrillEvent): Step<DrillSta
       if (event.type === 'rehearsed') return record(codeOf(event.outcome), event.outcome);
       return { state: { phase: 'restoring', ...target }, effect: { type: 'drill', ...target } };
     case 'recording':
+      if (event.type === 'failed') return { state: { phase: 'failed', code: event.code, ...target } };
       if (event.type !== 'recorded') return record(state.code, state.outcome);
       if (state.code !== '' || state.outcome === undefined)
         return { state: { phase: 'failed', code: state.code, ...target } };

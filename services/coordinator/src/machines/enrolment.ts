@@ -34,6 +34,7 @@ export type EnrolmentEvent =
     };
 
 export function decideEnrolment(state: EnrolmentState, event: EnrolmentEvent): Step<EnrolmentState, EnrolmentEffect> {
+  if (state.phase === 'complete') return { state };
   if (event.type === 'failed')
     return { state: { phase: 'incomplete', failures: [{ serial: '', code: event.code, message: event.message }] } };
   switch (state.phase) {
@@ -51,7 +52,5 @@ export function decideEnrolment(state: EnrolmentState, event: EnrolmentEvent): S
       if (event.type !== 'distributed') return { state, effect: { type: 'distribute', version: state.version } };
       if (event.failures.length > 0) return { state: { phase: 'incomplete', failures: event.failures } };
       return { state: { phase: 'complete', version: state.version } };
-    case 'complete':
-      return { state };
   }
 }

@@ -9,7 +9,14 @@ import {
   type Survey,
 } from './failover.ts';
 
-const REQUEST = { from: 'a', wanted: '', acceptLoss: false, reason: 'operator', outageStartedMs: 5 } as const;
+const REQUEST = {
+  from: 'a',
+  wanted: '',
+  acceptLoss: false,
+  reason: 'operator',
+  outageStartedMs: 5,
+  excluded: [],
+} as const;
 const RUN = { seed: 20_260_101, numRuns: 1_000 };
 
 const standby = (site: string, number: bigint | undefined, epoch = 1n): Candidate => ({
@@ -18,6 +25,12 @@ const standby = (site: string, number: bigint | undefined, epoch = 1n): Candidat
   role: 'standby',
   epoch,
   applied: number === undefined ? undefined : { epoch, number, manifestDigest: `${site}${number}` },
+  problem: '',
+});
+const generation = (number: bigint, isAcknowledged = false): Survey['known'][number] => ({
+  epoch: 1n,
+  number,
+  isAcknowledged,
 });
 const survey = (reachable: readonly Candidate[], rest: Partial<Survey> = {}): Survey => ({
   reachable,
@@ -45,19 +58,29 @@ describe('the plan of a failover', () => {
       nil: undefined,
       freq: 4,
     }),
+    problem: fc.constantFrom('', '', '', 'PIN_REFUSED'),
   });
   const surveys: fc.Arbitrary<Survey> = fc.record({
     reachable: fc.uniqueArray(candidate, { selector: ({ site }) => site, maxLength: 5 }),
     voters: fc.integer({ min: 1, max: 5 }),
     highestEpoch: fc.bigInt({ min: 0n, max: 9n }),
-    known: fc.array(fc.record({ epoch: small, number: small }), { maxLength: 4 }),
+    known: fc.array(fc.record({ epoch: small, number: small, isAcknowledged: fc.boolean() }), { maxLength: 4 }),
   });
   const requests = fc.record({
     from: fc.constantFrom('a', 'b', ''),
     wanted: fc.constantFrom('', '', 'a', 'c'),
     acceptLoss: fc.boolean(),
     reason: fc.constantFrom('automatic' as const, 'operator' as const),
+    excluded: fc.constantFrom([], [], [{ site: 'c', code: 'OBJECT_UNPROVEN' }]),
   });
+  type Request = Parameters<typeof planFailover>[0];
+  /** Who may serve: present, its partition usable, not tried in vain before, and asked for. */
+  const isUsable = ({ wanted, excluded }: Request, { site, problem }: Candidate): boolean =>
+    problem === '' && !excluded.some((one) => one.site === site) && (wanted === '' || wanted === site);
+  const usableStandbys = (request: Request, found: Survey): Candidate[] =>
+    found.reachable.filter((one) => one.role === 'standby' && one.site !== request.from && isUsable(request, one));
+  const isOldServing = ({ from }: Request, found: Survey): boolean =>
+    found.reachable.some(({ site, role, problem }) => site === from && role === 'active' && problem === '');
   const plans = fc
     .tuple(requests, surveys)
     .map(([request, found]) => ({ request, found, plan: planFailover(request, found) }));
@@ -75,27 +98,37 @@ describe('the plan of a failover', () => {
       RUN,
     );
 
-  it('names nobody without a majority of the voters', () => {
-    ofChoice(({ found }) => {
-      expect(found.reachable.length * 2).toBeGreaterThan(found.voters);
+  it('names nobody without a majority of the voters, two sites and an accepted loss apart', () => {
+    ofChoice(({ request, found }, { quorum }) => {
+      const isTwoSites = found.voters === 2 && request.reason === 'operator' && request.acceptLoss;
+      expect(quorum * 2).toBeGreaterThan(isTwoSites ? 1 : found.voters);
+      expect(found.reachable.length).toBeGreaterThanOrEqual(quorum);
     });
   });
 
-  it('never names the site that is to be left, and only a standby that answered', () => {
+  it('names only a member that can serve, and the one that is to be left only when no standby can', () => {
     ofChoice(({ request, found }, { to }) => {
-      expect(to).not.toBe(request.from);
-      expect(found.reachable.find(({ site }) => site === to)?.role).toBe('standby');
-      if (request.wanted !== '') expect(to).toBe(request.wanted);
+      const target = found.reachable.find(({ site }) => site === to)!;
+      expect(isUsable(request, target)).toBe(true);
+      if (to !== request.from) expect(target.role).toBe('standby');
+      else {
+        expect(target.role).not.toBe('active');
+        expect(usableStandbys(request, found)).toEqual([]);
+      }
     });
   });
 
-  it('never names a candidate that is behind another standby that answered', () => {
-    ofChoice(({ request, found }, { to, generation }) => {
-      fc.pre(request.wanted === '');
-      const others = found.reachable.filter(
-        ({ site, role }) => role === 'standby' && site !== request.from && site !== to,
-      );
-      for (const { applied } of others) expect(isNewer(applied, generation)).toBe(false);
+  it('never names a candidate that is behind another standby that can serve', () => {
+    ofChoice(({ request, found }, { to, generation: held }) => {
+      fc.pre(to !== request.from);
+      for (const { applied } of usableStandbys(request, found)) expect(isNewer(applied, held)).toBe(false);
+    });
+  });
+
+  it('leaves an active member that answers only by order, and then lets the target catch up first', () => {
+    ofChoice(({ request, found }, { canCatchUp, to }) => {
+      expect(canCatchUp).toBe(isOldServing(request, found) && to !== request.from);
+      if (canCatchUp) expect(request.reason).toBe('operator');
     });
   });
 
@@ -107,34 +140,48 @@ describe('the plan of a failover', () => {
   });
 
   it('promotes what the target has applied, and tells of every generation that it lacks', () => {
-    ofChoice(({ found }, { to, serial, generation, lost }) => {
+    ofChoice(({ found }, { to, serial, generation: held, lost, canCatchUp }) => {
       const target = found.reachable.find(({ site }) => site === to);
-      expect({ serial, generation }).toEqual({ serial: target?.serial, generation: target?.applied });
-      expect(lost).toEqual(found.known.filter((one) => isNewer(one, generation)).map(({ number }) => number));
+      expect({ serial, held }).toEqual({ serial: target?.serial, held: target?.applied });
+      const ahead = found.known.filter((one) => isNewer(one, held)).map(({ number }) => number);
+      expect(lost).toEqual(canCatchUp ? [] : ahead);
     });
   });
 
-  it('loses nothing that nobody has accepted to lose', () => {
-    ofChoice(({ request }, { lost }) => {
-      if (!request.acceptLoss && request.reason === 'operator') expect(lost).toEqual([]);
+  it('loses nothing that nobody has accepted to lose, and by itself nothing that was acknowledged', () => {
+    ofChoice(({ request, found }, { lost, generation: held, canCatchUp }) => {
+      if (request.acceptLoss || canCatchUp) return;
+      if (request.reason === 'operator') expect(lost).toEqual([]);
+      else {
+        expect(held).toBeDefined();
+        expect(found.known.filter((one) => one.isAcknowledged && isNewer(one, held))).toEqual([]);
+      }
     });
   });
 
-  it('finds somebody whenever a standby is in reach of a majority and the loss is accepted', () => {
+  it('finds somebody whenever a standby can serve, a majority answers and the loss is accepted', () => {
     fc.assert(
       fc.property(plans, ({ request, found, plan }) => {
-        const isPossible =
-          found.reachable.length * 2 > found.voters &&
-          (request.acceptLoss || request.reason === 'automatic') &&
-          found.reachable.some(
-            ({ site, role }) =>
-              role === 'standby' && site !== request.from && (request.wanted === '' || site === request.wanted),
-          );
-        fc.pre(isPossible);
+        fc.pre(found.reachable.length * 2 > found.voters && request.acceptLoss && request.reason === 'operator');
+        fc.pre(usableStandbys(request, found).length > 0);
         expect(plan.obstacle).toBeUndefined();
       }),
       RUN,
     );
+  });
+
+  it('does not believe an epoch that no honest agent would follow', () => {
+    const liar = { ...standby('c', 9n), epoch: 1_000_000n };
+    expect(planFailover(REQUEST, survey([standby('b', 4n), liar])).obstacle).toContain('majority');
+    const { choice } = planFailover(REQUEST, survey([standby('b', 4n), liar, { ...standby('a', 4n), role: 'fenced' }]));
+    expect(choice).toMatchObject({ to: 'b', epoch: 2n });
+  });
+
+  it('lets one of two sites go on only by order and with the loss accepted', () => {
+    const two = survey([standby('b', 4n)], { voters: 2 });
+    expect(planFailover(REQUEST, two).obstacle).toContain('--accept-loss');
+    expect(planFailover({ ...REQUEST, reason: 'automatic', acceptLoss: true }, two).obstacle).toBeDefined();
+    expect(planFailover({ ...REQUEST, acceptLoss: true }, two).choice).toMatchObject({ to: 'b', quorum: 1 });
   });
 
   it('prefers the first of the group among equals', () => {
@@ -150,15 +197,18 @@ describe('the plan of a failover', () => {
 
 describe('a failover', () => {
   const requested: FailoverState = { phase: 'requested', ...REQUEST };
-  const good = survey([standby('b', 4n), standby('c', 5n)], { known: [{ epoch: 1n, number: 5n }] });
+  const good = survey([standby('b', 4n), standby('c', 5n)], { known: [generation(5n)] });
 
   it.each([
     ['no majority', survey([standby('b', 5n)])],
-    ['no standby', survey([{ ...standby('b', 5n), role: 'fenced' }, standby('a', 5n)])],
     [
-      'a loss that nobody accepted',
-      survey([standby('b', 4n), standby('c', 3n)], { known: [{ epoch: 1n, number: 5n }] }),
+      'no standby',
+      survey([
+        { ...standby('b', 5n), role: 'fenced' },
+        { ...standby('a', 5n), role: 'active' },
+      ]),
     ],
+    ['a loss that nobody accepted', survey([standby('b', 4n), standby('c', 3n)], { known: [generation(5n)] })],
   ])('is refused where there is %s', (_why, found) => {
     const { state, effect } = decideFailover(requested, { type: 'surveyed', survey: found });
     expect(effect).toBeUndefined();
@@ -198,6 +248,7 @@ describe('a failover', () => {
       fc.constant({ type: 'surveyed', survey: good } as const),
       fc.record({ type: fc.constant('issued' as const), isOldActiveFenced: fc.boolean() }),
       fc.constant({ type: 'fenced' } as const),
+      fc.constant({ type: 'target-lost', code: 'SITE_UNREACHABLE' } as const),
       fc.constant({ type: 'promoted', proved: 1 } as const),
       fc.constant({ type: 'published', recoveryTimeMs: 1 } as const),
     );
@@ -210,6 +261,8 @@ describe('a failover', () => {
           const step = decideFailover(state, event);
           if (phase === 'issuing' && event.type === 'issued') [isIssued, isFenced] = [true, event.isOldActiveFenced];
           if (phase === 'fencing' && event.type === 'fenced') isFenced = true;
+          // Another target means another epoch, and everything anew.
+          if (step.state.phase === 'requested') [isIssued, isFenced] = [false, false];
           const isPromoting =
             ['promote', 'publish'].includes(step.effect?.type ?? '') || step.state.phase === 'complete';
           if (isPromoting) expect([isIssued, isFenced]).toEqual([true, true]);
@@ -226,5 +279,34 @@ describe('a failover', () => {
     expect(decideFailover(issuing, failure)).toEqual({
       state: { phase: 'aborted', code: 'EPOCH_CONFLICT', message: 'two owners', ...REQUEST },
     });
+  });
+
+  it('lets the target catch up while the active member still serves, and counts the outage from then', () => {
+    const answering = survey([{ ...standby('a', 5n), role: 'active' }, standby('b', 4n), standby('c', 3n)], {
+      known: [generation(4n, true), generation(5n)],
+    });
+    const first = decideFailover(requested, { type: 'surveyed', survey: answering });
+    expect(first).toMatchObject({ state: { phase: 'catching-up', to: 'b' }, effect: { type: 'catch-up' } });
+    const held = { epoch: 1n, number: 6n, manifestDigest: 'dd' };
+    const second = decideFailover(first.state, { type: 'caught-up', generation: held, startedMs: 77 });
+    expect(second).toMatchObject({
+      state: { phase: 'issuing', generation: held, lost: [], outageStartedMs: 77 },
+      effect: { type: 'issue-epoch', epoch: 2n },
+    });
+  });
+
+  it('takes the next best when its target is lost, and the old active member when nobody else is left', () => {
+    const issuing = decideFailover({ ...requested, wanted: 'c' }, { type: 'surveyed', survey: good });
+    expect(issuing.state).toMatchObject({ phase: 'issuing', to: 'c' });
+    const lost = decideFailover(issuing.state, { type: 'target-lost', code: 'OBJECT_UNPROVEN' });
+    expect(lost).toMatchObject({
+      state: { phase: 'requested', wanted: '', excluded: [{ site: 'c', code: 'OBJECT_UNPROVEN' }] },
+      effect: { type: 'survey' },
+    });
+    const left = survey([{ ...standby('a', 5n), role: 'fenced', epoch: 2n }, standby('b', 4n), standby('c', 5n)]);
+    const next = decideFailover(lost.state, { type: 'surveyed', survey: left });
+    expect(next.state).toMatchObject({ phase: 'issuing', to: 'b', epoch: 3n });
+    const again = decideFailover(next.state, { type: 'target-lost', code: 'SITE_UNREACHABLE' });
+    expect(decideFailover(again.state, { type: 'surveyed', survey: left }).state).toMatchObject({ to: 'a' });
   });
 });

@@ -1,24 +1,36 @@
 /**
  * Wakes runners, and nothing more: the truth is in the database (I8). One queue per destination site, so that a slow site
- * holds up only itself; retries with back-off are the queue's. A job holds the id of an intent.
+ * holds up only itself, and one for each kind that has no site, so that a failover waits for nothing. The queue retries
+ * soon and a few times; after that the reconciler wakes the intent when its next attempt is due. A job holds an id.
  */
-import { AntipodeError, backoffMs, type Clock, type Closeable, type Log, type Prng, within } from '@antipode/runtime';
+import {
+  AntipodeError,
+  backoffMs,
+  type Clock,
+  type Closeable,
+  hasCode,
+  type Log,
+  type Prng,
+  within,
+} from '@antipode/runtime';
 import { Queue, UnrecoverableError, Worker } from 'bullmq';
 import { type CommonRedisOptions, Redis, type RedisOptions } from 'ioredis';
 
 export interface WakeUps extends Closeable {
-  /** Has the intent run soon, for a site. Never awaited inside a transaction. @throws QUEUE_UNAVAILABLE */
-  enqueue(intentId: string, site: string): Promise<void>;
+  /** Has the intent run soon, in a lane of its own queue. Never awaited inside a transaction. @throws QUEUE_UNAVAILABLE */
+  enqueue(intentId: string, lane: string): Promise<void>;
   isUp(): boolean;
 }
 
 export interface BullWakeUpsOptions {
-  readonly connection: RedisOptions | string;
+  readonly connection: RedisOptions;
   readonly clock: Clock;
   readonly prng: Prng;
   readonly log: Log;
   /** Runs the intent; what it throws is retried where its disposition says so. */
   readonly run: (intentId: string) => Promise<void>;
+  /** Told of a defect, which must end the process. */
+  readonly onDefect: (error: AntipodeError) => void;
 }
 
 /** A killed worker's jobs come back after about two of these. */
@@ -30,15 +42,16 @@ const ENQUEUE_MS_MAX = 500;
 const CLOSE_MS_MAX = 5_000;
 /** Orders to one site run side by side only as far as its partitions do. */
 const CONCURRENCY = 4;
-/** Failover belongs to no site that may be lost. */
-const NO_SITE = 'coordinator';
+/** How long a start waits to learn how Redis is set up; a Redis that is away must not keep leases from being renewed. */
+const CHECK_MS_MAX = 2_000;
 
 export class BullWakeUps implements WakeUps {
   readonly #options: BullWakeUpsOptions;
   readonly #producer: Redis;
   readonly #consumer: Redis;
-  readonly #sites = new Map<string, { queue: Queue; worker: Worker }>();
+  readonly #lanes = new Map<string, { queue: Queue; worker: Worker }>();
   #isClosed = false;
+  #isSafe = false;
 
   constructor(options: BullWakeUpsOptions) {
     this.#options = options;
@@ -49,27 +62,43 @@ export class BullWakeUps implements WakeUps {
     for (const client of [this.#producer, this.#consumer]) client.on('error', () => {});
   }
 
-  /** @throws QUEUE_UNAVAILABLE when Redis may drop jobs */
+  /**
+   * Looks how Redis is set up, now and whenever it comes back; while it may drop jobs it is not used.
+   * @throws QUEUE_UNAVAILABLE when it may; not when it does not answer
+   */
   async checkSafety(): Promise<void> {
+    const { clock, log } = this.#options;
+    this.#consumer.on('ready', () => void this.#readPolicy().catch(() => {}));
+    try {
+      await within({ clock, timeoutMs: CHECK_MS_MAX, what: 'reading the settings of Redis' }, () => this.#readPolicy());
+    } catch (thrown) {
+      if (hasCode(thrown, 'QUEUE_UNAVAILABLE')) throw thrown;
+      log.warn('the queue does not answer: intents run without it', { error: AntipodeError.from(thrown) });
+    }
+  }
+
+  async #readPolicy(): Promise<void> {
     const info = await this.#consumer.info('memory');
-    const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1];
-    if (policy === 'noeviction') return;
-    throw new AntipodeError(
-      'QUEUE_UNAVAILABLE',
-      `Redis has maxmemory-policy ${policy ?? 'unknown'}, expected noeviction`,
-      { details: { policy: policy ?? 'unknown' } },
-    );
+    const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1] ?? 'unknown';
+    this.#isSafe = policy === 'noeviction';
+    if (this.#isSafe) return;
+    const error = new AntipodeError('QUEUE_UNAVAILABLE', `Redis has maxmemory-policy ${policy}, expected noeviction`, {
+      details: { policy },
+    });
+    this.#options.log.error('Redis may drop jobs and is not used', { error });
+    throw error;
   }
 
   isUp(): boolean {
-    return this.#producer.status === 'ready';
+    return this.#isSafe && this.#producer.status === 'ready';
   }
 
-  async enqueue(intentId: string, site: string): Promise<void> {
+  async enqueue(intentId: string, lane: string): Promise<void> {
     if (this.#isClosed) return;
+    if (!this.#isSafe) throw new AntipodeError('QUEUE_UNAVAILABLE', 'Redis has not shown that it keeps jobs');
     try {
       await within({ clock: this.#options.clock, timeoutMs: ENQUEUE_MS_MAX, what: 'enqueue' }, async () => {
-        const { queue } = this.#siteQueue(site || NO_SITE);
+        const { queue } = this.#lane(lane);
         await queue.add('run', { intentId }, { jobId: intentId });
       });
     } catch (cause) {
@@ -81,7 +110,7 @@ export class BullWakeUps implements WakeUps {
     if (this.#isClosed) return;
     this.#isClosed = true;
     const { clock } = this.#options;
-    const ends = [...this.#sites.values()].map(({ queue, worker }) =>
+    const ends = [...this.#lanes.values()].map(({ queue, worker }) =>
       Promise.allSettled([worker.close(!this.isUp()), queue.close()]),
     );
     await within({ clock, timeoutMs: CLOSE_MS_MAX, what: 'closing the queue' }, () => Promise.all(ends)).catch(
@@ -91,11 +120,11 @@ export class BullWakeUps implements WakeUps {
     this.#consumer.disconnect();
   }
 
-  #siteQueue(site: string): { queue: Queue; worker: Worker } {
-    const known = this.#sites.get(site);
+  #lane(lane: string): { queue: Queue; worker: Worker } {
+    const known = this.#lanes.get(lane);
     if (known !== undefined) return known;
     const { log, prng, run } = this.#options;
-    const name = `site.${site}`;
+    const name = `lane.${lane}`;
     const queue = new Queue(name, {
       connection: this.#producer,
       skipWaitingForReady: true,
@@ -119,7 +148,7 @@ export class BullWakeUps implements WakeUps {
     queue.on('error', report);
     worker.on('error', report);
     const made = { queue, worker };
-    this.#sites.set(site, made);
+    this.#lanes.set(lane, made);
     return made;
   }
 
@@ -129,14 +158,13 @@ export class BullWakeUps implements WakeUps {
       await run(intentId);
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
+      if (error.disposition === 'defect') this.#options.onDefect(error);
       if (error.disposition === 'retry') throw error;
       throw new UnrecoverableError(error.message);
     }
   }
 }
 
-function connect(connection: RedisOptions | string, options: CommonRedisOptions): Redis {
-  return typeof connection === 'string'
-    ? new Redis(connection, options as never)
-    : new Redis(Object.assign({}, connection, options) as never);
+function connect(connection: RedisOptions, options: CommonRedisOptions): Redis {
+  return new Redis(Object.assign({}, connection, options) as never);
 }

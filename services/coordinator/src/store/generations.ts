@@ -1,4 +1,5 @@
 /** Generations and who has acknowledged them. */
+import { AntipodeError } from '@antipode/runtime';
 import type { Generation, Uncaptured } from '../model.ts';
 import type { Schema } from './schema.ts';
 import { type Read, toJson, type Write } from './store.ts';
@@ -55,7 +56,57 @@ export async function readAcknowledged(db: Read, group: string): Promise<Acknowl
   return rows.map((row) => ({ ...generationFrom(row), site: row.site }));
 }
 
-/** Records a capture; one that found no change moves the recovery point of its generation forward. */
+/** The highest number that was ever given, under whatever epoch; 0 before the first. */
+export async function readHighestNumber(db: Read, group: string): Promise<bigint> {
+  const row = await db
+    .selectFrom('generation')
+    .select(({ fn }) => fn.max('number').as('number'))
+    .where('grp', '=', group)
+    .executeTakeFirst();
+  return BigInt(row?.number ?? 0n);
+}
+
+export interface Known {
+  readonly epoch: bigint;
+  readonly number: bigint;
+  readonly manifestDigest: string;
+  /** By any member. */
+  readonly isAcknowledged: boolean;
+}
+
+/** Every generation on record, newest last. */
+export async function readKnown(db: Read, group: string): Promise<Known[]> {
+  const rows = await db
+    .selectFrom('generation')
+    .select(['epoch', 'number', 'manifest_digest'])
+    .select((eb) =>
+      eb
+        .exists(
+          eb
+            .selectFrom('acknowledgement')
+            .select('site')
+            .whereRef('acknowledgement.grp', '=', 'generation.grp')
+            .whereRef('acknowledgement.epoch', '=', 'generation.epoch')
+            .whereRef('acknowledgement.number', '=', 'generation.number'),
+        )
+        .as('is_acknowledged'),
+    )
+    .where('grp', '=', group)
+    .orderBy('epoch')
+    .orderBy('number')
+    .execute();
+  return rows.map(({ epoch, number, manifest_digest, is_acknowledged }) => ({
+    epoch,
+    number,
+    manifestDigest: manifest_digest,
+    isAcknowledged: Boolean(is_acknowledged),
+  }));
+}
+
+/**
+ * Records a capture; one that found no change moves the recovery point of its generation forward.
+ * @throws MANIFEST_INVALID when another generation is on record under the same number
+ */
 export async function recordCapture(trx: Write, group: string, generation: Generation): Promise<void> {
   const {
     epoch,
@@ -68,7 +119,7 @@ export async function recordCapture(trx: Write, group: string, generation: Gener
     recoveryPointMs,
     trace,
   } = generation;
-  await trx
+  const { numInsertedOrUpdatedRows } = await trx
     .insertInto('generation')
     .values({
       grp: group,
@@ -83,9 +134,16 @@ export async function recordCapture(trx: Write, group: string, generation: Gener
       trace: toJson(trace),
     })
     .onConflict((conflict) =>
-      conflict.columns(['grp', 'epoch', 'number']).doUpdateSet({ recovery_point_ms: BigInt(recoveryPointMs) }),
+      conflict
+        .columns(['grp', 'epoch', 'number'])
+        .doUpdateSet({ recovery_point_ms: BigInt(recoveryPointMs) })
+        .where('generation.manifest_digest', '=', manifestDigest),
     )
-    .execute();
+    .executeTakeFirstOrThrow();
+  if (numInsertedOrUpdatedRows === 1n) return;
+  throw new AntipodeError('MANIFEST_INVALID', `another generation is on record as number ${number} of epoch ${epoch}`, {
+    details: { group, epoch, number, digest: manifestDigest },
+  });
 }
 
 export async function recordAcknowledgement(

@@ -3,12 +3,11 @@ import { AntipodeError } from '@antipode/runtime';
 import type { Group, GroupSpec, Member, Role } from '../model.ts';
 import { type Read, toJson, type Write } from './store.ts';
 
+/** Three reads: within one snapshot, or an epoch may be newer than its members. */
 export async function readGroups(db: Read): Promise<Group[]> {
-  const [groups, members, epochs] = await Promise.all([
-    db.selectFrom('replication_group').selectAll().orderBy('name').execute(),
-    db.selectFrom('member').selectAll().orderBy('position').execute(),
-    db.selectFrom('epoch').selectAll().orderBy('epoch').execute(),
-  ]);
+  const groups = await db.selectFrom('replication_group').selectAll().orderBy('name').execute();
+  const members = await db.selectFrom('member').selectAll().orderBy('position').execute();
+  const epochs = await db.selectFrom('epoch').selectAll().orderBy('epoch').execute();
   return groups.map((group) => {
     const own = epochs.filter(({ grp }) => grp === group.name);
     const inForce = own.findLast(({ is_active }) => is_active);
@@ -17,7 +16,15 @@ export async function readGroups(db: Read): Promise<Group[]> {
       spec: JSON.parse(group.spec) as GroupSpec,
       members: members
         .filter(({ grp }) => grp === group.name)
-        .map(({ site, serial, role, divergent }): Member => ({ site, serial, role: role as Role, divergent })),
+        .map(
+          ({ site, serial, role, divergent, unaccounted }): Member => ({
+            site,
+            serial,
+            role: role as Role,
+            divergent,
+            unaccounted,
+          }),
+        ),
       epoch: inForce?.epoch ?? 0n,
       owner: inForce?.owner ?? '',
       highestEpoch: own.at(-1)?.epoch ?? 0n,
@@ -50,7 +57,11 @@ export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): P
     .execute();
   for (const [position, { site, serial }] of spec.members.entries()) {
     const role = position === 0 ? 'active' : 'standby';
-    await trx.insertInto('member').values({ grp: spec.name, site, serial, position, role, divergent: 0 }).execute();
+    const counts = { divergent: 0, unaccounted: 0 };
+    await trx
+      .insertInto('member')
+      .values({ grp: spec.name, site, serial, position, role, ...counts })
+      .execute();
   }
   await insertEpoch(trx, spec.name, {
     epoch: 1n,
@@ -104,8 +115,14 @@ export async function setRole(trx: Write, group: string, site: string, role: Rol
   await trx.updateTable('member').set({ role }).where('grp', '=', group).where('site', '=', site).execute();
 }
 
-export async function setDivergent(trx: Write, group: string, site: string, divergent: number): Promise<void> {
-  await trx.updateTable('member').set({ divergent }).where('grp', '=', group).where('site', '=', site).execute();
+/** Objects in a member's partition that the group's line of generations does not account for. */
+export async function setForeignObjects(
+  trx: Write,
+  group: string,
+  site: string,
+  counts: { divergent: number; unaccounted: number },
+): Promise<void> {
+  await trx.updateTable('member').set(counts).where('grp', '=', group).where('site', '=', site).execute();
 }
 
 export async function orderVersion(trx: Write, group: string, version: number): Promise<void> {

@@ -34,7 +34,10 @@ const OPEN = ['open', 'parked'];
 const HISTORY_MAX = 200;
 const RECENT_MAX = 50;
 
-/** Inserts unless one of its kind is open already; returns the id of the one that is open then. */
+/**
+ * Inserts unless one of its kind is open already; returns the id of the one that is open then. One that is parked is
+ * opened again: whoever asks for the same has removed the cause, or wants to see it.
+ */
 export async function insertIntent(
   trx: Write,
   { id, kind, group, site, state, trace }: NewIntent,
@@ -69,7 +72,14 @@ export async function insertIntent(
     .where('site', '=', site)
     .where('status', 'in', OPEN)
     .executeTakeFirst();
-  return { id: open?.id ?? id, isNew: false };
+  if (open === undefined) return { id, isNew: false };
+  await trx
+    .updateTable('intent')
+    .set({ status: 'open', next_attempt_ms: BigInt(nowMs), updated_ms: BigInt(nowMs) })
+    .where('id', '=', open.id)
+    .where('status', '=', 'parked')
+    .execute();
+  return { id: open.id, isNew: false };
 }
 
 export async function readIntent(db: Read, id: string): Promise<Intent | undefined> {
@@ -90,9 +100,16 @@ export async function readOpenIntents(db: Read): Promise<Intent[]> {
   return rows.map(intentFrom);
 }
 
-/** Whatever was meant lately, newest first. */
+/** Whatever is under way or waits for a person, and what was meant lately, newest first. */
 export async function readRecent(db: Read): Promise<Intent[]> {
-  const rows = await db.selectFrom('intent').selectAll().orderBy('created_ms', 'desc').limit(RECENT_MAX).execute();
+  const lately = db.selectFrom('intent').select('id').orderBy('created_ms', 'desc').limit(RECENT_MAX);
+  const rows = await db
+    .selectFrom('intent')
+    .selectAll()
+    .where((eb) => eb.or([eb('status', 'in', OPEN), eb('id', 'in', lately)]))
+    .orderBy('created_ms', 'desc')
+    .limit(HISTORY_MAX)
+    .execute();
   return rows.map(intentFrom);
 }
 
@@ -108,19 +125,30 @@ export async function readNotable(db: Read): Promise<Intent[]> {
   return rows.map(intentFrom);
 }
 
-export async function readLast(
+/** Failovers that came to their end since `sinceMs`. */
+export async function readFailovers(
   db: Read,
-  { group, kind }: { group: string; kind: IntentKind },
-): Promise<Intent | undefined> {
-  const row = await db
+  { group, sinceMs }: { group: string; sinceMs: number },
+): Promise<Intent[]> {
+  const rows = await db
     .selectFrom('intent')
     .selectAll()
     .where('grp', '=', group)
-    .where('kind', '=', kind)
-    .orderBy('created_ms', 'desc')
-    .limit(1)
-    .executeTakeFirst();
-  return row && intentFrom(row);
+    .where('kind', '=', 'failover')
+    .where('status', '=', 'done')
+    .where('created_ms', '>=', BigInt(Math.round(sinceMs)))
+    .execute();
+  return rows.map(intentFrom);
+}
+
+/** Forgets intents that ended well long ago; what they did is on record elsewhere. Failovers stay. */
+export async function forgetOldIntents(trx: Write, { beforeMs }: { beforeMs: number }): Promise<void> {
+  await trx
+    .deleteFrom('intent')
+    .where('status', 'in', ['done', 'failed'])
+    .where('kind', '!=', 'failover')
+    .where('created_ms', '<', BigInt(Math.round(beforeMs)))
+    .execute();
 }
 
 export async function updateIntent(

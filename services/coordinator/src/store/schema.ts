@@ -14,7 +14,15 @@ export interface Schema {
     highest_version: number;
     created_ms: bigint;
   };
-  member: { grp: string; site: string; serial: string; position: number; role: string; divergent: number };
+  member: {
+    grp: string;
+    site: string;
+    serial: string;
+    position: number;
+    role: string;
+    divergent: number;
+    unaccounted: number;
+  };
   epoch: {
     grp: string;
     epoch: bigint;
@@ -96,5 +104,9 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TABLE event (id bigserial PRIMARY KEY, at_ms int8 NOT NULL, kind text NOT NULL, grp text NOT NULL, site text NOT NULL, details text NOT NULL);
   CREATE RULE event_is_append_only_update AS ON UPDATE TO event DO INSTEAD NOTHING;
   CREATE RULE event_is_append_only_delete AS ON DELETE TO event DO INSTEAD NOTHING;
+  `,
+  `
+  ALTER TABLE member ADD COLUMN unaccounted int NOT NULL DEFAULT 0;
+  CREATE INDEX intent_by_status ON intent (status, created_ms);
   `,
 ];

@@ -31,6 +31,18 @@ describe('a query that fails', () => {
     const error = new AntipodeError('LEADERSHIP_LOST', 'epoch 3 is over');
     expect(await failing(error)).toBe(error);
   });
+
+  it.each([new TypeError('undefined is not a function'), new RangeError('too deep'), new ReferenceError('nothing')])(
+    'is no reason to try again where the program itself is wrong: %s',
+    async (error) => {
+      await expect(
+        store.query(() => {
+          throw error;
+        }),
+      ).rejects.toBe(error);
+      expect(AntipodeError.from(error).disposition).toBe('defect');
+    },
+  );
 });
 
 it('writes BigInts as the digits they are', () => {

@@ -99,6 +99,11 @@ export class Store implements Closeable {
     );
   }
 
+  /** Several reads that see the same moment. @throws DATABASE_UNAVAILABLE */
+  snapshot<T>(work: (db: Read) => Promise<T>): Promise<T> {
+    return this.#reaching(() => this.#db.transaction().setIsolationLevel('repeatable read').execute(work));
+  }
+
   /** Reads, and the leader election's own compare-and-set. @throws DATABASE_UNAVAILABLE */
   query<T>(work: (db: Read) => Promise<T>): Promise<T> {
     return this.#reaching(() => work(this.#db));
@@ -112,16 +117,19 @@ export class Store implements Closeable {
     try {
       return await work();
     } catch (thrown) {
-      if (thrown instanceof AntipodeError) throw thrown;
+      if (thrown instanceof AntipodeError || isProgrammingError(thrown)) throw thrown;
       if (isConstraintViolation(thrown)) {
-        throw new AntipodeError('ALREADY_EXISTS', `the database holds something that excludes it (${thrown.message})`, {
-          cause: thrown,
-        });
+        throw new AntipodeError('ALREADY_EXISTS', 'the database holds something that excludes it', { cause: thrown });
       }
       const reason = thrown instanceof Error ? thrown.message : String(thrown);
       throw new AntipodeError('DATABASE_UNAVAILABLE', `the database did not do it: ${reason}`, { cause: thrown });
     }
   }
+}
+
+/** A defect of ours, which no retry mends. */
+function isProgrammingError(thrown: unknown): boolean {
+  return thrown instanceof TypeError || thrown instanceof RangeError || thrown instanceof ReferenceError;
 }
 
 /** SQLSTATE class 23. */

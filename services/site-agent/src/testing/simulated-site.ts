@@ -6,10 +6,10 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
 import { SimulatedMember } from '@antipode/hsm-core/testing';
-import { type Handlers, SiteAgentService } from '@antipode/protocol';
-import { AntipodeError, Serial, seededPrng, silentLog } from '@antipode/runtime';
+import { type CallContext, type CallOptions, type Handlers, SiteAgentService } from '@antipode/protocol';
+import { AntipodeError, seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
-import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Exchanges } from '../exchange.ts';
 import { FenceKeeper } from '../fence.ts';
 import { GenerationStore } from '../generation-store.ts';
@@ -21,9 +21,11 @@ import { Pins } from '../pins.ts';
 import { siteAgentHandlers } from '../rpc.ts';
 import type { Site } from '../site.ts';
 import { Transfer } from '../transfer.ts';
+import { Turns } from '../turns.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 type Method = keyof typeof SiteAgentService.method;
+type Streaming = 'pullManifest' | 'pullBlobs';
 type Request<Name extends Method> = MessageInitShape<(typeof SiteAgentService.method)[Name]['input']>;
 
 /** What a peer changes in the messages that it sends. */
@@ -53,7 +55,8 @@ export class SimulatedNetwork {
 export class SimulatedSite {
   readonly name: string;
   readonly #network: SimulatedNetwork;
-  readonly #folder: string;
+  /** Where its databases are. */
+  readonly folder: string;
   member!: SimulatedMember;
   scratch!: SimulatedMember;
   site!: Site;
@@ -62,16 +65,16 @@ export class SimulatedSite {
   constructor(network: SimulatedNetwork, { name, folder }: { name: string; folder: string }) {
     this.#network = network;
     this.name = name;
-    this.#folder = folder;
+    this.folder = folder;
   }
 
   /** Also after `stop`: what was not durable is gone, as after a kill. */
   async start(): Promise<void> {
     const { name } = this;
     const { clock, sites } = this.#network;
-    const journal = new Journal(this.#folder);
-    const store = new GenerationStore(this.#folder);
-    const pins = new Pins(join(this.#folder, 'pins.yaml'));
+    const journal = new Journal(this.folder);
+    const store = new GenerationStore(this.folder);
+    const pins = new Pins(join(this.folder, 'pins.yaml'));
     this.member ??= await SimulatedMember.make(`${name}-1`, { clock });
     this.scratch ??= await SimulatedMember.make(`${name}-2`, { clock });
     const all = [
@@ -96,7 +99,7 @@ export class SimulatedSite {
       log: silentLog,
       journal,
       store,
-      fences: new FenceKeeper({ journal, site: name }),
+      fences: new FenceKeeper({ journal }),
       leases: new LeaseKeeper({ clock }),
       partitions,
       peers,
@@ -131,18 +134,22 @@ export class SimulatedSite {
     );
   }
 
-  /** Calls a method that answers once, as the coordinator does. */
-  async call<Name extends Exclude<Method, 'pullManifest' | 'pullBlobs'>>(name: Name, request: Request<Name>) {
-    const handler = this.#handlers[name] as (message: unknown, context: unknown) => Promise<never>;
-    return (await handler(encoded(SiteAgentService.method[name].input, request), CONTEXT)) as Awaited<
+  /** Calls a method that answers once: as the coordinator does, or as the site that is named. */
+  async call<Name extends Exclude<Method, Streaming>>(name: Name, request: Request<Name>, caller: Caller = {}) {
+    const handler = this.#handlers[name] as (message: unknown, context: CallContext) => Promise<never>;
+    return (await handler(encoded(SiteAgentService.method[name].input, request), contextOf(caller))) as Awaited<
       ReturnType<Handlers<typeof SiteAgentService>[Name]>
     >;
   }
 
-  async *stream(name: 'pullManifest' | 'pullBlobs', request: never): AsyncIterable<unknown> {
-    const handler = this.#handlers[name] as (message: unknown, context: unknown) => AsyncIterable<object>;
-    for await (const part of handler(encoded(SiteAgentService.method[name].input, request), CONTEXT))
-      yield encoded(SiteAgentService.method[name].output, part);
+  async *stream<Name extends Streaming>(
+    name: Name,
+    request: Request<Name>,
+    caller: Caller = {},
+  ): AsyncIterable<MessageShape<(typeof SiteAgentService.method)[Name]['output']>> {
+    const handler = this.#handlers[name] as (message: unknown, context: CallContext) => AsyncIterable<object>;
+    for await (const part of handler(encoded(SiteAgentService.method[name].input, request), contextOf(caller)))
+      yield encoded(SiteAgentService.method[name].output, part) as never;
   }
 
   #clientOf(name: string): Peer {
@@ -153,18 +160,28 @@ export class SimulatedSite {
       return peer;
     };
     const network = this.#network;
+    const caller = this.name;
     const methods = SiteAgentService.methods.map(({ localName, methodKind }) => [
       localName,
       methodKind === 'unary'
-        ? async (request: never) => {
-            const message = await reach().call(localName as 'ping', request);
+        ? async (request: never, options: CallOptions = {}) => {
+            const message = await reach().call(localName as 'ping', request, { ...options, site: caller });
             network.distort(localName, message);
             return message;
           }
-        : async function* (request: never) {
-            for await (const message of reach().stream(localName as 'pullBlobs', request)) {
+        : async function* (request: never, options: CallOptions = {}) {
+            const checkSignal = (): void => {
+              if (options.signal?.aborted)
+                throw new AntipodeError('SITE_UNREACHABLE', `the call to ${name} was cancelled`);
+            };
+            checkSignal();
+            for await (const message of reach().stream(localName as 'pullBlobs', request, {
+              ...options,
+              site: caller,
+            })) {
               network.distort(localName, message);
               yield message;
+              checkSignal();
             }
           },
     ]);
@@ -172,7 +189,16 @@ export class SimulatedSite {
   }
 }
 
-const CONTEXT = { signal: new AbortController().signal };
+/** Who calls; the coordinator where no site is named. */
+interface Caller {
+  readonly site?: string;
+  readonly signal?: AbortSignal;
+}
+
+const contextOf = ({ site, signal = new AbortController().signal }: Caller): CallContext => ({
+  identity: { trustDomain: 'test', kind: site === undefined ? 'coordinator' : 'site', name: site ?? 'main' },
+  signal,
+});
 
 function encoded(schema: Parameters<typeof create>[0], message: never | object): object {
   return fromBinary(schema, toBinary(schema, create(schema, message as never)));
@@ -183,7 +209,7 @@ class SimulatedPartition {
   readonly settings: { name: string; module: string; tokenLabel: string; role: 'member' | 'scratch' };
   readonly #member: SimulatedMember;
   readonly #journal: Journal;
-  readonly #turns = new Serial();
+  readonly #turns = new Turns();
   readonly #open: OpenPartition;
 
   constructor(options: { member: SimulatedMember; journal: Journal; role: 'member' | 'scratch' }) {
@@ -216,7 +242,7 @@ class SimulatedPartition {
     return this.#member.keyring.identity.sha256;
   }
 
-  use<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
-    return this.#turns.run(() => work(this.#open));
+  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#turns.take(() => work(this.#open), signal);
   }
 }

@@ -65,7 +65,7 @@ export class TwoSites {
   }
 
   promote(site: SimulatedSite, generation: Ref, by = fence(2n, 'b')) {
-    return site.call('promote', { fence: by, leaseMs: 20_000n, generation });
+    return site.call('promote', { fence: by, generation });
   }
 
   drill(site: SimulatedSite, generation: Ref, scratchSerial = `${site.name}-2`) {

@@ -285,8 +285,9 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
   members: GroupMember[];
 
   /**
-   * Protected, partially protected, or at risk, as people should read it: `protected`, `partially-protected`,
-   * `lagging`, `unprotected`.
+   * The worst that is true of it, in one word: `protected`, `partially-protected` (some objects cannot be captured),
+   * `lagging` (a standby is behind the objective), `unserved` (no active member, or one that cannot be used),
+   * `unprotected` (nothing is acknowledged).
    *
    * @generated from field: string protection = 7;
    */

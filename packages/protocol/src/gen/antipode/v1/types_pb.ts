@@ -42,7 +42,7 @@ export type Fence = Message<"antipode.v1.Fence"> & {
   owner: string;
 
   /**
-   * Makes a repeated order recognisable.
+   * Which intent an order is of, to follow it through logs. Decides nothing: a repeated order is safe by what it says.
    *
    * @generated from field: string request_id = 4;
    */

@@ -1,0 +1,35 @@
+import { GenerationRefSchema, PlanFailoverResponseSchema } from '@antipode/protocol';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { expect, it } from 'vitest';
+import { consequences } from './failover.ts';
+
+const said = (init: MessageInitShape<typeof PlanFailoverResponseSchema> = {}): string =>
+  consequences(
+    'payments',
+    create(PlanFailoverResponseSchema, {
+      fromSite: 'a',
+      toSite: 'b',
+      targetGeneration: create(GenerationRefSchema, { generation: 7n }),
+      ...init,
+    }),
+  ).join('\n');
+
+it('the consequence of a failover names both sites, what the target has, and what becomes of the old one', () => {
+  expect(said()).toMatch(/from a to b, which has generation 7/);
+  expect(said()).toMatch(/No generation is lost/);
+  expect(said()).toMatch(/Site a is fenced/);
+  expect(said()).not.toContain('lease');
+});
+
+it('the consequence names every generation that is lost to service', () => {
+  expect(said({ lostGenerations: [8n, 9n] })).toMatch(/Lost to service: generations 8, 9\./);
+});
+
+it('the consequence names the wait for a lease', () => {
+  expect(said({ leaseWaitMs: 4_000n })).toContain('another 4.0 s');
+});
+
+it('where nobody is active, nobody is fenced', () => {
+  expect(said({ fromSite: '' })).toContain('from nobody to b');
+  expect(said({ fromSite: '' })).not.toContain('fenced');
+});

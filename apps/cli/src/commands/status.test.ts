@@ -1,0 +1,40 @@
+import { GetStatusResponseSchema } from '@antipode/protocol';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { expect, it } from 'vitest';
+import { isDegraded, statusText } from './status.ts';
+
+const status = (init: MessageInitShape<typeof GetStatusResponseSchema>) =>
+  create(GetStatusResponseSchema, { coordinator: 'main', version: '1', isLeader: true, isQueueUp: true, ...init });
+const site = (state: string, errorCode = '') => ({
+  site: 'a',
+  state,
+  partitions: [
+    { name: 'main', errorCode: '' },
+    { name: 'scratch', errorCode },
+  ],
+});
+
+it('a partition that cannot be used is shown with its error, and degrades the whole', () => {
+  const refused = status({ sites: [site('up', 'PIN_REFUSED')] });
+  expect(statusText(refused)).toMatch(/a +up +.*main ok, scratch PIN_REFUSED/);
+  expect([isDegraded(refused), isDegraded(status({ sites: [site('up')] }))]).toEqual([true, false]);
+});
+
+it.each(['suspect', 'down', 'unknown'])('a site that is %s degrades the whole', (state) => {
+  expect(isDegraded(status({ sites: [site(state)] }))).toBe(true);
+});
+
+it.each(['partially-protected', 'lagging', 'unprotected'])('a group that is %s degrades the whole', (protection) => {
+  expect(isDegraded(status({ groups: [{ protection }] }))).toBe(true);
+  expect(isDegraded(status({ groups: [{ protection: 'protected' }] }))).toBe(false);
+});
+
+it('what is parked is shown with what a person must do', () => {
+  const parked = status({
+    operations: [
+      { id: '0123456789', kind: 'drill', status: 'parked', errorCode: 'X', errorMessage: 'why', hint: 'do it' },
+    ],
+  });
+  expect(statusText(parked)).toContain('why\n  do it');
+  expect(statusText(status({ operations: [{ kind: 'drill', status: 'done' }] }))).not.toContain('drill');
+});

@@ -1,0 +1,92 @@
+/** Reads a replica back and uses its objects: what makes a generation count as applied (design section 4, Proof). */
+import { fromHex } from '@antipode/runtime';
+import { inBatches } from './batches.ts';
+import { contentDigest, type Entry } from './model/generation.ts';
+import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
+import type { ProofItem, ProofOutcome } from './provider.ts';
+import { examine, observedDigest } from './recognise.ts';
+import { type Replica, recogniseReplica } from './replica.ts';
+
+export interface ProofSummary {
+  readonly proved: number;
+  readonly failed: number;
+  readonly failedObjectIds: readonly ObjectId[];
+  /** Uses that no mechanism of this token could exercise. */
+  readonly usesNotExercised: number;
+}
+
+interface Judged {
+  readonly entry: Entry;
+  readonly outcome: ProofOutcome | undefined;
+}
+
+/**
+ * Reads objects back and uses them. The content digest covers every object of the generation: those asked for as read
+ * now, the others as they were last read. Changes nothing, but for half-made keys where the partition is read whole.
+ */
+export async function readBack(
+  options: Replica & { readonly objectIds: readonly ObjectId[] | 'everything' },
+): Promise<{ contentDigest: string; proof: ProofSummary }> {
+  const { provider, memory, target, objectIds } = options;
+  const domainKey = await recogniseReplica(options);
+  const { entries } = target.generation;
+  const asked = objectIds === 'everything' ? undefined : new Set(objectIds);
+  const touched = entries.filter(
+    ({ objectId }) => asked?.has(objectId) !== false || (memory.known.get(objectId)?.digest.length ?? 0) === 0,
+  );
+  const judged: Judged[] = [];
+  for (const batch of inBatches(touched)) {
+    const held = batch.flatMap((entry) => {
+      const handle = memory.known.get(entry.objectId)?.handle;
+      return handle === undefined ? [] : [{ entry, handle }];
+    });
+    const observed = await provider.read(held.map(({ handle }) => handle));
+    const present = held.flatMap(({ entry, handle }, index) =>
+      observed[index] === undefined ? [] : [{ entry, handle, object: observed[index] }],
+    );
+    const examined = await examine(provider, { domainKey, objects: present.map(({ object }) => object) });
+    for (const entry of batch) memory.known.delete(entry.objectId);
+    for (const [index, { entry, handle }] of present.entries())
+      memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[index]!) });
+    const proofs = await provider.prove(
+      domainKey,
+      present.map(({ entry, handle }) => proofItem(entry, handle)),
+    );
+    const byHandle = new Map(proofs.map((outcome) => [outcome.handle, outcome]));
+    for (const entry of batch) {
+      const handle = memory.known.get(entry.objectId)?.handle;
+      judged.push({ entry, outcome: handle === undefined ? undefined : byHandle.get(handle) });
+    }
+  }
+  const digests = new Map(
+    entries.map(({ objectId }) => [objectId, memory.known.get(objectId)?.digest ?? new Uint8Array()]),
+  );
+  return { contentDigest: contentDigest(digests), proof: summarise(judged) };
+}
+
+function summarise(judged: readonly Judged[]): ProofSummary {
+  const failed = judged.filter(({ outcome }) => outcome?.proved !== true);
+  return {
+    proved: judged.length - failed.length,
+    failed: failed.length,
+    failedObjectIds: failed.map(({ entry }) => entry.objectId),
+    usesNotExercised: judged.reduce(
+      (sum, { outcome }) => sum + (outcome?.checks.filter((check) => check.outcome === 'not-exercised').length ?? 0),
+      0,
+    ),
+  };
+}
+
+export function proofItem(entry: Entry, handle: Handle): ProofItem {
+  const { objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256, valueTag } = entry;
+  return {
+    handle,
+    objectClass,
+    ...(keyType === undefined ? {} : { keyType }),
+    sizeBits,
+    attributes,
+    ...(publicHalf === undefined ? {} : { publicHalf }),
+    ...(blobSha256 === undefined || !isWrapped(objectClass) ? {} : { blobSha256: fromHex(blobSha256) }),
+    ...(valueTag === undefined ? {} : { valueTag }),
+  };
+}

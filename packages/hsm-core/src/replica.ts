@@ -1,0 +1,228 @@
+/**
+ * What a partition holds of a group: every object is recognised once per provider and domain key, against the generation
+ * that is wanted, those that were applied and captured here before, and the journal of what an apply had begun.
+ *
+ * Ours is only what is, in value and in every attribute that counts, as a former generation or an open intent says. An
+ * object of equal value that is anything else was made by somebody: it is left alone and counted (I11). The one thing
+ * that is destroyed here is a half-made key, which a token leaves when it is cut short in an unwrap (facts: pkcs11, 7).
+ */
+import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
+import type { Keyring } from './keyring.ts';
+import { type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
+import type { Handle, KeyType, ObjectClass, ObjectId } from './model/object.ts';
+import type { HsmProvider } from './provider.ts';
+import { type Examined, entryRecognitionKey, examine, observedDigest, pair, recognitionKey } from './recognise.ts';
+
+/** Which object is which handle, and the digest that reading it gave. Make a new one with a new provider. */
+export class ReplicaMemory {
+  /** Every object that a generation names. */
+  readonly known = new Map<ObjectId, { readonly handle: Handle; readonly digest: Uint8Array }>();
+  /** The domain key under which the digests count; absent until the partition has been read. */
+  domainKey: Handle | undefined;
+  /** Ours, and replaced by another object already: a crash lay before their end. */
+  superseded: readonly Handle[] = [];
+  /** What no generation accounts for. */
+  unaccounted: readonly Handle[] = [];
+
+  /** The partition is read whole next time: it was changed by other hands than an apply, or an apply was cut short. */
+  forget(): void {
+    this.known.clear();
+    this.domainKey = undefined;
+  }
+}
+
+/** One object that an apply begins to make: enough to know it again, whole or half made. */
+export interface ApplyIntent {
+  readonly objectId: ObjectId;
+  readonly objectClass: ObjectClass;
+  readonly keyType?: KeyType;
+  /** Digest of the entry as it is being restored. */
+  readonly digest: Uint8Array;
+}
+
+/** The part of the agent's journal that makes an apply repeatable. Everything is durable on return. */
+export interface ApplyJournal {
+  /** Objects that were begun and not committed: a crash lies between. One object may have several, of several generations. */
+  openIntents(): readonly ApplyIntent[];
+  begin(intents: readonly ApplyIntent[]): void;
+  commit(objectIds: readonly ObjectId[]): void;
+}
+
+export interface Replica {
+  readonly provider: HsmProvider;
+  readonly keyring: Keyring;
+  readonly memory: ReplicaMemory;
+  readonly target: SealedGeneration;
+  /**
+   * What was captured and applied here before, the newest first: explains objects that the target does not name, and shows
+   * which are ours. Of several, the first that has an object counts.
+   */
+  readonly previous: readonly SealedGeneration[];
+  readonly journal: ApplyJournal;
+  /** Called right before each write; throws when the epoch is stale (I2). */
+  readonly checkFence: () => void;
+}
+
+/** The domain key that sealed the generation. @throws DOMAIN_KEY_MISSING, also where the same version is another key */
+export function domainKeyOf(keyring: Keyring, { generation }: SealedGeneration): Handle {
+  const { group, domainKeyVersion, domainKeyCheckTag } = generation;
+  const key = keyring.domainKey(group, domainKeyVersion);
+  if (bytesEqual(key.checkTag, domainKeyCheckTag)) return key.handle;
+  throw new AntipodeError(
+    'DOMAIN_KEY_MISSING',
+    `domain key version ${domainKeyVersion} of group ${group} is another key here than at the source`,
+    { details: { group, version: domainKeyVersion } },
+  );
+}
+
+/** Reads the whole partition, unless that was done already under the domain key of the target. Returns that key. */
+export async function recogniseReplica(replica: Replica): Promise<Handle> {
+  const { keyring, memory, target } = replica;
+  const domainKey = domainKeyOf(keyring, target);
+  if (memory.domainKey !== domainKey) await new Recognition(replica, domainKey).run();
+  return domainKey;
+}
+
+class Recognition {
+  readonly #replica: Replica;
+  readonly #domainKey: Handle;
+  /** Objects that nothing accounts for yet. */
+  readonly #free = new Map<Handle, Examined>();
+  readonly #known: ReplicaMemory['known'] = new Map();
+  readonly #superseded: Handle[] = [];
+
+  constructor(replica: Replica, domainKey: Handle) {
+    this.#replica = replica;
+    this.#domainKey = domainKey;
+  }
+
+  async run(): Promise<void> {
+    const { provider, keyring, memory } = this.#replica;
+    const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
+    const examined = await examine(provider, { domainKey: this.#domainKey, objects });
+    for (const one of examined) this.#free.set(one.object.handle, one);
+    this.#claimWanted();
+    await this.#claimFormer();
+    await this.#destroyHalfMade();
+    memory.forget();
+    for (const [objectId, known] of this.#known) memory.known.set(objectId, known);
+    memory.superseded = this.#superseded;
+    memory.unaccounted = [...this.#free.keys()];
+    memory.domainKey = this.#domainKey;
+  }
+
+  /** What is already as the target wants it, whoever made it; then what an apply that was cut short had made. */
+  #claimWanted(): void {
+    const { target, journal } = this.#replica;
+    const byValue = Map.groupBy(this.#free.values(), recognitionKey);
+    const alike = (entry: Entry): Examined[] =>
+      (byValue.get(entryRecognitionKey(entry)) ?? []).filter(({ object }) => this.#free.has(object.handle));
+    for (const entry of target.generation.entries) {
+      const wanted = entryDigest(entry);
+      const same = alike(entry).find((one) => bytesEqual(observedDigest(entry, one), wanted));
+      if (same !== undefined) this.#claim(entry.objectId, same, wanted);
+    }
+    const begun = Map.groupBy(journal.openIntents(), ({ objectId }) => objectId);
+    for (const entry of target.generation.entries) {
+      const intents = begun.get(entry.objectId) ?? [];
+      for (const one of intents.length === 0 ? [] : alike(entry)) {
+        const digest = observedDigest(entry, one);
+        if (intents.some((intent) => bytesEqual(intent.digest, digest))) this.#claim(entry.objectId, one, digest);
+      }
+    }
+  }
+
+  /** What former generations name. What the target names too is ours only when it is exactly as it was named then. */
+  async #claimFormer(): Promise<void> {
+    const { provider, target } = this.#replica;
+    const wanted = new Map(target.generation.entries.map((entry) => [entry.objectId, entry]));
+    for (const { domainKey, entries } of this.#former()) {
+      const free = [...this.#free.values()];
+      const objects = free.map(({ object }) => object);
+      const examined = domainKey === this.#domainKey ? free : await examine(provider, { domainKey, objects });
+      const { matched } = pair(examined, entries);
+      for (const [index, one] of examined.entries()) {
+        const former = matched.get(one.object.handle);
+        if (former === undefined) continue;
+        const now = wanted.get(former.objectId);
+        if (now !== undefined && !bytesEqual(observedDigest(former, one), entryDigest(former))) continue;
+        const seen = free[index]!;
+        this.#claim(former.objectId, seen, now === undefined ? new Uint8Array() : observedDigest(now, seen));
+      }
+    }
+  }
+
+  /** Entries that explain objects, each as the newest generation has it that was here before; then what was deleted since. */
+  #former(): { domainKey: Handle; entries: Entry[] }[] {
+    const { keyring, target, previous } = this.#replica;
+    const seen = new Set<ObjectId>();
+    const entriesOf = ({ generation }: SealedGeneration): Entry[] => [
+      ...(generation === target.generation ? [] : generation.entries),
+      ...generation.tombstones.map(({ entry }) => entry),
+    ];
+    return [...previous, target].flatMap((sealed) => {
+      const entries = entriesOf(sealed).filter(({ objectId }) => !seen.has(objectId));
+      for (const { objectId } of entries) seen.add(objectId);
+      try {
+        return { domainKey: domainKeyOf(keyring, sealed), entries };
+      } catch (thrown) {
+        // A retired key that is gone explains nothing any more; what it would have explained is counted, and left alone.
+        if (hasCode(thrown, 'DOMAIN_KEY_MISSING')) return [];
+        throw thrown;
+      }
+    });
+  }
+
+  #claim(objectId: ObjectId, { object: { handle } }: Examined, digest: Uint8Array): void {
+    this.#free.delete(handle);
+    if (this.#known.has(objectId)) this.#superseded.push(handle);
+    else this.#known.set(objectId, { handle, digest });
+  }
+
+  /**
+   * Destroys keys that an apply of ours left half made: of a class and type that it had begun, with no other names than it
+   * would have given, never captured, and of no use at all in two looks 250 ms apart. Another application may be making
+   * one that looks the same just now; one that works, or that nothing could try, is left alone.
+   */
+  async #destroyHalfMade(): Promise<void> {
+    const { provider, journal, checkFence } = this.#replica;
+    const intents = journal.openIntents();
+    if (intents.length === 0) return;
+    const suspects = this.#suspects(intents);
+    const refusing = await this.#refusing(suspects);
+    if (refusing.length === 0) return;
+    const again = new Map((await provider.inventory()).map(({ handle, readDigest }) => [handle, readDigest]));
+    const unchanged = refusing.filter((handle) => again.get(handle) === this.#free.get(handle)!.object.readDigest);
+    const half = await this.#refusing(unchanged);
+    if (half.length === 0) return;
+    checkFence();
+    const kept = new Set(await provider.destroy(half));
+    for (const handle of half) if (!kept.has(handle)) this.#free.delete(handle);
+  }
+
+  #suspects(intents: readonly ApplyIntent[]): Handle[] {
+    const { target, previous } = this.#replica;
+    const begun = new Set(intents.map(({ objectId }) => objectId));
+    const named = [target, ...previous]
+      .flatMap(({ generation }) => generation.entries)
+      .filter(({ objectId }) => begun.has(objectId));
+    const isOfIntent = ({ object: { objectClass, keyType, attributes } }: Examined): boolean =>
+      intents.some((intent) => {
+        if (intent.objectClass !== objectClass || intent.keyType !== keyType) return false;
+        const given = named.filter(({ objectId }) => objectId === intent.objectId);
+        return (['id', 'label'] as const).every(
+          (name) =>
+            !attributes[name]?.length ||
+            given.some((entry) => bytesEqual(entry.attributes[name] ?? new Uint8Array(), attributes[name]!)),
+        );
+      });
+    return [...this.#free.values()]
+      .filter((one) => one.refusal !== undefined && isOfIntent(one))
+      .map(({ object }) => object.handle);
+  }
+
+  async #refusing(handles: readonly Handle[]): Promise<Handle[]> {
+    const answers = await this.#replica.provider.challenge(this.#domainKey, handles);
+    return handles.filter((_handle, index) => answers[index] === 'refuses');
+  }
+}

@@ -1,0 +1,38 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+
+interface Verb {
+  readonly needsPrograms: boolean;
+  readonly steps: (args: readonly string[]) => string[][];
+}
+
+const root = new URL('../', import.meta.url);
+// Plain JavaScript without types: it also runs on the machine's own Node.
+const { VERBS } = (await import(fileURLToPath(new URL('scripts/verbs.js', root)))) as { VERBS: Record<string, Verb> };
+
+it('every script of package.json is a verb whose files are there', () => {
+  const { scripts } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  expect(Object.entries(scripts)).toEqual(
+    Object.keys(VERBS).map((name) => [name, `node scripts/with-node.js ${name}`]),
+  );
+  for (const { steps } of Object.values(VERBS))
+    for (const [file] of steps([])) expect(existsSync(new URL(file!, root))).toBe(true);
+});
+
+it('the whole suite checks what needs no tests first, and ends with the words of vitest', () => {
+  const steps = VERBS['test']!.steps([]);
+  expect(steps.map(([file, ...args]) => [file!.split('/').at(-1), ...args])).toEqual([
+    ['check.ts', '--static'],
+    ['vitest.mjs', 'run'],
+  ]);
+});
+
+it.each([[['test/rules']], [['--project', 'unit', 'apps/cli']]])(
+  'a part of the suite is only that part: %j',
+  (args) => {
+    expect(VERBS['test']!.steps(args)).toEqual([['node_modules/vitest/vitest.mjs', 'run', ...args]]);
+  },
+);

@@ -1,0 +1,89 @@
+import { fromHex } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Generation } from '../model.ts';
+import { EffectsBench, GROUP, intentOf } from '../testing/effects-bench.ts';
+import { capture } from './capture.ts';
+
+/** The one group, the numbers that were ever given, and what was recorded. */
+const database = vi.hoisted(() => ({ group: undefined as unknown, highest: 0n, captures: [] as unknown[] }));
+vi.mock(import('../store/groups.ts'), async (original) => ({
+  ...(await original()),
+  readGroup: async () => database.group as never,
+}));
+vi.mock(import('../store/generations.ts'), async (original) => ({
+  ...(await original()),
+  readHighestNumber: async () => database.highest,
+  recordCapture: async (_trx: unknown, _group: string, generation: Generation) =>
+    void database.captures.push(generation),
+}));
+
+const CAPTURED = {
+  generation: {
+    epoch: 1n,
+    generation: 8n,
+    manifestDigest: fromHex('aa'),
+    contentDigest: fromHex('bb'),
+    // An agent whose clock is far ahead.
+    captureStartedMs: BigInt(Date.UTC(2030, 0, 1)),
+    objectCount: 3,
+    domainKeyVersion: 1,
+    uncaptured: [{ objectId: '0b', kind: 'private-key', reason: 'unextractable' }],
+  },
+  isNew: true,
+  sealedObjects: 2,
+};
+
+let bench: EffectsBench;
+const captured = () => capture(bench.context, intentOf('a'));
+beforeEach(() => {
+  bench = new EffectsBench();
+  bench.answers.set('capture', CAPTURED);
+  Object.assign(database, { group: GROUP, highest: 7n, captures: [] });
+});
+
+describe('a capture', () => {
+  it('is ordered of the active member, under the epoch in force, above every number that was ever given', async () => {
+    const filter = { excludeIds: ['0a'], excludeLabels: ['tmp-*'], excludeClasses: ['data'] };
+    database.group = { ...GROUP, epoch: 3n, highestEpoch: 3n, spec: { ...GROUP.spec, filter } };
+    const { type, generation } = (await captured()) as { type: string; generation: Generation };
+    expect([type, generation.number, generation.manifestDigest]).toEqual(['captured', 8n, 'aa']);
+    const fence = { group: 'payments', epoch: 3n, owner: 'a', requestId: 'i' };
+    expect(bench.orders).toEqual([
+      { site: 'a', method: 'capture', request: { fence, domainKeyVersion: 1, filter, aboveGeneration: 7n } },
+    ]);
+  });
+
+  it('has the recovery point at which the order left, by our own clock', async () => {
+    const leftMs = bench.clock.wallMs();
+    bench.answers.set('capture', async () => {
+      await bench.clock.advance(5_000);
+      return CAPTURED;
+    });
+    await captured();
+    expect(database.captures).toMatchObject([{ recoveryPointMs: leftMs, contentDigest: 'bb', objectCount: 3 }]);
+  });
+
+  it('that found no change moves the recovery point, and is no event', async () => {
+    await captured();
+    expect(bench.events).toEqual(['generation-captured']);
+    bench.answers.set('capture', { ...CAPTURED, isNew: false });
+    await captured();
+    expect([bench.events.length, database.captures.length]).toEqual([1, 2]);
+  });
+
+  it.each([
+    ['nobody is active', { members: GROUP.members.slice(1) }],
+    ['an epoch is not in force yet', { highestEpoch: 2n, highestOwner: 'b' }],
+  ])('is not ordered where %s', async (_where, change) => {
+    database.group = { ...GROUP, ...change };
+    expect((await rejection(captured())).code).toBe('ROLE_REFUSED');
+    expect(bench.orders).toEqual([]);
+  });
+
+  it('without a generation is not believed', async () => {
+    bench.answers.set('capture', { isNew: true });
+    expect((await rejection(captured())).code).toBe('REQUEST_INVALID');
+    expect(database.captures).toEqual([]);
+  });
+});

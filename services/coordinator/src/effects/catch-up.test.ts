@@ -1,0 +1,85 @@
+/** The last look before an active member that answers is left: its successor catches up with it, or nothing changes. */
+import { type ErrorCode, fromHex } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { FailoverEffect } from '../machines/failover.ts';
+import { EffectsBench, GROUP, intentOf } from '../testing/effects-bench.ts';
+import { failover } from './failover.ts';
+
+/** What was recorded. */
+const database = vi.hoisted(() => ({ group: undefined as unknown, recorded: [] as string[] }));
+vi.mock(import('../store/groups.ts'), async (original) => ({
+  ...(await original()),
+  readGroup: async () => database.group as never,
+  setForeignObjects: async () => {},
+}));
+vi.mock(import('../store/generations.ts'), async (original) => ({
+  ...(await original()),
+  readHighestNumber: async () => 4n,
+  readAcknowledged: async () => [],
+  recordCapture: async (_trx, _group, { number }) => void database.recorded.push(`captured ${number}`),
+  recordAcknowledgement: async (_trx, _group, { number, site }) =>
+    void database.recorded.push(`acknowledged ${number} ${site}`),
+}));
+
+const EFFECT = { type: 'catch-up', from: 'a', to: 'b' } as unknown as FailoverEffect;
+const REF = { epoch: 1n, generation: 5n, manifestDigest: fromHex('aa'), contentDigest: fromHex('bb') };
+let bench: EffectsBench;
+const catchUp = () => failover(bench.context, intentOf(''), EFFECT);
+beforeEach(() => {
+  bench = new EffectsBench();
+  bench.answers
+    .set('capture', { generation: { ...REF, objectCount: 1, domainKeyVersion: 1, uncaptured: [] }, isNew: true })
+    .set('apply', { appliedObjects: 1, pulledBlobs: 1, divergentObjects: 0, unaccountedObjects: 0 })
+    .set('verify', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 0 } });
+  Object.assign(database, { group: GROUP, recorded: [] });
+});
+
+describe('a target that catches up', () => {
+  it('has everything captured, applied, read back in whole and acknowledged, before service stops', async () => {
+    bench.answers.set('verify', async () => {
+      await bench.clock.advance(700);
+      return { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 0 } };
+    });
+    expect(await catchUp()).toEqual({
+      type: 'caught-up',
+      generation: { epoch: 1n, number: 5n, manifestDigest: 'aa' },
+      startedMs: bench.clock.wallMs(),
+    });
+    expect(bench.ordered).toEqual(['capture a', 'apply b', 'verify b']);
+    expect(bench.orders[2]?.request['everything']).toBe(true);
+    expect(database.recorded).toEqual(['captured 5', 'acknowledged 5 b']);
+  });
+
+  it.each([
+    ['OBJECT_UNPROVEN', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 1 } }],
+    ['DIGEST_MISMATCH', { contentDigest: fromHex('cc'), proof: { proved: 1, failed: 0 } }],
+  ])('ends it with %s where it does not prove what it has, and is not acknowledged', async (code, verified) => {
+    bench.answers.set('verify', verified);
+    expect((await rejection(catchUp())).code).toBe(code);
+    expect(database.recorded).toEqual(['captured 5']);
+  });
+
+  it.each(['capture', 'apply', 'verify'])('is tried again where %s fails for a while', async (method) => {
+    bench.answers.set(method, 'TIMED_OUT');
+    bench.statuses.set('c', 'down');
+    expect((await rejection(catchUp())).code).toBe('TIMED_OUT');
+  });
+
+  it.each(['a', 'b'])('ends it where site %s is lost meanwhile: that is for a person to look at', async (site) => {
+    bench.answers.set('verify', 'SITE_UNREACHABLE');
+    for (const status of ['suspect', 'down', 'unknown'] as const) {
+      bench.statuses.set(site, status);
+      expect((await rejection(catchUp())).code).toBe('FAILOVER_REFUSED');
+    }
+    expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+  });
+
+  it('is told what stands against it under its own code, also where a site is lost', async () => {
+    bench.statuses.set('b', 'down');
+    for (const code of ['HSM_FULL', 'EPOCH_STALE', 'INVARIANT_BROKEN'] satisfies ErrorCode[]) {
+      bench.answers.set('apply', code);
+      expect((await rejection(catchUp())).code).toBe(code);
+    }
+  });
+});

@@ -1,0 +1,132 @@
+/** What the effects of all machines share: the ports, the group of an intent, and how orders are put. */
+import type { GenerationRef, ProofSummary } from '@antipode/protocol';
+import { MemberRole } from '@antipode/protocol';
+import { AntipodeError, type Clock, currentTrace, fromHex, hex } from '@antipode/runtime';
+import type { Agent, Agents } from '../agents.ts';
+import type { Detector } from '../detector.ts';
+import type { Election } from '../election.ts';
+import type { GroupCache } from '../group-cache.ts';
+import type { LeaseBook } from '../leases.ts';
+import { activeOf, type Generation, type Group, type Member, type Proof, type Role } from '../model.ts';
+import { readAcknowledged } from '../store/generations.ts';
+import { readGroup } from '../store/groups.ts';
+import type { Intent } from '../store/intents.ts';
+import type { Store } from '../store/store.ts';
+import type { Timings } from '../timings.ts';
+
+/** A 10,000-key generation on a slow token takes minutes; a lost link is noticed by keepalive long before. */
+export const WORK_TIMEOUT_MS = 30 * 60_000;
+export const ORDER_TIMEOUT_MS = 5_000;
+
+export interface EffectsPorts {
+  readonly store: Store;
+  readonly election: Election;
+  readonly agents: Agents;
+  readonly detector: Detector;
+  readonly leases: LeaseBook;
+  readonly cache: GroupCache;
+  readonly clock: Clock;
+  readonly timings: Timings;
+}
+
+export class EffectContext {
+  readonly ports: EffectsPorts;
+
+  constructor(ports: EffectsPorts) {
+    this.ports = ports;
+  }
+
+  group(intent: Intent): Promise<Group> {
+    return this.ports.store.snapshot((db) => readGroup(db, intent.group));
+  }
+
+  agent(site: string): Agent {
+    return this.ports.agents.client(site);
+  }
+
+  /** One change of state, under the leadership that this process has now. */
+  write<T>(work: Parameters<typeof Store.prototype.write<T>>[1]): Promise<T> {
+    return this.ports.store.write(this.ports.election.require(), work);
+  }
+
+  /** Members that may hold generations and are not known to be down, the active one first, then who has acknowledged most. */
+  async holders(group: Group, except: string): Promise<{ site: string; address: string }[]> {
+    const acknowledged = await this.ports.store.query((db) => readAcknowledged(db, group.spec.name));
+    const active = activeOf(group);
+    const sites = [
+      ...(active === undefined ? [] : [active.site]),
+      ...acknowledged.map(({ site }) => site),
+      ...group.members.map(({ site }) => site),
+    ];
+    const isLikelyUp = (site: string): boolean => this.ports.detector.view(site)?.status !== 'down';
+    return [...new Set(sites)]
+      .filter((site) => site !== except && isLikelyUp(site))
+      .map((site) => this.ports.agents.address(site));
+  }
+}
+
+export const ROLES: Record<Role, MemberRole> = {
+  active: MemberRole.ACTIVE,
+  standby: MemberRole.STANDBY,
+  fenced: MemberRole.FENCED,
+};
+
+export const roleFrom = (role: MemberRole): Role =>
+  role === MemberRole.ACTIVE ? 'active' : role === MemberRole.STANDBY ? 'standby' : 'fenced';
+
+/** Orders under the epoch in force. */
+export function fenceOf(group: Group, requestId: string) {
+  return { group: group.spec.name, epoch: group.epoch, owner: group.owner, requestId };
+}
+
+/** @throws ROLE_REFUSED */
+export function requireActive(group: Group): Member {
+  const active = activeOf(group);
+  if (active !== undefined && group.highestEpoch === group.epoch) return active;
+  throw new AntipodeError('ROLE_REFUSED', `group ${group.spec.name} has no active member`, {
+    details: { group: group.spec.name },
+  });
+}
+
+/** @throws REQUEST_INVALID */
+export function requireRef(ref: GenerationRef | undefined): GenerationRef {
+  if (ref === undefined)
+    throw new AntipodeError('REQUEST_INVALID', 'the agent gave no generation', { details: { field: 'generation' } });
+  return ref;
+}
+
+export function generationFrom(ref: GenerationRef, recoveryPointMs: number): Generation {
+  return {
+    epoch: ref.epoch,
+    number: ref.generation,
+    manifestDigest: hex(ref.manifestDigest),
+    contentDigest: hex(ref.contentDigest),
+    objectCount: ref.objectCount,
+    domainKeyVersion: ref.domainKeyVersion,
+    uncaptured: ref.uncaptured.map(({ objectId, kind, reason }) => ({ objectId, kind, reason })),
+    recoveryPointMs,
+    trace: currentTrace(),
+  };
+}
+
+export function refOf(generation: Generation) {
+  return {
+    epoch: generation.epoch,
+    generation: generation.number,
+    manifestDigest: fromHex(generation.manifestDigest),
+    contentDigest: fromHex(generation.contentDigest),
+    captureStartedMs: BigInt(generation.recoveryPointMs),
+    objectCount: generation.objectCount,
+    domainKeyVersion: generation.domainKeyVersion,
+    uncaptured: generation.uncaptured.map((object) => ({ ...object })),
+  };
+}
+
+export function proofFrom(proof: ProofSummary | undefined): Proof {
+  return {
+    proved: proof?.proved ?? 0,
+    failed: proof?.failed ?? 0,
+    failedObjectIds: [...(proof?.failedObjectIds ?? [])],
+    usesNotExercised: proof?.usesNotExercised ?? 0,
+  };
+}

@@ -1,0 +1,67 @@
+/** Has a generation rehearsed in a scratch partition, and records what came of it. */
+import { AntipodeError } from '@antipode/runtime';
+import type { DrillEffect, DrillEvent } from '../machines/drill.ts';
+import { recordDrill } from '../store/drills.ts';
+import { readGeneration } from '../store/generations.ts';
+import type { Intent } from '../store/intents.ts';
+import { type EffectContext, fenceOf, proofFrom, refOf, WORK_TIMEOUT_MS } from './context.ts';
+
+const NO_PROOF = { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
+
+export async function drill(context: EffectContext, intent: Intent, effect: DrillEffect): Promise<DrillEvent> {
+  const { store, clock, agents } = context.ports;
+  const group = await context.group(intent);
+  const name = group.spec.name;
+  if (effect.type === 'record-drill') {
+    const { outcome, code, number } = effect;
+    await context.write(async (trx, record) => {
+      await recordDrill(trx, {
+        id: intent.id,
+        group: name,
+        site: intent.site,
+        number,
+        passed: code === '',
+        proof: outcome?.proof ?? NO_PROOF,
+        errorCode: code,
+        startedMs: outcome?.startedMs ?? intent.createdMs,
+        recoveryTimeMs: outcome?.recoveryTimeMs ?? 0,
+        evidence: outcome?.evidence ?? '',
+        signature: Buffer.from(outcome?.signature ?? '', 'base64'),
+        signer: Buffer.from(outcome?.signer ?? '', 'base64'),
+      });
+      const kind = code === '' ? 'drill-passed' : 'drill-failed';
+      record({ kind, group: name, site: intent.site, details: { drill: intent.id, number, code } });
+    });
+    return { type: 'recorded' };
+  }
+  const generation = await store.query((db) => readGeneration(db, name, effect));
+  if (generation === undefined)
+    throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', {
+      details: { group: name, number: effect.number },
+    });
+  const startedMs = clock.wallMs();
+  const fromMs = clock.monotonicMs();
+  const answer = await context.agent(intent.site).drill(
+    {
+      fence: fenceOf(group, intent.id),
+      drillId: intent.id,
+      generation: refOf(generation),
+      scratchSerial: effect.serial,
+      sources: group.members.map(({ site }) => agents.address(site)),
+    },
+    { timeoutMs: WORK_TIMEOUT_MS },
+  );
+  return {
+    type: 'rehearsed',
+    outcome: {
+      proof: proofFrom(answer.proof),
+      isClean: answer.isClean,
+      startedMs,
+      // Cleaning up is no part of a real restore.
+      recoveryTimeMs: Math.round(clock.monotonicMs() - fromMs - (answer.times?.cleanMs ?? 0)),
+      evidence: answer.evidence,
+      signature: Buffer.from(answer.signature).toString('base64'),
+      signer: Buffer.from(answer.signer).toString('base64'),
+    },
+  };
+}

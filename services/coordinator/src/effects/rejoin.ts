@@ -1,0 +1,33 @@
+/** Seats a member as a standby again. */
+import { MemberRole } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import type { RejoinEvent } from '../machines/rejoin.ts';
+import { setRole } from '../store/groups.ts';
+import type { Intent } from '../store/intents.ts';
+import { type EffectContext, fenceOf, ORDER_TIMEOUT_MS } from './context.ts';
+
+export async function rejoin(context: EffectContext, intent: Intent): Promise<RejoinEvent> {
+  const group = await context.group(intent);
+  const name = group.spec.name;
+  const member = group.members.find(({ site }) => site === intent.site);
+  if (member === undefined)
+    throw new AntipodeError('NOT_FOUND', `site ${intent.site} has no seat in group ${name}`, {
+      details: { group: name, site: intent.site },
+    });
+  if (member.role === 'active')
+    throw new AntipodeError('ROLE_REFUSED', `site ${intent.site} is active in group ${name}`, {
+      details: { group: name, site: intent.site },
+    });
+  await context
+    .agent(intent.site)
+    .setRole(
+      { fence: fenceOf(group, intent.id), serial: member.serial, role: MemberRole.STANDBY },
+      { timeoutMs: ORDER_TIMEOUT_MS },
+    );
+  await context.write(async (trx, record) => {
+    await setRole(trx, name, intent.site, 'standby');
+    record({ kind: 'member-rejoined', group: name, site: intent.site, details: { epoch: group.epoch } });
+  });
+  await context.ports.cache.refresh();
+  return { type: 'rejoined' };
+}

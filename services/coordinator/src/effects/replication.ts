@@ -1,0 +1,89 @@
+/** Brings a generation to one standby: applied, verified, acknowledged. */
+import { AntipodeError, hex } from '@antipode/runtime';
+import type { ReplicationEffect, ReplicationEvent } from '../machines/replication.ts';
+import type { Generation, Group, Proof } from '../model.ts';
+import { readGeneration, readNewest, recordAcknowledgement } from '../store/generations.ts';
+import { setForeignObjects } from '../store/groups.ts';
+import type { Intent } from '../store/intents.ts';
+import { type EffectContext, fenceOf, proofFrom, refOf, WORK_TIMEOUT_MS } from './context.ts';
+
+export async function replication(
+  context: EffectContext,
+  intent: Intent,
+  effect: ReplicationEffect,
+): Promise<ReplicationEvent> {
+  const { store } = context.ports;
+  const group = await context.group(intent);
+  const name = group.spec.name;
+  const generation = await store.query((db) => readGeneration(db, name, effect));
+  if (generation === undefined)
+    throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', {
+      details: { group: name, number: effect.number },
+    });
+  const target = { site: intent.site, generation };
+  switch (effect.type) {
+    case 'apply': {
+      // A newer one has been captured meanwhile, or this one was lost with its site: nobody should wait for it.
+      const newest = await store.query((db) => readNewest(db, name));
+      if (newest !== undefined && (newest.epoch !== effect.epoch || newest.number !== effect.number)) {
+        throw new AntipodeError(
+          'GENERATION_NOT_NEWER',
+          `generation ${effect.number} has been superseded by ${newest.number}`,
+          {
+            details: { group: name, number: effect.number, newest: newest.number },
+          },
+        );
+      }
+      return { type: 'applied', ...(await applyAt(context, intent, group, target)) };
+    }
+    case 'verify':
+      return { type: 'verified', ...(await verifyAt(context, intent, group, { ...target, everything: false })) };
+    case 'acknowledge':
+      await acknowledge(context, group, target);
+      return { type: 'acknowledged' };
+  }
+}
+
+interface Target {
+  readonly site: string;
+  readonly generation: Generation;
+}
+
+export async function applyAt(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { site, generation }: Target,
+): Promise<{ appliedObjects: number; pulledBlobs: number }> {
+  const sources = await context.holders(group, site);
+  const order = { fence: fenceOf(group, intent.id), generation: refOf(generation), sources };
+  const answer = await context.agent(site).apply(order, { timeoutMs: WORK_TIMEOUT_MS });
+  const { appliedObjects, pulledBlobs, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
+  await context.write((trx) => setForeignObjects(trx, group.spec.name, site, { divergent, unaccounted }));
+  return { appliedObjects, pulledBlobs };
+}
+
+export async function verifyAt(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { site, generation, everything }: Target & { everything: boolean },
+): Promise<{ contentDigest: string; proof: Proof }> {
+  const { contentDigest, proof } = await context
+    .agent(site)
+    .verify(
+      { fence: fenceOf(group, intent.id), generation: refOf(generation), everything },
+      { timeoutMs: WORK_TIMEOUT_MS },
+    );
+  return { contentDigest: hex(contentDigest), proof: proofFrom(proof) };
+}
+
+export async function acknowledge(context: EffectContext, group: Group, { site, generation }: Target): Promise<void> {
+  const { epoch, number } = generation;
+  const name = group.spec.name;
+  const nowMs = context.ports.clock.wallMs();
+  await context.write(async (trx, record) => {
+    await recordAcknowledgement(trx, name, { epoch, number, site, nowMs });
+    record({ kind: 'generation-acknowledged', group: name, site, details: { epoch, number } });
+  });
+}

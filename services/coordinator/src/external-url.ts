@@ -1,0 +1,18 @@
+/**
+ * What addresses of a PostgreSQL and a Redis that somebody else runs have in common. TLS between sites is pinned for the
+ * whole process (protocol, tls.ts); servers of others may know neither TLS 1.3 nor the post-quantum key agreement, so
+ * their connections say for themselves what they take.
+ */
+import type { ConnectionOptions } from 'node:tls';
+import { AntipodeError } from '@antipode/runtime';
+
+export const EXTERNAL_TLS: ConnectionOptions = { minVersion: 'TLSv1.2', ecdhCurve: 'auto' };
+
+/** The address may hold a password, so no message repeats it. @throws CONFIG_INVALID */
+export function parseExternalUrl(text: string, field: string): URL {
+  try {
+    return new URL(text);
+  } catch {
+    throw new AntipodeError('CONFIG_INVALID', `${field} is not a URL`, { details: { field } });
+  }
+}

@@ -1,0 +1,115 @@
+import { DescribeResponseSchema, FailoverPolicy, GroupSpecSchema } from '@antipode/protocol';
+import { silentLog } from '@antipode/runtime';
+import { FakeClock, thrown } from '@antipode/runtime/testing';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { describe, expect, it } from 'vitest';
+import { Detector } from './detector.ts';
+import { checkSites, specFrom } from './group-spec.ts';
+import { PROFILES } from './timings.ts';
+
+const [a, b, c] = ['a', 'b', 'c'].map((site) => ({ site, serial: `serial-${site}` })) as [Seat, Seat, Seat];
+interface Seat {
+  readonly site: string;
+  readonly serial: string;
+}
+const DECLARED = {
+  name: 'payments',
+  members: [a, b, c],
+  scratch: [{ site: 'c', serial: 'scratch-c' }],
+  failoverPolicy: FailoverPolicy.AUTOMATIC,
+  rpoSeconds: 300,
+} satisfies MessageInitShape<typeof GroupSpecSchema>;
+const declare = (change: MessageInitShape<typeof GroupSpecSchema> = {}) =>
+  specFrom(create(GroupSpecSchema, { ...DECLARED, ...change }));
+
+describe('the declaration of a group', () => {
+  it('is taken as it was made', () => {
+    const filter = { excludeIds: ['0a', '0A1f'], excludeLabels: ['tmp-*'], excludeClasses: ['certificate', 'data'] };
+    expect(declare({ filter, drillCron: '0 3 * * 0' })).toEqual({
+      name: 'payments',
+      members: [a, b, c],
+      scratch: DECLARED.scratch,
+      filter,
+      rpoMs: 300_000,
+      drillCron: '0 3 * * 0',
+      failoverPolicy: 'automatic',
+    });
+  });
+
+  it('excludes nothing, is moved by hand, and has an objective of five minutes where nothing is said', () => {
+    const { filter, rpoMs, failoverPolicy } = declare({ rpoSeconds: 0, failoverPolicy: FailoverPolicy.UNSPECIFIED });
+    expect({ filter, rpoMs, failoverPolicy }).toEqual({
+      filter: { excludeIds: [], excludeLabels: [], excludeClasses: [] },
+      rpoMs: 300_000,
+      failoverPolicy: 'manual',
+    });
+  });
+
+  it('of two sites may be moved by hand', () => {
+    expect(declare({ members: [a, b], failoverPolicy: FailoverPolicy.MANUAL }).failoverPolicy).toBe('manual');
+  });
+
+  it.each([
+    ['name', { name: '' }],
+    ['name', { name: 'Payments' }],
+    ['name', { name: 'p'.repeat(64) }],
+    ['members', { members: [] }],
+    ['members', { members: [a, { ...b, site: 'a' }], failoverPolicy: FailoverPolicy.MANUAL }],
+    ['members', { members: [a, b, { site: 'c', serial: a.serial }] }],
+    ['members', { members: [a, b, { site: 'c', serial: '' }] }],
+    ['members', { scratch: [{ site: 'a', serial: a.serial }] }],
+    ['failover_policy', { members: [a, b] }],
+    ['drill_cron', { drillCron: 'every night' }],
+    ['filter.exclude_ids', { filter: { excludeIds: ['0a', ''] } }],
+    ['filter.exclude_ids', { filter: { excludeIds: ['0'] } }],
+    ['filter.exclude_ids', { filter: { excludeIds: ['0x0a'] } }],
+    ['filter.exclude_ids', { filter: { excludeIds: ['0a 1f'] } }],
+    ['filter.exclude_ids', { filter: { excludeIds: ['signing-key'] } }],
+    ['filter.exclude_classes', { filter: { excludeClasses: ['certificates'] } }],
+    ['filter.exclude_classes', { filter: { excludeClasses: ['data', 'Data'] } }],
+    ['filter.exclude_classes', { filter: { excludeClasses: [''] } }],
+    ['filter.exclude_labels', { filter: { excludeLabels: ['tmp-*', ''] } }],
+  ] satisfies [string, MessageInitShape<typeof GroupSpecSchema>][])('is refused for its %s: %o', (field, change) => {
+    const error = thrown(() => declare(change));
+    expect([error.code, error.details['field']]).toEqual(['REQUEST_INVALID', field]);
+  });
+
+  it('is refused where there is none', () => {
+    expect(thrown(() => specFrom(undefined)).details['field']).toBe('spec');
+  });
+});
+
+describe('the seats of a group', () => {
+  const detector = new Detector({
+    clock: new FakeClock(),
+    log: silentLog,
+    timings: PROFILES.default,
+    loopDelayMs: () => 0,
+    probe: async () => undefined,
+  });
+  for (const site of ['a', 'b', 'c'])
+    detector.heard(
+      create(DescribeResponseSchema, {
+        site,
+        instance: site,
+        partitions: [{ serial: `serial-${site}` }, { serial: `scratch-${site}`, isScratch: true }],
+      }),
+      { address: `${site}:1` },
+    );
+  const seats = (change: MessageInitShape<typeof GroupSpecSchema>) =>
+    declare({ scratch: [], failoverPolicy: FailoverPolicy.MANUAL, ...change });
+
+  it('are taken where every site has them', () => {
+    expect(() => checkSites(declare(), detector)).not.toThrow();
+  });
+
+  it.each([
+    ['NOT_FOUND', { members: [{ site: 'nowhere', serial: 'x' }] }],
+    ['NOT_FOUND', { members: [{ site: 'a', serial: 'mistyped' }] }],
+    ['NOT_FOUND', { members: [a], scratch: [{ site: 'b', serial: 'scratch-a' }] }],
+    ['SCRATCH_REFUSED', { members: [{ site: 'a', serial: 'scratch-a' }] }],
+    ['SCRATCH_REFUSED', { members: [a], scratch: [b] }],
+  ])('are refused with %s where they are not what a site has: %o', (code, change) => {
+    expect(thrown(() => checkSites(seats(change), detector)).code).toBe(code);
+  });
+});

@@ -1,0 +1,81 @@
+/** Turns an operator's declaration of a group into ours, and checks it against what is there. */
+import { FailoverPolicy, type GroupSpec as GroupSpecMessage } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import type { Detector } from './detector.ts';
+import type { GroupSpec } from './model.ts';
+import { VOTERS_MIN } from './planner.ts';
+import { checkCron } from './schedule.ts';
+
+const RPO_MS_DEFAULT = 5 * 60_000;
+const RPO_MS_MIN = 1_000;
+/** Names of object classes, as manifests and filters have them. */
+const CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
+
+/** @throws REQUEST_INVALID, naming the field */
+export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
+  const invalid = (field: string, why: string): never => {
+    throw new AntipodeError('REQUEST_INVALID', `${field} ${why}`, { details: { field } });
+  };
+  if (message === undefined) return invalid('spec', 'is missing');
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(message.name)) invalid('name', 'must be lower-case letters, digits and dashes');
+  if (message.members.length === 0) invalid('members', 'must not be empty');
+  const sites = message.members.map(({ site }) => site);
+  if (new Set(sites).size !== sites.length) invalid('members', 'must be at different sites');
+  const serials = [...message.members, ...message.scratch].map(({ serial }) => serial);
+  if (new Set(serials).size !== serials.length || serials.includes(''))
+    invalid('members', 'must have serial numbers that do not repeat, scratch partitions included');
+  const failoverPolicy = message.failoverPolicy === FailoverPolicy.AUTOMATIC ? 'automatic' : 'manual';
+  if (failoverPolicy === 'automatic' && sites.length < VOTERS_MIN)
+    invalid(
+      'failover_policy',
+      `automatic needs ${VOTERS_MIN} sites: with two, neither can know whether the other is lost or the link is cut`,
+    );
+  const rpoMs = message.rpoSeconds === 0 ? RPO_MS_DEFAULT : message.rpoSeconds * 1_000;
+  if (rpoMs < RPO_MS_MIN) invalid('rpo_seconds', 'must be 1 or more');
+  checkCron(message.drillCron);
+  // A rule that matches nothing by mistake would let a key leave that must not.
+  for (const id of message.filter?.excludeIds ?? [])
+    if (!/^(?:[0-9a-fA-F]{2})+$/.test(id))
+      invalid('filter.exclude_ids', `"${id}" is no CKA_ID in hexadecimal, such as 0a1f`);
+  for (const name of message.filter?.excludeClasses ?? [])
+    if (!CLASSES.includes(name)) invalid('filter.exclude_classes', `"${name}" is none of ${CLASSES.join(', ')}`);
+  if ((message.filter?.excludeLabels ?? []).includes('')) invalid('filter.exclude_labels', 'must not be empty');
+  return {
+    name: message.name,
+    members: message.members.map(({ site, serial }) => ({ site, serial })),
+    scratch: message.scratch.map(({ site, serial }) => ({ site, serial })),
+    filter: {
+      excludeIds: message.filter?.excludeIds ?? [],
+      excludeLabels: message.filter?.excludeLabels ?? [],
+      excludeClasses: message.filter?.excludeClasses ?? [],
+    },
+    rpoMs,
+    drillCron: message.drillCron,
+    failoverPolicy,
+  };
+}
+
+/** A typing error in a serial number should show now, not when the site is needed. */
+export function checkSites({ members, scratch }: GroupSpec, detector: Detector): void {
+  for (const { site, serial } of [...members, ...scratch]) {
+    const state = detector.view(site)?.state;
+    if (state === undefined)
+      throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard: start its agent first`, {
+        details: { site },
+      });
+    const partition = state.partitions.find((one) => one.serial === serial);
+    const shown = state.partitions.map((one) => `${one.name}=${one.serial || 'not initialised'}`).join(', ');
+    if (partition === undefined)
+      throw new AntipodeError('NOT_FOUND', `site ${site} has no partition with serial ${serial}; it has ${shown}`, {
+        details: { site, serial },
+      });
+    const isScratchSeat = scratch.some((seat) => seat.serial === serial);
+    if (partition.isScratch !== isScratchSeat) {
+      throw new AntipodeError(
+        'SCRATCH_REFUSED',
+        `partition ${serial} is ${partition.isScratch ? '' : 'not '}declared as scratch at site ${site}`,
+        { details: { site, serial } },
+      );
+    }
+  }
+}

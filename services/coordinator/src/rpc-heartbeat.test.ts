@@ -1,0 +1,184 @@
+import {
+  type CallContext,
+  type CoordinatorService,
+  type Handlers,
+  HeartbeatRequestSchema,
+  MemberRole,
+} from '@antipode/protocol';
+import { AntipodeError, silentLog } from '@antipode/runtime';
+import { FakeClock, rejection } from '@antipode/runtime/testing';
+import { create } from '@bufbuild/protobuf';
+import { describe, expect, it } from 'vitest';
+import { Detector } from './detector.ts';
+import { LeaseBook } from './leases.ts';
+import type { Group } from './model.ts';
+import { coordinatorHandlers, type RpcPorts } from './rpc.ts';
+import { groupOf, SPEC } from './testing/group.ts';
+import { PROFILES } from './timings.ts';
+
+const TIMINGS = PROFILES.default;
+
+/** A coordinator that hears one group. */
+class Bench {
+  readonly clock = new FakeClock();
+  epoch: bigint | undefined = 1n;
+  isDatabaseUp = true;
+  /** Rows of sites that were written down. */
+  readonly written: object[] = [];
+  readonly leases = new LeaseBook({ clock: this.clock, leaseMs: TIMINGS.leaseMs });
+  readonly detector = new Detector({
+    clock: this.clock,
+    log: silentLog,
+    timings: TIMINGS,
+    loopDelayMs: () => 0,
+    probe: async () => undefined,
+  });
+  readonly #handlers: Handlers<typeof CoordinatorService>;
+
+  constructor(change: Partial<Group>) {
+    const writing = {
+      insertInto: () => ({
+        values: (row: object) => {
+          this.written.push(row);
+          return { onConflict: () => ({ execute: async () => [] }) };
+        },
+      }),
+    };
+    this.#handlers = coordinatorHandlers({
+      timings: TIMINGS,
+      detector: this.detector,
+      leases: this.leases,
+      cache: { all: [{ ...groupOf(SPEC), ...change }] },
+      store: {
+        write: async (_epoch: bigint, work: (trx: unknown) => unknown) => {
+          if (!this.isDatabaseUp) throw new AntipodeError('DATABASE_UNAVAILABLE', 'away');
+          return work(writing);
+        },
+      },
+      election: {
+        require: () => {
+          if (this.epoch === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
+          return this.epoch;
+        },
+      },
+    } as unknown as RpcPorts);
+  }
+
+  heartbeat(
+    site: string,
+    {
+      as = site,
+      epoch = 1n,
+      address = `${site}:1`,
+      module = 'm.so',
+      errorCode = '',
+    }: Partial<Record<'as' | 'address' | 'module' | 'errorCode', string>> & { epoch?: bigint } = {},
+  ) {
+    const members = [{ group: 'payments', serial: `serial-${site}`, role: MemberRole.ACTIVE, epoch }];
+    const partitions = [
+      { serial: `serial-${site}`, name: 'main', module, tokenLabel: 'main-token', errorCode },
+      { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
+    ];
+    const context: CallContext = {
+      identity: { trustDomain: 'd', kind: 'site', name: as },
+      signal: new AbortController().signal,
+    };
+    return this.#handlers.heartbeat(
+      create(HeartbeatRequestSchema, { state: { site, instance: site, members, partitions }, address }),
+      context,
+    );
+  }
+}
+
+describe('a heartbeat', () => {
+  const withGroup = (change: Partial<Group> = {}): Bench => new Bench(change);
+
+  it('renews the lease of the active member, and of nobody else', async () => {
+    const bench = withGroup();
+    await bench.clock.advance(TIMINGS.leaseMs * 2);
+    expect((await bench.heartbeat('b')).leases).toEqual([]);
+    expect(bench.leases.remainingMs('payments')).toBe(0);
+    const { leases, intervalMs } = await bench.heartbeat('a');
+    expect(leases).toEqual([
+      {
+        group: 'payments',
+        epoch: 1n,
+        leaseMs: BigInt(TIMINGS.leaseMs),
+        selfStopMs: BigInt(TIMINGS.selfStopMs),
+      },
+    ]);
+    expect(intervalMs).toBe(TIMINGS.heartbeatMs);
+    expect(bench.leases.remainingMs('payments')).toBeGreaterThan(TIMINGS.leaseMs);
+  });
+
+  it.each([
+    ['a failover has issued a higher epoch', { highestEpoch: 2n, highestOwner: 'b' }, 1n],
+    ['the epoch belongs to another site', { owner: 'b' }, 1n],
+    ['its agent is still in an earlier epoch', { epoch: 2n, highestEpoch: 2n }, 1n],
+    [
+      'another member is active',
+      { members: groupOf(SPEC).members.map((one) => ({ ...one, role: 'standby' as const })) },
+      1n,
+    ],
+  ])('renews nothing once %s', async (_once, change, epoch) => {
+    const bench = withGroup(change);
+    await bench.clock.advance(TIMINGS.leaseMs * 2);
+    expect((await bench.heartbeat('a', { epoch })).leases).toEqual([]);
+    expect(bench.leases.remainingMs('payments')).toBe(0);
+  });
+
+  it('tells every member of the highest epoch and its owner', async () => {
+    const bench = withGroup({ highestEpoch: 2n, highestOwner: 'b' });
+    const fence = { group: 'payments', epoch: 2n, owner: 'b', requestId: 'heartbeat' };
+    for (const site of ['a', 'b', 'c']) expect((await bench.heartbeat(site)).epochs).toEqual([fence]);
+    expect((await bench.heartbeat('z')).epochs).toEqual([]);
+  });
+
+  it('of one site is not taken from another, and changes nothing', async () => {
+    const bench = withGroup();
+    expect((await rejection(bench.heartbeat('a', { as: 'b' }))).code).toBe('PEER_REFUSED');
+    expect(bench.detector.view('a')).toBeUndefined();
+  });
+
+  it('is not taken by a coordinator that does not lead', async () => {
+    const bench = withGroup();
+    bench.epoch = undefined;
+    expect((await rejection(bench.heartbeat('a'))).code).toBe('LEADERSHIP_LOST');
+    expect(bench.detector.view('a')).toBeUndefined();
+  });
+
+  it('is written down when its address or its partitions are new, for whoever asks after a restart', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a');
+    await bench.heartbeat('a');
+    const places = [
+      { serial: 'serial-a', module: 'm.so', tokenLabel: 'main-token' },
+      { serial: 'scratch-a', module: '', tokenLabel: '' },
+    ];
+    expect(bench.written).toEqual([{ name: 'a', address: 'a:1', version: '', partitions: JSON.stringify(places) }]);
+    await bench.heartbeat('a', { address: 'elsewhere:1' });
+    await bench.heartbeat('a', { address: 'elsewhere:1', module: 'other.so' });
+    await bench.heartbeat('a', { address: 'elsewhere:1', module: 'other.so', errorCode: 'PIN_REFUSED' });
+    expect(bench.written).toMatchObject([{}, { address: 'elsewhere:1' }, { address: 'elsewhere:1' }]);
+  });
+
+  it('is written down with the next one where the database was away', async () => {
+    const bench = withGroup();
+    bench.isDatabaseUp = false;
+    expect((await rejection(bench.heartbeat('a'))).code).toBe('DATABASE_UNAVAILABLE');
+    expect(bench.detector.isUp('a')).toBe(true);
+    bench.isDatabaseUp = true;
+    await bench.heartbeat('a');
+    expect(bench.written).toHaveLength(1);
+  });
+
+  it.each(['', 'a', 'a:', ':1', 'a:port', 'a:123456', 'a b:1', 'a:1:2', 'http://a:1'])(
+    'is refused where its address is "%s", and changes nothing',
+    async (address) => {
+      const bench = withGroup();
+      const error = await rejection(bench.heartbeat('a', { address }));
+      expect([error.code, error.details['field']]).toEqual(['REQUEST_INVALID', 'address']);
+      expect([bench.detector.view('a'), bench.written]).toEqual([undefined, []]);
+    },
+  );
+});

@@ -1,0 +1,118 @@
+/** A group of three in which nothing is due, but for what a test says of it. */
+import { type DescribeResponse, MemberRole } from '@antipode/protocol';
+import type { SiteStatus, SiteView } from '../detector.ts';
+import type { Generation, Group, IntentKind, Member } from '../model.ts';
+import type { Plan, Situation } from '../planner.ts';
+import type { Intent } from '../store/intents.ts';
+import { PROFILES } from '../timings.ts';
+
+export const NOW_MS = Date.UTC(2026, 0, 1);
+export const TIMINGS = PROFILES.default;
+export const RPO_MS = 300_000;
+
+/** What an agent says of its own seat: that it has none, or which role. */
+export type SeatSaid = 'none' | Member['role'];
+
+const ROLES = { active: MemberRole.ACTIVE, standby: MemberRole.STANDBY, fenced: MemberRole.FENCED };
+
+const view = (site: string, status: SiteStatus, seat: SeatSaid | undefined): SiteView => ({
+  site,
+  status,
+  reason: '',
+  address: `${site}:1`,
+  instance: '',
+  lastMs: 0,
+  lastWallMs: NOW_MS - 12_000,
+  failedRounds: 0,
+  state:
+    seat === undefined
+      ? undefined
+      : ({
+          members: [
+            { group: 'cards', role: MemberRole.STANDBY },
+            ...(seat === 'none' ? [] : [{ group: 'payments', role: ROLES[seat] }]),
+          ],
+        } as DescribeResponse),
+});
+
+export const intent = (kind: IntentKind, rest: Partial<Intent> = {}): Intent => ({
+  id: `${kind}-1`,
+  kind,
+  group: 'payments',
+  site: '',
+  state: { phase: 'due' },
+  status: 'open',
+  attempts: 0,
+  nextAttemptMs: 0,
+  errorCode: '',
+  errorMessage: '',
+  trace: {},
+  createdMs: NOW_MS,
+  updatedMs: NOW_MS,
+  ...rest,
+});
+
+export const generation = (rest: Partial<Generation> = {}): Generation => ({
+  epoch: 1n,
+  number: 4n,
+  manifestDigest: 'd4',
+  contentDigest: 'c4',
+  objectCount: 2,
+  domainKeyVersion: 1,
+  uncaptured: [],
+  recoveryPointMs: NOW_MS - 1_000,
+  trace: { traceparent: '00-1' },
+  ...rest,
+});
+
+const members = (roles: readonly Member['role'][]): Member[] =>
+  roles.map((role, at) => ({ site: 'abcde'[at]!, serial: `serial-${at}`, role, divergent: 0, unaccounted: 0 }));
+
+export interface Case {
+  readonly group?: Partial<Group>;
+  readonly roles?: readonly Member['role'][];
+  readonly policy?: Group['spec']['failoverPolicy'];
+  readonly statuses?: Readonly<Record<string, SiteStatus>>;
+  /** What agents say of their seats; what the database says where nothing is said here. */
+  readonly seats?: Readonly<Record<string, SeatSaid | undefined>>;
+}
+
+export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situation {
+  const { group = {}, roles = ['active', 'standby', 'standby'], policy = 'automatic', statuses = {} } = one;
+  const seats = members(roles);
+  const said = { ...Object.fromEntries(seats.map(({ site, role }) => [site, role])), ...one.seats };
+  return {
+    group: {
+      spec: {
+        name: 'payments',
+        members: seats,
+        scratch: [],
+        filter: { excludeIds: [], excludeLabels: [], excludeClasses: [] },
+        rpoMs: RPO_MS,
+        drillCron: '',
+        failoverPolicy: policy,
+      },
+      members: seats,
+      epoch: 1n,
+      owner: 'a',
+      highestEpoch: 1n,
+      highestOwner: 'a',
+      domainKeyVersion: 1,
+      highestVersion: 1,
+      recoveryTimeMs: undefined,
+      ...group,
+    },
+    newest: generation(),
+    acknowledged: ['b', 'c'].map((site) => ({ ...generation(), site })),
+    recentFailovers: [],
+    failed: [],
+    open: [],
+    view: (site) => view(site, statuses[site] ?? 'up', said[site]),
+    nowMs: NOW_MS,
+    timings: TIMINGS,
+    ...rest,
+  };
+}
+
+export const kinds = ({ create }: Plan): string[] =>
+  create.map(({ kind, site }) => (site === '' ? kind : `${kind} ${site}`));

@@ -1,0 +1,57 @@
+/**
+ * One partition does one thing at a time. Who waits, waits in order; never more than a slow HSM can get through before its
+ * callers have given up; and nothing is done for a caller that has gone meanwhile.
+ */
+import { AntipodeError, Serial } from '@antipode/runtime';
+
+/** Each group needs a handful of turns a round. More than this is a stuck HSM, and memory that only grows. */
+export const WAITING_MAX = 32;
+
+export class Turns {
+  readonly #serial = new Serial();
+  #waiting = 0;
+  #isClosed = false;
+
+  /** @throws HSM_UNAVAILABLE when too many wait or it is closed, TIMED_OUT when the caller gives up before its turn */
+  async take<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    checkCaller(signal);
+    if (this.#isClosed) throw new AntipodeError('HSM_UNAVAILABLE', 'the partition is being closed');
+    if (this.#waiting >= WAITING_MAX) {
+      throw new AntipodeError('HSM_UNAVAILABLE', `${this.#waiting} orders wait for the partition already`, {
+        details: { waiting: this.#waiting },
+      });
+    }
+    const gone = Promise.withResolvers<never>();
+    let isWaiting = true;
+    const leave = (): void => {
+      isWaiting = false;
+      this.#waiting -= 1;
+    };
+    const giveUp = (): void => {
+      leave();
+      gone.reject(callerGone());
+    };
+    this.#waiting += 1;
+    signal?.addEventListener('abort', giveUp, { once: true });
+    const done = this.#serial.run(async (): Promise<T> => {
+      if (!isWaiting) return gone.promise;
+      signal?.removeEventListener('abort', giveUp);
+      leave();
+      return work();
+    });
+    return Promise.race([done, gone.promise]);
+  }
+
+  /** Takes no more, and runs `last` when everybody who waits has had a turn. */
+  close(last: () => Promise<void>): Promise<void> {
+    this.#isClosed = true;
+    return this.#serial.run(last);
+  }
+}
+
+/** @throws TIMED_OUT when nobody waits for the outcome any more: what is not begun yet is better not begun */
+export function checkCaller(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw callerGone();
+}
+
+const callerGone = (): AntipodeError => new AntipodeError('TIMED_OUT', 'the caller gave up before its turn');
