@@ -230,7 +230,7 @@ export const CATALOGUE = {
   GROUP_BUSY: {
     disposition: 'retry',
     summary: 'Another operation of the same kind is under way in this group.',
-    hint: 'Wait for it (`antipode status`), or follow it with --wait.',
+    hint: 'Wait until it has ended (`antipode status` shows it), then repeat the command.',
   },
   LEADERSHIP_LOST: {
     disposition: 'stand-down',

@@ -20,7 +20,9 @@ export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log
 export { every, type LoopOptions } from './loop.ts';
 export { type LoopDelay, measureLoopDelay } from './loop-delay.ts';
 export { type Prng, seededPrng, systemPrng } from './prng.ts';
+export { requireProgram } from './programs.ts';
 export { type Backoff, backoffMs } from './retry.ts';
 export { readPinFile, Secret } from './secret.ts';
 export { continuedTrace, currentTrace, inSpan, inTrace, startTelemetry, type Telemetry } from './telemetry.ts';
+export { temporaryBase } from './temporary-base.ts';
 export { VERSION } from './version.ts';

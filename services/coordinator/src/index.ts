@@ -1,5 +1,6 @@
 /** The coordinator: it decides. */
 export { type CoordinatorConfig, coordinatorConfigSchema, loadCoordinatorConfig } from './config.ts';
 export { Coordinator } from './coordinator.ts';
+export { postgresFolders } from './embedded/postgres.ts';
 export { runCoordinator } from './main.ts';
 export { PROFILES, type Timings } from './timings.ts';

@@ -58,6 +58,24 @@ it('keeps blobs by what they hold, once each, through a restart', () => {
   expect(thrown(() => store.blob(absent))).toMatchObject({ code: 'GENERATION_UNKNOWN', details: { blob: absent } });
 });
 
+it('lets everything else go on while it checks a large generation', async () => {
+  const blobs = Array.from({ length: 3_000 }, (_, index) => Buffer.from(`blob ${index}`));
+  store.putBlobs(blobs);
+  const digests = blobs.map((blob) => sha256Hex(blob));
+  onDisk('UPDATE blob SET bytes = ? WHERE sha256 = ?', Uint8Array.of(1), Buffer.from(digests[2_500]!, 'hex'));
+  let turns = 0;
+  let isChecking = true;
+  const checking = store.unsound([...digests, '00'.repeat(32)]).finally(() => {
+    isChecking = false;
+  });
+  while (isChecking) {
+    await new Promise((resolve) => setImmediate(resolve));
+    turns += 1;
+  }
+  expect(await checking).toEqual([digests[2_500], '00'.repeat(32)]);
+  expect(turns).toBeGreaterThan(2);
+});
+
 it('stores all blobs of a batch or none', () => {
   const broken = function* (): Iterable<Uint8Array> {
     yield Uint8Array.of(1);

@@ -94,7 +94,7 @@ export class Transfer {
    */
   async pull(wanted: Wanted & { sources: readonly PeerAddress[] }): Promise<Pulled> {
     const { log } = this.#options;
-    const local = this.#local(wanted);
+    const local = await this.#local(wanted);
     if (local.sealed !== undefined && local.fault === undefined) return { sealed: local.sealed, blobs: 0, bytes: 0 };
     if (local.fault !== undefined) log.warn('a generation was changed in the store, and is pulled again', local);
     let rotten = local.fault;
@@ -124,12 +124,15 @@ export class Transfer {
   }
 
   /** What is here of it: nothing, its manifest with blobs that are lacking or changed, or all. */
-  #local({ group, digest }: Wanted): { readonly sealed?: SealedGeneration; readonly fault?: AntipodeError } {
+  async #local({
+    group,
+    digest,
+  }: Wanted): Promise<{ readonly sealed?: SealedGeneration; readonly fault?: AntipodeError }> {
     const { store } = this.#options;
     if (!store.has(digest)) return {};
     try {
       const sealed = this.#verify(store.signed(digest), { group, digest });
-      const [unsound] = store.unsound(blobDigests(sealed.generation));
+      const [unsound] = await store.unsound(blobDigests(sealed.generation));
       if (unsound === undefined) return { sealed };
       const details = { generation: digest, blob: unsound };
       return {
@@ -164,7 +167,7 @@ export class Transfer {
       return this.#verify(Buffer.concat(parts), { group, digest });
     };
     const sealed = known ?? (await manifest());
-    const lacking = store.unsound(blobDigests(sealed.generation));
+    const lacking = await store.unsound(blobDigests(sealed.generation));
     let bytes = 0;
     for (let start = 0; start < lacking.length; start += DIGESTS_MAX) {
       const page = lacking.slice(start, start + DIGESTS_MAX);

@@ -107,5 +107,6 @@ it('completion in zsh is that of bash, made to work there', async () => {
 });
 
 it('there is none for other shells', async () => {
+  vi.spyOn(process.stderr, 'write').mockReturnValue(true);
   await expect(print('fish')).rejects.toMatchObject({ code: 'commander.invalidArgument' });
 });

@@ -1,14 +1,13 @@
 import { join } from 'node:path';
-import { loadCoordinatorConfig } from '@antipode/coordinator';
+import { loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
 import { openPartition } from '@antipode/hsm-core';
 import { Tls } from '@antipode/protocol';
-import { AntipodeError, readPinFile, silentLog } from '@antipode/runtime';
+import { AntipodeError, readPinFile, requireProgram, silentLog } from '@antipode/runtime';
 import { type AgentConfig, loadAgentConfig } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
-import { postgresFolders, requireProgram } from '../programs.ts';
 import { command, JSON_OPTION } from './common.ts';
 
 interface Finding {

@@ -6,7 +6,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FailoverPolicy, type GroupState, MemberRole, type Operation } from '@antipode/protocol';
-import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
+import { AntipodeError, silentLog, systemClock, temporaryBase } from '@antipode/runtime';
 import { initialisePartition, loadAgentConfig, pinIdentities } from '@antipode/site-agent';
 import { replicateOnce } from '../commands/replicate.ts';
 import {
@@ -19,7 +19,6 @@ import {
 import { follow, type Operator, withOperator } from '../operator.ts';
 import { duration } from '../output.ts';
 import { inventory, lostObjects, type TokenObject, without } from './inventory.ts';
-import { temporaryBase } from './place.ts';
 import { DemoProcess, type DemoProcessOptions, freePort } from './processes.ts';
 import type { Story } from './story.ts';
 import { type DemoToken, makeDemoToken, openssl, softhsmModule } from './token.ts';

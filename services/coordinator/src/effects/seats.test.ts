@@ -29,7 +29,7 @@ const fence = { group: 'payments', epoch: 1n, owner: 'a', requestId: 'i' };
 describe('an enrolment', () => {
   const enrol = (effect: EnrolmentEffect) => enrolment(bench.context, intentOf(''), effect);
   const distributed = (): unknown[] =>
-    (bench.orders.at(-1)?.request['members'] as { serial: string }[]).map(({ serial }) => serial);
+    (bench.orders.at(-1)!.request['members'] as { serial: string }[]).map(({ serial }) => serial);
 
   it('seats everybody before the first domain key, whoever is there', async () => {
     database.group = fresh;

@@ -3,12 +3,13 @@
  * it runs as another user. Touches no other PostgreSQL of the machine.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { AntipodeError, type Clock, type Closeable, type Log, type Prng } from '@antipode/runtime';
+import { AntipodeError, type Clock, type Closeable, type Log, type Prng, requireProgram } from '@antipode/runtime';
 import pg from 'pg';
-import { findProgram, SupervisedChild } from './supervised-child.ts';
+import { makeSocketFolder } from './socket-folder.ts';
+import { SupervisedChild } from './supervised-child.ts';
 
 const DEBIAN = { debianPackage: 'postgresql' };
 
@@ -29,12 +30,11 @@ export class EmbeddedPostgres implements Closeable {
 
   /** Starts it, making a cluster the first time. @returns how to connect. @throws PROGRAM_MISSING, CONFIG_INVALID */
   async start(): Promise<pg.PoolConfig> {
-    const folders = binaryFolders();
-    const server = findProgram('postgres', { folders, ...DEBIAN });
+    const folders = postgresFolders();
+    const server = requireProgram('postgres', { folders, ...DEBIAN });
     const user = userInfo().uid === 0 ? unprivilegedUser() : undefined;
     mkdirSync(this.#dataFolder, { recursive: true, mode: 0o711 });
-    // Socket paths end at 107 bytes, and data folders may lie deep.
-    this.#socketFolder = mkdtempSync(join(tmpdir(), 'antipode-pg-'));
+    this.#socketFolder = makeSocketFolder({ dataFolder: this.#dataFolder, server: 'postgres' });
     const cluster = join(this.#dataFolder, 'postgres');
     mkdirSync(cluster, { recursive: true, mode: 0o700 });
     if (user !== undefined) {
@@ -43,7 +43,7 @@ export class EmbeddedPostgres implements Closeable {
       this.#checkReach(cluster, user.name);
     }
     if (!existsSync(join(cluster, 'PG_VERSION'))) {
-      initialise(findProgram('initdb', { folders, ...DEBIAN }), cluster, user?.name);
+      initialise(requireProgram('initdb', { folders, ...DEBIAN }), cluster, user?.name);
     }
     const connection: pg.PoolConfig = { host: this.#socketFolder, user: 'antipode', database: 'postgres' };
     this.#child = new SupervisedChild({
@@ -120,15 +120,21 @@ function initialise(initdb: string, cluster: string, user: string | undefined): 
   }
 }
 
-/** Debian keeps each version in a folder of its own; the newest first. */
-function binaryFolders(): string[] {
-  const base = '/usr/lib/postgresql';
-  if (!existsSync(base)) return [];
-  const versions = readdirSync(base)
-    .map(Number)
-    .filter(Number.isFinite)
-    .sort((a, b) => b - a);
-  return versions.map((version) => join(base, String(version), 'bin'));
+/** Debian keeps each version of PostgreSQL in a folder of its own. */
+const POSTGRES_BASE = '/usr/lib/postgresql';
+
+/** Where the programs of PostgreSQL are, the newest version first. */
+export function postgresFolders(base = POSTGRES_BASE): string[] {
+  const versions = (): number[] => {
+    try {
+      return readdirSync(base).map(Number).filter(Number.isFinite);
+    } catch {
+      return [];
+    }
+  };
+  return versions()
+    .sort((a, b) => b - a)
+    .map((version) => join(base, String(version), 'bin'));
 }
 
 function unprivilegedUser(): { name: string; uid: number; gid: number } {

@@ -1,10 +1,10 @@
 /** Redis as a child of the coordinator: on a Unix socket only, append-only file, never evicts. Losing it costs time only (I8). */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Clock, Closeable, Log, Prng } from '@antipode/runtime';
+import { type Clock, type Closeable, type Log, type Prng, requireProgram } from '@antipode/runtime';
 import { Redis, type RedisOptions } from 'ioredis';
-import { findProgram, SupervisedChild } from './supervised-child.ts';
+import { makeSocketFolder } from './socket-folder.ts';
+import { SupervisedChild } from './supervised-child.ts';
 
 export class EmbeddedRedis implements Closeable {
   readonly #dataFolder: string;
@@ -27,10 +27,10 @@ export class EmbeddedRedis implements Closeable {
 
   /** @returns how to connect. @throws PROGRAM_MISSING */
   async start(): Promise<RedisOptions> {
-    const command = findProgram('redis-server', { debianPackage: 'redis-server' });
+    const command = requireProgram('redis-server', { debianPackage: 'redis-server' });
     const folder = join(this.#dataFolder, 'redis');
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    this.#socketFolder = mkdtempSync(join(tmpdir(), 'antipode-redis-'));
+    this.#socketFolder = makeSocketFolder({ dataFolder: this.#dataFolder, server: 'redis' });
     const path = this.socketPath;
     const settings = {
       port: '0',

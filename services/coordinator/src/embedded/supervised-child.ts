@@ -3,7 +3,6 @@
  * kernel ends it when we are killed (PR_SET_PDEATHSIG, set by setpriv).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { AntipodeError, backoffMs, type Clock, type Closeable, type Log, type Prng } from '@antipode/runtime';
 
 export interface ChildOptions {
@@ -135,19 +134,4 @@ export class SupervisedChild implements Closeable {
       }
     }
   }
-}
-
-/** Finds a program in PATH or in further folders. @throws PROGRAM_MISSING naming the Debian package */
-export function findProgram(
-  name: string,
-  { folders = [], debianPackage }: { folders?: readonly string[]; debianPackage: string },
-): string {
-  const inPath = (process.env['PATH'] ?? '').split(':');
-  const found = [...folders, ...inPath, '/usr/sbin', '/usr/bin']
-    .map((folder) => `${folder}/${name}`)
-    .find((path) => existsSync(path));
-  if (found !== undefined) return found;
-  throw new AntipodeError('PROGRAM_MISSING', `${name} is not installed (Debian package ${debianPackage})`, {
-    details: { program: name, package: debianPackage },
-  });
 }

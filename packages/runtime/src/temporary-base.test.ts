@@ -1,8 +1,8 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { thrown } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { isOpenToAll, temporaryBase } from './place.ts';
+import { isOpenToAll, temporaryBase } from './temporary-base.ts';
+import { thrown } from './testing/index.ts';
 
 const root = mkdtempSync('/tmp/antipode-place-');
 const [open, closed, inside, deep] = [

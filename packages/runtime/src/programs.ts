@@ -1,12 +1,10 @@
 /** Programs of the machine that we start or expect, found the way they will be: in PATH, and where Debian puts servers. */
-import { accessSync, constants, readdirSync, statSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError } from './errors.ts';
 
 /** Not in the PATH of an ordinary user. */
 const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/bin'];
-/** Debian keeps each version of PostgreSQL in a folder of its own. */
-const POSTGRES_BASE = '/usr/lib/postgresql';
 
 function isExecutable(path: string): boolean {
   try {
@@ -28,18 +26,4 @@ export function requireProgram(
   throw new AntipodeError('PROGRAM_MISSING', `${name} is not installed (Debian package ${debianPackage})`, {
     details: { program: name, package: debianPackage },
   });
-}
-
-/** Where the programs of PostgreSQL are, the newest version first. */
-export function postgresFolders(base = POSTGRES_BASE): string[] {
-  const versions = (): number[] => {
-    try {
-      return readdirSync(base).map(Number).filter(Number.isFinite);
-    } catch {
-      return [];
-    }
-  };
-  return versions()
-    .sort((a, b) => b - a)
-    .map((version) => join(base, String(version), 'bin'));
 }

@@ -1,8 +1,8 @@
-/** Where the demonstration may put its folder. */
+/** Where temporary folders may lie that another user, and a socket, must fit into. */
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError } from './errors.ts';
 
 /** Sockets of PostgreSQL and Redis lie in it, and the path of a socket ends at 107 bytes. */
 const PATH_BYTES_MAX = 56;

@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { thrown } from '@antipode/runtime/testing';
 import { afterAll, afterEach, expect, it, vi } from 'vitest';
-import { postgresFolders, requireProgram } from './programs.ts';
+import { requireProgram } from './programs.ts';
+import { thrown } from './testing/index.ts';
 
 const root = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-programs-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -34,10 +34,4 @@ it('a program that is nowhere is named with the package that has it', () => {
     'PROGRAM_MISSING',
     { program: 'antipode-no-such', package: 'some-package' },
   ]);
-});
-
-it('the newest PostgreSQL comes first', () => {
-  for (const version of ['9.6', '15', 'common', '100']) mkdirSync(join(root, 'pg', version), { recursive: true });
-  expect(postgresFolders(join(root, 'pg'))).toEqual(['100', '15', '9.6'].map((one) => join(root, 'pg', one, 'bin')));
-  expect(postgresFolders(join(root, 'nowhere'))).toEqual([]);
 });

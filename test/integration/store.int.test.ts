@@ -1,0 +1,327 @@
+/** The coordinator's SQL, against a real PostgreSQL. */
+import { chmodSync, rmSync } from 'node:fs';
+import { AntipodeError, seededPrng, silentLog, systemClock } from '@antipode/runtime';
+import { FakeClock, rejection } from '@antipode/runtime/testing';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
+import type { Generation, IntentKind, IntentStatus } from '../../services/coordinator/src/model.ts';
+import {
+  readAcknowledged,
+  readGeneration,
+  readHighestNumber,
+  readKnown,
+  readNewest,
+  recordAcknowledgement,
+  recordCapture,
+} from '../../services/coordinator/src/store/generations.ts';
+import { activateEpoch, insertEpoch, insertGroup, readGroup } from '../../services/coordinator/src/store/groups.ts';
+import {
+  forgetOldIntents,
+  type Intent,
+  insertIntent,
+  readFailovers,
+  readIntent,
+  readNotable,
+  readOpenIntents,
+  readRecent,
+  updateIntent,
+} from '../../services/coordinator/src/store/intents.ts';
+import { readPlace, readSites, recordSite } from '../../services/coordinator/src/store/sites.ts';
+import { Store, type Write } from '../../services/coordinator/src/store/store.ts';
+import { SPEC } from '../../services/coordinator/src/testing/group.ts';
+import { temporaryFolder } from '../support/tokens.ts';
+
+const folder = temporaryFolder('store');
+const clock = new FakeClock();
+let postgres: EmbeddedPostgres;
+let store: Store;
+const GROUP = 'payments';
+
+beforeAll(async () => {
+  chmodSync(folder, 0o711);
+  postgres = new EmbeddedPostgres({
+    dataFolder: folder,
+    clock: systemClock,
+    prng: seededPrng('store'),
+    log: silentLog,
+  });
+  store = new Store({ connection: await postgres.start(), clock });
+  await store.migrate();
+});
+afterAll(async () => {
+  await store?.close();
+  await postgres?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** The leader of these tests is of epoch 0, which the migrations leave behind. */
+const write = <T>(work: (trx: Write) => Promise<T>): Promise<T> => store.write(0n, work);
+
+beforeEach(async () => {
+  await write(async (trx) => {
+    for (const table of ['acknowledgement', 'generation', 'intent', 'site', 'epoch', 'member'] as const)
+      await trx.deleteFrom(table).execute();
+    await trx.deleteFrom('replication_group').execute();
+    await insertGroup(trx, SPEC, 0);
+    const seats = [...SPEC.members, ...SPEC.scratch].map((seat) => ({ ...seat, serial: `cards-${seat.serial}` }));
+    await insertGroup(trx, { ...SPEC, name: 'cards', members: seats.slice(0, 3), scratch: seats.slice(3) }, 0);
+  });
+});
+
+const generation = (epoch: bigint, number: bigint, rest: Partial<Generation> = {}): Generation => ({
+  epoch,
+  number,
+  manifestDigest: `m${epoch}.${number}`,
+  contentDigest: `c${epoch}.${number}`,
+  objectCount: 3,
+  domainKeyVersion: 1,
+  uncaptured: [{ objectId: '0b', kind: 'private-key', reason: 'unextractable' }],
+  recoveryPointMs: 1_000,
+  trace: { traceparent: '00-1' },
+  ...rest,
+});
+const capture = (one: Generation, group = GROUP): Promise<void> => write((trx) => recordCapture(trx, group, one));
+const acknowledge = (epoch: bigint, number: bigint, site: string): Promise<void> =>
+  write((trx) => recordAcknowledgement(trx, GROUP, { epoch, number, site, nowMs: 5 }));
+
+describe('generations', () => {
+  const highest = (group = GROUP) => store.query((db) => readHighestNumber(db, group));
+  const known = () => store.query((db) => readKnown(db, GROUP));
+
+  it('have a highest number over all epochs, 0 before the first, and each group its own', async () => {
+    expect(await highest()).toBe(0n);
+    await capture(generation(1n, 9_007_199_254_740_993n));
+    await capture(generation(2n, 4n));
+    expect([await highest(), await highest('cards')]).toEqual([9_007_199_254_740_993n, 0n]);
+    expect((await store.query((db) => readNewest(db, GROUP)))?.number).toBe(4n);
+  });
+
+  it('are known newest last, by epoch before number, with whether anybody has acknowledged them', async () => {
+    expect(await known()).toEqual([]);
+    for (const [epoch, number] of [
+      [2n, 3n],
+      [1n, 10n],
+      [1n, 9n],
+    ] as const)
+      await capture(generation(epoch, number));
+    await capture(generation(1n, 10n), 'cards');
+    await acknowledge(1n, 10n, 'b');
+    await acknowledge(1n, 10n, 'c');
+    expect(await known()).toEqual([
+      { epoch: 1n, number: 9n, manifestDigest: 'm1.9', isAcknowledged: false },
+      { epoch: 1n, number: 10n, manifestDigest: 'm1.10', isAcknowledged: true },
+      { epoch: 2n, number: 3n, manifestDigest: 'm2.3', isAcknowledged: false },
+    ]);
+  });
+
+  it('are acknowledged in their own epoch and number only', async () => {
+    for (const [epoch, number] of [
+      [1n, 3n],
+      [2n, 3n],
+      [2n, 4n],
+    ] as const)
+      await capture(generation(epoch, number));
+    await acknowledge(2n, 3n, 'b');
+    expect((await known()).filter(({ isAcknowledged }) => isAcknowledged)).toMatchObject([{ epoch: 2n, number: 3n }]);
+    await acknowledge(1n, 3n, 'b');
+    const newest = await store.query((db) => readAcknowledged(db, GROUP));
+    expect(newest.map(({ site, epoch, number }) => [site, epoch, number])).toEqual([['b', 2n, 3n]]);
+  });
+
+  it('come back as they were recorded', async () => {
+    await capture(generation(1n, 3n));
+    const target = { epoch: 1n, number: 3n };
+    expect(await store.query((db) => readGeneration(db, GROUP, target))).toEqual(generation(1n, 3n));
+  });
+
+  it('that are captured again without a change move only their recovery point', async () => {
+    await capture(generation(1n, 3n));
+    await capture(generation(1n, 3n, { recoveryPointMs: 9_000, objectCount: 99, trace: {} }));
+    const newest = await store.query((db) => readNewest(db, GROUP));
+    expect(newest).toEqual(generation(1n, 3n, { recoveryPointMs: 9_000 }));
+  });
+
+  it('of another manifest are refused under a number that is taken, and change nothing', async () => {
+    await capture(generation(1n, 3n));
+    const other = generation(1n, 3n, { manifestDigest: 'other', recoveryPointMs: 9_000 });
+    const error = await rejection(capture(other));
+    expect([error.code, error.details['number']]).toEqual(['MANIFEST_INVALID', 3n]);
+    expect(await store.query((db) => readNewest(db, GROUP))).toEqual(generation(1n, 3n));
+    await capture({ ...other, epoch: 2n });
+    await capture(other, 'cards');
+    expect((await known()).length).toBe(2);
+  });
+});
+
+describe('intents', () => {
+  const insert = (
+    {
+      id,
+      kind = 'capture',
+      site = 'a',
+      group = GROUP,
+    }: { id: string; kind?: IntentKind; site?: string; group?: string },
+    nowMs = 100,
+  ) => write((trx) => insertIntent(trx, { id, kind, group, site, state: { phase: 'due' }, trace: {} }, nowMs));
+  const change = (id: string, to: Partial<Intent>, nowMs = 200): Promise<void> =>
+    write((trx) => updateIntent(trx, id, to, nowMs));
+  const read = (id: string) => store.query((db) => readIntent(db, id));
+  const end = async (id: string, status: IntentStatus, kind: IntentKind, nowMs: number): Promise<void> => {
+    await insert({ id, kind, site: id }, nowMs);
+    await change(id, { status }, nowMs);
+  };
+  const ids = (intents: readonly Intent[]): string[] => intents.map(({ id }) => id);
+
+  it('are made once for a group, kind and site while one is open', async () => {
+    expect(await insert({ id: 'one' })).toEqual({ id: 'one', isNew: true });
+    expect(await insert({ id: 'two' }, 300)).toEqual({ id: 'one', isNew: false });
+    expect(await read('two')).toBeUndefined();
+    expect(await read('one')).toMatchObject({ status: 'open', nextAttemptMs: 100, updatedMs: 100 });
+    for (const other of [{ site: 'b' }, { kind: 'rejoin' as const }, { group: 'cards' }])
+      expect((await insert({ id: JSON.stringify(other), ...other })).isNew).toBe(true);
+  });
+
+  it('that wait for their next attempt are not hurried by whoever asks for the same', async () => {
+    await insert({ id: 'one' });
+    await change('one', { attempts: 3, nextAttemptMs: 5_000 });
+    await insert({ id: 'two' }, 300);
+    expect(await read('one')).toMatchObject({ status: 'open', attempts: 3, nextAttemptMs: 5_000, updatedMs: 200 });
+  });
+
+  it('that wait for a person are opened again by whoever asks for the same', async () => {
+    await insert({ id: 'one', kind: 'enrolment', site: '' });
+    await change('one', { status: 'parked', state: { phase: 'incomplete' }, nextAttemptMs: 99 });
+    await insert({ id: 'other', kind: 'rejoin' });
+    await change('other', { status: 'parked' });
+    expect(await insert({ id: 'two', kind: 'enrolment', site: '' }, 300)).toEqual({ id: 'one', isNew: false });
+    expect(await read('one')).toMatchObject({
+      status: 'open',
+      state: { phase: 'incomplete' },
+      nextAttemptMs: 300,
+      updatedMs: 300,
+    });
+    expect((await read('other'))?.status).toBe('parked');
+  });
+
+  it.each(['done', 'failed'] as const)(
+    'that are %s leave room for the next, and stay as they ended',
+    async (status) => {
+      await insert({ id: 'one' });
+      await change('one', { status, errorCode: 'HSM_FULL' });
+      expect(await insert({ id: 'two' }, 300)).toEqual({ id: 'two', isNew: true });
+      expect(await read('one')).toMatchObject({ status, errorCode: 'HSM_FULL', updatedMs: 200 });
+    },
+  );
+
+  it('keep their states, BigInts included', async () => {
+    const state = { phase: 'applying', epoch: 9_007_199_254_740_993n, lost: [1n], text: '12', none: null };
+    await insert({ id: 'one' });
+    await change('one', { state });
+    expect((await read('one'))?.state).toEqual(state);
+  });
+
+  it('are shown while they are open, however old, and the latest fifty, newest first', async () => {
+    await insert({ id: 'open' }, 1);
+    await insert({ id: 'parked', kind: 'enrolment' }, 2);
+    await change('parked', { status: 'parked' });
+    await end('old', 'done', 'drill', 3);
+    for (let count = 0; count < 50; count += 1)
+      await end(`d${count}`, count % 2 ? 'done' : 'failed', 'drill', 10 + count);
+    const recent = ids(await store.query(readRecent));
+    expect(recent).toHaveLength(52);
+    expect(recent[0]).toBe('d49');
+    expect(recent.slice(-2)).toEqual(['parked', 'open']);
+    expect(ids(await store.query(readOpenIntents))).toEqual(['open', 'parked']);
+    expect(new Set(ids(await store.query(readNotable)))).toEqual(
+      new Set(['open', 'parked', ...recent.filter((id) => id.startsWith('d') && Number(id.slice(1)) % 2 === 0)]),
+    );
+  });
+
+  it('are forgotten when they ended long ago, open ones and failovers never', async () => {
+    await insert({ id: 'open' }, 1);
+    await insert({ id: 'parked', kind: 'enrolment' }, 1);
+    await change('parked', { status: 'parked' });
+    await end('done', 'done', 'capture', 999);
+    await end('failed', 'failed', 'drill', 1);
+    await end('moved', 'done', 'failover', 1);
+    await end('refused', 'failed', 'failover', 1);
+    await end('young', 'done', 'capture', 1_000);
+    await write((trx) => forgetOldIntents(trx, { beforeMs: 1_000 }));
+    const left = await Promise.all(['open', 'parked', 'done', 'failed', 'moved', 'refused', 'young'].map(read));
+    expect(left.map((intent) => intent?.id)).toEqual([
+      'open',
+      'parked',
+      undefined,
+      undefined,
+      'moved',
+      'refused',
+      'young',
+    ]);
+  });
+
+  it('tell which failovers of a group came to their end lately', async () => {
+    await end('before', 'done', 'failover', 99);
+    await end('then', 'done', 'failover', 100);
+    await end('refused', 'failed', 'failover', 200);
+    await end('drill', 'done', 'drill', 200);
+    await insert({ id: 'cards', kind: 'failover', group: 'cards' }, 200);
+    await change('cards', { status: 'done' });
+    await insert({ id: 'open', kind: 'failover' }, 200);
+    expect(ids(await store.query((db) => readFailovers(db, { group: GROUP, sinceMs: 99.6 })))).toEqual(['then']);
+  });
+});
+
+describe('sites', () => {
+  const announce = (address: string, partitions: object[]): Promise<void> =>
+    write((trx) => recordSite(trx, { name: 'a', address, version: '1', partitions: JSON.stringify(partitions) }));
+  const place = (serial: string, site = 'a') => store.query((db) => readPlace(db, { site, serial }));
+  const main = { serial: 's1', module: 'm.so', tokenLabel: 'main' };
+
+  it('are as they last announced themselves, and tell where each partition is', async () => {
+    await announce('a:1', [{ ...main, module: 'old.so' }]);
+    await announce('a:2', [{ serial: 's2', module: 'x.so', tokenLabel: 'x' }, main]);
+    expect(await store.query(readSites)).toEqual([{ site: 'a', address: 'a:2' }]);
+    expect(await place('s1')).toEqual(main);
+    expect([await place('s3'), await place('s1', 'b')]).toEqual([undefined, undefined]);
+  });
+});
+
+describe('groups', () => {
+  it('are read as of one moment, while another epoch is put in force', async () => {
+    await write((trx) =>
+      insertEpoch(trx, GROUP, { epoch: 2n, owner: 'b', reason: 'automatic', isActive: false, nowMs: 1 }),
+    );
+    const seen = await store.snapshot(async (db) => {
+      const before = await readGroup(db, GROUP);
+      await write((trx) => activateEpoch(trx, GROUP, { epoch: 2n, owner: 'b', recoveryTimeMs: 7 }));
+      return [before, await readGroup(db, GROUP)];
+    });
+    expect(seen[1]).toEqual(seen[0]);
+    expect(seen[0]).toMatchObject({ epoch: 1n, owner: 'a', highestEpoch: 2n, highestOwner: 'b' });
+    const now = await store.query((db) => readGroup(db, GROUP));
+    expect(now).toMatchObject({ epoch: 2n, owner: 'b', recoveryTimeMs: 7 });
+    expect(now.members.map(({ role }) => role)).toEqual(['fenced', 'active', 'standby']);
+  });
+});
+
+describe('a change of state', () => {
+  it('is whole or nothing, with the events that tell of it', async () => {
+    const events = () => store.query((db) => db.selectFrom('event').select('kind').execute());
+    const before = (await events()).length;
+    const failing = store.write(0n, async (trx, record) => {
+      record({ kind: 'lost' });
+      await recordCapture(trx, GROUP, generation(1n, 3n));
+      throw new AntipodeError('GROUP_BUSY', 'no');
+    });
+    expect((await rejection(failing)).code).toBe('GROUP_BUSY');
+    expect(await store.query((db) => readNewest(db, GROUP))).toBeUndefined();
+    await store.write(0n, async (_trx, record) => record({ kind: 'kept', group: GROUP, details: { number: 3n } }));
+    expect((await events()).slice(before)).toEqual([{ kind: 'kept' }]);
+  });
+
+  it('is refused under a leadership that is over', async () => {
+    const late = store.write(7n, (trx) => recordCapture(trx, GROUP, generation(1n, 3n)));
+    expect((await rejection(late)).code).toBe('LEADERSHIP_LOST');
+    expect(await store.query((db) => readNewest(db, GROUP))).toBeUndefined();
+  });
+});
