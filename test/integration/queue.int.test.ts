@@ -57,7 +57,7 @@ function make({
 const failing = (code: ErrorCode) => async (): Promise<void> => {
   throw new AntipodeError(code, 'no');
 };
-const until = (work: () => void): Promise<void> => vi.waitFor(work, { timeout: 10_000, interval: 20 });
+const until = (work: () => void | Promise<void>): Promise<void> => vi.waitFor(work, { timeout: 10_000, interval: 20 });
 
 describe('a Redis that keeps jobs', () => {
   it('is used once it has been looked at, and not before', async () => {
@@ -94,6 +94,7 @@ describe('a Redis that keeps jobs', () => {
     await until(() => expect(wakeUps.isUp()).toBe(true));
     await wakeUps.enqueue('over', 'site.a');
     await wakeUps.enqueue('later', 'site.b');
+    await until(async () => expect(await admin.exists('bull:lane.site.a:over')).toBe(0));
     await until(() => expect(ran.filter((id) => id === 'later').length).toBeGreaterThan(1));
     expect(ran.filter((id) => id === 'over')).toHaveLength(1);
     expect(defects).toEqual([]);

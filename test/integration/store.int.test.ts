@@ -2,6 +2,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { AntipodeError, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
 import type { Generation, IntentKind, IntentStatus } from '../../services/coordinator/src/model.ts';
@@ -81,8 +82,8 @@ const generation = (epoch: bigint, number: bigint, rest: Partial<Generation> = {
   ...rest,
 });
 const capture = (one: Generation, group = GROUP): Promise<void> => write((trx) => recordCapture(trx, group, one));
-const acknowledge = (epoch: bigint, number: bigint, site: string): Promise<void> =>
-  write((trx) => recordAcknowledgement(trx, GROUP, { epoch, number, site, nowMs: 5 }));
+const acknowledge = (epoch: bigint, number: bigint, site: string, group = GROUP): Promise<void> =>
+  write((trx) => recordAcknowledgement(trx, group, { epoch, number, site, nowMs: 5 }));
 
 describe('generations', () => {
   const highest = (group = GROUP) => store.query((db) => readHighestNumber(db, group));
@@ -104,7 +105,8 @@ describe('generations', () => {
       [1n, 9n],
     ] as const)
       await capture(generation(epoch, number));
-    await capture(generation(1n, 10n), 'cards');
+    await capture(generation(1n, 9n), 'cards');
+    await acknowledge(1n, 9n, 'b', 'cards');
     await acknowledge(1n, 10n, 'b');
     await acknowledge(1n, 10n, 'c');
     expect(await known()).toEqual([
@@ -317,6 +319,17 @@ describe('a change of state', () => {
     expect(await store.query((db) => readNewest(db, GROUP))).toBeUndefined();
     await store.write(0n, async (_trx, record) => record({ kind: 'kept', group: GROUP, details: { number: 3n } }));
     expect((await events()).slice(before)).toEqual([{ kind: 'kept' }]);
+  });
+
+  it('whose connection breaks under it is away, and the next one is not', async () => {
+    const broken = write(async (trx) => {
+      const { rows } = await sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`.execute(trx);
+      await store.query((db) => sql`SELECT pg_terminate_backend(${rows[0]?.pid})`.execute(db));
+      await recordCapture(trx, GROUP, generation(1n, 3n));
+    });
+    expect((await rejection(broken)).code).toBe('DATABASE_UNAVAILABLE');
+    await capture(generation(1n, 4n));
+    expect((await store.query((db) => readNewest(db, GROUP)))?.number).toBe(4n);
   });
 
   it('is refused under a leadership that is over', async () => {

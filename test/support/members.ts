@@ -55,6 +55,11 @@ export class TestMember {
 
   async reopen(): Promise<void> {
     await this.provider.close();
+    await this.open();
+  }
+
+  /** After its provider was closed or lost. */
+  async open(): Promise<void> {
     this.provider = await openPartition(this.token.config, { log: silentLog });
     await this.refresh();
   }

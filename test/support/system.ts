@@ -68,7 +68,7 @@ export class TestSystem {
       await system.#setUp({ recordsLinks });
       await system.startCoordinator();
       for (const site of system.sites.values())
-        system.startAgent(site.name, { asProcess: processes.includes(site.name) });
+        await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
       await system.until(
         'all agents are heard',
         async () => (await system.operator.getStatus({})).sites.filter(({ state }) => state === 'up').length === 3,
@@ -102,7 +102,7 @@ export class TestSystem {
     await this.coordinator.start();
   }
 
-  startAgent(name: string, { asProcess = false }: { asProcess?: boolean } = {}): void {
+  async startAgent(name: string, { asProcess = false }: { asProcess?: boolean } = {}): Promise<void> {
     const site = this.site(name);
     if (asProcess) {
       site.process = new DemoProcess({
@@ -112,7 +112,7 @@ export class TestSystem {
       return;
     }
     site.agent = new SiteAgent({ config: loadAgentConfig(site.configFile), log: this.log.with({ site: name }) });
-    void site.agent.start();
+    await site.agent.start();
   }
 
   async stopAgent(name: string): Promise<void> {

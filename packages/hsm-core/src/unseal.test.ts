@@ -58,6 +58,14 @@ describe('an apply', () => {
     expect(b.hsm.objects).toEqual(objects);
   });
 
+  it('asks for no blob of what is there already', async () => {
+    fill();
+    const target = await group.captured(a);
+    await group.apply(b, target);
+    const blobOf = (): never => expect.unreachable();
+    expect((await group.apply(b, target, { blobOf })).applied).toEqual([]);
+  });
+
   it('touches only what is new or changed, and replaces a changed object by another one', async () => {
     fill();
     const memory = new ReplicaMemory();

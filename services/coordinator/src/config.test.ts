@@ -63,6 +63,12 @@ describe('the configuration of a coordinator', () => {
     });
   });
 
+  it('is not overridden by an environment variable that is empty', () => {
+    load(`${GOOD}databaseUrl: postgres://own\nredisUrl: redis://own\n`);
+    for (const name of ['DATABASE_URL', 'REDIS_URL']) vi.stubEnv(name, '');
+    expect(loadCoordinatorConfig(file)).toMatchObject({ databaseUrl: 'postgres://own', redisUrl: 'redis://own' });
+  });
+
   it.each([
     ['a value that is not of its form', GOOD.replace('10.0.0.5:7400', 'somewhere'), ['2:9 listen']],
     ['a name in capitals', GOOD.replace('id: main', 'id: Main'), ['1:5 id']],

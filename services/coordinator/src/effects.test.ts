@@ -94,7 +94,12 @@ class Bench {
           capture: call(site, 'capture', {}),
           describe: call(site, 'describe', {
             members: this.seats.get(site) ?? [],
-            partitions: [{ serial: `serial-${site}`, errorCode: this.problems.get(site) ?? '' }],
+            partitions: [
+              { serial: 'another', errorCode: '' },
+              ...(this.problems.get(site) === 'PARTITION_NOT_FOUND'
+                ? []
+                : [{ serial: `serial-${site}`, errorCode: this.problems.get(site) ?? '' }]),
+            ],
           }),
         }),
       } as unknown as Agents,
@@ -183,6 +188,17 @@ describe('the survey', () => {
     expect(reachable.map(({ applied }) => applied?.number)).toEqual([5n, 4n, undefined]);
   });
 
+  it('tells of a partition that its site does not have', async () => {
+    bench.problems.set('b', 'PARTITION_NOT_FOUND');
+    const { reachable } = await bench.effects.survey(database.group);
+    expect(reachable.map(({ problem }) => problem)).toEqual(['', 'PARTITION_NOT_FOUND', '']);
+  });
+
+  it('does not go on where this process itself is defective', async () => {
+    bench.faults.set('b', 'INVARIANT_BROKEN');
+    expect((await rejection(bench.effects.survey(database.group))).code).toBe('INVARIANT_BROKEN');
+  });
+
   it.each(['CERTIFICATE_INVALID', 'PEER_REFUSED'] as const)(
     'goes on without a member that answers with %s',
     async (code) => {
@@ -209,6 +225,13 @@ describe('issuing an epoch', () => {
     await bench.failover('issue-epoch');
     await bench.failover('issue-epoch');
     expect(database.story.filter((one) => one.startsWith('write'))).toEqual(['write 2 b']);
+  });
+
+  it('fences nobody where the old active member itself is to serve again', async () => {
+    await bench.effects.failover(INTENT, { ...CHOSEN, to: 'a', type: 'issue-epoch' });
+    expect(bench.orders.map(({ site, request }) => [site, request['role']])).toEqual(
+      ['a', 'b', 'c'].map((site) => [site, MemberRole.STANDBY]),
+    );
   });
 
   it('waits for no lease where the old active member has confirmed its fence, and for all of it otherwise', async () => {

@@ -96,9 +96,11 @@ describe('what is due', () => {
       ...rest,
     });
   const older = { phase: 'abandoned', epoch: 1n, number: 3n } as { phase: string };
+  const earlier = { phase: 'abandoned', epoch: 0n, number: 4n } as { phase: string };
   it.each([
     ['could not open the newest generation', {}, {}, {}, true],
     ['could not open an older generation', { state: older }, {}, {}, false],
+    ['could not open one of an earlier epoch', { state: earlier }, {}, {}, false],
     ['failed for another reason', { errorCode: 'HSM_FULL' }, {}, {}, false],
     ['failed in something else', { kind: 'drill' }, {}, {}, false],
     ['is not up', {}, { statuses: { b: 'suspect' } }, {}, false],

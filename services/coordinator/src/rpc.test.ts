@@ -230,6 +230,10 @@ describe('an order of an operator', () => {
     const order = create(FailoverRequestSchema, { group: 'payments' });
     await operatorHandlers(bench.ports).failover(order, CONTEXT);
     expect(bench.intended).toMatchObject([{ state: { outageStartedMs: lastMs } }]);
+    bench.hear('a');
+    await bench.clock.advance(1_000);
+    await operatorHandlers(bench.ports).failover(order, CONTEXT);
+    expect(bench.intended[1]).toMatchObject({ state: { outageStartedMs: bench.clock.wallMs() } });
   });
 
   it('to move back is taken where a failover has issued an epoch that is not in force', async () => {

@@ -39,7 +39,7 @@ describe('a planned move', () => {
     const { token } = system.site('c');
     await system.stopAgent('c');
     writeFileSync(token.config.pinFile, '00000000\n');
-    system.startAgent('c');
+    await system.startAgent('c');
     await system.until('the PIN of c is refused', async () =>
       (await system.operator.getStatus({})).sites
         .find(({ site }) => site === 'c')
@@ -75,8 +75,8 @@ describe('the loss of the active site with a generation that nobody else has', (
     const lost = JSON.parse(captured.result).number as number;
     expect(lost).toBeGreaterThan(Number(before.newest?.generation));
     await system.stopAgent('a');
-    system.startAgent('b');
-    system.startAgent('c');
+    await system.startAgent('b');
+    await system.startAgent('c');
     await system.untilActive('b');
 
     system.makeKey('b', '03');
@@ -85,7 +85,7 @@ describe('the loss of the active site with a generation that nobody else has', (
     expect(round.generation).toBeGreaterThan(lost);
     expect(round.state).toMatchObject({ newest: { epoch: 2n, objectCount: 2 } });
 
-    system.startAgent('a');
+    await system.startAgent('a');
     const state = await system.until('a is a standby that has caught up', async () => {
       const { group } = await system.operator.getGroup({ group: GROUP });
       const a = group?.members.find(({ site }) => site === 'a');

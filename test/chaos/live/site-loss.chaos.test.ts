@@ -87,7 +87,7 @@ describe('the loss of the active site', () => {
 
   it('comes back with the lost site as a standby after every process of it was killed', async () => {
     await system.stopAgent('a');
-    system.startAgent('a');
+    await system.startAgent('a');
     system.makeKey('b', '04');
     const round = await system.replicate(['a', 'c']);
     expect(round.state.activeSite).toBe('b');

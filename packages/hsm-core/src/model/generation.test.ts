@@ -9,6 +9,7 @@ import { ecKey, publicHalfOf } from '../testing/index.ts';
 import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from './attributes.ts';
 import {
   blobDigests,
+  contentDigest,
   contentDigestOf,
   type Entry,
   encodeManifest,
@@ -430,4 +431,12 @@ const ED25519 = Buffer.from(`302e020100300506032b657004220420${'07'.repeat(32)}`
 it('names a kind by class and type', () => {
   expect(kindOf({ objectClass: 'private-key', keyType: 'rsa' })).toBe('private-key/rsa');
   expect(kindOf({ objectClass: 'certificate' })).toBe('certificate');
+});
+
+it('digests the content of a partition of any size', () => {
+  const digests = Array.from({ length: 100_000 }, (_, index): [string, Uint8Array] => [
+    index.toString(16).padStart(32, '0'),
+    new Uint8Array(32),
+  ]);
+  expect(contentDigest(new Map(digests))).toBe(contentDigest(new Map(digests.toReversed())));
 });

@@ -15,6 +15,8 @@ export interface ToWorker {
 }
 
 export type FromWorker =
+  /** The next items of a long list, so that no message holds up either side. */
+  | { readonly id: number; readonly part: readonly unknown[] }
   | { readonly id: number; readonly result: unknown }
   | {
       readonly id: number;
@@ -25,10 +27,15 @@ export interface WorkerOptions {
   readonly log: Log;
   /** A call that takes longer has hung: the worker is killed and the call reported. */
   readonly callTimeoutMs?: number;
+  /** A worker that has not ended by then is killed. */
+  readonly closeTimeoutMs?: number;
 }
 
 /** Longer than the slowest batch (thousands of persistent unwraps on a disk), shorter than an operator's patience. */
 const CALL_TIMEOUT_MS = 10 * 60_000;
+
+/** Longer than one batch of persistent unwraps on a disk, which is better not cut short; shorter than a service manager waits. */
+const CLOSE_TIMEOUT_MS = 30_000;
 
 const METHODS = [
   'describe',
@@ -79,6 +86,7 @@ export async function openPartition(config: PartitionConfig, options: WorkerOpti
 
 interface Waiting {
   readonly method: string;
+  readonly parts: unknown[];
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: AntipodeError) => void;
 }
@@ -87,18 +95,22 @@ class Worker {
   readonly #process: ChildProcess;
   readonly #log: Log;
   readonly #callTimeoutMs: number;
+  readonly #closeTimeoutMs: number;
   readonly #waiting = new Map<number, Waiting>();
   readonly #ended: Promise<void>;
   #nextId = 1;
   #lost: AntipodeError | undefined;
   #isClosing = false;
 
-  constructor({ environment }: PartitionConfig, { log, callTimeoutMs = CALL_TIMEOUT_MS }: WorkerOptions) {
+  constructor({ environment }: PartitionConfig, options: WorkerOptions) {
+    const { log, callTimeoutMs = CALL_TIMEOUT_MS, closeTimeoutMs = CLOSE_TIMEOUT_MS } = options;
     this.#log = log;
     this.#callTimeoutMs = callTimeoutMs;
-    this.#process = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), [], {
+    this.#closeTimeoutMs = closeTimeoutMs;
+    this.#process = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), [String(process.pid)], {
       serialization: 'advanced',
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      // What a vendor library prints must not stand in what the agent prints.
+      stdio: ['ignore', 2, 2, 'ipc'],
       execArgv: [],
       env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...environment },
     });
@@ -113,14 +125,14 @@ class Worker {
     });
   }
 
-  call(method: ToWorker['method'], args: readonly unknown[]): Promise<unknown> {
+  call(method: ToWorker['method'], args: readonly unknown[], timeoutMs = this.#callTimeoutMs): Promise<unknown> {
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const answered = new AbortController();
-    this.#waiting.set(id, { method, resolve, reject });
-    void systemClock.sleep(this.#callTimeoutMs, answered.signal).then(() => {
-      if (!answered.signal.aborted) this.#lose(`no answer to ${method} in ${this.#callTimeoutMs} ms`);
+    this.#waiting.set(id, { method, parts: [], resolve, reject });
+    void systemClock.sleep(timeoutMs, answered.signal).then(() => {
+      if (!answered.signal.aborted) this.#lose(`no answer to ${method} in ${timeoutMs} ms`);
     });
     this.#process.send({ id, method, args } satisfies ToWorker, (error) => {
       if (error !== null) this.#lose(error.message);
@@ -130,7 +142,7 @@ class Worker {
 
   async close(): Promise<void> {
     if (!this.#isClosing && this.#lost === undefined) {
-      const closed = this.call('close', []).catch(() => undefined);
+      const closed = this.call('close', [], this.#closeTimeoutMs).catch(() => undefined);
       this.#isClosing = true;
       await closed;
     }
@@ -141,11 +153,15 @@ class Worker {
 
   #settle(message: FromWorker): void {
     const waiting = this.#waiting.get(message.id);
-    this.#waiting.delete(message.id);
     if (waiting === undefined) return;
+    if ('part' in message) {
+      waiting.parts.push(...message.part);
+      return;
+    }
+    this.#waiting.delete(message.id);
     if ('error' in message)
       waiting.reject(new AntipodeError(message.error.code, message.error.message, { details: message.error.details }));
-    else waiting.resolve(message.result);
+    else waiting.resolve(waiting.parts.length > 0 ? waiting.parts : message.result);
   }
 
   #lose(how: string): void {
@@ -157,7 +173,7 @@ class Worker {
       `the HSM worker ended (${how})${calls.length > 0 ? ` in ${calls.join(', ')}` : ''}`,
       { details },
     );
-    if (!this.#isClosing) this.#log.warn('HSM worker lost', details);
+    if (!this.#isClosing || calls.length > 0) this.#log.warn('HSM worker lost', details);
     for (const { reject } of this.#waiting.values()) reject(this.#lost);
     this.#waiting.clear();
     if (this.#process.exitCode === null && this.#process.signalCode === null) this.#process.kill('SIGKILL');

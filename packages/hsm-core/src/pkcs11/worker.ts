@@ -4,6 +4,7 @@
  * the methods of HsmProvider, one at a time.
  */
 import koffi from 'koffi';
+import { inBatches } from '../batches.ts';
 import { Pkcs11Provider } from './provider.ts';
 import { translate } from './return-values.ts';
 import type { PartitionConfig } from './session.ts';
@@ -22,7 +23,11 @@ process.on('disconnect', () => process.exit(0));
 async function serve({ id, method, args }: ToWorker): Promise<void> {
   try {
     const result = method === 'open' ? await open(args[0] as PartitionConfig) : await callProvider(method, args);
-    answer({ id, result });
+    if (!Array.isArray(result)) answer({ id, result });
+    else {
+      for (const part of inBatches(result)) answer({ id, part });
+      answer({ id, result: [] });
+    }
   } catch (thrown) {
     const { code, message, details } = translate(thrown);
     answer({ id, error: { code, message: message.replace(`[${code}] `, ''), details } });
@@ -49,5 +54,6 @@ function harden(): void {
   const [PR_SET_PDEATHSIG, PR_SET_DUMPABLE, SIGKILL] = [1, 4, 9];
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  if (process.ppid === 1) process.exit(0);
+  // The parent may have died before this took effect. Its number is told, since in a container it may well be 1.
+  if (process.ppid !== Number(process.argv[2])) process.exit(0);
 }

@@ -64,6 +64,12 @@ describe('an enrolment', () => {
     expect([database.recorded, bench.events]).toEqual([['uses 1'], ['domain-key-in-use']]);
   });
 
+  it('brings a first version also to a member that is alone', async () => {
+    database.group = { ...fresh, members: fresh.members.slice(0, 1), spec: { ...fresh.spec, scratch: [] } };
+    await enrol({ type: 'distribute', version: 1 });
+    expect([distributed(), database.recorded]).toEqual([['serial-a'], ['uses 1']]);
+  });
+
   it('brings a later version to those that are there, of whom there must be two sites', async () => {
     bench.statuses.set('b', 'down');
     await enrol({ type: 'distribute', version: 2 });

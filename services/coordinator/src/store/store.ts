@@ -41,8 +41,10 @@ export class Store implements Closeable {
       query_timeout: STATEMENT_MS_MAX,
       types: { getTypeParser },
     });
-    // A connection that breaks while idle is replaced at the next use.
+    // A connection that breaks is replaced at the next use, and whoever was using it gets the error from its query; the
+    // event of the connection itself must have a listener all the same, or it ends the process.
     pool.on('error', () => {});
+    pool.on('connect', (client) => client.on('error', () => {}));
     this.#db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   }
 

@@ -1,0 +1,110 @@
+/** The worker process around a real module: what it prints, when it ends, and what a crash leaves of the own keys. */
+import { fork, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { emptyScratch, initialiseIdentity, openPartition } from '@antipode/hsm-core';
+import { type AntipodeError, Log, systemClock, systemPrng } from '@antipode/runtime';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { enrolTogether, TestMember } from '../support/members.ts';
+import { makeToken, SOFTHSM_MODULE, spyModule, type TestToken } from '../support/tokens.ts';
+
+const WORKER = fileURLToPath(import.meta.resolve('@antipode/hsm-core')).replace(/index\.ts$/, 'pkcs11/worker.ts');
+
+describe('a worker', () => {
+  let token: TestToken;
+
+  beforeEach(() => {
+    token = makeToken('worker');
+  });
+
+  afterEach(() => token.remove());
+
+  it('lets nothing that a vendor library prints stand in the output of its parent', () => {
+    // OpenSC's spy prints every call, here to the standard output of the process that it is in.
+    const config = {
+      ...token.config,
+      module: spyModule(),
+      environment: { ...token.environment, PKCS11SPY: SOFTHSM_MODULE, PKCS11SPY_OUTPUT: '/dev/stdout' },
+    };
+    const script = `
+      import { openPartition } from '@antipode/hsm-core';
+      import { silentLog } from '@antipode/runtime';
+      const provider = await openPartition(${JSON.stringify(config)}, { log: silentLog });
+      await provider.close();
+      console.log('{}');`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      cwd: fileURLToPath(new URL('.', import.meta.url)),
+      encoding: 'utf8',
+    });
+    expect(stdout).toBe('{}\n');
+    expect(stderr).toContain('C_Login');
+  });
+
+  it('answers with lists of any length, in order', async () => {
+    const member = await TestMember.make('long');
+    try {
+      await enrolTogether([member], { group: 'payments', version: 1 });
+      const key = member.keyring.domainKey('payments', 1).handle;
+      const values = Array.from({ length: 600 }, (_, index) => Buffer.from(String(index)));
+      const tags = await member.provider.tagBytes(key, values);
+      expect(tags).toHaveLength(600);
+      for (const index of [0, 255, 256, 599])
+        expect(await member.provider.tagBytes(key, [values[index]!])).toEqual([tags[index]]);
+    } finally {
+      await member.close();
+    }
+  });
+
+  it('that hangs is killed when it is closed, and the call that hung is told', async () => {
+    const lines: string[] = [];
+    const log = new Log({ level: 'warn', format: 'text', write: (line) => lines.push(line) });
+    const provider = await openPartition(token.config, { log, closeTimeoutMs: 200 });
+    process.kill(workerOf(token), 'SIGSTOP');
+    const hung = provider.inventory().catch((error: AntipodeError) => error.code);
+    await provider.close();
+    expect(await hung).toBe('HSM_WORKER_LOST');
+    expect(lines.join()).toContain('inventory');
+  });
+
+  it('ends at once when its parent is another than it was told, and not for a parent with the number 1', async () => {
+    const stray = fork(WORKER, ['1'], { stdio: 'ignore' });
+    expect(await once(stray, 'exit')).toEqual([0, null]);
+    // In a container the agent is number 1: the worker's parent is who it should be.
+    const child = fork(WORKER, [String(process.pid)], { stdio: 'ignore' });
+    const ended = once(child, 'exit').then(() => 'ended');
+    expect(await Promise.race([ended, systemClock.sleep(1_000)])).toBeUndefined();
+    child.disconnect();
+    expect(await ended).toBe('ended');
+  });
+});
+
+function workerOf({ environment }: TestToken): number {
+  const children = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8').trim().split(' ');
+  const found = children.find((child) =>
+    readFileSync(`/proc/${child}/environ`, 'utf8').includes(environment.SOFTHSM2_CONF),
+  );
+  return Number(found);
+}
+
+describe('an own key that was made and not recorded', () => {
+  it('is no object of anybody: it is not in the way of a drill, and is not captured', async () => {
+    const scratch = await TestMember.make('scratch');
+    try {
+      await enrolTogether([scratch], { group: 'payments', version: 1 });
+      scratch.domainKeys.length = 0;
+      await initialiseIdentity({
+        provider: scratch.provider,
+        prng: systemPrng,
+        announce: (_serial, ckaId) => scratch.announced.push(ckaId),
+      });
+      await scratch.reopen();
+      const count = (await scratch.provider.inventory()).length;
+      expect([scratch.keyring.ownHandles.size, count]).toEqual([5, 5]);
+      expect(await emptyScratch(scratch)).toBe(true);
+      expect(await scratch.provider.inventory()).toHaveLength(5);
+    } finally {
+      await scratch.close();
+    }
+  });
+});

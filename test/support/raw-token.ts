@@ -1,0 +1,59 @@
+/** A token in the hands of an application that speaks PKCS#11 itself, and in those of a crash. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Cryptoki } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { SOFTHSM_MODULE, type TestToken, USER_PIN } from './tokens.ts';
+
+/** Logs in, in this process, for the time of `work`. */
+export function onToken<T>({ label, environment }: TestToken, work: (cryptoki: Cryptoki, session: bigint) => T): T {
+  // The module reads its environment with getenv, which process.env reaches.
+  const before = process.env['SOFTHSM2_CONF'];
+  process.env['SOFTHSM2_CONF'] = environment.SOFTHSM2_CONF;
+  const cryptoki = Cryptoki.load(SOFTHSM_MODULE);
+  try {
+    const slot = cryptoki.slots().find((one) => cryptoki.tokenInfo(one).label === label)!;
+    const session = cryptoki.openSession(slot);
+    cryptoki.login(session, Buffer.from(USER_PIN));
+    return work(cryptoki, session);
+  } finally {
+    cryptoki.finalize();
+    if (before === undefined) delete process.env['SOFTHSM2_CONF'];
+    else process.env['SOFTHSM2_CONF'] = before;
+  }
+}
+
+/**
+ * Leaves every extractable key of the token half made, as a kill in C_UnwrapKey does: SoftHSM keeps an object as a file of
+ * attributes, each of type, kind and value, and has written all of them but the value by then. To be seen by new processes.
+ */
+export function halveExtractableKeys({ folder }: TestToken): void {
+  for (const path of objectFiles(folder)) {
+    const file = readFileSync(path);
+    const attributes = attributesIn(file);
+    if (!attributes.some(({ type, bytes }) => type === CKA_EXTRACTABLE && bytes.at(-1) !== 0)) continue;
+    const kept = attributes.filter(({ type }) => !VALUES.has(type)).map(({ bytes }) => bytes);
+    writeFileSync(path, Buffer.concat([file.subarray(0, 8), ...kept]));
+  }
+}
+
+const CKA_EXTRACTABLE = 0x162;
+/** CKA_VALUE, the components of an RSA key, CKA_EC_PARAMS. */
+const VALUES = new Set([0x011, 0x120, 0x122, 0x123, 0x124, 0x125, 0x126, 0x127, 0x128, 0x180]);
+
+const objectFiles = (folder: string): string[] =>
+  readdirSync(join(folder, 'tokens'), { recursive: true, withFileTypes: true })
+    .filter(({ name }) => name.endsWith('.object') && name !== 'token.object')
+    .map(({ parentPath, name }) => join(parentPath, name));
+
+function attributesIn(file: Buffer): { type: number; bytes: Buffer }[] {
+  const found: { type: number; bytes: Buffer }[] = [];
+  for (let at = 8; at < file.length; ) {
+    const word = (index: number): number => Number(file.readBigUInt64BE(at + index * 8));
+    const kind = word(1);
+    // 1 boolean (one byte), 2 unsigned long, 3 byte string with its length, 5 set of mechanisms with their number.
+    const length = kind === 1 ? 17 : kind === 2 ? 24 : kind === 5 ? 24 + 8 * word(2) : 24 + word(2);
+    found.push({ type: word(0), bytes: file.subarray(at, at + length) });
+    at += length;
+  }
+  return found;
+}

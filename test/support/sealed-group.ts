@@ -1,0 +1,80 @@
+/** A group of real partitions without agents: captures, applies and reads back, with blobs and journal in memory. */
+import {
+  CaptureMemory,
+  type HsmProvider,
+  ReplicaMemory,
+  readBack,
+  type SealedGeneration,
+  type SealResult,
+  seal,
+  unseal,
+} from '@antipode/hsm-core';
+import { MemoryJournal, NO_FILTER } from '@antipode/hsm-core/testing';
+import { systemClock, systemPrng } from '@antipode/runtime';
+import type { TestMember } from './members.ts';
+
+export class SealedGroup {
+  readonly name = 'payments';
+  readonly captures = new CaptureMemory();
+  readonly blobs = new Map<string, Uint8Array>();
+  newest: SealedGeneration | undefined;
+
+  async capture(member: TestMember, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealResult> {
+    const { provider, keyring } = member;
+    const result = await seal({
+      provider,
+      keyring,
+      clock: systemClock,
+      prng: systemPrng,
+      memory: this.captures,
+      group: this.name,
+      epoch: 1n,
+      number: (this.newest?.generation.number ?? 0n) + 1n,
+      domainKeyVersion: 1,
+      previous: this.newest,
+      filter: NO_FILTER,
+      checkFence: () => {},
+      ...options,
+    });
+    for (const [digest, blob] of result.blobs) this.blobs.set(digest, blob);
+    this.newest = result.sealed ?? this.newest;
+    return result;
+  }
+
+  /** The generation of a capture that must find something new. */
+  async captured(member: TestMember, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealedGeneration> {
+    const { sealed } = await this.capture(member, options);
+    if (sealed === undefined) throw new Error('the capture found nothing new');
+    return sealed;
+  }
+
+  apply(member: TestMember, target: SealedGeneration, options: Partial<Parameters<typeof unseal>[0]> = {}) {
+    return unseal({
+      ...this.#replica(member, target),
+      proved: undefined,
+      blobOf: (digest) => this.blobs.get(digest)!,
+      ...options,
+    });
+  }
+
+  verify(member: TestMember, target: SealedGeneration, options: Partial<Parameters<typeof readBack>[0]> = {}) {
+    return readBack({ ...this.#replica(member, target), objectIds: 'everything', ...options });
+  }
+
+  #replica({ provider, keyring }: TestMember, target: SealedGeneration) {
+    return {
+      provider,
+      keyring,
+      memory: new ReplicaMemory(),
+      target,
+      previous: [],
+      journal: new MemoryJournal(),
+      checkFence: () => {},
+    };
+  }
+}
+
+/** The provider with some of its methods replaced: a fault where a test wants it. */
+export function faulty(provider: HsmProvider, faults: Partial<HsmProvider>): HsmProvider {
+  return new Proxy(provider, { get: (target, name: keyof HsmProvider) => faults[name] ?? target[name] });
+}
