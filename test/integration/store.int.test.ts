@@ -20,7 +20,7 @@ import {
   forgetOldIntents,
   type Intent,
   insertIntent,
-  readFailovers,
+  readDone,
   readIntent,
   readNotable,
   readOpenIntents,
@@ -239,7 +239,7 @@ describe('intents', () => {
     );
   });
 
-  it('are forgotten when they ended long ago, open ones and failovers never', async () => {
+  it('are forgotten when they ended long ago, open ones and moves that took place never', async () => {
     await insert({ id: 'open' }, 1);
     await insert({ id: 'parked', kind: 'enrolment' }, 1);
     await change('parked', { status: 'parked' });
@@ -256,7 +256,7 @@ describe('intents', () => {
       undefined,
       undefined,
       'moved',
-      'refused',
+      undefined,
       'young',
     ]);
   });
@@ -269,7 +269,9 @@ describe('intents', () => {
     await insert({ id: 'cards', kind: 'failover', group: 'cards' }, 200);
     await change('cards', { status: 'done' });
     await insert({ id: 'open', kind: 'failover' }, 200);
-    expect(ids(await store.query((db) => readFailovers(db, { group: GROUP, sinceMs: 99.6 })))).toEqual(['then']);
+    expect(ids(await store.query((db) => readDone(db, { group: GROUP, kinds: ['failover'], sinceMs: 99.6 })))).toEqual([
+      'then',
+    ]);
   });
 });
 

@@ -56,6 +56,7 @@ export class Detector {
   /** At the start of a leadership: silence of every site is counted from now, whatever was heard before. */
   expect(sites: readonly { readonly site: string; readonly address: string }[]): void {
     const lastMs = this.#options.clock.monotonicMs();
+    this.#sites.clear();
     for (const { site, address } of sites) {
       this.#sites.set(site, {
         site,

@@ -9,10 +9,10 @@ import { AntipodeError } from '@antipode/runtime';
 export const EXTERNAL_TLS: ConnectionOptions = { minVersion: 'TLSv1.2', ecdhCurve: 'auto' };
 
 /** The address may hold a password, so no message repeats it. @throws CONFIG_INVALID */
-export function parseExternalUrl(text: string, field: string): URL {
-  try {
-    return new URL(text);
-  } catch {
-    throw new AntipodeError('CONFIG_INVALID', `${field} is not a URL`, { details: { field } });
-  }
+export function parseExternalUrl(text: string, { field, schemes }: { field: string; schemes: readonly string[] }): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url !== undefined && schemes.includes(url.protocol.slice(0, -1))) return url;
+  throw new AntipodeError('CONFIG_INVALID', `${field} is no address of the form ${schemes.join(' or ')}://...`, {
+    details: { field },
+  });
 }

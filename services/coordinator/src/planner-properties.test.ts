@@ -73,7 +73,7 @@ describe('in whatever situation', () => {
         {
           newest: held,
           acknowledged: held === undefined ? [] : one.acknowledged.map((site) => ({ ...held, site })),
-          recentFailovers: one.failovers.map(({ reason, ageMs }) =>
+          recent: one.failovers.map(({ reason, ageMs }) =>
             intent('failover', {
               createdMs: NOW_MS - ageMs,
               state: { phase: 'complete', reason } as { phase: string },
@@ -125,12 +125,12 @@ describe('in whatever situation', () => {
   });
 
   it('fails over by itself only by policy, with three voters, from a site that is down, and not twice an hour', () => {
-    always(({ group, recentFailovers, view, nowMs }, { create }) => {
+    always(({ group, recent, view, nowMs }, { create }) => {
       fc.pre(create.some(({ kind }) => kind === 'failover') && group.highestEpoch === group.epoch);
       expect(group.spec.failoverPolicy).toBe('automatic');
       expect(group.members.length).toBeGreaterThanOrEqual(3);
       expect(view(group.members[0]!.site)?.status).toBe('down');
-      for (const { state, createdMs } of recentFailovers)
+      for (const { state, createdMs } of recent)
         if ((state as { phase: string; reason?: string }).reason === 'automatic')
           expect(nowMs - createdMs).toBeGreaterThanOrEqual(TIMINGS.automaticFailoverGapMs);
     });

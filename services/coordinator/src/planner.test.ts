@@ -172,15 +172,15 @@ describe('an automatic failover', () => {
     ['operator', 1, true],
   ])('after one that was %s %i ms ago: due %s', (reason, ageMs, isDue) => {
     const other = ended({ reason: 'operator', ageMs: 0 });
-    const recentFailovers = [other, ended({ reason, ageMs }), other];
-    expect(due(lost, { recentFailovers })).toEqual(isDue ? ['failover'] : []);
+    const recent = [other, ended({ reason, ageMs }), other];
+    expect(due(lost, { recent })).toEqual(isDue ? ['failover'] : []);
   });
 
   it.each([
     ['whatever the policy', { policy: 'manual' }, {}],
     ['although only two sites vote', { roles: ['active', 'standby'] }, {}],
     ['although the active site is up', { statuses: { a: 'up' } }, {}],
-    ['although one was automatic just now', {}, { recentFailovers: [ended({ reason: 'automatic', ageMs: 1 })] }],
+    ['although one was automatic just now', {}, { recent: [ended({ reason: 'automatic', ageMs: 1 })] }],
   ] satisfies [string, Case, Partial<Situation>][])('settles an epoch that is not in force, %s', (_why, one, rest) => {
     const group = { highestEpoch: 2n, highestOwner: 'b' };
     expect(due({ statuses: { a: 'down' }, ...one, group }, rest)).toEqual(['failover']);

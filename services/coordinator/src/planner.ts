@@ -21,8 +21,8 @@ export interface Situation {
   readonly group: Group;
   readonly newest: Generation | undefined;
   readonly acknowledged: readonly Acknowledged[];
-  /** Failovers that came to their end within the gap between automatic ones. */
-  readonly recentFailovers: readonly Intent[];
+  /** Failovers and enrolments that ended well within the gap between automatic ones. */
+  readonly recent: readonly Intent[];
   /** Newest failed intents of this group. */
   readonly failed: readonly Intent[];
   readonly open: readonly Intent[];
@@ -65,7 +65,7 @@ export function plan(situation: Situation): Plan {
 type Draft = Omit<Planned, 'group'>;
 
 /** The first domain key; and the next one, where a standby could not open the newest generation for want of its key. */
-function dueEnrolment({ group, newest, failed, view }: Situation): Draft[] {
+function dueEnrolment({ group, newest, failed, recent, view }: Situation): Draft[] {
   const enrolment: Draft = { kind: 'enrolment', site: '', state: { phase: 'due' }, trace: {} };
   if (group.domainKeyVersion === 0) return [enrolment];
   if (newest?.domainKeyVersion !== group.domainKeyVersion || group.highestEpoch !== group.epoch) return [];
@@ -79,7 +79,8 @@ function dueEnrolment({ group, newest, failed, view }: Situation): Draft[] {
       view(intent.site)?.status === 'up'
     );
   });
-  return lacksKey ? [enrolment] : [];
+  // One that did not help is not repeated at once: every version is another key in every HSM.
+  return lacksKey && !recent.some(({ kind }) => kind === 'enrolment') ? [enrolment] : [];
 }
 
 function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {
@@ -138,7 +139,7 @@ function dueRejoins({ group, view }: Situation): Draft[] {
  * Otherwise only where the policy asks for it, three sites vote, and no automatic failover happened lately: a flapping
  * site is a person's matter.
  */
-function dueFailover({ group, recentFailovers, view, nowMs, timings }: Situation): Draft[] {
+function dueFailover({ group, recent, view, nowMs, timings }: Situation): Draft[] {
   const active = activeOf(group);
   if (active === undefined || group.domainKeyVersion === 0) return [];
   const lost = view(active.site);
@@ -146,9 +147,11 @@ function dueFailover({ group, recentFailovers, view, nowMs, timings }: Situation
   if (!isUnsettled) {
     const isAutomatic = group.spec.failoverPolicy === 'automatic' && group.members.length >= VOTERS_MIN;
     if (!isAutomatic || lost?.status !== 'down') return [];
-    const isTooSoon = recentFailovers.some(
-      ({ state, createdMs }) =>
-        (state as { reason?: string }).reason === 'automatic' && nowMs - createdMs < timings.automaticFailoverGapMs,
+    const isTooSoon = recent.some(
+      ({ kind, state, createdMs }) =>
+        kind === 'failover' &&
+        (state as { reason?: string }).reason === 'automatic' &&
+        nowMs - createdMs < timings.automaticFailoverGapMs,
     );
     if (isTooSoon) return [];
   }

@@ -30,7 +30,7 @@ vi.mock(import('./store/intents.ts'), () => ({
   },
   readOpenIntents: async () => [...table.values()].filter(({ status }) => ['open', 'parked'].includes(status)),
   readNotable: async () => [...table.values()].filter(({ status }) => status !== 'done'),
-  readFailovers: async (_db: unknown, { sinceMs }: { sinceMs: number }) => {
+  readDone: async (_db: unknown, { sinceMs }: { sinceMs: number }) => {
     asked.failoversSince.push(sinceMs);
     return [...table.values()].filter(({ kind, status }) => kind === 'failover' && status === 'done');
   },

@@ -26,7 +26,7 @@ import {
   forgetOldIntents,
   type Intent,
   insertIntent,
-  readFailovers,
+  readDone,
   readNotable,
   readOpenIntents,
   updateIntent,
@@ -144,14 +144,18 @@ export class Reconciler implements Closeable {
     const { store, clock, detector, timings } = this.#ports;
     const name = group.spec.name;
     const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
-    const [newest, acknowledged, recentFailovers] = await store.query((db) =>
-      Promise.all([readNewest(db, name), readAcknowledged(db, name), readFailovers(db, { group: name, sinceMs })]),
+    const [newest, acknowledged, recent] = await store.query((db) =>
+      Promise.all([
+        readNewest(db, name),
+        readAcknowledged(db, name),
+        readDone(db, { group: name, kinds: ['failover', 'enrolment'], sinceMs }),
+      ]),
     );
     return plan({
       group,
       newest,
       acknowledged,
-      recentFailovers,
+      recent,
       failed: notable.filter((intent) => intent.group === name && intent.status === 'failed'),
       open: open.filter((intent) => intent.group === name),
       view: (site) => detector.view(site),

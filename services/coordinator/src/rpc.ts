@@ -50,7 +50,7 @@ export function coordinatorHandlers({
   timings,
   store,
 }: RpcPorts): Handlers<typeof CoordinatorService> {
-  /** What the database has of each site, by what was last written here. */
+  /** What the database has of each site, by what was last written under this leadership. */
   const written = new Map<string, string>();
   return {
     heartbeat: async ({ state, address }, { identity }) => {
@@ -67,9 +67,10 @@ export function coordinatorHandlers({
       detector.heard(state, { address });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
       const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };
-      if (written.get(state.site) !== toJson(row)) {
+      const inForce = `${leaderEpoch} ${toJson(row)}`;
+      if (written.get(state.site) !== inForce) {
         await store.write(leaderEpoch, (trx) => recordSite(trx, row));
-        written.set(state.site, toJson(row));
+        written.set(state.site, inForce);
       }
       const seats = cache.all.filter(({ members }) => members.some(({ site }) => site === state.site));
       const held = seats.filter((group) => {

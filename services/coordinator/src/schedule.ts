@@ -18,8 +18,8 @@ export interface SchedulePorts {
 }
 
 const MINUTE_MS = 60_000;
-/** How far back a missed fire time is looked for, minute by minute: longer than a month between two drills. */
-const MAKE_UP_MS_MAX = 32 * 86_400_000;
+/** How far back a missed fire time is looked for, minute by minute: a week without any leader is no missed tick. */
+const MAKE_UP_MS_MAX = 8 * 86_400_000;
 
 /** @throws REQUEST_INVALID */
 export function checkCron(expression: string): void {

@@ -80,7 +80,10 @@ describe('the plan of a failover', () => {
   const usableStandbys = (request: Request, found: Survey): Candidate[] =>
     found.reachable.filter((one) => one.role === 'standby' && one.site !== request.from && isUsable(request, one));
   const isOldServing = ({ from }: Request, found: Survey): boolean =>
-    found.reachable.some(({ site, role, problem }) => site === from && role === 'active' && problem === '');
+    found.reachable.some(
+      ({ site, role, problem, epoch }) =>
+        site === from && role === 'active' && problem === '' && epoch >= found.highestEpoch,
+    );
   const plans = fc
     .tuple(requests, surveys)
     .map(([request, found]) => ({ request, found, plan: planFailover(request, found) }));

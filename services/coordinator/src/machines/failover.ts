@@ -173,7 +173,8 @@ export function planFailover(
   if (reachable.length < quorum) return { obstacle: noMajority(reachable.length, voters) };
 
   const old = reachable.find(({ site }) => site === from);
-  const isOldServing = old?.role === 'active' && old.problem === '';
+  // Under the newest tenure: one that has not heard of a later epoch is active in name only.
+  const isOldServing = old?.role === 'active' && old.problem === '' && old.epoch >= highestEpoch;
   if (reason === 'automatic' && isOldServing) return { obstacle: `site ${from} answers, and is active` };
 
   const usable = reachable.filter(

@@ -26,3 +26,17 @@ it('refuses what is no URL, and repeats none of it', () => {
   expect([error.code, error.details]).toEqual(['CONFIG_INVALID', { field: 'redisUrl' }]);
   expect(error.message).not.toContain('secret');
 });
+
+it.each(['redis://h/abc', 'redis://h/-1', 'redis:///path.sock', 'redis://:%zz@h', 'http://h'])(
+  'an address that is none, %s, is refused and not repeated',
+  (address) => {
+    const error = thrown(() => externalQueue(address));
+    expect([error.code, error.message.includes('%zz')]).toEqual(['CONFIG_INVALID', false]);
+  },
+);
+
+it('an IP address does not stand as a name in the handshake', () => {
+  expect(externalQueue('rediss://[::1]:6380')).toMatchObject({ host: '::1', port: 6380 });
+  expect(externalQueue('rediss://[::1]:6380').tls).not.toHaveProperty('servername');
+  expect(externalQueue('rediss://queue.example').tls).toMatchObject({ servername: 'queue.example' });
+});

@@ -9,10 +9,14 @@ const SSL_PARAMETERS = ['sslmode', 'sslrootcert', 'sslcert', 'sslkey'] as const;
 
 /** @throws CONFIG_INVALID */
 export function externalDatabase(databaseUrl: string): PoolConfig {
-  const url = parseExternalUrl(databaseUrl, 'databaseUrl');
+  const url = parseExternalUrl(databaseUrl, { field: 'databaseUrl', schemes: ['postgres', 'postgresql'] });
   const [mode = '', root, certificate, key] = SSL_PARAMETERS.map((name) => url.searchParams.get(name) ?? undefined);
   for (const name of SSL_PARAMETERS) url.searchParams.delete(name);
   const connectionString = url.toString();
+  if (mode === '' && [root, certificate, key].some((file) => file !== undefined))
+    throw new AntipodeError('CONFIG_INVALID', 'databaseUrl names certificates without sslmode, expected verify-full', {
+      details: { field: 'databaseUrl' },
+    });
   if (['', 'disable'].includes(mode)) return { connectionString };
   if (!['require', 'verify-ca', 'verify-full'].includes(mode)) {
     throw new AntipodeError(

@@ -75,7 +75,7 @@ export async function insertIntent(
   if (open === undefined) return { id, isNew: false };
   await trx
     .updateTable('intent')
-    .set({ status: 'open', next_attempt_ms: BigInt(nowMs), updated_ms: BigInt(nowMs) })
+    .set({ status: 'open', attempts: 0, next_attempt_ms: BigInt(nowMs), updated_ms: BigInt(nowMs) })
     .where('id', '=', open.id)
     .where('status', '=', 'parked')
     .execute();
@@ -125,28 +125,28 @@ export async function readNotable(db: Read): Promise<Intent[]> {
   return rows.map(intentFrom);
 }
 
-/** Failovers that came to their end since `sinceMs`. */
-export async function readFailovers(
+/** Intents of some kinds that were made since `sinceMs` and ended well. */
+export async function readDone(
   db: Read,
-  { group, sinceMs }: { group: string; sinceMs: number },
+  { group, kinds, sinceMs }: { group: string; kinds: readonly IntentKind[]; sinceMs: number },
 ): Promise<Intent[]> {
   const rows = await db
     .selectFrom('intent')
     .selectAll()
     .where('grp', '=', group)
-    .where('kind', '=', 'failover')
+    .where('kind', 'in', kinds)
     .where('status', '=', 'done')
     .where('created_ms', '>=', BigInt(Math.round(sinceMs)))
     .execute();
   return rows.map(intentFrom);
 }
 
-/** Forgets intents that ended well long ago; what they did is on record elsewhere. Failovers stay. */
+/** Forgets intents that ended long ago; what they did is on record elsewhere. Failovers that took place stay. */
 export async function forgetOldIntents(trx: Write, { beforeMs }: { beforeMs: number }): Promise<void> {
   await trx
     .deleteFrom('intent')
     .where('status', 'in', ['done', 'failed'])
-    .where('kind', '!=', 'failover')
+    .where((eb) => eb.or([eb('kind', '!=', 'failover'), eb('status', '!=', 'done')]))
     .where('created_ms', '<', BigInt(Math.round(beforeMs)))
     .execute();
 }

@@ -104,7 +104,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
     },
     newest: generation(),
     acknowledged: ['b', 'c'].map((site) => ({ ...generation(), site })),
-    recentFailovers: [],
+    recent: [],
     failed: [],
     open: [],
     view: (site) => view(site, statuses[site] ?? 'up', said[site]),
