@@ -131,3 +131,8 @@ it('never goes back, and never gives an epoch a second owner, in whatever order 
     { numRuns: 40 },
   );
 });
+
+it('refuses a first epoch that the journal could not keep exactly', () => {
+  expect(thrown(() => admit(2n ** 60n)).code).toBe('EPOCH_CONFLICT');
+  expect(journal.fence(group)).toBeUndefined();
+});

@@ -8,6 +8,8 @@ import type { Journal, PersistedFence } from './journal.ts';
 
 /** A counter that a corrupt or restored database could send flying; a person looks at it first. */
 const EPOCH_JUMP_MAX = 1_000n;
+/** What the journal keeps exactly; no honest counter comes near. */
+const EPOCH_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
 export class FenceKeeper {
   readonly #journal: Journal;
@@ -27,9 +29,10 @@ export class FenceKeeper {
       if (owner === highest.owner) return;
       throw conflict({ group, epoch, owner }, highest);
     }
-    if (highest !== undefined && epoch > highest.epoch + EPOCH_JUMP_MAX) {
-      throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} jumps from ${highest.epoch}`, {
-        details: { group, epoch, persisted: highest.epoch },
+    if (epoch > (highest === undefined ? EPOCH_MAX : highest.epoch + EPOCH_JUMP_MAX)) {
+      const persisted = highest?.epoch ?? 0n;
+      throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} jumps from ${persisted}`, {
+        details: { group, epoch, persisted },
       });
     }
     this.#journal.raiseFence(group, { epoch, owner });

@@ -278,15 +278,15 @@ export class Journal {
   }
 
   #run(sql: string, ...values: (string | number | bigint | Uint8Array | null)[]): void {
-    this.#database.prepare(sql).run(...values);
+    reaching(() => this.#database.prepare(sql).run(...values));
   }
 
   #get(sql: string, ...values: (string | number)[]): Record<string, SQLOutputValue> | undefined {
-    return this.#database.prepare(sql).get(...values);
+    return reaching(() => this.#database.prepare(sql).get(...values));
   }
 
   #all(sql: string, ...values: (string | number)[]): Record<string, SQLOutputValue>[] {
-    return this.#database.prepare(sql).all(...values);
+    return reaching(() => this.#database.prepare(sql).all(...values));
   }
 }
 
@@ -322,10 +322,22 @@ export function transaction(database: DatabaseSync, work: () => void): void {
     database.exec('COMMIT');
   } catch (cause) {
     if (database.isTransaction) database.exec('ROLLBACK');
-    if (cause instanceof AntipodeError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new AntipodeError('FILE_UNWRITABLE', `the database could not be written: ${reason}`, { cause });
+    throw cause instanceof AntipodeError ? cause : unwritable(cause);
   }
+}
+
+/** One statement. What SQLite says is about the disk or the file; anything else is a defect, and stays what it is. */
+function reaching<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw (cause as { code?: string }).code === 'ERR_SQLITE_ERROR' ? unwritable(cause) : cause;
+  }
+}
+
+function unwritable(cause: unknown): AntipodeError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new AntipodeError('FILE_UNWRITABLE', `the database did not do it: ${reason}`, { cause });
 }
 
 const bytes = (value: SQLOutputValue | undefined): Uint8Array => new Uint8Array(value as Uint8Array);

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { rmSync, statSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -38,4 +38,11 @@ it('is left behind by no process that was killed', async () => {
   const { signal } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { stdio: 'pipe' });
   expect(signal).toBe('SIGKILL');
   await lockFolder(folder).close();
+});
+
+it('tells a folder that cannot be used from one that is in use', () => {
+  writeFileSync(join(folder, 'file'), '');
+  expect(thrown(() => lockFolder(join(folder, 'file'))).code).toBe('FILE_UNWRITABLE');
+  writeFileSync(join(folder, 'agent.lock'), 'no database, and longer than its header would be'.repeat(20));
+  expect(thrown(() => lockFolder(folder)).code).toBe('FILE_UNWRITABLE');
 });

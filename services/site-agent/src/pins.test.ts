@@ -70,3 +70,9 @@ it.each(['', 'AB'.repeat(32), '11'.repeat(31), `${ONE}\n`])('does not add %j', (
   expect(thrown(() => pins.add('payments', [ONE, identity])).code).toBe('REQUEST_INVALID');
   expect(pins.read()).toEqual({});
 });
+
+it('takes a group for nothing else than its name', () => {
+  for (const group of ['constructor', '__proto__', 'hasOwnProperty']) expect(pins.isPinned(group, ONE)).toBe(false);
+  expect(pins.add('constructor', [ONE])).toBe(1);
+  expect([pins.isPinned('constructor', ONE), pins.isPinned('constructor', TWO)]).toEqual([true, false]);
+});

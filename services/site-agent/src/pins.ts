@@ -31,7 +31,7 @@ export class Pins {
   }
 
   isPinned(group: string, identitySha256: string): boolean {
-    return (this.read()[group] ?? []).some(({ identity }) => identity === identitySha256);
+    return pinsOf(this.read(), group).some(({ identity }) => identity === identitySha256);
   }
 
   /** Adds identities; those that are there already stay as they are. Returns how many are new. */
@@ -46,7 +46,7 @@ export class Pins {
       }
     }
     const pins = this.read();
-    const known = pins[group] ?? [];
+    const known = pinsOf(pins, group);
     const added = [...new Set(identities)].filter((identity) => !known.some((pin) => pin.identity === identity));
     if (added.length === 0) return 0;
     const head = existsSync(this.#file)
@@ -59,4 +59,9 @@ export class Pins {
     );
     return added.length;
   }
+}
+
+/** A group may be named like something that every object has. */
+function pinsOf(pins: PinList, group: string): PinList[string] {
+  return Object.hasOwn(pins, group) ? (pins[group] ?? []) : [];
 }

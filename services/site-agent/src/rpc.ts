@@ -62,7 +62,12 @@ export function siteAgentHandlers({
         throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, {
           details: { group, serial: request.serial },
         });
-      const before = site.journal.seat(group)?.role;
+      const seat = site.journal.seat(group);
+      const before = seat?.role;
+      if (before === 'active' && role === 'active' && seat?.serial !== request.serial)
+        throw new AntipodeError('ROLE_REFUSED', `another partition of this site is active in group ${group}`, {
+          details: { group, serial: request.serial },
+        });
       admit(request);
       const now = site.journal.seat(group)?.role;
       const isFirst = now === undefined && epoch === 1n;
