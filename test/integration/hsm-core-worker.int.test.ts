@@ -1,7 +1,8 @@
 /** The worker process around a real module: what it prints, when it ends, and what a crash leaves of the own keys. */
 import { fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { emptyScratch, initialiseIdentity, openPartition } from '@antipode/hsm-core';
 import { type AntipodeError, Log, systemClock, systemPrng } from '@antipode/runtime';
@@ -33,10 +34,13 @@ describe('a worker', () => {
       const provider = await openPartition(${JSON.stringify(config)}, { log: silentLog });
       await provider.close();
       console.log('{}');`;
-    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    // Files: what is printed to a socket, as a pipe of Node is one, cannot be opened by its name.
+    const files = ['out', 'err'].map((name) => join(token.folder, name));
+    spawnSync(process.execPath, ['--input-type=module', '-e', script], {
       cwd: fileURLToPath(new URL('.', import.meta.url)),
-      encoding: 'utf8',
+      stdio: ['ignore', ...files.map((file) => openSync(file, 'w'))],
     });
+    const [stdout, stderr] = files.map((file) => readFileSync(file, 'latin1'));
     expect(stdout).toBe('{}\n');
     expect(stderr).toContain('C_Login');
   });

@@ -38,7 +38,6 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   DRILL_UNCLEAN: EXIT.verificationFailed,
   EPOCH_STALE: EXIT.refused,
   EPOCH_CONFLICT: EXIT.refused,
-  LEASE_LAPSED: EXIT.refused,
   ROLE_REFUSED: EXIT.refused,
   FAILOVER_REFUSED: EXIT.refused,
   SCRATCH_REFUSED: EXIT.refused,

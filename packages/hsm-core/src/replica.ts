@@ -174,9 +174,12 @@ class Recognition {
   }
 
   #claim(objectId: ObjectId, { object: { handle } }: Examined, digest: Uint8Array): void {
+    const known = this.#known.get(objectId);
+    // A second object that is the same in everything replaces nothing: it is somebody's copy.
+    if (known !== undefined && bytesEqual(known.digest, digest)) return;
     this.#free.delete(handle);
-    if (this.#known.has(objectId)) this.#superseded.push(handle);
-    else this.#known.set(objectId, { handle, digest });
+    if (known === undefined) this.#known.set(objectId, { handle, digest });
+    else this.#superseded.push(handle);
   }
 
   /**

@@ -74,7 +74,7 @@ export interface SealOptions {
 }
 
 export interface SealResult {
-  /** The recovery point, also when nothing changed. */
+  /** By this site's clock, also when nothing changed. */
   readonly captureStartedMs: number;
   /** Objects that were wrapped or encrypted anew. */
   readonly sealedObjects: number;

@@ -1,7 +1,7 @@
 import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Entry, SealedGeneration } from './model/generation.ts';
+import { type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
 import { ReplicaMemory } from './replica.ts';
 import { MemoryJournal, SimulatedGroup, type SimulatedMember } from './testing/index.ts';
 
@@ -283,6 +283,31 @@ describe('an object of equal value that another made', () => {
     expect([b.hsm.objects.includes(foreign), b.hsm.labelled('card key').length]).toEqual([true, 0]);
   });
 
+  it('is left alone also where it is the same in everything', async () => {
+    const secret = a.hsm.addSecret('card key');
+    const first = await group.captured(a);
+    const journal = new MemoryJournal();
+    await group.apply(b, first, { journal });
+    b.hsm.objects.push({ ...b.hsm.labelled('card key')[0]! });
+    const { objectId, objectClass, keyType } = first.generation.entries[0]!;
+    await group.rotate([a, b], 2);
+    const rotated = await group.captured(a);
+    for (const target of [first, rotated]) {
+      const digest = entryDigest(target.generation.entries[0]!);
+      for (const intents of [[], [{ objectId, objectClass, keyType: keyType!, digest }]]) {
+        journal.begin(intents);
+        await b.reopen();
+        expect(await group.apply(b, target, { journal, previous: [first] })).toMatchObject({ unaccounted: 1 });
+        expect(b.hsm.labelled('card key')).toHaveLength(2);
+      }
+    }
+    // One of the two is ours, and replaced; no look can tell which.
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    const renamed = await group.captured(a);
+    expect(await group.apply(b, renamed, { previous: [rotated] })).toMatchObject({ unaccounted: 1 });
+    expect([b.hsm.labelled('card key').length, b.hsm.labelled('renamed').length]).toEqual([1, 1]);
+  });
+
   it('is left alone also where ours is gone', async () => {
     const secret = a.hsm.addSecret('card key');
     const first = await group.captured(a);
@@ -290,8 +315,10 @@ describe('an object of equal value that another made', () => {
     b.hsm.remove(b.hsm.labelled('card key')[0]!);
     const foreign = { ...secret, attributes: { ...secret.attributes, label: Buffer.from('of an application') } };
     b.hsm.objects.push(foreign);
-    expect(await group.apply(b, first, { previous: [first] })).toMatchObject({ unaccounted: 1 });
-    expect(b.hsm.objects).toContain(foreign);
+    a.hsm.addCertificate('new');
+    const next = await group.captured(a);
+    expect(await group.apply(b, next, { previous: [first] })).toMatchObject({ unaccounted: 1 });
+    expect([b.hsm.objects.includes(foreign), b.hsm.labelled('card key').length]).toEqual([true, 1]);
   });
 });
 

@@ -73,7 +73,7 @@ export const CATALOGUE = {
   PIN_REFUSED: {
     disposition: 'operator',
     summary: 'The token refused the PIN. It will not be tried again until the PIN file changes, because tokens lock.',
-    hint: 'Put the right PIN into the PIN file; the next start tries it once.',
+    hint: 'Put the right PIN into the PIN file; it is noticed within seconds and tried once.',
   },
   PIN_LOCKED: {
     disposition: 'operator',
@@ -115,7 +115,7 @@ export const CATALOGUE = {
   DOMAIN_KEY_MISSING: {
     disposition: 'operator',
     summary: 'The partition does not hold the domain key version that is needed.',
-    hint: 'Run `antipode partition enrol` at both sites; the coordinator then brings a new domain key version to every member.',
+    hint: 'A member that missed a version gets the next one by itself; `antipode group rotate-domain-key` brings it at once. A new partition must be enrolled first (`antipode partition enrol` at every site).',
   },
   PEER_NOT_PINNED: {
     disposition: 'operator',
@@ -156,7 +156,7 @@ export const CATALOGUE = {
   DIGEST_MISMATCH: {
     disposition: 'operator',
     summary: 'What the standby reads back does not have the digest of the generation.',
-    hint: 'Somebody changed the standby partition, or the token altered an attribute. `antipode status` names the partition.',
+    hint: 'Somebody changed the standby partition, or the token altered an attribute. `antipode status` names the site.',
   },
 
   // Fencing and roles
@@ -225,7 +225,7 @@ export const CATALOGUE = {
   FAILOVER_REFUSED: {
     disposition: 'operator',
     summary: 'No member can be promoted safely: no candidate, no majority, or generations would be lost.',
-    hint: 'Read what would be lost in the message. `antipode failover --accept-loss` promotes all the same, where a majority can be reached.',
+    hint: 'Read what would be lost in the message. `antipode failover --accept-loss` promotes all the same, where a majority can be reached; in a group of two it stands in for the lost site.',
   },
   GROUP_BUSY: {
     disposition: 'retry',

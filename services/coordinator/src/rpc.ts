@@ -236,8 +236,9 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       const group = await groupOf(name);
       const from = activeOf(group)?.site ?? '';
       const survey = await effects.survey(group);
-      const request = { from, wanted: toSite, acceptLoss: true, reason: 'operator', excluded: [] } as const;
-      const { obstacle, choice } = planFailover(request, survey);
+      const request = { from, wanted: toSite, reason: 'operator', excluded: [] } as const;
+      const { obstacle, choice } = planFailover({ ...request, acceptLoss: true }, survey);
+      const isRefused = planFailover({ ...request, acceptLoss: false }, survey).obstacle !== undefined;
       const target = survey.reachable.find(({ site }) => site === choice?.to);
       return {
         fromSite: from,
@@ -247,6 +248,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
           : { targetGeneration: { epoch: target.applied.epoch, generation: target.applied.number } }),
         lostGenerations: [...(choice?.lost ?? [])],
         obstacle: obstacle ?? '',
+        catchesUp: choice?.canCatchUp === true,
+        needsAcceptLoss: obstacle === undefined && isRefused,
         leaseWaitMs: BigInt(
           Math.round(survey.reachable.some(({ site }) => site === from) ? 0 : leases.remainingMs(name)),
         ),

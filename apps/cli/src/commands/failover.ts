@@ -8,12 +8,14 @@ import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
 
 /** What the failover will do, for the person who is about to order it. */
 export function consequences(group: string, plan: PlanFailoverResponse): string[] {
-  const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs } = plan;
+  const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs, catchesUp } = plan;
   return [
     `Group ${group} moves from ${fromSite || 'nobody'} to ${toSite}, which has generation ${targetGeneration?.generation ?? 'none'}.`,
-    lostGenerations.length === 0
-      ? 'No generation is lost. Keys made since the last capture are in none.'
-      : `Lost to service: generations ${lostGenerations.join(', ')}. They stay at ${fromSite} and come back as divergent objects.`,
+    catchesUp
+      ? `Site ${toSite} first catches up with ${fromSite} and proves every key; if it cannot, nothing is changed.`
+      : lostGenerations.length === 0
+        ? 'No generation is lost. Keys made since the last capture are in none.'
+        : `Lost to service: generations ${lostGenerations.join(', ')}. They stay at ${fromSite} and come back as divergent objects.`,
     ...(fromSite === ''
       ? []
       : [
@@ -41,14 +43,15 @@ export function failoverCommand(): Command {
         const plan = await operator.planFailover({ group, toSite: options.to });
         if (plan.obstacle !== '') throw new AntipodeError('FAILOVER_REFUSED', plan.obstacle, { details: { group } });
         for (const line of consequences(group, plan)) out.note(line);
+        if (plan.needsAcceptLoss) out.note('This goes only with --accept-loss.');
         if (options.dryRun) {
           out.data(plan, () => 'Nothing was changed (--dry-run).');
           return;
         }
-        if (plan.lostGenerations.length > 0 && !options.acceptLoss)
+        if (plan.needsAcceptLoss && !options.acceptLoss)
           throw new AntipodeError(
             'FAILOVER_REFUSED',
-            `generations ${plan.lostGenerations.join(', ')} would be lost to service; --accept-loss goes on all the same`,
+            'what the lost site alone had would be lost to service; --accept-loss goes on all the same',
             { details: { group } },
           );
         if (!options.yes) await confirm(group);

@@ -38,7 +38,7 @@ export function statusText(status: GetStatusResponse): string {
     ]),
   );
   const hints = notable
-    .filter(({ status: state }) => state === 'parked')
+    .filter(({ status: state, kind }) => state === 'parked' || (state === 'failed' && kind === 'failover'))
     .map(({ errorMessage, hint }) => `${errorMessage}\n  ${hint}`);
   return [
     `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,

@@ -165,7 +165,7 @@ export class Cryptoki {
   /** All handles that match, in one search. */
   find(session: bigint, template: Template): bigint[] {
     const packed = pack(template);
-    this.call('C_FindObjectsInit', session, packed.bytes, template.length);
+    this.call('C_FindObjectsInit', session, packed, template.length);
     try {
       const handles: bigint[] = [];
       const room = Buffer.alloc(8 * 1024);
@@ -178,7 +178,6 @@ export class Cryptoki {
       }
     } finally {
       this.tryCall('C_FindObjectsFinal', session);
-      keepAlive(packed);
     }
   }
 
@@ -232,8 +231,7 @@ export class Cryptoki {
   create(session: bigint, template: Template): bigint {
     const packed = pack(template);
     const handle = ulong(0n);
-    this.call('C_CreateObject', session, packed.bytes, template.length, handle);
-    keepAlive(packed);
+    this.call('C_CreateObject', session, packed, template.length, handle);
     return handle.readBigUInt64LE();
   }
 
@@ -247,8 +245,7 @@ export class Cryptoki {
 
   generateKey(session: bigint, mechanism: Mechanism, template: Template): bigint {
     const [packed, packedMechanism, handle] = [pack(template), packMechanism(mechanism), ulong(0n)];
-    this.call('C_GenerateKey', session, packedMechanism.bytes, packed.bytes, template.length, handle);
-    keepAlive(packed, packedMechanism);
+    this.call('C_GenerateKey', session, packedMechanism, packed, template.length, handle);
     return handle.readBigUInt64LE();
   }
 
@@ -264,33 +261,28 @@ export class Cryptoki {
     this.call(
       'C_GenerateKeyPair',
       session,
-      packedMechanism.bytes,
-      packedPublic.bytes,
+      packedMechanism,
+      packedPublic,
       publicTemplate.length,
-      packedPrivate.bytes,
+      packedPrivate,
       privateTemplate.length,
       publicKey,
       privateKey,
     );
-    keepAlive(packedMechanism, packedPublic, packedPrivate);
     return { publicKey: publicKey.readBigUInt64LE(), privateKey: privateKey.readBigUInt64LE() };
   }
 
   wrapKey(session: bigint, mechanism: Mechanism, wrappingKey: bigint, key: bigint): Buffer {
     const packed = packMechanism(mechanism);
-    try {
-      // Big enough for RSA-4096 in PKCS#8; a larger key asks for its size first.
-      const room = Buffer.alloc(4096);
-      const length = ulong(BigInt(room.length));
-      const returned = this.tryCall('C_WrapKey', session, packed.bytes, wrappingKey, key, room, length);
-      if (returned === 0) return Buffer.from(room.subarray(0, Number(length.readBigUInt64LE())));
-      if (returnValueName(returned) !== 'CKR_BUFFER_TOO_SMALL') throw new CryptokiFailure('C_WrapKey', returned);
-      const larger = Buffer.alloc(Number(length.readBigUInt64LE()));
-      this.call('C_WrapKey', session, packed.bytes, wrappingKey, key, larger, length);
-      return larger.subarray(0, Number(length.readBigUInt64LE()));
-    } finally {
-      keepAlive(packed);
-    }
+    // Big enough for RSA-4096 in PKCS#8; a larger key asks for its size first.
+    const room = Buffer.alloc(4096);
+    const length = ulong(BigInt(room.length));
+    const returned = this.tryCall('C_WrapKey', session, packed, wrappingKey, key, room, length);
+    if (returned === 0) return Buffer.from(room.subarray(0, Number(length.readBigUInt64LE())));
+    if (returnValueName(returned) !== 'CKR_BUFFER_TOO_SMALL') throw new CryptokiFailure('C_WrapKey', returned);
+    const larger = Buffer.alloc(Number(length.readBigUInt64LE()));
+    this.call('C_WrapKey', session, packed, wrappingKey, key, larger, length);
+    return larger.subarray(0, Number(length.readBigUInt64LE()));
   }
 
   unwrapKey(
@@ -304,22 +296,20 @@ export class Cryptoki {
     this.call(
       'C_UnwrapKey',
       session,
-      packedMechanism.bytes,
+      packedMechanism,
       unwrappingKey,
       blob,
       blob.length,
-      packed.bytes,
+      packed,
       template.length,
       handle,
     );
-    keepAlive(packed, packedMechanism);
     return handle.readBigUInt64LE();
   }
 
   deriveKey(session: bigint, mechanism: Mechanism, baseKey: bigint, template: Template): bigint {
     const [packed, packedMechanism, handle] = [pack(template), packMechanism(mechanism), ulong(0n)];
-    this.call('C_DeriveKey', session, packedMechanism.bytes, baseKey, packed.bytes, template.length, handle);
-    keepAlive(packed, packedMechanism);
+    this.call('C_DeriveKey', session, packedMechanism, baseKey, packed, template.length, handle);
     return handle.readBigUInt64LE();
   }
 
@@ -337,9 +327,8 @@ export class Cryptoki {
 
   verify(session: bigint, mechanism: Mechanism, key: bigint, data: Uint8Array, signature: Uint8Array): void {
     const packed = packMechanism(mechanism);
-    this.call('C_VerifyInit', session, packed.bytes, key);
+    this.call('C_VerifyInit', session, packed, key);
     this.call('C_Verify', session, data, data.length, signature, signature.length);
-    keepAlive(packed);
   }
 
   /** A one-part operation with enough room, so that one call does it and none stays open. */
@@ -355,9 +344,8 @@ export class Cryptoki {
     const packed = packMechanism(mechanism);
     const room = Buffer.alloc(roomBytes);
     const length = ulong(BigInt(room.length));
-    this.call(begin, session, packed.bytes, key);
+    this.call(begin, session, packed, key);
     this.call(finish, session, data, data.length, room, length);
-    keepAlive(packed);
     return room.subarray(0, Number(length.readBigUInt64LE()));
   }
 }
@@ -383,38 +371,32 @@ export function ulong(value: number | bigint): Buffer {
   return bytes;
 }
 
-interface Packed {
-  readonly bytes: Buffer;
-  readonly keep: readonly unknown[];
-}
+/** What a structure points to, by the structure: native memory holds no buffer, so each must live as long as its pointer. */
+const pointees = new WeakMap<Buffer, readonly Uint8Array[]>();
 
-function pack(template: Template): Packed {
-  const bytes = Buffer.alloc(ATTRIBUTE_SIZE * template.length);
-  const keep: unknown[] = [];
-  template.forEach(([type, value], index) => {
-    let bytesOfValue: Uint8Array;
-    if (typeof value === 'boolean') bytesOfValue = Uint8Array.of(value ? 1 : 0);
-    else if (typeof value === 'number') bytesOfValue = ulong(value);
-    else if (value instanceof Uint8Array) bytesOfValue = value;
-    else {
-      const nested = pack(value);
-      keep.push(nested);
-      bytesOfValue = nested.bytes;
-    }
-    keep.push(bytesOfValue);
-    writeAttribute(bytes, index, type, bytesOfValue, bytesOfValue.length);
+function pack(template: Template): Buffer {
+  const packed = Buffer.alloc(ATTRIBUTE_SIZE * template.length);
+  const values = template.map(([, value]) => {
+    if (typeof value === 'boolean') return Uint8Array.of(value ? 1 : 0);
+    if (typeof value === 'number') return ulong(value);
+    return value instanceof Uint8Array ? value : pack(value);
   });
-  return { bytes, keep };
+  values.forEach((value, index) => {
+    writeAttribute(packed, index, template[index]![0], value, value.length);
+  });
+  pointees.set(packed, values);
+  return packed;
 }
 
-function packMechanism({ type, parameter, keep = [] }: Mechanism): Packed {
-  const bytes = Buffer.alloc(24);
-  bytes.writeBigUInt64LE(BigInt(type));
+function packMechanism({ type, parameter, keep = [] }: Mechanism): Buffer {
+  const packed = Buffer.alloc(24);
+  packed.writeBigUInt64LE(BigInt(type));
   if (parameter !== undefined) {
-    bytes.writeBigUInt64LE(addressOf(parameter), 8);
-    bytes.writeBigUInt64LE(BigInt(parameter.length), 16);
+    packed.writeBigUInt64LE(addressOf(parameter), 8);
+    packed.writeBigUInt64LE(BigInt(parameter.length), 16);
+    pointees.set(packed, [parameter, ...keep]);
   }
-  return { bytes, keep: [parameter, ...keep] };
+  return packed;
 }
 
 function writeAttribute(
@@ -436,9 +418,4 @@ function addressOf(bytes: Uint8Array): bigint {
 
 function readUlongs(bytes: Buffer, count: number): bigint[] {
   return Array.from({ length: count }, (_, index) => bytes.readBigUInt64LE(index * 8));
-}
-
-/** Keeps buffers that native memory points to from being collected before this line. */
-function keepAlive(...packed: readonly Packed[]): void {
-  if (packed.some(({ keep }) => keep === undefined)) throw new TypeError('unreachable');
 }

@@ -2,17 +2,15 @@
  * The provider of one PKCS#11 partition. Runs inside the worker process (worker.ts) and is the only code that touches key
  * material; nothing of it leaves in the clear (I5). Implements HsmProvider; upholds its contract on batches.
  */
-import { createPublicKey, randomBytes, verify } from 'node:crypto';
-import { AntipodeError, bytesEqual, sha256, systemClock } from '@antipode/runtime';
+import { randomBytes } from 'node:crypto';
+import { AntipodeError, systemClock } from '@antipode/runtime';
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
-import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
 import type {
   BatchOutcome,
   Challenge,
   CreateItem,
   HsmProvider,
-  OwnKey,
   PartitionDescription,
   ProofItem,
   ProofOutcome,
@@ -21,46 +19,30 @@ import type {
   WrapOutcome,
 } from '../provider.ts';
 import { challenge } from './challenge.ts';
-import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
-import {
-  type Cryptoki,
-  type Mechanism,
-  mechanism,
-  structure,
-  type Template,
-  type TokenInfo,
-  ulong,
-} from './cryptoki.ts';
+import { CKA, CKK, CKM, CKO } from './constants.ts';
+import { type Cryptoki, type Mechanism, mechanism, structure, type TokenInfo } from './cryptoki.ts';
 import { findPublicHalf } from './find-public-half.ts';
 import { classNumber, dataValueOf, keyTypeNumber, type ReadContext, readObject, templateOf } from './objects.ts';
+import { OwnKeys } from './own-keys.ts';
 import { type ProveContext, prove } from './prove.ts';
 import { CryptokiFailure, codeOf, returnValueOf, translate } from './return-values.ts';
-import { findKeyWrapMechanism } from './self-test.ts';
 import { openSession, type PartitionConfig } from './session.ts';
+
+const [PRIVATE, SENSITIVE, EXTRACTABLE] = [0x002, 0x103, 0x162];
+const [ENCRYPT, DECRYPT, WRAP, UNWRAP] = [0x104, 0x105, 0x106, 0x107];
 
 /** Tighter scans made key generation of other processes fail, and showed their half-made keys (facts: pkcs11, 8). */
 export const SCAN_GAP_MS = 250;
 
-const P256 = CURVES[0]!;
-const [LABEL, ID, PRIVATE, SENSITIVE, EXTRACTABLE, MODIFIABLE, COPYABLE] = [
-  0x003, 0x102, 0x002, 0x103, 0x162, 0x170, 0x171,
-];
-const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN, VERIFY, DERIVE] = [0x104, 0x105, 0x106, 0x107, 0x108, 0x10a, 0x10c];
-const ALLOWED_MECHANISMS = 0x40000600;
-
-export class Pkcs11Provider implements HsmProvider {
-  readonly #cryptoki: Cryptoki;
-  readonly #session: bigint;
+export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #token: TokenInfo;
   readonly #reads: ReadContext;
   /** Public halves that had to be found by use: an object's value never changes under its handle. */
   readonly #publicHalves = new Map<Handle, Uint8Array>();
-  #keyWrap: Mechanism | undefined;
   #lastScanMs = Number.NEGATIVE_INFINITY;
 
   private constructor({ cryptoki, session, token }: { cryptoki: Cryptoki; session: bigint; token: TokenInfo }) {
-    this.#cryptoki = cryptoki;
-    this.#session = session;
+    super({ cryptoki, session });
     this.#token = token;
     this.#reads = { cryptoki, session, digestKey: randomBytes(32) };
   }
@@ -70,7 +52,7 @@ export class Pkcs11Provider implements HsmProvider {
   }
 
   async describe(): Promise<PartitionDescription> {
-    this.#wrapMechanism();
+    this.wrapMechanism();
     const { serial, label, manufacturer, model, firmware } = this.#token;
     return { serial, label, manufacturer, model, firmware };
   }
@@ -78,7 +60,7 @@ export class Pkcs11Provider implements HsmProvider {
   async inventory(): Promise<ObservedObject[]> {
     const sinceMs = systemClock.monotonicMs() - this.#lastScanMs;
     if (sinceMs < SCAN_GAP_MS) await systemClock.sleep(SCAN_GAP_MS - sinceMs);
-    const handles = this.#cryptoki.find(this.#session, [[CKA.TOKEN, true]]);
+    const handles = this.cryptoki.find(this.session, [[CKA.TOKEN, true]]);
     const objects = this.#readAll(handles).filter((object) => object !== undefined);
     this.#lastScanMs = systemClock.monotonicMs();
     return objects;
@@ -91,7 +73,7 @@ export class Pkcs11Provider implements HsmProvider {
   async destroy(handles: readonly Handle[]): Promise<Handle[]> {
     return handles.filter((handle) => {
       try {
-        this.#cryptoki.destroy(this.#session, handle);
+        this.cryptoki.destroy(this.session, handle);
         this.#publicHalves.delete(handle);
         return false;
       } catch (thrown) {
@@ -101,185 +83,6 @@ export class Pkcs11Provider implements HsmProvider {
     });
   }
 
-  // --- the partition's own keys ---
-
-  async generateIdentity(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array }> {
-    const common: Template = [
-      [LABEL, Buffer.from('antipode identity')],
-      [ID, ckaId],
-      [CKA.TOKEN, true],
-    ];
-    const { publicKey } = this.#cryptoki.generateKeyPair(
-      this.#session,
-      mechanism(CKM.EC_KEY_PAIR_GEN),
-      [...common, [CKA.EC_PARAMS, P256_PARAMS], [VERIFY, true]],
-      [
-        ...common,
-        [PRIVATE, true],
-        [SENSITIVE, true],
-        [EXTRACTABLE, false],
-        [SIGN, true],
-        [DERIVE, false],
-        [COPYABLE, false],
-        [MODIFIABLE, false],
-      ],
-    );
-    return { publicHalf: this.#ecPublicHalf(publicKey) };
-  }
-
-  async findIdentity({
-    ckaId,
-    publicHalf,
-  }: {
-    ckaId: Uint8Array;
-    publicHalf: Uint8Array;
-  }): Promise<OwnKey | undefined> {
-    const [privateKey, ...more] = this.#cryptoki.find(this.#session, [
-      [CKA.CLASS, CKO.PRIVATE_KEY],
-      [ID, ckaId],
-    ]);
-    if (privateKey === undefined || more.length > 0) return undefined;
-    const message = Buffer.concat([Buffer.from('antipode identity check v1\0'), randomBytes(32)]);
-    const signature = await this.signAsIdentity(privateKey, message);
-    const key = createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
-    if (!verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature)) return undefined;
-    const companions = this.#cryptoki.find(this.#session, [
-      [CKA.CLASS, CKO.PUBLIC_KEY],
-      [ID, ckaId],
-    ]);
-    return { handle: privateKey, companions };
-  }
-
-  async signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array> {
-    return new Uint8Array(this.#cryptoki.sign(this.#session, mechanism(CKM.ECDSA), identity, sha256(message)));
-  }
-
-  async findDomainKey({ ckaId, checkTag }: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined> {
-    const [handle, ...more] = this.#cryptoki.find(this.#session, [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [ID, ckaId],
-    ]);
-    if (handle === undefined || more.length > 0) return undefined;
-    return bytesEqual(this.#checkTag(handle), checkTag) ? { handle, companions: [] } : undefined;
-  }
-
-  async findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]> {
-    return ckaIds.flatMap((ckaId) =>
-      this.#cryptoki.find(this.#session, [
-        [CKA.TOKEN, true],
-        [ID, ckaId],
-      ]),
-    );
-  }
-
-  // --- the domain key exchange ---
-
-  async generateDomainKey(): Promise<Handle> {
-    return this.#cryptoki.generateKey(this.#session, mechanism(CKM.AES_KEY_GEN), [
-      [CKA.VALUE_LEN, 32],
-      [CKA.TOKEN, false],
-      [PRIVATE, true],
-      [SENSITIVE, true],
-      [EXTRACTABLE, true],
-      ...NO_USE,
-    ]);
-  }
-
-  async generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }> {
-    const { publicKey, privateKey } = this.#cryptoki.generateKeyPair(
-      this.#session,
-      mechanism(CKM.EC_KEY_PAIR_GEN),
-      [
-        [CKA.TOKEN, false],
-        [CKA.EC_PARAMS, P256_PARAMS],
-      ],
-      [
-        [CKA.TOKEN, false],
-        [PRIVATE, true],
-        [SENSITIVE, true],
-        [EXTRACTABLE, false],
-        [SIGN, false],
-        [DERIVE, true],
-      ],
-    );
-    const publicHalf = this.#ecPublicHalf(publicKey);
-    this.#cryptoki.destroy(this.#session, publicKey);
-    return { handle: privateKey, point: publicHalf.slice(-65) };
-  }
-
-  async deriveExchangeKey({
-    ephemeral,
-    peerPoint,
-    use,
-  }: {
-    ephemeral: Handle;
-    peerPoint: Uint8Array;
-    use: 'wrap' | 'unwrap';
-  }): Promise<Handle> {
-    // CKD_NULL: SoftHSM knows no key derivation function. Sound because both points are fresh, signed, and used once.
-    const how = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, peerPoint.length, { pointer: peerPoint }]);
-    return this.#cryptoki.deriveKey(this.#session, how, ephemeral, [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [CKA.KEY_TYPE, CKK.AES],
-      [CKA.VALUE_LEN, 32],
-      [CKA.TOKEN, false],
-      [PRIVATE, true],
-      [SENSITIVE, true],
-      [EXTRACTABLE, false],
-      [ENCRYPT, false],
-      [DECRYPT, false],
-      [SIGN, false],
-      [VERIFY, false],
-      [DERIVE, false],
-      [WRAP, use === 'wrap'],
-      [UNWRAP, use === 'unwrap'],
-      [ALLOWED_MECHANISMS, ulong(this.#wrapMechanism().type)],
-      [COPYABLE, false],
-      [MODIFIABLE, false],
-    ]);
-  }
-
-  async wrapDomainKey({ exchangeKey, domainKey }: { exchangeKey: Handle; domainKey: Handle }): Promise<Uint8Array> {
-    return new Uint8Array(this.#cryptoki.wrapKey(this.#session, this.#wrapMechanism(), exchangeKey, domainKey));
-  }
-
-  async installDomainKey({
-    exchangeKey,
-    blob,
-    ckaId,
-  }: {
-    exchangeKey: Handle;
-    blob: Uint8Array;
-    ckaId: Uint8Array;
-  }): Promise<{ checkTag: Uint8Array }> {
-    const handle = this.#cryptoki.unwrapKey(this.#session, this.#wrapMechanism(), exchangeKey, blob, [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [CKA.KEY_TYPE, CKK.AES],
-      [CKA.TOKEN, true],
-      [PRIVATE, true],
-      [LABEL, Buffer.from('antipode domain key')],
-      [ID, ckaId],
-      [SENSITIVE, true],
-      [EXTRACTABLE, false],
-      [ENCRYPT, false],
-      [DECRYPT, false],
-      [SIGN, false],
-      [VERIFY, false],
-      [DERIVE, false],
-      [WRAP, true],
-      [UNWRAP, true],
-      [ALLOWED_MECHANISMS, ulong(this.#wrapMechanism().type)],
-      [CKA.UNWRAP_TEMPLATE, [[SENSITIVE, true]]],
-      [COPYABLE, false],
-      [MODIFIABLE, false],
-    ]);
-    return { checkTag: this.#checkTag(handle) };
-  }
-
-  async forget(handles: readonly Handle[]): Promise<void> {
-    for (const handle of handles) this.#cryptoki.destroy(this.#session, handle);
-  }
-
   // --- sealing ---
 
   async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
@@ -287,7 +90,7 @@ export class Pkcs11Provider implements HsmProvider {
       try {
         return {
           handle,
-          blob: new Uint8Array(this.#cryptoki.wrapKey(this.#session, this.#wrapMechanism(), domainKey, handle)),
+          blob: new Uint8Array(this.cryptoki.wrapKey(this.session, this.wrapMechanism(), domainKey, handle)),
         };
       } catch (thrown) {
         const returnValue = returnValueOf(thrown);
@@ -302,7 +105,7 @@ export class Pkcs11Provider implements HsmProvider {
   /** A refusal that does not say what it is about may be about the domain key: then it says nothing of the others. */
   #checkWraps(domainKey: Handle): void {
     try {
-      this.#checkTag(domainKey);
+      this.checkTag(domainKey);
     } catch (thrown) {
       const returnValue = returnValueOf(thrown);
       throw new AntipodeError('HSM_UNAVAILABLE', `the domain key does not wrap any more (${returnValue})`, {
@@ -313,7 +116,7 @@ export class Pkcs11Provider implements HsmProvider {
   }
 
   async generateDataKey(domainKey: Handle): Promise<{ handle: Handle; blob: Uint8Array }> {
-    const handle = this.#cryptoki.generateKey(this.#session, mechanism(CKM.AES_KEY_GEN), [
+    const handle = this.cryptoki.generateKey(this.session, mechanism(CKM.AES_KEY_GEN), [
       [CKA.VALUE_LEN, 32],
       [CKA.TOKEN, false],
       [PRIVATE, true],
@@ -326,7 +129,7 @@ export class Pkcs11Provider implements HsmProvider {
     ]);
     return {
       handle,
-      blob: new Uint8Array(this.#cryptoki.wrapKey(this.#session, this.#wrapMechanism(), domainKey, handle)),
+      blob: new Uint8Array(this.cryptoki.wrapKey(this.session, this.wrapMechanism(), domainKey, handle)),
     };
   }
 
@@ -342,27 +145,27 @@ export class Pkcs11Provider implements HsmProvider {
           details: { call: 'C_GetAttributeValue' },
         });
       const iv = randomBytes(GCM_IV_BYTES);
-      const sealed = this.#cryptoki.encrypt(this.#session, gcm(iv, aad), options.dataKey, value);
+      const sealed = this.cryptoki.encrypt(this.session, gcm(iv, aad), options.dataKey, value);
       return {
         ciphertext: new Uint8Array(Buffer.concat([iv, sealed])),
-        valueTag: this.#tagOf(options.domainKey, value),
+        valueTag: this.tagOf(options.domainKey, value),
       };
     });
   }
 
   async tagData(domainKey: Handle, handles: readonly Handle[]): Promise<Uint8Array[]> {
-    return handles.map((handle) => this.#tagOf(domainKey, dataValueOf(this.#reads, handle) ?? new Uint8Array()));
+    return handles.map((handle) => this.tagOf(domainKey, dataValueOf(this.#reads, handle) ?? new Uint8Array()));
   }
 
   async tagBytes(domainKey: Handle, values: readonly Uint8Array[]): Promise<Uint8Array[]> {
-    return values.map((value) => this.#tagOf(domainKey, value));
+    return values.map((value) => this.tagOf(domainKey, value));
   }
 
   // --- unsealing ---
 
   async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
     return this.#batch(items, ({ objectClass, keyType, attributes, blob }) =>
-      this.#cryptoki.unwrapKey(this.#session, this.#wrapMechanism(), domainKey, blob, [
+      this.cryptoki.unwrapKey(this.session, this.wrapMechanism(), domainKey, blob, [
         [CKA.CLASS, classNumber(objectClass)],
         [CKA.KEY_TYPE, keyTypeNumber(keyType)],
         [CKA.TOKEN, true],
@@ -374,7 +177,7 @@ export class Pkcs11Provider implements HsmProvider {
 
   async create(items: readonly CreateItem[]): Promise<BatchOutcome> {
     return this.#batch(items, ({ objectClass, keyType, attributes }) =>
-      this.#cryptoki.create(this.#session, [
+      this.cryptoki.create(this.session, [
         [CKA.CLASS, classNumber(objectClass)],
         ...(keyType === undefined ? [] : [[CKA.KEY_TYPE, keyTypeNumber(keyType)] as const]),
         [CKA.TOKEN, true],
@@ -385,7 +188,7 @@ export class Pkcs11Provider implements HsmProvider {
 
   async unwrapDataKey(domainKey: Handle, blob: Uint8Array): Promise<Handle> {
     try {
-      return this.#cryptoki.unwrapKey(this.#session, this.#wrapMechanism(), domainKey, blob, [
+      return this.cryptoki.unwrapKey(this.session, this.wrapMechanism(), domainKey, blob, [
         [CKA.CLASS, CKO.SECRET_KEY],
         [CKA.KEY_TYPE, CKK.AES],
         [CKA.TOKEN, false],
@@ -413,7 +216,7 @@ export class Pkcs11Provider implements HsmProvider {
     return this.#batch(options.items, ({ attributes, ciphertext, aad }) => {
       const value = this.#decryptData(options.dataKey, ciphertext, aad);
       try {
-        return this.#cryptoki.create(this.#session, [
+        return this.cryptoki.create(this.session, [
           [CKA.CLASS, CKO.DATA],
           [CKA.TOKEN, true],
           [CKA.VALUE, value],
@@ -440,19 +243,19 @@ export class Pkcs11Provider implements HsmProvider {
   #proveContext(domainKey: Handle): ProveContext {
     return {
       ...this.#reads,
-      keyWrap: this.#wrapMechanism(),
+      keyWrap: this.wrapMechanism(),
       domainKey,
       tagData: (handle) => {
         const value = dataValueOf(this.#reads, handle);
-        return value && this.#tagOf(domainKey, value);
+        return value && this.tagOf(domainKey, value);
       },
     };
   }
 
   async close(): Promise<void> {
-    this.#cryptoki.tryCall('C_Logout', this.#session);
-    this.#cryptoki.tryCall('C_CloseSession', this.#session);
-    this.#cryptoki.finalize();
+    this.cryptoki.tryCall('C_Logout', this.session);
+    this.cryptoki.tryCall('C_CloseSession', this.session);
+    this.cryptoki.finalize();
   }
 
   #readAll(handles: readonly Handle[]): (ObservedObject | undefined)[] {
@@ -468,48 +271,9 @@ export class Pkcs11Provider implements HsmProvider {
     });
   }
 
-  #wrapMechanism(): Mechanism {
-    this.#keyWrap ??= mechanism(findKeyWrapMechanism(this.#cryptoki, this.#session));
-    return this.#keyWrap;
-  }
-
-  /**
-   * Names a domain key without telling it: SHA-256 of a constant wrapped under it. Wrapping by RFC 5649 is
-   * deterministic and a pseudo-random permutation, so equal tags mean equal keys, and the tag does not lead back.
-   */
-  #checkTag(domainKey: Handle): Uint8Array {
-    return this.#tagOf(domainKey, Buffer.from('antipode domain key check v1'));
-  }
-
-  /** SHA-256 of (SHA-256 of the value, wrapped): only holders of the domain key can test a guess at the value. */
-  #tagOf(domainKey: Handle, value: Uint8Array): Uint8Array {
-    const digest = this.#cryptoki.create(this.#session, [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-      [CKA.TOKEN, false],
-      [EXTRACTABLE, true],
-      [CKA.VALUE, sha256(value)],
-    ]);
-    try {
-      return sha256(this.#cryptoki.wrapKey(this.#session, this.#wrapMechanism(), domainKey, digest));
-    } finally {
-      this.#cryptoki.destroy(this.#session, digest);
-    }
-  }
-
   #decryptData(dataKey: Handle, ciphertext: Uint8Array, aad: Uint8Array): Buffer {
     const [iv, sealed] = [ciphertext.subarray(0, GCM_IV_BYTES), ciphertext.subarray(GCM_IV_BYTES)];
-    return this.#cryptoki.decrypt(this.#session, gcm(iv, aad), dataKey, sealed);
-  }
-
-  #ecPublicHalf(publicKey: Handle): Uint8Array {
-    const encoded = this.#cryptoki.attributes(this.#session, publicKey, [CKA.EC_POINT])?.get(CKA.EC_POINT);
-    const point = encoded && barePoint(P256, encoded);
-    if (point === undefined)
-      throw new AntipodeError('HSM_REFUSED', 'the token gives no point for a key that it has just made', {
-        details: { call: 'C_GetAttributeValue' },
-      });
-    return new Uint8Array(ecPublicHalf(P256, point));
+    return this.cryptoki.decrypt(this.session, gcm(iv, aad), dataKey, sealed);
   }
 
   #batch<Item>(items: readonly Item[], make: (item: Item) => Handle): BatchOutcome {
@@ -533,8 +297,6 @@ export class Pkcs11Provider implements HsmProvider {
     return { handles };
   }
 }
-
-const NO_USE: Template = [ENCRYPT, DECRYPT, SIGN, VERIFY, DERIVE, WRAP, UNWRAP].map((flag) => [flag, false] as const);
 
 const GCM_IV_BYTES = 12;
 

@@ -1,7 +1,7 @@
 /**
  * Brings one generation to one standby. Acknowledged means: applied, read back with the same digest, every key used.
  *
- *   due -> applying -> verifying -> acknowledged
+ *   due -> applying -> verifying -> acknowledging -> acknowledged
  *              |           |-> abandoned(DIGEST_MISMATCH | OBJECT_UNPROVEN)
  *              |-> abandoned(code)
  */

@@ -102,7 +102,14 @@ export async function activateEpoch(
     .where('role', '=', 'active')
     .where('site', '!=', owner)
     .execute();
-  await trx.updateTable('member').set({ role: 'active' }).where('grp', '=', group).where('site', '=', owner).execute();
+  // What an active member holds is the group's: nothing in its partition is foreign to the line any more.
+  const counts = { divergent: 0, unaccounted: 0 };
+  await trx
+    .updateTable('member')
+    .set({ role: 'active', ...counts })
+    .where('grp', '=', group)
+    .where('site', '=', owner)
+    .execute();
   await trx
     .updateTable('epoch')
     .set({ is_active: true, recovery_time_ms: BigInt(recoveryTimeMs) })

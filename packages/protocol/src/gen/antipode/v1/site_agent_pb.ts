@@ -677,7 +677,7 @@ export type CaptureResponse = Message<"antipode.v1.CaptureResponse"> & {
   isNew: boolean;
 
   /**
-   * When this capture started, milliseconds since the Unix epoch: the recovery point, also when nothing changed.
+   * When this capture started, milliseconds since the Unix epoch by the source's clock, also when nothing changed.
    *
    * @generated from field: uint64 capture_started_ms = 3;
    */

@@ -71,7 +71,7 @@ export type Manifest = Message<"antipode.seal.v1.Manifest"> & {
   previousDigest: Uint8Array;
 
   /**
-   * When the capture started, milliseconds since the Unix epoch by the source's clock: the recovery point.
+   * When the capture started, milliseconds since the Unix epoch by the source's clock.
    *
    * @generated from field: uint64 capture_started_ms = 8;
    */

@@ -1,0 +1,250 @@
+/**
+ * The partition's own keys in its token: the identity key, domain keys, and the exchange that brings a domain key here. All
+ * are unextractable at rest; what is extractable lives in the session, for the time of one distribution (design section 4).
+ */
+import { createPublicKey, randomBytes, verify } from 'node:crypto';
+import { AntipodeError, bytesEqual, sha256 } from '@antipode/runtime';
+import type { Handle } from '../model/object.ts';
+import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
+import type { OwnKey } from '../provider.ts';
+import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
+import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';
+import { findKeyWrapMechanism } from './self-test.ts';
+
+const P256 = CURVES[0]!;
+const [LABEL, ID, PRIVATE, SENSITIVE, EXTRACTABLE, MODIFIABLE, COPYABLE] = [
+  0x003, 0x102, 0x002, 0x103, 0x162, 0x170, 0x171,
+];
+const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN, VERIFY, DERIVE] = [0x104, 0x105, 0x106, 0x107, 0x108, 0x10a, 0x10c];
+const ALLOWED_MECHANISMS = 0x40000600;
+
+/** The part of the provider (provider.ts) that enrolment needs; what domain keys are used for stands there. */
+export class OwnKeys {
+  protected readonly cryptoki: Cryptoki;
+  protected readonly session: bigint;
+  #keyWrap: Mechanism | undefined;
+
+  protected constructor({ cryptoki, session }: { cryptoki: Cryptoki; session: bigint }) {
+    this.cryptoki = cryptoki;
+    this.session = session;
+  }
+
+  async generateIdentity(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array }> {
+    const common: Template = [
+      [LABEL, Buffer.from('antipode identity')],
+      [ID, ckaId],
+      [CKA.TOKEN, true],
+    ];
+    const { publicKey } = this.cryptoki.generateKeyPair(
+      this.session,
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [...common, [CKA.EC_PARAMS, P256_PARAMS], [VERIFY, true]],
+      [
+        ...common,
+        [PRIVATE, true],
+        [SENSITIVE, true],
+        [EXTRACTABLE, false],
+        [SIGN, true],
+        [DERIVE, false],
+        [COPYABLE, false],
+        [MODIFIABLE, false],
+      ],
+    );
+    return { publicHalf: this.#ecPublicHalf(publicKey) };
+  }
+
+  async findIdentity({
+    ckaId,
+    publicHalf,
+  }: {
+    ckaId: Uint8Array;
+    publicHalf: Uint8Array;
+  }): Promise<OwnKey | undefined> {
+    const [privateKey, ...more] = this.cryptoki.find(this.session, [
+      [CKA.CLASS, CKO.PRIVATE_KEY],
+      [ID, ckaId],
+    ]);
+    if (privateKey === undefined || more.length > 0) return undefined;
+    const message = Buffer.concat([Buffer.from('antipode identity check v1\0'), randomBytes(32)]);
+    const signature = await this.signAsIdentity(privateKey, message);
+    const key = createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
+    if (!verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature)) return undefined;
+    const companions = this.cryptoki.find(this.session, [
+      [CKA.CLASS, CKO.PUBLIC_KEY],
+      [ID, ckaId],
+    ]);
+    return { handle: privateKey, companions };
+  }
+
+  async signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array> {
+    return new Uint8Array(this.cryptoki.sign(this.session, mechanism(CKM.ECDSA), identity, sha256(message)));
+  }
+
+  async findDomainKey({ ckaId, checkTag }: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined> {
+    const [handle, ...more] = this.cryptoki.find(this.session, [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [ID, ckaId],
+    ]);
+    if (handle === undefined || more.length > 0) return undefined;
+    return bytesEqual(this.checkTag(handle), checkTag) ? { handle, companions: [] } : undefined;
+  }
+
+  async findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]> {
+    return ckaIds.flatMap((ckaId) =>
+      this.cryptoki.find(this.session, [
+        [CKA.TOKEN, true],
+        [ID, ckaId],
+      ]),
+    );
+  }
+
+  // --- the domain key exchange ---
+
+  async generateDomainKey(): Promise<Handle> {
+    return this.cryptoki.generateKey(this.session, mechanism(CKM.AES_KEY_GEN), [
+      [CKA.VALUE_LEN, 32],
+      [CKA.TOKEN, false],
+      [PRIVATE, true],
+      [SENSITIVE, true],
+      [EXTRACTABLE, true],
+      ...NO_USE,
+    ]);
+  }
+
+  async generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }> {
+    const { publicKey, privateKey } = this.cryptoki.generateKeyPair(
+      this.session,
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [
+        [CKA.TOKEN, false],
+        [CKA.EC_PARAMS, P256_PARAMS],
+      ],
+      [
+        [CKA.TOKEN, false],
+        [PRIVATE, true],
+        [SENSITIVE, true],
+        [EXTRACTABLE, false],
+        [SIGN, false],
+        [DERIVE, true],
+      ],
+    );
+    const publicHalf = this.#ecPublicHalf(publicKey);
+    this.cryptoki.destroy(this.session, publicKey);
+    return { handle: privateKey, point: publicHalf.slice(-65) };
+  }
+
+  async deriveExchangeKey({
+    ephemeral,
+    peerPoint,
+    use,
+  }: {
+    ephemeral: Handle;
+    peerPoint: Uint8Array;
+    use: 'wrap' | 'unwrap';
+  }): Promise<Handle> {
+    // CKD_NULL: SoftHSM knows no key derivation function. Sound because both points are fresh, signed, and used once.
+    const how = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, peerPoint.length, { pointer: peerPoint }]);
+    return this.cryptoki.deriveKey(this.session, how, ephemeral, [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.AES],
+      [CKA.VALUE_LEN, 32],
+      [CKA.TOKEN, false],
+      [PRIVATE, true],
+      [SENSITIVE, true],
+      [EXTRACTABLE, false],
+      [ENCRYPT, false],
+      [DECRYPT, false],
+      [SIGN, false],
+      [VERIFY, false],
+      [DERIVE, false],
+      [WRAP, use === 'wrap'],
+      [UNWRAP, use === 'unwrap'],
+      [ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)],
+      [COPYABLE, false],
+      [MODIFIABLE, false],
+    ]);
+  }
+
+  async wrapDomainKey({ exchangeKey, domainKey }: { exchangeKey: Handle; domainKey: Handle }): Promise<Uint8Array> {
+    return new Uint8Array(this.cryptoki.wrapKey(this.session, this.wrapMechanism(), exchangeKey, domainKey));
+  }
+
+  async installDomainKey({
+    exchangeKey,
+    blob,
+    ckaId,
+  }: {
+    exchangeKey: Handle;
+    blob: Uint8Array;
+    ckaId: Uint8Array;
+  }): Promise<{ checkTag: Uint8Array }> {
+    const handle = this.cryptoki.unwrapKey(this.session, this.wrapMechanism(), exchangeKey, blob, [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.AES],
+      [CKA.TOKEN, true],
+      [PRIVATE, true],
+      [LABEL, Buffer.from('antipode domain key')],
+      [ID, ckaId],
+      [SENSITIVE, true],
+      [EXTRACTABLE, false],
+      [ENCRYPT, false],
+      [DECRYPT, false],
+      [SIGN, false],
+      [VERIFY, false],
+      [DERIVE, false],
+      [WRAP, true],
+      [UNWRAP, true],
+      [ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)],
+      [CKA.UNWRAP_TEMPLATE, [[SENSITIVE, true]]],
+      [COPYABLE, false],
+      [MODIFIABLE, false],
+    ]);
+    return { checkTag: this.checkTag(handle) };
+  }
+
+  async forget(handles: readonly Handle[]): Promise<void> {
+    for (const handle of handles) this.cryptoki.destroy(this.session, handle);
+  }
+
+  /** RFC 5649, by the number that a self-test found. @throws MECHANISM_MISSING */
+  protected wrapMechanism(): Mechanism {
+    this.#keyWrap ??= mechanism(findKeyWrapMechanism(this.cryptoki, this.session));
+    return this.#keyWrap;
+  }
+
+  /**
+   * Names a domain key without telling it: SHA-256 of a constant wrapped under it. Wrapping by RFC 5649 is
+   * deterministic and a pseudo-random permutation, so equal tags mean equal keys, and the tag does not lead back.
+   */
+  protected checkTag(domainKey: Handle): Uint8Array {
+    return this.tagOf(domainKey, Buffer.from('antipode domain key check v1'));
+  }
+
+  /** SHA-256 of (SHA-256 of the value, wrapped): only holders of the domain key can test a guess at the value. */
+  protected tagOf(domainKey: Handle, value: Uint8Array): Uint8Array {
+    const digest = this.cryptoki.create(this.session, [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+      [CKA.TOKEN, false],
+      [EXTRACTABLE, true],
+      [CKA.VALUE, sha256(value)],
+    ]);
+    try {
+      return sha256(this.cryptoki.wrapKey(this.session, this.wrapMechanism(), domainKey, digest));
+    } finally {
+      this.cryptoki.destroy(this.session, digest);
+    }
+  }
+
+  #ecPublicHalf(publicKey: Handle): Uint8Array {
+    const encoded = this.cryptoki.attributes(this.session, publicKey, [CKA.EC_POINT])?.get(CKA.EC_POINT);
+    const point = encoded && barePoint(P256, encoded);
+    if (point === undefined)
+      throw new AntipodeError('HSM_REFUSED', 'the token gives no point for a key that it has just made', {
+        details: { call: 'C_GetAttributeValue' },
+      });
+    return new Uint8Array(ecPublicHalf(P256, point));
+  }
+}
+
+const NO_USE: Template = [ENCRYPT, DECRYPT, SIGN, VERIFY, DERIVE, WRAP, UNWRAP].map((flag) => [flag, false] as const);
