@@ -23,7 +23,6 @@ const STABLE: Partial<Record<ErrorCode, number>> = {
   PIN_LOCKED: 5,
   EPOCH_STALE: 6,
   EPOCH_CONFLICT: 6,
-  LEASE_LAPSED: 6,
   ROLE_REFUSED: 6,
   FAILOVER_REFUSED: 6,
   SCRATCH_REFUSED: 6,
