@@ -135,4 +135,7 @@ it('never goes back, and never gives an epoch a second owner, in whatever order 
 it('refuses a first epoch that the journal could not keep exactly', () => {
   expect(thrown(() => admit(2n ** 60n)).code).toBe('EPOCH_CONFLICT');
   expect(journal.fence(group)).toBeUndefined();
+  admit(2n ** 53n - 1n);
+  expect(thrown(() => admit(2n ** 53n + 1n)).code).toBe('EPOCH_CONFLICT');
+  expect(journal.fence(group)?.epoch).toBe(2n ** 53n - 1n);
 });

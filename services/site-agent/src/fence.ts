@@ -29,7 +29,7 @@ export class FenceKeeper {
       if (owner === highest.owner) return;
       throw conflict({ group, epoch, owner }, highest);
     }
-    if (epoch > (highest === undefined ? EPOCH_MAX : highest.epoch + EPOCH_JUMP_MAX)) {
+    if (epoch > EPOCH_MAX || (highest !== undefined && epoch > highest.epoch + EPOCH_JUMP_MAX)) {
       const persisted = highest?.epoch ?? 0n;
       throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} jumps from ${persisted}`, {
         details: { group, epoch, persisted },

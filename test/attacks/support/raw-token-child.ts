@@ -3,8 +3,8 @@
  * functions that our binding does not have, because we never call them, are bound here.
  */
 import koffi from 'koffi';
-import { CKF_TOKEN_INITIALIZED } from '../../../packages/hsm-core/src/pkcs11/constants.ts';
-import { Cryptoki, type Template, ulong } from '../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { CKD_NULL, CKF_TOKEN_INITIALIZED } from '../../../packages/hsm-core/src/pkcs11/constants.ts';
+import { Cryptoki, structure, type Template, ulong } from '../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { CryptokiFailure } from '../../../packages/hsm-core/src/pkcs11/return-values.ts';
 import type { FromChild, RawCalls, ToChild } from './raw-token.ts';
 
@@ -63,16 +63,16 @@ function logIn(): Calls {
     wrapKey: (mechanism, wrappingKey, key) => cryptoki.wrapKey(session, mechanism, wrappingKey, key),
     unwrapKey: (mechanism, unwrappingKey, blob, template) =>
       cryptoki.unwrapKey(session, mechanism, unwrappingKey, blob, template),
-    deriveKey: (mechanism, baseKey, template) => {
-      // A pointer means nothing in another process: the point comes as bytes, and its address is put in here.
-      const { type, point } = mechanism;
-      const parameter = Buffer.alloc(40);
-      [1, 0, 0, point.length].forEach((word, index) => {
-        parameter.writeBigUInt64LE(BigInt(word), index * 8);
-      });
-      parameter.writeBigUInt64LE(BigInt(koffi.address(point)), 32);
-      return cryptoki.deriveKey(session, { type, parameter, keep: [point] }, baseKey, template);
-    },
+    // A pointer means nothing in another process: it is bytes that come, and their address is put in here.
+    deriveKey: (derivation, baseKey, template) =>
+      cryptoki.deriveKey(
+        session,
+        'point' in derivation
+          ? structure(derivation.type, [CKD_NULL, 0, 0, derivation.point.length, { pointer: derivation.point }])
+          : structure(derivation.type, [{ pointer: derivation.data }, derivation.data.length]),
+        baseKey,
+        template,
+      ),
     sign: (mechanism, key, data) => cryptoki.sign(session, mechanism, key, data),
     encrypt: (mechanism, key, data) => cryptoki.encrypt(session, mechanism, key, data),
     decrypt: (mechanism, key, data) => cryptoki.decrypt(session, mechanism, key, data),

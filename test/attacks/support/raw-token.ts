@@ -7,11 +7,8 @@ import { fileURLToPath } from 'node:url';
 import type { Mechanism, Template } from '../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { type TestToken, USER_PIN } from '../../support/tokens.ts';
 
-/** ECDH1_DERIVE or another mechanism whose parameter names a point. */
-export interface PointMechanism {
-  readonly type: number;
-  readonly point: Uint8Array;
-}
+/** Derivation from a point (ECDH1_DERIVE without a derivation function) or from data (AES_ECB_ENCRYPT_DATA). */
+export type Derivation = { readonly type: number } & ({ readonly point: Uint8Array } | { readonly data: Uint8Array });
 
 /** What can be called. Each gives the value that the token gives, and rejects with {@link Refusal} where it refuses. */
 export interface RawCalls {
@@ -27,7 +24,7 @@ export interface RawCalls {
   ): Promise<{ publicKey: bigint; privateKey: bigint }>;
   wrapKey(mechanism: Mechanism, wrappingKey: bigint, key: bigint): Promise<Uint8Array>;
   unwrapKey(mechanism: Mechanism, unwrappingKey: bigint, blob: Uint8Array, template: Template): Promise<bigint>;
-  deriveKey(mechanism: PointMechanism, baseKey: bigint, template: Template): Promise<bigint>;
+  deriveKey(derivation: Derivation, baseKey: bigint, template: Template): Promise<bigint>;
   sign(mechanism: Mechanism, key: bigint, data: Uint8Array): Promise<Uint8Array>;
   encrypt(mechanism: Mechanism, key: bigint, data: Uint8Array): Promise<Uint8Array>;
   decrypt(mechanism: Mechanism, key: bigint, data: Uint8Array): Promise<Uint8Array>;
@@ -79,11 +76,14 @@ const NAMES = [
 ] as const satisfies readonly (keyof RawCalls)[];
 
 /** Logs in to a token as an application with the PIN does. */
-export async function openRawToken({ config, environment, label }: TestToken, pin = USER_PIN): Promise<RawToken> {
+export async function openRawToken(
+  { config, label }: Pick<TestToken, 'config' | 'label'>,
+  pin = USER_PIN,
+): Promise<RawToken> {
   const child = fork(fileURLToPath(new URL('./raw-token-child.ts', import.meta.url)), [config.module, label, pin], {
     serialization: 'advanced',
     execArgv: [],
-    env: { PATH: process.env['PATH'] ?? '', ...environment },
+    env: { PATH: process.env['PATH'] ?? '', ...config.environment },
   });
   const waiting = new Map<number, { name: string; resolve: (value: unknown) => void; reject: (why: Error) => void }>();
   const ended = new Promise<void>((resolve) => {
@@ -105,7 +105,13 @@ export async function openRawToken({ config, environment, label }: TestToken, pi
       waiting.set(id, { name, resolve, reject });
     });
   await expectAnswer(0, 'login');
-  return { ...callsTo(child, expectAnswer), close: () => (child.disconnect(), ended) };
+  return {
+    ...callsTo(child, expectAnswer),
+    close: () => {
+      child.disconnect();
+      return ended;
+    },
+  };
 }
 
 function callsTo(child: ChildProcess, expectAnswer: (id: number, name: string) => Promise<unknown>): RawCalls {

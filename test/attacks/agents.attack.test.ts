@@ -1,0 +1,464 @@
+/**
+ * A stolen coordinator, and a site that has gone bad or is none of ours, against agents with real tokens and real mTLS. The
+ * honest coordinator runs beside them: the orders here are given past it, with its own certificate.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { distributeDomainKey, ExchangeResponder, openSigned } from '@antipode/hsm-core';
+import { createClient, MemberRole, SiteAgentService, Tls } from '@antipode/protocol';
+import { fromHex, hex, systemClock, systemPrng } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { follow } from '../../apps/cli/src/operator.ts';
+import {
+  encodeManifest,
+  type Generation,
+  sealedGeneration,
+  signingInput,
+} from '../../packages/hsm-core/src/model/generation.ts';
+import { CKA, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import type { TestMember } from '../support/members.ts';
+import { GROUP, TestSystem } from '../support/system.ts';
+import { attack, DEVICES, makeMember } from './support/device.ts';
+import { openRawToken, type RawToken } from './support/raw-token.ts';
+import { RogueSite } from './support/rogue-site.ts';
+import { checkTagOf, SoftwareReceiver, sha256 } from './support/software.ts';
+import { id } from './support/templates.ts';
+
+/** What agents refuse does not depend on the device: tried on the one that a test system is made of. */
+const [device] = DEVICES as [(typeof DEVICES)[0]];
+
+const fence = (epoch = 1n, owner = 'a', group = GROUP) => ({ group, epoch, owner, requestId: 'attack' });
+const options = { timeoutMs: 20_000 };
+
+describe('agents', () => {
+  let system: TestSystem;
+  let rogue: RogueSite;
+  let mallory: TestMember;
+  /** Digests of what was captured, in order. */
+  const captured: string[] = [];
+
+  beforeAll(async () => {
+    [system, mallory] = await Promise.all([TestSystem.start(), makeMember(device, 'mallory')]);
+    rogue = await RogueSite.start(system);
+    for (const key of ['01', '02']) {
+      system.makeKey('a', key);
+      await system.replicate();
+      captured.push(system.agent('a').site.journal.head(GROUP, 'captured')!);
+    }
+  });
+
+  afterAll(async () => {
+    await rogue?.close();
+    await Promise.all([system?.close(), mallory?.close()]);
+  });
+
+  const siteOf = (name: string) => system.agent(name).site;
+  const ref = (digest: string) => ({ manifestDigest: fromHex(digest) });
+  const versionsAt = (name: string): number[] =>
+    siteOf(name)
+      .journal.domainKeys(system.site(name).serial)
+      .map(({ version }) => version);
+  const address = (name: string) => ({ site: name, address: `localhost:${system.agent(name).port}` });
+  const seat = (name: string) => ({ site: address(name), serial: system.site(name).serial });
+  const scratchAt = (name: string) => siteOf(name).partitions.all.find(({ settings }) => settings.role === 'scratch')!;
+  const signerIn = async (raw: RawToken, { ckaId }: { ckaId: Uint8Array }) => {
+    const [key] = await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], ...id(ckaId)]);
+    return (message: Uint8Array): Promise<Uint8Array> => raw.sign(mechanism(CKM.ECDSA), key!, sha256(message));
+  };
+  /** With another pin for the time of `work`. */
+  async function pinned<T>(name: string, identity: string, work: () => Promise<T>): Promise<T> {
+    const file = join(system.site(name).folder, 'pins.yaml');
+    const before = readFileSync(file);
+    siteOf(name).pins.add(GROUP, [identity]);
+    try {
+      return await work();
+    } finally {
+      writeFileSync(file, before);
+    }
+  }
+  async function collect<Message>(stream: AsyncIterable<Message>): Promise<Message[]> {
+    const all: Message[] = [];
+    for await (const message of stream) all.push(message);
+    return all;
+  }
+
+  attack(device, 'sealed-data-as-any-site', async () => {
+    const digest = captured.at(-1)!;
+    const agent = rogue.agent(system, 'b');
+    const parts = await collect(agent.pullManifest({ group: GROUP, generation: ref(digest) }, options));
+    const { generation } = openSigned(Buffer.concat(parts.map(({ part }) => part)), {
+      group: GROUP,
+      isPinned: () => true,
+    });
+    expect(generation.entries.map(({ attributes }) => Buffer.from(attributes.label ?? []).toString()).sort()).toEqual([
+      'key 01',
+      'key 02',
+    ]);
+    const wanted = generation.entries.map(({ blobSha256 }) => fromHex(blobSha256!));
+    const blobs = await collect(agent.pullBlobs({ group: GROUP, generation: ref(digest), sha256: wanted }, options));
+    expect(blobs.flatMap((message) => message.blobs)).toHaveLength(2);
+    // Nothing without the digest.
+    const guess = agent.pullManifest({ group: GROUP, generation: { manifestDigest: randomBytes(32) } }, options);
+    expect((await rejection(collect(guess))).code).toBe('GENERATION_UNKNOWN');
+    return 'documented';
+  });
+
+  attack(device, 'sealed-data-as-coordinator', async () => {
+    const operatorFile = (name: string) => join(system.folder, 'operator', name);
+    const asOperator = createClient(SiteAgentService, {
+      address: `localhost:${system.agent('b').port}`,
+      tls: new Tls({
+        caFile: operatorFile('ca.crt'),
+        certificateFile: operatorFile('tls.crt'),
+        keyFile: operatorFile('tls.key'),
+      }),
+      expected: { kind: 'site', name: 'b' },
+    });
+    const asCoordinator = system.order('b');
+    const generation = ref(captured.at(-1)!);
+    try {
+      for (const agent of [asCoordinator, asOperator]) {
+        const pulls = [
+          () => collect(agent.pullManifest({ group: GROUP, generation }, options)),
+          () => collect(agent.pullBlobs({ group: GROUP, generation, sha256: [] }, options)),
+          () => agent.beginExchange({ group: GROUP, fence: fence(), exchangeId: 'x', version: 60 }, options),
+          () => agent.completeExchange({ exchangeId: 'x', fence: fence() }, options),
+        ];
+        for (const pull of pulls) expect((await rejection(pull())).code).toBe('PEER_REFUSED');
+      }
+      expect((await rejection(asOperator.describe({}, options))).code).toBe('PEER_REFUSED');
+    } finally {
+      asCoordinator.close();
+      asOperator.close();
+    }
+    return 'refused';
+  });
+
+  attack(device, 'distribute-to-own-site', async () => {
+    const responder = new ExchangeResponder({
+      provider: mallory.provider,
+      keyring: mallory.keyring,
+      prng: systemPrng,
+      clock: systemClock,
+      serial: mallory.serial,
+      isPinned: () => true,
+      holds: () => false,
+      announce: () => {},
+      remember: (record) => mallory.domainKeys.push(record),
+    });
+    rogue.serves = {
+      beginExchange: (message) => responder.begin(message as never),
+      completeExchange: (message) => responder.complete(message),
+    };
+    const order = system.order('a');
+    const distribute = (version: number) =>
+      order.distributeDomainKey(
+        { fence: fence(), version, members: [seat('a'), seat('b'), { site: rogue.peer, serial: mallory.serial }] },
+        options,
+      );
+    try {
+      // Were it the coordinator that says whom to trust.
+      const trusting = await pinned('a', mallory.fingerprint, () => distribute(50));
+      expect(trusting.confirmedSerials).toContain(mallory.serial);
+      expect(mallory.domainKeys).toHaveLength(1);
+
+      const { confirmedSerials, failures } = await distribute(51);
+      expect(confirmedSerials).toEqual([]);
+      expect(failures).toMatchObject([{ serial: mallory.serial, code: 'PEER_NOT_PINNED' }]);
+      expect([...versionsAt('a'), ...versionsAt('b')]).not.toContain(51);
+      expect(mallory.domainKeys).toHaveLength(1);
+    } finally {
+      order.close();
+      rogue.serves = {};
+    }
+    return 'refused';
+  });
+
+  attack(device, 'software-point-by-order', async () => {
+    const { scratch } = system.site('c');
+    const { identity } = scratchAt('c');
+    const raw = await openRawToken(scratch!);
+    const thief = new SoftwareReceiver(identity!, await signerIn(raw, identity!));
+    rogue.serves = {
+      beginExchange: (message) => thief.begin(message as never),
+      completeExchange: (message) => thief.complete(message),
+    };
+    const order = system.order('a');
+    try {
+      const members = [seat('a'), seat('b'), { site: rogue.peer, serial: identity!.serial }];
+      const { failures } = await order.distributeDomainKey({ fence: fence(), version: 80, members }, options);
+      expect(failures).toEqual([]);
+      const { checkTag } = siteOf('b')
+        .journal.domainKeys(system.site('b').serial)
+        .find(({ version }) => version === 80)!;
+      expect(hex(checkTagOf(thief.stolen!))).toBe(hex(checkTag));
+    } finally {
+      order.close();
+      rogue.serves = {};
+      await raw.close();
+    }
+    return 'documented';
+  });
+
+  attack(device, 'exchange-for-another', async () => {
+    const agent = rogue.agent(system, 'b');
+    const offer = {
+      serial: mallory.serial,
+      identity: mallory.identity.publicHalf,
+      nonce: new Uint8Array(32),
+      point: new Uint8Array(65),
+    };
+    const begin = (owner: string) =>
+      agent.beginExchange(
+        {
+          exchangeId: hex(randomBytes(16)),
+          group: GROUP,
+          version: 61,
+          responderSerial: system.site('b').serial,
+          offer,
+          fence: fence(1n, owner),
+        },
+        options,
+      );
+    expect((await rejection(begin('a'))).code).toBe('PEER_REFUSED');
+    expect((await rejection(begin(rogue.name))).code).toBe('EPOCH_CONFLICT');
+    return 'refused';
+  });
+
+  attack(device, 'unordered-exchange', async () => {
+    const agent = rogue.agent(system, 'b');
+    const { serial } = system.site('b');
+    const under = fence(2n, rogue.name);
+    const version = 70;
+    const distribution = () =>
+      distributeDomainKey({
+        provider: mallory.provider,
+        keyring: mallory.keyring,
+        prng: systemPrng,
+        serial: mallory.serial,
+        group: GROUP,
+        version,
+        isPinned: () => true,
+        members: [
+          {
+            serial,
+            begin: async (message) => {
+              const { offer, signature } = await agent.beginExchange(
+                { ...message, responderSerial: serial, fence: under },
+                options,
+              );
+              return { offer: offer!, signature };
+            },
+            complete: (message) => agent.completeExchange({ ...message, fence: under }, options),
+          },
+        ],
+      });
+    expect((await distribution()).failures).toMatchObject([{ error: { code: 'PEER_NOT_PINNED' } }]);
+    const { confirmedSerials } = await pinned('b', mallory.fingerprint, distribution);
+    expect(confirmedSerials).toEqual([serial]);
+    expect(versionsAt('b')).toContain(version);
+    // It raises no epoch, and is not used; the honest version of that number does not reach this member.
+    expect(siteOf('b').journal.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
+    const order = system.order('a');
+    const honest = await order.distributeDomainKey({ fence: fence(), version, members: [seat('b')] }, options);
+    order.close();
+    expect(honest).toMatchObject({ confirmedSerials: [], failures: [{ serial, code: 'EXCHANGE_REFUSED' }] });
+    return 'documented';
+  });
+
+  attack(device, 'epoch-jump', async () => {
+    const order = system.order('b');
+    const { serial } = system.site('b');
+    const journal = siteOf('b').journal;
+    const elsewhere = (epoch: bigint) => rejection(order.promote({ fence: fence(epoch, 'b', 'elsewhere') }, options));
+    try {
+      // A step that a person could have made is taken, and persisted before anything else.
+      await elsewhere(1n);
+      expect((await elsewhere(900n)).code).toBe('NOT_FOUND');
+      expect(journal.fence('elsewhere')?.epoch).toBe(900n);
+
+      for (const epoch of [1_901n, 2n ** 40n, 2n ** 63n - 1n, 2n ** 64n - 1n])
+        expect((await elsewhere(epoch)).code).toBe('EPOCH_CONFLICT');
+      expect(journal.fence('elsewhere')?.epoch).toBe(900n);
+      const setRole = order.setRole({ fence: fence(5_000n, 'b'), serial, role: MemberRole.STANDBY }, options);
+      expect((await rejection(setRole)).code).toBe('EPOCH_CONFLICT');
+      expect((await rejection(order.promote({ fence: fence(5_000n, 'b') }, options))).code).toBe('EPOCH_CONFLICT');
+      expect(journal.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
+    } finally {
+      order.close();
+    }
+    return 'refused';
+  });
+
+  attack(device, 'first-epoch', async () => {
+    const order = system.order('b');
+    const unheard = (epoch: bigint) => rejection(order.promote({ fence: fence(epoch, 'b', 'unheard-of') }, options));
+    const huge = BigInt(Number.MAX_SAFE_INTEGER);
+    expect((await unheard(huge + 1n)).code).toBe('EPOCH_CONFLICT');
+    expect((await unheard(huge)).code).toBe('NOT_FOUND');
+    expect(siteOf('b').journal.fence('unheard-of')?.epoch).toBe(huge);
+    expect((await unheard(1n)).code).toBe('EPOCH_STALE');
+    order.close();
+    return 'documented';
+  });
+
+  attack(device, 'second-active', async () => {
+    const order = system.order('b');
+    const { serial } = system.site('b');
+    const seatActive = (owner: string) =>
+      rejection(order.setRole({ fence: fence(1n, owner), serial, role: MemberRole.ACTIVE }, options));
+    try {
+      expect((await seatActive('a')).code).toBe('ROLE_REFUSED');
+      expect((await seatActive('b')).code).toBe('EPOCH_CONFLICT');
+      expect((await rejection(order.promote({ fence: fence(1n, 'b') }, options))).code).toBe('EPOCH_CONFLICT');
+      expect(siteOf('b').journal.seat(GROUP)?.role).toBe('standby');
+    } finally {
+      order.close();
+    }
+    return 'refused';
+  });
+
+  attack(device, 'drill-in-production', async () => {
+    const order = system.order('c');
+    const drillIn = (scratchSerial: string) =>
+      order.drill(
+        { fence: fence(), drillId: 'attack', generation: ref(captured[0]!), scratchSerial, sources: [address('a')] },
+        options,
+      );
+    const { serial, scratchSerial } = system.site('c');
+    try {
+      expect((await drillIn(scratchSerial)).proof).toMatchObject({ proved: 1, failed: 0 });
+      // By what the site's own configuration says of it: not only because it is not empty just now.
+      const { code, details } = await rejection(drillIn(serial));
+      expect([code, details['serial'], details['objects']]).toEqual(['SCRATCH_REFUSED', serial, undefined]);
+    } finally {
+      order.close();
+    }
+    return 'refused';
+  });
+
+  attack(device, 'source-address', async () => {
+    system.makeKey('a', '03');
+    const direct = system.order('a');
+    const { generation } = await direct.capture({ fence: fence(), domainKeyVersion: 1 }, options);
+    direct.close();
+    captured.push(hex(generation!.manifestDigest));
+    const order = system.order('b');
+    const applyFrom = (source: { site: string; address: string }) =>
+      order.apply({ fence: fence(), generation: generation!, sources: [source] }, options);
+    try {
+      expect((await rejection(applyFrom({ site: 'a', address: rogue.address }))).code).toBe('PEER_REFUSED');
+      expect(rogue.calls).not.toContain('pullManifest');
+      // Where it goes by its own name it is asked; and what it serves has to be the source's, byte for byte.
+      const a = siteOf('a').transfer;
+      rogue.serves = { pullManifest: (request) => a.manifest(request), pullBlobs: (request) => a.blobs(request) };
+      expect((await applyFrom(rogue.peer)).appliedObjects).toBe(1);
+      expect(rogue.calls).toContain('pullManifest');
+    } finally {
+      order.close();
+      rogue.serves = {};
+    }
+    return 'refused';
+  });
+
+  attack(device, 'retired-version', async () => {
+    const { operationId } = await system.operator.rotateDomainKey({ group: GROUP });
+    await follow(system.operator, operationId, options);
+    await system.replicate();
+    const newest = () => siteOf('a').store.open(siteOf('a').journal.head(GROUP, 'captured')!).generation;
+    expect(newest().domainKeyVersion).toBe(2);
+    const order = system.order('a');
+    const { isNew, generation } = await order.capture({ fence: fence(), domainKeyVersion: 1 }, options);
+    order.close();
+    expect([isNew, generation?.domainKeyVersion, newest().domainKeyVersion]).toEqual([true, 1, 1]);
+    return 'documented';
+  });
+
+  attack(device, 'manifest-by-member', async () => {
+    // The PIN of the scratch partition is enough: its identity is pinned like that of a member.
+    const { scratch } = system.site('c');
+    const { identity } = scratchAt('c');
+    const raw = await openRawToken(scratch!);
+    const sign = await signerIn(raw, identity!);
+    const { generation } = siteOf('a').store.open(siteOf('a').journal.head(GROUP, 'captured')!);
+    const [one, two, ...rest] = generation.entries as [Generation['entries'][0], Generation['entries'][0]];
+    const forged: Generation = {
+      ...generation,
+      number: generation.number + 1_000n,
+      source: { ...generation.source, serial: identity!.serial, identitySha256: hex(sha256(identity!.publicHalf)) },
+      entries: [
+        { ...one, blobSha256: two.blobSha256!, blobSize: two.blobSize },
+        { ...two, blobSha256: one.blobSha256!, blobSize: one.blobSize },
+        ...rest,
+      ],
+    };
+    const manifest = encodeManifest(forged);
+    const sealed = sealedGeneration({
+      generation: forged,
+      manifest,
+      signature: await sign(signingInput(manifest)),
+      signer: identity!.publicHalf,
+    });
+    await raw.close();
+    const honest = siteOf('a');
+    rogue.serves = {
+      async *pullManifest() {
+        yield { part: sealed.signed };
+      },
+      async *pullBlobs({ sha256: digests }) {
+        yield { blobs: digests.map((digest) => honest.store.blob(hex(digest))) };
+      },
+    };
+    const order = system.order('b');
+    try {
+      await order.apply({ fence: fence(), generation: ref(sealed.digest), sources: [rogue.peer] }, options);
+      const { proof, contentDigest } = await order.verify(
+        { fence: fence(), generation: ref(sealed.digest), everything: true },
+        options,
+      );
+      expect(proof?.failed).toBe(0);
+      expect(hex(contentDigest)).toBe(sealed.contentDigest);
+      // And what the active member captures next is older.
+      const genuine = { fence: fence(), generation: ref(captured.at(-1)!), sources: [address('a')] };
+      expect((await rejection(order.apply(genuine, options))).code).toBe('GENERATION_NOT_NEWER');
+    } finally {
+      order.close();
+      rogue.serves = {};
+    }
+    return 'documented';
+  });
+
+  attack(device, 'rollback', async () => {
+    const { scratchSerial } = system.site('c');
+    const [older, newer] = captured.slice(0, 2) as [string, string];
+    const withOrders = async (work: (order: ReturnType<TestSystem['order']>) => Promise<void>): Promise<void> => {
+      const order = system.order('c');
+      await work(order).finally(() => order.close());
+    };
+    const sources = [address('a')];
+    const refuseBoth = async (order: ReturnType<TestSystem['order']>): Promise<void> => {
+      for (const digest of [older, newer]) {
+        const rolledBack = order.apply({ fence: fence(), generation: ref(digest), sources }, options);
+        expect((await rejection(rolledBack)).code).toBe('GENERATION_NOT_NEWER');
+      }
+    };
+    await withOrders(async (order) => {
+      // The older one is as genuine as ever: in a scratch partition it is restored and proved.
+      const drill = { fence: fence(), drillId: 'older', generation: ref(older), scratchSerial, sources };
+      expect((await order.drill(drill, options)).proof).toMatchObject({ proved: 1, failed: 0 });
+      await refuseBoth(order);
+    });
+    await system.stopAgent('c');
+    await system.startAgent('c');
+    await withOrders(async (order) => {
+      await refuseBoth(order);
+      const promotion = order.promote({ fence: fence(2n, 'c'), generation: ref(older) }, options);
+      expect((await rejection(promotion)).code).toBe('ROLE_REFUSED');
+      expect(siteOf('c').journal.seat(GROUP)?.role).toBe('standby');
+    });
+    return 'refused';
+  });
+});

@@ -1,0 +1,318 @@
+/**
+ * What becomes of each attack on each device. The tests assert it, docs/security.md repeats it, and what is not refused
+ * stands in the page of the device.
+ */
+export type DeviceName = 'softhsm';
+
+/**
+ * `refused`: it fails, with a code. `documented`: it works, by the rules of the token or by a limit of ours, and operators
+ * are told. `not-applicable`: the device offers no way to try it.
+ */
+export type Outcome = 'refused' | 'documented' | 'not-applicable';
+
+/** Who attacks: the holder of a partition's PIN, a stolen coordinator, or a site that is none of ours or gone bad. */
+export type Attacker = 'PIN' | 'coordinator' | 'peer';
+
+export interface Attack {
+  readonly by: Attacker;
+  readonly title: string;
+  /** What stands in the way; where nothing does, what it costs and what bounds it. */
+  readonly because: string;
+  readonly outcomes: Readonly<Record<DeviceName, Outcome>>;
+}
+
+const attack = (by: Attacker, softhsm: Outcome, title: string, because: string): Attack => ({
+  by,
+  title,
+  because,
+  outcomes: { softhsm },
+});
+
+export const ATTACKS = {
+  // --- raw PKCS#11 calls ---
+  'wrap-decrypt': attack(
+    'PIN',
+    'refused',
+    'wrap a key under the domain key, then decrypt the blob',
+    'the domain key has no `DECRYPT`; its `ALLOWED_MECHANISMS` hold one wrapping mechanism',
+  ),
+  'other-use': attack(
+    'PIN',
+    'refused',
+    'use the domain key to encrypt, sign, derive, or wrap in another way',
+    'it has `WRAP` and `UNWRAP` only, and one mechanism',
+  ),
+  'wrap-under-known-key': attack(
+    'PIN',
+    'refused',
+    "wrap the domain key or the identity key under a key of one's own",
+    'both are unextractable',
+  ),
+  'open-elsewhere': attack(
+    'PIN',
+    'refused',
+    'open a sealed object in a token or a program that has not the domain key',
+    'RFC 5649 opens under its own key only',
+  ),
+  'change-domain-key': attack(
+    'PIN',
+    'refused',
+    'change an attribute of the domain key afterwards',
+    '`MODIFIABLE=false`',
+  ),
+  'copy-domain-key': attack('PIN', 'refused', 'copy the domain key with wider attributes', '`COPYABLE=false`'),
+  'change-identity': attack(
+    'PIN',
+    'refused',
+    'change or copy the identity key',
+    '`MODIFIABLE=false` and `COPYABLE=false`',
+  ),
+  'unwrap-readable': attack(
+    'PIN',
+    'refused',
+    'unwrap a sealed key as one that can be read',
+    'the domain key has an `UNWRAP_TEMPLATE` with `SENSITIVE=true`',
+  ),
+  'unwrap-and-export': attack(
+    'PIN',
+    'documented',
+    "unwrap a sealed key, then wrap it under a key of one's own",
+    'what replicates must be `EXTRACTABLE`, and the token gives such keys to its PIN',
+  ),
+  'unwrap-other-use': attack(
+    'PIN',
+    'documented',
+    'unwrap a sealed key with other usage flags, or as another type of key',
+    'a blob carries the value only; agents take everything else from a signed manifest, PKCS#11 calls do not',
+  ),
+  conjure: attack(
+    'PIN',
+    'refused',
+    'conjure keys from changed, random, truncated or mistyped blobs',
+    'RFC 5649 has integrity, and each type of key its form; nothing is left in the token',
+  ),
+  'conjure-malleable': attack(
+    'PIN',
+    'not-applicable',
+    'conjure keys through a wrapping mechanism without integrity',
+    'the token unwraps by no such mechanism; the domain key allows none',
+  ),
+  'decoy-domain-key': attack(
+    'PIN',
+    'refused',
+    'make an object that looks like a domain key of ours',
+    'own keys are known by the CKA_ID in the journal and by proof, never by label',
+  ),
+  'replace-domain-key': attack(
+    'PIN',
+    'refused',
+    'put another key in the place of the domain key',
+    'its check tag differs: it counts as missing, and nothing is sealed under it',
+  ),
+  'repeat-own-id': attack(
+    'PIN',
+    'refused',
+    'give another key the CKA_ID of one of ours',
+    'with two under one id neither is taken; the domain key, or the partition, is out of service and says so',
+  ),
+  'replace-identity': attack(
+    'PIN',
+    'refused',
+    'put another key in the place of the identity key',
+    'its signature does not verify with the public half in the journal',
+  ),
+  'hide-under-own-id': attack(
+    'PIN',
+    'documented',
+    'hide a public key from captures under the CKA_ID of the identity key',
+    'it is taken for the public half of the identity key, and not even listed as uncaptured; private and secret keys cannot be hidden so',
+  ),
+
+  // --- the exchange of a domain key ---
+  'substituted-identity': attack(
+    'peer',
+    'refused',
+    'answer an exchange with another identity',
+    'it is not pinned, or did not sign the transcript',
+  ),
+  'man-in-the-middle': attack(
+    'peer',
+    'refused',
+    'stand between two members and run one exchange with each',
+    'either side sees an identity that is not pinned',
+  ),
+  'swapped-point': attack(
+    'peer',
+    'refused',
+    'put another public point into an offer or an answer',
+    'both identities sign both points',
+  ),
+  'invalid-point': attack(
+    'peer',
+    'refused',
+    'send a point that is not on the curve, properly signed',
+    'the token does not agree with it, and the pair is fresh in every exchange',
+  ),
+  'replayed-answer': attack(
+    'peer',
+    'refused',
+    'play the recorded answer of an earlier exchange',
+    'the signature covers the exchange id, both nonces and both points',
+  ),
+  'replayed-delivery': attack(
+    'peer',
+    'refused',
+    'play a recorded delivery again, also after its beginning',
+    'an exchange is over after one delivery; a new one has a new nonce and a new point',
+  ),
+  'foreign-wrapped-key': attack(
+    'peer',
+    'refused',
+    'deliver the wrapped key of another exchange',
+    'the signature covers its hash',
+  ),
+  'forged-receipt': attack(
+    'peer',
+    'refused',
+    'keep a delivery, and give a receipt for it',
+    'the member signs the receipt, with the check tag of what it has installed',
+  ),
+  'wrong-seat': attack(
+    'peer',
+    'documented',
+    "answer as a pinned member under another member's serial number",
+    'pins name identities of a group, not which partition each belongs to; the other is confirmed, and lacks the key',
+  ),
+  'software-point': attack(
+    'PIN',
+    'documented',
+    "receive the domain key in software: sign the member's part of an exchange by raw calls, over a point of one's own",
+    "needs the PIN and the member's place on the network while a version is distributed; no token attests that a point is its own",
+  ),
+  'planted-domain-key': attack(
+    'PIN',
+    'documented',
+    'distribute a domain key that one knows, signed by raw calls with the identity of a pinned member',
+    "needs the PIN and that member's place on the network; it is used only when the coordinator names that version",
+  ),
+
+  // --- generations ---
+  'manifest-swap': attack(
+    'peer',
+    'refused',
+    'exchange the blobs of two entries in a manifest',
+    'the signature covers the whole manifest, and the digest names it',
+  ),
+  'manifest-resigned': attack(
+    'peer',
+    'refused',
+    "sign a changed manifest with an identity of one's own",
+    'it is not pinned',
+  ),
+  'manifest-of-other-group': attack(
+    'peer',
+    'refused',
+    'sign it with an identity that is pinned for another group, or pass for another source',
+    'pins count for one group, and the signer must be the source that the manifest names',
+  ),
+  'manifest-by-member': attack(
+    'PIN',
+    'documented',
+    'sign a changed manifest by raw calls, with the identity of any pinned partition',
+    'a standby applies it when the coordinator orders that digest: it is not checked that the source was active in that epoch',
+  ),
+  'blob-of-other-group': attack(
+    'peer',
+    'refused',
+    'restore a sealed object of one group in another',
+    'each group has a domain key of its own',
+  ),
+  'generation-of-other-group': attack(
+    'peer',
+    'refused',
+    'restore a whole generation of one group in another',
+    'the manifest names its group and the check tag of its domain key',
+  ),
+
+  // --- orders and calls to agents ---
+  'distribute-to-own-site': attack(
+    'coordinator',
+    'refused',
+    "order a domain key to a site of one's own",
+    'its identity is not pinned, and nobody gets the version',
+  ),
+  'software-point-by-order': attack(
+    'coordinator',
+    'documented',
+    "receive the domain key in software at a site of one's own, with the PIN of one pinned partition, scratch included",
+    'an agent does not know at which site a pinned identity belongs; without a PIN nothing is signed',
+  ),
+  'epoch-jump': attack(
+    'coordinator',
+    'refused',
+    'order roles or promotions under a huge epoch',
+    'an epoch grows by 1,000 at most in one step',
+  ),
+  'first-epoch': attack(
+    'coordinator',
+    'documented',
+    'name a huge epoch in the first order of a group that an agent has never heard of',
+    'there is nothing to compare it with, up to 2^53 - 1; the group is stuck at that agent until somebody mends its journal',
+  ),
+  'second-active': attack(
+    'coordinator',
+    'refused',
+    'seat a second active member, or give an epoch to another owner',
+    'an epoch has one owner, and a member becomes active by promotion',
+  ),
+  'drill-in-production': attack(
+    'coordinator',
+    'refused',
+    'order a drill in a production partition',
+    "only what the site's own configuration calls scratch is opened for it",
+  ),
+  'sealed-data-as-coordinator': attack(
+    'coordinator',
+    'refused',
+    'ask an agent for manifests and blobs, or for an exchange',
+    'only sites may call those methods',
+  ),
+  'source-address': attack(
+    'coordinator',
+    'refused',
+    'name a wrong address for a source',
+    "the certificate there is another site's",
+  ),
+  rollback: attack(
+    'coordinator',
+    'refused',
+    'order a standby back to an older generation, or promote it with one',
+    'heads in the journal only move forward; a promotion is from the newest',
+  ),
+  'retired-version': attack(
+    'coordinator',
+    'documented',
+    'order a capture under a retired domain key version',
+    'the active member seals under any version that it holds; who left the group and kept that version could open it',
+  ),
+  'sealed-data-as-any-site': attack(
+    'peer',
+    'documented',
+    'ask for a manifest as a site that is no member, knowing its digest',
+    'agents do not check membership; names and sealed blobs are what it gains',
+  ),
+  'exchange-for-another': attack(
+    'peer',
+    'refused',
+    'begin an exchange in the name of the active site',
+    'the caller of an exchange must own its epoch',
+  ),
+  'unordered-exchange': attack(
+    'peer',
+    'documented',
+    'begin an exchange under a higher epoch of its own, as a pinned member, without any order',
+    'the version is installed, and not used; an honest distribution of the same version then fails, and takes the next',
+  ),
+} as const satisfies Record<string, Attack>;
+
+export type AttackId = keyof typeof ATTACKS;

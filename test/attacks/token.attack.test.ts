@@ -1,0 +1,443 @@
+/** Whoever holds the PIN of a member, with raw PKCS#11 calls: Clulow 2003, Bortolozzo et al. 2010, and our own ideas. */
+import { randomBytes } from 'node:crypto';
+import { openKeyring } from '@antipode/hsm-core';
+import { bytesEqual, hex } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
+import { CKA, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import { mechanism, type Template, ulong } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { enrolTogether, type TestMember } from '../support/members.ts';
+import { SealedGroup } from '../support/sealed-group.ts';
+import { attack, DEVICES, makeMember } from './support/device.ts';
+import { openRawToken, type RawToken, refusalOf } from './support/raw-token.ts';
+import { unwrapByBlocks, unwrapInSoftware } from './support/software.ts';
+import {
+  AES_SESSION_KEY,
+  AES_TOKEN_KEY,
+  APPLICATION_KEY,
+  flags,
+  GENERIC_SESSION_KEY,
+  id,
+  label,
+  NEW_AES,
+  value,
+} from './support/templates.ts';
+
+const GROUP = 'payments';
+const NOT_PERMITTED = 'CKR_KEY_FUNCTION_NOT_PERMITTED';
+const ECB = mechanism(CKM.AES_ECB);
+const CBC = mechanism(CKM.AES_CBC, Buffer.alloc(16));
+
+describe.each(DEVICES)('the holder of the PIN, on $name', (device) => {
+  const KWP = mechanism(device.keyWrap);
+  const secret = randomBytes(32);
+  let member: TestMember;
+  let raw: RawToken;
+  let domainKey: bigint;
+  let identity: bigint;
+  /** An application's key, whose value only this test knows, and the blob that a capture makes of it. */
+  let application: bigint;
+  let sealed: Uint8Array;
+
+  beforeAll(async () => {
+    member = await makeMember(device, 'held');
+    await enrolTogether([member], { group: GROUP, version: 1 });
+    raw = await openRawToken(member.token);
+    [domainKey, identity] = (
+      await Promise.all([
+        raw.find([[CKA.CLASS, CKO.SECRET_KEY], ...id(member.domainKeys[0]!.ckaId)]),
+        raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], ...id(member.identity.ckaId)]),
+      ])
+    ).map(([handle]) => handle!) as [bigint, bigint];
+    application = await raw.create([...APPLICATION_KEY, ...label('application'), ...value(secret)]);
+    sealed = await raw.wrapKey(KWP, domainKey, application);
+  });
+
+  afterAll(async () => {
+    await raw?.close();
+    await member?.close();
+  });
+
+  const readValue = async (key: bigint): Promise<Uint8Array | undefined> =>
+    (await raw.attributes(key, [CKA.VALUE])).get(CKA.VALUE);
+  const tokenObjects = async (): Promise<bigint[]> => (await raw.find([[CKA.TOKEN, true]])).sort();
+  /** A wrapping key as a careless operator makes it. */
+  const naiveKey = (more: Template = []): Promise<bigint> =>
+    raw.generateKey(mechanism(CKM.AES_KEY_GEN), [
+      ...NEW_AES,
+      ...flags({ sensitive: true, wrap: true, unwrap: true }),
+      ...more,
+    ]);
+  /** Keys of which the attacker knows everything. */
+  const knownValue = randomBytes(32);
+  const knownKey = (): Promise<bigint> =>
+    raw.create([...AES_SESSION_KEY, ...flags({ wrap: true, unwrap: true }), ...value(knownValue)]);
+
+  attack(device, 'wrap-decrypt', async () => {
+    const naive = await naiveKey(flags({ decrypt: true }));
+    const blob = await raw.wrapKey(KWP, naive, application);
+    expect(await unwrapByBlocks(blob, (block) => raw.decrypt(ECB, naive, block))).toEqual(secret);
+    expect(await raw.decrypt(CBC, naive, await raw.wrapKey(CBC, naive, application))).toEqual(secret);
+
+    expect(await refusalOf(raw.decrypt(ECB, domainKey, sealed.subarray(0, 16)))).toBe(NOT_PERMITTED);
+    expect(await refusalOf(raw.decrypt(CBC, domainKey, sealed.subarray(0, 32)))).toBe(NOT_PERMITTED);
+    expect(await refusalOf(raw.decrypt(KWP, domainKey, sealed))).not.toBe('CKR_OK');
+    return 'refused';
+  });
+
+  attack(device, 'other-use', async () => {
+    const naive = await naiveKey(flags({ encrypt: true, decrypt: true, sign: true, derive: true }));
+    const block = randomBytes(16);
+    const encrypted = await raw.encrypt(ECB, naive, block);
+    expect(await raw.decrypt(ECB, naive, encrypted)).toEqual(block);
+    // A value of one's choice under the wrapping key, as a key that can be read: encryption by another name.
+    const deriveFrom = (base: bigint): Promise<bigint> =>
+      raw.deriveKey({ type: CKM.AES_ECB_ENCRYPT_DATA, data: Buffer.concat([block, block]) }, base, [
+        ...AES_SESSION_KEY,
+        [CKA.VALUE_LEN, 32],
+        ...flags({ sensitive: false, extractable: true }),
+      ]);
+    expect(await readValue(await deriveFrom(naive))).toEqual(Buffer.concat([encrypted, encrypted]));
+    expect(await refusalOf(raw.sign(mechanism(CKM.AES_CMAC), naive, block))).toBe('CKR_OK');
+    expect(await refusalOf(raw.wrapKey(CBC, naive, application))).toBe('CKR_OK');
+
+    expect(await refusalOf(raw.encrypt(ECB, domainKey, block))).toBe(NOT_PERMITTED);
+    expect(await refusalOf(raw.sign(mechanism(CKM.AES_CMAC), domainKey, block))).toBe(NOT_PERMITTED);
+    expect(await refusalOf(deriveFrom(domainKey))).toBe(NOT_PERMITTED);
+    const RFC_3394 = mechanism(0x2109);
+    for (const other of [CBC, RFC_3394])
+      expect(await refusalOf(raw.wrapKey(other, domainKey, application))).toBe('CKR_MECHANISM_INVALID');
+    expect(await refusalOf(raw.unwrapKey(RFC_3394, domainKey, sealed, APPLICATION_KEY))).toBe('CKR_MECHANISM_INVALID');
+    return 'refused';
+  });
+
+  attack(device, 'wrap-under-known-key', async () => {
+    const naive = await naiveKey(flags({ extractable: true }));
+    const known = await knownKey();
+    const naiveValue = unwrapInSoftware(knownValue, await raw.wrapKey(KWP, known, naive));
+    expect(unwrapInSoftware(naiveValue, await raw.wrapKey(KWP, naive, application))).toEqual(secret);
+
+    const { publicKey } = await raw.generateKeyPair(
+      mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
+      [[CKA.MODULUS_BITS, 2048], [CKA.PUBLIC_EXPONENT, Buffer.from([1, 0, 1])], ...flags({ wrap: true })],
+      flags({ private: true, sensitive: false }),
+    );
+    for (const own of [domainKey, identity]) {
+      for (const under of [known, naive, domainKey])
+        expect(await refusalOf(raw.wrapKey(KWP, under, own))).toBe('CKR_KEY_UNEXTRACTABLE');
+      expect(await refusalOf(raw.wrapKey(mechanism(CKM.RSA_PKCS), publicKey, own))).toMatch(
+        /^CKR_KEY_(UNEXTRACTABLE|NOT_WRAPPABLE)$/,
+      );
+      expect(await readValue(own)).toBeUndefined();
+    }
+    return 'refused';
+  });
+
+  attack(device, 'open-elsewhere', async () => {
+    const known = await knownKey();
+    const template = [...AES_SESSION_KEY, ...flags({ sensitive: false, extractable: true })];
+    const blob = await raw.wrapKey(KWP, known, application);
+    expect(await readValue(await raw.unwrapKey(KWP, known, blob, template))).toEqual(secret);
+    expect(unwrapInSoftware(knownValue, blob)).toEqual(secret);
+
+    expect(await refusalOf(raw.unwrapKey(KWP, known, sealed, template))).not.toBe('CKR_OK');
+    expect(() => unwrapInSoftware(knownValue, sealed)).toThrow();
+    return 'refused';
+  });
+
+  /** What would undo the hardening of a wrapping key, each alone. */
+  const WIDER: Template = [
+    ...flags({ encrypt: true, decrypt: true, sign: true, verify: true, derive: true, extractable: true }),
+    ...flags({ sensitive: false, private: false, modifiable: true, copyable: true }),
+    [ATTRIBUTES.allowedMechanisms.type, Buffer.concat([ulong(device.keyWrap), ulong(CKM.AES_ECB)])],
+    [CKA.UNWRAP_TEMPLATE, flags({ sensitive: false })],
+    ...label('antipode domain key'),
+    ...id(randomBytes(16)),
+  ];
+
+  attack(device, 'change-domain-key', async () => {
+    const naive = await naiveKey(flags({ decrypt: false }));
+    const blob = await raw.wrapKey(KWP, naive, application);
+    const open = () => unwrapByBlocks(blob, (block) => raw.decrypt(ECB, naive, block));
+    expect(await refusalOf(open())).toBe(NOT_PERMITTED);
+    await raw.setAttributeValue(naive, flags({ decrypt: true }));
+    expect(await open()).toEqual(secret);
+
+    for (const change of WIDER)
+      expect([change[0], await refusalOf(raw.setAttributeValue(domainKey, [change]))]).toEqual([
+        change[0],
+        'CKR_ACTION_PROHIBITED',
+      ]);
+    return 'refused';
+  });
+
+  attack(device, 'copy-domain-key', async () => {
+    const naive = await naiveKey(flags({ decrypt: false }));
+    const wider = await raw.copyObject(naive, flags({ decrypt: true }));
+    const blob = await raw.wrapKey(KWP, naive, application);
+    expect(await unwrapByBlocks(blob, (block) => raw.decrypt(ECB, wider, block))).toEqual(secret);
+
+    for (const token of [true, false]) {
+      for (const change of [...WIDER, ...label('copy')])
+        expect([change[0], await refusalOf(raw.copyObject(domainKey, [[CKA.TOKEN, token], change]))]).toEqual([
+          change[0],
+          'CKR_ACTION_PROHIBITED',
+        ]);
+    }
+    return 'refused';
+  });
+
+  attack(device, 'change-identity', async () => {
+    const { privateKey: naive } = await raw.generateKeyPair(
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [
+        [CKA.EC_PARAMS, P256_PARAMS],
+        [CKA.TOKEN, false],
+      ],
+      [[CKA.TOKEN, true], ...flags({ private: true, sensitive: true, extractable: false, sign: true, derive: false })],
+    );
+    const point = Buffer.from(member.identity.publicHalf.slice(-65));
+    const agree = (key: bigint) =>
+      raw.deriveKey({ type: CKM.ECDH1_DERIVE, point }, key, [
+        ...GENERIC_SESSION_KEY,
+        [CKA.VALUE_LEN, 32],
+        ...flags({ sensitive: false, extractable: true }),
+      ]);
+    expect(await refusalOf(agree(naive))).toBe(NOT_PERMITTED);
+    await raw.setAttributeValue(naive, flags({ derive: true }));
+    expect(await readValue(await agree(naive))).toHaveLength(32);
+    expect(await refusalOf(raw.copyObject(naive, [[CKA.TOKEN, false]]))).toBe('CKR_OK');
+
+    expect(await refusalOf(agree(identity))).toBe(NOT_PERMITTED);
+    const changes = [...flags({ derive: true, decrypt: true, unwrap: true, extractable: true, sensitive: false })];
+    for (const change of [...changes, ...flags({ modifiable: true, copyable: true }), ...label('x'), ...id(point)]) {
+      expect(await refusalOf(raw.setAttributeValue(identity, [change]))).toBe('CKR_ACTION_PROHIBITED');
+      expect(await refusalOf(raw.copyObject(identity, [change]))).toBe('CKR_ACTION_PROHIBITED');
+    }
+    return 'refused';
+  });
+
+  attack(device, 'unwrap-readable', async () => {
+    const naive = await naiveKey();
+    const readable = [...AES_SESSION_KEY, ...flags({ sensitive: false, extractable: true })];
+    const blob = await raw.wrapKey(KWP, naive, application);
+    expect(await readValue(await raw.unwrapKey(KWP, naive, blob, readable))).toEqual(secret);
+
+    const silent = [...AES_SESSION_KEY, ...flags({ extractable: true })];
+    for (const template of [readable, silent, [...GENERIC_SESSION_KEY, ...flags({ sensitive: false })]])
+      expect(await refusalOf(raw.unwrapKey(KWP, domainKey, sealed, template))).toBe('CKR_TEMPLATE_INCONSISTENT');
+    const sensitive = await raw.unwrapKey(KWP, domainKey, sealed, [...silent, ...flags({ sensitive: true })]);
+    expect(await readValue(sensitive)).toBeUndefined();
+    for (const call of [raw.setAttributeValue, raw.copyObject])
+      expect(await refusalOf(call(sensitive, flags({ sensitive: false })))).toBe('CKR_ATTRIBUTE_READ_ONLY');
+    return 'refused';
+  });
+
+  attack(device, 'unwrap-and-export', async () => {
+    const template = [...AES_SESSION_KEY, ...flags({ sensitive: true, extractable: true })];
+    const restored = await raw.unwrapKey(KWP, domainKey, sealed, template);
+    expect(unwrapInSoftware(knownValue, await raw.wrapKey(KWP, await knownKey(), restored))).toEqual(secret);
+    return 'documented';
+  });
+
+  attack(device, 'unwrap-other-use', async () => {
+    // At the source it may wrap and unwrap only, as a domain key of somebody else's.
+    const wrapping = await raw.create([
+      ...APPLICATION_KEY,
+      ...flags({ wrap: true, unwrap: true, decrypt: false, modifiable: false }),
+      ...value(randomBytes(32)),
+    ]);
+    const stolen = await raw.wrapKey(KWP, wrapping, application);
+    expect(await refusalOf(raw.decrypt(ECB, wrapping, stolen.subarray(0, 16)))).toBe(NOT_PERMITTED);
+    const blob = await raw.wrapKey(KWP, domainKey, wrapping);
+    const wider = await raw.unwrapKey(KWP, domainKey, blob, [
+      ...AES_SESSION_KEY,
+      ...flags({ sensitive: true, decrypt: true }),
+    ]);
+    expect(await unwrapByBlocks(stolen, (block) => raw.decrypt(ECB, wider, block))).toEqual(secret);
+    const mistyped = [...GENERIC_SESSION_KEY, ...flags({ sensitive: true, sign: true })];
+    expect(await refusalOf(raw.unwrapKey(KWP, domainKey, blob, mistyped))).toBe('CKR_OK');
+    return 'documented';
+  });
+
+  attack(device, 'conjure', async () => {
+    const pair = await raw.generateKeyPair(
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [
+        [CKA.EC_PARAMS, P256_PARAMS],
+        [CKA.TOKEN, false],
+      ],
+      [[CKA.TOKEN, false], ...flags({ private: true, sensitive: true, extractable: true, sign: true })],
+    );
+    const sealedPair = await raw.wrapKey(KWP, domainKey, pair.privateKey);
+    const before = await tokenObjects();
+    const flipped = Array.from({ length: sealed.length }, (_, at) =>
+      sealed.map((byte, index) => (index === at ? byte ^ (1 << (at % 8)) : byte)),
+    );
+    const blobs = [
+      ...flipped,
+      randomBytes(sealed.length),
+      new Uint8Array(sealed.length),
+      sealed.subarray(0, -8),
+      sealed.subarray(8),
+      Buffer.concat([sealed, sealed]),
+    ];
+    const key = { objectClass: 'secret-key', keyType: 'aes', attributes: { encrypt: true } } as const;
+    const mistyped = [
+      { objectClass: 'private-key', keyType: 'rsa', attributes: {}, blob: sealedPair },
+      { objectClass: 'private-key', keyType: 'ec', attributes: {}, blob: sealed },
+      { objectClass: 'private-key', keyType: 'rsa', attributes: {}, blob: sealed },
+    ] as const;
+    for (const item of [...blobs.map((blob) => ({ ...key, blob })), ...mistyped]) {
+      const outcome = await member.provider.unwrap(member.keyring.domainKey(GROUP, 1).handle, [item]);
+      expect(outcome).toMatchObject({ handles: [], failure: { code: 'BLOB_INVALID' } });
+    }
+    for (const blob of [sealed.subarray(0, 8), sealed.subarray(0, 39), new Uint8Array(0)])
+      expect(await refusalOf(raw.unwrapKey(KWP, domainKey, blob, APPLICATION_KEY))).not.toBe('CKR_OK');
+    expect(await tokenObjects()).toEqual(before);
+    return 'refused';
+  });
+
+  attack(device, 'conjure-malleable', async () => {
+    const naive = await naiveKey();
+    const MALLEABLE = [CKM.AES_ECB, CKM.AES_CBC, CKM.AES_CTR, CKM.AES_CBC_PAD].map((type) =>
+      mechanism(type, Buffer.alloc(type === CKM.AES_ECB ? 0 : 16)),
+    );
+    const conjure = (how: (typeof MALLEABLE)[number], under: bigint) =>
+      refusalOf(
+        raw.unwrapKey(how, under, randomBytes(32), [...AES_SESSION_KEY, ...flags({ sensitive: true, encrypt: true })]),
+      );
+    for (const how of MALLEABLE) {
+      expect(await conjure(how, domainKey)).toBe('CKR_MECHANISM_INVALID');
+      expect([how.type, await conjure(how, naive)]).toEqual([
+        how.type,
+        how.type === device.malleableWrap ? 'CKR_OK' : 'CKR_MECHANISM_INVALID',
+      ]);
+    }
+    return device.malleableWrap === undefined ? 'not-applicable' : 'refused';
+  });
+});
+
+describe.each(DEVICES)('who meddles with our own keys, on $name', (device) => {
+  let member: TestMember;
+  let raw: RawToken;
+
+  beforeAll(async () => {
+    member = await makeMember(device, 'meddled');
+    await enrolTogether([member], { group: GROUP, version: 1 });
+    raw = await openRawToken(member.token);
+  });
+
+  afterAll(async () => {
+    await raw?.close();
+    await member?.close();
+  });
+
+  const LABEL = 'antipode domain key';
+  const usable = flags({ sensitive: true, extractable: true, wrap: true, unwrap: true });
+  const decoy = (...more: Template[]): Promise<bigint> =>
+    raw.create([...AES_TOKEN_KEY, ...usable, ...label(LABEL), ...value(randomBytes(32)), ...more.flat()]);
+  const byLabel = () => raw.find([[CKA.CLASS, CKO.SECRET_KEY], ...label(LABEL)]);
+
+  attack(device, 'decoy-domain-key', async () => {
+    const [real] = await byLabel();
+    const wrong = await decoy();
+    // Whoever goes by labels finds either.
+    expect((await byLabel()).sort()).toEqual([real!, wrong].sort());
+
+    const before = hex(member.keyring.domainKey(GROUP, 1).checkTag);
+    await member.reopen();
+    expect(hex(member.keyring.domainKey(GROUP, 1).checkTag)).toBe(before);
+    expect(member.keyring.missing).toEqual([]);
+    // It is a key like any other: captured, and under the real one.
+    const group = new SealedGroup();
+    const { generation } = await group.captured(member);
+    expect(generation.entries.map(({ attributes }) => Buffer.from(attributes.label ?? []).toString())).toEqual([LABEL]);
+    expect(hex(generation.domainKeyCheckTag)).toBe(before);
+    await raw.destroy(wrong);
+    return 'refused';
+  });
+
+  attack(device, 'repeat-own-id', async () => {
+    const { ckaId } = member.domainKeys[0]!;
+    // Which of two a search gives first is up to the token: tried until each has been the first.
+    for (let attempt = 0; attempt < 8; attempt += 1) {
+      const twin = await decoy(id(ckaId));
+      expect(await raw.find([[CKA.CLASS, CKO.SECRET_KEY], ...id(ckaId)])).toHaveLength(2);
+      expect((await openKeyring(member)).missing).toEqual(member.domainKeys);
+      await raw.destroy(twin);
+    }
+    expect((await openKeyring(member)).missing).toEqual([]);
+
+    const { privateKey } = await pairUnder(member.identity.ckaId);
+    expect((await rejection(openKeyring(member))).code).toBe('IDENTITY_MISSING');
+    await raw.destroy(privateKey);
+    await member.reopen();
+    return 'refused';
+  });
+
+  const pairUnder = (ckaId: Uint8Array) =>
+    raw.generateKeyPair(
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [[CKA.EC_PARAMS, P256_PARAMS], [CKA.TOKEN, false], ...flags({ verify: true })],
+      [[CKA.TOKEN, true], ...id(ckaId), ...label('antipode identity'), ...flags({ sign: true, sensitive: true })],
+    );
+
+  attack(device, 'hide-under-own-id', async () => {
+    const hidden = await raw.generateKeyPair(
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [[CKA.EC_PARAMS, P256_PARAMS], [CKA.TOKEN, true], ...flags({ verify: true })],
+      [[CKA.TOKEN, false], ...flags({ sign: true })],
+    );
+    /** Everything that a capture tells of, captured or not. */
+    const told = async (): Promise<string[]> => {
+      const { entries, uncaptured } = (await new SealedGroup().captured(member)).generation;
+      return [...entries, ...uncaptured].map(({ objectClass }) => objectClass).sort();
+    };
+    // As in a journal: what is recorded is not announced any more.
+    member.announced.length = 0;
+    await member.reopen();
+    expect(await told()).toEqual(['public-key']);
+    await raw.setAttributeValue(hidden.publicKey, id(member.identity.ckaId));
+    await member.reopen();
+    expect(await told()).toEqual([]);
+    await raw.destroy(hidden.publicKey);
+    // What can be used to sign or decrypt does not vanish so.
+    const { ckaId } = member.domainKeys[0]!;
+    const pair = await pairUnder(ckaId);
+    const secret = await decoy(id(member.identity.ckaId));
+    await member.reopen();
+    expect(await told()).toEqual(['private-key', 'secret-key']);
+    await raw.destroy(pair.privateKey);
+    await raw.destroy(secret);
+    return 'documented';
+  });
+
+  attack(device, 'replace-domain-key', async () => {
+    const { ckaId } = member.domainKeys[0]!;
+    const [real] = await raw.find([[CKA.CLASS, CKO.SECRET_KEY], ...id(ckaId)]);
+    await raw.destroy(real!);
+    const wrong = await decoy(id(ckaId));
+    expect(await raw.find([[CKA.CLASS, CKO.SECRET_KEY], ...label(LABEL), ...id(ckaId)])).toEqual([wrong]);
+
+    await member.reopen();
+    expect(member.keyring.missing).toEqual(member.domainKeys);
+    expect((await rejection(new SealedGroup().capture(member))).code).toBe('DOMAIN_KEY_MISSING');
+    expect(bytesEqual(member.domainKeys[0]!.checkTag, new Uint8Array(32))).toBe(false);
+    return 'refused';
+  });
+
+  attack(device, 'replace-identity', async () => {
+    const [real] = await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], ...id(member.identity.ckaId)]);
+    await raw.destroy(real!);
+    const { privateKey } = await pairUnder(member.identity.ckaId);
+    // It signs, and it has the label and the id.
+    expect(await raw.sign(mechanism(CKM.ECDSA), privateKey, randomBytes(32))).toHaveLength(64);
+    expect(await rejection(openKeyring(member))).toMatchObject({
+      code: 'IDENTITY_MISSING',
+      details: { identity: member.fingerprint },
+    });
+    return 'refused';
+  });
+});
