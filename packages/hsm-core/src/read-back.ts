@@ -40,7 +40,10 @@ export async function readBack(
       const handle = memory.known.get(entry.objectId)?.handle;
       return handle === undefined ? [] : [{ entry, handle }];
     });
-    const observed = await provider.read(held.map(({ handle }) => handle));
+    const observed = await provider.read(
+      held.map(({ handle }) => handle),
+      held.map(({ entry }) => entry.publicHalf),
+    );
     const present = held.flatMap(({ entry, handle }, index) =>
       observed[index] === undefined ? [] : [{ entry, handle, object: observed[index] }],
     );

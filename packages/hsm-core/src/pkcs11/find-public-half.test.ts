@@ -74,21 +74,46 @@ describe('the public half of a private key that is kept without its point', () =
     const [ours, other] = [pair(), pair()];
     const key = observed('private-key', { id: Buffer.from('same'), sign: true });
     const { context, signatures } = token(ours.privateKey);
-    const found = findPublicHalf(context, key, [beside(other.publicKey, 'same'), beside(ours.publicKey, 'another')]);
+    const found = findPublicHalf(context, key, {
+      publicKeys: [beside(other.publicKey, 'same'), beside(ours.publicKey, 'another')],
+    });
     expect([found, signatures()]).toEqual([spki(ours.publicKey), 1]);
   });
 
   it('is recovered from two signatures when no public key beside it fits', () => {
     const [ours, other] = [pair(), pair()];
     const { context, signatures } = token(ours.privateKey);
-    const found = findPublicHalf(context, observed('private-key', { sign: true }), [beside(other.publicKey, '')]);
+    const found = findPublicHalf(context, observed('private-key', { sign: true }), {
+      publicKeys: [beside(other.publicKey, '')],
+    });
     expect([found, signatures()]).toEqual([spki(ours.publicKey), 2]);
+  });
+
+  it('is what was expected when its signature verifies, and never otherwise', () => {
+    const [ours, other] = [pair(), pair()];
+    const { context, signatures } = token(ours.privateKey);
+    const key = observed('private-key', { sign: true });
+    const find = (expected: Uint8Array) => findPublicHalf(context, key, { publicKeys: [], expected });
+    expect([find(spki(ours.publicKey)), signatures()]).toEqual([spki(ours.publicKey), 1]);
+    expect([find(spki(other.publicKey)), find(new Uint8Array(91))]).toEqual([
+      spki(ours.publicKey),
+      spki(ours.publicKey),
+    ]);
+  });
+
+  it('is what was expected when agreeing gives its x-coordinate, and never otherwise', () => {
+    const [ours, other] = [pair(), pair()];
+    const { context } = token(ours.privateKey);
+    const key = observed('private-key', { derive: true });
+    const find = (expected: Uint8Array) => findPublicHalf(context, key, { publicKeys: [], expected })!;
+    expect(find(spki(ours.publicKey))).toEqual(spki(ours.publicKey));
+    expect(hex(find(spki(other.publicKey)).slice(-64, -32))).toBe(hex(spki(ours.publicKey).slice(-64, -32)));
   });
 
   it('has the x-coordinate that agreeing with the generator gives, and no derived key is left', () => {
     const ours = pair();
     const { context, derived } = token(ours.privateKey);
-    const found = findPublicHalf(context, observed('private-key', { derive: true }), [])!;
+    const found = findPublicHalf(context, observed('private-key', { derive: true }), { publicKeys: [] })!;
     expect(hex(found.slice(-64, -32))).toBe(hex(spki(ours.publicKey).slice(-64, -32)));
     expect(derived.size).toBe(0);
   });
@@ -99,7 +124,7 @@ describe('the public half of a private key that is kept without its point', () =
     ['allows another mechanism only', { sign: true, allowedMechanisms: [CKM.ECDH1_DERIVE] }],
   ])('stays unknown when the key %s, and the key is not used', (_how, attributes) => {
     const { context, signatures } = token(pair().privateKey);
-    expect(findPublicHalf(context, observed('private-key', attributes), [])).toBeUndefined();
+    expect(findPublicHalf(context, observed('private-key', attributes), { publicKeys: [] })).toBeUndefined();
     expect(signatures()).toBe(0);
   });
 
@@ -108,6 +133,6 @@ describe('the public half of a private key that is kept without its point', () =
     context.cryptoki.sign = () => {
       throw new CryptokiFailure('C_SignInit', 0x068);
     };
-    expect(findPublicHalf(context, observed('private-key', { sign: true }), [])).toBeUndefined();
+    expect(findPublicHalf(context, observed('private-key', { sign: true }), { publicKeys: [] })).toBeUndefined();
   });
 });

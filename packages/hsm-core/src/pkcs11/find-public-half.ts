@@ -7,22 +7,26 @@ import { createECDH, createHash, createPublicKey, ECDH, randomBytes, verify } fr
 import { bytesEqual } from '@antipode/runtime';
 import { generator, recoverPoints } from '../model/ecdsa-recovery.ts';
 import type { ObservedObject } from '../model/object.ts';
-import { type Curve, curveOf, ecPublicHalf } from '../model/public-half.ts';
+import { type Curve, curveOf, ecPublicHalf, pointOf } from '../model/public-half.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
 import { ecParamsOf, type ReadContext } from './objects.ts';
 import { CryptokiFailure } from './return-values.ts';
 
-export function findPublicHalf(
-  context: ReadContext,
-  key: ObservedObject,
-  publicKeys: readonly ObservedObject[],
-): Uint8Array | undefined {
+/** Where to look first. None of it is believed unless the key's own use bears it out. */
+export interface Clues {
+  /** Public keys beside it. */
+  readonly publicKeys: readonly ObservedObject[];
+  /** What a manifest says it has. */
+  readonly expected?: Uint8Array | undefined;
+}
+
+export function findPublicHalf(context: ReadContext, key: ObservedObject, clues: Clues): Uint8Array | undefined {
   const curve = curveOf(ecParamsOf(context, key.handle));
   if (curve === undefined) return undefined;
   try {
-    if (key.attributes.sign && allows(key, CKM.ECDSA)) return fromSignatures(context, key, curve, publicKeys);
-    if (key.attributes.derive && allows(key, CKM.ECDH1_DERIVE)) return fromAgreement(context, key, curve);
+    if (key.attributes.sign && allows(key, CKM.ECDSA)) return fromSignatures(context, key, curve, clues);
+    if (key.attributes.derive && allows(key, CKM.ECDH1_DERIVE)) return fromAgreement(context, key, curve, clues);
   } catch (thrown) {
     if (!(thrown instanceof CryptokiFailure)) throw thrown;
   }
@@ -40,7 +44,7 @@ function fromSignatures(
   { cryptoki, session }: ReadContext,
   key: ObservedObject,
   curve: Curve,
-  publicKeys: readonly ObservedObject[],
+  { publicKeys, expected }: Clues,
 ): Uint8Array | undefined {
   const message = Buffer.concat([Buffer.from('antipode public half v1\0'), randomBytes(32)]);
   const digest = createHash(curve.hash).update(message).digest();
@@ -56,6 +60,7 @@ function fromSignatures(
       made,
     );
 
+  if (expected !== undefined && isOnCurve(expected) && verifies(expected, message, signature)) return expected;
   const sameId = (one: ObservedObject): number =>
     Number(bytesEqual(one.attributes.id ?? new Uint8Array(), key.attributes.id ?? new Uint8Array()));
   const candidates = publicKeys
@@ -88,13 +93,20 @@ function isOnCurve(publicHalf: Uint8Array): boolean {
   }
 }
 
-/** x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves. */
-function fromAgreement(context: ReadContext, key: ObservedObject, curve: Curve): Uint8Array | undefined {
+/** x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves, and the expected one is as good. */
+function fromAgreement(
+  context: ReadContext,
+  key: ObservedObject,
+  curve: Curve,
+  { expected }: Clues,
+): Uint8Array | undefined {
   const x = agree(context.cryptoki, context.session, {
     privateKey: key.handle,
     point: generator(curve),
     bytes: curve.fieldBytes,
   });
+  if (expected !== undefined && bytesEqual(pointOf(curve, expected).subarray(1, 1 + curve.fieldBytes), x))
+    return expected;
   const compressed = Buffer.concat([Uint8Array.of(2), x]);
   const point = ECDH.convertKey(compressed, curve.openssl, undefined, undefined, 'uncompressed') as Buffer;
   return new Uint8Array(ecPublicHalf(curve, point));

@@ -66,8 +66,11 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     return objects;
   }
 
-  async read(handles: readonly Handle[]): Promise<(ObservedObject | undefined)[]> {
-    return this.#readAll(handles);
+  async read(
+    handles: readonly Handle[],
+    publicHalves: readonly (Uint8Array | undefined)[] = [],
+  ): Promise<(ObservedObject | undefined)[]> {
+    return this.#readAll(handles, publicHalves);
   }
 
   async destroy(handles: readonly Handle[]): Promise<Handle[]> {
@@ -258,13 +261,18 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     this.cryptoki.finalize();
   }
 
-  #readAll(handles: readonly Handle[]): (ObservedObject | undefined)[] {
+  #readAll(
+    handles: readonly Handle[],
+    expected: readonly (Uint8Array | undefined)[] = [],
+  ): (ObservedObject | undefined)[] {
     const objects = handles.map((handle) => readObject(this.#reads, handle));
     const publicKeys = objects.filter((object) => object?.objectClass === 'public-key') as ObservedObject[];
-    return objects.map((object) => {
+    return objects.map((object, index) => {
       if (object?.objectClass !== 'private-key' || object.keyType !== 'ec' || object.publicHalf !== undefined)
         return object;
-      const publicHalf = this.#publicHalves.get(object.handle) ?? findPublicHalf(this.#reads, object, publicKeys);
+      const publicHalf =
+        this.#publicHalves.get(object.handle) ??
+        findPublicHalf(this.#reads, object, { publicKeys, expected: expected[index] });
       if (publicHalf === undefined) return object;
       this.#publicHalves.set(object.handle, publicHalf);
       return { ...object, publicHalf };
