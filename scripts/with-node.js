@@ -1,5 +1,5 @@
 /**
- * What `npm run demo|test|check|generate|format` call.
+ * What `npm run demo|test|bench|check|generate|format` call.
  *
  * The machine's own Node may be too old for this project, so this file and what it imports are plain JavaScript for Node 20.
  * It makes sure that everything needed is installed, then runs the real work on the Node of the lock file, by absolute
@@ -20,9 +20,11 @@ async function main([name, ...args]) {
   if (verb === undefined) {
     throw new BootstrapError(`Usage: node scripts/with-node.js ${Object.keys(VERBS).join('|')} [arguments]`);
   }
-  const node = await bootstrap({ root, needsPrograms: verb.needsPrograms });
+  const node = await bootstrap({ root, needsPrograms: verb.needsPrograms, needsCompiler: verb.needsCompiler });
   // Children that ask for `node` by name must find the same one.
   const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ''}` };
+  // What is read from a file or by a program has no use for colours.
+  if (!process.stdout.isTTY) env.NO_COLOR = '1';
   for (const [file, ...rest] of verb.steps(args)) {
     const end = await run(node, [join(root, file), ...rest], { cwd: root, env });
     if (end.signal !== null || end.code !== 0) return exitLike(end);

@@ -20,6 +20,12 @@ const PROGRAMS = [
   { name: 'util-linux', isPresent: () => hasProgram('setpriv') },
 ];
 
+/** What compiles C: only the benchmark does. */
+const COMPILER = [
+  { name: 'gcc', isPresent: () => hasProgram('cc') || hasProgram('gcc') },
+  { name: 'libc6-dev', isPresent: () => existsSync('/usr/include/dlfcn.h') },
+];
+
 /** Debian keeps the programs of each PostgreSQL version in a folder of its own. */
 function hasPostgres() {
   const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql') : [];
@@ -28,12 +34,13 @@ function hasPostgres() {
   );
 }
 
-function missingPackages() {
-  return PROGRAMS.filter(({ isPresent }) => !isPresent()).map(({ name }) => name);
+function missingPackages(needsCompiler) {
+  const wanted = needsCompiler ? [...PROGRAMS, ...COMPILER] : PROGRAMS;
+  return wanted.filter(({ isPresent }) => !isPresent()).map(({ name }) => name);
 }
 
-export async function installDebianPrograms(root) {
-  const missing = missingPackages();
+export async function installDebianPrograms({ root, needsCompiler }) {
+  const missing = missingPackages(needsCompiler);
   if (missing.length === 0) return;
   const list = missing.join(' ');
   if (!hasProgram('apt-get')) {
@@ -54,7 +61,7 @@ export async function installDebianPrograms(root) {
   const [command, ...args] = [...asRoot, ...install];
   const end = await run(command, args, { stdio: ['ignore', 2, 2] });
   if (end.signal !== null) throw interruptedBy(end.signal);
-  const stillMissing = missingPackages();
+  const stillMissing = missingPackages(needsCompiler);
   if (end.code !== 0 || stillMissing.length > 0) {
     const left = stillMissing.length > 0 ? ` Still missing: ${stillMissing.join(' ')}.` : '';
     throw new BootstrapError(

@@ -1,0 +1,292 @@
+/**
+ * Two sites as they run in earnest: agents in processes of their own, with journal, store, worker and mutual TLS, under the
+ * orders of a coordinator that consists of this file and grants every lease.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { cpSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import {
+  type Client,
+  CoordinatorService,
+  createClient,
+  MemberRole,
+  RpcServer,
+  SiteAgentService,
+  Tls,
+} from '@antipode/protocol';
+import { bytesEqual, silentLog, systemClock } from '@antipode/runtime';
+import { initialisePartition, loadAgentConfig, pinIdentities } from '@antipode/site-agent';
+import { freePort } from '../../apps/cli/src/demo/processes.ts';
+import { makeAuthority, makeCoordinatorFolder, makeSiteFolder } from '../../apps/cli/src/folders.ts';
+import { SOFTHSM_MODULE, type TestToken } from '../support/tokens.ts';
+import { residentMiB } from './machine.ts';
+import type { Workspace } from './workspace.ts';
+
+const CLI = fileURLToPath(new URL('../../apps/cli/src/main.ts', import.meta.url));
+export const GROUP = 'bench';
+const LEASE_MS = 600_000n;
+const ORDER_TIMEOUT_MS = 30 * 60_000;
+/** As in earnest (design, section 11). */
+const HEARTBEAT_MS = 1_000;
+/** An agent that is held up for long is to be measured, not dropped. */
+const KEEPALIVE = { timeMs: 60_000, timeoutMs: 60_000 };
+const START_TIMEOUT_MS = 60_000;
+
+export interface Captured {
+  readonly ms: number;
+  readonly isNew: boolean;
+  readonly manifestDigest: Uint8Array;
+  readonly contentDigest: Uint8Array;
+}
+
+export class BenchSite {
+  readonly name: string;
+  readonly token: TestToken;
+  readonly folder: string;
+  readonly configFile: string;
+  readonly port: number;
+  readonly tls: { readonly caFile: string; readonly certificateFile: string; readonly keyFile: string };
+  serial = '';
+  /** The longest that the agent's event loop was held up, by its own account. */
+  loopDelayMs = 0;
+  agent: ChildProcess | undefined;
+  client: Client<typeof SiteAgentService> | undefined;
+
+  constructor(options: { name: string; token: TestToken; folder: string; port: number }) {
+    this.name = options.name;
+    this.token = options.token;
+    this.folder = options.folder;
+    this.port = options.port;
+    this.configFile = join(this.folder, 'agent.yaml');
+    this.tls = {
+      caFile: join(this.folder, 'ca.crt'),
+      certificateFile: join(this.folder, 'tls.crt'),
+      keyFile: join(this.folder, 'tls.key'),
+    };
+  }
+
+  /** Of the agent alone: its worker is another process. */
+  residentMiB(): { now: number; peak: number } {
+    return residentMiB(this.agent?.pid ?? 0);
+  }
+}
+
+export class BenchSites {
+  readonly #workspace: Workspace;
+  readonly #folder: string;
+  /** For profiling the agents. */
+  readonly #agentEnvironment: Readonly<Record<string, string>>;
+  #server: RpcServer | undefined;
+  #tls: Tls | undefined;
+  #requests = 0;
+  /** Of site a. */
+  #heartbeats = 0;
+  a!: BenchSite;
+  b!: BenchSite;
+  /** Where site b is kept as it was when it had its domain key and nothing else. */
+  #empty = '';
+
+  private constructor(workspace: Workspace, agentEnvironment: Readonly<Record<string, string>>) {
+    this.#workspace = workspace;
+    this.#agentEnvironment = agentEnvironment;
+    this.#folder = workspace.folder('sites');
+  }
+
+  /** @param source a filled token: site a is active on it. Site b stands by with an empty one */
+  static async start(
+    workspace: Workspace,
+    { source, agentEnvironment }: { source: TestToken; agentEnvironment: Readonly<Record<string, string>> },
+  ): Promise<BenchSites> {
+    const sites = new BenchSites(workspace, agentEnvironment);
+    await sites.#start(source);
+    return sites;
+  }
+
+  async #start(source: TestToken): Promise<void> {
+    const authority = join(this.#folder, 'authority');
+    await makeAuthority({ folder: authority, trustDomain: 'bench.antipode' });
+    const coordinator = { id: 'main', address: `localhost:${await freePort()}` };
+    const folder = join(this.#folder, 'coordinator');
+    await makeCoordinatorFolder({ folder, authority, id: 'main', listen: coordinator.address });
+    this.#tls = new Tls({
+      caFile: join(folder, 'ca.crt'),
+      certificateFile: join(folder, 'tls.crt'),
+      keyFile: join(folder, 'tls.key'),
+    });
+    this.#server = new RpcServer({ tls: this.#tls, log: silentLog });
+    this.#server.add(CoordinatorService, {
+      heartbeat: async ({ state, loopDelayMs }) => {
+        if (state?.site === 'a') this.#heartbeats += 1;
+        const site = [this.a, this.b].find(({ name }) => name === state?.site);
+        if (site !== undefined) site.loopDelayMs = Math.max(site.loopDelayMs, loopDelayMs);
+        return {
+          intervalMs: HEARTBEAT_MS,
+          leases: [{ group: GROUP, epoch: 1n, leaseMs: LEASE_MS, selfStopMs: LEASE_MS }],
+        };
+      },
+    });
+    await this.#server.listen(coordinator.address);
+    this.a = await this.#makeSite({ name: 'a', token: source, authority, coordinator });
+    this.b = await this.#makeSite({
+      name: 'b',
+      token: this.#workspace.token('bench-b'),
+      authority,
+      coordinator,
+    });
+    await this.#pinAll();
+    for (const site of [this.a, this.b]) await this.startAgent(site);
+    const roles = [
+      [this.a, MemberRole.ACTIVE],
+      [this.b, MemberRole.STANDBY],
+    ] as const;
+    for (const [site, role] of roles)
+      await this.#order(site).setRole({ fence: this.#fence(), serial: site.serial, role });
+    const { failures } = await this.#order(this.a).distributeDomainKey({
+      fence: this.#fence(),
+      version: 1,
+      members: [this.a, this.b].map((site) => ({ site: this.addressOf(site), serial: site.serial })),
+    });
+    if (failures.length > 0) throw new Error(`the domain key did not arrive: ${failures[0]?.message}`);
+    await this.#untilLeased();
+    await this.stopAgent(this.b);
+    this.#empty = this.#workspace.folder('empty');
+    for (const [name, from] of this.#partsOf(this.b)) cpSync(from, join(this.#empty, name), { recursive: true });
+  }
+
+  /** Site b as it was before its first generation; its agent is stopped. */
+  async emptyStandby(): Promise<void> {
+    await this.stopAgent(this.b);
+    for (const [name, to] of this.#partsOf(this.b)) {
+      rmSync(to, { recursive: true, force: true });
+      cpSync(join(this.#empty, name), to, { recursive: true });
+    }
+  }
+
+  async startAgent(site: BenchSite): Promise<void> {
+    const agent = this.#workspace.spawn(process.execPath, [CLI, 'agent', 'run', '--config', site.configFile], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, ...this.#agentEnvironment, ANTIPODE_LOG_LEVEL: 'error' },
+    });
+    site.agent = agent;
+    site.client = createClient(SiteAgentService, {
+      address: this.addressOf(site).address,
+      tls: this.#tls!,
+      expected: { kind: 'site', name: site.name },
+      defaultTimeoutMs: ORDER_TIMEOUT_MS,
+      keepalive: KEEPALIVE,
+    });
+    const endMs = systemClock.monotonicMs() + START_TIMEOUT_MS;
+    for (;;) {
+      if (agent.exitCode !== null)
+        throw new Error(`the agent of site ${site.name} ended (exit code ${agent.exitCode})`);
+      const described = await this.#order(site)
+        .describe({}, { timeoutMs: 2_000 })
+        .catch(() => undefined);
+      if (described?.partitions.some(({ serial }) => serial === site.serial)) return;
+      if (systemClock.monotonicMs() > endMs) throw new Error(`the agent of site ${site.name} does not answer`);
+      await systemClock.sleep(100);
+    }
+  }
+
+  async stopAgent(site: BenchSite): Promise<void> {
+    const { agent } = site;
+    site.client?.close();
+    site.agent = undefined;
+    if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
+    const ended = new Promise((resolve) => agent.once('exit', resolve));
+    agent.kill('SIGTERM');
+    await ended;
+  }
+
+  async capture(): Promise<Captured> {
+    const startMs = systemClock.monotonicMs();
+    const { generation, isNew } = await this.#order(this.a).capture({ fence: this.#fence(), domainKeyVersion: 1 });
+    if (generation === undefined) throw new Error('the capture gave no generation');
+    const { manifestDigest, contentDigest } = generation;
+    return { ms: systemClock.monotonicMs() - startMs, isNew, manifestDigest, contentDigest };
+  }
+
+  /** Pulls, restores and reads back at site b. @param address how site b reaches site a */
+  async acknowledge(
+    { manifestDigest, contentDigest }: Captured,
+    address = this.addressOf(this.a).address,
+  ): Promise<{ totalMs: number; applyMs: number; verifyMs: number }> {
+    const generation = { manifestDigest };
+    const startMs = systemClock.monotonicMs();
+    const order = this.#order(this.b);
+    await order.apply({ fence: this.#fence(), generation, sources: [{ site: 'a', address }] });
+    const appliedMs = systemClock.monotonicMs();
+    const verified = await order.verify({ fence: this.#fence(), generation });
+    const endMs = systemClock.monotonicMs();
+    if (!bytesEqual(verified.contentDigest, contentDigest) || verified.proof?.failed !== 0)
+      throw new Error('the standby is not equal');
+    return { totalMs: endMs - startMs, applyMs: appliedMs - startMs, verifyMs: endMs - appliedMs };
+  }
+
+  addressOf({ name, port }: BenchSite): { site: string; address: string } {
+    return { site: name, address: `localhost:${port}` };
+  }
+
+  async close(): Promise<void> {
+    for (const site of [this.a, this.b]) await this.stopAgent(site);
+    await this.#server?.close(0);
+  }
+
+  async #makeSite(options: {
+    name: string;
+    token: TestToken;
+    authority: string;
+    coordinator: { id: string; address: string };
+  }): Promise<BenchSite> {
+    const { name, token, authority, coordinator } = options;
+    const port = await freePort();
+    const site = new BenchSite({ name, token, folder: join(this.#folder, `site-${name}`), port });
+    const partition = {
+      name: 'main',
+      module: SOFTHSM_MODULE,
+      tokenLabel: token.label,
+      pinFile: token.config.pinFile,
+      environment: token.environment,
+      role: 'member' as const,
+    };
+    const listen = this.addressOf(site).address;
+    await makeSiteFolder({ folder: site.folder, authority, site: name, listen, coordinator, partitions: [partition] });
+    return site;
+  }
+
+  async #pinAll(): Promise<void> {
+    const identities: string[] = [];
+    for (const site of [this.a, this.b]) {
+      const config = loadAgentConfig(site.configFile);
+      const { serial, identitySha256 } = await initialisePartition({ config, name: 'main', log: silentLog });
+      site.serial = serial;
+      identities.push(identitySha256);
+    }
+    for (const { configFile } of [this.a, this.b])
+      pinIdentities({ config: loadAgentConfig(configFile), group: GROUP, identities });
+  }
+
+  #order({ name, client }: BenchSite): Client<typeof SiteAgentService> {
+    if (client === undefined) throw new Error(`the agent of site ${name} was not started`);
+    return client;
+  }
+
+  /** A lease comes with the answer to a heartbeat that began under the epoch; the one after it shows that it has come. */
+  async #untilLeased(): Promise<void> {
+    const wanted = this.#heartbeats + 2;
+    while (this.#heartbeats <= wanted) await systemClock.sleep(HEARTBEAT_MS / 5);
+  }
+
+  #fence() {
+    this.#requests += 1;
+    return { group: GROUP, epoch: 1n, owner: 'a', requestId: `bench-${this.#requests}` };
+  }
+
+  #partsOf({ folder, token }: BenchSite): [string, string][] {
+    return [
+      ['data', join(folder, 'data')],
+      ['tokens', join(token.folder, 'tokens')],
+    ];
+  }
+}

@@ -1,0 +1,38 @@
+/** The pull alone: what crosses between two sites, into an empty store, with nothing of the HSMs in it. */
+import { join } from 'node:path';
+import { Tls } from '@antipode/protocol';
+import { hex, silentLog, systemClock } from '@antipode/runtime';
+import { GenerationStore } from '../../services/site-agent/src/generation-store.ts';
+import { Peers } from '../../services/site-agent/src/peers.ts';
+import { Pins } from '../../services/site-agent/src/pins.ts';
+import { Transfer } from '../../services/site-agent/src/transfer.ts';
+import { type BenchSite, type Captured, GROUP } from './sites.ts';
+import type { Workspace } from './workspace.ts';
+
+/** Pulls in this process, as site b does. */
+export async function pull(
+  workspace: Workspace,
+  { site, generation, address }: { site: BenchSite; generation: Captured; address: string },
+): Promise<{ ms: number; blobs: number; bytes: number }> {
+  const store = new GenerationStore(workspace.folder('pulled'));
+  const peers = new Peers({ tls: new Tls(site.tls) });
+  try {
+    const transfer = new Transfer({
+      store,
+      peers,
+      pins: new Pins(join(site.folder, 'pins.yaml')),
+      log: silentLog,
+      isOwnIdentity: () => false,
+    });
+    const startMs = systemClock.monotonicMs();
+    const { blobs, bytes } = await transfer.pull({
+      group: GROUP,
+      digest: hex(generation.manifestDigest),
+      sources: [{ site: 'a', address }],
+    });
+    return { ms: systemClock.monotonicMs() - startMs, blobs, bytes };
+  } finally {
+    await peers.close();
+    store.close();
+  }
+}
