@@ -1,0 +1,105 @@
+/**
+ * What a look into the standby's token says of the promises: what was acknowledged is there and works, once; nothing of
+ * anybody else was touched; no half key is left. Pure: told what was seen, and what the test knows.
+ */
+import type { Seen } from './token-reader.ts';
+
+export type Harm = 'lost' | 'halfKeys' | 'foreignDestroyed' | 'duplicates' | 'stuck';
+
+export interface Violation {
+  readonly harm: Harm;
+  readonly what: string;
+}
+
+/** What is in the standby's token beside generations, for good. */
+export interface Permanent {
+  readonly seen: Seen;
+  readonly isOurs: boolean;
+}
+
+export interface Knowledge {
+  /** What each generation restores, by its number less one. */
+  readonly generations: readonly (readonly Seen[])[];
+  readonly permanent: readonly Permanent[];
+}
+
+export interface Moment {
+  /** Numbers of the generations that the standby has acknowledged, ascending: never empty. */
+  readonly acknowledged: readonly number[];
+  /** Number of the newest generation that the standby was ever told to apply. */
+  readonly newestTried: number;
+  /** Whether an apply is under way or was cut short, so that half keys and what is being replaced may be there. */
+  readonly isCut: boolean;
+}
+
+/** An object that must be there, or may. */
+interface Wanted {
+  readonly objectClass: number;
+  readonly print: string;
+  readonly name: string;
+  /** Any of these will do. */
+  readonly forms: ReadonlySet<string>;
+  readonly mustBe: boolean;
+}
+
+export function judge(seen: readonly Seen[], moment: Moment, knowledge: Knowledge): Violation[] {
+  const violations: Violation[] = [];
+  const report = (harm: Harm, what: string): void => void violations.push({ harm, what });
+  const left = [...seen];
+  const take = (fits: (one: Seen) => boolean): Seen | undefined => {
+    const index = left.findIndex(fits);
+    return index === -1 ? undefined : left.splice(index, 1)[0];
+  };
+  for (const { seen: before, isOurs } of knowledge.permanent) {
+    if (take((one) => one.raw === before.raw && one.print === before.print) !== undefined) continue;
+    const altered = left.filter((one) => one.name === before.name && one.objectClass === before.objectClass);
+    report(
+      isOurs ? 'lost' : 'foreignDestroyed',
+      `${nameOf(before)} is ${altered.length === 0 ? 'gone' : `not what it was: ${altered.map(nameOf).join(', ')}`}`,
+    );
+  }
+  const wanted = wantedAt(moment, knowledge.generations);
+  for (const { objectClass, print, name, forms, mustBe } of wanted) {
+    const found = take((one) => one.objectClass === objectClass && one.print === print && forms.has(one.form));
+    if (found !== undefined || !mustBe) continue;
+    const alike = left.filter((one) => one.print === print || one.name === name);
+    report(
+      'lost',
+      `class ${objectClass} ${name} (${print}) is not there${alike.length === 0 ? '' : `, but ${alike.map(nameOf).join(', ')}`}`,
+    );
+  }
+  if (moment.isCut) return violations;
+  for (const one of left) report(one.print === undefined ? 'halfKeys' : 'duplicates', `${nameOf(one)} is left over`);
+  return violations;
+}
+
+const nameOf = ({ objectClass, keyType, name, print }: Seen): string =>
+  `class ${objectClass}${keyType === undefined ? '' : ` type ${keyType}`} ${name} (${print ?? 'does not work'})`;
+
+function wantedAt({ acknowledged, newestTried, isCut }: Moment, generations: Knowledge['generations']): Wanted[] {
+  const newest = acknowledged.at(-1)!;
+  const objects = new Map<string, { first: Seen; forms: Set<string>; mustBe: boolean }>();
+  const add = (number: number, isAcknowledged: boolean): void => {
+    for (const one of generations[number - 1] ?? []) {
+      if (one.print === undefined) throw new Error(`a key of the fixture does not work: ${one.name}`);
+      const key = `${one.objectClass} ${one.print}`;
+      const known = objects.get(key);
+      if (known === undefined) objects.set(key, { first: one, forms: new Set([one.form]), mustBe: isAcknowledged });
+      else {
+        // What the newest generation has counts as that has it; what is to replace it may be there already.
+        if (number === newest && !isCut) known.forms.clear();
+        known.forms.add(one.form);
+        known.mustBe ||= isAcknowledged;
+      }
+    }
+  };
+  for (let number = 1; number <= newest; number += 1) add(number, acknowledged.includes(number));
+  for (let number = newest + 1; isCut && number <= newestTried; number += 1) add(number, false);
+  return [...objects.values()].map(({ first, forms, mustBe }) => ({
+    objectClass: first.objectClass,
+    print: first.print!,
+    name: first.name,
+    forms,
+    mustBe,
+  }));
+}

@@ -1,0 +1,65 @@
+/** When, and how, the standby process is killed; told to it as JSON. */
+import type { Prng } from '@antipode/runtime';
+
+/**
+ * Who dies: the agent, and its worker by PDEATHSIG; the worker and then the agent; both at once, as a process group; or the
+ * worker alone, which the agent survives.
+ */
+export type Victim = 'agent' | 'worker-first' | 'group' | 'worker';
+
+export type Kill =
+  | { readonly at: 'never' }
+  /** Before or after the n-th call of journal or provider since the process began. */
+  | { readonly at: 'step'; readonly step: number; readonly victim: Exclude<Victim, 'worker'> }
+  /** In the first call of this name, so long after it was sent. */
+  | { readonly at: 'call'; readonly call: string; readonly afterMicros: number; readonly victim: Victim }
+  /** From outside, so long after the apply began. */
+  | { readonly at: 'moment'; readonly afterMs: number };
+
+/** How long an apply without a kill takes, and its parts. */
+export interface Pace {
+  readonly totalMs: number;
+  readonly callMs: Readonly<Record<string, number>>;
+  readonly steps: number;
+}
+
+/** The calls that change the token, the most interesting one most often; proofs, since an apply must not end before them. */
+const CALLS = [
+  'unwrap',
+  'unwrap',
+  'unwrap',
+  'unwrap',
+  'create',
+  'createData',
+  'destroy',
+  'destroy',
+  'prove',
+  'inventory',
+] as const;
+const VICTIMS: readonly Victim[] = ['group', 'group', 'agent', 'worker-first', 'worker', 'worker'];
+
+export function randomKill(prng: Prng, { totalMs, callMs, steps }: Pace): Kill {
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(prng.fraction() * list.length)]!;
+  const kind = prng.fraction();
+  if (kind < 0.25) return { at: 'moment', afterMs: Math.round(prng.fraction() * totalMs * 1.1) };
+  if (kind < 0.45) {
+    const victim = pick(['agent', 'worker-first', 'group'] as const);
+    return { at: 'step', step: Math.floor(prng.fraction() * steps), victim };
+  }
+  const call = pick(CALLS);
+  const micros = Math.round(prng.fraction() * (callMs[call] ?? 5) * 1_200);
+  return { at: 'call', call, afterMicros: micros, victim: pick(VICTIMS) };
+}
+
+export function describeKill(kill: Kill): string {
+  switch (kill.at) {
+    case 'never':
+      return 'none';
+    case 'step':
+      return `${kill.victim} at step ${kill.step}`;
+    case 'call':
+      return `${kill.victim} ${kill.afterMicros} us into ${kill.call}`;
+    case 'moment':
+      return `group after ${kill.afterMs} ms`;
+  }
+}

@@ -1,0 +1,113 @@
+/** One standby, killed again and again: a token and an agent's data in folders of their own, set back to where they began. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { EPOCH, type Fixture, type Standing, settingsOf } from './fixture.ts';
+import { judge, type Violation } from './judge.ts';
+import type { Kill } from './kill.ts';
+import { type Life, live } from './standby-process.ts';
+import type { Seen, TokenPlace } from './token-reader.ts';
+import { replaceFolder, type Workspace } from './workspace.ts';
+
+export interface Run {
+  readonly life: Life;
+  readonly violations: readonly Violation[];
+  /** What a kill left half made, and the next apply has to clean up. */
+  readonly halfKeys: readonly Seen[];
+  /** The last look. */
+  readonly seen: readonly Seen[];
+}
+
+export class Lane {
+  readonly #fixture: Fixture;
+  readonly #folder: string;
+  readonly #place: TokenPlace;
+  #acknowledged: number[] = [];
+  #newestTried = 1;
+  #seen: readonly Seen[] = [];
+
+  constructor(workspace: Workspace, fixture: Fixture, name: string) {
+    this.#fixture = fixture;
+    this.#folder = workspace.folder(name);
+    const configFile = join(this.#folder, 'softhsm2.conf');
+    writeFileSync(
+      configFile,
+      `directories.tokendir = ${this.#tokens}\nobjectstore.backend = file\nlog.level = ERROR\n`,
+    );
+    this.#place = { label: fixture.standbyLabel, configFile };
+  }
+
+  get newestAcknowledged(): number {
+    return this.#acknowledged.at(-1)!;
+  }
+
+  /** As if nothing had happened since. The first generation is acknowledged, and `newestTried` may have been cut short. */
+  setBack(standing: Standing, { newestTried }: { newestTried: number }): void {
+    replaceFolder(this.#tokens, standing.tokens);
+    replaceFolder(this.#data, standing.data);
+    this.#acknowledged = [1];
+    this.#newestTried = newestTried;
+  }
+
+  save(standing: Standing): void {
+    replaceFolder(standing.tokens, this.#tokens);
+    replaceFolder(standing.data, this.#data);
+  }
+
+  /** One life of the standby process with this generation as its order. What it leaves is judged before anything else happens. */
+  async run(number: number, kill: Kill): Promise<Run> {
+    const { group, sealed, compileCache, pinFile } = this.#fixture;
+    this.#newestTried = Math.max(this.#newestTried, number);
+    const settings = settingsOf({ configFile: this.#place.configFile, pinFile, compileCache });
+    const order = { dataFolder: this.#data, settings, group, epoch: EPOCH, digest: sealed[number - 1]!.digest, kill };
+    const violations: Violation[] = [];
+    const halfKeys: Seen[] = [];
+    const judgeCut = (): void => {
+      violations.push(...this.#judge({ isCut: true }));
+      halfKeys.push(...this.#seen.filter((one) => this.#isHalf(one)));
+    };
+    const life = await live(order, { compileCache, onWorkerKilled: judgeCut });
+    this.#readAcknowledged();
+    if (life.ended === 'failed') violations.push({ harm: 'stuck', what: life.why });
+    else if (life.ended === 'killed') judgeCut();
+    else violations.push(...this.#judge({ isCut: false }));
+    return { life, violations, halfKeys, seen: this.#seen };
+  }
+
+  #judge({ isCut }: { isCut: boolean }): Violation[] {
+    const moment = { acknowledged: this.#acknowledged, newestTried: this.#newestTried, isCut };
+    this.#seen = this.#fixture.reader.read(this.#place, this.#fixture.publicKeys);
+    return judge(this.#seen, moment, this.#fixture);
+  }
+
+  #isHalf({ print, raw }: Seen): boolean {
+    return print === undefined && !this.#fixture.permanent.some(({ seen }) => seen.raw === raw);
+  }
+
+  /**
+   * Acknowledged is what the agent's journal says, as the next agent will read it. Read from a copy, since opening it after
+   * a crash repairs it, which is for the agent to do.
+   */
+  #readAcknowledged(): void {
+    const copy = join(this.#folder, 'look');
+    replaceFolder(copy, this.#data);
+    const database = new DatabaseSync(join(copy, 'journal.db'));
+    try {
+      const row = database
+        .prepare("SELECT digest FROM head WHERE grp = ? AND kind = 'applied'")
+        .get(this.#fixture.group);
+      const number = this.#fixture.sealed.findIndex(({ digest }) => digest === row?.['digest']) + 1;
+      if (number > this.newestAcknowledged) this.#acknowledged.push(number);
+    } finally {
+      database.close();
+    }
+  }
+
+  get #tokens(): string {
+    return join(this.#folder, 'tokens');
+  }
+
+  get #data(): string {
+    return join(this.#folder, 'data');
+  }
+}
