@@ -1,6 +1,6 @@
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { Demo, type DemoResult } from '../demo/demo.ts';
+import type { Demo, DemoResult } from '../demo/demo.ts';
 import { Story } from '../demo/story.ts';
 import { EXIT, exitCodeOf } from '../exit-codes.ts';
 import { isUnread, printError } from '../output.ts';
@@ -20,7 +20,9 @@ export function demoCommand(): Command {
     .addHelpText('after', `\nExits with ${EXIT.ok} only if everything held. Otherwise it names the step that failed.`)
     .action(async ({ json = false, keep = false }) => {
       const story = new Story({ write: (text) => (json ? process.stderr : process.stdout).write(`${text}\n`) });
-      const demo = new Demo({ story });
+      // The demonstration is made of everything; no other command should load it.
+      const { Demo: Demonstration } = await import('../demo/demo.ts');
+      const demo = new Demonstration({ story });
       const interruption = closeWhenInterrupted(demo, { story, keep });
       try {
         const result = await demo.run();

@@ -1,5 +1,4 @@
-import { runCoordinator } from '@antipode/coordinator';
-import { runAgent } from '@antipode/site-agent';
+/** The long-running halves. Each is loaded only when it runs: an agent has no use for the coordinator's, nor a short command for either. */
 import type { Command } from 'commander';
 import { command } from './common.ts';
 
@@ -9,7 +8,7 @@ export function coordinatorCommand(): Command {
       'coordinator run --config coordinator/coordinator.yaml',
     ])
       .option('-c, --config <file>', 'its configuration', 'coordinator.yaml')
-      .action(({ config }) => runCoordinator(config)),
+      .action(async ({ config }) => (await import('@antipode/coordinator')).runCoordinator(config)),
   );
 }
 
@@ -17,6 +16,6 @@ export function agentCommand(): Command {
   return command('agent', 'the agent of a site: acts').addCommand(
     command('run', 'run the site agent until SIGINT or SIGTERM', ['agent run --config site-a/agent.yaml'])
       .option('-c, --config <file>', 'its configuration', 'agent.yaml')
-      .action(({ config }) => runAgent(config)),
+      .action(async ({ config }) => (await import('@antipode/site-agent')).runAgent(config)),
   );
 }
