@@ -26,15 +26,20 @@ import {
 import {
   type handleServerStreamingCall,
   type handleUnaryCall,
+  logVerbosity,
   Server,
   type ServerUnaryCall,
   type ServerWritableStream,
+  setLogVerbosity,
 } from '@grpc/grpc-js';
 import { authorise, type Identity, identityOf, identityUri } from './identity.ts';
 import { isServerStream, MESSAGE_BYTES_MAX, methodName, serviceDefinition } from './service-definition.ts';
 import { toStatus } from './status.ts';
 import { Tls, type TlsFiles } from './tls.ts';
 import { validateRequest } from './validate.ts';
+
+// Whatever goes wrong comes to us as an error and is told once, with a code; the library's own lines would be beside our log.
+if (process.env['GRPC_VERBOSITY'] === undefined) setLogVerbosity(logVerbosity.NONE);
 
 /** What a handler knows of its call. */
 export interface CallContext {
