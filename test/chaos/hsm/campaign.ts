@@ -1,6 +1,6 @@
 /**
  * Kills as many times as it is told to, on two lanes at once, and counts what that has harmed. First at every recorded step
- * of every scenario, in an order that the seed gives, up to half of the kills; then anywhere.
+ * of every scenario, in an order that the seed gives, as far as most of the kills reach; then anywhere.
  */
 import { type Prng, seededPrng, systemClock } from '@antipode/runtime';
 import { makeFixture } from './fixture.ts';
@@ -39,6 +39,8 @@ export interface Outcome {
   readonly stepsAll: number;
   /** Kills that left a half key for the next apply to clean up: that they hit where it hurts. */
   readonly halfKeysLeft: number;
+  /** Looks at a token that ended the process that looked; each was repeated. */
+  readonly readerCrashes: number;
   readonly kinds: Readonly<Record<string, number>>;
   readonly seconds: number;
 }
@@ -51,6 +53,8 @@ const RECORD = 'record';
 const NEWEST = 4;
 /** After so many kills in a row, an apply is let through. */
 const KILLS_IN_A_ROW_MAX = 4;
+/** Enough for every recorded step where 2,000 kills are asked for. */
+const STEPS_SHARE = 0.6;
 const FOLLOW_UPS = [0, 1, 1, 2];
 const TELL_EVERY = 50;
 
@@ -85,28 +89,31 @@ class Run {
     tell('making the keys, four generations of them, and a standby ...');
     const fixture = await makeFixture(this.#workspace);
     const lanes = Array.from({ length: LANES }, (_, index) => new Lane(this.#workspace, fixture, `lane-${index + 1}`));
-    const recorded = await recordScenarios(lanes[0]!, { workspace: this.#workspace, fixture, tell });
-    const { scenarios } = recorded;
-    for (const violation of recorded.violations) this.#report({ ...violation, replay: `${seed}:${RECORD}` });
-    const { episodes, kills, stepsAll } = this.#plan(scenarios);
-    this.#budget = kills;
-    this.#startMs = systemClock.monotonicMs();
-    await Promise.all(
-      lanes.map(async (lane) => {
+    try {
+      const recorded = await recordScenarios(lanes[0]!, { workspace: this.#workspace, fixture, tell });
+      for (const violation of recorded.violations) this.#report({ ...violation, replay: `${seed}:${RECORD}` });
+      const { episodes, kills, stepsAll } = this.#plan(recorded.scenarios);
+      this.#budget = kills;
+      this.#startMs = systemClock.monotonicMs();
+      const work = async (lane: Lane): Promise<void> => {
         for (let next = episodes.next(); !next.done && this.#budget > 0; next = episodes.next())
           await this.#episode(lane, next.value);
-      }),
-    );
-    return {
-      kills: this.#kills,
-      harms: this.#harms,
-      violations: this.#violations,
-      stepsHit: this.#hit.size,
-      stepsAll,
-      halfKeysLeft: this.#halfKeysLeft,
-      kinds: this.#kinds,
-      seconds: (systemClock.monotonicMs() - this.#startMs) / 1_000,
-    };
+      };
+      await Promise.all(lanes.map(work));
+      return {
+        kills: this.#kills,
+        harms: this.#harms,
+        violations: this.#violations,
+        stepsHit: this.#hit.size,
+        stepsAll,
+        halfKeysLeft: this.#halfKeysLeft,
+        readerCrashes: lanes.reduce((sum, lane) => sum + lane.readerCrashes, 0),
+        kinds: this.#kinds,
+        seconds: (systemClock.monotonicMs() - this.#startMs) / 1_000,
+      };
+    } finally {
+      for (const lane of lanes) lane.close();
+    }
   }
 
   #plan(scenarios: readonly Scenario[]): { episodes: Iterator<Episode, undefined>; kills: number; stepsAll: number } {
@@ -137,7 +144,7 @@ class Run {
             ),
             order,
           );
-    const first = steps === 'first-apply' ? planned : planned.slice(0, Math.ceil(kills / 2));
+    const first = steps === 'first-apply' ? planned : planned.slice(0, Math.ceil(kills * STEPS_SHARE));
     function* episodes(): Generator<Episode, undefined> {
       yield* first;
       for (let number = 0; ; number += 1) yield randomEpisode(scenarios, number);

@@ -21,6 +21,8 @@ import { type Seen, type TokenPlace, TokenReader } from './token-reader.ts';
 import { replaceFolder, type Workspace } from './workspace.ts';
 
 export const EPOCH = 1;
+/** Of the standby's token, and of its partition. */
+export const STANDBY = 'standby';
 
 /** Folders of a token and of the agent's data, nobody at work on them. */
 export interface Standing {
@@ -32,9 +34,7 @@ export interface Fixture extends Knowledge {
   readonly group: string;
   readonly sealed: readonly SealedGeneration[];
   readonly publicKeys: readonly KeyObject[];
-  readonly reader: TokenReader;
   readonly compileCache: string;
-  readonly standbyLabel: string;
   readonly pinFile: string;
   readonly start: Standing;
 }
@@ -43,7 +43,7 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
   const reader = new TokenReader();
   const objects = new SourceObjects();
   const source = await member(makeToken('source', { folder: workspace.folder('source') }));
-  const standby = await member(makeToken('standby', { folder: workspace.folder('standby') }));
+  const standby = await member(makeToken(STANDBY, { folder: workspace.folder('standby') }));
   const group = new SealedGroup();
   for (const version of [1, 2]) await enrolTogether([source, standby], { group: group.name, version });
   const look = (token: TestToken): Seen[] => reader.read(placeOf(token), objects.publicKeys);
@@ -62,7 +62,7 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
   const dataFolder = workspace.folder('data');
   const journal = new Journal(dataFolder);
   journal.announceKey(standby.serial, standby.identity.ckaId);
-  journal.addIdentity('standby', standby.identity);
+  journal.addIdentity(STANDBY, standby.identity);
   for (const record of standby.domainKeys) journal.addDomainKey(standby.serial, record);
   journal.raiseFence(group.name, { epoch: BigInt(EPOCH), owner: 'source' });
   journal.setSeat(group.name, standby.serial, 'standby');
@@ -92,9 +92,7 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
     group: group.name,
     sealed,
     publicKeys: objects.publicKeys,
-    reader,
     compileCache,
-    standbyLabel: 'standby',
     pinFile,
     start,
   };
@@ -103,9 +101,9 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
 export function settingsOf(options: { configFile: string; pinFile: string; compileCache: string }): PartitionSettings {
   const { configFile, pinFile, compileCache } = options;
   return {
-    name: 'standby',
+    name: STANDBY,
     module: SOFTHSM_MODULE,
-    tokenLabel: 'standby',
+    tokenLabel: STANDBY,
     pinFile,
     environment: { SOFTHSM2_CONF: configFile, NODE_COMPILE_CACHE: compileCache },
     role: 'member',

@@ -2,9 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { EPOCH, type Fixture, type Standing, settingsOf } from './fixture.ts';
+import { EPOCH, type Fixture, STANDBY, type Standing, settingsOf } from './fixture.ts';
+import { halveNewKey } from './half-key.ts';
 import { judge, type Violation } from './judge.ts';
 import type { Kill } from './kill.ts';
+import { ReaderProcess } from './reader-process.ts';
 import { type Life, live } from './standby-process.ts';
 import type { Seen, TokenPlace } from './token-reader.ts';
 import { replaceFolder, type Workspace } from './workspace.ts';
@@ -14,27 +16,36 @@ export interface Run {
   readonly violations: readonly Violation[];
   /** What a kill left half made, and the next apply has to clean up. */
   readonly halfKeys: readonly Seen[];
-  /** The last look. */
-  readonly seen: readonly Seen[];
 }
 
 export class Lane {
   readonly #fixture: Fixture;
   readonly #folder: string;
   readonly #place: TokenPlace;
+  readonly #reader: ReaderProcess;
   #acknowledged: number[] = [];
   #newestTried = 1;
   #seen: readonly Seen[] = [];
 
   constructor(workspace: Workspace, fixture: Fixture, name: string) {
     this.#fixture = fixture;
+    this.#reader = new ReaderProcess(fixture.publicKeys);
     this.#folder = workspace.folder(name);
     const configFile = join(this.#folder, 'softhsm2.conf');
     writeFileSync(
       configFile,
       `directories.tokendir = ${this.#tokens}\nobjectstore.backend = file\nlog.level = ERROR\n`,
     );
-    this.#place = { label: fixture.standbyLabel, configFile };
+    this.#place = { label: STANDBY, configFile };
+  }
+
+  /** How often the library of the reader has crashed on what a kill left. */
+  get readerCrashes(): number {
+    return this.#reader.crashes;
+  }
+
+  close(): void {
+    this.#reader.close();
   }
 
   get newestAcknowledged(): number {
@@ -47,6 +58,13 @@ export class Lane {
     replaceFolder(this.#data, standing.data);
     this.#acknowledged = [1];
     this.#newestTried = newestTried;
+  }
+
+  /** Leaves a key half made of those that were not there before. */
+  async halve(name: string, before: Standing): Promise<void> {
+    const isWanted = async (): Promise<boolean> =>
+      (await this.#reader.read(this.#place)).some((one) => this.#isHalf(one) && one.name === name);
+    await halveNewKey(this.#tokens, { before: before.tokens, isWanted });
   }
 
   save(standing: Standing): void {
@@ -62,21 +80,25 @@ export class Lane {
     const order = { dataFolder: this.#data, settings, group, epoch: EPOCH, digest: sealed[number - 1]!.digest, kill };
     const violations: Violation[] = [];
     const halfKeys: Seen[] = [];
-    const judgeCut = (): void => {
-      violations.push(...this.#judge({ isCut: true }));
+    const judgeCut = async (): Promise<void> => {
+      violations.push(...(await this.#judge({ isCut: true })));
       halfKeys.push(...this.#seen.filter((one) => this.#isHalf(one)));
     };
     const life = await live(order, { compileCache, onWorkerKilled: judgeCut });
     this.#readAcknowledged();
     if (life.ended === 'failed') violations.push({ harm: 'stuck', what: life.why });
-    else if (life.ended === 'killed') judgeCut();
-    else violations.push(...this.#judge({ isCut: false }));
-    return { life, violations, halfKeys, seen: this.#seen };
+    else if (life.ended === 'killed') await judgeCut();
+    else violations.push(...(await this.#judge({ isCut: false })));
+    return { life, violations, halfKeys };
   }
 
-  #judge({ isCut }: { isCut: boolean }): Violation[] {
+  async #judge({ isCut }: { isCut: boolean }): Promise<Violation[]> {
     const moment = { acknowledged: this.#acknowledged, newestTried: this.#newestTried, isCut };
-    this.#seen = this.#fixture.reader.read(this.#place, this.#fixture.publicKeys);
+    try {
+      this.#seen = await this.#reader.read(this.#place);
+    } catch (thrown) {
+      return [{ harm: 'stuck', what: (thrown as Error).message }];
+    }
     return judge(this.#seen, moment, this.#fixture);
   }
 

@@ -4,7 +4,6 @@ import type { Fixture, Standing } from './fixture.ts';
 import type { Violation } from './judge.ts';
 import type { Kill, Pace, Victim } from './kill.ts';
 import type { Lane } from './lane.ts';
-import type { Seen } from './token-reader.ts';
 import type { Workspace } from './workspace.ts';
 
 export interface Scenario {
@@ -20,9 +19,9 @@ export interface Scenario {
 }
 
 /**
- * `fresh`: an apply after one that was acknowledged. `half`: the same once more, after a kill that left a half key. `skip`:
- * after such a kill, a newer generation than the one that was begun, as when a capture came in between; and the half key
- * has names that only the one that was begun gave it.
+ * `fresh`: an apply after one that was acknowledged. The others begin after one that was killed when all of its keys were
+ * made. `half`: the same once more, where one of them is half. `skip`: a newer generation, as when a capture came in between,
+ * which is sealed under another domain key, and gives the half key another name. `reseal`: the same, where none is half.
  */
 export async function recordScenarios(
   lane: Lane,
@@ -33,22 +32,15 @@ export async function recordScenarios(
     data: workspace.folder(`${name}/data`),
   });
   const starts = [
-    { name: 'fresh', standing: fixture.start, newestTried: 1, target: 2, half: undefined },
-    { name: 'half', standing: standing('half'), newestTried: 2, target: 2, half: { wanted: undefined } },
-    { name: 'skip', standing: standing('skip'), newestTried: 2, target: 3, half: { wanted: ONLY_SECOND } },
+    { name: 'fresh', standing: fixture.start, newestTried: 1, target: 2 },
+    { name: 'half', standing: standing('half'), newestTried: 2, target: 2, half: '"new issuer" 09' },
+    { name: 'skip', standing: standing('skip'), newestTried: 2, target: 3, half: '"card key, second" 01' },
+    { name: 'reseal', standing: standing('reseal'), newestTried: 2, target: 3 },
   ];
   const scenarios: Scenario[] = [];
   const violations: Violation[] = [];
   for (const { half, ...start } of starts) {
-    if (half !== undefined) {
-      const from = scenarios[0]!;
-      const made = fixture.generations[from.target - 1]!;
-      const left = await leaveHalfKey(lane, { from, to: start.standing, made, ...half });
-      tell(
-        `${start.name}: ${left === undefined ? 'no kill left such a half key' : `begins with the half key ${left}`}`,
-      );
-      if (left === undefined) continue;
-    }
+    if (start.newestTried > 1) await cutShort(lane, scenarios[0]!, { to: start.standing, half });
     lane.setBack(start.standing, start);
     const { life, violations: found } = await lane.run(start.target, { at: 'never' });
     violations.push(...found.map(({ harm, what }) => ({ harm, what: `${start.name}, without a kill: ${what}` })));
@@ -66,32 +58,16 @@ interface Recording {
   readonly tell: (text: string) => void;
 }
 
-/** A key that the second generation names as neither the first nor the third does. */
-const ONLY_SECOND = '"card key, second" 01';
-const HALF_TRIES_MAX = 60;
-
-/** Aims at one key, or at any, by what the kill before has met. Tells which it was. */
-async function leaveHalfKey(
+/** An apply that is killed when it has made its keys; the one that is named then is as a kill in the middle of it leaves it. */
+async function cutShort(
   lane: Lane,
-  { from, to, wanted, made }: { from: Scenario; to: Standing; wanted: string | undefined; made: readonly Seen[] },
-): Promise<string | undefined> {
-  const unwrapMs = from.pace.callMs['unwrap'] ?? 5;
-  const aim = made.find(({ name }) => name === wanted);
-  let afterMs = unwrapMs / 2;
-  for (let tries = 1; tries <= HALF_TRIES_MAX; tries += 1) {
-    lane.setBack(from.standing, from);
-    const afterMicros = Math.max(0, Math.round(afterMs * 1_000));
-    const kill = { at: 'call', call: 'unwrap', afterMicros, victim: 'group' } as const;
-    const { violations, halfKeys, seen } = await lane.run(from.target, kill);
-    const [left] = halfKeys;
-    if (violations.length === 0 && left !== undefined && (wanted === undefined || left.name === wanted)) {
-      lane.save(to);
-      return left.name;
-    }
-    const isThere = seen.some(({ print, form }) => print === aim?.print && form === aim?.form);
-    afterMs += ((isThere ? -1 : 1) * unwrapMs) / (4 + tries);
-  }
-  return undefined;
+  from: Scenario,
+  { to, half }: { to: Standing; half: string | undefined },
+): Promise<void> {
+  lane.setBack(from.standing, from);
+  await lane.run(from.target, { at: 'step', step: from.steps.indexOf('after provider.unwrap'), victim: 'agent' });
+  if (half !== undefined) await lane.halve(half, from.standing);
+  lane.save(to);
 }
 
 /** One chain of kills from one standing, by a name that says which. */

@@ -21,7 +21,7 @@ const DEATH_MS_MAX = 5_000;
 
 export async function live(
   order: Order,
-  { compileCache, onWorkerKilled = () => {} }: { compileCache: string; onWorkerKilled?: () => void },
+  { compileCache, onWorkerKilled = async () => {} }: { compileCache: string; onWorkerKilled?: () => Promise<void> },
 ): Promise<Life> {
   const child = fork(STANDBY, [JSON.stringify(order)], {
     detached: true,
@@ -53,7 +53,7 @@ async function hear(
     killGroup,
     onWorkerKilled,
     done,
-  }: { order: Order; killGroup: () => void; onWorkerKilled: () => void; done: AbortSignal },
+  }: { order: Order; killGroup: () => void; onWorkerKilled: () => Promise<void>; done: AbortSignal },
 ): Promise<Life> {
   let hasBegun = false;
   let startMs = 0;
@@ -73,6 +73,7 @@ async function hear(
     killGroup();
   });
   let ms = 0;
+  let judged = Promise.resolve();
   child.on('message', (message: FromStandby) => {
     switch (message.kind) {
       case 'applying':
@@ -82,8 +83,9 @@ async function hear(
         return;
       case 'worker-killed':
         workerKilled = true;
-        onWorkerKilled();
-        child.send('go on');
+        judged = onWorkerKilled().finally(() => child.send('go on', () => {}));
+        // Thrown below, when the process has ended.
+        judged.catch(() => {});
         return;
       default:
         last = message;
@@ -93,6 +95,7 @@ async function hear(
   const signal = await new Promise<string | undefined>((resolve) =>
     child.once('close', (_code, how) => resolve(how ?? undefined)),
   );
+  await judged;
   await untilDead(child.pid!);
   if (hasHung) return { ended: 'failed', why: `it hangs\n${printed}` };
   if (last?.kind === 'failed') return { ended: 'failed', why: last.why };

@@ -221,6 +221,8 @@ class Use {
 
   #ec(): string | undefined {
     const [cryptoki, session, handle] = [this.#cryptoki, this.#session, this.#handle];
+    // SoftHSM 2.6.1 crashes where it is to agree with a half key, which has no curve.
+    if (!this.#attributes.get(CKA.EC_PARAMS)?.length) return undefined;
     if (this.#may(SIGN)) {
       const hashed = createHash('sha256').update(BLOCK).digest();
       const signature = cryptoki.sign(session, mechanism(CKM.ECDSA), handle, hashed);
