@@ -1,11 +1,12 @@
 /** What a crash leaves in a real token, what the next apply makes of it, and what it never touches. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ApplyIntent, type Entry, ReplicaMemory } from '@antipode/hsm-core';
 import { MemoryJournal } from '@antipode/hsm-core/testing';
 import { AntipodeError, hex, seededPrng, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { halveExtractableKeys, onToken } from '../support/raw-token.ts';
 import { faulty, SealedGroup } from '../support/sealed-group.ts';
@@ -149,6 +150,8 @@ describe('half-made keys', () => {
     }
     const target = await group.captured(a);
     const prng = seededPrng('kill');
+    await b.provider.close();
+    let worker = await childStartedBy(() => b.open());
     for (let kill = 0; kill < 12; kill += 1) {
       const begun = Promise.withResolvers<void>();
       const journal = new MemoryJournal(() => (step) => {
@@ -157,9 +160,9 @@ describe('half-made keys', () => {
       const first = group.apply(b, target, { journal }).catch((error: AntipodeError) => error.code);
       await begun.promise;
       await systemClock.sleep(prng.bytes(1)[0]! / 5);
-      killWorkerOf(b);
+      process.kill(worker, 'SIGKILL');
       expect(['HSM_WORKER_LOST', expect.any(Object)]).toContainEqual(await first);
-      await b.open();
+      worker = await childStartedBy(() => b.open());
       await group.apply(b, target, { journal });
       expect(await others(b)).toHaveLength(target.generation.entries.length);
       const { contentDigest, proof } = await group.verify(b, target);
@@ -168,15 +171,6 @@ describe('half-made keys', () => {
     }
   });
 });
-
-/** The newest worker of this process that has the token of the member open. */
-function killWorkerOf({ token }: TestMember): void {
-  const children = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8').trim().split(' ');
-  for (const child of children) {
-    if (readFileSync(`/proc/${child}/environ`, 'utf8').includes(token.environment.SOFTHSM2_CONF))
-      process.kill(Number(child), 'SIGKILL');
-  }
-}
 
 describe('an object of equal value that an application made', () => {
   it('is left alone and counted, also when ours beside it is replaced', async () => {

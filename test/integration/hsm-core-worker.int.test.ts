@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { emptyScratch, initialiseIdentity, openPartition } from '@antipode/hsm-core';
 import { type AntipodeError, Log, systemClock, systemPrng } from '@antipode/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeToken, SOFTHSM_MODULE, spyModule, type TestToken } from '../support/tokens.ts';
 
@@ -63,8 +64,11 @@ describe('a worker', () => {
   it('that hangs is killed when it is closed, and the call that hung is told', async () => {
     const lines: string[] = [];
     const log = new Log({ level: 'warn', format: 'text', write: (line) => lines.push(line) });
-    const provider = await openPartition(token.config, { log, closeTimeoutMs: 200 });
-    process.kill(workerOf(token), 'SIGSTOP');
+    let provider!: Awaited<ReturnType<typeof openPartition>>;
+    const worker = await childStartedBy(async () => {
+      provider = await openPartition(token.config, { log, closeTimeoutMs: 200 });
+    });
+    process.kill(worker, 'SIGSTOP');
     const hung = provider.inventory().catch((error: AntipodeError) => error.code);
     await provider.close();
     expect(await hung).toBe('HSM_WORKER_LOST');
@@ -82,14 +86,6 @@ describe('a worker', () => {
     expect(await ended).toBe('ended');
   });
 });
-
-function workerOf({ environment }: TestToken): number {
-  const children = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8').trim().split(' ');
-  const found = children.find((child) =>
-    readFileSync(`/proc/${child}/environ`, 'utf8').includes(environment.SOFTHSM2_CONF),
-  );
-  return Number(found);
-}
 
 describe('an own key that was made and not recorded', () => {
   it('is no object of anybody: it is not in the way of a drill, and is not captured', async () => {
