@@ -23,18 +23,6 @@ afterEach(async () => {
   await Promise.all([a, b].map((member) => member?.close()));
 });
 
-const makeAes = (member: TestMember, id: string): string =>
-  member.token.tool(
-    '--keygen',
-    '--key-type',
-    'aes:32',
-    '--id',
-    id,
-    '--label',
-    `key ${id}`,
-    '--sensitive',
-    '--extractable',
-  );
 const idsIn = ({ generation }: SealedGeneration): ObjectId[] =>
   generation.entries.map(({ objectId }) => objectId).sort();
 const domainKeyOf = ({ keyring }: TestMember, version = 1): Handle => keyring.domainKey(group.name, version).handle;
@@ -51,9 +39,9 @@ async function during<T>(member: TestMember, faults: Partial<HsmProvider>, work:
 }
 
 it('takes a key for new until a generation that has it is durable', async () => {
-  makeAes(a, '01');
+  a.token.makeAes('01');
   await group.captured(a);
-  makeAes(a, '02');
+  a.token.makeAes('02');
   const checkFence = (): void => {
     throw new AntipodeError('LEASE_LAPSED', 'no lease');
   };
@@ -63,9 +51,9 @@ it('takes a key for new until a generation that has it is durable', async () => 
 
 describe('a wrap that is refused', () => {
   it('once costs no captured key its place, its blob or its identity', async () => {
-    for (const id of ['01', '02']) makeAes(a, id);
+    for (const id of ['01', '02']) a.token.makeAes(id);
     const first = await group.captured(a);
-    makeAes(a, '03');
+    a.token.makeAes('03');
     const real = a.provider;
     const wrap: HsmProvider['wrap'] = async (key, handles) =>
       (await real.wrap(key, handles)).map((outcome, index) =>
@@ -77,13 +65,13 @@ describe('a wrap that is refused', () => {
   });
 
   it('because the domain key is gone ends the capture: no generation is signed without its keys', async () => {
-    makeAes(a, '01');
+    a.token.makeAes('01');
     await group.captured(a);
     const [key] = (await a.provider.inventory()).filter(({ handle }) => !a.keyring.ownHandles.has(handle));
     const nobody = 999_999n;
     expect(await rejection(a.provider.wrap(nobody, [key!.handle]))).toMatchObject({ code: 'HSM_UNAVAILABLE' });
     await a.provider.destroy([domainKeyOf(a)]);
-    makeAes(a, '02');
+    a.token.makeAes('02');
     const memory = new CaptureMemory();
     expect((await rejection(group.capture(a, { memory }))).code).toBe('HSM_UNAVAILABLE');
   });
@@ -102,7 +90,7 @@ describe('what was deleted', () => {
       a.token.tool('--write-object', pkcs8, '--type', 'privkey', ...rules);
     };
     put();
-    makeAes(a, '02');
+    a.token.makeAes('02');
     const first = await group.captured(a);
     a.token.tool('--delete-object', '--type', 'data', '--label', 'd1');
     a.token.tool('--delete-object', '--type', 'privkey', '--id', '01');
@@ -121,7 +109,7 @@ describe('what was deleted', () => {
   });
 
   it('and lives on at the next active member is named there, and captures are quiet', async () => {
-    for (const id of ['01', '02']) makeAes(a, id);
+    for (const id of ['01', '02']) a.token.makeAes(id);
     await group.apply(b, await group.captured(a));
     a.token.tool('--delete-object', '--type', 'secrkey', '--id', '02');
     await group.apply(b, await group.captured(a));
@@ -136,9 +124,9 @@ describe('what was deleted', () => {
   });
 
   it('is no object that only one of two looks misses', async () => {
-    for (const id of ['01', '02']) makeAes(a, id);
+    for (const id of ['01', '02']) a.token.makeAes(id);
     const first = await group.captured(a);
-    makeAes(a, '03');
+    a.token.makeAes('03');
     const real = a.provider;
     let looks = 0;
     const inventory: HsmProvider['inventory'] = async () => {
@@ -154,7 +142,7 @@ describe('what was deleted', () => {
 });
 
 it('keeps the identity of an object that changes while all is sealed anew', async () => {
-  for (const id of ['01', '02']) makeAes(a, id);
+  for (const id of ['01', '02']) a.token.makeAes(id);
   const first = await group.captured(a);
   await enrolTogether([a, b], { group: group.name, version: 2 });
   const real = a.provider;

@@ -25,18 +25,6 @@ afterEach(async () => {
   await Promise.all([a, b].map((member) => member?.close()));
 });
 
-const makeAes = (member: TestMember, id: string): string =>
-  member.token.tool(
-    '--keygen',
-    '--key-type',
-    'aes:32',
-    '--id',
-    id,
-    '--label',
-    `key ${id}`,
-    '--sensitive',
-    '--extractable',
-  );
 const others = async ({ provider, keyring }: TestMember) =>
   (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
 const labels = async (member: TestMember): Promise<string[]> =>
@@ -146,7 +134,7 @@ describe('half-made keys', () => {
         '--usage-sign',
         '--extractable',
       );
-      makeAes(a, id);
+      a.token.makeAes(id);
     }
     const target = await group.captured(a);
     const prng = seededPrng('kill');
@@ -196,7 +184,7 @@ describe('an apply that fails on a real token', () => {
   const lost = new AntipodeError('HSM_WORKER_LOST', 'a crash');
 
   it('leaves one object when it fails before the replaced one is destroyed', async () => {
-    makeAes(a, '01');
+    a.token.makeAes('01');
     const first = await group.captured(a);
     await group.apply(b, first);
     a.token.tool('--type', 'secrkey', '--id', '01', '--set-id', '02');
@@ -212,7 +200,7 @@ describe('an apply that fails on a real token', () => {
   });
 
   it('has everything used that was made and never proved', async () => {
-    for (const id of ['01', '02']) makeAes(a, id);
+    for (const id of ['01', '02']) a.token.makeAes(id);
     const target = await group.captured(a);
     const real = b.provider;
     b.provider = faulty(real, {

@@ -170,19 +170,9 @@ export class TestSystem {
     throw new Error(`waited ${TIMEOUT_MS} ms until ${what}`);
   }
 
-  /** A key of any kind at a site, by pkcs11-tool. */
+  /** One more key at a site. */
   makeKey(name: string, id: string): void {
-    this.site(name).token.tool(
-      '--keygen',
-      '--key-type',
-      'aes:32',
-      '--id',
-      id,
-      '--label',
-      `key ${id}`,
-      '--sensitive',
-      '--extractable',
-    );
+    this.site(name).token.makeAes(id);
   }
 
   async close(): Promise<void> {

@@ -33,6 +33,8 @@ export interface TestToken {
   /** Runs pkcs11-tool, logged in, on this token. */
   tool(...args: string[]): string;
   toolAsync(...args: string[]): Promise<string>;
+  /** Generates an extractable AES-256 key with this CKA_ID (hexadecimal) and the label `key <id>`. */
+  makeAes(id: string): void;
   remove(): void;
 }
 
@@ -64,13 +66,17 @@ export function makeToken(label: string, { folder = temporaryFolder(label) }: { 
     USER_PIN,
     ...rest,
   ];
+  const tool = (...rest: string[]): string =>
+    execFileSync('pkcs11-tool', args(rest), { env, stdio: 'pipe' }).toString();
+  const aes = ['--keygen', '--key-type', 'aes:32', '--sensitive', '--extractable'];
   return {
     folder,
     label,
     environment,
     config: { module: SOFTHSM_MODULE, tokenLabel: label, pinFile, environment, stateFolder: join(folder, 'state') },
-    tool: (...rest) => execFileSync('pkcs11-tool', args(rest), { env, stdio: 'pipe' }).toString(),
+    tool,
     toolAsync: async (...rest) => (await run('pkcs11-tool', args(rest), { env })).stdout,
+    makeAes: (id) => void tool(...aes, '--id', id, '--label', `key ${id}`),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
