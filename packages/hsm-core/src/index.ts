@@ -28,5 +28,6 @@ export type { HsmProvider, PartitionDescription } from './provider.ts';
 export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, ReplicaMemory } from './replica.ts';
+export { type ScrubReport, scrub } from './scrub.ts';
 export { CaptureMemory, type SealResult, seal } from './seal.ts';
 export { type UnsealResult, unseal } from './unseal.ts';
