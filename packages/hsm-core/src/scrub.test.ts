@@ -75,9 +75,27 @@ it('tells whose attributes are others', async () => {
   expect(await look()).toMatchObject({ proof: { failed: 0 }, altered: [idOf('private-key/ec', 'pair')], missing: [] });
 });
 
+it('is content with one that is as it should be, whatever stands beside it', async () => {
+  const one = named('one', 'secret-key');
+  b.hsm.objects.unshift({ ...one, attributes: { ...one.attributes, decrypt: false } });
+  expect(await look()).toMatchObject({ proof: { proved: 6, failed: 0 }, missing: [], altered: [] });
+});
+
 it('looks at nothing that the generation does not name', async () => {
   b.hsm.addSecret('of an application');
   expect(await look()).toMatchObject({ proof: { proved: 6, failed: 0 }, missing: [], altered: [] });
+});
+
+it("does not wrap the partition's own keys, which a token may count as an attack", async () => {
+  const asked: Handle[] = [];
+  const wrap = b.provider.wrap.bind(b.provider);
+  b.provider.wrap = (domainKey, handles) => {
+    asked.push(...handles);
+    return wrap(domainKey, handles);
+  };
+  await look();
+  expect(asked.some((handle) => b.keyring.ownHandles.has(handle))).toBe(false);
+  expect(asked).not.toEqual([]);
 });
 
 it('refuses to look where the domain key is another than at the source', async () => {

@@ -10,7 +10,7 @@ import { type Entry, entryDigest, type SealedGeneration } from './model/generati
 import type { Handle, ObjectId } from './model/object.ts';
 import type { HsmProvider, ProofOutcome } from './provider.ts';
 import { type ProofSummary, proofItem, summarise } from './read-back.ts';
-import { examine, observedDigest, pair } from './recognise.ts';
+import { type Examined, entryRecognitionKey, examine, observedDigest, pair, recognitionKey } from './recognise.ts';
 import { domainKeyOf } from './replica.ts';
 
 export interface ScrubOptions {
@@ -39,9 +39,14 @@ export async function scrub({ provider, keyring, target, known }: ScrubOptions):
   const { entries } = target.generation;
   const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
   const examined = await examine(provider, { domainKey, objects });
-  const { matched, unmatched, absent } = pair(examined, entries);
+  const exact = pairExactly(examined, entries);
+  const taken = new Set(exact.values());
+  const { matched, unmatched, absent } = pair(
+    examined.filter(({ object }) => !exact.has(object.handle)),
+    entries.filter((entry) => !taken.has(entry)),
+  );
   const lost = new Map(absent.map((entry) => [entry.objectId, entry]));
-  const found: [Entry, Handle][] = [...matched].map(([handle, entry]) => [entry, handle]);
+  const found: [Entry, Handle][] = [...exact, ...matched].map(([handle, entry]) => [entry, handle]);
   for (const { object } of unmatched) {
     const objectId = known.get(object.handle) ?? '';
     const entry = lost.get(objectId);
@@ -49,11 +54,6 @@ export async function scrub({ provider, keyring, target, known }: ScrubOptions):
     found.push([entry, object.handle]);
     lost.delete(objectId);
   }
-  const altered = examined.flatMap((one) => {
-    const entry = matched.get(one.object.handle);
-    const isSame = entry === undefined || bytesEqual(observedDigest(entry, one), entryDigest(entry));
-    return isSame ? [] : [entry.objectId];
-  });
   const judged: { entry: Entry; outcome: ProofOutcome | undefined }[] = [];
   for (const batch of inBatches(found)) {
     const outcomes = await provider.prove(
@@ -62,5 +62,21 @@ export async function scrub({ provider, keyring, target, known }: ScrubOptions):
     );
     for (const [index, [entry]] of batch.entries()) judged.push({ entry, outcome: outcomes[index] });
   }
-  return { proof: summarise(judged), missing: [...lost.keys()], altered };
+  return {
+    proof: summarise(judged),
+    missing: [...lost.keys()],
+    altered: [...matched.values()].map(({ objectId }) => objectId),
+  };
+}
+
+/** Objects that are in everything as an entry says: of several copies of one value, another may stand beside them. */
+function pairExactly(examined: readonly Examined[], entries: readonly Entry[]): Map<Handle, Entry> {
+  const byValue = Map.groupBy(entries, entryRecognitionKey);
+  const exact = new Map<Handle, Entry>();
+  for (const one of examined) {
+    const candidates = byValue.get(recognitionKey(one) ?? '') ?? [];
+    const index = candidates.findIndex((entry) => bytesEqual(observedDigest(entry, one), entryDigest(entry)));
+    if (index !== -1) exact.set(one.object.handle, candidates.splice(index, 1)[0]!);
+  }
+  return exact;
 }

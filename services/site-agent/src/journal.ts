@@ -210,6 +210,10 @@ export class Journal {
     );
   }
 
+  dropHead(group: string, kind: HeadKind): void {
+    this.#run('DELETE FROM head WHERE grp = ? AND kind = ?', group, kind);
+  }
+
   openIntents(group: string): ApplyIntent[] {
     return this.#all('SELECT * FROM apply_intent WHERE grp = ? ORDER BY object_id, attributes_digest', group).map(
       (row) => ({

@@ -27,6 +27,7 @@ describe('every order that changes something', () => {
     capture: (by) => sites.capture(site, by),
     apply: (by) => sites.apply(site, ref, by),
     verify: (by) => sites.verify(site, ref, by),
+    scrub: (by) => site.call('scrub', { fence: by, sources: [] }),
     drill: (by) => site.call('drill', { fence: by, drillId: 'd', generation: ref, scratchSerial: 'x', sources: [] }),
   });
   const names = Object.keys(orders({} as SimulatedSite)) as (keyof Orders)[];

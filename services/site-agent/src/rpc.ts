@@ -8,6 +8,7 @@ import { describe, memberState } from './describe.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
 import { promote } from './promote.ts';
+import { scrub } from './scrub.ts';
 import { fenceOf, type Site, seatOf } from './site.ts';
 import { verify } from './verify.ts';
 
@@ -108,6 +109,11 @@ export function siteAgentHandlers({
     verify: async (request, { signal }) => {
       admit(request);
       return verify(site, touched, request, signal);
+    },
+
+    scrub: async (request, { signal }) => {
+      admit(request);
+      return scrub(site, request, signal);
     },
 
     drill: async (request, { signal }) => {
