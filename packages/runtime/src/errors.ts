@@ -150,13 +150,13 @@ export const CATALOGUE = {
   },
   OBJECT_UNPROVEN: {
     disposition: 'operator',
-    summary: 'A key was restored, but using it did not give the expected result.',
-    hint: 'The generation is not acknowledged. The object ids are in the details; run a drill at another site and compare.',
+    summary: 'A key is there, but using it did not give the expected result.',
+    hint: 'The generation is not acknowledged here. The object ids are in the details; run a drill at another site and compare. After a scrub, see docs/runbooks/key-damaged.md.',
   },
   DIGEST_MISMATCH: {
     disposition: 'operator',
     summary: 'What the standby reads back does not have the digest of the generation.',
-    hint: 'Somebody changed the standby partition, or the token altered an attribute. `antipode status` names the site.',
+    hint: 'Somebody changed the standby partition, or the token altered an attribute. `antipode status` names the site. After a scrub, what is missing or altered is made anew by the next replication.',
   },
 
   // Fencing and roles

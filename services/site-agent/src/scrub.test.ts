@@ -93,6 +93,13 @@ describe('a standby', () => {
 });
 
 describe('an active member', () => {
+  it('that is damaged keeps what was sealed of it: the next capture finds nothing new', async () => {
+    await sites.capture(a);
+    rot(a);
+    await scrub(a);
+    expect((await sites.capture(a)).isNew).toBe(false);
+  });
+
   it('has failed when a value has rotted under its handle', async () => {
     await sites.capture(a);
     a.site.journal.setHead(GROUP, 'applied', digest);

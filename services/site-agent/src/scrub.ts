@@ -50,11 +50,11 @@ export async function scrub(
         const { proof, missing, altered } = await scrubPartition({ ...open, target, known });
         const isReplica = role === 'standby';
         const isDamaged = proof.failed > 0 || (isReplica && missing.length + altered.length > 0);
-        if (isDamaged) {
+        // An active member forgets nothing: by its handle a damaged key keeps the blob that was sealed of it.
+        if (isDamaged && isReplica) {
           look();
-          open.captures.forget();
           open.replica.forget();
-          if (isReplica) journal.dropHead(group, 'applied');
+          journal.dropHead(group, 'applied');
         }
         site.log.at(isDamaged ? 'error' : 'info', isDamaged ? 'the partition is damaged' : 'partition scrubbed', {
           group,
