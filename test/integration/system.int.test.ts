@@ -216,11 +216,11 @@ describe('a group of three sites', () => {
       beginExchange: unused,
       completeExchange: unused,
       async *pullManifest(request) {
-        for await (const { part } of a.transfer.manifest(request))
+        for await (const { part } of a.transfer.manifest(request, 'b'))
           yield { part: lie === 'manifest' ? flip(part) : part };
       },
       async *pullBlobs(request) {
-        for await (const { blobs } of a.transfer.blobs(request))
+        for await (const { blobs } of a.transfer.blobs(request, 'b'))
           yield { blobs: lie === 'blob' ? blobs.map(flip) : blobs };
       },
     });

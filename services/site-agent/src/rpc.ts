@@ -123,7 +123,7 @@ export function siteAgentHandlers({
 
     beginExchange: (request, context) => exchanges.begin(request, context),
     completeExchange: (request, context) => exchanges.complete(request, context),
-    pullManifest: (request) => site.transfer.manifest(request),
-    pullBlobs: (request) => site.transfer.blobs(request),
+    pullManifest: (request, { identity }) => site.transfer.manifest(request, identity.name),
+    pullBlobs: (request, { identity }) => site.transfer.blobs(request, identity.name),
   };
 }
