@@ -6,6 +6,7 @@ import { MemoryJournal } from '@antipode/hsm-core/testing';
 import { AntipodeError, hex, seededPrng, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { proofItem } from '../../packages/hsm-core/src/read-back.ts';
 import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { halveExtractableKeys, onToken } from '../support/raw-token.ts';
@@ -91,6 +92,33 @@ describe('half-made keys', () => {
     const { applied, unaccounted } = await group.apply(b, target, { journal });
     expect([applied.length, unaccounted, journal.openIntents()]).toEqual([4, foreign, []]);
     expect((await group.verify(b, target)).proof.failed).toBe(0);
+  });
+
+  it('cannot end the worker, however they are looked at: SoftHSM crashes when one agrees or decrypts', async () => {
+    const pairs = [
+      ['EC:prime256v1', '--usage-derive'],
+      ['EC:secp384r1', '--usage-sign', '--usage-derive'],
+      ['rsa:2048', '--usage-decrypt', '--usage-wrap'],
+    ];
+    for (const [index, [type, ...uses]] of pairs.entries())
+      a.token.tool('--keypairgen', '--key-type', type!, '--id', `0${index}`, '--extractable', ...uses);
+    const target = await group.captured(a);
+    await group.apply(b, target);
+    await b.provider.close();
+    halveExtractableKeys(b.token);
+    await b.open();
+    const half = (await others(b)).filter(({ objectClass }) => objectClass === 'private-key');
+    const domainKey = b.keyring.domainKey(group.name, 1).handle;
+    const items = half.map(({ handle, attributes: { id } }) => {
+      const entry = target.generation.entries.find(
+        ({ objectClass, attributes }) => objectClass === 'private-key' && hex(attributes.id!) === hex(id!),
+      )!;
+      return proofItem(entry, handle);
+    });
+    expect(half.map(({ publicHalf }) => publicHalf)).toEqual([undefined, undefined, undefined]);
+    expect((await b.provider.prove(domainKey, items)).map(({ proved }) => proved)).toEqual([false, false, false]);
+    const handles = half.map(({ handle }) => handle);
+    expect(await b.provider.challenge(domainKey, handles)).toEqual(['refuses', 'refuses', 'refuses']);
   });
 
   it('are none that ask more of what they unwrap than a throw-away key gives: such a key works', async () => {
