@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { proofItem } from '../../packages/hsm-core/src/read-back.ts';
 import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
-import { halveExtractableKeys, onToken } from '../support/raw-token.ts';
+import { halveKeys, onToken } from '../support/raw-token.ts';
 import { faulty, SealedGroup } from '../support/sealed-group.ts';
 
 let a: TestMember;
@@ -67,7 +67,7 @@ describe('half-made keys', () => {
     const target = await group.captured(a);
     await group.apply(b, target);
     await b.provider.close();
-    halveExtractableKeys(b.token);
+    halveKeys(b.token);
     // Keys of applications, without a name, that little or nothing can be tried with.
     const foreign = onToken(b.token, (cryptoki, session) => {
       const flags = [0x104, 0x105, 0x106, 0x107, 0x108, 0x10a, 0x10c].map((flag) => [flag, false] as const);
@@ -105,7 +105,7 @@ describe('half-made keys', () => {
     const target = await group.captured(a);
     await group.apply(b, target);
     await b.provider.close();
-    halveExtractableKeys(b.token);
+    halveKeys(b.token);
     await b.open();
     const half = (await others(b)).filter(({ objectClass }) => objectClass === 'private-key');
     const domainKey = b.keyring.domainKey(group.name, 1).handle;
