@@ -20,7 +20,14 @@ export {
   type SealedGeneration,
   type Uncaptured,
 } from './model/generation.ts';
-export { type Handle, type KeyType, kindOf, type ObjectId } from './model/object.ts';
+export {
+  type Handle,
+  type KeyType,
+  kindOf,
+  type ObjectId,
+  UNCAPTURED_REASONS,
+  type UncapturedReason,
+} from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
 export type { PartitionConfig } from './pkcs11/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts';

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { matchesPattern } from './filter.ts';
 import { type Entry, openSigned, type SealedGeneration } from './model/generation.ts';
 import type { UncapturedReason } from './model/object.ts';
-import { CaptureMemory, type SealOptions, type SealResult, seal } from './seal.ts';
+import { CaptureMemory, DATA_BYTES_MAX, type SealOptions, type SealResult, seal } from './seal.ts';
 import { enrolTogether, privateKey, SimulatedMember } from './testing/index.ts';
 
 fc.configureGlobal({ seed: 2026 });
@@ -184,6 +184,8 @@ describe('what cannot be captured is named with its reason:', () => {
     ['wrap-with-trusted', () => a.hsm.addSecret('x', { wrapWithTrusted: true })],
     ['length-not-multiple-of-8', () => a.hsm.addSecret('x', { keyType: 'generic-secret', bytes: 13 })],
     ['length-unknown', () => (a.hsm.addSecret('x', { keyType: 'generic-secret' }).sizeBits = 0)],
+    ['too-large', () => a.hsm.addData('x', new Uint8Array(DATA_BYTES_MAX + 1))],
+    ['unsupported-attribute', () => (a.hsm.addSecret('x').hasTemplate = true)],
     ['unreadable', () => delete a.hsm.addSecret('x').value],
     ['unreadable', () => delete a.hsm.addCertificate('x').attributes.value],
     ['unsupported-type', () => a.hsm.objects.push({ objectClass: 'other', attributes: {}, sizeBits: 0 })],
@@ -203,10 +205,10 @@ describe('what cannot be captured is named with its reason:', () => {
     expect((await capture()).sealed).toBeUndefined();
   });
 
-  it('each by a name of its own, also where two look the same', async () => {
-    for (let copy = 0; copy < 2; copy += 1) a.hsm.addSecret('twin', { extractable: false });
+  it('each by a name of its own, also where hundreds look the same', async () => {
+    for (let copy = 0; copy < 300; copy += 1) a.hsm.addSecret('twin', { extractable: false });
     const { uncaptured } = (await captured()).generation;
-    expect(new Set(uncaptured.map(({ objectId }) => objectId)).size).toBe(2);
+    expect(new Set(uncaptured.map(({ objectId }) => objectId)).size).toBe(300);
     a.hsm.addSecret('another');
     expect((await captured()).generation.uncaptured).toEqual(uncaptured);
   });
@@ -405,6 +407,14 @@ describe('what was captured before', () => {
     expect([sealedObjects, second.objectId]).toEqual([1, first.objectId]);
     expect(second.blobSha256).not.toBe(first.blobSha256);
     expect(second.valueTag).not.toEqual(first.valueTag);
+  });
+
+  it('stays as it was captured when a data object grows beyond what moves, and is named', async () => {
+    const data = a.hsm.addData('data', Buffer.from('value'));
+    const first = await captured();
+    data.value = new Uint8Array(DATA_BYTES_MAX + 1);
+    const second = await captured();
+    expect([second.generation.entries, reasonsOf(second)]).toEqual([first.generation.entries, ['too-large']]);
   });
 
   it('keeps its identity when an attribute changes while everything is sealed anew', async () => {

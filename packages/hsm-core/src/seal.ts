@@ -7,6 +7,7 @@
  * Does not store or send anything, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
 import { bytesEqual, type Clock, hex, type Prng, sha256Hex } from '@antipode/runtime';
+import { inBatches } from './batches.ts';
 import { differs, entryOf, type Sealed } from './entry.ts';
 import { isExcluded, type ObjectFilter } from './filter.ts';
 import type { Keyring } from './keyring.ts';
@@ -23,8 +24,8 @@ import {
   type Uncaptured,
 } from './model/generation.ts';
 import { type Handle, isWrapped, type ObjectId, type ObservedObject, type UncapturedReason } from './model/object.ts';
-import type { HsmProvider } from './provider.ts';
-import { aadOf, type Examined, examine, handlesOf, pair, pairByResemblance } from './recognise.ts';
+import type { HsmProvider, SealedData } from './provider.ts';
+import { aadOf, type Examined, examine, handlesOf, isPadded, pair, pairByResemblance } from './recognise.ts';
 
 interface Known {
   readonly objectId: ObjectId;
@@ -248,7 +249,7 @@ class Capture {
       const { before } = candidate;
       const { object } = candidate.one;
       const reason = this.#reasonAgainst(candidate);
-      if (before !== undefined && reason !== 'excluded' && !this.#mustSeal(candidate))
+      if (before !== undefined && reason !== 'excluded' && !this.#mustSeal(candidate, reason))
         this.#keep(candidate, before, reason);
       else if (reason !== undefined) this.#leaveOut(object, reason, before);
       else if (isWrapped(object.objectClass)) toWrap.push(candidate);
@@ -260,8 +261,9 @@ class Capture {
   }
 
   /** Whether what is sealed of it cannot serve: the key is retired, it was buried and is back, or data has another value. */
-  #mustSeal({ one: { valueTag }, before, look }: Candidate): boolean {
+  #mustSeal({ one: { valueTag }, before, look }: Candidate, reason: UncapturedReason | undefined): boolean {
     if (this.#isReseal || before === undefined || !this.#live.has(before)) return true;
+    if (reason === 'too-large') return false;
     if (look !== 'settled' || valueTag === undefined || before.valueTag === undefined) return false;
     return !bytesEqual(valueTag, before.valueTag);
   }
@@ -298,14 +300,14 @@ class Capture {
       return 'unsupported-type';
     if (objectClass === 'certificate' && attributes.value === undefined) return 'unreadable';
     if (keyType === 'unsupported') return attributes.extractable === false ? 'unextractable' : 'unsupported-type';
+    if (object.hasTemplate) return 'unsupported-attribute';
+    if ((object.valueBytes ?? 0) > DATA_BYTES_MAX) return 'too-large';
     if (!isWrapped(objectClass)) return undefined;
     if (attributes.extractable !== true) return 'unextractable';
     if (attributes.wrapWithTrusted === true) return 'wrap-with-trusted';
     if (refusal !== undefined) return refusal;
-    if (keyType === 'generic-secret' && before === undefined) {
-      if (sizeBits === 0) return 'length-unknown';
-      if (sizeBits % 64 !== 0) return 'length-not-multiple-of-8';
-    }
+    if (isPadded(object)) return 'length-not-multiple-of-8';
+    if (keyType === 'generic-secret' && sizeBits === 0 && before === undefined) return 'length-unknown';
     return undefined;
   }
 
@@ -342,14 +344,14 @@ class Capture {
       objectId: candidate.before?.objectId ?? this.#newObjectId(),
     }));
     try {
-      const sealed = await provider.sealData({
-        domainKey,
-        dataKey: dataKey.handle,
-        items: named.map(({ candidate, objectId }) => ({
+      const sealed: SealedData[] = [];
+      for (const batch of inBatches(named, ({ candidate }) => candidate.one.object.valueBytes ?? 0)) {
+        const items = batch.map(({ candidate, objectId }) => ({
           handle: candidate.one.object.handle,
           aad: aadOf(group, objectId),
-        })),
-      });
+        }));
+        sealed.push(...(await provider.sealData({ domainKey, dataKey: dataKey.handle, items })));
+      }
       this.#dataKeys.push({ id: dataKeyId, ...this.#keepBlob(dataKey.blob) });
       named.forEach(({ candidate, objectId }, index) => {
         const { ciphertext, valueTag } = sealed[index]!;
@@ -406,7 +408,9 @@ class Capture {
       ]);
       const copies = seen.get(hex(value)) ?? 0;
       seen.set(hex(value), copies + 1);
-      return Buffer.concat([value, Uint8Array.of(copies & 0xff)]);
+      const copy = Buffer.alloc(4);
+      copy.writeUInt32BE(copies);
+      return Buffer.concat([value, copy]);
     });
     const tags = await this.#options.provider.tagBytes(this.#domainKey().handle, values);
     const names = new Map(unnamed.map(({ object }, index) => [object, hex(tags[index]!.subarray(0, OBJECT_ID_BYTES))]));
@@ -441,6 +445,9 @@ class Capture {
 }
 
 const OBJECT_ID_BYTES = 16;
+
+/** Of a data object. A larger one would not fit the messages between agents, and with it no generation that has it. */
+export const DATA_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Whether a new generation says nothing new. What did not change is the same entry, not an equal one. */
 function isSame(previous: Generation, next: Generation): boolean {

@@ -56,7 +56,8 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   await checkBlobs(options, stale);
   const made = new Map<ObjectId, Handle>();
   try {
-    for (const batch of inBatches(stale)) await makeAndProve(options, domainKey, batch, made);
+    for (const batch of inBatches(stale, ({ blobSize }) => blobSize))
+      await makeAndProve(options, domainKey, batch, made);
     const replaced = stale.flatMap(({ objectId }) => memory.known.get(objectId)?.handle ?? []);
     const kept = await destroyAll(options.provider, [...replaced, ...memory.superseded], options);
     memory.unaccounted = [...memory.unaccounted, ...kept];

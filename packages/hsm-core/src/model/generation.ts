@@ -298,6 +298,8 @@ const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   excluded: seal.UncapturedReason.EXCLUDED,
   unreadable: seal.UncapturedReason.UNREADABLE,
   deleted: seal.UncapturedReason.DELETED,
+  'too-large': seal.UncapturedReason.TOO_LARGE,
+  'unsupported-attribute': seal.UncapturedReason.UNSUPPORTED_ATTRIBUTE,
 };
 
 const nameOf = <Name extends string>(numbers: Record<Name, number>, number: number): Name | undefined =>

@@ -22,6 +22,7 @@ export interface Clues {
 }
 
 export function findPublicHalf(context: ReadContext, key: ObservedObject, clues: Clues): Uint8Array | undefined {
+  // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
   const curve = curveOf(ecParamsOf(context, key.handle));
   if (curve === undefined) return undefined;
   try {

@@ -37,9 +37,18 @@ export const keyTypeNumber = (wanted: KeyType): number => [...KEY_TYPES].find(([
 const READ_ALONE: readonly AttributeName[] = ['startDate', 'endDate'];
 
 /** Attributes beyond the table, needed to describe an object of that class. Never CKA_VALUE of a key (I5). */
+const TEMPLATES = [CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE] as const;
 const EXTRA: Partial<Record<ObjectClass, readonly number[]>> = {
-  'secret-key': [CKA.VALUE_LEN],
-  'private-key': [CKA.MODULUS, CKA.PUBLIC_EXPONENT, CKA.EC_PARAMS, CKA.EC_POINT],
+  'secret-key': [CKA.VALUE_LEN, ...TEMPLATES],
+  'private-key': [
+    CKA.MODULUS,
+    CKA.PUBLIC_EXPONENT,
+    CKA.EC_PARAMS,
+    CKA.EC_POINT,
+    CKA.UNWRAP_TEMPLATE,
+    CKA.DERIVE_TEMPLATE,
+  ],
+  'public-key': [CKA.WRAP_TEMPLATE],
 };
 
 export interface ReadContext {
@@ -92,6 +101,8 @@ export function readObject({ cryptoki, session, digestKey }: ReadContext, handle
     sizeBits: sizeBitsOf(objectClass, keyType, raw),
     attributes,
     ...(publicHalf === undefined ? {} : { publicHalf }),
+    ...(objectClass === 'data' ? { valueBytes: raw.get(CKA.VALUE)?.length ?? 0 } : {}),
+    ...(TEMPLATES.some((type) => raw.get(type)?.length) ? { hasTemplate: true } : {}),
     readDigest: digestOf(digestKey, new Map([...kinds, ...raw])),
   };
 }

@@ -122,6 +122,11 @@ class Proof {
     const { handle, attributes } = this.#item;
     const publicKey = this.#publicKey();
     if (publicKey === undefined) return;
+    // SoftHSM 2.6.1 ends the whole process when a half-made key without modulus or exponent decrypts.
+    if (readObject(this.#context, handle)?.publicHalf === undefined) {
+      this.checks.push({ use: 'value', outcome: 'failed', detail: 'no public half' });
+      return;
+    }
     if (attributes.sign) {
       this.#use('sign', [CKM.SHA256_RSA_PKCS, CKM.SHA256_RSA_PKCS_PSS], (type) => {
         const isPss = type === CKM.SHA256_RSA_PKCS_PSS;
@@ -160,6 +165,7 @@ class Proof {
   useEc(): void {
     const { cryptoki, session } = this.#context;
     const { handle, attributes, publicHalf } = this.#item;
+    // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
     const curve = curveOf(ecParamsOf(this.#context, handle));
     const publicKey = this.#publicKey();
     if (curve === undefined || publicKey === undefined || publicHalf === undefined) return;

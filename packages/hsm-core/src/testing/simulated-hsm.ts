@@ -21,6 +21,7 @@ export interface StoredObject {
   publicHalf?: Uint8Array;
   /** What the token says; 0 where it does not tell. */
   sizeBits: number;
+  hasTemplate?: true;
 }
 
 /** Called before and after each change, by name; may throw to crash there. The session is lost then. */

@@ -397,14 +397,23 @@ export class SimulatedSession implements HsmProvider {
   }
 
   #observe(object: StoredObject): ObservedObject {
-    const { objectClass, keyType, sizeBits, publicHalf, value } = object;
+    const { objectClass, keyType, sizeBits, publicHalf, value, hasTemplate } = object;
     const attributes: Attributes = {};
     if (objectClass !== 'other')
       for (const name of attributesOf(objectClass)) {
         const shown = object.attributes[name];
         if (shown !== undefined) setAttribute(attributes, name, shown);
       }
-    const everything = JSON.stringify([objectClass, keyType, sizeBits, attributes, value, publicHalf]);
+    const valueDigest = value && sha256Hex(value);
+    const everything = JSON.stringify([
+      objectClass,
+      keyType,
+      sizeBits,
+      attributes,
+      valueDigest,
+      hasTemplate,
+      publicHalf,
+    ]);
     return {
       handle: this.#handleOf(object),
       objectClass,
@@ -412,6 +421,8 @@ export class SimulatedSession implements HsmProvider {
       sizeBits,
       attributes,
       ...(publicHalf === undefined ? {} : { publicHalf }),
+      ...(objectClass === 'data' ? { valueBytes: value?.length ?? 0 } : {}),
+      ...(hasTemplate === undefined ? {} : { hasTemplate }),
       readDigest: sha256Hex(everything),
     };
   }
