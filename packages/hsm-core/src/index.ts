@@ -1,4 +1,5 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
+export { CaptureMemory } from './capture-memory.ts';
 export {
   type BeginExchange,
   type CompleteExchange,
@@ -28,5 +29,5 @@ export type { HsmProvider, PartitionDescription } from './provider.ts';
 export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, ReplicaMemory } from './replica.ts';
-export { CaptureMemory, type SealResult, seal } from './seal.ts';
+export { type SealResult, seal } from './seal.ts';
 export { type UnsealResult, unseal } from './unseal.ts';

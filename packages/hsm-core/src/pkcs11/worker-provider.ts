@@ -17,7 +17,8 @@ export interface ToWorker {
 export type FromWorker =
   /** The next items of a long list, so that no message holds up either side. */
   | { readonly id: number; readonly part: readonly unknown[] }
-  | { readonly id: number; readonly result: unknown }
+  /** The end of an answer; its list, or the list that it has under this name, is in the parts before it. */
+  | { readonly id: number; readonly result: unknown; readonly listAs?: string }
   | {
       readonly id: number;
       readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails };
@@ -39,6 +40,7 @@ const CLOSE_TIMEOUT_MS = 30_000;
 
 const METHODS = [
   'describe',
+  'look',
   'inventory',
   'read',
   'destroy',
@@ -161,6 +163,8 @@ class Worker {
     this.#waiting.delete(message.id);
     if ('error' in message)
       waiting.reject(new AntipodeError(message.error.code, message.error.message, { details: message.error.details }));
+    else if (message.listAs !== undefined)
+      waiting.resolve({ ...(message.result as object), [message.listAs]: waiting.parts });
     else waiting.resolve(waiting.parts.length > 0 ? waiting.parts : message.result);
   }
 
