@@ -2,7 +2,7 @@
 import type { Handle } from '@antipode/hsm-core';
 import { hex, systemClock } from '@antipode/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TestMember } from '../support/members.ts';
+import { enrolTogether, TestMember } from '../support/members.ts';
 import { onToken } from '../support/raw-token.ts';
 
 const [CLASS, TOKEN, PRIVATE, LABEL, APPLICATION, VALUE] = [0x000, 0x001, 0x002, 0x003, 0x010, 0x011];
@@ -106,4 +106,31 @@ it('gives every object its dates as the token tells them, however it answers for
     expect([Buffer.from(label!).toString(), sensitive, extractable]).toEqual([`key ${Number(`0x${id}`)}`, true, true]);
   // Every one of them is read the same again.
   expect((await member.provider.look({ since: first.number })).objects).toEqual([]);
+});
+
+it('believes no public half that a key was to be proved with, but failed', async () => {
+  const { token } = member;
+  for (const id of ['31', '32'])
+    token.tool('--keypairgen', '--key-type', 'EC:prime256v1', '--id', id, '--usage-sign', '--extractable');
+  await enrolTogether([member], { group: 'payments', version: 1 });
+  const publicKeys = (await member.provider.inventory()).filter(({ objectClass }) => objectClass === 'public-key');
+  const [ours, other] = ['31', '32'].map((id) => publicKeys.find((one) => idOf(one) === id)!.publicHalf!);
+  // A session that has read none of them.
+  await member.reopen();
+  const domainKey = member.keyring.domainKey('payments', 1).handle;
+  const handles = await member.provider.findUnder([Buffer.from('31', 'hex')]);
+  const outcomes = await member.provider.prove(
+    domainKey,
+    handles.map((handle) => ({
+      handle,
+      objectClass: 'private-key',
+      keyType: 'ec',
+      sizeBits: 256,
+      attributes: { sign: true },
+      publicHalf: other!,
+    })),
+  );
+  expect(outcomes.map(({ proved }) => proved)).toEqual([false, false]);
+  const halves = (await member.provider.read(handles)).map((object) => object?.publicHalf);
+  expect(halves).toEqual([ours, ours]);
 });

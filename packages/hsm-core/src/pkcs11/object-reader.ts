@@ -165,13 +165,13 @@ function sizeBitsOf(objectClass: ObjectClass, keyType: KeyType | 'unsupported' |
 function publicHalfOf(keyType: KeyType | 'unsupported', value: Values): Uint8Array | undefined {
   if (keyType === 'rsa') {
     const [modulus, exponent] = [value(CKA.MODULUS), value(CKA.PUBLIC_EXPONENT)];
-    return modulus?.length && exponent?.length ? new Uint8Array(rsaPublicHalf(modulus, exponent)) : undefined;
+    return modulus?.length && exponent?.length ? rsaPublicHalf(modulus, exponent) : undefined;
   }
   if (keyType === 'ec') {
     const curve = curveOf(value(CKA.EC_PARAMS));
     const encoded = value(CKA.EC_POINT);
     const point = curve && encoded ? barePoint(curve, encoded) : undefined;
-    return curve && point ? new Uint8Array(ecPublicHalf(curve, point)) : undefined;
+    return curve && point ? ecPublicHalf(curve, point) : undefined;
   }
   return undefined;
 }

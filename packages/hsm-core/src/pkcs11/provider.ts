@@ -256,7 +256,16 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   async prove(domainKey: Handle, items: readonly ProofItem[]): Promise<ProofOutcome[]> {
     const context = this.#proveContext(domainKey);
-    return items.map((item) => prove(context, item));
+    return items.map((item) => {
+      const outcome = prove(context, item);
+      const hasShownHalf = outcome.checks.some(
+        ({ use, outcome: how }) => how === 'proved' && (use === 'sign' || use === 'derive'),
+      );
+      // Its own use has borne it out: reading the key back needs no second one.
+      if (item.objectClass === 'private-key' && item.publicHalf !== undefined && hasShownHalf)
+        this.#publicHalves.set(item.handle, item.publicHalf);
+      return outcome;
+    });
   }
 
   async challenge(domainKey: Handle, handles: readonly Handle[]): Promise<Challenge[]> {
