@@ -11,12 +11,9 @@ import { fromHex, hex, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { follow } from '../../apps/cli/src/operator.ts';
-import {
-  encodeManifest,
-  type Generation,
-  sealedGeneration,
-  signingInput,
-} from '../../packages/hsm-core/src/model/generation.ts';
+import type { Generation } from '../../packages/hsm-core/src/model/generation.ts';
+import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
+import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
 import { CKA, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import type { TestMember } from '../support/members.ts';

@@ -15,13 +15,12 @@ export {
   type Entry,
   type Generation,
   isNewer,
-  isSignedBy,
-  openSigned,
   type SealedGeneration,
   type Uncaptured,
 } from './model/generation.ts';
 export { type Handle, type KeyType, kindOf, type ObjectId } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
+export { isSignedBy, openingSigned, openSigned } from './model/signed-manifest.ts';
 export type { PartitionConfig } from './pkcs11/session.ts';
 export { openPartition } from './pkcs11/worker-provider.ts';
 export type { HsmProvider, PartitionDescription } from './provider.ts';
