@@ -31,7 +31,8 @@ export async function capture(
     (open) =>
       inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
         mayAct();
-        const previous = newestHere(site, group);
+        const head = await newestHere(site, group);
+        const previous = head && (await store.open(head.digest));
         const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
           provider: open.provider,
           keyring: open.keyring,
@@ -56,7 +57,7 @@ export async function capture(
           throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
         if (sealed !== undefined) {
           store.putBlobs(blobs.values());
-          store.put(sealed);
+          await store.put(sealed);
           mayAct();
           journal.setHead(group, 'captured', sealed.digest);
           const { number, entries, uncaptured } = sealed.generation;

@@ -4,7 +4,7 @@ import type { LoopDelay } from '@antipode/runtime';
 import { AntipodeError } from '@antipode/runtime';
 import { apply, type Touched } from './apply.ts';
 import { capture } from './capture.ts';
-import { describe, memberState } from './describe.ts';
+import { describe, memberState, openHeads } from './describe.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
 import { promote } from './promote.ts';
@@ -48,6 +48,7 @@ export function siteAgentHandlers({
     },
 
     setRole: async (request) => {
+      await openHeads(site);
       const { group, epoch, owner } = fenceOf(request);
       const role = roleName(request.role);
       if (role === undefined)
