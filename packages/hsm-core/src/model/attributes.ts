@@ -193,7 +193,7 @@ export function isCanonical(
     case 'bytes':
       return true;
     case 'date':
-      return length === 8 && /^\d{8}$/.test(bytes.toString('latin1', start, end));
+      return /^\d{8}$/.test(bytes.toString('latin1', start, end));
     case 'mechanisms': {
       if (length % 8 !== 0) return false;
       for (let at = start; at < end; at += 8) {

@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject, sign } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { AntipodeError, hex, seededPrng, sha256Hex } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
@@ -180,6 +180,18 @@ describe('a manifest', () => {
         ),
     ],
     [
+      'with an uncaptured object of a key type that nobody knows',
+      (message) =>
+        message.uncaptured.push(
+          create(wire.UncapturedSchema, {
+            objectId: new Uint8Array(16).fill(255),
+            objectClass: wire.ObjectClass.DATA,
+            keyType: 9 as wire.KeyType,
+            reason: wire.UncapturedReason.SETTLING,
+          }),
+        ),
+    ],
+    [
       'with a field that we do not know',
       (message) => (message.$unknown = [{ no: 99, wireType: 0, data: Uint8Array.of(1) }]),
     ],
@@ -211,6 +223,7 @@ describe('an entry', () => {
     ['an object of a class that cannot be captured', 'certificate', { objectClass: wire.ObjectClass.OTHER }],
     ['a key without its type', 'secret', { keyType: wire.KeyType.UNSPECIFIED }],
     ['a certificate with a key type', 'certificate', { keyType: wire.KeyType.RSA }],
+    ['a certificate with a key type that nobody knows', 'certificate', { keyType: 9 }],
     ['a secret without a blob', 'secret', { blobSha256: new Uint8Array() }],
     ['a public key with a blob', 'public', blob],
     ['a digest of 31 bytes', 'secret', { blobSha256: new Uint8Array(31) }],
@@ -223,6 +236,15 @@ describe('an entry', () => {
     ],
     ['an attribute that we do not know', 'secret', { attributes: [attribute(0x161, 32)] }],
     ['an attribute of another form', 'secret', { attributes: [attribute(ATTRIBUTES.sign.type, 7)] }],
+    [
+      'mechanisms out of order',
+      'secret',
+      {
+        attributes: [
+          attribute(ATTRIBUTES.allowedMechanisms.type, ...[0, 0, 0, 0, 0, 0, 0, 2], ...[0, 0, 0, 0, 0, 0, 0, 1]),
+        ],
+      },
+    ],
     [
       'an attribute twice',
       'secret',
@@ -270,6 +292,7 @@ describe('the content digest', () => {
     expect(withAttributes({ local: false, startDate: '20270101', checkValue: Uint8Array.of(1) })).toBe(digest({}));
     expect(withAttributes({ id: new Uint8Array(), allowedMechanisms: [] })).toBe(digest({}));
     expect(withAttributes({ sensitive: false })).toBe(digest({}));
+    expect(digest({ attributes: {} })).toBe(digest({ attributes: { sensitive: true } }));
     expect(digest({ sizeBits: 0, blobSize: 0 })).toBe(digest({}));
   });
 
@@ -315,6 +338,8 @@ it('takes no signature for one that is malformed, of another key, or of a key th
   expect(isSignedBy(new Uint8Array(), message, signature)).toBe(false);
   const pair = createPrivateKey({ key: ED25519, format: 'der', type: 'pkcs8' });
   expect(isSignedBy(publicHalfOf(pair), message, sign(null, message, pair))).toBe(false);
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 1_024 }).privateKey;
+  expect(isSignedBy(publicHalfOf(rsa), message, sign('sha256', message, rsa))).toBe(false);
 });
 
 /** An Ed25519 key of 32 bytes 7: a signature that verifies, of a kind that no identity has. */
