@@ -4,8 +4,8 @@
  */
 import type { SealedGeneration } from '@antipode/hsm-core';
 
-/** The heads of a few groups of 10,000 objects, at 2.5 MiB each; of one group where it is larger. */
-const KEPT_BYTES_MAX = 8 * 1024 * 1024;
+/** Two of 10,000 objects, which is what a round needs: what was applied last, and what comes. One, where it is larger. */
+const KEPT_BYTES_MAX = 6 * 1024 * 1024;
 
 export class OpenedGenerations {
   readonly #keptBytesMax: number;

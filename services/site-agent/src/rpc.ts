@@ -7,6 +7,7 @@ import { capture } from './capture.ts';
 import { describe, memberState, openHeads } from './describe.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
+import type { IdleCollection } from './idle-collection.ts';
 import { promote } from './promote.ts';
 import { fenceOf, type Site, seatOf } from './site.ts';
 import { verify } from './verify.ts';
@@ -15,10 +16,12 @@ export function siteAgentHandlers({
   site,
   exchanges,
   loopDelay,
+  idle,
 }: {
   site: Site;
   exchanges: Exchanges;
   loopDelay: LoopDelay;
+  idle: IdleCollection;
 }): Handlers<typeof SiteAgentService> {
   const touched: Touched = new Map();
   const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
@@ -87,7 +90,7 @@ export function siteAgentHandlers({
 
     promote: async (request, { signal }) => {
       admit(request);
-      const { proof } = await promote(site, request, signal);
+      const { proof } = await idle.after(() => promote(site, request, signal));
       return { member: memberState(site, seatOf(site, fenceOf(request).group).seat), proof };
     },
 
@@ -98,27 +101,27 @@ export function siteAgentHandlers({
 
     capture: async (request, { signal }) => {
       admit(request);
-      return capture(site, request, signal);
+      return idle.after(() => capture(site, request, signal));
     },
 
     apply: async (request, { signal }) => {
       admit(request);
-      return apply(site, touched, request, signal);
+      return idle.after(() => apply(site, touched, request, signal));
     },
 
     verify: async (request, { signal }) => {
       admit(request);
-      return verify(site, touched, request, signal);
+      return idle.after(() => verify(site, touched, request, signal));
     },
 
     drill: async (request, { signal }) => {
       admit(request);
-      return drill(site, request, signal);
+      return idle.after(() => drill(site, request, signal));
     },
 
     beginExchange: (request, context) => exchanges.begin(request, context),
     completeExchange: (request, context) => exchanges.complete(request, context),
-    pullManifest: (request) => site.transfer.manifest(request),
-    pullBlobs: (request) => site.transfer.blobs(request),
+    pullManifest: (request) => idle.afterAll(site.transfer.manifest(request)),
+    pullBlobs: (request) => idle.afterAll(site.transfer.blobs(request)),
   };
 }
