@@ -6,24 +6,15 @@
  *
  * Does not store or send anything, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
-import { bytesEqual, type Clock, hex, type Prng, sha256Hex } from '@antipode/runtime';
+import { bytesEqual, type Clock, hex, inSlices, type Prng, sha256Hex } from '@antipode/runtime';
 import { inBatches } from './batches.ts';
 import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import { differs, entryOf, type Sealed } from './entry.ts';
 import { isExcluded, type ObjectFilter } from './filter.ts';
 import type { Keyring } from './keyring.ts';
 import { type LeftOut, nameLeftOut, reasonOf } from './left-out.ts';
-import {
-  type DataKey,
-  type Entry,
-  encodeManifest,
-  type Generation,
-  type SealedGeneration,
-  sealedGeneration,
-  signingInput,
-  type Tombstone,
-  type Uncaptured,
-} from './model/generation.ts';
+import type { DataKey, Entry, Generation, SealedGeneration, Tombstone, Uncaptured } from './model/generation.ts';
+import { writingManifest } from './model/manifest.ts';
 import {
   type Handle,
   isWrapped,
@@ -32,6 +23,7 @@ import {
   type ObservedObject,
   type UncapturedReason,
 } from './model/object.ts';
+import { sealingSigned, signingInput } from './model/signed-manifest.ts';
 import type { HsmProvider, SealedData, WrapOutcome } from './provider.ts';
 import { aadOf, type Examined, examine, handlesOf, pair, pairByResemblance } from './recognise.ts';
 
@@ -162,10 +154,11 @@ class Capture {
       memory.remember(previous.digest, remembered);
       return unchanged;
     }
+    const manifest = await inSlices(writingManifest(generation));
     this.#options.checkFence();
-    const manifest = encodeManifest(generation);
     const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
-    const sealed = sealedGeneration({ generation, manifest, signature, signer: keyring.identity.publicHalf });
+    const signer = keyring.identity.publicHalf;
+    const sealed = await inSlices(sealingSigned({ generation, manifest, signature, signer }));
     memory.remember(sealed.digest, remembered);
     return { captureStartedMs, sealedObjects: this.#sealedObjects, sealed, blobs: this.#blobs };
   }

@@ -540,7 +540,10 @@ describe('a promoted standby', () => {
     const [before, after] = [first, await group.captured(b, { epoch: 2n })].map(
       ({ generation }) => generation.entries[0]!,
     );
-    expect(after).toEqual({ ...before, attributes: { ...before!.attributes, label: Buffer.from('renamed') } });
+    expect(after).toEqual({
+      ...before,
+      attributes: { ...before!.attributes, label: Uint8Array.from(Buffer.from('renamed')) },
+    });
   });
 
   it('keeps a key that was deleted under an earlier epoch out of its captures', async () => {
