@@ -143,6 +143,33 @@ describe('the calls for one object', () => {
   });
 });
 
+describe('a handle', () => {
+  const key = { ...empty, [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES, [label.type]: Buffer.from('a') };
+  const certificate = { ...empty, [CKA.CLASS]: CKO.CERTIFICATE, [CKA.VALUE]: Buffer.from('value') };
+
+  it('is asked only for what its class has, once that is known, and reads the same', () => {
+    const { reader, calls } = token(key);
+    const first = reader.read(7n);
+    expect(reader.read(7n)).toEqual(first);
+    expect(calls[0]).toContain(ATTRIBUTES.issuer.type);
+    expect(calls[1]).not.toContain(ATTRIBUTES.issuer.type);
+  });
+
+  it('that has come to mean an object of another class gives no value of a key, and all of what it means now', () => {
+    const { reader, objects, calls } = token(certificate);
+    reader.read(7n);
+    calls.splice(0);
+    objects.set(7n, { ...key, [CKA.VALUE]: Buffer.from('the key itself') });
+    const readAsKey = reader.read(7n);
+    expect(readAsKey).toEqual(read(key));
+    expect(calls.flat()).not.toContain(CKA.VALUE);
+    objects.set(7n, { [CKA.CLASS]: 0x8000_0001 });
+    expect(reader.read(7n)).toMatchObject({ objectClass: 'other' });
+    objects.set(7n, certificate);
+    expect(reader.read(7n)).toEqual(read(certificate));
+  });
+});
+
 describe('the digest of an object', () => {
   const secret = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES };
 
