@@ -239,6 +239,71 @@ describe('an apply that fails', () => {
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
   });
 
+  it('knows what was made of both kinds when one of them is refused, and destroys it', async () => {
+    for (const _ of Array(3)) a.hsm.addEcPair('pair');
+    const target = await group.captured(a);
+    const before = b.hsm.contents();
+    const { create, unwrap } = b.provider;
+    const failure = { index: 2, code: 'HSM_REFUSED', returnValue: 'CKR_GENERAL_ERROR' } as const;
+    b.provider.create = async (items) => ({ ...(await create.call(b.provider, items.slice(0, 2))), failure });
+    expect((await rejection(group.apply(b, target))).code).toBe('HSM_REFUSED');
+    expect(b.hsm.contents()).toEqual(before);
+    b.provider.create = create;
+    b.provider.unwrap = async () => Promise.reject(new AntipodeError('HSM_UNAVAILABLE', 'not now'));
+    expect((await rejection(group.apply(b, target))).code).toBe('HSM_UNAVAILABLE');
+    expect(b.hsm.contents()).toEqual(before);
+    b.provider.unwrap = unwrap;
+    expect((await group.apply(b, target)).applied).toHaveLength(6);
+  });
+
+  describe('in one batch while the next is made', () => {
+    const [ONE_BATCH, ALL] = [256, 300];
+    let target: SealedGeneration;
+    let order: string[];
+
+    beforeEach(async () => {
+      for (let number = 0; number < ALL; number += 1) a.hsm.addSecret(`secret ${number}`);
+      target = await group.captured(a);
+      order = [];
+      const { unwrap, prove } = b.provider;
+      b.provider.unwrap = (key, items) => {
+        order.push('make');
+        return unwrap.call(b.provider, key, items);
+      };
+      b.provider.prove = (key, items) => {
+        order.push('prove');
+        return prove.call(b.provider, key, items);
+      };
+    });
+
+    it('leaves nothing of what was not proved, and the next try makes it all', async () => {
+      let restored = 0;
+      b.hsm.distort = (value) => (restored++ === 0 ? new Uint8Array(value.length) : value);
+      const before = b.hsm.contents().length;
+      const journal = new MemoryJournal();
+      const error = await rejection(group.apply(b, target, { journal }));
+      expect(error).toMatchObject({
+        code: 'OBJECT_UNPROVEN',
+        details: { objectIds: expect.stringMatching(/^[0-9a-f]{32}$/) },
+      });
+      expect(order).toEqual(['make', 'prove', 'make']);
+      expect([b.hsm.contents().length - before, journal.openIntents().length]).toEqual([ONE_BATCH - 1, ALL]);
+      expect((await group.apply(b, target, { journal })).applied).toHaveLength(ALL - ONE_BATCH + 1);
+      expect(b.hsm.contents()).toEqual(a.hsm.contents());
+    });
+
+    it('proves what was made when the tenure ends before the next batch, and makes no more', async () => {
+      const before = b.hsm.contents().length;
+      let checks = 0;
+      const checkFence = (): void => {
+        if (++checks > 1) throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
+      };
+      expect((await rejection(group.apply(b, target, { checkFence }))).code).toBe('EPOCH_STALE');
+      expect(order).toEqual(['make', 'prove']);
+      expect(b.hsm.contents().length - before).toBe(ONE_BATCH);
+    });
+  });
+
   it('destroys nothing once the tenure is over', async () => {
     a.hsm.addSecret('secret');
     const target = await group.captured(a);
