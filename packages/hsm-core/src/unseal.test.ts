@@ -292,6 +292,25 @@ describe('an apply that fails', () => {
       expect(b.hsm.contents()).toEqual(a.hsm.contents());
     });
 
+    it('keeps what is proved only when the next batch has failed already', async () => {
+      const before = b.hsm.contents().length;
+      b.hsm.objectsMax = b.hsm.objects.length + ONE_BATCH + 10;
+      const { prove } = b.provider;
+      const failed = Promise.withResolvers<void>();
+      const { create } = b.provider;
+      let batches = 0;
+      b.provider.create = async (items) => {
+        if (++batches === 2) setImmediate(failed.resolve);
+        return create.call(b.provider, items);
+      };
+      b.provider.prove = async (key, items) => {
+        await failed.promise;
+        return prove(key, items);
+      };
+      expect((await rejection(group.apply(b, target))).code).toBe('HSM_FULL');
+      expect(b.hsm.contents().length - before).toBe(ONE_BATCH);
+    });
+
     it('proves what was made when the tenure ends before the next batch, and makes no more', async () => {
       const before = b.hsm.contents().length;
       let checks = 0;
@@ -519,18 +538,21 @@ describe('reading back', () => {
     await group.verify(b, target, { memory });
     const { unproven } = await group.apply(b, next, { memory, proved: target });
     const asked = { memory, objectIds: unproven };
+    const { prove } = b.provider;
     const used: number[] = [];
-    const prove = b.provider.prove.bind(b.provider);
     b.provider.prove = (key, items) => {
       used.push(items.length);
-      return prove(key, items);
+      return prove.call(b.provider, key, items);
     };
     const once = await group.verify(b, next, asked);
     expect([once.contentDigest, once.proof.proved, once.proof.usesNotExercised]).toEqual([next.contentDigest, 1, 1]);
     // It counts for one reading: whoever asks again wants to know how things are now.
     await group.verify(b, next, asked);
-    await group.verify(b, next, { memory });
-    expect(used).toEqual([0, 1, next.generation.entries.length]);
+    a.hsm.addSecret('newer');
+    const newest = await group.captured(a);
+    await group.apply(b, newest, { memory, proved: next });
+    await group.verify(b, newest, { memory });
+    expect(used).toEqual([0, 1, 1, newest.generation.entries.length]);
   });
 
   it.each<[string, (memory: ReplicaMemory, next: SealedGeneration) => [ReplicaMemory, SealedGeneration]]>([

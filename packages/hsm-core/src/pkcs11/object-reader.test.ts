@@ -123,9 +123,10 @@ describe('the calls for one object', () => {
     const { reader, objects } = token(spoiled);
     objects.set(8n, { ...secret, [startDate.type]: Buffer.from('20260101'), [endDate.type]: Buffer.alloc(0) });
     const names = read(secret).attributes;
-    expect(reader.read(7n)?.attributes).toEqual({ ...names, endDate: '20270101' });
-    expect(reader.read(8n)?.attributes).toEqual({ ...names, startDate: '20260101' });
-    expect(reader.read(7n)?.attributes).toEqual({ ...names, endDate: '20270101' });
+    for (let pass = 0; pass < 3; pass += 1) {
+      expect(reader.read(7n)?.attributes).toEqual({ ...names, endDate: '20270101' });
+      expect(reader.read(8n)?.attributes).toEqual({ ...names, startDate: '20260101' });
+    }
   });
 
   it('throw what the token says when more than a date is refused', () => {
