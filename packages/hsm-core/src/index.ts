@@ -12,6 +12,7 @@ export type { ObjectFilter } from './filter.ts';
 export { type DomainKeyRecord, type IdentityRecord, initialiseIdentity, type Keyring, openKeyring } from './keyring.ts';
 export {
   blobDigests,
+  blobsNamed,
   type Entry,
   type Generation,
   isNewer,
