@@ -208,15 +208,9 @@ export class Journal {
 
   beginIntents(group: string, intents: readonly ApplyIntent[]): void {
     this.#transaction(() => {
+      const statement = this.#database.prepare('INSERT OR IGNORE INTO apply_intent VALUES (?, ?, ?, ?, ?)');
       for (const { objectId, objectClass, keyType = null, digest } of intents)
-        this.#run(
-          'INSERT OR IGNORE INTO apply_intent VALUES (?, ?, ?, ?, ?)',
-          group,
-          objectId,
-          objectClass,
-          keyType,
-          digest,
-        );
+        statement.run(group, objectId, objectClass, keyType, digest);
     });
   }
 
@@ -231,8 +225,9 @@ export class Journal {
 
   commitIntents(group: string, objectIds: readonly string[]): void {
     this.#transaction(() => {
-      for (const objectId of objectIds)
-        this.#run('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?', group, objectId);
+      // Prepared once: 10,000 times would hold up the lease for a quarter of a second.
+      const statement = this.#database.prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?');
+      for (const objectId of objectIds) statement.run(group, objectId);
     });
   }
 
