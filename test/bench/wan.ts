@@ -8,7 +8,7 @@ import { BenchSites } from './sites.ts';
 import { pull } from './transfer.ts';
 
 /** Until the agents have given back what the last order left. */
-const REST_MS = 5_000;
+export const REST_MS = 5_000;
 
 export interface LinkRound {
   /** What the standby needed from the order to the acknowledgement. */
