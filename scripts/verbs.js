@@ -3,7 +3,8 @@ const CHECK = 'scripts/check.ts';
 
 /**
  * What `npm run demo|test|bench|chaos:hsm|check|generate|format` do: whether they run HSMs, databases and queues, whether
- * they compile C, and their steps, each a file of this project for Node, with its arguments.
+ * they use tokens by the tools of others, whether they compile C, and their steps, each a file of this project for Node,
+ * with its arguments.
  */
 export const VERBS = {
   demo: { needsPrograms: true, steps: (args) => [['apps/cli/src/main.ts', 'demo', ...args]] },
@@ -11,6 +12,7 @@ export const VERBS = {
   // run wants those, and not what is checked without running any.
   test: {
     needsPrograms: true,
+    needsTools: true,
     steps: (args) => [...(args.length === 0 ? [[CHECK, '--static']] : []), [VITEST, 'run', ...args]],
   },
   bench: { needsPrograms: true, needsCompiler: true, steps: (args) => [['test/bench/main.ts', ...args]] },

@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 
 interface Verb {
   readonly needsPrograms: boolean;
+  readonly needsTools?: boolean;
   readonly steps: (args: readonly string[]) => string[][];
 }
 
@@ -20,6 +21,11 @@ it('every script of package.json is a verb whose files are there', () => {
   );
   for (const { steps } of Object.values(VERBS))
     for (const [file] of steps([])) expect(existsSync(new URL(file!, root))).toBe(true);
+});
+
+it('the demonstration installs nothing that only tests need', () => {
+  const needing = Object.keys(VERBS).filter((name) => VERBS[name]?.needsTools === true);
+  expect(needing).toEqual(['test']);
 });
 
 it('the whole suite checks what needs no tests first, and ends with the words of vitest', () => {

@@ -20,6 +20,12 @@ const PROGRAMS = [
   { name: 'util-linux', isPresent: () => hasProgram('setpriv') },
 ];
 
+/** What else uses keys of a token: only the tests ask whether it still can at a standby. */
+const TOOLS = [
+  { name: 'libengine-pkcs11-openssl', isPresent: hasPkcs11Engine },
+  { name: 'libnss3-tools', isPresent: () => ['certutil', 'cmsutil', 'modutil'].every(hasProgram) },
+];
+
 /** What compiles C: only the benchmark does. */
 const COMPILER = [
   { name: 'gcc', isPresent: () => hasProgram('cc') || hasProgram('gcc') },
@@ -34,13 +40,18 @@ function hasPostgres() {
   );
 }
 
-function missingPackages(needsCompiler) {
-  const wanted = needsCompiler ? [...PROGRAMS, ...COMPILER] : PROGRAMS;
+/** OpenSSL looks for engines beside its libraries, in the folder of the machine's kind. */
+function hasPkcs11Engine() {
+  return ['x86_64', 'aarch64'].some((machine) => existsSync(`/usr/lib/${machine}-linux-gnu/engines-3/pkcs11.so`));
+}
+
+function missingPackages({ needsTools, needsCompiler }) {
+  const wanted = [...PROGRAMS, ...(needsTools ? TOOLS : []), ...(needsCompiler ? COMPILER : [])];
   return wanted.filter(({ isPresent }) => !isPresent()).map(({ name }) => name);
 }
 
-export async function installDebianPrograms({ root, needsCompiler }) {
-  const missing = missingPackages(needsCompiler);
+export async function installDebianPrograms({ root, ...needs }) {
+  const missing = missingPackages(needs);
   if (missing.length === 0) return;
   const list = missing.join(' ');
   if (!hasProgram('apt-get')) {
@@ -61,7 +72,7 @@ export async function installDebianPrograms({ root, needsCompiler }) {
   const [command, ...args] = [...asRoot, ...install];
   const end = await run(command, args, { stdio: ['ignore', 2, 2] });
   if (end.signal !== null) throw interruptedBy(end.signal);
-  const stillMissing = missingPackages(needsCompiler);
+  const stillMissing = missingPackages(needs);
   if (end.code !== 0 || stillMissing.length > 0) {
     const left = stillMissing.length > 0 ? ` Still missing: ${stillMissing.join(' ')}.` : '';
     throw new BootstrapError(

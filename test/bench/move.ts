@@ -6,7 +6,7 @@ import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { join } from 'node:path';
 import { fingerprint } from '@antipode/hsm-core';
 import { fromHex, hasCode, hex, sha256, sha256Hex, systemClock } from '@antipode/runtime';
-import { loadAgentConfig, pinIdentities } from '@antipode/site-agent';
+import { loadAgentConfig, pinPartitions } from '@antipode/site-agent';
 import type { Entry, Generation, SealedGeneration } from '../../packages/hsm-core/src/model/generation.ts';
 import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
 import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
@@ -15,6 +15,9 @@ import type { TestToken } from '../support/tokens.ts';
 import type { Bench } from './measurements.ts';
 import { type BenchSite, BenchSites, GROUP } from './sites.ts';
 import { REST_MS } from './wan.ts';
+
+/** Of the token that is not there. */
+const SERIAL = 'none';
 
 /** Resident memory, MiB. */
 export interface Moved {
@@ -41,7 +44,8 @@ export async function measureMove(
   try {
     await sites.stopAgent(sites.a);
     const sealed = await planted(sites.a, keys);
-    pinIdentities({ config: loadAgentConfig(sites.b.configFile), group: GROUP, identities: [sealed.signerSha256] });
+    const pin = { identity: sealed.signerSha256, site: 'a', serial: SERIAL, role: 'member' as const };
+    pinPartitions({ config: loadAgentConfig(sites.b.configFile), group: GROUP, pins: [pin] });
     for (const site of [sites.a, sites.b]) await sites.startAgent(site);
     const both = [sites.a, sites.b] as const;
     const sizes = () => both.map((site) => site.residentMiB());
@@ -88,7 +92,7 @@ async function planted({ folder }: BenchSite, keys: number): Promise<SealedGener
       number: 1n,
       previousDigest: '',
       captureStartedMs: systemClock.wallMs(),
-      source: { serial: 'none', manufacturer: '', model: '', firmware: '', identitySha256: fingerprint(signer) },
+      source: { serial: SERIAL, manufacturer: '', model: '', firmware: '', identitySha256: fingerprint(signer) },
       dataKeys: [],
       entries: Array.from({ length: keys }, (_, index) => entryOf(index)),
       uncaptured: [],

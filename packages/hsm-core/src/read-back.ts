@@ -1,11 +1,11 @@
 /** Reads a replica back and uses its objects: what makes a generation count as applied (design section 4, Proof). */
-import { fromHex } from '@antipode/runtime';
+import { bytesEqual, fromHex } from '@antipode/runtime';
 import { inBatches } from './batches.ts';
-import { contentDigest, type Entry } from './model/generation.ts';
+import { contentDigest, type Entry, entryDigest } from './model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
 import type { ProofItem, ProofOutcome } from './provider.ts';
 import { examine, observedDigest } from './recognise.ts';
-import { type Replica, recogniseReplica } from './replica.ts';
+import { type Replica, type ReplicaMemory, recogniseReplica } from './replica.ts';
 
 export interface ProofSummary {
   readonly proved: number;
@@ -22,7 +22,9 @@ interface Judged {
 
 /**
  * Reads objects back and uses them. The content digest covers every object of the generation: those asked for as read
- * now, the others as they were last read. Changes nothing, but for half-made keys where the partition is read whole.
+ * now, the others as they were last read. What this provider has made and used since it was read last, an apply just now,
+ * is not used a second time, unless everything is asked for, which trusts nothing. Changes nothing, but for half-made keys
+ * where the partition is read whole.
  */
 export async function readBack(
   options: Replica & { readonly objectIds: readonly ObjectId[] | 'everything' },
@@ -35,27 +37,27 @@ export async function readBack(
     ({ objectId }) => asked?.has(objectId) !== false || (memory.known.get(objectId)?.digest.length ?? 0) === 0,
   );
   const judged: Judged[] = [];
-  for (const batch of inBatches(touched)) {
-    const held = batch.flatMap((entry) => {
-      const handle = memory.known.get(entry.objectId)?.handle;
-      return handle === undefined ? [] : [{ entry, handle }];
-    });
-    const observed = await provider.read(
-      held.map(({ handle }) => handle),
-      held.map(({ entry }) => entry.publicHalf),
-    );
-    const present = held.flatMap(({ entry, handle }, index) =>
-      observed[index] === undefined ? [] : [{ entry, handle, object: observed[index] }],
+  const batches = [...inBatches(touched)];
+  let ahead = readHeld(options, batches[0]);
+  for (const [index, batch] of batches.entries()) {
+    const { held, reading } = ahead;
+    const observed = await reading;
+    // The token reads on while this side digests what it has read.
+    ahead = readHeld(options, batches[index + 1]);
+    const present = held.flatMap(({ entry, handle }, place) =>
+      observed[place] === undefined ? [] : [{ entry, handle, object: observed[place] }],
     );
     const examined = await examine(provider, { domainKey, objects: present.map(({ object }) => object) });
+    const used = asked === undefined ? new Map<Handle, ProofOutcome>() : proofsOf(memory, batch);
     for (const entry of batch) memory.known.delete(entry.objectId);
-    for (const [index, { entry, handle }] of present.entries())
-      memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[index]!) });
+    for (const [place, { entry, handle }] of present.entries())
+      memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[place]!) });
+    const unused = present.filter(({ handle }) => !used.has(handle));
     const proofs = await provider.prove(
       domainKey,
-      present.map(({ entry, handle }) => proofItem(entry, handle)),
+      unused.map(({ entry, handle }) => proofItem(entry, handle)),
     );
-    const byHandle = new Map(proofs.map((outcome) => [outcome.handle, outcome]));
+    const byHandle = new Map([...used.values(), ...proofs].map((outcome) => [outcome.handle, outcome]));
     for (const entry of batch) {
       const handle = memory.known.get(entry.objectId)?.handle;
       judged.push({ entry, outcome: handle === undefined ? undefined : byHandle.get(handle) });
@@ -67,7 +69,33 @@ export async function readBack(
   return { contentDigest: contentDigest(digests), proof: summarise(judged) };
 }
 
-function summarise(judged: readonly Judged[]): ProofSummary {
+function readHeld({ provider, memory }: Replica, batch: readonly Entry[] = []) {
+  const held = batch.flatMap((entry) => {
+    const handle = memory.known.get(entry.objectId)?.handle;
+    return handle === undefined ? [] : [{ entry, handle }];
+  });
+  const reading =
+    held.length === 0
+      ? Promise.resolve([])
+      : provider.read(
+          held.map(({ handle }) => handle),
+          held.map(({ entry }) => entry.publicHalf),
+        );
+  // Whoever awaits it has the error; nobody does when an earlier batch has failed.
+  reading.catch(() => undefined);
+  return { held, reading };
+}
+
+/** What was proved of these entries, as they are, by the apply before. */
+function proofsOf({ known }: ReplicaMemory, entries: readonly Entry[]): Map<Handle, ProofOutcome> {
+  const proofs = entries.flatMap((entry) => {
+    const proof = known.get(entry.objectId)?.proof;
+    return proof !== undefined && bytesEqual(proof.digest, entryDigest(entry)) ? [proof.outcome] : [];
+  });
+  return new Map(proofs.map((outcome) => [outcome.handle, outcome]));
+}
+
+export function summarise(judged: readonly Judged[]): ProofSummary {
   const failed = judged.filter(({ outcome }) => outcome?.proved !== true);
   return {
     proved: judged.length - failed.length,

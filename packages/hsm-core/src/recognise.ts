@@ -28,7 +28,8 @@ export async function examine(
     (object) =>
       (object.objectClass === 'secret-key' ||
         (object.objectClass === 'private-key' && object.publicHalf === undefined)) &&
-      object.keyType !== 'unsupported',
+      object.keyType !== 'unsupported' &&
+      !isPadded(object),
   );
   const toTag = objects.filter(({ objectClass }) => objectClass === 'data');
   const outcomes = new Map(
@@ -46,6 +47,14 @@ export async function examine(
       ...(valueTag === undefined ? {} : { valueTag }),
     };
   });
+}
+
+/**
+ * Whether wrapping would change the value: SoftHSM pads it with zeros to a multiple of 8 bytes first, so that its blob is
+ * that of another, longer secret. One that was unwrapped tells no length, and was such a multiple already.
+ */
+export function isPadded({ keyType, sizeBits }: ObservedObject): boolean {
+  return keyType === 'generic-secret' && sizeBits % 64 !== 0;
 }
 
 /** The key under which equal values meet; undefined where the object shows nothing to go by. */
@@ -140,18 +149,23 @@ const looksOf = ({
     ' ',
   );
 
+/** The digest of an entry by what this partition shows. */
+export function observedDigest(entry: Entry, examined: Examined): Uint8Array {
+  return digestOf(asObserved(entry, examined));
+}
+
 /**
- * The digest of an entry by what this partition shows: only the attributes that the entry names count, so that a default
- * which one vendor shows and another does not is no difference.
+ * An entry as this partition shows it: only the attributes that the entry names count, so that a default which one vendor
+ * shows and another does not is no difference.
  */
-export function observedDigest(entry: Entry, { object, blob, valueTag }: Examined): Uint8Array {
+export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): Entry {
   const names = Object.keys(entry.attributes) as (keyof Attributes)[];
   const attributes = Object.fromEntries(
     names.filter((name) => object.attributes[name] !== undefined).map((name) => [name, object.attributes[name]]),
   );
   const publicHalf =
     object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);
-  return digestOf({
+  return {
     objectId: entry.objectId,
     objectClass: entry.objectClass,
     ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),
@@ -161,7 +175,7 @@ export function observedDigest(entry: Entry, { object, blob, valueTag }: Examine
     ...(publicHalf === undefined ? {} : { publicHalf }),
     ...(blob === undefined ? {} : { blobSha256: sha256Hex(blob) }),
     ...(valueTag === undefined ? {} : { valueTag }),
-  });
+  };
 }
 
 export const handlesOf = (objects: readonly ObservedObject[]): Handle[] => objects.map(({ handle }) => handle);

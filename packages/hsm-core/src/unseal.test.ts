@@ -1,8 +1,8 @@
 import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
-import { ReplicaMemory } from './replica.ts';
+import type { Entry, SealedGeneration } from './model/generation.ts';
+import { intentOf, ReplicaMemory } from './replica.ts';
 import { MemoryJournal, SimulatedGroup, type SimulatedMember } from './testing/index.ts';
 
 let group: SimulatedGroup;
@@ -239,6 +239,90 @@ describe('an apply that fails', () => {
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
   });
 
+  it('knows what was made of both kinds when one of them is refused, and destroys it', async () => {
+    for (const _ of Array(3)) a.hsm.addEcPair('pair');
+    const target = await group.captured(a);
+    const before = b.hsm.contents();
+    const { create, unwrap } = b.provider;
+    const failure = { index: 2, code: 'HSM_REFUSED', returnValue: 'CKR_GENERAL_ERROR' } as const;
+    b.provider.create = async (items) => ({ ...(await create.call(b.provider, items.slice(0, 2))), failure });
+    expect((await rejection(group.apply(b, target))).code).toBe('HSM_REFUSED');
+    expect(b.hsm.contents()).toEqual(before);
+    b.provider.create = create;
+    b.provider.unwrap = async () => Promise.reject(new AntipodeError('HSM_UNAVAILABLE', 'not now'));
+    expect((await rejection(group.apply(b, target))).code).toBe('HSM_UNAVAILABLE');
+    expect(b.hsm.contents()).toEqual(before);
+    b.provider.unwrap = unwrap;
+    expect((await group.apply(b, target)).applied).toHaveLength(6);
+  });
+
+  describe('in one batch while the next is made', () => {
+    const [ONE_BATCH, ALL] = [256, 300];
+    let target: SealedGeneration;
+    let order: string[];
+
+    beforeEach(async () => {
+      for (let number = 0; number < ALL; number += 1) a.hsm.addSecret(`secret ${number}`);
+      target = await group.captured(a);
+      order = [];
+      const { unwrap, prove } = b.provider;
+      b.provider.unwrap = (key, items) => {
+        order.push('make');
+        return unwrap.call(b.provider, key, items);
+      };
+      b.provider.prove = (key, items) => {
+        order.push('prove');
+        return prove.call(b.provider, key, items);
+      };
+    });
+
+    it('leaves nothing of what was not proved, and the next try makes it all', async () => {
+      let restored = 0;
+      b.hsm.distort = (value) => (restored++ === 0 ? new Uint8Array(value.length) : value);
+      const before = b.hsm.contents().length;
+      const journal = new MemoryJournal();
+      const error = await rejection(group.apply(b, target, { journal }));
+      expect(error).toMatchObject({
+        code: 'OBJECT_UNPROVEN',
+        details: { objectIds: expect.stringMatching(/^[0-9a-f]{32}$/) },
+      });
+      expect(order).toEqual(['make', 'prove', 'make']);
+      expect([b.hsm.contents().length - before, journal.openIntents().length]).toEqual([ONE_BATCH - 1, ALL]);
+      expect((await group.apply(b, target, { journal })).applied).toHaveLength(ALL - ONE_BATCH + 1);
+      expect(b.hsm.contents()).toEqual(a.hsm.contents());
+    });
+
+    it('keeps what is proved only when the next batch has failed already', async () => {
+      const before = b.hsm.contents().length;
+      b.hsm.objectsMax = b.hsm.objects.length + ONE_BATCH + 10;
+      const { prove } = b.provider;
+      const failed = Promise.withResolvers<void>();
+      const { create } = b.provider;
+      let batches = 0;
+      b.provider.create = async (items) => {
+        if (++batches === 2) setImmediate(failed.resolve);
+        return create.call(b.provider, items);
+      };
+      b.provider.prove = async (key, items) => {
+        await failed.promise;
+        return prove(key, items);
+      };
+      expect((await rejection(group.apply(b, target))).code).toBe('HSM_FULL');
+      expect(b.hsm.contents().length - before).toBe(ONE_BATCH);
+    });
+
+    it('proves what was made when the tenure ends before the next batch, and makes no more', async () => {
+      const before = b.hsm.contents().length;
+      let checks = 0;
+      const checkFence = (): void => {
+        if (++checks > 1) throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
+      };
+      expect((await rejection(group.apply(b, target, { checkFence }))).code).toBe('EPOCH_STALE');
+      expect(order).toEqual(['make', 'prove']);
+      expect(b.hsm.contents().length - before).toBe(ONE_BATCH);
+    });
+  });
+
   it('destroys nothing once the tenure is over', async () => {
     a.hsm.addSecret('secret');
     const target = await group.captured(a);
@@ -289,12 +373,10 @@ describe('an object of equal value that another made', () => {
     const journal = new MemoryJournal();
     await group.apply(b, first, { journal });
     b.hsm.objects.push({ ...b.hsm.labelled('card key')[0]! });
-    const { objectId, objectClass, keyType } = first.generation.entries[0]!;
     await group.rotate([a, b], 2);
     const rotated = await group.captured(a);
     for (const target of [first, rotated]) {
-      const digest = entryDigest(target.generation.entries[0]!);
-      for (const intents of [[], [{ objectId, objectClass, keyType: keyType!, digest }]]) {
+      for (const intents of [[], target.generation.entries.map(intentOf)]) {
         journal.begin(intents);
         await b.reopen();
         expect(await group.apply(b, target, { journal, previous: [first] })).toMatchObject({ unaccounted: 1 });
@@ -445,6 +527,73 @@ describe('reading back', () => {
     await group.apply(b, next, { memory });
     const { contentDigest, proof } = await group.verify(b, next, { memory, objectIds: [] });
     expect([proof.proved, contentDigest]).toEqual([1, next.contentDigest]);
+  });
+
+  it('uses once what an apply has made and used: not again for it, but each time it is asked for everything', async () => {
+    a.hsm.addSecret('derives', { derive: true });
+    const next = await group.captured(a);
+    const memory = new ReplicaMemory();
+    await group.verify(b, target, { memory });
+    const { unproven } = await group.apply(b, next, { memory, proved: target });
+    const asked = { memory, objectIds: unproven };
+    const { prove } = b.provider;
+    const used: number[] = [];
+    b.provider.prove = (key, items) => {
+      used.push(items.length);
+      return prove.call(b.provider, key, items);
+    };
+    const once = await group.verify(b, next, asked);
+    expect([once.contentDigest, once.proof.proved, once.proof.usesNotExercised]).toEqual([next.contentDigest, 1, 1]);
+    // It counts for one reading: whoever asks again wants to know how things are now.
+    await group.verify(b, next, asked);
+    a.hsm.addSecret('newer');
+    const newest = await group.captured(a);
+    await group.apply(b, newest, { memory, proved: next });
+    await group.verify(b, newest, { memory });
+    expect(used).toEqual([0, 1, 1, newest.generation.entries.length]);
+  });
+
+  it.each<[string, (memory: ReplicaMemory, next: SealedGeneration) => [ReplicaMemory, SealedGeneration]]>([
+    ['another provider than the one that reads', (_memory, next) => [new ReplicaMemory(), next]],
+    [
+      'another entry than the one that is read',
+      (memory, next) => [
+        memory,
+        withEntry(next, 'new', (entry) => ({ ...entry, attributes: { ...entry.attributes, decrypt: false } })),
+      ],
+    ],
+  ])('uses again what was used for %s', async (_what, asked) => {
+    a.hsm.addSecret('new');
+    const made = await group.captured(a);
+    const applied = new ReplicaMemory();
+    const { unproven } = await group.apply(b, made, { memory: applied, proved: target });
+    const [memory, wanted] = asked(applied, made);
+    let used = 0;
+    const prove = b.provider.prove.bind(b.provider);
+    b.provider.prove = (key, items) => {
+      used += items.length;
+      return prove(key, items);
+    };
+    await group.verify(b, wanted, { memory, objectIds: unproven });
+    expect(used).toBe(1);
+  });
+
+  it('still reads what it does not use again, and finds out that it has changed since', async () => {
+    const secret = a.hsm.addSecret('new');
+    const next = await group.captured(a);
+    for (const change of [
+      () => Object.assign(b.hsm.labelled('new')[0]!, { value: new Uint8Array(32) }),
+      () => Object.assign(b.hsm.labelled('new')[0]!.attributes, { decrypt: false }),
+      () => b.hsm.remove(b.hsm.labelled('new')[0]!),
+    ]) {
+      const memory = new ReplicaMemory();
+      const { unproven } = await group.apply(b, next, { memory, proved: target });
+      change();
+      const { contentDigest } = await group.verify(b, next, { memory, objectIds: unproven });
+      expect(contentDigest).not.toBe(next.contentDigest);
+      for (const left of b.hsm.labelled('new')) b.hsm.remove(left);
+    }
+    expect(secret.attributes.decrypt).toBe(true);
   });
 
   it('counts the uses that nothing could exercise', async () => {

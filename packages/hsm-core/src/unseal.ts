@@ -11,7 +11,7 @@ import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
 import type { BatchOutcome } from './provider.ts';
 import { proofItem } from './read-back.ts';
 import { aadOf } from './recognise.ts';
-import { type ApplyIntent, type Replica, recogniseReplica } from './replica.ts';
+import { intentOf, type Proof, type Replica, recogniseReplica } from './replica.ts';
 
 export interface UnsealOptions extends Replica {
   /** Read back and used here last: what is the same in it needs no proof again. */
@@ -36,6 +36,11 @@ export interface UnsealResult {
   readonly divergent: number;
 }
 
+interface Made {
+  readonly handle: Handle;
+  readonly proof: Proof;
+}
+
 /**
  * @throws BLOB_INVALID, DOMAIN_KEY_MISSING, HSM_FULL, HSM_REFUSED, HSM_UNAVAILABLE, OBJECT_UNPROVEN; then what was proved
  * stays for the next try, and nothing was replaced
@@ -54,9 +59,9 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
     return known === undefined || !bytesEqual(known.digest, entryDigest(entry));
   });
   await checkBlobs(options, stale);
-  const made = new Map<ObjectId, Handle>();
+  const made = new Map<ObjectId, Made>();
   try {
-    for (const batch of inBatches(stale)) await makeAndProve(options, domainKey, batch, made);
+    await makeAndProve(options, domainKey, stale, made);
     const replaced = stale.flatMap(({ objectId }) => memory.known.get(objectId)?.handle ?? []);
     const kept = await destroyAll(options.provider, [...replaced, ...memory.superseded], options);
     memory.unaccounted = [...memory.unaccounted, ...kept];
@@ -65,7 +70,8 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
     memory.forget();
     throw thrown;
   }
-  for (const [objectId, handle] of made) memory.known.set(objectId, { handle, digest: new Uint8Array() });
+  for (const [objectId, { handle, proof }] of made)
+    memory.known.set(objectId, { handle, digest: new Uint8Array(), proof });
   journal.commit([...new Set([...begun.map(({ objectId }) => objectId), ...made.keys()])]);
 
   const explained = new Set([...entries, ...tombstones.map(({ entry }) => entry)].map(({ objectId }) => objectId));
@@ -106,29 +112,34 @@ async function checkBlobs({ target, blobOf }: UnsealOptions, stale: readonly Ent
   }
 }
 
+/** While one batch is being proved, the next is on its way to the token, which does one after the other. */
 async function makeAndProve(
   options: UnsealOptions,
   domainKey: Handle,
-  batch: readonly Entry[],
-  made: Map<ObjectId, Handle>,
+  entries: readonly Entry[],
+  made: Map<ObjectId, Made>,
 ): Promise<void> {
-  options.checkFence();
-  options.journal.begin(batch.map(intentOf));
   const unproven = new Map<ObjectId, Handle>();
+  let proving = Promise.resolve();
   try {
-    await makeObjects(options, domainKey, batch, unproven);
-    for (const [objectId, handle] of await proveAll(options, domainKey, batch, unproven)) made.set(objectId, handle);
+    for (const batch of inBatches(entries, ({ blobSize }) => blobSize)) {
+      options.checkFence();
+      options.journal.begin(batch.map(intentOf));
+      await makeObjects(options, domainKey, batch, unproven);
+      await proving;
+      proving = proveBatch(options, domainKey, { batch, unproven, made });
+      proving.catch(() => undefined);
+    }
+    await proving;
   } catch (thrown) {
-    // What works stays for the next try. What does not is destroyed while the fence holds, or else found by its intent.
+    // What works stays for the next try. What does not, and what was not tried for it, is destroyed while the fence holds, or
+    // else found by its intent.
+    await proving.catch(() => undefined);
     await destroyAll(options.provider, [...unproven.values()], options).catch(() => undefined);
     throw thrown;
   }
 }
 
-function intentOf(entry: Entry): ApplyIntent {
-  const { objectId, objectClass, keyType } = entry;
-  return { objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), digest: entryDigest(entry) };
-}
 async function makeObjects(
   options: UnsealOptions,
   domainKey: Handle,
@@ -138,17 +149,19 @@ async function makeObjects(
   const { provider, target, blobOf } = options;
   const record = (entries: readonly Entry[], outcome: BatchOutcome): void => {
     for (const [index, handle] of outcome.handles.entries()) made.set(entries[index]!.objectId, handle);
-    if (outcome.failure === undefined) return;
-    const { index, code, returnValue } = outcome.failure;
+  };
+  const check = (entries: readonly Entry[], { failure }: BatchOutcome): void => {
+    if (failure === undefined) return;
+    const { index, code, returnValue } = failure;
     const { objectId } = entries[index]!;
     throw new AntipodeError(code, `the HSM answered ${returnValue} when object ${objectId} was restored`, {
       details: { objectId, returnValue },
     });
   };
   const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
-  record(
-    wrapped,
-    await provider.unwrap(
+  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
+  const settled = await Promise.allSettled([
+    provider.unwrap(
       domainKey,
       wrapped.map((entry) => {
         invariant(
@@ -166,18 +179,22 @@ async function makeObjects(
         };
       }),
     ),
-  );
-  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
-  record(
-    inManifest,
-    await provider.create(
+    provider.create(
       inManifest.map(({ objectClass, keyType, attributes }) => ({
         objectClass: objectClass as 'public-key' | 'certificate',
         ...(keyType === undefined ? {} : { keyType }),
         attributes,
       })),
     ),
-  );
+  ]);
+  // Whatever was made is known before anything is thrown.
+  for (const [index, entries] of [wrapped, inManifest].entries())
+    if (settled[index]?.status === 'fulfilled') record(entries, settled[index].value);
+  for (const [index, entries] of [wrapped, inManifest].entries()) {
+    const outcome = settled[index]!;
+    if (outcome.status === 'rejected') throw outcome.reason;
+    check(entries, outcome.value);
+  }
   for (const { id, blobSha256 } of target.generation.dataKeys) {
     const data = batch.filter((entry) => entry.objectClass === 'data' && entry.dataKeyId === id);
     if (data.length === 0) continue;
@@ -188,23 +205,23 @@ async function makeObjects(
         ciphertext: blobOf(digest ?? ''),
         aad: aadOf(target.generation.group, objectId),
       }));
-      record(data, await provider.createData({ dataKey, items }));
+      const outcome = await provider.createData({ dataKey, items });
+      record(data, outcome);
+      check(data, outcome);
     } finally {
       await provider.forget([dataKey]);
     }
   }
 }
 
-/** Takes what is proved out of `unproven`, and throws unless that is all of it. Returns what was proved. */
-async function proveAll(
+/** Takes what is proved from `unproven` to `made`. @throws OBJECT_UNPROVEN unless that is all of the batch */
+async function proveBatch(
   { provider }: UnsealOptions,
   domainKey: Handle,
-  batch: readonly Entry[],
-  unproven: Map<ObjectId, Handle>,
-): Promise<Map<ObjectId, Handle>> {
-  const made = new Map(unproven);
+  { batch, unproven, made }: { batch: readonly Entry[]; unproven: Map<ObjectId, Handle>; made: Map<ObjectId, Made> },
+): Promise<void> {
   const items = batch.map((entry) => {
-    const handle = made.get(entry.objectId);
+    const handle = unproven.get(entry.objectId);
     if (handle !== undefined) return proofItem(entry, handle);
     throw new AntipodeError(
       'MANIFEST_INVALID',
@@ -212,11 +229,21 @@ async function proveAll(
       { details: { objectId: entry.objectId } },
     );
   });
-  const outcomes = await provider.prove(domainKey, items);
-  const proved = new Set(outcomes.filter((outcome) => outcome.proved).map(({ handle }) => handle));
-  for (const [objectId, handle] of made) if (proved.has(handle)) unproven.delete(objectId);
-  if (unproven.size === 0) return made;
-  throw new AntipodeError('OBJECT_UNPROVEN', `${unproven.size} restored objects do not work`, {
-    details: { objectIds: [...unproven.keys()].slice(0, 20).join(',') },
+  const outcomes = new Map((await provider.prove(domainKey, items)).map((outcome) => [outcome.handle, outcome]));
+  const failed: ObjectId[] = [];
+  for (const entry of batch) {
+    const { objectId } = entry;
+    const handle = unproven.get(objectId)!;
+    const outcome = outcomes.get(handle);
+    if (outcome?.proved !== true) {
+      failed.push(objectId);
+      continue;
+    }
+    unproven.delete(objectId);
+    made.set(objectId, { handle, proof: { digest: entryDigest(entry), outcome } });
+  }
+  if (failed.length === 0) return;
+  throw new AntipodeError('OBJECT_UNPROVEN', `${failed.length} restored objects do not work`, {
+    details: { objectIds: failed.slice(0, 20).join(',') },
   });
 }

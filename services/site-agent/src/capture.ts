@@ -4,6 +4,7 @@ import type { CaptureRequest, CaptureResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
+import type { GenerationSummary } from './generation-store.ts';
 import { fenceOf, newestHere, type Site, seatOf } from './site.ts';
 
 export async function capture(
@@ -32,6 +33,7 @@ export async function capture(
       inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
         mayAct();
         const head = await newestHere(site, group);
+        requireNoOlderKey(head, request);
         const previous = head && (await store.open(head.digest));
         const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
           provider: open.provider,
@@ -83,6 +85,19 @@ export async function capture(
         };
       }),
     signal,
+  );
+}
+
+/** A version is retired because somebody may have kept it who should not: nothing is sealed under it again. */
+function requireNoOlderKey(
+  previous: Pick<GenerationSummary, 'domainKeyVersion'> | undefined,
+  { fence, domainKeyVersion }: Pick<CaptureRequest, 'fence' | 'domainKeyVersion'>,
+): void {
+  if (previous === undefined || domainKeyVersion >= previous.domainKeyVersion) return;
+  throw new AntipodeError(
+    'DOMAIN_KEY_RETIRED',
+    `the newest generation here is sealed under domain key version ${previous.domainKeyVersion}, not ${domainKeyVersion}`,
+    { details: { group: fence?.group ?? '', version: domainKeyVersion, newest: previous.domainKeyVersion } },
   );
 }
 

@@ -9,6 +9,7 @@ import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
 import type { IdleCollection } from './idle-collection.ts';
 import { promote } from './promote.ts';
+import { scrub } from './scrub.ts';
 import { fenceOf, type Site, seatOf } from './site.ts';
 import { verify } from './verify.ts';
 
@@ -114,6 +115,11 @@ export function siteAgentHandlers({
       return idle.after(() => verify(site, touched, request, signal));
     },
 
+    scrub: async (request, { signal }) => {
+      admit(request);
+      return idle.after(() => scrub(site, request, signal));
+    },
+
     drill: async (request, { signal }) => {
       admit(request);
       return idle.after(() => drill(site, request, signal));
@@ -121,7 +127,7 @@ export function siteAgentHandlers({
 
     beginExchange: (request, context) => exchanges.begin(request, context),
     completeExchange: (request, context) => exchanges.complete(request, context),
-    pullManifest: (request) => idle.afterAll(site.transfer.manifest(request)),
-    pullBlobs: (request) => idle.afterAll(site.transfer.blobs(request)),
+    pullManifest: (request, { identity }) => idle.afterAll(site.transfer.manifest(request, identity.name)),
+    pullBlobs: (request, { identity }) => idle.afterAll(site.transfer.blobs(request, identity.name)),
   };
 }

@@ -10,7 +10,7 @@ import { AntipodeError, bytesEqual, fromHex, hasCode, hex, inSlices, type Log, s
 import { digestOf } from './generation-ref.ts';
 import type { GenerationStore } from './generation-store.ts';
 import type { PeerAddress, Peers } from './peers.ts';
-import type { Pins } from './pins.ts';
+import type { Trust } from './trust.ts';
 import { checkCaller } from './turns.ts';
 
 /** One message on the wire: small enough to interleave, large enough to be no burden. */
@@ -35,29 +35,31 @@ export interface Pulled {
   readonly bytes: number;
 }
 
-export class Transfer {
-  readonly #options: {
-    store: GenerationStore;
-    peers: Peers;
-    pins: Pins;
-    log: Log;
-    isOwnIdentity: (sha256: string) => boolean;
-  };
+export interface TransferPorts {
+  readonly store: GenerationStore;
+  readonly peers: Peers;
+  readonly trust: Trust;
+  readonly log: Log;
+}
 
-  constructor(options: {
-    store: GenerationStore;
-    peers: Peers;
-    pins: Pins;
-    log: Log;
-    isOwnIdentity: (sha256: string) => boolean;
-  }) {
+export class Transfer {
+  readonly #options: TransferPorts;
+
+  constructor(options: TransferPorts) {
     this.#options = options;
   }
 
   // --- serving ---
 
-  /** Opened, since its blobs will be asked for next: so there is one copy of it here, however many pull. */
-  async *manifest({ generation, group }: PullManifestRequest): AsyncIterable<{ part: Uint8Array; size?: bigint }> {
+  /**
+   * Opened, since its blobs will be asked for next: so there is one copy of it here, however many pull. `caller` is the site
+   * that asks: one of whose partitions none is pinned gets nothing. @throws PEER_REFUSED
+   */
+  async *manifest(
+    { generation, group }: PullManifestRequest,
+    caller: string,
+  ): AsyncIterable<{ part: Uint8Array; size?: bigint }> {
+    this.#checkCaller(group, caller);
     const { signed } = await this.#options.store.open(digestOf(generation), { group });
     for (let start = 0; start < signed.length; start += PART_BYTES) {
       const part = signed.subarray(start, start + PART_BYTES);
@@ -65,7 +67,12 @@ export class Transfer {
     }
   }
 
-  async *blobs({ group, sha256: digests, generation }: PullBlobsRequest): AsyncIterable<{ blobs: Uint8Array[] }> {
+  /** @throws PEER_REFUSED, REQUEST_INVALID, GENERATION_UNKNOWN */
+  async *blobs(
+    { group, sha256: digests, generation }: PullBlobsRequest,
+    caller: string,
+  ): AsyncIterable<{ blobs: Uint8Array[] }> {
+    this.#checkCaller(group, caller);
     if (digests.length > DIGESTS_MAX)
       throw new AntipodeError('REQUEST_INVALID', `at most ${DIGESTS_MAX} digests a call`, {
         details: { field: 'sha256' },
@@ -87,6 +94,13 @@ export class Transfer {
       [batch, bytes] = [[], 0];
     }
     if (batch.length > 0) yield { blobs: batch };
+  }
+
+  #checkCaller(group: string, caller: string): void {
+    if (this.#options.trust.knowsSite(group, caller)) return;
+    throw new AntipodeError('PEER_REFUSED', `no partition of site ${caller} is pinned for group ${group}`, {
+      details: { group, site: caller },
+    });
   }
 
   // --- pulling ---
@@ -197,15 +211,17 @@ export class Transfer {
   }
 
   /** Against our own pins, each time: one that was taken away counts at once. */
-  #verify(signed: Uint8Array, { group, digest }: { group: string; digest: string }): Promise<SealedGeneration> {
-    const { pins, isOwnIdentity } = this.#options;
-    return inSlices(
+  async #verify(signed: Uint8Array, { group, digest }: { group: string; digest: string }): Promise<SealedGeneration> {
+    const { trust } = this.#options;
+    const sealed = await inSlices(
       openingSigned(signed, {
         group,
-        isPinned: (identity) => isOwnIdentity(identity) || pins.isPinned(group, identity),
+        isPinned: (identity) => trust.find(group, identity) !== undefined,
         expectedDigest: digest,
       }),
     );
+    trust.checkSource(sealed);
+    return sealed;
   }
 }
 

@@ -126,6 +126,16 @@ export function digestOf(entry: Entry): Uint8Array {
   return new Uint8Array(DIGEST.end());
 }
 
+/** {@link digestOf} without anything that shows the value. */
+export function attributesDigest({
+  publicHalf: _half,
+  blobSha256: _blob,
+  valueTag: _tag,
+  ...shown
+}: Entry): Uint8Array {
+  return digestOf(shown);
+}
+
 /** Whether an attribute is compared between members. */
 const isCompared = (name: AttributeName): boolean => ATTRIBUTES[name].fate !== 'carried';
 

@@ -77,6 +77,8 @@ const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   settling: seal.UncapturedReason.SETTLING,
   excluded: seal.UncapturedReason.EXCLUDED,
   unreadable: seal.UncapturedReason.UNREADABLE,
+  'too-large': seal.UncapturedReason.TOO_LARGE,
+  'unsupported-attribute': seal.UncapturedReason.UNSUPPORTED_ATTRIBUTE,
   deleted: seal.UncapturedReason.DELETED,
 };
 

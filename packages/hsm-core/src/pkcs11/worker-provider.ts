@@ -17,11 +17,18 @@ export interface ToWorker {
 export type FromWorker =
   /** The next items of a long list, so that no message holds up either side. */
   | { readonly id: number; readonly part: readonly unknown[] }
-  | { readonly id: number; readonly result: unknown }
+  /** The end of an answer; its list, or the list that it has under this name, is in the parts before it. */
+  | { readonly id: number; readonly result: unknown; readonly listAs?: string; readonly residentBytes: number }
   | {
       readonly id: number;
       readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails };
     };
+
+/** A provider whose process may be ended and started again by whoever has it, between two calls. */
+export interface WorkerProvider extends HsmProvider {
+  /** Resident memory of the worker at its last answer: PKCS#11 modules leak (facts: pkcs11, 1). */
+  residentBytes(): number;
+}
 
 export interface WorkerOptions {
   readonly log: Log;
@@ -39,6 +46,7 @@ const CLOSE_TIMEOUT_MS = 30_000;
 
 const METHODS = [
   'describe',
+  'look',
   'inventory',
   'read',
   'destroy',
@@ -71,7 +79,7 @@ const METHODS = [
  * @throws MODULE_UNAVAILABLE, PARTITION_NOT_FOUND, PIN_FILE_UNREADABLE, PIN_FILE_EXPOSED, PIN_REFUSED, PIN_LOCKED,
  * MECHANISM_MISSING, HSM_WORKER_LOST
  */
-export async function openPartition(config: PartitionConfig, options: WorkerOptions): Promise<HsmProvider> {
+export async function openPartition(config: PartitionConfig, options: WorkerOptions): Promise<WorkerProvider> {
   const worker = new Worker(config, options);
   try {
     await worker.call('open', [config]);
@@ -81,7 +89,11 @@ export async function openPartition(config: PartitionConfig, options: WorkerOpti
     throw thrown;
   }
   const methods = METHODS.map((method) => [method, (...args: unknown[]) => worker.call(method, args)] as const);
-  return { ...Object.fromEntries(methods), close: () => worker.close() } as unknown as HsmProvider;
+  return {
+    ...Object.fromEntries(methods),
+    residentBytes: () => worker.residentBytes,
+    close: () => worker.close(),
+  } as unknown as WorkerProvider;
 }
 
 interface Waiting {
@@ -98,6 +110,7 @@ class Worker {
   readonly #closeTimeoutMs: number;
   readonly #waiting = new Map<number, Waiting>();
   readonly #ended: Promise<void>;
+  residentBytes = 0;
   #nextId = 1;
   #lost: AntipodeError | undefined;
   #isClosing = false;
@@ -161,7 +174,12 @@ class Worker {
     this.#waiting.delete(message.id);
     if ('error' in message)
       waiting.reject(new AntipodeError(message.error.code, message.error.message, { details: message.error.details }));
-    else waiting.resolve(waiting.parts.length > 0 ? waiting.parts : message.result);
+    else {
+      const { result, listAs, residentBytes } = message;
+      this.residentBytes = residentBytes;
+      if (listAs !== undefined) waiting.resolve({ ...(result as object), [listAs]: waiting.parts });
+      else waiting.resolve(waiting.parts.length > 0 ? waiting.parts : result);
+    }
   }
 
   #lose(how: string): void {
