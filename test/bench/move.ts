@@ -16,6 +16,9 @@ import type { Bench } from './measurements.ts';
 import { type BenchSite, BenchSites, GROUP } from './sites.ts';
 import { REST_MS } from './wan.ts';
 
+/** Of the token that is not there. */
+const SERIAL = 'none';
+
 /** Resident memory, MiB. */
 export interface Moved {
   readonly before: number;
@@ -41,8 +44,7 @@ export async function measureMove(
   try {
     await sites.stopAgent(sites.a);
     const sealed = await planted(sites.a, keys);
-    const { serial } = sealed.generation.source;
-    const pin = { site: 'a', serial, identity: sealed.signerSha256, role: 'member' as const };
+    const pin = { identity: sealed.signerSha256, site: 'a', serial: SERIAL, role: 'member' as const };
     pinPartitions({ config: loadAgentConfig(sites.b.configFile), group: GROUP, pins: [pin] });
     for (const site of [sites.a, sites.b]) await sites.startAgent(site);
     const both = [sites.a, sites.b] as const;
@@ -90,7 +92,7 @@ async function planted({ folder }: BenchSite, keys: number): Promise<SealedGener
       number: 1n,
       previousDigest: '',
       captureStartedMs: systemClock.wallMs(),
-      source: { serial: 'none', manufacturer: '', model: '', firmware: '', identitySha256: fingerprint(signer) },
+      source: { serial: SERIAL, manufacturer: '', model: '', firmware: '', identitySha256: fingerprint(signer) },
       dataKeys: [],
       entries: Array.from({ length: keys }, (_, index) => entryOf(index)),
       uncaptured: [],
