@@ -27,6 +27,9 @@ export function curveOf(ecParams: Uint8Array | undefined): Curve | undefined {
   return CURVES.find(({ params }) => params === digits);
 }
 
+/** The curve of a key of this size; those that do not move have size 0 in our model. */
+export const curveOfBits = (bits: number): Curve | undefined => CURVES.find((curve) => curve.bits === bits);
+
 /** CKA_EC_POINT is a DER OCTET STRING by the standard and a bare point on some tokens; both give the bare point. */
 export function barePoint(curve: Curve, ecPoint: Uint8Array): Uint8Array | undefined {
   const length = 2 * curve.fieldBytes + 1;

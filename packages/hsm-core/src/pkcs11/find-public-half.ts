@@ -4,25 +4,58 @@
  * the generator. IDs only order the candidates; the use decides.
  */
 import { createECDH, createHash, createPublicKey, ECDH, randomBytes, verify } from 'node:crypto';
-import { bytesEqual } from '@antipode/runtime';
+import { bytesEqual, hex } from '@antipode/runtime';
 import { generator, recoverPoints } from '../model/ecdsa-recovery.ts';
 import type { ObservedObject } from '../model/object.ts';
-import { type Curve, curveOf, ecPublicHalf, pointOf } from '../model/public-half.ts';
+import { type Curve, curveOfBits, ecPublicHalf, pointOf } from '../model/public-half.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
-import { ecParamsOf, type ReadContext } from './objects.ts';
 import { CryptokiFailure } from './return-values.ts';
+
+/** The session in which a key is used. */
+export interface KeyUse {
+  readonly cryptoki: Cryptoki;
+  readonly session: bigint;
+}
+
+/** Public EC keys that were seen beside private ones, by CKA_ID. */
+export class PublicKeys {
+  readonly #all: ObservedObject[];
+  readonly #byId: Map<string, ObservedObject[]>;
+
+  constructor(objects: readonly ObservedObject[]) {
+    this.#all = objects.filter(
+      ({ objectClass, keyType, publicHalf }) =>
+        objectClass === 'public-key' && keyType === 'ec' && publicHalf !== undefined,
+    );
+    this.#byId = Map.groupBy(this.#all, idOf);
+  }
+
+  /** The likeliest first, and no more than are worth a trial. */
+  candidates(key: ObservedObject): Uint8Array[] {
+    const sameId = this.#byId.get(idOf(key)) ?? [];
+    const others = this.#all.slice(0, CANDIDATES_MAX + sameId.length).filter((one) => !sameId.includes(one));
+    return [...sameId, ...others]
+      .filter(({ sizeBits }) => sizeBits === key.sizeBits)
+      .slice(0, CANDIDATES_MAX)
+      .map(({ publicHalf }) => publicHalf!);
+  }
+}
+
+const idOf = ({ attributes: { id } }: ObservedObject): string => hex(id ?? new Uint8Array());
+
+/** Recovering a point costs as much as some hundred verifications. */
+const CANDIDATES_MAX = 64;
 
 /** Where to look first. None of it is believed unless the key's own use bears it out. */
 export interface Clues {
-  /** Public keys beside it. */
-  readonly publicKeys: readonly ObservedObject[];
+  readonly publicKeys: PublicKeys;
   /** What a manifest says it has. */
   readonly expected?: Uint8Array | undefined;
 }
 
-export function findPublicHalf(context: ReadContext, key: ObservedObject, clues: Clues): Uint8Array | undefined {
-  const curve = curveOf(ecParamsOf(context, key.handle));
+export function findPublicHalf(context: KeyUse, key: ObservedObject, clues: Clues): Uint8Array | undefined {
+  const curve = curveOfBits(key.sizeBits);
   if (curve === undefined) return undefined;
   try {
     if (key.attributes.sign && allows(key, CKM.ECDSA)) return fromSignatures(context, key, curve, clues);
@@ -41,7 +74,7 @@ function allows(key: ObservedObject, type: number): boolean {
 }
 
 function fromSignatures(
-  { cryptoki, session }: ReadContext,
+  { cryptoki, session }: KeyUse,
   key: ObservedObject,
   curve: Curve,
   { publicKeys, expected }: Clues,
@@ -61,14 +94,8 @@ function fromSignatures(
     );
 
   if (expected !== undefined && isOnCurve(expected) && verifies(expected, message, signature)) return expected;
-  const sameId = (one: ObservedObject): number =>
-    Number(bytesEqual(one.attributes.id ?? new Uint8Array(), key.attributes.id ?? new Uint8Array()));
-  const candidates = publicKeys
-    .filter((one) => one.keyType === 'ec' && one.publicHalf !== undefined && curveOf(one.attributes.ecParams) === curve)
-    .sort((a, b) => sameId(b) - sameId(a));
-  for (const { publicHalf } of candidates.slice(0, CANDIDATES_MAX)) {
-    if (publicHalf && verifies(publicHalf, message, signature)) return publicHalf;
-  }
+  const candidate = publicKeys.candidates(key).find((publicHalf) => verifies(publicHalf, message, signature));
+  if (candidate !== undefined) return candidate;
   const second = Buffer.concat([message, Uint8Array.of(2)]);
   const secondSignature = cryptoki.sign(
     session,
@@ -81,9 +108,6 @@ function fromSignatures(
     .find((publicHalf) => isOnCurve(publicHalf) && verifies(publicHalf, second, secondSignature));
 }
 
-/** Recovering a point costs as much as some hundred verifications. */
-const CANDIDATES_MAX = 64;
-
 function isOnCurve(publicHalf: Uint8Array): boolean {
   try {
     createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
@@ -95,7 +119,7 @@ function isOnCurve(publicHalf: Uint8Array): boolean {
 
 /** x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves, and the expected one is as good. */
 function fromAgreement(
-  context: ReadContext,
+  context: KeyUse,
   key: ObservedObject,
   curve: Curve,
   { expected }: Clues,

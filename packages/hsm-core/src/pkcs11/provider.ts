@@ -21,8 +21,9 @@ import type {
 import { challenge } from './challenge.ts';
 import { CKA, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type TokenInfo } from './cryptoki.ts';
-import { findPublicHalf } from './find-public-half.ts';
-import { classNumber, dataValueOf, keyTypeNumber, type ReadContext, readObject, templateOf } from './objects.ts';
+import { findPublicHalf, PublicKeys } from './find-public-half.ts';
+import { ObjectReader } from './object-reader.ts';
+import { classNumber, keyTypeNumber, templateOf } from './objects.ts';
 import { OwnKeys } from './own-keys.ts';
 import { type ProveContext, prove } from './prove.ts';
 import { CryptokiFailure, codeOf, returnValueOf, translate } from './return-values.ts';
@@ -36,7 +37,7 @@ export const SCAN_GAP_MS = 250;
 
 export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #token: TokenInfo;
-  readonly #reads: ReadContext;
+  readonly #objects: ObjectReader;
   /** Public halves that had to be found by use: an object's value never changes under its handle. */
   readonly #publicHalves = new Map<Handle, Uint8Array>();
   #lastScanMs = Number.NEGATIVE_INFINITY;
@@ -44,7 +45,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   private constructor({ cryptoki, session, token }: { cryptoki: Cryptoki; session: bigint; token: TokenInfo }) {
     super({ cryptoki, session });
     this.#token = token;
-    this.#reads = { cryptoki, session, digestKey: randomBytes(32) };
+    this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) });
   }
 
   static async open(config: PartitionConfig): Promise<Pkcs11Provider> {
@@ -142,7 +143,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     items: readonly { handle: Handle; aad: Uint8Array }[];
   }): Promise<SealedData[]> {
     return options.items.map(({ handle, aad }) => {
-      const value = dataValueOf(this.#reads, handle);
+      const value = this.#dataValue(handle);
       if (value === undefined)
         throw new AntipodeError('HSM_REFUSED', 'the value of a data object cannot be read', {
           details: { call: 'C_GetAttributeValue' },
@@ -157,7 +158,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   }
 
   async tagData(domainKey: Handle, handles: readonly Handle[]): Promise<Uint8Array[]> {
-    return handles.map((handle) => this.tagOf(domainKey, dataValueOf(this.#reads, handle) ?? new Uint8Array()));
+    return handles.map((handle) => this.tagOf(domainKey, this.#dataValue(handle) ?? new Uint8Array()));
   }
 
   async tagBytes(domainKey: Handle, values: readonly Uint8Array[]): Promise<Uint8Array[]> {
@@ -245,11 +246,13 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   #proveContext(domainKey: Handle): ProveContext {
     return {
-      ...this.#reads,
+      cryptoki: this.cryptoki,
+      session: this.session,
+      objects: this.#objects,
       keyWrap: this.wrapMechanism(),
       domainKey,
       tagData: (handle) => {
-        const value = dataValueOf(this.#reads, handle);
+        const value = this.#dataValue(handle);
         return value && this.tagOf(domainKey, value);
       },
     };
@@ -265,18 +268,25 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     handles: readonly Handle[],
     expected: readonly (Uint8Array | undefined)[] = [],
   ): (ObservedObject | undefined)[] {
-    const objects = handles.map((handle) => readObject(this.#reads, handle));
-    const publicKeys = objects.filter((object) => object?.objectClass === 'public-key') as ObservedObject[];
+    const objects = handles.map((handle) => this.#objects.read(handle));
+    const publicKeys = new PublicKeys(objects.filter((object) => object !== undefined));
     return objects.map((object, index) => {
       if (object?.objectClass !== 'private-key' || object.keyType !== 'ec' || object.publicHalf !== undefined)
         return object;
       const publicHalf =
         this.#publicHalves.get(object.handle) ??
-        findPublicHalf(this.#reads, object, { publicKeys, expected: expected[index] });
+        findPublicHalf({ cryptoki: this.cryptoki, session: this.session }, object, {
+          publicKeys,
+          expected: expected[index],
+        });
       if (publicHalf === undefined) return object;
       this.#publicHalves.set(object.handle, publicHalf);
       return { ...object, publicHalf };
     });
+  }
+
+  #dataValue(handle: Handle): Buffer | undefined {
+    return this.cryptoki.attributes(this.session, handle, [CKA.VALUE])?.get(CKA.VALUE);
   }
 
   #decryptData(dataKey: Handle, ciphertext: Uint8Array, aad: Uint8Array): Buffer {
