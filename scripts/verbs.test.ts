@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 
 interface Verb {
-  readonly needsPrograms: boolean;
+  readonly needs: readonly string[];
   readonly steps: (args: readonly string[]) => string[][];
 }
 
@@ -20,6 +20,16 @@ it('every script of package.json is a verb whose files are there', () => {
   );
   for (const { steps } of Object.values(VERBS))
     for (const [file] of steps([])) expect(existsSync(new URL(file!, root))).toBe(true);
+});
+
+it('nothing asks for more of the system than it runs', () => {
+  const asked = Object.entries(VERBS).flatMap(([name, { needs }]) => (needs.length === 0 ? [] : [[name, ...needs]]));
+  expect(asked).toEqual([
+    ['demo', 'services'],
+    ['test', 'services', 'nss'],
+    ['bench', 'services', 'compiler'],
+    ['chaos:hsm', 'services'],
+  ]);
 });
 
 it('the whole suite checks what needs no tests first, and ends with the words of vitest', () => {

@@ -8,23 +8,36 @@ import { run } from './run.js';
 import { BootstrapError, interruptedBy, say } from './say.js';
 
 /** Looked for by what we run, not by what dpkg says: a program from elsewhere is as good. */
-const PROGRAMS = [
-  {
-    name: 'softhsm2',
-    isPresent: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && hasProgram('softhsm2-util'),
-  },
-  { name: 'opensc', isPresent: () => hasProgram('pkcs11-tool') },
-  { name: 'redis-server', isPresent: () => hasProgram('redis-server') },
-  { name: 'postgresql', isPresent: hasPostgres },
-  { name: 'openssl', isPresent: () => hasProgram('openssl') },
-  { name: 'util-linux', isPresent: () => hasProgram('setpriv') },
-];
+const PROGRAMS = {
+  services: [
+    {
+      name: 'softhsm2',
+      isPresent: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && hasProgram('softhsm2-util'),
+    },
+    { name: 'opensc', isPresent: () => hasProgram('pkcs11-tool') },
+    { name: 'redis-server', isPresent: () => hasProgram('redis-server') },
+    { name: 'postgresql', isPresent: hasPostgres },
+    { name: 'openssl', isPresent: () => hasProgram('openssl') },
+    { name: 'util-linux', isPresent: () => hasProgram('setpriv') },
+  ],
+  /** The second HSM in software: only the tests try it. */
+  nss: [
+    { name: 'libnss3', isPresent: hasSoftokn },
+    { name: 'libnss3-tools', isPresent: () => hasProgram('certutil') },
+  ],
+  /** What compiles C: only the benchmark does. */
+  compiler: [
+    { name: 'gcc', isPresent: () => hasProgram('cc') || hasProgram('gcc') },
+    { name: 'libc6-dev', isPresent: () => existsSync('/usr/include/dlfcn.h') },
+  ],
+};
 
-/** What compiles C: only the benchmark does. */
-const COMPILER = [
-  { name: 'gcc', isPresent: () => hasProgram('cc') || hasProgram('gcc') },
-  { name: 'libc6-dev', isPresent: () => existsSync('/usr/include/dlfcn.h') },
-];
+/** Debian releases keep the module in one of two folders. */
+function hasSoftokn() {
+  return ['x86_64', 'aarch64']
+    .flatMap((machine) => [`/usr/lib/${machine}-linux-gnu`, `/usr/lib/${machine}-linux-gnu/nss`])
+    .some((folder) => existsSync(join(folder, 'libsoftokn3.so')));
+}
 
 /** Debian keeps the programs of each PostgreSQL version in a folder of its own. */
 function hasPostgres() {
@@ -34,13 +47,16 @@ function hasPostgres() {
   );
 }
 
-function missingPackages(needsCompiler) {
-  const wanted = needsCompiler ? [...PROGRAMS, ...COMPILER] : PROGRAMS;
-  return wanted.filter(({ isPresent }) => !isPresent()).map(({ name }) => name);
+function missingPackages(needs) {
+  return needs
+    .flatMap((set) => PROGRAMS[set])
+    .filter(({ isPresent }) => !isPresent())
+    .map(({ name }) => name);
 }
 
-export async function installDebianPrograms({ root, needsCompiler }) {
-  const missing = missingPackages(needsCompiler);
+/** @param {{ root: string, needs: readonly (keyof typeof PROGRAMS)[] }} options */
+export async function installDebianPrograms({ root, needs }) {
+  const missing = missingPackages(needs);
   if (missing.length === 0) return;
   const list = missing.join(' ');
   if (!hasProgram('apt-get')) {
@@ -61,7 +77,7 @@ export async function installDebianPrograms({ root, needsCompiler }) {
   const [command, ...args] = [...asRoot, ...install];
   const end = await run(command, args, { stdio: ['ignore', 2, 2] });
   if (end.signal !== null) throw interruptedBy(end.signal);
-  const stillMissing = missingPackages(needsCompiler);
+  const stillMissing = missingPackages(needs);
   if (end.code !== 0 || stillMissing.length > 0) {
     const left = stillMissing.length > 0 ? ` Still missing: ${stillMissing.join(' ')}.` : '';
     throw new BootstrapError(
