@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as wire from '../gen/antipode/seal/v1/manifest_pb.ts';
 import { ecKey, publicHalfOf } from '../testing/index.ts';
-import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from './attributes.ts';
+import { ASSUMED, ATTRIBUTES, type Attributes, attributesOf, setAttribute } from './attributes.ts';
 import {
   blobDigests,
   contentDigest,
@@ -367,7 +367,8 @@ describe('the content digest', () => {
       digest({ blobSha256: '23'.repeat(32) }),
       withAttributes({ label: Buffer.from('b') }),
       withAttributes({ sign: false }),
-      withAttributes({ verify: false }),
+      withAttributes({ verify: true }),
+      withAttributes({ copyable: false }),
       withAttributes({ modifiable: false }),
       withAttributes({ allowedMechanisms: [1] }),
     ];
@@ -379,6 +380,15 @@ describe('the content digest', () => {
     expect(withAttributes({ id: new Uint8Array(), allowedMechanisms: [] })).toBe(digest({}));
     expect(withAttributes({ sensitive: false })).toBe(digest({}));
     expect(digest({ sizeBits: 0, blobSize: 0 })).toBe(digest({}));
+  });
+
+  it('is the same whether a token shows what goes without saying or not', () => {
+    const silent = digest({ attributes: {} });
+    expect(digest({ attributes: { ...ASSUMED } })).toBe(silent);
+    for (const [name, value] of Object.entries(ASSUMED).filter(([one]) =>
+      attributesOf('secret-key').includes(one as never),
+    ))
+      expect([name, digest({ attributes: { [name]: !value } })]).not.toEqual([name, silent]);
   });
 
   it('does not let one attribute pass for the end of another', () => {

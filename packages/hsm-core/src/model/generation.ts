@@ -9,6 +9,7 @@ import { AntipodeError, bytesEqual, fromHex, hex, sha256, sha256Hex } from '@ant
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as seal from '../gen/antipode/seal/v1/manifest_pb.ts';
 import {
+  ASSUMED,
   ATTRIBUTES,
   type AttributeName,
   type Attributes,
@@ -152,7 +153,7 @@ export function attributesDigest({
   return digestOf(shown);
 }
 
-/** The attributes that are compared, canonical, in the order of their numbers. Absent and empty are the same. */
+/** The attributes that are compared, canonical, in the order of their numbers. Absent, empty and assumed are the same. */
 export function comparableAttributes({
   objectClass,
   attributes,
@@ -161,7 +162,7 @@ export function comparableAttributes({
   for (const name of attributesOf(objectClass)) {
     if (ATTRIBUTES[name].fate === 'carried') continue;
     const value = name === 'sensitive' && isWrapped(objectClass) ? true : attributes[name];
-    if (value === undefined) continue;
+    if (value === undefined || value === ASSUMED[name]) continue;
     const bytes = encodeAttribute(name, value);
     if (bytes.length > 0) comparable.set(name, bytes);
   }

@@ -57,7 +57,14 @@ export class SimulatedSession implements HsmProvider {
   async describe(): Promise<PartitionDescription> {
     this.#alive();
     const serial = this.#token.serial;
-    return { serial, label: `token ${serial}`, manufacturer: 'Antipode', model: 'simulated', firmware: '1.0' };
+    return {
+      serial,
+      label: `token ${serial}`,
+      manufacturer: 'Antipode',
+      model: 'simulated',
+      firmware: '1.0',
+      unenforced: [],
+    };
   }
 
   // --- reading ---
