@@ -19,6 +19,7 @@ export function describe(site: Site): MessageInitShape<typeof DescribeResponseSc
       module: partition.settings.module,
       isScratch: partition.settings.role === 'scratch',
       identitySha256: partition.identitySha256 ?? '',
+      unenforced: [...partition.unenforced],
       errorCode: partition.failure?.code ?? troubleOf(site, seats, partition.serial) ?? '',
     })),
     members: seats.map((seat) => memberState(site, seat)),
