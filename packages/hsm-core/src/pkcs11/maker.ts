@@ -162,11 +162,13 @@ export class Maker {
     const seen = this.#context.objects.read(handle);
     const now = comparableAttributes({ objectClass, attributes: seen?.attributes ?? {} });
     const wanted = comparableAttributes({ objectClass, attributes });
-    const changes = [...new Set([...now.keys(), ...wanted.keys()])]
-      .filter((name) => Buffer.compare(now.get(name) ?? NOTHING, wanted.get(name) ?? NOTHING) !== 0)
-      .map(
-        (name) => [ATTRIBUTES[name].type, encodeNative(name, attributes[name] ?? ASSUMED[name] ?? NOTHING)] as const,
-      );
+    const changes = [...new Set([...now.keys(), ...wanted.keys()])].flatMap((name) => {
+      if (Buffer.compare(now.get(name) ?? NOTHING, wanted.get(name) ?? NOTHING) === 0) return [];
+      // What the item does not name: as if it had never been given.
+      const { type, kind } = ATTRIBUTES[name];
+      const value = attributes[name] ?? ASSUMED[name] ?? (kind === 'bytes' ? NOTHING : undefined);
+      return value === undefined ? [] : [[type, encodeNative(name, value)] as const];
+    });
     if (changes.length > 0) this.#context.cryptoki.setAttributes(this.#context.session, handle, changes);
     return handle;
   }

@@ -8,7 +8,7 @@ export {
   deliver,
   named,
   type Planted,
-  privateKey as plantedKey,
+  plantedKey,
   SoftwareDomain,
   secretKey,
   wrapInSoftware,

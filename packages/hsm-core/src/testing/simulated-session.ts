@@ -3,6 +3,7 @@ import { createCipheriv, createDecipheriv, createECDH, sign } from 'node:crypto'
 import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
+import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
 import type {
   BatchOutcome,
   Challenge,
@@ -195,7 +196,11 @@ export class SimulatedSession implements HsmProvider {
 
   async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
     this.#alive();
-    const key = this.#get(domainKey);
+    const key = this.#find(domainKey);
+    if (key === undefined)
+      throw new AntipodeError('HSM_UNAVAILABLE', 'the domain key does not wrap any more', {
+        details: { call: 'C_WrapKey', returnValue: 'CKR_WRAPPING_KEY_HANDLE_INVALID' },
+      });
     return handles.map((handle) => {
       const object = this.#find(handle);
       if (object?.value === undefined) return { handle, reason: 'unreadable', returnValue: 'CKR_GENERAL_ERROR' };
@@ -276,7 +281,7 @@ export class SimulatedSession implements HsmProvider {
         ...(keyType === undefined ? {} : { keyType }),
         sizeBits: keyType === undefined ? 0 : 256,
         attributes: settable(attributes),
-        ...(ecPoint === undefined ? {} : { publicHalf: Buffer.concat([SPKI_P256, ecPoint]) }),
+        ...(ecPoint === undefined ? {} : { publicHalf: new Uint8Array(ecPublicHalf(P256, barePoint(P256, ecPoint)!)) }),
       });
       this.#step('created');
       return object;
@@ -330,6 +335,11 @@ export class SimulatedSession implements HsmProvider {
       const object = this.#find(handle);
       return object === undefined ? 'untried' : object.value === undefined ? 'refuses' : 'works';
     });
+  }
+
+  /** What stands for the death of the worker. */
+  lose(): void {
+    this.#isLost = true;
   }
 
   async close(): Promise<void> {
@@ -393,7 +403,8 @@ export class SimulatedSession implements HsmProvider {
   /** Also session objects. */
   #get(handle: Handle): StoredObject {
     const object = this.#held.get(handle);
-    if (object === undefined) throw refused('C_GetAttributeValue', 'CKR_KEY_HANDLE_INVALID');
+    if (object === undefined || !(this.#sessionObjects.has(object) || this.#token.objects.includes(object)))
+      throw refused('C_GetAttributeValue', 'CKR_KEY_HANDLE_INVALID');
     return object;
   }
 
@@ -426,7 +437,7 @@ export class SimulatedSession implements HsmProvider {
 
 type Refusal = Pick<NonNullable<BatchOutcome['failure']>, 'code' | 'returnValue'>;
 
-const SPKI_P256 = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex');
+const P256 = CURVES[0]!;
 
 const UNWRAPPED: Attributes = { local: false, alwaysSensitive: false, neverExtractable: false };
 

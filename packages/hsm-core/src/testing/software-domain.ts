@@ -15,6 +15,13 @@ export function wrapInSoftware(key: Uint8Array, value: Uint8Array): Uint8Array {
   return new Uint8Array(Buffer.concat([cipher.update(value), cipher.final()]));
 }
 
+/** As sealed data is: `iv || ciphertext || tag`. */
+export function encryptInSoftware(key: Uint8Array, value: Uint8Array, aad: Uint8Array): Uint8Array {
+  const iv = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(aad);
+  return new Uint8Array(Buffer.concat([iv, cipher.update(value), cipher.final(), cipher.getAuthTag()]));
+}
+
 const sha256 = (value: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(value).digest());
 
 /** Something to be put into a token: a secret's bytes, or a private key. */
@@ -95,7 +102,7 @@ export const secretKey = (keyType: 'aes' | 'generic-secret', secret: Uint8Array,
   attributes,
 });
 
-export const privateKey = (
+export const plantedKey = (
   { privateKey: key, publicKey }: { privateKey: KeyObject; publicKey: KeyObject },
   attributes: Attributes,
 ): Planted => ({
