@@ -18,7 +18,7 @@ export function nssModule(): string {
 
 /** What NSS softokn 3.87 does not keep (docs/devices/nss-softokn.md). */
 export const NSS_UNENFORCED = PROTECTIONS.filter((protection) =>
-  ['extractable', 'copyable', 'allowed-mechanisms', 'unwrap-template'].includes(protection),
+  ['extractable', 'derive', 'copyable', 'allowed-mechanisms', 'unwrap-template'].includes(protection),
 );
 
 export function makeNssToken(label: string): AnyToken {

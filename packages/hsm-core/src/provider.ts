@@ -14,13 +14,14 @@ import type { Handle, KeyType, ObjectClass, ObservedObject, UncapturedReason } f
 
 /**
  * What a token may promise of a key, and keep or not: that a sensitive key cannot be read, an unextractable one not be
- * wrapped, that usage flags count, that what is not modifiable or copyable stays what it is, that only allowed mechanisms
- * are used, and that an unwrap template binds what is unwrapped.
+ * wrapped, that DECRYPT and DERIVE count, that what is not modifiable or copyable stays what it is, that only allowed
+ * mechanisms are used, and that an unwrap template binds what is unwrapped.
  */
 export const PROTECTIONS = [
   'sensitive',
   'extractable',
-  'use',
+  'decrypt',
+  'derive',
   'modifiable',
   'copyable',
   'allowed-mechanisms',

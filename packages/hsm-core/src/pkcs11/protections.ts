@@ -5,9 +5,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import { ATTRIBUTES } from '../model/attributes.ts';
+import { generator } from '../model/ecdsa-recovery.ts';
+import { CURVES } from '../model/public-half.ts';
 import { PROTECTIONS, type Protection } from '../provider.ts';
-import { CKA, CKK, CKM, CKO } from './constants.ts';
-import { type Cryptoki, type Mechanism, mechanism, type Template, ulong } from './cryptoki.ts';
+import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
+import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';
 import { CryptokiFailure } from './return-values.ts';
 
 const type = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
@@ -34,7 +36,13 @@ const BREACHES: Record<Protection, (trial: Trial) => void> = {
     if (trial.gets(() => trial.wrap(key))) return;
     trial.wrap(trial.copy(key, [[type('extractable'), true]]));
   },
-  use: (trial) => trial.decrypt(trial.key([[type('decrypt'), false]])),
+  decrypt: (trial) => trial.decrypt(trial.key([[type('decrypt'), false]])),
+  derive: (trial) => {
+    // With nothing to derive by, there is nothing to forbid.
+    if (trial.gets(() => trial.derive(trial.key([[type('derive'), true]]))))
+      if (trial.gets(() => trial.derive(trial.key([[type('derive'), false]])))) return;
+    trial.agree(trial.agreementKey([[type('derive'), false]]));
+  },
   modifiable: (trial) => {
     const key = trial.key([
       [type('decrypt'), false],
@@ -71,6 +79,12 @@ class Kept extends Error {}
 class Untried extends Error {}
 
 const BLOCK = new Uint8Array(16);
+
+const SECRET: Template = [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+  [CKA.TOKEN, false],
+];
 
 const AES_SESSION_KEY: Template = [
   [CKA.CLASS, CKO.SECRET_KEY],
@@ -142,6 +156,31 @@ class Trial {
   decrypt(key: bigint): void {
     if (this.#cipher === undefined) throw new Untried();
     this.#cryptoki.decrypt(this.#session, this.#cipher, key, BLOCK);
+  }
+
+  derive(key: bigint): void {
+    const how = structure(CKM.AES_ECB_ENCRYPT_DATA, [{ pointer: BLOCK }, BLOCK.length]);
+    this.#keep(this.#cryptoki.deriveKey(this.#session, how, key, [...SECRET, [CKA.VALUE_LEN, BLOCK.length]]));
+  }
+
+  agreementKey(protection: Template): bigint {
+    const { publicKey, privateKey } = this.#cryptoki.generateKeyPair(
+      this.#session,
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [
+        [CKA.TOKEN, false],
+        [CKA.EC_PARAMS, P256_PARAMS],
+      ],
+      [[CKA.TOKEN, false], [type('private'), true], [type('sign'), true], ...protection],
+    );
+    this.#keep(publicKey);
+    return this.#keep(privateKey);
+  }
+
+  agree(key: bigint): void {
+    const point = generator(CURVES[0]!);
+    const how = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]);
+    this.#keep(this.#cryptoki.deriveKey(this.#session, how, key, [...SECRET, [CKA.VALUE_LEN, 32]]));
   }
 
   #findCipher(): Mechanism | undefined {
