@@ -1,6 +1,4 @@
 /** Numbers of PKCS#11 3.0 (pkcs11t.h) that we use. Names are the standard's own. */
-import { ATTRIBUTES } from '../model/attributes.ts';
-
 export const CKF_SERIAL_SESSION = 0x4;
 export const CKF_RW_SESSION = 0x2;
 export const CKF_OS_LOCKING_OK = 0x2;
@@ -60,16 +58,6 @@ export const CKA = {
   EC_POINT: 0x181,
   UNWRAP_TEMPLATE: 0x40000212,
 } as const;
-
-/** Attributes that are a CK_ULONG, of those that are ever read. */
-export const ULONG_ATTRIBUTES: ReadonlySet<number> = new Set([
-  CKA.CLASS,
-  CKA.KEY_TYPE,
-  CKA.VALUE_LEN,
-  ...Object.values(ATTRIBUTES)
-    .filter(({ kind }) => kind === 'number')
-    .map(({ type }) => type),
-]);
 
 /** CK_ULONG with all bits set: the length of an attribute that is not available (section 5.7.5). */
 export const UNAVAILABLE = 0xffff_ffff_ffff_ffffn;

@@ -8,7 +8,7 @@
 import { AntipodeError } from '@antipode/runtime';
 import koffi from 'koffi';
 import { AttributeReader } from './attribute-reader.ts';
-import { CKF_OS_LOCKING_OK, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKU_USER, ULONG_ATTRIBUTES } from './constants.ts';
+import { CKF_OS_LOCKING_OK, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKU_USER } from './constants.ts';
 import { CryptokiFailure, returnValueName } from './return-values.ts';
 import { addressOf, type Mechanism, pack, packMechanism, type Template, ulong } from './template.ts';
 
@@ -176,12 +176,12 @@ export class Cryptoki {
   }
 
   /**
-   * Reads attributes of one object; one that the token does not have, or does not tell, is absent from the result.
+   * Reads attributes of one object, bytes and booleans; one that the token does not have, or does not tell, is absent from
+   * the result. A CK_ULONG may be: NSS gives it into the room of one only, as {@link AttributeReader} offers where told.
    * Undefined when the object is gone.
    */
   attributes(session: bigint, object: bigint, types: readonly number[]): Map<number, Buffer> | undefined {
-    // NSS gives a CK_ULONG into the room of one, and into no larger.
-    const wanted = types.map((type) => ({ type, size: ULONG_ATTRIBUTES.has(type) ? 'fixed' : 'variable' }) as const);
+    const wanted = types.map((type) => ({ type, size: 'variable' }) as const);
     const reader = new AttributeReader({ cryptoki: this, session, wanted });
     if (!reader.read(object) || !reader.complete(object, types)) return undefined;
     return new Map(types.flatMap((type) => (reader.value(type) === undefined ? [] : [[type, reader.value(type)!]])));

@@ -251,12 +251,19 @@ export class SimulatedSession implements HsmProvider {
 
   async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
     const key = this.#get(domainKey);
-    return this.#batch(items, ({ objectClass, keyType, attributes, blob }) => {
+    return this.#batch(items, ({ objectClass, keyType, attributes, blob, replaces }) => {
+      const holder = this.#holderOf(objectClass, attributes);
+      if (holder !== undefined && this.#handleOf(holder) !== replaces) return { code: 'ID_TAKEN' };
       const value = unwrap(key, blob);
       const publicHalf = value && objectClass === 'private-key' ? publicHalfIn(value) : undefined;
       if (value === undefined || (objectClass === 'private-key' && publicHalf === undefined))
         return { code: 'BLOB_INVALID', returnValue: 'CKR_WRAPPED_KEY_INVALID' };
       this.#step('unwrap');
+      if (holder !== undefined) {
+        holder.attributes = { ...settable(attributes), sensitive: true, extractable: true, ...UNWRAPPED };
+        this.#step('unwrapped');
+        return holder;
+      }
       const object = this.#store({
         objectClass,
         keyType,
@@ -273,8 +280,15 @@ export class SimulatedSession implements HsmProvider {
   }
 
   async create(items: readonly CreateItem[]): Promise<BatchOutcome> {
-    return this.#batch(items, ({ objectClass, keyType, attributes }) => {
+    return this.#batch(items, ({ objectClass, keyType, attributes, replaces }) => {
+      const holder = this.#holderOf(objectClass, attributes);
+      if (holder !== undefined && this.#handleOf(holder) !== replaces) return { code: 'ID_TAKEN' };
       this.#step('create');
+      if (holder !== undefined) {
+        holder.attributes = settable(attributes);
+        this.#step('created');
+        return holder;
+      }
       const { ecPoint } = attributes;
       const object = this.#store({
         objectClass,
@@ -412,6 +426,11 @@ export class SimulatedSession implements HsmProvider {
     return this.#token.objects.find(
       (object) => object.objectClass === objectClass && bytesEqual(object.attributes.id ?? new Uint8Array(), ckaId),
     );
+  }
+
+  /** Whose place an object would take. */
+  #holderOf(objectClass: StoredObject['objectClass'], { id }: Attributes): StoredObject | undefined {
+    return this.#token.keepsOnePerId && id !== undefined && id.length > 0 ? this.#byId(objectClass, id) : undefined;
   }
 
   #observe(object: StoredObject): ObservedObject {
