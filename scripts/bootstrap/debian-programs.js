@@ -20,10 +20,11 @@ const PROGRAMS = {
     { name: 'openssl', isPresent: () => hasProgram('openssl') },
     { name: 'util-linux', isPresent: () => hasProgram('setpriv') },
   ],
-  /** The second HSM in software: only the tests try it. */
-  nss: [
+  /** A second HSM in software, and what else uses keys of a token: only the tests try them. */
+  tests: [
     { name: 'libnss3', isPresent: hasSoftokn },
-    { name: 'libnss3-tools', isPresent: () => hasProgram('certutil') },
+    { name: 'libnss3-tools', isPresent: () => ['certutil', 'cmsutil', 'modutil'].every(hasProgram) },
+    { name: 'libengine-pkcs11-openssl', isPresent: hasPkcs11Engine },
   ],
   /** What compiles C: only the benchmark does. */
   compiler: [
@@ -37,6 +38,11 @@ function hasSoftokn() {
   return ['x86_64', 'aarch64']
     .flatMap((machine) => [`/usr/lib/${machine}-linux-gnu`, `/usr/lib/${machine}-linux-gnu/nss`])
     .some((folder) => existsSync(join(folder, 'libsoftokn3.so')));
+}
+
+/** OpenSSL looks for engines beside its libraries, in the folder of the machine's kind. */
+function hasPkcs11Engine() {
+  return ['x86_64', 'aarch64'].some((machine) => existsSync(`/usr/lib/${machine}-linux-gnu/engines-3/pkcs11.so`));
 }
 
 /** Debian keeps the programs of each PostgreSQL version in a folder of its own. */

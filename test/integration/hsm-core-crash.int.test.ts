@@ -6,10 +6,11 @@ import { MemoryJournal } from '@antipode/hsm-core/testing';
 import { AntipodeError, hex, seededPrng, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { proofItem } from '../../packages/hsm-core/src/read-back.ts';
 import { intentOf } from '../../packages/hsm-core/src/replica.ts';
 import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
-import { halveExtractableKeys, onToken } from '../support/raw-token.ts';
+import { halveKeys, onToken } from '../support/raw-token.ts';
 import { faulty, SealedGroup } from '../support/sealed-group.ts';
 
 let a: TestMember;
@@ -60,7 +61,7 @@ describe('half-made keys', () => {
     const target = await group.captured(a);
     await group.apply(b, target);
     await b.provider.close();
-    halveExtractableKeys(b.token);
+    halveKeys(b.token);
     // Keys of applications, without a name, that little or nothing can be tried with.
     const foreign = onToken(b.token, (cryptoki, session) => {
       const flags = [0x104, 0x105, 0x106, 0x107, 0x108, 0x10a, 0x10c].map((flag) => [flag, false] as const);
@@ -85,6 +86,33 @@ describe('half-made keys', () => {
     const { applied, unaccounted } = await group.apply(b, target, { journal });
     expect([applied.length, unaccounted, journal.openIntents()]).toEqual([4, foreign, []]);
     expect((await group.verify(b, target)).proof.failed).toBe(0);
+  });
+
+  it('cannot end the worker, however they are looked at: SoftHSM crashes when one agrees or decrypts', async () => {
+    const pairs = [
+      ['EC:prime256v1', '--usage-derive'],
+      ['EC:secp384r1', '--usage-sign', '--usage-derive'],
+      ['rsa:2048', '--usage-decrypt', '--usage-wrap'],
+    ];
+    for (const [index, [type, ...uses]] of pairs.entries())
+      a.token.tool('--keypairgen', '--key-type', type!, '--id', `0${index}`, '--extractable', ...uses);
+    const target = await group.captured(a);
+    await group.apply(b, target);
+    await b.provider.close();
+    halveKeys(b.token);
+    await b.open();
+    const half = (await others(b)).filter(({ objectClass }) => objectClass === 'private-key');
+    const domainKey = b.keyring.domainKey(group.name, 1).handle;
+    const items = half.map(({ handle, attributes: { id } }) => {
+      const entry = target.generation.entries.find(
+        ({ objectClass, attributes }) => objectClass === 'private-key' && hex(attributes.id!) === hex(id!),
+      )!;
+      return proofItem(entry, handle);
+    });
+    expect(half.map(({ publicHalf }) => publicHalf)).toEqual([undefined, undefined, undefined]);
+    expect((await b.provider.prove(domainKey, items)).map(({ proved }) => proved)).toEqual([false, false, false]);
+    const handles = half.map(({ handle }) => handle);
+    expect(await b.provider.challenge(domainKey, handles)).toEqual(['refuses', 'refuses', 'refuses']);
   });
 
   it('are none that ask more of what they unwrap than a throw-away key gives: such a key works', async () => {

@@ -8,7 +8,7 @@ import {
 import { silentLog } from '@antipode/runtime';
 import { childStartedBy } from '../support/children.ts';
 import { makeNssToken } from '../support/nss-tokens.ts';
-import { halveExtractableKeys } from '../support/raw-token.ts';
+import { halveKeys } from '../support/raw-token.ts';
 import { type AnyToken, makeToken, type TestToken } from '../support/tokens.ts';
 
 async function subject(token: AnyToken): Promise<Subject> {
@@ -25,7 +25,7 @@ async function subject(token: AnyToken): Promise<Subject> {
     },
     halve: async () => {
       await provider.close();
-      halveExtractableKeys(token as TestToken);
+      halveKeys(token as TestToken);
       const again = await open();
       opened.push(again);
       return again;

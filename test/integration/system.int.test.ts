@@ -1,4 +1,5 @@
 /** The real parts together: coordinator, PostgreSQL, Redis, three agents, SoftHSM, mutual TLS on loopback. */
+import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { issueCertificate, MemberRole, RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
@@ -8,7 +9,11 @@ import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-tr
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { follow } from '../../apps/cli/src/operator.ts';
+import { CKA } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
+import { label } from '../attacks/support/templates.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
+import { dataOf } from '../support/token-pair.ts';
 
 describe('a group of three sites', () => {
   let system: TestSystem;
@@ -157,6 +162,28 @@ describe('a group of three sites', () => {
     agent.close();
   });
 
+  it('moves a data object of 4 MiB through stores and links to both standbys', async () => {
+    const value = randomBytes(4 * 1024 * 1024);
+    const at = async <T>(site: string, work: (token: RawToken) => Promise<T>): Promise<T> => {
+      const token = await openRawToken(system.site(site).token);
+      try {
+        return await work(token);
+      } finally {
+        await token.close();
+      }
+    };
+    await at('a', (token) => token.create(dataOf(value, ...label('large'))));
+    const { sealedObjects, state } = await system.replicate();
+    expect([sealedObjects, state.newest?.uncaptured]).toEqual([1, []]);
+    for (const site of ['b', 'c']) {
+      const restored = await at(site, async (token) => {
+        const [data] = await token.find(label('large'));
+        return (await token.attributes(data!, [CKA.VALUE])).get(CKA.VALUE)!;
+      });
+      expect(value.equals(restored)).toBe(true);
+    }
+  });
+
   it('refuses another owner of the same epoch, and an epoch that jumps', async () => {
     const agent = system.order('b');
     const order = (epoch: bigint, owner: string) =>
@@ -216,11 +243,11 @@ describe('a group of three sites', () => {
       beginExchange: unused,
       completeExchange: unused,
       async *pullManifest(request) {
-        for await (const { part } of a.transfer.manifest(request))
+        for await (const { part } of a.transfer.manifest(request, 'b'))
           yield { part: lie === 'manifest' ? flip(part) : part };
       },
       async *pullBlobs(request) {
-        for await (const { blobs } of a.transfer.blobs(request))
+        for await (const { blobs } of a.transfer.blobs(request, 'b'))
           yield { blobs: lie === 'blob' ? blobs.map(flip) : blobs };
       },
     });

@@ -1,6 +1,7 @@
 /** A token in the hands of an application that speaks PKCS#11 itself, and in those of a crash. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ATTRIBUTES, type AttributeName } from '../../packages/hsm-core/src/model/attributes.ts';
 import { Cryptoki } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { SOFTHSM_MODULE, type TestToken, USER_PIN } from './tokens.ts';
 
@@ -24,19 +25,20 @@ export function onToken<T>({ label, environment }: TestToken, work: (cryptoki: C
 
 /**
  * Leaves every extractable key of the token half made, as a kill in C_UnwrapKey does: SoftHSM keeps an object as a file of
- * attributes, each of type, kind and value, and has written all of them but the value by then. To be seen by new processes.
+ * attributes, each of type, kind and value, and has written all of them but the value by then; `also` names more that it
+ * has not. To be seen by new processes.
  */
-export function halveExtractableKeys({ folder }: TestToken): void {
+export function halveKeys({ folder }: TestToken, { also = [] }: { also?: readonly AttributeName[] } = {}): void {
+  const unwritten = new Set([...VALUES, ...also.map((name) => ATTRIBUTES[name].type)]);
   for (const path of objectFiles(folder)) {
     const file = readFileSync(path);
     const attributes = attributesIn(file);
-    if (!attributes.some(({ type, bytes }) => type === CKA_EXTRACTABLE && bytes.at(-1) !== 0)) continue;
-    const kept = attributes.filter(({ type }) => !VALUES.has(type)).map(({ bytes }) => bytes);
+    if (!attributes.some(({ type, bytes }) => type === ATTRIBUTES.extractable.type && bytes.at(-1) !== 0)) continue;
+    const kept = attributes.filter(({ type }) => !unwritten.has(type)).map(({ bytes }) => bytes);
     writeFileSync(path, Buffer.concat([file.subarray(0, 8), ...kept]));
   }
 }
 
-const CKA_EXTRACTABLE = 0x162;
 /** CKA_VALUE, the components of an RSA key, CKA_EC_PARAMS. */
 const VALUES = new Set([0x011, 0x120, 0x122, 0x123, 0x124, 0x125, 0x126, 0x127, 0x128, 0x180]);
 

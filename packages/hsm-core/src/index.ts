@@ -1,4 +1,5 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
+export { CaptureMemory } from './capture-memory.ts';
 export {
   type BeginExchange,
   type CompleteExchange,
@@ -15,13 +16,19 @@ export {
   type Entry,
   type Generation,
   isNewer,
-  isSignedBy,
-  openSigned,
   type SealedGeneration,
   type Uncaptured,
 } from './model/generation.ts';
-export { type Handle, type KeyType, kindOf, type ObjectId } from './model/object.ts';
+export {
+  type Handle,
+  type KeyType,
+  kindOf,
+  type ObjectId,
+  UNCAPTURED_REASONS,
+  type UncapturedReason,
+} from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
+export { isSignedBy, openingSigned, openSigned } from './model/signed-manifest.ts';
 export type { PartitionConfig } from './pkcs11/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts';
 export { type HsmProvider, type PartitionDescription, PROTECTIONS, type Protection } from './provider.ts';
@@ -29,5 +36,5 @@ export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, ReplicaMemory } from './replica.ts';
 export { type ScrubReport, scrub } from './scrub.ts';
-export { CaptureMemory, type SealResult, seal } from './seal.ts';
+export { type SealResult, seal } from './seal.ts';
 export { type UnsealResult, unseal } from './unseal.ts';

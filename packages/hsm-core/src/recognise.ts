@@ -28,7 +28,8 @@ export async function examine(
     (object) =>
       (object.objectClass === 'secret-key' ||
         (object.objectClass === 'private-key' && object.publicHalf === undefined)) &&
-      object.keyType !== 'unsupported',
+      object.keyType !== 'unsupported' &&
+      !isPadded(object),
   );
   const toTag = objects.filter(({ objectClass }) => objectClass === 'data');
   const outcomes = new Map(
@@ -46,6 +47,14 @@ export async function examine(
       ...(valueTag === undefined ? {} : { valueTag }),
     };
   });
+}
+
+/**
+ * Whether wrapping would change the value: SoftHSM pads it with zeros to a multiple of 8 bytes first, so that its blob is
+ * that of another, longer secret. One that was unwrapped tells no length, and was such a multiple already.
+ */
+export function isPadded({ keyType, sizeBits }: ObservedObject): boolean {
+  return keyType === 'generic-secret' && sizeBits % 64 !== 0;
 }
 
 /** The key under which equal values meet; undefined where the object shows nothing to go by. */

@@ -4,6 +4,7 @@ import type { CaptureRequest, CaptureResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
+import type { GenerationSummary } from './generation-store.ts';
 import { fenceOf, newestHere, type Site, seatOf } from './site.ts';
 
 export async function capture(
@@ -31,7 +32,9 @@ export async function capture(
     (open) =>
       inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
         mayAct();
-        const previous = newestHere(site, group);
+        const head = await newestHere(site, group);
+        requireNoOlderKey(head, request);
+        const previous = head && (await store.open(head.digest));
         const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
           provider: open.provider,
           keyring: open.keyring,
@@ -56,7 +59,7 @@ export async function capture(
           throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
         if (sealed !== undefined) {
           store.putBlobs(blobs.values());
-          store.put(sealed);
+          await store.put(sealed);
           mayAct();
           journal.setHead(group, 'captured', sealed.digest);
           const { number, entries, uncaptured } = sealed.generation;
@@ -82,6 +85,19 @@ export async function capture(
         };
       }),
     signal,
+  );
+}
+
+/** A version is retired because somebody may have kept it who should not: nothing is sealed under it again. */
+function requireNoOlderKey(
+  previous: Pick<GenerationSummary, 'domainKeyVersion'> | undefined,
+  { fence, domainKeyVersion }: Pick<CaptureRequest, 'fence' | 'domainKeyVersion'>,
+): void {
+  if (previous === undefined || domainKeyVersion >= previous.domainKeyVersion) return;
+  throw new AntipodeError(
+    'DOMAIN_KEY_RETIRED',
+    `the newest generation here is sealed under domain key version ${previous.domainKeyVersion}, not ${domainKeyVersion}`,
+    { details: { group: fence?.group ?? '', version: domainKeyVersion, newest: previous.domainKeyVersion } },
   );
 }
 

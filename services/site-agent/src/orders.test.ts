@@ -4,7 +4,7 @@ import { hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SimulatedSite } from './testing/simulated-site.ts';
-import { fence, GROUP, LEASE_MS, type Ref, TwoSites } from './testing/two-sites.ts';
+import { address, fence, GROUP, LEASE_MS, type Ref, TwoSites } from './testing/two-sites.ts';
 
 let sites: TwoSites;
 let a: SimulatedSite;
@@ -64,13 +64,23 @@ describe('a capture', () => {
     a.stop();
     await a.start();
     expect(a.site.journal.head(GROUP, 'captured')).toBe(digest);
-    expect(a.site.store.open(digest).generation.entries).toHaveLength(2);
+    expect((await a.site.store.open(digest)).generation.entries).toHaveLength(2);
   });
 
   it('reports the newest generation again when nothing is new', async () => {
     const { manifestDigest } = await sites.captured();
     const { generation, isNew } = await sites.capture(a);
     expect([isNew, generation?.manifestDigest]).toEqual([false, manifestDigest]);
+  });
+
+  it('is refused under an older domain key version than the newest generation is sealed under', async () => {
+    const members = ['a-1', 'b-1'].map((serial) => ({ site: address(serial[0]!), serial }));
+    await a.call('distributeDomainKey', { fence: fence(), version: 2, members });
+    const under = (domainKeyVersion: number) => a.call('capture', { fence: fence(), domainKeyVersion });
+    const { generation } = await under(2);
+    expect(await rejection(under(1))).toMatchObject({ code: 'DOMAIN_KEY_RETIRED', details: { version: 1, newest: 2 } });
+    expect(a.site.journal.head(GROUP, 'captured')).toBe(hex(generation!.manifestDigest!));
+    expect((await under(2)).isNew).toBe(false);
   });
 
   it('needs a lease of its epoch that has not lapsed', async () => {
@@ -122,8 +132,8 @@ describe('a capture', () => {
     a.member.hsm.addSecret('new');
     const { store, fences, journal } = a.site;
     const put = store.put.bind(store);
-    store.put = (...given) => {
-      put(...given);
+    store.put = async (...given) => {
+      await put(...given);
       fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     };
     expect((await rejection(sites.capture(a))).code).toBe('EPOCH_STALE');
@@ -140,7 +150,7 @@ describe('a standby', () => {
       undefined,
     ]);
     const { contentDigest, proof } = await sites.verify(b, ref);
-    expect(hex(contentDigest!)).toBe(b.site.store.open(ref.digest).contentDigest);
+    expect(hex(contentDigest!)).toBe((await b.site.store.open(ref.digest)).contentDigest);
     expect(proof).toMatchObject({ proved: 2, failed: 0 });
     expect(b.site.journal.head(GROUP, 'applied')).toBe(ref.digest);
     expect(b.member.hsm.contents()).toEqual(a.member.hsm.contents());
@@ -152,7 +162,7 @@ describe('a standby', () => {
     await sites.apply(b, ref);
     b.member.hsm.labelled('secret')[0]!.attributes.decrypt = false;
     const { contentDigest } = await sites.verify(b, ref);
-    expect(hex(contentDigest!)).not.toBe(b.site.store.open(ref.digest).contentDigest);
+    expect(hex(contentDigest!)).not.toBe((await b.site.store.open(ref.digest)).contentDigest);
     expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
   });
 
@@ -233,7 +243,7 @@ describe('a promotion', () => {
     sites.renew(b, 2n);
     b.member.hsm.addSecret('made at b');
     const next = await sites.captured(b, fence(2n, 'b'));
-    expect(b.site.store.open(next.digest).generation).toMatchObject({
+    expect((await b.site.store.open(next.digest)).generation).toMatchObject({
       epoch: 2n,
       number: 2n,
       previousDigest: ref.digest,

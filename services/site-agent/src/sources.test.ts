@@ -1,7 +1,8 @@
 /** Where a generation comes from: one bad source stops nothing, a bad disk here is mended, and strangers get nothing. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { blobDigests } from '@antipode/hsm-core';
+import { blobDigests, openSigned } from '@antipode/hsm-core';
 import { AntipodeError, fromHex, hex, Log, sha256Hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -21,6 +22,7 @@ beforeEach(async () => {
   [a, b] = [sites.a, sites.b];
   c = await sites.network.add('c');
   c.pin(GROUP, a);
+  for (const site of [a, b]) site.pin(GROUP, c);
   ref = await sites.captured();
   await sites.apply(b, ref);
   await sites.verify(b, ref);
@@ -35,7 +37,8 @@ function onDisk({ folder }: SimulatedSite, sql: string, ...values: Uint8Array[])
   database.prepare(sql).run(...values);
   database.close();
 }
-const firstBlob = (site: SimulatedSite): string => blobDigests(site.site.store.open(ref.digest).generation)[0]!;
+const firstBlob = ({ site }: SimulatedSite): string =>
+  blobDigests(openSigned(site.store.signed(ref.digest), { group: GROUP, isPinned: () => true }).generation)[0]!;
 const rotBlob = (site: SimulatedSite): void =>
   onDisk(site, 'UPDATE blob SET bytes = ? WHERE sha256 = ?', Uint8Array.of(1), fromHex(firstBlob(site)));
 async function rotManifest(site: SimulatedSite): Promise<void> {
@@ -46,9 +49,9 @@ async function rotManifest(site: SimulatedSite): Promise<void> {
 
 /** A pull of c, that logs into `lines`. */
 function pull(...names: string[]) {
-  const { store, peers, pins } = c.site;
+  const { store, peers, trust } = c.site;
   const log = new Log({ level: 'warn', format: 'json', write: (line) => lines.push(line) });
-  const transfer = new Transfer({ store, peers, pins, log, isOwnIdentity: () => false });
+  const transfer = new Transfer({ store, peers, trust, log });
   return transfer.pull({ group: GROUP, digest: ref.digest, sources: names.map(address) });
 }
 
@@ -65,7 +68,7 @@ describe('a source that is not whole', () => {
   });
 
   it('costs nothing of what it sent before: the next source gives the rest', async () => {
-    const blobs = blobDigests(a.site.store.open(ref.digest).generation);
+    const blobs = blobDigests((await a.site.store.open(ref.digest)).generation);
     onDisk(a, 'UPDATE blob SET bytes = ? WHERE sha256 = ?', Uint8Array.of(1), fromHex(blobs.at(-1)!));
     await pull('a', 'b');
     expect(await c.site.store.unsound(blobs)).toEqual([]);
@@ -106,7 +109,7 @@ describe('a source that is not whole', () => {
   });
 
   it('does not excuse what would be the same from everybody', async () => {
-    c.site.pins.isPinned = () => false;
+    writeFileSync(join(c.folder, 'pins.yaml'), '');
     expect((await rejection(pull('a', 'b'))).code).toBe('PEER_NOT_PINNED');
     expect(lines).toEqual([]);
   });
@@ -152,7 +155,7 @@ describe('what the disk here has changed', () => {
     expect(await sites.apply(b, newer)).toMatchObject({ appliedObjects: 1 });
     b.stop();
     await b.start();
-    expect(b.site.store.isSound(ref.digest)).toBe(true);
+    expect(await b.site.store.isSound(ref.digest)).toBe(true);
   });
 
   it('is the error when nobody has it whole', async () => {
@@ -189,8 +192,14 @@ describe('a generation is served', () => {
   it('in the name of its own group only', async () => {
     expect(await manifest(GROUP)).not.toEqual([]);
     expect(await blobs(GROUP, [firstBlob(a)])).not.toEqual([]);
+    a.pin('other', b);
     expect((await rejection(manifest('other'))).code).toBe('GENERATION_UNKNOWN');
     expect((await rejection(blobs('other', [firstBlob(a)]))).code).toBe('GENERATION_UNKNOWN');
+  });
+
+  it('to sites of which a partition is pinned for that group, and to no other', async () => {
+    for (const ask of [() => manifest('other'), () => blobs('other', [firstBlob(a)])])
+      expect(await rejection(ask())).toMatchObject({ code: 'PEER_REFUSED', details: { site: 'b' } });
   });
 
   it('with the blobs that it lists, and no other that is in the store', async () => {
@@ -205,8 +214,8 @@ describe('a generation is served', () => {
     expect((await rejection(collect(unnamed))).code).toBe('REQUEST_INVALID');
   });
 
-  it('without working out again for each page what it lists', () => {
+  it('without working out again for each page what it lists', async () => {
     const list = () => a.site.store.blobsOf(ref.digest, { group: GROUP });
-    expect(list()).toBe(list());
+    expect(await list()).toBe(await list());
   });
 });

@@ -3,14 +3,14 @@
  * it lacks, or what its own disk has changed; in one stream; and every batch is stored as it arrives, so that a broken link
  * costs what was in flight. A group's generations are served to who asks in its name, and nothing else is.
  */
-import { blobDigests, openSigned, type SealedGeneration } from '@antipode/hsm-core';
+import { blobDigests, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
 import type { PullBlobsRequest, PullManifestRequest } from '@antipode/protocol';
 import { isUnreachable } from '@antipode/protocol';
-import { AntipodeError, bytesEqual, fromHex, hasCode, hex, type Log, sha256 } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, fromHex, hasCode, hex, inSlices, type Log, sha256 } from '@antipode/runtime';
 import { digestOf } from './generation-ref.ts';
 import type { GenerationStore } from './generation-store.ts';
 import type { PeerAddress, Peers } from './peers.ts';
-import type { Pins } from './pins.ts';
+import type { Trust } from './trust.ts';
 import { checkCaller } from './turns.ts';
 
 /** One message on the wire: small enough to interleave, large enough to be no burden. */
@@ -33,39 +33,41 @@ export interface Pulled {
   readonly bytes: number;
 }
 
-export class Transfer {
-  readonly #options: {
-    store: GenerationStore;
-    peers: Peers;
-    pins: Pins;
-    log: Log;
-    isOwnIdentity: (sha256: string) => boolean;
-  };
+export interface TransferPorts {
+  readonly store: GenerationStore;
+  readonly peers: Peers;
+  readonly trust: Trust;
+  readonly log: Log;
+}
 
-  constructor(options: {
-    store: GenerationStore;
-    peers: Peers;
-    pins: Pins;
-    log: Log;
-    isOwnIdentity: (sha256: string) => boolean;
-  }) {
+export class Transfer {
+  readonly #options: TransferPorts;
+
+  constructor(options: TransferPorts) {
     this.#options = options;
   }
 
   // --- serving ---
 
-  async *manifest(request: PullManifestRequest): AsyncIterable<{ part: Uint8Array }> {
+  /** `caller` is the site that asks: one of whose partitions none is pinned gets nothing. @throws PEER_REFUSED */
+  async *manifest(request: PullManifestRequest, caller: string): AsyncIterable<{ part: Uint8Array }> {
+    this.#checkCaller(request.group, caller);
     const signed = this.#options.store.signed(digestOf(request.generation), { group: request.group });
     for (let start = 0; start < signed.length; start += PART_BYTES)
       yield { part: signed.subarray(start, start + PART_BYTES) };
   }
 
-  async *blobs({ group, sha256: digests, generation }: PullBlobsRequest): AsyncIterable<{ blobs: Uint8Array[] }> {
+  /** @throws PEER_REFUSED, REQUEST_INVALID, GENERATION_UNKNOWN */
+  async *blobs(
+    { group, sha256: digests, generation }: PullBlobsRequest,
+    caller: string,
+  ): AsyncIterable<{ blobs: Uint8Array[] }> {
+    this.#checkCaller(group, caller);
     if (digests.length > DIGESTS_MAX)
       throw new AntipodeError('REQUEST_INVALID', `at most ${DIGESTS_MAX} digests a call`, {
         details: { field: 'sha256' },
       });
-    const listed = this.#options.store.blobsOf(digestOf(generation), { group });
+    const listed = await this.#options.store.blobsOf(digestOf(generation), { group });
     const foreign = digests.find((digest) => !listed.has(hex(digest)));
     if (foreign !== undefined)
       throw new AntipodeError('REQUEST_INVALID', 'sha256 names a sealed object that is not of the generation', {
@@ -82,6 +84,13 @@ export class Transfer {
       [batch, bytes] = [[], 0];
     }
     if (batch.length > 0) yield { blobs: batch };
+  }
+
+  #checkCaller(group: string, caller: string): void {
+    if (this.#options.trust.knowsSite(group, caller)) return;
+    throw new AntipodeError('PEER_REFUSED', `no partition of site ${caller} is pinned for group ${group}`, {
+      details: { group, site: caller },
+    });
   }
 
   // --- pulling ---
@@ -131,7 +140,7 @@ export class Transfer {
     const { store } = this.#options;
     if (!store.has(digest)) return {};
     try {
-      const sealed = this.#verify(store.signed(digest), { group, digest });
+      const sealed = await this.#verify(store.signed(digest), { group, digest });
       const [unsound] = await store.unsound(blobDigests(sealed.generation));
       if (unsound === undefined) return { sealed };
       const details = { generation: digest, blob: unsound };
@@ -194,18 +203,22 @@ export class Transfer {
           { details: { site: source.site } },
         );
     }
-    store.put(sealed);
+    await store.put(sealed);
     return { sealed, blobs: lacking.length, bytes };
   }
 
   /** Against our own pins, each time: one that was taken away counts at once. */
-  #verify(signed: Uint8Array, { group, digest }: { group: string; digest: string }): SealedGeneration {
-    const { pins, isOwnIdentity } = this.#options;
-    return openSigned(signed, {
-      group,
-      isPinned: (identity) => isOwnIdentity(identity) || pins.isPinned(group, identity),
-      expectedDigest: digest,
-    });
+  async #verify(signed: Uint8Array, { group, digest }: { group: string; digest: string }): Promise<SealedGeneration> {
+    const { trust } = this.#options;
+    const sealed = await inSlices(
+      openingSigned(signed, {
+        group,
+        isPinned: (identity) => trust.find(group, identity) !== undefined,
+        expectedDigest: digest,
+      }),
+    );
+    trust.checkSource(sealed);
+    return sealed;
   }
 }
 

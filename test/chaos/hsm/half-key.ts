@@ -1,7 +1,7 @@
 /** Makes one key of a token that nobody has open what a kill in C_UnwrapKey leaves of it. */
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { halveExtractableKeys } from '../../support/raw-token.ts';
+import { halveKeys } from '../../support/raw-token.ts';
 import type { TestToken } from '../../support/tokens.ts';
 
 /**
@@ -21,7 +21,7 @@ export async function halveNewKey(
       const path = join(tokens, file);
       copyFileSync(path, whole);
       copyFileSync(path, half);
-      halveExtractableKeys({ folder } as TestToken);
+      halveKeys({ folder } as TestToken);
       copyFileSync(half, path);
       if (await isWanted()) return;
       copyFileSync(whole, path);

@@ -1,6 +1,7 @@
 import { GroupStateSchema, MemberRole } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
+import { WAYS_OUT } from '../ways-out.ts';
 import { groupTable, memberTable, remarksOn, uncapturedTable } from './group.ts';
 
 const bare = create(GroupStateSchema, { spec: { name: 'payments' }, protection: 'unprotected' });
@@ -54,9 +55,11 @@ it('a member is shown with what it has acknowledged, and a dash for what it has 
   ]);
 });
 
-it('objects that are not captured are listed with their reasons, and only where there are any', () => {
+it('objects that are not captured are listed with their reasons, and each reason with the way out', () => {
   expect(uncapturedTable(bare)).toBe('');
-  expect(uncapturedTable(state).split('\n').at(-1)?.split(/ {2,}/)).toEqual(['0b', 'private-key/rsa', 'unextractable']);
+  const lines = uncapturedTable(state).split('\n');
+  expect(rows(lines.slice(1).join('\n'))[1]).toEqual(['0b', 'private-key/rsa', 'unextractable']);
+  expect(lines.filter((line) => line.includes(': '))).toEqual([`unextractable: ${WAYS_OUT.unextractable}.`]);
 });
 
 it('a group that cannot fail over by itself says so when it is made', () => {

@@ -2,6 +2,7 @@ import { FailoverPolicy, type GroupState, MemberRole } from '@antipode/protocol'
 import { type Command, Option } from 'commander';
 import { follow, withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
+import { WAYS_OUT } from '../ways-out.ts';
 import { collect, command, operatorCommand, parseSeat, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
 
 const ROLE_NAMES: Partial<Record<MemberRole, string>> = {
@@ -53,14 +54,19 @@ export function memberTable(group: GroupState): string {
   );
 }
 
+/** What is not captured, and for each reason that stands there the way out. */
 export function uncapturedTable(group: GroupState): string {
   const objects = group.newest?.uncaptured ?? [];
-  return objects.length === 0
-    ? ''
-    : `\nNot captured, so not protected:\n${table(
-        ['OBJECT', 'KIND', 'REASON'],
-        objects.map(({ objectId, kind, reason }) => [objectId, kind, reason]),
-      )}`;
+  if (objects.length === 0) return '';
+  const listed = table(
+    ['OBJECT', 'KIND', 'REASON'],
+    objects.map(({ objectId, kind, reason }) => [objectId, kind, reason]),
+  );
+  const reasons = new Set(objects.map(({ reason }) => reason));
+  const waysOut = Object.entries(WAYS_OUT).flatMap(([reason, what]) =>
+    reasons.has(reason) ? [`${reason}: ${what}.`] : [],
+  );
+  return `\nNot captured, so not protected as it is now:\n${listed}\n\n${waysOut.join('\n')}`;
 }
 
 /** What the number of members means for the day when a site is lost. */

@@ -13,7 +13,9 @@ export type Handle = bigint & { readonly brand?: 'Handle' };
 /** 16 random bytes in hexadecimal, given at first capture; labels and CKA_IDs repeat and prove nothing. */
 export type ObjectId = string & { readonly brand?: 'ObjectId' };
 
-/** What one inventory pass read of one token object. */
+export const OBJECT_ID_BYTES = 16;
+
+/** What one look read of one token object. */
 export interface ObservedObject {
   readonly handle: Handle;
   /** `other` where the class is none of ours. */
@@ -23,23 +25,36 @@ export interface ObservedObject {
   /** Bits of the value (secret), the modulus (RSA) or the field (EC); 0 where the token does not tell. */
   readonly sizeBits: number;
   readonly attributes: Attributes;
+  /** Length of the value of a data object. */
+  readonly valueBytes?: number;
+  /**
+   * Whether it carries CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE. They do not move, and without them
+   * the key would do more at a replica than at its source.
+   */
+  readonly hasTemplate?: true;
   /** SubjectPublicKeyInfo (RFC 5280), DER. Private keys: absent where the token does not give it and use does not show it. */
   readonly publicHalf?: Uint8Array;
   /** SHA-256 over everything the token gave for this object: two equal reads have equal digests. */
   readonly readDigest: string;
 }
 
-export type UncapturedReason =
-  | 'unextractable'
-  | 'wrap-with-trusted'
-  | 'not-wrappable'
-  | 'unsupported-type'
-  | 'length-not-multiple-of-8'
-  | 'length-unknown'
-  | 'settling'
-  | 'excluded'
-  | 'unreadable'
-  | 'deleted';
+/** Their meanings, and what to do: docs/glossary.md. */
+export const UNCAPTURED_REASONS = [
+  'unextractable',
+  'wrap-with-trusted',
+  'not-wrappable',
+  'unsupported-type',
+  'unsupported-attribute',
+  'length-not-multiple-of-8',
+  'length-unknown',
+  'too-large',
+  'settling',
+  'excluded',
+  'unreadable',
+  'deleted',
+] as const;
+
+export type UncapturedReason = (typeof UNCAPTURED_REASONS)[number];
 
 /** `private-key/rsa`, `certificate`, ... for people. */
 export function kindOf({

@@ -7,16 +7,20 @@ import type { Cryptoki } from './cryptoki.ts';
 import { CryptokiFailure, returnValueName } from './return-values.ts';
 import { ATTRIBUTE_SIZE, addressOf, writeAttribute } from './template.ts';
 
-/** An attribute, and the bytes that its value may have: `fixed` are booleans, CK_ULONGs and dates. */
+/**
+ * An attribute, and the bytes that its value may have: `fixed` are booleans, CK_ULONGs and dates; of `none` only the length
+ * is asked.
+ */
 export interface WantedAttribute {
   readonly type: number;
-  readonly size: 'fixed' | 'variable';
+  readonly size: 'fixed' | 'variable' | 'none';
 }
 
 /** Longest of the fixed ones. */
 const FIXED_BYTES = 8;
 /** Enough for names and points; a longer value makes room for itself, and for those after it. */
 const VARIABLE_BYTES = 160;
+const ROOM = { fixed: FIXED_BYTES, variable: VARIABLE_BYTES, none: 0 } as const;
 /** Room beyond this is given back with the next read, so that one large object does not cost every other one. */
 const KEPT_BYTES_MAX = 4096;
 
@@ -53,7 +57,7 @@ export class AttributeReader {
     this.#wanted = [...wanted, ...fragile];
     this.#fragile = fragile.length;
     this.#places = new Map(this.#wanted.map(({ type }, index) => [type, index]));
-    this.#rooms = this.#wanted.map(({ size }) => (size === 'fixed' ? FIXED_BYTES : VARIABLE_BYTES));
+    this.#rooms = this.#wanted.map(({ size }) => ROOM[size]);
     this.#layout = layOut(this.#wanted, this.#rooms);
   }
 
@@ -79,6 +83,12 @@ export class AttributeReader {
     const index = this.#places.get(type)!;
     const length = words[index * WORDS + 4]!;
     return length > rooms[index]! ? undefined : bytes.subarray(starts[index]!, starts[index]! + length);
+  }
+
+  /** Length of an attribute of the object that was read last; 0 where the token gave none. */
+  length(type: number): number {
+    const length = this.#layout.words[this.#places.get(type)! * WORDS + 4]!;
+    return length === ABSENT ? 0 : length;
   }
 
   /** Everything that was read, in a form in which two equal reads are equal bytes; behind `prefix`. Valid until the next. */
@@ -146,7 +156,7 @@ export class AttributeReader {
     const rooms = [...this.#layout.rooms];
     for (const [index, type] of needed.entries()) {
       const [size, place] = [sizes.readBigUInt64LE(index * ATTRIBUTE_SIZE + 16), this.#places.get(type)!];
-      if (size === UNAVAILABLE || size <= rooms[place]! || this.#wanted[place]!.size === 'fixed') continue;
+      if (size === UNAVAILABLE || size <= rooms[place]! || this.#wanted[place]!.size !== 'variable') continue;
       const room = Math.ceil(Number(size) / VARIABLE_BYTES) * VARIABLE_BYTES;
       rooms[place] = room;
       if (room <= KEPT_BYTES_MAX) this.#rooms[place] = room;
@@ -176,9 +186,11 @@ function layOut(wanted: readonly WantedAttribute[], rooms: readonly number[]): L
   const total = rooms.reduce((sum, room) => sum + room, templateBytes);
   const bytes = Buffer.from(new ArrayBuffer(total));
   const base = addressOf(bytes);
-  const starts: number[] = new Array<number>(wanted.length);
+  const starts: number[] = new Array<number>(wanted.length).fill(0);
   let at = templateBytes;
   let fixedEnd = at;
+  for (const [index, { type, size }] of wanted.entries())
+    if (size === 'none') writeAttribute(bytes, index * ATTRIBUTE_SIZE, { type, address: 0n, length: 0 });
   for (const size of ['fixed', 'variable'] as const) {
     for (const [index, one] of wanted.entries()) {
       if (one.size !== size) continue;

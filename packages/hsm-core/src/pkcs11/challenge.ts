@@ -68,6 +68,7 @@ function usesOf(context: ProveContext, { keyType, sizeBits, attributes }: Observ
     case 'rsa':
       return [...uses, signing(CKM.SHA256_RSA_PKCS), signing(CKM.RSA_PKCS)];
     case 'ec': {
+      // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees; it shows no size.
       const curve = curveOfBits(sizeBits);
       const bytes = curve?.fieldBytes ?? 0;
       const agreeing = (privateKey: bigint) =>

@@ -56,7 +56,9 @@ export const CKA = {
   VALUE_LEN: 0x161,
   EC_PARAMS: 0x180,
   EC_POINT: 0x181,
+  WRAP_TEMPLATE: 0x40000211,
   UNWRAP_TEMPLATE: 0x40000212,
+  DERIVE_TEMPLATE: 0x40000213,
 } as const;
 
 /** CK_ULONG with all bits set: the length of an attribute that is not available (section 5.7.5). */

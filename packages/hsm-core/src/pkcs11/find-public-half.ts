@@ -32,13 +32,16 @@ export class PublicKeys {
   }
 
   /** The likeliest first, and no more than are worth a trial. */
-  candidates(key: ObservedObject): Uint8Array[] {
+  *candidates(key: ObservedObject): Generator<Uint8Array> {
     const sameId = this.#byId.get(idOf(key)) ?? [];
-    const others = this.#all.slice(0, CANDIDATES_MAX + sameId.length).filter((one) => !sameId.includes(one));
-    return [...sameId, ...others]
-      .filter(({ sizeBits }) => sizeBits === key.sizeBits)
-      .slice(0, CANDIDATES_MAX)
-      .map(({ publicHalf }) => publicHalf!);
+    let tried = 0;
+    for (const among of [sameId, this.#all])
+      for (const one of among) {
+        if (tried === CANDIDATES_MAX) return;
+        if (one.sizeBits !== key.sizeBits || (among !== sameId && sameId.includes(one))) continue;
+        tried += 1;
+        yield one.publicHalf!;
+      }
   }
 }
 
@@ -55,6 +58,7 @@ export interface Clues {
 }
 
 export function findPublicHalf(context: KeyUse, key: ObservedObject, clues: Clues): Uint8Array | undefined {
+  // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees; it shows no size.
   const curve = curveOfBits(key.sizeBits);
   if (curve === undefined) return undefined;
   try {
@@ -94,8 +98,7 @@ function fromSignatures(
     );
 
   if (expected !== undefined && isOnCurve(expected) && verifies(expected, message, signature)) return expected;
-  const candidate = publicKeys.candidates(key).find((publicHalf) => verifies(publicHalf, message, signature));
-  if (candidate !== undefined) return candidate;
+  for (const candidate of publicKeys.candidates(key)) if (verifies(candidate, message, signature)) return candidate;
   const second = Buffer.concat([message, Uint8Array.of(2)]);
   const secondSignature = cryptoki.sign(
     session,
@@ -104,7 +107,7 @@ function fromSignatures(
     createHash(curve.hash).update(second).digest(),
   );
   return recoverPoints(curve, digest, signature)
-    .map((point) => new Uint8Array(ecPublicHalf(curve, point)))
+    .map((point) => ecPublicHalf(curve, point))
     .find((publicHalf) => isOnCurve(publicHalf) && verifies(publicHalf, second, secondSignature));
 }
 
@@ -133,7 +136,7 @@ function fromAgreement(
     return expected;
   const compressed = Buffer.concat([Uint8Array.of(2), x]);
   const point = ECDH.convertKey(compressed, curve.openssl, undefined, undefined, 'uncompressed') as Buffer;
-  return new Uint8Array(ecPublicHalf(curve, point));
+  return ecPublicHalf(curve, point);
 }
 
 /**

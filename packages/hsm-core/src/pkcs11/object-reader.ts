@@ -23,12 +23,19 @@ const fixed = (type: number): WantedAttribute => ({ type, size: 'fixed' });
 const isFixed = (name: AttributeName): boolean => ['boolean', 'number', 'date'].includes(ATTRIBUTES[name].kind);
 const isDate = (name: AttributeName): boolean => ATTRIBUTES[name].kind === 'date';
 
+/**
+ * Whether they are there is all that is asked: their values are templates themselves, with pointers that the module would
+ * write to.
+ */
+const TEMPLATES = [CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE];
+
 /** Of every class at once: what an object does not have costs little, and a second call as much as the first. */
 const WANTED: readonly WantedAttribute[] = [
   ...[CKA.CLASS, CKA.KEY_TYPE, CKA.VALUE_LEN].map(fixed),
   ...ATTRIBUTE_NAMES.filter((name) => name !== 'value' && !isDate(name)).map(
     (name): WantedAttribute => ({ type: ATTRIBUTES[name].type, size: isFixed(name) ? 'fixed' : 'variable' }),
   ),
+  ...TEMPLATES.map((type): WantedAttribute => ({ type, size: 'none' })),
 ];
 
 /** SoftHSM answers with a general error for a date that is set on a private object, and with it the whole call. */
@@ -93,6 +100,8 @@ export class ObjectReader {
       sizeBits: sizeBitsOf(objectClass, keyType, value),
       attributes,
       ...(publicHalf === undefined ? {} : { publicHalf }),
+      ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
+      ...(TEMPLATES.some((type) => this.#attributes.length(type) > 0) ? { hasTemplate: true } : {}),
       readDigest,
     };
   }
@@ -165,13 +174,13 @@ function sizeBitsOf(objectClass: ObjectClass, keyType: KeyType | 'unsupported' |
 function publicHalfOf(keyType: KeyType | 'unsupported', value: Values): Uint8Array | undefined {
   if (keyType === 'rsa') {
     const [modulus, exponent] = [value(CKA.MODULUS), value(CKA.PUBLIC_EXPONENT)];
-    return modulus?.length && exponent?.length ? new Uint8Array(rsaPublicHalf(modulus, exponent)) : undefined;
+    return modulus?.length && exponent?.length ? rsaPublicHalf(modulus, exponent) : undefined;
   }
   if (keyType === 'ec') {
     const curve = curveOf(value(CKA.EC_PARAMS));
     const encoded = value(CKA.EC_POINT);
     const point = curve && encoded ? barePoint(curve, encoded) : undefined;
-    return curve && point ? new Uint8Array(ecPublicHalf(curve, point)) : undefined;
+    return curve && point ? ecPublicHalf(curve, point) : undefined;
   }
   return undefined;
 }

@@ -70,6 +70,13 @@ describe('a template', () => {
     );
   });
 
+  it('has room in SoftHSM, which takes 32 attributes, class, key type and TOKEN among them', () => {
+    for (const objectClass of CLASSES) {
+      const settable = attributesOf(objectClass).filter((name) => ATTRIBUTES[name].inTemplate);
+      expect(settable.length + 3).toBeLessThanOrEqual(32);
+    }
+  });
+
   it('leaves out what is empty, since a token has that without being told', () => {
     const empty: Attributes = { id: new Uint8Array(), subject: new Uint8Array(), allowedMechanisms: [] };
     expect(templateOf('certificate', { ...empty, certificateType: 0 })).toEqual([[ATTRIBUTES.certificateType.type, 0]]);

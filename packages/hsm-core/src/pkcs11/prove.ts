@@ -123,6 +123,11 @@ class Proof {
     const { handle, attributes } = this.#item;
     const publicKey = this.#publicKey();
     if (publicKey === undefined) return;
+    // SoftHSM 2.6.1 ends the whole process when a half-made key without modulus or exponent decrypts.
+    if ((attributes.decrypt || attributes.unwrap) && this.#context.objects.read(handle)?.publicHalf === undefined) {
+      this.checks.push({ use: 'value', outcome: 'failed', detail: 'no public half' });
+      return;
+    }
     if (attributes.sign) {
       this.#use('sign', [CKM.SHA256_RSA_PKCS, CKM.SHA256_RSA_PKCS_PSS], (type) => {
         const isPss = type === CKM.SHA256_RSA_PKCS_PSS;
@@ -164,6 +169,11 @@ class Proof {
     const curve = curveOfBits(sizeBits);
     const publicKey = this.#publicKey();
     if (curve === undefined || publicKey === undefined || publicHalf === undefined) return;
+    // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
+    if (attributes.derive && this.#context.objects.read(handle)?.sizeBits !== sizeBits) {
+      this.checks.push({ use: 'value', outcome: 'failed', detail: 'no curve, or another' });
+      return;
+    }
     if (attributes.sign) {
       this.#use('sign', [CKM.ECDSA], (type) => {
         const digest = createHash(curve.hash).update(this.#nonce).digest();

@@ -23,6 +23,7 @@ export interface StoredObject {
   publicHalf?: Uint8Array;
   /** What the token says; 0 where it does not tell. */
   sizeBits: number;
+  hasTemplate?: true;
 }
 
 /** Called before and after each change, by name; may throw to crash there. The session is lost then. */
@@ -36,8 +37,8 @@ export class SimulatedHsm {
   objectsMax = Number.POSITIVE_INFINITY;
   /** What a device that lies makes of a value that it restores. */
   distort: (value: Uint8Array) => Uint8Array = (value) => value;
-  /** Called before each inventory pass, counted from 1 for each session: what other applications do meanwhile. */
-  onInventory: (pass: number) => void = () => {};
+  /** Called before each look, counted from 1 for each session: what other applications do meanwhile. */
+  onInventory: (look: number) => void = () => {};
   /** A second key under the CKA_ID of another would take its place, as at NSS. */
   keepsOnePerId = false;
   readonly faults: SimulatedFaults = soundToken();

@@ -1,6 +1,7 @@
 /** One session on a {@link SimulatedHsm}: the HsmProvider that tests seal, unseal, enrol and prove with. */
 import { createCipheriv, createDecipheriv, createECDH, sign } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
+import { LookLog } from '../look-log.ts';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
@@ -9,6 +10,7 @@ import type {
   Challenge,
   CreateItem,
   HsmProvider,
+  Look,
   OwnKey,
   PartitionDescription,
   ProofItem,
@@ -41,7 +43,8 @@ export class SimulatedSession implements HsmProvider {
   readonly #handles = new Map<StoredObject, Handle>();
   readonly #sessionObjects = new Set<StoredObject>();
   #nextHandle: bigint;
-  #passes = 0;
+  readonly #looks = new LookLog();
+  #lookCount = 0;
   #isLost = false;
 
   constructor(token: SimulatedHsm, interrupt: Interrupt) {
@@ -70,10 +73,21 @@ export class SimulatedSession implements HsmProvider {
 
   // --- reading ---
 
-  async inventory(): Promise<ObservedObject[]> {
+  async look({ since, handles }: { since?: number; handles?: readonly Handle[] }): Promise<Look> {
     this.#alive();
-    this.#token.onInventory(++this.#passes);
-    return this.#token.objects.map((object) => this.#observe(object));
+    this.#token.onInventory(++this.#lookCount);
+    const number = this.#looks.begin();
+    const present = handles?.flatMap((handle) => this.#find(handle) ?? []) ?? this.#token.objects;
+    const seen = present.map((object) => this.#observe(object));
+    const objects = seen.filter(({ handle, readDigest }) => this.#looks.hasChanged(handle, readDigest, since));
+    const left = new Set(seen.map(({ handle }) => handle));
+    for (const handle of handles ?? []) if (!left.has(handle)) this.#looks.forget(handle);
+    if (handles === undefined) this.#looks.endWhole();
+    return { number, handles: BigUint64Array.from(left), objects };
+  }
+
+  async inventory(): Promise<ObservedObject[]> {
+    return [...(await this.look({})).objects];
   }
 
   async read(handles: readonly Handle[]): Promise<(ObservedObject | undefined)[]> {
@@ -196,7 +210,7 @@ export class SimulatedSession implements HsmProvider {
 
   async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
     this.#alive();
-    const key = this.#find(domainKey);
+    const key = this.#present(domainKey);
     if (key === undefined)
       throw new AntipodeError('HSM_UNAVAILABLE', 'the domain key does not wrap any more', {
         details: { call: 'C_WrapKey', returnValue: 'CKR_WRAPPING_KEY_HANDLE_INVALID' },
@@ -416,10 +430,14 @@ export class SimulatedSession implements HsmProvider {
 
   /** Also session objects. */
   #get(handle: Handle): StoredObject {
-    const object = this.#held.get(handle);
-    if (object === undefined || !(this.#sessionObjects.has(object) || this.#token.objects.includes(object)))
-      throw refused('C_GetAttributeValue', 'CKR_KEY_HANDLE_INVALID');
+    const object = this.#present(handle);
+    if (object === undefined) throw refused('C_GetAttributeValue', 'CKR_KEY_HANDLE_INVALID');
     return object;
+  }
+
+  #present(handle: Handle): StoredObject | undefined {
+    const object = this.#held.get(handle);
+    return object !== undefined && this.#sessionObjects.has(object) ? object : this.#find(handle);
   }
 
   #byId(objectClass: StoredObject['objectClass'], ckaId: Uint8Array): StoredObject | undefined {
@@ -434,14 +452,23 @@ export class SimulatedSession implements HsmProvider {
   }
 
   #observe(object: StoredObject): ObservedObject {
-    const { objectClass, keyType, sizeBits, publicHalf, value } = object;
+    const { objectClass, keyType, sizeBits, publicHalf, value, hasTemplate } = object;
     const attributes: Attributes = {};
     if (objectClass !== 'other')
       for (const name of attributesOf(objectClass)) {
         const shown = object.attributes[name];
         if (shown !== undefined) setAttribute(attributes, name, shown);
       }
-    const everything = JSON.stringify([objectClass, keyType, sizeBits, attributes, value, publicHalf]);
+    const valueDigest = value && sha256Hex(value);
+    const everything = JSON.stringify([
+      objectClass,
+      keyType,
+      sizeBits,
+      attributes,
+      valueDigest,
+      hasTemplate,
+      publicHalf,
+    ]);
     return {
       handle: this.#handleOf(object),
       objectClass,
@@ -449,6 +476,8 @@ export class SimulatedSession implements HsmProvider {
       sizeBits,
       attributes,
       ...(publicHalf === undefined ? {} : { publicHalf }),
+      ...(objectClass === 'data' ? { valueBytes: value?.length ?? 0 } : {}),
+      ...(hasTemplate === undefined ? {} : { hasTemplate }),
       readDigest: sha256Hex(everything),
     };
   }

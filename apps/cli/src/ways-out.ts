@@ -1,0 +1,20 @@
+/** What a person can do about an object that is not captured. One line for each reason; docs/glossary.md has the same. */
+import type { UncapturedReason } from '@antipode/hsm-core';
+
+export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
+  unextractable:
+    'no token makes such a key extractable. Make a new one with CKA_EXTRACTABLE and let it take over, or import the original anew with that flag',
+  'wrap-with-trusted': 'make a new key without CKA_WRAP_WITH_TRUSTED, and let it take over',
+  'not-wrappable': 'use another key type or size, which the token wraps',
+  'unsupported-type':
+    'use AES, a generic secret, RSA, or EC on P-256, P-384 or P-521; or bring it to each site by hand',
+  'unsupported-attribute':
+    'make the key without CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE and CKA_DERIVE_TEMPLATE; or bring it to each site by hand',
+  'length-not-multiple-of-8': 'make a new secret of 16, 24, 32, 40, ... bytes, and let it take over',
+  'length-unknown': 'make the secret anew in the token, or import its value there: then the token tells its length',
+  'too-large': 'keep it in data objects of 4 MiB at most',
+  settling: 'nothing: the next capture takes it. One that stays is being changed all the time',
+  excluded: "nothing: the group's filter says that it stays at its site",
+  unreadable: 'try it with its application. One that works nowhere was left half made: destroy it',
+  deleted: 'destroy it at the active site when nobody misses it. To keep it, copy it there: the copy is captured',
+};

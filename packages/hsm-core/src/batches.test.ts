@@ -1,0 +1,19 @@
+import { expect, it } from 'vitest';
+import { BATCH, BATCH_BYTES, inBatches } from './batches.ts';
+
+const sizes = (items: readonly number[], bytesOf?: (item: number) => number): number[] =>
+  [...inBatches(items, bytesOf)].map(({ length }) => length);
+
+it('cuts by count, leaves none out, and keeps the order', () => {
+  const items = Array.from({ length: 2 * BATCH + 1 }, (_, index) => index);
+  expect(sizes(items)).toEqual([BATCH, BATCH, 1]);
+  expect([...inBatches(items)].flat()).toEqual(items);
+  expect(sizes([])).toEqual([]);
+});
+
+it('cuts by what the items bring along, and lets one that is larger by itself pass alone', () => {
+  const quarter = BATCH_BYTES / 4;
+  const bytesOf = (item: number): number => item;
+  expect(sizes([quarter, quarter, quarter, quarter, quarter], bytesOf)).toEqual([4, 1]);
+  expect(sizes([1, 2 * BATCH_BYTES, 1], bytesOf)).toEqual([1, 1, 1]);
+});

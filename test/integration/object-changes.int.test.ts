@@ -1,0 +1,144 @@
+/** What an application changes in its token, and what becomes of it at the standby and in the generations to come. */
+import { randomBytes } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ATTRIBUTES, type Attributes } from '../../packages/hsm-core/src/model/attributes.ts';
+import { CKA, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import { mechanism, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { refusalOf } from '../attacks/support/raw-token.ts';
+import { flags, id, label } from '../attacks/support/templates.ts';
+import { certificateOf, dataOf, makeAes, makePair, makeRsa, secretOf, TokenPair } from '../support/token-pair.ts';
+
+let pair: TokenPair;
+
+beforeAll(async () => {
+  pair = await TokenPair.make();
+});
+afterEach(() => pair.empty());
+afterAll(() => pair?.close());
+
+const privateKeys: Template = [[CKA.CLASS, CKO.PRIVATE_KEY]];
+
+/** The one object of the standby with this label. */
+async function replica(name: string): Promise<{ handle: bigint; attributes: Attributes }> {
+  const found = (await pair.objects(pair.b)).filter(({ attributes }) =>
+    Buffer.from(attributes.label ?? []).equals(Buffer.from(name)),
+  );
+  expect(found).toHaveLength(1);
+  return found[0]!;
+}
+
+describe('a change at the source reaches the standby', () => {
+  it('of names and of uses, of every class, and leaves one object for each', async () => {
+    const { source, b } = pair;
+    const aes = await makeAes(source, ...label('aes'), ...flags({ encrypt: true, decrypt: true, sign: false }));
+    const { privateKey } = await makeRsa(source, label('rsa'), ...flags({ sign: true, decrypt: true }));
+    const certificate = await source.create(certificateOf(randomBytes(300), ...label('certificate')));
+    const data = await source.create(dataOf(randomBytes(30), ...label('data')));
+    const first = await pair.replicate();
+    const count = (await pair.objects(b)).length;
+
+    await source.setAttributeValue(aes, [...label('aes 2'), ...flags({ decrypt: false, sign: true })]);
+    await source.setAttributeValue(privateKey, [
+      ...id(Uint8Array.of(7)),
+      ...label('rsa 2'),
+      ...flags({ decrypt: false }),
+    ]);
+    await source.setAttributeValue(certificate, label('certificate 2'));
+    await source.setAttributeValue(data, [...label('data 2')]);
+    const second = await pair.replicate();
+    expect(await pair.objects(b)).toHaveLength(count);
+    expect((await replica('aes 2')).attributes).toMatchObject({ encrypt: true, decrypt: false, sign: true });
+    expect((await replica('rsa 2')).attributes).toMatchObject({ id: Uint8Array.of(7), sign: true, decrypt: false });
+    for (const name of ['certificate 2', 'data 2']) await replica(name);
+    const ids = ({ generation }: typeof first): string[] => generation.entries.map(({ objectId }) => objectId).sort();
+    expect([ids(second), second.generation.tombstones]).toEqual([ids(first), []]);
+    // What was sealed of the values serves on.
+    const blobs = ({ generation }: typeof first): unknown[] =>
+      generation.entries.map(({ blobSha256 }) => blobSha256).sort();
+    expect(blobs(second)).toEqual(blobs(first));
+  });
+
+  it('also where no object may be modified: another is made, and the old one destroyed', async () => {
+    const { source, standby } = pair;
+    const value = randomBytes(32);
+    const fixed = flags({ copyable: false, modifiable: false });
+    await source.create(secretOf(value, ...label('before'), ...flags({ sign: true, verify: false }), ...fixed));
+    await pair.replicate();
+    const [key] = await source.find(label('before'));
+    expect(await refusalOf(source.setAttributeValue(key!, label('after')))).toBe('CKR_ACTION_PROHIBITED');
+    await source.destroy(key!);
+    await source.create(secretOf(value, ...label('after'), ...flags({ sign: true, verify: true }), ...fixed));
+    const { generation } = await pair.replicate();
+    expect([generation.entries.length, generation.tombstones]).toEqual([1, []]);
+    expect((await replica('after')).attributes).toMatchObject({ verify: true, modifiable: false });
+    expect(await standby.find(label('before'))).toEqual([]);
+  });
+});
+
+describe('a source key that turns unextractable', () => {
+  it('keeps its last blob, is named, and is restored from it as it was', async () => {
+    const { source, a, group } = pair;
+    const aes = await makeAes(source, ...label('aes'));
+    await makePair(source, P256_PARAMS, ...label('ec'));
+    const [ec] = await source.find([...privateKeys, ...label('ec')]);
+    const first = await group.captured(a);
+    for (const key of [aes, ec!]) await source.setAttributeValue(key, flags({ extractable: false }));
+    const second = await group.captured(a);
+    // The order in memory is that of the looks; only the manifest sorts.
+    expect(second.generation.entries).toHaveLength(3);
+    expect(second.generation.entries).toEqual(expect.arrayContaining([...first.generation.entries]));
+    const turned = second.generation.uncaptured.map(({ objectId, reason }) => [
+      reason,
+      first.generation.entries.find((entry) => entry.objectId === objectId)?.objectClass,
+    ]);
+    expect(turned.sort()).toEqual([
+      ['unextractable', 'private-key'],
+      ['unextractable', 'secret-key'],
+    ]);
+    // Also where nobody remembers which handle it was: by its public half, or by what it resembles.
+    await pair.restart();
+    expect((await group.capture(a)).sealed).toBeUndefined();
+    expect((await pair.apply(second)).applied).toHaveLength(3);
+    expect((await replica('aes')).attributes.extractable).toBe(true);
+  });
+});
+
+describe('a deleted key', () => {
+  it('stays at the standby, works there, and stands in the manifest with what brings it back', async () => {
+    const { source, standby } = pair;
+    const gone = await makeAes(source, ...label('gone'));
+    await makeAes(source, ...label('stays'));
+    const first = await pair.replicate();
+    const block = Buffer.alloc(16);
+    const sealed = await source.encrypt(mechanism(CKM.AES_ECB), gone, block);
+    await source.destroy(gone);
+    const { generation } = await pair.replicate();
+    expect(generation.entries).toHaveLength(1);
+    expect(first.generation.entries).toContainEqual(generation.tombstones[0]!.entry);
+    const [kept] = await standby.find(label('gone'));
+    expect(Buffer.from(await standby.decrypt(mechanism(CKM.AES_ECB), kept!, sealed))).toEqual(block);
+  });
+});
+
+describe('a key that its token must not destroy', () => {
+  it('is restored as such; when it changes, the old one stays beside the new and is counted', async () => {
+    // A token of its own: nothing empties this one.
+    const own = await TokenPair.make();
+    try {
+      const key = await makeAes(own.source, ...label('before'), ...flags({ modifiable: true }), [
+        ATTRIBUTES.destroyable.type,
+        false,
+      ]);
+      const first = await own.replicate();
+      const [restored] = await own.standby.find(label('before'));
+      expect(await refusalOf(own.standby.destroy(restored!))).toBe('CKR_ACTION_PROHIBITED');
+      await own.source.setAttributeValue(key, label('after'));
+      const second = await own.group.captured(own.a);
+      expect(await own.apply(second, first)).toMatchObject({ unaccounted: 1 });
+      const labels = (await own.objects(own.b)).map(({ attributes }) => Buffer.from(attributes.label ?? []).toString());
+      expect(labels.sort()).toEqual(['after', 'before']);
+    } finally {
+      await own.close();
+    }
+  });
+});

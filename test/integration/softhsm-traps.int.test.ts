@@ -1,0 +1,135 @@
+/** Habits of SoftHSM that no other test happens upon, each with what keeps us from falling for it. docs/devices/softhsm2.md lists all. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync, renameSync, watch, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { openPartition } from '@antipode/hsm-core';
+import { silentLog, systemClock } from '@antipode/runtime';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SCAN_GAP_MS } from '../../packages/hsm-core/src/pkcs11/provider.ts';
+import { flags } from '../attacks/support/templates.ts';
+import { enrolTogether, TestMember } from '../support/members.ts';
+import { halveKeys, onToken } from '../support/raw-token.ts';
+import { makeToken, SOFTHSM_MODULE, spyModule, type TestToken } from '../support/tokens.ts';
+
+const [AES_KEY_GEN, GENERIC_SECRET_KEY_GEN] = [0x1080, 0x350];
+const [TOKEN, VALUE_LEN] = [0x001, 0x161];
+const GROUP = 'payments';
+
+describe('a token', () => {
+  let token: TestToken;
+  beforeEach(() => {
+    token = makeToken('traps');
+  });
+  afterEach(() => token.remove());
+
+  it('that is not there at the first look is there at the next: starts at the same moment hide it', async () => {
+    // The folder comes into its place when the first look has ended, as OpenSC's spy writes down.
+    const [tokens, hidden] = [join(token.folder, 'tokens'), join(token.folder, 'hidden')];
+    const log = join(token.folder, 'spy.log');
+    writeFileSync(log, '');
+    renameSync(tokens, hidden);
+    execFileSync('mkdir', [tokens]);
+    const looked = Promise.withResolvers<void>();
+    const watcher = watch(log, () => {
+      if (readFileSync(log, 'latin1').includes('C_Finalize')) looked.resolve();
+    });
+    const environment = { ...token.environment, PKCS11SPY: SOFTHSM_MODULE, PKCS11SPY_OUTPUT: log };
+    const opening = openPartition({ ...token.config, module: spyModule(), environment }, { log: silentLog });
+    await looked.promise;
+    watcher.close();
+    execFileSync('rmdir', [tokens]);
+    renameSync(hidden, tokens);
+    const provider = await opening;
+    expect((await provider.describe()).label).toBe('traps');
+    await provider.close();
+  });
+
+  it('runs on the OpenSSL of the system, not on the one inside Node', () => {
+    const cryptoki = new URL('../../packages/hsm-core/src/pkcs11/cryptoki.ts', import.meta.url).href;
+    const script = `
+      const { Cryptoki } = await import(${JSON.stringify(cryptoki)});
+      const loaded = Cryptoki.load(${JSON.stringify(SOFTHSM_MODULE)});
+      loaded.finalize();`;
+    const output = join(token.folder, 'bindings');
+    execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      env: { ...process.env, ...token.environment, LD_DEBUG: 'bindings', LD_DEBUG_OUTPUT: output },
+      stdio: 'pipe',
+    });
+    const lines = readdirSync(token.folder)
+      .filter((name) => name.startsWith('bindings'))
+      .flatMap((name) => readFileSync(join(token.folder, name), 'latin1').split('\n'));
+    const homes = lines.flatMap((line) => {
+      const found = /binding file \S*libsofthsm2\.so \[0\] to (\S+) \[0\]: normal symbol `(?:EVP|BN|EC|RSA)_/.exec(
+        line,
+      );
+      return found === null ? [] : [found[1]!.split('/').at(-1)];
+    });
+    expect(homes.length).toBeGreaterThan(50);
+    expect(new Set(homes)).toEqual(new Set(['libcrypto.so.3']));
+  });
+});
+
+describe('a member', () => {
+  let member: TestMember;
+  const domainKey = (): bigint => member.keyring.domainKey(GROUP, 1).handle;
+  const application = async () =>
+    (await member.provider.inventory()).filter(({ handle }) => !member.keyring.ownHandles.has(handle));
+  beforeEach(async () => {
+    member = await TestMember.make('traps');
+    await enrolTogether([member], { group: GROUP, version: 1 });
+  });
+  afterEach(() => member.close());
+
+  it('scans no more often than other processes bear that make keys', async () => {
+    const { provider } = member;
+    await provider.inventory();
+    const started = systemClock.monotonicMs();
+    await Promise.all([provider.inventory(), provider.inventory()]);
+    expect(systemClock.monotonicMs() - started).toBeGreaterThanOrEqual(2 * SCAN_GAP_MS - 2);
+  });
+
+  it('takes no MAC for a proof: that of a secret does not tell whether it was padded', async () => {
+    onToken(member.token, (cryptoki, session) =>
+      cryptoki.generateKey(session, { type: GENERIC_SECRET_KEY_GEN }, [
+        [VALUE_LEN, 32],
+        [TOKEN, true],
+        ...flags({ private: true, sensitive: true, extractable: true, sign: true, verify: true }),
+      ]),
+    );
+    await member.reopen();
+    const { handle } = (await application())[0]!;
+    const attributes = { sign: true, verify: true };
+    const item = { handle, objectClass: 'secret-key', keyType: 'generic-secret', sizeBits: 256, attributes } as const;
+    const [outcome] = await member.provider.prove(domainKey(), [item]);
+    expect(outcome).toMatchObject({ proved: false, checks: [{ use: 'sign', outcome: 'proved' }] });
+  });
+
+  it('tells a half-made AES key that it may not even wrap from a mechanism that is not there', async () => {
+    const uses = { encrypt: true, decrypt: true, sign: false, verify: false, wrap: false, unwrap: false };
+    onToken(member.token, (cryptoki, session) =>
+      cryptoki.generateKey(session, { type: AES_KEY_GEN }, [
+        [VALUE_LEN, 32],
+        [TOKEN, true],
+        ...flags({ private: true, sensitive: true, extractable: true, ...uses }),
+      ]),
+    );
+    await member.provider.close();
+    // As it is when the kill comes before CKA_EXTRACTABLE is written, too.
+    halveKeys(member.token, { also: ['extractable'] });
+    await member.open();
+    const { handle, attributes } = (await application())[0]!;
+    expect(attributes).toMatchObject({ encrypt: true, decrypt: true });
+    expect(await member.provider.challenge(domainKey(), [handle])).toEqual(['refuses']);
+  });
+
+  it('reads a key that went between search and reading as gone, and the others all the same', async () => {
+    for (const id of ['01', '02']) member.token.makeAes(id);
+    const [first, second] = (await application()).map(({ handle }) => handle);
+    member.token.tool('--delete-object', '--type', 'secrkey', '--id', '01');
+    const read = await member.provider.read([first!, second!]);
+    expect(read.map((object) => object?.attributes.id).filter((found) => found !== undefined)).toEqual([
+      Uint8Array.of(2),
+    ]);
+    expect(await member.provider.destroy([first!, second!])).toEqual([]);
+  });
+});
