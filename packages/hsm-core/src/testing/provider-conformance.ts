@@ -436,6 +436,26 @@ export function providerConformance({ name, lacks, skips, make }: ConformanceDev
       expect((await provider.inventory()).some((object) => object.handle === gone)).toBe(false);
     });
 
+    promise('tells in a later look only what has changed since, and still lists what is there', async () => {
+      const [kept, changing] = await plant(
+        secretKey('aes', randomBytes(32), { ...named('looked at'), ...AES }),
+        secretKey('aes', randomBytes(32), { ...named('looked at later'), ...AES }),
+      );
+      const first = await provider.look({});
+      expect([...first.handles]).toEqual(expect.arrayContaining([kept, changing]));
+      expect(first.objects).toHaveLength(first.handles.length);
+      await provider.destroy([changing!]);
+      const [added] = await plant(secretKey('aes', randomBytes(32), { ...named('new'), ...AES }));
+      const second = await provider.look({ since: first.number });
+      expect(second.number).toBeGreaterThan(first.number);
+      expect(second.objects.map(({ handle }) => handle)).toEqual([added]);
+      expect([...second.handles]).toEqual(expect.arrayContaining([kept, added]));
+      expect([...second.handles]).not.toContain(changing);
+      const third = await provider.look({ handles: [kept!, changing!] });
+      expect([...third.handles]).toEqual([kept]);
+      expect(third.objects).toEqual(first.objects.filter(({ handle }) => handle === kept));
+    });
+
     promise('finds the public half of a private key by its use, and believes no other', async () => {
       const own = plantedKey(ecPair('P-256'), { ...named('half'), sign: true });
       const wrong = plantedKey(ecPair('P-256'), {}).publicHalf!;
