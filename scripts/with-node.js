@@ -20,13 +20,12 @@ async function main([name, ...args]) {
   if (verb === undefined) {
     throw new BootstrapError(`Usage: node scripts/with-node.js ${Object.keys(VERBS).join('|')} [arguments]`);
   }
-  const { steps, ...needs } = verb;
-  const node = await bootstrap({ root, ...needs });
+  const node = await bootstrap({ root, needs: verb.needs });
   // Children that ask for `node` by name must find the same one.
   const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ''}` };
   // What is read from a file or by a program has no use for colours.
   if (!process.stdout.isTTY) env.NO_COLOR = '1';
-  for (const [file, ...rest] of steps(args)) {
+  for (const [file, ...rest] of verb.steps(args)) {
     const end = await run(node, [join(root, file), ...rest], { cwd: root, env });
     if (end.signal !== null || end.code !== 0) return exitLike(end);
   }

@@ -8,16 +8,15 @@ import { installNpmPackages } from './npm-packages.js';
 import { BootstrapError } from './say.js';
 
 /**
- * @param {{ root: string, needsPrograms: boolean, needsTools?: boolean, needsCompiler?: boolean }} options needsPrograms:
- * also what only Debian provides; and with it needsTools: other users of tokens, needsCompiler: what compiles C.
+ * @param {{ root: string, needs: readonly ('services' | 'tests' | 'compiler')[] }} options needs: what only Debian provides.
  * @returns {Promise<string>} The Node of the lock file.
  */
-export async function bootstrap({ root, needsPrograms, needsTools = false, needsCompiler = false }) {
+export async function bootstrap({ root, needs }) {
   if (platform !== 'linux' || !['x64', 'arm64'].includes(arch)) {
     throw new BootstrapError(`This project runs on Linux on x64 and arm64; this is ${platform} on ${arch}.`);
   }
   const node = join(root, 'node_modules', `node-linux-${arch}`, 'bin', 'node');
   await installNpmPackages({ root, isComplete: () => isExecutable(node) });
-  if (needsPrograms) await installDebianPrograms({ root, needsTools, needsCompiler });
+  await installDebianPrograms({ root, needs });
   return node;
 }

@@ -8,29 +8,42 @@ import { run } from './run.js';
 import { BootstrapError, interruptedBy, say } from './say.js';
 
 /** Looked for by what we run, not by what dpkg says: a program from elsewhere is as good. */
-const PROGRAMS = [
-  {
-    name: 'softhsm2',
-    isPresent: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && hasProgram('softhsm2-util'),
-  },
-  { name: 'opensc', isPresent: () => hasProgram('pkcs11-tool') },
-  { name: 'redis-server', isPresent: () => hasProgram('redis-server') },
-  { name: 'postgresql', isPresent: hasPostgres },
-  { name: 'openssl', isPresent: () => hasProgram('openssl') },
-  { name: 'util-linux', isPresent: () => hasProgram('setpriv') },
-];
+const PROGRAMS = {
+  services: [
+    {
+      name: 'softhsm2',
+      isPresent: () => existsSync('/usr/lib/softhsm/libsofthsm2.so') && hasProgram('softhsm2-util'),
+    },
+    { name: 'opensc', isPresent: () => hasProgram('pkcs11-tool') },
+    { name: 'redis-server', isPresent: () => hasProgram('redis-server') },
+    { name: 'postgresql', isPresent: hasPostgres },
+    { name: 'openssl', isPresent: () => hasProgram('openssl') },
+    { name: 'util-linux', isPresent: () => hasProgram('setpriv') },
+  ],
+  /** A second HSM in software, and what else uses keys of a token: only the tests try them. */
+  tests: [
+    { name: 'libnss3', isPresent: hasSoftokn },
+    { name: 'libnss3-tools', isPresent: () => ['certutil', 'cmsutil', 'modutil'].every(hasProgram) },
+    { name: 'libengine-pkcs11-openssl', isPresent: hasPkcs11Engine },
+  ],
+  /** What compiles C: only the benchmark does. */
+  compiler: [
+    { name: 'gcc', isPresent: () => hasProgram('cc') || hasProgram('gcc') },
+    { name: 'libc6-dev', isPresent: () => existsSync('/usr/include/dlfcn.h') },
+  ],
+};
 
-/** What else uses keys of a token: only the tests ask whether it still can at a standby. */
-const TOOLS = [
-  { name: 'libengine-pkcs11-openssl', isPresent: hasPkcs11Engine },
-  { name: 'libnss3-tools', isPresent: () => ['certutil', 'cmsutil', 'modutil'].every(hasProgram) },
-];
+/** Debian releases keep the module in one of two folders. */
+function hasSoftokn() {
+  return ['x86_64', 'aarch64']
+    .flatMap((machine) => [`/usr/lib/${machine}-linux-gnu`, `/usr/lib/${machine}-linux-gnu/nss`])
+    .some((folder) => existsSync(join(folder, 'libsoftokn3.so')));
+}
 
-/** What compiles C: only the benchmark does. */
-const COMPILER = [
-  { name: 'gcc', isPresent: () => hasProgram('cc') || hasProgram('gcc') },
-  { name: 'libc6-dev', isPresent: () => existsSync('/usr/include/dlfcn.h') },
-];
+/** OpenSSL looks for engines beside its libraries, in the folder of the machine's kind. */
+function hasPkcs11Engine() {
+  return ['x86_64', 'aarch64'].some((machine) => existsSync(`/usr/lib/${machine}-linux-gnu/engines-3/pkcs11.so`));
+}
 
 /** Debian keeps the programs of each PostgreSQL version in a folder of its own. */
 function hasPostgres() {
@@ -40,17 +53,15 @@ function hasPostgres() {
   );
 }
 
-/** OpenSSL looks for engines beside its libraries, in the folder of the machine's kind. */
-function hasPkcs11Engine() {
-  return ['x86_64', 'aarch64'].some((machine) => existsSync(`/usr/lib/${machine}-linux-gnu/engines-3/pkcs11.so`));
+function missingPackages(needs) {
+  return needs
+    .flatMap((set) => PROGRAMS[set])
+    .filter(({ isPresent }) => !isPresent())
+    .map(({ name }) => name);
 }
 
-function missingPackages({ needsTools, needsCompiler }) {
-  const wanted = [...PROGRAMS, ...(needsTools ? TOOLS : []), ...(needsCompiler ? COMPILER : [])];
-  return wanted.filter(({ isPresent }) => !isPresent()).map(({ name }) => name);
-}
-
-export async function installDebianPrograms({ root, ...needs }) {
+/** @param {{ root: string, needs: readonly (keyof typeof PROGRAMS)[] }} options */
+export async function installDebianPrograms({ root, needs }) {
   const missing = missingPackages(needs);
   if (missing.length === 0) return;
   const list = missing.join(' ');

@@ -23,10 +23,9 @@ import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/mode
 import { CKA, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { Pins } from '../../services/site-agent/src/pins.ts';
-import type { TestMember } from '../support/members.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 import type { TestToken } from '../support/tokens.ts';
-import { attack, DEVICES, makeMember } from './support/device.ts';
+import { attack, DEVICES, type Member, makeMember } from './support/device.ts';
 import { openRawToken, type RawToken } from './support/raw-token.ts';
 import { RogueSite } from './support/rogue-site.ts';
 import { checkTagOf, SoftwareReceiver, sha256 } from './support/software.ts';
@@ -41,7 +40,7 @@ const options = { timeoutMs: 20_000 };
 describe('agents', () => {
   let system: TestSystem;
   let rogue: RogueSite;
-  let mallory: TestMember;
+  let mallory: Member;
   /** Digests of what was captured, in order. */
   const captured: string[] = [];
 

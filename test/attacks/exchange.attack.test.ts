@@ -14,9 +14,8 @@ import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { CKA, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
-import type { TestMember } from '../support/members.ts';
 import { SealedGroup } from '../support/sealed-group.ts';
-import { attack, DEVICES, makeMember } from './support/device.ts';
+import { attack, DEVICES, type Member, makeMember } from './support/device.ts';
 import { openRawToken, type RawToken, refusalOf } from './support/raw-token.ts';
 import {
   checkTagOf,
@@ -35,10 +34,10 @@ const GROUP = 'payments';
 describe.each(DEVICES)('an exchange, on $name', (device) => {
   const KWP = mechanism(device.keyWrap);
   /** Where domain keys are made, a member that receives them, another one, and a partition that nobody has pinned. */
-  let a: TestMember;
-  let b: TestMember;
-  let c: TestMember;
-  let mallory: TestMember;
+  let a: Member;
+  let b: Member;
+  let c: Member;
+  let mallory: Member;
   let rawA: RawToken;
   let rawB: RawToken;
   let version = 0;
@@ -81,14 +80,14 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
   };
   const codes = ({ failures }: Distribution): string[] => failures.map(({ error }) => error.code);
   const everybody = (): boolean => true;
-  const identityIn = async (raw: RawToken, { identity }: TestMember): Promise<bigint> =>
+  const identityIn = async (raw: RawToken, { identity }: Member): Promise<bigint> =>
     (await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], ...id(identity.ckaId)]))[0]!;
   /** What the PIN is good for: a signature of the identity key on anything. */
-  const signer = async (raw: RawToken, member: TestMember) => {
+  const signer = async (raw: RawToken, member: Member) => {
     const identity = await identityIn(raw, member);
     return (message: Uint8Array): Promise<Uint8Array> => raw.sign(mechanism(CKM.ECDSA), identity, sha256(message));
   };
-  const offerOf = (member: TestMember, point: Uint8Array): ExchangeOffer => ({
+  const offerOf = (member: Member, point: Uint8Array): ExchangeOffer => ({
     serial: member.serial,
     identity: member.identity.publicHalf,
     nonce: new Uint8Array(randomBytes(32)),
@@ -169,7 +168,7 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
     return 'refused';
   });
 
-  const responderOf = (member: TestMember): ConstructorParameters<typeof ExchangeResponder>[0] => ({
+  const responderOf = (member: Member): ConstructorParameters<typeof ExchangeResponder>[0] => ({
     provider: member.provider,
     keyring: member.keyring,
     prng: systemPrng,

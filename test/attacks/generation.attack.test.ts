@@ -11,10 +11,10 @@ import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/mode
 import { CKM } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { Pins } from '../../services/site-agent/src/pins.ts';
-import { enrolTogether, type TestMember } from '../support/members.ts';
+import { enrolTogether } from '../support/members.ts';
 import { SealedGroup } from '../support/sealed-group.ts';
 import { temporaryFolder } from '../support/tokens.ts';
-import { attack, DEVICES, makeMember } from './support/device.ts';
+import { attack, DEVICES, type Member, makeMember } from './support/device.ts';
 import { openRawToken, refusalOf } from './support/raw-token.ts';
 import { APPLICATION_KEY, flags, label, NEW_AES } from './support/templates.ts';
 
@@ -22,11 +22,11 @@ const [GROUP, OTHER] = ['payments', 'other'];
 
 describe.each(DEVICES)('a generation, on $name', (device) => {
   /** The source, a standby, a standby whose agent trusts anybody, a member of another group, and a stranger. */
-  let a: TestMember;
-  let b: TestMember;
-  let trusting: TestMember;
-  let stranger: TestMember;
-  let foreigner: TestMember;
+  let a: Member;
+  let b: Member;
+  let trusting: Member;
+  let stranger: Member;
+  let foreigner: Member;
   let folder: string;
   let pins: Pins;
   const group = new SealedGroup();
@@ -53,7 +53,7 @@ describe.each(DEVICES)('a generation, on $name', (device) => {
     genuine = await group.captured(a);
     folder = temporaryFolder('attack-pins');
     pins = new Pins(join(folder, 'pins.yaml'));
-    const pin = ({ fingerprint: identity, serial, token }: TestMember) =>
+    const pin = ({ fingerprint: identity, serial, token }: Member) =>
       ({ identity, serial, site: token.label, role: 'member' }) as const;
     pins.add(GROUP, [a, b].map(pin));
     pins.add(OTHER, [a, foreigner].map(pin));
@@ -74,7 +74,7 @@ describe.each(DEVICES)('a generation, on $name', (device) => {
   const openTrusting = (signed: Uint8Array): SealedGeneration =>
     openSigned(signed, { group: GROUP, isPinned: () => true });
   const signedBy = async (
-    { provider, keyring }: TestMember,
+    { provider, keyring }: Member,
     generation: Generation,
     claimed = keyring.identity.publicHalf,
   ): Promise<SealedGeneration> => {
@@ -82,7 +82,7 @@ describe.each(DEVICES)('a generation, on $name', (device) => {
     const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
     return sealedGeneration({ generation, manifest, signature, signer: claimed });
   };
-  const from = (member: TestMember, generation: Generation): Generation => ({
+  const from = (member: Member, generation: Generation): Generation => ({
     ...generation,
     source: { ...generation.source, serial: member.serial, identitySha256: member.fingerprint },
   });
@@ -98,7 +98,7 @@ describe.each(DEVICES)('a generation, on $name', (device) => {
       ],
     };
   };
-  const inventoryOf = async (member: TestMember) => {
+  const inventoryOf = async (member: Member) => {
     const own = member.keyring.ownHandles;
     return (await member.provider.inventory()).filter(({ handle }) => !own.has(handle));
   };

@@ -2,13 +2,13 @@
  * What becomes of each attack on each device. The tests assert it, docs/security.md repeats it, and what is not refused
  * stands in the page of the device.
  */
-export type DeviceName = 'softhsm';
+export type DeviceName = 'softhsm' | 'nss';
 
 /**
  * `refused`: it fails, with a code. `documented`: it works, by the rules of the token or by a limit of ours, and operators
- * are told. `not-applicable`: the device offers no way to try it.
+ * are told. `not-applicable`: the device offers no way to try it. `not-tried`: what decides is not in the device.
  */
-export type Outcome = 'refused' | 'documented' | 'not-applicable';
+export type Outcome = 'refused' | 'documented' | 'not-applicable' | 'not-tried';
 
 /** Who attacks: the holder of a partition's PIN, a stolen coordinator, or a site that is none of ours or gone bad. */
 export type Attacker = 'PIN' | 'coordinator' | 'peer';
@@ -19,14 +19,23 @@ export interface Attack {
   /** What stands in the way; where nothing does, what it costs and what bounds it. */
   readonly because: string;
   readonly outcomes: Readonly<Record<DeviceName, Outcome>>;
+  /** Where another reason holds on a device. */
+  readonly becauseOn: Readonly<Partial<Record<DeviceName, string>>>;
 }
 
-const attack = (by: Attacker, softhsm: Outcome, title: string, because: string): Attack => ({
+type OnNss = readonly [outcome: Outcome, because?: string];
+
+const attack = (by: Attacker, softhsm: Outcome, title: string, because: string, nss: OnNss = [softhsm]): Attack => ({
   by,
   title,
   because,
-  outcomes: { softhsm },
+  outcomes: { softhsm, nss: nss[0] },
+  becauseOn: nss[1] === undefined ? {} : { nss: nss[1] },
 });
+
+/** An order or a call to an agent: the agent decides, whatever its device. */
+const toAgent = (by: Attacker, outcome: Outcome, title: string, because: string): Attack =>
+  attack(by, outcome, title, because, ['not-tried']);
 
 export const ATTACKS = {
   // --- raw PKCS#11 calls ---
@@ -41,12 +50,20 @@ export const ATTACKS = {
     'refused',
     'use the domain key to encrypt, sign, derive, or wrap in another way',
     'it has `WRAP` and `UNWRAP` only, and one mechanism',
+    [
+      'documented',
+      'NSS ignores `ALLOWED_MECHANISMS` and `DERIVE`: an unwrap by AES-ECB opens sealed objects block by block',
+    ],
   ),
   'wrap-under-known-key': attack(
     'PIN',
     'refused',
     "wrap the domain key or the identity key under a key of one's own",
     'both are unextractable',
+    [
+      'documented',
+      'NSS wraps keys that are not extractable. **Who has the PIN has the domain key, and what every member has sealed**',
+    ],
   ),
   'open-elsewhere': attack(
     'PIN',
@@ -60,18 +77,23 @@ export const ATTACKS = {
     'change an attribute of the domain key afterwards',
     '`MODIFIABLE=false`',
   ),
-  'copy-domain-key': attack('PIN', 'refused', 'copy the domain key with wider attributes', '`COPYABLE=false`'),
+  'copy-domain-key': attack('PIN', 'refused', 'copy the domain key with wider attributes', '`COPYABLE=false`', [
+    'documented',
+    'NSS knows no `COPYABLE` on token objects: a copy may decrypt',
+  ]),
   'change-identity': attack(
     'PIN',
     'refused',
     'change or copy the identity key',
     '`MODIFIABLE=false` and `COPYABLE=false`',
+    ['documented', 'it cannot be changed; a copy of it can, and it agrees without `DERIVE`'],
   ),
   'unwrap-readable': attack(
     'PIN',
     'refused',
     'unwrap a sealed key as one that can be read',
     'the domain key has an `UNWRAP_TEMPLATE` with `SENSITIVE=true`',
+    ['documented', 'NSS does not look at unwrap templates'],
   ),
   'unwrap-and-export': attack(
     'PIN',
@@ -96,6 +118,10 @@ export const ATTACKS = {
     'not-applicable',
     'conjure keys through a wrapping mechanism without integrity',
     'the token unwraps by no such mechanism; the domain key allows none',
+    [
+      'documented',
+      'NSS unwraps by AES-ECB and AES-CBC under any key that may unwrap, the domain key too; agents use RFC 5649 only',
+    ],
   ),
   'decoy-domain-key': attack(
     'PIN',
@@ -114,6 +140,10 @@ export const ATTACKS = {
     'refused',
     'give another key the CKA_ID of one of ours',
     'with two under one id neither is taken; the domain key, or the partition, is out of service and says so',
+    [
+      'not-applicable',
+      'NSS keeps one key of a class per CKA_ID: the other key takes the place of ours, which then counts as missing',
+    ],
   ),
   'replace-identity': attack(
     'PIN',
@@ -241,79 +271,79 @@ export const ATTACKS = {
   ),
 
   // --- orders and calls to agents ---
-  'distribute-to-own-site': attack(
+  'distribute-to-own-site': toAgent(
     'coordinator',
     'refused',
     "order a domain key to a site of one's own",
     'its identity is not pinned, and nobody gets the version',
   ),
-  'software-point-by-order': attack(
+  'software-point-by-order': toAgent(
     'coordinator',
     'refused',
     "receive the domain key in software at a site of one's own, with the PIN of one pinned partition, scratch included",
     "a pin says at which site an identity is, and the certificate there is another site's",
   ),
-  'epoch-jump': attack(
+  'epoch-jump': toAgent(
     'coordinator',
     'refused',
     'order roles or promotions under a huge epoch',
     'an epoch grows by 1,000 at most in one step',
   ),
-  'first-epoch': attack(
+  'first-epoch': toAgent(
     'coordinator',
     'refused',
     'name a huge epoch in the first order of a group that an agent has never heard of',
     'a group that was never heard of is taken to begin at 0: 1,000 at most in one step there too',
   ),
-  'second-active': attack(
+  'second-active': toAgent(
     'coordinator',
     'refused',
     'seat a second active member, or give an epoch to another owner',
     'an epoch has one owner, and a member becomes active by promotion',
   ),
-  'drill-in-production': attack(
+  'drill-in-production': toAgent(
     'coordinator',
     'refused',
     'order a drill in a production partition',
     "only what the site's own configuration calls scratch is opened for it",
   ),
-  'sealed-data-as-coordinator': attack(
+  'sealed-data-as-coordinator': toAgent(
     'coordinator',
     'refused',
     'ask an agent for manifests and blobs, or for an exchange',
     'only sites may call those methods',
   ),
-  'source-address': attack(
+  'source-address': toAgent(
     'coordinator',
     'refused',
     'name a wrong address for a source',
     "the certificate there is another site's",
   ),
-  rollback: attack(
+  rollback: toAgent(
     'coordinator',
     'refused',
     'order a standby back to an older generation, or promote it with one',
     'heads in the journal only move forward; a promotion is from the newest',
   ),
-  'retired-version': attack(
+  'retired-version': toAgent(
     'coordinator',
     'refused',
     'order a capture under a retired domain key version',
     'nothing is sealed under an older version than the newest generation',
   ),
-  'sealed-data-as-any-site': attack(
+  'sealed-data-as-any-site': toAgent(
     'peer',
     'refused',
     'ask for a manifest as a site that is no member, knowing its digest',
     'sealed data goes to sites of which a partition is pinned for the group',
   ),
-  'exchange-for-another': attack(
+  'exchange-for-another': toAgent(
     'peer',
     'refused',
     'begin an exchange in the name of the active site',
     'the caller of an exchange must own its epoch',
   ),
-  'unordered-exchange': attack(
+  'unordered-exchange': toAgent(
     'peer',
     'documented',
     'begin an exchange under a higher epoch of its own, as a pinned member, without any order',

@@ -13,10 +13,10 @@ import {
   openPartition,
 } from '@antipode/hsm-core';
 import { silentLog, systemClock, systemPrng } from '@antipode/runtime';
-import { makeToken, type TestToken } from './tokens.ts';
+import { type AnyToken, makeToken, type TestToken } from './tokens.ts';
 
-export class TestMember {
-  readonly token: TestToken;
+export class TestMember<Token extends AnyToken = TestToken> {
+  readonly token: Token;
   readonly domainKeys: DomainKeyRecord[] = [];
   /** CKA_IDs of own keys that were about to be made. */
   readonly announced: Uint8Array[] = [];
@@ -25,12 +25,17 @@ export class TestMember {
   keyring!: Keyring;
   pins = new Set<string>();
 
-  constructor(token: TestToken) {
+  constructor(token: Token) {
     this.token = token;
   }
 
-  static async make(label: string): Promise<TestMember> {
-    const member = new TestMember(makeToken(label));
+  /** On a token of SoftHSM. */
+  static make(label: string): Promise<TestMember> {
+    return TestMember.on(makeToken(label));
+  }
+
+  static async on<Token extends AnyToken>(token: Token): Promise<TestMember<Token>> {
+    const member = new TestMember(token);
     member.provider = await openPartition(member.token.config, { log: silentLog });
     member.identity = await initialiseIdentity({
       provider: member.provider,
@@ -95,7 +100,7 @@ export class TestMember {
 
 /** Pins everybody with everybody and brings them one domain key version. */
 export async function enrolTogether(
-  members: readonly TestMember[],
+  members: readonly TestMember<AnyToken>[],
   { group, version }: { group: string; version: number },
 ): Promise<void> {
   for (const member of members) for (const peer of members) member.pins.add(peer.fingerprint);

@@ -2,6 +2,7 @@
 import {
   CaptureMemory,
   type HsmProvider,
+  type Keyring,
   ReplicaMemory,
   readBack,
   type SealedGeneration,
@@ -11,7 +12,12 @@ import {
 } from '@antipode/hsm-core';
 import { MemoryJournal, NO_FILTER } from '@antipode/hsm-core/testing';
 import { systemClock, systemPrng } from '@antipode/runtime';
-import type { TestMember } from './members.ts';
+
+/** All that sealing needs of a member. */
+interface Member {
+  readonly provider: HsmProvider;
+  readonly keyring: Keyring;
+}
 
 export class SealedGroup {
   readonly name = 'payments';
@@ -19,7 +25,7 @@ export class SealedGroup {
   readonly blobs = new Map<string, Uint8Array>();
   newest: SealedGeneration | undefined;
 
-  async capture(member: TestMember, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealResult> {
+  async capture(member: Member, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealResult> {
     const { provider, keyring } = member;
     const result = await seal({
       provider,
@@ -42,13 +48,13 @@ export class SealedGroup {
   }
 
   /** The generation of a capture that must find something new. */
-  async captured(member: TestMember, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealedGeneration> {
+  async captured(member: Member, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealedGeneration> {
     const { sealed } = await this.capture(member, options);
     if (sealed === undefined) throw new Error('the capture found nothing new');
     return sealed;
   }
 
-  apply(member: TestMember, target: SealedGeneration, options: Partial<Parameters<typeof unseal>[0]> = {}) {
+  apply(member: Member, target: SealedGeneration, options: Partial<Parameters<typeof unseal>[0]> = {}) {
     return unseal({
       ...this.#replica(member, target),
       proved: undefined,
@@ -57,11 +63,11 @@ export class SealedGroup {
     });
   }
 
-  verify(member: TestMember, target: SealedGeneration, options: Partial<Parameters<typeof readBack>[0]> = {}) {
+  verify(member: Member, target: SealedGeneration, options: Partial<Parameters<typeof readBack>[0]> = {}) {
     return readBack({ ...this.#replica(member, target), objectIds: 'everything', ...options });
   }
 
-  #replica({ provider, keyring }: TestMember, target: SealedGeneration) {
+  #replica({ provider, keyring }: Member, target: SealedGeneration) {
     return {
       provider,
       keyring,

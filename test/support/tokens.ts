@@ -25,17 +25,22 @@ export function temporaryFolder(name: string): string {
   return mkdtempSync(join(base, `antipode-${name}-`));
 }
 
-export interface TestToken {
+/** A fresh token of whatever kind. */
+export interface AnyToken {
   readonly folder: string;
   readonly label: string;
-  readonly environment: { readonly SOFTHSM2_CONF: string };
   readonly config: PartitionConfig;
+  remove(): void;
+}
+
+/** One of SoftHSM. */
+export interface TestToken extends AnyToken {
+  readonly environment: { readonly SOFTHSM2_CONF: string };
   /** Runs pkcs11-tool, logged in, on this token. */
   tool(...args: string[]): string;
   toolAsync(...args: string[]): Promise<string>;
   /** Generates an extractable AES-256 key with this CKA_ID (hexadecimal) and the label `key <id>`. */
   makeAes(id: string): void;
-  remove(): void;
 }
 
 export function makeToken(label: string, { folder = temporaryFolder(label) }: { folder?: string } = {}): TestToken {

@@ -1,10 +1,9 @@
 /** What the doctor looks at. Loads everything that agent and coordinator are made of, so only the doctor loads it. */
-import { join } from 'node:path';
 import { loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
 import { openPartition } from '@antipode/hsm-core';
 import { Tls } from '@antipode/protocol';
 import { AntipodeError, readPinFile, requireProgram, silentLog } from '@antipode/runtime';
-import { type AgentConfig, loadAgentConfig } from '@antipode/site-agent';
+import { type AgentConfig, loadAgentConfig, partitionConfig } from '@antipode/site-agent';
 import { withOperator } from './operator.ts';
 import { table } from './output.ts';
 
@@ -88,15 +87,11 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
 
 /** Opens it as the agent would: a PIN that the token has refused is not tried again. */
 async function describeToken(config: AgentConfig, partition: AgentConfig['partitions'][number]): Promise<string> {
-  const { module, tokenLabel, serial, pinFile, environment } = partition;
-  const stateFolder = join(config.dataFolder, 'login');
-  const provider = await openPartition(
-    { module, tokenLabel, ...(serial === undefined ? {} : { serial }), pinFile, environment, stateFolder },
-    { log: silentLog },
-  );
+  const provider = await openPartition(partitionConfig(partition, config), { log: silentLog });
   try {
-    const { model, firmware, serial: found } = await provider.describe();
-    return `${model} ${firmware}, serial ${found}`;
+    const { model, firmware, serial, unenforced } = await provider.describe();
+    const weakness = unenforced.length === 0 ? '' : `; accepted, though it does not keep: ${unenforced.join(', ')}`;
+    return `${model} ${firmware}, serial ${serial}${weakness}`;
   } finally {
     await provider.close();
   }

@@ -32,7 +32,7 @@ export { fingerprint } from './model/public-half.ts';
 export { isSignedBy, openingSigned, openSigned } from './model/signed-manifest.ts';
 export type { PartitionConfig } from './pkcs11/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts';
-export type { HsmProvider, PartitionDescription } from './provider.ts';
+export { type HsmProvider, type PartitionDescription, PROTECTIONS, type Protection } from './provider.ts';
 export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, ReplicaMemory } from './replica.ts';

@@ -12,13 +12,34 @@
 import type { Attributes } from './model/attributes.ts';
 import type { Handle, KeyType, ObjectClass, ObservedObject, UncapturedReason } from './model/object.ts';
 
-/** What the token says of itself. */
+/**
+ * What a token may promise of a key, and keep or not: that a sensitive key cannot be read, an unextractable one not be
+ * wrapped, that DECRYPT and DERIVE count, that what is not modifiable or copyable stays what it is, that only allowed
+ * mechanisms are used, and that an unwrap template binds what is unwrapped.
+ */
+export const PROTECTIONS = [
+  'sensitive',
+  'extractable',
+  'decrypt',
+  'derive',
+  'modifiable',
+  'copyable',
+  'allowed-mechanisms',
+  'unwrap-template',
+] as const;
+
+export type Protection = (typeof PROTECTIONS)[number];
+
+/** What the token says of itself, and what a self-test has shown. */
 export interface PartitionDescription {
+  /** The token's own; from the configuration where the token has none. */
   readonly serial: string;
   readonly label: string;
   readonly manufacturer: string;
   readonly model: string;
   readonly firmware: string;
+  /** Protections that the token does not keep: our own keys there are as much weaker. Empty on a sound one. */
+  readonly unenforced: readonly Protection[];
 }
 
 /** A handle's blob, or why there is none. */
@@ -33,6 +54,8 @@ export interface UnwrapItem {
   readonly attributes: Attributes;
   readonly publicHalf?: Uint8Array;
   readonly blob: Uint8Array;
+  /** What the caller will destroy afterwards, of equal value. See {@link HsmProvider.unwrap}. */
+  readonly replaces?: Handle;
 }
 
 /** A public object to be rebuilt from its attributes. */
@@ -40,6 +63,7 @@ export interface CreateItem {
   readonly objectClass: 'public-key' | 'certificate';
   readonly keyType?: KeyType;
   readonly attributes: Attributes;
+  readonly replaces?: Handle;
 }
 
 /** A data object, encrypted in the token: `iv || ciphertext || tag` (AES-GCM). */
@@ -179,8 +203,14 @@ export interface HsmProvider {
 
   // --- unsealing ---
 
-  /** Rebuilds keys in the token. Stops at the first that fails: what was made before it is returned beside the error. */
+  /**
+   * Rebuilds keys in the token. Stops at the first that fails: what was made before it is returned beside the error.
+   *
+   * Nothing that is there is overwritten, also on a token that keeps one key per CKA_ID: there an object changes in place
+   * when it is the one that the item replaces, and its handle is returned; under any other's id the item fails (ID_TAKEN).
+   */
   unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome>;
+  /** Rebuilds public objects, by the rules of {@link unwrap}. */
   create(items: readonly CreateItem[]): Promise<BatchOutcome>;
   unwrapDataKey(domainKey: Handle, blob: Uint8Array): Promise<Handle>;
   createData(options: {
@@ -204,7 +234,8 @@ export interface BatchOutcome {
   readonly handles: readonly Handle[];
   readonly failure?: {
     readonly index: number;
-    readonly code: 'BLOB_INVALID' | 'HSM_REFUSED' | 'HSM_FULL' | 'HSM_UNAVAILABLE';
-    readonly returnValue: string;
+    readonly code: 'BLOB_INVALID' | 'ID_TAKEN' | 'HSM_REFUSED' | 'HSM_FULL' | 'HSM_UNAVAILABLE';
+    /** Absent where it was not the token that refused. */
+    readonly returnValue?: string;
   };
 }

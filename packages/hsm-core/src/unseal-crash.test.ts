@@ -37,9 +37,10 @@ async function firstRestore(): Promise<Scene> {
 }
 
 /** A later one: one key is new, one has another name, one was deleted at the source. */
-async function laterRestore(): Promise<Scene> {
+async function laterRestore({ keepsOnePerId = false } = {}): Promise<Scene> {
   const { group, members } = await SimulatedGroup.make('a', 'b');
   const [a, b] = members as [SimulatedMember, SimulatedMember];
+  b.hsm.keepsOnePerId = keepsOnePerId;
   b.hsm.addSecret('own');
   const own = b.hsm.contents();
   const [renamed, deleted] = [a.hsm.addSecret('before'), a.hsm.addSecret('deleted')];
@@ -109,6 +110,17 @@ describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step 
       expect(b.hsm.objects.some(isHalfMade)).toBe(false);
     });
     expect(steps).toBeGreaterThan(6);
+  });
+
+  it('with a later one in place, where a token keeps one key per CKA_ID', async () => {
+    const make = () => laterRestore({ keepsOnePerId: true });
+    const steps = await matrix(make, ({ b, own }) => {
+      expect(b.hsm.contents()).toEqual(expect.arrayContaining(own));
+      for (const label of ['own', 'after', 'new', 'deleted', 'pair'])
+        expect(b.hsm.labelled(label)).toHaveLength(label === 'pair' ? 2 : 1);
+      expect(b.hsm.labelled('before')).toEqual([]);
+    });
+    expect(steps).toBeGreaterThan(4);
   });
 });
 

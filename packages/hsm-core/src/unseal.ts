@@ -62,7 +62,11 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   const made = new Map<ObjectId, Made>();
   try {
     await makeAndProve(options, domainKey, stale, made);
-    const replaced = stale.flatMap(({ objectId }) => memory.known.get(objectId)?.handle ?? []);
+    // A token that keeps one key per CKA_ID has changed it in place.
+    const changed = new Set([...made.values()].map(({ handle }) => handle));
+    const replaced = stale
+      .flatMap(({ objectId }) => memory.known.get(objectId)?.handle ?? [])
+      .filter((handle) => !changed.has(handle));
     const kept = await destroyAll(options.provider, [...replaced, ...memory.superseded], options);
     memory.unaccounted = [...memory.unaccounted, ...kept];
     memory.superseded = [];
@@ -133,9 +137,11 @@ async function makeAndProve(
     await proving;
   } catch (thrown) {
     // What works stays for the next try. What does not, and what was not tried for it, is destroyed while the fence holds, or
-    // else found by its intent.
+    // else found by its intent; but what was here before and has changed in place is the only one there is.
     await proving.catch(() => undefined);
-    await destroyAll(options.provider, [...unproven.values()], options).catch(() => undefined);
+    const former = new Set([...options.memory.known.values()].map(({ handle }) => handle));
+    const futile = [...unproven.values()].filter((handle) => !former.has(handle));
+    await destroyAll(options.provider, futile, options).catch(() => undefined);
     throw thrown;
   }
 }
@@ -146,7 +152,11 @@ async function makeObjects(
   batch: readonly Entry[],
   made: Map<ObjectId, Handle>,
 ): Promise<void> {
-  const { provider, target, blobOf } = options;
+  const { provider, memory, target, blobOf } = options;
+  const replacing = ({ objectId }: Entry): { replaces?: Handle } => {
+    const replaces = memory.known.get(objectId)?.handle;
+    return replaces === undefined ? {} : { replaces };
+  };
   const record = (entries: readonly Entry[], outcome: BatchOutcome): void => {
     for (const [index, handle] of outcome.handles.entries()) made.set(entries[index]!.objectId, handle);
   };
@@ -154,8 +164,11 @@ async function makeObjects(
     if (failure === undefined) return;
     const { index, code, returnValue } = failure;
     const { objectId } = entries[index]!;
-    throw new AntipodeError(code, `the HSM answered ${returnValue} when object ${objectId} was restored`, {
-      details: { objectId, returnValue },
+    const answer =
+      returnValue === undefined ? 'the token grants more than the manifest' : `the HSM answered ${returnValue}`;
+    const why = code === 'ID_TAKEN' ? 'the CKA_ID is taken' : answer;
+    throw new AntipodeError(code, `${why} when object ${objectId} was restored`, {
+      details: { objectId, ...(returnValue === undefined ? {} : { returnValue }) },
     });
   };
   const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
@@ -175,15 +188,17 @@ async function makeObjects(
           keyType,
           attributes,
           ...(publicHalf === undefined ? {} : { publicHalf }),
+          ...replacing(entry),
           blob: blobOf(blobSha256),
         };
       }),
     ),
     provider.create(
-      inManifest.map(({ objectClass, keyType, attributes }) => ({
-        objectClass: objectClass as 'public-key' | 'certificate',
-        ...(keyType === undefined ? {} : { keyType }),
-        attributes,
+      inManifest.map((entry) => ({
+        objectClass: entry.objectClass as 'public-key' | 'certificate',
+        ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),
+        attributes: entry.attributes,
+        ...replacing(entry),
       })),
     ),
   ]);

@@ -68,7 +68,7 @@ export const CATALOGUE = {
   PARTITION_NOT_FOUND: {
     disposition: 'operator',
     summary: 'No slot holds a token with the configured serial number and label.',
-    hint: 'Compare serial and label with `pkcs11-tool --list-token-slots`. After a re-initialisation the serial is new: enrol the partition again.',
+    hint: 'Compare serial and label with `pkcs11-tool --list-token-slots` (of NSS, the label with `moduleParameters`). After a re-initialisation the serial is new: enrol the partition again.',
   },
   PIN_REFUSED: {
     disposition: 'operator',
@@ -99,6 +99,18 @@ export const CATALOGUE = {
     disposition: 'operator',
     summary: 'The partition, or the disk behind it, has no room for another object.',
     hint: 'Enlarge the partition or remove objects that are not needed. What was applied so far stays and is not repeated.',
+  },
+  PROTECTION_UNENFORCED: {
+    disposition: 'operator',
+    summary:
+      'The token accepts a protection of keys and does not keep it, as a self-test with throw-away keys has shown.',
+    hint: 'Who holds the PIN of such a partition may get the domain key, and with it what every member has sealed. Read its page in docs/devices; to use it all the same, name these protections under `acceptUnenforced` of the partition.',
+  },
+  ID_TAKEN: {
+    disposition: 'operator',
+    summary:
+      'The token keeps one key of a class per CKA_ID, and another key has the one that a restored key must have.',
+    hint: 'Nothing was overwritten. Give one of the two keys another CKA_ID, or exclude it from the group by its filter.',
   },
   MECHANISM_MISSING: {
     disposition: 'operator',

@@ -1,8 +1,7 @@
 /** What an operator does to the partitions of a site by hand, with the agent running or not. */
-import { join } from 'node:path';
 import { fingerprint, type IdentityRecord, initialiseIdentity, openKeyring, openPartition } from '@antipode/hsm-core';
 import { AntipodeError, type Log, systemPrng } from '@antipode/runtime';
-import type { AgentConfig, PartitionSettings } from './config.ts';
+import { type AgentConfig, type PartitionSettings, partitionConfig } from './config.ts';
 import { Journal } from './journal.ts';
 import { type Pin, Pins } from './pins.ts';
 
@@ -39,14 +38,10 @@ export async function initialisePartition({
   name: string;
   log: Log;
 }): Promise<PartitionIdentity> {
-  const { module, tokenLabel, serial, pinFile, environment } = partitionSettings(config, name);
+  const settings = partitionSettings(config, name);
   const journal = new Journal(config.dataFolder);
   try {
-    const stateFolder = join(config.dataFolder, 'login');
-    const provider = await openPartition(
-      { module, tokenLabel, ...(serial === undefined ? {} : { serial }), pinFile, environment, stateFolder },
-      { log },
-    );
+    const provider = await openPartition(partitionConfig(settings, config), { log });
     try {
       const known = journal.identity(name);
       if (known !== undefined) {
@@ -54,11 +49,19 @@ export async function initialisePartition({
         return describe(config, name, known, false);
       }
       const { serial: found } = await provider.describe();
-      const other = journal.identities().find(({ record }) => record.serial === found);
+      // By its number; and by its key, since a number that the configuration gives says nothing of the token.
+      let other: ReturnType<Journal['identities']>[number] | undefined;
+      for (const one of journal.identities()) {
+        if (one.record.serial === found || (await provider.findIdentity(one.record)) !== undefined) other ??= one;
+      }
       if (other !== undefined)
-        throw new AntipodeError('ALREADY_EXISTS', `partition ${other.partition} is the token with serial ${found}`, {
-          details: { partition: other.partition, serial: found },
-        });
+        throw new AntipodeError(
+          'ALREADY_EXISTS',
+          `partition ${other.partition} is the token with serial ${other.record.serial}`,
+          {
+            details: { partition: other.partition, serial: other.record.serial },
+          },
+        );
       const record = await initialiseIdentity({
         provider,
         prng: systemPrng,

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { loadAgentConfig } from './config.ts';
+import { loadAgentConfig, partitionConfig } from './config.ts';
 import { temporaryFolder } from './testing/temporary-folder.ts';
 
 const GOOD = `site: a
@@ -54,7 +54,25 @@ it('takes paths relative to its own folder, and absolute ones as they are', () =
   });
 });
 
+it('hands the worker what the module needs, under the number that the journal knows', () => {
+  const nss = `    moduleParameters: configdir='sql:/var/lib/nss'
+    serial: nss-a
+    acceptUnenforced: [extractable]
+    role: scratch`;
+  const config = load(GOOD.replace('    role: scratch', nss));
+  const [main, scratch] = config.partitions.map((one) => partitionConfig(one, config));
+  expect(scratch).toMatchObject({
+    moduleParameters: "configdir='sql:/var/lib/nss'",
+    serial: 'nss-a',
+    acceptUnenforced: ['extractable'],
+    stateFolder: join(folder, 'data', 'login'),
+  });
+  for (const absent of ['moduleParameters', 'serial', 'acceptUnenforced']) expect(main).not.toHaveProperty(absent);
+  expect(partitionConfig(config.partitions[1]!, { ...config, serial: 'journal' }).serial).toBe('journal');
+});
+
 it.each<[string, [string, string], string]>([
+  ['a protection that is none', ['    role: scratch', '    acceptUnenforced: [all]\n    role: scratch'], '20:24'],
   ['an unknown key', ['dataFolder: data', 'dataFolder: data\npin: "1234"'], '11:1'],
   ['an unknown key of a partition', ['    role: scratch', '    pin: "1234"\n    role: scratch'], '20:5'],
   ['a missing key', ['dataFolder: data\n', ''], '1:1'],

@@ -1,5 +1,6 @@
 /** The agent's configuration: one YAML file, paths relative to it, PINs and pins in files of their own. */
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { type PartitionConfig, PROTECTIONS } from '@antipode/hsm-core';
 import { loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 
@@ -11,12 +12,16 @@ const partition = z.strictObject({
   /** Name within this site. */
   name: siteName,
   module: path,
+  /** For C_Initialize, of a module that wants some: NSS is told here where its database is. Never a secret. */
+  moduleParameters: z.string().min(1).max(4096).optional(),
   tokenLabel: z.string().min(1).max(32),
-  /** Only needed where several tokens have the label. */
+  /** Needed where several tokens have the label; and as a name, unique in all groups, of a token that has no number. */
   serial: z.string().min(1).max(16).optional(),
   pinFile: path,
   /** For the HSM worker only, such as SOFTHSM2_CONF. Never a PIN. */
   environment: z.record(z.string(), z.string()).default({}),
+  /** Protections that the token does not keep, and without which it is used all the same (docs/devices). */
+  acceptUnenforced: z.array(z.enum(PROTECTIONS)).optional(),
   role: z.enum(['member', 'scratch']).default('member'),
 });
 
@@ -41,6 +46,24 @@ export const agentConfigSchema = z.strictObject({
 
 export type AgentConfig = z.output<typeof agentConfigSchema>;
 export type PartitionSettings = AgentConfig['partitions'][number];
+
+/** How the HSM worker finds a partition and gets in. `serial` is what the journal knows, where it knows one. */
+export function partitionConfig(
+  settings: PartitionSettings,
+  { dataFolder, serial = settings.serial }: { dataFolder: string; serial?: string | undefined },
+): PartitionConfig {
+  const { module, moduleParameters, tokenLabel, pinFile, environment, acceptUnenforced } = settings;
+  return {
+    module,
+    ...(moduleParameters === undefined ? {} : { moduleParameters }),
+    tokenLabel,
+    ...(serial === undefined ? {} : { serial }),
+    pinFile,
+    environment,
+    stateFolder: join(dataFolder, 'login'),
+    ...(acceptUnenforced === undefined ? {} : { acceptUnenforced }),
+  };
+}
 
 /** @throws CONFIG_INVALID */
 export function loadAgentConfig(file: string): AgentConfig {

@@ -26,6 +26,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       module: partition.settings.module,
       isScratch: partition.settings.role === 'scratch',
       identitySha256: partition.identitySha256 ?? '',
+      unenforced: [...partition.unenforced],
       errorCode: partition.failure?.code ?? troubleOf(site, seats, partition.serial) ?? '',
     })),
     members: seats.map((seat) => memberState(site, seat)),

@@ -3,7 +3,6 @@
  * too big, and runs the work on one partition strictly in turn, so that a slow HSM holds up nobody else.
  */
 
-import { join } from 'node:path';
 import {
   CaptureMemory,
   fingerprint,
@@ -13,11 +12,12 @@ import {
   openKeyring,
   openPartition,
   type PartitionDescription,
+  type Protection,
   ReplicaMemory,
   type WorkerProvider,
 } from '@antipode/hsm-core';
 import { AntipodeError, type Closeable, closeAll, hasCode, type Log } from '@antipode/runtime';
-import type { PartitionSettings } from './config.ts';
+import { type PartitionSettings, partitionConfig } from './config.ts';
 import type { Journal } from './journal.ts';
 import { Turns } from './turns.ts';
 
@@ -65,6 +65,7 @@ export class Partition implements Closeable {
   readonly #turns = new Turns();
   #open: Opened | undefined;
   #failure: AntipodeError | undefined;
+  #unenforced: readonly Protection[] = [];
 
   constructor(options: PartitionOptions & { settings: PartitionSettings }) {
     this.settings = options.settings;
@@ -86,6 +87,11 @@ export class Partition implements Closeable {
   get identitySha256(): string | undefined {
     const identity = this.identity;
     return identity && fingerprint(identity.publicHalf);
+  }
+
+  /** What its token did not keep when it was last opened. */
+  get unenforced(): readonly Protection[] {
+    return this.#unenforced;
   }
 
   /** Why the partition could not be opened last time. */
@@ -158,15 +164,13 @@ export class Partition implements Closeable {
   }
 
   async #openWorker(identity: IdentityRecord): Promise<Opened> {
-    const { module, tokenLabel, pinFile, environment } = this.settings;
-    const stateFolder = join(this.#dataFolder, 'login');
-    const provider = await openPartition(
-      { module, tokenLabel, serial: identity.serial, pinFile, environment, stateFolder },
-      { log: this.#log },
-    );
+    const { serial } = identity;
+    const config = partitionConfig(this.settings, { dataFolder: this.#dataFolder, serial });
+    const provider = await openPartition(config, { log: this.#log });
     try {
       const keyring = await this.#readKeyring(provider, identity);
       const description = await provider.describe();
+      this.#unenforced = description.unenforced;
       const opened: Opened = {
         provider,
         keyring,

@@ -1,10 +1,10 @@
-/** The devices that the attacks are tried on. A second one is a second entry here, with its column in outcomes.ts. */
-import { initialiseIdentity, openPartition } from '@antipode/hsm-core';
-import { silentLog, systemPrng } from '@antipode/runtime';
+/** The devices that the attacks are tried on. Another one is another entry here, with its column in outcomes.ts. */
+import type { Protection } from '@antipode/hsm-core';
 import { it } from 'vitest';
 import { CKM } from '../../../packages/hsm-core/src/pkcs11/constants.ts';
 import { TestMember } from '../../support/members.ts';
-import { makeToken, type TestToken } from '../../support/tokens.ts';
+import { makeNssToken, NSS_UNENFORCED } from '../../support/nss-tokens.ts';
+import { type AnyToken, makeToken } from '../../support/tokens.ts';
 import { ATTACKS, type AttackId, type DeviceName, type Outcome } from '../outcomes.ts';
 
 export interface AttackDevice {
@@ -12,11 +12,18 @@ export interface AttackDevice {
   /** Where operators read about it. */
   readonly page: string;
   /** Makes a fresh token; its configuration names the module, and the environment that the module reads. */
-  makeToken(label: string): TestToken;
+  makeToken(label: string): AnyToken;
   /** The number that RFC 5649 has here. */
   readonly keyWrap: number;
-  /** A mechanism that wraps and unwraps without integrity, where there is one. */
-  readonly malleableWrap: number | undefined;
+  /** Mechanisms without integrity, and whether the token unwraps by them. */
+  readonly malleableWraps: ReadonlyMap<number, boolean>;
+  /** What the token is known not to keep. */
+  readonly unenforced: readonly Protection[];
+  /** A second key of a class under the CKA_ID of another takes its place. */
+  readonly keepsOnePerId: boolean;
+  /** How it says that a key may not be used so, and that an object may not be changed. */
+  readonly notPermitted: readonly string[];
+  readonly notModifiable: string;
 }
 
 export const DEVICES: readonly AttackDevice[] = [
@@ -25,22 +32,34 @@ export const DEVICES: readonly AttackDevice[] = [
     page: 'docs/devices/softhsm2.md',
     makeToken,
     keyWrap: CKM.AES_KEY_WRAP_PAD,
-    malleableWrap: undefined,
+    malleableWraps: new Map([CKM.AES_ECB, CKM.AES_CBC, CKM.AES_CTR, CKM.AES_CBC_PAD].map((type) => [type, false])),
+    unenforced: [],
+    keepsOnePerId: false,
+    notPermitted: ['CKR_KEY_FUNCTION_NOT_PERMITTED'],
+    notModifiable: 'CKR_ACTION_PROHIBITED',
+  },
+  {
+    name: 'nss',
+    page: 'docs/devices/nss-softokn.md',
+    makeToken: makeNssToken,
+    keyWrap: CKM.AES_KEY_WRAP_KWP,
+    malleableWraps: new Map([
+      [CKM.AES_ECB, true],
+      [CKM.AES_CBC, true],
+      [CKM.AES_CTR, false],
+    ]),
+    unenforced: NSS_UNENFORCED,
+    keepsOnePerId: true,
+    notPermitted: ['CKR_KEY_TYPE_INCONSISTENT', 'CKR_KEY_FUNCTION_NOT_PERMITTED'],
+    notModifiable: 'CKR_ATTRIBUTE_READ_ONLY',
   },
 ];
 
+export type Member = TestMember<AnyToken>;
+
 /** A member on a device, with its own keys and nobody pinned. */
-export async function makeMember({ makeToken: make }: AttackDevice, label: string): Promise<TestMember> {
-  const member = new TestMember(make(label));
-  member.provider = await openPartition(member.token.config, { log: silentLog });
-  member.identity = await initialiseIdentity({
-    provider: member.provider,
-    prng: systemPrng,
-    announce: (_serial, ckaId) => member.announced.push(ckaId),
-  });
-  await member.refresh();
-  return member;
-}
+export const makeMember = ({ makeToken: make }: AttackDevice, label: string): Promise<Member> =>
+  TestMember.on(make(label));
 
 /** One attack: shows first that it works where nothing stands in its way, then says what became of it with us. */
 export function attack(device: AttackDevice, id: AttackId, attempt: () => Promise<Outcome>): void {

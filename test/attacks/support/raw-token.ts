@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Mechanism, Template } from '../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
-import { type TestToken, USER_PIN } from '../../support/tokens.ts';
+import { type AnyToken, USER_PIN } from '../../support/tokens.ts';
 
 /** Derivation from a point (ECDH1_DERIVE without a derivation function) or from data (AES_ECB_ENCRYPT_DATA). */
 export type Derivation = { readonly type: number } & ({ readonly point: Uint8Array } | { readonly data: Uint8Array });
@@ -77,10 +77,11 @@ const NAMES = [
 
 /** Logs in to a token as an application with the PIN does. */
 export async function openRawToken(
-  { config, label }: Pick<TestToken, 'config' | 'label'>,
+  { config, label }: Pick<AnyToken, 'config' | 'label'>,
   pin = USER_PIN,
 ): Promise<RawToken> {
-  const child = fork(fileURLToPath(new URL('./raw-token-child.ts', import.meta.url)), [config.module, label, pin], {
+  const script = fileURLToPath(new URL('./raw-token-child.ts', import.meta.url));
+  const child = fork(script, [config.module, label, pin, config.moduleParameters ?? ''], {
     serialization: 'advanced',
     execArgv: [],
     env: { PATH: process.env['PATH'] ?? '', ...config.environment },

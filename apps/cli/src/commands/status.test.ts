@@ -20,6 +20,12 @@ it('a partition that cannot be used is shown with its error, and degrades the wh
   expect([isDegraded(refused), isDegraded(status({ sites: [site('up')] }))]).toEqual([true, false]);
 });
 
+it('a partition whose token does not keep what it promises is shown as weak, with what it does not keep', () => {
+  const partitions = [{ name: 'main', unenforced: ['extractable', 'copyable'] }];
+  const text = statusText(status({ sites: [{ site: 'a', state: 'up', partitions }] }));
+  expect(text).toMatch(/main weak \(extractable copyable\)/);
+});
+
 it.each(['suspect', 'down', 'unknown'])('a site that is %s degrades the whole', (state) => {
   expect(isDegraded(status({ sites: [site(state)] }))).toBe(true);
 });

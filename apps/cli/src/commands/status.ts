@@ -8,7 +8,9 @@ import { groupTable } from './group.ts';
 
 /** `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used. */
 function partitionsCell(partitions: readonly PartitionState[]): string {
-  return partitions.map(({ name, errorCode }) => `${name} ${errorCode || 'ok'}`).join(', ') || '-';
+  const state = ({ errorCode, unenforced }: PartitionState) =>
+    errorCode || (unenforced.length > 0 ? `weak (${unenforced.join(' ')})` : 'ok');
+  return partitions.map((partition) => `${partition.name} ${state(partition)}`).join(', ') || '-';
 }
 
 /** Sites with their partitions; what is under way or waits for a person; and the groups. */

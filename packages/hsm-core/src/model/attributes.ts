@@ -87,6 +87,42 @@ export const ATTRIBUTES = {
 
 type Rules = typeof ATTRIBUTES;
 
+/**
+ * What the absence of an attribute means, so that two tokens agree of which one shows it and the other does not: the
+ * standard's default (PKCS#11 3.0 base, tables 15 to 31), and of a usage flag, whose default is the token's affair, that
+ * the use is not allowed.
+ */
+export const ASSUMED: Attributes = {
+  encrypt: false,
+  decrypt: false,
+  wrap: false,
+  unwrap: false,
+  sign: false,
+  signRecover: false,
+  verify: false,
+  verifyRecover: false,
+  derive: false,
+  certificateCategory: 0,
+  modifiable: true,
+  copyable: true,
+  destroyable: true,
+  alwaysAuthenticate: false,
+  wrapWithTrusted: false,
+};
+
+/** Those that must be written out in every template, since tokens have defaults of their own: NSS allows all uses. */
+export const USES: readonly AttributeName[] = [
+  'encrypt',
+  'decrypt',
+  'wrap',
+  'unwrap',
+  'sign',
+  'signRecover',
+  'verify',
+  'verifyRecover',
+  'derive',
+];
+
 export type AttributeName = keyof Rules;
 
 interface KindValue {

@@ -4,7 +4,15 @@
  */
 import { createHash, hash } from 'node:crypto';
 import { fromHex } from '@antipode/runtime';
-import { ATTRIBUTES, type AttributeName, type Attributes, attributesOf, encodeAttribute } from './attributes.ts';
+import {
+  ASSUMED,
+  ATTRIBUTE_NAMES,
+  ATTRIBUTES,
+  type AttributeName,
+  type Attributes,
+  attributesOf,
+  encodeAttribute,
+} from './attributes.ts';
 import type { Range } from './canonical-protobuf.ts';
 import { EncodedEntry } from './encoded-entry.ts';
 import { isWrapped, type KeyType, type ObjectClass, type ObjectId, type UncapturedReason } from './object.ts';
@@ -159,10 +167,10 @@ export class EntryDigest {
     this.#isSensitiveDue = isWrapped(objectClass);
   }
 
-  /** One that the entry has, in its canonical bytes. Absent and empty are the same. */
+  /** One that the entry has, in its canonical bytes. Absent, empty and assumed are the same. */
   attribute(name: AttributeName, bytes: Uint8Array, range: Range): void {
     if (this.#isSensitiveDue && ATTRIBUTES[name].type >= ATTRIBUTES.sensitive.type) this.#sensitive();
-    if (name !== 'sensitive' && isCompared(name) && range.end > range.start)
+    if (name !== 'sensitive' && isCompared(name) && range.end > range.start && !isAssumed(name, bytes, range))
       this.#attribute(ATTRIBUTES[name].type, bytes, range);
   }
 
@@ -204,10 +212,24 @@ export class EntryDigest {
   }
 }
 
+/** The canonical bytes of what goes without saying. */
+const ASSUMED_BYTES = new Map(
+  ATTRIBUTE_NAMES.flatMap((name) => {
+    const value = ASSUMED[name];
+    return value === undefined ? [] : [[name, encodeAttribute(name, value)] as const];
+  }),
+);
+
+function isAssumed(name: AttributeName, bytes: Uint8Array, { start, end }: Range): boolean {
+  const assumed = ASSUMED_BYTES.get(name);
+  if (assumed === undefined || assumed.length !== end - start) return false;
+  return assumed.every((byte, index) => bytes[start + index] === byte);
+}
+
 const TRUE = encodeAttribute('sensitive', true);
 const DIGEST = new EntryDigest();
 
-/** The attributes that are compared, canonical, in the order of their numbers. Absent and empty are the same. */
+/** The attributes that are compared, canonical, in the order of their numbers. Absent, empty and assumed are the same. */
 export function comparableAttributes({
   objectClass,
   attributes,
@@ -216,7 +238,7 @@ export function comparableAttributes({
   for (const name of attributesOf(objectClass)) {
     if (!isCompared(name)) continue;
     const value = name === 'sensitive' && isWrapped(objectClass) ? true : attributes[name];
-    if (value === undefined) continue;
+    if (value === undefined || value === ASSUMED[name]) continue;
     const bytes = encodeAttribute(name, value);
     if (bytes.length > 0) comparable.set(name, bytes);
   }

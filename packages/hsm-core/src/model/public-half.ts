@@ -1,6 +1,6 @@
 /** Public halves of key pairs as SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), whatever form a token gives them in. */
 import { createHash } from 'node:crypto';
-import { hex } from '@antipode/runtime';
+import { bytesEqual, hex } from '@antipode/runtime';
 
 export interface Curve {
   readonly name: 'P-256' | 'P-384' | 'P-521';
@@ -55,6 +55,11 @@ export function rsaPublicHalf(modulus: Uint8Array, publicExponent: Uint8Array): 
 /** The fingerprint by which people and pins know a key: SHA-256 of its SubjectPublicKeyInfo, hexadecimal. */
 export function fingerprint(publicHalf: Uint8Array): string {
   return createHash('sha256').update(publicHalf).digest('hex');
+}
+
+/** The curve of an EC public half made by {@link ecPublicHalf}; undefined of any other. */
+export function curveIn(publicHalf: Uint8Array): Curve | undefined {
+  return CURVES.find((curve) => bytesEqual(ecPublicHalf(curve, pointOf(curve, publicHalf)), publicHalf));
 }
 
 /** The point of an EC public half made by {@link ecPublicHalf}. */

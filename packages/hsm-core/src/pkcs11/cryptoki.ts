@@ -10,7 +10,7 @@ import koffi from 'koffi';
 import { AttributeReader } from './attribute-reader.ts';
 import { CKF_OS_LOCKING_OK, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKU_USER } from './constants.ts';
 import { CryptokiFailure, returnValueName } from './return-values.ts';
-import { type Mechanism, pack, packMechanism, type Template, ulong } from './template.ts';
+import { addressOf, type Mechanism, pack, packMechanism, type Template, ulong } from './template.ts';
 
 export { type Mechanism, mechanism, structure, type Template, type TemplateValue, ulong } from './template.ts';
 
@@ -26,8 +26,10 @@ const FUNCTIONS = {
   C_Login: [18, 'nnpn'],
   C_Logout: [19, 'n'],
   C_CreateObject: [20, 'npnp'],
+  C_CopyObject: [21, 'nnpnp'],
   C_DestroyObject: [22, 'nn'],
   C_GetAttributeValue: [24, 'nnpn'],
+  C_SetAttributeValue: [25, 'nnpn'],
   C_FindObjectsInit: [26, 'npn'],
   C_FindObjects: [27, 'npnp'],
   C_FindObjectsFinal: [28, 'n'],
@@ -71,8 +73,11 @@ export class Cryptoki {
     this.#functions = functions;
   }
 
-  /** Loads a module and initialises it for this process. @throws MODULE_UNAVAILABLE */
-  static load(module: string): Cryptoki {
+  /**
+   * Loads a module and initialises it for this process. `parameters` reach C_Initialize in the place that the standard
+   * reserves, as NSS wants them; a module that wants none refuses them. @throws MODULE_UNAVAILABLE
+   */
+  static load(module: string, parameters?: string): Cryptoki {
     try {
       const library = koffi.load(module, { deep: true });
       const list = Buffer.alloc(8);
@@ -89,9 +94,7 @@ export class Cryptoki {
         functions[name as FunctionName] = koffi.decode(pointer, prototype) as Native;
       }
       const cryptoki = new Cryptoki(library, functions);
-      const initialise = Buffer.alloc(48); // CK_C_INITIALIZE_ARGS
-      initialise.writeBigUInt64LE(BigInt(CKF_OS_LOCKING_OK), 32);
-      cryptoki.call('C_Initialize', initialise);
+      cryptoki.call('C_Initialize', initializeArguments(parameters));
       return cryptoki;
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
@@ -173,7 +176,8 @@ export class Cryptoki {
   }
 
   /**
-   * Reads attributes of one object; one that the token does not have, or does not tell, is absent from the result.
+   * Reads attributes of one object, bytes and booleans; one that the token does not have, or does not tell, is absent from
+   * the result. A CK_ULONG may be: NSS gives it into the room of one only, as {@link AttributeReader} offers where told.
    * Undefined when the object is gone.
    */
   attributes(session: bigint, object: bigint, types: readonly number[]): Map<number, Buffer> | undefined {
@@ -193,6 +197,17 @@ export class Cryptoki {
       packed.fill(0);
     }
     return handle.readBigUInt64LE();
+  }
+
+  copy(session: bigint, object: bigint, template: Template): bigint {
+    const packed = pack(template);
+    const handle = ulong(0n);
+    this.call('C_CopyObject', session, object, packed, template.length, handle);
+    return handle.readBigUInt64LE();
+  }
+
+  setAttributes(session: bigint, object: bigint, template: Template): void {
+    this.call('C_SetAttributeValue', session, object, pack(template), template.length);
   }
 
   /** False when the object was already gone. */
@@ -309,6 +324,22 @@ export class Cryptoki {
     return room.subarray(0, Number(length.readBigUInt64LE()));
   }
 }
+
+/**
+ * CK_C_INITIALIZE_ARGS, and behind it the parameters that it points to. NSS has a member more than the standard: the
+ * parameters stand where others have pReserved, which comes after.
+ */
+function initializeArguments(parameters: string | undefined): Buffer {
+  const text = parameters === undefined ? '' : `${parameters}\0`;
+  const packed = Buffer.alloc(INITIALIZE_ARGS_SIZE + Buffer.byteLength(text));
+  packed.writeBigUInt64LE(BigInt(CKF_OS_LOCKING_OK), 32);
+  if (text === '') return packed;
+  packed.write(text, INITIALIZE_ARGS_SIZE);
+  packed.writeBigUInt64LE(addressOf(packed) + BigInt(INITIALIZE_ARGS_SIZE), 40);
+  return packed;
+}
+
+const INITIALIZE_ARGS_SIZE = 56;
 
 function readUlongs(bytes: Buffer, count: number): bigint[] {
   return [...new BigUint64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + count * 8))];

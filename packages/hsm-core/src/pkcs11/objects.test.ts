@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
+import {
+  ASSUMED,
+  ATTRIBUTE_NAMES,
+  ATTRIBUTES,
+  type Attributes,
+  attributesOf,
+  setAttribute,
+  USES,
+} from '../model/attributes.ts';
 import type { ObjectClass } from '../model/object.ts';
 import { CKK, CKO } from './constants.ts';
 import { classNumber, keyTypeNumber, templateOf } from './objects.ts';
@@ -48,11 +56,13 @@ describe('a template', () => {
     );
   });
 
-  it('holds exactly what applies to the class and may be set', () => {
+  it('holds what applies to the class and may be set, every use, and nothing that goes without saying', () => {
     fc.assert(
       fc.property(fc.constantFrom(...CLASSES), attributes, (objectClass, given) => {
         const wanted = attributesOf(objectClass).filter(
-          (name) => given[name] !== undefined && ATTRIBUTES[name].inTemplate,
+          (name) =>
+            USES.includes(name) ||
+            (given[name] !== undefined && given[name] !== ASSUMED[name] && ATTRIBUTES[name].inTemplate),
         );
         const types = templateOf(objectClass, given).map(([type]) => type);
         expect(types.sort()).toEqual(wanted.map((name) => ATTRIBUTES[name].type).sort());
@@ -69,7 +79,16 @@ describe('a template', () => {
 
   it('leaves out what is empty, since a token has that without being told', () => {
     const empty: Attributes = { id: new Uint8Array(), subject: new Uint8Array(), allowedMechanisms: [] };
-    expect(templateOf('private-key', { ...empty, sign: false })).toEqual([[ATTRIBUTES.sign.type, false]]);
+    expect(templateOf('certificate', { ...empty, certificateType: 0 })).toEqual([[ATTRIBUTES.certificateType.type, 0]]);
+  });
+
+  it('forbids every use that it was not told of, since a token may allow what it is not told', () => {
+    const uses = (given: Attributes) => templateOf('private-key', given).map(([type, value]) => [type, value]);
+    const named = (['decrypt', 'unwrap', 'sign', 'signRecover', 'derive'] as const).map(
+      (name) => ATTRIBUTES[name].type,
+    );
+    expect(uses({})).toEqual(named.map((type) => [type, false]));
+    expect(uses({ sign: true })).toEqual(named.map((type) => [type, type === ATTRIBUTES.sign.type]));
   });
 
   it('writes mechanisms as the machine has its numbers, and dates as text', () => {

@@ -1,11 +1,13 @@
 /** Numbers of classes and key types, and templates written from the model. Follows the table in model/attributes.ts. */
 import {
+  ASSUMED,
   ATTRIBUTES,
   type AttributeName,
   type Attributes,
   type AttributeValue,
   attributesOf,
   encodeAttribute,
+  USES,
 } from '../model/attributes.ts';
 import type { KeyType, ObjectClass } from '../model/object.ts';
 import { CKK, CKO } from './constants.ts';
@@ -46,9 +48,11 @@ export function templateOf(objectClass: ObjectClass, attributes: Attributes): Te
   const last: [number, TemplateValue][] = [];
   for (const name of attributesOf(objectClass)) {
     const rule = ATTRIBUTES[name];
-    const value = attributes[name];
+    const isUse = USES.includes(name);
+    const value = attributes[name] ?? (isUse ? ASSUMED[name] : undefined);
     if (value === undefined || !rule.inTemplate) continue;
-    // CKA_TRUSTED-like defaults: an empty list or an empty subject is what a token has without being told.
+    // What a token has without being told: not every one wants to hear it.
+    if (value === ASSUMED[name] && !isUse) continue;
     if ((Array.isArray(value) || value instanceof Uint8Array) && value.length === 0 && rule.fate !== 'content')
       continue;
     (rule.fate === 'policy' ? last : entries).push([rule.type, encodeNative(name, value)]);
@@ -57,7 +61,7 @@ export function templateOf(objectClass: ObjectClass, attributes: Attributes): Te
   return [...entries, ...last];
 }
 
-function encodeNative(name: AttributeName, value: AttributeValue): TemplateValue {
+export function encodeNative(name: AttributeName, value: AttributeValue): TemplateValue {
   switch (ATTRIBUTES[name].kind) {
     case 'boolean':
       return value as boolean;

@@ -6,9 +6,10 @@ import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256 } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
-import type { OwnKey } from '../provider.ts';
+import type { OwnKey, Protection } from '../provider.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';
+import { findUnenforced } from './protections.ts';
 import { findKeyWrapMechanism } from './self-test.ts';
 
 const P256 = CURVES[0]!;
@@ -23,6 +24,7 @@ export class OwnKeys {
   protected readonly cryptoki: Cryptoki;
   protected readonly session: bigint;
   #keyWrap: Mechanism | undefined;
+  #unenforced: readonly Protection[] | undefined;
 
   protected constructor({ cryptoki, session }: { cryptoki: Cryptoki; session: bigint }) {
     this.cryptoki = cryptoki;
@@ -46,8 +48,7 @@ export class OwnKeys {
         [EXTRACTABLE, false],
         [SIGN, true],
         [DERIVE, false],
-        [COPYABLE, false],
-        [MODIFIABLE, false],
+        ...this.#hardened([COPYABLE, false], [MODIFIABLE, false]),
       ],
     );
     return { publicHalf: this.#ecPublicHalf(publicKey) };
@@ -162,9 +163,7 @@ export class OwnKeys {
       [DERIVE, false],
       [WRAP, use === 'wrap'],
       [UNWRAP, use === 'unwrap'],
-      [ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)],
-      [COPYABLE, false],
-      [MODIFIABLE, false],
+      ...this.#hardened([ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)], [COPYABLE, false], [MODIFIABLE, false]),
     ]);
   }
 
@@ -197,10 +196,12 @@ export class OwnKeys {
       [DERIVE, false],
       [WRAP, true],
       [UNWRAP, true],
-      [ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)],
-      [CKA.UNWRAP_TEMPLATE, [[SENSITIVE, true]]],
-      [COPYABLE, false],
-      [MODIFIABLE, false],
+      ...this.#hardened(
+        [ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)],
+        [CKA.UNWRAP_TEMPLATE, [[SENSITIVE, true]]],
+        [COPYABLE, false],
+        [MODIFIABLE, false],
+      ),
     ]);
     return { checkTag: this.checkTag(handle) };
   }
@@ -213,6 +214,21 @@ export class OwnKeys {
   protected wrapMechanism(): Mechanism {
     this.#keyWrap ??= mechanism(findKeyWrapMechanism(this.cryptoki, this.session));
     return this.#keyWrap;
+  }
+
+  /** What the token does not keep. @throws MECHANISM_MISSING */
+  protected unenforced(): readonly Protection[] {
+    this.#unenforced ??= findUnenforced(this.cryptoki, this.session, this.wrapMechanism());
+    return this.#unenforced;
+  }
+
+  /**
+   * Those of the attributes that the token keeps. Any other would be refused, or pretend: NSS softokn stores the addresses
+   * inside an unwrap template in its database.
+   */
+  #hardened(...attributes: Template): Template {
+    const idle = new Set(this.unenforced().map((protection) => HARDENING[protection]));
+    return attributes.filter(([type]) => !idle.has(type));
   }
 
   /**
@@ -255,5 +271,13 @@ export class OwnKeys {
     return new Uint8Array(ecPublicHalf(P256, point));
   }
 }
+
+/** Attributes that are given for a protection alone. */
+const HARDENING: Partial<Record<Protection, number>> = {
+  modifiable: MODIFIABLE,
+  copyable: COPYABLE,
+  'allowed-mechanisms': ALLOWED_MECHANISMS,
+  'unwrap-template': CKA.UNWRAP_TEMPLATE,
+};
 
 const NO_USE: Template = [ENCRYPT, DECRYPT, SIGN, VERIFY, DERIVE, WRAP, UNWRAP].map((flag) => [flag, false] as const);

@@ -16,6 +16,7 @@ import type {
   PartitionDescription,
   ProofItem,
   ProofOutcome,
+  Protection,
   SealedData,
   UnwrapItem,
   WrapOutcome,
@@ -24,8 +25,9 @@ import { challenge } from './challenge.ts';
 import { CKA, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type TokenInfo } from './cryptoki.ts';
 import { findPublicHalf, PublicKeys } from './find-public-half.ts';
+import { keepsOnePerId, Maker, NotMade, openingBlob } from './maker.ts';
 import { ObjectReader } from './object-reader.ts';
-import { classNumber, keyTypeNumber, templateOf } from './objects.ts';
+import { templateOf } from './objects.ts';
 import { OwnKeys } from './own-keys.ts';
 import { type ProveContext, prove } from './prove.ts';
 import { CryptokiFailure, codeOf, returnValueOf, translate } from './return-values.ts';
@@ -40,6 +42,7 @@ export const SCAN_GAP_MS = 250;
 export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #token: TokenInfo;
   readonly #objects: ObjectReader;
+  readonly #maker: Maker;
   /** Public halves that had to be found by use: an object's value never changes under its handle. */
   readonly #publicHalves = new Map<Handle, Uint8Array>();
   readonly #looks = new LookLog();
@@ -49,16 +52,36 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     super({ cryptoki, session });
     this.#token = token;
     this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) });
+    this.#maker = new Maker({ cryptoki, session, objects: this.#objects, keepsOnePerId: keepsOnePerId(token) });
   }
 
+  /** @throws PROTECTION_UNENFORCED, and what {@link openSession} throws */
   static async open(config: PartitionConfig): Promise<Pkcs11Provider> {
-    return new Pkcs11Provider(await openSession(config));
+    const provider = new Pkcs11Provider(await openSession(config));
+    try {
+      provider.#checkProtections(config.acceptUnenforced ?? []);
+      return provider;
+    } catch (thrown) {
+      await provider.close();
+      throw thrown;
+    }
+  }
+
+  /** Whoever holds the PIN of one weak member could hold the domain key of the whole group: its site must have said yes. */
+  #checkProtections(accepted: readonly Protection[]): void {
+    const missing = this.unenforced().filter((protection) => !accepted.includes(protection));
+    if (missing.length === 0) return;
+    throw new AntipodeError(
+      'PROTECTION_UNENFORCED',
+      `the token does not keep what it promises of keys: ${missing.join(', ')}`,
+      { details: { serial: this.#token.serial, unenforced: missing.join(',') } },
+    );
   }
 
   async describe(): Promise<PartitionDescription> {
     this.wrapMechanism();
     const { serial, label, manufacturer, model, firmware } = this.#token;
-    return { serial, label, manufacturer, model, firmware };
+    return { serial, label, manufacturer, model, firmware, unenforced: this.unenforced() };
   }
 
   async look({ since, handles }: { since?: number; handles?: readonly Handle[] }): Promise<Look> {
@@ -111,6 +134,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
     const outcomes = handles.map((handle): WrapOutcome => {
+      if (!this.#maySend(handle)) return { handle, reason: 'unextractable' };
       try {
         return {
           handle,
@@ -124,6 +148,12 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     });
     if (outcomes.some((outcome) => 'reason' in outcome && outcome.reason === 'unreadable')) this.#checkWraps(domainKey);
     return outcomes;
+  }
+
+  /** What is not extractable stays where it is, also on a token that would give it. */
+  #maySend(handle: Handle): boolean {
+    if (!this.unenforced().includes('extractable')) return true;
+    return this.cryptoki.attributes(this.session, handle, [EXTRACTABLE])?.get(EXTRACTABLE)?.[0] !== 0;
   }
 
   /** A refusal that does not say what it is about may be about the domain key: then it says nothing of the others. */
@@ -188,26 +218,12 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   // --- unsealing ---
 
   async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
-    return this.#batch(items, ({ objectClass, keyType, attributes, blob }) =>
-      this.cryptoki.unwrapKey(this.session, this.wrapMechanism(), domainKey, blob, [
-        [CKA.CLASS, classNumber(objectClass)],
-        [CKA.KEY_TYPE, keyTypeNumber(keyType)],
-        [CKA.TOKEN, true],
-        // The domain key's CKA_UNWRAP_TEMPLATE demands it; and what is replicated must stay replicable.
-        ...templateOf(objectClass, { ...attributes, sensitive: true, extractable: true }),
-      ]),
-    );
+    const how = this.wrapMechanism();
+    return this.#batch(items, (item) => this.#maker.unwrap(how, domainKey, item));
   }
 
   async create(items: readonly CreateItem[]): Promise<BatchOutcome> {
-    return this.#batch(items, ({ objectClass, keyType, attributes }) =>
-      this.cryptoki.create(this.session, [
-        [CKA.CLASS, classNumber(objectClass)],
-        ...(keyType === undefined ? [] : [[CKA.KEY_TYPE, keyTypeNumber(keyType)] as const]),
-        [CKA.TOKEN, true],
-        ...templateOf(objectClass, attributes),
-      ]),
-    );
+    return this.#batch(items, (item) => this.#maker.create(item));
   }
 
   async unwrapDataKey(domainKey: Handle, blob: Uint8Array): Promise<Handle> {
@@ -323,7 +339,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   #decryptData(dataKey: Handle, ciphertext: Uint8Array, aad: Uint8Array): Buffer {
     const [iv, sealed] = [ciphertext.subarray(0, GCM_IV_BYTES), ciphertext.subarray(GCM_IV_BYTES)];
-    return this.cryptoki.decrypt(this.session, gcm(iv, aad), dataKey, sealed);
+    return openingBlob(() => this.cryptoki.decrypt(this.session, gcm(iv, aad), dataKey, sealed));
   }
 
   #batch<Item>(items: readonly Item[], make: (item: Item) => Handle): BatchOutcome {
@@ -332,16 +348,12 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       try {
         handles.push(make(item));
       } catch (thrown) {
+        if (thrown instanceof NotMade) return { handles, failure: { index, ...thrown.why } };
         if (!(thrown instanceof CryptokiFailure)) throw thrown;
         const { returnValue } = thrown;
         const code = codeOf(returnValue);
-        if (code === 'HSM_FULL' || code === 'HSM_UNAVAILABLE')
-          return { handles, failure: { index, code, returnValue } };
-        if (code !== 'HSM_REFUSED') throw translate(thrown);
-        return {
-          handles,
-          failure: { index, code: BLOB_REFUSALS.has(returnValue) ? 'BLOB_INVALID' : 'HSM_REFUSED', returnValue },
-        };
+        if (code !== 'HSM_REFUSED' && code !== 'HSM_FULL' && code !== 'HSM_UNAVAILABLE') throw translate(thrown);
+        return { handles, failure: { index, code, returnValue } };
       }
     }
     return { handles };
@@ -360,13 +372,3 @@ const WRAP_REFUSALS: Readonly<Record<string, 'unextractable' | 'not-wrappable'>>
   CKR_KEY_NOT_WRAPPABLE: 'not-wrappable',
   CKR_KEY_SIZE_RANGE: 'not-wrappable',
 };
-
-/** How tokens say that a blob does not open: SoftHSM 2.6.1 with a general error, 2.7 and others by the standard. */
-const BLOB_REFUSALS = new Set([
-  'CKR_GENERAL_ERROR',
-  'CKR_FUNCTION_FAILED',
-  'CKR_WRAPPED_KEY_INVALID',
-  'CKR_WRAPPED_KEY_LEN_RANGE',
-  'CKR_ENCRYPTED_DATA_INVALID',
-  'CKR_ENCRYPTED_DATA_LEN_RANGE',
-]);

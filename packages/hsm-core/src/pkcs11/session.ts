@@ -1,5 +1,6 @@
 /** One logged-in session on one token: finds the slot by serial and label, logs in once. */
 import { AntipodeError, readPinFile, systemClock } from '@antipode/runtime';
+import type { Protection } from '../provider.ts';
 import { CKF_TOKEN_INITIALIZED } from './constants.ts';
 import { Cryptoki, type TokenInfo } from './cryptoki.ts';
 import { LoginGuard } from './login-guard.ts';
@@ -9,14 +10,18 @@ import { CryptokiFailure, codeOf, translate } from './return-values.ts';
 export interface PartitionConfig {
   /** Path of the PKCS#11 module. */
   readonly module: string;
+  /** For C_Initialize, of a module that wants some (NSS). Never a secret. */
+  readonly moduleParameters?: string;
   readonly tokenLabel: string;
-  /** When absent, exactly one token must have the label. */
+  /** When absent, exactly one token must have the label. The partition's name where the token has no number of its own. */
   readonly serial?: string;
   readonly pinFile: string;
   /** For the worker process only, such as SOFTHSM2_CONF. Never a PIN. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Where the login guard keeps its record. */
   readonly stateFolder: string;
+  /** Protections without which this partition is used all the same. */
+  readonly acceptUnenforced?: readonly Protection[];
 }
 
 export interface OpenSession {
@@ -31,7 +36,7 @@ const LOOK_PAUSE_MS = 120;
 
 export async function openSession(config: PartitionConfig): Promise<OpenSession> {
   for (let look = 1; ; look += 1) {
-    const cryptoki = Cryptoki.load(config.module);
+    const cryptoki = Cryptoki.load(config.module, config.moduleParameters);
     try {
       const { slot, token } = findToken(cryptoki, config);
       const session = cryptoki.openSession(slot);
@@ -52,10 +57,11 @@ function findToken(cryptoki: Cryptoki, { tokenLabel, serial }: PartitionConfig):
     .map((slot) => ({ slot, token: cryptoki.tokenInfo(slot) }))
     .filter(({ token }) => token.flags & CKF_TOKEN_INITIALIZED);
   const matching = initialised.filter(
-    ({ token }) => token.label === tokenLabel && (serial === undefined || token.serial === serial),
+    ({ token }) =>
+      token.label === tokenLabel && (serial === undefined || token.serial === serial || NO_SERIAL.test(token.serial)),
   );
   const [only, second] = matching;
-  if (only !== undefined && second === undefined) return only;
+  if (only !== undefined && second === undefined) return { ...only, token: named(only.token, serial) };
   const wanted = `label "${tokenLabel}"${serial === undefined ? '' : ` and serial ${serial}`}`;
   throw new AntipodeError(
     'PARTITION_NOT_FOUND',
@@ -63,6 +69,23 @@ function findToken(cryptoki: Cryptoki, { tokenLabel, serial }: PartitionConfig):
     {
       details: { found: matching.length, shown: initialised.length },
     },
+  );
+}
+
+/** NSS gives every token sixteen zeros. */
+const NO_SERIAL = /^0*$/;
+
+/**
+ * A token without a number of its own goes by the one that the configuration gives it: groups, journals and pins call
+ * partitions by it. That it is the same token as ever is shown by its identity key, not by this.
+ */
+function named(token: TokenInfo, serial: string | undefined): TokenInfo {
+  if (!NO_SERIAL.test(token.serial)) return token;
+  if (serial !== undefined && !NO_SERIAL.test(serial)) return { ...token, serial };
+  throw new AntipodeError(
+    'CONFIG_INVALID',
+    `the token says "${token.serial}" for its serial number, as every one of its kind: give it a \`serial\` that no other partition has`,
+    { details: { field: 'serial' } },
   );
 }
 

@@ -32,7 +32,8 @@ export function unwrap({ value }: StoredObject, blob: Uint8Array): Uint8Array | 
 
 export const tagOf = (domainKey: StoredObject, value: Uint8Array): Uint8Array => sha256(wrap(domainKey, sha256(value)));
 
-export const checkTagOf = (domainKey: StoredObject): Uint8Array => tagOf(domainKey, Buffer.from('check'));
+export const checkTagOf = (domainKey: StoredObject): Uint8Array =>
+  tagOf(domainKey, Buffer.from('antipode domain key check v1'));
 
 export const privateKey = ({ value }: StoredObject): KeyObject =>
   createPrivateKey({ key: Buffer.from(value ?? []), format: 'der', type: 'pkcs8' });

@@ -1,13 +1,15 @@
 /**
  * A partition in memory, for tests: real cryptography over an object store, with the habits of real tokens that have cost
  * most (facts: pkcs11). Handles die with the session; an unwrap loses length, dates and history; one that is cut short
- * leaves a visible half key; storage ends; a device may lie. It knows P-256 and secrets, and has no sense of time.
+ * leaves a visible half key; storage ends; a device may lie, be busy, gone, locked or slow. It knows P-256 and secrets.
  */
 import { createHash } from 'node:crypto';
-import { hex, type Prng } from '@antipode/runtime';
+import { type Clock, hex, type Prng } from '@antipode/runtime';
+import { FakeClock } from '@antipode/runtime/testing';
 import { ATTRIBUTES, type Attributes, attributesOf } from '../model/attributes.ts';
 import type { KeyType, ObservedObject } from '../model/object.ts';
 import { ecKey, pkcs8, publicHalfOf } from './simulated-crypto.ts';
+import { checkLogin, type SimulatedFaults, soundToken, throughFaults } from './simulated-faults.ts';
 import { SimulatedSession } from './simulated-session.ts';
 
 /** One object of the token. Tests change `attributes` in place, as an application would. */
@@ -37,15 +39,24 @@ export class SimulatedHsm {
   distort: (value: Uint8Array) => Uint8Array = (value) => value;
   /** Called before each look, counted from 1 for each session: what other applications do meanwhile. */
   onInventory: (look: number) => void = () => {};
+  /** A second key under the CKA_ID of another would take its place, as at NSS. */
+  keepsOnePerId = false;
+  readonly faults: SimulatedFaults = soundToken();
+  readonly #clock: Clock;
 
-  constructor({ serial, prng }: { serial: string; prng: Prng }) {
+  constructor({ serial, prng, clock = new FakeClock() }: { serial: string; prng: Prng; clock?: Clock }) {
     this.serial = serial;
     this.prng = prng;
+    this.#clock = clock;
   }
 
-  /** A session of its own, with handles of its own: opening again is what a restart of the worker does. */
+  /**
+   * A session of its own, with handles of its own: opening again is what a restart of the worker does.
+   * @throws PARTITION_NOT_FOUND, PIN_LOCKED
+   */
   open(interrupt: Interrupt = () => {}): SimulatedSession {
-    return new SimulatedSession(this, interrupt);
+    checkLogin(this.serial, this.faults);
+    return throughFaults(new SimulatedSession(this, interrupt), this.faults, this.#clock);
   }
 
   // --- what applications do ---

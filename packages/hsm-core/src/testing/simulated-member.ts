@@ -27,7 +27,7 @@ export class SimulatedMember {
   private constructor(serial: string, clock: Clock) {
     this.prng = seededPrng(serial);
     this.clock = clock;
-    this.hsm = new SimulatedHsm({ serial, prng: this.prng });
+    this.hsm = new SimulatedHsm({ serial, prng: this.prng, clock });
   }
 
   static async make(serial: string, { clock = new FakeClock() }: { clock?: Clock } = {}): Promise<SimulatedMember> {

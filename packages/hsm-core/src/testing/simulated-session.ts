@@ -4,6 +4,7 @@ import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
 import { LookLog } from '../look-log.ts';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
+import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
 import type {
   BatchOutcome,
   Challenge,
@@ -60,7 +61,14 @@ export class SimulatedSession implements HsmProvider {
   async describe(): Promise<PartitionDescription> {
     this.#alive();
     const serial = this.#token.serial;
-    return { serial, label: `token ${serial}`, manufacturer: 'Antipode', model: 'simulated', firmware: '1.0' };
+    return {
+      serial,
+      label: `token ${serial}`,
+      manufacturer: 'Antipode',
+      model: 'simulated',
+      firmware: '1.0',
+      unenforced: [],
+    };
   }
 
   // --- reading ---
@@ -202,7 +210,11 @@ export class SimulatedSession implements HsmProvider {
 
   async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
     this.#alive();
-    const key = this.#get(domainKey);
+    const key = this.#present(domainKey);
+    if (key === undefined)
+      throw new AntipodeError('HSM_UNAVAILABLE', 'the domain key does not wrap any more', {
+        details: { call: 'C_WrapKey', returnValue: 'CKR_WRAPPING_KEY_HANDLE_INVALID' },
+      });
     return handles.map((handle) => {
       const object = this.#find(handle);
       if (object?.value === undefined) return { handle, reason: 'unreadable', returnValue: 'CKR_GENERAL_ERROR' };
@@ -253,12 +265,19 @@ export class SimulatedSession implements HsmProvider {
 
   async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
     const key = this.#get(domainKey);
-    return this.#batch(items, ({ objectClass, keyType, attributes, blob }) => {
+    return this.#batch(items, ({ objectClass, keyType, attributes, blob, replaces }) => {
+      const holder = this.#holderOf(objectClass, attributes);
+      if (holder !== undefined && this.#handleOf(holder) !== replaces) return { code: 'ID_TAKEN' };
       const value = unwrap(key, blob);
       const publicHalf = value && objectClass === 'private-key' ? publicHalfIn(value) : undefined;
       if (value === undefined || (objectClass === 'private-key' && publicHalf === undefined))
         return { code: 'BLOB_INVALID', returnValue: 'CKR_WRAPPED_KEY_INVALID' };
       this.#step('unwrap');
+      if (holder !== undefined) {
+        holder.attributes = { ...settable(attributes), sensitive: true, extractable: true, ...UNWRAPPED };
+        this.#step('unwrapped');
+        return holder;
+      }
       const object = this.#store({
         objectClass,
         keyType,
@@ -275,15 +294,22 @@ export class SimulatedSession implements HsmProvider {
   }
 
   async create(items: readonly CreateItem[]): Promise<BatchOutcome> {
-    return this.#batch(items, ({ objectClass, keyType, attributes }) => {
+    return this.#batch(items, ({ objectClass, keyType, attributes, replaces }) => {
+      const holder = this.#holderOf(objectClass, attributes);
+      if (holder !== undefined && this.#handleOf(holder) !== replaces) return { code: 'ID_TAKEN' };
       this.#step('create');
+      if (holder !== undefined) {
+        holder.attributes = settable(attributes);
+        this.#step('created');
+        return holder;
+      }
       const { ecPoint } = attributes;
       const object = this.#store({
         objectClass,
         ...(keyType === undefined ? {} : { keyType }),
         sizeBits: keyType === undefined ? 0 : 256,
         attributes: settable(attributes),
-        ...(ecPoint === undefined ? {} : { publicHalf: Buffer.concat([SPKI_P256, ecPoint]) }),
+        ...(ecPoint === undefined ? {} : { publicHalf: new Uint8Array(ecPublicHalf(P256, barePoint(P256, ecPoint)!)) }),
       });
       this.#step('created');
       return object;
@@ -337,6 +363,11 @@ export class SimulatedSession implements HsmProvider {
       const object = this.#find(handle);
       return object === undefined ? 'untried' : object.value === undefined ? 'refuses' : 'works';
     });
+  }
+
+  /** What stands for the death of the worker. */
+  lose(): void {
+    this.#isLost = true;
   }
 
   async close(): Promise<void> {
@@ -399,15 +430,25 @@ export class SimulatedSession implements HsmProvider {
 
   /** Also session objects. */
   #get(handle: Handle): StoredObject {
-    const object = this.#held.get(handle);
+    const object = this.#present(handle);
     if (object === undefined) throw refused('C_GetAttributeValue', 'CKR_KEY_HANDLE_INVALID');
     return object;
+  }
+
+  #present(handle: Handle): StoredObject | undefined {
+    const object = this.#held.get(handle);
+    return object !== undefined && this.#sessionObjects.has(object) ? object : this.#find(handle);
   }
 
   #byId(objectClass: StoredObject['objectClass'], ckaId: Uint8Array): StoredObject | undefined {
     return this.#token.objects.find(
       (object) => object.objectClass === objectClass && bytesEqual(object.attributes.id ?? new Uint8Array(), ckaId),
     );
+  }
+
+  /** Whose place an object would take. */
+  #holderOf(objectClass: StoredObject['objectClass'], { id }: Attributes): StoredObject | undefined {
+    return this.#token.keepsOnePerId && id !== undefined && id.length > 0 ? this.#byId(objectClass, id) : undefined;
   }
 
   #observe(object: StoredObject): ObservedObject {
@@ -444,7 +485,7 @@ export class SimulatedSession implements HsmProvider {
 
 type Refusal = Pick<NonNullable<BatchOutcome['failure']>, 'code' | 'returnValue'>;
 
-const SPKI_P256 = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex');
+const P256 = CURVES[0]!;
 
 const UNWRAPPED: Attributes = { local: false, alwaysSensitive: false, neverExtractable: false };
 

@@ -226,7 +226,14 @@ class SimulatedPartition {
       get keyring() {
         return member.keyring;
       },
-      description: { serial: member.serial, label: member.serial, manufacturer: '', model: 'simulated', firmware: '1' },
+      description: {
+        serial: member.serial,
+        label: member.serial,
+        manufacturer: '',
+        model: 'simulated',
+        firmware: '1',
+        unenforced: [],
+      },
       captures: new CaptureMemory(),
       replica: new ReplicaMemory(),
       refreshKeyring: async () => {
@@ -235,6 +242,8 @@ class SimulatedPartition {
       },
     };
   }
+
+  readonly unenforced = [];
 
   get serial(): string {
     return this.#member.serial;

@@ -1,0 +1,227 @@
+/**
+ * Makes persistent objects in a token, from a verified manifest: never wider than it says, overwriting nothing (I11). An
+ * attribute that the token refuses fails the object, and is never left out. What tokens do otherwise, and what is done
+ * about it, stands in docs/devices.
+ */
+import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
+import { comparableAttributes } from '../model/generation.ts';
+import { type Handle, kindOf } from '../model/object.ts';
+import { curveIn, pointOf } from '../model/public-half.ts';
+import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider.ts';
+import { CKA } from './constants.ts';
+import type { Cryptoki, Mechanism, Template, TokenInfo } from './cryptoki.ts';
+import type { ObjectReader } from './object-reader.ts';
+import { classNumber, encodeNative, keyTypeNumber, templateOf } from './objects.ts';
+import { CryptokiFailure } from './return-values.ts';
+
+/** An object that is not made, by what the token says of its blob or by a rule of ours. */
+export class NotMade extends Error {
+  readonly why: Omit<NonNullable<BatchOutcome['failure']>, 'index'>;
+
+  constructor(why: NotMade['why']) {
+    super(why.code);
+    this.why = why;
+  }
+}
+
+/**
+ * Whether a second key under the CKA_ID of another takes its place: NSS softokn overwrites the first without a word. Known
+ * by the model that the token names, since a trial would have to persist.
+ */
+export const keepsOnePerId = ({ model }: TokenInfo): boolean => model.startsWith('NSS ');
+
+export interface MakerContext {
+  readonly cryptoki: Cryptoki;
+  readonly session: bigint;
+  readonly objects: ObjectReader;
+  readonly keepsOnePerId: boolean;
+}
+
+export class Maker {
+  readonly #context: MakerContext;
+  /** NSS does not take the point of an EC key from the blob, and keeps no key without. */
+  #wantsPoint = false;
+  /** By kind of key: whether an unwrapped one has uses that its template denies. */
+  readonly #widening = new Map<string, boolean>();
+
+  constructor(context: MakerContext) {
+    this.#context = context;
+  }
+
+  unwrap(how: Mechanism, domainKey: Handle, item: UnwrapItem): Handle {
+    // The domain key's CKA_UNWRAP_TEMPLATE demands the first; and what is replicated must stay replicable.
+    const attributes = { ...item.attributes, sensitive: true, extractable: true };
+    const inPlace = this.#inPlace({ ...item, attributes });
+    if (inPlace !== undefined) return inPlace;
+    const template = templateOf(item.objectClass, attributes);
+    const [lasting, policy] = [template.filter((entry) => !isPolicy(entry)), template.filter(isPolicy)];
+    const draft = (wanted: Template): Handle => this.#open(how, domainKey, item, [[CKA.TOKEN, false], ...wanted]);
+    if (this.#widens(item, lasting, draft)) return this.#copyNarrowed(draft(lasting), lasting, policy);
+    return this.#open(how, domainKey, item, [[CKA.TOKEN, true], ...template]);
+  }
+
+  create(item: CreateItem): Handle {
+    const { cryptoki, session } = this.#context;
+    const { objectClass, keyType, attributes } = item;
+    return (
+      this.#inPlace(item) ??
+      cryptoki.create(session, [
+        [CKA.CLASS, classNumber(objectClass)],
+        ...(keyType === undefined ? [] : [[CKA.KEY_TYPE, keyTypeNumber(keyType)] as const]),
+        [CKA.TOKEN, true],
+        ...templateOf(objectClass, attributes),
+      ])
+    );
+  }
+
+  #open(how: Mechanism, domainKey: Handle, item: UnwrapItem, template: Template): Handle {
+    const { cryptoki, session } = this.#context;
+    const attempt = (attributes: Template): Handle =>
+      cryptoki.unwrapKey(session, how, domainKey, item.blob, [
+        [CKA.CLASS, classNumber(item.objectClass)],
+        [CKA.KEY_TYPE, keyTypeNumber(item.keyType)],
+        ...(this.#wantsPoint ? pointTemplate(item) : []),
+        ...attributes,
+      ]);
+    try {
+      return attempt(template);
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      if (!this.#wantsPoint && thrown.returnValue === 'CKR_TEMPLATE_INCOMPLETE' && pointTemplate(item).length > 0) {
+        this.#wantsPoint = true;
+        return this.#open(how, domainKey, item, template);
+      }
+      // The same answer may be to an attribute, or to a full disk: the blob is at fault only where nothing opens it.
+      if (BLOB_REFUSALS.has(thrown.returnValue)) openingBlob(() => cryptoki.destroy(session, attempt(SESSION_KEY)));
+      throw thrown;
+    }
+  }
+
+  /** Whether the token grants uses that the template denies: tried once for each kind of key, in the session. */
+  #widens(item: UnwrapItem, template: Template, draft: (wanted: Template) => Handle): boolean {
+    const kind = kindOf(item);
+    const known = this.#widening.get(kind);
+    if (known !== undefined) return known;
+    const useless = template.map(([type, value]) => [type, USE_TYPES.has(type) ? false : value] as const);
+    const trial = draft(useless);
+    try {
+      const widens = this.#excessOf(trial, useless).length > 0;
+      this.#widening.set(kind, widens);
+      return widens;
+    } finally {
+      this.#context.cryptoki.destroy(this.#context.session, trial);
+    }
+  }
+
+  /** Narrows a session object, and only then copies it into the token: at no time is a wider key there, whatever crashes. */
+  #copyNarrowed(draft: Handle, template: Template, policy: Template): Handle {
+    const { cryptoki, session } = this.#context;
+    try {
+      const excess = this.#excessOf(draft, template);
+      if (excess.length > 0) cryptoki.setAttributes(session, draft, excess);
+      const made = cryptoki.copy(session, draft, [[CKA.TOKEN, true], ...policy]);
+      if (this.#excessOf(made, template).length === 0) return made;
+      cryptoki.destroy(session, made);
+      throw new NotMade({ code: 'HSM_REFUSED' });
+    } finally {
+      cryptoki.destroy(session, draft);
+    }
+  }
+
+  /** What would take from an object the uses that it has and the template denies. */
+  #excessOf(handle: Handle, template: Template): Template {
+    const { cryptoki, session } = this.#context;
+    const denied = template.filter(([type, value]) => value === false && USE_TYPES.has(type));
+    const types = denied.map(([type]) => type);
+    const has = cryptoki.attributes(session, handle, types);
+    return denied.filter(([type]) => has?.get(type)?.[0] === 1);
+  }
+
+  /**
+   * Where a second key under one id would overwrite the first: changes the object that the item replaces, and refuses the
+   * id of any other. Undefined where the object has to be made.
+   */
+  #inPlace(item: UnwrapItem | CreateItem): Handle | undefined {
+    if (!this.#context.keepsOnePerId) return undefined;
+    const { cryptoki, session } = this.#context;
+    const { objectClass, attributes, replaces } = item;
+    // NSS holds a certificate once.
+    if (objectClass === 'certificate') return replaces === undefined ? undefined : this.#change(replaces, item);
+    if (!attributes.id?.length) return undefined;
+    const holders = cryptoki.find(session, [
+      [CKA.CLASS, classNumber(objectClass)],
+      [CKA.TOKEN, true],
+      [ATTRIBUTES.id.type, attributes.id],
+    ]);
+    if (holders.length === 0) return undefined;
+    if (replaces !== undefined && holders.every((handle) => handle === replaces)) return this.#change(replaces, item);
+    throw new NotMade({ code: 'ID_TAKEN' });
+  }
+
+  #change(handle: Handle, { objectClass, attributes }: UnwrapItem | CreateItem): Handle {
+    const seen = this.#context.objects.read(handle);
+    const now = comparableAttributes({ objectClass, attributes: seen?.attributes ?? {} });
+    const wanted = comparableAttributes({ objectClass, attributes });
+    const changes = [...new Set([...now.keys(), ...wanted.keys()])].flatMap((name) => {
+      if (Buffer.compare(now.get(name) ?? NOTHING, wanted.get(name) ?? NOTHING) === 0) return [];
+      // What the item does not name: as if it had never been given.
+      const { type, kind } = ATTRIBUTES[name];
+      const value = attributes[name] ?? ASSUMED[name] ?? (kind === 'bytes' ? NOTHING : undefined);
+      return value === undefined ? [] : [[type, encodeNative(name, value)] as const];
+    });
+    if (changes.length > 0) this.#context.cryptoki.setAttributes(this.#context.session, handle, changes);
+    return handle;
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
+
+const USE_TYPES: ReadonlySet<number> = new Set(USES.map((name) => ATTRIBUTES[name].type));
+
+const POLICY_TYPES: ReadonlySet<number> = new Set(
+  Object.values(ATTRIBUTES)
+    .filter(({ fate }) => fate === 'policy')
+    .map(({ type }) => type),
+);
+
+const isPolicy = ([type]: Template[number]): boolean => POLICY_TYPES.has(type);
+
+/** A key for the time of a trial, with what a domain key's unwrap template demands. */
+const SESSION_KEY: Template = [
+  [CKA.TOKEN, false],
+  [ATTRIBUTES.private.type, true],
+  [ATTRIBUTES.sensitive.type, true],
+  [ATTRIBUTES.extractable.type, true],
+];
+
+/** CKA_NSS_DB, by which NSS finds the public half of a private key: the bare point (pkcs11n.h). */
+const CKA_NSS_DB = 0xd5a0db00;
+
+function pointTemplate({ objectClass, keyType, publicHalf }: UnwrapItem): Template {
+  if (objectClass !== 'private-key' || keyType !== 'ec' || publicHalf === undefined) return [];
+  const curve = curveIn(publicHalf);
+  return curve === undefined ? [] : [[CKA_NSS_DB, pointOf(curve, publicHalf)]];
+}
+
+/** @throws NotMade where the token says that what it was to open is not what the key has sealed */
+export function openingBlob<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (thrown) {
+    if (thrown instanceof CryptokiFailure && BLOB_REFUSALS.has(thrown.returnValue))
+      throw new NotMade({ code: 'BLOB_INVALID', returnValue: thrown.returnValue });
+    throw thrown;
+  }
+}
+
+/** How tokens say that a blob does not open: SoftHSM 2.6.1 with a general error, 2.7 and others by the standard. */
+const BLOB_REFUSALS: ReadonlySet<string> = new Set([
+  'CKR_GENERAL_ERROR',
+  'CKR_FUNCTION_FAILED',
+  'CKR_WRAPPED_KEY_INVALID',
+  'CKR_WRAPPED_KEY_LEN_RANGE',
+  'CKR_ENCRYPTED_DATA_INVALID',
+  'CKR_ENCRYPTED_DATA_LEN_RANGE',
+  // NSS, of a key whose form is not its type's.
+  'CKR_TEMPLATE_INCOMPLETE',
+]);

@@ -1,0 +1,120 @@
+/**
+ * A domain key that a test knows: brought into a partition by the exchange, with the other side in software. What an
+ * application would have made is then put into the token by unwrapping, on every device through the same port.
+ */
+import { createCipheriv, createECDH, createHash, type KeyObject, randomBytes } from 'node:crypto';
+import type { Attributes } from '../model/attributes.ts';
+import type { Handle } from '../model/object.ts';
+import type { BatchOutcome, HsmProvider, UnwrapItem } from '../provider.ts';
+
+/** RFC 5649, section 3. */
+const KWP_IV = Buffer.from('a65959a6', 'hex');
+
+export function wrapInSoftware(key: Uint8Array, value: Uint8Array): Uint8Array {
+  const cipher = createCipheriv(`id-aes${key.length * 8}-wrap-pad`, key, KWP_IV);
+  return new Uint8Array(Buffer.concat([cipher.update(value), cipher.final()]));
+}
+
+/** As sealed data is: `iv || ciphertext || tag`. */
+export function encryptInSoftware(key: Uint8Array, value: Uint8Array, aad: Uint8Array): Uint8Array {
+  const iv = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(aad);
+  return new Uint8Array(Buffer.concat([iv, cipher.update(value), cipher.final(), cipher.getAuthTag()]));
+}
+
+const sha256 = (value: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(value).digest());
+
+/** Something to be put into a token: a secret's bytes, or a private key. */
+export interface Planted {
+  readonly keyType: UnwrapItem['keyType'];
+  readonly secret: Uint8Array;
+  readonly objectClass: 'secret-key' | 'private-key';
+  readonly publicHalf?: Uint8Array;
+  readonly attributes: Attributes;
+}
+
+export class SoftwareDomain {
+  readonly ckaId: Uint8Array;
+  readonly checkTag: Uint8Array;
+  readonly handle: Handle;
+  readonly #value: Uint8Array;
+
+  private constructor(options: { ckaId: Uint8Array; checkTag: Uint8Array; handle: Handle; value: Uint8Array }) {
+    this.ckaId = options.ckaId;
+    this.checkTag = options.checkTag;
+    this.handle = options.handle;
+    this.#value = options.value;
+  }
+
+  static async installIn(provider: HsmProvider, value: Uint8Array = randomBytes(32)): Promise<SoftwareDomain> {
+    const ckaId = new Uint8Array(randomBytes(16));
+    const { exchangeKey, wrapped, ephemeral } = await deliver(provider, value);
+    const { checkTag } = await provider.installDomainKey({ exchangeKey, blob: wrapped, ckaId });
+    await provider.forget([exchangeKey, ephemeral]);
+    const own = await provider.findDomainKey({ ckaId, checkTag });
+    if (own === undefined) throw new Error('a domain key that was just installed is not found');
+    return new SoftwareDomain({ ckaId, checkTag, handle: own.handle, value });
+  }
+
+  wrap(value: Uint8Array): Uint8Array {
+    return wrapInSoftware(this.#value, value);
+  }
+
+  /** SHA-256 of the wrapped digest (own-keys.ts), written anew. */
+  tagOf(value: Uint8Array): Uint8Array {
+    return sha256(this.wrap(sha256(value)));
+  }
+
+  item({ secret, ...rest }: Planted): UnwrapItem {
+    return { ...rest, blob: this.wrap(secret) };
+  }
+
+  /** Every one of them, or an error. */
+  async plant(provider: HsmProvider, planted: readonly Planted[]): Promise<readonly Handle[]> {
+    return all(
+      await provider.unwrap(
+        this.handle,
+        planted.map((one) => this.item(one)),
+      ),
+    );
+  }
+}
+
+/** One exchange up to the delivery: the token's exchange key, and a value wrapped for it in software. */
+export async function deliver(provider: HsmProvider, value: Uint8Array) {
+  const { handle: ephemeral, point } = await provider.generateEphemeral();
+  const own = createECDH('prime256v1');
+  const peerPoint = new Uint8Array(own.generateKeys());
+  const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint, use: 'unwrap' });
+  return { exchangeKey, ephemeral, wrapped: wrapInSoftware(own.computeSecret(point), value) };
+}
+
+/** The handles of a batch that must not fail. */
+export function all({ handles, failure }: BatchOutcome): readonly Handle[] {
+  if (failure === undefined) return handles;
+  throw new Error(`item ${failure.index}: ${failure.code} ${failure.returnValue ?? ''}`);
+}
+
+export const secretKey = (keyType: 'aes' | 'generic-secret', secret: Uint8Array, attributes: Attributes): Planted => ({
+  objectClass: 'secret-key',
+  keyType,
+  secret,
+  attributes,
+});
+
+export const plantedKey = (
+  { privateKey: key, publicKey }: { privateKey: KeyObject; publicKey: KeyObject },
+  attributes: Attributes,
+): Planted => ({
+  objectClass: 'private-key',
+  keyType: key.asymmetricKeyType === 'rsa' ? 'rsa' : 'ec',
+  secret: new Uint8Array(key.export({ format: 'der', type: 'pkcs8' })),
+  publicHalf: new Uint8Array(publicKey.export({ format: 'der', type: 'spki' })),
+  attributes,
+});
+
+/** Label and CKA_ID by one word, as tools for people give them. */
+export const named = (word: string): Attributes => ({
+  label: new Uint8Array(Buffer.from(word)),
+  id: new Uint8Array(Buffer.from(word)),
+});
