@@ -5,7 +5,13 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { distributeDomainKey, ExchangeResponder, openSigned } from '@antipode/hsm-core';
+import {
+  distributeDomainKey,
+  ExchangeResponder,
+  type IdentityRecord,
+  openSigned,
+  type SealedGeneration,
+} from '@antipode/hsm-core';
 import { createClient, MemberRole, SiteAgentService, Tls } from '@antipode/protocol';
 import { fromHex, hex, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
@@ -19,8 +25,10 @@ import {
 } from '../../packages/hsm-core/src/model/generation.ts';
 import { CKA, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { Pins } from '../../services/site-agent/src/pins.ts';
 import type { TestMember } from '../support/members.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
+import type { TestToken } from '../support/tokens.ts';
 import { attack, DEVICES, makeMember } from './support/device.ts';
 import { openRawToken, type RawToken } from './support/raw-token.ts';
 import { RogueSite } from './support/rogue-site.ts';
@@ -68,11 +76,11 @@ describe('agents', () => {
     const [key] = await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], ...id(ckaId)]);
     return (message: Uint8Array): Promise<Uint8Array> => raw.sign(mechanism(CKM.ECDSA), key!, sha256(message));
   };
-  /** With another pin for the time of `work`. */
+  /** With one pin more for the time of `work`. */
   async function pinned<T>(name: string, identity: string, work: () => Promise<T>): Promise<T> {
     const file = join(system.site(name).folder, 'pins.yaml');
     const before = readFileSync(file);
-    siteOf(name).pins.add(GROUP, [identity]);
+    new Pins(file).add(GROUP, [{ identity, site: rogue.name, serial: mallory.serial, role: 'member' }]);
     try {
       return await work();
     } finally {
@@ -88,7 +96,9 @@ describe('agents', () => {
   attack(device, 'sealed-data-as-any-site', async () => {
     const digest = captured.at(-1)!;
     const agent = rogue.agent(system, 'b');
-    const parts = await collect(agent.pullManifest({ group: GROUP, generation: ref(digest) }, options));
+    const manifest = () => collect(agent.pullManifest({ group: GROUP, generation: ref(digest) }, options));
+    // Were it a site of the group.
+    const parts = await pinned('b', mallory.fingerprint, manifest);
     const { generation } = openSigned(Buffer.concat(parts.map(({ part }) => part)), {
       group: GROUP,
       isPinned: () => true,
@@ -98,12 +108,12 @@ describe('agents', () => {
       'key 02',
     ]);
     const wanted = generation.entries.map(({ blobSha256 }) => fromHex(blobSha256!));
-    const blobs = await collect(agent.pullBlobs({ group: GROUP, generation: ref(digest), sha256: wanted }, options));
-    expect(blobs.flatMap((message) => message.blobs)).toHaveLength(2);
-    // Nothing without the digest.
-    const guess = agent.pullManifest({ group: GROUP, generation: { manifestDigest: randomBytes(32) } }, options);
-    expect((await rejection(collect(guess))).code).toBe('GENERATION_UNKNOWN');
-    return 'documented';
+    const blobs = () => collect(agent.pullBlobs({ group: GROUP, generation: ref(digest), sha256: wanted }, options));
+    expect((await pinned('b', mallory.fingerprint, blobs)).flatMap((message) => message.blobs)).toHaveLength(2);
+
+    expect((await rejection(manifest())).code).toBe('PEER_REFUSED');
+    expect((await rejection(blobs())).code).toBe('PEER_REFUSED');
+    return 'refused';
   });
 
   attack(device, 'sealed-data-as-coordinator', async () => {
@@ -179,28 +189,44 @@ describe('agents', () => {
 
   attack(device, 'software-point-by-order', async () => {
     const { scratch } = system.site('c');
-    const { identity } = scratchAt('c');
+    const identityOfScratch = scratchAt('c').identity!;
     const raw = await openRawToken(scratch!);
-    const thief = new SoftwareReceiver(identity!, await signerIn(raw, identity!));
+    const thief = new SoftwareReceiver(identityOfScratch, await signerIn(raw, identityOfScratch));
     rogue.serves = {
       beginExchange: (message) => thief.begin(message as never),
       completeExchange: (message) => thief.complete(message),
     };
     const order = system.order('a');
     try {
-      const members = [seat('a'), seat('b'), { site: rogue.peer, serial: identity!.serial }];
-      const { failures } = await order.distributeDomainKey({ fence: fence(), version: 80, members }, options);
-      expect(failures).toEqual([]);
+      const members = [seat('a'), seat('b'), { site: rogue.peer, serial: identityOfScratch.serial }];
+      // Were an identity good from anywhere: the key lies open.
+      const trust = siteOf('a').trust;
+      const find = trust.find.bind(trust);
+      trust.find = (group, identity) => {
+        const pin = find(group, identity);
+        return pin?.serial === identityOfScratch.serial ? { ...pin, site: rogue.name } : pin;
+      };
+      const careless = await order.distributeDomainKey({ fence: fence(), version: 80, members }, options);
+      trust.find = find;
+      expect(careless.failures).toEqual([]);
       const { checkTag } = siteOf('b')
         .journal.domainKeys(system.site('b').serial)
         .find(({ version }) => version === 80)!;
       expect(hex(checkTagOf(thief.stolen!))).toBe(hex(checkTag));
+
+      const { confirmedSerials, failures } = await order.distributeDomainKey(
+        { fence: fence(), version: 81, members },
+        options,
+      );
+      expect(confirmedSerials).toEqual([]);
+      expect(failures).toMatchObject([{ serial: identityOfScratch.serial, code: 'PEER_NOT_PINNED' }]);
+      expect([...versionsAt('a'), ...versionsAt('b')]).not.toContain(81);
     } finally {
       order.close();
       rogue.serves = {};
       await raw.close();
     }
-    return 'documented';
+    return 'refused';
   });
 
   attack(device, 'exchange-for-another', async () => {
@@ -296,13 +322,13 @@ describe('agents', () => {
   attack(device, 'first-epoch', async () => {
     const order = system.order('b');
     const unheard = (epoch: bigint) => rejection(order.promote({ fence: fence(epoch, 'b', 'unheard-of') }, options));
-    const huge = BigInt(Number.MAX_SAFE_INTEGER);
-    expect((await unheard(huge + 1n)).code).toBe('EPOCH_CONFLICT');
-    expect((await unheard(huge)).code).toBe('NOT_FOUND');
-    expect(siteOf('b').journal.fence('unheard-of')?.epoch).toBe(huge);
-    expect((await unheard(1n)).code).toBe('EPOCH_STALE');
+    for (const epoch of [1_001n, BigInt(Number.MAX_SAFE_INTEGER), 2n ** 64n - 1n])
+      expect((await unheard(epoch)).code).toBe('EPOCH_CONFLICT');
+    expect(siteOf('b').journal.fence('unheard-of')).toBeUndefined();
+    // What an honest coordinator may name is admitted, and no seat comes of it.
+    expect((await unheard(1n)).code).toBe('NOT_FOUND');
     order.close();
-    return 'documented';
+    return 'refused';
   });
 
   attack(device, 'second-active', async () => {
@@ -354,7 +380,10 @@ describe('agents', () => {
       expect(rogue.calls).not.toContain('pullManifest');
       // Where it goes by its own name it is asked; and what it serves has to be the source's, byte for byte.
       const a = siteOf('a').transfer;
-      rogue.serves = { pullManifest: (request) => a.manifest(request), pullBlobs: (request) => a.blobs(request) };
+      rogue.serves = {
+        pullManifest: (request) => a.manifest(request, 'b'),
+        pullBlobs: (request) => a.blobs(request, 'b'),
+      };
       expect((await applyFrom(rogue.peer)).appliedObjects).toBe(1);
       expect(rogue.calls).toContain('pullManifest');
     } finally {
@@ -371,24 +400,26 @@ describe('agents', () => {
     const newest = () => siteOf('a').store.open(siteOf('a').journal.head(GROUP, 'captured')!).generation;
     expect(newest().domainKeyVersion).toBe(2);
     const order = system.order('a');
-    const { isNew, generation } = await order.capture({ fence: fence(), domainKeyVersion: 1 }, options);
+    // The token holds it still, and would seal under it.
+    const held = await siteOf('a').partitions.all[0]!.use(async ({ keyring }) => keyring.domainKey(GROUP, 1).version);
+    expect(held).toBe(1);
+    const refused = order.capture({ fence: fence(), domainKeyVersion: 1 }, options);
+    expect((await rejection(refused)).code).toBe('DOMAIN_KEY_RETIRED');
+    expect(newest().domainKeyVersion).toBe(2);
     order.close();
-    expect([isNew, generation?.domainKeyVersion, newest().domainKeyVersion]).toEqual([true, 1, 1]);
-    return 'documented';
+    return 'refused';
   });
 
-  attack(device, 'manifest-by-member', async () => {
-    // The PIN of the scratch partition is enough: its identity is pinned like that of a member.
-    const { scratch } = system.site('c');
-    const { identity } = scratchAt('c');
-    const raw = await openRawToken(scratch!);
-    const sign = await signerIn(raw, identity!);
+  /** The newest generation with two blobs exchanged, signed by raw calls with an identity key; the rogue site serves it. */
+  async function forge(token: TestToken, identity: IdentityRecord): Promise<SealedGeneration> {
+    const raw = await openRawToken(token);
+    const sign = await signerIn(raw, identity);
     const { generation } = siteOf('a').store.open(siteOf('a').journal.head(GROUP, 'captured')!);
     const [one, two, ...rest] = generation.entries as [Generation['entries'][0], Generation['entries'][0]];
     const forged: Generation = {
       ...generation,
       number: generation.number + 1_000n,
-      source: { ...generation.source, serial: identity!.serial, identitySha256: hex(sha256(identity!.publicHalf)) },
+      source: { ...generation.source, serial: identity.serial, identitySha256: hex(sha256(identity.publicHalf)) },
       entries: [
         { ...one, blobSha256: two.blobSha256!, blobSize: two.blobSize },
         { ...two, blobSha256: one.blobSha256!, blobSize: one.blobSize },
@@ -396,13 +427,9 @@ describe('agents', () => {
       ],
     };
     const manifest = encodeManifest(forged);
-    const sealed = sealedGeneration({
-      generation: forged,
-      manifest,
-      signature: await sign(signingInput(manifest)),
-      signer: identity!.publicHalf,
-    });
+    const signature = await sign(signingInput(manifest));
     await raw.close();
+    const sealed = sealedGeneration({ generation: forged, manifest, signature, signer: identity.publicHalf });
     const honest = siteOf('a');
     rogue.serves = {
       async *pullManifest() {
@@ -412,6 +439,34 @@ describe('agents', () => {
         yield { blobs: digests.map((digest) => honest.store.blob(hex(digest))) };
       },
     };
+    return sealed;
+  }
+
+  attack(device, 'manifest-by-member', async () => {
+    const order = system.order('b');
+    try {
+      for (const [token, identity] of [
+        [system.site('c').scratch!, scratchAt('c').identity!],
+        [system.site('c').token, siteOf('c').partitions.all[0]!.identity!],
+      ] as const) {
+        const sealed = await forge(token, identity);
+        // Whole, and signed by somebody whom b trusts.
+        const isPinned = (one: string): boolean => siteOf('b').trust.find(GROUP, one) !== undefined;
+        expect(openSigned(sealed.signed, { group: GROUP, isPinned }).digest).toBe(sealed.digest);
+
+        const apply = order.apply({ fence: fence(), generation: ref(sealed.digest), sources: [rogue.peer] }, options);
+        expect((await rejection(apply)).code).toBe('PEER_REFUSED');
+        expect(siteOf('b').store.has(sealed.digest)).toBe(false);
+      }
+    } finally {
+      order.close();
+      rogue.serves = {};
+    }
+    return 'refused';
+  });
+
+  attack(device, 'manifest-by-active', async () => {
+    const sealed = await forge(system.site('a').token, siteOf('a').partitions.all[0]!.identity!);
     const order = system.order('b');
     try {
       await order.apply({ fence: fence(), generation: ref(sealed.digest), sources: [rogue.peer] }, options);

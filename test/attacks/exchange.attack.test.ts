@@ -62,7 +62,9 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
   /** Makes the next version at `a` and brings it to members. */
   const distribute = (
     members: readonly ExchangeTransport[],
-    { isPinned = (identity: string) => a.pins.has(identity) } = {},
+    {
+      isPinned = (identity: string) => a.pins.has(identity),
+    }: { isPinned?: (identity: string, offer: ExchangeOffer) => boolean } = {},
   ): Promise<Distribution> => {
     version += 1;
     const { provider, keyring, serial } = a;
@@ -375,9 +377,18 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
       begin: (message) => responder.begin(message),
       complete: (message) => responder.complete(message),
     };
+    // Were it enough to be anybody who is pinned: c is confirmed, and holds nothing.
     expect((await distribute([asC])).confirmedSerials).toEqual([c.serial]);
     expect(c.domainKeys).toHaveLength(held);
-    return 'documented';
+    // An agent's pins say which partition an identity belongs to.
+    const bySerial = new Map([b, c].map((member) => [member.fingerprint, member.serial]));
+    const isPinned = (identity: string, { serial }: { serial: string }) => bySerial.get(identity) === serial;
+    const { confirmedSerials, failures } = await distribute([asC], { isPinned });
+    expect([confirmedSerials, failures]).toMatchObject([
+      [],
+      [{ serial: c.serial, error: { code: 'PEER_NOT_PINNED' } }],
+    ]);
+    return 'refused';
   });
 
   attack(device, 'software-point', async () => {

@@ -123,9 +123,9 @@ export const ATTACKS = {
   ),
   'hide-under-own-id': attack(
     'PIN',
-    'documented',
+    'refused',
     'hide a public key from captures under the CKA_ID of the identity key',
-    'it is taken for the public half of the identity key, and not even listed as uncaptured; private and secret keys cannot be hidden so',
+    'of what bears that id only the true public half counts as our own',
   ),
 
   // --- the exchange of a domain key ---
@@ -179,9 +179,9 @@ export const ATTACKS = {
   ),
   'wrong-seat': attack(
     'peer',
-    'documented',
+    'refused',
     "answer as a pinned member under another member's serial number",
-    'pins name identities of a group, not which partition each belongs to; the other is confirmed, and lacks the key',
+    'a pin says which partition an identity belongs to',
   ),
   'software-point': attack(
     'PIN',
@@ -217,9 +217,15 @@ export const ATTACKS = {
   ),
   'manifest-by-member': attack(
     'PIN',
+    'refused',
+    'sign a changed manifest by raw calls, with the identity of a standby or of a scratch partition',
+    'a generation counts under the identity of the member that owns its epoch; a scratch partition captures nothing',
+  ),
+  'manifest-by-active': attack(
+    'PIN',
     'documented',
-    'sign a changed manifest by raw calls, with the identity of any pinned partition',
-    'a standby applies it when the coordinator orders that digest: it is not checked that the source was active in that epoch',
+    'sign a changed manifest by raw calls, with the identity of the active partition',
+    'a standby applies it when the coordinator orders that digest; but whoever has that PIN can change the partition itself',
   ),
   'blob-of-other-group': attack(
     'peer',
@@ -243,9 +249,9 @@ export const ATTACKS = {
   ),
   'software-point-by-order': attack(
     'coordinator',
-    'documented',
+    'refused',
     "receive the domain key in software at a site of one's own, with the PIN of one pinned partition, scratch included",
-    'an agent does not know at which site a pinned identity belongs; without a PIN nothing is signed',
+    "a pin says at which site an identity is, and the certificate there is another site's",
   ),
   'epoch-jump': attack(
     'coordinator',
@@ -255,9 +261,9 @@ export const ATTACKS = {
   ),
   'first-epoch': attack(
     'coordinator',
-    'documented',
+    'refused',
     'name a huge epoch in the first order of a group that an agent has never heard of',
-    'there is nothing to compare it with, up to 2^53 - 1; the group is stuck at that agent until somebody mends its journal',
+    'a group that was never heard of is taken to begin at 0: 1,000 at most in one step there too',
   ),
   'second-active': attack(
     'coordinator',
@@ -291,15 +297,15 @@ export const ATTACKS = {
   ),
   'retired-version': attack(
     'coordinator',
-    'documented',
+    'refused',
     'order a capture under a retired domain key version',
-    'the active member seals under any version that it holds; who left the group and kept that version could open it',
+    'nothing is sealed under an older version than the newest generation',
   ),
   'sealed-data-as-any-site': attack(
     'peer',
-    'documented',
+    'refused',
     'ask for a manifest as a site that is no member, knowing its digest',
-    'agents do not check membership; names and sealed blobs are what it gains',
+    'sealed data goes to sites of which a partition is pinned for the group',
   ),
   'exchange-for-another': attack(
     'peer',

@@ -16,7 +16,7 @@ import {
   Tls,
 } from '@antipode/protocol';
 import { bytesEqual, silentLog, systemClock } from '@antipode/runtime';
-import { initialisePartition, loadAgentConfig, pinIdentities } from '@antipode/site-agent';
+import { initialisePartition, loadAgentConfig, type Pin, pinPartitions } from '@antipode/site-agent';
 import { freePort } from '../../apps/cli/src/demo/processes.ts';
 import { makeAuthority, makeCoordinatorFolder, makeSiteFolder } from '../../apps/cli/src/folders.ts';
 import { SOFTHSM_MODULE, type TestToken } from '../support/tokens.ts';
@@ -256,15 +256,15 @@ export class BenchSites {
   }
 
   async #pinAll(): Promise<void> {
-    const identities: string[] = [];
+    const pins: Pin[] = [];
     for (const site of [this.a, this.b]) {
       const config = loadAgentConfig(site.configFile);
-      const { serial, identitySha256 } = await initialisePartition({ config, name: 'main', log: silentLog });
+      const { serial, pin } = await initialisePartition({ config, name: 'main', log: silentLog });
       site.serial = serial;
-      identities.push(identitySha256);
+      pins.push(pin);
     }
     for (const { configFile } of [this.a, this.b])
-      pinIdentities({ config: loadAgentConfig(configFile), group: GROUP, identities });
+      pinPartitions({ config: loadAgentConfig(configFile), group: GROUP, pins });
   }
 
   #order({ name, client }: BenchSite): Client<typeof SiteAgentService> {

@@ -6,6 +6,7 @@ import { GenerationStore } from '../../services/site-agent/src/generation-store.
 import { Peers } from '../../services/site-agent/src/peers.ts';
 import { Pins } from '../../services/site-agent/src/pins.ts';
 import { Transfer } from '../../services/site-agent/src/transfer.ts';
+import { Trust } from '../../services/site-agent/src/trust.ts';
 import { type BenchSite, type Captured, GROUP } from './sites.ts';
 import type { Workspace } from './workspace.ts';
 
@@ -20,9 +21,13 @@ export async function pull(
     const transfer = new Transfer({
       store,
       peers,
-      pins: new Pins(join(site.folder, 'pins.yaml')),
+      trust: new Trust({
+        site: site.name,
+        partitions: [],
+        pins: new Pins(join(site.folder, 'pins.yaml')),
+        journal: { fence: () => undefined },
+      }),
       log: silentLog,
-      isOwnIdentity: () => false,
     });
     const startMs = systemClock.monotonicMs();
     const { blobs, bytes } = await transfer.pull({

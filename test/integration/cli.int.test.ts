@@ -164,6 +164,20 @@ describe('with a running system', () => {
     expect((await ask('group', 'show', 'payments')).stdout).toContain(system.site('b').serial);
   });
 
+  it('scrubs every member, and says what it has found', async () => {
+    const { status, stdout } = await ask('scrub', 'run', 'payments');
+    expect(status).toBe(0);
+    for (const site of ['a', 'b', 'c']) expect(stdout).toMatch(new RegExp(`^${site} +sound +1 +1 +0 +0 +0 +0$`, 'm'));
+    const list = JSON.parse((await ask('scrub', 'list', 'payments', '--json')).stdout);
+    expect(list).toMatchObject(
+      ['a', 'b', 'c'].map((site) => ({ site, scrubErrorCode: '', lastScrubMs: expect.any(Number) })),
+    );
+    system.site('c').token.tool('--delete-object', '--type', 'secrkey', '--id', '01');
+    const damaged = await ask('scrub', 'run', 'payments', '--site', 'c', '--json');
+    expect([damaged.status, damaged.stderr.includes('DIGEST_MISMATCH')]).toEqual([3, true]);
+    expect(JSON.parse(damaged.stdout)).toMatchObject([{ site: 'c', status: 'failed', errorCode: 'DIGEST_MISMATCH' }]);
+  });
+
   it('ends with 7 when the time is over, however short, and lets the work go on', async () => {
     const { status, stderr } = await ask('drill', 'run', 'payments', '--timeout', '0.0005');
     expect([status, stderr.includes('TIMED_OUT')]).toEqual([7, true]);

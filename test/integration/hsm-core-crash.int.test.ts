@@ -1,12 +1,13 @@
 /** What a crash leaves in a real token, what the next apply makes of it, and what it never touches. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ApplyIntent, type Entry, ReplicaMemory } from '@antipode/hsm-core';
+import { ReplicaMemory } from '@antipode/hsm-core';
 import { MemoryJournal } from '@antipode/hsm-core/testing';
 import { AntipodeError, hex, seededPrng, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { proofItem } from '../../packages/hsm-core/src/read-back.ts';
+import { intentOf } from '../../packages/hsm-core/src/replica.ts';
 import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { halveKeys, onToken } from '../support/raw-token.ts';
@@ -30,13 +31,6 @@ const others = async ({ provider, keyring }: TestMember) =>
   (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
 const labels = async (member: TestMember): Promise<string[]> =>
   (await others(member)).map(({ attributes }) => Buffer.from(attributes.label ?? []).toString()).sort();
-const intentOf = ({ objectId, objectClass, keyType }: Entry): ApplyIntent => ({
-  objectId,
-  objectClass,
-  ...(keyType === undefined ? {} : { keyType }),
-  digest: new Uint8Array(32),
-});
-
 describe('half-made keys', () => {
   it('are destroyed, of every type, by the apply after, or by reading back; and nothing else is', async () => {
     const usable = ['--sensitive', '--extractable'];

@@ -14,6 +14,7 @@ import {
   readNewest,
   recordAcknowledgement,
   recordCapture,
+  withdrawAcknowledgements,
 } from '../../services/coordinator/src/store/generations.ts';
 import { activateEpoch, insertEpoch, insertGroup, readGroup } from '../../services/coordinator/src/store/groups.ts';
 import {
@@ -27,6 +28,7 @@ import {
   readRecent,
   updateIntent,
 } from '../../services/coordinator/src/store/intents.ts';
+import { readScrubs, recordScrub } from '../../services/coordinator/src/store/scrubs.ts';
 import { readPlace, readSites, recordSite } from '../../services/coordinator/src/store/sites.ts';
 import { Store, type Write } from '../../services/coordinator/src/store/store.ts';
 import { SPEC } from '../../services/coordinator/src/testing/group.ts';
@@ -60,7 +62,7 @@ const write = <T>(work: (trx: Write) => Promise<T>): Promise<T> => store.write(0
 
 beforeEach(async () => {
   await write(async (trx) => {
-    for (const table of ['acknowledgement', 'generation', 'intent', 'site', 'epoch', 'member'] as const)
+    for (const table of ['scrub', 'acknowledgement', 'generation', 'intent', 'site', 'epoch', 'member'] as const)
       await trx.deleteFrom(table).execute();
     await trx.deleteFrom('replication_group').execute();
     await insertGroup(trx, SPEC, 0);
@@ -84,6 +86,37 @@ const generation = (epoch: bigint, number: bigint, rest: Partial<Generation> = {
 const capture = (one: Generation, group = GROUP): Promise<void> => write((trx) => recordCapture(trx, group, one));
 const acknowledge = (epoch: bigint, number: bigint, site: string, group = GROUP): Promise<void> =>
   write((trx) => recordAcknowledgement(trx, group, { epoch, number, site, nowMs: 5 }));
+
+describe('scrubs', () => {
+  const scrubs = async () =>
+    (await store.query((db) => readScrubs(db, GROUP))).map((one) => [one.site, one.startedMs, one.errorCode]);
+
+  it('are the last of each member, whatever order they are recorded in', async () => {
+    const record = (site: string, startedMs: number, errorCode = '', group = GROUP): Promise<void> =>
+      write((trx) => recordScrub(trx, { group, site, startedMs, errorCode }));
+    await record('b', 10);
+    await record('a', 7.4);
+    await record('b', 30, 'OBJECT_UNPROVEN');
+    await record('b', 20);
+    await record('a', 99, '', 'cards');
+    expect(await scrubs()).toEqual([
+      ['a', 7, ''],
+      ['b', 30, 'OBJECT_UNPROVEN'],
+    ]);
+  });
+
+  it('are due a week apart in a group of before there were any', async () => {
+    const { scrubMs: _later, ...spec } = SPEC;
+    await write((trx) =>
+      trx
+        .updateTable('replication_group')
+        .set({ spec: JSON.stringify(spec) })
+        .where('name', '=', GROUP)
+        .execute(),
+    );
+    expect((await store.query((db) => readGroup(db, GROUP))).spec.scrubMs).toBe(7 * 86_400_000);
+  });
+});
 
 describe('generations', () => {
   const highest = (group = GROUP) => store.query((db) => readHighestNumber(db, group));
@@ -114,6 +147,23 @@ describe('generations', () => {
       { epoch: 1n, number: 10n, manifestDigest: 'm1.10', isAcknowledged: true },
       { epoch: 2n, number: 3n, manifestDigest: 'm2.3', isAcknowledged: false },
     ]);
+  });
+
+  it('are acknowledged no more by a site that was found not to hold them, up to that one', async () => {
+    for (const [epoch, number] of [
+      [1n, 9n],
+      [2n, 3n],
+      [2n, 4n],
+    ] as const) {
+      await capture(generation(epoch, number));
+      for (const site of ['b', 'c']) await acknowledge(epoch, number, site);
+    }
+    const newest = async () =>
+      (await store.query((db) => readAcknowledged(db, GROUP))).map((one) => `${one.site} ${one.number}`);
+    await write((trx) => withdrawAcknowledgements(trx, GROUP, { epoch: 2n, number: 3n, site: 'b' }));
+    expect(await newest()).toEqual(['b 4', 'c 4']);
+    await write((trx) => withdrawAcknowledgements(trx, GROUP, { epoch: 2n, number: 4n, site: 'b' }));
+    expect(await newest()).toEqual(['c 4']);
   });
 
   it('are acknowledged in their own epoch and number only', async () => {

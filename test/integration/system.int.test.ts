@@ -3,11 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { issueCertificate, MemberRole, RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
-import { hex, silentLog, startTelemetry, systemClock } from '@antipode/runtime';
+import { type AntipodeError, hex, silentLog, startTelemetry, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { follow } from '../../apps/cli/src/operator.ts';
 import { CKA } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { label } from '../attacks/support/templates.ts';
@@ -129,6 +130,24 @@ describe('a group of three sites', () => {
     expect(await countAt('c')).toBe(before);
   });
 
+  it('finds that a standby has lost a key, takes back what it acknowledged, and mends it', async () => {
+    const { newest } = (await system.operator.getGroup({ group: GROUP })).group!;
+    system.site('b').token.tool('--delete-object', '--type', 'secrkey', '--id', '01');
+    const scrub = async (): Promise<string> => {
+      const { operationIds } = await system.operator.runScrub({ group: GROUP, site: 'b' });
+      return follow(system.operator, operationIds[0]!, { timeoutMs: 20_000 }).then(
+        () => '',
+        (error: AntipodeError) => error.code,
+      );
+    };
+    expect(await scrub()).toBe('DIGEST_MISMATCH');
+    await system.untilAcknowledged(Number(newest!.generation), ['b', 'c']);
+    expect(await scrub()).toBe('');
+    expect(system.site('b').token.tool('--list-objects', '--type', 'secrkey', '--id', '01')).toContain('key 01');
+    const { members } = (await system.operator.getGroup({ group: GROUP })).group!;
+    expect(members.map(({ site, scrubErrorCode }) => [site, scrubErrorCode])).toContainEqual(['b', '']);
+  });
+
   it('refuses a drill in a partition that is not declared as scratch', async () => {
     const agent = system.order('c');
     const { newest } = (await system.operator.getGroup({ group: GROUP })).group!;
@@ -219,15 +238,16 @@ describe('a group of three sites', () => {
       capture: unused,
       apply: unused,
       verify: unused,
+      scrub: unused,
       drill: unused,
       beginExchange: unused,
       completeExchange: unused,
       async *pullManifest(request) {
-        for await (const { part } of a.transfer.manifest(request))
+        for await (const { part } of a.transfer.manifest(request, 'b'))
           yield { part: lie === 'manifest' ? flip(part) : part };
       },
       async *pullBlobs(request) {
-        for await (const { blobs } of a.transfer.blobs(request))
+        for await (const { blobs } of a.transfer.blobs(request, 'b'))
           yield { blobs: lie === 'blob' ? blobs.map(flip) : blobs };
       },
     });

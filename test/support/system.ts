@@ -12,7 +12,7 @@ import {
   Tls,
 } from '@antipode/protocol';
 import { closeAll, Log, silentLog, systemClock } from '@antipode/runtime';
-import { initialisePartition, loadAgentConfig, pinIdentities, SiteAgent } from '@antipode/site-agent';
+import { initialisePartition, loadAgentConfig, type Pin, pinPartitions, SiteAgent } from '@antipode/site-agent';
 import { type Round, replicateOnce, untilAcknowledged } from '../../apps/cli/src/commands/replicate.ts';
 import { DemoProcess, freePort } from '../../apps/cli/src/demo/processes.ts';
 import {
@@ -215,7 +215,7 @@ export class TestSystem {
       expected: { kind: 'coordinator', name: 'main' },
     });
 
-    const identities: string[] = [];
+    const pins: Pin[] = [];
     for (const name of ['a', 'b', 'c']) {
       const folder = join(this.folder, `site-${name}`);
       mkdirSync(folder, { recursive: true });
@@ -259,14 +259,14 @@ export class TestSystem {
       this.sites.set(name, site);
       const config = loadAgentConfig(site.configFile);
       for (const { name: partitionName, role } of config.partitions) {
-        const { serial, identitySha256 } = await initialisePartition({ config, name: partitionName, log: silentLog });
-        identities.push(identitySha256);
+        const { serial, pin } = await initialisePartition({ config, name: partitionName, log: silentLog });
+        pins.push(pin);
         if (role === 'member') site.serial = serial;
         else site.scratchSerial = serial;
       }
     }
     for (const { configFile } of this.sites.values())
-      pinIdentities({ config: loadAgentConfig(configFile), group: GROUP, identities });
+      pinPartitions({ config: loadAgentConfig(configFile), group: GROUP, pins });
     writeFileSync(join(this.folder, 'README'), 'made by a test\n');
   }
 }

@@ -12,6 +12,7 @@ import { partitionCommand } from './commands/partition.ts';
 import { replicateCommand } from './commands/replicate.ts';
 import { resolveCommand } from './commands/resolve.ts';
 import { agentCommand, coordinatorCommand } from './commands/run.ts';
+import { scrubCommand } from './commands/scrub.ts';
 import { statusCommand } from './commands/status.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
 import { dropUnreadOutput, printError } from './output.ts';
@@ -46,6 +47,7 @@ export function program(): Command {
     statusCommand(),
     replicateCommand(),
     drillCommand(),
+    scrubCommand(),
     failoverCommand(),
     resolveCommand(),
     doctorCommand(),

@@ -100,13 +100,13 @@ function refuse(why: string, details: Readonly<Record<string, string | number>>)
 
 function checkPeer(
   offer: ExchangeOffer,
-  { group, isPinned }: { group: string; isPinned: (identitySha256: string) => boolean },
+  { group, isPinned }: { group: string; isPinned: (identitySha256: string, offer: ExchangeOffer) => boolean },
 ): void {
   const identity = fingerprint(offer.identity);
-  if (!isPinned(identity)) {
+  if (!isPinned(identity, offer)) {
     throw new AntipodeError(
       'PEER_NOT_PINNED',
-      `partition ${offer.serial} shows identity ${identity}, which is not pinned for group ${group}`,
+      `partition ${offer.serial} shows identity ${identity}, which is not pinned for it in group ${group}`,
       {
         details: { group, serial: offer.serial, identity },
       },
@@ -131,7 +131,8 @@ interface DistributionOptions {
   readonly group: string;
   readonly version: number;
   readonly members: readonly ExchangeTransport[];
-  readonly isPinned: (identitySha256: string) => boolean;
+  /** Whether the identity is pinned for the partition that the offer names, at the site that it is asked at. */
+  readonly isPinned: (identitySha256: string, offer: ExchangeOffer) => boolean;
 }
 
 /**

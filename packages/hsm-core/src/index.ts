@@ -30,10 +30,11 @@ export {
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
 export type { PartitionConfig } from './pkcs11/session.ts';
-export { openPartition } from './pkcs11/worker-provider.ts';
+export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts';
 export type { HsmProvider, PartitionDescription } from './provider.ts';
 export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, ReplicaMemory } from './replica.ts';
+export { type ScrubReport, scrub } from './scrub.ts';
 export { CaptureMemory, type SealResult, seal } from './seal.ts';
 export { type UnsealResult, unseal } from './unseal.ts';

@@ -67,7 +67,7 @@ export async function readBack(
   return { contentDigest: contentDigest(digests), proof: summarise(judged) };
 }
 
-function summarise(judged: readonly Judged[]): ProofSummary {
+export function summarise(judged: readonly Judged[]): ProofSummary {
   const failed = judged.filter(({ outcome }) => outcome?.proved !== true);
   return {
     proved: judged.length - failed.length,

@@ -169,18 +169,23 @@ const looksOf = ({
     ' ',
   );
 
+/** The digest of an entry by what this partition shows. */
+export function observedDigest(entry: Entry, examined: Examined): Uint8Array {
+  return digestOf(asObserved(entry, examined));
+}
+
 /**
- * The digest of an entry by what this partition shows: only the attributes that the entry names count, so that a default
- * which one vendor shows and another does not is no difference.
+ * An entry as this partition shows it: only the attributes that the entry names count, so that a default which one vendor
+ * shows and another does not is no difference.
  */
-export function observedDigest(entry: Entry, { object, blob, valueTag }: Examined): Uint8Array {
+export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): Entry {
   const names = Object.keys(entry.attributes) as (keyof Attributes)[];
   const attributes = Object.fromEntries(
     names.filter((name) => object.attributes[name] !== undefined).map((name) => [name, object.attributes[name]]),
   );
   const publicHalf =
     object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);
-  return digestOf({
+  return {
     objectId: entry.objectId,
     objectClass: entry.objectClass,
     ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),
@@ -190,7 +195,7 @@ export function observedDigest(entry: Entry, { object, blob, valueTag }: Examine
     ...(publicHalf === undefined ? {} : { publicHalf }),
     ...(blob === undefined ? {} : { blobSha256: sha256Hex(blob) }),
     ...(valueTag === undefined ? {} : { valueTag }),
-  });
+  };
 }
 
 export const handlesOf = (objects: readonly ObservedObject[]): Handle[] => objects.map(({ handle }) => handle);

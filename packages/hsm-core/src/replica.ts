@@ -8,10 +8,18 @@
  */
 import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
 import type { Keyring } from './keyring.ts';
-import { type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
+import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
 import type { Handle, KeyType, ObjectClass, ObjectId } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
-import { type Examined, entryRecognitionKey, examine, observedDigest, pair, recognitionKey } from './recognise.ts';
+import {
+  asObserved,
+  type Examined,
+  entryRecognitionKey,
+  examine,
+  observedDigest,
+  pair,
+  recognitionKey,
+} from './recognise.ts';
 
 /** Which object is which handle, and the digest that reading it gave. Make a new one with a new provider. */
 export class ReplicaMemory {
@@ -31,13 +39,30 @@ export class ReplicaMemory {
   }
 }
 
-/** One object that an apply begins to make: enough to know it again, whole or half made. */
+/**
+ * One object that an apply begins to make: enough to know it again, whole or half made, when the generation that it was
+ * made for is never applied again. Nothing in it depends on the domain key, since the next generation may have another.
+ */
 export interface ApplyIntent {
   readonly objectId: ObjectId;
   readonly objectClass: ObjectClass;
   readonly keyType?: KeyType;
-  /** Digest of the entry as it is being restored. */
-  readonly digest: Uint8Array;
+  readonly id: Uint8Array;
+  readonly label: Uint8Array;
+  /** Of all attributes that count, and not of the value. */
+  readonly attributesDigest: Uint8Array;
+}
+
+export function intentOf(entry: Entry): ApplyIntent {
+  const { objectId, objectClass, keyType, attributes } = entry;
+  return {
+    objectId,
+    objectClass,
+    ...(keyType === undefined ? {} : { keyType }),
+    id: attributes.id ?? new Uint8Array(),
+    label: attributes.label ?? new Uint8Array(),
+    attributesDigest: attributesDigest(entry),
+  };
 }
 
 /** The part of the agent's journal that makes an apply repeatable. Everything is durable on return. */
@@ -126,8 +151,9 @@ class Recognition {
     for (const entry of target.generation.entries) {
       const intents = begun.get(entry.objectId) ?? [];
       for (const one of intents.length === 0 ? [] : alike(entry)) {
-        const digest = observedDigest(entry, one);
-        if (intents.some((intent) => bytesEqual(intent.digest, digest))) this.#claim(entry.objectId, one, digest);
+        const seen = attributesDigest(asObserved(entry, one));
+        if (intents.some((intent) => bytesEqual(intent.attributesDigest, seen)))
+          this.#claim(entry.objectId, one, observedDigest(entry, one));
       }
     }
   }
@@ -204,21 +230,15 @@ class Recognition {
   }
 
   #suspects(intents: readonly ApplyIntent[]): Handle[] {
-    const { target, previous } = this.#replica;
-    const begun = new Set(intents.map(({ objectId }) => objectId));
-    const named = [target, ...previous]
-      .flatMap(({ generation }) => generation.entries)
-      .filter(({ objectId }) => begun.has(objectId));
     const isOfIntent = ({ object: { objectClass, keyType, attributes } }: Examined): boolean =>
-      intents.some((intent) => {
-        if (intent.objectClass !== objectClass || intent.keyType !== keyType) return false;
-        const given = named.filter(({ objectId }) => objectId === intent.objectId);
-        return (['id', 'label'] as const).every(
-          (name) =>
-            !attributes[name]?.length ||
-            given.some((entry) => bytesEqual(entry.attributes[name] ?? new Uint8Array(), attributes[name]!)),
-        );
-      });
+      intents.some(
+        (intent) =>
+          intent.objectClass === objectClass &&
+          intent.keyType === keyType &&
+          (['id', 'label'] as const).every(
+            (name) => !attributes[name]?.length || bytesEqual(intent[name], attributes[name]),
+          ),
+      );
     return [...this.#free.values()]
       .filter((one) => one.refusal !== undefined && isOfIntent(one))
       .map(({ object }) => object.handle);

@@ -2,9 +2,9 @@
 import { AntipodeError, hasCode } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
-import { entryDigest, type SealedGeneration } from './model/generation.ts';
+import type { SealedGeneration } from './model/generation.ts';
 import type { Challenge } from './provider.ts';
-import { ReplicaMemory } from './replica.ts';
+import { intentOf, ReplicaMemory } from './replica.ts';
 import {
   crashAt,
   isHalfMade,
@@ -117,10 +117,9 @@ describe('a key that does not work', () => {
   async function cutShort() {
     const scene = await firstRestore();
     const entry = scene.target.generation.entries.find(({ objectClass }) => objectClass === 'secret-key')!;
-    const { objectId, objectClass, attributes } = entry;
     const journal = new MemoryJournal();
-    journal.begin([{ objectId, objectClass, keyType: 'aes', digest: entryDigest(entry) }]);
-    const { value: _value, ...half } = scene.b.hsm.addSecret(Buffer.from(attributes.label!).toString());
+    journal.begin([intentOf(entry)]);
+    const { value: _value, ...half } = scene.b.hsm.addSecret(Buffer.from(entry.attributes.label!).toString());
     scene.b.hsm.objects.splice(-1, 1, half);
     return { ...scene, journal, half };
   }
@@ -214,5 +213,49 @@ describe('a generation that was applied in part, and then another', () => {
     const target = await group.captured(a);
     expect(await group.apply(b, target, { journal, previous: [first] })).toMatchObject({ unaccounted: 0 });
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
+  });
+
+  /** A restore that was cut short when everything was made; then a newer generation, in which all of it has another name. */
+  async function overtaken({ domainKeyVersion }: { domainKeyVersion: number }) {
+    const { group, members } = await SimulatedGroup.make('a', 'b');
+    const [a, b] = members as [SimulatedMember, SimulatedMember];
+    const objects = [a.hsm.addSecret('first'), a.hsm.addData('data', Buffer.from('value'))];
+    const first = await group.captured(a);
+    const journal = new MemoryJournal();
+    await b.reopen((step) => {
+      if (step === 'data created') throw new Crash();
+    });
+    expect((await rejection(group.apply(b, first, { journal }))).code).toBe('HSM_WORKER_LOST');
+    await b.reopen();
+    if (domainKeyVersion > 1) await group.rotate([a, b], domainKeyVersion);
+    for (const object of objects) object.attributes = { ...object.attributes, label: Buffer.from('second') };
+    const target = await group.captured(a);
+    return { group, b, target, journal, contents: a.hsm.contents() };
+  }
+
+  it.each([1, 2])(
+    'destroys what was half made for the one before, sealed under domain key version %i',
+    async (version) => {
+      const { group, b, target, journal, contents } = await overtaken({ domainKeyVersion: version });
+      delete b.hsm.labelled('first').find(({ objectClass }) => objectClass === 'secret-key')!.value;
+      expect(await group.apply(b, target, { journal })).toMatchObject({ unaccounted: 0 });
+      expect(b.hsm.contents()).toEqual(contents);
+    },
+  );
+
+  it.each([1, 2])('replaces what was made for the one before, sealed under domain key version %i', async (version) => {
+    const { group, b, target, journal, contents } = await overtaken({ domainKeyVersion: version });
+    expect(b.hsm.labelled('first')).toHaveLength(1);
+    expect(await group.apply(b, target, { journal })).toMatchObject({ unaccounted: 0 });
+    expect(b.hsm.contents()).toEqual(contents);
+  });
+
+  it.each([1, 2])('leaves a copy under another name alone, sealed under domain key version %i', async (version) => {
+    const { group, b, target, journal } = await overtaken({ domainKeyVersion: version });
+    const ours = b.hsm.labelled('first')[0]!;
+    const copy = { ...ours, attributes: { ...ours.attributes, label: Buffer.from('of an application') } };
+    b.hsm.objects.push(copy);
+    expect(await group.apply(b, target, { journal })).toMatchObject({ unaccounted: 1 });
+    expect([b.hsm.objects.includes(copy), b.hsm.objects.includes(ours)]).toEqual([true, false]);
   });
 });

@@ -1,8 +1,8 @@
 import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
-import { ReplicaMemory } from './replica.ts';
+import type { Entry, SealedGeneration } from './model/generation.ts';
+import { intentOf, ReplicaMemory } from './replica.ts';
 import { MemoryJournal, SimulatedGroup, type SimulatedMember } from './testing/index.ts';
 
 let group: SimulatedGroup;
@@ -289,12 +289,10 @@ describe('an object of equal value that another made', () => {
     const journal = new MemoryJournal();
     await group.apply(b, first, { journal });
     b.hsm.objects.push({ ...b.hsm.labelled('card key')[0]! });
-    const { objectId, objectClass, keyType } = first.generation.entries[0]!;
     await group.rotate([a, b], 2);
     const rotated = await group.captured(a);
     for (const target of [first, rotated]) {
-      const digest = entryDigest(target.generation.entries[0]!);
-      for (const intents of [[], [{ objectId, objectClass, keyType: keyType!, digest }]]) {
+      for (const intents of [[], target.generation.entries.map(intentOf)]) {
         journal.begin(intents);
         await b.reopen();
         expect(await group.apply(b, target, { journal, previous: [first] })).toMatchObject({ unaccounted: 1 });

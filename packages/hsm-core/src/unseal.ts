@@ -11,7 +11,7 @@ import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
 import type { BatchOutcome } from './provider.ts';
 import { proofItem } from './read-back.ts';
 import { aadOf } from './recognise.ts';
-import { type ApplyIntent, type Replica, recogniseReplica } from './replica.ts';
+import { intentOf, type Replica, recogniseReplica } from './replica.ts';
 
 export interface UnsealOptions extends Replica {
   /** Read back and used here last: what is the same in it needs no proof again. */
@@ -126,10 +126,6 @@ async function makeAndProve(
   }
 }
 
-function intentOf(entry: Entry): ApplyIntent {
-  const { objectId, objectClass, keyType } = entry;
-  return { objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), digest: entryDigest(entry) };
-}
 async function makeObjects(
   options: UnsealOptions,
   domainKey: Handle,

@@ -117,10 +117,15 @@ export const CATALOGUE = {
     summary: 'The partition does not hold the domain key version that is needed.',
     hint: 'A member that missed a version gets the next one by itself; `antipode group rotate-domain-key` brings it at once. A new partition must be enrolled first (`antipode partition enrol` at every site).',
   },
+  DOMAIN_KEY_RETIRED: {
+    disposition: 'operator',
+    summary: 'A capture was ordered under an older domain key version than the one in use.',
+    hint: 'The coordinator is behind: its database was restored, or it is not yours. Find out which, then bring a new version with `antipode group rotate-domain-key`.',
+  },
   PEER_NOT_PINNED: {
     disposition: 'operator',
     summary: 'A peer showed a partition identity that this agent has not been told to trust.',
-    hint: 'Compare the fingerprint with `antipode partition show-identity` at the other site, by telephone or on paper; if it is right, run `antipode partition enrol --peer-identity` here.',
+    hint: 'Compare the fingerprint with `antipode partition show-identity` at the other site, by telephone or on paper; if it is right, run `antipode partition enrol --peer` here with what it prints.',
   },
   EXCHANGE_REFUSED: {
     disposition: 'operator',
@@ -150,13 +155,13 @@ export const CATALOGUE = {
   },
   OBJECT_UNPROVEN: {
     disposition: 'operator',
-    summary: 'A key was restored, but using it did not give the expected result.',
-    hint: 'The generation is not acknowledged. The object ids are in the details; run a drill at another site and compare.',
+    summary: 'A key is there, but using it did not give the expected result.',
+    hint: 'The generation is not acknowledged here. The object ids are in the details; run a drill at another site and compare. After a scrub, see docs/runbooks/key-damaged.md.',
   },
   DIGEST_MISMATCH: {
     disposition: 'operator',
     summary: 'What the standby reads back does not have the digest of the generation.',
-    hint: 'Somebody changed the standby partition, or the token altered an attribute. `antipode status` names the site.',
+    hint: 'Somebody changed the standby partition, or the token altered an attribute. `antipode status` names the site. After a scrub, what is missing or altered is made anew by the next replication.',
   },
 
   // Fencing and roles
@@ -214,8 +219,9 @@ export const CATALOGUE = {
   },
   PEER_REFUSED: {
     disposition: 'operator',
-    summary: 'The certificate of the caller does not allow this method.',
-    hint: 'Check which certificate the process uses; docs/security.md has the table of who may call what.',
+    summary:
+      'The certificate of the caller does not allow this, or the identity that it shows belongs to another site or role.',
+    hint: 'Check which certificate the process uses (docs/security.md has the table of who may call what), and what `pins.yaml` says of the identity in the message.',
   },
   CERTIFICATE_INVALID: {
     disposition: 'operator',

@@ -10,12 +10,14 @@ import { enrolment } from './effects/enrolment.ts';
 import { failover, survey } from './effects/failover.ts';
 import { rejoin } from './effects/rejoin.ts';
 import { replication } from './effects/replication.ts';
+import { scrub } from './effects/scrub.ts';
 import type { CaptureEvent } from './machines/capture.ts';
 import type { DrillEffect, DrillEvent } from './machines/drill.ts';
 import type { EnrolmentEffect, EnrolmentEvent } from './machines/enrolment.ts';
 import type { FailoverEffect, FailoverEvent, Survey } from './machines/failover.ts';
 import type { RejoinEvent } from './machines/rejoin.ts';
 import type { ReplicationEffect, ReplicationEvent } from './machines/replication.ts';
+import type { ScrubEffect, ScrubEvent } from './machines/scrub.ts';
 import type { Group } from './model.ts';
 import type { Intent } from './store/intents.ts';
 
@@ -43,6 +45,10 @@ export class Effects {
 
   drill(intent: Intent, effect: DrillEffect): Promise<DrillEvent> {
     return drill(this.#context, intent, effect);
+  }
+
+  scrub(intent: Intent, effect: ScrubEffect): Promise<ScrubEvent> {
+    return scrub(this.#context, intent, effect);
   }
 
   rejoin(intent: Intent): Promise<RejoinEvent> {

@@ -25,22 +25,27 @@ const declare = (change: MessageInitShape<typeof GroupSpecSchema> = {}) =>
 describe('the declaration of a group', () => {
   it('is taken as it was made', () => {
     const filter = { excludeIds: ['0a', '0A1f'], excludeLabels: ['tmp-*'], excludeClasses: ['certificate', 'data'] };
-    expect(declare({ filter, drillCron: '0 3 * * 0' })).toEqual({
+    expect(declare({ filter, drillCron: '0 3 * * 0', scrubSeconds: 86_400 })).toEqual({
       name: 'payments',
       members: [a, b, c],
       scratch: DECLARED.scratch,
       filter,
       rpoMs: 300_000,
       drillCron: '0 3 * * 0',
+      scrubMs: 86_400_000,
       failoverPolicy: 'automatic',
     });
   });
 
-  it('excludes nothing, is moved by hand, and has an objective of five minutes where nothing is said', () => {
-    const { filter, rpoMs, failoverPolicy } = declare({ rpoSeconds: 0, failoverPolicy: FailoverPolicy.UNSPECIFIED });
-    expect({ filter, rpoMs, failoverPolicy }).toEqual({
+  it('excludes nothing, is moved by hand, has an objective of five minutes and a scrub a week where nothing is said', () => {
+    const { filter, rpoMs, scrubMs, failoverPolicy } = declare({
+      rpoSeconds: 0,
+      failoverPolicy: FailoverPolicy.UNSPECIFIED,
+    });
+    expect({ filter, rpoMs, scrubMs, failoverPolicy }).toEqual({
       filter: { excludeIds: [], excludeLabels: [], excludeClasses: [] },
       rpoMs: 300_000,
+      scrubMs: 7 * 86_400_000,
       failoverPolicy: 'manual',
     });
   });
@@ -59,6 +64,7 @@ describe('the declaration of a group', () => {
     ['members', { members: [a, b, { site: 'c', serial: '' }] }],
     ['members', { scratch: [{ site: 'a', serial: a.serial }] }],
     ['failover_policy', { members: [a, b] }],
+    ['scrub_seconds', { scrubSeconds: 59 }],
     ['drill_cron', { drillCron: 'every night' }],
     ['filter.exclude_ids', { filter: { excludeIds: ['0a', ''] } }],
     ['filter.exclude_ids', { filter: { excludeIds: ['0'] } }],

@@ -2,12 +2,14 @@
 import { FailoverPolicy, type GroupSpec as GroupSpecMessage } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Detector } from './detector.ts';
-import type { GroupSpec } from './model.ts';
+import { type GroupSpec, SCRUB_MS_DEFAULT } from './model.ts';
 import { VOTERS_MIN } from './planner.ts';
 import { checkCron } from './schedule.ts';
 
 const RPO_MS_DEFAULT = 5 * 60_000;
 const RPO_MS_MIN = 1_000;
+/** More often, an HSM would do little else. */
+const SCRUB_MS_MIN = 60_000;
 /** Names of object classes, as manifests and filters have them. */
 const CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
 
@@ -32,6 +34,8 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     );
   const rpoMs = message.rpoSeconds === 0 ? RPO_MS_DEFAULT : message.rpoSeconds * 1_000;
   if (rpoMs < RPO_MS_MIN) invalid('rpo_seconds', 'must be 1 or more');
+  const scrubMs = message.scrubSeconds === 0 ? SCRUB_MS_DEFAULT : message.scrubSeconds * 1_000;
+  if (scrubMs < SCRUB_MS_MIN) invalid('scrub_seconds', `must be ${SCRUB_MS_MIN / 1_000} or more`);
   checkCron(message.drillCron);
   // A rule that matches nothing by mistake would let a key leave that must not.
   for (const id of message.filter?.excludeIds ?? [])
@@ -51,6 +55,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     },
     rpoMs,
     drillCron: message.drillCron,
+    scrubMs,
     failoverPolicy,
   };
 }

@@ -9,6 +9,9 @@ export interface Seat {
   readonly serial: string;
 }
 
+/** A weekly look costs a partition of 10,000 keys some minutes. */
+export const SCRUB_MS_DEFAULT = 7 * 86_400_000;
+
 /** A group as its operators declared it. */
 export interface GroupSpec {
   readonly name: string;
@@ -23,6 +26,8 @@ export interface GroupSpec {
   };
   readonly rpoMs: number;
   readonly drillCron: string;
+  /** Every member's partition is read whole, and every key in it used, at least this often. */
+  readonly scrubMs: number;
   readonly failoverPolicy: FailoverPolicy;
 }
 
@@ -46,6 +51,7 @@ export interface Group {
   /** The highest version that was ever ordered: none is ordered twice. */
   readonly highestVersion: number;
   readonly recoveryTimeMs: number | undefined;
+  readonly createdMs: number;
 }
 
 export interface Uncaptured {
@@ -76,7 +82,7 @@ export interface Proof {
   readonly usesNotExercised: number;
 }
 
-export const INTENT_KINDS = ['enrolment', 'capture', 'replication', 'drill', 'failover', 'rejoin'] as const;
+export const INTENT_KINDS = ['enrolment', 'capture', 'replication', 'drill', 'scrub', 'failover', 'rejoin'] as const;
 export type IntentKind = (typeof INTENT_KINDS)[number];
 
 /** open: under way. parked: a person must decide. */

@@ -1,7 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { plan, type Situation } from './planner.ts';
 import type { Intent } from './store/intents.ts';
-import { type Case, generation, intent, kinds, NOW_MS, RPO_MS, situation, TIMINGS } from './testing/situation.ts';
+import {
+  type Case,
+  generation,
+  intent,
+  kinds,
+  NOW_MS,
+  RPO_MS,
+  SCRUB_MS,
+  situation,
+  TIMINGS,
+} from './testing/situation.ts';
 
 const due = (one: Case, rest: Partial<Situation> = {}): string[] => kinds(plan(situation(one, rest)));
 
@@ -84,6 +94,43 @@ describe('what is due', () => {
   it('is no replication and no capture while an epoch is not in force', () => {
     const newest = generation({ recoveryPointMs: NOW_MS - RPO_MS });
     expect(due({ group: { highestEpoch: 2n } }, { newest, acknowledged: [] })).toEqual(['failover']);
+  });
+
+  const scrubbed = (ages: Readonly<Record<string, number>>, errorCode = ''): Partial<Situation> => ({
+    scrubs: Object.entries(ages).map(([site, ageMs]) => ({
+      group: 'payments',
+      site,
+      startedMs: NOW_MS - ageMs,
+      errorCode: site === 'b' ? errorCode : '',
+    })),
+  });
+  it.each<[string, Case, Partial<Situation>, string[]]>([
+    ['the interval has passed', {}, scrubbed({ a: 1, b: SCRUB_MS, c: 1 }), ['scrub b']],
+    ['less has passed', {}, scrubbed({ a: 1, b: SCRUB_MS - 1, c: 1 }), []],
+    [
+      'several have waited: who has longest',
+      {},
+      scrubbed({ a: SCRUB_MS + 1, b: SCRUB_MS + 2, c: SCRUB_MS }),
+      ['scrub b'],
+    ],
+    ['there was none since the group was made', { group: { createdMs: NOW_MS - SCRUB_MS } }, {}, ['scrub a']],
+    ['the last lies in the future', {}, scrubbed({ a: 1, b: -1, c: 1 }), ['scrub b']],
+    ['it is not up', { statuses: { b: 'suspect' } }, scrubbed({ a: 1, b: SCRUB_MS, c: 1 }), []],
+    ['the last found damage', {}, scrubbed({ a: 1, b: 3_600_000, c: 1 }, 'OBJECT_UNPROVEN'), []],
+    ['the last could not look', {}, scrubbed({ a: 1, b: 3_600_000, c: 1 }, 'PIN_REFUSED'), ['scrub b']],
+    ['the last could not look, just now', {}, scrubbed({ a: 1, b: 3_599_999, c: 1 }, 'PIN_REFUSED'), []],
+    ['another is looked at', {}, { ...scrubbed({ a: SCRUB_MS }), open: [intent('scrub', { site: 'c' })] }, []],
+    ['a failover is open', {}, { ...scrubbed({ a: SCRUB_MS }), open: [intent('failover')] }, []],
+    ['there is no generation', {}, { ...scrubbed({ a: SCRUB_MS }), newest: undefined }, []],
+  ])('is a scrub of a member where %s: %#', (_where, one, rest, expected) => {
+    expect(due(one, rest).filter((plan) => plan.startsWith('scrub'))).toEqual(expected);
+  });
+
+  it('is no scrub of a fenced member, and none while an epoch is not in force', () => {
+    const rest = { newest: generation({ epoch: 2n }), ...scrubbed({ a: SCRUB_MS, b: 1, c: 1 }) };
+    const group = { epoch: 2n, owner: 'b', highestEpoch: 2n, highestOwner: 'b' };
+    expect(due({ roles: ['fenced', 'active', 'standby'], group }, rest)).not.toContain('scrub a');
+    expect(due({ group: { highestEpoch: 2n } }, scrubbed({ a: SCRUB_MS }))).toEqual(['failover']);
   });
 
   const lackingKey = (rest: Partial<Intent> = {}): Intent =>

@@ -4,9 +4,11 @@
  */
 import { MemberRole } from '@antipode/protocol';
 import type { SiteView } from './detector.ts';
+import { FINDINGS } from './machines/scrub.ts';
 import { activeOf, type Generation, type Group, type IntentKind } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
+import type { ScrubRecord } from './store/scrubs.ts';
 import type { Timings } from './timings.ts';
 
 export interface Planned {
@@ -26,6 +28,8 @@ export interface Situation {
   /** Newest failed intents of this group. */
   readonly failed: readonly Intent[];
   readonly open: readonly Intent[];
+  /** The last of each member that had one. */
+  readonly scrubs: readonly ScrubRecord[];
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
   readonly timings: Timings;
@@ -41,6 +45,8 @@ export interface Plan {
 const CAPTURE_SHARE = 0.5;
 /** After a failure that only means "things have moved on". */
 const STAND_DOWN_GAP_MS = 1_000;
+/** For a member that could not be looked at: no damage, but not looked at either. */
+const SCRUB_RETRY_MS = 3_600_000;
 /** With two sites, neither can know whether the other is lost or the link is cut. */
 export const VOTERS_MIN = 3;
 
@@ -55,6 +61,7 @@ export function plan(situation: Situation): Plan {
     ...dueCapture(situation),
     ...dueReplications(situation),
     ...dueRejoins(situation),
+    ...dueScrubs(situation),
   ].filter(({ kind, site }) => !isOpen(kind, site) && !hasJustFailed(situation, kind, site));
   const reopen = open
     .filter(({ status, updatedMs }) => status === 'parked' && nowMs - updatedMs >= timings.parkedRetryMs)
@@ -132,6 +139,23 @@ function dueRejoins({ group, view }: Situation): Draft[] {
       return role === 'fenced' || (agent.state !== undefined && seat?.role !== MemberRole.STANDBY);
     })
     .map(({ site }) => ({ kind: 'rejoin', site, state: { phase: 'due' }, trace: {} }));
+}
+
+/** One member at a time, who has waited longest: the others serve meanwhile, and are there should it be damaged. */
+function dueScrubs({ group, newest, scrubs, open, view, nowMs }: Situation): Draft[] {
+  if (newest === undefined || group.highestEpoch !== group.epoch) return [];
+  if (open.some(({ kind }) => kind === 'failover' || kind === 'scrub')) return [];
+  const [first] = group.members
+    .filter(({ role, site }) => role !== 'fenced' && view(site)?.status === 'up')
+    .map(({ site }) => {
+      const { startedMs = group.createdMs, errorCode = '' } = scrubs.find((one) => one.site === site) ?? {};
+      const hasLooked = errorCode === '' || FINDINGS.has(errorCode);
+      return { site, dueMs: startedMs + (hasLooked ? group.spec.scrubMs : SCRUB_RETRY_MS), startedMs };
+    })
+    // One in the future is a clock that was set back.
+    .filter(({ dueMs, startedMs }) => nowMs >= dueMs || nowMs < startedMs)
+    .sort((a, b) => a.dueMs - b.dueMs);
+  return first === undefined ? [] : [{ kind: 'scrub', site: first.site, state: { phase: 'due' }, trace: {} }];
 }
 
 /**

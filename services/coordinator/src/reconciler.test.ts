@@ -44,6 +44,8 @@ vi.mock(import('./store/generations.ts'), () => ({
   readAcknowledged: async () => [],
 }));
 
+vi.mock(import('./store/scrubs.ts'), () => ({ readScrubs: async () => [] }));
+
 class Bench {
   readonly clock = new FakeClock();
   readonly enqueued: string[] = [];

@@ -31,6 +31,7 @@ import {
   readOpenIntents,
   updateIntent,
 } from './store/intents.ts';
+import { readScrubs } from './store/scrubs.ts';
 import type { Store, Write } from './store/store.ts';
 import type { Timings } from './timings.ts';
 
@@ -144,11 +145,12 @@ export class Reconciler implements Closeable {
     const { store, clock, detector, timings } = this.#ports;
     const name = group.spec.name;
     const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
-    const [newest, acknowledged, recent] = await store.query((db) =>
+    const [newest, acknowledged, recent, scrubs] = await store.query((db) =>
       Promise.all([
         readNewest(db, name),
         readAcknowledged(db, name),
         readDone(db, { group: name, kinds: ['failover', 'enrolment'], sinceMs }),
+        readScrubs(db, name),
       ]),
     );
     return plan({
@@ -156,6 +158,7 @@ export class Reconciler implements Closeable {
       newest,
       acknowledged,
       recent,
+      scrubs,
       failed: notable.filter((intent) => intent.group === name && intent.status === 'failed'),
       open: open.filter((intent) => intent.group === name),
       view: (site) => detector.view(site),

@@ -8,6 +8,7 @@ import {
   ReplicateRequestSchema,
   ResolveRequestSchema,
   RunDrillRequestSchema,
+  RunScrubRequestSchema,
 } from '@antipode/protocol';
 import { AntipodeError, silentLog } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
@@ -50,6 +51,8 @@ vi.mock(import('./store/sites.ts'), async (original) => ({
   readPlace: async () => database.place,
 }));
 vi.mock(import('./store/drills.ts'), () => ({ readDrills: async () => [], readLastPassed: async () => undefined }));
+
+vi.mock(import('./store/scrubs.ts'), () => ({ readScrubs: async () => [] }));
 
 const TIMINGS = PROFILES.default;
 
@@ -264,6 +267,37 @@ describe('an order of an operator', () => {
     const answer = await operatorHandlers(bench.ports).runDrill(order, CONTEXT);
     expect(answer).toEqual({ operationId: 'intent-1' });
     expect(bench.intended).toMatchObject([{ kind: 'drill', site: 'c', state: { serial: 'scratch-c' } }]);
+  });
+});
+
+describe('an order to scrub', () => {
+  const run = (bench: Bench, site = '') =>
+    operatorHandlers(bench.ports).runScrub(create(RunScrubRequestSchema, { group: 'payments', site }), CONTEXT);
+  const withMembers = (): Bench => {
+    const bench = new Bench();
+    database.groups = [groupOf(SPEC)];
+    for (const site of ['a', 'b']) bench.hear(site);
+    return bench;
+  };
+
+  it('makes one for every member that is up', async () => {
+    const bench = withMembers();
+    expect(await run(bench)).toEqual({ operationIds: ['intent-1', 'intent-2'] });
+    expect(bench.intended).toMatchObject(['a', 'b'].map((site) => ({ kind: 'scrub', site, state: { phase: 'due' } })));
+  });
+
+  it('makes the one that is asked for, also where the site is not up', async () => {
+    const bench = withMembers();
+    await run(bench, 'c');
+    expect(bench.intended).toMatchObject([{ kind: 'scrub', site: 'c' }]);
+  });
+
+  it('leaves out who is fenced, and is refused where nobody is left', async () => {
+    const bench = withMembers();
+    database.groups = [{ ...groupOf(SPEC), members: groupOf(SPEC).members.map((one) => ({ ...one, role: 'fenced' })) }];
+    expect((await rejection(run(bench))).code).toBe('NOT_FOUND');
+    expect((await rejection(run(bench, 'z'))).code).toBe('NOT_FOUND');
+    expect(bench.intended).toEqual([]);
   });
 });
 

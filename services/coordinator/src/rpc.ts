@@ -18,6 +18,7 @@ import { readDrills, readLastPassed } from './store/drills.ts';
 import { readAcknowledged, readNewest } from './store/generations.ts';
 import { insertGroup, readGroup, readGroups } from './store/groups.ts';
 import { type Intent, readIntent, readRecent, requireIntent } from './store/intents.ts';
+import { readScrubs } from './store/scrubs.ts';
 import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
 import type { Timings } from './timings.ts';
@@ -110,14 +111,15 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
 
   const factsOf = async (group: Group) => {
     const name = group.spec.name;
-    const [newest, acknowledged, lastPassedMs] = await store.query((db) =>
-      Promise.all([readNewest(db, name), readAcknowledged(db, name), readLastPassed(db, name)]),
+    const [newest, acknowledged, lastPassedMs, scrubs] = await store.query((db) =>
+      Promise.all([readNewest(db, name), readAcknowledged(db, name), readLastPassed(db, name), readScrubs(db, name)]),
     );
     return groupState({
       group,
       newest,
       acknowledged,
       lastPassedMs,
+      scrubs,
       leaseRemainingMs: leases.remainingMs(name),
       view: (site) => detector.view(site),
       nowMs: clock.wallMs(),
@@ -230,6 +232,27 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
           signer: drill.signer,
         })),
       };
+    },
+
+    runScrub: async ({ group: name, site }) => {
+      const group = await groupOf(name);
+      const members = group.members.filter((member) =>
+        site === '' ? member.role !== 'fenced' && detector.isUp(member.site) : member.site === site,
+      );
+      if (members.length === 0)
+        throw new AntipodeError(
+          'NOT_FOUND',
+          site === '' ? `no member of group ${name} is up` : `site ${site} has no seat in group ${name}`,
+          { details: { group: name, site } },
+        );
+      const planned = members.map((member) => ({
+        kind: 'scrub' as const,
+        group: name,
+        site: member.site,
+        state: { phase: 'due' },
+        trace: {},
+      }));
+      return { operationIds: (await Promise.all(planned.map((one) => reconciler.intend(one)))).map((made) => made.id) };
     },
 
     planFailover: async ({ group: name, toSite }) => {

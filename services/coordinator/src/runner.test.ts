@@ -19,7 +19,7 @@ vi.mock(import('./store/intents.ts'), () => ({
 }));
 
 type Work = (effect: { type: string }) => Promise<unknown>;
-const WORK = ['enrolment', 'capture', 'replication', 'drill', 'failover', 'rejoin'] as const;
+const WORK = ['enrolment', 'capture', 'replication', 'drill', 'scrub', 'failover', 'rejoin'] as const;
 
 /** A runner whose effects and writes the test decides. */
 class Bench {
@@ -64,6 +64,7 @@ const STATES: Record<string, { phase: string }> = {
   capture: { phase: 'due' },
   replication: { phase: 'due', ...TARGET, contentDigest: 'aa' } as never,
   drill: { phase: 'planned', ...TARGET, serial: 's' } as never,
+  scrub: { phase: 'due' },
   rejoin: { phase: 'due' },
 };
 
@@ -220,11 +221,12 @@ describe('an effect that fails', () => {
     ['capture', 20, 'failed', 'abandoned'],
     ['replication', 20, 'failed', 'abandoned'],
     ['drill', 6, 'failed', 'failed'],
+    ['scrub', 6, 'failed', 'failed'],
     ['rejoin', 20, 'failed', 'abandoned'],
   ] as const)('is given up in the %s after %i attempts: %s, %s', async (kind, attemptsMax, status, phase) => {
     open(kind, { attempts: attemptsMax - 2 });
     bench.perform = async ({ type }) => {
-      if (type === 'record-drill') return { type: 'recorded' };
+      if (type === 'record-drill' || type === 'record-scrub') return { type: 'recorded' };
       throw new AntipodeError('SITE_UNREACHABLE', 'away');
     };
     expect((await rejection(bench.runner.run('i'))).code).toBe('SITE_UNREACHABLE');
@@ -272,6 +274,14 @@ describe('how an intent ends', () => {
       'PEER_NOT_PINNED',
     ],
     ['done', 'rejoin', { phase: 'rejoining' }, { type: 'rejoined' }, ''],
+    ['done', 'scrub', { phase: 'recording', code: '', outcome: {} }, { type: 'recorded' }, ''],
+    [
+      'failed',
+      'scrub',
+      { phase: 'recording', code: 'DIGEST_MISMATCH', outcome: {} },
+      { type: 'recorded' },
+      'DIGEST_MISMATCH',
+    ],
     ['done', 'failover', { phase: 'publishing', ...request }, { type: 'published', recoveryTimeMs: 1 }, ''],
     [
       'failed',

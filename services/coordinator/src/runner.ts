@@ -12,6 +12,7 @@ import { decideEnrolment, type EnrolmentState } from './machines/enrolment.ts';
 import { decideFailover, type FailoverState } from './machines/failover.ts';
 import { decideRejoin, type RejoinState } from './machines/rejoin.ts';
 import { decideReplication, type ReplicationState } from './machines/replication.ts';
+import { decideScrub, type ScrubState } from './machines/scrub.ts';
 import type { Failure, IntentKind, IntentStatus, Resume, Step } from './model.ts';
 import { type Intent, readIntent, updateIntent } from './store/intents.ts';
 import type { Store } from './store/store.ts';
@@ -29,13 +30,14 @@ export interface RunnerPorts {
 const BACKOFF = { baseMs: 250, capMs: 30_000 };
 /**
  * After so many attempts the machine is told that it has failed. The planner sees anew what is due then, under the state
- * of that moment; a drill that did not run counts as failed. A failover is not given up.
+ * of that moment; a drill or a scrub that did not run counts as failed. A failover is not given up.
  */
 const ATTEMPTS_MAX: Partial<Record<IntentKind, number>> = {
   enrolment: 10,
   capture: 20,
   replication: 20,
   drill: 6,
+  scrub: 6,
   rejoin: 20,
 };
 /** More transitions than any machine has: a loop that does not end is a defect. */
@@ -198,6 +200,11 @@ export class Runner {
         return pair<DrillState, Parameters<typeof decideDrill>[1], Parameters<Effects['drill']>[1]>(
           decideDrill,
           (intent, effect) => effects.drill(intent, effect),
+        );
+      case 'scrub':
+        return pair<ScrubState, Parameters<typeof decideScrub>[1], Parameters<Effects['scrub']>[1]>(
+          decideScrub,
+          (intent, effect) => effects.scrub(intent, effect),
         );
       case 'failover':
         return pair<FailoverState, Parameters<typeof decideFailover>[1], Parameters<Effects['failover']>[1]>(

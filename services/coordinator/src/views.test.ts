@@ -15,6 +15,7 @@ const SPEC: GroupSpec = {
   filter: { excludeIds: ['0a'], excludeLabels: ['tmp-*'], excludeClasses: ['data'] },
   rpoMs: RPO_MS,
   drillCron: '0 3 * * 0',
+  scrubMs: 604_800_000,
   failoverPolicy: 'automatic',
 };
 const GROUP: Group = {
@@ -32,6 +33,7 @@ const GROUP: Group = {
   domainKeyVersion: 2,
   highestVersion: 2,
   recoveryTimeMs: 900,
+  createdMs: 0,
 };
 const UNCAPTURED = { objectId: '0b', kind: 'private-key/rsa', reason: 'unextractable' };
 const generation = (ageMs: number, rest: Partial<Generation> = {}): Generation => ({
@@ -57,6 +59,7 @@ const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
     { ...generation(60_000, { number: 7n }), site: 'c' },
   ],
   lastPassedMs: NOW_MS - 5,
+  scrubs: [],
   leaseRemainingMs: 12_345.6,
   view: (site) => (site === 'c' ? undefined : serving(site)),
   nowMs: NOW_MS,
@@ -160,6 +163,21 @@ describe('the state of a group', () => {
     );
   });
 
+  it('has the last scrub of each member, and is damaged when the active one failed its own', () => {
+    const scrub = (site: string, errorCode: string) => ({ group: 'payments', site, startedMs: NOW_MS - 7, errorCode });
+    const of = (...scrubs: ReturnType<typeof scrub>[]) => groupState(facts({ scrubs }));
+    expect(of(scrub('b', ''), scrub('c', 'DIGEST_MISMATCH')).members).toMatchObject([
+      { site: 'a', scrubErrorCode: '' },
+      { site: 'b', scrubErrorCode: '', lastScrubMs: BigInt(NOW_MS - 7) },
+      { site: 'c', scrubErrorCode: 'DIGEST_MISMATCH', lastScrubMs: BigInt(NOW_MS - 7) },
+    ]);
+    expect(groupState(facts()).members![0]).not.toHaveProperty('lastScrubMs');
+    expect(of(scrub('a', 'OBJECT_UNPROVEN')).protection).toBe('damaged');
+    // A replica's damage shows in what it has acknowledged; and who could not be looked at is not damaged.
+    expect(of(scrub('b', 'OBJECT_UNPROVEN')).protection).toBe('protected');
+    expect(of(scrub('a', 'PIN_REFUSED')).protection).toBe('protected');
+  });
+
   it('shows the declaration as it was made', () => {
     expect(specMessage(SPEC)).toEqual({
       name: 'payments',
@@ -168,6 +186,7 @@ describe('the state of a group', () => {
       filter: SPEC.filter,
       rpoSeconds: 300,
       drillCron: '0 3 * * 0',
+      scrubSeconds: 604_800,
       failoverPolicy: FailoverPolicy.AUTOMATIC,
     });
     expect(specMessage({ ...SPEC, failoverPolicy: 'manual' }).failoverPolicy).toBe(FailoverPolicy.MANUAL);

@@ -10,22 +10,25 @@ import { CATALOGUE, isErrorCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { SiteView } from './detector.ts';
 import { ROLES, refOf } from './effects/context.ts';
+import { FINDINGS } from './machines/scrub.ts';
 import { activeOf, type Generation, type Group, type GroupSpec } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
+import type { ScrubRecord } from './store/scrubs.ts';
 
 export interface GroupFacts {
   readonly group: Group;
   readonly newest: Generation | undefined;
   readonly acknowledged: readonly Acknowledged[];
   readonly lastPassedMs: number | undefined;
+  readonly scrubs: readonly ScrubRecord[];
   readonly leaseRemainingMs: number;
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
 }
 
 export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStateSchema> {
-  const { group, newest, acknowledged, lastPassedMs, leaseRemainingMs, view, nowMs } = facts;
+  const { group, newest, acknowledged, lastPassedMs, scrubs, leaseRemainingMs, view, nowMs } = facts;
   const standbys = group.members.filter(({ role }) => role !== 'active');
   const ages = standbys.map(({ site }) => ageOf(site));
   function ageOf(site: string): number | undefined {
@@ -41,6 +44,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     ...(newest === undefined ? {} : { newest: refOf(newest) }),
     members: group.members.map(({ site, serial, role, divergent, unaccounted }) => {
       const ageMs = ageOf(site);
+      const scrubbed = scrubs.find((one) => one.site === site);
       return {
         site,
         serial,
@@ -51,6 +55,8 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
         divergentObjects: divergent,
         unaccountedObjects: unaccounted,
+        ...(scrubbed === undefined ? {} : { lastScrubMs: BigInt(scrubbed.startedMs) }),
+        scrubErrorCode: scrubbed?.errorCode ?? '',
       };
     }),
     protection: protectionOf(facts, ages),
@@ -64,7 +70,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
 
 /** One word for the whole group, the worst that is true of it. */
 function protectionOf(
-  { group, newest, acknowledged, view }: GroupFacts,
+  { group, newest, acknowledged, scrubs, view }: GroupFacts,
   ages: readonly (number | undefined)[],
 ): string {
   const active = activeOf(group);
@@ -74,6 +80,8 @@ function protectionOf(
   const isServed = group.highestEpoch === group.epoch && agent?.status === 'up' && partition?.errorCode === '';
   if (group.domainKeyVersion > 0 && !isServed) return 'unserved';
   if (newest === undefined || acknowledged.length === 0 || ages.every((age) => age === undefined)) return 'unprotected';
+  // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.
+  if (FINDINGS.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
   return newest.uncaptured.length > 0 ? 'partially-protected' : 'protected';
 }
@@ -90,6 +98,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     },
     rpoSeconds: Math.round(spec.rpoMs / 1_000),
     drillCron: spec.drillCron,
+    scrubSeconds: Math.round(spec.scrubMs / 1_000),
     failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
   };
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { sha256Hex } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { partitionSettings, pinIdentities, showIdentity } from './administration.ts';
+import { partitionSettings, pinPartitions, showIdentity } from './administration.ts';
 import { type AgentConfig, agentConfigSchema } from './config.ts';
 import { Journal } from './journal.ts';
 import { temporaryFolder } from './testing/temporary-folder.ts';
@@ -47,10 +47,17 @@ it('shows the identity that the journal knows, and IDENTITY_MISSING before there
     serial: 's1',
     identitySha256: sha256Hex('half'),
     isNew: false,
+    pin: { site: 'a', serial: 's1', identity: sha256Hex('half'), role: 'member' },
   });
 });
 
-it('pins identities once', () => {
-  const pin = () => pinIdentities({ config, group: 'payments', identities: ['11'.repeat(32)] });
+it('pins partitions of other sites, once, and none of its own', () => {
+  const pins = ['a', 'b'].map((site, at) => ({
+    site,
+    serial: `s${at}`,
+    identity: `${at}1`.repeat(32),
+    role: 'member' as const,
+  }));
+  const pin = () => pinPartitions({ config, group: 'payments', pins });
   expect([pin(), pin()]).toEqual([1, 0]);
 });

@@ -4,13 +4,15 @@ import { fingerprint, type IdentityRecord, initialiseIdentity, openKeyring, open
 import { AntipodeError, type Log, systemPrng } from '@antipode/runtime';
 import type { AgentConfig, PartitionSettings } from './config.ts';
 import { Journal } from './journal.ts';
-import { Pins } from './pins.ts';
+import { type Pin, Pins } from './pins.ts';
 
 export interface PartitionIdentity {
   readonly partition: string;
   readonly serial: string;
   readonly identitySha256: string;
   readonly isNew: boolean;
+  /** What the operators of other sites pin. */
+  readonly pin: Pin;
 }
 
 /** @throws NOT_FOUND */
@@ -49,7 +51,7 @@ export async function initialisePartition({
       const known = journal.identity(name);
       if (known !== undefined) {
         await openKeyring({ provider, identity: known, domainKeys: [], announced: [] });
-        return describe(name, known, false);
+        return describe(config, name, known, false);
       }
       const { serial: found } = await provider.describe();
       const other = journal.identities().find(({ record }) => record.serial === found);
@@ -63,7 +65,7 @@ export async function initialisePartition({
         announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
       });
       journal.addIdentity(name, record);
-      return describe(name, record, true);
+      return describe(config, name, record, true);
     } finally {
       await provider.close();
     }
@@ -82,25 +84,36 @@ export function showIdentity(config: AgentConfig, name: string): PartitionIdenti
       throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
         details: { partition: name },
       });
-    return describe(name, record, false);
+    return describe(config, name, record, false);
   } finally {
     journal.close();
   }
 }
 
-/** Trusts identities of other partitions for a group. Safe to repeat; returns how many are new. */
-export function pinIdentities({
+/** Trusts partitions of other sites for a group. Safe to repeat; returns how many are new. @throws ALREADY_EXISTS */
+export function pinPartitions({
   config,
   group,
-  identities,
+  pins,
 }: {
   config: AgentConfig;
   group: string;
-  identities: readonly string[];
+  pins: readonly Pin[];
 }): number {
-  return new Pins(config.pinsFile).add(group, identities);
+  // Our own are known by the journal: a pin of them would only be one more place to be wrong.
+  return new Pins(config.pinsFile).add(
+    group,
+    pins.filter(({ site }) => site !== config.site),
+  );
 }
 
-function describe(partition: string, { serial, publicHalf }: IdentityRecord, isNew: boolean): PartitionIdentity {
-  return { partition, serial, identitySha256: fingerprint(publicHalf), isNew };
+function describe(
+  config: AgentConfig,
+  partition: string,
+  { serial, publicHalf }: IdentityRecord,
+  isNew: boolean,
+): PartitionIdentity {
+  const { role } = partitionSettings(config, partition);
+  const identity = fingerprint(publicHalf);
+  return { partition, serial, identitySha256: identity, isNew, pin: { site: config.site, serial, identity, role } };
 }

@@ -29,6 +29,7 @@ import { Pins } from './pins.ts';
 import { siteAgentHandlers } from './rpc.ts';
 import type { Site } from './site.ts';
 import { Transfer } from './transfer.ts';
+import { Trust } from './trust.ts';
 
 /** How often a partition that could not be opened is tried again. The login guard keeps that from costing PIN attempts. */
 const REOPEN_INTERVAL_MS = 5_000;
@@ -67,8 +68,7 @@ export class SiteAgent implements Closeable {
     const peers = new Peers({ tls });
     const pins = new Pins(config.pinsFile);
     const partitions = new Partitions({ settings: config.partitions, journal, dataFolder: config.dataFolder, log });
-    const isOwnIdentity = (sha256: string): boolean =>
-      partitions.all.some(({ identitySha256 }) => identitySha256 === sha256);
+    const trust = new Trust({ site: config.site, partitions: partitions.all, pins, journal });
     this.#site = {
       name: config.site,
       instance: randomUUID(),
@@ -82,8 +82,8 @@ export class SiteAgent implements Closeable {
       leases: new LeaseKeeper({ clock }),
       partitions,
       peers,
-      pins,
-      transfer: new Transfer({ store, peers, pins, log, isOwnIdentity }),
+      trust,
+      transfer: new Transfer({ store, peers, trust, log }),
     };
     this.#server = new RpcServer({ tls, log });
     this.#server.add(

@@ -1,5 +1,5 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
-import { seal } from '@antipode/hsm-core';
+import { type Generation, seal } from '@antipode/hsm-core';
 import type { CaptureRequest, CaptureResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -32,6 +32,7 @@ export async function capture(
       inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
         mayAct();
         const previous = newestHere(site, group);
+        requireNoOlderKey(previous?.generation, request);
         const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
           provider: open.provider,
           keyring: open.keyring,
@@ -82,6 +83,19 @@ export async function capture(
         };
       }),
     signal,
+  );
+}
+
+/** A version is retired because somebody may have kept it who should not: nothing is sealed under it again. */
+function requireNoOlderKey(
+  previous: Generation | undefined,
+  { fence, domainKeyVersion }: Pick<CaptureRequest, 'fence' | 'domainKeyVersion'>,
+): void {
+  if (previous === undefined || domainKeyVersion >= previous.domainKeyVersion) return;
+  throw new AntipodeError(
+    'DOMAIN_KEY_RETIRED',
+    `the newest generation here is sealed under domain key version ${previous.domainKeyVersion}, not ${domainKeyVersion}`,
+    { details: { group: fence?.group ?? '', version: domainKeyVersion, newest: previous.domainKeyVersion } },
   );
 }
 

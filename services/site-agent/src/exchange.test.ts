@@ -98,9 +98,15 @@ describe('a domain key', () => {
 describe('an exchange', () => {
   const begin = (
     by = fence(),
-    { exchangeId = 'x', group = GROUP, site = by.owner }: { exchangeId?: string; group?: string; site?: string } = {},
+    {
+      exchangeId = 'x',
+      group = GROUP,
+      site = by.owner,
+      from = a.member,
+      serial = from.serial,
+    }: { exchangeId?: string; group?: string; site?: string; from?: SimulatedSite['member']; serial?: string } = {},
   ) => {
-    const offer = { serial: 'a-1', identity: a.member.keyring.identity.publicHalf, nonce: new Uint8Array(32) };
+    const offer = { serial, identity: from.keyring.identity.publicHalf, nonce: new Uint8Array(32) };
     const point = publicHalfOf(ecKey(seededPrng('point'))).slice(-65);
     const ids = { exchangeId, group, version: 2, responderSerial: 'b-1' };
     return b.call('beginExchange', { ...ids, fence: by, offer: { ...offer, point } }, { site });
@@ -127,6 +133,21 @@ describe('an exchange', () => {
     });
     const asCoordinator = b.call('beginExchange', { group: GROUP, fence: fence(), offer: {} });
     expect((await rejection(asCoordinator)).code).toBe('PEER_REFUSED');
+  });
+
+  it('begins with the identity of a member of that site, as that partition, and with no other', async () => {
+    const c = await sites.network.add('c');
+    b.pin(GROUP, c);
+    for (const other of [
+      { site: 'c', by: fence(2n, 'c') },
+      { from: a.scratch },
+      { serial: 'a-2' },
+      { from: c.member, serial: 'a-1' },
+    ]) {
+      const { by = fence(), ...rest } = other as { by?: ReturnType<typeof fence> };
+      expect((await rejection(begin(by, rest))).code).toBe('PEER_REFUSED');
+    }
+    expect((await begin(fence(2n, 'c'), { from: c.member })).offer?.serial).toBe('b-1');
   });
 
   it('raises no epoch: only the orders of a coordinator do', async () => {
@@ -182,8 +203,11 @@ describe('an exchange', () => {
       code: 'EXCHANGE_REFUSED',
       details: { site: 'a', open: 4 },
     });
-    expect((await begin(fence(2n, 'c'), { exchangeId: '5' })).offer?.serial).toBe('b-1');
-    expect((await rejection(begin(fence(2n, 'c'), { exchangeId: '1' }))).code).toBe('EXCHANGE_REFUSED');
+    const c = await sites.network.add('c');
+    b.pin(GROUP, c);
+    const fromC = (exchangeId: string) => begin(fence(2n, 'c'), { exchangeId, from: c.member });
+    expect((await fromC('5')).offer?.serial).toBe('b-1');
+    expect((await rejection(fromC('1'))).code).toBe('EXCHANGE_REFUSED');
   });
 
   it('is forgotten after a minute on both halves, which frees its place', async () => {

@@ -2,7 +2,7 @@
  * Domain keys on this site: makes a new version and brings it to every member, and answers the agent that does. A version
  * is never made twice: a repeated order gets the recorded outcome, and who missed a version gets the next one.
  */
-import { distributeDomainKey, ExchangeResponder, type ExchangeTransport } from '@antipode/hsm-core';
+import { distributeDomainKey, ExchangeResponder, type ExchangeTransport, fingerprint } from '@antipode/hsm-core';
 import type {
   BeginExchangeRequest,
   CallContext,
@@ -53,7 +53,7 @@ export class Exchanges {
     signal?: AbortSignal,
   ): Promise<MessageInitShape<typeof DistributeDomainKeyResponseSchema>> {
     const { group, epoch, owner } = fenceOf(request);
-    const { journal, pins, prng, log, fences } = this.#site;
+    const { journal, trust, prng, log, fences } = this.#site;
     const { version } = request;
     const recorded = (): Outcome | undefined => {
       const outcome = journal.distribution(group, version);
@@ -109,7 +109,11 @@ export class Exchanges {
                   birthplace: { partition, open },
                 }),
               ),
-              isPinned: (identity) => identity === open.keyring.identity.sha256 || pins.isPinned(group, identity),
+              isPinned: (identity, { serial }) => {
+                const pin = trust.find(group, identity);
+                const site = request.members.find((member) => member.serial === serial)?.site?.site;
+                return pin !== undefined && pin.serial === serial && pin.site === site;
+              },
             });
             await open.refreshKeyring();
             const outcome: Outcome = {
@@ -143,6 +147,7 @@ export class Exchanges {
     const partition = this.#site.partitions.bySerial(responderSerial);
     return partition.use(async (open) => {
       this.#checkInitiator(fence, { group, caller: identity });
+      this.#checkPin(offer, { group, caller: identity });
       this.#forgetOver(partition, open.provider);
       const ofCaller = [...this.#open.values()].filter(
         (one) => one.caller === identity.name && one.partition === partition,
@@ -201,6 +206,20 @@ export class Exchanges {
     this.#site.fences.checkPeer(fence);
   }
 
+  /** An identity counts from its own site only, and makes domain keys as a member. What is pinned at all, the responder checks. */
+  #checkPin(
+    { serial, identity }: { serial: string; identity: Uint8Array },
+    { group, caller }: { group: string; caller: Identity },
+  ): void {
+    const pin = this.#site.trust.find(group, fingerprint(identity));
+    if (pin === undefined || (pin.site === caller.name && pin.serial === serial && pin.role === 'member')) return;
+    throw new AntipodeError(
+      'PEER_REFUSED',
+      `site ${caller.name} shows the identity of ${pin.role} ${pin.serial} of site ${pin.site} as that of partition ${serial}`,
+      { details: { group, site: caller.name, serial } },
+    );
+  }
+
   #isOver({ sinceMs }: OpenExchange): boolean {
     return this.#site.clock.monotonicMs() - sinceMs > OPEN_MS_MAX;
   }
@@ -215,7 +234,7 @@ export class Exchanges {
   #responder(open: OpenPartition): ExchangeResponder {
     const known = this.#responders.get(open.provider);
     if (known !== undefined) return known;
-    const { clock, journal, log, pins, prng, partitions } = this.#site;
+    const { clock, journal, log, prng, trust } = this.#site;
     const { serial } = open.description;
     const responder = new ExchangeResponder({
       provider: open.provider,
@@ -223,8 +242,7 @@ export class Exchanges {
       prng,
       clock,
       serial,
-      isPinned: (group, identity) =>
-        partitions.all.some(({ identitySha256 }) => identitySha256 === identity) || pins.isPinned(group, identity),
+      isPinned: (group, identity) => trust.find(group, identity) !== undefined,
       holds: (group, version) =>
         journal.domainKeys(serial).some((record) => record.group === group && record.version === version),
       announce: (ckaId) => journal.announceKey(serial, ckaId),

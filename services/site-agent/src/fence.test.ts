@@ -132,10 +132,15 @@ it('never goes back, and never gives an epoch a second owner, in whatever order 
   );
 });
 
-it('refuses a first epoch that the journal could not keep exactly', () => {
-  expect(thrown(() => admit(2n ** 60n)).code).toBe('EPOCH_CONFLICT');
+it('refuses a first epoch above 1,000: no honest group begins so high', () => {
+  for (const epoch of [1_001n, 2n ** 53n - 1n, 2n ** 60n])
+    expect(thrown(() => admit(epoch))).toMatchObject({ code: 'EPOCH_CONFLICT', details: { persisted: 0n } });
   expect(journal.fence(group)).toBeUndefined();
-  admit(2n ** 53n - 1n);
-  expect(thrown(() => admit(2n ** 53n + 1n)).code).toBe('EPOCH_CONFLICT');
+  admit(1_000n);
+});
+
+it('refuses an epoch that the journal could not keep exactly', () => {
+  journal.raiseFence(group, { epoch: 2n ** 53n - 1n, owner: 'a' });
+  expect(thrown(() => admit(2n ** 53n)).code).toBe('EPOCH_CONFLICT');
   expect(journal.fence(group)?.epoch).toBe(2n ** 53n - 1n);
 });

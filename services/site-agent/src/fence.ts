@@ -6,7 +6,10 @@
 import { AntipodeError } from '@antipode/runtime';
 import type { Journal, PersistedFence } from './journal.ts';
 
-/** A counter that a corrupt or restored database could send flying; a person looks at it first. */
+/**
+ * A counter that a corrupt or restored database could send flying; a person looks at it first. Also in a group that was
+ * never heard of: one with more tenures than that behind it is no honest beginning.
+ */
 const EPOCH_JUMP_MAX = 1_000n;
 /** What the journal keeps exactly; no honest counter comes near. */
 const EPOCH_MAX = BigInt(Number.MAX_SAFE_INTEGER);
@@ -29,8 +32,8 @@ export class FenceKeeper {
       if (owner === highest.owner) return;
       throw conflict({ group, epoch, owner }, highest);
     }
-    if (epoch > EPOCH_MAX || (highest !== undefined && epoch > highest.epoch + EPOCH_JUMP_MAX)) {
-      const persisted = highest?.epoch ?? 0n;
+    const persisted = highest?.epoch ?? 0n;
+    if (epoch > persisted + EPOCH_JUMP_MAX || epoch > EPOCH_MAX) {
       throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} jumps from ${persisted}`, {
         details: { group, epoch, persisted },
       });

@@ -1,5 +1,6 @@
 /** The agent beside the HSMs of one site. */
-export { initialisePartition, type PartitionIdentity, pinIdentities, showIdentity } from './administration.ts';
+export { initialisePartition, type PartitionIdentity, pinPartitions, showIdentity } from './administration.ts';
 export { SiteAgent } from './agent.ts';
 export { type AgentConfig, agentConfigSchema, loadAgentConfig } from './config.ts';
 export { runAgent } from './main.ts';
+export { type Pin, peerFrom, peerText } from './pins.ts';

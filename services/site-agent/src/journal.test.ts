@@ -79,9 +79,17 @@ describe('what is remembered through a restart', () => {
       objectId,
       objectClass: 'secret-key',
       keyType: 'aes',
-      digest: bytes(digest),
+      id: bytes('id'),
+      label: bytes('label'),
+      attributesDigest: bytes(digest),
     });
-    const certificate: ApplyIntent = { objectId: '03', objectClass: 'certificate', digest: bytes('c') };
+    const names = { id: bytes(''), label: bytes('') };
+    const certificate: ApplyIntent = {
+      objectId: '03',
+      objectClass: 'certificate',
+      ...names,
+      attributesDigest: bytes('c'),
+    };
     journal.beginIntents('g', [intent('01'), intent('02'), certificate]);
     journal.beginIntents('g', [intent('02'), intent('02', 'e')]);
     journal.beginIntents('other', [intent('01')]);
@@ -170,6 +178,27 @@ it('of an older program gets what it lacks, and keeps what it has', () => {
     expect(now.prepare('PRAGMA user_version').get()?.['user_version']).toBe(3);
     now.close();
   }
+});
+
+it('of an older program keeps the applies that were cut short', () => {
+  const old = openDatabase(join(folder, 'three', 'journal.db'), {
+    schema: `CREATE TABLE apply_intent (grp TEXT, object_id TEXT, object_class TEXT NOT NULL, key_type TEXT, digest BLOB, PRIMARY KEY (grp, object_id, digest)) STRICT;
+      INSERT INTO apply_intent VALUES ('g', '01', 'secret-key', 'aes', x'0102')`,
+    version: 3,
+  });
+  old.close();
+  const upgraded = new Journal(join(folder, 'three'));
+  expect(upgraded.openIntents('g')).toEqual([
+    {
+      objectId: '01',
+      objectClass: 'secret-key',
+      keyType: 'aes',
+      id: new Uint8Array(),
+      label: new Uint8Array(),
+      attributesDigest: Uint8Array.of(1, 2),
+    },
+  ]);
+  upgraded.close();
 });
 
 describe('a file is refused', () => {

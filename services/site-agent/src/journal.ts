@@ -9,7 +9,7 @@ import type { ApplyIntent, ApplyJournal, DomainKeyRecord, IdentityRecord, KeyTyp
 import type { RoleName } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSION = 4;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -17,7 +17,16 @@ const DIVERGENT =
 
 /** Objects that an apply began to make, as they were to be. */
 const APPLY_INTENT =
+  'CREATE TABLE apply_intent (grp TEXT, object_id TEXT, object_class TEXT NOT NULL, key_type TEXT, id BLOB NOT NULL, label BLOB NOT NULL, attributes_digest BLOB, PRIMARY KEY (grp, object_id, attributes_digest)) STRICT';
+
+const APPLY_INTENT_3 =
   'CREATE TABLE apply_intent (grp TEXT, object_id TEXT, object_class TEXT NOT NULL, key_type TEXT, digest BLOB, PRIMARY KEY (grp, object_id, digest)) STRICT';
+
+/** Intents of version 3 have no names, and digests of another kind: of what was cut short then, only what shows no names is found. */
+const APPLY_INTENT_4 = `
+  ALTER TABLE apply_intent RENAME COLUMN digest TO attributes_digest;
+  ALTER TABLE apply_intent ADD COLUMN id BLOB NOT NULL DEFAULT x'';
+  ALTER TABLE apply_intent ADD COLUMN label BLOB NOT NULL DEFAULT x''`;
 
 /** CKA_IDs of own keys that were about to be made: without a record of the key, a crash lies between. */
 const OWN_KEY_INTENT = 'CREATE TABLE own_key_intent (serial TEXT, cka_id BLOB, PRIMARY KEY (serial, cka_id)) STRICT';
@@ -36,7 +45,11 @@ const SCHEMA = `
 `;
 
 /** By the version that a file has, what brings it to the next one. */
-const UPGRADES = { 1: DIVERGENT, 2: `DROP TABLE apply_intent; ${APPLY_INTENT}; ${OWN_KEY_INTENT}` };
+const UPGRADES = {
+  1: DIVERGENT,
+  2: `DROP TABLE apply_intent; ${APPLY_INTENT_3}; ${OWN_KEY_INTENT}`,
+  3: APPLY_INTENT_4,
+};
 
 export type Role = RoleName;
 /** captured here; restored here but not read back yet; restored and read back, so fit for promotion. */
@@ -197,25 +210,35 @@ export class Journal {
     );
   }
 
+  dropHead(group: string, kind: HeadKind): void {
+    this.#run('DELETE FROM head WHERE grp = ? AND kind = ?', group, kind);
+  }
+
   openIntents(group: string): ApplyIntent[] {
-    return this.#all('SELECT * FROM apply_intent WHERE grp = ? ORDER BY object_id, digest', group).map((row) => ({
-      objectId: String(row['object_id']),
-      objectClass: String(row['object_class']) as ApplyIntent['objectClass'],
-      ...(row['key_type'] === null ? {} : { keyType: String(row['key_type']) as KeyType }),
-      digest: bytes(row['digest']),
-    }));
+    return this.#all('SELECT * FROM apply_intent WHERE grp = ? ORDER BY object_id, attributes_digest', group).map(
+      (row) => ({
+        objectId: String(row['object_id']),
+        objectClass: String(row['object_class']) as ApplyIntent['objectClass'],
+        ...(row['key_type'] === null ? {} : { keyType: String(row['key_type']) as KeyType }),
+        id: bytes(row['id']),
+        label: bytes(row['label']),
+        attributesDigest: bytes(row['attributes_digest']),
+      }),
+    );
   }
 
   beginIntents(group: string, intents: readonly ApplyIntent[]): void {
     this.#transaction(() => {
-      for (const { objectId, objectClass, keyType = null, digest } of intents)
+      for (const { objectId, objectClass, keyType = null, id, label, attributesDigest } of intents)
         this.#run(
-          'INSERT OR IGNORE INTO apply_intent VALUES (?, ?, ?, ?, ?)',
+          'INSERT OR IGNORE INTO apply_intent (grp, object_id, object_class, key_type, id, label, attributes_digest) VALUES (?, ?, ?, ?, ?, ?, ?)',
           group,
           objectId,
           objectClass,
           keyType,
-          digest,
+          id,
+          label,
+          attributesDigest,
         );
     });
   }

@@ -4,7 +4,7 @@ import { hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SimulatedSite } from './testing/simulated-site.ts';
-import { fence, GROUP, LEASE_MS, type Ref, TwoSites } from './testing/two-sites.ts';
+import { address, fence, GROUP, LEASE_MS, type Ref, TwoSites } from './testing/two-sites.ts';
 
 let sites: TwoSites;
 let a: SimulatedSite;
@@ -27,6 +27,7 @@ describe('every order that changes something', () => {
     capture: (by) => sites.capture(site, by),
     apply: (by) => sites.apply(site, ref, by),
     verify: (by) => sites.verify(site, ref, by),
+    scrub: (by) => site.call('scrub', { fence: by, sources: [] }),
     drill: (by) => site.call('drill', { fence: by, drillId: 'd', generation: ref, scratchSerial: 'x', sources: [] }),
   });
   const names = Object.keys(orders({} as SimulatedSite)) as (keyof Orders)[];
@@ -70,6 +71,16 @@ describe('a capture', () => {
     const { manifestDigest } = await sites.captured();
     const { generation, isNew } = await sites.capture(a);
     expect([isNew, generation?.manifestDigest]).toEqual([false, manifestDigest]);
+  });
+
+  it('is refused under an older domain key version than the newest generation is sealed under', async () => {
+    const members = ['a-1', 'b-1'].map((serial) => ({ site: address(serial[0]!), serial }));
+    await a.call('distributeDomainKey', { fence: fence(), version: 2, members });
+    const under = (domainKeyVersion: number) => a.call('capture', { fence: fence(), domainKeyVersion });
+    const { generation } = await under(2);
+    expect(await rejection(under(1))).toMatchObject({ code: 'DOMAIN_KEY_RETIRED', details: { version: 1, newest: 2 } });
+    expect(a.site.journal.head(GROUP, 'captured')).toBe(hex(generation!.manifestDigest!));
+    expect((await under(2)).isNew).toBe(false);
   });
 
   it('needs a lease of its epoch that has not lapsed', async () => {

@@ -1,6 +1,6 @@
 /**
- * The partitions of this site: opens each in its own worker process, opens it again when the worker is lost, and runs the
- * work on one partition strictly in turn, so that a slow HSM holds up nobody else.
+ * The partitions of this site: opens each in its own worker process, opens it again when the worker is lost or has grown
+ * too big, and runs the work on one partition strictly in turn, so that a slow HSM holds up nobody else.
  */
 
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import {
   openPartition,
   type PartitionDescription,
   ReplicaMemory,
+  type WorkerProvider,
 } from '@antipode/hsm-core';
 import { AntipodeError, type Closeable, closeAll, hasCode, type Log } from '@antipode/runtime';
 import type { PartitionSettings } from './config.ts';
@@ -31,8 +32,28 @@ export interface OpenPartition {
   refreshKeyring(): Promise<void>;
 }
 
-interface Opened extends Omit<OpenPartition, 'keyring'> {
+interface Opened extends Omit<OpenPartition, 'keyring' | 'provider'> {
+  readonly provider: WorkerProvider;
   keyring: Keyring;
+  /** How much work it has done. */
+  turns: number;
+}
+
+/** When a worker is ended and started again between two turns, because the module in it leaks. */
+export interface RecyclePolicy {
+  /** Keeps one partition from taking the memory of the others, and of the agent. */
+  readonly residentBytesMax: number;
+  /** A partition so large that its worker needs more than that must not be opened anew for every turn. */
+  readonly turnsMin: number;
+}
+
+const RECYCLE: RecyclePolicy = { residentBytesMax: 1024 ** 3, turnsMin: 256 };
+
+export interface PartitionOptions {
+  readonly journal: Journal;
+  readonly dataFolder: string;
+  readonly log: Log;
+  readonly recycle?: RecyclePolicy;
 }
 
 export class Partition implements Closeable {
@@ -40,12 +61,14 @@ export class Partition implements Closeable {
   readonly #journal: Journal;
   readonly #dataFolder: string;
   readonly #log: Log;
+  readonly #recycle: RecyclePolicy;
   readonly #turns = new Turns();
   #open: Opened | undefined;
   #failure: AntipodeError | undefined;
 
-  constructor(options: { settings: PartitionSettings; journal: Journal; dataFolder: string; log: Log }) {
+  constructor(options: PartitionOptions & { settings: PartitionSettings }) {
     this.settings = options.settings;
+    this.#recycle = options.recycle ?? RECYCLE;
     this.#journal = options.journal;
     this.#dataFolder = options.dataFolder;
     this.#log = options.log.with({ partition: options.settings.name });
@@ -78,7 +101,9 @@ export class Partition implements Closeable {
     return this.#turns.take(async () => {
       const open = await this.#ensureOpen();
       try {
-        return await work(open);
+        const result = await work(open);
+        await this.#recycleIfGrown(open);
+        return result;
       } catch (thrown) {
         // A session that the token dropped is as void as a worker that died: start afresh next time.
         if (hasCode(thrown, 'HSM_WORKER_LOST', 'HSM_UNAVAILABLE')) await this.#drop();
@@ -96,13 +121,22 @@ export class Partition implements Closeable {
     return this.#turns.close(() => this.#drop());
   }
 
+  async #recycleIfGrown(open: Opened): Promise<void> {
+    open.turns += 1;
+    const { residentBytesMax, turnsMin } = this.#recycle;
+    const residentBytes = open.provider.residentBytes();
+    if (open.turns < turnsMin || residentBytes <= residentBytesMax) return;
+    this.#log.info('HSM worker recycled', { residentBytes, turns: open.turns });
+    await this.#drop();
+  }
+
   async #drop(): Promise<void> {
     const open = this.#open;
     this.#open = undefined;
     await open?.provider.close();
   }
 
-  async #ensureOpen(): Promise<OpenPartition> {
+  async #ensureOpen(): Promise<Opened> {
     if (this.#open !== undefined) return this.#open;
     const identity = this.identity;
     if (identity === undefined) {
@@ -139,6 +173,7 @@ export class Partition implements Closeable {
         description,
         captures: new CaptureMemory(),
         replica: new ReplicaMemory(),
+        turns: 0,
         refreshKeyring: async () => {
           opened.keyring = await this.#readKeyring(provider, identity);
         },
@@ -166,7 +201,7 @@ export class Partition implements Closeable {
 export class Partitions implements Closeable {
   readonly all: readonly Partition[];
 
-  constructor(options: { settings: readonly PartitionSettings[]; journal: Journal; dataFolder: string; log: Log }) {
+  constructor(options: PartitionOptions & { settings: readonly PartitionSettings[] }) {
     this.all = options.settings.map((settings) => new Partition({ ...options, settings }));
   }
 

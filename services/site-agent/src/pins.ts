@@ -1,5 +1,5 @@
 /**
- * Whom this site trusts: identities of partitions, by group, in a file that only its operators write. Read afresh for
+ * Whom this site trusts: partitions of other sites, by group, in a file that only its operators write. Read afresh for
  * every decision, so that an enrolment needs no restart. Never taken from the coordinator (design, section 4).
  */
 import { existsSync, readFileSync } from 'node:fs';
@@ -7,16 +7,21 @@ import { AntipodeError, loadConfig, writeFileDurably } from '@antipode/runtime';
 import { stringify } from 'yaml';
 import { z } from 'zod';
 
-const fingerprint = z
-  .string()
-  .regex(/^[0-9a-f]{64}$/, 'expected the SHA-256 of an identity key, 64 hexadecimal digits');
-const pinsSchema = z
-  .record(z.string(), z.array(z.strictObject({ identity: fingerprint, comment: z.string().optional() })))
-  .nullable();
+const pinSchema = z.strictObject({
+  identity: z.string().regex(/^[0-9a-f]{64}$/, 'expected the SHA-256 of an identity key, 64 hexadecimal digits'),
+  site: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected the name of a site'),
+  serial: z.string().regex(/^[^=\p{C}]{1,64}$/u, 'expected the serial number of a token'),
+  role: z.enum(['member', 'scratch']).default('member'),
+  comment: z.string().optional(),
+});
+const pinsSchema = z.record(z.string(), z.array(pinSchema)).nullable();
 
-export type PinList = Readonly<
-  Record<string, readonly { readonly identity: string; readonly comment?: string | undefined }[]>
->;
+/**
+ * A partition that may hold the group's domain key: its identity key, where it is, and what it is for. The identity key
+ * counts nowhere else: not from another site, not under another serial number (docs/security.md).
+ */
+export type Pin = z.infer<typeof pinSchema>;
+export type PinList = Readonly<Record<string, readonly Pin[]>>;
 
 export class Pins {
   readonly #file: string;
@@ -30,38 +35,62 @@ export class Pins {
     return existsSync(this.#file) ? (loadConfig(this.#file, pinsSchema) ?? {}) : {};
   }
 
-  isPinned(group: string, identitySha256: string): boolean {
-    return pinsOf(this.read(), group).some(({ identity }) => identity === identitySha256);
+  of(group: string): readonly Pin[] {
+    return pinsOf(this.read(), group);
   }
 
-  /** Adds identities; those that are there already stay as they are. Returns how many are new. */
-  add(group: string, identities: readonly string[]): number {
-    for (const identity of identities) {
-      if (!fingerprint.safeParse(identity).success) {
-        throw new AntipodeError(
-          'REQUEST_INVALID',
-          'a peer identity must be 64 lower-case hexadecimal digits (see `antipode partition show-identity`)',
-          { details: { field: 'peer-identity' } },
-        );
-      }
-    }
+  /**
+   * Adds partitions; those that are there already stay as they are. Returns how many are new.
+   * @throws REQUEST_INVALID, ALREADY_EXISTS when an identity is pinned as another partition's
+   */
+  add(group: string, added: readonly Omit<Pin, 'comment'>[]): number {
     const pins = this.read();
-    const known = pinsOf(pins, group);
-    const added = [...new Set(identities)].filter((identity) => !known.some((pin) => pin.identity === identity));
-    if (added.length === 0) return 0;
+    const known = [...pinsOf(pins, group)];
+    const before = known.length;
+    for (const candidate of added) {
+      const parsed = pinSchema.safeParse(candidate);
+      if (!parsed.success) throw invalid(parsed.error.issues[0]?.message ?? 'it is malformed');
+      const pin = parsed.data;
+      const same = known.find(({ identity }) => identity === pin.identity);
+      if (same === undefined) known.push(pin);
+      else if (same.site !== pin.site || same.serial !== pin.serial || same.role !== pin.role)
+        throw new AntipodeError(
+          'ALREADY_EXISTS',
+          `this identity is pinned as ${same.role} ${same.serial} of site ${same.site}; correct ${this.#file} if that is wrong`,
+          { details: { group, identity: pin.identity, path: this.#file } },
+        );
+    }
+    if (known.length === before) return 0;
     const head = existsSync(this.#file)
       ? ''
-      : '# Identities of partitions that this site trusts, by group. Written by `antipode partition enrol`.\n';
+      : '# Partitions of other sites that this site trusts, by group. Written by `antipode partition enrol`.\n';
     const comments = existsSync(this.#file) ? (/^(?:#.*\n)*/.exec(readFileSync(this.#file, 'utf8'))?.[0] ?? '') : '';
-    writeFileDurably(
-      this.#file,
-      head + comments + stringify({ ...pins, [group]: [...known, ...added.map((identity) => ({ identity }))] }),
-    );
-    return added.length;
+    writeFileDurably(this.#file, head + comments + stringify({ ...pins, [group]: known }));
+    return known.length - before;
   }
 }
 
+/** As operators tell it each other: `SITE=SERIAL=SHA256`, under an option that says what it is for. */
+export const peerText = ({ site, serial, identity }: Pick<Pin, 'site' | 'serial' | 'identity'>): string =>
+  [site, serial, identity].join('=');
+
+/** @throws REQUEST_INVALID */
+export function peerFrom(text: string, role: Pin['role']): Pin {
+  const [site = '', serial = '', identity = '', ...more] = text.split('=');
+  const parsed = pinSchema.safeParse({ site, serial, identity, role });
+  if (parsed.success && more.length === 0) return parsed.data;
+  throw invalid(parsed.error?.issues[0]?.message ?? 'it has too many parts');
+}
+
+function invalid(why: string): AntipodeError {
+  return new AntipodeError(
+    'REQUEST_INVALID',
+    `a peer must be SITE=SERIAL=SHA256, as \`antipode partition show-identity\` prints it at its site: ${why}`,
+    { details: { field: 'peer' } },
+  );
+}
+
 /** A group may be named like something that every object has. */
-function pinsOf(pins: PinList, group: string): PinList[string] {
+function pinsOf(pins: PinList, group: string): readonly Pin[] {
   return Object.hasOwn(pins, group) ? (pins[group] ?? []) : [];
 }

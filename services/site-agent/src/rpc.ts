@@ -8,6 +8,7 @@ import { describe, memberState } from './describe.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
 import { promote } from './promote.ts';
+import { scrub } from './scrub.ts';
 import { fenceOf, type Site, seatOf } from './site.ts';
 import { verify } from './verify.ts';
 
@@ -110,6 +111,11 @@ export function siteAgentHandlers({
       return verify(site, touched, request, signal);
     },
 
+    scrub: async (request, { signal }) => {
+      admit(request);
+      return scrub(site, request, signal);
+    },
+
     drill: async (request, { signal }) => {
       admit(request);
       return drill(site, request, signal);
@@ -117,7 +123,7 @@ export function siteAgentHandlers({
 
     beginExchange: (request, context) => exchanges.begin(request, context),
     completeExchange: (request, context) => exchanges.complete(request, context),
-    pullManifest: (request) => site.transfer.manifest(request),
-    pullBlobs: (request) => site.transfer.blobs(request),
+    pullManifest: (request, { identity }) => site.transfer.manifest(request, identity.name),
+    pullBlobs: (request, { identity }) => site.transfer.blobs(request, identity.name),
   };
 }

@@ -9,8 +9,8 @@ import type { HeadKind, Journal, Seat } from './journal.ts';
 import type { LeaseKeeper } from './lease.ts';
 import type { Partition, Partitions } from './partitions.ts';
 import type { Peers } from './peers.ts';
-import type { Pins } from './pins.ts';
 import type { Transfer } from './transfer.ts';
+import type { Trust } from './trust.ts';
 
 export interface Site {
   readonly name: string;
@@ -25,7 +25,7 @@ export interface Site {
   readonly leases: LeaseKeeper;
   readonly partitions: Partitions;
   readonly peers: Peers;
-  readonly pins: Pins;
+  readonly trust: Trust;
   readonly transfer: Transfer;
 }
 

@@ -1,4 +1,5 @@
 /** Where a generation comes from: one bad source stops nothing, a bad disk here is mended, and strangers get nothing. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { blobDigests } from '@antipode/hsm-core';
@@ -21,6 +22,7 @@ beforeEach(async () => {
   [a, b] = [sites.a, sites.b];
   c = await sites.network.add('c');
   c.pin(GROUP, a);
+  for (const site of [a, b]) site.pin(GROUP, c);
   ref = await sites.captured();
   await sites.apply(b, ref);
   await sites.verify(b, ref);
@@ -46,9 +48,9 @@ async function rotManifest(site: SimulatedSite): Promise<void> {
 
 /** A pull of c, that logs into `lines`. */
 function pull(...names: string[]) {
-  const { store, peers, pins } = c.site;
+  const { store, peers, trust } = c.site;
   const log = new Log({ level: 'warn', format: 'json', write: (line) => lines.push(line) });
-  const transfer = new Transfer({ store, peers, pins, log, isOwnIdentity: () => false });
+  const transfer = new Transfer({ store, peers, trust, log });
   return transfer.pull({ group: GROUP, digest: ref.digest, sources: names.map(address) });
 }
 
@@ -106,7 +108,7 @@ describe('a source that is not whole', () => {
   });
 
   it('does not excuse what would be the same from everybody', async () => {
-    c.site.pins.isPinned = () => false;
+    writeFileSync(join(c.folder, 'pins.yaml'), '');
     expect((await rejection(pull('a', 'b'))).code).toBe('PEER_NOT_PINNED');
     expect(lines).toEqual([]);
   });
@@ -189,8 +191,14 @@ describe('a generation is served', () => {
   it('in the name of its own group only', async () => {
     expect(await manifest(GROUP)).not.toEqual([]);
     expect(await blobs(GROUP, [firstBlob(a)])).not.toEqual([]);
+    a.pin('other', b);
     expect((await rejection(manifest('other'))).code).toBe('GENERATION_UNKNOWN');
     expect((await rejection(blobs('other', [firstBlob(a)]))).code).toBe('GENERATION_UNKNOWN');
+  });
+
+  it('to sites of which a partition is pinned for that group, and to no other', async () => {
+    for (const ask of [() => manifest('other'), () => blobs('other', [firstBlob(a)])])
+      expect(await rejection(ask())).toMatchObject({ code: 'PEER_REFUSED', details: { site: 'b' } });
   });
 
   it('with the blobs that it lists, and no other that is in the store', async () => {

@@ -10,7 +10,7 @@ import { AntipodeError, bytesEqual, fromHex, hasCode, hex, type Log, sha256 } fr
 import { digestOf } from './generation-ref.ts';
 import type { GenerationStore } from './generation-store.ts';
 import type { PeerAddress, Peers } from './peers.ts';
-import type { Pins } from './pins.ts';
+import type { Trust } from './trust.ts';
 import { checkCaller } from './turns.ts';
 
 /** One message on the wire: small enough to interleave, large enough to be no burden. */
@@ -33,34 +33,36 @@ export interface Pulled {
   readonly bytes: number;
 }
 
-export class Transfer {
-  readonly #options: {
-    store: GenerationStore;
-    peers: Peers;
-    pins: Pins;
-    log: Log;
-    isOwnIdentity: (sha256: string) => boolean;
-  };
+export interface TransferPorts {
+  readonly store: GenerationStore;
+  readonly peers: Peers;
+  readonly trust: Trust;
+  readonly log: Log;
+}
 
-  constructor(options: {
-    store: GenerationStore;
-    peers: Peers;
-    pins: Pins;
-    log: Log;
-    isOwnIdentity: (sha256: string) => boolean;
-  }) {
+export class Transfer {
+  readonly #options: TransferPorts;
+
+  constructor(options: TransferPorts) {
     this.#options = options;
   }
 
   // --- serving ---
 
-  async *manifest(request: PullManifestRequest): AsyncIterable<{ part: Uint8Array }> {
+  /** `caller` is the site that asks: one of whose partitions none is pinned gets nothing. @throws PEER_REFUSED */
+  async *manifest(request: PullManifestRequest, caller: string): AsyncIterable<{ part: Uint8Array }> {
+    this.#checkCaller(request.group, caller);
     const signed = this.#options.store.signed(digestOf(request.generation), { group: request.group });
     for (let start = 0; start < signed.length; start += PART_BYTES)
       yield { part: signed.subarray(start, start + PART_BYTES) };
   }
 
-  async *blobs({ group, sha256: digests, generation }: PullBlobsRequest): AsyncIterable<{ blobs: Uint8Array[] }> {
+  /** @throws PEER_REFUSED, REQUEST_INVALID, GENERATION_UNKNOWN */
+  async *blobs(
+    { group, sha256: digests, generation }: PullBlobsRequest,
+    caller: string,
+  ): AsyncIterable<{ blobs: Uint8Array[] }> {
+    this.#checkCaller(group, caller);
     if (digests.length > DIGESTS_MAX)
       throw new AntipodeError('REQUEST_INVALID', `at most ${DIGESTS_MAX} digests a call`, {
         details: { field: 'sha256' },
@@ -82,6 +84,13 @@ export class Transfer {
       [batch, bytes] = [[], 0];
     }
     if (batch.length > 0) yield { blobs: batch };
+  }
+
+  #checkCaller(group: string, caller: string): void {
+    if (this.#options.trust.knowsSite(group, caller)) return;
+    throw new AntipodeError('PEER_REFUSED', `no partition of site ${caller} is pinned for group ${group}`, {
+      details: { group, site: caller },
+    });
   }
 
   // --- pulling ---
@@ -200,12 +209,14 @@ export class Transfer {
 
   /** Against our own pins, each time: one that was taken away counts at once. */
   #verify(signed: Uint8Array, { group, digest }: { group: string; digest: string }): SealedGeneration {
-    const { pins, isOwnIdentity } = this.#options;
-    return openSigned(signed, {
+    const { trust } = this.#options;
+    const sealed = openSigned(signed, {
       group,
-      isPinned: (identity) => isOwnIdentity(identity) || pins.isPinned(group, identity),
+      isPinned: (identity) => trust.find(group, identity) !== undefined,
       expectedDigest: digest,
     });
+    trust.checkSource(sealed);
+    return sealed;
   }
 }
 

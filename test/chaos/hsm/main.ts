@@ -19,7 +19,8 @@ async function main(args: readonly string[]): Promise<number> {
     `${kills} kills in ${seconds.toFixed(0)} s (${(kills / seconds).toFixed(2)} a second), at ${stepsHit} of ${stepsAll} recorded steps; ${halfKeysLeft} left a half key; ${readerCrashes} looks crashed the PKCS#11 library`,
   );
   for (const [kind, count] of Object.entries(kinds).sort(([, a], [, b]) => b - a)) tell(`  ${count} ${kind}`);
-  process.stdout.write(`${JSON.stringify({ kills, ...harms })}\n`);
+  const { lost, halfKeys, foreignDestroyed } = harms;
+  process.stdout.write(`${JSON.stringify({ kills, lost, halfKeys, foreignDestroyed })}\n`);
   return outcome.violations.length === 0 ? 0 : 1;
 }
 

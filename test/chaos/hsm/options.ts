@@ -30,8 +30,8 @@ Examples:
   npm run chaos:hsm -- --replay "1:random.12"
 
 The last line on standard output is one JSON object: kills; keys lost that were acknowledged; half keys left after an
-acknowledgement; objects of others destroyed or altered; objects that are there twice; generations that were never
-acknowledged. Exit codes: 0 nothing harmed, 1 something was, 2 usage.
+acknowledgement; objects of others destroyed or altered. Objects that are there twice, and generations that are never
+acknowledged, are violations as well. Exit codes: 0 no violation, 1 some, each told on standard error, 2 usage.
 `;
 
 export class UsageError extends Error {}

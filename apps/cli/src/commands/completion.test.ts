@@ -56,9 +56,10 @@ describe('completion in bash', () => {
 
   it.each([
     [['re'], ['replicate', 'resolve']],
+    [['scrub', 'r'], ['run']],
     [['failover', 'payments', '--d'], ['--dry-run']],
     [['failover', '--to', 'b', '--acc'], ['--accept-loss']],
-    [['group', 'create', 'payments', '--member', 'a', '=', '1f', '--sc'], ['--scratch']],
+    [['group', 'create', 'payments', '--member', 'a', '=', '1f', '--scra'], ['--scratch']],
     [['group', 'create', '--drill', '0 3 * * 0', '--rp'], ['--rpo']],
     [['group', 'sh'], ['show']],
     [['--json', 'drill', 'r'], ['run']],

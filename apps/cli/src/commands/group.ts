@@ -96,6 +96,7 @@ export function groupCommand(): Command {
       .option('--exclude-class <class>', 'class of objects that never leave', collect, [])
       .option('--rpo <seconds>', 'recovery point objective', seconds)
       .option('--drill <cron>', 'when to run drills, five fields, UTC')
+      .option('--scrub <seconds>', 'read every partition whole at least this often; a week by default', seconds)
       .addOption(
         new Option('--failover <policy>', 'what to do when the active site is lost')
           .choices(['manual', 'automatic'])
@@ -120,6 +121,7 @@ export function groupCommand(): Command {
               },
               rpoSeconds: options.rpo ?? 0,
               drillCron: options.drill ?? '',
+              scrubSeconds: options.scrub ?? 0,
               failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
             },
           });

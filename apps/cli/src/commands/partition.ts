@@ -1,9 +1,11 @@
-import { processLog } from '@antipode/runtime';
+import { AntipodeError, processLog } from '@antipode/runtime';
 import {
   initialisePartition,
   loadAgentConfig,
   type PartitionIdentity,
-  pinIdentities,
+  peerFrom,
+  peerText,
+  pinPartitions,
   showIdentity,
 } from '@antipode/site-agent';
 import type { Command } from 'commander';
@@ -12,6 +14,8 @@ import { collect, command, JSON_OPTION } from './common.ts';
 
 const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
 
+const OPTIONS = { member: '--peer', scratch: '--scratch-peer' } as const;
+
 function show(identity: PartitionIdentity, json: boolean | undefined, remark: string): void {
   output({ json }).data(identity, () =>
     [
@@ -19,6 +23,7 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
         ['PARTITION', 'SERIAL', 'IDENTITY (SHA-256)'],
         [[identity.partition, identity.serial, identity.identitySha256]],
       ),
+      `\nAt every other site:\n  antipode partition enrol <group> ${OPTIONS[identity.pin.role]} ${peerText(identity.pin)}\n`,
       remark,
     ].join('\n'),
   );
@@ -39,7 +44,7 @@ export function partitionCommand(): Command {
           identity,
           json,
           identity.isNew
-            ? 'Give serial and identity to the operators of the other sites, by telephone or on paper.'
+            ? 'Give this to the operators of the other sites, by telephone or on paper.'
             : 'It was initialised before; the identity key is in the token and works.',
         );
       }),
@@ -61,23 +66,32 @@ export function partitionCommand(): Command {
   );
   partition.addCommand(
     command('enrol', 'trust partitions of other sites for a group: they may exchange its domain key with this site', [
-      'partition enrol payments --peer-identity 4f0c...e1 --peer-identity 99ab...07 --config site-a/agent.yaml',
+      'partition enrol payments --peer b=9aa08ea09924bb93=4f0c...e1 --scratch-peer c=77aa...=99ab...07 --config site-a/agent.yaml',
     ])
       .argument('<group>', 'replication group')
-      .requiredOption('--peer-identity <sha256>', 'identity of a partition elsewhere; repeat for each', collect)
+      .option('--peer <site=serial=sha256>', 'a member elsewhere, as its site shows it; repeat for each', collect, [])
+      .option('--scratch-peer <site=serial=sha256>', 'a scratch partition elsewhere; repeat for each', collect, [])
       .option(...CONFIG)
       .option(...JSON_OPTION)
       .addHelpText(
         'after',
         '\nBoth sites must do this: each trusts the other, or no domain key crosses. Then create the group,\nor bring a new domain key to an existing one with `antipode group rotate-domain-key`.',
       )
-      .action((group, { config, json, peerIdentity }) => {
+      .action((group, { config, json, peer, scratchPeer }) => {
+        const pins = [
+          ...peer.map((text: string) => peerFrom(text, 'member')),
+          ...scratchPeer.map((text: string) => peerFrom(text, 'scratch')),
+        ];
+        if (pins.length === 0)
+          throw new AntipodeError('USAGE', 'name one --peer or --scratch-peer at least', {
+            details: { field: 'peer' },
+          });
         const loaded = loadAgentConfig(config);
-        const added = pinIdentities({ config: loaded, group, identities: peerIdentity });
+        const added = pinPartitions({ config: loaded, group, pins });
         output({ json }).data(
           { group, added, pinsFile: loaded.pinsFile },
           () =>
-            `${added} new ${added === 1 ? 'identity' : 'identities'} trusted for group ${group} (${loaded.pinsFile})`,
+            `${added} new ${added === 1 ? 'partition' : 'partitions'} trusted for group ${group} (${loaded.pinsFile})`,
         );
       }),
   );

@@ -24,10 +24,13 @@ it.each(['suspect', 'down', 'unknown'])('a site that is %s degrades the whole', 
   expect(isDegraded(status({ sites: [site(state)] }))).toBe(true);
 });
 
-it.each(['partially-protected', 'lagging', 'unprotected'])('a group that is %s degrades the whole', (protection) => {
-  expect(isDegraded(status({ groups: [{ protection }] }))).toBe(true);
-  expect(isDegraded(status({ groups: [{ protection: 'protected' }] }))).toBe(false);
-});
+it.each(['partially-protected', 'lagging', 'damaged', 'unprotected'])(
+  'a group that is %s degrades the whole',
+  (protection) => {
+    expect(isDegraded(status({ groups: [{ protection }] }))).toBe(true);
+    expect(isDegraded(status({ groups: [{ protection: 'protected' }] }))).toBe(false);
+  },
+);
 
 it('what is parked is shown with what a person must do', () => {
   const parked = status({

@@ -7,7 +7,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { FailoverPolicy, type GroupState, MemberRole, type Operation } from '@antipode/protocol';
 import { AntipodeError, silentLog, systemClock, temporaryBase } from '@antipode/runtime';
-import { initialisePartition, loadAgentConfig, pinIdentities } from '@antipode/site-agent';
+import { initialisePartition, loadAgentConfig, type Pin, pinPartitions } from '@antipode/site-agent';
 import { replicateOnce } from '../commands/replicate.ts';
 import {
   makeAuthority,
@@ -210,12 +210,12 @@ export class Demo {
   }
 
   async #createGroup(operator: Operator): Promise<void> {
-    const identities: string[] = [];
+    const pins: Pin[] = [];
     for (const site of this.#sites.values()) {
       const config = loadAgentConfig(site.configFile);
       for (const { name, role } of config.partitions) {
-        const { serial, identitySha256 } = await initialisePartition({ config, name, log: silentLog });
-        identities.push(identitySha256);
+        const { serial, identitySha256, pin } = await initialisePartition({ config, name, log: silentLog });
+        pins.push(pin);
         if (role === 'member') site.serial = serial;
         else this.#scratchSerial = serial;
         this.#story.detail(
@@ -224,7 +224,7 @@ export class Demo {
       }
     }
     for (const site of this.#sites.values())
-      pinIdentities({ config: loadAgentConfig(site.configFile), group: GROUP, identities });
+      pinPartitions({ config: loadAgentConfig(site.configFile), group: GROUP, pins });
     for (const site of this.#sites.values()) this.#startAgent(site);
     await this.#until(
       'all three agents are heard',

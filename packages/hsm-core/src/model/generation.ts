@@ -142,6 +142,16 @@ export function digestOf(entry: Entry): Uint8Array {
   return sha256(...parts, proof);
 }
 
+/** {@link digestOf} without anything that shows the value. */
+export function attributesDigest({
+  publicHalf: _half,
+  blobSha256: _blob,
+  valueTag: _tag,
+  ...shown
+}: Entry): Uint8Array {
+  return digestOf(shown);
+}
+
 /** The attributes that are compared, canonical, in the order of their numbers. Absent and empty are the same. */
 export function comparableAttributes({
   objectClass,

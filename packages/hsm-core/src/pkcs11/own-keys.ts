@@ -69,10 +69,13 @@ export class OwnKeys {
     const signature = await this.signAsIdentity(privateKey, message);
     const key = createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
     if (!verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature)) return undefined;
-    const companions = this.cryptoki.find(this.session, [
-      [CKA.CLASS, CKO.PUBLIC_KEY],
-      [ID, ckaId],
-    ]);
+    // Not whatever bears the id: a public key of somebody else would be hidden from every capture.
+    const companions = this.cryptoki
+      .find(this.session, [
+        [CKA.CLASS, CKO.PUBLIC_KEY],
+        [ID, ckaId],
+      ])
+      .filter((handle) => this.#isHalfOf(handle, publicHalf));
     return { handle: privateKey, companions };
   }
 
@@ -234,6 +237,12 @@ export class OwnKeys {
     } finally {
       this.cryptoki.destroy(this.session, digest);
     }
+  }
+
+  #isHalfOf(publicKey: Handle, publicHalf: Uint8Array): boolean {
+    const encoded = this.cryptoki.attributes(this.session, publicKey, [CKA.EC_POINT])?.get(CKA.EC_POINT);
+    const point = encoded && barePoint(P256, encoded);
+    return point !== undefined && bytesEqual(ecPublicHalf(P256, point), publicHalf);
   }
 
   #ecPublicHalf(publicKey: Handle): Uint8Array {

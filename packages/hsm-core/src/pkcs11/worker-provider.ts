@@ -17,11 +17,17 @@ export interface ToWorker {
 export type FromWorker =
   /** The next items of a long list, so that no message holds up either side. */
   | { readonly id: number; readonly part: readonly unknown[] }
-  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly result: unknown; readonly residentBytes: number }
   | {
       readonly id: number;
       readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails };
     };
+
+/** A provider whose process may be ended and started again by whoever has it, between two calls. */
+export interface WorkerProvider extends HsmProvider {
+  /** Resident memory of the worker at its last answer: PKCS#11 modules leak (facts: pkcs11, 1). */
+  residentBytes(): number;
+}
 
 export interface WorkerOptions {
   readonly log: Log;
@@ -71,7 +77,7 @@ const METHODS = [
  * @throws MODULE_UNAVAILABLE, PARTITION_NOT_FOUND, PIN_FILE_UNREADABLE, PIN_FILE_EXPOSED, PIN_REFUSED, PIN_LOCKED,
  * MECHANISM_MISSING, HSM_WORKER_LOST
  */
-export async function openPartition(config: PartitionConfig, options: WorkerOptions): Promise<HsmProvider> {
+export async function openPartition(config: PartitionConfig, options: WorkerOptions): Promise<WorkerProvider> {
   const worker = new Worker(config, options);
   try {
     await worker.call('open', [config]);
@@ -81,7 +87,11 @@ export async function openPartition(config: PartitionConfig, options: WorkerOpti
     throw thrown;
   }
   const methods = METHODS.map((method) => [method, (...args: unknown[]) => worker.call(method, args)] as const);
-  return { ...Object.fromEntries(methods), close: () => worker.close() } as unknown as HsmProvider;
+  return {
+    ...Object.fromEntries(methods),
+    residentBytes: () => worker.residentBytes,
+    close: () => worker.close(),
+  } as unknown as WorkerProvider;
 }
 
 interface Waiting {
@@ -98,6 +108,7 @@ class Worker {
   readonly #closeTimeoutMs: number;
   readonly #waiting = new Map<number, Waiting>();
   readonly #ended: Promise<void>;
+  residentBytes = 0;
   #nextId = 1;
   #lost: AntipodeError | undefined;
   #isClosing = false;
@@ -161,7 +172,10 @@ class Worker {
     this.#waiting.delete(message.id);
     if ('error' in message)
       waiting.reject(new AntipodeError(message.error.code, message.error.message, { details: message.error.details }));
-    else waiting.resolve(waiting.parts.length > 0 ? waiting.parts : message.result);
+    else {
+      this.residentBytes = message.residentBytes;
+      waiting.resolve(waiting.parts.length > 0 ? waiting.parts : message.result);
+    }
   }
 
   #lose(how: string): void {

@@ -23,11 +23,8 @@ process.on('disconnect', () => process.exit(0));
 async function serve({ id, method, args }: ToWorker): Promise<void> {
   try {
     const result = method === 'open' ? await open(args[0] as PartitionConfig) : await callProvider(method, args);
-    if (!Array.isArray(result)) answer({ id, result });
-    else {
-      for (const part of inBatches(result)) answer({ id, part });
-      answer({ id, result: [] });
-    }
+    if (Array.isArray(result)) for (const part of inBatches(result)) answer({ id, part });
+    answer({ id, result: Array.isArray(result) ? [] : result, residentBytes: process.memoryUsage.rss() });
   } catch (thrown) {
     const { code, message, details } = translate(thrown);
     answer({ id, error: { code, message: message.replace(`[${code}] `, ''), details } });

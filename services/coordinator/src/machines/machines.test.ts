@@ -16,6 +16,7 @@ import {
   type ReplicationEvent,
   type ReplicationState,
 } from './replication.ts';
+import { decideScrub, type ScrubEffect, type ScrubEvent, type ScrubState } from './scrub.ts';
 
 interface Machine<State extends { phase: string }, Event extends { type: string }, Effect extends { type: string }> {
   readonly decide: (state: State, event: Event) => Step<State, Effect>;
@@ -99,6 +100,19 @@ const verified = fc.record({
   proof,
 });
 const rehearsed = fc.record({ type: fc.constant('rehearsed' as const), outcome });
+const scrubbed = fc.record({
+  type: fc.constant('scrubbed' as const),
+  outcome: fc.record({
+    startedMs: fc.nat(),
+    isReplica: fc.boolean(),
+    epoch: number,
+    number,
+    proof,
+    missing: fc.nat(1),
+    altered: fc.nat(1),
+    mendedBlobs: fc.nat(3),
+  }),
+});
 const ordered = fc.record({ type: fc.constant('version-ordered' as const), version: fc.nat(9) });
 const distributed = fc.record({ type: fc.constant('distributed' as const), failures });
 const surveyed = fc.record({ type: fc.constant('surveyed' as const), survey });
@@ -129,6 +143,12 @@ const MACHINES: Readonly<Record<string, AnyMachine>> = {
     decide: decideDrill,
     start: target.map(({ epoch, number }) => ({ phase: 'planned', epoch, number, serial: 's' })),
     answers: { drill: rehearsed, 'record-drill': plain('recorded') },
+    ends: ['passed', 'failed'],
+  }),
+  scrub: machine<ScrubState, ScrubEvent, ScrubEffect>({
+    decide: decideScrub,
+    start: fc.constant({ phase: 'due' }),
+    answers: { scrub: scrubbed, 'record-scrub': plain('recorded') },
     ends: ['passed', 'failed'],
   }),
   enrolment: machine<EnrolmentState, EnrolmentEvent, EnrolmentEffect>({

@@ -158,6 +158,20 @@ export async function recordAcknowledgement(
     .execute();
 }
 
+/** Takes back what a site has acknowledged, up to the generation that it was found not to hold. */
+export async function withdrawAcknowledgements(
+  trx: Write,
+  group: string,
+  { epoch, number, site }: { epoch: bigint; number: bigint; site: string },
+): Promise<void> {
+  await trx
+    .deleteFrom('acknowledgement')
+    .where('grp', '=', group)
+    .where('site', '=', site)
+    .where((eb) => eb.or([eb('epoch', '<', epoch), eb.and([eb('epoch', '=', epoch), eb('number', '<=', number)])]))
+    .execute();
+}
+
 function generationFrom(row: Schema['generation']): Generation {
   return {
     epoch: row.epoch,

@@ -1,6 +1,6 @@
 /** Groups, their seats and their epochs. */
 import { AntipodeError } from '@antipode/runtime';
-import type { Group, GroupSpec, Member, Role } from '../model.ts';
+import { type Group, type GroupSpec, type Member, type Role, SCRUB_MS_DEFAULT } from '../model.ts';
 import { type Read, toJson, type Write } from './store.ts';
 
 /** Three reads: within one snapshot, or an epoch may be newer than its members. */
@@ -13,7 +13,7 @@ export async function readGroups(db: Read): Promise<Group[]> {
     const inForce = own.findLast(({ is_active }) => is_active);
     const recovered = own.findLast(({ is_active, recovery_time_ms }) => is_active && recovery_time_ms !== null);
     return {
-      spec: JSON.parse(group.spec) as GroupSpec,
+      spec: specFrom(group.spec),
       members: members
         .filter(({ grp }) => grp === group.name)
         .map(
@@ -32,9 +32,14 @@ export async function readGroups(db: Read): Promise<Group[]> {
       domainKeyVersion: group.domain_key_version,
       highestVersion: group.highest_version,
       recoveryTimeMs: recovered === undefined ? undefined : Number(recovered.recovery_time_ms),
+      createdMs: Number(group.created_ms),
     };
   });
 }
+
+/** Groups of before there were scrubs have the default. */
+const specFrom = (json: string): GroupSpec =>
+  Object.assign({ scrubMs: SCRUB_MS_DEFAULT }, JSON.parse(json) as GroupSpec);
 
 /** @throws NOT_FOUND */
 export async function readGroup(db: Read, name: string): Promise<Group> {

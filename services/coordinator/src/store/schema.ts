@@ -75,6 +75,7 @@ export interface Schema {
     signature: Buffer;
     signer: Buffer;
   };
+  scrub: { grp: string; site: string; started_ms: bigint; error_code: string };
   schedule_fire: { schedule: string; fire_ms: bigint };
   event: { id: Generated<bigint>; at_ms: bigint; kind: string; grp: string; site: string; details: Json };
 }
@@ -108,5 +109,8 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE member ADD COLUMN unaccounted int NOT NULL DEFAULT 0;
   CREATE INDEX intent_by_status ON intent (status, created_ms);
+  `,
+  `
+  CREATE TABLE scrub (grp text REFERENCES replication_group, site text, started_ms int8 NOT NULL, error_code text NOT NULL, PRIMARY KEY (grp, site));
   `,
 ];

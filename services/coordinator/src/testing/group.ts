@@ -8,6 +8,7 @@ export const SPEC: GroupSpec = {
   filter: { excludeIds: [], excludeLabels: [], excludeClasses: [] },
   rpoMs: 300_000,
   drillCron: '',
+  scrubMs: 604_800_000,
   failoverPolicy: 'automatic',
 };
 
@@ -28,5 +29,6 @@ export function groupOf(spec: GroupSpec): Group {
     domainKeyVersion: 0,
     highestVersion: 0,
     recoveryTimeMs: undefined,
+    createdMs: 0,
   };
 }

@@ -9,6 +9,7 @@ import { PROFILES } from '../timings.ts';
 export const NOW_MS = Date.UTC(2026, 0, 1);
 export const TIMINGS = PROFILES.default;
 export const RPO_MS = 300_000;
+export const SCRUB_MS = 7 * 86_400_000;
 
 /** What an agent says of its own seat: that it has none, or which role. */
 export type SeatSaid = 'none' | Member['role'];
@@ -90,6 +91,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
         filter: { excludeIds: [], excludeLabels: [], excludeClasses: [] },
         rpoMs: RPO_MS,
         drillCron: '',
+        scrubMs: SCRUB_MS,
         failoverPolicy: policy,
       },
       members: seats,
@@ -100,6 +102,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
       domainKeyVersion: 1,
       highestVersion: 1,
       recoveryTimeMs: undefined,
+      createdMs: NOW_MS - 1_000,
       ...group,
     },
     newest: generation(),
@@ -107,6 +110,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
     recent: [],
     failed: [],
     open: [],
+    scrubs: [],
     view: (site) => view(site, statuses[site] ?? 'up', said[site]),
     nowMs: NOW_MS,
     timings: TIMINGS,

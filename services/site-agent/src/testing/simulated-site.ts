@@ -17,10 +17,11 @@ import { Journal } from '../journal.ts';
 import { LeaseKeeper } from '../lease.ts';
 import type { OpenPartition, Partition, Partitions } from '../partitions.ts';
 import type { Peer, Peers } from '../peers.ts';
-import { Pins } from '../pins.ts';
+import { type Pin, Pins } from '../pins.ts';
 import { siteAgentHandlers } from '../rpc.ts';
 import type { Site } from '../site.ts';
 import { Transfer } from '../transfer.ts';
+import { Trust } from '../trust.ts';
 import { Turns } from '../turns.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -57,6 +58,7 @@ export class SimulatedSite {
   readonly #network: SimulatedNetwork;
   /** Where its databases are. */
   readonly folder: string;
+  readonly pins: Pins;
   member!: SimulatedMember;
   scratch!: SimulatedMember;
   site!: Site;
@@ -66,6 +68,7 @@ export class SimulatedSite {
     this.#network = network;
     this.name = name;
     this.folder = folder;
+    this.pins = new Pins(join(folder, 'pins.yaml'));
   }
 
   /** Also after `stop`: what was not durable is gone, as after a kill. */
@@ -74,7 +77,6 @@ export class SimulatedSite {
     const { clock, sites } = this.#network;
     const journal = new Journal(this.folder);
     const store = new GenerationStore(this.folder);
-    const pins = new Pins(join(this.folder, 'pins.yaml'));
     this.member ??= await SimulatedMember.make(`${name}-1`, { clock });
     this.scratch ??= await SimulatedMember.make(`${name}-2`, { clock });
     const all = [
@@ -89,6 +91,7 @@ export class SimulatedSite {
         return found;
       },
     } as unknown as Partitions;
+    const trust = new Trust({ site: name, partitions: all, pins: this.pins, journal });
     const peers = { client: ({ site }: { site: string }) => this.#clientOf(site) } as unknown as Peers;
     this.site = {
       name,
@@ -103,14 +106,8 @@ export class SimulatedSite {
       leases: new LeaseKeeper({ clock }),
       partitions,
       peers,
-      pins,
-      transfer: new Transfer({
-        store,
-        peers,
-        pins,
-        log: silentLog,
-        isOwnIdentity: (sha256) => all.some(({ identitySha256 }) => identitySha256 === sha256),
-      }),
+      trust,
+      transfer: new Transfer({ store, peers, trust, log: silentLog }),
     };
     this.#handlers = siteAgentHandlers({
       site: this.site,
@@ -127,11 +124,14 @@ export class SimulatedSite {
   }
 
   /** Trusts the partitions of a site for a group. */
-  pin(group: string, { member, scratch }: SimulatedSite): void {
-    this.site.pins.add(
-      group,
-      [member, scratch].map(({ keyring }) => keyring.identity.sha256),
-    );
+  pin(group: string, { name: site, member, scratch }: SimulatedSite): void {
+    const pin = ({ serial, keyring }: SimulatedMember, role: Pin['role']): Pin => ({
+      site,
+      serial,
+      identity: keyring.identity.sha256,
+      role,
+    });
+    this.pins.add(group, [pin(member, 'member'), pin(scratch, 'scratch')]);
   }
 
   /** Calls a method that answers once: as the coordinator does, or as the site that is named. */

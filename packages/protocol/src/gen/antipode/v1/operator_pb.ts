@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/operator.proto.
  */
 export const file_antipode_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEi9wEKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5IioKCk1lbWJlclNwZWMSDAoEc2l0ZRgBIAEoCRIOCgZzZXJpYWwYAiABKAkiOgoSQ3JlYXRlR3JvdXBSZXF1ZXN0EiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMiUwoTQ3JlYXRlR3JvdXBSZXNwb25zZRImCgVncm91cBgBIAEoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUSFAoMb3BlcmF0aW9uX2lkGAIgASgJIhMKEUxpc3RHcm91cHNSZXF1ZXN0Ij0KEkxpc3RHcm91cHNSZXNwb25zZRInCgZncm91cHMYASADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIiAKD0dldEdyb3VwUmVxdWVzdBINCgVncm91cBgBIAEoCSI6ChBHZXRHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZSKJAwoKR3JvdXBTdGF0ZRIkCgRzcGVjGAEgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjEg0KBWVwb2NoGAIgASgEEhMKC2FjdGl2ZV9zaXRlGAMgASgJEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgEIAEoDRIqCgZuZXdlc3QYBSABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB21lbWJlcnMYBiADKAsyGC5hbnRpcG9kZS52MS5Hcm91cE1lbWJlchISCgpwcm90ZWN0aW9uGAcgASgJEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgIIAEoBEgAiAEBEhsKDmxhc3RfcHJvdmVuX21zGAkgASgESAGIAQESIgoVbGFzdF9yZWNvdmVyeV90aW1lX21zGAogASgESAKIAQFCGAoWX3JlY292ZXJ5X3BvaW50X2FnZV9tc0IRCg9fbGFzdF9wcm92ZW5fbXNCGAoWX2xhc3RfcmVjb3ZlcnlfdGltZV9tcyKZAgoLR3JvdXBNZW1iZXISDAoEc2l0ZRgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSEgoKc2l0ZV9zdGF0ZRgEIAEoCRIfChdhY2tub3dsZWRnZWRfZ2VuZXJhdGlvbhgFIAEoBBIiChVyZWNvdmVyeV9wb2ludF9hZ2VfbXMYBiABKARIAIgBARIaChJsZWFzZV9yZW1haW5pbmdfbXMYByABKAQSGQoRZGl2ZXJnZW50X29iamVjdHMYCCABKA0SGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgJIAEoDUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zIhIKEEdldFN0YXR1c1JlcXVlc3Qi3QEKEUdldFN0YXR1c1Jlc3BvbnNlEhMKC2Nvb3JkaW5hdG9yGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEQoJaXNfbGVhZGVyGAMgASgIEiUKBXNpdGVzGAQgAygLMhYuYW50aXBvZGUudjEuU2l0ZVN0YXRlEicKBmdyb3VwcxgFIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUSKgoKb3BlcmF0aW9ucxgGIAMoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbhITCgtpc19xdWV1ZV91cBgHIAEoCCKzAQoJU2l0ZVN0YXRlEgwKBHNpdGUYASABKAkSDwoHYWRkcmVzcxgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSFwoKc2lsZW5jZV9tcxgFIAEoBEgAiAEBEg8KB3ZlcnNpb24YBiABKAkSLwoKcGFydGl0aW9ucxgHIAMoCzIbLmFudGlwb2RlLnYxLlBhcnRpdGlvblN0YXRlQg0KC19zaWxlbmNlX21zIuQBCglPcGVyYXRpb24SCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVncm91cBgDIAEoCRIMCgRzaXRlGAQgASgJEg0KBXBoYXNlGAUgASgJEg4KBnN0YXR1cxgGIAEoCRISCgplcnJvcl9jb2RlGAcgASgJEhUKDWVycm9yX21lc3NhZ2UYCCABKAkSDAoEaGludBgJIAEoCRIQCghhdHRlbXB0cxgKIAEoDRISCgpjcmVhdGVkX21zGAsgASgEEhIKCnVwZGF0ZWRfbXMYDCABKAQSDgoGcmVzdWx0GA0gASgJIicKFlJvdGF0ZURvbWFpbktleVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiLwoXUm90YXRlRG9tYWluS2V5UmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIiEKEFJlcGxpY2F0ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiKQoRUmVwbGljYXRlUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIi4KD1J1bkRyaWxsUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJIigKEFJ1bkRyaWxsUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIjEKEUxpc3REcmlsbHNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg0KBWxpbWl0GAIgASgNIj4KEkxpc3REcmlsbHNSZXNwb25zZRIoCgZkcmlsbHMYASADKAsyGC5hbnRpcG9kZS52MS5EcmlsbFJlY29yZCL7AQoLRHJpbGxSZWNvcmQSCgoCaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDAoEc2l0ZRgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnBhc3NlZBgFIAEoCBIoCgVwcm9vZhgGIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRISCgplcnJvcl9jb2RlGAcgASgJEhIKCnN0YXJ0ZWRfbXMYCCABKAQSGAoQcmVjb3ZlcnlfdGltZV9tcxgJIAEoBBIQCghldmlkZW5jZRgKIAEoCRIRCglzaWduYXR1cmUYCyABKAwSDgoGc2lnbmVyGAwgASgMIjUKE1BsYW5GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCSLjAQoUUGxhbkZhaWxvdmVyUmVzcG9uc2USEQoJZnJvbV9zaXRlGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSNQoRdGFyZ2V0X2dlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhgKEGxvc3RfZ2VuZXJhdGlvbnMYBCADKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNbGVhc2Vfd2FpdF9tcxgGIAEoBBISCgpjYXRjaGVzX3VwGAcgASgIEhkKEW5lZWRzX2FjY2VwdF9sb3NzGAggASgIIkYKD0ZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJEhMKC2FjY2VwdF9sb3NzGAMgASgIIigKEEZhaWxvdmVyUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkilQEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCSpsCg5GYWlsb3ZlclBvbGljeRIfChtGQUlMT1ZFUl9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZGQUlMT1ZFUl9QT0xJQ1lfTUFOVUFMEAESHQoZRkFJTE9WRVJfUE9MSUNZX0FVVE9NQVRJQxACMsIHCg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCkxpc3RHcm91cHMSHi5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXNwb25zZRJHCghHZXRHcm91cBIcLmFudGlwb2RlLnYxLkdldEdyb3VwUmVxdWVzdBodLmFudGlwb2RlLnYxLkdldEdyb3VwUmVzcG9uc2USSgoJR2V0U3RhdHVzEh0uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVxdWVzdBoeLmFudGlwb2RlLnYxLkdldFN0YXR1c1Jlc3BvbnNlElwKD1JvdGF0ZURvbWFpbktleRIjLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlcXVlc3QaJC5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXNwb25zZRJKCglSZXBsaWNhdGUSHS5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUmVwbGljYXRlUmVzcG9uc2USRwoIUnVuRHJpbGwSHC5hbnRpcG9kZS52MS5SdW5EcmlsbFJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5EcmlsbFJlc3BvbnNlEk0KCkxpc3REcmlsbHMSHi5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXNwb25zZRJTCgxQbGFuRmFpbG92ZXISIC5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXF1ZXN0GiEuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVzcG9uc2USRwoIRmFpbG92ZXISHC5hbnRpcG9kZS52MS5GYWlsb3ZlclJlcXVlc3QaHS5hbnRpcG9kZS52MS5GYWlsb3ZlclJlc3BvbnNlElMKDEdldE9wZXJhdGlvbhIgLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlcXVlc3QaIS5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXNwb25zZRJECgdSZXNvbHZlEhsuYW50aXBvZGUudjEuUmVzb2x2ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEijgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0iKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIokDCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zIuECCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCLdAQoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIIrMBCglTaXRlU3RhdGUSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIXCgpzaWxlbmNlX21zGAUgASgESACIAQESDwoHdmVyc2lvbhgGIAEoCRIvCgpwYXJ0aXRpb25zGAcgAygLMhsuYW50aXBvZGUudjEuUGFydGl0aW9uU3RhdGVCDQoLX3NpbGVuY2VfbXMi5AEKCU9wZXJhdGlvbhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg0KBWdyb3VwGAMgASgJEgwKBHNpdGUYBCABKAkSDQoFcGhhc2UYBSABKAkSDgoGc3RhdHVzGAYgASgJEhIKCmVycm9yX2NvZGUYByABKAkSFQoNZXJyb3JfbWVzc2FnZRgIIAEoCRIMCgRoaW50GAkgASgJEhAKCGF0dGVtcHRzGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSEgoKdXBkYXRlZF9tcxgMIAEoBBIOCgZyZXN1bHQYDSABKAkiJwoWUm90YXRlRG9tYWluS2V5UmVxdWVzdBINCgVncm91cBgBIAEoCSIvChdSb3RhdGVEb21haW5LZXlSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiIQoQUmVwbGljYXRlUmVxdWVzdBINCgVncm91cBgBIAEoCSIpChFSZXBsaWNhdGVSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiLgoPUnVuRHJpbGxSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKAoQUnVuRHJpbGxSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiMQoRTGlzdERyaWxsc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDQoFbGltaXQYAiABKA0iPgoSTGlzdERyaWxsc1Jlc3BvbnNlEigKBmRyaWxscxgBIAMoCzIYLmFudGlwb2RlLnYxLkRyaWxsUmVjb3JkIvsBCgtEcmlsbFJlY29yZBIKCgJpZBgBIAEoCRINCgVncm91cBgCIAEoCRIMCgRzaXRlGAMgASgJEhIKCmdlbmVyYXRpb24YBCABKAQSDgoGcGFzc2VkGAUgASgIEigKBXByb29mGAYgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhIKCmVycm9yX2NvZGUYByABKAkSEgoKc3RhcnRlZF9tcxgIIAEoBBIYChByZWNvdmVyeV90aW1lX21zGAkgASgEEhAKCGV2aWRlbmNlGAogASgJEhEKCXNpZ25hdHVyZRgLIAEoDBIOCgZzaWduZXIYDCABKAwiLgoPUnVuU2NydWJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKQoQUnVuU2NydWJSZXNwb25zZRIVCg1vcGVyYXRpb25faWRzGAEgAygJIjUKE1BsYW5GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCSLjAQoUUGxhbkZhaWxvdmVyUmVzcG9uc2USEQoJZnJvbV9zaXRlGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSNQoRdGFyZ2V0X2dlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhgKEGxvc3RfZ2VuZXJhdGlvbnMYBCADKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNbGVhc2Vfd2FpdF9tcxgGIAEoBBISCgpjYXRjaGVzX3VwGAcgASgIEhkKEW5lZWRzX2FjY2VwdF9sb3NzGAggASgIIkYKD0ZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJEhMKC2FjY2VwdF9sb3NzGAMgASgIIigKEEZhaWxvdmVyUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkilQEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCSpsCg5GYWlsb3ZlclBvbGljeRIfChtGQUlMT1ZFUl9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZGQUlMT1ZFUl9QT0xJQ1lfTUFOVUFMEAESHQoZRkFJTE9WRVJfUE9MSUNZX0FVVE9NQVRJQxACMosICg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCkxpc3RHcm91cHMSHi5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXNwb25zZRJHCghHZXRHcm91cBIcLmFudGlwb2RlLnYxLkdldEdyb3VwUmVxdWVzdBodLmFudGlwb2RlLnYxLkdldEdyb3VwUmVzcG9uc2USSgoJR2V0U3RhdHVzEh0uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVxdWVzdBoeLmFudGlwb2RlLnYxLkdldFN0YXR1c1Jlc3BvbnNlElwKD1JvdGF0ZURvbWFpbktleRIjLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlcXVlc3QaJC5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXNwb25zZRJKCglSZXBsaWNhdGUSHS5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUmVwbGljYXRlUmVzcG9uc2USRwoIUnVuRHJpbGwSHC5hbnRpcG9kZS52MS5SdW5EcmlsbFJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5EcmlsbFJlc3BvbnNlEk0KCkxpc3REcmlsbHMSHi5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXNwb25zZRJHCghSdW5TY3J1YhIcLmFudGlwb2RlLnYxLlJ1blNjcnViUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1blNjcnViUmVzcG9uc2USUwoMUGxhbkZhaWxvdmVyEiAuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVxdWVzdBohLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlc3BvbnNlEkcKCEZhaWxvdmVyEhwuYW50aXBvZGUudjEuRmFpbG92ZXJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRmFpbG92ZXJSZXNwb25zZRJTCgxHZXRPcGVyYXRpb24SIC5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXF1ZXN0GiEuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVzcG9uc2USRAoHUmVzb2x2ZRIbLmFudGlwb2RlLnYxLlJlc29sdmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuUmVzb2x2ZVJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * A group as its operators declare it.
@@ -72,6 +72,13 @@ export type GroupSpec = Message<"antipode.v1.GroupSpec"> & {
    * @generated from field: antipode.v1.FailoverPolicy failover_policy = 7;
    */
   failoverPolicy: FailoverPolicy;
+
+  /**
+   * Every member's partition is read whole, and every key in it used, at least this often, seconds; 0 for the default.
+   *
+   * @generated from field: uint32 scrub_seconds = 8;
+   */
+  scrubSeconds: number;
 };
 
 /**
@@ -286,8 +293,8 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
 
   /**
    * The worst that is true of it, in one word: `protected`, `partially-protected` (some objects cannot be captured),
-   * `lagging` (a standby is behind the objective), `unserved` (no active member, or one that cannot be used),
-   * `unprotected` (nothing is acknowledged).
+   * `lagging` (a standby is behind the objective), `damaged` (the active partition failed its last scrub), `unserved` (no
+   * active member, or one that cannot be used), `unprotected` (nothing is acknowledged).
    *
    * @generated from field: string protection = 7;
    */
@@ -390,6 +397,20 @@ export type GroupMember = Message<"antipode.v1.GroupMember"> & {
    * @generated from field: uint32 unaccounted_objects = 9;
    */
   unaccountedObjects: number;
+
+  /**
+   * Last scrub, milliseconds since the Unix epoch; unset when there was none.
+   *
+   * @generated from field: optional uint64 last_scrub_ms = 10;
+   */
+  lastScrubMs?: bigint | undefined;
+
+  /**
+   * Code of the error that it ended with; empty when it passed.
+   *
+   * @generated from field: string scrub_error_code = 11;
+   */
+  scrubErrorCode: string;
 };
 
 /**
@@ -554,7 +575,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   id: string;
 
   /**
-   * `capture`, `replication`, `drill`, `failover`, `enrolment`, `rejoin`.
+   * `capture`, `replication`, `drill`, `scrub`, `failover`, `enrolment`, `rejoin`.
    *
    * @generated from field: string kind = 2;
    */
@@ -926,6 +947,55 @@ export const DrillRecordSchema: GenMessage<DrillRecord> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 22);
 
 /**
+ * Looks for silent damage.
+ *
+ * @generated from message antipode.v1.RunScrubRequest
+ */
+export type RunScrubRequest = Message<"antipode.v1.RunScrubRequest"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * The site whose member is looked at; empty for every member that is up.
+   *
+   * @generated from field: string site = 2;
+   */
+  site: string;
+};
+
+/**
+ * Describes the message antipode.v1.RunScrubRequest.
+ * Use `create(RunScrubRequestSchema)` to create a new message.
+ */
+export const RunScrubRequestSchema: GenMessage<RunScrubRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 23);
+
+/**
+ * The operations.
+ *
+ * @generated from message antipode.v1.RunScrubResponse
+ */
+export type RunScrubResponse = Message<"antipode.v1.RunScrubResponse"> & {
+  /**
+   * One for each member.
+   *
+   * @generated from field: repeated string operation_ids = 1;
+   */
+  operationIds: string[];
+};
+
+/**
+ * Describes the message antipode.v1.RunScrubResponse.
+ * Use `create(RunScrubResponseSchema)` to create a new message.
+ */
+export const RunScrubResponseSchema: GenMessage<RunScrubResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 24);
+
+/**
  * Plans a failover.
  *
  * @generated from message antipode.v1.PlanFailoverRequest
@@ -951,7 +1021,7 @@ export type PlanFailoverRequest = Message<"antipode.v1.PlanFailoverRequest"> & {
  * Use `create(PlanFailoverRequestSchema)` to create a new message.
  */
 export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 23);
+  messageDesc(file_antipode_v1_operator, 25);
 
 /**
  * What it would do.
@@ -1021,7 +1091,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
  * Use `create(PlanFailoverResponseSchema)` to create a new message.
  */
 export const PlanFailoverResponseSchema: GenMessage<PlanFailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 24);
+  messageDesc(file_antipode_v1_operator, 26);
 
 /**
  * Fails over.
@@ -1056,7 +1126,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
  * Use `create(FailoverRequestSchema)` to create a new message.
  */
 export const FailoverRequestSchema: GenMessage<FailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 25);
+  messageDesc(file_antipode_v1_operator, 27);
 
 /**
  * The operation.
@@ -1077,7 +1147,7 @@ export type FailoverResponse = Message<"antipode.v1.FailoverResponse"> & {
  * Use `create(FailoverResponseSchema)` to create a new message.
  */
 export const FailoverResponseSchema: GenMessage<FailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 26);
+  messageDesc(file_antipode_v1_operator, 28);
 
 /**
  * Asks for an operation.
@@ -1112,7 +1182,7 @@ export type GetOperationRequest = Message<"antipode.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 27);
+  messageDesc(file_antipode_v1_operator, 29);
 
 /**
  * The operation.
@@ -1133,7 +1203,7 @@ export type GetOperationResponse = Message<"antipode.v1.GetOperationResponse"> &
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 28);
+  messageDesc(file_antipode_v1_operator, 30);
 
 /**
  * Where to go.
@@ -1154,7 +1224,7 @@ export type ResolveRequest = Message<"antipode.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 29);
+  messageDesc(file_antipode_v1_operator, 31);
 
 /**
  * Where a client of the group must go now.
@@ -1217,7 +1287,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 30);
+  messageDesc(file_antipode_v1_operator, 32);
 
 /**
  * What to do when the active site is lost.
@@ -1345,6 +1415,16 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof ListDrillsRequestSchema;
     output: typeof ListDrillsResponseSchema;
+  },
+  /**
+   * Looks for silent damage at one member or at all.
+   *
+   * @generated from rpc antipode.v1.OperatorService.RunScrub
+   */
+  runScrub: {
+    methodKind: "unary";
+    input: typeof RunScrubRequestSchema;
+    output: typeof RunScrubResponseSchema;
   },
   /**
    * What a failover would do and lose. Changes nothing.

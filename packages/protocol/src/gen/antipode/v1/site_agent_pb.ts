@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/site_agent.proto.
  */
 export const file_antipode_v1_site_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3QinwEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUilAEKDlBhcnRpdGlvblN0YXRlEg4KBnNlcmlhbBgBIAEoCRITCgt0b2tlbl9sYWJlbBgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEgoKaXNfc2NyYXRjaBgEIAEoCBIXCg9pZGVudGl0eV9zaGEyNTYYBSABKAkSEgoKZXJyb3JfY29kZRgGIAEoCRIMCgRuYW1lGAcgASgJIsICCgtNZW1iZXJTdGF0ZRINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSDQoFZXBvY2gYBCABKAQSEwoLZXBvY2hfb3duZXIYBSABKAkSLAoIY2FwdHVyZWQYBiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEisKB2FwcGxpZWQYByABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgIIAEoDRIaChJsZWFzZV9yZW1haW5pbmdfbXMYCSABKAQSGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgKIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgLIAEoDSJOChBQcm9iZVBlZXJSZXF1ZXN0EiYKBHBlZXIYASABKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxISCgp0aW1lb3V0X21zGAIgASgNIl0KEVByb2JlUGVlclJlc3BvbnNlEhEKCXJlYWNoYWJsZRgBIAEoCBIVCg1yb3VuZF90cmlwX21zGAIgASgNEh4KFm9ic2VydmVyX2xvb3BfZGVsYXlfbXMYAyABKA0iDQoLUGluZ1JlcXVlc3QiLgoMUGluZ1Jlc3BvbnNlEgwKBHNpdGUYASABKAkSEAoIaW5zdGFuY2UYAiABKAkiagoOU2V0Um9sZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUiOwoPU2V0Um9sZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlInMKDlByb21vdGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWZKBAgDEARSCGxlYXNlX21zImUKD1Byb21vdGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZRIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeSJGCgxEb21haW5NZW1iZXISJgoEc2l0ZRgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg4KBnNlcmlhbBgCIAEoCSJ8ChpEaXN0cmlidXRlRG9tYWluS2V5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg8KB3ZlcnNpb24YAiABKA0SKgoHbWVtYmVycxgDIAMoCzIZLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlciJsChtEaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USGQoRY29uZmlybWVkX3NlcmlhbHMYASADKAkSMgoIZmFpbHVyZXMYAiADKAsyIC5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXJGYWlsdXJlIkQKE0RvbWFpbk1lbWJlckZhaWx1cmUSDgoGc2VyaWFsGAEgASgJEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSKUAQoOQ2FwdHVyZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIaChJkb21haW5fa2V5X3ZlcnNpb24YAiABKA0SKQoGZmlsdGVyGAMgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyEhgKEGFib3ZlX2dlbmVyYXRpb24YBCABKAQiVAoMT2JqZWN0RmlsdGVyEhMKC2V4Y2x1ZGVfaWRzGAEgAygJEhYKDmV4Y2x1ZGVfbGFiZWxzGAIgAygJEhcKD2V4Y2x1ZGVfY2xhc3NlcxgDIAMoCSKFAQoPQ2FwdHVyZVJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg4KBmlzX25ldxgCIAEoCBIaChJjYXB0dXJlX3N0YXJ0ZWRfbXMYAyABKAQSFgoOc2VhbGVkX29iamVjdHMYBCABKA0ijAEKDEFwcGx5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYAyADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyKmAQoNQXBwbHlSZXNwb25zZRIXCg9hcHBsaWVkX29iamVjdHMYASABKA0SFAoMcHVsbGVkX2Jsb2JzGAIgASgNEhQKDHB1bGxlZF9ieXRlcxgDIAEoBBIYChBuYXJyb3dlZF9vYmplY3RzGAQgASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAUgASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYBiABKA0idgoNVmVyaWZ5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhIKCmV2ZXJ5dGhpbmcYAyABKAgiUgoOVmVyaWZ5UmVzcG9uc2USFgoOY29udGVudF9kaWdlc3QYASABKAwSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkitgEKDERyaWxsUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhAKCGRyaWxsX2lkGAIgASgJEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhYKDnNjcmF0Y2hfc2VyaWFsGAQgASgJEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyKoAQoNRHJpbGxSZXNwb25zZRIoCgVwcm9vZhgBIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgV0aW1lcxgCIAEoCzIXLmFudGlwb2RlLnYxLkRyaWxsVGltZXMSEAoIaXNfY2xlYW4YAyABKAgSEAoIZXZpZGVuY2UYBCABKAkSEQoJc2lnbmF0dXJlGAUgASgMEg4KBnNpZ25lchgGIAEoDCJVCgpEcmlsbFRpbWVzEg8KB3B1bGxfbXMYASABKA0SEgoKcmVzdG9yZV9tcxgCIAEoDRIQCghwcm92ZV9tcxgDIAEoDRIQCghjbGVhbl9tcxgEIAEoDSJPCg1FeGNoYW5nZU9mZmVyEg4KBnNlcmlhbBgBIAEoCRIQCghpZGVudGl0eRgCIAEoDBINCgVub25jZRgDIAEoDBINCgVwb2ludBgEIAEoDCKzAQoUQmVnaW5FeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDwoHdmVyc2lvbhgDIAEoDRIYChByZXNwb25kZXJfc2VyaWFsGAQgASgJEikKBW9mZmVyGAUgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIhCgVmZW5jZRgGIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIlUKFUJlZ2luRXhjaGFuZ2VSZXNwb25zZRIpCgVvZmZlchgBIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISEQoJc2lnbmF0dXJlGAIgASgMInkKF0NvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEhMKC3dyYXBwZWRfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDBIhCgVmZW5jZRgEIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIkAKGENvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRIRCgljaGVja190YWcYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIlQKE1B1bGxNYW5pZmVzdFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiJAoUUHVsbE1hbmlmZXN0UmVzcG9uc2USDAoEcGFydBgBIAEoDCJhChBQdWxsQmxvYnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg4KBnNoYTI1NhgCIAMoDBIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIiChFQdWxsQmxvYnNSZXNwb25zZRINCgVibG9icxgBIAMoDDLBCAoQU2l0ZUFnZW50U2VydmljZRJHCghEZXNjcmliZRIcLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVxdWVzdBodLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USSgoJUHJvYmVQZWVyEh0uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVxdWVzdBoeLmFudGlwb2RlLnYxLlByb2JlUGVlclJlc3BvbnNlEjsKBFBpbmcSGC5hbnRpcG9kZS52MS5QaW5nUmVxdWVzdBoZLmFudGlwb2RlLnYxLlBpbmdSZXNwb25zZRJECgdTZXRSb2xlEhsuYW50aXBvZGUudjEuU2V0Um9sZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5TZXRSb2xlUmVzcG9uc2USRAoHUHJvbW90ZRIbLmFudGlwb2RlLnYxLlByb21vdGVSZXF1ZXN0GhwuYW50aXBvZGUudjEuUHJvbW90ZVJlc3BvbnNlEmgKE0Rpc3RyaWJ1dGVEb21haW5LZXkSJy5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVxdWVzdBooLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRJECgdDYXB0dXJlEhsuYW50aXBvZGUudjEuQ2FwdHVyZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5DYXB0dXJlUmVzcG9uc2USPgoFQXBwbHkSGS5hbnRpcG9kZS52MS5BcHBseVJlcXVlc3QaGi5hbnRpcG9kZS52MS5BcHBseVJlc3BvbnNlEkEKBlZlcmlmeRIaLmFudGlwb2RlLnYxLlZlcmlmeVJlcXVlc3QaGy5hbnRpcG9kZS52MS5WZXJpZnlSZXNwb25zZRI+CgVEcmlsbBIZLmFudGlwb2RlLnYxLkRyaWxsUmVxdWVzdBoaLmFudGlwb2RlLnYxLkRyaWxsUmVzcG9uc2USVgoNQmVnaW5FeGNoYW5nZRIhLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXF1ZXN0GiIuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlc3BvbnNlEl8KEENvbXBsZXRlRXhjaGFuZ2USJC5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBolLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRJVCgxQdWxsTWFuaWZlc3QSIC5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXF1ZXN0GiEuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVzcG9uc2UwARJMCglQdWxsQmxvYnMSHS5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVzcG9uc2UwAWIGcHJvdG8z", [file_antipode_v1_types]);
+  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3QinwEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUilAEKDlBhcnRpdGlvblN0YXRlEg4KBnNlcmlhbBgBIAEoCRITCgt0b2tlbl9sYWJlbBgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEgoKaXNfc2NyYXRjaBgEIAEoCBIXCg9pZGVudGl0eV9zaGEyNTYYBSABKAkSEgoKZXJyb3JfY29kZRgGIAEoCRIMCgRuYW1lGAcgASgJIsICCgtNZW1iZXJTdGF0ZRINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSDQoFZXBvY2gYBCABKAQSEwoLZXBvY2hfb3duZXIYBSABKAkSLAoIY2FwdHVyZWQYBiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEisKB2FwcGxpZWQYByABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgIIAEoDRIaChJsZWFzZV9yZW1haW5pbmdfbXMYCSABKAQSGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgKIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgLIAEoDSJOChBQcm9iZVBlZXJSZXF1ZXN0EiYKBHBlZXIYASABKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxISCgp0aW1lb3V0X21zGAIgASgNIl0KEVByb2JlUGVlclJlc3BvbnNlEhEKCXJlYWNoYWJsZRgBIAEoCBIVCg1yb3VuZF90cmlwX21zGAIgASgNEh4KFm9ic2VydmVyX2xvb3BfZGVsYXlfbXMYAyABKA0iDQoLUGluZ1JlcXVlc3QiLgoMUGluZ1Jlc3BvbnNlEgwKBHNpdGUYASABKAkSEAoIaW5zdGFuY2UYAiABKAkiagoOU2V0Um9sZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUiOwoPU2V0Um9sZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlInMKDlByb21vdGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWZKBAgDEARSCGxlYXNlX21zImUKD1Byb21vdGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZRIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeSJGCgxEb21haW5NZW1iZXISJgoEc2l0ZRgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg4KBnNlcmlhbBgCIAEoCSJ8ChpEaXN0cmlidXRlRG9tYWluS2V5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg8KB3ZlcnNpb24YAiABKA0SKgoHbWVtYmVycxgDIAMoCzIZLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlciJsChtEaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USGQoRY29uZmlybWVkX3NlcmlhbHMYASADKAkSMgoIZmFpbHVyZXMYAiADKAsyIC5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXJGYWlsdXJlIkQKE0RvbWFpbk1lbWJlckZhaWx1cmUSDgoGc2VyaWFsGAEgASgJEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSKUAQoOQ2FwdHVyZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIaChJkb21haW5fa2V5X3ZlcnNpb24YAiABKA0SKQoGZmlsdGVyGAMgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyEhgKEGFib3ZlX2dlbmVyYXRpb24YBCABKAQiVAoMT2JqZWN0RmlsdGVyEhMKC2V4Y2x1ZGVfaWRzGAEgAygJEhYKDmV4Y2x1ZGVfbGFiZWxzGAIgAygJEhcKD2V4Y2x1ZGVfY2xhc3NlcxgDIAMoCSKFAQoPQ2FwdHVyZVJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg4KBmlzX25ldxgCIAEoCBIaChJjYXB0dXJlX3N0YXJ0ZWRfbXMYAyABKAQSFgoOc2VhbGVkX29iamVjdHMYBCABKA0ijAEKDEFwcGx5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYAyADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyKmAQoNQXBwbHlSZXNwb25zZRIXCg9hcHBsaWVkX29iamVjdHMYASABKA0SFAoMcHVsbGVkX2Jsb2JzGAIgASgNEhQKDHB1bGxlZF9ieXRlcxgDIAEoBBIYChBuYXJyb3dlZF9vYmplY3RzGAQgASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAUgASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYBiABKA0idgoNVmVyaWZ5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhIKCmV2ZXJ5dGhpbmcYAyABKAgiUgoOVmVyaWZ5UmVzcG9uc2USFgoOY29udGVudF9kaWdlc3QYASABKAwSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkiXAoMU2NydWJSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USKQoHc291cmNlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIrEBCg1TY3J1YlJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhcKD21pc3Npbmdfb2JqZWN0cxgDIAEoDRIXCg9hbHRlcmVkX29iamVjdHMYBCABKA0SFAoMbWVuZGVkX2Jsb2JzGAUgASgNIrYBCgxEcmlsbFJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIQCghkcmlsbF9pZBgCIAEoCRIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIWCg5zY3JhdGNoX3NlcmlhbBgEIAEoCRIpCgdzb3VyY2VzGAUgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MiqAEKDURyaWxsUmVzcG9uc2USKAoFcHJvb2YYASABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFdGltZXMYAiABKAsyFy5hbnRpcG9kZS52MS5EcmlsbFRpbWVzEhAKCGlzX2NsZWFuGAMgASgIEhAKCGV2aWRlbmNlGAQgASgJEhEKCXNpZ25hdHVyZRgFIAEoDBIOCgZzaWduZXIYBiABKAwiVQoKRHJpbGxUaW1lcxIPCgdwdWxsX21zGAEgASgNEhIKCnJlc3RvcmVfbXMYAiABKA0SEAoIcHJvdmVfbXMYAyABKA0SEAoIY2xlYW5fbXMYBCABKA0iTwoNRXhjaGFuZ2VPZmZlchIOCgZzZXJpYWwYASABKAkSEAoIaWRlbnRpdHkYAiABKAwSDQoFbm9uY2UYAyABKAwSDQoFcG9pbnQYBCABKAwiswEKFEJlZ2luRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEg0KBWdyb3VwGAIgASgJEg8KB3ZlcnNpb24YAyABKA0SGAoQcmVzcG9uZGVyX3NlcmlhbBgEIAEoCRIpCgVvZmZlchgFIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISIQoFZmVuY2UYBiABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJVChVCZWdpbkV4Y2hhbmdlUmVzcG9uc2USKQoFb2ZmZXIYASABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEhEKCXNpZ25hdHVyZRgCIAEoDCJ5ChdDb21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRITCgt3cmFwcGVkX2tleRgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwSIQoFZmVuY2UYBCABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJAChhDb21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USEQoJY2hlY2tfdGFnGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJUChNQdWxsTWFuaWZlc3RSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIiQKFFB1bGxNYW5pZmVzdFJlc3BvbnNlEgwKBHBhcnQYASABKAwiYQoQUHVsbEJsb2JzUmVxdWVzdBINCgVncm91cBgBIAEoCRIOCgZzaGEyNTYYAiADKAwSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiIgoRUHVsbEJsb2JzUmVzcG9uc2USDQoFYmxvYnMYASADKAwygQkKEFNpdGVBZ2VudFNlcnZpY2USRwoIRGVzY3JpYmUSHC5hbnRpcG9kZS52MS5EZXNjcmliZVJlcXVlc3QaHS5hbnRpcG9kZS52MS5EZXNjcmliZVJlc3BvbnNlEkoKCVByb2JlUGVlchIdLmFudGlwb2RlLnYxLlByb2JlUGVlclJlcXVlc3QaHi5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXNwb25zZRI7CgRQaW5nEhguYW50aXBvZGUudjEuUGluZ1JlcXVlc3QaGS5hbnRpcG9kZS52MS5QaW5nUmVzcG9uc2USRAoHU2V0Um9sZRIbLmFudGlwb2RlLnYxLlNldFJvbGVSZXF1ZXN0GhwuYW50aXBvZGUudjEuU2V0Um9sZVJlc3BvbnNlEkQKB1Byb21vdGUSGy5hbnRpcG9kZS52MS5Qcm9tb3RlUmVxdWVzdBocLmFudGlwb2RlLnYxLlByb21vdGVSZXNwb25zZRJoChNEaXN0cmlidXRlRG9tYWluS2V5EicuYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QaKC5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USRAoHQ2FwdHVyZRIbLmFudGlwb2RlLnYxLkNhcHR1cmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuQ2FwdHVyZVJlc3BvbnNlEj4KBUFwcGx5EhkuYW50aXBvZGUudjEuQXBwbHlSZXF1ZXN0GhouYW50aXBvZGUudjEuQXBwbHlSZXNwb25zZRJBCgZWZXJpZnkSGi5hbnRpcG9kZS52MS5WZXJpZnlSZXF1ZXN0GhsuYW50aXBvZGUudjEuVmVyaWZ5UmVzcG9uc2USPgoFU2NydWISGS5hbnRpcG9kZS52MS5TY3J1YlJlcXVlc3QaGi5hbnRpcG9kZS52MS5TY3J1YlJlc3BvbnNlEj4KBURyaWxsEhkuYW50aXBvZGUudjEuRHJpbGxSZXF1ZXN0GhouYW50aXBvZGUudjEuRHJpbGxSZXNwb25zZRJWCg1CZWdpbkV4Y2hhbmdlEiEuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlcXVlc3QaIi5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVzcG9uc2USXwoQQ29tcGxldGVFeGNoYW5nZRIkLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0GiUuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlElUKDFB1bGxNYW5pZmVzdBIgLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlcXVlc3QaIS5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXNwb25zZTABEkwKCVB1bGxCbG9icxIdLmFudGlwb2RlLnYxLlB1bGxCbG9ic1JlcXVlc3QaHi5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXNwb25zZTABYgZwcm90bzM", [file_antipode_v1_types]);
 
 /**
  * Nothing to ask for.
@@ -853,6 +853,83 @@ export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 22);
 
 /**
+ * Looks for silent damage.
+ *
+ * @generated from message antipode.v1.ScrubRequest
+ */
+export type ScrubRequest = Message<"antipode.v1.ScrubRequest"> & {
+  /**
+   * Under which tenure.
+   *
+   * @generated from field: antipode.v1.Fence fence = 1;
+   */
+  fence?: Fence | undefined;
+
+  /**
+   * Members that hold the generation, best first: sealed objects that this site's disk has changed are fetched from them.
+   *
+   * @generated from field: repeated antipode.v1.SiteAddress sources = 2;
+   */
+  sources: SiteAddress[];
+};
+
+/**
+ * Describes the message antipode.v1.ScrubRequest.
+ * Use `create(ScrubRequestSchema)` to create a new message.
+ */
+export const ScrubRequestSchema: GenMessage<ScrubRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 23);
+
+/**
+ * What was found.
+ *
+ * @generated from message antipode.v1.ScrubResponse
+ */
+export type ScrubResponse = Message<"antipode.v1.ScrubResponse"> & {
+  /**
+   * What the partition was compared with: the newest captured or applied here.
+   *
+   * @generated from field: antipode.v1.GenerationRef generation = 1;
+   */
+  generation?: GenerationRef | undefined;
+
+  /**
+   * What using the keys has shown.
+   *
+   * @generated from field: antipode.v1.ProofSummary proof = 2;
+   */
+  proof?: ProofSummary | undefined;
+
+  /**
+   * Objects of the generation that are not in the partition. Of an active member an application may have deleted them.
+   *
+   * @generated from field: uint32 missing_objects = 3;
+   */
+  missingObjects: number;
+
+  /**
+   * Objects with other attributes than in the generation. At an active member an application may have set them.
+   *
+   * @generated from field: uint32 altered_objects = 4;
+   */
+  alteredObjects: number;
+
+  /**
+   * Sealed objects that the disk of this site had lost or changed, and that were fetched again.
+   *
+   * @generated from field: uint32 mended_blobs = 5;
+   */
+  mendedBlobs: number;
+};
+
+/**
+ * Describes the message antipode.v1.ScrubResponse.
+ * Use `create(ScrubResponseSchema)` to create a new message.
+ */
+export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 24);
+
+/**
  * Rehearses a restore.
  *
  * @generated from message antipode.v1.DrillRequest
@@ -899,7 +976,7 @@ export type DrillRequest = Message<"antipode.v1.DrillRequest"> & {
  * Use `create(DrillRequestSchema)` to create a new message.
  */
 export const DrillRequestSchema: GenMessage<DrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 23);
+  messageDesc(file_antipode_v1_site_agent, 25);
 
 /**
  * What the drill has shown.
@@ -955,7 +1032,7 @@ export type DrillResponse = Message<"antipode.v1.DrillResponse"> & {
  * Use `create(DrillResponseSchema)` to create a new message.
  */
 export const DrillResponseSchema: GenMessage<DrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 24);
+  messageDesc(file_antipode_v1_site_agent, 26);
 
 /**
  * Where a drill spent its time.
@@ -997,7 +1074,7 @@ export type DrillTimes = Message<"antipode.v1.DrillTimes"> & {
  * Use `create(DrillTimesSchema)` to create a new message.
  */
 export const DrillTimesSchema: GenMessage<DrillTimes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 25);
+  messageDesc(file_antipode_v1_site_agent, 27);
 
 /**
  * One side's contribution to the exchange.
@@ -1039,7 +1116,7 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
  * Use `create(ExchangeOfferSchema)` to create a new message.
  */
 export const ExchangeOfferSchema: GenMessage<ExchangeOffer> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 26);
+  messageDesc(file_antipode_v1_site_agent, 28);
 
 /**
  * The initiator's offer.
@@ -1095,7 +1172,7 @@ export type BeginExchangeRequest = Message<"antipode.v1.BeginExchangeRequest"> &
  * Use `create(BeginExchangeRequestSchema)` to create a new message.
  */
 export const BeginExchangeRequestSchema: GenMessage<BeginExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 27);
+  messageDesc(file_antipode_v1_site_agent, 29);
 
 /**
  * The responder's offer, signed over the transcript so far.
@@ -1123,7 +1200,7 @@ export type BeginExchangeResponse = Message<"antipode.v1.BeginExchangeResponse">
  * Use `create(BeginExchangeResponseSchema)` to create a new message.
  */
 export const BeginExchangeResponseSchema: GenMessage<BeginExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 28);
+  messageDesc(file_antipode_v1_site_agent, 30);
 
 /**
  * The wrapped domain key, signed over the whole transcript.
@@ -1165,7 +1242,7 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
  * Use `create(CompleteExchangeRequestSchema)` to create a new message.
  */
 export const CompleteExchangeRequestSchema: GenMessage<CompleteExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 29);
+  messageDesc(file_antipode_v1_site_agent, 31);
 
 /**
  * The receipt.
@@ -1193,7 +1270,7 @@ export type CompleteExchangeResponse = Message<"antipode.v1.CompleteExchangeResp
  * Use `create(CompleteExchangeResponseSchema)` to create a new message.
  */
 export const CompleteExchangeResponseSchema: GenMessage<CompleteExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 30);
+  messageDesc(file_antipode_v1_site_agent, 32);
 
 /**
  * Asks for a manifest.
@@ -1221,7 +1298,7 @@ export type PullManifestRequest = Message<"antipode.v1.PullManifestRequest"> & {
  * Use `create(PullManifestRequestSchema)` to create a new message.
  */
 export const PullManifestRequestSchema: GenMessage<PullManifestRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 31);
+  messageDesc(file_antipode_v1_site_agent, 33);
 
 /**
  * A part of an encoded antipode.seal.v1.SignedManifest.
@@ -1242,7 +1319,7 @@ export type PullManifestResponse = Message<"antipode.v1.PullManifestResponse"> &
  * Use `create(PullManifestResponseSchema)` to create a new message.
  */
 export const PullManifestResponseSchema: GenMessage<PullManifestResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 32);
+  messageDesc(file_antipode_v1_site_agent, 34);
 
 /**
  * Asks for blobs.
@@ -1277,7 +1354,7 @@ export type PullBlobsRequest = Message<"antipode.v1.PullBlobsRequest"> & {
  * Use `create(PullBlobsRequestSchema)` to create a new message.
  */
 export const PullBlobsRequestSchema: GenMessage<PullBlobsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 33);
+  messageDesc(file_antipode_v1_site_agent, 35);
 
 /**
  * Some of the blobs asked for, in order.
@@ -1298,7 +1375,7 @@ export type PullBlobsResponse = Message<"antipode.v1.PullBlobsResponse"> & {
  * Use `create(PullBlobsResponseSchema)` to create a new message.
  */
 export const PullBlobsResponseSchema: GenMessage<PullBlobsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 34);
+  messageDesc(file_antipode_v1_site_agent, 36);
 
 /**
  * The agent beside the HSMs of one site. Callers: the coordinator (orders), other agents (exchange, pull, ping).
@@ -1395,6 +1472,16 @@ export const SiteAgentService: GenService<{
     methodKind: "unary";
     input: typeof VerifyRequestSchema;
     output: typeof VerifyResponseSchema;
+  },
+  /**
+   * Reads a whole partition, uses every key in it, and compares it with the generation that describes it.
+   *
+   * @generated from rpc antipode.v1.SiteAgentService.Scrub
+   */
+  scrub: {
+    methodKind: "unary";
+    input: typeof ScrubRequestSchema;
+    output: typeof ScrubResponseSchema;
   },
   /**
    * Restores a generation into a declared scratch partition, proves every key, empties it again, signs the evidence.

@@ -1,0 +1,139 @@
+/** A scrub over partitions in memory: what counts as damage where, and what it changes in the journal. */
+
+import { join } from 'node:path';
+import { hex } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openDatabase } from './journal.ts';
+import type { SimulatedSite } from './testing/simulated-site.ts';
+import { address, fence, GROUP, TwoSites } from './testing/two-sites.ts';
+
+let sites: TwoSites;
+let a: SimulatedSite;
+let b: SimulatedSite;
+let digest: string;
+let apply: () => Promise<unknown>;
+
+beforeEach(async () => {
+  sites = await TwoSites.make();
+  [a, b] = [sites.a, sites.b];
+  const generation = await sites.captured();
+  digest = generation.digest;
+  apply = async () => {
+    await sites.apply(b, generation);
+    await sites.verify(b, generation);
+  };
+  await apply();
+});
+
+afterEach(() => sites.close());
+
+const scrub = (site: SimulatedSite) =>
+  site.call('scrub', { fence: fence(), sources: ['a', 'b'].filter((name) => name !== site.name).map(address) });
+const secretOf = ({ member }: SimulatedSite) => member.hsm.labelled('secret')[0]!;
+const rot = (site: SimulatedSite): void => {
+  const secret = secretOf(site);
+  secret.value = secret.value!.map((byte) => byte ^ 1);
+};
+
+it('finds a sound member sound, at either side, and changes nothing', async () => {
+  for (const site of [a, b]) {
+    const { generation, ...found } = await scrub(site);
+    expect(hex(generation!.manifestDigest!)).toBe(digest);
+    expect(found).toMatchObject({
+      proof: { proved: 2, failed: 0 },
+      missingObjects: 0,
+      alteredObjects: 0,
+      mendedBlobs: 0,
+    });
+  }
+  expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+});
+
+describe('a standby', () => {
+  it.each<[string, (site: SimulatedSite) => void, object]>([
+    ['a value has rotted', rot, { proof: { failed: 1 } }],
+    ['a key is gone', (site) => site.member.hsm.remove(secretOf(site)), { missingObjects: 1 }],
+    [
+      'a key has another use',
+      (site) => Object.assign(secretOf(site).attributes, { decrypt: false }),
+      { alteredObjects: 1 },
+    ],
+  ])(
+    'in which %s does not count as applied any more, and the next apply makes it whole',
+    async (_what, harm, found) => {
+      harm(b);
+      expect(await scrub(b)).toMatchObject(found);
+      expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
+      await apply();
+      expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+      expect(await scrub(b)).toMatchObject({ proof: { proved: 2, failed: 0 }, missingObjects: 0, alteredObjects: 0 });
+    },
+  );
+
+  it('that has restored a generation and not read it back yet is compared with that', async () => {
+    a.member.hsm.addSecret('later');
+    const later = await sites.captured();
+    await sites.apply(b, later);
+    const { generation, proof } = await scrub(b);
+    expect([hex(generation!.manifestDigest!), proof?.proved]).toEqual([later.digest, 3]);
+    expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+  });
+
+  it('is left as it is when a higher epoch comes while the token works', async () => {
+    rot(b);
+    const prove = b.member.provider.prove.bind(b.member.provider);
+    b.member.provider.prove = async (...asked) => {
+      b.site.fences.admit({ group: GROUP, epoch: 9n, owner: 'a' });
+      return prove(...asked);
+    };
+    expect((await rejection(scrub(b))).code).toBe('EPOCH_STALE');
+    expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+  });
+});
+
+describe('an active member', () => {
+  it('that is damaged keeps what was sealed of it: the next capture finds nothing new', async () => {
+    await sites.capture(a);
+    rot(a);
+    await scrub(a);
+    expect((await sites.capture(a)).isNew).toBe(false);
+  });
+
+  it('has failed when a value has rotted under its handle', async () => {
+    await sites.capture(a);
+    a.site.journal.setHead(GROUP, 'applied', digest);
+    rot(a);
+    expect(await scrub(a)).toMatchObject({ proof: { failed: 1 }, missingObjects: 0 });
+    // What explains its objects stays.
+    expect((['captured', 'applied'] as const).map((kind) => a.site.journal.head(GROUP, kind))).toEqual([
+      digest,
+      digest,
+    ]);
+  });
+
+  it('may have lost or changed objects since the capture: applications do that', async () => {
+    a.member.hsm.remove(a.member.hsm.labelled('data')[0]!);
+    secretOf(a).attributes = { ...secretOf(a).attributes, label: Buffer.from('renamed') };
+    expect(await scrub(a)).toMatchObject({ proof: { failed: 0 }, missingObjects: 1, alteredObjects: 1 });
+  });
+});
+
+it('fetches again what the disk has changed', async () => {
+  const database = openDatabase(join(a.folder, 'generations.db'), { schema: '', version: 1 });
+  database.exec(
+    "UPDATE blob SET bytes = x'00' WHERE rowid IN (SELECT rowid FROM blob LIMIT 1)".replace(/rowid/g, 'sha256'),
+  );
+  database.close();
+  expect(await scrub(a)).toMatchObject({ proof: { failed: 0 }, mendedBlobs: 1 });
+  expect(await scrub(a)).toMatchObject({ mendedBlobs: 0 });
+});
+
+it('is refused where the site is fenced, or has nothing to compare with', async () => {
+  a.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+  const by = fence(2n, 'b');
+  expect((await rejection(a.call('scrub', { fence: by, sources: [] }))).code).toBe('ROLE_REFUSED');
+  b.site.journal.dropHead(GROUP, 'applied');
+  b.site.journal.dropHead(GROUP, 'staged');
+  expect((await rejection(b.call('scrub', { fence: by, sources: [] }))).code).toBe('GENERATION_UNKNOWN');
+});
