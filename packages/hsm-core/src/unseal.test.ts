@@ -306,6 +306,29 @@ describe('an object of equal value that another made', () => {
     expect([b.hsm.labelled('card key').length, b.hsm.labelled('renamed').length]).toEqual([1, 1]);
   });
 
+  // Known to fall short: both are taken for what the first of them made, and destroyed as replaced (`#claim` in replica.ts).
+  it.fails('is left alone also where an apply was cut short before, and the one after it too', async () => {
+    const secret = a.hsm.addSecret('card key');
+    const first = await group.captured(a);
+    let crashesAt = 'commit';
+    const interrupt = (step: string): void => {
+      if (step === crashesAt) throw new AntipodeError('HSM_WORKER_LOST', 'a crash');
+    };
+    const journal = new MemoryJournal(() => interrupt);
+    await rejection(group.apply(b, first, { journal }));
+    b.hsm.objects.push({ ...b.hsm.labelled('card key')[0]! });
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    const second = await group.captured(a);
+    crashesAt = 'destroy';
+    await b.reopen(interrupt);
+    await rejection(group.apply(b, second, { journal }));
+    crashesAt = '';
+    await b.reopen();
+    expect(await group.apply(b, second, { journal })).toMatchObject({ unaccounted: 1 });
+    // One of the two was ours, and is replaced; no look can tell which.
+    expect([b.hsm.labelled('card key').length, b.hsm.labelled('renamed').length]).toEqual([1, 1]);
+  });
+
   it('is left alone also where ours is gone', async () => {
     const secret = a.hsm.addSecret('card key');
     const first = await group.captured(a);
