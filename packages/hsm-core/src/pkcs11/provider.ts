@@ -167,11 +167,11 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   // --- unsealing ---
 
   async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
-    return this.#batch(items, ({ objectClass, keyType, attributes, blob }) =>
+    return this.#batch(items, ({ objectClass, keyType, attributes, blob }, isToken) =>
       this.cryptoki.unwrapKey(this.session, this.wrapMechanism(), domainKey, blob, [
         [CKA.CLASS, classNumber(objectClass)],
         [CKA.KEY_TYPE, keyTypeNumber(keyType)],
-        [CKA.TOKEN, true],
+        [CKA.TOKEN, isToken],
         // The domain key's CKA_UNWRAP_TEMPLATE demands it; and what is replicated must stay replicable.
         ...templateOf(objectClass, { ...attributes, sensitive: true, extractable: true }),
       ]),
@@ -179,11 +179,11 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   }
 
   async create(items: readonly CreateItem[]): Promise<BatchOutcome> {
-    return this.#batch(items, ({ objectClass, keyType, attributes }) =>
+    return this.#batch(items, ({ objectClass, keyType, attributes }, isToken) =>
       this.cryptoki.create(this.session, [
         [CKA.CLASS, classNumber(objectClass)],
         ...(keyType === undefined ? [] : [[CKA.KEY_TYPE, keyTypeNumber(keyType)] as const]),
-        [CKA.TOKEN, true],
+        [CKA.TOKEN, isToken],
         ...templateOf(objectClass, attributes),
       ]),
     );
@@ -216,12 +216,12 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     dataKey: Handle;
     items: readonly { attributes: Attributes; ciphertext: Uint8Array; aad: Uint8Array }[];
   }): Promise<BatchOutcome> {
-    return this.#batch(options.items, ({ attributes, ciphertext, aad }) => {
+    return this.#batch(options.items, ({ attributes, ciphertext, aad }, isToken) => {
       const value = this.#decryptData(options.dataKey, ciphertext, aad);
       try {
         return this.cryptoki.create(this.session, [
           [CKA.CLASS, CKO.DATA],
-          [CKA.TOKEN, true],
+          [CKA.TOKEN, isToken],
           [CKA.VALUE, value],
           ...templateOf('data', attributes),
         ]);
@@ -284,11 +284,14 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     return this.cryptoki.decrypt(this.session, gcm(iv, aad), dataKey, sealed);
   }
 
-  #batch<Item>(items: readonly Item[], make: (item: Item) => Handle): BatchOutcome {
+  #batch<Item extends { readonly attributes: Attributes }>(
+    items: readonly Item[],
+    make: (item: Item, isToken: boolean) => Handle,
+  ): BatchOutcome {
     const handles: Handle[] = [];
     for (const [index, item] of items.entries()) {
       try {
-        handles.push(make(item));
+        handles.push(make(item, true));
       } catch (thrown) {
         if (!(thrown instanceof CryptokiFailure)) throw thrown;
         const { returnValue } = thrown;
@@ -296,13 +299,25 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
         if (code === 'HSM_FULL' || code === 'HSM_UNAVAILABLE')
           return { handles, failure: { index, code, returnValue } };
         if (code !== 'HSM_REFUSED') throw translate(thrown);
-        return {
-          handles,
-          failure: { index, code: BLOB_REFUSALS.has(returnValue) ? 'BLOB_INVALID' : 'HSM_REFUSED', returnValue },
-        };
+        if (!BLOB_REFUSALS.has(returnValue)) return { handles, failure: { index, code, returnValue } };
+        const worksInSession = this.#works(() =>
+          make({ ...item, attributes: { ...item.attributes, destroyable: true } }, false),
+        );
+        return { handles, failure: { index, code: worksInSession ? 'HSM_FULL' : 'BLOB_INVALID', returnValue } };
       }
     }
     return { handles };
+  }
+
+  /** SoftHSM says of a full disk what it says of a changed blob; but a session object needs no disk. */
+  #works(make: () => Handle): boolean {
+    try {
+      this.cryptoki.destroy(this.session, make());
+      return true;
+    } catch (thrown) {
+      returnValueOf(thrown);
+      return false;
+    }
   }
 }
 
