@@ -2,7 +2,8 @@
  * Captures a partition into a generation: one inventory pass, a second one where something is new, and then only what is
  * new or changed is wrapped. What did not change keeps its entry and blob byte for byte, also when another member captured
  * it before. What was captured once is never dropped because the token would not give it again: it leaves by the group's
- * filter, or as a tombstone when two looks did not see it.
+ * filter, or as a tombstone when two looks did not see it; and where all is sealed anew under another domain key, what the
+ * token does not wrap any more leaves by name.
  *
  * Does not store or send anything, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
