@@ -1,4 +1,5 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
+export { CaptureMemory } from './capture-memory.ts';
 export {
   type BeginExchange,
   type CompleteExchange,
@@ -36,5 +37,5 @@ export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, ReplicaMemory } from './replica.ts';
 export { type ScrubReport, scrub } from './scrub.ts';
-export { CaptureMemory, type SealResult, seal } from './seal.ts';
+export { type SealResult, seal } from './seal.ts';
 export { type UnsealResult, unseal } from './unseal.ts';

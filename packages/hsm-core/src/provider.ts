@@ -89,6 +89,16 @@ export interface OwnKey {
   readonly companions: readonly Handle[];
 }
 
+/** What one look at a partition, or at some of its objects, has shown. */
+export interface Look {
+  /** Counts the looks of one provider, from 1. */
+  readonly number: number;
+  /** All that is there of what was looked at, as a list of {@link Handle}. */
+  readonly handles: BigUint64Array;
+  /** Of these, what was another or was not there in the look `since`: everything where none was named. */
+  readonly objects: readonly ObservedObject[];
+}
+
 export interface HsmProvider {
   /** Reads only. Also runs the self-test of the mechanisms that sealing needs, once. @throws MECHANISM_MISSING */
   describe(): Promise<PartitionDescription>;
@@ -96,9 +106,13 @@ export interface HsmProvider {
   // --- reading ---
 
   /**
-   * One pass over all token objects. Passes are kept at least 250 ms apart, whoever asks: tight scans make key
-   * generation in other processes fail, and show their half-made keys.
+   * Reads all token objects, or those with `handles` without a search for others. The token is asked for everything each
+   * time; `since` only keeps what the caller knows from an earlier look from being told again. Looks are kept at least 250 ms
+   * apart, whoever asks: tight scans make key generation in other processes fail, and show their half-made keys. What else
+   * is asked meanwhile goes on.
    */
+  look(options: { since?: number; handles?: readonly Handle[] }): Promise<Look>;
+  /** A look that trusts nothing: everything, told whole. */
   inventory(): Promise<ObservedObject[]>;
   /**
    * Reads objects again without a search; `undefined` where the object is gone. `publicHalves` are what private keys are

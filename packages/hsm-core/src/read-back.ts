@@ -1,11 +1,11 @@
 /** Reads a replica back and uses its objects: what makes a generation count as applied (design section 4, Proof). */
-import { fromHex } from '@antipode/runtime';
+import { bytesEqual, fromHex } from '@antipode/runtime';
 import { inBatches } from './batches.ts';
-import { contentDigest, type Entry } from './model/generation.ts';
+import { contentDigest, type Entry, entryDigest } from './model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
 import type { ProofItem, ProofOutcome } from './provider.ts';
 import { examine, observedDigest } from './recognise.ts';
-import { type Replica, recogniseReplica } from './replica.ts';
+import { type Replica, type ReplicaMemory, recogniseReplica } from './replica.ts';
 
 export interface ProofSummary {
   readonly proved: number;
@@ -22,7 +22,9 @@ interface Judged {
 
 /**
  * Reads objects back and uses them. The content digest covers every object of the generation: those asked for as read
- * now, the others as they were last read. Changes nothing, but for half-made keys where the partition is read whole.
+ * now, the others as they were last read. What this provider has made and used since it was read last, an apply just now,
+ * is not used a second time, unless everything is asked for, which trusts nothing. Changes nothing, but for half-made keys
+ * where the partition is read whole.
  */
 export async function readBack(
   options: Replica & { readonly objectIds: readonly ObjectId[] | 'everything' },
@@ -48,14 +50,16 @@ export async function readBack(
       observed[index] === undefined ? [] : [{ entry, handle, object: observed[index] }],
     );
     const examined = await examine(provider, { domainKey, objects: present.map(({ object }) => object) });
+    const used = asked === undefined ? new Map<Handle, ProofOutcome>() : proofsOf(memory, batch);
     for (const entry of batch) memory.known.delete(entry.objectId);
     for (const [index, { entry, handle }] of present.entries())
       memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[index]!) });
+    const unused = present.filter(({ handle }) => !used.has(handle));
     const proofs = await provider.prove(
       domainKey,
-      present.map(({ entry, handle }) => proofItem(entry, handle)),
+      unused.map(({ entry, handle }) => proofItem(entry, handle)),
     );
-    const byHandle = new Map(proofs.map((outcome) => [outcome.handle, outcome]));
+    const byHandle = new Map([...used.values(), ...proofs].map((outcome) => [outcome.handle, outcome]));
     for (const entry of batch) {
       const handle = memory.known.get(entry.objectId)?.handle;
       judged.push({ entry, outcome: handle === undefined ? undefined : byHandle.get(handle) });
@@ -65,6 +69,15 @@ export async function readBack(
     entries.map(({ objectId }) => [objectId, memory.known.get(objectId)?.digest ?? new Uint8Array()]),
   );
   return { contentDigest: contentDigest(digests), proof: summarise(judged) };
+}
+
+/** What was proved of these entries, as they are, by the apply before. */
+function proofsOf({ known }: ReplicaMemory, entries: readonly Entry[]): Map<Handle, ProofOutcome> {
+  const proofs = entries.flatMap((entry) => {
+    const proof = known.get(entry.objectId)?.proof;
+    return proof !== undefined && bytesEqual(proof.digest, entryDigest(entry)) ? [proof.outcome] : [];
+  });
+  return new Map(proofs.map((outcome) => [outcome.handle, outcome]));
 }
 
 export function summarise(judged: readonly Judged[]): ProofSummary {

@@ -10,7 +10,7 @@ import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
 import type { Keyring } from './keyring.ts';
 import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
 import type { Handle, KeyType, ObjectClass, ObjectId } from './model/object.ts';
-import type { HsmProvider } from './provider.ts';
+import type { HsmProvider, ProofOutcome } from './provider.ts';
 import {
   asObserved,
   type Examined,
@@ -24,7 +24,10 @@ import {
 /** Which object is which handle, and the digest that reading it gave. Make a new one with a new provider. */
 export class ReplicaMemory {
   /** Every object that a generation names. */
-  readonly known = new Map<ObjectId, { readonly handle: Handle; readonly digest: Uint8Array }>();
+  readonly known = new Map<
+    ObjectId,
+    { readonly handle: Handle; readonly digest: Uint8Array; readonly proof?: Proof }
+  >();
   /** The domain key under which the digests count; absent until the partition has been read. */
   domainKey: Handle | undefined;
   /** Ours, and replaced by another object already: a crash lay before their end. */
@@ -37,6 +40,12 @@ export class ReplicaMemory {
     this.known.clear();
     this.domainKey = undefined;
   }
+}
+
+/** That an object was used behind its making, and as what: by the digest of its entry. */
+export interface Proof {
+  readonly digest: Uint8Array;
+  readonly outcome: ProofOutcome;
 }
 
 /**

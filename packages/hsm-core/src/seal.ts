@@ -1,18 +1,19 @@
 /**
- * Captures a partition into a generation: one inventory pass, a second one where something is new, and then only what is
- * new or changed is wrapped. What did not change keeps its entry and blob byte for byte, also when another member captured
- * it before. What was captured once is never dropped because the token would not give it again: it leaves by the group's
- * filter, or as a tombstone when two looks did not see it; and where all is sealed anew under another domain key, what the
- * token does not wrap any more leaves by name.
+ * Captures a partition into a generation: one look at everything, a second one at what is new, changed or missing, and then
+ * only what is new or changed is wrapped. What did not change keeps its entry and blob byte for byte, also when another
+ * member captured it before. What was captured once is never dropped because the token would not give it again: it leaves
+ * by the group's filter, or as a tombstone when two looks did not see it; and where all is sealed anew under another domain
+ * key, what the token does not wrap any more leaves by name.
  *
  * Does not store or send anything, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
 import { bytesEqual, type Clock, hex, type Prng, sha256Hex } from '@antipode/runtime';
 import { inBatches } from './batches.ts';
+import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import { differs, entryOf, type Sealed } from './entry.ts';
 import { isExcluded, type ObjectFilter } from './filter.ts';
 import type { Keyring } from './keyring.ts';
-import { attributesOf, encodeAttribute } from './model/attributes.ts';
+import { type LeftOut, nameLeftOut, reasonOf } from './left-out.ts';
 import {
   type DataKey,
   type Entry,
@@ -24,39 +25,16 @@ import {
   type Tombstone,
   type Uncaptured,
 } from './model/generation.ts';
-import { type Handle, isWrapped, type ObjectId, type ObservedObject, type UncapturedReason } from './model/object.ts';
-import type { HsmProvider, SealedData } from './provider.ts';
-import { aadOf, type Examined, examine, handlesOf, isPadded, pair, pairByResemblance } from './recognise.ts';
-
-interface Known {
-  readonly objectId: ObjectId;
-  /** Empty where the object has to be looked at again. */
-  readonly readDigest: string;
-}
-
-/**
- * Which handle is which object, in the generation that was captured last through one provider. It counts only while that
- * generation is the newest: one that was signed and then not stored leaves no trace here. Make a new one with a new provider.
- */
-export class CaptureMemory {
-  #generation: string | undefined;
-  #known: ReadonlyMap<Handle, Known> = new Map();
-
-  /** What is known of the objects of a generation: nothing, unless it is the one remembered. */
-  of(generation: string | undefined): ReadonlyMap<Handle, Known> {
-    return generation === this.#generation ? this.#known : new Map();
-  }
-
-  remember(generation: string, known: ReadonlyMap<Handle, Known>): void {
-    this.#generation = generation;
-    this.#known = known;
-  }
-
-  /** The partition was changed by an apply: objects are recognised anew next time. */
-  forget(): void {
-    this.#known = new Map();
-  }
-}
+import {
+  type Handle,
+  isWrapped,
+  OBJECT_ID_BYTES,
+  type ObjectId,
+  type ObservedObject,
+  type UncapturedReason,
+} from './model/object.ts';
+import type { HsmProvider, SealedData, WrapOutcome } from './provider.ts';
+import { aadOf, type Examined, examine, handlesOf, pair, pairByResemblance } from './recognise.ts';
 
 export interface SealOptions {
   readonly provider: HsmProvider;
@@ -99,27 +77,39 @@ interface Candidate {
   readonly look: 'settled' | 'settling' | 'vanished';
 }
 
+/** A {@link Look}, as a capture goes through it. */
+interface Seen {
+  readonly number: number;
+  readonly handles: ReadonlySet<Handle>;
+  readonly objects: readonly ObservedObject[];
+}
+
 class Capture {
   readonly #options: SealOptions;
   readonly #previous: Generation | undefined;
-  readonly #remembered: ReadonlyMap<Handle, Known>;
-  readonly #live: ReadonlySet<Entry>;
+  readonly #remembered: Remembered | undefined;
+  readonly #filter: string;
+  readonly #live: ReadonlyMap<ObjectId, Entry>;
   readonly #buried: ReadonlyMap<Entry, Tombstone>;
   readonly #isReseal: boolean;
   /** A tenure begins with a generation of its own, signed by its active member, also when nothing changed. */
   readonly #isFirstOfTenure: boolean;
   readonly #entries: Entry[] = [];
-  readonly #leftOut: { object: ObservedObject; reason: UncapturedReason; objectId: ObjectId | undefined }[] = [];
+  readonly #leftOut: LeftOut[] = [];
   readonly #dataKeys: DataKey[] = [];
   readonly #blobs = new Map<string, Uint8Array>();
-  readonly #known = new Map<Handle, Known>();
+  /** What the token gave before it was known whether it would be needed. */
+  readonly #wraps = new Map<Handle, WrapOutcome>();
+  readonly #uncaptured: Uncaptured[] = [];
+  readonly #known = new Map<Handle, ObjectId>();
   #sealedObjects = 0;
 
   constructor(options: SealOptions) {
     this.#options = options;
     this.#previous = options.previous?.generation;
     this.#remembered = options.memory.of(options.previous?.digest);
-    this.#live = new Set(this.#previous?.entries);
+    this.#filter = JSON.stringify(options.filter);
+    this.#live = new Map(this.#previous?.entries.map((entry) => [entry.objectId, entry]));
     this.#buried = new Map(this.#previous?.tombstones.map((tombstone) => [tombstone.entry, tombstone]));
     this.#isReseal = this.#previous !== undefined && this.#previous.domainKeyVersion !== options.domainKeyVersion;
     this.#isFirstOfTenure = this.#previous?.epoch !== options.epoch;
@@ -129,29 +119,25 @@ class Capture {
     const { provider, keyring, clock, memory, previous } = this.#options;
     const captureStartedMs = clock.wallMs();
     const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map() };
-    const first = await this.#scan();
-    if (this.#isQuiet(first)) return unchanged;
+    const { first, isRoutine } = await this.#firstLook();
+    if (isRoutine && first.objects.length === 0 && first.handles.size === this.#remembered?.objectIds.size)
+      return unchanged;
 
-    // New or changed: counts only when two reads, 250 ms apart at least, are equal (another process may be making it).
-    // Gone counts only when neither sees it.
-    const second = await this.#scan();
-    const firstDigests = new Map(first.map(({ handle, readDigest }) => [handle, readDigest]));
-    const secondHandles = new Set(handlesOf(second));
-    const vanished = first.filter(({ handle }) => !secondHandles.has(handle));
-    const seen = [...(await this.#examineAll(second)), ...vanished.map((object) => ({ object }))];
-    const { matched, absent } = this.#match(seen);
-    const candidates = seen.map((one): Candidate => {
-      const { handle, readDigest } = one.object;
-      const look = !secondHandles.has(handle)
-        ? 'vanished'
-        : firstDigests.get(handle) === readDigest
-          ? 'settled'
-          : 'settling';
-      return { one, before: matched.get(handle), look };
-    });
+    const carried = isRoutine ? this.#carry(first) : new Set<ObjectId>();
+    const objects = [...first.objects, ...(await this.#readUnnamed(first))];
+    // The token gives what will be needed while the second look waits: it lies between two equal reads then.
+    const examined = await this.#examine(objects);
+    await this.#wrapAhead(examined);
+    const seen = await this.#lookAgain(first, examined);
+    const { matched, absent } = this.#match(
+      seen.map(({ one }) => one),
+      carried,
+    );
+    const candidates = seen.map(({ one, look }): Candidate => ({ one, look, before: matched.get(one.object.handle) }));
     await this.#capture(candidates.filter(({ before, look }) => before !== undefined || look !== 'vanished'));
     const tombstones = this.#tombstones(absent, captureStartedMs);
-    const uncaptured = await this.#nameLeftOut();
+    const uncaptured = [...this.#uncaptured, ...(await this.#nameLeftOut())];
+    const remembered = { look: first.number, filter: this.#filter, objectIds: this.#known };
 
     const { serial, manufacturer, model, firmware } = await provider.describe();
     const generation: Generation = {
@@ -174,14 +160,14 @@ class Capture {
       !this.#isReseal &&
       isSame(previous.generation, generation)
     ) {
-      memory.remember(previous.digest, this.#known);
+      memory.remember(previous.digest, remembered);
       return unchanged;
     }
     this.#options.checkFence();
     const manifest = encodeManifest(generation);
     const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
     const sealed = sealedGeneration({ generation, manifest, signature, signer: keyring.identity.publicHalf });
-    memory.remember(sealed.digest, this.#known);
+    memory.remember(sealed.digest, remembered);
     return { captureStartedMs, sealedObjects: this.#sealedObjects, sealed, blobs: this.#blobs };
   }
 
@@ -189,41 +175,126 @@ class Capture {
     return this.#options.keyring.domainKey(this.#options.group, this.#options.domainKeyVersion);
   }
 
-  async #scan(): Promise<ObservedObject[]> {
+  /** Without our own keys. */
+  async #look(options: Parameters<HsmProvider['look']>[0]): Promise<Seen> {
     const own = this.#options.keyring.ownHandles;
-    return (await this.#options.provider.inventory()).filter(({ handle }) => !own.has(handle));
+    const { number, handles, objects } = await this.#options.provider.look(options);
+    return {
+      number,
+      handles: new Set([...handles].filter((handle) => !own.has(handle))),
+      objects: objects.filter(({ handle }) => !own.has(handle)),
+    };
   }
 
-  /** Every object is there, is read as it was, and is in or out by the group's filter as it was. */
-  #isQuiet(objects: readonly ObservedObject[]): boolean {
-    if (this.#previous === undefined || this.#isReseal || this.#isFirstOfTenure) return false;
-    const reasons = new Map(this.#previous.uncaptured.map(({ objectId, reason }) => [objectId, reason]));
-    return (
-      objects.length === this.#remembered.size &&
-      objects.every((object) => {
-        const known = this.#remembered.get(object.handle);
-        return (
-          known?.readDigest === object.readDigest &&
-          isExcluded(object, this.#options.filter) === (reasons.get(known.objectId) === 'excluded')
-        );
-      })
-    );
+  /** Routine is a look that only has to tell what has changed since the generation before, of the same tenure. */
+  async #firstLook(): Promise<{ first: Seen; isRoutine: boolean }> {
+    const remembered = this.#remembered;
+    const isComparable =
+      remembered !== undefined && !this.#isReseal && !this.#isFirstOfTenure && remembered.filter === this.#filter;
+    if (!isComparable) return { first: await this.#look({}), isRoutine: false };
+    const first = await this.#look({ since: remembered.look });
+    const told = new Set(handlesOf(first.objects));
+    // Always so, unless the memory is another provider's.
+    const isKnown = [...first.handles].every((handle) => told.has(handle) || remembered.objectIds.has(handle));
+    return isKnown ? { first, isRoutine: true } : { first: await this.#look({}), isRoutine: false };
   }
 
-  /** Wraps what must be wrapped to be recognised: under the version of the generation before. */
-  async #examineAll(objects: readonly ObservedObject[]): Promise<Examined[]> {
+  /** Takes over what is captured and has not changed, without having it told. */
+  #carry(first: Seen): Set<ObjectId> {
+    const told = new Set(handlesOf(first.objects));
+    const carried = new Set<ObjectId>();
+    for (const handle of first.handles) {
+      const objectId = this.#remembered?.objectIds.get(handle);
+      const entry = objectId === undefined || told.has(handle) ? undefined : this.#live.get(objectId);
+      if (entry === undefined) continue;
+      this.#entries.push(entry);
+      this.#known.set(handle, entry.objectId);
+      carried.add(entry.objectId);
+    }
+    this.#uncaptured.push(...(this.#previous?.uncaptured.filter(({ objectId }) => carried.has(objectId)) ?? []));
+    return carried;
+  }
+
+  /** What was never captured has its name from all of its likes: they are read, also where they did not change. */
+  async #readUnnamed(first: Seen): Promise<ObservedObject[]> {
+    const told = new Set(handlesOf(first.objects));
+    const unnamed = [...first.handles].filter((handle) => !told.has(handle) && !this.#known.has(handle));
+    return (await this.#options.provider.read(unnamed)).filter((object) => object !== undefined);
+  }
+
+  /** Wraps and tags what must be to be recognised, under the version of the generation before. A value has its handle for ever. */
+  async #examine(objects: readonly ObservedObject[]): Promise<Examined[]> {
     const { provider, keyring, group, domainKeyVersion } = this.#options;
     const version = this.#previous?.domainKeyVersion ?? domainKeyVersion;
-    return examine(provider, { domainKey: keyring.domainKey(group, version).handle, objects });
+    const isUnknown = ({ handle, objectClass }: ObservedObject): boolean =>
+      objectClass === 'data' || this.#remembered?.objectIds.has(handle) !== true;
+    const unknown = await examine(provider, {
+      domainKey: keyring.domainKey(group, version).handle,
+      objects: objects.filter(isUnknown),
+    });
+    if (version === domainKeyVersion)
+      for (const { object, blob } of unknown)
+        if (blob !== undefined) this.#wraps.set(object.handle, { handle: object.handle, blob });
+    return [...unknown, ...objects.filter((object) => !isUnknown(object)).map((object) => ({ object }))];
+  }
+
+  /** Wraps what is most likely new. Where nothing is remembered of a generation, most of it is not. */
+  async #wrapAhead(examined: readonly Examined[]): Promise<void> {
+    if (this.#previous !== undefined && this.#remembered === undefined) return;
+    const handles = examined
+      .filter(
+        ({ object, refusal }) =>
+          isWrapped(object.objectClass) &&
+          refusal === undefined &&
+          !this.#wraps.has(object.handle) &&
+          this.#remembered?.objectIds.has(object.handle) !== true &&
+          !isExcluded(object, this.#options.filter) &&
+          reasonOf(object, { isNew: true }) === undefined,
+      )
+      .map(({ object }) => object.handle);
+    if (handles.length === 0) return;
+    for (const outcome of await this.#options.provider.wrap(this.#domainKey().handle, handles))
+      this.#wraps.set(outcome.handle, outcome);
+  }
+
+  /**
+   * New or changed: counts only when two reads, 250 ms apart at least, are equal (another process may be making it). Gone
+   * counts only when neither look sees it. Where handles are not known from before, what is missing can only be searched for.
+   */
+  async #lookAgain(first: Seen, examined: readonly Examined[]): Promise<{ one: Examined; look: Candidate['look'] }[]> {
+    const handles = examined.map(({ object }) => object.handle);
+    const missing = [...(this.#remembered?.objectIds.keys() ?? [])].filter((handle) => !first.handles.has(handle));
+    const mustSearch = this.#live.size > 0 && this.#remembered === undefined;
+    const second = await this.#look({
+      since: first.number,
+      ...(mustSearch ? {} : { handles: [...handles, ...missing] }),
+    });
+    const changed = new Map(second.objects.map((object) => [object.handle, object]));
+    const again = examined.map((one) => {
+      const { handle } = one.object;
+      if (!second.handles.has(handle)) return { one, look: 'vanished' } as const;
+      const object = changed.get(handle);
+      return object === undefined
+        ? ({ one, look: 'settled' } as const)
+        : ({ one: { ...one, object }, look: 'settling' } as const);
+    });
+    const before = new Set(handles);
+    const fresh = second.objects.filter(({ handle }) => !before.has(handle));
+    const late = fresh.length === 0 ? [] : await this.#examine(fresh);
+    return [...again, ...late.map((one) => ({ one, look: 'settling' }) as const)];
   }
 
   /** By handle where we know it, then by value; at last by what it resembles, so that nothing is lost that only does not answer. */
-  #match(present: readonly Examined[]): { matched: Map<Handle, Entry>; absent: Entry[] } {
-    const byId = new Map([...this.#live, ...this.#buried.keys()].map((entry) => [entry.objectId, entry]));
+  #match(
+    present: readonly Examined[],
+    carried: ReadonlySet<ObjectId>,
+  ): { matched: Map<Handle, Entry>; absent: Entry[] } {
+    const byId = new Map([...this.#live.values(), ...this.#buried.keys()].map((entry) => [entry.objectId, entry]));
+    for (const objectId of carried) byId.delete(objectId);
     const matched = new Map<Handle, Entry>();
     for (const { object } of present) {
-      const known = this.#remembered.get(object.handle);
-      const entry = known && byId.get(known.objectId);
+      const objectId = this.#remembered?.objectIds.get(object.handle);
+      const entry = objectId === undefined ? undefined : byId.get(objectId);
       if (entry === undefined) continue;
       matched.set(object.handle, entry);
       byId.delete(entry.objectId);
@@ -234,7 +305,7 @@ class Capture {
     );
     const alike = pairByResemblance(
       byValue.unmatched,
-      byValue.absent.filter((entry) => this.#live.has(entry)),
+      byValue.absent.filter((entry) => this.#isLive(entry)),
     );
     const kept = new Set(alike.values());
     return {
@@ -263,7 +334,7 @@ class Capture {
 
   /** Whether what is sealed of it cannot serve: the key is retired, it was buried and is back, or data has another value. */
   #mustSeal({ one: { valueTag }, before, look }: Candidate, reason: UncapturedReason | undefined): boolean {
-    if (this.#isReseal || before === undefined || !this.#live.has(before)) return true;
+    if (this.#isReseal || before === undefined || !this.#isLive(before)) return true;
     if (reason === 'too-large') return false;
     if (look !== 'settled' || valueTag === undefined || before.valueTag === undefined) return false;
     return !bytesEqual(valueTag, before.valueTag);
@@ -290,26 +361,16 @@ class Capture {
 
   #reasonAgainst({ one, before, look }: Candidate): UncapturedReason | undefined {
     const { object, refusal } = one;
-    const { objectClass, keyType, attributes, sizeBits } = object;
     if (isExcluded(object, this.#options.filter)) return 'excluded';
     if (before !== undefined && this.#isKeptTombstone(before)) return 'deleted';
-    const isKnown = before !== undefined && this.#live.has(before);
+    const isKnown = before !== undefined && this.#isLive(before);
     if (look !== 'settled' && !isKnown) return 'settling';
     if (look === 'vanished' && this.#isReseal) return 'settling';
-    if (objectClass === 'other') return 'unsupported-type';
-    if (objectClass === 'public-key' && keyType !== 'unsupported' && object.publicHalf === undefined)
-      return 'unsupported-type';
-    if (objectClass === 'certificate' && attributes.value === undefined) return 'unreadable';
-    if (keyType === 'unsupported') return attributes.extractable === false ? 'unextractable' : 'unsupported-type';
-    if (object.hasTemplate) return 'unsupported-attribute';
-    if ((object.valueBytes ?? 0) > DATA_BYTES_MAX) return 'too-large';
-    if (!isWrapped(objectClass)) return undefined;
-    if (attributes.extractable !== true) return 'unextractable';
-    if (attributes.wrapWithTrusted === true) return 'wrap-with-trusted';
-    if (refusal !== undefined) return refusal;
-    if (isPadded(object)) return 'length-not-multiple-of-8';
-    if (keyType === 'generic-secret' && sizeBits === 0 && before === undefined) return 'length-unknown';
-    return undefined;
+    return reasonOf(object, { isNew: before === undefined }) ?? refusal;
+  }
+
+  #isLive(entry: Entry): boolean {
+    return this.#live.get(entry.objectId) === entry;
   }
 
   /** Deleted under an earlier active member, and kept here only because a delete must not travel fast. */
@@ -319,19 +380,19 @@ class Capture {
   }
 
   async #wrapAll(candidates: readonly Candidate[]): Promise<void> {
-    const outcomes = await this.#options.provider.wrap(
-      this.#domainKey().handle,
-      candidates.map(({ one }) => one.object.handle),
-    );
-    candidates.forEach((candidate, index) => {
-      const outcome = outcomes[index]!;
+    const handles = candidates.map(({ one }) => one.object.handle).filter((handle) => !this.#wraps.has(handle));
+    if (handles.length > 0)
+      for (const outcome of await this.#options.provider.wrap(this.#domainKey().handle, handles))
+        this.#wraps.set(outcome.handle, outcome);
+    for (const candidate of candidates) {
+      const outcome = this.#wraps.get(candidate.one.object.handle)!;
       if (!('blob' in outcome)) {
         this.#leaveOut(candidate.one.object, outcome.reason, candidate.before);
-        return;
+        continue;
       }
       this.#sealedObjects += 1;
       this.#add(candidate, this.#entryOf(candidate, this.#keepBlob(outcome.blob)));
-    });
+    }
   }
 
   async #encryptAll(candidates: readonly Candidate[]): Promise<void> {
@@ -381,46 +442,22 @@ class Capture {
     return entryOf({ object, objectId, before, sealed });
   }
 
-  #add({ one: { object }, look }: Candidate, entry: Entry): void {
+  #add({ one: { object } }: Candidate, entry: Entry): void {
     this.#entries.push(entry);
-    const readDigest = look === 'settled' ? object.readDigest : '';
-    this.#known.set(object.handle, { objectId: entry.objectId, readDigest });
+    this.#known.set(object.handle, entry.objectId);
   }
 
   #leaveOut(object: ObservedObject, reason: UncapturedReason, before: Entry | undefined): void {
     this.#leftOut.push({ object, reason, objectId: before?.objectId });
   }
 
-  /** What was never captured is named by a keyed tag of what can be read of it: stable, and it tells nothing. */
   async #nameLeftOut(): Promise<Uncaptured[]> {
-    const seen = new Map<string, number>();
-    const unnamed = this.#leftOut.filter(({ objectId }) => objectId === undefined);
-    const values = unnamed.map(({ object }) => {
-      const { objectClass, keyType, attributes, publicHalf } = object;
-      const readable = Buffer.concat(
-        [...(objectClass === 'other' ? [] : attributesOf(objectClass))].flatMap((name) =>
-          attributes[name] === undefined ? [] : [Buffer.from(name), encodeAttribute(name, attributes[name])],
-        ),
-      );
-      const value = Buffer.concat([
-        Buffer.from(`${objectClass}:${keyType ?? ''}:`),
-        publicHalf ?? new Uint8Array(),
-        readable,
-      ]);
-      const copies = seen.get(hex(value)) ?? 0;
-      seen.set(hex(value), copies + 1);
-      const copy = Buffer.alloc(4);
-      copy.writeUInt32BE(copies);
-      return Buffer.concat([value, copy]);
-    });
-    const tags = await this.#options.provider.tagBytes(this.#domainKey().handle, values);
-    const names = new Map(unnamed.map(({ object }, index) => [object, hex(tags[index]!.subarray(0, OBJECT_ID_BYTES))]));
-    return this.#leftOut.map(({ object, reason, objectId = names.get(object)! }) => {
-      const { handle, objectClass, keyType, readDigest } = object;
-      if (!this.#known.has(handle))
-        this.#known.set(handle, { objectId, readDigest: reason === 'settling' ? '' : readDigest });
-      return { objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), reason };
-    });
+    const named = await nameLeftOut(this.#leftOut, (values) =>
+      this.#options.provider.tagBytes(this.#domainKey().handle, values),
+    );
+    for (const [index, { object }] of this.#leftOut.entries())
+      if (!this.#known.has(object.handle)) this.#known.set(object.handle, named[index]!.objectId);
+    return named;
   }
 
   #tombstones(absent: readonly Entry[], deletedMs: number): Tombstone[] {
@@ -428,7 +465,7 @@ class Capture {
     const kept = [...this.#buried.values()].filter(({ entry }) => !captured.has(entry.objectId));
     const { epoch, number } = this.#options;
     const added = absent
-      .filter((entry) => this.#live.has(entry))
+      .filter((entry) => this.#isLive(entry))
       .map((entry) => ({ entry, epoch, generation: number, deletedMs }));
     return [...kept, ...added];
   }
@@ -444,11 +481,6 @@ class Capture {
     return hex(this.#options.prng.bytes(OBJECT_ID_BYTES));
   }
 }
-
-const OBJECT_ID_BYTES = 16;
-
-/** Of a data object. A larger one would not fit the messages between agents, and with it no generation that has it. */
-export const DATA_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Whether a new generation says nothing new. What did not change is the same entry, not an equal one. */
 function isSame(previous: Generation, next: Generation): boolean {

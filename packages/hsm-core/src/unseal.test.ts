@@ -468,6 +468,70 @@ describe('reading back', () => {
     expect([proof.proved, contentDigest]).toEqual([1, next.contentDigest]);
   });
 
+  it('uses once what an apply has made and used: not again for it, but each time it is asked for everything', async () => {
+    a.hsm.addSecret('derives', { derive: true });
+    const next = await group.captured(a);
+    const memory = new ReplicaMemory();
+    await group.verify(b, target, { memory });
+    const { unproven } = await group.apply(b, next, { memory, proved: target });
+    const asked = { memory, objectIds: unproven };
+    const used: number[] = [];
+    const prove = b.provider.prove.bind(b.provider);
+    b.provider.prove = (key, items) => {
+      used.push(items.length);
+      return prove(key, items);
+    };
+    const once = await group.verify(b, next, asked);
+    expect([once.contentDigest, once.proof.proved, once.proof.usesNotExercised]).toEqual([next.contentDigest, 1, 1]);
+    // It counts for one reading: whoever asks again wants to know how things are now.
+    await group.verify(b, next, asked);
+    await group.verify(b, next, { memory });
+    expect(used).toEqual([0, 1, next.generation.entries.length]);
+  });
+
+  it.each<[string, (memory: ReplicaMemory, next: SealedGeneration) => [ReplicaMemory, SealedGeneration]]>([
+    ['another provider than the one that reads', (_memory, next) => [new ReplicaMemory(), next]],
+    [
+      'another entry than the one that is read',
+      (memory, next) => [
+        memory,
+        withEntry(next, 'new', (entry) => ({ ...entry, attributes: { ...entry.attributes, decrypt: false } })),
+      ],
+    ],
+  ])('uses again what was used for %s', async (_what, asked) => {
+    a.hsm.addSecret('new');
+    const made = await group.captured(a);
+    const applied = new ReplicaMemory();
+    const { unproven } = await group.apply(b, made, { memory: applied, proved: target });
+    const [memory, wanted] = asked(applied, made);
+    let used = 0;
+    const prove = b.provider.prove.bind(b.provider);
+    b.provider.prove = (key, items) => {
+      used += items.length;
+      return prove(key, items);
+    };
+    await group.verify(b, wanted, { memory, objectIds: unproven });
+    expect(used).toBe(1);
+  });
+
+  it('still reads what it does not use again, and finds out that it has changed since', async () => {
+    const secret = a.hsm.addSecret('new');
+    const next = await group.captured(a);
+    for (const change of [
+      () => Object.assign(b.hsm.labelled('new')[0]!, { value: new Uint8Array(32) }),
+      () => Object.assign(b.hsm.labelled('new')[0]!.attributes, { decrypt: false }),
+      () => b.hsm.remove(b.hsm.labelled('new')[0]!),
+    ]) {
+      const memory = new ReplicaMemory();
+      const { unproven } = await group.apply(b, next, { memory, proved: target });
+      change();
+      const { contentDigest } = await group.verify(b, next, { memory, objectIds: unproven });
+      expect(contentDigest).not.toBe(next.contentDigest);
+      for (const left of b.hsm.labelled('new')) b.hsm.remove(left);
+    }
+    expect(secret.attributes.decrypt).toBe(true);
+  });
+
   it('counts the uses that nothing could exercise', async () => {
     a.hsm.addSecret('derives', { derive: true });
     const next = await group.captured(a);

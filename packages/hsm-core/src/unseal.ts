@@ -11,7 +11,7 @@ import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
 import type { BatchOutcome } from './provider.ts';
 import { proofItem } from './read-back.ts';
 import { aadOf } from './recognise.ts';
-import { intentOf, type Replica, recogniseReplica } from './replica.ts';
+import { intentOf, type Proof, type Replica, recogniseReplica } from './replica.ts';
 
 export interface UnsealOptions extends Replica {
   /** Read back and used here last: what is the same in it needs no proof again. */
@@ -36,6 +36,11 @@ export interface UnsealResult {
   readonly divergent: number;
 }
 
+interface Made {
+  readonly handle: Handle;
+  readonly proof: Proof;
+}
+
 /**
  * @throws BLOB_INVALID, DOMAIN_KEY_MISSING, HSM_FULL, HSM_REFUSED, HSM_UNAVAILABLE, OBJECT_UNPROVEN; then what was proved
  * stays for the next try, and nothing was replaced
@@ -54,7 +59,7 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
     return known === undefined || !bytesEqual(known.digest, entryDigest(entry));
   });
   await checkBlobs(options, stale);
-  const made = new Map<ObjectId, Handle>();
+  const made = new Map<ObjectId, Made>();
   try {
     for (const batch of inBatches(stale, ({ blobSize }) => blobSize))
       await makeAndProve(options, domainKey, batch, made);
@@ -66,7 +71,8 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
     memory.forget();
     throw thrown;
   }
-  for (const [objectId, handle] of made) memory.known.set(objectId, { handle, digest: new Uint8Array() });
+  for (const [objectId, { handle, proof }] of made)
+    memory.known.set(objectId, { handle, digest: new Uint8Array(), proof });
   journal.commit([...new Set([...begun.map(({ objectId }) => objectId), ...made.keys()])]);
 
   const explained = new Set([...entries, ...tombstones.map(({ entry }) => entry)].map(({ objectId }) => objectId));
@@ -111,14 +117,14 @@ async function makeAndProve(
   options: UnsealOptions,
   domainKey: Handle,
   batch: readonly Entry[],
-  made: Map<ObjectId, Handle>,
+  made: Map<ObjectId, Made>,
 ): Promise<void> {
   options.checkFence();
   options.journal.begin(batch.map(intentOf));
   const unproven = new Map<ObjectId, Handle>();
   try {
     await makeObjects(options, domainKey, batch, unproven);
-    for (const [objectId, handle] of await proveAll(options, domainKey, batch, unproven)) made.set(objectId, handle);
+    for (const [objectId, one] of await proveAll(options, domainKey, batch, unproven)) made.set(objectId, one);
   } catch (thrown) {
     // What works stays for the next try. What does not is destroyed while the fence holds, or else found by its intent.
     await destroyAll(options.provider, [...unproven.values()], options).catch(() => undefined);
@@ -198,10 +204,9 @@ async function proveAll(
   domainKey: Handle,
   batch: readonly Entry[],
   unproven: Map<ObjectId, Handle>,
-): Promise<Map<ObjectId, Handle>> {
-  const made = new Map(unproven);
+): Promise<Map<ObjectId, Made>> {
   const items = batch.map((entry) => {
-    const handle = made.get(entry.objectId);
+    const handle = unproven.get(entry.objectId);
     if (handle !== undefined) return proofItem(entry, handle);
     throw new AntipodeError(
       'MANIFEST_INVALID',
@@ -209,9 +214,15 @@ async function proveAll(
       { details: { objectId: entry.objectId } },
     );
   });
-  const outcomes = await provider.prove(domainKey, items);
-  const proved = new Set(outcomes.filter((outcome) => outcome.proved).map(({ handle }) => handle));
-  for (const [objectId, handle] of made) if (proved.has(handle)) unproven.delete(objectId);
+  const outcomes = new Map((await provider.prove(domainKey, items)).map((outcome) => [outcome.handle, outcome]));
+  const made = new Map<ObjectId, Made>();
+  for (const entry of batch) {
+    const handle = unproven.get(entry.objectId)!;
+    const outcome = outcomes.get(handle);
+    if (outcome?.proved !== true) continue;
+    unproven.delete(entry.objectId);
+    made.set(entry.objectId, { handle, proof: { digest: entryDigest(entry), outcome } });
+  }
   if (unproven.size === 0) return made;
   throw new AntipodeError('OBJECT_UNPROVEN', `${unproven.size} restored objects do not work`, {
     details: { objectIds: [...unproven.keys()].slice(0, 20).join(',') },

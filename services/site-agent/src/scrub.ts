@@ -46,7 +46,7 @@ export async function scrub(
     (open) =>
       inSpan('scrub', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         const { role, target } = look();
-        const known = role === 'active' ? capturedAs(open, target.digest) : restoredAs(open);
+        const known = role === 'active' ? (open.captures.of(target.digest)?.objectIds ?? new Map()) : restoredAs(open);
         const { proof, missing, altered } = await scrubPartition({ ...open, target, known });
         const isReplica = role === 'standby';
         const isDamaged = proof.failed > 0 || (isReplica && missing.length + altered.length > 0);
@@ -79,9 +79,6 @@ export async function scrub(
     signal,
   );
 }
-
-const capturedAs = ({ captures }: OpenPartition, digest: string): Map<Handle, ObjectId> =>
-  new Map([...captures.of(digest)].map(([handle, { objectId }]) => [handle, objectId]));
 
 const restoredAs = ({ replica }: OpenPartition): Map<Handle, ObjectId> =>
   new Map([...replica.known].map(([objectId, { handle }]) => [handle, objectId]));

@@ -13,7 +13,9 @@ export type Handle = bigint & { readonly brand?: 'Handle' };
 /** 16 random bytes in hexadecimal, given at first capture; labels and CKA_IDs repeat and prove nothing. */
 export type ObjectId = string & { readonly brand?: 'ObjectId' };
 
-/** What one inventory pass read of one token object. */
+export const OBJECT_ID_BYTES = 16;
+
+/** What one look read of one token object. */
 export interface ObservedObject {
   readonly handle: Handle;
   /** `other` where the class is none of ours. */

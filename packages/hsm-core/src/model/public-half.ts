@@ -27,6 +27,9 @@ export function curveOf(ecParams: Uint8Array | undefined): Curve | undefined {
   return CURVES.find(({ params }) => params === digits);
 }
 
+/** The curve of a key of this size; those that do not move have size 0 in our model. */
+export const curveOfBits = (bits: number): Curve | undefined => CURVES.find((curve) => curve.bits === bits);
+
 /** CKA_EC_POINT is a DER OCTET STRING by the standard and a bare point on some tokens; both give the bare point. */
 export function barePoint(curve: Curve, ecPoint: Uint8Array): Uint8Array | undefined {
   const length = 2 * curve.fieldBytes + 1;
@@ -35,15 +38,18 @@ export function barePoint(curve: Curve, ecPoint: Uint8Array): Uint8Array | undef
   return point[0] === 0x04 && ecPoint.length - length <= 3 ? new Uint8Array(point) : undefined;
 }
 
+const EC_PUBLIC_KEY = Buffer.from('06072a8648ce3d0201', 'hex');
+const RSA_ENCRYPTION = tagged(0x30, Buffer.from('06092a864886f70d010101', 'hex'), Buffer.from('0500', 'hex'));
+const NO_UNUSED_BITS = Uint8Array.of(0);
+
 export function ecPublicHalf(curve: Curve, point: Uint8Array): Uint8Array {
-  const algorithm = sequence(Buffer.from('06072a8648ce3d0201', 'hex'), Buffer.from(curve.params, 'hex'));
-  return sequence(algorithm, tagged(0x03, Buffer.concat([Uint8Array.of(0), point])));
+  const algorithm = tagged(0x30, EC_PUBLIC_KEY, Buffer.from(curve.params, 'hex'));
+  return tagged(0x30, algorithm, tagged(0x03, NO_UNUSED_BITS, point));
 }
 
 export function rsaPublicHalf(modulus: Uint8Array, publicExponent: Uint8Array): Uint8Array {
-  const algorithm = sequence(Buffer.from('06092a864886f70d010101', 'hex'), Buffer.from('0500', 'hex'));
-  const key = sequence(integer(modulus), integer(publicExponent));
-  return sequence(algorithm, tagged(0x03, Buffer.concat([Uint8Array.of(0), key])));
+  const key = tagged(0x30, integer(modulus), integer(publicExponent));
+  return tagged(0x30, RSA_ENCRYPTION, tagged(0x03, NO_UNUSED_BITS, key));
 }
 
 /** The fingerprint by which people and pins know a key: SHA-256 of its SubjectPublicKeyInfo, hexadecimal. */
@@ -56,21 +62,29 @@ export function pointOf(curve: Curve, publicHalf: Uint8Array): Uint8Array {
   return publicHalf.subarray(publicHalf.length - (2 * curve.fieldBytes + 1));
 }
 
-function integer(bytes: Uint8Array): Buffer {
+function integer(bytes: Uint8Array): Uint8Array {
   let start = 0;
   while (start < bytes.length - 1 && bytes[start] === 0) start += 1;
   const magnitude = bytes.subarray(start);
-  return tagged(0x02, (magnitude[0] ?? 0) >= 0x80 ? Buffer.concat([Uint8Array.of(0), magnitude]) : magnitude);
+  return (magnitude[0] ?? 0) >= 0x80 ? tagged(0x02, Uint8Array.of(0), magnitude) : tagged(0x02, magnitude);
 }
 
-const sequence = (...parts: Uint8Array[]): Buffer => tagged(0x30, Buffer.concat(parts));
-
-function tagged(tag: number, contents: Uint8Array): Buffer {
-  const length: number[] = [];
-  if (contents.length < 0x80) length.push(contents.length);
+/** DER: tag, length, and these parts one behind the other. */
+function tagged(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const lengthBytes: number[] = [];
+  if (length < 0x80) lengthBytes.push(length);
   else {
-    for (let rest = contents.length; rest > 0; rest >>= 8) length.unshift(rest & 0xff);
-    length.unshift(0x80 | length.length);
+    for (let rest = length; rest > 0; rest >>= 8) lengthBytes.unshift(rest & 0xff);
+    lengthBytes.unshift(0x80 | lengthBytes.length);
   }
-  return Buffer.concat([Uint8Array.of(tag, ...length), contents]);
+  const encoded = new Uint8Array(1 + lengthBytes.length + length);
+  encoded[0] = tag;
+  encoded.set(lengthBytes, 1);
+  let at = 1 + lengthBytes.length;
+  for (const part of parts) {
+    encoded.set(part, at);
+    at += part.length;
+  }
+  return encoded;
 }

@@ -5,12 +5,11 @@
 import { randomBytes } from 'node:crypto';
 import { generator } from '../model/ecdsa-recovery.ts';
 import type { ObservedObject } from '../model/object.ts';
-import { curveOf } from '../model/public-half.ts';
+import { curveOfBits } from '../model/public-half.ts';
 import type { Challenge } from '../provider.ts';
 import { CKA, CKK, CKM } from './constants.ts';
 import { mechanism, structure } from './cryptoki.ts';
 import { agree } from './find-public-half.ts';
-import { ecParamsOf, readObject } from './objects.ts';
 import { CANNOT_EXERCISE, type ProveContext, THROW_AWAY } from './prove.ts';
 import { CryptokiFailure } from './return-values.ts';
 
@@ -23,7 +22,7 @@ interface Use {
 }
 
 export function challenge(context: ProveContext, handle: bigint): Challenge {
-  const object = readObject(context, handle);
+  const object = context.objects.read(handle);
   if (object === undefined || object.attributes.alwaysAuthenticate === true) return 'untried';
   const { allowedMechanisms: allowed } = object.attributes;
   let answer: Challenge = 'untried';
@@ -36,7 +35,7 @@ export function challenge(context: ProveContext, handle: bigint): Challenge {
   return answer;
 }
 
-function usesOf(context: ProveContext, { handle, keyType, attributes }: ObservedObject): Use[] {
+function usesOf(context: ProveContext, { keyType, sizeBits, attributes }: ObservedObject): Use[] {
   const { cryptoki, session, keyWrap, domainKey } = context;
   const { encrypt, decrypt, sign, wrap, derive, extractable, wrapWithTrusted } = attributes;
   const block = randomBytes(32);
@@ -69,8 +68,8 @@ function usesOf(context: ProveContext, { handle, keyType, attributes }: Observed
     case 'rsa':
       return [...uses, signing(CKM.SHA256_RSA_PKCS), signing(CKM.RSA_PKCS)];
     case 'ec': {
-      // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
-      const curve = curveOf(ecParamsOf(context, handle));
+      // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees; it shows no size.
+      const curve = curveOfBits(sizeBits);
       const bytes = curve?.fieldBytes ?? 0;
       const agreeing = (privateKey: bigint) =>
         curve && agree(cryptoki, session, { privateKey, point: generator(curve), bytes });

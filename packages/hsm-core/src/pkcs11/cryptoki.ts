@@ -1,5 +1,5 @@
 /**
- * A thin binding of Cryptoki over koffi: memory layout and calls, nothing else. Synchronous on purpose: it runs in a
+ * A thin binding of Cryptoki over koffi: calls, and nothing else (what they point to is laid out in template.ts). Synchronous on purpose: it runs in a
  * process of its own, where blocking harms nobody, and asynchronous calls cost more than they save (ADR 0002).
  *
  * The module is loaded with RTLD_DEEPBIND, so that a vendor library does not bind to the OpenSSL inside Node.
@@ -7,8 +7,12 @@
  */
 import { AntipodeError } from '@antipode/runtime';
 import koffi from 'koffi';
-import { CKF_OS_LOCKING_OK, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKU_USER, UNAVAILABLE } from './constants.ts';
+import { AttributeReader } from './attribute-reader.ts';
+import { CKF_OS_LOCKING_OK, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKU_USER } from './constants.ts';
 import { CryptokiFailure, returnValueName } from './return-values.ts';
+import { type Mechanism, pack, packMechanism, type Template, ulong } from './template.ts';
+
+export { type Mechanism, mechanism, structure, type Template, type TemplateValue, ulong } from './template.ts';
 
 /** Function name -> index in CK_FUNCTION_LIST (pkcs11f.h order) and its arguments: n = number, p = pointer. */
 const FUNCTIONS = {
@@ -45,18 +49,6 @@ const FUNCTIONS = {
 type FunctionName = keyof typeof FUNCTIONS;
 type Native = (...args: (number | bigint | Uint8Array | null)[]) => number | bigint;
 
-/** One attribute of a template: a boolean, a CK_ULONG, bytes, or a nested template. */
-export type TemplateValue = boolean | number | Uint8Array | Template;
-export type Template = readonly (readonly [type: number, value: TemplateValue])[];
-
-/** A mechanism number with its parameter: none, plain bytes, or a structure that points to other buffers. */
-export interface Mechanism {
-  readonly type: number;
-  readonly parameter?: Uint8Array;
-  /** Buffers that the parameter points to; kept alive for the call. */
-  readonly keep?: readonly Uint8Array[];
-}
-
 export interface TokenInfo {
   readonly label: string;
   readonly manufacturer: string;
@@ -66,7 +58,6 @@ export interface TokenInfo {
   readonly firmware: string;
 }
 
-const ATTRIBUTE_SIZE = 24;
 const FIRST_POINTER = 8; // CK_VERSION, padded to the alignment of a pointer.
 
 export class Cryptoki {
@@ -182,56 +173,25 @@ export class Cryptoki {
   }
 
   /**
-   * Reads attributes; one that the token does not have, or does not tell, is absent from the result.
+   * Reads attributes of one object; one that the token does not have, or does not tell, is absent from the result.
    * Undefined when the object is gone.
    */
-  attributes(
-    session: bigint,
-    object: bigint,
-    types: readonly number[],
-    roomBytes = 640,
-  ): Map<number, Buffer> | undefined {
-    const values = types.map(() => Buffer.alloc(roomBytes));
-    const template = Buffer.alloc(ATTRIBUTE_SIZE * types.length);
-    types.forEach((type, index) => {
-      writeAttribute(template, index, type, values[index]!, roomBytes);
-    });
-    const returned = this.tryCall('C_GetAttributeValue', session, object, template, types.length);
-    const result = new Map<number, Buffer>();
-    switch (returnValueName(returned)) {
-      case 'CKR_OBJECT_HANDLE_INVALID':
-        return undefined;
-      case 'CKR_BUFFER_TOO_SMALL': {
-        // Rare: ask for the sizes and read again with enough room.
-        const sizes = Buffer.alloc(ATTRIBUTE_SIZE * types.length);
-        types.forEach((type, index) => {
-          writeAttribute(sizes, index, type, undefined, 0);
-        });
-        this.tryCall('C_GetAttributeValue', session, object, sizes, types.length);
-        const largest = types.reduce((room, _type, index) => {
-          const size = sizes.readBigUInt64LE(index * ATTRIBUTE_SIZE + 16);
-          return size === UNAVAILABLE ? room : Math.max(room, Number(size));
-        }, roomBytes);
-        if (largest > roomBytes) return this.attributes(session, object, types, largest);
-        throw new CryptokiFailure('C_GetAttributeValue', returned);
-      }
-      case 'CKR_ATTRIBUTE_SENSITIVE':
-      case 'CKR_ATTRIBUTE_TYPE_INVALID':
-        break;
-      default:
-        if (returned !== 0) throw new CryptokiFailure('C_GetAttributeValue', returned);
-    }
-    types.forEach((type, index) => {
-      const length = template.readBigUInt64LE(index * ATTRIBUTE_SIZE + 16);
-      if (length <= BigInt(roomBytes)) result.set(type, values[index]!.subarray(0, Number(length)));
-    });
-    return result;
+  attributes(session: bigint, object: bigint, types: readonly number[]): Map<number, Buffer> | undefined {
+    const wanted = types.map((type) => ({ type, size: 'variable' }) as const);
+    const reader = new AttributeReader({ cryptoki: this, session, wanted });
+    if (!reader.read(object) || !reader.complete(object, types)) return undefined;
+    return new Map(types.flatMap((type) => (reader.value(type) === undefined ? [] : [[type, reader.value(type)!]])));
   }
 
   create(session: bigint, template: Template): bigint {
     const packed = pack(template);
     const handle = ulong(0n);
-    this.call('C_CreateObject', session, packed, template.length, handle);
+    try {
+      this.call('C_CreateObject', session, packed, template.length, handle);
+    } finally {
+      // It may hold the value of a data object.
+      packed.fill(0);
+    }
     return handle.readBigUInt64LE();
   }
 
@@ -350,72 +310,6 @@ export class Cryptoki {
   }
 }
 
-export const mechanism = (type: number, parameter?: Uint8Array): Mechanism =>
-  parameter === undefined ? { type } : { type, parameter };
-
-/** A structure of CK_ULONGs and pointers (as `[buffer]`: address and length are written as two words, address first). */
-export function structure(type: number, words: readonly (number | bigint | { pointer: Uint8Array })[]): Mechanism {
-  const parameter = Buffer.alloc(words.length * 8);
-  const keep: Uint8Array[] = [];
-  words.forEach((word, index) => {
-    const value = typeof word === 'object' ? addressOf(word.pointer) : BigInt(word);
-    if (typeof word === 'object') keep.push(word.pointer);
-    parameter.writeBigUInt64LE(value, index * 8);
-  });
-  return { type, parameter, keep };
-}
-
-export function ulong(value: number | bigint): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  return bytes;
-}
-
-/** What a structure points to, by the structure: native memory holds no buffer, so each must live as long as its pointer. */
-const pointees = new WeakMap<Buffer, readonly Uint8Array[]>();
-
-function pack(template: Template): Buffer {
-  const packed = Buffer.alloc(ATTRIBUTE_SIZE * template.length);
-  const values = template.map(([, value]) => {
-    if (typeof value === 'boolean') return Uint8Array.of(value ? 1 : 0);
-    if (typeof value === 'number') return ulong(value);
-    return value instanceof Uint8Array ? value : pack(value);
-  });
-  values.forEach((value, index) => {
-    writeAttribute(packed, index, template[index]![0], value, value.length);
-  });
-  pointees.set(packed, values);
-  return packed;
-}
-
-function packMechanism({ type, parameter, keep = [] }: Mechanism): Buffer {
-  const packed = Buffer.alloc(24);
-  packed.writeBigUInt64LE(BigInt(type));
-  if (parameter !== undefined) {
-    packed.writeBigUInt64LE(addressOf(parameter), 8);
-    packed.writeBigUInt64LE(BigInt(parameter.length), 16);
-    pointees.set(packed, [parameter, ...keep]);
-  }
-  return packed;
-}
-
-function writeAttribute(
-  template: Buffer,
-  index: number,
-  type: number,
-  value: Uint8Array | undefined,
-  length: number,
-): void {
-  const offset = index * ATTRIBUTE_SIZE;
-  template.writeBigUInt64LE(BigInt(type), offset);
-  template.writeBigUInt64LE(value === undefined ? 0n : addressOf(value), offset + 8);
-  template.writeBigUInt64LE(BigInt(length), offset + 16);
-}
-
-function addressOf(bytes: Uint8Array): bigint {
-  return bytes.length === 0 ? 0n : BigInt(koffi.address(bytes));
-}
-
 function readUlongs(bytes: Buffer, count: number): bigint[] {
-  return Array.from({ length: count }, (_, index) => bytes.readBigUInt64LE(index * 8));
+  return [...new BigUint64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + count * 8))];
 }

@@ -6,7 +6,7 @@ import type { ObservedObject } from '../model/object.ts';
 import { CURVES } from '../model/public-half.ts';
 import { CKA, CKM } from './constants.ts';
 import type { Cryptoki, Mechanism, Template } from './cryptoki.ts';
-import { findPublicHalf } from './find-public-half.ts';
+import { findPublicHalf, PublicKeys } from './find-public-half.ts';
 import { CryptokiFailure } from './return-values.ts';
 
 const P256 = CURVES[0]!;
@@ -20,8 +20,7 @@ function token(key: KeyObject) {
   const derived = new Map<bigint, Buffer>();
   let signatures = 0;
   const cryptoki = {
-    attributes: (_session: bigint, object: bigint, [type]: readonly number[]) =>
-      new Map(type === CKA.EC_PARAMS ? [[type, PARAMS]] : [[CKA.VALUE, derived.get(object)!]]),
+    attributes: (_session: bigint, object: bigint) => new Map([[CKA.VALUE, derived.get(object)!]]),
     sign: (_session: bigint, { type }: Mechanism, _key: bigint, digest: Uint8Array) => {
       expect(type).toBe(CKM.ECDSA);
       signatures += 1;
@@ -36,7 +35,7 @@ function token(key: KeyObject) {
     destroy: (_session: bigint, handle: bigint) => derived.delete(handle),
   };
   return {
-    context: { cryptoki: cryptoki as unknown as Cryptoki, session: 1n, digestKey: new Uint8Array(32) },
+    context: { cryptoki: cryptoki as unknown as Cryptoki, session: 1n },
     derived,
     signatures: () => signatures,
   };
@@ -66,8 +65,10 @@ function observed(
   return { handle: 7n, objectClass, keyType: 'ec', sizeBits: 256, attributes, readDigest: '', ...half };
 }
 
-const beside = (key: KeyObject, id: string): ObservedObject =>
+const publicKey = (key: KeyObject, id: string): ObservedObject =>
   observed('public-key', { id: Buffer.from(id), ecParams: PARAMS }, spki(key));
+
+const beside = (...objects: ObservedObject[]): PublicKeys => new PublicKeys(objects);
 
 describe('the public half of a private key that is kept without its point', () => {
   it('is that of the public key beside it that verifies its signature, whatever the ids say', () => {
@@ -75,7 +76,7 @@ describe('the public half of a private key that is kept without its point', () =
     const key = observed('private-key', { id: Buffer.from('same'), sign: true });
     const { context, signatures } = token(ours.privateKey);
     const found = findPublicHalf(context, key, {
-      publicKeys: [beside(other.publicKey, 'same'), beside(ours.publicKey, 'another')],
+      publicKeys: beside(publicKey(other.publicKey, 'same'), publicKey(ours.publicKey, 'another')),
     });
     expect([found, signatures()]).toEqual([spki(ours.publicKey), 1]);
   });
@@ -84,7 +85,7 @@ describe('the public half of a private key that is kept without its point', () =
     const [ours, other] = [pair(), pair()];
     const { context, signatures } = token(ours.privateKey);
     const found = findPublicHalf(context, observed('private-key', { sign: true }), {
-      publicKeys: [beside(other.publicKey, '')],
+      publicKeys: beside(publicKey(other.publicKey, '')),
     });
     expect([found, signatures()]).toEqual([spki(ours.publicKey), 2]);
   });
@@ -93,7 +94,7 @@ describe('the public half of a private key that is kept without its point', () =
     const [ours, other] = [pair(), pair()];
     const { context, signatures } = token(ours.privateKey);
     const key = observed('private-key', { sign: true });
-    const find = (expected: Uint8Array) => findPublicHalf(context, key, { publicKeys: [], expected });
+    const find = (expected: Uint8Array) => findPublicHalf(context, key, { publicKeys: beside(), expected });
     expect([find(spki(ours.publicKey)), signatures()]).toEqual([spki(ours.publicKey), 1]);
     expect([find(spki(other.publicKey)), find(new Uint8Array(91))]).toEqual([
       spki(ours.publicKey),
@@ -105,7 +106,7 @@ describe('the public half of a private key that is kept without its point', () =
     const [ours, other] = [pair(), pair()];
     const { context } = token(ours.privateKey);
     const key = observed('private-key', { derive: true });
-    const find = (expected: Uint8Array) => findPublicHalf(context, key, { publicKeys: [], expected })!;
+    const find = (expected: Uint8Array) => findPublicHalf(context, key, { publicKeys: beside(), expected })!;
     expect(find(spki(ours.publicKey))).toEqual(spki(ours.publicKey));
     expect(hex(find(spki(other.publicKey)).slice(-64, -32))).toBe(hex(spki(ours.publicKey).slice(-64, -32)));
   });
@@ -113,7 +114,7 @@ describe('the public half of a private key that is kept without its point', () =
   it('has the x-coordinate that agreeing with the generator gives, and no derived key is left', () => {
     const ours = pair();
     const { context, derived } = token(ours.privateKey);
-    const found = findPublicHalf(context, observed('private-key', { derive: true }), { publicKeys: [] })!;
+    const found = findPublicHalf(context, observed('private-key', { derive: true }), { publicKeys: beside() })!;
     expect(hex(found.slice(-64, -32))).toBe(hex(spki(ours.publicKey).slice(-64, -32)));
     expect(derived.size).toBe(0);
   });
@@ -124,7 +125,7 @@ describe('the public half of a private key that is kept without its point', () =
     ['allows another mechanism only', { sign: true, allowedMechanisms: [CKM.ECDH1_DERIVE] }],
   ])('stays unknown when the key %s, and the key is not used', (_how, attributes) => {
     const { context, signatures } = token(pair().privateKey);
-    expect(findPublicHalf(context, observed('private-key', attributes), { publicKeys: [] })).toBeUndefined();
+    expect(findPublicHalf(context, observed('private-key', attributes), { publicKeys: beside() })).toBeUndefined();
     expect(signatures()).toBe(0);
   });
 
@@ -133,6 +134,6 @@ describe('the public half of a private key that is kept without its point', () =
     context.cryptoki.sign = () => {
       throw new CryptokiFailure('C_SignInit', 0x068);
     };
-    expect(findPublicHalf(context, observed('private-key', { sign: true }), { publicKeys: [] })).toBeUndefined();
+    expect(findPublicHalf(context, observed('private-key', { sign: true }), { publicKeys: beside() })).toBeUndefined();
   });
 });

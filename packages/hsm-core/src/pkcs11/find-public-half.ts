@@ -4,26 +4,62 @@
  * the generator. IDs only order the candidates; the use decides.
  */
 import { createECDH, createHash, createPublicKey, ECDH, randomBytes, verify } from 'node:crypto';
-import { bytesEqual } from '@antipode/runtime';
+import { bytesEqual, hex } from '@antipode/runtime';
 import { generator, recoverPoints } from '../model/ecdsa-recovery.ts';
 import type { ObservedObject } from '../model/object.ts';
-import { type Curve, curveOf, ecPublicHalf, pointOf } from '../model/public-half.ts';
+import { type Curve, curveOfBits, ecPublicHalf, pointOf } from '../model/public-half.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
-import { ecParamsOf, type ReadContext } from './objects.ts';
 import { CryptokiFailure } from './return-values.ts';
+
+/** The session in which a key is used. */
+export interface KeyUse {
+  readonly cryptoki: Cryptoki;
+  readonly session: bigint;
+}
+
+/** Public EC keys that were seen beside private ones, by CKA_ID. */
+export class PublicKeys {
+  readonly #all: ObservedObject[];
+  readonly #byId: Map<string, ObservedObject[]>;
+
+  constructor(objects: readonly ObservedObject[]) {
+    this.#all = objects.filter(
+      ({ objectClass, keyType, publicHalf }) =>
+        objectClass === 'public-key' && keyType === 'ec' && publicHalf !== undefined,
+    );
+    this.#byId = Map.groupBy(this.#all, idOf);
+  }
+
+  /** The likeliest first, and no more than are worth a trial. */
+  *candidates(key: ObservedObject): Generator<Uint8Array> {
+    const sameId = this.#byId.get(idOf(key)) ?? [];
+    let tried = 0;
+    for (const among of [sameId, this.#all])
+      for (const one of among) {
+        if (tried === CANDIDATES_MAX) return;
+        if (one.sizeBits !== key.sizeBits || (among !== sameId && sameId.includes(one))) continue;
+        tried += 1;
+        yield one.publicHalf!;
+      }
+  }
+}
+
+const idOf = ({ attributes: { id } }: ObservedObject): string => hex(id ?? new Uint8Array());
+
+/** Recovering a point costs as much as some hundred verifications. */
+const CANDIDATES_MAX = 64;
 
 /** Where to look first. None of it is believed unless the key's own use bears it out. */
 export interface Clues {
-  /** Public keys beside it. */
-  readonly publicKeys: readonly ObservedObject[];
+  readonly publicKeys: PublicKeys;
   /** What a manifest says it has. */
   readonly expected?: Uint8Array | undefined;
 }
 
-export function findPublicHalf(context: ReadContext, key: ObservedObject, clues: Clues): Uint8Array | undefined {
-  // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
-  const curve = curveOf(ecParamsOf(context, key.handle));
+export function findPublicHalf(context: KeyUse, key: ObservedObject, clues: Clues): Uint8Array | undefined {
+  // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees; it shows no size.
+  const curve = curveOfBits(key.sizeBits);
   if (curve === undefined) return undefined;
   try {
     if (key.attributes.sign && allows(key, CKM.ECDSA)) return fromSignatures(context, key, curve, clues);
@@ -42,7 +78,7 @@ function allows(key: ObservedObject, type: number): boolean {
 }
 
 function fromSignatures(
-  { cryptoki, session }: ReadContext,
+  { cryptoki, session }: KeyUse,
   key: ObservedObject,
   curve: Curve,
   { publicKeys, expected }: Clues,
@@ -62,14 +98,7 @@ function fromSignatures(
     );
 
   if (expected !== undefined && isOnCurve(expected) && verifies(expected, message, signature)) return expected;
-  const sameId = (one: ObservedObject): number =>
-    Number(bytesEqual(one.attributes.id ?? new Uint8Array(), key.attributes.id ?? new Uint8Array()));
-  const candidates = publicKeys
-    .filter((one) => one.keyType === 'ec' && one.publicHalf !== undefined && curveOf(one.attributes.ecParams) === curve)
-    .sort((a, b) => sameId(b) - sameId(a));
-  for (const { publicHalf } of candidates.slice(0, CANDIDATES_MAX)) {
-    if (publicHalf && verifies(publicHalf, message, signature)) return publicHalf;
-  }
+  for (const candidate of publicKeys.candidates(key)) if (verifies(candidate, message, signature)) return candidate;
   const second = Buffer.concat([message, Uint8Array.of(2)]);
   const secondSignature = cryptoki.sign(
     session,
@@ -78,12 +107,9 @@ function fromSignatures(
     createHash(curve.hash).update(second).digest(),
   );
   return recoverPoints(curve, digest, signature)
-    .map((point) => new Uint8Array(ecPublicHalf(curve, point)))
+    .map((point) => ecPublicHalf(curve, point))
     .find((publicHalf) => isOnCurve(publicHalf) && verifies(publicHalf, second, secondSignature));
 }
-
-/** Recovering a point costs as much as some hundred verifications. */
-const CANDIDATES_MAX = 64;
 
 function isOnCurve(publicHalf: Uint8Array): boolean {
   try {
@@ -96,7 +122,7 @@ function isOnCurve(publicHalf: Uint8Array): boolean {
 
 /** x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves, and the expected one is as good. */
 function fromAgreement(
-  context: ReadContext,
+  context: KeyUse,
   key: ObservedObject,
   curve: Curve,
   { expected }: Clues,
@@ -110,7 +136,7 @@ function fromAgreement(
     return expected;
   const compressed = Buffer.concat([Uint8Array.of(2), x]);
   const point = ECDH.convertKey(compressed, curve.openssl, undefined, undefined, 'uncompressed') as Buffer;
-  return new Uint8Array(ecPublicHalf(curve, point));
+  return ecPublicHalf(curve, point);
 }
 
 /**

@@ -1,12 +1,10 @@
-import { generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
 import type { ObjectClass } from '../model/object.ts';
-import { CKA, CKK, CKO } from './constants.ts';
-import { type Cryptoki, ulong } from './cryptoki.ts';
-import { classNumber, keyTypeNumber, readObject, templateOf } from './objects.ts';
-import { CryptokiFailure } from './return-values.ts';
+import { CKK, CKO } from './constants.ts';
+import { classNumber, keyTypeNumber, templateOf } from './objects.ts';
+import { ulong } from './template.ts';
 
 fc.configureGlobal({ seed: 2026 });
 
@@ -95,94 +93,4 @@ it('gives every class and key type the number of the standard', () => {
     CKK.RSA,
     CKK.EC,
   ]);
-});
-
-/** Reads an object that has these attributes, by number; a failure is what the token answers to that one. */
-function read(values: Record<number, Buffer | CryptokiFailure | number | boolean>, digestKey = Buffer.alloc(32)) {
-  const cryptoki = {
-    attributes: (_session: bigint, _object: bigint, types: readonly number[]) => {
-      const found = types.flatMap((type): [number, Buffer][] => {
-        const value = values[type];
-        if (value instanceof CryptokiFailure) throw value;
-        if (typeof value === 'number') return [[type, ulong(value)]];
-        if (typeof value === 'boolean') return [[type, Buffer.of(value ? 1 : 0)]];
-        return value === undefined ? [] : [[type, value]];
-      });
-      return new Map(found);
-    },
-  } as unknown as Cryptoki;
-  return readObject({ cryptoki, session: 1n, digestKey }, 7n)!;
-}
-
-const { sign, label, certificateType, startDate, endDate, allowedMechanisms } = ATTRIBUTES;
-
-describe('an object is read', () => {
-  it('as a secret with the length that the token tells', () => {
-    const secret = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES };
-    expect(read({ ...secret, [CKA.VALUE_LEN]: 32, [sign.type]: true, [label.type]: Buffer.from('a') })).toMatchObject({
-      handle: 7n,
-      objectClass: 'secret-key',
-      keyType: 'aes',
-      sizeBits: 256,
-      attributes: { sign: true, label: new Uint8Array(Buffer.from('a')) },
-    });
-    expect(read(secret).sizeBits).toBe(0);
-  });
-
-  it.each([1024, 2047, 2048])('as an RSA key of %i bits, however many zeros stand before its modulus', (bits) => {
-    const modulus = Buffer.alloc(Math.ceil(bits / 8), 0xff);
-    modulus[0] = bits % 8 === 0 ? 0xff : 2 ** (bits % 8) - 1;
-    const key = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.KEY_TYPE]: CKK.RSA, [CKA.PUBLIC_EXPONENT]: Buffer.of(1, 0, 1) };
-    for (const zeros of [0, 1, 3])
-      expect(read({ ...key, [CKA.MODULUS]: Buffer.concat([Buffer.alloc(zeros), modulus]) }).sizeBits).toBe(bits);
-  });
-
-  it('as an EC key with the public half that its point gives', () => {
-    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'secp384r1' });
-    const spki = publicKey.export({ format: 'der', type: 'spki' });
-    const point = spki.subarray(-97);
-    const key = {
-      [CKA.CLASS]: CKO.PUBLIC_KEY,
-      [CKA.KEY_TYPE]: CKK.EC,
-      [CKA.EC_PARAMS]: Buffer.from('06052b81040022', 'hex'),
-    };
-    const whole = read({ ...key, [CKA.EC_POINT]: Buffer.concat([Buffer.of(4, 97), point]) });
-    expect([whole.sizeBits, whole.publicHalf]).toEqual([384, new Uint8Array(spki)]);
-    expect(read(key).publicHalf).toBeUndefined();
-  });
-
-  it('as unsupported or other where it is none of ours', () => {
-    expect(read({ [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: 0x13 }).keyType).toBe('unsupported');
-    expect(read({ [CKA.CLASS]: 0x8000_0001 })).toMatchObject({ objectClass: 'other', attributes: {} });
-    expect(read({}).objectClass).toBe('other');
-  });
-
-  it('without what the token gives in another form than the standard has', () => {
-    const read1 = read({
-      [CKA.CLASS]: CKO.CERTIFICATE,
-      [certificateType.type]: Buffer.alloc(8, 0xff),
-      [startDate.type]: Buffer.from('        '),
-      [endDate.type]: new CryptokiFailure('C_GetAttributeValue', 0x12),
-      [ATTRIBUTES.private.type]: Buffer.alloc(8),
-    });
-    expect(read1.attributes).toEqual({});
-  });
-
-  it('with its mechanisms in ascending order', () => {
-    const list = Buffer.concat([0x1087, 0x40].map(ulong));
-    const key = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES, [allowedMechanisms.type]: list };
-    expect(read(key).attributes.allowedMechanisms).toEqual([0x40, 0x1087]);
-  });
-
-  it('with a digest that any change shows, and that tells no value to whoever has not the key of the worker', () => {
-    const data = { [CKA.CLASS]: CKO.DATA, [CKA.VALUE]: Buffer.from('1234'), [label.type]: Buffer.from('a') };
-    const digest = read(data).readDigest;
-    expect(read({ ...data }).readDigest).toBe(digest);
-    expect(read({ ...data, [CKA.VALUE]: Buffer.from('1235') }).readDigest).not.toBe(digest);
-    expect(read({ ...data, [label.type]: Buffer.from('b') }).readDigest).not.toBe(digest);
-    expect(read(data, Buffer.alloc(32, 1)).readDigest).not.toBe(digest);
-    expect(JSON.stringify(read(data), (_, value: unknown) => (typeof value === 'bigint' ? '' : value))).not.toContain(
-      '1234',
-    );
-  });
 });

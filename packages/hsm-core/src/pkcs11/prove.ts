@@ -13,15 +13,16 @@ import {
   verify,
 } from 'node:crypto';
 import { bytesEqual, sha256 } from '@antipode/runtime';
-import { curveOf, pointOf } from '../model/public-half.ts';
+import { curveOfBits, pointOf } from '../model/public-half.ts';
 import type { ProofCheck, ProofItem, ProofOutcome } from '../provider.ts';
 import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from './constants.ts';
 import { type Mechanism, mechanism, structure } from './cryptoki.ts';
-import { agree, softwareAgreement } from './find-public-half.ts';
-import { ecParamsOf, type ReadContext, readObject } from './objects.ts';
+import { agree, type KeyUse, softwareAgreement } from './find-public-half.ts';
+import type { ObjectReader } from './object-reader.ts';
 import { CryptokiFailure } from './return-values.ts';
 
-export interface ProveContext extends ReadContext {
+export interface ProveContext extends KeyUse {
+  readonly objects: ObjectReader;
   readonly keyWrap: Mechanism;
   /** Under which the secrets are wrapped again. */
   readonly domainKey: bigint;
@@ -123,7 +124,7 @@ class Proof {
     const publicKey = this.#publicKey();
     if (publicKey === undefined) return;
     // SoftHSM 2.6.1 ends the whole process when a half-made key without modulus or exponent decrypts.
-    if (readObject(this.#context, handle)?.publicHalf === undefined) {
+    if ((attributes.decrypt || attributes.unwrap) && this.#context.objects.read(handle)?.publicHalf === undefined) {
       this.checks.push({ use: 'value', outcome: 'failed', detail: 'no public half' });
       return;
     }
@@ -164,11 +165,15 @@ class Proof {
 
   useEc(): void {
     const { cryptoki, session } = this.#context;
-    const { handle, attributes, publicHalf } = this.#item;
-    // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
-    const curve = curveOf(ecParamsOf(this.#context, handle));
+    const { handle, sizeBits, attributes, publicHalf } = this.#item;
+    const curve = curveOfBits(sizeBits);
     const publicKey = this.#publicKey();
     if (curve === undefined || publicKey === undefined || publicHalf === undefined) return;
+    // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
+    if (attributes.derive && this.#context.objects.read(handle)?.sizeBits !== sizeBits) {
+      this.checks.push({ use: 'value', outcome: 'failed', detail: 'no curve, or another' });
+      return;
+    }
     if (attributes.sign) {
       this.#use('sign', [CKM.ECDSA], (type) => {
         const digest = createHash(curve.hash).update(this.#nonce).digest();
@@ -195,7 +200,7 @@ class Proof {
 
   publicObject(): void {
     this.#check('value', 'read back', () => {
-      const read = readObject(this.#context, this.#item.handle);
+      const read = this.#context.objects.read(this.#item.handle);
       if (read === undefined) return false;
       const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
         a !== undefined && b !== undefined && bytesEqual(a, b);

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { AntipodeError, systemClock } from '@antipode/runtime';
+import { LookLog } from '../look-log.ts';
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
 import type {
@@ -11,6 +12,7 @@ import type {
   Challenge,
   CreateItem,
   HsmProvider,
+  Look,
   PartitionDescription,
   ProofItem,
   ProofOutcome,
@@ -21,8 +23,9 @@ import type {
 import { challenge } from './challenge.ts';
 import { CKA, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type TokenInfo } from './cryptoki.ts';
-import { findPublicHalf } from './find-public-half.ts';
-import { classNumber, dataValueOf, keyTypeNumber, type ReadContext, readObject, templateOf } from './objects.ts';
+import { findPublicHalf, PublicKeys } from './find-public-half.ts';
+import { ObjectReader } from './object-reader.ts';
+import { classNumber, keyTypeNumber, templateOf } from './objects.ts';
 import { OwnKeys } from './own-keys.ts';
 import { type ProveContext, prove } from './prove.ts';
 import { CryptokiFailure, codeOf, returnValueOf, translate } from './return-values.ts';
@@ -36,15 +39,16 @@ export const SCAN_GAP_MS = 250;
 
 export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #token: TokenInfo;
-  readonly #reads: ReadContext;
+  readonly #objects: ObjectReader;
   /** Public halves that had to be found by use: an object's value never changes under its handle. */
   readonly #publicHalves = new Map<Handle, Uint8Array>();
-  #lastScanMs = Number.NEGATIVE_INFINITY;
+  readonly #looks = new LookLog();
+  #lastLookMs = Number.NEGATIVE_INFINITY;
 
   private constructor({ cryptoki, session, token }: { cryptoki: Cryptoki; session: bigint; token: TokenInfo }) {
     super({ cryptoki, session });
     this.#token = token;
-    this.#reads = { cryptoki, session, digestKey: randomBytes(32) };
+    this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) });
   }
 
   static async open(config: PartitionConfig): Promise<Pkcs11Provider> {
@@ -57,27 +61,44 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     return { serial, label, manufacturer, model, firmware };
   }
 
+  async look({ since, handles }: { since?: number; handles?: readonly Handle[] }): Promise<Look> {
+    const restMs = SCAN_GAP_MS - (systemClock.monotonicMs() - this.#lastLookMs);
+    if (restMs > 0) await systemClock.sleep(restMs);
+    const number = this.#looks.begin();
+    const present: Handle[] = [];
+    const objects: ObservedObject[] = [];
+    for (const handle of handles ?? this.cryptoki.find(this.session, [[CKA.TOKEN, true]])) {
+      const readDigest = this.#objects.readDigest(handle);
+      if (readDigest === undefined) {
+        this.#forget(handle);
+        continue;
+      }
+      present.push(handle);
+      if (this.#looks.hasChanged(handle, readDigest, since)) objects.push(this.#objects.describe());
+    }
+    if (handles === undefined) for (const handle of this.#looks.endWhole()) this.#forget(handle);
+    // Finding public halves by use is no scan, and may go on while the next look waits.
+    this.#lastLookMs = systemClock.monotonicMs();
+    return { number, handles: BigUint64Array.from(present), objects: this.#withPublicHalves(objects) };
+  }
+
   async inventory(): Promise<ObservedObject[]> {
-    const sinceMs = systemClock.monotonicMs() - this.#lastScanMs;
-    if (sinceMs < SCAN_GAP_MS) await systemClock.sleep(SCAN_GAP_MS - sinceMs);
-    const handles = this.cryptoki.find(this.session, [[CKA.TOKEN, true]]);
-    const objects = this.#readAll(handles).filter((object) => object !== undefined);
-    this.#lastScanMs = systemClock.monotonicMs();
-    return objects;
+    return [...(await this.look({})).objects];
   }
 
   async read(
     handles: readonly Handle[],
     publicHalves: readonly (Uint8Array | undefined)[] = [],
   ): Promise<(ObservedObject | undefined)[]> {
-    return this.#readAll(handles, publicHalves);
+    const objects = handles.map((handle) => this.#objects.read(handle));
+    return this.#withPublicHalves(objects, publicHalves);
   }
 
   async destroy(handles: readonly Handle[]): Promise<Handle[]> {
     return handles.filter((handle) => {
       try {
         this.cryptoki.destroy(this.session, handle);
-        this.#publicHalves.delete(handle);
+        this.#forget(handle);
         return false;
       } catch (thrown) {
         if (returnValueOf(thrown) === 'CKR_ACTION_PROHIBITED') return true;
@@ -142,7 +163,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     items: readonly { handle: Handle; aad: Uint8Array }[];
   }): Promise<SealedData[]> {
     return options.items.map(({ handle, aad }) => {
-      const value = dataValueOf(this.#reads, handle);
+      const value = this.#dataValue(handle);
       if (value === undefined)
         throw new AntipodeError('HSM_REFUSED', 'the value of a data object cannot be read', {
           details: { call: 'C_GetAttributeValue' },
@@ -157,7 +178,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   }
 
   async tagData(domainKey: Handle, handles: readonly Handle[]): Promise<Uint8Array[]> {
-    return handles.map((handle) => this.tagOf(domainKey, dataValueOf(this.#reads, handle) ?? new Uint8Array()));
+    return handles.map((handle) => this.tagOf(domainKey, this.#dataValue(handle) ?? new Uint8Array()));
   }
 
   async tagBytes(domainKey: Handle, values: readonly Uint8Array[]): Promise<Uint8Array[]> {
@@ -235,7 +256,16 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   async prove(domainKey: Handle, items: readonly ProofItem[]): Promise<ProofOutcome[]> {
     const context = this.#proveContext(domainKey);
-    return items.map((item) => prove(context, item));
+    return items.map((item) => {
+      const outcome = prove(context, item);
+      const hasShownHalf = outcome.checks.some(
+        ({ use, outcome: how }) => how === 'proved' && (use === 'sign' || use === 'derive'),
+      );
+      // Its own use has borne it out: reading the key back needs no second one.
+      if (item.objectClass === 'private-key' && item.publicHalf !== undefined && hasShownHalf)
+        this.#publicHalves.set(item.handle, item.publicHalf);
+      return outcome;
+    });
   }
 
   async challenge(domainKey: Handle, handles: readonly Handle[]): Promise<Challenge[]> {
@@ -245,11 +275,13 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   #proveContext(domainKey: Handle): ProveContext {
     return {
-      ...this.#reads,
+      cryptoki: this.cryptoki,
+      session: this.session,
+      objects: this.#objects,
       keyWrap: this.wrapMechanism(),
       domainKey,
       tagData: (handle) => {
-        const value = dataValueOf(this.#reads, handle);
+        const value = this.#dataValue(handle);
         return value && this.tagOf(domainKey, value);
       },
     };
@@ -261,22 +293,31 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     this.cryptoki.finalize();
   }
 
-  #readAll(
-    handles: readonly Handle[],
+  #withPublicHalves<One extends ObservedObject | undefined>(
+    objects: readonly One[],
     expected: readonly (Uint8Array | undefined)[] = [],
-  ): (ObservedObject | undefined)[] {
-    const objects = handles.map((handle) => readObject(this.#reads, handle));
-    const publicKeys = objects.filter((object) => object?.objectClass === 'public-key') as ObservedObject[];
+  ): One[] {
+    const publicKeys = new PublicKeys(objects.filter((object) => object !== undefined));
     return objects.map((object, index) => {
       if (object?.objectClass !== 'private-key' || object.keyType !== 'ec' || object.publicHalf !== undefined)
         return object;
+      const { cryptoki, session } = this;
       const publicHalf =
         this.#publicHalves.get(object.handle) ??
-        findPublicHalf(this.#reads, object, { publicKeys, expected: expected[index] });
+        findPublicHalf({ cryptoki, session }, object, { publicKeys, expected: expected[index] });
       if (publicHalf === undefined) return object;
       this.#publicHalves.set(object.handle, publicHalf);
       return { ...object, publicHalf };
     });
+  }
+
+  #forget(handle: Handle): void {
+    this.#looks.forget(handle);
+    this.#publicHalves.delete(handle);
+  }
+
+  #dataValue(handle: Handle): Buffer | undefined {
+    return this.cryptoki.attributes(this.session, handle, [CKA.VALUE])?.get(CKA.VALUE);
   }
 
   #decryptData(dataKey: Handle, ciphertext: Uint8Array, aad: Uint8Array): Buffer {

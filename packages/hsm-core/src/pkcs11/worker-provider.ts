@@ -17,7 +17,8 @@ export interface ToWorker {
 export type FromWorker =
   /** The next items of a long list, so that no message holds up either side. */
   | { readonly id: number; readonly part: readonly unknown[] }
-  | { readonly id: number; readonly result: unknown; readonly residentBytes: number }
+  /** The end of an answer; its list, or the list that it has under this name, is in the parts before it. */
+  | { readonly id: number; readonly result: unknown; readonly listAs?: string; readonly residentBytes: number }
   | {
       readonly id: number;
       readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails };
@@ -45,6 +46,7 @@ const CLOSE_TIMEOUT_MS = 30_000;
 
 const METHODS = [
   'describe',
+  'look',
   'inventory',
   'read',
   'destroy',
@@ -173,8 +175,10 @@ class Worker {
     if ('error' in message)
       waiting.reject(new AntipodeError(message.error.code, message.error.message, { details: message.error.details }));
     else {
-      this.residentBytes = message.residentBytes;
-      waiting.resolve(waiting.parts.length > 0 ? waiting.parts : message.result);
+      const { result, listAs, residentBytes } = message;
+      this.residentBytes = residentBytes;
+      if (listAs !== undefined) waiting.resolve({ ...(result as object), [listAs]: waiting.parts });
+      else waiting.resolve(waiting.parts.length > 0 ? waiting.parts : result);
     }
   }
 

@@ -5,6 +5,7 @@
  */
 import koffi from 'koffi';
 import { inBatches } from '../batches.ts';
+import type { Look } from '../provider.ts';
 import { Pkcs11Provider } from './provider.ts';
 import { translate } from './return-values.ts';
 import type { PartitionConfig } from './session.ts';
@@ -23,8 +24,15 @@ process.on('disconnect', () => process.exit(0));
 async function serve({ id, method, args }: ToWorker): Promise<void> {
   try {
     const result = method === 'open' ? await open(args[0] as PartitionConfig) : await callProvider(method, args);
-    if (Array.isArray(result)) for (const part of inBatches(result)) answer({ id, part });
-    answer({ id, result: Array.isArray(result) ? [] : result, residentBytes: process.memoryUsage.rss() });
+    const end = { id, residentBytes: process.memoryUsage.rss() };
+    if (method === 'look') {
+      const { objects, ...rest } = result as Look;
+      for (const part of inBatches(objects)) answer({ id, part });
+      answer({ ...end, result: rest, listAs: 'objects' });
+    } else if (Array.isArray(result)) {
+      for (const part of inBatches(result)) answer({ id, part });
+      answer({ ...end, result: [] });
+    } else answer({ ...end, result });
   } catch (thrown) {
     const { code, message, details } = translate(thrown);
     answer({ id, error: { code, message: message.replace(`[${code}] `, ''), details } });

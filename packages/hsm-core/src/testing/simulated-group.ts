@@ -1,10 +1,11 @@
 /** A group of members in memory, its store of blobs, and the journal that makes an apply repeatable. */
 import { type AntipodeError, invariant } from '@antipode/runtime';
+import { CaptureMemory } from '../capture-memory.ts';
 import type { SealedGeneration } from '../model/generation.ts';
 import type { ObjectId } from '../model/object.ts';
 import { readBack } from '../read-back.ts';
 import { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from '../replica.ts';
-import { CaptureMemory, type SealOptions, type SealResult, seal } from '../seal.ts';
+import { type SealOptions, type SealResult, seal } from '../seal.ts';
 import { type UnsealOptions, type UnsealResult, unseal } from '../unseal.ts';
 import { enrolTogether, SimulatedMember } from './simulated-member.ts';
 

@@ -35,8 +35,8 @@ export class SimulatedHsm {
   objectsMax = Number.POSITIVE_INFINITY;
   /** What a device that lies makes of a value that it restores. */
   distort: (value: Uint8Array) => Uint8Array = (value) => value;
-  /** Called before each inventory pass, counted from 1 for each session: what other applications do meanwhile. */
-  onInventory: (pass: number) => void = () => {};
+  /** Called before each look, counted from 1 for each session: what other applications do meanwhile. */
+  onInventory: (look: number) => void = () => {};
 
   constructor({ serial, prng }: { serial: string; prng: Prng }) {
     this.serial = serial;

@@ -1,6 +1,7 @@
 /** One session on a {@link SimulatedHsm}: the HsmProvider that tests seal, unseal, enrol and prove with. */
 import { createCipheriv, createDecipheriv, createECDH, sign } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
+import { LookLog } from '../look-log.ts';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import type {
@@ -8,6 +9,7 @@ import type {
   Challenge,
   CreateItem,
   HsmProvider,
+  Look,
   OwnKey,
   PartitionDescription,
   ProofItem,
@@ -40,7 +42,8 @@ export class SimulatedSession implements HsmProvider {
   readonly #handles = new Map<StoredObject, Handle>();
   readonly #sessionObjects = new Set<StoredObject>();
   #nextHandle: bigint;
-  #passes = 0;
+  readonly #looks = new LookLog();
+  #lookCount = 0;
   #isLost = false;
 
   constructor(token: SimulatedHsm, interrupt: Interrupt) {
@@ -62,10 +65,21 @@ export class SimulatedSession implements HsmProvider {
 
   // --- reading ---
 
-  async inventory(): Promise<ObservedObject[]> {
+  async look({ since, handles }: { since?: number; handles?: readonly Handle[] }): Promise<Look> {
     this.#alive();
-    this.#token.onInventory(++this.#passes);
-    return this.#token.objects.map((object) => this.#observe(object));
+    this.#token.onInventory(++this.#lookCount);
+    const number = this.#looks.begin();
+    const present = handles?.flatMap((handle) => this.#find(handle) ?? []) ?? this.#token.objects;
+    const seen = present.map((object) => this.#observe(object));
+    const objects = seen.filter(({ handle, readDigest }) => this.#looks.hasChanged(handle, readDigest, since));
+    const left = new Set(seen.map(({ handle }) => handle));
+    for (const handle of handles ?? []) if (!left.has(handle)) this.#looks.forget(handle);
+    if (handles === undefined) this.#looks.endWhole();
+    return { number, handles: BigUint64Array.from(left), objects };
+  }
+
+  async inventory(): Promise<ObservedObject[]> {
+    return [...(await this.look({})).objects];
   }
 
   async read(handles: readonly Handle[]): Promise<(ObservedObject | undefined)[]> {

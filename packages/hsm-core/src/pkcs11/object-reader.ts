@@ -1,0 +1,186 @@
+/**
+ * Reads token objects into the model. One call tells everything of an object but the values of certificates and data, which
+ * are asked for when the class is known: CKA_VALUE of a key is never read (I5). Follows the table in model/attributes.ts.
+ */
+import { hash } from 'node:crypto';
+import {
+  ATTRIBUTE_NAMES,
+  ATTRIBUTES,
+  type AttributeName,
+  type Attributes,
+  type AttributeValue,
+  attributesOf,
+  setAttribute,
+} from '../model/attributes.ts';
+import type { Handle, KeyType, ObjectClass, ObservedObject } from '../model/object.ts';
+import { barePoint, curveOf, ecPublicHalf, rsaPublicHalf } from '../model/public-half.ts';
+import { AttributeReader, type WantedAttribute } from './attribute-reader.ts';
+import { CKA } from './constants.ts';
+import type { Cryptoki } from './cryptoki.ts';
+import { classOf, keyTypeOf } from './objects.ts';
+
+const fixed = (type: number): WantedAttribute => ({ type, size: 'fixed' });
+const isFixed = (name: AttributeName): boolean => ['boolean', 'number', 'date'].includes(ATTRIBUTES[name].kind);
+const isDate = (name: AttributeName): boolean => ATTRIBUTES[name].kind === 'date';
+
+/**
+ * Whether they are there is all that is asked: their values are templates themselves, with pointers that the module would
+ * write to.
+ */
+const TEMPLATES = [CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE];
+
+/** Of every class at once: what an object does not have costs little, and a second call as much as the first. */
+const WANTED: readonly WantedAttribute[] = [
+  ...[CKA.CLASS, CKA.KEY_TYPE, CKA.VALUE_LEN].map(fixed),
+  ...ATTRIBUTE_NAMES.filter((name) => name !== 'value' && !isDate(name)).map(
+    (name): WantedAttribute => ({ type: ATTRIBUTES[name].type, size: isFixed(name) ? 'fixed' : 'variable' }),
+  ),
+  ...TEMPLATES.map((type): WantedAttribute => ({ type, size: 'none' })),
+];
+
+/** SoftHSM answers with a general error for a date that is set on a private object, and with it the whole call. */
+const FRAGILE = ATTRIBUTE_NAMES.filter(isDate).map((name) => fixed(ATTRIBUTES[name].type));
+
+export class ObjectReader {
+  readonly #digestKey: Uint8Array;
+  readonly #attributes: AttributeReader;
+  readonly #value: AttributeReader;
+  #last:
+    | { readonly handle: Handle; readonly objectClass: ObjectClass | 'other'; readonly readDigest: string }
+    | undefined;
+
+  /** The key is drawn once per worker: the digest of a small value must not tell the value. */
+  constructor(options: { cryptoki: Pick<Cryptoki, 'tryCall'>; session: bigint; digestKey: Uint8Array }) {
+    const { cryptoki, session, digestKey } = options;
+    this.#digestKey = digestKey;
+    this.#attributes = new AttributeReader({ cryptoki, session, wanted: WANTED, fragile: FRAGILE });
+    this.#value = new AttributeReader({ cryptoki, session, wanted: [{ type: CKA.VALUE, size: 'variable' }] });
+  }
+
+  /** One object as the token gives it now; undefined when it is gone. Private EC keys may lack their public half. */
+  read(handle: Handle): ObservedObject | undefined {
+    return this.readDigest(handle) === undefined ? undefined : this.describe();
+  }
+
+  /** Reads an object and tells only what changes with it; undefined when it is gone. */
+  readDigest(handle: Handle): string | undefined {
+    this.#last = undefined;
+    if (!this.#attributes.read(handle)) return undefined;
+    const objectClass = classOf(this.#attributes.value(CKA.CLASS));
+    const wanted = neededOf(objectClass, keyTypeOf(this.#attributes.value(CKA.KEY_TYPE)));
+    if (!this.#attributes.complete(handle, wanted)) return undefined;
+    let print = this.#attributes.print(this.#digestKey);
+    if (objectClass === 'certificate' || objectClass === 'data') {
+      if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
+      print = this.#value.print(print);
+    }
+    // Keyed by its prefix: what lengthens a message is of no use here, since nobody checks digests that others bring.
+    const readDigest = hash('sha256', print, 'hex');
+    this.#last = { handle, objectClass, readDigest };
+    return readDigest;
+  }
+
+  /** The object whose digest was read last. */
+  describe(): ObservedObject {
+    const { handle, objectClass, readDigest } = this.#last!;
+    if (objectClass === 'other') return { handle, objectClass, sizeBits: 0, attributes: {}, readDigest };
+    const value = (type: number): Buffer | undefined => this.#attributes.value(type);
+    const keyType = objectClass.endsWith('-key') ? keyTypeOf(value(CKA.KEY_TYPE)) : undefined;
+    const attributes: Attributes = {};
+    for (const name of attributesOf(objectClass)) {
+      const bytes = name === 'value' ? this.#value.value(CKA.VALUE) : value(ATTRIBUTES[name].type);
+      const decoded = bytes && decodeNative(name, bytes);
+      if (decoded !== undefined) setAttribute(attributes, name, decoded);
+    }
+    const publicHalf = keyType === undefined ? undefined : publicHalfOf(keyType, value);
+    return {
+      handle,
+      objectClass,
+      ...(keyType === undefined ? {} : { keyType }),
+      sizeBits: sizeBitsOf(objectClass, keyType, value),
+      attributes,
+      ...(publicHalf === undefined ? {} : { publicHalf }),
+      ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
+      ...(TEMPLATES.some((type) => this.#attributes.length(type) > 0) ? { hasTemplate: true } : {}),
+      readDigest,
+    };
+  }
+}
+
+const RSA_ONLY = [CKA.MODULUS, CKA.PUBLIC_EXPONENT];
+const EC_ONLY = [CKA.EC_PARAMS, CKA.EC_POINT];
+const neededByKind = new Map<string, readonly number[]>();
+
+/**
+ * What an object of that class and type has as a rule: where it is missing, it may be too long for the room it was given. A
+ * private key has no point at most tokens; where it has one, that fits.
+ */
+function neededOf(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupported'): readonly number[] {
+  if (objectClass === 'other') return [];
+  const kind = `${objectClass} ${keyType}`;
+  const known = neededByKind.get(kind);
+  if (known !== undefined) return known;
+  const types = new Set<number>([
+    ...attributesOf(objectClass)
+      .filter((name) => name !== 'value' && !isFixed(name))
+      .map((name) => ATTRIBUTES[name].type),
+    ...(objectClass === 'private-key' ? [...RSA_ONLY, CKA.EC_PARAMS] : []),
+  ]);
+  for (const type of [...(keyType === 'rsa' ? [] : RSA_ONLY), ...(keyType === 'ec' ? [] : EC_ONLY)]) types.delete(type);
+  neededByKind.set(kind, [...types]);
+  return [...types];
+}
+
+type Values = (type: number) => Buffer | undefined;
+
+/** Attribute bytes as the token gives them -> value; undefined where they have not the form of their kind. */
+function decodeNative(name: AttributeName, bytes: Buffer): AttributeValue | undefined {
+  switch (ATTRIBUTES[name].kind) {
+    case 'boolean':
+      return bytes.length === 1 ? bytes[0] !== 0 : undefined;
+    case 'number': {
+      if (bytes.length !== 8) return undefined;
+      const number = bytes.readBigUInt64LE();
+      return number > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(number);
+    }
+    case 'bytes':
+      return new Uint8Array(bytes);
+    case 'date': {
+      const text = bytes.toString('latin1');
+      return /^\d{8}$/.test(text) ? text : undefined;
+    }
+    case 'mechanisms':
+      return Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) =>
+        Number(bytes.readBigUInt64LE(index * 8)),
+      ).sort((a, b) => a - b);
+  }
+}
+
+function sizeBitsOf(objectClass: ObjectClass, keyType: KeyType | 'unsupported' | undefined, value: Values): number {
+  if (objectClass === 'secret-key') {
+    const length = value(CKA.VALUE_LEN);
+    return length?.length === 8 ? Number(length.readBigUInt64LE()) * 8 : 0;
+  }
+  if (keyType === 'rsa') {
+    const modulus = value(CKA.MODULUS);
+    if (modulus === undefined || modulus.length === 0) return 0;
+    const start = modulus.findIndex((byte) => byte !== 0);
+    return (modulus.length - start) * 8 - Math.clz32(modulus[start] ?? 0) + 24;
+  }
+  if (keyType === 'ec') return curveOf(value(CKA.EC_PARAMS))?.bits ?? 0;
+  return 0;
+}
+
+function publicHalfOf(keyType: KeyType | 'unsupported', value: Values): Uint8Array | undefined {
+  if (keyType === 'rsa') {
+    const [modulus, exponent] = [value(CKA.MODULUS), value(CKA.PUBLIC_EXPONENT)];
+    return modulus?.length && exponent?.length ? rsaPublicHalf(modulus, exponent) : undefined;
+  }
+  if (keyType === 'ec') {
+    const curve = curveOf(value(CKA.EC_PARAMS));
+    const encoded = value(CKA.EC_POINT);
+    const point = curve && encoded ? barePoint(curve, encoded) : undefined;
+    return curve && point ? ecPublicHalf(curve, point) : undefined;
+  }
+  return undefined;
+}
