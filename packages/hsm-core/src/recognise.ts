@@ -57,6 +57,14 @@ export function isPadded({ keyType, sizeBits }: ObservedObject): boolean {
   return keyType === 'generic-secret' && sizeBits % 64 !== 0;
 }
 
+/** Whether it is recognised by what wrapping or tagging it gives, which is another under another domain key. */
+export function isKnownByDomainKey({
+  objectClass,
+  publicHalf,
+}: Pick<ObservedObject, 'objectClass'> & { readonly publicHalf?: Uint8Array }): boolean {
+  return objectClass === 'secret-key' || objectClass === 'data' || (objectClass === 'private-key' && !publicHalf);
+}
+
 /** The key under which equal values meet; undefined where the object shows nothing to go by. */
 export function recognitionKey({ object, blob, valueTag }: Examined): string | undefined {
   const { objectClass, publicHalf, attributes } = object;

@@ -578,4 +578,21 @@ describe('a promoted standby', () => {
     expect(third.generation.tombstones).toEqual(second.generation.tombstones);
     expect(b.hsm.labelled('secret')).toHaveLength(1);
   });
+
+  it('keeps it out also when the domain key has changed since, once and again', async () => {
+    const deleted = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
+    a.hsm.addSecret('kept');
+    await group.apply(b, await group.captured(a));
+    for (const object of deleted) a.hsm.remove(object);
+    await group.captured(a);
+    for (const version of [2, 3]) {
+      await group.rotate([a, b], version);
+      await group.captured(a);
+    }
+    const { generation } = await group.captured(b, { epoch: 2n });
+    expect(generation.entries.map(({ attributes }) => Buffer.from(attributes.label!).toString())).toEqual(['kept']);
+    expect(generation.uncaptured.map(({ reason }) => reason)).toEqual(['deleted', 'deleted']);
+    expect(generation.tombstones).toHaveLength(2);
+    expect((await group.capture(b, { epoch: 2n })).sealed).toBeUndefined();
+  });
 });
