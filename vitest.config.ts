@@ -9,7 +9,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{packages,services,apps,scripts}/**/*.test.ts', 'test/rules/*.test.ts'],
+          include: ['{packages,services,apps,scripts}/**/*.test.ts', 'test/{golden,rules}/*.test.ts'],
         },
       },
       {

@@ -17,12 +17,9 @@ import { fromHex, hex, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { follow } from '../../apps/cli/src/operator.ts';
-import {
-  encodeManifest,
-  type Generation,
-  sealedGeneration,
-  signingInput,
-} from '../../packages/hsm-core/src/model/generation.ts';
+import type { Generation } from '../../packages/hsm-core/src/model/generation.ts';
+import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
+import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
 import { CKA, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { Pins } from '../../services/site-agent/src/pins.ts';
@@ -397,15 +394,16 @@ describe('agents', () => {
     const { operationId } = await system.operator.rotateDomainKey({ group: GROUP });
     await follow(system.operator, operationId, options);
     await system.replicate();
-    const newest = () => siteOf('a').store.open(siteOf('a').journal.head(GROUP, 'captured')!).generation;
-    expect(newest().domainKeyVersion).toBe(2);
+    const newestVersion = async () =>
+      (await siteOf('a').store.summary(siteOf('a').journal.head(GROUP, 'captured')!)).domainKeyVersion;
+    expect(await newestVersion()).toBe(2);
     const order = system.order('a');
     // The token holds it still, and would seal under it.
     const held = await siteOf('a').partitions.all[0]!.use(async ({ keyring }) => keyring.domainKey(GROUP, 1).version);
     expect(held).toBe(1);
     const refused = order.capture({ fence: fence(), domainKeyVersion: 1 }, options);
     expect((await rejection(refused)).code).toBe('DOMAIN_KEY_RETIRED');
-    expect(newest().domainKeyVersion).toBe(2);
+    expect(await newestVersion()).toBe(2);
     order.close();
     return 'refused';
   });
@@ -414,7 +412,7 @@ describe('agents', () => {
   async function forge(token: TestToken, identity: IdentityRecord): Promise<SealedGeneration> {
     const raw = await openRawToken(token);
     const sign = await signerIn(raw, identity);
-    const { generation } = siteOf('a').store.open(siteOf('a').journal.head(GROUP, 'captured')!);
+    const { generation } = await siteOf('a').store.open(siteOf('a').journal.head(GROUP, 'captured')!);
     const [one, two, ...rest] = generation.entries as [Generation['entries'][0], Generation['entries'][0]];
     const forged: Generation = {
       ...generation,

@@ -5,12 +5,9 @@ import { openSigned, type SealedGeneration } from '@antipode/hsm-core';
 import { hex, sha256Hex } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import {
-  encodeManifest,
-  type Generation,
-  sealedGeneration,
-  signingInput,
-} from '../../packages/hsm-core/src/model/generation.ts';
+import type { Generation } from '../../packages/hsm-core/src/model/generation.ts';
+import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
+import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
 import { CKM } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { Pins } from '../../services/site-agent/src/pins.ts';

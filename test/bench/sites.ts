@@ -23,7 +23,7 @@ import { SOFTHSM_MODULE, type TestToken } from '../support/tokens.ts';
 import { residentMiB } from './machine.ts';
 import type { Workspace } from './workspace.ts';
 
-const CLI = fileURLToPath(new URL('../../apps/cli/src/main.ts', import.meta.url));
+const ANTIPODE = fileURLToPath(new URL('../../bin/antipode', import.meta.url));
 export const GROUP = 'bench';
 const LEASE_MS = 600_000n;
 const ORDER_TIMEOUT_MS = 30 * 60_000;
@@ -75,6 +75,8 @@ export class BenchSite {
 export class BenchSites {
   readonly #workspace: Workspace;
   readonly #folder: string;
+  /** What an agent finds on every start but the first. */
+  readonly #cache: string;
   /** For profiling the agents. */
   readonly #agentEnvironment: Readonly<Record<string, string>>;
   #server: RpcServer | undefined;
@@ -91,6 +93,7 @@ export class BenchSites {
     this.#workspace = workspace;
     this.#agentEnvironment = agentEnvironment;
     this.#folder = workspace.folder('sites');
+    this.#cache = workspace.folder('cache');
   }
 
   /** @param source a filled token: site a is active on it. Site b stands by with an empty one */
@@ -148,8 +151,11 @@ export class BenchSites {
       members: [this.a, this.b].map((site) => ({ site: this.addressOf(site), serial: site.serial })),
     });
     if (failures.length > 0) throw new Error(`the domain key did not arrive: ${failures[0]?.message}`);
-    await this.#untilLeased();
     await this.stopAgent(this.b);
+    // Site b is started again for every round; site a as well, so that both have been started before.
+    await this.stopAgent(this.a);
+    await this.startAgent(this.a);
+    await this.#untilLeased();
     this.#empty = this.#workspace.folder('empty');
     for (const [name, from] of this.#partsOf(this.b)) cpSync(from, join(this.#empty, name), { recursive: true });
   }
@@ -164,9 +170,14 @@ export class BenchSites {
   }
 
   async startAgent(site: BenchSite): Promise<void> {
-    const agent = this.#workspace.spawn(process.execPath, [CLI, 'agent', 'run', '--config', site.configFile], {
+    const agent = this.#workspace.spawn(ANTIPODE, ['agent', 'run', '--config', site.configFile], {
       stdio: ['ignore', 'ignore', 'inherit'],
-      env: { ...process.env, ...this.#agentEnvironment, ANTIPODE_LOG_LEVEL: 'error' },
+      env: {
+        ...process.env,
+        ...this.#agentEnvironment,
+        ANTIPODE_LOG_LEVEL: 'error',
+        XDG_CACHE_HOME: this.#cache,
+      },
     });
     site.agent = agent;
     site.client = createClient(SiteAgentService, {

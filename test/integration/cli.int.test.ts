@@ -1,6 +1,6 @@
 /** The antipode command as people and scripts use it: real processes, exit codes, and what is left behind. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@antipode/runtime';
@@ -18,8 +18,14 @@ interface Run {
   readonly stderr: string;
 }
 
+const CACHE = join(folder, 'cache');
+
 function antipode(...args: string[]): Run {
-  const { status, stdout, stderr } = spawnSync(ANTIPODE, args, { encoding: 'utf8', cwd: folder, input: '' });
+  return antipodeIn({ ...process.env, XDG_CACHE_HOME: CACHE }, ...args);
+}
+
+function antipodeIn(env: NodeJS.ProcessEnv, ...args: string[]): Run {
+  const { status, stdout, stderr } = spawnSync(ANTIPODE, args, { encoding: 'utf8', cwd: folder, input: '', env });
   return { status, stdout, stderr };
 }
 
@@ -52,6 +58,25 @@ describe('a wrong command line', () => {
   it('is told as JSON where JSON is asked for', () => {
     const { stderr } = antipode('status', '--json', '--config', '/nowhere/operator.yaml');
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'CONFIG_INVALID', hint: expect.any(String) } });
+  });
+});
+
+describe('what an agent compiled', () => {
+  const cache = join(CACHE, 'antipode');
+
+  it('is kept in a folder that is closed to everybody else, also where it was open', () => {
+    mkdirSync(cache, { recursive: true, mode: 0o777 });
+    chmodSync(cache, 0o777);
+    expect(antipode('agent', '--help').status).toBe(0);
+    expect((statSync(cache).mode & 0o777).toString(8)).toBe('700');
+    expect(readdirSync(cache)).toHaveLength(1);
+  });
+
+  it('is kept nowhere, and missed by nobody, where there is no such folder', () => {
+    for (const env of [{}, { HOME: '/dev/null' }, { XDG_CACHE_HOME: '/dev/null' }]) {
+      const { status, stdout, stderr } = antipodeIn(env, 'agent', '--help');
+      expect([status, stdout.startsWith('Usage: antipode agent'), stderr]).toEqual([0, true, '']);
+    }
   });
 });
 

@@ -8,9 +8,9 @@
  */
 import { AntipodeError, bytesEqual, type Clock, type Prng, sha256 } from '@antipode/runtime';
 import { CKA_ID_BYTES, type DomainKeyRecord, type Keyring } from './keyring.ts';
-import { isSignedBy } from './model/generation.ts';
 import type { Handle } from './model/object.ts';
 import { fingerprint } from './model/public-half.ts';
+import { isSignedBy } from './model/signed-manifest.ts';
 import type { HsmProvider } from './provider.ts';
 
 /** One side's contribution. */

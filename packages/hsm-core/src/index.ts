@@ -16,8 +16,6 @@ export {
   type Entry,
   type Generation,
   isNewer,
-  isSignedBy,
-  openSigned,
   type SealedGeneration,
   type Uncaptured,
 } from './model/generation.ts';
@@ -30,6 +28,7 @@ export {
   type UncapturedReason,
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
+export { isSignedBy, openingSigned, openSigned } from './model/signed-manifest.ts';
 export type { PartitionConfig } from './pkcs11/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts';
 export type { HsmProvider, PartitionDescription } from './provider.ts';

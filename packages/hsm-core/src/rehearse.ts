@@ -92,9 +92,9 @@ async function others(provider: HsmProvider, keyring: Keyring): Promise<Handle[]
 
 /** A key that may not be destroyed would stay in the scratch partition for ever. */
 function destroyable(target: SealedGeneration): SealedGeneration {
-  const entries = target.generation.entries.map((entry) => ({
-    ...entry,
-    attributes: { ...entry.attributes, destroyable: true },
-  }));
+  const entries = target.generation.entries.map((entry) => {
+    const { attributes } = entry;
+    return attributes.destroyable === true ? entry : { ...entry, attributes: { ...attributes, destroyable: true } };
+  });
   return { ...target, generation: { ...target.generation, entries } };
 }

@@ -7,24 +7,15 @@
  *
  * Does not store or send anything, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
-import { bytesEqual, type Clock, hex, type Prng, sha256Hex } from '@antipode/runtime';
+import { bytesEqual, type Clock, hex, inSlices, type Prng, sha256Hex } from '@antipode/runtime';
 import { inBatches } from './batches.ts';
 import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import { differs, entryOf, type Sealed } from './entry.ts';
 import { isExcluded, type ObjectFilter } from './filter.ts';
 import type { Keyring } from './keyring.ts';
 import { type LeftOut, nameLeftOut, reasonOf } from './left-out.ts';
-import {
-  type DataKey,
-  type Entry,
-  encodeManifest,
-  type Generation,
-  type SealedGeneration,
-  sealedGeneration,
-  signingInput,
-  type Tombstone,
-  type Uncaptured,
-} from './model/generation.ts';
+import type { DataKey, Entry, Generation, SealedGeneration, Tombstone, Uncaptured } from './model/generation.ts';
+import { writingManifest } from './model/manifest.ts';
 import {
   type Handle,
   isWrapped,
@@ -33,6 +24,7 @@ import {
   type ObservedObject,
   type UncapturedReason,
 } from './model/object.ts';
+import { sealingSigned, signingInput } from './model/signed-manifest.ts';
 import type { HsmProvider, SealedData, WrapOutcome } from './provider.ts';
 import { aadOf, type Examined, examine, handlesOf, isKnownByDomainKey, pair, pairByResemblance } from './recognise.ts';
 
@@ -120,8 +112,7 @@ class Capture {
     const captureStartedMs = clock.wallMs();
     const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map() };
     const { first, isRoutine } = await this.#firstLook();
-    if (isRoutine && first.objects.length === 0 && first.handles.size === this.#remembered?.objectIds.size)
-      return unchanged;
+    if (isRoutine && this.#isQuiet(first)) return unchanged;
 
     const carried = isRoutine ? this.#carry(first) : new Set<ObjectId>();
     const objects = [...first.objects, ...(await this.#readUnnamed(first))];
@@ -163,10 +154,11 @@ class Capture {
       memory.remember(previous.digest, remembered);
       return unchanged;
     }
+    const manifest = await inSlices(writingManifest(generation));
     this.#options.checkFence();
-    const manifest = encodeManifest(generation);
     const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
-    const sealed = sealedGeneration({ generation, manifest, signature, signer: keyring.identity.publicHalf });
+    const signer = keyring.identity.publicHalf;
+    const sealed = await inSlices(sealingSigned({ generation, manifest, signature, signer }));
     memory.remember(sealed.digest, remembered);
     return { captureStartedMs, sealedObjects: this.#sealedObjects, sealed, blobs: this.#blobs };
   }
@@ -192,11 +184,13 @@ class Capture {
     const isComparable =
       remembered !== undefined && !this.#isReseal && !this.#isFirstOfTenure && remembered.filter === this.#filter;
     if (!isComparable) return { first: await this.#look({}), isRoutine: false };
-    const first = await this.#look({ since: remembered.look });
-    const told = new Set(handlesOf(first.objects));
-    // Always so, unless the memory is another provider's.
-    const isKnown = [...first.handles].every((handle) => told.has(handle) || remembered.objectIds.has(handle));
-    return isKnown ? { first, isRoutine: true } : { first: await this.#look({}), isRoutine: false };
+    return { first: await this.#look({ since: remembered.look }), isRoutine: true };
+  }
+
+  /** Nothing is told, and what is there is what was there. The handles differ where the memory is another provider's. */
+  #isQuiet({ handles, objects }: Seen): boolean {
+    const known = this.#remembered?.objectIds;
+    return objects.length === 0 && handles.size === known?.size && [...handles].every((handle) => known.has(handle));
   }
 
   /** Takes over what is captured and has not changed, without having it told. */

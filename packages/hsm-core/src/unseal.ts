@@ -61,8 +61,7 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   await checkBlobs(options, stale);
   const made = new Map<ObjectId, Made>();
   try {
-    for (const batch of inBatches(stale, ({ blobSize }) => blobSize))
-      await makeAndProve(options, domainKey, batch, made);
+    await makeAndProve(options, domainKey, stale, made);
     const replaced = stale.flatMap(({ objectId }) => memory.known.get(objectId)?.handle ?? []);
     const kept = await destroyAll(options.provider, [...replaced, ...memory.superseded], options);
     memory.unaccounted = [...memory.unaccounted, ...kept];
@@ -113,20 +112,29 @@ async function checkBlobs({ target, blobOf }: UnsealOptions, stale: readonly Ent
   }
 }
 
+/** While one batch is being proved, the next is on its way to the token, which does one after the other. */
 async function makeAndProve(
   options: UnsealOptions,
   domainKey: Handle,
-  batch: readonly Entry[],
+  entries: readonly Entry[],
   made: Map<ObjectId, Made>,
 ): Promise<void> {
-  options.checkFence();
-  options.journal.begin(batch.map(intentOf));
   const unproven = new Map<ObjectId, Handle>();
+  let proving = Promise.resolve();
   try {
-    await makeObjects(options, domainKey, batch, unproven);
-    for (const [objectId, one] of await proveAll(options, domainKey, batch, unproven)) made.set(objectId, one);
+    for (const batch of inBatches(entries, ({ blobSize }) => blobSize)) {
+      options.checkFence();
+      options.journal.begin(batch.map(intentOf));
+      await makeObjects(options, domainKey, batch, unproven);
+      await proving;
+      proving = proveBatch(options, domainKey, { batch, unproven, made });
+      proving.catch(() => undefined);
+    }
+    await proving;
   } catch (thrown) {
-    // What works stays for the next try. What does not is destroyed while the fence holds, or else found by its intent.
+    // What works stays for the next try. What does not, and what was not tried for it, is destroyed while the fence holds, or
+    // else found by its intent.
+    await proving.catch(() => undefined);
     await destroyAll(options.provider, [...unproven.values()], options).catch(() => undefined);
     throw thrown;
   }
@@ -141,17 +149,19 @@ async function makeObjects(
   const { provider, target, blobOf } = options;
   const record = (entries: readonly Entry[], outcome: BatchOutcome): void => {
     for (const [index, handle] of outcome.handles.entries()) made.set(entries[index]!.objectId, handle);
-    if (outcome.failure === undefined) return;
-    const { index, code, returnValue } = outcome.failure;
+  };
+  const check = (entries: readonly Entry[], { failure }: BatchOutcome): void => {
+    if (failure === undefined) return;
+    const { index, code, returnValue } = failure;
     const { objectId } = entries[index]!;
     throw new AntipodeError(code, `the HSM answered ${returnValue} when object ${objectId} was restored`, {
       details: { objectId, returnValue },
     });
   };
   const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
-  record(
-    wrapped,
-    await provider.unwrap(
+  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
+  const settled = await Promise.allSettled([
+    provider.unwrap(
       domainKey,
       wrapped.map((entry) => {
         invariant(
@@ -169,18 +179,22 @@ async function makeObjects(
         };
       }),
     ),
-  );
-  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
-  record(
-    inManifest,
-    await provider.create(
+    provider.create(
       inManifest.map(({ objectClass, keyType, attributes }) => ({
         objectClass: objectClass as 'public-key' | 'certificate',
         ...(keyType === undefined ? {} : { keyType }),
         attributes,
       })),
     ),
-  );
+  ]);
+  // Whatever was made is known before anything is thrown.
+  for (const [index, entries] of [wrapped, inManifest].entries())
+    if (settled[index]?.status === 'fulfilled') record(entries, settled[index].value);
+  for (const [index, entries] of [wrapped, inManifest].entries()) {
+    const outcome = settled[index]!;
+    if (outcome.status === 'rejected') throw outcome.reason;
+    check(entries, outcome.value);
+  }
   for (const { id, blobSha256 } of target.generation.dataKeys) {
     const data = batch.filter((entry) => entry.objectClass === 'data' && entry.dataKeyId === id);
     if (data.length === 0) continue;
@@ -191,20 +205,21 @@ async function makeObjects(
         ciphertext: blobOf(digest ?? ''),
         aad: aadOf(target.generation.group, objectId),
       }));
-      record(data, await provider.createData({ dataKey, items }));
+      const outcome = await provider.createData({ dataKey, items });
+      record(data, outcome);
+      check(data, outcome);
     } finally {
       await provider.forget([dataKey]);
     }
   }
 }
 
-/** Takes what is proved out of `unproven`, and throws unless that is all of it. Returns what was proved. */
-async function proveAll(
+/** Takes what is proved from `unproven` to `made`. @throws OBJECT_UNPROVEN unless that is all of the batch */
+async function proveBatch(
   { provider }: UnsealOptions,
   domainKey: Handle,
-  batch: readonly Entry[],
-  unproven: Map<ObjectId, Handle>,
-): Promise<Map<ObjectId, Made>> {
+  { batch, unproven, made }: { batch: readonly Entry[]; unproven: Map<ObjectId, Handle>; made: Map<ObjectId, Made> },
+): Promise<void> {
   const items = batch.map((entry) => {
     const handle = unproven.get(entry.objectId);
     if (handle !== undefined) return proofItem(entry, handle);
@@ -215,16 +230,20 @@ async function proveAll(
     );
   });
   const outcomes = new Map((await provider.prove(domainKey, items)).map((outcome) => [outcome.handle, outcome]));
-  const made = new Map<ObjectId, Made>();
+  const failed: ObjectId[] = [];
   for (const entry of batch) {
-    const handle = unproven.get(entry.objectId)!;
+    const { objectId } = entry;
+    const handle = unproven.get(objectId)!;
     const outcome = outcomes.get(handle);
-    if (outcome?.proved !== true) continue;
-    unproven.delete(entry.objectId);
-    made.set(entry.objectId, { handle, proof: { digest: entryDigest(entry), outcome } });
+    if (outcome?.proved !== true) {
+      failed.push(objectId);
+      continue;
+    }
+    unproven.delete(objectId);
+    made.set(objectId, { handle, proof: { digest: entryDigest(entry), outcome } });
   }
-  if (unproven.size === 0) return made;
-  throw new AntipodeError('OBJECT_UNPROVEN', `${unproven.size} restored objects do not work`, {
-    details: { objectIds: [...unproven.keys()].slice(0, 20).join(',') },
+  if (failed.length === 0) return;
+  throw new AntipodeError('OBJECT_UNPROVEN', `${failed.length} restored objects do not work`, {
+    details: { objectIds: failed.slice(0, 20).join(',') },
   });
 }

@@ -44,15 +44,16 @@ export async function apply(
       inSpan('apply', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         mayAct();
         const { generation } = pulled.sealed;
-        requireNewer(site, pulled.sealed);
-        const leftOvers = LeftOvers.before(site, open, group);
+        await requireNewer(site, pulled.sealed);
+        const proved = journal.head(group, 'applied');
+        const leftOvers = await LeftOvers.before(site, open, group);
         const result = await unseal({
           provider: open.provider,
           keyring: open.keyring,
           memory: open.replica,
           target: pulled.sealed,
           previous: leftOvers.previous,
-          proved: headOf(site, group, 'applied'),
+          proved: proved === undefined ? undefined : await site.store.open(proved),
           blobOf: (sha256) => site.store.blob(sha256),
           journal: journal.ofApply(group),
           checkFence: mayAct,
@@ -92,15 +93,15 @@ export async function apply(
  * A late order must not put an older generation in the place of a newer one, also where that has not been read back yet.
  * @throws GENERATION_NOT_NEWER
  */
-function requireNewer(site: Site, { generation, digest }: SealedGeneration): void {
+async function requireNewer(site: Site, { generation, digest }: SealedGeneration): Promise<void> {
   const { group, epoch, number } = generation;
   for (const kind of ['applied', 'staged'] as const) {
-    const head = headOf(site, group, kind);
-    if (head === undefined || head.digest === digest || isNewer(generation, head.generation)) continue;
+    const head = await headOf(site, group, kind);
+    if (head === undefined || head.digest === digest || isNewer(generation, head)) continue;
     throw new AntipodeError(
       'GENERATION_NOT_NEWER',
-      `generation ${number} of epoch ${epoch} is not newer than ${head.generation.number} of epoch ${head.generation.epoch}`,
-      { details: { group, generation: number, [kind]: head.generation.number } },
+      `generation ${number} of epoch ${epoch} is not newer than ${head.number} of epoch ${head.epoch}`,
+      { details: { group, generation: number, [kind]: head.number } },
     );
   }
 }
@@ -111,7 +112,7 @@ async function mendHeads(site: Site, request: ApplyRequest, signal: AbortSignal 
   const { group } = fenceOf(request);
   for (const kind of ['captured', 'applied', 'staged'] as const) {
     const digest = journal.head(group, kind);
-    if (digest !== undefined && !store.isSound(digest))
+    if (digest !== undefined && !(await store.isSound(digest)))
       await transfer.pull({ group, digest, sources: request.sources, signal });
   }
 }

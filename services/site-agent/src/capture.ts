@@ -1,9 +1,10 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
-import { type Generation, seal } from '@antipode/hsm-core';
+import { seal } from '@antipode/hsm-core';
 import type { CaptureRequest, CaptureResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
+import type { GenerationSummary } from './generation-store.ts';
 import { fenceOf, newestHere, type Site, seatOf } from './site.ts';
 
 export async function capture(
@@ -31,8 +32,9 @@ export async function capture(
     (open) =>
       inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
         mayAct();
-        const previous = newestHere(site, group);
-        requireNoOlderKey(previous?.generation, request);
+        const head = await newestHere(site, group);
+        requireNoOlderKey(head, request);
+        const previous = head && (await store.open(head.digest));
         const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
           provider: open.provider,
           keyring: open.keyring,
@@ -57,7 +59,7 @@ export async function capture(
           throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
         if (sealed !== undefined) {
           store.putBlobs(blobs.values());
-          store.put(sealed);
+          await store.put(sealed);
           mayAct();
           journal.setHead(group, 'captured', sealed.digest);
           const { number, entries, uncaptured } = sealed.generation;
@@ -88,7 +90,7 @@ export async function capture(
 
 /** A version is retired because somebody may have kept it who should not: nothing is sealed under it again. */
 function requireNoOlderKey(
-  previous: Generation | undefined,
+  previous: Pick<GenerationSummary, 'domainKeyVersion'> | undefined,
   { fence, domainKeyVersion }: Pick<CaptureRequest, 'fence' | 'domainKeyVersion'>,
 ): void {
   if (previous === undefined || domainKeyVersion >= previous.domainKeyVersion) return;

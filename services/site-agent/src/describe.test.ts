@@ -26,9 +26,9 @@ function rot(): void {
   database.close();
 }
 
-it('names generations without what they do not protect, so that a heartbeat stays small', () => {
-  expect(a.site.store.open(ref.digest).generation.uncaptured).toHaveLength(50);
-  const message = create(DescribeResponseSchema, account(a.site));
+it('names generations without what they do not protect, so that a heartbeat stays small', async () => {
+  expect((await a.site.store.open(ref.digest)).generation.uncaptured).toHaveLength(50);
+  const message = create(DescribeResponseSchema, await account(a.site));
   expect(message.members).toMatchObject([{ captured: { generation: 1n, objectCount: 2, uncaptured: [] } }]);
   expect(toBinary(DescribeResponseSchema, message).length).toBeLessThan(1_000);
   expect(MESSAGE_BYTES_MAX).toBeGreaterThan(1_000);
@@ -38,7 +38,7 @@ it('opens a manifest once in the life of the process, however often it is asked'
   a.stop();
   await a.start();
   const open = vi.spyOn(a.site.store, 'open');
-  for (let beat = 0; beat < 3; beat += 1) expect(account(a.site).members).toMatchObject([{ captured: {} }]);
+  for (let beat = 0; beat < 3; beat += 1) expect((await account(a.site)).members).toMatchObject([{ captured: {} }]);
   expect(open).toHaveBeenCalledTimes(1);
 });
 
@@ -48,7 +48,7 @@ it('is heard although a manifest has been changed by the disk, and says so of it
   await a.start();
   const signed = vi.spyOn(a.site.store, 'signed');
   for (let beat = 0; beat < 3; beat += 1) {
-    const { partitions, members } = account(a.site);
+    const { partitions, members } = await account(a.site);
     expect(partitions?.map(({ serial, errorCode }) => [serial, errorCode])).toEqual([
       ['a-1', 'MANIFEST_INVALID'],
       ['a-2', ''],

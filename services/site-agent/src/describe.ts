@@ -1,12 +1,18 @@
-/** The agent's own account: from journal and memory only, so that a slow HSM never delays a heartbeat. */
+/**
+ * The agent's own account: from journal, store and memory only, so that a slow HSM never delays a heartbeat. It is taken in
+ * one piece, so that what it says of a group holds together; the manifests of the heads are opened before.
+ */
 import { type DescribeResponseSchema, roleNumber } from '@antipode/protocol';
-import { type ErrorCode, hasCode } from '@antipode/runtime';
+import { AntipodeError, type ErrorCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { briefRefOf, type GenerationRefInit } from './generation-ref.ts';
 import type { Seat } from './journal.ts';
 import type { Site } from './site.ts';
 
-export function describe(site: Site): MessageInitShape<typeof DescribeResponseSchema> {
+const HEADS = ['captured', 'applied'] as const;
+
+export async function describe(site: Site): Promise<MessageInitShape<typeof DescribeResponseSchema>> {
+  await openHeads(site);
   const seats = site.journal.seats();
   return {
     site: site.name,
@@ -25,6 +31,17 @@ export function describe(site: Site): MessageInitShape<typeof DescribeResponseSc
   };
 }
 
+/** After a start, nothing is known of the heads but their digests. */
+export async function openHeads({ journal, store }: Site): Promise<void> {
+  for (const { group } of journal.seats()) {
+    for (const kind of HEADS) {
+      const digest = journal.head(group, kind);
+      if (digest !== undefined) await store.isSound(digest);
+    }
+  }
+}
+
+/** The heads of the group have been opened, by a capture, an apply or {@link openHeads}. */
 export function memberState(site: Site, seat: Seat) {
   const { journal, leases } = site;
   const fence = journal.fence(seat.group);
@@ -51,21 +68,17 @@ export function memberState(site: Site, seat: Seat) {
 function troubleOf(site: Site, seats: readonly Seat[], serial: string | undefined): ErrorCode | undefined {
   const heads = seats
     .filter((seat) => seat.serial === serial)
-    .flatMap(({ group }) => [headRef(site, group, 'captured'), headRef(site, group, 'applied')]);
+    .flatMap(({ group }) => HEADS.map((kind) => headRef(site, group, kind)));
   return heads.find(({ errorCode }) => errorCode !== undefined)?.errorCode;
 }
 
 function headRef(
   { journal, store }: Site,
   group: string,
-  kind: 'captured' | 'applied',
+  kind: (typeof HEADS)[number],
 ): { readonly ref?: GenerationRefInit; readonly errorCode?: ErrorCode } {
   const digest = journal.head(group, kind);
-  if (digest === undefined) return {};
-  try {
-    return { ref: briefRefOf(store.summary(digest)) };
-  } catch (thrown) {
-    if (!hasCode(thrown, 'MANIFEST_INVALID', 'GENERATION_UNKNOWN')) throw thrown;
-    return { errorCode: thrown.code };
-  }
+  const known = digest === undefined ? undefined : store.knownSummary(digest);
+  if (known === undefined) return {};
+  return known instanceof AntipodeError ? { errorCode: known.code } : { ref: briefRefOf(known) };
 }

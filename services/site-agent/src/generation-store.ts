@@ -4,9 +4,10 @@
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import { blobDigests, type Generation, openSigned, type SealedGeneration } from '@antipode/hsm-core';
-import { AntipodeError, fromHex, hasCode, hex, sha256Hex, systemClock } from '@antipode/runtime';
+import { blobDigests, type Generation, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
+import { AntipodeError, fromHex, hasCode, hex, inSlices, sha256Hex } from '@antipode/runtime';
 import { openDatabase, transaction } from './journal.ts';
+import { OpenedGenerations } from './opened-generations.ts';
 
 const SCHEMA_VERSION = 1;
 const SCHEMA = `
@@ -14,13 +15,11 @@ const SCHEMA = `
   CREATE TABLE manifest (digest BLOB PRIMARY KEY, grp TEXT NOT NULL, epoch INTEGER NOT NULL, number INTEGER NOT NULL, signed BLOB NOT NULL) STRICT;
 `;
 
-/** How many opened manifests are kept in memory: the heads of a few groups. */
-const OPENED_MAX = 16;
 /** How many are known by their names and counts: those of every head, of all groups that a site may hold. */
 const SUMMARIES_MAX = 1_000;
 
-/** Some 30 ms of work: a generation of 100,000 objects must not hold up leases and heartbeats while it is checked. */
-const HASHED_AT_ONCE = 1_000;
+/** Some 10 ms of work: a generation of 100,000 objects must not hold up leases and heartbeats while it is checked. */
+const BLOBS_A_SLICE = 500;
 
 /** A generation by its names and counts, which are small however many objects it has. */
 export type GenerationSummary = Pick<SealedGeneration, 'digest' | 'contentDigest'> &
@@ -33,7 +32,7 @@ export function summaryOf({ generation, digest, contentDigest }: SealedGeneratio
 
 export class GenerationStore {
   readonly #database: DatabaseSync;
-  readonly #opened = new Map<string, SealedGeneration>();
+  readonly #opened = new OpenedGenerations();
   /** What opening gave, also when the disk has changed the manifest: a heartbeat asks each time. */
   readonly #summaries = new Map<string, GenerationSummary | AntipodeError>();
   readonly #blobsOf = new WeakMap<SealedGeneration, ReadonlySet<string>>();
@@ -43,24 +42,20 @@ export class GenerationStore {
   }
 
   /** Which of the digests are not here. */
-  lacking(digests: readonly string[]): string[] {
+  async lacking(digests: readonly string[]): Promise<string[]> {
     const statement = this.#database.prepare('SELECT 1 FROM blob WHERE sha256 = ?');
-    return digests.filter((digest) => statement.get(fromHex(digest)) === undefined);
+    return inSlices(filtering(digests, (digest) => statement.get(fromHex(digest)) === undefined));
   }
 
   /** Which of the digests are not here as they should be: absent, or changed by the disk. Reads every one of them. */
   async unsound(digests: readonly string[]): Promise<string[]> {
     const statement = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?');
-    const isUnsound = (digest: string): boolean => {
-      const row = statement.get(fromHex(digest));
-      return row === undefined || sha256Hex(row['bytes'] as Uint8Array) !== digest;
-    };
-    const unsound: string[] = [];
-    for (let start = 0; start < digests.length; start += HASHED_AT_ONCE) {
-      unsound.push(...digests.slice(start, start + HASHED_AT_ONCE).filter(isUnsound));
-      await systemClock.sleep(0);
-    }
-    return unsound;
+    return inSlices(
+      filtering(digests, (digest) => {
+        const row = statement.get(fromHex(digest));
+        return row === undefined || sha256Hex(row['bytes'] as Uint8Array) !== digest;
+      }),
+    );
   }
 
   /** Replaces what the disk changed. Durable on return. @throws FILE_UNWRITABLE, for one on a full disk; then none is stored */
@@ -90,8 +85,8 @@ export class GenerationStore {
   }
 
   /** Makes a generation visible, as it was signed. Durable on return. @throws GENERATION_UNKNOWN when a blob is lacking */
-  put(sealed: SealedGeneration): void {
-    const lacking = this.lacking(blobDigests(sealed.generation));
+  async put(sealed: SealedGeneration): Promise<void> {
+    const lacking = await this.lacking(blobDigests(sealed.generation));
     if (lacking.length > 0) {
       throw new AntipodeError(
         'GENERATION_UNKNOWN',
@@ -107,7 +102,8 @@ export class GenerationStore {
         )
         .run(fromHex(sealed.digest), group, epoch, number, sealed.signed);
     });
-    this.#remember(sealed);
+    this.#opened.keep(sealed);
+    this.#summarise(sealed);
   }
 
   has(digest: string): boolean {
@@ -125,30 +121,37 @@ export class GenerationStore {
   }
 
   /** A generation that was verified before it was stored; its digest and signature are checked again. @throws MANIFEST_INVALID */
-  open(digest: string): SealedGeneration {
-    const known = this.#opened.get(digest);
-    if (known !== undefined) return known;
-    const row = this.#database.prepare('SELECT grp FROM manifest WHERE digest = ?').get(fromHex(digest));
-    const sealed = openSigned(this.signed(digest), {
-      group: String(row?.['grp']),
-      isPinned: () => true,
-      expectedDigest: digest,
+  async open(digest: string): Promise<SealedGeneration> {
+    return this.#opened.get(digest, async () => {
+      const row = this.#database.prepare('SELECT grp FROM manifest WHERE digest = ?').get(fromHex(digest));
+      const sealed = await inSlices(
+        openingSigned(this.signed(digest), {
+          group: String(row?.['grp']),
+          isPinned: () => true,
+          expectedDigest: digest,
+        }),
+      );
+      this.#summarise(sealed);
+      return sealed;
     });
-    this.#remember(sealed);
-    return sealed;
   }
 
   /** Names and counts, opened once in the life of the process. @throws MANIFEST_INVALID, GENERATION_UNKNOWN, as the first time */
-  summary(digest: string): GenerationSummary {
-    const known = this.#summaries.get(digest) ?? this.#summarise(digest);
+  async summary(digest: string): Promise<GenerationSummary> {
+    const known = this.#summaries.get(digest) ?? (await this.#firstSummary(digest));
     if (known instanceof AntipodeError) throw known;
     return known;
   }
 
+  /** What {@link summary} gave or threw for this digest; undefined where nobody has asked yet. */
+  knownSummary(digest: string): GenerationSummary | AntipodeError | undefined {
+    return this.#summaries.get(digest);
+  }
+
   /** Whether the manifest is here as it was signed. */
-  isSound(digest: string): boolean {
+  async isSound(digest: string): Promise<boolean> {
     try {
-      return this.summary(digest).digest === digest;
+      return (await this.summary(digest)).digest === digest;
     } catch (thrown) {
       if (hasCode(thrown, 'MANIFEST_INVALID', 'GENERATION_UNKNOWN')) return false;
       throw thrown;
@@ -156,8 +159,8 @@ export class GenerationStore {
   }
 
   /** The blobs of a generation of this group, for asking whether one belongs to it. @throws GENERATION_UNKNOWN, MANIFEST_INVALID */
-  blobsOf(digest: string, { group }: { group: string }): ReadonlySet<string> {
-    const sealed = this.open(digest);
+  async blobsOf(digest: string, { group }: { group: string }): Promise<ReadonlySet<string>> {
+    const sealed = await this.open(digest);
     if (sealed.generation.group !== group)
       throw new AntipodeError('GENERATION_UNKNOWN', `the generation is not of group ${group}`, {
         details: { group, generation: digest },
@@ -185,26 +188,37 @@ export class GenerationStore {
     this.#database.close();
   }
 
-  #remember(sealed: SealedGeneration): void {
-    keep(this.#opened, sealed.digest, { value: sealed, max: OPENED_MAX });
-    keep(this.#summaries, sealed.digest, { value: summaryOf(sealed), max: SUMMARIES_MAX });
+  #summarise(sealed: SealedGeneration): GenerationSummary {
+    const summary = summaryOf(sealed);
+    this.#keep(sealed.digest, summary);
+    return summary;
   }
 
-  #summarise(digest: string): GenerationSummary | AntipodeError {
+  async #firstSummary(digest: string): Promise<GenerationSummary | AntipodeError> {
     try {
-      return summaryOf(this.open(digest));
+      return this.#summarise(await this.open(digest));
     } catch (thrown) {
-      if (!hasCode(thrown, 'MANIFEST_INVALID')) throw thrown;
-      keep(this.#summaries, digest, { value: thrown, max: SUMMARIES_MAX });
+      if (!hasCode(thrown, 'MANIFEST_INVALID', 'GENERATION_UNKNOWN')) throw thrown;
+      this.#keep(digest, thrown);
       return thrown;
     }
   }
+
+  /** The latest only. */
+  #keep(digest: string, summary: GenerationSummary | AntipodeError): void {
+    const summaries = this.#summaries;
+    summaries.delete(digest);
+    summaries.set(digest, summary);
+    const oldest = summaries.keys().next().value;
+    if (summaries.size > SUMMARIES_MAX && oldest !== undefined) summaries.delete(oldest);
+  }
 }
 
-/** Sets a member of a map that holds the latest ones only. */
-function keep<Value>(map: Map<string, Value>, key: string, { value, max }: { value: Value; max: number }): void {
-  map.delete(key);
-  map.set(key, value);
-  const oldest = map.keys().next().value;
-  if (map.size > max && oldest !== undefined) map.delete(oldest);
+function* filtering(digests: readonly string[], isWanted: (digest: string) => boolean): Generator<void, string[]> {
+  const wanted: string[] = [];
+  for (const [index, digest] of digests.entries()) {
+    if (isWanted(digest)) wanted.push(digest);
+    if ((index + 1) % BLOBS_A_SLICE === 0) yield;
+  }
+  return wanted;
 }

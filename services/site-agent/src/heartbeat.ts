@@ -64,7 +64,7 @@ export class Heartbeat implements Closeable {
     const { clock } = this.#site;
     const sentAtMs = clock.monotonicMs();
     const answer = await this.#client.heartbeat(
-      { state: describe(this.#site), address: this.#advertise(), loopDelayMs: this.#loopDelay.maxMs() },
+      { state: await describe(this.#site), address: this.#advertise(), loopDelayMs: this.#loopDelay.maxMs() },
       { signal: this.#stop.signal },
     );
     this.#answers.take(answer, { sentAtMs });

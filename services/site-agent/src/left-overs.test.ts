@@ -95,6 +95,6 @@ it('is accounted for again by the first capture of a tenure of its own', async (
   await sites.promote(a, ref, again);
   sites.renew(a, 3n);
   const { digest } = await sites.captured(a, again);
-  expect(a.site.store.open(digest).generation.entries).toHaveLength(5);
+  expect((await a.site.store.open(digest)).generation.entries).toHaveLength(5);
   expect(a.site.journal.seat(GROUP)).toMatchObject({ divergent: 0, unaccounted: 0 });
 });

@@ -32,15 +32,16 @@ export class LeftOvers {
     this.#candidates = options.candidates;
   }
 
-  static before(site: Site, open: OpenPartition, group: string): LeftOvers {
-    const whole = previousOf(site, group);
+  static async before(site: Site, open: OpenPartition, group: string): Promise<LeftOvers> {
+    const whole = await previousOf(site, group);
     const candidates = new Map<string, DivergentObject>();
     for (const { generation, digest } of whole)
       for (const { objectId } of generation.entries)
         if (!candidates.has(objectId)) candidates.set(objectId, { objectId, digest });
     const others = site.journal.divergent(group).filter(({ objectId }) => !candidates.has(objectId));
     for (const one of others) candidates.set(one.objectId, one);
-    const previous = [...whole, ...others.flatMap((one) => onlyEntryOf(site, one))];
+    const previous = [...whole];
+    for (const one of others) previous.push(...(await onlyEntryOf(site, one)));
     // A partition that was read without one of these would not know it, and take it for gone or for nobody's.
     const { replica } = open;
     const known = previous.flatMap(({ generation }) => generation.entries);
@@ -69,9 +70,9 @@ export class LeftOvers {
 }
 
 /** The generation that has the entry, without everything else. */
-function onlyEntryOf({ store }: Site, { objectId, digest }: DivergentObject): SealedGeneration[] {
-  if (!store.isSound(digest)) return [];
-  const sealed = store.open(digest);
+async function onlyEntryOf({ store }: Site, { objectId, digest }: DivergentObject): Promise<SealedGeneration[]> {
+  if (!(await store.isSound(digest))) return [];
+  const sealed = await store.open(digest);
   const entries = sealed.generation.entries.filter((entry) => entry.objectId === objectId);
   return [{ ...sealed, generation: { ...sealed.generation, entries, tombstones: [] } }];
 }

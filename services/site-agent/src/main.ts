@@ -1,4 +1,5 @@
 /** The process of a site agent: log, telemetry, signals. Started by `antipode agent run`. */
+import { flushCompileCache } from 'node:module';
 import { crashOnDefect, processLog, startTelemetry, stopSignal } from '@antipode/runtime';
 import { SiteAgent } from './agent.ts';
 import { loadAgentConfig } from './config.ts';
@@ -13,6 +14,8 @@ export async function runAgent(configFile: string): Promise<void> {
     const agent = new SiteAgent({ config, log });
     const stopped = stopSignal();
     await agent.start();
+    // For the next start, however this one ends: bin/antipode names a folder for it.
+    flushCompileCache();
     log.info('stopping', { signal: await stopped });
     await agent.close();
   } finally {

@@ -64,7 +64,7 @@ describe('a capture', () => {
     a.stop();
     await a.start();
     expect(a.site.journal.head(GROUP, 'captured')).toBe(digest);
-    expect(a.site.store.open(digest).generation.entries).toHaveLength(2);
+    expect((await a.site.store.open(digest)).generation.entries).toHaveLength(2);
   });
 
   it('reports the newest generation again when nothing is new', async () => {
@@ -132,8 +132,8 @@ describe('a capture', () => {
     a.member.hsm.addSecret('new');
     const { store, fences, journal } = a.site;
     const put = store.put.bind(store);
-    store.put = (...given) => {
-      put(...given);
+    store.put = async (...given) => {
+      await put(...given);
       fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     };
     expect((await rejection(sites.capture(a))).code).toBe('EPOCH_STALE');
@@ -150,7 +150,7 @@ describe('a standby', () => {
       undefined,
     ]);
     const { contentDigest, proof } = await sites.verify(b, ref);
-    expect(hex(contentDigest!)).toBe(b.site.store.open(ref.digest).contentDigest);
+    expect(hex(contentDigest!)).toBe((await b.site.store.open(ref.digest)).contentDigest);
     expect(proof).toMatchObject({ proved: 2, failed: 0 });
     expect(b.site.journal.head(GROUP, 'applied')).toBe(ref.digest);
     expect(b.member.hsm.contents()).toEqual(a.member.hsm.contents());
@@ -162,7 +162,7 @@ describe('a standby', () => {
     await sites.apply(b, ref);
     b.member.hsm.labelled('secret')[0]!.attributes.decrypt = false;
     const { contentDigest } = await sites.verify(b, ref);
-    expect(hex(contentDigest!)).not.toBe(b.site.store.open(ref.digest).contentDigest);
+    expect(hex(contentDigest!)).not.toBe((await b.site.store.open(ref.digest)).contentDigest);
     expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
   });
 
@@ -243,7 +243,7 @@ describe('a promotion', () => {
     sites.renew(b, 2n);
     b.member.hsm.addSecret('made at b');
     const next = await sites.captured(b, fence(2n, 'b'));
-    expect(b.site.store.open(next.digest).generation).toMatchObject({
+    expect((await b.site.store.open(next.digest)).generation).toMatchObject({
       epoch: 2n,
       number: 2n,
       previousDigest: ref.digest,

@@ -2,7 +2,7 @@
  * Makes a standby the active member: everything is read back and used first (I4), then the role is persisted (I1). It holds
  * no lease yet: that comes by heartbeat, like every other, once the coordinator has put the new tenure in force.
  */
-import { readBack, type SealedGeneration } from '@antipode/hsm-core';
+import { readBack } from '@antipode/hsm-core';
 import type { PromoteRequest } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { digestOf } from './generation-ref.ts';
@@ -16,28 +16,34 @@ export async function promote(
   signal?: AbortSignal,
 ): Promise<{ proof: ReturnType<typeof proofMessage> }> {
   const { group, epoch, owner, requestId } = fenceOf(request);
-  const { journal, fences } = site;
+  const { journal, fences, store } = site;
   const { seat, partition } = seatOf(site, group);
   const refuse = (why: string, details: Record<string, string> = {}): never => {
     throw new AntipodeError('ROLE_REFUSED', why, { details: { group, ...details } });
   };
-  /** What this member would go on from. */
-  const mayAct = (): SealedGeneration | undefined => {
+  const mayAct = (): void => {
     fences.check(group, epoch);
     if (owner !== site.name) refuse(`epoch ${epoch} belongs to ${owner}, not to this site`, { owner });
     const { role } = seatOf(site, group).seat;
     if (role === 'fenced') refuse(`this site is fenced in group ${group}`, { role });
-    const base = newestHere(site, group);
-    // A repeated order meets a member that is active by the first one, and may have captured since.
-    if (role === 'standby' && request.generation !== undefined && base?.digest !== digestOf(request.generation))
-      refuse('another generation is the newest here than the order says', { newest: base?.digest ?? 'none' });
-    return base;
   };
-  mayAct();
+  /** What this member would go on from. It changes only in a turn at the partition. */
+  const base = async (): Promise<string | undefined> => {
+    mayAct();
+    const newest = await newestHere(site, group);
+    // A repeated order meets a member that is active by the first one, and may have captured since.
+    const { role } = seatOf(site, group).seat;
+    if (role === 'standby' && request.generation !== undefined && newest?.digest !== digestOf(request.generation))
+      refuse('another generation is the newest here than the order says', { newest: newest?.digest ?? 'none' });
+    mayAct();
+    return newest?.digest;
+  };
+  await base();
   return partition.use(
     (open) =>
       inSpan('promote', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
-        const target = mayAct();
+        const digest = await base();
+        const target = digest === undefined ? undefined : await store.open(digest);
         const proof =
           target === undefined
             ? { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 }
@@ -46,7 +52,7 @@ export async function promote(
                   ...open,
                   memory: open.replica,
                   target,
-                  previous: previousOf(site, group),
+                  previous: await previousOf(site, group),
                   journal: journal.ofApply(group),
                   checkFence: mayAct,
                   objectIds: 'everything',

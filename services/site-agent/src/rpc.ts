@@ -4,9 +4,10 @@ import type { LoopDelay } from '@antipode/runtime';
 import { AntipodeError } from '@antipode/runtime';
 import { apply, type Touched } from './apply.ts';
 import { capture } from './capture.ts';
-import { describe, memberState } from './describe.ts';
+import { describe, memberState, openHeads } from './describe.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
+import type { IdleCollection } from './idle-collection.ts';
 import { promote } from './promote.ts';
 import { scrub } from './scrub.ts';
 import { fenceOf, type Site, seatOf } from './site.ts';
@@ -16,10 +17,12 @@ export function siteAgentHandlers({
   site,
   exchanges,
   loopDelay,
+  idle,
 }: {
   site: Site;
   exchanges: Exchanges;
   loopDelay: LoopDelay;
+  idle: IdleCollection;
 }): Handlers<typeof SiteAgentService> {
   const touched: Touched = new Map();
   const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
@@ -49,6 +52,7 @@ export function siteAgentHandlers({
     },
 
     setRole: async (request) => {
+      await openHeads(site);
       const { group, epoch, owner } = fenceOf(request);
       const role = roleName(request.role);
       if (role === undefined)
@@ -87,7 +91,7 @@ export function siteAgentHandlers({
 
     promote: async (request, { signal }) => {
       admit(request);
-      const { proof } = await promote(site, request, signal);
+      const { proof } = await idle.after(() => promote(site, request, signal));
       return { member: memberState(site, seatOf(site, fenceOf(request).group).seat), proof };
     },
 
@@ -98,32 +102,32 @@ export function siteAgentHandlers({
 
     capture: async (request, { signal }) => {
       admit(request);
-      return capture(site, request, signal);
+      return idle.after(() => capture(site, request, signal));
     },
 
     apply: async (request, { signal }) => {
       admit(request);
-      return apply(site, touched, request, signal);
+      return idle.after(() => apply(site, touched, request, signal));
     },
 
     verify: async (request, { signal }) => {
       admit(request);
-      return verify(site, touched, request, signal);
+      return idle.after(() => verify(site, touched, request, signal));
     },
 
     scrub: async (request, { signal }) => {
       admit(request);
-      return scrub(site, request, signal);
+      return idle.after(() => scrub(site, request, signal));
     },
 
     drill: async (request, { signal }) => {
       admit(request);
-      return drill(site, request, signal);
+      return idle.after(() => drill(site, request, signal));
     },
 
     beginExchange: (request, context) => exchanges.begin(request, context),
     completeExchange: (request, context) => exchanges.complete(request, context),
-    pullManifest: (request, { identity }) => site.transfer.manifest(request, identity.name),
-    pullBlobs: (request, { identity }) => site.transfer.blobs(request, identity.name),
+    pullManifest: (request, { identity }) => idle.afterAll(site.transfer.manifest(request, identity.name)),
+    pullBlobs: (request, { identity }) => idle.afterAll(site.transfer.blobs(request, identity.name)),
   };
 }

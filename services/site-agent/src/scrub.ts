@@ -8,6 +8,7 @@ import type { ScrubRequest, ScrubResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
+import type { Role } from './journal.ts';
 import type { OpenPartition } from './partitions.ts';
 import { fenceOf, headOf, newestHere, type Site, seatOf } from './site.ts';
 import { proofMessage } from './verify.ts';
@@ -18,41 +19,43 @@ export async function scrub(
   signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof ScrubResponseSchema>> {
   const { group, epoch, requestId } = fenceOf(request);
-  const { journal, transfer } = site;
+  const { journal, store, transfer } = site;
   const { partition } = seatOf(site, group);
-  const look = () => {
+  const mayAct = (): Role => {
     site.fences.check(group, epoch);
     const { role } = seatOf(site, group).seat;
-    // What was restored last describes a standby, also before it has been read back.
-    const target =
-      role === 'active' ? newestHere(site, group) : (headOf(site, group, 'staged') ?? headOf(site, group, 'applied'));
-    if (role === 'fenced')
-      throw new AntipodeError(
-        'ROLE_REFUSED',
-        `this site is fenced in group ${group}: it is looked at when it has rejoined`,
-        {
-          details: { group, role },
-        },
-      );
-    if (target === undefined)
-      throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
-        details: { group },
-      });
-    return { role, target };
+    if (role !== 'fenced') return role;
+    throw new AntipodeError(
+      'ROLE_REFUSED',
+      `this site is fenced in group ${group}: it is looked at when it has rejoined`,
+      { details: { group, role } },
+    );
   };
-  const { digest } = look().target;
-  const { blobs: mendedBlobs } = await transfer.pull({ group, digest, sources: request.sources, signal });
+  /** What was restored last describes a standby, also before it has been read back. */
+  const described = async (role: Role): Promise<string> => {
+    const head =
+      role === 'active'
+        ? await newestHere(site, group)
+        : ((await headOf(site, group, 'staged')) ?? (await headOf(site, group, 'applied')));
+    if (head !== undefined) return head.digest;
+    throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
+      details: { group },
+    });
+  };
+  const wanted = await described(mayAct());
+  const { blobs: mendedBlobs } = await transfer.pull({ group, digest: wanted, sources: request.sources, signal });
   return partition.use(
     (open) =>
       inSpan('scrub', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
-        const { role, target } = look();
+        const role = mayAct();
+        const target = await store.open(await described(role));
         const known = role === 'active' ? (open.captures.of(target.digest)?.objectIds ?? new Map()) : restoredAs(open);
         const { proof, missing, altered } = await scrubPartition({ ...open, target, known });
         const isReplica = role === 'standby';
         const isDamaged = proof.failed > 0 || (isReplica && missing.length + altered.length > 0);
         // An active member forgets nothing: by its handle a damaged key keeps the blob that was sealed of it.
         if (isDamaged && isReplica) {
-          look();
+          mayAct();
           open.replica.forget();
           journal.dropHead(group, 'applied');
         }

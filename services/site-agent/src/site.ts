@@ -4,7 +4,7 @@ import { isNewer } from '@antipode/hsm-core';
 import type { Fence } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type Prng } from '@antipode/runtime';
 import type { FenceKeeper } from './fence.ts';
-import type { GenerationStore } from './generation-store.ts';
+import type { GenerationStore, GenerationSummary } from './generation-store.ts';
 import type { HeadKind, Journal, Seat } from './journal.ts';
 import type { LeaseKeeper } from './lease.ts';
 import type { Partition, Partitions } from './partitions.ts';
@@ -56,19 +56,27 @@ export function requireStandby(site: Site, { group, epoch }: { group: string; ep
   );
 }
 
-export function headOf({ journal, store }: Site, group: string, kind: HeadKind): SealedGeneration | undefined {
+/** A head by its names and counts. */
+export async function headOf(
+  { journal, store }: Site,
+  group: string,
+  kind: HeadKind,
+): Promise<GenerationSummary | undefined> {
   const digest = journal.head(group, kind);
-  return digest === undefined ? undefined : store.open(digest);
+  return digest === undefined ? undefined : store.summary(digest);
 }
 
 /** The newest generation that describes this partition: captured here, or restored here. */
-export function newestHere(site: Site, group: string): SealedGeneration | undefined {
-  const [captured, applied] = [headOf(site, group, 'captured'), headOf(site, group, 'applied')];
+export async function newestHere(site: Site, group: string): Promise<GenerationSummary | undefined> {
+  const captured = await headOf(site, group, 'captured');
+  const applied = await headOf(site, group, 'applied');
   if (captured === undefined || applied === undefined) return captured ?? applied;
-  return isNewer(captured.generation, applied.generation) ? captured : applied;
+  return isNewer(captured, applied) ? captured : applied;
 }
 
 /** What explains the objects of this partition, the newest that counts first: what it holds, and what was restored over it. */
-export function previousOf(site: Site, group: string): SealedGeneration[] {
-  return [newestHere(site, group), headOf(site, group, 'staged')].filter((head) => head !== undefined);
+export async function previousOf(site: Site, group: string): Promise<SealedGeneration[]> {
+  const heads = [await newestHere(site, group), await headOf(site, group, 'staged')];
+  const digests = new Set(heads.flatMap((head) => head?.digest ?? []));
+  return Promise.all([...digests].map((digest) => site.store.open(digest)));
 }

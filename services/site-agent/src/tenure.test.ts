@@ -71,7 +71,7 @@ describe('a capture', () => {
     const first = await b.call('capture', { fence: OF_B, domainKeyVersion: 1, aboveGeneration: 4n });
     expect(first).toMatchObject({ isNew: true, generation: { epoch: 2n, generation: 5n, objectCount: 2 } });
     expect(b.site.store.list(GROUP)[0]).toMatchObject({ epoch: 2n, number: 5n });
-    expect(b.site.store.open(b.site.journal.head(GROUP, 'captured')!)).toMatchObject({
+    expect(await b.site.store.open(b.site.journal.head(GROUP, 'captured')!)).toMatchObject({
       signerSha256: b.member.keyring.identity.sha256,
       generation: { previousDigest: ref.digest },
     });
@@ -97,7 +97,7 @@ describe('a promotion', () => {
     await failOver(a, again, own);
     a.member.hsm.addSecret('third tenure');
     const next = await sites.captured(a, again);
-    expect(a.site.store.open(next.digest).generation).toMatchObject({ epoch: 3n, previousDigest: own.digest });
+    expect((await a.site.store.open(next.digest)).generation).toMatchObject({ epoch: 3n, previousDigest: own.digest });
   });
 
   it('of an active member to a tenure of its own begins anew: it is seated, proved, and only then active', async () => {

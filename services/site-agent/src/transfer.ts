@@ -3,10 +3,10 @@
  * it lacks, or what its own disk has changed; in one stream; and every batch is stored as it arrives, so that a broken link
  * costs what was in flight. A group's generations are served to who asks in its name, and nothing else is.
  */
-import { blobDigests, openSigned, type SealedGeneration } from '@antipode/hsm-core';
+import { blobDigests, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
 import type { PullBlobsRequest, PullManifestRequest } from '@antipode/protocol';
 import { isUnreachable } from '@antipode/protocol';
-import { AntipodeError, bytesEqual, fromHex, hasCode, hex, type Log, sha256 } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, fromHex, hasCode, hex, inSlices, type Log, sha256 } from '@antipode/runtime';
 import { digestOf } from './generation-ref.ts';
 import type { GenerationStore } from './generation-store.ts';
 import type { PeerAddress, Peers } from './peers.ts';
@@ -67,7 +67,7 @@ export class Transfer {
       throw new AntipodeError('REQUEST_INVALID', `at most ${DIGESTS_MAX} digests a call`, {
         details: { field: 'sha256' },
       });
-    const listed = this.#options.store.blobsOf(digestOf(generation), { group });
+    const listed = await this.#options.store.blobsOf(digestOf(generation), { group });
     const foreign = digests.find((digest) => !listed.has(hex(digest)));
     if (foreign !== undefined)
       throw new AntipodeError('REQUEST_INVALID', 'sha256 names a sealed object that is not of the generation', {
@@ -140,7 +140,7 @@ export class Transfer {
     const { store } = this.#options;
     if (!store.has(digest)) return {};
     try {
-      const sealed = this.#verify(store.signed(digest), { group, digest });
+      const sealed = await this.#verify(store.signed(digest), { group, digest });
       const [unsound] = await store.unsound(blobDigests(sealed.generation));
       if (unsound === undefined) return { sealed };
       const details = { generation: digest, blob: unsound };
@@ -203,18 +203,20 @@ export class Transfer {
           { details: { site: source.site } },
         );
     }
-    store.put(sealed);
+    await store.put(sealed);
     return { sealed, blobs: lacking.length, bytes };
   }
 
   /** Against our own pins, each time: one that was taken away counts at once. */
-  #verify(signed: Uint8Array, { group, digest }: { group: string; digest: string }): SealedGeneration {
+  async #verify(signed: Uint8Array, { group, digest }: { group: string; digest: string }): Promise<SealedGeneration> {
     const { trust } = this.#options;
-    const sealed = openSigned(signed, {
-      group,
-      isPinned: (identity) => trust.find(group, identity) !== undefined,
-      expectedDigest: digest,
-    });
+    const sealed = await inSlices(
+      openingSigned(signed, {
+        group,
+        isPinned: (identity) => trust.find(group, identity) !== undefined,
+        expectedDigest: digest,
+      }),
+    );
     trust.checkSource(sealed);
     return sealed;
   }

@@ -56,7 +56,7 @@ describe('a generation', () => {
 
   it('of an earlier epoch is taken from any member, and of one that is not known here from nobody', async () => {
     const ref = await sites.captured();
-    const sealed = a.site.store.open(ref.digest);
+    const sealed = await a.site.store.open(ref.digest);
     pinned({ site: 'c' });
     const at = (epoch: bigint): void =>
       b.site.trust.checkSource({ ...sealed, generation: { ...sealed.generation, epoch } });

@@ -29,7 +29,7 @@ export async function verify(
     (open) =>
       inSpan('verify', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
         mayAct();
-        const target = store.open(digest);
+        const target = await store.open(digest);
         const known = touched.get(group);
         const objectIds = request.everything || known?.digest !== digest ? 'everything' : known.objectIds;
         const { contentDigest, proof } = await readBack({
@@ -37,7 +37,7 @@ export async function verify(
           keyring: open.keyring,
           memory: open.replica,
           target,
-          previous: previousOf(site, group),
+          previous: await previousOf(site, group),
           journal: journal.ofApply(group),
           checkFence: mayAct,
           objectIds,

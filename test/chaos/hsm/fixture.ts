@@ -69,7 +69,7 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
   journal.close();
   const store = new GenerationStore(dataFolder);
   store.putBlobs(group.blobs.values());
-  for (const one of sealed) store.put(one);
+  for (const one of sealed) await store.put(one);
   store.close();
 
   const compileCache = workspace.folder('compile-cache');

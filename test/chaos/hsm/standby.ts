@@ -60,7 +60,9 @@ const site = {
   store,
   fences: new FenceKeeper({ journal }),
   partitions: { bySerial: () => steppedPartition(partition) },
-  transfer: { pull: async ({ digest }: { digest: string }) => ({ sealed: store.open(digest), blobs: 0, bytes: 0 }) },
+  transfer: {
+    pull: async ({ digest }: { digest: string }) => ({ sealed: await store.open(digest), blobs: 0, bytes: 0 }),
+  },
 } as unknown as Site;
 
 function steppedPartition(real: Partition): Pick<Partition, 'use'> {

@@ -76,10 +76,10 @@ describe('the loss of the active site', () => {
     system.makeKey('b', '03');
     const round = await system.replicate(['a', 'c']);
     const { store } = system.agent('c').site;
-    const newest = store.open(store.list(GROUP)[0]!.digest).generation;
+    const newest = (await store.open(store.list(GROUP)[0]!.digest)).generation;
     expect(newest.epoch).toBe(2n);
     expect(round.state.newest?.objectCount).toBe(newest.entries.length);
-    const before = store.open(old.digest).generation.entries;
+    const before = (await store.open(old.digest)).generation.entries;
     for (const entry of before)
       expect(newest.entries.find(({ objectId }) => objectId === entry.objectId)).toEqual(entry);
     expect(newest.entries.length).toBe(before.length + 1);

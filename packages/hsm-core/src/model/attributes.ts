@@ -169,6 +169,49 @@ export function decodeAttribute(
   }
 }
 
+/** The attribute of this number, where objects of the class have it. */
+export function attributeOf(objectClass: ObjectClass, type: number): AttributeName | undefined {
+  const name = BY_TYPE.get(type);
+  return name !== undefined && (ATTRIBUTES[name].classes as readonly ObjectClass[]).includes(objectClass)
+    ? name
+    : undefined;
+}
+
+/** Whether the bytes are what {@link encodeAttribute} gives for some value: the same question as decoding and encoding again. */
+export function isCanonical(
+  name: AttributeName,
+  bytes: Buffer,
+  { start, end }: { start: number; end: number },
+): boolean {
+  const length = end - start;
+  const kind: Kind = ATTRIBUTES[name].kind;
+  switch (kind) {
+    case 'boolean':
+      return length === 1 && bytes[start]! <= 1;
+    case 'number':
+      return length === 8 && isExact(bytes, start);
+    case 'bytes':
+      return true;
+    case 'date':
+      return /^\d{8}$/.test(bytes.toString('latin1', start, end));
+    case 'mechanisms': {
+      if (length % 8 !== 0) return false;
+      for (let at = start; at < end; at += 8) {
+        if (!isExact(bytes, at)) return false;
+        if (at > start && bytes.compare(bytes, at - 8, at, at, at + 8) < 0) return false;
+      }
+      return true;
+    }
+  }
+}
+
+/** Whether the 8 bytes are a number that a double holds exactly: no other would come back as it was. */
+function isExact(bytes: Buffer, at: number): boolean {
+  if (bytes.readUInt32BE(at) < 2 ** 21) return true;
+  const number = bytes.readBigUInt64BE(at);
+  return BigInt(Number(number)) === number;
+}
+
 /** Sets one attribute by name, without losing the tie between name and type of value. */
 export function setAttribute(attributes: Attributes, name: AttributeName, value: AttributeValue): void {
   (attributes as Record<AttributeName, AttributeValue>)[name] = value;

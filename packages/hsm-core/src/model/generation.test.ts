@@ -1,28 +1,26 @@
-import { createPrivateKey, type KeyObject, sign } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { AntipodeError, hex, seededPrng, sha256Hex } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as wire from '../gen/antipode/seal/v1/manifest_pb.ts';
+import { arbitraryGeneration, sorted } from '../testing/arbitrary-generation.ts';
 import { ecKey, publicHalfOf } from '../testing/index.ts';
-import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from './attributes.ts';
+import { ATTRIBUTES, type Attributes } from './attributes.ts';
 import {
   blobDigests,
   contentDigest,
   contentDigestOf,
   type Entry,
-  encodeManifest,
   entryDigest,
   type Generation,
   isNewer,
-  isSignedBy,
-  openSigned,
-  sealedGeneration,
-  signingInput,
 } from './generation.ts';
-import { kindOf, type ObjectClass } from './object.ts';
+import { encodeManifest } from './manifest.ts';
+import { kindOf } from './object.ts';
 import { fingerprint } from './public-half.ts';
+import { isSignedBy, openSigned, sealedGeneration, signingInput } from './signed-manifest.ts';
 
 fc.configureGlobal({ seed: 2026 });
 
@@ -31,113 +29,7 @@ const signer = publicHalfOf(key);
 const signerSha256 = fingerprint(signer);
 const GROUP = 'payments';
 
-// --- what a generation may hold ---
-
-const hexadecimal = (bytes: number) => fc.uint8Array({ minLength: bytes, maxLength: bytes }).map(hex);
-const someBytes = fc.uint8Array({ minLength: 1, maxLength: 20 });
-const digits = fc.integer({ min: 0, max: 99_999_999 }).map((number) => String(number).padStart(8, '0'));
-
-const VALUES = {
-  boolean: fc.boolean(),
-  number: fc.maxSafeNat(),
-  bytes: fc.uint8Array({ maxLength: 20 }),
-  date: digits,
-  mechanisms: fc.uniqueArray(fc.nat(), { maxLength: 3 }).map((list) => list.sort((a, b) => a - b)),
-};
-
-const attributes = (objectClass: ObjectClass): fc.Arbitrary<Attributes> =>
-  fc
-    .tuple(
-      ...attributesOf(objectClass).map((name) =>
-        fc.option(fc.tuple(fc.constant(name), VALUES[ATTRIBUTES[name].kind]), { nil: undefined }),
-      ),
-    )
-    .map((chosen) => {
-      const set: Attributes = {};
-      for (const one of chosen) if (one !== undefined) setAttribute(set, ...one);
-      return set;
-    });
-
-const entry: fc.Arbitrary<Entry> = fc
-  .constantFrom<ObjectClass>('secret-key', 'private-key', 'public-key', 'certificate', 'data')
-  .chain((objectClass) =>
-    fc
-      .record({
-        objectId: hexadecimal(16),
-        sizeBits: fc.nat({ max: 16_384 }),
-        attributes: attributes(objectClass),
-        keyType: fc.constantFrom('aes', 'generic-secret', 'rsa', 'ec' as const),
-        publicHalf: someBytes,
-        blobSha256: hexadecimal(32),
-        blobSize: fc.nat(),
-        dataKeyId: hexadecimal(16),
-        valueTag: someBytes,
-      })
-      .map(({ keyType, publicHalf, blobSha256, blobSize, dataKeyId, valueTag, ...rest }) => ({
-        ...rest,
-        objectClass,
-        ...(objectClass.endsWith('-key') ? { keyType } : {}),
-        ...(objectClass === 'private-key' || objectClass === 'public-key' ? { publicHalf } : {}),
-        ...(objectClass === 'public-key' || objectClass === 'certificate' ? { blobSize: 0 } : { blobSha256, blobSize }),
-        ...(objectClass === 'data' ? { dataKeyId, valueTag } : {}),
-      })),
-  );
-
-const uint64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
-const byId = <T>(idOf: (item: T) => string) => ({
-  selector: idOf,
-  maxLength: 4,
-});
-
-const generation: fc.Arbitrary<Generation> = fc.record({
-  group: fc.constant(GROUP),
-  domainKeyVersion: fc.nat(),
-  domainKeyCheckTag: someBytes,
-  epoch: uint64,
-  number: uint64,
-  previousDigest: fc.oneof(fc.constant(''), hexadecimal(32)),
-  captureStartedMs: fc.maxSafeNat(),
-  source: fc.record({
-    serial: fc.string(),
-    manufacturer: fc.string({ unit: 'grapheme' }),
-    model: fc.string(),
-    firmware: fc.string(),
-    identitySha256: fc.constant(signerSha256),
-  }),
-  dataKeys: fc.uniqueArray(
-    fc.record({ id: hexadecimal(16), blobSha256: hexadecimal(32), blobSize: fc.nat() }),
-    byId(({ id }) => id),
-  ),
-  entries: fc.uniqueArray(
-    entry,
-    byId(({ objectId }) => objectId),
-  ),
-  uncaptured: fc.uniqueArray(
-    fc.record({
-      objectId: hexadecimal(16),
-      objectClass: fc.constantFrom('secret-key', 'private-key', 'other' as const),
-      reason: fc.constantFrom('unextractable', 'settling', 'length-unknown' as const),
-    }),
-    byId(({ objectId }) => objectId),
-  ),
-  tombstones: fc.uniqueArray(
-    fc.record({ entry, epoch: uint64, generation: uint64, deletedMs: fc.maxSafeNat() }),
-    byId(({ entry: { objectId } }) => objectId),
-  ),
-});
-
-/** The same generation with its lists in the order in which a manifest has them. */
-function sorted(given: Generation): Generation {
-  const order = <T>(list: readonly T[], idOf: (item: T) => string): T[] =>
-    [...list].sort((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
-  return {
-    ...given,
-    dataKeys: order(given.dataKeys, ({ id }) => id),
-    entries: order(given.entries, ({ objectId }) => objectId),
-    uncaptured: order(given.uncaptured, ({ objectId }) => objectId),
-    tombstones: order(given.tombstones, ({ entry: { objectId } }) => objectId),
-  };
-}
+const generation = arbitraryGeneration({ group: GROUP, identitySha256: signerSha256 });
 
 function signedManifest(manifest: Uint8Array, by: KeyObject = key): Uint8Array {
   const signature = new Uint8Array(sign('sha256', signingInput(manifest), { key: by, dsaEncoding: 'ieee-p1363' }));
@@ -288,6 +180,18 @@ describe('a manifest', () => {
         ),
     ],
     [
+      'with an uncaptured object of a key type that nobody knows',
+      (message) =>
+        message.uncaptured.push(
+          create(wire.UncapturedSchema, {
+            objectId: new Uint8Array(16).fill(255),
+            objectClass: wire.ObjectClass.DATA,
+            keyType: 9 as wire.KeyType,
+            reason: wire.UncapturedReason.SETTLING,
+          }),
+        ),
+    ],
+    [
       'with a field that we do not know',
       (message) => (message.$unknown = [{ no: 99, wireType: 0, data: Uint8Array.of(1) }]),
     ],
@@ -319,6 +223,7 @@ describe('an entry', () => {
     ['an object of a class that cannot be captured', 'certificate', { objectClass: wire.ObjectClass.OTHER }],
     ['a key without its type', 'secret', { keyType: wire.KeyType.UNSPECIFIED }],
     ['a certificate with a key type', 'certificate', { keyType: wire.KeyType.RSA }],
+    ['a certificate with a key type that nobody knows', 'certificate', { keyType: 9 }],
     ['a secret without a blob', 'secret', { blobSha256: new Uint8Array() }],
     ['a public key with a blob', 'public', blob],
     ['a digest of 31 bytes', 'secret', { blobSha256: new Uint8Array(31) }],
@@ -331,6 +236,15 @@ describe('an entry', () => {
     ],
     ['an attribute that we do not know', 'secret', { attributes: [attribute(0x161, 32)] }],
     ['an attribute of another form', 'secret', { attributes: [attribute(ATTRIBUTES.sign.type, 7)] }],
+    [
+      'mechanisms out of order',
+      'secret',
+      {
+        attributes: [
+          attribute(ATTRIBUTES.allowedMechanisms.type, ...[0, 0, 0, 0, 0, 0, 0, 2], ...[0, 0, 0, 0, 0, 0, 0, 1]),
+        ],
+      },
+    ],
     [
       'an attribute twice',
       'secret',
@@ -378,6 +292,7 @@ describe('the content digest', () => {
     expect(withAttributes({ local: false, startDate: '20270101', checkValue: Uint8Array.of(1) })).toBe(digest({}));
     expect(withAttributes({ id: new Uint8Array(), allowedMechanisms: [] })).toBe(digest({}));
     expect(withAttributes({ sensitive: false })).toBe(digest({}));
+    expect(digest({ attributes: {} })).toBe(digest({ attributes: { sensitive: true } }));
     expect(digest({ sizeBits: 0, blobSize: 0 })).toBe(digest({}));
   });
 
@@ -423,6 +338,8 @@ it('takes no signature for one that is malformed, of another key, or of a key th
   expect(isSignedBy(new Uint8Array(), message, signature)).toBe(false);
   const pair = createPrivateKey({ key: ED25519, format: 'der', type: 'pkcs8' });
   expect(isSignedBy(publicHalfOf(pair), message, sign(null, message, pair))).toBe(false);
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 1_024 }).privateKey;
+  expect(isSignedBy(publicHalfOf(rsa), message, sign('sha256', message, rsa))).toBe(false);
 });
 
 /** An Ed25519 key of 32 bytes 7: a signature that verifies, of a kind that no identity has. */

@@ -13,6 +13,7 @@ import { create, fromBinary, type MessageInitShape, type MessageShape, toBinary 
 import { Exchanges } from '../exchange.ts';
 import { FenceKeeper } from '../fence.ts';
 import { GenerationStore } from '../generation-store.ts';
+import { IdleCollection } from '../idle-collection.ts';
 import { Journal } from '../journal.ts';
 import { LeaseKeeper } from '../lease.ts';
 import type { OpenPartition, Partition, Partitions } from '../partitions.ts';
@@ -113,6 +114,7 @@ export class SimulatedSite {
       site: this.site,
       exchanges: new Exchanges(this.site),
       loopDelay: { maxMs: () => 0, close: () => {} },
+      idle: new IdleCollection({ clock: new FakeClock(), collect: () => {} }),
     });
     sites.set(name, this);
   }

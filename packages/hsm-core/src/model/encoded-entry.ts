@@ -1,0 +1,171 @@
+/**
+ * An entry that lies in the bytes of its manifest, and is decoded where it is asked for: a generation that is held costs
+ * little more than its bytes. It looks like any other entry: what it has are own properties, so that a copy with `...` is a
+ * plain entry, which is encoded anew.
+ *
+ * Made only from bytes that manifest.ts has read strictly.
+ */
+import { type Attributes, decodeAttribute, setAttribute } from './attributes.ts';
+import { CanonicalReader, type Range } from './canonical-protobuf.ts';
+import type { Entry } from './generation.ts';
+import type { KeyType, ObjectClass, ObjectId } from './object.ts';
+
+/** Numbers of the fields of antipode.seal.v1.Entry and Attribute. */
+export const ENTRY = {
+  objectId: 1,
+  objectClass: 2,
+  keyType: 3,
+  sizeBits: 4,
+  attributes: 5,
+  publicHalf: 6,
+  blobSha256: 7,
+  blobSize: 8,
+  dataKeyId: 9,
+  valueTag: 10,
+} as const;
+export const ATTRIBUTE = { type: 1, value: 2 } as const;
+
+export const DIGEST_BYTES = 32;
+
+/** What the entries of one list share: the manifest that they lie in, and their digests one after the other. */
+export interface EntryBytes {
+  readonly manifest: Buffer;
+  readonly digests: Uint8Array;
+}
+
+type Decoded = 'attributes' | 'publicHalf' | 'blobSha256' | 'dataKeyId' | 'valueTag';
+
+export class EncodedEntry implements Entry {
+  declare readonly objectId: ObjectId;
+  declare readonly objectClass: ObjectClass;
+  declare readonly keyType?: KeyType;
+  declare readonly sizeBits: number;
+  declare readonly attributes: Attributes;
+  declare readonly publicHalf?: Uint8Array;
+  declare readonly blobSha256?: string;
+  declare readonly blobSize: number;
+  declare readonly dataKeyId?: string;
+  declare readonly valueTag?: Uint8Array;
+  readonly #of: EntryBytes;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #index: number;
+
+  constructor(
+    of: EntryBytes,
+    place: Range & { index: number },
+    head: Pick<Entry, 'objectId' | 'objectClass' | 'sizeBits' | 'blobSize'> & { keyType: KeyType | undefined },
+    has: { publicHalf: boolean; blobSha256: boolean; dataKeyId: boolean; valueTag: boolean },
+  ) {
+    this.#of = of;
+    this.#start = place.start;
+    this.#end = place.end;
+    this.#index = place.index;
+    this.objectId = head.objectId;
+    this.objectClass = head.objectClass;
+    if (head.keyType !== undefined) this.keyType = head.keyType;
+    this.sizeBits = head.sizeBits;
+    this.blobSize = head.blobSize;
+    // The same accessors each time, in the same order: all entries of a kind share one hidden class.
+    Object.defineProperty(this, 'attributes', EncodedEntry.#ACCESSORS.attributes);
+    if (has.publicHalf) Object.defineProperty(this, 'publicHalf', EncodedEntry.#ACCESSORS.publicHalf);
+    if (has.blobSha256) Object.defineProperty(this, 'blobSha256', EncodedEntry.#ACCESSORS.blobSha256);
+    if (has.dataKeyId) Object.defineProperty(this, 'dataKeyId', EncodedEntry.#ACCESSORS.dataKeyId);
+    if (has.valueTag) Object.defineProperty(this, 'valueTag', EncodedEntry.#ACCESSORS.valueTag);
+  }
+
+  /** The bytes of an entry that has some: a view. */
+  static encodingOf(entry: Entry): Uint8Array | undefined {
+    return #of in entry ? entry.#of.manifest.subarray(entry.#start, entry.#end) : undefined;
+  }
+
+  /** The digest of an entry that was computed when its manifest was read: a view. */
+  static digestOf(entry: Entry): Uint8Array | undefined {
+    if (!(#of in entry)) return undefined;
+    const start = entry.#index * DIGEST_BYTES;
+    return entry.#of.digests.subarray(start, start + DIGEST_BYTES);
+  }
+
+  static readonly #ACCESSORS: Record<Decoded, PropertyDescriptor & ThisType<EncodedEntry>> = {
+    attributes: {
+      enumerable: true,
+      get() {
+        return this.#attributes();
+      },
+    },
+    publicHalf: {
+      enumerable: true,
+      get() {
+        return this.#copy(ENTRY.publicHalf);
+      },
+    },
+    blobSha256: {
+      enumerable: true,
+      get() {
+        return this.#hex(ENTRY.blobSha256);
+      },
+    },
+    dataKeyId: {
+      enumerable: true,
+      get() {
+        return this.#hex(ENTRY.dataKeyId);
+      },
+    },
+    valueTag: {
+      enumerable: true,
+      get() {
+        return this.#copy(ENTRY.valueTag);
+      },
+    },
+  };
+
+  #attributes(): Attributes {
+    const reader = this.#reader();
+    const attributes: Attributes = {};
+    skipTo(reader, ENTRY.attributes);
+    for (;;) {
+      const outer = reader.enter(ENTRY.attributes);
+      if (outer === undefined) return attributes;
+      const type = reader.uint32(ATTRIBUTE.type);
+      reader.range(ATTRIBUTE.value, RANGE);
+      const decoded = decodeAttribute(type, reader.bytes.subarray(RANGE.start, RANGE.end));
+      if (decoded !== undefined) setAttribute(attributes, decoded.name, decoded.value);
+      reader.leave(outer);
+    }
+  }
+
+  #copy(field: number): Uint8Array {
+    const reader = this.#reader();
+    skipTo(reader, field);
+    return reader.copy(field);
+  }
+
+  #hex(field: number): string {
+    const reader = this.#reader();
+    skipTo(reader, field);
+    return reader.hex(field);
+  }
+
+  #reader(): CanonicalReader {
+    return new CanonicalReader(this.#of.manifest, { start: this.#start, end: this.#end });
+  }
+}
+
+const RANGE: Range = { start: 0, end: 0 };
+
+/** Passes over the fields before this one. */
+function skipTo(reader: CanonicalReader, field: number): void {
+  reader.range(ENTRY.objectId, RANGE);
+  reader.number(ENTRY.objectClass);
+  reader.number(ENTRY.keyType);
+  reader.number(ENTRY.sizeBits);
+  if (field === ENTRY.attributes) return;
+  while (reader.skip(ENTRY.attributes));
+  if (field === ENTRY.publicHalf) return;
+  reader.range(ENTRY.publicHalf, RANGE);
+  if (field === ENTRY.blobSha256) return;
+  reader.range(ENTRY.blobSha256, RANGE);
+  reader.number(ENTRY.blobSize);
+  if (field === ENTRY.dataKeyId) return;
+  reader.range(ENTRY.dataKeyId, RANGE);
+}

@@ -1,0 +1,206 @@
+/**
+ * Manifests by the generated code: the schema's own account of what model/manifest.ts does without it. Slow and plain, and
+ * used as a measure only.
+ */
+import { bytesEqual, fromHex, hex } from '@antipode/runtime';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import * as seal from '../gen/antipode/seal/v1/manifest_pb.ts';
+import {
+  ATTRIBUTES,
+  type Attributes,
+  attributesOf,
+  decodeAttribute,
+  encodeAttribute,
+  setAttribute,
+} from '../model/attributes.ts';
+import type { Entry, Generation } from '../model/generation.ts';
+import { isWrapped, type KeyType, type ObjectClass, type UncapturedReason } from '../model/object.ts';
+
+const FORMAT = 1;
+
+export const writtenBySchema = (generation: Generation): Uint8Array =>
+  toBinary(seal.ManifestSchema, toMessage(generation));
+
+/** What the bytes say, where they are a well-formed manifest and its one encoding. */
+export function readBySchema(bytes: Uint8Array): Generation | undefined {
+  try {
+    const generation = fromMessage(fromBinary(seal.ManifestSchema, bytes));
+    return bytesEqual(writtenBySchema(generation), bytes) ? generation : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const CLASS_NUMBERS: Record<ObjectClass | 'other', seal.ObjectClass> = {
+  'secret-key': seal.ObjectClass.SECRET_KEY,
+  'private-key': seal.ObjectClass.PRIVATE_KEY,
+  'public-key': seal.ObjectClass.PUBLIC_KEY,
+  certificate: seal.ObjectClass.CERTIFICATE,
+  data: seal.ObjectClass.DATA,
+  other: seal.ObjectClass.OTHER,
+};
+
+const KEY_TYPE_NUMBERS: Record<KeyType, seal.KeyType> = {
+  aes: seal.KeyType.AES,
+  'generic-secret': seal.KeyType.GENERIC_SECRET,
+  rsa: seal.KeyType.RSA,
+  ec: seal.KeyType.EC,
+};
+
+const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
+  unextractable: seal.UncapturedReason.UNEXTRACTABLE,
+  'wrap-with-trusted': seal.UncapturedReason.WRAP_WITH_TRUSTED,
+  'not-wrappable': seal.UncapturedReason.NOT_WRAPPABLE,
+  'unsupported-type': seal.UncapturedReason.UNSUPPORTED_TYPE,
+  'length-not-multiple-of-8': seal.UncapturedReason.LENGTH_NOT_MULTIPLE_OF_8,
+  'length-unknown': seal.UncapturedReason.LENGTH_UNKNOWN,
+  settling: seal.UncapturedReason.SETTLING,
+  excluded: seal.UncapturedReason.EXCLUDED,
+  unreadable: seal.UncapturedReason.UNREADABLE,
+  'too-large': seal.UncapturedReason.TOO_LARGE,
+  'unsupported-attribute': seal.UncapturedReason.UNSUPPORTED_ATTRIBUTE,
+  deleted: seal.UncapturedReason.DELETED,
+};
+
+const nameOf = <Name extends string>(numbers: Record<Name, number>, number: number): Name | undefined =>
+  (Object.keys(numbers) as Name[]).find((name) => numbers[name] === number);
+
+const byObjectId = (a: { objectId: string }, b: { objectId: string }): number =>
+  a.objectId < b.objectId ? -1 : a.objectId > b.objectId ? 1 : 0;
+
+function toMessage(generation: Generation): seal.Manifest {
+  return create(seal.ManifestSchema, {
+    format: FORMAT,
+    group: generation.group,
+    domainKeyVersion: generation.domainKeyVersion,
+    domainKeyCheckTag: generation.domainKeyCheckTag,
+    epoch: generation.epoch,
+    generation: generation.number,
+    previousDigest: fromHex(generation.previousDigest),
+    captureStartedMs: BigInt(generation.captureStartedMs),
+    source: { ...generation.source, identitySha256: fromHex(generation.source.identitySha256) },
+    dataKeys: [...generation.dataKeys]
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .map(({ id, blobSha256, blobSize }) => ({
+        id: fromHex(id),
+        blobSha256: fromHex(blobSha256),
+        blobSize: BigInt(blobSize),
+      })),
+    entries: [...generation.entries].sort(byObjectId).map(entryMessage),
+    uncaptured: [...generation.uncaptured].sort(byObjectId).map(({ objectId, objectClass, keyType, reason }) => ({
+      objectId: fromHex(objectId),
+      objectClass: CLASS_NUMBERS[objectClass],
+      keyType:
+        keyType === undefined || keyType === 'unsupported' ? seal.KeyType.UNSPECIFIED : KEY_TYPE_NUMBERS[keyType],
+      reason: REASON_NUMBERS[reason],
+    })),
+    tombstones: [...generation.tombstones]
+      .sort((a, b) => byObjectId(a.entry, b.entry))
+      .map(({ entry, epoch, generation: number, deletedMs }) => ({
+        entry: entryMessage(entry),
+        epoch,
+        generation: number,
+        deletedMs: BigInt(deletedMs),
+      })),
+  });
+}
+
+function entryMessage(entry: Entry): seal.Entry {
+  const attributes = attributesOf(entry.objectClass)
+    .filter((name) => entry.attributes[name] !== undefined)
+    .map((name) => ({ type: ATTRIBUTES[name].type, value: encodeAttribute(name, entry.attributes[name]!) }));
+  return create(seal.EntrySchema, {
+    objectId: fromHex(entry.objectId),
+    objectClass: CLASS_NUMBERS[entry.objectClass],
+    keyType: entry.keyType === undefined ? seal.KeyType.UNSPECIFIED : KEY_TYPE_NUMBERS[entry.keyType],
+    sizeBits: entry.sizeBits,
+    attributes,
+    publicHalf: entry.publicHalf ?? new Uint8Array(),
+    blobSha256: fromHex(entry.blobSha256 ?? ''),
+    blobSize: BigInt(entry.blobSize),
+    dataKeyId: fromHex(entry.dataKeyId ?? ''),
+    valueTag: entry.valueTag ?? new Uint8Array(),
+  });
+}
+
+function fromMessage(message: seal.Manifest): Generation {
+  if (message.format !== FORMAT) invalid(`its format is ${message.format}, expected ${FORMAT}`);
+  if (message.source === undefined) invalid('it has no source');
+  const entries = message.entries.map((entry) => entryFrom(entry));
+  if (new Set(entries.map(({ objectId }) => objectId)).size !== entries.length) invalid('an object id repeats');
+  return {
+    group: message.group,
+    domainKeyVersion: message.domainKeyVersion,
+    domainKeyCheckTag: new Uint8Array(message.domainKeyCheckTag),
+    epoch: message.epoch,
+    number: message.generation,
+    previousDigest: hex(message.previousDigest),
+    captureStartedMs: Number(message.captureStartedMs),
+    source: {
+      serial: message.source.serial,
+      manufacturer: message.source.manufacturer,
+      model: message.source.model,
+      firmware: message.source.firmware,
+      identitySha256: hex(message.source.identitySha256),
+    },
+    dataKeys: message.dataKeys.map(({ id, blobSha256, blobSize }) => ({
+      id: hex(id),
+      blobSha256: hex(blobSha256),
+      blobSize: Number(blobSize),
+    })),
+    entries,
+    uncaptured: message.uncaptured.map(({ objectId, objectClass, keyType, reason }) => {
+      const kind = nameOf(KEY_TYPE_NUMBERS, keyType);
+      return {
+        objectId: hex(objectId),
+        objectClass: nameOf(CLASS_NUMBERS, objectClass) ?? invalid('an uncaptured object has no class'),
+        ...(kind === undefined ? {} : { keyType: kind }),
+        reason: nameOf(REASON_NUMBERS, reason) ?? invalid('an uncaptured object has no reason'),
+      };
+    }),
+    tombstones: message.tombstones.map(({ entry, epoch, generation, deletedMs }) => ({
+      entry: entryFrom(entry ?? invalid('a tombstone has no entry')),
+      epoch,
+      generation,
+      deletedMs: Number(deletedMs),
+    })),
+  };
+}
+
+function entryFrom(message: seal.Entry): Entry {
+  const objectClass = nameOf(CLASS_NUMBERS, message.objectClass);
+  if (objectClass === undefined || objectClass === 'other') invalid('an object has no class that can be captured');
+  const keyType = nameOf(KEY_TYPE_NUMBERS, message.keyType);
+  const objectId = hex(message.objectId);
+  if (message.objectId.length !== 16) invalid('an object id has not 16 bytes');
+  if (objectClass.endsWith('-key') !== (keyType !== undefined)) invalid(`object ${objectId} has no fitting key type`);
+  const hasBlob = message.blobSha256.length > 0;
+  if (hasBlob && message.blobSha256.length !== 32) invalid(`object ${objectId} has a digest that is none`);
+  if (hasBlob !== (isWrapped(objectClass) || objectClass === 'data'))
+    invalid(`object ${objectId} must ${hasBlob ? 'not ' : ''}have a blob`);
+  if ((objectClass === 'data') !== message.dataKeyId.length > 0) invalid(`object ${objectId} has no fitting data key`);
+  const attributes: Attributes = {};
+  for (const { type, value } of message.attributes) {
+    const decoded = decodeAttribute(type, value);
+    if (decoded === undefined || !(ATTRIBUTES[decoded.name].classes as readonly ObjectClass[]).includes(objectClass)) {
+      invalid(`object ${objectId} has an attribute that does not fit (0x${type.toString(16)})`);
+    }
+    setAttribute(attributes, decoded.name, decoded.value);
+  }
+  return {
+    objectId,
+    objectClass,
+    ...(keyType === undefined ? {} : { keyType }),
+    sizeBits: message.sizeBits,
+    attributes,
+    ...(message.publicHalf.length === 0 ? {} : { publicHalf: new Uint8Array(message.publicHalf) }),
+    ...(hasBlob ? { blobSha256: hex(message.blobSha256) } : {}),
+    blobSize: Number(message.blobSize),
+    ...(message.dataKeyId.length === 0 ? {} : { dataKeyId: hex(message.dataKeyId) }),
+    ...(message.valueTag.length === 0 ? {} : { valueTag: new Uint8Array(message.valueTag) }),
+  };
+}
+
+function invalid(why: string): never {
+  throw new Error(why);
+}

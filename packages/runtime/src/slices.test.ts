@@ -1,0 +1,39 @@
+import { expect, it } from 'vitest';
+import { atOnce, inSlices } from './slices.ts';
+
+function* sumTo(last: number): Generator<void, number> {
+  let sum = 0;
+  for (let number = 1; number <= last; number += 1) {
+    sum += number;
+    yield;
+  }
+  return sum;
+}
+
+it('gives the same result at once and in slices', async () => {
+  expect(atOnce(sumTo(4))).toBe(10);
+  expect(await inSlices(sumTo(4))).toBe(10);
+});
+
+it('lets everything else go on between slices', async () => {
+  let turns = 0;
+  let isWorking = true;
+  const work = inSlices(sumTo(5)).finally(() => {
+    isWorking = false;
+  });
+  while (isWorking) {
+    await new Promise((resolve) => setImmediate(resolve));
+    turns += 1;
+  }
+  expect(await work).toBe(15);
+  expect(turns).toBeGreaterThanOrEqual(5);
+});
+
+it('passes on what the work throws', async () => {
+  function* failing(): Generator<void, never> {
+    yield;
+    throw new RangeError('no');
+  }
+  expect(() => atOnce(failing())).toThrow(RangeError);
+  await expect(inSlices(failing())).rejects.toBeInstanceOf(RangeError);
+});

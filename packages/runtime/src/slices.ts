@@ -1,0 +1,22 @@
+/**
+ * Long calculations that let everything else go on. One is written once, as a generator that yields after each piece of at
+ * most some ten milliseconds; its caller says whether it runs through or makes way.
+ */
+import { systemClock } from './clock.ts';
+
+/** Runs it through: for small inputs, and where nobody waits. */
+export function atOnce<Result>(work: Generator<void, Result>): Result {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done) return value;
+  }
+}
+
+/** Makes way after each piece, so that leases, heartbeats and keep-alives are not held up. */
+export async function inSlices<Result>(work: Generator<void, Result>): Promise<Result> {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done) return value;
+    await systemClock.sleep(0);
+  }
+}

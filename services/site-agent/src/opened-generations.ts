@@ -1,0 +1,58 @@
+/**
+ * Opened generations by digest. Kept are the latest few, by what their manifests take, so that memory is bounded however many
+ * groups and objects a site has; found is also what somebody else still uses, so that no generation is held twice.
+ */
+import type { SealedGeneration } from '@antipode/hsm-core';
+
+/** Two of 10,000 objects, which is what a round needs: what was applied last, and what comes. One, where it is larger. */
+const KEPT_BYTES_MAX = 6 * 1024 * 1024;
+
+export class OpenedGenerations {
+  readonly #keptBytesMax: number;
+  /** The latest used last. */
+  readonly #kept = new Map<string, SealedGeneration>();
+  readonly #used = new Map<string, WeakRef<SealedGeneration>>();
+  readonly #opening = new Map<string, Promise<SealedGeneration>>();
+  readonly #collected = new FinalizationRegistry<string>((digest) => {
+    if (this.#used.get(digest)?.deref() === undefined) this.#used.delete(digest);
+  });
+
+  constructor({ keptBytesMax = KEPT_BYTES_MAX }: { keptBytesMax?: number } = {}) {
+    this.#keptBytesMax = keptBytesMax;
+  }
+
+  /** Digests of those that are kept here, the latest used last. */
+  get kept(): string[] {
+    return [...this.#kept.keys()];
+  }
+
+  /** Opened once, however many ask meanwhile. What `open` throws is thrown to all of them, and not remembered. */
+  async get(digest: string, open: () => Promise<SealedGeneration>): Promise<SealedGeneration> {
+    const known = this.#used.get(digest)?.deref();
+    if (known !== undefined) return this.keep(known);
+    const opening =
+      this.#opening.get(digest) ??
+      open()
+        .then((sealed) => this.keep(sealed))
+        .finally(() => this.#opening.delete(digest));
+    this.#opening.set(digest, opening);
+    return opening;
+  }
+
+  keep(sealed: SealedGeneration): SealedGeneration {
+    const { digest } = sealed;
+    if (this.#used.get(digest)?.deref() !== sealed) {
+      this.#used.set(digest, new WeakRef(sealed));
+      this.#collected.register(sealed, digest);
+    }
+    this.#kept.delete(digest);
+    this.#kept.set(digest, sealed);
+    let bytes = [...this.#kept.values()].reduce((sum, { signed }) => sum + signed.length, 0);
+    for (const [oldest, { signed }] of this.#kept) {
+      if (bytes <= this.#keptBytesMax || oldest === digest) break;
+      this.#kept.delete(oldest);
+      bytes -= signed.length;
+    }
+    return sealed;
+  }
+}
