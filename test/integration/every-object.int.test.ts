@@ -63,13 +63,18 @@ describe('names', () => {
       await makeAes(source, ...name);
     // Equal in everything: two objects at the source, two at the standby.
     for (const _ of [1, 2]) await source.create(secretOf(twin, ...label('twin'), ...id(Uint8Array.of(2))));
+    // Equal in value and names, and told apart by their uses alone.
+    const shared = randomBytes(32);
+    for (const sign of [true, false])
+      for (const verify of [true, false])
+        await source.create(secretOf(shared, ...label('shared'), ...flags({ sign, verify, modifiable: sign })));
     await makePair(source, P256_PARAMS, ...label('same'), ...id(Uint8Array.of(1)));
     for (const name of ['same', '']) await source.create(certificateOf(randomBytes(900), ...label(name)));
     for (const name of ['same', '']) await source.create(dataOf(Buffer.from('one value'), ...label(name)));
 
     const { generation } = await pair.replicate();
-    expect([generation.entries.length, generation.uncaptured]).toEqual([16, []]);
-    expect(new Set(generation.entries.map(({ objectId }) => objectId)).size).toBe(16);
+    expect([generation.entries.length, generation.uncaptured]).toEqual([20, []]);
+    expect(new Set(generation.entries.map(({ objectId }) => objectId)).size).toBe(20);
     expect((await pair.objects(b)).map(namesOf).sort()).toEqual((await pair.objects(a)).map(namesOf).sort());
     await pair.restart();
     expect((await group.capture(a)).sealed).toBeUndefined();

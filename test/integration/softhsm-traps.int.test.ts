@@ -4,11 +4,14 @@ import { readdirSync, readFileSync, renameSync, watch, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { openPartition } from '@antipode/hsm-core';
 import { silentLog, systemClock } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SCAN_GAP_MS } from '../../packages/hsm-core/src/pkcs11/provider.ts';
 import { flags } from '../attacks/support/templates.ts';
+import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { halveKeys, onToken } from '../support/raw-token.ts';
+import { SealedGroup } from '../support/sealed-group.ts';
 import { makeToken, SOFTHSM_MODULE, spyModule, type TestToken } from '../support/tokens.ts';
 
 const [AES_KEY_GEN, GENERIC_SECRET_KEY_GEN] = [0x1080, 0x350];
@@ -66,6 +69,29 @@ describe('a token', () => {
     });
     expect(homes.length).toBeGreaterThan(50);
     expect(new Set(homes)).toEqual(new Set(['libcrypto.so.3']));
+  });
+});
+
+describe('a partition whose disk is full', () => {
+  it('is called full, not the sealed object changed: SoftHSM has one answer for both', async () => {
+    const [a, b] = await Promise.all([TestMember.make('a'), TestMember.make('b')]);
+    const group = new SealedGroup();
+    try {
+      await enrolTogether([a, b], { group: group.name, version: 1 });
+      a.token.makeAes('01');
+      const target = await group.captured(a);
+      await b.provider.close();
+      const worker = await childStartedBy(() => b.open());
+      // No file of that process may grow any more; Node ignores the signal that comes with it.
+      const limit = (bytes: string) => execFileSync('prlimit', ['--pid', String(worker), `--fsize=${bytes}:unlimited`]);
+      limit('0');
+      expect((await rejection(group.apply(b, target))).code).toBe('HSM_FULL');
+      limit('unlimited');
+      expect((await group.apply(b, target)).applied).toHaveLength(1);
+      expect((await group.verify(b, target)).proof.failed).toBe(0);
+    } finally {
+      await Promise.all([a.close(), b.close()]);
+    }
   });
 });
 

@@ -32,6 +32,8 @@ export interface Keyring {
   readonly identity: { readonly handle: Handle; readonly publicHalf: Uint8Array; readonly sha256: string };
   /** @throws DOMAIN_KEY_MISSING */
   domainKey(group: string, version: number): DomainKey;
+  /** Every version that the partition holds, the newest first. */
+  domainKeys(group: string): readonly DomainKey[];
   /** Every object of ours, so that none is captured, counted or destroyed. */
   readonly ownHandles: ReadonlySet<Handle>;
   /** Recorded, but not in the token. */
@@ -98,6 +100,11 @@ export async function openKeyring(options: {
         { details: { group, version } },
       );
     },
+    domainKeys: (group) =>
+      domainKeys
+        .filter((record) => record.group === group)
+        .sort((a, b) => b.version - a.version)
+        .flatMap(({ version }) => found.get(`${group}/${version}`) ?? []),
     ownHandles,
     missing,
   };

@@ -73,6 +73,23 @@ describe('an object is recognised', () => {
     }
   });
 
+  it('among several of one value and one name by all of its attributes first, wherever it stands', () => {
+    const names = { value: 'x', label: 'a' };
+    const uses = (attributes: Attributes, sign: boolean): Attributes => ({ ...attributes, sign, encrypt: !sign });
+    const entries = [entry('01', names), entry('02', names)].map((one, index) => ({
+      ...one,
+      attributes: uses(one.attributes, index === 0),
+    }));
+    const seen = [secret(1n, names), secret(2n, names)].map((one, index) => ({
+      ...one,
+      object: { ...one.object, attributes: uses(one.object.attributes, index === 1) },
+    }));
+    for (const examined of [seen, seen.toReversed()]) {
+      const { matched } = pair(examined, entries);
+      expect([matched.get(1n)?.objectId, matched.get(2n)?.objectId]).toEqual(['02', '01']);
+    }
+  });
+
   it('only once: a copy too many is left over', () => {
     const copies = [secret(1n, { value: 'x', label: 'a' }), secret(2n, { value: 'x', label: 'a' })];
     const { matched, unmatched } = pair(copies, [entry('01', { value: 'x', label: 'a' })]);

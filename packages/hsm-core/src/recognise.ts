@@ -5,7 +5,7 @@
  */
 import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
 import type { Attributes } from './model/attributes.ts';
-import { digestOf, type Entry } from './model/generation.ts';
+import { comparableAttributes, digestOf, type Entry } from './model/generation.ts';
 import type { Handle, ObjectId, ObservedObject, UncapturedReason } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
 
@@ -57,6 +57,14 @@ export function isPadded({ keyType, sizeBits }: ObservedObject): boolean {
   return keyType === 'generic-secret' && sizeBits % 64 !== 0;
 }
 
+/** Whether it is recognised by what wrapping or tagging it gives, which is another under another domain key. */
+export function isKnownByDomainKey({
+  objectClass,
+  publicHalf,
+}: Pick<ObservedObject, 'objectClass'> & { readonly publicHalf?: Uint8Array }): boolean {
+  return objectClass === 'secret-key' || objectClass === 'data' || (objectClass === 'private-key' && !publicHalf);
+}
+
 /** The key under which equal values meet; undefined where the object shows nothing to go by. */
 export function recognitionKey({ object, blob, valueTag }: Examined): string | undefined {
   const { objectClass, publicHalf, attributes } = object;
@@ -92,7 +100,10 @@ export function entryRecognitionKey(entry: Entry): string {
   }
 }
 
-/** Pairs objects with entries of equal value: those with the same ID and label first, then the rest in order. */
+/**
+ * Pairs objects with entries of equal value: of several, those that are the same in every attribute first, then those with
+ * the same ID and label, then the rest in order.
+ */
 export function pair(
   examined: readonly Examined[],
   entries: readonly Entry[],
@@ -110,7 +121,24 @@ export function pair(
     matched.set(one.object.handle, candidates[index]!);
     candidates.splice(index, 1);
   };
-  for (const one of examined) take(one, (entry) => hasSameNames(one.object.attributes, entry.attributes));
+  for (const [key = '', copies] of Map.groupBy(examined, recognitionKey)) {
+    const candidates = free.get(key) ?? [];
+    if (candidates.length === 0 || copies.length + candidates.length === 2) continue;
+    const alike = Map.groupBy(candidates, allOf);
+    const taken = new Set<Entry>();
+    for (const { object } of copies) {
+      const entry = alike.get(allOf(object))?.shift();
+      if (entry === undefined) continue;
+      matched.set(object.handle, entry);
+      taken.add(entry);
+    }
+    free.set(
+      key,
+      candidates.filter((entry) => !taken.has(entry)),
+    );
+  }
+  for (const one of examined)
+    if (!matched.has(one.object.handle)) take(one, (entry) => hasSameNames(one.object.attributes, entry.attributes));
   for (const one of examined) if (!matched.has(one.object.handle)) take(one, () => true);
   return {
     matched,
@@ -182,6 +210,12 @@ export const handlesOf = (objects: readonly ObservedObject[]): Handle[] => objec
 
 export const aadOf = (group: string, objectId: ObjectId): Uint8Array =>
   Buffer.from(`antipode data v1\0${group}\0${objectId}`);
+
+/** Everything that is compared of an object, in one string. */
+const allOf = ({ objectClass, attributes }: Pick<ObservedObject, 'objectClass' | 'attributes'>): string =>
+  objectClass === 'other'
+    ? ''
+    : [...comparableAttributes({ objectClass, attributes })].map(([name, bytes]) => `${name}=${hex(bytes)}`).join(' ');
 
 function hasSameNames(a: Attributes, b: Attributes): boolean {
   const same = (left: Uint8Array | undefined, right: Uint8Array | undefined): boolean =>

@@ -438,6 +438,18 @@ describe('what was captured before', () => {
     },
   );
 
+  it('is named and not kept when it became unextractable and all is sealed anew: nothing seals it under the new key', async () => {
+    const secret = a.hsm.addSecret('secret');
+    a.hsm.addSecret('other');
+    const { objectId } = entryOf(await captured(), 'secret');
+    secret.attributes = { ...secret.attributes, extractable: false };
+    await captured();
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    const { generation } = await captured({ domainKeyVersion: 2 });
+    expect(generation.entries.map(labelOf)).toEqual(['other']);
+    expect([generation.uncaptured, generation.tombstones]).toMatchObject([[{ objectId, reason: 'unextractable' }], []]);
+  });
+
   it.each([
     [1, true],
     [1, false],

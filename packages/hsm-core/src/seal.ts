@@ -2,7 +2,8 @@
  * Captures a partition into a generation: one look at everything, a second one at what is new, changed or missing, and then
  * only what is new or changed is wrapped. What did not change keeps its entry and blob byte for byte, also when another
  * member captured it before. What was captured once is never dropped because the token would not give it again: it leaves
- * by the group's filter, or as a tombstone when two looks did not see it.
+ * by the group's filter, or as a tombstone when two looks did not see it; and where all is sealed anew under another domain
+ * key, what the token does not wrap any more leaves by name.
  *
  * Does not store or send anything, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
@@ -25,7 +26,7 @@ import {
 } from './model/object.ts';
 import { sealingSigned, signingInput } from './model/signed-manifest.ts';
 import type { HsmProvider, SealedData, WrapOutcome } from './provider.ts';
-import { aadOf, type Examined, examine, handlesOf, pair, pairByResemblance } from './recognise.ts';
+import { aadOf, type Examined, examine, handlesOf, isKnownByDomainKey, pair, pairByResemblance } from './recognise.ts';
 
 export interface SealOptions {
   readonly provider: HsmProvider;
@@ -119,7 +120,7 @@ class Capture {
     const examined = await this.#examine(objects);
     await this.#wrapAhead(examined);
     const seen = await this.#lookAgain(first, examined);
-    const { matched, absent } = this.#match(
+    const { matched, absent } = await this.#match(
       seen.map(({ one }) => one),
       carried,
     );
@@ -278,10 +279,10 @@ class Capture {
   }
 
   /** By handle where we know it, then by value; at last by what it resembles, so that nothing is lost that only does not answer. */
-  #match(
+  async #match(
     present: readonly Examined[],
     carried: ReadonlySet<ObjectId>,
-  ): { matched: Map<Handle, Entry>; absent: Entry[] } {
+  ): Promise<{ matched: Map<Handle, Entry>; absent: Entry[] }> {
     const byId = new Map([...this.#live.values(), ...this.#buried.keys()].map((entry) => [entry.objectId, entry]));
     for (const objectId of carried) byId.delete(objectId);
     const matched = new Map<Handle, Entry>();
@@ -296,15 +297,39 @@ class Capture {
       present.filter(({ object }) => !matched.has(object.handle)),
       [...byId.values()],
     );
-    const alike = pairByResemblance(
+    const buried = await this.#matchBuried(
       byValue.unmatched,
+      byValue.absent.filter((entry) => !this.#isLive(entry)),
+    );
+    const alike = pairByResemblance(
+      byValue.unmatched.filter(({ object }) => !buried.has(object.handle)),
       byValue.absent.filter((entry) => this.#isLive(entry)),
     );
-    const kept = new Set(alike.values());
+    const kept = new Set([...buried.values(), ...alike.values()]);
     return {
-      matched: new Map([...matched, ...byValue.matched, ...alike]),
+      matched: new Map([...matched, ...byValue.matched, ...buried, ...alike]),
       absent: byValue.absent.filter((entry) => !kept.has(entry)),
     };
+  }
+
+  /**
+   * What was deleted before the domain key changed is known by what it gives under the key of that time: its tombstone was
+   * never sealed anew. Unrecognised, it would pass for new at a member that keeps it, and come back to life everywhere.
+   */
+  async #matchBuried(unmatched: readonly Examined[], buried: readonly Entry[]): Promise<Map<Handle, Entry>> {
+    const { provider, keyring, group } = this.#options;
+    const matched = new Map<Handle, Entry>();
+    let entries = buried.filter((entry) => isKnownByDomainKey(entry));
+    let objects = unmatched.map(({ object }) => object).filter((object) => isKnownByDomainKey(object));
+    for (const { handle, version } of keyring.domainKeys(group)) {
+      if (version === this.#previous?.domainKeyVersion) continue;
+      if (entries.length === 0 || objects.length === 0) break;
+      const found = pair(await examine(provider, { domainKey: handle, objects }), entries);
+      for (const [one, entry] of found.matched) matched.set(one, entry);
+      entries = found.absent;
+      objects = found.unmatched.map(({ object }) => object);
+    }
+    return matched;
   }
 
   async #capture(candidates: readonly Candidate[]): Promise<void> {

@@ -390,6 +390,29 @@ describe('an object of equal value that another made', () => {
     expect([b.hsm.labelled('card key').length, b.hsm.labelled('renamed').length]).toEqual([1, 1]);
   });
 
+  // Known to fall short: both are taken for what the first of them made, and destroyed as replaced (`#claim` in replica.ts).
+  it.fails('is left alone also where an apply was cut short before, and the one after it too', async () => {
+    const secret = a.hsm.addSecret('card key');
+    const first = await group.captured(a);
+    let crashesAt = 'commit';
+    const interrupt = (step: string): void => {
+      if (step === crashesAt) throw new AntipodeError('HSM_WORKER_LOST', 'a crash');
+    };
+    const journal = new MemoryJournal(() => interrupt);
+    await rejection(group.apply(b, first, { journal }));
+    b.hsm.objects.push({ ...b.hsm.labelled('card key')[0]! });
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    const second = await group.captured(a);
+    crashesAt = 'destroy';
+    await b.reopen(interrupt);
+    await rejection(group.apply(b, second, { journal }));
+    crashesAt = '';
+    await b.reopen();
+    expect(await group.apply(b, second, { journal })).toMatchObject({ unaccounted: 1 });
+    // One of the two was ours, and is replaced; no look can tell which.
+    expect([b.hsm.labelled('card key').length, b.hsm.labelled('renamed').length]).toEqual([1, 1]);
+  });
+
   it('is left alone also where ours is gone', async () => {
     const secret = a.hsm.addSecret('card key');
     const first = await group.captured(a);
@@ -644,5 +667,22 @@ describe('a promoted standby', () => {
     expect(third.generation.entries).toHaveLength(2);
     expect(third.generation.tombstones).toEqual(second.generation.tombstones);
     expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('keeps it out also when the domain key has changed since, once and again', async () => {
+    const deleted = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
+    a.hsm.addSecret('kept');
+    await group.apply(b, await group.captured(a));
+    for (const object of deleted) a.hsm.remove(object);
+    await group.captured(a);
+    for (const version of [2, 3]) {
+      await group.rotate([a, b], version);
+      await group.captured(a);
+    }
+    const { generation } = await group.captured(b, { epoch: 2n });
+    expect(generation.entries.map(({ attributes }) => Buffer.from(attributes.label!).toString())).toEqual(['kept']);
+    expect(generation.uncaptured.map(({ reason }) => reason)).toEqual(['deleted', 'deleted']);
+    expect(generation.tombstones).toHaveLength(2);
+    expect((await group.capture(b, { epoch: 2n })).sealed).toBeUndefined();
   });
 });

@@ -38,6 +38,15 @@ it.each(['partially-protected', 'lagging', 'damaged', 'unprotected'])(
   },
 );
 
+it('a group that is not whole is shown with the command that says what to do', () => {
+  const group = (uncaptured: { reason: string }[]) => ({ spec: { name: 'payments' }, newest: { uncaptured } });
+  const hints = (uncaptured: { reason: string }[]): string[] =>
+    statusText(status({ groups: [group(uncaptured)] }))
+      .split('\n')
+      .filter((line) => line.includes('`antipode group show payments`'));
+  expect([[], [{ reason: 'unextractable' }]].map((uncaptured) => hints(uncaptured).length)).toEqual([0, 1]);
+});
+
 it('what is parked is shown with what a person must do', () => {
   const parked = status({
     operations: [

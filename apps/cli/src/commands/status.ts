@@ -46,6 +46,12 @@ export function statusText(status: GetStatusResponse): string {
     `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
     sites,
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
+    ...status.groups.flatMap(({ spec, newest }) => {
+      const count = newest?.uncaptured.length ?? 0;
+      const name = spec?.name ?? '';
+      const what = `${count} ${count === 1 ? 'object' : 'objects'} of group ${name} not captured`;
+      return count === 0 ? [] : [`${what}: \`antipode group show ${name}\` says which, why, and what to do.`];
+    }),
     ...(notable.length > 0 ? [operations] : []),
     ...hints,
   ].join('\n\n');

@@ -61,17 +61,45 @@ export class Maker {
   }
 
   create(item: CreateItem): Handle {
-    const { cryptoki, session } = this.#context;
     const { objectClass, keyType, attributes } = item;
     return (
       this.#inPlace(item) ??
-      cryptoki.create(session, [
+      this.persist([
         [CKA.CLASS, classNumber(objectClass)],
         ...(keyType === undefined ? [] : [[CKA.KEY_TYPE, keyTypeNumber(keyType)] as const]),
-        [CKA.TOKEN, true],
         ...templateOf(objectClass, attributes),
       ])
     );
+  }
+
+  /** Makes a token object of what need not be unwrapped. */
+  persist(template: Template): Handle {
+    const { cryptoki, session } = this.#context;
+    const make = (isToken: boolean, rest: Template): Handle =>
+      cryptoki.create(session, [[CKA.TOKEN, isToken], ...rest]);
+    try {
+      return make(true, template);
+    } catch (thrown) {
+      this.#checkRoom(thrown, template, () => make(false, template));
+      throw thrown;
+    }
+  }
+
+  /**
+   * SoftHSM says of a full disk what it says of a changed blob; but a session object needs no disk. Of an object that forbids
+   * something nothing is concluded: NSS allows that in the session only. @throws NotMade
+   */
+  #checkRoom(thrown: unknown, template: Template, makeInSession: () => Handle): void {
+    if (!(thrown instanceof CryptokiFailure) || !BLOB_REFUSALS.has(thrown.returnValue)) return;
+    if (template.some((entry) => isPolicy(entry) && entry[1] === false)) return;
+    const { cryptoki, session } = this.#context;
+    try {
+      cryptoki.destroy(session, makeInSession());
+    } catch (refusal) {
+      if (refusal instanceof CryptokiFailure) return;
+      throw refusal;
+    }
+    throw new NotMade({ code: 'HSM_FULL', returnValue: thrown.returnValue });
   }
 
   #open(how: Mechanism, domainKey: Handle, item: UnwrapItem, template: Template): Handle {
@@ -93,6 +121,7 @@ export class Maker {
       }
       // The same answer may be to an attribute, or to a full disk: the blob is at fault only where nothing opens it.
       if (BLOB_REFUSALS.has(thrown.returnValue)) openingBlob(() => cryptoki.destroy(session, attempt(SESSION_KEY)));
+      this.#checkRoom(thrown, template, () => attempt(template.map(inSession)));
       throw thrown;
     }
   }
@@ -184,6 +213,7 @@ const POLICY_TYPES: ReadonlySet<number> = new Set(
     .map(({ type }) => type),
 );
 
+const inSession = (entry: Template[number]): Template[number] => (entry[0] === CKA.TOKEN ? [CKA.TOKEN, false] : entry);
 const isPolicy = ([type]: Template[number]): boolean => POLICY_TYPES.has(type);
 
 /** A key for the time of a trial, with what a domain key's unwrap template demands. */

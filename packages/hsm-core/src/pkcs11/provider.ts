@@ -256,12 +256,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     return this.#batch(options.items, ({ attributes, ciphertext, aad }) => {
       const value = this.#decryptData(options.dataKey, ciphertext, aad);
       try {
-        return this.cryptoki.create(this.session, [
-          [CKA.CLASS, CKO.DATA],
-          [CKA.TOKEN, true],
-          [CKA.VALUE, value],
-          ...templateOf('data', attributes),
-        ]);
+        return this.#maker.persist([[CKA.CLASS, CKO.DATA], [CKA.VALUE, value], ...templateOf('data', attributes)]);
       } finally {
         value.fill(0);
       }
