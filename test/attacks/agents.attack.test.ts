@@ -430,7 +430,7 @@ describe('agents', () => {
     const honest = siteOf('a');
     rogue.serves = {
       async *pullManifest() {
-        yield { part: sealed.signed };
+        yield { part: sealed.signed, size: BigInt(sealed.signed.length) };
       },
       async *pullBlobs({ sha256: digests }) {
         yield { blobs: digests.map((digest) => honest.store.blob(hex(digest))) };

@@ -7,12 +7,14 @@ import { Floor } from './floor.ts';
 import { fill, type Keys, mixed, objectsOf, onlyAes } from './keys.ts';
 import { commit, load, machine, versions } from './machine.ts';
 import { type Bench, measureFull, measureIncremental, measureScript } from './measurements.ts';
+import { measureMove } from './move.ts';
 import { HELP, type Options, parseOptions, UsageError } from './options.ts';
 import {
   aesFigure,
   type Figures,
   fullFigure,
   memoryFigure,
+  moveFigure,
   newKeyFigure,
   type Report,
   sitesFigure,
@@ -136,6 +138,12 @@ async function measureParts(bench: Bench, options: Options): Promise<Figures> {
       figures.sites = sitesFigure(result, { keys: large, rttMs });
       figures.memory = memoryFigure(result, large);
     }
+  }
+  if (parts.has('move')) {
+    const count = 10 * large;
+    const source = await filled('bench-move', onlyAes(1));
+    bench.tell(`two agents, moving a generation of ${count} keys:`);
+    figures.move = moveFigure(await measureMove(bench, { source, keys: count }));
   }
   return figures;
 }

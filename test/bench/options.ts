@@ -1,7 +1,7 @@
 /** The words after `npm run bench --`. */
 import { parseArgs } from 'node:util';
 
-export const PARTS = ['full', 'aes', 'incremental', 'sites'] as const;
+export const PARTS = ['full', 'aes', 'incremental', 'sites', 'move'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Options {
@@ -23,7 +23,7 @@ Measures Antipode on SoftHSM tokens, beside a small C program that does the bare
 same tokens in the same run, and beside the script of pkcs11-tool that a user would write.
 
   --keys N       keys of a full replication (default 1000: RSA-2048 30 %, EC P-256 40 %, AES-256 30 %)
-  --large N      AES keys of a large partition (default 10000)
+  --large N      AES keys of a large partition (default 10000); a generation of ten times as many is moved
   --rounds N     rounds of each measurement; medians are told (default 3)
   --rtt MS       round trip of the slow link between two agents (default 80)
   --quick        100 and 1000 keys, one round: whether it works, not how fast it is

@@ -2,6 +2,7 @@
 import type { Commit, Machine, Versions } from './machine.ts';
 import type { FullRound, IncrementalRound, ScriptRound } from './measurements.ts';
 import type { CallTimes } from './member.ts';
+import type { Moved, MoveResult } from './move.ts';
 import { median, rounded } from './statistics.ts';
 import type { WanResult } from './wan.ts';
 
@@ -29,6 +30,7 @@ export interface Figures {
   newKey?: NewKeyFigure;
   sites?: SitesFigure;
   memory?: MemoryFigure;
+  move?: MoveFigure;
 }
 
 export interface FullFigure {
@@ -282,6 +284,44 @@ export interface MemoryFigure {
   readonly standbyLoopDelayMs: number;
   readonly target: number;
   readonly isMet: boolean;
+}
+
+/** What two agents grow by when one pulls a generation from the other, MiB. */
+export interface MoveFigure {
+  readonly keys: number;
+  readonly ms: number;
+  readonly manifestMiB: number;
+  readonly sourceMiB: Growth;
+  readonly destinationMiB: Growth;
+  readonly target: number;
+  readonly isMet: boolean;
+}
+
+interface Growth {
+  readonly after: number;
+  /** Once the agent rests. */
+  readonly rest: number;
+  readonly peak: number;
+}
+
+const MOVE_TARGET_MIB = 100;
+
+export function moveFigure({ keys, ms, manifestMiB, source, destination }: MoveResult): MoveFigure {
+  const growth = ({ before, after, rest, peak }: Moved): Growth => ({
+    after: rounded(after - before, 1),
+    rest: rounded(rest - before, 1),
+    peak: rounded(peak - before, 1),
+  });
+  const [sourceMiB, destinationMiB] = [growth(source), growth(destination)];
+  return {
+    keys,
+    ms: rounded(ms, 1),
+    manifestMiB: rounded(manifestMiB, 1),
+    sourceMiB,
+    destinationMiB,
+    target: MOVE_TARGET_MIB,
+    isMet: Math.max(sourceMiB.after, destinationMiB.after) < MOVE_TARGET_MIB,
+  };
 }
 
 const MEMORY_TARGET_MIB = 150;

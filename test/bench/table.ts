@@ -8,7 +8,7 @@ const met = (value: boolean | null): string => (value === null ? 'not measured' 
 
 export function reportTable(report: Report): string {
   const { figures, machine, versions, commit, load } = report;
-  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory } = figures;
+  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory, move } = figures;
   const rows: string[][] = [];
   const addFull = (name: string, figure: FullFigure | undefined): void => {
     if (figure === undefined) return;
@@ -37,9 +37,16 @@ export function reportTable(report: Report): string {
     rows.push([name, ms(delayedMs), ms(withoutMs), times(ratio), `<= ${target} x`, met(isMet)]);
   }
   if (memory !== undefined) {
-    const { keys, activeMiB, standbyMiB, target, isMet } = memory;
+    const { keys, activeMiB, standbyMiB, activePeakMiB, standbyPeakMiB, target, isMet } = memory;
     const both = `${activeMiB} / ${standbyMiB} MiB`;
-    rows.push([`agents without workers, ${keys} keys`, both, '', '', `< ${target} MiB`, met(isMet)]);
+    const peaks = `peaks ${activePeakMiB} / ${standbyPeakMiB} MiB`;
+    rows.push([`agents without workers, ${keys} keys`, both, peaks, '', `< ${target} MiB`, met(isMet)]);
+  }
+  if (move !== undefined) {
+    const { keys, sourceMiB, destinationMiB, target, isMet } = move;
+    const both = `+${sourceMiB.after} / +${destinationMiB.after} MiB`;
+    const peaks = `peaks +${sourceMiB.peak} / +${destinationMiB.peak} MiB`;
+    rows.push([`moving a generation, ${keys} keys`, both, peaks, '', `< +${target} MiB`, met(isMet)]);
   }
   const lines = [
     table(['measured', 'ours', 'beside it', 'ratio', 'target', ''], rows),

@@ -7,6 +7,9 @@ import type { Bench } from './measurements.ts';
 import { BenchSites } from './sites.ts';
 import { pull } from './transfer.ts';
 
+/** Until the agents have given back what the last order left. */
+export const REST_MS = 5_000;
+
 export interface LinkRound {
   /** What the standby needed from the order to the acknowledgement. */
   readonly totalMs: number;
@@ -35,7 +38,7 @@ export interface WanResult {
 }
 
 export interface AgentState {
-  /** Resident memory, MiB. */
+  /** Resident memory at rest and at its highest, MiB. */
   readonly now: number;
   readonly peak: number;
   readonly loopDelayMs: number;
@@ -90,6 +93,7 @@ export async function measureWan(
         `  small round ${round + 1}: unchanged ${unchanged.ms.toFixed(0)} ms, one new key ${(captured.ms + totalMs).toFixed(0)} ms`,
       );
     }
+    await systemClock.sleep(REST_MS);
     const [active, standby] = [sites.a, sites.b].map(
       (site): AgentState => ({ ...site.residentMiB(), loopDelayMs: site.loopDelayMs }),
     ) as [AgentState, AgentState];

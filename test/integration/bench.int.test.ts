@@ -47,9 +47,10 @@ it(
       floorPhasesMs: hasCompiler
         ? { find: number, read: number, wrap: number, unwrap: number, create: number, use: number }
         : null,
-      callsMs: { source: { inventory: number, wrap: number }, target: { unwrap: number, prove: number } },
+      callsMs: { source: { look: number, wrap: number }, target: { unwrap: number, prove: number } },
       roundsMs: [{ ours: number, floor: beside }],
     };
+    const growth = { after: number, rest: number, peak: number };
     expect(report).toMatchObject({
       bench: 1,
       commit: { isChanged: expect.any(Boolean) },
@@ -71,6 +72,7 @@ it(
         newKey: { keys: 50, oursMs: number, passMs: beside, limitMs: beside, isMet: verdict, phasesMs },
         sites: { keys: 50, rttMs: 2, pull: { blobs: 50, withoutMs: number, delayedMs: number }, target: 1.1 },
         memory: { keys: 50, activeMiB: number, standbyMiB: number, target: 150, isMet: expect.any(Boolean) },
+        move: { keys: 500, sourceMiB: growth, destinationMiB: growth, target: 100, isMet: expect.any(Boolean) },
       },
     });
     // Never left out in silence.

@@ -243,8 +243,8 @@ describe('a group of three sites', () => {
       beginExchange: unused,
       completeExchange: unused,
       async *pullManifest(request) {
-        for await (const { part } of a.transfer.manifest(request, 'b'))
-          yield { part: lie === 'manifest' ? flip(part) : part };
+        for await (const { part, ...rest } of a.transfer.manifest(request, 'b'))
+          yield { ...rest, part: lie === 'manifest' ? flip(part) : part };
       },
       async *pullBlobs(request) {
         for await (const { blobs } of a.transfer.blobs(request, 'b'))

@@ -13,6 +13,7 @@ export type { ObjectFilter } from './filter.ts';
 export { type DomainKeyRecord, type IdentityRecord, initialiseIdentity, type Keyring, openKeyring } from './keyring.ts';
 export {
   blobDigests,
+  blobsNamed,
   type Entry,
   type Generation,
   isNewer,

@@ -37,23 +37,21 @@ export async function readBack(
     ({ objectId }) => asked?.has(objectId) !== false || (memory.known.get(objectId)?.digest.length ?? 0) === 0,
   );
   const judged: Judged[] = [];
-  for (const batch of inBatches(touched)) {
-    const held = batch.flatMap((entry) => {
-      const handle = memory.known.get(entry.objectId)?.handle;
-      return handle === undefined ? [] : [{ entry, handle }];
-    });
-    const observed = await provider.read(
-      held.map(({ handle }) => handle),
-      held.map(({ entry }) => entry.publicHalf),
-    );
-    const present = held.flatMap(({ entry, handle }, index) =>
-      observed[index] === undefined ? [] : [{ entry, handle, object: observed[index] }],
+  const batches = [...inBatches(touched)];
+  let ahead = readHeld(options, batches[0]);
+  for (const [index, batch] of batches.entries()) {
+    const { held, reading } = ahead;
+    const observed = await reading;
+    // The token reads on while this side digests what it has read.
+    ahead = readHeld(options, batches[index + 1]);
+    const present = held.flatMap(({ entry, handle }, place) =>
+      observed[place] === undefined ? [] : [{ entry, handle, object: observed[place] }],
     );
     const examined = await examine(provider, { domainKey, objects: present.map(({ object }) => object) });
     const used = asked === undefined ? new Map<Handle, ProofOutcome>() : proofsOf(memory, batch);
     for (const entry of batch) memory.known.delete(entry.objectId);
-    for (const [index, { entry, handle }] of present.entries())
-      memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[index]!) });
+    for (const [place, { entry, handle }] of present.entries())
+      memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[place]!) });
     const unused = present.filter(({ handle }) => !used.has(handle));
     const proofs = await provider.prove(
       domainKey,
@@ -69,6 +67,23 @@ export async function readBack(
     entries.map(({ objectId }) => [objectId, memory.known.get(objectId)?.digest ?? new Uint8Array()]),
   );
   return { contentDigest: contentDigest(digests), proof: summarise(judged) };
+}
+
+function readHeld({ provider, memory }: Replica, batch: readonly Entry[] = []) {
+  const held = batch.flatMap((entry) => {
+    const handle = memory.known.get(entry.objectId)?.handle;
+    return handle === undefined ? [] : [{ entry, handle }];
+  });
+  const reading =
+    held.length === 0
+      ? Promise.resolve([])
+      : provider.read(
+          held.map(({ handle }) => handle),
+          held.map(({ entry }) => entry.publicHalf),
+        );
+  // Whoever awaits it has the error; nobody does when an earlier batch has failed.
+  reading.catch(() => undefined);
+  return { held, reading };
 }
 
 /** What was proved of these entries, as they are, by the apply before. */

@@ -111,8 +111,7 @@ class Capture {
     const captureStartedMs = clock.wallMs();
     const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map() };
     const { first, isRoutine } = await this.#firstLook();
-    if (isRoutine && first.objects.length === 0 && first.handles.size === this.#remembered?.objectIds.size)
-      return unchanged;
+    if (isRoutine && this.#isQuiet(first)) return unchanged;
 
     const carried = isRoutine ? this.#carry(first) : new Set<ObjectId>();
     const objects = [...first.objects, ...(await this.#readUnnamed(first))];
@@ -184,11 +183,13 @@ class Capture {
     const isComparable =
       remembered !== undefined && !this.#isReseal && !this.#isFirstOfTenure && remembered.filter === this.#filter;
     if (!isComparable) return { first: await this.#look({}), isRoutine: false };
-    const first = await this.#look({ since: remembered.look });
-    const told = new Set(handlesOf(first.objects));
-    // Always so, unless the memory is another provider's.
-    const isKnown = [...first.handles].every((handle) => told.has(handle) || remembered.objectIds.has(handle));
-    return isKnown ? { first, isRoutine: true } : { first: await this.#look({}), isRoutine: false };
+    return { first: await this.#look({ since: remembered.look }), isRoutine: true };
+  }
+
+  /** Nothing is told, and what is there is what was there. The handles differ where the memory is another provider's. */
+  #isQuiet({ handles, objects }: Seen): boolean {
+    const known = this.#remembered?.objectIds;
+    return objects.length === 0 && handles.size === known?.size && [...handles].every((handle) => known.has(handle));
   }
 
   /** Takes over what is captured and has not changed, without having it told. */

@@ -239,6 +239,90 @@ describe('an apply that fails', () => {
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
   });
 
+  it('knows what was made of both kinds when one of them is refused, and destroys it', async () => {
+    for (const _ of Array(3)) a.hsm.addEcPair('pair');
+    const target = await group.captured(a);
+    const before = b.hsm.contents();
+    const { create, unwrap } = b.provider;
+    const failure = { index: 2, code: 'HSM_REFUSED', returnValue: 'CKR_GENERAL_ERROR' } as const;
+    b.provider.create = async (items) => ({ ...(await create.call(b.provider, items.slice(0, 2))), failure });
+    expect((await rejection(group.apply(b, target))).code).toBe('HSM_REFUSED');
+    expect(b.hsm.contents()).toEqual(before);
+    b.provider.create = create;
+    b.provider.unwrap = async () => Promise.reject(new AntipodeError('HSM_UNAVAILABLE', 'not now'));
+    expect((await rejection(group.apply(b, target))).code).toBe('HSM_UNAVAILABLE');
+    expect(b.hsm.contents()).toEqual(before);
+    b.provider.unwrap = unwrap;
+    expect((await group.apply(b, target)).applied).toHaveLength(6);
+  });
+
+  describe('in one batch while the next is made', () => {
+    const [ONE_BATCH, ALL] = [256, 300];
+    let target: SealedGeneration;
+    let order: string[];
+
+    beforeEach(async () => {
+      for (let number = 0; number < ALL; number += 1) a.hsm.addSecret(`secret ${number}`);
+      target = await group.captured(a);
+      order = [];
+      const { unwrap, prove } = b.provider;
+      b.provider.unwrap = (key, items) => {
+        order.push('make');
+        return unwrap.call(b.provider, key, items);
+      };
+      b.provider.prove = (key, items) => {
+        order.push('prove');
+        return prove.call(b.provider, key, items);
+      };
+    });
+
+    it('leaves nothing of what was not proved, and the next try makes it all', async () => {
+      let restored = 0;
+      b.hsm.distort = (value) => (restored++ === 0 ? new Uint8Array(value.length) : value);
+      const before = b.hsm.contents().length;
+      const journal = new MemoryJournal();
+      const error = await rejection(group.apply(b, target, { journal }));
+      expect(error).toMatchObject({
+        code: 'OBJECT_UNPROVEN',
+        details: { objectIds: expect.stringMatching(/^[0-9a-f]{32}$/) },
+      });
+      expect(order).toEqual(['make', 'prove', 'make']);
+      expect([b.hsm.contents().length - before, journal.openIntents().length]).toEqual([ONE_BATCH - 1, ALL]);
+      expect((await group.apply(b, target, { journal })).applied).toHaveLength(ALL - ONE_BATCH + 1);
+      expect(b.hsm.contents()).toEqual(a.hsm.contents());
+    });
+
+    it('keeps what is proved only when the next batch has failed already', async () => {
+      const before = b.hsm.contents().length;
+      b.hsm.objectsMax = b.hsm.objects.length + ONE_BATCH + 10;
+      const { prove } = b.provider;
+      const failed = Promise.withResolvers<void>();
+      const { create } = b.provider;
+      let batches = 0;
+      b.provider.create = async (items) => {
+        if (++batches === 2) setImmediate(failed.resolve);
+        return create.call(b.provider, items);
+      };
+      b.provider.prove = async (key, items) => {
+        await failed.promise;
+        return prove(key, items);
+      };
+      expect((await rejection(group.apply(b, target))).code).toBe('HSM_FULL');
+      expect(b.hsm.contents().length - before).toBe(ONE_BATCH);
+    });
+
+    it('proves what was made when the tenure ends before the next batch, and makes no more', async () => {
+      const before = b.hsm.contents().length;
+      let checks = 0;
+      const checkFence = (): void => {
+        if (++checks > 1) throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
+      };
+      expect((await rejection(group.apply(b, target, { checkFence }))).code).toBe('EPOCH_STALE');
+      expect(order).toEqual(['make', 'prove']);
+      expect(b.hsm.contents().length - before).toBe(ONE_BATCH);
+    });
+  });
+
   it('destroys nothing once the tenure is over', async () => {
     a.hsm.addSecret('secret');
     const target = await group.captured(a);
@@ -452,18 +536,21 @@ describe('reading back', () => {
     await group.verify(b, target, { memory });
     const { unproven } = await group.apply(b, next, { memory, proved: target });
     const asked = { memory, objectIds: unproven };
+    const { prove } = b.provider;
     const used: number[] = [];
-    const prove = b.provider.prove.bind(b.provider);
     b.provider.prove = (key, items) => {
       used.push(items.length);
-      return prove(key, items);
+      return prove.call(b.provider, key, items);
     };
     const once = await group.verify(b, next, asked);
     expect([once.contentDigest, once.proof.proved, once.proof.usesNotExercised]).toEqual([next.contentDigest, 1, 1]);
     // It counts for one reading: whoever asks again wants to know how things are now.
     await group.verify(b, next, asked);
-    await group.verify(b, next, { memory });
-    expect(used).toEqual([0, 1, next.generation.entries.length]);
+    a.hsm.addSecret('newer');
+    const newest = await group.captured(a);
+    await group.apply(b, newest, { memory, proved: next });
+    await group.verify(b, newest, { memory });
+    expect(used).toEqual([0, 1, 1, newest.generation.entries.length]);
   });
 
   it.each<[string, (memory: ReplicaMemory, next: SealedGeneration) => [ReplicaMemory, SealedGeneration]]>([

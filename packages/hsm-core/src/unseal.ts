@@ -61,8 +61,7 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   await checkBlobs(options, stale);
   const made = new Map<ObjectId, Made>();
   try {
-    for (const batch of inBatches(stale, ({ blobSize }) => blobSize))
-      await makeAndProve(options, domainKey, batch, made);
+    await makeAndProve(options, domainKey, stale, made);
     // A token that keeps one key per CKA_ID has changed it in place.
     const changed = new Set([...made.values()].map(({ handle }) => handle));
     const replaced = stale
@@ -117,21 +116,29 @@ async function checkBlobs({ target, blobOf }: UnsealOptions, stale: readonly Ent
   }
 }
 
+/** While one batch is being proved, the next is on its way to the token, which does one after the other. */
 async function makeAndProve(
   options: UnsealOptions,
   domainKey: Handle,
-  batch: readonly Entry[],
+  entries: readonly Entry[],
   made: Map<ObjectId, Made>,
 ): Promise<void> {
-  options.checkFence();
-  options.journal.begin(batch.map(intentOf));
   const unproven = new Map<ObjectId, Handle>();
+  let proving = Promise.resolve();
   try {
-    await makeObjects(options, domainKey, batch, unproven);
-    for (const [objectId, one] of await proveAll(options, domainKey, batch, unproven)) made.set(objectId, one);
+    for (const batch of inBatches(entries, ({ blobSize }) => blobSize)) {
+      options.checkFence();
+      options.journal.begin(batch.map(intentOf));
+      await makeObjects(options, domainKey, batch, unproven);
+      await proving;
+      proving = proveBatch(options, domainKey, { batch, unproven, made });
+      proving.catch(() => undefined);
+    }
+    await proving;
   } catch (thrown) {
-    // What works stays for the next try. What does not is destroyed while the fence holds, or else found by its intent;
-    // but what was here before and has changed in place is the only one there is.
+    // What works stays for the next try. What does not, and what was not tried for it, is destroyed while the fence holds, or
+    // else found by its intent; but what was here before and has changed in place is the only one there is.
+    await proving.catch(() => undefined);
     const former = new Set([...options.memory.known.values()].map(({ handle }) => handle));
     const futile = [...unproven.values()].filter((handle) => !former.has(handle));
     await destroyAll(options.provider, futile, options).catch(() => undefined);
@@ -152,8 +159,10 @@ async function makeObjects(
   };
   const record = (entries: readonly Entry[], outcome: BatchOutcome): void => {
     for (const [index, handle] of outcome.handles.entries()) made.set(entries[index]!.objectId, handle);
-    if (outcome.failure === undefined) return;
-    const { index, code, returnValue } = outcome.failure;
+  };
+  const check = (entries: readonly Entry[], { failure }: BatchOutcome): void => {
+    if (failure === undefined) return;
+    const { index, code, returnValue } = failure;
     const { objectId } = entries[index]!;
     const answer =
       returnValue === undefined ? 'the token grants more than the manifest' : `the HSM answered ${returnValue}`;
@@ -163,9 +172,9 @@ async function makeObjects(
     });
   };
   const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
-  record(
-    wrapped,
-    await provider.unwrap(
+  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
+  const settled = await Promise.allSettled([
+    provider.unwrap(
       domainKey,
       wrapped.map((entry) => {
         invariant(
@@ -184,11 +193,7 @@ async function makeObjects(
         };
       }),
     ),
-  );
-  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
-  record(
-    inManifest,
-    await provider.create(
+    provider.create(
       inManifest.map((entry) => ({
         objectClass: entry.objectClass as 'public-key' | 'certificate',
         ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),
@@ -196,7 +201,15 @@ async function makeObjects(
         ...replacing(entry),
       })),
     ),
-  );
+  ]);
+  // Whatever was made is known before anything is thrown.
+  for (const [index, entries] of [wrapped, inManifest].entries())
+    if (settled[index]?.status === 'fulfilled') record(entries, settled[index].value);
+  for (const [index, entries] of [wrapped, inManifest].entries()) {
+    const outcome = settled[index]!;
+    if (outcome.status === 'rejected') throw outcome.reason;
+    check(entries, outcome.value);
+  }
   for (const { id, blobSha256 } of target.generation.dataKeys) {
     const data = batch.filter((entry) => entry.objectClass === 'data' && entry.dataKeyId === id);
     if (data.length === 0) continue;
@@ -207,20 +220,21 @@ async function makeObjects(
         ciphertext: blobOf(digest ?? ''),
         aad: aadOf(target.generation.group, objectId),
       }));
-      record(data, await provider.createData({ dataKey, items }));
+      const outcome = await provider.createData({ dataKey, items });
+      record(data, outcome);
+      check(data, outcome);
     } finally {
       await provider.forget([dataKey]);
     }
   }
 }
 
-/** Takes what is proved out of `unproven`, and throws unless that is all of it. Returns what was proved. */
-async function proveAll(
+/** Takes what is proved from `unproven` to `made`. @throws OBJECT_UNPROVEN unless that is all of the batch */
+async function proveBatch(
   { provider }: UnsealOptions,
   domainKey: Handle,
-  batch: readonly Entry[],
-  unproven: Map<ObjectId, Handle>,
-): Promise<Map<ObjectId, Made>> {
+  { batch, unproven, made }: { batch: readonly Entry[]; unproven: Map<ObjectId, Handle>; made: Map<ObjectId, Made> },
+): Promise<void> {
   const items = batch.map((entry) => {
     const handle = unproven.get(entry.objectId);
     if (handle !== undefined) return proofItem(entry, handle);
@@ -231,16 +245,20 @@ async function proveAll(
     );
   });
   const outcomes = new Map((await provider.prove(domainKey, items)).map((outcome) => [outcome.handle, outcome]));
-  const made = new Map<ObjectId, Made>();
+  const failed: ObjectId[] = [];
   for (const entry of batch) {
-    const handle = unproven.get(entry.objectId)!;
+    const { objectId } = entry;
+    const handle = unproven.get(objectId)!;
     const outcome = outcomes.get(handle);
-    if (outcome?.proved !== true) continue;
-    unproven.delete(entry.objectId);
-    made.set(entry.objectId, { handle, proof: { digest: entryDigest(entry), outcome } });
+    if (outcome?.proved !== true) {
+      failed.push(objectId);
+      continue;
+    }
+    unproven.delete(objectId);
+    made.set(objectId, { handle, proof: { digest: entryDigest(entry), outcome } });
   }
-  if (unproven.size === 0) return made;
-  throw new AntipodeError('OBJECT_UNPROVEN', `${unproven.size} restored objects do not work`, {
-    details: { objectIds: [...unproven.keys()].slice(0, 20).join(',') },
+  if (failed.length === 0) return;
+  throw new AntipodeError('OBJECT_UNPROVEN', `${failed.length} restored objects do not work`, {
+    details: { objectIds: failed.slice(0, 20).join(',') },
   });
 }

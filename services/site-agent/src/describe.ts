@@ -9,7 +9,8 @@ import { briefRefOf, type GenerationRefInit } from './generation-ref.ts';
 import type { Seat } from './journal.ts';
 import type { Site } from './site.ts';
 
-const HEADS = ['captured', 'applied'] as const;
+/** Those that a member goes by; `staged` is on its way to be one. */
+export const HEADS = ['captured', 'applied'] as const;
 
 export async function describe(site: Site): Promise<MessageInitShape<typeof DescribeResponseSchema>> {
   await openHeads(site);

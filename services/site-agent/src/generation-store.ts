@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import { blobDigests, type Generation, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
+import { blobsNamed, type Generation, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
 import { AntipodeError, fromHex, hasCode, hex, inSlices, sha256Hex } from '@antipode/runtime';
 import { openDatabase, transaction } from './journal.ts';
 import { OpenedGenerations } from './opened-generations.ts';
@@ -42,20 +42,19 @@ export class GenerationStore {
   }
 
   /** Which of the digests are not here. */
-  async lacking(digests: readonly string[]): Promise<string[]> {
+  async lacking(digests: Iterable<string>): Promise<string[]> {
     const statement = this.#database.prepare('SELECT 1 FROM blob WHERE sha256 = ?');
-    return inSlices(filtering(digests, (digest) => statement.get(fromHex(digest)) === undefined));
+    return [...(await inSlices(choosing(digests, (digest) => statement.get(fromHex(digest)) === undefined)))];
   }
 
   /** Which of the digests are not here as they should be: absent, or changed by the disk. Reads every one of them. */
-  async unsound(digests: readonly string[]): Promise<string[]> {
+  async unsound(digests: Iterable<string>): Promise<string[]> {
     const statement = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?');
-    return inSlices(
-      filtering(digests, (digest) => {
-        const row = statement.get(fromHex(digest));
-        return row === undefined || sha256Hex(row['bytes'] as Uint8Array) !== digest;
-      }),
-    );
+    const isUnsound = (digest: string): boolean => {
+      const row = statement.get(fromHex(digest));
+      return row === undefined || sha256Hex(row['bytes'] as Uint8Array) !== digest;
+    };
+    return [...(await inSlices(choosing(digests, isUnsound)))];
   }
 
   /** Replaces what the disk changed. Durable on return. @throws FILE_UNWRITABLE, for one on a full disk; then none is stored */
@@ -86,7 +85,7 @@ export class GenerationStore {
 
   /** Makes a generation visible, as it was signed. Durable on return. @throws GENERATION_UNKNOWN when a blob is lacking */
   async put(sealed: SealedGeneration): Promise<void> {
-    const lacking = await this.lacking(blobDigests(sealed.generation));
+    const lacking = await this.lacking(blobsNamed(sealed.generation));
     if (lacking.length > 0) {
       throw new AntipodeError(
         'GENERATION_UNKNOWN',
@@ -120,9 +119,12 @@ export class GenerationStore {
     return row['signed'] as Uint8Array;
   }
 
-  /** A generation that was verified before it was stored; its digest and signature are checked again. @throws MANIFEST_INVALID */
-  async open(digest: string): Promise<SealedGeneration> {
-    return this.#opened.get(digest, async () => {
+  /**
+   * A generation that was verified before it was stored; its digest and signature are checked again. Of `group` only, where
+   * that is given. @throws MANIFEST_INVALID, GENERATION_UNKNOWN
+   */
+  async open(digest: string, { group }: { group?: string } = {}): Promise<SealedGeneration> {
+    const sealed = await this.#opened.get(digest, async () => {
       const row = this.#database.prepare('SELECT grp FROM manifest WHERE digest = ?').get(fromHex(digest));
       const sealed = await inSlices(
         openingSigned(this.signed(digest), {
@@ -133,6 +135,10 @@ export class GenerationStore {
       );
       this.#summarise(sealed);
       return sealed;
+    });
+    if (group === undefined || sealed.generation.group === group) return sealed;
+    throw new AntipodeError('GENERATION_UNKNOWN', `the generation is not of group ${group}`, {
+      details: { group, generation: digest },
     });
   }
 
@@ -160,14 +166,10 @@ export class GenerationStore {
 
   /** The blobs of a generation of this group, for asking whether one belongs to it. @throws GENERATION_UNKNOWN, MANIFEST_INVALID */
   async blobsOf(digest: string, { group }: { group: string }): Promise<ReadonlySet<string>> {
-    const sealed = await this.open(digest);
-    if (sealed.generation.group !== group)
-      throw new AntipodeError('GENERATION_UNKNOWN', `the generation is not of group ${group}`, {
-        details: { group, generation: digest },
-      });
+    const sealed = await this.open(digest, { group });
     const known = this.#blobsOf.get(sealed);
     if (known !== undefined) return known;
-    const blobs = new Set(blobDigests(sealed.generation));
+    const blobs = await inSlices(choosing(blobsNamed(sealed.generation), () => true));
     this.#blobsOf.set(sealed, blobs);
     return blobs;
   }
@@ -214,11 +216,13 @@ export class GenerationStore {
   }
 }
 
-function* filtering(digests: readonly string[], isWanted: (digest: string) => boolean): Generator<void, string[]> {
-  const wanted: string[] = [];
-  for (const [index, digest] of digests.entries()) {
-    if (isWanted(digest)) wanted.push(digest);
-    if ((index + 1) % BLOBS_A_SLICE === 0) yield;
+function* choosing(digests: Iterable<string>, isWanted: (digest: string) => boolean): Generator<void, Set<string>> {
+  const wanted = new Set<string>();
+  let asked = 0;
+  for (const digest of digests) {
+    if (isWanted(digest)) wanted.add(digest);
+    asked += 1;
+    if (asked % BLOBS_A_SLICE === 0) yield;
   }
   return wanted;
 }

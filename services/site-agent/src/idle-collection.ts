@@ -14,7 +14,7 @@ export class IdleCollection implements Closeable {
   #waiting: AbortController | undefined;
   #isClosed = false;
 
-  /** @param options.collect a whole collection of garbage; some 50 ms in which nothing else happens */
+  /** @param options.collect a whole collection: nothing else happens meanwhile, 90 ms of processor time at 10,000 objects */
   constructor({ clock, collect }: { clock: Clock; collect: () => unknown }) {
     this.#clock = clock;
     this.#collect = collect;

@@ -229,17 +229,11 @@ export class Journal {
 
   beginIntents(group: string, intents: readonly ApplyIntent[]): void {
     this.#transaction(() => {
+      const statement = this.#database.prepare(
+        'INSERT OR IGNORE INTO apply_intent (grp, object_id, object_class, key_type, id, label, attributes_digest) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      );
       for (const { objectId, objectClass, keyType = null, id, label, attributesDigest } of intents)
-        this.#run(
-          'INSERT OR IGNORE INTO apply_intent (grp, object_id, object_class, key_type, id, label, attributes_digest) VALUES (?, ?, ?, ?, ?, ?, ?)',
-          group,
-          objectId,
-          objectClass,
-          keyType,
-          id,
-          label,
-          attributesDigest,
-        );
+        statement.run(group, objectId, objectClass, keyType, id, label, attributesDigest);
     });
   }
 
@@ -254,8 +248,9 @@ export class Journal {
 
   commitIntents(group: string, objectIds: readonly string[]): void {
     this.#transaction(() => {
-      for (const objectId of objectIds)
-        this.#run('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?', group, objectId);
+      // Prepared once: 10,000 times would hold up the lease for a quarter of a second.
+      const statement = this.#database.prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?');
+      for (const objectId of objectIds) statement.run(group, objectId);
     });
   }
 

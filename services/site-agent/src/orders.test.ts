@@ -269,6 +269,16 @@ describe('a promotion', () => {
     expect(b.site.journal.seat(GROUP)?.role).toBe('fenced');
   });
 
+  it('does not end in the role when another generation becomes the newest here while it proves', async () => {
+    const prove = b.member.provider.prove.bind(b.member.provider);
+    b.member.provider.prove = (...given) => {
+      b.site.journal.setHead(GROUP, 'applied', 'ab'.repeat(32));
+      return prove(...given);
+    };
+    expect((await rejection(sites.promote(b, ref))).code).toBe('ROLE_REFUSED');
+    expect(b.site.journal.seat(GROUP)?.role).toBe('standby');
+  });
+
   it('does not end in the role when a higher epoch arrives while it proves', async () => {
     const prove = b.member.provider.prove.bind(b.member.provider);
     b.member.provider.prove = (...given) => {

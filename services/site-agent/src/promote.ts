@@ -5,6 +5,7 @@
 import { readBack } from '@antipode/hsm-core';
 import type { PromoteRequest } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
+import { HEADS } from './describe.ts';
 import { digestOf } from './generation-ref.ts';
 import { fenceOf, newestHere, previousOf, type Site, seatOf } from './site.ts';
 import { checkCaller } from './turns.ts';
@@ -21,20 +22,28 @@ export async function promote(
   const refuse = (why: string, details: Record<string, string> = {}): never => {
     throw new AntipodeError('ROLE_REFUSED', why, { details: { group, ...details } });
   };
+  const headsNow = (): string => HEADS.map((kind) => journal.head(group, kind)).join(' ');
+  /** By which the base was found. */
+  let heads: string | undefined;
   const mayAct = (): void => {
     fences.check(group, epoch);
     if (owner !== site.name) refuse(`epoch ${epoch} belongs to ${owner}, not to this site`, { owner });
     const { role } = seatOf(site, group).seat;
     if (role === 'fenced') refuse(`this site is fenced in group ${group}`, { role });
+    if (role === 'standby' && heads !== undefined && heads !== headsNow())
+      refuse('another generation has become the newest here meanwhile');
   };
-  /** What this member would go on from. It changes only in a turn at the partition. */
+  /** What this member would go on from. */
   const base = async (): Promise<string | undefined> => {
+    heads = undefined;
     mayAct();
+    const found = headsNow();
     const newest = await newestHere(site, group);
     // A repeated order meets a member that is active by the first one, and may have captured since.
     const { role } = seatOf(site, group).seat;
     if (role === 'standby' && request.generation !== undefined && newest?.digest !== digestOf(request.generation))
       refuse('another generation is the newest here than the order says', { newest: newest?.digest ?? 'none' });
+    heads = found;
     mayAct();
     return newest?.digest;
   };

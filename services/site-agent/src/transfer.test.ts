@@ -2,11 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSigned } from '@antipode/hsm-core';
-import { hex } from '@antipode/runtime';
+import { GenerationRefSchema, PullBlobsRequestSchema } from '@antipode/protocol';
+import { fromHex, hex, sha256Hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
+import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SimulatedSite } from './testing/simulated-site.ts';
 import { address, fence, GROUP, TwoSites } from './testing/two-sites.ts';
+import { Transfer } from './transfer.ts';
 
 let sites: TwoSites;
 let a: SimulatedSite;
@@ -24,7 +27,19 @@ describe('a pull', () => {
     bytes[at]! ^= 1;
   };
 
-  it.each<[string, string, (method: string, message: { part?: Uint8Array; blobs?: Uint8Array[] }) => void]>([
+  interface Sent {
+    part?: Uint8Array;
+    size?: bigint;
+    blobs?: Uint8Array[];
+  }
+  const resize = (message: Sent, by: bigint): void => {
+    if (message.size) message.size += by;
+  };
+
+  it.each<[string, string, (method: string, message: Sent) => void]>([
+    ['MANIFEST_INVALID', 'the size of the manifest', (_method, message) => resize(message, 1n)],
+    ['MANIFEST_INVALID', 'the size to less than there is', (_method, message) => resize(message, -1n)],
+    ['MANIFEST_INVALID', 'the size to more than there may be', (_method, message) => resize(message, 2n ** 40n)],
     ['MANIFEST_INVALID', 'a bit of the manifest', (method, { part }) => method === 'pullManifest' && flip(part!, 60)],
     ['BLOB_INVALID', 'a bit of a blob', (method, { blobs }) => method === 'pullBlobs' && flip(blobs![0]!, 3)],
     ['BLOB_INVALID', 'the order of blobs', (method, { blobs }) => method === 'pullBlobs' && blobs!.reverse()],
@@ -77,6 +92,21 @@ describe('a pull', () => {
     a.member.hsm.addSecret('new');
     expect(await sites.apply(b, await sites.captured())).toMatchObject({ pulledBlobs: 1 });
   });
+});
+
+it('serves blobs in parts of at most 1,000, however small they are', async () => {
+  const digests = Array.from({ length: 2_001 }, (_, index) => sha256Hex(String(index)));
+  const store = { blobsOf: async () => new Set(digests), blob: (digest: string) => fromHex(digest).subarray(0, 1) };
+  const trust = { knowsSite: () => true };
+  const transfer = new Transfer({ store, trust } as unknown as ConstructorParameters<typeof Transfer>[0]);
+  const generation = create(GenerationRefSchema, { manifestDigest: new Uint8Array(32) });
+  const sizes: number[] = [];
+  for await (const { blobs } of transfer.blobs(
+    create(PullBlobsRequestSchema, { group: GROUP, generation, sha256: digests.map(fromHex) }),
+    'b',
+  ))
+    sizes.push(blobs.length);
+  expect(sizes).toEqual([1_000, 1_000, 1]);
 });
 
 it('a generation that crossed is signed by the identity of its source, byte for byte', async () => {

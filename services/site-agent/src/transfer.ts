@@ -3,8 +3,8 @@
  * it lacks, or what its own disk has changed; in one stream; and every batch is stored as it arrives, so that a broken link
  * costs what was in flight. A group's generations are served to who asks in its name, and nothing else is.
  */
-import { blobDigests, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
-import type { PullBlobsRequest, PullManifestRequest } from '@antipode/protocol';
+import { blobsNamed, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
+import type { PullBlobsRequest, PullManifestRequest, PullManifestResponse } from '@antipode/protocol';
 import { isUnreachable } from '@antipode/protocol';
 import { AntipodeError, bytesEqual, fromHex, hasCode, hex, inSlices, type Log, sha256 } from '@antipode/runtime';
 import { digestOf } from './generation-ref.ts';
@@ -15,6 +15,8 @@ import { checkCaller } from './turns.ts';
 
 /** One message on the wire: small enough to interleave, large enough to be no burden. */
 const PART_BYTES = 256 * 1024;
+/** As many blobs, however small: a few milliseconds of work at either end, and one commit at this. */
+const BLOBS_A_PART = 1_000;
 /** As many digests as one request may name. */
 const DIGESTS_MAX = 10_000;
 /** A manifest of 100,000 objects has some 60 MB. */
@@ -49,12 +51,20 @@ export class Transfer {
 
   // --- serving ---
 
-  /** `caller` is the site that asks: one of whose partitions none is pinned gets nothing. @throws PEER_REFUSED */
-  async *manifest(request: PullManifestRequest, caller: string): AsyncIterable<{ part: Uint8Array }> {
-    this.#checkCaller(request.group, caller);
-    const signed = this.#options.store.signed(digestOf(request.generation), { group: request.group });
-    for (let start = 0; start < signed.length; start += PART_BYTES)
-      yield { part: signed.subarray(start, start + PART_BYTES) };
+  /**
+   * `caller` is the site that asks: one of whose partitions none is pinned gets nothing. Opened, since its blobs will be asked
+   * for next: so there is one copy of it here, however many pull. @throws PEER_REFUSED
+   */
+  async *manifest(
+    { generation, group }: PullManifestRequest,
+    caller: string,
+  ): AsyncIterable<{ part: Uint8Array; size?: bigint }> {
+    this.#checkCaller(group, caller);
+    const { signed } = await this.#options.store.open(digestOf(generation), { group });
+    for (let start = 0; start < signed.length; start += PART_BYTES) {
+      const part = signed.subarray(start, start + PART_BYTES);
+      yield start === 0 ? { part, size: BigInt(signed.length) } : { part };
+    }
   }
 
   /** @throws PEER_REFUSED, REQUEST_INVALID, GENERATION_UNKNOWN */
@@ -79,7 +89,7 @@ export class Transfer {
       const blob = this.#options.store.blob(hex(digest));
       batch.push(blob);
       bytes += blob.length;
-      if (bytes < PART_BYTES) continue;
+      if (bytes < PART_BYTES && batch.length < BLOBS_A_PART) continue;
       yield { blobs: batch };
       [batch, bytes] = [[], 0];
     }
@@ -141,13 +151,16 @@ export class Transfer {
     if (!store.has(digest)) return {};
     try {
       const sealed = await this.#verify(store.signed(digest), { group, digest });
-      const [unsound] = await store.unsound(blobDigests(sealed.generation));
-      if (unsound === undefined) return { sealed };
-      const details = { generation: digest, blob: unsound };
-      return {
-        sealed,
-        fault: new AntipodeError('BLOB_INVALID', 'a sealed object was changed in the store', { details }),
-      };
+      for (const page of pagesOf(blobsNamed(sealed.generation))) {
+        const [blob] = await store.unsound(page);
+        if (blob === undefined) continue;
+        const details = { generation: digest, blob };
+        return {
+          sealed,
+          fault: new AntipodeError('BLOB_INVALID', 'a sealed object was changed in the store', { details }),
+        };
+      }
+      return { sealed };
     } catch (thrown) {
       if (!hasCode(thrown, 'MANIFEST_INVALID')) throw thrown;
       return { fault: thrown };
@@ -162,24 +175,14 @@ export class Transfer {
     const peer = peers.client(source);
     const options = { timeoutMs: PULL_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
     const generation = { manifestDigest: fromHex(digest) };
-    const manifest = async (): Promise<SealedGeneration> => {
-      const parts: Uint8Array[] = [];
-      let size = 0;
-      for await (const { part } of peer.pullManifest({ group, generation }, options)) {
-        size += part.length;
-        if (size > MANIFEST_BYTES_MAX)
-          throw new AntipodeError('MANIFEST_INVALID', `the manifest is larger than ${MANIFEST_BYTES_MAX} bytes`, {
-            details: { digest },
-          });
-        parts.push(Buffer.from(part));
-      }
-      return this.#verify(Buffer.concat(parts), { group, digest });
-    };
+    const manifest = async (): Promise<SealedGeneration> =>
+      this.#verify(await received(peer.pullManifest({ group, generation }, options)), { group, digest });
     const sealed = known ?? (await manifest());
-    const lacking = await store.unsound(blobDigests(sealed.generation));
-    let bytes = 0;
-    for (let start = 0; start < lacking.length; start += DIGESTS_MAX) {
-      const page = lacking.slice(start, start + DIGESTS_MAX);
+    let [pulled, bytes] = [0, 0];
+    for (const named of pagesOf(blobsNamed(sealed.generation))) {
+      const page = await store.unsound(named);
+      if (page.length === 0) continue;
+      pulled += page.length;
       let next = 0;
       for await (const { blobs } of peer.pullBlobs({ group, generation, sha256: page.map(fromHex) }, options)) {
         for (const blob of blobs) {
@@ -204,7 +207,7 @@ export class Transfer {
         );
     }
     await store.put(sealed);
-    return { sealed, blobs: lacking.length, bytes };
+    return { sealed, blobs: pulled, bytes };
   }
 
   /** Against our own pins, each time: one that was taken away counts at once. */
@@ -220,6 +223,31 @@ export class Transfer {
     trust.checkSource(sealed);
     return sealed;
   }
+}
+
+/** A manifest, in room for it that is taken once. What has not the size announced has not the digest either. */
+async function received(parts: AsyncIterable<PullManifestResponse>): Promise<Uint8Array> {
+  let signed: Uint8Array | undefined;
+  let length = 0;
+  for await (const { part, size } of parts) {
+    signed ??= new Uint8Array(size <= MANIFEST_BYTES_MAX ? Number(size) : 0);
+    if (length + part.length > signed.length) break;
+    signed.set(part, length);
+    length += part.length;
+  }
+  return signed ?? new Uint8Array();
+}
+
+/** As many as one request may name. A blob that repeats in a later page has been pulled by then. */
+function* pagesOf(digests: Iterable<string>): Iterable<string[]> {
+  let page: string[] = [];
+  for (const digest of digests) {
+    page.push(digest);
+    if (page.length < DIGESTS_MAX) continue;
+    yield page;
+    page = [];
+  }
+  if (page.length > 0) yield page;
 }
 
 /** What another source may do better: its own trouble, or the way there. Our pins and our disk are the same for all. */

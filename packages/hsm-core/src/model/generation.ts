@@ -91,13 +91,16 @@ export function isNewer(a: { epoch: bigint; number: bigint }, b: { epoch: bigint
   return a.epoch !== b.epoch ? a.epoch > b.epoch : a.number > b.number;
 }
 
-/** Every blob that a member needs to restore these entries, hexadecimal, without repeats. */
-export function blobDigests({ dataKeys, entries }: Pick<Generation, 'dataKeys' | 'entries'>): string[] {
-  const digests = new Set<string>();
-  for (const { blobSha256 } of dataKeys) digests.add(blobSha256);
-  for (const { blobSha256 } of entries) if (blobSha256 !== undefined) digests.add(blobSha256);
-  return [...digests];
+/** Every blob that a member needs to restore these entries, hexadecimal. One that several objects share repeats. */
+export function* blobsNamed({ dataKeys, entries }: Pick<Generation, 'dataKeys' | 'entries'>): Iterable<string> {
+  for (const { blobSha256 } of dataKeys) yield blobSha256;
+  for (const { blobSha256 } of entries) if (blobSha256 !== undefined) yield blobSha256;
 }
+
+/** {@link blobsNamed} without repeats. */
+export const blobDigests = (generation: Pick<Generation, 'dataKeys' | 'entries'>): string[] => [
+  ...new Set(blobsNamed(generation)),
+];
 
 /** Of plain entries, which never change, and each of which is asked for at every apply. */
 const entryDigests = new WeakMap<Entry, Uint8Array>();

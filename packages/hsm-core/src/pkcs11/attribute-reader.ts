@@ -44,7 +44,7 @@ export class AttributeReader {
   #layout: Layout;
   #print = Buffer.alloc(0);
 
-  /** Fixed attributes come first in memory, whatever the order; `fragile` come last in the call. */
+  /** `fragile` come last in the call. */
   constructor(options: {
     cryptoki: Pick<Cryptoki, 'tryCall'>;
     session: bigint;
@@ -91,25 +91,26 @@ export class AttributeReader {
     return length === ABSENT ? 0 : length;
   }
 
-  /** Everything that was read, in a form in which two equal reads are equal bytes; behind `prefix`. Valid until the next. */
-  print(prefix: Uint8Array): Buffer {
-    const { words, bytes, starts, rooms, fixed, end } = this.#layout;
-    const count = this.#wanted.length;
-    if (this.#print.length < prefix.length + 4 * count + end)
-      this.#print = Buffer.alloc(prefix.length + 4 * count + end);
+  /**
+   * What was read of these, behind `prefix`, in a form in which two equal reads are equal bytes, whichever reader made them.
+   * Valid until the next one.
+   */
+  print(prefix: Uint8Array, types: readonly number[]): Buffer {
+    const { words, bytes, starts, rooms, end } = this.#layout;
+    if (this.#print.length < prefix.length + 4 * types.length + end)
+      this.#print = Buffer.alloc(prefix.length + 4 * types.length + end);
     const print = this.#print;
     print.set(prefix);
     let at = prefix.length;
-    for (let index = 0; index < count; index += 1) {
-      print.writeUInt32LE(words[index * WORDS + 4]!, at);
-      at += 4;
-    }
-    bytes.copy(print, at, fixed.start, fixed.end);
-    at += fixed.end - fixed.start;
-    for (let index = 0; index < count; index += 1) {
+    for (const type of types) {
+      const index = this.#places.get(type)!;
       const length = words[index * WORDS + 4]!;
-      if (starts[index]! < fixed.end || length === 0 || length > rooms[index]!) continue;
-      bytes.copy(print, at, starts[index]!, starts[index]! + length);
+      at = print.writeUInt32LE(length, at);
+      if (length > rooms[index]!) continue;
+      const start = starts[index]!;
+      // A call for a few bytes costs more than the bytes.
+      if (length <= FIXED_BYTES) for (let byte = 0; byte < length; byte += 1) print[at + byte] = bytes[start + byte]!;
+      else bytes.copy(print, at, start, start + length);
       at += length;
     }
     return print.subarray(0, at);
@@ -135,9 +136,8 @@ export class AttributeReader {
   }
 
   #clear(): void {
-    const { words, blank, bytes, fixed } = this.#layout;
+    const { words, blank } = this.#layout;
     words.set(blank);
-    bytes.fill(0, fixed.start, fixed.end);
   }
 
   #call(object: bigint, from: number, count: number): number {
@@ -176,7 +176,6 @@ interface Layout {
   readonly blank: Uint32Array;
   readonly starts: readonly number[];
   readonly rooms: readonly number[];
-  readonly fixed: { readonly start: number; readonly end: number };
   readonly end: number;
   readonly isOutsized: boolean;
 }
@@ -186,20 +185,14 @@ function layOut(wanted: readonly WantedAttribute[], rooms: readonly number[]): L
   const total = rooms.reduce((sum, room) => sum + room, templateBytes);
   const bytes = Buffer.from(new ArrayBuffer(total));
   const base = addressOf(bytes);
-  const starts: number[] = new Array<number>(wanted.length).fill(0);
+  const starts: number[] = new Array<number>(wanted.length);
   let at = templateBytes;
-  let fixedEnd = at;
-  for (const [index, { type, size }] of wanted.entries())
-    if (size === 'none') writeAttribute(bytes, index * ATTRIBUTE_SIZE, { type, address: 0n, length: 0 });
-  for (const size of ['fixed', 'variable'] as const) {
-    for (const [index, one] of wanted.entries()) {
-      if (one.size !== size) continue;
-      starts[index] = at;
-      const length = rooms[index]!;
-      writeAttribute(bytes, index * ATTRIBUTE_SIZE, { type: one.type, address: base + BigInt(at), length });
-      at += length;
-    }
-    if (size === 'fixed') fixedEnd = at;
+  for (const [index, { type, size }] of wanted.entries()) {
+    starts[index] = at;
+    const length = rooms[index]!;
+    const address = size === 'none' ? 0n : base + BigInt(at);
+    writeAttribute(bytes, index * ATTRIBUTE_SIZE, { type, address, length });
+    at += length;
   }
   const words = new Uint32Array(bytes.buffer, 0, templateBytes / 4);
   return {
@@ -208,7 +201,6 @@ function layOut(wanted: readonly WantedAttribute[], rooms: readonly number[]): L
     blank: words.slice(),
     starts,
     rooms: [...rooms],
-    fixed: { start: templateBytes, end: fixedEnd },
     end: total,
     isOutsized: rooms.some((room) => room > KEPT_BYTES_MAX),
   };

@@ -29,22 +29,40 @@ const isDate = (name: AttributeName): boolean => ATTRIBUTES[name].kind === 'date
  */
 const TEMPLATES = [CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE];
 
-/** Of every class at once: what an object does not have costs little, and a second call as much as the first. */
-const WANTED: readonly WantedAttribute[] = [
+const CLASSES: readonly ObjectClass[] = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
+
+/** What is read of objects of some classes, but dates and values. */
+const wantedOf = (classes: readonly ObjectClass[]): readonly WantedAttribute[] => [
   ...[CKA.CLASS, CKA.KEY_TYPE, CKA.VALUE_LEN].map(fixed),
-  ...ATTRIBUTE_NAMES.filter((name) => name !== 'value' && !isDate(name)).map(
-    (name): WantedAttribute => ({ type: ATTRIBUTES[name].type, size: isFixed(name) ? 'fixed' : 'variable' }),
+  ...ATTRIBUTE_NAMES.filter((name) => name !== 'value' && !isDate(name))
+    .filter((name) => classes.some((one) => attributesOf(one).includes(name)) || isPublicPart(classes, name))
+    .map((name): WantedAttribute => ({ type: ATTRIBUTES[name].type, size: isFixed(name) ? 'fixed' : 'variable' })),
+  ...(classes.some((one) => one.endsWith('-key')) ? TEMPLATES : []).map(
+    (type): WantedAttribute => ({ type, size: 'none' }),
   ),
-  ...TEMPLATES.map((type): WantedAttribute => ({ type, size: 'none' })),
 ];
+
+/** A token may show with a private key what its public half is made of. */
+const isPublicPart = (classes: readonly ObjectClass[], name: AttributeName): boolean =>
+  classes.includes('private-key') && ['modulus', 'publicExponent', 'ecParams', 'ecPoint'].includes(name);
 
 /** SoftHSM answers with a general error for a date that is set on a private object, and with it the whole call. */
 const FRAGILE = ATTRIBUTE_NAMES.filter(isDate).map((name) => fixed(ATTRIBUTES[name].type));
 
+const PRINTED = new Map<ObjectClass | 'other', readonly number[]>([
+  ...CLASSES.map((one) => [one, [...wantedOf([one]), ...FRAGILE].map(({ type }) => type)] as const),
+  ['other', [CKA.CLASS, CKA.KEY_TYPE]],
+]);
+
 export class ObjectReader {
   readonly #digestKey: Uint8Array;
-  readonly #attributes: AttributeReader;
+  readonly #readers: ReadonlyMap<ObjectClass, AttributeReader>;
+  /** Of every class at once: what an object does not have costs less than a second call. */
+  readonly #reader: AttributeReader;
   readonly #value: AttributeReader;
+  /** Classes of objects that were read before. Only a guess, which each read confirms. */
+  readonly #classes = new Map<Handle, ObjectClass>();
+  #attributes: AttributeReader;
   #last:
     | { readonly handle: Handle; readonly objectClass: ObjectClass | 'other'; readonly readDigest: string }
     | undefined;
@@ -53,7 +71,11 @@ export class ObjectReader {
   constructor(options: { cryptoki: Pick<Cryptoki, 'tryCall'>; session: bigint; digestKey: Uint8Array }) {
     const { cryptoki, session, digestKey } = options;
     this.#digestKey = digestKey;
-    this.#attributes = new AttributeReader({ cryptoki, session, wanted: WANTED, fragile: FRAGILE });
+    const readerOf = (classes: readonly ObjectClass[]): AttributeReader =>
+      new AttributeReader({ cryptoki, session, wanted: wantedOf(classes), fragile: FRAGILE });
+    this.#readers = new Map(CLASSES.map((one) => [one, readerOf([one])]));
+    this.#reader = readerOf(CLASSES);
+    this.#attributes = this.#reader;
     this.#value = new AttributeReader({ cryptoki, session, wanted: [{ type: CKA.VALUE, size: 'variable' }] });
   }
 
@@ -65,19 +87,40 @@ export class ObjectReader {
   /** Reads an object and tells only what changes with it; undefined when it is gone. */
   readDigest(handle: Handle): string | undefined {
     this.#last = undefined;
-    if (!this.#attributes.read(handle)) return undefined;
-    const objectClass = classOf(this.#attributes.value(CKA.CLASS));
-    const wanted = neededOf(objectClass, keyTypeOf(this.#attributes.value(CKA.KEY_TYPE)));
-    if (!this.#attributes.complete(handle, wanted)) return undefined;
-    let print = this.#attributes.print(this.#digestKey);
+    const objectClass = this.#readClass(handle);
+    if (objectClass === undefined) return undefined;
+    const needed = neededOf(objectClass, keyTypeOf(this.#attributes.value(CKA.KEY_TYPE)));
+    if (!this.#attributes.complete(handle, needed)) return undefined;
+    let print = this.#attributes.print(this.#digestKey, PRINTED.get(objectClass)!);
     if (objectClass === 'certificate' || objectClass === 'data') {
       if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
-      print = this.#value.print(print);
+      print = this.#value.print(print, [CKA.VALUE]);
     }
     // Keyed by its prefix: what lengthens a message is of no use here, since nobody checks digests that others bring.
     const readDigest = hash('sha256', print, 'hex');
     this.#last = { handle, objectClass, readDigest };
     return readDigest;
+  }
+
+  /** The handle may come to mean another object. */
+  forget(handle: Handle): void {
+    this.#classes.delete(handle);
+  }
+
+  /** Reads attributes and returns the class that they belong to; undefined when the object is gone. */
+  #readClass(handle: Handle): ObjectClass | 'other' | undefined {
+    const guess = this.#classes.get(handle);
+    if (guess !== undefined) {
+      this.#attributes = this.#readers.get(guess)!;
+      if (!this.#attributes.read(handle)) return undefined;
+      if (classOf(this.#attributes.value(CKA.CLASS)) === guess) return guess;
+    }
+    this.#attributes = this.#reader;
+    if (!this.#attributes.read(handle)) return undefined;
+    const objectClass = classOf(this.#attributes.value(CKA.CLASS));
+    if (objectClass === 'other') this.#classes.delete(handle);
+    else this.#classes.set(handle, objectClass);
+    return objectClass;
   }
 
   /** The object whose digest was read last. */
@@ -101,7 +144,9 @@ export class ObjectReader {
       attributes,
       ...(publicHalf === undefined ? {} : { publicHalf }),
       ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
-      ...(TEMPLATES.some((type) => this.#attributes.length(type) > 0) ? { hasTemplate: true } : {}),
+      ...(keyType !== undefined && TEMPLATES.some((type) => this.#attributes.length(type) > 0)
+        ? { hasTemplate: true }
+        : {}),
       readDigest,
     };
   }

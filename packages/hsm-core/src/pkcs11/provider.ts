@@ -329,6 +329,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   #forget(handle: Handle): void {
     this.#looks.forget(handle);
+    this.#objects.forget(handle);
     this.#publicHalves.delete(handle);
   }
 
