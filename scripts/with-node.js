@@ -26,7 +26,7 @@ async function main([name, ...args]) {
   const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ''}` };
   // What is read from a file or by a program has no use for colours.
   if (!process.stdout.isTTY) env.NO_COLOR = '1';
-  for (const [file, ...rest] of steps(args)) {
+  for (const [file, ...rest] of verb.steps(args)) {
     const end = await run(node, [join(root, file), ...rest], { cwd: root, env });
     if (end.signal !== null || end.code !== 0) return exitLike(end);
   }
