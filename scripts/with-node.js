@@ -20,8 +20,7 @@ async function main([name, ...args]) {
   if (verb === undefined) {
     throw new BootstrapError(`Usage: node scripts/with-node.js ${Object.keys(VERBS).join('|')} [arguments]`);
   }
-  const { steps, needs } = verb;
-  const node = await bootstrap({ root, needs });
+  const node = await bootstrap({ root, needs: verb.needs });
   // Children that ask for `node` by name must find the same one.
   const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ''}` };
   // What is read from a file or by a program has no use for colours.
