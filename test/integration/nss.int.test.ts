@@ -211,8 +211,11 @@ describe('from NSS to SoftHSM', () => {
 });
 
 describe('an NSS database is opened', () => {
-  const token = makeNssToken('opened');
-  afterAll(() => token.remove());
+  let token: AnyToken;
+  beforeAll(() => {
+    token = makeNssToken('opened');
+  });
+  afterAll(() => token?.remove());
   const codeOf = async (change: Partial<AnyToken['config']>): Promise<ErrorCode> =>
     (await rejection(openPartition({ ...token.config, ...change }, { log: silentLog }))).code;
 

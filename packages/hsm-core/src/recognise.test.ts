@@ -176,6 +176,13 @@ describe('what a partition shows of an object', () => {
       expect(digest()).toBe(hex(entryDigest(known)));
       expect(withAttributes({ ...object.attributes, label: bytes('other') })).not.toBe(digest());
       expect(withAttributes({ ...object.attributes, copyable: false })).toBe(digest());
+      // Of what goes without saying, silence says the same; of what restricts, it does not.
+      const naming = (attributes: Attributes): string[] => {
+        const named = { ...known, attributes: { ...known.attributes, ...attributes } };
+        return [observedDigest(named, one), entryDigest(named)].map(hex);
+      };
+      expect(new Set(naming({ copyable: true, destroyable: true })).size).toBe(1);
+      expect(new Set(naming({ copyable: false })).size).toBe(2);
       if (object.objectClass === 'secret-key') expect(digest({ blob: bytes('other') })).not.toBe(digest());
       if (object.objectClass === 'data') expect(digest({ valueTag: bytes('other') })).not.toBe(digest());
       if (object.objectClass === 'public-key')

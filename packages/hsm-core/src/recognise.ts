@@ -4,7 +4,7 @@
  * only settle which of several copies of one value is meant.
  */
 import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
-import type { Attributes } from './model/attributes.ts';
+import { ASSUMED, type Attributes } from './model/attributes.ts';
 import { comparableAttributes, digestOf, type Entry } from './model/generation.ts';
 import type { Handle, ObjectId, ObservedObject, UncapturedReason } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
@@ -183,13 +183,16 @@ export function observedDigest(entry: Entry, examined: Examined): Uint8Array {
 }
 
 /**
- * An entry as this partition shows it: only the attributes that the entry names count, so that a default which one vendor
- * shows and another does not is no difference.
+ * An entry as this partition shows it: only the attributes that the entry names count, and one that it does not show is as
+ * assumed, so that a default which one vendor shows and another does not is no difference.
  */
 export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): Entry {
   const names = Object.keys(entry.attributes) as (keyof Attributes)[];
   const attributes = Object.fromEntries(
-    names.filter((name) => object.attributes[name] !== undefined).map((name) => [name, object.attributes[name]]),
+    names.flatMap((name) => {
+      const value = object.attributes[name] ?? ASSUMED[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
   );
   const publicHalf =
     object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);

@@ -6,7 +6,6 @@ import { createHash, hash } from 'node:crypto';
 import { fromHex } from '@antipode/runtime';
 import {
   ASSUMED,
-  ATTRIBUTE_NAMES,
   ATTRIBUTES,
   type AttributeName,
   type Attributes,
@@ -167,10 +166,10 @@ export class EntryDigest {
     this.#isSensitiveDue = isWrapped(objectClass);
   }
 
-  /** One that the entry has, in its canonical bytes. Absent, empty and assumed are the same. */
+  /** One that the entry has, in its canonical bytes. Absent and empty are the same. */
   attribute(name: AttributeName, bytes: Uint8Array, range: Range): void {
     if (this.#isSensitiveDue && ATTRIBUTES[name].type >= ATTRIBUTES.sensitive.type) this.#sensitive();
-    if (name !== 'sensitive' && isCompared(name) && range.end > range.start && !isAssumed(name, bytes, range))
+    if (name !== 'sensitive' && isCompared(name) && range.end > range.start)
       this.#attribute(ATTRIBUTES[name].type, bytes, range);
   }
 
@@ -212,24 +211,13 @@ export class EntryDigest {
   }
 }
 
-/** The canonical bytes of what goes without saying. */
-const ASSUMED_BYTES = new Map(
-  ATTRIBUTE_NAMES.flatMap((name) => {
-    const value = ASSUMED[name];
-    return value === undefined ? [] : [[name, encodeAttribute(name, value)] as const];
-  }),
-);
-
-function isAssumed(name: AttributeName, bytes: Uint8Array, { start, end }: Range): boolean {
-  const assumed = ASSUMED_BYTES.get(name);
-  if (assumed === undefined || assumed.length !== end - start) return false;
-  return assumed.every((byte, index) => bytes[start + index] === byte);
-}
-
 const TRUE = encodeAttribute('sensitive', true);
 const DIGEST = new EntryDigest();
 
-/** The attributes that are compared, canonical, in the order of their numbers. Absent, empty and assumed are the same. */
+/**
+ * The attributes by which two looks at an object are compared, canonical. Absent, empty and assumed are the same: tokens
+ * differ in what they show.
+ */
 export function comparableAttributes({
   objectClass,
   attributes,
