@@ -36,8 +36,8 @@ const SOURCE = fileURLToPath(new URL('./floor.c', import.meta.url));
 const CLASSES: readonly ObjectClass[] = ['data', 'certificate', 'public-key', 'private-key', 'secret-key'];
 
 /**
- * What the provider reads beyond the table to describe a key (pkcs11/objects.ts), and what tells its class and type. Dates
- * are left out: SoftHSM refuses to tell them of a private object and with them everything else, so they cost a call each.
+ * What the provider reads beyond the table to describe a key (pkcs11/object-reader.ts), and what tells its class and type.
+ * Dates are left out: SoftHSM refuses to tell one that is set on a private object, and with it everything else.
  */
 const BEYOND: Partial<Record<ObjectClass, readonly number[]>> = {
   'secret-key': [CKA.VALUE_LEN],

@@ -47,7 +47,7 @@ it(
       floorPhasesMs: hasCompiler
         ? { find: number, read: number, wrap: number, unwrap: number, create: number, use: number }
         : null,
-      callsMs: { source: { inventory: number, wrap: number }, target: { unwrap: number, prove: number } },
+      callsMs: { source: { look: number, wrap: number }, target: { unwrap: number, prove: number } },
       roundsMs: [{ ours: number, floor: beside }],
     };
     const growth = { after: number, rest: number, peak: number };

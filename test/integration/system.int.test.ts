@@ -244,7 +244,7 @@ describe('a group of three sites', () => {
       completeExchange: unused,
       async *pullManifest(request) {
         for await (const { part, ...rest } of a.transfer.manifest(request, 'b'))
-          yield { part: lie === 'manifest' ? flip(part) : part, ...rest };
+          yield { ...rest, part: lie === 'manifest' ? flip(part) : part };
       },
       async *pullBlobs(request) {
         for await (const { blobs } of a.transfer.blobs(request, 'b'))

@@ -108,8 +108,7 @@ export interface HsmProvider {
   /**
    * Reads all token objects, or those with `handles` without a search for others. The token is asked for everything each
    * time; `since` only keeps what the caller knows from an earlier look from being told again. Looks are kept at least 250 ms
-   * apart, whoever asks: tight scans make key generation in other processes fail, and show their half-made keys. What else
-   * is asked meanwhile goes on.
+   * apart, whoever asks: tight scans make key generation in other processes fail, and show their half-made keys.
    */
   look(options: { since?: number; handles?: readonly Handle[] }): Promise<Look>;
   /** A look that trusts nothing: everything, told whole. */

@@ -52,8 +52,8 @@ export class Transfer {
   // --- serving ---
 
   /**
-   * Opened, since its blobs will be asked for next: so there is one copy of it here, however many pull. `caller` is the site
-   * that asks: one of whose partitions none is pinned gets nothing. @throws PEER_REFUSED
+   * `caller` is the site that asks: one of whose partitions none is pinned gets nothing. Opened, since its blobs will be asked
+   * for next: so there is one copy of it here, however many pull. @throws PEER_REFUSED
    */
   async *manifest(
     { generation, group }: PullManifestRequest,
