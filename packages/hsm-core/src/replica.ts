@@ -6,7 +6,7 @@
  * object of equal value that is anything else was made by somebody: it is left alone and counted (I11). The one thing
  * that is destroyed here is a half-made key, which a token leaves when it is cut short in an unwrap (facts: pkcs11, 7).
  */
-import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, hasCode, hex } from '@antipode/runtime';
 import type { Keyring } from './keyring.ts';
 import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
 import type { Handle, KeyType, ObjectClass, ObjectId } from './model/object.ts';
@@ -158,10 +158,10 @@ class Recognition {
     }
     const begun = Map.groupBy(journal.openIntents(), ({ objectId }) => objectId);
     for (const entry of target.generation.entries) {
-      const intents = begun.get(entry.objectId) ?? [];
-      for (const one of intents.length === 0 ? [] : alike(entry)) {
-        const seen = attributesDigest(asObserved(entry, one));
-        if (intents.some((intent) => bytesEqual(intent.attributesDigest, seen)))
+      // What an apply had made it does not make again: one object for each form that was begun. A second is somebody's copy.
+      const forms = new Set(begun.get(entry.objectId)?.map((intent) => hex(intent.attributesDigest)));
+      for (const one of forms.size === 0 ? [] : alike(entry)) {
+        if (forms.delete(hex(attributesDigest(asObserved(entry, one)))))
           this.#claim(entry.objectId, one, observedDigest(entry, one));
       }
     }
