@@ -16,6 +16,7 @@ import {
   type Examined,
   entryRecognitionKey,
   examine,
+  isKnownByDomainKey,
   observedDigest,
   pair,
   recognitionKey,
@@ -137,6 +138,7 @@ class Recognition {
     for (const one of examined) this.#free.set(one.object.handle, one);
     this.#claimWanted();
     await this.#claimFormer();
+    await this.#claimBuried();
     await this.#destroyHalfMade();
     memory.forget();
     for (const [objectId, known] of this.#known) memory.known.set(objectId, known);
@@ -184,6 +186,29 @@ class Recognition {
         const seen = free[index]!;
         this.#claim(former.objectId, seen, now === undefined ? new Uint8Array() : observedDigest(now, seen));
       }
+    }
+  }
+
+  /** What was deleted before the domain key changed is known by what it gives under the key of that time. */
+  async #claimBuried(): Promise<void> {
+    const { provider, keyring, target, previous } = this.#replica;
+    const buried = new Map(
+      [target, ...previous].flatMap(({ generation }) =>
+        generation.tombstones.map(({ entry }) => [entry.objectId, entry] as const),
+      ),
+    );
+    let entries = [...buried.values()].filter((entry) => isKnownByDomainKey(entry) && !this.#known.has(entry.objectId));
+    for (const { handle: domainKey } of keyring.domainKeys(target.generation.group)) {
+      const free = [...this.#free.values()].filter(({ object }) => isKnownByDomainKey(object));
+      if (entries.length === 0 || free.length === 0) return;
+      if (domainKey === this.#domainKey) continue;
+      const objects = free.map(({ object }) => object);
+      const { matched, absent } = pair(await examine(provider, { domainKey, objects }), entries);
+      for (const one of free) {
+        const entry = matched.get(one.object.handle);
+        if (entry !== undefined) this.#claim(entry.objectId, one, new Uint8Array());
+      }
+      entries = absent;
     }
   }
 
