@@ -6,7 +6,7 @@
  * object of equal value that is anything else was made by somebody: it is left alone and counted (I11). The one thing
  * that is destroyed here is a half-made key, which a token leaves when it is cut short in an unwrap (facts: pkcs11, 7).
  */
-import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, hasCode, hex } from '@antipode/runtime';
 import type { Keyring } from './keyring.ts';
 import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
 import type { Handle, KeyType, ObjectClass, ObjectId } from './model/object.ts';
@@ -16,6 +16,7 @@ import {
   type Examined,
   entryRecognitionKey,
   examine,
+  isKnownByDomainKey,
   observedDigest,
   pair,
   recognitionKey,
@@ -137,6 +138,7 @@ class Recognition {
     for (const one of examined) this.#free.set(one.object.handle, one);
     this.#claimWanted();
     await this.#claimFormer();
+    await this.#claimBuried();
     await this.#destroyHalfMade();
     memory.forget();
     for (const [objectId, known] of this.#known) memory.known.set(objectId, known);
@@ -158,10 +160,10 @@ class Recognition {
     }
     const begun = Map.groupBy(journal.openIntents(), ({ objectId }) => objectId);
     for (const entry of target.generation.entries) {
-      const intents = begun.get(entry.objectId) ?? [];
-      for (const one of intents.length === 0 ? [] : alike(entry)) {
-        const seen = attributesDigest(asObserved(entry, one));
-        if (intents.some((intent) => bytesEqual(intent.attributesDigest, seen)))
+      // What an apply had made it does not make again: one object for each form that was begun. A second is somebody's copy.
+      const forms = new Set(begun.get(entry.objectId)?.map((intent) => hex(intent.attributesDigest)));
+      for (const one of forms.size === 0 ? [] : alike(entry)) {
+        if (forms.delete(hex(attributesDigest(asObserved(entry, one)))))
           this.#claim(entry.objectId, one, observedDigest(entry, one));
       }
     }
@@ -184,6 +186,29 @@ class Recognition {
         const seen = free[index]!;
         this.#claim(former.objectId, seen, now === undefined ? new Uint8Array() : observedDigest(now, seen));
       }
+    }
+  }
+
+  /** What was deleted before the domain key changed is known by what it gives under the key of that time. */
+  async #claimBuried(): Promise<void> {
+    const { provider, keyring, target, previous } = this.#replica;
+    const buried = new Map(
+      [target, ...previous].flatMap(({ generation }) =>
+        generation.tombstones.map(({ entry }) => [entry.objectId, entry] as const),
+      ),
+    );
+    let entries = [...buried.values()].filter((entry) => isKnownByDomainKey(entry) && !this.#known.has(entry.objectId));
+    for (const { handle: domainKey } of keyring.domainKeys(target.generation.group)) {
+      const free = [...this.#free.values()].filter(({ object }) => isKnownByDomainKey(object));
+      if (entries.length === 0 || free.length === 0) return;
+      if (domainKey === this.#domainKey) continue;
+      const objects = free.map(({ object }) => object);
+      const { matched, absent } = pair(await examine(provider, { domainKey, objects }), entries);
+      for (const one of free) {
+        const entry = matched.get(one.object.handle);
+        if (entry !== undefined) this.#claim(entry.objectId, one, new Uint8Array());
+      }
+      entries = absent;
     }
   }
 
