@@ -6,12 +6,16 @@ import { MemoryJournal } from '@antipode/hsm-core/testing';
 import { AntipodeError, hex, seededPrng, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CKA, CKM, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { proofItem } from '../../packages/hsm-core/src/read-back.ts';
 import { intentOf } from '../../packages/hsm-core/src/replica.ts';
+import { flags, id } from '../attacks/support/templates.ts';
 import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { halveKeys, onToken } from '../support/raw-token.ts';
 import { faulty, SealedGroup } from '../support/sealed-group.ts';
+import { PORTABLE } from '../support/token-pair.ts';
 
 let a: TestMember;
 let b: TestMember;
@@ -96,6 +100,15 @@ describe('half-made keys', () => {
     ];
     for (const [index, [type, ...uses]] of pairs.entries())
       a.token.tool('--keypairgen', '--key-type', type!, '--id', `0${index}`, '--extractable', ...uses);
+    // Which pkcs11-tool does not make: a key that agrees and does not sign, so that its public half is found by agreeing.
+    onToken(a.token, (cryptoki, session) =>
+      cryptoki.generateKeyPair(
+        session,
+        mechanism(CKM.EC_KEY_PAIR_GEN),
+        [[CKA.TOKEN, true], [CKA.EC_PARAMS, P256_PARAMS], ...id(Buffer.from('agrees'))],
+        [...PORTABLE, ...flags({ sign: false, derive: true }), ...id(Buffer.from('agrees'))],
+      ),
+    );
     const target = await group.captured(a);
     await group.apply(b, target);
     await b.provider.close();
@@ -109,10 +122,11 @@ describe('half-made keys', () => {
       )!;
       return proofItem(entry, handle);
     });
-    expect(half.map(({ publicHalf }) => publicHalf)).toEqual([undefined, undefined, undefined]);
-    expect((await b.provider.prove(domainKey, items)).map(({ proved }) => proved)).toEqual([false, false, false]);
+    const each = <T>(one: T): T[] => Array<T>(pairs.length + 1).fill(one);
+    expect(half.map(({ publicHalf }) => publicHalf)).toEqual(each(undefined));
+    expect((await b.provider.prove(domainKey, items)).map(({ proved }) => proved)).toEqual(each(false));
     const handles = half.map(({ handle }) => handle);
-    expect(await b.provider.challenge(domainKey, handles)).toEqual(['refuses', 'refuses', 'refuses']);
+    expect(await b.provider.challenge(domainKey, handles)).toEqual(each('refuses'));
   });
 
   it('are none that ask more of what they unwrap than a throw-away key gives: such a key works', async () => {

@@ -129,6 +129,14 @@ describe('the public half of a private key that is kept without its point', () =
     expect(signatures()).toBe(0);
   });
 
+  it('stays unknown when the key shows no curve, as a half-made one, and the key is not used', () => {
+    const { context, derived } = token(pair().privateKey);
+    context.cryptoki.destroy = () => true;
+    const key = { ...observed('private-key', { derive: true }), sizeBits: 0 };
+    expect(findPublicHalf(context, key, { publicKeys: beside() })).toBeUndefined();
+    expect(derived.size).toBe(0);
+  });
+
   it('stays unknown when the token refuses to use the key', () => {
     const { context } = token(pair().privateKey);
     context.cryptoki.sign = () => {
