@@ -10,6 +10,8 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{packages,services,apps,scripts}/**/*.test.ts', 'test/{golden,rules}/*.test.ts'],
+          // As below: properties are tried many hundred times.
+          testTimeout: 30_000,
         },
       },
       {

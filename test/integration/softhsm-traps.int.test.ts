@@ -111,7 +111,8 @@ describe('a member', () => {
     await provider.inventory();
     const started = systemClock.monotonicMs();
     await Promise.all([provider.inventory(), provider.inventory()]);
-    expect(systemClock.monotonicMs() - started).toBeGreaterThanOrEqual(2 * SCAN_GAP_MS - 2);
+    // Two gaps, but for the time by which we heard of the first scan later than it ended.
+    expect(systemClock.monotonicMs() - started).toBeGreaterThan(1.5 * SCAN_GAP_MS);
   });
 
   it('takes no MAC for a proof: that of a secret does not tell whether it was padded', async () => {
