@@ -1,0 +1,19 @@
+import { MAY_CALL } from '@antipode/protocol';
+import { expect, it } from 'vitest';
+import { read } from './support/tree.ts';
+
+/** `kind method`, as a table row of the page gives them: the kind of caller, then methods in code font. */
+function grantedOn(page: string): string[] {
+  const rows = page.matchAll(/^\| (coordinator|site|operator) +\| (.*) \|$/gm);
+  return [...rows].flatMap(([, kind, cell]) =>
+    [...cell!.matchAll(/`(\w+)`/g)].map(([, method]) => `${kind} ${method}`),
+  );
+}
+
+const granted = Object.entries(MAY_CALL).flatMap(([method, kinds]) =>
+  kinds.map((kind) => `${kind} ${method.split('/')[1]}`),
+);
+
+it('the security page grants to every caller what the table does, and nothing else', () => {
+  expect(grantedOn(read('docs/security.md').source).sort()).toEqual(granted.sort());
+});
