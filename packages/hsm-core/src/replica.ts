@@ -80,7 +80,11 @@ export interface ApplyJournal {
   /** Objects that were begun and not committed: a crash lies between. One object may have several, of several generations. */
   openIntents(): readonly ApplyIntent[];
   begin(intents: readonly ApplyIntent[]): void;
-  commit(objectIds: readonly ObjectId[]): void;
+  /**
+   * The partition has the generation of this manifest digest whole: recorded in one with the end of what was begun for these
+   * objects, since a crash between the two would leave objects that neither an intent nor a generation explains.
+   */
+  commit(digest: string, objectIds: readonly ObjectId[]): void;
 }
 
 export interface Replica {

@@ -76,7 +76,7 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   }
   for (const [objectId, { handle, proof }] of made)
     memory.known.set(objectId, { handle, digest: new Uint8Array(), proof });
-  journal.commit([...new Set([...begun.map(({ objectId }) => objectId), ...made.keys()])]);
+  journal.commit(target.digest, [...new Set([...begun.map(({ objectId }) => objectId), ...made.keys()])]);
 
   const explained = new Set([...entries, ...tombstones.map(({ entry }) => entry)].map(({ objectId }) => objectId));
   return {

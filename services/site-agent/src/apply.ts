@@ -64,7 +64,6 @@ export async function apply(
           before?.digest === digest ? [...new Set([...before.objectIds, ...result.unproven])] : result.unproven;
         touched.set(group, { digest, objectIds });
         const { divergent, unaccounted } = await leftOvers.after(pulled.sealed);
-        journal.setHead(group, 'staged', digest);
         if (result.applied.length > 0 || pulled.blobs > 0) {
           site.log.info('generation restored', {
             group,

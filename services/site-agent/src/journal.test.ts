@@ -93,9 +93,13 @@ describe('what is remembered through a restart', () => {
     journal.beginIntents('g', [intent('01'), intent('02'), certificate]);
     journal.beginIntents('g', [intent('02'), intent('02', 'e')]);
     journal.beginIntents('other', [intent('01')]);
-    journal.commitIntents('g', ['01', '09']);
+    journal.stage('g', { digest: 'ab', objectIds: ['01', '09'] });
     expect(reopen().openIntents('g')).toEqual([intent('02'), intent('02', 'e'), certificate]);
-    expect(journal.openIntents('other')).toEqual([intent('01')]);
+    expect([journal.openIntents('other'), journal.head('g', 'staged')]).toEqual([[intent('01')], 'ab']);
+    // Both or neither.
+    expect(() => journal.stage('g', { digest: 'cd', objectIds: ['02', {} as string] })).toThrow();
+    expect(reopen().openIntents('g')).toHaveLength(3);
+    expect(journal.head('g', 'staged')).toBe('ab');
   });
 
   it('are the keys that were announced and not recorded, of each partition its own', () => {

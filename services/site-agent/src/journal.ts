@@ -242,12 +242,14 @@ export class Journal {
     return {
       openIntents: () => this.openIntents(group),
       begin: (intents) => this.beginIntents(group, intents),
-      commit: (objectIds) => this.commitIntents(group, objectIds),
+      commit: (digest, objectIds) => this.stage(group, { digest, objectIds }),
     };
   }
 
-  commitIntents(group: string, objectIds: readonly string[]): void {
+  /** A generation is here and not read back yet; what was begun for these objects has ended. */
+  stage(group: string, { digest, objectIds }: { digest: string; objectIds: readonly string[] }): void {
     this.#transaction(() => {
+      this.setHead(group, 'staged', digest);
       // Prepared once: 10,000 times would hold up the lease for a quarter of a second.
       const statement = this.#database.prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?');
       for (const objectId of objectIds) statement.run(group, objectId);

@@ -157,6 +157,25 @@ describe('a standby', () => {
     expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 0, pulledBlobs: 0 });
   });
 
+  it('knows what it has made from then on, also when it is killed right after and a newer generation comes first', async () => {
+    const first = await sites.captured();
+    await sites.apply(b, first);
+    await sites.verify(b, first);
+    const secret = a.member.hsm.labelled('secret')[0]!;
+    secret.attributes = { ...secret.attributes, label: Buffer.from('second') };
+    const second = await sites.captured();
+    b.site.journal.setLeftOvers = () => {
+      throw new Error('killed');
+    };
+    await expect(sites.apply(b, second)).rejects.toThrow('killed');
+    expect(b.member.hsm.labelled('second')).toHaveLength(1);
+    b.stop();
+    await b.start();
+    secret.attributes = { ...secret.attributes, label: Buffer.from('third') };
+    expect(await sites.apply(b, await sites.captured())).toMatchObject({ unaccountedObjects: 0 });
+    expect(b.member.hsm.contents()).toEqual(a.member.hsm.contents());
+  });
+
   it('counts nothing as applied that reads back differently', async () => {
     const ref = await sites.captured();
     await sites.apply(b, ref);

@@ -74,9 +74,11 @@ export async function newestHere(site: Site, group: string): Promise<GenerationS
   return isNewer(captured, applied) ? captured : applied;
 }
 
-/** What explains the objects of this partition, the newest that counts first: what it holds, and what was restored over it. */
+/** What explains the objects of this partition, the newest first: what was restored last, read back or not, and what it held before. */
 export async function previousOf(site: Site, group: string): Promise<SealedGeneration[]> {
-  const heads = [await newestHere(site, group), await headOf(site, group, 'staged')];
-  const digests = new Set(heads.flatMap((head) => head?.digest ?? []));
+  const heads = [await newestHere(site, group), await headOf(site, group, 'staged')].filter(
+    (head) => head !== undefined,
+  );
+  const digests = new Set(heads.sort((one, other) => (isNewer(one, other) ? -1 : 1)).map(({ digest }) => digest));
   return Promise.all([...digests].map((digest) => site.store.open(digest)));
 }

@@ -30,7 +30,7 @@ export class MemoryJournal implements ApplyJournal {
     this.#interrupt()('begun');
   }
 
-  commit(objectIds: readonly ObjectId[]): void {
+  commit(_digest: string, objectIds: readonly ObjectId[]): void {
     this.#interrupt()('commit');
     this.#open = this.#open.filter(({ objectId }) => !objectIds.includes(objectId));
     this.#interrupt()('committed');
