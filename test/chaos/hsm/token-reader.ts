@@ -85,26 +85,21 @@ const GENERATOR = Buffer.from(
 );
 
 export class TokenReader {
-  readonly #cryptoki: Cryptoki;
-
-  constructor() {
-    // Loaded once; the module forgets what it has seen when it is finalised.
-    this.#cryptoki = Cryptoki.load(SOFTHSM_MODULE);
-    this.#cryptoki.finalize();
-  }
+  /** Loaded with the first token, since the module reads a configuration then. */
+  #cryptoki: Cryptoki | undefined;
 
   /** Everything in the token. `publicKeys` are those that signatures may turn out to be of, beside those in the token. */
   read(place: TokenPlace, publicKeys: readonly KeyObject[]): Seen[] {
-    return this.#within(place, (session) => {
-      const handles = this.#cryptoki.find(session, [[CKA.TOKEN, true]]);
-      const all = handles.map((handle) => ({ handle, attributes: this.#attributes(session, handle) }));
+    return this.#within(place, (cryptoki, session) => {
+      const handles = cryptoki.find(session, [[CKA.TOKEN, true]]);
+      const all = handles.map((handle) => ({ handle, attributes: attributesOf(cryptoki, session, handle) }));
       const points = all.flatMap(({ attributes }) => attributes.get(CKA.EC_POINT) ?? []);
       const known = [...publicKeys, ...points.flatMap((point) => ecPublicKey(point) ?? [])];
       return all.map(({ handle, attributes }) => {
         const objectClass = number(attributes.get(CKA.CLASS)) ?? -1;
         const keyType = number(attributes.get(CKA.KEY_TYPE));
         const name = `"${attributes.get(LABEL)?.toString() ?? ''}" ${attributes.get(ID)?.toString('hex') ?? ''}`.trim();
-        const print = new Use({ cryptoki: this.#cryptoki, session, handle, attributes, known }).print();
+        const print = new Use({ cryptoki, session, handle, attributes, known }).print();
         const form = digest(listed(attributes, FORM));
         const raw = digest(listed(attributes, [CKA.CLASS, CKA.KEY_TYPE, ...FORM, ...REST]));
         return { objectClass, keyType, name, print, form, raw };
@@ -114,37 +109,46 @@ export class TokenReader {
 
   /** Works on the token as an application that has the PIN. */
   change<T>(place: TokenPlace, work: (cryptoki: Cryptoki, session: bigint) => T): T {
-    return this.#within(place, (session) => work(this.#cryptoki, session));
+    return this.#within(place, work);
   }
 
-  #within<T>({ label, configFile }: TokenPlace, work: (session: bigint) => T): T {
-    const cryptoki = this.#cryptoki;
+  #within<T>({ label, configFile }: TokenPlace, work: (cryptoki: Cryptoki, session: bigint) => T): T {
     // The module reads its environment with getenv, which process.env reaches.
     process.env['SOFTHSM2_CONF'] = configFile;
-    const initialise = Buffer.alloc(48);
-    initialise.writeBigUInt64LE(BigInt(CKF_OS_LOCKING_OK), 32);
-    cryptoki.call('C_Initialize', initialise);
+    const cryptoki = this.#initialised();
     try {
       const slot = cryptoki.slots().find((one) => cryptoki.tokenInfo(one).label === label);
       if (slot === undefined) throw new Error(`the token ${label} is gone`);
       const session = cryptoki.openSession(slot);
       cryptoki.login(session, Buffer.from(USER_PIN));
-      return work(session);
+      return work(cryptoki, session);
     } finally {
       cryptoki.finalize();
       delete process.env['SOFTHSM2_CONF'];
     }
   }
 
-  /** A half key may lack any of them. */
-  #attributes(session: bigint, handle: bigint): Map<number, Buffer> {
-    try {
-      const types = [CKA.CLASS, CKA.KEY_TYPE, ...FORM, ...REST];
-      return this.#cryptoki.attributes(session, handle, types) ?? new Map();
-    } catch (thrown) {
-      if (!(thrown instanceof CryptokiFailure)) throw thrown;
-      return new Map();
+  /** The module forgets what it has seen when it is finalised. */
+  #initialised(): Cryptoki {
+    if (this.#cryptoki === undefined) {
+      this.#cryptoki = Cryptoki.load(SOFTHSM_MODULE);
+      return this.#cryptoki;
     }
+    const initialise = Buffer.alloc(48);
+    initialise.writeBigUInt64LE(BigInt(CKF_OS_LOCKING_OK), 32);
+    this.#cryptoki.call('C_Initialize', initialise);
+    return this.#cryptoki;
+  }
+}
+
+/** A half key may lack any of them. */
+function attributesOf(cryptoki: Cryptoki, session: bigint, handle: bigint): Map<number, Buffer> {
+  try {
+    const types = [CKA.CLASS, CKA.KEY_TYPE, ...FORM, ...REST];
+    return cryptoki.attributes(session, handle, types) ?? new Map();
+  } catch (thrown) {
+    if (!(thrown instanceof CryptokiFailure)) throw thrown;
+    return new Map();
   }
 }
 
