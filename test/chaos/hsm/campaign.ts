@@ -67,6 +67,14 @@ export async function run(campaign: Campaign): Promise<Outcome> {
   }
 }
 
+interface Plan {
+  readonly episodes: Iterator<Episode, undefined>;
+  readonly kills: number;
+  /** How many of the episodes begin with a kill at a recorded step. */
+  readonly firsts: number;
+  readonly stepsAll: number;
+}
+
 class Run {
   readonly #campaign: Campaign;
   readonly #workspace: Workspace;
@@ -76,6 +84,8 @@ class Run {
   readonly #hit = new Set<string>();
   #kills = 0;
   #budget = 0;
+  /** Of the budget, what the recorded steps still need: the kills that follow on them must not use it up. */
+  #reserved = 0;
   #halfKeysLeft = 0;
   #startMs = 0;
 
@@ -92,8 +102,8 @@ class Run {
     try {
       const recorded = await recordScenarios(lanes[0]!, { workspace: this.#workspace, fixture, tell });
       for (const violation of recorded.violations) this.#report({ ...violation, replay: `${seed}:${RECORD}` });
-      const { episodes, kills, stepsAll } = this.#plan(recorded.scenarios);
-      this.#budget = kills;
+      const { episodes, kills, firsts, stepsAll } = this.#plan(recorded.scenarios);
+      [this.#budget, this.#reserved] = [kills, firsts];
       this.#startMs = systemClock.monotonicMs();
       const work = async (lane: Lane): Promise<void> => {
         for (let next = episodes.next(); !next.done && this.#budget > 0; next = episodes.next())
@@ -116,16 +126,17 @@ class Run {
     }
   }
 
-  #plan(scenarios: readonly Scenario[]): { episodes: Iterator<Episode, undefined>; kills: number; stepsAll: number } {
+  #plan(scenarios: readonly Scenario[]): Plan {
     const { seed, kills, steps, replay } = this.#campaign;
     const none = (): Iterator<Episode, undefined> => ([] as Episode[]).values() as Iterator<Episode, undefined>;
-    if (scenarios.length === 0 || replay === RECORD) return { episodes: none(), kills: 0, stepsAll: 0 };
+    if (scenarios.length === 0 || replay === RECORD) return { episodes: none(), kills: 0, firsts: 0, stepsAll: 0 };
     if (replay !== undefined) {
       const episode = episodeOf(replay, scenarios);
       if (episode === undefined) throw new Error(`there is no episode "${replay}"`);
       return {
         episodes: Array(REPLAY_RUNS).fill(episode).values() as Iterator<Episode, undefined>,
         kills: Number.POSITIVE_INFINITY,
+        firsts: 0,
         stepsAll: 0,
       };
     }
@@ -152,6 +163,7 @@ class Run {
     return {
       episodes: episodes(),
       kills: kills + (steps === 'first-apply' ? first.length : 0),
+      firsts: first.length,
       stepsAll: planned.length,
     };
   }
@@ -167,7 +179,9 @@ class Run {
     let followUps =
       first === undefined ? Number.POSITIVE_INFINITY : FOLLOW_UPS[Math.floor(prng.fraction() * FOLLOW_UPS.length)]!;
     for (let kill = first ?? this.#random(prng, scenario); ; ) {
-      const mayKill = kill.at !== 'never' && this.#budget > 0;
+      const isFirst = kill === first;
+      if (isFirst) this.#reserved -= 1;
+      const mayKill = kill.at !== 'never' && (isFirst || this.#budget > this.#reserved);
       if (mayKill) this.#budget -= 1;
       const { life, violations, halfKeys } = await lane.run(target, mayKill ? kill : { at: 'never' });
       const hasKilled = life.ended === 'killed' || (life.ended === 'acknowledged' && life.workerKilled);
