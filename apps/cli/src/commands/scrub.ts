@@ -15,7 +15,7 @@ interface Found {
   };
 }
 
-export function scrubTable(operations: readonly Operation[]): string {
+function scrubTable(operations: readonly Operation[]): string {
   return table(
     ['SITE', 'RESULT', 'GENERATION', 'PROVED', 'FAILED', 'MISSING', 'ALTERED', 'MENDED BLOBS'],
     operations.map(({ site, errorCode, result }) => {
@@ -27,7 +27,7 @@ export function scrubTable(operations: readonly Operation[]): string {
   );
 }
 
-export function lastScrubTable({ members }: GroupState): string {
+function lastScrubTable({ members }: GroupState): string {
   return table(
     ['SITE', 'LAST SCRUB', 'RESULT'],
     members.map(({ site, lastScrubMs, scrubErrorCode }) => [
