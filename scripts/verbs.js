@@ -10,7 +10,7 @@ export const VERBS = {
   // The unit tests run once, with the others: the last words of the suite are those of vitest. Whoever names the tests to
   // run wants those, and not what is checked without running any.
   test: {
-    needs: ['services', 'tests'],
+    needs: ['services', 'tests', 'compiler'],
     steps: (args) => [...(args.length === 0 ? [[CHECK, '--static']] : []), [VITEST, 'run', ...args]],
   },
   bench: { needs: ['services', 'compiler'], steps: (args) => [['test/bench/main.ts', ...args]] },

@@ -26,7 +26,7 @@ const PROGRAMS = {
     { name: 'libnss3-tools', isPresent: () => ['certutil', 'cmsutil', 'modutil'].every(hasProgram) },
     { name: 'libengine-pkcs11-openssl', isPresent: hasPkcs11Engine },
   ],
-  /** What compiles C: only the benchmark does. */
+  /** What compiles C: the floor of the benchmark, and the PKCS#11 module that lies to the tests. */
   compiler: [
     { name: 'gcc', isPresent: () => hasProgram('cc') || hasProgram('gcc') },
     { name: 'libc6-dev', isPresent: () => existsSync('/usr/include/dlfcn.h') },
