@@ -41,6 +41,8 @@ export interface SealOptions {
   /** The newest generation captured or applied here. */
   readonly previous: SealedGeneration | undefined;
   readonly filter: ObjectFilter;
+  /** Blobs of the generation before, by SHA-256, that no store has any more: what they held is sealed anew. */
+  readonly lost?: ReadonlySet<string>;
   /** Called right before the manifest is signed; throws when the tenure is over (I2). */
   readonly checkFence: () => void;
 }
@@ -182,7 +184,11 @@ class Capture {
   async #firstLook(): Promise<{ first: Seen; isRoutine: boolean }> {
     const remembered = this.#remembered;
     const isComparable =
-      remembered !== undefined && !this.#isReseal && !this.#isFirstOfTenure && remembered.filter === this.#filter;
+      remembered !== undefined &&
+      !this.#options.lost?.size &&
+      !this.#isReseal &&
+      !this.#isFirstOfTenure &&
+      remembered.filter === this.#filter;
     if (!isComparable) return { first: await this.#look({}), isRoutine: false };
     return { first: await this.#look({ since: remembered.look }), isRoutine: true };
   }
@@ -352,10 +358,18 @@ class Capture {
 
   /** Whether what is sealed of it cannot serve: the key is retired, it was buried and is back, or data has another value. */
   #mustSeal({ one: { valueTag }, before, look }: Candidate, reason: UncapturedReason | undefined): boolean {
-    if (this.#isReseal || before === undefined || !this.#isLive(before)) return true;
+    if (this.#isReseal || before === undefined || !this.#isLive(before) || this.#isLost(before)) return true;
     if (reason === 'too-large') return false;
     if (look !== 'settled' || valueTag === undefined || before.valueTag === undefined) return false;
     return !bytesEqual(valueTag, before.valueTag);
+  }
+
+  /** Whether a blob that is needed to restore it is gone: its own, or that of the key under which its value is. */
+  #isLost({ blobSha256, dataKeyId }: Entry): boolean {
+    const { lost } = this.#options;
+    if (lost === undefined || lost.size === 0) return false;
+    const dataKey = this.#previous?.dataKeys.find(({ id }) => id === dataKeyId);
+    return [blobSha256, dataKey?.blobSha256].some((blob) => blob !== undefined && lost.has(blob));
   }
 
   /** Captured before, and what is sealed of it still serves. A refusal that is more than a hiccup is told. */

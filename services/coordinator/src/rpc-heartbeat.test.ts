@@ -111,6 +111,20 @@ describe('a heartbeat', () => {
     expect(bench.leases.remainingMs('payments')).toBeGreaterThan(TIMINGS.leaseMs);
   });
 
+  it('says where the other members are, the active one first, also of one that has not announced itself', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a');
+    expect((await bench.heartbeat('b')).peers).toEqual([
+      {
+        group: 'payments',
+        sites: [
+          { site: 'a', address: 'a:1' },
+          { site: 'c', address: '' },
+        ],
+      },
+    ]);
+  });
+
   it.each([
     ['a failover has issued a higher epoch', { highestEpoch: 2n, highestOwner: 'b' }, 1n],
     ['the epoch belongs to another site', { owner: 'b' }, 1n],

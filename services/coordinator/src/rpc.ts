@@ -101,6 +101,13 @@ export function coordinatorHandlers({
             owner: highestOwner,
             requestId: 'heartbeat',
           })),
+        peers: seats.map((group) => ({
+          group: group.spec.name,
+          sites: group.members
+            .filter(({ site }) => site !== state.site)
+            .sort((one, other) => Number(other.role === 'active') - Number(one.role === 'active'))
+            .map(({ site }) => ({ site, address: detector.view(site)?.address ?? '' })),
+        })),
       };
     },
   };

@@ -24,6 +24,7 @@ import { IdleCollection } from './idle-collection.ts';
 import { Journal } from './journal.ts';
 import { LeaseKeeper } from './lease.ts';
 import { lockFolder } from './lock.ts';
+import { Mender } from './mending.ts';
 import { Partitions } from './partitions.ts';
 import { Peers } from './peers.ts';
 import { Pins } from './pins.ts';
@@ -34,6 +35,9 @@ import { Trust } from './trust.ts';
 
 /** How often a partition that could not be opened is tried again. The login guard keeps that from costing PIN attempts. */
 const REOPEN_INTERVAL_MS = 5_000;
+
+/** How often what the store has lost is asked for again. Where nothing is lost, a pass looks at memory only. */
+const MEND_INTERVAL_MS = 5_000;
 
 /** Also gives the emptied pages back. Only where Node runs with --expose-gc, as bin/antipode starts an agent. */
 const collectGarbage = (): unknown => globalThis.gc?.({ type: 'major', execution: 'async', flavor: 'last-resort' });
@@ -74,6 +78,7 @@ export class SiteAgent implements Closeable {
     const pins = new Pins(config.pinsFile);
     const partitions = new Partitions({ settings: config.partitions, journal, dataFolder: config.dataFolder, log });
     const trust = new Trust({ site: config.site, partitions: partitions.all, pins, journal });
+    const transfer = new Transfer({ store, peers, trust, log });
     this.#site = {
       name: config.site,
       instance: randomUUID(),
@@ -88,7 +93,8 @@ export class SiteAgent implements Closeable {
       partitions,
       peers,
       trust,
-      transfer: new Transfer({ store, peers, trust, log }),
+      transfer,
+      mender: new Mender({ journal, store, transfer, log }),
     };
     this.#idle = new IdleCollection({ clock, collect: collectGarbage });
     this.#server = new RpcServer({ tls, log });
@@ -138,20 +144,14 @@ export class SiteAgent implements Closeable {
     this.#port = await this.#server.listen(this.#config.listen);
     if (this.#config.http !== undefined) await this.#health.listen(this.#config.http);
     this.#heartbeat.start();
-    this.#loops = Promise.all(
-      partitions.all.map((partition) =>
-        every({
-          name: `open ${partition.settings.name}`,
-          clock,
-          prng,
-          log,
-          intervalMs: REOPEN_INTERVAL_MS,
-          backoffIntervalsMax: 1,
-          signal: this.#stop.signal,
-          work: () => partition.warmUp(),
-        }),
+    const loop = (name: string, intervalMs: number, work: (signal: AbortSignal) => Promise<void>): Promise<void> =>
+      every({ name, clock, prng, log, intervalMs, backoffIntervalsMax: 1, signal: this.#stop.signal, work });
+    this.#loops = Promise.all([
+      ...partitions.all.map((partition) =>
+        loop(`open ${partition.settings.name}`, REOPEN_INTERVAL_MS, () => partition.warmUp()),
       ),
-    );
+      loop('mend store', MEND_INTERVAL_MS, (signal) => this.#site.mender.mendAll(signal)),
+    ]);
     log.info('site agent started', { site: this.#config.site, port: this.#port, partitions: partitions.all.length });
   }
 

@@ -36,7 +36,7 @@ export async function apply(
     };
   }
   const pulled = await inSpan('pull', { 'antipode.group': group }, async () => {
-    await mendHeads(site, request, signal);
+    await site.mender.mend(group, { sources: request.sources, signal });
     return transfer.pull({ group, digest, sources: request.sources, signal });
   });
   return partition.use(
@@ -102,16 +102,5 @@ async function requireNewer(site: Site, { generation, digest }: SealedGeneration
       `generation ${number} of epoch ${epoch} is not newer than ${head.number} of epoch ${head.epoch}`,
       { details: { group, generation: number, [kind]: head.number } },
     );
-  }
-}
-
-/** A head that the disk has changed would stop every order for ever: it is fetched again, from whoever holds it. */
-async function mendHeads(site: Site, request: ApplyRequest, signal: AbortSignal | undefined): Promise<void> {
-  const { journal, store, transfer } = site;
-  const { group } = fenceOf(request);
-  for (const kind of ['captured', 'applied', 'staged'] as const) {
-    const digest = journal.head(group, kind);
-    if (digest !== undefined && !(await store.isSound(digest)))
-      await transfer.pull({ group, digest, sources: request.sources, signal });
   }
 }

@@ -28,6 +28,7 @@ export async function capture(
     leases.check(group, epoch);
   };
   mayAct();
+  await site.mender.mend(group, { signal });
   return partition.use(
     (open) =>
       inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
@@ -51,6 +52,7 @@ export async function capture(
             excludeLabels: request.filter?.excludeLabels ?? [],
             excludeClasses: request.filter?.excludeClasses ?? [],
           },
+          lost: new Set(await store.unsound(store.damaged)),
           checkFence: mayAct,
         });
         open.replica.forget();

@@ -35,6 +35,8 @@ export class GenerationStore {
   readonly #opened = new OpenedGenerations();
   /** What opening gave, also when the disk has changed the manifest: a heartbeat asks each time. */
   readonly #summaries = new Map<string, GenerationSummary | AntipodeError>();
+  /** Blobs that were asked for and are missing or damaged, until somebody stores them again. */
+  readonly damaged = new Set<string>();
   readonly #blobsOf = new WeakMap<SealedGeneration, ReadonlySet<string>>();
 
   constructor(folder: string) {
@@ -59,34 +61,43 @@ export class GenerationStore {
 
   /** Replaces what the disk changed. Durable on return. @throws FILE_UNWRITABLE, for one on a full disk; then none is stored */
   putBlobs(blobs: Iterable<Uint8Array>): void {
+    const stored: string[] = [];
     transaction(this.#database, () => {
       const statement = this.#database.prepare(
         'INSERT INTO blob VALUES (?, ?) ON CONFLICT (sha256) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes',
       );
-      for (const blob of blobs) statement.run(fromHex(sha256Hex(blob)), blob);
+      for (const blob of blobs) {
+        const digest = sha256Hex(blob);
+        statement.run(fromHex(digest), blob);
+        stored.push(digest);
+      }
     });
+    for (const digest of stored) this.damaged.delete(digest);
   }
 
   /** @throws GENERATION_UNKNOWN, BLOB_INVALID when the disk changed it */
   blob(digest: string): Uint8Array {
     const row = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?').get(fromHex(digest));
-    if (row === undefined)
+    if (row === undefined) {
+      this.damaged.add(digest);
       throw new AntipodeError('GENERATION_UNKNOWN', 'a sealed object is not in this store', {
         details: { blob: digest },
       });
+    }
     const blob = row['bytes'] as Uint8Array;
     const found = sha256Hex(blob);
-    if (found !== digest)
-      throw new AntipodeError('BLOB_INVALID', 'a sealed object was changed in the store', {
-        details: { expected: digest, found },
-      });
-    return blob;
+    if (found === digest) return blob;
+    this.damaged.add(digest);
+    throw new AntipodeError('BLOB_INVALID', 'a sealed object was changed in the store', {
+      details: { expected: digest, found },
+    });
   }
 
   /** Makes a generation visible, as it was signed. Durable on return. @throws GENERATION_UNKNOWN when a blob is lacking */
   async put(sealed: SealedGeneration): Promise<void> {
     const lacking = await this.lacking(blobsNamed(sealed.generation));
     if (lacking.length > 0) {
+      for (const digest of lacking) this.damaged.add(digest);
       throw new AntipodeError(
         'GENERATION_UNKNOWN',
         `${lacking.length} sealed objects of the generation are not in this store`,
@@ -103,6 +114,10 @@ export class GenerationStore {
     });
     this.#opened.keep(sealed);
     this.#summarise(sealed);
+  }
+
+  hasBlob(digest: string): boolean {
+    return this.#database.prepare('SELECT 1 FROM blob WHERE sha256 = ?').get(fromHex(digest)) !== undefined;
   }
 
   has(digest: string): boolean {

@@ -79,3 +79,14 @@ it('passes a defect on, after the other groups had their turn', () => {
   );
   expect([remaining('one'), site.journal.seat('two')?.role]).toEqual([100, 'fenced']);
 });
+
+it('remembers where the other members are, for what the store here has lost', () => {
+  const told: unknown[] = [];
+  const mender = { learn: (...given: unknown[]) => void told.push(given) } as unknown as Site['mender'];
+  const sites = [{ site: 'b', address: 'b:1' }];
+  new HeartbeatAnswers({ ...site, mender }).take(
+    { leases: [], epochs: [], peers: [{ group: 'one', sites }] } as unknown as Parameters<HeartbeatAnswers['take']>[0],
+    { sentAtMs: 0 },
+  );
+  expect(told).toEqual([['one', sites]]);
+});

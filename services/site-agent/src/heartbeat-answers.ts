@@ -6,7 +6,7 @@ import type { HeartbeatResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Site } from './site.ts';
 
-export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'>;
+export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> & Partial<Pick<HeartbeatResponse, 'peers'>>;
 
 export class HeartbeatAnswers {
   readonly #site: Site;
@@ -18,7 +18,7 @@ export class HeartbeatAnswers {
   }
 
   /** @param options.sentAtMs monotonic time at which the heartbeat was sent @throws a defect, after every group had its turn */
-  take({ leases: grants, epochs }: HeartbeatAnswer, { sentAtMs }: { sentAtMs: number }): void {
+  take({ leases: grants, epochs, peers = [] }: HeartbeatAnswer, { sentAtMs }: { sentAtMs: number }): void {
     const { journal, leases, name } = this.#site;
     let defect: AntipodeError | undefined;
     const each = (group: string, work: () => void): void => {
@@ -42,6 +42,7 @@ export class HeartbeatAnswers {
         this.#learn({ group, epoch, owner });
         this.#troubles.delete(group);
       });
+    for (const { group, sites } of peers) this.#site.mender.learn(group, sites);
     if (defect !== undefined) throw defect;
   }
 

@@ -47,6 +47,7 @@ export async function promote(
     mayAct();
     return newest?.digest;
   };
+  await site.mender.mend(group, { signal });
   await base();
   return partition.use(
     (open) =>

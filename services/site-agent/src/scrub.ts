@@ -42,6 +42,8 @@ export async function scrub(
       details: { group },
     });
   };
+  mayAct();
+  await site.mender.mend(group, { sources: request.sources, signal });
   const wanted = await described(mayAct());
   const { blobs: mendedBlobs } = await transfer.pull({ group, digest: wanted, sources: request.sources, signal });
   return partition.use(

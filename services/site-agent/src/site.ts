@@ -7,6 +7,7 @@ import type { FenceKeeper } from './fence.ts';
 import type { GenerationStore, GenerationSummary } from './generation-store.ts';
 import type { HeadKind, Journal, Seat } from './journal.ts';
 import type { LeaseKeeper } from './lease.ts';
+import type { Mender } from './mending.ts';
 import type { Partition, Partitions } from './partitions.ts';
 import type { Peers } from './peers.ts';
 import type { Transfer } from './transfer.ts';
@@ -27,6 +28,7 @@ export interface Site {
   readonly peers: Peers;
   readonly trust: Trust;
   readonly transfer: Transfer;
+  readonly mender: Mender;
 }
 
 /** The fence of a request; the server has made sure that it is there. */

@@ -82,7 +82,7 @@ describe('a pull', () => {
     sites.network.sites.get('c')!.pin(GROUP, b);
     const from = (...names: string[]) =>
       b.call('apply', { fence: fence(), generation: ref, sources: names.map(address) });
-    expect((await rejection(from('nowhere', 'c'))).code).toBe('GENERATION_UNKNOWN');
+    expect((await rejection(from('nowhere', 'c'))).code).toBe('SITE_UNREACHABLE');
     expect((await rejection(from('c', 'nowhere'))).code).toBe('SITE_UNREACHABLE');
     expect(await from('nowhere', 'c', 'a')).toMatchObject({ appliedObjects: 2 });
   });

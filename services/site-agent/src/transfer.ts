@@ -133,9 +133,11 @@ export class Transfer {
         last = thrown;
       }
     }
-    // One that could not be asked may be whole: then it is no case for a person yet.
+    // A source that could not be asked may have it whole: then it is no case for a person yet.
     throw (
-      (rotten === undefined ? last : (unreachable ?? rotten)) ??
+      unreachable ??
+      rotten ??
+      last ??
       new AntipodeError('GENERATION_UNKNOWN', 'no source was named for the generation', {
         details: { generation: wanted.digest },
       })

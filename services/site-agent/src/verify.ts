@@ -25,6 +25,8 @@ export async function verify(
       details: { group, generation: digest },
     });
   };
+  mayAct();
+  await site.mender.mend(group, { signal });
   return partition.use(
     (open) =>
       inSpan('verify', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {

@@ -16,6 +16,7 @@ import { GenerationStore } from '../generation-store.ts';
 import { IdleCollection } from '../idle-collection.ts';
 import { Journal } from '../journal.ts';
 import { LeaseKeeper } from '../lease.ts';
+import { Mender } from '../mending.ts';
 import type { OpenPartition, Partition, Partitions } from '../partitions.ts';
 import type { Peer, Peers } from '../peers.ts';
 import { type Pin, Pins } from '../pins.ts';
@@ -94,6 +95,7 @@ export class SimulatedSite {
     } as unknown as Partitions;
     const trust = new Trust({ site: name, partitions: all, pins: this.pins, journal });
     const peers = { client: ({ site }: { site: string }) => this.#clientOf(site) } as unknown as Peers;
+    const transfer = new Transfer({ store, peers, trust, log: silentLog });
     this.site = {
       name,
       instance: name,
@@ -108,7 +110,8 @@ export class SimulatedSite {
       partitions,
       peers,
       trust,
-      transfer: new Transfer({ store, peers, trust, log: silentLog }),
+      transfer,
+      mender: new Mender({ journal, store, transfer, log: silentLog }),
     };
     this.#handlers = siteAgentHandlers({
       site: this.site,
