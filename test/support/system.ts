@@ -38,22 +38,6 @@ export interface TestSite {
   scratchSerial: string;
   agent: SiteAgent | undefined;
   process: DemoProcess | undefined;
-  /** In front of its agent, and between it and the coordinator, where the system has links. */
-  readonly inbound: TestLink | undefined;
-  readonly outbound: TestLink | undefined;
-}
-
-/** Where the links of a system are, and whether they keep what passes. */
-type Links = 'none' | 'recorded' | 'everywhere';
-
-export interface SystemOptions {
-  /** Sites whose agent is a process of its own, and `coordinator`, so that they can be stopped or killed. */
-  readonly processes?: readonly string[];
-  readonly createGroup?: boolean;
-  /** `recorded`: in front of each agent; `everywhere`: between each agent and the coordinator as well. */
-  readonly links?: Links;
-  /** For the processes, by the name of the site or `coordinator`. */
-  readonly environment?: (name: string, folder: string) => Readonly<Record<string, string>>;
 }
 
 export class TestSystem {
@@ -64,28 +48,25 @@ export class TestSystem {
   readonly logLines: string[] = [];
   readonly log = new Log({ level: 'debug', format: 'json', write: (line) => this.logLines.push(line) });
   coordinator!: Coordinator;
-  coordinatorProcess: DemoProcess | undefined;
   operator!: Operator;
   /** Speaks with the coordinator's own certificate: for orders that a stale or stolen coordinator might give. */
   coordinatorTls!: Tls;
   #coordinatorAddress = '';
 
-  readonly #environment: NonNullable<SystemOptions['environment']>;
-
-  constructor({ environment = () => ({}) }: Pick<SystemOptions, 'environment'> = {}) {
-    this.#environment = environment;
-  }
-
+  /** @param options.processes sites whose agent is a process of its own, so that it can be stopped or killed */
   static async start({
     processes = [],
     createGroup = true,
-    links = 'none',
-    environment,
-  }: SystemOptions = {}): Promise<TestSystem> {
-    const system = new TestSystem(environment === undefined ? {} : { environment });
+    recordsLinks = false,
+  }: {
+    processes?: readonly string[];
+    createGroup?: boolean;
+    recordsLinks?: boolean;
+  } = {}): Promise<TestSystem> {
+    const system = new TestSystem();
     try {
-      await system.#setUp(links);
-      await system.startCoordinator({ asProcess: processes.includes('coordinator') });
+      await system.#setUp({ recordsLinks });
+      await system.startCoordinator();
       for (const site of system.sites.values())
         await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
       await system.until(
@@ -113,15 +94,7 @@ export class TestSystem {
     return agent;
   }
 
-  async startCoordinator({ asProcess = false }: { asProcess?: boolean } = {}): Promise<void> {
-    if (asProcess) {
-      this.coordinatorProcess = new DemoProcess({
-        args: ['coordinator', 'run', '--config', join(this.folder, 'coordinator', 'coordinator.yaml')],
-        logFile: join(this.folder, 'coordinator.log'),
-        environment: this.#environment('coordinator', this.folder),
-      });
-      return;
-    }
+  async startCoordinator(): Promise<void> {
     this.coordinator = new Coordinator({
       config: loadCoordinatorConfig(join(this.folder, 'coordinator', 'coordinator.yaml')),
       log: this.log,
@@ -135,7 +108,6 @@ export class TestSystem {
       site.process = new DemoProcess({
         args: ['agent', 'run', '--config', site.configFile],
         logFile: join(this.folder, `site-${name}.log`),
-        environment: this.#environment(name, this.folder),
       });
       return;
     }
@@ -203,17 +175,11 @@ export class TestSystem {
     this.site(name).token.makeAes(id);
   }
 
-  /** Ends everything that runs, and leaves the folders. */
-  async stop(): Promise<void> {
+  async close(): Promise<void> {
     this.operator?.close();
     await closeAll([...this.sites.keys()].map((name) => ({ close: () => this.stopAgent(name) })));
     await this.coordinator?.close();
-    await this.coordinatorProcess?.killAll();
     await closeAll(this.links);
-  }
-
-  async close(): Promise<void> {
-    await this.stop();
     for (const { token, scratch } of this.sites.values()) {
       token.remove();
       scratch?.remove();
@@ -222,12 +188,11 @@ export class TestSystem {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  async #setUp(links: Links): Promise<void> {
+  async #setUp({ recordsLinks }: { recordsLinks: boolean }): Promise<void> {
     chmodSync(this.folder, 0o711);
     const authority = join(this.folder, 'authority');
     await makeAuthority({ folder: authority, trustDomain: 'test.antipode' });
-    const coordinatorPort = await freePort();
-    this.#coordinatorAddress = `localhost:${coordinatorPort}`;
+    this.#coordinatorAddress = `localhost:${await freePort()}`;
     const coordinator = { id: 'main', address: this.#coordinatorAddress };
     await makeCoordinatorFolder({
       folder: join(this.folder, 'coordinator'),
@@ -268,17 +233,16 @@ export class TestSystem {
         partition(token, 'main', 'member'),
         ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
       ];
-      const listenPort = links === 'none' ? 0 : await freePort();
-      const inbound = links === 'none' ? undefined : await openLink(listenPort, { isRecording: links === 'recorded' });
-      const outbound = links === 'everywhere' ? await openLink(coordinatorPort) : undefined;
-      this.links.push(...[inbound, outbound].filter((link) => link !== undefined));
+      const listenPort = recordsLinks ? await freePort() : 0;
+      const link = recordsLinks ? await openLink(listenPort, { isRecording: true }) : undefined;
+      if (link !== undefined) this.links.push(link);
       await makeSiteFolder({
         folder,
         authority,
         site: name,
         listen: `localhost:${listenPort}`,
-        advertise: inbound?.address,
-        coordinator: outbound === undefined ? coordinator : { ...coordinator, address: outbound.address },
+        advertise: link?.address,
+        coordinator,
         partitions,
       });
       const site: TestSite = {
@@ -291,8 +255,6 @@ export class TestSystem {
         scratchSerial: '',
         agent: undefined,
         process: undefined,
-        inbound,
-        outbound,
       };
       this.sites.set(name, site);
       const config = loadAgentConfig(site.configFile);

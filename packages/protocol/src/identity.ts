@@ -65,7 +65,6 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/Verify': COORDINATOR,
   'SiteAgentService/Drill': COORDINATOR,
   'SiteAgentService/Scrub': COORDINATOR,
-  'SiteAgentService/CancelOrder': COORDINATOR,
   'SiteAgentService/BeginExchange': SITE,
   'SiteAgentService/CompleteExchange': SITE,
   'SiteAgentService/PullManifest': SITE,

@@ -103,7 +103,7 @@ export const CATALOGUE = {
   PROTECTION_UNENFORCED: {
     disposition: 'operator',
     summary:
-      'The token accepts a protection of keys and does not keep it, as a self-test with throw-away keys has shown.',
+      'The token accepts a protection of keys and does not keep it, as a trial with throw-away keys or with a new own key has shown.',
     hint: 'Who holds the PIN of such a partition may get the domain key, and with it what every member has sealed. Read its page in docs/devices; to use it all the same, name these protections under `acceptUnenforced` of the partition.',
   },
   ID_TAKEN: {

@@ -87,7 +87,6 @@ class Bench {
       changes: new Changes(),
       store: {
         query: async (work: (db: unknown) => unknown) => work(undefined),
-        snapshot: async (work: (db: unknown) => unknown) => work(undefined),
         write: async (_epoch: bigint, work: (trx: unknown, record: () => void) => unknown) => work(undefined, () => {}),
       },
       cache: {
@@ -96,18 +95,12 @@ class Bench {
         },
         refresh: async () => {},
       },
-      election: (() => {
-        const epoch = (): bigint | undefined => this.epoch;
-        return {
-          get epoch() {
-            return epoch();
-          },
-          require: () => {
-            if (epoch() === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
-            return epoch();
-          },
-        };
-      })(),
+      election: {
+        require: () => {
+          if (this.epoch === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
+          return this.epoch;
+        },
+      },
       reconciler: {
         intend: async (planned: Planned) => {
           this.intended.push(planned);
@@ -328,7 +321,6 @@ describe('where an application finds its keys', () => {
       epoch: 1n,
       siteState: 'up',
       partitionErrorCode: 'PIN_REFUSED',
-      isLeader: true,
     });
     await bench.clock.advance(TIMINGS.suspectMs + 1);
     await bench.detector.pass();

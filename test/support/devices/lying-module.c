@@ -14,7 +14,11 @@
  *   ignore attribute=N       the attribute is taken out of the template
  *   force attribute=N value=BYTES
  *                            the template has this value, whatever the caller wanted
+ *   replace attribute=N value=BYTES
+ *                            the same, only in a template that has the attribute
  *   read-only attribute=N    a template with this attribute gets CKR_ATTRIBUTE_READ_ONLY
+ *   read-only attribute=N value=BYTES
+ *                            only where it has this value
  *   hide attribute=N code=N  C_GetAttributeValue does not tell this attribute
  *   answer attribute=N value=BYTES
  *                            C_GetAttributeValue tells this value instead
@@ -308,16 +312,19 @@ enum { TEMPLATE_MAX = 96 };
 static Ulong adapt_template(enum Function function, const Ulong a[ARGUMENTS_MAX], Attribute room[TEMPLATE_MAX], Ulong *count) {
   for (int index = 0; index < order_count; index++) {
     Order *order = &orders[index];
-    const int is_forced = is_verb(order, "force"), is_ignored = is_verb(order, "ignore"), is_read_only = is_verb(order, "read-only");
+    const int is_replaced = is_verb(order, "replace"), is_forced = is_replaced || is_verb(order, "force");
+    const int is_ignored = is_verb(order, "ignore"), is_read_only = is_verb(order, "read-only");
     if ((!is_forced && !is_ignored && !is_read_only) || !is_due(order, function, a)) continue;
     Ulong place = 0;
     while (place < *count && room[place].type != order->attribute) place++;
-    if (is_read_only && place < *count) return ATTRIBUTE_READ_ONLY;
+    if (is_read_only && place < *count &&
+        (!order->value.is_set || template_has(&room[place], 1, order->attribute, order->value.bytes, order->value.length)))
+      return ATTRIBUTE_READ_ONLY;
     if (is_ignored && place < *count) {
       memmove(&room[place], &room[place + 1], (*count - place - 1) * sizeof *room);
       *count -= 1;
     }
-    if (!is_forced || place == TEMPLATE_MAX) continue;
+    if (!is_forced || place == TEMPLATE_MAX || (is_replaced && place == *count)) continue;
     /* In front of all others: SoftHSM wants CKA_MODIFIABLE to be the last. */
     if (place == *count) {
       memmove(&room[1], &room[0], *count * sizeof *room);

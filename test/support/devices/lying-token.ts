@@ -35,8 +35,9 @@ export type Order = Fitting &
     | { readonly lie: 'refuse' | 'fail-afterwards'; readonly code: ReturnValue }
     | { readonly lie: 'delay'; readonly ms: number }
     | { readonly lie: 'hang' }
-    | { readonly lie: 'ignore' | 'read-only'; readonly attribute: Attribute }
-    | { readonly lie: 'force'; readonly attribute: Attribute; readonly value: Uint8Array }
+    | { readonly lie: 'ignore'; readonly attribute: Attribute }
+    | { readonly lie: 'read-only'; readonly attribute: Attribute; readonly value?: Uint8Array }
+    | { readonly lie: 'force' | 'replace'; readonly attribute: Attribute; readonly value: Uint8Array }
     | { readonly lie: 'hide'; readonly attribute: Attribute; readonly code?: ReturnValue }
     | { readonly lie: 'answer'; readonly attribute: Attribute; readonly value: Uint8Array }
     | { readonly lie: 'answer'; readonly attribute: Attribute; readonly length: number }

@@ -10,6 +10,7 @@ import { curveIn, pointOf } from '../model/public-half.ts';
 import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider.ts';
 import { CKA } from './constants.ts';
 import type { Cryptoki, Mechanism, Template, TokenInfo } from './cryptoki.ts';
+import { widerThan } from './narrowing.ts';
 import type { ObjectReader } from './object-reader.ts';
 import { classNumber, encodeNative, keyTypeNumber, templateOf } from './objects.ts';
 import { CryptokiFailure } from './return-values.ts';
@@ -41,14 +42,17 @@ export class Maker {
   readonly #context: MakerContext;
   /** NSS does not take the point of an EC key from the blob, and keeps no key without. */
   #wantsPoint = false;
-  /** By kind of key: whether an unwrapped one has uses that its template denies. */
+  /** opencryptoki refuses EXTRACTABLE in C_UnwrapKey, and makes every unwrapped key extractable. */
+  #omitsExtractable = false;
+  /** By kind of key: whether an unwrapped one is wider than its template says. */
   readonly #widening = new Map<string, boolean>();
 
   constructor(context: MakerContext) {
     this.#context = context;
   }
 
-  unwrap(how: Mechanism, domainKey: Handle, item: UnwrapItem): Handle {
+  /** `isToken: false` tries whether it could be made, and leaves a session object. */
+  unwrap(how: Mechanism, domainKey: Handle, item: UnwrapItem, { isToken = true } = {}): Handle {
     // The domain key's CKA_UNWRAP_TEMPLATE demands the first; and what is replicated must stay replicable.
     const attributes = { ...item.attributes, sensitive: true, extractable: true };
     const inPlace = this.#inPlace({ ...item, attributes });
@@ -56,8 +60,8 @@ export class Maker {
     const template = templateOf(item.objectClass, attributes);
     const [lasting, policy] = [template.filter((entry) => !isPolicy(entry)), template.filter(isPolicy)];
     const draft = (wanted: Template): Handle => this.#open(how, domainKey, item, [[CKA.TOKEN, false], ...wanted]);
-    if (this.#widens(item, lasting, draft)) return this.#copyNarrowed(draft(lasting), lasting, policy);
-    return this.#open(how, domainKey, item, [[CKA.TOKEN, true], ...template]);
+    if (this.#widens(item, lasting, draft)) return this.#copyNarrowed(draft(lasting), { isToken, lasting, policy });
+    return this.#open(how, domainKey, item, [[CKA.TOKEN, isToken], ...template]);
   }
 
   create(item: CreateItem): Handle {
@@ -109,12 +113,24 @@ export class Maker {
         [CKA.CLASS, classNumber(item.objectClass)],
         [CKA.KEY_TYPE, keyTypeNumber(item.keyType)],
         ...(this.#wantsPoint ? pointTemplate(item) : []),
-        ...attributes,
+        ...(this.#omitsExtractable ? attributes.filter(([type]) => type !== EXTRACTABLE) : attributes),
       ]);
     try {
-      return attempt(template);
+      const made = attempt(template);
+      if (this.#omitsExtractable) this.#checkExtractable(made);
+      return made;
     } catch (thrown) {
       if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      if (!this.#omitsExtractable && thrown.returnValue === 'CKR_ATTRIBUTE_READ_ONLY') {
+        this.#omitsExtractable = true;
+        try {
+          return this.#open(how, domainKey, item, template);
+        } catch (again) {
+          // Then it was another attribute.
+          this.#omitsExtractable = false;
+          throw again;
+        }
+      }
       if (!this.#wantsPoint && thrown.returnValue === 'CKR_TEMPLATE_INCOMPLETE' && pointTemplate(item).length > 0) {
         this.#wantsPoint = true;
         return this.#open(how, domainKey, item, template);
@@ -126,7 +142,15 @@ export class Maker {
     }
   }
 
-  /** Whether the token grants uses that the template denies: tried once for each kind of key, in the session. */
+  /** What is replicated must stay replicable. @throws NotMade */
+  #checkExtractable(made: Handle): void {
+    const { cryptoki, session } = this.#context;
+    if (cryptoki.attributes(session, made, [EXTRACTABLE])?.get(EXTRACTABLE)?.[0] === 1) return;
+    cryptoki.destroy(session, made);
+    throw new NotMade({ code: 'HSM_REFUSED' });
+  }
+
+  /** Whether the token makes keys wider than the template says: tried once for each kind of key, in the session. */
   #widens(item: UnwrapItem, template: Template, draft: (wanted: Template) => Handle): boolean {
     const kind = kindOf(item);
     const known = this.#widening.get(kind);
@@ -134,7 +158,7 @@ export class Maker {
     const useless = template.map(([type, value]) => [type, USE_TYPES.has(type) ? false : value] as const);
     const trial = draft(useless);
     try {
-      const widens = this.#excessOf(trial, useless).length > 0;
+      const widens = widerThan(this.#context, trial, useless).length > 0;
       this.#widening.set(kind, widens);
       return widens;
     } finally {
@@ -143,27 +167,21 @@ export class Maker {
   }
 
   /** Narrows a session object, and only then copies it into the token: at no time is a wider key there, whatever crashes. */
-  #copyNarrowed(draft: Handle, template: Template, policy: Template): Handle {
+  #copyNarrowed(
+    draft: Handle,
+    { isToken, lasting, policy }: { isToken: boolean; lasting: Template; policy: Template },
+  ): Handle {
     const { cryptoki, session } = this.#context;
     try {
-      const excess = this.#excessOf(draft, template);
+      const excess = widerThan(this.#context, draft, lasting);
       if (excess.length > 0) cryptoki.setAttributes(session, draft, excess);
-      const made = cryptoki.copy(session, draft, [[CKA.TOKEN, true], ...policy]);
-      if (this.#excessOf(made, template).length === 0) return made;
+      const made = cryptoki.copy(session, draft, [[CKA.TOKEN, isToken], ...policy]);
+      if (widerThan(this.#context, made, lasting).length === 0) return made;
       cryptoki.destroy(session, made);
       throw new NotMade({ code: 'HSM_REFUSED' });
     } finally {
       cryptoki.destroy(session, draft);
     }
-  }
-
-  /** What would take from an object the uses that it has and the template denies. */
-  #excessOf(handle: Handle, template: Template): Template {
-    const { cryptoki, session } = this.#context;
-    const denied = template.filter(([type, value]) => value === false && USE_TYPES.has(type));
-    const types = denied.map(([type]) => type);
-    const has = cryptoki.attributes(session, handle, types);
-    return denied.filter(([type]) => has?.get(type)?.[0] === 1);
   }
 
   /**
@@ -204,6 +222,7 @@ export class Maker {
 }
 
 const NOTHING = Buffer.alloc(0);
+const EXTRACTABLE = ATTRIBUTES.extractable.type;
 
 const USE_TYPES: ReadonlySet<number> = new Set(USES.map((name) => ATTRIBUTES[name].type));
 

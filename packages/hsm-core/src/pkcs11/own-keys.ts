@@ -6,10 +6,11 @@ import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256 } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
-import type { OwnKey, Protection } from '../provider.ts';
+import { type OwnKey, PROTECTIONS, type Protection } from '../provider.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';
-import { findUnenforced } from './protections.ts';
+import { unwrapNarrowed } from './narrowing.ts';
+import { findBreaches, findShown, findUnenforced } from './protections.ts';
 import { findKeyWrapMechanism } from './self-test.ts';
 
 const P256 = CURVES[0]!;
@@ -37,7 +38,7 @@ export class OwnKeys {
       [ID, ckaId],
       [CKA.TOKEN, true],
     ];
-    const { publicKey } = this.cryptoki.generateKeyPair(
+    const { publicKey, privateKey } = this.cryptoki.generateKeyPair(
       this.session,
       mechanism(CKM.EC_KEY_PAIR_GEN),
       [...common, [CKA.EC_PARAMS, P256_PARAMS], [VERIFY, true]],
@@ -51,7 +52,8 @@ export class OwnKeys {
         ...this.#hardened([COPYABLE, false], [MODIFIABLE, false]),
       ],
     );
-    return { publicHalf: this.#ecPublicHalf(publicKey) };
+    this.#checkKept({ key: privateKey, kind: 'private', name: 'identity key', made: [privateKey, publicKey] });
+    return { publicHalf: this.ecPublicHalf(publicKey) };
   }
 
   async findIdentity({
@@ -90,7 +92,9 @@ export class OwnKeys {
       [ID, ckaId],
     ]);
     if (handle === undefined || more.length > 0) return undefined;
-    return bytesEqual(this.checkTag(handle), checkTag) ? { handle, companions: [] } : undefined;
+    if (!bytesEqual(this.checkTag(handle), checkTag)) return undefined;
+    this.#addUnenforced(findShown(this.#trialContext(), handle));
+    return { handle, companions: [] };
   }
 
   async findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]> {
@@ -132,7 +136,7 @@ export class OwnKeys {
         [DERIVE, true],
       ],
     );
-    const publicHalf = this.#ecPublicHalf(publicKey);
+    const publicHalf = this.ecPublicHalf(publicKey);
     this.cryptoki.destroy(this.session, publicKey);
     return { handle: privateKey, point: publicHalf.slice(-65) };
   }
@@ -180,13 +184,26 @@ export class OwnKeys {
     blob: Uint8Array;
     ckaId: Uint8Array;
   }): Promise<{ checkTag: Uint8Array }> {
-    const handle = this.cryptoki.unwrapKey(this.session, this.wrapMechanism(), exchangeKey, blob, [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [CKA.KEY_TYPE, CKK.AES],
+    const handle = this.#unwrapDomainKey({ exchangeKey, blob }, [
       [CKA.TOKEN, true],
-      [PRIVATE, true],
       [LABEL, Buffer.from('antipode domain key')],
       [ID, ckaId],
+    ]);
+    this.#checkKept({ key: handle, kind: 'secret', name: 'domain key', made: [handle] });
+    return { checkTag: this.checkTag(handle) };
+  }
+
+  async forget(handles: readonly Handle[]): Promise<void> {
+    for (const handle of handles) this.cryptoki.destroy(this.session, handle);
+  }
+
+  #unwrapDomainKey({ exchangeKey, blob }: { exchangeKey: Handle; blob: Uint8Array }, names: Template): Handle {
+    const how = { mechanism: this.wrapMechanism(), under: exchangeKey, blob };
+    return unwrapNarrowed({ cryptoki: this.cryptoki, session: this.session }, how, [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.AES],
+      ...names,
+      [PRIVATE, true],
       [SENSITIVE, true],
       [EXTRACTABLE, false],
       [ENCRYPT, false],
@@ -203,11 +220,72 @@ export class OwnKeys {
         [MODIFIABLE, false],
       ),
     ]);
-    return { checkTag: this.checkTag(handle) };
   }
 
-  async forget(handles: readonly Handle[]): Promise<void> {
-    for (const handle of handles) this.cryptoki.destroy(this.session, handle);
+  /**
+   * Tries the protections of a key of ours as soon as it lies in the token, before anybody relies on it. A key that keeps
+   * less than the site has accepted is destroyed. @throws PROTECTION_UNENFORCED
+   */
+  #checkKept({
+    key,
+    kind,
+    name,
+    made,
+  }: {
+    key: Handle;
+    kind: 'secret' | 'private';
+    name: string;
+    made: readonly Handle[];
+  }): void {
+    const unenforced = this.unenforced();
+    const missing = findBreaches(this.#trialContext(), { key, kind, unenforced });
+    if (missing.length === 0) return;
+    for (const handle of made) this.cryptoki.destroy(this.session, handle);
+    throw new AntipodeError(
+      'PROTECTION_UNENFORCED',
+      `the ${name} that was just made does not keep: ${missing.join(', ')}; it has been destroyed`,
+      { details: { unenforced: missing.join(',') } },
+    );
+  }
+
+  /** What was installed by a release that looked less closely is told of too. */
+  #addUnenforced(missing: readonly Protection[]): void {
+    const known = this.unenforced();
+    this.#unenforced = PROTECTIONS.filter((one) => known.includes(one) || missing.includes(one));
+  }
+
+  #trialContext() {
+    return { cryptoki: this.cryptoki, session: this.session, keyWrap: this.wrapMechanism() };
+  }
+
+  /**
+   * Brings a domain key from a sender to a receiver by the very templates of an exchange, both in this session, and
+   * leaves `work` with it. What it does not keep, a real one would not keep either. @throws CryptokiFailure
+   */
+  protected async rehearseExchange(work: (domainKey: Handle) => Promise<void>): Promise<void> {
+    const session: Handle[] = [];
+    const keep = (handle: Handle): Handle => {
+      session.push(handle);
+      return handle;
+    };
+    try {
+      const [sender, receiver] = [await this.generateEphemeral(), await this.generateEphemeral()];
+      keep(sender.handle);
+      keep(receiver.handle);
+      const derive = (ours: Handle, peerPoint: Uint8Array, use: 'wrap' | 'unwrap') =>
+        this.deriveExchangeKey({ ephemeral: ours, peerPoint, use });
+      const wrapping = keep(await derive(sender.handle, receiver.point, 'wrap'));
+      const unwrapping = keep(await derive(receiver.handle, sender.point, 'unwrap'));
+      const born = keep(await this.generateDomainKey());
+      const blob = await this.wrapDomainKey({ exchangeKey: wrapping, domainKey: born });
+      const installed = keep(this.#unwrapDomainKey({ exchangeKey: unwrapping, blob }, [[CKA.TOKEN, false]]));
+      const unenforced = this.unenforced();
+      const missing = findBreaches(this.#trialContext(), { key: installed, kind: 'secret', unenforced });
+      this.#addUnenforced(missing);
+      await work(installed);
+    } finally {
+      await this.forget(session);
+    }
   }
 
   /** RFC 5649, by the number that a self-test found. @throws MECHANISM_MISSING */
@@ -218,7 +296,7 @@ export class OwnKeys {
 
   /** What the token does not keep. @throws MECHANISM_MISSING */
   protected unenforced(): readonly Protection[] {
-    this.#unenforced ??= findUnenforced(this.cryptoki, this.session, this.wrapMechanism());
+    this.#unenforced ??= findUnenforced(this.#trialContext());
     return this.#unenforced;
   }
 
@@ -261,7 +339,7 @@ export class OwnKeys {
     return point !== undefined && bytesEqual(ecPublicHalf(P256, point), publicHalf);
   }
 
-  #ecPublicHalf(publicKey: Handle): Uint8Array {
+  protected ecPublicHalf(publicKey: Handle): Uint8Array {
     const encoded = this.cryptoki.attributes(this.session, publicKey, [CKA.EC_POINT])?.get(CKA.EC_POINT);
     const point = encoded && barePoint(P256, encoded);
     if (point === undefined)

@@ -1,216 +1,210 @@
 /**
- * Finds out by trying which protections of a key a token keeps, with throw-away session keys that protect nothing. What it
- * merely accepts counts as not kept: NSS softokn stores an unwrap template as an opaque value and never looks at it, and
- * wraps keys that are not extractable.
+ * Finds out by trying which protections of a key a token keeps: with throw-away keys, and once more on each key of our own
+ * when it has been made. What the token merely accepts counts as not kept: NSS softokn stores an unwrap template as an opaque
+ * value and never looks at it, and wraps keys that are not extractable.
  */
-import { randomBytes } from 'node:crypto';
-import { ATTRIBUTES } from '../model/attributes.ts';
-import { generator } from '../model/ecdsa-recovery.ts';
-import { CURVES } from '../model/public-half.ts';
 import { PROTECTIONS, type Protection } from '../provider.ts';
-import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
-import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';
-import { CryptokiFailure } from './return-values.ts';
+import { CKA } from './constants.ts';
+import { type Cryptoki, type Mechanism, type Template, ulong } from './cryptoki.ts';
+import { Kept, showsAny, Trial, type, WAYS, type Way } from './trial.ts';
 
-const type = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
+export interface TrialContext {
+  readonly cryptoki: Cryptoki;
+  readonly session: bigint;
+  readonly keyWrap: Mechanism;
+}
 
 /** The protections that this token does not keep, in the order of {@link PROTECTIONS}. */
-export function findUnenforced(cryptoki: Cryptoki, session: bigint, keyWrap: Mechanism): Protection[] {
-  const trial = new Trial(cryptoki, session, keyWrap);
+export function findUnenforced(context: TrialContext): Protection[] {
+  return trying(context, (trial) => {
+    const ways = WAYS.filter((way) => trial.makes(way));
+    const pairBreaches = trial.makes('pair') ? PAIR_BREACHES : {};
+    return PROTECTIONS.filter((protection) => {
+      const pairBreach = pairBreaches[protection];
+      return (
+        waysOf(protection, ways).some((way) => trial.gets(() => BREACHES[protection](trial, way))) ||
+        (pairBreach !== undefined && trial.gets(() => pairBreach(trial)))
+      );
+    });
+  });
+}
+
+/**
+ * What a key that is in use does not keep although it was made to. Nothing of the key leaves the token: where it can be
+ * wrapped, that is under a throw-away key that is destroyed at once. The caller destroys the key where the answer is not empty.
+ */
+export function findBreaches(
+  context: TrialContext,
+  { key, kind, unenforced }: { key: bigint; kind: 'secret' | 'private'; unenforced: readonly Protection[] },
+): Protection[] {
+  return trying(context, (trial) => {
+    const breaches = kind === 'secret' ? SECRET_KEY_BREACHES : PRIVATE_KEY_BREACHES;
+    return PROTECTIONS.filter((protection) => {
+      const breach = breaches[protection];
+      // Trying what is known not to be kept would only make the key wider.
+      if (breach === undefined || unenforced.includes(protection)) return false;
+      return showsAny(context, key, WIDE[protection] ?? []) || trial.gets(() => breach(trial, key));
+    });
+  });
+}
+
+/** The protections that a secret key of ours shows that it does not have. Reads only. */
+export function findShown({ cryptoki, session }: Omit<TrialContext, 'keyWrap'>, key: bigint): Protection[] {
+  return PROTECTIONS.filter((protection) => showsAny({ cryptoki, session }, key, WIDE[protection] ?? []));
+}
+
+function trying<T>(context: TrialContext, work: (trial: Trial) => T): T {
+  const trial = new Trial(context);
   try {
-    return PROTECTIONS.filter((protection) => trial.gets(BREACHES[protection]));
+    return work(trial);
   } finally {
     trial.end();
   }
 }
 
+/** Only unwrapped keys of ours have an unwrap template. */
+const waysOf = (protection: Protection, ways: readonly Way[]): readonly Way[] =>
+  protection === 'unwrap-template' ? ways.filter((way) => way === 'unwrap') : ways;
+
+function unless(isBreached: boolean): void {
+  if (!isBreached) throw new Kept();
+}
+
 /** What each protection forbids, tried on a key that has it. Ends without an error where the token lets it happen. */
-const BREACHES: Record<Protection, (trial: Trial) => void> = {
-  sensitive: (trial) => {
-    const key = trial.key([[type('sensitive'), true]]);
-    if (trial.isReadable(key)) return;
-    if (!trial.isReadable(trial.copy(key, [[type('sensitive'), false]]))) throw new Kept();
+const BREACHES: Record<Protection, (trial: Trial, way: Way) => void> = {
+  sensitive: (trial, way) => {
+    const key = trial.key([[type('sensitive'), true]], way);
+    read(trial, key);
   },
-  extractable: (trial) => {
-    const key = trial.key([[type('extractable'), false]]);
-    if (trial.gets(() => trial.wrap(key))) return;
-    trial.wrap(trial.copy(key, [[type('extractable'), true]]));
+  extractable: (trial, way) => {
+    const key = trial.key([[type('extractable'), false]], way);
+    export_(trial, key);
   },
-  decrypt: (trial) => trial.decrypt(trial.key([[type('decrypt'), false]])),
-  derive: (trial) => {
+  decrypt: (trial, way) => trial.decrypt(trial.key([[type('decrypt'), false]], way)),
+  derive: (trial, way) => {
     // With nothing to derive by, there is nothing to forbid.
-    if (trial.gets(() => trial.derive(trial.key([[type('derive'), true]]))))
-      if (trial.gets(() => trial.derive(trial.key([[type('derive'), false]])))) return;
-    trial.agree(trial.agreementKey([[type('derive'), false]]));
+    unless(trial.gets(() => trial.derive(trial.key([[type('derive'), true]], way))));
+    trial.derive(trial.key([[type('derive'), false]], way));
   },
-  modifiable: (trial) => {
-    const key = trial.key([
-      [type('decrypt'), false],
-      [type('modifiable'), false],
-    ]);
+  modifiable: (trial, way) => {
+    const key = trial.key(
+      [
+        [type('decrypt'), false],
+        [type('modifiable'), false],
+      ],
+      way,
+    );
     trial.set(key, [[type('decrypt'), true]]);
     trial.decrypt(key);
   },
-  copyable: (trial) => {
-    const key = trial.key([
-      [type('decrypt'), false],
-      [type('copyable'), false],
-      [type('modifiable'), false],
-    ]);
+  copyable: (trial, way) => {
+    const key = trial.key(
+      [
+        [type('decrypt'), false],
+        [type('copyable'), false],
+        [type('modifiable'), false],
+      ],
+      way,
+    );
     trial.decrypt(trial.copy(key, [[type('decrypt'), true]]));
   },
-  'allowed-mechanisms': (trial) =>
+  'allowed-mechanisms': (trial, way) =>
     trial.decrypt(
-      trial.key([
-        [type('decrypt'), true],
-        [type('allowedMechanisms'), ulong(trial.keyWrap.type)],
-      ]),
+      trial.key(
+        [
+          [type('decrypt'), true],
+          [type('allowedMechanisms'), ulong(trial.keyWrap.type)],
+        ],
+        way,
+      ),
     ),
-  'unwrap-template': (trial) => {
-    const key = trial.key([[CKA.UNWRAP_TEMPLATE, [[type('sensitive'), true]]]]);
-    if (!trial.isReadable(trial.unwrapReadable(key))) throw new Kept();
+  'unwrap-template': (trial, way) => {
+    const key = trial.key([[CKA.UNWRAP_TEMPLATE, [[type('sensitive'), true]]]], way);
+    unless(trial.isReadable(trial.unwrapReadable(key)));
   },
 };
 
-/** The breach went through in form, and gained nothing. */
-class Kept extends Error {}
+/** The same for private keys, which are only generated. */
+const PAIR_BREACHES: Partial<Record<Protection, (trial: Trial) => void>> = {
+  sensitive: (trial) => {
+    // What is not extractable is not readable either (PKCS#11 3.0, table 37).
+    const key = pair(trial, [
+      [type('sensitive'), true],
+      [type('extractable'), true],
+    ]);
+    read(trial, key);
+  },
+  extractable: (trial) => export_(trial, pair(trial, [[type('extractable'), false]])),
+  derive: (trial) => trial.agree(trial.agreementKey([[type('derive'), false]])),
+  modifiable: (trial) => {
+    const key = pair(trial, [
+      [type('extractable'), false],
+      [type('modifiable'), false],
+    ]);
+    trial.set(key, [[type('extractable'), true]]);
+    trial.wrap(key);
+  },
+  copyable: (trial) => {
+    const key = pair(trial, [
+      [type('extractable'), false],
+      [type('copyable'), false],
+      [type('modifiable'), false],
+    ]);
+    trial.wrap(trial.copy(key, [[type('extractable'), true]]));
+  },
+};
 
-/** The token makes no key with that protection, or has nothing to use it with: then it does not protect. */
-class Untried extends Error {}
+const pair = (trial: Trial, protection: Template): bigint =>
+  trial.agreementKey([[type('derive'), false], ...protection]);
 
-const BLOCK = new Uint8Array(16);
-
-const SECRET: Template = [
-  [CKA.CLASS, CKO.SECRET_KEY],
-  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-  [CKA.TOKEN, false],
-];
-
-const AES_SESSION_KEY: Template = [
-  [CKA.CLASS, CKO.SECRET_KEY],
-  [CKA.KEY_TYPE, CKK.AES],
-  [CKA.TOKEN, false],
-];
-
-class Trial {
-  readonly keyWrap: Mechanism;
-  readonly #cryptoki: Cryptoki;
-  readonly #session: bigint;
-  readonly #made: bigint[] = [];
-  readonly #wrapping: bigint;
-  readonly #cipher: Mechanism | undefined;
-
-  constructor(cryptoki: Cryptoki, session: bigint, keyWrap: Mechanism) {
-    this.keyWrap = keyWrap;
-    this.#cryptoki = cryptoki;
-    this.#session = session;
-    this.#wrapping = this.key([]);
-    this.#cipher = this.#findCipher();
-  }
-
-  /** Whether the token lets it happen. */
-  gets(breach: (trial: Trial) => void): boolean {
-    try {
-      breach(this);
-      return true;
-    } catch (thrown) {
-      if (thrown instanceof Untried) return true;
-      if (thrown instanceof Kept || thrown instanceof CryptokiFailure) return false;
-      throw thrown;
-    }
-  }
-
-  /** A key that may do everything, but for what `protection` says. CKA_MODIFIABLE comes last (facts: pkcs11, 9.3). */
-  key(protection: Template): bigint {
-    const everything: Template = (['sensitive', 'extractable', 'wrap', 'unwrap'] as const).map(
-      (name) => [type(name), true] as const,
-    );
-    const given = new Set(protection.map(([attribute]) => attribute));
-    try {
-      return this.#keep(
-        this.#cryptoki.create(this.#session, [
-          ...AES_SESSION_KEY,
-          ...everything.filter(([attribute]) => !given.has(attribute)),
-          [CKA.VALUE, randomBytes(32)],
-          ...protection,
-        ]),
-      );
-    } catch (thrown) {
-      throw thrown instanceof CryptokiFailure ? new Untried() : thrown;
-    }
-  }
-
-  copy(key: bigint, changes: Template): bigint {
-    return this.#keep(this.#cryptoki.copy(this.#session, key, [[CKA.TOKEN, false], ...changes]));
-  }
-
-  set(key: bigint, changes: Template): void {
-    this.#cryptoki.setAttributes(this.#session, key, changes);
-  }
-
-  wrap(key: bigint): Uint8Array {
-    return this.#cryptoki.wrapKey(this.#session, this.keyWrap, this.#wrapping, key);
-  }
-
-  /** Decrypts a block by a mechanism that works with a key that may. Without one nothing can be shown to be kept. */
-  decrypt(key: bigint): void {
-    if (this.#cipher === undefined) throw new Untried();
-    this.#cryptoki.decrypt(this.#session, this.#cipher, key, BLOCK);
-  }
-
-  derive(key: bigint): void {
-    const how = structure(CKM.AES_ECB_ENCRYPT_DATA, [{ pointer: BLOCK }, BLOCK.length]);
-    this.#keep(this.#cryptoki.deriveKey(this.#session, how, key, [...SECRET, [CKA.VALUE_LEN, BLOCK.length]]));
-  }
-
-  agreementKey(protection: Template): bigint {
-    const { publicKey, privateKey } = this.#cryptoki.generateKeyPair(
-      this.#session,
-      mechanism(CKM.EC_KEY_PAIR_GEN),
-      [
-        [CKA.TOKEN, false],
-        [CKA.EC_PARAMS, P256_PARAMS],
-      ],
-      [[CKA.TOKEN, false], [type('private'), true], [type('sign'), true], ...protection],
-    );
-    this.#keep(publicKey);
-    return this.#keep(privateKey);
-  }
-
-  agree(key: bigint): void {
-    const point = generator(CURVES[0]!);
-    const how = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]);
-    this.#keep(this.#cryptoki.deriveKey(this.#session, how, key, [...SECRET, [CKA.VALUE_LEN, 32]]));
-  }
-
-  #findCipher(): Mechanism | undefined {
-    const key = this.key([[type('decrypt'), true]]);
-    return [mechanism(CKM.AES_ECB), mechanism(CKM.AES_CBC, BLOCK)].find((how) => {
-      try {
-        return this.#cryptoki.decrypt(this.#session, how, key, BLOCK).length > 0;
-      } catch (thrown) {
-        if (thrown instanceof CryptokiFailure) return false;
-        throw thrown;
-      }
-    });
-  }
-
-  unwrapReadable(under: bigint): bigint {
-    const blob = this.#cryptoki.wrapKey(this.#session, this.keyWrap, under, this.#wrapping);
-    const template: Template = [...AES_SESSION_KEY, [type('sensitive'), false], [type('extractable'), true]];
-    return this.#keep(this.#cryptoki.unwrapKey(this.#session, this.keyWrap, under, blob, template));
-  }
-
-  isReadable(key: bigint): boolean {
-    return (this.#cryptoki.attributes(this.#session, key, [CKA.VALUE])?.get(CKA.VALUE)?.length ?? 0) > 0;
-  }
-
-  end(): void {
-    for (const handle of this.#made) this.#cryptoki.tryCall('C_DestroyObject', this.#session, handle);
-  }
-
-  #keep(handle: bigint): bigint {
-    this.#made.push(handle);
-    return handle;
-  }
+/** Reads the value: of the key, of a copy, of a copy that is to be readable. */
+function read(trial: Trial, key: bigint): void {
+  if (trial.isReadable(key)) return;
+  if (trial.gets(() => unless(trial.isReadable(trial.copy(key, []))))) return;
+  unless(trial.isReadable(trial.copy(key, [[type('sensitive'), false]])));
 }
+
+/** Wraps the key under another: as it is, as a copy, and as a copy that is to be extractable. */
+function export_(trial: Trial, key: bigint): void {
+  if (trial.gets(() => trial.wrap(key))) return;
+  if (trial.gets(() => trial.wrap(trial.copy(key, [])))) return;
+  trial.wrap(trial.copy(key, [[type('extractable'), true]]));
+}
+
+/** Changes an attribute of the key itself: where that goes through, the key is wider for good. */
+const widens = (trial: Trial, key: bigint): void => {
+  const changes: Template = [
+    [type('sensitive'), false],
+    [type('extractable'), true],
+    [type('decrypt'), true],
+  ];
+  unless(changes.some((change) => trial.gets(() => trial.set(key, [change]))));
+};
+
+/** What a key of ours must not show of itself. */
+const WIDE: Partial<Record<Protection, Template>> = {
+  sensitive: [[type('sensitive'), false]],
+  extractable: [[type('extractable'), true]],
+  decrypt: [[type('decrypt'), true]],
+  derive: [[type('derive'), true]],
+  modifiable: [[type('modifiable'), true]],
+};
+
+/** What is tried on the key itself. Copies are made by {@link read} and {@link export_} too. */
+const SECRET_KEY_BREACHES: Partial<Record<Protection, (trial: Trial, key: bigint) => void>> = {
+  sensitive: read,
+  extractable: export_,
+  decrypt: (trial, key) => trial.decrypt(key),
+  derive: (trial, key) => trial.derive(key),
+  modifiable: widens,
+  copyable: (trial, key) => void trial.copy(key, [[type('decrypt'), true]]),
+  'unwrap-template': (trial, key) => unless(trial.isReadable(trial.unwrapReadable(key))),
+};
+
+const PRIVATE_KEY_BREACHES: typeof SECRET_KEY_BREACHES = {
+  sensitive: read,
+  extractable: export_,
+  derive: (trial, key) => trial.agree(key),
+  modifiable: widens,
+  copyable: (trial, key) => void trial.copy(key, [[type('extractable'), true]]),
+};

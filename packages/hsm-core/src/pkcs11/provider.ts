@@ -22,10 +22,11 @@ import type {
   WrapOutcome,
 } from '../provider.ts';
 import { challenge } from './challenge.ts';
-import { CKA, CKK, CKM, CKO } from './constants.ts';
-import { type Cryptoki, type Mechanism, mechanism, structure, type TokenInfo } from './cryptoki.ts';
+import { CKA, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
+import { type Cryptoki, type Mechanism, mechanism, structure, type Template, type TokenInfo } from './cryptoki.ts';
 import { findPublicHalf, PublicKeys } from './find-public-half.ts';
 import { keepsOnePerId, Maker, NotMade, openingBlob } from './maker.ts';
+import { unwrapNarrowed } from './narrowing.ts';
 import { ObjectReader } from './object-reader.ts';
 import { templateOf } from './objects.ts';
 import { OwnKeys } from './own-keys.ts';
@@ -34,7 +35,7 @@ import { CryptokiFailure, codeOf, returnValueOf, translate } from './return-valu
 import { openSession, type PartitionConfig } from './session.ts';
 
 const [PRIVATE, SENSITIVE, EXTRACTABLE] = [0x002, 0x103, 0x162];
-const [ENCRYPT, DECRYPT, WRAP, UNWRAP] = [0x104, 0x105, 0x106, 0x107];
+const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN] = [0x104, 0x105, 0x106, 0x107, 0x108];
 
 /** Tighter scans made key generation of other processes fail, and showed their half-made keys (facts: pkcs11, 8). */
 export const SCAN_GAP_MS = 250;
@@ -60,11 +61,86 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     const provider = new Pkcs11Provider(await openSession(config));
     try {
       provider.#checkProtections(config.acceptUnenforced ?? []);
+      await provider.#rehearse();
+      // A key made by the real templates may keep less.
+      provider.#checkProtections(config.acceptUnenforced ?? []);
       return provider;
     } catch (thrown) {
       await provider.close();
+      throw translate(thrown);
+    }
+  }
+
+  /**
+   * Runs what enrolment, capture and apply will ask of the token, by their very templates, with throw-away session keys: a
+   * partition that cannot do it is told now, and not at its first failover. Private keys count only where the token gives them.
+   */
+  async #rehearse(): Promise<void> {
+    await this.rehearseExchange(async (domainKey) => {
+      for (const { item, handle } of this.#throwAways(domainKey)) {
+        const made: Handle[] = [handle];
+        try {
+          made.push(this.#maker.unwrap(this.wrapMechanism(), domainKey, item, { isToken: false }));
+        } catch (thrown) {
+          if (!(thrown instanceof NotMade)) throw thrown;
+          throw new AntipodeError(
+            'HSM_REFUSED',
+            `the token does not restore a key of type ${item.keyType} as it must`,
+            {
+              details: { call: 'C_UnwrapKey', keyType: item.keyType, returnValue: thrown.why.returnValue ?? 'none' },
+              cause: thrown,
+            },
+          );
+        } finally {
+          await this.forget(made);
+        }
+      }
+    });
+  }
+
+  /** Keys as applications make them, and what an apply would be given of them. @throws CryptokiFailure */
+  *#throwAways(domainKey: Handle): Generator<{ item: UnwrapItem; handle: Handle }> {
+    const [cryptoki, session] = [this.cryptoki, this.session];
+    const blobOf = (handle: Handle): Uint8Array =>
+      new Uint8Array(cryptoki.wrapKey(session, this.wrapMechanism(), domainKey, handle));
+    const lasting: Template = [
+      [PRIVATE, true],
+      [SENSITIVE, true],
+      [EXTRACTABLE, true],
+    ];
+    const common = { private: true, sensitive: true, extractable: true };
+    const aes = cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+      [CKA.VALUE_LEN, 32],
+      [CKA.TOKEN, false],
+      ...lasting,
+    ]);
+    const attributes = { ...common, encrypt: true, decrypt: true };
+    yield { handle: aes, item: { objectClass: 'secret-key', keyType: 'aes', attributes, blob: blobOf(aes) } };
+
+    const { publicKey, privateKey } = cryptoki.generateKeyPair(
+      session,
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [
+        [CKA.TOKEN, false],
+        [CKA.EC_PARAMS, P256_PARAMS],
+      ],
+      [[CKA.TOKEN, false], ...lasting, [SIGN, true]],
+    );
+    const publicHalf = this.ecPublicHalf(publicKey);
+    cryptoki.destroy(session, publicKey);
+    let blob: Uint8Array;
+    try {
+      blob = blobOf(privateKey);
+    } catch (thrown) {
+      cryptoki.destroy(session, privateKey);
+      if (thrown instanceof CryptokiFailure && codeOf(thrown.returnValue) === 'HSM_REFUSED') return;
       throw thrown;
     }
+    const keyType = 'ec' as const;
+    yield {
+      handle: privateKey,
+      item: { objectClass: 'private-key', keyType, publicHalf, attributes: { ...common, sign: true }, blob },
+    };
   }
 
   /** Whoever holds the PIN of one weak member could hold the domain key of the whole group: its site must have said yes. */
@@ -228,7 +304,8 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   async unwrapDataKey(domainKey: Handle, blob: Uint8Array): Promise<Handle> {
     try {
-      return this.cryptoki.unwrapKey(this.session, this.wrapMechanism(), domainKey, blob, [
+      const how = { mechanism: this.wrapMechanism(), under: domainKey, blob };
+      return unwrapNarrowed({ cryptoki: this.cryptoki, session: this.session }, how, [
         [CKA.CLASS, CKO.SECRET_KEY],
         [CKA.KEY_TYPE, CKK.AES],
         [CKA.TOKEN, false],
