@@ -2,7 +2,7 @@ const VITEST = 'node_modules/vitest/vitest.mjs';
 const CHECK = 'scripts/check.ts';
 
 /**
- * What `npm run demo|test|bench|chaos:hsm|check|generate|format` do: which programs of the system they need
+ * What `npm run demo|test|bench|chaos:hsm|chaos:soak|check|generate|format` do: which programs of the system they need
  * (bootstrap/debian-programs.js), and their steps, each a file of this project for Node, with its arguments.
  */
 export const VERBS = {
@@ -15,6 +15,7 @@ export const VERBS = {
   },
   bench: { needs: ['services', 'compiler'], steps: (args) => [['test/bench/main.ts', ...args]] },
   'chaos:hsm': { needs: ['services'], steps: (args) => [['test/chaos/hsm/main.ts', ...args]] },
+  'chaos:soak': { needs: ['services', 'tests'], steps: (args) => [['test/chaos/soak/main.ts', ...args]] },
   check: { needs: [], steps: (args) => [[CHECK, ...args]] },
   generate: { needs: [], steps: (args) => [['scripts/generate.ts', ...args]] },
   format: { needs: [], steps: (args) => [['scripts/format.ts', ...args]] },

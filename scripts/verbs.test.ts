@@ -29,6 +29,7 @@ it('nothing asks for more of the system than it runs', () => {
     ['test', 'services', 'tests', 'compiler'],
     ['bench', 'services', 'compiler'],
     ['chaos:hsm', 'services'],
+    ['chaos:soak', 'services', 'tests'],
   ]);
 });
 

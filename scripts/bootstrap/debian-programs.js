@@ -25,6 +25,7 @@ const PROGRAMS = {
     { name: 'libnss3', isPresent: hasSoftokn },
     { name: 'libnss3-tools', isPresent: () => ['certutil', 'cmsutil', 'modutil'].every(hasProgram) },
     { name: 'libengine-pkcs11-openssl', isPresent: hasPkcs11Engine },
+    { name: 'faketime', isPresent: hasFaketime },
   ],
   /** What compiles C: the floor of the benchmark, and the PKCS#11 module that lies to the tests. */
   compiler: [
@@ -43,6 +44,11 @@ function hasSoftokn() {
 /** OpenSSL looks for engines beside its libraries, in the folder of the machine's kind. */
 function hasPkcs11Engine() {
   return ['x86_64', 'aarch64'].some((machine) => existsSync(`/usr/lib/${machine}-linux-gnu/engines-3/pkcs11.so`));
+}
+
+/** The library is what shifts the clock of a process; the command of that name is not used. */
+function hasFaketime() {
+  return ['x86_64', 'aarch64'].some((machine) => existsSync(`/usr/lib/${machine}-linux-gnu/faketime/libfaketime.so.1`));
 }
 
 /** Debian keeps the programs of each PostgreSQL version in a folder of its own. */

@@ -1,10 +1,14 @@
 /** The agent's partitions over real workers: when a worker is kept, and when it is another one. */
+import { readdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { initialiseIdentity, openPartition } from '@antipode/hsm-core';
 import { Log, silentLog, systemPrng } from '@antipode/runtime';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { rejection } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Journal } from '../../services/site-agent/src/journal.ts';
-import { Partitions, type RecyclePolicy } from '../../services/site-agent/src/partitions.ts';
+import { type Partition, Partitions, type RecyclePolicy } from '../../services/site-agent/src/partitions.ts';
+import { childStartedBy } from '../support/children.ts';
+import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeToken, type TestToken } from '../support/tokens.ts';
 
 const MIB = 1024 ** 2;
@@ -30,21 +34,31 @@ afterEach(async () => {
   token.remove();
 });
 
-/** Which provider, and so which worker, each of some turns had. */
-async function providersOf(turns: number, recycle: RecyclePolicy): Promise<object[]> {
+/** The partition of the token; `told` hears each line of its log. */
+function opened(recycle?: RecyclePolicy, told: (line: string) => void = () => {}): Partition {
   const { module, tokenLabel, pinFile, environment = {} } = token.config;
-  const log = new Log({ level: 'info', format: 'text', write: (line) => lines.push(line) });
+  const write = (line: string): void => {
+    lines.push(line);
+    told(line);
+  };
+  const log = new Log({ level: 'info', format: 'text', write });
   const settings = [{ name: 'main', module, tokenLabel, pinFile, environment, role: 'member' as const }];
   partitions = new Partitions({
     settings,
     journal,
     dataFolder: join(token.folder, 'data'),
     log,
-    recycle,
+    ...(recycle === undefined ? {} : { recycle }),
   });
+  return partitions.all[0]!;
+}
+
+/** Which provider, and so which worker, each of some turns had. */
+async function providersOf(turns: number, recycle: RecyclePolicy): Promise<object[]> {
+  const main = opened(recycle);
   const seen: object[] = [];
   for (let turn = 0; turn < turns; turn += 1)
-    await partitions.all[0]!.use(async ({ provider }) => {
+    await main.use(async ({ provider }) => {
       await provider.inventory();
       seen.push(provider);
     });
@@ -61,4 +75,59 @@ it('begin anew with a worker that has grown too big, after some turns at least',
   const providers = await providersOf(4, { residentBytesMax: 20 * MIB, turnsMin: 2 });
   expect(providers.map((provider) => providers.indexOf(provider))).toEqual([0, 0, 2, 2]);
   expect(lines.filter((line) => line.includes('HSM worker recycled'))).toHaveLength(2);
+});
+
+it('open another worker within a pass when theirs has died idle, before any order needs it', async () => {
+  const lost = Promise.withResolvers<void>();
+  const main = opened(undefined, (line) => line.includes('HSM worker lost') && lost.resolve());
+  const first = await childStartedBy(() => main.warmUp());
+  process.kill(first, 'SIGKILL');
+  await lost.promise;
+  const second = await childStartedBy(() => main.warmUp());
+  expect(second).not.toBe(first);
+  await main.use(({ provider }) => provider.inventory());
+  expect(main.failure).toBeUndefined();
+});
+
+it('open another worker when theirs died in work that made another error of it, or none', async () => {
+  const main = opened();
+  const pid = await childStartedBy(() => main.warmUp());
+  const died = main.use(async ({ provider }) => {
+    process.kill(pid, 'SIGKILL');
+    await provider.inventory().catch(() => []);
+  });
+  await died;
+  expect(await main.use(({ provider }) => provider.inventory())).not.toEqual([]);
+});
+
+describe('a domain key that was away when the partition was opened', () => {
+  const GROUP = 'payments';
+  const filesNow = (): string[] =>
+    readdirSync(join(token.folder, 'tokens'), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => join(parentPath, name));
+
+  it('is found by the next pass, and until then is what is wrong with the partition', async () => {
+    const member = new TestMember(token);
+    member.identity = journal.identity('main')!;
+    await member.open();
+    const before = new Set(filesNow());
+    await enrolTogether([member], { group: GROUP, version: 1 });
+    await member.provider.close();
+    for (const record of member.domainKeys) journal.addDomainKey(member.serial, record);
+    const key = filesNow().filter((path) => !before.has(path) && path.endsWith('.object') && statSync(path).size > 0);
+    for (const path of key) renameSync(path, `${path}.away`);
+
+    const main = opened();
+    await main.warmUp();
+    expect(main.failure).toMatchObject({ code: 'DOMAIN_KEY_MISSING', details: { group: GROUP, version: 1 } });
+    expect((await rejection(main.use(async ({ keyring }) => keyring.domainKey(GROUP, 1)))).code).toBe(
+      'DOMAIN_KEY_MISSING',
+    );
+
+    for (const path of key) renameSync(`${path}.away`, path);
+    await main.warmUp();
+    expect(main.failure).toBeUndefined();
+    expect((await main.use(async ({ keyring }) => keyring.domainKey(GROUP, 1))).version).toBe(1);
+  });
 });

@@ -10,7 +10,7 @@ import { type TestToken, USER_PIN } from '../support/tokens.ts';
 let system: TestSystem;
 
 beforeAll(async () => {
-  system = await TestSystem.start({ recordsLinks: true });
+  system = await TestSystem.start({ links: 'recorded' });
 });
 afterAll(() => system?.close());
 

@@ -16,14 +16,20 @@ import {
   recordCapture,
   withdrawAcknowledgements,
 } from '../../services/coordinator/src/store/generations.ts';
-import { activateEpoch, insertEpoch, insertGroup, readGroup } from '../../services/coordinator/src/store/groups.ts';
+import {
+  activateEpoch,
+  insertEpoch,
+  insertGroup,
+  readGroup,
+  readGroups,
+} from '../../services/coordinator/src/store/groups.ts';
 import {
   forgetOldIntents,
   type Intent,
   insertIntent,
   readDone,
+  readFailed,
   readIntent,
-  readNotable,
   readOpenIntents,
   readRecent,
   updateIntent,
@@ -283,10 +289,10 @@ describe('intents', () => {
     expect(recent).toHaveLength(52);
     expect(recent[0]).toBe('d49');
     expect(recent.slice(-2)).toEqual(['parked', 'open']);
-    expect(ids(await store.query(readOpenIntents))).toEqual(['open', 'parked']);
-    expect(new Set(ids(await store.query(readNotable)))).toEqual(
-      new Set(['open', 'parked', ...recent.filter((id) => id.startsWith('d') && Number(id.slice(1)) % 2 === 0)]),
-    );
+    expect(ids(await store.query((db) => readOpenIntents(db)))).toEqual(['open', 'parked']);
+    const failed = Array.from({ length: 25 }, (_, at) => `d${48 - 2 * at}`);
+    expect(ids(await store.query((db) => readFailed(db, GROUP)))).toEqual(failed);
+    expect(ids(await store.query((db) => readFailed(db, 'cards')))).toEqual([]);
   });
 
   it('are forgotten when they ended long ago, open ones and moves that took place never', async () => {
@@ -322,6 +328,28 @@ describe('intents', () => {
     expect(ids(await store.query((db) => readDone(db, { group: GROUP, kinds: ['failover'], sinceMs: 99.6 })))).toEqual([
       'then',
     ]);
+  });
+});
+
+describe('a row that cannot be read', () => {
+  it('keeps only its own group from being read', async () => {
+    await write((trx) => trx.updateTable('replication_group').set({ spec: '{' }).where('name', '=', GROUP).execute());
+    const unreadable: string[] = [];
+    const groups = await store.query((db) => readGroups(db, (group) => unreadable.push(group)));
+    expect([groups.map(({ spec }) => spec.name), unreadable]).toEqual([['cards'], [GROUP]]);
+    expect((await store.query((db) => readGroup(db, 'cards'))).spec.name).toBe('cards');
+    expect((await rejection(store.query((db) => readGroup(db, GROUP)))).code).toBe('DATABASE_UNAVAILABLE');
+  });
+
+  it('hides none of the operations of others', async () => {
+    const of = (id: string, group: string) =>
+      ({ id, group, kind: 'capture', site: 'a', state: { phase: 'due' }, trace: {} }) as const;
+    await write((trx) => insertIntent(trx, of('broken', GROUP), 1));
+    await write((trx) => insertIntent(trx, of('whole', 'cards'), 2));
+    await write((trx) => trx.updateTable('intent').set({ state: '{' }).where('id', '=', 'broken').execute());
+    const unreadable: string[] = [];
+    const open = await store.query((db) => readOpenIntents(db, { onUnreadable: (group) => unreadable.push(group) }));
+    expect([open.map(({ id }) => id), unreadable]).toEqual([['whole'], [GROUP]]);
   });
 });
 

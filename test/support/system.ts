@@ -38,6 +38,22 @@ export interface TestSite {
   scratchSerial: string;
   agent: SiteAgent | undefined;
   process: DemoProcess | undefined;
+  /** In front of its agent, and between it and the coordinator, where the system has links. */
+  readonly inbound: TestLink | undefined;
+  readonly outbound: TestLink | undefined;
+}
+
+/** Where the links of a system are, and whether they keep what passes. */
+type Links = 'none' | 'recorded' | 'everywhere';
+
+export interface SystemOptions {
+  /** Sites whose agent is a process of its own, and `coordinator`, so that they can be stopped or killed. */
+  readonly processes?: readonly string[];
+  readonly createGroup?: boolean;
+  /** `recorded`: in front of each agent; `everywhere`: between each agent and the coordinator as well. */
+  readonly links?: Links;
+  /** For the processes, by the name of the site or `coordinator`. */
+  readonly environment?: (name: string, folder: string) => Readonly<Record<string, string>>;
 }
 
 export class TestSystem {
@@ -48,25 +64,28 @@ export class TestSystem {
   readonly logLines: string[] = [];
   readonly log = new Log({ level: 'debug', format: 'json', write: (line) => this.logLines.push(line) });
   coordinator!: Coordinator;
+  coordinatorProcess: DemoProcess | undefined;
   operator!: Operator;
   /** Speaks with the coordinator's own certificate: for orders that a stale or stolen coordinator might give. */
   coordinatorTls!: Tls;
   #coordinatorAddress = '';
 
-  /** @param options.processes sites whose agent is a process of its own, so that it can be stopped or killed */
+  readonly #environment: NonNullable<SystemOptions['environment']>;
+
+  constructor({ environment = () => ({}) }: Pick<SystemOptions, 'environment'> = {}) {
+    this.#environment = environment;
+  }
+
   static async start({
     processes = [],
     createGroup = true,
-    recordsLinks = false,
-  }: {
-    processes?: readonly string[];
-    createGroup?: boolean;
-    recordsLinks?: boolean;
-  } = {}): Promise<TestSystem> {
-    const system = new TestSystem();
+    links = 'none',
+    environment,
+  }: SystemOptions = {}): Promise<TestSystem> {
+    const system = new TestSystem(environment === undefined ? {} : { environment });
     try {
-      await system.#setUp({ recordsLinks });
-      await system.startCoordinator();
+      await system.#setUp(links);
+      await system.startCoordinator({ asProcess: processes.includes('coordinator') });
       for (const site of system.sites.values())
         await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
       await system.until(
@@ -94,7 +113,15 @@ export class TestSystem {
     return agent;
   }
 
-  async startCoordinator(): Promise<void> {
+  async startCoordinator({ asProcess = false }: { asProcess?: boolean } = {}): Promise<void> {
+    if (asProcess) {
+      this.coordinatorProcess = new DemoProcess({
+        args: ['coordinator', 'run', '--config', join(this.folder, 'coordinator', 'coordinator.yaml')],
+        logFile: join(this.folder, 'coordinator.log'),
+        environment: this.#environment('coordinator', this.folder),
+      });
+      return;
+    }
     this.coordinator = new Coordinator({
       config: loadCoordinatorConfig(join(this.folder, 'coordinator', 'coordinator.yaml')),
       log: this.log,
@@ -108,6 +135,7 @@ export class TestSystem {
       site.process = new DemoProcess({
         args: ['agent', 'run', '--config', site.configFile],
         logFile: join(this.folder, `site-${name}.log`),
+        environment: this.#environment(name, this.folder),
       });
       return;
     }
@@ -175,11 +203,17 @@ export class TestSystem {
     this.site(name).token.makeAes(id);
   }
 
-  async close(): Promise<void> {
+  /** Ends everything that runs, and leaves the folders. */
+  async stop(): Promise<void> {
     this.operator?.close();
     await closeAll([...this.sites.keys()].map((name) => ({ close: () => this.stopAgent(name) })));
     await this.coordinator?.close();
+    await this.coordinatorProcess?.killAll();
     await closeAll(this.links);
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
     for (const { token, scratch } of this.sites.values()) {
       token.remove();
       scratch?.remove();
@@ -188,11 +222,12 @@ export class TestSystem {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  async #setUp({ recordsLinks }: { recordsLinks: boolean }): Promise<void> {
+  async #setUp(links: Links): Promise<void> {
     chmodSync(this.folder, 0o711);
     const authority = join(this.folder, 'authority');
     await makeAuthority({ folder: authority, trustDomain: 'test.antipode' });
-    this.#coordinatorAddress = `localhost:${await freePort()}`;
+    const coordinatorPort = await freePort();
+    this.#coordinatorAddress = `localhost:${coordinatorPort}`;
     const coordinator = { id: 'main', address: this.#coordinatorAddress };
     await makeCoordinatorFolder({
       folder: join(this.folder, 'coordinator'),
@@ -233,16 +268,17 @@ export class TestSystem {
         partition(token, 'main', 'member'),
         ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
       ];
-      const listenPort = recordsLinks ? await freePort() : 0;
-      const link = recordsLinks ? await openLink(listenPort, { isRecording: true }) : undefined;
-      if (link !== undefined) this.links.push(link);
+      const listenPort = links === 'none' ? 0 : await freePort();
+      const inbound = links === 'none' ? undefined : await openLink(listenPort, { isRecording: links === 'recorded' });
+      const outbound = links === 'everywhere' ? await openLink(coordinatorPort) : undefined;
+      this.links.push(...[inbound, outbound].filter((link) => link !== undefined));
       await makeSiteFolder({
         folder,
         authority,
         site: name,
         listen: `localhost:${listenPort}`,
-        advertise: link?.address,
-        coordinator,
+        advertise: inbound?.address,
+        coordinator: outbound === undefined ? coordinator : { ...coordinator, address: outbound.address },
         partitions,
       });
       const site: TestSite = {
@@ -255,6 +291,8 @@ export class TestSystem {
         scratchSerial: '',
         agent: undefined,
         process: undefined,
+        inbound,
+        outbound,
       };
       this.sites.set(name, site);
       const config = loadAgentConfig(site.configFile);

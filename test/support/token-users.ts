@@ -72,9 +72,17 @@ export class EngineUser {
     return this.#uri(id, 'public');
   }
 
+  /** The private key under this label, as a URI. The label must need no escapes. */
+  keyByLabel(label: string): string {
+    return this.#found(`object=${label}`, 'private');
+  }
+
   #uri(id: string, type: string): string {
-    const bytes = id.replace(/../g, '%$&');
-    return `pkcs11:token=${this.#token.label};id=${bytes};type=${type}?pin-source=file:${this.#pinFile}`;
+    return this.#found(`id=${id.replace(/../g, '%$&')}`, type);
+  }
+
+  #found(by: string, type: string): string {
+    return `pkcs11:token=${this.#token.label};${by};type=${type}?pin-source=file:${this.#pinFile}`;
   }
 }
 

@@ -65,6 +65,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/Verify': COORDINATOR,
   'SiteAgentService/Drill': COORDINATOR,
   'SiteAgentService/Scrub': COORDINATOR,
+  'SiteAgentService/CancelOrder': COORDINATOR,
   'SiteAgentService/BeginExchange': SITE,
   'SiteAgentService/CompleteExchange': SITE,
   'SiteAgentService/PullManifest': SITE,

@@ -52,6 +52,7 @@ vi.mock(import('./store/generations.ts'), async (original) => ({
   ...(await original()),
   readKnown: async () =>
     [4n, 5n].map((number) => ({ epoch: 1n, number, manifestDigest: `ab0${number}`, isAcknowledged: number === 4n })),
+  readGeneration: async () => undefined,
 }));
 
 /** Any other query, which finds nothing. */

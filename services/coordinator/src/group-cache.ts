@@ -8,6 +8,7 @@ export class GroupCache {
   readonly #store: Store;
   readonly #refreshes = new Serial();
   #groups: readonly Group[] = [];
+  #unreadable: readonly string[] = [];
 
   constructor({ store }: { store: Store }) {
     this.#store = store;
@@ -17,10 +18,17 @@ export class GroupCache {
     return this.#groups;
   }
 
+  /** Groups whose rows cannot be made sense of. */
+  get unreadable(): readonly string[] {
+    return this.#unreadable;
+  }
+
   /** One after another, each of one moment: an older reading never takes the place of a newer one. */
   refresh(): Promise<void> {
     return this.#refreshes.run(async () => {
-      this.#groups = await this.#store.snapshot(readGroups);
+      const unreadable: string[] = [];
+      this.#groups = await this.#store.snapshot((db) => readGroups(db, (group) => unreadable.push(group)));
+      this.#unreadable = unreadable;
     });
   }
 }

@@ -29,7 +29,7 @@ vi.mock(import('./store/intents.ts'), () => ({
     return { id: one.id, isNew: true };
   },
   readOpenIntents: async () => [...table.values()].filter(({ status }) => ['open', 'parked'].includes(status)),
-  readNotable: async () => [...table.values()].filter(({ status }) => status !== 'done'),
+  readFailed: async () => [...table.values()].filter(({ status }) => status === 'failed'),
   readDone: async (_db: unknown, { sinceMs }: { sinceMs: number }) => {
     asked.failoversSince.push(sinceMs);
     return [...table.values()].filter(({ kind, status }) => kind === 'failover' && status === 'done');
@@ -44,6 +44,20 @@ vi.mock(import('./store/generations.ts'), () => ({
   readAcknowledged: async () => [],
 }));
 
+/** Groups by name; one without a row cannot be read. */
+const groups = vi.hoisted(() => new Map<string, Group>());
+/** Groups whose reading waits, until the test lets it end. */
+const slow = vi.hoisted(() => new Map<string, Promise<void>>());
+const epochs = vi.hoisted(() => ({ areCurrent: true }));
+vi.mock(import('./store/groups.ts'), () => ({
+  readGroup: async (_db: unknown, name: string) => {
+    await slow.get(name);
+    const group = groups.get(name);
+    if (group === undefined) throw new AntipodeError('DATABASE_UNAVAILABLE', 'a row cannot be parsed');
+    return group;
+  },
+  areEpochsCurrent: async () => epochs.areCurrent,
+}));
 vi.mock(import('./store/scrubs.ts'), () => ({ readScrubs: async () => [] }));
 
 class Bench {
@@ -56,6 +70,8 @@ class Bench {
   isQueueUp = true;
   epoch: bigint | undefined = 1n;
   status: SiteStatus = 'up';
+  readonly group: Group;
+  readonly groups: Group[] = [];
   run: () => Promise<void> = async () => {};
   readonly reconciler: Reconciler;
 
@@ -75,9 +91,16 @@ class Bench {
       highestOwner: 'a',
       domainKeyVersion: 1,
     } as unknown as Group;
+    this.group = group;
+    this.groups.push(group);
+    groups.clear();
+    slow.clear();
+    epochs.areCurrent = true;
+    groups.set('payments', group);
     this.reconciler = new Reconciler({
       store: {
         query: (work: (db: unknown) => unknown) => work(undefined),
+        snapshot: (work: (db: unknown) => unknown) => work(undefined),
         write: (_epoch: bigint, work: (trx: unknown, record: (event: { kind: string }) => void) => unknown) =>
           work(TRANSACTION, ({ kind }) => this.events.push(kind)),
       } as unknown as Store,
@@ -90,7 +113,7 @@ class Bench {
           require: epoch,
         } as unknown as Election;
       })(),
-      cache: { all: [group], refresh: async () => {} } as unknown as GroupCache,
+      cache: { all: this.groups, unreadable: [], refresh: async () => {} } as unknown as GroupCache,
       detector: { view: () => ({ status: this.status }) } as unknown as Detector,
       runner: {
         isRunning: (id: string) => this.running.has(id),
@@ -209,6 +232,56 @@ describe('a pass', () => {
     await bench.clock.advance(3_600_001);
     await bench.reconciler.pass();
     expect(asked.forgotten).toEqual([beforeMs, beforeMs + 3_600_001]);
+  });
+});
+
+describe('a group in trouble', () => {
+  const others = (...names: string[]): void => {
+    for (const name of names) {
+      const group = { ...bench.group, spec: { ...bench.group.spec, name } };
+      bench.groups.unshift(group);
+      groups.set(name, group);
+    }
+  };
+  const groupsOf = (kind: Intent['kind']): string[] =>
+    intents()
+      .filter((one) => one.kind === kind)
+      .map(({ group }) => group);
+
+  it('that cannot be read does not keep another from failing over', async () => {
+    others('accounts');
+    groups.delete('accounts');
+    bench.status = 'down';
+    await bench.reconciler.pass();
+    expect(groupsOf('failover')).toEqual(['payments']);
+    expect(bench.enqueued).toHaveLength(1);
+  });
+
+  it('whose reading takes for ever holds up one pass for a moment, and nobody else', async () => {
+    others('s1', 's2', 's3');
+    for (const name of ['s1', 's2', 's3']) slow.set(name, new Promise(() => {}));
+    expect(await bench.passes()).toBe(false);
+    await bench.clock.advance(TIMINGS.planMs * 4);
+    expect(groupsOf('capture')).toEqual(['payments']);
+    bench.status = 'down';
+    void bench.reconciler.pass();
+    await bench.clock.advance(TIMINGS.planMs * 4);
+    expect(groupsOf('failover')).toEqual(['payments']);
+  });
+
+  it('is no reason to go on where none can be read: the loop then backs off', async () => {
+    groups.clear();
+    await expect(bench.reconciler.pass()).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+  });
+
+  it('whose failover has ended since it was read is not failed over again', async () => {
+    bench.status = 'down';
+    epochs.areCurrent = false;
+    await bench.reconciler.pass();
+    expect(intents()).toEqual([]);
+    epochs.areCurrent = true;
+    await bench.reconciler.pass();
+    expect(groupsOf('failover')).toEqual(['payments']);
   });
 });
 

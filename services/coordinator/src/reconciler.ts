@@ -22,12 +22,13 @@ import { type Plan, type Planned, plan } from './planner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import type { Runner } from './runner.ts';
 import { readAcknowledged, readNewest } from './store/generations.ts';
+import { areEpochsCurrent, readGroup } from './store/groups.ts';
 import {
   forgetOldIntents,
   type Intent,
   insertIntent,
   readDone,
-  readNotable,
+  readFailed,
   readOpenIntents,
   updateIntent,
 } from './store/intents.ts';
@@ -53,6 +54,11 @@ const LOCAL_RUNS_MAX = 8;
 /** How long intents that ended are kept, and how often old ones are looked for. */
 const HISTORY_MS = 30 * 86_400_000;
 const FORGET_INTERVAL_MS = 3_600_000;
+/** Groups looked at side by side: as many as leave the database's connections to others. */
+const LOOKS_MAX = 4;
+/** How many intervals a pass waits for a slow look before it goes on without it. */
+const LOOK_PASSES_MAX = 4;
+const UNREADABLE = 'what the database has of the group cannot be read';
 
 export class Reconciler implements Closeable {
   readonly #ports: ReconcilerPorts;
@@ -62,6 +68,12 @@ export class Reconciler implements Closeable {
   #localRuns = 0;
   #forgotAtMs = Number.NEGATIVE_INFINITY;
   #isQueueUp = true;
+  /** Groups whose look has not ended yet. */
+  readonly #looking = new Set<string>();
+  /** Of a look that outlasted its pass: the next pass throws it. */
+  #defect: unknown;
+  /** Groups whose last look failed. */
+  readonly #troubled = new Set<string>();
 
   constructor(ports: ReconcilerPorts) {
     this.#ports = ports;
@@ -118,20 +130,17 @@ export class Reconciler implements Closeable {
   }
 
   async #pass(): Promise<void> {
-    const { store, election, cache, clock } = this.#ports;
+    const { store, election, cache, clock, log } = this.#ports;
+    if (this.#defect !== undefined) throw this.#defect;
     if (election.epoch === undefined) return;
     await cache.refresh();
-    const open = await store.query(readOpenIntents);
-    const notable = await store.query(readNotable);
-    for (const group of cache.all) {
-      const { create, reopen } = await this.#planFor(group, open, notable);
-      for (const planned of create)
-        await inSpan(`tick ${planned.kind}`, { 'antipode.group': planned.group }, () => this.intend(planned));
-      for (const id of reopen)
-        await store.write(election.require(), (trx) =>
-          updateIntent(trx, id, { status: 'open', attempts: 0, nextAttemptMs: clock.wallMs() }, clock.wallMs()),
-        );
-    }
+    for (const name of cache.unreadable) this.#report(name, new AntipodeError('DATABASE_UNAVAILABLE', UNREADABLE));
+    const open = await store.query((db) =>
+      readOpenIntents(db, {
+        onUnreadable: (group, error) => log.debug('an operation cannot be read', { group, error }),
+      }),
+    );
+    await this.#lookAtEach(cache.all);
     const nowMs = clock.wallMs();
     // Not awaited: a run takes as long as an HSM takes, and the next look must not wait for it.
     for (const intent of open) if (intent.status === 'open' && intent.nextAttemptMs <= nowMs) void this.#wake(intent);
@@ -141,30 +150,83 @@ export class Reconciler implements Closeable {
     }
   }
 
-  async #planFor(group: Group, open: readonly Intent[], notable: readonly Intent[]): Promise<Plan> {
-    const { store, clock, detector, timings } = this.#ports;
-    const name = group.spec.name;
-    const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
-    const [newest, acknowledged, recent, scrubs] = await store.query((db) =>
-      Promise.all([
-        readNewest(db, name),
-        readAcknowledged(db, name),
-        readDone(db, { group: name, kinds: ['failover', 'enrolment'], sinceMs }),
-        readScrubs(db, name),
-      ]),
-    );
-    return plan({
-      group,
-      newest,
-      acknowledged,
-      recent,
-      scrubs,
-      failed: notable.filter((intent) => intent.group === name && intent.status === 'failed'),
-      open: open.filter((intent) => intent.group === name),
-      view: (site) => detector.view(site),
-      nowMs: clock.wallMs(),
-      timings,
+  /**
+   * Side by side, a few at a time. A group that cannot be read, or takes long, holds up nobody: the pass goes on without
+   * it, and looks at it again when its look has ended.
+   * @throws what every look threw, where none ended well
+   */
+  async #lookAtEach(groups: readonly Group[]): Promise<void> {
+    const { clock, timings } = this.#ports;
+    const waiting = groups.filter(({ spec }) => !this.#looking.has(spec.name));
+    const failures: AntipodeError[] = [];
+    const ended = new AbortController();
+    const lane = async (): Promise<void> => {
+      for (let group = waiting.shift(); group !== undefined && !ended.signal.aborted; group = waiting.shift()) {
+        const { name } = group.spec;
+        this.#looking.add(name);
+        try {
+          await this.#lookAt(name);
+          if (this.#troubled.delete(name)) this.#ports.log.info('the group is read again', { group: name });
+        } catch (thrown) {
+          const error = AntipodeError.from(thrown);
+          if (error.disposition === 'defect') throw error;
+          failures.push(error);
+          this.#report(name, error);
+        } finally {
+          this.#looking.delete(name);
+        }
+      }
+    };
+    const all = Promise.all(Array.from({ length: LOOKS_MAX }, lane)).finally(() => ended.abort());
+    // Aborted by the end of all looks, or by the time that a pass has: then no lane takes another group.
+    await Promise.race([all, clock.sleep(timings.planMs * LOOK_PASSES_MAX, ended.signal)]);
+    ended.abort();
+    all.catch((defect: unknown) => {
+      this.#defect = defect;
     });
+    const [first] = failures;
+    if (first !== undefined && failures.length === groups.length) throw first;
+  }
+
+  async #lookAt(name: string): Promise<void> {
+    const { store, election, clock } = this.#ports;
+    const { group, plan: due } = await this.#planFor(name);
+    for (const planned of due.create) {
+      // What was read may be over by now: a failover that has ended meanwhile must not be made again.
+      const isWanted = (trx: Write): Promise<boolean> =>
+        planned.kind === 'failover' ? areEpochsCurrent(trx, group) : Promise.resolve(true);
+      await inSpan(`tick ${planned.kind}`, { 'antipode.group': name }, () => this.intend(planned, isWanted));
+    }
+    for (const id of due.reopen)
+      await store.write(election.require(), (trx) =>
+        updateIntent(trx, id, { status: 'open', attempts: 0, nextAttemptMs: clock.wallMs() }, clock.wallMs()),
+      );
+  }
+
+  /** Once a streak. */
+  #report(group: string, error: AntipodeError): void {
+    const isKnown = this.#troubled.has(group);
+    this.#troubled.add(group);
+    this.#ports.log.at(isKnown ? 'debug' : 'error', 'the group cannot be looked at; the others are', { group, error });
+  }
+
+  /** Everything of one moment: a failover that ends between two reads would look as if it had never settled. */
+  async #planFor(name: string): Promise<{ group: Group; plan: Plan }> {
+    const { store, clock, detector, timings } = this.#ports;
+    const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
+    const facts = await store.snapshot(async (db) => ({
+      group: await readGroup(db, name),
+      newest: await readNewest(db, name),
+      acknowledged: await readAcknowledged(db, name),
+      recent: await readDone(db, { group: name, kinds: ['failover', 'enrolment'], sinceMs }),
+      scrubs: await readScrubs(db, name),
+      failed: await readFailed(db, name),
+      open: await readOpenIntents(db, { group: name }),
+    }));
+    return {
+      group: facts.group,
+      plan: plan({ ...facts, view: (site) => detector.view(site), nowMs: clock.wallMs(), timings }),
+    };
   }
 
   /** Through the queue, or here where the queue is away. */

@@ -87,6 +87,7 @@ class Bench {
       changes: new Changes(),
       store: {
         query: async (work: (db: unknown) => unknown) => work(undefined),
+        snapshot: async (work: (db: unknown) => unknown) => work(undefined),
         write: async (_epoch: bigint, work: (trx: unknown, record: () => void) => unknown) => work(undefined, () => {}),
       },
       cache: {
@@ -95,12 +96,18 @@ class Bench {
         },
         refresh: async () => {},
       },
-      election: {
-        require: () => {
-          if (this.epoch === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
-          return this.epoch;
-        },
-      },
+      election: (() => {
+        const epoch = (): bigint | undefined => this.epoch;
+        return {
+          get epoch() {
+            return epoch();
+          },
+          require: () => {
+            if (epoch() === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
+            return epoch();
+          },
+        };
+      })(),
       reconciler: {
         intend: async (planned: Planned) => {
           this.intended.push(planned);
@@ -321,6 +328,7 @@ describe('where an application finds its keys', () => {
       epoch: 1n,
       siteState: 'up',
       partitionErrorCode: 'PIN_REFUSED',
+      isLeader: true,
     });
     await bench.clock.advance(TIMINGS.suspectMs + 1);
     await bench.detector.pass();

@@ -22,7 +22,7 @@ import { readScrubs } from './store/scrubs.ts';
 import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
 import type { Timings } from './timings.ts';
-import { groupState, operationMessage, siteState } from './views.ts';
+import { groupState, operationMessage, siteState, unreadableGroup } from './views.ts';
 
 export interface RpcPorts {
   readonly id: string;
@@ -118,21 +118,36 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
 
   const factsOf = async (group: Group) => {
     const name = group.spec.name;
-    const [newest, acknowledged, lastPassedMs, scrubs] = await store.query((db) =>
-      Promise.all([readNewest(db, name), readAcknowledged(db, name), readLastPassed(db, name), readScrubs(db, name)]),
-    );
+    // One after another on one connection: a status of many groups must not take them all.
+    const read = await store.snapshot(async (db) => ({
+      newest: await readNewest(db, name),
+      acknowledged: await readAcknowledged(db, name),
+      lastPassedMs: await readLastPassed(db, name),
+      scrubs: await readScrubs(db, name),
+    }));
     return groupState({
       group,
-      newest,
-      acknowledged,
-      lastPassedMs,
-      scrubs,
+      ...read,
       leaseRemainingMs: leases.remainingMs(name),
       view: (site) => detector.view(site),
       nowMs: clock.wallMs(),
     });
   };
-  const groupOf = (name: string): Promise<Group> => store.query((db) => readGroup(db, name));
+  /** Every group, with those that cannot be read by their names: one of them hides none of the others. */
+  const allGroups = async () => {
+    const unreadable: string[] = [];
+    const groups = await store.snapshot((db) => readGroups(db, (group) => unreadable.push(group)));
+    const states = await Promise.all(
+      groups.map((group) =>
+        factsOf(group).catch((thrown: unknown) => {
+          if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+          return unreadableGroup(group.spec.name);
+        }),
+      ),
+    );
+    return [...states, ...unreadable.map(unreadableGroup)];
+  };
+  const groupOf = (name: string): Promise<Group> => store.snapshot((db) => readGroup(db, name));
   const untilEnded = async (operationId: string, signal: AbortSignal): Promise<void> => {
     for (;;) {
       const intent = await store.query((db) => readIntent(db, operationId));
@@ -146,7 +161,9 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       election.require();
       const spec = specFrom(message);
       checkSites(spec, detector);
-      const existing = (await store.query(readGroups)).find((group) => group.spec.name === spec.name);
+      const existing = (await store.query((db) => readGroups(db, () => {}))).find(
+        (group) => group.spec.name === spec.name,
+      );
       if (existing !== undefined && toJson(existing.spec) !== toJson(spec)) {
         throw new AntipodeError('ALREADY_EXISTS', `group ${spec.name} exists with another declaration`, {
           details: { group: spec.name },
@@ -174,7 +191,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       return { group: await factsOf(await groupOf(spec.name)), operationId };
     },
 
-    listGroups: async () => ({ groups: await Promise.all((await store.query(readGroups)).map(factsOf)) }),
+    listGroups: async () => ({ groups: await allGroups() }),
 
     getGroup: async ({ group }) => ({ group: await factsOf(await groupOf(group)) }),
 
@@ -183,7 +200,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       version: VERSION,
       isLeader: election.epoch !== undefined,
       sites: detector.sites.map((view) => siteState(view, clock.monotonicMs())),
-      groups: await Promise.all((await store.query(readGroups)).map(factsOf)),
+      groups: await allGroups(),
       operations: (await store.query(readRecent)).map(operationMessage),
       isQueueUp: wakeUps.isUp(),
     }),
@@ -335,6 +352,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         epoch: group.epoch,
         siteState: view?.status ?? 'unknown',
         partitionErrorCode: live?.errorCode ?? '',
+        isLeader: election.epoch !== undefined,
       };
     },
   };

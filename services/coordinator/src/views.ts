@@ -68,6 +68,11 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
   };
 }
 
+/** For a group whose records cannot be read: nothing is known of it, and it counts as not protected. */
+export function unreadableGroup(name: string): MessageInitShape<typeof GroupStateSchema> {
+  return { spec: { name }, protection: 'unreadable' };
+}
+
 /** One word for the whole group, the worst that is true of it. */
 function protectionOf(
   { group, newest, acknowledged, scrubs, view }: GroupFacts,

@@ -25,6 +25,7 @@ import { Journal } from './journal.ts';
 import { LeaseKeeper } from './lease.ts';
 import { lockFolder } from './lock.ts';
 import { Mender } from './mending.ts';
+import { OrderBook } from './order-book.ts';
 import { Partitions } from './partitions.ts';
 import { Peers } from './peers.ts';
 import { Pins } from './pins.ts';
@@ -51,6 +52,7 @@ export class SiteAgent implements Closeable {
   readonly #lock: Closeable;
   readonly #loopDelay = measureLoopDelay();
   readonly #idle: IdleCollection;
+  readonly #orders: OrderBook;
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
   #port = 0;
@@ -97,12 +99,14 @@ export class SiteAgent implements Closeable {
       mender: new Mender({ journal, store, transfer, log }),
     };
     this.#idle = new IdleCollection({ clock, collect: collectGarbage });
+    this.#orders = new OrderBook({ clock });
     this.#server = new RpcServer({ tls, log });
     this.#server.add(
       SiteAgentService,
       siteAgentHandlers({
         site: this.#site,
         exchanges: new Exchanges(this.#site),
+        orders: this.#orders,
         loopDelay: this.#loopDelay,
         idle: this.#idle,
       }),
@@ -163,6 +167,7 @@ export class SiteAgent implements Closeable {
         this.#heartbeat,
         this.#server,
         this.#config.http === undefined ? undefined : this.#health,
+        this.#orders,
         this.#idle,
         peers,
         { close: async () => void (await this.#loops) },

@@ -16,6 +16,8 @@ const EPOCH_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
 export class FenceKeeper {
   readonly #journal: Journal;
+  /** Told of each higher epoch, once it is persisted. */
+  onRaised: (raised: { readonly group: string; readonly epoch: bigint }) => void = () => {};
 
   constructor({ journal }: { journal: Journal }) {
     this.#journal = journal;
@@ -39,6 +41,7 @@ export class FenceKeeper {
       });
     }
     this.#journal.raiseFence(group, { epoch, owner });
+    this.onRaised({ group, epoch });
   }
 
   /** Looks once more, right before a write. @throws EPOCH_STALE */

@@ -49,6 +49,9 @@ export interface RecyclePolicy {
 
 const RECYCLE: RecyclePolicy = { residentBytesMax: 1024 ** 3, turnsMin: 256 };
 
+/** So many passes open a partition again whose own key is missing, then every second time that number: a login costs. */
+const REOPEN_PASSES = 6;
+
 export interface PartitionOptions {
   readonly journal: Journal;
   readonly dataFolder: string;
@@ -66,6 +69,9 @@ export class Partition implements Closeable {
   #open: Opened | undefined;
   #failure: AntipodeError | undefined;
   #unenforced: readonly Protection[] = [];
+  /** Domain keys that were missing when the token was last read. */
+  #missing = '';
+  #passesMissing = 0;
 
   constructor(options: PartitionOptions & { settings: PartitionSettings }) {
     this.settings = options.settings;
@@ -94,9 +100,9 @@ export class Partition implements Closeable {
     return this.#unenforced;
   }
 
-  /** Why the partition could not be opened last time. */
+  /** What keeps the partition from being used: why it could not be opened last time, or which of its own keys is missing. */
   get failure(): AntipodeError | undefined {
-    return this.#failure;
+    return this.#failure ?? missingKey(this.#open?.keyring);
   }
 
   /**
@@ -114,13 +120,34 @@ export class Partition implements Closeable {
         // A session that the token dropped is as void as a worker that died: start afresh next time.
         if (hasCode(thrown, 'HSM_WORKER_LOST', 'HSM_UNAVAILABLE')) await this.#drop();
         throw thrown;
+      } finally {
+        // The work may have made another error of it, or none.
+        if (open.provider.isLost()) await this.#drop();
       }
     }, signal);
   }
 
-  /** Opens it ahead of the first order, so that trouble shows at once. */
+  /**
+   * Opens it ahead of the first order, so that trouble shows at once; again where its worker has died meanwhile; and looks
+   * again for an own key that was missing. Called every few seconds.
+   */
   async warmUp(): Promise<void> {
-    if (this.identity !== undefined && this.#open === undefined) await this.use(async () => {});
+    if (this.identity === undefined) return;
+    const open = this.#open;
+    if (open === undefined || open.provider.isLost()) await this.use(async () => {});
+    else if (open.keyring.missing.length > 0) await this.#lookForMissing();
+  }
+
+  /** In the same session where an application brought it back; by a new worker where the token itself was not whole. */
+  #lookForMissing(): Promise<void> {
+    this.#passesMissing += 1;
+    const isTimeToReopen = this.#passesMissing <= REOPEN_PASSES || this.#passesMissing % (REOPEN_PASSES * 2) === 0;
+    return this.#turns.take(async () => {
+      if (isTimeToReopen) await this.#drop();
+      const open = await this.#ensureOpen();
+      if (!isTimeToReopen) await open.refreshKeyring();
+      if (open.keyring.missing.length === 0) this.#passesMissing = 0;
+    });
   }
 
   close(): Promise<void> {
@@ -143,6 +170,7 @@ export class Partition implements Closeable {
   }
 
   async #ensureOpen(): Promise<Opened> {
+    if (this.#open?.provider.isLost() === true) await this.#drop();
     if (this.#open !== undefined) return this.#open;
     const identity = this.identity;
     if (identity === undefined) {
@@ -196,10 +224,29 @@ export class Partition implements Closeable {
       domainKeys: this.#journal.domainKeys(identity.serial),
       announced: this.#journal.announcedKeys(identity.serial),
     });
-    for (const { group, version } of keyring.missing)
-      this.#log.error('a domain key in the journal is not in the token', { group, version });
+    const missing = keyring.missing.map(({ group, version }) => `${group} ${version}`).join(', ');
+    if (missing !== this.#missing && missing !== '')
+      this.#log.error('domain keys in the journal are not in the token', { missing });
+    else if (missing !== this.#missing) this.#log.info('the domain keys that were missing are in the token');
+    this.#missing = missing;
     return keyring;
   }
+}
+
+/** Without the newest domain key of its group a member can do nothing; older ones are for reading old generations only. */
+function missingKey(keyring: Keyring | undefined): AntipodeError | undefined {
+  const absent = keyring?.missing.find(({ group, version }) =>
+    keyring.domainKeys(group).every((held) => held.version < version),
+  );
+  if (absent === undefined) return undefined;
+  const { group, version } = absent;
+  return new AntipodeError(
+    'DOMAIN_KEY_MISSING',
+    `domain key version ${version} of group ${group} is not in the token`,
+    {
+      details: { group, version },
+    },
+  );
 }
 
 export class Partitions implements Closeable {

@@ -1,31 +1,51 @@
 /** The orders of SiteAgentService: each mutating one is admitted by its fence first, then acted upon. */
-import { type Handlers, isUnreachable, roleName, type SiteAgentService } from '@antipode/protocol';
+import { type CallContext, type Handlers, isUnreachable, roleName, SiteAgentService } from '@antipode/protocol';
 import type { LoopDelay } from '@antipode/runtime';
 import { AntipodeError } from '@antipode/runtime';
+import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { apply, type Touched } from './apply.ts';
 import { capture } from './capture.ts';
 import { describe, memberState, openHeads } from './describe.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
 import type { IdleCollection } from './idle-collection.ts';
+import type { OrderBook } from './order-book.ts';
 import { promote } from './promote.ts';
 import { scrub } from './scrub.ts';
 import { fenceOf, type Site, seatOf } from './site.ts';
 import { verify } from './verify.ts';
 
+type Methods = (typeof SiteAgentService)['method'];
+/** Orders that may take long: they are started and asked for. */
+type StartedOrder = 'promote' | 'distributeDomainKey' | 'capture' | 'apply' | 'verify' | 'scrub' | 'drill';
+
 export function siteAgentHandlers({
   site,
   exchanges,
+  orders,
   loopDelay,
   idle,
 }: {
   site: Site;
   exchanges: Exchanges;
+  orders: OrderBook;
   loopDelay: LoopDelay;
   idle: IdleCollection;
 }): Handlers<typeof SiteAgentService> {
   const touched: Touched = new Map();
   const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
+  site.fences.onRaised = (raised) => orders.overtaken(raised);
+  /** Admitted at each call, also where it only asks: the fence comes before everything. */
+  const ordered = async <Name extends StartedOrder>(
+    name: Name,
+    request: MessageShape<Methods[Name]['input']>,
+    { signal }: CallContext,
+    work: (signal: AbortSignal) => Promise<MessageInitShape<Methods[Name]['output']>>,
+  ): Promise<MessageInitShape<Methods[Name]['output']>> => {
+    admit(request);
+    const { input: schema } = SiteAgentService.method[name];
+    return orders.run({ method: name, schema, request, signal }, (ofOrder) => idle.after(() => work(ofOrder)));
+  };
   return {
     describe: async () => describe(site),
 
@@ -89,40 +109,22 @@ export function siteAgentHandlers({
       return { member: memberState(site, seatOf(site, group).seat) };
     },
 
-    promote: async (request, { signal }) => {
-      admit(request);
-      const { proof } = await idle.after(() => promote(site, request, signal));
-      return { member: memberState(site, seatOf(site, fenceOf(request).group).seat), proof };
-    },
+    promote: (request, call) =>
+      ordered('promote', request, call, async (signal) => {
+        const { proof } = await promote(site, request, signal);
+        return { member: memberState(site, seatOf(site, fenceOf(request).group).seat), proof };
+      }),
+    distributeDomainKey: (request, call) =>
+      ordered('distributeDomainKey', request, call, (signal) => exchanges.distribute(request, signal)),
+    capture: (request, call) => ordered('capture', request, call, (signal) => capture(site, request, signal)),
+    apply: (request, call) => ordered('apply', request, call, (signal) => apply(site, touched, request, signal)),
+    verify: (request, call) => ordered('verify', request, call, (signal) => verify(site, touched, request, signal)),
+    scrub: (request, call) => ordered('scrub', request, call, (signal) => scrub(site, request, signal)),
+    drill: (request, call) => ordered('drill', request, call, (signal) => drill(site, request, signal)),
 
-    distributeDomainKey: async (request, { signal }) => {
+    cancelOrder: async (request) => {
       admit(request);
-      return exchanges.distribute(request, signal);
-    },
-
-    capture: async (request, { signal }) => {
-      admit(request);
-      return idle.after(() => capture(site, request, signal));
-    },
-
-    apply: async (request, { signal }) => {
-      admit(request);
-      return idle.after(() => apply(site, touched, request, signal));
-    },
-
-    verify: async (request, { signal }) => {
-      admit(request);
-      return idle.after(() => verify(site, touched, request, signal));
-    },
-
-    scrub: async (request, { signal }) => {
-      admit(request);
-      return idle.after(() => scrub(site, request, signal));
-    },
-
-    drill: async (request, { signal }) => {
-      admit(request);
-      return idle.after(() => drill(site, request, signal));
+      return { found: orders.cancel(fenceOf(request)) };
     },
 
     beginExchange: (request, context) => exchanges.begin(request, context),

@@ -29,7 +29,7 @@ export class Turns {
     };
     const giveUp = (): void => {
       leave();
-      gone.reject(callerGone());
+      gone.reject(reasonOf(signal));
     };
     this.#waiting += 1;
     signal?.addEventListener('abort', giveUp, { once: true });
@@ -49,9 +49,15 @@ export class Turns {
   }
 }
 
-/** @throws TIMED_OUT when nobody waits for the outcome any more: what is not begun yet is better not begun */
+/**
+ * @throws TIMED_OUT when nobody waits for the outcome any more, or the reason of the signal where it has one of ours: what is
+ * not begun yet is better not begun
+ */
 export function checkCaller(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw callerGone();
+  if (signal?.aborted) throw reasonOf(signal);
 }
 
-const callerGone = (): AntipodeError => new AntipodeError('TIMED_OUT', 'the caller gave up before its turn');
+const reasonOf = (signal: AbortSignal | undefined): AntipodeError =>
+  signal?.reason instanceof AntipodeError ? signal.reason : callerGone();
+
+export const callerGone = (): AntipodeError => new AntipodeError('TIMED_OUT', 'the caller gave up before its turn');

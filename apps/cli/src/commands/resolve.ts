@@ -6,8 +6,9 @@ import { output, table } from '../output.ts';
 import { operatorCommand } from './common.ts';
 
 /** Why a client that goes there now may not be served; empty where nothing speaks against it. */
-export function doubtsAbout({ site, siteState, partitionErrorCode }: ResolveResponse): string[] {
+export function doubtsAbout({ site, siteState, partitionErrorCode, isLeader }: ResolveResponse): string[] {
   return [
+    ...(isLeader ? [] : ['this coordinator does not lead, and may not know of a move']),
     ...(siteState === 'up' ? [] : [`site ${site} is ${siteState || 'unknown'}`]),
     ...(partitionErrorCode === '' ? [] : [`its partition cannot be used: ${partitionErrorCode}`]),
   ];
@@ -21,7 +22,7 @@ export function resolveCommand(): Command {
     .argument('<group>', 'replication group')
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded}, and a warning, when that site is not up or its partition has an error.`,
+      `\nExits with ${EXIT.degraded}, and a warning, when that site is not up, its partition has an error, or this coordinator does not lead.`,
     )
     .action(async (group, options) => {
       const out = output(options);

@@ -30,13 +30,19 @@ it.each(['suspect', 'down', 'unknown'])('a site that is %s degrades the whole', 
   expect(isDegraded(status({ sites: [site(state)] }))).toBe(true);
 });
 
-it.each(['partially-protected', 'lagging', 'damaged', 'unprotected'])(
+it.each(['partially-protected', 'lagging', 'damaged', 'unprotected', 'unreadable'])(
   'a group that is %s degrades the whole',
   (protection) => {
     expect(isDegraded(status({ groups: [{ protection }] }))).toBe(true);
     expect(isDegraded(status({ groups: [{ protection: 'protected' }] }))).toBe(false);
   },
 );
+
+it('a coordinator that does not lead says so, and degrades the whole', () => {
+  const follower = status({ isLeader: false });
+  expect([isDegraded(follower), isDegraded(status({}))]).toEqual([true, false]);
+  expect(statusText(follower)).toContain('does not lead');
+});
 
 it('a group that is not whole is shown with the command that says what to do', () => {
   const group = (uncaptured: { reason: string }[]) => ({ spec: { name: 'payments' }, newest: { uncaptured } });

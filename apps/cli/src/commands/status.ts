@@ -43,7 +43,7 @@ export function statusText(status: GetStatusResponse): string {
     .filter(({ status: state, kind }) => state === 'parked' || (state === 'failed' && kind === 'failover'))
     .map(({ errorMessage, hint }) => `${errorMessage}\n  ${hint}`);
   return [
-    `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
+    `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead: what it says of sites may be out of date; ask the one that leads)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
     sites,
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(({ spec, newest }) => {
@@ -57,8 +57,9 @@ export function statusText(status: GetStatusResponse): string {
   ].join('\n\n');
 }
 
-export function isDegraded({ groups, sites }: GetStatusResponse): boolean {
+export function isDegraded({ isLeader, groups, sites }: GetStatusResponse): boolean {
   return (
+    !isLeader ||
     groups.some(({ protection }) => protection !== 'protected') ||
     sites.some(({ state, partitions }) => state !== 'up' || partitions.some(({ errorCode }) => errorCode !== ''))
   );
@@ -68,7 +69,7 @@ export function statusCommand(): Command {
   return operatorCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, or a partition has an error.`,
+      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, a partition has an error, or this coordinator does not lead.`,
     )
     .action(async (options) => {
       const status = await withOperator(options.config, (operator) => operator.getStatus({}));

@@ -14,6 +14,8 @@ export interface DemoProcessOptions {
   readonly logFile: string;
   /** For whatever it makes for a while: sockets of its servers. By default that of this process. */
   readonly temporaryFolder?: string;
+  /** Beside what this process has inherited. Never a PIN. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export class DemoProcess {
@@ -24,7 +26,7 @@ export class DemoProcess {
   #isEnded = false;
   #isToEnd = false;
 
-  constructor({ name, args, logFile, temporaryFolder }: DemoProcessOptions) {
+  constructor({ name, args, logFile, temporaryFolder, environment }: DemoProcessOptions) {
     this.#name = name ?? args.slice(0, 2).join(' ');
     this.#logFile = logFile;
     const log = openSync(logFile, 'a');
@@ -38,6 +40,7 @@ export class DemoProcess {
         ...inherited,
         ANTIPODE_LOG_FORMAT: 'json',
         ...(temporaryFolder === undefined ? {} : { TMPDIR: temporaryFolder }),
+        ...environment,
       },
     });
     closeSync(log);
@@ -49,6 +52,11 @@ export class DemoProcess {
       this.#child.once('exit', end);
       this.#child.once('error', end);
     });
+  }
+
+  /** Its number while it runs. It leads a process group of the same number. */
+  get pid(): number | undefined {
+    return this.#isEnded ? undefined : this.#child.pid;
   }
 
   /** Why it ended though nobody told it to, by its own log; undefined while that is not so. */

@@ -28,6 +28,8 @@ export type FromWorker =
 export interface WorkerProvider extends HsmProvider {
   /** Resident memory of the worker at its last answer: PKCS#11 modules leak (facts: pkcs11, 1). */
   residentBytes(): number;
+  /** Whether the worker has ended or was given up: every further call fails, so another one has to be opened. */
+  isLost(): boolean;
 }
 
 export interface WorkerOptions {
@@ -40,6 +42,25 @@ export interface WorkerOptions {
 
 /** Longer than the slowest batch (thousands of persistent unwraps on a disk), shorter than an operator's patience. */
 const CALL_TIMEOUT_MS = 10 * 60_000;
+
+/** Calls that are a handful of operations of the token, however large the partition is: a hang shows within a minute. */
+const SHORT_CALL_TIMEOUT_MS = 60_000;
+const SHORT_CALLS: ReadonlySet<string> = new Set<keyof HsmProvider>([
+  'describe',
+  'findIdentity',
+  'signAsIdentity',
+  'findDomainKey',
+  'generateIdentity',
+  'generateDomainKey',
+  'generateEphemeral',
+  'deriveExchangeKey',
+  'wrapDomainKey',
+  'generateDataKey',
+  'unwrapDataKey',
+]);
+
+/** Module start, login and the self-test with throw-away keys. */
+const OPEN_TIMEOUT_MS = 2 * 60_000;
 
 /** Longer than one batch of persistent unwraps on a disk, which is better not cut short; shorter than a service manager waits. */
 const CLOSE_TIMEOUT_MS = 30_000;
@@ -92,6 +113,7 @@ export async function openPartition(config: PartitionConfig, options: WorkerOpti
   return {
     ...Object.fromEntries(methods),
     residentBytes: () => worker.residentBytes,
+    isLost: () => worker.isLost,
     close: () => worker.close(),
   } as unknown as WorkerProvider;
 }
@@ -138,7 +160,7 @@ class Worker {
     });
   }
 
-  call(method: ToWorker['method'], args: readonly unknown[], timeoutMs = this.#callTimeoutMs): Promise<unknown> {
+  call(method: ToWorker['method'], args: readonly unknown[], timeoutMs = this.#limitOf(method)): Promise<unknown> {
     if (this.#lost !== undefined) return Promise.reject(this.#lost);
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
@@ -153,6 +175,10 @@ class Worker {
     return promise.finally(() => answered.abort());
   }
 
+  get isLost(): boolean {
+    return this.#lost !== undefined;
+  }
+
   async close(): Promise<void> {
     if (!this.#isClosing && this.#lost === undefined) {
       const closed = this.call('close', [], this.#closeTimeoutMs).catch(() => undefined);
@@ -162,6 +188,11 @@ class Worker {
     this.#isClosing = true;
     if (this.#process.connected) this.#process.disconnect();
     await this.#ended;
+  }
+
+  #limitOf(method: ToWorker['method']): number {
+    if (method === 'open') return Math.min(this.#callTimeoutMs, OPEN_TIMEOUT_MS);
+    return SHORT_CALLS.has(method) ? Math.min(this.#callTimeoutMs, SHORT_CALL_TIMEOUT_MS) : this.#callTimeoutMs;
   }
 
   #settle(message: FromWorker): void {

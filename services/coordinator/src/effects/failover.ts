@@ -3,7 +3,7 @@ import { MemberRole, type MemberState } from '@antipode/protocol';
 import { AntipodeError, fromHex, hex } from '@antipode/runtime';
 import { type Candidate, type FailoverEffect, type FailoverEvent, isAhead, type Survey } from '../machines/failover.ts';
 import type { Group } from '../model.ts';
-import { readKnown } from '../store/generations.ts';
+import { readGeneration, readKnown } from '../store/generations.ts';
 import { activateEpoch, insertEpoch } from '../store/groups.ts';
 import type { Intent } from '../store/intents.ts';
 import { captureActive } from './capture.ts';
@@ -48,7 +48,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
           serial,
           role: seat === undefined ? 'fenced' : roleFrom(seat.role),
           epoch: seat?.epoch ?? 0n,
-          applied: heldBy(seat, known),
+          applied: await heldBy(seat, known, (one) => store.query((db) => readGeneration(db, name, one))),
           problem: partition === undefined ? 'PARTITION_NOT_FOUND' : partition.errorCode,
         };
       } catch (thrown) {
@@ -66,16 +66,21 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
 }
 
 /** The newest generation that a member has applied or captured. What the database does not know counts for nothing. */
-function heldBy(seat: MemberState | undefined, known: Awaited<ReturnType<typeof readKnown>>): Candidate['applied'] {
-  const held = [seat?.applied, seat?.captured].flatMap((ref) => {
-    if (ref === undefined) return [];
-    const manifestDigest = hex(ref.manifestDigest);
-    const isKnown = known.some(
-      (one) => one.epoch === ref.epoch && one.number === ref.generation && one.manifestDigest === manifestDigest,
-    );
-    return isKnown ? [{ epoch: ref.epoch, number: ref.generation, manifestDigest }] : [];
-  });
-  return held.reduce<Candidate['applied']>((best, one) => (isAhead(one, best) ? one : best), undefined);
+async function heldBy(
+  seat: MemberState | undefined,
+  known: Awaited<ReturnType<typeof readKnown>>,
+  readOlder: (one: { epoch: bigint; number: bigint }) => Promise<{ manifestDigest: string } | undefined>,
+): Promise<Candidate['applied']> {
+  let best: Candidate['applied'];
+  for (const ref of [seat?.applied, seat?.captured]) {
+    if (ref === undefined) continue;
+    const one = { epoch: ref.epoch, number: ref.generation, manifestDigest: hex(ref.manifestDigest) };
+    const isSame = ({ epoch, number }: { epoch: bigint; number: bigint }): boolean =>
+      epoch === one.epoch && number === one.number;
+    const onRecord = known.find(isSame) ?? (await readOlder(one));
+    if (onRecord?.manifestDigest === one.manifestDigest && isAhead(one, best)) best = one;
+  }
+  return best;
 }
 
 /** Everything captured, at the target, read back, every key used: only then may the active member stop. */

@@ -35,23 +35,33 @@ export interface Acknowledged extends Generation {
   readonly site: string;
 }
 
-/** The newest generation that each site has acknowledged. */
+/** The newest generation that each member has acknowledged. Reads one row of each index, however long the history is. */
 export async function readAcknowledged(db: Read, group: string): Promise<Acknowledged[]> {
   const rows = await db
-    .selectFrom('acknowledgement')
+    .selectFrom('member')
+    .innerJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom('acknowledgement')
+          .select(['acknowledgement.epoch', 'acknowledgement.number'])
+          .whereRef('acknowledgement.grp', '=', 'member.grp')
+          .whereRef('acknowledgement.site', '=', 'member.site')
+          .orderBy('acknowledgement.epoch', 'desc')
+          .orderBy('acknowledgement.number', 'desc')
+          .limit(1)
+          .as('held'),
+      (join) => join.onTrue(),
+    )
     .innerJoin('generation', (join) =>
       join
-        .onRef('generation.grp', '=', 'acknowledgement.grp')
-        .onRef('generation.epoch', '=', 'acknowledgement.epoch')
-        .onRef('generation.number', '=', 'acknowledgement.number'),
+        .onRef('generation.grp', '=', 'member.grp')
+        .onRef('generation.epoch', '=', 'held.epoch')
+        .onRef('generation.number', '=', 'held.number'),
     )
     .selectAll('generation')
-    .select('acknowledgement.site')
-    .distinctOn('acknowledgement.site')
-    .where('acknowledgement.grp', '=', group)
-    .orderBy('acknowledgement.site')
-    .orderBy('acknowledgement.epoch', 'desc')
-    .orderBy('acknowledgement.number', 'desc')
+    .select('member.site')
+    .where('member.grp', '=', group)
+    .orderBy('member.site')
     .execute();
   return rows.map((row) => ({ ...generationFrom(row), site: row.site }));
 }
@@ -74,33 +84,59 @@ export interface Known {
   readonly isAcknowledged: boolean;
 }
 
-/** Every generation on record, newest last. */
+/** More than anybody can lose: what lies further back is behind every member that has acknowledged anything newer. */
+const KNOWN_MAX = 500;
+
+/**
+ * The newest generations on record, and the newest that each member has acknowledged; newest last. An older generation
+ * that a member holds is found by {@link readGeneration}.
+ */
 export async function readKnown(db: Read, group: string): Promise<Known[]> {
+  // The limit first, then one look into an index for each: an EXISTS may be answered from every acknowledgement there is.
   const rows = await db
-    .selectFrom('generation')
-    .select(['epoch', 'number', 'manifest_digest'])
-    .select((eb) =>
+    .selectFrom((eb) =>
       eb
-        .exists(
-          eb
-            .selectFrom('acknowledgement')
-            .select('site')
-            .whereRef('acknowledgement.grp', '=', 'generation.grp')
-            .whereRef('acknowledgement.epoch', '=', 'generation.epoch')
-            .whereRef('acknowledgement.number', '=', 'generation.number'),
-        )
-        .as('is_acknowledged'),
+        .selectFrom('generation')
+        .select(['grp', 'epoch', 'number', 'manifest_digest'])
+        .where('grp', '=', group)
+        .orderBy('epoch', 'desc')
+        .orderBy('number', 'desc')
+        .limit(KNOWN_MAX)
+        .as('newest'),
     )
-    .where('grp', '=', group)
-    .orderBy('epoch')
-    .orderBy('number')
+    .leftJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom('acknowledgement')
+          .select('site')
+          .whereRef('acknowledgement.grp', '=', 'newest.grp')
+          .whereRef('acknowledgement.epoch', '=', 'newest.epoch')
+          .whereRef('acknowledgement.number', '=', 'newest.number')
+          .limit(1)
+          .as('held'),
+      (join) => join.onTrue(),
+    )
+    .select(['newest.epoch', 'newest.number', 'newest.manifest_digest', 'held.site'])
+    .orderBy('newest.epoch', 'desc')
+    .orderBy('newest.number', 'desc')
     .execute();
-  return rows.map(({ epoch, number, manifest_digest, is_acknowledged }) => ({
+  const newest = rows.map(({ epoch, number, manifest_digest, site }) => ({
     epoch,
     number,
     manifestDigest: manifest_digest,
-    isAcknowledged: Boolean(is_acknowledged),
+    isAcknowledged: site !== null,
   }));
+  const isListed = ({ epoch, number }: Acknowledged): boolean =>
+    newest.some((one) => one.epoch === epoch && one.number === number);
+  const older = newest.length < KNOWN_MAX ? [] : (await readAcknowledged(db, group)).filter((one) => !isListed(one));
+  const inOrder = [...newest].reverse();
+  return [
+    ...older
+      .filter((one, at) => older.findIndex(({ manifestDigest }) => manifestDigest === one.manifestDigest) === at)
+      .map(({ epoch, number, manifestDigest }) => ({ epoch, number, manifestDigest, isAcknowledged: true }))
+      .sort((a, b) => Number(a.epoch - b.epoch || a.number - b.number)),
+    ...inOrder,
+  ];
 }
 
 /**

@@ -1,52 +1,141 @@
 /** Groups, their seats and their epochs. */
 import { AntipodeError } from '@antipode/runtime';
 import { type Group, type GroupSpec, type Member, type Role, SCRUB_MS_DEFAULT } from '../model.ts';
+import type { Schema } from './schema.ts';
 import { type Read, toJson, type Write } from './store.ts';
 
-/** Three reads: within one snapshot, or an epoch may be newer than its members. */
-export async function readGroups(db: Read): Promise<Group[]> {
-  const groups = await db.selectFrom('replication_group').selectAll().orderBy('name').execute();
-  const members = await db.selectFrom('member').selectAll().orderBy('position').execute();
-  const epochs = await db.selectFrom('epoch').selectAll().orderBy('epoch').execute();
-  return groups.map((group) => {
-    const own = epochs.filter(({ grp }) => grp === group.name);
-    const inForce = own.findLast(({ is_active }) => is_active);
-    const recovered = own.findLast(({ is_active, recovery_time_ms }) => is_active && recovery_time_ms !== null);
-    return {
-      spec: specFrom(group.spec),
-      members: members
-        .filter(({ grp }) => grp === group.name)
-        .map(
-          ({ site, serial, role, divergent, unaccounted }): Member => ({
-            site,
-            serial,
-            role: role as Role,
-            divergent,
-            unaccounted,
-          }),
-        ),
-      epoch: inForce?.epoch ?? 0n,
-      owner: inForce?.owner ?? '',
-      highestEpoch: own.at(-1)?.epoch ?? 0n,
-      highestOwner: own.at(-1)?.owner ?? '',
-      domainKeyVersion: group.domain_key_version,
-      highestVersion: group.highest_version,
-      recoveryTimeMs: recovered === undefined ? undefined : Number(recovered.recovery_time_ms),
-      createdMs: Number(group.created_ms),
-    };
+/** Told of a group whose rows cannot be made sense of. The others are read all the same. */
+export type OnUnreadable = (group: string, error: unknown) => void;
+
+const refuse: OnUnreadable = (_group, error) => {
+  throw error;
+};
+
+/** Two reads: within one snapshot, or an epoch may be newer than its members. */
+export async function readGroups(db: Read, onUnreadable: OnUnreadable = refuse): Promise<Group[]> {
+  return groupsFrom(
+    await groupRows(db).orderBy('name').execute(),
+    await db.selectFrom('member').selectAll().orderBy('position').execute(),
+    onUnreadable,
+  );
+}
+
+/** @throws NOT_FOUND */
+export async function readGroup(db: Read, name: string): Promise<Group> {
+  const [group] = groupsFrom(
+    await groupRows(db).where('name', '=', name).execute(),
+    await db.selectFrom('member').selectAll().where('grp', '=', name).orderBy('position').execute(),
+    refuse,
+  );
+  if (group === undefined)
+    throw new AntipodeError('NOT_FOUND', `there is no group ${name}`, { details: { group: name } });
+  return group;
+}
+
+/** The epochs that matter, by the index, however many a group has had. */
+function groupRows(db: Read) {
+  return db
+    .selectFrom('replication_group')
+    .leftJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom('epoch')
+          .select(['epoch', 'owner'])
+          .whereRef('grp', '=', 'replication_group.name')
+          .orderBy('epoch', 'desc')
+          .limit(1)
+          .as('highest'),
+      (join) => join.onTrue(),
+    )
+    .leftJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom('epoch')
+          .select(['epoch', 'owner'])
+          .whereRef('grp', '=', 'replication_group.name')
+          .where('is_active', '=', true)
+          .orderBy('epoch', 'desc')
+          .limit(1)
+          .as('in_force'),
+      (join) => join.onTrue(),
+    )
+    .leftJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom('epoch')
+          .select('recovery_time_ms')
+          .whereRef('grp', '=', 'replication_group.name')
+          .where('is_active', '=', true)
+          .where('recovery_time_ms', 'is not', null)
+          .orderBy('epoch', 'desc')
+          .limit(1)
+          .as('recovered'),
+      (join) => join.onTrue(),
+    )
+    .selectAll('replication_group')
+    .select([
+      'highest.epoch as highest_epoch',
+      'highest.owner as highest_owner',
+      'in_force.epoch as epoch',
+      'in_force.owner as owner',
+      'recovered.recovery_time_ms',
+    ]);
+}
+
+type GroupRow = Awaited<ReturnType<ReturnType<typeof groupRows>['execute']>>[number];
+
+function groupsFrom(
+  rows: readonly GroupRow[],
+  members: readonly Schema['member'][],
+  onUnreadable: OnUnreadable,
+): Group[] {
+  return rows.flatMap((row) => {
+    try {
+      return [groupFrom(row, members)];
+    } catch (error) {
+      onUnreadable(row.name, error);
+      return [];
+    }
   });
+}
+
+function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
+  return {
+    spec: specFrom(row.spec),
+    members: members
+      .filter(({ grp }) => grp === row.name)
+      .map(
+        ({ site, serial, role, divergent, unaccounted }): Member => ({
+          site,
+          serial,
+          role: role as Role,
+          divergent,
+          unaccounted,
+        }),
+      ),
+    epoch: row.epoch ?? 0n,
+    owner: row.owner ?? '',
+    highestEpoch: row.highest_epoch ?? 0n,
+    highestOwner: row.highest_owner ?? '',
+    domainKeyVersion: row.domain_key_version,
+    highestVersion: row.highest_version,
+    recoveryTimeMs:
+      row.recovery_time_ms === null || row.recovery_time_ms === undefined ? undefined : Number(row.recovery_time_ms),
+    createdMs: Number(row.created_ms),
+  };
 }
 
 /** Groups of before there were scrubs have the default. */
 const specFrom = (json: string): GroupSpec =>
   Object.assign({ scrubMs: SCRUB_MS_DEFAULT }, JSON.parse(json) as GroupSpec);
 
-/** @throws NOT_FOUND */
-export async function readGroup(db: Read, name: string): Promise<Group> {
-  const group = (await readGroups(db)).find(({ spec }) => spec.name === name);
-  if (group === undefined)
-    throw new AntipodeError('NOT_FOUND', `there is no group ${name}`, { details: { group: name } });
-  return group;
+/** Whether these epochs are still the highest and the one in force: nothing was decided since they were read. */
+export async function areEpochsCurrent(
+  db: Read,
+  { spec, epoch, highestEpoch }: Pick<Group, 'spec' | 'epoch' | 'highestEpoch'>,
+): Promise<boolean> {
+  const now = await readGroup(db, spec.name);
+  return now.epoch === epoch && now.highestEpoch === highestEpoch;
 }
 
 export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): Promise<void> {

@@ -1,6 +1,7 @@
 /** Intents: what the coordinator means to do, one row each, before anything is done. At most one open per group, kind and site. */
 import { AntipodeError } from '@antipode/runtime';
 import type { IntentKind, IntentStatus } from '../model.ts';
+import type { OnUnreadable } from './groups.ts';
 import type { Schema } from './schema.ts';
 import { type Read, toJson, type Write } from './store.ts';
 
@@ -95,32 +96,48 @@ export async function requireIntent(db: Read, id: string): Promise<Intent> {
   return intent;
 }
 
-export async function readOpenIntents(db: Read): Promise<Intent[]> {
-  const rows = await db.selectFrom('intent').selectAll().where('status', 'in', OPEN).orderBy('created_ms').execute();
-  return rows.map(intentFrom);
+/** Of one group, or of all. */
+export async function readOpenIntents(
+  db: Read,
+  { group, onUnreadable }: { group?: string; onUnreadable?: OnUnreadable } = {},
+): Promise<Intent[]> {
+  const all = db.selectFrom('intent').selectAll().where('status', 'in', OPEN).orderBy('created_ms');
+  const rows = await (group === undefined ? all : all.where('grp', '=', group)).execute();
+  return rows.flatMap((row) => {
+    try {
+      return [intentFrom(row)];
+    } catch (error) {
+      if (onUnreadable === undefined) throw error;
+      onUnreadable(row.grp, error);
+      return [];
+    }
+  });
 }
 
 /** Whatever is under way or waits for a person, and what was meant lately, newest first. */
 export async function readRecent(db: Read): Promise<Intent[]> {
-  const lately = db.selectFrom('intent').select('id').orderBy('created_ms', 'desc').limit(RECENT_MAX);
-  const rows = await db
+  // Two questions, each answered by its own index; asked as one, PostgreSQL would read the whole table.
+  const open = await db
     .selectFrom('intent')
     .selectAll()
-    .where((eb) => eb.or([eb('status', 'in', OPEN), eb('id', 'in', lately)]))
+    .where('status', 'in', OPEN)
     .orderBy('created_ms', 'desc')
     .limit(HISTORY_MAX)
     .execute();
-  return rows.map(intentFrom);
+  const lately = await db.selectFrom('intent').selectAll().orderBy('created_ms', 'desc').limit(RECENT_MAX).execute();
+  const rows = new Map([...lately, ...open].map((row) => [row.id, row]));
+  return [...rows.values()].map(intentFrom).sort((a, b) => b.createdMs - a.createdMs);
 }
 
-/** Open, parked and failed ones, newest first. */
-export async function readNotable(db: Read): Promise<Intent[]> {
+/** The latest that failed in one group, newest first. Another group's failures do not crowd them out. */
+export async function readFailed(db: Read, group: string): Promise<Intent[]> {
   const rows = await db
     .selectFrom('intent')
     .selectAll()
-    .where('status', 'in', [...OPEN, 'failed'])
+    .where('grp', '=', group)
+    .where('status', '=', 'failed')
     .orderBy('created_ms', 'desc')
-    .limit(HISTORY_MAX)
+    .limit(RECENT_MAX)
     .execute();
   return rows.map(intentFrom);
 }

@@ -17,6 +17,7 @@ import { IdleCollection } from '../idle-collection.ts';
 import { Journal } from '../journal.ts';
 import { LeaseKeeper } from '../lease.ts';
 import { Mender } from '../mending.ts';
+import { OrderBook } from '../order-book.ts';
 import type { OpenPartition, Partition, Partitions } from '../partitions.ts';
 import type { Peer, Peers } from '../peers.ts';
 import { type Pin, Pins } from '../pins.ts';
@@ -116,6 +117,7 @@ export class SimulatedSite {
     this.#handlers = siteAgentHandlers({
       site: this.site,
       exchanges: new Exchanges(this.site),
+      orders: new OrderBook({ clock }),
       loopDelay: { maxMs: () => 0, close: () => {} },
       idle: new IdleCollection({ clock: new FakeClock(), collect: () => {} }),
     });

@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Fence, GenerationRef, MemberRole, ProofSummary, SiteAddress } from "./types_pb.ts";
+import type { Fence, GenerationRef, MemberRole, OrderState, ProofSummary, SiteAddress } from "./types_pb.ts";
 import { file_antipode_v1_types } from "./types_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/site_agent.proto.
  */
 export const file_antipode_v1_site_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3QinwEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUiqAEKDlBhcnRpdGlvblN0YXRlEg4KBnNlcmlhbBgBIAEoCRITCgt0b2tlbl9sYWJlbBgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEgoKaXNfc2NyYXRjaBgEIAEoCBIXCg9pZGVudGl0eV9zaGEyNTYYBSABKAkSEgoKZXJyb3JfY29kZRgGIAEoCRIMCgRuYW1lGAcgASgJEhIKCnVuZW5mb3JjZWQYCCADKAkiwgIKC01lbWJlclN0YXRlEg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRINCgVlcG9jaBgEIAEoBBITCgtlcG9jaF9vd25lchgFIAEoCRIsCghjYXB0dXJlZBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKwoHYXBwbGllZBgHIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGgoSZG9tYWluX2tleV92ZXJzaW9uGAggASgNEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgJIAEoBBIbChN1bmFjY291bnRlZF9vYmplY3RzGAogASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAsgASgNIk4KEFByb2JlUGVlclJlcXVlc3QSJgoEcGVlchgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEhIKCnRpbWVvdXRfbXMYAiABKA0iXQoRUHJvYmVQZWVyUmVzcG9uc2USEQoJcmVhY2hhYmxlGAEgASgIEhUKDXJvdW5kX3RyaXBfbXMYAiABKA0SHgoWb2JzZXJ2ZXJfbG9vcF9kZWxheV9tcxgDIAEoDSINCgtQaW5nUmVxdWVzdCIuCgxQaW5nUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCSJqCg5TZXRSb2xlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZSI7Cg9TZXRSb2xlUmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUicwoOUHJvbW90ZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZkoECAMQBFIIbGVhc2VfbXMiZQoPUHJvbW90ZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5IkYKDERvbWFpbk1lbWJlchImCgRzaXRlGAEgASgLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDgoGc2VyaWFsGAIgASgJInwKGkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDwoHdmVyc2lvbhgCIAEoDRIqCgdtZW1iZXJzGAMgAygLMhkuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyImwKG0Rpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRIZChFjb25maXJtZWRfc2VyaWFscxgBIAMoCRIyCghmYWlsdXJlcxgCIAMoCzIgLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlckZhaWx1cmUiRAoTRG9tYWluTWVtYmVyRmFpbHVyZRIOCgZzZXJpYWwYASABKAkSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIpQBCg5DYXB0dXJlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgCIAEoDRIpCgZmaWx0ZXIYAyABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXISGAoQYWJvdmVfZ2VuZXJhdGlvbhgEIAEoBCJUCgxPYmplY3RGaWx0ZXISEwoLZXhjbHVkZV9pZHMYASADKAkSFgoOZXhjbHVkZV9sYWJlbHMYAiADKAkSFwoPZXhjbHVkZV9jbGFzc2VzGAMgAygJIoUBCg9DYXB0dXJlUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDgoGaXNfbmV3GAIgASgIEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgDIAEoBBIWCg5zZWFsZWRfb2JqZWN0cxgEIAEoDSKMAQoMQXBwbHlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgDIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIqYBCg1BcHBseVJlc3BvbnNlEhcKD2FwcGxpZWRfb2JqZWN0cxgBIAEoDRIUCgxwdWxsZWRfYmxvYnMYAiABKA0SFAoMcHVsbGVkX2J5dGVzGAMgASgEEhgKEG5hcnJvd2VkX29iamVjdHMYBCABKA0SGQoRZGl2ZXJnZW50X29iamVjdHMYBSABKA0SGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgGIAEoDSJ2Cg1WZXJpZnlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKZXZlcnl0aGluZxgDIAEoCCJSCg5WZXJpZnlSZXNwb25zZRIWCg5jb250ZW50X2RpZ2VzdBgBIAEoDBIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeSJcCgxTY3J1YlJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIpCgdzb3VyY2VzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MisQEKDVNjcnViUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSFwoPbWlzc2luZ19vYmplY3RzGAMgASgNEhcKD2FsdGVyZWRfb2JqZWN0cxgEIAEoDRIUCgxtZW5kZWRfYmxvYnMYBSABKA0itgEKDERyaWxsUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhAKCGRyaWxsX2lkGAIgASgJEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhYKDnNjcmF0Y2hfc2VyaWFsGAQgASgJEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyKoAQoNRHJpbGxSZXNwb25zZRIoCgVwcm9vZhgBIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgV0aW1lcxgCIAEoCzIXLmFudGlwb2RlLnYxLkRyaWxsVGltZXMSEAoIaXNfY2xlYW4YAyABKAgSEAoIZXZpZGVuY2UYBCABKAkSEQoJc2lnbmF0dXJlGAUgASgMEg4KBnNpZ25lchgGIAEoDCJVCgpEcmlsbFRpbWVzEg8KB3B1bGxfbXMYASABKA0SEgoKcmVzdG9yZV9tcxgCIAEoDRIQCghwcm92ZV9tcxgDIAEoDRIQCghjbGVhbl9tcxgEIAEoDSJPCg1FeGNoYW5nZU9mZmVyEg4KBnNlcmlhbBgBIAEoCRIQCghpZGVudGl0eRgCIAEoDBINCgVub25jZRgDIAEoDBINCgVwb2ludBgEIAEoDCKzAQoUQmVnaW5FeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDwoHdmVyc2lvbhgDIAEoDRIYChByZXNwb25kZXJfc2VyaWFsGAQgASgJEikKBW9mZmVyGAUgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIhCgVmZW5jZRgGIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIlUKFUJlZ2luRXhjaGFuZ2VSZXNwb25zZRIpCgVvZmZlchgBIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISEQoJc2lnbmF0dXJlGAIgASgMInkKF0NvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEhMKC3dyYXBwZWRfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDBIhCgVmZW5jZRgEIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIkAKGENvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRIRCgljaGVja190YWcYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIlQKE1B1bGxNYW5pZmVzdFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiMgoUUHVsbE1hbmlmZXN0UmVzcG9uc2USDAoEcGFydBgBIAEoDBIMCgRzaXplGAIgASgEImEKEFB1bGxCbG9ic1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDgoGc2hhMjU2GAIgAygMEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIiIKEVB1bGxCbG9ic1Jlc3BvbnNlEg0KBWJsb2JzGAEgAygMMoEJChBTaXRlQWdlbnRTZXJ2aWNlEkcKCERlc2NyaWJlEhwuYW50aXBvZGUudjEuRGVzY3JpYmVSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRGVzY3JpYmVSZXNwb25zZRJKCglQcm9iZVBlZXISHS5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVzcG9uc2USOwoEUGluZxIYLmFudGlwb2RlLnYxLlBpbmdSZXF1ZXN0GhkuYW50aXBvZGUudjEuUGluZ1Jlc3BvbnNlEkQKB1NldFJvbGUSGy5hbnRpcG9kZS52MS5TZXRSb2xlUmVxdWVzdBocLmFudGlwb2RlLnYxLlNldFJvbGVSZXNwb25zZRJECgdQcm9tb3RlEhsuYW50aXBvZGUudjEuUHJvbW90ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5Qcm9tb3RlUmVzcG9uc2USaAoTRGlzdHJpYnV0ZURvbWFpbktleRInLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0GiguYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEkQKB0NhcHR1cmUSGy5hbnRpcG9kZS52MS5DYXB0dXJlUmVxdWVzdBocLmFudGlwb2RlLnYxLkNhcHR1cmVSZXNwb25zZRI+CgVBcHBseRIZLmFudGlwb2RlLnYxLkFwcGx5UmVxdWVzdBoaLmFudGlwb2RlLnYxLkFwcGx5UmVzcG9uc2USQQoGVmVyaWZ5EhouYW50aXBvZGUudjEuVmVyaWZ5UmVxdWVzdBobLmFudGlwb2RlLnYxLlZlcmlmeVJlc3BvbnNlEj4KBVNjcnViEhkuYW50aXBvZGUudjEuU2NydWJSZXF1ZXN0GhouYW50aXBvZGUudjEuU2NydWJSZXNwb25zZRI+CgVEcmlsbBIZLmFudGlwb2RlLnYxLkRyaWxsUmVxdWVzdBoaLmFudGlwb2RlLnYxLkRyaWxsUmVzcG9uc2USVgoNQmVnaW5FeGNoYW5nZRIhLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXF1ZXN0GiIuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlc3BvbnNlEl8KEENvbXBsZXRlRXhjaGFuZ2USJC5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBolLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRJVCgxQdWxsTWFuaWZlc3QSIC5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXF1ZXN0GiEuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVzcG9uc2UwARJMCglQdWxsQmxvYnMSHS5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVzcG9uc2UwAWIGcHJvdG8z", [file_antipode_v1_types]);
+  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3QinwEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUiqAEKDlBhcnRpdGlvblN0YXRlEg4KBnNlcmlhbBgBIAEoCRITCgt0b2tlbl9sYWJlbBgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEgoKaXNfc2NyYXRjaBgEIAEoCBIXCg9pZGVudGl0eV9zaGEyNTYYBSABKAkSEgoKZXJyb3JfY29kZRgGIAEoCRIMCgRuYW1lGAcgASgJEhIKCnVuZW5mb3JjZWQYCCADKAkiwgIKC01lbWJlclN0YXRlEg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRINCgVlcG9jaBgEIAEoBBITCgtlcG9jaF9vd25lchgFIAEoCRIsCghjYXB0dXJlZBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKwoHYXBwbGllZBgHIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGgoSZG9tYWluX2tleV92ZXJzaW9uGAggASgNEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgJIAEoBBIbChN1bmFjY291bnRlZF9vYmplY3RzGAogASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAsgASgNIk4KEFByb2JlUGVlclJlcXVlc3QSJgoEcGVlchgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEhIKCnRpbWVvdXRfbXMYAiABKA0iXQoRUHJvYmVQZWVyUmVzcG9uc2USEQoJcmVhY2hhYmxlGAEgASgIEhUKDXJvdW5kX3RyaXBfbXMYAiABKA0SHgoWb2JzZXJ2ZXJfbG9vcF9kZWxheV9tcxgDIAEoDSINCgtQaW5nUmVxdWVzdCIuCgxQaW5nUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCSJqCg5TZXRSb2xlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZSI7Cg9TZXRSb2xlUmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUihAEKDlByb21vdGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDwoHd2FpdF9tcxgOIAEoDUoECAMQBFIIbGVhc2VfbXMijQEKD1Byb21vdGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZRIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiRgoMRG9tYWluTWVtYmVyEiYKBHNpdGUYASABKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIOCgZzZXJpYWwYAiABKAkijQEKGkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDwoHdmVyc2lvbhgCIAEoDRIqCgdtZW1iZXJzGAMgAygLMhkuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyEg8KB3dhaXRfbXMYDiABKA0ilAEKG0Rpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRIZChFjb25maXJtZWRfc2VyaWFscxgBIAMoCRIyCghmYWlsdXJlcxgCIAMoCzIgLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlckZhaWx1cmUSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIkQKE0RvbWFpbk1lbWJlckZhaWx1cmUSDgoGc2VyaWFsGAEgASgJEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSKlAQoOQ2FwdHVyZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIaChJkb21haW5fa2V5X3ZlcnNpb24YAiABKA0SKQoGZmlsdGVyGAMgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyEhgKEGFib3ZlX2dlbmVyYXRpb24YBCABKAQSDwoHd2FpdF9tcxgOIAEoDSJUCgxPYmplY3RGaWx0ZXISEwoLZXhjbHVkZV9pZHMYASADKAkSFgoOZXhjbHVkZV9sYWJlbHMYAiADKAkSFwoPZXhjbHVkZV9jbGFzc2VzGAMgAygJIq0BCg9DYXB0dXJlUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDgoGaXNfbmV3GAIgASgIEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgDIAEoBBIWCg5zZWFsZWRfb2JqZWN0cxgEIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUinQEKDEFwcGx5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYAyADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNIs4BCg1BcHBseVJlc3BvbnNlEhcKD2FwcGxpZWRfb2JqZWN0cxgBIAEoDRIUCgxwdWxsZWRfYmxvYnMYAiABKA0SFAoMcHVsbGVkX2J5dGVzGAMgASgEEhgKEG5hcnJvd2VkX29iamVjdHMYBCABKA0SGQoRZGl2ZXJnZW50X29iamVjdHMYBSABKA0SGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgGIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUihwEKDVZlcmlmeVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhISCgpldmVyeXRoaW5nGAMgASgIEg8KB3dhaXRfbXMYDiABKA0iegoOVmVyaWZ5UmVzcG9uc2USFgoOY29udGVudF9kaWdlc3QYASABKAwSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIm0KDFNjcnViUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEikKB3NvdXJjZXMYAiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNItkBCg1TY3J1YlJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhcKD21pc3Npbmdfb2JqZWN0cxgDIAEoDRIXCg9hbHRlcmVkX29iamVjdHMYBCABKA0SFAoMbWVuZGVkX2Jsb2JzGAUgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSLHAQoMRHJpbGxSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USEAoIZHJpbGxfaWQYAiABKAkSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSFgoOc2NyYXRjaF9zZXJpYWwYBCABKAkSKQoHc291cmNlcxgFIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0i0AEKDURyaWxsUmVzcG9uc2USKAoFcHJvb2YYASABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFdGltZXMYAiABKAsyFy5hbnRpcG9kZS52MS5EcmlsbFRpbWVzEhAKCGlzX2NsZWFuGAMgASgIEhAKCGV2aWRlbmNlGAQgASgJEhEKCXNpZ25hdHVyZRgFIAEoDBIOCgZzaWduZXIYBiABKAwSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIlUKCkRyaWxsVGltZXMSDwoHcHVsbF9tcxgBIAEoDRISCgpyZXN0b3JlX21zGAIgASgNEhAKCHByb3ZlX21zGAMgASgNEhAKCGNsZWFuX21zGAQgASgNIjcKEkNhbmNlbE9yZGVyUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIiQKE0NhbmNlbE9yZGVyUmVzcG9uc2USDQoFZm91bmQYASABKAgiTwoNRXhjaGFuZ2VPZmZlchIOCgZzZXJpYWwYASABKAkSEAoIaWRlbnRpdHkYAiABKAwSDQoFbm9uY2UYAyABKAwSDQoFcG9pbnQYBCABKAwiswEKFEJlZ2luRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEg0KBWdyb3VwGAIgASgJEg8KB3ZlcnNpb24YAyABKA0SGAoQcmVzcG9uZGVyX3NlcmlhbBgEIAEoCRIpCgVvZmZlchgFIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISIQoFZmVuY2UYBiABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJVChVCZWdpbkV4Y2hhbmdlUmVzcG9uc2USKQoFb2ZmZXIYASABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEhEKCXNpZ25hdHVyZRgCIAEoDCJ5ChdDb21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRITCgt3cmFwcGVkX2tleRgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwSIQoFZmVuY2UYBCABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJAChhDb21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USEQoJY2hlY2tfdGFnGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJUChNQdWxsTWFuaWZlc3RSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIjIKFFB1bGxNYW5pZmVzdFJlc3BvbnNlEgwKBHBhcnQYASABKAwSDAoEc2l6ZRgCIAEoBCJhChBQdWxsQmxvYnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg4KBnNoYTI1NhgCIAMoDBIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIiChFQdWxsQmxvYnNSZXNwb25zZRINCgVibG9icxgBIAMoDDLTCQoQU2l0ZUFnZW50U2VydmljZRJHCghEZXNjcmliZRIcLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVxdWVzdBodLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USSgoJUHJvYmVQZWVyEh0uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVxdWVzdBoeLmFudGlwb2RlLnYxLlByb2JlUGVlclJlc3BvbnNlEjsKBFBpbmcSGC5hbnRpcG9kZS52MS5QaW5nUmVxdWVzdBoZLmFudGlwb2RlLnYxLlBpbmdSZXNwb25zZRJECgdTZXRSb2xlEhsuYW50aXBvZGUudjEuU2V0Um9sZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5TZXRSb2xlUmVzcG9uc2USRAoHUHJvbW90ZRIbLmFudGlwb2RlLnYxLlByb21vdGVSZXF1ZXN0GhwuYW50aXBvZGUudjEuUHJvbW90ZVJlc3BvbnNlEmgKE0Rpc3RyaWJ1dGVEb21haW5LZXkSJy5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVxdWVzdBooLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRJECgdDYXB0dXJlEhsuYW50aXBvZGUudjEuQ2FwdHVyZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5DYXB0dXJlUmVzcG9uc2USPgoFQXBwbHkSGS5hbnRpcG9kZS52MS5BcHBseVJlcXVlc3QaGi5hbnRpcG9kZS52MS5BcHBseVJlc3BvbnNlEkEKBlZlcmlmeRIaLmFudGlwb2RlLnYxLlZlcmlmeVJlcXVlc3QaGy5hbnRpcG9kZS52MS5WZXJpZnlSZXNwb25zZRI+CgVTY3J1YhIZLmFudGlwb2RlLnYxLlNjcnViUmVxdWVzdBoaLmFudGlwb2RlLnYxLlNjcnViUmVzcG9uc2USPgoFRHJpbGwSGS5hbnRpcG9kZS52MS5EcmlsbFJlcXVlc3QaGi5hbnRpcG9kZS52MS5EcmlsbFJlc3BvbnNlElAKC0NhbmNlbE9yZGVyEh8uYW50aXBvZGUudjEuQ2FuY2VsT3JkZXJSZXF1ZXN0GiAuYW50aXBvZGUudjEuQ2FuY2VsT3JkZXJSZXNwb25zZRJWCg1CZWdpbkV4Y2hhbmdlEiEuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlcXVlc3QaIi5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVzcG9uc2USXwoQQ29tcGxldGVFeGNoYW5nZRIkLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0GiUuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlElUKDFB1bGxNYW5pZmVzdBIgLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlcXVlc3QaIS5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXNwb25zZTABEkwKCVB1bGxCbG9icxIdLmFudGlwb2RlLnYxLlB1bGxCbG9ic1JlcXVlc3QaHi5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXNwb25zZTABYgZwcm90bzM", [file_antipode_v1_types]);
 
 /**
  * Nothing to ask for.
@@ -422,6 +422,14 @@ export type PromoteRequest = Message<"antipode.v1.PromoteRequest"> & {
    * @generated from field: antipode.v1.GenerationRef generation = 2;
    */
   generation?: GenerationRef | undefined;
+
+  /**
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
+   * and the order is dropped with it.
+   *
+   * @generated from field: uint32 wait_ms = 14;
+   */
+  waitMs: number;
 };
 
 /**
@@ -450,6 +458,13 @@ export type PromoteResponse = Message<"antipode.v1.PromoteResponse"> & {
    * @generated from field: antipode.v1.ProofSummary proof = 2;
    */
   proof?: ProofSummary | undefined;
+
+  /**
+   * How the order stands.
+   *
+   * @generated from field: antipode.v1.OrderState order = 15;
+   */
+  order?: OrderState | undefined;
 };
 
 /**
@@ -513,6 +528,14 @@ export type DistributeDomainKeyRequest = Message<"antipode.v1.DistributeDomainKe
    * @generated from field: repeated antipode.v1.DomainMember members = 3;
    */
   members: DomainMember[];
+
+  /**
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
+   * and the order is dropped with it.
+   *
+   * @generated from field: uint32 wait_ms = 14;
+   */
+  waitMs: number;
 };
 
 /**
@@ -541,6 +564,13 @@ export type DistributeDomainKeyResponse = Message<"antipode.v1.DistributeDomainK
    * @generated from field: repeated antipode.v1.DomainMemberFailure failures = 2;
    */
   failures: DomainMemberFailure[];
+
+  /**
+   * How the order stands.
+   *
+   * @generated from field: antipode.v1.OrderState order = 15;
+   */
+  order?: OrderState | undefined;
 };
 
 /**
@@ -619,6 +649,14 @@ export type CaptureRequest = Message<"antipode.v1.CaptureRequest"> & {
    * @generated from field: uint64 above_generation = 4;
    */
   aboveGeneration: bigint;
+
+  /**
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
+   * and the order is dropped with it.
+   *
+   * @generated from field: uint32 wait_ms = 14;
+   */
+  waitMs: number;
 };
 
 /**
@@ -696,6 +734,13 @@ export type CaptureResponse = Message<"antipode.v1.CaptureResponse"> & {
    * @generated from field: uint32 sealed_objects = 4;
    */
   sealedObjects: number;
+
+  /**
+   * How the order stands.
+   *
+   * @generated from field: antipode.v1.OrderState order = 15;
+   */
+  order?: OrderState | undefined;
 };
 
 /**
@@ -731,6 +776,14 @@ export type ApplyRequest = Message<"antipode.v1.ApplyRequest"> & {
    * @generated from field: repeated antipode.v1.SiteAddress sources = 3;
    */
   sources: SiteAddress[];
+
+  /**
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
+   * and the order is dropped with it.
+   *
+   * @generated from field: uint32 wait_ms = 14;
+   */
+  waitMs: number;
 };
 
 /**
@@ -787,6 +840,13 @@ export type ApplyResponse = Message<"antipode.v1.ApplyResponse"> & {
    * @generated from field: uint32 unaccounted_objects = 6;
    */
   unaccountedObjects: number;
+
+  /**
+   * How the order stands.
+   *
+   * @generated from field: antipode.v1.OrderState order = 15;
+   */
+  order?: OrderState | undefined;
 };
 
 /**
@@ -822,6 +882,14 @@ export type VerifyRequest = Message<"antipode.v1.VerifyRequest"> & {
    * @generated from field: bool everything = 3;
    */
   everything: boolean;
+
+  /**
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
+   * and the order is dropped with it.
+   *
+   * @generated from field: uint32 wait_ms = 14;
+   */
+  waitMs: number;
 };
 
 /**
@@ -850,6 +918,13 @@ export type VerifyResponse = Message<"antipode.v1.VerifyResponse"> & {
    * @generated from field: antipode.v1.ProofSummary proof = 2;
    */
   proof?: ProofSummary | undefined;
+
+  /**
+   * How the order stands.
+   *
+   * @generated from field: antipode.v1.OrderState order = 15;
+   */
+  order?: OrderState | undefined;
 };
 
 /**
@@ -878,6 +953,14 @@ export type ScrubRequest = Message<"antipode.v1.ScrubRequest"> & {
    * @generated from field: repeated antipode.v1.SiteAddress sources = 2;
    */
   sources: SiteAddress[];
+
+  /**
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
+   * and the order is dropped with it.
+   *
+   * @generated from field: uint32 wait_ms = 14;
+   */
+  waitMs: number;
 };
 
 /**
@@ -927,6 +1010,13 @@ export type ScrubResponse = Message<"antipode.v1.ScrubResponse"> & {
    * @generated from field: uint32 mended_blobs = 5;
    */
   mendedBlobs: number;
+
+  /**
+   * How the order stands.
+   *
+   * @generated from field: antipode.v1.OrderState order = 15;
+   */
+  order?: OrderState | undefined;
 };
 
 /**
@@ -976,6 +1066,14 @@ export type DrillRequest = Message<"antipode.v1.DrillRequest"> & {
    * @generated from field: repeated antipode.v1.SiteAddress sources = 5;
    */
   sources: SiteAddress[];
+
+  /**
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
+   * and the order is dropped with it.
+   *
+   * @generated from field: uint32 wait_ms = 14;
+   */
+  waitMs: number;
 };
 
 /**
@@ -1032,6 +1130,13 @@ export type DrillResponse = Message<"antipode.v1.DrillResponse"> & {
    * @generated from field: bytes signer = 6;
    */
   signer: Uint8Array;
+
+  /**
+   * How the order stands.
+   *
+   * @generated from field: antipode.v1.OrderState order = 15;
+   */
+  order?: OrderState | undefined;
 };
 
 /**
@@ -1084,6 +1189,48 @@ export const DrillTimesSchema: GenMessage<DrillTimes> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 27);
 
 /**
+ * Names the order that nobody waits for any more.
+ *
+ * @generated from message antipode.v1.CancelOrderRequest
+ */
+export type CancelOrderRequest = Message<"antipode.v1.CancelOrderRequest"> & {
+  /**
+   * As in the order: its group and request id say which.
+   *
+   * @generated from field: antipode.v1.Fence fence = 1;
+   */
+  fence?: Fence | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.CancelOrderRequest.
+ * Use `create(CancelOrderRequestSchema)` to create a new message.
+ */
+export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 28);
+
+/**
+ * Whether there was anything to end.
+ *
+ * @generated from message antipode.v1.CancelOrderResponse
+ */
+export type CancelOrderResponse = Message<"antipode.v1.CancelOrderResponse"> & {
+  /**
+   * An order of that name was waiting or running.
+   *
+   * @generated from field: bool found = 1;
+   */
+  found: boolean;
+};
+
+/**
+ * Describes the message antipode.v1.CancelOrderResponse.
+ * Use `create(CancelOrderResponseSchema)` to create a new message.
+ */
+export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 29);
+
+/**
  * One side's contribution to the exchange.
  *
  * @generated from message antipode.v1.ExchangeOffer
@@ -1123,7 +1270,7 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
  * Use `create(ExchangeOfferSchema)` to create a new message.
  */
 export const ExchangeOfferSchema: GenMessage<ExchangeOffer> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 28);
+  messageDesc(file_antipode_v1_site_agent, 30);
 
 /**
  * The initiator's offer.
@@ -1179,7 +1326,7 @@ export type BeginExchangeRequest = Message<"antipode.v1.BeginExchangeRequest"> &
  * Use `create(BeginExchangeRequestSchema)` to create a new message.
  */
 export const BeginExchangeRequestSchema: GenMessage<BeginExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 29);
+  messageDesc(file_antipode_v1_site_agent, 31);
 
 /**
  * The responder's offer, signed over the transcript so far.
@@ -1207,7 +1354,7 @@ export type BeginExchangeResponse = Message<"antipode.v1.BeginExchangeResponse">
  * Use `create(BeginExchangeResponseSchema)` to create a new message.
  */
 export const BeginExchangeResponseSchema: GenMessage<BeginExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 30);
+  messageDesc(file_antipode_v1_site_agent, 32);
 
 /**
  * The wrapped domain key, signed over the whole transcript.
@@ -1249,7 +1396,7 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
  * Use `create(CompleteExchangeRequestSchema)` to create a new message.
  */
 export const CompleteExchangeRequestSchema: GenMessage<CompleteExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 31);
+  messageDesc(file_antipode_v1_site_agent, 33);
 
 /**
  * The receipt.
@@ -1277,7 +1424,7 @@ export type CompleteExchangeResponse = Message<"antipode.v1.CompleteExchangeResp
  * Use `create(CompleteExchangeResponseSchema)` to create a new message.
  */
 export const CompleteExchangeResponseSchema: GenMessage<CompleteExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 32);
+  messageDesc(file_antipode_v1_site_agent, 34);
 
 /**
  * Asks for a manifest.
@@ -1305,7 +1452,7 @@ export type PullManifestRequest = Message<"antipode.v1.PullManifestRequest"> & {
  * Use `create(PullManifestRequestSchema)` to create a new message.
  */
 export const PullManifestRequestSchema: GenMessage<PullManifestRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 33);
+  messageDesc(file_antipode_v1_site_agent, 35);
 
 /**
  * A part of an encoded antipode.seal.v1.SignedManifest.
@@ -1333,7 +1480,7 @@ export type PullManifestResponse = Message<"antipode.v1.PullManifestResponse"> &
  * Use `create(PullManifestResponseSchema)` to create a new message.
  */
 export const PullManifestResponseSchema: GenMessage<PullManifestResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 34);
+  messageDesc(file_antipode_v1_site_agent, 36);
 
 /**
  * Asks for blobs.
@@ -1368,7 +1515,7 @@ export type PullBlobsRequest = Message<"antipode.v1.PullBlobsRequest"> & {
  * Use `create(PullBlobsRequestSchema)` to create a new message.
  */
 export const PullBlobsRequestSchema: GenMessage<PullBlobsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 35);
+  messageDesc(file_antipode_v1_site_agent, 37);
 
 /**
  * Some of the blobs asked for, in order.
@@ -1389,7 +1536,7 @@ export type PullBlobsResponse = Message<"antipode.v1.PullBlobsResponse"> & {
  * Use `create(PullBlobsResponseSchema)` to create a new message.
  */
 export const PullBlobsResponseSchema: GenMessage<PullBlobsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 36);
+  messageDesc(file_antipode_v1_site_agent, 38);
 
 /**
  * The agent beside the HSMs of one site. Callers: the coordinator (orders), other agents (exchange, pull, ping).
@@ -1506,6 +1653,16 @@ export const SiteAgentService: GenService<{
     methodKind: "unary";
     input: typeof DrillRequestSchema;
     output: typeof DrillResponseSchema;
+  },
+  /**
+   * Ends the wait for an order: one that has not had its turn never runs, and a promotion under way takes no role.
+   *
+   * @generated from rpc antipode.v1.SiteAgentService.CancelOrder
+   */
+  cancelOrder: {
+    methodKind: "unary";
+    input: typeof CancelOrderRequestSchema;
+    output: typeof CancelOrderResponseSchema;
   },
   /**
    * First half of the domain key exchange. Agents only; refused where the peer's identity is not pinned.

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/types.proto.
  */
 export const file_antipode_v1_types: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSLkAQoNR2VuZXJhdGlvblJlZhINCgVlcG9jaBgBIAEoBBISCgpnZW5lcmF0aW9uGAIgASgEEhcKD21hbmlmZXN0X2RpZ2VzdBgDIAEoDBIWCg5jb250ZW50X2RpZ2VzdBgEIAEoDBIaChJjYXB0dXJlX3N0YXJ0ZWRfbXMYBSABKAQSFAoMb2JqZWN0X2NvdW50GAYgASgNEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgHIAEoDRIxCgp1bmNhcHR1cmVkGAggAygLMh0uYW50aXBvZGUudjEuVW5jYXB0dXJlZE9iamVjdCJDChBVbmNhcHR1cmVkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBnJlYXNvbhgDIAEoCSIsCgtTaXRlQWRkcmVzcxIMCgRzaXRlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkiZQoMUHJvb2ZTdW1tYXJ5Eg4KBnByb3ZlZBgBIAEoDRIOCgZmYWlsZWQYAiABKA0SGQoRZmFpbGVkX29iamVjdF9pZHMYAyADKAkSGgoSdXNlc19ub3RfZXhlcmNpc2VkGAQgASgNKnIKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9BQ1RJVkUQARIXChNNRU1CRVJfUk9MRV9TVEFOREJZEAISFgoSTUVNQkVSX1JPTEVfRkVOQ0VEEANiBnByb3RvMw");
+  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSItCgpPcmRlclN0YXRlEg8KB3J1bm5pbmcYASABKAgSDgoGYWdlX21zGAIgASgEIuQBCg1HZW5lcmF0aW9uUmVmEg0KBWVwb2NoGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhYKDmNvbnRlbnRfZGlnZXN0GAQgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgFIAEoBBIUCgxvYmplY3RfY291bnQYBiABKA0SGgoSZG9tYWluX2tleV92ZXJzaW9uGAcgASgNEjEKCnVuY2FwdHVyZWQYCCADKAsyHS5hbnRpcG9kZS52MS5VbmNhcHR1cmVkT2JqZWN0IkMKEFVuY2FwdHVyZWRPYmplY3QSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDgoGcmVhc29uGAMgASgJIiwKC1NpdGVBZGRyZXNzEgwKBHNpdGUYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJlCgxQcm9vZlN1bW1hcnkSDgoGcHJvdmVkGAEgASgNEg4KBmZhaWxlZBgCIAEoDRIZChFmYWlsZWRfb2JqZWN0X2lkcxgDIAMoCRIaChJ1c2VzX25vdF9leGVyY2lzZWQYBCABKA0qcgoKTWVtYmVyUm9sZRIbChdNRU1CRVJfUk9MRV9VTlNQRUNJRklFRBAAEhYKEk1FTUJFUl9ST0xFX0FDVElWRRABEhcKE01FTUJFUl9ST0xFX1NUQU5EQlkQAhIWChJNRU1CRVJfUk9MRV9GRU5DRUQQA2IGcHJvdG8z");
 
 /**
  * What every mutating order carries first: whose order this is, and under which tenure.
@@ -42,7 +42,8 @@ export type Fence = Message<"antipode.v1.Fence"> & {
   owner: string;
 
   /**
-   * Which intent an order is of, to follow it through logs. Decides nothing: a repeated order is safe by what it says.
+   * Names the order. A receiver that knows it joins the one that runs, or answers with the result that it kept. Nothing
+   * is safe only by that: a repeated order is safe by what it says.
    *
    * @generated from field: string request_id = 4;
    */
@@ -55,6 +56,34 @@ export type Fence = Message<"antipode.v1.Fence"> & {
  */
 export const FenceSchema: GenMessage<Fence> = /*@__PURE__*/
   messageDesc(file_antipode_v1_types, 0);
+
+/**
+ * How an order stands that was started and is asked for.
+ *
+ * @generated from message antipode.v1.OrderState
+ */
+export type OrderState = Message<"antipode.v1.OrderState"> & {
+  /**
+   * The order goes on: ask again with the same request. The other fields of the answer are empty.
+   *
+   * @generated from field: bool running = 1;
+   */
+  running: boolean;
+
+  /**
+   * How long ago the order began when this request arrived, milliseconds by the agent's monotonic clock.
+   *
+   * @generated from field: uint64 age_ms = 2;
+   */
+  ageMs: bigint;
+};
+
+/**
+ * Describes the message antipode.v1.OrderState.
+ * Use `create(OrderStateSchema)` to create a new message.
+ */
+export const OrderStateSchema: GenMessage<OrderState> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 1);
 
 /**
  * A generation, named without its contents.
@@ -124,7 +153,7 @@ export type GenerationRef = Message<"antipode.v1.GenerationRef"> & {
  * Use `create(GenerationRefSchema)` to create a new message.
  */
 export const GenerationRefSchema: GenMessage<GenerationRef> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 1);
+  messageDesc(file_antipode_v1_types, 2);
 
 /**
  * An object that a generation does not protect, for people: no label.
@@ -159,7 +188,7 @@ export type UncapturedObject = Message<"antipode.v1.UncapturedObject"> & {
  * Use `create(UncapturedObjectSchema)` to create a new message.
  */
 export const UncapturedObjectSchema: GenMessage<UncapturedObject> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 2);
+  messageDesc(file_antipode_v1_types, 3);
 
 /**
  * Where an agent can be reached.
@@ -187,7 +216,7 @@ export type SiteAddress = Message<"antipode.v1.SiteAddress"> & {
  * Use `create(SiteAddressSchema)` to create a new message.
  */
 export const SiteAddressSchema: GenMessage<SiteAddress> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 3);
+  messageDesc(file_antipode_v1_types, 4);
 
 /**
  * What one proof has shown.
@@ -229,7 +258,7 @@ export type ProofSummary = Message<"antipode.v1.ProofSummary"> & {
  * Use `create(ProofSummarySchema)` to create a new message.
  */
 export const ProofSummarySchema: GenMessage<ProofSummary> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 4);
+  messageDesc(file_antipode_v1_types, 5);
 
 /**
  * A member's seat in a group.

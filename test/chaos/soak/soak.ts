@@ -1,0 +1,183 @@
+/** One soak: a system, its applications, a storm of faults, and the judgement afterwards. */
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { seededPrng, systemClock } from '@antipode/runtime';
+import { GROUP, TestSystem } from '../../support/system.ts';
+import { Applications, type Name } from './applications.ts';
+import { Command } from './command.ts';
+import { FaultStorm } from './faults.ts';
+import { JournalWatch } from './journals.ts';
+import { ABSENT, TokenJudge, UNKNOWN, type Value, type Way } from './token-judge.ts';
+
+export interface SoakOptions {
+  readonly minutes: number;
+  readonly seed: string;
+  readonly isKept: boolean;
+  /** For people; a line that starts with VIOLATION is one. */
+  readonly tell: (text: string) => void;
+}
+
+export interface Outcome {
+  readonly minutes: number;
+  readonly seed: string | number;
+  readonly acknowledged: number;
+  readonly lost: number;
+  readonly deletedAnswers: number;
+  readonly twoActives: number;
+  readonly unsettled: number;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly violations: readonly string[];
+}
+
+const SITES = ['a', 'b', 'c'];
+const SETTLED_MS_MAX = 60_000;
+/** Longer than it may take: what has not settled by then is judged as it is. */
+const PATIENCE_MS = 180_000;
+
+/** libfaketime (Debian package faketime) shifts the wall clock of one process by what a file says, and nothing else. */
+const FAKETIME = ['x86_64', 'aarch64']
+  .map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketime.so.1`)
+  .find((path) => existsSync(path));
+
+export async function soak({ minutes, seed, isKept, tell: listener }: SoakOptions): Promise<Outcome> {
+  if (FAKETIME === undefined) throw new Error('libfaketime is not installed (Debian package faketime)');
+  const faketime = FAKETIME;
+  const startedMs = systemClock.monotonicMs();
+  const violations: string[] = [];
+  const tell = (text: string): void => {
+    if (text.startsWith('VIOLATION')) violations.push(text);
+    listener(text.startsWith('VIOLATION') ? text : `${seconds(systemClock.monotonicMs() - startedMs)}  ${text}`);
+  };
+  const clocks = new Map<string, string>();
+  const clockFile = (name: string): string => clocks.get(name)!;
+  const system = await TestSystem.start({
+    processes: [...SITES, 'coordinator'],
+    links: 'everywhere',
+    environment: (name, folder) => {
+      const file = join(folder, `clock-${name}`);
+      if (!clocks.has(name)) writeFileSync(file, '+0\n');
+      clocks.set(name, file);
+      return {
+        LD_PRELOAD: faketime,
+        FAKETIME_TIMESTAMP_FILE: file,
+        FAKETIME_CACHE_DURATION: '1',
+        FAKETIME_DONT_FAKE_MONOTONIC: '1',
+        DONT_FAKE_MONOTONIC: '1',
+      };
+    },
+  });
+  try {
+    tell(`system of seed ${seed} in ${system.folder}`);
+    const tokens = new Map(SITES.map((name) => [name, system.site(name).token]));
+    const judges = new Map([...tokens].map(([name, token]) => [name, new TokenJudge(token)]));
+    const command = new Command(system.folder);
+    const prng = (what: string) => seededPrng(`${seed}/${what}`);
+    const applications = new Applications({ command, tokens, judges, group: GROUP, prng: prng('keys'), tell });
+    const folders = new Map(SITES.map((name) => [name, join(system.site(name).folder, 'data')]));
+    const watch = new JournalWatch(folders, tell);
+    const storm = new FaultStorm({
+      system,
+      command,
+      applications,
+      group: GROUP,
+      prng: prng('faults'),
+      tell,
+      clockFile,
+    });
+
+    watch.start();
+    applications.start();
+    storm.start();
+    await systemClock.sleep(minutes * 60_000);
+    await storm.close();
+    const healedMs = systemClock.monotonicMs();
+    tell('every fault has healed');
+    await applications.close();
+    const { settledMs, unsettled } = await untilSettled(system, healedMs);
+    tell(settledMs === undefined ? 'it does not settle' : `settled ${seconds(settledMs)} after the last fault`);
+    if (unsettled.length > 0) tell(`VIOLATION not settled 60 s after the last fault: ${unsettled.join(', ')}`);
+    for (let attempt = 0; attempt < 3 && !(await applications.round({ changes: 0 })); attempt += 1);
+    const judged = await judge(applications.names, judges, tell);
+    await watch.close();
+    tell(
+      `${applications.rounds} replications, ${applications.names.length} names, ${watch.looks} looks into all journals`,
+    );
+    return {
+      minutes,
+      seed: /^\d+$/.test(seed) ? Number(seed) : seed,
+      acknowledged: applications.acknowledged,
+      lost: new Set([...judged.lost, ...applications.lost]).size,
+      deletedAnswers: judged.deletedAnswers,
+      twoActives: watch.twoActives,
+      unsettled: unsettled.length,
+      faults: storm.counts,
+      violations,
+    };
+  } finally {
+    if (isKept) await system.stop();
+    else await system.close();
+  }
+}
+
+const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
+
+/** What is in the way of "all is well" now, by status: the group, its members, operations. */
+async function unsettledNow(system: TestSystem): Promise<string[]> {
+  const { groups, operations, sites } = await system.operator.getStatus({}, { timeoutMs: 5_000 });
+  return [
+    ...groups.filter(({ protection }) => protection !== 'protected').map(({ protection }) => `group is ${protection}`),
+    ...sites.filter(({ state }) => state !== 'up').map(({ site, state }) => `site ${site} is ${state}`),
+    ...groups.flatMap(({ members, newest, activeSite }) =>
+      members
+        .filter(
+          ({ site, acknowledgedGeneration }) => site !== activeSite && acknowledgedGeneration !== newest?.generation,
+        )
+        .map(({ site }) => `site ${site} lags`),
+    ),
+    ...operations
+      .filter(({ status, kind }) => ['open', 'parked'].includes(status) && kind !== 'capture' && kind !== 'replication')
+      .map(({ kind, status, phase, errorCode }) => `${kind} is ${status} in ${phase} ${errorCode}`),
+  ];
+}
+
+/** Waits until status says that all is well. `unsettled`: what was not, 60 s after the last fault. */
+async function untilSettled(system: TestSystem, healedMs: number) {
+  let unsettled: string[] | undefined;
+  for (;;) {
+    const now = await unsettledNow(system).catch((thrown: Error) => [`status does not answer: ${thrown.message}`]);
+    const ageMs = systemClock.monotonicMs() - healedMs;
+    if (now.length === 0) return { settledMs: ageMs, unsettled: unsettled ?? [] };
+    if (ageMs > SETTLED_MS_MAX) unsettled ??= now;
+    if (ageMs > PATIENCE_MS) return { settledMs: undefined, unsettled: unsettled ?? now };
+    await systemClock.sleep(250);
+  }
+}
+
+/** Every name at every site, by label and by id. What was changed and never acknowledged promises nothing. */
+async function judge(
+  names: readonly Name[],
+  judges: ReadonlyMap<string, TokenJudge>,
+  tell: (text: string) => void,
+): Promise<{ lost: Set<string>; deletedAnswers: number }> {
+  const lost = new Set<string>();
+  let deletedAnswers = 0;
+  for (const { id, label, made, promised, changedAt } of names) {
+    if (promised === undefined || changedAt !== undefined) continue;
+    for (const [site, token] of judges)
+      for (const way of ['label', 'id'] as const) {
+        const found = await token.answers(way, { id, label, candidates: made });
+        if (found === promised) continue;
+        tell(`VIOLATION ${label} at ${site} by ${way}: ${verdict(found, promised, made)}`);
+        if (promised !== ABSENT) lost.add(label);
+        if (found !== ABSENT && found !== UNKNOWN) deletedAnswers += 1;
+      }
+  }
+  return { lost, deletedAnswers };
+}
+
+function verdict(found: Value, promised: Value, made: readonly Value[]): string {
+  const name = (value: Value): string => (made.includes(value) ? `key ${made.indexOf(value) + 1}` : value);
+  return `found ${name(found)}, expected ${name(promised)} of ${made.length}`;
+}
+
+export type { Way };
