@@ -37,7 +37,14 @@ export function toStatus(error: AntipodeError): { code: status; details: string;
   const metadata = new Metadata();
   metadata.set(
     KEY,
-    Buffer.from(JSON.stringify({ code: error.code, message, details: isDefect ? {} : bounded(error.details) })),
+    Buffer.from(
+      JSON.stringify({
+        code: error.code,
+        message,
+        details: isDefect ? {} : bounded(error.details),
+        ...(error.ownHint === undefined ? {} : { hint: error.ownHint.slice(0, TEXT_LENGTH_MAX) }),
+      }),
+    ),
   );
   return { code: STATUS[error.disposition], details: message, metadata };
 }
@@ -86,6 +93,7 @@ interface Sent {
   readonly code: string;
   readonly message: string;
   readonly details: ErrorDetails;
+  readonly hint?: string;
 }
 
 /** What stands in for a code that a newer peer knows and we do not: the disposition must survive, a status carries it. */
@@ -95,7 +103,7 @@ const STAND_IN: Partial<Record<status, ErrorCode>> = {
 };
 
 function fromPeer(
-  { code, message, details }: Sent,
+  { code, message, details, hint }: Sent,
   { error, peer }: { error: ServiceError; peer: string },
 ): AntipodeError {
   if (code === 'INVARIANT_BROKEN') {
@@ -106,18 +114,24 @@ function fromPeer(
   }
   // A connection that failed the peer is no connection of ours: the peer is here and speaks.
   const { connection: _, ...rest } = details;
-  if (isErrorCode(code)) return new AntipodeError(code, message, { details: { ...rest, answeredBy: peer } });
+  if (isErrorCode(code)) return new AntipodeError(code, message, { details: { ...rest, answeredBy: peer }, hint });
   return new AntipodeError(STAND_IN[error.code] ?? 'SITE_UNREACHABLE', message, {
     details: { ...rest, answeredBy: peer, peerCode: code },
+    hint,
   });
 }
 
 /** Reads what a peer sent; it is of our trust domain, but may be of another version. */
 function parse(sent: string | Buffer | undefined): Sent | undefined {
   try {
-    const { code, message, details } = JSON.parse(String(sent)) as Record<keyof Sent, unknown>;
+    const { code, message, details, hint } = JSON.parse(String(sent)) as Record<keyof Sent, unknown>;
     if (typeof code !== 'string' || typeof message !== 'string') return undefined;
-    return { code: code.slice(0, 64), message: message.slice(0, TEXT_LENGTH_MAX), details: bounded(details) };
+    return {
+      code: code.slice(0, 64),
+      message: message.slice(0, TEXT_LENGTH_MAX),
+      details: bounded(details),
+      ...(typeof hint === 'string' ? { hint: hint.slice(0, TEXT_LENGTH_MAX) } : {}),
+    };
   } catch {
     return undefined;
   }

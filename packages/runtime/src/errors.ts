@@ -43,6 +43,16 @@ export const CATALOGUE = {
     summary: 'A file could not be read or written.',
     hint: 'Check free space, ownership and permissions of the path in the message, then try again.',
   },
+  FILE_BUSY: {
+    disposition: 'retry',
+    summary: 'Another program holds a lock on a file of the agent, so nothing can be written to it.',
+    hint: 'It is tried again by itself. Find the program that holds the lock with `fuser -v` on the path in the message; back the agent up with `antipode agent backup`, which needs no lock.',
+  },
+  FILE_DAMAGED: {
+    disposition: 'operator',
+    summary: 'A database of the agent is damaged, or is not a database.',
+    hint: 'Check the disk. Put the journal back from `antipode agent backup` (docs/runbooks/back-up-an-agent.md); do not remove it, since it holds the identity of this site.',
+  },
   PROGRAM_MISSING: {
     disposition: 'operator',
     summary: 'A program that this needs is not installed or does not start.',
@@ -287,11 +297,18 @@ export class AntipodeError extends Error {
   override readonly name = 'AntipodeError';
   readonly code: ErrorCode;
   readonly details: ErrorDetails;
+  readonly #hint: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { details?: ErrorDetails; cause?: unknown } = {}) {
+  /** @param options.hint what to do here, where the place that raises the error knows better than the catalogue */
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { details?: ErrorDetails; cause?: unknown; hint?: string | undefined } = {},
+  ) {
     super(`[${code}] ${message}`, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.details = options.details ?? {};
+    this.#hint = options.hint;
   }
 
   get disposition(): Disposition {
@@ -299,7 +316,12 @@ export class AntipodeError extends Error {
   }
 
   get hint(): string {
-    return CATALOGUE[this.code].hint;
+    return this.#hint ?? CATALOGUE[this.code].hint;
+  }
+
+  /** The hint of the place that raised it; undefined where the catalogue's holds. */
+  get ownHint(): string | undefined {
+    return this.#hint;
   }
 
   /** Turns anything thrown into an `AntipodeError`; what is not ours is a defect, and keeps its cause. */

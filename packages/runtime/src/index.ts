@@ -12,7 +12,7 @@ export {
   invariant,
   isErrorCode,
 } from './errors.ts';
-export { syncFolder, writeFileDurably } from './files.ts';
+export { makeFile, makeFolder, syncFolder, writeFileDurably } from './files.ts';
 export { type Health, HealthServer } from './health.ts';
 export { type Closeable, closeAll, crashOnDefect, stopSignal } from './lifecycle.ts';
 export { Serial, within } from './limits.ts';

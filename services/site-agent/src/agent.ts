@@ -40,6 +40,11 @@ const REOPEN_INTERVAL_MS = 5_000;
 /** How often what the store has lost is asked for again. Where nothing is lost, a pass looks at memory only. */
 const MEND_INTERVAL_MS = 5_000;
 
+/** How often the journal is tried: what keeps it from being written shows in `status` before an order needs it. */
+const JOURNAL_INTERVAL_MS = 5_000;
+const JOURNAL_ATTEMPTS = 5;
+const JOURNAL_PAUSE_MS = 300;
+
 /** Also gives the emptied pages back. Only where Node runs with --expose-gc, as bin/antipode starts an agent. */
 const collectGarbage = (): unknown => globalThis.gc?.({ type: 'major', execution: 'async', flavor: 'last-resort' });
 
@@ -76,6 +81,10 @@ export class SiteAgent implements Closeable {
     }
     this.#lock = lockFolder(config.dataFolder);
     const { journal, store } = this.#openMemory(config.dataFolder);
+    if (store.setAside !== undefined)
+      log.error('the store was damaged and begins again; what is lacking is fetched from other members', {
+        damaged: store.setAside,
+      });
     const peers = new Peers({ tls });
     const pins = new Pins(config.pinsFile);
     const partitions = new Partitions({ settings: config.partitions, journal, dataFolder: config.dataFolder, log });
@@ -154,6 +163,7 @@ export class SiteAgent implements Closeable {
       ...partitions.all.map((partition) =>
         loop(`open ${partition.settings.name}`, REOPEN_INTERVAL_MS, () => partition.warmUp()),
       ),
+      loop('write journal', JOURNAL_INTERVAL_MS, async () => this.#watchJournal()),
       loop('mend store', MEND_INTERVAL_MS, (signal) => this.#site.mender.mendAll(signal)),
     ]);
     log.info('site agent started', { site: this.#config.site, port: this.#port, partitions: partitions.all.length });
@@ -188,6 +198,15 @@ export class SiteAgent implements Closeable {
       void this.#lock.close();
       throw thrown;
     }
+  }
+
+  /** @throws FILE_BUSY, FILE_UNWRITABLE, for the loop to say it once, and again when it is over */
+  async #watchJournal(): Promise<void> {
+    const { journal, clock } = this.#site;
+    // A command that writes for a moment is no trouble.
+    for (let attempt = 0; attempt < JOURNAL_ATTEMPTS && journal.check()?.code === 'FILE_BUSY'; attempt += 1)
+      await clock.sleep(JOURNAL_PAUSE_MS, this.#stop.signal);
+    if (journal.fault !== undefined) throw journal.fault;
   }
 
   #readiness() {

@@ -60,6 +60,8 @@ export async function capture(
         if (newest === undefined)
           throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
         if (sealed !== undefined) {
+          await store.untilWritable(site.clock, signal);
+          await site.journal.untilWritable(site.clock, signal);
           store.putBlobs(blobs.values());
           await store.put(sealed);
           mayAct();

@@ -27,7 +27,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       isScratch: partition.settings.role === 'scratch',
       identitySha256: partition.identitySha256 ?? '',
       unenforced: [...partition.unenforced],
-      errorCode: partition.failure?.code ?? troubleOf(site, seats, partition.serial) ?? '',
+      errorCode: partition.failure?.code ?? site.journal.fault?.code ?? troubleOf(site, seats, partition.serial) ?? '',
     })),
     members: seats.map((seat) => memberState(site, seat)),
   };

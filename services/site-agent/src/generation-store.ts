@@ -2,11 +2,14 @@
  * Sealed generations at this site: blobs by content, manifests as they were signed. A manifest is stored only when every
  * blob that it needs is here, so a generation is whole or not there at all (I4). Holds nothing that is not sealed (I5).
  */
+
+import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
 import { blobsNamed, type Generation, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
-import { AntipodeError, fromHex, hasCode, hex, inSlices, sha256Hex } from '@antipode/runtime';
-import { openDatabase, transaction } from './journal.ts';
+import { AntipodeError, type Clock, fromHex, hasCode, hex, inSlices, sha256Hex } from '@antipode/runtime';
+import { reaching, transaction, untilWritable } from './database.ts';
+import { openDatabase } from './journal.ts';
 import { OpenedGenerations } from './opened-generations.ts';
 
 const SCHEMA_VERSION = 1;
@@ -31,29 +34,37 @@ export function summaryOf({ generation, digest, contentDigest }: SealedGeneratio
 }
 
 export class GenerationStore {
-  readonly #database: DatabaseSync;
-  readonly #opened = new OpenedGenerations();
+  readonly #path: string;
+  #database: DatabaseSync;
+  /** Where a database that was no longer sound has been put, if one was. */
+  setAside: string | undefined;
+  #opened = new OpenedGenerations();
   /** What opening gave, also when the disk has changed the manifest: a heartbeat asks each time. */
   readonly #summaries = new Map<string, GenerationSummary | AntipodeError>();
   /** Blobs that were asked for and are missing or damaged, until somebody stores them again. */
   readonly damaged = new Set<string>();
+  readonly #statements = new Map<string, StatementSync>();
   readonly #blobsOf = new WeakMap<SealedGeneration, ReadonlySet<string>>();
 
   constructor(folder: string) {
-    this.#database = openDatabase(join(folder, 'generations.db'), { schema: SCHEMA, version: SCHEMA_VERSION });
+    this.#path = join(folder, 'generations.db');
+    try {
+      this.#database = this.#open();
+    } catch (thrown) {
+      if (!hasCode(thrown, 'FILE_DAMAGED')) throw thrown;
+      this.#database = this.#startAfresh();
+    }
   }
 
   /** Which of the digests are not here. */
   async lacking(digests: Iterable<string>): Promise<string[]> {
-    const statement = this.#database.prepare('SELECT 1 FROM blob WHERE sha256 = ?');
-    return [...(await inSlices(choosing(digests, (digest) => statement.get(fromHex(digest)) === undefined)))];
+    return [...(await inSlices(choosing(digests, (digest) => !this.hasBlob(digest))))];
   }
 
   /** Which of the digests are not here as they should be: absent, or changed by the disk. Reads every one of them. */
   async unsound(digests: Iterable<string>): Promise<string[]> {
-    const statement = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?');
     const isUnsound = (digest: string): boolean => {
-      const row = statement.get(fromHex(digest));
+      const row = this.#get('SELECT bytes FROM blob WHERE sha256 = ?', fromHex(digest));
       return row === undefined || sha256Hex(row['bytes'] as Uint8Array) !== digest;
     };
     return [...(await inSlices(choosing(digests, isUnsound)))];
@@ -62,22 +73,24 @@ export class GenerationStore {
   /** Replaces what the disk changed. Durable on return. @throws FILE_UNWRITABLE, for one on a full disk; then none is stored */
   putBlobs(blobs: Iterable<Uint8Array>): void {
     const stored: string[] = [];
-    transaction(this.#database, () => {
-      const statement = this.#database.prepare(
-        'INSERT INTO blob VALUES (?, ?) ON CONFLICT (sha256) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes',
-      );
-      for (const blob of blobs) {
-        const digest = sha256Hex(blob);
-        statement.run(fromHex(digest), blob);
-        stored.push(digest);
-      }
-    });
+    this.#reach(() =>
+      transaction(this.#database, () => {
+        const statement = this.#database.prepare(
+          'INSERT INTO blob VALUES (?, ?) ON CONFLICT (sha256) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes',
+        );
+        for (const blob of blobs) {
+          const digest = sha256Hex(blob);
+          statement.run(fromHex(digest), blob);
+          stored.push(digest);
+        }
+      }),
+    );
     for (const digest of stored) this.damaged.delete(digest);
   }
 
   /** @throws GENERATION_UNKNOWN, BLOB_INVALID when the disk changed it */
   blob(digest: string): Uint8Array {
-    const row = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?').get(fromHex(digest));
+    const row = this.#get('SELECT bytes FROM blob WHERE sha256 = ?', fromHex(digest));
     if (row === undefined) {
       this.damaged.add(digest);
       throw new AntipodeError('GENERATION_UNKNOWN', 'a sealed object is not in this store', {
@@ -105,28 +118,30 @@ export class GenerationStore {
       );
     }
     const { group, epoch, number } = sealed.generation;
-    transaction(this.#database, () => {
-      this.#database
-        .prepare(
-          'INSERT INTO manifest VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET signed = excluded.signed WHERE signed <> excluded.signed',
-        )
-        .run(fromHex(sealed.digest), group, epoch, number, sealed.signed);
-    });
+    this.#reach(() =>
+      transaction(this.#database, () => {
+        this.#database
+          .prepare(
+            'INSERT INTO manifest VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET signed = excluded.signed WHERE signed <> excluded.signed',
+          )
+          .run(fromHex(sealed.digest), group, epoch, number, sealed.signed);
+      }),
+    );
     this.#opened.keep(sealed);
     this.#summarise(sealed);
   }
 
   hasBlob(digest: string): boolean {
-    return this.#database.prepare('SELECT 1 FROM blob WHERE sha256 = ?').get(fromHex(digest)) !== undefined;
+    return this.#get('SELECT 1 FROM blob WHERE sha256 = ?', fromHex(digest)) !== undefined;
   }
 
   has(digest: string): boolean {
-    return this.#database.prepare('SELECT 1 FROM manifest WHERE digest = ?').get(fromHex(digest)) !== undefined;
+    return this.#get('SELECT 1 FROM manifest WHERE digest = ?', fromHex(digest)) !== undefined;
   }
 
   /** The signed manifest, as it was received; of `group` only, where that is given. @throws GENERATION_UNKNOWN */
   signed(digest: string, { group }: { group?: string } = {}): Uint8Array {
-    const row = this.#database.prepare('SELECT signed, grp FROM manifest WHERE digest = ?').get(fromHex(digest));
+    const row = this.#get('SELECT signed, grp FROM manifest WHERE digest = ?', fromHex(digest));
     if (row === undefined || (group !== undefined && row['grp'] !== group))
       throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in this store', {
         details: { generation: digest },
@@ -140,7 +155,7 @@ export class GenerationStore {
    */
   async open(digest: string, { group }: { group?: string } = {}): Promise<SealedGeneration> {
     const sealed = await this.#opened.get(digest, async () => {
-      const row = this.#database.prepare('SELECT grp FROM manifest WHERE digest = ?').get(fromHex(digest));
+      const row = this.#get('SELECT grp FROM manifest WHERE digest = ?', fromHex(digest));
       const sealed = await inSlices(
         openingSigned(this.signed(digest), {
           group: String(row?.['grp']),
@@ -191,18 +206,73 @@ export class GenerationStore {
 
   /** Newest first. */
   list(group: string): { epoch: bigint; number: bigint; digest: string }[] {
-    return this.#database
-      .prepare('SELECT epoch, number, digest FROM manifest WHERE grp = ? ORDER BY epoch DESC, number DESC')
-      .all(group)
-      .map((row) => ({
-        epoch: BigInt(row['epoch'] as number),
-        number: BigInt(row['number'] as number),
-        digest: hex(row['digest'] as Uint8Array),
-      }));
+    return this.#reach(() =>
+      this.#prepared('SELECT epoch, number, digest FROM manifest WHERE grp = ? ORDER BY epoch DESC, number DESC').all(
+        group,
+      ),
+    ).map((row) => ({
+      epoch: BigInt(row['epoch'] as number),
+      number: BigInt(row['number'] as number),
+      digest: hex(row['digest'] as Uint8Array),
+    }));
+  }
+
+  /** An order waits here before it stores what took it long. @throws FILE_BUSY, FILE_UNWRITABLE */
+  untilWritable(clock: Clock, signal?: AbortSignal): Promise<void> {
+    return untilWritable(this.#database, { clock, signal });
   }
 
   close(): void {
     this.#database.close();
+  }
+
+  #open(): DatabaseSync {
+    return openDatabase(this.#path, { schema: SCHEMA, version: SCHEMA_VERSION });
+  }
+
+  /** Everything in it is sealed and can be had again: from the other members, or from the token. The old file is kept. */
+  #startAfresh(): DatabaseSync {
+    for (let copy = 1; ; copy += 1) {
+      const aside = `${this.#path}.damaged-${copy}`;
+      if (existsSync(aside)) continue;
+      renameSync(this.#path, aside);
+      for (const suffix of ['-wal', '-shm'])
+        if (existsSync(this.#path + suffix)) renameSync(this.#path + suffix, aside + suffix);
+      this.setAside = aside;
+      return this.#open();
+    }
+  }
+
+  #get(sql: string, value: Uint8Array): Record<string, SQLOutputValue> | undefined {
+    return this.#reach(() => this.#prepared(sql).get(value));
+  }
+
+  #prepared(sql: string): StatementSync {
+    const known = this.#statements.get(sql) ?? this.#database.prepare(sql);
+    this.#statements.set(sql, known);
+    return known;
+  }
+
+  /** @throws GENERATION_UNKNOWN where the database turned out to be damaged, and a new one takes its place */
+  #reach<T>(work: () => T): T {
+    try {
+      return reaching(this.#path, work);
+    } catch (thrown) {
+      if (!hasCode(thrown, 'FILE_DAMAGED')) throw thrown;
+      this.#database.close();
+      this.#statements.clear();
+      this.#summaries.clear();
+      this.#opened = new OpenedGenerations();
+      this.#database = this.#startAfresh();
+      throw new AntipodeError(
+        'GENERATION_UNKNOWN',
+        `the store was damaged and begins again; the old one is ${this.setAside}`,
+        {
+          details: { path: this.setAside ?? '' },
+          cause: thrown,
+        },
+      );
+    }
   }
 
   #summarise(sealed: SealedGeneration): GenerationSummary {

@@ -1,6 +1,7 @@
 /** The agent beside the HSMs of one site. */
 export { initialisePartition, type PartitionIdentity, pinPartitions, showIdentity } from './administration.ts';
 export { SiteAgent } from './agent.ts';
+export { type BackedUp, backUpAgent } from './backup.ts';
 export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
 export { runAgent } from './main.ts';
 export { type Pin, peerFrom, peerText } from './pins.ts';

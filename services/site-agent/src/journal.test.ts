@@ -5,7 +5,8 @@ import type { ApplyIntent } from '@antipode/hsm-core';
 import { AntipodeError } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Journal, openDatabase, transaction } from './journal.ts';
+import { transaction } from './database.ts';
+import { Journal, openDatabase } from './journal.ts';
 import { temporaryFolder } from './testing/temporary-folder.ts';
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
@@ -221,7 +222,7 @@ describe('a file is refused', () => {
   it('that is no database, or stands where a folder should', () => {
     const file = join(folder, 'file');
     writeFileSync(file, 'something else, longer than a header of SQLite, so that it is read at all '.repeat(20));
-    expect(thrown(() => openDatabase(file, { schema: '', version: 1 })).code).toBe('FILE_UNWRITABLE');
+    expect(thrown(() => openDatabase(file, { schema: '', version: 1 })).code).toBe('FILE_DAMAGED');
     expect(thrown(() => new Journal(file)).code).toBe('FILE_UNWRITABLE');
   });
 });

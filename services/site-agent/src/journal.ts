@@ -2,12 +2,21 @@
  * What this site must remember through any crash: identities, domain keys, the highest epoch of each group, seats, heads,
  * open apply intents. SQLite in WAL mode with synchronous=FULL: durable when a method returns (facts: control-plane, A1).
  */
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
 import type { ApplyIntent, ApplyJournal, DomainKeyRecord, IdentityRecord, KeyType } from '@antipode/hsm-core';
 import type { RoleName } from '@antipode/protocol';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, type Clock, hasCode, makeFile, makeFolder } from '@antipode/runtime';
+import {
+  isSqliteFault,
+  OPEN_WAIT_MS,
+  reaching,
+  STATEMENT_WAIT_MS,
+  sqliteFault,
+  transaction,
+  untilWritable,
+  writeFault,
+} from './database.ts';
 
 const SCHEMA_VERSION = 4;
 
@@ -76,11 +85,14 @@ export interface DivergentObject {
 }
 
 export class Journal {
+  readonly #path: string;
   readonly #database: DatabaseSync;
+  #fault: AntipodeError | undefined;
 
-  /** @throws FILE_UNWRITABLE */
+  /** @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED */
   constructor(folder: string) {
-    this.#database = openDatabase(join(folder, 'journal.db'), {
+    this.#path = join(folder, 'journal.db');
+    this.#database = openDatabase(this.#path, {
       schema: SCHEMA,
       version: SCHEMA_VERSION,
       upgrades: UPGRADES,
@@ -289,6 +301,24 @@ export class Journal {
     this.#run('DELETE FROM open_drill WHERE serial = ?', serial);
   }
 
+  // --- whether it can be written to ---
+
+  /** Why it could not be written to when it was last tried. */
+  get fault(): AntipodeError | undefined {
+    return this.#fault;
+  }
+
+  /** Tries it, and remembers the outcome for {@link fault}. */
+  check(): AntipodeError | undefined {
+    this.#fault = writeFault(this.#database);
+    return this.#fault;
+  }
+
+  /** An order waits here before its writes, which themselves wait for nobody. @throws FILE_BUSY, FILE_UNWRITABLE */
+  untilWritable(clock: Clock, signal?: AbortSignal): Promise<void> {
+    return untilWritable(this.#database, { clock, signal });
+  }
+
   close(): void {
     this.#database.close();
   }
@@ -298,66 +328,48 @@ export class Journal {
   }
 
   #run(sql: string, ...values: (string | number | bigint | Uint8Array | null)[]): void {
-    reaching(() => this.#database.prepare(sql).run(...values));
+    reaching(this.#path, () => this.#database.prepare(sql).run(...values));
   }
 
   #get(sql: string, ...values: (string | number)[]): Record<string, SQLOutputValue> | undefined {
-    return reaching(() => this.#database.prepare(sql).get(...values));
+    return reaching(this.#path, () => this.#database.prepare(sql).get(...values));
   }
 
   #all(sql: string, ...values: (string | number)[]): Record<string, SQLOutputValue>[] {
-    return reaching(() => this.#database.prepare(sql).all(...values));
+    return reaching(this.#path, () => this.#database.prepare(sql).all(...values));
   }
 }
 
 /**
  * Opens a database that is durable on commit, and brings an empty or an older one to its schema.
- * @throws FILE_UNWRITABLE, also where a newer program wrote it
+ * @throws FILE_UNWRITABLE, also where a newer program wrote it; FILE_BUSY, FILE_DAMAGED
  */
 export function openDatabase(
   path: string,
   { schema, version, upgrades = {} }: { schema: string; version: number; upgrades?: Readonly<Record<number, string>> },
 ): DatabaseSync {
+  let database: DatabaseSync | undefined;
   try {
-    mkdirSync(join(path, '..'), { recursive: true, mode: 0o700 });
-    const database = new DatabaseSync(path, { timeout: 5_000 });
+    makeFolder(dirname(path));
+    makeFile(path);
+    database = new DatabaseSync(path, { timeout: OPEN_WAIT_MS });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
     const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
     if (found > version) throw new Error(`its schema is version ${found}, this program knows up to ${version}`);
-    if (found === 0) transaction(database, () => database.exec(`${schema}; PRAGMA user_version = ${version}`));
+    const opened = database;
+    if (found === 0) transaction(opened, () => opened.exec(`${schema}; PRAGMA user_version = ${version}`));
     for (let older = found; older > 0 && older < version; older += 1)
-      transaction(database, () => database.exec(`${upgrades[older] ?? ''}; PRAGMA user_version = ${older + 1}`));
+      transaction(opened, () => opened.exec(`${upgrades[older] ?? ''}; PRAGMA user_version = ${older + 1}`));
+    database.exec(`PRAGMA busy_timeout = ${STATEMENT_WAIT_MS}`);
     return database;
   } catch (cause) {
+    database?.close();
+    if (hasCode(cause, 'FILE_BUSY', 'FILE_DAMAGED')) throw cause;
+    const fault = isSqliteFault(cause) ? sqliteFault(cause, path) : undefined;
+    if (fault !== undefined && fault.code !== 'FILE_UNWRITABLE') throw fault;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new AntipodeError('FILE_UNWRITABLE', `cannot open ${path}: ${reason}`, { details: { path }, cause });
   }
-}
-
-/** All or nothing, durable on return. @throws FILE_UNWRITABLE */
-export function transaction(database: DatabaseSync, work: () => void): void {
-  database.exec('BEGIN IMMEDIATE');
-  try {
-    work();
-    database.exec('COMMIT');
-  } catch (cause) {
-    if (database.isTransaction) database.exec('ROLLBACK');
-    throw cause instanceof AntipodeError ? cause : unwritable(cause);
-  }
-}
-
-/** One statement. What SQLite says is about the disk or the file; anything else is a defect, and stays what it is. */
-function reaching<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    throw (cause as { code?: string }).code === 'ERR_SQLITE_ERROR' ? unwritable(cause) : cause;
-  }
-}
-
-function unwritable(cause: unknown): AntipodeError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new AntipodeError('FILE_UNWRITABLE', `the database did not do it: ${reason}`, { cause });
 }
 
 const bytes = (value: SQLOutputValue | undefined): Uint8Array => new Uint8Array(value as Uint8Array);

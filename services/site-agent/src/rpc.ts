@@ -33,6 +33,8 @@ export function siteAgentHandlers({
   idle: IdleCollection;
 }): Handlers<typeof SiteAgentService> {
   const touched: Touched = new Map();
+  /** Waits for whoever holds a lock on the journal, as a backup program does, for as long as the caller does. */
+  const untilWritable = (signal: AbortSignal): Promise<void> => site.journal.untilWritable(site.clock, signal);
   const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
   site.fences.onRaised = (raised) => orders.overtaken(raised);
   /** Admitted at each call, also where it only asks: the fence comes before everything. */
@@ -42,6 +44,7 @@ export function siteAgentHandlers({
     { signal }: CallContext,
     work: (signal: AbortSignal) => Promise<MessageInitShape<Methods[Name]['output']>>,
   ): Promise<MessageInitShape<Methods[Name]['output']>> => {
+    await untilWritable(signal);
     admit(request);
     const { input: schema } = SiteAgentService.method[name];
     return orders.run({ method: name, schema, request, signal }, (ofOrder) => idle.after(() => work(ofOrder)));
@@ -71,8 +74,9 @@ export function siteAgentHandlers({
       };
     },
 
-    setRole: async (request) => {
+    setRole: async (request, { signal }) => {
       await openHeads(site);
+      await untilWritable(signal);
       const { group, epoch, owner } = fenceOf(request);
       const role = roleName(request.role);
       if (role === undefined)

@@ -1,6 +1,9 @@
 /** The long-running halves. Each is loaded only when it runs: an agent has no use for the coordinator's, nor a short command for either. */
+
+import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { command } from './common.ts';
+import { output, table } from '../output.ts';
+import { command, JSON_OPTION } from './common.ts';
 
 export function coordinatorCommand(): Command {
   return command('coordinator', 'the coordinator: decides').addCommand(
@@ -13,9 +16,35 @@ export function coordinatorCommand(): Command {
 }
 
 export function agentCommand(): Command {
-  return command('agent', 'the agent of a site: acts').addCommand(
-    command('run', 'run the site agent until SIGINT or SIGTERM', ['agent run --config site-a/agent.yaml'])
-      .option('-c, --config <file>', 'its configuration', 'agent.yaml')
-      .action(async ({ config }) => (await import('@antipode/site-agent')).runAgent(config)),
-  );
+  return command('agent', 'the agent of a site: acts')
+    .addCommand(
+      command('run', 'run the site agent until SIGINT or SIGTERM', ['agent run --config site-a/agent.yaml'])
+        .option('-c, --config <file>', 'its configuration', 'agent.yaml')
+        .action(async ({ config }) => (await import('@antipode/site-agent')).runAgent(config)),
+    )
+    .addCommand(
+      command('backup', 'copy what the agent remembers, while it runs: journal, store, pins, configuration', [
+        'agent backup --to /var/backups/antipode/2026-01-31 --config site-a/agent.yaml',
+      ])
+        .requiredOption('--to <folder>', 'a folder that is new or empty')
+        .option('-c, --config <file>', 'its configuration', 'agent.yaml')
+        .option(...JSON_OPTION)
+        .addHelpText(
+          'after',
+          '\nIt holds no PIN, no key file and no certificate. How to put it back: docs/runbooks/back-up-an-agent.md.',
+        )
+        .action(async ({ config, to, json }) => {
+          const { backUpAgent, loadAgentConfig } = await import('@antipode/site-agent');
+          const done = backUpAgent(loadAgentConfig(config), { configFile: config, to, nowMs: systemClock.wallMs() });
+          output({ json }).data(done, () =>
+            [
+              `site ${done.site}, ${done.takenAt}: ${done.folder}`,
+              table(
+                ['FILE', 'BYTES', 'SHA-256'],
+                done.files.map(({ name, bytes, sha256 }) => [name, String(bytes), sha256]),
+              ),
+            ].join('\n\n'),
+          );
+        }),
+    );
 }

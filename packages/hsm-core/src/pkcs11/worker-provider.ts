@@ -21,7 +21,12 @@ export type FromWorker =
   | { readonly id: number; readonly result: unknown; readonly listAs?: string; readonly residentBytes: number }
   | {
       readonly id: number;
-      readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails };
+      readonly error: {
+        readonly code: ErrorCode;
+        readonly message: string;
+        readonly details: ErrorDetails;
+        readonly hint?: string | undefined;
+      };
     };
 
 /** A provider whose process may be ended and started again by whoever has it, between two calls. */
@@ -204,7 +209,12 @@ class Worker {
     }
     this.#waiting.delete(message.id);
     if ('error' in message)
-      waiting.reject(new AntipodeError(message.error.code, message.error.message, { details: message.error.details }));
+      waiting.reject(
+        new AntipodeError(message.error.code, message.error.message, {
+          details: message.error.details,
+          hint: message.error.hint,
+        }),
+      );
     else {
       const { result, listAs, residentBytes } = message;
       this.residentBytes = residentBytes;

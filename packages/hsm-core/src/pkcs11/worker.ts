@@ -34,8 +34,8 @@ async function serve({ id, method, args }: ToWorker): Promise<void> {
       answer({ ...end, result: [] });
     } else answer({ ...end, result });
   } catch (thrown) {
-    const { code, message, details } = translate(thrown);
-    answer({ id, error: { code, message: message.replace(`[${code}] `, ''), details } });
+    const { code, message, details, ownHint } = translate(thrown);
+    answer({ id, error: { code, message: message.replace(`[${code}] `, ''), details, hint: ownHint } });
   }
 }
 

@@ -1,0 +1,105 @@
+/**
+ * What the two databases of an agent share: what SQLite says, in codes of ours, and the wait for a lock that another program
+ * holds. A statement waits a quarter of a second at most, since it holds up the heartbeats; an order waits longer, without
+ * holding up anything.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import { AntipodeError, type Clock } from '@antipode/runtime';
+
+/** Longer than any transaction of `partition init`, far shorter than a heartbeat's time limit. */
+export const STATEMENT_WAIT_MS = 250;
+/** A start has nothing to hold up. */
+export const OPEN_WAIT_MS = 5_000;
+/** Longer than a backup program copies a journal; an order that waited in vain is repeated by the coordinator. */
+export const ORDER_WAIT_MS = 30_000;
+const ATTEMPT_MS = 100;
+
+/** SQLite's result codes (sqlite.org/rescode.html), without their extension. */
+const SQLITE_BUSY = 5;
+const SQLITE_LOCKED = 6;
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
+
+/** Whether a statement failed because of the disk or the file. Everything else is a defect of ours, and stays what it is. */
+export const isSqliteFault = (cause: unknown): boolean => (cause as { code?: string }).code === 'ERR_SQLITE_ERROR';
+
+/** @returns FILE_BUSY, FILE_DAMAGED or FILE_UNWRITABLE */
+export function sqliteFault(cause: unknown, path: string): AntipodeError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const options = { details: { path }, cause };
+  switch (((cause as { errcode?: number }).errcode ?? 0) & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return new AntipodeError('FILE_BUSY', `another program holds a lock on ${path}: ${reason}`, options);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return new AntipodeError('FILE_DAMAGED', `${path} is not a sound database: ${reason}`, options);
+    default:
+      return new AntipodeError('FILE_UNWRITABLE', `database statement failed on ${path}: ${reason}`, options);
+  }
+}
+
+/** One statement. @throws FILE_BUSY, FILE_DAMAGED, FILE_UNWRITABLE */
+export function reaching<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw isSqliteFault(cause) ? sqliteFault(cause, path) : cause;
+  }
+}
+
+/** All or nothing, durable on return. @throws FILE_BUSY, FILE_DAMAGED, FILE_UNWRITABLE */
+export function transaction(database: DatabaseSync, work: () => void): void {
+  const path = pathOf(database);
+  reaching(path, () => database.exec('BEGIN IMMEDIATE'));
+  try {
+    work();
+    database.exec('COMMIT');
+  } catch (cause) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    throw cause instanceof AntipodeError ? cause : sqliteFault(cause, path);
+  }
+}
+
+export const pathOf = (database: DatabaseSync): string => database.location() ?? 'a database in memory';
+
+/**
+ * Returns when nobody holds a lock on the database, at once in most cases. Holds up nothing meanwhile.
+ * @throws FILE_BUSY after `limitMs`, FILE_UNWRITABLE, FILE_DAMAGED
+ */
+export async function untilWritable(
+  database: DatabaseSync,
+  { clock, signal, limitMs = ORDER_WAIT_MS }: { clock: Clock; signal?: AbortSignal | undefined; limitMs?: number },
+): Promise<void> {
+  const startedMs = clock.monotonicMs();
+  for (;;) {
+    const fault = faultOf(database, () => database.exec('BEGIN IMMEDIATE; ROLLBACK'));
+    if (fault === undefined) return;
+    const isOver = clock.monotonicMs() - startedMs >= limitMs || signal?.aborted === true;
+    if (fault.code !== 'FILE_BUSY' || isOver) throw fault;
+    await clock.sleep(ATTEMPT_MS, signal);
+  }
+}
+
+/** What keeps the database from being written to, if anything: writes what is there already, and waits for nobody. */
+export function writeFault(database: DatabaseSync): AntipodeError | undefined {
+  return faultOf(database, () => {
+    const version = database.prepare('PRAGMA user_version').get()?.['user_version'];
+    database.exec(`BEGIN IMMEDIATE; PRAGMA user_version = ${Number(version)}; COMMIT`);
+  });
+}
+
+function faultOf(database: DatabaseSync, work: () => void): AntipodeError | undefined {
+  const path = pathOf(database);
+  try {
+    database.exec('PRAGMA busy_timeout = 0');
+    reaching(path, work);
+    return undefined;
+  } catch (thrown) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    if (thrown instanceof AntipodeError) return thrown;
+    throw thrown;
+  } finally {
+    database.exec(`PRAGMA busy_timeout = ${STATEMENT_WAIT_MS}`);
+  }
+}
