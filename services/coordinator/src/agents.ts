@@ -1,30 +1,56 @@
 /** Connections to the agents, at the addresses that they announced. */
 import { type Client, createClient, SiteAgentService, type Tls } from '@antipode/protocol';
-import { AntipodeError, type Closeable } from '@antipode/runtime';
+import { AntipodeError, type Clock, type Closeable, systemClock } from '@antipode/runtime';
 import type { SiteView } from './detector.ts';
+import { startingOrders } from './started-orders.ts';
+import { PROFILES, type Timings } from './timings.ts';
+
+/** What an answer may take on its way. */
+const CALL_MS = 5_000;
 
 export type Agent = Client<typeof SiteAgentService>;
+
+export interface AgentsOptions {
+  readonly tls: Tls;
+  readonly addressOf: (site: string) => string | undefined;
+  readonly clock?: Clock;
+  readonly timings?: Timings;
+}
 
 export class Agents implements Closeable {
   readonly #tls: Tls;
   readonly #addressOf: (site: string) => string | undefined;
+  readonly #clock: Clock;
+  readonly #timings: Timings;
   readonly #clients = new Map<string, { address: string; client: Agent }>();
-  #isClosed = false;
+  readonly #closed = new AbortController();
 
-  constructor({ tls, addressOf }: { tls: Tls; addressOf: (site: string) => string | undefined }) {
+  constructor({ tls, addressOf, clock = systemClock, timings = PROFILES.default }: AgentsOptions) {
     this.#tls = tls;
     this.#addressOf = addressOf;
+    this.#clock = clock;
+    this.#timings = timings;
   }
 
   /** @throws SITE_UNREACHABLE when no address is known yet */
   client(site: string): Agent {
-    const address = this.#isClosed ? undefined : this.#addressOf(site);
+    const address = this.#closed.signal.aborted ? undefined : this.#addressOf(site);
     if (address === undefined || address === '')
       throw new AntipodeError('SITE_UNREACHABLE', `site ${site} has not announced itself yet`, { details: { site } });
     const known = this.#clients.get(site);
     if (known?.address === address) return known.client;
     known?.client.close();
-    const client = createClient(SiteAgentService, { address, tls: this.#tls, expected: { kind: 'site', name: site } });
+    const connection = createClient(SiteAgentService, {
+      address,
+      tls: this.#tls,
+      expected: { kind: 'site', name: site },
+    });
+    const client = startingOrders(connection, {
+      clock: this.#clock,
+      callMs: CALL_MS,
+      patienceMs: this.#timings.suspectMs,
+      closed: this.#closed.signal,
+    });
     this.#clients.set(site, { address, client });
     return client;
   }
@@ -50,7 +76,7 @@ export class Agents implements Closeable {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#closed.abort();
     for (const { client } of this.#clients.values()) client.close();
     this.#clients.clear();
   }

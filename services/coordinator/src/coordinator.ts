@@ -124,7 +124,9 @@ export class Coordinator implements Closeable {
     this.#own({ close: async () => loopDelay.close() });
     // Closed after the connections to the agents: what waits for an HSM is cut short, and carried on by the next leader.
     this.#own({ close: () => runner.idle() });
-    const agents: Agents = this.#own(new Agents({ tls: this.#tls, addressOf: (site) => detector.view(site)?.address }));
+    const agents: Agents = this.#own(
+      new Agents({ tls: this.#tls, addressOf: (site) => detector.view(site)?.address, clock, timings }),
+    );
     const detector: Detector = new Detector({
       clock,
       log,

@@ -43,7 +43,7 @@ const CHOSEN = {
   quorum: 2,
   excluded: [],
 } as const;
-const INTENT = { id: 'i', group: 'payments', site: '' } as Intent;
+const INTENT = { id: 'i', requestId: 'i', attempts: 0, group: 'payments', site: '' } as Intent;
 
 const digest = (number: bigint): string => `ab0${number}`;
 

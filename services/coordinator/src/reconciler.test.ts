@@ -24,7 +24,14 @@ vi.mock(import('./store/intents.ts'), () => ({
       kind === one.kind && group === one.group && site === one.site && ['open', 'parked'].includes(status);
     const open = [...table.values()].find(isSame);
     if (open !== undefined) return { id: open.id, isNew: false };
-    const row = { status: 'open', attempts: 0, errorCode: '', errorMessage: '' } as const;
+    const row = {
+      status: 'open',
+      attempts: 0,
+      performing: 0,
+      requestId: `${one.id}.0`,
+      errorCode: '',
+      errorMessage: '',
+    } as const;
     table.set(one.id, { ...one, ...row, nextAttemptMs: nowMs, createdMs: nowMs, updatedMs: nowMs });
     return { id: one.id, isNew: true };
   },
@@ -152,6 +159,8 @@ const open = (id: string, rest: Partial<Intent> = {}): void => {
   const row = { kind: 'drill', group: 'payments', site: id, state: { phase: 'planned' }, status: 'open' } as const;
   const blank = {
     attempts: 0,
+    performing: 0,
+    requestId: `${id}.0`,
     nextAttemptMs: 0,
     errorCode: '',
     errorMessage: '',

@@ -11,7 +11,8 @@ import type { Store } from './store/store.ts';
 
 /** The table of intents, in memory. */
 const table = vi.hoisted(() => new Map<string, Intent>());
-vi.mock(import('./store/intents.ts'), () => ({
+vi.mock(import('./store/intents.ts'), async (original) => ({
+  ...(await original()),
   readIntent: async (_db: unknown, id: string) => table.get(id),
   updateIntent: async (_trx: unknown, id: string, change: Partial<Intent>, updatedMs: number) => {
     table.set(id, { ...table.get(id)!, ...change, updatedMs });
@@ -28,6 +29,8 @@ class Bench {
   /** What was done, in order: writes as `> phase`, effects by their type. */
   readonly story: string[] = [];
   readonly events: string[] = [];
+  /** Under which name each effect was performed. */
+  readonly names: string[] = [];
   perform: Work = async () => ({});
   beforeWrite: () => void = () => {};
   readonly runner: Runner;
@@ -41,8 +44,9 @@ class Bench {
         this.story.push(`> ${table.get('i')?.state.phase}`);
       },
     } as unknown as Store;
-    const run = async (_intent: Intent, effect: { type: string } = { type: 'capture' }): Promise<unknown> => {
+    const run = async (intent: Intent, effect: { type: string } = { type: 'capture' }): Promise<unknown> => {
       this.story.push(effect.type);
+      this.names.push(intent.requestId);
       return this.perform(effect);
     };
     this.runner = new Runner({
@@ -77,6 +81,8 @@ function open(kind: IntentKind, rest: Partial<Intent> = {}): void {
     state: STATES[kind]!,
     status: 'open',
     attempts: 0,
+    performing: 0,
+    requestId: 'i.0',
     nextAttemptMs: 0,
     errorCode: '',
     errorMessage: '',
@@ -171,6 +177,44 @@ describe('an intent', () => {
     void bench.changes.next('i', { clock: bench.clock, timeoutMs: 1_000 }).then(() => heard.push(intent().state.phase));
     await bench.runner.run('i');
     expect(heard).toHaveLength(1);
+  });
+});
+
+describe('the order of an effect', () => {
+  it('has a name of its own for each effect', async () => {
+    open('replication');
+    bench.perform = succeed;
+    await bench.runner.run('i');
+    expect(bench.names).toEqual(['i.0', 'i.1', 'i.2']);
+  });
+
+  it('keeps its name over a crash and under the next leader, since it may be under way', async () => {
+    open('replication', { performing: 4 });
+    bench.perform = failWith('LEADERSHIP_LOST');
+    expect((await rejection(bench.runner.run('i'))).code).toBe('LEADERSHIP_LOST');
+    bench.perform = succeed;
+    await bench.runner.run('i');
+    expect(bench.names).toEqual(['i.4', 'i.4', 'i.5', 'i.6']);
+  });
+
+  it.each([
+    ['keeps its name where nobody answered', 'SITE_UNREACHABLE', 'i.0'],
+    ['keeps its name where the answer did not come in time', 'TIMED_OUT', 'i.0'],
+    ['gets another where it failed', 'HSM_UNAVAILABLE', 'i.1'],
+  ] as const)('%s', async (_what, code, next) => {
+    open('capture');
+    bench.perform = failWith(code);
+    await rejection(bench.runner.run('i'));
+    bench.perform = succeed;
+    await bench.runner.run('i');
+    expect(bench.names).toEqual(['i.0', next]);
+  });
+
+  it('gets another name when the intent has waited for a person', async () => {
+    open('enrolment', { state: { phase: 'distributing', version: 2 } as never, performing: 7 });
+    bench.perform = failWith('PIN_REFUSED');
+    await bench.runner.run('i');
+    expect([intent().status === 'open', intent().performing]).toEqual([false, 8]);
   });
 });
 

@@ -2,6 +2,7 @@
  * Runs intents: asks the machine what to do, persists where it is then, and only after that performs. A crash between the
  * two repeats the effect (I9). Counts the attempts and says when the next is due.
  */
+import { isUnreachable } from '@antipode/protocol';
 import { AntipodeError, backoffMs, type Clock, inSpan, inTrace, type Log, type Prng } from '@antipode/runtime';
 import type { Changes } from './changes.ts';
 import type { Effects } from './effects.ts';
@@ -14,7 +15,7 @@ import { decideRejoin, type RejoinState } from './machines/rejoin.ts';
 import { decideReplication, type ReplicationState } from './machines/replication.ts';
 import { decideScrub, type ScrubState } from './machines/scrub.ts';
 import type { Failure, IntentKind, IntentStatus, Resume, Step } from './model.ts';
-import { type Intent, readIntent, updateIntent } from './store/intents.ts';
+import { type Intent, readIntent, requestIdOf, updateIntent } from './store/intents.ts';
 import type { Store } from './store/store.ts';
 
 export interface RunnerPorts {
@@ -91,13 +92,15 @@ export class Runner {
     const [settle, perform] = this.#machine(intent);
     let step = settle(intent.state, { type: 'resume' } satisfies Resume);
     for (let count = 0; ; count += 1) {
+      // What is resumed keeps its number, and joins the order that may be under way.
+      const now = performing(intent, intent.performing + count);
       if (count > STEPS_MAX)
         throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not come to an end`, {
           details: { intent: intent.id },
         });
-      await this.#persist(intent, step);
+      await this.#persist(now, step);
       if (step.effect === undefined) return;
-      step = settle(step.state, await this.#perform(intent, step.effect, perform));
+      step = settle(step.state, await this.#perform(now, step.effect, perform));
     }
   }
 
@@ -114,6 +117,7 @@ export class Runner {
         {
           state,
           status,
+          performing: intent.performing,
           ...(status === 'open'
             ? {}
             : { errorCode: code || firstFailure(state).code, errorMessage: message || firstFailure(state).message }),
@@ -164,7 +168,14 @@ export class Runner {
           updateIntent(
             trx,
             intent.id,
-            { attempts, nextAttemptMs, errorCode: error.code, errorMessage: error.message },
+            {
+              attempts,
+              nextAttemptMs,
+              errorCode: error.code,
+              errorMessage: error.message,
+              // Unknown is not failed: where nobody answered, the order may be under way, and is asked for again.
+              performing: isUnreachable(error) ? intent.performing : intent.performing + 1,
+            },
             clock.wallMs(),
           ),
         );
@@ -218,6 +229,12 @@ export class Runner {
     }
   }
 }
+
+const performing = (intent: Intent, number: number): Intent => ({
+  ...intent,
+  performing: number,
+  requestId: requestIdOf({ id: intent.id, performing: number }),
+});
 
 const DONE = new Set(['complete', 'captured', 'acknowledged', 'passed', 'rejoined']);
 

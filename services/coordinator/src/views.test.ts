@@ -202,6 +202,8 @@ describe('an operation', () => {
     state: { phase: 'aborted', epoch: 4n, lost: [7n, 8n] } as { phase: string },
     status: 'failed',
     attempts: 2,
+    performing: 3,
+    requestId: 'i.3',
     nextAttemptMs: 0,
     errorCode: 'FAILOVER_REFUSED',
     errorMessage: 'no majority',

@@ -64,6 +64,12 @@ describe('a capture', () => {
     expect(database.captures).toMatchObject([{ recoveryPointMs: leftMs, contentDigest: 'bb', objectCount: 3 }]);
   });
 
+  it('that an earlier leader started has the recovery point at which it began', async () => {
+    bench.answers.set('capture', { ...CAPTURED, order: { running: false, ageMs: 90_000n } });
+    await captured();
+    expect(database.captures).toMatchObject([{ recoveryPointMs: bench.clock.wallMs() - 90_000 }]);
+  });
+
   it('that found no change moves the recovery point, and is no event', async () => {
     await captured();
     expect(bench.events).toEqual(['generation-captured']);

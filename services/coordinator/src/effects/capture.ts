@@ -3,7 +3,15 @@ import type { CaptureEvent } from '../machines/capture.ts';
 import type { Generation, Group } from '../model.ts';
 import { readHighestNumber, recordCapture } from '../store/generations.ts';
 import type { Intent } from '../store/intents.ts';
-import { type EffectContext, fenceOf, generationFrom, requireActive, requireRef, WORK_TIMEOUT_MS } from './context.ts';
+import {
+  beganMs,
+  type EffectContext,
+  fenceOf,
+  generationFrom,
+  requireActive,
+  requireRef,
+  WORK_TIMEOUT_MS,
+} from './context.ts';
 
 export async function capture(context: EffectContext, intent: Intent): Promise<CaptureEvent> {
   const { generation, isNew, sealedObjects } = await captureActive(context, intent, await context.group(intent));
@@ -21,10 +29,10 @@ export async function captureActive(
   const { excludeIds, excludeLabels, excludeClasses } = group.spec.filter;
   const aboveGeneration = await store.query((db) => readHighestNumber(db, name));
   // By our clock and from before the order left: the agent's clock may be wrong, and may not make us look better (I13).
-  const recoveryPointMs = clock.wallMs();
+  const leftMs = clock.wallMs();
   const answer = await context.agent(active.site).capture(
     {
-      fence: fenceOf(group, intent.id),
+      fence: fenceOf(group, intent),
       domainKeyVersion: group.domainKeyVersion,
       filter: {
         excludeIds: [...excludeIds],
@@ -35,7 +43,7 @@ export async function captureActive(
     },
     { timeoutMs: WORK_TIMEOUT_MS },
   );
-  const generation = generationFrom(requireRef(answer.generation), recoveryPointMs);
+  const generation = generationFrom(requireRef(answer.generation), beganMs(clock, answer, leftMs));
   await context.write(async (trx, record) => {
     await recordCapture(trx, name, generation);
     if (!answer.isNew) return;

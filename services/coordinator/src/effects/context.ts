@@ -1,5 +1,5 @@
 /** What the effects of all machines share: the ports, the group of an intent, and how orders are put. */
-import type { GenerationRef, ProofSummary } from '@antipode/protocol';
+import type { GenerationRef, OrderState, ProofSummary } from '@antipode/protocol';
 import { MemberRole } from '@antipode/protocol';
 import { AntipodeError, type Clock, currentTrace, fromHex, hex } from '@antipode/runtime';
 import type { Agent, Agents } from '../agents.ts';
@@ -74,9 +74,17 @@ export const ROLES: Record<Role, MemberRole> = {
 export const roleFrom = (role: MemberRole): Role =>
   role === MemberRole.ACTIVE ? 'active' : role === MemberRole.STANDBY ? 'standby' : 'fenced';
 
-/** Orders under the epoch in force. */
-export function fenceOf(group: Group, requestId: string) {
+/** Orders under the epoch in force, in the name of the effect that is performed. */
+export function fenceOf(group: Group, { requestId }: Pick<Intent, 'requestId'>) {
   return { group: group.spec.name, epoch: group.epoch, owner: group.owner, requestId };
+}
+
+/**
+ * When an order began, on our clock, at the latest: it may have been started by an earlier leader, or before an answer was
+ * lost. `leftMs` is when this call left; nothing may look newer than it is (I13).
+ */
+export function beganMs(clock: Clock, answer: { order?: OrderState | undefined }, leftMs: number): number {
+  return Math.min(leftMs, clock.wallMs() - Number(answer.order?.ageMs ?? 0n));
 }
 
 /** @throws ROLE_REFUSED */

@@ -4,7 +4,7 @@ import type { DrillEffect, DrillEvent } from '../machines/drill.ts';
 import { recordDrill } from '../store/drills.ts';
 import { readGeneration } from '../store/generations.ts';
 import type { Intent } from '../store/intents.ts';
-import { type EffectContext, fenceOf, proofFrom, refOf, WORK_TIMEOUT_MS } from './context.ts';
+import { beganMs, type EffectContext, fenceOf, proofFrom, refOf, WORK_TIMEOUT_MS } from './context.ts';
 
 const NO_PROOF = { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
 
@@ -39,11 +39,11 @@ export async function drill(context: EffectContext, intent: Intent, effect: Dril
     throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', {
       details: { group: name, number: effect.number },
     });
-  const startedMs = clock.wallMs();
+  const leftMs = clock.wallMs();
   const fromMs = clock.monotonicMs();
   const answer = await context.agent(intent.site).drill(
     {
-      fence: fenceOf(group, intent.id),
+      fence: fenceOf(group, intent),
       drillId: intent.id,
       generation: refOf(generation),
       scratchSerial: effect.serial,
@@ -51,14 +51,15 @@ export async function drill(context: EffectContext, intent: Intent, effect: Dril
     },
     { timeoutMs: WORK_TIMEOUT_MS },
   );
+  const tookMs = Math.max(clock.monotonicMs() - fromMs, Number(answer.order?.ageMs ?? 0n));
   return {
     type: 'rehearsed',
     outcome: {
       proof: proofFrom(answer.proof),
       isClean: answer.isClean,
-      startedMs,
+      startedMs: beganMs(clock, answer, leftMs),
       // Cleaning up is no part of a real restore.
-      recoveryTimeMs: Math.round(clock.monotonicMs() - fromMs - (answer.times?.cleanMs ?? 0)),
+      recoveryTimeMs: Math.round(tookMs - (answer.times?.cleanMs ?? 0)),
       evidence: answer.evidence,
       signature: Buffer.from(answer.signature).toString('base64'),
       signer: Buffer.from(answer.signer).toString('base64'),

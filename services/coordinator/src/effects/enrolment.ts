@@ -26,7 +26,7 @@ export async function enrolment(
         toSeat.map(({ site, serial, role }) =>
           context
             .agent(site)
-            .setRole({ fence: fenceOf(group, intent.id), serial, role: ROLES[role] }, { timeoutMs: ORDER_TIMEOUT_MS }),
+            .setRole({ fence: fenceOf(group, intent), serial, role: ROLES[role] }, { timeoutMs: ORDER_TIMEOUT_MS }),
         ),
       );
       return { type: 'seated' };
@@ -46,7 +46,7 @@ export async function enrolment(
       }
       const { failures } = await context.agent(active.site).distributeDomainKey(
         {
-          fence: fenceOf(group, intent.id),
+          fence: fenceOf(group, intent),
           version: effect.version,
           members: members.map(({ site, serial }) => ({ site: context.ports.agents.address(site), serial })),
         },

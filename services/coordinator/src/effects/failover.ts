@@ -90,11 +90,16 @@ async function catchUp(
   group: Group,
   { from, to }: Effect<'catch-up'>,
 ): Promise<FailoverEvent> {
+  // The last look must be of now: neither a capture under way nor one whose answer was lost will do.
+  const now = {
+    ...intent,
+    requestId: `${intent.requestId}.${context.ports.election.require()}.${intent.attempts}`,
+  };
   const { generation, contentDigest, proof } = await unlessLost(context, [from, to], async () => {
-    const captured = await captureActive(context, intent, group);
+    const captured = await captureActive(context, now, group);
     const target = { site: to, generation: captured.generation };
-    await applyAt(context, intent, group, target);
-    return { ...captured, ...(await verifyAt(context, intent, group, { ...target, everything: true })) };
+    await applyAt(context, now, group, target);
+    return { ...captured, ...(await verifyAt(context, now, group, { ...target, everything: true })) };
   });
   if (proof.failed > 0 || contentDigest !== generation.contentDigest) {
     const code = proof.failed > 0 ? 'OBJECT_UNPROVEN' : 'DIGEST_MISMATCH';
@@ -142,7 +147,7 @@ async function issueEpoch(
   }
   // From here on no heartbeat renews the old lease.
   await cache.refresh();
-  const fence = { group: name, epoch, owner: to, requestId: intent.id };
+  const fence = { group: name, epoch, owner: to, requestId: intent.requestId };
   const persisted = await Promise.all(
     group.members.map(async ({ site, serial }) => {
       const role = site === from && site !== to ? MemberRole.FENCED : MemberRole.STANDBY;
@@ -191,7 +196,7 @@ async function promote(
   group: Group,
   { epoch, to, generation }: Effect<'promote'>,
 ): Promise<FailoverEvent> {
-  const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.id };
+  const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.requestId };
   const ref = generation && {
     epoch: generation.epoch,
     generation: generation.number,

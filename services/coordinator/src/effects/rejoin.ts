@@ -21,7 +21,7 @@ export async function rejoin(context: EffectContext, intent: Intent): Promise<Re
   await context
     .agent(intent.site)
     .setRole(
-      { fence: fenceOf(group, intent.id), serial: member.serial, role: MemberRole.STANDBY },
+      { fence: fenceOf(group, intent), serial: member.serial, role: MemberRole.STANDBY },
       { timeoutMs: ORDER_TIMEOUT_MS },
     );
   await context.write(async (trx, record) => {

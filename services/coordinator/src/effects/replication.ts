@@ -56,7 +56,7 @@ export async function applyAt(
   { site, generation }: Target,
 ): Promise<{ appliedObjects: number; pulledBlobs: number }> {
   const sources = await context.holders(group, site);
-  const order = { fence: fenceOf(group, intent.id), generation: refOf(generation), sources };
+  const order = { fence: fenceOf(group, intent), generation: refOf(generation), sources };
   const answer = await context.agent(site).apply(order, { timeoutMs: WORK_TIMEOUT_MS });
   const { appliedObjects, pulledBlobs, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
   await context.write((trx) => setForeignObjects(trx, group.spec.name, site, { divergent, unaccounted }));
@@ -72,7 +72,7 @@ export async function verifyAt(
   const { contentDigest, proof } = await context
     .agent(site)
     .verify(
-      { fence: fenceOf(group, intent.id), generation: refOf(generation), everything },
+      { fence: fenceOf(group, intent), generation: refOf(generation), everything },
       { timeoutMs: WORK_TIMEOUT_MS },
     );
   return { contentDigest: hex(contentDigest), proof: proofFrom(proof) };

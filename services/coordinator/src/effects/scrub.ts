@@ -4,7 +4,7 @@ import type { ScrubEffect, ScrubEvent } from '../machines/scrub.ts';
 import { withdrawAcknowledgements } from '../store/generations.ts';
 import type { Intent } from '../store/intents.ts';
 import { recordScrub } from '../store/scrubs.ts';
-import { type EffectContext, fenceOf, proofFrom, requireRef, WORK_TIMEOUT_MS } from './context.ts';
+import { beganMs, type EffectContext, fenceOf, proofFrom, requireRef, WORK_TIMEOUT_MS } from './context.ts';
 
 export async function scrub(context: EffectContext, intent: Intent, effect: ScrubEffect): Promise<ScrubEvent> {
   const group = await context.group(intent);
@@ -26,15 +26,16 @@ export async function scrub(context: EffectContext, intent: Intent, effect: Scru
     throw new AntipodeError('NOT_FOUND', `site ${site} has no seat in group ${name}`, {
       details: { group: name, site },
     });
-  const startedMs = context.ports.clock.wallMs();
+  const { clock } = context.ports;
+  const leftMs = clock.wallMs();
   const sources = await context.holders(group, site);
-  const order = { fence: fenceOf(group, intent.id), sources };
+  const order = { fence: fenceOf(group, intent), sources };
   const answer = await context.agent(site).scrub(order, { timeoutMs: WORK_TIMEOUT_MS });
   const { epoch, generation: number } = requireRef(answer.generation);
   return {
     type: 'scrubbed',
     outcome: {
-      startedMs,
+      startedMs: beganMs(clock, answer, leftMs),
       isReplica: member.role !== 'active',
       epoch,
       number,

@@ -14,6 +14,10 @@ export interface Intent {
   readonly state: { readonly phase: string };
   readonly status: IntentStatus;
   readonly attempts: number;
+  /** Counts the effects that were begun. An effect that goes on after a crash or under the next leader keeps its number. */
+  readonly performing: number;
+  /** Names the order of the effect at an agent: the id of the intent, and which of its effects. */
+  readonly requestId: string;
   readonly nextAttemptMs: number;
   readonly errorCode: string;
   readonly errorMessage: string;
@@ -55,6 +59,7 @@ export async function insertIntent(
       phase: state.phase,
       status: 'open',
       attempts: 0,
+      performing: 0,
       next_attempt_ms: BigInt(nowMs),
       error_code: '',
       error_message: '',
@@ -171,10 +176,12 @@ export async function forgetOldIntents(trx: Write, { beforeMs }: { beforeMs: num
 export async function updateIntent(
   trx: Write,
   id: string,
-  change: Partial<Pick<Intent, 'state' | 'status' | 'attempts' | 'nextAttemptMs' | 'errorCode' | 'errorMessage'>>,
+  change: Partial<
+    Pick<Intent, 'state' | 'status' | 'attempts' | 'performing' | 'nextAttemptMs' | 'errorCode' | 'errorMessage'>
+  >,
   nowMs: number,
 ): Promise<void> {
-  const { state, status, attempts, nextAttemptMs, errorCode, errorMessage } = change;
+  const { state, status, attempts, performing, nextAttemptMs, errorCode, errorMessage } = change;
   await trx
     .updateTable('intent')
     .set({
@@ -182,6 +189,7 @@ export async function updateIntent(
       ...(state === undefined ? {} : { state: encodeState(state), phase: state.phase }),
       ...(status === undefined ? {} : { status }),
       ...(attempts === undefined ? {} : { attempts }),
+      ...(performing === undefined ? {} : { performing }),
       ...(nextAttemptMs === undefined ? {} : { next_attempt_ms: BigInt(Math.round(nextAttemptMs)) }),
       ...(errorCode === undefined ? {} : { error_code: errorCode }),
       ...(errorMessage === undefined ? {} : { error_message: errorMessage }),
@@ -189,6 +197,8 @@ export async function updateIntent(
     .where('id', '=', id)
     .execute();
 }
+
+export const requestIdOf = ({ id, performing }: { id: string; performing: number }): string => `${id}.${performing}`;
 
 /** BigInts survive as `{"$n":"12"}`. */
 function encodeState(state: unknown): string {
@@ -214,6 +224,8 @@ function intentFrom(row: Schema['intent']): Intent {
     state: decodeState(row.state),
     status: row.status as IntentStatus,
     attempts: row.attempts,
+    performing: row.performing,
+    requestId: requestIdOf(row),
     nextAttemptMs: Number(row.next_attempt_ms),
     errorCode: row.error_code,
     errorMessage: row.error_message,

@@ -54,6 +54,7 @@ export interface Schema {
     phase: string;
     status: string;
     attempts: number;
+    performing: number;
     next_attempt_ms: bigint;
     error_code: string;
     error_message: string;
@@ -122,5 +123,8 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX drill_by_group ON drill (grp, started_ms);
   CREATE INDEX drill_by_outcome ON drill (grp, passed, started_ms);
   CREATE INDEX drill_by_time ON drill (started_ms);
+  `,
+  `
+  ALTER TABLE intent ADD COLUMN performing int NOT NULL DEFAULT 0;
   `,
 ];

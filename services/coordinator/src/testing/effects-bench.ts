@@ -24,7 +24,8 @@ export type Answer = object | ErrorCode | ((order: Order) => Promise<object>);
 /** The group of SPEC, with its first domain key. */
 export const GROUP: Group = { ...groupOf(SPEC), domainKeyVersion: 1, highestVersion: 1 };
 
-export const intentOf = (site: string): Intent => ({ id: 'i', group: 'payments', site }) as Intent;
+export const intentOf = (site: string): Intent =>
+  ({ id: 'i', requestId: 'i', attempts: 0, group: 'payments', site }) as Intent;
 
 export class EffectsBench {
   readonly clock = new FakeClock();

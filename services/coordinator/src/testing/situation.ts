@@ -44,6 +44,8 @@ export const intent = (kind: IntentKind, rest: Partial<Intent> = {}): Intent => 
   state: { phase: 'due' },
   status: 'open',
   attempts: 0,
+  performing: 0,
+  requestId: 'i.0',
   nextAttemptMs: 0,
   errorCode: '',
   errorMessage: '',
