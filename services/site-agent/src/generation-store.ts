@@ -89,7 +89,7 @@ export class GenerationStore {
   }
 
   /** Whether a blob is here as it should be. */
-  hasBlob(digest: string): boolean {
+  hasSoundBlob(digest: string): boolean {
     const row = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?').get(fromHex(digest));
     return row !== undefined && sha256Hex(row['bytes'] as Uint8Array) === digest;
   }

@@ -69,7 +69,7 @@ export async function verify(
 async function buryDeleted(site: Site, replica: Replica): Promise<void> {
   const { buried, left } = await bury({
     ...replica,
-    hasBlob: (sha256) => site.store.hasBlob(sha256),
+    hasBlob: (sha256) => site.store.hasSoundBlob(sha256),
     putBlobs: (blobs) => site.store.putBlobs(blobs),
   });
   const { group, epoch, number: generation } = replica.target.generation;

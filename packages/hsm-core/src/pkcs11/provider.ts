@@ -33,7 +33,6 @@ import { OwnKeys } from './own-keys.ts';
 import { type ProveContext, prove } from './prove.ts';
 import { CryptokiFailure, codeOf, returnValueOf, translate } from './return-values.ts';
 import { openSession, type PartitionConfig } from './session.ts';
-import type { Template } from './template.ts';
 
 const [PRIVATE, SENSITIVE, EXTRACTABLE] = [0x002, 0x103, 0x162];
 const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN] = [0x104, 0x105, 0x106, 0x107, 0x108];
