@@ -1,6 +1,8 @@
 /** The antipode command as people and scripts use it: real processes, exit codes, and what is left behind. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '@antipode/runtime';
@@ -112,6 +114,57 @@ describe('standard output that nobody reads', () => {
   });
 });
 
+it('an answer that cannot be written is an error, told without a stack', () => {
+  const script = `'${ANTIPODE}' completion bash > /dev/full; echo "status $?"`;
+  const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+  expect(stdout).toBe('status 1\n');
+  expect(stderr).toMatch(/^\[FILE_UNWRITABLE\] cannot write to standard output: ENOSPC/);
+  expect(stderr).not.toMatch(/^ +at /m);
+  const silent = spawnSync('bash', ['-c', `'${ANTIPODE}' status --config /nowhere 2> /dev/full; echo "status $?"`]);
+  expect(String(silent.stdout)).toBe('status 2\n');
+});
+
+describe('a coordinator that takes a connection and says nothing', () => {
+  let server: Server;
+  beforeAll(async () => {
+    server = createServer(() => {}).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    antipode('init', 'authority', '--folder', 'silent-ca', '--trust-domain', 'test.example');
+    const address = `main@127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const args = ['--folder', 'silent', '--authority', 'silent-ca', '--name', 'alice', '--coordinator', address];
+    expect(antipode('init', 'operator', ...args)).toMatchObject({ status: 0 });
+  });
+  afterAll(() => server?.close());
+
+  it.each([
+    ['status'],
+    ['resolve', 'payments'],
+    ['group', 'list'],
+    ['group', 'show', 'payments'],
+    ['drill', 'list'],
+    ['scrub', 'list', 'payments'],
+  ])('holds up `%s %s` for as long as --timeout says, and not longer', async (...words) => {
+    const child = spawn(
+      ANTIPODE,
+      [...words, '--timeout', '0.5', '--json', '--config', join(folder, 'silent', 'operator.yaml')],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    const stderr: string[] = [];
+    child.stderr.setEncoding('utf8').on('data', (text: string) => stderr.push(text));
+    const startedMs = systemClock.monotonicMs();
+    const [status] = (await once(child, 'close')) as [number];
+    expect(status).toBe(7);
+    expect(JSON.parse(stderr.join(''))).toMatchObject({
+      error: {
+        code: 'TIMED_OUT',
+        message: expect.stringContaining('coordinator main at 127.0.0.1:'),
+        hint: expect.any(String),
+      },
+    });
+    expect(systemClock.monotonicMs() - startedMs).toBeLessThan(10_000);
+  });
+});
+
 describe('completion', () => {
   it('offers files after --config in a real bash, and commands elsewhere', async () => {
     const here = join(folder, 'completion');
@@ -174,10 +227,26 @@ describe('with a running system', () => {
     expect(stderr).toContain('capture: captured');
   });
 
+  it('takes a declaration that is repeated as one with nothing to do, and says how another differs', async () => {
+    const seats = ['a', 'b', 'c'].flatMap((site) => ['--member', `${site}=${system.site(site).serial}`]);
+    const scratch = ['--scratch', `c=${system.site('c').scratchSerial}`];
+    const declare = (...more: string[]) =>
+      ask('group', 'create', 'payments', ...seats, ...scratch, '--failover', 'automatic', ...more);
+    const again = await declare('--timeout', '2592000');
+    expect([again.status, again.stderr]).toEqual([0, 'Group payments is declared like this already: nothing to do.\n']);
+    const other = await declare('--rpo', '60');
+    expect([other.status, other.stderr]).toMatchObject([1, expect.stringContaining('rpoMs is 300000, declared 60000')]);
+  });
+
+  it('waits for an operation with a time limit of 30 days, which no timer of Node holds', async () => {
+    expect((await ask('replicate', 'payments', '--timeout', '2592000')).status).toBe(0);
+    expect((await ask('drill', 'run', 'payments', '--timeout', '2592000')).status).toBe(0);
+  });
+
   it('drills, lists, resolves and shows, for people and for programs', async () => {
     const drill = await ask('drill', 'run', 'payments', '--json');
     expect([drill.status, JSON.parse(drill.stdout)]).toMatchObject([0, { passed: true, proof: { proved: 1 } }]);
-    expect(JSON.parse((await ask('drill', 'list', '--json')).stdout)).toHaveLength(1);
+    expect(JSON.parse((await ask('drill', 'list', '--json')).stdout)).toHaveLength(2);
     expect(JSON.parse((await ask('resolve', 'payments', '--json')).stdout)).toMatchObject({
       site: 'a',
       tokenLabel: 'payments-a',

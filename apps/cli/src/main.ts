@@ -15,7 +15,7 @@ import { agentCommand, coordinatorCommand } from './commands/run.ts';
 import { scrubCommand } from './commands/scrub.ts';
 import { statusCommand } from './commands/status.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
-import { dropUnreadOutput, printError } from './output.ts';
+import { flushOutput, guardOutput, printError } from './output.ts';
 
 const EXAMPLES = `Examples:
   $ antipode demo
@@ -80,6 +80,9 @@ export async function main(argv: readonly string[]): Promise<void> {
 }
 
 if (import.meta.main) {
-  dropUnreadOutput();
+  guardOutput();
   await main(process.argv.slice(2));
+  // A connection that hangs, or a watcher that a library keeps, must not hold back an answer that has been given.
+  await flushOutput();
+  process.exit();
 }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { type Client, createClient, type Operation, OperatorService, Tls } from '@antipode/protocol';
-import { AntipodeError, isErrorCode, loadConfig, systemClock } from '@antipode/runtime';
+import { AntipodeError, hasCode, isErrorCode, loadConfig, systemClock, within } from '@antipode/runtime';
 import { z } from 'zod';
 import type { Output } from './output.ts';
 
@@ -35,9 +35,11 @@ export function operatorConfigFile(given: string | undefined): string {
   );
 }
 
+/** @throws TIMED_OUT after `timeoutMs`, where that is given, whatever the connection is waiting for */
 export async function withOperator<T>(
   configFile: string | undefined,
   work: (operator: Operator) => Promise<T>,
+  { timeoutMs }: { timeoutMs?: number } = {},
 ): Promise<T> {
   const file = operatorConfigFile(configFile);
   const config = loadConfig(file, schema);
@@ -51,9 +53,19 @@ export async function withOperator<T>(
     address: config.coordinator.address,
     tls,
     expected: { kind: 'coordinator', name: config.coordinator.id },
+    ...(timeoutMs === undefined ? {} : { defaultTimeoutMs: timeoutMs }),
   });
+  const { id, address } = config.coordinator;
   try {
-    return await work(operator);
+    if (timeoutMs === undefined) return await work(operator);
+    return await within({ clock: systemClock, timeoutMs, what: 'the answer' }, () => work(operator));
+  } catch (thrown) {
+    if (timeoutMs === undefined || !hasCode(thrown, 'TIMED_OUT')) throw thrown;
+    throw new AntipodeError('TIMED_OUT', `no answer from coordinator ${id} at ${address} in ${timeoutMs / 1_000} s`, {
+      details: { coordinator: id, address, timeoutMs },
+      cause: thrown,
+      hint: 'Check the coordinator and the way there, or ask another coordinator. Nothing was changed. --timeout waits longer.',
+    });
   } finally {
     operator.close();
   }

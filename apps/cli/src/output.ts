@@ -1,6 +1,7 @@
 /** Data on standard output, everything else on standard error. Tables for people, JSON for programs. */
-import type { AntipodeError } from '@antipode/runtime';
+import { AntipodeError } from '@antipode/runtime';
 import Table from 'cli-table3';
+import { exitCodeOf } from './exit-codes.ts';
 
 export interface Output {
   readonly isJson: boolean;
@@ -84,14 +85,41 @@ export function plain(this: unknown, key: string, value: unknown): unknown {
 
 /**
  * Who reads us may leave (`antipode status | head -1`, a terminal that is closed): what is said from then on is dropped, and
- * the command goes on to its own end. An order is not withdrawn because nobody reads about it.
+ * what is being done goes on. An answer that cannot be written, as on a full disk, is an error; a log that cannot be written
+ * is no reason for an agent to stop.
  */
-export function dropUnreadOutput(streams: readonly NodeJS.WritableStream[] = [process.stdout, process.stderr]): void {
-  for (const stream of streams) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (!isUnread(error)) throw error;
-    });
-  }
+export function guardOutput({
+  stdout = process.stdout,
+  stderr = process.stderr,
+  fail = (error: AntipodeError): void => {
+    printError(error, { json: process.argv.includes('--json') });
+    process.exit(exitCodeOf(error));
+  },
+}: {
+  stdout?: NodeJS.WritableStream;
+  stderr?: NodeJS.WritableStream;
+  fail?: (error: AntipodeError) => void;
+} = {}): void {
+  stdout.on('error', (cause: NodeJS.ErrnoException) => {
+    if (isUnread(cause)) return;
+    const hint =
+      'Make room where the output goes to, then repeat the command if it only reads. What it ordered was ordered.';
+    const details = { path: '/dev/stdout' };
+    fail(
+      new AntipodeError('FILE_UNWRITABLE', `cannot write to standard output: ${cause.message}`, {
+        details,
+        cause,
+        hint,
+      }),
+    );
+  });
+  stderr.on('error', () => {});
+}
+
+/** Resolves when all that was said has been taken. Then the process may end, whatever it still has open. */
+export async function flushOutput(): Promise<void> {
+  for (const stream of [process.stdout, process.stderr])
+    if (!stream.destroyed) await new Promise<void>((resolve) => void stream.write('', () => resolve()));
 }
 
 /** EPIPE: the other end of a pipe is closed. EIO: the terminal is gone. */

@@ -70,6 +70,8 @@ export interface ClientOptions {
 }
 
 const TIMEOUT_MS = 10_000;
+/** A deadline of more than 2^31 ms ends a call at once: grpc-js counts in 32 bits. What takes days is asked for again. */
+const CALL_MS_MAX = 24 * 3_600_000;
 const STREAM_TIMEOUT_MS = 10 * 60_000;
 const KEEPALIVE = { timeMs: 2_000, timeoutMs: 1_500 };
 /** Without it a bulk stream runs at one 64 KiB window a round trip: 0.7 MB/s at 50 ms (facts: control-plane, C). */
@@ -200,7 +202,7 @@ class Connection {
   }
 
   deadline(timeoutMs: number): { deadline: number } {
-    return { deadline: this.#clock.wallMs() + timeoutMs };
+    return { deadline: this.#clock.wallMs() + Math.min(timeoutMs, CALL_MS_MAX) };
   }
 
   /** What a failed call means; also the moment to see whether connecting gets anywhere. */

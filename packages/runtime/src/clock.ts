@@ -3,22 +3,30 @@
  * Nothing that decides about safety reads the wall clock: it is for people (manifests, logs) only.
  */
 import { setTimeout as timeout } from 'node:timers/promises';
+import { AntipodeError } from './errors.ts';
 
 export interface Clock {
   /** Milliseconds since the Unix epoch; may jump. For display and records only. */
   wallMs(): number;
   /** Milliseconds since an arbitrary origin of this process; never goes back. For leases and time-outs. */
   monotonicMs(): number;
-  /** Resolves after `ms`, or at once when `signal` aborts (it never rejects: callers look at the signal). */
+  /** Resolves after `ms`, however long that is, or at once when `signal` aborts (it never rejects: callers look at the signal). */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
+
+/** What a timer of Node holds: 32 bits, some 25 days. A longer one would end at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   sleep: async (ms, signal) => {
+    if (Number.isNaN(ms)) throw new AntipodeError('INVARIANT_BROKEN', 'a sleep was asked for that is no number');
+    const options = signal === undefined ? {} : { signal };
     try {
-      await timeout(ms, undefined, signal === undefined ? {} : { signal });
+      let leftMs = ms;
+      for (; leftMs > TIMER_MS_MAX; leftMs -= TIMER_MS_MAX) await timeout(TIMER_MS_MAX, undefined, options);
+      await timeout(leftMs, undefined, options);
     } catch {
       // Aborted: the caller looks at its signal.
     }

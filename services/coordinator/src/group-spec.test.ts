@@ -4,7 +4,7 @@ import { FakeClock, thrown } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { Detector } from './detector.ts';
-import { checkSites, specFrom } from './group-spec.ts';
+import { checkSites, differences, specFrom } from './group-spec.ts';
 import { PROFILES } from './timings.ts';
 
 const [a, b, c] = ['a', 'b', 'c'].map((site) => ({ site, serial: `serial-${site}` })) as [Seat, Seat, Seat];
@@ -117,5 +117,32 @@ describe('the seats of a group', () => {
     ['SCRATCH_REFUSED', { members: [a], scratch: [b] }],
   ])('are refused with %s where they are not what a site has: %o', (code, change) => {
     expect(thrown(() => checkSites(seats(change), detector)).code).toBe(code);
+  });
+});
+
+describe('a declaration that is repeated', () => {
+  const other = (change: MessageInitShape<typeof GroupSpecSchema>): string[] => differences(declare(), declare(change));
+
+  it('is the same in any order of names and of what is a set, as a database gives it back', () => {
+    const { name, members, ...rest } = declare({ filter: { excludeIds: ['0a', '0b'] } });
+    const stored = JSON.parse(
+      JSON.stringify({ ...rest, members: members.map(({ site, serial }) => ({ serial, site })), name }),
+    );
+    expect(differences(stored, declare({ filter: { excludeIds: ['0b', '0a'] } }))).toEqual([]);
+    expect(other({ members: [a, c, b] })).toEqual([]);
+  });
+
+  it('names each field that differs, with both values', () => {
+    expect(other({ rpoSeconds: 60, drillCron: '0 3 * * 0' })).toEqual([
+      'rpoMs is 300000, declared 60000',
+      'drillCron is "", declared "0 3 * * 0"',
+    ]);
+    expect(other({ members: [b, a, c] })).toHaveLength(1);
+    expect(other({ scratch: [] })).toHaveLength(1);
+  });
+
+  it('never repeats a rule of the filter, which may hold the label of a key', () => {
+    const [text] = other({ filter: { excludeLabels: ['board-secret-*'] } });
+    expect(text).toBe('filter differs');
   });
 });

@@ -84,3 +84,30 @@ export function checkSites({ members, scratch }: GroupSpec, detector: Detector):
     }
   }
 }
+
+/**
+ * What a repeated declaration says otherwise than the one in force; empty where it says the same. The order of members counts
+ * only for the first one, which was made active. Rules of the filter are named and not repeated: they may hold labels of keys.
+ */
+export function differences(inForce: GroupSpec, declared: GroupSpec): string[] {
+  const fields = new Set([...Object.keys(inForce), ...Object.keys(declared)]) as Set<keyof GroupSpec>;
+  return [...fields].flatMap((field) => {
+    const [before, after] = [inForce[field], declared[field]].map((value) => canonical(value, field));
+    if (before === after) return [];
+    return field === 'filter' ? ['filter differs'] : [`${field} is ${before}, declared ${after}`];
+  });
+}
+
+/** JSON that does not depend on the order of names, nor of what is a set. PostgreSQL keeps neither. */
+function canonical(value: unknown, field = ''): string {
+  if (Array.isArray(value)) {
+    const items = value.map((item) => canonical(item));
+    const [first, ...rest] = items;
+    const sorted = field === 'members' && first !== undefined ? [first, ...rest.sort()] : items.sort();
+    return `[${sorted.join(',')}]`;
+  }
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'none';
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  members.sort(([one], [other]) => (one < other ? -1 : 1));
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join(',')}}`;
+}

@@ -164,6 +164,16 @@ describe('the declaration of a group', () => {
     ]);
   });
 
+  it('is a matter of nothing to do once every member has a domain key, also while a site is not heard', async () => {
+    const bench = withSites();
+    await bench.createGroup(message);
+    const enrolled = database.groups.map((group) => ({ ...group, domainKeyVersion: 1 }));
+    const again = new Bench();
+    database.groups = enrolled;
+    expect(await again.createGroup(message)).toMatchObject({ operationId: '', group: { activeSite: 'a' } });
+    expect(again.intended).toEqual([]);
+  });
+
   it('has an objective of five minutes where none is said', async () => {
     const bench = withSites();
     await bench.createGroup({ ...message, rpoSeconds: 0 });

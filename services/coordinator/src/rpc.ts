@@ -7,7 +7,7 @@ import type { Detector } from './detector.ts';
 import type { Effects } from './effects.ts';
 import type { Election } from './election.ts';
 import type { GroupCache } from './group-cache.ts';
-import { checkSites, specFrom } from './group-spec.ts';
+import { checkSites, differences, specFrom } from './group-spec.ts';
 import type { LeaseBook } from './leases.ts';
 import { planFailover } from './machines/failover.ts';
 import { activeOf, type Group } from './model.ts';
@@ -160,15 +160,24 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     createGroup: async ({ spec: message }) => {
       election.require();
       const spec = specFrom(message);
-      checkSites(spec, detector);
       const existing = (await store.query((db) => readGroups(db, () => {}))).find(
         (group) => group.spec.name === spec.name,
       );
-      if (existing !== undefined && toJson(existing.spec) !== toJson(spec)) {
-        throw new AntipodeError('ALREADY_EXISTS', `group ${spec.name} exists with another declaration`, {
-          details: { group: spec.name },
-        });
+      const different = existing === undefined ? [] : differences(existing.spec, spec);
+      if (different.length > 0) {
+        throw new AntipodeError(
+          'ALREADY_EXISTS',
+          `group ${spec.name} exists with another declaration: ${different.join('; ')}`,
+          {
+            details: { group: spec.name },
+            hint: 'Repeat the command as the group was declared (`antipode group show` has it), or choose another name for another group.',
+          },
+        );
       }
+      // Declared before, seated, and every member has a domain key: there is nothing to do.
+      if (existing !== undefined && existing.domainKeyVersion > 0)
+        return { group: await factsOf(existing), operationId: '' };
+      checkSites(spec, detector);
       if (existing === undefined) {
         await store.write(election.require(), async (trx, record) => {
           await insertGroup(trx, spec, clock.wallMs());

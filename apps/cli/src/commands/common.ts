@@ -37,6 +37,19 @@ export function operatorCommand(name: string, description: string, examples: rea
     .option(...JSON_OPTION);
 }
 
+/** How long a person, or a script that resolves a group, waits for an answer that takes milliseconds. */
+const READ_TIMEOUT_S = 5;
+
+/** A command that only asks: it ends in time, whatever has happened to the coordinator or the way there. */
+export function readCommand(name: string, description: string, examples: readonly string[]): Command {
+  return operatorCommand(name, description, examples).option(
+    '--timeout <seconds>',
+    'how long to wait for the answer',
+    seconds,
+    READ_TIMEOUT_S,
+  );
+}
+
 export function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];
 }
@@ -87,9 +100,19 @@ export function seconds(text: string): number {
   return value;
 }
 
+/** What crosses the wire as 32 bits, without a fraction. */
+export function wholeSeconds(text: string): number {
+  const value = seconds(text);
+  if (!Number.isInteger(value) || value > 2 ** 32 - 1)
+    throw new AntipodeError('USAGE', `expected a whole number of seconds, at most ${2 ** 32 - 1}, found "${text}"`, {
+      details: { field: 'seconds' },
+    });
+  return value;
+}
+
 export function count(text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value <= 0)
+  if (!Number.isInteger(value) || value <= 0 || value > 2 ** 32 - 1)
     throw new AntipodeError('USAGE', `expected a whole number above 0, found "${text}"`, {
       details: { field: 'limit' },
     });

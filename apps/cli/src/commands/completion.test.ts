@@ -97,7 +97,7 @@ describe('completion in bash', () => {
   });
 
   it('goes on after the value of an option', () => {
-    expect(offer('status', '--config', 'operator.yaml', '--')).toEqual(['--config', '--json']);
+    expect(offer('status', '--config', 'operator.yaml', '--')).toEqual(['--config', '--json', '--timeout']);
   });
 });
 

@@ -2,7 +2,7 @@ import type { DrillRecord } from '@antipode/protocol';
 import type { Command } from 'commander';
 import { follow, withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
-import { command, count, operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
+import { command, count, operatorCommand, readCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
 
 function drillTable(drills: readonly DrillRecord[]): string {
   return table(
@@ -43,15 +43,17 @@ export function drillCommand(): Command {
       }),
   );
   drill.addCommand(
-    operatorCommand('list', 'drills, newest first, with their signed evidence in --json', [
+    readCommand('list', 'drills, newest first, with their signed evidence in --json', [
       'drill list',
       'drill list payments --limit 10 --json',
     ])
       .argument('[group]', 'replication group; all by default', '')
       .option('--limit <count>', 'at most so many', count, 50)
       .action(async (group, options) => {
-        const { drills } = await withOperator(options.config, (operator) =>
-          operator.listDrills({ group, limit: options.limit }),
+        const { drills } = await withOperator(
+          options.config,
+          (operator) => operator.listDrills({ group, limit: options.limit }),
+          { timeoutMs: options.timeout * 1_000 },
         );
         output(options).data(drills, () => drillTable(drills));
       }),

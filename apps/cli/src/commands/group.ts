@@ -3,7 +3,16 @@ import { type Command, Option } from 'commander';
 import { follow, withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
 import { WAYS_OUT } from '../ways-out.ts';
-import { collect, command, operatorCommand, parseSeat, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
+import {
+  collect,
+  command,
+  operatorCommand,
+  parseSeat,
+  readCommand,
+  seconds,
+  TIMEOUT_S_DEFAULT,
+  wholeSeconds,
+} from './common.ts';
 
 const ROLE_NAMES: Partial<Record<MemberRole, string>> = {
   [MemberRole.ACTIVE]: 'active',
@@ -94,9 +103,9 @@ export function groupCommand(): Command {
       .option('--exclude-id <hex>', 'CKA_ID of objects that never leave', collect, [])
       .option('--exclude-label <pattern>', 'label of objects that never leave, with * and ?', collect, [])
       .option('--exclude-class <class>', 'class of objects that never leave', collect, [])
-      .option('--rpo <seconds>', 'recovery point objective', seconds)
+      .option('--rpo <seconds>', 'recovery point objective', wholeSeconds)
       .option('--drill <cron>', 'when to run drills, five fields, UTC')
-      .option('--scrub <seconds>', 'read every partition whole at least this often; a week by default', seconds)
+      .option('--scrub <seconds>', 'read every partition whole at least this often; a week by default', wholeSeconds)
       .addOption(
         new Option('--failover <policy>', 'what to do when the active site is lost')
           .choices(['manual', 'automatic'])
@@ -125,23 +134,28 @@ export function groupCommand(): Command {
               failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
             },
           });
-          await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
+          if (operationId === '') out.note(`Group ${name} is declared like this already: nothing to do.`);
+          else await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
           const { group: state } = await operator.getGroup({ group: name });
           out.data(state, () => memberTable(state!));
         });
       }),
   );
   group.addCommand(
-    operatorCommand('list', 'list groups', ['group list', 'group list --json']).action(async (options) => {
-      const { groups } = await withOperator(options.config, (operator) => operator.listGroups({}));
+    readCommand('list', 'list groups', ['group list', 'group list --json']).action(async (options) => {
+      const { groups } = await withOperator(options.config, (operator) => operator.listGroups({}), {
+        timeoutMs: options.timeout * 1_000,
+      });
       output(options).data(groups, () => groupTable(groups));
     }),
   );
   group.addCommand(
-    operatorCommand('show', 'show one group', ['group show payments'])
+    readCommand('show', 'show one group', ['group show payments'])
       .argument('<group>', 'name')
       .action(async (name, options) => {
-        const { group: state } = await withOperator(options.config, (operator) => operator.getGroup({ group: name }));
+        const { group: state } = await withOperator(options.config, (operator) => operator.getGroup({ group: name }), {
+          timeoutMs: options.timeout * 1_000,
+        });
         output(options).data(
           state,
           () => `${groupTable([state!])}\n\n${memberTable(state!)}${uncapturedTable(state!)}`,

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
-import { operatorCommand } from './common.ts';
+import { readCommand } from './common.ts';
 
 /** Why a client that goes there now may not be served; empty where nothing speaks against it. */
 export function doubtsAbout({ site, siteState, partitionErrorCode, isLeader }: ResolveResponse): string[] {
@@ -15,7 +15,7 @@ export function doubtsAbout({ site, siteState, partitionErrorCode, isLeader }: R
 }
 
 export function resolveCommand(): Command {
-  return operatorCommand('resolve', 'where a client of the group must go now', [
+  return readCommand('resolve', 'where a client of the group must go now', [
     'resolve payments',
     'resolve payments --json',
   ])
@@ -26,7 +26,9 @@ export function resolveCommand(): Command {
     )
     .action(async (group, options) => {
       const out = output(options);
-      const place = await withOperator(options.config, (operator) => operator.resolve({ group }));
+      const place = await withOperator(options.config, (operator) => operator.resolve({ group }), {
+        timeoutMs: options.timeout * 1_000,
+      });
       out.data(place, () =>
         table(
           ['SITE', 'MODULE', 'TOKEN LABEL', 'SERIAL', 'EPOCH'],

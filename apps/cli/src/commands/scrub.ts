@@ -2,7 +2,7 @@ import type { GroupState, Operation } from '@antipode/protocol';
 import type { Command } from 'commander';
 import { follow, withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
-import { command, operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
+import { command, operatorCommand, readCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
 
 /** What a scrub has found, by the result of its operation. */
 interface Found {
@@ -67,10 +67,12 @@ export function scrubCommand(): Command {
       }),
   );
   scrub.addCommand(
-    operatorCommand('list', 'the last scrub of each member', ['scrub list payments', 'scrub list payments --json'])
+    readCommand('list', 'the last scrub of each member', ['scrub list payments', 'scrub list payments --json'])
       .argument('<group>', 'replication group')
       .action(async (name, options) => {
-        const { group } = await withOperator(options.config, (operator) => operator.getGroup({ group: name }));
+        const { group } = await withOperator(options.config, (operator) => operator.getGroup({ group: name }), {
+          timeoutMs: options.timeout * 1_000,
+        });
         output(options).data(
           group!.members.map(({ site, lastScrubMs, scrubErrorCode }) => ({ site, lastScrubMs, scrubErrorCode })),
           () => lastScrubTable(group!),

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
-import { operatorCommand } from './common.ts';
+import { readCommand } from './common.ts';
 import { groupTable } from './group.ts';
 
 /** `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used. */
@@ -66,13 +66,15 @@ export function isDegraded({ isLeader, groups, sites }: GetStatusResponse): bool
 }
 
 export function statusCommand(): Command {
-  return operatorCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
+  return readCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
     .addHelpText(
       'after',
       `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, a partition has an error, or this coordinator does not lead.`,
     )
     .action(async (options) => {
-      const status = await withOperator(options.config, (operator) => operator.getStatus({}));
+      const status = await withOperator(options.config, (operator) => operator.getStatus({}), {
+        timeoutMs: options.timeout * 1_000,
+      });
       output(options).data(status, () => statusText(status));
       if (isDegraded(status)) process.exitCode = EXIT.degraded;
     });

@@ -151,7 +151,7 @@ export type CreateGroupResponse = Message<"antipode.v1.CreateGroupResponse"> & {
   group?: GroupState | undefined;
 
   /**
-   * The operation.
+   * The operation; empty where the group was declared like this before and there is nothing to do.
    *
    * @generated from field: string operation_id = 2;
    */
