@@ -4,6 +4,7 @@ import {
   type Client,
   createClient,
   type Handlers,
+  linkLimits,
   RpcServer,
   SiteAgentService,
   Tls,
@@ -385,7 +386,7 @@ describe('links that fail', () => {
     const wan = await link(port);
     let aheadMs = 0;
     const clock: Clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
-    const client = dial(wan.address, { clock });
+    const client = dial(wan.address, { clock, link: () => linkLimits(1_000) });
     wan.blackHole();
     expect((await rejection(client.ping({}, { timeoutMs: 300 }))).code).toBe('TIMED_OUT');
     wan.heal();

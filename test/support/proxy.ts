@@ -18,6 +18,8 @@ export interface TestLink {
   cut(): void;
   /** Swallows all bytes of connections that stand and of new ones, which stay up, until `heal`; swallowed bytes are lost. */
   blackHole(): void;
+  /** Ends the far side of every connection without a word to the near one, which stays up: as after a crash of a router. */
+  halfOpen(): void;
   /** New connections pass again. Those that were black-holed stay so, as a stateful firewall would have it. */
   heal(): void;
   close(): Promise<void>;
@@ -89,6 +91,12 @@ export async function openLink(
     blackHole: () => {
       state = 'black-hole';
       for (const pair of pairs) pair.isSwallowing = true;
+    },
+    halfOpen: () => {
+      for (const pair of pairs) {
+        pair.isSwallowing = true;
+        pair.far.resetAndDestroy();
+      }
     },
     heal: () => {
       state = 'up';

@@ -20,10 +20,12 @@ import {
   Client as GrpcClient,
   Metadata,
   type ServiceError,
+  status,
 } from '@grpc/grpc-js';
 import { context, SpanStatusCode, trace } from '@opentelemetry/api';
+import { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './link-limits.ts';
 import { isServerStream, MESSAGE_BYTES_MAX, methodName, serviceDefinition } from './service-definition.ts';
-import { fromStatus } from './status.ts';
+import { fromStatus, isUnreachable } from './status.ts';
 import { type ExpectedPeer, Tls, type TlsFiles } from './tls.ts';
 
 export interface CallOptions {
@@ -62,8 +64,10 @@ export interface ClientOptions {
   readonly defaultTimeoutMs?: number;
   /** Of a whole stream. Default 10 min. */
   readonly streamTimeoutMs?: number;
-  /** A peer that swallows bytes is noticed within their sum. Default 2 s and 1.5 s. */
-  readonly keepalive?: { readonly timeMs: number; readonly timeoutMs: number };
+  /** Asked each time that a connection is made. Default: what the longest link needs. */
+  readonly link?: () => LinkLimits;
+  /** In place of what the link needs. */
+  readonly keepalive?: LinkLimits['keepalive'];
   /** How many bytes may be under way to us. Default 8 MiB. */
   readonly flowControlWindowBytes?: number;
   readonly clock?: Clock;
@@ -73,12 +77,9 @@ const TIMEOUT_MS = 10_000;
 /** A deadline of more than 2^31 ms ends a call at once: grpc-js counts in 32 bits. What takes days is asked for again. */
 const CALL_MS_MAX = 24 * 3_600_000;
 const STREAM_TIMEOUT_MS = 10 * 60_000;
-const KEEPALIVE = { timeMs: 2_000, timeoutMs: 1_500 };
+const LONGEST_LINK = linkLimits(ROUND_TRIP_MS_MAX);
 /** Without it a bulk stream runs at one 64 KiB window a round trip: 0.7 MB/s at 50 ms (facts: control-plane, C). */
 const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
-/** Nobody in grpc-js ends an attempt to connect: a link that swallows the first packets would block it for minutes. */
-const CONNECT_MS_MAX = 5_000;
-
 export function createClient<Service extends DescService>(service: Service, options: ClientOptions): Client<Service> {
   const { defaultTimeoutMs = TIMEOUT_MS, streamTimeoutMs = STREAM_TIMEOUT_MS } = options;
   const connection = new Connection(options);
@@ -111,6 +112,7 @@ export function createClient<Service extends DescService>(service: Service, opti
       inSpan(`${methodName(method)} call`, { 'rpc.system': 'grpc', 'antipode.peer': peer }, async () => {
         const { path, bytes, deserialise, metadata } = prepare(method, request);
         return new Promise<Message>((resolve, reject) => {
+          const startedMs = connection.nowMs;
           const call = connection.client.makeUnaryRequest(
             path,
             asIs,
@@ -119,12 +121,15 @@ export function createClient<Service extends DescService>(service: Service, opti
             metadata,
             connection.deadline(timeoutMs ?? defaultTimeoutMs),
             (error, response) => {
+              connected();
               signal?.removeEventListener('abort', cancel);
-              if (error !== null) return reject(connection.failed(error));
+              if (error !== null) return reject(connection.failed(error, startedMs));
+              connection.heard();
               resolve(response!);
             },
           );
           const cancel = (): void => call.cancel();
+          const connected = connection.giveUpUnconnected(cancel);
           signal?.addEventListener('abort', cancel);
           if (signal?.aborted) cancel();
         });
@@ -140,6 +145,8 @@ export function createClient<Service extends DescService>(service: Service, opti
       .startSpan(`${methodName(method)} call`, { attributes: { 'rpc.system': 'grpc', 'antipode.peer': peer } });
     let call: ClientReadableStream<Message> | undefined;
     const cancel = (): void => call?.cancel();
+    const startedMs = connection.nowMs;
+    let connected = (): void => {};
     try {
       const { path, bytes, deserialise, metadata } = context.with(trace.setSpan(context.active(), span), () =>
         prepare(method, request),
@@ -156,13 +163,19 @@ export function createClient<Service extends DescService>(service: Service, opti
       call.on('error', () => {});
       signal?.addEventListener('abort', cancel);
       if (signal?.aborted) cancel();
-      for await (const message of call) yield message as Message;
+      connected = connection.giveUpUnconnected(cancel);
+      for await (const message of call) {
+        connected();
+        connection.heard();
+        yield message as Message;
+      }
     } catch (thrown) {
-      const error = isServiceError(thrown) ? connection.failed(thrown) : AntipodeError.from(thrown);
+      const error = isServiceError(thrown) ? connection.failed(thrown, startedMs) : AntipodeError.from(thrown);
       span.setAttribute('antipode.error.code', error.code);
       span.setStatus({ code: SpanStatusCode.ERROR, message: error.code });
       throw error;
     } finally {
+      connected();
       signal?.removeEventListener('abort', cancel);
       cancel();
       span.end();
@@ -184,9 +197,12 @@ class Connection {
   readonly #options: ClientOptions;
   readonly #tls: Tls;
   readonly #clock: Clock;
+  readonly #link: () => LinkLimits;
   #client: GrpcClient;
   #failure: AntipodeError | undefined;
   #attemptedMs = 0;
+  #heardMs = Number.NEGATIVE_INFINITY;
+  #isClosed = false;
 
   constructor(options: ClientOptions) {
     const { kind, name } = options.expected;
@@ -194,6 +210,7 @@ class Connection {
     this.#options = options;
     this.#tls = Tls.of(options.tls);
     this.#clock = options.clock ?? systemClock;
+    this.#link = options.link ?? (() => LONGEST_LINK);
     this.#client = this.#open();
   }
 
@@ -201,45 +218,80 @@ class Connection {
     return this.#client;
   }
 
+  get nowMs(): number {
+    return this.#clock.monotonicMs();
+  }
+
   deadline(timeoutMs: number): { deadline: number } {
     return { deadline: this.#clock.wallMs() + Math.min(timeoutMs, CALL_MS_MAX) };
   }
 
-  /** What a failed call means; also the moment to see whether connecting gets anywhere. */
-  failed(error: ServiceError): AntipodeError {
+  /** Whatever the peer answers shows that the connection works. */
+  heard(): void {
+    this.#heardMs = this.nowMs;
+  }
+
+  /**
+   * Ends a call that finds no connection in the time that one may take, whatever its own deadline is. Returns what is to be
+   * called when the call has ended, or has heard of the peer.
+   */
+  giveUpUnconnected(cancel: () => void): () => void {
+    if (this.#state() === connectivityState.READY) return () => {};
+    const over = new AbortController();
+    void this.#clock.sleep(this.#link().connectMs, over.signal).then(() => {
+      if (!over.signal.aborted && this.#state() !== connectivityState.READY) cancel();
+    });
+    return () => over.abort();
+  }
+
+  /** What a failed call means; also the moment to see whether the connection is of any use. */
+  failed(error: ServiceError, startedMs: number): AntipodeError {
     const translated = fromStatus(error, { peer: this.peer, connection: this.#failure });
-    this.#renewIfStuck();
+    if (!isUnreachable(translated)) this.heard();
+    else if (this.#isStuck() || this.#isSilent(error, startedMs)) this.#renew();
     return translated;
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#client.close();
   }
 
+  #state(): connectivityState {
+    return this.#client.getChannel().getConnectivityState(false);
+  }
+
   /** While attempts fail they follow each other within seconds, so a long silence is an attempt that will not end. */
-  #renewIfStuck(): void {
+  #isStuck(): boolean {
     const { CONNECTING, TRANSIENT_FAILURE } = connectivityState;
-    const state = this.#client.getChannel().getConnectivityState(false);
-    const isStuck =
-      (state === CONNECTING || state === TRANSIENT_FAILURE) &&
-      this.#clock.monotonicMs() - this.#attemptedMs > CONNECT_MS_MAX;
-    if (!isStuck) return;
+    const state = this.#state();
+    return (
+      (state === CONNECTING || state === TRANSIENT_FAILURE) && this.nowMs - this.#attemptedMs >= this.#link().connectMs
+    );
+  }
+
+  /** A connection on which a whole call has heard nothing, of this or of any other: the next call gets another one. */
+  #isSilent({ code }: ServiceError, startedMs: number): boolean {
+    return code === status.DEADLINE_EXCEEDED && this.#state() === connectivityState.READY && this.#heardMs < startedMs;
+  }
+
+  /** Calls that are under way on the old connection go on there. */
+  #renew(): void {
+    if (this.#isClosed) return;
     this.#client.close();
     this.#client = this.#open();
   }
 
   #open(): GrpcClient {
     this.#attemptedMs = this.#clock.monotonicMs();
-    const {
-      address,
-      expected,
-      keepalive = KEEPALIVE,
-      flowControlWindowBytes = FLOW_CONTROL_WINDOW_BYTES,
-    } = this.#options;
-    const credentials = this.#tls.clientCredentials(expected, (failure) => {
+    const { address, expected, flowControlWindowBytes = FLOW_CONTROL_WINDOW_BYTES } = this.#options;
+    const { connectMs, keepalive: ofLink } = this.#link();
+    const { keepalive = ofLink } = this.#options;
+    const report = (failure: AntipodeError | undefined): void => {
       this.#failure = failure;
       this.#attemptedMs = this.#clock.monotonicMs();
-    });
+    };
+    const credentials = this.#tls.clientCredentials(expected, { report, handshakeMs: connectMs });
     // A name for the handshake: an IP address must not stand there (RFC 6066, section 3). Who is there, the certificate says.
     const name = `${expected.name ?? 'any'}.${expected.kind}.antipode.internal`;
     return new GrpcClient(address, credentials, {

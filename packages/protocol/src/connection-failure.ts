@@ -5,18 +5,22 @@
  * `_createSecureConnector` is not a documented interface of grpc-js (it is declared; our version of it is exact). If it
  * went away, failures would fall back to SITE_UNREACHABLE and the integration tests would say so; no check would be lost.
  */
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, type Clock } from '@antipode/runtime';
 import type { ChannelCredentials } from '@grpc/grpc-js';
 
 interface Watch {
   readonly report: (failure: AntipodeError | undefined) => void;
   readonly keyExchange: string;
   readonly ownFault: () => AntipodeError | undefined;
+  readonly handshakeMs: number;
+  readonly clock: Clock;
 }
 
 /** Reports the outcome of each attempt, and refuses a connection with another key agreement than `keyExchange`. */
-export function observeConnections(credentials: ChannelCredentials, { report, keyExchange, ownFault }: Watch): void {
+export function observeConnections(credentials: ChannelCredentials, watch: Watch): void {
+  const { report, keyExchange, ownFault } = watch;
   const createConnector = credentials._createSecureConnector.bind(credentials);
   credentials._createSecureConnector = (...given) => {
     const connector = createConnector(...given);
@@ -30,7 +34,7 @@ export function observeConnections(credentials: ChannelCredentials, { report, ke
       },
       connect: async (socket) => {
         try {
-          const result = await connector.connect(socket);
+          const result = await withinLimit(socket, watch, () => connector.connect(socket));
           const secure = result.socket as TLSSocket;
           // In TLS 1.3 the client is done before the server has looked at its certificate: a refusal comes later.
           secure.on('error', (error) => report(connectionFailure(error) ?? ownFault()));
@@ -44,6 +48,23 @@ export function observeConnections(credentials: ChannelCredentials, { report, ke
       },
     };
   };
+}
+
+/** Nobody else ends a handshake: a link that swallows its bytes would hold it for as long as TCP holds the connection. */
+async function withinLimit<T>(socket: Socket, { handshakeMs, clock }: Watch, handshake: () => Promise<T>): Promise<T> {
+  const done = new AbortController();
+  void clock.sleep(handshakeMs, done.signal).then(() => {
+    if (done.signal.aborted) return;
+    const error = new Error(`the TLS handshake did not end within ${Math.round(handshakeMs)} ms`);
+    socket.destroy(error);
+    hung.reject(error);
+  });
+  const hung = Promise.withResolvers<never>();
+  try {
+    return await Promise.race([handshake(), hung.promise]);
+  } finally {
+    done.abort();
+  }
 }
 
 /** The peer offers nothing else either; this catches a process that changed the TLS defaults after they were pinned. */

@@ -14,6 +14,7 @@ export * from './gen/antipode/v1/operator_pb.ts';
 export * from './gen/antipode/v1/site_agent_pb.ts';
 export * from './gen/antipode/v1/types_pb.ts';
 export { type Identity, type IdentityKind, identityUri, MAY_CALL, parseIdentity } from './identity.ts';
+export { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './link-limits.ts';
 export { type RoleName, roleName, roleNumber } from './roles.ts';
 export { type CallContext, type Handlers, RpcServer, type RpcServerOptions } from './server.ts';
 export { MESSAGE_BYTES_MAX } from './service-definition.ts';

@@ -29,6 +29,12 @@ export type ExpectedPeer =
 /** Hybrid of X25519 and ML-KEM-768: recorded traffic must not open to a later quantum computer (design, section 4). */
 export const KEY_EXCHANGE = 'X25519MLKEM768';
 
+export interface ConnectionWatch {
+  readonly report?: (failure: AntipodeError | undefined) => void;
+  readonly handshakeMs?: number;
+}
+
+const HANDSHAKE_MS_MAX = 15_000;
 /** How soon a changed certificate is noticed. */
 const REFRESH_MS = 2_000;
 
@@ -82,10 +88,11 @@ export class Tls {
   /**
    * Credentials that accept only the expected peer, before a byte of a request is sent. `report` is told at each attempt
    * to connect why it failed, where that is known (PEER_REFUSED, CERTIFICATE_INVALID), and undefined where it is not.
+   * A TLS handshake that takes longer than `handshakeMs` is given up.
    */
   clientCredentials(
     expected: ExpectedPeer,
-    report: (failure: AntipodeError | undefined) => void = () => {},
+    { report = () => {}, handshakeMs = HANDSHAKE_MS_MAX }: ConnectionWatch = {},
   ): ChannelCredentials {
     const { trustDomain } = this.identity;
     const credentials = experimental.createCertificateProviderChannelCredentials(this.#provider, this.#provider, {
@@ -93,7 +100,13 @@ export class Tls {
       checkServerIdentity: (_host, certificate) =>
         refusal(identityFromNames(certificate.subjectaltname), expected, trustDomain),
     });
-    observeConnections(credentials, { report, keyExchange: KEY_EXCHANGE, ownFault: () => this.#ownFault() });
+    observeConnections(credentials, {
+      report,
+      keyExchange: KEY_EXCHANGE,
+      ownFault: () => this.#ownFault(),
+      handshakeMs,
+      clock: this.#clock,
+    });
     return credentials;
   }
 

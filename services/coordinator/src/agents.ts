@@ -1,12 +1,9 @@
 /** Connections to the agents, at the addresses that they announced. */
-import { type Client, createClient, SiteAgentService, type Tls } from '@antipode/protocol';
+import { type Client, createClient, type LinkLimits, linkLimits, SiteAgentService, type Tls } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Closeable, systemClock } from '@antipode/runtime';
 import type { SiteView } from './detector.ts';
 import { startingOrders } from './started-orders.ts';
 import { PROFILES, type Timings } from './timings.ts';
-
-/** What an answer may take on its way. */
-const CALL_MS = 5_000;
 
 export type Agent = Client<typeof SiteAgentService>;
 
@@ -22,6 +19,7 @@ export class Agents implements Closeable {
   readonly #addressOf: (site: string) => string | undefined;
   readonly #clock: Clock;
   readonly #timings: Timings;
+  readonly #link: LinkLimits;
   readonly #clients = new Map<string, { address: string; client: Agent }>();
   readonly #closed = new AbortController();
 
@@ -30,6 +28,7 @@ export class Agents implements Closeable {
     this.#addressOf = addressOf;
     this.#clock = clock;
     this.#timings = timings;
+    this.#link = linkLimits(timings.roundTripMsMax);
   }
 
   /** @throws SITE_UNREACHABLE when no address is known yet */
@@ -44,10 +43,11 @@ export class Agents implements Closeable {
       address,
       tls: this.#tls,
       expected: { kind: 'site', name: site },
+      link: () => this.#link,
     });
     const client = startingOrders(connection, {
       clock: this.#clock,
-      callMs: CALL_MS,
+      callMs: this.#link.connectMs,
       patienceMs: this.#timings.suspectMs,
       closed: this.#closed.signal,
     });
@@ -73,6 +73,20 @@ export class Agents implements Closeable {
       if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
       return undefined;
     }
+  }
+
+  /** A probe, a survey or a fence must not wait for a connection to be made: four round trips on a long link. */
+  async keepWarm(sites: readonly string[]): Promise<void> {
+    await Promise.all(
+      sites.map(async (site) => {
+        try {
+          await this.client(site).ping({}, { timeoutMs: this.#link.answerMs });
+        } catch (thrown) {
+          // Who cannot be reached is the detector's question, and that of the order that needs it.
+          if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+        }
+      }),
+    );
   }
 
   async close(): Promise<void> {

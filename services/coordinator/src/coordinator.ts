@@ -34,6 +34,9 @@ import { externalDatabase } from './store/external-database.ts';
 import { readSites } from './store/sites.ts';
 import { Store } from './store/store.ts';
 
+/** More often than an idle connection is forgotten by what lies between two sites. */
+const KEEP_WARM_MS = 10_000;
+
 export class Coordinator implements Closeable {
   readonly #config: CoordinatorConfig;
   readonly #ports: { clock: Clock; prng: Prng; log: Log };
@@ -180,6 +183,9 @@ export class Coordinator implements Closeable {
     reconciler.start();
     this.#loop('detector', timings.heartbeatMs, () =>
       election.epoch === undefined ? Promise.resolve() : detector.pass(),
+    );
+    this.#loop('connections', KEEP_WARM_MS, () =>
+      agents.keepWarm(detector.sites.filter(({ status }) => status === 'up').map(({ site }) => site)),
     );
     this.#loop('schedule', timings.leaderMs / 2, () => schedule.follow(cache.all.map(({ spec }) => spec)));
     if (this.#config.http !== undefined) {

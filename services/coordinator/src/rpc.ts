@@ -87,6 +87,7 @@ export function coordinatorHandlers({
       for (const { spec } of held) leases.granted(spec.name);
       return {
         intervalMs: timings.heartbeatMs,
+        roundTripMsMax: timings.roundTripMsMax,
         leases: held.map(({ spec, epoch }) => ({
           group: spec.name,
           epoch,

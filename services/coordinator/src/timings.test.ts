@@ -1,4 +1,5 @@
 /** The arithmetic that keeps two members from acting as active at once, and failover within its promised time. */
+import { linkLimits } from '@antipode/protocol';
 import { describe, expect, it } from 'vitest';
 import { PROFILES } from './timings.ts';
 
@@ -38,6 +39,23 @@ describe.each(Object.entries(PROFILES))('the profile %s', (name, timings) => {
     expect(timings.loopDelayMsMax).toBeLessThan(suspectMs);
     expect(probeRounds).toBeGreaterThanOrEqual(2);
   });
+});
+
+it.each([PROFILES.default, PROFILES.wan])('waits for an answer longer than the longest link takes', (timings) => {
+  const { roundTripMsMax, probeTimeoutMs, suspectMs, heartbeatMs, selfStopMs } = timings;
+  const { keepalive, answerMs, connectMs } = linkLimits(roundTripMsMax);
+  // A connection is made in three round trips, and the call is the fourth.
+  expect(connectMs).toBeGreaterThan(roundTripMsMax * 4);
+  expect(Math.min(keepalive.timeoutMs, answerMs, probeTimeoutMs)).toBeGreaterThan(roundTripMsMax);
+  // Through another site: once there, and once further on.
+  expect(probeTimeoutMs * 2).toBeGreaterThanOrEqual(roundTripMsMax + probeTimeoutMs);
+  // Heartbeats follow each other: a site on the longest link is not suspect, and its lease does not lapse.
+  expect(heartbeatMs + roundTripMsMax).toBeLessThan(suspectMs);
+  expect(heartbeatMs + roundTripMsMax * 2).toBeLessThan(selfStopMs / 2);
+});
+
+it('reaches over a round trip of 3 s in a wide network', () => {
+  expect(PROFILES.wan.roundTripMsMax).toBe(3_000);
 });
 
 it('gives a wide network at least the time of a near one in everything', () => {

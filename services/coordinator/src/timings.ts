@@ -1,5 +1,7 @@
 /** How long things take, by profile (design, section 11). Each figure says which failure it prevents. */
 
+import { ROUND_TRIP_MS_MAX } from '@antipode/protocol';
+
 export interface Timings {
   /** How often agents call. */
   readonly heartbeatMs: number;
@@ -15,6 +17,8 @@ export interface Timings {
   readonly leaseMs: number;
   /** The active member stops by itself after this long. */
   readonly selfStopMs: number;
+  /** The longest round trip between two sites at which everything works: no limit of a call or a connection is shorter. */
+  readonly roundTripMsMax: number;
   /** How often the coordinator looks what is due. */
   readonly planMs: number;
   /** Time to live of the coordinators' own leader lease. */
@@ -33,6 +37,7 @@ const DEFAULT: Timings = {
   loopDelayMsMax: 1_000,
   leaseMs: 20_000,
   selfStopMs: 15_000,
+  roundTripMsMax: 1_000,
   planMs: 1_000,
   leaderMs: 5_000,
   automaticFailoverGapMs: 3_600_000,
@@ -46,6 +51,7 @@ const doubled = (timings: Timings): Timings => ({
   probeTimeoutMs: timings.probeTimeoutMs * 2,
   leaseMs: timings.leaseMs * 2,
   selfStopMs: timings.selfStopMs * 2,
+  roundTripMsMax: ROUND_TRIP_MS_MAX,
 });
 
 export const PROFILES = {

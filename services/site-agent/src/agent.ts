@@ -23,11 +23,12 @@ import { Heartbeat } from './heartbeat.ts';
 import { IdleCollection } from './idle-collection.ts';
 import { Journal } from './journal.ts';
 import { LeaseKeeper } from './lease.ts';
+import { Link } from './link.ts';
 import { lockFolder } from './lock.ts';
 import { Mender } from './mending.ts';
 import { OrderBook } from './order-book.ts';
 import { Partitions } from './partitions.ts';
-import { Peers } from './peers.ts';
+import { KEEP_WARM_MS, Peers } from './peers.ts';
 import { Pins } from './pins.ts';
 import { siteAgentHandlers } from './rpc.ts';
 import type { Site } from './site.ts';
@@ -85,7 +86,8 @@ export class SiteAgent implements Closeable {
       log.error('the store was damaged and begins again; what is lacking is fetched from other members', {
         damaged: store.setAside,
       });
-    const peers = new Peers({ tls });
+    const link = new Link();
+    const peers = new Peers({ tls, link });
     const pins = new Pins(config.pinsFile);
     const partitions = new Partitions({ settings: config.partitions, journal, dataFolder: config.dataFolder, log });
     const trust = new Trust({ site: config.site, partitions: partitions.all, pins, journal });
@@ -126,6 +128,7 @@ export class SiteAgent implements Closeable {
       coordinator: config.coordinator,
       advertise: () => config.advertise ?? config.listen.replace(/:0$/, `:${this.#port}`),
       loopDelay: this.#loopDelay,
+      link,
     });
     this.#health = new HealthServer({
       live: () => ({ ok: true, checks: { site: config.site } }),
@@ -164,6 +167,7 @@ export class SiteAgent implements Closeable {
         loop(`open ${partition.settings.name}`, REOPEN_INTERVAL_MS, () => partition.warmUp()),
       ),
       loop('write journal', JOURNAL_INTERVAL_MS, async () => this.#watchJournal()),
+      loop('keep peers connected', KEEP_WARM_MS, (signal) => this.#site.peers.keepWarm(signal)),
       loop('mend store', MEND_INTERVAL_MS, (signal) => this.#site.mender.mendAll(signal)),
     ]);
     log.info('site agent started', { site: this.#config.site, port: this.#port, partitions: partitions.all.length });

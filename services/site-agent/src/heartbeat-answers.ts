@@ -43,6 +43,7 @@ export class HeartbeatAnswers {
         this.#troubles.delete(group);
       });
     for (const { group, sites } of peers) this.#site.mender.learn(group, sites);
+    this.#site.peers.learn(peers.flatMap(({ sites }) => sites));
     if (defect !== undefined) throw defect;
   }
 

@@ -4,11 +4,11 @@ import type { LoopDelay } from '@antipode/runtime';
 import { type Closeable, every } from '@antipode/runtime';
 import { describe } from './describe.ts';
 import { HeartbeatAnswers } from './heartbeat-answers.ts';
+import type { Link } from './link.ts';
 import type { Site } from './site.ts';
 
 /** Until the coordinator has said otherwise. */
 const FIRST_INTERVAL_MS = 500;
-const TIMEOUT_MS = 2_000;
 
 export class Heartbeat implements Closeable {
   readonly #site: Site;
@@ -16,6 +16,7 @@ export class Heartbeat implements Closeable {
   readonly #client: Client<typeof CoordinatorService>;
   readonly #advertise: () => string;
   readonly #loopDelay: LoopDelay;
+  readonly #link: Link;
   readonly #stop = new AbortController();
   #intervalMs = FIRST_INTERVAL_MS;
   #running: Promise<void> | undefined;
@@ -27,7 +28,9 @@ export class Heartbeat implements Closeable {
     coordinator: { id: string; address: string };
     advertise: () => string;
     loopDelay: LoopDelay;
+    link: Link;
   }) {
+    this.#link = options.link;
     this.#site = options.site;
     this.#answers = new HeartbeatAnswers(options.site);
     this.#advertise = options.advertise;
@@ -36,7 +39,7 @@ export class Heartbeat implements Closeable {
       address: options.coordinator.address,
       tls: options.tls,
       expected: { kind: 'coordinator', name: options.coordinator.id },
-      defaultTimeoutMs: TIMEOUT_MS,
+      link: () => options.link.limits,
     });
   }
 
@@ -65,8 +68,9 @@ export class Heartbeat implements Closeable {
     const sentAtMs = clock.monotonicMs();
     const answer = await this.#client.heartbeat(
       { state: await describe(this.#site), address: this.#advertise(), loopDelayMs: this.#loopDelay.maxMs() },
-      { signal: this.#stop.signal },
+      { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
     );
+    this.#link.learn(answer.roundTripMsMax);
     this.#answers.take(answer, { sentAtMs });
     if (answer.intervalMs > 0) this.#intervalMs = answer.intervalMs;
     this.lastSuccessMs = clock.monotonicMs();

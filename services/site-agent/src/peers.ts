@@ -1,6 +1,11 @@
-/** Connections to other agents, made when they are needed. An address comes with the order; whom to expect there is ours. */
+/**
+ * Connections to other agents. An address comes with the order, or with a heartbeat's answer; whom to expect there is ours.
+ * The members of this site's groups are kept connected: a probe must not wait for a connection to be made, which takes four
+ * round trips on a long link.
+ */
 import { type Client, createClient, SiteAgentService, type Tls } from '@antipode/protocol';
 import { AntipodeError, type Closeable } from '@antipode/runtime';
+import { Link } from './link.ts';
 
 export interface PeerAddress {
   readonly site: string;
@@ -9,30 +14,64 @@ export interface PeerAddress {
 
 export type Peer = Client<typeof SiteAgentService>;
 
+/** More often than an idle connection is forgotten by what lies between two sites. */
+export const KEEP_WARM_MS = 10_000;
+
+const ADDRESS = /^[^\s:]+:\d{1,5}$/;
+
 export class Peers implements Closeable {
   readonly #tls: Tls;
-  readonly #clients = new Map<string, Peer>();
+  readonly #link: Link;
+  /** One for each site: who moves is reached at the new address, and what is under way at the old one ends there. */
+  readonly #clients = new Map<string, { address: string; client: Peer }>();
+  #members: readonly PeerAddress[] = [];
 
-  constructor({ tls }: { tls: Tls }) {
+  constructor({ tls, link = new Link() }: { tls: Tls; link?: Link }) {
     this.#tls = tls;
+    this.#link = link;
   }
 
   /** @throws REQUEST_INVALID */
   client({ site, address }: PeerAddress): Peer {
-    if (!/^[^\s:]+:\d{1,5}$/.test(address))
+    if (!ADDRESS.test(address))
       throw new AntipodeError('REQUEST_INVALID', `the address of site ${site} must be host:port`, {
         details: { site },
       });
-    const key = `${site} ${address}`;
-    const known = this.#clients.get(key);
-    if (known !== undefined) return known;
-    const client = createClient(SiteAgentService, { address, tls: this.#tls, expected: { kind: 'site', name: site } });
-    this.#clients.set(key, client);
+    const known = this.#clients.get(site);
+    if (known?.address === address) return known.client;
+    known?.client.close();
+    const client = createClient(SiteAgentService, {
+      address,
+      tls: this.#tls,
+      expected: { kind: 'site', name: site },
+      link: () => this.#link.limits,
+    });
+    this.#clients.set(site, { address, client });
     return client;
   }
 
+  /** The other members of this site's groups, as the coordinator has told them. */
+  learn(members: readonly PeerAddress[]): void {
+    this.#members = [...new Map(members.map(({ site, address }) => [site, { site, address }])).values()];
+  }
+
+  async keepWarm(signal: AbortSignal): Promise<void> {
+    await Promise.all(
+      this.#members
+        .filter(({ address }) => ADDRESS.test(address))
+        .map(async (member) => {
+          try {
+            await this.client(member).ping({}, { timeoutMs: this.#link.limits.answerMs, signal });
+          } catch (thrown) {
+            // Who cannot be reached is the coordinator's question: it asks by a probe.
+            if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+          }
+        }),
+    );
+  }
+
   async close(): Promise<void> {
-    for (const client of this.#clients.values()) client.close();
+    for (const { client } of this.#clients.values()) client.close();
     this.#clients.clear();
   }
 }

@@ -95,7 +95,10 @@ export class SimulatedSite {
       },
     } as unknown as Partitions;
     const trust = new Trust({ site: name, partitions: all, pins: this.pins, journal });
-    const peers = { client: ({ site }: { site: string }) => this.#clientOf(site) } as unknown as Peers;
+    const peers = {
+      client: ({ site }: { site: string }) => this.#clientOf(site),
+      learn: () => {},
+    } as unknown as Peers;
     const transfer = new Transfer({ store, peers, trust, log: silentLog });
     this.site = {
       name,

@@ -1,0 +1,15 @@
+/** What this site knows of the links between sites: what the coordinator's profile says, and until then the longest one. */
+import { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from '@antipode/protocol';
+
+export class Link {
+  #limits = linkLimits(ROUND_TRIP_MS_MAX);
+
+  get limits(): LinkLimits {
+    return this.#limits;
+  }
+
+  /** A coordinator that says nothing, or something absurd, changes nothing: nobody may stretch a limit to hours. */
+  learn(roundTripMsMax: number): void {
+    if (roundTripMsMax > 0 && roundTripMsMax <= ROUND_TRIP_MS_MAX) this.#limits = linkLimits(roundTripMsMax);
+  }
+}
