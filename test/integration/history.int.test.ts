@@ -6,12 +6,7 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
 import { readDrills, readLastPassed } from '../../services/coordinator/src/store/drills.ts';
-import {
-  readAcknowledged,
-  readHighestNumber,
-  readKnown,
-  readNewest,
-} from '../../services/coordinator/src/store/generations.ts';
+import { readAcknowledged, readKnown, readNewest } from '../../services/coordinator/src/store/generations.ts';
 import { readGroup, readGroups } from '../../services/coordinator/src/store/groups.ts';
 import { readDone, readFailed, readOpenIntents, readRecent } from '../../services/coordinator/src/store/intents.ts';
 import { readScrubs } from '../../services/coordinator/src/store/scrubs.ts';
@@ -64,7 +59,6 @@ const rowsRead = (work: (db: Read) => Promise<unknown>): Promise<number> =>
 const READS: readonly [name: string, rowsMax: number, (db: Read, group: string) => Promise<unknown>][] = [
   ['readNewest', 5, readNewest],
   ['readAcknowledged', 20, readAcknowledged],
-  ['readHighestNumber', 5, readHighestNumber],
   ['readGroup', 20, readGroup],
   ['readGroups', 40, (db) => readGroups(db)],
   ['readOpenIntents of one group', 5, (db, group) => readOpenIntents(db, { group })],

@@ -8,20 +8,24 @@ import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgr
 import type { Generation, IntentKind, IntentStatus } from '../../services/coordinator/src/model.ts';
 import {
   readAcknowledged,
+  readAhead,
   readGeneration,
-  readHighestNumber,
   readKnown,
   readNewest,
   recordAcknowledgement,
   recordCapture,
+  releaseNumber,
+  reserveNumber,
   withdrawAcknowledgements,
 } from '../../services/coordinator/src/store/generations.ts';
 import {
   activateEpoch,
   insertEpoch,
   insertGroup,
+  lockGroup,
   readGroup,
   readGroups,
+  readTenures,
 } from '../../services/coordinator/src/store/groups.ts';
 import {
   forgetOldIntents,
@@ -125,15 +129,46 @@ describe('scrubs', () => {
 });
 
 describe('generations', () => {
-  const highest = (group = GROUP) => store.query((db) => readHighestNumber(db, group));
+  const reserve = (group = GROUP, seen = 0n) => write((trx) => reserveNumber(trx, group, { seen }));
   const known = () => store.query((db) => readKnown(db, GROUP));
 
-  it('have a highest number over all epochs, 0 before the first, and each group its own', async () => {
-    expect(await highest()).toBe(0n);
+  it('have numbers above every one that was ever reserved, under whatever epoch, and each group its own', async () => {
+    expect([await reserve(), await reserve()]).toEqual([1n, 2n]);
     await capture(generation(1n, 9_007_199_254_740_993n));
     await capture(generation(2n, 4n));
-    expect([await highest(), await highest('cards')]).toEqual([9_007_199_254_740_993n, 0n]);
+    expect([await reserve(), await reserve('cards')]).toEqual([9_007_199_254_740_994n, 1n]);
     expect((await store.query((db) => readNewest(db, GROUP)))?.number).toBe(4n);
+  });
+
+  it('have numbers above what members speak of, where the database knows less', async () => {
+    expect([await reserve(GROUP, 41n), await reserve(GROUP, 7n)]).toEqual([42n, 43n]);
+  });
+
+  it('give a number back that was not needed, unless a later one is on its way', async () => {
+    const release = (number: bigint): Promise<void> => write((trx) => releaseNumber(trx, GROUP, number));
+    await release(await reserve());
+    expect(await reserve()).toBe(1n);
+    expect(await reserve()).toBe(2n);
+    await release(1n);
+    expect(await reserve()).toBe(3n);
+  });
+
+  it('are ahead of another by epoch before number', async () => {
+    for (const [epoch, number] of [
+      [1n, 9n],
+      [1n, 10n],
+      [2n, 3n],
+    ] as const)
+      await capture(generation(epoch, number));
+    await acknowledge(2n, 3n, 'b');
+    const ahead = async (base?: { epoch: bigint; number: bigint }) =>
+      (await store.query((db) => readAhead(db, GROUP, base))).map((one) => [one.number, one.isAcknowledged]);
+    expect(await ahead({ epoch: 1n, number: 9n })).toEqual([
+      [10n, false],
+      [3n, true],
+    ]);
+    expect(await ahead({ epoch: 2n, number: 3n })).toEqual([]);
+    expect((await ahead()).length).toBe(3);
   });
 
   it('are known newest last, by epoch before number, with whether anybody has acknowledged them', async () => {
@@ -375,7 +410,9 @@ describe('groups', () => {
     );
     const seen = await store.snapshot(async (db) => {
       const before = await readGroup(db, GROUP);
-      await write((trx) => activateEpoch(trx, GROUP, { epoch: 2n, owner: 'b', recoveryTimeMs: 7 }));
+      await write((trx) =>
+        activateEpoch(trx, GROUP, { epoch: 2n, owner: 'b', recoveryTimeMs: 7, base: { epoch: 1n, number: 9n } }),
+      );
       return [before, await readGroup(db, GROUP)];
     });
     expect(seen[1]).toEqual(seen[0]);
@@ -383,6 +420,32 @@ describe('groups', () => {
     const now = await store.query((db) => readGroup(db, GROUP));
     expect(now).toMatchObject({ epoch: 2n, owner: 'b', recoveryTimeMs: 7 });
     expect(now.members.map(({ role }) => role)).toEqual(['fenced', 'active', 'standby']);
+    expect(await store.query((db) => readTenures(db, GROUP))).toEqual([
+      { epoch: 1n, base: undefined },
+      { epoch: 2n, base: { epoch: 1n, number: 9n } },
+    ]);
+  });
+
+  it('that are locked hold up whoever locks them too, and nobody else', async () => {
+    const [locked, order] = [Promise.withResolvers<void>(), [] as string[]];
+    const release = Promise.withResolvers<void>();
+    const first = write(async (trx) => {
+      await lockGroup(trx, GROUP);
+      locked.resolve();
+      await release.promise;
+      await insertEpoch(trx, GROUP, { epoch: 2n, owner: 'b', reason: 'automatic', isActive: false, nowMs: 1 });
+      order.push('issued');
+    });
+    await locked.promise;
+    const second = write(async (trx) => {
+      const { highestEpoch } = await lockGroup(trx, GROUP);
+      order.push(`sees ${highestEpoch}`);
+    });
+    await write((trx) => lockGroup(trx, 'cards'));
+    order.push('cards');
+    release.resolve();
+    await Promise.all([first, second]);
+    expect(order).toEqual(['cards', 'issued', 'sees 2']);
   });
 });
 

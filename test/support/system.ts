@@ -13,7 +13,7 @@ import {
 } from '@antipode/protocol';
 import { closeAll, Log, silentLog, systemClock } from '@antipode/runtime';
 import { initialisePartition, loadAgentConfig, type Pin, pinPartitions, SiteAgent } from '@antipode/site-agent';
-import { type Round, replicateOnce, untilAcknowledged } from '../../apps/cli/src/commands/replicate.ts';
+import { type Round, replicateOnce } from '../../apps/cli/src/commands/replicate.ts';
 import { DemoProcess, freePort } from '../../apps/cli/src/demo/processes.ts';
 import {
   makeAuthority,
@@ -168,8 +168,14 @@ export class TestSystem {
     return replicateOnce(this.operator, GROUP, { timeoutMs: TIMEOUT_MS, sites });
   }
 
+  /** Until each of the sites has acknowledged a generation of that number or a higher one. */
   untilAcknowledged(number: number, sites: readonly string[]): Promise<GroupState> {
-    return untilAcknowledged(this.operator, GROUP, { number, sites, timeoutMs: TIMEOUT_MS });
+    return this.until(`${sites.join(', ')} have acknowledged ${number}`, async () => {
+      const { group } = await this.operator.getGroup({ group: GROUP });
+      const acknowledged = (name: string) =>
+        Number(group?.members.find(({ site }) => site === name)?.acknowledgedGeneration ?? 0);
+      return sites.every((name) => acknowledged(name) >= number) && group;
+    });
   }
 
   untilActive(name: string): Promise<true> {

@@ -65,20 +65,24 @@ export class EngineUser {
 
   /** The private key under this CKA_ID (hexadecimal), as a URI (RFC 7512). */
   key(id: string): string {
-    return this.#uri(`id=${id.replace(/../g, '%$&')}`, 'private');
+    return this.#uri(id, 'private');
+  }
+
+  publicKey(id: string): string {
+    return this.#uri(id, 'public');
   }
 
   /** The private key under this label, as a URI. The label must need no escapes. */
   keyByLabel(label: string): string {
-    return this.#uri(`object=${label}`, 'private');
+    return this.#found(`object=${label}`, 'private');
   }
 
-  publicKey(id: string): string {
-    return this.#uri(`id=${id.replace(/../g, '%$&')}`, 'public');
+  #uri(id: string, type: string): string {
+    return this.#found(`id=${id.replace(/../g, '%$&')}`, type);
   }
 
-  #uri(name: string, type: string): string {
-    return `pkcs11:token=${this.#token.label};${name};type=${type}?pin-source=file:${this.#pinFile}`;
+  #found(by: string, type: string): string {
+    return `pkcs11:token=${this.#token.label};${by};type=${type}?pin-source=file:${this.#pinFile}`;
   }
 }
 

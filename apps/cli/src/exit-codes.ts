@@ -42,6 +42,7 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   FAILOVER_REFUSED: EXIT.refused,
   SCRATCH_REFUSED: EXIT.refused,
   PEER_REFUSED: EXIT.refused,
+  GENERATION_LOST: EXIT.operatorNeeded,
   PEER_NOT_PINNED: EXIT.operatorNeeded,
   DOMAIN_KEY_MISSING: EXIT.operatorNeeded,
   IDENTITY_MISSING: EXIT.operatorNeeded,

@@ -77,6 +77,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'OperatorService/GetStatus': OPERATOR,
   'OperatorService/RotateDomainKey': OPERATOR,
   'OperatorService/Replicate': OPERATOR,
+  'OperatorService/GetGeneration': OPERATOR,
   'OperatorService/RunDrill': OPERATOR,
   'OperatorService/ListDrills': OPERATOR,
   'OperatorService/RunScrub': OPERATOR,

@@ -175,6 +175,11 @@ export const CATALOGUE = {
     summary: 'The generation is older than the one that is already applied here.',
     hint: 'Nothing to do: a roll-back is never applied. To go back to old contents, restore a generation by hand.',
   },
+  GENERATION_LOST: {
+    disposition: 'operator',
+    summary: 'A generation was captured and is lost to service: the member that is active now does not have it.',
+    hint: 'Do not rely on it: not every site that was asked has acknowledged it. What it alone had is at the site that captured it, and comes back as divergent objects. Look what the active member has, then replicate again.',
+  },
   OBJECT_UNPROVEN: {
     disposition: 'operator',
     summary: 'A key is there, but using it did not give the expected result.',

@@ -192,6 +192,8 @@ describe('an automatic failover', () => {
           from: 'a',
           wanted: '',
           acceptLoss: false,
+          accepted: [],
+          overtaken: 0,
           reason: 'automatic',
           outageStartedMs: NOW_MS - 12_000,
           excluded: [],
@@ -238,6 +240,15 @@ describe('an automatic failover', () => {
     ['one was refused a moment ago', { failed: [intent('failover', { errorCode: 'FAILOVER_REFUSED' })] }],
   ] satisfies [string, Partial<Situation>][])('does not settle it while %s', (_while, rest) => {
     expect(due({ group: { highestEpoch: 2n } }, rest)).toEqual([]);
+  });
+});
+
+describe('while the active role is about to move', () => {
+  it.each(['open', 'parked'] as const)('nothing is captured or replicated (%s)', (status) => {
+    const moving = { open: [intent('failover', { status })] };
+    expect(due({}, { newest: undefined, ...moving })).toEqual([]);
+    expect(due({}, { acknowledged: [], ...moving })).toEqual([]);
+    expect(due({}, { acknowledged: [] })).toEqual(['replication b', 'replication c']);
   });
 });
 

@@ -109,7 +109,8 @@ function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {
     : [];
 }
 
-function dueReplications({ group, newest, acknowledged, view }: Situation): Draft[] {
+function dueReplications({ group, newest, acknowledged, view, open }: Situation): Draft[] {
+  if (open.some(({ kind }) => kind === 'failover')) return [];
   // Until the active member has captured under its own epoch, the newest may be one that was lost with its site.
   if (newest === undefined || newest.epoch !== group.epoch || group.highestEpoch !== group.epoch) return [];
   return group.members
@@ -183,9 +184,11 @@ function dueFailover({ group, recent, view, nowMs, timings }: Situation): Draft[
     from: active.site,
     wanted: '',
     acceptLoss: false,
+    accepted: [],
     reason: 'automatic',
     outageStartedMs: lost?.lastWallMs ?? nowMs,
     excluded: [],
+    overtaken: 0,
   };
   return [{ kind: 'failover', site: '', state: { phase: 'requested', ...request } as { phase: string }, trace: {} }];
 }

@@ -4,24 +4,28 @@ import {
   DescribeResponseSchema,
   FailoverPolicy,
   FailoverRequestSchema,
+  GenerationStanding,
+  GetGenerationRequestSchema,
   type GroupSpecSchema,
   ReplicateRequestSchema,
   ResolveRequestSchema,
   RunDrillRequestSchema,
   RunScrubRequestSchema,
 } from '@antipode/protocol';
-import { AntipodeError, silentLog } from '@antipode/runtime';
+import { AntipodeError, fromHex, silentLog } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it, vi } from 'vitest';
 import { Changes } from './changes.ts';
 import { Detector } from './detector.ts';
+import type { Tenure } from './generation-standing.ts';
 import { LeaseBook } from './leases.ts';
 import type { Group, GroupSpec } from './model.ts';
 import type { Planned } from './planner.ts';
 import { operatorHandlers, type RpcPorts } from './rpc.ts';
 import type { Place } from './store/sites.ts';
 import { groupOf, SPEC } from './testing/group.ts';
+import { generation } from './testing/situation.ts';
 import { PROFILES } from './timings.ts';
 
 /** The database, in memory: groups, and what each site has acknowledged. */
@@ -29,7 +33,10 @@ const database = vi.hoisted(() => ({
   groups: [] as Group[],
   acknowledged: [] as object[],
   newest: undefined as unknown,
+  recorded: undefined as unknown,
+  tenures: [] as Tenure[],
   place: undefined as Place | undefined,
+  isMoving: false,
 }));
 vi.mock(import('./store/groups.ts'), () => ({
   readGroups: async () => database.groups,
@@ -38,6 +45,7 @@ vi.mock(import('./store/groups.ts'), () => ({
     if (group === undefined) throw new AntipodeError('NOT_FOUND', 'no such group');
     return group;
   },
+  readTenures: async () => database.tenures,
   insertGroup: async (_trx: unknown, spec: GroupSpec) => {
     database.groups.push(groupOf(spec));
   },
@@ -45,6 +53,11 @@ vi.mock(import('./store/groups.ts'), () => ({
 vi.mock(import('./store/generations.ts'), () => ({
   readNewest: async () => database.newest as never,
   readAcknowledged: async () => database.acknowledged as never,
+  readGeneration: async () => database.recorded as never,
+}));
+vi.mock(import('./store/intents.ts'), async (original) => ({
+  ...(await original()),
+  isMoveOpen: async () => database.isMoving,
 }));
 vi.mock(import('./store/sites.ts'), async (original) => ({
   ...(await original()),
@@ -70,6 +83,7 @@ class Bench {
     database.acknowledged = [];
     database.newest = undefined;
     database.place = undefined;
+    database.isMoving = false;
     this.detector = new Detector({
       clock,
       log: silentLog,
@@ -223,7 +237,13 @@ describe('an order of an operator', () => {
 
   it('to move carries what was accepted, and the outage counts from the order', async () => {
     const bench = ready();
-    const order = create(FailoverRequestSchema, { group: 'payments', toSite: 'b', acceptLoss: true });
+    const loss = { epoch: 1n, generation: 5n, manifestDigest: fromHex('ab') };
+    const order = create(FailoverRequestSchema, {
+      group: 'payments',
+      toSite: 'b',
+      acceptLoss: true,
+      acceptedLosses: [loss],
+    });
     await operatorHandlers(bench.ports).failover(order, CONTEXT);
     expect(bench.intended).toMatchObject([
       {
@@ -234,6 +254,7 @@ describe('an order of an operator', () => {
           from: 'a',
           wanted: 'b',
           acceptLoss: true,
+          accepted: [{ epoch: 1n, number: 5n, manifestDigest: 'ab' }],
           reason: 'operator',
           outageStartedMs: bench.clock.wallMs(),
         },
@@ -265,6 +286,14 @@ describe('an order of an operator', () => {
 
   it('to replicate is refused while a failover is under way', async () => {
     const bench = ready({ highestEpoch: 2n, highestOwner: 'b' });
+    const order = create(ReplicateRequestSchema, { group: 'payments' });
+    expect((await rejection(operatorHandlers(bench.ports).replicate(order, CONTEXT))).code).toBe('GROUP_BUSY');
+    expect(bench.intended).toEqual([]);
+  });
+
+  it('to replicate is refused from the order to move on, not only once an epoch was issued', async () => {
+    const bench = ready();
+    database.isMoving = true;
     const order = create(ReplicateRequestSchema, { group: 'payments' });
     expect((await rejection(operatorHandlers(bench.ports).replicate(order, CONTEXT))).code).toBe('GROUP_BUSY');
     expect(bench.intended).toEqual([]);
@@ -360,5 +389,46 @@ describe('where an application finds its keys', () => {
     expect(await resolve(bench)).toMatchObject({ site: 'a', serial: 'serial-a', module: '', tokenLabel: '' });
     const none = withGroup({ members: groupOf(SPEC).members.slice(1) });
     expect((await rejection(resolve(none))).code).toBe('NOT_FOUND');
+  });
+});
+
+describe('the standing of a generation', () => {
+  const ref = (generation: bigint) => ({ epoch: 1n, generation, manifestDigest: fromHex('ab') });
+  const ask = async (bench: Bench, sites: string[] = []) => {
+    const request = create(GetGenerationRequestSchema, { group: 'payments', generation: ref(4n), sites });
+    const { standing, waitingSites } = await operatorHandlers(bench.ports).getGeneration(request, CONTEXT);
+    return [standing, waitingSites];
+  };
+  const withGeneration = (): Bench => {
+    const bench = new Bench();
+    const recorded = { ...generation({ number: 4n, manifestDigest: 'ab' }) };
+    database.groups = [groupOf(SPEC)];
+    Object.assign(database, {
+      recorded,
+      newest: recorded,
+      acknowledged: [{ ...recorded, site: 'b' }],
+      tenures: [{ epoch: 1n, base: undefined }],
+    });
+    return bench;
+  };
+  const { ACKNOWLEDGED, PENDING, LOST, UNKNOWN } = GenerationStanding;
+
+  it('waits for every standby that is up, or for those that are named', async () => {
+    const bench = withGeneration();
+    expect(await ask(bench)).toEqual([PENDING, []]);
+    bench.hear('b');
+    expect(await ask(bench)).toEqual([ACKNOWLEDGED, []]);
+    bench.hear('c');
+    expect(await ask(bench)).toEqual([PENDING, ['c']]);
+    expect(await ask(bench, ['b'])).toEqual([ACKNOWLEDGED, []]);
+  });
+
+  it('is lost when a tenure has gone on without it, and unknown when it is not on record', async () => {
+    const bench = withGeneration();
+    bench.hear('b');
+    database.tenures = [...database.tenures, { epoch: 2n, base: { epoch: 1n, number: 3n } }];
+    expect(await ask(bench)).toEqual([LOST, []]);
+    database.recorded = undefined;
+    expect(await ask(bench)).toEqual([UNKNOWN, ['b']]);
   });
 });

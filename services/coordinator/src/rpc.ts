@@ -1,28 +1,30 @@
 /** What agents and operators ask of the coordinator. Operators' orders become intents; only the leader takes them. */
 import type { CoordinatorService, Handlers, OperatorService } from '@antipode/protocol';
-import { AntipodeError, type Clock, VERSION } from '@antipode/runtime';
+import { AntipodeError, type Clock, fromHex, hex, VERSION } from '@antipode/runtime';
 import type { Agents } from './agents.ts';
 import type { Changes } from './changes.ts';
 import type { Detector } from './detector.ts';
+import { refOf, requireRef } from './effects/context.ts';
 import type { Effects } from './effects.ts';
 import type { Election } from './election.ts';
+import { standingOf } from './generation-standing.ts';
 import type { GroupCache } from './group-cache.ts';
 import { checkSites, differences, specFrom } from './group-spec.ts';
 import type { LeaseBook } from './leases.ts';
-import { planFailover } from './machines/failover.ts';
+import { planFailover } from './machines/failover-plan.ts';
 import { activeOf, type Group } from './model.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import type { Reconciler } from './reconciler.ts';
 import { startDrill } from './start-drill.ts';
 import { readDrills, readLastPassed } from './store/drills.ts';
-import { readAcknowledged, readNewest } from './store/generations.ts';
-import { insertGroup, readGroup, readGroups } from './store/groups.ts';
-import { type Intent, readIntent, readRecent, requireIntent } from './store/intents.ts';
+import { readAcknowledged, readGeneration, readNewest } from './store/generations.ts';
+import { insertGroup, readGroup, readGroups, readTenures } from './store/groups.ts';
+import { type Intent, isMoveOpen, readIntent, readRecent, requireIntent } from './store/intents.ts';
 import { readScrubs } from './store/scrubs.ts';
 import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
 import type { Timings } from './timings.ts';
-import { groupState, operationMessage, siteState, unreadableGroup } from './views.ts';
+import { groupState, operationMessage, STANDINGS, siteState, unreadableGroup } from './views.ts';
 
 export interface RpcPorts {
   readonly id: string;
@@ -227,7 +229,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     replicate: async ({ group: name }, { signal }) => {
       const group = await groupOf(name);
       const active = activeOf(group);
-      if (group.highestEpoch !== group.epoch)
+      if (group.highestEpoch !== group.epoch || (await store.query((db) => isMoveOpen(db, name))))
         throw new AntipodeError('GROUP_BUSY', `a failover of group ${name} is under way`, { details: { group: name } });
       if (active === undefined || group.domainKeyVersion === 0) {
         throw new AntipodeError('DOMAIN_KEY_MISSING', `group ${name} has no domain key yet`, {
@@ -242,6 +244,29 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         made = await reconciler.intend(planned);
       }
       return { operationId: made.id };
+    },
+
+    getGeneration: async ({ group: name, generation, sites }) => {
+      const group = await groupOf(name);
+      const { epoch, generation: number, manifestDigest } = requireRef(generation);
+      const asked = { epoch, number, manifestDigest: hex(manifestDigest) };
+      const [recorded, newest, acknowledged, tenures] = await store.query((db) =>
+        Promise.all([
+          readGeneration(db, name, asked),
+          readNewest(db, name),
+          readAcknowledged(db, name),
+          readTenures(db, name),
+        ]),
+      );
+      const standbys = group.members.filter(({ site, role }) => role === 'standby' && detector.isUp(site));
+      const waited = sites.length > 0 ? sites : standbys.map(({ site }) => site);
+      const answer = standingOf({ asked, recorded, newest, acknowledged, tenures, waited });
+      return {
+        standing: STANDINGS[answer.standing],
+        acknowledgedSites: [...answer.acknowledgedSites],
+        waitingSites: [...answer.waitingSites],
+        ...(newest === undefined ? {} : { newest: refOf(newest) }),
+      };
     },
 
     runDrill: async ({ group: name, site }) => ({ operationId: await startDrill(ports, { group: name, site }) }),
@@ -294,8 +319,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       const from = activeOf(group)?.site ?? '';
       const survey = await effects.survey(group);
       const request = { from, wanted: toSite, reason: 'operator', excluded: [] } as const;
-      const { obstacle, choice } = planFailover({ ...request, acceptLoss: true }, survey);
-      const isRefused = planFailover({ ...request, acceptLoss: false }, survey).obstacle !== undefined;
+      const { obstacle, choice } = planFailover({ ...request, acceptLoss: true, accepted: 'all' }, survey);
+      const isRefused = planFailover({ ...request, acceptLoss: false, accepted: [] }, survey).obstacle !== undefined;
       const target = survey.reachable.find(({ site }) => site === choice?.to);
       return {
         fromSite: from,
@@ -303,7 +328,12 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         ...(target?.applied === undefined
           ? {}
           : { targetGeneration: { epoch: target.applied.epoch, generation: target.applied.number } }),
-        lostGenerations: [...(choice?.lost ?? [])],
+        lostGenerations: (choice?.lost ?? []).map(({ number }) => number),
+        losses: (choice?.lost ?? []).map(({ epoch, number, manifestDigest }) => ({
+          epoch,
+          generation: number,
+          manifestDigest: fromHex(manifestDigest),
+        })),
         obstacle: obstacle ?? '',
         catchesUp: choice?.canCatchUp === true,
         needsAcceptLoss: obstacle === undefined && isRefused,
@@ -313,7 +343,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       };
     },
 
-    failover: async ({ group: name, toSite, acceptLoss }) => {
+    failover: async ({ group: name, toSite, acceptLoss, acceptedLosses }) => {
       const group = await groupOf(name);
       const from = activeOf(group)?.site ?? '';
       // A failover that did not end well has fenced it: then it may be the one to serve again.
@@ -324,10 +354,16 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         from,
         wanted: toSite,
         acceptLoss,
+        accepted: acceptedLosses.map(({ epoch, generation, manifestDigest }) => ({
+          epoch,
+          number: generation,
+          manifestDigest: hex(manifestDigest),
+        })),
         reason: 'operator',
         // A site that is lost stopped serving when it was last heard, not when somebody gave the order.
         outageStartedMs: (detector.isUp(from) ? undefined : detector.view(from)?.lastWallMs) ?? clock.wallMs(),
         excluded: [],
+        overtaken: 0,
       };
       return {
         operationId: (await reconciler.intend({ kind: 'failover', group: name, site: '', state, trace: {} })).id,

@@ -298,6 +298,17 @@ describe('an effect that fails', () => {
   });
 });
 
+it('waits for another operation of its group as long as that takes, and looks again soon', async () => {
+  open('capture', { attempts: 3 });
+  bench.perform = failWith('GROUP_BUSY');
+  for (let count = 0; count < 30; count += 1) {
+    expect((await rejection(bench.runner.run('i'))).code).toBe('GROUP_BUSY');
+    expect(intent()).toMatchObject({ status: 'open', attempts: 3, errorCode: 'GROUP_BUSY' });
+    expect(intent().nextAttemptMs).toBe(bench.clock.wallMs() + 1_000);
+    await bench.clock.advance(1_000);
+  }
+});
+
 it('a machine that does not come to an end is a defect, and no endless loop', async () => {
   open('failover', { state: { phase: 'requested' } });
   bench.perform = async () => ({ type: 'something else' });

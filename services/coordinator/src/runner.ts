@@ -29,6 +29,8 @@ export interface RunnerPorts {
 }
 
 const BACKOFF = { baseMs: 250, capMs: 30_000 };
+/** How often an intent that waits for another operation of its group looks again. */
+const BUSY_RETRY_MS = 1_000;
 /**
  * After so many attempts the machine is told that it has failed. The planner sees anew what is due then, under the state
  * of that moment; a drill or a scrub that did not run counts as failed. A failover is not given up.
@@ -154,10 +156,12 @@ export class Runner {
       if (disposition !== 'retry' && code !== 'LEADERSHIP_LOST') return failure;
       if (code !== 'LEADERSHIP_LOST') {
         const current = await store.query((db) => readIntent(db, intent.id));
-        const attempts = (current?.attempts ?? 0) + 1;
+        // What waits for another operation has not failed: it is not given up, and not tried at longer intervals.
+        const isWaiting = code === 'GROUP_BUSY';
+        const attempts = (current?.attempts ?? 0) + (isWaiting ? 0 : 1);
         if (attempts >= (ATTEMPTS_MAX[intent.kind] ?? Number.POSITIVE_INFINITY)) return failure;
-        const nextAttemptMs = clock.wallMs() + backoffMs(attempts, BACKOFF, prng);
-        log.at(attempts === 1 ? 'warn' : 'debug', `${intent.kind} will be tried again`, {
+        const nextAttemptMs = clock.wallMs() + (isWaiting ? BUSY_RETRY_MS : backoffMs(attempts, BACKOFF, prng));
+        log.at(attempts === 1 && !isWaiting ? 'warn' : 'debug', `${intent.kind} will be tried again`, {
           group: intent.group,
           site: intent.site,
           intent: intent.id,

@@ -1,7 +1,7 @@
 /** Starts a drill, for an operator or a calendar. */
 import { AntipodeError } from '@antipode/runtime';
 import type { Detector } from './detector.ts';
-import { isAhead } from './machines/failover.ts';
+import { isAhead } from './machines/failover-plan.ts';
 import type { Reconciler } from './reconciler.ts';
 import { readAcknowledged, readNewest } from './store/generations.ts';
 import { readGroup } from './store/groups.ts';

@@ -1,15 +1,17 @@
 /** What operators are shown: the database's truth and the detector's view as messages. Numbers are never better than reality (I13). */
 import {
   FailoverPolicy,
+  GenerationStanding,
   type GroupSpecSchema,
   type GroupStateSchema,
   type OperationSchema,
   type SiteStateSchema,
 } from '@antipode/protocol';
-import { CATALOGUE, isErrorCode } from '@antipode/runtime';
+import { CATALOGUE, fromHex, isErrorCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { SiteView } from './detector.ts';
 import { ROLES, refOf } from './effects/context.ts';
+import type { Standing } from './generation-standing.ts';
 import { FINDINGS } from './machines/scrub.ts';
 import { activeOf, type Generation, type Group, type GroupSpec } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
@@ -35,6 +37,14 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     const held = acknowledged.find((one) => one.site === site);
     return held === undefined ? undefined : Math.max(0, nowMs - held.recoveryPointMs);
   }
+  function acknowledgedBy(site: string) {
+    const held = acknowledged.find((one) => one.site === site);
+    return {
+      acknowledgedGeneration: held?.number ?? 0n,
+      acknowledgedEpoch: held?.epoch ?? 0n,
+      acknowledgedDigest: fromHex(held?.manifestDigest ?? ''),
+    };
+  }
   const known = ages.filter((age) => age !== undefined);
   return {
     spec: specMessage(group.spec),
@@ -50,7 +60,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         serial,
         role: ROLES[role],
         siteState: view(site)?.status ?? 'unknown',
-        acknowledgedGeneration: acknowledged.find((one) => one.site === site)?.number ?? 0n,
+        ...acknowledgedBy(site),
         ...(ageMs === undefined || role === 'active' ? {} : { recoveryPointAgeMs: BigInt(Math.round(ageMs)) }),
         leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
         divergentObjects: divergent,
@@ -126,6 +136,14 @@ export function operationMessage(intent: Intent): MessageInitShape<typeof Operat
     result: JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? Number(member) : member)),
   };
 }
+
+export const STANDINGS: Record<Standing, GenerationStanding> = {
+  unknown: GenerationStanding.UNKNOWN,
+  pending: GenerationStanding.PENDING,
+  acknowledged: GenerationStanding.ACKNOWLEDGED,
+  superseded: GenerationStanding.SUPERSEDED,
+  lost: GenerationStanding.LOST,
+};
 
 export function siteState(view: SiteView, nowMonotonicMs: number): MessageInitShape<typeof SiteStateSchema> {
   return {

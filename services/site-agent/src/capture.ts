@@ -35,6 +35,7 @@ export async function capture(
         mayAct();
         const head = await newestHere(site, group);
         requireNoOlderKey(head, request);
+        requireFreeNumber(head, request);
         const previous = head && (await store.open(head.digest));
         const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
           provider: open.provider,
@@ -44,7 +45,7 @@ export async function capture(
           memory: open.captures,
           group,
           epoch,
-          number: max(previous?.generation.number ?? 0n, request.aboveGeneration) + 1n,
+          number: request.reservedGeneration || max(previous?.generation.number ?? 0n, request.aboveGeneration) + 1n,
           domainKeyVersion: request.domainKeyVersion,
           previous,
           filter: {
@@ -102,6 +103,22 @@ function requireNoOlderKey(
     'DOMAIN_KEY_RETIRED',
     `the newest generation here is sealed under domain key version ${previous.domainKeyVersion}, not ${domainKeyVersion}`,
     { details: { group: fence?.group ?? '', version: domainKeyVersion, newest: previous.domainKeyVersion } },
+  );
+}
+
+/**
+ * The number was reserved for this order. One that is taken here belongs to an order that came late, or the database of the
+ * coordinator was rolled back: it then reserves one above what it hears from here. @throws GENERATION_NOT_NEWER
+ */
+function requireFreeNumber(
+  newest: Pick<GenerationSummary, 'number'> | undefined,
+  { fence, reservedGeneration: number }: Pick<CaptureRequest, 'fence' | 'reservedGeneration'>,
+): void {
+  if (newest === undefined || number === 0n || number > newest.number) return;
+  throw new AntipodeError(
+    'GENERATION_NOT_NEWER',
+    `generation ${newest.number} is here already, and the order is for number ${number}`,
+    { details: { group: fence?.group ?? '', generation: number, newest: newest.number } },
   );
 }
 

@@ -196,10 +196,11 @@ export class OrderBook implements Closeable {
 }
 
 /**
- * What makes two requests one order: the method and all that is said, but for how long to wait, and who may hold a copy of
- * what is needed. The next leader may know of other members that do.
+ * What makes two requests one order: the method and all that is said, but for how long to wait, who may hold a copy of what
+ * is needed, and the number that a new generation would get. The next leader may know of other members that hold a copy,
+ * and reserves another number.
  */
 function keyOf<Schema extends DescMessage>(method: string, schema: Schema, request: MessageShape<Schema>): string {
-  const said = { ...request, waitMs: 0, sources: [] } as MessageShape<Schema>;
+  const said = { ...request, waitMs: 0, sources: [], reservedGeneration: 0n } as MessageShape<Schema>;
   return `${method} ${hex(sha256(toBinary(schema, said)))}`;
 }

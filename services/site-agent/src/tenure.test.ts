@@ -60,6 +60,15 @@ describe('a capture', () => {
     expect((await capture(7n)).generation).toMatchObject({ generation: 43n });
   });
 
+  it('has the number that was reserved for it, and is refused where that number is taken: the order came late', async () => {
+    const reserved = (reservedGeneration: bigint) =>
+      a.call('capture', { fence: fence(), domainKeyVersion: 1, reservedGeneration });
+    expect((await reserved(7n)).generation).toMatchObject({ generation: 7n });
+    a.member.hsm.addSecret('next');
+    for (const number of [6n, 7n]) expect((await rejection(reserved(number))).code).toBe('GENERATION_NOT_NEWER');
+    expect((await reserved(9n)).generation).toMatchObject({ generation: 9n });
+  });
+
   it('makes no generation for a higher number alone', async () => {
     await capture(0n);
     expect(await capture(9n)).toMatchObject({ isNew: false, generation: { generation: 1n } });

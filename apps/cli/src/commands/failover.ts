@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline/promises';
-import type { PlanFailoverResponse } from '@antipode/protocol';
+import type { GenerationRef, PlanFailoverResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { follow, withOperator } from '../operator.ts';
@@ -25,6 +25,14 @@ export function consequences(group: string, plan: PlanFailoverResponse): string[
   ];
 }
 
+/** The very generations that were shown. What is lost beside them comes back to the operator. */
+export function acceptedLosses(
+  { losses }: Pick<PlanFailoverResponse, 'losses'>,
+  { acceptLoss = false }: { acceptLoss?: boolean | undefined },
+): GenerationRef[] {
+  return acceptLoss ? losses : [];
+}
+
 export function failoverCommand(): Command {
   return operatorCommand('failover', 'make a standby the active member', [
     'failover payments --dry-run',
@@ -43,7 +51,8 @@ export function failoverCommand(): Command {
         const plan = await operator.planFailover({ group, toSite: options.to });
         if (plan.obstacle !== '') throw new AntipodeError('FAILOVER_REFUSED', plan.obstacle, { details: { group } });
         for (const line of consequences(group, plan)) out.note(line);
-        if (plan.needsAcceptLoss) out.note('This goes only with --accept-loss.');
+        if (plan.needsAcceptLoss)
+          out.note('This needs --accept-loss, which accepts the loss of what is named here and of nothing else.');
         if (options.dryRun) {
           out.data(plan, () => 'Nothing was changed (--dry-run).');
           return;
@@ -60,6 +69,7 @@ export function failoverCommand(): Command {
           // The one that was shown: another would be another consequence.
           toSite: plan.toSite === plan.fromSite ? options.to : plan.toSite,
           acceptLoss: options.acceptLoss === true,
+          acceptedLosses: acceptedLosses(plan, options),
         });
         const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
         const result = JSON.parse(operation.result) as {

@@ -1,90 +1,71 @@
-import { GroupStateSchema, MemberRole } from '@antipode/protocol';
+import { GenerationStanding, GroupStateSchema, MemberRole } from '@antipode/protocol';
+import { hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { Operator } from '../operator.ts';
 import { untilAcknowledged } from './replicate.ts';
 
-interface Standby {
-  readonly site: string;
-  readonly acknowledged: number;
-  readonly role?: MemberRole;
-  readonly siteState?: string;
-}
+const GENERATION = { epoch: 2, number: 8, manifestDigest: 'ab' };
 
-/** A coordinator that always says the same of its group; asked once, since no time may pass. */
-function waiting(standbys: readonly Standby[], sites?: readonly string[]) {
-  const members = standbys.map(({ site, acknowledged, role = MemberRole.STANDBY, siteState = 'up' }) => ({
-    site,
-    role,
-    siteState,
-    acknowledgedGeneration: BigInt(acknowledged),
-  }));
-  const group = create(GroupStateSchema, {
-    members: [{ site: 'a', role: MemberRole.ACTIVE, siteState: 'up' }, ...members],
-  });
-  const operator = { getGroup: async () => ({ group }) } as unknown as Operator;
-  return untilAcknowledged(operator, 'payments', {
-    number: 8,
-    timeoutMs: -1,
+/** A coordinator that answers so for the generation, one answer after the other; and what it was asked. */
+function waiting(standings: readonly GenerationStanding[], sites?: readonly string[]) {
+  const group = create(GroupStateSchema, { members: [{ site: 'a', role: MemberRole.ACTIVE }] });
+  const left = [...standings];
+  const asked: string[] = [];
+  const operator = {
+    getGroup: async () => ({ group }),
+    getGeneration: async (request: {
+      generation: { epoch: bigint; generation: bigint; manifestDigest: Uint8Array };
+      sites: string[];
+    }) => {
+      const { epoch, generation, manifestDigest } = request.generation;
+      asked.push(`${epoch} ${generation} ${hex(manifestDigest)} of ${request.sites.join()}`);
+      return { standing: left.shift(), waitingSites: ['c'] };
+    },
+  } as unknown as Operator;
+  const state = untilAcknowledged(operator, 'payments', {
+    generation: GENERATION,
+    // No time may pass where one answer is all there is.
+    timeoutMs: standings.length === 1 ? -1 : 60_000,
     ...(sites === undefined ? {} : { sites }),
   });
+  return { state, asked };
 }
 
 describe('a generation', () => {
-  it.each<[string, Standby[], string[]?]>([
-    [
-      'every standby has it or a newer one',
-      [
-        { site: 'b', acknowledged: 8 },
-        { site: 'c', acknowledged: 9 },
-      ],
-    ],
-    [
-      'the only one without it is down',
-      [
-        { site: 'b', acknowledged: 8 },
-        { site: 'c', acknowledged: 1, siteState: 'down' },
-      ],
-    ],
-    [
-      'the only one without it is fenced',
-      [
-        { site: 'b', acknowledged: 8 },
-        { site: 'c', acknowledged: 1, role: MemberRole.FENCED },
-      ],
-    ],
-    [
-      'the sites that were named have it',
-      [
-        { site: 'b', acknowledged: 1 },
-        { site: 'c', acknowledged: 8 },
-      ],
-      ['c'],
-    ],
-  ])('is acknowledged where %s', async (_where, standbys, sites) => {
-    expect((await waiting(standbys, sites)).members).toHaveLength(3);
+  it('is acknowledged when the coordinator says so, asked by epoch, number and digest', async () => {
+    const { state, asked } = waiting([GenerationStanding.ACKNOWLEDGED]);
+    expect((await state).members).toHaveLength(1);
+    expect(asked).toEqual(['2 8 ab of ']);
   });
 
-  it.each<[string, Standby[], string[]?]>([
-    [
-      'a standby lacks it',
-      [
-        { site: 'b', acknowledged: 8 },
-        { site: 'c', acknowledged: 7 },
-      ],
-    ],
-    ['no standby is up', [{ site: 'b', acknowledged: 8, siteState: 'down' }]],
-    ['there is no standby', []],
-    [
-      'a site that was named lacks it, although it is down',
-      [
-        { site: 'b', acknowledged: 8 },
-        { site: 'c', acknowledged: 1, siteState: 'down' },
-      ],
-      ['c'],
-    ],
-  ])('is not acknowledged where %s', async (_where, standbys, sites) => {
-    expect((await rejection(waiting(standbys, sites))).code).toBe('TIMED_OUT');
+  it('is waited for at the sites that were named', async () => {
+    const { state, asked } = waiting([GenerationStanding.ACKNOWLEDGED], ['b', 'c']);
+    await state;
+    expect(asked).toEqual(['2 8 ab of b,c']);
   });
+
+  it('is waited for while it is on its way, and while what follows from it is', async () => {
+    const { PENDING, SUPERSEDED, ACKNOWLEDGED } = GenerationStanding;
+    const { state, asked } = waiting([PENDING, SUPERSEDED, ACKNOWLEDGED]);
+    await state;
+    expect(asked).toHaveLength(3);
+  });
+
+  it.each([GenerationStanding.PENDING, GenerationStanding.SUPERSEDED])(
+    'is not acknowledged in time while its standing is %i',
+    async (standing) => {
+      const error = await rejection(waiting([standing]).state);
+      expect(error.code).toBe('TIMED_OUT');
+      expect(error.message).toContain('not acknowledged by c');
+    },
+  );
+
+  it.each([GenerationStanding.LOST, GenerationStanding.UNKNOWN])(
+    'is an error of its own where its standing is %i',
+    async (standing) => {
+      expect((await rejection(waiting([standing]).state)).code).toBe('GENERATION_LOST');
+    },
+  );
 });

@@ -1,6 +1,5 @@
-import type { GroupState } from '@antipode/protocol';
-import { MemberRole } from '@antipode/protocol';
-import { AntipodeError, systemClock } from '@antipode/runtime';
+import { GenerationStanding, type GroupState } from '@antipode/protocol';
+import { AntipodeError, fromHex, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { follow, type Operator, withOperator } from '../operator.ts';
 import { output } from '../output.ts';
@@ -9,32 +8,41 @@ import { memberTable, uncapturedTable } from './group.ts';
 
 const POLL_MS = 200;
 
+/** A generation by all of its names: another one may have its number. */
+export interface GenerationName {
+  readonly epoch: number;
+  readonly number: number;
+  readonly manifestDigest: string;
+}
+
 /**
- * Resolves when every standby that is up has acknowledged `number` or newer. @throws TIMED_OUT
- *
- * Assumes that the numbers of a group's generations only grow, over all of its epochs: no two generations of a group have
- * one number, and the active member of a new epoch goes on above the highest that it knows. So a number alone says which
- * is newer, and a standby whose number is higher holds no less.
+ * Resolves when every standby that is up, or each of `sites`, has acknowledged the generation or one that follows from it.
+ * The coordinator says so: it knows which tenure went on from which generation.
+ * @throws GENERATION_LOST, TIMED_OUT
  */
 export async function untilAcknowledged(
   operator: Operator,
   group: string,
-  { number, sites, timeoutMs }: { number: number; sites?: readonly string[]; timeoutMs: number },
+  { generation, sites = [], timeoutMs }: { generation: GenerationName; sites?: readonly string[]; timeoutMs: number },
 ): Promise<GroupState> {
   const endMs = systemClock.monotonicMs() + timeoutMs;
+  const { epoch, number, manifestDigest } = generation;
+  const name = { epoch: BigInt(epoch), generation: BigInt(number), manifestDigest: fromHex(manifestDigest) };
   for (;;) {
-    const { group: state } = await operator.getGroup({ group });
-    const waited = (state?.members ?? []).filter(
-      ({ role, site, siteState }) =>
-        role !== MemberRole.ACTIVE &&
-        (sites === undefined ? siteState === 'up' && role === MemberRole.STANDBY : sites.includes(site)),
-    );
-    const behind = waited.filter(({ acknowledgedGeneration }) => Number(acknowledgedGeneration) < number);
-    if (state !== undefined && waited.length > 0 && behind.length === 0) return state;
+    const { standing, waitingSites } = await operator.getGeneration({ group, generation: name, sites: [...sites] });
+    if (standing === GenerationStanding.ACKNOWLEDGED) {
+      const { group: state } = await operator.getGroup({ group });
+      if (state !== undefined) return state;
+    }
+    if (standing === GenerationStanding.LOST || standing === GenerationStanding.UNKNOWN) {
+      throw new AntipodeError('GENERATION_LOST', `generation ${number} of epoch ${epoch} is not served any more`, {
+        details: { group, epoch, generation: number },
+      });
+    }
     if (systemClock.monotonicMs() > endMs) {
       throw new AntipodeError(
         'TIMED_OUT',
-        `generation ${number} is not acknowledged by ${behind.map(({ site }) => site).join(', ') || 'any standby'}; replication goes on`,
+        `generation ${number} is not acknowledged by ${waitingSites.join(', ') || 'any standby'}; replication goes on`,
         { details: { group } },
       );
     }
@@ -43,6 +51,7 @@ export async function untilAcknowledged(
 }
 
 export interface Round {
+  readonly epoch: number;
   readonly generation: number;
   readonly isNew: boolean;
   readonly sealedObjects: number;
@@ -57,13 +66,14 @@ export async function replicateOnce(
 ): Promise<Round> {
   const { operationId } = await operator.replicate({ group }, { timeoutMs: options.timeoutMs });
   const operation = await follow(operator, operationId, options);
-  const result = JSON.parse(operation.result) as { number: number; isNew: boolean; sealedObjects: number };
+  const result = JSON.parse(operation.result) as GenerationName & { isNew: boolean; sealedObjects: number };
   const state = await untilAcknowledged(operator, group, {
-    number: result.number,
+    generation: result,
     timeoutMs: options.timeoutMs,
     ...(options.sites === undefined ? {} : { sites: options.sites }),
   });
-  return { generation: result.number, isNew: result.isNew, sealedObjects: result.sealedObjects, state };
+  const { epoch, number, isNew, sealedObjects } = result;
+  return { epoch, generation: number, isNew, sealedObjects, state };
 }
 
 export function replicateCommand(): Command {

@@ -98,13 +98,11 @@ export class SimulatedSession implements HsmProvider {
     });
   }
 
-  async destroy(handles: readonly Handle[], readDigests: readonly (string | undefined)[] = []): Promise<Handle[]> {
+  async destroy(handles: readonly Handle[]): Promise<Handle[]> {
     this.#alive();
-    return handles.filter((handle, index) => {
+    return handles.filter((handle) => {
       const object = this.#find(handle);
       if (object === undefined) return false;
-      const expected = readDigests[index];
-      if (expected !== undefined && this.#observe(object).readDigest !== expected) return true;
       if (object.attributes.destroyable === false) return true;
       this.#step('destroy');
       this.#token.remove(object);

@@ -6,16 +6,35 @@ import { EffectsBench, GROUP, intentOf } from '../testing/effects-bench.ts';
 import { capture } from './capture.ts';
 
 /** The one group, the numbers that were ever given, and what was recorded. */
-const database = vi.hoisted(() => ({ group: undefined as unknown, highest: 0n, captures: [] as unknown[] }));
+const database = vi.hoisted(() => ({
+  group: undefined as unknown,
+  /** As it is when it is locked, where that is another state. */
+  locked: undefined as unknown,
+  highest: 0n,
+  captures: [] as unknown[],
+  isMoving: false,
+}));
 vi.mock(import('../store/groups.ts'), async (original) => ({
   ...(await original()),
   readGroup: async () => database.group as never,
+  lockGroup: async () => (database.locked ?? database.group) as never,
 }));
 vi.mock(import('../store/generations.ts'), async (original) => ({
   ...(await original()),
-  readHighestNumber: async () => database.highest,
+  reserveNumber: async (_trx: unknown, _group: string, { seen }: { seen: bigint }) => {
+    database.highest = (seen > database.highest ? seen : database.highest) + 1n;
+    return database.highest;
+  },
+  releaseNumber: async (_trx: unknown, _group: string, number: bigint) => {
+    if (database.highest === number) database.highest = number - 1n;
+  },
   recordCapture: async (_trx: unknown, _group: string, generation: Generation) =>
     void database.captures.push(generation),
+}));
+
+vi.mock(import('../store/intents.ts'), async (original) => ({
+  ...(await original()),
+  isMoveOpen: async () => database.isMoving,
 }));
 
 const CAPTURED = {
@@ -39,7 +58,7 @@ const captured = () => capture(bench.context, intentOf('a'));
 beforeEach(() => {
   bench = new EffectsBench();
   bench.answers.set('capture', CAPTURED);
-  Object.assign(database, { group: GROUP, highest: 7n, captures: [] });
+  Object.assign(database, { group: GROUP, locked: undefined, highest: 7n, captures: [], isMoving: false });
 });
 
 describe('a capture', () => {
@@ -50,7 +69,11 @@ describe('a capture', () => {
     expect([type, generation.number, generation.manifestDigest]).toEqual(['captured', 8n, 'aa']);
     const fence = { group: 'payments', epoch: 3n, owner: 'a', requestId: 'i' };
     expect(bench.orders).toEqual([
-      { site: 'a', method: 'capture', request: { fence, domainKeyVersion: 1, filter, aboveGeneration: 7n } },
+      {
+        site: 'a',
+        method: 'capture',
+        request: { fence, domainKeyVersion: 1, filter, reservedGeneration: 8n },
+      },
     ]);
   });
 
@@ -76,6 +99,55 @@ describe('a capture', () => {
     bench.answers.set('capture', { ...CAPTURED, isNew: false });
     await captured();
     expect([bench.events.length, database.captures.length]).toEqual([1, 2]);
+  });
+
+  it('is given a number that was reserved before the order left, and gives it back where nothing has changed', async () => {
+    const reserved: unknown[] = [];
+    bench.answers.set('capture', async ({ request }) => {
+      reserved.push(database.highest, request['reservedGeneration']);
+      return { ...CAPTURED, isNew: false };
+    });
+    await captured();
+    expect(reserved).toEqual([8n, 8n]);
+    expect(database.highest).toBe(7n);
+  });
+
+  it('keeps the number of an order whose answer was lost: the site may have used it', async () => {
+    bench.answers.set('capture', 'TIMED_OUT');
+    expect((await rejection(captured())).code).toBe('TIMED_OUT');
+    bench.answers.set('capture', CAPTURED);
+    await captured();
+    expect(bench.orders.map(({ request }) => request['reservedGeneration'])).toEqual([8n, 9n]);
+  });
+
+  it('has a number above those that members speak of, where the database was rolled back', async () => {
+    bench.members.set('b', [{ group: 'payments', applied: { generation: 40n } }, { group: 'cards' }]);
+    bench.members.set('c', [{ group: 'payments', captured: { generation: 10n ** 18n } }]);
+    await captured();
+    expect(bench.orders[0]?.request['reservedGeneration']).toBe(41n);
+  });
+
+  it('waits while the active role is about to move', async () => {
+    database.isMoving = true;
+    expect((await rejection(captured())).code).toBe('GROUP_BUSY');
+    expect([bench.orders, database.highest]).toEqual([[], 7n]);
+  });
+
+  it('is neither ordered nor recorded once a later epoch was issued', async () => {
+    const later = { ...GROUP, highestEpoch: 2n, highestOwner: 'b' };
+    bench.answers.set('capture', async () => {
+      database.locked = later;
+      return CAPTURED;
+    });
+    expect((await rejection(captured())).code).toBe('EPOCH_STALE');
+    expect([database.captures, bench.events]).toEqual([[], []]);
+    expect((await rejection(captured())).code).toBe('EPOCH_STALE');
+    expect(bench.orders.length).toBe(1);
+  });
+
+  it('of a site that is not active any more is not made at the one that is', async () => {
+    expect((await rejection(capture(bench.context, intentOf('b')))).code).toBe('ROLE_REFUSED');
+    expect(bench.orders).toEqual([]);
   });
 
   it.each([

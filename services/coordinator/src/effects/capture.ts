@@ -1,7 +1,8 @@
 /** Has the active member captured, and records what it says. */
+import { AntipodeError } from '@antipode/runtime';
 import type { CaptureEvent } from '../machines/capture.ts';
 import type { Generation, Group } from '../model.ts';
-import { readHighestNumber, recordCapture } from '../store/generations.ts';
+import { recordCapture, releaseNumber, reserveNumber } from '../store/generations.ts';
 import type { Intent } from '../store/intents.ts';
 import {
   beganMs,
@@ -14,7 +15,14 @@ import {
 } from './context.ts';
 
 export async function capture(context: EffectContext, intent: Intent): Promise<CaptureEvent> {
-  const { generation, isNew, sealedObjects } = await captureActive(context, intent, await context.group(intent));
+  const group = await context.group(intent);
+  const name = group.spec.name;
+  if (requireActive(group).site !== intent.site)
+    throw new AntipodeError('ROLE_REFUSED', `site ${intent.site} is not active in group ${name} any more`, {
+      details: { group: name, site: intent.site },
+    });
+  await context.requireNoMove(name);
+  const { generation, isNew, sealedObjects } = await captureActive(context, intent, group);
   return { type: 'captured', generation, isNew, sealedObjects };
 }
 
@@ -23,11 +31,13 @@ export async function captureActive(
   intent: Intent,
   group: Group,
 ): Promise<{ generation: Generation; isNew: boolean; sealedObjects: number }> {
-  const { store, clock } = context.ports;
+  const { clock } = context.ports;
   const name = group.spec.name;
   const active = requireActive(group);
   const { excludeIds, excludeLabels, excludeClasses } = group.spec.filter;
-  const aboveGeneration = await store.query((db) => readHighestNumber(db, name));
+  const tenure = { group: name, epoch: group.epoch };
+  const seen = context.highestSeen(group);
+  const number = await context.writeUnder(tenure, (trx) => reserveNumber(trx, name, { seen }));
   // By our clock and from before the order left: the agent's clock may be wrong, and may not make us look better (I13).
   const leftMs = clock.wallMs();
   const answer = await context.agent(active.site).capture(
@@ -39,20 +49,23 @@ export async function captureActive(
         excludeLabels: [...excludeLabels],
         excludeClasses: [...excludeClasses],
       },
-      aboveGeneration,
+      reservedGeneration: number,
     },
     { timeoutMs: WORK_TIMEOUT_MS },
   );
   const generation = generationFrom(requireRef(answer.generation), beganMs(clock, answer, leftMs));
-  await context.write(async (trx, record) => {
+  await context.writeUnder(tenure, async (trx, record) => {
     await recordCapture(trx, name, generation);
-    if (!answer.isNew) return;
-    const { epoch, number, objectCount: objects, uncaptured } = generation;
+    if (!answer.isNew) {
+      await releaseNumber(trx, name, number);
+      return;
+    }
+    const { epoch, objectCount: objects, uncaptured } = generation;
     record({
       kind: 'generation-captured',
       group: name,
       site: active.site,
-      details: { epoch, number, objects, uncaptured: uncaptured.length },
+      details: { epoch, number: generation.number, objects, uncaptured: uncaptured.length },
     });
   });
   return { generation, isNew: answer.isNew, sealedObjects: answer.sealedObjects };

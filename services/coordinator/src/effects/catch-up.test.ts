@@ -3,25 +3,35 @@ import { type ErrorCode, fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FailoverEffect } from '../machines/failover.ts';
+import type { Generation } from '../model.ts';
 import { EffectsBench, GROUP, intentOf } from '../testing/effects-bench.ts';
+import { generation } from '../testing/situation.ts';
 import { failover } from './failover.ts';
 
 /** What was recorded. */
-const database = vi.hoisted(() => ({ group: undefined as unknown, recorded: [] as string[] }));
+const database = vi.hoisted(() => ({
+  group: undefined as unknown,
+  generation: undefined as Generation | undefined,
+  recorded: [] as string[],
+}));
 vi.mock(import('../store/groups.ts'), async (original) => ({
   ...(await original()),
   readGroup: async () => database.group as never,
+  lockGroup: async () => database.group as never,
   setForeignObjects: async () => {},
 }));
 vi.mock(import('../store/generations.ts'), async (original) => ({
   ...(await original()),
-  readHighestNumber: async () => 4n,
+  reserveNumber: async () => 5n,
+  releaseNumber: async () => {},
+  readGeneration: async () => database.generation,
   readAcknowledged: async () => [],
   recordCapture: async (_trx, _group, { number }) => void database.recorded.push(`captured ${number}`),
   recordAcknowledgement: async (_trx, _group, { number, site }) =>
     void database.recorded.push(`acknowledged ${number} ${site}`),
 }));
 
+const LAST = generation({ number: 6n, manifestDigest: 'cc', contentDigest: 'bb' });
 const EFFECT = { type: 'catch-up', from: 'a', to: 'b' } as unknown as FailoverEffect;
 const REF = { epoch: 1n, generation: 5n, manifestDigest: fromHex('aa'), contentDigest: fromHex('bb') };
 let bench: EffectsBench;
@@ -32,7 +42,7 @@ beforeEach(() => {
     .set('capture', { generation: { ...REF, objectCount: 1, domainKeyVersion: 1, uncaptured: [] }, isNew: true })
     .set('apply', { appliedObjects: 1, pulledBlobs: 1, divergentObjects: 0, unaccountedObjects: 0 })
     .set('verify', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 0 } });
-  Object.assign(database, { group: GROUP, recorded: [] });
+  Object.assign(database, { group: GROUP, generation: LAST, recorded: [] });
 });
 
 describe('a target that catches up', () => {
@@ -81,5 +91,55 @@ describe('a target that catches up', () => {
       bench.answers.set('apply', code);
       expect((await rejection(catchUp())).code).toBe(code);
     }
+  });
+});
+
+describe('a target that is handed the last generation of the old tenure', () => {
+  const HANDOVER = { newest: { epoch: 1n, number: 6n, manifestDigest: 'cc' }, holders: ['a'] };
+  const handOver = (attempts = 0) =>
+    failover(bench.context, { ...intentOf(''), attempts }, {
+      ...EFFECT,
+      type: 'hand-over',
+      epoch: 2n,
+      handover: HANDOVER,
+    } as unknown as FailoverEffect);
+  beforeEach(() => {
+    // It was issued, and is not in force.
+    database.group = { ...GROUP, highestEpoch: 2n, highestOwner: 'b' };
+  });
+
+  it('applies, verifies and acknowledges it under the epoch that was issued', async () => {
+    expect(await handOver()).toEqual({ type: 'handed-over' });
+    expect(bench.ordered).toEqual(['apply b', 'verify b']);
+    const fence = { group: 'payments', epoch: 2n, owner: 'b', requestId: 'i' };
+    for (const { request } of bench.orders) expect(request).toMatchObject({ fence, generation: { generation: 6n } });
+    expect(database.recorded).toEqual(['acknowledged 6 b']);
+  });
+
+  it.each([
+    ['does not prove it', 'verify', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 1 } }],
+    ['reads something else back', 'verify', { contentDigest: fromHex('cc'), proof: { proved: 1, failed: 0 } }],
+    ['has no room for it', 'apply', 'HSM_FULL'],
+    ['is given a manifest that is not valid', 'apply', 'MANIFEST_INVALID'],
+  ] as const)('goes on without it where it %s', async (_why, method, answer) => {
+    bench.answers.set(method, answer);
+    expect(await handOver()).toEqual({ type: 'not-handed-over' });
+    expect(database.recorded).toEqual([]);
+  });
+
+  it('tries again while a holder is there, for a while', async () => {
+    bench.answers.set('apply', 'SITE_UNREACHABLE');
+    expect((await rejection(handOver())).code).toBe('SITE_UNREACHABLE');
+    expect(await handOver(10)).toEqual({ type: 'not-handed-over' });
+    bench.statuses.set('a', 'down');
+    expect(await handOver()).toEqual({ type: 'not-handed-over' });
+  });
+
+  it('is given up itself where it is lost meanwhile, and the attempt where another epoch is known', async () => {
+    bench.answers.set('apply', 'SITE_UNREACHABLE');
+    bench.statuses.set('b', 'down');
+    expect(await handOver()).toEqual({ type: 'target-lost', code: 'SITE_UNREACHABLE' });
+    bench.answers.set('apply', 'EPOCH_STALE');
+    expect((await rejection(handOver())).code).toBe('EPOCH_STALE');
   });
 });

@@ -9,14 +9,16 @@ import type { GroupCache } from '../group-cache.ts';
 import type { LeaseBook } from '../leases.ts';
 import { activeOf, type Generation, type Group, type Member, type Proof, type Role } from '../model.ts';
 import { readAcknowledged } from '../store/generations.ts';
-import { readGroup } from '../store/groups.ts';
-import type { Intent } from '../store/intents.ts';
-import type { Store } from '../store/store.ts';
+import { lockGroup, readGroup } from '../store/groups.ts';
+import { type Intent, isMoveOpen } from '../store/intents.ts';
+import type { EventRecord, Store, Write } from '../store/store.ts';
 import type { Timings } from '../timings.ts';
 
 /** A 10,000-key generation on a slow token takes minutes; a lost link is noticed by keepalive long before. */
 export const WORK_TIMEOUT_MS = 30 * 60_000;
 export const ORDER_TIMEOUT_MS = 5_000;
+/** A capture a second for 30,000 years. */
+export const NUMBER_SEEN_MAX = 10n ** 12n;
 
 export interface EffectsPorts {
   readonly store: Store;
@@ -47,6 +49,45 @@ export class EffectContext {
   /** One change of state, under the leadership that this process has now. */
   write<T>(work: Parameters<typeof Store.prototype.write<T>>[1]): Promise<T> {
     return this.ports.store.write(this.ports.election.require(), work);
+  }
+
+  /**
+   * One change under a tenure, with the group locked.
+   * @throws EPOCH_STALE when a later epoch was issued; then nothing is written
+   */
+  writeUnder<T>(
+    { group, epoch }: { group: string; epoch: bigint },
+    work: (trx: Write, record: (event: EventRecord) => void) => Promise<T>,
+  ): Promise<T> {
+    return this.write(async (trx, record) => {
+      const { highestEpoch } = await lockGroup(trx, group);
+      if (highestEpoch !== epoch)
+        throw new AntipodeError('EPOCH_STALE', `epoch ${epoch} of group ${group} is over: ${highestEpoch} was issued`, {
+          details: { group, epoch, highest: highestEpoch },
+        });
+      return work(trx, record);
+    });
+  }
+
+  /**
+   * The highest number of a generation that a member speaks of in its heartbeats: above the database's own after that was
+   * rolled back. A claim far beyond is no number of a generation.
+   */
+  highestSeen(group: Group): bigint {
+    const name = group.spec.name;
+    const numbers = group.members.flatMap(({ site }) => {
+      const seat = this.ports.detector.view(site)?.state?.members.find((one) => one.group === name);
+      return [seat?.captured?.generation ?? 0n, seat?.applied?.generation ?? 0n];
+    });
+    return numbers.reduce((best, one) => (one > best && one < NUMBER_SEEN_MAX ? one : best), 0n);
+  }
+
+  /** Captures and replications wait while the active role is about to move. @throws GROUP_BUSY */
+  async requireNoMove(group: string): Promise<void> {
+    if (await this.ports.store.query((db) => isMoveOpen(db, group)))
+      throw new AntipodeError('GROUP_BUSY', `the active role of group ${group} is about to move`, {
+        details: { group },
+      });
   }
 
   /** Members that may hold generations and are not known to be down, the active one first, then who has acknowledged most. */

@@ -11,6 +11,9 @@ import { replication } from './replication.ts';
 /** The one group, its generations, and what was recorded. */
 const database = vi.hoisted(() => ({
   group: undefined as unknown,
+  /** As it is when it is locked, where that is another state. */
+  locked: undefined as unknown,
+  isMoving: false,
   generation: undefined as Generation | undefined,
   newest: undefined as Generation | undefined,
   acknowledged: [] as Acknowledged[],
@@ -19,6 +22,7 @@ const database = vi.hoisted(() => ({
 vi.mock(import('../store/groups.ts'), async (original) => ({
   ...(await original()),
   readGroup: async () => database.group as never,
+  lockGroup: async () => (database.locked ?? database.group) as never,
   setForeignObjects: async (_trx, _group, site, counts) => void database.recorded.push({ site, ...counts }),
 }));
 vi.mock(import('../store/generations.ts'), async (original) => ({
@@ -29,12 +33,18 @@ vi.mock(import('../store/generations.ts'), async (original) => ({
   recordAcknowledgement: async (_trx, _group, one) => void database.recorded.push(one),
 }));
 
+vi.mock(import('../store/intents.ts'), async (original) => ({
+  ...(await original()),
+  isMoveOpen: async () => database.isMoving,
+}));
+
 const NEWEST = generation({ manifestDigest: 'aa', contentDigest: 'bb' });
 let bench: EffectsBench;
 const replicate = (type: ReplicationEffect['type']) =>
   replication(bench.context, intentOf('b'), { type, epoch: 1n, number: 4n, contentDigest: 'bb' });
 beforeEach(() => {
   bench = new EffectsBench();
+  Object.assign(database, { locked: undefined, isMoving: false });
   Object.assign(database, { group: GROUP, generation: NEWEST, newest: NEWEST, acknowledged: [], recorded: [] });
 });
 
@@ -101,5 +111,20 @@ describe('bringing a generation to a standby', () => {
     expect(await replicate('acknowledge')).toEqual({ type: 'acknowledged' });
     expect(database.recorded).toEqual([{ epoch: 1n, number: 4n, site: 'b', nowMs: bench.clock.wallMs() }]);
     expect([bench.orders, bench.events]).toEqual([[], ['generation-acknowledged']]);
+  });
+
+  it('waits while the active role is about to move, but for what was verified already', async () => {
+    database.isMoving = true;
+    for (const type of ['apply', 'verify'] as const) expect((await rejection(replicate(type))).code).toBe('GROUP_BUSY');
+    expect(bench.orders).toEqual([]);
+    expect(await replicate('acknowledge')).toEqual({ type: 'acknowledged' });
+  });
+
+  it('is not acknowledged once a later epoch was issued, nor under an epoch that has followed its own', async () => {
+    database.locked = { ...GROUP, highestEpoch: 2n, highestOwner: 'c' };
+    expect((await rejection(replicate('acknowledge'))).code).toBe('EPOCH_STALE');
+    database.group = { ...GROUP, epoch: 2n, owner: 'c', highestEpoch: 2n, highestOwner: 'c' };
+    expect((await rejection(replicate('acknowledge'))).code).toBe('EPOCH_STALE');
+    expect([database.recorded, bench.events]).toEqual([[], []]);
   });
 });

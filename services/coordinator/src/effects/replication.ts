@@ -21,6 +21,7 @@ export async function replication(
       details: { group: name, number: effect.number },
     });
   const target = { site: intent.site, generation };
+  if (effect.type !== 'acknowledge') await context.requireNoMove(name);
   switch (effect.type) {
     case 'apply': {
       // A newer one has been captured meanwhile, or this one was lost with its site: nobody should wait for it.
@@ -39,7 +40,8 @@ export async function replication(
     case 'verify':
       return { type: 'verified', ...(await verifyAt(context, intent, group, { ...target, everything: false })) };
     case 'acknowledge':
-      await acknowledge(context, group, target);
+      // A generation of an earlier tenure may be one that was lost with its site.
+      await acknowledge(context, group, { ...target, epoch: effect.epoch });
       return { type: 'acknowledged' };
   }
 }
@@ -47,16 +49,18 @@ export async function replication(
 interface Target {
   readonly site: string;
   readonly generation: Generation;
+  /** The epoch in force is the default. */
+  readonly fence?: ReturnType<typeof fenceOf>;
 }
 
 export async function applyAt(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { site, generation }: Target,
+  { site, generation, fence = fenceOf(group, intent) }: Target,
 ): Promise<{ appliedObjects: number; pulledBlobs: number }> {
   const sources = await context.holders(group, site);
-  const order = { fence: fenceOf(group, intent), generation: refOf(generation), sources };
+  const order = { fence, generation: refOf(generation), sources };
   const answer = await context.agent(site).apply(order, { timeoutMs: WORK_TIMEOUT_MS });
   const { appliedObjects, pulledBlobs, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
   await context.write((trx) => setForeignObjects(trx, group.spec.name, site, { divergent, unaccounted }));
@@ -67,22 +71,27 @@ export async function verifyAt(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { site, generation, everything }: Target & { everything: boolean },
+  { site, generation, everything, fence = fenceOf(group, intent) }: Target & { everything: boolean },
 ): Promise<{ contentDigest: string; proof: Proof }> {
   const { contentDigest, proof } = await context
     .agent(site)
-    .verify(
-      { fence: fenceOf(group, intent), generation: refOf(generation), everything },
-      { timeoutMs: WORK_TIMEOUT_MS },
-    );
+    .verify({ fence, generation: refOf(generation), everything }, { timeoutMs: WORK_TIMEOUT_MS });
   return { contentDigest: hex(contentDigest), proof: proofFrom(proof) };
 }
 
-export async function acknowledge(context: EffectContext, group: Group, { site, generation }: Target): Promise<void> {
+/**
+ * Under the tenure in which the member verified it, while no later one was issued: from then on, what is acknowledged can
+ * no longer hold up the move. @throws EPOCH_STALE
+ */
+export async function acknowledge(
+  context: EffectContext,
+  group: Group,
+  { site, generation, epoch: underEpoch }: Target & { epoch: bigint },
+): Promise<void> {
   const { epoch, number } = generation;
   const name = group.spec.name;
   const nowMs = context.ports.clock.wallMs();
-  await context.write(async (trx, record) => {
+  await context.writeUnder({ group: name, epoch: underEpoch }, async (trx, record) => {
     await recordAcknowledgement(trx, name, { epoch, number, site, nowMs });
     record({ kind: 'generation-acknowledged', group: name, site, details: { epoch, number } });
   });

@@ -4,10 +4,17 @@ import { decideCapture } from './capture.ts';
 it('remembers which generation was captured, and whether it is new', () => {
   const { state, effect } = decideCapture(
     { phase: 'capturing' },
-    { type: 'captured', generation: { epoch: 3n, number: 12n }, isNew: false, sealedObjects: 0 },
+    { type: 'captured', generation: { epoch: 3n, number: 12n, manifestDigest: 'dd' }, isNew: false, sealedObjects: 0 },
   );
   expect(effect).toBeUndefined();
-  expect(state).toEqual({ phase: 'captured', epoch: 3n, number: 12n, isNew: false, sealedObjects: 0 });
+  expect(state).toEqual({
+    phase: 'captured',
+    epoch: 3n,
+    number: 12n,
+    manifestDigest: 'dd',
+    isNew: false,
+    sealedObjects: 0,
+  });
 });
 
 it('is abandoned under the code of what went wrong', () => {

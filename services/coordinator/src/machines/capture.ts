@@ -12,6 +12,7 @@ export type CaptureState =
       readonly phase: 'captured';
       readonly epoch: bigint;
       readonly number: bigint;
+      readonly manifestDigest: string;
       readonly isNew: boolean;
       readonly sealedObjects: number;
     }
@@ -24,7 +25,7 @@ export type CaptureEvent =
   | Failure
   | {
       readonly type: 'captured';
-      readonly generation: Pick<Generation, 'epoch' | 'number'>;
+      readonly generation: Pick<Generation, 'epoch' | 'number' | 'manifestDigest'>;
       readonly isNew: boolean;
       readonly sealedObjects: number;
     };
@@ -35,8 +36,9 @@ export function decideCapture(state: CaptureState, event: CaptureEvent): Step<Ca
     case 'failed':
       return { state: { phase: 'abandoned', code: event.code } };
     case 'captured': {
-      const { epoch, number } = event.generation;
-      return { state: { phase: 'captured', epoch, number, isNew: event.isNew, sealedObjects: event.sealedObjects } };
+      const { generation, isNew, sealedObjects } = event;
+      const { epoch, number, manifestDigest } = generation;
+      return { state: { phase: 'captured', epoch, number, manifestDigest, isNew, sealedObjects } };
     }
     case 'resume':
       return { state: { phase: 'capturing' }, effect: { type: 'capture' } };

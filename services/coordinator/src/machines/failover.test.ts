@@ -1,21 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type Candidate,
-  decideFailover,
-  type FailoverEvent,
-  type FailoverState,
-  planFailover,
-  type Survey,
-} from './failover.ts';
+import { decideFailover, type FailoverEvent, type FailoverState } from './failover.ts';
+import { type Candidate, type Held, type PlanRequest, planFailover, type Survey } from './failover-plan.ts';
 
 const REQUEST = {
   from: 'a',
   wanted: '',
   acceptLoss: false,
+  accepted: [],
   reason: 'operator',
   outageStartedMs: 5,
   excluded: [],
+  overtaken: 0,
 } as const;
 const RUN = { seed: 20_260_101, numRuns: 1_000 };
 
@@ -24,15 +20,21 @@ const standby = (site: string, number: bigint | undefined, epoch = 1n): Candidat
   serial: `serial-${site}`,
   role: 'standby',
   epoch,
-  applied: number === undefined ? undefined : { epoch, number, manifestDigest: `${site}${number}` },
+  applied: number === undefined ? undefined : { epoch, number, manifestDigest: `m${number}` },
   problem: '',
 });
 const generation = (number: bigint, isAcknowledged = false): Survey['known'][number] => ({
   epoch: 1n,
   number,
+  manifestDigest: `m${number}`,
   isAcknowledged,
 });
+const held = (number: bigint): Held => ({ epoch: 1n, number, manifestDigest: `m${number}` });
+/** The epoch is issued, and nothing has come in between. */
+const issued = (isOldActiveFenced: boolean, rest: Partial<Extract<FailoverEvent, { type: 'issued' }>> = {}) =>
+  ({ type: 'issued', isOldActiveFenced, generation: held(5n), lost: [], handover: undefined, ...rest }) as const;
 const survey = (reachable: readonly Candidate[], rest: Partial<Survey> = {}): Survey => ({
+  active: 'a',
   reachable,
   voters: 3,
   highestEpoch: 1n,
@@ -42,38 +44,38 @@ const survey = (reachable: readonly Candidate[], rest: Partial<Survey> = {}): Su
 
 type Applied = Candidate['applied'];
 /** Epoch first: a generation of a later tenure is newer, whatever its number. */
-function isNewer(a: Applied | Survey['known'][number], b: Applied): boolean {
+function isNewer(a: Applied, b: Applied): boolean {
   if (a === undefined || b === undefined) return a !== undefined;
   return a.epoch > b.epoch || (a.epoch === b.epoch && a.number > b.number);
 }
 
 describe('the plan of a failover', () => {
   const small = fc.bigInt({ min: 1n, max: 4n });
+  const generationOf = { epoch: small, number: small, manifestDigest: fc.constant('dd') };
   const candidate = fc.record({
     site: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
     serial: fc.constant('s'),
     role: fc.constantFrom('active' as const, 'standby' as const, 'standby' as const, 'fenced' as const),
     epoch: fc.bigInt({ min: 0n, max: 9n }),
-    applied: fc.option(fc.record({ epoch: small, number: small, manifestDigest: fc.constant('dd') }), {
-      nil: undefined,
-      freq: 4,
-    }),
+    applied: fc.option(fc.record(generationOf), { nil: undefined, freq: 4 }),
     problem: fc.constantFrom('', '', '', 'PIN_REFUSED'),
   });
   const surveys: fc.Arbitrary<Survey> = fc.record({
     reachable: fc.uniqueArray(candidate, { selector: ({ site }) => site, maxLength: 5 }),
     voters: fc.integer({ min: 1, max: 5 }),
     highestEpoch: fc.bigInt({ min: 0n, max: 9n }),
-    known: fc.array(fc.record({ epoch: small, number: small, isAcknowledged: fc.boolean() }), { maxLength: 4 }),
+    active: fc.constant('a'),
+    known: fc.array(fc.record({ ...generationOf, isAcknowledged: fc.boolean() }), { maxLength: 4 }),
   });
   const requests = fc.record({
     from: fc.constantFrom('a', 'b', ''),
     wanted: fc.constantFrom('', '', 'a', 'c'),
     acceptLoss: fc.boolean(),
+    accepted: fc.oneof(fc.constant('all' as const), fc.array(fc.record(generationOf), { maxLength: 4 })),
     reason: fc.constantFrom('automatic' as const, 'operator' as const),
     excluded: fc.constantFrom([], [], [{ site: 'c', code: 'OBJECT_UNPROVEN' }]),
   });
-  type Request = Parameters<typeof planFailover>[0];
+  type Request = PlanRequest;
   /** Who may serve: present, its partition usable, not tried in vain before, and asked for. */
   const isUsable = ({ wanted, excluded }: Request, { site, problem }: Candidate): boolean =>
     problem === '' && !excluded.some((one) => one.site === site) && (wanted === '' || wanted === site);
@@ -146,15 +148,15 @@ describe('the plan of a failover', () => {
     ofChoice(({ found }, { to, serial, generation: held, lost, canCatchUp }) => {
       const target = found.reachable.find(({ site }) => site === to);
       expect({ serial, held }).toEqual({ serial: target?.serial, held: target?.applied });
-      const ahead = found.known.filter((one) => isNewer(one, held)).map(({ number }) => number);
-      expect(lost).toEqual(canCatchUp ? [] : ahead);
+      const ahead = found.known.filter((one) => isNewer(one, held));
+      expect(lost).toEqual(canCatchUp ? [] : ahead.map(({ isAcknowledged, ...one }) => one));
     });
   });
 
   it('loses nothing that nobody has accepted to lose, and by itself nothing that was acknowledged', () => {
     ofChoice(({ request, found }, { lost, generation: held, canCatchUp }) => {
-      if (request.acceptLoss || canCatchUp) return;
-      if (request.reason === 'operator') expect(lost).toEqual([]);
+      if (request.accepted === 'all' || canCatchUp) return;
+      if (request.reason === 'operator') for (const one of lost) expect(request.accepted).toContainEqual(one);
       else {
         expect(held).toBeDefined();
         expect(found.known.filter((one) => one.isAcknowledged && isNewer(one, held))).toEqual([]);
@@ -165,7 +167,8 @@ describe('the plan of a failover', () => {
   it('finds somebody whenever a standby can serve, a majority answers and the loss is accepted', () => {
     fc.assert(
       fc.property(plans, ({ request, found, plan }) => {
-        fc.pre(found.reachable.length * 2 > found.voters && request.acceptLoss && request.reason === 'operator');
+        fc.pre(found.reachable.length * 2 > found.voters && request.reason === 'operator');
+        fc.pre(request.accepted === 'all');
         fc.pre(usableStandbys(request, found).length > 0);
         expect(plan.obstacle).toBeUndefined();
       }),
@@ -219,13 +222,13 @@ describe('a failover', () => {
   });
 
   it('goes from survey to publication with one target and one epoch', () => {
-    const choice = { to: 'c', serial: 'serial-c', epoch: 2n, lost: [] };
+    const choice = { to: 'c', serial: 'serial-c', epoch: 2n, generation: held(5n), lost: [] };
     const effects: (string | undefined)[] = [];
     let state: FailoverState = requested;
     for (const event of [
       { type: 'resume' },
       { type: 'surveyed', survey: good },
-      { type: 'issued', isOldActiveFenced: false },
+      issued(false),
       { type: 'fenced' },
       { type: 'promoted', proved: 8 },
       { type: 'published', recoveryTimeMs: 900 },
@@ -241,15 +244,22 @@ describe('a failover', () => {
 
   it('does not wait for a lease whose holder has confirmed the fence', () => {
     const issuing = decideFailover(requested, { type: 'surveyed', survey: good }).state;
-    expect(decideFailover(issuing, { type: 'issued', isOldActiveFenced: true }).effect?.type).toBe('promote');
-    expect(decideFailover(issuing, { type: 'issued', isOldActiveFenced: false }).effect?.type).toBe('await-fence');
+    expect(decideFailover(issuing, issued(true)).effect?.type).toBe('promote');
+    expect(decideFailover(issuing, issued(false)).effect?.type).toBe('await-fence');
   });
 
   it('promotes nobody before the epoch is issued and the old active member is fenced', () => {
     const event: fc.Arbitrary<FailoverEvent> = fc.oneof(
       fc.constant({ type: 'resume' } as const),
       fc.constant({ type: 'surveyed', survey: good } as const),
-      fc.record({ type: fc.constant('issued' as const), isOldActiveFenced: fc.boolean() }),
+      fc
+        .tuple(fc.boolean(), fc.boolean())
+        .map(([isFenced, hasMore]) =>
+          issued(isFenced, hasMore ? { handover: { newest: held(6n), holders: ['b'] } } : {}),
+        ),
+      fc.constant({ type: 'handed-over' } as const),
+      fc.constant({ type: 'not-handed-over' } as const),
+      fc.constant({ type: 'overtaken', generations: [held(6n)] } as const),
       fc.constant({ type: 'fenced' } as const),
       fc.constant({ type: 'target-lost', code: 'SITE_UNREACHABLE' } as const),
       fc.constant({ type: 'promoted', proved: 1 } as const),
@@ -265,7 +275,7 @@ describe('a failover', () => {
           if (phase === 'issuing' && event.type === 'issued') [isIssued, isFenced] = [true, event.isOldActiveFenced];
           if (phase === 'fencing' && event.type === 'fenced') isFenced = true;
           // Another target means another epoch, and everything anew.
-          if (step.state.phase === 'requested') [isIssued, isFenced] = [false, false];
+          if (['requested', 'issuing'].includes(step.state.phase)) [isIssued, isFenced] = [false, false];
           const isPromoting =
             ['promote', 'publish'].includes(step.effect?.type ?? '') || step.state.phase === 'complete';
           if (isPromoting) expect([isIssued, isFenced]).toEqual([true, true]);
@@ -290,10 +300,9 @@ describe('a failover', () => {
     });
     const first = decideFailover(requested, { type: 'surveyed', survey: answering });
     expect(first).toMatchObject({ state: { phase: 'catching-up', to: 'b' }, effect: { type: 'catch-up' } });
-    const held = { epoch: 1n, number: 6n, manifestDigest: 'dd' };
-    const second = decideFailover(first.state, { type: 'caught-up', generation: held, startedMs: 77 });
+    const second = decideFailover(first.state, { type: 'caught-up', generation: held(6n), startedMs: 77 });
     expect(second).toMatchObject({
-      state: { phase: 'issuing', generation: held, lost: [], outageStartedMs: 77 },
+      state: { phase: 'issuing', generation: held(6n), lost: [], outageStartedMs: 77 },
       effect: { type: 'issue-epoch', epoch: 2n },
     });
   });
@@ -311,5 +320,76 @@ describe('a failover', () => {
     expect(next.state).toMatchObject({ phase: 'issuing', to: 'b', epoch: 3n });
     const again = decideFailover(next.state, { type: 'target-lost', code: 'SITE_UNREACHABLE' });
     expect(decideFailover(again.state, { type: 'surveyed', survey: left }).state).toMatchObject({ to: 'a' });
+  });
+
+  it('begins again with the survey where something that must not be lost is there when the epoch is to be issued', () => {
+    const answering = survey([{ ...standby('a', 5n), role: 'active' }, standby('b', 4n), standby('c', 3n)]);
+    const first = decideFailover(requested, { type: 'surveyed', survey: answering });
+    const second = decideFailover(first.state, { type: 'caught-up', generation: held(5n), startedMs: 77 });
+    const overtaken = decideFailover(second.state, { type: 'overtaken', generations: [held(6n)] });
+    expect(overtaken).toMatchObject({
+      state: { phase: 'requested', from: 'a', overtaken: 1 },
+      effect: { type: 'survey' },
+    });
+    expect(decideFailover(overtaken.state, { type: 'surveyed', survey: answering }).state.phase).toBe('catching-up');
+  });
+
+  it('is given up, and has changed nothing, where it is overtaken again and again', () => {
+    let { state } = decideFailover(requested, { type: 'surveyed', survey: good });
+    for (let count = 0; count < 10 && state.phase !== 'aborted'; count += 1) {
+      state = decideFailover(state, { type: 'overtaken', generations: [held(9n)] }).state;
+      state = decideFailover(state, { type: 'surveyed', survey: good }).state;
+    }
+    expect(state).toMatchObject({ phase: 'aborted', code: 'FAILOVER_REFUSED' });
+    expect((state as { message: string }).message).toContain('generations 9');
+  });
+
+  it('promotes what the target holds once nothing older can change it, and tells what that loses', () => {
+    const issuing = decideFailover(requested, { type: 'surveyed', survey: good }).state;
+    const { state } = decideFailover(issuing, issued(true, { generation: held(6n), lost: [held(7n)] }));
+    expect(state).toMatchObject({ phase: 'promoting', generation: held(6n), lost: [held(7n)] });
+  });
+
+  it('hands over what another member turns out to hold, before anybody is promoted', () => {
+    const issuing = decideFailover(requested, { type: 'surveyed', survey: good }).state;
+    const handover = { newest: held(6n), holders: ['a'] };
+    const more = { lost: [held(6n), held(7n)], handover };
+    for (const isFenced of [true, false]) {
+      const handing = decideFailover(issuing, issued(isFenced, more));
+      expect(handing).toMatchObject({ state: { phase: 'handing-over' }, effect: { type: 'hand-over', handover } });
+      const next = decideFailover(handing.state, { type: 'handed-over' });
+      expect(next.state).toMatchObject({ generation: held(6n), lost: [held(7n)] });
+      expect(next.effect?.type).toBe(isFenced ? 'promote' : 'await-fence');
+    }
+  });
+
+  it('asks the members again where that cannot be had, and goes on without it', () => {
+    const issuing = decideFailover(requested, { type: 'surveyed', survey: good }).state;
+    const handover = { newest: held(6n), holders: ['a'] };
+    const handing = decideFailover(issuing, issued(true, { lost: [held(6n)], handover }));
+    const asking = decideFailover(handing.state, { type: 'not-handed-over' });
+    expect(asking).toMatchObject({ effect: { type: 'issue-epoch', unreachable: [held(6n)], epoch: 2n } });
+    const next = decideFailover(asking.state, issued(true, { lost: [held(6n)] }));
+    expect(next.state).toMatchObject({ phase: 'promoting', generation: held(5n), lost: [held(6n)] });
+  });
+
+  it('is refused where another site has become active since it was ordered', () => {
+    const { state } = decideFailover(requested, { type: 'surveyed', survey: { ...good, active: 'b' } });
+    expect(state).toMatchObject({ phase: 'aborted', code: 'FAILOVER_REFUSED' });
+  });
+
+  it('loses by order only the very generations that were named, by epoch, number and digest', () => {
+    const found = survey([standby('b', 4n), standby('c', 3n)], { known: [generation(5n, true), generation(6n)] });
+    const order = (accepted: readonly Held[]) =>
+      decideFailover({ ...requested, acceptLoss: true, accepted }, { type: 'surveyed', survey: found }).state;
+    expect(order([held(5n), held(6n)])).toMatchObject({ phase: 'issuing', lost: [held(5n), held(6n)] });
+    for (const accepted of [[], [held(5n)], [held(5n), { ...held(6n), manifestDigest: 'another' }]])
+      expect(order(accepted)).toMatchObject({ phase: 'aborted', code: 'FAILOVER_REFUSED' });
+  });
+
+  it('goes on from a state that an older version has written', () => {
+    const { accepted, overtaken, ...older } = REQUEST;
+    const { state } = decideFailover({ phase: 'requested', ...older } as never, { type: 'surveyed', survey: good });
+    expect(state).toMatchObject({ phase: 'issuing', to: 'c', accepted: [], overtaken: 0 });
   });
 });

@@ -60,6 +60,7 @@ const failures = fc.array(
   fc.record({ serial: fc.constantFrom('s1', 's2'), code: fc.constant('PEER_NOT_PINNED'), message: fc.constant('no') }),
   { maxLength: 2 },
 );
+const held = { epoch: number, number, manifestDigest: fc.constant('dd') };
 const candidate = fc.record({
   site: fc.constantFrom('a', 'b', 'c'),
   serial: fc.constant('s'),
@@ -72,7 +73,8 @@ const survey = fc.record({
   reachable: fc.uniqueArray(candidate, { selector: ({ site }) => site, maxLength: 3 }),
   voters: fc.integer({ min: 1, max: 3 }),
   highestEpoch: number,
-  known: fc.array(fc.record({ epoch: number, number, isAcknowledged: fc.boolean() }), { maxLength: 3 }),
+  active: fc.constantFrom('a', 'a', 'a', 'b'),
+  known: fc.array(fc.record({ ...held, isAcknowledged: fc.boolean() }), { maxLength: 3 }),
 });
 const request = fc.record({
   from: fc.constantFrom('a', 'b'),
@@ -80,12 +82,14 @@ const request = fc.record({
   acceptLoss: fc.boolean(),
   reason: fc.constantFrom('automatic' as const, 'operator' as const),
   outageStartedMs: fc.nat(),
+  accepted: fc.array(fc.record(held), { maxLength: 2 }),
   excluded: fc.constant([]),
+  overtaken: fc.constant(0),
 });
 
 const captured = fc.record({
   type: fc.constant('captured' as const),
-  generation: fc.record({ epoch: number, number }),
+  generation: fc.record(held),
   isNew: fc.boolean(),
   sealedObjects: fc.nat(9),
 });
@@ -121,7 +125,13 @@ const caughtUp = fc.record({
   generation: fc.record({ epoch: number, number, manifestDigest: fc.constant('dd') }),
   startedMs: fc.nat(),
 });
-const issued = fc.record({ type: fc.constant('issued' as const), isOldActiveFenced: fc.boolean() });
+const issued = fc.record({
+  type: fc.constant('issued' as const),
+  isOldActiveFenced: fc.boolean(),
+  generation: fc.option(fc.record(held), { nil: undefined }),
+  lost: fc.array(fc.record(held), { maxLength: 2 }),
+  handover: fc.option(fc.record({ newest: fc.record(held), holders: fc.constant(['c']) }), { nil: undefined }),
+});
 const promoted = fc.record({ type: fc.constant('promoted' as const), proved: fc.nat(9) });
 const published = fc.record({ type: fc.constant('published' as const), recoveryTimeMs: fc.nat() });
 const plain = <Type extends string>(type: Type) => fc.constant({ type } as const);
@@ -167,11 +177,16 @@ const MACHINES: Readonly<Record<string, AnyMachine>> = {
       survey: surveyed,
       'catch-up': caughtUp,
       'issue-epoch': issued,
+      'hand-over': plain('handed-over'),
       'await-fence': plain('fenced'),
       promote: promoted,
       publish: published,
     },
-    setbacks: fc.constant({ type: 'target-lost', code: 'SITE_UNREACHABLE' }),
+    setbacks: fc.oneof(
+      fc.constant({ type: 'target-lost', code: 'SITE_UNREACHABLE' } as const),
+      fc.constant({ type: 'overtaken', generations: [] } as const),
+      plain('not-handed-over'),
+    ),
     ends: ['complete', 'aborted'],
   }),
   rejoin: machine<RejoinState, RejoinEvent, RejoinEffect>({

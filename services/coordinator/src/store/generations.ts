@@ -1,5 +1,6 @@
 /** Generations and who has acknowledged them. */
 import { AntipodeError } from '@antipode/runtime';
+import { sql } from 'kysely';
 import type { Generation, Uncaptured } from '../model.ts';
 import type { Schema } from './schema.ts';
 import { type Read, toJson, type Write } from './store.ts';
@@ -66,14 +67,28 @@ export async function readAcknowledged(db: Read, group: string): Promise<Acknowl
   return rows.map((row) => ({ ...generationFrom(row), site: row.site }));
 }
 
-/** The highest number that was ever given, under whatever epoch; 0 before the first. */
-export async function readHighestNumber(db: Read, group: string): Promise<bigint> {
-  const row = await db
-    .selectFrom('generation')
-    .select(({ fn }) => fn.max('number').as('number'))
-    .where('grp', '=', group)
-    .executeTakeFirst();
-  return BigInt(row?.number ?? 0n);
+/**
+ * Reserves the number of the next generation, under whatever epoch: above every number that was reserved before, recorded
+ * or not, and above `seen`. So no two generations of a group have one number, even if the answer to a capture is lost.
+ */
+export async function reserveNumber(trx: Write, group: string, { seen }: { seen: bigint }): Promise<bigint> {
+  const row = await trx
+    .updateTable('replication_group')
+    .set({ highest_number: sql<bigint>`greatest(highest_number, ${seen}::int8) + 1` })
+    .where('name', '=', group)
+    .returning('highest_number')
+    .executeTakeFirstOrThrow();
+  return row.highest_number;
+}
+
+/** For the number of an order that was answered, and needed none. Only the last one can be given again. */
+export async function releaseNumber(trx: Write, group: string, number: bigint): Promise<void> {
+  await trx
+    .updateTable('replication_group')
+    .set({ highest_number: number - 1n })
+    .where('name', '=', group)
+    .where('highest_number', '=', number)
+    .execute();
 }
 
 export interface Known {
@@ -139,6 +154,17 @@ export async function readKnown(db: Read, group: string): Promise<Known[]> {
   ];
 }
 
+/** Those that are newer than `base`, newest last: as many as anybody can lose. */
+export async function readAhead(
+  db: Read,
+  group: string,
+  base: { readonly epoch: bigint; readonly number: bigint } | undefined,
+): Promise<Known[]> {
+  return (await readKnown(db, group)).filter(({ epoch, number }) =>
+    base === undefined ? true : epoch > base.epoch || (epoch === base.epoch && number > base.number),
+  );
+}
+
 /**
  * Records a capture; one that found no change moves the recovery point of its generation forward.
  * @throws MANIFEST_INVALID when another generation is on record under the same number
@@ -176,7 +202,15 @@ export async function recordCapture(trx: Write, group: string, generation: Gener
         .where('generation.manifest_digest', '=', manifestDigest),
     )
     .executeTakeFirstOrThrow();
-  if (numInsertedOrUpdatedRows === 1n) return;
+  if (numInsertedOrUpdatedRows === 1n) {
+    await trx
+      .updateTable('replication_group')
+      .set({ highest_number: number })
+      .where('name', '=', group)
+      .where('highest_number', '<', number)
+      .execute();
+    return;
+  }
   throw new AntipodeError('MANIFEST_INVALID', `another generation is on record as number ${number} of epoch ${epoch}`, {
     details: { group, epoch, number, digest: manifestDigest },
   });

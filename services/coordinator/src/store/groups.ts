@@ -1,5 +1,6 @@
 /** Groups, their seats and their epochs. */
 import { AntipodeError } from '@antipode/runtime';
+import type { Tenure } from '../generation-standing.ts';
 import { type Group, type GroupSpec, type Member, type Role, SCRUB_MS_DEFAULT } from '../model.ts';
 import type { Schema } from './schema.ts';
 import { type Read, toJson, type Write } from './store.ts';
@@ -138,6 +139,15 @@ export async function areEpochsCurrent(
   return now.epoch === epoch && now.highestEpoch === highestEpoch;
 }
 
+/**
+ * Locks a group until the transaction ends, and reads it. Whoever issues an epoch or records what members hold goes through
+ * here, so that neither acts upon what the other has just changed.
+ */
+export async function lockGroup(trx: Write, name: string): Promise<Group> {
+  await trx.selectFrom('replication_group').select('name').where('name', '=', name).forUpdate().execute();
+  return readGroup(trx, name);
+}
+
 export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): Promise<void> {
   await trx
     .insertInto('replication_group')
@@ -146,6 +156,7 @@ export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): P
       spec: toJson(spec),
       domain_key_version: 0,
       highest_version: 0,
+      highest_number: 0n,
       created_ms: BigInt(nowMs),
     })
     .execute();
@@ -179,15 +190,51 @@ export async function insertEpoch(
 ): Promise<void> {
   await trx
     .insertInto('epoch')
-    .values({ grp: group, epoch, owner, reason, issued_ms: BigInt(nowMs), is_active: isActive, recovery_time_ms: null })
+    .values({
+      grp: group,
+      epoch,
+      owner,
+      reason,
+      issued_ms: BigInt(nowMs),
+      is_active: isActive,
+      recovery_time_ms: null,
+      base_epoch: null,
+      base_number: null,
+    })
     .execute();
+}
+
+/** The epochs that came into force, oldest first. */
+export async function readTenures(db: Read, group: string): Promise<Tenure[]> {
+  const rows = await db
+    .selectFrom('epoch')
+    .select(['epoch', 'base_epoch', 'base_number'])
+    .where('grp', '=', group)
+    .where('is_active', '=', true)
+    .orderBy('epoch')
+    .execute();
+  return rows.map(({ epoch, base_epoch, base_number }) => ({
+    epoch,
+    base: base_epoch === null || base_number === null ? undefined : { epoch: base_epoch, number: base_number },
+  }));
 }
 
 /** Puts an issued epoch in force: one active member, the one before it fenced. */
 export async function activateEpoch(
   trx: Write,
   group: string,
-  { epoch, owner, recoveryTimeMs }: { epoch: bigint; owner: string; recoveryTimeMs: number },
+  {
+    epoch,
+    owner,
+    recoveryTimeMs,
+    base,
+  }: {
+    epoch: bigint;
+    owner: string;
+    recoveryTimeMs: number;
+    /** The generation that the new tenure goes on from. */
+    base: { readonly epoch: bigint; readonly number: bigint } | undefined;
+  },
 ): Promise<void> {
   await trx
     .updateTable('member')
@@ -206,7 +253,12 @@ export async function activateEpoch(
     .execute();
   await trx
     .updateTable('epoch')
-    .set({ is_active: true, recovery_time_ms: BigInt(recoveryTimeMs) })
+    .set({
+      is_active: true,
+      recovery_time_ms: BigInt(recoveryTimeMs),
+      base_epoch: base?.epoch ?? null,
+      base_number: base?.number ?? null,
+    })
     .where('grp', '=', group)
     .where('epoch', '=', epoch)
     .execute();

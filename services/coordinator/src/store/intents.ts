@@ -119,6 +119,18 @@ export async function readOpenIntents(
   });
 }
 
+/** Whether the active role of the group is about to move: from the order on, until it has moved or that was given up. */
+export async function isMoveOpen(db: Read, group: string): Promise<boolean> {
+  const row = await db
+    .selectFrom('intent')
+    .select('id')
+    .where('grp', '=', group)
+    .where('kind', '=', 'failover')
+    .where('status', 'in', OPEN)
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
 /** Whatever is under way or waits for a person, and what was meant lately, newest first. */
 export async function readRecent(db: Read): Promise<Intent[]> {
   // Two questions, each answered by its own index; asked as one, PostgreSQL would read the whole table.

@@ -12,6 +12,7 @@ export interface Schema {
     spec: Json;
     domain_key_version: number;
     highest_version: number;
+    highest_number: bigint;
     created_ms: bigint;
   };
   member: {
@@ -31,6 +32,8 @@ export interface Schema {
     issued_ms: bigint;
     is_active: boolean;
     recovery_time_ms: bigint | null;
+    base_epoch: bigint | null;
+    base_number: bigint | null;
   };
   generation: {
     grp: string;
@@ -126,5 +129,10 @@ export const MIGRATIONS: readonly string[] = [
   `,
   `
   ALTER TABLE intent ADD COLUMN performing int NOT NULL DEFAULT 0;
+  `,
+  `
+  ALTER TABLE replication_group ADD COLUMN highest_number int8 NOT NULL DEFAULT 0;
+  UPDATE replication_group SET highest_number = coalesce((SELECT max(number) FROM generation WHERE grp = name), 0);
+  ALTER TABLE epoch ADD COLUMN base_epoch int8, ADD COLUMN base_number int8;
   `,
 ];

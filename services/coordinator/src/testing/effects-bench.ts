@@ -32,6 +32,8 @@ export class EffectsBench {
   readonly orders: Order[] = [];
   /** By `method site`, or by method for every site. */
   readonly answers = new Map<string, Answer>();
+  /** What each agent says of its own seats. */
+  readonly members = new Map<string, object[]>();
   /** Sites that are not up. */
   readonly statuses = new Map<string, SiteStatus>();
   readonly events: string[] = [];
@@ -63,7 +65,7 @@ export class EffectsBench {
           ),
       } as unknown as Agents,
       detector: {
-        view: (site: string) => ({ status: status(site) }),
+        view: (site: string) => ({ status: status(site), state: { members: this.members.get(site) ?? [] } }),
         isUp: (site: string) => status(site) === 'up',
       } as unknown as Detector,
       leases: new LeaseBook({ clock: this.clock, leaseMs: PROFILES.default.leaseMs }),

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/operator.proto.
  */
 export const file_antipode_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEijgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0iKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIokDCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zIuECCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCLdAQoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIIrMBCglTaXRlU3RhdGUSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIXCgpzaWxlbmNlX21zGAUgASgESACIAQESDwoHdmVyc2lvbhgGIAEoCRIvCgpwYXJ0aXRpb25zGAcgAygLMhsuYW50aXBvZGUudjEuUGFydGl0aW9uU3RhdGVCDQoLX3NpbGVuY2VfbXMi5AEKCU9wZXJhdGlvbhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg0KBWdyb3VwGAMgASgJEgwKBHNpdGUYBCABKAkSDQoFcGhhc2UYBSABKAkSDgoGc3RhdHVzGAYgASgJEhIKCmVycm9yX2NvZGUYByABKAkSFQoNZXJyb3JfbWVzc2FnZRgIIAEoCRIMCgRoaW50GAkgASgJEhAKCGF0dGVtcHRzGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSEgoKdXBkYXRlZF9tcxgMIAEoBBIOCgZyZXN1bHQYDSABKAkiJwoWUm90YXRlRG9tYWluS2V5UmVxdWVzdBINCgVncm91cBgBIAEoCSIvChdSb3RhdGVEb21haW5LZXlSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiIQoQUmVwbGljYXRlUmVxdWVzdBINCgVncm91cBgBIAEoCSIpChFSZXBsaWNhdGVSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiLgoPUnVuRHJpbGxSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKAoQUnVuRHJpbGxSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiMQoRTGlzdERyaWxsc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDQoFbGltaXQYAiABKA0iPgoSTGlzdERyaWxsc1Jlc3BvbnNlEigKBmRyaWxscxgBIAMoCzIYLmFudGlwb2RlLnYxLkRyaWxsUmVjb3JkIvsBCgtEcmlsbFJlY29yZBIKCgJpZBgBIAEoCRINCgVncm91cBgCIAEoCRIMCgRzaXRlGAMgASgJEhIKCmdlbmVyYXRpb24YBCABKAQSDgoGcGFzc2VkGAUgASgIEigKBXByb29mGAYgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhIKCmVycm9yX2NvZGUYByABKAkSEgoKc3RhcnRlZF9tcxgIIAEoBBIYChByZWNvdmVyeV90aW1lX21zGAkgASgEEhAKCGV2aWRlbmNlGAogASgJEhEKCXNpZ25hdHVyZRgLIAEoDBIOCgZzaWduZXIYDCABKAwiLgoPUnVuU2NydWJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKQoQUnVuU2NydWJSZXNwb25zZRIVCg1vcGVyYXRpb25faWRzGAEgAygJIjUKE1BsYW5GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCSLjAQoUUGxhbkZhaWxvdmVyUmVzcG9uc2USEQoJZnJvbV9zaXRlGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSNQoRdGFyZ2V0X2dlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhgKEGxvc3RfZ2VuZXJhdGlvbnMYBCADKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNbGVhc2Vfd2FpdF9tcxgGIAEoBBISCgpjYXRjaGVzX3VwGAcgASgIEhkKEW5lZWRzX2FjY2VwdF9sb3NzGAggASgIIkYKD0ZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJEhMKC2FjY2VwdF9sb3NzGAMgASgIIigKEEZhaWxvdmVyUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiqAEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCRIRCglpc19sZWFkZXIYCCABKAgqbAoORmFpbG92ZXJQb2xpY3kSHwobRkFJTE9WRVJfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRkFJTE9WRVJfUE9MSUNZX01BTlVBTBABEh0KGUZBSUxPVkVSX1BPTElDWV9BVVRPTUFUSUMQAjKLCAoPT3BlcmF0b3JTZXJ2aWNlElAKC0NyZWF0ZUdyb3VwEh8uYW50aXBvZGUudjEuQ3JlYXRlR3JvdXBSZXF1ZXN0GiAuYW50aXBvZGUudjEuQ3JlYXRlR3JvdXBSZXNwb25zZRJNCgpMaXN0R3JvdXBzEh4uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVzcG9uc2USRwoIR2V0R3JvdXASHC5hbnRpcG9kZS52MS5HZXRHcm91cFJlcXVlc3QaHS5hbnRpcG9kZS52MS5HZXRHcm91cFJlc3BvbnNlEkoKCUdldFN0YXR1cxIdLmFudGlwb2RlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXNwb25zZRJcCg9Sb3RhdGVEb21haW5LZXkSIy5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXF1ZXN0GiQuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVzcG9uc2USSgoJUmVwbGljYXRlEh0uYW50aXBvZGUudjEuUmVwbGljYXRlUmVxdWVzdBoeLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlc3BvbnNlEkcKCFJ1bkRyaWxsEhwuYW50aXBvZGUudjEuUnVuRHJpbGxSZXF1ZXN0Gh0uYW50aXBvZGUudjEuUnVuRHJpbGxSZXNwb25zZRJNCgpMaXN0RHJpbGxzEh4uYW50aXBvZGUudjEuTGlzdERyaWxsc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVzcG9uc2USRwoIUnVuU2NydWISHC5hbnRpcG9kZS52MS5SdW5TY3J1YlJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5TY3J1YlJlc3BvbnNlElMKDFBsYW5GYWlsb3ZlchIgLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlcXVlc3QaIS5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXNwb25zZRJHCghGYWlsb3ZlchIcLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVxdWVzdBodLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVzcG9uc2USUwoMR2V0T3BlcmF0aW9uEiAuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVxdWVzdBohLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlc3BvbnNlEkQKB1Jlc29sdmUSGy5hbnRpcG9kZS52MS5SZXNvbHZlUmVxdWVzdBocLmFudGlwb2RlLnYxLlJlc29sdmVSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEijgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0iKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIokDCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zIpoDCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCLdAQoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIIrMBCglTaXRlU3RhdGUSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIXCgpzaWxlbmNlX21zGAUgASgESACIAQESDwoHdmVyc2lvbhgGIAEoCRIvCgpwYXJ0aXRpb25zGAcgAygLMhsuYW50aXBvZGUudjEuUGFydGl0aW9uU3RhdGVCDQoLX3NpbGVuY2VfbXMi5AEKCU9wZXJhdGlvbhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg0KBWdyb3VwGAMgASgJEgwKBHNpdGUYBCABKAkSDQoFcGhhc2UYBSABKAkSDgoGc3RhdHVzGAYgASgJEhIKCmVycm9yX2NvZGUYByABKAkSFQoNZXJyb3JfbWVzc2FnZRgIIAEoCRIMCgRoaW50GAkgASgJEhAKCGF0dGVtcHRzGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSEgoKdXBkYXRlZF9tcxgMIAEoBBIOCgZyZXN1bHQYDSABKAkiJwoWUm90YXRlRG9tYWluS2V5UmVxdWVzdBINCgVncm91cBgBIAEoCSIvChdSb3RhdGVEb21haW5LZXlSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiIQoQUmVwbGljYXRlUmVxdWVzdBINCgVncm91cBgBIAEoCSIpChFSZXBsaWNhdGVSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiZAoUR2V0R2VuZXJhdGlvblJlcXVlc3QSDQoFZ3JvdXAYASABKAkSLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDQoFc2l0ZXMYAyADKAkiqQEKFUdldEdlbmVyYXRpb25SZXNwb25zZRIxCghzdGFuZGluZxgBIAEoDjIfLmFudGlwb2RlLnYxLkdlbmVyYXRpb25TdGFuZGluZxIaChJhY2tub3dsZWRnZWRfc2l0ZXMYAiADKAkSFQoNd2FpdGluZ19zaXRlcxgDIAMoCRIqCgZuZXdlc3QYBCABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIi4KD1J1bkRyaWxsUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJIigKEFJ1bkRyaWxsUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIjEKEUxpc3REcmlsbHNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg0KBWxpbWl0GAIgASgNIj4KEkxpc3REcmlsbHNSZXNwb25zZRIoCgZkcmlsbHMYASADKAsyGC5hbnRpcG9kZS52MS5EcmlsbFJlY29yZCL7AQoLRHJpbGxSZWNvcmQSCgoCaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDAoEc2l0ZRgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnBhc3NlZBgFIAEoCBIoCgVwcm9vZhgGIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRISCgplcnJvcl9jb2RlGAcgASgJEhIKCnN0YXJ0ZWRfbXMYCCABKAQSGAoQcmVjb3ZlcnlfdGltZV9tcxgJIAEoBBIQCghldmlkZW5jZRgKIAEoCRIRCglzaWduYXR1cmUYCyABKAwSDgoGc2lnbmVyGAwgASgMIi4KD1J1blNjcnViUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJIikKEFJ1blNjcnViUmVzcG9uc2USFQoNb3BlcmF0aW9uX2lkcxgBIAMoCSI1ChNQbGFuRmFpbG92ZXJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB3RvX3NpdGUYAiABKAkijwIKFFBsYW5GYWlsb3ZlclJlc3BvbnNlEhEKCWZyb21fc2l0ZRgBIAEoCRIPCgd0b19zaXRlGAIgASgJEjUKEXRhcmdldF9nZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIYChBsb3N0X2dlbmVyYXRpb25zGAQgAygEEhAKCG9ic3RhY2xlGAUgASgJEhUKDWxlYXNlX3dhaXRfbXMYBiABKAQSEgoKY2F0Y2hlc191cBgHIAEoCBIZChFuZWVkc19hY2NlcHRfbG9zcxgIIAEoCBIqCgZsb3NzZXMYCSADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmInsKD0ZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJEhMKC2FjY2VwdF9sb3NzGAMgASgIEjMKD2FjY2VwdGVkX2xvc3NlcxgEIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiKAoQRmFpbG92ZXJSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiUAoTR2V0T3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkSDwoHd2FpdF9tcxgCIAEoDRISCgpzZWVuX3BoYXNlGAMgASgJIkEKFEdldE9wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIfCg5SZXNvbHZlUmVxdWVzdBINCgVncm91cBgBIAEoCSKoAQoPUmVzb2x2ZVJlc3BvbnNlEgwKBHNpdGUYASABKAkSDgoGbW9kdWxlGAIgASgJEhMKC3Rva2VuX2xhYmVsGAMgASgJEg4KBnNlcmlhbBgEIAEoCRINCgVlcG9jaBgFIAEoBBISCgpzaXRlX3N0YXRlGAYgASgJEhwKFHBhcnRpdGlvbl9lcnJvcl9jb2RlGAcgASgJEhEKCWlzX2xlYWRlchgIIAEoCCpsCg5GYWlsb3ZlclBvbGljeRIfChtGQUlMT1ZFUl9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZGQUlMT1ZFUl9QT0xJQ1lfTUFOVUFMEAESHQoZRkFJTE9WRVJfUE9MSUNZX0FVVE9NQVRJQxACKuMBChJHZW5lcmF0aW9uU3RhbmRpbmcSIwofR0VORVJBVElPTl9TVEFORElOR19VTlNQRUNJRklFRBAAEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfUEVORElORxABEiQKIEdFTkVSQVRJT05fU1RBTkRJTkdfQUNLTk9XTEVER0VEEAISIgoeR0VORVJBVElPTl9TVEFORElOR19TVVBFUlNFREVEEAMSHAoYR0VORVJBVElPTl9TVEFORElOR19MT1NUEAQSHwobR0VORVJBVElPTl9TVEFORElOR19VTktOT1dOEAUy4wgKD09wZXJhdG9yU2VydmljZRJQCgtDcmVhdGVHcm91cBIfLmFudGlwb2RlLnYxLkNyZWF0ZUdyb3VwUmVxdWVzdBogLmFudGlwb2RlLnYxLkNyZWF0ZUdyb3VwUmVzcG9uc2USTQoKTGlzdEdyb3VwcxIeLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1Jlc3BvbnNlEkcKCEdldEdyb3VwEhwuYW50aXBvZGUudjEuR2V0R3JvdXBSZXF1ZXN0Gh0uYW50aXBvZGUudjEuR2V0R3JvdXBSZXNwb25zZRJKCglHZXRTdGF0dXMSHS5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVzcG9uc2USXAoPUm90YXRlRG9tYWluS2V5EiMuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVxdWVzdBokLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlc3BvbnNlEkoKCVJlcGxpY2F0ZRIdLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlcXVlc3QaHi5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXNwb25zZRJWCg1HZXRHZW5lcmF0aW9uEiEuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlcXVlc3QaIi5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVzcG9uc2USRwoIUnVuRHJpbGwSHC5hbnRpcG9kZS52MS5SdW5EcmlsbFJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5EcmlsbFJlc3BvbnNlEk0KCkxpc3REcmlsbHMSHi5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXNwb25zZRJHCghSdW5TY3J1YhIcLmFudGlwb2RlLnYxLlJ1blNjcnViUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1blNjcnViUmVzcG9uc2USUwoMUGxhbkZhaWxvdmVyEiAuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVxdWVzdBohLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlc3BvbnNlEkcKCEZhaWxvdmVyEhwuYW50aXBvZGUudjEuRmFpbG92ZXJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRmFpbG92ZXJSZXNwb25zZRJTCgxHZXRPcGVyYXRpb24SIC5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXF1ZXN0GiEuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVzcG9uc2USRAoHUmVzb2x2ZRIbLmFudGlwb2RlLnYxLlJlc29sdmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuUmVzb2x2ZVJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * A group as its operators declare it.
@@ -412,6 +412,20 @@ export type GroupMember = Message<"antipode.v1.GroupMember"> & {
    * @generated from field: string scrub_error_code = 11;
    */
   scrubErrorCode: string;
+
+  /**
+   * Epoch of the newest generation acknowledged here; 0 when none.
+   *
+   * @generated from field: uint64 acknowledged_epoch = 12;
+   */
+  acknowledgedEpoch: bigint;
+
+  /**
+   * SHA-256 of its manifest; empty when none.
+   *
+   * @generated from field: bytes acknowledged_digest = 13;
+   */
+  acknowledgedDigest: Uint8Array;
 };
 
 /**
@@ -752,6 +766,83 @@ export const ReplicateResponseSchema: GenMessage<ReplicateResponse> = /*@__PURE_
   messageDesc(file_antipode_v1_operator, 17);
 
 /**
+ * Asks for a generation.
+ *
+ * @generated from message antipode.v1.GetGenerationRequest
+ */
+export type GetGenerationRequest = Message<"antipode.v1.GetGenerationRequest"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * By epoch, number and manifest digest: the number alone could be another generation's.
+   *
+   * @generated from field: antipode.v1.GenerationRef generation = 2;
+   */
+  generation?: GenerationRef | undefined;
+
+  /**
+   * The sites that must have acknowledged it; empty for every standby that is up.
+   *
+   * @generated from field: repeated string sites = 3;
+   */
+  sites: string[];
+};
+
+/**
+ * Describes the message antipode.v1.GetGenerationRequest.
+ * Use `create(GetGenerationRequestSchema)` to create a new message.
+ */
+export const GetGenerationRequestSchema: GenMessage<GetGenerationRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 18);
+
+/**
+ * What has become of it.
+ *
+ * @generated from message antipode.v1.GetGenerationResponse
+ */
+export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse"> & {
+  /**
+   * How it stands.
+   *
+   * @generated from field: antipode.v1.GenerationStanding standing = 1;
+   */
+  standing: GenerationStanding;
+
+  /**
+   * Members, other than the one that captured it, whose acknowledgements show that they hold it or what follows from it.
+   *
+   * @generated from field: repeated string acknowledged_sites = 2;
+   */
+  acknowledgedSites: string[];
+
+  /**
+   * Those that were asked for and have not.
+   *
+   * @generated from field: repeated string waiting_sites = 3;
+   */
+  waitingSites: string[];
+
+  /**
+   * The newest generation of the group, where it is another one.
+   *
+   * @generated from field: antipode.v1.GenerationRef newest = 4;
+   */
+  newest?: GenerationRef | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.GetGenerationResponse.
+ * Use `create(GetGenerationResponseSchema)` to create a new message.
+ */
+export const GetGenerationResponseSchema: GenMessage<GetGenerationResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 19);
+
+/**
  * Runs a drill.
  *
  * @generated from message antipode.v1.RunDrillRequest
@@ -777,7 +868,7 @@ export type RunDrillRequest = Message<"antipode.v1.RunDrillRequest"> & {
  * Use `create(RunDrillRequestSchema)` to create a new message.
  */
 export const RunDrillRequestSchema: GenMessage<RunDrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 18);
+  messageDesc(file_antipode_v1_operator, 20);
 
 /**
  * The operation.
@@ -798,7 +889,7 @@ export type RunDrillResponse = Message<"antipode.v1.RunDrillResponse"> & {
  * Use `create(RunDrillResponseSchema)` to create a new message.
  */
 export const RunDrillResponseSchema: GenMessage<RunDrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 19);
+  messageDesc(file_antipode_v1_operator, 21);
 
 /**
  * Lists drills.
@@ -826,7 +917,7 @@ export type ListDrillsRequest = Message<"antipode.v1.ListDrillsRequest"> & {
  * Use `create(ListDrillsRequestSchema)` to create a new message.
  */
 export const ListDrillsRequestSchema: GenMessage<ListDrillsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 20);
+  messageDesc(file_antipode_v1_operator, 22);
 
 /**
  * Drills.
@@ -847,7 +938,7 @@ export type ListDrillsResponse = Message<"antipode.v1.ListDrillsResponse"> & {
  * Use `create(ListDrillsResponseSchema)` to create a new message.
  */
 export const ListDrillsResponseSchema: GenMessage<ListDrillsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 21);
+  messageDesc(file_antipode_v1_operator, 23);
 
 /**
  * A drill that ended.
@@ -945,7 +1036,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
  * Use `create(DrillRecordSchema)` to create a new message.
  */
 export const DrillRecordSchema: GenMessage<DrillRecord> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 22);
+  messageDesc(file_antipode_v1_operator, 24);
 
 /**
  * Looks for silent damage.
@@ -973,7 +1064,7 @@ export type RunScrubRequest = Message<"antipode.v1.RunScrubRequest"> & {
  * Use `create(RunScrubRequestSchema)` to create a new message.
  */
 export const RunScrubRequestSchema: GenMessage<RunScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 23);
+  messageDesc(file_antipode_v1_operator, 25);
 
 /**
  * The operations.
@@ -994,7 +1085,7 @@ export type RunScrubResponse = Message<"antipode.v1.RunScrubResponse"> & {
  * Use `create(RunScrubResponseSchema)` to create a new message.
  */
 export const RunScrubResponseSchema: GenMessage<RunScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 24);
+  messageDesc(file_antipode_v1_operator, 26);
 
 /**
  * Plans a failover.
@@ -1022,7 +1113,7 @@ export type PlanFailoverRequest = Message<"antipode.v1.PlanFailoverRequest"> & {
  * Use `create(PlanFailoverRequestSchema)` to create a new message.
  */
 export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 25);
+  messageDesc(file_antipode_v1_operator, 27);
 
 /**
  * What it would do.
@@ -1085,6 +1176,13 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
    * @generated from field: bool needs_accept_loss = 8;
    */
   needsAcceptLoss: boolean;
+
+  /**
+   * The generations that would be lost, as an approval must name them.
+   *
+   * @generated from field: repeated antipode.v1.GenerationRef losses = 9;
+   */
+  losses: GenerationRef[];
 };
 
 /**
@@ -1092,7 +1190,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
  * Use `create(PlanFailoverResponseSchema)` to create a new message.
  */
 export const PlanFailoverResponseSchema: GenMessage<PlanFailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 26);
+  messageDesc(file_antipode_v1_operator, 28);
 
 /**
  * Fails over.
@@ -1115,11 +1213,19 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
   toSite: string;
 
   /**
-   * Promote although generations are lost.
+   * Promote although `accepted_losses` are lost. In a group of two it stands in for the lost site.
    *
    * @generated from field: bool accept_loss = 3;
    */
   acceptLoss: boolean;
+
+  /**
+   * The generations whose loss is accepted, by epoch, number and manifest digest. A loss that is not named here is
+   * refused, and goes back to the operator.
+   *
+   * @generated from field: repeated antipode.v1.GenerationRef accepted_losses = 4;
+   */
+  acceptedLosses: GenerationRef[];
 };
 
 /**
@@ -1127,7 +1233,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
  * Use `create(FailoverRequestSchema)` to create a new message.
  */
 export const FailoverRequestSchema: GenMessage<FailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 27);
+  messageDesc(file_antipode_v1_operator, 29);
 
 /**
  * The operation.
@@ -1148,7 +1254,7 @@ export type FailoverResponse = Message<"antipode.v1.FailoverResponse"> & {
  * Use `create(FailoverResponseSchema)` to create a new message.
  */
 export const FailoverResponseSchema: GenMessage<FailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 28);
+  messageDesc(file_antipode_v1_operator, 30);
 
 /**
  * Asks for an operation.
@@ -1183,7 +1289,7 @@ export type GetOperationRequest = Message<"antipode.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 29);
+  messageDesc(file_antipode_v1_operator, 31);
 
 /**
  * The operation.
@@ -1204,7 +1310,7 @@ export type GetOperationResponse = Message<"antipode.v1.GetOperationResponse"> &
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 30);
+  messageDesc(file_antipode_v1_operator, 32);
 
 /**
  * Where to go.
@@ -1225,7 +1331,7 @@ export type ResolveRequest = Message<"antipode.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 31);
+  messageDesc(file_antipode_v1_operator, 33);
 
 /**
  * Where a client of the group must go now.
@@ -1295,7 +1401,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 32);
+  messageDesc(file_antipode_v1_operator, 34);
 
 /**
  * What to do when the active site is lost.
@@ -1337,6 +1443,68 @@ export type FailoverPolicy = (typeof FailoverPolicy)[keyof typeof FailoverPolicy
  */
 export const FailoverPolicySchema: GenEnum<FailoverPolicy> = /*@__PURE__*/
   enumDesc(file_antipode_v1_operator, 0);
+
+/**
+ * How a generation stands.
+ *
+ * @generated from enum antipode.v1.GenerationStanding
+ */
+export const GenerationStanding = {
+  /**
+   * Refused.
+   *
+   * @generated from enum value: GENERATION_STANDING_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * On its way.
+   *
+   * @generated from enum value: GENERATION_STANDING_PENDING = 1;
+   */
+  PENDING: 1,
+
+  /**
+   * Every site that was asked for has acknowledged it, or a generation that follows from it.
+   *
+   * @generated from enum value: GENERATION_STANDING_ACKNOWLEDGED = 2;
+   */
+  ACKNOWLEDGED: 2,
+
+  /**
+   * A later generation follows from it and is on its way: nobody waits for this one any more.
+   *
+   * @generated from enum value: GENERATION_STANDING_SUPERSEDED = 3;
+   */
+  SUPERSEDED: 3,
+
+  /**
+   * Lost to service: the active member that came after does not have it.
+   *
+   * @generated from enum value: GENERATION_STANDING_LOST = 4;
+   */
+  LOST: 4,
+
+  /**
+   * Not on record.
+   *
+   * @generated from enum value: GENERATION_STANDING_UNKNOWN = 5;
+   */
+  UNKNOWN: 5,
+} as const;
+
+/**
+ * How a generation stands.
+ *
+ * @generated from enum antipode.v1.GenerationStanding
+ */
+export type GenerationStanding = (typeof GenerationStanding)[keyof typeof GenerationStanding] | UnknownEnum;
+
+/**
+ * Describes the enum antipode.v1.GenerationStanding.
+ */
+export const GenerationStandingSchema: GenEnum<GenerationStanding> = /*@__PURE__*/
+  enumDesc(file_antipode_v1_operator, 1);
 
 /**
  * The coordinator, as operators see it.
@@ -1403,6 +1571,16 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof ReplicateRequestSchema;
     output: typeof ReplicateResponseSchema;
+  },
+  /**
+   * What has become of a generation: whether the standbys have acknowledged it, or it is lost to service.
+   *
+   * @generated from rpc antipode.v1.OperatorService.GetGeneration
+   */
+  getGeneration: {
+    methodKind: "unary";
+    input: typeof GetGenerationRequestSchema;
+    output: typeof GetGenerationResponseSchema;
   },
   /**
    * Runs a drill now.

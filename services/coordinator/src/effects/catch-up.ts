@@ -1,0 +1,108 @@
+/** Brings to the target of a failover what it lacks: before the epoch is issued, while service goes on; or right after. */
+import { AntipodeError } from '@antipode/runtime';
+import type { FailoverEffect, FailoverEvent } from '../machines/failover.ts';
+import type { Generation, Group, Proof } from '../model.ts';
+import { readGeneration } from '../store/generations.ts';
+import type { Intent } from '../store/intents.ts';
+import { captureActive } from './capture.ts';
+import type { EffectContext } from './context.ts';
+import { endsTheAttempt, targetLost } from './issue-epoch.ts';
+import { acknowledge, applyAt, verifyAt } from './replication.ts';
+
+type Effect<Type extends FailoverEffect['type']> = Extract<FailoverEffect, { type: Type }>;
+
+/** Nobody is active meanwhile. */
+const HANDOVER_ATTEMPTS_MAX = 10;
+
+/** Everything captured, at the target, read back, every key used: only then may the active member stop. */
+export async function catchUp(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { from, to }: Effect<'catch-up'>,
+): Promise<FailoverEvent> {
+  // The last look must be of now: neither a capture under way nor one whose answer was lost will do.
+  const now = {
+    ...intent,
+    requestId: `${intent.requestId}.${context.ports.election.require()}.${intent.attempts}`,
+  };
+  const { generation, contentDigest, proof } = await unlessLost(context, [from, to], async () => {
+    const captured = await captureActive(context, now, group);
+    const target = { site: to, generation: captured.generation };
+    await applyAt(context, now, group, target);
+    return { ...captured, ...(await verifyAt(context, now, group, { ...target, everything: true })) };
+  });
+  const fault = faultOf({ generation, contentDigest, proof });
+  if (fault !== undefined) {
+    throw new AntipodeError(fault, `site ${to} does not prove generation ${generation.number}; nothing was changed`, {
+      details: { group: group.spec.name, site: to, failed: proof.failed },
+    });
+  }
+  await acknowledge(context, group, { site: to, generation, epoch: group.epoch });
+  const { epoch, number, manifestDigest } = generation;
+  return { type: 'caught-up', generation: { epoch, number, manifestDigest }, startedMs: context.ports.clock.wallMs() };
+}
+
+/**
+ * The last generation of the old tenure, which nobody but its holders has. Nobody has acknowledged it, so the promotion
+ * goes on without it where it cannot be had.
+ */
+export async function handOver(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { epoch, to, handover: { newest, holders } }: Effect<'hand-over'>,
+): Promise<FailoverEvent> {
+  const { store, detector } = context.ports;
+  const name = group.spec.name;
+  const generation = await store.query((db) => readGeneration(db, name, newest));
+  if (generation === undefined) return { type: 'not-handed-over' };
+  const fence = { group: name, epoch, owner: to, requestId: intent.requestId };
+  const target = { site: to, generation, fence };
+  try {
+    await applyAt(context, intent, group, target);
+    const verified = await verifyAt(context, intent, group, { ...target, everything: false });
+    if (faultOf({ generation, ...verified }) !== undefined) return { type: 'not-handed-over' };
+    await acknowledge(context, group, { site: to, generation, epoch });
+    return { type: 'handed-over' };
+  } catch (thrown) {
+    const error = AntipodeError.from(thrown);
+    if (endsTheAttempt(error) || error.code === 'LEADERSHIP_LOST') throw error;
+    if (error.disposition !== 'retry') return { type: 'not-handed-over' };
+    const isWorthAnother = holders.some((site) => detector.isUp(site)) && intent.attempts < HANDOVER_ATTEMPTS_MAX;
+    return !detector.isUp(to) || isWorthAnother
+      ? targetLost(context, to, error.code, error)
+      : { type: 'not-handed-over' };
+  }
+}
+
+function faultOf({
+  generation,
+  contentDigest,
+  proof,
+}: {
+  generation: Generation;
+  contentDigest: string;
+  proof: Proof;
+}): 'OBJECT_UNPROVEN' | 'DIGEST_MISMATCH' | undefined {
+  if (proof.failed > 0) return 'OBJECT_UNPROVEN';
+  return contentDigest === generation.contentDigest ? undefined : 'DIGEST_MISMATCH';
+}
+
+/** A site that goes silent in the middle of a planned move is for a person to look at; nothing was changed yet. */
+async function unlessLost<T>({ ports }: EffectContext, sites: readonly string[], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const lost = sites.filter((site) => !ports.detector.isUp(site));
+    if (lost.length === 0 || AntipodeError.from(cause).disposition !== 'retry') throw cause;
+    throw new AntipodeError(
+      'FAILOVER_REFUSED',
+      `site ${lost.join(', ')} was lost while the target caught up; nothing was changed`,
+      {
+        details: { sites: lost.join(',') },
+        cause,
+      },
+    );
+  }
+}

@@ -1,0 +1,184 @@
+/** Whom a failover promotes, and what that would lose. Pure: a function of the request and of one survey. */
+
+/** A generation by its names. */
+export interface Held {
+  readonly epoch: bigint;
+  readonly number: bigint;
+  readonly manifestDigest: string;
+}
+
+/** A member that answered. */
+export interface Candidate {
+  readonly site: string;
+  readonly serial: string;
+  readonly role: 'active' | 'standby' | 'fenced';
+  readonly epoch: bigint;
+  /** The newest generation that describes its partition and that the database knows; absent when there is none. */
+  readonly applied: Held | undefined;
+  /** Code of what keeps its partition from being used; empty for nothing. */
+  readonly problem: string;
+}
+
+export interface KnownGeneration extends Held {
+  /** By any member but its source. */
+  readonly isAcknowledged: boolean;
+}
+
+export interface Survey {
+  /** Site of the active member, as the database has it. */
+  readonly active: string;
+  /** Reachable members, in the group's order. */
+  readonly reachable: readonly Candidate[];
+  readonly voters: number;
+  readonly highestEpoch: bigint;
+  /** Generations known to the database, newest last. */
+  readonly known: readonly KnownGeneration[];
+}
+
+export interface Request {
+  readonly from: string;
+  /** Empty for the best. */
+  readonly wanted: string;
+  /** A person stands in for what cannot be reached. */
+  readonly acceptLoss: boolean;
+  /** The generations that this person was shown, and that may be lost. No other may. */
+  readonly accepted: readonly Held[];
+  readonly reason: 'automatic' | 'operator';
+  /** When service stopped, as far as we know: the last sign of life, or the request. */
+  readonly outageStartedMs: number;
+  /** Targets that were lost or failed on the way. */
+  readonly excluded: readonly { readonly site: string; readonly code: string }[];
+  /** How often another generation was there when the epoch was to be issued. */
+  readonly overtaken: number;
+}
+
+export interface Choice {
+  readonly to: string;
+  readonly serial: string;
+  readonly epoch: bigint;
+  readonly generation: Held | undefined;
+  readonly lost: readonly Held[];
+  /** How many agents must have persisted the epoch. */
+  readonly quorum: number;
+  /** The active member answers under its own tenure: nothing need be lost. */
+  readonly canCatchUp: boolean;
+}
+
+export type FailoverPlan =
+  | { readonly obstacle: string; readonly choice?: undefined }
+  | { readonly obstacle: undefined; readonly choice: Choice };
+
+/** A claim beyond it is a lie or a restored journal: every honest agent would refuse the epoch above it. */
+export const EPOCH_JUMP_MAX = 1_000n;
+
+/** `accepted: 'all'` is for a plan that is only shown: it says what an approval must name. */
+export type PlanRequest = Pick<Request, 'from' | 'wanted' | 'acceptLoss' | 'reason' | 'excluded'> & {
+  readonly accepted: readonly Held[] | 'all';
+};
+
+/** Whom to promote, and what that would lose. */
+export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan {
+  const { voters, known, highestEpoch } = survey;
+  const { from, wanted, reason, acceptLoss, excluded } = request;
+  const reachable = survey.reachable.filter(({ epoch }) => epoch <= highestEpoch + EPOCH_JUMP_MAX);
+  // With two sites the lost one is half of the voters: a person who accepts the loss stands in for it.
+  const quorum = voters === 2 && reason === 'operator' && acceptLoss ? 1 : Math.floor(voters / 2) + 1;
+  if (reachable.length < quorum) return { obstacle: noMajority(reachable.length, voters) };
+
+  const old = reachable.find(({ site }) => site === from);
+  // Under the newest tenure: one that has not heard of a later epoch is active in name only.
+  const isOldServing = old?.role === 'active' && old.problem === '' && old.epoch >= highestEpoch;
+  if (reason === 'automatic' && isOldServing) return { obstacle: `site ${from} answers, and is active` };
+
+  const usable = reachable.filter(
+    ({ site, problem }) => problem === '' && !excluded.some((one) => one.site === site) && [site, ''].includes(wanted),
+  );
+  const standbys = usable.filter(({ site, role }) => site !== from && role === 'standby');
+  // Fenced by a failover that did not end well: better than nobody.
+  const fallback = usable.filter(({ site, role }) => site === from && role !== 'active');
+  const target = mostAdvanced(standbys) ?? mostAdvanced(fallback);
+  if (target === undefined) return { obstacle: nobody({ wanted, excluded, reachable }) };
+
+  const lost = known.filter((generation) => isAhead(generation, target.applied));
+  const canCatchUp = isOldServing && target.site !== from;
+  if (reason === 'automatic' && target.applied === undefined)
+    return { obstacle: `nothing was ever applied at site ${target.site}` };
+  const forbidden = lost.filter((generation) => !mayLose(request, generation));
+  if (forbidden.length > 0 && !canCatchUp) return { obstacle: wouldLose(request, target.site, forbidden) };
+
+  let highestSeen = highestEpoch;
+  for (const { epoch } of reachable) if (epoch > highestSeen) highestSeen = epoch;
+  return {
+    obstacle: undefined,
+    choice: {
+      to: target.site,
+      serial: target.serial,
+      epoch: highestSeen + 1n,
+      generation: target.applied,
+      lost: canCatchUp ? [] : lost.map(named),
+      quorum,
+      canCatchUp,
+    },
+  };
+}
+
+/** The automation may give up what nobody has acknowledged; a person what this person was shown. */
+export function mayLose(
+  { reason, accepted }: Pick<PlanRequest, 'reason' | 'accepted'>,
+  generation: KnownGeneration,
+): boolean {
+  if (reason === 'automatic') return !generation.isAcknowledged;
+  return accepted === 'all' || accepted.some((one) => isSame(one, generation));
+}
+
+function wouldLose({ accepted, acceptLoss }: PlanRequest, site: string, forbidden: readonly Held[]): string {
+  const what = `${numbersOf(forbidden)} are not at site ${site} and would be lost to service`;
+  return acceptLoss && accepted !== 'all'
+    ? `${what}; their loss was not accepted: look at the plan again, then accept what it shows`
+    : what;
+}
+
+export const numbersOf = (generations: readonly Pick<Held, 'number'>[]): string =>
+  `generations ${generations.map(({ number }) => number).join(', ')}`;
+
+function noMajority(reachable: number, voters: number): string {
+  const why = `only ${reachable} of ${voters} voting sites can be reached, and an epoch needs a majority`;
+  return voters === 2 ? `${why}; with two sites, --accept-loss stands in for the lost one` : why;
+}
+
+function nobody({
+  wanted,
+  excluded,
+  reachable,
+}: Pick<Request, 'wanted' | 'excluded'> & Pick<Survey, 'reachable'>): string {
+  const unusable = [
+    ...reachable.filter(({ problem }) => problem !== '').map(({ site, problem: code }) => ({ site, code })),
+    ...excluded,
+  ];
+  const why = unusable.length === 0 ? '' : ` (${unusable.map(({ site, code }) => `${site}: ${code}`).join(', ')})`;
+  return wanted === ''
+    ? `no standby can be reached and used${why}`
+    : `site ${wanted} is not a standby that can be reached and used${why}`;
+}
+
+function mostAdvanced(candidates: readonly Candidate[]): Candidate | undefined {
+  return candidates.reduce<Candidate | undefined>(
+    (best, one) => (best === undefined || isAhead(one.applied, best.applied) ? one : best),
+    undefined,
+  );
+}
+
+/** Epoch first: a generation of a later tenure is newer, whatever its number. */
+export function isAhead(
+  a: { epoch: bigint; number: bigint } | undefined,
+  b: { epoch: bigint; number: bigint } | undefined,
+): boolean {
+  if (a === undefined) return false;
+  if (b === undefined) return true;
+  return a.epoch !== b.epoch ? a.epoch > b.epoch : a.number > b.number;
+}
+
+export const isSame = (a: Held, b: Held): boolean =>
+  a.epoch === b.epoch && a.number === b.number && a.manifestDigest === b.manifestDigest;
+
+export const named = ({ epoch, number, manifestDigest }: Held): Held => ({ epoch, number, manifestDigest });
