@@ -69,11 +69,11 @@ describe('a wrap that is refused', () => {
     await group.captured(a);
     const [key] = (await a.provider.inventory()).filter(({ handle }) => !a.keyring.ownHandles.has(handle));
     const nobody = 999_999n;
-    expect(await rejection(a.provider.wrap(nobody, [key!.handle]))).toMatchObject({ code: 'HSM_UNAVAILABLE' });
+    expect(await rejection(a.provider.wrap(nobody, [key!.handle]))).toMatchObject({ code: 'HSM_SESSION_VOID' });
     await a.provider.destroy([domainKeyOf(a)]);
     a.token.makeAes('02');
     const memory = new CaptureMemory();
-    expect((await rejection(group.capture(a, { memory }))).code).toBe('HSM_UNAVAILABLE');
+    expect((await rejection(group.capture(a, { memory }))).code).toBe('HSM_SESSION_VOID');
   });
 });
 

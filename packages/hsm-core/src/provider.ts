@@ -6,8 +6,9 @@
  * throws HSM_WORKER_LOST and all handles are void; open a new one. No key, PIN or derived secret ever leaves a provider
  * in the clear (I5); what comes out is attributes, wrapped blobs, signatures and public points.
  *
- * Errors common to all calls: HSM_WORKER_LOST, HSM_UNAVAILABLE (transient), HSM_REFUSED (the CKR_ name in the details),
- * HSM_FULL. A batch reports per item where the caller can go on with the rest; it throws where it cannot.
+ * Errors common to all calls: HSM_WORKER_LOST, HSM_UNAVAILABLE (transient), HSM_SESSION_VOID (a new provider is needed),
+ * HSM_REFUSED, HSM_FULL; the CKR_ name is in the details. An answer that could be about the object at hand or about the
+ * session counts for the object only where the session is shown to be sound. A batch reports per item where the caller can go on with the rest; it throws where it cannot.
  */
 import type { Attributes } from './model/attributes.ts';
 import type { Handle, KeyType, ObjectClass, ObservedObject, UncapturedReason } from './model/object.ts';
@@ -185,7 +186,7 @@ export interface HsmProvider {
 
   /**
    * Wraps token keys under the domain key; a key that the token does not give is an outcome, not an error.
-   * @throws HSM_UNAVAILABLE when it is the domain key that does not wrap any more
+   * @throws HSM_SESSION_VOID when it is the domain key that does not wrap any more
    */
   wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]>;
   /** A fresh AES-256 data key (session) and its blob under the domain key. */
@@ -234,7 +235,7 @@ export interface BatchOutcome {
   readonly handles: readonly Handle[];
   readonly failure?: {
     readonly index: number;
-    readonly code: 'BLOB_INVALID' | 'ID_TAKEN' | 'HSM_REFUSED' | 'HSM_FULL' | 'HSM_UNAVAILABLE';
+    readonly code: 'BLOB_INVALID' | 'ID_TAKEN' | 'HSM_REFUSED' | 'HSM_FULL' | 'HSM_UNAVAILABLE' | 'HSM_SESSION_VOID';
     /** Absent where it was not the token that refused. */
     readonly returnValue?: string;
   };

@@ -95,6 +95,12 @@ export const CATALOGUE = {
     summary: 'The HSM answered that it is busy, absent or failing.',
     hint: 'Usually transient. If it stays, check the HSM and its link with the vendor tools.',
   },
+  HSM_SESSION_VOID: {
+    disposition: 'retry',
+    summary:
+      'The session with the HSM is of no use any more. The agent starts its worker again and repeats the work once.',
+    hint: 'Usually over by itself. If it comes again and again, look the CKR_ value in the details up in the vendor manual, and report the call to the HSM vendor.',
+  },
   HSM_WORKER_LOST: {
     disposition: 'retry',
     summary: 'The process that talks to the HSM ended or hung in the middle of a call; it is started again.',

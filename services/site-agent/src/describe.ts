@@ -28,10 +28,14 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       identitySha256: partition.identitySha256 ?? '',
       unenforced: [...partition.unenforced],
       errorCode: partition.failure?.code ?? site.journal.fault?.code ?? troubleOf(site, seats, partition.serial) ?? '',
+      errorMessage: messageOf(partition.failure ?? site.journal.fault),
     })),
     members: seats.map((seat) => memberState(site, seat)),
   };
 }
+
+/** Without its code, which stands beside it. */
+const messageOf = (error: AntipodeError | undefined): string => error?.message.replace(`[${error.code}] `, '') ?? '';
 
 /** After a start, nothing is known of the heads but their digests. */
 export async function openHeads({ journal, store }: Site): Promise<void> {

@@ -52,6 +52,9 @@ const RECYCLE: RecyclePolicy = { residentBytesMax: 1024 ** 3, turnsMin: 256 };
 /** So many passes open a partition again whose own key is missing, then every second time that number: a login costs. */
 const REOPEN_PASSES = 6;
 
+/** So many passes what the HSM failed of is told, where no order succeeds before: a minute. */
+const TROUBLED_PASSES = 12;
+
 export interface PartitionOptions {
   readonly journal: Journal;
   readonly dataFolder: string;
@@ -68,6 +71,9 @@ export class Partition implements Closeable {
   readonly #turns = new Turns();
   #open: Opened | undefined;
   #failure: AntipodeError | undefined;
+  /** What the HSM failed of in the last work, where it could be opened. */
+  #trouble: AntipodeError | undefined;
+  #passesTroubled = 0;
   #unenforced: readonly Protection[] = [];
   /** Domain keys that were missing when the token was last read. */
   #missing = '';
@@ -100,9 +106,12 @@ export class Partition implements Closeable {
     return this.#unenforced;
   }
 
-  /** What keeps the partition from being used: why it could not be opened last time, or which of its own keys is missing. */
+  /**
+   * What keeps the partition from being used: why it could not be opened last time, what the HSM answered to the last work,
+   * or which of its own keys is missing.
+   */
   get failure(): AntipodeError | undefined {
-    return this.#failure ?? missingKey(this.#open?.keyring);
+    return this.#failure ?? this.#trouble ?? missingKey(this.#open?.keyring);
   }
 
   /**
@@ -111,20 +120,63 @@ export class Partition implements Closeable {
    */
   use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal): Promise<T> {
     return this.#turns.take(async () => {
-      const open = await this.#ensureOpen();
       try {
-        const result = await work(open);
-        await this.#recycleIfGrown(open);
+        const result = await this.#recyclingOnce(work);
+        this.#trouble = undefined;
         return result;
       } catch (thrown) {
-        // A session that the token dropped is as void as a worker that died: start afresh next time.
-        if (hasCode(thrown, 'HSM_WORKER_LOST', 'HSM_UNAVAILABLE')) await this.#drop();
+        this.#note(thrown);
         throw thrown;
-      } finally {
-        // The work may have made another error of it, or none.
-        if (open.provider.isLost()) await this.#drop();
       }
     }, signal);
+  }
+
+  /**
+   * A void session is no reason to fail an order: all work may be repeated, and a new worker has new sessions. Where that
+   * does not help, the HSM refuses.
+   */
+  async #recyclingOnce<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
+    try {
+      return await this.#attempt(work);
+    } catch (thrown) {
+      if (!hasCode(thrown, 'HSM_SESSION_VOID')) throw thrown;
+      this.#log.warn('the HSM session is void: its worker is started again', { ...thrown.details });
+      try {
+        return await this.#attempt(work);
+      } catch (again) {
+        if (!hasCode(again, 'HSM_SESSION_VOID')) throw again;
+        const said = again.message.replace(`[${again.code}] `, '');
+        throw new AntipodeError('HSM_REFUSED', `${said}, also in a new session`, {
+          details: again.details,
+          cause: again,
+        });
+      }
+    }
+  }
+
+  async #attempt<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
+    const open = await this.#ensureOpen();
+    try {
+      const result = await work(open);
+      await this.#recycleIfGrown(open);
+      return result;
+    } catch (thrown) {
+      // A session that the token dropped is as void as a worker that died: start afresh next time.
+      if (hasCode(thrown, 'HSM_WORKER_LOST', 'HSM_UNAVAILABLE', 'HSM_SESSION_VOID')) await this.#drop();
+      throw thrown;
+    } finally {
+      // The work may have made another error of it, or none.
+      if (open.provider.isLost()) await this.#drop();
+    }
+  }
+
+  /** Remembers that the HSM did not do what it was asked, whichever order asked. What is about one object is not its trouble. */
+  #note(thrown: unknown): void {
+    if (!hasCode(thrown, 'HSM_REFUSED', 'HSM_UNAVAILABLE') || 'objectId' in thrown.details) return;
+    if (this.#failure !== undefined) return;
+    if (this.#trouble?.message !== thrown.message) this.#log.error('the HSM fails', { error: thrown });
+    this.#trouble = thrown;
+    this.#passesTroubled = 0;
   }
 
   /**
@@ -134,8 +186,16 @@ export class Partition implements Closeable {
   async warmUp(): Promise<void> {
     if (this.identity === undefined) return;
     const open = this.#open;
-    if (open === undefined || open.provider.isLost()) await this.use(async () => {});
+    if (open === undefined || open.provider.isLost())
+      await this.#turns.take(async () => void (await this.#ensureOpen()));
+    else if (this.#trouble !== undefined) await this.#lookAfterTrouble();
     else if (open.keyring.missing.length > 0) await this.#lookForMissing();
+  }
+
+  /** Orders may keep away from a partition in trouble: after a while it counts as over where its own keys can be used. */
+  async #lookAfterTrouble(): Promise<void> {
+    this.#passesTroubled += 1;
+    if (this.#passesTroubled >= TROUBLED_PASSES) await this.use((open) => open.refreshKeyring());
   }
 
   /** In the same session where an application brought it back; by a new worker where the token itself was not whole. */

@@ -32,7 +32,7 @@
  *
  * Further words say which calls an order is for: function=C_Name, label=BYTES (of an object or in a template; for C_Sign and
  * its kind: of the key), class=N (the same), mechanism=N, slot=N, after=N (not the first N calls that fit), times=N (only so
- * many). Fitting calls are counted in the file that `counters path=PATH` names, over all processes: so that "once" holds
+ * many), untilRestart=1 (until a process initialises the module: a session that is void). Fitting calls are counted in the file that `counters path=PATH` names, over all processes: so that "once" holds
  * when a worker is started again. The same file has the number of calls of each function.
  *
  * One thread at a time. Layout: LP64, CK_ULONG of 8 bytes (PKCS#11 3.0 base, section 2.1). Declarations of our own.
@@ -107,7 +107,7 @@ enum { ORDERS_MAX = 64, BYTES_MAX = 1024, LINE_MAX_BYTES = 4096 };
 typedef struct { unsigned char bytes[BYTES_MAX]; Ulong length; int is_set; } Bytes;
 typedef struct {
   char verb[32];
-  Ulong function, code, ms, attribute, length, class, mechanism, slot, after, times, flags;
+  Ulong function, code, ms, attribute, length, class, mechanism, slot, after, times, flags, until_restart;
   Bytes value, label;
 } Order;
 static Order orders[ORDERS_MAX];
@@ -148,6 +148,7 @@ static void read_word(Order *order, const char *name, const char *text) {
     { "code", &order->code }, { "ms", &order->ms }, { "attribute", &order->attribute }, { "length", &order->length },
     { "class", &order->class }, { "mechanism", &order->mechanism }, { "slot", &order->slot }, { "after", &order->after },
     { "times", &order->times }, { "flags", &order->flags },
+    { "untilRestart", &order->until_restart },
   };
   for (size_t index = 0; index < sizeof numbers / sizeof *numbers; index++)
     if (strcmp(name, numbers[index].name) == 0) *numbers[index].number = strtoul(text, NULL, 0);
@@ -266,6 +267,7 @@ static int is_about(enum Function function, const Ulong a[ARGUMENTS_MAX], Ulong 
 static int fits(const Order *order, enum Function function, const Ulong a[ARGUMENTS_MAX]) {
   const char *kinds = functions[function].kinds;
   if (order->function != ANY && order->function != function) return 0;
+  if (order->until_restart != 0 && atomic_load(&counters->calls[C_Initialize_]) > 0) return 0;
   if (order->slot != ANY && (kinds[0] != 'l' || a[0] != order->slot)) return 0;
   if (order->mechanism != ANY && (kinds[0] == 0 || kinds[1] != 'm' || ((const Mechanism *)a[1])->type != order->mechanism)) return 0;
   if (order->class != ANY && !is_about(function, a, CLASS, &order->class, sizeof order->class)) return 0;

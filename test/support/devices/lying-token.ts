@@ -28,6 +28,8 @@ export interface Fitting {
   readonly after?: number;
   /** Only so many of them. Counted over all processes, so that 1 means once also where a worker is started again. */
   readonly times?: number;
+  /** Until some process initialises the module: what is void is the session. */
+  readonly untilRestart?: 1;
 }
 
 export type Order = Fitting &

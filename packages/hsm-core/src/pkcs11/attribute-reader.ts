@@ -4,7 +4,7 @@
  */
 import { UNAVAILABLE } from './constants.ts';
 import type { Cryptoki } from './cryptoki.ts';
-import { CryptokiFailure, returnValueName } from './return-values.ts';
+import { IS_GONE, returnValueName, TELLS_ATTRIBUTES } from './return-values.ts';
 import { ATTRIBUTE_SIZE, addressOf, writeAttribute } from './template.ts';
 
 /**
@@ -24,17 +24,15 @@ const ROOM = { fixed: FIXED_BYTES, variable: VARIABLE_BYTES, none: 0 } as const;
 /** Room beyond this is given back with the next read, so that one large object does not cost every other one. */
 const KEPT_BYTES_MAX = 4096;
 
-/** These say of single attributes that they are not given; all the others are (PKCS#11 3.0, C_GetAttributeValue). */
-const ANSWERS = new Set(['CKR_OK', 'CKR_ATTRIBUTE_SENSITIVE', 'CKR_ATTRIBUTE_TYPE_INVALID', 'CKR_BUFFER_TOO_SMALL']);
-const isAnswer = (returned: number): boolean => returned === 0 || ANSWERS.has(returnValueName(returned));
-const isGone = (returned: number): boolean => returnValueName(returned) === 'CKR_OBJECT_HANDLE_INVALID';
+const isAnswer = (returned: number): boolean => returned === 0 || TELLS_ATTRIBUTES.has(returnValueName(returned));
+const isGone = (returned: number): boolean => returnValueName(returned) === IS_GONE;
 
 /** Low word of the length of an attribute that is not given. */
 const ABSENT = Number(UNAVAILABLE & 0xffff_ffffn);
 const WORDS = ATTRIBUTE_SIZE / 4;
 
 export class AttributeReader {
-  readonly #cryptoki: Pick<Cryptoki, 'tryCall'>;
+  readonly #cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>;
   readonly #session: bigint;
   readonly #wanted: readonly WantedAttribute[];
   readonly #places: ReadonlyMap<number, number>;
@@ -46,7 +44,7 @@ export class AttributeReader {
 
   /** `fragile` come last in the call. */
   constructor(options: {
-    cryptoki: Pick<Cryptoki, 'tryCall'>;
+    cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>;
     session: bigint;
     wanted: readonly WantedAttribute[];
     fragile?: readonly WantedAttribute[];
@@ -61,7 +59,7 @@ export class AttributeReader {
     this.#layout = layOut(this.#wanted, this.#rooms);
   }
 
-  /** Reads what fits. False when the object is gone. @throws CryptokiFailure */
+  /** Reads what fits. False when the object is gone. @throws CryptokiFailure, SessionFailure */
   read(object: bigint): boolean {
     if (this.#layout.isOutsized) this.#layout = layOut(this.#wanted, this.#rooms);
     return this.#ask(object);
@@ -124,12 +122,12 @@ export class AttributeReader {
     if (returned === 0) return true;
     if (isGone(returned)) return false;
     if (isAnswer(returned)) return true;
-    if (this.#fragile === 0) throw new CryptokiFailure('C_GetAttributeValue', returned);
+    if (this.#fragile === 0) throw this.#cryptoki.failure('C_GetAttributeValue', returned);
 
     this.#clear();
     const rest = this.#call(object, 0, count - this.#fragile);
     if (isGone(rest)) return false;
-    if (!isAnswer(rest)) throw new CryptokiFailure('C_GetAttributeValue', rest);
+    if (!isAnswer(rest)) throw this.#cryptoki.failure('C_GetAttributeValue', rest);
     for (let index = count - this.#fragile; index < count; index += 1)
       if (!isAnswer(this.#call(object, index, 1))) words[index * WORDS + 4] = ABSENT;
     return true;

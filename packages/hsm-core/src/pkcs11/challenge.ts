@@ -10,8 +10,8 @@ import type { Challenge } from '../provider.ts';
 import { CKA, CKK, CKM } from './constants.ts';
 import { mechanism, structure } from './cryptoki.ts';
 import { agree } from './find-public-half.ts';
-import { CANNOT_EXERCISE, type ProveContext, THROW_AWAY } from './prove.ts';
-import { CryptokiFailure } from './return-values.ts';
+import { type ProveContext, THROW_AWAY } from './prove.ts';
+import { CANNOT_EXERCISE, CryptokiFailure } from './return-values.ts';
 
 /** One way to use a key. */
 interface Use {

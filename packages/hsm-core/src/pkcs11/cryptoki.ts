@@ -9,7 +9,7 @@ import { AntipodeError } from '@antipode/runtime';
 import koffi from 'koffi';
 import { AttributeReader } from './attribute-reader.ts';
 import { CKF_OS_LOCKING_OK, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKU_USER } from './constants.ts';
-import { CryptokiFailure, returnValueName } from './return-values.ts';
+import { blameOf, CryptokiFailure, IS_GONE, returnValueName, SessionFailure } from './return-values.ts';
 import { addressOf, type Mechanism, pack, packMechanism, type Template, ulong } from './template.ts';
 
 export { type Mechanism, mechanism, structure, type Template, type TemplateValue, ulong } from './template.ts';
@@ -23,6 +23,7 @@ const FUNCTIONS = {
   C_GetTokenInfo: [6, 'np'],
   C_OpenSession: [12, 'nnppp'],
   C_CloseSession: [13, 'n'],
+  C_GetSessionInfo: [15, 'np'],
   C_Login: [18, 'nnpn'],
   C_Logout: [19, 'n'],
   C_CreateObject: [20, 'npnp'],
@@ -68,6 +69,12 @@ export class Cryptoki {
   /** koffi unloads a library whose handle is collected, although functions of it are still held: a later call crashes. */
   readonly library: object;
 
+  /** Where a session has an operation that cannot be ended, the one that begins others in its place. */
+  readonly #operating = new Map<bigint, bigint>();
+
+  /** Tells whether the session is sound, where a return value does not say what is at fault. */
+  #isSound: (() => boolean) | undefined;
+
   private constructor(library: object, functions: Readonly<Record<FunctionName, Native>>) {
     this.library = library;
     this.#functions = functions;
@@ -105,10 +112,22 @@ export class Cryptoki {
     }
   }
 
-  /** Calls a function. @throws CryptokiFailure unless it returns CKR_OK */
+  /** From now on a value that could be anybody's fault is asked about: see {@link blameOf}. */
+  watch(isSound: () => boolean): void {
+    this.#isSound = isSound;
+  }
+
+  /** Calls a function. @throws CryptokiFailure or SessionFailure unless it returns CKR_OK */
   call(name: FunctionName, ...args: (number | bigint | Uint8Array | null)[]): void {
     const returned = this.tryCall(name, ...args);
-    if (returned !== 0) throw new CryptokiFailure(name, returned);
+    if (returned !== 0) throw this.failure(name, returned);
+  }
+
+  /** The error of a call that returned this value. */
+  failure(name: FunctionName, returned: number): CryptokiFailure | SessionFailure {
+    const blame = blameOf(returnValueName(returned));
+    const isSession = blame === 'session' || (blame === 'ask' && this.#isSound?.() === false);
+    return isSession ? new SessionFailure(name, returned) : new CryptokiFailure(name, returned);
   }
 
   tryCall(name: FunctionName, ...args: (number | bigint | Uint8Array | null)[]): number {
@@ -159,19 +178,21 @@ export class Cryptoki {
   /** All handles that match, in one search. */
   find(session: bigint, template: Template): bigint[] {
     const packed = pack(template);
-    this.call('C_FindObjectsInit', session, packed, template.length);
+    const used = this.#begin('C_FindObjectsInit', session, [packed, template.length], (one) =>
+      this.tryCall('C_FindObjectsFinal', one),
+    );
     try {
       const handles: bigint[] = [];
       const room = Buffer.alloc(8 * 1024);
       const count = ulong(0n);
       for (;;) {
-        this.call('C_FindObjects', session, room, room.length / 8, count);
+        this.call('C_FindObjects', used, room, room.length / 8, count);
         const found = Number(count.readBigUInt64LE());
         handles.push(...readUlongs(room, found));
         if (found < room.length / 8) return handles;
       }
     } finally {
-      this.tryCall('C_FindObjectsFinal', session);
+      this.tryCall('C_FindObjectsFinal', used);
     }
   }
 
@@ -214,8 +235,8 @@ export class Cryptoki {
   destroy(session: bigint, object: bigint): boolean {
     const returned = this.tryCall('C_DestroyObject', session, object);
     if (returned === 0) return true;
-    if (returnValueName(returned) === 'CKR_OBJECT_HANDLE_INVALID') return false;
-    throw new CryptokiFailure('C_DestroyObject', returned);
+    if (returnValueName(returned) === IS_GONE) return false;
+    throw this.failure('C_DestroyObject', returned);
   }
 
   generateKey(session: bigint, mechanism: Mechanism, template: Template): bigint {
@@ -254,8 +275,10 @@ export class Cryptoki {
     const length = ulong(BigInt(room.length));
     const returned = this.tryCall('C_WrapKey', session, packed, wrappingKey, key, room, length);
     if (returned === 0) return Buffer.from(room.subarray(0, Number(length.readBigUInt64LE())));
-    if (returnValueName(returned) !== 'CKR_BUFFER_TOO_SMALL') throw new CryptokiFailure('C_WrapKey', returned);
-    const larger = Buffer.alloc(Number(length.readBigUInt64LE()));
+    const needed = length.readBigUInt64LE();
+    if (returnValueName(returned) !== 'CKR_BUFFER_TOO_SMALL' || needed > ANSWER_BYTES_MAX)
+      throw this.failure('C_WrapKey', returned);
+    const larger = Buffer.alloc(Number(needed));
     this.call('C_WrapKey', session, packed, wrappingKey, key, larger, length);
     return larger.subarray(0, Number(length.readBigUInt64LE()));
   }
@@ -302,11 +325,13 @@ export class Cryptoki {
 
   verify(session: bigint, mechanism: Mechanism, key: bigint, data: Uint8Array, signature: Uint8Array): void {
     const packed = packMechanism(mechanism);
-    this.call('C_VerifyInit', session, packed, key);
-    this.call('C_Verify', session, data, data.length, signature, signature.length);
+    const used = this.#begin('C_VerifyInit', session, [packed, key], (one) =>
+      this.tryCall('C_Verify', one, data, data.length, signature, signature.length),
+    );
+    this.call('C_Verify', used, data, data.length, signature, signature.length);
   }
 
-  /** A one-part operation with enough room, so that one call does it and none stays open. */
+  /** A one-part operation. One that asks for more room gets it, so that none stays open. */
   #transform(
     begin: 'C_SignInit' | 'C_EncryptInit' | 'C_DecryptInit',
     finish: 'C_Sign' | 'C_Encrypt' | 'C_Decrypt',
@@ -317,13 +342,57 @@ export class Cryptoki {
     roomBytes: number,
   ): Buffer {
     const packed = packMechanism(mechanism);
-    const room = Buffer.alloc(roomBytes);
-    const length = ulong(BigInt(room.length));
-    this.call(begin, session, packed, key);
-    this.call(finish, session, data, data.length, room, length);
-    return room.subarray(0, Number(length.readBigUInt64LE()));
+    const attempt = (room: Buffer, used: bigint): { returned: number; length: bigint } => {
+      const length = ulong(BigInt(room.length));
+      const returned = this.tryCall(finish, used, data, data.length, room, length);
+      return { returned, length: length.readBigUInt64LE() };
+    };
+    const used = this.#begin(begin, session, [packed, key], (one) => attempt(Buffer.alloc(ENDING_BYTES), one));
+    let room = Buffer.alloc(roomBytes);
+    let answer = attempt(room, used);
+    if (returnValueName(answer.returned) === 'CKR_BUFFER_TOO_SMALL' && answer.length <= ANSWER_BYTES_MAX) {
+      room = Buffer.alloc(Number(answer.length));
+      answer = attempt(room, used);
+    }
+    if (answer.returned !== 0) throw this.failure(finish, answer.returned);
+    return room.subarray(0, Number(answer.length));
+  }
+
+  /**
+   * Begins an operation, and returns the session that has it. One that an earlier call has left open is ended first; where
+   * the device does not let go of it, operations go on in a session of their own.
+   */
+  #begin(
+    name: 'C_SignInit' | 'C_EncryptInit' | 'C_DecryptInit' | 'C_VerifyInit' | 'C_FindObjectsInit',
+    session: bigint,
+    args: readonly (number | bigint | Uint8Array)[],
+    end: (session: bigint) => unknown,
+  ): bigint {
+    const used = this.#operating.get(session) ?? session;
+    const isFree = (): boolean => {
+      const returned = this.tryCall(name, used, ...args);
+      if (returned === 0) return true;
+      if (returnValueName(returned) === 'CKR_OPERATION_ACTIVE') return false;
+      throw this.failure(name, returned);
+    };
+    if (isFree()) return used;
+    end(used);
+    if (isFree()) return used;
+    const info = Buffer.alloc(32); // CK_SESSION_INFO, whose first member is the slot
+    this.call('C_GetSessionInfo', session, info);
+    const fresh = this.openSession(info.readBigUInt64LE());
+    this.#operating.set(session, fresh);
+    if (used !== session) this.tryCall('C_CloseSession', used);
+    this.call(name, fresh, ...args);
+    return fresh;
   }
 }
+
+/** Room in which any operation ends that a call has left open. */
+const ENDING_BYTES = 64 * 1024;
+
+/** A device that claims more than this for a blob or a signature is not believed. */
+const ANSWER_BYTES_MAX = 1024n * 1024n;
 
 /**
  * CK_C_INITIALIZE_ARGS, and behind it the parameters that it points to. NSS has a member more than the standard: the

@@ -3,17 +3,18 @@
  * attribute that the token refuses fails the object, and is never left out. What tokens do otherwise, and what is done
  * about it, stands in docs/devices.
  */
+import { randomBytes } from 'node:crypto';
 import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf } from '../model/object.ts';
 import { curveIn, pointOf } from '../model/public-half.ts';
 import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider.ts';
-import { CKA } from './constants.ts';
+import { CKA, CKK, CKO } from './constants.ts';
 import type { Cryptoki, Mechanism, Template, TokenInfo } from './cryptoki.ts';
 import { widerThan } from './narrowing.ts';
 import type { ObjectReader } from './object-reader.ts';
 import { classNumber, encodeNative, keyTypeNumber, templateOf } from './objects.ts';
-import { CryptokiFailure } from './return-values.ts';
+import { BLOB_REFUSALS, CryptokiFailure, SessionFailure } from './return-values.ts';
 
 /** An object that is not made, by what the token says of its blob or by a rule of ours. */
 export class NotMade extends Error {
@@ -135,8 +136,13 @@ export class Maker {
         this.#wantsPoint = true;
         return this.#open(how, domainKey, item, template);
       }
-      // The same answer may be to an attribute, or to a full disk: the blob is at fault only where nothing opens it.
-      if (BLOB_REFUSALS.has(thrown.returnValue)) openingBlob(() => cryptoki.destroy(session, attempt(SESSION_KEY)));
+      // The same answer may be to an attribute, or to a full disk: the blob is at fault only where nothing opens it, and
+      // where the token opens one of its own.
+      if (BLOB_REFUSALS.has(thrown.returnValue))
+        openingBlob(
+          () => cryptoki.destroy(session, attempt(SESSION_KEY)),
+          () => this.#checkUnwraps(how, domainKey),
+        );
       this.#checkRoom(thrown, template, () => attempt(template.map(inSession)));
       throw thrown;
     }
@@ -148,6 +154,21 @@ export class Maker {
     if (cryptoki.attributes(session, made, [EXTRACTABLE])?.get(EXTRACTABLE)?.[0] === 1) return;
     cryptoki.destroy(session, made);
     throw new NotMade({ code: 'HSM_REFUSED' });
+  }
+
+  /** @throws SessionFailure where the token unwraps nothing any more: then it says nothing of any blob */
+  #checkUnwraps(how: Mechanism, domainKey: Handle): void {
+    const { cryptoki, session } = this.#context;
+    const made: Handle[] = [];
+    try {
+      made.push(cryptoki.create(session, [...SECRET, ...SESSION_KEY, [CKA.VALUE, randomBytes(32)]]));
+      const blob = cryptoki.wrapKey(session, how, domainKey, made[0]!);
+      made.push(cryptoki.unwrapKey(session, how, domainKey, blob, [...SECRET, ...SESSION_KEY]));
+    } catch (thrown) {
+      throw thrown instanceof CryptokiFailure ? new SessionFailure(thrown.call, thrown.returnValue) : thrown;
+    } finally {
+      for (const handle of made) cryptoki.destroy(session, handle);
+    }
   }
 
   /** Whether the token makes keys wider than the template says: tried once for each kind of key, in the session. */
@@ -243,6 +264,11 @@ const SESSION_KEY: Template = [
   [ATTRIBUTES.extractable.type, true],
 ];
 
+const SECRET: Template = [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+];
+
 /** CKA_NSS_DB, by which NSS finds the public half of a private key: the bare point (pkcs11n.h). */
 const CKA_NSS_DB = 0xd5a0db00;
 
@@ -252,25 +278,16 @@ function pointTemplate({ objectClass, keyType, publicHalf }: UnwrapItem): Templa
   return curve === undefined ? [] : [[CKA_NSS_DB, pointOf(curve, publicHalf)]];
 }
 
-/** @throws NotMade where the token says that what it was to open is not what the key has sealed */
-export function openingBlob<T>(work: () => T): T {
+/**
+ * @throws NotMade where the token says that what it was to open is not what the key has sealed; `checkToken` throws where
+ * the token's word does not count
+ */
+export function openingBlob<T>(work: () => T, checkToken: () => void = () => {}): T {
   try {
     return work();
   } catch (thrown) {
-    if (thrown instanceof CryptokiFailure && BLOB_REFUSALS.has(thrown.returnValue))
-      throw new NotMade({ code: 'BLOB_INVALID', returnValue: thrown.returnValue });
-    throw thrown;
+    if (!(thrown instanceof CryptokiFailure) || !BLOB_REFUSALS.has(thrown.returnValue)) throw thrown;
+    checkToken();
+    throw new NotMade({ code: 'BLOB_INVALID', returnValue: thrown.returnValue });
   }
 }
-
-/** How tokens say that a blob does not open: SoftHSM 2.6.1 with a general error, 2.7 and others by the standard. */
-const BLOB_REFUSALS: ReadonlySet<string> = new Set([
-  'CKR_GENERAL_ERROR',
-  'CKR_FUNCTION_FAILED',
-  'CKR_WRAPPED_KEY_INVALID',
-  'CKR_WRAPPED_KEY_LEN_RANGE',
-  'CKR_ENCRYPTED_DATA_INVALID',
-  'CKR_ENCRYPTED_DATA_LEN_RANGE',
-  // NSS, of a key whose form is not its type's.
-  'CKR_TEMPLATE_INCOMPLETE',
-]);

@@ -68,7 +68,7 @@ export class ObjectReader {
     | undefined;
 
   /** The key is drawn once per worker: the digest of a small value must not tell the value. */
-  constructor(options: { cryptoki: Pick<Cryptoki, 'tryCall'>; session: bigint; digestKey: Uint8Array }) {
+  constructor(options: { cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>; session: bigint; digestKey: Uint8Array }) {
     const { cryptoki, session, digestKey } = options;
     this.#digestKey = digestKey;
     const readerOf = (classes: readonly ObjectClass[]): AttributeReader =>

@@ -19,7 +19,7 @@ import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from './constants.ts';
 import { type Mechanism, mechanism, structure } from './cryptoki.ts';
 import { agree, type KeyUse, softwareAgreement } from './find-public-half.ts';
 import type { ObjectReader } from './object-reader.ts';
-import { CryptokiFailure } from './return-values.ts';
+import { CANNOT_EXERCISE, CryptokiFailure } from './return-values.ts';
 
 export interface ProveContext extends KeyUse {
   readonly objects: ObjectReader;
@@ -298,22 +298,6 @@ class Proof {
     }
   }
 }
-
-/**
- * The token does not offer this mechanism, or not for this size, or the key asks more of what is made with it than a
- * throw-away key gives (CKA_UNWRAP_TEMPLATE): another may serve. Anything else is a failed use.
- */
-export const CANNOT_EXERCISE: ReadonlySet<string> = new Set([
-  'CKR_MECHANISM_INVALID',
-  'CKR_MECHANISM_PARAM_INVALID',
-  'CKR_KEY_SIZE_RANGE',
-  'CKR_FUNCTION_NOT_SUPPORTED',
-  'CKR_ARGUMENTS_BAD',
-  'CKR_TEMPLATE_INCONSISTENT',
-  'CKR_TEMPLATE_INCOMPLETE',
-  'CKR_ATTRIBUTE_VALUE_INVALID',
-  'CKR_ATTRIBUTE_READ_ONLY',
-]);
 
 /** A readable session key with nothing to protect. */
 export const THROW_AWAY = [

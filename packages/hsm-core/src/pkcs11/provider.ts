@@ -13,6 +13,7 @@ import type {
   CreateItem,
   HsmProvider,
   Look,
+  OwnKey,
   PartitionDescription,
   ProofItem,
   ProofOutcome,
@@ -31,8 +32,9 @@ import { ObjectReader } from './object-reader.ts';
 import { templateOf } from './objects.ts';
 import { OwnKeys } from './own-keys.ts';
 import { type ProveContext, prove } from './prove.ts';
-import { CryptokiFailure, codeOf, returnValueOf, translate } from './return-values.ts';
+import { CryptokiFailure, NOT_WRAPPED, returnValueOf, SessionFailure, translate } from './return-values.ts';
 import { openSession, type PartitionConfig } from './session.ts';
+import { SessionProbe } from './session-probe.ts';
 
 const [PRIVATE, SENSITIVE, EXTRACTABLE] = [0x002, 0x103, 0x162];
 const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN] = [0x104, 0x105, 0x106, 0x107, 0x108];
@@ -47,11 +49,13 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   /** Public halves that had to be found by use: an object's value never changes under its handle. */
   readonly #publicHalves = new Map<Handle, Uint8Array>();
   readonly #looks = new LookLog();
+  readonly #probe: SessionProbe;
   #lastLookMs = Number.NEGATIVE_INFINITY;
 
   private constructor({ cryptoki, session, token }: { cryptoki: Cryptoki; session: bigint; token: TokenInfo }) {
     super({ cryptoki, session });
     this.#token = token;
+    this.#probe = new SessionProbe({ cryptoki, session });
     this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) });
     this.#maker = new Maker({ cryptoki, session, objects: this.#objects, keepsOnePerId: keepsOnePerId(token) });
   }
@@ -133,7 +137,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       blob = blobOf(privateKey);
     } catch (thrown) {
       cryptoki.destroy(session, privateKey);
-      if (thrown instanceof CryptokiFailure && codeOf(thrown.returnValue) === 'HSM_REFUSED') return;
+      if (thrown instanceof CryptokiFailure) return;
       throw thrown;
     }
     const keyType = 'ec' as const;
@@ -152,6 +156,19 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       `the token does not keep what it promises of keys: ${missing.join(', ')}`,
       { details: { serial: this.#token.serial, unenforced: missing.join(',') } },
     );
+  }
+
+  override async findIdentity(record: { ckaId: Uint8Array; publicHalf: Uint8Array }): Promise<OwnKey | undefined> {
+    return this.#keepOwn(await super.findIdentity(record));
+  }
+
+  override async findDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined> {
+    return this.#keepOwn(await super.findDomainKey(record));
+  }
+
+  #keepOwn(found: OwnKey | undefined): OwnKey | undefined {
+    if (found !== undefined) this.#probe.keep(found.handle);
+    return found;
   }
 
   async describe(): Promise<PartitionDescription> {
@@ -196,11 +213,13 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   async destroy(handles: readonly Handle[]): Promise<Handle[]> {
     return handles.filter((handle) => {
       try {
+        this.#probe.release(handle);
         this.cryptoki.destroy(this.session, handle);
         this.#forget(handle);
         return false;
       } catch (thrown) {
-        if (returnValueOf(thrown) === 'CKR_ACTION_PROHIBITED') return true;
+        // Whatever the token says of one object, it holds up no other.
+        if (thrown instanceof CryptokiFailure) return true;
         throw thrown;
       }
     });
@@ -218,8 +237,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
         };
       } catch (thrown) {
         const returnValue = returnValueOf(thrown);
-        if (codeOf(returnValue) !== 'HSM_REFUSED') throw thrown;
-        return { handle, reason: WRAP_REFUSALS[returnValue] ?? 'unreadable', returnValue };
+        return { handle, reason: NOT_WRAPPED[returnValue] ?? 'unreadable', returnValue };
       }
     });
     if (outcomes.some((outcome) => 'reason' in outcome && outcome.reason === 'unreadable')) this.#checkWraps(domainKey);
@@ -238,7 +256,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       this.checkTag(domainKey);
     } catch (thrown) {
       const returnValue = returnValueOf(thrown);
-      throw new AntipodeError('HSM_UNAVAILABLE', `the domain key does not wrap any more (${returnValue})`, {
+      throw new AntipodeError('HSM_SESSION_VOID', `the domain key does not wrap any more (${returnValue})`, {
         details: { call: 'C_WrapKey', returnValue },
         cause: thrown,
       });
@@ -421,11 +439,13 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
         handles.push(make(item));
       } catch (thrown) {
         if (thrown instanceof NotMade) return { handles, failure: { index, ...thrown.why } };
-        if (!(thrown instanceof CryptokiFailure)) throw thrown;
-        const { returnValue } = thrown;
-        const code = codeOf(returnValue);
-        if (code !== 'HSM_REFUSED' && code !== 'HSM_FULL' && code !== 'HSM_UNAVAILABLE') throw translate(thrown);
-        return { handles, failure: { index, code, returnValue } };
+        if (thrown instanceof CryptokiFailure)
+          return { handles, failure: { index, code: 'HSM_REFUSED', returnValue: thrown.returnValue } };
+        if (!(thrown instanceof SessionFailure)) throw thrown;
+        // What was made before it is there all the same.
+        const { code, details } = translate(thrown);
+        if (code !== 'HSM_FULL' && code !== 'HSM_UNAVAILABLE' && code !== 'HSM_SESSION_VOID') throw thrown;
+        return { handles, failure: { index, code, returnValue: String(details['returnValue']) } };
       }
     }
     return { handles };
@@ -437,10 +457,3 @@ const GCM_IV_BYTES = 12;
 /** CK_GCM_PARAMS: iv, iv length, iv bits, aad, aad length, tag bits. */
 const gcm = (iv: Uint8Array, aad: Uint8Array): Mechanism =>
   structure(CKM.AES_GCM, [{ pointer: iv }, iv.length, iv.length * 8, { pointer: aad }, aad.length, 128]);
-
-/** Refusals to wrap that say something of the key; with any other it cannot be read: half made, or gone. */
-const WRAP_REFUSALS: Readonly<Record<string, 'unextractable' | 'not-wrappable'>> = {
-  CKR_KEY_UNEXTRACTABLE: 'unextractable',
-  CKR_KEY_NOT_WRAPPABLE: 'not-wrappable',
-  CKR_KEY_SIZE_RANGE: 'not-wrappable',
-};

@@ -4,7 +4,7 @@ import type { Protection } from '../provider.ts';
 import { CKF_TOKEN_INITIALIZED } from './constants.ts';
 import { Cryptoki, type TokenInfo } from './cryptoki.ts';
 import { LoginGuard } from './login-guard.ts';
-import { CryptokiFailure, codeOf, translate } from './return-values.ts';
+import { codeOf, SessionFailure, translate } from './return-values.ts';
 
 /** Where a partition is, and how to get in. Everything local to the site. */
 export interface PartitionConfig {
@@ -44,7 +44,7 @@ export async function openSession(config: PartitionConfig): Promise<OpenSession>
       return { cryptoki, session, token };
     } catch (thrown) {
       cryptoki.finalize();
-      const error = translate(thrown);
+      const error = translate(thrown, { isOpening: true });
       if (error.code !== 'PARTITION_NOT_FOUND' || look === LOOKS) throw error;
       await systemClock.sleep(LOOK_PAUSE_MS * look);
     }
@@ -97,7 +97,7 @@ function login(cryptoki: Cryptoki, session: bigint, token: TokenInfo, { pinFile,
     try {
       pin.expose((bytes) => cryptoki.login(session, bytes));
     } catch (thrown) {
-      if (thrown instanceof CryptokiFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue)))
+      if (thrown instanceof SessionFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue)))
         guard.refused(pin);
       throw thrown;
     }

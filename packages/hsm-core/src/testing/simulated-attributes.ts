@@ -1,5 +1,6 @@
 /** C_GetAttributeValue of a token in memory, down to the bytes that a module would write (PKCS#11 3.0, section 5.7.5). */
 import type { Cryptoki } from '../pkcs11/cryptoki.ts';
+import { CryptokiFailure } from '../pkcs11/return-values.ts';
 import { ATTRIBUTE_SIZE, addressOf, ulong } from '../pkcs11/template.ts';
 
 /** What is answered for an attribute: its value, or a return value that ends the call there. */
@@ -13,7 +14,8 @@ export class SimulatedAttributes {
   readonly objects = new Map<bigint, Record<number, SimulatedValue>>();
   /** The attributes that each call asked for, by number. */
   readonly calls: number[][] = [];
-  readonly cryptoki: Pick<Cryptoki, 'tryCall'> = {
+  readonly cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'> = {
+    failure: (call, returned) => new CryptokiFailure(call, returned),
     tryCall: (_name, _session, object, template, count) =>
       this.#answer(object as bigint, template as Buffer, count as number),
   };
