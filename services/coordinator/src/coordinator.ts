@@ -33,6 +33,8 @@ import { startDrill } from './start-drill.ts';
 import { externalDatabase } from './store/external-database.ts';
 import { readSites } from './store/sites.ts';
 import { Store } from './store/store.ts';
+import { readTimeline, writeTimeline } from './store/timeline.ts';
+import { Timeline } from './timeline.ts';
 
 /** More often than an idle connection is forgotten by what lies between two sites. */
 const KEEP_WARM_MS = 10_000;
@@ -106,7 +108,9 @@ export class Coordinator implements Closeable {
   }
 
   async #start(): Promise<void> {
-    const { clock, prng, log } = this.#ports;
+    const { prng, log } = this.#ports;
+    // What decides goes by the timeline; only calendars and certificates go by the clock on the wall.
+    const clock = new Timeline({ clock: this.#ports.clock, log });
     const { id, timings, dataFolder, databaseUrl, redisUrl } = this.#config;
     const [database, redis] = await Promise.all([
       this.#database(databaseUrl, dataFolder),
@@ -118,6 +122,8 @@ export class Coordinator implements Closeable {
     const leases = new LeaseBook({ clock, leaseMs: timings.leaseMs });
     // Nothing is known of what an earlier leader granted or heard: every lease runs, and every site is just expected.
     const lead = async (): Promise<void> => {
+      const mark = await store.query(readTimeline);
+      if (mark !== undefined) clock.continueFrom(mark);
       leases.becameLeader();
       await cache.refresh();
       detector.expect(await store.query(readSites));
@@ -141,21 +147,19 @@ export class Coordinator implements Closeable {
     const changes = new Changes();
     const runner: Runner = new Runner({ store, election, effects, changes, clock, prng, log });
     const wakeUps = this.#own(
-      new BullWakeUps({ connection: redis, clock, prng, log, run: (intent) => runner.run(intent), onDefect: crash }),
+      new BullWakeUps({ connection: redis, clock, log, run: (intent) => runner.run(intent), onDefect: crash }),
     );
     await wakeUps.checkSafety();
     const reconciler = this.#own(
       new Reconciler({ store, election, cache, detector, runner, wakeUps, clock, prng, log, timings }),
     );
-    const schedule = this.#own(
-      new Schedule({
-        store,
-        election,
-        clock,
-        log,
-        drill: (group, isWanted) => startDrill({ store, detector, reconciler }, { group, site: '', isWanted }),
-      }),
-    );
+    const schedule = new Schedule({
+      store,
+      election,
+      clock: this.#ports.clock,
+      log,
+      drill: (group, isWanted) => startDrill({ store, detector, reconciler }, { group, site: '', isWanted }),
+    });
     const rpc = {
       id,
       store,
@@ -169,6 +173,7 @@ export class Coordinator implements Closeable {
       wakeUps,
       changes,
       clock,
+      timeline: clock,
       timings,
     };
 
@@ -185,7 +190,12 @@ export class Coordinator implements Closeable {
     this.#loop('connections', KEEP_WARM_MS, () =>
       agents.keepWarm(detector.sites.filter(({ status }) => status === 'up').map(({ site }) => site)),
     );
-    this.#loop('schedule', timings.leaderMs / 2, () => schedule.follow(cache.all.map(({ spec }) => spec)));
+    this.#loop('schedule', timings.leaderMs / 2, () => schedule.look(cache.all.map(({ spec }) => spec)));
+    this.#loop('timeline', timings.leaderMs, async () => {
+      clock.look();
+      const { epoch } = election;
+      if (epoch !== undefined) await store.write(epoch, (trx) => writeTimeline(trx, clock.mark));
+    });
     if (this.#config.http !== undefined) {
       const health = this.#own(
         new HealthServer({

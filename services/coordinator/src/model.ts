@@ -1,4 +1,4 @@
-/** The coordinator's nouns. Epochs and generation numbers are BigInt, times milliseconds since the Unix epoch. */
+/** The coordinator's nouns. Epochs and generation numbers are BigInt, times milliseconds of the timeline. */
 import type { Disposition, ErrorCode } from '@antipode/runtime';
 
 export type Role = 'active' | 'standby' | 'fenced';

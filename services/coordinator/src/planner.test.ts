@@ -218,11 +218,21 @@ describe('an automatic failover', () => {
   it.each([
     ['automatic', TIMINGS.automaticFailoverGapMs - 1, false],
     ['automatic', TIMINGS.automaticFailoverGapMs, true],
+    // Ahead of now: a wrong stamp, which must not hold up a failover until its time has come.
+    ['automatic', -1, true],
     ['operator', 1, true],
   ])('after one that was %s %i ms ago: due %s', (reason, ageMs, isDue) => {
     const other = ended({ reason: 'operator', ageMs: 0 });
     const recent = [other, ended({ reason, ageMs }), other];
     expect(due(lost, { recent })).toEqual(isDue ? ['failover'] : []);
+  });
+
+  it('waits for no stamp that lies ahead', () => {
+    const ahead = { updatedMs: NOW_MS + 3_600_000 };
+    const failed = [intent('failover', { status: 'failed', errorCode: 'FAILOVER_REFUSED', ...ahead })];
+    expect(due(lost, { failed })).toEqual(['failover']);
+    const open = [intent('drill', { id: 'waits', status: 'parked', ...ahead })];
+    expect(plan(situation({}, { open })).reopen).toEqual(['waits']);
   });
 
   it.each([

@@ -9,6 +9,7 @@ import { activeOf, type Generation, type Group, type IntentKind } from './model.
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
 import type { ScrubRecord } from './store/scrubs.ts';
+import { agoMs } from './timeline.ts';
 import type { Timings } from './timings.ts';
 
 export interface Planned {
@@ -64,7 +65,9 @@ export function plan(situation: Situation): Plan {
     ...dueScrubs(situation),
   ].filter(({ kind, site }) => !isOpen(kind, site) && !hasJustFailed(situation, kind, site));
   const reopen = open
-    .filter(({ status, updatedMs }) => status === 'parked' && nowMs - updatedMs >= timings.parkedRetryMs)
+    .filter(
+      ({ status, updatedMs }) => status === 'parked' && agoMs({ nowMs, stampMs: updatedMs }) >= timings.parkedRetryMs,
+    )
     .map(({ id }) => id);
   return { create: create.map((planned) => ({ ...planned, group: name })), reopen };
 }
@@ -100,11 +103,10 @@ function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {
   )
     return [];
   if (open.some(({ kind }) => kind === 'failover')) return [];
-  const ageMs = newest === undefined ? Number.POSITIVE_INFINITY : nowMs - newest.recoveryPointMs;
+  const ageMs = newest === undefined ? Number.POSITIVE_INFINITY : agoMs({ nowMs, stampMs: newest.recoveryPointMs });
   const isStale =
     newest !== undefined && (newest.epoch !== group.epoch || newest.domainKeyVersion !== group.domainKeyVersion);
-  // A recovery point in the future is a clock that was set back: look at once rather than wait until it has passed.
-  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || ageMs < 0 || isStale
+  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || isStale
     ? [{ kind: 'capture', site: active.site, state: { phase: 'due' }, trace: {} }]
     : [];
 }
@@ -151,11 +153,11 @@ function dueScrubs({ group, newest, scrubs, open, view, nowMs }: Situation): Dra
     .map(({ site }) => {
       const { startedMs = group.createdMs, errorCode = '' } = scrubs.find((one) => one.site === site) ?? {};
       const hasLooked = errorCode === '' || FINDINGS.has(errorCode);
-      return { site, dueMs: startedMs + (hasLooked ? group.spec.scrubMs : SCRUB_RETRY_MS), startedMs };
+      const gapMs = hasLooked ? group.spec.scrubMs : SCRUB_RETRY_MS;
+      return { site, overdueMs: agoMs({ nowMs, stampMs: startedMs }) - gapMs };
     })
-    // One in the future is a clock that was set back.
-    .filter(({ dueMs, startedMs }) => nowMs >= dueMs || nowMs < startedMs)
-    .sort((a, b) => a.dueMs - b.dueMs);
+    .filter(({ overdueMs }) => overdueMs >= 0)
+    .sort((a, b) => b.overdueMs - a.overdueMs);
   return first === undefined ? [] : [{ kind: 'scrub', site: first.site, state: { phase: 'due' }, trace: {} }];
 }
 
@@ -176,7 +178,7 @@ function dueFailover({ group, recent, view, nowMs, timings }: Situation): Draft[
       ({ kind, state, createdMs }) =>
         kind === 'failover' &&
         (state as { reason?: string }).reason === 'automatic' &&
-        nowMs - createdMs < timings.automaticFailoverGapMs,
+        agoMs({ nowMs, stampMs: createdMs }) < timings.automaticFailoverGapMs,
     );
     if (isTooSoon) return [];
   }
@@ -198,7 +200,7 @@ function hasJustFailed({ failed, nowMs, timings }: Situation, kind: IntentKind, 
   const last = failed.find((intent) => intent.kind === kind && intent.site === site);
   if (last === undefined) return false;
   const gapMs = STAND_DOWN.has(last.errorCode) ? STAND_DOWN_GAP_MS : timings.parkedRetryMs;
-  return nowMs - last.updatedMs < gapMs;
+  return agoMs({ nowMs, stampMs: last.updatedMs }) < gapMs;
 }
 
 const STAND_DOWN = new Set(['EPOCH_STALE', 'ROLE_REFUSED', 'GENERATION_NOT_NEWER', 'LEADERSHIP_LOST']);

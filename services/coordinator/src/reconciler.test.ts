@@ -206,6 +206,14 @@ describe('a pass', () => {
     expect(bench.enqueued.filter((id) => table.get(id)?.kind === 'drill')).toEqual(['due']);
   });
 
+  it('enqueues what waits for a time that no pause explains: the clock was set since', async () => {
+    bench.status = 'down';
+    open('soon', { nextAttemptMs: bench.clock.wallMs() + 30_000 });
+    open('never', { nextAttemptMs: bench.clock.wallMs() + 6 * 3_600_000 });
+    await bench.reconciler.pass();
+    expect(bench.enqueued.filter((id) => table.get(id)?.kind === 'drill')).toEqual(['never']);
+  });
+
   it('opens again what has waited for a person for a while', async () => {
     open('parked', { status: 'parked', attempts: 9, updatedMs: bench.clock.wallMs() - TIMINGS.parkedRetryMs });
     await bench.reconciler.pass();

@@ -20,7 +20,7 @@ import type { GroupCache } from './group-cache.ts';
 import type { Group } from './model.ts';
 import { type Plan, type Planned, plan } from './planner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
-import type { Runner } from './runner.ts';
+import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
 import { readAcknowledged, readNewest } from './store/generations.ts';
 import { areEpochsCurrent, readGroup } from './store/groups.ts';
 import {
@@ -59,6 +59,10 @@ const LOOKS_MAX = 4;
 /** How many intervals a pass waits for a slow look before it goes on without it. */
 const LOOK_PASSES_MAX = 4;
 const UNREADABLE = 'what the database has of the group cannot be read';
+
+/** No attempt is put off by more than the longest pause: a time further ahead can only be wrong. */
+const isDue = ({ nextAttemptMs }: Intent, nowMs: number): boolean =>
+  nextAttemptMs <= nowMs || nextAttemptMs > nowMs + ATTEMPT_PAUSE_MS_MAX;
 
 export class Reconciler implements Closeable {
   readonly #ports: ReconcilerPorts;
@@ -143,7 +147,7 @@ export class Reconciler implements Closeable {
     await this.#lookAtEach(cache.all);
     const nowMs = clock.wallMs();
     // Not awaited: a run takes as long as an HSM takes, and the next look must not wait for it.
-    for (const intent of open) if (intent.status === 'open' && intent.nextAttemptMs <= nowMs) void this.#wake(intent);
+    for (const intent of open) if (intent.status === 'open' && isDue(intent, nowMs)) void this.#wake(intent);
     if (clock.monotonicMs() - this.#forgotAtMs > FORGET_INTERVAL_MS) {
       this.#forgotAtMs = clock.monotonicMs();
       await store.write(election.require(), (trx) => forgetOldIntents(trx, { beforeMs: nowMs - HISTORY_MS }));

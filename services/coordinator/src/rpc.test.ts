@@ -95,6 +95,7 @@ class Bench {
     this.ports = {
       id: 'main',
       clock,
+      timeline: { toWallMs: (atMs: number) => atMs, lastStep: undefined },
       timings: TIMINGS,
       detector: this.detector,
       leases: this.leases,

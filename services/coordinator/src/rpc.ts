@@ -23,6 +23,7 @@ import { type Intent, isMoveOpen, readIntent, readRecent, requireIntent } from '
 import { readScrubs } from './store/scrubs.ts';
 import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
+import type { ClockStep, Timeline } from './timeline.ts';
 import type { Timings } from './timings.ts';
 import { groupState, operationMessage, STANDINGS, siteState, unreadableGroup } from './views.ts';
 
@@ -39,6 +40,8 @@ export interface RpcPorts {
   readonly wakeUps: WakeUps;
   readonly changes: Changes;
   readonly clock: Clock;
+  /** The same time as `clock`, with what the wall clock made of it. */
+  readonly timeline: Pick<Timeline, 'toWallMs' | 'lastStep'>;
   readonly timings: Timings;
 }
 
@@ -116,8 +119,17 @@ export function coordinatorHandlers({
   };
 }
 
+/** A day after it, nobody wonders any more. */
+const STEP_SHOWN_MS = 86_400_000;
+
+const clockStepOf = (step: ClockStep | undefined) =>
+  step === undefined || step.ageMs > STEP_SHOWN_MS
+    ? {}
+    : { clockStep: { byMs: BigInt(step.byMs), ageMs: BigInt(step.ageMs) } };
+
 export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorService> {
   const { id, store, election, cache, detector, leases, effects, reconciler, wakeUps, changes, clock, timings } = ports;
+  const toWallMs = (atMs: number): number => ports.timeline.toWallMs(atMs);
 
   const factsOf = async (group: Group) => {
     const name = group.spec.name;
@@ -134,6 +146,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       leaseRemainingMs: leases.remainingMs(name),
       view: (site) => detector.view(site),
       nowMs: clock.wallMs(),
+      toWallMs,
     });
   };
   /** Every group, with those that cannot be read by their names: one of them hides none of the others. */
@@ -213,8 +226,9 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       isLeader: election.epoch !== undefined,
       sites: detector.sites.map((view) => siteState(view, clock.monotonicMs())),
       groups: await allGroups(),
-      operations: (await store.query(readRecent)).map(operationMessage),
+      operations: (await store.query(readRecent)).map((intent) => operationMessage(intent, toWallMs)),
       isQueueUp: wakeUps.isUp(),
+      ...clockStepOf(ports.timeline.lastStep),
     }),
 
     rotateDomainKey: async ({ group }) => {
@@ -284,7 +298,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
           passed: drill.passed,
           proof: { ...drill.proof, failedObjectIds: [...drill.proof.failedObjectIds] },
           errorCode: drill.errorCode,
-          startedMs: BigInt(drill.startedMs),
+          startedMs: BigInt(toWallMs(drill.startedMs)),
           recoveryTimeMs: BigInt(drill.recoveryTimeMs),
           evidence: drill.evidence,
           signature: drill.signature,
@@ -376,7 +390,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         const intent: Intent = await store.query((db) => requireIntent(db, operationId));
         const leftMs = endMs - clock.monotonicMs();
         if (intent.status !== 'open' || intent.state.phase !== seenPhase || leftMs <= 0 || signal.aborted)
-          return { operation: operationMessage(intent) };
+          return { operation: operationMessage(intent, toWallMs) };
         await changes.next(operationId, { clock, timeoutMs: Math.min(leftMs, timings.planMs), signal });
       }
     },

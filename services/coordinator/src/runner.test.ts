@@ -279,6 +279,20 @@ describe('an effect that fails', () => {
     expect(intent()).toMatchObject({ status, errorCode: 'SITE_UNREACHABLE', state: { phase } });
   });
 
+  it.each(['drill', 'scrub'] as const)('is given time for its site to restart in the %s', async (kind) => {
+    open(kind, { attempts: 6, createdMs: bench.clock.wallMs() });
+    bench.perform = async ({ type }) => {
+      if (type.startsWith('record-')) return { type: 'recorded' };
+      throw new AntipodeError('SITE_UNREACHABLE', 'restarts');
+    };
+    await bench.clock.advance(9 * 60_000);
+    expect((await rejection(bench.runner.run('i'))).code).toBe('SITE_UNREACHABLE');
+    expect(intent()).toMatchObject({ status: 'open' });
+    await bench.clock.advance(60_000);
+    await bench.runner.run('i');
+    expect(intent()).toMatchObject({ status: 'failed', errorCode: 'SITE_UNREACHABLE' });
+  });
+
   it('is never given up in a failover, and never for want of leadership', async () => {
     open('failover', { attempts: 1_000, state: { phase: 'requested' } });
     bench.perform = failWith('SITE_UNREACHABLE');

@@ -17,6 +17,7 @@ import { decideScrub, type ScrubState } from './machines/scrub.ts';
 import type { Failure, IntentKind, IntentStatus, Resume, Step } from './model.ts';
 import { type Intent, readIntent, requestIdOf, updateIntent } from './store/intents.ts';
 import type { Store } from './store/store.ts';
+import { agoMs } from './timeline.ts';
 
 export interface RunnerPorts {
   readonly store: Store;
@@ -28,7 +29,9 @@ export interface RunnerPorts {
   readonly log: Log;
 }
 
-const BACKOFF = { baseMs: 250, capMs: 30_000 };
+/** The longest pause between two attempts. */
+export const ATTEMPT_PAUSE_MS_MAX = 30_000;
+const BACKOFF = { baseMs: 250, capMs: ATTEMPT_PAUSE_MS_MAX };
 /** How often an intent that waits for another operation of its group looks again. */
 const BUSY_RETRY_MS = 1_000;
 /**
@@ -43,6 +46,11 @@ const ATTEMPTS_MAX: Partial<Record<IntentKind, number>> = {
   scrub: 6,
   rejoin: 20,
 };
+/**
+ * What counts as failed when it did not run is given time for a site to restart: it has failed when it is as old as this,
+ * too.
+ */
+const PATIENCE_MS: Partial<Record<IntentKind, number>> = { drill: 10 * 60_000, scrub: 10 * 60_000 };
 /** More transitions than any machine has: a loop that does not end is a defect. */
 const STEPS_MAX = 50;
 
@@ -159,7 +167,9 @@ export class Runner {
         // What waits for another operation has not failed: it is not given up, and not tried at longer intervals.
         const isWaiting = code === 'GROUP_BUSY';
         const attempts = (current?.attempts ?? 0) + (isWaiting ? 0 : 1);
-        if (attempts >= (ATTEMPTS_MAX[intent.kind] ?? Number.POSITIVE_INFINITY)) return failure;
+        const ageMs = agoMs({ nowMs: clock.wallMs(), stampMs: intent.createdMs });
+        const isOver = attempts >= (ATTEMPTS_MAX[intent.kind] ?? Number.POSITIVE_INFINITY);
+        if (isOver && ageMs >= (PATIENCE_MS[intent.kind] ?? 0)) return failure;
         const nextAttemptMs = clock.wallMs() + (isWaiting ? BUSY_RETRY_MS : backoffMs(attempts, BACKOFF, prng));
         log.at(attempts === 1 && !isWaiting ? 'warn' : 'debug', `${intent.kind} will be tried again`, {
           group: intent.group,

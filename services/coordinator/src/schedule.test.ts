@@ -1,8 +1,8 @@
 import { DatabaseSync } from 'node:sqlite';
-import { AntipodeError, type Clock, silentLog } from '@antipode/runtime';
-import { thrown } from '@antipode/runtime/testing';
+import { AntipodeError, Log } from '@antipode/runtime';
+import { FakeClock, thrown } from '@antipode/runtime/testing';
 import { Kysely, SqliteDialect } from 'kysely';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Election } from './election.ts';
 import type { GroupSpec } from './model.ts';
 import { checkCron, Schedule } from './schedule.ts';
@@ -34,15 +34,7 @@ describe('a cron expression', () => {
   });
 });
 
-/** node-cron knows no clock but the machine's, so that is what stands still here. */
-const clock: Clock = {
-  wallMs: () => Date.now(),
-  monotonicMs: () => Date.now(),
-  sleep: async () => {},
-};
-
 const DAY_MS = 86_400_000;
-const MINUTE_MS = 60_000;
 /** A Thursday. */
 const START = Date.UTC(2026, 0, 1, 12);
 const at = (day: number, hour: number, minute = 0): number => Date.UTC(2026, 0, day, hour, minute);
@@ -84,7 +76,7 @@ class Table {
 
   get fires(): number[] {
     return this.#memory
-      .prepare('SELECT fire_ms FROM schedule_fire ORDER BY fire_ms')
+      .prepare("SELECT fire_ms FROM schedule_fire WHERE schedule = 'drill payments' ORDER BY fire_ms")
       .all()
       .map(({ fire_ms }) => Number(fire_ms));
   }
@@ -92,11 +84,12 @@ class Table {
 
 class Leader {
   readonly drilled: string[] = [];
+  readonly lines: string[] = [];
   epoch: bigint | undefined = 1n;
   failure: AntipodeError | undefined;
   readonly schedule: Schedule;
 
-  constructor(table: Table) {
+  constructor(table: Table, clock: FakeClock) {
     const lead = (): bigint | undefined => this.epoch;
     const election = {
       get epoch() {
@@ -112,7 +105,7 @@ class Leader {
       store: table.store,
       election,
       clock,
-      log: silentLog,
+      log: new Log({ level: 'warn', format: 'text', write: (line) => this.lines.push(line) }),
       // As the reconciler does it: the row of the fire time stands or falls with the intent.
       drill: (group, isWanted) =>
         table.store.write(election.require(), async (trx) => {
@@ -123,142 +116,179 @@ class Leader {
     });
   }
 
-  follow(drillCron: string): Promise<void> {
-    return this.schedule.follow([{ name: 'payments', drillCron } as GroupSpec]);
+  look(drillCron: string): Promise<void> {
+    return this.schedule.look([{ name: 'payments', drillCron } as GroupSpec]);
   }
 }
 
 describe('the schedule', () => {
   let table: Table;
-  let leaders: Leader[];
-  const lead = (): Leader => {
-    const made = new Leader(table);
-    leaders.push(made);
-    return made;
+  let clock: FakeClock;
+  const lead = (): Leader => new Leader(table, clock);
+  /** Looks at the calendar every so often, as the coordinator's loop does. */
+  const passes = async (leader: Leader, drillCron: string, ms: number, everyMs = 30_000): Promise<void> => {
+    for (let passedMs = 0; passedMs < ms; passedMs += everyMs) {
+      await leader.look(drillCron);
+      await clock.advance(everyMs);
+    }
+    await leader.look(drillCron);
   };
 
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout'], now: START });
+    clock = new FakeClock({ originMs: START });
     table = new Table();
-    leaders = [];
-  });
-  afterEach(async () => {
-    for (const { schedule } of leaders) await schedule.close();
-    vi.useRealTimers();
   });
 
   it('drills at each fire time, in UTC, and remembers it', async () => {
     const leader = lead();
-    await leader.follow('30 3 * * *');
-    await vi.advanceTimersByTimeAsync(2 * DAY_MS);
+    await passes(leader, '30 3 * * *', 2 * DAY_MS);
     expect(leader.drilled).toEqual(['payments', 'payments']);
     expect(table.fires).toEqual([at(2, 3, 30), at(3, 3, 30)]);
   });
 
+  it('loses no fire time to a pause of the process, however long', async () => {
+    const leader = lead();
+    for (const pauseMs of [2_500, 90_000, 2 * DAY_MS]) {
+      const before = leader.drilled.length;
+      await leader.look('* * * * *');
+      await clock.advance(60_000 - (clock.wallMs() % 60_000) - 1);
+      await leader.look('* * * * *');
+      await clock.advance(pauseMs);
+      await leader.look('* * * * *');
+      expect(leader.drilled.length).toBeGreaterThan(before);
+    }
+  });
+
+  it('keeps the first fire time of a calendar, though nobody led when it came', async () => {
+    const first = lead();
+    await first.look('0 3 * * *');
+    await clock.advance(DAY_MS);
+    const next = lead();
+    await next.look('0 3 * * *');
+    expect([next.drilled, table.fires]).toEqual([['payments'], [at(2, 3)]]);
+  });
+
+  it('makes up for what a clock that was set ahead went over, and says so when it is set back', async () => {
+    const leader = lead();
+    await leader.look('0 3 * * *');
+    clock.stepWall(3 * DAY_MS);
+    await leader.look('0 3 * * *');
+    expect(table.fires).toEqual([at(4, 3)]);
+    clock.stepWall(-3 * DAY_MS);
+    await passes(leader, '0 3 * * *', DAY_MS);
+    expect(table.fires).toEqual([at(2, 3)]);
+    expect(leader.lines.join()).toContain('the clock was set back');
+    await passes(leader, '0 3 * * *', 3 * DAY_MS);
+    expect(table.fires).toEqual([2, 3, 4, 5].map((day) => at(day, 3)));
+  });
+
+  it('keeps every fire time after a clock that was set back before this coordinator led', async () => {
+    table.kept(at(30, 3));
+    const leader = lead();
+    await passes(leader, '0 3 * * *', 2 * DAY_MS);
+    expect(table.fires).toEqual([at(2, 3), at(3, 3)]);
+  });
+
+  it('drills once, although its clock is put back by a minute at the fire time', async () => {
+    const leader = lead();
+    await passes(leader, '1 12 * * *', 90_000);
+    clock.stepWall(-60_000);
+    await passes(leader, '1 12 * * *', 180_000);
+    expect(leader.drilled).toEqual(['payments']);
+  });
+
   it('drills once, although two coordinators take themselves for the leader', async () => {
     const both = [lead(), lead()];
-    for (const leader of both) await leader.follow('0 3 * * *');
-    await vi.advanceTimersByTimeAsync(DAY_MS);
+    for (let hour = 0; hour <= 24; hour += 1) {
+      for (const leader of both) await leader.look('0 3 * * *');
+      await clock.advance(DAY_MS / 24);
+    }
     expect(both.flatMap(({ drilled }) => drilled)).toEqual(['payments']);
   });
 
   it('makes up for what was missed while nobody led: the latest, once', async () => {
     table.kept(at(1, 3) - 5 * DAY_MS);
     const leader = lead();
-    await leader.follow('0 3 * * *');
+    await leader.look('0 3 * * *');
     expect(leader.drilled).toEqual(['payments']);
     expect(table.fires.at(-1)).toBe(at(1, 3));
     const next = lead();
-    await next.follow('0 3 * * *');
+    await next.look('0 3 * * *');
     expect(next.drilled).toEqual([]);
+  });
+
+  it('makes up for what was missed months ago', async () => {
+    table.kept(Date.UTC(2025, 5, 1));
+    const leader = lead();
+    await leader.look('0 3 1 7 *');
+    expect(table.fires.at(-1)).toBe(Date.UTC(2025, 6, 1, 3));
   });
 
   it('makes up for nothing where nothing was missed, or nothing ever due', async () => {
     const never = lead();
-    await never.follow('0 3 * * *');
+    await never.look('0 3 * * *');
     table.kept(at(1, 3));
     const kept = lead();
-    await kept.follow('0 3 * * *');
+    await kept.look('0 3 * * *');
     const uneven = lead();
-    await uneven.follow('0 1,2,3,13 * * *');
+    await uneven.look('0 1,2,3,13 * * *');
     expect([never.drilled, kept.drilled, uneven.drilled]).toEqual([[], [], []]);
   });
 
   it('makes up for a missed time, although times are not evenly spread', async () => {
     table.kept(at(1, 10));
     const leader = lead();
-    await leader.follow('0 10,11,13 * * *');
+    await leader.look('0 10,11,13 * * *');
     expect(table.fires).toEqual([at(1, 10), at(1, 11)]);
   });
 
   it('makes up for no time that was never due', async () => {
     table.kept(at(1, 3));
-    vi.setSystemTime(at(2, 12));
+    await clock.advance(DAY_MS);
     const leader = lead();
-    await leader.follow('0 3 * * 1,4');
+    await leader.look('0 3 * * 1,4');
     expect(leader.drilled).toEqual([]);
   });
 
   it('drills nothing where another leads, also when leadership is lost between two fire times', async () => {
     const other = lead();
     other.epoch = undefined;
-    await other.follow('0 3 * * *');
-    expect(vi.getTimerCount()).toBe(0);
+    await passes(other, '0 3 * * *', DAY_MS);
     const former = lead();
-    await former.follow('0 3 * * *');
+    await former.look('0 3 * * *');
     former.epoch = undefined;
-    await vi.advanceTimersByTimeAsync(DAY_MS);
+    await passes(former, '0 3 * * *', DAY_MS);
     expect([other.drilled, former.drilled]).toEqual([[], []]);
     expect(table.fires).toEqual([]);
   });
 
   it('follows a changed expression, and forgets a group without one', async () => {
     const leader = lead();
-    await leader.follow('0 3 * * *');
-    await leader.follow('0 4 * * *');
-    await vi.advanceTimersByTimeAsync(DAY_MS);
+    await leader.look('0 3 * * *');
+    await passes(leader, '0 4 * * *', DAY_MS);
     expect(table.fires).toEqual([at(2, 4)]);
-    await leader.follow('');
-    await vi.advanceTimersByTimeAsync(DAY_MS);
+    await passes(leader, '', DAY_MS);
     expect(table.fires).toEqual([at(2, 4)]);
   });
 
-  it('keeps its tasks when it is told the same again', async () => {
-    const leader = lead();
-    await leader.follow('*/5 * * * *');
-    await vi.advanceTimersByTimeAsync(4 * MINUTE_MS);
-    await leader.follow('*/5 * * * *');
-    await vi.advanceTimersByTimeAsync(MINUTE_MS);
-    expect(leader.drilled).toEqual(['payments']);
-  });
-
-  it('goes on after a drill that could not be started', async () => {
+  it('tries a drill again that could not be started, tells of it once, and goes on', async () => {
     const leader = lead();
     leader.failure = new AntipodeError('GENERATION_UNKNOWN', 'none yet');
-    await leader.follow('0 3 * * *');
-    await vi.advanceTimersByTimeAsync(DAY_MS);
+    await passes(leader, '0 3 * * *', DAY_MS);
+    expect(leader.lines).toHaveLength(1);
     leader.failure = undefined;
-    await vi.advanceTimersByTimeAsync(DAY_MS);
-    expect(leader.drilled).toEqual(['payments']);
-    expect(table.fires).toEqual([at(3, 3)]);
+    await passes(leader, '0 3 * * *', DAY_MS);
+    expect(table.fires).toEqual([at(2, 3), at(3, 3)]);
   });
 
   it('takes a drill that could not be started for missed: the next leader makes up for it', async () => {
     table.kept(at(1, 3) - DAY_MS);
     const leader = lead();
     leader.failure = new AntipodeError('DATABASE_UNAVAILABLE', 'away');
-    await leader.follow('0 3 * * *');
+    await leader.look('0 3 * * *');
     expect(table.fires).toEqual([at(1, 3) - DAY_MS]);
     const next = lead();
-    await next.follow('0 3 * * *');
+    await next.look('0 3 * * *');
     expect([leader.drilled, next.drilled]).toEqual([[], ['payments']]);
-  });
-
-  it('drills nothing more once it is closed', async () => {
-    const leader = lead();
-    await leader.follow('0 3 * * *');
-    await leader.schedule.close();
-    await vi.advanceTimersByTimeAsync(2 * DAY_MS);
-    expect(leader.drilled).toEqual([]);
   });
 });

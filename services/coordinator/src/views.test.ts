@@ -51,6 +51,7 @@ const generation = (ageMs: number, rest: Partial<Generation> = {}): Generation =
 /** A site that is up, and whose partition can be used. */
 const serving = (site: string, { status = 'up', serial = `serial-${site}`, errorCode = '' } = {}): SiteView =>
   ({ site, status, state: { partitions: [{ serial, errorCode }] } }) as unknown as SiteView;
+const asIs = (atMs: number): number => atMs;
 const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
   group: GROUP,
   newest: generation(1_000),
@@ -63,10 +64,28 @@ const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
   leaseRemainingMs: 12_345.6,
   view: (site) => (site === 'c' ? undefined : serving(site)),
   nowMs: NOW_MS,
+  toWallMs: asIs,
   ...rest,
 });
 
 describe('the state of a group', () => {
+  it('has no age for a recovery point that lies ahead: it is not as new as can be, but unknown', () => {
+    const ahead = { ...generation(-6 * 3_600_000), site: 'b' };
+    const lone = groupState(facts({ acknowledged: [ahead] }));
+    expect([lone.protection, lone.recoveryPointAgeMs]).toEqual(['unprotected', undefined]);
+    const both = groupState(facts({ acknowledged: [ahead, { ...generation(5), site: 'c' }] }));
+    expect([both.protection, both.recoveryPointAgeMs]).toEqual(['lagging', undefined]);
+  });
+
+  it('shows times by the clock on the wall', () => {
+    const shown = groupState(
+      facts({ toWallMs: (atMs) => atMs + 7, scrubs: [{ group: 'payments', site: 'b', startedMs: 10, errorCode: '' }] }),
+    );
+    expect(shown.lastProvenMs).toBe(BigInt(NOW_MS + 2));
+    expect(shown.members?.find(({ site }) => site === 'b')?.lastScrubMs).toBe(17n);
+    expect(shown.newest?.captureStartedMs).toBe(BigInt(NOW_MS - 1_000 + 7));
+  });
+
   it('has the age of its most backward standby, and each member its own', () => {
     const { recoveryPointAgeMs, members, protection, activeSite } = groupState(facts());
     expect({ recoveryPointAgeMs, protection, activeSite }).toEqual({
@@ -213,15 +232,15 @@ describe('an operation', () => {
   };
 
   it('comes with the hint for its error, and its state as plain JSON', () => {
-    const { hint, result, phase, updatedMs } = operationMessage(intent);
+    const { hint, result, phase, updatedMs } = operationMessage(intent, asIs);
     expect(hint).not.toBe('');
     expect({ phase, updatedMs }).toEqual({ phase: 'aborted', updatedMs: BigInt(NOW_MS + 1) });
     expect(JSON.parse(result!)).toEqual({ phase: 'aborted', epoch: 4, lost: [7, 8] });
   });
 
   it('has no hint where there is no error, or one that this version does not know', () => {
-    expect(operationMessage({ ...intent, errorCode: '' }).hint).toBe('');
-    expect(operationMessage({ ...intent, errorCode: 'toString' }).hint).toBe('');
+    expect(operationMessage({ ...intent, errorCode: '' }, asIs).hint).toBe('');
+    expect(operationMessage({ ...intent, errorCode: 'toString' }, asIs).hint).toBe('');
   });
 });
 

@@ -27,15 +27,24 @@ export interface GroupFacts {
   readonly leaseRemainingMs: number;
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
+  /** What the clock on the wall shows, or showed, at a moment of the timeline. */
+  readonly toWallMs: ToWall;
 }
 
+const LAG_MS_MAX = 2_000;
+
+export type ToWall = (atMs: number) => number;
+
 export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStateSchema> {
-  const { group, newest, acknowledged, lastPassedMs, scrubs, leaseRemainingMs, view, nowMs } = facts;
+  const { group, newest, acknowledged, lastPassedMs, scrubs, leaseRemainingMs, view, nowMs, toWallMs } = facts;
   const standbys = group.members.filter(({ role }) => role !== 'active');
   const ages = standbys.map(({ site }) => ageOf(site));
   function ageOf(site: string): number | undefined {
     const held = acknowledged.find((one) => one.site === site);
-    return held === undefined ? undefined : Math.max(0, nowMs - held.recoveryPointMs);
+    // One that lies ahead says nothing of its age; but a coordinator that has just taken over may lag a little.
+    return held === undefined || held.recoveryPointMs > nowMs + LAG_MS_MAX
+      ? undefined
+      : Math.max(0, nowMs - held.recoveryPointMs);
   }
   function acknowledgedBy(site: string) {
     const held = acknowledged.find((one) => one.site === site);
@@ -51,7 +60,9 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     epoch: group.epoch,
     activeSite: group.members.find(({ role }) => role === 'active')?.site ?? '',
     domainKeyVersion: group.domainKeyVersion,
-    ...(newest === undefined ? {} : { newest: refOf(newest) }),
+    ...(newest === undefined
+      ? {}
+      : { newest: { ...refOf(newest), captureStartedMs: BigInt(toWallMs(newest.recoveryPointMs)) } }),
     members: group.members.map(({ site, serial, role, divergent, unaccounted }) => {
       const ageMs = ageOf(site);
       const scrubbed = scrubs.find((one) => one.site === site);
@@ -65,7 +76,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
         divergentObjects: divergent,
         unaccountedObjects: unaccounted,
-        ...(scrubbed === undefined ? {} : { lastScrubMs: BigInt(scrubbed.startedMs) }),
+        ...(scrubbed === undefined ? {} : { lastScrubMs: BigInt(toWallMs(scrubbed.startedMs)) }),
         scrubErrorCode: scrubbed?.errorCode ?? '',
       };
     }),
@@ -73,7 +84,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     ...(known.length === 0 || known.length < standbys.length
       ? {}
       : { recoveryPointAgeMs: BigInt(Math.round(Math.max(...known))) }),
-    ...(lastPassedMs === undefined ? {} : { lastProvenMs: BigInt(lastPassedMs) }),
+    ...(lastPassedMs === undefined ? {} : { lastProvenMs: BigInt(toWallMs(lastPassedMs)) }),
     ...(group.recoveryTimeMs === undefined ? {} : { lastRecoveryTimeMs: BigInt(group.recoveryTimeMs) }),
   };
 }
@@ -118,7 +129,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
   };
 }
 
-export function operationMessage(intent: Intent): MessageInitShape<typeof OperationSchema> {
+export function operationMessage(intent: Intent, toWallMs: ToWall): MessageInitShape<typeof OperationSchema> {
   const { id, kind, group, site, state, status, attempts, errorCode, errorMessage, createdMs, updatedMs } = intent;
   return {
     id,
@@ -131,8 +142,8 @@ export function operationMessage(intent: Intent): MessageInitShape<typeof Operat
     errorCode,
     errorMessage,
     hint: isErrorCode(errorCode) ? CATALOGUE[errorCode].hint : '',
-    createdMs: BigInt(createdMs),
-    updatedMs: BigInt(updatedMs),
+    createdMs: BigInt(toWallMs(createdMs)),
+    updatedMs: BigInt(toWallMs(updatedMs)),
     result: JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? Number(member) : member)),
   };
 }

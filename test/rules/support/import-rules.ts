@@ -40,7 +40,6 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   ioredis: ['services/coordinator/src/queue/', 'services/coordinator/src/embedded/'],
   pg: ['services/coordinator/src/store/', 'services/coordinator/src/embedded/'],
   kysely: ['services/coordinator/src/store/', 'services/coordinator/src/embedded/'],
-  'node-cron': ['services/coordinator/src/schedule.ts'],
 };
 
 const TIMERS = new Set(['setTimeout', 'setInterval', 'setImmediate']);

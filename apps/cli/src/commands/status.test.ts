@@ -44,6 +44,12 @@ it('a coordinator that does not lead says so, and degrades the whole', () => {
   expect(statusText(follower)).toContain('does not lead');
 });
 
+it('a clock that was set is told, with how far and when', () => {
+  const text = statusText(status({ clockStep: { byMs: -21_600_000n, ageMs: 180_000n } }));
+  expect(text).toContain('set back by 6 h, 3 min ago');
+  expect(statusText(status({ clockStep: { byMs: 5_000n, ageMs: 1n } }))).toContain('set ahead by 5.0 s');
+});
+
 it('a group that is not whole is shown with the command that says what to do', () => {
   const group = (uncaptured: { reason: string }[]) => ({ spec: { name: 'payments' }, newest: { uncaptured } });
   const hints = (uncaptured: { reason: string }[]): string[] =>

@@ -44,6 +44,11 @@ export function statusText(status: GetStatusResponse): string {
     .map(({ errorMessage, hint }) => `${errorMessage}\n  ${hint}`);
   return [
     `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead: what it says of sites may be out of date; ask the one that leads)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
+    ...(status.clockStep === undefined
+      ? []
+      : [
+          `The coordinator's clock was set ${status.clockStep.byMs < 0n ? 'back' : 'ahead'} by ${duration(status.clockStep.byMs < 0n ? -status.clockStep.byMs : status.clockStep.byMs)}, ${duration(status.clockStep.ageMs)} ago. No deadline moves with it; drills by calendar follow the clock.`,
+        ]),
     sites,
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(({ spec, newest }) => {

@@ -8,7 +8,7 @@ interface Sleeper {
 
 export class FakeClock implements Clock {
   #nowMs = 0;
-  readonly #originMs: number;
+  #originMs: number;
   #sleepers: Sleeper[] = [];
 
   constructor({ originMs = Date.UTC(2026, 0, 1) }: { originMs?: number } = {}) {
@@ -21,6 +21,11 @@ export class FakeClock implements Clock {
 
   monotonicMs(): number {
     return this.#nowMs;
+  }
+
+  /** Somebody sets the clock on the wall, ahead or back. No sleeper notices. */
+  stepWall(byMs: number): void {
+    this.#originMs += byMs;
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {

@@ -1,4 +1,4 @@
-import { seededPrng, silentLog } from '@antipode/runtime';
+import { silentLog } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { expect, it } from 'vitest';
 import { BullWakeUps } from './wake-ups.ts';
@@ -8,7 +8,6 @@ it('says that the queue is away where there is no Redis, and closes all the same
   const wakeUps = new BullWakeUps({
     connection: { path: '/nonexistent/redis.sock' },
     clock,
-    prng: seededPrng('queue'),
     log: silentLog,
     run: async () => {},
     onDefect: () => {},

@@ -1,18 +1,10 @@
 /**
  * Wakes runners, and nothing more: the truth is in the database (I8). One queue per destination site, so that a slow site
- * holds up only itself, and one for each kind that has no site, so that a failover waits for nothing. The queue retries
- * soon and a few times; after that the reconciler wakes the intent when its next attempt is due. A job holds an id.
+ * holds up only itself, and one for each kind that has no site, so that a failover waits for nothing. The queue tries
+ * nothing again: it would wait by the wall clock, and count attempts that nobody has asked for. The reconciler wakes an
+ * intent when its next attempt is due. A job holds an id.
  */
-import {
-  AntipodeError,
-  backoffMs,
-  type Clock,
-  type Closeable,
-  hasCode,
-  type Log,
-  type Prng,
-  within,
-} from '@antipode/runtime';
+import { AntipodeError, type Clock, type Closeable, hasCode, type Log, within } from '@antipode/runtime';
 import { Queue, UnrecoverableError, Worker } from 'bullmq';
 import { type CommonRedisOptions, Redis, type RedisOptions } from 'ioredis';
 
@@ -25,9 +17,8 @@ export interface WakeUps extends Closeable {
 export interface BullWakeUpsOptions {
   readonly connection: RedisOptions;
   readonly clock: Clock;
-  readonly prng: Prng;
   readonly log: Log;
-  /** Runs the intent; what it throws is retried where its disposition says so. */
+  /** Runs the intent; what it throws is on record already, unless it is a defect. */
   readonly run: (intentId: string) => Promise<void>;
   /** Told of a defect, which must end the process. */
   readonly onDefect: (error: AntipodeError) => void;
@@ -36,8 +27,6 @@ export interface BullWakeUpsOptions {
 /** A killed worker's jobs come back after about two of these. */
 const LOCK_MS = 5_000;
 const STALLED_MS = 2_500;
-const ATTEMPTS_MAX = 6;
-const BACKOFF = { baseMs: 200, capMs: 5_000 };
 const ENQUEUE_MS_MAX = 500;
 const CLOSE_MS_MAX = 5_000;
 /** Orders to one site run side by side only as far as its partitions do. */
@@ -123,14 +112,13 @@ export class BullWakeUps implements WakeUps {
   #lane(lane: string): { queue: Queue; worker: Worker } {
     const known = this.#lanes.get(lane);
     if (known !== undefined) return known;
-    const { log, prng, run } = this.#options;
+    const { log, run } = this.#options;
     const name = `lane.${lane}`;
     const queue = new Queue(name, {
       connection: this.#producer,
       skipWaitingForReady: true,
       defaultJobOptions: {
-        attempts: ATTEMPTS_MAX,
-        backoff: { type: 'custom' },
+        attempts: 1,
         removeOnComplete: true,
         removeOnFail: true,
       },
@@ -141,7 +129,6 @@ export class BullWakeUps implements WakeUps {
       lockDuration: LOCK_MS,
       stalledInterval: STALLED_MS,
       maxStalledCount: 1_000,
-      settings: { backoffStrategy: (attempts) => Math.round(backoffMs(attempts, BACKOFF, prng)) },
     });
     // Both report every lost connection; the reconciler and `isUp` tell of it once.
     const report = (error: Error): void => log.debug('queue', { queue: name, error });
@@ -152,14 +139,13 @@ export class BullWakeUps implements WakeUps {
     return made;
   }
 
-  /** One of the three places where errors are translated: only `retry` is worth another attempt of the queue. */
+  /** One of the three places where errors are translated. What failed is on record, with its next attempt. */
   async #process(intentId: string, run: (intentId: string) => Promise<void>): Promise<void> {
     try {
       await run(intentId);
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
       if (error.disposition === 'defect') this.#options.onDefect(error);
-      if (error.disposition === 'retry') throw error;
       throw new UnrecoverableError(error.message);
     }
   }

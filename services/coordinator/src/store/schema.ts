@@ -1,4 +1,4 @@
-/** The tables as kysely sees them. Epochs and numbers are BigInt, times milliseconds since the Unix epoch. */
+/** The tables as kysely sees them. Epochs and numbers are BigInt, times milliseconds of the timeline (timeline.ts). */
 import type { Generated } from 'kysely';
 
 /** JSON, as text: compared and read as a whole, never queried into. */
@@ -81,6 +81,7 @@ export interface Schema {
   };
   scrub: { grp: string; site: string; started_ms: bigint; error_code: string };
   schedule_fire: { schedule: string; fire_ms: bigint };
+  timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
   event: { id: Generated<bigint>; at_ms: bigint; kind: string; grp: string; site: string; details: Json };
 }
 
@@ -134,5 +135,8 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE replication_group ADD COLUMN highest_number int8 NOT NULL DEFAULT 0;
   UPDATE replication_group SET highest_number = coalesce((SELECT max(number) FROM generation WHERE grp = name), 0);
   ALTER TABLE epoch ADD COLUMN base_epoch int8, ADD COLUMN base_number int8;
+  `,
+  `
+  CREATE TABLE timeline (id int PRIMARY KEY CHECK (id = 1), at_ms int8 NOT NULL, wall_ms int8 NOT NULL, boot_id text NOT NULL, uptime_ms int8 NOT NULL);
   `,
 ];

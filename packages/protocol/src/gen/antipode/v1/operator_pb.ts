@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/operator.proto.
  */
 export const file_antipode_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEijgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0iKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIokDCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zIpoDCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCLdAQoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIIrMBCglTaXRlU3RhdGUSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIXCgpzaWxlbmNlX21zGAUgASgESACIAQESDwoHdmVyc2lvbhgGIAEoCRIvCgpwYXJ0aXRpb25zGAcgAygLMhsuYW50aXBvZGUudjEuUGFydGl0aW9uU3RhdGVCDQoLX3NpbGVuY2VfbXMi5AEKCU9wZXJhdGlvbhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg0KBWdyb3VwGAMgASgJEgwKBHNpdGUYBCABKAkSDQoFcGhhc2UYBSABKAkSDgoGc3RhdHVzGAYgASgJEhIKCmVycm9yX2NvZGUYByABKAkSFQoNZXJyb3JfbWVzc2FnZRgIIAEoCRIMCgRoaW50GAkgASgJEhAKCGF0dGVtcHRzGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSEgoKdXBkYXRlZF9tcxgMIAEoBBIOCgZyZXN1bHQYDSABKAkiJwoWUm90YXRlRG9tYWluS2V5UmVxdWVzdBINCgVncm91cBgBIAEoCSIvChdSb3RhdGVEb21haW5LZXlSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiIQoQUmVwbGljYXRlUmVxdWVzdBINCgVncm91cBgBIAEoCSIpChFSZXBsaWNhdGVSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiZAoUR2V0R2VuZXJhdGlvblJlcXVlc3QSDQoFZ3JvdXAYASABKAkSLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDQoFc2l0ZXMYAyADKAkiqQEKFUdldEdlbmVyYXRpb25SZXNwb25zZRIxCghzdGFuZGluZxgBIAEoDjIfLmFudGlwb2RlLnYxLkdlbmVyYXRpb25TdGFuZGluZxIaChJhY2tub3dsZWRnZWRfc2l0ZXMYAiADKAkSFQoNd2FpdGluZ19zaXRlcxgDIAMoCRIqCgZuZXdlc3QYBCABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIi4KD1J1bkRyaWxsUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJIigKEFJ1bkRyaWxsUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIjEKEUxpc3REcmlsbHNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg0KBWxpbWl0GAIgASgNIj4KEkxpc3REcmlsbHNSZXNwb25zZRIoCgZkcmlsbHMYASADKAsyGC5hbnRpcG9kZS52MS5EcmlsbFJlY29yZCL7AQoLRHJpbGxSZWNvcmQSCgoCaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDAoEc2l0ZRgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnBhc3NlZBgFIAEoCBIoCgVwcm9vZhgGIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRISCgplcnJvcl9jb2RlGAcgASgJEhIKCnN0YXJ0ZWRfbXMYCCABKAQSGAoQcmVjb3ZlcnlfdGltZV9tcxgJIAEoBBIQCghldmlkZW5jZRgKIAEoCRIRCglzaWduYXR1cmUYCyABKAwSDgoGc2lnbmVyGAwgASgMIi4KD1J1blNjcnViUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJIikKEFJ1blNjcnViUmVzcG9uc2USFQoNb3BlcmF0aW9uX2lkcxgBIAMoCSI1ChNQbGFuRmFpbG92ZXJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB3RvX3NpdGUYAiABKAkijwIKFFBsYW5GYWlsb3ZlclJlc3BvbnNlEhEKCWZyb21fc2l0ZRgBIAEoCRIPCgd0b19zaXRlGAIgASgJEjUKEXRhcmdldF9nZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIYChBsb3N0X2dlbmVyYXRpb25zGAQgAygEEhAKCG9ic3RhY2xlGAUgASgJEhUKDWxlYXNlX3dhaXRfbXMYBiABKAQSEgoKY2F0Y2hlc191cBgHIAEoCBIZChFuZWVkc19hY2NlcHRfbG9zcxgIIAEoCBIqCgZsb3NzZXMYCSADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmInsKD0ZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJEhMKC2FjY2VwdF9sb3NzGAMgASgIEjMKD2FjY2VwdGVkX2xvc3NlcxgEIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiKAoQRmFpbG92ZXJSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiUAoTR2V0T3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkSDwoHd2FpdF9tcxgCIAEoDRISCgpzZWVuX3BoYXNlGAMgASgJIkEKFEdldE9wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIfCg5SZXNvbHZlUmVxdWVzdBINCgVncm91cBgBIAEoCSKoAQoPUmVzb2x2ZVJlc3BvbnNlEgwKBHNpdGUYASABKAkSDgoGbW9kdWxlGAIgASgJEhMKC3Rva2VuX2xhYmVsGAMgASgJEg4KBnNlcmlhbBgEIAEoCRINCgVlcG9jaBgFIAEoBBISCgpzaXRlX3N0YXRlGAYgASgJEhwKFHBhcnRpdGlvbl9lcnJvcl9jb2RlGAcgASgJEhEKCWlzX2xlYWRlchgIIAEoCCpsCg5GYWlsb3ZlclBvbGljeRIfChtGQUlMT1ZFUl9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZGQUlMT1ZFUl9QT0xJQ1lfTUFOVUFMEAESHQoZRkFJTE9WRVJfUE9MSUNZX0FVVE9NQVRJQxACKuMBChJHZW5lcmF0aW9uU3RhbmRpbmcSIwofR0VORVJBVElPTl9TVEFORElOR19VTlNQRUNJRklFRBAAEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfUEVORElORxABEiQKIEdFTkVSQVRJT05fU1RBTkRJTkdfQUNLTk9XTEVER0VEEAISIgoeR0VORVJBVElPTl9TVEFORElOR19TVVBFUlNFREVEEAMSHAoYR0VORVJBVElPTl9TVEFORElOR19MT1NUEAQSHwobR0VORVJBVElPTl9TVEFORElOR19VTktOT1dOEAUy4wgKD09wZXJhdG9yU2VydmljZRJQCgtDcmVhdGVHcm91cBIfLmFudGlwb2RlLnYxLkNyZWF0ZUdyb3VwUmVxdWVzdBogLmFudGlwb2RlLnYxLkNyZWF0ZUdyb3VwUmVzcG9uc2USTQoKTGlzdEdyb3VwcxIeLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1Jlc3BvbnNlEkcKCEdldEdyb3VwEhwuYW50aXBvZGUudjEuR2V0R3JvdXBSZXF1ZXN0Gh0uYW50aXBvZGUudjEuR2V0R3JvdXBSZXNwb25zZRJKCglHZXRTdGF0dXMSHS5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVzcG9uc2USXAoPUm90YXRlRG9tYWluS2V5EiMuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVxdWVzdBokLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlc3BvbnNlEkoKCVJlcGxpY2F0ZRIdLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlcXVlc3QaHi5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXNwb25zZRJWCg1HZXRHZW5lcmF0aW9uEiEuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlcXVlc3QaIi5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVzcG9uc2USRwoIUnVuRHJpbGwSHC5hbnRpcG9kZS52MS5SdW5EcmlsbFJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5EcmlsbFJlc3BvbnNlEk0KCkxpc3REcmlsbHMSHi5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXNwb25zZRJHCghSdW5TY3J1YhIcLmFudGlwb2RlLnYxLlJ1blNjcnViUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1blNjcnViUmVzcG9uc2USUwoMUGxhbkZhaWxvdmVyEiAuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVxdWVzdBohLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlc3BvbnNlEkcKCEZhaWxvdmVyEhwuYW50aXBvZGUudjEuRmFpbG92ZXJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRmFpbG92ZXJSZXNwb25zZRJTCgxHZXRPcGVyYXRpb24SIC5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXF1ZXN0GiEuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVzcG9uc2USRAoHUmVzb2x2ZRIbLmFudGlwb2RlLnYxLlJlc29sdmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuUmVzb2x2ZVJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEijgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0iKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIokDCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zIpoDCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCKJAgoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIEioKCmNsb2NrX3N0ZXAYCCABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1N0ZXAiKgoJQ2xvY2tTdGVwEg0KBWJ5X21zGAEgASgSEg4KBmFnZV9tcxgCIAEoBCKzAQoJU2l0ZVN0YXRlEgwKBHNpdGUYASABKAkSDwoHYWRkcmVzcxgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSFwoKc2lsZW5jZV9tcxgFIAEoBEgAiAEBEg8KB3ZlcnNpb24YBiABKAkSLwoKcGFydGl0aW9ucxgHIAMoCzIbLmFudGlwb2RlLnYxLlBhcnRpdGlvblN0YXRlQg0KC19zaWxlbmNlX21zIuQBCglPcGVyYXRpb24SCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVncm91cBgDIAEoCRIMCgRzaXRlGAQgASgJEg0KBXBoYXNlGAUgASgJEg4KBnN0YXR1cxgGIAEoCRISCgplcnJvcl9jb2RlGAcgASgJEhUKDWVycm9yX21lc3NhZ2UYCCABKAkSDAoEaGludBgJIAEoCRIQCghhdHRlbXB0cxgKIAEoDRISCgpjcmVhdGVkX21zGAsgASgEEhIKCnVwZGF0ZWRfbXMYDCABKAQSDgoGcmVzdWx0GA0gASgJIicKFlJvdGF0ZURvbWFpbktleVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiLwoXUm90YXRlRG9tYWluS2V5UmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIiEKEFJlcGxpY2F0ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiKQoRUmVwbGljYXRlUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJImQKFEdldEdlbmVyYXRpb25SZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg0KBXNpdGVzGAMgAygJIqkBChVHZXRHZW5lcmF0aW9uUmVzcG9uc2USMQoIc3RhbmRpbmcYASABKA4yHy5hbnRpcG9kZS52MS5HZW5lcmF0aW9uU3RhbmRpbmcSGgoSYWNrbm93bGVkZ2VkX3NpdGVzGAIgAygJEhUKDXdhaXRpbmdfc2l0ZXMYAyADKAkSKgoGbmV3ZXN0GAQgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIuCg9SdW5EcmlsbFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIoChBSdW5EcmlsbFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIxChFMaXN0RHJpbGxzUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSI+ChJMaXN0RHJpbGxzUmVzcG9uc2USKAoGZHJpbGxzGAEgAygLMhguYW50aXBvZGUudjEuRHJpbGxSZWNvcmQi+wEKC0RyaWxsUmVjb3JkEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEgwKBHNpdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIOCgZwYXNzZWQYBSABKAgSKAoFcHJvb2YYBiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSEgoKZXJyb3JfY29kZRgHIAEoCRISCgpzdGFydGVkX21zGAggASgEEhgKEHJlY292ZXJ5X3RpbWVfbXMYCSABKAQSEAoIZXZpZGVuY2UYCiABKAkSEQoJc2lnbmF0dXJlGAsgASgMEg4KBnNpZ25lchgMIAEoDCIuCg9SdW5TY3J1YlJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIpChBSdW5TY3J1YlJlc3BvbnNlEhUKDW9wZXJhdGlvbl9pZHMYASADKAkiNQoTUGxhbkZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJIo8CChRQbGFuRmFpbG92ZXJSZXNwb25zZRIRCglmcm9tX3NpdGUYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRI1ChF0YXJnZXRfZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbG9zdF9nZW5lcmF0aW9ucxgEIAMoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1sZWFzZV93YWl0X21zGAYgASgEEhIKCmNhdGNoZXNfdXAYByABKAgSGQoRbmVlZHNfYWNjZXB0X2xvc3MYCCABKAgSKgoGbG9zc2VzGAkgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiJ7Cg9GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRITCgthY2NlcHRfbG9zcxgDIAEoCBIzCg9hY2NlcHRlZF9sb3NzZXMYBCADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIigKEEZhaWxvdmVyUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiqAEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCRIRCglpc19sZWFkZXIYCCABKAgqbAoORmFpbG92ZXJQb2xpY3kSHwobRkFJTE9WRVJfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRkFJTE9WRVJfUE9MSUNZX01BTlVBTBABEh0KGUZBSUxPVkVSX1BPTElDWV9BVVRPTUFUSUMQAirjAQoSR2VuZXJhdGlvblN0YW5kaW5nEiMKH0dFTkVSQVRJT05fU1RBTkRJTkdfVU5TUEVDSUZJRUQQABIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1BFTkRJTkcQARIkCiBHRU5FUkFUSU9OX1NUQU5ESU5HX0FDS05PV0xFREdFRBACEiIKHkdFTkVSQVRJT05fU1RBTkRJTkdfU1VQRVJTRURFRBADEhwKGEdFTkVSQVRJT05fU1RBTkRJTkdfTE9TVBAEEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfVU5LTk9XThAFMuMICg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCkxpc3RHcm91cHMSHi5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXNwb25zZRJHCghHZXRHcm91cBIcLmFudGlwb2RlLnYxLkdldEdyb3VwUmVxdWVzdBodLmFudGlwb2RlLnYxLkdldEdyb3VwUmVzcG9uc2USSgoJR2V0U3RhdHVzEh0uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVxdWVzdBoeLmFudGlwb2RlLnYxLkdldFN0YXR1c1Jlc3BvbnNlElwKD1JvdGF0ZURvbWFpbktleRIjLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlcXVlc3QaJC5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXNwb25zZRJKCglSZXBsaWNhdGUSHS5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUmVwbGljYXRlUmVzcG9uc2USVgoNR2V0R2VuZXJhdGlvbhIhLmFudGlwb2RlLnYxLkdldEdlbmVyYXRpb25SZXF1ZXN0GiIuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlc3BvbnNlEkcKCFJ1bkRyaWxsEhwuYW50aXBvZGUudjEuUnVuRHJpbGxSZXF1ZXN0Gh0uYW50aXBvZGUudjEuUnVuRHJpbGxSZXNwb25zZRJNCgpMaXN0RHJpbGxzEh4uYW50aXBvZGUudjEuTGlzdERyaWxsc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVzcG9uc2USRwoIUnVuU2NydWISHC5hbnRpcG9kZS52MS5SdW5TY3J1YlJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5TY3J1YlJlc3BvbnNlElMKDFBsYW5GYWlsb3ZlchIgLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlcXVlc3QaIS5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXNwb25zZRJHCghGYWlsb3ZlchIcLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVxdWVzdBodLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVzcG9uc2USUwoMR2V0T3BlcmF0aW9uEiAuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVxdWVzdBohLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlc3BvbnNlEkQKB1Jlc29sdmUSGy5hbnRpcG9kZS52MS5SZXNvbHZlUmVxdWVzdBocLmFudGlwb2RlLnYxLlJlc29sdmVSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * A group as its operators declare it.
@@ -504,6 +504,13 @@ export type GetStatusResponse = Message<"antipode.v1.GetStatusResponse"> & {
    * @generated from field: bool is_queue_up = 7;
    */
   isQueueUp: boolean;
+
+  /**
+   * The last time that the coordinator's wall clock was set, within a day; unset when it was not.
+   *
+   * @generated from field: antipode.v1.ClockStep clock_step = 8;
+   */
+  clockStep?: ClockStep | undefined;
 };
 
 /**
@@ -512,6 +519,34 @@ export type GetStatusResponse = Message<"antipode.v1.GetStatusResponse"> & {
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 11);
+
+/**
+ * A wall clock was set ahead or back. No deadline moves with it.
+ *
+ * @generated from message antipode.v1.ClockStep
+ */
+export type ClockStep = Message<"antipode.v1.ClockStep"> & {
+  /**
+   * By how much, milliseconds; below 0 where it was set back.
+   *
+   * @generated from field: sint64 by_ms = 1;
+   */
+  byMs: bigint;
+
+  /**
+   * How long ago, milliseconds.
+   *
+   * @generated from field: uint64 age_ms = 2;
+   */
+  ageMs: bigint;
+};
+
+/**
+ * Describes the message antipode.v1.ClockStep.
+ * Use `create(ClockStepSchema)` to create a new message.
+ */
+export const ClockStepSchema: GenMessage<ClockStep> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 12);
 
 /**
  * A site as the coordinator sees it.
@@ -574,7 +609,7 @@ export type SiteState = Message<"antipode.v1.SiteState"> & {
  * Use `create(SiteStateSchema)` to create a new message.
  */
 export const SiteStateSchema: GenMessage<SiteState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 12);
+  messageDesc(file_antipode_v1_operator, 13);
 
 /**
  * Something under way, or done.
@@ -679,7 +714,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
  * Use `create(OperationSchema)` to create a new message.
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 13);
+  messageDesc(file_antipode_v1_operator, 14);
 
 /**
  * Rotates the domain key.
@@ -700,7 +735,7 @@ export type RotateDomainKeyRequest = Message<"antipode.v1.RotateDomainKeyRequest
  * Use `create(RotateDomainKeyRequestSchema)` to create a new message.
  */
 export const RotateDomainKeyRequestSchema: GenMessage<RotateDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 14);
+  messageDesc(file_antipode_v1_operator, 15);
 
 /**
  * The operation.
@@ -721,7 +756,7 @@ export type RotateDomainKeyResponse = Message<"antipode.v1.RotateDomainKeyRespon
  * Use `create(RotateDomainKeyResponseSchema)` to create a new message.
  */
 export const RotateDomainKeyResponseSchema: GenMessage<RotateDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 15);
+  messageDesc(file_antipode_v1_operator, 16);
 
 /**
  * Replicates now.
@@ -742,7 +777,7 @@ export type ReplicateRequest = Message<"antipode.v1.ReplicateRequest"> & {
  * Use `create(ReplicateRequestSchema)` to create a new message.
  */
 export const ReplicateRequestSchema: GenMessage<ReplicateRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 16);
+  messageDesc(file_antipode_v1_operator, 17);
 
 /**
  * The operation.
@@ -763,7 +798,7 @@ export type ReplicateResponse = Message<"antipode.v1.ReplicateResponse"> & {
  * Use `create(ReplicateResponseSchema)` to create a new message.
  */
 export const ReplicateResponseSchema: GenMessage<ReplicateResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 17);
+  messageDesc(file_antipode_v1_operator, 18);
 
 /**
  * Asks for a generation.
@@ -798,7 +833,7 @@ export type GetGenerationRequest = Message<"antipode.v1.GetGenerationRequest"> &
  * Use `create(GetGenerationRequestSchema)` to create a new message.
  */
 export const GetGenerationRequestSchema: GenMessage<GetGenerationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 18);
+  messageDesc(file_antipode_v1_operator, 19);
 
 /**
  * What has become of it.
@@ -840,7 +875,7 @@ export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse">
  * Use `create(GetGenerationResponseSchema)` to create a new message.
  */
 export const GetGenerationResponseSchema: GenMessage<GetGenerationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 19);
+  messageDesc(file_antipode_v1_operator, 20);
 
 /**
  * Runs a drill.
@@ -868,7 +903,7 @@ export type RunDrillRequest = Message<"antipode.v1.RunDrillRequest"> & {
  * Use `create(RunDrillRequestSchema)` to create a new message.
  */
 export const RunDrillRequestSchema: GenMessage<RunDrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 20);
+  messageDesc(file_antipode_v1_operator, 21);
 
 /**
  * The operation.
@@ -889,7 +924,7 @@ export type RunDrillResponse = Message<"antipode.v1.RunDrillResponse"> & {
  * Use `create(RunDrillResponseSchema)` to create a new message.
  */
 export const RunDrillResponseSchema: GenMessage<RunDrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 21);
+  messageDesc(file_antipode_v1_operator, 22);
 
 /**
  * Lists drills.
@@ -917,7 +952,7 @@ export type ListDrillsRequest = Message<"antipode.v1.ListDrillsRequest"> & {
  * Use `create(ListDrillsRequestSchema)` to create a new message.
  */
 export const ListDrillsRequestSchema: GenMessage<ListDrillsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 22);
+  messageDesc(file_antipode_v1_operator, 23);
 
 /**
  * Drills.
@@ -938,7 +973,7 @@ export type ListDrillsResponse = Message<"antipode.v1.ListDrillsResponse"> & {
  * Use `create(ListDrillsResponseSchema)` to create a new message.
  */
 export const ListDrillsResponseSchema: GenMessage<ListDrillsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 23);
+  messageDesc(file_antipode_v1_operator, 24);
 
 /**
  * A drill that ended.
@@ -1036,7 +1071,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
  * Use `create(DrillRecordSchema)` to create a new message.
  */
 export const DrillRecordSchema: GenMessage<DrillRecord> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 24);
+  messageDesc(file_antipode_v1_operator, 25);
 
 /**
  * Looks for silent damage.
@@ -1064,7 +1099,7 @@ export type RunScrubRequest = Message<"antipode.v1.RunScrubRequest"> & {
  * Use `create(RunScrubRequestSchema)` to create a new message.
  */
 export const RunScrubRequestSchema: GenMessage<RunScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 25);
+  messageDesc(file_antipode_v1_operator, 26);
 
 /**
  * The operations.
@@ -1085,7 +1120,7 @@ export type RunScrubResponse = Message<"antipode.v1.RunScrubResponse"> & {
  * Use `create(RunScrubResponseSchema)` to create a new message.
  */
 export const RunScrubResponseSchema: GenMessage<RunScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 26);
+  messageDesc(file_antipode_v1_operator, 27);
 
 /**
  * Plans a failover.
@@ -1113,7 +1148,7 @@ export type PlanFailoverRequest = Message<"antipode.v1.PlanFailoverRequest"> & {
  * Use `create(PlanFailoverRequestSchema)` to create a new message.
  */
 export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 27);
+  messageDesc(file_antipode_v1_operator, 28);
 
 /**
  * What it would do.
@@ -1190,7 +1225,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
  * Use `create(PlanFailoverResponseSchema)` to create a new message.
  */
 export const PlanFailoverResponseSchema: GenMessage<PlanFailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 28);
+  messageDesc(file_antipode_v1_operator, 29);
 
 /**
  * Fails over.
@@ -1233,7 +1268,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
  * Use `create(FailoverRequestSchema)` to create a new message.
  */
 export const FailoverRequestSchema: GenMessage<FailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 29);
+  messageDesc(file_antipode_v1_operator, 30);
 
 /**
  * The operation.
@@ -1254,7 +1289,7 @@ export type FailoverResponse = Message<"antipode.v1.FailoverResponse"> & {
  * Use `create(FailoverResponseSchema)` to create a new message.
  */
 export const FailoverResponseSchema: GenMessage<FailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 30);
+  messageDesc(file_antipode_v1_operator, 31);
 
 /**
  * Asks for an operation.
@@ -1289,7 +1324,7 @@ export type GetOperationRequest = Message<"antipode.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 31);
+  messageDesc(file_antipode_v1_operator, 32);
 
 /**
  * The operation.
@@ -1310,7 +1345,7 @@ export type GetOperationResponse = Message<"antipode.v1.GetOperationResponse"> &
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 32);
+  messageDesc(file_antipode_v1_operator, 33);
 
 /**
  * Where to go.
@@ -1331,7 +1366,7 @@ export type ResolveRequest = Message<"antipode.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 33);
+  messageDesc(file_antipode_v1_operator, 34);
 
 /**
  * Where a client of the group must go now.
@@ -1401,7 +1436,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 34);
+  messageDesc(file_antipode_v1_operator, 35);
 
 /**
  * What to do when the active site is lost.

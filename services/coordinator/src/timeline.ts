@@ -1,0 +1,132 @@
+/**
+ * The time by which the coordinators decide what is due: set once from a wall clock, then only counted, never read from one
+ * again. A clock that is set ahead or back moves no deadline and no age (design, section 6). The leader writes a mark into
+ * the database every few seconds; the next leader counts on from it, so that deadlines outlive restarts by the time that
+ * has passed.
+ *
+ * Every stamp in the database is of this time. It is turned into the time of the clock on the wall only to be shown.
+ */
+import { type Boot, type Clock, type Log, readBoot } from '@antipode/runtime';
+
+/** What is written down of it. */
+export interface TimelineMark {
+  /** Of the timeline. */
+  readonly atMs: number;
+  /** What the wall clock said at that moment. */
+  readonly wallMs: number;
+  /** The start of the machine that wrote it, and how long it had run; empty and 0 where it does not say. */
+  readonly bootId: string;
+  readonly uptimeMs: number;
+}
+
+export interface ClockStep {
+  /** Above 0 where the clock was set ahead. */
+  readonly byMs: number;
+  readonly ageMs: number;
+}
+
+/** Clocks are kept right in small steps all the time; only a larger one is told. */
+const STEP_MS_MIN = 2_000;
+
+export class Timeline implements Clock {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #boot: () => Boot | undefined;
+  /** The timeline is this much ahead of the monotonic clock of the process. */
+  #aheadMs: number;
+  /** By the last look: how far the wall clock was from the timeline, and the uptime from the monotonic clock. */
+  #wallAheadMs: number;
+  #uptimeAheadMs: number | undefined;
+  #step: { readonly byMs: number; readonly atMs: number } | undefined;
+
+  constructor({ clock, log, boot = readBoot }: { clock: Clock; log: Log; boot?: () => Boot | undefined }) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#boot = boot;
+    this.#aheadMs = clock.wallMs() - clock.monotonicMs();
+    this.#wallAheadMs = 0;
+    this.#uptimeAheadMs = this.#readUptimeAhead();
+  }
+
+  /** Now, on the timeline, in whole milliseconds. No wall clock: the name is that of the port which everything that stamps a record uses. */
+  wallMs(): number {
+    return Math.floor(this.#clock.monotonicMs() + this.#aheadMs);
+  }
+
+  monotonicMs(): number {
+    return this.#clock.monotonicMs();
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return this.#clock.sleep(ms, signal);
+  }
+
+  /** What a person's clock shows, or showed, at a moment of the timeline. */
+  toWallMs(atMs: number): number {
+    return Math.round(atMs + this.#clock.wallMs() - this.wallMs());
+  }
+
+  /** The last step of the wall clock that was noticed in the life of this process. */
+  get lastStep(): ClockStep | undefined {
+    return this.#step && { byMs: this.#step.byMs, ageMs: Math.round(this.wallMs() - this.#step.atMs) };
+  }
+
+  get mark(): TimelineMark {
+    const boot = this.#boot();
+    return {
+      atMs: Math.round(this.wallMs()),
+      wallMs: Math.round(this.#clock.wallMs()),
+      bootId: boot?.id ?? '',
+      uptimeMs: boot?.uptimeMs ?? 0,
+    };
+  }
+
+  /**
+   * Counts on from where the leader before left it. On the same machine without a restart of it, by the machine's uptime;
+   * otherwise by the wall clocks, and never back.
+   */
+  continueFrom(mark: TimelineMark): void {
+    const boot = this.#boot();
+    const isSameBoot = boot !== undefined && boot.id === mark.bootId && boot.uptimeMs >= mark.uptimeMs;
+    const byWallMs = this.#clock.wallMs() - mark.wallMs;
+    const passedMs = isSameBoot ? boot.uptimeMs - mark.uptimeMs : Math.max(0, byWallMs);
+    this.#aheadMs = mark.atMs + passedMs - this.#clock.monotonicMs();
+    this.#wallAheadMs = this.#clock.wallMs() - this.wallMs();
+    this.#uptimeAheadMs = this.#readUptimeAhead();
+    if (isSameBoot && Math.abs(byWallMs - passedMs) >= STEP_MS_MIN) this.#tell(Math.round(byWallMs - passedMs));
+    else if (byWallMs < 0)
+      this.#log.warn('the clock is behind the mark of the leader before: no time is taken to have passed', {
+        behindMs: Math.round(-byWallMs),
+      });
+  }
+
+  /** One look at the clocks: a step is told, and time in which the whole machine slept is counted. */
+  look(): void {
+    const uptimeAheadMs = this.#readUptimeAhead();
+    const sleptMs = (uptimeAheadMs ?? 0) - (this.#uptimeAheadMs ?? uptimeAheadMs ?? 0);
+    if (sleptMs >= STEP_MS_MIN) {
+      this.#aheadMs += sleptMs;
+      this.#uptimeAheadMs = uptimeAheadMs;
+      this.#log.warn('the machine was asleep', { sleptMs: Math.round(sleptMs) });
+    }
+    const wallAheadMs = this.#clock.wallMs() - this.wallMs();
+    const byMs = Math.round(wallAheadMs - this.#wallAheadMs);
+    this.#wallAheadMs = wallAheadMs;
+    if (Math.abs(byMs) >= STEP_MS_MIN) this.#tell(byMs);
+  }
+
+  #tell(byMs: number): void {
+    this.#step = { byMs, atMs: this.wallMs() };
+    this.#log.warn(`the wall clock was set ${byMs > 0 ? 'ahead' : 'back'}; no deadline moves with it`, { byMs });
+  }
+
+  #readUptimeAhead(): number | undefined {
+    const boot = this.#boot();
+    return boot && boot.uptimeMs - this.#clock.monotonicMs();
+  }
+}
+
+/** How long ago a stamp of the timeline was. One that lies ahead can only be wrong: it counts as long past, never as a wait. */
+export function agoMs({ nowMs, stampMs }: { nowMs: number; stampMs: number }): number {
+  return stampMs > nowMs ? Number.POSITIVE_INFINITY : nowMs - stampMs;
+}
