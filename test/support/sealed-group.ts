@@ -1,5 +1,6 @@
 /** A group of real partitions without agents: captures, applies and reads back, with blobs and journal in memory. */
 import {
+  bury,
   CaptureMemory,
   type HsmProvider,
   type Keyring,
@@ -11,7 +12,7 @@ import {
   unseal,
 } from '@antipode/hsm-core';
 import { MemoryJournal, NO_FILTER } from '@antipode/hsm-core/testing';
-import { systemClock, systemPrng } from '@antipode/runtime';
+import { sha256Hex, systemClock, systemPrng } from '@antipode/runtime';
 
 /** All that sealing needs of a member. */
 interface Member {
@@ -63,8 +64,23 @@ export class SealedGroup {
     });
   }
 
-  verify(member: Member, target: SealedGeneration, options: Partial<Parameters<typeof readBack>[0]> = {}) {
-    return readBack({ ...this.#replica(member, target), objectIds: 'everything', ...options });
+  /** As an agent does: what reads back well has what it deletes taken out of the token. */
+  async verify(member: Member, target: SealedGeneration, options: Partial<Parameters<typeof readBack>[0]> = {}) {
+    const replica = { ...this.#replica(member, target), objectIds: 'everything' as const, ...options };
+    const result = await readBack(replica);
+    if (result.contentDigest === target.contentDigest && result.proof.failed === 0)
+      await bury(this.#withStore(replica));
+    return result;
+  }
+
+  #withStore<T>(replica: T) {
+    return {
+      ...replica,
+      hasBlob: (digest: string) => this.blobs.has(digest),
+      putBlobs: (blobs: readonly Uint8Array[]) => {
+        for (const blob of blobs) this.blobs.set(sha256Hex(blob), blob);
+      },
+    };
   }
 
   #replica({ provider, keyring }: Member, target: SealedGeneration) {

@@ -65,24 +65,20 @@ export class EngineUser {
 
   /** The private key under this CKA_ID (hexadecimal), as a URI (RFC 7512). */
   key(id: string): string {
-    return this.#uri(id, 'private');
-  }
-
-  publicKey(id: string): string {
-    return this.#uri(id, 'public');
+    return this.#uri(`id=${id.replace(/../g, '%$&')}`, 'private');
   }
 
   /** The private key under this label, as a URI. The label must need no escapes. */
   keyByLabel(label: string): string {
-    return this.#found(`object=${label}`, 'private');
+    return this.#uri(`object=${label}`, 'private');
   }
 
-  #uri(id: string, type: string): string {
-    return this.#found(`id=${id.replace(/../g, '%$&')}`, type);
+  publicKey(id: string): string {
+    return this.#uri(`id=${id.replace(/../g, '%$&')}`, 'public');
   }
 
-  #found(by: string, type: string): string {
-    return `pkcs11:token=${this.#token.label};${by};type=${type}?pin-source=file:${this.#pinFile}`;
+  #uri(name: string, type: string): string {
+    return `pkcs11:token=${this.#token.label};${name};type=${type}?pin-source=file:${this.#pinFile}`;
   }
 }
 

@@ -23,16 +23,21 @@ export function* inBatches<T>(items: readonly T[], bytesOf: (item: T) => number 
   if (batch.length > 0) yield batch;
 }
 
-/** Destroys token objects, asking before each batch. Returns those that the token keeps (CKA_DESTROYABLE is false). */
+/**
+ * Destroys token objects, asking before each batch. Returns those that are left: see {@link HsmProvider.destroy}.
+ * @param options.readDigests what was read under each handle, where that counts
+ */
 export async function destroyAll(
   provider: HsmProvider,
   handles: readonly Handle[],
-  { checkFence }: { checkFence: () => void },
+  { checkFence, readDigests = [] }: { checkFence: () => void; readDigests?: readonly string[] },
 ): Promise<Handle[]> {
   const kept: Handle[] = [];
+  let done = 0;
   for (const batch of inBatches(handles)) {
     checkFence();
-    kept.push(...(await provider.destroy(batch)));
+    kept.push(...(await provider.destroy(batch, readDigests.slice(done, done + batch.length))));
+    done += batch.length;
   }
   return kept;
 }

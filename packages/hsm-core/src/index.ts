@@ -1,4 +1,5 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
+export { type BuryResult, bury } from './bury.ts';
 export { CaptureMemory } from './capture-memory.ts';
 export {
   type BeginExchange,
@@ -14,11 +15,14 @@ export { type DomainKeyRecord, type IdentityRecord, initialiseIdentity, type Key
 export {
   blobDigests,
   blobsNamed,
+  blobsOfTombstone,
   type Entry,
   type Generation,
   isNewer,
   type SealedGeneration,
+  type Tombstone,
   type Uncaptured,
+  versionsNeeded,
 } from './model/generation.ts';
 export {
   type Handle,
@@ -35,7 +39,7 @@ export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts'
 export { type HsmProvider, type PartitionDescription, PROTECTIONS, type Protection } from './provider.ts';
 export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
-export { type ApplyIntent, type ApplyJournal, ReplicaMemory } from './replica.ts';
+export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica.ts';
 export { type ScrubReport, scrub } from './scrub.ts';
-export { type SealResult, seal } from './seal.ts';
+export { RETENTION_MS, type SealResult, seal } from './seal.ts';
 export { type UnsealResult, unseal } from './unseal.ts';

@@ -147,8 +147,12 @@ export interface HsmProvider {
     handles: readonly Handle[],
     publicHalves?: readonly (Uint8Array | undefined)[],
   ): Promise<(ObservedObject | undefined)[]>;
-  /** Destroys token objects. Those already gone are no error; those that the token keeps are returned. */
-  destroy(handles: readonly Handle[]): Promise<Handle[]>;
+  /**
+   * Destroys token objects. Those already gone are no error. Returned are those that are left: the token keeps them, or they
+   * are not what was read under their handle. `readDigests`, in the order of the handles, say what that was: each object is
+   * read again right before, since a device may have given its handle to another. Without one, nothing is compared.
+   */
+  destroy(handles: readonly Handle[], readDigests?: readonly (string | undefined)[]): Promise<Handle[]>;
 
   // --- the partition's own keys: found by random CKA_ID from the journal, proved by use, never by label ---
 

@@ -1,6 +1,7 @@
 /** Reads a replica back and uses its objects: what makes a generation count as applied (design section 4, Proof). */
 import { bytesEqual, fromHex } from '@antipode/runtime';
 import { inBatches } from './batches.ts';
+import { seenAs } from './doomed.ts';
 import { contentDigest, type Entry, entryDigest } from './model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
 import type { ProofItem, ProofOutcome } from './provider.ts';
@@ -50,8 +51,16 @@ export async function readBack(
     const examined = await examine(provider, { domainKey, objects: present.map(({ object }) => object) });
     const used = asked === undefined ? new Map<Handle, ProofOutcome>() : proofsOf(memory, batch);
     for (const entry of batch) memory.known.delete(entry.objectId);
-    for (const [place, { entry, handle }] of present.entries())
-      memory.known.set(entry.objectId, { handle, digest: observedDigest(entry, examined[place]!) });
+    for (const [place, { entry, handle }] of present.entries()) {
+      const one = examined[place]!;
+      const digest = observedDigest(entry, one);
+      memory.known.set(entry.objectId, {
+        handle,
+        digest,
+        isOurs: bytesEqual(digest, entryDigest(entry)),
+        seen: seenAs(one),
+      });
+    }
     const unused = present.filter(({ handle }) => !used.has(handle));
     const proofs = await provider.prove(
       domainKey,

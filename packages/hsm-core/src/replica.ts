@@ -7,6 +7,7 @@
  * that is destroyed here is a half-made key, which a token leaves when it is cut short in an unwrap (facts: pkcs11, 7).
  */
 import { AntipodeError, bytesEqual, hasCode, hex } from '@antipode/runtime';
+import { type Seen, seenAs } from './doomed.ts';
 import type { Keyring } from './keyring.ts';
 import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
 import type { Handle, KeyType, ObjectClass, ObjectId } from './model/object.ts';
@@ -25,14 +26,11 @@ import {
 /** Which object is which handle, and the digest that reading it gave. Make a new one with a new provider. */
 export class ReplicaMemory {
   /** Every object that a generation names. */
-  readonly known = new Map<
-    ObjectId,
-    { readonly handle: Handle; readonly digest: Uint8Array; readonly proof?: Proof }
-  >();
+  readonly known = new Map<ObjectId, Known>();
   /** The domain key under which the digests count; absent until the partition has been read. */
   domainKey: Handle | undefined;
   /** Ours, and replaced by another object already: a crash lay before their end. */
-  superseded: readonly Handle[] = [];
+  superseded: readonly { readonly handle: Handle; readonly seen: Seen }[] = [];
   /** What no generation accounts for. */
   unaccounted: readonly Handle[] = [];
 
@@ -41,6 +39,18 @@ export class ReplicaMemory {
     this.known.clear();
     this.domainKey = undefined;
   }
+}
+
+/** An object of a generation, as it was read last. */
+export interface Known {
+  readonly handle: Handle;
+  /** Of its entry by what reading it gave; empty where it was not read since it was made. */
+  readonly digest: Uint8Array;
+  /** Whether it is, in value and in every attribute that counts, as a generation or an apply of ours has it. */
+  readonly isOurs: boolean;
+  /** By which it is told from another object that got its handle; absent where it was not read since it was made. */
+  readonly seen?: Seen;
+  readonly proof?: Proof;
 }
 
 /** That an object was used behind its making, and as what: by the digest of its entry. */
@@ -125,14 +135,16 @@ export async function recogniseReplica(replica: Replica): Promise<Handle> {
 class Recognition {
   readonly #replica: Replica;
   readonly #domainKey: Handle;
+  readonly #intents: readonly ApplyIntent[];
   /** Objects that nothing accounts for yet. */
   readonly #free = new Map<Handle, Examined>();
   readonly #known: ReplicaMemory['known'] = new Map();
-  readonly #superseded: Handle[] = [];
+  readonly #superseded: { readonly handle: Handle; readonly seen: Seen }[] = [];
 
   constructor(replica: Replica, domainKey: Handle) {
     this.#replica = replica;
     this.#domainKey = domainKey;
+    this.#intents = replica.journal.openIntents();
   }
 
   async run(): Promise<void> {
@@ -153,22 +165,22 @@ class Recognition {
 
   /** What is already as the target wants it, whoever made it; then what an apply that was cut short had made. */
   #claimWanted(): void {
-    const { target, journal } = this.#replica;
+    const { target } = this.#replica;
     const byValue = Map.groupBy(this.#free.values(), recognitionKey);
     const alike = (entry: Entry): Examined[] =>
       (byValue.get(entryRecognitionKey(entry)) ?? []).filter(({ object }) => this.#free.has(object.handle));
     for (const entry of target.generation.entries) {
       const wanted = entryDigest(entry);
       const same = alike(entry).find((one) => bytesEqual(observedDigest(entry, one), wanted));
-      if (same !== undefined) this.#claim(entry.objectId, same, wanted);
+      if (same !== undefined) this.#claim(entry.objectId, same, { digest: wanted, isOurs: true });
     }
-    const begun = Map.groupBy(journal.openIntents(), ({ objectId }) => objectId);
+    const begun = Map.groupBy(this.#intents, ({ objectId }) => objectId);
     for (const entry of target.generation.entries) {
       // What an apply had made it does not make again: one object for each form that was begun. A second is somebody's copy.
       const forms = new Set(begun.get(entry.objectId)?.map((intent) => hex(intent.attributesDigest)));
       for (const one of forms.size === 0 ? [] : alike(entry)) {
         if (forms.delete(hex(attributesDigest(asObserved(entry, one)))))
-          this.#claim(entry.objectId, one, observedDigest(entry, one));
+          this.#claim(entry.objectId, one, { digest: observedDigest(entry, one), isOurs: true });
       }
     }
   }
@@ -186,9 +198,11 @@ class Recognition {
         const former = matched.get(one.object.handle);
         if (former === undefined) continue;
         const now = wanted.get(former.objectId);
-        if (now !== undefined && !bytesEqual(observedDigest(former, one), entryDigest(former))) continue;
+        const isOurs = this.#isOurs(former, one);
+        if (now !== undefined && !isOurs) continue;
         const seen = free[index]!;
-        this.#claim(former.objectId, seen, now === undefined ? new Uint8Array() : observedDigest(now, seen));
+        const digest = now === undefined ? new Uint8Array() : observedDigest(now, seen);
+        this.#claim(former.objectId, seen, { digest, isOurs });
       }
     }
   }
@@ -207,10 +221,12 @@ class Recognition {
       if (entries.length === 0 || free.length === 0) return;
       if (domainKey === this.#domainKey) continue;
       const objects = free.map(({ object }) => object);
-      const { matched, absent } = pair(await examine(provider, { domainKey, objects }), entries);
-      for (const one of free) {
+      const examined = await examine(provider, { domainKey, objects });
+      const { matched, absent } = pair(examined, entries);
+      for (const [index, one] of free.entries()) {
         const entry = matched.get(one.object.handle);
-        if (entry !== undefined) this.#claim(entry.objectId, one, new Uint8Array());
+        if (entry === undefined) continue;
+        this.#claim(entry.objectId, one, { digest: new Uint8Array(), isOurs: this.#isOurs(entry, examined[index]!) });
       }
       entries = absent;
     }
@@ -237,13 +253,24 @@ class Recognition {
     });
   }
 
-  #claim(objectId: ObjectId, { object: { handle } }: Examined, digest: Uint8Array): void {
+  /** Exactly as a generation has it, or as an apply began to make it. */
+  #isOurs(former: Entry, one: Examined): boolean {
+    if (bytesEqual(observedDigest(former, one), entryDigest(former))) return true;
+    const shown = attributesDigest(asObserved(former, one));
+    return this.#intents.some(
+      (intent) => intent.objectId === former.objectId && bytesEqual(intent.attributesDigest, shown),
+    );
+  }
+
+  #claim(objectId: ObjectId, one: Examined, { digest, isOurs }: { digest: Uint8Array; isOurs: boolean }): void {
+    const { handle } = one.object;
+    const seen = seenAs(one);
     const known = this.#known.get(objectId);
     // A second object that is the same in everything replaces nothing: it is somebody's copy.
     if (known !== undefined && bytesEqual(known.digest, digest)) return;
     this.#free.delete(handle);
-    if (known === undefined) this.#known.set(objectId, { handle, digest });
-    else this.#superseded.push(handle);
+    if (known === undefined) this.#known.set(objectId, { handle, digest, isOurs, seen });
+    else this.#superseded.push({ handle, seen });
   }
 
   /**
@@ -252,10 +279,9 @@ class Recognition {
    * one that looks the same just now; one that works, or that nothing could try, is left alone.
    */
   async #destroyHalfMade(): Promise<void> {
-    const { provider, journal, checkFence } = this.#replica;
-    const intents = journal.openIntents();
-    if (intents.length === 0) return;
-    const suspects = this.#suspects(intents);
+    const { provider, checkFence } = this.#replica;
+    if (this.#intents.length === 0) return;
+    const suspects = this.#suspects();
     const refusing = await this.#refusing(suspects);
     if (refusing.length === 0) return;
     const again = new Map((await provider.inventory()).map(({ handle, readDigest }) => [handle, readDigest]));
@@ -263,13 +289,18 @@ class Recognition {
     const half = await this.#refusing(unchanged);
     if (half.length === 0) return;
     checkFence();
-    const kept = new Set(await provider.destroy(half));
+    const kept = new Set(
+      await provider.destroy(
+        half,
+        half.map((handle) => again.get(handle)),
+      ),
+    );
     for (const handle of half) if (!kept.has(handle)) this.#free.delete(handle);
   }
 
-  #suspects(intents: readonly ApplyIntent[]): Handle[] {
+  #suspects(): Handle[] {
     const isOfIntent = ({ object: { objectClass, keyType, attributes } }: Examined): boolean =>
-      intents.some(
+      this.#intents.some(
         (intent) =>
           intent.objectClass === objectClass &&
           intent.keyType === keyType &&

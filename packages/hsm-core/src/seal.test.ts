@@ -332,7 +332,8 @@ describe('a deleted object', () => {
     a.hsm.remove(secret);
     await clock.advance(1_000);
     const second = await captured();
-    const tombstone = { entry, epoch: 1n, generation: 2n, deletedMs: clock.wallMs() };
+    const sealed = { domainKeyVersion: 1, retentionMs: 30 * 86_400_000 };
+    const tombstone = { entry, epoch: 1n, generation: 2n, deletedMs: clock.wallMs(), ...sealed };
     expect(second.generation.tombstones).toEqual([tombstone]);
     expect((await capture()).sealed).toBeUndefined();
     a.hsm.addSecret('more');

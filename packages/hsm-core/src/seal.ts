@@ -14,7 +14,15 @@ import { differs, entryOf, type Sealed } from './entry.ts';
 import { isExcluded, type ObjectFilter } from './filter.ts';
 import type { Keyring } from './keyring.ts';
 import { type LeftOut, nameLeftOut, reasonOf } from './left-out.ts';
-import type { DataKey, Entry, Generation, SealedGeneration, Tombstone, Uncaptured } from './model/generation.ts';
+import {
+  blobsOfTombstone,
+  type DataKey,
+  type Entry,
+  type Generation,
+  type SealedGeneration,
+  type Tombstone,
+  type Uncaptured,
+} from './model/generation.ts';
 import { writingManifest } from './model/manifest.ts';
 import {
   type Handle,
@@ -43,6 +51,10 @@ export interface SealOptions {
   readonly filter: ObjectFilter;
   /** Blobs of the generation before, by SHA-256, that no store has any more: what they held is sealed anew. */
   readonly lost?: ReadonlySet<string>;
+  /** How long what is deleted is kept sealed by every member, at least. */
+  readonly retentionMs?: number;
+  /** What is deleted for longer than that, by this site's own account. */
+  readonly isExpired?: (tombstone: Tombstone) => boolean;
   /** Called right before the manifest is signed; throws when the tenure is over (I2). */
   readonly checkFence: () => void;
 }
@@ -57,6 +69,9 @@ export interface SealResult {
   /** New blobs by SHA-256, hexadecimal. */
   readonly blobs: ReadonlyMap<string, Uint8Array>;
 }
+
+/** What a group says that says nothing: a month, in which somebody should have missed a key. */
+export const RETENTION_MS = 30 * 86_400_000;
 
 /** @throws DOMAIN_KEY_MISSING, HSM_WORKER_LOST, HSM_UNAVAILABLE, HSM_REFUSED, and what `checkFence` throws */
 export async function seal(options: SealOptions): Promise<SealResult> {
@@ -494,12 +509,33 @@ class Capture {
 
   #tombstones(absent: readonly Entry[], deletedMs: number): Tombstone[] {
     const captured = new Set(this.#entries.map(({ objectId }) => objectId));
-    const kept = [...this.#buried.values()].filter(({ entry }) => !captured.has(entry.objectId));
-    const { epoch, number } = this.#options;
+    const { epoch, number, retentionMs = RETENTION_MS, isExpired = () => false } = this.#options;
+    const kept = [...this.#buried.values()].filter(
+      (tombstone) => !captured.has(tombstone.entry.objectId) && !isExpired(tombstone),
+    );
     const added = absent
       .filter((entry) => this.#isLive(entry))
-      .map((entry) => ({ entry, epoch, generation: number, deletedMs }));
-    return [...kept, ...added];
+      .map((entry): Tombstone => {
+        const dataKey = this.#previous?.dataKeys.find(({ id }) => id === entry.dataKeyId);
+        return {
+          entry,
+          epoch,
+          generation: number,
+          deletedMs,
+          domainKeyVersion: this.#previous!.domainKeyVersion,
+          ...(dataKey === undefined ? {} : { dataKey }),
+          retentionMs,
+        };
+      });
+    return [...kept, ...added].map((tombstone) => this.#withoutLost(tombstone));
+  }
+
+  /** One whose blob no store has any more names none: no member could be whole. */
+  #withoutLost(tombstone: Tombstone): Tombstone {
+    const { lost } = this.#options;
+    if (!lost?.size || ![...blobsOfTombstone(tombstone)].some((blob) => lost.has(blob))) return tombstone;
+    const { domainKeyVersion: _version, dataKey: _dataKey, ...rest } = tombstone;
+    return rest;
   }
 
   #usedDataKeys(): DataKey[] {

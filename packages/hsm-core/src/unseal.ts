@@ -6,6 +6,7 @@
  */
 import { AntipodeError, bytesEqual, invariant, sha256Hex, systemClock } from '@antipode/runtime';
 import { destroyAll, inBatches } from './batches.ts';
+import { asSeen, destroyDoomed } from './doomed.ts';
 import { blobDigests, type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
 import type { BatchOutcome } from './provider.ts';
@@ -65,17 +66,22 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
     // A token that keeps one key per CKA_ID has changed it in place.
     const changed = new Set([...made.values()].map(({ handle }) => handle));
     const replaced = stale
-      .flatMap(({ objectId }) => memory.known.get(objectId)?.handle ?? [])
-      .filter((handle) => !changed.has(handle));
-    const kept = await destroyAll(options.provider, [...replaced, ...memory.superseded], options);
-    memory.unaccounted = [...memory.unaccounted, ...kept];
+      .flatMap(({ objectId }) => memory.known.get(objectId) ?? [])
+      .filter(({ handle }) => !changed.has(handle))
+      .map(({ handle, seen }) => {
+        invariant(seen !== undefined, 'an object is replaced that was not read', {});
+        return { handle, seen };
+      });
+    const doomed = [...replaced, ...memory.superseded].map(asSeen);
+    const { left } = await destroyDoomed(options.provider, { domainKey, doomed, checkFence: options.checkFence });
+    memory.unaccounted = [...memory.unaccounted, ...left];
     memory.superseded = [];
   } catch (thrown) {
     memory.forget();
     throw thrown;
   }
   for (const [objectId, { handle, proof }] of made)
-    memory.known.set(objectId, { handle, digest: new Uint8Array(), proof });
+    memory.known.set(objectId, { handle, digest: new Uint8Array(), isOurs: true, proof });
   journal.commit(target.digest, [...new Set([...begun.map(({ objectId }) => objectId), ...made.keys()])]);
 
   const explained = new Set([...entries, ...tombstones.map(({ entry }) => entry)].map(({ objectId }) => objectId));

@@ -116,7 +116,9 @@ export class Coordinator implements Closeable {
       this.#database(databaseUrl, dataFolder),
       this.#redis(redisUrl, dataFolder),
     ]);
-    const store = this.#own(new Store({ connection: database, clock }));
+    const store = this.#own(new Store({ connection: database, clock, log }));
+    // A renewal never waits for the work of others, and gives up in time to be tried again before the lease is over.
+    const renewals = this.#own(store.apart({ statementMs: timings.leaderMs / 2, lockMs: timings.leaderMs / 4 }));
     await store.migrate();
     const cache = new GroupCache({ store });
     const leases = new LeaseBook({ clock, leaseMs: timings.leaseMs });
@@ -128,7 +130,7 @@ export class Coordinator implements Closeable {
       await cache.refresh();
       detector.expect(await store.query(readSites));
     };
-    const election = this.#own(new Election({ store, clock, prng, log, id, ttlMs: timings.leaderMs, lead }));
+    const election = this.#own(new Election({ store: renewals, clock, prng, log, id, ttlMs: timings.leaderMs, lead }));
     const loopDelay = measureLoopDelay();
     this.#own({ close: async () => loopDelay.close() });
     // Closed after the connections to the agents: what waits for an HSM is cut short, and carried on by the next leader.

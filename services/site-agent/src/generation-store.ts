@@ -88,6 +88,12 @@ export class GenerationStore {
     for (const digest of stored) this.damaged.delete(digest);
   }
 
+  /** Whether a blob is here as it should be. */
+  hasSoundBlob(digest: string): boolean {
+    const row = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?').get(fromHex(digest));
+    return row !== undefined && sha256Hex(row['bytes'] as Uint8Array) === digest;
+  }
+
   /** @throws GENERATION_UNKNOWN, BLOB_INVALID when the disk changed it */
   blob(digest: string): Uint8Array {
     const row = this.#get('SELECT bytes FROM blob WHERE sha256 = ?', fromHex(digest));

@@ -1,5 +1,5 @@
 /** Reads a staged generation back and uses its keys; only then does it count as applied here. */
-import { type ProofSummary, readBack } from '@antipode/hsm-core';
+import { bury, type ProofSummary, type Replica, readBack } from '@antipode/hsm-core';
 import type { ProofSummarySchema, VerifyRequest, VerifyResponseSchema } from '@antipode/protocol';
 import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -34,7 +34,7 @@ export async function verify(
         const target = await store.open(digest);
         const known = touched.get(group);
         const objectIds = request.everything || known?.digest !== digest ? 'everything' : known.objectIds;
-        const { contentDigest, proof } = await readBack({
+        const replica = {
           provider: open.provider,
           keyring: open.keyring,
           memory: open.replica,
@@ -42,9 +42,10 @@ export async function verify(
           previous: await previousOf(site, group),
           journal: journal.ofApply(group),
           checkFence: mayAct,
-          objectIds,
-        });
+        };
+        const { contentDigest, proof } = await readBack({ ...replica, objectIds });
         if (contentDigest === target.contentDigest && proof.failed === 0) {
+          await buryDeleted(site, replica);
           // A higher epoch may have come while the token worked; what is staged changes only in a turn like this one.
           mayAct();
           if (journal.head(group, 'staged') === digest) journal.setHead(group, 'applied', digest);
@@ -62,6 +63,20 @@ export async function verify(
       }),
     signal,
   );
+}
+
+/** What the generation deletes leaves the token before it counts as applied: no name may find it any more (I14). */
+async function buryDeleted(site: Site, replica: Replica): Promise<void> {
+  const { buried, left } = await bury({
+    ...replica,
+    hasBlob: (sha256) => site.store.hasSoundBlob(sha256),
+    putBlobs: (blobs) => site.store.putBlobs(blobs),
+  });
+  const { group, epoch, number: generation } = replica.target.generation;
+  if (buried.length > 0)
+    site.log.info('deleted objects left the token', { group, epoch, generation, objects: buried.length });
+  if (left.length > 0)
+    site.log.warn('deleted objects stay in the token', { group, epoch, generation, objects: left.length });
 }
 
 export function proofMessage({

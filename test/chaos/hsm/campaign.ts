@@ -78,7 +78,14 @@ interface Plan {
 class Run {
   readonly #campaign: Campaign;
   readonly #workspace: Workspace;
-  readonly #harms: Record<Harm, number> = { lost: 0, halfKeys: 0, foreignDestroyed: 0, duplicates: 0, stuck: 0 };
+  readonly #harms: Record<Harm, number> = {
+    lost: 0,
+    halfKeys: 0,
+    foreignDestroyed: 0,
+    duplicates: 0,
+    deletedAnswers: 0,
+    stuck: 0,
+  };
   readonly #violations: (Violation & { replay: string })[] = [];
   readonly #kinds: Record<string, number> = {};
   readonly #hit = new Set<string>();

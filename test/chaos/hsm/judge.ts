@@ -1,10 +1,10 @@
 /**
- * What a look into the standby's token says of the promises: what was acknowledged is there and works, once; nothing of
- * anybody else was touched; no half key is left. Pure: told what was seen, and what the test knows.
+ * What a look into the standby's token says of the promises: what was acknowledged is there and works, once; what it
+ * deleted is not there; nothing of anybody else was touched; no half key is left. Pure: told what was seen, and what the test knows.
  */
 import type { Seen } from './token-reader.ts';
 
-export type Harm = 'lost' | 'halfKeys' | 'foreignDestroyed' | 'duplicates' | 'stuck';
+export type Harm = 'lost' | 'halfKeys' | 'foreignDestroyed' | 'duplicates' | 'deletedAnswers' | 'stuck';
 
 export interface Violation {
   readonly harm: Harm;
@@ -68,6 +68,15 @@ export function judge(seen: readonly Seen[], moment: Moment, knowledge: Knowledg
       `class ${objectClass} ${name} (${print}) is not there${alike.length === 0 ? '' : `, but ${alike.map(nameOf).join(', ')}`}`,
     );
   }
+  // Sealed in the store, and not in the token: as soon as the generation that deletes it is acknowledged.
+  const live = new Set(wanted.map(({ objectClass, print }) => `${objectClass} ${print}`));
+  const before = new Set(knowledge.generations.flat().map(({ objectClass, print }) => `${objectClass} ${print}`));
+  for (const one of [...left]) {
+    const key = `${one.objectClass} ${one.print}`;
+    if (one.print === undefined || live.has(key) || !before.has(key)) continue;
+    report('deletedAnswers', `${nameOf(one)} was deleted`);
+    left.splice(left.indexOf(one), 1);
+  }
   if (moment.isCut) return violations;
   for (const one of left) report(one.print === undefined ? 'halfKeys' : 'duplicates', `${nameOf(one)} is left over`);
   return violations;
@@ -79,21 +88,23 @@ const nameOf = ({ objectClass, keyType, name, print }: Seen): string =>
 function wantedAt({ acknowledged, newestTried, isCut }: Moment, generations: Knowledge['generations']): Wanted[] {
   const newest = acknowledged.at(-1)!;
   const objects = new Map<string, { first: Seen; forms: Set<string>; mustBe: boolean }>();
+  // An apply that is cut short may have come as far as to take out what its generation deletes.
+  const isDeletedLater = (key: string): boolean =>
+    generations
+      .slice(newest, isCut ? newestTried : newest)
+      .some((objects) => !objects.some((one) => `${one.objectClass} ${one.print}` === key));
   const add = (number: number, isAcknowledged: boolean): void => {
     for (const one of generations[number - 1] ?? []) {
       if (one.print === undefined) throw new Error(`a key of the fixture does not work: ${one.name}`);
       const key = `${one.objectClass} ${one.print}`;
       const known = objects.get(key);
-      if (known === undefined) objects.set(key, { first: one, forms: new Set([one.form]), mustBe: isAcknowledged });
-      else {
-        // What the newest generation has counts as that has it; what is to replace it may be there already.
-        if (number === newest && !isCut) known.forms.clear();
-        known.forms.add(one.form);
-        known.mustBe ||= isAcknowledged;
-      }
+      if (known === undefined)
+        objects.set(key, { first: one, forms: new Set([one.form]), mustBe: isAcknowledged && !isDeletedLater(key) });
+      // What is to replace it may be there already.
+      else known.forms.add(one.form);
     }
   };
-  for (let number = 1; number <= newest; number += 1) add(number, acknowledged.includes(number));
+  add(newest, true);
   for (let number = newest + 1; isCut && number <= newestTried; number += 1) add(number, false);
   return [...objects.values()].map(({ first, forms, mustBe }) => ({
     objectClass: first.objectClass,

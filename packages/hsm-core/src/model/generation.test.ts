@@ -161,7 +161,22 @@ describe('a manifest', () => {
   });
 
   it.each<[string, (message: wire.Manifest) => void]>([
-    ['of another format', (message) => (message.format = 2)],
+    ['of another format', (message) => (message.format = 3)],
+    [
+      'of format 1 with what only format 2 says of a tombstone',
+      (message) => {
+        message.format = 1;
+        message.tombstones[0]!.domainKeyVersion = 1;
+      },
+    ],
+    [
+      'with a deleted key that has a data key',
+      (message) => {
+        const deleted = message.tombstones.find(({ entry }) => entry!.objectClass !== wire.ObjectClass.DATA)!;
+        deleted.domainKeyVersion = 1;
+        deleted.dataKey = create(wire.DataKeySchema, { id: new Uint8Array(16) });
+      },
+    ],
     ['without a source', (message) => delete message.source],
     ['with its entries in another order', (message) => message.entries.reverse()],
     ['with an object that repeats', (message) => (message.entries[1]!.objectId = message.entries[0]!.objectId)],
@@ -317,12 +332,14 @@ it('orders generations by epoch and then by number', () => {
   expect(isNewer(old, { ...old })).toBe(false);
 });
 
-it('names every blob that a restore needs once, and none of a tombstone', () => {
+it('names every blob that a restore needs once, and what opens the deleted', () => {
   fc.assert(
     fc.property(generation, (given) => {
       const digests = blobDigests({ ...given, dataKeys: [...given.dataKeys, ...given.dataKeys] });
       expect(new Set(digests).size).toBe(digests.length);
-      const wanted = [...given.dataKeys, ...given.entries].flatMap(({ blobSha256 }) => blobSha256 ?? []);
+      const sealed = given.tombstones.filter(({ domainKeyVersion }) => domainKeyVersion !== undefined);
+      const deleted = sealed.flatMap(({ entry, dataKey }) => (dataKey === undefined ? [entry] : [entry, dataKey]));
+      const wanted = [...given.dataKeys, ...given.entries, ...deleted].flatMap(({ blobSha256 }) => blobSha256 ?? []);
       expect([...digests].sort()).toEqual([...new Set(wanted)].sort());
     }),
   );

@@ -48,6 +48,12 @@ export interface Tombstone {
   readonly epoch: bigint;
   readonly generation: bigint;
   readonly deletedMs: number;
+  /** Of its blob; absent where it was deleted under format 1, and nobody is told what would open it. */
+  readonly domainKeyVersion?: number;
+  /** Of a data object, from format 2 on. */
+  readonly dataKey?: DataKey;
+  /** How long its sealed object is kept at least; absent where it was deleted under format 1. */
+  readonly retentionMs?: number;
 }
 
 export interface Source {
@@ -91,10 +97,29 @@ export function isNewer(a: { epoch: bigint; number: bigint }, b: { epoch: bigint
   return a.epoch !== b.epoch ? a.epoch > b.epoch : a.number > b.number;
 }
 
-/** Every blob that a member needs to restore these entries, hexadecimal. One that several objects share repeats. */
-export function* blobsNamed({ dataKeys, entries }: Pick<Generation, 'dataKeys' | 'entries'>): Iterable<string> {
+/**
+ * Every blob that a member needs to restore these entries, and to bring back what is deleted; hexadecimal. One that several
+ * objects share repeats.
+ */
+export function* blobsNamed({
+  dataKeys,
+  entries,
+  tombstones = [],
+}: Pick<Generation, 'dataKeys' | 'entries'> & Partial<Pick<Generation, 'tombstones'>>): Iterable<string> {
   for (const { blobSha256 } of dataKeys) yield blobSha256;
   for (const { blobSha256 } of entries) if (blobSha256 !== undefined) yield blobSha256;
+  for (const tombstone of tombstones) if (tombstone.domainKeyVersion !== undefined) yield* blobsOfTombstone(tombstone);
+}
+
+/** What brings one deleted object back. */
+export function* blobsOfTombstone({ entry: { blobSha256 }, dataKey }: Tombstone): Iterable<string> {
+  if (dataKey !== undefined) yield dataKey.blobSha256;
+  if (blobSha256 !== undefined) yield blobSha256;
+}
+
+/** The domain key versions that a generation needs: its own, and those that open what is deleted. */
+export function versionsNeeded({ domainKeyVersion, tombstones }: Generation): ReadonlySet<number> {
+  return new Set([domainKeyVersion, ...tombstones.flatMap((one) => one.domainKeyVersion ?? [])]);
 }
 
 /** {@link blobsNamed} without repeats. */

@@ -23,7 +23,9 @@ import {
 } from './generation.ts';
 import { isWrapped, type KeyType, type ObjectClass, type UncapturedReason } from './object.ts';
 
-const FORMAT = 1;
+/** What is written. Format 1 is read for ever: its tombstones do not say what opens their sealed objects. */
+const FORMAT = 2;
+const FORMAT_1 = 1;
 const OBJECT_ID_BYTES = 16;
 const SHA256_BYTES = 32;
 
@@ -49,7 +51,15 @@ const MANIFEST = {
 const SOURCE = { serial: 1, manufacturer: 2, model: 3, firmware: 4, identitySha256: 5 } as const;
 const DATA_KEY = { id: 1, blobSha256: 2, blobSize: 3 } as const;
 const UNCAPTURED = { objectId: 1, objectClass: 2, keyType: 3, reason: 4 } as const;
-const TOMBSTONE = { entry: 1, epoch: 2, generation: 3, deletedMs: 4 } as const;
+const TOMBSTONE = {
+  entry: 1,
+  epoch: 2,
+  generation: 3,
+  deletedMs: 4,
+  domainKeyVersion: 5,
+  dataKey: 6,
+  retentionMs: 7,
+} as const;
 
 const CLASS_NUMBERS: Record<ObjectClass | 'other', seal.ObjectClass> = {
   'secret-key': seal.ObjectClass.SECRET_KEY,
@@ -80,6 +90,7 @@ const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   'too-large': seal.UncapturedReason.TOO_LARGE,
   'unsupported-attribute': seal.UncapturedReason.UNSUPPORTED_ATTRIBUTE,
   deleted: seal.UncapturedReason.DELETED,
+  'value-changed': seal.UncapturedReason.VALUE_CHANGED,
 };
 
 const byNumber = <Name extends string>(numbers: Record<Name, number>): ReadonlyMap<number, Name> =>
@@ -101,7 +112,8 @@ export interface ReadManifest {
 export function* readingManifest(manifest: Uint8Array): Generator<void, ReadManifest> {
   const reader = new CanonicalReader(manifest);
   const format = reader.uint32(MANIFEST.format);
-  if (format !== FORMAT) throw new NotCanonical(`its format is ${format}, expected ${FORMAT}`);
+  if (format !== FORMAT && format !== FORMAT_1)
+    throw new NotCanonical(`its format is ${format}, expected ${FORMAT} or ${FORMAT_1}`);
   const header = {
     group: reader.text(MANIFEST.group),
     domainKeyVersion: reader.uint32(MANIFEST.domainKeyVersion),
@@ -115,7 +127,7 @@ export function* readingManifest(manifest: Uint8Array): Generator<void, ReadMani
   const dataKeys = readDataKeys(reader);
   const { entries, contentDigest } = yield* readingEntries(reader);
   const uncaptured = yield* readingUncaptured(reader);
-  const tombstones = yield* readingTombstones(reader);
+  const tombstones = yield* readingTombstones(reader, format);
   reader.leave(reader.end);
   return { generation: { ...header, dataKeys, entries, uncaptured, tombstones }, contentDigest };
 }
@@ -144,6 +156,18 @@ function readDataKeys(reader: CanonicalReader): DataKey[] {
     dataKeys.push({ id, blobSha256: reader.hex(DATA_KEY.blobSha256), blobSize: reader.number(DATA_KEY.blobSize) });
     reader.leave(outer);
   }
+}
+
+function readDataKey(reader: CanonicalReader, field: number): DataKey | undefined {
+  const outer = reader.enter(field);
+  if (outer === undefined) return undefined;
+  const dataKey = {
+    id: reader.hex(DATA_KEY.id),
+    blobSha256: reader.hex(DATA_KEY.blobSha256),
+    blobSize: reader.number(DATA_KEY.blobSize),
+  };
+  reader.leave(outer);
+  return dataKey;
 }
 
 function* readingEntries(reader: CanonicalReader): Generator<void, { entries: Entry[]; contentDigest: string }> {
@@ -182,7 +206,7 @@ function* readingUncaptured(reader: CanonicalReader): Generator<void, Uncaptured
   }
 }
 
-function* readingTombstones(reader: CanonicalReader): Generator<void, Tombstone[]> {
+function* readingTombstones(reader: CanonicalReader, format: number): Generator<void, Tombstone[]> {
   const of = bytesOf(reader, MANIFEST.tombstones);
   const tombstones: Tombstone[] = [];
   for (;;) {
@@ -193,15 +217,34 @@ function* readingTombstones(reader: CanonicalReader): Generator<void, Tombstone[
     const entry = readEntry(reader, of, tombstones.length);
     reader.leave(outerOfEntry);
     inOrder(tombstones.at(-1)?.entry.objectId ?? '', entry.objectId);
-    tombstones.push({
+    const deleted = {
       entry,
       epoch: reader.uint64(TOMBSTONE.epoch),
       generation: reader.uint64(TOMBSTONE.generation),
       deletedMs: reader.number(TOMBSTONE.deletedMs),
-    });
+    };
+    // Format 1 has no more fields: any that follows is refused when the message is left.
+    tombstones.push(format === FORMAT_1 ? deleted : readSealedDeleted(reader, deleted));
     reader.leave(outer);
     if (tombstones.length % ENTRIES_A_SLICE === 0) yield;
   }
+}
+
+/** What format 2 says of the sealed object. */
+function readSealedDeleted(reader: CanonicalReader, deleted: Tombstone): Tombstone {
+  const { entry } = deleted;
+  const domainKeyVersion = reader.uint32(TOMBSTONE.domainKeyVersion);
+  const dataKey = readDataKey(reader, TOMBSTONE.dataKey);
+  const retentionMs = reader.number(TOMBSTONE.retentionMs);
+  const hasDataKey = entry.objectClass === 'data' && domainKeyVersion !== 0;
+  if ((dataKey !== undefined) !== hasDataKey || (dataKey !== undefined && dataKey.id !== entry.dataKeyId))
+    throw new NotCanonical(`deleted object ${entry.objectId} has no fitting data key`);
+  return {
+    ...deleted,
+    ...(domainKeyVersion === 0 ? {} : { domainKeyVersion }),
+    ...(dataKey === undefined ? {} : { dataKey }),
+    ...(retentionMs === 0 ? {} : { retentionMs }),
+  };
 }
 
 /** Room for the digests of all that follow as this field. */
@@ -286,15 +329,19 @@ function inOrder(before: string, id: string): void {
 
 // --- writing ---
 
-export const encodeManifest = (generation: Generation): Uint8Array => atOnce(writingManifest(generation));
+export const encodeManifest = (generation: Generation, { format = FORMAT } = {}): Uint8Array =>
+  atOnce(writingManifest(generation, { format }));
 
-/** Entries that lie in another manifest are copied as they are. */
-export function* writingManifest(generation: Generation): Generator<void, Uint8Array> {
+/**
+ * Entries that lie in another manifest are copied as they are.
+ * @param options.format the newest, but for tests of what is read for ever
+ */
+export function* writingManifest(generation: Generation, { format = FORMAT } = {}): Generator<void, Uint8Array> {
   const writer = new CanonicalWriter();
   const part = new CanonicalWriter();
   const scratch = { entry: new CanonicalWriter(), attribute: new CanonicalWriter() };
   const { source } = generation;
-  writer.uint32(MANIFEST.format, FORMAT);
+  writer.uint32(MANIFEST.format, format);
   writer.text(MANIFEST.group, generation.group);
   writer.uint32(MANIFEST.domainKeyVersion, generation.domainKeyVersion);
   writer.bytes(MANIFEST.domainKeyCheckTag, generation.domainKeyCheckTag);
@@ -337,11 +384,28 @@ export function* writingManifest(generation: Generation): Generator<void, Uint8A
     part.uint64(TOMBSTONE.epoch, tombstone.epoch);
     part.uint64(TOMBSTONE.generation, tombstone.generation);
     part.number(TOMBSTONE.deletedMs, tombstone.deletedMs);
+    if (format !== FORMAT_1) writeSealedDeleted(part, tombstone, scratch.attribute);
     writer.message(MANIFEST.tombstones, part.written);
     written += 1;
     if (written % ENTRIES_A_SLICE === 0) yield;
   }
   return new Uint8Array(writer.written);
+}
+
+function writeSealedDeleted(
+  part: CanonicalWriter,
+  { domainKeyVersion = 0, dataKey, retentionMs = 0 }: Tombstone,
+  scratch: CanonicalWriter,
+): void {
+  part.uint32(TOMBSTONE.domainKeyVersion, domainKeyVersion);
+  if (dataKey !== undefined) {
+    scratch.clear();
+    scratch.hex(DATA_KEY.id, dataKey.id);
+    scratch.hex(DATA_KEY.blobSha256, dataKey.blobSha256);
+    scratch.number(DATA_KEY.blobSize, dataKey.blobSize);
+    part.message(TOMBSTONE.dataKey, scratch.written);
+  }
+  part.number(TOMBSTONE.retentionMs, retentionMs);
 }
 
 /** A view, until the next one. */

@@ -52,6 +52,7 @@ export const UNCAPTURED_REASONS = [
   'excluded',
   'unreadable',
   'deleted',
+  'value-changed',
 ] as const;
 
 export type UncapturedReason = (typeof UNCAPTURED_REASONS)[number];

@@ -46,8 +46,9 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #token: TokenInfo;
   readonly #objects: ObjectReader;
   readonly #maker: Maker;
-  /** Public halves that had to be found by use: an object's value never changes under its handle. */
-  readonly #publicHalves = new Map<Handle, Uint8Array>();
+  /** Public halves that had to be found by use, each with what was read under the handle; absent until it is read next. */
+  readonly #publicHalves = new Map<Handle, { readonly publicHalf: Uint8Array; readonly readDigest?: string }>();
+  #isReusing: boolean | undefined;
   readonly #looks = new LookLog();
   readonly #probe: SessionProbe;
   #lastLookMs = Number.NEGATIVE_INFINITY;
@@ -190,7 +191,10 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
         continue;
       }
       present.push(handle);
-      if (this.#looks.hasChanged(handle, readDigest, since)) objects.push(this.#objects.describe());
+      const hasChanged = this.#looks.hasChanged(handle, readDigest, since);
+      if (!hasChanged && !this.#reusesHandles()) continue;
+      const object = this.#objects.describe();
+      if (hasChanged || isMute(object)) objects.push(object);
     }
     if (handles === undefined) for (const handle of this.#looks.endWhole()) this.#forget(handle);
     // Finding public halves by use is no scan, and may go on while the next look waits.
@@ -210,8 +214,13 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     return this.#withPublicHalves(objects, publicHalves);
   }
 
-  async destroy(handles: readonly Handle[]): Promise<Handle[]> {
-    return handles.filter((handle) => {
+  async destroy(handles: readonly Handle[], readDigests: readonly (string | undefined)[] = []): Promise<Handle[]> {
+    return handles.filter((handle, index) => {
+      const expected = readDigests[index];
+      if (expected !== undefined) {
+        const found = this.#objects.readDigest(handle);
+        if (found !== expected) return found !== undefined;
+      }
       try {
         this.#probe.release(handle);
         this.cryptoki.destroy(this.session, handle);
@@ -369,7 +378,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       );
       // Its own use has borne it out: reading the key back needs no second one.
       if (item.objectClass === 'private-key' && item.publicHalf !== undefined && hasShownHalf)
-        this.#publicHalves.set(item.handle, item.publicHalf);
+        this.#publicHalves.set(item.handle, { publicHalf: item.publicHalf });
       return outcome;
     });
   }
@@ -408,13 +417,47 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       if (object?.objectClass !== 'private-key' || object.keyType !== 'ec' || object.publicHalf !== undefined)
         return object;
       const { cryptoki, session } = this;
+      const { handle, readDigest } = object;
       const publicHalf =
-        this.#publicHalves.get(object.handle) ??
+        this.#knownHalf(object) ??
         findPublicHalf({ cryptoki, session }, object, { publicKeys, expected: expected[index] });
       if (publicHalf === undefined) return object;
-      this.#publicHalves.set(object.handle, publicHalf);
+      this.#publicHalves.set(handle, { publicHalf, readDigest });
       return { ...object, publicHalf };
     });
+  }
+
+  /** Of the same object only: a handle may have come to mean another. */
+  #knownHalf({ handle, readDigest }: ObservedObject): Uint8Array | undefined {
+    const known = this.#publicHalves.get(handle);
+    if (known === undefined || (known.readDigest !== undefined && this.#reusesHandles())) return undefined;
+    if ((known.readDigest ?? readDigest) === readDigest) return known.publicHalf;
+    this.#publicHalves.delete(handle);
+    return undefined;
+  }
+
+  /** Whether the device gives the handle of a destroyed object to the next one: tried once, with two session objects. */
+  #reusesHandles(): boolean {
+    if (this.#isReusing !== undefined) return this.#isReusing;
+    const draft: Template = [
+      [CKA.CLASS, CKO.DATA],
+      [CKA.TOKEN, false],
+      [PRIVATE, false],
+      [CKA.VALUE, Buffer.from('antipode')],
+    ];
+    try {
+      const [first, second] = [0, 1].map(() => {
+        const handle = this.cryptoki.create(this.session, draft);
+        this.cryptoki.destroy(this.session, handle);
+        return handle;
+      });
+      this.#isReusing = first === second;
+    } catch (thrown) {
+      // A token that makes no such object cannot be asked: nothing is taken for granted there.
+      if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      this.#isReusing = true;
+    }
+    return this.#isReusing;
   }
 
   #forget(handle: Handle): void {
@@ -451,6 +494,14 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     return { handles };
   }
 }
+
+/**
+ * Whether nothing that is read of an object tells its value: then another one may look just the same. On a device that uses
+ * handles again, such an object is told at every look, so that it is examined.
+ */
+const isMute = ({ objectClass, keyType, attributes }: ObservedObject): boolean =>
+  (objectClass === 'secret-key' && !attributes.checkValue?.length) ||
+  (objectClass === 'private-key' && keyType !== 'rsa');
 
 const GCM_IV_BYTES = 12;
 

@@ -101,7 +101,23 @@ export const arbitraryGeneration = ({
       byId(({ objectId }) => objectId),
     ),
     tombstones: fc.uniqueArray(
-      fc.record({ entry, epoch: uint64, generation: uint64, deletedMs: fc.maxSafeNat() }),
+      fc
+        .record({
+          entry,
+          epoch: uint64,
+          generation: uint64,
+          deletedMs: fc.maxSafeNat(),
+          domainKeyVersion: fc.nat({ max: 3 }),
+          dataKey: fc.record({ blobSha256: hexadecimal(32), blobSize: fc.nat() }),
+          retentionMs: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+        })
+        .map(({ dataKey, domainKeyVersion, ...rest }) => ({
+          ...rest,
+          ...(domainKeyVersion === 0 ? {} : { domainKeyVersion }),
+          ...(domainKeyVersion === 0 || rest.entry.dataKeyId === undefined
+            ? {}
+            : { dataKey: { id: rest.entry.dataKeyId, ...dataKey } }),
+        })),
       byId(({ entry: { objectId } }) => objectId),
     ),
   });

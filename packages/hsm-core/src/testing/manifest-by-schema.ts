@@ -13,10 +13,10 @@ import {
   encodeAttribute,
   setAttribute,
 } from '../model/attributes.ts';
-import type { Entry, Generation } from '../model/generation.ts';
+import type { DataKey, Entry, Generation, Tombstone } from '../model/generation.ts';
 import { isWrapped, type KeyType, type ObjectClass, type UncapturedReason } from '../model/object.ts';
 
-const FORMAT = 1;
+const FORMAT = 2;
 
 export const writtenBySchema = (generation: Generation): Uint8Array =>
   toBinary(seal.ManifestSchema, toMessage(generation));
@@ -60,6 +60,7 @@ const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   'too-large': seal.UncapturedReason.TOO_LARGE,
   'unsupported-attribute': seal.UncapturedReason.UNSUPPORTED_ATTRIBUTE,
   deleted: seal.UncapturedReason.DELETED,
+  'value-changed': seal.UncapturedReason.VALUE_CHANGED,
 };
 
 const nameOf = <Name extends string>(numbers: Record<Name, number>, number: number): Name | undefined =>
@@ -79,13 +80,7 @@ function toMessage(generation: Generation): seal.Manifest {
     previousDigest: fromHex(generation.previousDigest),
     captureStartedMs: BigInt(generation.captureStartedMs),
     source: { ...generation.source, identitySha256: fromHex(generation.source.identitySha256) },
-    dataKeys: [...generation.dataKeys]
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map(({ id, blobSha256, blobSize }) => ({
-        id: fromHex(id),
-        blobSha256: fromHex(blobSha256),
-        blobSize: BigInt(blobSize),
-      })),
+    dataKeys: [...generation.dataKeys].sort((a, b) => (a.id < b.id ? -1 : 1)).map(dataKeyMessage),
     entries: [...generation.entries].sort(byObjectId).map(entryMessage),
     uncaptured: [...generation.uncaptured].sort(byObjectId).map(({ objectId, objectClass, keyType, reason }) => ({
       objectId: fromHex(objectId),
@@ -96,14 +91,26 @@ function toMessage(generation: Generation): seal.Manifest {
     })),
     tombstones: [...generation.tombstones]
       .sort((a, b) => byObjectId(a.entry, b.entry))
-      .map(({ entry, epoch, generation: number, deletedMs }) => ({
+      .map(({ entry, epoch, generation: number, deletedMs, domainKeyVersion = 0, dataKey, retentionMs = 0 }) => ({
         entry: entryMessage(entry),
         epoch,
         generation: number,
         deletedMs: BigInt(deletedMs),
+        domainKeyVersion,
+        ...(dataKey === undefined ? {} : { dataKey: dataKeyMessage(dataKey) }),
+        retentionMs: BigInt(retentionMs),
       })),
   });
 }
+
+const dataKeyMessage = ({ id, blobSha256, blobSize }: DataKey) =>
+  create(seal.DataKeySchema, { id: fromHex(id), blobSha256: fromHex(blobSha256), blobSize: BigInt(blobSize) });
+
+const dataKeyFrom = ({ id, blobSha256, blobSize }: seal.DataKey): DataKey => ({
+  id: hex(id),
+  blobSha256: hex(blobSha256),
+  blobSize: Number(blobSize),
+});
 
 function entryMessage(entry: Entry): seal.Entry {
   const attributes = attributesOf(entry.objectClass)
@@ -143,11 +150,7 @@ function fromMessage(message: seal.Manifest): Generation {
       firmware: message.source.firmware,
       identitySha256: hex(message.source.identitySha256),
     },
-    dataKeys: message.dataKeys.map(({ id, blobSha256, blobSize }) => ({
-      id: hex(id),
-      blobSha256: hex(blobSha256),
-      blobSize: Number(blobSize),
-    })),
+    dataKeys: message.dataKeys.map(dataKeyFrom),
     entries,
     uncaptured: message.uncaptured.map(({ objectId, objectClass, keyType, reason }) => {
       const kind = nameOf(KEY_TYPE_NUMBERS, keyType);
@@ -158,12 +161,24 @@ function fromMessage(message: seal.Manifest): Generation {
         reason: nameOf(REASON_NUMBERS, reason) ?? invalid('an uncaptured object has no reason'),
       };
     }),
-    tombstones: message.tombstones.map(({ entry, epoch, generation, deletedMs }) => ({
-      entry: entryFrom(entry ?? invalid('a tombstone has no entry')),
-      epoch,
-      generation,
-      deletedMs: Number(deletedMs),
-    })),
+    tombstones: message.tombstones.map(tombstoneFrom),
+  };
+}
+
+function tombstoneFrom(message: seal.Tombstone): Tombstone {
+  const { epoch, generation, deletedMs, domainKeyVersion, dataKey, retentionMs } = message;
+  const entry = entryFrom(message.entry ?? invalid('a tombstone has no entry'));
+  const hasDataKey = entry.objectClass === 'data' && domainKeyVersion !== 0;
+  if ((dataKey !== undefined) !== hasDataKey) invalid('a tombstone has no fitting data key');
+  if (dataKey !== undefined && hex(dataKey.id) !== entry.dataKeyId) invalid('a tombstone has another data key');
+  return {
+    entry,
+    epoch,
+    generation,
+    deletedMs: Number(deletedMs),
+    ...(domainKeyVersion === 0 ? {} : { domainKeyVersion }),
+    ...(dataKey === undefined ? {} : { dataKey: dataKeyFrom(dataKey) }),
+    ...(retentionMs === 0n ? {} : { retentionMs: Number(retentionMs) }),
   };
 }
 

@@ -1,5 +1,6 @@
 /** A group of members in memory, its store of blobs, and the journal that makes an apply repeatable. */
-import { type AntipodeError, invariant } from '@antipode/runtime';
+import { type AntipodeError, invariant, sha256Hex } from '@antipode/runtime';
+import { type BuryResult, bury } from '../bury.ts';
 import { CaptureMemory } from '../capture-memory.ts';
 import type { SealedGeneration } from '../model/generation.ts';
 import type { ObjectId } from '../model/object.ts';
@@ -99,6 +100,22 @@ export class SimulatedGroup {
     options: Partial<Parameters<typeof readBack>[0]> = {},
   ): ReturnType<typeof readBack> {
     return readBack({ ...this.#replica(member, target), objectIds: 'everything', ...options });
+  }
+
+  /** What follows when a generation has been read back. */
+  bury(
+    member: SimulatedMember,
+    target: SealedGeneration,
+    options: Partial<Parameters<typeof bury>[0]> = {},
+  ): Promise<BuryResult> {
+    return bury({
+      ...this.#replica(member, target),
+      hasBlob: (digest) => this.blobs.has(digest),
+      putBlobs: (blobs) => {
+        for (const blob of blobs) this.blobs.set(sha256Hex(blob), blob);
+      },
+      ...options,
+    });
   }
 
   #replica(member: SimulatedMember, target: SealedGeneration): Replica {

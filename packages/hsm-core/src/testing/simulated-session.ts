@@ -98,11 +98,13 @@ export class SimulatedSession implements HsmProvider {
     });
   }
 
-  async destroy(handles: readonly Handle[]): Promise<Handle[]> {
+  async destroy(handles: readonly Handle[], readDigests: readonly (string | undefined)[] = []): Promise<Handle[]> {
     this.#alive();
-    return handles.filter((handle) => {
+    return handles.filter((handle, index) => {
       const object = this.#find(handle);
       if (object === undefined) return false;
+      const expected = readDigests[index];
+      if (expected !== undefined && this.#observe(object).readDigest !== expected) return true;
       if (object.attributes.destroyable === false) return true;
       this.#step('destroy');
       this.#token.remove(object);

@@ -49,6 +49,11 @@ export class EmbeddedRedis implements Closeable {
       args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
       stopSignal: 'SIGTERM',
       answers: () => answers(path),
+      // Damaged by a full disk or a power cut: the queue only wakes runners, and the database knows of every intent (I8).
+      wipe: () => {
+        rmSync(folder, { recursive: true, force: true });
+        mkdirSync(folder, { recursive: true, mode: 0o700 });
+      },
     });
     await this.#child.start();
     return { path };

@@ -15,6 +15,8 @@ export interface ChildOptions {
   readonly user?: string;
   /** Resolves when the server answers. */
   readonly answers: () => Promise<boolean>;
+  /** For a server whose data may be lost: takes away what it does not start on. It is tried once more after that. */
+  readonly wipe?: () => void;
   readonly clock: Clock;
   readonly prng: Prng;
   readonly log: Log;
@@ -43,8 +45,7 @@ export class SupervisedChild implements Closeable {
 
   /** Resolves when the server answers. @throws PROGRAM_MISSING */
   async start(): Promise<void> {
-    this.#spawn();
-    await this.#untilItAnswers();
+    await this.#bringUp();
     this.#watching = this.#watch();
   }
 
@@ -58,6 +59,22 @@ export class SupervisedChild implements Closeable {
     await this.#ended;
     forced.abort();
     await this.#watching;
+  }
+
+  async #bringUp(): Promise<void> {
+    const { wipe, log, name } = this.#options;
+    this.#spawn();
+    try {
+      await this.#untilItAnswers();
+    } catch (error) {
+      if (wipe === undefined || this.#stop.signal.aborted) throw error;
+      log.warn('embedded server does not start: its data is wiped, which loses nothing', { server: name, error });
+      this.#child?.kill('SIGKILL');
+      await this.#ended;
+      wipe();
+      this.#spawn();
+      await this.#untilItAnswers();
+    }
   }
 
   #spawn(): void {
@@ -123,9 +140,8 @@ export class SupervisedChild implements Closeable {
         this.#stop.signal,
       );
       if (this.#stop.signal.aborted) return;
-      this.#spawn();
       try {
-        await this.#untilItAnswers();
+        await this.#bringUp();
         log.info('embedded server is back', { server: name });
         failures = 0;
       } catch (error) {

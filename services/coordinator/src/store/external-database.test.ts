@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { thrown } from '@antipode/runtime/testing';
 import { afterAll, describe, expect, it } from 'vitest';
-import { externalDatabase } from './external-database.ts';
+import { externalDatabase as serversOf } from './external-database.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'antipode-external-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -12,6 +12,7 @@ const file = (name: string): string => {
   writeFileSync(path, `contents of ${name}`);
   return path;
 };
+const externalDatabase = (url: string) => serversOf(url)[0]!;
 const BASE = 'postgres://antipode:secret@db.example:5433/antipode';
 
 describe('a database that somebody else runs', () => {
@@ -35,6 +36,21 @@ describe('a database that somebody else runs', () => {
     expect(ssl).toMatchObject({ rejectUnauthorized: isProven });
   });
 
+  it('may be several servers, each with the parameters of all, in the order of the address', () => {
+    const url = 'postgres://antipode:s%40cret@db-a:5433,db-b,[::1]:5434/antipode?application_name=x';
+    expect(serversOf(`${url}&target_session_attrs=read-write`).map(({ connectionString }) => connectionString)).toEqual(
+      [
+        'postgres://antipode:s%40cret@db-a:5433/antipode?application_name=x',
+        'postgres://antipode:s%40cret@db-b/antipode?application_name=x',
+        'postgres://antipode:s%40cret@[::1]:5434/antipode?application_name=x',
+      ],
+    );
+    expect(serversOf('postgres://db-a,db-b/antipode?sslmode=verify-full').map(({ ssl }) => typeof ssl)).toEqual([
+      'object',
+      'object',
+    ]);
+  });
+
   it('may have another name than its certificate only under verify-ca', () => {
     const checks = ['require', 'verify-ca', 'verify-full'].map((mode) => {
       const { ssl } = externalDatabase(`${BASE}?sslmode=${mode}&sslrootcert=${file('ca.pem')}`);
@@ -54,6 +70,8 @@ describe('a database that somebody else runs', () => {
   it.each([
     ['postgres://antipode:secret@ /', undefined],
     [`${BASE}?sslmode=prefer`, undefined],
+    ['postgres://antipode:secret@db-a,,db-b/antipode', undefined],
+    [`${BASE}?target_session_attrs=standby`, undefined],
     [`${BASE}?sslmode=no-verify`, undefined],
     [`${BASE}?sslmode=verify-full&sslrootcert=/nonexistent/ca.pem`, '/nonexistent/ca.pem'],
   ])('is refused as %s, and no password is repeated', (url, path) => {

@@ -6,10 +6,38 @@ import { EXTERNAL_TLS, parseExternalUrl } from '../external-url.ts';
 
 /** Parameters of libpq that say how TLS is to be used; `pg` would make settings of its own of them. */
 const SSL_PARAMETERS = ['sslmode', 'sslrootcert', 'sslcert', 'sslkey'] as const;
+const HOSTS_FORM = 'postgres://user@host-a:5432,host-b:5432/database';
 
-/** @throws CONFIG_INVALID */
-export function externalDatabase(databaseUrl: string): PoolConfig {
-  const url = parseExternalUrl(databaseUrl, { field: 'databaseUrl', schemes: ['postgres', 'postgresql'] });
+/**
+ * One way to connect for each host of the address, in its order; the store takes the first that accepts writes.
+ * @throws CONFIG_INVALID
+ */
+export function externalDatabase(databaseUrl: string): PoolConfig[] {
+  return addressesIn(databaseUrl).map(serverAt);
+}
+
+/** As libpq has it, the address may name several hosts: `host-a:5432,host-b:5433`. A URL of the standard has one. */
+function addressesIn(databaseUrl: string): string[] {
+  const [, scheme, user = '', hosts, rest = ''] = /^([a-z]+:\/\/)([^/?#]*@)?([^/?#@]*)(.*)$/s.exec(databaseUrl) ?? [];
+  if (scheme === undefined || hosts === undefined || !hosts.includes(',')) return [databaseUrl];
+  const names = hosts.split(',');
+  if (names.includes(''))
+    throw new AntipodeError('CONFIG_INVALID', `databaseUrl has an empty host, expected ${HOSTS_FORM}`, {
+      details: { field: 'databaseUrl' },
+    });
+  return names.map((host) => `${scheme}${user}${host}${rest}`);
+}
+
+function serverAt(address: string): PoolConfig {
+  const url = parseExternalUrl(address, { field: 'databaseUrl', schemes: ['postgres', 'postgresql'] });
+  const attributes = url.searchParams.get('target_session_attrs') ?? 'read-write';
+  if (!['read-write', 'primary'].includes(attributes))
+    throw new AntipodeError(
+      'CONFIG_INVALID',
+      `databaseUrl: target_session_attrs "${attributes}", expected read-write, which is the default`,
+      { details: { field: 'databaseUrl' } },
+    );
+  url.searchParams.delete('target_session_attrs');
   const [mode = '', root, certificate, key] = SSL_PARAMETERS.map((name) => url.searchParams.get(name) ?? undefined);
   for (const name of SSL_PARAMETERS) url.searchParams.delete(name);
   const connectionString = url.toString();

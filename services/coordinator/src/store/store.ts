@@ -2,10 +2,12 @@
  * The truth, in PostgreSQL. Every change of state is one transaction that first checks the leader's epoch, so that a
  * paused leader's late write changes nothing, and that records what happened.
  */
-import { AntipodeError, type Clock, type Closeable } from '@antipode/runtime';
+import { AntipodeError, type Clock, type Closeable, type Log, silentLog } from '@antipode/runtime';
 import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
-import pg from 'pg';
+import type pg from 'pg';
+import { Connections } from './connections.ts';
 import { MIGRATIONS, type Schema } from './schema.ts';
+import { type ConnectionLimits, LIMITS, Servers } from './servers.ts';
 
 export type Write = Transaction<Schema>;
 export type Read = Kysely<Schema>;
@@ -19,36 +21,54 @@ export interface EventRecord {
 }
 
 const CONNECTIONS_MAX = 10;
-const CONNECT_MS_MAX = 3_000;
-const STATEMENT_MS_MAX = 15_000;
-const INT8 = 20;
 /** Two coordinators may start at once on one new database. */
 const MIGRATION_LOCK = 4_202_026;
+/** An index over a year of history takes longer than any statement of a pass may. */
+const MIGRATION_MS_MAX = 10 * 60_000;
+
+export interface StoreOptions {
+  /** The servers to try, in order. */
+  readonly connection: pg.PoolConfig | readonly pg.PoolConfig[];
+  readonly clock: Clock;
+  readonly log?: Log;
+  /** Only tests choose others. */
+  readonly limits?: Partial<ConnectionLimits>;
+}
+
+interface Share {
+  readonly servers: Servers;
+  readonly clock: Clock;
+  readonly limits: ConnectionLimits;
+  readonly connectionsMax: number;
+}
 
 export class Store implements Closeable {
+  readonly #share: Share;
   readonly #db: Kysely<Schema>;
   readonly #clock: Clock;
 
-  constructor({ connection, clock }: { connection: pg.PoolConfig; clock: Clock }) {
-    this.#clock = clock;
-    const getTypeParser = ((oid: number, format: 'text') =>
-      oid === INT8 ? BigInt : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser;
-    const pool = new pg.Pool({
-      ...connection,
-      max: CONNECTIONS_MAX,
-      connectionTimeoutMillis: CONNECT_MS_MAX,
-      statement_timeout: STATEMENT_MS_MAX,
-      query_timeout: STATEMENT_MS_MAX,
-      types: { getTypeParser },
-    });
-    // A connection that breaks is replaced at the next use, and whoever was using it gets the error from its query; the
-    // event of the connection itself must have a listener all the same, or it ends the process.
-    pool.on('error', () => {});
-    pool.on('connect', (client) => client.on('error', () => {}));
-    this.#db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  constructor(options: StoreOptions | Share) {
+    this.#share = 'servers' in options ? options : shareOf(options);
+    this.#clock = this.#share.clock;
+    this.#db = connected(this.#share);
+  }
+
+  /** Beside this one, with one connection of its own: what must not wait for the work of others, and has other limits. */
+  apart(limits: Partial<ConnectionLimits>): Store {
+    return new Store({ ...this.#share, limits: { ...this.#share.limits, ...limits }, connectionsMax: 1 });
   }
 
   async migrate(): Promise<void> {
+    const limits = { statementMs: MIGRATION_MS_MAX, lockMs: MIGRATION_MS_MAX, idleInTransactionMs: MIGRATION_MS_MAX };
+    const apart = this.apart(limits);
+    try {
+      await apart.#migrate();
+    } finally {
+      await apart.close();
+    }
+  }
+
+  async #migrate(): Promise<void> {
     await this.#reaching(() =>
       this.#db.transaction().execute(async (trx) => {
         await sql`SELECT pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(trx);
@@ -121,12 +141,22 @@ export class Store implements Closeable {
     } catch (thrown) {
       if (thrown instanceof AntipodeError || isProgrammingError(thrown)) throw thrown;
       if (isConstraintViolation(thrown)) {
-        throw new AntipodeError('ALREADY_EXISTS', 'the database holds something that excludes it', { cause: thrown });
+        throw new AntipodeError('ALREADY_EXISTS', 'a conflicting record already exists', { cause: thrown });
       }
       const reason = thrown instanceof Error ? thrown.message : String(thrown);
-      throw new AntipodeError('DATABASE_UNAVAILABLE', `the database did not do it: ${reason}`, { cause: thrown });
+      throw new AntipodeError('DATABASE_UNAVAILABLE', `database statement failed: ${reason}`, { cause: thrown });
     }
   }
+}
+
+function shareOf({ connection, clock, log = silentLog, limits = {} }: StoreOptions): Share {
+  const servers = new Servers({ servers: [connection].flat(), log });
+  return { servers, clock, limits: { ...LIMITS, ...limits }, connectionsMax: CONNECTIONS_MAX };
+}
+
+function connected({ servers, limits, connectionsMax }: Share): Kysely<Schema> {
+  const pool = new Connections({ servers, limits, max: connectionsMax });
+  return new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
 }
 
 /** A defect of ours, which no retry mends. */
