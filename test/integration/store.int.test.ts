@@ -38,6 +38,7 @@ import {
   readRecent,
   updateIntent,
 } from '../../services/coordinator/src/store/intents.ts';
+import { lowerLeaseLength, raiseLeaseLength } from '../../services/coordinator/src/store/lease-length.ts';
 import { readScrubs, recordScrub } from '../../services/coordinator/src/store/scrubs.ts';
 import { readPlace, readSites, recordSite } from '../../services/coordinator/src/store/sites.ts';
 import { Store, type Write } from '../../services/coordinator/src/store/store.ts';
@@ -446,6 +447,19 @@ describe('groups', () => {
     release.resolve();
     await Promise.all([first, second]);
     expect(order).toEqual(['cards', 'issued', 'sees 2']);
+  });
+});
+
+describe('the longest lease that may be held', () => {
+  it('is on record before it is granted, and is lowered only by the leader', async () => {
+    const raise = (leaseMs: number): Promise<number> => store.query((db) => raiseLeaseLength(db, leaseMs));
+    expect([await raise(20_000), await raise(4_000), await raise(40_000)]).toEqual([20_000, 20_000, 40_000]);
+    const late = store.write(7n, (trx) => lowerLeaseLength(trx, 4_000));
+    expect((await rejection(late)).code).toBe('LEADERSHIP_LOST');
+    expect(await raise(4_000)).toBe(40_000);
+    await write((trx) => lowerLeaseLength(trx, 20_000));
+    await write((trx) => lowerLeaseLength(trx, 40_000));
+    expect(await raise(4_000)).toBe(20_000);
   });
 });
 

@@ -31,6 +31,7 @@ import { Runner } from './runner.ts';
 import { Schedule } from './schedule.ts';
 import { startDrill } from './start-drill.ts';
 import { externalDatabase } from './store/external-database.ts';
+import { lowerLeaseLength, raiseLeaseLength } from './store/lease-length.ts';
 import { readSites } from './store/sites.ts';
 import { Store } from './store/store.ts';
 import { readTimeline, writeTimeline } from './store/timeline.ts';
@@ -126,7 +127,9 @@ export class Coordinator implements Closeable {
     const lead = async (): Promise<void> => {
       const mark = await store.query(readTimeline);
       if (mark !== undefined) clock.continueFrom(mark);
-      leases.becameLeader();
+      leases.becameLeader({
+        earlierLeaseMs: await store.query((db) => raiseLeaseLength(db, timings.leaseMs)),
+      });
       await cache.refresh();
       detector.expect(await store.query(readSites));
     };
@@ -192,6 +195,13 @@ export class Coordinator implements Closeable {
     this.#loop('connections', KEEP_WARM_MS, () =>
       agents.keepWarm(detector.sites.filter(({ status }) => status === 'up').map(({ site }) => site)),
     );
+    let shortenedIn: bigint | undefined;
+    this.#loop('lease length', timings.leaseMs, async () => {
+      const { epoch } = election;
+      if (epoch === undefined || epoch === shortenedIn || leases.longestMs() > timings.leaseMs) return;
+      await store.write(epoch, (trx) => lowerLeaseLength(trx, timings.leaseMs));
+      shortenedIn = epoch;
+    });
     this.#loop('schedule', timings.leaderMs / 2, () => schedule.look(cache.all.map(({ spec }) => spec)));
     this.#loop('timeline', timings.leaderMs, async () => {
       clock.look();

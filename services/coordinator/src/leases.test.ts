@@ -32,7 +32,7 @@ it('waits a full lease again when it becomes the leader, whatever it granted or 
   leases.granted('payments');
   leases.ended('cards');
   await clock.advance(60_000);
-  leases.becameLeader();
+  leases.becameLeader({ earlierLeaseMs: 0 });
   for (const group of ['payments', 'cards', 'unknown']) expect(leases.remainingMs(group)).toBeGreaterThan(LEASE_MS);
 });
 
@@ -43,6 +43,32 @@ it('need not wait for a holder that has stopped, until it grants anew', () => {
   expect(leases.remainingMs('cards')).toBeGreaterThan(0);
   leases.granted('payments');
   expect(leases.remainingMs('payments')).toBeGreaterThan(LEASE_MS);
+});
+
+it('waits out the longest lease that was granted before, whatever it grants itself', async () => {
+  const { clock, leases } = make();
+  leases.becameLeader({ earlierLeaseMs: LEASE_MS * 2 });
+  await clock.advance(LEASE_MS);
+  // The holder keeps the longer one, although this one ends earlier.
+  leases.granted('payments');
+  await clock.advance(LEASE_MS);
+  for (const group of ['payments', 'cards']) expect(leases.remainingMs(group)).toBeGreaterThan(0);
+  expect(leases.longestMs()).toBe(LEASE_MS * 2);
+  await clock.advance(LEASE_MS * 0.05);
+  for (const group of ['payments', 'cards']) expect(leases.remainingMs(group)).toBe(0);
+  expect(leases.longestMs()).toBe(LEASE_MS);
+});
+
+it('need not wait out an earlier lease whose holder has stopped, nor one shorter than its own', () => {
+  const { leases } = make();
+  leases.becameLeader({ earlierLeaseMs: LEASE_MS * 2 });
+  leases.ended('payments');
+  expect(leases.remainingMs('payments')).toBe(0);
+  leases.granted('payments');
+  expect(leases.remainingMs('payments')).toBeLessThan(LEASE_MS * 1.05);
+  leases.becameLeader({ earlierLeaseMs: 1_000 });
+  expect(leases.remainingMs('payments')).toBeGreaterThan(LEASE_MS);
+  expect(leases.longestMs()).toBe(LEASE_MS);
 });
 
 it.each(Object.entries(PROFILES))(
@@ -62,7 +88,7 @@ it.each(Object.entries(PROFILES))(
           await clock.advance(afterMs);
           grantedMs = clock.monotonicMs();
           if (isGrant) leases.granted('payments');
-          else leases.becameLeader();
+          else leases.becameLeader({ earlierLeaseMs: leaseMs });
         }
         await clock.advance(laterMs);
         // The holder counts from before the grant, by a clock that may be 1 % slow.
@@ -74,3 +100,34 @@ it.each(Object.entries(PROFILES))(
     );
   },
 );
+
+it('promotes nobody while a holder may act by the length of its own grant, over any change of profile', async () => {
+  const profile = fc.constantFrom(...Object.values(PROFILES));
+  const events = fc.array(fc.record({ profile, afterMs: fc.nat(40_000), isGrant: fc.boolean() }), {
+    minLength: 1,
+    maxLength: 8,
+  });
+  await fc.assert(
+    fc.asyncProperty(events, fc.nat(50_000), async (story, laterMs) => {
+      const clock = new FakeClock();
+      /** As the database has it. */
+      let longestMs = 0;
+      let mayActUntilMs = 0;
+      let leases = new LeaseBook({ clock, leaseMs: PROFILES.fast.leaseMs });
+      for (const { profile: timings, afterMs, isGrant } of story) {
+        await clock.advance(afterMs);
+        longestMs = Math.min(longestMs, leases.longestMs());
+        // A leader of that profile.
+        leases = new LeaseBook({ clock, leaseMs: timings.leaseMs });
+        longestMs = Math.max(longestMs, timings.leaseMs);
+        leases.becameLeader({ earlierLeaseMs: longestMs });
+        if (!isGrant) continue;
+        leases.granted('payments');
+        mayActUntilMs = Math.max(mayActUntilMs, clock.monotonicMs() + timings.selfStopMs * 1.01);
+      }
+      await clock.advance(laterMs);
+      if (clock.monotonicMs() <= mayActUntilMs) expect(leases.remainingMs('payments')).toBeGreaterThan(0);
+    }),
+    { seed: 20_260_101, numRuns: 200 },
+  );
+});

@@ -1,7 +1,8 @@
 /**
  * What this coordinator has promised: nobody else is promoted in a group until its last lease has surely ended. Counted on
- * its own monotonic clock from when a grant was last given, with room for clocks that run at different rates. A new leader
- * knows nothing of earlier grants, so it takes every lease as granted when it started.
+ * its own monotonic clock from when a grant was last given, by the length that the grant had, with room for clocks that run
+ * at different rates. A new leader knows nothing of earlier grants, so it takes every lease as granted when it started, and
+ * as long as the longest that may have been granted before: its holder counts by the length of its grant, not by ours.
  */
 import type { Clock } from '@antipode/runtime';
 
@@ -9,22 +10,31 @@ import type { Clock } from '@antipode/runtime';
 const DRIFT = 1.01;
 const MARGIN_MS = 50;
 
+/** After so long nobody holds a lease of this length any more. */
+const surelyOver = (leaseMs: number): number => leaseMs * DRIFT + MARGIN_MS;
+
 export class LeaseBook {
   readonly #clock: Clock;
   readonly #leaseMs: number;
   #startedMs: number;
+  #earlierLeaseMs: number;
   readonly #grantedMs = new Map<string, number>();
+  /** Groups whose holder of before has said itself that it has stopped. */
+  readonly #ended = new Set<string>();
 
   constructor({ clock, leaseMs }: { clock: Clock; leaseMs: number }) {
     this.#clock = clock;
     this.#leaseMs = leaseMs;
     this.#startedMs = clock.monotonicMs();
+    this.#earlierLeaseMs = leaseMs;
   }
 
-  /** Another coordinator may have granted leases until just now. */
-  becameLeader(): void {
+  /** @param options.earlierLeaseMs the longest lease that another coordinator may have granted until just now */
+  becameLeader({ earlierLeaseMs }: { earlierLeaseMs: number }): void {
     this.#startedMs = this.#clock.monotonicMs();
+    this.#earlierLeaseMs = Math.max(earlierLeaseMs, this.#leaseMs);
     this.#grantedMs.clear();
+    this.#ended.clear();
   }
 
   granted(group: string): void {
@@ -33,12 +43,21 @@ export class LeaseBook {
 
   /** The old active member said itself that it has stopped. */
   ended(group: string): void {
-    this.#grantedMs.set(group, Number.NEGATIVE_INFINITY);
+    this.#ended.add(group);
+    this.#grantedMs.delete(group);
   }
 
   /** How long until nobody can hold a lease of this group any more. */
   remainingMs(group: string): number {
-    const grantedMs = this.#grantedMs.get(group) ?? this.#startedMs;
-    return Math.max(0, grantedMs + this.#leaseMs * DRIFT + MARGIN_MS - this.#clock.monotonicMs());
+    const grantedMs = this.#grantedMs.get(group) ?? Number.NEGATIVE_INFINITY;
+    const earlierMs = this.#ended.has(group) ? Number.NEGATIVE_INFINITY : this.#startedMs;
+    const endMs = Math.max(grantedMs + surelyOver(this.#leaseMs), earlierMs + surelyOver(this.#earlierLeaseMs));
+    return Math.max(0, endMs - this.#clock.monotonicMs());
+  }
+
+  /** The longest lease that somebody may hold: what the next leader must wait for. */
+  longestMs(): number {
+    const areEarlierOver = this.#clock.monotonicMs() >= this.#startedMs + surelyOver(this.#earlierLeaseMs);
+    return areEarlierOver ? this.#leaseMs : this.#earlierLeaseMs;
   }
 }

@@ -6,6 +6,7 @@ type Json = string;
 
 export interface Schema {
   leader_lease: { id: number; epoch: bigint; seq: bigint; holder: string };
+  lease_length: { id: number; lease_ms: bigint };
   site: { name: string; address: string; version: string; partitions: Json };
   replication_group: {
     name: string;
@@ -138,5 +139,10 @@ export const MIGRATIONS: readonly string[] = [
   `,
   `
   CREATE TABLE timeline (id int PRIMARY KEY CHECK (id = 1), at_ms int8 NOT NULL, wall_ms int8 NOT NULL, boot_id text NOT NULL, uptime_ms int8 NOT NULL);
+  `,
+  // What earlier versions granted is not on record: the longest of all profiles.
+  `
+  CREATE TABLE lease_length (id int PRIMARY KEY CHECK (id = 1), lease_ms int8 NOT NULL);
+  INSERT INTO lease_length SELECT 1, CASE WHEN EXISTS (SELECT 1 FROM replication_group) THEN 40000 ELSE 0 END;
   `,
 ];
