@@ -258,6 +258,26 @@ describe('with a running system', () => {
     expect((await ask('group', 'show', 'payments')).stdout).toContain(system.site('b').serial);
   });
 
+  it('says what each rule of a filter would keep at its site, with names at that site only', async () => {
+    const rules = ['--exclude-label', 'key 0?', '--exclude-label', 'site-key', '--exclude-id', '01'];
+    const seats = ['a', 'b'].flatMap((name) => ['--member', `${name}=${system.site(name).serial}`]);
+    const dryRun = await ask('group', 'create', 'other', ...seats, ...rules, '--dry-run', '--json');
+    expect(dryRun.status).toBe(0);
+    expect(JSON.parse(dryRun.stdout)).toMatchObject({
+      site: 'a',
+      rules: [
+        { kind: 'id', rule: '01', objects: 1 },
+        { kind: 'label', rule: 'key 0?', objects: 1 },
+        { kind: 'label', rule: 'site-key', objects: 0 },
+      ],
+    });
+    expect(dryRun.stderr).toMatch(/Warning: .*"site-key" matches nothing/);
+    expect((await ask('group', 'show', 'other')).status).not.toBe(0);
+    const { configFile } = system.site('a');
+    const local = antipode('partition', 'match', 'main', ...rules, '--config', configFile);
+    expect([local.status, local.stdout.includes('"key 01"')]).toEqual([0, true]);
+  });
+
   it('scrubs every member, and says what it has found', async () => {
     const { status, stdout } = await ask('scrub', 'run', 'payments');
     expect(status).toBe(0);

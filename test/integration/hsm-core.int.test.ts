@@ -18,7 +18,11 @@ import {
 import { bytesEqual, hex, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
+import { CKA, CKM } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
+import { onToken } from '../support/raw-token.ts';
 import { faulty } from '../support/sealed-group.ts';
 import { makeToken, SOFTHSM_MODULE, spyModule } from '../support/tokens.ts';
 
@@ -383,6 +387,36 @@ describe('replication of every object class', () => {
       'secret-key generic-secret',
       'secret-key generic-secret',
     ]);
+  });
+
+  it('leaves out a key that every tool prints under an excluded name', async () => {
+    const labels = ['site-key', 'site-key\0', 'site-key    ', '\ufeffsite-key'];
+    onToken(a.token, (cryptoki, session) => {
+      for (const label of labels)
+        cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+          [CKA.VALUE_LEN, 32],
+          [CKA.TOKEN, true],
+          [ATTRIBUTES.label.type, Buffer.from(label)],
+          [ATTRIBUTES.sensitive.type, true],
+          [ATTRIBUTES.extractable.type, true],
+        ]);
+    });
+    const filter = { excludeIds: [], excludeLabels: ['site-key'], excludeClasses: [] };
+    const { sealed } = await capture(a, { memory: new CaptureMemory(), filter });
+    const left = sealed!.generation.entries.filter(({ attributes: { label } }) =>
+      Buffer.from(label ?? '')
+        .toString()
+        .includes('site-key'),
+    );
+    expect(left).toEqual([]);
+    expect(sealed!.generation.uncaptured.filter(({ reason }) => reason === 'excluded')).toHaveLength(labels.length);
+    const made = await a.provider.inventory();
+    const theirs = made.filter(({ attributes: { label } }) =>
+      Buffer.from(label ?? '')
+        .toString()
+        .includes('site-key'),
+    );
+    await a.provider.destroy(theirs.map(({ handle }) => handle));
   });
 
   it('proves every key in a scratch partition and leaves it empty', async () => {

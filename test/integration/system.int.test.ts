@@ -240,6 +240,7 @@ describe('a group of three sites', () => {
       verify: unused,
       scrub: unused,
       drill: unused,
+      matchFilter: unused,
       cancelOrder: unused,
       beginExchange: unused,
       completeExchange: unused,

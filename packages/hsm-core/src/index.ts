@@ -10,7 +10,7 @@ export {
   ExchangeResponder,
   type ExchangeTransport,
 } from './enrol.ts';
-export type { ObjectFilter } from './filter.ts';
+export { matchesByRule, type ObjectFilter } from './filter.ts';
 export { type DomainKeyRecord, type IdentityRecord, initialiseIdentity, type Keyring, openKeyring } from './keyring.ts';
 export {
   blobDigests,
@@ -28,7 +28,9 @@ export {
   type Handle,
   type KeyType,
   kindOf,
+  OBJECT_CLASSES,
   type ObjectId,
+  type ObservedObject,
   UNCAPTURED_REASONS,
   type UncapturedReason,
 } from './model/object.ts';

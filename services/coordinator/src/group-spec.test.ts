@@ -75,6 +75,7 @@ describe('the declaration of a group', () => {
     ['filter.exclude_classes', { filter: { excludeClasses: ['data', 'Data'] } }],
     ['filter.exclude_classes', { filter: { excludeClasses: [''] } }],
     ['filter.exclude_labels', { filter: { excludeLabels: ['tmp-*', ''] } }],
+    ['filter.exclude_labels', { filter: { excludeLabels: [' \u200b'] } }],
   ] satisfies [string, MessageInitShape<typeof GroupSpecSchema>][])('is refused for its %s: %o', (field, change) => {
     const error = thrown(() => declare(change));
     expect([error.code, error.details['field']]).toEqual(['REQUEST_INVALID', field]);

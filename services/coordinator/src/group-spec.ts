@@ -14,6 +14,19 @@ const SCRUB_MS_MIN = 60_000;
 const CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
 
 /** @throws REQUEST_INVALID, naming the field */
+/** The filter of a declaration, as agents and operators are told it. */
+export const filterMessage = ({
+  excludeIds,
+  excludeLabels,
+  excludeClasses,
+  ignoreCase = false,
+}: GroupSpec['filter']) => ({
+  excludeIds: [...excludeIds],
+  excludeLabels: [...excludeLabels],
+  excludeClasses: [...excludeClasses],
+  ignoreCase,
+});
+
 export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   const invalid = (field: string, why: string): never => {
     throw new AntipodeError('REQUEST_INVALID', `${field} ${why}`, { details: { field } });
@@ -43,7 +56,8 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
       invalid('filter.exclude_ids', `"${id}" is no CKA_ID in hexadecimal, such as 0a1f`);
   for (const name of message.filter?.excludeClasses ?? [])
     if (!CLASSES.includes(name)) invalid('filter.exclude_classes', `"${name}" is none of ${CLASSES.join(', ')}`);
-  if ((message.filter?.excludeLabels ?? []).includes('')) invalid('filter.exclude_labels', 'must not be empty');
+  for (const label of message.filter?.excludeLabels ?? [])
+    if (!/[^\p{C}\p{Z}]/u.test(label)) invalid('filter.exclude_labels', 'must show something');
   return {
     name: message.name,
     members: message.members.map(({ site, serial }) => ({ site, serial })),
@@ -52,6 +66,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
       excludeIds: message.filter?.excludeIds ?? [],
       excludeLabels: message.filter?.excludeLabels ?? [],
       excludeClasses: message.filter?.excludeClasses ?? [],
+      ...(message.filter?.ignoreCase === true ? { ignoreCase: true } : {}),
     },
     rpoMs,
     drillCron: message.drillCron,

@@ -22,6 +22,8 @@ export interface GroupSpec {
   readonly filter: {
     readonly excludeIds: readonly string[];
     readonly excludeLabels: readonly string[];
+    /** Absent from what earlier releases stored. */
+    readonly ignoreCase?: boolean;
     readonly excludeClasses: readonly string[];
   };
   readonly rpoMs: number;

@@ -9,7 +9,7 @@ import type { Effects } from './effects.ts';
 import type { Election } from './election.ts';
 import { standingOf } from './generation-standing.ts';
 import type { GroupCache } from './group-cache.ts';
-import { checkSites, differences, specFrom } from './group-spec.ts';
+import { checkSites, differences, filterMessage, specFrom } from './group-spec.ts';
 import type { LeaseBook } from './leases.ts';
 import { planFailover } from './machines/failover-plan.ts';
 import { activeOf, type Group } from './model.ts';
@@ -47,6 +47,8 @@ export interface RpcPorts {
 
 const WAIT_MS_MAX = 60_000;
 const DRILLS_DEFAULT = 50;
+/** A partition of 10,000 objects is read in a second, once its turn has come. */
+const MATCH_TIMEOUT_MS = 30_000;
 
 export function coordinatorHandlers({
   election,
@@ -128,7 +130,21 @@ const clockStepOf = (step: ClockStep | undefined) =>
     : { clockStep: { byMs: BigInt(step.byMs), ageMs: BigInt(step.ageMs) } };
 
 export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorService> {
-  const { id, store, election, cache, detector, leases, effects, reconciler, wakeUps, changes, clock, timings } = ports;
+  const {
+    id,
+    store,
+    election,
+    cache,
+    detector,
+    leases,
+    effects,
+    agents,
+    reconciler,
+    wakeUps,
+    changes,
+    clock,
+    timings,
+  } = ports;
   const toWallMs = (atMs: number): number => ports.timeline.toWallMs(atMs);
 
   const factsOf = async (group: Group) => {
@@ -214,6 +230,19 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         trace: {},
       });
       return { group: await factsOf(await groupOf(spec.name)), operationId };
+    },
+
+    matchRules: async ({ group: name, spec: message }, { signal }) => {
+      const { spec, active } =
+        name === ''
+          ? { spec: specFrom(message), active: undefined }
+          : await groupOf(name).then((group) => ({ spec: group.spec, active: activeOf(group) }));
+      if (name === '') checkSites(spec, detector);
+      const { site, serial } = active ?? spec.members[0]!;
+      const { rules } = await agents
+        .client(site)
+        .matchFilter({ serial, filter: filterMessage(spec.filter) }, { timeoutMs: MATCH_TIMEOUT_MS, signal });
+      return { site, serial, rules };
     },
 
     listGroups: async () => ({ groups: await allGroups() }),

@@ -12,7 +12,7 @@ const SPEC: GroupSpec = {
   name: 'payments',
   members: ['a', 'b', 'c'].map((site) => ({ site, serial: `serial-${site}` })),
   scratch: [{ site: 'c', serial: 'scratch-c' }],
-  filter: { excludeIds: ['0a'], excludeLabels: ['tmp-*'], excludeClasses: ['data'] },
+  filter: { excludeIds: ['0a'], excludeLabels: ['tmp-*'], excludeClasses: ['data'], ignoreCase: true },
   rpoMs: RPO_MS,
   drillCron: '0 3 * * 0',
   scrubMs: 604_800_000,

@@ -12,6 +12,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { SiteView } from './detector.ts';
 import { ROLES, refOf } from './effects/context.ts';
 import type { Standing } from './generation-standing.ts';
+import { filterMessage } from './group-spec.ts';
 import { FINDINGS } from './machines/scrub.ts';
 import { activeOf, type Generation, type Group, type GroupSpec } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
@@ -117,11 +118,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     name: spec.name,
     members: spec.members.map(({ site, serial }) => ({ site, serial })),
     scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
-    filter: {
-      excludeIds: [...spec.filter.excludeIds],
-      excludeLabels: [...spec.filter.excludeLabels],
-      excludeClasses: [...spec.filter.excludeClasses],
-    },
+    filter: filterMessage(spec.filter),
     rpoSeconds: Math.round(spec.rpoMs / 1_000),
     drillCron: spec.drillCron,
     scrubSeconds: Math.round(spec.scrubMs / 1_000),

@@ -1,8 +1,17 @@
 /** What an operator does to the partitions of a site by hand, with the agent running or not. */
-import { fingerprint, type IdentityRecord, initialiseIdentity, openKeyring, openPartition } from '@antipode/hsm-core';
-import { AntipodeError, type Log, systemPrng } from '@antipode/runtime';
+import {
+  fingerprint,
+  type IdentityRecord,
+  initialiseIdentity,
+  matchesByRule,
+  type ObjectFilter,
+  openKeyring,
+  openPartition,
+} from '@antipode/hsm-core';
+import { AntipodeError, hex, type Log, systemPrng } from '@antipode/runtime';
 import { type AgentConfig, type PartitionSettings, partitionConfig } from './config.ts';
 import { Journal } from './journal.ts';
+import { applicationObjects, withRulesOfSite } from './object-filter.ts';
 import { type Pin, Pins } from './pins.ts';
 
 export interface PartitionIdentity {
@@ -88,6 +97,60 @@ export function showIdentity(config: AgentConfig, name: string): PartitionIdenti
         details: { partition: name },
       });
     return describe(config, name, record, false);
+  } finally {
+    journal.close();
+  }
+}
+
+export interface LocalRuleMatch {
+  readonly kind: string;
+  readonly rule: string;
+  readonly objects: readonly { readonly objectClass: string; readonly id: string; readonly label: string }[];
+}
+
+/**
+ * What the rules of a filter match in a partition, with the names of the objects: for the people of its site only. The rules
+ * of the site's own configuration are counted too. @throws IDENTITY_MISSING when the partition is initialised and changed
+ */
+export async function matchLocally({
+  config,
+  name,
+  filter,
+  log,
+}: {
+  config: AgentConfig;
+  name: string;
+  filter: ObjectFilter;
+  log: Log;
+}): Promise<LocalRuleMatch[]> {
+  const settings = partitionSettings(config, name);
+  const journal = new Journal(config.dataFolder);
+  try {
+    const identity = journal.identity(name);
+    const provider = await openPartition(partitionConfig(settings, config), { log });
+    try {
+      const keyring =
+        identity === undefined
+          ? { ownHandles: new Set<bigint>() }
+          : await openKeyring({
+              provider,
+              identity,
+              domainKeys: journal.domainKeys(identity.serial),
+              announced: journal.announcedKeys(identity.serial),
+            });
+      const objects = await applicationObjects({ provider, keyring });
+      return matchesByRule(objects, withRulesOfSite(filter, settings)).map(({ rule, objects: matched }) => ({
+        kind: rule.kind,
+        rule: rule.value,
+        objects: matched.map(({ objectClass, attributes: { id, label } }) => ({
+          objectClass,
+          id: hex(id ?? new Uint8Array()),
+          label: Buffer.from(label ?? new Uint8Array()).toString('utf8'),
+        })),
+      }));
+    } finally {
+      await provider.close();
+    }
   } finally {
     journal.close();
   }

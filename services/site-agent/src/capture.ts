@@ -5,6 +5,7 @@ import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
 import type { GenerationSummary } from './generation-store.ts';
+import { filterFrom, withRulesOfSite } from './object-filter.ts';
 import { fenceOf, newestHere, type Site, seatOf } from './site.ts';
 
 export async function capture(
@@ -48,11 +49,7 @@ export async function capture(
           number: request.reservedGeneration || max(previous?.generation.number ?? 0n, request.aboveGeneration) + 1n,
           domainKeyVersion: request.domainKeyVersion,
           previous,
-          filter: {
-            excludeIds: request.filter?.excludeIds ?? [],
-            excludeLabels: request.filter?.excludeLabels ?? [],
-            excludeClasses: request.filter?.excludeClasses ?? [],
-          },
+          filter: withRulesOfSite(filterFrom(request.filter), partition.settings),
           lost: new Set(await store.unsound(store.damaged)),
           checkFence: mayAct,
         });

@@ -1,6 +1,6 @@
 /** The agent's configuration: one YAML file, paths relative to it, PINs and pins in files of their own. */
 import { dirname, join, resolve } from 'node:path';
-import { type PartitionConfig, PROTECTIONS } from '@antipode/hsm-core';
+import { OBJECT_CLASSES, type PartitionConfig, PROTECTIONS } from '@antipode/hsm-core';
 import { loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 
@@ -23,6 +23,15 @@ const partition = z.strictObject({
   /** Protections that the token does not keep, and without which it is used all the same (docs/devices). */
   acceptUnenforced: z.array(z.enum(PROTECTIONS)).optional(),
   role: z.enum(['member', 'scratch']).default('member'),
+  /** Objects that never leave this site, whatever a group's own filter says. */
+  exclude: z
+    .strictObject({
+      ids: z.array(z.string().regex(/^(?:[0-9a-fA-F]{2})+$/, 'expected a CKA_ID in hexadecimal')).default([]),
+      labels: z.array(z.string().regex(/[^\p{C}\p{Z}]/u, 'expected a pattern that shows something')).default([]),
+      classes: z.array(z.enum(OBJECT_CLASSES)).default([]),
+      ignoreCase: z.boolean().default(false),
+    })
+    .optional(),
 });
 
 export const agentConfigSchema = z.strictObject({

@@ -1,5 +1,12 @@
 /** The agent beside the HSMs of one site. */
-export { initialisePartition, type PartitionIdentity, pinPartitions, showIdentity } from './administration.ts';
+export {
+  initialisePartition,
+  type LocalRuleMatch,
+  matchLocally,
+  type PartitionIdentity,
+  pinPartitions,
+  showIdentity,
+} from './administration.ts';
 export { SiteAgent } from './agent.ts';
 export { type BackedUp, backUpAgent } from './backup.ts';
 export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';

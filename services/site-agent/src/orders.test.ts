@@ -58,7 +58,30 @@ describe('every order that changes something', () => {
   );
 });
 
+describe('the rules of a filter', () => {
+  it('are answered with counts, and without a name', async () => {
+    const filter = { excludeLabels: ['*', 'nothing'], excludeClasses: ['secret-key'] };
+    const { rules = [] } = await a.call('matchFilter', { serial: 'a-1', filter });
+    expect(rules.map(({ kind, rule }) => `${kind} ${rule}`)).toEqual(['label *', 'label nothing', 'class secret-key']);
+    expect(rules[0]!.objects).toBeGreaterThan(0);
+    expect(rules[1]!.objects).toBe(0);
+  });
+});
+
 describe('a capture', () => {
+  it('leaves out what the site keeps for itself, whatever the order says', async () => {
+    const { settings } = a.site.partitions.bySerial('a-1');
+    const labels = a.member.hsm.objects.map(({ attributes: { label } }) => Buffer.from(label ?? '').toString());
+    Object.assign(settings, { exclude: { ids: [], labels: ['*'], classes: [], ignoreCase: false } });
+    const { digest } = await sites.captured();
+    const { entries, uncaptured } = (await a.site.store.open(digest)).generation;
+    expect([labels.length > 0, entries, uncaptured.every(({ reason }) => reason === 'excluded')]).toEqual([
+      true,
+      [],
+      true,
+    ]);
+  });
+
   it('stores the generation with its blobs before it is reported', async () => {
     const { digest } = await sites.captured();
     a.stop();

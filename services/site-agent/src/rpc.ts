@@ -9,6 +9,7 @@ import { describe, memberState, openHeads } from './describe.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
 import type { IdleCollection } from './idle-collection.ts';
+import { matchFilter } from './object-filter.ts';
 import type { OrderBook } from './order-book.ts';
 import { promote } from './promote.ts';
 import { scrub } from './scrub.ts';
@@ -125,6 +126,8 @@ export function siteAgentHandlers({
     verify: (request, call) => ordered('verify', request, call, (signal) => verify(site, touched, request, signal)),
     scrub: (request, call) => ordered('scrub', request, call, (signal) => scrub(site, request, signal)),
     drill: (request, call) => ordered('drill', request, call, (signal) => drill(site, request, signal)),
+
+    matchFilter: (request, { signal }) => matchFilter(site, request, signal),
 
     cancelOrder: async (request) => {
       admit(request);

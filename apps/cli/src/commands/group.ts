@@ -1,6 +1,7 @@
-import { FailoverPolicy, type GroupState, MemberRole } from '@antipode/protocol';
+import { FailoverPolicy, type GroupState, type MatchRulesResponse, MemberRole } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
-import { follow, withOperator } from '../operator.ts';
+import { follow, type Operator, withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
 import { WAYS_OUT } from '../ways-out.ts';
 import {
@@ -13,6 +14,7 @@ import {
   TIMEOUT_S_DEFAULT,
   wholeSeconds,
 } from './common.ts';
+import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from './rules.ts';
 
 const ROLE_NAMES: Partial<Record<MemberRole, string>> = {
   [MemberRole.ACTIVE]: 'active',
@@ -90,19 +92,36 @@ export function remarksOn({ name, members }: { name: string; members: number }):
   return [];
 }
 
+const whereNames = ({ site }: { site: string }): string =>
+  `The names of these objects are told at site ${site} only: antipode partition match <partition> --exclude-...`;
+
+/** What the rules of a group match now; a site that cannot be asked hides nothing else of the group. */
+async function rulesOf(
+  operator: Operator,
+  { spec }: GroupState,
+  { timeoutMs }: { timeoutMs: number },
+): Promise<{ matched?: MatchRulesResponse; errorCode: string }> {
+  const { excludeIds = [], excludeLabels = [], excludeClasses = [] } = spec?.filter ?? {};
+  if (excludeIds.length + excludeLabels.length + excludeClasses.length === 0) return { errorCode: '' };
+  try {
+    return { matched: await operator.matchRules({ group: spec?.name ?? '' }, { timeoutMs }), errorCode: '' };
+  } catch (thrown) {
+    return { errorCode: AntipodeError.from(thrown).code };
+  }
+}
+
 export function groupCommand(): Command {
   const group = command('group', 'replication groups');
   group.addCommand(
-    operatorCommand('create', 'create a group, seat its members and bring them a domain key; safe to repeat', [
-      'group create payments --member a=1f1eacf8d7be63f2 --member b=9aa08ea09924bb93 --member c=0c51... --scratch c=77aa... --failover automatic --drill "0 3 * * 0"',
-      'group create payments --member a=1f1eacf8d7be63f2 --member b=9aa08ea09924bb93 --exclude-label "local-*"',
-    ])
+    withRuleOptions(
+      operatorCommand('create', 'create a group, seat its members and bring them a domain key; safe to repeat', [
+        'group create payments --member a=1f1eacf8d7be63f2 --member b=9aa08ea09924bb93 --member c=0c51... --scratch c=77aa... --failover automatic --drill "0 3 * * 0"',
+        'group create payments --member a=1f1eacf8d7be63f2 --member b=9aa08ea09924bb93 --exclude-label "local-*" --dry-run',
+      ]),
+    )
       .argument('<group>', 'name')
       .requiredOption('--member <site=serial>', 'a partition that holds the keys; the first is active', collect)
       .option('--scratch <site=serial>', 'a partition for drills', collect, [])
-      .option('--exclude-id <hex>', 'CKA_ID of objects that never leave', collect, [])
-      .option('--exclude-label <pattern>', 'label of objects that never leave, with * and ?', collect, [])
-      .option('--exclude-class <class>', 'class of objects that never leave', collect, [])
       .option('--rpo <seconds>', 'recovery point objective', wholeSeconds)
       .option('--drill <cron>', 'when to run drills, five fields, UTC')
       .option('--scrub <seconds>', 'read every partition whole at least this often; a week by default', wholeSeconds)
@@ -111,6 +130,7 @@ export function groupCommand(): Command {
           .choices(['manual', 'automatic'])
           .default('manual'),
       )
+      .option('--dry-run', 'check the declaration, say what each rule matches at the active site, and change nothing')
       .option('--timeout <seconds>', 'how long to wait for the domain key', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {
         const out = output(options);
@@ -118,22 +138,29 @@ export function groupCommand(): Command {
         const scratch = options.scratch.map(parseSeat);
         for (const remark of remarksOn({ name, members: members.length })) out.note(remark);
         await withOperator(options.config, async (operator) => {
-          const { operationId } = await operator.createGroup({
-            spec: {
-              name,
-              members,
-              scratch,
-              filter: {
-                excludeIds: options.excludeId,
-                excludeLabels: options.excludeLabel,
-                excludeClasses: options.excludeClass,
-              },
-              rpoSeconds: options.rpo ?? 0,
-              drillCron: options.drill ?? '',
-              scrubSeconds: options.scrub ?? 0,
-              failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
-            },
-          });
+          const spec = {
+            name,
+            members,
+            scratch,
+            filter: filterOf(options),
+            rpoSeconds: options.rpo ?? 0,
+            drillCron: options.drill ?? '',
+            scrubSeconds: options.scrub ?? 0,
+            failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
+          };
+          const hasRules = [options.excludeId, options.excludeLabel, options.excludeClass].some(({ length }) => length);
+          if (hasRules || options.dryRun) {
+            const matched = await operator.matchRules({ group: '', spec });
+            for (const warning of ruleWarnings(matched.rules)) out.note(warning);
+            if (options.dryRun) {
+              out.data(
+                matched,
+                () => `${ruleTable(matched)}\n\n${whereNames(matched)}\nNothing was changed (--dry-run).`,
+              );
+              return;
+            }
+          }
+          const { operationId } = await operator.createGroup({ spec });
           if (operationId === '') out.note(`Group ${name} is declared like this already: nothing to do.`);
           else await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
           const { group: state } = await operator.getGroup({ group: name });
@@ -153,13 +180,23 @@ export function groupCommand(): Command {
     readCommand('show', 'show one group', ['group show payments'])
       .argument('<group>', 'name')
       .action(async (name, options) => {
-        const { group: state } = await withOperator(options.config, (operator) => operator.getGroup({ group: name }), {
-          timeoutMs: options.timeout * 1_000,
-        });
-        output(options).data(
-          state,
-          () => `${groupTable([state!])}\n\n${memberTable(state!)}${uncapturedTable(state!)}`,
-        );
+        const out = output(options);
+        const timeoutMs = options.timeout * 1_000;
+        const show = async (operator: Operator): Promise<void> => {
+          const { group: state } = await operator.getGroup({ group: name });
+          // A partition that is busy or away must not hide the rest.
+          const rules = await rulesOf(operator, state!, { timeoutMs: timeoutMs / 2 });
+          for (const warning of ruleWarnings(rules.matched?.rules ?? [])) out.note(warning);
+          out.data({ ...state, rules: rules.matched?.rules ?? null, rulesErrorCode: rules.errorCode }, () => {
+            const listed = rules.matched === undefined ? '' : `\n\nNever leaves its site:\n${ruleTable(rules.matched)}`;
+            const trouble =
+              rules.errorCode === ''
+                ? ''
+                : `\n\nThe active site does not say what the rules match (${rules.errorCode}).`;
+            return `${groupTable([state!])}\n\n${memberTable(state!)}${listed}${trouble}${uncapturedTable(state!)}`;
+          });
+        };
+        await withOperator(options.config, show, { timeoutMs });
       }),
   );
   group.addCommand(

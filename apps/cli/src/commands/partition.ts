@@ -2,6 +2,7 @@ import { AntipodeError, processLog } from '@antipode/runtime';
 import {
   initialisePartition,
   loadAgentConfig,
+  matchLocally,
   type PartitionIdentity,
   peerFrom,
   peerText,
@@ -11,6 +12,7 @@ import {
 import type { Command } from 'commander';
 import { output, table } from '../output.ts';
 import { collect, command, JSON_OPTION } from './common.ts';
+import { filterOf, localRuleTable, ruleWarnings, withRuleOptions } from './rules.ts';
 
 const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
 
@@ -63,6 +65,29 @@ export function partitionCommand(): Command {
           'Compare it by telephone or on paper, never by the way it is to protect.',
         ),
       ),
+  );
+  partition.addCommand(
+    withRuleOptions(
+      command('match', 'list the objects that rules would keep at this site; changes nothing', [
+        'partition match main --exclude-label "local-*" --config site-a/agent.yaml',
+      ]),
+    )
+      .argument('<partition>', 'name in the configuration')
+      .option(...CONFIG)
+      .option(...JSON_OPTION)
+      .action(async (name, options) => {
+        const { config, json } = options;
+        const rules = await matchLocally({
+          config: loadAgentConfig(config),
+          name,
+          filter: filterOf(options),
+          log: processLog(),
+        });
+        const out = output({ json });
+        for (const warning of ruleWarnings(rules.map((one) => ({ ...one, objects: one.objects.length }))))
+          out.note(warning);
+        out.data(rules, () => localRuleTable(rules));
+      }),
   );
   partition.addCommand(
     command('enrol', 'trust partitions of other sites for a group: they may exchange its domain key with this site', [

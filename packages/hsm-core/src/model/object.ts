@@ -1,7 +1,9 @@
 /** Objects of a partition as Antipode sees them: class, key type, attributes, and the identity they get. */
 import type { Attributes } from './attributes.ts';
 
-export type ObjectClass = 'secret-key' | 'private-key' | 'public-key' | 'certificate' | 'data';
+export const OBJECT_CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'] as const;
+
+export type ObjectClass = (typeof OBJECT_CLASSES)[number];
 
 export type KeyType = 'aes' | 'generic-secret' | 'rsa' | 'ec';
 

@@ -63,7 +63,7 @@ beforeEach(() => {
 
 describe('a capture', () => {
   it('is ordered of the active member, under the epoch in force, above every number that was ever given', async () => {
-    const filter = { excludeIds: ['0a'], excludeLabels: ['tmp-*'], excludeClasses: ['data'] };
+    const filter = { excludeIds: ['0a'], excludeLabels: ['tmp-*'], excludeClasses: ['data'], ignoreCase: true };
     database.group = { ...GROUP, epoch: 3n, highestEpoch: 3n, spec: { ...GROUP.spec, filter } };
     const { type, generation } = (await captured()) as { type: string; generation: Generation };
     expect([type, generation.number, generation.manifestDigest]).toEqual(['captured', 8n, 'aa']);

@@ -1,5 +1,6 @@
 /** Has the active member captured, and records what it says. */
 import { AntipodeError } from '@antipode/runtime';
+import { filterMessage } from '../group-spec.ts';
 import type { CaptureEvent } from '../machines/capture.ts';
 import type { Generation, Group } from '../model.ts';
 import { recordCapture, releaseNumber, reserveNumber } from '../store/generations.ts';
@@ -34,7 +35,6 @@ export async function captureActive(
   const { clock } = context.ports;
   const name = group.spec.name;
   const active = requireActive(group);
-  const { excludeIds, excludeLabels, excludeClasses } = group.spec.filter;
   const tenure = { group: name, epoch: group.epoch };
   const seen = context.highestSeen(group);
   const number = await context.writeUnder(tenure, (trx) => reserveNumber(trx, name, { seen }));
@@ -44,11 +44,7 @@ export async function captureActive(
     {
       fence: fenceOf(group, intent),
       domainKeyVersion: group.domainKeyVersion,
-      filter: {
-        excludeIds: [...excludeIds],
-        excludeLabels: [...excludeLabels],
-        excludeClasses: [...excludeClasses],
-      },
+      filter: filterMessage(group.spec.filter),
       reservedGeneration: number,
     },
     { timeoutMs: WORK_TIMEOUT_MS },

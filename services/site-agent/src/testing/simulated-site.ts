@@ -10,6 +10,7 @@ import { type CallContext, type CallOptions, type Handlers, SiteAgentService } f
 import { AntipodeError, seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { create, fromBinary, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import type { PartitionSettings } from '../config.ts';
 import { Exchanges } from '../exchange.ts';
 import { FenceKeeper } from '../fence.ts';
 import { GenerationStore } from '../generation-store.ts';
@@ -216,7 +217,7 @@ function encoded(schema: Parameters<typeof create>[0], message: never | object):
 
 /** What orders use of a partition. Its work runs in turn; `reopen` is what the loss of its worker does. */
 class SimulatedPartition {
-  readonly settings: { name: string; module: string; tokenLabel: string; role: 'member' | 'scratch' };
+  readonly settings: Pick<PartitionSettings, 'name' | 'module' | 'tokenLabel' | 'role' | 'exclude'>;
   readonly #member: SimulatedMember;
   readonly #journal: Journal;
   readonly #turns = new Turns();

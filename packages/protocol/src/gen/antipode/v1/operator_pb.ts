@@ -6,7 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { ObjectFilter, PartitionState } from "./site_agent_pb.ts";
+import type { ObjectFilter, PartitionState, RuleMatch } from "./site_agent_pb.ts";
 import { file_antipode_v1_site_agent } from "./site_agent_pb.ts";
 import type { GenerationRef, MemberRole, ProofSummary } from "./types_pb.ts";
 import { file_antipode_v1_types } from "./types_pb.ts";
@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/operator.proto.
  */
 export const file_antipode_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEijgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0iKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIokDCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zIpoDCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCKJAgoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIEioKCmNsb2NrX3N0ZXAYCCABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1N0ZXAiKgoJQ2xvY2tTdGVwEg0KBWJ5X21zGAEgASgSEg4KBmFnZV9tcxgCIAEoBCKzAQoJU2l0ZVN0YXRlEgwKBHNpdGUYASABKAkSDwoHYWRkcmVzcxgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSFwoKc2lsZW5jZV9tcxgFIAEoBEgAiAEBEg8KB3ZlcnNpb24YBiABKAkSLwoKcGFydGl0aW9ucxgHIAMoCzIbLmFudGlwb2RlLnYxLlBhcnRpdGlvblN0YXRlQg0KC19zaWxlbmNlX21zIuQBCglPcGVyYXRpb24SCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVncm91cBgDIAEoCRIMCgRzaXRlGAQgASgJEg0KBXBoYXNlGAUgASgJEg4KBnN0YXR1cxgGIAEoCRISCgplcnJvcl9jb2RlGAcgASgJEhUKDWVycm9yX21lc3NhZ2UYCCABKAkSDAoEaGludBgJIAEoCRIQCghhdHRlbXB0cxgKIAEoDRISCgpjcmVhdGVkX21zGAsgASgEEhIKCnVwZGF0ZWRfbXMYDCABKAQSDgoGcmVzdWx0GA0gASgJIicKFlJvdGF0ZURvbWFpbktleVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiLwoXUm90YXRlRG9tYWluS2V5UmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIiEKEFJlcGxpY2F0ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiKQoRUmVwbGljYXRlUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJImQKFEdldEdlbmVyYXRpb25SZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg0KBXNpdGVzGAMgAygJIqkBChVHZXRHZW5lcmF0aW9uUmVzcG9uc2USMQoIc3RhbmRpbmcYASABKA4yHy5hbnRpcG9kZS52MS5HZW5lcmF0aW9uU3RhbmRpbmcSGgoSYWNrbm93bGVkZ2VkX3NpdGVzGAIgAygJEhUKDXdhaXRpbmdfc2l0ZXMYAyADKAkSKgoGbmV3ZXN0GAQgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIuCg9SdW5EcmlsbFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIoChBSdW5EcmlsbFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIxChFMaXN0RHJpbGxzUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSI+ChJMaXN0RHJpbGxzUmVzcG9uc2USKAoGZHJpbGxzGAEgAygLMhguYW50aXBvZGUudjEuRHJpbGxSZWNvcmQi+wEKC0RyaWxsUmVjb3JkEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEgwKBHNpdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIOCgZwYXNzZWQYBSABKAgSKAoFcHJvb2YYBiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSEgoKZXJyb3JfY29kZRgHIAEoCRISCgpzdGFydGVkX21zGAggASgEEhgKEHJlY292ZXJ5X3RpbWVfbXMYCSABKAQSEAoIZXZpZGVuY2UYCiABKAkSEQoJc2lnbmF0dXJlGAsgASgMEg4KBnNpZ25lchgMIAEoDCIuCg9SdW5TY3J1YlJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIpChBSdW5TY3J1YlJlc3BvbnNlEhUKDW9wZXJhdGlvbl9pZHMYASADKAkiNQoTUGxhbkZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJIo8CChRQbGFuRmFpbG92ZXJSZXNwb25zZRIRCglmcm9tX3NpdGUYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRI1ChF0YXJnZXRfZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbG9zdF9nZW5lcmF0aW9ucxgEIAMoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1sZWFzZV93YWl0X21zGAYgASgEEhIKCmNhdGNoZXNfdXAYByABKAgSGQoRbmVlZHNfYWNjZXB0X2xvc3MYCCABKAgSKgoGbG9zc2VzGAkgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiJ7Cg9GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRITCgthY2NlcHRfbG9zcxgDIAEoCBIzCg9hY2NlcHRlZF9sb3NzZXMYBCADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIigKEEZhaWxvdmVyUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiqAEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCRIRCglpc19sZWFkZXIYCCABKAgqbAoORmFpbG92ZXJQb2xpY3kSHwobRkFJTE9WRVJfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRkFJTE9WRVJfUE9MSUNZX01BTlVBTBABEh0KGUZBSUxPVkVSX1BPTElDWV9BVVRPTUFUSUMQAirjAQoSR2VuZXJhdGlvblN0YW5kaW5nEiMKH0dFTkVSQVRJT05fU1RBTkRJTkdfVU5TUEVDSUZJRUQQABIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1BFTkRJTkcQARIkCiBHRU5FUkFUSU9OX1NUQU5ESU5HX0FDS05PV0xFREdFRBACEiIKHkdFTkVSQVRJT05fU1RBTkRJTkdfU1VQRVJTRURFRBADEhwKGEdFTkVSQVRJT05fU1RBTkRJTkdfTE9TVBAEEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfVU5LTk9XThAFMuMICg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCkxpc3RHcm91cHMSHi5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXNwb25zZRJHCghHZXRHcm91cBIcLmFudGlwb2RlLnYxLkdldEdyb3VwUmVxdWVzdBodLmFudGlwb2RlLnYxLkdldEdyb3VwUmVzcG9uc2USSgoJR2V0U3RhdHVzEh0uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVxdWVzdBoeLmFudGlwb2RlLnYxLkdldFN0YXR1c1Jlc3BvbnNlElwKD1JvdGF0ZURvbWFpbktleRIjLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlcXVlc3QaJC5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXNwb25zZRJKCglSZXBsaWNhdGUSHS5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUmVwbGljYXRlUmVzcG9uc2USVgoNR2V0R2VuZXJhdGlvbhIhLmFudGlwb2RlLnYxLkdldEdlbmVyYXRpb25SZXF1ZXN0GiIuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlc3BvbnNlEkcKCFJ1bkRyaWxsEhwuYW50aXBvZGUudjEuUnVuRHJpbGxSZXF1ZXN0Gh0uYW50aXBvZGUudjEuUnVuRHJpbGxSZXNwb25zZRJNCgpMaXN0RHJpbGxzEh4uYW50aXBvZGUudjEuTGlzdERyaWxsc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVzcG9uc2USRwoIUnVuU2NydWISHC5hbnRpcG9kZS52MS5SdW5TY3J1YlJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5TY3J1YlJlc3BvbnNlElMKDFBsYW5GYWlsb3ZlchIgLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlcXVlc3QaIS5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXNwb25zZRJHCghGYWlsb3ZlchIcLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVxdWVzdBodLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVzcG9uc2USUwoMR2V0T3BlcmF0aW9uEiAuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVxdWVzdBohLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlc3BvbnNlEkQKB1Jlc29sdmUSGy5hbnRpcG9kZS52MS5SZXNvbHZlUmVxdWVzdBocLmFudGlwb2RlLnYxLlJlc29sdmVSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEijgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0iKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSJIChFNYXRjaFJ1bGVzUmVxdWVzdBINCgVncm91cBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjIlkKEk1hdGNoUnVsZXNSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgVydWxlcxgDIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIokDCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zIpoDCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCKJAgoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIEioKCmNsb2NrX3N0ZXAYCCABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1N0ZXAiKgoJQ2xvY2tTdGVwEg0KBWJ5X21zGAEgASgSEg4KBmFnZV9tcxgCIAEoBCKzAQoJU2l0ZVN0YXRlEgwKBHNpdGUYASABKAkSDwoHYWRkcmVzcxgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSFwoKc2lsZW5jZV9tcxgFIAEoBEgAiAEBEg8KB3ZlcnNpb24YBiABKAkSLwoKcGFydGl0aW9ucxgHIAMoCzIbLmFudGlwb2RlLnYxLlBhcnRpdGlvblN0YXRlQg0KC19zaWxlbmNlX21zIuQBCglPcGVyYXRpb24SCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVncm91cBgDIAEoCRIMCgRzaXRlGAQgASgJEg0KBXBoYXNlGAUgASgJEg4KBnN0YXR1cxgGIAEoCRISCgplcnJvcl9jb2RlGAcgASgJEhUKDWVycm9yX21lc3NhZ2UYCCABKAkSDAoEaGludBgJIAEoCRIQCghhdHRlbXB0cxgKIAEoDRISCgpjcmVhdGVkX21zGAsgASgEEhIKCnVwZGF0ZWRfbXMYDCABKAQSDgoGcmVzdWx0GA0gASgJIicKFlJvdGF0ZURvbWFpbktleVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiLwoXUm90YXRlRG9tYWluS2V5UmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIiEKEFJlcGxpY2F0ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiKQoRUmVwbGljYXRlUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJImQKFEdldEdlbmVyYXRpb25SZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg0KBXNpdGVzGAMgAygJIqkBChVHZXRHZW5lcmF0aW9uUmVzcG9uc2USMQoIc3RhbmRpbmcYASABKA4yHy5hbnRpcG9kZS52MS5HZW5lcmF0aW9uU3RhbmRpbmcSGgoSYWNrbm93bGVkZ2VkX3NpdGVzGAIgAygJEhUKDXdhaXRpbmdfc2l0ZXMYAyADKAkSKgoGbmV3ZXN0GAQgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIuCg9SdW5EcmlsbFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIoChBSdW5EcmlsbFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIxChFMaXN0RHJpbGxzUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSI+ChJMaXN0RHJpbGxzUmVzcG9uc2USKAoGZHJpbGxzGAEgAygLMhguYW50aXBvZGUudjEuRHJpbGxSZWNvcmQi+wEKC0RyaWxsUmVjb3JkEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEgwKBHNpdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIOCgZwYXNzZWQYBSABKAgSKAoFcHJvb2YYBiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSEgoKZXJyb3JfY29kZRgHIAEoCRISCgpzdGFydGVkX21zGAggASgEEhgKEHJlY292ZXJ5X3RpbWVfbXMYCSABKAQSEAoIZXZpZGVuY2UYCiABKAkSEQoJc2lnbmF0dXJlGAsgASgMEg4KBnNpZ25lchgMIAEoDCIuCg9SdW5TY3J1YlJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIpChBSdW5TY3J1YlJlc3BvbnNlEhUKDW9wZXJhdGlvbl9pZHMYASADKAkiNQoTUGxhbkZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJIo8CChRQbGFuRmFpbG92ZXJSZXNwb25zZRIRCglmcm9tX3NpdGUYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRI1ChF0YXJnZXRfZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbG9zdF9nZW5lcmF0aW9ucxgEIAMoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1sZWFzZV93YWl0X21zGAYgASgEEhIKCmNhdGNoZXNfdXAYByABKAgSGQoRbmVlZHNfYWNjZXB0X2xvc3MYCCABKAgSKgoGbG9zc2VzGAkgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiJ7Cg9GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRITCgthY2NlcHRfbG9zcxgDIAEoCBIzCg9hY2NlcHRlZF9sb3NzZXMYBCADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIigKEEZhaWxvdmVyUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiqAEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCRIRCglpc19sZWFkZXIYCCABKAgqbAoORmFpbG92ZXJQb2xpY3kSHwobRkFJTE9WRVJfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRkFJTE9WRVJfUE9MSUNZX01BTlVBTBABEh0KGUZBSUxPVkVSX1BPTElDWV9BVVRPTUFUSUMQAirjAQoSR2VuZXJhdGlvblN0YW5kaW5nEiMKH0dFTkVSQVRJT05fU1RBTkRJTkdfVU5TUEVDSUZJRUQQABIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1BFTkRJTkcQARIkCiBHRU5FUkFUSU9OX1NUQU5ESU5HX0FDS05PV0xFREdFRBACEiIKHkdFTkVSQVRJT05fU1RBTkRJTkdfU1VQRVJTRURFRBADEhwKGEdFTkVSQVRJT05fU1RBTkRJTkdfTE9TVBAEEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfVU5LTk9XThAFMrIJCg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCk1hdGNoUnVsZXMSHi5hbnRpcG9kZS52MS5NYXRjaFJ1bGVzUmVxdWVzdBofLmFudGlwb2RlLnYxLk1hdGNoUnVsZXNSZXNwb25zZRJNCgpMaXN0R3JvdXBzEh4uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVzcG9uc2USRwoIR2V0R3JvdXASHC5hbnRpcG9kZS52MS5HZXRHcm91cFJlcXVlc3QaHS5hbnRpcG9kZS52MS5HZXRHcm91cFJlc3BvbnNlEkoKCUdldFN0YXR1cxIdLmFudGlwb2RlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXNwb25zZRJcCg9Sb3RhdGVEb21haW5LZXkSIy5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXF1ZXN0GiQuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVzcG9uc2USSgoJUmVwbGljYXRlEh0uYW50aXBvZGUudjEuUmVwbGljYXRlUmVxdWVzdBoeLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlc3BvbnNlElYKDUdldEdlbmVyYXRpb24SIS5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVxdWVzdBoiLmFudGlwb2RlLnYxLkdldEdlbmVyYXRpb25SZXNwb25zZRJHCghSdW5EcmlsbBIcLmFudGlwb2RlLnYxLlJ1bkRyaWxsUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1bkRyaWxsUmVzcG9uc2USTQoKTGlzdERyaWxscxIeLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTGlzdERyaWxsc1Jlc3BvbnNlEkcKCFJ1blNjcnViEhwuYW50aXBvZGUudjEuUnVuU2NydWJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuUnVuU2NydWJSZXNwb25zZRJTCgxQbGFuRmFpbG92ZXISIC5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXF1ZXN0GiEuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVzcG9uc2USRwoIRmFpbG92ZXISHC5hbnRpcG9kZS52MS5GYWlsb3ZlclJlcXVlc3QaHS5hbnRpcG9kZS52MS5GYWlsb3ZlclJlc3BvbnNlElMKDEdldE9wZXJhdGlvbhIgLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlcXVlc3QaIS5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXNwb25zZRJECgdSZXNvbHZlEhsuYW50aXBvZGUudjEuUmVzb2x2ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * A group as its operators declare it.
@@ -117,6 +117,69 @@ export const MemberSpecSchema: GenMessage<MemberSpec> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 1);
 
 /**
+ * What the rules of a group match, or would match.
+ *
+ * @generated from message antipode.v1.MatchRulesRequest
+ */
+export type MatchRulesRequest = Message<"antipode.v1.MatchRulesRequest"> & {
+  /**
+   * A group that exists; empty to ask for a declaration.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * A declaration that is checked as it would be, and not stored.
+   *
+   * @generated from field: antipode.v1.GroupSpec spec = 2;
+   */
+  spec?: GroupSpec | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.MatchRulesRequest.
+ * Use `create(MatchRulesRequestSchema)` to create a new message.
+ */
+export const MatchRulesRequestSchema: GenMessage<MatchRulesRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 2);
+
+/**
+ * The rules, as the active member's site has counted them.
+ *
+ * @generated from message antipode.v1.MatchRulesResponse
+ */
+export type MatchRulesResponse = Message<"antipode.v1.MatchRulesResponse"> & {
+  /**
+   * Where.
+   *
+   * @generated from field: string site = 1;
+   */
+  site: string;
+
+  /**
+   * Which partition.
+   *
+   * @generated from field: string serial = 2;
+   */
+  serial: string;
+
+  /**
+   * In the order of the filter. Counts only: labels stay at their site.
+   *
+   * @generated from field: repeated antipode.v1.RuleMatch rules = 3;
+   */
+  rules: RuleMatch[];
+};
+
+/**
+ * Describes the message antipode.v1.MatchRulesResponse.
+ * Use `create(MatchRulesResponseSchema)` to create a new message.
+ */
+export const MatchRulesResponseSchema: GenMessage<MatchRulesResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 3);
+
+/**
  * Creates a group.
  *
  * @generated from message antipode.v1.CreateGroupRequest
@@ -135,7 +198,7 @@ export type CreateGroupRequest = Message<"antipode.v1.CreateGroupRequest"> & {
  * Use `create(CreateGroupRequestSchema)` to create a new message.
  */
 export const CreateGroupRequestSchema: GenMessage<CreateGroupRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 2);
+  messageDesc(file_antipode_v1_operator, 4);
 
 /**
  * The group, and the operation that brings it its domain key.
@@ -163,7 +226,7 @@ export type CreateGroupResponse = Message<"antipode.v1.CreateGroupResponse"> & {
  * Use `create(CreateGroupResponseSchema)` to create a new message.
  */
 export const CreateGroupResponseSchema: GenMessage<CreateGroupResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 3);
+  messageDesc(file_antipode_v1_operator, 5);
 
 /**
  * Nothing to ask for.
@@ -178,7 +241,7 @@ export type ListGroupsRequest = Message<"antipode.v1.ListGroupsRequest"> & {
  * Use `create(ListGroupsRequestSchema)` to create a new message.
  */
 export const ListGroupsRequestSchema: GenMessage<ListGroupsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 4);
+  messageDesc(file_antipode_v1_operator, 6);
 
 /**
  * All groups.
@@ -199,7 +262,7 @@ export type ListGroupsResponse = Message<"antipode.v1.ListGroupsResponse"> & {
  * Use `create(ListGroupsResponseSchema)` to create a new message.
  */
 export const ListGroupsResponseSchema: GenMessage<ListGroupsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 5);
+  messageDesc(file_antipode_v1_operator, 7);
 
 /**
  * Asks for one group.
@@ -220,7 +283,7 @@ export type GetGroupRequest = Message<"antipode.v1.GetGroupRequest"> & {
  * Use `create(GetGroupRequestSchema)` to create a new message.
  */
 export const GetGroupRequestSchema: GenMessage<GetGroupRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 6);
+  messageDesc(file_antipode_v1_operator, 8);
 
 /**
  * One group.
@@ -241,7 +304,7 @@ export type GetGroupResponse = Message<"antipode.v1.GetGroupResponse"> & {
  * Use `create(GetGroupResponseSchema)` to create a new message.
  */
 export const GetGroupResponseSchema: GenMessage<GetGroupResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 7);
+  messageDesc(file_antipode_v1_operator, 9);
 
 /**
  * A group as it is.
@@ -328,7 +391,7 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
  * Use `create(GroupStateSchema)` to create a new message.
  */
 export const GroupStateSchema: GenMessage<GroupState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 8);
+  messageDesc(file_antipode_v1_operator, 10);
 
 /**
  * A seat as it is.
@@ -433,7 +496,7 @@ export type GroupMember = Message<"antipode.v1.GroupMember"> & {
  * Use `create(GroupMemberSchema)` to create a new message.
  */
 export const GroupMemberSchema: GenMessage<GroupMember> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 9);
+  messageDesc(file_antipode_v1_operator, 11);
 
 /**
  * Nothing to ask for.
@@ -448,7 +511,7 @@ export type GetStatusRequest = Message<"antipode.v1.GetStatusRequest"> & {
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 10);
+  messageDesc(file_antipode_v1_operator, 12);
 
 /**
  * The whole picture.
@@ -518,7 +581,7 @@ export type GetStatusResponse = Message<"antipode.v1.GetStatusResponse"> & {
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 11);
+  messageDesc(file_antipode_v1_operator, 13);
 
 /**
  * A wall clock was set ahead or back. No deadline moves with it.
@@ -546,7 +609,7 @@ export type ClockStep = Message<"antipode.v1.ClockStep"> & {
  * Use `create(ClockStepSchema)` to create a new message.
  */
 export const ClockStepSchema: GenMessage<ClockStep> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 12);
+  messageDesc(file_antipode_v1_operator, 14);
 
 /**
  * A site as the coordinator sees it.
@@ -609,7 +672,7 @@ export type SiteState = Message<"antipode.v1.SiteState"> & {
  * Use `create(SiteStateSchema)` to create a new message.
  */
 export const SiteStateSchema: GenMessage<SiteState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 13);
+  messageDesc(file_antipode_v1_operator, 15);
 
 /**
  * Something under way, or done.
@@ -714,7 +777,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
  * Use `create(OperationSchema)` to create a new message.
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 14);
+  messageDesc(file_antipode_v1_operator, 16);
 
 /**
  * Rotates the domain key.
@@ -735,7 +798,7 @@ export type RotateDomainKeyRequest = Message<"antipode.v1.RotateDomainKeyRequest
  * Use `create(RotateDomainKeyRequestSchema)` to create a new message.
  */
 export const RotateDomainKeyRequestSchema: GenMessage<RotateDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 15);
+  messageDesc(file_antipode_v1_operator, 17);
 
 /**
  * The operation.
@@ -756,7 +819,7 @@ export type RotateDomainKeyResponse = Message<"antipode.v1.RotateDomainKeyRespon
  * Use `create(RotateDomainKeyResponseSchema)` to create a new message.
  */
 export const RotateDomainKeyResponseSchema: GenMessage<RotateDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 16);
+  messageDesc(file_antipode_v1_operator, 18);
 
 /**
  * Replicates now.
@@ -777,7 +840,7 @@ export type ReplicateRequest = Message<"antipode.v1.ReplicateRequest"> & {
  * Use `create(ReplicateRequestSchema)` to create a new message.
  */
 export const ReplicateRequestSchema: GenMessage<ReplicateRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 17);
+  messageDesc(file_antipode_v1_operator, 19);
 
 /**
  * The operation.
@@ -798,7 +861,7 @@ export type ReplicateResponse = Message<"antipode.v1.ReplicateResponse"> & {
  * Use `create(ReplicateResponseSchema)` to create a new message.
  */
 export const ReplicateResponseSchema: GenMessage<ReplicateResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 18);
+  messageDesc(file_antipode_v1_operator, 20);
 
 /**
  * Asks for a generation.
@@ -833,7 +896,7 @@ export type GetGenerationRequest = Message<"antipode.v1.GetGenerationRequest"> &
  * Use `create(GetGenerationRequestSchema)` to create a new message.
  */
 export const GetGenerationRequestSchema: GenMessage<GetGenerationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 19);
+  messageDesc(file_antipode_v1_operator, 21);
 
 /**
  * What has become of it.
@@ -875,7 +938,7 @@ export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse">
  * Use `create(GetGenerationResponseSchema)` to create a new message.
  */
 export const GetGenerationResponseSchema: GenMessage<GetGenerationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 20);
+  messageDesc(file_antipode_v1_operator, 22);
 
 /**
  * Runs a drill.
@@ -903,7 +966,7 @@ export type RunDrillRequest = Message<"antipode.v1.RunDrillRequest"> & {
  * Use `create(RunDrillRequestSchema)` to create a new message.
  */
 export const RunDrillRequestSchema: GenMessage<RunDrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 21);
+  messageDesc(file_antipode_v1_operator, 23);
 
 /**
  * The operation.
@@ -924,7 +987,7 @@ export type RunDrillResponse = Message<"antipode.v1.RunDrillResponse"> & {
  * Use `create(RunDrillResponseSchema)` to create a new message.
  */
 export const RunDrillResponseSchema: GenMessage<RunDrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 22);
+  messageDesc(file_antipode_v1_operator, 24);
 
 /**
  * Lists drills.
@@ -952,7 +1015,7 @@ export type ListDrillsRequest = Message<"antipode.v1.ListDrillsRequest"> & {
  * Use `create(ListDrillsRequestSchema)` to create a new message.
  */
 export const ListDrillsRequestSchema: GenMessage<ListDrillsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 23);
+  messageDesc(file_antipode_v1_operator, 25);
 
 /**
  * Drills.
@@ -973,7 +1036,7 @@ export type ListDrillsResponse = Message<"antipode.v1.ListDrillsResponse"> & {
  * Use `create(ListDrillsResponseSchema)` to create a new message.
  */
 export const ListDrillsResponseSchema: GenMessage<ListDrillsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 24);
+  messageDesc(file_antipode_v1_operator, 26);
 
 /**
  * A drill that ended.
@@ -1071,7 +1134,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
  * Use `create(DrillRecordSchema)` to create a new message.
  */
 export const DrillRecordSchema: GenMessage<DrillRecord> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 25);
+  messageDesc(file_antipode_v1_operator, 27);
 
 /**
  * Looks for silent damage.
@@ -1099,7 +1162,7 @@ export type RunScrubRequest = Message<"antipode.v1.RunScrubRequest"> & {
  * Use `create(RunScrubRequestSchema)` to create a new message.
  */
 export const RunScrubRequestSchema: GenMessage<RunScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 26);
+  messageDesc(file_antipode_v1_operator, 28);
 
 /**
  * The operations.
@@ -1120,7 +1183,7 @@ export type RunScrubResponse = Message<"antipode.v1.RunScrubResponse"> & {
  * Use `create(RunScrubResponseSchema)` to create a new message.
  */
 export const RunScrubResponseSchema: GenMessage<RunScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 27);
+  messageDesc(file_antipode_v1_operator, 29);
 
 /**
  * Plans a failover.
@@ -1148,7 +1211,7 @@ export type PlanFailoverRequest = Message<"antipode.v1.PlanFailoverRequest"> & {
  * Use `create(PlanFailoverRequestSchema)` to create a new message.
  */
 export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 28);
+  messageDesc(file_antipode_v1_operator, 30);
 
 /**
  * What it would do.
@@ -1225,7 +1288,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
  * Use `create(PlanFailoverResponseSchema)` to create a new message.
  */
 export const PlanFailoverResponseSchema: GenMessage<PlanFailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 29);
+  messageDesc(file_antipode_v1_operator, 31);
 
 /**
  * Fails over.
@@ -1268,7 +1331,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
  * Use `create(FailoverRequestSchema)` to create a new message.
  */
 export const FailoverRequestSchema: GenMessage<FailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 30);
+  messageDesc(file_antipode_v1_operator, 32);
 
 /**
  * The operation.
@@ -1289,7 +1352,7 @@ export type FailoverResponse = Message<"antipode.v1.FailoverResponse"> & {
  * Use `create(FailoverResponseSchema)` to create a new message.
  */
 export const FailoverResponseSchema: GenMessage<FailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 31);
+  messageDesc(file_antipode_v1_operator, 33);
 
 /**
  * Asks for an operation.
@@ -1324,7 +1387,7 @@ export type GetOperationRequest = Message<"antipode.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 32);
+  messageDesc(file_antipode_v1_operator, 34);
 
 /**
  * The operation.
@@ -1345,7 +1408,7 @@ export type GetOperationResponse = Message<"antipode.v1.GetOperationResponse"> &
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 33);
+  messageDesc(file_antipode_v1_operator, 35);
 
 /**
  * Where to go.
@@ -1366,7 +1429,7 @@ export type ResolveRequest = Message<"antipode.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 34);
+  messageDesc(file_antipode_v1_operator, 36);
 
 /**
  * Where a client of the group must go now.
@@ -1436,7 +1499,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 35);
+  messageDesc(file_antipode_v1_operator, 37);
 
 /**
  * What to do when the active site is lost.
@@ -1556,6 +1619,16 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof CreateGroupRequestSchema;
     output: typeof CreateGroupResponseSchema;
+  },
+  /**
+   * What each rule of a group's filter matches at its active member. Changes nothing.
+   *
+   * @generated from rpc antipode.v1.OperatorService.MatchRules
+   */
+  matchRules: {
+    methodKind: "unary";
+    input: typeof MatchRulesRequestSchema;
+    output: typeof MatchRulesResponseSchema;
   },
   /**
    * All groups.

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/site_agent.proto.
  */
 export const file_antipode_v1_site_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3QinwEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUivwEKDlBhcnRpdGlvblN0YXRlEg4KBnNlcmlhbBgBIAEoCRITCgt0b2tlbl9sYWJlbBgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEgoKaXNfc2NyYXRjaBgEIAEoCBIXCg9pZGVudGl0eV9zaGEyNTYYBSABKAkSEgoKZXJyb3JfY29kZRgGIAEoCRIMCgRuYW1lGAcgASgJEhIKCnVuZW5mb3JjZWQYCCADKAkSFQoNZXJyb3JfbWVzc2FnZRgJIAEoCSLCAgoLTWVtYmVyU3RhdGUSDQoFZ3JvdXAYASABKAkSDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEg0KBWVwb2NoGAQgASgEEhMKC2Vwb2NoX293bmVyGAUgASgJEiwKCGNhcHR1cmVkGAYgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIrCgdhcHBsaWVkGAcgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIaChJkb21haW5fa2V5X3ZlcnNpb24YCCABKA0SGgoSbGVhc2VfcmVtYWluaW5nX21zGAkgASgEEhsKE3VuYWNjb3VudGVkX29iamVjdHMYCiABKA0SGQoRZGl2ZXJnZW50X29iamVjdHMYCyABKA0iTgoQUHJvYmVQZWVyUmVxdWVzdBImCgRwZWVyGAEgASgLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSEgoKdGltZW91dF9tcxgCIAEoDSJdChFQcm9iZVBlZXJSZXNwb25zZRIRCglyZWFjaGFibGUYASABKAgSFQoNcm91bmRfdHJpcF9tcxgCIAEoDRIeChZvYnNlcnZlcl9sb29wX2RlbGF5X21zGAMgASgNIg0KC1BpbmdSZXF1ZXN0Ii4KDFBpbmdSZXNwb25zZRIMCgRzaXRlGAEgASgJEhAKCGluc3RhbmNlGAIgASgJImoKDlNldFJvbGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlIjsKD1NldFJvbGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSKEAQoOUHJvbW90ZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIPCgd3YWl0X21zGA4gASgNSgQIAxAEUghsZWFzZV9tcyKNAQoPUHJvbW90ZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJGCgxEb21haW5NZW1iZXISJgoEc2l0ZRgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg4KBnNlcmlhbBgCIAEoCSKNAQoaRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIPCgd2ZXJzaW9uGAIgASgNEioKB21lbWJlcnMYAyADKAsyGS5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXISDwoHd2FpdF9tcxgOIAEoDSKUAQobRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEhkKEWNvbmZpcm1lZF9zZXJpYWxzGAEgAygJEjIKCGZhaWx1cmVzGAIgAygLMiAuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyRmFpbHVyZRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiRAoTRG9tYWluTWVtYmVyRmFpbHVyZRIOCgZzZXJpYWwYASABKAkSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIsIBCg5DYXB0dXJlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgCIAEoDRIpCgZmaWx0ZXIYAyABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXISGAoQYWJvdmVfZ2VuZXJhdGlvbhgEIAEoBBIbChNyZXNlcnZlZF9nZW5lcmF0aW9uGAUgASgEEg8KB3dhaXRfbXMYDiABKA0iVAoMT2JqZWN0RmlsdGVyEhMKC2V4Y2x1ZGVfaWRzGAEgAygJEhYKDmV4Y2x1ZGVfbGFiZWxzGAIgAygJEhcKD2V4Y2x1ZGVfY2xhc3NlcxgDIAMoCSKtAQoPQ2FwdHVyZVJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg4KBmlzX25ldxgCIAEoCBIaChJjYXB0dXJlX3N0YXJ0ZWRfbXMYAyABKAQSFgoOc2VhbGVkX29iamVjdHMYBCABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIp0BCgxBcHBseVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIpCgdzb3VyY2VzGAMgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLOAQoNQXBwbHlSZXNwb25zZRIXCg9hcHBsaWVkX29iamVjdHMYASABKA0SFAoMcHVsbGVkX2Jsb2JzGAIgASgNEhQKDHB1bGxlZF9ieXRlcxgDIAEoBBIYChBuYXJyb3dlZF9vYmplY3RzGAQgASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAUgASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYBiABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIocBCg1WZXJpZnlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKZXZlcnl0aGluZxgDIAEoCBIPCgd3YWl0X21zGA4gASgNInoKDlZlcmlmeVJlc3BvbnNlEhYKDmNvbnRlbnRfZGlnZXN0GAEgASgMEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJtCgxTY3J1YlJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIpCgdzb3VyY2VzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLZAQoNU2NydWJSZXNwb25zZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRIXCg9taXNzaW5nX29iamVjdHMYAyABKA0SFwoPYWx0ZXJlZF9vYmplY3RzGAQgASgNEhQKDG1lbmRlZF9ibG9icxgFIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUixwEKDERyaWxsUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhAKCGRyaWxsX2lkGAIgASgJEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhYKDnNjcmF0Y2hfc2VyaWFsGAQgASgJEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNItABCg1EcmlsbFJlc3BvbnNlEigKBXByb29mGAEgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBXRpbWVzGAIgASgLMhcuYW50aXBvZGUudjEuRHJpbGxUaW1lcxIQCghpc19jbGVhbhgDIAEoCBIQCghldmlkZW5jZRgEIAEoCRIRCglzaWduYXR1cmUYBSABKAwSDgoGc2lnbmVyGAYgASgMEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJVCgpEcmlsbFRpbWVzEg8KB3B1bGxfbXMYASABKA0SEgoKcmVzdG9yZV9tcxgCIAEoDRIQCghwcm92ZV9tcxgDIAEoDRIQCghjbGVhbl9tcxgEIAEoDSI3ChJDYW5jZWxPcmRlclJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSIkChNDYW5jZWxPcmRlclJlc3BvbnNlEg0KBWZvdW5kGAEgASgIIk8KDUV4Y2hhbmdlT2ZmZXISDgoGc2VyaWFsGAEgASgJEhAKCGlkZW50aXR5GAIgASgMEg0KBW5vbmNlGAMgASgMEg0KBXBvaW50GAQgASgMIrMBChRCZWdpbkV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRINCgVncm91cBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgNEhgKEHJlc3BvbmRlcl9zZXJpYWwYBCABKAkSKQoFb2ZmZXIYBSABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEiEKBWZlbmNlGAYgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiVQoVQmVnaW5FeGNoYW5nZVJlc3BvbnNlEikKBW9mZmVyGAEgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIRCglzaWduYXR1cmUYAiABKAwieQoXQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSEwoLd3JhcHBlZF9rZXkYAiABKAwSEQoJc2lnbmF0dXJlGAMgASgMEiEKBWZlbmNlGAQgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiQAoYQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlEhEKCWNoZWNrX3RhZxgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiVAoTUHVsbE1hbmlmZXN0UmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIyChRQdWxsTWFuaWZlc3RSZXNwb25zZRIMCgRwYXJ0GAEgASgMEgwKBHNpemUYAiABKAQiYQoQUHVsbEJsb2JzUmVxdWVzdBINCgVncm91cBgBIAEoCRIOCgZzaGEyNTYYAiADKAwSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiIgoRUHVsbEJsb2JzUmVzcG9uc2USDQoFYmxvYnMYASADKAwy0wkKEFNpdGVBZ2VudFNlcnZpY2USRwoIRGVzY3JpYmUSHC5hbnRpcG9kZS52MS5EZXNjcmliZVJlcXVlc3QaHS5hbnRpcG9kZS52MS5EZXNjcmliZVJlc3BvbnNlEkoKCVByb2JlUGVlchIdLmFudGlwb2RlLnYxLlByb2JlUGVlclJlcXVlc3QaHi5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXNwb25zZRI7CgRQaW5nEhguYW50aXBvZGUudjEuUGluZ1JlcXVlc3QaGS5hbnRpcG9kZS52MS5QaW5nUmVzcG9uc2USRAoHU2V0Um9sZRIbLmFudGlwb2RlLnYxLlNldFJvbGVSZXF1ZXN0GhwuYW50aXBvZGUudjEuU2V0Um9sZVJlc3BvbnNlEkQKB1Byb21vdGUSGy5hbnRpcG9kZS52MS5Qcm9tb3RlUmVxdWVzdBocLmFudGlwb2RlLnYxLlByb21vdGVSZXNwb25zZRJoChNEaXN0cmlidXRlRG9tYWluS2V5EicuYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QaKC5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USRAoHQ2FwdHVyZRIbLmFudGlwb2RlLnYxLkNhcHR1cmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuQ2FwdHVyZVJlc3BvbnNlEj4KBUFwcGx5EhkuYW50aXBvZGUudjEuQXBwbHlSZXF1ZXN0GhouYW50aXBvZGUudjEuQXBwbHlSZXNwb25zZRJBCgZWZXJpZnkSGi5hbnRpcG9kZS52MS5WZXJpZnlSZXF1ZXN0GhsuYW50aXBvZGUudjEuVmVyaWZ5UmVzcG9uc2USPgoFU2NydWISGS5hbnRpcG9kZS52MS5TY3J1YlJlcXVlc3QaGi5hbnRpcG9kZS52MS5TY3J1YlJlc3BvbnNlEj4KBURyaWxsEhkuYW50aXBvZGUudjEuRHJpbGxSZXF1ZXN0GhouYW50aXBvZGUudjEuRHJpbGxSZXNwb25zZRJQCgtDYW5jZWxPcmRlchIfLmFudGlwb2RlLnYxLkNhbmNlbE9yZGVyUmVxdWVzdBogLmFudGlwb2RlLnYxLkNhbmNlbE9yZGVyUmVzcG9uc2USVgoNQmVnaW5FeGNoYW5nZRIhLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXF1ZXN0GiIuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlc3BvbnNlEl8KEENvbXBsZXRlRXhjaGFuZ2USJC5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBolLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRJVCgxQdWxsTWFuaWZlc3QSIC5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXF1ZXN0GiEuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVzcG9uc2UwARJMCglQdWxsQmxvYnMSHS5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVzcG9uc2UwAWIGcHJvdG8z", [file_antipode_v1_types]);
+  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3QinwEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUivwEKDlBhcnRpdGlvblN0YXRlEg4KBnNlcmlhbBgBIAEoCRITCgt0b2tlbl9sYWJlbBgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEgoKaXNfc2NyYXRjaBgEIAEoCBIXCg9pZGVudGl0eV9zaGEyNTYYBSABKAkSEgoKZXJyb3JfY29kZRgGIAEoCRIMCgRuYW1lGAcgASgJEhIKCnVuZW5mb3JjZWQYCCADKAkSFQoNZXJyb3JfbWVzc2FnZRgJIAEoCSLCAgoLTWVtYmVyU3RhdGUSDQoFZ3JvdXAYASABKAkSDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEg0KBWVwb2NoGAQgASgEEhMKC2Vwb2NoX293bmVyGAUgASgJEiwKCGNhcHR1cmVkGAYgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIrCgdhcHBsaWVkGAcgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIaChJkb21haW5fa2V5X3ZlcnNpb24YCCABKA0SGgoSbGVhc2VfcmVtYWluaW5nX21zGAkgASgEEhsKE3VuYWNjb3VudGVkX29iamVjdHMYCiABKA0SGQoRZGl2ZXJnZW50X29iamVjdHMYCyABKA0iTgoQUHJvYmVQZWVyUmVxdWVzdBImCgRwZWVyGAEgASgLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSEgoKdGltZW91dF9tcxgCIAEoDSJdChFQcm9iZVBlZXJSZXNwb25zZRIRCglyZWFjaGFibGUYASABKAgSFQoNcm91bmRfdHJpcF9tcxgCIAEoDRIeChZvYnNlcnZlcl9sb29wX2RlbGF5X21zGAMgASgNIg0KC1BpbmdSZXF1ZXN0Ii4KDFBpbmdSZXNwb25zZRIMCgRzaXRlGAEgASgJEhAKCGluc3RhbmNlGAIgASgJImoKDlNldFJvbGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlIjsKD1NldFJvbGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSKEAQoOUHJvbW90ZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIPCgd3YWl0X21zGA4gASgNSgQIAxAEUghsZWFzZV9tcyKNAQoPUHJvbW90ZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJGCgxEb21haW5NZW1iZXISJgoEc2l0ZRgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg4KBnNlcmlhbBgCIAEoCSKNAQoaRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIPCgd2ZXJzaW9uGAIgASgNEioKB21lbWJlcnMYAyADKAsyGS5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXISDwoHd2FpdF9tcxgOIAEoDSKUAQobRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEhkKEWNvbmZpcm1lZF9zZXJpYWxzGAEgAygJEjIKCGZhaWx1cmVzGAIgAygLMiAuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyRmFpbHVyZRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiRAoTRG9tYWluTWVtYmVyRmFpbHVyZRIOCgZzZXJpYWwYASABKAkSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIsIBCg5DYXB0dXJlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgCIAEoDRIpCgZmaWx0ZXIYAyABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXISGAoQYWJvdmVfZ2VuZXJhdGlvbhgEIAEoBBIbChNyZXNlcnZlZF9nZW5lcmF0aW9uGAUgASgEEg8KB3dhaXRfbXMYDiABKA0iaQoMT2JqZWN0RmlsdGVyEhMKC2V4Y2x1ZGVfaWRzGAEgAygJEhYKDmV4Y2x1ZGVfbGFiZWxzGAIgAygJEhcKD2V4Y2x1ZGVfY2xhc3NlcxgDIAMoCRITCgtpZ25vcmVfY2FzZRgEIAEoCCJPChJNYXRjaEZpbHRlclJlcXVlc3QSDgoGc2VyaWFsGAEgASgJEikKBmZpbHRlchgCIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlciI8ChNNYXRjaEZpbHRlclJlc3BvbnNlEiUKBXJ1bGVzGAEgAygLMhYuYW50aXBvZGUudjEuUnVsZU1hdGNoIjgKCVJ1bGVNYXRjaBIMCgRraW5kGAEgASgJEgwKBHJ1bGUYAiABKAkSDwoHb2JqZWN0cxgDIAEoDSKtAQoPQ2FwdHVyZVJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg4KBmlzX25ldxgCIAEoCBIaChJjYXB0dXJlX3N0YXJ0ZWRfbXMYAyABKAQSFgoOc2VhbGVkX29iamVjdHMYBCABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIp0BCgxBcHBseVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIpCgdzb3VyY2VzGAMgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLOAQoNQXBwbHlSZXNwb25zZRIXCg9hcHBsaWVkX29iamVjdHMYASABKA0SFAoMcHVsbGVkX2Jsb2JzGAIgASgNEhQKDHB1bGxlZF9ieXRlcxgDIAEoBBIYChBuYXJyb3dlZF9vYmplY3RzGAQgASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAUgASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYBiABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIocBCg1WZXJpZnlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKZXZlcnl0aGluZxgDIAEoCBIPCgd3YWl0X21zGA4gASgNInoKDlZlcmlmeVJlc3BvbnNlEhYKDmNvbnRlbnRfZGlnZXN0GAEgASgMEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJtCgxTY3J1YlJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIpCgdzb3VyY2VzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLZAQoNU2NydWJSZXNwb25zZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRIXCg9taXNzaW5nX29iamVjdHMYAyABKA0SFwoPYWx0ZXJlZF9vYmplY3RzGAQgASgNEhQKDG1lbmRlZF9ibG9icxgFIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUixwEKDERyaWxsUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhAKCGRyaWxsX2lkGAIgASgJEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhYKDnNjcmF0Y2hfc2VyaWFsGAQgASgJEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNItABCg1EcmlsbFJlc3BvbnNlEigKBXByb29mGAEgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBXRpbWVzGAIgASgLMhcuYW50aXBvZGUudjEuRHJpbGxUaW1lcxIQCghpc19jbGVhbhgDIAEoCBIQCghldmlkZW5jZRgEIAEoCRIRCglzaWduYXR1cmUYBSABKAwSDgoGc2lnbmVyGAYgASgMEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJVCgpEcmlsbFRpbWVzEg8KB3B1bGxfbXMYASABKA0SEgoKcmVzdG9yZV9tcxgCIAEoDRIQCghwcm92ZV9tcxgDIAEoDRIQCghjbGVhbl9tcxgEIAEoDSI3ChJDYW5jZWxPcmRlclJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSIkChNDYW5jZWxPcmRlclJlc3BvbnNlEg0KBWZvdW5kGAEgASgIIk8KDUV4Y2hhbmdlT2ZmZXISDgoGc2VyaWFsGAEgASgJEhAKCGlkZW50aXR5GAIgASgMEg0KBW5vbmNlGAMgASgMEg0KBXBvaW50GAQgASgMIrMBChRCZWdpbkV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRINCgVncm91cBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgNEhgKEHJlc3BvbmRlcl9zZXJpYWwYBCABKAkSKQoFb2ZmZXIYBSABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEiEKBWZlbmNlGAYgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiVQoVQmVnaW5FeGNoYW5nZVJlc3BvbnNlEikKBW9mZmVyGAEgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIRCglzaWduYXR1cmUYAiABKAwieQoXQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSEwoLd3JhcHBlZF9rZXkYAiABKAwSEQoJc2lnbmF0dXJlGAMgASgMEiEKBWZlbmNlGAQgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiQAoYQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlEhEKCWNoZWNrX3RhZxgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiVAoTUHVsbE1hbmlmZXN0UmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIyChRQdWxsTWFuaWZlc3RSZXNwb25zZRIMCgRwYXJ0GAEgASgMEgwKBHNpemUYAiABKAQiYQoQUHVsbEJsb2JzUmVxdWVzdBINCgVncm91cBgBIAEoCRIOCgZzaGEyNTYYAiADKAwSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiIgoRUHVsbEJsb2JzUmVzcG9uc2USDQoFYmxvYnMYASADKAwypQoKEFNpdGVBZ2VudFNlcnZpY2USRwoIRGVzY3JpYmUSHC5hbnRpcG9kZS52MS5EZXNjcmliZVJlcXVlc3QaHS5hbnRpcG9kZS52MS5EZXNjcmliZVJlc3BvbnNlEkoKCVByb2JlUGVlchIdLmFudGlwb2RlLnYxLlByb2JlUGVlclJlcXVlc3QaHi5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXNwb25zZRI7CgRQaW5nEhguYW50aXBvZGUudjEuUGluZ1JlcXVlc3QaGS5hbnRpcG9kZS52MS5QaW5nUmVzcG9uc2USRAoHU2V0Um9sZRIbLmFudGlwb2RlLnYxLlNldFJvbGVSZXF1ZXN0GhwuYW50aXBvZGUudjEuU2V0Um9sZVJlc3BvbnNlEkQKB1Byb21vdGUSGy5hbnRpcG9kZS52MS5Qcm9tb3RlUmVxdWVzdBocLmFudGlwb2RlLnYxLlByb21vdGVSZXNwb25zZRJoChNEaXN0cmlidXRlRG9tYWluS2V5EicuYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QaKC5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USRAoHQ2FwdHVyZRIbLmFudGlwb2RlLnYxLkNhcHR1cmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuQ2FwdHVyZVJlc3BvbnNlEj4KBUFwcGx5EhkuYW50aXBvZGUudjEuQXBwbHlSZXF1ZXN0GhouYW50aXBvZGUudjEuQXBwbHlSZXNwb25zZRJBCgZWZXJpZnkSGi5hbnRpcG9kZS52MS5WZXJpZnlSZXF1ZXN0GhsuYW50aXBvZGUudjEuVmVyaWZ5UmVzcG9uc2USPgoFU2NydWISGS5hbnRpcG9kZS52MS5TY3J1YlJlcXVlc3QaGi5hbnRpcG9kZS52MS5TY3J1YlJlc3BvbnNlEj4KBURyaWxsEhkuYW50aXBvZGUudjEuRHJpbGxSZXF1ZXN0GhouYW50aXBvZGUudjEuRHJpbGxSZXNwb25zZRJQCgtNYXRjaEZpbHRlchIfLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVxdWVzdBogLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVzcG9uc2USUAoLQ2FuY2VsT3JkZXISHy5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlcXVlc3QaIC5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlc3BvbnNlElYKDUJlZ2luRXhjaGFuZ2USIS5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVxdWVzdBoiLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXNwb25zZRJfChBDb21wbGV0ZUV4Y2hhbmdlEiQuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QaJS5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USVQoMUHVsbE1hbmlmZXN0EiAuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVxdWVzdBohLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlc3BvbnNlMAESTAoJUHVsbEJsb2JzEh0uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVxdWVzdBoeLmFudGlwb2RlLnYxLlB1bGxCbG9ic1Jlc3BvbnNlMAFiBnByb3RvMw", [file_antipode_v1_types]);
 
 /**
  * Nothing to ask for.
@@ -681,13 +681,13 @@ export const CaptureRequestSchema: GenMessage<CaptureRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 16);
 
 /**
- * Objects that never leave their site. An object is excluded when any rule matches it.
+ * Objects that never leave their site. An object is excluded when any rule matches it as people see it: without padding.
  *
  * @generated from message antipode.v1.ObjectFilter
  */
 export type ObjectFilter = Message<"antipode.v1.ObjectFilter"> & {
   /**
-   * CKA_ID, hexadecimal, exact.
+   * CKA_ID, hexadecimal.
    *
    * @generated from field: repeated string exclude_ids = 1;
    */
@@ -706,6 +706,13 @@ export type ObjectFilter = Message<"antipode.v1.ObjectFilter"> & {
    * @generated from field: repeated string exclude_classes = 3;
    */
   excludeClasses: string[];
+
+  /**
+   * Labels are compared without regard to case.
+   *
+   * @generated from field: bool ignore_case = 4;
+   */
+  ignoreCase: boolean;
 };
 
 /**
@@ -714,6 +721,90 @@ export type ObjectFilter = Message<"antipode.v1.ObjectFilter"> & {
  */
 export const ObjectFilterSchema: GenMessage<ObjectFilter> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 17);
+
+/**
+ * What the rules of a filter match in a partition of this site.
+ *
+ * @generated from message antipode.v1.MatchFilterRequest
+ */
+export type MatchFilterRequest = Message<"antipode.v1.MatchFilterRequest"> & {
+  /**
+   * The partition.
+   *
+   * @generated from field: string serial = 1;
+   */
+  serial: string;
+
+  /**
+   * The rules.
+   *
+   * @generated from field: antipode.v1.ObjectFilter filter = 2;
+   */
+  filter?: ObjectFilter | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.MatchFilterRequest.
+ * Use `create(MatchFilterRequestSchema)` to create a new message.
+ */
+export const MatchFilterRequestSchema: GenMessage<MatchFilterRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 18);
+
+/**
+ * The rules and what they match now.
+ *
+ * @generated from message antipode.v1.MatchFilterResponse
+ */
+export type MatchFilterResponse = Message<"antipode.v1.MatchFilterResponse"> & {
+  /**
+   * In the order of the filter: ids, labels, classes.
+   *
+   * @generated from field: repeated antipode.v1.RuleMatch rules = 1;
+   */
+  rules: RuleMatch[];
+};
+
+/**
+ * Describes the message antipode.v1.MatchFilterResponse.
+ * Use `create(MatchFilterResponseSchema)` to create a new message.
+ */
+export const MatchFilterResponseSchema: GenMessage<MatchFilterResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 19);
+
+/**
+ * One rule and what it matches.
+ *
+ * @generated from message antipode.v1.RuleMatch
+ */
+export type RuleMatch = Message<"antipode.v1.RuleMatch"> & {
+  /**
+   * id, label or class.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * As it was given.
+   *
+   * @generated from field: string rule = 2;
+   */
+  rule: string;
+
+  /**
+   * Objects that it matches alone.
+   *
+   * @generated from field: uint32 objects = 3;
+   */
+  objects: number;
+};
+
+/**
+ * Describes the message antipode.v1.RuleMatch.
+ * Use `create(RuleMatchSchema)` to create a new message.
+ */
+export const RuleMatchSchema: GenMessage<RuleMatch> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 20);
 
 /**
  * What was captured.
@@ -762,7 +853,7 @@ export type CaptureResponse = Message<"antipode.v1.CaptureResponse"> & {
  * Use `create(CaptureResponseSchema)` to create a new message.
  */
 export const CaptureResponseSchema: GenMessage<CaptureResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 18);
+  messageDesc(file_antipode_v1_site_agent, 21);
 
 /**
  * Applies a generation at a standby.
@@ -805,7 +896,7 @@ export type ApplyRequest = Message<"antipode.v1.ApplyRequest"> & {
  * Use `create(ApplyRequestSchema)` to create a new message.
  */
 export const ApplyRequestSchema: GenMessage<ApplyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 19);
+  messageDesc(file_antipode_v1_site_agent, 22);
 
 /**
  * What was applied.
@@ -868,7 +959,7 @@ export type ApplyResponse = Message<"antipode.v1.ApplyResponse"> & {
  * Use `create(ApplyResponseSchema)` to create a new message.
  */
 export const ApplyResponseSchema: GenMessage<ApplyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 20);
+  messageDesc(file_antipode_v1_site_agent, 23);
 
 /**
  * Verifies what was applied.
@@ -911,7 +1002,7 @@ export type VerifyRequest = Message<"antipode.v1.VerifyRequest"> & {
  * Use `create(VerifyRequestSchema)` to create a new message.
  */
 export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 21);
+  messageDesc(file_antipode_v1_site_agent, 24);
 
 /**
  * What reading back has shown.
@@ -946,7 +1037,7 @@ export type VerifyResponse = Message<"antipode.v1.VerifyResponse"> & {
  * Use `create(VerifyResponseSchema)` to create a new message.
  */
 export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 22);
+  messageDesc(file_antipode_v1_site_agent, 25);
 
 /**
  * Looks for silent damage.
@@ -982,7 +1073,7 @@ export type ScrubRequest = Message<"antipode.v1.ScrubRequest"> & {
  * Use `create(ScrubRequestSchema)` to create a new message.
  */
 export const ScrubRequestSchema: GenMessage<ScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 23);
+  messageDesc(file_antipode_v1_site_agent, 26);
 
 /**
  * What was found.
@@ -1038,7 +1129,7 @@ export type ScrubResponse = Message<"antipode.v1.ScrubResponse"> & {
  * Use `create(ScrubResponseSchema)` to create a new message.
  */
 export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 24);
+  messageDesc(file_antipode_v1_site_agent, 27);
 
 /**
  * Rehearses a restore.
@@ -1095,7 +1186,7 @@ export type DrillRequest = Message<"antipode.v1.DrillRequest"> & {
  * Use `create(DrillRequestSchema)` to create a new message.
  */
 export const DrillRequestSchema: GenMessage<DrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 25);
+  messageDesc(file_antipode_v1_site_agent, 28);
 
 /**
  * What the drill has shown.
@@ -1158,7 +1249,7 @@ export type DrillResponse = Message<"antipode.v1.DrillResponse"> & {
  * Use `create(DrillResponseSchema)` to create a new message.
  */
 export const DrillResponseSchema: GenMessage<DrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 26);
+  messageDesc(file_antipode_v1_site_agent, 29);
 
 /**
  * Where a drill spent its time.
@@ -1200,7 +1291,7 @@ export type DrillTimes = Message<"antipode.v1.DrillTimes"> & {
  * Use `create(DrillTimesSchema)` to create a new message.
  */
 export const DrillTimesSchema: GenMessage<DrillTimes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 27);
+  messageDesc(file_antipode_v1_site_agent, 30);
 
 /**
  * Names the order that nobody waits for any more.
@@ -1221,7 +1312,7 @@ export type CancelOrderRequest = Message<"antipode.v1.CancelOrderRequest"> & {
  * Use `create(CancelOrderRequestSchema)` to create a new message.
  */
 export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 28);
+  messageDesc(file_antipode_v1_site_agent, 31);
 
 /**
  * Whether there was anything to end.
@@ -1242,7 +1333,7 @@ export type CancelOrderResponse = Message<"antipode.v1.CancelOrderResponse"> & {
  * Use `create(CancelOrderResponseSchema)` to create a new message.
  */
 export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 29);
+  messageDesc(file_antipode_v1_site_agent, 32);
 
 /**
  * One side's contribution to the exchange.
@@ -1284,7 +1375,7 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
  * Use `create(ExchangeOfferSchema)` to create a new message.
  */
 export const ExchangeOfferSchema: GenMessage<ExchangeOffer> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 30);
+  messageDesc(file_antipode_v1_site_agent, 33);
 
 /**
  * The initiator's offer.
@@ -1340,7 +1431,7 @@ export type BeginExchangeRequest = Message<"antipode.v1.BeginExchangeRequest"> &
  * Use `create(BeginExchangeRequestSchema)` to create a new message.
  */
 export const BeginExchangeRequestSchema: GenMessage<BeginExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 31);
+  messageDesc(file_antipode_v1_site_agent, 34);
 
 /**
  * The responder's offer, signed over the transcript so far.
@@ -1368,7 +1459,7 @@ export type BeginExchangeResponse = Message<"antipode.v1.BeginExchangeResponse">
  * Use `create(BeginExchangeResponseSchema)` to create a new message.
  */
 export const BeginExchangeResponseSchema: GenMessage<BeginExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 32);
+  messageDesc(file_antipode_v1_site_agent, 35);
 
 /**
  * The wrapped domain key, signed over the whole transcript.
@@ -1410,7 +1501,7 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
  * Use `create(CompleteExchangeRequestSchema)` to create a new message.
  */
 export const CompleteExchangeRequestSchema: GenMessage<CompleteExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 33);
+  messageDesc(file_antipode_v1_site_agent, 36);
 
 /**
  * The receipt.
@@ -1438,7 +1529,7 @@ export type CompleteExchangeResponse = Message<"antipode.v1.CompleteExchangeResp
  * Use `create(CompleteExchangeResponseSchema)` to create a new message.
  */
 export const CompleteExchangeResponseSchema: GenMessage<CompleteExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 34);
+  messageDesc(file_antipode_v1_site_agent, 37);
 
 /**
  * Asks for a manifest.
@@ -1466,7 +1557,7 @@ export type PullManifestRequest = Message<"antipode.v1.PullManifestRequest"> & {
  * Use `create(PullManifestRequestSchema)` to create a new message.
  */
 export const PullManifestRequestSchema: GenMessage<PullManifestRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 35);
+  messageDesc(file_antipode_v1_site_agent, 38);
 
 /**
  * A part of an encoded antipode.seal.v1.SignedManifest.
@@ -1494,7 +1585,7 @@ export type PullManifestResponse = Message<"antipode.v1.PullManifestResponse"> &
  * Use `create(PullManifestResponseSchema)` to create a new message.
  */
 export const PullManifestResponseSchema: GenMessage<PullManifestResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 36);
+  messageDesc(file_antipode_v1_site_agent, 39);
 
 /**
  * Asks for blobs.
@@ -1529,7 +1620,7 @@ export type PullBlobsRequest = Message<"antipode.v1.PullBlobsRequest"> & {
  * Use `create(PullBlobsRequestSchema)` to create a new message.
  */
 export const PullBlobsRequestSchema: GenMessage<PullBlobsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 37);
+  messageDesc(file_antipode_v1_site_agent, 40);
 
 /**
  * Some of the blobs asked for, in order.
@@ -1550,7 +1641,7 @@ export type PullBlobsResponse = Message<"antipode.v1.PullBlobsResponse"> & {
  * Use `create(PullBlobsResponseSchema)` to create a new message.
  */
 export const PullBlobsResponseSchema: GenMessage<PullBlobsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 38);
+  messageDesc(file_antipode_v1_site_agent, 41);
 
 /**
  * The agent beside the HSMs of one site. Callers: the coordinator (orders), other agents (exchange, pull, ping).
@@ -1667,6 +1758,16 @@ export const SiteAgentService: GenService<{
     methodKind: "unary";
     input: typeof DrillRequestSchema;
     output: typeof DrillResponseSchema;
+  },
+  /**
+   * How many objects of a partition each rule of a filter matches. Reads only; labels stay here.
+   *
+   * @generated from rpc antipode.v1.SiteAgentService.MatchFilter
+   */
+  matchFilter: {
+    methodKind: "unary";
+    input: typeof MatchFilterRequestSchema;
+    output: typeof MatchFilterResponseSchema;
   },
   /**
    * Ends the wait for an order: one that has not had its turn never runs, and a promotion under way takes no role.

@@ -1,0 +1,40 @@
+import { MatchRulesResponseSchema } from '@antipode/protocol';
+import { create } from '@bufbuild/protobuf';
+import { expect, it } from 'vitest';
+import { localRuleTable, ruleTable, ruleWarnings } from './rules.ts';
+
+const answer = create(MatchRulesResponseSchema, {
+  site: 'a',
+  serial: '1f',
+  rules: [
+    { kind: 'label', rule: 'site-key', objects: 2 },
+    { kind: 'id', rule: '0a', objects: 0 },
+  ],
+});
+
+it('lists for each rule how many objects it matches', () => {
+  expect(
+    ruleTable(answer)
+      .split('\n')
+      .slice(1)
+      .map((line) => line.split(/ {2,}/)),
+  ).toEqual([
+    ['label', '"site-key"', '2'],
+    ['id', '"0a"', '0'],
+  ]);
+  expect(ruleTable({ ...answer, rules: [] })).toContain('every object');
+});
+
+it('warns of a rule that matches nothing, and of no other', () => {
+  expect(ruleWarnings(answer.rules)).toEqual([expect.stringContaining('"0a"')]);
+});
+
+it('writes out what a terminal would not show of a label', () => {
+  const objects = [{ objectClass: 'secret-key', id: '01', label: 'site-key\0\u200b' }];
+  const listed = localRuleTable([
+    { kind: 'label', rule: 'site-key', objects },
+    { kind: 'id', rule: '0a', objects: [] },
+  ]);
+  expect(listed).toContain('"site-key\\u0000\\u{200b}"');
+  expect(listed).toContain('(nothing)');
+});
