@@ -1,6 +1,9 @@
 /** Who is let in, over real loopback sockets: certificates, authorities, roles, key agreement, rotation. */
-import { readFileSync, rmSync } from 'node:fs';
-import { createSecureContext, connect as tlsConnect } from 'node:tls';
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { createSecureContext, createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import {
   type Client,
   CoordinatorService,
@@ -14,7 +17,7 @@ import {
   Tls,
   type TlsFiles,
 } from '@antipode/protocol';
-import { AntipodeError, silentLog } from '@antipode/runtime';
+import { AntipodeError, Log } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import type { DescService } from '@bufbuild/protobuf';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -31,6 +34,7 @@ let stranger: TestTrust;
 let serverFiles: TlsFiles;
 let port: number;
 const called: string[] = [];
+const serverLines: string[] = [];
 
 /** Handlers that note who got through to them. */
 function noting<Service extends DescService>(service: Service): Handlers<Service> {
@@ -50,13 +54,22 @@ function noting<Service extends DescService>(service: Service): Handlers<Service
 }
 
 async function serve(files: TlsFiles): Promise<number> {
-  const server = new RpcServer({ tls: files, log: silentLog });
+  const server = new RpcServer({
+    tls: files,
+    log: new Log({ level: 'info', format: 'json', write: (line) => serverLines.push(line) }),
+  });
   server.add(SiteAgentService, noting(SiteAgentService));
   server.add(CoordinatorService, noting(CoordinatorService));
   server.add(OperatorService, noting(OperatorService));
   opened.push({ close: () => server.close(0) });
   return server.listen('localhost:0');
 }
+
+const serverPem = () => ({
+  ca: readFileSync(serverFiles.caFile),
+  cert: readFileSync(serverFiles.certificateFile),
+  key: readFileSync(serverFiles.keyFile),
+});
 
 function dial(tls: Tls | TlsFiles, { at = port, expected = { kind: 'site', name: 'a' } as ExpectedPeer } = {}) {
   const client = createClient(SiteAgentService, { address: `localhost:${at}`, tls, expected });
@@ -72,6 +85,7 @@ beforeAll(async () => {
 afterEach(async () => {
   for (const one of opened.splice(0).reverse()) await one.close();
   called.length = 0;
+  serverLines.length = 0;
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -152,6 +166,11 @@ describe('a server', () => {
     const error = await rejection(dial(files).ping({}));
     expect(['CERTIFICATE_INVALID', 'SITE_UNREACHABLE']).toContain(error.code);
     expect(called).toEqual([]);
+    // The caller sees little: the log of the server has the reason, and once however often it comes back.
+    await rejection(dial(files).ping({}));
+    const said = serverLines.filter((line) => line.includes('a caller was refused'));
+    expect(said).toHaveLength(1);
+    expect(said[0]).toMatch(/"reason":"[A-Z_]+"/);
   });
 
   it('refuses a caller of another trust domain under the same authority', async () => {
@@ -236,27 +255,38 @@ describe('a client', () => {
     expect(codeOf(other)).toBe('accepted');
   });
 
-  it('takes a new certificate from its files without a restart', async () => {
-    const own = await trust.issue({ kind: 'operator', name: 'alice' });
+  it('takes a new certificate from its files without a restart, and says who it is to the server', async () => {
+    const own = await trust.issue({ kind: 'coordinator', name: 'one' });
     const tls = new Tls(own, { refreshMs: 20 });
-    port = await serve(serverFiles);
-    expect((await rejection(dial(tls).ping({}))).code).toBe('PEER_REFUSED');
-    swap(own, await trust.issue({ kind: 'coordinator', name: 'one' }));
+    const next = await trust.issue({ kind: 'coordinator', name: 'one' });
+    const shown: string[] = [];
+    const context = { ...serverPem(), requestCert: true, rejectUnauthorized: true, ALPNProtocols: ['h2'] };
+    const server = createTlsServer(context, (socket) => {
+      shown.push(socket.getPeerX509Certificate()?.fingerprint256 ?? '');
+      socket.destroy();
+    });
+    server.listen(0, 'localhost');
+    await once(server, 'listening');
+    const at = (server.address() as AddressInfo).port;
+    const wanted = new X509Certificate(readFileSync(next.certificateFile)).fingerprint256;
+    await rejection(dial(tls, { at }).ping({}));
+    expect(shown).not.toContain(wanted);
+    swap(own, next);
     // New connections carry the new certificate once it has been noticed.
-    for (;;) {
-      const client = createClient(SiteAgentService, {
-        address: `localhost:${port}`,
-        tls,
-        expected: { kind: 'site', name: 'a' },
-      });
-      const error = await client.ping({}).then(
-        () => undefined,
-        (thrown: unknown) => thrown as AntipodeError,
-      );
-      client.close();
-      if (error === undefined) break;
-      expect(error.code).toBe('PEER_REFUSED');
-    }
-    expect(called).toEqual(['SiteAgentService/Ping']);
+    while (shown.at(-1) !== wanted) await rejection(dial(tls, { at }).ping({}));
+    server.close();
+  });
+
+  it('keeps its certificate where the files hold the key of another, and both sides go on', async () => {
+    const own = await trust.issue({ kind: 'coordinator', name: 'one' });
+    const lines: string[] = [];
+    const log = new Log({ level: 'info', format: 'json', write: (line) => lines.push(line) });
+    const tls = new Tls(own, { refreshMs: 20, log });
+    port = await serve(serverFiles);
+    await dial(tls).ping({});
+    writeFileSync(own.keyFile, readFileSync((await trust.issue({ kind: 'coordinator', name: 'one' })).keyFile));
+    while (!lines.join().includes('is not the key of')) await dial(tls).ping({});
+    await dial(tls).ping({});
+    expect(tls.state.problem).toMatchObject({ code: 'CERTIFICATE_INVALID' });
   });
 });

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { type Client, createClient, type Operation, OperatorService, Tls } from '@antipode/protocol';
+import { type Client, createClient, type Operation, OperatorService, Tls, warningsOf } from '@antipode/protocol';
 import { AntipodeError, hasCode, isErrorCode, loadConfig, systemClock, within } from '@antipode/runtime';
 import { z } from 'zod';
 import type { Output } from './output.ts';
@@ -49,6 +49,8 @@ export async function withOperator<T>(
     certificateFile: from(config.tls.certificate),
     keyFile: from(config.tls.key),
   });
+  for (const warning of warningsOf(tls.state, systemClock.wallMs()))
+    process.stderr.write(`Warning: operator ${tls.identity.name}: ${warning}.\n`);
   const operator = createClient(OperatorService, {
     address: config.coordinator.address,
     tls,

@@ -1,4 +1,6 @@
 /** The wire: gRPC over mutual TLS 1.3, and who may call what. */
+
+export { type CertificateState, certificateInfo, WARN_DAYS, warningsOf } from './certificate-watch.ts';
 export {
   type Authority,
   type CertificateDescription,

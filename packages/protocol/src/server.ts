@@ -33,6 +33,7 @@ import {
   setLogVerbosity,
 } from '@grpc/grpc-js';
 import { authorise, type Identity, identityOf, identityUri } from './identity.ts';
+import { logRefusedCallers } from './refused-callers.ts';
 import { isServerStream, MESSAGE_BYTES_MAX, methodName, serviceDefinition } from './service-definition.ts';
 import { toStatus } from './status.ts';
 import { Tls, type TlsFiles } from './tls.ts';
@@ -128,6 +129,7 @@ export class RpcServer {
    */
   async listen(address: string): Promise<number> {
     const port = await this.#bind(address);
+    logRefusedCallers(this.#server, { log: this.#log, clock: this.#clock });
     await this.#tls.ready();
     return port;
   }

@@ -6,20 +6,14 @@
  * It does not say who may call what (identity.ts), and it does not read revocation lists: a certificate is taken away by
  * letting it expire or by changing the authority.
  */
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import tls from 'node:tls';
-import { AntipodeError, type Clock, systemClock } from '@antipode/runtime';
+import { AntipodeError, type Clock, type Log, systemClock } from '@antipode/runtime';
 import { type ChannelCredentials, experimental, type ServerCredentials } from '@grpc/grpc-js';
+import { type CertificateState, CertificateWatch, type TlsFiles } from './certificate-watch.ts';
 import { observeConnections } from './connection-failure.ts';
 import { type Identity, type IdentityKind, identityFromNames } from './identity.ts';
 
-/** PEM files. The authority's may hold several certificates, for the time in which one authority follows another. */
-export interface TlsFiles {
-  readonly caFile: string;
-  readonly certificateFile: string;
-  readonly keyFile: string;
-}
+export type { TlsFiles } from './certificate-watch.ts';
 
 /** Whom a client means to reach. A coordinator may be any of its trust domain; a site is always a certain one. */
 export type ExpectedPeer =
@@ -42,25 +36,23 @@ const REFRESH_MS = 2_000;
 export class Tls {
   /** From the certificate at the start. A rotated certificate is expected to carry the same. */
   readonly identity: Identity;
-  readonly #files: TlsFiles;
+  readonly #watch: CertificateWatch;
   readonly #clock: Clock;
-  readonly #provider: experimental.FileWatcherCertificateProvider;
 
-  /** Reads and checks the files. @throws CERTIFICATE_INVALID */
+  /** Reads and checks the files, and watches them while they are in use; `log` is told what happens to them. @throws CERTIFICATE_INVALID */
   constructor(
     files: TlsFiles,
-    { clock = systemClock, refreshMs = REFRESH_MS }: { clock?: Clock; refreshMs?: number } = {},
+    { clock = systemClock, refreshMs = REFRESH_MS, log }: { clock?: Clock; refreshMs?: number; log?: Log } = {},
   ) {
     pinTls();
-    this.#files = files;
     this.#clock = clock;
-    this.identity = checkFiles(files, clock);
-    this.#provider = new experimental.FileWatcherCertificateProvider({
-      caCertificateFile: files.caFile,
-      certificateFile: files.certificateFile,
-      privateKeyFile: files.keyFile,
-      refreshIntervalMs: refreshMs,
-    });
+    this.#watch = new CertificateWatch(files, { clock, refreshMs, log });
+    this.identity = this.#watch.identity;
+  }
+
+  /** When our own certificate ends, and whether the files hold what is in use. */
+  get state(): CertificateState {
+    return this.#watch.state;
   }
 
   /** For those who have files only. A process with several clients makes one `Tls`, so that the files are watched once. */
@@ -71,17 +63,17 @@ export class Tls {
   /** Credentials that admit only callers whose certificate our authority signed. */
   serverCredentials(): ServerCredentials {
     // grpc-js 1.14.7 declares (ca, identity) and takes (identity, ca): the same provider for both is right either way.
-    return experimental.createCertificateProviderServerCredentials(this.#provider, this.#provider, true);
+    return experimental.createCertificateProviderServerCredentials(this.#watch, this.#watch, true);
   }
 
   /** Resolves when a server that listens with these credentials has its certificate. It drops who comes before. */
   ready(): Promise<void> {
     return new Promise((resolve) => {
       const read = (): void => {
-        this.#provider.removeIdentityCertificateListener(read);
+        this.#watch.removeIdentityCertificateListener(read);
         resolve();
       };
-      this.#provider.addIdentityCertificateListener(read);
+      this.#watch.addIdentityCertificateListener(read);
     });
   }
 
@@ -95,7 +87,7 @@ export class Tls {
     { report = () => {}, handshakeMs = HANDSHAKE_MS_MAX }: ConnectionWatch = {},
   ): ChannelCredentials {
     const { trustDomain } = this.identity;
-    const credentials = experimental.createCertificateProviderChannelCredentials(this.#provider, this.#provider, {
+    const credentials = experimental.createCertificateProviderChannelCredentials(this.#watch, this.#watch, {
       // Called only when the chain is good. Replaces the comparison with the host name.
       checkServerIdentity: (_host, certificate) =>
         refusal(identityFromNames(certificate.subjectaltname), expected, trustDomain),
@@ -103,21 +95,11 @@ export class Tls {
     observeConnections(credentials, {
       report,
       keyExchange: KEY_EXCHANGE,
-      ownFault: () => this.#ownFault(),
+      ownFault: () => this.#watch.fault(),
       handshakeMs,
       clock: this.#clock,
     });
     return credentials;
-  }
-
-  /** What is wrong with our own files now. A peer that refuses our certificate mostly just hangs up. */
-  #ownFault(): AntipodeError | undefined {
-    try {
-      checkFiles(this.#files, this.#clock);
-      return undefined;
-    } catch (thrown) {
-      return AntipodeError.from(thrown);
-    }
   }
 }
 
@@ -141,43 +123,5 @@ function refusal(peer: Identity | undefined, expected: ExpectedPeer, trustDomain
   const found = peer === undefined ? 'no identity' : `${peer.kind}/${peer.name} of ${peer.trustDomain}`;
   return new AntipodeError('PEER_REFUSED', `expected ${wanted}, but the certificate there has ${found}`, {
     details: { expected: wanted, found },
-  });
-}
-
-function checkFiles({ caFile, certificateFile, keyFile }: TlsFiles, clock: Clock): Identity {
-  const authorities = read(caFile, certificatesIn);
-  const [certificate, ...intermediates] = read(certificateFile, certificatesIn);
-  const key = read(keyFile, createPrivateKey);
-  if (!certificate.checkPrivateKey(key)) throw invalid(keyFile, `is not the key of ${certificateFile}`);
-  if (![...authorities, ...intermediates].some(({ publicKey }) => certificate.verify(publicKey)))
-    throw invalid(certificateFile, `is not issued by ${caFile}`);
-  const now = clock.wallMs();
-  if (now > certificate.validToDate.getTime())
-    throw invalid(certificateFile, `expired on ${certificate.validToDate.toISOString()}`);
-  if (now < certificate.validFromDate.getTime())
-    throw invalid(certificateFile, `is valid only from ${certificate.validFromDate.toISOString()}`);
-  const identity = identityFromNames(certificate.subjectAltName);
-  if (identity === undefined)
-    throw invalid(certificateFile, 'has no identity spiffe://<trust domain>/<site|coordinator|operator>/<name>');
-  return identity;
-}
-
-function read<T>(path: string, parse: (pem: string) => T): T {
-  try {
-    return parse(readFileSync(path, 'utf8'));
-  } catch (cause) {
-    throw invalid(path, 'cannot be read as PEM', cause);
-  }
-}
-
-function certificatesIn(pem: string): [X509Certificate, ...X509Certificate[]] {
-  const [first = pem, ...rest] = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return [new X509Certificate(first), ...rest.map((one) => new X509Certificate(one))];
-}
-
-function invalid(path: string, why: string, cause?: unknown): AntipodeError {
-  return new AntipodeError('CERTIFICATE_INVALID', `${path}: ${why}`, {
-    details: { path },
-    ...(cause === undefined ? {} : { cause }),
   });
 }

@@ -63,7 +63,10 @@ export class Coordinator implements Closeable {
   }: { config: CoordinatorConfig; log: Log; clock?: Clock; prng?: Prng }) {
     this.#config = config;
     this.#ports = { clock, prng, log };
-    this.#tls = new Tls({ caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key });
+    this.#tls = new Tls(
+      { caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key },
+      { clock, log },
+    );
     const { kind, name } = this.#tls.identity;
     if (kind !== 'coordinator' || name !== config.id) {
       throw new AntipodeError(
@@ -180,6 +183,7 @@ export class Coordinator implements Closeable {
       clock,
       timeline: clock,
       timings,
+      certificate: () => this.#tls.state,
     };
 
     await election.pass();

@@ -1,5 +1,11 @@
 /** What agents and operators ask of the coordinator. Operators' orders become intents; only the leader takes them. */
-import type { CoordinatorService, Handlers, OperatorService } from '@antipode/protocol';
+import {
+  type CertificateState,
+  type CoordinatorService,
+  certificateInfo,
+  type Handlers,
+  type OperatorService,
+} from '@antipode/protocol';
 import { AntipodeError, type Clock, fromHex, hex, VERSION } from '@antipode/runtime';
 import type { Agents } from './agents.ts';
 import type { Changes } from './changes.ts';
@@ -43,6 +49,8 @@ export interface RpcPorts {
   /** The same time as `clock`, with what the wall clock made of it. */
   readonly timeline: Pick<Timeline, 'toWallMs' | 'lastStep'>;
   readonly timings: Timings;
+  /** Of our own certificate; absent where no network is (tests). */
+  readonly certificate?: () => CertificateState;
 }
 
 const WAIT_MS_MAX = 60_000;
@@ -258,6 +266,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       operations: (await store.query(readRecent)).map((intent) => operationMessage(intent, toWallMs)),
       isQueueUp: wakeUps.isUp(),
       ...clockStepOf(ports.timeline.lastStep),
+      ...(ports.certificate === undefined ? {} : { certificate: certificateInfo(ports.certificate()) }),
     }),
 
     rotateDomainKey: async ({ group }) => {

@@ -162,5 +162,6 @@ export function siteState(view: SiteView, nowMonotonicMs: number): MessageInitSh
     ...(view.lastWallMs === undefined ? {} : { silenceMs: BigInt(Math.round(nowMonotonicMs - view.lastMs)) }),
     version: view.state?.version ?? '',
     partitions: view.state?.partitions ?? [],
+    ...(view.state?.certificate === undefined ? {} : { certificate: view.state.certificate }),
   };
 }

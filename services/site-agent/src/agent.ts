@@ -72,7 +72,10 @@ export class SiteAgent implements Closeable {
     prng = systemPrng,
   }: { config: AgentConfig; log: Log; clock?: Clock; prng?: Prng }) {
     this.#config = config;
-    const tls = new Tls({ caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key });
+    const tls = new Tls(
+      { caFile: config.tls.ca, certificateFile: config.tls.certificate, keyFile: config.tls.key },
+      { clock, log },
+    );
     if (tls.identity.kind !== 'site' || tls.identity.name !== config.site) {
       throw new AntipodeError(
         'CERTIFICATE_INVALID',
@@ -95,6 +98,7 @@ export class SiteAgent implements Closeable {
     this.#site = {
       name: config.site,
       instance: randomUUID(),
+      certificate: () => tls.state,
       version: VERSION,
       clock,
       prng,

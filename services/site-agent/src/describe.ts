@@ -2,7 +2,7 @@
  * The agent's own account: from journal, store and memory only, so that a slow HSM never delays a heartbeat. It is taken in
  * one piece, so that what it says of a group holds together; the manifests of the heads are opened before.
  */
-import { type DescribeResponseSchema, roleNumber } from '@antipode/protocol';
+import { certificateInfo, type DescribeResponseSchema, roleNumber } from '@antipode/protocol';
 import { AntipodeError, type ErrorCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { briefRefOf, type GenerationRefInit } from './generation-ref.ts';
@@ -30,6 +30,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       errorCode: partition.failure?.code ?? site.journal.fault?.code ?? troubleOf(site, seats, partition.serial) ?? '',
       errorMessage: messageOf(partition.failure ?? site.journal.fault),
     })),
+    ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),
     members: seats.map((seat) => memberState(site, seat)),
   };
 }

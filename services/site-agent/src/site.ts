@@ -1,7 +1,7 @@
 /** What the orders of one agent share. Built once in agent.ts. */
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { isNewer } from '@antipode/hsm-core';
-import type { Fence } from '@antipode/protocol';
+import type { CertificateState, Fence } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type Prng } from '@antipode/runtime';
 import type { FenceKeeper } from './fence.ts';
 import type { GenerationStore, GenerationSummary } from './generation-store.ts';
@@ -20,6 +20,8 @@ export interface Site {
   readonly clock: Clock;
   readonly prng: Prng;
   readonly log: Log;
+  /** Of our own certificate; absent where no network is (tests). */
+  readonly certificate?: () => CertificateState;
   readonly journal: Journal;
   readonly store: GenerationStore;
   readonly fences: FenceKeeper;

@@ -1,7 +1,7 @@
 import { GetStatusResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { isDegraded, statusText } from './status.ts';
+import { certificateWarnings, isDegraded, statusText } from './status.ts';
 
 const status = (init: MessageInitShape<typeof GetStatusResponseSchema>) =>
   create(GetStatusResponseSchema, { coordinator: 'main', version: '1', isLeader: true, isQueueUp: true, ...init });
@@ -67,4 +67,34 @@ it('what is parked is shown with what a person must do', () => {
   });
   expect(statusText(parked)).toContain('why\n  do it');
   expect(statusText(status({ operations: [{ kind: 'drill', status: 'done' }] }))).not.toContain('drill');
+});
+
+it('says whose certificate ends within 30 days, whose authority, and whose new files are not used', () => {
+  const nowMs = Date.UTC(2026, 0, 1);
+  const inDays = (days: number): bigint => BigInt(nowMs + days * 86_400_000 + 1);
+  const warnings = certificateWarnings(
+    status({
+      certificate: { certificateEndsMs: inDays(200), authorityEndsMs: inDays(29) },
+      sites: [
+        { site: 'a', certificate: { certificateEndsMs: inDays(30), authorityEndsMs: inDays(400) } },
+        {
+          site: 'b',
+          certificate: {
+            certificateEndsMs: inDays(1),
+            authorityEndsMs: inDays(400),
+            problem: 'k: is not the key of c',
+          },
+        },
+        { site: 'c', certificate: { certificateEndsMs: inDays(-2), authorityEndsMs: inDays(400) } },
+        { site: 'old' },
+      ],
+    }),
+    nowMs,
+  );
+  expect(warnings).toEqual([
+    'coordinator main: the authority of its certificate ends in 29 days, on 2026-01-30',
+    'site b: new certificate files are not used: k: is not the key of c',
+    'site b: its certificate ends in 1 day, on 2026-01-02',
+    'site c: its certificate ended on 2025-12-30',
+  ]);
 });

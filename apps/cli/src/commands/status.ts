@@ -1,4 +1,5 @@
-import type { GetStatusResponse, PartitionState } from '@antipode/protocol';
+import { type GetStatusResponse, type PartitionState, warningsOf } from '@antipode/protocol';
+import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
@@ -62,6 +63,26 @@ export function statusText(status: GetStatusResponse): string {
   ].join('\n\n');
 }
 
+/** What is wrong with the certificates of coordinator and agents, or will be within a month. */
+export function certificateWarnings({ coordinator, certificate, sites }: GetStatusResponse, nowMs: number): string[] {
+  const owners = [
+    { who: `coordinator ${coordinator}`, certificate },
+    ...sites.map((site) => ({ who: `site ${site.site}`, certificate: site.certificate })),
+  ];
+  return owners.flatMap(({ who, certificate: info }) =>
+    info === undefined
+      ? []
+      : warningsOf(
+          {
+            certificateEndsMs: Number(info.certificateEndsMs),
+            authorityEndsMs: Number(info.authorityEndsMs),
+            problem: info.problem,
+          },
+          nowMs,
+        ).map((warning) => `${who}: ${warning}`),
+  );
+}
+
 export function isDegraded({ isLeader, groups, sites }: GetStatusResponse): boolean {
   return (
     !isLeader ||
@@ -74,13 +95,16 @@ export function statusCommand(): Command {
   return readCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, a partition has an error, or this coordinator does not lead.`,
+      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, a partition has an error, a certificate ends within 30 days, or this coordinator does not lead.`,
     )
     .action(async (options) => {
       const status = await withOperator(options.config, (operator) => operator.getStatus({}), {
         timeoutMs: options.timeout * 1_000,
       });
-      output(options).data(status, () => statusText(status));
-      if (isDegraded(status)) process.exitCode = EXIT.degraded;
+      const out = output(options);
+      out.data(status, () => statusText(status));
+      const warnings = certificateWarnings(status, systemClock.wallMs());
+      for (const warning of warnings) out.note(`Warning: ${warning}.`);
+      if (isDegraded(status) || warnings.length > 0) process.exitCode = EXIT.degraded;
     });
 }

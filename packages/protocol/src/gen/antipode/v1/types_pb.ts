@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/types.proto.
  */
 export const file_antipode_v1_types: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSItCgpPcmRlclN0YXRlEg8KB3J1bm5pbmcYASABKAgSDgoGYWdlX21zGAIgASgEIuQBCg1HZW5lcmF0aW9uUmVmEg0KBWVwb2NoGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhYKDmNvbnRlbnRfZGlnZXN0GAQgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgFIAEoBBIUCgxvYmplY3RfY291bnQYBiABKA0SGgoSZG9tYWluX2tleV92ZXJzaW9uGAcgASgNEjEKCnVuY2FwdHVyZWQYCCADKAsyHS5hbnRpcG9kZS52MS5VbmNhcHR1cmVkT2JqZWN0IkMKEFVuY2FwdHVyZWRPYmplY3QSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDgoGcmVhc29uGAMgASgJIiwKC1NpdGVBZGRyZXNzEgwKBHNpdGUYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJlCgxQcm9vZlN1bW1hcnkSDgoGcHJvdmVkGAEgASgNEg4KBmZhaWxlZBgCIAEoDRIZChFmYWlsZWRfb2JqZWN0X2lkcxgDIAMoCRIaChJ1c2VzX25vdF9leGVyY2lzZWQYBCABKA0qcgoKTWVtYmVyUm9sZRIbChdNRU1CRVJfUk9MRV9VTlNQRUNJRklFRBAAEhYKEk1FTUJFUl9ST0xFX0FDVElWRRABEhcKE01FTUJFUl9ST0xFX1NUQU5EQlkQAhIWChJNRU1CRVJfUk9MRV9GRU5DRUQQA2IGcHJvdG8z");
+  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSItCgpPcmRlclN0YXRlEg8KB3J1bm5pbmcYASABKAgSDgoGYWdlX21zGAIgASgEIuQBCg1HZW5lcmF0aW9uUmVmEg0KBWVwb2NoGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhYKDmNvbnRlbnRfZGlnZXN0GAQgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgFIAEoBBIUCgxvYmplY3RfY291bnQYBiABKA0SGgoSZG9tYWluX2tleV92ZXJzaW9uGAcgASgNEjEKCnVuY2FwdHVyZWQYCCADKAsyHS5hbnRpcG9kZS52MS5VbmNhcHR1cmVkT2JqZWN0IkMKEFVuY2FwdHVyZWRPYmplY3QSEQoJb2JqZWN0X2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDgoGcmVhc29uGAMgASgJIiwKC1NpdGVBZGRyZXNzEgwKBHNpdGUYASABKAkSDwoHYWRkcmVzcxgCIAEoCSJlCgxQcm9vZlN1bW1hcnkSDgoGcHJvdmVkGAEgASgNEg4KBmZhaWxlZBgCIAEoDRIZChFmYWlsZWRfb2JqZWN0X2lkcxgDIAMoCRIaChJ1c2VzX25vdF9leGVyY2lzZWQYBCABKA0iWgoPQ2VydGlmaWNhdGVJbmZvEhsKE2NlcnRpZmljYXRlX2VuZHNfbXMYASABKAQSGQoRYXV0aG9yaXR5X2VuZHNfbXMYAiABKAQSDwoHcHJvYmxlbRgDIAEoCSpyCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfQUNUSVZFEAESFwoTTUVNQkVSX1JPTEVfU1RBTkRCWRACEhYKEk1FTUJFUl9ST0xFX0ZFTkNFRBADYgZwcm90bzM");
 
 /**
  * What every mutating order carries first: whose order this is, and under which tenure.
@@ -259,6 +259,41 @@ export type ProofSummary = Message<"antipode.v1.ProofSummary"> & {
  */
 export const ProofSummarySchema: GenMessage<ProofSummary> = /*@__PURE__*/
   messageDesc(file_antipode_v1_types, 5);
+
+/**
+ * How it stands with the certificate of a process.
+ *
+ * @generated from message antipode.v1.CertificateInfo
+ */
+export type CertificateInfo = Message<"antipode.v1.CertificateInfo"> & {
+  /**
+   * When it ends, milliseconds since the Unix epoch.
+   *
+   * @generated from field: uint64 certificate_ends_ms = 1;
+   */
+  certificateEndsMs: bigint;
+
+  /**
+   * When the authority that issued it ends.
+   *
+   * @generated from field: uint64 authority_ends_ms = 2;
+   */
+  authorityEndsMs: bigint;
+
+  /**
+   * Why what is in its files now is not used; empty when it is.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message antipode.v1.CertificateInfo.
+ * Use `create(CertificateInfoSchema)` to create a new message.
+ */
+export const CertificateInfoSchema: GenMessage<CertificateInfo> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 6);
 
 /**
  * A member's seat in a group.

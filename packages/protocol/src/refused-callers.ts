@@ -1,0 +1,44 @@
+/**
+ * Says who was refused in the TLS handshake, and why. The caller sees a reset connection and little else (TLS 1.3 has the
+ * client done before the server looks at its certificate), so without this nobody's log has the word certificate.
+ *
+ * `http2Servers` is not a documented member of a grpc-js server (our version of it is exact). If it went away, callers would
+ * be refused all the same, without a line in the log, and the integration test would say so.
+ */
+import type { TLSSocket, Server as TlsServer } from 'node:tls';
+import { type Clock, invariant, type Log } from '@antipode/runtime';
+import type { Server } from '@grpc/grpc-js';
+
+/** Agents try again every second: one line an hour for each address and reason is enough. */
+const SAID_AGAIN_MS = 3_600_000;
+const SAID_MAX = 1_000;
+
+export function logRefusedCallers(server: Server, { log, clock }: { log: Log; clock: Clock }): void {
+  const servers = (server as unknown as { http2Servers?: Map<TlsServer, unknown> }).http2Servers;
+  invariant(servers !== undefined, 'the server of grpc-js has no http2Servers');
+  const said = new Map<string, number>();
+  for (const one of servers.keys()) {
+    // The address is gone by the time that a refused connection is closed.
+    const addresses = new WeakMap<object, string>();
+    one.on('connection', (socket) => addresses.set(socket, socket.remoteAddress ?? ''));
+    one.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      const reason = reasonOf(error, socket);
+      if (reason === undefined) return;
+      const parent = (socket as unknown as { _parent?: object })._parent;
+      const address = (parent && addresses.get(parent)) ?? socket.remoteAddress ?? 'unknown';
+      const key = `${address} ${reason}`;
+      const nowMs = clock.monotonicMs();
+      const last = said.get(key);
+      if (last !== undefined && nowMs - last < SAID_AGAIN_MS) return;
+      if (said.size >= SAID_MAX) said.clear();
+      said.set(key, nowMs);
+      log.warn('a caller was refused: its certificate or its TLS does not fit', { address, reason });
+    });
+  }
+}
+
+/** OpenSSL's word for it; undefined for a connection that was only closed. */
+function reasonOf({ code }: NodeJS.ErrnoException, { authorizationError }: TLSSocket): string | undefined {
+  if (authorizationError) return String(authorizationError);
+  return code?.startsWith('ERR_SSL_') ? code : undefined;
+}
