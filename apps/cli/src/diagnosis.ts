@@ -89,9 +89,10 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
 async function describeToken(config: AgentConfig, partition: AgentConfig['partitions'][number]): Promise<string> {
   const provider = await openPartition(partitionConfig(partition, config), { log: silentLog });
   try {
-    const { model, firmware, serial, unenforced } = await provider.describe();
+    const { model, firmware, serial, unenforced, silentSlots } = await provider.describe();
     const weakness = unenforced.length === 0 ? '' : `; accepted, though it does not keep: ${unenforced.join(', ')}`;
-    return `${model} ${firmware}, serial ${serial}${weakness}`;
+    const silent = silentSlots.length === 0 ? '' : `; other slots do not answer: ${silentSlots.join(', ')}`;
+    return `${model} ${firmware}, serial ${serial}${weakness}${silent}`;
   } finally {
     await provider.close();
   }

@@ -41,6 +41,8 @@ export interface PartitionDescription {
   readonly firmware: string;
   /** Protections that the token does not keep: our own keys there are as much weaker. Empty on a sound one. */
   readonly unenforced: readonly Protection[];
+  /** What other slots of the module answered that do not tell their token: another HSM is away. Empty when all is well. */
+  readonly silentSlots: readonly string[];
 }
 
 /** A handle's blob, or why there is none. */

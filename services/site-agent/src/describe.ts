@@ -27,6 +27,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       isScratch: partition.settings.role === 'scratch',
       identitySha256: partition.identitySha256 ?? '',
       unenforced: [...partition.unenforced],
+      silentSlots: [...partition.silentSlots],
       errorCode: partition.failure?.code ?? site.journal.fault?.code ?? troubleOf(site, seats, partition.serial) ?? '',
       errorMessage: messageOf(partition.failure ?? site.journal.fault),
     })),

@@ -75,6 +75,7 @@ export class Partition implements Closeable {
   #trouble: AntipodeError | undefined;
   #passesTroubled = 0;
   #unenforced: readonly Protection[] = [];
+  #silentSlots: readonly string[] = [];
   /** Domain keys that were missing when the token was last read. */
   #missing = '';
   #passesMissing = 0;
@@ -104,6 +105,11 @@ export class Partition implements Closeable {
   /** What its token did not keep when it was last opened. */
   get unenforced(): readonly Protection[] {
     return this.#unenforced;
+  }
+
+  /** What other slots of its module answered instead of telling their token, when it was last opened. */
+  get silentSlots(): readonly string[] {
+    return this.#silentSlots;
   }
 
   /**
@@ -259,6 +265,7 @@ export class Partition implements Closeable {
       const keyring = await this.#readKeyring(provider, identity);
       const description = await provider.describe();
       this.#unenforced = description.unenforced;
+      this.#noteSilentSlots(description.silentSlots);
       const opened: Opened = {
         provider,
         keyring,
@@ -275,6 +282,13 @@ export class Partition implements Closeable {
       await provider.close();
       throw thrown;
     }
+  }
+
+  /** Another HSM that is away is no trouble of this partition, but somebody should know. */
+  #noteSilentSlots(slots: readonly string[]): void {
+    if (slots.join() !== this.#silentSlots.join())
+      this.#log.warn('slots of the PKCS#11 module do not answer', { slots: slots.length, answers: slots.join(', ') });
+    this.#silentSlots = slots;
   }
 
   async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {

@@ -24,7 +24,7 @@ import type {
 } from '../provider.ts';
 import { challenge } from './challenge.ts';
 import { CKA, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
-import { type Cryptoki, type Mechanism, mechanism, structure, type Template, type TokenInfo } from './cryptoki.ts';
+import { type Mechanism, mechanism, structure, type Template, type TokenInfo } from './cryptoki.ts';
 import { findPublicHalf, PublicKeys } from './find-public-half.ts';
 import { keepsOnePerId, Maker, NotMade, openingBlob } from './maker.ts';
 import { unwrapNarrowed } from './narrowing.ts';
@@ -33,7 +33,7 @@ import { templateOf } from './objects.ts';
 import { OwnKeys } from './own-keys.ts';
 import { type ProveContext, prove } from './prove.ts';
 import { CryptokiFailure, NOT_WRAPPED, returnValueOf, SessionFailure, translate } from './return-values.ts';
-import { openSession, type PartitionConfig } from './session.ts';
+import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session.ts';
 import { SessionProbe } from './session-probe.ts';
 
 const [PRIVATE, SENSITIVE, EXTRACTABLE] = [0x002, 0x103, 0x162];
@@ -44,6 +44,7 @@ export const SCAN_GAP_MS = 250;
 
 export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #token: TokenInfo;
+  readonly #silentSlots: readonly string[];
   readonly #objects: ObjectReader;
   readonly #maker: Maker;
   /** Public halves that had to be found by use, each with what was read under the handle; absent until it is read next. */
@@ -53,17 +54,18 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #probe: SessionProbe;
   #lastLookMs = Number.NEGATIVE_INFINITY;
 
-  private constructor({ cryptoki, session, token }: { cryptoki: Cryptoki; session: bigint; token: TokenInfo }) {
+  private constructor({ cryptoki, session, token, silentSlots }: OpenSession) {
     super({ cryptoki, session });
     this.#token = token;
+    this.#silentSlots = silentSlots;
     this.#probe = new SessionProbe({ cryptoki, session });
     this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) });
     this.#maker = new Maker({ cryptoki, session, objects: this.#objects, keepsOnePerId: keepsOnePerId(token) });
   }
 
   /** @throws PROTECTION_UNENFORCED, and what {@link openSession} throws */
-  static async open(config: PartitionConfig): Promise<Pkcs11Provider> {
-    const provider = new Pkcs11Provider(await openSession(config));
+  static async open(config: PartitionConfig, search?: SlotSearch): Promise<Pkcs11Provider> {
+    const provider = new Pkcs11Provider(await openSession(config, search));
     try {
       provider.#checkProtections(config.acceptUnenforced ?? []);
       await provider.#rehearse();
@@ -175,7 +177,8 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   async describe(): Promise<PartitionDescription> {
     this.wrapMechanism();
     const { serial, label, manufacturer, model, firmware } = this.#token;
-    return { serial, label, manufacturer, model, firmware, unenforced: this.unenforced() };
+    const silentSlots = this.#silentSlots;
+    return { serial, label, manufacturer, model, firmware, unenforced: this.unenforced(), silentSlots };
   }
 
   async look({ since, handles }: { since?: number; handles?: readonly Handle[] }): Promise<Look> {

@@ -225,6 +225,12 @@ export function returnValueOf(thrown: unknown): string {
   throw thrown;
 }
 
+/** The return value's name, whoever is at fault; throws on what is no failed call. */
+export function answerOf(thrown: unknown): string {
+  if (thrown instanceof CallFailure) return thrown.returnValue;
+  throw thrown;
+}
+
 /**
  * Turns a refused call into an error of the catalogue; what is already one passes through. A session that was just opened
  * cannot be void: there the HSM is not ready.

@@ -4,7 +4,7 @@ import type { Protection } from '../provider.ts';
 import { CKF_TOKEN_INITIALIZED } from './constants.ts';
 import { Cryptoki, type TokenInfo } from './cryptoki.ts';
 import { LoginGuard } from './login-guard.ts';
-import { codeOf, SessionFailure, translate } from './return-values.ts';
+import { answerOf, codeOf, SessionFailure, translate } from './return-values.ts';
 
 /** Where a partition is, and how to get in. Everything local to the site. */
 export interface PartitionConfig {
@@ -28,20 +28,32 @@ export interface OpenSession {
   readonly cryptoki: Cryptoki;
   readonly session: bigint;
   readonly token: TokenInfo;
+  /** What slots of the module answered that do not tell their token. */
+  readonly silentSlots: readonly string[];
 }
 
 /** A look that finds nothing is not proof: of 48 processes that started at once on one SoftHSM folder, 18 saw no token. */
 const LOOKS = 5;
 const LOOK_PAUSE_MS = 120;
 
-export async function openSession(config: PartitionConfig): Promise<OpenSession> {
+/** What is looked at on the way to a token. */
+export interface SlotSearch {
+  /** Slots that did not answer an earlier worker, and are not asked. */
+  readonly skipped: readonly bigint[];
+  /** Called before a slot is asked, and without one when none is any more: a slot may never answer. */
+  readonly asking: (slot?: bigint) => Promise<void>;
+}
+
+const PATIENT: SlotSearch = { skipped: [], asking: async () => {} };
+
+export async function openSession(config: PartitionConfig, search = PATIENT): Promise<OpenSession> {
   for (let look = 1; ; look += 1) {
     const cryptoki = Cryptoki.load(config.module, config.moduleParameters);
     try {
-      const { slot, token } = findToken(cryptoki, config);
+      const { slot, token, silentSlots } = await findToken(cryptoki, config, search);
       const session = cryptoki.openSession(slot);
       login(cryptoki, session, token, config);
-      return { cryptoki, session, token };
+      return { cryptoki, session, token, silentSlots };
     } catch (thrown) {
       cryptoki.finalize();
       const error = translate(thrown, { isOpening: true });
@@ -51,25 +63,40 @@ export async function openSession(config: PartitionConfig): Promise<OpenSession>
   }
 }
 
-function findToken(cryptoki: Cryptoki, { tokenLabel, serial }: PartitionConfig): { slot: bigint; token: TokenInfo } {
-  const initialised = cryptoki
-    .slots()
-    .map((slot) => ({ slot, token: cryptoki.tokenInfo(slot) }))
-    .filter(({ token }) => token.flags & CKF_TOKEN_INITIALIZED);
+/** A module shows the slots of several HSMs: one of them that is dead says nothing of the others (I15). */
+async function findToken(
+  cryptoki: Cryptoki,
+  { tokenLabel, serial }: PartitionConfig,
+  { skipped, asking }: SlotSearch,
+): Promise<{ slot: bigint; token: TokenInfo; silentSlots: string[] }> {
+  const silentSlots = skipped.map(() => 'no answer in time');
+  const initialised: { slot: bigint; token: TokenInfo }[] = [];
+  for (const slot of cryptoki.slots().filter((one) => !skipped.includes(one))) {
+    await asking(slot);
+    try {
+      const token = cryptoki.tokenInfo(slot);
+      if (token.flags & CKF_TOKEN_INITIALIZED) initialised.push({ slot, token });
+    } catch (thrown) {
+      silentSlots.push(answerOf(thrown));
+    }
+  }
+  await asking();
   const matching = initialised.filter(
     ({ token }) =>
       token.label === tokenLabel && (serial === undefined || token.serial === serial || NO_SERIAL.test(token.serial)),
   );
   const [only, second] = matching;
-  if (only !== undefined && second === undefined) return { ...only, token: named(only.token, serial) };
+  if (only !== undefined && second === undefined) return { ...only, token: named(only.token, serial), silentSlots };
   const wanted = `label "${tokenLabel}"${serial === undefined ? '' : ` and serial ${serial}`}`;
-  throw new AntipodeError(
-    'PARTITION_NOT_FOUND',
-    `${matching.length} tokens have ${wanted}, expected one; the module shows ${initialised.length}`,
-    {
-      details: { found: matching.length, shown: initialised.length },
-    },
-  );
+  const found = `${matching.length} tokens have ${wanted}, expected one; the module shows ${initialised.length}`;
+  const details = { found: matching.length, shown: initialised.length };
+  if (matching.length > 0 || silentSlots.length === 0)
+    throw new AntipodeError('PARTITION_NOT_FOUND', found, { details });
+  // The token may be in one of them: it is not gone, it is away.
+  const answers = silentSlots.join(', ');
+  throw new AntipodeError('HSM_UNAVAILABLE', `${found}, and ${silentSlots.length} slots do not answer (${answers})`, {
+    details: { ...details, silent: silentSlots.length, returnValue: answers },
+  });
 }
 
 /** NSS gives every token sixteen zeros. */

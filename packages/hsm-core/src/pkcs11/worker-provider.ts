@@ -15,6 +15,8 @@ export interface ToWorker {
 }
 
 export type FromWorker =
+  /** The slot that is being asked for its token; none when that is over. */
+  | { readonly id: number; readonly asking: bigint | undefined }
   /** The next items of a long list, so that no message holds up either side. */
   | { readonly id: number; readonly part: readonly unknown[] }
   /** The end of an answer; its list, or the list that it has under this name, is in the parts before it. */
@@ -43,6 +45,8 @@ export interface WorkerOptions {
   readonly callTimeoutMs?: number;
   /** A worker that has not ended by then is killed. */
   readonly closeTimeoutMs?: number;
+  /** A slot that does not tell its token by then is skipped. */
+  readonly slotTimeoutMs?: number;
 }
 
 /** Longer than the slowest batch (thousands of persistent unwraps on a disk), shorter than an operator's patience. */
@@ -63,6 +67,11 @@ const SHORT_CALLS: ReadonlySet<string> = new Set<keyof HsmProvider>([
   'generateDataKey',
   'unwrapDataKey',
 ]);
+
+/** A network HSM that answers at all does so long before. */
+const SLOT_TIMEOUT_MS = 10_000;
+/** More than these, and it is the module that hangs. */
+const SILENT_SLOTS_MAX = 4;
 
 /** Module start, login and the self-test with throw-away keys. */
 const OPEN_TIMEOUT_MS = 2 * 60_000;
@@ -106,14 +115,7 @@ const METHODS = [
  * MECHANISM_MISSING, HSM_WORKER_LOST
  */
 export async function openPartition(config: PartitionConfig, options: WorkerOptions): Promise<WorkerProvider> {
-  const worker = new Worker(config, options);
-  try {
-    await worker.call('open', [config]);
-    await worker.call('describe', []);
-  } catch (thrown) {
-    await worker.close();
-    throw thrown;
-  }
+  const worker = await openWorker(config, options, []);
   const methods = METHODS.map((method) => [method, (...args: unknown[]) => worker.call(method, args)] as const);
   return {
     ...Object.fromEntries(methods),
@@ -121,6 +123,24 @@ export async function openPartition(config: PartitionConfig, options: WorkerOpti
     isLost: () => worker.isLost,
     close: () => worker.close(),
   } as unknown as WorkerProvider;
+}
+
+/** A slot that never answers costs a worker: the next one does not ask it. */
+async function openWorker(
+  config: PartitionConfig,
+  options: WorkerOptions,
+  skipped: readonly bigint[],
+): Promise<Worker> {
+  const worker = new Worker(config, options);
+  try {
+    await worker.call('open', [config, skipped]);
+    await worker.call('describe', []);
+    return worker;
+  } catch (thrown) {
+    await worker.close();
+    if (worker.silentSlot === undefined || skipped.length >= SILENT_SLOTS_MAX) throw thrown;
+    return openWorker(config, options, [...skipped, worker.silentSlot]);
+  }
 }
 
 interface Waiting {
@@ -137,13 +157,18 @@ class Worker {
   readonly #closeTimeoutMs: number;
   readonly #waiting = new Map<number, Waiting>();
   readonly #ended: Promise<void>;
+  readonly #slotTimeoutMs: number;
   residentBytes = 0;
+  /** The slot whose silence has ended it. */
+  silentSlot: bigint | undefined;
+  #asking = new AbortController();
   #nextId = 1;
   #lost: AntipodeError | undefined;
   #isClosing = false;
 
   constructor({ environment }: PartitionConfig, options: WorkerOptions) {
     const { log, callTimeoutMs = CALL_TIMEOUT_MS, closeTimeoutMs = CLOSE_TIMEOUT_MS } = options;
+    this.#slotTimeoutMs = options.slotTimeoutMs ?? SLOT_TIMEOUT_MS;
     this.#log = log;
     this.#callTimeoutMs = callTimeoutMs;
     this.#closeTimeoutMs = closeTimeoutMs;
@@ -203,6 +228,10 @@ class Worker {
   #settle(message: FromWorker): void {
     const waiting = this.#waiting.get(message.id);
     if (waiting === undefined) return;
+    if ('asking' in message) {
+      this.#awaitSlot(message.asking);
+      return;
+    }
     if ('part' in message) {
       waiting.parts.push(...message.part);
       return;
@@ -223,8 +252,21 @@ class Worker {
     }
   }
 
+  #awaitSlot(slot: bigint | undefined): void {
+    this.#asking.abort();
+    if (slot === undefined) return;
+    const answered = new AbortController();
+    this.#asking = answered;
+    void systemClock.sleep(this.#slotTimeoutMs, answered.signal).then(() => {
+      if (answered.signal.aborted || this.#lost !== undefined) return;
+      this.silentSlot = slot;
+      this.#lose(`a slot did not tell its token in ${this.#slotTimeoutMs} ms`);
+    });
+  }
+
   #lose(how: string): void {
     if (this.#lost !== undefined) return;
+    this.#asking.abort();
     const calls = [...this.#waiting.values()].map(({ method }) => method);
     const details = { how, calls: calls.join(',') };
     this.#lost = new AntipodeError(

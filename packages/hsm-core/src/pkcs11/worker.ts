@@ -23,7 +23,10 @@ process.on('disconnect', () => process.exit(0));
 
 async function serve({ id, method, args }: ToWorker): Promise<void> {
   try {
-    const result = method === 'open' ? await open(args[0] as PartitionConfig) : await callProvider(method, args);
+    const result =
+      method === 'open'
+        ? await open(id, ...(args as [PartitionConfig, readonly bigint[]]))
+        : await callProvider(method, args);
     const end = { id, residentBytes: process.memoryUsage.rss() };
     if (method === 'look') {
       const { objects, ...rest } = result as Look;
@@ -39,8 +42,11 @@ async function serve({ id, method, args }: ToWorker): Promise<void> {
   }
 }
 
-async function open(config: PartitionConfig): Promise<void> {
-  provider = await Pkcs11Provider.open(config);
+async function open(id: number, config: PartitionConfig, skipped: readonly bigint[]): Promise<void> {
+  // On its way before the call that may never return.
+  const asking = (slot?: bigint): Promise<void> =>
+    new Promise((resolve) => process.send?.({ id, asking: slot } satisfies FromWorker, () => resolve()));
+  provider = await Pkcs11Provider.open(config, { skipped, asking });
 }
 
 async function callProvider(method: Exclude<ToWorker['method'], 'open'>, args: readonly unknown[]): Promise<unknown> {

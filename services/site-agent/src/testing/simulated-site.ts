@@ -242,6 +242,7 @@ class SimulatedPartition {
         model: 'simulated',
         firmware: '1',
         unenforced: [],
+        silentSlots: [],
       },
       captures: new CaptureMemory(),
       replica: new ReplicaMemory(),
@@ -251,8 +252,8 @@ class SimulatedPartition {
       },
     };
   }
-
   readonly unenforced = [];
+  readonly silentSlots = [];
 
   get serial(): string {
     return this.#member.serial;
