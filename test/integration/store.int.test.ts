@@ -257,7 +257,7 @@ describe('intents', () => {
     }: { id: string; kind?: IntentKind; site?: string; group?: string },
     nowMs = 100,
   ) => write((trx) => insertIntent(trx, { id, kind, group, site, state: { phase: 'due' }, trace: {} }, nowMs));
-  const change = (id: string, to: Partial<Intent>, nowMs = 200): Promise<void> =>
+  const change = (id: string, to: Partial<Intent>, nowMs = 200): Promise<boolean> =>
     write((trx) => updateIntent(trx, id, to, nowMs));
   const read = (id: string) => store.query((db) => readIntent(db, id));
   const end = async (id: string, status: IntentStatus, kind: IntentKind, nowMs: number): Promise<void> => {

@@ -233,6 +233,7 @@ describe('a group of three sites', () => {
       probePeer: unused,
       ping: unused,
       setRole: unused,
+      reseat: unused,
       promote: unused,
       distributeDomainKey: unused,
       capture: unused,

@@ -50,6 +50,7 @@ export interface SystemOptions {
   /** Sites whose agent is a process of its own, and `coordinator`, so that they can be stopped or killed. */
   readonly processes?: readonly string[];
   readonly createGroup?: boolean;
+  readonly failoverPolicy?: FailoverPolicy | undefined;
   /** `recorded`: in front of each agent; `everywhere`: between each agent and the coordinator as well. */
   readonly links?: Links;
   /** For the processes, by the name of the site or `coordinator`. */
@@ -81,6 +82,7 @@ export class TestSystem {
     createGroup = true,
     links = 'none',
     environment,
+    failoverPolicy,
   }: SystemOptions = {}): Promise<TestSystem> {
     const system = new TestSystem(environment === undefined ? {} : { environment });
     try {
@@ -92,7 +94,7 @@ export class TestSystem {
         'all agents are heard',
         async () => (await system.operator.getStatus({})).sites.filter(({ state }) => state === 'up').length === 3,
       );
-      if (createGroup) await system.createGroup();
+      if (createGroup) await system.createGroup(failoverPolicy);
       return system;
     } catch (thrown) {
       await system.close();
@@ -151,13 +153,13 @@ export class TestSystem {
     site.process = undefined;
   }
 
-  async createGroup(): Promise<void> {
+  async createGroup(failoverPolicy: FailoverPolicy = FailoverPolicy.AUTOMATIC): Promise<void> {
     const { operationId } = await this.operator.createGroup({
       spec: {
         name: GROUP,
         members: ['a', 'b', 'c'].map((name) => ({ site: name, serial: this.site(name).serial })),
         scratch: [{ site: 'c', serial: this.site('c').scratchSerial }],
-        failoverPolicy: FailoverPolicy.AUTOMATIC,
+        failoverPolicy,
       },
     });
     // Empty where it was declared before and nothing is to be done.

@@ -8,6 +8,7 @@ import { drillCommand } from './commands/drill.ts';
 import { failoverCommand } from './commands/failover.ts';
 import { groupCommand } from './commands/group.ts';
 import { initCommand } from './commands/init.ts';
+import { operationCommand } from './commands/operation.ts';
 import { partitionCommand } from './commands/partition.ts';
 import { replicateCommand } from './commands/replicate.ts';
 import { resolveCommand } from './commands/resolve.ts';
@@ -49,6 +50,7 @@ export function program(): Command {
     drillCommand(),
     scrubCommand(),
     failoverCommand(),
+    operationCommand(),
     resolveCommand(),
     doctorCommand(),
     demoCommand(),

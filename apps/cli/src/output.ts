@@ -1,4 +1,5 @@
 /** Data on standard output, everything else on standard error. Tables for people, JSON for programs. */
+import { enumWord } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import Table from 'cli-table3';
 import { exitCodeOf } from './exit-codes.ts';
@@ -72,11 +73,14 @@ export function duration(ms: number | bigint | undefined): string {
 
 /**
  * For `JSON.stringify`: bytes in hexadecimal, integers as numbers where a number holds them and else as strings of all their
- * digits, and without what only the wire needs. It looks at what the holder has, for a Buffer has made itself an object
+ * digits, enums as words, and without what only the wire needs. It looks at what the holder has, for a Buffer has made itself an object
  * (`toJSON`) before a replacer sees it.
  */
 export function plain(this: unknown, key: string, value: unknown): unknown {
-  const raw = (this as Readonly<Record<string, unknown>> | undefined)?.[key] ?? value;
+  const holder = this as Readonly<Record<string, unknown>> | undefined;
+  const raw = holder?.[key] ?? value;
+  const word = typeof raw === 'number' ? enumWord(String(holder?.['$typeName']), key, raw) : undefined;
+  if (word !== undefined) return word;
   if (typeof raw === 'bigint') return Number.isSafeInteger(Number(raw)) ? Number(raw) : raw.toString();
   if (raw instanceof Uint8Array) return Buffer.from(raw).toString('hex');
   if (key === '$typeName' || key === '$unknown') return undefined;

@@ -58,6 +58,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/ProbePeer': COORDINATOR,
   'SiteAgentService/Ping': ['coordinator', 'site'],
   'SiteAgentService/SetRole': COORDINATOR,
+  'SiteAgentService/Reseat': COORDINATOR,
   'SiteAgentService/Promote': COORDINATOR,
   'SiteAgentService/DistributeDomainKey': COORDINATOR,
   'SiteAgentService/Capture': COORDINATOR,
@@ -86,6 +87,11 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'OperatorService/PlanFailover': OPERATOR,
   'OperatorService/Failover': OPERATOR,
   'OperatorService/GetOperation': OPERATOR,
+  'OperatorService/ListOperations': OPERATOR,
+  'OperatorService/DismissOperation': OPERATOR,
+  'OperatorService/CancelOperation': OPERATOR,
+  'OperatorService/PlanReseat': OPERATOR,
+  'OperatorService/ReseatGroup': OPERATOR,
   'OperatorService/Resolve': OPERATOR,
 };
 

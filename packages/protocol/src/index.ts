@@ -22,3 +22,4 @@ export { type CallContext, type Handlers, RpcServer, type RpcServerOptions } fro
 export { MESSAGE_BYTES_MAX } from './service-definition.ts';
 export { isUnreachable } from './status.ts';
 export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './tls.ts';
+export { enumWord } from './words.ts';

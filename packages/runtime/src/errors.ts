@@ -218,6 +218,27 @@ export const CATALOGUE = {
     summary: 'The order does not fit the role that this member has now.',
     hint: 'The coordinator reads the state again and decides anew.',
   },
+  SITE_QUARANTINED: {
+    disposition: 'operator',
+    summary:
+      'The journal of this site is not the one that was heard before: it was lost, or an older copy has taken its place.',
+    hint: 'The site captures nothing, applies nothing and is not promoted. Find out which data folder it runs on, then run `antipode group reseat GROUP --dry-run`. See docs/runbooks/journals-disagree.md.',
+  },
+  GROUP_CONTRADICTED: {
+    disposition: 'operator',
+    summary: 'The database and the journals of the agents say different things of the group.',
+    hint: 'Nothing is ordered and nobody is sent anywhere until they agree. `antipode group reseat GROUP --dry-run` shows what each says and what seating the group anew would do. See docs/runbooks/journals-disagree.md.',
+  },
+  RESEAT_REFUSED: {
+    disposition: 'operator',
+    summary: 'The group cannot be seated anew as it stands.',
+    hint: 'The message says what is in the way. Bring back the sites that do not answer, or name the active site with --active.',
+  },
+  NOT_SERVED: {
+    disposition: 'retry',
+    summary: 'No member of the group serves now: a failover is under way, or is stuck.',
+    hint: 'Send applications nowhere until this command answers. `antipode status` shows the failover; `antipode operation show ID` says what holds it up.',
+  },
   SCRATCH_REFUSED: {
     disposition: 'operator',
     summary: 'The partition for the drill is not declared as scratch in the agent configuration, or is not empty.',

@@ -22,6 +22,7 @@ import { Election } from './election.ts';
 import { EmbeddedPostgres } from './embedded/postgres.ts';
 import { EmbeddedRedis } from './embedded/redis.ts';
 import { GroupCache } from './group-cache.ts';
+import { JournalBook } from './journals.ts';
 import { LeaseBook } from './leases.ts';
 import { externalQueue } from './queue/external-queue.ts';
 import { BullWakeUps } from './queue/wake-ups.ts';
@@ -125,6 +126,7 @@ export class Coordinator implements Closeable {
     const renewals = this.#own(store.apart({ statementMs: timings.leaderMs / 2, lockMs: timings.leaderMs / 4 }));
     await store.migrate();
     const cache = new GroupCache({ store });
+    const journals = new JournalBook({ store });
     const leases = new LeaseBook({ clock, leaseMs: timings.leaseMs });
     // Nothing is known of what an earlier leader granted or heard: every lease runs, and every site is just expected.
     const lead = async (): Promise<void> => {
@@ -133,6 +135,7 @@ export class Coordinator implements Closeable {
       leases.becameLeader({
         earlierLeaseMs: await store.query((db) => raiseLeaseLength(db, timings.leaseMs)),
       });
+      await journals.load();
       await cache.refresh();
       detector.expect(await store.query(readSites));
     };
@@ -159,7 +162,7 @@ export class Coordinator implements Closeable {
     );
     await wakeUps.checkSafety();
     const reconciler = this.#own(
-      new Reconciler({ store, election, cache, detector, runner, wakeUps, clock, prng, log, timings }),
+      new Reconciler({ store, election, cache, detector, journals, runner, wakeUps, clock, prng, log, timings }),
     );
     const schedule = new Schedule({
       store,
@@ -174,14 +177,17 @@ export class Coordinator implements Closeable {
       election,
       cache,
       detector,
+      journals,
       leases,
       effects,
       agents,
       reconciler,
+      runner,
       wakeUps,
       changes,
       clock,
       timeline: clock,
+      log,
       timings,
       certificate: () => this.#tls.state,
     };

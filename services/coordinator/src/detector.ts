@@ -49,6 +49,12 @@ export class Detector {
     return this.#sites.get(site);
   }
 
+  /** What was heard until now, for whoever compares it with what the database says after. */
+  snapshot(): (site: string) => SiteView | undefined {
+    const sites = new Map(this.#sites);
+    return (site) => sites.get(site);
+  }
+
   isUp(site: string): boolean {
     return this.#sites.get(site)?.status === 'up';
   }

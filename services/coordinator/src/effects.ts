@@ -10,6 +10,7 @@ import { enrolment } from './effects/enrolment.ts';
 import { failover, survey } from './effects/failover.ts';
 import { rejoin } from './effects/rejoin.ts';
 import { replication } from './effects/replication.ts';
+import { type ReseatSurvey, reseat, surveyForReseat } from './effects/reseat.ts';
 import { scrub } from './effects/scrub.ts';
 import type { CaptureEvent } from './machines/capture.ts';
 import type { DrillEffect, DrillEvent } from './machines/drill.ts';
@@ -18,6 +19,7 @@ import type { FailoverEffect, FailoverEvent } from './machines/failover.ts';
 import type { Survey } from './machines/failover-plan.ts';
 import type { RejoinEvent } from './machines/rejoin.ts';
 import type { ReplicationEffect, ReplicationEvent } from './machines/replication.ts';
+import type { ReseatEffect, ReseatEvent } from './machines/reseat.ts';
 import type { ScrubEffect, ScrubEvent } from './machines/scrub.ts';
 import type { Group } from './model.ts';
 import type { Intent } from './store/intents.ts';
@@ -58,6 +60,15 @@ export class Effects {
 
   failover(intent: Intent, effect: FailoverEffect): Promise<FailoverEvent> {
     return failover(this.#context, intent, effect);
+  }
+
+  reseat(intent: Intent, effect: ReseatEffect): Promise<ReseatEvent> {
+    return reseat(this.#context, intent, effect);
+  }
+
+  /** For a plan that is only shown. */
+  surveyForReseat(group: Group, wanted: string): Promise<ReseatSurvey> {
+    return surveyForReseat(this.#context, group, wanted);
   }
 
   /** For a plan that is only shown. */

@@ -84,16 +84,37 @@ export interface Proof {
   readonly usesNotExercised: number;
 }
 
-export const INTENT_KINDS = ['enrolment', 'capture', 'replication', 'drill', 'scrub', 'failover', 'rejoin'] as const;
+export const INTENT_KINDS = [
+  'enrolment',
+  'capture',
+  'replication',
+  'drill',
+  'scrub',
+  'failover',
+  'rejoin',
+  'reseat',
+] as const;
 export type IntentKind = (typeof INTENT_KINDS)[number];
 
-/** open: under way. parked: a person must decide. */
-export type IntentStatus = 'open' | 'parked' | 'done' | 'failed';
+/** open: under way. parked: a person must decide. dismissed: it failed, and a person has seen it. */
+export type IntentStatus = 'open' | 'parked' | 'done' | 'failed' | 'cancelled' | 'dismissed';
 
 /** What a machine makes of its state and an event: where it is then, and at most one effect. */
 export interface Step<State, Effect> {
   readonly state: State;
   readonly effect?: Effect;
+}
+
+/** Why an order failed, and where it is found in the logs. */
+export interface OrderFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** Where it failed; empty where that is this coordinator. */
+  readonly site: string;
+  /** The PKCS#11 name of what the device answered; empty where it is not the device's. */
+  readonly returnValue: string;
+  readonly atMs: number;
+  readonly requestId: string;
 }
 
 /** A failure that a machine is told of: one that will not heal by itself. */

@@ -3,6 +3,7 @@
  * seen the next time (I8, I10). At most one open intent per group, kind and site is the database's to keep.
  */
 import { MemberRole } from '@antipode/protocol';
+import { type Contradiction, quarantineOf } from './contradiction.ts';
 import type { SiteView } from './detector.ts';
 import { FINDINGS } from './machines/scrub.ts';
 import { activeOf, type Generation, type Group, type IntentKind } from './model.ts';
@@ -31,6 +32,8 @@ export interface Situation {
   readonly open: readonly Intent[];
   /** The last of each member that had one. */
   readonly scrubs: readonly ScrubRecord[];
+  /** How database and agents contradict each other: then nothing is due until an operator has seated the group anew. */
+  readonly contradiction: Contradiction | undefined;
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
   readonly timings: Timings;
@@ -54,6 +57,7 @@ export const VOTERS_MIN = 3;
 export function plan(situation: Situation): Plan {
   const { group, open, timings, nowMs } = situation;
   const name = group.spec.name;
+  if (situation.contradiction !== undefined) return { create: [], reopen: [] };
   const isOpen = (kind: IntentKind, site?: string): boolean =>
     open.some((intent) => intent.kind === kind && (site === undefined || intent.site === site));
   const create = [
@@ -63,7 +67,12 @@ export function plan(situation: Situation): Plan {
     ...dueReplications(situation),
     ...dueRejoins(situation),
     ...dueScrubs(situation),
-  ].filter(({ kind, site }) => !isOpen(kind, site) && !hasJustFailed(situation, kind, site));
+  ].filter(
+    ({ kind, site }) =>
+      !isOpen(kind, site) &&
+      !hasJustFailed(situation, kind, site) &&
+      quarantineOf(group, situation.view(site)) === undefined,
+  );
   const reopen = open
     .filter(
       ({ status, updatedMs }) => status === 'parked' && agoMs({ nowMs, stampMs: updatedMs }) >= timings.parkedRetryMs,

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Detector, SiteStatus } from './detector.ts';
 import type { Election } from './election.ts';
 import type { GroupCache } from './group-cache.ts';
+import type { JournalBook } from './journals.ts';
 import type { Group } from './model.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import { Reconciler } from './reconciler.ts';
@@ -44,6 +45,7 @@ vi.mock(import('./store/intents.ts'), () => ({
   forgetOldIntents: async (_trx: unknown, { beforeMs }: { beforeMs: number }) => void asked.forgotten.push(beforeMs),
   updateIntent: async (_trx: unknown, id: string, change: Partial<Intent>, updatedMs: number) => {
     table.set(id, { ...table.get(id)!, ...change, updatedMs });
+    return true;
   },
 }));
 vi.mock(import('./store/generations.ts'), () => ({
@@ -121,7 +123,8 @@ class Bench {
         } as unknown as Election;
       })(),
       cache: { all: this.groups, unreadable: [], refresh: async () => {} } as unknown as GroupCache,
-      detector: { view: () => ({ status: this.status }) } as unknown as Detector,
+      detector: { snapshot: () => () => ({ status: this.status }) } as unknown as Detector,
+      journals: { flush: async () => {} } as unknown as JournalBook,
       runner: {
         isRunning: (id: string) => this.running.has(id),
         run: (id: string) => {

@@ -14,9 +14,11 @@ import {
   type Prng,
   Serial,
 } from '@antipode/runtime';
+import { contradictionOf } from './contradiction.ts';
 import type { Detector } from './detector.ts';
 import type { Election } from './election.ts';
 import type { GroupCache } from './group-cache.ts';
+import type { JournalBook } from './journals.ts';
 import type { Group } from './model.ts';
 import { type Plan, type Planned, plan } from './planner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
@@ -41,6 +43,7 @@ export interface ReconcilerPorts {
   readonly election: Election;
   readonly cache: GroupCache;
   readonly detector: Detector;
+  readonly journals: JournalBook;
   readonly runner: Runner;
   readonly wakeUps: WakeUps;
   readonly clock: Clock;
@@ -78,6 +81,8 @@ export class Reconciler implements Closeable {
   #defect: unknown;
   /** Groups whose last look failed. */
   readonly #troubled = new Set<string>();
+  /** What contradicts what, by group: told when it begins and when it ends. */
+  readonly #contradicted = new Map<string, string>();
 
   constructor(ports: ReconcilerPorts) {
     this.#ports = ports;
@@ -134,9 +139,11 @@ export class Reconciler implements Closeable {
   }
 
   async #pass(): Promise<void> {
-    const { store, election, cache, clock, log } = this.#ports;
+    const { store, election, cache, clock, log, journals } = this.#ports;
     if (this.#defect !== undefined) throw this.#defect;
-    if (election.epoch === undefined) return;
+    const leaderEpoch = election.epoch;
+    if (leaderEpoch === undefined) return;
+    await journals.flush(leaderEpoch);
     await cache.refresh();
     for (const name of cache.unreadable) this.#report(name, new AntipodeError('DATABASE_UNAVAILABLE', UNREADABLE));
     const open = await store.query((db) =>
@@ -218,6 +225,7 @@ export class Reconciler implements Closeable {
   async #planFor(name: string): Promise<{ group: Group; plan: Plan }> {
     const { store, clock, detector, timings } = this.#ports;
     const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
+    const view = detector.snapshot();
     const facts = await store.snapshot(async (db) => ({
       group: await readGroup(db, name),
       newest: await readNewest(db, name),
@@ -227,10 +235,26 @@ export class Reconciler implements Closeable {
       failed: await readFailed(db, name),
       open: await readOpenIntents(db, { group: name }),
     }));
-    return {
-      group: facts.group,
-      plan: plan({ ...facts, view: (site) => detector.view(site), nowMs: clock.wallMs(), timings }),
-    };
+    const contradiction = contradictionOf({ ...facts, view });
+    await this.#tell(name, contradiction?.message);
+    return { group: facts.group, plan: plan({ ...facts, contradiction, view, nowMs: clock.wallMs(), timings }) };
+  }
+
+  /** One line and one event when a contradiction begins, changes or ends: it is a state, and lasts until a person acts. */
+  async #tell(group: string, message: string | undefined): Promise<void> {
+    const { store, election, log } = this.#ports;
+    if (this.#contradicted.get(group) === message) return;
+    const kind = message === undefined ? 'contradiction-ended' : 'contradiction-found';
+    await store.write(election.require(), async (_trx, record) =>
+      record({ kind, group, details: { message: message ?? '' } }),
+    );
+    if (message === undefined) {
+      this.#contradicted.delete(group);
+      log.info('database and journals agree again', { group });
+    } else {
+      this.#contradicted.set(group, message);
+      log.error('database and journals contradict each other: nothing is ordered in this group', { group, message });
+    }
   }
 
   /** Through the queue, or here where the queue is away. */

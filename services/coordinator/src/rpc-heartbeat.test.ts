@@ -10,9 +10,11 @@ import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { Detector } from './detector.ts';
+import { JournalBook } from './journals.ts';
 import { LeaseBook } from './leases.ts';
 import type { Group } from './model.ts';
 import { coordinatorHandlers, type RpcPorts } from './rpc.ts';
+import type { Store } from './store/store.ts';
 import { groupOf, SPEC } from './testing/group.ts';
 import { PROFILES } from './timings.ts';
 
@@ -47,6 +49,7 @@ class Bench {
     this.#handlers = coordinatorHandlers({
       timings: TIMINGS,
       detector: this.detector,
+      journals: new JournalBook({ store: {} as Store }),
       leases: this.leases,
       cache: { all: [{ ...groupOf(SPEC), ...change }] },
       store: {

@@ -133,12 +133,15 @@ class Bench {
   }
 
   /** The site announces itself. */
-  hear(site: string, { errorCode = '' } = {}): void {
+  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a' } = {}): void {
     const partitions = [
       { serial: `serial-${site}`, name: 'main', module: 'm.so', tokenLabel: 'main-token', errorCode },
       { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
     ];
-    this.detector.heard(create(DescribeResponseSchema, { site, instance: site, partitions }), { address: `${site}:1` });
+    const members = [{ group: 'payments', epoch, epochOwner }];
+    this.detector.heard(create(DescribeResponseSchema, { site, instance: site, partitions, members }), {
+      address: `${site}:1`,
+    });
   }
 
   createGroup(spec: MessageInitShape<typeof GroupSpecSchema> | undefined) {
@@ -390,6 +393,24 @@ describe('where an application finds its keys', () => {
     expect(await resolve(bench)).toMatchObject({ site: 'a', serial: 'serial-a', module: '', tokenLabel: '' });
     const none = withGroup({ members: groupOf(SPEC).members.slice(1) });
     expect((await rejection(resolve(none))).code).toBe('NOT_FOUND');
+  });
+
+  it('is nowhere while an epoch is issued and not in force: the one before is fenced, or will be', async () => {
+    const bench = withGroup({ highestEpoch: 2n, highestOwner: 'b' });
+    bench.hear('a');
+    expect((await rejection(resolve(bench))).code).toBe('NOT_SERVED');
+  });
+
+  it('is nowhere while database and journals contradict each other, and nothing is ordered then', async () => {
+    const bench = withGroup();
+    bench.hear('a');
+    bench.hear('b', { epoch: 2n, epochOwner: 'b' });
+    const handlers = operatorHandlers(bench.ports);
+    const failover = create(FailoverRequestSchema, { group: 'payments', toSite: 'b', acceptLoss: true });
+    const replicate = create(ReplicateRequestSchema, { group: 'payments' });
+    for (const order of [resolve(bench), handlers.failover(failover, CONTEXT), handlers.replicate(replicate, CONTEXT)])
+      expect((await rejection(order)).code).toBe('GROUP_CONTRADICTED');
+    expect(bench.intended).toEqual([]);
   });
 });
 

@@ -6,9 +6,10 @@ import {
   type Handlers,
   type OperatorService,
 } from '@antipode/protocol';
-import { AntipodeError, type Clock, fromHex, hex, VERSION } from '@antipode/runtime';
+import { AntipodeError, type Clock, fromHex, hex, type Log, VERSION } from '@antipode/runtime';
 import type { Agents } from './agents.ts';
 import type { Changes } from './changes.ts';
+import { type Contradiction, contradictionOf, quarantineOf, refuseContradicted } from './contradiction.ts';
 import type { Detector } from './detector.ts';
 import { refOf, requireRef } from './effects/context.ts';
 import type { Effects } from './effects.ts';
@@ -16,16 +17,20 @@ import type { Election } from './election.ts';
 import { standingOf } from './generation-standing.ts';
 import type { GroupCache } from './group-cache.ts';
 import { checkSites, differences, filterMessage, specFrom } from './group-spec.ts';
+import type { JournalBook } from './journals.ts';
 import type { LeaseBook } from './leases.ts';
 import { planFailover } from './machines/failover-plan.ts';
 import { activeOf, type Group } from './model.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import type { Reconciler } from './reconciler.ts';
+import { operationHandlers } from './rpc-operations.ts';
+import { reseatHandlers } from './rpc-reseat.ts';
+import type { Runner } from './runner.ts';
 import { startDrill } from './start-drill.ts';
 import { readDrills, readLastPassed } from './store/drills.ts';
 import { readAcknowledged, readGeneration, readNewest } from './store/generations.ts';
 import { insertGroup, readGroup, readGroups, readTenures } from './store/groups.ts';
-import { type Intent, isMoveOpen, readIntent, readRecent, requireIntent } from './store/intents.ts';
+import { isMoveOpen, readIntent, readRecent } from './store/intents.ts';
 import { readScrubs } from './store/scrubs.ts';
 import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
@@ -39,21 +44,26 @@ export interface RpcPorts {
   readonly election: Election;
   readonly cache: GroupCache;
   readonly detector: Detector;
+  readonly journals: JournalBook;
   readonly leases: LeaseBook;
   readonly effects: Effects;
   readonly agents: Agents;
   readonly reconciler: Reconciler;
+  readonly runner: Runner;
   readonly wakeUps: WakeUps;
   readonly changes: Changes;
   readonly clock: Clock;
   /** The same time as `clock`, with what the wall clock made of it. */
   readonly timeline: Pick<Timeline, 'toWallMs' | 'lastStep'>;
+  readonly log: Log;
   readonly timings: Timings;
   /** Of our own certificate; absent where no network is (tests). */
   readonly certificate?: () => CertificateState;
 }
 
-const WAIT_MS_MAX = 60_000;
+/** A failover leads away from an active member whose journal cannot be believed; never out of a database that was rolled back. */
+const isWayOut = ({ kind }: Contradiction): boolean => kind === 'journal-not-ours';
+
 const DRILLS_DEFAULT = 50;
 /** A partition of 10,000 objects is read in a second, once its turn has come. */
 const MATCH_TIMEOUT_MS = 30_000;
@@ -62,6 +72,7 @@ export function coordinatorHandlers({
   election,
   cache,
   detector,
+  journals,
   leases,
   timings,
   store,
@@ -80,7 +91,8 @@ export function coordinatorHandlers({
         throw new AntipodeError('REQUEST_INVALID', `the address of site ${state.site} must be host:port`, {
           details: { field: 'address', site: state.site },
         });
-      detector.heard(state, { address });
+      const { account, added } = journals.hear(state, cache.all);
+      detector.heard(account, { address });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
       const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };
       const inForce = `${leaderEpoch} ${toJson(row)}`;
@@ -96,6 +108,7 @@ export function coordinatorHandlers({
           group.epoch === group.highestEpoch &&
           group.owner === state.site &&
           seat?.epoch === group.epoch &&
+          quarantineOf(group, detector.view(state.site)) === undefined &&
           activeOf(group)?.site === state.site
         );
       });
@@ -117,6 +130,7 @@ export function coordinatorHandlers({
             owner: highestOwner,
             requestId: 'heartbeat',
           })),
+        quarantined: added,
         peers: seats.map((group) => ({
           group: group.spec.name,
           sites: group.members
@@ -155,7 +169,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
   } = ports;
   const toWallMs = (atMs: number): number => ports.timeline.toWallMs(atMs);
 
-  const factsOf = async (group: Group) => {
+  const factsOf = async (group: Group, view = detector.snapshot()) => {
     const name = group.spec.name;
     // One after another on one connection: a status of many groups must not take them all.
     const read = await store.snapshot(async (db) => ({
@@ -168,18 +182,23 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       group,
       ...read,
       leaseRemainingMs: leases.remainingMs(name),
-      view: (site) => detector.view(site),
+      contradiction: contradictionOf({ group, newest: read.newest, view }),
+      view,
       nowMs: clock.wallMs(),
       toWallMs,
     });
   };
-  /** Every group, with those that cannot be read by their names: one of them hides none of the others. */
+  /**
+   * Every group, with views that were taken before they were read, and those that cannot be read by their names: one of
+   * them hides none of the others.
+   */
   const allGroups = async () => {
+    const view = detector.snapshot();
     const unreadable: string[] = [];
     const groups = await store.snapshot((db) => readGroups(db, (group) => unreadable.push(group)));
     const states = await Promise.all(
       groups.map((group) =>
-        factsOf(group).catch((thrown: unknown) => {
+        factsOf(group, view).catch((thrown: unknown) => {
           if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
           return unreadableGroup(group.spec.name);
         }),
@@ -188,6 +207,18 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     return [...states, ...unreadable.map(unreadableGroup)];
   };
   const groupOf = (name: string): Promise<Group> => store.snapshot((db) => readGroup(db, name));
+  /** A group in which something may be ordered. @throws GROUP_CONTRADICTED */
+  const agreedGroup = async (
+    name: string,
+    isAllowed: (contradiction: Contradiction) => boolean = () => false,
+  ): Promise<Group> => {
+    const view = detector.snapshot();
+    const group = await groupOf(name);
+    const newest = await store.query((db) => readNewest(db, name));
+    const contradiction = contradictionOf({ group, newest, view });
+    if (contradiction !== undefined && !isAllowed(contradiction)) refuseContradicted(group, contradiction);
+    return group;
+  };
   const untilEnded = async (operationId: string, signal: AbortSignal): Promise<void> => {
     for (;;) {
       const intent = await store.query((db) => readIntent(db, operationId));
@@ -237,7 +268,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         state: { phase: 'due' },
         trace: {},
       });
-      return { group: await factsOf(await groupOf(spec.name)), operationId };
+      const view = detector.snapshot();
+      return { group: await factsOf(await groupOf(spec.name), view), operationId };
     },
 
     matchRules: async ({ group: name, spec: message }, { signal }) => {
@@ -255,7 +287,10 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
 
     listGroups: async () => ({ groups: await allGroups() }),
 
-    getGroup: async ({ group }) => ({ group: await factsOf(await groupOf(group)) }),
+    getGroup: async ({ group }) => {
+      const view = detector.snapshot();
+      return { group: await factsOf(await groupOf(group), view) };
+    },
 
     getStatus: async () => ({
       coordinator: id,
@@ -270,7 +305,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     }),
 
     rotateDomainKey: async ({ group }) => {
-      await groupOf(group);
+      await agreedGroup(group);
       return {
         operationId: (
           await reconciler.intend({ kind: 'enrolment', group, site: '', state: { phase: 'due' }, trace: {} })
@@ -279,7 +314,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     },
 
     replicate: async ({ group: name }, { signal }) => {
-      const group = await groupOf(name);
+      const group = await agreedGroup(name);
       const active = activeOf(group);
       if (group.highestEpoch !== group.epoch || (await store.query((db) => isMoveOpen(db, name))))
         throw new AntipodeError('GROUP_BUSY', `a failover of group ${name} is under way`, { details: { group: name } });
@@ -367,7 +402,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     },
 
     planFailover: async ({ group: name, toSite }) => {
-      const group = await groupOf(name);
+      const group = await agreedGroup(name, isWayOut);
       const from = activeOf(group)?.site ?? '';
       const survey = await effects.survey(group);
       const request = { from, wanted: toSite, reason: 'operator', excluded: [] } as const;
@@ -396,7 +431,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     },
 
     failover: async ({ group: name, toSite, acceptLoss, acceptedLosses }) => {
-      const group = await groupOf(name);
+      const group = await agreedGroup(name, isWayOut);
       const from = activeOf(group)?.site ?? '';
       // A failover that did not end well has fenced it: then it may be the one to serve again.
       if (toSite === from && group.highestEpoch === group.epoch)
@@ -422,19 +457,18 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       };
     },
 
-    getOperation: async ({ operationId, waitMs, seenPhase }, { signal }) => {
-      const endMs = clock.monotonicMs() + Math.min(waitMs, WAIT_MS_MAX);
-      for (;;) {
-        const intent: Intent = await store.query((db) => requireIntent(db, operationId));
-        const leftMs = endMs - clock.monotonicMs();
-        if (intent.status !== 'open' || intent.state.phase !== seenPhase || leftMs <= 0 || signal.aborted)
-          return { operation: operationMessage(intent, toWallMs) };
-        await changes.next(operationId, { clock, timeoutMs: Math.min(leftMs, timings.planMs), signal });
-      }
-    },
+    ...reseatHandlers(ports),
+    ...operationHandlers(ports),
 
     resolve: async ({ group: name }) => {
-      const group = await groupOf(name);
+      const group = await agreedGroup(name);
+      // Where an epoch was issued, the active member of the one before is fenced, or may be at any moment.
+      if (group.highestEpoch !== group.epoch)
+        throw new AntipodeError(
+          'NOT_SERVED',
+          `group ${name} has no active member: a failover to ${group.highestOwner} is under way or stuck`,
+          { details: { group: name, epoch: group.highestEpoch } },
+        );
       const active = activeOf(group);
       if (active === undefined)
         throw new AntipodeError('NOT_FOUND', `group ${name} has no active member`, { details: { group: name } });

@@ -16,6 +16,7 @@ vi.mock(import('./store/intents.ts'), async (original) => ({
   readIntent: async (_db: unknown, id: string) => table.get(id),
   updateIntent: async (_trx: unknown, id: string, change: Partial<Intent>, updatedMs: number) => {
     table.set(id, { ...table.get(id)!, ...change, updatedMs });
+    return true;
   },
 }));
 
@@ -40,8 +41,9 @@ class Bench {
       query: (work: (db: unknown) => unknown) => work(undefined),
       write: async (_epoch: bigint, work: (trx: unknown, record: (event: { kind: string }) => void) => unknown) => {
         this.beforeWrite();
-        await work(undefined, ({ kind }) => this.events.push(kind));
+        const result = await work(undefined, ({ kind }) => this.events.push(kind));
         this.story.push(`> ${table.get('i')?.state.phase}`);
+        return result;
       },
     } as unknown as Store;
     const run = async (intent: Intent, effect: { type: string } = { type: 'capture' }): Promise<unknown> => {

@@ -13,8 +13,9 @@ import { decideEnrolment, type EnrolmentState } from './machines/enrolment.ts';
 import { decideFailover, type FailoverState } from './machines/failover.ts';
 import { decideRejoin, type RejoinState } from './machines/rejoin.ts';
 import { decideReplication, type ReplicationState } from './machines/replication.ts';
+import { decideReseat, type ReseatState } from './machines/reseat.ts';
 import { decideScrub, type ScrubState } from './machines/scrub.ts';
-import type { Failure, IntentKind, IntentStatus, Resume, Step } from './model.ts';
+import type { Failure, IntentKind, IntentStatus, OrderFailure, Resume, Step } from './model.ts';
 import { type Intent, readIntent, requestIdOf, updateIntent } from './store/intents.ts';
 import type { Store } from './store/store.ts';
 import { agoMs } from './timeline.ts';
@@ -45,6 +46,7 @@ const ATTEMPTS_MAX: Partial<Record<IntentKind, number>> = {
   drill: 6,
   scrub: 6,
   rejoin: 20,
+  reseat: 4,
 };
 /**
  * What counts as failed when it did not run is given time for a site to restart: it has failed when it is as old as this,
@@ -108,20 +110,23 @@ export class Runner {
         throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not come to an end`, {
           details: { intent: intent.id },
         });
-      await this.#persist(now, step);
+      // A person may have ended it while the effect ran: what came of that is nobody's any more.
+      if (!(await this.#persist(now, step))) return;
       if (step.effect === undefined) return;
       step = settle(step.state, await this.#perform(now, step.effect, perform));
     }
   }
 
-  async #persist(intent: Intent, { state, effect }: Step<{ phase: string }, { type: string }>): Promise<void> {
+  /** @returns false where the intent has ended meanwhile */
+  async #persist(intent: Intent, { state, effect }: Step<{ phase: string }, { type: string }>): Promise<boolean> {
     const { store, election, clock, changes, log } = this.#ports;
     const status = effect === undefined ? statusOf(state.phase) : 'open';
     const code = 'code' in state && typeof state.code === 'string' ? state.code : '';
     const message = 'message' in state && typeof state.message === 'string' ? state.message : '';
     const nowMs = clock.wallMs();
-    await store.write(election.require(), async (trx, record) => {
-      await updateIntent(
+    const last = firstFailure(state);
+    const isKept = await store.write(election.require(), async (trx, record) => {
+      const isOpen = await updateIntent(
         trx,
         intent.id,
         {
@@ -130,19 +135,26 @@ export class Runner {
           performing: intent.performing,
           ...(status === 'open'
             ? {}
-            : { errorCode: code || firstFailure(state).code, errorMessage: message || firstFailure(state).message }),
+            : {
+                errorCode: code || last.code,
+                // What the machine says; else what was recorded when the order failed.
+                ...(status === 'done' || message !== '' || last.message !== ''
+                  ? { errorMessage: message || last.message }
+                  : {}),
+              }),
         },
         nowMs,
       );
-      if (status !== 'open')
+      if (isOpen && status !== 'open')
         record({
           kind: `${intent.kind}-${state.phase}`,
           group: intent.group,
           site: intent.site,
           details: { intent: intent.id, code },
         });
+      return isOpen;
     });
-    if (status !== 'open')
+    if (isKept && status !== 'open')
       log.at(status === 'done' ? 'info' : 'warn', `${intent.kind} ${state.phase}`, {
         group: intent.group,
         site: intent.site,
@@ -150,6 +162,7 @@ export class Runner {
         ...(code === '' ? {} : { code }),
       });
     changes.announce(intent.id);
+    return isKept;
   }
 
   async #perform(intent: Intent, effect: { type: string }, perform: Perform): Promise<{ type: string }> {
@@ -158,43 +171,47 @@ export class Runner {
       return await inSpan(effect.type, { 'antipode.intent': intent.id }, () => perform(intent, effect));
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
-      if (error.disposition === 'defect') throw error;
       const { code, disposition, message } = error;
-      const failure: Failure = { type: 'failed', code, disposition, message };
-      if (disposition !== 'retry' && code !== 'LEADERSHIP_LOST') return failure;
-      if (code !== 'LEADERSHIP_LOST') {
-        const current = await store.query((db) => readIntent(db, intent.id));
-        // What waits for another operation has not failed: it is not given up, and not tried at longer intervals.
-        const isWaiting = code === 'GROUP_BUSY';
-        const attempts = (current?.attempts ?? 0) + (isWaiting ? 0 : 1);
-        const ageMs = agoMs({ nowMs: clock.wallMs(), stampMs: intent.createdMs });
-        const isOver = attempts >= (ATTEMPTS_MAX[intent.kind] ?? Number.POSITIVE_INFINITY);
-        if (isOver && ageMs >= (PATIENCE_MS[intent.kind] ?? 0)) return failure;
-        const nextAttemptMs = clock.wallMs() + (isWaiting ? BUSY_RETRY_MS : backoffMs(attempts, BACKOFF, prng));
-        log.at(attempts === 1 && !isWaiting ? 'warn' : 'debug', `${intent.kind} will be tried again`, {
-          group: intent.group,
-          site: intent.site,
-          intent: intent.id,
-          attempts,
-          error,
-        });
-        await store.write(election.require(), (trx) =>
-          updateIntent(
-            trx,
-            intent.id,
-            {
-              attempts,
-              nextAttemptMs,
-              errorCode: error.code,
-              errorMessage: error.message,
-              // Unknown is not failed: where nobody answered, the order may be under way, and is asked for again.
-              performing: isUnreachable(error) ? intent.performing : intent.performing + 1,
-            },
-            clock.wallMs(),
-          ),
-        );
-        this.#ports.changes.announce(intent.id);
+      if (disposition === 'defect' || code === 'LEADERSHIP_LOST') throw error;
+      const failure = orderFailure(error, intent, clock.wallMs());
+      const { id, kind, group } = intent;
+      // What waits for another operation has not failed: it is not given up, and not tried at longer intervals.
+      const isWaiting = code === 'GROUP_BUSY';
+      log.at(isWaiting ? 'debug' : 'warn', 'order failed', {
+        kind,
+        group,
+        site: failure.site,
+        effect: effect.type,
+        request: intent.requestId,
+        error,
+      });
+      const current = await store.query((db) => readIntent(db, id));
+      const attempts = (current?.attempts ?? 0) + (isWaiting ? 0 : 1);
+      const ageMs = agoMs({ nowMs: clock.wallMs(), stampMs: intent.createdMs });
+      const isOver = attempts >= (ATTEMPTS_MAX[kind] ?? Number.POSITIVE_INFINITY);
+      const isGivenUp = disposition !== 'retry' || (isOver && ageMs >= (PATIENCE_MS[kind] ?? 0));
+      const nextAttemptMs = clock.wallMs() + (isWaiting ? BUSY_RETRY_MS : backoffMs(attempts, BACKOFF, prng));
+      await store.write(election.require(), (trx) =>
+        updateIntent(
+          trx,
+          id,
+          {
+            errorCode: code,
+            errorMessage: message,
+            failure,
+            // Unknown is not failed: where nobody answered, the order may be under way, and is asked for again.
+            ...(isGivenUp
+              ? {}
+              : { attempts, nextAttemptMs, performing: intent.performing + (isUnreachable(error) ? 0 : 1) }),
+          },
+          clock.wallMs(),
+        ),
+      );
+      if (isGivenUp) {
+        const failed: Failure = { type: 'failed', code, disposition, message };
+        return failed;
       }
+      this.#ports.changes.announce(id);
       throw error;
     }
   }
@@ -240,6 +257,11 @@ export class Runner {
         return pair<RejoinState, Parameters<typeof decideRejoin>[1], { type: 'rejoin' }>(decideRejoin, (intent) =>
           effects.rejoin(intent),
         );
+      case 'reseat':
+        return pair<ReseatState, Parameters<typeof decideReseat>[1], Parameters<Effects['reseat']>[1]>(
+          decideReseat,
+          (intent, effect) => effects.reseat(intent, effect),
+        );
     }
   }
 }
@@ -250,7 +272,15 @@ const performing = (intent: Intent, number: number): Intent => ({
   requestId: requestIdOf({ id: intent.id, performing: number }),
 });
 
-const DONE = new Set(['complete', 'captured', 'acknowledged', 'passed', 'rejoined']);
+/** Where an order failed, and what the device there answered, as far as the error tells. */
+function orderFailure({ code, message, details }: AntipodeError, intent: Intent, atMs: number): OrderFailure {
+  const [, answering] = /^site (\S+)$/.exec(String(details['answeredBy'] ?? details['peer'] ?? '')) ?? [];
+  const site = answering ?? (typeof details['site'] === 'string' ? details['site'] : intent.site);
+  const returnValue = typeof details['returnValue'] === 'string' ? details['returnValue'] : '';
+  return { code, message: message.replace(`[${code}] `, ''), site, returnValue, atMs, requestId: intent.requestId };
+}
+
+const DONE = new Set(['complete', 'captured', 'acknowledged', 'passed', 'rejoined', 'reseated']);
 
 function statusOf(phase: string): IntentStatus {
   if (DONE.has(phase)) return 'done';

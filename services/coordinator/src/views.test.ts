@@ -59,6 +59,7 @@ const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
     { ...generation(1_000), site: 'b' },
     { ...generation(60_000, { number: 7n }), site: 'c' },
   ],
+  contradiction: undefined,
   lastPassedMs: NOW_MS - 5,
   scrubs: [],
   leaseRemainingMs: 12_345.6,

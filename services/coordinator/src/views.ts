@@ -9,6 +9,7 @@ import {
 } from '@antipode/protocol';
 import { CATALOGUE, fromHex, isErrorCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type Contradiction, quarantineOf } from './contradiction.ts';
 import type { SiteView } from './detector.ts';
 import { ROLES, refOf } from './effects/context.ts';
 import type { Standing } from './generation-standing.ts';
@@ -26,6 +27,7 @@ export interface GroupFacts {
   readonly lastPassedMs: number | undefined;
   readonly scrubs: readonly ScrubRecord[];
   readonly leaseRemainingMs: number;
+  readonly contradiction: Contradiction | undefined;
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
   /** What the clock on the wall shows, or showed, at a moment of the timeline. */
@@ -79,9 +81,11 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         unaccountedObjects: unaccounted,
         ...(scrubbed === undefined ? {} : { lastScrubMs: BigInt(toWallMs(scrubbed.startedMs)) }),
         scrubErrorCode: scrubbed?.errorCode ?? '',
+        quarantine: quarantineOf(group, view(site)) ?? '',
       };
     }),
     protection: protectionOf(facts, ages),
+    contradiction: facts.contradiction?.message ?? '',
     ...(known.length === 0 || known.length < standbys.length
       ? {}
       : { recoveryPointAgeMs: BigInt(Math.round(Math.max(...known))) }),
@@ -97,9 +101,10 @@ export function unreadableGroup(name: string): MessageInitShape<typeof GroupStat
 
 /** One word for the whole group, the worst that is true of it. */
 function protectionOf(
-  { group, newest, acknowledged, scrubs, view }: GroupFacts,
+  { group, newest, acknowledged, scrubs, contradiction, view }: GroupFacts,
   ages: readonly (number | undefined)[],
 ): string {
+  if (contradiction !== undefined) return 'contradicted';
   const active = activeOf(group);
   const agent = view(active?.site ?? '');
   const partition = agent?.state?.partitions.find(({ serial }) => serial === active?.serial);
@@ -128,6 +133,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
 
 export function operationMessage(intent: Intent, toWallMs: ToWall): MessageInitShape<typeof OperationSchema> {
   const { id, kind, group, site, state, status, attempts, errorCode, errorMessage, createdMs, updatedMs } = intent;
+  const { failure } = intent;
   return {
     id,
     kind,
@@ -141,6 +147,7 @@ export function operationMessage(intent: Intent, toWallMs: ToWall): MessageInitS
     hint: isErrorCode(errorCode) ? CATALOGUE[errorCode].hint : '',
     createdMs: BigInt(toWallMs(createdMs)),
     updatedMs: BigInt(toWallMs(updatedMs)),
+    ...(failure === undefined ? {} : { failure: { ...failure, atMs: BigInt(toWallMs(failure.atMs)) } }),
     result: JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? Number(member) : member)),
   };
 }

@@ -89,6 +89,7 @@ export class SiteAgent implements Closeable {
       log.error('the store was damaged and begins again; what is lacking is fetched from other members', {
         damaged: store.setAside,
       });
+    journal.beginRun();
     const link = new Link();
     const peers = new Peers({ tls, link });
     const pins = new Pins(config.pinsFile);

@@ -6,7 +6,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
 import type { GenerationSummary } from './generation-store.ts';
 import { filterFrom, withRulesOfSite } from './object-filter.ts';
-import { fenceOf, newestHere, type Site, seatOf } from './site.ts';
+import { fenceOf, newestHere, requireTrustedJournal, type Site, seatOf } from './site.ts';
 
 export async function capture(
   site: Site,
@@ -18,6 +18,7 @@ export async function capture(
   const { partition } = seatOf(site, group);
   const mayAct = (): void => {
     fences.check(group, epoch);
+    requireTrustedJournal(site, group);
     const { seat } = seatOf(site, group);
     if (seat.role !== 'active' || owner !== site.name) {
       throw new AntipodeError(

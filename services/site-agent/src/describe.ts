@@ -3,7 +3,7 @@
  * one piece, so that what it says of a group holds together; the manifests of the heads are opened before.
  */
 import { certificateInfo, type DescribeResponseSchema, roleNumber } from '@antipode/protocol';
-import { AntipodeError, type ErrorCode } from '@antipode/runtime';
+import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { briefRefOf, type GenerationRefInit } from './generation-ref.ts';
 import type { Seat } from './journal.ts';
@@ -28,11 +28,20 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       identitySha256: partition.identitySha256 ?? '',
       unenforced: [...partition.unenforced],
       silentSlots: [...partition.silentSlots],
-      errorCode: partition.failure?.code ?? site.journal.fault?.code ?? troubleOf(site, seats, partition.serial) ?? '',
-      errorMessage: messageOf(partition.failure ?? site.journal.fault),
+      ...problemOf(partition.failure ?? site.journal.fault ?? troubleOf(site, seats, partition.serial)),
     })),
     ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),
     members: seats.map((seat) => memberState(site, seat)),
+    journal: { ...site.journal.account, runs: [...site.journal.account.runs], quarantined: site.journal.quarantined() },
+  };
+}
+
+function problemOf(error: AntipodeError | undefined): { errorCode: string; errorMessage: string; returnValue: string } {
+  const returnValue = error?.details['returnValue'];
+  return {
+    errorCode: error?.code ?? '',
+    errorMessage: messageOf(error),
+    returnValue: typeof returnValue === 'string' ? returnValue : '',
   };
 }
 
@@ -73,20 +82,20 @@ export function memberState(site: Site, seat: Seat) {
 }
 
 /** A manifest that the disk has changed is told as the partition's trouble: this site must be heard all the same. */
-function troubleOf(site: Site, seats: readonly Seat[], serial: string | undefined): ErrorCode | undefined {
+function troubleOf(site: Site, seats: readonly Seat[], serial: string | undefined): AntipodeError | undefined {
   const heads = seats
     .filter((seat) => seat.serial === serial)
     .flatMap(({ group }) => HEADS.map((kind) => headRef(site, group, kind)));
-  return heads.find(({ errorCode }) => errorCode !== undefined)?.errorCode;
+  return heads.find(({ error }) => error !== undefined)?.error;
 }
 
 function headRef(
   { journal, store }: Site,
   group: string,
   kind: (typeof HEADS)[number],
-): { readonly ref?: GenerationRefInit; readonly errorCode?: ErrorCode } {
+): { readonly ref?: GenerationRefInit; readonly error?: AntipodeError } {
   const digest = journal.head(group, kind);
   const known = digest === undefined ? undefined : store.knownSummary(digest);
   if (known === undefined) return {};
-  return known instanceof AntipodeError ? { errorCode: known.code } : { ref: briefRefOf(known) };
+  return known instanceof AntipodeError ? { error: known } : { ref: briefRefOf(known) };
 }

@@ -27,11 +27,22 @@ export class FenceKeeper {
    * Admits an order, persisting its epoch first where it is higher.
    * @throws EPOCH_STALE, EPOCH_CONFLICT
    */
-  admit({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {
+  admit(order: { group: string; epoch: bigint; owner: string }): void {
+    if (!this.examine(order)) return;
+    const { group, epoch, owner } = order;
+    this.#journal.raiseFence(group, { epoch, owner });
+    this.onRaised({ group, epoch });
+  }
+
+  /**
+   * Whether the order's epoch is higher than the persisted one, for an order that persists it with what it changes.
+   * @throws EPOCH_STALE, EPOCH_CONFLICT
+   */
+  examine({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): boolean {
     const highest = this.#journal.fence(group);
     if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
     if (highest !== undefined && epoch === highest.epoch) {
-      if (owner === highest.owner) return;
+      if (owner === highest.owner) return false;
       throw conflict({ group, epoch, owner }, highest);
     }
     const persisted = highest?.epoch ?? 0n;
@@ -40,8 +51,7 @@ export class FenceKeeper {
         details: { group, epoch, persisted },
       });
     }
-    this.#journal.raiseFence(group, { epoch, owner });
-    this.onRaised({ group, epoch });
+    return true;
   }
 
   /** Looks once more, right before a write. @throws EPOCH_STALE */

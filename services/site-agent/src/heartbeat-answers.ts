@@ -6,7 +6,8 @@ import type { HeartbeatResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Site } from './site.ts';
 
-export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> & Partial<Pick<HeartbeatResponse, 'peers'>>;
+export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
+  Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined'>>;
 
 export class HeartbeatAnswers {
   readonly #site: Site;
@@ -18,7 +19,10 @@ export class HeartbeatAnswers {
   }
 
   /** @param options.sentAtMs monotonic time at which the heartbeat was sent @throws a defect, after every group had its turn */
-  take({ leases: grants, epochs, peers = [] }: HeartbeatAnswer, { sentAtMs }: { sentAtMs: number }): void {
+  take(
+    { leases: grants, epochs, peers = [], quarantined = [] }: HeartbeatAnswer,
+    { sentAtMs }: { sentAtMs: number },
+  ): void {
     const { journal, leases, name } = this.#site;
     let defect: AntipodeError | undefined;
     const each = (group: string, work: () => void): void => {
@@ -30,6 +34,7 @@ export class HeartbeatAnswers {
         else this.#complain(group, error);
       }
     };
+    for (const { group, reason } of quarantined) each(group, () => this.#quarantine(group, reason));
     // Leases first: what stands is renewed in time, whatever the epochs then say.
     for (const { group, epoch, selfStopMs } of grants)
       each(group, () => {
@@ -45,6 +50,15 @@ export class HeartbeatAnswers {
     for (const { group, sites } of peers) this.#site.mender.learn(group, sites);
     this.#site.peers.learn(peers.flatMap(({ sites }) => sites));
     if (defect !== undefined) throw defect;
+  }
+
+  /** Persisted: a restart, or a coordinator that has forgotten, does not end it. */
+  #quarantine(group: string, reason: string): void {
+    const { journal, leases, log } = this.#site;
+    leases.revoke(group);
+    if (journal.quarantine(group) !== undefined) return;
+    journal.setQuarantine(group, reason);
+    log.error('in quarantine: this site does nothing in the group until an operator seats it again', { group, reason });
   }
 
   #learn({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {

@@ -17,8 +17,9 @@ import {
   untilWritable,
   writeFault,
 } from './database.ts';
+import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 4;
+const SCHEMA_VERSION = 5;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -51,6 +52,7 @@ const SCHEMA = `
   CREATE TABLE distribution (grp TEXT, version INTEGER, result TEXT NOT NULL, PRIMARY KEY (grp, version)) STRICT;
   CREATE TABLE open_drill (serial TEXT PRIMARY KEY, drill_id TEXT NOT NULL) STRICT;
   ${DIVERGENT};
+  ${JOURNAL_HISTORY};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -58,6 +60,7 @@ const UPGRADES = {
   1: DIVERGENT,
   2: `DROP TABLE apply_intent; ${APPLY_INTENT_3}; ${OWN_KEY_INTENT}`,
   3: APPLY_INTENT_4,
+  4: JOURNAL_HISTORY,
 };
 
 export type Role = RoleName;
@@ -88,6 +91,7 @@ export class Journal {
   readonly #path: string;
   readonly #database: DatabaseSync;
   #fault: AntipodeError | undefined;
+  readonly #history: JournalHistory;
 
   /** @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED */
   constructor(folder: string) {
@@ -96,6 +100,57 @@ export class Journal {
       schema: SCHEMA,
       version: SCHEMA_VERSION,
       upgrades: UPGRADES,
+    });
+    this.#history = new JournalHistory(this.#database);
+  }
+
+  // --- the journal itself ---
+
+  /** Begins a run of the agent, so that whoever hears of it can tell this journal from an older copy. */
+  beginRun(): void {
+    this.#transaction(() => {});
+  }
+
+  get account(): JournalAccount {
+    return this.#history.account;
+  }
+
+  /** Why this site does nothing in the group until an operator seats it again; undefined for nothing. */
+  quarantine(group: string): string | undefined {
+    const row = this.#get('SELECT reason FROM quarantine WHERE grp = ?', group);
+    return row && String(row['reason']);
+  }
+
+  quarantined(): { group: string; reason: string }[] {
+    return this.#all('SELECT grp, reason FROM quarantine ORDER BY grp').map((row) => ({
+      group: String(row['grp']),
+      reason: String(row['reason']),
+    }));
+  }
+
+  setQuarantine(group: string, reason: string): void {
+    this.#run('INSERT INTO quarantine VALUES (?, ?) ON CONFLICT (grp) DO NOTHING', group, reason);
+  }
+
+  /** A seat as an operator wants it, under a tenure of its own, which also ends a quarantine: all of it or nothing. */
+  reseat({
+    group,
+    fence,
+    serial,
+    role,
+    head,
+  }: {
+    group: string;
+    fence: PersistedFence;
+    serial: string;
+    role: Role;
+    head?: { kind: HeadKind; digest: string } | undefined;
+  }): void {
+    this.#transaction(() => {
+      this.#raiseFence(group, fence);
+      this.setSeat(group, serial, role);
+      if (head !== undefined) this.setHead(group, head.kind, head.digest);
+      this.#run('DELETE FROM quarantine WHERE grp = ?', group);
     });
   }
 
@@ -157,15 +212,17 @@ export class Journal {
 
   /** Persists a higher epoch, and in the same transaction ends the tenure of an active seat here. */
   raiseFence(group: string, { epoch, owner }: PersistedFence): void {
-    this.#transaction(() => {
-      this.#run(
-        'INSERT INTO fence VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner',
-        group,
-        epoch,
-        owner,
-      );
-      this.#run("UPDATE member SET role = 'fenced' WHERE grp = ? AND role = 'active'", group);
-    });
+    this.#transaction(() => this.#raiseFence(group, { epoch, owner }));
+  }
+
+  #raiseFence(group: string, { epoch, owner }: PersistedFence): void {
+    this.#run(
+      'INSERT INTO fence VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner',
+      group,
+      epoch,
+      owner,
+    );
+    this.#run("UPDATE member SET role = 'fenced' WHERE grp = ? AND role = 'active'", group);
   }
 
   seat(group: string): Seat | undefined {
@@ -323,12 +380,18 @@ export class Journal {
     this.#database.close();
   }
 
+  /** Every write counts, in its own transaction: so an older copy of this file is known for what it is. */
   #transaction(work: () => void): void {
-    transaction(this.#database, work);
+    transaction(this.#database, () => {
+      work();
+      this.#history.count();
+    });
   }
 
   #run(sql: string, ...values: (string | number | bigint | Uint8Array | null)[]): void {
-    reaching(this.#path, () => this.#database.prepare(sql).run(...values));
+    const run = (): void => void reaching(this.#path, () => this.#database.prepare(sql).run(...values));
+    if (this.#database.isTransaction) run();
+    else this.#transaction(run);
   }
 
   #get(sql: string, ...values: (string | number)[]): Record<string, SQLOutputValue> | undefined {

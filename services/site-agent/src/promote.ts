@@ -7,7 +7,7 @@ import type { PromoteRequest } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { HEADS } from './describe.ts';
 import { digestOf } from './generation-ref.ts';
-import { fenceOf, newestHere, previousOf, type Site, seatOf } from './site.ts';
+import { fenceOf, newestHere, previousOf, requireTrustedJournal, type Site, seatOf } from './site.ts';
 import { checkCaller } from './turns.ts';
 import { proofMessage } from './verify.ts';
 
@@ -27,6 +27,7 @@ export async function promote(
   let heads: string | undefined;
   const mayAct = (): void => {
     fences.check(group, epoch);
+    requireTrustedJournal(site, group);
     if (owner !== site.name) refuse(`epoch ${epoch} belongs to ${owner}, not to this site`, { owner });
     const { role } = seatOf(site, group).seat;
     if (role === 'fenced') refuse(`this site is fenced in group ${group}`, { role });

@@ -12,6 +12,7 @@ import type { IdleCollection } from './idle-collection.ts';
 import { matchFilter } from './object-filter.ts';
 import type { OrderBook } from './order-book.ts';
 import { promote } from './promote.ts';
+import { reseat } from './reseat.ts';
 import { scrub } from './scrub.ts';
 import { fenceOf, type Site, seatOf } from './site.ts';
 import { verify } from './verify.ts';
@@ -112,6 +113,13 @@ export function siteAgentHandlers({
       if (role !== 'active') site.leases.revoke(group);
       if (before !== role) site.log.info('role taken', { group, epoch, owner, role });
       return { member: memberState(site, seatOf(site, group).seat) };
+    },
+
+    reseat: async (request, { signal }) => {
+      await untilWritable(signal);
+      await reseat(site, request, signal);
+      await openHeads(site);
+      return { member: memberState(site, seatOf(site, fenceOf(request).group).seat) };
     },
 
     promote: (request, call) =>

@@ -10,7 +10,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
 import type { Role } from './journal.ts';
 import type { OpenPartition } from './partitions.ts';
-import { fenceOf, headOf, newestHere, type Site, seatOf } from './site.ts';
+import { fenceOf, headOf, newestHere, requireTrustedJournal, type Site, seatOf } from './site.ts';
 import { proofMessage } from './verify.ts';
 
 export async function scrub(
@@ -23,6 +23,7 @@ export async function scrub(
   const { partition } = seatOf(site, group);
   const mayAct = (): Role => {
     site.fences.check(group, epoch);
+    requireTrustedJournal(site, group);
     const { role } = seatOf(site, group).seat;
     if (role !== 'fenced') return role;
     throw new AntipodeError(

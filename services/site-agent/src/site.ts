@@ -48,9 +48,19 @@ export function seatOf({ journal, partitions }: Site, group: string): { seat: Se
   return { seat, partition: partitions.bySerial(seat.serial) };
 }
 
-/** For orders to a standby: called when one arrives, again when its turn has come, and before each write. @throws EPOCH_STALE, ROLE_REFUSED */
+/** For orders that change a partition or a head: this site's journal may be an older copy, and then it must not act. @throws SITE_QUARANTINED */
+export function requireTrustedJournal({ journal, name }: Site, group: string): void {
+  const reason = journal.quarantine(group);
+  if (reason === undefined) return;
+  throw new AntipodeError('SITE_QUARANTINED', `site ${name} is in quarantine in group ${group}: ${reason}`, {
+    details: { group, site: name },
+  });
+}
+
+/** For orders to a standby: called when one arrives, again when its turn has come, and before each write. @throws EPOCH_STALE, SITE_QUARANTINED, ROLE_REFUSED */
 export function requireStandby(site: Site, { group, epoch }: { group: string; epoch: bigint }): void {
   site.fences.check(group, epoch);
+  requireTrustedJournal(site, group);
   const { seat } = seatOf(site, group);
   if (seat.role === 'standby') return;
   throw new AntipodeError(

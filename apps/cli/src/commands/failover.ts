@@ -1,10 +1,10 @@
-import { createInterface } from 'node:readline/promises';
 import type { GenerationRef, PlanFailoverResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { follow, withOperator } from '../operator.ts';
 import { duration, output } from '../output.ts';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
+import { confirm } from './confirm.ts';
 
 /** What the failover will do, for the person who is about to order it. */
 export function consequences(group: string, plan: PlanFailoverResponse): string[] {
@@ -85,21 +85,4 @@ export function failoverCommand(): Command {
         );
       });
     });
-}
-
-async function confirm(group: string): Promise<void> {
-  if (!process.stdin.isTTY)
-    throw new AntipodeError('USAGE', 'no terminal to confirm at: add --yes', { details: { field: 'yes' } });
-  const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await new Promise<string | undefined>((resolve) => {
-      // Ctrl-C and Ctrl-D close it, and leave the question without an answer.
-      prompt.once('close', () => resolve(undefined));
-      prompt.question('Type the name of the group to go on: ').then(resolve, () => resolve(undefined));
-    });
-    if (answer?.trim() !== group)
-      throw new AntipodeError('USAGE', 'not confirmed; nothing was changed', { details: { field: 'confirm' } });
-  } finally {
-    prompt.close();
-  }
 }

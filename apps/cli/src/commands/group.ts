@@ -14,6 +14,7 @@ import {
   TIMEOUT_S_DEFAULT,
   wholeSeconds,
 } from './common.ts';
+import { reseatCommand } from './reseat.ts';
 import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from './rules.ts';
 
 const ROLE_NAMES: Partial<Record<MemberRole, string>> = {
@@ -63,6 +64,35 @@ export function memberTable(group: GroupState): string {
       String(member.unaccountedObjects),
     ]),
   );
+}
+
+/** What stands between this group and its orders: a contradiction, members in quarantine, a pause of automatic failover. */
+export function troublesOf({ spec, contradiction, members, automaticFailoverPausedUntilMs }: GroupState): string[] {
+  const name = spec?.name ?? '';
+  return [
+    ...(contradiction === ''
+      ? []
+      : [
+          `Group ${name}: the database and the journals contradict each other, and nothing is ordered: ${contradiction}.`,
+          `  \`antipode group reseat ${name} --dry-run\` shows what each says, and what seating the group anew would do.`,
+        ]),
+    ...members
+      .filter(({ quarantine }) => quarantine !== '')
+      .map(
+        ({ site, quarantine }) =>
+          `Group ${name}: site ${site} is in quarantine until \`antipode group reseat ${name}\`: ${quarantine}.`,
+      ),
+    ...(automaticFailoverPausedUntilMs === undefined
+      ? []
+      : [
+          `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, since there was one lately. \`antipode failover ${name}\` moves it by hand.`,
+        ]),
+  ];
+}
+
+function disagreements(group: GroupState): string {
+  const troubles = troublesOf(group);
+  return troubles.length === 0 ? '' : `\n\n${troubles.join('\n')}`;
 }
 
 /** What is not captured, and for each reason that stands there the way out. */
@@ -193,7 +223,7 @@ export function groupCommand(): Command {
               rules.errorCode === ''
                 ? ''
                 : `\n\nThe active site does not say what the rules match (${rules.errorCode}).`;
-            return `${groupTable([state!])}\n\n${memberTable(state!)}${listed}${trouble}${uncapturedTable(state!)}`;
+            return `${groupTable([state!])}\n\n${memberTable(state!)}${disagreements(state!)}${listed}${trouble}${uncapturedTable(state!)}`;
           });
         };
         await withOperator(options.config, show, { timeoutMs });
@@ -214,5 +244,6 @@ export function groupCommand(): Command {
         });
       }),
   );
+  group.addCommand(reseatCommand());
   return group;
 }

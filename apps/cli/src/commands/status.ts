@@ -5,12 +5,14 @@ import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
 import { readCommand } from './common.ts';
-import { groupTable } from './group.ts';
+import { groupTable, troublesOf } from './group.ts';
+import { failureText } from './operation.ts';
 
 /** `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used. */
 function partitionsCell(partitions: readonly PartitionState[]): string {
-  const state = ({ errorCode, unenforced }: PartitionState) =>
-    errorCode || (unenforced.length > 0 ? `weak (${unenforced.join(' ')})` : 'ok');
+  const state = ({ errorCode, returnValue, unenforced }: PartitionState) =>
+    (errorCode && (returnValue === '' ? errorCode : `${errorCode} (${returnValue})`)) ||
+    (unenforced.length > 0 ? `weak (${unenforced.join(' ')})` : 'ok');
   return partitions.map((partition) => `${partition.name} ${state(partition)}`).join(', ') || '-';
 }
 
@@ -27,7 +29,7 @@ export function statusText(status: GetStatusResponse): string {
       site.reason,
     ]),
   );
-  const notable = status.operations.filter((operation) => operation.status !== 'done');
+  const notable = status.operations.filter(({ status: state }) => ['open', 'parked', 'failed'].includes(state));
   const operations = table(
     ['OPERATION', 'KIND', 'GROUP', 'SITE', 'PHASE', 'STATUS', 'ERROR'],
     notable.map((operation) => [
@@ -42,7 +44,7 @@ export function statusText(status: GetStatusResponse): string {
   );
   const hints = notable
     .filter(({ status: state, kind }) => state === 'parked' || (state === 'failed' && kind === 'failover'))
-    .map(({ errorMessage, hint }) => `${errorMessage}\n  ${hint}`);
+    .map((operation) => `${failureText(operation)}\n  ${operation.hint}`);
   return [
     `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead: what it says of sites may be out of date; ask the one that leads)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
     ...(status.clockStep === undefined
@@ -52,6 +54,7 @@ export function statusText(status: GetStatusResponse): string {
         ]),
     sites,
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
+    ...status.groups.flatMap(troublesOf),
     ...status.groups.flatMap(({ spec, newest }) => {
       const count = newest?.uncaptured.length ?? 0;
       const name = spec?.name ?? '';
@@ -86,7 +89,9 @@ export function certificateWarnings({ coordinator, certificate, sites }: GetStat
 export function isDegraded({ isLeader, groups, sites }: GetStatusResponse): boolean {
   return (
     !isLeader ||
-    groups.some(({ protection }) => protection !== 'protected') ||
+    groups.some(
+      ({ protection, members }) => protection !== 'protected' || members.some(({ quarantine }) => quarantine !== ''),
+    ) ||
     sites.some(({ state, partitions }) => state !== 'up' || partitions.some(({ errorCode }) => errorCode !== ''))
   );
 }

@@ -1,5 +1,7 @@
 /** Looks who is there, issues an epoch, waits out the old lease, promotes, publishes. */
+import type { JournalState } from '@antipode/protocol';
 import { AntipodeError, fromHex } from '@antipode/runtime';
+import { quarantineOf } from '../contradiction.ts';
 import type { FailoverEffect, FailoverEvent } from '../machines/failover.ts';
 import type { Candidate, Survey } from '../machines/failover-plan.ts';
 import { activeOf, type Group } from '../model.ts';
@@ -37,10 +39,14 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
   const { agents, store, timings } = ports;
   const name = group.spec.name;
   const known = await store.query((db) => readKnown(db, name));
+  /** By its own word, or by what its last heartbeat gave away. */
+  const isQuarantined = (site: string, journal: JournalState | undefined): boolean =>
+    (journal?.quarantined ?? []).some((one) => one.group === name) ||
+    quarantineOf(group, ports.detector.view(site)) !== undefined;
   const answers = await Promise.all(
     group.members.map(async ({ site, serial }): Promise<Candidate | undefined> => {
       try {
-        const { members, partitions } = await agents
+        const { members, partitions, journal } = await agents
           .client(site)
           .describe({}, { timeoutMs: timings.probeTimeoutMs * 2 });
         const seat = members.find((one) => one.group === name);
@@ -51,7 +57,12 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
           role: seat === undefined ? 'fenced' : roleFrom(seat.role),
           epoch: seat?.epoch ?? 0n,
           applied: await heldBy(seat, known, (one) => store.query((db) => readGeneration(db, name, one))),
-          problem: partition === undefined ? 'PARTITION_NOT_FOUND' : partition.errorCode,
+          problem:
+            partition === undefined
+              ? 'PARTITION_NOT_FOUND'
+              : isQuarantined(site, journal)
+                ? 'SITE_QUARANTINED'
+                : partition.errorCode,
         };
       } catch (thrown) {
         if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;

@@ -1,6 +1,7 @@
 /** Seats a member as a standby again. */
 import { MemberRole } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
+import { quarantineOf } from '../contradiction.ts';
 import type { RejoinEvent } from '../machines/rejoin.ts';
 import { setRole } from '../store/groups.ts';
 import type { Intent } from '../store/intents.ts';
@@ -16,6 +17,11 @@ export async function rejoin(context: EffectContext, intent: Intent): Promise<Re
     });
   if (member.role === 'active')
     throw new AntipodeError('ROLE_REFUSED', `site ${intent.site} is active in group ${name}`, {
+      details: { group: name, site: intent.site },
+    });
+  const quarantine = quarantineOf(group, context.ports.detector.view(intent.site));
+  if (quarantine !== undefined)
+    throw new AntipodeError('SITE_QUARANTINED', `site ${intent.site} is in quarantine: ${quarantine}`, {
       details: { group: name, site: intent.site },
     });
   await context

@@ -219,6 +219,12 @@ export async function readTenures(db: Read, group: string): Promise<Tenure[]> {
   }));
 }
 
+/** Who owned each epoch. */
+export async function readEpochOwners(db: Read, group: string): Promise<Map<bigint, string>> {
+  const rows = await db.selectFrom('epoch').select(['epoch', 'owner']).where('grp', '=', group).execute();
+  return new Map(rows.map(({ epoch, owner }) => [epoch, owner]));
+}
+
 /** Puts an issued epoch in force: one active member, the one before it fenced. */
 export async function activateEpoch(
   trx: Write,
@@ -231,7 +237,7 @@ export async function activateEpoch(
   }: {
     epoch: bigint;
     owner: string;
-    recoveryTimeMs: number;
+    recoveryTimeMs?: number;
     /** The generation that the new tenure goes on from. */
     base: { readonly epoch: bigint; readonly number: bigint } | undefined;
   },
@@ -255,7 +261,7 @@ export async function activateEpoch(
     .updateTable('epoch')
     .set({
       is_active: true,
-      recovery_time_ms: BigInt(recoveryTimeMs),
+      recovery_time_ms: recoveryTimeMs === undefined ? null : BigInt(recoveryTimeMs),
       base_epoch: base?.epoch ?? null,
       base_number: base?.number ?? null,
     })

@@ -1,6 +1,6 @@
 /** Intents: what the coordinator means to do, one row each, before anything is done. At most one open per group, kind and site. */
 import { AntipodeError } from '@antipode/runtime';
-import type { IntentKind, IntentStatus } from '../model.ts';
+import type { IntentKind, IntentStatus, OrderFailure } from '../model.ts';
 import type { OnUnreadable } from './groups.ts';
 import type { Schema } from './schema.ts';
 import { type Read, toJson, type Write } from './store.ts';
@@ -21,6 +21,8 @@ export interface Intent {
   readonly nextAttemptMs: number;
   readonly errorCode: string;
   readonly errorMessage: string;
+  /** The last order of it that failed. */
+  readonly failure?: OrderFailure | undefined;
   readonly trace: Readonly<Record<string, string>>;
   readonly createdMs: number;
   readonly updatedMs: number;
@@ -37,6 +39,7 @@ export interface NewIntent {
 
 const OPEN = ['open', 'parked'];
 const HISTORY_MAX = 200;
+const LIST_MAX = 500;
 const RECENT_MAX = 50;
 
 /**
@@ -63,6 +66,7 @@ export async function insertIntent(
       next_attempt_ms: BigInt(nowMs),
       error_code: '',
       error_message: '',
+      failure: '',
       trace: toJson(trace),
       created_ms: BigInt(nowMs),
       updated_ms: BigInt(nowMs),
@@ -179,22 +183,64 @@ export async function readDone(
 export async function forgetOldIntents(trx: Write, { beforeMs }: { beforeMs: number }): Promise<void> {
   await trx
     .deleteFrom('intent')
-    .where('status', 'in', ['done', 'failed'])
+    .where('status', 'in', ['done', 'failed', 'cancelled', 'dismissed'])
     .where((eb) => eb.or([eb('kind', '!=', 'failover'), eb('status', '!=', 'done')]))
     .where('created_ms', '<', BigInt(Math.round(beforeMs)))
     .execute();
 }
 
+/** What a person asks about: newest first. */
+export async function readIntents(db: Read, { group, limit }: { group?: string; limit: number }): Promise<Intent[]> {
+  const all = db.selectFrom('intent').selectAll().orderBy('created_ms', 'desc').limit(Math.min(limit, LIST_MAX));
+  const rows = await (group === undefined ? all : all.where('grp', '=', group)).execute();
+  return rows.map(intentFrom);
+}
+
+/** By its id or the beginning of it. @throws NOT_FOUND, REQUEST_INVALID where several begin so */
+export async function findIntent(db: Read, beginning: string): Promise<Intent> {
+  const pattern = `${beginning.replace(/[\\%_]/g, '\\$&')}%`;
+  const rows = await db.selectFrom('intent').selectAll().where('id', 'like', pattern).limit(2).execute();
+  const [row, other] = rows;
+  if (row === undefined || beginning === '')
+    throw new AntipodeError('NOT_FOUND', `there is no operation ${beginning}`, { details: { operation: beginning } });
+  if (other !== undefined)
+    throw new AntipodeError('REQUEST_INVALID', `several operations begin with ${beginning}, expected one`, {
+      details: { field: 'operation_id' },
+    });
+  return intentFrom(row);
+}
+
+/** Ends an operation for a person, unless it has ended or moved on by itself. @returns whether it did */
+export async function endIntent(
+  trx: Write,
+  { id, state }: Intent,
+  { status, from }: { status: IntentStatus; from: readonly IntentStatus[] },
+  nowMs: number,
+): Promise<boolean> {
+  const { numUpdatedRows } = await trx
+    .updateTable('intent')
+    .set({ status, updated_ms: BigInt(nowMs) })
+    .where('id', '=', id)
+    .where('phase', '=', state.phase)
+    .where('status', 'in', from)
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
+}
+
+/** @returns false where a person has ended it meanwhile: then nothing was changed */
 export async function updateIntent(
   trx: Write,
   id: string,
   change: Partial<
-    Pick<Intent, 'state' | 'status' | 'attempts' | 'performing' | 'nextAttemptMs' | 'errorCode' | 'errorMessage'>
+    Pick<
+      Intent,
+      'state' | 'status' | 'attempts' | 'performing' | 'nextAttemptMs' | 'errorCode' | 'errorMessage' | 'failure'
+    >
   >,
   nowMs: number,
-): Promise<void> {
-  const { state, status, attempts, performing, nextAttemptMs, errorCode, errorMessage } = change;
-  await trx
+): Promise<boolean> {
+  const { state, status, attempts, performing, nextAttemptMs, errorCode, errorMessage, failure } = change;
+  const { numUpdatedRows } = await trx
     .updateTable('intent')
     .set({
       updated_ms: BigInt(nowMs),
@@ -205,9 +251,12 @@ export async function updateIntent(
       ...(nextAttemptMs === undefined ? {} : { next_attempt_ms: BigInt(Math.round(nextAttemptMs)) }),
       ...(errorCode === undefined ? {} : { error_code: errorCode }),
       ...(errorMessage === undefined ? {} : { error_message: errorMessage }),
+      ...(failure === undefined ? {} : { failure: toJson(failure) }),
     })
     .where('id', '=', id)
-    .execute();
+    .where('status', 'in', OPEN)
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
 }
 
 export const requestIdOf = ({ id, performing }: { id: string; performing: number }): string => `${id}.${performing}`;
@@ -241,6 +290,7 @@ function intentFrom(row: Schema['intent']): Intent {
     nextAttemptMs: Number(row.next_attempt_ms),
     errorCode: row.error_code,
     errorMessage: row.error_message,
+    failure: row.failure === '' ? undefined : (JSON.parse(row.failure) as OrderFailure),
     trace: JSON.parse(row.trace) as Record<string, string>,
     createdMs: Number(row.created_ms),
     updatedMs: Number(row.updated_ms),

@@ -62,6 +62,7 @@ export interface Schema {
     next_attempt_ms: bigint;
     error_code: string;
     error_message: string;
+    failure: Json;
     trace: Json;
     created_ms: bigint;
     updated_ms: bigint;
@@ -81,6 +82,7 @@ export interface Schema {
     signer: Buffer;
   };
   scrub: { grp: string; site: string; started_ms: bigint; error_code: string };
+  journal_mark: { site: string; journal: string; run: string; writes: bigint };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
   event: { id: Generated<bigint>; at_ms: bigint; kind: string; grp: string; site: string; details: Json };
@@ -144,5 +146,9 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE lease_length (id int PRIMARY KEY CHECK (id = 1), lease_ms int8 NOT NULL);
   INSERT INTO lease_length SELECT 1, CASE WHEN EXISTS (SELECT 1 FROM replication_group) THEN 40000 ELSE 0 END;
+  `,
+  `
+  CREATE TABLE journal_mark (site text PRIMARY KEY, journal text NOT NULL, run text NOT NULL, writes int8 NOT NULL);
+  ALTER TABLE intent ADD COLUMN failure text NOT NULL DEFAULT '';
   `,
 ];

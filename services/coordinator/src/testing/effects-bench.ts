@@ -36,6 +36,9 @@ export class EffectsBench {
   readonly members = new Map<string, object[]>();
   /** Sites that are not up. */
   readonly statuses = new Map<string, SiteStatus>();
+  /** What a heartbeat has said of a site's seat, and why it is in quarantine. */
+  readonly said = new Map<string, object>();
+  readonly quarantined = new Map<string, string>();
   readonly events: string[] = [];
   readonly context: EffectContext;
 
@@ -48,6 +51,17 @@ export class EffectsBench {
       return answer as object;
     };
     const status = (site: string): SiteStatus => this.statuses.get(site) ?? 'up';
+    const viewOf = (site: string): object => {
+      const reason = this.quarantined.get(site);
+      return {
+        status: status(site),
+        state: {
+          members: this.members.get(site) ?? [{ group: 'payments', epoch: 0n, epochOwner: '', ...this.said.get(site) }],
+          journal: { quarantined: reason === undefined ? [] : [{ group: 'payments', reason }] },
+          partitions: [],
+        },
+      };
+    };
     this.context = new EffectContext({
       store: {
         query: (work: (db: unknown) => unknown) => work(undefined),
@@ -65,7 +79,8 @@ export class EffectsBench {
           ),
       } as unknown as Agents,
       detector: {
-        view: (site: string) => ({ status: status(site), state: { members: this.members.get(site) ?? [] } }),
+        view: (site: string) => viewOf(site),
+        snapshot: () => viewOf,
         isUp: (site: string) => status(site) === 'up',
       } as unknown as Detector,
       leases: new LeaseBook({ clock: this.clock, leaseMs: PROFILES.default.leaseMs }),

@@ -80,6 +80,7 @@ export class SimulatedSite {
     const { name } = this;
     const { clock, sites } = this.#network;
     const journal = new Journal(this.folder);
+    journal.beginRun();
     const store = new GenerationStore(this.folder);
     this.member ??= await SimulatedMember.make(`${name}-1`, { clock });
     this.scratch ??= await SimulatedMember.make(`${name}-2`, { clock });

@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { DescribeResponse } from "./site_agent_pb.ts";
+import type { DescribeResponse, QuarantinedSeat } from "./site_agent_pb.ts";
 import { file_antipode_v1_site_agent } from "./site_agent_pb.ts";
 import type { Fence, SiteAddress } from "./types_pb.ts";
 import { file_antipode_v1_types } from "./types_pb.ts";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/coordinator.proto.
  */
 export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiaAoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNIrgBChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDSJECgpHcm91cFBlZXJzEg0KBWdyb3VwGAEgASgJEicKBXNpdGVzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MiUgoKTGVhc2VHcmFudBINCgVncm91cBgBIAEoCRINCgVlcG9jaBgCIAEoBBIQCghsZWFzZV9tcxgDIAEoBBIUCgxzZWxmX3N0b3BfbXMYBCABKAQyYAoSQ29vcmRpbmF0b3JTZXJ2aWNlEkoKCUhlYXJ0YmVhdBIdLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHi5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiaAoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNIusBChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdCJECgpHcm91cFBlZXJzEg0KBWdyb3VwGAEgASgJEicKBXNpdGVzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MiUgoKTGVhc2VHcmFudBINCgVncm91cBgBIAEoCRINCgVlcG9jaBgCIAEoBBIQCghsZWFzZV9tcxgDIAEoBBIUCgxzZWxmX3N0b3BfbXMYBCABKAQyYAoSQ29vcmRpbmF0b3JTZXJ2aWNlEkoKCUhlYXJ0YmVhdBIdLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHi5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * An agent's sign of life, with what it has.
@@ -94,6 +94,14 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
    * @generated from field: uint32 round_trip_ms_max = 5;
    */
   roundTripMsMax: number;
+
+  /**
+   * Groups in which this site must do nothing until an operator seats it again: its journal is not the one that was heard
+   * before.
+   *
+   * @generated from field: repeated antipode.v1.QuarantinedSeat quarantined = 6;
+   */
+  quarantined: QuarantinedSeat[];
 };
 
 /**

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/operator.proto.
  */
 export const file_antipode_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEijgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0iKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSJIChFNYXRjaFJ1bGVzUmVxdWVzdBINCgVncm91cBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjIlkKEk1hdGNoUnVsZXNSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgVydWxlcxgDIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIokDCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zIpoDCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCK8AgoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIEioKCmNsb2NrX3N0ZXAYCCABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1N0ZXASMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8iKgoJQ2xvY2tTdGVwEg0KBWJ5X21zGAEgASgSEg4KBmFnZV9tcxgCIAEoBCLmAQoJU2l0ZVN0YXRlEgwKBHNpdGUYASABKAkSDwoHYWRkcmVzcxgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSFwoKc2lsZW5jZV9tcxgFIAEoBEgAiAEBEg8KB3ZlcnNpb24YBiABKAkSLwoKcGFydGl0aW9ucxgHIAMoCzIbLmFudGlwb2RlLnYxLlBhcnRpdGlvblN0YXRlEjEKC2NlcnRpZmljYXRlGAwgASgLMhwuYW50aXBvZGUudjEuQ2VydGlmaWNhdGVJbmZvQg0KC19zaWxlbmNlX21zIuQBCglPcGVyYXRpb24SCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVncm91cBgDIAEoCRIMCgRzaXRlGAQgASgJEg0KBXBoYXNlGAUgASgJEg4KBnN0YXR1cxgGIAEoCRISCgplcnJvcl9jb2RlGAcgASgJEhUKDWVycm9yX21lc3NhZ2UYCCABKAkSDAoEaGludBgJIAEoCRIQCghhdHRlbXB0cxgKIAEoDRISCgpjcmVhdGVkX21zGAsgASgEEhIKCnVwZGF0ZWRfbXMYDCABKAQSDgoGcmVzdWx0GA0gASgJIicKFlJvdGF0ZURvbWFpbktleVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiLwoXUm90YXRlRG9tYWluS2V5UmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIiEKEFJlcGxpY2F0ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiKQoRUmVwbGljYXRlUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJImQKFEdldEdlbmVyYXRpb25SZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg0KBXNpdGVzGAMgAygJIqkBChVHZXRHZW5lcmF0aW9uUmVzcG9uc2USMQoIc3RhbmRpbmcYASABKA4yHy5hbnRpcG9kZS52MS5HZW5lcmF0aW9uU3RhbmRpbmcSGgoSYWNrbm93bGVkZ2VkX3NpdGVzGAIgAygJEhUKDXdhaXRpbmdfc2l0ZXMYAyADKAkSKgoGbmV3ZXN0GAQgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIuCg9SdW5EcmlsbFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIoChBSdW5EcmlsbFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIxChFMaXN0RHJpbGxzUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSI+ChJMaXN0RHJpbGxzUmVzcG9uc2USKAoGZHJpbGxzGAEgAygLMhguYW50aXBvZGUudjEuRHJpbGxSZWNvcmQi+wEKC0RyaWxsUmVjb3JkEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEgwKBHNpdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIOCgZwYXNzZWQYBSABKAgSKAoFcHJvb2YYBiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSEgoKZXJyb3JfY29kZRgHIAEoCRISCgpzdGFydGVkX21zGAggASgEEhgKEHJlY292ZXJ5X3RpbWVfbXMYCSABKAQSEAoIZXZpZGVuY2UYCiABKAkSEQoJc2lnbmF0dXJlGAsgASgMEg4KBnNpZ25lchgMIAEoDCIuCg9SdW5TY3J1YlJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIpChBSdW5TY3J1YlJlc3BvbnNlEhUKDW9wZXJhdGlvbl9pZHMYASADKAkiNQoTUGxhbkZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJIo8CChRQbGFuRmFpbG92ZXJSZXNwb25zZRIRCglmcm9tX3NpdGUYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRI1ChF0YXJnZXRfZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbG9zdF9nZW5lcmF0aW9ucxgEIAMoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1sZWFzZV93YWl0X21zGAYgASgEEhIKCmNhdGNoZXNfdXAYByABKAgSGQoRbmVlZHNfYWNjZXB0X2xvc3MYCCABKAgSKgoGbG9zc2VzGAkgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiJ7Cg9GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRITCgthY2NlcHRfbG9zcxgDIAEoCBIzCg9hY2NlcHRlZF9sb3NzZXMYBCADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIigKEEZhaWxvdmVyUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiqAEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCRIRCglpc19sZWFkZXIYCCABKAgqbAoORmFpbG92ZXJQb2xpY3kSHwobRkFJTE9WRVJfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRkFJTE9WRVJfUE9MSUNZX01BTlVBTBABEh0KGUZBSUxPVkVSX1BPTElDWV9BVVRPTUFUSUMQAirjAQoSR2VuZXJhdGlvblN0YW5kaW5nEiMKH0dFTkVSQVRJT05fU1RBTkRJTkdfVU5TUEVDSUZJRUQQABIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1BFTkRJTkcQARIkCiBHRU5FUkFUSU9OX1NUQU5ESU5HX0FDS05PV0xFREdFRBACEiIKHkdFTkVSQVRJT05fU1RBTkRJTkdfU1VQRVJTRURFRBADEhwKGEdFTkVSQVRJT05fU1RBTkRJTkdfTE9TVBAEEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfVU5LTk9XThAFMrIJCg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCk1hdGNoUnVsZXMSHi5hbnRpcG9kZS52MS5NYXRjaFJ1bGVzUmVxdWVzdBofLmFudGlwb2RlLnYxLk1hdGNoUnVsZXNSZXNwb25zZRJNCgpMaXN0R3JvdXBzEh4uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVzcG9uc2USRwoIR2V0R3JvdXASHC5hbnRpcG9kZS52MS5HZXRHcm91cFJlcXVlc3QaHS5hbnRpcG9kZS52MS5HZXRHcm91cFJlc3BvbnNlEkoKCUdldFN0YXR1cxIdLmFudGlwb2RlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXNwb25zZRJcCg9Sb3RhdGVEb21haW5LZXkSIy5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXF1ZXN0GiQuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVzcG9uc2USSgoJUmVwbGljYXRlEh0uYW50aXBvZGUudjEuUmVwbGljYXRlUmVxdWVzdBoeLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlc3BvbnNlElYKDUdldEdlbmVyYXRpb24SIS5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVxdWVzdBoiLmFudGlwb2RlLnYxLkdldEdlbmVyYXRpb25SZXNwb25zZRJHCghSdW5EcmlsbBIcLmFudGlwb2RlLnYxLlJ1bkRyaWxsUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1bkRyaWxsUmVzcG9uc2USTQoKTGlzdERyaWxscxIeLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTGlzdERyaWxsc1Jlc3BvbnNlEkcKCFJ1blNjcnViEhwuYW50aXBvZGUudjEuUnVuU2NydWJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuUnVuU2NydWJSZXNwb25zZRJTCgxQbGFuRmFpbG92ZXISIC5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXF1ZXN0GiEuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVzcG9uc2USRwoIRmFpbG92ZXISHC5hbnRpcG9kZS52MS5GYWlsb3ZlclJlcXVlc3QaHS5hbnRpcG9kZS52MS5GYWlsb3ZlclJlc3BvbnNlElMKDEdldE9wZXJhdGlvbhIgLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlcXVlc3QaIS5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXNwb25zZRJECgdSZXNvbHZlEhsuYW50aXBvZGUudjEuUmVzb2x2ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEijgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0iKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSJIChFNYXRjaFJ1bGVzUmVxdWVzdBINCgVncm91cBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjIlkKEk1hdGNoUnVsZXNSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgVydWxlcxgDIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIvgDCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBARIVCg1jb250cmFkaWN0aW9uGAsgASgJEi8KImF1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXMYDCABKARIA4gBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zQiUKI19hdXRvbWF0aWNfZmFpbG92ZXJfcGF1c2VkX3VudGlsX21zIq4DCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMEhIKCnF1YXJhbnRpbmUYDiABKAlCGAoWX3JlY292ZXJ5X3BvaW50X2FnZV9tc0IQCg5fbGFzdF9zY3J1Yl9tcyISChBHZXRTdGF0dXNSZXF1ZXN0IrwCChFHZXRTdGF0dXNSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhEKCWlzX2xlYWRlchgDIAEoCBIlCgVzaXRlcxgEIAMoCzIWLmFudGlwb2RlLnYxLlNpdGVTdGF0ZRInCgZncm91cHMYBSADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlEioKCm9wZXJhdGlvbnMYBiADKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24SEwoLaXNfcXVldWVfdXAYByABKAgSKgoKY2xvY2tfc3RlcBgIIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrU3RlcBIxCgtjZXJ0aWZpY2F0ZRgMIAEoCzIcLmFudGlwb2RlLnYxLkNlcnRpZmljYXRlSW5mbyIqCglDbG9ja1N0ZXASDQoFYnlfbXMYASABKBISDgoGYWdlX21zGAIgASgEIuYBCglTaXRlU3RhdGUSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIXCgpzaWxlbmNlX21zGAUgASgESACIAQESDwoHdmVyc2lvbhgGIAEoCRIvCgpwYXJ0aXRpb25zGAcgAygLMhsuYW50aXBvZGUudjEuUGFydGl0aW9uU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm9CDQoLX3NpbGVuY2VfbXMilAIKCU9wZXJhdGlvbhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg0KBWdyb3VwGAMgASgJEgwKBHNpdGUYBCABKAkSDQoFcGhhc2UYBSABKAkSDgoGc3RhdHVzGAYgASgJEhIKCmVycm9yX2NvZGUYByABKAkSFQoNZXJyb3JfbWVzc2FnZRgIIAEoCRIMCgRoaW50GAkgASgJEhAKCGF0dGVtcHRzGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSEgoKdXBkYXRlZF9tcxgMIAEoBBIOCgZyZXN1bHQYDSABKAkSLgoHZmFpbHVyZRgOIAEoCzIdLmFudGlwb2RlLnYxLk9wZXJhdGlvbkZhaWx1cmUieAoQT3BlcmF0aW9uRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEc2l0ZRgDIAEoCRIUCgxyZXR1cm5fdmFsdWUYBCABKAkSDQoFYXRfbXMYBSABKAQSEgoKcmVxdWVzdF9pZBgGIAEoCSI1ChVMaXN0T3BlcmF0aW9uc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDQoFbGltaXQYAiABKA0iRAoWTGlzdE9wZXJhdGlvbnNSZXNwb25zZRIqCgpvcGVyYXRpb25zGAEgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIi8KF0Rpc21pc3NPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJFChhEaXNtaXNzT3BlcmF0aW9uUmVzcG9uc2USKQoJb3BlcmF0aW9uGAEgASgLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIi4KFkNhbmNlbE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJIkQKF0NhbmNlbE9wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiI3ChFQbGFuUmVzZWF0UmVxdWVzdBINCgVncm91cBgBIAEoCRITCgthY3RpdmVfc2l0ZRgCIAEoCSLFAQoSUGxhblJlc2VhdFJlc3BvbnNlEiwKCGFjY291bnRzGAEgAygLMhouYW50aXBvZGUudjEuUmVzZWF0QWNjb3VudBIWCg5kYXRhYmFzZV9lcG9jaBgCIAEoBBITCgthY3RpdmVfc2l0ZRgDIAEoCRINCgVlcG9jaBgEIAEoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1jb250cmFkaWN0aW9uGAYgASgJEhwKFGRhdGFiYXNlX2FjdGl2ZV9zaXRlGAcgASgJIqIBCg1SZXNlYXRBY2NvdW50EgwKBHNpdGUYASABKAkSEQoJcmVhY2hhYmxlGAIgASgIEgwKBHJvbGUYAyABKAkSDQoFZXBvY2gYBCABKAQSEwoLZXBvY2hfb3duZXIYBSABKAkSKgoGbmV3ZXN0GAYgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhISCgpxdWFyYW50aW5lGAcgASgJIjgKElJlc2VhdEdyb3VwUmVxdWVzdBINCgVncm91cBgBIAEoCRITCgthY3RpdmVfc2l0ZRgCIAEoCSIrChNSZXNlYXRHcm91cFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSInChZSb3RhdGVEb21haW5LZXlSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIi8KF1JvdGF0ZURvbWFpbktleVJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIhChBSZXBsaWNhdGVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIikKEVJlcGxpY2F0ZVJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJkChRHZXRHZW5lcmF0aW9uUmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhINCgVzaXRlcxgDIAMoCSKpAQoVR2V0R2VuZXJhdGlvblJlc3BvbnNlEjEKCHN0YW5kaW5nGAEgASgOMh8uYW50aXBvZGUudjEuR2VuZXJhdGlvblN0YW5kaW5nEhoKEmFja25vd2xlZGdlZF9zaXRlcxgCIAMoCRIVCg13YWl0aW5nX3NpdGVzGAMgAygJEioKBm5ld2VzdBgEIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiLgoPUnVuRHJpbGxSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKAoQUnVuRHJpbGxSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiMQoRTGlzdERyaWxsc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDQoFbGltaXQYAiABKA0iPgoSTGlzdERyaWxsc1Jlc3BvbnNlEigKBmRyaWxscxgBIAMoCzIYLmFudGlwb2RlLnYxLkRyaWxsUmVjb3JkIvsBCgtEcmlsbFJlY29yZBIKCgJpZBgBIAEoCRINCgVncm91cBgCIAEoCRIMCgRzaXRlGAMgASgJEhIKCmdlbmVyYXRpb24YBCABKAQSDgoGcGFzc2VkGAUgASgIEigKBXByb29mGAYgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhIKCmVycm9yX2NvZGUYByABKAkSEgoKc3RhcnRlZF9tcxgIIAEoBBIYChByZWNvdmVyeV90aW1lX21zGAkgASgEEhAKCGV2aWRlbmNlGAogASgJEhEKCXNpZ25hdHVyZRgLIAEoDBIOCgZzaWduZXIYDCABKAwiLgoPUnVuU2NydWJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKQoQUnVuU2NydWJSZXNwb25zZRIVCg1vcGVyYXRpb25faWRzGAEgAygJIjUKE1BsYW5GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCSKPAgoUUGxhbkZhaWxvdmVyUmVzcG9uc2USEQoJZnJvbV9zaXRlGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSNQoRdGFyZ2V0X2dlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhgKEGxvc3RfZ2VuZXJhdGlvbnMYBCADKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNbGVhc2Vfd2FpdF9tcxgGIAEoBBISCgpjYXRjaGVzX3VwGAcgASgIEhkKEW5lZWRzX2FjY2VwdF9sb3NzGAggASgIEioKBmxvc3NlcxgJIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiewoPRmFpbG92ZXJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSEwoLYWNjZXB0X2xvc3MYAyABKAgSMwoPYWNjZXB0ZWRfbG9zc2VzGAQgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIoChBGYWlsb3ZlclJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJQChNHZXRPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCRIPCgd3YWl0X21zGAIgASgNEhIKCnNlZW5fcGhhc2UYAyABKAkiQQoUR2V0T3BlcmF0aW9uUmVzcG9uc2USKQoJb3BlcmF0aW9uGAEgASgLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIh8KDlJlc29sdmVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIqgBCg9SZXNvbHZlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIOCgZtb2R1bGUYAiABKAkSEwoLdG9rZW5fbGFiZWwYAyABKAkSDgoGc2VyaWFsGAQgASgJEg0KBWVwb2NoGAUgASgEEhIKCnNpdGVfc3RhdGUYBiABKAkSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYByABKAkSEQoJaXNfbGVhZGVyGAggASgIKmwKDkZhaWxvdmVyUG9saWN5Eh8KG0ZBSUxPVkVSX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkZBSUxPVkVSX1BPTElDWV9NQU5VQUwQARIdChlGQUlMT1ZFUl9QT0xJQ1lfQVVUT01BVElDEAIq4wEKEkdlbmVyYXRpb25TdGFuZGluZxIjCh9HRU5FUkFUSU9OX1NUQU5ESU5HX1VOU1BFQ0lGSUVEEAASHwobR0VORVJBVElPTl9TVEFORElOR19QRU5ESU5HEAESJAogR0VORVJBVElPTl9TVEFORElOR19BQ0tOT1dMRURHRUQQAhIiCh5HRU5FUkFUSU9OX1NUQU5ESU5HX1NVUEVSU0VERUQQAxIcChhHRU5FUkFUSU9OX1NUQU5ESU5HX0xPU1QQBBIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1VOS05PV04QBTLtDAoPT3BlcmF0b3JTZXJ2aWNlElAKC0NyZWF0ZUdyb3VwEh8uYW50aXBvZGUudjEuQ3JlYXRlR3JvdXBSZXF1ZXN0GiAuYW50aXBvZGUudjEuQ3JlYXRlR3JvdXBSZXNwb25zZRJNCgpNYXRjaFJ1bGVzEh4uYW50aXBvZGUudjEuTWF0Y2hSdWxlc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5NYXRjaFJ1bGVzUmVzcG9uc2USTQoKTGlzdEdyb3VwcxIeLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1Jlc3BvbnNlEkcKCEdldEdyb3VwEhwuYW50aXBvZGUudjEuR2V0R3JvdXBSZXF1ZXN0Gh0uYW50aXBvZGUudjEuR2V0R3JvdXBSZXNwb25zZRJKCglHZXRTdGF0dXMSHS5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVzcG9uc2USXAoPUm90YXRlRG9tYWluS2V5EiMuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVxdWVzdBokLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlc3BvbnNlEkoKCVJlcGxpY2F0ZRIdLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlcXVlc3QaHi5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXNwb25zZRJWCg1HZXRHZW5lcmF0aW9uEiEuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlcXVlc3QaIi5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVzcG9uc2USRwoIUnVuRHJpbGwSHC5hbnRpcG9kZS52MS5SdW5EcmlsbFJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5EcmlsbFJlc3BvbnNlEk0KCkxpc3REcmlsbHMSHi5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXNwb25zZRJHCghSdW5TY3J1YhIcLmFudGlwb2RlLnYxLlJ1blNjcnViUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1blNjcnViUmVzcG9uc2USUwoMUGxhbkZhaWxvdmVyEiAuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVxdWVzdBohLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlc3BvbnNlEkcKCEZhaWxvdmVyEhwuYW50aXBvZGUudjEuRmFpbG92ZXJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRmFpbG92ZXJSZXNwb25zZRJTCgxHZXRPcGVyYXRpb24SIC5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXF1ZXN0GiEuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVzcG9uc2USWQoOTGlzdE9wZXJhdGlvbnMSIi5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1JlcXVlc3QaIy5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1Jlc3BvbnNlEl8KEERpc21pc3NPcGVyYXRpb24SJC5hbnRpcG9kZS52MS5EaXNtaXNzT3BlcmF0aW9uUmVxdWVzdBolLmFudGlwb2RlLnYxLkRpc21pc3NPcGVyYXRpb25SZXNwb25zZRJcCg9DYW5jZWxPcGVyYXRpb24SIy5hbnRpcG9kZS52MS5DYW5jZWxPcGVyYXRpb25SZXF1ZXN0GiQuYW50aXBvZGUudjEuQ2FuY2VsT3BlcmF0aW9uUmVzcG9uc2USTQoKUGxhblJlc2VhdBIeLmFudGlwb2RlLnYxLlBsYW5SZXNlYXRSZXF1ZXN0Gh8uYW50aXBvZGUudjEuUGxhblJlc2VhdFJlc3BvbnNlElAKC1Jlc2VhdEdyb3VwEh8uYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXF1ZXN0GiAuYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXNwb25zZRJECgdSZXNvbHZlEhsuYW50aXBvZGUudjEuUmVzb2x2ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * A group as its operators declare it.
@@ -358,7 +358,8 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
    * The worst that is true of it, in one word: `protected`, `partially-protected` (some objects cannot be captured),
    * `lagging` (a standby is behind the objective), `damaged` (the active partition failed its last scrub), `unserved` (no
    * active member, or one that cannot be used), `unprotected` (nothing is acknowledged), `unreadable` (its records in
-   * the database cannot be read).
+   * the database cannot be read), `contradicted` (the database and the journals of the agents say different things:
+   * `contradiction` says what).
    *
    * @generated from field: string protection = 7;
    */
@@ -384,6 +385,20 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
    * @generated from field: optional uint64 last_recovery_time_ms = 10;
    */
   lastRecoveryTimeMs?: bigint | undefined;
+
+  /**
+   * How the database and the journals of the agents contradict each other; empty where they agree.
+   *
+   * @generated from field: string contradiction = 11;
+   */
+  contradiction: string;
+
+  /**
+   * No automatic failover begins before this, milliseconds since the Unix epoch; unset where one may begin now.
+   *
+   * @generated from field: optional uint64 automatic_failover_paused_until_ms = 12;
+   */
+  automaticFailoverPausedUntilMs?: bigint | undefined;
 };
 
 /**
@@ -489,6 +504,13 @@ export type GroupMember = Message<"antipode.v1.GroupMember"> & {
    * @generated from field: bytes acknowledged_digest = 13;
    */
   acknowledgedDigest: Uint8Array;
+
+  /**
+   * Why this member captures nothing, applies nothing and is not promoted until it is seated again; empty for nothing.
+   *
+   * @generated from field: string quarantine = 14;
+   */
+  quarantine: string;
 };
 
 /**
@@ -702,7 +724,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   id: string;
 
   /**
-   * `capture`, `replication`, `drill`, `scrub`, `failover`, `enrolment`, `rejoin`.
+   * `capture`, `replication`, `drill`, `scrub`, `failover`, `enrolment`, `rejoin`, `reseat`.
    *
    * @generated from field: string kind = 2;
    */
@@ -730,7 +752,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   phase: string;
 
   /**
-   * `open`, `parked` (a person must decide), `done`, `failed`.
+   * `open`, `parked` (a person must decide), `done`, `failed`, `cancelled`, `dismissed` (it failed, and a person has seen it).
    *
    * @generated from field: string status = 6;
    */
@@ -784,6 +806,13 @@ export type Operation = Message<"antipode.v1.Operation"> & {
    * @generated from field: string result = 13;
    */
   result: string;
+
+  /**
+   * The last order of it that failed; unset when none did.
+   *
+   * @generated from field: antipode.v1.OperationFailure failure = 14;
+   */
+  failure?: OperationFailure | undefined;
 };
 
 /**
@@ -792,6 +821,398 @@ export type Operation = Message<"antipode.v1.Operation"> & {
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 16);
+
+/**
+ * Why an order failed.
+ *
+ * @generated from message antipode.v1.OperationFailure
+ */
+export type OperationFailure = Message<"antipode.v1.OperationFailure"> & {
+  /**
+   * Code of the error.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * Its message.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * The site that it failed at; empty where that is the coordinator.
+   *
+   * @generated from field: string site = 3;
+   */
+  site: string;
+
+  /**
+   * What the device answered, by its PKCS#11 name; empty where the error is not the device's.
+   *
+   * @generated from field: string return_value = 4;
+   */
+  returnValue: string;
+
+  /**
+   * When, milliseconds since the Unix epoch.
+   *
+   * @generated from field: uint64 at_ms = 5;
+   */
+  atMs: bigint;
+
+  /**
+   * By which this order is found in the logs of the agent and of the coordinator.
+   *
+   * @generated from field: string request_id = 6;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message antipode.v1.OperationFailure.
+ * Use `create(OperationFailureSchema)` to create a new message.
+ */
+export const OperationFailureSchema: GenMessage<OperationFailure> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 17);
+
+/**
+ * Lists operations.
+ *
+ * @generated from message antipode.v1.ListOperationsRequest
+ */
+export type ListOperationsRequest = Message<"antipode.v1.ListOperationsRequest"> & {
+  /**
+   * The group; empty for all.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * At most so many; 0 for 50.
+   *
+   * @generated from field: uint32 limit = 2;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message antipode.v1.ListOperationsRequest.
+ * Use `create(ListOperationsRequestSchema)` to create a new message.
+ */
+export const ListOperationsRequestSchema: GenMessage<ListOperationsRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 18);
+
+/**
+ * Operations.
+ *
+ * @generated from message antipode.v1.ListOperationsResponse
+ */
+export type ListOperationsResponse = Message<"antipode.v1.ListOperationsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated antipode.v1.Operation operations = 1;
+   */
+  operations: Operation[];
+};
+
+/**
+ * Describes the message antipode.v1.ListOperationsResponse.
+ * Use `create(ListOperationsResponseSchema)` to create a new message.
+ */
+export const ListOperationsResponseSchema: GenMessage<ListOperationsResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 19);
+
+/**
+ * Dismisses an operation.
+ *
+ * @generated from message antipode.v1.DismissOperationRequest
+ */
+export type DismissOperationRequest = Message<"antipode.v1.DismissOperationRequest"> & {
+  /**
+   * Its id, or the beginning of it.
+   *
+   * @generated from field: string operation_id = 1;
+   */
+  operationId: string;
+};
+
+/**
+ * Describes the message antipode.v1.DismissOperationRequest.
+ * Use `create(DismissOperationRequestSchema)` to create a new message.
+ */
+export const DismissOperationRequestSchema: GenMessage<DismissOperationRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 20);
+
+/**
+ * As it is after that.
+ *
+ * @generated from message antipode.v1.DismissOperationResponse
+ */
+export type DismissOperationResponse = Message<"antipode.v1.DismissOperationResponse"> & {
+  /**
+   * Its state.
+   *
+   * @generated from field: antipode.v1.Operation operation = 1;
+   */
+  operation?: Operation | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.DismissOperationResponse.
+ * Use `create(DismissOperationResponseSchema)` to create a new message.
+ */
+export const DismissOperationResponseSchema: GenMessage<DismissOperationResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 21);
+
+/**
+ * Cancels an operation.
+ *
+ * @generated from message antipode.v1.CancelOperationRequest
+ */
+export type CancelOperationRequest = Message<"antipode.v1.CancelOperationRequest"> & {
+  /**
+   * Its id, or the beginning of it.
+   *
+   * @generated from field: string operation_id = 1;
+   */
+  operationId: string;
+};
+
+/**
+ * Describes the message antipode.v1.CancelOperationRequest.
+ * Use `create(CancelOperationRequestSchema)` to create a new message.
+ */
+export const CancelOperationRequestSchema: GenMessage<CancelOperationRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 22);
+
+/**
+ * As it is after that.
+ *
+ * @generated from message antipode.v1.CancelOperationResponse
+ */
+export type CancelOperationResponse = Message<"antipode.v1.CancelOperationResponse"> & {
+  /**
+   * Its state.
+   *
+   * @generated from field: antipode.v1.Operation operation = 1;
+   */
+  operation?: Operation | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.CancelOperationResponse.
+ * Use `create(CancelOperationResponseSchema)` to create a new message.
+ */
+export const CancelOperationResponseSchema: GenMessage<CancelOperationResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 23);
+
+/**
+ * Plans to seat a group anew.
+ *
+ * @generated from message antipode.v1.PlanReseatRequest
+ */
+export type PlanReseatRequest = Message<"antipode.v1.PlanReseatRequest"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * The site that is to be active; empty for the one that the journals name.
+   *
+   * @generated from field: string active_site = 2;
+   */
+  activeSite: string;
+};
+
+/**
+ * Describes the message antipode.v1.PlanReseatRequest.
+ * Use `create(PlanReseatRequestSchema)` to create a new message.
+ */
+export const PlanReseatRequestSchema: GenMessage<PlanReseatRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 24);
+
+/**
+ * What it would do.
+ *
+ * @generated from message antipode.v1.PlanReseatResponse
+ */
+export type PlanReseatResponse = Message<"antipode.v1.PlanReseatResponse"> & {
+  /**
+   * What each member says.
+   *
+   * @generated from field: repeated antipode.v1.ReseatAccount accounts = 1;
+   */
+  accounts: ReseatAccount[];
+
+  /**
+   * The epoch that the database knows as the highest.
+   *
+   * @generated from field: uint64 database_epoch = 2;
+   */
+  databaseEpoch: bigint;
+
+  /**
+   * The site that would be active; empty where nobody can be.
+   *
+   * @generated from field: string active_site = 3;
+   */
+  activeSite: string;
+
+  /**
+   * The epoch that it would be active in.
+   *
+   * @generated from field: uint64 epoch = 4;
+   */
+  epoch: bigint;
+
+  /**
+   * Why it cannot be done now; empty when it can.
+   *
+   * @generated from field: string obstacle = 5;
+   */
+  obstacle: string;
+
+  /**
+   * How database and journals contradict each other; empty where they agree.
+   *
+   * @generated from field: string contradiction = 6;
+   */
+  contradiction: string;
+
+  /**
+   * Site of the active member by the database.
+   *
+   * @generated from field: string database_active_site = 7;
+   */
+  databaseActiveSite: string;
+};
+
+/**
+ * Describes the message antipode.v1.PlanReseatResponse.
+ * Use `create(PlanReseatResponseSchema)` to create a new message.
+ */
+export const PlanReseatResponseSchema: GenMessage<PlanReseatResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 25);
+
+/**
+ * What one member says of itself.
+ *
+ * @generated from message antipode.v1.ReseatAccount
+ */
+export type ReseatAccount = Message<"antipode.v1.ReseatAccount"> & {
+  /**
+   * Site.
+   *
+   * @generated from field: string site = 1;
+   */
+  site: string;
+
+  /**
+   * Whether its agent answers.
+   *
+   * @generated from field: bool reachable = 2;
+   */
+  reachable: boolean;
+
+  /**
+   * Role by its journal; `none` where the journal knows of no seat.
+   *
+   * @generated from field: string role = 3;
+   */
+  role: string;
+
+  /**
+   * Highest epoch in its journal.
+   *
+   * @generated from field: uint64 epoch = 4;
+   */
+  epoch: bigint;
+
+  /**
+   * Owner of that epoch by its journal.
+   *
+   * @generated from field: string epoch_owner = 5;
+   */
+  epochOwner: string;
+
+  /**
+   * Newest generation captured or applied there.
+   *
+   * @generated from field: antipode.v1.GenerationRef newest = 6;
+   */
+  newest?: GenerationRef | undefined;
+
+  /**
+   * Why it is in quarantine; empty for nothing.
+   *
+   * @generated from field: string quarantine = 7;
+   */
+  quarantine: string;
+};
+
+/**
+ * Describes the message antipode.v1.ReseatAccount.
+ * Use `create(ReseatAccountSchema)` to create a new message.
+ */
+export const ReseatAccountSchema: GenMessage<ReseatAccount> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 26);
+
+/**
+ * Seats a group anew.
+ *
+ * @generated from message antipode.v1.ReseatGroupRequest
+ */
+export type ReseatGroupRequest = Message<"antipode.v1.ReseatGroupRequest"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * The site that is to be active; empty for the one that the journals name.
+   *
+   * @generated from field: string active_site = 2;
+   */
+  activeSite: string;
+};
+
+/**
+ * Describes the message antipode.v1.ReseatGroupRequest.
+ * Use `create(ReseatGroupRequestSchema)` to create a new message.
+ */
+export const ReseatGroupRequestSchema: GenMessage<ReseatGroupRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 27);
+
+/**
+ * The operation.
+ *
+ * @generated from message antipode.v1.ReseatGroupResponse
+ */
+export type ReseatGroupResponse = Message<"antipode.v1.ReseatGroupResponse"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string operation_id = 1;
+   */
+  operationId: string;
+};
+
+/**
+ * Describes the message antipode.v1.ReseatGroupResponse.
+ * Use `create(ReseatGroupResponseSchema)` to create a new message.
+ */
+export const ReseatGroupResponseSchema: GenMessage<ReseatGroupResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 28);
 
 /**
  * Rotates the domain key.
@@ -812,7 +1233,7 @@ export type RotateDomainKeyRequest = Message<"antipode.v1.RotateDomainKeyRequest
  * Use `create(RotateDomainKeyRequestSchema)` to create a new message.
  */
 export const RotateDomainKeyRequestSchema: GenMessage<RotateDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 17);
+  messageDesc(file_antipode_v1_operator, 29);
 
 /**
  * The operation.
@@ -833,7 +1254,7 @@ export type RotateDomainKeyResponse = Message<"antipode.v1.RotateDomainKeyRespon
  * Use `create(RotateDomainKeyResponseSchema)` to create a new message.
  */
 export const RotateDomainKeyResponseSchema: GenMessage<RotateDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 18);
+  messageDesc(file_antipode_v1_operator, 30);
 
 /**
  * Replicates now.
@@ -854,7 +1275,7 @@ export type ReplicateRequest = Message<"antipode.v1.ReplicateRequest"> & {
  * Use `create(ReplicateRequestSchema)` to create a new message.
  */
 export const ReplicateRequestSchema: GenMessage<ReplicateRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 19);
+  messageDesc(file_antipode_v1_operator, 31);
 
 /**
  * The operation.
@@ -875,7 +1296,7 @@ export type ReplicateResponse = Message<"antipode.v1.ReplicateResponse"> & {
  * Use `create(ReplicateResponseSchema)` to create a new message.
  */
 export const ReplicateResponseSchema: GenMessage<ReplicateResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 20);
+  messageDesc(file_antipode_v1_operator, 32);
 
 /**
  * Asks for a generation.
@@ -910,7 +1331,7 @@ export type GetGenerationRequest = Message<"antipode.v1.GetGenerationRequest"> &
  * Use `create(GetGenerationRequestSchema)` to create a new message.
  */
 export const GetGenerationRequestSchema: GenMessage<GetGenerationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 21);
+  messageDesc(file_antipode_v1_operator, 33);
 
 /**
  * What has become of it.
@@ -952,7 +1373,7 @@ export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse">
  * Use `create(GetGenerationResponseSchema)` to create a new message.
  */
 export const GetGenerationResponseSchema: GenMessage<GetGenerationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 22);
+  messageDesc(file_antipode_v1_operator, 34);
 
 /**
  * Runs a drill.
@@ -980,7 +1401,7 @@ export type RunDrillRequest = Message<"antipode.v1.RunDrillRequest"> & {
  * Use `create(RunDrillRequestSchema)` to create a new message.
  */
 export const RunDrillRequestSchema: GenMessage<RunDrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 23);
+  messageDesc(file_antipode_v1_operator, 35);
 
 /**
  * The operation.
@@ -1001,7 +1422,7 @@ export type RunDrillResponse = Message<"antipode.v1.RunDrillResponse"> & {
  * Use `create(RunDrillResponseSchema)` to create a new message.
  */
 export const RunDrillResponseSchema: GenMessage<RunDrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 24);
+  messageDesc(file_antipode_v1_operator, 36);
 
 /**
  * Lists drills.
@@ -1029,7 +1450,7 @@ export type ListDrillsRequest = Message<"antipode.v1.ListDrillsRequest"> & {
  * Use `create(ListDrillsRequestSchema)` to create a new message.
  */
 export const ListDrillsRequestSchema: GenMessage<ListDrillsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 25);
+  messageDesc(file_antipode_v1_operator, 37);
 
 /**
  * Drills.
@@ -1050,7 +1471,7 @@ export type ListDrillsResponse = Message<"antipode.v1.ListDrillsResponse"> & {
  * Use `create(ListDrillsResponseSchema)` to create a new message.
  */
 export const ListDrillsResponseSchema: GenMessage<ListDrillsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 26);
+  messageDesc(file_antipode_v1_operator, 38);
 
 /**
  * A drill that ended.
@@ -1148,7 +1569,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
  * Use `create(DrillRecordSchema)` to create a new message.
  */
 export const DrillRecordSchema: GenMessage<DrillRecord> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 27);
+  messageDesc(file_antipode_v1_operator, 39);
 
 /**
  * Looks for silent damage.
@@ -1176,7 +1597,7 @@ export type RunScrubRequest = Message<"antipode.v1.RunScrubRequest"> & {
  * Use `create(RunScrubRequestSchema)` to create a new message.
  */
 export const RunScrubRequestSchema: GenMessage<RunScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 28);
+  messageDesc(file_antipode_v1_operator, 40);
 
 /**
  * The operations.
@@ -1197,7 +1618,7 @@ export type RunScrubResponse = Message<"antipode.v1.RunScrubResponse"> & {
  * Use `create(RunScrubResponseSchema)` to create a new message.
  */
 export const RunScrubResponseSchema: GenMessage<RunScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 29);
+  messageDesc(file_antipode_v1_operator, 41);
 
 /**
  * Plans a failover.
@@ -1225,7 +1646,7 @@ export type PlanFailoverRequest = Message<"antipode.v1.PlanFailoverRequest"> & {
  * Use `create(PlanFailoverRequestSchema)` to create a new message.
  */
 export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 30);
+  messageDesc(file_antipode_v1_operator, 42);
 
 /**
  * What it would do.
@@ -1302,7 +1723,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
  * Use `create(PlanFailoverResponseSchema)` to create a new message.
  */
 export const PlanFailoverResponseSchema: GenMessage<PlanFailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 31);
+  messageDesc(file_antipode_v1_operator, 43);
 
 /**
  * Fails over.
@@ -1345,7 +1766,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
  * Use `create(FailoverRequestSchema)` to create a new message.
  */
 export const FailoverRequestSchema: GenMessage<FailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 32);
+  messageDesc(file_antipode_v1_operator, 44);
 
 /**
  * The operation.
@@ -1366,7 +1787,7 @@ export type FailoverResponse = Message<"antipode.v1.FailoverResponse"> & {
  * Use `create(FailoverResponseSchema)` to create a new message.
  */
 export const FailoverResponseSchema: GenMessage<FailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 33);
+  messageDesc(file_antipode_v1_operator, 45);
 
 /**
  * Asks for an operation.
@@ -1401,7 +1822,7 @@ export type GetOperationRequest = Message<"antipode.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 34);
+  messageDesc(file_antipode_v1_operator, 46);
 
 /**
  * The operation.
@@ -1422,7 +1843,7 @@ export type GetOperationResponse = Message<"antipode.v1.GetOperationResponse"> &
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 35);
+  messageDesc(file_antipode_v1_operator, 47);
 
 /**
  * Where to go.
@@ -1443,7 +1864,7 @@ export type ResolveRequest = Message<"antipode.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 36);
+  messageDesc(file_antipode_v1_operator, 48);
 
 /**
  * Where a client of the group must go now.
@@ -1513,7 +1934,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 37);
+  messageDesc(file_antipode_v1_operator, 49);
 
 /**
  * What to do when the active site is lost.
@@ -1763,6 +2184,56 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof GetOperationRequestSchema;
     output: typeof GetOperationResponseSchema;
+  },
+  /**
+   * Operations, newest first.
+   *
+   * @generated from rpc antipode.v1.OperatorService.ListOperations
+   */
+  listOperations: {
+    methodKind: "unary";
+    input: typeof ListOperationsRequestSchema;
+    output: typeof ListOperationsResponseSchema;
+  },
+  /**
+   * Takes a failed or parked operation off the list of what needs a person.
+   *
+   * @generated from rpc antipode.v1.OperatorService.DismissOperation
+   */
+  dismissOperation: {
+    methodKind: "unary";
+    input: typeof DismissOperationRequestSchema;
+    output: typeof DismissOperationResponseSchema;
+  },
+  /**
+   * Ends an operation that is under way, where nothing was changed yet.
+   *
+   * @generated from rpc antipode.v1.OperatorService.CancelOperation
+   */
+  cancelOperation: {
+    methodKind: "unary";
+    input: typeof CancelOperationRequestSchema;
+    output: typeof CancelOperationResponseSchema;
+  },
+  /**
+   * What seating a group anew would do. Changes nothing.
+   *
+   * @generated from rpc antipode.v1.OperatorService.PlanReseat
+   */
+  planReseat: {
+    methodKind: "unary";
+    input: typeof PlanReseatRequestSchema;
+    output: typeof PlanReseatResponseSchema;
+  },
+  /**
+   * Seats a group anew, by what the journals of its agents say.
+   *
+   * @generated from rpc antipode.v1.OperatorService.ReseatGroup
+   */
+  reseatGroup: {
+    methodKind: "unary";
+    input: typeof ReseatGroupRequestSchema;
+    output: typeof ReseatGroupResponseSchema;
   },
   /**
    * Where a client of the group must go now.

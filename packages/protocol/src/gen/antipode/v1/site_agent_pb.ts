@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/site_agent.proto.
  */
 export const file_antipode_v1_site_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3Qi0gEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8i1QEKDlBhcnRpdGlvblN0YXRlEg4KBnNlcmlhbBgBIAEoCRITCgt0b2tlbl9sYWJlbBgCIAEoCRIOCgZtb2R1bGUYAyABKAkSEgoKaXNfc2NyYXRjaBgEIAEoCBIXCg9pZGVudGl0eV9zaGEyNTYYBSABKAkSEgoKZXJyb3JfY29kZRgGIAEoCRIMCgRuYW1lGAcgASgJEhIKCnVuZW5mb3JjZWQYCCADKAkSFQoNZXJyb3JfbWVzc2FnZRgJIAEoCRIUCgxzaWxlbnRfc2xvdHMYCiADKAkiwgIKC01lbWJlclN0YXRlEg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRINCgVlcG9jaBgEIAEoBBITCgtlcG9jaF9vd25lchgFIAEoCRIsCghjYXB0dXJlZBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKwoHYXBwbGllZBgHIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGgoSZG9tYWluX2tleV92ZXJzaW9uGAggASgNEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgJIAEoBBIbChN1bmFjY291bnRlZF9vYmplY3RzGAogASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAsgASgNIk4KEFByb2JlUGVlclJlcXVlc3QSJgoEcGVlchgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEhIKCnRpbWVvdXRfbXMYAiABKA0iXQoRUHJvYmVQZWVyUmVzcG9uc2USEQoJcmVhY2hhYmxlGAEgASgIEhUKDXJvdW5kX3RyaXBfbXMYAiABKA0SHgoWb2JzZXJ2ZXJfbG9vcF9kZWxheV9tcxgDIAEoDSINCgtQaW5nUmVxdWVzdCIuCgxQaW5nUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCSJqCg5TZXRSb2xlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZSI7Cg9TZXRSb2xlUmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUihAEKDlByb21vdGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDwoHd2FpdF9tcxgOIAEoDUoECAMQBFIIbGVhc2VfbXMijQEKD1Byb21vdGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZRIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiRgoMRG9tYWluTWVtYmVyEiYKBHNpdGUYASABKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIOCgZzZXJpYWwYAiABKAkijQEKGkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDwoHdmVyc2lvbhgCIAEoDRIqCgdtZW1iZXJzGAMgAygLMhkuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyEg8KB3dhaXRfbXMYDiABKA0ilAEKG0Rpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRIZChFjb25maXJtZWRfc2VyaWFscxgBIAMoCRIyCghmYWlsdXJlcxgCIAMoCzIgLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlckZhaWx1cmUSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIkQKE0RvbWFpbk1lbWJlckZhaWx1cmUSDgoGc2VyaWFsGAEgASgJEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSLCAQoOQ2FwdHVyZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIaChJkb21haW5fa2V5X3ZlcnNpb24YAiABKA0SKQoGZmlsdGVyGAMgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyEhgKEGFib3ZlX2dlbmVyYXRpb24YBCABKAQSGwoTcmVzZXJ2ZWRfZ2VuZXJhdGlvbhgFIAEoBBIPCgd3YWl0X21zGA4gASgNImkKDE9iamVjdEZpbHRlchITCgtleGNsdWRlX2lkcxgBIAMoCRIWCg5leGNsdWRlX2xhYmVscxgCIAMoCRIXCg9leGNsdWRlX2NsYXNzZXMYAyADKAkSEwoLaWdub3JlX2Nhc2UYBCABKAgiTwoSTWF0Y2hGaWx0ZXJSZXF1ZXN0Eg4KBnNlcmlhbBgBIAEoCRIpCgZmaWx0ZXIYAiABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXIiPAoTTWF0Y2hGaWx0ZXJSZXNwb25zZRIlCgVydWxlcxgBIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI4CglSdWxlTWF0Y2gSDAoEa2luZBgBIAEoCRIMCgRydWxlGAIgASgJEg8KB29iamVjdHMYAyABKA0irQEKD0NhcHR1cmVSZXNwb25zZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIOCgZpc19uZXcYAiABKAgSGgoSY2FwdHVyZV9zdGFydGVkX21zGAMgASgEEhYKDnNlYWxlZF9vYmplY3RzGAQgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSKdAQoMQXBwbHlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgDIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0izgEKDUFwcGx5UmVzcG9uc2USFwoPYXBwbGllZF9vYmplY3RzGAEgASgNEhQKDHB1bGxlZF9ibG9icxgCIAEoDRIUCgxwdWxsZWRfYnl0ZXMYAyABKAQSGAoQbmFycm93ZWRfb2JqZWN0cxgEIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgFIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAYgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSKHAQoNVmVyaWZ5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhIKCmV2ZXJ5dGhpbmcYAyABKAgSDwoHd2FpdF9tcxgOIAEoDSJ6Cg5WZXJpZnlSZXNwb25zZRIWCg5jb250ZW50X2RpZ2VzdBgBIAEoDBIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUibQoMU2NydWJSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USKQoHc291cmNlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0i2QEKDVNjcnViUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSFwoPbWlzc2luZ19vYmplY3RzGAMgASgNEhcKD2FsdGVyZWRfb2JqZWN0cxgEIAEoDRIUCgxtZW5kZWRfYmxvYnMYBSABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIscBCgxEcmlsbFJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIQCghkcmlsbF9pZBgCIAEoCRIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIWCg5zY3JhdGNoX3NlcmlhbBgEIAEoCRIpCgdzb3VyY2VzGAUgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLQAQoNRHJpbGxSZXNwb25zZRIoCgVwcm9vZhgBIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgV0aW1lcxgCIAEoCzIXLmFudGlwb2RlLnYxLkRyaWxsVGltZXMSEAoIaXNfY2xlYW4YAyABKAgSEAoIZXZpZGVuY2UYBCABKAkSEQoJc2lnbmF0dXJlGAUgASgMEg4KBnNpZ25lchgGIAEoDBImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiVQoKRHJpbGxUaW1lcxIPCgdwdWxsX21zGAEgASgNEhIKCnJlc3RvcmVfbXMYAiABKA0SEAoIcHJvdmVfbXMYAyABKA0SEAoIY2xlYW5fbXMYBCABKA0iNwoSQ2FuY2VsT3JkZXJSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiJAoTQ2FuY2VsT3JkZXJSZXNwb25zZRINCgVmb3VuZBgBIAEoCCJPCg1FeGNoYW5nZU9mZmVyEg4KBnNlcmlhbBgBIAEoCRIQCghpZGVudGl0eRgCIAEoDBINCgVub25jZRgDIAEoDBINCgVwb2ludBgEIAEoDCKzAQoUQmVnaW5FeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDwoHdmVyc2lvbhgDIAEoDRIYChByZXNwb25kZXJfc2VyaWFsGAQgASgJEikKBW9mZmVyGAUgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIhCgVmZW5jZRgGIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIlUKFUJlZ2luRXhjaGFuZ2VSZXNwb25zZRIpCgVvZmZlchgBIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISEQoJc2lnbmF0dXJlGAIgASgMInkKF0NvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEhMKC3dyYXBwZWRfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDBIhCgVmZW5jZRgEIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIkAKGENvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRIRCgljaGVja190YWcYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIlQKE1B1bGxNYW5pZmVzdFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiMgoUUHVsbE1hbmlmZXN0UmVzcG9uc2USDAoEcGFydBgBIAEoDBIMCgRzaXplGAIgASgEImEKEFB1bGxCbG9ic1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDgoGc2hhMjU2GAIgAygMEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIiIKEVB1bGxCbG9ic1Jlc3BvbnNlEg0KBWJsb2JzGAEgAygMMqUKChBTaXRlQWdlbnRTZXJ2aWNlEkcKCERlc2NyaWJlEhwuYW50aXBvZGUudjEuRGVzY3JpYmVSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRGVzY3JpYmVSZXNwb25zZRJKCglQcm9iZVBlZXISHS5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVzcG9uc2USOwoEUGluZxIYLmFudGlwb2RlLnYxLlBpbmdSZXF1ZXN0GhkuYW50aXBvZGUudjEuUGluZ1Jlc3BvbnNlEkQKB1NldFJvbGUSGy5hbnRpcG9kZS52MS5TZXRSb2xlUmVxdWVzdBocLmFudGlwb2RlLnYxLlNldFJvbGVSZXNwb25zZRJECgdQcm9tb3RlEhsuYW50aXBvZGUudjEuUHJvbW90ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5Qcm9tb3RlUmVzcG9uc2USaAoTRGlzdHJpYnV0ZURvbWFpbktleRInLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0GiguYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEkQKB0NhcHR1cmUSGy5hbnRpcG9kZS52MS5DYXB0dXJlUmVxdWVzdBocLmFudGlwb2RlLnYxLkNhcHR1cmVSZXNwb25zZRI+CgVBcHBseRIZLmFudGlwb2RlLnYxLkFwcGx5UmVxdWVzdBoaLmFudGlwb2RlLnYxLkFwcGx5UmVzcG9uc2USQQoGVmVyaWZ5EhouYW50aXBvZGUudjEuVmVyaWZ5UmVxdWVzdBobLmFudGlwb2RlLnYxLlZlcmlmeVJlc3BvbnNlEj4KBVNjcnViEhkuYW50aXBvZGUudjEuU2NydWJSZXF1ZXN0GhouYW50aXBvZGUudjEuU2NydWJSZXNwb25zZRI+CgVEcmlsbBIZLmFudGlwb2RlLnYxLkRyaWxsUmVxdWVzdBoaLmFudGlwb2RlLnYxLkRyaWxsUmVzcG9uc2USUAoLTWF0Y2hGaWx0ZXISHy5hbnRpcG9kZS52MS5NYXRjaEZpbHRlclJlcXVlc3QaIC5hbnRpcG9kZS52MS5NYXRjaEZpbHRlclJlc3BvbnNlElAKC0NhbmNlbE9yZGVyEh8uYW50aXBvZGUudjEuQ2FuY2VsT3JkZXJSZXF1ZXN0GiAuYW50aXBvZGUudjEuQ2FuY2VsT3JkZXJSZXNwb25zZRJWCg1CZWdpbkV4Y2hhbmdlEiEuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlcXVlc3QaIi5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVzcG9uc2USXwoQQ29tcGxldGVFeGNoYW5nZRIkLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0GiUuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlElUKDFB1bGxNYW5pZmVzdBIgLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlcXVlc3QaIS5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXNwb25zZTABEkwKCVB1bGxCbG9icxIdLmFudGlwb2RlLnYxLlB1bGxCbG9ic1JlcXVlc3QaHi5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXNwb25zZTABYgZwcm90bzM", [file_antipode_v1_types]);
+  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3Qi/gEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SKgoHam91cm5hbBgGIAEoCzIZLmFudGlwb2RlLnYxLkpvdXJuYWxTdGF0ZSJ0CgxKb3VybmFsU3RhdGUSCgoCaWQYASABKAkSJQoEcnVucxgCIAMoCzIXLmFudGlwb2RlLnYxLkpvdXJuYWxSdW4SMQoLcXVhcmFudGluZWQYAyADKAsyHC5hbnRpcG9kZS52MS5RdWFyYW50aW5lZFNlYXQiKwoKSm91cm5hbFJ1bhINCgV0b2tlbhgBIAEoCRIOCgZ3cml0ZXMYAiABKAQiMAoPUXVhcmFudGluZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSLrAQoOUGFydGl0aW9uU3RhdGUSDgoGc2VyaWFsGAEgASgJEhMKC3Rva2VuX2xhYmVsGAIgASgJEg4KBm1vZHVsZRgDIAEoCRISCgppc19zY3JhdGNoGAQgASgIEhcKD2lkZW50aXR5X3NoYTI1NhgFIAEoCRISCgplcnJvcl9jb2RlGAYgASgJEgwKBG5hbWUYByABKAkSEgoKdW5lbmZvcmNlZBgIIAMoCRIVCg1lcnJvcl9tZXNzYWdlGAkgASgJEhQKDHNpbGVudF9zbG90cxgKIAMoCRIUCgxyZXR1cm5fdmFsdWUYCyABKAkiwgIKC01lbWJlclN0YXRlEg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRINCgVlcG9jaBgEIAEoBBITCgtlcG9jaF9vd25lchgFIAEoCRIsCghjYXB0dXJlZBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKwoHYXBwbGllZBgHIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGgoSZG9tYWluX2tleV92ZXJzaW9uGAggASgNEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgJIAEoBBIbChN1bmFjY291bnRlZF9vYmplY3RzGAogASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAsgASgNIk4KEFByb2JlUGVlclJlcXVlc3QSJgoEcGVlchgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEhIKCnRpbWVvdXRfbXMYAiABKA0iXQoRUHJvYmVQZWVyUmVzcG9uc2USEQoJcmVhY2hhYmxlGAEgASgIEhUKDXJvdW5kX3RyaXBfbXMYAiABKA0SHgoWb2JzZXJ2ZXJfbG9vcF9kZWxheV9tcxgDIAEoDSINCgtQaW5nUmVxdWVzdCIuCgxQaW5nUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCSJqCg5TZXRSb2xlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZSI7Cg9TZXRSb2xlUmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUixAEKDVJlc2VhdFJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSLgoKZ2VuZXJhdGlvbhgEIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgFIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIjoKDlJlc2VhdFJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlIoQBCg5Qcm9tb3RlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg8KB3dhaXRfbXMYDiABKA1KBAgDEARSCGxlYXNlX21zIo0BCg9Qcm9tb3RlUmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIkYKDERvbWFpbk1lbWJlchImCgRzaXRlGAEgASgLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDgoGc2VyaWFsGAIgASgJIo0BChpEaXN0cmlidXRlRG9tYWluS2V5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg8KB3ZlcnNpb24YAiABKA0SKgoHbWVtYmVycxgDIAMoCzIZLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlchIPCgd3YWl0X21zGA4gASgNIpQBChtEaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USGQoRY29uZmlybWVkX3NlcmlhbHMYASADKAkSMgoIZmFpbHVyZXMYAiADKAsyIC5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXJGYWlsdXJlEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJEChNEb21haW5NZW1iZXJGYWlsdXJlEg4KBnNlcmlhbBgBIAEoCRIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiwgEKDkNhcHR1cmVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USGgoSZG9tYWluX2tleV92ZXJzaW9uGAIgASgNEikKBmZpbHRlchgDIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchIYChBhYm92ZV9nZW5lcmF0aW9uGAQgASgEEhsKE3Jlc2VydmVkX2dlbmVyYXRpb24YBSABKAQSDwoHd2FpdF9tcxgOIAEoDSJpCgxPYmplY3RGaWx0ZXISEwoLZXhjbHVkZV9pZHMYASADKAkSFgoOZXhjbHVkZV9sYWJlbHMYAiADKAkSFwoPZXhjbHVkZV9jbGFzc2VzGAMgAygJEhMKC2lnbm9yZV9jYXNlGAQgASgIIk8KEk1hdGNoRmlsdGVyUmVxdWVzdBIOCgZzZXJpYWwYASABKAkSKQoGZmlsdGVyGAIgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyIjwKE01hdGNoRmlsdGVyUmVzcG9uc2USJQoFcnVsZXMYASADKAsyFi5hbnRpcG9kZS52MS5SdWxlTWF0Y2giOAoJUnVsZU1hdGNoEgwKBGtpbmQYASABKAkSDAoEcnVsZRgCIAEoCRIPCgdvYmplY3RzGAMgASgNIq0BCg9DYXB0dXJlUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDgoGaXNfbmV3GAIgASgIEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgDIAEoBBIWCg5zZWFsZWRfb2JqZWN0cxgEIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUinQEKDEFwcGx5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYAyADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNIs4BCg1BcHBseVJlc3BvbnNlEhcKD2FwcGxpZWRfb2JqZWN0cxgBIAEoDRIUCgxwdWxsZWRfYmxvYnMYAiABKA0SFAoMcHVsbGVkX2J5dGVzGAMgASgEEhgKEG5hcnJvd2VkX29iamVjdHMYBCABKA0SGQoRZGl2ZXJnZW50X29iamVjdHMYBSABKA0SGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgGIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUihwEKDVZlcmlmeVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhISCgpldmVyeXRoaW5nGAMgASgIEg8KB3dhaXRfbXMYDiABKA0iegoOVmVyaWZ5UmVzcG9uc2USFgoOY29udGVudF9kaWdlc3QYASABKAwSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIm0KDFNjcnViUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEikKB3NvdXJjZXMYAiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNItkBCg1TY3J1YlJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhcKD21pc3Npbmdfb2JqZWN0cxgDIAEoDRIXCg9hbHRlcmVkX29iamVjdHMYBCABKA0SFAoMbWVuZGVkX2Jsb2JzGAUgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSLHAQoMRHJpbGxSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USEAoIZHJpbGxfaWQYAiABKAkSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSFgoOc2NyYXRjaF9zZXJpYWwYBCABKAkSKQoHc291cmNlcxgFIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0i0AEKDURyaWxsUmVzcG9uc2USKAoFcHJvb2YYASABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFdGltZXMYAiABKAsyFy5hbnRpcG9kZS52MS5EcmlsbFRpbWVzEhAKCGlzX2NsZWFuGAMgASgIEhAKCGV2aWRlbmNlGAQgASgJEhEKCXNpZ25hdHVyZRgFIAEoDBIOCgZzaWduZXIYBiABKAwSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIlUKCkRyaWxsVGltZXMSDwoHcHVsbF9tcxgBIAEoDRISCgpyZXN0b3JlX21zGAIgASgNEhAKCHByb3ZlX21zGAMgASgNEhAKCGNsZWFuX21zGAQgASgNIjcKEkNhbmNlbE9yZGVyUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIiQKE0NhbmNlbE9yZGVyUmVzcG9uc2USDQoFZm91bmQYASABKAgiTwoNRXhjaGFuZ2VPZmZlchIOCgZzZXJpYWwYASABKAkSEAoIaWRlbnRpdHkYAiABKAwSDQoFbm9uY2UYAyABKAwSDQoFcG9pbnQYBCABKAwiswEKFEJlZ2luRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEg0KBWdyb3VwGAIgASgJEg8KB3ZlcnNpb24YAyABKA0SGAoQcmVzcG9uZGVyX3NlcmlhbBgEIAEoCRIpCgVvZmZlchgFIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISIQoFZmVuY2UYBiABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJVChVCZWdpbkV4Y2hhbmdlUmVzcG9uc2USKQoFb2ZmZXIYASABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEhEKCXNpZ25hdHVyZRgCIAEoDCJ5ChdDb21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRITCgt3cmFwcGVkX2tleRgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwSIQoFZmVuY2UYBCABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJAChhDb21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USEQoJY2hlY2tfdGFnGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJUChNQdWxsTWFuaWZlc3RSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIjIKFFB1bGxNYW5pZmVzdFJlc3BvbnNlEgwKBHBhcnQYASABKAwSDAoEc2l6ZRgCIAEoBCJhChBQdWxsQmxvYnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg4KBnNoYTI1NhgCIAMoDBIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIiChFQdWxsQmxvYnNSZXNwb25zZRINCgVibG9icxgBIAMoDDLoCgoQU2l0ZUFnZW50U2VydmljZRJHCghEZXNjcmliZRIcLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVxdWVzdBodLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USSgoJUHJvYmVQZWVyEh0uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVxdWVzdBoeLmFudGlwb2RlLnYxLlByb2JlUGVlclJlc3BvbnNlEjsKBFBpbmcSGC5hbnRpcG9kZS52MS5QaW5nUmVxdWVzdBoZLmFudGlwb2RlLnYxLlBpbmdSZXNwb25zZRJECgdTZXRSb2xlEhsuYW50aXBvZGUudjEuU2V0Um9sZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5TZXRSb2xlUmVzcG9uc2USQQoGUmVzZWF0EhouYW50aXBvZGUudjEuUmVzZWF0UmVxdWVzdBobLmFudGlwb2RlLnYxLlJlc2VhdFJlc3BvbnNlEkQKB1Byb21vdGUSGy5hbnRpcG9kZS52MS5Qcm9tb3RlUmVxdWVzdBocLmFudGlwb2RlLnYxLlByb21vdGVSZXNwb25zZRJoChNEaXN0cmlidXRlRG9tYWluS2V5EicuYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QaKC5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USRAoHQ2FwdHVyZRIbLmFudGlwb2RlLnYxLkNhcHR1cmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuQ2FwdHVyZVJlc3BvbnNlEj4KBUFwcGx5EhkuYW50aXBvZGUudjEuQXBwbHlSZXF1ZXN0GhouYW50aXBvZGUudjEuQXBwbHlSZXNwb25zZRJBCgZWZXJpZnkSGi5hbnRpcG9kZS52MS5WZXJpZnlSZXF1ZXN0GhsuYW50aXBvZGUudjEuVmVyaWZ5UmVzcG9uc2USPgoFU2NydWISGS5hbnRpcG9kZS52MS5TY3J1YlJlcXVlc3QaGi5hbnRpcG9kZS52MS5TY3J1YlJlc3BvbnNlEj4KBURyaWxsEhkuYW50aXBvZGUudjEuRHJpbGxSZXF1ZXN0GhouYW50aXBvZGUudjEuRHJpbGxSZXNwb25zZRJQCgtNYXRjaEZpbHRlchIfLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVxdWVzdBogLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVzcG9uc2USUAoLQ2FuY2VsT3JkZXISHy5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlcXVlc3QaIC5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlc3BvbnNlElYKDUJlZ2luRXhjaGFuZ2USIS5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVxdWVzdBoiLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXNwb25zZRJfChBDb21wbGV0ZUV4Y2hhbmdlEiQuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QaJS5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USVQoMUHVsbE1hbmlmZXN0EiAuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVxdWVzdBohLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlc3BvbnNlMAESTAoJUHVsbEJsb2JzEh0uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVxdWVzdBoeLmFudGlwb2RlLnYxLlB1bGxCbG9ic1Jlc3BvbnNlMAFiBnByb3RvMw", [file_antipode_v1_types]);
 
 /**
  * Nothing to ask for.
@@ -78,6 +78,13 @@ export type DescribeResponse = Message<"antipode.v1.DescribeResponse"> & {
    * @generated from field: antipode.v1.CertificateInfo certificate = 12;
    */
   certificate?: CertificateInfo | undefined;
+
+  /**
+   * Which journal speaks, and how far it has come.
+   *
+   * @generated from field: antipode.v1.JournalState journal = 6;
+   */
+  journal?: JournalState | undefined;
 };
 
 /**
@@ -86,6 +93,97 @@ export type DescribeResponse = Message<"antipode.v1.DescribeResponse"> & {
  */
 export const DescribeResponseSchema: GenMessage<DescribeResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 1);
+
+/**
+ * The identity of an agent's journal. A journal that was lost, or an older copy of it, shows by this.
+ *
+ * @generated from message antipode.v1.JournalState
+ */
+export type JournalState = Message<"antipode.v1.JournalState"> & {
+  /**
+   * Drawn when the journal was made.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The latest runs of the agent on this journal, oldest first. The last one is under way.
+   *
+   * @generated from field: repeated antipode.v1.JournalRun runs = 2;
+   */
+  runs: JournalRun[];
+
+  /**
+   * Groups in which this site has been told to do nothing until an operator seats it again.
+   *
+   * @generated from field: repeated antipode.v1.QuarantinedSeat quarantined = 3;
+   */
+  quarantined: QuarantinedSeat[];
+};
+
+/**
+ * Describes the message antipode.v1.JournalState.
+ * Use `create(JournalStateSchema)` to create a new message.
+ */
+export const JournalStateSchema: GenMessage<JournalState> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 2);
+
+/**
+ * One run of an agent on its journal.
+ *
+ * @generated from message antipode.v1.JournalRun
+ */
+export type JournalRun = Message<"antipode.v1.JournalRun"> & {
+  /**
+   * Drawn when the run began.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * How many writes the journal had seen when the run ended, or has seen by now. Only grows.
+   *
+   * @generated from field: uint64 writes = 2;
+   */
+  writes: bigint;
+};
+
+/**
+ * Describes the message antipode.v1.JournalRun.
+ * Use `create(JournalRunSchema)` to create a new message.
+ */
+export const JournalRunSchema: GenMessage<JournalRun> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 3);
+
+/**
+ * A seat that is held in quarantine.
+ *
+ * @generated from message antipode.v1.QuarantinedSeat
+ */
+export type QuarantinedSeat = Message<"antipode.v1.QuarantinedSeat"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * Why, in words for people.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message antipode.v1.QuarantinedSeat.
+ * Use `create(QuarantinedSeatSchema)` to create a new message.
+ */
+export const QuarantinedSeatSchema: GenMessage<QuarantinedSeat> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 4);
 
 /**
  * A partition of a site.
@@ -162,6 +260,13 @@ export type PartitionState = Message<"antipode.v1.PartitionState"> & {
    * @generated from field: repeated string silent_slots = 10;
    */
   silentSlots: string[];
+
+  /**
+   * What the device answered, by its PKCS#11 name (`CKR_DEVICE_REMOVED`); empty where the error is not the device's.
+   *
+   * @generated from field: string return_value = 11;
+   */
+  returnValue: string;
 };
 
 /**
@@ -169,7 +274,7 @@ export type PartitionState = Message<"antipode.v1.PartitionState"> & {
  * Use `create(PartitionStateSchema)` to create a new message.
  */
 export const PartitionStateSchema: GenMessage<PartitionState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 2);
+  messageDesc(file_antipode_v1_site_agent, 5);
 
 /**
  * A member's state at its agent.
@@ -260,7 +365,7 @@ export type MemberState = Message<"antipode.v1.MemberState"> & {
  * Use `create(MemberStateSchema)` to create a new message.
  */
 export const MemberStateSchema: GenMessage<MemberState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 3);
+  messageDesc(file_antipode_v1_site_agent, 6);
 
 /**
  * Asks to reach a peer.
@@ -288,7 +393,7 @@ export type ProbePeerRequest = Message<"antipode.v1.ProbePeerRequest"> & {
  * Use `create(ProbePeerRequestSchema)` to create a new message.
  */
 export const ProbePeerRequestSchema: GenMessage<ProbePeerRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 4);
+  messageDesc(file_antipode_v1_site_agent, 7);
 
 /**
  * What the probe saw.
@@ -323,7 +428,7 @@ export type ProbePeerResponse = Message<"antipode.v1.ProbePeerResponse"> & {
  * Use `create(ProbePeerResponseSchema)` to create a new message.
  */
 export const ProbePeerResponseSchema: GenMessage<ProbePeerResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 5);
+  messageDesc(file_antipode_v1_site_agent, 8);
 
 /**
  * Nothing to ask for.
@@ -338,7 +443,7 @@ export type PingRequest = Message<"antipode.v1.PingRequest"> & {
  * Use `create(PingRequestSchema)` to create a new message.
  */
 export const PingRequestSchema: GenMessage<PingRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 6);
+  messageDesc(file_antipode_v1_site_agent, 9);
 
 /**
  * The answer.
@@ -366,7 +471,7 @@ export type PingResponse = Message<"antipode.v1.PingResponse"> & {
  * Use `create(PingResponseSchema)` to create a new message.
  */
 export const PingResponseSchema: GenMessage<PingResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 7);
+  messageDesc(file_antipode_v1_site_agent, 10);
 
 /**
  * Seats a partition, or teaches it a higher epoch.
@@ -401,7 +506,7 @@ export type SetRoleRequest = Message<"antipode.v1.SetRoleRequest"> & {
  * Use `create(SetRoleRequestSchema)` to create a new message.
  */
 export const SetRoleRequestSchema: GenMessage<SetRoleRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 8);
+  messageDesc(file_antipode_v1_site_agent, 11);
 
 /**
  * The state after it.
@@ -422,7 +527,77 @@ export type SetRoleResponse = Message<"antipode.v1.SetRoleResponse"> & {
  * Use `create(SetRoleResponseSchema)` to create a new message.
  */
 export const SetRoleResponseSchema: GenMessage<SetRoleResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 9);
+  messageDesc(file_antipode_v1_site_agent, 12);
+
+/**
+ * Seats a member anew. An operator has looked at what every journal says before this is ordered.
+ *
+ * @generated from message antipode.v1.ReseatRequest
+ */
+export type ReseatRequest = Message<"antipode.v1.ReseatRequest"> & {
+  /**
+   * The new tenure, above every epoch that any journal or the database knows.
+   *
+   * @generated from field: antipode.v1.Fence fence = 1;
+   */
+  fence?: Fence | undefined;
+
+  /**
+   * The partition.
+   *
+   * @generated from field: string serial = 2;
+   */
+  serial: string;
+
+  /**
+   * The role from now on. ACTIVE only for the owner of the epoch.
+   *
+   * @generated from field: antipode.v1.MemberRole role = 3;
+   */
+  role: MemberRole;
+
+  /**
+   * The newest generation that this partition is known to have held. It is pulled first where the store lacks it.
+   *
+   * @generated from field: antipode.v1.GenerationRef generation = 4;
+   */
+  generation?: GenerationRef | undefined;
+
+  /**
+   * Members that hold it, best first.
+   *
+   * @generated from field: repeated antipode.v1.SiteAddress sources = 5;
+   */
+  sources: SiteAddress[];
+};
+
+/**
+ * Describes the message antipode.v1.ReseatRequest.
+ * Use `create(ReseatRequestSchema)` to create a new message.
+ */
+export const ReseatRequestSchema: GenMessage<ReseatRequest> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 13);
+
+/**
+ * The state after it.
+ *
+ * @generated from message antipode.v1.ReseatResponse
+ */
+export type ReseatResponse = Message<"antipode.v1.ReseatResponse"> & {
+  /**
+   * Persisted.
+   *
+   * @generated from field: antipode.v1.MemberState member = 1;
+   */
+  member?: MemberState | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.ReseatResponse.
+ * Use `create(ReseatResponseSchema)` to create a new message.
+ */
+export const ReseatResponseSchema: GenMessage<ReseatResponse> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 14);
 
 /**
  * Makes a standby active.
@@ -458,7 +633,7 @@ export type PromoteRequest = Message<"antipode.v1.PromoteRequest"> & {
  * Use `create(PromoteRequestSchema)` to create a new message.
  */
 export const PromoteRequestSchema: GenMessage<PromoteRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 10);
+  messageDesc(file_antipode_v1_site_agent, 15);
 
 /**
  * The state after it.
@@ -493,7 +668,7 @@ export type PromoteResponse = Message<"antipode.v1.PromoteResponse"> & {
  * Use `create(PromoteResponseSchema)` to create a new message.
  */
 export const PromoteResponseSchema: GenMessage<PromoteResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 11);
+  messageDesc(file_antipode_v1_site_agent, 16);
 
 /**
  * A partition that is to hold a domain key.
@@ -521,7 +696,7 @@ export type DomainMember = Message<"antipode.v1.DomainMember"> & {
  * Use `create(DomainMemberSchema)` to create a new message.
  */
 export const DomainMemberSchema: GenMessage<DomainMember> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 12);
+  messageDesc(file_antipode_v1_site_agent, 17);
 
 /**
  * Makes a new domain key version.
@@ -564,7 +739,7 @@ export type DistributeDomainKeyRequest = Message<"antipode.v1.DistributeDomainKe
  * Use `create(DistributeDomainKeyRequestSchema)` to create a new message.
  */
 export const DistributeDomainKeyRequestSchema: GenMessage<DistributeDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 13);
+  messageDesc(file_antipode_v1_site_agent, 18);
 
 /**
  * Who holds the version now.
@@ -599,7 +774,7 @@ export type DistributeDomainKeyResponse = Message<"antipode.v1.DistributeDomainK
  * Use `create(DistributeDomainKeyResponseSchema)` to create a new message.
  */
 export const DistributeDomainKeyResponseSchema: GenMessage<DistributeDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 14);
+  messageDesc(file_antipode_v1_site_agent, 19);
 
 /**
  * A member that could not be given the domain key.
@@ -634,7 +809,7 @@ export type DomainMemberFailure = Message<"antipode.v1.DomainMemberFailure"> & {
  * Use `create(DomainMemberFailureSchema)` to create a new message.
  */
 export const DomainMemberFailureSchema: GenMessage<DomainMemberFailure> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 15);
+  messageDesc(file_antipode_v1_site_agent, 20);
 
 /**
  * Captures the active partition.
@@ -692,7 +867,7 @@ export type CaptureRequest = Message<"antipode.v1.CaptureRequest"> & {
  * Use `create(CaptureRequestSchema)` to create a new message.
  */
 export const CaptureRequestSchema: GenMessage<CaptureRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 16);
+  messageDesc(file_antipode_v1_site_agent, 21);
 
 /**
  * Objects that never leave their site. An object is excluded when any rule matches it as people see it: without padding.
@@ -734,7 +909,7 @@ export type ObjectFilter = Message<"antipode.v1.ObjectFilter"> & {
  * Use `create(ObjectFilterSchema)` to create a new message.
  */
 export const ObjectFilterSchema: GenMessage<ObjectFilter> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 17);
+  messageDesc(file_antipode_v1_site_agent, 22);
 
 /**
  * What the rules of a filter match in a partition of this site.
@@ -762,7 +937,7 @@ export type MatchFilterRequest = Message<"antipode.v1.MatchFilterRequest"> & {
  * Use `create(MatchFilterRequestSchema)` to create a new message.
  */
 export const MatchFilterRequestSchema: GenMessage<MatchFilterRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 18);
+  messageDesc(file_antipode_v1_site_agent, 23);
 
 /**
  * The rules and what they match now.
@@ -783,7 +958,7 @@ export type MatchFilterResponse = Message<"antipode.v1.MatchFilterResponse"> & {
  * Use `create(MatchFilterResponseSchema)` to create a new message.
  */
 export const MatchFilterResponseSchema: GenMessage<MatchFilterResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 19);
+  messageDesc(file_antipode_v1_site_agent, 24);
 
 /**
  * One rule and what it matches.
@@ -818,7 +993,7 @@ export type RuleMatch = Message<"antipode.v1.RuleMatch"> & {
  * Use `create(RuleMatchSchema)` to create a new message.
  */
 export const RuleMatchSchema: GenMessage<RuleMatch> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 20);
+  messageDesc(file_antipode_v1_site_agent, 25);
 
 /**
  * What was captured.
@@ -867,7 +1042,7 @@ export type CaptureResponse = Message<"antipode.v1.CaptureResponse"> & {
  * Use `create(CaptureResponseSchema)` to create a new message.
  */
 export const CaptureResponseSchema: GenMessage<CaptureResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 21);
+  messageDesc(file_antipode_v1_site_agent, 26);
 
 /**
  * Applies a generation at a standby.
@@ -910,7 +1085,7 @@ export type ApplyRequest = Message<"antipode.v1.ApplyRequest"> & {
  * Use `create(ApplyRequestSchema)` to create a new message.
  */
 export const ApplyRequestSchema: GenMessage<ApplyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 22);
+  messageDesc(file_antipode_v1_site_agent, 27);
 
 /**
  * What was applied.
@@ -973,7 +1148,7 @@ export type ApplyResponse = Message<"antipode.v1.ApplyResponse"> & {
  * Use `create(ApplyResponseSchema)` to create a new message.
  */
 export const ApplyResponseSchema: GenMessage<ApplyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 23);
+  messageDesc(file_antipode_v1_site_agent, 28);
 
 /**
  * Verifies what was applied.
@@ -1016,7 +1191,7 @@ export type VerifyRequest = Message<"antipode.v1.VerifyRequest"> & {
  * Use `create(VerifyRequestSchema)` to create a new message.
  */
 export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 24);
+  messageDesc(file_antipode_v1_site_agent, 29);
 
 /**
  * What reading back has shown.
@@ -1051,7 +1226,7 @@ export type VerifyResponse = Message<"antipode.v1.VerifyResponse"> & {
  * Use `create(VerifyResponseSchema)` to create a new message.
  */
 export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 25);
+  messageDesc(file_antipode_v1_site_agent, 30);
 
 /**
  * Looks for silent damage.
@@ -1087,7 +1262,7 @@ export type ScrubRequest = Message<"antipode.v1.ScrubRequest"> & {
  * Use `create(ScrubRequestSchema)` to create a new message.
  */
 export const ScrubRequestSchema: GenMessage<ScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 26);
+  messageDesc(file_antipode_v1_site_agent, 31);
 
 /**
  * What was found.
@@ -1143,7 +1318,7 @@ export type ScrubResponse = Message<"antipode.v1.ScrubResponse"> & {
  * Use `create(ScrubResponseSchema)` to create a new message.
  */
 export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 27);
+  messageDesc(file_antipode_v1_site_agent, 32);
 
 /**
  * Rehearses a restore.
@@ -1200,7 +1375,7 @@ export type DrillRequest = Message<"antipode.v1.DrillRequest"> & {
  * Use `create(DrillRequestSchema)` to create a new message.
  */
 export const DrillRequestSchema: GenMessage<DrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 28);
+  messageDesc(file_antipode_v1_site_agent, 33);
 
 /**
  * What the drill has shown.
@@ -1263,7 +1438,7 @@ export type DrillResponse = Message<"antipode.v1.DrillResponse"> & {
  * Use `create(DrillResponseSchema)` to create a new message.
  */
 export const DrillResponseSchema: GenMessage<DrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 29);
+  messageDesc(file_antipode_v1_site_agent, 34);
 
 /**
  * Where a drill spent its time.
@@ -1305,7 +1480,7 @@ export type DrillTimes = Message<"antipode.v1.DrillTimes"> & {
  * Use `create(DrillTimesSchema)` to create a new message.
  */
 export const DrillTimesSchema: GenMessage<DrillTimes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 30);
+  messageDesc(file_antipode_v1_site_agent, 35);
 
 /**
  * Names the order that nobody waits for any more.
@@ -1326,7 +1501,7 @@ export type CancelOrderRequest = Message<"antipode.v1.CancelOrderRequest"> & {
  * Use `create(CancelOrderRequestSchema)` to create a new message.
  */
 export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 31);
+  messageDesc(file_antipode_v1_site_agent, 36);
 
 /**
  * Whether there was anything to end.
@@ -1347,7 +1522,7 @@ export type CancelOrderResponse = Message<"antipode.v1.CancelOrderResponse"> & {
  * Use `create(CancelOrderResponseSchema)` to create a new message.
  */
 export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 32);
+  messageDesc(file_antipode_v1_site_agent, 37);
 
 /**
  * One side's contribution to the exchange.
@@ -1389,7 +1564,7 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
  * Use `create(ExchangeOfferSchema)` to create a new message.
  */
 export const ExchangeOfferSchema: GenMessage<ExchangeOffer> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 33);
+  messageDesc(file_antipode_v1_site_agent, 38);
 
 /**
  * The initiator's offer.
@@ -1445,7 +1620,7 @@ export type BeginExchangeRequest = Message<"antipode.v1.BeginExchangeRequest"> &
  * Use `create(BeginExchangeRequestSchema)` to create a new message.
  */
 export const BeginExchangeRequestSchema: GenMessage<BeginExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 34);
+  messageDesc(file_antipode_v1_site_agent, 39);
 
 /**
  * The responder's offer, signed over the transcript so far.
@@ -1473,7 +1648,7 @@ export type BeginExchangeResponse = Message<"antipode.v1.BeginExchangeResponse">
  * Use `create(BeginExchangeResponseSchema)` to create a new message.
  */
 export const BeginExchangeResponseSchema: GenMessage<BeginExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 35);
+  messageDesc(file_antipode_v1_site_agent, 40);
 
 /**
  * The wrapped domain key, signed over the whole transcript.
@@ -1515,7 +1690,7 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
  * Use `create(CompleteExchangeRequestSchema)` to create a new message.
  */
 export const CompleteExchangeRequestSchema: GenMessage<CompleteExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 36);
+  messageDesc(file_antipode_v1_site_agent, 41);
 
 /**
  * The receipt.
@@ -1543,7 +1718,7 @@ export type CompleteExchangeResponse = Message<"antipode.v1.CompleteExchangeResp
  * Use `create(CompleteExchangeResponseSchema)` to create a new message.
  */
 export const CompleteExchangeResponseSchema: GenMessage<CompleteExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 37);
+  messageDesc(file_antipode_v1_site_agent, 42);
 
 /**
  * Asks for a manifest.
@@ -1571,7 +1746,7 @@ export type PullManifestRequest = Message<"antipode.v1.PullManifestRequest"> & {
  * Use `create(PullManifestRequestSchema)` to create a new message.
  */
 export const PullManifestRequestSchema: GenMessage<PullManifestRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 38);
+  messageDesc(file_antipode_v1_site_agent, 43);
 
 /**
  * A part of an encoded antipode.seal.v1.SignedManifest.
@@ -1599,7 +1774,7 @@ export type PullManifestResponse = Message<"antipode.v1.PullManifestResponse"> &
  * Use `create(PullManifestResponseSchema)` to create a new message.
  */
 export const PullManifestResponseSchema: GenMessage<PullManifestResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 39);
+  messageDesc(file_antipode_v1_site_agent, 44);
 
 /**
  * Asks for blobs.
@@ -1634,7 +1809,7 @@ export type PullBlobsRequest = Message<"antipode.v1.PullBlobsRequest"> & {
  * Use `create(PullBlobsRequestSchema)` to create a new message.
  */
 export const PullBlobsRequestSchema: GenMessage<PullBlobsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 40);
+  messageDesc(file_antipode_v1_site_agent, 45);
 
 /**
  * Some of the blobs asked for, in order.
@@ -1655,7 +1830,7 @@ export type PullBlobsResponse = Message<"antipode.v1.PullBlobsResponse"> & {
  * Use `create(PullBlobsResponseSchema)` to create a new message.
  */
 export const PullBlobsResponseSchema: GenMessage<PullBlobsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 41);
+  messageDesc(file_antipode_v1_site_agent, 46);
 
 /**
  * The agent beside the HSMs of one site. Callers: the coordinator (orders), other agents (exchange, pull, ping).
@@ -1702,6 +1877,16 @@ export const SiteAgentService: GenService<{
     methodKind: "unary";
     input: typeof SetRoleRequestSchema;
     output: typeof SetRoleResponseSchema;
+  },
+  /**
+   * Seats a member anew after journals and database contradicted each other, and ends its quarantine.
+   *
+   * @generated from rpc antipode.v1.SiteAgentService.Reseat
+   */
+  reseat: {
+    methodKind: "unary";
+    input: typeof ReseatRequestSchema;
+    output: typeof ReseatResponseSchema;
   },
   /**
    * Makes the standby active: verifies by use, then takes the epoch.

@@ -1,0 +1,21 @@
+/** The question before something that is hard to take back. */
+import { createInterface } from 'node:readline/promises';
+import { AntipodeError } from '@antipode/runtime';
+
+/** @throws USAGE when it is not confirmed, and when there is no terminal to ask at */
+export async function confirm(group: string): Promise<void> {
+  if (!process.stdin.isTTY)
+    throw new AntipodeError('USAGE', 'no terminal to confirm at: add --yes', { details: { field: 'yes' } });
+  const prompt = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await new Promise<string | undefined>((resolve) => {
+      // Ctrl-C and Ctrl-D close it, and leave the question without an answer.
+      prompt.once('close', () => resolve(undefined));
+      prompt.question('Type the name of the group to go on: ').then(resolve, () => resolve(undefined));
+    });
+    if (answer?.trim() !== group)
+      throw new AntipodeError('USAGE', 'not confirmed; nothing was changed', { details: { field: 'confirm' } });
+  } finally {
+    prompt.close();
+  }
+}

@@ -1,0 +1,95 @@
+import type { Operation } from '@antipode/protocol';
+import type { Command } from 'commander';
+import { withOperator } from '../operator.ts';
+import { output, table } from '../output.ts';
+import { command, count, operatorCommand } from './common.ts';
+
+/** What failed, where, what the device answered, when, and by which id the logs of both ends have it. */
+export function failureText({ failure, errorMessage, errorCode }: Operation): string {
+  if (failure === undefined) return errorMessage || errorCode;
+  const { code, message, site, returnValue, atMs, requestId } = failure;
+  const where = site === '' ? 'at the coordinator' : `at site ${site}`;
+  const device = returnValue === '' || message.includes(returnValue) ? '' : ` (${returnValue})`;
+  const when = new Date(Number(atMs)).toISOString();
+  return `[${code}] ${message}${device}, ${where}, ${when}, request ${requestId}`;
+}
+
+export function operationTable(operations: readonly Operation[]): string {
+  return table(
+    ['OPERATION', 'KIND', 'GROUP', 'SITE', 'PHASE', 'STATUS', 'ATTEMPTS', 'UPDATED', 'ERROR'],
+    operations.map((operation) => [
+      operation.id.slice(0, 8),
+      operation.kind,
+      operation.group,
+      operation.site || '-',
+      operation.phase,
+      operation.status,
+      String(operation.attempts),
+      new Date(Number(operation.updatedMs)).toISOString(),
+      operation.failure?.returnValue || operation.errorCode || '-',
+    ]),
+  );
+}
+
+export function operationText(operation: Operation): string {
+  const { errorCode, failure, hint } = operation;
+  return [
+    operationTable([operation]),
+    ...(errorCode === '' && failure === undefined ? [] : [failureText(operation)]),
+    ...(hint === '' ? [] : [`  ${hint}`]),
+    operation.result,
+  ].join('\n');
+}
+
+export function operationCommand(): Command {
+  const group = command('operation', 'what is under way, what failed and why').alias('operations');
+  group.addCommand(
+    operatorCommand('list', 'operations, newest first', [
+      'operation list',
+      'operation list payments --limit 200 --json',
+    ])
+      .argument('[group]', 'replication group; all by default', '')
+      .option('--limit <count>', 'at most so many', count, 50)
+      .action(async (name, options) => {
+        const { operations } = await withOperator(options.config, (operator) =>
+          operator.listOperations({ group: name, limit: options.limit }),
+        );
+        output(options).data(operations, () => operationTable(operations));
+      }),
+  );
+  group.addCommand(
+    operatorCommand('show', 'one operation, with the cause of its last failure', ['operation show 1f1eacf8'])
+      .argument('<id>', 'its id, or the beginning of it')
+      .action(async (operationId, options) => {
+        const { operation } = await withOperator(options.config, (operator) =>
+          operator.getOperation({ operationId, waitMs: 0, seenPhase: '' }),
+        );
+        output(options).data(operation, () => operationText(operation!));
+      }),
+  );
+  group.addCommand(
+    operatorCommand('dismiss', 'take a failed or parked operation off the list of what needs a person', [
+      'operation dismiss 1f1eacf8',
+    ])
+      .argument('<id>', 'its id, or the beginning of it')
+      .action(async (operationId, options) => {
+        const { operation } = await withOperator(options.config, (operator) =>
+          operator.dismissOperation({ operationId }),
+        );
+        output(options).data(operation, () => `${operation!.kind} ${operation!.id.slice(0, 8)} is dismissed`);
+      }),
+  );
+  group.addCommand(
+    operatorCommand('cancel', 'end an operation that is under way, where nothing was changed yet', [
+      'operation cancel 1f1eacf8',
+    ])
+      .argument('<id>', 'its id, or the beginning of it')
+      .action(async (operationId, options) => {
+        const { operation } = await withOperator(options.config, (operator) =>
+          operator.cancelOperation({ operationId }),
+        );
+        output(options).data(operation, () => `${operation!.kind} ${operation!.id.slice(0, 8)} is cancelled`);
+      }),
+  );
+  return group;
+}

@@ -1,0 +1,98 @@
+import type { PlanReseatResponse } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import type { Command } from 'commander';
+import { follow, withOperator } from '../operator.ts';
+import { output, table } from '../output.ts';
+import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
+import { confirm } from './confirm.ts';
+
+/** What each member says of itself. */
+export function accountTable({ accounts, databaseActiveSite, databaseEpoch }: PlanReseatResponse): string {
+  return table(
+    ['WHO SAYS IT', 'ROLE', 'EPOCH', 'OF', 'NEWEST GENERATION', 'QUARANTINE'],
+    [
+      ...accounts.map(({ site, reachable, role, epoch, epochOwner, newest, quarantine }) =>
+        reachable
+          ? [
+              `journal of ${site}`,
+              role,
+              String(epoch),
+              epochOwner || '-',
+              newest === undefined ? '-' : `${newest.generation} of epoch ${newest.epoch}`,
+              quarantine || '-',
+            ]
+          : [`journal of ${site}`, 'no answer', '-', '-', '-', '-'],
+      ),
+      ['database', '-', String(databaseEpoch), databaseActiveSite || '-', '-', '-'],
+    ],
+  );
+}
+
+/** What seating the group anew does, for the person who is about to order it. */
+export function reseatConsequences(group: string, plan: PlanReseatResponse): string[] {
+  const { activeSite, epoch, accounts, contradiction } = plan;
+  const silent = accounts.filter(({ reachable }) => !reachable).map(({ site }) => site);
+  const quarantined = accounts.filter(({ quarantine }) => quarantine !== '').map(({ site }) => site);
+  const mended = `Site ${quarantined.join(', ')} takes the newest generation that it is known to have held, and leaves quarantine.`;
+  if (contradiction === '') return [mended];
+  if (activeSite === '')
+    return [
+      `No journal says that its site is active. The database takes over epoch ${epoch}, and a failover to the most advanced standby follows at once.`,
+    ];
+  return [
+    `Group ${group} gets epoch ${epoch}, and site ${activeSite} is its active member. Every other member becomes a standby and applies what ${activeSite} captures next.`,
+    `What another site captured in a tenure of its own, and ${activeSite} does not have, is lost to service. It stays in that site's partition as divergent objects.`,
+    `Keys that applications made at another site since then are in no generation of ${activeSite}.`,
+    ...(quarantined.length === 0 ? [] : [mended]),
+    ...(silent.length === 0
+      ? []
+      : [
+          `Site ${silent.join(', ')} does not answer: it is fenced, and rejoins when it is back. Its last lease is waited out.`,
+        ]),
+  ];
+}
+
+export function reseatCommand(): Command {
+  return operatorCommand(
+    'reseat',
+    'seat a group anew by the journals of its agents, when they contradict the database',
+    ['group reseat payments --dry-run', 'group reseat payments', 'group reseat payments --active b --yes'],
+  )
+    .argument('<group>', 'replication group')
+    .option('--active <site>', 'the site that is to be active; the one that the journals name by default', '')
+    .option('--dry-run', 'say what would happen, and change nothing')
+    .option('--yes', 'do not ask')
+    .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
+    .action(async (group, options) => {
+      const out = output(options);
+      await withOperator(options.config, async (operator) => {
+        const plan = await operator.planReseat({ group, activeSite: options.active });
+        out.note(accountTable(plan));
+        if (plan.contradiction !== '') out.note(`\n${plan.contradiction}.`);
+        if (plan.obstacle !== '') throw new AntipodeError('RESEAT_REFUSED', plan.obstacle, { details: { group } });
+        for (const line of reseatConsequences(group, plan)) out.note(line);
+        if (options.dryRun) {
+          out.data(plan, () => 'Nothing was changed (--dry-run).');
+          return;
+        }
+        if (!options.yes) await confirm(group);
+        const { operationId } = await operator.reseatGroup({
+          group,
+          activeSite: plan.contradiction === '' ? '' : plan.activeSite,
+        });
+        const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
+        const result = JSON.parse(operation.result) as {
+          activeSite: string;
+          epoch: number;
+          seated: string[];
+          leftAside: { site: string; code: string }[];
+        };
+        for (const { site, code } of result.leftAside) out.note(`site ${site} could not be seated: ${code}`);
+        out.data(result, () =>
+          result.activeSite === ''
+            ? `group ${group} is in epoch ${result.epoch} and has no active member: a failover follows`
+            : `site ${result.activeSite} is active in epoch ${result.epoch}; seated: ${result.seated.join(', ')}`,
+        );
+      });
+    });
+}

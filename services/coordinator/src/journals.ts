@@ -1,0 +1,76 @@
+/**
+ * What this coordinator has last heard of each site's journal. A journal that does not know the run and the count that
+ * were heard before is an older copy, or another journal: its site goes into quarantine. Kept in memory, since a heartbeat
+ * waits for no query, and written down with each pass; what is lost in between makes the record older, never wrong.
+ */
+import type { DescribeResponse, JournalState, QuarantinedSeat } from '@antipode/protocol';
+import type { Group } from './model.ts';
+import { type JournalMark, readJournalMarks, recordJournalMarks } from './store/journals.ts';
+import type { Store } from './store/store.ts';
+
+export class JournalBook {
+  readonly #store: Store;
+  #marks = new Map<string, JournalMark>();
+  readonly #unwritten = new Set<string>();
+
+  constructor({ store }: { store: Store }) {
+    this.#store = store;
+  }
+
+  /** Before this coordinator leads. */
+  async load(): Promise<void> {
+    const marks = await this.#store.query(readJournalMarks);
+    this.#marks = new Map(marks.map((mark) => [mark.site, mark]));
+    this.#unwritten.clear();
+  }
+
+  /**
+   * Takes what a site says of its journal. Where that is not the journal that was heard before, the site goes into
+   * quarantine in every group in which it has a seat: `added` is for the agent, which persists it and says it itself from
+   * then on, so that the new journal is what the next heartbeat is compared with. The account that is returned has it.
+   */
+  hear(state: DescribeResponse, groups: readonly Group[]): { account: DescribeResponse; added: QuarantinedSeat[] } {
+    const { journal, site } = state;
+    const current = journal?.runs.at(-1);
+    if (journal === undefined || journal.id === '' || current === undefined) return { account: state, added: [] };
+    const trouble = troubleOf(journal, this.#marks.get(site));
+    const seats = groups.filter(({ members }) => members.some((member) => member.site === site));
+    const isPersisted = (group: Group): boolean => journal.quarantined.some((one) => one.group === group.spec.name);
+    if (trouble === undefined || seats.every(isPersisted)) {
+      this.#keep({ site, journal: journal.id, run: current.token, writes: current.writes });
+      return { account: state, added: [] };
+    }
+    const added: QuarantinedSeat[] = seats
+      .filter((group) => !isPersisted(group))
+      .map(({ spec }) => ({ $typeName: 'antipode.v1.QuarantinedSeat' as const, group: spec.name, reason: trouble }));
+    return { account: { ...state, journal: { ...journal, quarantined: [...journal.quarantined, ...added] } }, added };
+  }
+
+  /** Writes down what has changed since the last time. */
+  async flush(leaderEpoch: bigint): Promise<void> {
+    const sites = [...this.#unwritten];
+    const marks = sites.flatMap((site) => this.#marks.get(site) ?? []);
+    if (marks.length === 0) return;
+    await this.#store.write(leaderEpoch, (trx) => recordJournalMarks(trx, marks));
+    for (const mark of marks) if (this.#marks.get(mark.site) === mark) this.#unwritten.delete(mark.site);
+  }
+
+  #keep(mark: JournalMark): void {
+    const before = this.#marks.get(mark.site);
+    if (before?.journal === mark.journal && before.run === mark.run && before.writes === mark.writes) return;
+    this.#marks.set(mark.site, mark);
+    this.#unwritten.add(mark.site);
+  }
+}
+
+/** What is wrong with a journal, given what was heard of it before; undefined for nothing. */
+function troubleOf(journal: JournalState, heard: JournalMark | undefined): string | undefined {
+  if (heard === undefined) return undefined;
+  if (heard.journal !== journal.id) return 'its journal was lost or replaced: another one was heard before';
+  const run = journal.runs.find(({ token }) => token === heard.run);
+  if (run === undefined)
+    return 'its journal is an older copy: it does not know the run of the agent that was heard last';
+  if (run.writes < heard.writes)
+    return `its journal is an older copy: it has ${run.writes} writes of a run that had ${heard.writes} when it was heard last`;
+  return undefined;
+}

@@ -1,0 +1,62 @@
+/**
+ * Which journal this is, and how far it has come: an id of its own, and for each run of the agent a random token and a
+ * count of writes. Whoever has heard of a run and a count knows an older copy of the journal by that: the copy lacks the
+ * run, or has fewer writes in it. Also keeps the groups in which this site does nothing until an operator seats it again.
+ */
+import { randomBytes } from 'node:crypto';
+import type { DatabaseSync } from 'node:sqlite';
+
+export const JOURNAL_HISTORY = `
+  CREATE TABLE journal (id TEXT PRIMARY KEY) STRICT;
+  CREATE TABLE run (seq INTEGER PRIMARY KEY, token TEXT NOT NULL, writes INTEGER NOT NULL) STRICT;
+  CREATE TABLE quarantine (grp TEXT PRIMARY KEY, reason TEXT NOT NULL) STRICT`;
+
+/** As many runs as a coordinator may have been away for. Sent with each heartbeat, so not more than a few kilobytes. */
+const RUNS_MAX = 64;
+
+export interface JournalRun {
+  readonly token: string;
+  readonly writes: bigint;
+}
+
+export interface JournalAccount {
+  readonly id: string;
+  /** Oldest first; the last one is under way. */
+  readonly runs: readonly JournalRun[];
+}
+
+/** Every method is called inside a transaction of the journal. */
+export class JournalHistory {
+  readonly #database: DatabaseSync;
+  #seq: number | undefined;
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  /** Called once for each write; the first write of a process begins its run. */
+  count(): void {
+    if (this.#seq === undefined) this.#begin();
+    else this.#database.prepare('UPDATE run SET writes = writes + 1 WHERE seq = ?').run(this.#seq);
+  }
+
+  get account(): JournalAccount {
+    const id = this.#database.prepare('SELECT id FROM journal').get()?.['id'];
+    const runs = this.#database
+      .prepare('SELECT token, writes FROM run ORDER BY seq = ?, seq')
+      .all(this.#seq ?? 0)
+      .map((row) => ({ token: String(row['token']), writes: BigInt(row['writes'] as number) }));
+    return { id: String(id ?? ''), runs };
+  }
+
+  #begin(): void {
+    const database = this.#database;
+    if (database.prepare('SELECT id FROM journal').get() === undefined)
+      database.prepare('INSERT INTO journal VALUES (?)').run(randomBytes(16).toString('hex'));
+    const { lastInsertRowid } = database
+      .prepare('INSERT INTO run (token, writes) VALUES (?, 1)')
+      .run(randomBytes(8).toString('hex'));
+    this.#seq = Number(lastInsertRowid);
+    database.prepare('DELETE FROM run WHERE seq <= ?').run(this.#seq - RUNS_MAX);
+  }
+}
