@@ -8,8 +8,10 @@ import { apply, type Touched } from '../../../services/site-agent/src/apply.ts';
 import type { PartitionSettings } from '../../../services/site-agent/src/config.ts';
 import { FenceKeeper } from '../../../services/site-agent/src/fence.ts';
 import { GenerationStore } from '../../../services/site-agent/src/generation-store.ts';
+import { Mender } from '../../../services/site-agent/src/mending.ts';
 import { type OpenPartition, type Partition, Partitions } from '../../../services/site-agent/src/partitions.ts';
 import type { Site } from '../../../services/site-agent/src/site.ts';
+import type { Transfer } from '../../../services/site-agent/src/transfer.ts';
 import { verify } from '../../../services/site-agent/src/verify.ts';
 import type { Kill } from './kill.ts';
 import { Steps, steppedJournal, steppedProvider } from './steps.ts';
@@ -51,6 +53,9 @@ const partitions = new Partitions({
   log: silentLog,
 });
 const partition = partitions.all[0]!;
+const transfer = {
+  pull: async ({ digest }: { digest: string }) => ({ sealed: await store.open(digest), blobs: 0, bytes: 0 }),
+} as unknown as Transfer;
 const site = {
   name: 'standby',
   clock: systemClock,
@@ -60,9 +65,8 @@ const site = {
   store,
   fences: new FenceKeeper({ journal }),
   partitions: { bySerial: () => steppedPartition(partition) },
-  transfer: {
-    pull: async ({ digest }: { digest: string }) => ({ sealed: await store.open(digest), blobs: 0, bytes: 0 }),
-  },
+  transfer,
+  mender: new Mender({ journal, store, transfer, log: silentLog }),
 } as unknown as Site;
 
 function steppedPartition(real: Partition): Pick<Partition, 'use'> {
