@@ -14,8 +14,17 @@ export {
   isErrorCode,
 } from './errors.ts';
 export { makeFile, makeFolder, syncFolder, writeFileDurably } from './files.ts';
+export { lockFolder } from './folder-lock.ts';
 export { type Health, HealthServer } from './health.ts';
-export { type Closeable, closeAll, crashOnDefect, stopSignal } from './lifecycle.ts';
+export {
+  type Closeable,
+  closeAll,
+  closeInTime,
+  crashOnDefect,
+  runUntilStopped,
+  type Service,
+  stopSignal,
+} from './lifecycle.ts';
 export { Serial, within } from './limits.ts';
 export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log.ts';
 export { every, type LoopOptions } from './loop.ts';

@@ -5,9 +5,11 @@ import {
   type Clock,
   type Closeable,
   closeAll,
+  closeInTime,
   every,
   HealthServer,
   type Log,
+  lockFolder,
   measureLoopDelay,
   type Prng,
   systemClock,
@@ -91,12 +93,12 @@ export class Coordinator implements Closeable {
     return this.#embedded;
   }
 
-  /** @throws PROGRAM_MISSING, CONFIG_INVALID, DATABASE_UNAVAILABLE; what was started before is closed again */
+  /** @throws FILE_EXISTS, PROGRAM_MISSING, CONFIG_INVALID, DATABASE_UNAVAILABLE; what was started before is closed again */
   async start(): Promise<void> {
     try {
       await this.#start();
     } catch (thrown) {
-      await this.close();
+      await closeInTime(this, this.#ports);
       throw thrown;
     }
   }
@@ -117,6 +119,8 @@ export class Coordinator implements Closeable {
     // What decides goes by the timeline; only calendars and certificates go by the clock on the wall.
     const clock = new Timeline({ clock: this.#ports.clock, log });
     const { id, timings, dataFolder, databaseUrl, redisUrl } = this.#config;
+    // Before anything in the folder is touched: it may be that of a coordinator that is alive.
+    this.#own(lockFolder(dataFolder, { program: 'coordinator' }));
     const [database, redis] = await Promise.all([
       this.#database(databaseUrl, dataFolder),
       this.#redis(redisUrl, dataFolder),

@@ -1,7 +1,10 @@
 /** The process of a coordinator: log, telemetry, signals. Started by `antipode coordinator run`. */
-import { crashOnDefect, processLog, startTelemetry, stopSignal } from '@antipode/runtime';
+import { closeInTime, crashOnDefect, processLog, runUntilStopped, startTelemetry } from '@antipode/runtime';
 import { loadCoordinatorConfig } from './config.ts';
 import { Coordinator } from './coordinator.ts';
+
+/** The last traces may leave; nobody waits for a collector that is away. */
+const TELEMETRY_MS_MAX = 500;
 
 /** Runs until SIGINT or SIGTERM. */
 export async function runCoordinator(configFile: string): Promise<void> {
@@ -9,10 +12,9 @@ export async function runCoordinator(configFile: string): Promise<void> {
   const log = processLog({ coordinator: config.id });
   crashOnDefect(log);
   const telemetry = await startTelemetry({ serviceName: 'antipode-coordinator' });
-  const coordinator = new Coordinator({ config, log });
-  const stopped = stopSignal();
-  await coordinator.start();
-  log.info('stopping', { signal: await stopped });
-  await coordinator.close();
-  await telemetry.close();
+  try {
+    await runUntilStopped(new Coordinator({ config, log }), { log });
+  } finally {
+    await closeInTime(telemetry, { log, timeoutMs: TELEMETRY_MS_MAX });
+  }
 }

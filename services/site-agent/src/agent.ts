@@ -6,9 +6,11 @@ import {
   type Clock,
   type Closeable,
   closeAll,
+  closeInTime,
   every,
   HealthServer,
   type Log,
+  lockFolder,
   measureLoopDelay,
   type Prng,
   systemClock,
@@ -24,7 +26,6 @@ import { IdleCollection } from './idle-collection.ts';
 import { Journal } from './journal.ts';
 import { LeaseKeeper } from './lease.ts';
 import { Link } from './link.ts';
-import { lockFolder } from './lock.ts';
 import { Mender } from './mending.ts';
 import { OrderBook } from './order-book.ts';
 import { Partitions } from './partitions.ts';
@@ -83,7 +84,7 @@ export class SiteAgent implements Closeable {
         { details: { path: config.tls.certificate } },
       );
     }
-    this.#lock = lockFolder(config.dataFolder);
+    this.#lock = lockFolder(config.dataFolder, { program: 'agent' });
     const { journal, store } = this.#openMemory(config.dataFolder);
     if (store.setAside !== undefined)
       log.error('the store was damaged and begins again; what is lacking is fetched from other members', {
@@ -155,7 +156,7 @@ export class SiteAgent implements Closeable {
     try {
       await this.#start();
     } catch (thrown) {
-      await this.close();
+      await closeInTime(this, { log: this.#site.log, clock: this.#site.clock });
       throw thrown;
     }
   }

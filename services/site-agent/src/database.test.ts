@@ -1,15 +1,16 @@
 /** What other programs and the disk do to the databases of an agent: a wait with a limit, a clear state, never a crash. */
+
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { lockFolder } from '@antipode/runtime';
 import { FakeClock, rejection, thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ORDER_WAIT_MS, STATEMENT_WAIT_MS } from './database.ts';
 import { describe as account } from './describe.ts';
 import { GenerationStore } from './generation-store.ts';
 import { Journal } from './journal.ts';
-import { lockFolder } from './lock.ts';
 import { temporaryFolder } from './testing/temporary-folder.ts';
 import { address, fence, GROUP, TwoSites } from './testing/two-sites.ts';
 
@@ -157,7 +158,7 @@ describe.runIf(process.getuid?.() === 0)('a disk', () => {
       new Journal(path).close();
       remount('ro');
       expect(thrown(() => new Journal(path)).code).toBe('FILE_UNWRITABLE');
-      expect(thrown(() => lockFolder(path)).code).toBe('FILE_UNWRITABLE');
+      expect(thrown(() => lockFolder(path, { program: 'agent' })).code).toBe('FILE_UNWRITABLE');
       remount('rw');
     }));
 });

@@ -1,8 +1,11 @@
 /** The process of a site agent: log, telemetry, signals. Started by `antipode agent run`. */
 import { flushCompileCache } from 'node:module';
-import { crashOnDefect, processLog, startTelemetry, stopSignal } from '@antipode/runtime';
+import { closeInTime, crashOnDefect, processLog, runUntilStopped, startTelemetry } from '@antipode/runtime';
 import { SiteAgent } from './agent.ts';
 import { loadAgentConfig } from './config.ts';
+
+/** The last traces may leave; nobody waits for a collector that is away. */
+const TELEMETRY_MS_MAX = 500;
 
 /** Runs until SIGINT or SIGTERM. */
 export async function runAgent(configFile: string): Promise<void> {
@@ -11,14 +14,9 @@ export async function runAgent(configFile: string): Promise<void> {
   crashOnDefect(log);
   const telemetry = await startTelemetry({ serviceName: 'antipode-site-agent' });
   try {
-    const agent = new SiteAgent({ config, log });
-    const stopped = stopSignal();
-    await agent.start();
     // For the next start, however this one ends: bin/antipode names a folder for it.
-    flushCompileCache();
-    log.info('stopping', { signal: await stopped });
-    await agent.close();
+    await runUntilStopped(new SiteAgent({ config, log }), { log, onStarted: () => flushCompileCache() });
   } finally {
-    await telemetry.close();
+    await closeInTime(telemetry, { log, timeoutMs: TELEMETRY_MS_MAX });
   }
 }

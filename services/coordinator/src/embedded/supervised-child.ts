@@ -24,7 +24,8 @@ export interface ChildOptions {
 
 const POLL_MS = 25;
 const START_MS_MAX = 30_000;
-const STOP_MS_MAX = 10_000;
+/** Shorter than a stop of the whole process may take. */
+const STOP_MS_MAX = 6_000;
 const OUTPUT_LINES_KEPT = 20;
 
 export class SupervisedChild implements Closeable {
