@@ -55,6 +55,8 @@ const digest = (number: bigint): string => `ab0${number}`;
 /** The generations on record. */
 vi.mock(import('./store/generations.ts'), async (original) => ({
   ...(await original()),
+  withdrawAcknowledgements: async (_trx, _group, { number, site }) =>
+    void database.story.push(`withdraw ${number} ${site}`),
   readAhead: async () => database.ahead,
   readKnown: async () =>
     [4n, 5n].map((number) => ({ epoch: 1n, number, manifestDigest: `ab0${number}`, isAcknowledged: number === 4n })),
@@ -325,7 +327,11 @@ describe('the promotion', () => {
     expect(await bench.failover('promote')).toEqual({ type: 'target-lost', code: 'TIMED_OUT' });
     bench.silent.clear();
     bench.faults.set('b', 'OBJECT_UNPROVEN');
-    expect(await bench.failover('promote')).toEqual({ type: 'target-lost', code: 'OBJECT_UNPROVEN' });
+    const generation = { epoch: 1n, number: 4n, manifestDigest: digest(4n) };
+    const effect = { ...CHOSEN, generation, type: 'promote' } as const;
+    expect(await bench.effects.failover(INTENT, effect)).toEqual({ type: 'target-lost', code: 'OBJECT_UNPROVEN' });
+    // It has acknowledged nothing any more.
+    expect(database.story.at(-1)).toBe('withdraw 4 b');
     bench.faults.set('b', 'EPOCH_STALE');
     expect((await rejection(bench.failover('promote'))).code).toBe('EPOCH_STALE');
   });

@@ -445,6 +445,15 @@ describe('the standing of a generation', () => {
     expect(await ask(bench, ['b'])).toEqual([ACKNOWLEDGED, []]);
   });
 
+  it('is not acknowledged by a standby whose partition is known to be unusable', async () => {
+    const bench = withGeneration();
+    bench.hear('b', { errorCode: 'HSM_WORKER_LOST' });
+    expect(await ask(bench)).toEqual([PENDING, ['b']]);
+    await bench.clock.advance(10_000);
+    bench.hear('b');
+    expect(await ask(bench)).toEqual([ACKNOWLEDGED, []]);
+  });
+
   it('is lost when a tenure has gone on without it, and unknown when it is not on record', async () => {
     const bench = withGeneration();
     bench.hear('b');

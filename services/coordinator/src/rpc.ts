@@ -20,6 +20,7 @@ import { checkSites, differences, filterMessage, specFrom } from './group-spec.t
 import type { JournalBook } from './journals.ts';
 import type { LeaseBook } from './leases.ts';
 import { planFailover } from './machines/failover-plan.ts';
+import { usableAcknowledgements } from './member-trouble.ts';
 import { activeOf, type Group } from './model.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import type { Reconciler } from './reconciler.ts';
@@ -347,7 +348,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       );
       const standbys = group.members.filter(({ site, role }) => role === 'standby' && detector.isUp(site));
       const waited = sites.length > 0 ? sites : standbys.map(({ site }) => site);
-      const answer = standingOf({ asked, recorded, newest, acknowledged, tenures, waited });
+      const usable = usableAcknowledgements(group, acknowledged, (site) => detector.view(site));
+      const answer = standingOf({ asked, recorded, newest, acknowledged: usable, tenures, waited });
       return {
         standing: STANDINGS[answer.standing],
         acknowledgedSites: [...answer.acknowledgedSites],

@@ -364,8 +364,8 @@ describe('how an intent ends', () => {
     [
       'failed',
       'replication',
-      { phase: 'verifying', ...TARGET, contentDigest: 'aa' },
-      { type: 'verified', contentDigest: 'bb', proof: PROOF },
+      { phase: 'withdrawing', code: 'DIGEST_MISMATCH', ...TARGET, contentDigest: 'aa' },
+      { type: 'withdrawn' },
       'DIGEST_MISMATCH',
     ],
     [

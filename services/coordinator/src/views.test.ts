@@ -78,6 +78,21 @@ describe('the state of a group', () => {
     expect([both.protection, both.recoveryPointAgeMs]).toEqual(['lagging', undefined]);
   });
 
+  it('does not count what a standby has acknowledged whose partition is known to be unusable', () => {
+    for (const errorCode of ['HSM_WORKER_LOST', 'IDENTITY_MISSING', 'DOMAIN_KEY_MISSING']) {
+      const state = groupState(facts({ view: (site) => serving(site, site === 'c' ? { errorCode } : {}) }));
+      expect([state.protection, state.recoveryPointAgeMs]).toEqual(['lagging', undefined]);
+      expect(state.members).toMatchObject([
+        { partitionErrorCode: '' },
+        { partitionErrorCode: '', acknowledgedGeneration: 8n },
+        { partitionErrorCode: errorCode, acknowledgedGeneration: 0n, acknowledgedEpoch: 0n },
+      ]);
+      expect(state.members?.[2]?.recoveryPointAgeMs).toBeUndefined();
+      const none = groupState(facts({ view: (site) => serving(site, site === 'a' ? {} : { errorCode }) }));
+      expect(none.protection).toBe('unprotected');
+    }
+  });
+
   it('shows times by the clock on the wall', () => {
     const shown = groupState(
       facts({ toWallMs: (atMs) => atMs + 7, scrubs: [{ group: 'payments', site: 'b', startedMs: 10, errorCode: '' }] }),
@@ -159,7 +174,7 @@ describe('the state of a group', () => {
       fc.property(fc.array(fc.record({ ageMs, role }), { maxLength: 3 }), fc.boolean(), (standbys, isPartial) => {
         const seats = standbys.map(({ role }, at) => ({
           site: `s${at}`,
-          serial: '',
+          serial: `serial-s${at}`,
           role,
           divergent: 0,
           unaccounted: 0,

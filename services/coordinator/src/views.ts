@@ -15,6 +15,7 @@ import { ROLES, refOf } from './effects/context.ts';
 import type { Standing } from './generation-standing.ts';
 import { filterMessage } from './group-spec.ts';
 import { FINDINGS } from './machines/scrub.ts';
+import { troubleOf, usableAcknowledgements } from './member-trouble.ts';
 import { activeOf, type Generation, type Group, type GroupSpec } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
@@ -39,7 +40,8 @@ const LAG_MS_MAX = 2_000;
 export type ToWall = (atMs: number) => number;
 
 export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStateSchema> {
-  const { group, newest, acknowledged, lastPassedMs, scrubs, leaseRemainingMs, view, nowMs, toWallMs } = facts;
+  const { group, newest, lastPassedMs, scrubs, leaseRemainingMs, view, nowMs, toWallMs } = facts;
+  const acknowledged = usableAcknowledgements(group, facts.acknowledged, view);
   const standbys = group.members.filter(({ role }) => role !== 'active');
   const ages = standbys.map(({ site }) => ageOf(site));
   function ageOf(site: string): number | undefined {
@@ -74,6 +76,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         serial,
         role: ROLES[role],
         siteState: view(site)?.status ?? 'unknown',
+        partitionErrorCode: troubleOf(view(site), { serial }),
         ...acknowledgedBy(site),
         ...(ageMs === undefined || role === 'active' ? {} : { recoveryPointAgeMs: BigInt(Math.round(ageMs)) }),
         leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
@@ -84,7 +87,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         quarantine: quarantineOf(group, view(site)) ?? '',
       };
     }),
-    protection: protectionOf(facts, ages),
+    protection: protectionOf({ ...facts, acknowledged }, ages),
     contradiction: facts.contradiction?.message ?? '',
     ...(known.length === 0 || known.length < standbys.length
       ? {}
@@ -107,9 +110,12 @@ function protectionOf(
   if (contradiction !== undefined) return 'contradicted';
   const active = activeOf(group);
   const agent = view(active?.site ?? '');
-  const partition = agent?.state?.partitions.find(({ serial }) => serial === active?.serial);
   // Nobody serves, or nothing new can be captured: whatever was acknowledged, it gets older from here on.
-  const isServed = group.highestEpoch === group.epoch && agent?.status === 'up' && partition?.errorCode === '';
+  const isServed =
+    group.highestEpoch === group.epoch &&
+    active !== undefined &&
+    agent?.status === 'up' &&
+    troubleOf(agent, active) === '';
   if (group.domainKeyVersion > 0 && !isServed) return 'unserved';
   if (newest === undefined || acknowledged.length === 0 || ages.every((age) => age === undefined)) return 'unprotected';
   // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.

@@ -208,6 +208,19 @@ describe('a standby', () => {
     expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
   });
 
+  it('counts what it has proved before as applied no more when it reads back differently, and makes it anew', async () => {
+    const ref = await sites.captured();
+    await sites.apply(b, ref);
+    await sites.verify(b, ref);
+    b.member.hsm.labelled('secret')[0]!.attributes.decrypt = false;
+    await b.call('verify', { fence: fence(), generation: ref, everything: true });
+    expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
+    expect((await sites.apply(b, ref)).appliedObjects).toBe(1);
+    await sites.verify(b, ref);
+    expect(b.site.journal.head(GROUP, 'applied')).toBe(ref.digest);
+    expect(b.member.hsm.labelled('secret').map(({ attributes }) => attributes.decrypt)).toContain(true);
+  });
+
   it('does not verify what was not restored here', async () => {
     const ref = await sites.captured();
     await sites.drill(b, ref);

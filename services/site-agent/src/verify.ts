@@ -51,6 +51,13 @@ export async function verify(
           if (journal.head(group, 'staged') === digest) journal.setHead(group, 'applied', digest);
           if (known?.digest === digest) touched.delete(group);
         } else {
+          // What was restored and proved before is not there any more as it was: the next apply looks at all of it, and
+          // makes anew what is missing or altered.
+          mayAct();
+          if (journal.head(group, 'applied') === digest) {
+            open.replica.forget();
+            journal.dropHead(group, 'applied');
+          }
           site.log.error('generation does not verify', {
             group,
             epoch,

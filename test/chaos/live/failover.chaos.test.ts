@@ -45,6 +45,11 @@ describe('a planned move', () => {
         .find(({ site }) => site === 'c')
         ?.partitions.some(({ errorCode }) => errorCode === 'PIN_REFUSED'),
     );
+    // A key in a token that nobody can use protects nobody, although it was acknowledged before.
+    const { protection, members } = await stateOf();
+    expect(protection).toBe('lagging');
+    expect(members[2]).toMatchObject({ partitionErrorCode: 'PIN_REFUSED', acknowledgedGeneration: 0n });
+    expect(members[2]?.recoveryPointAgeMs).toBeUndefined();
     expect((await rejection(move('c'))).code).toBe('FAILOVER_REFUSED');
     expect(await stateOf()).toMatchObject({ activeSite: 'b', epoch: 2n });
     system.makeKey('b', '03');

@@ -56,7 +56,7 @@ export function memberTable(group: GroupState): string {
     group.members.map((member) => [
       member.site,
       ROLE_NAMES[member.role] ?? '?',
-      member.siteState,
+      member.partitionErrorCode === '' ? member.siteState : `${member.siteState} (${member.partitionErrorCode})`,
       member.serial,
       String(member.acknowledgedGeneration || '-'),
       duration(member.recoveryPointAgeMs),

@@ -27,6 +27,8 @@ vi.mock(import('../store/generations.ts'), async (original) => ({
   readGeneration: async () => database.generation,
   readAcknowledged: async () => [],
   recordCapture: async (_trx, _group, { number }) => void database.recorded.push(`captured ${number}`),
+  withdrawAcknowledgements: async (_trx, _group, { number, site }) =>
+    void database.recorded.push(`withdrawn ${number} ${site}`),
   recordAcknowledgement: async (_trx, _group, { number, site }) =>
     void database.recorded.push(`acknowledged ${number} ${site}`),
 }));
@@ -64,11 +66,14 @@ describe('a target that catches up', () => {
   it.each([
     ['OBJECT_UNPROVEN', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 1 } }],
     ['DIGEST_MISMATCH', { contentDigest: fromHex('cc'), proof: { proved: 1, failed: 0 } }],
-  ])('ends it with %s where it does not prove what it has, and is not acknowledged', async (code, verified) => {
-    bench.answers.set('verify', verified);
-    expect((await rejection(catchUp())).code).toBe(code);
-    expect(database.recorded).toEqual(['captured 5']);
-  });
+  ])(
+    'ends it with %s where it does not prove what it has, and it has acknowledged nothing any more',
+    async (code, verified) => {
+      bench.answers.set('verify', verified);
+      expect((await rejection(catchUp())).code).toBe(code);
+      expect(database.recorded).toEqual(['captured 5', 'withdrawn 5 b']);
+    },
+  );
 
   it.each(['capture', 'apply', 'verify'])('is tried again where %s fails for a while', async (method) => {
     bench.answers.set(method, 'TIMED_OUT');
@@ -124,7 +129,7 @@ describe('a target that is handed the last generation of the old tenure', () => 
   ] as const)('goes on without it where it %s', async (_why, method, answer) => {
     bench.answers.set(method, answer);
     expect(await handOver()).toEqual({ type: 'not-handed-over' });
-    expect(database.recorded).toEqual([]);
+    expect(database.recorded).toEqual(method === 'verify' ? ['withdrawn 6 b'] : []);
   });
 
   it('tries again while a holder is there, for a while', async () => {

@@ -7,7 +7,7 @@ import type { Intent } from '../store/intents.ts';
 import { captureActive } from './capture.ts';
 import type { EffectContext } from './context.ts';
 import { endsTheAttempt, targetLost } from './issue-epoch.ts';
-import { acknowledge, applyAt, verifyAt } from './replication.ts';
+import { acknowledge, applyAt, verifyAt, withdraw } from './replication.ts';
 
 type Effect<Type extends FailoverEffect['type']> = Extract<FailoverEffect, { type: Type }>;
 
@@ -34,6 +34,7 @@ export async function catchUp(
   });
   const fault = faultOf({ generation, contentDigest, proof });
   if (fault !== undefined) {
+    await withdraw(context, group, { site: to, generation, code: fault });
     throw new AntipodeError(fault, `site ${to} does not prove generation ${generation.number}; nothing was changed`, {
       details: { group: group.spec.name, site: to, failed: proof.failed },
     });
@@ -62,7 +63,11 @@ export async function handOver(
   try {
     await applyAt(context, intent, group, target);
     const verified = await verifyAt(context, intent, group, { ...target, everything: false });
-    if (faultOf({ generation, ...verified }) !== undefined) return { type: 'not-handed-over' };
+    const fault = faultOf({ generation, ...verified });
+    if (fault !== undefined) {
+      await withdraw(context, group, { site: to, generation, code: fault });
+      return { type: 'not-handed-over' };
+    }
     await acknowledge(context, group, { site: to, generation, epoch });
     return { type: 'handed-over' };
   } catch (thrown) {

@@ -11,6 +11,7 @@ import type { Intent } from '../store/intents.ts';
 import { catchUp, handOver } from './catch-up.ts';
 import { type EffectContext, roleFrom, WORK_TIMEOUT_MS } from './context.ts';
 import { endsTheAttempt, heldBy, issueEpoch, targetLost } from './issue-epoch.ts';
+import { withdraw } from './replication.ts';
 
 type Effect<Type extends FailoverEffect['type']> = Extract<FailoverEffect, { type: Type }>;
 
@@ -110,6 +111,8 @@ async function promote(
     // Its outcome may be unknown. That does no harm: without a lease, and under an epoch that another one follows, a
     // promoted member acts for nobody.
     if (error.disposition === 'retry') return targetLost(context, to, error.code, error);
+    if (error.code === 'OBJECT_UNPROVEN' && generation !== undefined)
+      await withdraw(context, group, { site: to, generation, code: error.code });
     return { type: 'target-lost', code: error.code };
   }
 }

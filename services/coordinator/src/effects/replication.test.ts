@@ -31,6 +31,7 @@ vi.mock(import('../store/generations.ts'), async (original) => ({
   readNewest: async () => database.newest,
   readAcknowledged: async () => database.acknowledged,
   recordAcknowledgement: async (_trx, _group, one) => void database.recorded.push(one),
+  withdrawAcknowledgements: async (_trx, _group, one) => void database.recorded.push({ withdrawn: one }),
 }));
 
 vi.mock(import('../store/intents.ts'), async (original) => ({
@@ -40,7 +41,7 @@ vi.mock(import('../store/intents.ts'), async (original) => ({
 
 const NEWEST = generation({ manifestDigest: 'aa', contentDigest: 'bb' });
 let bench: EffectsBench;
-const replicate = (type: ReplicationEffect['type']) =>
+const replicate = (type: Exclude<ReplicationEffect['type'], 'withdraw'>) =>
   replication(bench.context, intentOf('b'), { type, epoch: 1n, number: 4n, contentDigest: 'bb' });
 beforeEach(() => {
   bench = new EffectsBench();
@@ -126,5 +127,13 @@ describe('bringing a generation to a standby', () => {
     database.group = { ...GROUP, epoch: 2n, owner: 'c', highestEpoch: 2n, highestOwner: 'c' };
     expect((await rejection(replicate('acknowledge'))).code).toBe('EPOCH_STALE');
     expect([database.recorded, bench.events]).toEqual([[], []]);
+  });
+
+  it('takes back what a standby has acknowledged that does not prove it, also while the active role is about to move', async () => {
+    database.isMoving = true;
+    const effect = { type: 'withdraw', code: 'OBJECT_UNPROVEN', epoch: 1n, number: 4n, contentDigest: 'bb' } as const;
+    expect(await replication(bench.context, intentOf('b'), effect)).toEqual({ type: 'withdrawn' });
+    expect(database.recorded).toEqual([{ withdrawn: { epoch: 1n, number: 4n, site: 'b' } }]);
+    expect([bench.orders, bench.events]).toEqual([[], ['acknowledgements-withdrawn']]);
   });
 });

@@ -2,7 +2,7 @@
 import { AntipodeError, hex } from '@antipode/runtime';
 import type { ReplicationEffect, ReplicationEvent } from '../machines/replication.ts';
 import type { Generation, Group, Proof } from '../model.ts';
-import { readGeneration, readNewest, recordAcknowledgement } from '../store/generations.ts';
+import { readGeneration, readNewest, recordAcknowledgement, withdrawAcknowledgements } from '../store/generations.ts';
 import { setForeignObjects } from '../store/groups.ts';
 import type { Intent } from '../store/intents.ts';
 import { type EffectContext, fenceOf, proofFrom, refOf, WORK_TIMEOUT_MS } from './context.ts';
@@ -21,7 +21,7 @@ export async function replication(
       details: { group: name, number: effect.number },
     });
   const target = { site: intent.site, generation };
-  if (effect.type !== 'acknowledge') await context.requireNoMove(name);
+  if (effect.type === 'apply' || effect.type === 'verify') await context.requireNoMove(name);
   switch (effect.type) {
     case 'apply': {
       // A newer one has been captured meanwhile, or this one was lost with its site: nobody should wait for it.
@@ -43,6 +43,9 @@ export async function replication(
       // A generation of an earlier tenure may be one that was lost with its site.
       await acknowledge(context, group, { ...target, epoch: effect.epoch });
       return { type: 'acknowledged' };
+    case 'withdraw':
+      await withdraw(context, group, { ...target, code: effect.code });
+      return { type: 'withdrawn' };
   }
 }
 
@@ -94,5 +97,19 @@ export async function acknowledge(
   await context.writeUnder({ group: name, epoch: underEpoch }, async (trx, record) => {
     await recordAcknowledgement(trx, name, { epoch, number, site, nowMs });
     record({ kind: 'generation-acknowledged', group: name, site, details: { epoch, number } });
+  });
+}
+
+/** A member that does not prove what it holds has acknowledged nothing up to there: a scrub is not the only judge (I13). */
+export async function withdraw(
+  context: EffectContext,
+  group: Group,
+  { site, generation, code }: { site: string; generation: { epoch: bigint; number: bigint }; code: string },
+): Promise<void> {
+  const { epoch, number } = generation;
+  const name = group.spec.name;
+  await context.write(async (trx, record) => {
+    await withdrawAcknowledgements(trx, name, { epoch, number, site });
+    record({ kind: 'acknowledgements-withdrawn', group: name, site, details: { epoch, number, code } });
   });
 }

@@ -146,7 +146,7 @@ const MACHINES: Readonly<Record<string, AnyMachine>> = {
   replication: machine<ReplicationState, ReplicationEvent, ReplicationEffect>({
     decide: decideReplication,
     start: target.map((one) => ({ phase: 'due', ...one })),
-    answers: { apply: applied, verify: verified, acknowledge: plain('acknowledged') },
+    answers: { apply: applied, verify: verified, acknowledge: plain('acknowledged'), withdraw: plain('withdrawn') },
     ends: ['acknowledged', 'abandoned'],
   }),
   drill: machine<DrillState, DrillEvent, DrillEffect>({

@@ -28,11 +28,19 @@ describe('a generation', () => {
     ['DIGEST_MISMATCH', 'bb', proof(0)],
     ['OBJECT_UNPROVEN', 'aa', proof(1)],
     ['OBJECT_UNPROVEN', 'bb', proof(1)],
-  ])('is abandoned with %s when digest %s was read back', (code, contentDigest, proof) => {
-    expect(decideReplication(VERIFYING, { type: 'verified', contentDigest, proof })).toEqual({
-      state: { phase: 'abandoned', code, ...TARGET },
-    });
-  });
+  ])(
+    'is abandoned with %s when digest %s was read back, and what was acknowledged is taken back',
+    (code, contentDigest, proof) => {
+      const withdrawing = decideReplication(VERIFYING, { type: 'verified', contentDigest, proof });
+      expect(withdrawing).toEqual({
+        state: { phase: 'withdrawing', code, ...TARGET },
+        effect: { type: 'withdraw', code, ...TARGET },
+      });
+      expect(decideReplication(withdrawing.state, { type: 'withdrawn' })).toEqual({
+        state: { phase: 'abandoned', code, ...TARGET },
+      });
+    },
+  );
 
   it('is acknowledged only after it was read back with its own digest and every key was proved', () => {
     const event = fc.oneof(

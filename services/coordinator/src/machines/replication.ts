@@ -2,8 +2,11 @@
  * Brings one generation to one standby. Acknowledged means: applied, read back with the same digest, every key used.
  *
  *   due -> applying -> verifying -> acknowledging -> acknowledged
- *              |           |-> abandoned(DIGEST_MISMATCH | OBJECT_UNPROVEN)
+ *              |           |-> withdrawing -> abandoned(DIGEST_MISMATCH | OBJECT_UNPROVEN)
  *              |-> abandoned(code)
+ *
+ * A standby that does not prove what it holds has acknowledged nothing any more, the generations before included: what it
+ * holds of them is the same objects.
  */
 import type { Failure, Proof, Resume, Step } from '../model.ts';
 
@@ -29,19 +32,22 @@ export type ReplicationState =
       readonly pulledBlobs: number;
       readonly proved: number;
     } & Target)
+  | ({ readonly phase: 'withdrawing'; readonly code: string } & Target)
   | ({ readonly phase: 'abandoned'; readonly code: string } & Target);
 
 export type ReplicationEffect =
   | ({ readonly type: 'apply' } & Target)
   | ({ readonly type: 'verify' } & Target)
-  | ({ readonly type: 'acknowledge' } & Target);
+  | ({ readonly type: 'acknowledge' } & Target)
+  | ({ readonly type: 'withdraw'; readonly code: string } & Target);
 
 export type ReplicationEvent =
   | Resume
   | Failure
   | { readonly type: 'applied'; readonly appliedObjects: number; readonly pulledBlobs: number }
   | { readonly type: 'verified'; readonly contentDigest: string; readonly proof: Proof }
-  | { readonly type: 'acknowledged' };
+  | { readonly type: 'acknowledged' }
+  | { readonly type: 'withdrawn' };
 
 export function decideReplication(
   state: ReplicationState,
@@ -62,9 +68,8 @@ export function decideReplication(
       };
     case 'verifying': {
       if (event.type !== 'verified') return { state, effect: { type: 'verify', ...target } };
-      if (event.proof.failed > 0) return { state: { phase: 'abandoned', code: 'OBJECT_UNPROVEN', ...target } };
-      if (event.contentDigest !== contentDigest)
-        return { state: { phase: 'abandoned', code: 'DIGEST_MISMATCH', ...target } };
+      if (event.proof.failed > 0) return withdraw('OBJECT_UNPROVEN', target);
+      if (event.contentDigest !== contentDigest) return withdraw('DIGEST_MISMATCH', target);
       return {
         state: { ...state, phase: 'acknowledging', proved: event.proof.proved },
         effect: { type: 'acknowledge', ...target },
@@ -73,5 +78,12 @@ export function decideReplication(
     case 'acknowledging':
       if (event.type !== 'acknowledged') return { state, effect: { type: 'acknowledge', ...target } };
       return { state: { ...state, phase: 'acknowledged' } };
+    case 'withdrawing':
+      if (event.type !== 'withdrawn') return withdraw(state.code, target);
+      return { state: { phase: 'abandoned', code: state.code, ...target } };
   }
+}
+
+function withdraw(code: string, target: Target): Step<ReplicationState, ReplicationEffect> {
+  return { state: { phase: 'withdrawing', code, ...target }, effect: { type: 'withdraw', code, ...target } };
 }
