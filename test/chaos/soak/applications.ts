@@ -13,6 +13,8 @@ export interface Name {
   readonly label: string;
   /** Every key that it ever had, oldest first. */
   readonly made: Value[];
+  /** Those of them that an acknowledged generation has held. */
+  readonly acknowledged: Set<Value>;
   /** What the last acknowledged generation holds under this name; undefined before the first. */
   promised: Value | undefined;
   /** What it may be now: the promise, and what was done since. */
@@ -121,6 +123,7 @@ export class Applications {
       id,
       label: `key-${id}`,
       made: [],
+      acknowledged: new Set(),
       promised: undefined,
       possible: new Set([ABSENT]),
       changedAt: undefined,
@@ -185,11 +188,14 @@ export class Applications {
     for (const name of this.names) {
       if (name.changedAt === undefined && !isNewTenure) continue;
       const value = await this.#judges.get(site)!.publicKey(name.id);
-      if (!name.possible.has(value)) {
+      // A divergent key of a site that is active again is captured, where nothing else has its name.
+      const isDivergent = name.promised === ABSENT && name.made.includes(value) && !name.acknowledged.has(value);
+      if (!name.possible.has(value) && !isDivergent) {
         this.lost.add(name.label);
         this.#tell(`VIOLATION ${name.label} at ${site}, epoch ${epoch}, is not what was acknowledged`);
       }
       if (value !== ABSENT && value !== name.promised) this.acknowledged += 1;
+      if (value !== ABSENT) name.acknowledged.add(value);
       name.promised = value;
       name.possible = new Set([value]);
       name.changedAt = undefined;
