@@ -139,7 +139,7 @@ export const ATTACKS = {
     'PIN',
     'refused',
     'give another key the CKA_ID of one of ours',
-    'with two under one id neither is taken; the domain key, or the partition, is out of service and says so',
+    'of the keys under one id the one that proves itself by use is ours; any other is a key like those of applications',
     [
       'not-applicable',
       'NSS keeps one key of a class per CKA_ID: the other key takes the place of ours, which then counts as missing',

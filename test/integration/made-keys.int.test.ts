@@ -90,7 +90,7 @@ describe('a token that ignores SENSITIVE and EXTRACTABLE in C_UnwrapKey', () => 
     await enrolTogether(members, { group: 'payments', version: 1 });
     const raw = await openRawToken(target.honest);
     open.push(raw);
-    const [domainKey] = await raw.find([...label('antipode domain key'), [CKA.CLASS, CKO.SECRET_KEY]]);
+    const [domainKey] = await raw.find([...label('antipode domain key payments 1'), [CKA.CLASS, CKO.SECRET_KEY]]);
     const seen = await raw.attributes(domainKey!, [CKA.VALUE, SENSITIVE, EXTRACTABLE]);
     expect([seen.get(CKA.VALUE)?.length ?? 0, seen.get(SENSITIVE)?.[0], seen.get(EXTRACTABLE)?.[0]]).toEqual([0, 1, 0]);
     const own = await raw.generateKey(AES_KEY_GEN, [...NEW_AES, ...flags({ wrap: true })]);
@@ -188,14 +188,14 @@ describe('the self-test', () => {
 describe('a key of ours that turns out wider than the throw-away keys were', () => {
   it.each(['sensitive', 'extractable'] as const)('is destroyed when it is a domain key: %s', async (attribute) => {
     // The draft in the session is sound; the key in the token is not.
-    const wide: Order = { ...replaced('C_UnwrapKey', attribute), label: 'antipode domain key', after: 1 };
+    const wide: Order = { ...replaced('C_UnwrapKey', attribute), label: 'antipode domain key payments 1', after: 1 };
     const target = lyingToken('lying', wide);
     const members = [await honestMember('sound'), await memberOn(target)];
     await expect(enrolTogether(members, { group: 'payments', version: 1 })).rejects.toMatchObject({
       code: 'PROTECTION_UNENFORCED',
       details: { unenforced: attribute },
     });
-    expect(labelled(target, 'antipode domain key')).toBe(0);
+    expect(labelled(target, 'antipode domain key payments 1')).toBe(0);
   });
 
   it.each(['sensitive', 'extractable'] as const)('is destroyed when it is an identity key: %s', async (attribute) => {

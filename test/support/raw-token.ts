@@ -6,16 +6,22 @@ import { Cryptoki } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { SOFTHSM_MODULE, type TestToken, USER_PIN } from './tokens.ts';
 
 /** Logs in, in this process, for the time of `work`. */
-export function onToken<T>({ label, environment }: TestToken, work: (cryptoki: Cryptoki, session: bigint) => T): T {
+export function onToken<T>(token: TestToken, work: (cryptoki: Cryptoki, session: bigint) => T): T {
+  return withoutPin(token, (cryptoki, session) => {
+    cryptoki.login(session, Buffer.from(USER_PIN));
+    return work(cryptoki, session);
+  });
+}
+
+/** What anybody sees and does who may load the module. */
+export function withoutPin<T>({ label, environment }: TestToken, work: (cryptoki: Cryptoki, session: bigint) => T): T {
   // The module reads its environment with getenv, which process.env reaches.
   const before = process.env['SOFTHSM2_CONF'];
   process.env['SOFTHSM2_CONF'] = environment.SOFTHSM2_CONF;
   const cryptoki = Cryptoki.load(SOFTHSM_MODULE);
   try {
     const slot = cryptoki.slots().find((one) => cryptoki.tokenInfo(one).label === label)!;
-    const session = cryptoki.openSession(slot);
-    cryptoki.login(session, Buffer.from(USER_PIN));
-    return work(cryptoki, session);
+    return work(cryptoki, cryptoki.openSession(slot));
   } finally {
     cryptoki.finalize();
     if (before === undefined) delete process.env['SOFTHSM2_CONF'];

@@ -26,7 +26,8 @@ const distribute = (
   { version = 1, isPinned = (id: string) => a.pins.has(id) } = {},
 ) => distributeDomainKey({ ...a, serial: a.serial, group: GROUP, version, members, isPinned });
 
-const domainKeys = (member: SimulatedMember) => member.hsm.labelled('antipode domain key');
+const domainKeys = (member: SimulatedMember) =>
+  member.hsm.objects.filter(({ objectClass }) => objectClass === 'secret-key');
 const flipped = (bytes: Uint8Array): Uint8Array =>
   Uint8Array.from(bytes, (byte, at) => (at === 40 % bytes.length ? byte ^ 1 : byte));
 

@@ -7,7 +7,7 @@
  * form only as a session object of the birthplace, for the time of one distribution.
  */
 import { AntipodeError, bytesEqual, type Clock, type Prng, sha256 } from '@antipode/runtime';
-import { CKA_ID_BYTES, type DomainKeyRecord, type Keyring } from './keyring.ts';
+import { CKA_ID_BYTES, type DomainKeyRecord, domainKeyLabel, type Keyring } from './keyring.ts';
 import type { Handle } from './model/object.ts';
 import { fingerprint } from './model/public-half.ts';
 import { isSignedBy } from './model/signed-manifest.ts';
@@ -302,7 +302,12 @@ export class ExchangeResponder {
       session.push(exchangeKey);
       const ckaId = prng.bytes(CKA_ID_BYTES);
       announce(ckaId);
-      const { checkTag } = await provider.installDomainKey({ exchangeKey, blob: wrappedKey, ckaId });
+      const { checkTag } = await provider.installDomainKey({
+        exchangeKey,
+        blob: wrappedKey,
+        ckaId,
+        label: domainKeyLabel(begun),
+      });
       remember({ group: begun.group, version: begun.version, ckaId, checkTag });
       const receipt = transcript('receipt', { ...common, extra: [sha256(wrappedKey), checkTag] });
       return { checkTag, signature: await provider.signAsIdentity(keyring.identity.handle, receipt) };

@@ -32,7 +32,7 @@ it('throws IDENTITY_MISSING when the identity key is gone or is another one', as
 it('names a domain key that is recorded and not there, and opens all the same', async () => {
   const member = await SimulatedMember.make('a');
   await enrolTogether([member], { group: GROUP, version: 1 });
-  member.hsm.remove(member.hsm.labelled('antipode domain key')[0]!);
+  member.hsm.remove(member.hsm.labelled('antipode domain key payments 1')[0]!);
   await member.refresh();
   expect(member.keyring.missing).toEqual(member.domainKeys);
   expect(thrown(() => member.keyring.domainKey(GROUP, 1))).toMatchObject({
@@ -44,7 +44,7 @@ it('names a domain key that is recorded and not there, and opens all the same', 
 it('takes no key for a domain key by its id: the check tag decides', async () => {
   const member = await SimulatedMember.make('a');
   await enrolTogether([member], { group: GROUP, version: 1 });
-  member.hsm.labelled('antipode domain key')[0]!.value = new Uint8Array(32);
+  member.hsm.labelled('antipode domain key payments 1')[0]!.value = new Uint8Array(32);
   await member.refresh();
   expect(member.keyring.missing).toHaveLength(1);
 });

@@ -42,6 +42,10 @@ export interface Keyring {
 
 export const CKA_ID_BYTES = 16;
 
+/** The CKA_LABEL of a domain key: one for each group and version. Nothing is ever found by it. */
+export const domainKeyLabel = ({ group, version }: { group: string; version: number }): string =>
+  `antipode domain key ${group} ${version}`;
+
 /** Makes the identity key of a partition. The caller journals the record before anything relies on it. */
 export async function initialiseIdentity({
   provider,

@@ -112,7 +112,7 @@ export type Challenge = 'works' | 'refuses' | 'untried';
 /** Where one of the partition's own keys was found. */
 export interface OwnKey {
   readonly handle: Handle;
-  /** Other objects that belong to it (the public half of the identity key). */
+  /** Other objects that belong to it (the public half of an identity key that an earlier release left in the token). */
   readonly companions: readonly Handle[];
 }
 
@@ -158,7 +158,10 @@ export interface HsmProvider {
 
   // --- the partition's own keys: found by random CKA_ID from the journal, proved by use, never by label ---
 
-  /** Makes the identity key pair (EC P-256, unextractable, sign only) under `ckaId`. */
+  /**
+   * Makes the identity key (EC P-256, unextractable, sign only) under `ckaId`, and keeps its private half alone in the token.
+   * @throws PROTECTION_UNENFORCED when the token makes it wider
+   */
   generateIdentity(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array }>;
   /** Finds the identity key by `ckaId` and proves it with a signature. `undefined` when it is not there. */
   findIdentity(record: { ckaId: Uint8Array; publicHalf: Uint8Array }): Promise<OwnKey | undefined>;
@@ -166,7 +169,7 @@ export interface HsmProvider {
   signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array>;
   /** Finds a domain key by `ckaId` and proves it by its check tag. `undefined` when it is not there. */
   findDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined>;
-  /** Every object under one of these ids, proved or not. */
+  /** Every object under one of these ids that only a session with a login can make, proved or not. */
   findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]>;
 
   // --- the domain key exchange; every handle here is a session object ---
@@ -179,11 +182,16 @@ export interface HsmProvider {
   deriveExchangeKey(options: { ephemeral: Handle; peerPoint: Uint8Array; use: 'wrap' | 'unwrap' }): Promise<Handle>;
   /** Wraps the session domain key under the exchange key (RFC 5649). */
   wrapDomainKey(options: { exchangeKey: Handle; domainKey: Handle }): Promise<Uint8Array>;
-  /** Unwraps the domain key into the token, hardened as design section 4 says, and returns its check tag. */
+  /**
+   * Unwraps the domain key into the token, hardened as design section 4 says, tries what it keeps, and returns its check tag.
+   * @throws PROTECTION_UNENFORCED when it keeps less than the site has accepted; it is destroyed then
+   */
   installDomainKey(options: {
     exchangeKey: Handle;
     blob: Uint8Array;
     ckaId: Uint8Array;
+    /** In the token; of no other object there: Java opens no key store in which two secret keys have one. */
+    label: string;
   }): Promise<{ checkTag: Uint8Array }>;
   /** Ends session objects of an exchange. Those already gone are no error. */
   forget(handles: readonly Handle[]): Promise<void>;

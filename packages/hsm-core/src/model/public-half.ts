@@ -1,5 +1,5 @@
 /** Public halves of key pairs as SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), whatever form a token gives them in. */
-import { createHash } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { bytesEqual, hex } from '@antipode/runtime';
 
 export interface Curve {
@@ -55,6 +55,15 @@ export function rsaPublicHalf(modulus: Uint8Array, publicExponent: Uint8Array): 
 /** The fingerprint by which people and pins know a key: SHA-256 of its SubjectPublicKeyInfo, hexadecimal. */
 export function fingerprint(publicHalf: Uint8Array): string {
   return createHash('sha256').update(publicHalf).digest('hex');
+}
+
+/** For use in software; undefined where it is none, such as a point that is off its curve. */
+export function openedKey(publicHalf: Uint8Array): KeyObject | undefined {
+  try {
+    return createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
+  } catch {
+    return undefined;
+  }
 }
 
 /** The curve of an EC public half made by {@link ecPublicHalf}; undefined of any other. */

@@ -3,11 +3,11 @@
  * checked against public keys beside it, or the point is recovered from signatures; a key that only agrees is agreed with
  * the generator. IDs only order the candidates; the use decides.
  */
-import { createECDH, createHash, createPublicKey, ECDH, randomBytes, verify } from 'node:crypto';
+import { createECDH, createHash, ECDH, randomBytes, verify } from 'node:crypto';
 import { bytesEqual, hex } from '@antipode/runtime';
 import { generator, recoverPoints } from '../model/ecdsa-recovery.ts';
 import type { ObservedObject } from '../model/object.ts';
-import { type Curve, curveOfBits, ecPublicHalf, pointOf } from '../model/public-half.ts';
+import { type Curve, curveOfBits, ecPublicHalf, openedKey, pointOf } from '../model/public-half.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
 import { CryptokiFailure } from './return-values.ts';
@@ -86,18 +86,13 @@ function fromSignatures(
   const message = Buffer.concat([Buffer.from('antipode public half v1\0'), randomBytes(32)]);
   const digest = createHash(curve.hash).update(message).digest();
   const signature = cryptoki.sign(session, mechanism(CKM.ECDSA), key.handle, digest);
-  const verifies = (publicHalf: Uint8Array, over: Uint8Array, made: Uint8Array): boolean =>
-    verify(
-      curve.hash,
-      over,
-      {
-        key: createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' }),
-        dsaEncoding: 'ieee-p1363',
-      },
-      made,
-    );
+  // Candidates are what anybody may have put there, without a PIN even: OpenSSL refuses a point that is off its curve.
+  const verifies = (publicHalf: Uint8Array, over: Uint8Array, made: Uint8Array): boolean => {
+    const key = openedKey(publicHalf);
+    return key !== undefined && verify(curve.hash, over, { key, dsaEncoding: 'ieee-p1363' }, made);
+  };
 
-  if (expected !== undefined && isOnCurve(expected) && verifies(expected, message, signature)) return expected;
+  if (expected !== undefined && verifies(expected, message, signature)) return expected;
   for (const candidate of publicKeys.candidates(key)) if (verifies(candidate, message, signature)) return candidate;
   const second = Buffer.concat([message, Uint8Array.of(2)]);
   const secondSignature = cryptoki.sign(
@@ -108,16 +103,7 @@ function fromSignatures(
   );
   return recoverPoints(curve, digest, signature)
     .map((point) => ecPublicHalf(curve, point))
-    .find((publicHalf) => isOnCurve(publicHalf) && verifies(publicHalf, second, secondSignature));
-}
-
-function isOnCurve(publicHalf: Uint8Array): boolean {
-  try {
-    createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
-    return true;
-  } catch {
-    return false;
-  }
+    .find((publicHalf) => verifies(publicHalf, second, secondSignature));
 }
 
 /** x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves, and the expected one is as good. */
@@ -135,8 +121,15 @@ function fromAgreement(
   if (expected !== undefined && bytesEqual(pointOf(curve, expected).subarray(1, 1 + curve.fieldBytes), x))
     return expected;
   const compressed = Buffer.concat([Uint8Array.of(2), x]);
-  const point = ECDH.convertKey(compressed, curve.openssl, undefined, undefined, 'uncompressed') as Buffer;
-  return ecPublicHalf(curve, point);
+  try {
+    return ecPublicHalf(
+      curve,
+      ECDH.convertKey(compressed, curve.openssl, undefined, undefined, 'uncompressed') as Buffer,
+    );
+  } catch {
+    // The key does not agree as its curve has it: that is the key's fault, and nobody else's.
+    return undefined;
+  }
 }
 
 /**

@@ -11,6 +11,7 @@ import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';
 import { unwrapNarrowed } from './narrowing.ts';
 import { findBreaches, findShown, findUnenforced } from './protections.ts';
+import { CryptokiFailure, codeOf } from './return-values.ts';
 import { findKeyWrapMechanism } from './self-test.ts';
 
 const P256 = CURVES[0]!;
@@ -33,17 +34,19 @@ export class OwnKeys {
   }
 
   async generateIdentity(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array }> {
-    const common: Template = [
-      [LABEL, Buffer.from('antipode identity')],
-      [ID, ckaId],
-      [CKA.TOKEN, true],
-    ];
     const { publicKey, privateKey } = this.cryptoki.generateKeyPair(
       this.session,
       mechanism(CKM.EC_KEY_PAIR_GEN),
-      [...common, [CKA.EC_PARAMS, P256_PARAMS], [VERIFY, true]],
+      // The journal has the public half. In the token it would tell anybody the id, and be one object more among theirs.
       [
-        ...common,
+        [CKA.TOKEN, false],
+        [CKA.EC_PARAMS, P256_PARAMS],
+        [VERIFY, true],
+      ],
+      [
+        [LABEL, Buffer.from('antipode identity')],
+        [ID, ckaId],
+        [CKA.TOKEN, true],
         [PRIVATE, true],
         [SENSITIVE, true],
         [EXTRACTABLE, false],
@@ -53,7 +56,9 @@ export class OwnKeys {
       ],
     );
     this.#checkKept({ key: privateKey, kind: 'private', name: 'identity key', made: [privateKey, publicKey] });
-    return { publicHalf: this.ecPublicHalf(publicKey) };
+    const publicHalf = this.ecPublicHalf(publicKey);
+    this.cryptoki.destroy(this.session, publicKey);
+    return { publicHalf };
   }
 
   async findIdentity({
@@ -63,15 +68,15 @@ export class OwnKeys {
     ckaId: Uint8Array;
     publicHalf: Uint8Array;
   }): Promise<OwnKey | undefined> {
-    const [privateKey, ...more] = this.cryptoki.find(this.session, [
-      [CKA.CLASS, CKO.PRIVATE_KEY],
-      [ID, ckaId],
-    ]);
-    if (privateKey === undefined || more.length > 0) return undefined;
     const message = Buffer.concat([Buffer.from('antipode identity check v1\0'), randomBytes(32)]);
-    const signature = await this.signAsIdentity(privateKey, message);
     const key = createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
-    if (!verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature)) return undefined;
+    const signs = (handle: Handle): boolean => {
+      const signature = this.cryptoki.sign(this.session, mechanism(CKM.ECDSA), handle, sha256(message));
+      return verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature);
+    };
+    // Earlier releases left the public half in the token, and its id readable for anybody.
+    const privateKey = this.#onlyOne({ objectClass: CKO.PRIVATE_KEY, ckaId }, signs);
+    if (privateKey === undefined) return undefined;
     // Not whatever bears the id: a public key of somebody else would be hidden from every capture.
     const companions = this.cryptoki
       .find(this.session, [
@@ -87,23 +92,52 @@ export class OwnKeys {
   }
 
   async findDomainKey({ ckaId, checkTag }: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined> {
-    const [handle, ...more] = this.cryptoki.find(this.session, [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [ID, ckaId],
-    ]);
-    if (handle === undefined || more.length > 0) return undefined;
-    if (!bytesEqual(this.checkTag(handle), checkTag)) return undefined;
+    const handle = this.#onlyOne({ objectClass: CKO.SECRET_KEY, ckaId }, (candidate) =>
+      bytesEqual(this.checkTag(candidate), checkTag),
+    );
+    if (handle === undefined) return undefined;
     this.#addUnenforced(findShown(this.#trialContext(), handle));
     return { handle, companions: [] };
   }
 
   async findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]> {
     return ckaIds.flatMap((ckaId) =>
-      this.cryptoki.find(this.session, [
-        [CKA.TOKEN, true],
-        [ID, ckaId],
-      ]),
+      this.cryptoki
+        .find(this.session, [
+          [CKA.TOKEN, true],
+          [ID, ckaId],
+        ])
+        .filter((handle) => this.#isPrivate(handle)),
     );
+  }
+
+  /**
+   * The one key under an id that proves itself by use. Other objects may bear the id: one that a session without a login can
+   * see may come from anybody, and one that does not prove itself is none of ours. With two that do, neither is taken.
+   */
+  #onlyOne(
+    { objectClass, ckaId }: { objectClass: number; ckaId: Uint8Array },
+    provesItself: (handle: Handle) => boolean,
+  ): Handle | undefined {
+    const [found, ...more] = this.cryptoki
+      .find(this.session, [
+        [CKA.CLASS, objectClass],
+        [ID, ckaId],
+      ])
+      .filter((handle) => this.#isPrivate(handle))
+      .filter((handle) => {
+        try {
+          return provesItself(handle);
+        } catch (thrown) {
+          if (thrown instanceof CryptokiFailure && codeOf(thrown.returnValue) === 'HSM_REFUSED') return false;
+          throw thrown;
+        }
+      });
+    return more.length === 0 ? found : undefined;
+  }
+
+  #isPrivate(handle: Handle): boolean {
+    return this.cryptoki.attributes(this.session, handle, [PRIVATE])?.get(PRIVATE)?.[0] === 1;
   }
 
   // --- the domain key exchange ---
@@ -179,14 +213,16 @@ export class OwnKeys {
     exchangeKey,
     blob,
     ckaId,
+    label,
   }: {
     exchangeKey: Handle;
     blob: Uint8Array;
     ckaId: Uint8Array;
+    label: string;
   }): Promise<{ checkTag: Uint8Array }> {
     const handle = this.#unwrapDomainKey({ exchangeKey, blob }, [
       [CKA.TOKEN, true],
-      [LABEL, Buffer.from('antipode domain key')],
+      [LABEL, Buffer.from(label)],
       [ID, ckaId],
     ]);
     this.#checkKept({ key: handle, kind: 'secret', name: 'domain key', made: [handle] });

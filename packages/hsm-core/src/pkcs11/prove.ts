@@ -3,17 +3,9 @@
  * private keys by a signature, a decryption or an agreement that software checks with the manifest's public half; then
  * use by every flag. Attributes alone prove nothing. A flag that no mechanism of the token can exercise is reported.
  */
-import {
-  constants,
-  createHash,
-  createPublicKey,
-  type KeyObject,
-  publicEncrypt,
-  randomBytes,
-  verify,
-} from 'node:crypto';
+import { constants, createHash, type KeyObject, publicEncrypt, randomBytes, verify } from 'node:crypto';
 import { bytesEqual, sha256 } from '@antipode/runtime';
-import { curveOfBits, pointOf } from '../model/public-half.ts';
+import { curveOfBits, openedKey, pointOf } from '../model/public-half.ts';
 import type { ProofCheck, ProofItem, ProofOutcome } from '../provider.ts';
 import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from './constants.ts';
 import { type Mechanism, mechanism, structure } from './cryptoki.ts';
@@ -212,7 +204,10 @@ class Proof {
 
   #publicKey(): KeyObject | undefined {
     const { publicHalf } = this.#item;
-    return publicHalf && createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
+    const opened = publicHalf && openedKey(publicHalf);
+    if (publicHalf !== undefined && opened === undefined)
+      this.checks.push({ use: 'value', outcome: 'failed', detail: 'the public half is no key' });
+    return opened;
   }
 
   #signAndVerify(types: readonly number[], canVerify: boolean): void {

@@ -122,7 +122,6 @@ export class SimulatedSession implements HsmProvider {
     const publicHalf = publicHalfOf(key);
     const common = { keyType: 'ec', publicHalf, sizeBits: 256 } as const;
     const names = { label: Buffer.from('antipode identity'), id: ckaId };
-    this.#store({ ...common, objectClass: 'public-key', attributes: { ...names, verify: true } });
     const attributes = { ...names, sign: true, sensitive: true, extractable: false };
     this.#store({ ...common, objectClass: 'private-key', value: pkcs8(key), attributes });
     return { publicHalf };
@@ -131,9 +130,8 @@ export class SimulatedSession implements HsmProvider {
   async findIdentity(record: { ckaId: Uint8Array; publicHalf: Uint8Array }): Promise<OwnKey | undefined> {
     this.#alive();
     const key = this.#byId('private-key', record.ckaId);
-    const companion = this.#byId('public-key', record.ckaId);
     if (key?.publicHalf === undefined || !bytesEqual(key.publicHalf, record.publicHalf)) return undefined;
-    return { handle: this.#handleOf(key), companions: companion === undefined ? [] : [this.#handleOf(companion)] };
+    return { handle: this.#handleOf(key), companions: [] };
   }
 
   async signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array> {
@@ -190,11 +188,12 @@ export class SimulatedSession implements HsmProvider {
     exchangeKey: Handle;
     blob: Uint8Array;
     ckaId: Uint8Array;
+    label: string;
   }): Promise<{ checkTag: Uint8Array }> {
     this.#alive();
     const value = unwrap(this.#get(options.exchangeKey), options.blob);
     if (value === undefined) throw refused('C_UnwrapKey', 'CKR_WRAPPED_KEY_INVALID');
-    const names = { label: Buffer.from('antipode domain key'), id: options.ckaId };
+    const names = { label: Buffer.from(options.label), id: options.ckaId };
     const attributes = { ...names, sensitive: true, extractable: false, wrap: true, unwrap: true };
     const key = this.#store({ objectClass: 'secret-key', keyType: 'aes', value, sizeBits: 256, attributes });
     return { checkTag: checkTagOf(key) };

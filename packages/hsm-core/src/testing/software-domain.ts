@@ -49,7 +49,12 @@ export class SoftwareDomain {
   static async installIn(provider: HsmProvider, value: Uint8Array = randomBytes(32)): Promise<SoftwareDomain> {
     const ckaId = new Uint8Array(randomBytes(16));
     const { exchangeKey, wrapped, ephemeral } = await deliver(provider, value);
-    const { checkTag } = await provider.installDomainKey({ exchangeKey, blob: wrapped, ckaId });
+    const { checkTag } = await provider.installDomainKey({
+      exchangeKey,
+      blob: wrapped,
+      ckaId,
+      label: 'domain key of a test',
+    });
     await provider.forget([exchangeKey, ephemeral]);
     const own = await provider.findDomainKey({ ckaId, checkTag });
     if (own === undefined) throw new Error('a domain key that was just installed is not found');
