@@ -226,6 +226,8 @@ describe('generations', () => {
     await capture(generation(1n, 3n));
     const target = { epoch: 1n, number: 3n };
     expect(await store.query((db) => readGeneration(db, GROUP, target))).toEqual(generation(1n, 3n));
+    await capture(generation(1n, 4n, { keyCount: 0 }));
+    expect(await store.query((db) => readNewest(db, GROUP))).toEqual(generation(1n, 4n, { keyCount: 0 }));
   });
 
   it('that are captured again without a change move only their recovery point', async () => {

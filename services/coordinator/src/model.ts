@@ -69,6 +69,8 @@ export interface Generation {
   readonly manifestDigest: string;
   readonly contentDigest: string;
   readonly objectCount: number;
+  /** Private and secret keys among them; undefined where that was not recorded. */
+  readonly keyCount?: number | undefined;
   readonly domainKeyVersion: number;
   readonly uncaptured: readonly Uncaptured[];
   /** When the last capture that gave these contents started. */

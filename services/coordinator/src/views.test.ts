@@ -93,6 +93,23 @@ describe('the state of a group', () => {
     }
   });
 
+  it('is unprotected where there are keys and none of them is captured, whatever else is', () => {
+    const { objectId, reason } = UNCAPTURED;
+    const lacking = (kinds: readonly string[], keyCount?: number) => {
+      const uncaptured = kinds.map((kind) => ({ objectId, reason, kind }));
+      const { protection, protectedKeys, unprotectedKeys } = groupState(
+        facts({ newest: generation(1_000, { uncaptured, keyCount }) }),
+      );
+      return [protection, protectedKeys, unprotectedKeys];
+    };
+    expect(lacking(['private-key/rsa', 'secret-key/aes', 'certificate'], 0)).toEqual(['unprotected', 0, 2]);
+    expect(lacking(['private-key/rsa', 'secret-key/aes', 'certificate'], 1)).toEqual(['partially-protected', 1, 2]);
+    expect(lacking(['certificate', 'public-key/rsa'], 0)).toEqual(['partially-protected', 0, 0]);
+    expect(lacking([], 0)).toEqual(['protected', 0, 0]);
+    // Of a generation that an earlier version has recorded.
+    expect(lacking(['private-key/rsa'])).toEqual(['partially-protected', undefined, undefined]);
+  });
+
   it('shows times by the clock on the wall', () => {
     const shown = groupState(
       facts({ toWallMs: (atMs) => atMs + 7, scrubs: [{ group: 'payments', site: 'b', startedMs: 10, errorCode: '' }] }),

@@ -68,6 +68,9 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     ...(newest === undefined
       ? {}
       : { newest: { ...refOf(newest), captureStartedMs: BigInt(toWallMs(newest.recoveryPointMs)) } }),
+    ...(newest?.keyCount === undefined
+      ? {}
+      : { protectedKeys: newest.keyCount, unprotectedKeys: keysNotCaptured(newest) }),
     members: group.members.map(({ site, serial, role, divergent, unaccounted }) => {
       const ageMs = ageOf(site);
       const scrubbed = scrubs.find((one) => one.site === site);
@@ -102,6 +105,10 @@ export function unreadableGroup(name: string): MessageInitShape<typeof GroupStat
   return { spec: { name }, protection: 'unreadable' };
 }
 
+/** Private and secret keys; certificates, public keys and data can be had again. */
+const keysNotCaptured = ({ uncaptured }: Generation): number =>
+  uncaptured.filter(({ kind }) => /^(private|secret)-key\b/.test(kind)).length;
+
 /** One word for the whole group, the worst that is true of it. */
 function protectionOf(
   { group, newest, acknowledged, scrubs, contradiction, view }: GroupFacts,
@@ -118,6 +125,8 @@ function protectionOf(
     troubleOf(agent, active) === '';
   if (group.domainKeyVersion > 0 && !isServed) return 'unserved';
   if (newest === undefined || acknowledged.length === 0 || ages.every((age) => age === undefined)) return 'unprotected';
+  // Acknowledged, and not one key of those that are there.
+  if (newest.keyCount === 0 && keysNotCaptured(newest) > 0) return 'unprotected';
   // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.
   if (FINDINGS.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';

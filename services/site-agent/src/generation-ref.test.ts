@@ -11,9 +11,10 @@ it('names a generation by digests and counts, and what it does not protect by ki
   const { hsm } = members[0]!;
   hsm.addSecret('label of a secret');
   hsm.addSecret('label of another', { extractable: false });
+  hsm.addData('label of data', Buffer.from('value'));
   const sealed = await group.captured(members[0]!);
   const ref = create(GenerationRefSchema, refOf(sealed));
-  expect(ref).toMatchObject({ epoch: 1n, generation: 1n, objectCount: 1, domainKeyVersion: 1 });
+  expect(ref).toMatchObject({ epoch: 1n, generation: 1n, objectCount: 2, keyCount: 1, domainKeyVersion: 1 });
   expect(ref.uncaptured).toMatchObject([{ kind: 'secret-key/aes', reason: 'unextractable' }]);
   expect([digestOf(ref), hex(ref.contentDigest)]).toEqual([sealed.digest, sealed.contentDigest]);
   expect(toJsonString(GenerationRefSchema, ref)).not.toMatch(/label/);

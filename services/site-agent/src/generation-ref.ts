@@ -10,7 +10,7 @@ type Brief = Required<Omit<GenerationRef, 'uncaptured' | '$typeName' | '$unknown
 
 /** Without what it does not protect: small however many objects it has, for what is sent every second. */
 export function briefRefOf(summary: GenerationSummary): Brief {
-  const { epoch, number, digest, contentDigest, captureStartedMs, objectCount, domainKeyVersion } = summary;
+  const { epoch, number, digest, contentDigest, captureStartedMs, objectCount, keyCount, domainKeyVersion } = summary;
   return {
     epoch,
     generation: number,
@@ -18,6 +18,7 @@ export function briefRefOf(summary: GenerationSummary): Brief {
     contentDigest: fromHex(contentDigest),
     captureStartedMs: BigInt(captureStartedMs),
     objectCount,
+    keyCount,
     domainKeyVersion,
   };
 }

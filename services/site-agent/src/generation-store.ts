@@ -24,13 +24,21 @@ const SUMMARIES_MAX = 1_000;
 /** Some 10 ms of work: a generation of 100,000 objects must not hold up leases and heartbeats while it is checked. */
 const BLOBS_A_SLICE = 500;
 
+const KEY_CLASSES: ReadonlySet<string> = new Set(['private-key', 'secret-key']);
+
 /** A generation by its names and counts, which are small however many objects it has. */
 export type GenerationSummary = Pick<SealedGeneration, 'digest' | 'contentDigest'> &
-  Pick<Generation, 'epoch' | 'number' | 'captureStartedMs' | 'domainKeyVersion'> & { readonly objectCount: number };
+  Pick<Generation, 'epoch' | 'number' | 'captureStartedMs' | 'domainKeyVersion'> & {
+    readonly objectCount: number;
+    /** Private and secret keys among them. */
+    readonly keyCount: number;
+  };
 
 export function summaryOf({ generation, digest, contentDigest }: SealedGeneration): GenerationSummary {
   const { epoch, number, captureStartedMs, domainKeyVersion, entries } = generation;
-  return { digest, contentDigest, epoch, number, captureStartedMs, domainKeyVersion, objectCount: entries.length };
+  const keyCount = entries.filter(({ objectClass }) => KEY_CLASSES.has(objectClass)).length;
+  const names = { digest, contentDigest, epoch, number, captureStartedMs, domainKeyVersion };
+  return { ...names, objectCount: entries.length, keyCount };
 }
 
 export class GenerationStore {

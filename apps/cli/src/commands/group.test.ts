@@ -10,6 +10,8 @@ const state = create(GroupStateSchema, {
   protection: 'partially-protected',
   activeSite: 'a',
   epoch: 3n,
+  protectedKeys: 4,
+  unprotectedKeys: 1,
   newest: {
     generation: 8n,
     objectCount: 5,
@@ -42,8 +44,8 @@ const rows = (text: string): string[][] =>
 
 it('a group is shown with its protection, its age, and how much of it is not captured', () => {
   expect(rows(groupTable([state, bare]))).toEqual([
-    ['payments', 'partially-protected', 'a', '3', '8', '5', '1', '60.0 s', '2026-01-01T00:00:00.000Z'],
-    ['payments', 'unprotected', '-', '0', '-', '-', '-', '-', 'never'],
+    ['payments', 'partially-protected', '1 of 5', 'a', '3', '8', '5', '1', '60.0 s', '2026-01-01T00:00:00.000Z'],
+    ['payments', 'unprotected', '-', '-', '0', '-', '-', '-', '-', 'never'],
   ]);
 });
 

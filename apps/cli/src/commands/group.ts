@@ -23,11 +23,17 @@ const ROLE_NAMES: Partial<Record<MemberRole, string>> = {
   [MemberRole.FENCED]: 'fenced',
 };
 
+/** `3 of 10`; undefined where it is not known. */
+export function unprotectedKeys({ protectedKeys, unprotectedKeys: lacking }: GroupState): string | undefined {
+  return protectedKeys === undefined || lacking === undefined ? undefined : `${lacking} of ${protectedKeys + lacking}`;
+}
+
 export function groupTable(groups: readonly GroupState[]): string {
   return table(
     [
       'GROUP',
       'PROTECTION',
+      'KEYS NOT PROTECTED',
       'ACTIVE',
       'EPOCH',
       'GENERATION',
@@ -39,6 +45,7 @@ export function groupTable(groups: readonly GroupState[]): string {
     groups.map((group) => [
       group.spec?.name ?? '',
       group.protection,
+      unprotectedKeys(group) ?? '-',
       group.activeSite || '-',
       String(group.epoch),
       String(group.newest?.generation ?? '-'),

@@ -59,6 +59,20 @@ it('a group that is not whole is shown with the command that says what to do', (
   expect([[], [{ reason: 'unextractable' }]].map((uncaptured) => hints(uncaptured).length)).toEqual([0, 1]);
 });
 
+it('a group says how many of its keys are not protected, where that is known', () => {
+  const group = {
+    spec: { name: 'payments' },
+    newest: { uncaptured: [{ reason: 'unextractable' }, { reason: 'unextractable' }] },
+    protectedKeys: 9,
+    unprotectedKeys: 1,
+  };
+  const text = statusText(status({ groups: [group] }));
+  expect(text).toContain('1 of 10 keys of group payments not protected; 2 objects of group payments not captured');
+  expect(text.split('\n').find((line) => line.startsWith('payments'))).toContain('1 of 10');
+  const { protectedKeys, unprotectedKeys, ...older } = group;
+  expect(statusText(status({ groups: [older] }))).not.toContain('keys of group');
+});
+
 it('what is parked is shown with what a person must do', () => {
   const parked = status({
     operations: [

@@ -1,11 +1,11 @@
-import { type GetStatusResponse, type PartitionState, warningsOf } from '@antipode/protocol';
+import { type GetStatusResponse, type GroupState, type PartitionState, warningsOf } from '@antipode/protocol';
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
 import { readCommand } from './common.ts';
-import { groupTable, troublesOf } from './group.ts';
+import { groupTable, troublesOf, unprotectedKeys } from './group.ts';
 import { failureText } from './operation.ts';
 
 /** `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used. */
@@ -55,15 +55,21 @@ export function statusText(status: GetStatusResponse): string {
     sites,
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(troublesOf),
-    ...status.groups.flatMap(({ spec, newest }) => {
-      const count = newest?.uncaptured.length ?? 0;
-      const name = spec?.name ?? '';
-      const what = `${count} ${count === 1 ? 'object' : 'objects'} of group ${name} not captured`;
-      return count === 0 ? [] : [`${what}: \`antipode group show ${name}\` says which, why, and what to do.`];
-    }),
+    ...status.groups.flatMap(notCaptured),
     ...(notable.length > 0 ? [operations] : []),
     ...hints,
   ].join('\n\n');
+}
+
+/** What a group does not protect, keys first, and the command that says more. */
+function notCaptured(group: GroupState): string[] {
+  const count = group.newest?.uncaptured.length ?? 0;
+  if (count === 0) return [];
+  const name = group.spec?.name ?? '';
+  const keys =
+    (group.unprotectedKeys ?? 0) > 0 ? `${unprotectedKeys(group)} keys of group ${name} not protected; ` : '';
+  const objects = `${count} ${count === 1 ? 'object' : 'objects'} of group ${name} not captured`;
+  return [`${keys}${objects}: \`antipode group show ${name}\` says which, why, and what to do.`];
 }
 
 /** What is wrong with the certificates of coordinator and agents, or will be within a month. */

@@ -151,6 +151,7 @@ export function generationFrom(ref: GenerationRef, recoveryPointMs: number): Gen
     manifestDigest: hex(ref.manifestDigest),
     contentDigest: hex(ref.contentDigest),
     objectCount: ref.objectCount,
+    keyCount: ref.keyCount,
     domainKeyVersion: ref.domainKeyVersion,
     uncaptured: ref.uncaptured.map(({ objectId, kind, reason }) => ({ objectId, kind, reason })),
     recoveryPointMs,
@@ -166,6 +167,7 @@ export function refOf(generation: Generation) {
     contentDigest: fromHex(generation.contentDigest),
     captureStartedMs: BigInt(generation.recoveryPointMs),
     objectCount: generation.objectCount,
+    ...(generation.keyCount === undefined ? {} : { keyCount: generation.keyCount }),
     domainKeyVersion: generation.domainKeyVersion,
     uncaptured: generation.uncaptured.map((object) => ({ ...object })),
   };

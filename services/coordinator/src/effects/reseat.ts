@@ -289,6 +289,7 @@ async function importGenerations(
       manifestDigest: hex(ref.manifestDigest),
       contentDigest: hex(ref.contentDigest),
       objectCount: ref.objectCount,
+      keyCount: ref.keyCount,
       domainKeyVersion: ref.domainKeyVersion,
       uncaptured: NOT_KNOWN_YET,
       recoveryPointMs: before?.recoveryPointMs ?? 0,

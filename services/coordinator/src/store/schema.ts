@@ -43,6 +43,7 @@ export interface Schema {
     manifest_digest: string;
     content_digest: string;
     object_count: number;
+    key_count: number | null;
     domain_key_version: number;
     uncaptured: Json;
     recovery_point_ms: bigint;
@@ -150,5 +151,8 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE journal_mark (site text PRIMARY KEY, journal text NOT NULL, run text NOT NULL, writes int8 NOT NULL);
   ALTER TABLE intent ADD COLUMN failure text NOT NULL DEFAULT '';
+  `,
+  `
+  ALTER TABLE generation ADD COLUMN key_count int;
   `,
 ];
