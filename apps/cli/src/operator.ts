@@ -3,14 +3,23 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { type Client, createClient, type Operation, OperatorService, Tls, warningsOf } from '@antipode/protocol';
-import { AntipodeError, hasCode, isErrorCode, loadConfig, systemClock, within } from '@antipode/runtime';
+import {
+  ADDRESS_EXPECTED,
+  AntipodeError,
+  hasCode,
+  isAddress,
+  isErrorCode,
+  loadConfig,
+  systemClock,
+  within,
+} from '@antipode/runtime';
 import { z } from 'zod';
 import type { Output } from './output.ts';
 
 const schema = z.strictObject({
   coordinator: z.strictObject({
     id: z.string().min(1),
-    address: z.string().regex(/^[^\s:]+:\d{1,5}$/, 'expected host:port'),
+    address: z.string().refine(isAddress, ADDRESS_EXPECTED),
   }),
   tls: z.strictObject({ ca: z.string().min(1), certificate: z.string().min(1), key: z.string().min(1) }),
 });

@@ -36,7 +36,8 @@ export {
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
 export { isSignedBy, openingSigned, openSigned } from './model/signed-manifest.ts';
-export type { PartitionConfig } from './pkcs11/session.ts';
+export { ownersOf, type PartitionConfig } from './pkcs11/session.ts';
+export { swapState, swapWarning } from './pkcs11/swap.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts';
 export { type HsmProvider, type PartitionDescription, PROTECTIONS, type Protection } from './provider.ts';
 export { type ProofSummary, readBack } from './read-back.ts';

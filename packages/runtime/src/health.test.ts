@@ -23,6 +23,20 @@ it('answers 200, 503 and 404 by what its probes say', async () => {
   await server.close();
 });
 
+it('listens on an IPv6 address, and says what it expects where there is none', async () => {
+  const server = new HealthServer({
+    live: () => ({ ok: true, checks: {} }),
+    ready: () => ({ ok: true, checks: {} }),
+  });
+  try {
+    const port = await server.listen('[::1]:0');
+    expect((await fetch(`http://[::1]:${port}/livez`)).status).toBe(200);
+    expect((await rejection(server.listen('::1:0'))).message).toContain('expected host:port');
+  } finally {
+    await server.close();
+  }
+});
+
 it('names an address that it cannot listen on', async () => {
   const probes = { live: () => ({ ok: true, checks: {} }), ready: () => ({ ok: true, checks: {} }) };
   const [first, second] = [new HealthServer(probes), new HealthServer(probes)];

@@ -1,5 +1,6 @@
 /** Health of the process for supervisors and load balancers: /livez (it runs), /readyz (it can act). JSON, no secrets. */
 import { createServer, type Server } from 'node:http';
+import { ADDRESS_EXPECTED, parseAddress } from './address.ts';
 import { AntipodeError } from './errors.ts';
 import type { Closeable } from './lifecycle.ts';
 
@@ -22,7 +23,14 @@ export class HealthServer implements Closeable {
   }
 
   listen(address: string): Promise<number> {
-    const [host, port] = address.split(':');
+    const parsed = parseAddress(address);
+    if (parsed === undefined)
+      return Promise.reject(
+        new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${ADDRESS_EXPECTED}`, {
+          details: { address },
+        }),
+      );
+    const { host, port } = parsed;
     return new Promise((resolve, reject) => {
       this.#server.once('error', (cause) =>
         reject(
@@ -32,7 +40,7 @@ export class HealthServer implements Closeable {
           }),
         ),
       );
-      this.#server.listen(Number(port), host, () => {
+      this.#server.listen(port, host, () => {
         const bound = this.#server.address();
         resolve(typeof bound === 'object' && bound !== null ? bound.port : 0);
       });

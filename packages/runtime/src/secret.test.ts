@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { format, inspect } from 'node:util';
@@ -48,7 +48,8 @@ describe('a PIN file', () => {
     ['with one', '1234\n', '1234'],
     ['of Windows', '1234\r\n', '1234'],
     ['with more lines, which do not count', '1234\n5678\n', '1234'],
-    ['with spaces, which count', ' 12 34 \n', ' 12 34 '],
+    ['with blanks within, which count', '12 34\n', '12 34'],
+    ['of an old Macintosh', '1234\r', '1234'],
     ['in UTF-8', 'pässwörd\n', 'pässwörd'],
     ['of 256 bytes', `${'7'.repeat(256)}\r\n`, '7'.repeat(256)],
   ])('is read %s', (_how, contents, pin) => {
@@ -67,6 +68,39 @@ describe('a PIN file', () => {
     const error = thrown(() => readPinFile(path));
     expect(error).toMatchObject({ code: 'PIN_FILE_UNREADABLE', details: { path } });
     expect(error.message).not.toContain('777');
+  });
+
+  it.each<[string, string | Uint8Array]>([
+    ['a byte order mark', '\ufeff1234\n'],
+    ['UTF-16, little-endian', Buffer.from('\ufeff1234\n', 'utf16le')],
+    ['UTF-16, big-endian', Buffer.from('\ufeff1234\n', 'utf16le').swap16()],
+    ['UTF-16 without a mark', Buffer.from('1234', 'utf16le')],
+    ['a zero byte', '12\u000034\n'],
+    ['a blank at its end', '1234 \n'],
+    ['a blank at its beginning', ' 1234\n'],
+    ['a tab', '1234\t\n'],
+    ['a no-break space', '1234\u00a0\n'],
+    ['a mark of no width', '\u200b1234\n'],
+    ['two carriage returns', '1234\r\r\n'],
+    ['Latin-1', Buffer.from([0x70, 0xe4, 0x73, 0x73])],
+    ['nothing but a blank', ' '],
+  ])('is refused, with what to do and before a login, when it has %s', (_what, contents) => {
+    write(contents);
+    const error = thrown(() => readPinFile(path));
+    expect(error).toMatchObject({ code: 'PIN_FILE_UNREADABLE', details: { path } });
+    expect(error.hint).toContain('No login was tried.');
+    expect(error.message).not.toContain('1234');
+  });
+
+  it.runIf(process.getuid?.() === 0)('is refused when it belongs to another user, who is not expected', () => {
+    write('1234');
+    chownSync(path, 4321, 4321);
+    expect(thrown(() => readPinFile(path))).toMatchObject({
+      code: 'PIN_FILE_EXPOSED',
+      details: { owner: 4321 },
+      hint: expect.stringContaining('chown'),
+    });
+    expect(readPinFile(path, { owners: [4321] }).expose((bytes) => bytes.length)).toBe(4);
   });
 
   it('is refused when it is missing or a folder', () => {

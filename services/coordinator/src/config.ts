@@ -1,10 +1,10 @@
 /** The coordinator's configuration: one YAML file, paths relative to it. */
 import { dirname, resolve } from 'node:path';
-import { loadConfig } from '@antipode/runtime';
+import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 import { PROFILES, type Timings } from './timings.ts';
 
-const address = z.string().regex(/^[^\s:]+:\d{1,5}$/, 'expected host:port');
+const address = z.string().refine(isAddress, ADDRESS_EXPECTED);
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
 const path = z.string().min(1, 'expected a path');
 

@@ -6,7 +6,7 @@ import {
   type Handlers,
   type OperatorService,
 } from '@antipode/protocol';
-import { AntipodeError, type Clock, fromHex, hex, type Log, VERSION } from '@antipode/runtime';
+import { AntipodeError, type Clock, fromHex, hex, isAddress, type Log, VERSION } from '@antipode/runtime';
 import type { Agents } from './agents.ts';
 import type { Changes } from './changes.ts';
 import { type Contradiction, contradictionOf, quarantineOf, refuseContradicted } from './contradiction.ts';
@@ -88,7 +88,7 @@ export function coordinatorHandlers({
         });
       }
       const leaderEpoch = election.require();
-      if (!/^[^\s:]+:\d{1,5}$/.test(address))
+      if (!isAddress(address))
         throw new AntipodeError('REQUEST_INVALID', `the address of site ${state.site} must be host:port`, {
           details: { field: 'address', site: state.site },
         });

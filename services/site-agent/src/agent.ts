@@ -1,5 +1,6 @@
 /** The object graph of one site agent: built here, started in order, closed in the opposite order. */
 import { randomUUID } from 'node:crypto';
+import { swapState, swapWarning } from '@antipode/hsm-core';
 import { RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
 import {
   AntipodeError,
@@ -176,6 +177,8 @@ export class SiteAgent implements Closeable {
       loop('keep peers connected', KEEP_WARM_MS, (signal) => this.#site.peers.keepWarm(signal)),
       loop('mend store', MEND_INTERVAL_MS, (signal) => this.#site.mender.mendAll(signal)),
     ]);
+    const warning = swapWarning(swapState());
+    if (warning !== '') log.warn(warning);
     log.info('site agent started', { site: this.#config.site, port: this.#port, partitions: partitions.all.length });
   }
 

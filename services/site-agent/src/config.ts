@@ -1,10 +1,10 @@
 /** The agent's configuration: one YAML file, paths relative to it, PINs and pins in files of their own. */
 import { dirname, join, resolve } from 'node:path';
 import { OBJECT_CLASSES, type PartitionConfig, PROTECTIONS } from '@antipode/hsm-core';
-import { loadConfig } from '@antipode/runtime';
+import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 
-const address = z.string().regex(/^[^\s:]+:\d{1,5}$/, 'expected host:port');
+const address = z.string().refine(isAddress, ADDRESS_EXPECTED);
 const siteName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
 const path = z.string().min(1, 'expected a path');
 

@@ -265,7 +265,6 @@ export class Partition implements Closeable {
       const keyring = await this.#readKeyring(provider, identity);
       const description = await provider.describe();
       this.#unenforced = description.unenforced;
-      this.#noteSilentSlots(description.silentSlots);
       const opened: Opened = {
         provider,
         keyring,
@@ -282,13 +281,6 @@ export class Partition implements Closeable {
       await provider.close();
       throw thrown;
     }
-  }
-
-  /** Another HSM that is away is no trouble of this partition, but somebody should know. */
-  #noteSilentSlots(slots: readonly string[]): void {
-    if (slots.join() !== this.#silentSlots.join())
-      this.#log.warn('slots of the PKCS#11 module do not answer', { slots: slots.length, answers: slots.join(', ') });
-    this.#silentSlots = slots;
   }
 
   async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {

@@ -4,7 +4,7 @@
  * round trips on a long link.
  */
 import { type Client, createClient, SiteAgentService, type Tls } from '@antipode/protocol';
-import { AntipodeError, type Closeable } from '@antipode/runtime';
+import { AntipodeError, type Closeable, isAddress } from '@antipode/runtime';
 import { Link } from './link.ts';
 
 export interface PeerAddress {
@@ -16,8 +16,6 @@ export type Peer = Client<typeof SiteAgentService>;
 
 /** More often than an idle connection is forgotten by what lies between two sites. */
 export const KEEP_WARM_MS = 10_000;
-
-const ADDRESS = /^[^\s:]+:\d{1,5}$/;
 
 export class Peers implements Closeable {
   readonly #tls: Tls;
@@ -33,7 +31,7 @@ export class Peers implements Closeable {
 
   /** @throws REQUEST_INVALID */
   client({ site, address }: PeerAddress): Peer {
-    if (!ADDRESS.test(address))
+    if (!isAddress(address))
       throw new AntipodeError('REQUEST_INVALID', `the address of site ${site} must be host:port`, {
         details: { site },
       });
@@ -58,7 +56,7 @@ export class Peers implements Closeable {
   async keepWarm(signal: AbortSignal): Promise<void> {
     await Promise.all(
       this.#members
-        .filter(({ address }) => ADDRESS.test(address))
+        .filter(({ address }) => isAddress(address))
         .map(async (member) => {
           try {
             await this.client(member).ping({}, { timeoutMs: this.#link.limits.answerMs, signal });

@@ -1,5 +1,5 @@
 /** What several commands share: options and their parsing. */
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, isAddress } from '@antipode/runtime';
 import { Command } from 'commander';
 
 export const TIMEOUT_S_DEFAULT = 300;
@@ -56,8 +56,8 @@ export function collect(value: string, previous: readonly string[] = []): string
 
 /** `id@host:port` */
 export function parseCoordinator(text: string): { id: string; address: string } {
-  const match = /^([a-z0-9][a-z0-9-]*)@([^\s:]+:\d{1,5})$/.exec(text);
-  if (match === null)
+  const match = /^([a-z0-9][a-z0-9-]*)@(\S+)$/.exec(text);
+  if (match === null || !isAddress(match[2]!))
     throw new AntipodeError('USAGE', `--coordinator must be ID@HOST:PORT, found "${text}"`, {
       details: { field: 'coordinator' },
     });

@@ -28,13 +28,80 @@ const guard = (serial = 'abc'): LoginGuard => new LoginGuard({ stateFolder, seri
 const record = (): string => readFileSync(join(stateFolder, 'login-abc.json'), 'utf8');
 const details = { serial: 'abc' };
 
-it('records the attempt before it is made, and forgets it when it succeeded', () => {
+it('records the attempt before it is made, and only that it succeeded after it did', () => {
   const before = guard();
   before.begin(pin(), FLAGS);
-  expect(JSON.parse(record())).toMatchObject({ outcome: 'trying' });
-  before.succeeded();
-  expect(readdirSync(stateFolder)).toEqual([]);
+  expect(Object.keys(JSON.parse(record()))).toEqual(['trying']);
+  before.succeeded(pin());
+  expect(Object.keys(JSON.parse(record()))).toEqual(['succeeded']);
   guard().begin(pin(), FLAGS);
+});
+
+describe('the PIN that succeeded last', () => {
+  const OTHERS = FLAGS | CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY;
+  beforeEach(() => {
+    guard().begin(pin(), FLAGS);
+    guard().succeeded(pin());
+  });
+
+  it('is tried although other programs have left one attempt, and each time that it succeeds', () => {
+    for (let start = 0; start < 3; start += 1) {
+      guard().begin(pin(), OTHERS);
+      guard().succeeded(pin());
+    }
+  });
+
+  it('makes no other PIN good', () => {
+    expect(thrown(() => guard().begin(pin('87654321'), OTHERS)).code).toBe('PIN_LOCKED');
+    guard().begin(pin(), OTHERS);
+  });
+
+  it('is not good any more once the token has refused it, and is never tried again', () => {
+    guard().begin(pin(), FLAGS);
+    guard().refused(pin());
+    for (const flags of [FLAGS, OTHERS]) expect(thrown(() => guard().begin(pin(), flags)).code).toBe('PIN_REFUSED');
+  });
+
+  it('stays good when another PIN is refused', () => {
+    guard().begin(pin('87654321'), FLAGS);
+    guard().refused(pin('87654321'));
+    guard().begin(pin(), OTHERS);
+  });
+
+  it('may be repeated after an attempt that was lost, until one attempt is left: then not before the token is cleared', () => {
+    guard().begin(pin(), FLAGS);
+    guard().begin(pin(), FLAGS | CKF_USER_PIN_COUNT_LOW);
+    expect(thrown(() => guard().begin(pin(), OTHERS))).toMatchObject({
+      code: 'PIN_LOCKED',
+      hint: expect.stringContaining('another program'),
+    });
+    guard().begin(pin(), FLAGS);
+  });
+});
+
+it.each(['../../escaped', 'a/b', '..', 'a.b', 'x'.repeat(80), 'Seriennummer ä'])(
+  'keeps the record of serial "%s" in its folder, under a name of its own',
+  (serial) => {
+    guard(serial).begin(pin(), FLAGS);
+    guard(serial).refused(pin());
+    expect(thrown(() => guard(serial).begin(pin(), FLAGS)).code).toBe('PIN_REFUSED');
+    guard(`${serial}/`).begin(pin(), FLAGS);
+    const files = readdirSync(stateFolder);
+    expect(files).toHaveLength(2);
+    for (const file of files) expect(file).toMatch(/^login-sha256-[0-9a-f]{64}\.json$/);
+  },
+);
+
+it.each([
+  ['refused', 'PIN_REFUSED'],
+  ['trying', undefined],
+])('understands the record of an older program: %s', (outcome, code) => {
+  const first = guard();
+  first.begin(pin(), FLAGS);
+  const { salt, mark } = (JSON.parse(record()) as { trying: { salt: string; mark: string } }).trying;
+  writeFileSync(join(stateFolder, 'login-abc.json'), JSON.stringify({ outcome, salt, mark }));
+  if (code === undefined) guard().begin(pin(), FLAGS);
+  else expect(thrown(() => guard().begin(pin(), FLAGS)).code).toBe(code);
 });
 
 describe('a PIN that was refused', () => {
@@ -51,7 +118,7 @@ describe('a PIN that was refused', () => {
 
   it('is tried again when it is another', () => {
     guard().begin(pin('87654321'), FLAGS);
-    expect(JSON.parse(record())).toMatchObject({ outcome: 'trying' });
+    expect(Object.keys(JSON.parse(record()))).toEqual(['trying']);
   });
 
   it('counts for its own token only', () => {
@@ -62,12 +129,14 @@ describe('a PIN that was refused', () => {
 describe('an attempt whose outcome nobody saw', () => {
   beforeEach(() => guard().begin(pin(), FLAGS));
 
-  it('counts as refused when the token says that a wrong PIN was entered, also when it forgets that later', () => {
-    expect(thrown(() => guard().begin(pin(), FLAGS | CKF_USER_PIN_COUNT_LOW))).toMatchObject({
-      code: 'PIN_REFUSED',
-      details,
-    });
-    expect(thrown(() => guard().begin(pin(), FLAGS)).code).toBe('PIN_REFUSED');
+  it('is not repeated while the token says that a wrong PIN was entered, and is when somebody has cleared that', () => {
+    for (let start = 0; start < 2; start += 1)
+      expect(thrown(() => guard().begin(pin(), FLAGS | CKF_USER_PIN_COUNT_LOW))).toMatchObject({
+        code: 'PIN_REFUSED',
+        details,
+        hint: expect.stringContaining('another program'),
+      });
+    guard().begin(pin(), FLAGS);
   });
 
   it('may be repeated when the token says nothing', () => {
@@ -90,7 +159,7 @@ it.each([
 it('keeps too little of a PIN to find it by: 16 bits, salted anew each time, for the owner only', () => {
   const marks = Array.from({ length: 2 }, () => {
     guard().begin(pin(), FLAGS);
-    return JSON.parse(record()) as { salt: string; mark: string };
+    return (JSON.parse(record()) as { trying: { salt: string; mark: string } }).trying;
   });
   for (const { salt, mark } of marks) expect([mark.length, salt.length]).toEqual([4, 32]);
   expect(new Set(marks.map(({ salt }) => salt)).size).toBe(2);

@@ -1,10 +1,13 @@
 /** One logged-in session on one token: finds the slot by serial and label, logs in once. */
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { AntipodeError, readPinFile, systemClock } from '@antipode/runtime';
 import type { Protection } from '../provider.ts';
 import { CKF_TOKEN_INITIALIZED } from './constants.ts';
 import { Cryptoki, type TokenInfo } from './cryptoki.ts';
 import { LoginGuard } from './login-guard.ts';
 import { answerOf, codeOf, SessionFailure, translate } from './return-values.ts';
+import { withLocked } from './swap.ts';
 
 /** Where a partition is, and how to get in. Everything local to the site. */
 export interface PartitionConfig {
@@ -117,19 +120,26 @@ function named(token: TokenInfo, serial: string | undefined): TokenInfo {
 }
 
 function login(cryptoki: Cryptoki, session: bigint, token: TokenInfo, { pinFile, stateFolder }: PartitionConfig): void {
-  const pin = readPinFile(pinFile);
+  const pin = readPinFile(pinFile, { owners: ownersOf(stateFolder) });
   const guard = new LoginGuard({ stateFolder, serial: token.serial });
-  try {
+  withLocked(pin, (bytes) => {
     guard.begin(pin, token.flags);
     try {
-      pin.expose((bytes) => cryptoki.login(session, bytes));
+      cryptoki.login(session, bytes);
     } catch (thrown) {
       if (thrown instanceof SessionFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue)))
         guard.refused(pin);
       throw thrown;
     }
-    guard.succeeded();
-  } finally {
-    pin.wipe();
+    guard.succeeded(pin);
+  });
+}
+
+/** Root works for the user whose data folder it is: `partition init` and `doctor` are often run as root. */
+export function ownersOf(folder: string): number[] {
+  if (process.geteuid?.() !== 0) return [];
+  for (let path = folder; ; path = dirname(path)) {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found !== undefined) return [found.uid];
   }
 }

@@ -1,0 +1,58 @@
+/**
+ * Whether what passes through the memory of the HSM worker, the PIN first, can reach a swap device (I5). The bytes of the
+ * PIN are locked while they are there. All of the memory cannot be locked from within: V8 ends the process when it cannot
+ * give locked pages back (ADR 0024), so the rest is for the system to keep out of swap, and said where it does not.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Secret } from '@antipode/runtime';
+import koffi from 'koffi';
+
+export type SwapState = 'no swap' | 'forbidden' | 'possible';
+
+/** Lends the bytes of a secret, locked (mlock(2)) as far as the limit of the process permits, and wipes them at the end. */
+export function withLocked<T>(secret: Secret, work: (bytes: Buffer) => T): T {
+  return secret.expose((bytes) => {
+    const isLocked = process.platform === 'linux' && bytes.length > 0 && libc().mlock(bytes, bytes.length) === 0;
+    try {
+      return work(bytes);
+    } finally {
+      secret.wipe();
+      if (isLocked) libc().munlock(bytes, bytes.length);
+    }
+  });
+}
+
+/** By what the system has, and by what the control group of this process may use of it (memory.swap.max of cgroup 2). */
+export function swapState({ root = '/' }: { root?: string } = {}): SwapState {
+  const read = (path: string): string => (existsSync(join(root, path)) ? readFileSync(join(root, path), 'utf8') : '');
+  const devices = read('proc/swaps').trim().split('\n').slice(1);
+  if (devices.length === 0) return 'no swap';
+  const group = /^0::(.*)$/m.exec(read('proc/self/cgroup'))?.[1];
+  for (let path = group ?? ''; path !== '' && path !== '/'; path = path.slice(0, path.lastIndexOf('/')))
+    if (read(join('sys/fs/cgroup', path, 'memory.swap.max')).trim() === '0') return 'forbidden';
+  return 'possible';
+}
+
+/** For people; empty where nothing can reach a disk. */
+export const swapWarning = (state: SwapState): string =>
+  state === 'possible'
+    ? 'the memory of the HSM worker can be swapped to disk: run the agent with MemorySwapMax=0 (systemd), or encrypt or turn off swap'
+    : '';
+
+interface Libc {
+  readonly mlock: (bytes: Buffer, length: number) => number;
+  readonly munlock: (bytes: Buffer, length: number) => number;
+}
+
+let loaded: Libc | undefined;
+
+function libc(): Libc {
+  if (loaded !== undefined) return loaded;
+  const library = koffi.load('libc.so.6');
+  loaded = {
+    mlock: library.func('mlock', 'int', ['void *', 'size_t']),
+    munlock: library.func('munlock', 'int', ['void *', 'size_t']),
+  };
+  return loaded;
+}
