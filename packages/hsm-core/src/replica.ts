@@ -33,11 +33,14 @@ export class ReplicaMemory {
   superseded: readonly { readonly handle: Handle; readonly seen: Seen }[] = [];
   /** What no generation accounts for. */
   unaccounted: readonly Handle[] = [];
+  /** The last look at the whole partition. */
+  look: number | undefined;
 
   /** The partition is read whole next time: it was changed by other hands than an apply, or an apply was cut short. */
   forget(): void {
     this.known.clear();
     this.domainKey = undefined;
+    this.look = undefined;
   }
 }
 
@@ -132,6 +135,32 @@ export async function recogniseReplica(replica: Replica): Promise<Handle> {
   return domainKey;
 }
 
+/**
+ * The same for an apply, which trusts nothing: somebody may have deleted, changed or made objects here since, as an
+ * application does that goes on using a former active member. One look tells; then the partition is read whole again.
+ */
+export async function recogniseAnew(replica: Replica): Promise<Handle> {
+  const { keyring, memory, target } = replica;
+  if (memory.domainKey === domainKeyOf(keyring, target) && !(await isAsKnown(replica))) memory.forget();
+  return recogniseReplica(replica);
+}
+
+async function isAsKnown({ provider, keyring, memory }: Replica): Promise<boolean> {
+  const { number, handles, objects } = await provider.look(memory.look === undefined ? {} : { since: memory.look });
+  const here = new Set([...handles].filter((handle) => !keyring.ownHandles.has(handle)));
+  const known = [...memory.known.values()];
+  const expected = new Set([...known.map(({ handle }) => handle), ...memory.unaccounted]);
+  if (here.size !== expected.size || ![...expected].every((handle) => here.has(handle))) return false;
+  const readDigests = new Map(objects.map(({ handle, readDigest }) => [handle, readDigest]));
+  const isSame = ({ handle, seen }: Known): boolean => {
+    const told = readDigests.get(handle);
+    return told === undefined || told === seen?.readDigest;
+  };
+  if (!known.every(isSame)) return false;
+  memory.look = number;
+  return true;
+}
+
 class Recognition {
   readonly #replica: Replica;
   readonly #domainKey: Handle;
@@ -149,7 +178,8 @@ class Recognition {
 
   async run(): Promise<void> {
     const { provider, keyring, memory } = this.#replica;
-    const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
+    const look = await provider.look({});
+    const objects = look.objects.filter(({ handle }) => !keyring.ownHandles.has(handle));
     const examined = await examine(provider, { domainKey: this.#domainKey, objects });
     for (const one of examined) this.#free.set(one.object.handle, one);
     this.#claimWanted();
@@ -161,6 +191,7 @@ class Recognition {
     memory.superseded = this.#superseded;
     memory.unaccounted = [...this.#free.keys()];
     memory.domainKey = this.#domainKey;
+    memory.look = look.number;
   }
 
   /** What is already as the target wants it, whoever made it; then what an apply that was cut short had made. */

@@ -32,6 +32,26 @@ function withEntry(sealed: SealedGeneration, label: string, change: (entry: Entr
 }
 
 describe('an apply', () => {
+  it('makes anew what somebody deleted or changed in the replica since the one before', async () => {
+    fill();
+    const first = await group.captured(a);
+    const memory = new ReplicaMemory();
+    await group.apply(b, first, { memory });
+    await group.verify(b, first, { memory });
+    b.hsm.remove(b.hsm.labelled('secret')[0]!);
+    Object.assign(b.hsm.labelled('hmac')[0]!.attributes, { sign: false });
+    b.hsm.addSecret('of an application');
+    a.hsm.addSecret('more');
+    const second = await group.captured(a);
+    const result = await group.apply(b, second, { memory, previous: [first] });
+    expect(result.applied).toHaveLength(3);
+    // What was changed is not ours any more, and stays beside.
+    expect(result.unaccounted).toBe(2);
+    const { contentDigest, proof } = await group.verify(b, second, { memory });
+    expect([contentDigest, proof.failed]).toEqual([second.contentDigest, 0]);
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
   it('makes the replica hold what the source holds, and reading it back proves all of it', async () => {
     fill();
     const target = await group.captured(a);

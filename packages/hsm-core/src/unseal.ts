@@ -12,7 +12,7 @@ import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
 import type { BatchOutcome } from './provider.ts';
 import { proofItem } from './read-back.ts';
 import { aadOf } from './recognise.ts';
-import { intentOf, type Proof, type Replica, recogniseReplica } from './replica.ts';
+import { intentOf, type Proof, type Replica, recogniseAnew } from './replica.ts';
 
 export interface UnsealOptions extends Replica {
   /** Read back and used here last: what is the same in it needs no proof again. */
@@ -54,7 +54,7 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   // not read back since is not known well enough to be kept or replaced.
   const isUnread = entries.some(({ objectId }) => memory.known.get(objectId)?.digest.length === 0);
   if (begun.length > 0 || isUnread) memory.forget();
-  const domainKey = await recogniseReplica(options);
+  const domainKey = await recogniseAnew(options);
   const stale = entries.filter((entry) => {
     const known = memory.known.get(entry.objectId);
     return known === undefined || !bytesEqual(known.digest, entryDigest(entry));
