@@ -39,6 +39,8 @@ export interface PartitionDescription {
   readonly manufacturer: string;
   readonly model: string;
   readonly firmware: string;
+  /** Whether the device gives the handle of a destroyed object to the next one: tried. Then no handle tells anything. */
+  readonly reusesHandles?: true;
   /** Protections that the token does not keep: our own keys there are as much weaker. Empty on a sound one. */
   readonly unenforced: readonly Protection[];
   /** What other slots of the module answered that do not tell their token: another HSM is away. Empty when all is well. */

@@ -147,36 +147,6 @@ export function pair(
   };
 }
 
-/**
- * Pairs objects that show nothing to go by with entries of their class, type and names, each at most once. That proves
- * nothing: it serves to keep an entry whose object the token does not give just now, and for nothing else.
- */
-export function pairByResemblance(examined: readonly Examined[], entries: readonly Entry[]): Map<Handle, Entry> {
-  const free = Map.groupBy(entries, looksOf);
-  const matched = new Map<Handle, Entry>();
-  for (const one of examined) {
-    const { object } = one;
-    if (recognitionKey(one) !== undefined || object.objectClass === 'other') continue;
-    const checkValue = object.attributes.checkValue;
-    const candidates = free.get(looksOf(object)) ?? [];
-    const index = candidates.findIndex(
-      ({ attributes }) =>
-        !checkValue?.length || !attributes.checkValue?.length || bytesEqual(checkValue, attributes.checkValue),
-    );
-    if (index !== -1) matched.set(object.handle, candidates.splice(index, 1)[0]!);
-  }
-  return matched;
-}
-
-const looksOf = ({
-  objectClass,
-  keyType,
-  attributes,
-}: Pick<ObservedObject, 'objectClass' | 'keyType' | 'attributes'>) =>
-  [objectClass, keyType ?? '', hex(attributes.id ?? new Uint8Array()), hex(attributes.label ?? new Uint8Array())].join(
-    ' ',
-  );
-
 /** The digest of an entry by what this partition shows. */
 export function observedDigest(entry: Entry, examined: Examined): Uint8Array {
   return digestOf(asObserved(entry, examined));

@@ -33,8 +33,18 @@ import {
   type UncapturedReason,
 } from './model/object.ts';
 import { sealingSigned, signingInput } from './model/signed-manifest.ts';
+import { pairNamesakes } from './namesakes.ts';
 import type { HsmProvider, SealedData, WrapOutcome } from './provider.ts';
-import { aadOf, type Examined, examine, handlesOf, isKnownByDomainKey, pair, pairByResemblance } from './recognise.ts';
+import {
+  aadOf,
+  type Examined,
+  entryRecognitionKey,
+  examine,
+  handlesOf,
+  isKnownByDomainKey,
+  pair,
+  recognitionKey,
+} from './recognise.ts';
 
 export interface SealOptions {
   readonly provider: HsmProvider;
@@ -55,6 +65,12 @@ export interface SealOptions {
   readonly retentionMs?: number;
   /** What is deleted for longer than that, by this site's own account. */
   readonly isExpired?: (tombstone: Tombstone) => boolean;
+  /** Whether objects were ever restored into this partition. */
+  readonly hasRestored?: boolean;
+  /** Objects of which an operator accepts that they are gone, or have another value now. */
+  readonly accepted?: ReadonlySet<ObjectId>;
+  /** How many objects one capture may lose before a person is asked. */
+  readonly lossLimit?: LossLimit;
   /** Called right before the manifest is signed; throws when the tenure is over (I2). */
   readonly checkFence: () => void;
 }
@@ -64,10 +80,31 @@ export interface SealResult {
   readonly captureStartedMs: number;
   /** Objects that were wrapped or encrypted anew. */
   readonly sealedObjects: number;
-  /** Absent when nothing changed since the generation before, of the same tenure. */
+  /** Absent when nothing changed since the generation before, of the same tenure; and when the capture is held. */
   readonly sealed?: SealedGeneration;
+  /**
+   * More would be lost than one capture may: the token was emptied or initialised anew, or everything in it changed at once.
+   * Nothing was sealed; an operator decides.
+   */
+  readonly held?: { readonly losses: readonly Loss[]; readonly limit: number };
   /** New blobs by SHA-256, hexadecimal. */
   readonly blobs: ReadonlyMap<string, Uint8Array>;
+}
+
+/** The larger of the two counts. */
+export interface LossLimit {
+  readonly objects: number;
+  readonly percent: number;
+}
+
+export const LOSS_LIMIT: LossLimit = { objects: 5, percent: 10 };
+
+/** Why a capture would lose an object that the generation before protects. */
+export type LossReason = 'deleted' | UncapturedReason;
+
+export interface Loss {
+  readonly objectId: ObjectId;
+  readonly reason: LossReason;
 }
 
 /** What a group says that says nothing: a month, in which somebody should have missed a key. */
@@ -84,6 +121,8 @@ interface Candidate {
   readonly before: Entry | undefined;
   /** Settled is what was read twice alike; vanished what only the first look saw. */
   readonly look: 'settled' | 'settling' | 'vanished';
+  /** It has the names of the captured object, and another value. */
+  readonly isChanged?: boolean;
 }
 
 /** A {@link Look}, as a capture goes through it. */
@@ -111,6 +150,9 @@ class Capture {
   readonly #wraps = new Map<Handle, WrapOutcome>();
   readonly #uncaptured: Uncaptured[] = [];
   readonly #known = new Map<Handle, ObjectId>();
+  /** Objects with the names of a captured one and another value. */
+  readonly #changed = new Set<Handle>();
+  #reusesHandles = false;
   #sealedObjects = 0;
 
   constructor(options: SealOptions) {
@@ -132,22 +174,28 @@ class Capture {
     if (isRoutine && this.#isQuiet(first)) return unchanged;
 
     const carried = isRoutine ? this.#carry(first) : new Set<ObjectId>();
-    const objects = [...first.objects, ...(await this.#readUnnamed(first))];
     // The token gives what will be needed while the second look waits: it lies between two equal reads then.
-    const examined = await this.#examine(objects);
+    const unnamed = (await this.#readUnnamed(first)).map((object) => ({ object }));
+    const examined = [...(await this.#examine(first.objects)), ...unnamed];
     await this.#wrapAhead(examined);
     const seen = await this.#lookAgain(first, examined);
+    const { serial, manufacturer, model, firmware, reusesHandles } = await provider.describe();
+    this.#reusesHandles = reusesHandles === true;
     const { matched, absent } = await this.#match(
       seen.map(({ one }) => one),
-      carried,
+      { carried, present: first.handles },
     );
-    const candidates = seen.map(({ one, look }): Candidate => ({ one, look, before: matched.get(one.object.handle) }));
+    const candidates = seen.map(({ one, look }): Candidate => {
+      const { handle } = one.object;
+      return { one, look, before: matched.get(handle), isChanged: this.#changed.has(handle) };
+    });
     await this.#capture(candidates.filter(({ before, look }) => before !== undefined || look !== 'vanished'));
+    const held = this.#held(absent);
+    if (held !== undefined) return { captureStartedMs, sealedObjects: 0, blobs: new Map(), held };
     const tombstones = this.#tombstones(absent, captureStartedMs);
     const uncaptured = [...this.#uncaptured, ...(await this.#nameLeftOut())];
     const remembered = { look: first.number, filter: this.#filter, objectIds: this.#known };
 
-    const { serial, manufacturer, model, firmware } = await provider.describe();
     const generation: Generation = {
       group: this.#options.group,
       domainKeyVersion: this.#options.domainKeyVersion,
@@ -198,8 +246,11 @@ class Capture {
   /** Routine is a look that only has to tell what has changed since the generation before, of the same tenure. */
   async #firstLook(): Promise<{ first: Seen; isRoutine: boolean }> {
     const remembered = this.#remembered;
+    // What an operator has accepted since lies in what did not change.
+    const isAccepted = [...(this.#options.accepted ?? [])].some((objectId) => this.#live.has(objectId));
     const isComparable =
       remembered !== undefined &&
+      !isAccepted &&
       !this.#options.lost?.size &&
       !this.#isReseal &&
       !this.#isFirstOfTenure &&
@@ -237,20 +288,18 @@ class Capture {
     return (await this.#options.provider.read(unnamed)).filter((object) => object !== undefined);
   }
 
-  /** Wraps and tags what must be to be recognised, under the version of the generation before. A value has its handle for ever. */
+  /**
+   * Wraps and tags what must be to be recognised, under the version of the generation before. Also what has a handle that was
+   * known: it is told because it is not what was read there before, and may be another object.
+   */
   async #examine(objects: readonly ObservedObject[]): Promise<Examined[]> {
     const { provider, keyring, group, domainKeyVersion } = this.#options;
     const version = this.#previous?.domainKeyVersion ?? domainKeyVersion;
-    const isUnknown = ({ handle, objectClass }: ObservedObject): boolean =>
-      objectClass === 'data' || this.#remembered?.objectIds.has(handle) !== true;
-    const unknown = await examine(provider, {
-      domainKey: keyring.domainKey(group, version).handle,
-      objects: objects.filter(isUnknown),
-    });
+    const examined = await examine(provider, { domainKey: keyring.domainKey(group, version).handle, objects });
     if (version === domainKeyVersion)
-      for (const { object, blob } of unknown)
+      for (const { object, blob } of examined)
         if (blob !== undefined) this.#wraps.set(object.handle, { handle: object.handle, blob });
-    return [...unknown, ...objects.filter((object) => !isUnknown(object)).map((object) => ({ object }))];
+    return examined;
   }
 
   /** Wraps what is most likely new. Where nothing is remembered of a generation, most of it is not. */
@@ -289,7 +338,8 @@ class Capture {
       const { handle } = one.object;
       if (!second.handles.has(handle)) return { one, look: 'vanished' } as const;
       const object = changed.get(handle);
-      return object === undefined
+      // What tells nothing of its value is told at every look by some devices.
+      return object === undefined || object.readDigest === one.object.readDigest
         ? ({ one, look: 'settled' } as const)
         : ({ one: { ...one, object }, look: 'settling' } as const);
     });
@@ -299,32 +349,33 @@ class Capture {
     return [...again, ...late.map((one) => ({ one, look: 'settling' }) as const)];
   }
 
-  /** By handle where we know it, then by value; at last by what it resembles, so that nothing is lost that only does not answer. */
+  /** By value, where several have it by handle first; at last by names, so that nothing is lost that only does not answer. */
   async #match(
-    present: readonly Examined[],
-    carried: ReadonlySet<ObjectId>,
+    seen: readonly Examined[],
+    { carried, present }: { carried: ReadonlySet<ObjectId>; present: ReadonlySet<Handle> },
   ): Promise<{ matched: Map<Handle, Entry>; absent: Entry[] }> {
     const byId = new Map([...this.#live.values(), ...this.#buried.keys()].map((entry) => [entry.objectId, entry]));
     for (const objectId of carried) byId.delete(objectId);
     const matched = new Map<Handle, Entry>();
-    for (const { object } of present) {
+    for (const one of seen) {
+      const { object } = one;
       const objectId = this.#remembered?.objectIds.get(object.handle);
       const entry = objectId === undefined ? undefined : byId.get(objectId);
-      if (entry === undefined) continue;
+      if (entry === undefined || recognitionKey(one) !== entryRecognitionKey(entry)) continue;
       matched.set(object.handle, entry);
       byId.delete(entry.objectId);
     }
     const byValue = pair(
-      present.filter(({ object }) => !matched.has(object.handle)),
+      seen.filter(({ object }) => !matched.has(object.handle)),
       [...byId.values()],
     );
     const buried = await this.#matchBuried(
       byValue.unmatched,
       byValue.absent.filter((entry) => !this.#isLive(entry)),
     );
-    const alike = pairByResemblance(
+    const alike = this.#matchNamesakes(
       byValue.unmatched.filter(({ object }) => !buried.has(object.handle)),
-      byValue.absent.filter((entry) => this.#isLive(entry)),
+      { absent: byValue.absent.filter((entry) => this.#isLive(entry)), present },
     );
     const kept = new Set([...buried.values(), ...alike.values()]);
     return {
@@ -351,6 +402,48 @@ class Capture {
       objects = found.unmatched.map(({ object }) => object);
     }
     return matched;
+  }
+
+  /** Those that are still the captured object, or may be; an operator may have said that it is another one. */
+  #matchNamesakes(
+    unmatched: readonly Examined[],
+    { absent, present }: { absent: readonly Entry[]; present: ReadonlySet<Handle> },
+  ): Map<Handle, Entry> {
+    const { accepted, hasRestored = false } = this.#options;
+    const paired = pairNamesakes(
+      unmatched,
+      absent.filter(({ objectId }) => accepted?.has(objectId) !== true),
+      {
+        handles: this.#remembered?.objectIds,
+        present,
+        reusesHandles: this.#reusesHandles,
+        hasRestored,
+      },
+    );
+    for (const [handle, { verdict }] of paired) if (verdict === 'changed') this.#changed.add(handle);
+    return new Map([...paired].map(([handle, { entry }]) => [handle, entry]));
+  }
+
+  /** What this capture would lose of what the generation before protects, where that is more than it may. */
+  #held(absent: readonly Entry[]): SealResult['held'] {
+    const { accepted = new Set(), lossLimit = LOSS_LIMIT } = this.#options;
+    const names = new Set(this.#entries.map(namesOf));
+    const before = new Set(this.#previous?.uncaptured.map(({ objectId }) => objectId));
+    const gone = absent
+      .filter((entry) => this.#isLive(entry) && !names.has(namesOf(entry)))
+      .map(({ objectId }): Loss => ({ objectId, reason: 'deleted' }));
+    const refused = this.#leftOut.flatMap(({ objectId, reason }): Loss[] =>
+      objectId === undefined || !this.#live.has(objectId) || before.has(objectId) || reason === 'excluded'
+        ? []
+        : [{ objectId, reason }],
+    );
+    const losses = [...gone, ...refused].filter(({ objectId }) => !accepted.has(objectId));
+    const limit = Math.max(lossLimit.objects, Math.floor((this.#live.size * lossLimit.percent) / 100));
+    // Sealed anew under another key, a damaged object would leave the generations, and its sound copies with it.
+    const isDamaged =
+      this.#isReseal &&
+      this.#leftOut.some(({ object, reason }) => reason === 'value-changed' && this.#changed.has(object.handle));
+    return losses.length > limit || isDamaged ? { losses, limit } : undefined;
   }
 
   async #capture(candidates: readonly Candidate[]): Promise<void> {
@@ -406,9 +499,10 @@ class Capture {
     }
   }
 
-  #reasonAgainst({ one, before, look }: Candidate): UncapturedReason | undefined {
+  #reasonAgainst({ one, before, look, isChanged }: Candidate): UncapturedReason | undefined {
     const { object, refusal } = one;
     if (isExcluded(object, this.#options.filter)) return 'excluded';
+    if (isChanged) return 'value-changed';
     if (before !== undefined && this.#isKeptTombstone(before)) return 'deleted';
     const isKnown = before !== undefined && this.#isLive(before);
     if (look !== 'settled' && !isKnown) return 'settling';
@@ -549,6 +643,10 @@ class Capture {
     return hex(this.#options.prng.bytes(OBJECT_ID_BYTES));
   }
 }
+
+/** The names under which a program looks for an object of its class. */
+const namesOf = ({ objectClass, attributes: { id, label } }: Entry): string =>
+  `${objectClass} ${hex(id ?? new Uint8Array())} ${hex(label ?? new Uint8Array())}`;
 
 /** Whether a new generation says nothing new. What did not change is the same entry, not an equal one. */
 function isSame(previous: Generation, next: Generation): boolean {

@@ -177,8 +177,9 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   async describe(): Promise<PartitionDescription> {
     this.wrapMechanism();
     const { serial, label, manufacturer, model, firmware } = this.#token;
-    const silentSlots = this.#silentSlots;
-    return { serial, label, manufacturer, model, firmware, unenforced: this.unenforced(), silentSlots };
+    const said = { serial, label, manufacturer, model, firmware, unenforced: this.unenforced() };
+    const described = { ...said, silentSlots: this.#silentSlots };
+    return this.#reusesHandles() ? { ...described, reusesHandles: true } : described;
   }
 
   async look({ since, handles }: { since?: number; handles?: readonly Handle[] }): Promise<Look> {

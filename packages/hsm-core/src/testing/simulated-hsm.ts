@@ -62,12 +62,16 @@ export class SimulatedHsm {
   // --- what applications do ---
 
   addSecret(label: string, { bytes = 32, keyType = 'aes', ...attributes }: SecretOptions = {}): StoredObject {
+    const value = this.prng.bytes(bytes);
+    const uses = { encrypt: true, decrypt: true, startDate: '20260101' };
+    // Kept as an attribute, as SoftHSM does: what damages the value leaves it as it was.
+    const checkValue = createHash('sha256').update(value).digest().subarray(0, 3);
     return this.#add({
       objectClass: 'secret-key',
       keyType,
-      value: this.prng.bytes(bytes),
+      value,
       sizeBits: bytes * 8,
-      attributes: { ...named(label), ...KEY, encrypt: true, decrypt: true, startDate: '20260101', ...attributes },
+      attributes: { ...named(label), ...KEY, ...uses, checkValue, ...attributes },
     });
   }
 

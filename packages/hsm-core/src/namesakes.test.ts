@@ -1,0 +1,214 @@
+/** Damaged, or replaced? Storage that rots and applications that replace keys under their names, in a simulated token. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { CaptureMemory } from './capture-memory.ts';
+import type { SealedGeneration } from './model/generation.ts';
+import { SimulatedGroup, type SimulatedMember, type StoredObject } from './testing/index.ts';
+
+let group: SimulatedGroup;
+let a: SimulatedMember;
+let memory: CaptureMemory;
+
+beforeEach(async () => {
+  const made = await SimulatedGroup.make('a');
+  group = made.group;
+  [a] = made.members as [SimulatedMember];
+  memory = new CaptureMemory();
+});
+
+const capture = (options: Parameters<SimulatedGroup['capture']>[1] = {}) => group.capture(a, { memory, ...options });
+
+async function captured(options: Parameters<SimulatedGroup['capture']>[1] = {}): Promise<SealedGeneration> {
+  const { sealed, held } = await capture(options);
+  expect(held).toBeUndefined();
+  return sealed ?? group.newest!;
+}
+
+/** Another worker: other handles, and nothing is remembered. */
+async function restart(): Promise<void> {
+  await a.reopen();
+  memory = new CaptureMemory();
+}
+
+function rot(object: StoredObject): void {
+  const value = Uint8Array.from(object.value!);
+  value[value.length >> 1]! ^= 0x40;
+  object.value = value;
+}
+
+const summary = ({ generation: { entries, uncaptured, tombstones } }: SealedGeneration) => ({
+  entries: entries.length,
+  uncaptured: uncaptured.map(({ reason }) => reason),
+  tombstones: tombstones.length,
+});
+
+const NONE: Uint8Array = new Uint8Array();
+
+describe('a secret whose value rots', () => {
+  it('is damaged after a restart: what was sealed of it stays, and it is named', async () => {
+    const secret = a.hsm.addSecret('secret');
+    const first = await captured();
+    rot(secret);
+    await restart();
+    const second = await captured();
+    expect(summary(second)).toEqual({ entries: 1, uncaptured: ['value-changed'], tombstones: 0 });
+    expect(second.generation.entries).toEqual(first.generation.entries);
+    // And so it stays, until somebody says otherwise.
+    await restart();
+    expect((await capture()).sealed).toBeUndefined();
+    const { objectId } = first.generation.entries[0]!;
+    const accepted = await captured({ accepted: new Set([objectId]) });
+    expect(summary(accepted)).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
+    expect(accepted.generation.entries[0]!.objectId).not.toBe(objectId);
+  });
+
+  it('is damaged also where its token shows no check value, and nothing else tells', async () => {
+    const secret = a.hsm.addSecret('secret', { checkValue: NONE });
+    await captured();
+    rot(secret);
+    await restart();
+    expect(summary(await captured())).toEqual({ entries: 1, uncaptured: ['value-changed'], tombstones: 0 });
+  });
+
+  it('holds the change to another domain key, which would leave it out', async () => {
+    const secret = a.hsm.addSecret('secret');
+    await captured();
+    rot(secret);
+    await restart();
+    await captured();
+    await group.rotate([a], 2);
+    const { sealed, held } = await capture();
+    expect([sealed, held?.losses.length]).toEqual([undefined, 0]);
+  });
+});
+
+describe('a secret that is replaced under its names', () => {
+  it.each([true, false])('is another one by its check value (in the same process: %s)', async (isKnown) => {
+    a.hsm.remove(a.hsm.addSecret('other'));
+    const secret = a.hsm.addSecret('secret');
+    await captured();
+    a.hsm.remove(secret);
+    a.hsm.addSecret('secret');
+    if (!isKnown) await restart();
+    expect(summary(await captured())).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
+  });
+
+  it('is another one by its handle where its token shows no check value', async () => {
+    const secret = a.hsm.addSecret('secret', { checkValue: NONE });
+    await captured();
+    a.hsm.remove(secret);
+    a.hsm.addSecret('secret', { checkValue: NONE });
+    expect(summary(await captured())).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
+  });
+
+  it('is another one when it shows no check value any more, and none was ever restored here', async () => {
+    const secret = a.hsm.addSecret('secret');
+    await captured();
+    a.hsm.remove(secret);
+    a.hsm.addSecret('secret', { checkValue: NONE });
+    await restart();
+    expect(summary(await captured())).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
+  });
+
+  it('is asked for at a promoted standby, whose own keys show none either', async () => {
+    const secret = a.hsm.addSecret('secret');
+    await captured();
+    a.hsm.remove(secret);
+    a.hsm.addSecret('secret', { checkValue: NONE });
+    await restart();
+    const sealed = await captured({ hasRestored: true });
+    expect(summary(sealed)).toEqual({ entries: 1, uncaptured: ['value-changed'], tombstones: 0 });
+  });
+
+  it.each([true, false])(
+    'by an unextractable one is not in force any more (in the same process: %s)',
+    async (isKnown) => {
+      const secret = a.hsm.addSecret('secret', { checkValue: NONE });
+      await captured();
+      a.hsm.remove(secret);
+      a.hsm.addSecret('secret', { checkValue: NONE, extractable: false });
+      if (!isKnown) await restart();
+      expect(summary(await captured())).toEqual({ entries: 0, uncaptured: ['unextractable'], tombstones: 1 });
+    },
+  );
+
+  it('in the handle of the old one is another one', async () => {
+    const secret = a.hsm.addSecret('old');
+    const other = a.hsm.addSecret('new');
+    a.hsm.remove(other);
+    const first = await captured();
+    // The device gives its handle to the next object.
+    Object.assign(secret, other);
+    const second = await captured();
+    expect(summary(second)).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
+    expect(second.generation.entries[0]!.blobSha256).not.toBe(first.generation.entries[0]!.blobSha256);
+  });
+});
+
+describe('a readable value', () => {
+  it('of a certificate is damaged where a few bytes differ, and another one where most do', async () => {
+    const certificate = a.hsm.addCertificate('certificate');
+    const first = await captured();
+    const value = Uint8Array.from(certificate.attributes.value!);
+    value[100]! ^= 1;
+    certificate.attributes = { ...certificate.attributes, value };
+    await restart();
+    const second = await captured();
+    expect(summary(second)).toEqual({ entries: 1, uncaptured: ['value-changed'], tombstones: 0 });
+    expect(second.generation.entries).toEqual(first.generation.entries);
+    a.hsm.remove(certificate);
+    a.hsm.addCertificate('certificate');
+    await restart();
+    expect(summary(await captured())).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
+  });
+
+  it('of a pair that is replaced is another one, both halves', async () => {
+    a.hsm.addEcPair('pair');
+    await captured();
+    for (const half of a.hsm.labelled('pair')) a.hsm.remove(half);
+    a.hsm.addEcPair('pair');
+    await restart();
+    expect(summary(await captured())).toEqual({ entries: 2, uncaptured: [], tombstones: 2 });
+  });
+});
+
+describe('a capture that would lose more than it may', () => {
+  const fill = (count: number): StoredObject[] =>
+    Array.from({ length: count }, (_, index) => a.hsm.addSecret(`secret ${index}`));
+
+  it('is held until an operator accepts what is lost, and says what that is', async () => {
+    const secrets = fill(6);
+    const first = await captured();
+    for (const secret of secrets) a.hsm.remove(secret);
+    const { sealed, held } = await capture();
+    expect([sealed, held?.losses.length, held?.limit]).toEqual([undefined, 6, 5]);
+    expect(held?.losses.map(({ reason }) => reason)).toEqual(Array(6).fill('deleted'));
+    expect(group.newest).toBe(first);
+    const accepted = new Set(held!.losses.map(({ objectId }) => objectId));
+    expect(summary(await captured({ accepted }))).toEqual({ entries: 0, uncaptured: [], tombstones: 6 });
+  });
+
+  it('is not held for fewer, or for a tenth of many, or by what the group allows', async () => {
+    const secrets = fill(70);
+    await captured();
+    for (const secret of secrets.slice(0, 7)) a.hsm.remove(secret);
+    expect(summary(await captured())).toMatchObject({ entries: 63, tombstones: 7 });
+    for (const secret of secrets.slice(7, 20)) a.hsm.remove(secret);
+    expect((await capture()).held?.losses).toHaveLength(13);
+    expect((await capture({ lossLimit: { objects: 13, percent: 0 } })).held).toBeUndefined();
+  });
+
+  it('is held when everything has turned unextractable at once', async () => {
+    const secrets = fill(6);
+    await captured();
+    for (const secret of secrets) secret.attributes = { ...secret.attributes, extractable: false };
+    expect((await capture()).held?.losses.map(({ reason }) => reason)).toEqual(Array(6).fill('unextractable'));
+  });
+
+  it('is not held for keys that were replaced under their names', async () => {
+    const secrets = fill(8);
+    await captured();
+    for (const secret of secrets) a.hsm.remove(secret);
+    fill(8);
+    expect(summary(await captured())).toMatchObject({ entries: 8, tombstones: 8 });
+  });
+});
