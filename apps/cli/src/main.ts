@@ -2,6 +2,7 @@
 import { AntipodeError, VERSION } from '@antipode/runtime';
 import { Command, CommanderError } from 'commander';
 import { completionCommand } from './commands/completion.ts';
+import { deletedCommand } from './commands/deleted.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { drillCommand } from './commands/drill.ts';
@@ -49,6 +50,7 @@ export function program(): Command {
     replicateCommand(),
     drillCommand(),
     scrubCommand(),
+    deletedCommand(),
     failoverCommand(),
     operationCommand(),
     resolveCommand(),

@@ -7,9 +7,11 @@
  * apply has it. And only what is sealed here. Anything else was made or changed by somebody: it is left alone and counted
  * (I11).
  */
-import { asSeen, destroyDoomed, type Seen } from './doomed.ts';
-import { blobsOfTombstone, type Tombstone } from './model/generation.ts';
+import { asSeen, destroyDoomed, type Seen, seenAs } from './doomed.ts';
+import { blobsOfTombstone, type Entry, type Tombstone } from './model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
+import { looksOf } from './namesakes.ts';
+import { examine } from './recognise.ts';
 import { type Replica, recogniseReplica } from './replica.ts';
 
 export interface BuryOptions extends Replica {
@@ -74,4 +76,22 @@ async function sealedOf({ provider, keyring, target, hasBlob, putBlobs }: BuryOp
     putBlobs(outcomes.flatMap((outcome) => ('blob' in outcome ? [outcome.blob] : [])));
   }
   return here.filter(isSealed);
+}
+
+/**
+ * Destroys what bears the class, type and names of these entries and is none of them: a damaged object, when the sound one has
+ * been put beside it by order of a person.
+ */
+export async function destroyNamesakes(replica: Replica, entries: readonly Entry[]): Promise<void> {
+  const { provider, keyring, memory } = replica;
+  if (entries.length === 0) return;
+  const domainKey = await recogniseReplica(replica);
+  const sound = new Set([...memory.known.values()].map(({ handle }) => handle));
+  const names = new Set(entries.map(looksOf));
+  const objects = (await provider.inventory()).filter(
+    (object) => names.has(looksOf(object)) && !sound.has(object.handle) && !keyring.ownHandles.has(object.handle),
+  );
+  const examined = await examine(provider, { domainKey, objects });
+  const doomed = examined.map((one) => asSeen({ handle: one.object.handle, seen: seenAs(one) }));
+  await destroyDoomed(provider, { domainKey, doomed, checkFence: replica.checkFence });
 }

@@ -1,5 +1,5 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
-export { type BuryResult, bury } from './bury.ts';
+export { type BuryResult, bury, destroyNamesakes } from './bury.ts';
 export { CaptureMemory } from './capture-memory.ts';
 export {
   type BeginExchange,
@@ -44,5 +44,5 @@ export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica.ts';
 export { type ScrubReport, scrub } from './scrub.ts';
-export { RETENTION_MS, type SealResult, seal } from './seal.ts';
+export { LOSS_LIMIT, type Loss, type LossLimit, RETENTION_MS, type SealResult, seal } from './seal.ts';
 export { type UnsealResult, unseal } from './unseal.ts';

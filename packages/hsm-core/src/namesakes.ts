@@ -127,7 +127,8 @@ function isInAnotherPlace({ object }: Examined, { objectId }: Entry, { handles, 
   return before !== undefined && !present.has(before[0]);
 }
 
-const looksOf = ({
+/** Class, type and names, in one string. */
+export const looksOf = ({
   objectClass,
   keyType,
   attributes,

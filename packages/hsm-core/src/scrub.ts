@@ -8,6 +8,7 @@ import { inBatches } from './batches.ts';
 import type { Keyring } from './keyring.ts';
 import { type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
 import type { Handle, ObjectId } from './model/object.ts';
+import { pairNamesakes } from './namesakes.ts';
 import type { HsmProvider, ProofOutcome } from './provider.ts';
 import { type ProofSummary, proofItem, summarise } from './read-back.ts';
 import { type Examined, entryRecognitionKey, examine, observedDigest, pair, recognitionKey } from './recognise.ts';
@@ -18,8 +19,8 @@ export interface ScrubOptions {
   readonly keyring: Keyring;
   readonly target: SealedGeneration;
   /**
-   * Which object was which handle before. The value under a handle never changes by PKCS#11: one that shows another is
-   * damaged, where a new handle would be a new object.
+   * Which object was which handle before. The value under a handle never changes by PKCS#11: one that shows another under its
+   * names is damaged, where a new handle or other names would be a new object.
    */
   readonly known: ReadonlyMap<Handle, ObjectId>;
 }
@@ -47,12 +48,14 @@ export async function scrub({ provider, keyring, target, known }: ScrubOptions):
   );
   const lost = new Map(absent.map((entry) => [entry.objectId, entry]));
   const found: [Entry, Handle][] = [...exact, ...matched].map(([handle, entry]) => [entry, handle]);
-  for (const { object } of unmatched) {
-    const objectId = known.get(object.handle) ?? '';
-    const entry = lost.get(objectId);
-    if (entry === undefined) continue;
-    found.push([entry, object.handle]);
-    lost.delete(objectId);
+  const { reusesHandles = false } = await provider.describe();
+  const present = new Set(objects.map(({ handle }) => handle));
+  const namesakes = pairNamesakes(unmatched, absent, { handles: known, present, reusesHandles, hasRestored: true });
+  for (const [handle, { entry, verdict }] of namesakes) {
+    // What only does not answer is damaged where its handle says that it is the captured one.
+    if (verdict === 'same' && known.get(handle) !== entry.objectId) continue;
+    found.push([entry, handle]);
+    lost.delete(entry.objectId);
   }
   const judged: { entry: Entry; outcome: ProofOutcome | undefined }[] = [];
   for (const batch of inBatches(found)) {

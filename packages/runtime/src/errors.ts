@@ -186,6 +186,12 @@ export const CATALOGUE = {
     summary: 'A generation was captured and is lost to service: the member that is active now does not have it.',
     hint: 'Do not rely on it: not every site that was asked has acknowledged it. What it alone had is at the site that captured it, and comes back as divergent objects. Look what the active member has, then replicate again.',
   },
+  CAPTURE_HELD: {
+    disposition: 'operator',
+    summary:
+      'A capture would lose more objects at once than the group allows. Nothing was captured, and the standbys keep what they have.',
+    hint: 'See what it is at the active site: antipode deleted list <group>. If the objects are to go, accept it there: antipode deleted accept <group>. If the token was emptied or initialised by mistake, put them back: antipode deleted restore <group>, or move to a standby: antipode failover <group> --to <site>.',
+  },
   OBJECT_UNPROVEN: {
     disposition: 'operator',
     summary: 'A key is there, but using it did not give the expected result.',

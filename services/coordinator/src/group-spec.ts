@@ -72,8 +72,24 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     drillCron: message.drillCron,
     scrubMs,
     failoverPolicy,
+    ...deletionsFrom(message, invalid),
   };
 }
+
+function deletionsFrom(
+  { deletions }: GroupSpecMessage,
+  invalid: (field: string, why: string) => never,
+): Pick<GroupSpec, 'deletions'> {
+  if (deletions === undefined) return {};
+  const { lossObjects, lossPercent } = deletions;
+  const retentionMs = Number(deletions.retentionMs);
+  if (!Number.isSafeInteger(retentionMs)) invalid('deletions.retention_ms', 'is too large');
+  if (lossPercent > 100) invalid('deletions.loss_percent', 'must be 100 or less');
+  return { deletions: { retentionMs, lossObjects, lossPercent } };
+}
+
+export const deletionsMessage = ({ deletions }: GroupSpec) =>
+  deletions === undefined ? undefined : { ...deletions, retentionMs: BigInt(deletions.retentionMs) };
 
 /** A typing error in a serial number should show now, not when the site is needed. */
 export function checkSites({ members, scratch }: GroupSpec, detector: Detector): void {

@@ -31,6 +31,8 @@ export interface GroupSpec {
   /** Every member's partition is read whole, and every key in it used, at least this often. */
   readonly scrubMs: number;
   readonly failoverPolicy: FailoverPolicy;
+  /** What becomes of deleted objects; absent for the agents' defaults. */
+  readonly deletions?: { readonly retentionMs: number; readonly lossObjects: number; readonly lossPercent: number };
 }
 
 export interface Member extends Seat {

@@ -13,7 +13,7 @@ import { type Contradiction, quarantineOf } from './contradiction.ts';
 import type { SiteView } from './detector.ts';
 import { ROLES, refOf } from './effects/context.ts';
 import type { Standing } from './generation-standing.ts';
-import { filterMessage } from './group-spec.ts';
+import { deletionsMessage, filterMessage } from './group-spec.ts';
 import { FINDINGS } from './machines/scrub.ts';
 import { troubleOf, usableAcknowledgements } from './member-trouble.ts';
 import { activeOf, type Generation, type Group, type GroupSpec } from './model.ts';
@@ -88,6 +88,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         ...(scrubbed === undefined ? {} : { lastScrubMs: BigInt(toWallMs(scrubbed.startedMs)) }),
         scrubErrorCode: scrubbed?.errorCode ?? '',
         quarantine: quarantineOf(group, view(site)) ?? '',
+        heldObjects: heldAt(facts, site),
       };
     }),
     protection: protectionOf({ ...facts, acknowledged }, ages),
@@ -109,6 +110,10 @@ export function unreadableGroup(name: string): MessageInitShape<typeof GroupStat
 const keysNotCaptured = ({ uncaptured }: Generation): number =>
   uncaptured.filter(({ kind }) => /^(private|secret)-key\b/.test(kind)).length;
 
+/** What the last capture of this member would have lost. */
+const heldAt = ({ group, view }: Pick<GroupFacts, 'group' | 'view'>, site: string): number =>
+  view(site)?.state?.members?.find((member) => member.group === group.spec.name)?.heldObjects ?? 0;
+
 /** One word for the whole group, the worst that is true of it. */
 function protectionOf(
   { group, newest, acknowledged, scrubs, contradiction, view }: GroupFacts,
@@ -127,6 +132,8 @@ function protectionOf(
   if (newest === undefined || acknowledged.length === 0 || ages.every((age) => age === undefined)) return 'unprotected';
   // Acknowledged, and not one key of those that are there.
   if (newest.keyCount === 0 && keysNotCaptured(newest) > 0) return 'unprotected';
+  // The token was emptied, or something like it: what the standbys have is all there is, and it gets older.
+  if (active !== undefined && heldAt({ group, view }, active.site) > 0) return 'held';
   // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.
   if (FINDINGS.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
@@ -143,6 +150,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     drillCron: spec.drillCron,
     scrubSeconds: Math.round(spec.scrubMs / 1_000),
     failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
+    ...(spec.deletions === undefined ? {} : { deletions: deletionsMessage(spec)! }),
   };
 }
 

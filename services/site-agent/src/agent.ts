@@ -19,6 +19,7 @@ import {
   VERSION,
 } from '@antipode/runtime';
 import type { AgentConfig } from './config.ts';
+import { Deletions } from './deletions.ts';
 import { Exchanges } from './exchange.ts';
 import { FenceKeeper } from './fence.ts';
 import { GenerationStore } from './generation-store.ts';
@@ -36,6 +37,8 @@ import { siteAgentHandlers } from './rpc.ts';
 import type { Site } from './site.ts';
 import { Transfer } from './transfer.ts';
 import { Trust } from './trust.ts';
+
+const DAY_MS = 86_400_000;
 
 /** How often a partition that could not be opened is tried again. The login guard keeps that from costing PIN attempts. */
 const REOPEN_INTERVAL_MS = 5_000;
@@ -110,6 +113,7 @@ export class SiteAgent implements Closeable {
       store,
       fences: new FenceKeeper({ journal }),
       leases: new LeaseKeeper({ clock }),
+      deletions: new Deletions({ journal, clock, retentionMsMin: config.deletedRetentionDaysMin * DAY_MS }),
       partitions,
       peers,
       trust,

@@ -1,5 +1,5 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
-import { seal } from '@antipode/hsm-core';
+import { type Loss, seal } from '@antipode/hsm-core';
 import type { CaptureRequest, CaptureResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -39,7 +39,7 @@ export async function capture(
         requireNoOlderKey(head, request);
         requireFreeNumber(head, request);
         const previous = head && (await store.open(head.digest));
-        const { sealed, blobs, captureStartedMs, sealedObjects } = await seal({
+        const { sealed, held, blobs, captureStartedMs, sealedObjects } = await seal({
           provider: open.provider,
           keyring: open.keyring,
           clock: site.clock,
@@ -52,8 +52,12 @@ export async function capture(
           previous,
           filter: withRulesOfSite(filterFrom(request.filter), partition.settings),
           lost: new Set(await store.unsound(store.damaged)),
+          hasRestored: site.deletions.hasRestored(group),
+          ...site.deletions.rules(group, request, previous?.generation.tombstones ?? []),
           checkFence: mayAct,
         });
+        if (held !== undefined) throw heldBack(site, { group, ...held, of: previous?.generation.entries.length ?? 0 });
+        site.deletions.release(group);
         open.replica.forget();
         const newest = sealed ?? previous;
         if (newest === undefined)
@@ -88,6 +92,20 @@ export async function capture(
         };
       }),
     signal,
+  );
+}
+
+/** Before anything is changed: the generations stay as they are until an operator has decided. */
+function heldBack(
+  site: Site,
+  { group, losses, limit, of }: { group: string; losses: readonly Loss[]; limit: number; of: number },
+): AntipodeError {
+  site.deletions.hold(group, losses);
+  const reasons = [...Map.groupBy(losses, ({ reason }) => reason)].map(([reason, some]) => `${reason} ${some.length}`);
+  return new AntipodeError(
+    'CAPTURE_HELD',
+    `the capture would lose ${losses.length} of ${of} objects (${reasons.join(', ')}), and may lose ${limit}`,
+    { details: { group, objects: losses.length, of, limit } },
   );
 }
 

@@ -45,6 +45,8 @@ export const agentConfigSchema = z.strictObject({
   dataFolder: path,
   /** Identities of partitions elsewhere that this site trusts; written by `antipode partition enrol`. */
   pinsFile: path.default('pins.yaml'),
+  /** How long deleted objects are kept sealed at least, whatever a group's policy says; days. */
+  deletedRetentionDaysMin: z.number().positive().max(3650).default(7),
   /** Health endpoints; absent for none. */
   http: address.optional(),
   partitions: z

@@ -78,6 +78,7 @@ export function memberState(site: Site, seat: Seat) {
     ),
     unaccountedObjects: seat.unaccounted,
     divergentObjects: seat.divergent,
+    heldObjects: seat.role === 'active' ? journal.held(seat.group).length : 0,
   };
 }
 

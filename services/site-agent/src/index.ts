@@ -10,5 +10,6 @@ export {
 export { SiteAgent } from './agent.ts';
 export { type BackedUp, backUpAgent } from './backup.ts';
 export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
+export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from './deleted-objects.ts';
 export { runAgent } from './main.ts';
 export { type Pin, peerFrom, peerText } from './pins.ts';

@@ -4,7 +4,7 @@
  */
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
-import type { ApplyIntent, ApplyJournal, DomainKeyRecord, IdentityRecord, KeyType } from '@antipode/hsm-core';
+import type { ApplyIntent, ApplyJournal, DomainKeyRecord, IdentityRecord, KeyType, Loss } from '@antipode/hsm-core';
 import type { RoleName } from '@antipode/protocol';
 import { AntipodeError, type Clock, hasCode, makeFile, makeFolder } from '@antipode/runtime';
 import {
@@ -19,7 +19,7 @@ import {
 } from './database.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 5;
+const SCHEMA_VERSION = 6;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -41,6 +41,13 @@ const APPLY_INTENT_4 = `
 /** CKA_IDs of own keys that were about to be made: without a record of the key, a crash lies between. */
 const OWN_KEY_INTENT = 'CREATE TABLE own_key_intent (serial TEXT, cka_id BLOB, PRIMARY KEY (serial, cka_id)) STRICT';
 
+/** What a capture would have lost; what an operator has accepted of it; and how long deleted objects have been kept. */
+const DELETIONS = `
+  CREATE TABLE held (grp TEXT, object_id TEXT, reason TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT;
+  CREATE TABLE accepted (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT;
+  CREATE TABLE restored (grp TEXT PRIMARY KEY) STRICT;
+  CREATE TABLE kept (grp TEXT, object_id TEXT, kept_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id)) STRICT`;
+
 const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -53,6 +60,7 @@ const SCHEMA = `
   CREATE TABLE open_drill (serial TEXT PRIMARY KEY, drill_id TEXT NOT NULL) STRICT;
   ${DIVERGENT};
   ${JOURNAL_HISTORY};
+  ${DELETIONS};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -61,6 +69,7 @@ const UPGRADES = {
   2: `DROP TABLE apply_intent; ${APPLY_INTENT_3}; ${OWN_KEY_INTENT}`,
   3: APPLY_INTENT_4,
   4: JOURNAL_HISTORY,
+  5: DELETIONS,
 };
 
 export type Role = RoleName;
@@ -322,6 +331,77 @@ export class Journal {
       // Prepared once: 10,000 times would hold up the lease for a quarter of a second.
       const statement = this.#database.prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?');
       for (const objectId of objectIds) statement.run(group, objectId);
+    });
+  }
+
+  /** Ends what was begun for these objects, and records no generation: they were restored by hand. */
+  endIntents(group: string, objectIds: readonly string[]): void {
+    this.#transaction(() => {
+      const statement = this.#database.prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?');
+      for (const objectId of objectIds) statement.run(group, objectId);
+    });
+  }
+
+  // --- deletions ---
+
+  /** What the last capture would have lost, and was held for. */
+  held(group: string): Loss[] {
+    return this.#all('SELECT object_id, reason FROM held WHERE grp = ? ORDER BY object_id', group).map((row) => ({
+      objectId: String(row['object_id']),
+      reason: String(row['reason']) as Loss['reason'],
+    }));
+  }
+
+  setHeld(group: string, losses: readonly Loss[]): void {
+    this.#transaction(() => {
+      this.#run('DELETE FROM held WHERE grp = ?', group);
+      const statement = this.#database.prepare('INSERT INTO held VALUES (?, ?, ?)');
+      for (const { objectId, reason } of losses) statement.run(group, objectId, reason);
+    });
+  }
+
+  /** Objects of which an operator accepts that they are gone, or have another value. */
+  accepted(group: string): ReadonlySet<string> {
+    const rows = this.#all('SELECT object_id FROM accepted WHERE grp = ?', group);
+    return new Set(rows.map((row) => String(row['object_id'])));
+  }
+
+  accept(group: string, objectIds: readonly string[]): void {
+    this.#transaction(() => {
+      const statement = this.#database.prepare('INSERT OR IGNORE INTO accepted VALUES (?, ?)');
+      for (const objectId of objectIds) statement.run(group, objectId);
+    });
+  }
+
+  hasRestored(group: string): boolean {
+    return this.#get('SELECT 1 FROM restored WHERE grp = ?', group) !== undefined;
+  }
+
+  /** They are back by hand: what an operator has accepted of them counts no more. */
+  setRestored(group: string, objectIds: readonly string[]): void {
+    this.#transaction(() => {
+      this.#run('INSERT OR IGNORE INTO restored VALUES (?)', group);
+      const statement = this.#database.prepare('DELETE FROM accepted WHERE grp = ? AND object_id = ?');
+      for (const objectId of objectIds) statement.run(group, objectId);
+    });
+  }
+
+  /** For how long deleted objects have been kept under this agent's watch. */
+  kept(group: string): ReadonlyMap<string, number> {
+    const rows = this.#all('SELECT object_id, kept_ms FROM kept WHERE grp = ?', group);
+    return new Map(rows.map((row) => [String(row['object_id']), Number(row['kept_ms'])]));
+  }
+
+  /** Of these, and of no others any more. */
+  countKept(group: string, { objectIds, elapsedMs }: { objectIds: readonly string[]; elapsedMs: number }): void {
+    const before = this.kept(group);
+    this.#transaction(() => {
+      this.#run('DELETE FROM kept WHERE grp = ?', group);
+      const statement = this.#database.prepare('INSERT INTO kept VALUES (?, ?, ?)');
+      for (const objectId of objectIds) {
+        const known = before.get(objectId);
+        statement.run(group, objectId, known === undefined ? 0 : known + elapsedMs);
+      }
     });
   }
 

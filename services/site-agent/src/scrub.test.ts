@@ -93,11 +93,16 @@ describe('a standby', () => {
 });
 
 describe('an active member', () => {
-  it('that is damaged keeps what was sealed of it: the next capture finds nothing new', async () => {
+  it('that is damaged keeps what was sealed of it: the next capture names it, and has its old value', async () => {
     await sites.capture(a);
     rot(a);
     await scrub(a);
-    expect((await sites.capture(a)).isNew).toBe(false);
+    await sites.capture(a);
+    const { generation } = await a.site.store.open(a.site.journal.head(GROUP, 'captured')!);
+    const before = (await a.site.store.open(digest)).generation.entries;
+    expect([...generation.entries]).toEqual([...before]);
+    expect(generation.uncaptured.map(({ reason }) => reason)).toEqual(['value-changed']);
+    expect(await scrub(a)).toMatchObject({ proof: { failed: 1 }, missingObjects: 0 });
   });
 
   it('has failed when a value has rotted under its handle', async () => {

@@ -3,6 +3,7 @@ import type { SealedGeneration } from '@antipode/hsm-core';
 import { isNewer } from '@antipode/hsm-core';
 import type { CertificateState, Fence } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type Prng } from '@antipode/runtime';
+import type { Deletions } from './deletions.ts';
 import type { FenceKeeper } from './fence.ts';
 import type { GenerationStore, GenerationSummary } from './generation-store.ts';
 import type { HeadKind, Journal, Seat } from './journal.ts';
@@ -26,6 +27,7 @@ export interface Site {
   readonly store: GenerationStore;
   readonly fences: FenceKeeper;
   readonly leases: LeaseKeeper;
+  readonly deletions: Deletions;
   readonly partitions: Partitions;
   readonly peers: Peers;
   readonly trust: Trust;

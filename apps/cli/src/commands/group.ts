@@ -1,3 +1,4 @@
+import { LOSS_LIMIT, RETENTION_MS } from '@antipode/hsm-core';
 import { FailoverPolicy, type GroupState, type MatchRulesResponse, MemberRole } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
@@ -147,6 +148,22 @@ async function rulesOf(
   }
 }
 
+/** Only where one is named: else the group has the defaults. */
+function deletionsOf(options: { deletedRetention?: number; lossObjects?: number; lossPercent?: number }): {
+  deletions?: { retentionMs: bigint; lossObjects: number; lossPercent: number };
+} {
+  const { deletedRetention, lossObjects, lossPercent } = options;
+  if ([deletedRetention, lossObjects, lossPercent].every((one) => one === undefined)) return {};
+  const retentionMs = deletedRetention === undefined ? RETENTION_MS : Math.round(deletedRetention * 86_400_000);
+  return {
+    deletions: {
+      retentionMs: BigInt(retentionMs),
+      lossObjects: lossObjects ?? LOSS_LIMIT.objects,
+      lossPercent: lossPercent ?? LOSS_LIMIT.percent,
+    },
+  };
+}
+
 export function groupCommand(): Command {
   const group = command('group', 'replication groups');
   group.addCommand(
@@ -162,6 +179,9 @@ export function groupCommand(): Command {
       .option('--rpo <seconds>', 'recovery point objective', wholeSeconds)
       .option('--drill <cron>', 'when to run drills, five fields, UTC')
       .option('--scrub <seconds>', 'read every partition whole at least this often; a week by default', wholeSeconds)
+      .option('--deleted-retention <days>', 'keep deleted objects sealed at least so long; 30 days by default', seconds)
+      .option('--loss-objects <count>', 'a capture that would lose more objects is held; 5 by default', seconds)
+      .option('--loss-percent <percent>', '... and more than this share of them; 10 by default', seconds)
       .addOption(
         new Option('--failover <policy>', 'what to do when the active site is lost')
           .choices(['manual', 'automatic'])
@@ -184,6 +204,7 @@ export function groupCommand(): Command {
             drillCron: options.drill ?? '',
             scrubSeconds: options.scrub ?? 0,
             failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
+            ...deletionsOf(options),
           };
           const hasRules = [options.excludeId, options.excludeLabel, options.excludeClass].some(({ length }) => length);
           if (hasRules || options.dryRun) {

@@ -1,6 +1,6 @@
 /** Has the active member captured, and records what it says. */
 import { AntipodeError } from '@antipode/runtime';
-import { filterMessage } from '../group-spec.ts';
+import { deletionsMessage, filterMessage } from '../group-spec.ts';
 import type { CaptureEvent } from '../machines/capture.ts';
 import type { Generation, Group } from '../model.ts';
 import { recordCapture, releaseNumber, reserveNumber } from '../store/generations.ts';
@@ -46,6 +46,7 @@ export async function captureActive(
       domainKeyVersion: group.domainKeyVersion,
       filter: filterMessage(group.spec.filter),
       reservedGeneration: number,
+      ...(group.spec.deletions === undefined ? {} : { policy: deletionsMessage(group.spec)! }),
     },
     { timeoutMs: WORK_TIMEOUT_MS },
   );

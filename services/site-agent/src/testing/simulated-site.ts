@@ -11,6 +11,7 @@ import { AntipodeError, seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { create, fromBinary, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import type { PartitionSettings } from '../config.ts';
+import { Deletions } from '../deletions.ts';
 import { Exchanges } from '../exchange.ts';
 import { FenceKeeper } from '../fence.ts';
 import { GenerationStore } from '../generation-store.ts';
@@ -113,6 +114,7 @@ export class SimulatedSite {
       store,
       fences: new FenceKeeper({ journal }),
       leases: new LeaseKeeper({ clock }),
+      deletions: new Deletions({ journal, clock, retentionMsMin: 7 * 86_400_000 }),
       partitions,
       peers,
       trust,

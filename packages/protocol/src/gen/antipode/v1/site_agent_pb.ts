@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/site_agent.proto.
  */
 export const file_antipode_v1_site_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3Qi/gEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SKgoHam91cm5hbBgGIAEoCzIZLmFudGlwb2RlLnYxLkpvdXJuYWxTdGF0ZSJ0CgxKb3VybmFsU3RhdGUSCgoCaWQYASABKAkSJQoEcnVucxgCIAMoCzIXLmFudGlwb2RlLnYxLkpvdXJuYWxSdW4SMQoLcXVhcmFudGluZWQYAyADKAsyHC5hbnRpcG9kZS52MS5RdWFyYW50aW5lZFNlYXQiKwoKSm91cm5hbFJ1bhINCgV0b2tlbhgBIAEoCRIOCgZ3cml0ZXMYAiABKAQiMAoPUXVhcmFudGluZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSLrAQoOUGFydGl0aW9uU3RhdGUSDgoGc2VyaWFsGAEgASgJEhMKC3Rva2VuX2xhYmVsGAIgASgJEg4KBm1vZHVsZRgDIAEoCRISCgppc19zY3JhdGNoGAQgASgIEhcKD2lkZW50aXR5X3NoYTI1NhgFIAEoCRISCgplcnJvcl9jb2RlGAYgASgJEgwKBG5hbWUYByABKAkSEgoKdW5lbmZvcmNlZBgIIAMoCRIVCg1lcnJvcl9tZXNzYWdlGAkgASgJEhQKDHNpbGVudF9zbG90cxgKIAMoCRIUCgxyZXR1cm5fdmFsdWUYCyABKAkiwgIKC01lbWJlclN0YXRlEg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRINCgVlcG9jaBgEIAEoBBITCgtlcG9jaF9vd25lchgFIAEoCRIsCghjYXB0dXJlZBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKwoHYXBwbGllZBgHIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGgoSZG9tYWluX2tleV92ZXJzaW9uGAggASgNEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgJIAEoBBIbChN1bmFjY291bnRlZF9vYmplY3RzGAogASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAsgASgNIk4KEFByb2JlUGVlclJlcXVlc3QSJgoEcGVlchgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEhIKCnRpbWVvdXRfbXMYAiABKA0iXQoRUHJvYmVQZWVyUmVzcG9uc2USEQoJcmVhY2hhYmxlGAEgASgIEhUKDXJvdW5kX3RyaXBfbXMYAiABKA0SHgoWb2JzZXJ2ZXJfbG9vcF9kZWxheV9tcxgDIAEoDSINCgtQaW5nUmVxdWVzdCIuCgxQaW5nUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCSJqCg5TZXRSb2xlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZSI7Cg9TZXRSb2xlUmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUixAEKDVJlc2VhdFJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSLgoKZ2VuZXJhdGlvbhgEIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgFIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIjoKDlJlc2VhdFJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlIoQBCg5Qcm9tb3RlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg8KB3dhaXRfbXMYDiABKA1KBAgDEARSCGxlYXNlX21zIo0BCg9Qcm9tb3RlUmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIkYKDERvbWFpbk1lbWJlchImCgRzaXRlGAEgASgLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDgoGc2VyaWFsGAIgASgJIo0BChpEaXN0cmlidXRlRG9tYWluS2V5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg8KB3ZlcnNpb24YAiABKA0SKgoHbWVtYmVycxgDIAMoCzIZLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlchIPCgd3YWl0X21zGA4gASgNIpQBChtEaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USGQoRY29uZmlybWVkX3NlcmlhbHMYASADKAkSMgoIZmFpbHVyZXMYAiADKAsyIC5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXJGYWlsdXJlEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJEChNEb21haW5NZW1iZXJGYWlsdXJlEg4KBnNlcmlhbBgBIAEoCRIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiwgEKDkNhcHR1cmVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USGgoSZG9tYWluX2tleV92ZXJzaW9uGAIgASgNEikKBmZpbHRlchgDIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchIYChBhYm92ZV9nZW5lcmF0aW9uGAQgASgEEhsKE3Jlc2VydmVkX2dlbmVyYXRpb24YBSABKAQSDwoHd2FpdF9tcxgOIAEoDSJpCgxPYmplY3RGaWx0ZXISEwoLZXhjbHVkZV9pZHMYASADKAkSFgoOZXhjbHVkZV9sYWJlbHMYAiADKAkSFwoPZXhjbHVkZV9jbGFzc2VzGAMgAygJEhMKC2lnbm9yZV9jYXNlGAQgASgIIk8KEk1hdGNoRmlsdGVyUmVxdWVzdBIOCgZzZXJpYWwYASABKAkSKQoGZmlsdGVyGAIgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyIjwKE01hdGNoRmlsdGVyUmVzcG9uc2USJQoFcnVsZXMYASADKAsyFi5hbnRpcG9kZS52MS5SdWxlTWF0Y2giOAoJUnVsZU1hdGNoEgwKBGtpbmQYASABKAkSDAoEcnVsZRgCIAEoCRIPCgdvYmplY3RzGAMgASgNIq0BCg9DYXB0dXJlUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDgoGaXNfbmV3GAIgASgIEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgDIAEoBBIWCg5zZWFsZWRfb2JqZWN0cxgEIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUinQEKDEFwcGx5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYAyADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNIs4BCg1BcHBseVJlc3BvbnNlEhcKD2FwcGxpZWRfb2JqZWN0cxgBIAEoDRIUCgxwdWxsZWRfYmxvYnMYAiABKA0SFAoMcHVsbGVkX2J5dGVzGAMgASgEEhgKEG5hcnJvd2VkX29iamVjdHMYBCABKA0SGQoRZGl2ZXJnZW50X29iamVjdHMYBSABKA0SGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgGIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUihwEKDVZlcmlmeVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhISCgpldmVyeXRoaW5nGAMgASgIEg8KB3dhaXRfbXMYDiABKA0iegoOVmVyaWZ5UmVzcG9uc2USFgoOY29udGVudF9kaWdlc3QYASABKAwSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIm0KDFNjcnViUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEikKB3NvdXJjZXMYAiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNItkBCg1TY3J1YlJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhcKD21pc3Npbmdfb2JqZWN0cxgDIAEoDRIXCg9hbHRlcmVkX29iamVjdHMYBCABKA0SFAoMbWVuZGVkX2Jsb2JzGAUgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSLHAQoMRHJpbGxSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USEAoIZHJpbGxfaWQYAiABKAkSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSFgoOc2NyYXRjaF9zZXJpYWwYBCABKAkSKQoHc291cmNlcxgFIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0i0AEKDURyaWxsUmVzcG9uc2USKAoFcHJvb2YYASABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFdGltZXMYAiABKAsyFy5hbnRpcG9kZS52MS5EcmlsbFRpbWVzEhAKCGlzX2NsZWFuGAMgASgIEhAKCGV2aWRlbmNlGAQgASgJEhEKCXNpZ25hdHVyZRgFIAEoDBIOCgZzaWduZXIYBiABKAwSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIlUKCkRyaWxsVGltZXMSDwoHcHVsbF9tcxgBIAEoDRISCgpyZXN0b3JlX21zGAIgASgNEhAKCHByb3ZlX21zGAMgASgNEhAKCGNsZWFuX21zGAQgASgNIjcKEkNhbmNlbE9yZGVyUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIiQKE0NhbmNlbE9yZGVyUmVzcG9uc2USDQoFZm91bmQYASABKAgiTwoNRXhjaGFuZ2VPZmZlchIOCgZzZXJpYWwYASABKAkSEAoIaWRlbnRpdHkYAiABKAwSDQoFbm9uY2UYAyABKAwSDQoFcG9pbnQYBCABKAwiswEKFEJlZ2luRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEg0KBWdyb3VwGAIgASgJEg8KB3ZlcnNpb24YAyABKA0SGAoQcmVzcG9uZGVyX3NlcmlhbBgEIAEoCRIpCgVvZmZlchgFIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISIQoFZmVuY2UYBiABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJVChVCZWdpbkV4Y2hhbmdlUmVzcG9uc2USKQoFb2ZmZXIYASABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEhEKCXNpZ25hdHVyZRgCIAEoDCJ5ChdDb21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRITCgt3cmFwcGVkX2tleRgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwSIQoFZmVuY2UYBCABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSJAChhDb21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USEQoJY2hlY2tfdGFnGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJUChNQdWxsTWFuaWZlc3RSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIjIKFFB1bGxNYW5pZmVzdFJlc3BvbnNlEgwKBHBhcnQYASABKAwSDAoEc2l6ZRgCIAEoBCJhChBQdWxsQmxvYnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg4KBnNoYTI1NhgCIAMoDBIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIiChFQdWxsQmxvYnNSZXNwb25zZRINCgVibG9icxgBIAMoDDLoCgoQU2l0ZUFnZW50U2VydmljZRJHCghEZXNjcmliZRIcLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVxdWVzdBodLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USSgoJUHJvYmVQZWVyEh0uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVxdWVzdBoeLmFudGlwb2RlLnYxLlByb2JlUGVlclJlc3BvbnNlEjsKBFBpbmcSGC5hbnRpcG9kZS52MS5QaW5nUmVxdWVzdBoZLmFudGlwb2RlLnYxLlBpbmdSZXNwb25zZRJECgdTZXRSb2xlEhsuYW50aXBvZGUudjEuU2V0Um9sZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5TZXRSb2xlUmVzcG9uc2USQQoGUmVzZWF0EhouYW50aXBvZGUudjEuUmVzZWF0UmVxdWVzdBobLmFudGlwb2RlLnYxLlJlc2VhdFJlc3BvbnNlEkQKB1Byb21vdGUSGy5hbnRpcG9kZS52MS5Qcm9tb3RlUmVxdWVzdBocLmFudGlwb2RlLnYxLlByb21vdGVSZXNwb25zZRJoChNEaXN0cmlidXRlRG9tYWluS2V5EicuYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QaKC5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVzcG9uc2USRAoHQ2FwdHVyZRIbLmFudGlwb2RlLnYxLkNhcHR1cmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuQ2FwdHVyZVJlc3BvbnNlEj4KBUFwcGx5EhkuYW50aXBvZGUudjEuQXBwbHlSZXF1ZXN0GhouYW50aXBvZGUudjEuQXBwbHlSZXNwb25zZRJBCgZWZXJpZnkSGi5hbnRpcG9kZS52MS5WZXJpZnlSZXF1ZXN0GhsuYW50aXBvZGUudjEuVmVyaWZ5UmVzcG9uc2USPgoFU2NydWISGS5hbnRpcG9kZS52MS5TY3J1YlJlcXVlc3QaGi5hbnRpcG9kZS52MS5TY3J1YlJlc3BvbnNlEj4KBURyaWxsEhkuYW50aXBvZGUudjEuRHJpbGxSZXF1ZXN0GhouYW50aXBvZGUudjEuRHJpbGxSZXNwb25zZRJQCgtNYXRjaEZpbHRlchIfLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVxdWVzdBogLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVzcG9uc2USUAoLQ2FuY2VsT3JkZXISHy5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlcXVlc3QaIC5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlc3BvbnNlElYKDUJlZ2luRXhjaGFuZ2USIS5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVxdWVzdBoiLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXNwb25zZRJfChBDb21wbGV0ZUV4Y2hhbmdlEiQuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QaJS5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USVQoMUHVsbE1hbmlmZXN0EiAuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVxdWVzdBohLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlc3BvbnNlMAESTAoJUHVsbEJsb2JzEh0uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVxdWVzdBoeLmFudGlwb2RlLnYxLlB1bGxCbG9ic1Jlc3BvbnNlMAFiBnByb3RvMw", [file_antipode_v1_types]);
+  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3Qi/gEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SKgoHam91cm5hbBgGIAEoCzIZLmFudGlwb2RlLnYxLkpvdXJuYWxTdGF0ZSJ0CgxKb3VybmFsU3RhdGUSCgoCaWQYASABKAkSJQoEcnVucxgCIAMoCzIXLmFudGlwb2RlLnYxLkpvdXJuYWxSdW4SMQoLcXVhcmFudGluZWQYAyADKAsyHC5hbnRpcG9kZS52MS5RdWFyYW50aW5lZFNlYXQiKwoKSm91cm5hbFJ1bhINCgV0b2tlbhgBIAEoCRIOCgZ3cml0ZXMYAiABKAQiMAoPUXVhcmFudGluZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSLrAQoOUGFydGl0aW9uU3RhdGUSDgoGc2VyaWFsGAEgASgJEhMKC3Rva2VuX2xhYmVsGAIgASgJEg4KBm1vZHVsZRgDIAEoCRISCgppc19zY3JhdGNoGAQgASgIEhcKD2lkZW50aXR5X3NoYTI1NhgFIAEoCRISCgplcnJvcl9jb2RlGAYgASgJEgwKBG5hbWUYByABKAkSEgoKdW5lbmZvcmNlZBgIIAMoCRIVCg1lcnJvcl9tZXNzYWdlGAkgASgJEhQKDHNpbGVudF9zbG90cxgKIAMoCRIUCgxyZXR1cm5fdmFsdWUYCyABKAki2AIKC01lbWJlclN0YXRlEg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRINCgVlcG9jaBgEIAEoBBITCgtlcG9jaF9vd25lchgFIAEoCRIsCghjYXB0dXJlZBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKwoHYXBwbGllZBgHIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGgoSZG9tYWluX2tleV92ZXJzaW9uGAggASgNEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgJIAEoBBIbChN1bmFjY291bnRlZF9vYmplY3RzGAogASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAsgASgNEhQKDGhlbGRfb2JqZWN0cxgMIAEoDSJOChBQcm9iZVBlZXJSZXF1ZXN0EiYKBHBlZXIYASABKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxISCgp0aW1lb3V0X21zGAIgASgNIl0KEVByb2JlUGVlclJlc3BvbnNlEhEKCXJlYWNoYWJsZRgBIAEoCBIVCg1yb3VuZF90cmlwX21zGAIgASgNEh4KFm9ic2VydmVyX2xvb3BfZGVsYXlfbXMYAyABKA0iDQoLUGluZ1JlcXVlc3QiLgoMUGluZ1Jlc3BvbnNlEgwKBHNpdGUYASABKAkSEAoIaW5zdGFuY2UYAiABKAkiagoOU2V0Um9sZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUiOwoPU2V0Um9sZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlIsQBCg1SZXNlYXRSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEi4KCmdlbmVyYXRpb24YBCABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyI6Cg5SZXNlYXRSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSKEAQoOUHJvbW90ZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIPCgd3YWl0X21zGA4gASgNSgQIAxAEUghsZWFzZV9tcyKNAQoPUHJvbW90ZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJGCgxEb21haW5NZW1iZXISJgoEc2l0ZRgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg4KBnNlcmlhbBgCIAEoCSKNAQoaRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIPCgd2ZXJzaW9uGAIgASgNEioKB21lbWJlcnMYAyADKAsyGS5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXISDwoHd2FpdF9tcxgOIAEoDSKUAQobRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEhkKEWNvbmZpcm1lZF9zZXJpYWxzGAEgAygJEjIKCGZhaWx1cmVzGAIgAygLMiAuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyRmFpbHVyZRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiRAoTRG9tYWluTWVtYmVyRmFpbHVyZRIOCgZzZXJpYWwYASABKAkSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIu8BCg5DYXB0dXJlUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgCIAEoDRIpCgZmaWx0ZXIYAyABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXISGAoQYWJvdmVfZ2VuZXJhdGlvbhgEIAEoBBIbChNyZXNlcnZlZF9nZW5lcmF0aW9uGAUgASgEEg8KB3dhaXRfbXMYDiABKA0SKwoGcG9saWN5GA8gASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kiUgoORGVsZXRpb25Qb2xpY3kSFAoMcmV0ZW50aW9uX21zGAEgASgEEhQKDGxvc3Nfb2JqZWN0cxgCIAEoDRIUCgxsb3NzX3BlcmNlbnQYAyABKA0iaQoMT2JqZWN0RmlsdGVyEhMKC2V4Y2x1ZGVfaWRzGAEgAygJEhYKDmV4Y2x1ZGVfbGFiZWxzGAIgAygJEhcKD2V4Y2x1ZGVfY2xhc3NlcxgDIAMoCRITCgtpZ25vcmVfY2FzZRgEIAEoCCJPChJNYXRjaEZpbHRlclJlcXVlc3QSDgoGc2VyaWFsGAEgASgJEikKBmZpbHRlchgCIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlciI8ChNNYXRjaEZpbHRlclJlc3BvbnNlEiUKBXJ1bGVzGAEgAygLMhYuYW50aXBvZGUudjEuUnVsZU1hdGNoIjgKCVJ1bGVNYXRjaBIMCgRraW5kGAEgASgJEgwKBHJ1bGUYAiABKAkSDwoHb2JqZWN0cxgDIAEoDSKtAQoPQ2FwdHVyZVJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg4KBmlzX25ldxgCIAEoCBIaChJjYXB0dXJlX3N0YXJ0ZWRfbXMYAyABKAQSFgoOc2VhbGVkX29iamVjdHMYBCABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIp0BCgxBcHBseVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIpCgdzb3VyY2VzGAMgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLOAQoNQXBwbHlSZXNwb25zZRIXCg9hcHBsaWVkX29iamVjdHMYASABKA0SFAoMcHVsbGVkX2Jsb2JzGAIgASgNEhQKDHB1bGxlZF9ieXRlcxgDIAEoBBIYChBuYXJyb3dlZF9vYmplY3RzGAQgASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAUgASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYBiABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIocBCg1WZXJpZnlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKZXZlcnl0aGluZxgDIAEoCBIPCgd3YWl0X21zGA4gASgNInoKDlZlcmlmeVJlc3BvbnNlEhYKDmNvbnRlbnRfZGlnZXN0GAEgASgMEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJtCgxTY3J1YlJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIpCgdzb3VyY2VzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLZAQoNU2NydWJSZXNwb25zZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRIXCg9taXNzaW5nX29iamVjdHMYAyABKA0SFwoPYWx0ZXJlZF9vYmplY3RzGAQgASgNEhQKDG1lbmRlZF9ibG9icxgFIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUixwEKDERyaWxsUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEhAKCGRyaWxsX2lkGAIgASgJEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhYKDnNjcmF0Y2hfc2VyaWFsGAQgASgJEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNItABCg1EcmlsbFJlc3BvbnNlEigKBXByb29mGAEgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBXRpbWVzGAIgASgLMhcuYW50aXBvZGUudjEuRHJpbGxUaW1lcxIQCghpc19jbGVhbhgDIAEoCBIQCghldmlkZW5jZRgEIAEoCRIRCglzaWduYXR1cmUYBSABKAwSDgoGc2lnbmVyGAYgASgMEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJVCgpEcmlsbFRpbWVzEg8KB3B1bGxfbXMYASABKA0SEgoKcmVzdG9yZV9tcxgCIAEoDRIQCghwcm92ZV9tcxgDIAEoDRIQCghjbGVhbl9tcxgEIAEoDSI3ChJDYW5jZWxPcmRlclJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZSIkChNDYW5jZWxPcmRlclJlc3BvbnNlEg0KBWZvdW5kGAEgASgIIk8KDUV4Y2hhbmdlT2ZmZXISDgoGc2VyaWFsGAEgASgJEhAKCGlkZW50aXR5GAIgASgMEg0KBW5vbmNlGAMgASgMEg0KBXBvaW50GAQgASgMIrMBChRCZWdpbkV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRINCgVncm91cBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgNEhgKEHJlc3BvbmRlcl9zZXJpYWwYBCABKAkSKQoFb2ZmZXIYBSABKAsyGi5hbnRpcG9kZS52MS5FeGNoYW5nZU9mZmVyEiEKBWZlbmNlGAYgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiVQoVQmVnaW5FeGNoYW5nZVJlc3BvbnNlEikKBW9mZmVyGAEgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIRCglzaWduYXR1cmUYAiABKAwieQoXQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSEwoLd3JhcHBlZF9rZXkYAiABKAwSEQoJc2lnbmF0dXJlGAMgASgMEiEKBWZlbmNlGAQgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiQAoYQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlEhEKCWNoZWNrX3RhZxgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiVAoTUHVsbE1hbmlmZXN0UmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIyChRQdWxsTWFuaWZlc3RSZXNwb25zZRIMCgRwYXJ0GAEgASgMEgwKBHNpemUYAiABKAQiYQoQUHVsbEJsb2JzUmVxdWVzdBINCgVncm91cBgBIAEoCRIOCgZzaGEyNTYYAiADKAwSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiIgoRUHVsbEJsb2JzUmVzcG9uc2USDQoFYmxvYnMYASADKAwy6AoKEFNpdGVBZ2VudFNlcnZpY2USRwoIRGVzY3JpYmUSHC5hbnRpcG9kZS52MS5EZXNjcmliZVJlcXVlc3QaHS5hbnRpcG9kZS52MS5EZXNjcmliZVJlc3BvbnNlEkoKCVByb2JlUGVlchIdLmFudGlwb2RlLnYxLlByb2JlUGVlclJlcXVlc3QaHi5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXNwb25zZRI7CgRQaW5nEhguYW50aXBvZGUudjEuUGluZ1JlcXVlc3QaGS5hbnRpcG9kZS52MS5QaW5nUmVzcG9uc2USRAoHU2V0Um9sZRIbLmFudGlwb2RlLnYxLlNldFJvbGVSZXF1ZXN0GhwuYW50aXBvZGUudjEuU2V0Um9sZVJlc3BvbnNlEkEKBlJlc2VhdBIaLmFudGlwb2RlLnYxLlJlc2VhdFJlcXVlc3QaGy5hbnRpcG9kZS52MS5SZXNlYXRSZXNwb25zZRJECgdQcm9tb3RlEhsuYW50aXBvZGUudjEuUHJvbW90ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5Qcm9tb3RlUmVzcG9uc2USaAoTRGlzdHJpYnV0ZURvbWFpbktleRInLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0GiguYW50aXBvZGUudjEuRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEkQKB0NhcHR1cmUSGy5hbnRpcG9kZS52MS5DYXB0dXJlUmVxdWVzdBocLmFudGlwb2RlLnYxLkNhcHR1cmVSZXNwb25zZRI+CgVBcHBseRIZLmFudGlwb2RlLnYxLkFwcGx5UmVxdWVzdBoaLmFudGlwb2RlLnYxLkFwcGx5UmVzcG9uc2USQQoGVmVyaWZ5EhouYW50aXBvZGUudjEuVmVyaWZ5UmVxdWVzdBobLmFudGlwb2RlLnYxLlZlcmlmeVJlc3BvbnNlEj4KBVNjcnViEhkuYW50aXBvZGUudjEuU2NydWJSZXF1ZXN0GhouYW50aXBvZGUudjEuU2NydWJSZXNwb25zZRI+CgVEcmlsbBIZLmFudGlwb2RlLnYxLkRyaWxsUmVxdWVzdBoaLmFudGlwb2RlLnYxLkRyaWxsUmVzcG9uc2USUAoLTWF0Y2hGaWx0ZXISHy5hbnRpcG9kZS52MS5NYXRjaEZpbHRlclJlcXVlc3QaIC5hbnRpcG9kZS52MS5NYXRjaEZpbHRlclJlc3BvbnNlElAKC0NhbmNlbE9yZGVyEh8uYW50aXBvZGUudjEuQ2FuY2VsT3JkZXJSZXF1ZXN0GiAuYW50aXBvZGUudjEuQ2FuY2VsT3JkZXJSZXNwb25zZRJWCg1CZWdpbkV4Y2hhbmdlEiEuYW50aXBvZGUudjEuQmVnaW5FeGNoYW5nZVJlcXVlc3QaIi5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVzcG9uc2USXwoQQ29tcGxldGVFeGNoYW5nZRIkLmFudGlwb2RlLnYxLkNvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0GiUuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlc3BvbnNlElUKDFB1bGxNYW5pZmVzdBIgLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlcXVlc3QaIS5hbnRpcG9kZS52MS5QdWxsTWFuaWZlc3RSZXNwb25zZTABEkwKCVB1bGxCbG9icxIdLmFudGlwb2RlLnYxLlB1bGxCbG9ic1JlcXVlc3QaHi5hbnRpcG9kZS52MS5QdWxsQmxvYnNSZXNwb25zZTABYgZwcm90bzM", [file_antipode_v1_types]);
 
 /**
  * Nothing to ask for.
@@ -358,6 +358,13 @@ export type MemberState = Message<"antipode.v1.MemberState"> & {
    * @generated from field: uint32 divergent_objects = 11;
    */
   divergentObjects: number;
+
+  /**
+   * Objects that the last capture would have lost: it is held until an operator accepts that at the site.
+   *
+   * @generated from field: uint32 held_objects = 12;
+   */
+  heldObjects: number;
 };
 
 /**
@@ -860,6 +867,13 @@ export type CaptureRequest = Message<"antipode.v1.CaptureRequest"> & {
    * @generated from field: uint32 wait_ms = 14;
    */
   waitMs: number;
+
+  /**
+   * What becomes of deleted objects; the defaults of the agent where it is unset.
+   *
+   * @generated from field: antipode.v1.DeletionPolicy policy = 15;
+   */
+  policy?: DeletionPolicy | undefined;
 };
 
 /**
@@ -868,6 +882,41 @@ export type CaptureRequest = Message<"antipode.v1.CaptureRequest"> & {
  */
 export const CaptureRequestSchema: GenMessage<CaptureRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 21);
+
+/**
+ * What becomes of objects that are deleted at the active member.
+ *
+ * @generated from message antipode.v1.DeletionPolicy
+ */
+export type DeletionPolicy = Message<"antipode.v1.DeletionPolicy"> & {
+  /**
+   * How long every member keeps them sealed at least, milliseconds; 0 for the default. The agent has a floor of its own.
+   *
+   * @generated from field: uint64 retention_ms = 1;
+   */
+  retentionMs: bigint;
+
+  /**
+   * A capture that would lose more objects than this, and more than that share, is held for an operator.
+   *
+   * @generated from field: uint32 loss_objects = 2;
+   */
+  lossObjects: number;
+
+  /**
+   * Percent of the objects of the generation before.
+   *
+   * @generated from field: uint32 loss_percent = 3;
+   */
+  lossPercent: number;
+};
+
+/**
+ * Describes the message antipode.v1.DeletionPolicy.
+ * Use `create(DeletionPolicySchema)` to create a new message.
+ */
+export const DeletionPolicySchema: GenMessage<DeletionPolicy> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 22);
 
 /**
  * Objects that never leave their site. An object is excluded when any rule matches it as people see it: without padding.
@@ -909,7 +958,7 @@ export type ObjectFilter = Message<"antipode.v1.ObjectFilter"> & {
  * Use `create(ObjectFilterSchema)` to create a new message.
  */
 export const ObjectFilterSchema: GenMessage<ObjectFilter> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 22);
+  messageDesc(file_antipode_v1_site_agent, 23);
 
 /**
  * What the rules of a filter match in a partition of this site.
@@ -937,7 +986,7 @@ export type MatchFilterRequest = Message<"antipode.v1.MatchFilterRequest"> & {
  * Use `create(MatchFilterRequestSchema)` to create a new message.
  */
 export const MatchFilterRequestSchema: GenMessage<MatchFilterRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 23);
+  messageDesc(file_antipode_v1_site_agent, 24);
 
 /**
  * The rules and what they match now.
@@ -958,7 +1007,7 @@ export type MatchFilterResponse = Message<"antipode.v1.MatchFilterResponse"> & {
  * Use `create(MatchFilterResponseSchema)` to create a new message.
  */
 export const MatchFilterResponseSchema: GenMessage<MatchFilterResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 24);
+  messageDesc(file_antipode_v1_site_agent, 25);
 
 /**
  * One rule and what it matches.
@@ -993,7 +1042,7 @@ export type RuleMatch = Message<"antipode.v1.RuleMatch"> & {
  * Use `create(RuleMatchSchema)` to create a new message.
  */
 export const RuleMatchSchema: GenMessage<RuleMatch> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 25);
+  messageDesc(file_antipode_v1_site_agent, 26);
 
 /**
  * What was captured.
@@ -1042,7 +1091,7 @@ export type CaptureResponse = Message<"antipode.v1.CaptureResponse"> & {
  * Use `create(CaptureResponseSchema)` to create a new message.
  */
 export const CaptureResponseSchema: GenMessage<CaptureResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 26);
+  messageDesc(file_antipode_v1_site_agent, 27);
 
 /**
  * Applies a generation at a standby.
@@ -1085,7 +1134,7 @@ export type ApplyRequest = Message<"antipode.v1.ApplyRequest"> & {
  * Use `create(ApplyRequestSchema)` to create a new message.
  */
 export const ApplyRequestSchema: GenMessage<ApplyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 27);
+  messageDesc(file_antipode_v1_site_agent, 28);
 
 /**
  * What was applied.
@@ -1148,7 +1197,7 @@ export type ApplyResponse = Message<"antipode.v1.ApplyResponse"> & {
  * Use `create(ApplyResponseSchema)` to create a new message.
  */
 export const ApplyResponseSchema: GenMessage<ApplyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 28);
+  messageDesc(file_antipode_v1_site_agent, 29);
 
 /**
  * Verifies what was applied.
@@ -1191,7 +1240,7 @@ export type VerifyRequest = Message<"antipode.v1.VerifyRequest"> & {
  * Use `create(VerifyRequestSchema)` to create a new message.
  */
 export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 29);
+  messageDesc(file_antipode_v1_site_agent, 30);
 
 /**
  * What reading back has shown.
@@ -1226,7 +1275,7 @@ export type VerifyResponse = Message<"antipode.v1.VerifyResponse"> & {
  * Use `create(VerifyResponseSchema)` to create a new message.
  */
 export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 30);
+  messageDesc(file_antipode_v1_site_agent, 31);
 
 /**
  * Looks for silent damage.
@@ -1262,7 +1311,7 @@ export type ScrubRequest = Message<"antipode.v1.ScrubRequest"> & {
  * Use `create(ScrubRequestSchema)` to create a new message.
  */
 export const ScrubRequestSchema: GenMessage<ScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 31);
+  messageDesc(file_antipode_v1_site_agent, 32);
 
 /**
  * What was found.
@@ -1318,7 +1367,7 @@ export type ScrubResponse = Message<"antipode.v1.ScrubResponse"> & {
  * Use `create(ScrubResponseSchema)` to create a new message.
  */
 export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 32);
+  messageDesc(file_antipode_v1_site_agent, 33);
 
 /**
  * Rehearses a restore.
@@ -1375,7 +1424,7 @@ export type DrillRequest = Message<"antipode.v1.DrillRequest"> & {
  * Use `create(DrillRequestSchema)` to create a new message.
  */
 export const DrillRequestSchema: GenMessage<DrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 33);
+  messageDesc(file_antipode_v1_site_agent, 34);
 
 /**
  * What the drill has shown.
@@ -1438,7 +1487,7 @@ export type DrillResponse = Message<"antipode.v1.DrillResponse"> & {
  * Use `create(DrillResponseSchema)` to create a new message.
  */
 export const DrillResponseSchema: GenMessage<DrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 34);
+  messageDesc(file_antipode_v1_site_agent, 35);
 
 /**
  * Where a drill spent its time.
@@ -1480,7 +1529,7 @@ export type DrillTimes = Message<"antipode.v1.DrillTimes"> & {
  * Use `create(DrillTimesSchema)` to create a new message.
  */
 export const DrillTimesSchema: GenMessage<DrillTimes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 35);
+  messageDesc(file_antipode_v1_site_agent, 36);
 
 /**
  * Names the order that nobody waits for any more.
@@ -1501,7 +1550,7 @@ export type CancelOrderRequest = Message<"antipode.v1.CancelOrderRequest"> & {
  * Use `create(CancelOrderRequestSchema)` to create a new message.
  */
 export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 36);
+  messageDesc(file_antipode_v1_site_agent, 37);
 
 /**
  * Whether there was anything to end.
@@ -1522,7 +1571,7 @@ export type CancelOrderResponse = Message<"antipode.v1.CancelOrderResponse"> & {
  * Use `create(CancelOrderResponseSchema)` to create a new message.
  */
 export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 37);
+  messageDesc(file_antipode_v1_site_agent, 38);
 
 /**
  * One side's contribution to the exchange.
@@ -1564,7 +1613,7 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
  * Use `create(ExchangeOfferSchema)` to create a new message.
  */
 export const ExchangeOfferSchema: GenMessage<ExchangeOffer> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 38);
+  messageDesc(file_antipode_v1_site_agent, 39);
 
 /**
  * The initiator's offer.
@@ -1620,7 +1669,7 @@ export type BeginExchangeRequest = Message<"antipode.v1.BeginExchangeRequest"> &
  * Use `create(BeginExchangeRequestSchema)` to create a new message.
  */
 export const BeginExchangeRequestSchema: GenMessage<BeginExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 39);
+  messageDesc(file_antipode_v1_site_agent, 40);
 
 /**
  * The responder's offer, signed over the transcript so far.
@@ -1648,7 +1697,7 @@ export type BeginExchangeResponse = Message<"antipode.v1.BeginExchangeResponse">
  * Use `create(BeginExchangeResponseSchema)` to create a new message.
  */
 export const BeginExchangeResponseSchema: GenMessage<BeginExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 40);
+  messageDesc(file_antipode_v1_site_agent, 41);
 
 /**
  * The wrapped domain key, signed over the whole transcript.
@@ -1690,7 +1739,7 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
  * Use `create(CompleteExchangeRequestSchema)` to create a new message.
  */
 export const CompleteExchangeRequestSchema: GenMessage<CompleteExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 41);
+  messageDesc(file_antipode_v1_site_agent, 42);
 
 /**
  * The receipt.
@@ -1718,7 +1767,7 @@ export type CompleteExchangeResponse = Message<"antipode.v1.CompleteExchangeResp
  * Use `create(CompleteExchangeResponseSchema)` to create a new message.
  */
 export const CompleteExchangeResponseSchema: GenMessage<CompleteExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 42);
+  messageDesc(file_antipode_v1_site_agent, 43);
 
 /**
  * Asks for a manifest.
@@ -1746,7 +1795,7 @@ export type PullManifestRequest = Message<"antipode.v1.PullManifestRequest"> & {
  * Use `create(PullManifestRequestSchema)` to create a new message.
  */
 export const PullManifestRequestSchema: GenMessage<PullManifestRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 43);
+  messageDesc(file_antipode_v1_site_agent, 44);
 
 /**
  * A part of an encoded antipode.seal.v1.SignedManifest.
@@ -1774,7 +1823,7 @@ export type PullManifestResponse = Message<"antipode.v1.PullManifestResponse"> &
  * Use `create(PullManifestResponseSchema)` to create a new message.
  */
 export const PullManifestResponseSchema: GenMessage<PullManifestResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 44);
+  messageDesc(file_antipode_v1_site_agent, 45);
 
 /**
  * Asks for blobs.
@@ -1809,7 +1858,7 @@ export type PullBlobsRequest = Message<"antipode.v1.PullBlobsRequest"> & {
  * Use `create(PullBlobsRequestSchema)` to create a new message.
  */
 export const PullBlobsRequestSchema: GenMessage<PullBlobsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 45);
+  messageDesc(file_antipode_v1_site_agent, 46);
 
 /**
  * Some of the blobs asked for, in order.
@@ -1830,7 +1879,7 @@ export type PullBlobsResponse = Message<"antipode.v1.PullBlobsResponse"> & {
  * Use `create(PullBlobsResponseSchema)` to create a new message.
  */
 export const PullBlobsResponseSchema: GenMessage<PullBlobsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 46);
+  messageDesc(file_antipode_v1_site_agent, 47);
 
 /**
  * The agent beside the HSMs of one site. Callers: the coordinator (orders), other agents (exchange, pull, ping).

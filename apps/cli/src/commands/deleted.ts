@@ -1,0 +1,84 @@
+/** What was deleted, damaged or replaced at the active member, by its names: for a person at the site. */
+import { processLog } from '@antipode/runtime';
+import { acceptDeleted, type DeletedObject, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
+import type { Command } from 'commander';
+import { output, table } from '../output.ts';
+import { command, JSON_OPTION } from './common.ts';
+
+const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
+const DAY_MS = 86_400_000;
+
+const STATES: Record<DeletedObject['state'], string> = {
+  deleted: 'deleted, sealed',
+  held: 'would be lost',
+  changed: 'another value',
+};
+
+export function deletedTable(objects: readonly DeletedObject[]): string {
+  if (objects.length === 0) return 'nothing';
+  const rows = objects.map((one) => [
+    one.objectId,
+    STATES[one.state] + (one.state !== 'deleted' && one.isAccepted ? ', accepted' : ''),
+    one.objectClass,
+    one.label || '-',
+    one.ckaId || '-',
+    one.deletedMs === undefined ? '-' : new Date(one.deletedMs).toISOString(),
+    keptFor(one),
+    one.isRestorable ? 'yes' : 'no',
+  ]);
+  return table(['OBJECT', 'STATE', 'CLASS', 'LABEL', 'ID', 'DELETED', 'KEPT', 'RESTORABLE'], rows);
+}
+
+const keptFor = ({ keptMs, retentionMs }: DeletedObject): string =>
+  keptMs === undefined || retentionMs === undefined
+    ? '-'
+    : `${Math.floor(keptMs / DAY_MS)} of ${Math.ceil(retentionMs / DAY_MS)} days`;
+
+export function deletedCommand(): Command {
+  const deleted = command('deleted', 'objects that were deleted or replaced; run these at the site itself');
+  deleted.addCommand(
+    command('list', 'what is deleted and still sealed, what a held capture would lose, and what has another value', [
+      'deleted list payments --config site-a/agent.yaml',
+    ])
+      .argument('<group>', 'replication group')
+      .option(...CONFIG)
+      .option(...JSON_OPTION)
+      .action(async (group, { config, json }) => {
+        const objects = await listDeleted({ config: loadAgentConfig(config), group });
+        output({ json }).data(objects, () => deletedTable(objects));
+      }),
+  );
+  deleted.addCommand(
+    command('accept', 'accept that objects are gone or have another value: the next capture goes on without them', [
+      'deleted accept payments --config site-a/agent.yaml',
+      'deleted accept payments 6f0c --config site-a/agent.yaml',
+    ])
+      .argument('<group>', 'replication group')
+      .argument('[object...]', 'ids or their beginnings; without any, all that is held or changed')
+      .option(...CONFIG)
+      .option(...JSON_OPTION)
+      .action(async (group, objectIds, { config, json }) => {
+        const accepted = await acceptDeleted({ config: loadAgentConfig(config), group, objectIds });
+        output({ json }).data(accepted, () => `${deletedTable(accepted)}\n\nThe next capture goes on without these.`);
+      }),
+  );
+  deleted.addCommand(
+    command('restore', 'put objects back into the token of the active member, from what is sealed here', [
+      'deleted restore payments 6f0c --config site-a/agent.yaml',
+    ])
+      .argument('<group>', 'replication group')
+      .argument('<object...>', 'ids or their beginnings, as `deleted list` shows them')
+      .option(...CONFIG)
+      .option(...JSON_OPTION)
+      .addHelpText(
+        'after',
+        '\nWhere the value of an object has changed, what bears its names now is destroyed when the sound one is back.',
+      )
+      .action(async (group, objectIds, { config, json }) => {
+        const options = { config: loadAgentConfig(config), group, objectIds, log: processLog() };
+        const restored = await restoreDeleted(options);
+        output({ json }).data(restored, () => `${deletedTable(restored)}\n\nThese are in the token again, and work.`);
+      }),
+  );
+  return deleted;
+}

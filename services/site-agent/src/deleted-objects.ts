@@ -1,0 +1,289 @@
+/**
+ * What a person does at the site about objects that were deleted, damaged or replaced, with the agent running or not: sees
+ * them by their names, which never leave the site; accepts their loss; or brings them back into the active member's token.
+ */
+import {
+  destroyNamesakes,
+  type Entry,
+  type Generation,
+  type HsmProvider,
+  isNewer,
+  type Keyring,
+  openKeyring,
+  openPartition,
+  ReplicaMemory,
+  type SealedGeneration,
+  unseal,
+} from '@antipode/hsm-core';
+import { AntipodeError, hex, type Log } from '@antipode/runtime';
+import { type AgentConfig, partitionConfig } from './config.ts';
+import { GenerationStore } from './generation-store.ts';
+import { Journal, type Seat } from './journal.ts';
+
+/** `deleted` is sealed and in no token; `held` would be lost by the next capture; `changed` has another value in the token. */
+export type DeletedState = 'deleted' | 'held' | 'changed';
+
+export interface DeletedObject {
+  readonly objectId: string;
+  readonly state: DeletedState;
+  readonly objectClass: string;
+  readonly label: string;
+  /** CKA_ID, hexadecimal. */
+  readonly ckaId: string;
+  readonly deletedMs?: number;
+  /** For how long it is kept at least, and has been kept under this agent's watch. */
+  readonly retentionMs?: number;
+  readonly keptMs?: number;
+  readonly isAccepted: boolean;
+  /** Whether this member has what brings it back. */
+  readonly isRestorable: boolean;
+}
+
+interface Open {
+  readonly journal: Journal;
+  readonly store: GenerationStore;
+  readonly seat: Seat;
+  /** The newest generation captured or applied here. */
+  readonly newest: SealedGeneration;
+}
+
+/** @throws NOT_FOUND, GENERATION_UNKNOWN */
+export function listDeleted({ config, group }: { config: AgentConfig; group: string }): Promise<DeletedObject[]> {
+  return atSite(config, group, async (open) => deletedIn(open, group));
+}
+
+/**
+ * Accepts that these objects are gone or have another value: the next capture goes on without them. Without any named, all
+ * that is held or changed now. @throws NOT_FOUND
+ */
+export function acceptDeleted({
+  config,
+  group,
+  objectIds,
+}: {
+  config: AgentConfig;
+  group: string;
+  objectIds: readonly string[];
+}): Promise<DeletedObject[]> {
+  return atSite(config, group, async (open) => {
+    const undecided = deletedIn(open, group).filter(({ state }) => state !== 'deleted');
+    const chosen = choose(undecided, objectIds);
+    open.journal.accept(
+      group,
+      chosen.map(({ objectId }) => objectId),
+    );
+    return chosen;
+  });
+}
+
+/**
+ * Brings objects back into the token of the active member, proved by use. Of one whose value has changed, what bears its names
+ * now is destroyed when the sound one is there. @throws NOT_FOUND, ROLE_REFUSED, ALREADY_EXISTS, and what an apply throws
+ */
+export function restoreDeleted({
+  config,
+  group,
+  objectIds,
+  log,
+}: {
+  config: AgentConfig;
+  group: string;
+  objectIds: readonly string[];
+  log: Log;
+}): Promise<DeletedObject[]> {
+  return atSite(config, group, async (open) => {
+    const { journal, seat, newest } = open;
+    if (seat.role !== 'active')
+      throw new AntipodeError(
+        'ROLE_REFUSED',
+        `this site is ${seat.role} in group ${group}, deleted objects come back at the active member`,
+        { details: { group, role: seat.role } },
+      );
+    const chosen = choose(deletedIn(open, group), objectIds);
+    const lost = chosen.find(({ isRestorable }) => !isRestorable);
+    if (lost !== undefined)
+      throw new AntipodeError('GENERATION_UNKNOWN', 'what brings the object back is not at this site', {
+        details: { objectId: lost.objectId },
+      });
+    const wanted = new Set(chosen.map(({ objectId }) => objectId));
+    const settings = config.partitions.find(({ name }) => journal.identity(name)?.serial === seat.serial);
+    const identity = settings && journal.identity(settings.name);
+    if (settings === undefined || identity === undefined)
+      throw new AntipodeError('NOT_FOUND', `no partition of this site has serial ${seat.serial}`, {
+        details: { group, serial: seat.serial },
+      });
+    const provider = await openPartition(partitionConfig(settings, { ...config, serial: seat.serial }), { log });
+    try {
+      const keyring = await openKeyring({
+        provider,
+        identity,
+        domainKeys: journal.domainKeys(seat.serial),
+        announced: journal.announcedKeys(seat.serial),
+      });
+      for (const target of targetsOf(newest, { wanted, keyring, group }))
+        await restore({ provider, keyring, open, target, group, changed: changedOf(newest.generation) });
+    } finally {
+      await provider.close();
+    }
+    journal.setRestored(group, [...wanted]);
+    return chosen;
+  });
+}
+
+/** One generation for each domain key version that opens what is wanted: as it was sealed, and nothing else in it. */
+function targetsOf(
+  newest: SealedGeneration,
+  { wanted, keyring, group }: { wanted: ReadonlySet<string>; keyring: Keyring; group: string },
+): SealedGeneration[] {
+  const { generation } = newest;
+  const live = generation.entries
+    .filter(({ objectId }) => wanted.has(objectId))
+    .map((entry) => ({
+      entry,
+      version: generation.domainKeyVersion,
+      dataKeys: generation.dataKeys.filter(({ id }) => id === entry.dataKeyId),
+    }));
+  const deleted = generation.tombstones
+    .filter(({ entry }) => wanted.has(entry.objectId))
+    .map(({ entry, domainKeyVersion = 0, dataKey }) => ({
+      entry,
+      version: domainKeyVersion,
+      dataKeys: dataKey === undefined ? [] : [dataKey],
+    }));
+  return [...Map.groupBy([...live, ...deleted], ({ version }) => version)].map(([version, parts]) => ({
+    ...newest,
+    generation: {
+      ...generation,
+      domainKeyVersion: version,
+      domainKeyCheckTag: keyring.domainKey(group, version).checkTag,
+      entries: parts.map(({ entry }) => entry),
+      dataKeys: [...new Map(parts.flatMap(({ dataKeys }) => dataKeys).map((one) => [one.id, one])).values()],
+      uncaptured: [],
+      tombstones: [],
+    },
+  }));
+}
+
+async function restore({
+  provider,
+  keyring,
+  open: { journal, store },
+  target,
+  group,
+  changed,
+}: {
+  provider: HsmProvider;
+  keyring: Keyring;
+  open: Open;
+  target: SealedGeneration;
+  group: string;
+  changed: ReadonlySet<string>;
+}): Promise<void> {
+  const { entries } = target.generation;
+  const replica = {
+    provider,
+    keyring,
+    memory: new ReplicaMemory(),
+    target,
+    previous: [],
+    journal: {
+      openIntents: () => journal.openIntents(group),
+      begin: (intents: Parameters<Journal['beginIntents']>[1]) => journal.beginIntents(group, intents),
+      commit: (_digest: string, objectIds: readonly string[]) => journal.endIntents(group, objectIds),
+    },
+    checkFence: () => {},
+  };
+  await unseal({ ...replica, proved: undefined, blobOf: (sha256) => store.blob(sha256) });
+  const damaged = entries.filter(({ objectId }) => changed.has(objectId));
+  await destroyNamesakes(replica, damaged);
+}
+
+async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) => Promise<T>): Promise<T> {
+  const journal = new Journal(config.dataFolder);
+  try {
+    const seat = journal.seat(group);
+    if (seat === undefined)
+      throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
+    const store = new GenerationStore(config.dataFolder);
+    try {
+      const heads: SealedGeneration[] = [];
+      for (const kind of ['captured', 'applied'] as const) {
+        const digest = journal.head(group, kind);
+        if (digest !== undefined) heads.push(await store.open(digest));
+      }
+      const [newest] = heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1));
+      if (newest === undefined)
+        throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
+          details: { group },
+        });
+      return await work({ journal, store, seat, newest });
+    } finally {
+      store.close();
+    }
+  } finally {
+    journal.close();
+  }
+}
+
+function deletedIn({ journal, store, newest: { generation } }: Open, group: string): DeletedObject[] {
+  const accepted = journal.accepted(group);
+  const kept = journal.kept(group);
+  const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
+  const held = new Set(journal.held(group).map(({ objectId }) => objectId));
+  const changed = changedOf(generation);
+  const undecided = [...new Set([...held, ...changed])].flatMap((objectId): DeletedObject[] => {
+    const entry = entries.get(objectId);
+    if (entry === undefined) return [];
+    const isRestorable = isHere(store, generation, entry);
+    const state = changed.has(objectId) ? 'changed' : 'held';
+    return [{ ...named(entry), state, isAccepted: accepted.has(objectId), isRestorable }];
+  });
+  const deleted = generation.tombstones.map(
+    ({ entry, deletedMs, retentionMs, domainKeyVersion, dataKey }): DeletedObject => {
+      const blobs = [entry.blobSha256, dataKey?.blobSha256].filter((blob) => blob !== undefined);
+      return {
+        ...named(entry),
+        state: 'deleted',
+        deletedMs,
+        ...(retentionMs === undefined ? {} : { retentionMs }),
+        keptMs: kept.get(entry.objectId) ?? 0,
+        isAccepted: true,
+        isRestorable: domainKeyVersion !== undefined && blobs.every((blob) => store.hasSoundBlob(blob)),
+      };
+    },
+  );
+  return [...undecided, ...deleted];
+}
+
+const changedOf = ({ uncaptured }: Generation): ReadonlySet<string> =>
+  new Set(uncaptured.filter(({ reason }) => reason === 'value-changed').map(({ objectId }) => objectId));
+
+function isHere(store: GenerationStore, { dataKeys }: Generation, { blobSha256, dataKeyId }: Entry): boolean {
+  const dataKey = dataKeys.find(({ id }) => id === dataKeyId);
+  return [blobSha256, dataKey?.blobSha256].every((blob) => blob === undefined || store.hasSoundBlob(blob));
+}
+
+function named({ objectId, objectClass, attributes: { label, id } }: Entry) {
+  return {
+    objectId,
+    objectClass,
+    label: Buffer.from(label ?? new Uint8Array()).toString('utf8'),
+    ckaId: hex(id ?? new Uint8Array()),
+  };
+}
+
+/** By whole ids or their beginnings; all where none is named. @throws NOT_FOUND */
+function choose(objects: readonly DeletedObject[], objectIds: readonly string[]): DeletedObject[] {
+  if (objectIds.length === 0) return [...objects];
+  return objectIds.map((wanted) => {
+    const found = objects.filter(({ objectId }) => objectId.startsWith(wanted.toLowerCase()));
+    if (found.length === 1) return found[0]!;
+    throw new AntipodeError(
+      'NOT_FOUND',
+      `${found.length} objects have an id that begins with ${wanted}, expected one`,
+      {
+        details: { objectId: wanted },
+      },
+    );
+  });
+}

@@ -1,0 +1,72 @@
+/**
+ * What a whole system makes of deletions: an emptied token holds the captures until a person decides, deleted keys are listed
+ * and come back at the site, and the group never says that it is protected meanwhile.
+ */
+import { silentLog } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { acceptDeleted, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { GROUP, TestSystem } from '../support/system.ts';
+
+let system: TestSystem;
+
+beforeAll(async () => {
+  system = await TestSystem.start();
+});
+afterAll(() => system?.close());
+
+const IDS = ['01', '02', '03', '04', '05', '06'];
+const at = (name: string) => ({ config: loadAgentConfig(system.site(name).configFile), group: GROUP });
+const destroy = (id: string): void =>
+  void system.site('a').token.tool('--delete-object', '--type', 'secrkey', '--id', id);
+const labelsAt = (name: string): string[] =>
+  system
+    .site(name)
+    .token.tool('--list-objects', '--type', 'secrkey')
+    .match(/key \d\d/g)
+    ?.sort() ?? [];
+const all = IDS.map((id) => `key ${id}`);
+const groupNow = async () => (await system.operator.getGroup({ group: GROUP })).group!;
+
+it('a token that was emptied by mistake holds the capture, and is filled again from what is sealed at its site', async () => {
+  for (const id of IDS) system.makeKey('a', id);
+  await system.replicate();
+  for (const id of IDS) destroy(id);
+  expect((await rejection(system.replicate())).code).toBe('CAPTURE_HELD');
+  const held = await system.until('the group is held', async () => {
+    const group = await groupNow();
+    return group.protection === 'held' && group;
+  });
+  expect(held.members.map(({ site, heldObjects }) => [site, heldObjects])).toContainEqual(['a', 6]);
+  for (const name of ['b', 'c']) expect(labelsAt(name)).toEqual(all);
+
+  const objects = await listDeleted(at('a'));
+  expect(objects.map(({ state, label }) => [state, label]).sort()).toEqual(all.map((label) => ['held', label]));
+  const log = silentLog;
+  await restoreDeleted({ ...at('a'), objectIds: objects.map(({ objectId }) => objectId), log });
+  expect(labelsAt('a')).toEqual(all);
+  await system.replicate();
+  await system.until('the group is protected', async () => (await groupNow()).protection === 'protected');
+  for (const name of ['b', 'c']) expect(labelsAt(name)).toEqual(all);
+});
+
+it('a loss that is accepted goes on; what is deleted is listed by name at every site, and comes back at the active one', async () => {
+  for (const id of IDS) destroy(id);
+  expect((await rejection(system.replicate())).code).toBe('CAPTURE_HELD');
+  expect(await acceptDeleted({ ...at('a'), objectIds: [] })).toHaveLength(6);
+  await system.replicate();
+  await system.until('the group is protected', async () => (await groupNow()).protection === 'protected');
+  for (const name of ['b', 'c']) expect(labelsAt(name)).toEqual([]);
+
+  const atStandby = await listDeleted(at('b'));
+  expect(atStandby.map(({ state, label, isRestorable }) => [state, label, isRestorable]).sort()).toEqual(
+    all.map((label) => ['deleted', label, true]),
+  );
+  const [one] = atStandby;
+  const restore = (name: string) => restoreDeleted({ ...at(name), objectIds: [one!.objectId], log: silentLog });
+  expect((await rejection(restore('b'))).code).toBe('ROLE_REFUSED');
+  await restore('a');
+  await system.replicate();
+  for (const name of ['a', 'b', 'c']) expect(labelsAt(name)).toEqual([one!.label]);
+  expect((await listDeleted(at('a'))).map(({ objectId }) => objectId)).not.toContain(one!.objectId);
+});
