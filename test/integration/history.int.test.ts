@@ -8,7 +8,13 @@ import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgr
 import { readDrills, readLastPassed } from '../../services/coordinator/src/store/drills.ts';
 import { readAcknowledged, readKnown, readNewest } from '../../services/coordinator/src/store/generations.ts';
 import { readGroup, readGroups } from '../../services/coordinator/src/store/groups.ts';
-import { readDone, readFailed, readOpenIntents, readRecent } from '../../services/coordinator/src/store/intents.ts';
+import {
+  readDone,
+  readFailed,
+  readIntents,
+  readOpenIntents,
+  readRecent,
+} from '../../services/coordinator/src/store/intents.ts';
 import { readScrubs } from '../../services/coordinator/src/store/scrubs.ts';
 import { type Read, Store } from '../../services/coordinator/src/store/store.ts';
 import { fillHistory } from '../support/history.ts';
@@ -70,6 +76,7 @@ const READS: readonly [name: string, rowsMax: number, (db: Read, group: string) 
   ['readDrills', 60, (db, group) => readDrills(db, { group, limit: 50 })],
   ['readDrills of all groups', 60, (db) => readDrills(db, { limit: 50 })],
   ['readRecent', 160, readRecent],
+  ['readIntents of one group', 60, (db, group) => readIntents(db, { group, limit: 50 })],
   // The newest 500, and for each whether anybody has acknowledged it.
   ['readKnown', 1_600, readKnown],
 ];

@@ -28,7 +28,6 @@ import {
   readTenures,
 } from '../../services/coordinator/src/store/groups.ts';
 import {
-  forgetOldIntents,
   type Intent,
   insertIntent,
   readDone,
@@ -331,28 +330,6 @@ describe('intents', () => {
     const failed = Array.from({ length: 25 }, (_, at) => `d${48 - 2 * at}`);
     expect(ids(await store.query((db) => readFailed(db, GROUP)))).toEqual(failed);
     expect(ids(await store.query((db) => readFailed(db, 'cards')))).toEqual([]);
-  });
-
-  it('are forgotten when they ended long ago, open ones and moves that took place never', async () => {
-    await insert({ id: 'open' }, 1);
-    await insert({ id: 'parked', kind: 'enrolment' }, 1);
-    await change('parked', { status: 'parked' });
-    await end('done', 'done', 'capture', 999);
-    await end('failed', 'failed', 'drill', 1);
-    await end('moved', 'done', 'failover', 1);
-    await end('refused', 'failed', 'failover', 1);
-    await end('young', 'done', 'capture', 1_000);
-    await write((trx) => forgetOldIntents(trx, { beforeMs: 1_000 }));
-    const left = await Promise.all(['open', 'parked', 'done', 'failed', 'moved', 'refused', 'young'].map(read));
-    expect(left.map((intent) => intent?.id)).toEqual([
-      'open',
-      'parked',
-      undefined,
-      undefined,
-      'moved',
-      undefined,
-      'young',
-    ]);
   });
 
   it('tell which failovers of a group came to their end lately', async () => {

@@ -29,6 +29,7 @@ import { LeaseBook } from './leases.ts';
 import { externalQueue } from './queue/external-queue.ts';
 import { BullWakeUps } from './queue/wake-ups.ts';
 import { Reconciler } from './reconciler.ts';
+import { RETENTION_INTERVAL_MS, Retention } from './retention.ts';
 import { coordinatorHandlers, operatorHandlers } from './rpc.ts';
 import { Runner } from './runner.ts';
 import { Schedule } from './schedule.ts';
@@ -217,6 +218,8 @@ export class Coordinator implements Closeable {
       shortenedIn = epoch;
     });
     this.#loop('schedule', timings.leaderMs / 2, () => schedule.look(cache.all.map(({ spec }) => spec)));
+    const retention = new Retention({ store, election, cache, clock, log });
+    this.#loop('retention', RETENTION_INTERVAL_MS, () => retention.pass());
     this.#loop('timeline', timings.leaderMs, async () => {
       clock.look();
       const { epoch } = election;

@@ -25,15 +25,7 @@ import type { WakeUps } from './queue/wake-ups.ts';
 import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
 import { readAcknowledged, readNewest } from './store/generations.ts';
 import { areEpochsCurrent, readGroup } from './store/groups.ts';
-import {
-  forgetOldIntents,
-  type Intent,
-  insertIntent,
-  readDone,
-  readFailed,
-  readOpenIntents,
-  updateIntent,
-} from './store/intents.ts';
+import { type Intent, insertIntent, readDone, readFailed, readOpenIntents, updateIntent } from './store/intents.ts';
 import { readScrubs } from './store/scrubs.ts';
 import type { Store, Write } from './store/store.ts';
 import type { Timings } from './timings.ts';
@@ -54,9 +46,6 @@ export interface ReconcilerPorts {
 
 /** Runs beside Redis while it is away; more would only wait for the same HSMs. Failovers never wait for any of them. */
 const LOCAL_RUNS_MAX = 8;
-/** How long intents that ended are kept, and how often old ones are looked for. */
-const HISTORY_MS = 30 * 86_400_000;
-const FORGET_INTERVAL_MS = 3_600_000;
 /** Groups looked at side by side: as many as leave the database's connections to others. */
 const LOOKS_MAX = 4;
 /** How many intervals a pass waits for a slow look before it goes on without it. */
@@ -73,7 +62,6 @@ export class Reconciler implements Closeable {
   readonly #passes = new Serial();
   #running: Promise<void> | undefined;
   #localRuns = 0;
-  #forgotAtMs = Number.NEGATIVE_INFINITY;
   #isQueueUp = true;
   /** Groups whose look has not ended yet. */
   readonly #looking = new Set<string>();
@@ -125,7 +113,8 @@ export class Reconciler implements Closeable {
       if (!(await isWanted(trx))) return { id: '', isNew: false };
       const trace = Object.keys(planned.trace).length > 0 ? planned.trace : currentTrace();
       const result = await insertIntent(trx, { ...planned, trace, id: randomUUID() }, clock.wallMs());
-      if (result.isNew)
+      // A capture is a look, many times an hour. It is told when it finds something, or fails (runner.ts, effects).
+      if (result.isNew && planned.kind !== 'capture')
         record({
           kind: `${planned.kind}-intended`,
           group: planned.group,
@@ -155,10 +144,6 @@ export class Reconciler implements Closeable {
     const nowMs = clock.wallMs();
     // Not awaited: a run takes as long as an HSM takes, and the next look must not wait for it.
     for (const intent of open) if (intent.status === 'open' && isDue(intent, nowMs)) void this.#wake(intent);
-    if (clock.monotonicMs() - this.#forgotAtMs > FORGET_INTERVAL_MS) {
-      this.#forgotAtMs = clock.monotonicMs();
-      await store.write(election.require(), (trx) => forgetOldIntents(trx, { beforeMs: nowMs - HISTORY_MS }));
-    }
   }
 
   /**

@@ -14,6 +14,7 @@ const table = vi.hoisted(() => new Map<string, Intent>());
 vi.mock(import('./store/intents.ts'), async (original) => ({
   ...(await original()),
   readIntent: async (_db: unknown, id: string) => table.get(id),
+  readFailed: async () => [...table.values()].filter(({ status }) => status === 'failed').reverse(),
   updateIntent: async (_trx: unknown, id: string, change: Partial<Intent>, updatedMs: number) => {
     table.set(id, { ...table.get(id)!, ...change, updatedMs });
     return true;
@@ -381,5 +382,35 @@ describe('how an intent ends', () => {
     await bench.runner.run('i');
     expect(intent()).toMatchObject({ status, errorCode });
     expect(bench.events).toEqual([`${kind}-${intent().state.phase}`]);
+  });
+});
+
+describe('the log of events', () => {
+  const fail = async (id: string): Promise<void> => {
+    open('capture');
+    table.set(id, { ...intent(), id });
+    if (id !== 'i') table.delete('i');
+    bench.perform = failWith('DOMAIN_KEY_MISSING');
+    await bench.runner.run(id);
+  };
+
+  it('has no line for a capture that went well: a generation has its own, and a look that found nothing none', async () => {
+    open('capture');
+    bench.perform = succeed;
+    await bench.runner.run('i');
+    expect([intent().status, bench.events]).toEqual(['done', []]);
+  });
+
+  it('has one line an hour for what fails again and again for one reason', async () => {
+    for (const id of ['1', '2', '3']) await fail(id);
+    expect(bench.events).toEqual(['capture-abandoned']);
+    await bench.clock.advance(3_600_000);
+    await fail('4');
+    await fail('5');
+    expect(bench.events).toEqual(['capture-abandoned', 'capture-abandoned']);
+    open('capture');
+    bench.perform = failWith('IDENTITY_MISSING');
+    await bench.runner.run('i');
+    expect(bench.events).toHaveLength(3);
   });
 });

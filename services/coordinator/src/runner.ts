@@ -16,8 +16,8 @@ import { decideReplication, type ReplicationState } from './machines/replication
 import { decideReseat, type ReseatState } from './machines/reseat.ts';
 import { decideScrub, type ScrubState } from './machines/scrub.ts';
 import type { Failure, IntentKind, IntentStatus, OrderFailure, Resume, Step } from './model.ts';
-import { type Intent, readIntent, requestIdOf, updateIntent } from './store/intents.ts';
-import type { Store } from './store/store.ts';
+import { type Intent, readFailed, readIntent, requestIdOf, updateIntent } from './store/intents.ts';
+import type { Store, Write } from './store/store.ts';
 import { agoMs } from './timeline.ts';
 
 export interface RunnerPorts {
@@ -145,7 +145,7 @@ export class Runner {
         },
         nowMs,
       );
-      if (isOpen && status !== 'open')
+      if (isOpen && status !== 'open' && (await isNews(trx, intent, { status, code: code || last.code, nowMs })))
         record({
           kind: `${intent.kind}-${state.phase}`,
           group: intent.group,
@@ -279,6 +279,24 @@ function orderFailure({ code, message, details }: AntipodeError, intent: Intent,
   const returnValue = typeof details['returnValue'] === 'string' ? details['returnValue'] : '';
   return { code, message: message.replace(`[${code}] `, ''), site, returnValue, atMs, requestId: intent.requestId };
 }
+
+/**
+ * Whether the end of an intent is worth an event. A capture is told of where it is recorded, if it found anything. What
+ * fails again and again for one reason is told once an hour.
+ */
+async function isNews(
+  trx: Write,
+  { id, kind, group, site }: Intent,
+  { status, code, nowMs }: { status: IntentStatus; code: string; nowMs: number },
+): Promise<boolean> {
+  if (status === 'done') return kind !== 'capture';
+  const former = (await readFailed(trx, group)).find(
+    (one) => one.kind === kind && one.site === site && one.id !== id && one.errorCode === code,
+  );
+  return former === undefined || Math.floor(former.updatedMs / HOUR_MS) !== Math.floor(nowMs / HOUR_MS);
+}
+
+const HOUR_MS = 3_600_000;
 
 const DONE = new Set(['complete', 'captured', 'acknowledged', 'passed', 'rejoined', 'reseated']);
 

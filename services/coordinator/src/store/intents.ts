@@ -179,16 +179,6 @@ export async function readDone(
   return rows.map(intentFrom);
 }
 
-/** Forgets intents that ended long ago; what they did is on record elsewhere. Failovers that took place stay. */
-export async function forgetOldIntents(trx: Write, { beforeMs }: { beforeMs: number }): Promise<void> {
-  await trx
-    .deleteFrom('intent')
-    .where('status', 'in', ['done', 'failed', 'cancelled', 'dismissed'])
-    .where((eb) => eb.or([eb('kind', '!=', 'failover'), eb('status', '!=', 'done')]))
-    .where('created_ms', '<', BigInt(Math.round(beforeMs)))
-    .execute();
-}
-
 /** What a person asks about: newest first. */
 export async function readIntents(db: Read, { group, limit }: { group?: string; limit: number }): Promise<Intent[]> {
   const all = db.selectFrom('intent').selectAll().orderBy('created_ms', 'desc').limit(Math.min(limit, LIST_MAX));

@@ -86,6 +86,14 @@ export interface Schema {
   journal_mark: { site: string; journal: string; run: string; writes: bigint };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
+  /** What was taken from the beginning of the event log: numbers, count, and a digest over it and the digest before. */
+  event_retirement: {
+    first_id: bigint;
+    last_id: bigint;
+    count: number;
+    sha256: string;
+    at_ms: bigint;
+  };
   event: { id: Generated<bigint>; at_ms: bigint; kind: string; grp: string; site: string; details: Json };
 }
 
@@ -154,5 +162,24 @@ export const MIGRATIONS: readonly string[] = [
   `,
   `
   ALTER TABLE generation ADD COLUMN key_count int;
+  `,
+  // The event log may lose its beginning, and only what is on record in event_retirement. Everything else stays refused.
+  `
+  CREATE INDEX intent_by_group_time ON intent (grp, created_ms);
+  CREATE TABLE event_retirement (first_id int8 NOT NULL, last_id int8 PRIMARY KEY, count int NOT NULL, sha256 text NOT NULL, at_ms int8 NOT NULL);
+  CREATE FUNCTION keep_event() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      IF TG_OP = 'DELETE' AND TG_TABLE_NAME = 'event' THEN
+        IF OLD.id <= (SELECT max(last_id) FROM event_retirement) THEN RETURN OLD; END IF;
+      END IF;
+      RETURN NULL;
+    END $$;
+  DROP RULE event_is_append_only_delete ON event;
+  DROP RULE event_is_append_only_update ON event;
+  CREATE TRIGGER event_is_append_only BEFORE UPDATE OR DELETE ON event FOR EACH ROW EXECUTE FUNCTION keep_event();
+  CREATE TRIGGER event_retirement_is_append_only BEFORE UPDATE OR DELETE ON event_retirement FOR EACH ROW EXECUTE FUNCTION keep_event();
+  CREATE FUNCTION keep_all_events() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the event log is append-only'; END $$;
+  CREATE TRIGGER event_is_not_truncated BEFORE TRUNCATE ON event EXECUTE FUNCTION keep_all_events();
+  CREATE TRIGGER event_retirement_is_not_truncated BEFORE TRUNCATE ON event_retirement EXECUTE FUNCTION keep_all_events();
   `,
 ];
