@@ -24,7 +24,8 @@ import {
 } from '@grpc/grpc-js';
 import { context, SpanStatusCode, trace } from '@opentelemetry/api';
 import { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './link-limits.ts';
-import { isServerStream, MESSAGE_BYTES_MAX, methodName, serviceDefinition } from './service-definition.ts';
+import { RESPONSE_BYTES_MAX } from './message-limits.ts';
+import { decodeResponse, isServerStream, methodName, serviceDefinition } from './service-definition.ts';
 import { fromStatus, isUnreachable } from './status.ts';
 import { type ExpectedPeer, Tls, type TlsFiles } from './tls.ts';
 
@@ -88,14 +89,13 @@ export function createClient<Service extends DescService>(service: Service, opti
 
   /** The call's parts. A request that cannot be encoded is the caller's fault, and has not left. */
   const prepare = (method: DescMethod, request: MessageInitShape<DescMessage>) => {
-    const { path, requestSerialize, responseDeserialize } = definitions[method.localName]!;
+    const { path, requestSerialize } = definitions[method.localName]!;
     const metadata = new Metadata();
     for (const [name, value] of Object.entries(currentTrace())) metadata.set(name, value);
     try {
       return {
         path,
         bytes: requestSerialize(create(method.input, request)),
-        deserialise: responseDeserialize as (bytes: Buffer) => Message,
         metadata,
       };
     } catch (cause) {
@@ -110,18 +110,20 @@ export function createClient<Service extends DescService>(service: Service, opti
     (method: DescMethod) =>
     (request: MessageInitShape<DescMessage>, { signal, timeoutMs }: CallOptions = {}) =>
       inSpan(`${methodName(method)} call`, { 'rpc.system': 'grpc', 'antipode.peer': peer }, async () => {
-        const { path, bytes, deserialise, metadata } = prepare(method, request);
-        return new Promise<Message>((resolve, reject) => {
+        const { path, bytes, metadata } = prepare(method, request);
+        const answer = await new Promise<Buffer>((resolve, reject) => {
           const startedMs = connection.nowMs;
-          const call = connection.client.makeUnaryRequest(
+          const { client, leave } = connection.enter();
+          const call = client.makeUnaryRequest(
             path,
             asIs,
-            deserialise,
+            asIs,
             bytes,
             metadata,
             connection.deadline(timeoutMs ?? defaultTimeoutMs),
             (error, response) => {
               connected();
+              leave();
               signal?.removeEventListener('abort', cancel);
               if (error !== null) return reject(connection.failed(error, startedMs));
               connection.heard();
@@ -133,6 +135,7 @@ export function createClient<Service extends DescService>(service: Service, opti
           signal?.addEventListener('abort', cancel);
           if (signal?.aborted) cancel();
         });
+        return decodeResponse(method, answer, peer);
       });
 
   async function* stream(
@@ -143,18 +146,19 @@ export function createClient<Service extends DescService>(service: Service, opti
     const span = trace
       .getTracer('antipode')
       .startSpan(`${methodName(method)} call`, { attributes: { 'rpc.system': 'grpc', 'antipode.peer': peer } });
-    let call: ClientReadableStream<Message> | undefined;
+    let call: ClientReadableStream<Buffer> | undefined;
     const cancel = (): void => call?.cancel();
     const startedMs = connection.nowMs;
     let connected = (): void => {};
+    const { client, leave } = connection.enter();
     try {
-      const { path, bytes, deserialise, metadata } = context.with(trace.setSpan(context.active(), span), () =>
+      const { path, bytes, metadata } = context.with(trace.setSpan(context.active(), span), () =>
         prepare(method, request),
       );
-      call = connection.client.makeServerStreamRequest(
+      call = client.makeServerStreamRequest(
         path,
         asIs,
-        deserialise,
+        asIs,
         bytes,
         metadata,
         connection.deadline(timeoutMs ?? streamTimeoutMs),
@@ -167,7 +171,7 @@ export function createClient<Service extends DescService>(service: Service, opti
       for await (const message of call) {
         connected();
         connection.heard();
-        yield message as Message;
+        yield decodeResponse(method, message as Buffer, peer);
       }
     } catch (thrown) {
       const error = isServiceError(thrown) ? connection.failed(thrown, startedMs) : AntipodeError.from(thrown);
@@ -178,6 +182,7 @@ export function createClient<Service extends DescService>(service: Service, opti
       connected();
       signal?.removeEventListener('abort', cancel);
       cancel();
+      leave();
       span.end();
     }
   }
@@ -199,6 +204,8 @@ class Connection {
   readonly #clock: Clock;
   readonly #link: () => LinkLimits;
   #client: GrpcClient;
+  /** Calls under way, by the client that they are on: one that was renewed is closed when its last call has ended. */
+  readonly #calls = new Map<GrpcClient, number>();
   #failure: AntipodeError | undefined;
   #attemptedMs = 0;
   #heardMs = Number.NEGATIVE_INFINITY;
@@ -214,8 +221,19 @@ class Connection {
     this.#client = this.#open();
   }
 
-  get client(): GrpcClient {
-    return this.#client;
+  /** For one call; `leave` when it has ended. */
+  enter(): { client: GrpcClient; leave: () => void } {
+    const client = this.#client;
+    this.#calls.set(client, (this.#calls.get(client) ?? 0) + 1);
+    return {
+      client,
+      leave: () => {
+        const left = (this.#calls.get(client) ?? 1) - 1;
+        if (left > 0) this.#calls.set(client, left);
+        else this.#calls.delete(client);
+        if (left === 0 && client !== this.#client) client.close();
+      },
+    };
   }
 
   get nowMs(): number {
@@ -254,7 +272,7 @@ class Connection {
 
   close(): void {
     this.#isClosed = true;
-    this.#client.close();
+    for (const client of new Set([this.#client, ...this.#calls.keys()])) client.close();
   }
 
   #state(): connectivityState {
@@ -275,11 +293,12 @@ class Connection {
     return code === status.DEADLINE_EXCEEDED && this.#state() === connectivityState.READY && this.#heardMs < startedMs;
   }
 
-  /** Calls that are under way on the old connection go on there. */
+  /** Calls that are under way on the old connection go on there, each within its own limit. */
   #renew(): void {
     if (this.#isClosed) return;
-    this.#client.close();
+    const before = this.#client;
     this.#client = this.#open();
+    if (!this.#calls.has(before)) before.close();
   }
 
   #open(): GrpcClient {
@@ -297,7 +316,7 @@ class Connection {
     return new GrpcClient(address, credentials, {
       'grpc.ssl_target_name_override': name,
       'grpc.default_authority': name,
-      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+      'grpc.max_receive_message_length': RESPONSE_BYTES_MAX,
       'grpc.keepalive_time_ms': keepalive.timeMs,
       'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
       'grpc.keepalive_permit_without_calls': 1,

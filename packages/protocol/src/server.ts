@@ -1,5 +1,5 @@
 /**
- * The server side of every service: authorises before a handler sees the call, validates what all requests must keep,
+ * The server side of every service: authorises before a message is read, validates what all requests must keep,
  * continues the caller's trace, and turns what a handler throws into a status. Knows no service in particular.
  */
 import {
@@ -32,9 +32,18 @@ import {
   type ServerWritableStream,
   setLogVerbosity,
 } from '@grpc/grpc-js';
+import { CALL_LIMITS, CallAdmission, type CallLimits } from './call-admission.ts';
+import {
+  CONNECTION_LIMITS,
+  type ConnectionLimits,
+  http2ServersOf,
+  limitConnections,
+  limitHandshakes,
+} from './connection-limits.ts';
 import { authorise, type Identity, identityOf, identityUri } from './identity.ts';
+import { REQUEST_BYTES_MAX } from './message-limits.ts';
 import { logRefusedCallers } from './refused-callers.ts';
-import { isServerStream, MESSAGE_BYTES_MAX, methodName, serviceDefinition } from './service-definition.ts';
+import { decodeRequest, isServerStream, methodName, servedDefinition } from './service-definition.ts';
 import { toStatus } from './status.ts';
 import { Tls, type TlsFiles } from './tls.ts';
 import { validateRequest } from './validate.ts';
@@ -79,8 +88,9 @@ export interface RpcServerOptions {
   readonly tls: Tls | TlsFiles;
   readonly log: Log;
   readonly clock?: Clock;
-  /** Only tests choose another. */
+  /** Only tests choose others. */
   readonly connectionAgeMsMax?: number;
+  readonly limits?: Partial<CallLimits & ConnectionLimits>;
 }
 
 export class RpcServer {
@@ -88,16 +98,23 @@ export class RpcServer {
   readonly #tls: Tls;
   readonly #log: Log;
   readonly #clock: Clock;
+  readonly #limits: CallLimits & ConnectionLimits;
+  readonly #admission: CallAdmission;
   readonly #running = new Map<AbortController, Promise<void>>();
   #closed: Promise<void> | undefined;
 
   /** @throws CERTIFICATE_INVALID */
-  constructor({ tls, log, clock = systemClock, connectionAgeMsMax = CONNECTION_AGE_MS_MAX }: RpcServerOptions) {
+  constructor(options: RpcServerOptions) {
+    const { tls, log, clock = systemClock, connectionAgeMsMax = CONNECTION_AGE_MS_MAX, limits } = options;
     this.#tls = Tls.of(tls);
+    this.#limits = { ...CALL_LIMITS, ...CONNECTION_LIMITS, ...limits };
+    const { trustDomain } = this.#tls.identity;
+    this.#admission = new CallAdmission({ trustDomain, clock, log, limits: this.#limits });
     this.#log = log;
     this.#clock = clock;
     this.#server = new Server({
-      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+      interceptors: [this.#admission.intercept],
+      'grpc.max_receive_message_length': REQUEST_BYTES_MAX,
       'grpc.max_connection_age_ms': connectionAgeMsMax,
       'grpc.max_connection_age_grace_ms': CONNECTION_AGE_GRACE_MS,
       'grpc.keepalive_time_ms': KEEPALIVE_MS,
@@ -120,7 +137,8 @@ export class RpcServer {
         ];
       }),
     );
-    this.#server.addService(serviceDefinition(service), implementation);
+    this.#admission.serve(service);
+    this.#server.addService(servedDefinition(service), implementation);
   }
 
   /**
@@ -130,13 +148,16 @@ export class RpcServer {
   async listen(address: string): Promise<number> {
     const port = await this.#bind(address);
     logRefusedCallers(this.#server, { log: this.#log, clock: this.#clock });
+    const listening = http2ServersOf(this.#server);
+    limitConnections(listening, { clock: this.#clock, log: this.#log, limits: this.#limits });
+    for (const one of listening) this.#admission.standBefore(one);
     await this.#tls.ready();
     return port;
   }
 
   #bind(address: string): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#server.bindAsync(address, this.#tls.serverCredentials(), (error, port) => {
+      this.#server.bindAsync(address, limitHandshakes(this.#tls.serverCredentials(), this.#limits), (error, port) => {
         if (error === null) resolve(port);
         else
           reject(
@@ -171,22 +192,22 @@ export class RpcServer {
     done.abort();
   }
 
-  #unary(method: DescMethod, handler: UnaryHandler): handleUnaryCall<Message, Message> {
+  #unary(method: DescMethod, handler: UnaryHandler): handleUnaryCall<Buffer, Message> {
     return (call, callback) => {
       this.#serve(method, call, {
-        work: async (context) => {
-          callback(null, create(method.output as DescMessage, await handler(call.request, context)));
+        work: async (request, context) => {
+          callback(null, create(method.output as DescMessage, await handler(request, context)));
         },
         fail: (error) => callback(toStatus(error)),
       });
     };
   }
 
-  #streaming(method: DescMethod, handler: StreamHandler): handleServerStreamingCall<Message, Message> {
+  #streaming(method: DescMethod, handler: StreamHandler): handleServerStreamingCall<Buffer, Message> {
     return (call) => {
       this.#serve(method, call, {
-        work: async (context) => {
-          for await (const message of handler(call.request, context)) {
+        work: async (request, context) => {
+          for await (const message of handler(request, context)) {
             if (context.signal.aborted) return;
             if (!call.write(create(method.output as DescMessage, message))) await drained(call, context.signal);
           }
@@ -201,7 +222,7 @@ export class RpcServer {
   #serve(
     method: DescMethod,
     call: AnyCall,
-    { work, fail }: { work: (context: CallContext) => Promise<void>; fail: (error: AntipodeError) => void },
+    { work, fail }: { work: Work; fail: (error: AntipodeError) => void },
   ): void {
     const controller = new AbortController();
     call.on('cancelled', () => controller.abort());
@@ -215,7 +236,7 @@ export class RpcServer {
   async #admitted(
     method: DescMethod,
     call: AnyCall,
-    { signal, work }: { signal: AbortSignal; work: (context: CallContext) => Promise<void> },
+    { signal, work }: { signal: AbortSignal; work: Work },
   ): Promise<void> {
     const name = methodName(method);
     const caller = identityOf(call);
@@ -229,8 +250,9 @@ export class RpcServer {
       { 'rpc.system': 'grpc', 'antipode.peer': peer },
       async () => {
         const identity = authorise(caller, { method: name, trustDomain: this.#tls.identity.trustDomain });
-        validateRequest(method.input, call.request);
-        await work({ identity, signal });
+        const request = decodeRequest(method, call.request);
+        validateRequest(method.input, request);
+        await work(request, { identity, signal });
       },
       continuedTrace(carrier),
     );
@@ -248,10 +270,11 @@ export class RpcServer {
 type UnaryHandler = (request: Message, context: CallContext) => Promise<MessageInitShape<DescMessage>>;
 type StreamHandler = (request: Message, context: CallContext) => AsyncIterable<MessageInitShape<DescMessage>>;
 type AnyHandler = UnaryHandler | StreamHandler;
-type AnyCall = ServerUnaryCall<Message, Message> | ServerWritableStream<Message, Message>;
+type Work = (request: Message, context: CallContext) => Promise<void>;
+type AnyCall = ServerUnaryCall<Buffer, Message> | ServerWritableStream<Buffer, Message>;
 
 /** Resolves when the stream takes more, or when nobody wants it any more. */
-function drained(call: ServerWritableStream<Message, Message>, signal: AbortSignal): Promise<void> {
+function drained(call: ServerWritableStream<Buffer, Message>, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const go = (): void => {

@@ -6,15 +6,54 @@
  * the whole message alive. Whoever keeps one beyond the call copies it.
  */
 
-import { invariant } from '@antipode/runtime';
-import { type DescMethod, type DescService, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+import { AntipodeError, invariant } from '@antipode/runtime';
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type Message,
+  toBinary,
+} from '@bufbuild/protobuf';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
-
-/** Of one message, on both sides: room for 10,000 digests or a data object of 4 MiB, not for filling the memory. */
-export const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+import { requestBytesMax, responseBytesMax } from './message-limits.ts';
 
 export function serviceDefinition(service: DescService): ServiceDefinition {
   return Object.fromEntries(service.methods.map((method) => [method.localName, methodDefinition(method)]));
+}
+
+/** What a server registers: requests stay as they came until it is known who sent them, and how large they are. */
+export function servedDefinition(service: DescService): ServiceDefinition {
+  const asIs = (bytes: Buffer): Buffer => bytes;
+  return Object.fromEntries(
+    Object.entries(serviceDefinition(service)).map(([name, method]) => [name, { ...method, requestDeserialize: asIs }]),
+  );
+}
+
+/** @throws REQUEST_INVALID when it is larger than its method allows, or no such message */
+export const decodeRequest = (method: DescMethod, bytes: Uint8Array): Message =>
+  decode(method, { schema: method.input, bytes, limit: requestBytesMax(methodName(method)) });
+
+/** @throws REQUEST_INVALID when a peer answers with more than the method allows, or with no such message */
+export const decodeResponse = (method: DescMethod, bytes: Uint8Array, answeredBy: string): Message =>
+  decode(method, { schema: method.output, bytes, limit: responseBytesMax(methodName(method)), answeredBy });
+
+function decode(
+  method: DescMethod,
+  { schema, bytes, limit, ...of }: { schema: DescMessage; bytes: Uint8Array; limit: number; answeredBy?: string },
+): Message {
+  const details = { method: methodName(method), bytes: bytes.length, limit, ...of };
+  if (bytes.length > limit)
+    throw new AntipodeError(
+      'REQUEST_INVALID',
+      `a ${schema.name} of ${bytes.length} bytes is too large, at most ${limit} are taken`,
+      { details },
+    );
+  try {
+    return fromBinary(schema, bytes);
+  } catch (cause) {
+    throw new AntipodeError('REQUEST_INVALID', `the bytes received are no ${schema.name}`, { details, cause });
+  }
 }
 
 /** `Service/Method`, as in the authorisation table, spans and logs. */

@@ -82,7 +82,7 @@ export function fromStatus(error: ServiceError, { peer, connection }: FailedCall
     case status.RESOURCE_EXHAUSTED:
     case status.INVALID_ARGUMENT:
       return new AntipodeError('REQUEST_INVALID', `${peer} does not accept the call: ${error.details}`, {
-        details,
+        details: { ...details, answeredBy: peer },
         cause: error,
       });
   }

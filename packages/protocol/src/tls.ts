@@ -28,6 +28,7 @@ export interface ConnectionWatch {
   readonly handshakeMs?: number;
 }
 
+/** Of a client that names no limit: five round trips of the longest link. */
 const HANDSHAKE_MS_MAX = 15_000;
 /** How soon a changed certificate is noticed. */
 const REFRESH_MS = 2_000;

@@ -277,6 +277,11 @@ export const CATALOGUE = {
     summary: 'A peer could not be reached, or the link was lost in the middle of a call: its outcome is unknown.',
     hint: 'The state is read again and the call repeated. If it stays, check the peer and the link.',
   },
+  PEER_BUSY: {
+    disposition: 'retry',
+    summary: 'A peer has taken as many calls of this caller as it takes at once, or a request did not arrive in time.',
+    hint: 'Usually transient. If it stays, look in the log of the peer for who calls so often, and take its certificate away if nobody knows.',
+  },
   PEER_REFUSED: {
     disposition: 'operator',
     summary:

@@ -7,6 +7,7 @@ import { fromHex, hex, sha256Hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Peers } from './peers.ts';
 import type { SimulatedSite } from './testing/simulated-site.ts';
 import { address, fence, GROUP, TwoSites } from './testing/two-sites.ts';
 import { Transfer } from './transfer.ts';
@@ -52,6 +53,24 @@ describe('a pull', () => {
     expect([b.site.store.has(ref.digest), b.member.hsm.contents()]).toEqual([false, []]);
     sites.network.distort = () => {};
     await sites.apply(b, ref);
+  });
+
+  it.each([
+    ['parts of a manifest', 'MANIFEST_INVALID', { size: 1_000n, part: new Uint8Array() }],
+    ['blobs', 'GENERATION_UNKNOWN', { blobs: [] }],
+  ])('of endless empty %s comes to an end', async (what, code, message) => {
+    const ref = await sites.captured();
+    const honest = b.site.peers.client(address('a'));
+    let sent = 0;
+    const endless = async function* (): AsyncGenerator<object> {
+      for (; ; sent += 1) yield message;
+    };
+    const liar = { ...honest, [what === 'blobs' ? 'pullBlobs' : 'pullManifest']: endless };
+    const { store, trust, log } = b.site;
+    const transfer = new Transfer({ store, trust, log, peers: { client: () => liar } as unknown as Peers });
+    const pulled = transfer.pull({ group: GROUP, digest: ref.digest, sources: [address('a')] });
+    expect((await rejection(pulled)).code).toBe(code);
+    expect(sent).toBeLessThan(3);
   });
 
   it('is refused when a peer sends another generation than was asked for, although it is signed', async () => {

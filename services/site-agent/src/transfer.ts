@@ -187,6 +187,8 @@ export class Transfer {
       pulled += page.length;
       let next = 0;
       for await (const { blobs } of peer.pullBlobs({ group, generation, sha256: page.map(fromHex) }, options)) {
+        // Answers without an end that bring nothing: what is lacking is said below.
+        if (blobs.length === 0) break;
         for (const blob of blobs) {
           const expected = page[next];
           if (expected === undefined || !bytesEqual(sha256(blob), fromHex(expected))) {
@@ -233,7 +235,8 @@ async function received(parts: AsyncIterable<PullManifestResponse>): Promise<Uin
   let length = 0;
   for await (const { part, size } of parts) {
     signed ??= new Uint8Array(size <= MANIFEST_BYTES_MAX ? Number(size) : 0);
-    if (length + part.length > signed.length) break;
+    // More than was announced, or parts without an end that bring nothing.
+    if (length + part.length > signed.length || part.length === 0) break;
     signed.set(part, length);
     length += part.length;
   }

@@ -159,6 +159,11 @@ export function generationFrom(ref: GenerationRef, recoveryPointMs: number): Gen
   };
 }
 
+/** For an order: which generation, without the objects that it does not protect, which may be many. */
+export function orderRefOf(generation: Generation) {
+  return { ...refOf(generation), uncaptured: [] };
+}
+
 export function refOf(generation: Generation) {
   return {
     epoch: generation.epoch,

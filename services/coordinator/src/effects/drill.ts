@@ -4,7 +4,7 @@ import type { DrillEffect, DrillEvent } from '../machines/drill.ts';
 import { recordDrill } from '../store/drills.ts';
 import { readGeneration } from '../store/generations.ts';
 import type { Intent } from '../store/intents.ts';
-import { beganMs, type EffectContext, fenceOf, proofFrom, refOf, WORK_TIMEOUT_MS } from './context.ts';
+import { beganMs, type EffectContext, fenceOf, orderRefOf, proofFrom, WORK_TIMEOUT_MS } from './context.ts';
 
 const NO_PROOF = { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
 
@@ -45,7 +45,7 @@ export async function drill(context: EffectContext, intent: Intent, effect: Dril
     {
       fence: fenceOf(group, intent),
       drillId: intent.id,
-      generation: refOf(generation),
+      generation: orderRefOf(generation),
       scratchSerial: effect.serial,
       sources: group.members.map(({ site }) => agents.address(site)),
     },

@@ -5,7 +5,7 @@ import type { Generation, Group, Proof } from '../model.ts';
 import { readGeneration, readNewest, recordAcknowledgement, withdrawAcknowledgements } from '../store/generations.ts';
 import { setForeignObjects } from '../store/groups.ts';
 import type { Intent } from '../store/intents.ts';
-import { type EffectContext, fenceOf, proofFrom, refOf, WORK_TIMEOUT_MS } from './context.ts';
+import { type EffectContext, fenceOf, orderRefOf, proofFrom, WORK_TIMEOUT_MS } from './context.ts';
 
 export async function replication(
   context: EffectContext,
@@ -63,7 +63,7 @@ export async function applyAt(
   { site, generation, fence = fenceOf(group, intent) }: Target,
 ): Promise<{ appliedObjects: number; pulledBlobs: number }> {
   const sources = await context.holders(group, site);
-  const order = { fence, generation: refOf(generation), sources };
+  const order = { fence, generation: orderRefOf(generation), sources };
   const answer = await context.agent(site).apply(order, { timeoutMs: WORK_TIMEOUT_MS });
   const { appliedObjects, pulledBlobs, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
   await context.write((trx) => setForeignObjects(trx, group.spec.name, site, { divergent, unaccounted }));
@@ -78,7 +78,7 @@ export async function verifyAt(
 ): Promise<{ contentDigest: string; proof: Proof }> {
   const { contentDigest, proof } = await context
     .agent(site)
-    .verify({ fence, generation: refOf(generation), everything }, { timeoutMs: WORK_TIMEOUT_MS });
+    .verify({ fence, generation: orderRefOf(generation), everything }, { timeoutMs: WORK_TIMEOUT_MS });
   return { contentDigest: hex(contentDigest), proof: proofFrom(proof) };
 }
 
