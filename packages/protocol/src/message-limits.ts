@@ -10,6 +10,7 @@ const REQUEST_BYTES_DEFAULT = 256 * 1024;
 const REQUEST_BYTES: Readonly<Record<string, number>> = {
   // Filters name objects one by one.
   'SiteAgentService/Capture': REQUEST_BYTES_MAX,
+  'SiteAgentService/MatchFilter': REQUEST_BYTES_MAX,
   'OperatorService/CreateGroup': REQUEST_BYTES_MAX,
   // 10,000 digests.
   'SiteAgentService/PullBlobs': 512 * 1024,
