@@ -52,7 +52,8 @@ const anybody = <T>(work: (cryptoki: Cryptoki, session: bigint) => T): T => with
 describe('a session that never logged in', () => {
   it('stops no capture, apply or scrub with a public point that is off its curve', async () => {
     pair.a.token.tool('--keypairgen', '--key-type', 'EC:prime256v1', '--label', 'tls', '--id', '02', '--extractable');
-    // In front of the true one: the ids order the candidates.
+    // In the place of the true one: the ids order the candidates.
+    pair.a.token.tool('--delete-object', '--type', 'pubkey', '--id', '02');
     const id: Template = [[ATTRIBUTES.id.type, Buffer.of(2)]];
     anybody((cryptoki, session) => void cryptoki.create(session, publicKey(OFF_CURVE, ...id, ...label('tls'))));
     await pair.restart();
