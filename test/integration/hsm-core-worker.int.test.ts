@@ -100,9 +100,9 @@ describe('an own key that was made and not recorded', () => {
       });
       await scratch.reopen();
       const count = (await scratch.provider.inventory()).length;
-      expect([scratch.keyring.ownHandles.size, count]).toEqual([5, 5]);
+      expect([scratch.keyring.ownHandles.size, count]).toEqual([3, 3]);
       expect(await emptyScratch(scratch)).toBe(true);
-      expect(await scratch.provider.inventory()).toHaveLength(5);
+      expect(await scratch.provider.inventory()).toHaveLength(3);
     } finally {
       await scratch.close();
     }

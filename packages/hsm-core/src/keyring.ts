@@ -78,7 +78,10 @@ export async function openKeyring(options: {
     const details = { serial: identity.serial, identity: fingerprint(identity.publicHalf) };
     throw new AntipodeError('IDENTITY_MISSING', 'the identity key in the journal is not in the token', { details });
   }
-  const ownHandles = new Set<Handle>([own.handle, ...own.companions, ...(await provider.findUnder(announced))]);
+  const ownHandles = new Set<Handle>([
+    ...(own.isElsewhere === true ? [] : [own.handle, ...own.companions]),
+    ...(await provider.findUnder(announced)),
+  ]);
   const found = new Map<string, DomainKey>();
   const missing: DomainKeyRecord[] = [];
   for (const record of domainKeys) {

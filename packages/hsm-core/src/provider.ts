@@ -45,6 +45,8 @@ export interface PartitionDescription {
   readonly unenforced: readonly Protection[];
   /** What other slots of the module answered that do not tell their token: another HSM is away. Empty when all is well. */
   readonly silentSlots: readonly string[];
+  /** Slots of the module in which a token could be made: room for one that keeps the identity key. */
+  readonly freeSlots: number;
 }
 
 /** A handle's blob, or why there is none. */
@@ -116,6 +118,8 @@ export interface OwnKey {
   readonly handle: Handle;
   /** Other objects that belong to it (the public half of an identity key that an earlier release left in the token). */
   readonly companions: readonly Handle[];
+  /** In a token of its own: its handle says nothing of the partition. */
+  readonly isElsewhere?: true;
 }
 
 /** What one look at a partition, or at some of its objects, has shown. */

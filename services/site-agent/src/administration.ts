@@ -61,7 +61,10 @@ export async function initialisePartition({
       // By its number; and by its key, since a number that the configuration gives says nothing of the token.
       let other: ReturnType<Journal['identities']>[number] | undefined;
       for (const one of journal.identities()) {
-        if (one.record.serial === found || (await provider.findIdentity(one.record)) !== undefined) other ??= one;
+        if (one.record.serial === found) other ??= one;
+        // A token of identity keys may hold those of several partitions.
+        else if (settings.identityPartition !== undefined) continue;
+        else if ((await provider.findIdentity(one.record)) !== undefined) other ??= one;
       }
       if (other !== undefined)
         throw new AntipodeError(
@@ -83,6 +86,44 @@ export async function initialisePartition({
     }
   } finally {
     journal.close();
+  }
+}
+
+/** What is known of a partition before it is initialised, and what `initialisePartition` would do. */
+export interface InitialisationPlan {
+  readonly isInitialised: boolean;
+  readonly tokenLabel: string;
+  /** The token that gets the identity key, where it is another. */
+  readonly identityTokenLabel: string | undefined;
+  /** Whether the module has room for a token that keeps the identity key. */
+  readonly hasFreeSlot: boolean;
+}
+
+export async function planInitialisation({
+  config,
+  name,
+  log,
+}: {
+  config: AgentConfig;
+  name: string;
+  log: Log;
+}): Promise<InitialisationPlan> {
+  const settings = partitionSettings(config, name);
+  const { tokenLabel } = settings;
+  const identityTokenLabel = settings.identityPartition?.tokenLabel;
+  const journal = new Journal(config.dataFolder);
+  try {
+    if (journal.identity(name) !== undefined)
+      return { isInitialised: true, tokenLabel, identityTokenLabel, hasFreeSlot: false };
+  } finally {
+    journal.close();
+  }
+  const provider = await openPartition(partitionConfig(settings, config), { log });
+  try {
+    const { freeSlots } = await provider.describe();
+    return { isInitialised: false, tokenLabel, identityTokenLabel, hasFreeSlot: freeSlots > 0 };
+  } finally {
+    await provider.close();
   }
 }
 

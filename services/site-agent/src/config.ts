@@ -8,16 +8,30 @@ const address = z.string().refine(isAddress, ADDRESS_EXPECTED);
 const siteName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
 const path = z.string().min(1, 'expected a path');
 
+const tokenOf = {
+  tokenLabel: z.string().min(1).max(32),
+  /** Needed where several tokens have the label; and as a name, unique in all groups, of a token that has no number. */
+  serial: z.string().min(1).max(16).optional(),
+  pinFile: path,
+};
+
+/** What is not said here is as in the partition: module, environment, accepted protections. */
+const identityPartition = z.strictObject({
+  ...tokenOf,
+  module: path.optional(),
+  moduleParameters: z.string().min(1).max(4096).optional(),
+  environment: z.record(z.string(), z.string()).optional(),
+});
+
 const partition = z.strictObject({
   /** Name within this site. */
   name: siteName,
   module: path,
   /** For C_Initialize, of a module that wants some: NSS is told here where its database is. Never a secret. */
   moduleParameters: z.string().min(1).max(4096).optional(),
-  tokenLabel: z.string().min(1).max(32),
-  /** Needed where several tokens have the label; and as a name, unique in all groups, of a token that has no number. */
-  serial: z.string().min(1).max(16).optional(),
-  pinFile: path,
+  ...tokenOf,
+  /** The token of the identity key, best one of its own: programs take "the private key of the token". */
+  identityPartition: identityPartition.optional(),
   /** For the HSM worker only, such as SOFTHSM2_CONF. Never a PIN. */
   environment: z.record(z.string(), z.string()).default({}),
   /** Protections that the token does not keep, and without which it is used all the same (docs/devices). */
@@ -63,17 +77,29 @@ export function partitionConfig(
   settings: PartitionSettings,
   { dataFolder, serial = settings.serial }: { dataFolder: string; serial?: string | undefined },
 ): PartitionConfig {
-  const { module, moduleParameters, tokenLabel, pinFile, environment, acceptUnenforced } = settings;
-  return {
+  const { module, moduleParameters, tokenLabel, pinFile, environment, acceptUnenforced, identityPartition } = settings;
+  const stateFolder = join(dataFolder, 'login');
+  const own = {
     module,
     ...(moduleParameters === undefined ? {} : { moduleParameters }),
     tokenLabel,
     ...(serial === undefined ? {} : { serial }),
     pinFile,
     environment,
-    stateFolder: join(dataFolder, 'login'),
+    stateFolder,
     ...(acceptUnenforced === undefined ? {} : { acceptUnenforced }),
   };
+  if (identityPartition === undefined) return own;
+  const { serial: _ofPartition, ...shared } = own;
+  const given = Object.entries(identityPartition).filter(([, value]) => value !== undefined);
+  return { ...own, identity: { ...shared, ...Object.fromEntries(given) } };
+}
+
+function placed<One extends { module?: string | undefined; pinFile: string }>(
+  one: One,
+  from: (path: string) => string,
+): One {
+  return { ...one, pinFile: from(one.pinFile), ...(one.module === undefined ? {} : { module: from(one.module) }) };
 }
 
 /** @throws CONFIG_INVALID */
@@ -89,6 +115,7 @@ export function loadAgentConfig(file: string): AgentConfig {
       ...one,
       module: resolve(dirname(file), one.module),
       pinFile: from(one.pinFile),
+      ...(one.identityPartition === undefined ? {} : { identityPartition: placed(one.identityPartition, from) }),
     })),
   };
 }

@@ -1,10 +1,12 @@
 /** The agent beside the HSMs of one site. */
 export {
+  type InitialisationPlan,
   initialisePartition,
   type LocalRuleMatch,
   matchLocally,
   type PartitionIdentity,
   pinPartitions,
+  planInitialisation,
   showIdentity,
 } from './administration.ts';
 export { SiteAgent } from './agent.ts';

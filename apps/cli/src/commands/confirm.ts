@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import { AntipodeError } from '@antipode/runtime';
 
 /** @throws USAGE when it is not confirmed, and when there is no terminal to ask at */
-export async function confirm(group: string): Promise<void> {
+export async function confirm(name: string, what = 'the group'): Promise<void> {
   if (!process.stdin.isTTY)
     throw new AntipodeError('USAGE', 'no terminal to confirm at: add --yes', { details: { field: 'yes' } });
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
@@ -11,9 +11,9 @@ export async function confirm(group: string): Promise<void> {
     const answer = await new Promise<string | undefined>((resolve) => {
       // Ctrl-C and Ctrl-D close it, and leave the question without an answer.
       prompt.once('close', () => resolve(undefined));
-      prompt.question('Type the name of the group to go on: ').then(resolve, () => resolve(undefined));
+      prompt.question(`Type the name of ${what} to go on: `).then(resolve, () => resolve(undefined));
     });
-    if (answer?.trim() !== group)
+    if (answer?.trim() !== name)
       throw new AntipodeError('USAGE', 'not confirmed; nothing was changed', { details: { field: 'confirm' } });
   } finally {
     prompt.close();

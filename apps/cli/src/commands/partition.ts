@@ -1,5 +1,6 @@
 import { AntipodeError, processLog } from '@antipode/runtime';
 import {
+  type InitialisationPlan,
   initialisePartition,
   loadAgentConfig,
   matchLocally,
@@ -7,11 +8,13 @@ import {
   peerFrom,
   peerText,
   pinPartitions,
+  planInitialisation,
   showIdentity,
 } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { output, table } from '../output.ts';
 import { collect, command, JSON_OPTION } from './common.ts';
+import { confirm } from './confirm.ts';
 import { filterOf, localRuleTable, ruleWarnings, withRuleOptions } from './rules.ts';
 
 const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
@@ -31,6 +34,30 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
   );
 }
 
+/** What lies in the tokens afterwards, and which habits of programs that changes. Nothing where nothing is added. */
+export function announcementOf({
+  isInitialised,
+  tokenLabel,
+  identityTokenLabel,
+  hasFreeSlot,
+}: InitialisationPlan): string[] {
+  if (isInitialised) return [];
+  const place = identityTokenLabel ?? tokenLabel;
+  const added = [
+    `Adds to token ${place}: one private EC key, "antipode identity". It signs, and cannot be taken out.`,
+    `Later, for each version of a group's domain key, adds to token ${tokenLabel}: one secret AES key, "antipode domain key <group> <version>". It wraps and unwraps, and cannot be taken out.`,
+    'Programs that look for their keys by label or id find what they found before. Programs that use the only secret key of a token will find more than one.',
+  ];
+  if (identityTokenLabel !== undefined) return added;
+  return [
+    ...added,
+    'Programs that use "the private key of the token" may find this one, and sign with it.',
+    hasFreeSlot
+      ? 'The module has a free slot: make a token in it for the identity key alone, and name it as `identityPartition` of this partition in the configuration. Then no program meets the key.'
+      : 'Where the device has room for another token, name it as `identityPartition` of this partition in the configuration: then no program meets the key.',
+  ];
+}
+
 export function partitionCommand(): Command {
   const partition = command('partition', 'the partitions of a site; run these at the site itself');
   partition.addCommand(
@@ -39,9 +66,14 @@ export function partitionCommand(): Command {
     ])
       .argument('<partition>', 'name in the configuration')
       .option(...CONFIG)
+      .option('--yes', 'do not ask; for scripts')
       .option(...JSON_OPTION)
-      .action(async (name, { config, json }) => {
-        const identity = await initialisePartition({ config: loadAgentConfig(config), name, log: processLog() });
+      .action(async (name, { config: file, json, yes }) => {
+        const [config, log] = [loadAgentConfig(file), processLog()];
+        const plan = await planInitialisation({ config, name, log });
+        for (const line of announcementOf(plan)) output({ json }).note(line);
+        if (!plan.isInitialised && !yes) await confirm(name, 'the partition');
+        const identity = await initialisePartition({ config, name, log });
         show(
           identity,
           json,

@@ -45,6 +45,7 @@ export const SCAN_GAP_MS = 250;
 export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #token: TokenInfo;
   readonly #silentSlots: readonly string[];
+  readonly #freeSlots: number;
   readonly #objects: ObjectReader;
   readonly #maker: Maker;
   /** Public halves that had to be found by use, each with what was read under the handle; absent until it is read next. */
@@ -54,10 +55,11 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #probe: SessionProbe;
   #lastLookMs = Number.NEGATIVE_INFINITY;
 
-  private constructor({ cryptoki, session, token, silentSlots }: OpenSession) {
+  private constructor({ cryptoki, session, token, silentSlots, freeSlots }: OpenSession) {
     super({ cryptoki, session });
     this.#token = token;
     this.#silentSlots = silentSlots;
+    this.#freeSlots = freeSlots;
     this.#probe = new SessionProbe({ cryptoki, session });
     this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) });
     this.#maker = new Maker({ cryptoki, session, objects: this.#objects, keepsOnePerId: keepsOnePerId(token) });
@@ -178,7 +180,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     this.wrapMechanism();
     const { serial, label, manufacturer, model, firmware } = this.#token;
     const said = { serial, label, manufacturer, model, firmware, unenforced: this.unenforced() };
-    const described = { ...said, silentSlots: this.#silentSlots };
+    const described = { ...said, silentSlots: this.#silentSlots, freeSlots: this.#freeSlots };
     return this.#reusesHandles() ? { ...described, reusesHandles: true } : described;
   }
 

@@ -25,6 +25,8 @@ export interface PartitionConfig {
   readonly stateFolder: string;
   /** Protections without which this partition is used all the same. */
   readonly acceptUnenforced?: readonly Protection[];
+  /** The token of the identity key, where that is another. */
+  readonly identity?: Omit<PartitionConfig, 'identity'>;
 }
 
 export interface OpenSession {
@@ -33,6 +35,8 @@ export interface OpenSession {
   readonly token: TokenInfo;
   /** What slots of the module answered that do not tell their token. */
   readonly silentSlots: readonly string[];
+  /** Slots in which a token could be made. */
+  readonly freeSlots: number;
 }
 
 /** A look that finds nothing is not proof: of 48 processes that started at once on one SoftHSM folder, 18 saw no token. */
@@ -53,10 +57,10 @@ export async function openSession(config: PartitionConfig, search = PATIENT): Pr
   for (let look = 1; ; look += 1) {
     const cryptoki = Cryptoki.load(config.module, config.moduleParameters);
     try {
-      const { slot, token, silentSlots } = await findToken(cryptoki, config, search);
+      const { slot, token, silentSlots, freeSlots } = await findToken(cryptoki, config, search);
       const session = cryptoki.openSession(slot);
       login(cryptoki, session, token, config);
-      return { cryptoki, session, token, silentSlots };
+      return { cryptoki, session, token, silentSlots, freeSlots };
     } catch (thrown) {
       cryptoki.finalize();
       const error = translate(thrown, { isOpening: true });
@@ -71,14 +75,16 @@ async function findToken(
   cryptoki: Cryptoki,
   { tokenLabel, serial }: PartitionConfig,
   { skipped, asking }: SlotSearch,
-): Promise<{ slot: bigint; token: TokenInfo; silentSlots: string[] }> {
+): Promise<{ slot: bigint; token: TokenInfo; silentSlots: string[]; freeSlots: number }> {
   const silentSlots = skipped.map(() => 'no answer in time');
   const initialised: { slot: bigint; token: TokenInfo }[] = [];
+  let freeSlots = 0;
   for (const slot of cryptoki.slots().filter((one) => !skipped.includes(one))) {
     await asking(slot);
     try {
       const token = cryptoki.tokenInfo(slot);
       if (token.flags & CKF_TOKEN_INITIALIZED) initialised.push({ slot, token });
+      else freeSlots += 1;
     } catch (thrown) {
       silentSlots.push(answerOf(thrown));
     }
@@ -89,7 +95,8 @@ async function findToken(
       token.label === tokenLabel && (serial === undefined || token.serial === serial || NO_SERIAL.test(token.serial)),
   );
   const [only, second] = matching;
-  if (only !== undefined && second === undefined) return { ...only, token: named(only.token, serial), silentSlots };
+  if (only !== undefined && second === undefined)
+    return { ...only, token: named(only.token, serial), silentSlots, freeSlots };
   const wanted = `label "${tokenLabel}"${serial === undefined ? '' : ` and serial ${serial}`}`;
   const found = `${matching.length} tokens have ${wanted}, expected one; the module shows ${initialised.length}`;
   const details = { found: matching.length, shown: initialised.length };

@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { AntipodeError, type ErrorCode, type ErrorDetails, type Log, systemClock } from '@antipode/runtime';
 import type { HsmProvider } from '../provider.ts';
+import { withIdentityIn } from './identity-elsewhere.ts';
 import type { PartitionConfig } from './session.ts';
 
 export interface ToWorker {
@@ -114,7 +115,21 @@ const METHODS = [
  * @throws MODULE_UNAVAILABLE, PARTITION_NOT_FOUND, PIN_FILE_UNREADABLE, PIN_FILE_EXPOSED, PIN_REFUSED, PIN_LOCKED,
  * MECHANISM_MISSING, HSM_WORKER_LOST
  */
-export async function openPartition(config: PartitionConfig, options: WorkerOptions): Promise<WorkerProvider> {
+export async function openPartition(
+  { identity, ...config }: PartitionConfig,
+  options: WorkerOptions,
+): Promise<WorkerProvider> {
+  const partition = await openToken(config, options);
+  if (identity === undefined) return partition;
+  try {
+    return withIdentityIn(partition, await openToken(identity, options));
+  } catch (thrown) {
+    await partition.close();
+    throw thrown;
+  }
+}
+
+async function openToken(config: PartitionConfig, options: WorkerOptions): Promise<WorkerProvider> {
   const worker = await openWorker(config, options, []);
   const methods = METHODS.map((method) => [method, (...args: unknown[]) => worker.call(method, args)] as const);
   return {

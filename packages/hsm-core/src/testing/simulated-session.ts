@@ -68,6 +68,7 @@ export class SimulatedSession implements HsmProvider {
       model: 'simulated',
       firmware: '1.0',
       unenforced: [],
+      freeSlots: 0,
       silentSlots: [],
     };
   }

@@ -246,6 +246,7 @@ class SimulatedPartition {
         firmware: '1',
         unenforced: [],
         silentSlots: [],
+        freeSlots: 0,
       },
       captures: new CaptureMemory(),
       replica: new ReplicaMemory(),
