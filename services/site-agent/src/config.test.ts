@@ -71,6 +71,22 @@ it('hands the worker what the module needs, under the number that the journal kn
   expect(partitionConfig(config.partitions[1]!, { ...config, serial: 'journal' }).serial).toBe('journal');
 });
 
+it('gives the identity key a token of its own, with what the partition says and it does not', () => {
+  const own = '    role: scratch\n    identityPartition:\n      tokenLabel: identities\n      pinFile: identities.pin';
+  const config = load(GOOD.replace('    role: scratch', own));
+  const [main, scratch] = config.partitions.map((one) =>
+    partitionConfig(one, { ...config, serial: 'of the partition' }),
+  );
+  expect(main).not.toHaveProperty('identity');
+  expect(scratch!.identity).toEqual({
+    module: join(folder, 'modules', 'hsm.so'),
+    tokenLabel: 'identities',
+    pinFile: join(folder, 'identities.pin'),
+    environment: {},
+    stateFolder: join(folder, 'data', 'login'),
+  });
+});
+
 it.each<[string, [string, string], string]>([
   ['a protection that is none', ['    role: scratch', '    acceptUnenforced: [all]\n    role: scratch'], '20:24'],
   ['an unknown key', ['dataFolder: data', 'dataFolder: data\npin: "1234"'], '11:1'],
