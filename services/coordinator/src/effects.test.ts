@@ -154,7 +154,13 @@ beforeEach(async () => {
 describe('the survey', () => {
   const seat = (role: MemberRole, epoch: bigint, generation: bigint) => [
     { group: 'cards', role: MemberRole.ACTIVE, epoch: 9n },
-    { group: 'payments', role, epoch, applied: { epoch: 1n, generation, manifestDigest: fromHex(digest(generation)) } },
+    {
+      group: 'payments',
+      role,
+      epoch,
+      domainKeyVersion: role === MemberRole.ACTIVE ? 1 : 0,
+      applied: { epoch: 1n, generation, manifestDigest: fromHex(digest(generation)) },
+    },
   ];
 
   it('tells what each member has that answered, in the order of the group', async () => {
@@ -167,8 +173,24 @@ describe('the survey', () => {
       survey: {
         active: 'a',
         reachable: [
-          { site: 'a', serial: 'serial-a', role: 'active', epoch: 1n, applied: applied(5n), problem: '' },
-          { site: 'c', serial: 'serial-c', role: 'standby', epoch: 2n, applied: applied(4n), problem: 'PIN_REFUSED' },
+          {
+            site: 'a',
+            serial: 'serial-a',
+            role: 'active',
+            epoch: 1n,
+            applied: applied(5n),
+            problem: '',
+            lacksKey: false,
+          },
+          {
+            site: 'c',
+            serial: 'serial-c',
+            role: 'standby',
+            epoch: 2n,
+            applied: applied(4n),
+            problem: 'PIN_REFUSED',
+            lacksKey: true,
+          },
         ],
         voters: 3,
         highestEpoch: 1n,

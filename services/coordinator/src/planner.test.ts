@@ -162,6 +162,27 @@ describe('what is due', () => {
     },
   );
 
+  describe('is a further domain key where the active member has missed the one in use', () => {
+    const group = { domainKeyVersion: 2, highestVersion: 2 };
+    const missed: Case = { group, versions: { a: 1 } };
+    const endedAgo = (ageMs: number): Partial<Situation> => ({
+      recent: [intent('enrolment', { status: 'done', updatedMs: NOW_MS - ageMs })],
+    });
+    it.each([
+      ['by its own journal', missed, {}, true],
+      ['whatever version the newest generation is of', missed, { newest: generation({ domainKeyVersion: 2 }) }, true],
+      ['but not where it holds it', { group, versions: { a: 2 } }, {}, false],
+      ['but not where only a standby has missed it', { group, versions: { b: 1 } }, {}, false],
+      ['but not while its site is not up', { ...missed, statuses: { a: 'suspect' } }, {}, false],
+      ['but not while it is not active by its own account', { ...missed, seats: { a: 'standby' } }, {}, false],
+      ['but not while an epoch is not in force', { ...missed, group: { ...group, highestEpoch: 2n } }, {}, false],
+      ['but not on the word of a heartbeat from before the last one', missed, endedAgo(TIMINGS.suspectMs), false],
+      ['also within the hour of the last one', missed, endedAgo(TIMINGS.suspectMs * 2), true],
+    ] satisfies [string, Case, Partial<Situation>, boolean][])('%s', (_where, one, rest, isDue) => {
+      expect(due(one, rest).includes('enrolment')).toBe(isDue);
+    });
+  });
+
   it('is another look at what waits for a person, after a while', () => {
     const parked = (id: string, ageMs: number) =>
       intent('enrolment', { id, status: 'parked', updatedMs: NOW_MS - ageMs });

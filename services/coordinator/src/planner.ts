@@ -83,11 +83,17 @@ export function plan(situation: Situation): Plan {
 
 type Draft = Omit<Planned, 'group'>;
 
-/** The first domain key; and the next one, where a standby could not open the newest generation for want of its key. */
-function dueEnrolment({ group, newest, failed, recent, view }: Situation): Draft[] {
+/**
+ * The first domain key; and the next one, where a member lacks the version in use. An active member without it captures
+ * nothing at all, and knows by its own journal that it lacks it. A standby shows it when it cannot open the newest generation.
+ */
+function dueEnrolment(situation: Situation): Draft[] {
+  const { group, newest, failed, recent, view } = situation;
   const enrolment: Draft = { kind: 'enrolment', site: '', state: { phase: 'due' }, trace: {} };
   if (group.domainKeyVersion === 0) return [enrolment];
-  if (newest?.domainKeyVersion !== group.domainKeyVersion || group.highestEpoch !== group.epoch) return [];
+  if (group.highestEpoch !== group.epoch) return [];
+  if (activeLacksKey(situation)) return [enrolment];
+  if (newest?.domainKeyVersion !== group.domainKeyVersion) return [];
   const lacksKey = failed.some((intent) => {
     const target = intent.state as { phase: string; epoch?: bigint; number?: bigint };
     return (
@@ -100,6 +106,21 @@ function dueEnrolment({ group, newest, failed, recent, view }: Situation): Draft
   });
   // One that did not help is not repeated at once: every version is another key in every HSM.
   return lacksKey && !recent.some(({ kind }) => kind === 'enrolment') ? [enrolment] : [];
+}
+
+/**
+ * It was promoted although it had missed a version: better than nobody. The next version is born in its own token, so that
+ * this ends. Its heartbeat may be older than a version that has just come into use.
+ */
+function activeLacksKey({ group, view, recent, nowMs, timings }: Situation): boolean {
+  const site = activeOf(group)?.site ?? '';
+  const isTooSoon = recent.some(
+    ({ kind, updatedMs }) => kind === 'enrolment' && agoMs({ nowMs, stampMs: updatedMs }) < timings.suspectMs * 2,
+  );
+  if (isTooSoon) return false;
+  const agent = view(site);
+  const seat = agent?.state?.members.find((member) => member.group === group.spec.name);
+  return agent?.status === 'up' && seat?.role === MemberRole.ACTIVE && seat.domainKeyVersion < group.domainKeyVersion;
 }
 
 function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {

@@ -64,6 +64,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
               : isQuarantined(site, journal)
                 ? 'SITE_QUARANTINED'
                 : partition.errorCode,
+          lacksKey: (seat?.domainKeyVersion ?? 0) < group.domainKeyVersion,
         };
       } catch (thrown) {
         if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;

@@ -17,6 +17,8 @@ export interface Candidate {
   readonly applied: Held | undefined;
   /** Code of what keeps its partition from being used; empty for nothing. */
   readonly problem: string;
+  /** It has missed the domain key version in use: promoted, it captures nothing before it has got the next one. */
+  readonly lacksKey?: boolean;
 }
 
 export interface KnownGeneration extends Held {
@@ -163,9 +165,15 @@ function nobody({
 
 function mostAdvanced(candidates: readonly Candidate[]): Candidate | undefined {
   return candidates.reduce<Candidate | undefined>(
-    (best, one) => (best === undefined || isAhead(one.applied, best.applied) ? one : best),
+    (best, one) => (best === undefined || isBetter(one, best) ? one : best),
     undefined,
   );
+}
+
+/** What it holds decides; among equals, that it can capture at once. */
+function isBetter(one: Candidate, best: Candidate): boolean {
+  if (isAhead(one.applied, best.applied)) return true;
+  return !isAhead(best.applied, one.applied) && best.lacksKey === true && one.lacksKey !== true;
 }
 
 /** Epoch first: a generation of a later tenure is newer, whatever its number. */

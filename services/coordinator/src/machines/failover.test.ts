@@ -195,6 +195,14 @@ describe('the plan of a failover', () => {
     expect(choice?.to).toBe('b');
   });
 
+  it('prefers among equals who can capture at once, and what a standby holds before that', () => {
+    const lacking = { ...standby('b', 4n), lacksKey: true };
+    expect(planFailover(REQUEST, survey([lacking, standby('c', 4n)])).choice?.to).toBe('c');
+    expect(planFailover(REQUEST, survey([standby('c', 4n), lacking])).choice?.to).toBe('c');
+    expect(planFailover(REQUEST, survey([{ ...lacking, applied: held(5n) }, standby('c', 4n)])).choice?.to).toBe('b');
+    expect(planFailover(REQUEST, survey([lacking, { ...standby('c', 3n) }])).choice?.to).toBe('b');
+  });
+
   it('takes a generation of a later epoch for newer, although its number is lower', () => {
     const { choice } = planFailover(REQUEST, survey([standby('b', 9n, 1n), standby('c', 2n, 2n)]));
     expect(choice?.to).toBe('c');

@@ -16,7 +16,7 @@ export type SeatSaid = 'none' | Member['role'];
 
 const ROLES = { active: MemberRole.ACTIVE, standby: MemberRole.STANDBY, fenced: MemberRole.FENCED };
 
-const view = (site: string, status: SiteStatus, seat: SeatSaid | undefined): SiteView => ({
+const view = (site: string, status: SiteStatus, seat: SeatSaid | undefined, domainKeyVersion: number): SiteView => ({
   site,
   status,
   reason: '',
@@ -31,7 +31,7 @@ const view = (site: string, status: SiteStatus, seat: SeatSaid | undefined): Sit
       : ({
           members: [
             { group: 'cards', role: MemberRole.STANDBY },
-            ...(seat === 'none' ? [] : [{ group: 'payments', role: ROLES[seat] }]),
+            ...(seat === 'none' ? [] : [{ group: 'payments', role: ROLES[seat], domainKeyVersion }]),
           ],
         } as DescribeResponse),
 });
@@ -79,6 +79,8 @@ export interface Case {
   readonly statuses?: Readonly<Record<string, SiteStatus>>;
   /** What agents say of their seats; what the database says where nothing is said here. */
   readonly seats?: Readonly<Record<string, SeatSaid | undefined>>;
+  /** The newest domain key version that agents say they hold; all there are where nothing is said here. */
+  readonly versions?: Readonly<Record<string, number>>;
 }
 
 export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situation {
@@ -115,7 +117,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
     open: [],
     scrubs: [],
     contradiction: undefined,
-    view: (site) => view(site, statuses[site] ?? 'up', said[site]),
+    view: (site) => view(site, statuses[site] ?? 'up', said[site], one.versions?.[site] ?? 9),
     nowMs: NOW_MS,
     timings: TIMINGS,
     ...rest,
