@@ -137,6 +137,7 @@ export class Coordinator implements Closeable {
     const lead = async (): Promise<void> => {
       const mark = await store.query(readTimeline);
       if (mark !== undefined) clock.continueFrom(mark);
+      cache.forgetNeeded();
       leases.becameLeader({
         earlierLeaseMs: await store.query((db) => raiseLeaseLength(db, timings.leaseMs)),
       });

@@ -64,3 +64,12 @@ it('keeps what it has where a reading fails, says so, and reads again', async ()
   await readings[2];
   expect(bench.epochs).toEqual([3n]);
 });
+
+it('knows what members may still ask for only under the leadership that has looked', () => {
+  const cache = new GroupCache({ store: {} as Store });
+  expect(cache.needed('payments')).toBeUndefined();
+  cache.learnNeeded('payments', ['aa']);
+  expect([cache.needed('payments'), cache.needed('cards')]).toEqual([['aa'], undefined]);
+  cache.forgetNeeded();
+  expect(cache.needed('payments')).toBeUndefined();
+});

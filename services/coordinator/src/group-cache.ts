@@ -9,6 +9,7 @@ export class GroupCache {
   readonly #refreshes = new Serial();
   #groups: readonly Group[] = [];
   #unreadable: readonly string[] = [];
+  readonly #needed = new Map<string, readonly string[]>();
 
   constructor({ store }: { store: Store }) {
     this.#store = store;
@@ -21,6 +22,20 @@ export class GroupCache {
   /** Groups whose rows cannot be made sense of. */
   get unreadable(): readonly string[] {
     return this.#unreadable;
+  }
+
+  /** Digests of manifests that members may still ask for; undefined before the group was looked at under this leadership. */
+  needed(group: string): readonly string[] | undefined {
+    return this.#needed.get(group);
+  }
+
+  learnNeeded(group: string, digests: readonly string[]): void {
+    this.#needed.set(group, digests);
+  }
+
+  /** At the start of a leadership: what another leader has recorded since is not known. */
+  forgetNeeded(): void {
+    this.#needed.clear();
   }
 
   /** One after another, each of one moment: an older reading never takes the place of a newer one. */

@@ -80,6 +80,7 @@ class Bench {
   status: SiteStatus = 'up';
   readonly group: Group;
   readonly groups: Group[] = [];
+  readonly needed: unknown[] = [];
   run: () => Promise<void> = async () => {};
   readonly reconciler: Reconciler;
 
@@ -121,7 +122,12 @@ class Bench {
           require: epoch,
         } as unknown as Election;
       })(),
-      cache: { all: this.groups, unreadable: [], refresh: async () => {} } as unknown as GroupCache,
+      cache: {
+        all: this.groups,
+        unreadable: [],
+        refresh: async () => {},
+        learnNeeded: (name: string, digests: string[]) => void this.needed.push([name, digests]),
+      } as unknown as GroupCache,
       detector: { snapshot: () => () => ({ status: this.status }) } as unknown as Detector,
       journals: { flush: async () => {} } as unknown as JournalBook,
       runner: {
@@ -188,6 +194,11 @@ describe('a pass', () => {
     // A look at the active member is no event: an idle group would write a thousand a day.
     expect(bench.events).toEqual([]);
     expect(bench.enqueued).toEqual([intents()[0]!.id, intents()[0]!.id]);
+  });
+
+  it('notes what members may still ask for: nothing yet, where nothing was captured', async () => {
+    await bench.reconciler.pass();
+    expect(bench.needed).toEqual([['payments', []]]);
   });
 
   it('does nothing where another coordinator leads', async () => {

@@ -220,6 +220,11 @@ export class Reconciler implements Closeable {
       failed: await readFailed(db, name),
       open: await readOpenIntents(db, { group: name }),
     }));
+    const { newest, acknowledged } = facts;
+    const needed = [...(newest === undefined ? [] : [newest]), ...acknowledged].map(
+      ({ manifestDigest }) => manifestDigest,
+    );
+    this.#ports.cache.learnNeeded(name, [...new Set(needed)]);
     const contradiction = contradictionOf({ ...facts, view });
     await this.#tell(name, contradiction?.message);
     return { group: facts.group, plan: plan({ ...facts, contradiction, view, nowMs: clock.wallMs(), timings }) };

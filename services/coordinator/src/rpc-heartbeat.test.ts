@@ -25,6 +25,7 @@ class Bench {
   readonly clock = new FakeClock();
   epoch: bigint | undefined = 1n;
   isDatabaseUp = true;
+  needed: string[] | undefined;
   /** Rows of sites that were written down. */
   readonly written: object[] = [];
   readonly leases = new LeaseBook({ clock: this.clock, leaseMs: TIMINGS.leaseMs });
@@ -51,7 +52,7 @@ class Bench {
       detector: this.detector,
       journals: new JournalBook({ store: {} as Store }),
       leases: this.leases,
-      cache: { all: [{ ...groupOf(SPEC), ...change }] },
+      cache: { all: [{ ...groupOf(SPEC), ...change }], needed: () => this.needed },
       store: {
         write: async (_epoch: bigint, work: (trx: unknown) => unknown) => {
           if (!this.isDatabaseUp) throw new AntipodeError('DATABASE_UNAVAILABLE', 'away');
@@ -112,6 +113,19 @@ describe('a heartbeat', () => {
     ]);
     expect(intervalMs).toBe(TIMINGS.heartbeatMs);
     expect(bench.leases.remainingMs('payments')).toBeGreaterThan(TIMINGS.leaseMs);
+  });
+
+  it('says which generations must stay in the store, once the group was looked at', async () => {
+    const bench = withGroup();
+    expect((await bench.heartbeat('a')).needed).toEqual([]);
+    bench.needed = ['ab', 'cd'];
+    expect((await bench.heartbeat('a')).needed).toEqual([
+      {
+        group: 'payments',
+        manifestDigests: [Buffer.from('ab', 'hex'), Buffer.from('cd', 'hex')].map((one) => new Uint8Array(one)),
+      },
+    ]);
+    expect((await bench.heartbeat('elsewhere')).needed).toEqual([]);
   });
 
   it('says where the other members are, the active one first, also of one that has not announced itself', async () => {

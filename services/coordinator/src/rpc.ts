@@ -132,6 +132,10 @@ export function coordinatorHandlers({
             requestId: 'heartbeat',
           })),
         quarantined: added,
+        needed: seats.flatMap(({ spec }) => {
+          const digests = cache.needed(spec.name);
+          return digests === undefined ? [] : [{ group: spec.name, manifestDigests: digests.map(fromHex) }];
+        }),
         peers: seats.map((group) => ({
           group: group.spec.name,
           sites: group.members

@@ -33,12 +33,16 @@ import { OrderBook } from './order-book.ts';
 import { Partitions } from './partitions.ts';
 import { KEEP_WARM_MS, Peers } from './peers.ts';
 import { Pins } from './pins.ts';
+import { Retention } from './retention.ts';
 import { siteAgentHandlers } from './rpc.ts';
 import type { Site } from './site.ts';
 import { Transfer } from './transfer.ts';
 import { Trust } from './trust.ts';
 
 const DAY_MS = 86_400_000;
+
+/** Some captures come in between, each with a manifest. */
+const RETIRE_INTERVAL_MS = 10 * 60_000;
 
 /** How often a partition that could not be opened is tried again. The login guard keeps that from costing PIN attempts. */
 const REOPEN_INTERVAL_MS = 5_000;
@@ -119,6 +123,7 @@ export class SiteAgent implements Closeable {
       trust,
       transfer,
       mender: new Mender({ journal, store, transfer, log }),
+      retention: new Retention({ journal, store, log }),
     };
     this.#idle = new IdleCollection({ clock, collect: collectGarbage });
     this.#orders = new OrderBook({ clock });
@@ -180,6 +185,7 @@ export class SiteAgent implements Closeable {
       loop('write journal', JOURNAL_INTERVAL_MS, async () => this.#watchJournal()),
       loop('keep peers connected', KEEP_WARM_MS, (signal) => this.#site.peers.keepWarm(signal)),
       loop('mend store', MEND_INTERVAL_MS, (signal) => this.#site.mender.mendAll(signal)),
+      loop('retire generations', RETIRE_INTERVAL_MS, (signal) => this.#site.retention.pass(signal)),
     ]);
     const warning = swapWarning(swapState());
     if (warning !== '') log.warn(warning);

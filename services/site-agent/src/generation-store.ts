@@ -145,6 +145,17 @@ export class GenerationStore {
     this.#summarise(sealed);
   }
 
+  /** Takes a manifest away. Its sealed objects stay. */
+  retire(digest: string): void {
+    this.#reach(() =>
+      transaction(this.#database, () => {
+        this.#database.prepare('DELETE FROM manifest WHERE digest = ?').run(fromHex(digest));
+      }),
+    );
+    this.#summaries.delete(digest);
+    this.#opened.forget(digest);
+  }
+
   hasBlob(digest: string): boolean {
     return this.#get('SELECT 1 FROM blob WHERE sha256 = ?', fromHex(digest)) !== undefined;
   }

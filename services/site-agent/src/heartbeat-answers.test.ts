@@ -90,3 +90,14 @@ it('remembers where the other members are, for what the store here has lost', ()
   );
   expect(told).toEqual([['one', sites]]);
 });
+
+it('remembers which generations others may still ask for', () => {
+  const told: unknown[] = [];
+  const retention = { learn: (...given: unknown[]) => void told.push(given) } as unknown as Site['retention'];
+  const needed = [{ group: 'one', manifestDigests: [Buffer.from('ab', 'hex')] }];
+  new HeartbeatAnswers({ ...site, retention }).take(
+    { leases: [], epochs: [], needed } as unknown as Parameters<HeartbeatAnswers['take']>[0],
+    { sentAtMs: 0 },
+  );
+  expect(told).toEqual([['one', ['ab']]]);
+});

@@ -3,11 +3,11 @@
  * of each other: trouble with the epoch of one keeps no lease from another.
  */
 import type { HeartbeatResponse } from '@antipode/protocol';
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, hex } from '@antipode/runtime';
 import type { Site } from './site.ts';
 
 export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
-  Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined'>>;
+  Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'needed'>>;
 
 export class HeartbeatAnswers {
   readonly #site: Site;
@@ -20,7 +20,7 @@ export class HeartbeatAnswers {
 
   /** @param options.sentAtMs monotonic time at which the heartbeat was sent @throws a defect, after every group had its turn */
   take(
-    { leases: grants, epochs, peers = [], quarantined = [] }: HeartbeatAnswer,
+    { leases: grants, epochs, peers = [], quarantined = [], needed = [] }: HeartbeatAnswer,
     { sentAtMs }: { sentAtMs: number },
   ): void {
     const { journal, leases, name } = this.#site;
@@ -48,6 +48,7 @@ export class HeartbeatAnswers {
         this.#troubles.delete(group);
       });
     for (const { group, sites } of peers) this.#site.mender.learn(group, sites);
+    for (const { group, manifestDigests } of needed) this.#site.retention.learn(group, manifestDigests.map(hex));
     this.#site.peers.learn(peers.flatMap(({ sites }) => sites));
     if (defect !== undefined) throw defect;
   }

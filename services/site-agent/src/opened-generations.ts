@@ -26,6 +26,12 @@ export class OpenedGenerations {
     return [...this.#kept.keys()];
   }
 
+  /** It is not in the store any more. Whoever still uses it keeps it. */
+  forget(digest: string): void {
+    this.#kept.delete(digest);
+    this.#used.delete(digest);
+  }
+
   /** Opened once, however many ask meanwhile. What `open` throws is thrown to all of them, and not remembered. */
   async get(digest: string, open: () => Promise<SealedGeneration>): Promise<SealedGeneration> {
     const known = this.#used.get(digest)?.deref();

@@ -11,6 +11,7 @@ import type { LeaseKeeper } from './lease.ts';
 import type { Mender } from './mending.ts';
 import type { Partition, Partitions } from './partitions.ts';
 import type { Peers } from './peers.ts';
+import type { Retention } from './retention.ts';
 import type { Transfer } from './transfer.ts';
 import type { Trust } from './trust.ts';
 
@@ -33,6 +34,7 @@ export interface Site {
   readonly trust: Trust;
   readonly transfer: Transfer;
   readonly mender: Mender;
+  readonly retention: Retention;
 }
 
 /** The fence of a request; the server has made sure that it is there. */

@@ -23,6 +23,7 @@ import { OrderBook } from '../order-book.ts';
 import type { OpenPartition, Partition, Partitions } from '../partitions.ts';
 import type { Peer, Peers } from '../peers.ts';
 import { type Pin, Pins } from '../pins.ts';
+import { Retention } from '../retention.ts';
 import { siteAgentHandlers } from '../rpc.ts';
 import type { Site } from '../site.ts';
 import { Transfer } from '../transfer.ts';
@@ -120,6 +121,7 @@ export class SimulatedSite {
       trust,
       transfer,
       mender: new Mender({ journal, store, transfer, log: silentLog }),
+      retention: new Retention({ journal, store, log: silentLog }),
     };
     this.#handlers = siteAgentHandlers({
       site: this.site,

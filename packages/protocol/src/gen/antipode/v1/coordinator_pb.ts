@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/coordinator.proto.
  */
 export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiaAoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNIusBChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdCJECgpHcm91cFBlZXJzEg0KBWdyb3VwGAEgASgJEicKBXNpdGVzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MiUgoKTGVhc2VHcmFudBINCgVncm91cBgBIAEoCRINCgVlcG9jaBgCIAEoBBIQCghsZWFzZV9tcxgDIAEoBBIUCgxzZWxmX3N0b3BfbXMYBCABKAQyYAoSQ29vcmRpbmF0b3JTZXJ2aWNlEkoKCUhlYXJ0YmVhdBIdLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHi5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiaAoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNIpsCChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucyI8ChFOZWVkZWRHZW5lcmF0aW9ucxINCgVncm91cBgBIAEoCRIYChBtYW5pZmVzdF9kaWdlc3RzGAIgAygMIkQKCkdyb3VwUGVlcnMSDQoFZ3JvdXAYASABKAkSJwoFc2l0ZXMYAiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyJSCgpMZWFzZUdyYW50Eg0KBWdyb3VwGAEgASgJEg0KBWVwb2NoGAIgASgEEhAKCGxlYXNlX21zGAMgASgEEhQKDHNlbGZfc3RvcF9tcxgEIAEoBDJgChJDb29yZGluYXRvclNlcnZpY2USSgoJSGVhcnRiZWF0Eh0uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVxdWVzdBoeLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * An agent's sign of life, with what it has.
@@ -102,6 +102,13 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
    * @generated from field: repeated antipode.v1.QuarantinedSeat quarantined = 6;
    */
   quarantined: QuarantinedSeat[];
+
+  /**
+   * What must stay in this site's store, for each group that the coordinator has looked at: older manifests may go.
+   *
+   * @generated from field: repeated antipode.v1.NeededGenerations needed = 7;
+   */
+  needed: NeededGenerations[];
 };
 
 /**
@@ -110,6 +117,34 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_coordinator, 1);
+
+/**
+ * Generations of a group that somebody may still ask for.
+ *
+ * @generated from message antipode.v1.NeededGenerations
+ */
+export type NeededGenerations = Message<"antipode.v1.NeededGenerations"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * The newest generation, and the newest that each member has acknowledged.
+   *
+   * @generated from field: repeated bytes manifest_digests = 2;
+   */
+  manifestDigests: Uint8Array[];
+};
+
+/**
+ * Describes the message antipode.v1.NeededGenerations.
+ * Use `create(NeededGenerationsSchema)` to create a new message.
+ */
+export const NeededGenerationsSchema: GenMessage<NeededGenerations> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 2);
 
 /**
  * The other members of a group, all of them.
@@ -137,7 +172,7 @@ export type GroupPeers = Message<"antipode.v1.GroupPeers"> & {
  * Use `create(GroupPeersSchema)` to create a new message.
  */
 export const GroupPeersSchema: GenMessage<GroupPeers> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 2);
+  messageDesc(file_antipode_v1_coordinator, 3);
 
 /**
  * A lease, counted by the agent from the moment it *sent* the heartbeat.
@@ -179,7 +214,7 @@ export type LeaseGrant = Message<"antipode.v1.LeaseGrant"> & {
  * Use `create(LeaseGrantSchema)` to create a new message.
  */
 export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 3);
+  messageDesc(file_antipode_v1_coordinator, 4);
 
 /**
  * The coordinator, as agents see it.
