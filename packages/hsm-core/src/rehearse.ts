@@ -10,11 +10,12 @@ import type { Handle } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
 import { type ProofSummary, readBack } from './read-back.ts';
 import { type Replica, ReplicaMemory } from './replica.ts';
+import { findNamesakes } from './set-aside.ts';
 import { unseal } from './unseal.ts';
 
 export interface Rehearsal {
   readonly proof: ProofSummary;
-  /** Whether reading everything back gave the content digest of the generation. */
+  /** Whether reading everything back gave the content digest of the generation, and nothing else bears its names. */
   readonly isEqual: boolean;
   readonly restoreMs: number;
   readonly proveMs: number;
@@ -56,11 +57,13 @@ export async function rehearse(options: {
     await unseal({ ...replica, proved: undefined, blobOf });
     restoredMs = clock.monotonicMs();
     const { contentDigest, proof } = await readBack({ ...replica, objectIds: 'everything' });
+    // A program finds a key by its names: nothing else must answer to them.
+    const namesakes = await findNamesakes(replica);
     provedMs = clock.monotonicMs();
     const isClean = await emptyScratch({ provider, keyring });
     return {
       proof,
-      isEqual: contentDigest === contentDigestOf(target.generation),
+      isEqual: contentDigest === contentDigestOf(target.generation) && namesakes.length === 0,
       restoreMs: restoredMs - startedMs,
       proveMs: provedMs - restoredMs,
       cleanMs: clock.monotonicMs() - provedMs,

@@ -37,7 +37,7 @@ import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
 import type { ClockStep, Timeline } from './timeline.ts';
 import type { Timings } from './timings.ts';
-import { groupState, operationMessage, STANDINGS, siteState, unreadableGroup } from './views.ts';
+import { groupState, namesakesAt, operationMessage, STANDINGS, siteState, unreadableGroup } from './views.ts';
 
 export interface RpcPorts {
   readonly id: string;
@@ -430,6 +430,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         obstacle: obstacle ?? '',
         catchesUp: choice?.canCatchUp === true,
         needsAcceptLoss: obstacle === undefined && isRefused,
+        namesakeObjects: namesakesAt({ group, view: (site) => detector.view(site) }, choice?.to ?? ''),
         leaseWaitMs: BigInt(
           Math.round(survey.reachable.some(({ site }) => site === from) ? 0 : leases.remainingMs(name)),
         ),

@@ -89,6 +89,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         scrubErrorCode: scrubbed?.errorCode ?? '',
         quarantine: quarantineOf(group, view(site)) ?? '',
         heldObjects: heldAt(facts, site),
+        namesakeObjects: namesakesAt(facts, site),
       };
     }),
     protection: protectionOf({ ...facts, acknowledged }, ages),
@@ -110,9 +111,16 @@ export function unreadableGroup(name: string): MessageInitShape<typeof GroupStat
 const keysNotCaptured = ({ uncaptured }: Generation): number =>
   uncaptured.filter(({ kind }) => /^(private|secret)-key\b/.test(kind)).length;
 
+type Seen = Pick<GroupFacts, 'group' | 'view'>;
+
+const memberAt = ({ group, view }: Seen, site: string) =>
+  view(site)?.state?.members?.find((member) => member.group === group.spec.name);
+
 /** What the last capture of this member would have lost. */
-const heldAt = ({ group, view }: Pick<GroupFacts, 'group' | 'view'>, site: string): number =>
-  view(site)?.state?.members?.find((member) => member.group === group.spec.name)?.heldObjects ?? 0;
+const heldAt = (seen: Seen, site: string): number => memberAt(seen, site)?.heldObjects ?? 0;
+
+/** Under names of the group, and none of its objects: what a program would find at this member. */
+export const namesakesAt = (seen: Seen, site: string): number => memberAt(seen, site)?.namesakeObjects ?? 0;
 
 /** One word for the whole group, the worst that is true of it. */
 function protectionOf(
@@ -137,7 +145,9 @@ function protectionOf(
   // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.
   if (FINDINGS.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
-  return newest.uncaptured.length > 0 ? 'partially-protected' : 'protected';
+  // By a name that another object bears too, a program would find that one now and then.
+  const hasNamesakes = group.members.some(({ site }) => namesakesAt({ group, view }, site) > 0);
+  return newest.uncaptured.length > 0 || hasNamesakes ? 'partially-protected' : 'protected';
 }
 
 export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecSchema> {

@@ -20,8 +20,11 @@ import { type AgentConfig, partitionConfig } from './config.ts';
 import { GenerationStore } from './generation-store.ts';
 import { Journal, type Seat } from './journal.ts';
 
-/** `deleted` is sealed and in no token; `held` would be lost by the next capture; `changed` has another value in the token. */
-export type DeletedState = 'deleted' | 'held' | 'changed';
+/**
+ * `deleted` is sealed and in no token; `held` would be lost by the next capture; `changed` has another value in the token;
+ * `set-aside` was this member's alone and gave way to an object of its name, and is sealed here only.
+ */
+export type DeletedState = 'deleted' | 'held' | 'changed' | 'set-aside';
 
 export interface DeletedObject {
   readonly objectId: string;
@@ -45,6 +48,8 @@ interface Open {
   readonly seat: Seat;
   /** The newest generation captured or applied here. */
   readonly newest: SealedGeneration;
+  /** Of what was set aside here. */
+  readonly asides: readonly SealedGeneration[];
 }
 
 /** @throws NOT_FOUND, GENERATION_UNKNOWN */
@@ -66,7 +71,7 @@ export function acceptDeleted({
   objectIds: readonly string[];
 }): Promise<DeletedObject[]> {
   return atSite(config, group, async (open) => {
-    const undecided = deletedIn(open, group).filter(({ state }) => state !== 'deleted');
+    const undecided = deletedIn(open, group).filter(({ state }) => state === 'held' || state === 'changed');
     const chosen = choose(undecided, objectIds);
     open.journal.accept(
       group,
@@ -120,7 +125,8 @@ export function restoreDeleted({
         domainKeys: journal.domainKeys(seat.serial),
         announced: journal.announcedKeys(seat.serial),
       });
-      for (const target of targetsOf(newest, { wanted, keyring, group }))
+      const targets = [newest, ...open.asides].flatMap((one) => targetsOf(one, { wanted, keyring, group }));
+      for (const target of targets)
         await restore({ provider, keyring, open, target, group, changed: changedOf(newest.generation) });
     } finally {
       await provider.close();
@@ -216,7 +222,10 @@ async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) 
         throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
           details: { group },
         });
-      return await work({ journal, store, seat, newest });
+      const asides: SealedGeneration[] = [];
+      for (const digest of journal.asides(group))
+        if (await store.isSound(digest)) asides.push(await store.open(digest));
+      return await work({ journal, store, seat, newest, asides });
     } finally {
       store.close();
     }
@@ -225,7 +234,7 @@ async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) 
   }
 }
 
-function deletedIn({ journal, store, newest: { generation } }: Open, group: string): DeletedObject[] {
+function deletedIn({ journal, store, newest: { generation }, asides }: Open, group: string): DeletedObject[] {
   const accepted = journal.accepted(group);
   const kept = journal.kept(group);
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
@@ -252,7 +261,18 @@ function deletedIn({ journal, store, newest: { generation } }: Open, group: stri
       };
     },
   );
-  return [...undecided, ...deleted];
+  const setAside = asides.flatMap(({ generation: aside }) =>
+    aside.entries.map(
+      (entry): DeletedObject => ({
+        ...named(entry),
+        state: 'set-aside',
+        deletedMs: aside.captureStartedMs,
+        isAccepted: true,
+        isRestorable: isHere(store, aside, entry),
+      }),
+    ),
+  );
+  return [...undecided, ...deleted, ...setAside];
 }
 
 const changedOf = ({ uncaptured }: Generation): ReadonlySet<string> =>

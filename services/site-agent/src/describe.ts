@@ -78,6 +78,7 @@ export function memberState(site: Site, seat: Seat) {
     ),
     unaccountedObjects: seat.unaccounted,
     divergentObjects: seat.divergent,
+    namesakeObjects: seat.role === 'standby' ? journal.namesakes(seat.group) : 0,
     heldObjects: seat.role === 'active' ? journal.held(seat.group).length : 0,
   };
 }

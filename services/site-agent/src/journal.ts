@@ -19,7 +19,7 @@ import {
 } from './database.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 6;
+const SCHEMA_VERSION = 7;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -48,6 +48,11 @@ const DELETIONS = `
   CREATE TABLE restored (grp TEXT PRIMARY KEY) STRICT;
   CREATE TABLE kept (grp TEXT, object_id TEXT, kept_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id)) STRICT`;
 
+/** Generations of what was set aside here, and how many objects of others bear names of the group's. */
+const NAMES = `
+  CREATE TABLE aside (grp TEXT, digest TEXT, PRIMARY KEY (grp, digest)) STRICT;
+  CREATE TABLE namesake (grp TEXT PRIMARY KEY, objects INTEGER NOT NULL) STRICT`;
+
 const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -61,6 +66,7 @@ const SCHEMA = `
   ${DIVERGENT};
   ${JOURNAL_HISTORY};
   ${DELETIONS};
+  ${NAMES};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -70,6 +76,7 @@ const UPGRADES = {
   3: APPLY_INTENT_4,
   4: JOURNAL_HISTORY,
   5: DELETIONS,
+  6: NAMES,
 };
 
 export type Role = RoleName;
@@ -384,6 +391,29 @@ export class Journal {
       const statement = this.#database.prepare('DELETE FROM accepted WHERE grp = ? AND object_id = ?');
       for (const objectId of objectIds) statement.run(group, objectId);
     });
+  }
+
+  /** Generations of this member alone, with what was set aside. */
+  asides(group: string): string[] {
+    return this.#all('SELECT digest FROM aside WHERE grp = ?', group).map((row) => String(row['digest']));
+  }
+
+  addAside(group: string, digest: string): void {
+    this.#run('INSERT OR IGNORE INTO aside VALUES (?, ?)', group, digest);
+  }
+
+  /** How many objects of others bear names of the generation's objects here. */
+  namesakes(group: string): number {
+    return Number(this.#get('SELECT objects FROM namesake WHERE grp = ?', group)?.['objects'] ?? 0);
+  }
+
+  setNamesakes(group: string, objects: number): void {
+    if (objects === this.namesakes(group)) return;
+    this.#run(
+      'INSERT INTO namesake VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET objects = excluded.objects',
+      group,
+      objects,
+    );
   }
 
   /** For how long deleted objects have been kept under this agent's watch. */

@@ -98,3 +98,40 @@ it('is accounted for again by the first capture of a tenure of its own', async (
   expect((await a.site.store.open(digest)).generation.entries).toHaveLength(5);
   expect(a.site.journal.seat(GROUP)).toMatchObject({ divergent: 0, unaccounted: 0 });
 });
+
+it('gives way to what the line has under its name, captured or not: sealed here first, and brought back from there', async () => {
+  b.member.hsm.addSecret('captured at a only');
+  await applied(await next('never captured'));
+  for (const label of ['captured at a only', 'never captured']) {
+    const [there, ...more] = a.member.hsm.labelled(label);
+    expect([there?.value, more]).toEqual([b.member.hsm.labelled(label)[0]!.value, []]);
+  }
+  const [digest] = a.site.journal.asides(GROUP);
+  const { generation } = await a.site.store.open(digest!);
+  const labels = generation.entries.map(({ attributes }) => Buffer.from(attributes.label!).toString());
+  expect(labels.sort()).toEqual(['captured at a only', 'never captured']);
+  for (const { blobSha256 } of generation.entries) expect(a.site.store.hasSoundBlob(blobSha256!)).toBe(true);
+  expect(await applied(await next('three'))).toEqual({ divergent: 0, unaccounted: 0 });
+});
+
+it('that a member which was never active has is told, and left alone', async () => {
+  const own = b.member.hsm.addSecret('of an application');
+  // B's own past does not count: it is the standby of a again, as if it had never been active.
+  const again = fence(3n, 'a');
+  const ref = await next('one');
+  await applied(ref);
+  for (const site of [a, b])
+    await site.call('setRole', { fence: again, serial: `${site.name}-1`, role: MemberRole.STANDBY });
+  await sites.promote(a, ref, again);
+  sites.renew(a, 3n);
+  b.member.hsm.remove(own);
+  b.site.journal.setHead(GROUP, 'applied', b.site.journal.head(GROUP, 'captured')!);
+  b.site.journal.dropHead(GROUP, 'captured');
+  b.member.hsm.addSecret('shared name');
+  a.member.hsm.addSecret('shared name');
+  const generation = await sites.captured(a, again);
+  await b.call('apply', { fence: again, generation, sources: [address('a')] });
+  await sites.verify(b, generation, again);
+  expect(b.member.hsm.labelled('shared name')).toHaveLength(2);
+  expect(b.site.journal.namesakes(GROUP)).toBe(1);
+});

@@ -1,5 +1,5 @@
 /** Reads a staged generation back and uses its keys; only then does it count as applied here. */
-import { bury, type ProofSummary, type Replica, readBack } from '@antipode/hsm-core';
+import { bury, findNamesakes, type ProofSummary, type Replica, readBack, setAside } from '@antipode/hsm-core';
 import type { ProofSummarySchema, VerifyRequest, VerifyResponseSchema } from '@antipode/protocol';
 import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -46,6 +46,7 @@ export async function verify(
         const { contentDigest, proof } = await readBack({ ...replica, objectIds });
         if (contentDigest === target.contentDigest && proof.failed === 0) {
           await buryDeleted(site, replica);
+          await clearNames(site, replica);
           // A higher epoch may have come while the token worked; what is staged changes only in a turn like this one.
           mayAct();
           if (journal.head(group, 'staged') === digest) journal.setHead(group, 'applied', digest);
@@ -84,6 +85,43 @@ async function buryDeleted(site: Site, replica: Replica): Promise<void> {
     site.log.info('deleted objects left the token', { group, epoch, generation, objects: buried.length });
   if (left.length > 0)
     site.log.warn('deleted objects stay in the token', { group, epoch, generation, objects: left.length });
+}
+
+/** A name finds what the generation has under it, where this member's own past is what lies beside it (I14). */
+async function clearNames(site: Site, replica: Replica): Promise<void> {
+  const { journal, store, log, clock, prng } = site;
+  const { group, epoch, number: generation } = replica.target.generation;
+  // What lies beside ours in a token that was never active is somebody else's.
+  if (journal.head(group, 'captured') === undefined) {
+    await recordNamesakes(site, replica);
+    return;
+  }
+  const { setAside: objects } = await setAside({
+    ...replica,
+    clock,
+    prng,
+    store: async (sealed, blobs) => {
+      store.putBlobs(blobs.values());
+      await store.put(sealed);
+      journal.addAside(group, sealed.digest);
+    },
+  });
+  if (objects.length > 0)
+    log.warn('objects gave way to those of the generation: they are sealed at this site', {
+      group,
+      epoch,
+      generation,
+      objects: objects.length,
+    });
+  await recordNamesakes(site, replica);
+}
+
+async function recordNamesakes({ journal, log }: Site, replica: Replica): Promise<void> {
+  const { group, epoch, number: generation } = replica.target.generation;
+  const { length: objects } = await findNamesakes(replica);
+  if (objects > 0 && objects !== journal.namesakes(group))
+    log.warn('objects of others bear names of the group here', { group, epoch, generation, objects });
+  journal.setNamesakes(group, objects);
 }
 
 export function proofMessage({

@@ -12,13 +12,14 @@ const STATES: Record<DeletedObject['state'], string> = {
   deleted: 'deleted, sealed',
   held: 'would be lost',
   changed: 'another value',
+  'set-aside': 'set aside, sealed here',
 };
 
 export function deletedTable(objects: readonly DeletedObject[]): string {
   if (objects.length === 0) return 'nothing';
   const rows = objects.map((one) => [
     one.objectId,
-    STATES[one.state] + (one.state !== 'deleted' && one.isAccepted ? ', accepted' : ''),
+    STATES[one.state] + (['held', 'changed'].includes(one.state) && one.isAccepted ? ', accepted' : ''),
     one.objectClass,
     one.label || '-',
     one.ckaId || '-',

@@ -8,7 +8,7 @@ import { confirm } from './confirm.ts';
 
 /** What the failover will do, for the person who is about to order it. */
 export function consequences(group: string, plan: PlanFailoverResponse): string[] {
-  const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs, catchesUp } = plan;
+  const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs, catchesUp, namesakeObjects } = plan;
   return [
     `Group ${group} moves from ${fromSite || 'nobody'} to ${toSite}, which has generation ${targetGeneration?.generation ?? 'none'}.`,
     catchesUp
@@ -21,6 +21,11 @@ export function consequences(group: string, plan: PlanFailoverResponse): string[
       : [
           `Site ${fromSite} is fenced: it captures nothing more, and comes back as a standby. Applications there are not stopped: move them to ${toSite} (\`antipode resolve ${group}\`).`,
         ]),
+    ...(namesakeObjects > 0
+      ? [
+          `In the token of ${toSite} ${namesakeObjects} objects of others bear names of the group's keys: a program may find those instead. See the log of its agent.`,
+        ]
+      : []),
     ...(leaseWaitMs > 0n ? [`Its lease runs for another ${duration(leaseWaitMs)}, which is waited out.`] : []),
   ];
 }
