@@ -1,7 +1,7 @@
 import { GenerationRefSchema, PlanFailoverResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { consequences } from './failover.ts';
+import { acceptedLosses, consequences } from './failover.ts';
 
 const said = (init: MessageInitShape<typeof PlanFailoverResponseSchema> = {}): string =>
   consequences(
@@ -32,4 +32,10 @@ it('the consequence names the wait for a lease', () => {
 it('where nobody is active, nobody is fenced', () => {
   expect(said({ fromSite: '' })).toContain('from nobody to b');
   expect(said({ fromSite: '' })).not.toContain('fenced');
+});
+
+it('what is accepted with --accept-loss is what the plan has shown, by epoch, number and digest, and nothing without it', () => {
+  const losses = [create(GenerationRefSchema, { epoch: 1n, generation: 8n, manifestDigest: new Uint8Array([7]) })];
+  expect(acceptedLosses({ losses }, { acceptLoss: true })).toEqual(losses);
+  expect(acceptedLosses({ losses }, {})).toEqual([]);
 });

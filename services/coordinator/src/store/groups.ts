@@ -144,9 +144,12 @@ export async function areEpochsCurrent(
  * here, so that neither acts upon what the other has just changed.
  */
 export async function lockGroup(trx: Write, name: string): Promise<Group> {
-  await trx.selectFrom('replication_group').select('name').where('name', '=', name).forUpdate().execute();
+  await lock(trx, name);
   return readGroup(trx, name);
 }
+
+const lock = (trx: Write, name: string): Promise<unknown> =>
+  trx.selectFrom('replication_group').select('name').where('name', '=', name).forUpdate().execute();
 
 export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): Promise<void> {
   await trx
@@ -177,6 +180,7 @@ export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): P
   });
 }
 
+/** With the group locked: nothing is acknowledged or captured under the epoch before from then on. */
 export async function insertEpoch(
   trx: Write,
   group: string,
@@ -188,6 +192,7 @@ export async function insertEpoch(
     nowMs,
   }: { epoch: bigint; owner: string; reason: string; isActive: boolean; nowMs: number },
 ): Promise<void> {
+  await lock(trx, group);
   await trx
     .insertInto('epoch')
     .values({

@@ -1,0 +1,91 @@
+/**
+ * An acknowledgement and the epoch of a failover at the same moment, on a real PostgreSQL: never does an epoch begin without
+ * what has been acknowledged, whichever of the two comes first (I3).
+ */
+import { chmodSync, rmSync } from 'node:fs';
+import { AntipodeError, seededPrng, silentLog, systemClock } from '@antipode/runtime';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { EffectContext } from '../../services/coordinator/src/effects/context.ts';
+import { failover } from '../../services/coordinator/src/effects/failover.ts';
+import { replication } from '../../services/coordinator/src/effects/replication.ts';
+import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
+import type { FailoverEffect } from '../../services/coordinator/src/machines/failover.ts';
+import type { Held } from '../../services/coordinator/src/machines/failover-plan.ts';
+import { recordAcknowledgement, recordCapture } from '../../services/coordinator/src/store/generations.ts';
+import { insertGroup, readGroup } from '../../services/coordinator/src/store/groups.ts';
+import type { Intent } from '../../services/coordinator/src/store/intents.ts';
+import { Store } from '../../services/coordinator/src/store/store.ts';
+import { EffectsBench } from '../../services/coordinator/src/testing/effects-bench.ts';
+import { SPEC } from '../../services/coordinator/src/testing/group.ts';
+import { generation } from '../../services/coordinator/src/testing/situation.ts';
+import { temporaryFolder } from '../support/tokens.ts';
+
+const ROUNDS = 60;
+const folder = temporaryFolder('race');
+let postgres: EmbeddedPostgres;
+let store: Store;
+let context: EffectContext;
+
+beforeAll(async () => {
+  chmodSync(folder, 0o711);
+  postgres = new EmbeddedPostgres({ dataFolder: folder, clock: systemClock, prng: seededPrng('r'), log: silentLog });
+  store = new Store({ connection: await postgres.start(), clock: systemClock });
+  await store.migrate();
+  // The bench leads in epoch 1.
+  await store.query((db) => db.updateTable('leader_lease').set({ epoch: 1n }).execute());
+  context = new EffectContext({ ...new EffectsBench().context.ports, store });
+});
+afterAll(async () => {
+  await store?.close();
+  await postgres?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const held = (number: bigint): Held => ({ epoch: 1n, number, manifestDigest: `0${number}` });
+const codeOf = (thrown: unknown): string => AntipodeError.from(thrown).code;
+
+/** Site b has generation 4, c has verified 5, and the failover to b was planned before anybody knew. */
+async function round(name: string): Promise<{ acknowledged: string; issued: string }> {
+  const members = SPEC.members.map((seat) => ({ ...seat, serial: `${name}-${seat.serial}` }));
+  await store.write(1n, async (trx) => {
+    await insertGroup(trx, { ...SPEC, name, members, scratch: [] }, 0);
+    for (const number of [4n, 5n]) await recordCapture(trx, name, generation({ number, manifestDigest: `0${number}` }));
+    await recordAcknowledgement(trx, name, { epoch: 1n, number: 4n, site: 'b', nowMs: 0 });
+  });
+  const intent = { id: name, requestId: name, attempts: 0, group: name, site: 'c' } as Intent;
+  const acknowledge = { type: 'acknowledge', epoch: 1n, number: 5n, contentDigest: 'c4' } as const;
+  const issue = {
+    type: 'issue-epoch',
+    from: 'a',
+    to: 'b',
+    serial: '',
+    epoch: 2n,
+    reason: 'automatic',
+    wanted: '',
+    acceptLoss: false,
+    accepted: [],
+    generation: held(4n),
+    lost: [held(5n)],
+    quorum: 2,
+    excluded: [],
+    overtaken: 0,
+    outageStartedMs: 0,
+    unreachable: [],
+  } satisfies FailoverEffect;
+  const [acknowledged, issued] = await Promise.all([
+    replication(context, intent, acknowledge).then(({ type }) => type, codeOf),
+    failover(context, intent, issue).then(({ type }) => type, codeOf),
+  ]);
+  const { highestEpoch } = await store.query((db) => readGroup(db, name));
+  expect(highestEpoch).toBe(issued === 'issued' ? 2n : 1n);
+  return { acknowledged, issued };
+}
+
+it('either the epoch gives way to the acknowledgement, or the acknowledgement is refused', async () => {
+  const outcomes = new Set<string>();
+  for (let count = 0; count < ROUNDS; count += 1) {
+    const { acknowledged, issued } = await round(`group-${count}`);
+    outcomes.add(`${acknowledged}, ${issued}`);
+  }
+  for (const outcome of outcomes) expect(['acknowledged, overtaken', 'EPOCH_STALE, issued']).toContain(outcome);
+});
