@@ -205,9 +205,10 @@ describe('with a running system', () => {
   });
   afterAll(() => system?.close());
 
-  const ask = async (...args: string[]): Promise<Run> => {
+  const ask = (...args: string[]): Promise<Run> => askAt(join(system.folder, 'operator', 'operator.yaml'), ...args);
+  const askAt = async (config: string, ...args: string[]): Promise<Run> => {
     // Asynchronous: the coordinator that answers lives in this very process.
-    const child = spawn(ANTIPODE, [...args, '--config', join(system.folder, 'operator', 'operator.yaml')], {
+    const child = spawn(ANTIPODE, [...args, '--config', config], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const [stdout, stderr] = [[] as string[], [] as string[]];
@@ -322,6 +323,16 @@ describe('with a running system', () => {
     expect(status).toBe(4);
     expect(JSON.parse(stdout).groups[0]).toMatchObject({ protection: 'partially-protected' });
     expect((await ask('group', 'show', 'payments')).stdout).toContain('unextractable');
+    // Its name is shown at its site, and nowhere else.
+    const { objectId } = JSON.parse(stdout).groups[0].newest.uncaptured[0] as { objectId: string };
+    const config = join(system.site('a').folder, 'agent.yaml');
+    const found = await askAt(config, 'partition', 'find', 'main', objectId.slice(0, 12), '--json');
+    expect([found.status, JSON.parse(found.stdout)]).toMatchObject([
+      0,
+      [{ objectId, kind: 'private-key ec', ckaId: 'f1', label: 'stays', where: 'token' }],
+    ]);
+    const nothing = await askAt(config, 'partition', 'find', 'main', 'ffffffffffff');
+    expect([nothing.status, nothing.stderr]).toMatchObject([1, expect.stringContaining('antipode group show')]);
   });
 
   it('warns, and ends with 4, when the active site cannot be relied on', async () => {

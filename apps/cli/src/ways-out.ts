@@ -15,7 +15,8 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
   'too-large': 'keep it in data objects of 4 MiB at most',
   settling: 'nothing: the next capture takes it. One that stays is being changed all the time',
   excluded: "nothing: the group's filter says that it stays at its site",
-  unreadable: 'try it with its application. One that works nowhere was left half made: destroy it',
+  unreadable:
+    'try it with its application; `antipode partition find` at its site says which object that is. One that works nowhere was left half made: destroy it',
   deleted: 'destroy it at the active site when nobody misses it. To keep it, copy it there: the copy is captured',
   'value-changed':
     'if the key was replaced, accept the new value with antipode deleted accept; if nobody replaced it, it is damaged: put the sound one back with antipode deleted restore',

@@ -12,6 +12,7 @@ export {
 } from './enrol.ts';
 export { matchesByRule, type ObjectFilter } from './filter.ts';
 export { type DomainKeyRecord, type IdentityRecord, initialiseIdentity, type Keyring, openKeyring } from './keyring.ts';
+export { nameLeftOut } from './left-out.ts';
 export {
   blobDigests,
   blobsNamed,

@@ -76,7 +76,10 @@ export async function openKeyring(options: {
   const own = await provider.findIdentity(identity);
   if (own === undefined) {
     const details = { serial: identity.serial, identity: fingerprint(identity.publicHalf) };
-    throw new AntipodeError('IDENTITY_MISSING', 'the identity key in the journal is not in the token', { details });
+    throw new AntipodeError('IDENTITY_MISSING', 'the identity key in the journal is not in the token', {
+      details,
+      hint: 'Somebody removed it, or the token was initialised anew or restored from an older copy: find out which first. Put the token back from its own backup, or make another key with `antipode partition init <partition> --replace-lost-identity` and enrol it again at every site.',
+    });
   }
   const ownHandles = new Set<Handle>([
     ...(own.isElsewhere === true ? [] : [own.handle, ...own.companions]),

@@ -49,3 +49,12 @@ it('fails a test whose call throws nothing, or something that is not ours', asyn
   await expect(rejection(Promise.resolve())).rejects.toThrow('nothing was thrown');
   await expect(rejection(async () => JSON.parse('{'))).rejects.toThrow(SyntaxError);
 });
+
+it('has the hint of the catalogue, unless the place that raised it knows better', () => {
+  const [plain, own] = [
+    new AntipodeError('FILE_EXISTS', 'it is there'),
+    new AntipodeError('FILE_EXISTS', 'an agent runs there', { hint: 'Stop it first.' }),
+  ];
+  expect([plain.hint, plain.ownHint]).toEqual([CATALOGUE.FILE_EXISTS.hint, undefined]);
+  expect([own.hint, own.ownHint]).toEqual(['Stop it first.', 'Stop it first.']);
+});

@@ -56,7 +56,7 @@ export const CATALOGUE = {
   PROGRAM_MISSING: {
     disposition: 'operator',
     summary: 'A program that this needs is not installed or does not start.',
-    hint: 'Install the package named in the message, or configure an external service instead.',
+    hint: 'Read what the program said in the message. Install what is missing, or mend what keeps it from starting.',
   },
   PIN_FILE_UNREADABLE: {
     disposition: 'operator',
@@ -138,7 +138,7 @@ export const CATALOGUE = {
   IDENTITY_MISSING: {
     disposition: 'operator',
     summary: 'The partition has no identity key, or it is not the one this agent made.',
-    hint: 'Run `antipode partition init` for a new partition. If the key was there before, somebody removed it: investigate first.',
+    hint: 'A new partition needs `antipode partition init`. If the key was there before, somebody removed it: investigate first; `antipode doctor` tells the two apart.',
   },
   DOMAIN_KEY_MISSING: {
     disposition: 'operator',

@@ -34,4 +34,9 @@ it('a program that is nowhere is named with the package that has it', () => {
     'PROGRAM_MISSING',
     { program: 'antipode-no-such', package: 'some-package' },
   ]);
+  expect(error.hint).toContain('apt-get install some-package');
+  const alternative = 'Or name an external server.';
+  expect(thrown(() => requireProgram('antipode-no-such', { debianPackage: 'p', alternative })).hint).toContain(
+    alternative,
+  );
 });

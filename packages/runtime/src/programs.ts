@@ -18,12 +18,17 @@ function isExecutable(path: string): boolean {
 /** @returns its path. @throws PROGRAM_MISSING naming the Debian package */
 export function requireProgram(
   name: string,
-  { debianPackage, folders = [] }: { debianPackage: string; folders?: readonly string[] },
+  {
+    debianPackage,
+    folders = [],
+    alternative,
+  }: { debianPackage: string; folders?: readonly string[]; alternative?: string | undefined },
 ): string {
   const inPath = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
   const found = [...folders, ...inPath, ...SYSTEM_FOLDERS].map((folder) => join(folder, name)).find(isExecutable);
   if (found !== undefined) return found;
   throw new AntipodeError('PROGRAM_MISSING', `${name} is not installed (Debian package ${debianPackage})`, {
     details: { program: name, package: debianPackage },
+    hint: `Install it (\`apt-get install ${debianPackage}\`), or put the folder that has it into PATH.${alternative === undefined ? '' : ` ${alternative}`}`,
   });
 }

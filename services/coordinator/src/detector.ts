@@ -90,7 +90,10 @@ export class Detector {
       before.instance !== instance &&
       nowMs - before.lastMs < timings.heartbeatMs * 2
     ) {
-      throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, { details: { site } });
+      throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, {
+        details: { site },
+        hint: `Two agents run as site ${site}, or one was restarted a moment ago. Stop the one that should not run: one site has one agent and one data folder.`,
+      });
     }
     if (before?.status !== 'up') log.info('site is up', { site, before: before?.status ?? 'unknown' });
     this.#sites.set(site, {

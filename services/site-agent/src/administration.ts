@@ -1,6 +1,7 @@
 /** What an operator does to the partitions of a site by hand, with the agent running or not. */
 import {
   fingerprint,
+  type HsmProvider,
   type IdentityRecord,
   initialiseIdentity,
   matchesByRule,
@@ -8,7 +9,7 @@ import {
   openKeyring,
   openPartition,
 } from '@antipode/hsm-core';
-import { AntipodeError, hex, type Log, systemPrng } from '@antipode/runtime';
+import { AntipodeError, hasCode, hex, type Log, systemPrng } from '@antipode/runtime';
 import { type AgentConfig, type PartitionSettings, partitionConfig } from './config.ts';
 import { Journal } from './journal.ts';
 import { applicationObjects, withRulesOfSite } from './object-filter.ts';
@@ -42,10 +43,13 @@ export async function initialisePartition({
   config,
   name,
   log,
+  replaceLost = false,
 }: {
   config: AgentConfig;
   name: string;
   log: Log;
+  /** Makes another identity key where the one in the journal is not in the token any more. */
+  replaceLost?: boolean;
 }): Promise<PartitionIdentity> {
   const settings = partitionSettings(config, name);
   const journal = new Journal(config.dataFolder);
@@ -53,14 +57,19 @@ export async function initialisePartition({
     const provider = await openPartition(partitionConfig(settings, config), { log });
     try {
       const known = journal.identity(name);
-      if (known !== undefined) {
-        await openKeyring({ provider, identity: known, domainKeys: [], announced: [] });
-        return describe(config, name, known, false);
-      }
+      const isLost = await openKeyringOf(provider, known).then(
+        () => false,
+        (thrown: unknown) => {
+          if (!replaceLost || !hasCode(thrown, 'IDENTITY_MISSING')) throw thrown;
+          return true;
+        },
+      );
+      if (known !== undefined && !isLost) return describe(config, name, known, false);
       const { serial: found } = await provider.describe();
       // By its number; and by its key, since a number that the configuration gives says nothing of the token.
       let other: ReturnType<Journal['identities']>[number] | undefined;
       for (const one of journal.identities()) {
+        if (one.partition === name) continue;
         if (one.record.serial === found) other ??= one;
         // A token of identity keys may hold those of several partitions.
         else if (settings.identityPartition !== undefined) continue;
@@ -72,6 +81,7 @@ export async function initialisePartition({
           `partition ${other.partition} is the token with serial ${other.record.serial}`,
           {
             details: { partition: other.partition, serial: other.record.serial },
+            hint: `Check \`tokenLabel\` and \`serial\` of partition ${name} in the configuration: each name needs a token of its own. If ${other.partition} was renamed, keep the old name.`,
           },
         );
       const record = await initialiseIdentity({
@@ -127,6 +137,10 @@ export async function planInitialisation({
   }
 }
 
+async function openKeyringOf(provider: HsmProvider, identity: IdentityRecord | undefined): Promise<void> {
+  if (identity !== undefined) await openKeyring({ provider, identity, domainKeys: [], announced: [] });
+}
+
 /** @throws IDENTITY_MISSING */
 export function showIdentity(config: AgentConfig, name: string): PartitionIdentity {
   partitionSettings(config, name);
@@ -136,6 +150,7 @@ export function showIdentity(config: AgentConfig, name: string): PartitionIdenti
     if (record === undefined)
       throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
         details: { partition: name },
+        hint: `Run \`antipode partition init ${name}\` at this site: it makes the identity key.`,
       });
     return describe(config, name, record, false);
   } finally {

@@ -13,5 +13,6 @@ export { SiteAgent } from './agent.ts';
 export { type BackedUp, backUpAgent } from './backup.ts';
 export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
 export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from './deleted-objects.ts';
+export { type FoundObject, findObject } from './find-object.ts';
 export { runAgent } from './main.ts';
 export { type Pin, peerFrom, peerText } from './pins.ts';

@@ -186,7 +186,7 @@ export class Journal {
 
   addIdentity(partition: string, { serial, ckaId, publicHalf }: IdentityRecord): void {
     this.#transaction(() => {
-      this.#run('INSERT INTO identity VALUES (?, ?, ?, ?)', partition, serial, ckaId, publicHalf);
+      this.#run('INSERT OR REPLACE INTO identity VALUES (?, ?, ?, ?)', partition, serial, ckaId, publicHalf);
       this.#run('DELETE FROM own_key_intent WHERE serial = ? AND cka_id = ?', serial, ckaId);
     });
   }

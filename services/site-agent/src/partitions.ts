@@ -242,6 +242,7 @@ export class Partition implements Closeable {
     if (identity === undefined) {
       throw new AntipodeError('IDENTITY_MISSING', `partition ${this.settings.name} has not been initialised`, {
         details: { partition: this.settings.name },
+        hint: `Run \`antipode partition init ${this.settings.name}\` at this site: it makes the identity key.`,
       });
     }
     try {

@@ -57,7 +57,10 @@ export class Pins {
         throw new AntipodeError(
           'ALREADY_EXISTS',
           `this identity is pinned as ${same.role} ${same.serial} of site ${same.site}; correct ${this.#file} if that is wrong`,
-          { details: { group, identity: pin.identity, path: this.#file } },
+          {
+            hint: 'One identity key is one partition. Compare both with `antipode partition show-identity` at that site; take the wrong line out of the file by hand.',
+            details: { group, identity: pin.identity, path: this.#file },
+          },
         );
     }
     if (known.length === before) return 0;

@@ -92,6 +92,7 @@ export function siteAgentHandlers({
       if (other !== undefined)
         throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, {
           details: { group, serial: request.serial },
+          hint: 'A partition has a seat in one group only. Use another partition for this group.',
         });
       const seat = site.journal.seat(group);
       const before = seat?.role;

@@ -1,5 +1,6 @@
 import { AntipodeError, processLog } from '@antipode/runtime';
 import {
+  findObject,
   type InitialisationPlan,
   initialisePartition,
   loadAgentConfig,
@@ -65,15 +66,19 @@ export function partitionCommand(): Command {
       'partition init main --config site-a/agent.yaml',
     ])
       .argument('<partition>', 'name in the configuration')
+      .option(
+        '--replace-lost-identity',
+        'the identity key is gone from the token: make another, to be enrolled anew everywhere',
+      )
       .option(...CONFIG)
       .option('--yes', 'do not ask; for scripts')
       .option(...JSON_OPTION)
-      .action(async (name, { config: file, json, yes }) => {
+      .action(async (name, { config: file, json, yes, replaceLostIdentity = false }) => {
         const [config, log] = [loadAgentConfig(file), processLog()];
         const plan = await planInitialisation({ config, name, log });
         for (const line of announcementOf(plan)) output({ json }).note(line);
         if (!plan.isInitialised && !yes) await confirm(name, 'the partition');
-        const identity = await initialisePartition({ config, name, log });
+        const identity = await initialisePartition({ config, name, log, replaceLost: replaceLostIdentity });
         show(
           identity,
           json,
@@ -119,6 +124,24 @@ export function partitionCommand(): Command {
         for (const warning of ruleWarnings(rules.map((one) => ({ ...one, objects: one.objects.length }))))
           out.note(warning);
         out.data(rules, () => localRuleTable(rules));
+      }),
+  );
+  partition.addCommand(
+    command('find', 'which object an id stands for: CKA_ID and label, which are shown at the site only', [
+      'partition find main 4f0c21 --config site-a/agent.yaml',
+    ])
+      .argument('<partition>', 'name in the configuration')
+      .argument('<object-id>', 'id, or its beginning, as `antipode group show` prints it')
+      .option(...CONFIG)
+      .option(...JSON_OPTION)
+      .action(async (name, objectId, { config, json }) => {
+        const objects = await findObject(loadAgentConfig(config), { name, objectId, log: processLog() });
+        output({ json }).data(objects, () =>
+          table(
+            ['OBJECT', 'KIND', 'CKA_ID', 'LABEL', 'SEEN IN'],
+            objects.map(({ objectId: id, kind, ckaId, label, where }) => [id, kind, ckaId || '-', label || '-', where]),
+          ),
+        );
       }),
   );
   partition.addCommand(

@@ -101,12 +101,37 @@ async function findToken(
   const found = `${matching.length} tokens have ${wanted}, expected one; the module shows ${initialised.length}`;
   const details = { found: matching.length, shown: initialised.length };
   if (matching.length > 0 || silentSlots.length === 0)
-    throw new AntipodeError('PARTITION_NOT_FOUND', found, { details });
+    throw new AntipodeError('PARTITION_NOT_FOUND', found, {
+      details,
+      hint: hintFor({ initialised, matching: matching.length, tokenLabel, serial }),
+    });
   // The token may be in one of them: it is not gone, it is away.
   const answers = silentSlots.join(', ');
   throw new AntipodeError('HSM_UNAVAILABLE', `${found}, and ${silentSlots.length} slots do not answer (${answers})`, {
     details: { ...details, silent: silentSlots.length, returnValue: answers },
   });
+}
+
+/** What is most likely, by what the module shows instead. */
+function hintFor({
+  initialised,
+  matching,
+  tokenLabel,
+  serial,
+}: {
+  initialised: readonly { token: TokenInfo }[];
+  matching: number;
+  tokenLabel: string;
+  serial: string | undefined;
+}): string {
+  if (matching > 1)
+    return 'Give the partition the `serial` of its token in the configuration: several have this label.';
+  if (initialised.length === 0)
+    return 'The module shows no token at all: the HSM or the way to it is away, or the module reads another configuration (for SoftHSM: SOFTHSM2_CONF in `environment`). It is tried again by itself.';
+  const other = initialised.find(({ token }) => token.label === tokenLabel && token.serial !== serial);
+  if (serial !== undefined && other !== undefined)
+    return `A token with this label has serial ${other.token.serial}: it was initialised anew, or is another one. Its keys are not those of the partition: put the old token back, or set it up as a new member.`;
+  return 'The module shows other tokens only. Compare serial and label with `pkcs11-tool --list-token-slots`: one appliance of several may be away, or the configuration names another token.';
 }
 
 /** NSS gives every token sixteen zeros. */

@@ -11,7 +11,7 @@ import pg from 'pg';
 import { makeSocketFolder } from './socket-folder.ts';
 import { SupervisedChild } from './supervised-child.ts';
 
-const DEBIAN = { debianPackage: 'postgresql' };
+const DEBIAN = { debianPackage: 'postgresql', alternative: 'Or name an external server as `databaseUrl`.' };
 
 export class EmbeddedPostgres implements Closeable {
   readonly #dataFolder: string;
@@ -116,7 +116,11 @@ function initialise(initdb: string, cluster: string, user: string | undefined): 
   } catch (cause) {
     // A half-made cluster would be taken for a whole one next time.
     for (const entry of readdirSync(cluster)) rmSync(join(cluster, entry), { recursive: true, force: true });
-    throw new AntipodeError('PROGRAM_MISSING', `initdb failed in ${cluster}`, { details: { path: cluster }, cause });
+    throw new AntipodeError('PROGRAM_MISSING', `initdb failed in ${cluster}`, {
+      details: { path: cluster },
+      cause,
+      hint: 'It is installed and does not work there: check owner and free space of the folder, and its output in the log. Or name an external server as `databaseUrl`.',
+    });
   }
 }
 
@@ -146,7 +150,10 @@ function unprivilegedUser(): { name: string; uid: number; gid: number } {
   throw new AntipodeError(
     'PROGRAM_MISSING',
     'PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody',
-    { details: { program: 'postgres' } },
+    {
+      details: { program: 'postgres' },
+      hint: 'Run the coordinator as another user than root, make a user `postgres`, or name an external server as `databaseUrl`.',
+    },
   );
 }
 

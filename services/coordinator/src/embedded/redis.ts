@@ -27,7 +27,10 @@ export class EmbeddedRedis implements Closeable {
 
   /** @returns how to connect. @throws PROGRAM_MISSING */
   async start(): Promise<RedisOptions> {
-    const command = requireProgram('redis-server', { debianPackage: 'redis-server' });
+    const command = requireProgram('redis-server', {
+      debianPackage: 'redis-server',
+      alternative: 'Or name an external server as `redisUrl`.',
+    });
     const folder = join(this.#dataFolder, 'redis');
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#socketFolder = makeSocketFolder({ dataFolder: this.#dataFolder, server: 'redis' });

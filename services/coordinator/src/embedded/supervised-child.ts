@@ -117,7 +117,10 @@ export class SupervisedChild implements Closeable {
         throw new AntipodeError(
           'PROGRAM_MISSING',
           `${name} does not start: ${this.#output.slice(-5).join(' | ') || 'no output'}`,
-          { details: { program: name } },
+          {
+            details: { program: name },
+            hint: `It is installed and does not start: its last lines are in the message. Check the data folder (owner, free space, what an earlier run left), or configure an external server.`,
+          },
         );
       }
       await clock.sleep(POLL_MS, this.#stop.signal);

@@ -141,7 +141,10 @@ export class Store implements Closeable {
     } catch (thrown) {
       if (thrown instanceof AntipodeError || isProgrammingError(thrown)) throw thrown;
       if (isConstraintViolation(thrown)) {
-        throw new AntipodeError('ALREADY_EXISTS', 'a conflicting record already exists', { cause: thrown });
+        throw new AntipodeError('ALREADY_EXISTS', 'a conflicting record already exists', {
+          cause: thrown,
+          hint: 'Somebody else wrote it at the same moment. Look at the state (`antipode status`, `antipode group list`), then repeat the command if it is still needed.',
+        });
       }
       const reason = thrown instanceof Error ? thrown.message : String(thrown);
       throw new AntipodeError('DATABASE_UNAVAILABLE', `database statement failed: ${reason}`, { cause: thrown });
