@@ -56,6 +56,19 @@ function make({
 const failing = (code: ErrorCode) => async (): Promise<void> => {
   throw new AntipodeError(code, 'no');
 };
+it('runs the failovers of all groups side by side, and the orders to one site a few at a time', async () => {
+  const gate = Promise.withResolvers<void>();
+  const { wakeUps, ran } = make({ run: () => gate.promise });
+  await wakeUps.checkSafety();
+  for (let at = 0; at < 20; at += 1) await wakeUps.enqueue(`failover-${at}`, 'failover');
+  await until(() => expect(ran).toHaveLength(20));
+  for (let at = 0; at < 20; at += 1) await wakeUps.enqueue(`apply-${at}`, 'site.b');
+  await until(() => expect(ran.filter((id) => id.startsWith('apply')).length).toBeGreaterThan(0));
+  expect(ran.filter((id) => id.startsWith('apply')).length).toBeLessThanOrEqual(4);
+  gate.resolve();
+  await until(() => expect(ran).toHaveLength(40));
+});
+
 const until = (work: () => void | Promise<void>): Promise<void> => vi.waitFor(work, { timeout: 10_000, interval: 20 });
 
 describe('a Redis that keeps jobs', () => {

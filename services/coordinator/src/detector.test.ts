@@ -326,3 +326,25 @@ it('keeps its word in every order of heartbeats, silences, probes and delays of 
   );
   expect([...down].sort()).toEqual(SITES);
 });
+
+it('remembers since when an HSM has been gone, and forgets it when it is back', async () => {
+  const clock = new FakeClock();
+  const detector = new Detector({
+    clock,
+    log: silentLog,
+    timings: PROFILES.default,
+    loopDelayMs: () => 0,
+    probe: async () => undefined,
+  });
+  const since = (errorCode: string, unansweredMs = 0): number | undefined => {
+    const partitions = [{ serial: 's', errorCode, unansweredMs }];
+    detector.heard(create(DescribeResponseSchema, { site: 'a', instance: 'i', partitions }), { address: 'a:1' });
+    return detector.view('a')?.hsmLostMs?.get('s');
+  };
+  const first = clock.wallMs();
+  expect(since('HSM_UNAVAILABLE')).toBe(first);
+  await clock.advance(1_000);
+  expect(since('PARTITION_NOT_FOUND')).toBe(first);
+  for (const code of ['', 'PIN_REFUSED', 'DOMAIN_KEY_MISSING', 'FILE_BUSY']) expect(since(code)).toBeUndefined();
+  expect(since('', PROFILES.default.hangMs + 1)).toBe(clock.wallMs());
+});

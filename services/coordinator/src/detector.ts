@@ -20,7 +20,17 @@ export interface SiteView {
   readonly lastWallMs: number | undefined;
   readonly failedRounds: number;
   readonly state: DescribeResponse | undefined;
+  /** Since when each HSM of it has been lost, by serial number; wall time of this coordinator's count. */
+  readonly hsmLostMs?: ReadonlyMap<string, number>;
 }
+
+/** What says that the HSM itself is gone. A PIN, a missing key or a full disk is for a person, and the HSM goes on serving. */
+const HSM_LOST: ReadonlySet<string> = new Set([
+  'HSM_UNAVAILABLE',
+  'HSM_WORKER_LOST',
+  'PARTITION_NOT_FOUND',
+  'MODULE_UNAVAILABLE',
+]);
 
 /** Asks `observer` whether it reaches `suspect` now. Undefined when the observer itself cannot be asked. */
 export type Probe = (observer: SiteView, suspect: SiteView) => Promise<boolean | undefined>;
@@ -106,7 +116,16 @@ export class Detector {
       lastWallMs: clock.wallMs(),
       failedRounds: 0,
       state,
+      hsmLostMs: this.#hsmLost(state, before?.hsmLostMs),
     });
+  }
+
+  #hsmLost({ partitions }: DescribeResponse, before: SiteView['hsmLostMs']): ReadonlyMap<string, number> {
+    const { clock, timings } = this.#options;
+    const lost = partitions.filter(
+      ({ errorCode, unansweredMs }) => HSM_LOST.has(errorCode) || unansweredMs > timings.hangMs,
+    );
+    return new Map(lost.map(({ serial }) => [serial, before?.get(serial) ?? clock.wallMs()]));
   }
 
   /** One look at everybody; probes the silent ones through the others. */

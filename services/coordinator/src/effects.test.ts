@@ -17,6 +17,7 @@ import { PROFILES } from './timings.ts';
 
 /** The one group of these tests, and the epochs that were written down. */
 const database = vi.hoisted(() => ({ group: {} as Group, story: [] as string[], ahead: [] as Known[] }));
+vi.mock(import('./store/intents.ts'), async (original) => ({ ...(await original()), requireOpen: async () => {} }));
 vi.mock(import('./store/groups.ts'), async (original) => ({
   ...(await original()),
   readGroup: async () => database.group,
@@ -123,8 +124,15 @@ class Bench {
     });
   }
 
+  /** How often this step has failed. */
+  attempts = 0;
+
   failover(type: FailoverEffect['type']) {
-    return this.effects.failover(INTENT, { ...CHOSEN, type, proved: 1 } as unknown as FailoverEffect);
+    return this.effects.failover({ ...INTENT, attempts: this.attempts }, {
+      ...CHOSEN,
+      type,
+      proved: 1,
+    } as unknown as FailoverEffect);
   }
 }
 
@@ -284,9 +292,20 @@ describe('issuing an epoch', () => {
 
   it('tries a target that is merely slow again, and gives up one that does not call any more', async () => {
     bench.faults.set('b', 'TIMED_OUT');
-    expect((await rejection(bench.failover('issue-epoch'))).code).toBe('SITE_UNREACHABLE');
+    expect((await rejection(bench.failover('issue-epoch'))).code).toBe('TIMED_OUT');
     bench.silent.add('b');
-    expect(await bench.failover('issue-epoch')).toEqual({ type: 'target-lost', code: 'SITE_UNREACHABLE' });
+    expect(await bench.failover('issue-epoch')).toEqual({ type: 'target-lost', code: 'TIMED_OUT' });
+  });
+
+  it('gives up a target that has been tried often enough, and at once one that cannot heal by itself', async () => {
+    bench.faults.set('b', 'HSM_UNAVAILABLE');
+    bench.attempts = 3;
+    expect((await rejection(bench.failover('issue-epoch'))).code).toBe('HSM_UNAVAILABLE');
+    bench.attempts = 4;
+    expect(await bench.failover('issue-epoch')).toEqual({ type: 'target-lost', code: 'HSM_UNAVAILABLE' });
+    bench.attempts = 0;
+    bench.faults.set('b', 'FILE_UNWRITABLE');
+    expect(await bench.failover('issue-epoch')).toEqual({ type: 'target-lost', code: 'FILE_UNWRITABLE' });
   });
 
   it('is given up where a member knows of a higher epoch or another owner', async () => {
@@ -359,10 +378,17 @@ describe('the promotion', () => {
   });
 
   it('is published with the time since the outage began', async () => {
+    database.group = { ...database.group, highestEpoch: 2n, highestOwner: 'b' };
     await bench.clock.advance(1_000);
     const published = await bench.failover('publish');
     expect(published).toEqual({ type: 'published', recoveryTimeMs: bench.clock.wallMs() });
     expect(database.story).toEqual(['activate 2 b', 'refresh']);
+  });
+
+  it('is not put in force once a higher epoch was issued', async () => {
+    database.group = { ...database.group, highestEpoch: 3n, highestOwner: 'c' };
+    expect((await rejection(bench.failover('publish'))).code).toBe('EPOCH_STALE');
+    expect(database.story).toEqual([]);
   });
 });
 

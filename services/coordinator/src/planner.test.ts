@@ -304,3 +304,54 @@ describe('what has just failed', () => {
     expect(due({}, { acknowledged: [], failed })).toEqual(['replication c']);
   });
 });
+
+describe('an active member whose HSM is gone', () => {
+  const lostSince = (site: string, sinceMs: number | undefined, policy: 'automatic' | 'manual' = 'automatic') => {
+    const base = situation({ policy });
+    const view = (name: string) => {
+      const before = base.view(name)!;
+      const partitions = [{ serial: `serial-${'abc'.indexOf(name)}`, errorCode: '' }];
+      return {
+        ...before,
+        state: { ...before.state!, partitions } as never,
+        hsmLostMs: new Map(name === site && sinceMs !== undefined ? [[partitions[0]!.serial, sinceMs]] : []),
+      };
+    };
+    return { ...base, view };
+  };
+  const failovers = (given: ReturnType<typeof lostSince>): string[] =>
+    kinds(plan(given)).filter((kind) => kind === 'failover');
+
+  it('is left by itself after a while, where the policy is automatic and a standby can be used', () => {
+    expect(failovers(lostSince('a', NOW_MS - TIMINGS.hsmLostMs))).toEqual(['failover']);
+    expect(failovers(lostSince('a', NOW_MS - TIMINGS.hsmLostMs + 1))).toEqual([]);
+    expect(failovers(lostSince('a', undefined))).toEqual([]);
+    expect(failovers(lostSince('a', NOW_MS - TIMINGS.hsmLostMs, 'manual'))).toEqual([]);
+    expect(failovers(lostSince('b', NOW_MS - TIMINGS.hsmLostMs))).toEqual([]);
+  });
+
+  it('stays where no standby can be used: a failover would fence it for nothing', () => {
+    const given = lostSince('a', NOW_MS - TIMINGS.hsmLostMs);
+    const view = (name: string) => {
+      const before = given.view(name);
+      const partitions = [{ serial: `serial-${'abc'.indexOf(name)}`, errorCode: 'HSM_UNAVAILABLE' }];
+      return { ...before!, state: { ...(before as { state: object }).state, partitions } as never };
+    };
+    expect(failovers({ ...given, view })).toEqual([]);
+  });
+});
+
+it('plans nothing where database and journals contradict each other, and nothing for a member in quarantine', () => {
+  const due = { acknowledged: [], newest: generation({ recoveryPointMs: 0 }) };
+  expect(kinds(plan(situation({}, due))).length).toBeGreaterThan(1);
+  const contradiction = { kind: 'database-behind', message: 'why' } as const;
+  expect(plan(situation({}, { ...due, contradiction }))).toEqual({ create: [], reopen: [] });
+  const base = situation({}, due);
+  const view = (name: string) => {
+    const before = base.view(name)!;
+    const quarantined = name === 'b' ? [{ group: 'payments', reason: 'older copy' }] : [];
+    return { ...before, state: { ...before.state!, journal: { quarantined } } as never };
+  };
+  expect(kinds(plan({ ...base, view })).some((kind) => kind.endsWith(' b'))).toBe(false);
+  expect(kinds(plan({ ...base, view }))).toContain('replication c');
+});

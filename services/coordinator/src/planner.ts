@@ -203,7 +203,11 @@ function dueFailover({ group, recent, view, nowMs, timings }: Situation): Draft[
   const isUnsettled = group.highestEpoch !== group.epoch;
   if (!isUnsettled) {
     const isAutomatic = group.spec.failoverPolicy === 'automatic' && group.members.length >= VOTERS_MIN;
-    if (!isAutomatic || lost?.status !== 'down') return [];
+    const hsmLostMs = lost?.hsmLostMs?.get(active.serial);
+    const isHsmLost = hsmLostMs !== undefined && agoMs({ nowMs, stampMs: hsmLostMs }) >= timings.hsmLostMs;
+    // Only where another member may serve: a failover that finds nobody would fence for nothing.
+    const isWorthIt = lost?.status === 'down' || (lost?.status === 'up' && isHsmLost && hasStandby(group, view));
+    if (!isAutomatic || !isWorthIt) return [];
     const isTooSoon = recent.some(
       ({ kind, state, createdMs }) =>
         kind === 'failover' &&
@@ -223,6 +227,20 @@ function dueFailover({ group, recent, view, nowMs, timings }: Situation): Draft[
     overtaken: 0,
   };
   return [{ kind: 'failover', site: '', state: { phase: 'requested', ...request } as { phase: string }, trace: {} }];
+}
+
+/** A standby that is up and can be used. */
+function hasStandby(group: Group, view: Situation['view']): boolean {
+  return group.members.some(({ site, serial, role }) => {
+    const standby = view(site);
+    const partition = standby?.state?.partitions.find((one) => one.serial === serial);
+    return (
+      role === 'standby' &&
+      standby?.status === 'up' &&
+      partition?.errorCode === '' &&
+      quarantineOf(group, standby) === undefined
+    );
+  });
 }
 
 /** What failed a moment ago would fail again: it is given time, longer where a person must look. */

@@ -27,7 +27,7 @@ import { readAcknowledged, readNewest } from './store/generations.ts';
 import { areEpochsCurrent, readGroup } from './store/groups.ts';
 import { type Intent, insertIntent, readDone, readFailed, readOpenIntents, updateIntent } from './store/intents.ts';
 import { readScrubs } from './store/scrubs.ts';
-import type { Store, Write } from './store/store.ts';
+import type { EventRecord, Store, Write } from './store/store.ts';
 import type { Timings } from './timings.ts';
 
 export interface ReconcilerPorts {
@@ -106,11 +106,11 @@ export class Reconciler implements Closeable {
    */
   async intend(
     planned: Planned,
-    isWanted: (trx: Write) => Promise<boolean> = async () => true,
+    isWanted: (trx: Write, record: (event: EventRecord) => void) => Promise<boolean> = async () => true,
   ): Promise<{ id: string; isNew: boolean }> {
     const { store, election, clock } = this.#ports;
     const made = await store.write(election.require(), async (trx, record) => {
-      if (!(await isWanted(trx))) return { id: '', isNew: false };
+      if (!(await isWanted(trx, record))) return { id: '', isNew: false };
       const trace = Object.keys(planned.trace).length > 0 ? planned.trace : currentTrace();
       const result = await insertIntent(trx, { ...planned, trace, id: randomUUID() }, clock.wallMs());
       // A capture is a look, many times an hour. It is told when it finds something, or fails (runner.ts, effects).

@@ -28,16 +28,25 @@ import { operationHandlers } from './rpc-operations.ts';
 import { reseatHandlers } from './rpc-reseat.ts';
 import type { Runner } from './runner.ts';
 import { startDrill } from './start-drill.ts';
+import { requireMember, startFailover } from './start-failover.ts';
 import { readDrills, readLastPassed } from './store/drills.ts';
 import { readAcknowledged, readGeneration, readNewest } from './store/generations.ts';
 import { insertGroup, readGroup, readGroups, readTenures } from './store/groups.ts';
-import { isMoveOpen, readIntent, readRecent } from './store/intents.ts';
+import { isMoveOpen, readDone, readIntent, readRecent } from './store/intents.ts';
 import { readScrubs } from './store/scrubs.ts';
 import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
 import type { ClockStep, Timeline } from './timeline.ts';
 import type { Timings } from './timings.ts';
-import { groupState, namesakesAt, operationMessage, STANDINGS, siteState, unreadableGroup } from './views.ts';
+import {
+  groupState,
+  namesakesAt,
+  operationMessage,
+  pausedUntilMs,
+  STANDINGS,
+  siteState,
+  unreadableGroup,
+} from './views.ts';
 
 export interface RpcPorts {
   readonly id: string;
@@ -182,10 +191,16 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       acknowledged: await readAcknowledged(db, name),
       lastPassedMs: await readLastPassed(db, name),
       scrubs: await readScrubs(db, name),
+      moves: await readDone(db, {
+        group: name,
+        kinds: ['failover'],
+        sinceMs: clock.wallMs() - timings.automaticFailoverGapMs,
+      }),
     }));
     return groupState({
       group,
       ...read,
+      pausedUntilMs: group.spec.failoverPolicy === 'automatic' ? pausedUntilMs(read.moves, timings) : undefined,
       leaseRemainingMs: leases.remainingMs(name),
       contradiction: contradictionOf({ group, newest: read.newest, view }),
       view,
@@ -409,6 +424,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
 
     planFailover: async ({ group: name, toSite }) => {
       const group = await agreedGroup(name, isWayOut);
+      requireMember(group, toSite);
       const from = activeOf(group)?.site ?? '';
       const survey = await effects.survey(group);
       const request = { from, wanted: toSite, reason: 'operator', excluded: [] } as const;
@@ -437,31 +453,14 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       };
     },
 
-    failover: async ({ group: name, toSite, acceptLoss, acceptedLosses }) => {
+    failover: async ({ group: name, toSite, acceptLoss, acceptedLosses }, { identity }) => {
       const group = await agreedGroup(name, isWayOut);
-      const from = activeOf(group)?.site ?? '';
-      // A failover that did not end well has fenced it: then it may be the one to serve again.
-      if (toSite === from && group.highestEpoch === group.epoch)
-        throw new AntipodeError('REQUEST_INVALID', `site ${from} is active already`, { details: { field: 'to_site' } });
-      const state = {
-        phase: 'requested',
-        from,
-        wanted: toSite,
-        acceptLoss,
-        accepted: acceptedLosses.map(({ epoch, generation, manifestDigest }) => ({
-          epoch,
-          number: generation,
-          manifestDigest: hex(manifestDigest),
-        })),
-        reason: 'operator',
-        // A site that is lost stopped serving when it was last heard, not when somebody gave the order.
-        outageStartedMs: (detector.isUp(from) ? undefined : detector.view(from)?.lastWallMs) ?? clock.wallMs(),
-        excluded: [],
-        overtaken: 0,
-      };
-      return {
-        operationId: (await reconciler.intend({ kind: 'failover', group: name, site: '', state, trace: {} })).id,
-      };
+      const accepted = acceptedLosses.map(({ epoch, generation, manifestDigest }) => ({
+        epoch,
+        number: generation,
+        manifestDigest: hex(manifestDigest),
+      }));
+      return startFailover(ports, group, { toSite, acceptLoss, accepted, operator: identity.name });
     },
 
     ...reseatHandlers(ports),

@@ -103,9 +103,11 @@ export class Runner {
   async #advance(intent: Intent): Promise<void> {
     const [settle, perform] = this.#machine(intent);
     let step = settle(intent.state, { type: 'resume' } satisfies Resume);
+    // Of this phase: what has moved on has not failed so often.
+    let { attempts } = intent;
     for (let count = 0; ; count += 1) {
       // What is resumed keeps its number, and joins the order that may be under way.
-      const now = performing(intent, intent.performing + count);
+      const now = { ...performing(intent, intent.performing + count), attempts };
       if (count > STEPS_MAX)
         throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not come to an end`, {
           details: { intent: intent.id },
@@ -113,7 +115,9 @@ export class Runner {
       // A person may have ended it while the effect ran: what came of that is nobody's any more.
       if (!(await this.#persist(now, step))) return;
       if (step.effect === undefined) return;
+      const { phase } = step.state;
       step = settle(step.state, await this.#perform(now, step.effect, perform));
+      if (step.effect !== undefined && step.state.phase !== phase) attempts = 0;
     }
   }
 
@@ -133,6 +137,7 @@ export class Runner {
           state,
           status,
           performing: intent.performing,
+          attempts: intent.attempts,
           ...(status === 'open'
             ? {}
             : {

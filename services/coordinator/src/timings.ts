@@ -19,6 +19,10 @@ export interface Timings {
   readonly selfStopMs: number;
   /** The longest round trip between two sites at which everything works: no limit of a call or a connection is shorter. */
   readonly roundTripMsMax: number;
+  /** A call to an HSM without any answer for this long has hung: nobody waits for it while nobody serves. */
+  readonly hangMs: number;
+  /** An HSM of the active site that is gone for this long is as good as the site lost, where its group fails over by itself. */
+  readonly hsmLostMs: number;
   /** How often the coordinator looks what is due. */
   readonly planMs: number;
   /** Time to live of the coordinators' own leader lease. */
@@ -38,6 +42,8 @@ const DEFAULT: Timings = {
   leaseMs: 20_000,
   selfStopMs: 15_000,
   roundTripMsMax: 1_000,
+  hangMs: 60_000,
+  hsmLostMs: 60_000,
   planMs: 1_000,
   leaderMs: 5_000,
   automaticFailoverGapMs: 3_600_000,
@@ -66,6 +72,8 @@ export const PROFILES = {
     probeRounds: 2,
     leaseMs: 4_000,
     selfStopMs: 3_000,
+    hangMs: 5_000,
+    hsmLostMs: 5_000,
     planMs: 250,
     leaderMs: 2_000,
     parkedRetryMs: 2_000,

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { SiteView } from './detector.ts';
 import type { Generation, Group, GroupSpec } from './model.ts';
 import type { Intent } from './store/intents.ts';
-import { type GroupFacts, groupState, operationMessage, siteState, specMessage } from './views.ts';
+import { type GroupFacts, groupState, operationMessage, pausedUntilMs, siteState, specMessage } from './views.ts';
 
 const NOW_MS = Date.UTC(2026, 0, 1);
 const RPO_MS = 300_000;
@@ -298,4 +298,11 @@ it('shows how long a site has been silent only where it was ever heard', () => {
     partitions: [],
   });
   expect(siteState({ ...view, lastWallMs: NOW_MS }, 9_000.4).silenceMs).toBe(8_000n);
+});
+
+it('an automatic failover pauses the next one, and only an automatic one does', () => {
+  const move = (reason: string, createdMs: number) => ({ state: { phase: 'complete', reason }, createdMs }) as never;
+  const timings = { automaticFailoverGapMs: 3_600_000 };
+  expect(pausedUntilMs([move('automatic', 5_000), move('operator', 9_000)], timings)).toBe(3_605_000);
+  expect(pausedUntilMs([move('operator', 9_000)], timings)).toBeUndefined();
 });

@@ -20,6 +20,7 @@ import { activeOf, type Generation, type Group, type GroupSpec } from './model.t
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
 import type { ScrubRecord } from './store/scrubs.ts';
+import type { Timings } from './timings.ts';
 
 export interface GroupFacts {
   readonly group: Group;
@@ -28,6 +29,8 @@ export interface GroupFacts {
   readonly lastPassedMs: number | undefined;
   readonly scrubs: readonly ScrubRecord[];
   readonly leaseRemainingMs: number;
+  /** No automatic failover before this, since there was one lately. */
+  readonly pausedUntilMs?: number | undefined;
   readonly contradiction: Contradiction | undefined;
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
@@ -94,6 +97,9 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     }),
     protection: protectionOf({ ...facts, acknowledged }, ages),
     contradiction: facts.contradiction?.message ?? '',
+    ...(facts.pausedUntilMs === undefined
+      ? {}
+      : { automaticFailoverPausedUntilMs: BigInt(Math.round(toWallMs(facts.pausedUntilMs))) }),
     ...(known.length === 0 || known.length < standbys.length
       ? {}
       : { recoveryPointAgeMs: BigInt(Math.round(Math.max(...known))) }),
@@ -204,4 +210,15 @@ export function siteState(view: SiteView, nowMonotonicMs: number): MessageInitSh
     partitions: view.state?.partitions ?? [],
     ...(view.state?.certificate === undefined ? {} : { certificate: view.state.certificate }),
   };
+}
+
+/** Until when no automatic failover follows the last one; undefined where one may begin now. */
+export function pausedUntilMs(
+  moves: readonly Pick<Intent, 'state' | 'createdMs'>[],
+  { automaticFailoverGapMs }: Pick<Timings, 'automaticFailoverGapMs'>,
+): number | undefined {
+  const automatic = moves.filter(({ state }) => (state as { reason?: string }).reason === 'automatic');
+  return automatic.length === 0
+    ? undefined
+    : Math.max(...automatic.map(({ createdMs }) => createdMs)) + automaticFailoverGapMs;
 }

@@ -28,6 +28,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       identitySha256: partition.identitySha256 ?? '',
       unenforced: [...partition.unenforced],
       silentSlots: [...partition.silentSlots],
+      unansweredMs: Math.round(partition.unansweredMs),
       ...problemOf(partition.failure ?? site.journal.fault ?? troubleOf(site, seats, partition.serial)),
     })),
     ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),

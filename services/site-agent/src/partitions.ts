@@ -16,10 +16,10 @@ import {
   ReplicaMemory,
   type WorkerProvider,
 } from '@antipode/hsm-core';
-import { AntipodeError, type Closeable, closeAll, hasCode, type Log } from '@antipode/runtime';
+import { AntipodeError, type Closeable, closeAll, hasCode, type Log, systemClock } from '@antipode/runtime';
 import { type PartitionSettings, partitionConfig } from './config.ts';
 import type { Journal } from './journal.ts';
-import { Turns } from './turns.ts';
+import { type Rank, Turns, yielding } from './turns.ts';
 
 /** A partition in use. Void as soon as its worker is lost. */
 export interface OpenPartition {
@@ -70,6 +70,7 @@ export class Partition implements Closeable {
   readonly #recycle: RecyclePolicy;
   readonly #turns = new Turns();
   #open: Opened | undefined;
+  #openingSinceMs: number | undefined;
   #failure: AntipodeError | undefined;
   /** What the HSM failed of in the last work, where it could be opened. */
   #trouble: AntipodeError | undefined;
@@ -102,6 +103,12 @@ export class Partition implements Closeable {
     return identity && fingerprint(identity.publicHalf);
   }
 
+  /** How long its HSM worker has not answered the call that is under way; 0 where none is. */
+  get unansweredMs(): number {
+    if (this.#openingSinceMs !== undefined) return systemClock.monotonicMs() - this.#openingSinceMs;
+    return this.#open?.provider.unansweredMs() ?? 0;
+  }
+
   /** What its token did not keep when it was last opened. */
   get unenforced(): readonly Protection[] {
     return this.#unenforced;
@@ -124,17 +131,23 @@ export class Partition implements Closeable {
    * Runs `work` with the partition open, after all work asked for before; not at all when `signal` aborts before its turn.
    * @throws HSM_UNAVAILABLE when too much waits already, TIMED_OUT when the caller gave up
    */
-  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return this.#turns.take(async () => {
-      try {
-        const result = await this.#recyclingOnce(work);
-        this.#trouble = undefined;
-        return result;
-      } catch (thrown) {
-        this.#note(thrown);
-        throw thrown;
-      }
-    }, signal);
+  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
+    return this.#turns.take(
+      async (makeWay) => {
+        try {
+          const result = await this.#recyclingOnce((open) =>
+            work(rank === 'yielding' ? { ...open, provider: yielding(open.provider, makeWay) } : open),
+          );
+          this.#trouble = undefined;
+          return result;
+        } catch (thrown) {
+          this.#note(thrown);
+          throw thrown;
+        }
+      },
+      signal,
+      rank,
+    );
   }
 
   /**
@@ -246,6 +259,7 @@ export class Partition implements Closeable {
       });
     }
     try {
+      this.#openingSinceMs = systemClock.monotonicMs();
       this.#open = await this.#openWorker(identity);
       if (this.#failure !== undefined) this.#log.info('partition opened', { after: this.#failure.code });
       this.#failure = undefined;
@@ -255,6 +269,8 @@ export class Partition implements Closeable {
       if (this.#failure?.code !== error.code) this.#log.error('partition cannot be opened', { error });
       this.#failure = error;
       throw error;
+    } finally {
+      this.#openingSinceMs = undefined;
     }
   }
 

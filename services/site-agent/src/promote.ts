@@ -82,5 +82,6 @@ export async function promote(
         return { proof: proofMessage(proof) };
       }),
     signal,
+    'urgent',
   );
 }

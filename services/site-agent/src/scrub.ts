@@ -83,6 +83,8 @@ export async function scrub(
         };
       }),
     signal,
+    // It can be done again; a promotion is waited for.
+    'yielding',
   );
 }
 

@@ -1,6 +1,6 @@
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, expect, it } from 'vitest';
-import { Turns, WAITING_MAX } from './turns.ts';
+import { Turns, WAITING_MAX, yielding } from './turns.ts';
 
 let turns: Turns;
 let seen: string[];
@@ -74,4 +74,47 @@ it('end with a last one, after which nothing is taken', async () => {
   expect((await rejection(take('late'))).code).toBe('HSM_UNAVAILABLE');
   await Promise.all([first, last]);
   expect(seen).toEqual(['a', 'last']);
+});
+
+it('of work that yields are told to make way for an urgent one, and so is one that begins while it waits', async () => {
+  const gate = Promise.withResolvers<void>();
+  const told: boolean[] = [];
+  const scrub = (): Promise<void> =>
+    turns.take(
+      async (makeWay) => {
+        await gate.promise;
+        told.push(makeWay.aborted);
+      },
+      undefined,
+      'yielding',
+    );
+  const first = scrub();
+  await Promise.resolve();
+  const [second, urgent] = [scrub(), turns.take(async () => void seen.push('urgent'), undefined, 'urgent')];
+  gate.resolve();
+  await Promise.all([first, second, urgent]);
+  await scrub();
+  expect([told, seen]).toEqual([[true, true, false], ['urgent']]);
+});
+
+it('of normal work are never told to make way', async () => {
+  const gate = Promise.withResolvers<void>();
+  const told: boolean[] = [];
+  const apply = turns.take(async (makeWay) => {
+    await gate.promise;
+    told.push(makeWay.aborted);
+  });
+  await Promise.resolve();
+  const urgent = turns.take(async () => {}, undefined, 'urgent');
+  gate.resolve();
+  await Promise.all([apply, urgent]);
+  expect(told).toEqual([false]);
+});
+
+it('refuse the calls of a provider that should make way, and pass on everything else', async () => {
+  const makeWay = new AbortController();
+  const provider = yielding({ count: 3, read: async (handles: number[]) => handles.length }, makeWay.signal);
+  expect([provider.count, await provider.read([1, 2])]).toEqual([3, 2]);
+  makeWay.abort();
+  expect((await rejection((async () => provider.read([1]))())).code).toBe('GROUP_BUSY');
 });

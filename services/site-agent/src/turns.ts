@@ -7,13 +7,23 @@ import { AntipodeError, Serial } from '@antipode/runtime';
 /** Each group needs a handful of turns a round. More than this is a stuck HSM, and memory that only grows. */
 export const WAITING_MAX = 32;
 
+/** `urgent`: a promotion, while nobody serves. `yielding`: work that is told to make way for it, and can be done again. */
+export type Rank = 'normal' | 'urgent' | 'yielding';
+
 export class Turns {
   readonly #serial = new Serial();
   #waiting = 0;
+  /** How many urgent ones wait. */
+  #urgent = 0;
+  /** Of the yielding one that has its turn. */
+  #makeWay: AbortController | undefined;
   #isClosed = false;
 
-  /** @throws HSM_UNAVAILABLE when too many wait or it is closed, TIMED_OUT when the caller gives up before its turn */
-  async take<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  /**
+   * The signal that `work` is given aborts when it should make way.
+   * @throws HSM_UNAVAILABLE when too many wait or it is closed, TIMED_OUT when the caller gives up before its turn
+   */
+  async take<T>(work: (makeWay: AbortSignal) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
     checkCaller(signal);
     if (this.#isClosed) throw new AntipodeError('HSM_UNAVAILABLE', 'the partition is being closed');
     if (this.#waiting >= WAITING_MAX) {
@@ -26,18 +36,30 @@ export class Turns {
     const leave = (): void => {
       isWaiting = false;
       this.#waiting -= 1;
+      if (rank === 'urgent') this.#urgent -= 1;
     };
     const giveUp = (): void => {
       leave();
       gone.reject(reasonOf(signal));
     };
     this.#waiting += 1;
+    if (rank === 'urgent') {
+      this.#urgent += 1;
+      this.#makeWay?.abort();
+    }
     signal?.addEventListener('abort', giveUp, { once: true });
     const done = this.#serial.run(async (): Promise<T> => {
       if (!isWaiting) return gone.promise;
       signal?.removeEventListener('abort', giveUp);
       leave();
-      return work();
+      const makeWay = new AbortController();
+      if (rank === 'yielding') this.#makeWay = makeWay;
+      if (rank === 'yielding' && this.#urgent > 0) makeWay.abort();
+      try {
+        return await work(makeWay.signal);
+      } finally {
+        if (this.#makeWay === makeWay) this.#makeWay = undefined;
+      }
     });
     return Promise.race([done, gone.promise]);
   }
@@ -61,3 +83,17 @@ const reasonOf = (signal: AbortSignal | undefined): AntipodeError =>
   signal?.reason instanceof AntipodeError ? signal.reason : callerGone();
 
 export const callerGone = (): AntipodeError => new AntipodeError('TIMED_OUT', 'the caller gave up before its turn');
+
+/** A provider whose calls are refused once the work that uses it should make way. */
+export function yielding<Provider extends object>(provider: Provider, makeWay: AbortSignal): Provider {
+  return new Proxy(provider, {
+    get: (target, name) => {
+      const member = Reflect.get(target, name, target) as unknown;
+      if (typeof member !== 'function') return member;
+      return (...args: unknown[]) => {
+        if (makeWay.aborted) throw new AntipodeError('GROUP_BUSY', 'the scrub makes way for a promotion');
+        return (member as (...args: unknown[]) => unknown).apply(target, args);
+      };
+    },
+  });
+}

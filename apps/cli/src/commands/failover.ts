@@ -69,13 +69,15 @@ export function failoverCommand(): Command {
             { details: { group } },
           );
         if (!options.yes) await confirm(group);
-        const { operationId } = await operator.failover({
+        const { operationId, replacedOperationId } = await operator.failover({
           group,
           // The one that was shown: another would be another consequence.
           toSite: plan.toSite === plan.fromSite ? options.to : plan.toSite,
           acceptLoss: options.acceptLoss === true,
           acceptedLosses: acceptedLosses(plan, options),
         });
+        if (replacedOperationId !== '')
+          out.note(`This replaces the failover that was under way (operation ${replacedOperationId.slice(0, 8)}).`);
         const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
         const result = JSON.parse(operation.result) as {
           to: string;

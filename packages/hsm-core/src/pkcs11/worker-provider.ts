@@ -38,6 +38,8 @@ export interface WorkerProvider extends HsmProvider {
   residentBytes(): number;
   /** Whether the worker has ended or was given up: every further call fails, so another one has to be opened. */
   isLost(): boolean;
+  /** How long the oldest call has been without any part of an answer; 0 where none is under way. */
+  unansweredMs(): number;
 }
 
 export interface WorkerOptions {
@@ -136,6 +138,7 @@ async function openToken(config: PartitionConfig, options: WorkerOptions): Promi
     ...Object.fromEntries(methods),
     residentBytes: () => worker.residentBytes,
     isLost: () => worker.isLost,
+    unansweredMs: () => worker.unansweredMs,
     close: () => worker.close(),
   } as unknown as WorkerProvider;
 }
@@ -163,6 +166,8 @@ interface Waiting {
   readonly parts: unknown[];
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: AntipodeError) => void;
+  /** When it was asked, or gave its last part. */
+  heardMs: number;
 }
 
 class Worker {
@@ -210,7 +215,7 @@ class Worker {
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const answered = new AbortController();
-    this.#waiting.set(id, { method, parts: [], resolve, reject });
+    this.#waiting.set(id, { method, parts: [], resolve, reject, heardMs: systemClock.monotonicMs() });
     void systemClock.sleep(timeoutMs, answered.signal).then(() => {
       if (!answered.signal.aborted) this.#lose(`no answer to ${method} in ${timeoutMs} ms`);
     });
@@ -222,6 +227,11 @@ class Worker {
 
   get isLost(): boolean {
     return this.#lost !== undefined;
+  }
+
+  get unansweredMs(): number {
+    const nowMs = systemClock.monotonicMs();
+    return Math.max(0, ...[...this.#waiting.values()].map(({ heardMs }) => nowMs - heardMs));
   }
 
   async close(): Promise<void> {
@@ -249,6 +259,7 @@ class Worker {
     }
     if ('part' in message) {
       waiting.parts.push(...message.part);
+      waiting.heardMs = systemClock.monotonicMs();
       return;
     }
     this.#waiting.delete(message.id);

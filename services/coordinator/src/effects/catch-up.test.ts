@@ -81,6 +81,17 @@ describe('a target that catches up', () => {
     expect((await rejection(catchUp())).code).toBe('TIMED_OUT');
   });
 
+  it('ends after some attempts, or some time, with its last cause, and changes nothing', async () => {
+    bench.answers.set('apply', 'HSM_UNAVAILABLE');
+    const trying = (rest: object) => failover(bench.context, { ...intentOf(''), ...rest }, EFFECT);
+    expect((await rejection(trying({ attempts: 4 }))).code).toBe('HSM_UNAVAILABLE');
+    const error = await rejection(trying({ attempts: 5 }));
+    expect([error.code, error.message]).toEqual(['FAILOVER_REFUSED', expect.stringContaining('HSM_UNAVAILABLE')]);
+    await bench.clock.advance(30 * 60_000);
+    expect((await rejection(trying({ attempts: 0 }))).code).toBe('FAILOVER_REFUSED');
+    expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+  });
+
   it.each(['a', 'b'])('ends it where site %s is lost meanwhile: that is for a person to look at', async (site) => {
     bench.answers.set('verify', 'SITE_UNREACHABLE');
     for (const status of ['suspect', 'down', 'unknown'] as const) {

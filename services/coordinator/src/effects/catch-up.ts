@@ -4,6 +4,7 @@ import type { FailoverEffect, FailoverEvent } from '../machines/failover.ts';
 import type { Generation, Group, Proof } from '../model.ts';
 import { readGeneration } from '../store/generations.ts';
 import type { Intent } from '../store/intents.ts';
+import { agoMs } from '../timeline.ts';
 import { captureActive } from './capture.ts';
 import type { EffectContext } from './context.ts';
 import { endsTheAttempt, targetLost } from './issue-epoch.ts';
@@ -26,7 +27,7 @@ export async function catchUp(
     ...intent,
     requestId: `${intent.requestId}.${context.ports.election.require()}.${intent.attempts}`,
   };
-  const { generation, contentDigest, proof } = await unlessLost(context, [from, to], async () => {
+  const { generation, contentDigest, proof } = await bounded(context, intent, { from, to }, async () => {
     const captured = await captureActive(context, now, group);
     const target = { site: to, generation: captured.generation };
     await applyAt(context, now, group, target);
@@ -76,7 +77,7 @@ export async function handOver(
     if (error.disposition !== 'retry') return { type: 'not-handed-over' };
     const isWorthAnother = holders.some((site) => detector.isUp(site)) && intent.attempts < HANDOVER_ATTEMPTS_MAX;
     return !detector.isUp(to) || isWorthAnother
-      ? targetLost(context, to, error.code, error)
+      ? targetLost(context, intent, { to, code: error.code, error })
       : { type: 'not-handed-over' };
   }
 }
@@ -94,20 +95,36 @@ function faultOf({
   return contentDigest === generation.contentDigest ? undefined : 'DIGEST_MISMATCH';
 }
 
-/** A site that goes silent in the middle of a planned move is for a person to look at; nothing was changed yet. */
-async function unlessLost<T>({ ports }: EffectContext, sites: readonly string[], work: () => Promise<T>): Promise<T> {
+/** A planned move takes these attempts and this time, and no more: captures wait, and whoever ordered it has gone. */
+const CATCH_UP_ATTEMPTS_MAX = 6;
+const CATCH_UP_MS_MAX = 30 * 60_000;
+
+/**
+ * A site that goes silent in the middle of a planned move, or that does not come to an end, is for a person to look at;
+ * nothing was changed yet.
+ */
+async function bounded<T>(
+  { ports }: EffectContext,
+  { attempts, createdMs }: Intent,
+  { from, to }: { from: string; to: string },
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work();
   } catch (cause) {
-    const lost = sites.filter((site) => !ports.detector.isUp(site));
-    if (lost.length === 0 || AntipodeError.from(cause).disposition !== 'retry') throw cause;
-    throw new AntipodeError(
-      'FAILOVER_REFUSED',
-      `site ${lost.join(', ')} was lost while the target caught up; nothing was changed`,
-      {
-        details: { sites: lost.join(',') },
-        cause,
-      },
-    );
+    const lost = [from, to].filter((site) => !ports.detector.isUp(site));
+    const error = AntipodeError.from(cause);
+    const isOver =
+      attempts + 1 >= CATCH_UP_ATTEMPTS_MAX ||
+      agoMs({ nowMs: ports.clock.wallMs(), stampMs: createdMs }) >= CATCH_UP_MS_MAX;
+    if (error.disposition !== 'retry' || (lost.length === 0 && !isOver)) throw cause;
+    const why =
+      lost.length > 0
+        ? `site ${lost.join(', ')} was lost while the target caught up`
+        : `site ${to} has not caught up in ${attempts + 1} attempts: ${error.message}`;
+    throw new AntipodeError('FAILOVER_REFUSED', `${why}; nothing was changed`, {
+      details: { ...error.details, sites: lost.join(',') },
+      cause,
+    });
   }
 }

@@ -6,10 +6,11 @@ import type { FailoverEffect, FailoverEvent } from '../machines/failover.ts';
 import type { Candidate, Survey } from '../machines/failover-plan.ts';
 import { activeOf, type Group } from '../model.ts';
 import { readGeneration, readKnown } from '../store/generations.ts';
-import { activateEpoch } from '../store/groups.ts';
-import type { Intent } from '../store/intents.ts';
+import { activateEpoch, lockGroup } from '../store/groups.ts';
+import { type Intent, requireOpen } from '../store/intents.ts';
 import { catchUp, handOver } from './catch-up.ts';
 import { type EffectContext, roleFrom, WORK_TIMEOUT_MS } from './context.ts';
+import { isHung, unlessHung } from './hang.ts';
 import { endsTheAttempt, heldBy, issueEpoch, targetLost } from './issue-epoch.ts';
 import { withdraw } from './replication.ts';
 
@@ -31,7 +32,7 @@ export async function failover(context: EffectContext, intent: Intent, effect: F
     case 'promote':
       return promote(context, intent, group, effect);
     case 'publish':
-      return publish(context, group, effect);
+      return publish(context, intent, group, effect);
   }
 }
 
@@ -63,7 +64,9 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
               ? 'PARTITION_NOT_FOUND'
               : isQuarantined(site, journal)
                 ? 'SITE_QUARANTINED'
-                : partition.errorCode,
+                : isHung(partition, timings.hangMs)
+                  ? 'HSM_WORKER_LOST'
+                  : partition.errorCode,
           lacksKey: (seat?.domainKeyVersion ?? 0) < group.domainKeyVersion,
         };
       } catch (thrown) {
@@ -93,7 +96,7 @@ async function promote(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { epoch, to, generation }: Effect<'promote'>,
+  { epoch, to, generation, excluded }: Effect<'promote'>,
 ): Promise<FailoverEvent> {
   const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.requestId };
   const ref = generation && {
@@ -102,16 +105,19 @@ async function promote(
     manifestDigest: fromHex(generation.manifestDigest),
   };
   try {
-    const { proof } = await context
-      .agent(to)
-      .promote({ fence, ...(ref === undefined ? {} : { generation: ref }) }, { timeoutMs: WORK_TIMEOUT_MS });
+    const order = { fence, ...(ref === undefined ? {} : { generation: ref }) };
+    const left = { site: to, excluded: excluded.map(({ site }) => site) };
+    const { proof } = await unlessHung(context, group, left, (signal) =>
+      context.agent(to).promote(order, { timeoutMs: WORK_TIMEOUT_MS, signal }),
+    );
     return { type: 'promoted', proved: proof?.proved ?? 0 };
   } catch (thrown) {
     const error = AntipodeError.from(thrown);
     if (endsTheAttempt(error)) throw error;
+    if ('hangMs' in error.details) return { type: 'target-lost', code: error.code };
     // Its outcome may be unknown. That does no harm: without a lease, and under an epoch that another one follows, a
     // promoted member acts for nobody.
-    if (error.disposition === 'retry') return targetLost(context, to, error.code, error);
+    if (error.disposition === 'retry') return targetLost(context, intent, { to, code: error.code, error });
     if (error.code === 'OBJECT_UNPROVEN' && generation !== undefined)
       await withdraw(context, group, { site: to, generation, code: error.code });
     return { type: 'target-lost', code: error.code };
@@ -120,12 +126,19 @@ async function promote(
 
 async function publish(
   context: EffectContext,
+  intent: Intent,
   group: Group,
   { epoch, from, to, generation, lost, outageStartedMs }: Effect<'publish'>,
 ): Promise<FailoverEvent> {
   const name = group.spec.name;
   const recoveryTimeMs = Math.max(0, context.ports.clock.wallMs() - outageStartedMs);
   await context.write(async (trx, record) => {
+    const { highestEpoch } = await lockGroup(trx, name);
+    await requireOpen(trx, intent);
+    if (highestEpoch !== epoch)
+      throw new AntipodeError('EPOCH_STALE', `group ${name} has moved on to epoch ${highestEpoch}`, {
+        details: { group: name, epoch, highest: highestEpoch },
+      });
     await activateEpoch(trx, name, { epoch, owner: to, recoveryTimeMs, base: generation });
     record({
       kind: 'failover-complete',

@@ -18,6 +18,7 @@ const database = vi.hoisted(() => ({
   recorded: [] as Generation[],
   epochs: [] as bigint[],
 }));
+vi.mock(import('../store/intents.ts'), async (original) => ({ ...(await original()), requireOpen: async () => {} }));
 vi.mock(import('../store/groups.ts'), async (original) => ({
   ...(await original()),
   readGroup: async () => database.group,

@@ -9,7 +9,7 @@ import { type Held, isAhead, isSame, mayLose, named } from '../machines/failover
 import { activeOf, type Group } from '../model.ts';
 import { type Known, readAhead, readGeneration, readKnown, readNewest, recordCapture } from '../store/generations.ts';
 import { insertEpoch, lockGroup } from '../store/groups.ts';
-import type { Intent } from '../store/intents.ts';
+import { type Intent, requireOpen } from '../store/intents.ts';
 import { type EffectContext, generationFrom, NUMBER_SEEN_MAX, ORDER_TIMEOUT_MS } from './context.ts';
 
 type Effect = Extract<FailoverEffect, { type: 'issue-epoch' }>;
@@ -23,12 +23,21 @@ export async function issueEpoch(
   const { leases, cache, store } = context.ports;
   const name = group.spec.name;
   const { epoch, from, to } = effect;
-  const overtaking = await writeDown(context, group, effect);
+  const overtaking = await writeDown(context, intent, group, effect);
   if (overtaking.length > 0) return { type: 'overtaken', generations: overtaking };
   // From here on no heartbeat renews the old lease.
   await cache.refresh();
-  const answers = await fenceMembers(context, intent, group, effect);
-  if (!answers.has(to)) return targetLost(context, to, 'SITE_UNREACHABLE');
+  const { answers, failures } = await fenceMembers(context, intent, group, effect);
+  if (!answers.has(to)) {
+    const error = failures.get(to);
+    // Its disk, or what else does not heal by itself.
+    if (error !== undefined && error.disposition !== 'retry') return { type: 'target-lost', code: error.code };
+    return targetLost(context, intent, {
+      to,
+      code: error?.code ?? 'SITE_UNREACHABLE',
+      ...(error === undefined ? {} : { error }),
+    });
+  }
   if (answers.size < effect.quorum) {
     throw new AntipodeError(
       'SITE_UNREACHABLE',
@@ -56,12 +65,18 @@ export async function issueEpoch(
 }
 
 /** Nothing that must not be lost is ahead of the target at the moment of the epoch; returns what is, and writes nothing then. */
-async function writeDown(context: EffectContext, group: Group, effect: Effect): Promise<readonly Held[]> {
+async function writeDown(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  effect: Effect,
+): Promise<readonly Held[]> {
   const name = group.spec.name;
   const { epoch, from, to, reason } = effect;
   if (group.highestEpoch === epoch && group.highestOwner === to) return [];
   return context.write(async (trx, record) => {
     const now = await lockGroup(trx, name);
+    await requireOpen(trx, intent);
     if (now.highestEpoch >= epoch || (activeOf(now)?.site ?? '') !== from)
       throw new AntipodeError('EPOCH_STALE', `group ${name} has moved on to epoch ${now.highestEpoch}`, {
         details: { group: name, epoch, highest: now.highestEpoch },
@@ -76,14 +91,15 @@ async function writeDown(context: EffectContext, group: Group, effect: Effect): 
   });
 }
 
-/** The members that have persisted the epoch, each with what it says of itself from then on. */
+/** The members that have persisted the epoch, each with what it says of itself from then on; and why others have not. */
 async function fenceMembers(
   context: EffectContext,
   intent: Intent,
   group: Group,
   { epoch, from, to }: Effect,
-): Promise<Map<string, MemberState | undefined>> {
+): Promise<{ answers: Map<string, MemberState | undefined>; failures: Map<string, AntipodeError> }> {
   const { timings } = context.ports;
+  const failures = new Map<string, AntipodeError>();
   const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.requestId };
   const answers = new Map<string, MemberState | undefined>();
   await Promise.all(
@@ -97,10 +113,11 @@ async function fenceMembers(
         // Whoever cannot be spoken to has not persisted it. One that knows better ends the attempt.
         const error = AntipodeError.from(thrown);
         if (endsTheAttempt(error)) throw error;
+        failures.set(site, error);
       }
     }),
   );
-  return answers;
+  return { answers, failures };
 }
 
 /**
@@ -159,8 +176,19 @@ export function endsTheAttempt({ code, disposition }: AntipodeError): boolean {
   return disposition === 'defect' || code === 'EPOCH_STALE' || code === 'EPOCH_CONFLICT';
 }
 
-/** A target that is merely slow is tried again; one that does not call either is given up. */
-export function targetLost({ ports }: EffectContext, to: string, code: string, error?: AntipodeError): FailoverEvent {
-  if (!ports.detector.isUp(to)) return { type: 'target-lost', code };
+/** Some ten seconds of trying, with the pauses in between: the next best serves sooner than this one recovers. */
+const TARGET_ATTEMPTS_MAX = 5;
+
+/**
+ * A target that is merely slow is tried again, a few times. One that does not call either is given up, and so is one whose
+ * agent has met a defect of its own: it would meet it again.
+ */
+export function targetLost(
+  { ports }: EffectContext,
+  { attempts }: Pick<Intent, 'attempts'>,
+  { to, code, error }: { to: string; code: string; error?: AntipodeError },
+): FailoverEvent {
+  const isOver = attempts + 1 >= TARGET_ATTEMPTS_MAX || error?.details['peerDefect'] === true;
+  if (isOver || !ports.detector.isUp(to)) return { type: 'target-lost', code };
   throw error ?? new AntipodeError('SITE_UNREACHABLE', `site ${to} does not take the order`, { details: { site: to } });
 }

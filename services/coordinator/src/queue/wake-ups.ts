@@ -31,6 +31,8 @@ const ENQUEUE_MS_MAX = 500;
 const CLOSE_MS_MAX = 5_000;
 /** Orders to one site run side by side only as far as its partitions do. */
 const CONCURRENCY = 4;
+/** Operations of no single site mostly wait, each for other sites: a site that was active in many groups is left by all at once. */
+const CONCURRENCY_ELSEWHERE = 256;
 /** How long a start waits to learn how Redis is set up; a Redis that is away must not keep leases from being renewed. */
 const CHECK_MS_MAX = 2_000;
 
@@ -125,7 +127,7 @@ export class BullWakeUps implements WakeUps {
     });
     const worker = new Worker<{ intentId: string }>(name, async ({ data }) => this.#process(data.intentId, run), {
       connection: this.#consumer,
-      concurrency: CONCURRENCY,
+      concurrency: lane.startsWith('site.') ? CONCURRENCY : CONCURRENCY_ELSEWHERE,
       lockDuration: LOCK_MS,
       stalledInterval: STALLED_MS,
       maxStalledCount: 1_000,

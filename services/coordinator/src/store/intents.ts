@@ -106,6 +106,13 @@ export async function requireIntent(db: Read, id: string): Promise<Intent> {
 }
 
 /** Of one group, or of all. */
+/** For a step that must not follow what a person has ended meanwhile. @throws ROLE_REFUSED */
+export async function requireOpen(trx: Write, { id }: Pick<Intent, 'id'>): Promise<void> {
+  const row = await trx.selectFrom('intent').select('status').where('id', '=', id).forShare().executeTakeFirst();
+  if (row?.status === 'open') return;
+  throw new AntipodeError('ROLE_REFUSED', `operation ${id} was ended meanwhile`, { details: { operation: id } });
+}
+
 export async function readOpenIntents(
   db: Read,
   { group, onUnreadable }: { group?: string; onUnreadable?: OnUnreadable } = {},

@@ -25,7 +25,7 @@ export type Answer = object | ErrorCode | ((order: Order) => Promise<object>);
 export const GROUP: Group = { ...groupOf(SPEC), domainKeyVersion: 1, highestVersion: 1 };
 
 export const intentOf = (site: string): Intent =>
-  ({ id: 'i', requestId: 'i', attempts: 0, group: 'payments', site }) as Intent;
+  ({ id: 'i', requestId: 'i', attempts: 0, createdMs: new FakeClock().wallMs(), group: 'payments', site }) as Intent;
 
 export class EffectsBench {
   readonly clock = new FakeClock();
@@ -39,6 +39,8 @@ export class EffectsBench {
   /** What a heartbeat has said of a site's seat, and why it is in quarantine. */
   readonly said = new Map<string, object>();
   readonly quarantined = new Map<string, string>();
+  /** What a heartbeat has said of a site's partition. */
+  readonly partitions = new Map<string, { errorCode: string; unansweredMs: number }>();
   readonly events: string[] = [];
   readonly context: EffectContext;
 
@@ -58,7 +60,7 @@ export class EffectsBench {
         state: {
           members: this.members.get(site) ?? [{ group: 'payments', epoch: 0n, epochOwner: '', ...this.said.get(site) }],
           journal: { quarantined: reason === undefined ? [] : [{ group: 'payments', reason }] },
-          partitions: [],
+          partitions: this.partitions.has(site) ? [{ serial: `serial-${site}`, ...this.partitions.get(site) }] : [],
         },
       };
     };

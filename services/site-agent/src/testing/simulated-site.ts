@@ -28,7 +28,7 @@ import { siteAgentHandlers } from '../rpc.ts';
 import type { Site } from '../site.ts';
 import { Transfer } from '../transfer.ts';
 import { Trust } from '../trust.ts';
-import { Turns } from '../turns.ts';
+import { type Rank, Turns, yielding } from '../turns.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 type Method = keyof typeof SiteAgentService.method;
@@ -269,7 +269,17 @@ class SimulatedPartition {
     return this.#member.keyring.identity.sha256;
   }
 
-  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return this.#turns.take(() => work(this.#open), signal);
+  readonly unansweredMs = 0;
+
+  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
+    const open = this.#open;
+    return this.#turns.take(
+      (makeWay) =>
+        work(
+          rank === 'yielding' ? { ...open, provider: yielding(open.provider, makeWay), keyring: open.keyring } : open,
+        ),
+      signal,
+      rank,
+    );
   }
 }

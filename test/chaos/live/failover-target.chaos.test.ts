@@ -1,0 +1,109 @@
+/** The active site is lost, and the first standby answers and cannot do it: the next one serves. */
+import { readdirSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { GROUP, TestSystem } from '../../support/system.ts';
+
+let system: TestSystem;
+/** HSM workers of a site, stopped by this test. */
+let frozen: number[] = [];
+beforeEach(async () => {
+  system = await TestSystem.start();
+  system.makeKey('a', '01');
+  await system.replicate();
+});
+afterEach(async () => {
+  for (const pid of frozen) process.kill(pid, 'SIGKILL');
+  frozen = [];
+  await system?.close();
+});
+
+/** Children of this process that talk to an HSM. */
+function workers(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const parent = Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+        return parent === process.pid && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('pkcs11/worker');
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** Starts the agent of b again: its workers are those that were not there before. */
+async function workersOfB(): Promise<Set<number>> {
+  await system.stopAgent('b');
+  const others = new Set(workers());
+  await system.startAgent('b');
+  await system.until('b is up and open', async () => {
+    const { sites } = await system.operator.getStatus({});
+    return sites.every(({ state }) => state === 'up') && workers().some((pid) => !others.has(pid));
+  });
+  return others;
+}
+
+const partitionOfB = () => system.agent('b').site.partitions.all.find(({ settings }) => settings.role !== 'scratch')!;
+
+it('whose HSM library crashes whenever it is used is given up after a few tries', async () => {
+  const others = await workersOfB();
+  const partition = partitionOfB();
+  const use = partition.use.bind(partition);
+  partition.use = (work, signal, rank) =>
+    use(
+      async (open) => {
+        if (work.length > 0) for (const pid of workers()) if (!others.has(pid)) process.kill(pid, 'SIGKILL');
+        return work(open);
+      },
+      signal,
+      rank,
+    );
+  await system.stopAgent('a');
+  await system.untilActive('c');
+  const { operations } = await system.operator.getStatus({});
+  const failover = operations.find(({ kind, group }) => kind === 'failover' && group === GROUP);
+  expect(failover).toMatchObject({ status: 'done', failure: { code: 'HSM_WORKER_LOST', site: 'b' } });
+});
+
+it('whose HSM hangs is given up as well', async () => {
+  const others = await workersOfB();
+  const partition = partitionOfB();
+  const use = partition.use.bind(partition);
+  partition.use = (work, signal, rank) =>
+    use(
+      async (open) => {
+        if (work.length > 0 && frozen.length === 0) {
+          frozen = workers().filter((pid) => !others.has(pid));
+          for (const pid of frozen) process.kill(pid, 'SIGSTOP');
+        }
+        return work(open);
+      },
+      signal,
+      rank,
+    );
+  await system.stopAgent('a');
+  await system.untilActive('c');
+  expect(frozen.length).toBeGreaterThan(0);
+});
+
+it('an active site whose HSM is gone for good is left, although its agent lives', async () => {
+  const { token } = system.site('a');
+  const others = new Set(workers());
+  const of = async (): Promise<number[]> => {
+    await system.stopAgent('a');
+    const rest = new Set(workers());
+    await system.startAgent('a');
+    await system.until('a is open', async () => workers().some((pid) => !rest.has(pid)));
+    return workers().filter((pid) => !rest.has(pid));
+  };
+  expect(others.size).toBeGreaterThan(0);
+  const own = await of();
+  renameSync(join(token.folder, 'tokens'), join(token.folder, 'away'));
+  for (const pid of own) process.kill(pid, 'SIGKILL');
+  await system.untilActive('b');
+  const { sites, groups } = await system.operator.getStatus({});
+  expect(sites.find(({ site }) => site === 'a')).toMatchObject({ state: 'up' });
+  expect(groups[0]?.automaticFailoverPausedUntilMs).toBeGreaterThan(0n);
+});
