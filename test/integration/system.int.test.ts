@@ -36,6 +36,22 @@ describe('a group of three sites', () => {
   const countAt = (name: string): Promise<number> =>
     system.agent(name).site.partitions.all[0]!.use(async ({ provider }) => (await provider.inventory()).length);
 
+  it('is unprotected while it has keys and not one of them can be captured, whatever is acknowledged', async () => {
+    const { token } = system.site('a');
+    token.tool('--keygen', '--key-type', 'AES:32', '--id', '99', '--label', 'it stays');
+    const { state } = await system.replicate();
+    expect(state.newest?.uncaptured).toMatchObject([{ reason: 'unextractable' }]);
+    expect(state).toMatchObject({ protection: 'unprotected', protectedKeys: 0, unprotectedKeys: 1 });
+    system.makeKey('a', '98');
+    expect((await system.replicate()).state).toMatchObject({
+      protection: 'partially-protected',
+      protectedKeys: 1,
+      unprotectedKeys: 1,
+    });
+    for (const id of ['98', '99']) token.tool('--delete-object', '--type', 'secrkey', '--id', id);
+    await system.replicate();
+  });
+
   it('replicates to both standbys, and one trace follows it through queue, coordinator and agents', async () => {
     system.makeKey('a', '01');
     spans.reset();

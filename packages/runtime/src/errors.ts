@@ -300,7 +300,8 @@ export const CATALOGUE = {
   },
   GROUP_BUSY: {
     disposition: 'retry',
-    summary: 'Another operation of the same kind is under way in this group.',
+    summary:
+      'Another operation of this group is under way, and this one must wait for it: one of the same kind, or a failover.',
     hint: 'Wait until it has ended (`antipode status` shows it), then repeat the command.',
   },
   LEADERSHIP_LOST: {

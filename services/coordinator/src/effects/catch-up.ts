@@ -36,7 +36,9 @@ export async function catchUp(
   const fault = faultOf({ generation, contentDigest, proof });
   if (fault !== undefined) {
     await withdraw(context, group, { site: to, generation, code: fault });
-    throw new AntipodeError(fault, `site ${to} does not prove generation ${generation.number}; nothing was changed`, {
+    const what = `site ${to} does not prove generation ${generation.number}`;
+    const so = `site ${from} stays active, and what site ${to} has acknowledged does not count any more`;
+    throw new AntipodeError(fault, `${what}; ${so}`, {
       details: { group: group.spec.name, site: to, failed: proof.failed },
     });
   }
