@@ -6,6 +6,7 @@ import { silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { acceptDeleted, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { follow } from '../../apps/cli/src/operator.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 
 let system: TestSystem;
@@ -69,4 +70,17 @@ it('a loss that is accepted goes on; what is deleted is listed by name at every 
   await system.replicate();
   for (const name of ['a', 'b', 'c']) expect(labelsAt(name)).toEqual([one!.label]);
   expect((await listDeleted(at('a'))).map(({ objectId }) => objectId)).not.toContain(one!.objectId);
+});
+
+it('a token that was emptied is left for a standby by order of a person, and filled again when it has rejoined', async () => {
+  for (const id of IDS.filter((id) => !labelsAt('a').includes(`key ${id}`))) system.makeKey('a', id);
+  await system.replicate();
+  for (const id of IDS) destroy(id);
+  expect((await rejection(system.replicate())).code).toBe('CAPTURE_HELD');
+  const { operationId } = await system.operator.failover({ group: GROUP, toSite: 'b' });
+  await follow(system.operator, operationId, { timeoutMs: 45_000 });
+  await system.untilActive('b');
+  expect(labelsAt('b')).toEqual(all);
+  await system.until('site a has its keys again', async () => labelsAt('a').length === all.length);
+  await system.until('the group is protected', async () => (await groupNow()).protection === 'protected');
 });

@@ -1,8 +1,8 @@
 /** Brings to the target of a failover what it lacks: before the epoch is issued, while service goes on; or right after. */
-import { AntipodeError } from '@antipode/runtime';
+import { AntipodeError, hasCode } from '@antipode/runtime';
 import type { FailoverEffect, FailoverEvent } from '../machines/failover.ts';
 import type { Generation, Group, Proof } from '../model.ts';
-import { readGeneration } from '../store/generations.ts';
+import { readGeneration, readNewest } from '../store/generations.ts';
 import type { Intent } from '../store/intents.ts';
 import { agoMs } from '../timeline.ts';
 import { captureActive } from './capture.ts';
@@ -28,7 +28,7 @@ export async function catchUp(
     requestId: `${intent.requestId}.${context.ports.election.require()}.${intent.attempts}`,
   };
   const { generation, contentDigest, proof } = await bounded(context, intent, { from, to }, async () => {
-    const captured = await captureActive(context, now, group);
+    const captured = await captureUnlessHeld(context, now, group);
     const target = { site: to, generation: captured.generation };
     await applyAt(context, now, group, target);
     return { ...captured, ...(await verifyAt(context, now, group, { ...target, everything: true })) };
@@ -45,6 +45,26 @@ export async function catchUp(
   await acknowledge(context, group, { site: to, generation, epoch: group.epoch });
   const { epoch, number, manifestDigest } = generation;
   return { type: 'caught-up', generation: { epoch, number, manifestDigest }, startedMs: context.ports.clock.wallMs() };
+}
+
+/**
+ * A capture that is held says that the active token has lost what the newest generation has. A person who moves then wants
+ * that generation, and it is whole.
+ */
+async function captureUnlessHeld(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+): Promise<{ generation: Generation }> {
+  try {
+    return await captureActive(context, intent, group);
+  } catch (thrown) {
+    const newest = hasCode(thrown, 'CAPTURE_HELD')
+      ? await context.ports.store.query((db) => readNewest(db, group.spec.name))
+      : undefined;
+    if (newest === undefined) throw thrown;
+    return { generation: newest };
+  }
 }
 
 /**
