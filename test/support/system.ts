@@ -51,6 +51,8 @@ export interface SystemOptions {
   readonly processes?: readonly string[];
   readonly createGroup?: boolean;
   readonly failoverPolicy?: FailoverPolicy | undefined;
+  /** How many objects a capture may lose before it is held, where applications delete without end. */
+  readonly lossObjects?: number | undefined;
   /** `recorded`: in front of each agent; `everywhere`: between each agent and the coordinator as well. */
   readonly links?: Links;
   /** For the processes, by the name of the site or `coordinator`. */
@@ -83,6 +85,7 @@ export class TestSystem {
     links = 'none',
     environment,
     failoverPolicy,
+    lossObjects,
   }: SystemOptions = {}): Promise<TestSystem> {
     const system = new TestSystem(environment === undefined ? {} : { environment });
     try {
@@ -94,7 +97,7 @@ export class TestSystem {
         'all agents are heard',
         async () => (await system.operator.getStatus({})).sites.filter(({ state }) => state === 'up').length === 3,
       );
-      if (createGroup) await system.createGroup(failoverPolicy);
+      if (createGroup) await system.createGroup(failoverPolicy, { lossObjects });
       return system;
     } catch (thrown) {
       await system.close();
@@ -153,13 +156,17 @@ export class TestSystem {
     site.process = undefined;
   }
 
-  async createGroup(failoverPolicy: FailoverPolicy = FailoverPolicy.AUTOMATIC): Promise<void> {
+  async createGroup(
+    failoverPolicy: FailoverPolicy = FailoverPolicy.AUTOMATIC,
+    { lossObjects }: Pick<SystemOptions, 'lossObjects'> = {},
+  ): Promise<void> {
     const { operationId } = await this.operator.createGroup({
       spec: {
         name: GROUP,
         members: ['a', 'b', 'c'].map((name) => ({ site: name, serial: this.site(name).serial })),
         scratch: [{ site: 'c', serial: this.site('c').scratchSerial }],
         failoverPolicy,
+        ...(lossObjects === undefined ? {} : { deletions: { retentionMs: 0n, lossObjects, lossPercent: 100 } }),
       },
     });
     // Empty where it was declared before and nothing is to be done.

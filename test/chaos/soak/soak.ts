@@ -53,6 +53,8 @@ export async function soak({ minutes, seed, isKept, tell: listener }: SoakOption
   const system = await TestSystem.start({
     processes: [...SITES, 'coordinator'],
     links: 'everywhere',
+    // Its applications delete for as long as a fault keeps captures from ending.
+    lossObjects: 1_000,
     environment: (name, folder) => {
       const file = join(folder, `clock-${name}`);
       if (!clocks.has(name)) writeFileSync(file, '+0\n');
