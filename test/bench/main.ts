@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { systemClock } from '@antipode/runtime';
 import type { TestToken } from '../support/tokens.ts';
 import { Floor } from './floor.ts';
+import { measureHistory } from './history.ts';
 import { fill, type Keys, mixed, objectsOf, onlyAes } from './keys.ts';
 import { commit, load, machine, versions } from './machine.ts';
 import { type Bench, measureFull, measureIncremental, measureScript } from './measurements.ts';
@@ -13,6 +14,7 @@ import {
   aesFigure,
   type Figures,
   fullFigure,
+  historyFigure,
   memoryFigure,
   moveFigure,
   newKeyFigure,
@@ -144,6 +146,10 @@ async function measureParts(bench: Bench, options: Options): Promise<Figures> {
     const source = await filled('bench-move', onlyAes(1));
     bench.tell(`two agents, moving a generation of ${count} keys:`);
     figures.move = moveFigure(await measureMove(bench, { source, keys: count }));
+  }
+  if (parts.has('history')) {
+    bench.tell(`what the planner reads, after ${options.days} days:`);
+    figures.history = historyFigure(await measureHistory({ days: options.days }));
   }
   return figures;
 }

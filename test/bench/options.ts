@@ -1,7 +1,7 @@
 /** The words after `npm run bench --`. */
 import { parseArgs } from 'node:util';
 
-export const PARTS = ['full', 'aes', 'incremental', 'sites', 'move'] as const;
+export const PARTS = ['full', 'aes', 'incremental', 'sites', 'move', 'history'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Options {
@@ -11,6 +11,7 @@ export interface Options {
   readonly rttMs: number;
   readonly sample: number;
   readonly hasDisk: boolean;
+  readonly days: number;
   readonly hasFloor: boolean;
   readonly isJson: boolean;
   readonly parts: ReadonlySet<Part>;
@@ -26,7 +27,7 @@ same tokens in the same run, and beside the script of pkcs11-tool that a user wo
   --large N      AES keys of a large partition (default 10000); a generation of ten times as many is moved
   --rounds N     rounds of each measurement; medians are told (default 3)
   --rtt MS       round trip of the slow link between two agents (default 80)
-  --quick        100 and 1000 keys, one round: whether it works, not how fast it is
+  --quick        100 and 1000 keys, one round, ten days of history instead of a year: whether it works, not how fast it is
   --disk         full replication once more with the tokens on disk
   --only PARTS   some of ${PARTS.join(',')}
   --no-floor     without the C program, where there is no compiler
@@ -62,6 +63,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     rttMs: count('rtt', values.rtt ?? '80', 0),
     sample: Math.min(keys, isQuick || keys < 100 ? 5 : 51),
     hasDisk: values.disk === true,
+    days: isQuick ? 10 : 365,
     hasFloor: values['no-floor'] !== true,
     isJson: values.json === true,
     parts: new Set(parts),

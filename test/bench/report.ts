@@ -1,4 +1,5 @@
 /** What a run comes to: one object for programs, tables for people. Every figure says whether it meets the target of issue 3. */
+import type { HistoryResult } from './history.ts';
 import type { Commit, Machine, Versions } from './machine.ts';
 import type { FullRound, IncrementalRound, ScriptRound } from './measurements.ts';
 import type { CallTimes } from './member.ts';
@@ -31,6 +32,7 @@ export interface Figures {
   sites?: SitesFigure;
   memory?: MemoryFigure;
   move?: MoveFigure;
+  history?: HistoryFigure;
 }
 
 export interface FullFigure {
@@ -337,5 +339,32 @@ export function memoryFigure({ active, standby }: WanResult, keys: number): Memo
     standbyLoopDelayMs: standby.loopDelayMs,
     target: MEMORY_TARGET_MIB,
     isMet: Math.max(active.now, standby.now) < MEMORY_TARGET_MIB,
+  };
+}
+
+/** What the planner reads for one group each second, beside a group that has just begun. */
+export interface HistoryFigure {
+  readonly days: number;
+  readonly generations: number;
+  readonly oursMs: number;
+  readonly emptyMs: number;
+  readonly ratio: number;
+  readonly target: number;
+  readonly isMet: boolean;
+}
+
+/** Fifty failed intents may be read where none are yet. */
+const HISTORY_TARGET = 2;
+
+export function historyFigure({ days, generations, emptyMs, oursMs }: HistoryResult): HistoryFigure {
+  const ratio = rounded(oursMs / emptyMs, 2);
+  return {
+    days,
+    generations,
+    oursMs: rounded(oursMs, 2),
+    emptyMs: rounded(emptyMs, 2),
+    ratio,
+    target: HISTORY_TARGET,
+    isMet: ratio <= HISTORY_TARGET,
   };
 }

@@ -8,7 +8,7 @@ const met = (value: boolean | null): string => (value === null ? 'not measured' 
 
 export function reportTable(report: Report): string {
   const { figures, machine, versions, commit, load } = report;
-  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory, move } = figures;
+  const { full, fullOnDisk, aes, unchanged, newKey, sites, memory, move, history } = figures;
   const rows: string[][] = [];
   const addFull = (name: string, figure: FullFigure | undefined): void => {
     if (figure === undefined) return;
@@ -47,6 +47,11 @@ export function reportTable(report: Report): string {
     const both = `+${sourceMiB.after} / +${destinationMiB.after} MiB`;
     const peaks = `peaks +${sourceMiB.peak} / +${destinationMiB.peak} MiB`;
     rows.push([`moving a generation, ${keys} keys`, both, peaks, '', `< +${target} MiB`, met(isMet)]);
+  }
+  if (history !== undefined) {
+    const { days, oursMs, emptyMs, ratio, target, isMet } = history;
+    const [ours, empty] = [oursMs, emptyMs].map((value) => `${value} ms`);
+    rows.push([`planner's look, ${days} days of history`, ours!, empty!, times(ratio), `<= ${target} x`, met(isMet)]);
   }
   const lines = [
     table(['measured', 'ours', 'beside it', 'ratio', 'target', ''], rows),

@@ -6,6 +6,7 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
 import { readDrills, readLastPassed } from '../../services/coordinator/src/store/drills.ts';
+import { readFacts } from '../../services/coordinator/src/store/facts.ts';
 import { readAcknowledged, readKnown, readNewest } from '../../services/coordinator/src/store/generations.ts';
 import { readGroup, readGroups } from '../../services/coordinator/src/store/groups.ts';
 import {
@@ -62,7 +63,11 @@ const rowsRead = (work: (db: Read) => Promise<unknown>): Promise<number> =>
     return (await touched(db)) - before;
   });
 
+/** All that a pass asks for one group. */
+const PASS_ROWS_MAX = 150;
+
 const READS: readonly [name: string, rowsMax: number, (db: Read, group: string) => Promise<unknown>][] = [
+  ['a look of the planner', PASS_ROWS_MAX, (db, group) => readFacts(db, group, { sinceMs: 0 })],
   ['readNewest', 5, readNewest],
   ['readAcknowledged', 20, readAcknowledged],
   ['readGroup', 20, readGroup],

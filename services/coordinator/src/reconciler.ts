@@ -23,10 +23,9 @@ import type { Group } from './model.ts';
 import { type Plan, type Planned, plan } from './planner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
-import { readAcknowledged, readNewest } from './store/generations.ts';
-import { areEpochsCurrent, readGroup } from './store/groups.ts';
-import { type Intent, insertIntent, readDone, readFailed, readOpenIntents, updateIntent } from './store/intents.ts';
-import { readScrubs } from './store/scrubs.ts';
+import { readFacts } from './store/facts.ts';
+import { areEpochsCurrent } from './store/groups.ts';
+import { type Intent, insertIntent, readOpenIntents, updateIntent } from './store/intents.ts';
 import type { EventRecord, Store, Write } from './store/store.ts';
 import type { Timings } from './timings.ts';
 
@@ -211,15 +210,7 @@ export class Reconciler implements Closeable {
     const { store, clock, detector, timings } = this.#ports;
     const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
     const view = detector.snapshot();
-    const facts = await store.snapshot(async (db) => ({
-      group: await readGroup(db, name),
-      newest: await readNewest(db, name),
-      acknowledged: await readAcknowledged(db, name),
-      recent: await readDone(db, { group: name, kinds: ['failover', 'enrolment'], sinceMs }),
-      scrubs: await readScrubs(db, name),
-      failed: await readFailed(db, name),
-      open: await readOpenIntents(db, { group: name }),
-    }));
+    const facts = await store.snapshot((db) => readFacts(db, name, { sinceMs }));
     const { newest, acknowledged } = facts;
     const needed = [...(newest === undefined ? [] : [newest]), ...acknowledged].map(
       ({ manifestDigest }) => manifestDigest,

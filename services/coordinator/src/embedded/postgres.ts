@@ -24,6 +24,11 @@ export class EmbeddedPostgres implements Closeable {
     this.#ports = options;
   }
 
+  /** Where its socket lies while it runs. */
+  get socketFolder(): string {
+    return this.#socketFolder;
+  }
+
   get pid(): number | undefined {
     return this.#child?.pid;
   }
