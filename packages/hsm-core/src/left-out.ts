@@ -24,12 +24,13 @@ export interface LeftOut {
 /** Why what is read of an object keeps it from being sealed. The length of a secret counts once, as its token may forget it. */
 export function reasonOf(object: ObservedObject, { isNew }: { isNew: boolean }): UncapturedReason | undefined {
   const { objectClass, keyType, attributes, sizeBits } = object;
+  if (object.isPartlyRead) return 'unreadable';
   if (objectClass === 'other') return 'unsupported-type';
   if (objectClass === 'public-key' && keyType !== 'unsupported' && object.publicHalf === undefined)
     return 'unsupported-type';
   if (objectClass === 'certificate' && attributes.value === undefined) return 'unreadable';
   if (keyType === 'unsupported') return attributes.extractable === false ? 'unextractable' : 'unsupported-type';
-  if (object.hasTemplate) return 'unsupported-attribute';
+  if (object.hasTemplate || object.isBeyondModel) return 'unsupported-attribute';
   if ((object.valueBytes ?? 0) > DATA_BYTES_MAX) return 'too-large';
   if (!isWrapped(objectClass)) return undefined;
   if (attributes.extractable !== true) return 'unextractable';

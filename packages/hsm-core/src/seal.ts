@@ -35,6 +35,7 @@ import {
 import { sealingSigned, signingInput } from './model/signed-manifest.ts';
 import { pairNamesakes } from './namesakes.ts';
 import type { HsmProvider, SealedData, WrapOutcome } from './provider.ts';
+import { proofItem } from './read-back.ts';
 import {
   aadOf,
   type Examined,
@@ -190,9 +191,12 @@ class Capture {
       return { one, look, before: matched.get(handle), isChanged: this.#changed.has(handle) };
     });
     await this.#capture(candidates.filter(({ before, look }) => before !== undefined || look !== 'vanished'));
-    const held = this.#held(absent);
+    const kept = this.#mayHide(candidates) ? absent.filter((entry) => this.#isLive(entry)) : [];
+    const gone = absent.filter((entry) => !kept.includes(entry));
+    const held = this.#held(gone);
     if (held !== undefined) return { captureStartedMs, sealedObjects: 0, blobs: new Map(), held };
-    const tombstones = this.#tombstones(absent, captureStartedMs);
+    this.#entries.push(...kept);
+    const tombstones = this.#tombstones(gone, captureStartedMs);
     const uncaptured = [...this.#uncaptured, ...(await this.#nameLeftOut())];
     const remembered = { look: first.number, filter: this.#filter, objectIds: this.#known };
 
@@ -525,15 +529,54 @@ class Capture {
     if (handles.length > 0)
       for (const outcome of await this.#options.provider.wrap(this.#domainKey().handle, handles))
         this.#wraps.set(outcome.handle, outcome);
+    const wrapped: { candidate: Candidate; entry: Entry; blob: Uint8Array }[] = [];
     for (const candidate of candidates) {
       const outcome = this.#wraps.get(candidate.one.object.handle)!;
-      if (!('blob' in outcome)) {
-        this.#leaveOut(candidate.one.object, outcome.reason, candidate.before);
+      if ('blob' in outcome) {
+        const { blob } = outcome;
+        const sealed = { blobSha256: sha256Hex(blob), blobSize: blob.length };
+        wrapped.push({ candidate, entry: this.#entryOf(candidate, sealed), blob });
+      } else this.#leaveOut(candidate.one.object, outcome.reason, candidate.before);
+    }
+    const broken = await this.#brokenOf(wrapped);
+    for (const { candidate, entry, blob } of wrapped) {
+      if (broken.has(candidate.one.object.handle)) {
+        this.#leaveOut(candidate.one.object, 'does-not-work', undefined);
         continue;
       }
       this.#sealedObjects += 1;
-      this.#add(candidate, this.#entryOf(candidate, this.#keepBlob(outcome.blob)));
+      this.#keepBlob(blob);
+      this.#add(candidate, entry);
     }
+  }
+
+  /**
+   * Private keys that fail where they were made, at their first capture: no standby could prove them, and none of them must
+   * hold up the generation of all others (I15). What was captured before is the scrub's to judge.
+   */
+  async #brokenOf(wrapped: readonly { candidate: Candidate; entry: Entry }[]): Promise<Set<Handle>> {
+    const { provider } = this.#options;
+    const broken = new Set<Handle>();
+    const isNew = wrapped.filter(
+      ({ candidate: { before, one } }) => before === undefined && one.object.objectClass === 'private-key',
+    );
+    for (const batch of inBatches(isNew)) {
+      const items = batch.map(({ candidate, entry }) => proofItem(entry, candidate.one.object.handle));
+      for (const { handle, proved } of await provider.prove(this.#domainKey().handle, items))
+        if (!proved) broken.add(handle);
+    }
+    return broken;
+  }
+
+  /** Where the token did not even tell the class of something that is new to us, it may be any of those that are missing. */
+  #mayHide(candidates: readonly Candidate[]): boolean {
+    const isNameless = ({ objectClass, isPartlyRead }: ObservedObject): boolean =>
+      objectClass === 'other' && isPartlyRead === true;
+    const nameless = candidates.filter(({ one }) => isNameless(one.object)).length;
+    const known = this.#previous?.uncaptured.filter(
+      (one) => one.objectClass === 'other' && one.reason === 'unreadable',
+    );
+    return nameless > (known?.length ?? 0);
   }
 
   async #encryptAll(candidates: readonly Candidate[]): Promise<void> {

@@ -375,7 +375,9 @@ static Ulong get_attributes(const Ulong a[ARGUMENTS_MAX]) {
     if (returned != OK && stops) attributes[index].length = UNAVAILABLE;
     else {
       const Ulong one = get_attribute(a, &attributes[index]);
-      if (returned == OK) returned = one;
+      /* What is not about single attributes is told before what is. */
+      const int is_plain = one == OK || one == 0x11 || one == 0x12 || one == BUFFER_TOO_SMALL;
+      if (returned == OK || !is_plain) returned = one;
     }
   }
   return returned;

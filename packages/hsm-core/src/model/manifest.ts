@@ -91,6 +91,7 @@ const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   'unsupported-attribute': seal.UncapturedReason.UNSUPPORTED_ATTRIBUTE,
   deleted: seal.UncapturedReason.DELETED,
   'value-changed': seal.UncapturedReason.VALUE_CHANGED,
+  'does-not-work': seal.UncapturedReason.DOES_NOT_WORK,
 };
 
 const byNumber = <Name extends string>(numbers: Record<Name, number>): ReadonlyMap<number, Name> =>

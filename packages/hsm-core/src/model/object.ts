@@ -34,6 +34,10 @@ export interface ObservedObject {
    * the key would do more at a replica than at its source.
    */
   readonly hasTemplate?: true;
+  /** Whether an attribute that counts has a value outside the model: without it the key would do more at a replica. */
+  readonly isBeyondModel?: true;
+  /** Whether the token failed of some of its attributes: nothing follows from what is absent. */
+  readonly isPartlyRead?: true;
   /** SubjectPublicKeyInfo (RFC 5280), DER. Private keys: absent where the token does not give it and use does not show it. */
   readonly publicHalf?: Uint8Array;
   /** SHA-256 over everything the token gave for this object: two equal reads have equal digests. */
@@ -55,6 +59,7 @@ export const UNCAPTURED_REASONS = [
   'unreadable',
   'deleted',
   'value-changed',
+  'does-not-work',
 ] as const;
 
 export type UncapturedReason = (typeof UNCAPTURED_REASONS)[number];

@@ -4,7 +4,7 @@
  */
 import { UNAVAILABLE } from './constants.ts';
 import type { Cryptoki } from './cryptoki.ts';
-import { IS_GONE, returnValueName, TELLS_ATTRIBUTES } from './return-values.ts';
+import { CryptokiFailure, IS_GONE, returnValueName, TELLS_ATTRIBUTES } from './return-values.ts';
 import { ATTRIBUTE_SIZE, addressOf, writeAttribute } from './template.ts';
 
 /**
@@ -21,6 +21,8 @@ const FIXED_BYTES = 8;
 /** Enough for names and points; a longer value makes room for itself, and for those after it. */
 const VARIABLE_BYTES = 160;
 const ROOM = { fixed: FIXED_BYTES, variable: VARIABLE_BYTES, none: 0 } as const;
+/** A token that claims more for one value is not believed, and the value counts as not given. */
+const VALUE_BYTES_MAX = 64n * 1024n * 1024n;
 /** Room beyond this is given back with the next read, so that one large object does not cost every other one. */
 const KEPT_BYTES_MAX = 4096;
 
@@ -41,6 +43,8 @@ export class AttributeReader {
   readonly #rooms: number[];
   #layout: Layout;
   #print = Buffer.alloc(0);
+  /** Whether the token failed of an attribute of the object that was read last, instead of telling that it has none. */
+  isPartial = false;
 
   /** `fragile` come last in the call. */
   constructor(options: {
@@ -80,7 +84,10 @@ export class AttributeReader {
     const { words, bytes, starts, rooms } = this.#layout;
     const index = this.#places.get(type)!;
     const length = words[index * WORDS + 4]!;
-    return length > rooms[index]! ? undefined : bytes.subarray(starts[index]!, starts[index]! + length);
+    // The high word too: some devices claim absurd lengths.
+    return length > rooms[index]! || words[index * WORDS + 5] !== 0
+      ? undefined
+      : bytes.subarray(starts[index]!, starts[index]! + length);
   }
 
   /** Length of an attribute of the object that was read last; 0 where the token gave none. */
@@ -117,20 +124,34 @@ export class AttributeReader {
   #ask(object: bigint): boolean {
     const { words } = this.#layout;
     const count = this.#wanted.length;
+    this.isPartial = false;
     this.#clear();
     const returned = this.#call(object, 0, count);
     if (returned === 0) return true;
     if (isGone(returned)) return false;
     if (isAnswer(returned)) return true;
-    if (this.#fragile === 0) throw this.#cryptoki.failure('C_GetAttributeValue', returned);
-
     this.#clear();
-    const rest = this.#call(object, 0, count - this.#fragile);
+    const sound = count - this.#fragile;
+    const rest = this.#call(object, 0, sound);
     if (isGone(rest)) return false;
-    if (!isAnswer(rest)) throw this.#cryptoki.failure('C_GetAttributeValue', rest);
-    for (let index = count - this.#fragile; index < count; index += 1)
+    if (!isAnswer(rest)) this.#askEach(object, sound);
+    for (let index = sound; index < count; index += 1)
       if (!isAnswer(this.#call(object, index, 1))) words[index * WORDS + 4] = ABSENT;
     return true;
+  }
+
+  /** One attribute that the token fails of must not hide the others, nor one object the rest of the partition. */
+  #askEach(object: bigint, count: number): void {
+    const { words } = this.#layout;
+    this.#clear();
+    for (let index = 0; index < count; index += 1) {
+      const returned = this.#call(object, index, 1);
+      if (isAnswer(returned)) continue;
+      const failure = this.#cryptoki.failure('C_GetAttributeValue', returned);
+      if (!(failure instanceof CryptokiFailure)) throw failure;
+      words[index * WORDS + 4] = ABSENT;
+      this.isPartial = true;
+    }
   }
 
   #clear(): void {
@@ -154,7 +175,8 @@ export class AttributeReader {
     const rooms = [...this.#layout.rooms];
     for (const [index, type] of needed.entries()) {
       const [size, place] = [sizes.readBigUInt64LE(index * ATTRIBUTE_SIZE + 16), this.#places.get(type)!];
-      if (size === UNAVAILABLE || size <= rooms[place]! || this.#wanted[place]!.size !== 'variable') continue;
+      if (size > VALUE_BYTES_MAX && size !== UNAVAILABLE) this.isPartial = true;
+      if (size > VALUE_BYTES_MAX || size <= rooms[place]! || this.#wanted[place]!.size !== 'variable') continue;
       const room = Math.ceil(Number(size) / VARIABLE_BYTES) * VARIABLE_BYTES;
       rooms[place] = room;
       if (room <= KEPT_BYTES_MAX) this.#rooms[place] = room;

@@ -11,7 +11,7 @@ import { CKA, CKK, CKM } from './constants.ts';
 import { mechanism, structure } from './cryptoki.ts';
 import { agree } from './find-public-half.ts';
 import { type ProveContext, THROW_AWAY } from './prove.ts';
-import { CANNOT_EXERCISE, CryptokiFailure } from './return-values.ts';
+import { CANNOT_EXERCISE, CryptokiFailure, isSoftwareRefusal } from './return-values.ts';
 
 /** One way to use a key. */
 interface Use {
@@ -122,6 +122,8 @@ function refusalOf(work: () => unknown): string | undefined {
     return undefined;
   } catch (thrown) {
     if (thrown instanceof CryptokiFailure) return thrown.returnValue;
+    // What software does not do says nothing of the key.
+    if (isSoftwareRefusal(thrown)) return 'CKR_MECHANISM_PARAM_INVALID';
     throw thrown;
   }
 }

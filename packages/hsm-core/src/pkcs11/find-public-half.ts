@@ -10,7 +10,7 @@ import type { ObservedObject } from '../model/object.ts';
 import { type Curve, curveOfBits, ecPublicHalf, openedKey, pointOf } from '../model/public-half.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
-import { CryptokiFailure } from './return-values.ts';
+import { CryptokiFailure, isSoftwareRefusal } from './return-values.ts';
 
 /** The session in which a key is used. */
 export interface KeyUse {
@@ -65,7 +65,7 @@ export function findPublicHalf(context: KeyUse, key: ObservedObject, clues: Clue
     if (key.attributes.sign && allows(key, CKM.ECDSA)) return fromSignatures(context, key, curve, clues);
     if (key.attributes.derive && allows(key, CKM.ECDH1_DERIVE)) return fromAgreement(context, key, curve, clues);
   } catch (thrown) {
-    if (!(thrown instanceof CryptokiFailure)) throw thrown;
+    if (!(thrown instanceof CryptokiFailure) && !isSoftwareRefusal(thrown)) throw thrown;
   }
   return undefined;
 }

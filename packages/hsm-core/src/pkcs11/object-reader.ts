@@ -126,14 +126,24 @@ export class ObjectReader {
   /** The object whose digest was read last. */
   describe(): ObservedObject {
     const { handle, objectClass, readDigest } = this.#last!;
-    if (objectClass === 'other') return { handle, objectClass, sizeBits: 0, attributes: {}, readDigest };
+    if (objectClass === 'other')
+      return {
+        handle,
+        objectClass,
+        sizeBits: 0,
+        attributes: {},
+        ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
+        readDigest,
+      };
     const value = (type: number): Buffer | undefined => this.#attributes.value(type);
     const keyType = objectClass.endsWith('-key') ? keyTypeOf(value(CKA.KEY_TYPE)) : undefined;
     const attributes: Attributes = {};
+    let isBeyondModel = false;
     for (const name of attributesOf(objectClass)) {
       const bytes = name === 'value' ? this.#value.value(CKA.VALUE) : value(ATTRIBUTES[name].type);
       const decoded = bytes && decodeNative(name, bytes);
       if (decoded !== undefined) setAttribute(attributes, name, decoded);
+      else if (bytes !== undefined && bytes.length > 0) isBeyondModel ||= ATTRIBUTES[name].fate !== 'carried';
     }
     const publicHalf = keyType === undefined ? undefined : publicHalfOf(keyType, value);
     return {
@@ -147,6 +157,8 @@ export class ObjectReader {
       ...(keyType !== undefined && TEMPLATES.some((type) => this.#attributes.length(type) > 0)
         ? { hasTemplate: true }
         : {}),
+      ...(isBeyondModel ? { isBeyondModel: true } : {}),
+      ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
       readDigest,
     };
   }
@@ -194,10 +206,12 @@ function decodeNative(name: AttributeName, bytes: Buffer): AttributeValue | unde
       const text = bytes.toString('latin1');
       return /^\d{8}$/.test(text) ? text : undefined;
     }
-    case 'mechanisms':
-      return Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) =>
-        Number(bytes.readBigUInt64LE(index * 8)),
-      ).sort((a, b) => a - b);
+    case 'mechanisms': {
+      if (bytes.length % 8 !== 0) return undefined;
+      const numbers = Array.from({ length: bytes.length / 8 }, (_, index) => bytes.readBigUInt64LE(index * 8));
+      if (numbers.some((number) => number > BigInt(Number.MAX_SAFE_INTEGER))) return undefined;
+      return numbers.map(Number).sort((a, b) => a - b);
+    }
   }
 }
 

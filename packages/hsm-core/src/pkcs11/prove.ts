@@ -11,7 +11,7 @@ import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from './constants.ts';
 import { type Mechanism, mechanism, structure } from './cryptoki.ts';
 import { agree, type KeyUse, softwareAgreement } from './find-public-half.ts';
 import type { ObjectReader } from './object-reader.ts';
-import { CANNOT_EXERCISE, CryptokiFailure } from './return-values.ts';
+import { CANNOT_EXERCISE, CryptokiFailure, isSoftwareRefusal } from './return-values.ts';
 
 export interface ProveContext extends KeyUse {
   readonly objects: ObjectReader;
@@ -114,7 +114,10 @@ class Proof {
     const { cryptoki, session } = this.#context;
     const { handle, attributes } = this.#item;
     const publicKey = this.#publicKey();
-    if (publicKey === undefined) return;
+    if (publicKey === undefined) {
+      this.#useUnverified();
+      return;
+    }
     // SoftHSM 2.6.1 ends the whole process when a half-made key without modulus or exponent decrypts.
     if ((attributes.decrypt || attributes.unwrap) && this.#context.objects.read(handle)?.publicHalf === undefined) {
       this.checks.push({ use: 'value', outcome: 'failed', detail: 'no public half' });
@@ -160,7 +163,10 @@ class Proof {
     const { handle, sizeBits, attributes, publicHalf } = this.#item;
     const curve = curveOfBits(sizeBits);
     const publicKey = this.#publicKey();
-    if (curve === undefined || publicKey === undefined || publicHalf === undefined) return;
+    if (curve === undefined || publicKey === undefined || publicHalf === undefined) {
+      this.#useUnverified();
+      return;
+    }
     // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
     if (attributes.derive && this.#context.objects.read(handle)?.sizeBits !== sizeBits) {
       this.checks.push({ use: 'value', outcome: 'failed', detail: 'no curve, or another' });
@@ -179,6 +185,24 @@ class Proof {
         return bytesEqual(agree(cryptoki, session, { privateKey: handle, point, bytes: curve.fieldBytes }), secret);
       });
     }
+  }
+
+  /** Uses that software cannot check, for lack of a public half: that the token refuses one of them is a finding all the same. */
+  #useUnverified(): void {
+    const { cryptoki, session } = this.#context;
+    const { handle, keyType, attributes } = this.#item;
+    const type = keyType === 'rsa' ? CKM.SHA256_RSA_PKCS : CKM.ECDSA;
+    const data = keyType === 'rsa' ? this.#nonce : this.#nonce.subarray(0, 32);
+    if (attributes.sign) {
+      const before = this.checks.length;
+      this.#use('sign', [type], () => cryptoki.sign(session, mechanism(type), handle, data).length > 0);
+      const made = this.checks[before];
+      // A signature that nobody verifies proves nothing.
+      if (made?.outcome === 'proved')
+        this.checks[before] = { ...made, outcome: 'not-exercised', detail: 'not verified' };
+    }
+    for (const use of ['decrypt', 'unwrap', 'derive'] as const)
+      if (attributes[use]) this.checks.push({ use, outcome: 'not-exercised', detail: 'no public half' });
   }
 
   data(): void {
@@ -273,6 +297,10 @@ class Proof {
         this.checks.push({ use, outcome: work(type) ? 'proved' : 'failed', detail: name });
         return;
       } catch (thrown) {
+        if (isSoftwareRefusal(thrown)) {
+          refusals.push(`${name} ${thrown.code} in software`);
+          continue;
+        }
         if (!(thrown instanceof CryptokiFailure)) throw thrown;
         if (!CANNOT_EXERCISE.has(thrown.returnValue)) {
           this.checks.push({ use, outcome: 'failed', detail: `${name} ${thrown.returnValue}` });

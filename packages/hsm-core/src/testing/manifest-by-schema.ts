@@ -61,6 +61,7 @@ const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   'unsupported-attribute': seal.UncapturedReason.UNSUPPORTED_ATTRIBUTE,
   deleted: seal.UncapturedReason.DELETED,
   'value-changed': seal.UncapturedReason.VALUE_CHANGED,
+  'does-not-work': seal.UncapturedReason.DOES_NOT_WORK,
 };
 
 const nameOf = <Name extends string>(numbers: Record<Name, number>, number: number): Name | undefined =>
