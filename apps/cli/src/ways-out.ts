@@ -18,8 +18,8 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
   unreadable:
     'try it with its application; `antipode partition find` at its site says which object that is. One that works nowhere was left half made: destroy it',
   deleted: 'destroy it at the active site when nobody misses it. To keep it, copy it there: the copy is captured',
-  'does-not-work':
-    'find out with its application which of its halves is right, and make it anew: a copy would not work either',
   'value-changed':
     'if the key was replaced, accept the new value with antipode deleted accept; if nobody replaced it, it is damaged: put the sound one back with antipode deleted restore',
+  'does-not-work':
+    'find out with its application which of its halves is right, and make it anew: a copy would not work either',
 };

@@ -168,7 +168,7 @@ describe('a token that keeps one key per CKA_ID', () => {
     a.hsm.addSecret('taken');
     const target = await group.captured(a);
     const count = b.hsm.objects.length;
-    expect(await rejection(group.apply(b, target, { previous: [before] }))).toMatchObject({ code: 'ID_TAKEN' });
+    expect((await group.apply(b, target, { previous: [before] })).refused).toMatchObject([{ code: 'ID_TAKEN' }]);
     expect(b.hsm.objects).toHaveLength(count);
     expect(foreign.value).toBe(value);
     // Out of the way, it is restored.

@@ -28,11 +28,15 @@ interface Judged {
  * where the partition is read whole.
  */
 export async function readBack(
-  options: Replica & { readonly objectIds: readonly ObjectId[] | 'everything' },
+  options: Replica & {
+    readonly objectIds: readonly ObjectId[] | 'everything';
+    /** Not restored here, as the apply has told: they are no part of the proof, and count in the digest as they should be. */
+    readonly refused?: ReadonlySet<ObjectId>;
+  },
 ): Promise<{ contentDigest: string; proof: ProofSummary }> {
-  const { provider, memory, target, objectIds } = options;
+  const { provider, memory, target, objectIds, refused = new Set<ObjectId>() } = options;
   const domainKey = await recogniseReplica(options);
-  const { entries } = target.generation;
+  const entries = target.generation.entries.filter(({ objectId }) => !refused.has(objectId));
   const asked = objectIds === 'everything' ? undefined : new Set(objectIds);
   const touched = entries.filter(
     ({ objectId }) => asked?.has(objectId) !== false || (memory.known.get(objectId)?.digest.length ?? 0) === 0,
@@ -73,7 +77,10 @@ export async function readBack(
     }
   }
   const digests = new Map(
-    entries.map(({ objectId }) => [objectId, memory.known.get(objectId)?.digest ?? new Uint8Array()]),
+    target.generation.entries.map((entry) => {
+      const seen = memory.known.get(entry.objectId)?.digest ?? new Uint8Array();
+      return [entry.objectId, refused.has(entry.objectId) ? entryDigest(entry) : seen];
+    }),
   );
   return { contentDigest: contentDigest(digests), proof: summarise(judged) };
 }

@@ -231,22 +231,23 @@ describe('an apply changes nothing', () => {
     expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
   });
 
-  it('when the token does not open a blob that has the right digest', async () => {
+  it('of an object that the token does not open, and restores all others', async () => {
     const swapped = withEntry(target, 'secret', (entry) => ({
       ...entry,
       blobSha256: target.generation.entries.find(({ objectClass }) => objectClass === 'data')!.blobSha256!,
     }));
-    expect(await rejection(group.apply(b, swapped))).toMatchObject({
-      code: 'BLOB_INVALID',
-      details: { objectId: expect.any(String) },
-    });
-    expect(b.hsm.contents()).toEqual(before);
+    const { objectId } = target.generation.entries.find(({ blobSha256 }) => blobSha256 !== undefined)!;
+    expect(objectId).toBeDefined();
+    const { applied, refused } = await group.apply(b, swapped);
+    expect(refused).toMatchObject([{ objectId: expect.any(String), code: 'BLOB_INVALID' }]);
+    expect(applied).toHaveLength(target.generation.entries.length - 1);
   });
 
-  it('when data was sealed for another object', async () => {
+  it('of data that was sealed for another object, and restores all others', async () => {
     const swapped = withEntry(target, 'data', (entry) => ({ ...entry, objectId: 'ff'.repeat(16) }));
-    expect((await rejection(group.apply(b, swapped))).code).toBe('BLOB_INVALID');
-    expect([b.hsm.contents(), b.provider.sessionObjectCount]).toEqual([before, 0]);
+    const { refused } = await group.apply(b, swapped);
+    expect(refused).toMatchObject([{ objectId: 'ff'.repeat(16), code: 'BLOB_INVALID' }]);
+    expect([b.hsm.labelled('data'), b.provider.sessionObjectCount]).toEqual([[], 0]);
   });
 
   it('when data names a data key that the manifest does not have', async () => {
@@ -272,21 +273,27 @@ describe('an apply that fails', () => {
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
   });
 
-  it('knows what was made of both kinds when one of them is refused, and destroys it', async () => {
+  it('keeps all that is made beside one that is refused, and knows what was made when the HSM is away', async () => {
     for (const _ of Array(3)) a.hsm.addEcPair('pair');
     const target = await group.captured(a);
     const before = b.hsm.contents();
     const { create, unwrap } = b.provider;
     const failure = { index: 2, code: 'HSM_REFUSED', returnValue: 'CKR_GENERAL_ERROR' } as const;
     b.provider.create = async (items) => ({ ...(await create.call(b.provider, items.slice(0, 2))), failure });
-    expect((await rejection(group.apply(b, target))).code).toBe('HSM_REFUSED');
-    expect(b.hsm.contents()).toEqual(before);
-    b.provider.create = create;
     b.provider.unwrap = async () => Promise.reject(new AntipodeError('HSM_UNAVAILABLE', 'not now'));
     expect((await rejection(group.apply(b, target))).code).toBe('HSM_UNAVAILABLE');
     expect(b.hsm.contents()).toEqual(before);
     b.provider.unwrap = unwrap;
-    expect((await group.apply(b, target)).applied).toHaveLength(6);
+    const { applied, refused } = await group.apply(b, target);
+    expect([applied.length, refused]).toMatchObject([5, [{ code: 'HSM_REFUSED', returnValue: 'CKR_GENERAL_ERROR' }]]);
+    const options = { objectIds: 'everything', refused: new Set(refused.map(({ objectId }) => objectId)) } as const;
+    expect(await group.verify(b, target, options)).toMatchObject({
+      contentDigest: target.contentDigest,
+      proof: { proved: 5, failed: 0 },
+    });
+    // Every apply tries it again.
+    b.provider.create = create;
+    expect(await group.apply(b, target)).toMatchObject({ applied: [refused[0]!.objectId], refused: [] });
   });
 
   describe('in one batch while the next is made', () => {
@@ -314,14 +321,11 @@ describe('an apply that fails', () => {
       b.hsm.distort = (value) => (restored++ === 0 ? new Uint8Array(value.length) : value);
       const before = b.hsm.contents().length;
       const journal = new MemoryJournal();
-      const error = await rejection(group.apply(b, target, { journal }));
-      expect(error).toMatchObject({
-        code: 'OBJECT_UNPROVEN',
-        details: { objectIds: expect.stringMatching(/^[0-9a-f]{32}$/) },
-      });
-      expect(order).toEqual(['make', 'prove', 'make']);
-      expect([b.hsm.contents().length - before, journal.openIntents().length]).toEqual([ONE_BATCH - 1, ALL]);
-      expect((await group.apply(b, target, { journal })).applied).toHaveLength(ALL - ONE_BATCH + 1);
+      const { refused } = await group.apply(b, target, { journal });
+      expect(refused).toMatchObject([{ code: 'OBJECT_UNPROVEN' }]);
+      expect(order).toEqual(['make', 'prove', 'make', 'prove']);
+      expect([b.hsm.contents().length - before, journal.openIntents().length]).toEqual([ALL - 1, 0]);
+      expect((await group.apply(b, target, { journal })).applied).toHaveLength(1);
       expect(b.hsm.contents()).toEqual(a.hsm.contents());
     });
 
@@ -330,11 +334,11 @@ describe('an apply that fails', () => {
       b.hsm.objectsMax = b.hsm.objects.length + ONE_BATCH + 10;
       const { prove } = b.provider;
       const failed = Promise.withResolvers<void>();
-      const { create } = b.provider;
+      const { unwrap } = b.provider;
       let batches = 0;
-      b.provider.create = async (items) => {
+      b.provider.unwrap = async (key, items) => {
         if (++batches === 2) setImmediate(failed.resolve);
-        return create.call(b.provider, items);
+        return unwrap.call(b.provider, key, items);
       };
       b.provider.prove = async (key, items) => {
         await failed.promise;
@@ -367,7 +371,7 @@ describe('an apply that fails', () => {
     const checkFence = (): void => {
       if (isOver) throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
     };
-    expect((await rejection(group.apply(b, target, { checkFence }))).code).toBe('OBJECT_UNPROVEN');
+    expect((await rejection(group.apply(b, target, { checkFence }))).code).toBe('EPOCH_STALE');
     expect(b.hsm.labelled('secret')).toHaveLength(1);
   });
 

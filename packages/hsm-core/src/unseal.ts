@@ -4,7 +4,7 @@
  * until then (I4); nothing is destroyed but what is ours and replaced, or does not work (I11). Repeating it after a crash
  * at any point ends in the same state (I9).
  */
-import { AntipodeError, bytesEqual, invariant, sha256Hex, systemClock } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, type ErrorCode, invariant, sha256Hex, systemClock } from '@antipode/runtime';
 import { destroyAll, inBatches } from './batches.ts';
 import { asSeen, destroyDoomed } from './doomed.ts';
 import { blobDigests, type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
@@ -21,9 +21,19 @@ export interface UnsealOptions extends Replica {
   readonly blobOf: (sha256: string) => Uint8Array;
 }
 
+/** An object that this token does not take. Everything beside it is restored (I15); what was here under its id stays. */
+export interface RefusedObject {
+  readonly objectId: ObjectId;
+  readonly code: ErrorCode;
+  /** The CKR_ name, where it was the token that refused. */
+  readonly returnValue?: string;
+}
+
 export interface UnsealResult {
   /** Made now. */
   readonly applied: readonly ObjectId[];
+  /** Exceptions of this replica: not restored here, each for its own reason. Tried again by every apply. */
+  readonly refused: readonly RefusedObject[];
   /**
    * What reading back has to use: made now or by an apply that was cut short, or not the same in the generation that was
    * proved here last.
@@ -43,7 +53,8 @@ interface Made {
 }
 
 /**
- * @throws BLOB_INVALID, DOMAIN_KEY_MISSING, HSM_FULL, HSM_REFUSED, HSM_UNAVAILABLE, OBJECT_UNPROVEN; then what was proved
+ * @throws BLOB_INVALID, DOMAIN_KEY_MISSING, HSM_FULL, HSM_UNAVAILABLE, HSM_SESSION_VOID, and where this token takes no
+ * object of the generation at all, what it says of the first: HSM_REFUSED, ID_TAKEN, OBJECT_UNPROVEN. Then what was proved
  * stays for the next try, and nothing was replaced
  */
 export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
@@ -61,11 +72,14 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   });
   await checkBlobs(options, stale);
   const made = new Map<ObjectId, Made>();
+  const refused = new Map<ObjectId, AntipodeError>();
   try {
-    await makeAndProve(options, domainKey, stale, made);
+    await makeAndProve(options, domainKey, stale, { made, refused });
+    checkAnyKey(entries, refused);
     // A token that keeps one key per CKA_ID has changed it in place.
     const changed = new Set([...made.values()].map(({ handle }) => handle));
     const replaced = stale
+      .filter(({ objectId }) => !refused.has(objectId))
       .flatMap(({ objectId }) => memory.known.get(objectId) ?? [])
       .filter(({ handle }) => !changed.has(handle))
       .map(({ handle, seen }) => {
@@ -82,16 +96,37 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   }
   for (const [objectId, { handle, proof }] of made)
     memory.known.set(objectId, { handle, digest: new Uint8Array(), isOurs: true, proof });
-  journal.commit(target.digest, [...new Set([...begun.map(({ objectId }) => objectId), ...made.keys()])]);
+  journal.commit(target.digest, [
+    ...new Set([...begun.map(({ objectId }) => objectId), ...made.keys(), ...refused.keys()]),
+  ]);
 
   const explained = new Set([...entries, ...tombstones.map(({ entry }) => entry)].map(({ objectId }) => objectId));
   return {
     applied: [...made.keys()],
+    refused: [...refused].map(([objectId, { code, details }]) => ({
+      objectId,
+      code,
+      ...(details['returnValue'] === undefined ? {} : { returnValue: String(details['returnValue']) }),
+    })),
     unproven: unprovenOf(options, new Set([...made.keys(), ...begun.map(({ objectId }) => objectId)])),
     narrowed: entries.filter((entry) => made.has(entry.objectId) && entry.attributes.sensitive === false).length,
     unaccounted: memory.unaccounted.length,
     divergent: [...memory.known.keys()].filter((objectId) => !explained.has(objectId)).length,
   };
+}
+
+/** Where this token takes no key of the generation at all, it is the token's fault and no key's: then nothing is restored. */
+function checkAnyKey(entries: readonly Entry[], refused: ReadonlyMap<ObjectId, AntipodeError>): void {
+  const keys = entries.filter(({ objectClass }) => isWrapped(objectClass));
+  const counted = keys.length > 0 ? keys : entries;
+  const errors = counted.flatMap(({ objectId }) => refused.get(objectId) ?? []);
+  const [first] = errors;
+  if (first === undefined || errors.length < counted.length) return;
+  if (first.code !== 'OBJECT_UNPROVEN') throw first;
+  const objectIds = [...refused.keys()];
+  throw new AntipodeError('OBJECT_UNPROVEN', `${objectIds.length} restored objects do not work`, {
+    details: { objectIds: objectIds.slice(0, 20).join(',') },
+  });
 }
 
 function unprovenOf({ target, proved }: UnsealOptions, touched: ReadonlySet<ObjectId>): ObjectId[] {
@@ -127,7 +162,7 @@ async function makeAndProve(
   options: UnsealOptions,
   domainKey: Handle,
   entries: readonly Entry[],
-  made: Map<ObjectId, Made>,
+  { made, refused }: { made: Map<ObjectId, Made>; refused: Map<ObjectId, AntipodeError> },
 ): Promise<void> {
   const unproven = new Map<ObjectId, Handle>();
   let proving = Promise.resolve();
@@ -135,9 +170,9 @@ async function makeAndProve(
     for (const batch of inBatches(entries, ({ blobSize }) => blobSize)) {
       options.checkFence();
       options.journal.begin(batch.map(intentOf));
-      await makeObjects(options, domainKey, batch, unproven);
+      await makeObjects(options, domainKey, batch, { made: unproven, refused });
       await proving;
-      proving = proveBatch(options, domainKey, { batch, unproven, made });
+      proving = proveBatch(options, domainKey, { batch, unproven, made, refused });
       proving.catch(() => undefined);
     }
     await proving;
@@ -156,33 +191,33 @@ async function makeObjects(
   options: UnsealOptions,
   domainKey: Handle,
   batch: readonly Entry[],
-  made: Map<ObjectId, Handle>,
+  { made, refused }: { made: Map<ObjectId, Handle>; refused: Map<ObjectId, AntipodeError> },
 ): Promise<void> {
   const { provider, memory, target, blobOf } = options;
   const replacing = ({ objectId }: Entry): { replaces?: Handle } => {
     const replaces = memory.known.get(objectId)?.handle;
     return replaces === undefined ? {} : { replaces };
   };
-  const record = (entries: readonly Entry[], outcome: BatchOutcome): void => {
-    for (const [index, handle] of outcome.handles.entries()) made.set(entries[index]!.objectId, handle);
+  /** The batch ends at an object that the token does not take, and begins again behind it. */
+  const makeAll = async (
+    entries: readonly Entry[],
+    make: (entries: readonly Entry[]) => Promise<BatchOutcome>,
+  ): Promise<void> => {
+    for (let rest = entries; rest.length > 0; ) {
+      const { handles, failure } = await make(rest);
+      for (const [index, handle] of handles.entries()) made.set(rest[index]!.objectId, handle);
+      if (failure === undefined) return;
+      const { objectId } = rest[failure.index]!;
+      const error = refusalOf(objectId, failure);
+      if (!OWN_FAULTS.has(error.code)) throw error;
+      refused.set(objectId, error);
+      rest = rest.slice(failure.index + 1);
+    }
   };
-  const check = (entries: readonly Entry[], { failure }: BatchOutcome): void => {
-    if (failure === undefined) return;
-    const { index, code, returnValue } = failure;
-    const { objectId } = entries[index]!;
-    const answer =
-      returnValue === undefined ? 'the token grants more than the manifest' : `the HSM answered ${returnValue}`;
-    const why = code === 'ID_TAKEN' ? 'the CKA_ID is taken' : answer;
-    throw new AntipodeError(code, `${why} when object ${objectId} was restored`, {
-      details: { objectId, ...(returnValue === undefined ? {} : { returnValue }) },
-    });
-  };
-  const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
-  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
-  const settled = await Promise.allSettled([
+  const unwrap = (entries: readonly Entry[]): Promise<BatchOutcome> =>
     provider.unwrap(
       domainKey,
-      wrapped.map((entry) => {
+      entries.map((entry) => {
         invariant(
           entry.keyType !== undefined && entry.blobSha256 !== undefined,
           'a wrapped key has neither type nor blob',
@@ -198,49 +233,66 @@ async function makeObjects(
           blob: blobOf(blobSha256),
         };
       }),
-    ),
+    );
+  const create = (entries: readonly Entry[]): Promise<BatchOutcome> =>
     provider.create(
-      inManifest.map((entry) => ({
+      entries.map((entry) => ({
         objectClass: entry.objectClass as 'public-key' | 'certificate',
         ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),
         attributes: entry.attributes,
         ...replacing(entry),
       })),
-    ),
-  ]);
+    );
+  const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
+  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
   // Whatever was made is known before anything is thrown.
-  for (const [index, entries] of [wrapped, inManifest].entries())
-    if (settled[index]?.status === 'fulfilled') record(entries, settled[index].value);
-  for (const [index, entries] of [wrapped, inManifest].entries()) {
-    const outcome = settled[index]!;
-    if (outcome.status === 'rejected') throw outcome.reason;
-    check(entries, outcome.value);
-  }
+  const settled = await Promise.allSettled([makeAll(wrapped, unwrap), makeAll(inManifest, create)]);
+  for (const outcome of settled) if (outcome.status === 'rejected') throw outcome.reason;
   for (const { id, blobSha256 } of target.generation.dataKeys) {
     const data = batch.filter((entry) => entry.objectClass === 'data' && entry.dataKeyId === id);
     if (data.length === 0) continue;
     const dataKey = await provider.unwrapDataKey(domainKey, blobOf(blobSha256));
     try {
-      const items = data.map(({ objectId, attributes, blobSha256: digest }) => ({
-        attributes,
-        ciphertext: blobOf(digest ?? ''),
-        aad: aadOf(target.generation.group, objectId),
-      }));
-      const outcome = await provider.createData({ dataKey, items });
-      record(data, outcome);
-      check(data, outcome);
+      await makeAll(data, (entries) => {
+        const items = entries.map(({ objectId, attributes, blobSha256: digest }) => ({
+          attributes,
+          ciphertext: blobOf(digest ?? ''),
+          aad: aadOf(target.generation.group, objectId),
+        }));
+        return provider.createData({ dataKey, items });
+      });
     } finally {
       await provider.forget([dataKey]);
     }
   }
 }
 
-/** Takes what is proved from `unproven` to `made`. @throws OBJECT_UNPROVEN unless that is all of the batch */
+/** What a token says of one object, and of no other. */
+const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set(['HSM_REFUSED', 'BLOB_INVALID', 'ID_TAKEN']);
+
+function refusalOf(objectId: ObjectId, { code, returnValue }: NonNullable<BatchOutcome['failure']>): AntipodeError {
+  const answer =
+    returnValue === undefined ? 'the token grants more than the manifest' : `the HSM answered ${returnValue}`;
+  const why = code === 'ID_TAKEN' ? 'the CKA_ID is taken' : answer;
+  return new AntipodeError(code, `${why} when object ${objectId} was restored`, {
+    details: { objectId, ...(returnValue === undefined ? {} : { returnValue }) },
+  });
+}
+
+/** Takes what is proved from `unproven` to `made`, and what does not work out of the token. */
 async function proveBatch(
-  { provider }: UnsealOptions,
+  options: UnsealOptions,
   domainKey: Handle,
-  { batch, unproven, made }: { batch: readonly Entry[]; unproven: Map<ObjectId, Handle>; made: Map<ObjectId, Made> },
+  sets: {
+    batch: readonly Entry[];
+    unproven: Map<ObjectId, Handle>;
+    made: Map<ObjectId, Made>;
+    refused: Map<ObjectId, AntipodeError>;
+  },
 ): Promise<void> {
+  const { provider, memory } = options;
+  const { unproven, made, refused } = sets;
+  const batch = sets.batch.filter(({ objectId }) => !refused.has(objectId));
   const items = batch.map((entry) => {
     const handle = unproven.get(entry.objectId);
     if (handle !== undefined) return proofItem(entry, handle);
@@ -251,20 +303,23 @@ async function proveBatch(
     );
   });
   const outcomes = new Map((await provider.prove(domainKey, items)).map((outcome) => [outcome.handle, outcome]));
-  const failed: ObjectId[] = [];
+  const futile: Handle[] = [];
   for (const entry of batch) {
     const { objectId } = entry;
     const handle = unproven.get(objectId)!;
     const outcome = outcomes.get(handle);
-    if (outcome?.proved !== true) {
-      failed.push(objectId);
-      continue;
-    }
     unproven.delete(objectId);
-    made.set(objectId, { handle, proof: { digest: entryDigest(entry), outcome } });
+    if (outcome?.proved === true) made.set(objectId, { handle, proof: { digest: entryDigest(entry), outcome } });
+    else {
+      // What was here before and has changed in place is the only one there is.
+      if (memory.known.get(objectId)?.handle !== handle) futile.push(handle);
+      refused.set(objectId, unprovenError(objectId));
+    }
   }
-  if (failed.length === 0) return;
-  throw new AntipodeError('OBJECT_UNPROVEN', `${failed.length} restored objects do not work`, {
-    details: { objectIds: failed.slice(0, 20).join(',') },
-  });
+  await destroyAll(provider, futile, options);
 }
+
+const unprovenError = (objectId: ObjectId): AntipodeError =>
+  new AntipodeError('OBJECT_UNPROVEN', `object ${objectId} does not work when it is restored here`, {
+    details: { objectId },
+  });

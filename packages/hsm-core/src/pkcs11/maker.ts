@@ -72,6 +72,7 @@ export class Maker {
       this.persist([
         [CKA.CLASS, classNumber(objectClass)],
         ...(keyType === undefined ? [] : [[CKA.KEY_TYPE, keyTypeNumber(keyType)] as const]),
+        ...(objectClass === 'certificate' && !attributes.subject?.length ? NO_SUBJECT : []),
         ...templateOf(objectClass, attributes),
       ])
     );
@@ -263,6 +264,9 @@ const SESSION_KEY: Template = [
   [ATTRIBUTES.sensitive.type, true],
   [ATTRIBUTES.extractable.type, true],
 ];
+
+/** The standard demands a subject of every certificate, and lets it be empty. */
+const NO_SUBJECT: Template = [[ATTRIBUTES.subject.type, NOTHING]];
 
 const SECRET: Template = [
   [CKA.CLASS, CKO.SECRET_KEY],

@@ -49,18 +49,11 @@ export function templateOf(objectClass: ObjectClass, attributes: Attributes): Te
   for (const name of attributesOf(objectClass)) {
     const rule = ATTRIBUTES[name];
     const isUse = USES.includes(name);
-    // The standard demands a subject of every certificate, and lets it be empty.
-    const isDemanded = objectClass === 'certificate' && name === 'subject';
-    const value = attributes[name] ?? (isUse ? ASSUMED[name] : isDemanded ? new Uint8Array() : undefined);
+    const value = attributes[name] ?? (isUse ? ASSUMED[name] : undefined);
     if (value === undefined || !rule.inTemplate) continue;
     // What a token has without being told: not every one wants to hear it.
     if (value === ASSUMED[name] && !isUse) continue;
-    if (
-      (Array.isArray(value) || value instanceof Uint8Array) &&
-      value.length === 0 &&
-      rule.fate !== 'content' &&
-      !isDemanded
-    )
+    if ((Array.isArray(value) || value instanceof Uint8Array) && value.length === 0 && rule.fate !== 'content')
       continue;
     (rule.fate === 'policy' ? last : entries).push([rule.type, encodeNative(name, value)]);
   }
