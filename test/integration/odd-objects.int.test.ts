@@ -260,3 +260,50 @@ describe('an object of which the token fails at the source', () => {
     expect(after.tombstones).toEqual([]);
   });
 });
+
+describe('an object that the token of a standby does not take', () => {
+  let a: TestMember;
+  let b: TestMember<LyingToken>;
+  let application: RawToken;
+  beforeAll(async () => {
+    a = await TestMember.make('a');
+    b = await TestMember.on(lying(makeToken('b')));
+    await enrolTogether([a, b], { group: 'payments', version: 1 });
+    application = await openRawToken(a.token);
+  });
+  afterAll(async () => {
+    await application.close();
+    await Promise.all([a.close(), b.close()]);
+  });
+
+  it.each([
+    'CKR_CURVE_NOT_SUPPORTED',
+    'CKR_DOMAIN_PARAMS_INVALID',
+    'CKR_GENERAL_ERROR',
+    'CKR_DEVICE_ERROR',
+    0x80000101,
+  ] as const)('with %s is an exception of that standby, and the others are restored and proved', async (code) => {
+    const group = new SealedGroup();
+    const name = `odd ${code}`;
+    await makeAes(application, ...label(`beside ${code}`));
+    await makePair(application, P256_PARAMS, ...label(name));
+    b.token.tell({ lie: 'refuse', code, function: 'C_UnwrapKey', label: name });
+    const sealed = await group.captured(a);
+    const { refused } = await group.apply(b, sealed);
+    const odd = sealed.generation.entries.find(
+      (entry) => entry.objectClass === 'private-key' && labelOf(entry) === name,
+    )!;
+    expect(refused).toMatchObject([{ objectId: odd.objectId, code: 'HSM_REFUSED' }]);
+    const options = { refused: new Set([odd.objectId]) };
+    const others = sealed.generation.entries.length - 1;
+    expect(await group.verify(b, sealed, options)).toMatchObject({
+      contentDigest: sealed.contentDigest,
+      proof: { proved: others, failed: 0 },
+    });
+    // Without the exception nothing is glossed over.
+    expect((await group.verify(b, sealed)).proof).toMatchObject({ failed: 1, failedObjectIds: [odd.objectId] });
+    b.token.tell();
+    expect((await group.apply(b, sealed)).refused).toEqual([]);
+    expect((await group.verify(b, sealed)).proof).toMatchObject({ proved: others + 1, failed: 0 });
+  });
+});

@@ -47,4 +47,4 @@ export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from
 export { type ScrubReport, scrub } from './scrub.ts';
 export { LOSS_LIMIT, type Loss, type LossLimit, RETENTION_MS, type SealResult, seal } from './seal.ts';
 export { findNamesakes, type SetAsideResult, setAside } from './set-aside.ts';
-export { type UnsealResult, unseal } from './unseal.ts';
+export { type RefusedObject, type UnsealResult, unseal } from './unseal.ts';

@@ -23,6 +23,8 @@ export interface ScrubOptions {
    * names is damaged, where a new handle or other names would be a new object.
    */
   readonly known: ReadonlyMap<Handle, ObjectId>;
+  /** Objects that this partition does not take, as its last apply has told: they are not missing. */
+  readonly refused?: ReadonlySet<ObjectId>;
 }
 
 export interface ScrubReport {
@@ -35,9 +37,15 @@ export interface ScrubReport {
 }
 
 /** @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST */
-export async function scrub({ provider, keyring, target, known }: ScrubOptions): Promise<ScrubReport> {
+export async function scrub({
+  provider,
+  keyring,
+  target,
+  known,
+  refused = new Set(),
+}: ScrubOptions): Promise<ScrubReport> {
   const domainKey = domainKeyOf(keyring, target);
-  const { entries } = target.generation;
+  const entries = target.generation.entries.filter(({ objectId }) => !refused.has(objectId));
   const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
   const examined = await examine(provider, { domainKey, objects });
   const exact = pairExactly(examined, entries);

@@ -60,6 +60,8 @@ export interface SealOptions {
   /** The newest generation captured or applied here. */
   readonly previous: SealedGeneration | undefined;
   readonly filter: ObjectFilter;
+  /** Captured elsewhere, and not taken by this token: nobody has deleted them. */
+  readonly unrestored?: ReadonlySet<ObjectId>;
   /** Blobs of the generation before, by SHA-256, that no store has any more: what they held is sealed anew. */
   readonly lost?: ReadonlySet<string>;
   /** How long what is deleted is kept sealed by every member, at least. */
@@ -191,8 +193,8 @@ class Capture {
       return { one, look, before: matched.get(handle), isChanged: this.#changed.has(handle) };
     });
     await this.#capture(candidates.filter(({ before, look }) => before !== undefined || look !== 'vanished'));
-    const kept = this.#mayHide(candidates) ? absent.filter((entry) => this.#isLive(entry)) : [];
-    const gone = absent.filter((entry) => !kept.includes(entry));
+    const kept = this.#notDeleted(candidates, absent);
+    const gone = absent.filter((entry) => !kept.includes(entry) && !this.#isUnrestored(entry));
     const held = this.#held(gone);
     if (held !== undefined) return { captureStartedMs, sealedObjects: 0, blobs: new Map(), held };
     this.#entries.push(...kept);
@@ -566,6 +568,24 @@ class Capture {
         if (!proved) broken.add(handle);
     }
     return broken;
+  }
+
+  /**
+   * What is not here and was not deleted: it may be hidden, or this member has never been able to restore it. The latter
+   * is told, since this partition cannot serve it; and it leaves by name where all is sealed anew.
+   */
+  #notDeleted(candidates: readonly Candidate[], absent: readonly Entry[]): Entry[] {
+    const live = absent.filter((entry) => this.#isLive(entry));
+    for (const { objectId, objectClass, keyType } of live.filter((entry) => this.#isUnrestored(entry))) {
+      const kind = keyType === undefined ? { objectClass } : { objectClass, keyType };
+      this.#uncaptured.push({ objectId, ...kind, reason: 'unreadable' });
+    }
+    if (this.#mayHide(candidates)) return live;
+    return this.#isReseal ? [] : live.filter((entry) => this.#isUnrestored(entry));
+  }
+
+  #isUnrestored({ objectId }: Entry): boolean {
+    return this.#options.unrestored?.has(objectId) === true;
   }
 
   /** Where the token did not even tell the class of something that is new to us, it may be any of those that are missing. */

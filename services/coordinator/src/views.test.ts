@@ -49,8 +49,10 @@ const generation = (ageMs: number, rest: Partial<Generation> = {}): Generation =
   ...rest,
 });
 /** A site that is up, and whose partition can be used. */
-const serving = (site: string, { status = 'up', serial = `serial-${site}`, errorCode = '' } = {}): SiteView =>
-  ({ site, status, state: { partitions: [{ serial, errorCode }] } }) as unknown as SiteView;
+const serving = (
+  site: string,
+  { status = 'up', serial = `serial-${site}`, errorCode = '', members = [] as object[] } = {},
+): SiteView => ({ site, status, state: { partitions: [{ serial, errorCode }], members } }) as unknown as SiteView;
 const asIs = (atMs: number): number => atMs;
 const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
   group: GROUP,
@@ -108,6 +110,16 @@ describe('the state of a group', () => {
     expect(lacking([], 0)).toEqual(['protected', 0, 0]);
     // Of a generation that an earlier version has recorded.
     expect(lacking(['private-key/rsa'])).toEqual(['partially-protected', undefined, undefined]);
+  });
+
+  it('is partially protected where a member could not restore an object, which is named with its reason', () => {
+    const refused = [{ objectId: 'a1', kind: 'private-key/ec', code: 'HSM_REFUSED', returnValue: 'CKR_CURVE' }];
+    const without = [{ group: 'payments', refused, refusedObjects: 1 }];
+    const view = (site: string): SiteView => serving(site, site === 'b' ? { members: without } : {});
+    const { protection, members } = groupState(facts({ view }));
+    expect(protection).toBe('partially-protected');
+    expect(members?.map(({ site, refusedObjects }) => [site, refusedObjects])).toContainEqual(['b', 1]);
+    expect(members?.find(({ site }) => site === 'b')?.refused).toEqual(refused);
   });
 
   it('shows times by the clock on the wall', () => {

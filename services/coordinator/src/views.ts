@@ -93,6 +93,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         quarantine: quarantineOf(group, view(site)) ?? '',
         heldObjects: heldAt(facts, site),
         namesakeObjects: namesakesAt(facts, site),
+        ...refusedBy(group, view(site)),
       };
     }),
     protection: protectionOf({ ...facts, acknowledged }, ages),
@@ -111,6 +112,12 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
 /** For a group whose records cannot be read: nothing is known of it, and it counts as not protected. */
 export function unreadableGroup(name: string): MessageInitShape<typeof GroupStateSchema> {
   return { spec: { name }, protection: 'unreadable' };
+}
+
+/** What a member has not been able to restore, by its own account: exceptions of what it has acknowledged. */
+function refusedBy({ spec }: Group, view: SiteView | undefined) {
+  const member = view?.state?.members.find(({ group }) => group === spec.name);
+  return { refused: member?.refused ?? [], refusedObjects: member?.refusedObjects ?? 0 };
 }
 
 /** Private and secret keys; certificates, public keys and data can be had again. */
@@ -153,7 +160,8 @@ function protectionOf(
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
   // By a name that another object bears too, a program would find that one now and then.
   const hasNamesakes = group.members.some(({ site }) => namesakesAt({ group, view }, site) > 0);
-  return newest.uncaptured.length > 0 || hasNamesakes ? 'partially-protected' : 'protected';
+  const isWithout = group.members.some(({ site }) => refusedBy(group, view(site)).refusedObjects > 0);
+  return newest.uncaptured.length > 0 || hasNamesakes || isWithout ? 'partially-protected' : 'protected';
 }
 
 export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecSchema> {

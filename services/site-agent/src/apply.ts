@@ -2,7 +2,7 @@
  * Applies a generation to a standby: pulls what is lacking, restores it, and records it as staged. It becomes `applied`,
  * and so fit for promotion, only when verify.ts has read it back (I4).
  */
-import { isNewer, type SealedGeneration, unseal } from '@antipode/hsm-core';
+import { isNewer, kindOf, type RefusedObject, type SealedGeneration, unseal } from '@antipode/hsm-core';
 import type { ApplyRequest, ApplyResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -59,6 +59,7 @@ export async function apply(
           checkFence: mayAct,
         });
         open.captures.forget();
+        noteRefused(site, pulled.sealed, result.refused);
         const before = touched.get(group);
         const objectIds =
           before?.digest === digest ? [...new Set([...before.objectIds, ...result.unproven])] : result.unproven;
@@ -86,6 +87,29 @@ export async function apply(
       }),
     signal,
   );
+}
+
+/** Exceptions of what this member will acknowledge. They are told with every heartbeat, and in the log when they change. */
+function noteRefused(
+  { journal, log }: Site,
+  { generation }: SealedGeneration,
+  refused: readonly RefusedObject[],
+): void {
+  const { group, number } = generation;
+  const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
+  const known = new Set(journal.refused(group).map(({ objectId, code }) => `${objectId} ${code}`));
+  journal.setRefused(
+    group,
+    refused.map(({ objectId, code, returnValue = '' }) => ({
+      objectId,
+      kind: kindOf(entries.get(objectId)!),
+      code,
+      returnValue,
+    })),
+  );
+  for (const { objectId, code, returnValue } of refused)
+    if (!known.has(`${objectId} ${code}`))
+      log.error('an object is not restored here', { group, generation: number, objectId, code, returnValue });
 }
 
 /**

@@ -6,7 +6,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
 import type { GenerationSummary } from './generation-store.ts';
 import { filterFrom, withRulesOfSite } from './object-filter.ts';
-import { fenceOf, newestHere, requireTrustedJournal, type Site, seatOf } from './site.ts';
+import { fenceOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from './site.ts';
 
 export async function capture(
   site: Site,
@@ -51,6 +51,7 @@ export async function capture(
           domainKeyVersion: request.domainKeyVersion,
           previous,
           filter: withRulesOfSite(filterFrom(request.filter), partition.settings),
+          unrestored: refusedAt(site, group),
           lost: new Set(await store.unsound(store.damaged)),
           hasRestored: site.deletions.hasRestored(group),
           ...site.deletions.rules(group, request, previous?.generation.tombstones ?? []),
@@ -80,6 +81,11 @@ export async function capture(
             uncaptured: uncaptured.length,
           });
         }
+        // Somebody may have brought here by hand what could not be restored.
+        const here = new Set(open.captures.of(newest.digest)?.objectIds.values());
+        const refused = journal.refused(group);
+        const still = refused.filter(({ objectId }) => !here.has(objectId));
+        if (still.length < refused.length) journal.setRefused(group, still);
         // The active member's own generation accounts for everything that is in its partition.
         const { divergent, unaccounted } = seatOf(site, group).seat;
         if (divergent + unaccounted > 0) journal.setLeftOvers(group, { divergent: [], unaccounted: 0 });

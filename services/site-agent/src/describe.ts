@@ -81,8 +81,17 @@ export function memberState(site: Site, seat: Seat) {
     divergentObjects: seat.divergent,
     namesakeObjects: seat.role === 'standby' ? journal.namesakes(seat.group) : 0,
     heldObjects: seat.role === 'active' ? journal.held(seat.group).length : 0,
+    ...refusedObjects(site, seat.group),
   };
 }
+
+function refusedObjects({ journal }: Site, group: string) {
+  const refused = journal.refused(group);
+  return { refused: refused.slice(0, REFUSED_TOLD_MAX), refusedObjects: refused.length };
+}
+
+/** A list for people, in every heartbeat; the count beside it is whole. */
+const REFUSED_TOLD_MAX = 100;
 
 /** A manifest that the disk has changed is told as the partition's trouble: this site must be heard all the same. */
 function troubleOf(site: Site, seats: readonly Seat[], serial: string | undefined): AntipodeError | undefined {

@@ -19,11 +19,15 @@ import {
 } from './database.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 7;
+const SCHEMA_VERSION = 8;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
   'CREATE TABLE divergent (grp TEXT, object_id TEXT, digest TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
+
+/** Objects of the generation that was applied last which this token does not take, each with its reason. */
+const REFUSED =
+  'CREATE TABLE refused (grp TEXT, object_id TEXT, kind TEXT NOT NULL, code TEXT NOT NULL, return_value TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
 
 /** Objects that an apply began to make, as they were to be. */
 const APPLY_INTENT =
@@ -67,6 +71,7 @@ const SCHEMA = `
   ${JOURNAL_HISTORY};
   ${DELETIONS};
   ${NAMES};
+  ${REFUSED};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -77,7 +82,16 @@ const UPGRADES = {
   4: JOURNAL_HISTORY,
   5: DELETIONS,
   6: NAMES,
+  7: REFUSED,
 };
+
+/** An object that is not restored at this member; `returnValue` is empty where it was not the token that refused. */
+export interface RefusedHere {
+  readonly objectId: string;
+  readonly kind: string;
+  readonly code: string;
+  readonly returnValue: string;
+}
 
 export type Role = RoleName;
 /** captured here; restored here but not read back yet; restored and read back, so fit for promotion. */
@@ -276,6 +290,24 @@ export class Journal {
       for (const { objectId, digest } of divergent)
         this.#run('INSERT INTO divergent VALUES (?, ?, ?)', group, objectId, digest);
       this.#run('UPDATE member SET divergent = ?, unaccounted = ? WHERE grp = ?', divergent.length, unaccounted, group);
+    });
+  }
+
+  /** What the newest apply could not restore here: exceptions of what this member acknowledges. */
+  refused(group: string): RefusedHere[] {
+    return this.#all('SELECT * FROM refused WHERE grp = ? ORDER BY object_id', group).map((row) => ({
+      objectId: String(row['object_id']),
+      kind: String(row['kind']),
+      code: String(row['code']),
+      returnValue: String(row['return_value']),
+    }));
+  }
+
+  setRefused(group: string, refused: readonly RefusedHere[]): void {
+    this.#transaction(() => {
+      this.#run('DELETE FROM refused WHERE grp = ?', group);
+      for (const { objectId, kind, code, returnValue } of refused)
+        this.#run('INSERT INTO refused VALUES (?, ?, ?, ?, ?)', group, objectId, kind, code, returnValue);
     });
   }
 

@@ -7,7 +7,7 @@ import type { PromoteRequest } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { HEADS } from './describe.ts';
 import { digestOf } from './generation-ref.ts';
-import { fenceOf, newestHere, previousOf, requireTrustedJournal, type Site, seatOf } from './site.ts';
+import { fenceOf, newestHere, previousOf, refusedAt, requireTrustedJournal, type Site, seatOf } from './site.ts';
 import { checkCaller } from './turns.ts';
 import { proofMessage } from './verify.ts';
 
@@ -67,6 +67,7 @@ export async function promote(
                   journal: journal.ofApply(group),
                   checkFence: mayAct,
                   objectIds: 'everything',
+                  refused: refusedAt(site, group),
                 })
               ).proof;
         if (proof.failed > 0) {

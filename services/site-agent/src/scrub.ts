@@ -10,7 +10,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
 import type { Role } from './journal.ts';
 import type { OpenPartition } from './partitions.ts';
-import { fenceOf, headOf, newestHere, requireTrustedJournal, type Site, seatOf } from './site.ts';
+import { fenceOf, headOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from './site.ts';
 import { proofMessage } from './verify.ts';
 
 export async function scrub(
@@ -53,7 +53,12 @@ export async function scrub(
         const role = mayAct();
         const target = await store.open(await described(role));
         const known = role === 'active' ? (open.captures.of(target.digest)?.objectIds ?? new Map()) : restoredAs(open);
-        const { proof, missing, altered } = await scrubPartition({ ...open, target, known });
+        const { proof, missing, altered } = await scrubPartition({
+          ...open,
+          target,
+          known,
+          refused: refusedAt(site, group),
+        });
         const isReplica = role === 'standby';
         const isDamaged = proof.failed > 0 || (isReplica && missing.length + altered.length > 0);
         // An active member forgets nothing: by its handle a damaged key keeps the blob that was sealed of it.

@@ -5,7 +5,7 @@ import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Touched } from './apply.ts';
 import { digestOf } from './generation-ref.ts';
-import { fenceOf, previousOf, requireStandby, type Site, seatOf } from './site.ts';
+import { fenceOf, previousOf, refusedAt, requireStandby, type Site, seatOf } from './site.ts';
 
 export async function verify(
   site: Site,
@@ -43,7 +43,7 @@ export async function verify(
           journal: journal.ofApply(group),
           checkFence: mayAct,
         };
-        const { contentDigest, proof } = await readBack({ ...replica, objectIds });
+        const { contentDigest, proof } = await readBack({ ...replica, objectIds, refused: refusedAt(site, group) });
         if (contentDigest === target.contentDigest && proof.failed === 0) {
           await buryDeleted(site, replica);
           await clearNames(site, replica);

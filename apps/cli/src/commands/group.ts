@@ -106,7 +106,7 @@ function disagreements(group: GroupState): string {
 /** What is not captured, and for each reason that stands there the way out. */
 export function uncapturedTable(group: GroupState): string {
   const objects = group.newest?.uncaptured ?? [];
-  if (objects.length === 0) return '';
+  if (objects.length === 0) return refusedTable(group);
   const listed = table(
     ['OBJECT', 'KIND', 'REASON'],
     objects.map(({ objectId, kind, reason }) => [objectId, kind, reason]),
@@ -115,7 +115,17 @@ export function uncapturedTable(group: GroupState): string {
   const waysOut = Object.entries(WAYS_OUT).flatMap(([reason, what]) =>
     reasons.has(reason) ? [`${reason}: ${what}.`] : [],
   );
-  return `\nNot captured, so not protected as it is now:\n${listed}\n\n${waysOut.join('\n')}`;
+  return `\nNot captured, so not protected as it is now:\n${listed}\n\n${waysOut.join('\n')}${refusedTable(group)}`;
+}
+
+/** What was captured, and one of the members cannot hold. */
+function refusedTable({ members }: GroupState): string {
+  const rows = members.flatMap(({ site, refused }) =>
+    refused.map(({ objectId, kind, code, returnValue }) => [site, objectId, kind, returnValue || code]),
+  );
+  if (rows.length === 0) return '';
+  const listed = table(['SITE', 'OBJECT', 'KIND', 'WHY'], rows);
+  return `\n\nNot restored at these sites, which do not serve these objects:\n${listed}`;
 }
 
 /** What the number of members means for the day when a site is lost. */
