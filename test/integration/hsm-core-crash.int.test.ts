@@ -244,7 +244,7 @@ describe('an apply that fails on a real token', () => {
       destroy: () => Promise.reject(new AntipodeError('HSM_UNAVAILABLE', 'busy')),
     });
     const journal = new MemoryJournal();
-    expect((await rejection(group.apply(b, target, { journal }))).code).toBe('OBJECT_UNPROVEN');
+    expect((await rejection(group.apply(b, target, { journal }))).code).toBe('HSM_UNAVAILABLE');
     b.provider = real;
     const { applied, unproven } = await group.apply(b, target, { journal });
     expect([applied, unproven.length]).toEqual([[], 2]);

@@ -133,7 +133,7 @@ describe('from SoftHSM to NSS', () => {
     soft.token.tool('--keygen', '--key-type', 'aes:32', '--id', id, '--label', 'mine', ...secret);
     const former = group.newest!;
     const sealed = await group.captured(soft);
-    expect((await rejection(group.apply(nss, sealed, { previous: [former] }))).code).toBe('ID_TAKEN');
+    expect((await group.apply(nss, sealed, { previous: [former] })).refused).toMatchObject([{ code: 'ID_TAKEN' }]);
     expect(await blobOf()).toEqual(before);
     soft.token.tool('--delete-object', '--type', 'secrkey', '--id', id);
     await nss.provider.destroy([foreign!, domain.handle]);
@@ -142,10 +142,8 @@ describe('from SoftHSM to NSS', () => {
   it('data objects, which NSS does not keep, are refused; excluded from the group they are in nobody’s way', async () => {
     writeFileSync(join(soft.token.folder, 'data'), randomBytes(100));
     await tool('--write-object', join(soft.token.folder, 'data'), '--type', 'data', '--label', 'data');
-    expect(await rejection(group.apply(nss, await group.captured(soft)))).toMatchObject({
-      code: 'HSM_REFUSED',
-      details: { returnValue: 'CKR_ATTRIBUTE_VALUE_INVALID' },
-    });
+    const { refused } = await group.apply(nss, await group.captured(soft));
+    expect(refused).toMatchObject([{ code: 'HSM_REFUSED', returnValue: 'CKR_ATTRIBUTE_VALUE_INVALID' }]);
     const filter = { excludeIds: [], excludeLabels: [], excludeClasses: ['data'] };
     const sealed = await group.captured(soft, { filter });
     await group.apply(nss, sealed);
@@ -158,7 +156,8 @@ describe('from SoftHSM to NSS', () => {
     const [planted] = await domain.plant(soft.provider, [secretKey('aes', randomBytes(32), restricted)]);
     await soft.provider.destroy([domain.handle]);
     const before = await othersAt(nss);
-    expect((await rejection(group.apply(nss, await group.captured(soft)))).code).toBe('HSM_REFUSED');
+    const { refused } = await group.apply(nss, await group.captured(soft));
+    expect(refused.map(({ returnValue }) => returnValue)).toContain('CKR_GENERAL_ERROR');
     expect(await othersAt(nss)).toHaveLength(before.length);
     await soft.provider.destroy([planted!]);
   });
