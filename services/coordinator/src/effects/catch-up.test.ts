@@ -117,6 +117,7 @@ describe('a target that is handed the last generation of the old tenure', () => 
       ...EFFECT,
       type: 'hand-over',
       epoch: 2n,
+      excluded: [],
       handover: HANDOVER,
     } as unknown as FailoverEffect);
   beforeEach(() => {
@@ -146,7 +147,7 @@ describe('a target that is handed the last generation of the old tenure', () => 
   it('tries again while a holder is there, for a while', async () => {
     bench.answers.set('apply', 'SITE_UNREACHABLE');
     expect((await rejection(handOver())).code).toBe('SITE_UNREACHABLE');
-    expect(await handOver(10)).toEqual({ type: 'not-handed-over' });
+    expect(await handOver(3)).toEqual({ type: 'not-handed-over' });
     bench.statuses.set('a', 'down');
     expect(await handOver()).toEqual({ type: 'not-handed-over' });
   });
@@ -157,5 +158,15 @@ describe('a target that is handed the last generation of the old tenure', () => 
     expect(await handOver()).toEqual({ type: 'target-lost', code: 'SITE_UNREACHABLE' });
     bench.answers.set('apply', 'EPOCH_STALE');
     expect((await rejection(handOver())).code).toBe('EPOCH_STALE');
+  });
+
+  it('is given up where its HSM does not answer, and another member may take its place', async () => {
+    const { hangMs, heartbeatMs } = bench.context.ports.timings;
+    for (const site of ['a', 'b', 'c']) bench.partitions.set(site, { errorCode: '', unansweredMs: 0 });
+    bench.partitions.set('b', { errorCode: '', unansweredMs: hangMs + 1 });
+    bench.answers.set('apply', () => new Promise(() => {}));
+    const handing = handOver();
+    await bench.clock.advance(heartbeatMs * 3);
+    expect(await handing).toEqual({ type: 'target-lost', code: 'HSM_WORKER_LOST' });
   });
 });

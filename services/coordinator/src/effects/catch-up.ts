@@ -7,13 +7,14 @@ import type { Intent } from '../store/intents.ts';
 import { agoMs } from '../timeline.ts';
 import { captureActive } from './capture.ts';
 import type { EffectContext } from './context.ts';
-import { endsTheAttempt, targetLost } from './issue-epoch.ts';
+import { unlessHung } from './hang.ts';
+import { endsTheAttempt } from './issue-epoch.ts';
 import { acknowledge, applyAt, verifyAt, withdraw } from './replication.ts';
 
 type Effect<Type extends FailoverEffect['type']> = Extract<FailoverEffect, { type: Type }>;
 
-/** Nobody is active meanwhile. */
-const HANDOVER_ATTEMPTS_MAX = 10;
+/** Some seconds: nobody is active meanwhile. */
+const HANDOVER_ATTEMPTS_MAX = 4;
 
 /** Everything captured, at the target, read back, every key used: only then may the active member stop. */
 export async function catchUp(
@@ -75,7 +76,7 @@ export async function handOver(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { epoch, to, handover: { newest, holders } }: Effect<'hand-over'>,
+  { epoch, to, excluded, handover: { newest, holders } }: Effect<'hand-over'>,
 ): Promise<FailoverEvent> {
   const { store, detector } = context.ports;
   const name = group.spec.name;
@@ -84,8 +85,11 @@ export async function handOver(
   const fence = { group: name, epoch, owner: to, requestId: intent.requestId };
   const target = { site: to, generation, fence };
   try {
-    await applyAt(context, intent, group, target);
-    const verified = await verifyAt(context, intent, group, { ...target, everything: false });
+    const left = { site: to, excluded: excluded.map(({ site }) => site) };
+    const verified = await unlessHung(context, group, left, async (signal) => {
+      await applyAt(context, intent, group, { ...target, signal });
+      return verifyAt(context, intent, group, { ...target, everything: false, signal });
+    });
     const fault = faultOf({ generation, ...verified });
     if (fault !== undefined) {
       await withdraw(context, group, { site: to, generation, code: fault });
@@ -96,11 +100,11 @@ export async function handOver(
   } catch (thrown) {
     const error = AntipodeError.from(thrown);
     if (endsTheAttempt(error) || error.code === 'LEADERSHIP_LOST') throw error;
-    if (error.disposition !== 'retry') return { type: 'not-handed-over' };
-    const isWorthAnother = holders.some((site) => detector.isUp(site)) && intent.attempts < HANDOVER_ATTEMPTS_MAX;
-    return !detector.isUp(to) || isWorthAnother
-      ? targetLost(context, intent, { to, code: error.code, error })
-      : { type: 'not-handed-over' };
+    if (!detector.isUp(to) || 'hangMs' in error.details) return { type: 'target-lost', code: error.code };
+    // Trouble of a holder, or of the link to it, is none of the target.
+    const isWorthAnother = holders.some((site) => detector.isUp(site)) && intent.attempts + 1 < HANDOVER_ATTEMPTS_MAX;
+    if (error.disposition === 'retry' && isWorthAnother) throw error;
+    return { type: 'not-handed-over' };
   }
 }
 

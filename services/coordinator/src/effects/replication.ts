@@ -54,17 +54,19 @@ interface Target {
   readonly generation: Generation;
   /** The epoch in force is the default. */
   readonly fence?: ReturnType<typeof fenceOf>;
+  /** Cancels the order. */
+  readonly signal?: AbortSignal;
 }
 
 export async function applyAt(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { site, generation, fence = fenceOf(group, intent) }: Target,
+  { site, generation, fence = fenceOf(group, intent), signal }: Target,
 ): Promise<{ appliedObjects: number; pulledBlobs: number }> {
   const sources = await context.holders(group, site);
   const order = { fence, generation: orderRefOf(generation), sources };
-  const answer = await context.agent(site).apply(order, { timeoutMs: WORK_TIMEOUT_MS });
+  const answer = await context.agent(site).apply(order, optionsOf(signal));
   const { appliedObjects, pulledBlobs, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
   await context.write((trx) => setForeignObjects(trx, group.spec.name, site, { divergent, unaccounted }));
   return { appliedObjects, pulledBlobs };
@@ -74,13 +76,18 @@ export async function verifyAt(
   context: EffectContext,
   intent: Intent,
   group: Group,
-  { site, generation, everything, fence = fenceOf(group, intent) }: Target & { everything: boolean },
+  { site, generation, everything, fence = fenceOf(group, intent), signal }: Target & { everything: boolean },
 ): Promise<{ contentDigest: string; proof: Proof }> {
   const { contentDigest, proof } = await context
     .agent(site)
-    .verify({ fence, generation: orderRefOf(generation), everything }, { timeoutMs: WORK_TIMEOUT_MS });
+    .verify({ fence, generation: orderRefOf(generation), everything }, optionsOf(signal));
   return { contentDigest: hex(contentDigest), proof: proofFrom(proof) };
 }
+
+const optionsOf = (signal: AbortSignal | undefined): { timeoutMs: number; signal?: AbortSignal } => ({
+  timeoutMs: WORK_TIMEOUT_MS,
+  ...(signal === undefined ? {} : { signal }),
+});
 
 /**
  * Under the tenure in which the member verified it, while no later one was issued: from then on, what is acknowledged can
