@@ -3,7 +3,7 @@
  * times a day. A manifest goes when nobody may ask for it any more. Sealed objects stay: they are small, and a manifest that
  * is kept, or a deleted key that somebody wants back, may need them.
  */
-import type { Log } from '@antipode/runtime';
+import { inSlices, type Log } from '@antipode/runtime';
 import type { GenerationStore } from './generation-store.ts';
 import type { HeadKind, Journal } from './journal.ts';
 
@@ -33,32 +33,37 @@ export class Retention {
     this.#needed.set(group, new Set(digests));
   }
 
-  /** Each manifest goes in a transaction of its own; what is kept is read at the same moment. */
+  /** Each manifest goes in a transaction of its own, and is compared with what is kept at that very moment. */
   async pass(signal?: AbortSignal): Promise<void> {
-    for (const [group, needed] of this.#needed) {
-      let retired = 0;
-      while (retired < RETIRED_MAX && signal?.aborted !== true) {
-        const digest = this.#oldestOf(group, needed);
-        if (digest === undefined) break;
-        this.#ports.store.retire(digest);
-        retired += 1;
-        // Others have their turn: a large manifest takes its time to delete.
-        await Promise.resolve();
-      }
+    for (const group of this.#needed.keys()) {
+      if (signal?.aborted === true) return;
+      const retired = await inSlices(this.#retiring(group));
       if (retired > 0) this.#ports.log.info('old generations have been taken from the store', { group, retired });
     }
   }
 
-  #oldestOf(group: string, needed: ReadonlySet<string>): string | undefined {
-    const { journal, store } = this.#ports;
-    const kept = new Set<string | undefined>([
-      ...needed,
-      ...KINDS.map((kind) => journal.head(group, kind)),
-      ...journal.divergent(group).map(({ digest }) => digest),
-    ]);
-    return store
-      .list(group)
-      .slice(NEWEST_KEPT)
-      .findLast(({ digest }) => !kept.has(digest))?.digest;
+  /** In slices: a large manifest takes its time to delete, and leases and heartbeats must not wait for two hundred. */
+  *#retiring(group: string): Generator<void, number> {
+    const { store } = this.#ports;
+    let retired = 0;
+    // The oldest of them first.
+    const old = store.list(group).slice(NEWEST_KEPT).reverse();
+    for (const { digest } of old) {
+      if (retired >= RETIRED_MAX) break;
+      if (this.#isKept(group, digest)) continue;
+      store.retire(digest);
+      retired += 1;
+      yield;
+    }
+    return retired;
+  }
+
+  #isKept(group: string, digest: string): boolean {
+    const { journal } = this.#ports;
+    return (
+      this.#needed.get(group)?.has(digest) === true ||
+      KINDS.some((kind) => journal.head(group, kind) === digest) ||
+      journal.divergent(group).some((object) => object.digest === digest)
+    );
   }
 }
