@@ -1,10 +1,21 @@
 /** What the doctor looks at. Loads everything that agent and coordinator are made of, so only the doctor loads it. */
-import { loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
-import { openPartition } from '@antipode/hsm-core';
-import { Tls } from '@antipode/protocol';
-import { AntipodeError, readPinFile, requireProgram, silentLog } from '@antipode/runtime';
-import { type AgentConfig, loadAgentConfig, partitionConfig } from '@antipode/site-agent';
-import { withOperator } from './operator.ts';
+import { existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { checkDatabase, checkQueue, loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
+import { openPartition, ownersOf, swapState, swapWarning } from '@antipode/hsm-core';
+import { CoordinatorService, createClient, isUnreachable } from '@antipode/protocol';
+import { AntipodeError, hasCode, readPinFile, requireProgram, silentLog, systemClock } from '@antipode/runtime';
+import {
+  type AgentConfig,
+  initialisePartition,
+  loadAgentConfig,
+  Pins,
+  partitionConfig,
+  showIdentity,
+} from '@antipode/site-agent';
+import { type Check, machineChecks, tlsChecks } from './checks.ts';
+import { certificateWarnings } from './commands/status.ts';
+import { loadOperatorConfig, withOperator } from './operator.ts';
 import { table } from './output.ts';
 
 interface Finding {
@@ -14,9 +25,6 @@ interface Finding {
   /** What to do; empty where all is well. */
   readonly hint: string;
 }
-
-/** One thing that must hold. What it returns is shown; what it throws says what to do. */
-type Check = readonly [name: string, work: () => unknown];
 
 async function perform([name, work]: Check): Promise<Finding> {
   try {
@@ -43,28 +51,26 @@ async function performAll<T>(name: string, load: () => T, checks: (config: T) =>
   return findings;
 }
 
-const certificate = ({ tls }: Pick<AgentConfig, 'tls'>): string =>
-  new Tls({ caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key }).identity.name;
-
 export const coordinatorFindings = (file: string): Promise<Finding[]> =>
   performAll(
     'coordinator configuration',
     () => loadCoordinatorConfig(file),
     (config) => {
-      const { databaseUrl, redisUrl } = config;
+      const { id, tls, dataFolder, databaseUrl, redisUrl } = config;
       const child = (program: string, options: Parameters<typeof requireProgram>[1]): Check => [
         program,
         () => requireProgram(program, options),
       ];
+      const postgres = { debianPackage: 'postgresql', folders: postgresFolders() };
       return [
-        ['coordinator certificate', () => certificate(config)],
+        ...tlsChecks('coordinator', { kind: 'coordinator', name: id, tls, dataFolder }),
+        ...machineChecks('coordinator', config),
         ...(databaseUrl === undefined
-          ? [
-              child('postgres', { debianPackage: 'postgresql', folders: postgresFolders() }),
-              child('initdb', { debianPackage: 'postgresql', folders: postgresFolders() }),
-            ]
-          : []),
-        ...(redisUrl === undefined ? [child('redis-server', { debianPackage: 'redis-server' })] : []),
+          ? [child('postgres', postgres), child('initdb', postgres)]
+          : [['database', () => checkDatabase(databaseUrl)] satisfies Check]),
+        ...(redisUrl === undefined
+          ? [child('redis-server', { debianPackage: 'redis-server' })]
+          : [['queue', () => checkQueue(redisUrl)] satisfies Check]),
         ...(databaseUrl === undefined || redisUrl === undefined
           ? [child('setpriv', { debianPackage: 'util-linux' })]
           : []),
@@ -77,13 +83,67 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
     'agent configuration',
     () => loadAgentConfig(file),
     (config) => [
-      ['agent certificate', () => certificate(config)],
+      ...tlsChecks('agent', { kind: 'site', name: config.site, tls: config.tls, dataFolder: config.dataFolder }),
+      ...machineChecks('agent', config),
+      ['coordinator of the agent', () => reachCoordinator(config)],
+      ['pins', () => checkPins(config)],
+      ['swap', () => checkSwap()],
       ...config.partitions.flatMap((partition): Check[] => [
-        [`PIN file of ${partition.name}`, () => readPinFile(partition.pinFile).wipe()],
+        [
+          `PIN file of ${partition.name}`,
+          () => readPinFile(partition.pinFile, { owners: ownersOf(config.dataFolder) }).wipe(),
+        ],
         [`token of ${partition.name}`, () => describeToken(config, partition)],
+        [`identity of ${partition.name}`, () => proveIdentity(config, partition.name)],
       ]),
     ],
   );
+
+/** With a sign of life for nobody, which every coordinator refuses: it has seen our certificate by then, and changed nothing. */
+async function reachCoordinator({ coordinator, tls }: AgentConfig): Promise<string> {
+  const client = createClient(CoordinatorService, {
+    address: coordinator.address,
+    tls: { caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key },
+    expected: { kind: 'coordinator', name: coordinator.id },
+    defaultTimeoutMs: REACH_MS_MAX,
+  });
+  try {
+    await client.heartbeat({});
+  } catch (thrown) {
+    if (!hasCode(thrown, 'PEER_REFUSED', 'REQUEST_INVALID') || isUnreachable(thrown)) throw thrown;
+  } finally {
+    client.close();
+  }
+  return `${coordinator.id} at ${coordinator.address}`;
+}
+
+const REACH_MS_MAX = 5_000;
+
+function checkPins({ pinsFile, site }: AgentConfig): string {
+  const groups = Object.entries(new Pins(pinsFile).read());
+  const owner = statSync(pinsFile, { throwIfNoEntry: false })?.uid;
+  const [expected = owner] = ownersOf(dirname(pinsFile));
+  if (owner !== undefined && owner !== expected)
+    throw new AntipodeError('FILE_UNWRITABLE', `${pinsFile} belongs to user ${owner}, expected ${expected}`, {
+      details: { path: pinsFile },
+      hint: `Run chown ${expected} on it: the agent cannot read it, and takes no generation of a peer.`,
+    });
+  const own = groups.find(([, pins]) => pins.some((pin) => pin.site === site));
+  if (own !== undefined)
+    throw new AntipodeError('CONFIG_INVALID', `${pinsFile} pins a partition of this site for group ${own[0]}`, {
+      details: { path: pinsFile, group: own[0] },
+      hint: 'Take it out: our own partitions are known by the journal.',
+    });
+  if (groups.length === 0) return 'none: no peer is trusted yet (`antipode partition enrol`)';
+  return groups.map(([group, pins]) => `${group}: ${pins.length}`).join(', ');
+}
+
+function checkSwap(): string {
+  const state = swapState();
+  const warning = swapWarning(state);
+  if (warning === '') return state;
+  throw new AntipodeError('CONFIG_INVALID', warning, { hint: 'See docs/adr/0024-swap-is-kept-away-by-the-system.md.' });
+}
 
 /** Opens it as the agent would: a PIN that the token has refused is not tried again. */
 async function describeToken(config: AgentConfig, partition: AgentConfig['partitions'][number]): Promise<string> {
@@ -98,11 +158,38 @@ async function describeToken(config: AgentConfig, partition: AgentConfig['partit
   }
 }
 
-export const operatorFinding = (file: string): Promise<Finding> =>
-  perform([
-    'coordinator reachable',
-    async () => (await withOperator(file, (client) => client.getStatus({}))).coordinator,
-  ]);
+/** Makes nothing: only one that was made before is proved. */
+async function proveIdentity(config: AgentConfig, name: string): Promise<string> {
+  if (!existsSync(join(config.dataFolder, 'journal.db')))
+    throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
+      details: { partition: name },
+      hint: `Run \`antipode partition init ${name}\` at this site: it makes the identity key.`,
+    });
+  showIdentity(config, name);
+  return (await initialisePartition({ config, name, log: silentLog })).identitySha256;
+}
+
+export const operatorFindings = (file: string): Promise<Finding[]> =>
+  performAll(
+    'operator configuration',
+    () => loadOperatorConfig(file),
+    ({ tls }) => [
+      ...tlsChecks('operator', { kind: 'operator', tls }),
+      [
+        'coordinator reachable',
+        async () => {
+          const options = { timeoutMs: REACH_MS_MAX };
+          const status = await withOperator(file, (client) => client.getStatus({}), options);
+          const warnings = certificateWarnings(status, systemClock.wallMs());
+          if (warnings.length > 0)
+            throw new AntipodeError('CERTIFICATE_INVALID', warnings.join('; '), {
+              hint: 'Issue new certificates and put them in the place of the old ones: they are taken without a restart.',
+            });
+          return `${status.coordinator}${status.isLeader ? '' : ' (does not lead)'}`;
+        },
+      ],
+    ],
+  );
 
 export function findingsTable(findings: readonly Finding[]): string {
   return table(

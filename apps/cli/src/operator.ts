@@ -44,6 +44,16 @@ export function operatorConfigFile(given: string | undefined): string {
   );
 }
 
+/** With its paths as they are from here. @throws CONFIG_INVALID */
+export function loadOperatorConfig(file: string): z.output<typeof schema> {
+  const config = loadConfig(file, schema);
+  const from = (path: string): string => resolve(dirname(file), path);
+  return {
+    ...config,
+    tls: { ca: from(config.tls.ca), certificate: from(config.tls.certificate), key: from(config.tls.key) },
+  };
+}
+
 /** @throws TIMED_OUT after `timeoutMs`, where that is given, whatever the connection is waiting for */
 export async function withOperator<T>(
   configFile: string | undefined,
@@ -51,12 +61,11 @@ export async function withOperator<T>(
   { timeoutMs }: { timeoutMs?: number } = {},
 ): Promise<T> {
   const file = operatorConfigFile(configFile);
-  const config = loadConfig(file, schema);
-  const from = (path: string): string => resolve(dirname(file), path);
+  const config = loadOperatorConfig(file);
   const tls = new Tls({
-    caFile: from(config.tls.ca),
-    certificateFile: from(config.tls.certificate),
-    keyFile: from(config.tls.key),
+    caFile: config.tls.ca,
+    certificateFile: config.tls.certificate,
+    keyFile: config.tls.key,
   });
   for (const warning of warningsOf(tls.state, systemClock.wallMs()))
     process.stderr.write(`Warning: operator ${tls.identity.name}: ${warning}.\n`);

@@ -3,4 +3,6 @@ export { type CoordinatorConfig, coordinatorConfigSchema, loadCoordinatorConfig 
 export { Coordinator } from './coordinator.ts';
 export { postgresFolders } from './embedded/postgres.ts';
 export { runCoordinator } from './main.ts';
+export { checkQueue } from './queue/check-queue.ts';
+export { checkDatabase } from './store/check-database.ts';
 export { PROFILES, type Timings } from './timings.ts';

@@ -15,4 +15,4 @@ export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig }
 export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from './deleted-objects.ts';
 export { type FoundObject, findObject } from './find-object.ts';
 export { runAgent } from './main.ts';
-export { type Pin, peerFrom, peerText } from './pins.ts';
+export { type Pin, Pins, peerFrom, peerText } from './pins.ts';

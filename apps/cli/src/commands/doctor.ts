@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
@@ -10,22 +11,40 @@ export function doctorCommand(): Command {
     'doctor --coordinator coordinator/coordinator.yaml',
     'doctor --operator operator/operator.yaml --json',
   ])
-    .option('--agent <file>', 'configuration of a site agent: its certificate, PIN files and tokens')
-    .option('--coordinator <file>', 'configuration of a coordinator: its certificate and programs')
-    .option('--operator <file>', 'configuration of an operator: reaches the coordinator')
+    .option(
+      '--agent <file>',
+      'configuration of a site agent: certificate, files, addresses, pins, PIN files, tokens, coordinator',
+    )
+    .option(
+      '--coordinator <file>',
+      'configuration of a coordinator: certificate, files, addresses, programs or servers',
+    )
+    .option('--operator <file>', 'configuration of an operator: certificate, key, and the way to the coordinator')
     .option(...JSON_OPTION)
-    .action(async ({ agent, coordinator, operator, json }) => {
+    .addHelpText(
+      'after',
+      '\nWithout an option it checks agent.yaml, coordinator.yaml and operator.yaml of this folder, whichever are there.',
+    )
+    .action(async ({ json, ...given }) => {
+      const named = [given.agent, given.coordinator, given.operator].some((file) => file !== undefined);
+      const here = (file: string): string | undefined => (!named && existsSync(file) ? file : undefined);
+      const agent = given.agent ?? here('agent.yaml');
+      const coordinator = given.coordinator ?? here('coordinator.yaml');
+      const operator = given.operator ?? here('operator.yaml');
       if (agent === undefined && coordinator === undefined && operator === undefined)
         throw new AntipodeError(
           'USAGE',
-          'nothing to check: give --agent, --coordinator or --operator with a configuration file, or several of them',
-          { details: { field: 'agent' } },
+          'nothing to check: there is no agent.yaml, coordinator.yaml or operator.yaml here',
+          {
+            details: { field: 'agent' },
+            hint: 'Run it in the folder of a configuration, or name files with --agent, --coordinator and --operator.',
+          },
         );
       const diagnosis = await import('../diagnosis.ts');
       const findings = [
         ...(coordinator === undefined ? [] : await diagnosis.coordinatorFindings(coordinator)),
         ...(agent === undefined ? [] : await diagnosis.agentFindings(agent)),
-        ...(operator === undefined ? [] : [await diagnosis.operatorFinding(operator)]),
+        ...(operator === undefined ? [] : await diagnosis.operatorFindings(operator)),
       ];
       output({ json }).data(findings, () => diagnosis.findingsTable(findings));
       if (findings.some(({ ok }) => !ok)) process.exitCode = EXIT.error;

@@ -1,0 +1,188 @@
+/** What a process needs of its machine, tried as `run` does: certificate, files, folder, addresses, clock. */
+import { accessSync, constants, existsSync, readdirSync, type Stats, statfsSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import { type IdentityKind, Tls, warningsOf } from '@antipode/protocol';
+import { AntipodeError, hasCode, lockFolder, parseAddress, systemClock } from '@antipode/runtime';
+
+/** One thing that must hold. What it returns is shown; what it throws says what to do. */
+export type Check = readonly [name: string, work: () => unknown];
+
+export interface TlsPaths {
+  readonly ca: string;
+  readonly certificate: string;
+  readonly key: string;
+}
+
+interface Process {
+  readonly kind: IdentityKind;
+  /** By the configuration; undefined where the certificate alone says it. */
+  readonly name?: string;
+  readonly tls: TlsPaths;
+  /** Whose owner the process runs as. */
+  readonly dataFolder?: string;
+}
+
+/** A journal and one generation of a large partition. */
+const FREE_BYTES_MIN = 64 * 1024 ** 2;
+/** Files are written with the clock of this machine: more than that ahead, and the clock was set back. */
+const CLOCK_AHEAD_MS_MAX = 5_000;
+
+/** Certificate and key, for whoever has them. */
+export function tlsChecks(what: string, { kind, name, tls, dataFolder }: Process): Check[] {
+  return [
+    [
+      `${what} certificate`,
+      () => {
+        const { identity, state } = new Tls({ caFile: tls.ca, certificateFile: tls.certificate, keyFile: tls.key });
+        const isExpected = identity.kind === kind && (name === undefined || identity.name === name);
+        if (!isExpected)
+          throw new AntipodeError(
+            'CERTIFICATE_INVALID',
+            `the certificate is of ${identity.kind} ${identity.name}, expected ${kind} ${name ?? '(any name)'}`,
+            {
+              details: { path: tls.certificate },
+              hint: `Put the certificate of ${kind} ${name ?? ''} there, or correct the name in the configuration: \`run\` refuses to start with this one.`,
+            },
+          );
+        const warnings = warningsOf(state, systemClock.wallMs());
+        if (warnings.length > 0)
+          throw new AntipodeError('CERTIFICATE_INVALID', warnings.join('; '), {
+            details: { path: tls.certificate },
+            hint: 'Issue a new one with `antipode init`, or with your own authority, and put it in the place of the old one: it is taken without a restart.',
+          });
+        const days = Math.floor((state.certificateEndsMs - systemClock.wallMs()) / 86_400_000);
+        return `${identity.kind} ${identity.name}, ${days} days left`;
+      },
+    ],
+    [`${what} key file`, () => checkPrivateFile(tls.key, userOf(dataFolder))],
+  ];
+}
+
+/** The folder, the addresses and the clock of a process that runs for months. */
+export function machineChecks(
+  program: 'agent' | 'coordinator',
+  { dataFolder, listen, http }: { dataFolder: string; listen: string; http?: string | undefined },
+): Check[] {
+  return [
+    [`${program} data folder`, () => checkFolder(dataFolder, program)],
+    [`${program} address`, () => checkAddress(listen, { program, dataFolder })],
+    ...(http === undefined
+      ? []
+      : [[`${program} health address`, () => checkAddress(http, { program, dataFolder })] satisfies Check]),
+    [`${program} clock`, () => checkClock(dataFolder)],
+  ];
+}
+
+/** Whom the process runs as: the owner of its data folder, where there is one. */
+function userOf(dataFolder: string | undefined): number {
+  const folder = dataFolder === undefined ? undefined : statSync(dataFolder, { throwIfNoEntry: false });
+  return folder?.uid ?? process.geteuid?.() ?? 0;
+}
+
+function checkPrivateFile(path: string, user: number): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined)
+    throw new AntipodeError('CERTIFICATE_INVALID', `${path}: cannot be read: ENOENT`, { details: { path } });
+  const mode = (stat.mode & 0o777).toString(8);
+  if ((stat.mode & 0o077) !== 0)
+    throw new AntipodeError('FILE_UNWRITABLE', `${path} has mode ${mode}, expected 600 or 400`, {
+      details: { path, mode },
+      hint: `Run chmod 600 on it. If others could read it, issue a new certificate.`,
+    });
+  if (user !== 0 && stat.uid !== user) throw notOf(path, stat, user);
+  return `mode ${mode}`;
+}
+
+function notOf(path: string, { uid }: Stats, user: number): AntipodeError {
+  return new AntipodeError('FILE_UNWRITABLE', `${path} belongs to user ${uid}, but the process runs as user ${user}`, {
+    details: { path, owner: uid, expected: user },
+    hint: `Run chown ${user} on it: the owner of the data folder is the user of the process.`,
+  });
+}
+
+/** Without making it: `run` makes one that is not there. */
+function checkFolder(path: string, program: 'agent' | 'coordinator'): string {
+  const folder = statSync(path, { throwIfNoEntry: false });
+  if (folder?.isDirectory() === false)
+    throw new AntipodeError('FILE_UNWRITABLE', `${path} is not a folder`, { details: { path } });
+  let existing = path;
+  while (!existsSync(existing)) existing = dirname(existing);
+  try {
+    accessSync(existing, constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw new AntipodeError('FILE_UNWRITABLE', `${existing} cannot be written to`, {
+      details: { path: existing },
+      cause,
+    });
+  }
+  const { bavail, bsize } = statfsSync(existing);
+  if (bavail * bsize < FREE_BYTES_MIN)
+    throw new AntipodeError('FILE_UNWRITABLE', `${existing} has ${Math.floor((bavail * bsize) / 1024 ** 2)} MiB free`, {
+      details: { path: existing },
+      hint: 'Make room: a journal that cannot be written to stops every order.',
+    });
+  if (folder === undefined) return 'is made by the first run';
+  if ((folder.mode & 0o022) !== 0)
+    throw new AntipodeError('FILE_UNWRITABLE', `${path} can be written to by others than its owner`, {
+      details: { path },
+      hint: 'Run chmod 700 on it.',
+    });
+  for (const name of readdirSync(path)) {
+    const file = join(path, name);
+    const stat = statSync(file, { throwIfNoEntry: false });
+    // The coordinator gives the folders of its servers to the users that they run as.
+    if (stat?.isFile() && stat.uid !== folder.uid) throw notOf(file, stat, folder.uid);
+  }
+  return isRunning(path, program) ? `the ${program} runs on it` : 'ok';
+}
+
+export function isRunning(folder: string, program: 'agent' | 'coordinator'): boolean {
+  if (!existsSync(join(folder, `${program}.lock`))) return false;
+  try {
+    void lockFolder(folder, { program }).close();
+    return false;
+  } catch (thrown) {
+    return hasCode(thrown, 'FILE_EXISTS');
+  }
+}
+
+function checkAddress(
+  address: string,
+  { program, dataFolder }: { program: 'agent' | 'coordinator'; dataFolder: string },
+): Promise<string> {
+  const { host, port } = parseAddress(address) ?? { host: '', port: -1 };
+  const server = createServer();
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      if (cause.code === 'EADDRINUSE' && isRunning(dataFolder, program))
+        resolve(`${address}, held by the running ${program}`);
+      else
+        reject(
+          new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${cause.message}`, {
+            details: { address },
+            cause,
+            hint: 'Find who holds it with `ss -ltnp`, or give another address in the configuration.',
+          }),
+        );
+    });
+    server.listen({ host, port }, () => server.close(() => resolve(address)));
+  });
+}
+
+function checkClock(dataFolder: string): string {
+  const now = systemClock.wallMs();
+  const names = existsSync(dataFolder) ? readdirSync(dataFolder) : [];
+  const written = names.map((name) => statSync(join(dataFolder, name), { throwIfNoEntry: false })?.mtimeMs ?? 0);
+  const aheadMs = Math.max(0, ...written) - now;
+  if (aheadMs > CLOCK_AHEAD_MS_MAX)
+    throw new AntipodeError(
+      'CONFIG_INVALID',
+      `the clock says ${new Date(now).toISOString()}, and the data folder was written to ${Math.round(aheadMs / 1_000)} s after that`,
+      {
+        details: { path: dataFolder },
+        hint: 'The clock was set back, or is wrong. Correct it (chrony, systemd-timesyncd): certificates and recovery points are judged by it.',
+      },
+    );
+  return new Date(now).toISOString();
+}
