@@ -3,7 +3,7 @@
  * the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data by keyed tag. IDs and labels
  * only settle which of several copies of one value is meant.
  */
-import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
+import { atOnce, bytesEqual, hex, Pace, sha256Hex } from '@antipode/runtime';
 import { ASSUMED, type Attributes } from './model/attributes.ts';
 import { comparableAttributes, digestOf, type Entry } from './model/generation.ts';
 import type { Handle, ObjectId, ObservedObject, UncapturedReason } from './model/object.ts';
@@ -37,16 +37,20 @@ export async function examine(
   );
   const tags = await provider.tagData(domainKey, handlesOf(toTag));
   const tagOf = new Map(toTag.map(({ handle }, index) => [handle, tags[index]!]));
-  return objects.map((object) => {
+  const examined: Examined[] = [];
+  const pace = new Pace();
+  for (const object of objects) {
+    if (pace.isDue()) await pace.makeWay();
     const outcome = outcomes.get(object.handle);
     const valueTag = tagOf.get(object.handle);
-    return {
+    examined.push({
       object,
       ...(outcome !== undefined && 'blob' in outcome ? { blob: outcome.blob } : {}),
       ...(outcome !== undefined && 'reason' in outcome ? { refusal: outcome.reason } : {}),
       ...(valueTag === undefined ? {} : { valueTag }),
-    };
-  });
+    });
+  }
+  return examined;
 }
 
 /**
@@ -104,11 +108,18 @@ export function entryRecognitionKey(entry: Entry): string {
  * Pairs objects with entries of equal value: of several, those that are the same in every attribute first, then those with
  * the same ID and label, then the rest in order.
  */
-export function pair(
-  examined: readonly Examined[],
-  entries: readonly Entry[],
-): { matched: Map<Handle, Entry>; unmatched: Examined[]; absent: Entry[] } {
-  const free = Map.groupBy(
+export const pair = (examined: readonly Examined[], entries: readonly Entry[]): Pairs =>
+  atOnce(pairing(examined, entries));
+
+export interface Pairs {
+  readonly matched: Map<Handle, Entry>;
+  readonly unmatched: Examined[];
+  readonly absent: Entry[];
+}
+
+/** {@link pair} in slices. */
+export function* pairing(examined: readonly Examined[], entries: readonly Entry[]): Generator<void, Pairs> {
+  const free = yield* grouping(
     [...entries].sort((a, b) => (a.objectId < b.objectId ? -1 : 1)),
     entryRecognitionKey,
   );
@@ -121,7 +132,13 @@ export function pair(
     matched.set(one.object.handle, candidates[index]!);
     candidates.splice(index, 1);
   };
-  for (const [key = '', copies] of Map.groupBy(examined, recognitionKey)) {
+  let looked = 0;
+  const isSliceOver = (): boolean => {
+    looked += 1;
+    return looked % PAIRS_A_SLICE === 0;
+  };
+  for (const [key = '', copies] of yield* grouping(examined, recognitionKey)) {
+    if (isSliceOver()) yield;
     const candidates = free.get(key) ?? [];
     if (candidates.length === 0 || copies.length + candidates.length === 2) continue;
     const alike = Map.groupBy(candidates, allOf);
@@ -137,14 +154,35 @@ export function pair(
       candidates.filter((entry) => !taken.has(entry)),
     );
   }
-  for (const one of examined)
+  for (const one of examined) {
     if (!matched.has(one.object.handle)) take(one, (entry) => hasSameNames(one.object.attributes, entry.attributes));
-  for (const one of examined) if (!matched.has(one.object.handle)) take(one, () => true);
+    if (isSliceOver()) yield;
+  }
+  for (const one of examined) {
+    if (!matched.has(one.object.handle)) take(one, () => true);
+    if (isSliceOver()) yield;
+  }
   return {
     matched,
     unmatched: examined.filter(({ object }) => !matched.has(object.handle)),
     absent: [...free.values()].flat(),
   };
+}
+
+/** Some milliseconds of work: each takes a hash. */
+const PAIRS_A_SLICE = 1_000;
+
+/** As `Map.groupBy`, in slices. */
+export function* grouping<T, Key>(items: readonly T[], keyOf: (item: T) => Key): Generator<void, Map<Key, T[]>> {
+  const groups = new Map<Key, T[]>();
+  for (const [index, item] of items.entries()) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+    if (index % PAIRS_A_SLICE === PAIRS_A_SLICE - 1) yield;
+  }
+  return groups;
 }
 
 /** The digest of an entry by what this partition shows. */

@@ -6,7 +6,7 @@
  * object of equal value that is anything else was made by somebody: it is left alone and counted (I11). The one thing
  * that is destroyed here is a half-made key, which a token leaves when it is cut short in an unwrap (facts: pkcs11, 7).
  */
-import { AntipodeError, bytesEqual, hasCode, hex } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, hasCode, hex, inSlices, Pace } from '@antipode/runtime';
 import { type Seen, seenAs } from './doomed.ts';
 import type { Keyring } from './keyring.ts';
 import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
@@ -17,9 +17,10 @@ import {
   type Examined,
   entryRecognitionKey,
   examine,
+  grouping,
   isKnownByDomainKey,
   observedDigest,
-  pair,
+  pairing,
   recognitionKey,
 } from './recognise.ts';
 
@@ -165,6 +166,7 @@ class Recognition {
   readonly #replica: Replica;
   readonly #domainKey: Handle;
   readonly #intents: readonly ApplyIntent[];
+  readonly #pace = new Pace();
   /** Objects that nothing accounts for yet. */
   readonly #free = new Map<Handle, Examined>();
   readonly #known: ReplicaMemory['known'] = new Map();
@@ -182,7 +184,7 @@ class Recognition {
     const objects = look.objects.filter(({ handle }) => !keyring.ownHandles.has(handle));
     const examined = await examine(provider, { domainKey: this.#domainKey, objects });
     for (const one of examined) this.#free.set(one.object.handle, one);
-    this.#claimWanted();
+    await this.#claimWanted();
     await this.#claimFormer();
     await this.#claimBuried();
     await this.#destroyHalfMade();
@@ -195,18 +197,20 @@ class Recognition {
   }
 
   /** What is already as the target wants it, whoever made it; then what an apply that was cut short had made. */
-  #claimWanted(): void {
+  async #claimWanted(): Promise<void> {
     const { target } = this.#replica;
-    const byValue = Map.groupBy(this.#free.values(), recognitionKey);
+    const byValue = await inSlices(grouping([...this.#free.values()], recognitionKey));
     const alike = (entry: Entry): Examined[] =>
       (byValue.get(entryRecognitionKey(entry)) ?? []).filter(({ object }) => this.#free.has(object.handle));
     for (const entry of target.generation.entries) {
+      if (this.#pace.isDue()) await this.#pace.makeWay();
       const wanted = entryDigest(entry);
       const same = alike(entry).find((one) => bytesEqual(observedDigest(entry, one), wanted));
       if (same !== undefined) this.#claim(entry.objectId, same, { digest: wanted, isOurs: true });
     }
     const begun = Map.groupBy(this.#intents, ({ objectId }) => objectId);
     for (const entry of target.generation.entries) {
+      if (this.#pace.isDue()) await this.#pace.makeWay();
       // What an apply had made it does not make again: one object for each form that was begun. A second is somebody's copy.
       const forms = new Set(begun.get(entry.objectId)?.map((intent) => hex(intent.attributesDigest)));
       for (const one of forms.size === 0 ? [] : alike(entry)) {
@@ -224,8 +228,9 @@ class Recognition {
       const free = [...this.#free.values()];
       const objects = free.map(({ object }) => object);
       const examined = domainKey === this.#domainKey ? free : await examine(provider, { domainKey, objects });
-      const { matched } = pair(examined, entries);
+      const { matched } = await inSlices(pairing(examined, entries));
       for (const [index, one] of examined.entries()) {
+        if (this.#pace.isDue()) await this.#pace.makeWay();
         const former = matched.get(one.object.handle);
         if (former === undefined) continue;
         const now = wanted.get(former.objectId);
@@ -253,7 +258,7 @@ class Recognition {
       if (domainKey === this.#domainKey) continue;
       const objects = free.map(({ object }) => object);
       const examined = await examine(provider, { domainKey, objects });
-      const { matched, absent } = pair(examined, entries);
+      const { matched, absent } = await inSlices(pairing(examined, entries));
       for (const [index, one] of free.entries()) {
         const entry = matched.get(one.object.handle);
         if (entry === undefined) continue;

@@ -3,7 +3,7 @@
  * our back, a value that rotted under an object that still looks the same included. Changes nothing, in the token or in
  * any memory; what a finding means is for the caller to say, since an active partition may change and a replica may not.
  */
-import { bytesEqual } from '@antipode/runtime';
+import { bytesEqual, inSlices, Pace } from '@antipode/runtime';
 import { inBatches } from './batches.ts';
 import type { Keyring } from './keyring.ts';
 import { type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
@@ -11,7 +11,15 @@ import type { Handle, ObjectId } from './model/object.ts';
 import { pairNamesakes } from './namesakes.ts';
 import type { HsmProvider, ProofOutcome } from './provider.ts';
 import { type ProofSummary, proofItem, summarise } from './read-back.ts';
-import { type Examined, entryRecognitionKey, examine, observedDigest, pair, recognitionKey } from './recognise.ts';
+import {
+  type Examined,
+  entryRecognitionKey,
+  examine,
+  grouping,
+  observedDigest,
+  pairing,
+  recognitionKey,
+} from './recognise.ts';
 import { domainKeyOf } from './replica.ts';
 
 export interface ScrubOptions {
@@ -48,11 +56,13 @@ export async function scrub({
   const entries = target.generation.entries.filter(({ objectId }) => !refused.has(objectId));
   const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
   const examined = await examine(provider, { domainKey, objects });
-  const exact = pairExactly(examined, entries);
+  const exact = await pairExactly(examined, entries);
   const taken = new Set(exact.values());
-  const { matched, unmatched, absent } = pair(
-    examined.filter(({ object }) => !exact.has(object.handle)),
-    entries.filter((entry) => !taken.has(entry)),
+  const { matched, unmatched, absent } = await inSlices(
+    pairing(
+      examined.filter(({ object }) => !exact.has(object.handle)),
+      entries.filter((entry) => !taken.has(entry)),
+    ),
   );
   const lost = new Map(absent.map((entry) => [entry.objectId, entry]));
   const found: [Entry, Handle][] = [...exact, ...matched].map(([handle, entry]) => [entry, handle]);
@@ -81,10 +91,12 @@ export async function scrub({
 }
 
 /** Objects that are in everything as an entry says: of several copies of one value, another may stand beside them. */
-function pairExactly(examined: readonly Examined[], entries: readonly Entry[]): Map<Handle, Entry> {
-  const byValue = Map.groupBy(entries, entryRecognitionKey);
+async function pairExactly(examined: readonly Examined[], entries: readonly Entry[]): Promise<Map<Handle, Entry>> {
+  const byValue = await inSlices(grouping(entries, entryRecognitionKey));
   const exact = new Map<Handle, Entry>();
+  const pace = new Pace();
   for (const one of examined) {
+    if (pace.isDue()) await pace.makeWay();
     const candidates = byValue.get(recognitionKey(one) ?? '') ?? [];
     const index = candidates.findIndex((entry) => bytesEqual(observedDigest(entry, one), entryDigest(entry)));
     if (index !== -1) exact.set(one.object.handle, candidates.splice(index, 1)[0]!);

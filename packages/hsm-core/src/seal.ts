@@ -7,7 +7,7 @@
  *
  * Does not store or send anything, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
-import { bytesEqual, type Clock, hex, inSlices, type Prng, sha256Hex } from '@antipode/runtime';
+import { bytesEqual, type Clock, hex, inSlices, Pace, type Prng, sha256Hex } from '@antipode/runtime';
 import { inBatches } from './batches.ts';
 import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import { differs, entryOf, type Sealed } from './entry.ts';
@@ -43,7 +43,7 @@ import {
   examine,
   handlesOf,
   isKnownByDomainKey,
-  pair,
+  pairing,
   recognitionKey,
 } from './recognise.ts';
 
@@ -156,6 +156,7 @@ class Capture {
   /** Objects with the names of a captured one and another value. */
   readonly #changed = new Set<Handle>();
   #reusesHandles = false;
+  readonly #pace = new Pace();
   #sealedObjects = 0;
 
   constructor(options: SealOptions) {
@@ -364,6 +365,7 @@ class Capture {
     for (const objectId of carried) byId.delete(objectId);
     const matched = new Map<Handle, Entry>();
     for (const one of seen) {
+      if (this.#pace.isDue()) await this.#pace.makeWay();
       const { object } = one;
       const objectId = this.#remembered?.objectIds.get(object.handle);
       const entry = objectId === undefined ? undefined : byId.get(objectId);
@@ -371,9 +373,11 @@ class Capture {
       matched.set(object.handle, entry);
       byId.delete(entry.objectId);
     }
-    const byValue = pair(
-      seen.filter(({ object }) => !matched.has(object.handle)),
-      [...byId.values()],
+    const byValue = await inSlices(
+      pairing(
+        seen.filter(({ object }) => !matched.has(object.handle)),
+        [...byId.values()],
+      ),
     );
     const buried = await this.#matchBuried(
       byValue.unmatched,
@@ -402,7 +406,7 @@ class Capture {
     for (const { handle, version } of keyring.domainKeys(group)) {
       if (version === this.#previous?.domainKeyVersion) continue;
       if (entries.length === 0 || objects.length === 0) break;
-      const found = pair(await examine(provider, { domainKey: handle, objects }), entries);
+      const found = await inSlices(pairing(await examine(provider, { domainKey: handle, objects }), entries));
       for (const [one, entry] of found.matched) matched.set(one, entry);
       entries = found.absent;
       objects = found.unmatched.map(({ object }) => object);
@@ -433,7 +437,7 @@ class Capture {
   /** What this capture would lose of what the generation before protects, where that is more than it may. */
   #held(absent: readonly Entry[]): SealResult['held'] {
     const { accepted = new Set(), lossLimit = LOSS_LIMIT } = this.#options;
-    const names = new Set(this.#entries.map(namesOf));
+    const names = new Set(absent.length === 0 ? [] : this.#entries.map(namesOf));
     const before = new Set(this.#previous?.uncaptured.map(({ objectId }) => objectId));
     const gone = absent
       .filter((entry) => this.#isLive(entry) && !names.has(namesOf(entry)))
@@ -456,6 +460,7 @@ class Capture {
     const toWrap: Candidate[] = [];
     const toEncrypt: Candidate[] = [];
     for (const candidate of candidates) {
+      if (this.#pace.isDue()) await this.#pace.makeWay();
       const { before } = candidate;
       const { object } = candidate.one;
       const reason = this.#reasonAgainst(candidate);
@@ -533,6 +538,7 @@ class Capture {
         this.#wraps.set(outcome.handle, outcome);
     const wrapped: { candidate: Candidate; entry: Entry; blob: Uint8Array }[] = [];
     for (const candidate of candidates) {
+      if (this.#pace.isDue()) await this.#pace.makeWay();
       const outcome = this.#wraps.get(candidate.one.object.handle)!;
       if ('blob' in outcome) {
         const { blob } = outcome;
@@ -619,12 +625,13 @@ class Capture {
         sealed.push(...(await provider.sealData({ domainKey, dataKey: dataKey.handle, items })));
       }
       this.#dataKeys.push({ id: dataKeyId, ...this.#keepBlob(dataKey.blob) });
-      named.forEach(({ candidate, objectId }, index) => {
+      for (const [index, { candidate, objectId }] of named.entries()) {
+        if (this.#pace.isDue()) await this.#pace.makeWay();
         const { ciphertext, valueTag } = sealed[index]!;
         this.#sealedObjects += 1;
         const entry = this.#entryOf(candidate, { ...this.#keepBlob(ciphertext), dataKeyId, valueTag }, objectId);
         this.#add(candidate, entry);
-      });
+      }
     } finally {
       await provider.forget([dataKey.handle]);
     }

@@ -34,7 +34,7 @@ export { type Prng, seededPrng, systemPrng } from './prng.ts';
 export { requireProgram } from './programs.ts';
 export { type Backoff, backoffMs } from './retry.ts';
 export { readPinFile, Secret } from './secret.ts';
-export { atOnce, inSlices } from './slices.ts';
+export { atOnce, inSlices, Pace } from './slices.ts';
 export { continuedTrace, currentTrace, inSpan, inTrace, startTelemetry, type Telemetry } from './telemetry.ts';
 export { temporaryBase } from './temporary-base.ts';
 export { VERSION } from './version.ts';

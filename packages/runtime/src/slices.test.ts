@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { atOnce, inSlices } from './slices.ts';
+import { systemClock } from './clock.ts';
+import { atOnce, inSlices, Pace } from './slices.ts';
 
 function* sumTo(last: number): Generator<void, number> {
   let sum = 0;
@@ -36,4 +37,18 @@ it('passes on what the work throws', async () => {
   }
   expect(() => atOnce(failing())).toThrow(RangeError);
   await expect(inSlices(failing())).rejects.toBeInstanceOf(RangeError);
+});
+
+it('a pace is due when its slice of time is over, and lets everything else go on then', async () => {
+  const pace = new Pace();
+  expect(pace.isDue()).toBe(false);
+  const untilMs = systemClock.monotonicMs() + 20;
+  while (systemClock.monotonicMs() < untilMs);
+  expect(pace.isDue()).toBe(true);
+  let isTurn = false;
+  setImmediate(() => {
+    isTurn = true;
+  });
+  await pace.makeWay();
+  expect([isTurn, pace.isDue()]).toEqual([true, false]);
 });

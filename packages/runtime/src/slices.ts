@@ -4,6 +4,26 @@
  */
 import { systemClock } from './clock.ts';
 
+/** What a long calculation holds the event loop for, at most, before it makes way. */
+const SLICE_MS = 10;
+
+/**
+ * For a long loop in an asynchronous function: `if (pace.isDue()) await pace.makeWay()` between two items. By time, since the
+ * same items cost more on a machine that is busy.
+ */
+export class Pace {
+  #sinceMs = systemClock.monotonicMs();
+
+  isDue(): boolean {
+    return systemClock.monotonicMs() - this.#sinceMs >= SLICE_MS;
+  }
+
+  async makeWay(): Promise<void> {
+    await systemClock.sleep(0);
+    this.#sinceMs = systemClock.monotonicMs();
+  }
+}
+
 /** Runs it through: for small inputs, and where nobody waits. */
 export function atOnce<Result>(work: Generator<void, Result>): Result {
   for (;;) {

@@ -66,7 +66,7 @@ export async function capture(
         if (sealed !== undefined) {
           await store.untilWritable(site.clock, signal);
           await site.journal.untilWritable(site.clock, signal);
-          store.putBlobs(blobs.values());
+          await store.putAllBlobs(blobs.values());
           await store.put(sealed);
           mayAct();
           journal.setHead(group, 'captured', sealed.digest);

@@ -96,6 +96,15 @@ export class GenerationStore {
     for (const digest of stored) this.damaged.delete(digest);
   }
 
+  /** The same for many: some at a time, in a transaction each, so that everything else goes on. */
+  async putAllBlobs(blobs: Iterable<Uint8Array>): Promise<void> {
+    await inSlices(
+      slicing(blobs, (some) => {
+        this.putBlobs(some);
+      }),
+    );
+  }
+
   /** Whether a blob is here as it should be. */
   hasSoundBlob(digest: string): boolean {
     const row = this.#database.prepare('SELECT bytes FROM blob WHERE sha256 = ?').get(fromHex(digest));
@@ -324,6 +333,18 @@ export class GenerationStore {
     const oldest = summaries.keys().next().value;
     if (summaries.size > SUMMARIES_MAX && oldest !== undefined) summaries.delete(oldest);
   }
+}
+
+function* slicing(blobs: Iterable<Uint8Array>, put: (some: readonly Uint8Array[]) => void): Generator<void, void> {
+  let some: Uint8Array[] = [];
+  for (const blob of blobs) {
+    some.push(blob);
+    if (some.length < BLOBS_A_SLICE) continue;
+    put(some);
+    some = [];
+    yield;
+  }
+  if (some.length > 0) put(some);
 }
 
 function* choosing(digests: Iterable<string>, isWanted: (digest: string) => boolean): Generator<void, Set<string>> {

@@ -367,18 +367,20 @@ export class Journal {
   stage(group: string, { digest, objectIds }: { digest: string; objectIds: readonly string[] }): void {
     this.#transaction(() => {
       this.setHead(group, 'staged', digest);
-      // Prepared once: 10,000 times would hold up the lease for a quarter of a second.
-      const statement = this.#database.prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?');
-      for (const objectId of objectIds) statement.run(group, objectId);
+      this.#dropIntents(group, objectIds);
     });
   }
 
   /** Ends what was begun for these objects, and records no generation: they were restored by hand. */
   endIntents(group: string, objectIds: readonly string[]): void {
-    this.#transaction(() => {
-      const statement = this.#database.prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id = ?');
-      for (const objectId of objectIds) statement.run(group, objectId);
-    });
+    this.#transaction(() => this.#dropIntents(group, objectIds));
+  }
+
+  /** In one statement: one for each of 100,000 objects would hold up the lease for a second. */
+  #dropIntents(group: string, objectIds: readonly string[]): void {
+    this.#database
+      .prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id IN (SELECT value FROM json_each(?))')
+      .run(group, JSON.stringify(objectIds));
   }
 
   // --- deletions ---

@@ -1,0 +1,12 @@
+/** What grows with a partition makes way for heartbeats, leases and keep-alives, which share its thread. */
+import { expect, it } from 'vitest';
+import { measureStretches, STRETCH_MS_MAX } from '../bench/stretches.ts';
+
+/** A quarter of what is promised, for a quarter of the time: what does not make way shows in proportion. */
+const SHARE = 4;
+
+it('no step of a capture, a restore or the store holds the event loop for long', async () => {
+  const stretches = await measureStretches(100_000 / SHARE);
+  const long = Object.entries(stretches).filter(([, ms]) => ms > STRETCH_MS_MAX / 2);
+  expect(Object.fromEntries(long)).toEqual({});
+});
