@@ -27,6 +27,7 @@ else await serve(JSON.parse(process.argv[2] ?? '{}') as TlsFiles);
 
 /** Both services of an installation on one port, with handlers that answer at once. */
 async function serve(tls: TlsFiles): Promise<void> {
+  process.on('disconnect', () => process.exit(0));
   const server = new RpcServer({ tls, log: silentLog });
   const answering = (methods: readonly { localName: string }[]): never =>
     Object.fromEntries(methods.map(({ localName }) => [localName, async () => ({})])) as never;

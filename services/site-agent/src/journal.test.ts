@@ -98,7 +98,7 @@ describe('what is remembered through a restart', () => {
     expect(reopen().openIntents('g')).toEqual([intent('02'), intent('02', 'e'), certificate]);
     expect([journal.openIntents('other'), journal.head('g', 'staged')]).toEqual([[intent('01')], 'ab']);
     // Both or neither.
-    expect(() => journal.stage('g', { digest: 'cd', objectIds: ['02', {} as string] })).toThrow();
+    expect(() => journal.stage('g', { digest: 'cd', objectIds: ['02', 1n as unknown as string] })).toThrow();
     expect(reopen().openIntents('g')).toHaveLength(3);
     expect(journal.head('g', 'staged')).toBe('ab');
   });
