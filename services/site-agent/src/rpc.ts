@@ -39,6 +39,24 @@ export function siteAgentHandlers({
   const untilWritable = (signal: AbortSignal): Promise<void> => site.journal.untilWritable(site.clock, signal);
   const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
   site.fences.onRaised = (raised) => orders.overtaken(raised);
+  /** A failed order leaves a line here, by the id that the coordinator's line has too. Never a label: errors hold none. */
+  const told = async <Response>(
+    order: string,
+    request: Parameters<typeof fenceOf>[0],
+    signal: AbortSignal,
+    work: () => Promise<Response>,
+  ): Promise<Response> => {
+    try {
+      return await work();
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      const { group, epoch, requestId } = fenceOf(request);
+      // Of a caller that has gone, nothing has failed.
+      if (error.disposition !== 'defect' && !signal.aborted)
+        site.log.warn('order failed', { order, group, epoch, request: requestId, error });
+      throw thrown;
+    }
+  };
   /** Admitted at each call, also where it only asks: the fence comes before everything. */
   const ordered = async <Name extends StartedOrder>(
     name: Name,
@@ -46,10 +64,12 @@ export function siteAgentHandlers({
     { signal }: CallContext,
     work: (signal: AbortSignal) => Promise<MessageInitShape<Methods[Name]['output']>>,
   ): Promise<MessageInitShape<Methods[Name]['output']>> => {
-    await untilWritable(signal);
-    admit(request);
-    const { input: schema } = SiteAgentService.method[name];
-    return orders.run({ method: name, schema, request, signal }, (ofOrder) => idle.after(() => work(ofOrder)));
+    return told(name, request, signal, async () => {
+      await untilWritable(signal);
+      admit(request);
+      const { input: schema } = SiteAgentService.method[name];
+      return orders.run({ method: name, schema, request, signal }, (ofOrder) => idle.after(() => work(ofOrder)));
+    });
   };
   return {
     describe: async () => describe(site),
@@ -76,49 +96,54 @@ export function siteAgentHandlers({
       };
     },
 
-    setRole: async (request, { signal }) => {
-      await openHeads(site);
-      await untilWritable(signal);
-      const { group, epoch, owner } = fenceOf(request);
-      const role = roleName(request.role);
-      if (role === undefined)
-        throw new AntipodeError('REQUEST_INVALID', 'role is unknown', { details: { field: 'role' } });
-      const partition = site.partitions.bySerial(request.serial);
-      if (partition.settings.role === 'scratch')
-        throw new AntipodeError('ROLE_REFUSED', 'a scratch partition takes no seat', {
-          details: { group, serial: request.serial },
-        });
-      const other = site.journal.seats().find((seat) => seat.serial === request.serial && seat.group !== group);
-      if (other !== undefined)
-        throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, {
-          details: { group, serial: request.serial },
-          hint: 'A partition has a seat in one group only. Use another partition for this group.',
-        });
-      const seat = site.journal.seat(group);
-      const before = seat?.role;
-      if (before === 'active' && role === 'active' && seat?.serial !== request.serial)
-        throw new AntipodeError('ROLE_REFUSED', `another partition of this site is active in group ${group}`, {
-          details: { group, serial: request.serial },
-        });
-      admit(request);
-      const now = site.journal.seat(group)?.role;
-      const isFirst = now === undefined && epoch === 1n;
-      if (role === 'active' && (owner !== site.name || (now !== 'active' && !isFirst)))
-        throw new AntipodeError('ROLE_REFUSED', 'a member becomes active by promotion', {
-          details: { group, role: now ?? 'none' },
-        });
-      // An active member leaves its role only by a higher epoch, which the fence has done already.
-      if (role !== 'active' && now === 'active')
-        throw new AntipodeError('ROLE_REFUSED', `this site is active in group ${group}`, { details: { group, epoch } });
-      site.journal.setSeat(group, request.serial, role);
-      if (role !== 'active') site.leases.revoke(group);
-      if (before !== role) site.log.info('role taken', { group, epoch, owner, role });
-      return { member: memberState(site, seatOf(site, group).seat) };
-    },
+    setRole: (request, { signal }) =>
+      told('setRole', request, signal, async () => {
+        await openHeads(site);
+        await untilWritable(signal);
+        const { group, epoch, owner } = fenceOf(request);
+        const role = roleName(request.role);
+        if (role === undefined)
+          throw new AntipodeError('REQUEST_INVALID', 'role is unknown', { details: { field: 'role' } });
+        const partition = site.partitions.bySerial(request.serial);
+        if (partition.settings.role === 'scratch')
+          throw new AntipodeError('ROLE_REFUSED', 'a scratch partition takes no seat', {
+            details: { group, serial: request.serial },
+          });
+        const other = site.journal.seats().find((seat) => seat.serial === request.serial && seat.group !== group);
+        if (other !== undefined)
+          throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, {
+            details: { group, serial: request.serial },
+            hint: 'A partition has a seat in one group only. Use another partition for this group.',
+          });
+        const seat = site.journal.seat(group);
+        const before = seat?.role;
+        if (before === 'active' && role === 'active' && seat?.serial !== request.serial)
+          throw new AntipodeError('ROLE_REFUSED', `another partition of this site is active in group ${group}`, {
+            details: { group, serial: request.serial },
+          });
+        admit(request);
+        const now = site.journal.seat(group)?.role;
+        const isFirst = now === undefined && epoch === 1n;
+        if (role === 'active' && (owner !== site.name || (now !== 'active' && !isFirst)))
+          throw new AntipodeError('ROLE_REFUSED', 'a member becomes active by promotion', {
+            details: { group, role: now ?? 'none' },
+          });
+        // An active member leaves its role only by a higher epoch, which the fence has done already.
+        if (role !== 'active' && now === 'active')
+          throw new AntipodeError('ROLE_REFUSED', `this site is active in group ${group}`, {
+            details: { group, epoch },
+          });
+        site.journal.setSeat(group, request.serial, role);
+        if (role !== 'active') site.leases.revoke(group);
+        if (before !== role) site.log.info('role taken', { group, epoch, owner, role });
+        return { member: memberState(site, seatOf(site, group).seat) };
+      }),
 
     reseat: async (request, { signal }) => {
-      await untilWritable(signal);
-      await reseat(site, request, signal);
+      await told('reseat', request, signal, async () => {
+        await untilWritable(signal);
+        await reseat(site, request, signal);
+      });
       await openHeads(site);
       return { member: memberState(site, seatOf(site, fenceOf(request).group).seat) };
     },

@@ -1,9 +1,9 @@
 /** A scrub over partitions in memory: what counts as damage where, and what it changes in the journal. */
 
 import { join } from 'node:path';
-import { hex } from '@antipode/runtime';
+import { hex, Log } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openDatabase } from './journal.ts';
 import type { SimulatedSite } from './testing/simulated-site.ts';
 import { address, fence, GROUP, TwoSites } from './testing/two-sites.ts';
@@ -141,4 +141,35 @@ it('is refused where the site is fenced, or has nothing to compare with', async 
   b.site.journal.dropHead(GROUP, 'applied');
   b.site.journal.dropHead(GROUP, 'staged');
   expect((await rejection(b.call('scrub', { fence: by, sources: [] }))).code).toBe('GENERATION_UNKNOWN');
+});
+
+it('makes way for a promotion, which does not wait for all of it, and says so', async () => {
+  const { provider } = b.member;
+  const inventory = provider.inventory.bind(provider);
+  const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  provider.inventory = async () => {
+    provider.inventory = inventory;
+    reached.resolve();
+    await gate.promise;
+    return inventory();
+  };
+  const scrubbed = rejection(scrub(b));
+  await reached.promise;
+  const promoted = sites.promote(b, { manifestDigest: Buffer.from(digest, 'hex') });
+  // The order is admitted, and waits for its turn.
+  await vi.waitFor(() => expect(b.site.journal.fence(GROUP)?.epoch).toBe(2n));
+  gate.resolve();
+  expect((await scrubbed).code).toBe('GROUP_BUSY');
+  expect((await promoted).proof).toMatchObject({ proved: 2, failed: 0 });
+  expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+});
+
+it('that fails leaves a line in the log of the agent, by the id that the coordinator has', async () => {
+  const lines: string[] = [];
+  Object.assign(b.site, { log: new Log({ level: 'info', format: 'json', write: (line) => lines.push(line) }) });
+  b.site.journal.setQuarantine(GROUP, 'older copy');
+  expect((await rejection(scrub(b))).code).toBe('SITE_QUARANTINED');
+  const [line] = lines.filter((one) => one.includes('order failed'));
+  expect(JSON.parse(line ?? '{}')).toMatchObject({ order: 'scrub', group: GROUP, request: fence().requestId });
+  expect(line).toContain('SITE_QUARANTINED');
 });

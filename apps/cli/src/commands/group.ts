@@ -81,8 +81,7 @@ export function troublesOf({ spec, contradiction, members, automaticFailoverPaus
     ...(contradiction === ''
       ? []
       : [
-          `Group ${name}: the database and the journals contradict each other, and nothing is ordered: ${contradiction}.`,
-          `  \`antipode group reseat ${name} --dry-run\` shows what each says, and what seating the group anew would do.`,
+          `Group ${name}: the database and the journals contradict each other, and nothing is ordered: ${contradiction}.\n  \`antipode group reseat ${name} --dry-run\` shows what each says, and what seating the group anew would do.`,
         ]),
     ...members
       .filter(({ quarantine }) => quarantine !== '')

@@ -112,3 +112,18 @@ it('says whose certificate ends within 30 days, whose authority, and whose new f
     'site c: its certificate ended on 2025-12-30',
   ]);
 });
+
+it('a contradiction, a quarantine and a pause of automatic failover are named, with the way on', () => {
+  const group = (rest: object) =>
+    status({ groups: [{ spec: { name: 'payments' }, protection: 'protected', ...rest }] });
+  expect(statusText(group({ contradiction: 'site b is in epoch 2' }))).toMatch(
+    /site b is in epoch 2\.\n.*antipode group reseat payments --dry-run/,
+  );
+  const quarantined = group({ members: [{ site: 'b', quarantine: 'its journal is an older copy' }] });
+  expect(statusText(quarantined)).toContain('site b is in quarantine until `antipode group reseat payments`');
+  expect([isDegraded(quarantined), isDegraded(group({}))]).toEqual([true, false]);
+  const paused = group({ automaticFailoverPausedUntilMs: BigInt(Date.UTC(2026, 0, 2)) });
+  expect(statusText(paused)).toMatch(
+    /no automatic failover before 2026-01-02T00:00:00\.000Z.*`antipode failover payments`/,
+  );
+});
