@@ -87,6 +87,10 @@ describe('what is deleted at the source', () => {
     a.hsm.remove(secret);
     expect((await replicate()).left).toHaveLength(1);
     expect(memory.unaccounted).toHaveLength(1);
+    // But no name finds it, and it has no use.
+    expect(b.hsm.labelled('secret')).toEqual([]);
+    const hidden = b.hsm.objects.find(({ attributes }) => attributes.destroyable === false);
+    expect(hidden!.attributes).toMatchObject({ encrypt: false, decrypt: false });
   });
 
   it('is sealed first where the store has lost its blob, and stays where that cannot be done', async () => {

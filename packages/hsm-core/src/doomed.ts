@@ -1,6 +1,7 @@
 /**
  * Destroys token objects that are still what they were when it was decided that they go. A handle proves nothing: devices use
  * it again at once. So every object is read and examined again, and the provider compares once more in the call that destroys.
+ * What the token keeps loses its names and its uses.
  */
 import { destroyAll } from './batches.ts';
 import type { Handle } from './model/object.ts';
@@ -65,5 +66,14 @@ export async function destroyDoomed(
   const handles = going.map(({ object }) => object.handle);
   const readDigests = going.map(({ object }) => object.readDigest);
   const kept = new Set(await destroyAll(provider, handles, { checkFence, readDigests }));
+  if (kept.size > 0) {
+    // It may not be destroyed: then no name must find it, and nothing must be able to use it.
+    const hidden = going.filter(({ object }) => kept.has(object.handle)).map(({ object }) => object);
+    checkFence();
+    await provider.hide(
+      hidden.map(({ handle }) => handle),
+      hidden.map(({ readDigest }) => readDigest),
+    );
+  }
   return { destroyed: handles.filter((handle) => !kept.has(handle)), left: [...left, ...kept] };
 }

@@ -162,6 +162,12 @@ export interface HsmProvider {
    */
   destroy(handles: readonly Handle[], readDigests?: readonly (string | undefined)[]): Promise<Handle[]>;
 
+  /**
+   * Takes names and uses from token objects that the token does not destroy, so that no program finds them by a name or can use
+   * them. Compares as {@link destroy} does. Returned are those that still have their names: CKA_MODIFIABLE is false, say.
+   */
+  hide(handles: readonly Handle[], readDigests: readonly string[]): Promise<Handle[]>;
+
   // --- the partition's own keys: found by random CKA_ID from the journal, proved by use, never by label ---
 
   /**

@@ -174,6 +174,8 @@ class Capture {
     const { provider, keyring, clock, memory, previous } = this.#options;
     const captureStartedMs = clock.wallMs();
     const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map() };
+    const { serial, manufacturer, model, firmware, reusesHandles } = await provider.describe();
+    this.#reusesHandles = reusesHandles === true;
     const { first, isRoutine } = await this.#firstLook();
     if (isRoutine && this.#isQuiet(first)) return unchanged;
 
@@ -183,8 +185,6 @@ class Capture {
     const examined = [...(await this.#examine(first.objects)), ...unnamed];
     await this.#wrapAhead(examined);
     const seen = await this.#lookAgain(first, examined);
-    const { serial, manufacturer, model, firmware, reusesHandles } = await provider.describe();
-    this.#reusesHandles = reusesHandles === true;
     const { matched, absent } = await this.#match(
       seen.map(({ one }) => one),
       { carried, present: first.handles },
@@ -345,8 +345,9 @@ class Capture {
       const { handle } = one.object;
       if (!second.handles.has(handle)) return { one, look: 'vanished' } as const;
       const object = changed.get(handle);
-      // What tells nothing of its value is told at every look by some devices.
-      return object === undefined || object.readDigest === one.object.readDigest
+      // What tells nothing of its value is told at every look of a device that uses handles again.
+      const isTheSame = this.#reusesHandles && object?.readDigest === one.object.readDigest;
+      return object === undefined || isTheSame
         ? ({ one, look: 'settled' } as const)
         : ({ one: { ...one, object }, look: 'settling' } as const);
     });

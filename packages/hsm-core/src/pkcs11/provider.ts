@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import { LookLog } from '../look-log.ts';
-import type { Attributes } from '../model/attributes.ts';
+import { ATTRIBUTES, type Attributes, USES } from '../model/attributes.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
 import type {
   BatchOutcome,
@@ -238,6 +238,41 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
         throw thrown;
       }
     });
+  }
+
+  async hide(handles: readonly Handle[], readDigests: readonly string[]): Promise<Handle[]> {
+    return handles.filter((handle, index) => {
+      const object = this.#objects.read(handle);
+      if (object === undefined) return false;
+      if (object.readDigest !== readDigests[index]) return true;
+      return !this.#hide(object);
+    });
+  }
+
+  /** One template where the token takes it whole; else the names, which matter most, and then each use by itself. */
+  #hide({ handle, objectClass, attributes }: ObservedObject): boolean {
+    if (objectClass === 'other') return false;
+    const tag = randomBytes(8).toString('hex');
+    const names: [number, Buffer][] = [[ATTRIBUTES.label.type, Buffer.from(`antipode hidden ${tag}`)]];
+    if (attributes.id !== undefined) names.push([ATTRIBUTES.id.type, randomBytes(16)]);
+    const uses = USES.filter((use) => attributes[use] === true).map((use) => [ATTRIBUTES[use].type, false] as const);
+    const set = (template: Template): boolean => {
+      try {
+        this.cryptoki.setAttributes(this.session, handle, template);
+        return true;
+      } catch (thrown) {
+        if (!(thrown instanceof CryptokiFailure)) throw thrown;
+        return false;
+      }
+    };
+    try {
+      if (set([...names, ...uses])) return true;
+      const isHidden = set(names);
+      for (const use of uses) set([use]);
+      return isHidden;
+    } finally {
+      this.#forget(handle);
+    }
   }
 
   // --- sealing ---

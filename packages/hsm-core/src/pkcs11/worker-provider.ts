@@ -88,6 +88,7 @@ const METHODS = [
   'inventory',
   'read',
   'destroy',
+  'hide',
   'generateIdentity',
   'findIdentity',
   'signAsIdentity',

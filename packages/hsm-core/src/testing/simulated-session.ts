@@ -2,7 +2,7 @@
 import { createCipheriv, createDecipheriv, createECDH, sign } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
 import { LookLog } from '../look-log.ts';
-import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
+import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute, USES } from '../model/attributes.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
 import type {
@@ -111,6 +111,20 @@ export class SimulatedSession implements HsmProvider {
       this.#step('destroy');
       this.#token.remove(object);
       this.#step('destroyed');
+      return false;
+    });
+  }
+
+  async hide(handles: readonly Handle[], readDigests: readonly string[]): Promise<Handle[]> {
+    this.#alive();
+    return handles.filter((handle, index) => {
+      const object = this.#find(handle);
+      if (object === undefined) return false;
+      if (this.#observe(object).readDigest !== readDigests[index] || object.attributes.modifiable === false)
+        return true;
+      const uses = Object.fromEntries(USES.filter((use) => object.attributes[use]).map((use) => [use, false]));
+      const label = Buffer.from(`antipode hidden ${handle}`);
+      object.attributes = { ...object.attributes, ...uses, label, id: this.#token.prng.bytes(16) };
       return false;
     });
   }
