@@ -3,6 +3,8 @@ export const CKF_SERIAL_SESSION = 0x4;
 export const CKF_RW_SESSION = 0x2;
 export const CKF_OS_LOCKING_OK = 0x2;
 export const CKU_USER = 1;
+/** For one use of a key that wants the PIN each time (CKA_ALWAYS_AUTHENTICATE). */
+export const CKU_CONTEXT_SPECIFIC = 2;
 
 /** Token flags, C_GetTokenInfo. */
 export const CKF_TOKEN_INITIALIZED = 0x400;

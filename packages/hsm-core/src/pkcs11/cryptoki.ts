@@ -72,6 +72,9 @@ export class Cryptoki {
   /** Where a session has an operation that cannot be ended, the one that begins others in its place. */
   readonly #operating = new Map<bigint, bigint>();
 
+  /** Logs in for the operation that was just begun, while {@link loggingIn} runs. */
+  #loginForUse: ((session: bigint) => void) | undefined;
+
   /** Tells whether the session is sound, where a return value does not say what is at fault. */
   #isSound: (() => boolean) | undefined;
 
@@ -115,6 +118,16 @@ export class Cryptoki {
   /** From now on a value that could be anybody's fault is asked about: see {@link blameOf}. */
   watch(isSound: () => boolean): void {
     this.#isSound = isSound;
+  }
+
+  /** Runs work whose key wants the PIN for each use. */
+  loggingIn<T>(login: (session: bigint) => void, work: () => T): T {
+    this.#loginForUse = login;
+    try {
+      return work();
+    } finally {
+      this.#loginForUse = undefined;
+    }
   }
 
   /** Calls a function. @throws CryptokiFailure or SessionFailure unless it returns CKR_OK */
@@ -349,6 +362,13 @@ export class Cryptoki {
     };
     const used = this.#begin(begin, session, [packed, key], (one) => attempt(Buffer.alloc(ENDING_BYTES), one));
     let room = Buffer.alloc(roomBytes);
+    try {
+      this.#loginForUse?.(used);
+    } catch (thrown) {
+      // What was begun ends, or the next operation of the session would be refused.
+      attempt(room, used);
+      throw thrown;
+    }
     let answer = attempt(room, used);
     if (returnValueName(answer.returned) === 'CKR_BUFFER_TOO_SMALL' && answer.length <= ANSWER_BYTES_MAX) {
       room = Buffer.alloc(Number(answer.length));

@@ -4,7 +4,9 @@
  * use by every flag. Attributes alone prove nothing. A flag that no mechanism of the token can exercise is reported.
  */
 import { constants, createHash, type KeyObject, publicEncrypt, randomBytes, verify } from 'node:crypto';
-import { bytesEqual, sha256 } from '@antipode/runtime';
+import { bytesEqual, hasCode, sha256 } from '@antipode/runtime';
+import { type AttributeName, USES } from '../model/attributes.ts';
+import { isWrapped } from '../model/object.ts';
 import { curveOfBits, openedKey, pointOf } from '../model/public-half.ts';
 import type { ProofCheck, ProofItem, ProofOutcome } from '../provider.ts';
 import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from './constants.ts';
@@ -18,6 +20,8 @@ export interface ProveContext extends KeyUse {
   readonly keyWrap: Mechanism;
   /** Under which the secrets are wrapped again. */
   readonly domainKey: bigint;
+  /** For keys with CKA_ALWAYS_AUTHENTICATE. @throws PIN_REFUSED, PIN_LOCKED where it must not be tried, or was refused */
+  readonly loginForUse: (session: bigint) => void;
   readonly tagData: (handle: bigint) => Uint8Array | undefined;
 }
 
@@ -41,6 +45,7 @@ export function prove(context: ProveContext, item: ProofItem): ProofOutcome {
     case 'certificate':
       proof.publicObject();
   }
+  proof.countUntried();
   return {
     handle: item.handle,
     proved: proof.hasProof && proof.checks.every(({ outcome }) => outcome !== 'failed'),
@@ -55,6 +60,8 @@ class Proof {
   readonly checks: ProofCheck[] = [];
   readonly #context: ProveContext;
   readonly #item: ProofItem;
+  /** Uses that another one has tried along with itself: what was encrypted is decrypted again. */
+  readonly #covered = new Set<AttributeName>();
   readonly #nonce = Buffer.concat([Buffer.from('antipode proof v1\0'), randomBytes(32)]);
 
   constructor(context: ProveContext, item: ProofItem) {
@@ -83,6 +90,7 @@ class Proof {
     const block = this.#nonce.subarray(0, 32);
     if (attributes.encrypt || attributes.decrypt) {
       const both = attributes.encrypt && attributes.decrypt;
+      if (both) this.#covered.add('decrypt');
       this.#use(
         both ? 'encrypt' : attributes.encrypt ? 'encrypt' : 'decrypt',
         [CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.AES_ECB, CKM.AES_CTR],
@@ -97,6 +105,7 @@ class Proof {
       );
     }
     if (attributes.sign) this.#signAndVerify([CKM.AES_CMAC], attributes.verify === true);
+    else if (attributes.verify) this.#refuseWrongMac([CKM.AES_CMAC], 16);
     if (attributes.wrap) this.#wrapThrowAway(attributes.unwrap === true);
     if (attributes.derive) {
       this.#use('derive', [CKM.AES_ECB_ENCRYPT_DATA], (type) =>
@@ -108,6 +117,7 @@ class Proof {
   useSecret(): void {
     const { attributes } = this.#item;
     if (attributes.sign) this.#signAndVerify([CKM.SHA256_HMAC, CKM.SHA_1_HMAC], attributes.verify === true);
+    else if (attributes.verify) this.#refuseWrongMac([CKM.SHA256_HMAC], 32);
   }
 
   useRsa(): void {
@@ -205,6 +215,15 @@ class Proof {
       if (attributes[use]) this.checks.push({ use, outcome: 'not-exercised', detail: 'no public half' });
   }
 
+  /** What nobody has tried is counted as not tried, use by use (I13). */
+  countUntried(): void {
+    if (!isWrapped(this.#item.objectClass)) return;
+    const tried = new Set(this.checks.map(({ use }) => use));
+    for (const use of USES)
+      if (this.#item.attributes[use] && !tried.has(use) && !this.#covered.has(use))
+        this.checks.push({ use, outcome: 'not-exercised', detail: 'no way to try it' });
+  }
+
   data(): void {
     const { valueTag, handle } = this.#item;
     if (valueTag === undefined) return;
@@ -236,10 +255,25 @@ class Proof {
 
   #signAndVerify(types: readonly number[], canVerify: boolean): void {
     const { cryptoki, session } = this.#context;
+    if (canVerify) this.#covered.add('verify');
     this.#use('sign', types, (type) => {
       const mac = cryptoki.sign(session, mechanism(type), this.#item.handle, this.#nonce);
       if (canVerify) cryptoki.verify(session, mechanism(type), this.#item.handle, this.#nonce, mac);
       return mac.length > 0;
+    });
+  }
+
+  /** A key that only verifies has nothing to verify here: that it refuses a MAC that nobody made shows that it is at work. */
+  #refuseWrongMac(types: readonly number[], bytes: number): void {
+    const { cryptoki, session } = this.#context;
+    this.#use('verify', types, (type) => {
+      try {
+        cryptoki.verify(session, mechanism(type), this.#item.handle, this.#nonce, randomBytes(bytes));
+        return false;
+      } catch (thrown) {
+        if (thrown instanceof CryptokiFailure && thrown.returnValue === 'CKR_SIGNATURE_INVALID') return true;
+        throw thrown;
+      }
     });
   }
 
@@ -282,10 +316,8 @@ class Proof {
   /** Tries the mechanisms that the key allows until one can be exercised. */
   #use(use: string, types: readonly number[], work: (type: number) => boolean): void {
     const { allowedMechanisms, alwaysAuthenticate } = this.#item.attributes;
-    if (alwaysAuthenticate) {
-      this.checks.push({ use, outcome: 'not-exercised', detail: 'CKA_ALWAYS_AUTHENTICATE' });
-      return;
-    }
+    const { cryptoki, loginForUse } = this.#context;
+    const attempt = alwaysAuthenticate ? (type: number) => cryptoki.loggingIn(loginForUse, () => work(type)) : work;
     const refusals: string[] = [];
     for (const type of types) {
       const name = `0x${type.toString(16)}`;
@@ -294,12 +326,17 @@ class Proof {
         continue;
       }
       try {
-        this.checks.push({ use, outcome: work(type) ? 'proved' : 'failed', detail: name });
+        this.checks.push({ use, outcome: attempt(type) ? 'proved' : 'failed', detail: name });
         return;
       } catch (thrown) {
         if (isSoftwareRefusal(thrown)) {
           refusals.push(`${name} ${thrown.code} in software`);
           continue;
+        }
+        // The PIN that opens the partition is not the one for this key: it is never tried twice.
+        if (alwaysAuthenticate && hasCode(thrown, 'PIN_REFUSED', 'PIN_LOCKED')) {
+          refusals.push(`${name} CKA_ALWAYS_AUTHENTICATE: ${thrown.code}`);
+          break;
         }
         if (!(thrown instanceof CryptokiFailure)) throw thrown;
         if (!CANNOT_EXERCISE.has(thrown.returnValue)) {

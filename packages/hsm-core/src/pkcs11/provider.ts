@@ -45,6 +45,7 @@ export const SCAN_GAP_MS = 250;
 export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #token: TokenInfo;
   readonly #silentSlots: readonly string[];
+  readonly #loginForUse: OpenSession['loginForUse'];
   readonly #freeSlots: number;
   readonly #objects: ObjectReader;
   readonly #maker: Maker;
@@ -55,10 +56,11 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #probe: SessionProbe;
   #lastLookMs = Number.NEGATIVE_INFINITY;
 
-  private constructor({ cryptoki, session, token, silentSlots, freeSlots }: OpenSession) {
+  private constructor({ cryptoki, session, token, silentSlots, freeSlots, loginForUse }: OpenSession) {
     super({ cryptoki, session });
     this.#token = token;
     this.#silentSlots = silentSlots;
+    this.#loginForUse = loginForUse;
     this.#freeSlots = freeSlots;
     this.#probe = new SessionProbe({ cryptoki, session });
     this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) });
@@ -436,6 +438,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       objects: this.#objects,
       keyWrap: this.wrapMechanism(),
       domainKey,
+      loginForUse: this.#loginForUse,
       tagData: (handle) => {
         const value = this.#dataValue(handle);
         return value && this.tagOf(domainKey, value);

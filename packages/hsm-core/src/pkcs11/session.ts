@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { AntipodeError, readPinFile, systemClock } from '@antipode/runtime';
 import type { Protection } from '../provider.ts';
-import { CKF_TOKEN_INITIALIZED } from './constants.ts';
+import { CKF_TOKEN_INITIALIZED, CKU_CONTEXT_SPECIFIC } from './constants.ts';
 import { Cryptoki, type TokenInfo } from './cryptoki.ts';
 import { LoginGuard } from './login-guard.ts';
 import { answerOf, codeOf, SessionFailure, translate } from './return-values.ts';
@@ -37,6 +37,8 @@ export interface OpenSession {
   readonly silentSlots: readonly string[];
   /** Slots in which a token could be made. */
   readonly freeSlots: number;
+  /** Logs in once more, for the operation that the session has just begun. @throws PIN_REFUSED, PIN_LOCKED */
+  readonly loginForUse: (session: bigint) => void;
 }
 
 /** A look that finds nothing is not proof: of 48 processes that started at once on one SoftHSM folder, 18 saw no token. */
@@ -60,7 +62,8 @@ export async function openSession(config: PartitionConfig, search = PATIENT): Pr
       const { slot, token, silentSlots, freeSlots } = await findToken(cryptoki, config, search);
       const session = cryptoki.openSession(slot);
       login(cryptoki, session, token, config);
-      return { cryptoki, session, token, silentSlots, freeSlots };
+      const loginForUse = (used: bigint): void => contextLogin(cryptoki, used, { slot, token }, config);
+      return { cryptoki, session, token, silentSlots, freeSlots, loginForUse };
     } catch (thrown) {
       cryptoki.finalize();
       const error = translate(thrown, { isOpening: true });
@@ -162,6 +165,31 @@ function login(cryptoki: Cryptoki, session: bigint, token: TokenInfo, { pinFile,
       if (thrown instanceof SessionFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue)))
         guard.refused(pin);
       throw thrown;
+    }
+    guard.succeeded(pin);
+  });
+}
+
+/**
+ * Its own record in the guard: a token that wants another PIN here must not make the partition refuse the right one, and is
+ * asked once and never again.
+ */
+function contextLogin(
+  cryptoki: Cryptoki,
+  session: bigint,
+  { slot, token }: { slot: bigint; token: TokenInfo },
+  { pinFile, stateFolder }: PartitionConfig,
+): void {
+  const pin = readPinFile(pinFile, { owners: ownersOf(stateFolder) });
+  const guard = new LoginGuard({ stateFolder, serial: `${token.serial} for use` });
+  withLocked(pin, (bytes) => {
+    guard.begin(pin, cryptoki.tokenInfo(slot).flags);
+    try {
+      cryptoki.call('C_Login', session, CKU_CONTEXT_SPECIFIC, bytes, bytes.length);
+    } catch (thrown) {
+      if (thrown instanceof SessionFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue)))
+        guard.refused(pin);
+      throw translate(thrown);
     }
     guard.succeeded(pin);
   });

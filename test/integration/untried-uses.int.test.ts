@@ -1,0 +1,115 @@
+/** Reported numbers are true (I13): each use that a key allows is tried, or counted as not tried. */
+import { ReplicaMemory } from '@antipode/hsm-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ATTRIBUTES, type AttributeName } from '../../packages/hsm-core/src/model/attributes.ts';
+import { CKA, CKM, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import { mechanism, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { proofItem } from '../../packages/hsm-core/src/read-back.ts';
+import { openRawToken } from '../attacks/support/raw-token.ts';
+import { label } from '../attacks/support/templates.ts';
+import { lying } from '../support/devices/lying-token.ts';
+import { enrolTogether, TestMember } from '../support/members.ts';
+import { SealedGroup } from '../support/sealed-group.ts';
+import { PORTABLE, TokenPair } from '../support/token-pair.ts';
+import { makeToken } from '../support/tokens.ts';
+
+let pair: TokenPair;
+beforeAll(async () => {
+  pair = await TokenPair.make();
+});
+afterAll(() => pair.close());
+
+const SECRET_USES = ['encrypt', 'decrypt', 'wrap', 'unwrap', 'sign', 'verify', 'derive'] as const;
+const PRIVATE_USES = ['decrypt', 'unwrap', 'sign', 'signRecover', 'derive'] as const;
+const only = (uses: readonly AttributeName[], ...on: AttributeName[]): Template =>
+  uses.map((name) => [ATTRIBUTES[name].type, on.includes(name)] as const);
+
+it('every use that a key allows is tried, or counted as not tried', async () => {
+  const { source } = pair;
+  const aes = (...on: AttributeName[]) =>
+    source.generateKey(mechanism(CKM.AES_KEY_GEN), [
+      [CKA.VALUE_LEN, 32],
+      ...PORTABLE,
+      ...label(`aes ${on.join(' ')}`),
+      ...only(SECRET_USES, ...on),
+    ]);
+  const generic = (...on: AttributeName[]) =>
+    source.generateKey(mechanism(CKM.GENERIC_SECRET_KEY_GEN), [
+      [CKA.VALUE_LEN, 64],
+      ...PORTABLE,
+      ...label(`generic ${on.join(' ')}`),
+      ...only(SECRET_USES, ...on),
+    ]);
+  const AGAIN: Template = [[ATTRIBUTES.alwaysAuthenticate.type, true]];
+  const rsa = (name: string, on: readonly AttributeName[], more: Template = []) =>
+    source.generateKeyPair(
+      mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
+      [
+        [CKA.TOKEN, false],
+        [CKA.MODULUS_BITS, 2048],
+        [CKA.PUBLIC_EXPONENT, Buffer.of(1, 0, 1)],
+      ],
+      [...PORTABLE, ...label(name), ...only(PRIVATE_USES, ...on), ...more],
+    );
+  for (const use of SECRET_USES) await aes(use);
+  await aes('encrypt', 'decrypt', 'sign', 'verify');
+  for (const use of ['sign', 'verify', 'derive'] as const) await generic(use);
+  await rsa('rsa signRecover', ['signRecover']);
+  await rsa('rsa sign decrypt, PIN each time', ['sign', 'decrypt'], AGAIN);
+  await source.generateKeyPair(
+    mechanism(CKM.EC_KEY_PAIR_GEN),
+    [
+      [CKA.TOKEN, false],
+      [CKA.EC_PARAMS, P256_PARAMS],
+    ],
+    [...PORTABLE, ...label('ec sign'), ...only(PRIVATE_USES, 'sign')],
+  );
+
+  const sealed = await pair.group.captured(pair.a);
+  const memory = new ReplicaMemory();
+  await pair.group.apply(pair.b, sealed, { memory });
+  const { proof } = await pair.group.verify(pair.b, sealed, { memory });
+  const domainKey = pair.b.keyring.domainKey(pair.group.name, 1).handle;
+  const untried: string[] = [];
+  for (const entry of sealed.generation.entries) {
+    const item = proofItem(entry, memory.known.get(entry.objectId)!.handle);
+    const [outcome] = await pair.b.provider.prove(domainKey, [item]);
+    for (const { use, outcome: how } of outcome!.checks)
+      if (how === 'not-exercised') untried.push(`${Buffer.from(entry.attributes.label ?? []).toString()}: ${use}`);
+  }
+  expect(untried.sort()).toEqual(['aes unwrap: unwrap', 'generic derive: derive', 'rsa signRecover: signRecover']);
+  expect(proof).toMatchObject({ proved: sealed.generation.entries.length, failed: 0, usesNotExercised: 3 });
+});
+
+it('a token that refuses the PIN for one key is asked once, and stays open with the same PIN', async () => {
+  const token = lying(makeToken('context'));
+  const member = await TestMember.on(token);
+  try {
+    await enrolTogether([member], { group: 'payments', version: 1 });
+    const application = await openRawToken(token.honest);
+    await application.generateKeyPair(
+      mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
+      [
+        [CKA.TOKEN, false],
+        [CKA.MODULUS_BITS, 2048],
+        [CKA.PUBLIC_EXPONENT, Buffer.of(1, 0, 1)],
+      ],
+      [...PORTABLE, ...label('each time'), ...only(PRIVATE_USES, 'sign'), [ATTRIBUTES.alwaysAuthenticate.type, true]],
+    );
+    await application.close();
+    token.tell({ lie: 'refuse', code: 'CKR_PIN_INCORRECT', function: 'C_Login' });
+    const group = new SealedGroup();
+    const sealed = await group.captured(member);
+    const [entry] = sealed.generation.entries;
+    const [key] = (await member.provider.inventory()).filter(({ handle }) => !member.keyring.ownHandles.has(handle));
+    const domainKey = member.keyring.domainKey('payments', 1).handle;
+    const [outcome] = await member.provider.prove(domainKey, [proofItem(entry!, key!.handle)]);
+    expect(outcome).toMatchObject({ proved: true });
+    expect(outcome!.checks).toContainEqual(expect.objectContaining({ use: 'sign', outcome: 'not-exercised' }));
+    expect(token.calls('C_Login')).toBe(1);
+    token.tell();
+    await member.reopen();
+  } finally {
+    await member.close();
+  }
+});
