@@ -23,7 +23,9 @@ afterEach(async () => {
   await book.close();
 });
 
-type Said = Partial<Pick<CaptureRequest, 'waitMs' | 'domainKeyVersion' | 'aboveGeneration'>> & { fence?: typeof FENCE };
+type Said = Partial<Pick<CaptureRequest, 'waitMs' | 'domainKeyVersion' | 'aboveGeneration' | 'reservedGeneration'>> & {
+  fence?: typeof FENCE;
+};
 const ask = (said: Said = {}, call = new AbortController()) =>
   book.run(
     {
@@ -90,6 +92,14 @@ describe('an order', () => {
     expect((await rejection(ask())).code).toBe('HSM_UNAVAILABLE');
     void ask();
     expect(begun).toHaveLength(2);
+  });
+
+  it('is joined by the next leader, which has reserved another number for it', async () => {
+    void ask({ reservedGeneration: 7n });
+    const next = ask({ reservedGeneration: 8n });
+    begun[0]!.end(7);
+    expect(await next).toMatchObject({ value: 7 });
+    expect(begun).toHaveLength(1);
   });
 
   it.each([
