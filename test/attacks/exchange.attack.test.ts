@@ -12,7 +12,7 @@ import {
 import { hex, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { CKA, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import { CKA, CKK, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { SealedGroup } from '../support/sealed-group.ts';
 import { attack, DEVICES, type Member, makeMember } from './support/device.ts';
@@ -25,11 +25,16 @@ import {
   sha256,
   transcript,
   unwrapInSoftware,
+  wrapForReceiver,
   wrapInSoftware,
 } from './support/software.ts';
 import { AES_SESSION_KEY, APPLICATION_KEY, flags, id, value } from './support/templates.ts';
 
 const GROUP = 'payments';
+/** CK_RSA_PKCS_OAEP_PARAMS: SHA-1, MGF1 with SHA-1, an empty label. */
+const OAEP_SHA1 = Buffer.concat(
+  [0x220, 1, 1, 0, 0].map((word) => Buffer.from([word & 0xff, word >> 8, 0, 0, 0, 0, 0, 0])),
+);
 
 describe.each(DEVICES)('an exchange, on $name', (device) => {
   const KWP = mechanism(device.keyWrap);
@@ -81,7 +86,7 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
   const codes = ({ failures }: Distribution): string[] => failures.map(({ error }) => error.code);
   const everybody = (): boolean => true;
   const identityIn = async (raw: RawToken, { identity }: Member): Promise<bigint> =>
-    (await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], ...id(identity.ckaId)]))[0]!;
+    (await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], [CKA.KEY_TYPE, CKK.EC], ...id(identity.ckaId)]))[0]!;
   /** What the PIN is good for: a signature of the identity key on anything. */
   const signer = async (raw: RawToken, member: Member) => {
     const identity = await identityIn(raw, member);
@@ -92,6 +97,7 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
     identity: member.identity.publicHalf,
     nonce: new Uint8Array(randomBytes(32)),
     point,
+    ...(member.keyring.receivingKey === undefined ? {} : { receiver: member.keyring.receivingKey.publicHalf }),
   });
   const nextBegin = (offer: ExchangeOffer): BeginExchange => {
     version += 1;
@@ -390,13 +396,47 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
     return 'refused';
   });
 
+  /** What was sent under the receiving key of `b`, tried by raw calls with its PIN. */
+  async function opensNowhere(sealed: Uint8Array): Promise<void> {
+    const OAEP = { type: CKM.RSA_PKCS_OAEP, parameter: OAEP_SHA1 };
+    const [receiver] = await rawB.find([
+      [CKA.CLASS, CKO.PRIVATE_KEY],
+      [CKA.KEY_TYPE, CKK.RSA],
+      ...id(b.identity.ckaId),
+    ]);
+    const readable = [...AES_SESSION_KEY, ...flags({ sensitive: false, extractable: true })];
+    for (const template of [readable, [...AES_SESSION_KEY, ...flags({ sensitive: true, extractable: true })]])
+      expect(await refusalOf(rawB.unwrapKey(OAEP, receiver!, sealed, template))).toBe('CKR_TEMPLATE_INCONSISTENT');
+    expect(await refusalOf(rawB.decrypt(OAEP, receiver!, sealed))).toBe('CKR_KEY_FUNCTION_NOT_PERMITTED');
+    expect(await refusalOf(rawB.setAttributeValue(receiver!, flags({ decrypt: true })))).not.toBe('CKR_OK');
+    expect(await refusalOf(rawB.copyObject(receiver!, flags({ decrypt: true })))).not.toBe('CKR_OK');
+    const own = await rawB.create([...AES_SESSION_KEY, ...flags({ wrap: true }), ...value(randomBytes(32))]);
+    expect(await refusalOf(rawB.wrapKey(KWP, own, receiver!))).toBe('CKR_KEY_UNEXTRACTABLE');
+  }
+
   attack(device, 'software-point', async () => {
-    const thief = new SoftwareReceiver(b.identity, await signer(rawB, b));
+    const { receivingKey } = b.keyring;
+    const thief = new SoftwareReceiver(b.identity, await signer(rawB, b), receivingKey?.publicHalf);
     const asB: ExchangeTransport = {
       serial: b.serial,
       begin: (message) => thief.begin(message),
       complete: (message) => thief.complete(message),
     };
+    if (receivingKey !== undefined) {
+      // Without the key that the pin covers too, nothing is sent at all.
+      const bare = new SoftwareReceiver(b.identity, await signer(rawB, b));
+      const withoutIt = { ...asB, begin: (message: BeginExchange) => bare.begin(message) };
+      expect(codes(await distribute([a.transport(), withoutIt]))).toEqual(['EXCHANGE_REFUSED']);
+      const { publicHalf } = mallory.keyring.receivingKey!;
+      const swapped = new SoftwareReceiver(b.identity, await signer(rawB, b), publicHalf);
+      const withAnother = { ...asB, begin: (message: BeginExchange) => swapped.begin(message) };
+      expect(codes(await distribute([a.transport(), withAnother]))).toEqual(['EXCHANGE_REFUSED']);
+
+      expect((await distribute([a.transport(), asB])).confirmedSerials).toEqual([a.serial]);
+      await opensNowhere(thief.stolen!);
+      await a.refresh();
+      return 'refused';
+    }
     const confirmed = { confirmedSerials: [a.serial, b.serial], failures: [] };
     expect(await distribute([a.transport(), asB])).toMatchObject(confirmed);
     await a.refresh();
@@ -416,7 +456,9 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
     const responder = b.responder();
     const begun = nextBegin(offerOf(a, own.point));
     const { offer: answer } = await responder.begin(begun);
-    const wrappedKey = new Uint8Array(wrapInSoftware(own.agree(answer.point), known));
+    // A receiving key is no secret: whoever knows a key can send it.
+    const sent = answer.receiver === undefined ? known : wrapForReceiver(answer.receiver, known);
+    const wrappedKey = new Uint8Array(wrapInSoftware(own.agree(answer.point), sent));
     const signature = await sign(transcript('delivery', begun, answer, sha256(wrappedKey)));
     await responder.complete({ exchangeId: begun.exchangeId, wrappedKey, signature });
     expect(b.domainKeys.at(-1)).toMatchObject({ version, checkTag: new Uint8Array(checkTagOf(known)) });

@@ -215,9 +215,13 @@ export const ATTACKS = {
   ),
   'software-point': attack(
     'PIN',
-    'documented',
+    'refused',
     "receive the domain key in software: sign the member's part of an exchange by raw calls, over a point of one's own",
-    "needs the PIN and the member's place on the network while a version is distributed; no token attests that a point is its own",
+    'it is sent under a receiving key that is pinned with the identity, unwraps in the token only, and nothing but an unextractable domain key',
+    [
+      'documented',
+      "NSS keeps no such key: needs the PIN and the member's place on the network while a version is distributed; no token attests that a point is its own",
+    ],
   ),
   'planted-domain-key': attack(
     'PIN',

@@ -5,7 +5,7 @@ import { bytesEqual, hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { CKA, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import { CKA, CKK, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism, type Template, ulong } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { enrolTogether } from '../support/members.ts';
 import { SealedGroup } from '../support/sealed-group.ts';
@@ -48,7 +48,7 @@ describe.each(DEVICES)('the holder of the PIN, on $name', (device) => {
     [domainKey, identity] = (
       await Promise.all([
         raw.find([[CKA.CLASS, CKO.SECRET_KEY], ...id(member.domainKeys[0]!.ckaId)]),
-        raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], ...id(member.identity.ckaId)]),
+        raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], [CKA.KEY_TYPE, CKK.EC], ...id(member.identity.ckaId)]),
       ])
     ).map(([handle]) => handle!) as [bigint, bigint];
     application = await raw.create([...APPLICATION_KEY, ...label('application'), ...value(secret)]);
@@ -217,7 +217,7 @@ describe.each(DEVICES)('the holder of the PIN, on $name', (device) => {
       ],
       [[CKA.TOKEN, true], ...flags({ private: true, sensitive: true, extractable: false, sign: true, derive: false })],
     );
-    const point = Buffer.from(member.identity.publicHalf.slice(-65));
+    const point = Buffer.from(member.identity.publicHalf.slice(26, 91));
     const agree = (key: bigint) =>
       raw.deriveKey({ type: CKM.ECDH1_DERIVE, point }, key, [
         ...GENERIC_SESSION_KEY,
@@ -435,7 +435,7 @@ describe.each(DEVICES)('who meddles with our own keys, on $name', (device) => {
     expect(await told()).toEqual(['public-key']);
     await raw.setAttributeValue(hidden.publicKey, id(member.identity.ckaId));
     // Whatever bears the id would pass for a key of our own.
-    const [, ...ofTheId] = await raw.find(id(member.identity.ckaId));
+    const ofTheId = await raw.find([[CKA.CLASS, CKO.PUBLIC_KEY], ...id(member.identity.ckaId)]);
     expect(ofTheId).toHaveLength(1);
     await member.reopen();
     expect(await told()).toEqual(['public-key']);
@@ -466,7 +466,7 @@ describe.each(DEVICES)('who meddles with our own keys, on $name', (device) => {
   });
 
   attack(device, 'replace-identity', async () => {
-    const [real] = await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], ...id(member.identity.ckaId)]);
+    const [real] = await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], [CKA.KEY_TYPE, CKK.EC], ...id(member.identity.ckaId)]);
     await raw.destroy(real!);
     const { privateKey } = await pairUnder(member.identity.ckaId);
     // It signs, and it has the label and the id.

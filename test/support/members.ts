@@ -34,13 +34,15 @@ export class TestMember<Token extends AnyToken = TestToken> {
     return TestMember.on(makeToken(label));
   }
 
-  static async on<Token extends AnyToken>(token: Token): Promise<TestMember<Token>> {
+  /** A receiving key takes a second to make: only where it matters. */
+  static async on<Token extends AnyToken>(token: Token, { withReceivingKey = false } = {}): Promise<TestMember<Token>> {
     const member = new TestMember(token);
     member.provider = await openPartition(member.token.config, { log: silentLog });
     member.identity = await initialiseIdentity({
       provider: member.provider,
       prng: systemPrng,
       announce: (_serial, ckaId) => member.announced.push(ckaId),
+      withReceivingKey,
     });
     await member.refresh();
     return member;

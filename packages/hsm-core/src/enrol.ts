@@ -8,6 +8,7 @@
  */
 import { AntipodeError, bytesEqual, type Clock, type Prng, sha256 } from '@antipode/runtime';
 import { CKA_ID_BYTES, type DomainKeyRecord, domainKeyLabel, type Keyring } from './keyring.ts';
+import { hasReceivingKey, receivesFor } from './model/identity.ts';
 import type { Handle } from './model/object.ts';
 import { fingerprint } from './model/public-half.ts';
 import { isSignedBy } from './model/signed-manifest.ts';
@@ -22,6 +23,8 @@ export interface ExchangeOffer {
   readonly nonce: Uint8Array;
   /** Fresh ECDH P-256 point, uncompressed. */
   readonly point: Uint8Array;
+  /** SubjectPublicKeyInfo of the responder's receiving key, where its identity names one. */
+  readonly receiver?: Uint8Array;
 }
 
 export interface BeginExchange {
@@ -116,6 +119,17 @@ function checkPeer(
     refuse('an offer is malformed', { serial: offer.serial });
 }
 
+/**
+ * The key under which the domain key is sent. An identity that names one gets nothing under another, or under none: the pin is
+ * over both.
+ */
+function receiverOf({ serial, identity, receiver }: ExchangeOffer): { receiver?: Uint8Array } {
+  if (!hasReceivingKey(identity)) return {};
+  if (receiver === undefined || !receivesFor(identity, receiver))
+    refuse('the answer has another receiving key than the identity', { serial });
+  return { receiver };
+}
+
 export interface Distribution {
   readonly confirmedSerials: readonly string[];
   readonly failures: readonly { readonly serial: string; readonly error: AntipodeError }[];
@@ -198,6 +212,7 @@ async function begin(
   if (responder.serial !== member.serial)
     refuse('another partition answers', { serial: member.serial, answered: responder.serial });
   checkPeer(responder, { group, isPinned });
+  receiverOf(responder);
   const common = { exchangeId, group, version, initiator, responder };
   if (!isSignedBy(responder.identity, transcript('answer', { ...common, extra: [] }), signature))
     refuse('the answer is not signed by its identity', { serial: member.serial });
@@ -211,7 +226,7 @@ async function deliver(
 ): Promise<Uint8Array> {
   const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: responder.point, use: 'wrap' });
   session.push(exchangeKey);
-  const wrappedKey = await provider.wrapDomainKey({ exchangeKey, domainKey });
+  const wrappedKey = await provider.wrapDomainKey({ exchangeKey, domainKey, ...receiverOf(responder) });
   const delivery = transcript('delivery', { ...common, extra: [sha256(wrappedKey)] });
   const receipt = await member.complete({
     exchangeId: common.exchangeId,
@@ -258,6 +273,8 @@ export class ExchangeResponder {
     const { provider, keyring, prng, clock, serial, isPinned, holds } = this.#options;
     const { exchangeId, group, version, offer } = message;
     checkPeer(offer, { group, isPinned: (identity) => isPinned(group, identity) });
+    if (hasReceivingKey(keyring.identity.publicHalf) && keyring.receivingKey === undefined)
+      refuse('the receiving key of this partition is missing', { serial });
     if (holds(group, version)) refuse('this version is held here already', { serial, group, version });
     await this.#forgetOld();
     if (this.#open.has(exchangeId) || this.#open.size >= EXCHANGES_MAX)
@@ -268,6 +285,7 @@ export class ExchangeResponder {
       identity: keyring.identity.publicHalf,
       nonce: prng.bytes(NONCE_BYTES),
       point: ephemeral.point,
+      ...(keyring.receivingKey === undefined ? {} : { receiver: keyring.receivingKey.publicHalf }),
     };
     this.#open.set(exchangeId, { begun: message, answer, ephemeral: ephemeral.handle, sinceMs: clock.monotonicMs() });
     const input = transcript('answer', { exchangeId, group, version, initiator: offer, responder: answer, extra: [] });
@@ -307,6 +325,7 @@ export class ExchangeResponder {
         blob: wrappedKey,
         ckaId,
         label: domainKeyLabel(begun),
+        ...(keyring.receivingKey === undefined ? {} : { receiver: keyring.receivingKey.handle }),
       });
       remember({ group: begun.group, version: begun.version, ckaId, checkTag });
       const receipt = transcript('receipt', { ...common, extra: [sha256(wrappedKey), checkTag] });

@@ -25,6 +25,7 @@ export {
   type Uncaptured,
   versionsNeeded,
 } from './model/generation.ts';
+export { hasReceivingKey } from './model/identity.ts';
 export {
   type Handle,
   type KeyType,

@@ -3,6 +3,7 @@
  * journal's records and proved by use, never by label, and are never captured. A missing one is an alarm of its own.
  */
 import { AntipodeError, type Prng } from '@antipode/runtime';
+import { hasReceivingKey, identityOf } from './model/identity.ts';
 import type { Handle } from './model/object.ts';
 import { fingerprint } from './model/public-half.ts';
 import type { HsmProvider } from './provider.ts';
@@ -11,6 +12,7 @@ import type { HsmProvider } from './provider.ts';
 export interface IdentityRecord {
   readonly serial: string;
   readonly ckaId: Uint8Array;
+  /** The whole identity: the signing key's public half, and the receiving key's hash where there is one (model/identity.ts). */
   readonly publicHalf: Uint8Array;
 }
 
@@ -30,6 +32,8 @@ export interface DomainKey {
 
 export interface Keyring {
   readonly identity: { readonly handle: Handle; readonly publicHalf: Uint8Array; readonly sha256: string };
+  /** Absent where the identity names none. */
+  readonly receivingKey?: { readonly handle: Handle; readonly publicHalf: Uint8Array };
   /** @throws DOMAIN_KEY_MISSING */
   domainKey(group: string, version: number): DomainKey;
   /** Every version that the partition holds, the newest first. */
@@ -51,17 +55,22 @@ export async function initialiseIdentity({
   provider,
   prng,
   announce,
+  withReceivingKey = false,
 }: {
   provider: HsmProvider;
   prng: Prng;
+  /** A key under which domain keys are received, and which the identity names: one more private key in the token. */
+  withReceivingKey?: boolean;
   /** Durable on return; the key is made only after it. */
   announce: (serial: string, ckaId: Uint8Array) => void;
 }): Promise<IdentityRecord> {
   const { serial } = await provider.describe();
   const ckaId = prng.bytes(CKA_ID_BYTES);
   announce(serial, ckaId);
+  // First: a signing key without the receiving key that its identity names would be of no use.
+  const receiving = withReceivingKey ? await provider.generateReceivingKey(ckaId) : undefined;
   const { publicHalf } = await provider.generateIdentity(ckaId);
-  return { serial, ckaId, publicHalf };
+  return { serial, ckaId, publicHalf: identityOf(publicHalf, receiving?.publicHalf) };
 }
 
 /** Finds and proves the own keys. @throws IDENTITY_MISSING */
@@ -85,6 +94,10 @@ export async function openKeyring(options: {
     ...(own.isElsewhere === true ? [] : [own.handle, ...own.companions]),
     ...(await provider.findUnder(announced)),
   ]);
+  const receivingKey = hasReceivingKey(identity.publicHalf)
+    ? await provider.findReceivingKey({ ckaId: identity.ckaId, identity: identity.publicHalf })
+    : undefined;
+  if (receivingKey !== undefined) ownHandles.add(receivingKey.handle);
   const found = new Map<string, DomainKey>();
   const missing: DomainKeyRecord[] = [];
   for (const record of domainKeys) {
@@ -101,6 +114,7 @@ export async function openKeyring(options: {
   }
   return {
     identity: { handle: own.handle, publicHalf: identity.publicHalf, sha256: fingerprint(identity.publicHalf) },
+    ...(receivingKey === undefined ? {} : { receivingKey }),
     domainKey: (group, version) => {
       const key = found.get(`${group}/${version}`);
       if (key !== undefined) return key;

@@ -177,6 +177,16 @@ export interface HsmProvider {
   generateIdentity(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array }>;
   /** Finds the identity key by `ckaId` and proves it with a signature. `undefined` when it is not there. */
   findIdentity(record: { ckaId: Uint8Array; publicHalf: Uint8Array }): Promise<OwnKey | undefined>;
+  /**
+   * Makes the key under which this partition receives domain keys (RSA, unwrap only, bound to a template), under `ckaId`.
+   * Undefined where the token keeps none that is bound.
+   */
+  generateReceivingKey(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array } | undefined>;
+  /** Finds the receiving key that the identity names. */
+  findReceivingKey(record: {
+    ckaId: Uint8Array;
+    identity: Uint8Array;
+  }): Promise<{ handle: Handle; publicHalf: Uint8Array } | undefined>;
   /** ECDSA P-256 over SHA-256 of `message`, r || s. The caller has put the domain-separation prefix first. */
   signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array>;
   /** Finds a domain key by `ckaId` and proves it by its check tag. `undefined` when it is not there. */
@@ -192,8 +202,11 @@ export interface HsmProvider {
   generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }>;
   /** Derives the unextractable AES-256 exchange key from our ephemeral key and the peer's point. */
   deriveExchangeKey(options: { ephemeral: Handle; peerPoint: Uint8Array; use: 'wrap' | 'unwrap' }): Promise<Handle>;
-  /** Wraps the session domain key under the exchange key (RFC 5649). */
-  wrapDomainKey(options: { exchangeKey: Handle; domainKey: Handle }): Promise<Uint8Array>;
+  /**
+   * Wraps the session domain key under the exchange key (RFC 5649); for a `receiver`, the public half of a receiving key, under
+   * that one first (RSA-OAEP).
+   */
+  wrapDomainKey(options: { exchangeKey: Handle; domainKey: Handle; receiver?: Uint8Array }): Promise<Uint8Array>;
   /**
    * Unwraps the domain key into the token, hardened as design section 4 says, tries what it keeps, and returns its check tag.
    * @throws PROTECTION_UNENFORCED when it keeps less than the site has accepted; it is destroyed then
@@ -204,6 +217,8 @@ export interface HsmProvider {
     ckaId: Uint8Array;
     /** In the token; of no other object there: Java opens no key store in which two secret keys have one. */
     label: string;
+    /** The receiving key, where it was wrapped for one. */
+    receiver?: Handle;
   }): Promise<{ checkTag: Uint8Array }>;
   /** Ends session objects of an exchange. Those already gone are no error. */
   forget(handles: readonly Handle[]): Promise<void>;

@@ -2,6 +2,7 @@
 import {
   fingerprint,
   type HsmProvider,
+  hasReceivingKey,
   type IdentityRecord,
   initialiseIdentity,
   matchesByRule,
@@ -20,6 +21,8 @@ export interface PartitionIdentity {
   readonly serial: string;
   readonly identitySha256: string;
   readonly isNew: boolean;
+  /** Whether domain keys reach it under a key that the fingerprint covers too. */
+  readonly hasReceivingKey: boolean;
   /** What the operators of other sites pin. */
   readonly pin: Pin;
 }
@@ -88,6 +91,7 @@ export async function initialisePartition({
         provider,
         prng: systemPrng,
         announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
+        withReceivingKey: settings.receivingKey ?? true,
       });
       journal.addIdentity(name, record);
       return describe(config, name, record, true);
@@ -105,6 +109,7 @@ export interface InitialisationPlan {
   readonly tokenLabel: string;
   /** The token that gets the identity key, where it is another. */
   readonly identityTokenLabel: string | undefined;
+  readonly makesReceivingKey: boolean;
   /** Whether the module has room for a token that keeps the identity key. */
   readonly hasFreeSlot: boolean;
 }
@@ -121,17 +126,18 @@ export async function planInitialisation({
   const settings = partitionSettings(config, name);
   const { tokenLabel } = settings;
   const identityTokenLabel = settings.identityPartition?.tokenLabel;
+  const makesReceivingKey = settings.receivingKey ?? true;
   const journal = new Journal(config.dataFolder);
   try {
     if (journal.identity(name) !== undefined)
-      return { isInitialised: true, tokenLabel, identityTokenLabel, hasFreeSlot: false };
+      return { isInitialised: true, tokenLabel, identityTokenLabel, makesReceivingKey, hasFreeSlot: false };
   } finally {
     journal.close();
   }
   const provider = await openPartition(partitionConfig(settings, config), { log });
   try {
     const { freeSlots } = await provider.describe();
-    return { isInitialised: false, tokenLabel, identityTokenLabel, hasFreeSlot: freeSlots > 0 };
+    return { isInitialised: false, tokenLabel, identityTokenLabel, makesReceivingKey, hasFreeSlot: freeSlots > 0 };
   } finally {
     await provider.close();
   }
@@ -237,5 +243,13 @@ function describe(
 ): PartitionIdentity {
   const { role } = partitionSettings(config, partition);
   const identity = fingerprint(publicHalf);
-  return { partition, serial, identitySha256: identity, isNew, pin: { site: config.site, serial, identity, role } };
+  const pin = { site: config.site, serial, identity, role };
+  return {
+    partition,
+    serial,
+    identitySha256: identity,
+    isNew,
+    hasReceivingKey: hasReceivingKey(publicHalf),
+    pin,
+  };
 }

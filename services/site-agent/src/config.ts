@@ -30,6 +30,8 @@ const partition = z.strictObject({
   /** For C_Initialize, of a module that wants some: NSS is told here where its database is. Never a secret. */
   moduleParameters: z.string().min(1).max(4096).optional(),
   ...tokenOf,
+  /** Whether `partition init` makes a key under which domain keys are received (docs/security.md). */
+  receivingKey: z.boolean().optional(),
   /** The token of the identity key, best one of its own: programs take "the private key of the token". */
   identityPartition: identityPartition.optional(),
   /** For the HSM worker only, such as SOFTHSM2_CONF. Never a PIN. */

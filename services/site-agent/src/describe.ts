@@ -26,7 +26,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       module: partition.settings.module,
       isScratch: partition.settings.role === 'scratch',
       identitySha256: partition.identitySha256 ?? '',
-      unenforced: [...partition.unenforced],
+      unenforced: [...partition.unenforced, ...(partition.hasReceivingKey ? [] : ['receiving-key'])],
       silentSlots: [...partition.silentSlots],
       unansweredMs: Math.round(partition.unansweredMs),
       ...problemOf(partition.failure ?? site.journal.fault ?? troubleOf(site, seats, partition.serial)),

@@ -315,11 +315,19 @@ function copyOffer({
   identity,
   nonce,
   point,
+  receiver,
 }: {
   serial: string;
   identity: Uint8Array;
   nonce: Uint8Array;
   point: Uint8Array;
+  receiver?: Uint8Array;
 }) {
-  return { serial, identity: new Uint8Array(identity), nonce: new Uint8Array(nonce), point: new Uint8Array(point) };
+  return {
+    serial,
+    identity: new Uint8Array(identity),
+    nonce: new Uint8Array(nonce),
+    point: new Uint8Array(point),
+    ...(receiver?.length ? { receiver: new Uint8Array(receiver) } : {}),
+  };
 }

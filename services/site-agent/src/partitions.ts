@@ -7,6 +7,7 @@ import {
   CaptureMemory,
   fingerprint,
   type HsmProvider,
+  hasReceivingKey,
   type IdentityRecord,
   type Keyring,
   openKeyring,
@@ -107,6 +108,12 @@ export class Partition implements Closeable {
   get unansweredMs(): number {
     if (this.#openingSinceMs !== undefined) return systemClock.monotonicMs() - this.#openingSinceMs;
     return this.#open?.provider.unansweredMs() ?? 0;
+  }
+
+  /** Whether domain keys reach it under a key of its own (ADR 0019). */
+  get hasReceivingKey(): boolean {
+    const identity = this.identity;
+    return identity !== undefined && hasReceivingKey(identity.publicHalf);
   }
 
   /** What its token did not keep when it was last opened. */

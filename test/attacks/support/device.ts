@@ -59,7 +59,7 @@ export type Member = TestMember<AnyToken>;
 
 /** A member on a device, with its own keys and nobody pinned. */
 export const makeMember = ({ makeToken: make }: AttackDevice, label: string): Promise<Member> =>
-  TestMember.on(make(label));
+  TestMember.on(make(label), { withReceivingKey: true });
 
 /** One attack: shows first that it works where nothing stands in its way, then says what became of it with us. */
 export function attack(device: AttackDevice, id: AttackId, attempt: () => Promise<Outcome>): void {

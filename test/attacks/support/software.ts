@@ -1,10 +1,13 @@
 /** What an attacker has in software: the wire format of an exchange, RFC 5649, and keys that are in no token. */
 import {
+  constants,
   createCipheriv,
   createDecipheriv,
   createECDH,
   createHash,
+  createPublicKey,
   generateKeyPairSync,
+  publicEncrypt,
   randomBytes,
   sign,
 } from 'node:crypto';
@@ -96,21 +99,26 @@ export class SoftwareReceiver {
   readonly #own = new SoftwarePoint();
   readonly #identity: { readonly serial: string; readonly publicHalf: Uint8Array };
   readonly #sign: (message: Uint8Array) => Promise<Uint8Array>;
+  readonly #receiver: Uint8Array | undefined;
   #exchange: { readonly begun: BeginExchange; readonly answer: ExchangeOffer } | undefined;
-  /** The domain key, once it has been delivered. */
+  /** The domain key, once it has been delivered; or what it is wrapped in. */
   stolen: Uint8Array | undefined;
 
   constructor(
     identity: { readonly serial: string; readonly publicHalf: Uint8Array },
     sign: (message: Uint8Array) => Promise<Uint8Array>,
+    /** The public half of its receiving key, which everybody may know. */
+    receiver?: Uint8Array,
   ) {
     this.#identity = identity;
     this.#sign = sign;
+    this.#receiver = receiver;
   }
 
   async begin(begun: BeginExchange): Promise<{ offer: ExchangeOffer; signature: Uint8Array }> {
     const { serial, publicHalf: identity } = this.#identity;
-    const answer = { serial, identity, nonce: new Uint8Array(randomBytes(32)), point: this.#own.point };
+    const receiver = this.#receiver === undefined ? {} : { receiver: this.#receiver };
+    const answer = { serial, identity, nonce: new Uint8Array(randomBytes(32)), point: this.#own.point, ...receiver };
     this.#exchange = { begun, answer };
     return { offer: answer, signature: await this.#sign(transcript('answer', begun, answer)) };
   }
@@ -118,11 +126,23 @@ export class SoftwareReceiver {
   async complete({ wrappedKey }: CompleteExchange): Promise<{ checkTag: Uint8Array; signature: Uint8Array }> {
     const { begun, answer } = this.#exchange!;
     this.stolen = unwrapInSoftware(this.#own.agree(begun.offer.point), wrappedKey);
+    if (this.stolen.length !== 32) throw new Error('it is no key, but one wrapped under another');
     const checkTag = new Uint8Array(checkTagOf(this.stolen));
     const receipt = transcript('receipt', begun, answer, sha256(wrappedKey), checkTag);
     return { checkTag, signature: await this.#sign(receipt) };
   }
 }
+
+/** RSA-OAEP with SHA-1, as a distributor wraps for a receiving key. */
+export const wrapForReceiver = (receiver: Uint8Array, value: Uint8Array): Buffer =>
+  publicEncrypt(
+    {
+      key: createPublicKey({ key: Buffer.from(receiver), format: 'der', type: 'spki' }),
+      padding: constants.RSA_PKCS1_OAEP_PADDING,
+      oaepHash: 'sha1',
+    },
+    value,
+  );
 
 /** What a member tells of a domain key: SHA-256 of the digest of a constant, wrapped. */
 export const checkTagOf = (domainKey: Uint8Array): Buffer =>

@@ -29,6 +29,9 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
         ['PARTITION', 'SERIAL', 'IDENTITY (SHA-256)'],
         [[identity.partition, identity.serial, identity.identitySha256]],
       ),
+      identity.hasReceivingKey
+        ? 'The fingerprint covers the signing key and the receiving key.'
+        : 'This partition has no receiving key: with its PIN and its place on the network a domain key can be received in software.',
       `\nAt every other site:\n  antipode partition enrol <group> ${OPTIONS[identity.pin.role]} ${peerText(identity.pin)}\n`,
       remark,
     ].join('\n'),
@@ -40,12 +43,18 @@ export function announcementOf({
   isInitialised,
   tokenLabel,
   identityTokenLabel,
+  makesReceivingKey,
   hasFreeSlot,
 }: InitialisationPlan): string[] {
   if (isInitialised) return [];
   const place = identityTokenLabel ?? tokenLabel;
   const added = [
     `Adds to token ${place}: one private EC key, "antipode identity". It signs, and cannot be taken out.`,
+    ...(makesReceivingKey
+      ? [
+          `Adds to token ${tokenLabel}: one private RSA key, "antipode receiving key". It unwraps domain keys and nothing else, signs nothing, and cannot be taken out. Programs that use "the private key of the token" may find it, and fail; \`receivingKey: false\` of this partition leaves it out.`,
+        ]
+      : []),
     `Later, for each version of a group's domain key, adds to token ${tokenLabel}: one secret AES key, "antipode domain key <group> <version>". It wraps and unwraps, and cannot be taken out.`,
     'Programs that look for their keys by label or id find what they found before. Programs that use the only secret key of a token will find more than one.',
   ];

@@ -7,6 +7,7 @@ import { createHash, createPublicKey, createVerify, verify } from 'node:crypto';
 import { AntipodeError, atOnce } from '@antipode/runtime';
 import { CanonicalReader, CanonicalWriter, NotCanonical } from './canonical-protobuf.ts';
 import type { Generation, SealedGeneration } from './generation.ts';
+import { signingHalfOf } from './identity.ts';
 import { readingManifest } from './manifest.ts';
 import { fingerprint } from './public-half.ts';
 
@@ -113,7 +114,7 @@ export function* openingSigned(
   return { generation, digest, contentDigest, signed, signerSha256 };
 }
 
-/** Whether `signature` (r || s) over `message` was made by the P-256 key `signer` (SubjectPublicKeyInfo). */
+/** Whether `signature` (r || s) over `message` was made by the P-256 key of the identity `signer`. */
 export function isSignedBy(signer: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   return withIdentity(signer, (key) => verify('sha256', message, key, signature));
 }
@@ -123,7 +124,7 @@ type Identity = { readonly key: ReturnType<typeof createPublicKey>; readonly dsa
 /** A key that is none, or of a kind that no identity has, has signed nothing. */
 function withIdentity(signer: Uint8Array, verifies: (key: Identity) => boolean): boolean {
   try {
-    const key = createPublicKey({ key: Buffer.from(signer), format: 'der', type: 'spki' });
+    const key = createPublicKey({ key: Buffer.from(signingHalfOf(signer)), format: 'der', type: 'spki' });
     return key.asymmetricKeyType === 'ec' && verifies({ key, dsaEncoding: 'ieee-p1363' });
   } catch {
     return false;

@@ -29,6 +29,7 @@ export function withIdentityIn(partition: WorkerProvider, identity: WorkerProvid
     },
     residentBytes: () => partition.residentBytes() + identity.residentBytes(),
     isLost: () => partition.isLost() || identity.isLost(),
+    unansweredMs: () => Math.max(partition.unansweredMs(), identity.unansweredMs()),
     close: async () => {
       await Promise.all([partition.close(), identity.close()]);
     },

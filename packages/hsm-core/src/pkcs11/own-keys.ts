@@ -4,6 +4,7 @@
  */
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256 } from '@antipode/runtime';
+import { receivesFor, signingHalfOf } from '../model/identity.ts';
 import type { Handle } from '../model/object.ts';
 import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
 import { type OwnKey, PROTECTIONS, type Protection } from '../provider.ts';
@@ -11,6 +12,7 @@ import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';
 import { unwrapNarrowed } from './narrowing.ts';
 import { findBreaches, findShown, findUnenforced } from './protections.ts';
+import { generateReceivingKey, readPublicHalf, unwrapAsReceiver, wrapForReceiver } from './receiving-key.ts';
 import { CryptokiFailure, codeOf } from './return-values.ts';
 import { findKeyWrapMechanism } from './self-test.ts';
 
@@ -69,7 +71,8 @@ export class OwnKeys {
     publicHalf: Uint8Array;
   }): Promise<OwnKey | undefined> {
     const message = Buffer.concat([Buffer.from('antipode identity check v1\0'), randomBytes(32)]);
-    const key = createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
+    const half = signingHalfOf(publicHalf);
+    const key = createPublicKey({ key: Buffer.from(half), format: 'der', type: 'spki' });
     const signs = (handle: Handle): boolean => {
       const signature = this.cryptoki.sign(this.session, mechanism(CKM.ECDSA), handle, sha256(message));
       return verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature);
@@ -83,8 +86,33 @@ export class OwnKeys {
         [CKA.CLASS, CKO.PUBLIC_KEY],
         [ID, ckaId],
       ])
-      .filter((handle) => this.#isHalfOf(handle, publicHalf));
+      .filter((handle) => this.#isHalfOf(handle, half));
     return { handle: privateKey, companions };
+  }
+
+  async generateReceivingKey(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array } | undefined> {
+    // One that is not held to a template receives nothing safer than the exchange alone.
+    if (this.unenforced().length > 0) return undefined;
+    const context = { cryptoki: this.cryptoki, session: this.session };
+    return generateReceivingKey(context, { ckaId, policy: this.#domainKeyPolicy() });
+  }
+
+  async findReceivingKey({
+    ckaId,
+    identity,
+  }: {
+    ckaId: Uint8Array;
+    identity: Uint8Array;
+  }): Promise<{ handle: Handle; publicHalf: Uint8Array } | undefined> {
+    const context = { cryptoki: this.cryptoki, session: this.session };
+    const halves = new Map<Handle, Uint8Array>();
+    const handle = this.#onlyOne({ objectClass: CKO.PRIVATE_KEY, ckaId }, (candidate) => {
+      const publicHalf = readPublicHalf(context, candidate);
+      if (publicHalf === undefined || !receivesFor(identity, publicHalf)) return false;
+      halves.set(candidate, publicHalf);
+      return true;
+    });
+    return handle === undefined ? undefined : { handle, publicHalf: halves.get(handle)! };
   }
 
   async signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array> {
@@ -205,7 +233,19 @@ export class OwnKeys {
     ]);
   }
 
-  async wrapDomainKey({ exchangeKey, domainKey }: { exchangeKey: Handle; domainKey: Handle }): Promise<Uint8Array> {
+  async wrapDomainKey({
+    exchangeKey,
+    domainKey,
+    receiver,
+  }: {
+    exchangeKey: Handle;
+    domainKey: Handle;
+    receiver?: Uint8Array;
+  }): Promise<Uint8Array> {
+    const context = { cryptoki: this.cryptoki, session: this.session };
+    const keyWrap = this.wrapMechanism();
+    if (receiver !== undefined)
+      return wrapForReceiver(context, { publicHalf: receiver, domainKey, exchangeKey, keyWrap });
     return new Uint8Array(this.cryptoki.wrapKey(this.session, this.wrapMechanism(), exchangeKey, domainKey));
   }
 
@@ -214,17 +254,27 @@ export class OwnKeys {
     blob,
     ckaId,
     label,
+    receiver,
   }: {
     exchangeKey: Handle;
     blob: Uint8Array;
     ckaId: Uint8Array;
     label: string;
+    receiver?: Handle;
   }): Promise<{ checkTag: Uint8Array }> {
-    const handle = this.#unwrapDomainKey({ exchangeKey, blob }, [
+    const names: Template = [
       [CKA.TOKEN, true],
       [LABEL, Buffer.from(label)],
       [ID, ckaId],
-    ]);
+    ];
+    const keyWrap = this.wrapMechanism();
+    const handle =
+      receiver === undefined
+        ? this.#unwrapDomainKey({ exchangeKey, blob }, names)
+        : unwrapAsReceiver(
+            { cryptoki: this.cryptoki, session: this.session },
+            { receiver, exchangeKey, keyWrap, blob, template: [...names, ...this.#domainKeyPolicy()] },
+          );
     this.#checkKept({ key: handle, kind: 'secret', name: 'domain key', made: [handle] });
     return { checkTag: this.checkTag(handle) };
   }
@@ -235,10 +285,15 @@ export class OwnKeys {
 
   #unwrapDomainKey({ exchangeKey, blob }: { exchangeKey: Handle; blob: Uint8Array }, names: Template): Handle {
     const how = { mechanism: this.wrapMechanism(), under: exchangeKey, blob };
-    return unwrapNarrowed({ cryptoki: this.cryptoki, session: this.session }, how, [
+    const template = [...names, ...this.#domainKeyPolicy()];
+    return unwrapNarrowed({ cryptoki: this.cryptoki, session: this.session }, how, template);
+  }
+
+  /** Everything that a domain key must be, wherever it lies and whatever it is called. */
+  #domainKeyPolicy(): Template {
+    return [
       [CKA.CLASS, CKO.SECRET_KEY],
       [CKA.KEY_TYPE, CKK.AES],
-      ...names,
       [PRIVATE, true],
       [SENSITIVE, true],
       [EXTRACTABLE, false],
@@ -255,7 +310,7 @@ export class OwnKeys {
         [COPYABLE, false],
         [MODIFIABLE, false],
       ),
-    ]);
+    ];
   }
 
   /**

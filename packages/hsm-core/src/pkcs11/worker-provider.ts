@@ -91,6 +91,8 @@ const METHODS = [
   'hide',
   'generateIdentity',
   'findIdentity',
+  'generateReceivingKey',
+  'findReceivingKey',
   'signAsIdentity',
   'findDomainKey',
   'findUnder',

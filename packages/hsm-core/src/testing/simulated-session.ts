@@ -149,6 +149,15 @@ export class SimulatedSession implements HsmProvider {
     return { handle: this.#handleOf(key), companions: [] };
   }
 
+  /** As NSS softokn: a token that keeps none. */
+  async generateReceivingKey(): Promise<undefined> {
+    this.#alive();
+  }
+
+  async findReceivingKey(): Promise<undefined> {
+    this.#alive();
+  }
+
   async signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array> {
     this.#alive();
     const key = privateKey(this.#get(identity));

@@ -259,6 +259,7 @@ class SimulatedPartition {
     };
   }
   readonly unenforced = [];
+  readonly hasReceivingKey = true;
   readonly silentSlots = [];
 
   get serial(): string {
