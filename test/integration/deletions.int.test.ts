@@ -70,6 +70,13 @@ it('a loss that is accepted goes on; what is deleted is listed by name at every 
   await system.replicate();
   for (const name of ['a', 'b', 'c']) expect(labelsAt(name)).toEqual([one!.label]);
   expect((await listDeleted(at('a'))).map(({ objectId }) => objectId)).not.toContain(one!.objectId);
+
+  // Not beside another key that has its names by now.
+  const [other] = (await listDeleted(at('a'))).filter(({ state }) => state === 'deleted');
+  system.makeKey('a', other!.ckaId);
+  await system.replicate();
+  const restoring = restoreDeleted({ ...at('a'), objectIds: [other!.objectId], log: silentLog });
+  expect((await rejection(restoring)).code).toBe('ALREADY_EXISTS');
 });
 
 it('a token that was emptied is left for a standby by order of a person, and filled again when it has rejoined', async () => {

@@ -110,6 +110,7 @@ export function restoreDeleted({
       throw new AntipodeError('GENERATION_UNKNOWN', 'what brings the object back is not at this site', {
         details: { objectId: lost.objectId },
       });
+    requireFreeNames(chosen, newest.generation);
     const wanted = new Set(chosen.map(({ objectId }) => objectId));
     const settings = config.partitions.find(({ name }) => journal.identity(name)?.serial === seat.serial);
     const identity = settings && journal.identity(settings.name);
@@ -135,6 +136,26 @@ export function restoreDeleted({
     return chosen;
   });
 }
+
+/** A program that looks for a name must not find now the one, now the other. @throws ALREADY_EXISTS */
+function requireFreeNames(chosen: readonly DeletedObject[], { entries }: Generation): void {
+  const bearers = new Map(entries.flatMap((entry) => namesOf(named(entry)).map((name) => [name, entry.objectId])));
+  for (const one of chosen) {
+    if (one.state !== 'deleted' && one.state !== 'set-aside') continue;
+    const bearer = namesOf(one).flatMap((name) => bearers.get(name) ?? [])[0];
+    if (bearer === undefined) continue;
+    throw new AntipodeError(
+      'ALREADY_EXISTS',
+      `object ${bearer} has the label or CKA_ID of object ${one.objectId} now: rename or destroy it first, and replicate`,
+      { details: { objectId: one.objectId, bearer } },
+    );
+  }
+}
+
+const namesOf = ({ objectClass, label, ckaId }: Pick<DeletedObject, 'objectClass' | 'label' | 'ckaId'>): string[] => [
+  ...(label === '' ? [] : [`${objectClass} label ${label}`]),
+  ...(ckaId === '' ? [] : [`${objectClass} id ${ckaId}`]),
+];
 
 /** One generation for each domain key version that opens what is wanted: as it was sealed, and nothing else in it. */
 function targetsOf(
