@@ -16,6 +16,7 @@ let a: SimulatedMember;
 let line: SealedGeneration[];
 let heads: Partial<Record<HeadKind, string>>;
 let divergent: { digest: string }[];
+let asides: string[];
 let retention: Retention;
 
 beforeEach(async () => {
@@ -33,9 +34,11 @@ beforeEach(async () => {
   }
   heads = { captured: line.at(-1)!.digest };
   divergent = [];
+  asides = [];
   const journal = {
     head: (_group: string, kind: HeadKind) => heads[kind],
     divergent: () => divergent,
+    asides: () => asides,
   } as unknown as Journal;
   retention = new Retention({ journal, store, log: silentLog });
 });
@@ -60,6 +63,13 @@ it('keeps the newest, and takes the others', async () => {
   expect((await rejection(store.open(line[0]!.digest))).code).toBe('GENERATION_UNKNOWN');
   expect((await rejection(store.summary(line[0]!.digest))).code).toBe('GENERATION_UNKNOWN');
   expect((await store.open(line[29]!.digest)).digest).toBe(line[29]!.digest);
+});
+
+it('keeps what was set aside here, which stands in no other generation', async () => {
+  asides = [line[0]!.digest];
+  retention.learn(name(), []);
+  await retention.pass();
+  expect(kept()).toEqual([0, ...newest]);
 });
 
 it('keeps what was acknowledged anywhere, every head, and what has the entries of divergent objects', async () => {

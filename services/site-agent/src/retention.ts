@@ -63,7 +63,9 @@ export class Retention {
     return (
       this.#needed.get(group)?.has(digest) === true ||
       KINDS.some((kind) => journal.head(group, kind) === digest) ||
-      journal.divergent(group).some((object) => object.digest === digest)
+      journal.divergent(group).some((object) => object.digest === digest) ||
+      // What was set aside is listed there, and nowhere else.
+      journal.asides(group).includes(digest)
     );
   }
 }
