@@ -29,6 +29,14 @@ describe('an error that crosses the wire', () => {
     expect(there.details).toEqual({ group: 'g', epoch: '7', count: 3, isOld: true, answeredBy: 'site b' });
   });
 
+  it('keeps the hint of the place that raised it', () => {
+    const error = new AntipodeError('FILE_EXISTS', 'an agent runs there', { hint: 'Stop it first.' });
+    expect([cross(error).hint, cross(new AntipodeError('FILE_EXISTS', 'there')).hint]).toEqual([
+      'Stop it first.',
+      CATALOGUE.FILE_EXISTS.hint,
+    ]);
+  });
+
   it('leaves its cause and its stack behind', () => {
     const answer = toStatus(new AntipodeError('HSM_FULL', 'full', { cause: new Error('the cause') }));
     expect(JSON.stringify([answer.details, answer.metadata.get(KEY).map(String)])).not.toMatch(/the cause|\.ts/);

@@ -119,6 +119,8 @@ export interface OrderFailure {
   readonly returnValue: string;
   readonly atMs: number;
   readonly requestId: string;
+  /** What to do, where the place that raised it knows better than the catalogue. */
+  readonly hint?: string;
 }
 
 /** A failure that a machine is told of: one that will not heal by itself. */

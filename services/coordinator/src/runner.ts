@@ -278,11 +278,19 @@ const performing = (intent: Intent, number: number): Intent => ({
 });
 
 /** Where an order failed, and what the device there answered, as far as the error tells. */
-function orderFailure({ code, message, details }: AntipodeError, intent: Intent, atMs: number): OrderFailure {
+function orderFailure({ code, message, details, ownHint }: AntipodeError, intent: Intent, atMs: number): OrderFailure {
   const [, answering] = /^site (\S+)$/.exec(String(details['answeredBy'] ?? details['peer'] ?? '')) ?? [];
   const site = answering ?? (typeof details['site'] === 'string' ? details['site'] : intent.site);
   const returnValue = typeof details['returnValue'] === 'string' ? details['returnValue'] : '';
-  return { code, message: message.replace(`[${code}] `, ''), site, returnValue, atMs, requestId: intent.requestId };
+  return {
+    code,
+    message: message.replace(`[${code}] `, ''),
+    site,
+    returnValue,
+    atMs,
+    requestId: intent.requestId,
+    ...(ownHint === undefined ? {} : { hint: ownHint }),
+  };
 }
 
 /**

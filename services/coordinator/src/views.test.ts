@@ -283,6 +283,20 @@ describe('an operation', () => {
     expect(JSON.parse(result!)).toEqual({ phase: 'aborted', epoch: 4, lost: [7, 8] });
   });
 
+  it('comes with the hint of the place that raised it, where that had one for this very error', () => {
+    const failure = {
+      code: intent.errorCode as 'FAILOVER_REFUSED',
+      message: 'what happened',
+      site: 'b',
+      returnValue: '',
+      atMs: NOW_MS,
+      requestId: 'r',
+      hint: 'Do this.',
+    };
+    expect(operationMessage({ ...intent, failure }, asIs).hint).toBe('Do this.');
+    expect(operationMessage({ ...intent, failure: { ...failure, code: 'HSM_FULL' } }, asIs).hint).not.toBe('Do this.');
+  });
+
   it('has no hint where there is no error, or one that this version does not know', () => {
     expect(operationMessage({ ...intent, errorCode: '' }, asIs).hint).toBe('');
     expect(operationMessage({ ...intent, errorCode: 'toString' }, asIs).hint).toBe('');

@@ -16,7 +16,7 @@ import type { Standing } from './generation-standing.ts';
 import { deletionsMessage, filterMessage } from './group-spec.ts';
 import { FINDINGS } from './machines/scrub.ts';
 import { troubleOf, usableAcknowledgements } from './member-trouble.ts';
-import { activeOf, type Generation, type Group, type GroupSpec } from './model.ts';
+import { activeOf, type Generation, type Group, type GroupSpec, type OrderFailure } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
 import type { ScrubRecord } from './store/scrubs.ts';
@@ -178,6 +178,12 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
   };
 }
 
+const catalogueHint = (errorCode: string): string => (isErrorCode(errorCode) ? CATALOGUE[errorCode].hint : '');
+
+function failureMessage({ hint: _, ...failure }: OrderFailure, toWallMs: ToWall) {
+  return { ...failure, atMs: BigInt(toWallMs(failure.atMs)) };
+}
+
 export function operationMessage(intent: Intent, toWallMs: ToWall): MessageInitShape<typeof OperationSchema> {
   const { id, kind, group, site, state, status, attempts, errorCode, errorMessage, createdMs, updatedMs } = intent;
   const { failure } = intent;
@@ -191,10 +197,10 @@ export function operationMessage(intent: Intent, toWallMs: ToWall): MessageInitS
     attempts,
     errorCode,
     errorMessage,
-    hint: isErrorCode(errorCode) ? CATALOGUE[errorCode].hint : '',
+    hint: failure?.code === errorCode && failure.hint !== undefined ? failure.hint : catalogueHint(errorCode),
     createdMs: BigInt(toWallMs(createdMs)),
     updatedMs: BigInt(toWallMs(updatedMs)),
-    ...(failure === undefined ? {} : { failure: { ...failure, atMs: BigInt(toWallMs(failure.atMs)) } }),
+    ...(failure === undefined ? {} : { failure: failureMessage(failure, toWallMs) }),
     result: JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? Number(member) : member)),
   };
 }

@@ -2,7 +2,7 @@ import type { Operation } from '@antipode/protocol';
 import type { Command } from 'commander';
 import { withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
-import { command, count, operatorCommand } from './common.ts';
+import { command, count, operatorCommand, readCommand } from './common.ts';
 
 /** What failed, where, what the device answered, when, and by which id the logs of both ends have it. */
 export function failureText({ failure, errorMessage, errorCode }: Operation): string {
@@ -44,25 +44,26 @@ export function operationText(operation: Operation): string {
 export function operationCommand(): Command {
   const group = command('operation', 'what is under way, what failed and why').alias('operations');
   group.addCommand(
-    operatorCommand('list', 'operations, newest first', [
-      'operation list',
-      'operation list payments --limit 200 --json',
-    ])
+    readCommand('list', 'operations, newest first', ['operation list', 'operation list payments --limit 200 --json'])
       .argument('[group]', 'replication group; all by default', '')
       .option('--limit <count>', 'at most so many', count, 50)
       .action(async (name, options) => {
-        const { operations } = await withOperator(options.config, (operator) =>
-          operator.listOperations({ group: name, limit: options.limit }),
+        const { operations } = await withOperator(
+          options.config,
+          (operator) => operator.listOperations({ group: name, limit: options.limit }),
+          { timeoutMs: options.timeout * 1_000 },
         );
         output(options).data(operations, () => operationTable(operations));
       }),
   );
   group.addCommand(
-    operatorCommand('show', 'one operation, with the cause of its last failure', ['operation show 1f1eacf8'])
+    readCommand('show', 'one operation, with the cause of its last failure', ['operation show 1f1eacf8'])
       .argument('<id>', 'its id, or the beginning of it')
       .action(async (operationId, options) => {
-        const { operation } = await withOperator(options.config, (operator) =>
-          operator.getOperation({ operationId, waitMs: 0, seenPhase: '' }),
+        const { operation } = await withOperator(
+          options.config,
+          (operator) => operator.getOperation({ operationId, waitMs: 0, seenPhase: '' }),
+          { timeoutMs: options.timeout * 1_000 },
         );
         output(options).data(operation, () => operationText(operation!));
       }),

@@ -33,6 +33,7 @@ import { templateOf } from './objects.ts';
 import { OwnKeys } from './own-keys.ts';
 import { type ProveContext, prove } from './prove.ts';
 import { CryptokiFailure, NOT_WRAPPED, returnValueOf, SessionFailure, translate } from './return-values.ts';
+import { namingLacks } from './self-test.ts';
 import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session.ts';
 import { SessionProbe } from './session-probe.ts';
 
@@ -77,8 +78,12 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       provider.#checkProtections(config.acceptUnenforced ?? []);
       return provider;
     } catch (thrown) {
+      const error = translate(thrown);
+      const named = await Promise.resolve()
+        .then(() => namingLacks(error, provider.cryptoki, provider.session))
+        .catch(() => error);
       await provider.close();
-      throw translate(thrown);
+      throw named;
     }
   }
 

@@ -1,10 +1,11 @@
 import { createCipheriv } from 'node:crypto';
+import { AntipodeError } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
 import { CKA, CKM } from './constants.ts';
 import type { Cryptoki, Mechanism, Template } from './cryptoki.ts';
 import { CryptokiFailure } from './return-values.ts';
-import { findKeyWrapMechanism } from './self-test.ts';
+import { findKeyWrapMechanism, lacksOf, namingLacks } from './self-test.ts';
 
 const MECHANISM_INVALID = 0x070;
 
@@ -63,4 +64,48 @@ it.each<[string, Wraps]>([
   const { objects, cryptoki } = token(wraps);
   expect(thrown(() => findKeyWrapMechanism(cryptoki, 1n)).code).toBe('MECHANISM_MISSING');
   expect(objects.size).toBe(0);
+});
+
+describe('a token that cannot be used', () => {
+  /** One that does RFC 5649, and what else is named. */
+  function partial(does: readonly ('aes' | 'pair' | 'sign' | 'derive')[], wraps: Wraps = {}) {
+    const { objects, cryptoki } = token(wraps);
+    let last = 1_000n;
+    const unless =
+      <T>(what: (typeof does)[number], value: () => T) =>
+      () => {
+        if (!does.includes(what)) throw new CryptokiFailure('C_Test', MECHANISM_INVALID);
+        return value();
+      };
+    const handle = (): bigint => {
+      last += 1n;
+      objects.set(last, new Uint8Array());
+      return last;
+    };
+    const more = {
+      generateKey: unless('aes', handle),
+      generateKeyPair: unless('pair', () => ({ publicKey: handle(), privateKey: handle() })),
+      sign: unless('sign', () => Buffer.alloc(64)),
+      deriveKey: unless('derive', handle),
+    };
+    return { objects, cryptoki: Object.assign(cryptoki, more) as unknown as Cryptoki };
+  }
+
+  it('is told with all that it lacks, and no key is left behind', () => {
+    const { objects, cryptoki } = partial(['aes', 'pair', 'derive']);
+    const error = namingLacks(new AntipodeError('HSM_REFUSED', 'first'), cryptoki, 1n);
+    expect(error.code).toBe('MECHANISM_MISSING');
+    expect(error.message).toMatch(/RFC 5649.*; ECDSA on P-256/);
+    expect(error.message).not.toContain('ECDH');
+    expect(objects.size).toBe(0);
+    expect(lacksOf(partial([]).cryptoki, 1n)).toHaveLength(5);
+  });
+
+  it('keeps its own error where it lacks nothing, and where it is about something else', () => {
+    const refused = new AntipodeError('HSM_REFUSED', 'a policy');
+    const { cryptoki } = partial(['aes', 'pair', 'sign', 'derive'], { [CKM.AES_KEY_WRAP_KWP]: kwp });
+    expect(namingLacks(refused, cryptoki, 1n)).toBe(refused);
+    const locked = new AntipodeError('PIN_LOCKED', 'locked');
+    expect(namingLacks(locked, partial([]).cryptoki, 1n)).toBe(locked);
+  });
 });

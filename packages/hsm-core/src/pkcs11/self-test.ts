@@ -3,9 +3,12 @@
  * not enough: SoftHSM calls RFC 5649 what NSS gives to another format, and its flags lie (facts: pkcs11, 3 and 9.3).
  */
 import { createCipheriv } from 'node:crypto';
-import { AntipodeError, bytesEqual } from '@antipode/runtime';
-import { CKA, CKK, CKM, CKO } from './constants.ts';
-import { type Cryptoki, mechanism } from './cryptoki.ts';
+import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
+import { ATTRIBUTES } from '../model/attributes.ts';
+import { generator } from '../model/ecdsa-recovery.ts';
+import { CURVES } from '../model/public-half.ts';
+import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
+import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
 import { CryptokiFailure } from './return-values.ts';
 
 const KNOWN_KEY = Buffer.alloc(32, 0x5a);
@@ -53,5 +56,68 @@ export function findKeyWrapMechanism(cryptoki: Cryptoki, session: bigint): numbe
   }
   throw new AntipodeError('MECHANISM_MISSING', `the token does not wrap by RFC 5649 (${seen.join(', ')})`, {
     details: { mechanism: 'RFC 5649' },
+  });
+}
+
+/**
+ * Everything that sealing needs and the token does not do, so that one letter to the vendor is enough. Tried one by one, for
+ * a token that has failed: one that works is not asked.
+ */
+export function lacksOf(cryptoki: Cryptoki, session: bigint): string[] {
+  const lacks: string[] = [];
+  const made: bigint[] = [];
+  const attempt = <T>(what: string, work: () => T): T | undefined => {
+    try {
+      return work();
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure) && !hasCode(thrown, 'MECHANISM_MISSING')) throw thrown;
+      const reason = thrown instanceof CryptokiFailure ? thrown.returnValue : 'another format';
+      lacks.push(`${what} (${reason})`);
+      return undefined;
+    }
+  };
+  const sessionOnly = [CKA.TOKEN, false] as const;
+  try {
+    const aes = attempt('AES-256 key generation', () =>
+      cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [[CKA.VALUE_LEN, 32], sessionOnly]),
+    );
+    if (aes !== undefined) made.push(aes);
+    attempt('AES key wrap with padding (RFC 5649)', () => findKeyWrapMechanism(cryptoki, session));
+    const pair = attempt('EC key generation on P-256', () =>
+      cryptoki.generateKeyPair(
+        session,
+        mechanism(CKM.EC_KEY_PAIR_GEN),
+        [sessionOnly, [CKA.EC_PARAMS, P256_PARAMS]],
+        [sessionOnly, [ATTRIBUTES.sign.type, true], [ATTRIBUTES.derive.type, true]],
+      ),
+    );
+    if (pair === undefined) return [...lacks, 'ECDSA on P-256 (no key)', 'ECDH on P-256 (no key)'];
+    made.push(pair.publicKey, pair.privateKey);
+    attempt('ECDSA on P-256', () => cryptoki.sign(session, mechanism(CKM.ECDSA), pair.privateKey, KNOWN_SECRET));
+    const point = generator(CURVES[0]!);
+    const agreement = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]);
+    const agreed = attempt('ECDH on P-256', () =>
+      cryptoki.deriveKey(session, agreement, pair.privateKey, [
+        [CKA.CLASS, CKO.SECRET_KEY],
+        [CKA.KEY_TYPE, CKK.AES],
+        [CKA.VALUE_LEN, 32],
+        sessionOnly,
+      ]),
+    );
+    if (agreed !== undefined) made.push(agreed);
+    return lacks;
+  } finally {
+    for (const handle of made) cryptoki.destroy(session, handle);
+  }
+}
+
+/** For a token that could not be opened: the error that names all that it lacks, or the one that there was. */
+export function namingLacks(error: AntipodeError, cryptoki: Cryptoki, session: bigint): AntipodeError {
+  if (!['MECHANISM_MISSING', 'HSM_REFUSED', 'PROTECTION_UNENFORCED'].includes(error.code)) return error;
+  const lacks = lacksOf(cryptoki, session);
+  if (lacks.length === 0) return error;
+  return new AntipodeError('MECHANISM_MISSING', `the token does not do what sealing needs: ${lacks.join('; ')}`, {
+    details: { lacks: lacks.length, mechanism: lacks.join('; ') },
+    cause: error,
   });
 }
