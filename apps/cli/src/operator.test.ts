@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Operation, OperationSchema } from '@antipode/protocol';
+import { AntipodeError, type ErrorCode } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
@@ -11,7 +12,7 @@ import type { Output } from './output.ts';
 type Answer = Partial<Pick<Operation, 'phase' | 'status' | 'errorCode' | 'errorMessage' | 'attempts'>>;
 
 /** Follows an operation through these answers, one a call. */
-function following(answers: readonly (Answer | undefined)[], timeoutMs = 60_000) {
+function following(answers: readonly (Answer | ErrorCode | undefined)[], timeoutMs = 60_000) {
   const notes: string[] = [];
   const asked: object[] = [];
   const output: Output = { isJson: false, data: () => {}, note: (text) => notes.push(text.trim()) };
@@ -19,6 +20,7 @@ function following(answers: readonly (Answer | undefined)[], timeoutMs = 60_000)
     getOperation: async (request: object) => {
       asked.push(request);
       const answer = answers[asked.length - 1];
+      if (typeof answer === 'string') throw new AntipodeError(answer, 'no');
       return answer === undefined
         ? {}
         : { operation: create(OperationSchema, { id: 'i', kind: 'drill', status: 'open', ...answer }) };
@@ -28,6 +30,18 @@ function following(answers: readonly (Answer | undefined)[], timeoutMs = 60_000)
 }
 
 describe('an operation that is followed', () => {
+  it.each(['SITE_UNREACHABLE', 'TIMED_OUT'] as const)('is asked for again where a call ends in %s', async (code) => {
+    const { asked, end } = following([{ phase: 'restoring' }, code, { phase: 'passed', status: 'done' }]);
+    expect((await end).phase).toBe('passed');
+    expect(asked).toHaveLength(3);
+  });
+
+  it('is given up at once where the coordinator says why', async () => {
+    const { asked, end } = following([{ phase: 'restoring' }, 'PEER_REFUSED']);
+    expect((await rejection(end)).code).toBe('PEER_REFUSED');
+    expect(asked).toHaveLength(2);
+  });
+
   it('is told phase by phase, each once, to its end', async () => {
     const { notes, asked, end } = following([
       { phase: 'planned' },

@@ -2,7 +2,15 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { type Client, createClient, type Operation, OperatorService, Tls, warningsOf } from '@antipode/protocol';
+import {
+  type Client,
+  createClient,
+  isUnreachable,
+  type Operation,
+  OperatorService,
+  Tls,
+  warningsOf,
+} from '@antipode/protocol';
 import {
   ADDRESS_EXPECTED,
   AntipodeError,
@@ -96,6 +104,26 @@ const POLL_MS = 10_000;
 /** How long the coordinator may hold an answer back: whole milliseconds on the wire, and at least one. */
 const waitMsOf = (leftMs: number): number => Math.ceil(Math.max(1, Math.min(POLL_MS, leftMs)));
 
+/** A coordinator that is started again answers after a few seconds; one that is away for longer is worth a person's look. */
+const PATIENCE_MS = 20_000;
+const AGAIN_MS = 250;
+
+/**
+ * Asks again where nobody answers: a connection ends when it has reached its age, in the middle of a call, and a coordinator
+ * may be started anew. Only for calls that read.
+ */
+async function asked<T>(leftMs: number, call: () => Promise<T>): Promise<T> {
+  const endMs = systemClock.monotonicMs() + Math.min(leftMs, PATIENCE_MS);
+  for (;;) {
+    try {
+      return await call();
+    } catch (thrown) {
+      if (!isUnreachable(thrown) || systemClock.monotonicMs() >= endMs) throw thrown;
+      await systemClock.sleep(AGAIN_MS);
+    }
+  }
+}
+
 /** Follows an operation to its end, telling each phase. @throws its own error, or TIMED_OUT when it is still under way */
 export async function follow(
   operator: Operator,
@@ -107,9 +135,8 @@ export async function follow(
   let errorCode = '';
   for (;;) {
     const leftMs = endMs - systemClock.monotonicMs();
-    const { operation } = await operator.getOperation(
-      { operationId, waitMs: waitMsOf(leftMs), seenPhase: seen },
-      { timeoutMs: POLL_MS * 2 },
+    const { operation } = await asked(leftMs, () =>
+      operator.getOperation({ operationId, waitMs: waitMsOf(leftMs), seenPhase: seen }, { timeoutMs: POLL_MS * 2 }),
     );
     if (operation === undefined)
       throw new AntipodeError('NOT_FOUND', `there is no operation ${operationId}`, {
