@@ -45,6 +45,32 @@ export function halveKeys({ folder }: TestToken, { also = [] }: { also?: readonl
   }
 }
 
+/**
+ * Flips a bit in the middle of this attribute of every object but those in these files, as a disk that rots would; tells of
+ * how many. To be seen by new processes.
+ */
+export function flipAttribute({ folder }: TestToken, type: number, { but }: { but: ReadonlySet<string> }): number {
+  let flipped = 0;
+  for (const path of objectFiles(folder)) {
+    const file = readFileSync(path);
+    const attributes = attributesIn(file);
+    const found = but.has(path) ? undefined : attributes.find((one) => one.type === type);
+    if (found === undefined || found.bytes.length <= HEAD_BYTES) continue;
+    const at = HEAD_BYTES + Math.floor((found.bytes.length - HEAD_BYTES) / 2);
+    // A view on the file.
+    found.bytes[at] = found.bytes[at]! ^ 1;
+    writeFileSync(path, file);
+    flipped += 1;
+  }
+  return flipped;
+}
+
+/** Type, kind and length, before a string of bytes. */
+const HEAD_BYTES = 24;
+
+/** The files of all objects of a token. */
+export const filesOf = ({ folder }: TestToken): ReadonlySet<string> => new Set(objectFiles(folder));
+
 /** CKA_VALUE, the components of an RSA key, CKA_EC_PARAMS. */
 const VALUES = new Set([0x011, 0x120, 0x122, 0x123, 0x124, 0x125, 0x126, 0x127, 0x128, 0x180]);
 

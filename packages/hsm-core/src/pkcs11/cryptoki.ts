@@ -10,7 +10,16 @@ import koffi from 'koffi';
 import { AttributeReader } from './attribute-reader.ts';
 import { CKF_OS_LOCKING_OK, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKU_USER } from './constants.ts';
 import { blameOf, CryptokiFailure, IS_GONE, returnValueName, SessionFailure } from './return-values.ts';
-import { addressOf, type Mechanism, pack, packMechanism, type Template, ulong } from './template.ts';
+import {
+  ATTRIBUTE_SIZE,
+  addressOf,
+  type Mechanism,
+  pack,
+  packMechanism,
+  type Template,
+  ulong,
+  writeAttribute,
+} from './template.ts';
 
 export { type Mechanism, mechanism, structure, type Template, type TemplateValue, ulong } from './template.ts';
 
@@ -188,8 +197,34 @@ export class Cryptoki {
     this.call('C_Login', session, CKU_USER, pin, pin.length);
   }
 
-  /** All handles that match, in one search. */
+  /**
+   * All handles that match, in one search. Where the token fails of it, it may be failing of one object's attribute: SoftHSM
+   * refuses the whole search then. All objects are looked at one by one instead, and those that it cannot tell do not match.
+   */
   find(session: bigint, template: Template): bigint[] {
+    try {
+      return this.#search(session, template);
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure) || template.length === 0) throw thrown;
+      return this.#search(session, []).filter((handle) => this.#matches(session, handle, template));
+    }
+  }
+
+  #matches(session: bigint, object: bigint, template: Template): boolean {
+    return template.every(([type, value]) => {
+      const wanted =
+        value instanceof Uint8Array ? value : typeof value === 'boolean' ? Buffer.of(value ? 1 : 0) : undefined;
+      const room = Buffer.alloc(wanted === undefined ? 8 : wanted.length + 1);
+      const attribute = Buffer.alloc(ATTRIBUTE_SIZE);
+      writeAttribute(attribute, 0, { type, address: addressOf(room), length: room.length });
+      const returned = this.tryCall('C_GetAttributeValue', session, object, attribute, 1);
+      if (returned !== 0) return false;
+      const found = room.subarray(0, Number(attribute.readBigUInt64LE(16)));
+      return Buffer.compare(found, wanted ?? ulong(BigInt(value as number))) === 0;
+    });
+  }
+
+  #search(session: bigint, template: Template): bigint[] {
     const packed = pack(template);
     const used = this.#begin('C_FindObjectsInit', session, [packed, template.length], (one) =>
       this.tryCall('C_FindObjectsFinal', one),
