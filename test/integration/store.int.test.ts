@@ -28,6 +28,8 @@ import {
   readTenures,
 } from '../../services/coordinator/src/store/groups.ts';
 import {
+  endIntent,
+  findIntent,
   type Intent,
   insertIntent,
   readDone,
@@ -35,6 +37,7 @@ import {
   readIntent,
   readOpenIntents,
   readRecent,
+  requireOpen,
   updateIntent,
 } from '../../services/coordinator/src/store/intents.ts';
 import { lowerLeaseLength, raiseLeaseLength } from '../../services/coordinator/src/store/lease-length.ts';
@@ -266,6 +269,44 @@ describe('intents', () => {
     await change(id, { status }, nowMs);
   };
   const ids = (intents: readonly Intent[]): string[] => intents.map(({ id }) => id);
+
+  it('are found by the beginning of their id, unless several begin so', async () => {
+    await insert({ id: 'abc-1' });
+    await insert({ id: 'abc-2', site: 'b' });
+    const find = (id: string) => store.query((db) => findIntent(db, id));
+    expect((await find('abc-2')).id).toBe('abc-2');
+    expect((await rejection(find('abc'))).code).toBe('REQUEST_INVALID');
+    for (const none of ['xyz', '', '%', '_bc-1']) expect((await rejection(find(none))).code).toBe('NOT_FOUND');
+  });
+
+  it('are ended by a person in the phase that was seen only, and change no more after that', async () => {
+    await insert({ id: 'i' });
+    const seen = (await read('i'))!;
+    const end = (phase: string) =>
+      write((trx) => endIntent(trx, { ...seen, state: { phase } }, { status: 'cancelled', from: ['open'] }, 300));
+    await write((trx) => requireOpen(trx, seen));
+    expect([await end('another'), await end('due')]).toEqual([false, true]);
+    expect(await change('i', { state: { phase: 'capturing' } })).toBe(false);
+    expect(await read('i')).toMatchObject({ status: 'cancelled', state: { phase: 'due' } });
+    expect((await rejection(write((trx) => requireOpen(trx, seen)))).code).toBe('ROLE_REFUSED');
+    // Another one of its kind may be made now.
+    await insert({ id: 'j' });
+    expect(await read('j')).toMatchObject({ status: 'open' });
+  });
+
+  it('keep the last failure with all that leads to it', async () => {
+    await insert({ id: 'i' });
+    const failure = {
+      code: 'HSM_REFUSED',
+      message: 'no',
+      site: 'b',
+      returnValue: 'CKR_DEVICE_ERROR',
+      atMs: 5,
+      requestId: 'i.1',
+    } as const;
+    await change('i', { failure });
+    expect((await read('i'))?.failure).toEqual(failure);
+  });
 
   it('are made once for a group, kind and site while one is open', async () => {
     expect(await insert({ id: 'one' })).toEqual({ id: 'one', isNew: true });

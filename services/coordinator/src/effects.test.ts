@@ -75,6 +75,8 @@ class Bench {
   readonly orders: { site: string; method: string; request: Record<string, unknown> }[] = [];
   /** What each agent says of its own seats. */
   readonly seats = new Map<string, object[]>();
+  /** Sites that say that they are in quarantine. */
+  readonly quarantined = new Set<string>();
   /** Sites that do not call any more. */
   readonly silent = new Set<string>();
   /** Codes of what keeps partitions from being used, by site. */
@@ -104,6 +106,7 @@ class Bench {
           capture: call(site, 'capture', {}),
           describe: call(site, 'describe', {
             members: this.seats.get(site) ?? [],
+            journal: { quarantined: this.quarantined.has(site) ? [{ group: 'payments', reason: 'older copy' }] : [] },
             partitions: [
               { serial: 'another', errorCode: '' },
               ...(this.problems.get(site) === 'PARTITION_NOT_FOUND'
@@ -170,6 +173,13 @@ describe('the survey', () => {
       applied: { epoch: 1n, generation, manifestDigest: fromHex(digest(generation)) },
     },
   ];
+
+  it('counts no member in quarantine as one that can be promoted', async () => {
+    bench.seats.set('b', seat(MemberRole.STANDBY, 1n, 5n));
+    bench.quarantined.add('b');
+    const event = await bench.failover('survey');
+    expect(event).toMatchObject({ survey: { reachable: [{}, { site: 'b', problem: 'SITE_QUARANTINED' }, {}] } });
+  });
 
   it('tells what each member has that answered, in the order of the group', async () => {
     bench.seats.set('a', seat(MemberRole.ACTIVE, 1n, 5n)).set('c', seat(MemberRole.STANDBY, 2n, 4n));

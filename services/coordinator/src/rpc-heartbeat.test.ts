@@ -76,7 +76,8 @@ class Bench {
       address = `${site}:1`,
       module = 'm.so',
       errorCode = '',
-    }: Partial<Record<'as' | 'address' | 'module' | 'errorCode', string>> & { epoch?: bigint } = {},
+      journal = '',
+    }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal', string>> & { epoch?: bigint } = {},
   ) {
     const members = [{ group: 'payments', serial: `serial-${site}`, role: MemberRole.ACTIVE, epoch }];
     const partitions = [
@@ -88,7 +89,16 @@ class Bench {
       signal: new AbortController().signal,
     };
     return this.#handlers.heartbeat(
-      create(HeartbeatRequestSchema, { state: { site, instance: site, members, partitions }, address }),
+      create(HeartbeatRequestSchema, {
+        state: {
+          site,
+          instance: site,
+          members,
+          partitions,
+          ...(journal === '' ? {} : { journal: { id: journal, runs: [{ token: journal, writes: 1n }] } }),
+        },
+        address,
+      }),
       context,
     );
   }
@@ -140,6 +150,16 @@ describe('a heartbeat', () => {
         ],
       },
     ]);
+  });
+
+  it('tells a site whose journal is another one that it is in quarantine, and renews no lease of it', async () => {
+    const bench = withGroup();
+    await bench.clock.advance(TIMINGS.leaseMs * 2);
+    expect(await bench.heartbeat('a', { journal: 'j' })).toMatchObject({ quarantined: [], leases: [{}] });
+    const { leases, quarantined } = await bench.heartbeat('a', { journal: 'k' });
+    expect(leases).toEqual([]);
+    expect(quarantined).toMatchObject([{ group: 'payments', reason: expect.stringContaining('lost or replaced') }]);
+    expect(bench.detector.view('a')?.state?.journal?.quarantined).toHaveLength(1);
   });
 
   it.each([

@@ -16,6 +16,7 @@ vi.mock(import('./store/intents.ts'), async (original) => ({
   readIntent: async (_db: unknown, id: string) => table.get(id),
   readFailed: async () => [...table.values()].filter(({ status }) => status === 'failed').reverse(),
   updateIntent: async (_trx: unknown, id: string, change: Partial<Intent>, updatedMs: number) => {
+    if (!['open', 'parked'].includes(table.get(id)!.status)) return false;
     table.set(id, { ...table.get(id)!, ...change, updatedMs });
     return true;
   },
@@ -221,7 +222,47 @@ describe('the order of an effect', () => {
   });
 });
 
+describe('a step that has been made', () => {
+  it('counts the attempts of the next one anew', async () => {
+    open('replication', { attempts: 12 });
+    bench.perform = async ({ type }) => {
+      if (type === 'verify') throw new AntipodeError('HSM_UNAVAILABLE', 'busy');
+      return SUCCESS[type];
+    };
+    await rejection(bench.runner.run('i'));
+    expect(intent()).toMatchObject({ state: { phase: 'verifying' }, attempts: 1 });
+  });
+
+  it('is the last where a person has ended the intent meanwhile', async () => {
+    open('replication');
+    bench.perform = async ({ type }) => {
+      table.set('i', { ...intent(), status: 'cancelled' });
+      return SUCCESS[type];
+    };
+    await bench.runner.run('i');
+    expect(bench.story.filter((one) => !one.startsWith('>'))).toEqual(['apply']);
+    expect(intent()).toMatchObject({ status: 'cancelled', state: { phase: 'applying' } });
+    expect(bench.events).toEqual([]);
+  });
+});
+
 describe('an effect that fails', () => {
+  it('is on record with its site, the answer of the device and the id of the order, also once it is given up', async () => {
+    open('capture', { site: 'a' });
+    bench.perform = async () => {
+      const details = { answeredBy: 'site b', returnValue: 'CKR_DEVICE_ERROR' };
+      throw new AntipodeError('HSM_REFUSED', 'no', { details });
+    };
+    await bench.runner.run('i');
+    expect(intent()).toMatchObject({
+      status: 'failed',
+      errorCode: 'HSM_REFUSED',
+      errorMessage: '[HSM_REFUSED] no',
+      failure: { code: 'HSM_REFUSED', message: 'no', site: 'b', returnValue: 'CKR_DEVICE_ERROR' },
+    });
+    expect(intent().failure?.requestId).toMatch(/^i/);
+  });
+
   it('for a while is tried again later, each time later, and the intent stays where it is', async () => {
     open('capture');
     bench.perform = failWith('SITE_UNREACHABLE');

@@ -1,6 +1,6 @@
 /** The moment of the epoch: what is known then, and what the members turn out to hold. */
-import { fromHex } from '@antipode/runtime';
-import { rejection } from '@antipode/runtime/testing';
+import { AntipodeError, fromHex } from '@antipode/runtime';
+import { rejection, thrown } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FailoverEffect } from '../machines/failover.ts';
 import { type Held, isAhead } from '../machines/failover-plan.ts';
@@ -9,6 +9,7 @@ import type { Known } from '../store/generations.ts';
 import { EffectsBench, GROUP, intentOf } from '../testing/effects-bench.ts';
 import { generation } from '../testing/situation.ts';
 import { failover } from './failover.ts';
+import { targetLost } from './issue-epoch.ts';
 
 /** The one group as it is when it is locked, the generations on record, and the epochs that were written down. */
 const database = vi.hoisted(() => ({
@@ -17,8 +18,14 @@ const database = vi.hoisted(() => ({
   known: [] as Known[],
   recorded: [] as Generation[],
   epochs: [] as bigint[],
+  isEnded: false,
 }));
-vi.mock(import('../store/intents.ts'), async (original) => ({ ...(await original()), requireOpen: async () => {} }));
+vi.mock(import('../store/intents.ts'), async (original) => ({
+  ...(await original()),
+  requireOpen: async () => {
+    if (database.isEnded) throw new AntipodeError('ROLE_REFUSED', 'ended by a person');
+  },
+}));
 vi.mock(import('../store/groups.ts'), async (original) => ({
   ...(await original()),
   readGroup: async () => database.group,
@@ -156,4 +163,23 @@ describe('what the members turn out to hold', () => {
     expect(await issue()).toMatchObject({ type: 'issued', lost: [], handover: undefined });
     expect(database.recorded).toEqual([]);
   });
+});
+
+it('writes nothing, and orders nothing, where a person has ended or replaced the failover meanwhile', async () => {
+  database.isEnded = true;
+  try {
+    expect((await rejection(issue())).code).toBe('ROLE_REFUSED');
+    expect([database.epochs, bench.orders]).toEqual([[], []]);
+  } finally {
+    database.isEnded = false;
+  }
+});
+
+it('gives up at once a target whose agent has met a defect: it would meet it again', () => {
+  const error = (details: object) =>
+    new AntipodeError('SITE_UNREACHABLE', 'failed with a defect of its own', { details: details as never });
+  const lost = (details: object) =>
+    targetLost(bench.context, { attempts: 0 }, { to: 'b', code: 'SITE_UNREACHABLE', error: error(details) });
+  expect(lost({ peerDefect: true })).toEqual({ type: 'target-lost', code: 'SITE_UNREACHABLE' });
+  expect(thrown(() => lost({})).code).toBe('SITE_UNREACHABLE');
 });

@@ -116,6 +116,12 @@ describe('a rejoin', () => {
     expect([bench.orders, database.recorded]).toEqual([[], []]);
   });
 
+  it('is refused to a member in quarantine, and nothing is ordered', async () => {
+    bench.quarantined.set('b', 'older copy');
+    expect((await rejection(join('b'))).code).toBe('SITE_QUARANTINED');
+    expect([bench.orders, database.recorded]).toEqual([[], []]);
+  });
+
   it('is not written down where the agent refuses it', async () => {
     bench.answers.set('setRole', 'EPOCH_STALE');
     expect((await rejection(join('b'))).code).toBe('EPOCH_STALE');
