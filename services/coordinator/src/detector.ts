@@ -24,6 +24,9 @@ export interface SiteView {
   readonly hsmLostMs?: ReadonlyMap<string, number>;
 }
 
+/** Listing a large partition on a slow HSM is one call, and no reason to leave a site that serves. */
+const HANGS_UNTIL_LOST = 5;
+
 /** What says that the HSM itself is gone. A PIN, a missing key or a full disk is for a person, and the HSM goes on serving. */
 const HSM_LOST: ReadonlySet<string> = new Set([
   'HSM_UNAVAILABLE',
@@ -123,7 +126,7 @@ export class Detector {
   #hsmLost({ partitions }: DescribeResponse, before: SiteView['hsmLostMs']): ReadonlyMap<string, number> {
     const { clock, timings } = this.#options;
     const lost = partitions.filter(
-      ({ errorCode, unansweredMs }) => HSM_LOST.has(errorCode) || unansweredMs > timings.hangMs,
+      ({ errorCode, unansweredMs }) => HSM_LOST.has(errorCode) || unansweredMs > timings.hangMs * HANGS_UNTIL_LOST,
     );
     return new Map(lost.map(({ serial }) => [serial, before?.get(serial) ?? clock.wallMs()]));
   }
