@@ -50,6 +50,8 @@ describe('an identity key', () => {
     const second = await initialise(true);
     expect(second).toMatchObject({ isNew: true, serial: first.serial });
     expect(second.identitySha256).not.toBe(first.identitySha256);
+    // One signing key and one receiving key: of the lost identity nothing is left.
+    expect(token.tool('--list-objects').match(/label: +antipode/g)).toHaveLength(2);
     expect(showIdentity(config, 'main').identitySha256).toBe(second.identitySha256);
   });
 

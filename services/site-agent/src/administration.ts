@@ -94,6 +94,7 @@ export async function initialisePartition({
         withReceivingKey: settings.receivingKey ?? true,
       });
       journal.addIdentity(name, record);
+      if (known !== undefined) await forgetReceivingKey(provider, known);
       return describe(config, name, record, true);
     } finally {
       await provider.close();
@@ -101,6 +102,12 @@ export async function initialisePartition({
   } finally {
     journal.close();
   }
+}
+
+/** Of an identity that was lost: it would be an object of nobody, and count as one that cannot be captured. */
+async function forgetReceivingKey(provider: HsmProvider, { ckaId, publicHalf }: IdentityRecord): Promise<void> {
+  const old = await provider.findReceivingKey({ ckaId, identity: publicHalf });
+  if (old !== undefined) await provider.destroy([old.handle]);
 }
 
 /** What is known of a partition before it is initialised, and what `initialisePartition` would do. */
