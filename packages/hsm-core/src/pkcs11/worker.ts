@@ -55,7 +55,12 @@ async function callProvider(method: Exclude<ToWorker['method'], 'open'>, args: r
 }
 
 function answer(message: FromWorker): void {
-  process.send?.(message);
+  process.send?.(message, ended);
+}
+
+/** Nobody listens any more: what a worker would say then is said to nobody, and is no crash. */
+function ended(error: Error | null): void {
+  if (error !== null) process.exit(0);
 }
 
 /** PR_SET_PDEATHSIG and PR_SET_DUMPABLE (prctl(2)): PIN and keys pass through this memory (I5). */
