@@ -31,7 +31,8 @@ const move = async (toSite: string): Promise<void> => {
   await follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
 };
 const reseat = async (): Promise<Record<string, unknown>> => {
-  const { operationId } = await system.operator.reseatGroup({ group: GROUP });
+  // Tools on the tokens hold up this process, and the lease of the coordinator in it with them.
+  const { operationId } = await system.until('the order is taken', () => system.operator.reseatGroup({ group: GROUP }));
   const { result } = await follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
   return JSON.parse(result) as Record<string, unknown>;
 };
@@ -137,7 +138,9 @@ describe('an active site whose journal is lost', () => {
     const plan = await system.operator.planReseat({ group: GROUP });
     expect(plan.obstacle).toContain('failover');
     expect(await intents()).toBe(before);
-    const { operationId } = await system.operator.failover({ group: GROUP, toSite: 'b' });
+    const { operationId } = await system.until('the order is taken', () =>
+      system.operator.failover({ group: GROUP, toSite: 'b' }),
+    );
     await follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
     expect(await system.operator.resolve({ group: GROUP })).toMatchObject({ site: 'b', epoch: 2n });
     expect(await stateOf()).toMatchObject({ contradiction: '' });
