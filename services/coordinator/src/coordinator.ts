@@ -160,7 +160,7 @@ export class Coordinator implements Closeable {
       loopDelayMs: () => loopDelay.maxMs(),
       probe: (observer, suspect) => agents.probe(observer, suspect, timings.probeTimeoutMs),
     });
-    const effects = new Effects({ store, election, agents, detector, leases, cache, clock, timings });
+    const effects = new Effects({ store, election, agents, detector, journals, leases, cache, clock, timings });
     const changes = new Changes();
     const runner: Runner = new Runner({ store, election, effects, changes, clock, prng, log });
     const wakeUps = this.#own(

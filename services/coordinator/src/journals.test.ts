@@ -93,6 +93,14 @@ describe('a journal', () => {
     expect(hear('j', [['r1', 3]])).toHaveLength(1);
   });
 
+  it('is taken as it comes once an operator seats its site anew', () => {
+    hear('j', [['r1', 3]]);
+    expect(hear('k', [['r9', 1]])).toHaveLength(1);
+    book.accept('a');
+    expect(hear('k', [['r9', 2]])).toEqual([]);
+    expect(hear('j', [['r1', 3]])).toHaveLength(1);
+  });
+
   it('of an agent that does not tell of one is no case', () => {
     hear('j', [['r1', 3]]);
     const silent = create(DescribeResponseSchema, { site: 'a' });

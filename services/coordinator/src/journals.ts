@@ -46,6 +46,11 @@ export class JournalBook {
     return { account: { ...state, journal: { ...journal, quarantined: [...journal.quarantined, ...added] } }, added };
   }
 
+  /** An operator seats the site anew on the journal that it has: the next heartbeat says which one that is. */
+  accept(site: string): void {
+    this.#marks.delete(site);
+  }
+
   /** Writes down what has changed since the last time. */
   async flush(leaderEpoch: bigint): Promise<void> {
     const sites = [...this.#unwritten];

@@ -6,6 +6,7 @@ import type { Agent, Agents } from '../agents.ts';
 import type { Detector } from '../detector.ts';
 import type { Election } from '../election.ts';
 import type { GroupCache } from '../group-cache.ts';
+import type { JournalBook } from '../journals.ts';
 import type { LeaseBook } from '../leases.ts';
 import { activeOf, type Generation, type Group, type Member, type Proof, type Role } from '../model.ts';
 import { readAcknowledged } from '../store/generations.ts';
@@ -26,6 +27,7 @@ export interface EffectsPorts {
   readonly agents: Agents;
   readonly detector: Detector;
   readonly leases: LeaseBook;
+  readonly journals: Pick<JournalBook, 'accept'>;
   readonly cache: GroupCache;
   readonly clock: Clock;
   readonly timings: Timings;

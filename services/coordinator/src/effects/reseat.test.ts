@@ -127,9 +127,19 @@ describe('seating a group anew', () => {
       return {};
     });
     await run();
+    expect(bench.accepted).toEqual(['a']);
     expect(orders().at(-1)).toMatchObject({
       site: 'a',
       request: { role: MemberRole.ACTIVE, generation: { generation: 4n } },
     });
+  });
+
+  it('waits until a site has been told of its quarantine, or it would come after the order that ends it', async () => {
+    member('a', { role: MemberRole.ACTIVE, captured: ref(1n, 4n) });
+    member('b', {});
+    member('c', { applied: ref(1n, 4n) });
+    bench.quarantined.set('b', 'older copy');
+    expect((await rejection(run())).code).toBe('GROUP_BUSY');
+    expect([orders(), bench.accepted]).toEqual([[], []]);
   });
 });

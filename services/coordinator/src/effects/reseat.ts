@@ -14,6 +14,8 @@ import { type EffectContext, roleFrom, WORK_TIMEOUT_MS } from './context.ts';
 /** A member that answers, with the references that the database may not know. */
 interface Answered extends Account {
   readonly refs: readonly GenerationRef[];
+  /** Its agent says so itself: a quarantine that only the coordinator knows would come after the order that ends it. */
+  readonly isQuarantinePersisted: boolean;
 }
 
 export interface ReseatSurvey {
@@ -79,6 +81,7 @@ function accountOf(
     quarantine: quarantine?.reason,
     hasPartition: state.partitions.some(({ serial }) => serial === seatHere.serial),
     refs,
+    isQuarantinePersisted: (state.journal?.quarantined ?? []).some((one) => one.group === name),
   };
 }
 
@@ -93,6 +96,12 @@ export async function reseat(
     throw new AntipodeError('RESEAT_REFUSED', `group ${group.spec.name}: ${plan.obstacle}`, {
       details: { group: group.spec.name },
     });
+  const untold = accounts.find((one) => one.quarantine !== undefined && !one.isQuarantinePersisted);
+  if (untold !== undefined)
+    throw new AntipodeError('GROUP_BUSY', `site ${untold.site} has not been told of its quarantine yet`, {
+      details: { group: group.spec.name, site: untold.site },
+    });
+  for (const { site, quarantine } of accounts) if (quarantine !== undefined) context.ports.journals.accept(site);
   const outcome =
     plan.kind === 'members'
       ? await seatMembers(context, intent, group, { plan, accounts })

@@ -41,6 +41,8 @@ export class EffectsBench {
   readonly quarantined = new Map<string, string>();
   /** What a heartbeat has said of a site's partition. */
   readonly partitions = new Map<string, { errorCode: string; unansweredMs: number }>();
+  /** Sites whose journal was accepted. */
+  readonly accepted: string[] = [];
   readonly events: string[] = [];
   readonly context: EffectContext;
 
@@ -85,6 +87,7 @@ export class EffectsBench {
         snapshot: () => viewOf,
         isUp: (site: string) => status(site) === 'up',
       } as unknown as Detector,
+      journals: { accept: (site: string) => void this.accepted.push(site) },
       leases: new LeaseBook({ clock: this.clock, leaseMs: PROFILES.default.leaseMs }),
       cache: { refresh: async () => {} } as unknown as GroupCache,
       clock: this.clock,
