@@ -4,6 +4,7 @@ import { type Prng, systemClock } from '@antipode/runtime';
 import type { TestSystem } from '../../support/system.ts';
 import type { Applications } from './applications.ts';
 import { type Command, messageOf } from './command.ts';
+import type { Supervisor } from './supervisor.ts';
 
 export interface FaultContext {
   readonly system: TestSystem;
@@ -12,6 +13,7 @@ export interface FaultContext {
   readonly group: string;
   readonly prng: Prng;
   readonly tell: (text: string) => void;
+  readonly supervisor: Supervisor;
   /** The file from which a process's library reads by how much its wall clock is off. */
   readonly clockFile: (name: string) => string;
 }
@@ -34,8 +36,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     seconds: [0, 8],
     begin: async (context) => {
       const site = pick(context, SITES);
-      await context.system.site(site).process?.killAll();
-      return () => context.system.startAgent(site, { asProcess: true });
+      return context.supervisor.takeDown(site);
     },
   },
   agentFrozen: {
@@ -60,10 +61,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   coordinatorKilled: {
     weight: 2,
     seconds: [0, 6],
-    begin: async (context) => {
-      await context.system.coordinatorProcess?.killAll();
-      return () => context.system.startCoordinator({ asProcess: true });
-    },
+    begin: ({ supervisor }) => supervisor.takeDown('coordinator'),
   },
   coordinatorFrozen: {
     weight: 1,
@@ -134,12 +132,12 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     weight: 2,
     seconds: [2, 8],
     begin: async (context) => {
-      const { system, command, group } = context;
+      const { supervisor, command, group } = context;
       const { data } = await command.run('resolve', group);
       const active = (data as { site?: string } | undefined)?.site ?? pick(context, SITES);
-      await system.site(active).process?.killAll();
+      const heal = await supervisor.takeDown(active);
       await move(context, []);
-      return () => system.startAgent(active, { asProcess: true });
+      return heal;
     },
   },
 };

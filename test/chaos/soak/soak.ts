@@ -7,6 +7,7 @@ import { Applications, type Name } from './applications.ts';
 import { Command } from './command.ts';
 import { FaultStorm } from './faults.ts';
 import { JournalWatch } from './journals.ts';
+import { Supervisor } from './supervisor.ts';
 import { ABSENT, TokenJudge, type Value } from './token-judge.ts';
 
 export interface SoakOptions {
@@ -77,8 +78,10 @@ export async function soak({ minutes, seed, isKept, tell: listener }: SoakOption
     const applications = new Applications({ command, tokens, judges, group: GROUP, prng: prng('keys'), tell });
     const folders = new Map(SITES.map((name) => [name, join(system.site(name).folder, 'data')]));
     const watch = new JournalWatch(folders, tell);
+    const supervisor = new Supervisor(system, tell);
     const storm = new FaultStorm({
       system,
+      supervisor,
       command,
       applications,
       group: GROUP,
@@ -88,6 +91,7 @@ export async function soak({ minutes, seed, isKept, tell: listener }: SoakOption
     });
 
     watch.start();
+    supervisor.start();
     applications.start();
     storm.start();
     await systemClock.sleep(minutes * 60_000);
@@ -100,6 +104,7 @@ export async function soak({ minutes, seed, isKept, tell: listener }: SoakOption
     if (unsettled.length > 0) tell(`VIOLATION not settled 60 s after the last fault: ${unsettled.join(', ')}`);
     for (let attempt = 0; attempt < 3 && !(await applications.round({ changes: 0 })); attempt += 1);
     const judged = await judge(applications.names, judges, tell);
+    await supervisor.close();
     await watch.close();
     tell(
       `${applications.rounds} replications, ${applications.names.length} names, ${watch.looks} looks into all journals`,
