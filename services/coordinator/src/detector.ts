@@ -91,23 +91,33 @@ export class Detector {
     }
   }
 
-  /** @throws ALREADY_EXISTS when another process lives under the same site name */
-  heard(state: DescribeResponse, { address }: { address: string }): void {
-    const { clock, log, timings } = this.#options;
-    const { site, instance } = state;
-    const nowMs = clock.monotonicMs();
+  /**
+   * Nothing is taken from a process that this refuses: what a copy of the site's folder says is not what the site says.
+   * @throws ALREADY_EXISTS when another process lives under the same site name
+   */
+  admit({ site, instance }: Pick<DescribeResponse, 'site' | 'instance'>): void {
+    const { clock, timings } = this.#options;
     const before = this.#sites.get(site);
     if (
       before !== undefined &&
       before.instance !== '' &&
       before.instance !== instance &&
-      nowMs - before.lastMs < timings.heartbeatMs * 2
+      clock.monotonicMs() - before.lastMs < timings.heartbeatMs * 2
     ) {
       throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, {
         details: { site },
         hint: `Two agents run as site ${site}, or one was restarted a moment ago. Stop the one that should not run: one site has one agent and one data folder.`,
       });
     }
+  }
+
+  /** @throws ALREADY_EXISTS when another process lives under the same site name */
+  heard(state: DescribeResponse, { address }: { address: string }): void {
+    this.admit(state);
+    const { clock, log } = this.#options;
+    const { site, instance } = state;
+    const nowMs = clock.monotonicMs();
+    const before = this.#sites.get(site);
     if (before?.status !== 'up') log.info('site is up', { site, before: before?.status ?? 'unknown' });
     this.#sites.set(site, {
       site,

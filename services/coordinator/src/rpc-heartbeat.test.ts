@@ -77,13 +77,18 @@ class Bench {
       module = 'm.so',
       errorCode = '',
       journal = '',
-    }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal', string>> & { epoch?: bigint } = {},
+      instance = site,
+      run = journal,
+    }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run', string>> & {
+      epoch?: bigint;
+    } = {},
   ) {
     const members = [{ group: 'payments', serial: `serial-${site}`, role: MemberRole.ACTIVE, epoch }];
     const partitions = [
       { serial: `serial-${site}`, name: 'main', module, tokenLabel: 'main-token', errorCode },
       { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
     ];
+    const runs = [...new Set([journal, run])].map((token) => ({ token, writes: 1n }));
     const context: CallContext = {
       identity: { trustDomain: 'd', kind: 'site', name: as },
       signal: new AbortController().signal,
@@ -92,10 +97,10 @@ class Bench {
       create(HeartbeatRequestSchema, {
         state: {
           site,
-          instance: site,
+          instance,
           members,
           partitions,
-          ...(journal === '' ? {} : { journal: { id: journal, runs: [{ token: journal, writes: 1n }] } }),
+          ...(journal === '' ? {} : { journal: { id: journal, runs } }),
         },
         address,
       }),
@@ -176,6 +181,14 @@ describe('a heartbeat', () => {
     await bench.clock.advance(TIMINGS.leaseMs * 2);
     expect((await bench.heartbeat('a', { epoch })).leases).toEqual([]);
     expect(bench.leases.remainingMs('payments')).toBe(0);
+  });
+
+  it('of a copy of the site, which is refused, does not count against the journal of the site', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a', { journal: 'j' });
+    const refused = await rejection(bench.heartbeat('a', { journal: 'j', run: 'of the copy', instance: 'copy' }));
+    expect(refused).toMatchObject({ code: 'ALREADY_EXISTS' });
+    expect(await bench.heartbeat('a', { journal: 'j' })).toMatchObject({ quarantined: [], leases: [{}] });
   });
 
   it('tells every member of the highest epoch and its owner', async () => {

@@ -101,6 +101,7 @@ export function coordinatorHandlers({
         throw new AntipodeError('REQUEST_INVALID', `the address of site ${state.site} must be host:port`, {
           details: { field: 'address', site: state.site },
         });
+      detector.admit(state);
       const { account, added } = journals.hear(state, cache.all);
       detector.heard(account, { address });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
