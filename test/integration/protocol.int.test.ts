@@ -308,6 +308,15 @@ describe('errors', () => {
     expect((await rejection(dial(port).ping({}))).code).toBe('SITE_UNREACHABLE');
   });
 
+  it('throws SITE_UNREACHABLE where the client was closed since its peer has moved', async () => {
+    const { port } = await serve({});
+    const client = dial(port);
+    client.close();
+    expect((await rejection(client.ping({}))).code).toBe('SITE_UNREACHABLE');
+    const parts = client.pullManifest({})[Symbol.asyncIterator]();
+    expect((await rejection(Promise.resolve(parts.next()))).code).toBe('SITE_UNREACHABLE');
+  });
+
   it('names the address it cannot listen on', async () => {
     const { port } = await serve({});
     expect((await rejection(new RpcServer({ tls: siteFiles, log: silentLog }).listen(`localhost:${port}`))).code).toBe(

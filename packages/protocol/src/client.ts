@@ -221,8 +221,15 @@ class Connection {
     this.#client = this.#open();
   }
 
-  /** For one call; `leave` when it has ended. */
+  /**
+   * For one call; `leave` when it has ended. Whoever still holds a client whose peer has moved to another address finds nobody.
+   * @throws SITE_UNREACHABLE
+   */
   enter(): { client: GrpcClient; leave: () => void } {
+    if (this.#isClosed)
+      throw new AntipodeError('SITE_UNREACHABLE', `the connection to ${this.peer} is closed`, {
+        details: { peer: this.peer },
+      });
     const client = this.#client;
     this.#calls.set(client, (this.#calls.get(client) ?? 0) + 1);
     return {
