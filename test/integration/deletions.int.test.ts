@@ -91,3 +91,24 @@ it('a token that was emptied is left for a standby by order of a person, and fil
   await system.until('site a has its keys again', async () => labelsAt('a').length === all.length);
   await system.until('the group is protected', async () => (await groupNow()).protection === 'protected');
 });
+
+it('what one active member deleted comes back at the next one, and goes everywhere from there', async () => {
+  system.site('b').token.tool('--delete-object', '--type', 'secrkey', '--id', '03');
+  await system.replicate(['a', 'c']);
+  const moveTo = async (site: string): Promise<void> => {
+    const { operationId } = await system.operator.failover({ group: GROUP, toSite: site });
+    await follow(system.operator, operationId, { timeoutMs: 45_000 });
+    await system.untilActive(site);
+  };
+  await moveTo('c');
+  await system.replicate(['a', 'b']);
+  for (const name of ['a', 'b', 'c']) expect(labelsAt(name)).not.toContain('key 03');
+  const gone = (await listDeleted(at('c'))).filter(({ label, state }) => state === 'deleted' && label === 'key 03');
+  const [last] = gone.sort((one, other) => (other.deletedMs ?? 0) - (one.deletedMs ?? 0));
+  await restoreDeleted({ ...at('c'), objectIds: [last!.objectId], log: silentLog });
+  await system.replicate(['a', 'b']);
+  for (const name of ['a', 'b', 'c']) expect(labelsAt(name)).toContain('key 03');
+  await moveTo('a');
+  await system.replicate(['b', 'c']);
+  for (const name of ['a', 'b', 'c']) expect(labelsAt(name)).toContain('key 03');
+});

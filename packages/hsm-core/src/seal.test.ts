@@ -384,6 +384,45 @@ describe('a deleted object', () => {
     a.provider.wrap = async () => expect.unreachable();
     expect((await capture({ epoch })).sealed).toBeUndefined();
   });
+
+  it('stays named as deleted when something else changes beside it', async () => {
+    const secret = a.hsm.addSecret('secret');
+    await capture();
+    a.hsm.remove(secret);
+    await capture();
+    a.hsm.objects.push(secret);
+    const epoch = 2n;
+    await capture({ epoch });
+    a.hsm.addSecret('other');
+    const { generation } = await captured({ epoch });
+    expect([generation.entries.length, generation.uncaptured.map(({ reason }) => reason)]).toEqual([1, ['deleted']]);
+  });
+
+  it('is captured when it was made anew under a later active member, which did not have it', async () => {
+    const secret = a.hsm.addSecret('secret');
+    const { objectId } = entryOf(await captured(), 'secret');
+    a.hsm.remove(secret);
+    await capture();
+    const epoch = 2n;
+    await capture({ epoch });
+    a.hsm.objects.push({ ...secret });
+    const { generation } = await captured({ epoch });
+    expect(generation.entries.map((entry) => entry.objectId)).toEqual([objectId]);
+    expect([generation.uncaptured, generation.tombstones]).toEqual([[], []]);
+  });
+
+  it('is captured when a person has restored it, whatever tenure deleted it', async () => {
+    const secret = a.hsm.addSecret('secret');
+    const { objectId } = entryOf(await captured(), 'secret');
+    a.hsm.remove(secret);
+    await capture();
+    a.hsm.objects.push({ ...secret });
+    const epoch = 2n;
+    await capture({ epoch });
+    const { generation } = await captured({ epoch, restored: new Set([objectId]) });
+    expect(generation.entries.map((entry) => entry.objectId)).toEqual([objectId]);
+    expect([generation.uncaptured, generation.tombstones]).toEqual([[], []]);
+  });
 });
 
 describe('what was captured before', () => {

@@ -72,6 +72,8 @@ export interface SealOptions {
   readonly hasRestored?: boolean;
   /** Objects of which an operator accepts that they are gone, or have another value now. */
   readonly accepted?: ReadonlySet<ObjectId>;
+  /** Deleted objects that an operator has brought back since the capture before. */
+  readonly restored?: ReadonlySet<ObjectId>;
   /** How many objects one capture may lose before a person is asked. */
   readonly lossLimit?: LossLimit;
   /** Called right before the manifest is signed; throws when the tenure is over (I2). */
@@ -181,8 +183,7 @@ class Capture {
 
     const carried = isRoutine ? this.#carry(first) : new Set<ObjectId>();
     // The token gives what will be needed while the second look waits: it lies between two equal reads then.
-    const unnamed = (await this.#readUnnamed(first)).map((object) => ({ object }));
-    const examined = [...(await this.#examine(first.objects)), ...unnamed];
+    const examined = [...(await this.#examine(first.objects)), ...(await this.#readUnnamed(first))];
     await this.#wrapAhead(examined);
     const seen = await this.#lookAgain(first, examined);
     const { matched, absent } = await this.#match(
@@ -253,11 +254,13 @@ class Capture {
   /** Routine is a look that only has to tell what has changed since the generation before, of the same tenure. */
   async #firstLook(): Promise<{ first: Seen; isRoutine: boolean }> {
     const remembered = this.#remembered;
-    // What an operator has accepted since lies in what did not change.
+    // What an operator has accepted or restored since lies in what did not change.
     const isAccepted = [...(this.#options.accepted ?? [])].some((objectId) => this.#live.has(objectId));
+    const isRestored = [...this.#buried.keys()].some(({ objectId }) => this.#isBroughtBack(objectId));
     const isComparable =
       remembered !== undefined &&
       !isAccepted &&
+      !isRestored &&
       !this.#options.lost?.size &&
       !this.#isReseal &&
       !this.#isFirstOfTenure &&
@@ -288,11 +291,19 @@ class Capture {
     return carried;
   }
 
-  /** What was never captured has its name from all of its likes: they are read, also where they did not change. */
-  async #readUnnamed(first: Seen): Promise<ObservedObject[]> {
+  /**
+   * What was never captured has its name from all of its likes: they are read, also where they did not change. What bears the
+   * name of a deleted object must be recognised by its value once more, or it would pass for new.
+   */
+  async #readUnnamed(first: Seen): Promise<Examined[]> {
     const told = new Set(handlesOf(first.objects));
     const unnamed = [...first.handles].filter((handle) => !told.has(handle) && !this.#known.has(handle));
-    return (await this.#options.provider.read(unnamed)).filter((object) => object !== undefined);
+    const objects = (await this.#options.provider.read(unnamed)).filter((object) => object !== undefined);
+    const buried = new Set([...this.#buried.keys()].map(({ objectId }) => objectId));
+    const isBuried = ({ handle }: ObservedObject): boolean => buried.has(this.#remembered?.objectIds.get(handle) ?? '');
+    const back = objects.filter(isBuried);
+    const rest = objects.filter((object) => !isBuried(object)).map((object) => ({ object }));
+    return back.length === 0 ? rest : [...(await this.#examine(back)), ...rest];
   }
 
   /**
@@ -526,10 +537,21 @@ class Capture {
     return this.#live.get(entry.objectId) === entry;
   }
 
-  /** Deleted under an earlier active member, and kept here only because a delete must not travel fast. */
+  /**
+   * Deleted under an earlier active member, and here since: this token did not let go of it. What was not here when the
+   * tenure began was made anew, or restored by a person, and is alive.
+   */
   #isKeptTombstone(entry: Entry): boolean {
     const tombstone = this.#buried.get(entry);
-    return tombstone !== undefined && tombstone.epoch < this.#options.epoch;
+    if (tombstone === undefined || tombstone.epoch >= this.#options.epoch) return false;
+    if (this.#isBroughtBack(entry.objectId)) return false;
+    if (this.#isFirstOfTenure) return true;
+    const before = this.#previous?.uncaptured.find(({ objectId }) => objectId === entry.objectId);
+    return before !== undefined && before.reason !== 'settling';
+  }
+
+  #isBroughtBack(objectId: ObjectId): boolean {
+    return this.#options.restored?.has(objectId) === true;
   }
 
   async #wrapAll(candidates: readonly Candidate[]): Promise<void> {

@@ -39,6 +39,7 @@ export async function capture(
         requireNoOlderKey(head, request);
         requireFreeNumber(head, request);
         const previous = head && (await store.open(head.digest));
+        const rules = site.deletions.rules(group, request, previous?.generation.tombstones ?? []);
         const { sealed, held, blobs, captureStartedMs, sealedObjects } = await seal({
           provider: open.provider,
           keyring: open.keyring,
@@ -54,11 +55,10 @@ export async function capture(
           unrestored: refusedAt(site, group),
           lost: new Set(await store.unsound(store.damaged)),
           hasRestored: site.deletions.hasRestored(group),
-          ...site.deletions.rules(group, request, previous?.generation.tombstones ?? []),
+          ...rules,
           checkFence: mayAct,
         });
         if (held !== undefined) throw heldBack(site, { group, ...held, of: previous?.generation.entries.length ?? 0 });
-        site.deletions.release(group);
         open.replica.forget();
         const newest = sealed ?? previous;
         if (newest === undefined)
@@ -81,6 +81,7 @@ export async function capture(
             uncaptured: uncaptured.length,
           });
         }
+        site.deletions.release(group, rules);
         // Somebody may have brought here by hand what could not be restored.
         const here = new Set(open.captures.of(newest.digest)?.objectIds.values());
         const refused = journal.refused(group);

@@ -14,6 +14,7 @@ const PASS_MS_MIN = 60_000;
 
 export interface DeletionRules {
   readonly accepted: ReadonlySet<ObjectId>;
+  readonly restored: ReadonlySet<ObjectId>;
   readonly lossLimit: LossLimit;
   readonly retentionMs: number;
   readonly isExpired: (tombstone: Tombstone) => boolean;
@@ -37,6 +38,7 @@ export class Deletions {
     const kept = this.#count(group, tombstones);
     return {
       accepted: this.#journal.accepted(group),
+      restored: this.#journal.restored(group),
       lossLimit: {
         objects: policy?.lossObjects ?? LOSS_LIMIT.objects,
         percent: policy?.lossPercent ?? LOSS_LIMIT.percent,
@@ -57,8 +59,10 @@ export class Deletions {
     this.#journal.setHeld(group, losses);
   }
 
-  release(group: string): void {
+  /** After a capture that went on, by these rules. */
+  release(group: string, { restored }: Pick<DeletionRules, 'restored'>): void {
     if (this.#journal.held(group).length > 0) this.#journal.setHeld(group, []);
+    if (restored.size > 0) this.#journal.endRestored(group, restored);
   }
 
   #count(group: string, tombstones: readonly Tombstone[]): ReadonlyMap<ObjectId, number> {

@@ -19,7 +19,7 @@ import {
 } from './database.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 8;
+const SCHEMA_VERSION = 9;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -57,6 +57,9 @@ const NAMES = `
   CREATE TABLE aside (grp TEXT, digest TEXT, PRIMARY KEY (grp, digest)) STRICT;
   CREATE TABLE namesake (grp TEXT PRIMARY KEY, objects INTEGER NOT NULL) STRICT`;
 
+/** Deleted objects that were brought back by hand, until a capture has seen them. */
+const RESTORED_OBJECT = 'CREATE TABLE restored_object (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT';
+
 const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -72,6 +75,7 @@ const SCHEMA = `
   ${DELETIONS};
   ${NAMES};
   ${REFUSED};
+  ${RESTORED_OBJECT};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -83,6 +87,7 @@ const UPGRADES = {
   5: DELETIONS,
   6: NAMES,
   7: REFUSED,
+  8: RESTORED_OBJECT,
 };
 
 /** An object that is not restored at this member; `returnValue` is empty where it was not the token that refused. */
@@ -422,7 +427,25 @@ export class Journal {
   setRestored(group: string, objectIds: readonly string[]): void {
     this.#transaction(() => {
       this.#run('INSERT OR IGNORE INTO restored VALUES (?)', group);
-      const statement = this.#database.prepare('DELETE FROM accepted WHERE grp = ? AND object_id = ?');
+      const forget = this.#database.prepare('DELETE FROM accepted WHERE grp = ? AND object_id = ?');
+      const remember = this.#database.prepare('INSERT OR IGNORE INTO restored_object VALUES (?, ?)');
+      for (const objectId of objectIds) {
+        forget.run(group, objectId);
+        remember.run(group, objectId);
+      }
+    });
+  }
+
+  /** Brought back by hand since the last capture. */
+  restored(group: string): ReadonlySet<string> {
+    const rows = this.#all('SELECT object_id FROM restored_object WHERE grp = ?', group);
+    return new Set(rows.map((row) => String(row['object_id'])));
+  }
+
+  /** A capture has seen these. */
+  endRestored(group: string, objectIds: Iterable<string>): void {
+    this.#transaction(() => {
+      const statement = this.#database.prepare('DELETE FROM restored_object WHERE grp = ? AND object_id = ?');
       for (const objectId of objectIds) statement.run(group, objectId);
     });
   }
