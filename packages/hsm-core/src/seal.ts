@@ -92,6 +92,8 @@ export interface SealResult {
    * Nothing was sealed; an operator decides.
    */
   readonly held?: { readonly losses: readonly Loss[]; readonly limit: number };
+  /** Of what was read in this capture: attributes that no replica gets. What is not in it is as it was. */
+  readonly notCarried: ReadonlyMap<ObjectId, readonly string[]>;
   /** New blobs by SHA-256, hexadecimal. */
   readonly blobs: ReadonlyMap<string, Uint8Array>;
 }
@@ -157,6 +159,7 @@ class Capture {
   readonly #known = new Map<Handle, ObjectId>();
   /** Objects with the names of a captured one and another value. */
   readonly #changed = new Set<Handle>();
+  readonly #notCarried = new Map<ObjectId, readonly string[]>();
   #reusesHandles = false;
   readonly #pace = new Pace();
   #sealedObjects = 0;
@@ -175,7 +178,8 @@ class Capture {
   async run(): Promise<SealResult> {
     const { provider, keyring, clock, memory, previous } = this.#options;
     const captureStartedMs = clock.wallMs();
-    const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map() };
+    const notCarried = this.#notCarried;
+    const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map(), notCarried };
     const { serial, manufacturer, model, firmware, reusesHandles } = await provider.describe();
     this.#reusesHandles = reusesHandles === true;
     const { first, isRoutine } = await this.#firstLook();
@@ -198,7 +202,7 @@ class Capture {
     const kept = this.#notDeleted(candidates, absent);
     const gone = absent.filter((entry) => !kept.includes(entry) && !this.#isUnrestored(entry));
     const held = this.#held(gone);
-    if (held !== undefined) return { captureStartedMs, sealedObjects: 0, blobs: new Map(), held };
+    if (held !== undefined) return { ...unchanged, held };
     this.#entries.push(...kept);
     const tombstones = this.#tombstones(gone, captureStartedMs);
     const uncaptured = [...this.#uncaptured, ...(await this.#nameLeftOut())];
@@ -233,7 +237,7 @@ class Capture {
     const signer = keyring.identity.publicHalf;
     const sealed = await inSlices(sealingSigned({ generation, manifest, signature, signer }));
     memory.remember(sealed.digest, remembered);
-    return { captureStartedMs, sealedObjects: this.#sealedObjects, sealed, blobs: this.#blobs };
+    return { captureStartedMs, sealedObjects: this.#sealedObjects, sealed, blobs: this.#blobs, notCarried };
   }
 
   #domainKey() {
@@ -679,6 +683,7 @@ class Capture {
   #add({ one: { object } }: Candidate, entry: Entry): void {
     this.#entries.push(entry);
     this.#known.set(object.handle, entry.objectId);
+    this.#notCarried.set(entry.objectId, object.notCarried ?? NONE);
   }
 
   #leaveOut(object: ObservedObject, reason: UncapturedReason, before: Entry | undefined): void {
@@ -736,6 +741,8 @@ class Capture {
     return hex(this.#options.prng.bytes(OBJECT_ID_BYTES));
   }
 }
+
+const NONE: readonly string[] = [];
 
 /** The names under which a program looks for an object of its class. */
 const namesOf = ({ objectClass, attributes: { id, label } }: Entry): string =>

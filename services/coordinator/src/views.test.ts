@@ -122,6 +122,16 @@ describe('the state of a group', () => {
     expect(members?.find(({ site }) => site === 'b')?.refused).toEqual(refused);
   });
 
+  it('names what objects of the active member have and no replica gets, of no other member', () => {
+    const notCarried = [{ objectId: 'a1', kind: 'secret-key/aes', attributes: ['CKA_TRUSTED'] }];
+    const states = [{ group: 'payments', notCarried, notCarriedObjects: 2, notCarriedWeighty: 1 }];
+    const { members } = groupState(facts({ view: (site) => serving(site, { members: states }) }));
+    expect(members?.map(({ site, notCarriedObjects: objects }) => [site, objects ?? 0])).toContainEqual(['a', 2]);
+    expect(members?.filter((member) => member.notCarried !== undefined)).toMatchObject([
+      { site: 'a', notCarried, notCarriedWeighty: 1 },
+    ]);
+  });
+
   it('shows times by the clock on the wall', () => {
     const shown = groupState(
       facts({ toWallMs: (atMs) => atMs + 7, scrubs: [{ group: 'payments', site: 'b', startedMs: 10, errorCode: '' }] }),

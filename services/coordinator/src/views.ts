@@ -94,6 +94,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         heldObjects: heldAt(facts, site),
         namesakeObjects: namesakesAt(facts, site),
         ...refusedBy(group, view(site)),
+        ...(role === 'active' ? notCarriedAt(facts, site) : {}),
       };
     }),
     protection: protectionOf({ ...facts, acknowledged }, ages),
@@ -128,6 +129,12 @@ type Seen = Pick<GroupFacts, 'group' | 'view'>;
 
 const memberAt = ({ group, view }: Seen, site: string) =>
   view(site)?.state?.members?.find((member) => member.group === group.spec.name);
+
+/** What its objects have and no replica gets, by its own account. */
+function notCarriedAt(seen: Seen, site: string) {
+  const { notCarried = [], notCarriedObjects = 0, notCarriedWeighty = 0 } = memberAt(seen, site) ?? {};
+  return { notCarried, notCarriedObjects, notCarriedWeighty };
+}
 
 /** What the last capture of this member would have lost. */
 const heldAt = (seen: Seen, site: string): number => memberAt(seen, site)?.heldObjects ?? 0;

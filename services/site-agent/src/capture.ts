@@ -5,6 +5,7 @@ import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { refOf } from './generation-ref.ts';
 import type { GenerationSummary } from './generation-store.ts';
+import { afterCapture, countedByName } from './not-carried.ts';
 import { filterFrom, withRulesOfSite } from './object-filter.ts';
 import { fenceOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from './site.ts';
 
@@ -40,7 +41,7 @@ export async function capture(
         requireFreeNumber(head, request);
         const previous = head && (await store.open(head.digest));
         const rules = site.deletions.rules(group, request, previous?.generation.tombstones ?? []);
-        const { sealed, held, blobs, captureStartedMs, sealedObjects } = await seal({
+        const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await seal({
           provider: open.provider,
           keyring: open.keyring,
           clock: site.clock,
@@ -82,6 +83,7 @@ export async function capture(
           });
         }
         site.deletions.release(group, rules);
+        noteNotCarried(site, { group, read: notCarried, entries: newest.generation.entries });
         // Somebody may have brought here by hand what could not be restored.
         const here = new Set(open.captures.of(newest.digest)?.objectIds.values());
         const refused = journal.refused(group);
@@ -100,6 +102,17 @@ export async function capture(
       }),
     signal,
   );
+}
+
+/** What no replica gets is said once, when it is found, and by every heartbeat from then on. Names of attributes only. */
+function noteNotCarried(
+  { journal, log }: Site,
+  { group, ...capture }: { group: string } & Omit<Parameters<typeof afterCapture>[0], 'before'>,
+): void {
+  const after = afterCapture({ before: journal.notCarried(group), ...capture });
+  if (after === undefined) return;
+  journal.setNotCarried(group, after);
+  log.warn('attributes that no replica gets', { group, objects: after.length, attributes: countedByName(after) });
 }
 
 /** Before anything is changed: the generations stay as they are until an operator has decided. */

@@ -1,6 +1,6 @@
 /** The agent's configuration: one YAML file, paths relative to it, PINs and pins in files of their own. */
 import { dirname, join, resolve } from 'node:path';
-import { OBJECT_CLASSES, type PartitionConfig, PROTECTIONS } from '@antipode/hsm-core';
+import { OBJECT_CLASSES, type PartitionConfig, PROTECTIONS, VENDOR_DEFINED } from '@antipode/hsm-core';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 
@@ -38,6 +38,11 @@ const partition = z.strictObject({
   environment: z.record(z.string(), z.string()).default({}),
   /** Protections that the token does not keep, and without which it is used all the same (docs/devices). */
   acceptUnenforced: z.array(z.enum(PROTECTIONS)).optional(),
+  /**
+   * Numbers of attributes that the vendor has defined, such as usage limits: it is told which objects have them, since they do
+   * not move (docs/glossary.md).
+   */
+  vendorAttributes: z.array(z.number().int().min(VENDOR_DEFINED).max(0xffff_ffff)).max(64).optional(),
   role: z.enum(['member', 'scratch']).default('member'),
   /** Objects that never leave this site, whatever a group's own filter says. */
   exclude: z
@@ -79,7 +84,16 @@ export function partitionConfig(
   settings: PartitionSettings,
   { dataFolder, serial = settings.serial }: { dataFolder: string; serial?: string | undefined },
 ): PartitionConfig {
-  const { module, moduleParameters, tokenLabel, pinFile, environment, acceptUnenforced, identityPartition } = settings;
+  const {
+    module,
+    moduleParameters,
+    tokenLabel,
+    pinFile,
+    environment,
+    acceptUnenforced,
+    identityPartition,
+    vendorAttributes,
+  } = settings;
   const stateFolder = join(dataFolder, 'login');
   const own = {
     module,
@@ -90,6 +104,7 @@ export function partitionConfig(
     environment,
     stateFolder,
     ...(acceptUnenforced === undefined ? {} : { acceptUnenforced }),
+    ...(vendorAttributes === undefined ? {} : { vendorAttributes }),
   };
   if (identityPartition === undefined) return own;
   const { serial: _ofPartition, ...shared } = own;

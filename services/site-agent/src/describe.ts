@@ -7,6 +7,7 @@ import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { briefRefOf, type GenerationRefInit } from './generation-ref.ts';
 import type { Seat } from './journal.ts';
+import { weightiestFirst } from './not-carried.ts';
 import type { Site } from './site.ts';
 
 /** Those that a member goes by; `staged` is on its way to be one. */
@@ -82,6 +83,19 @@ export function memberState(site: Site, seat: Seat) {
     namesakeObjects: seat.role === 'standby' ? journal.namesakes(seat.group) : 0,
     heldObjects: seat.role === 'active' ? journal.held(seat.group).length : 0,
     ...refusedObjects(site, seat.group),
+    ...(seat.role === 'active' ? notCarriedObjects(site, seat.group) : {}),
+  };
+}
+
+function notCarriedObjects({ journal }: Site, group: string) {
+  const objects = journal.notCarried(group);
+  const { first, weighty } = weightiestFirst(objects);
+  return {
+    notCarried: first
+      .slice(0, REFUSED_TOLD_MAX)
+      .map(({ objectId, kind, attributes }) => ({ objectId, kind, attributes: [...attributes] })),
+    notCarriedObjects: objects.length,
+    notCarriedWeighty: weighty,
   };
 }
 

@@ -99,5 +99,5 @@ function found(
 }
 
 /** What is in a token may hold anything, also what a terminal obeys. */
-const printable = (text: string): string =>
+export const printable = (text: string): string =>
   text.replace(/[\p{C}\\]/gu, (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`);

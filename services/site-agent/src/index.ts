@@ -15,4 +15,5 @@ export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig }
 export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from './deleted-objects.ts';
 export { type FoundObject, findObject } from './find-object.ts';
 export { runAgent } from './main.ts';
+export { attributesHere, type PartitionAttributes } from './not-carried.ts';
 export { type Pin, Pins, peerFrom, peerText } from './pins.ts';

@@ -19,7 +19,7 @@ import {
 } from './database.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 9;
+const SCHEMA_VERSION = 10;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -28,6 +28,10 @@ const DIVERGENT =
 /** Objects of the generation that was applied last which this token does not take, each with its reason. */
 const REFUSED =
   'CREATE TABLE refused (grp TEXT, object_id TEXT, kind TEXT NOT NULL, code TEXT NOT NULL, return_value TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
+
+/** Attributes of captured objects that no replica gets; names with blanks between them. */
+const NOT_CARRIED =
+  'CREATE TABLE not_carried (grp TEXT, object_id TEXT, kind TEXT NOT NULL, attributes TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
 
 /** Objects that an apply began to make, as they were to be. */
 const APPLY_INTENT =
@@ -76,6 +80,7 @@ const SCHEMA = `
   ${NAMES};
   ${REFUSED};
   ${RESTORED_OBJECT};
+  ${NOT_CARRIED};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -88,6 +93,7 @@ const UPGRADES = {
   6: NAMES,
   7: REFUSED,
   8: RESTORED_OBJECT,
+  9: NOT_CARRIED,
 };
 
 /** An object that is not restored at this member; `returnValue` is empty where it was not the token that refused. */
@@ -96,6 +102,13 @@ export interface RefusedHere {
   readonly kind: string;
   readonly code: string;
   readonly returnValue: string;
+}
+
+/** A captured object, and what it has that no replica gets. */
+export interface NotCarriedHere {
+  readonly objectId: string;
+  readonly kind: string;
+  readonly attributes: readonly string[];
 }
 
 export type Role = RoleName;
@@ -313,6 +326,23 @@ export class Journal {
       this.#run('DELETE FROM refused WHERE grp = ?', group);
       for (const { objectId, kind, code, returnValue } of refused)
         this.#run('INSERT INTO refused VALUES (?, ?, ?, ?, ?)', group, objectId, kind, code, returnValue);
+    });
+  }
+
+  /** What the captures here have found that no replica gets. */
+  notCarried(group: string): NotCarriedHere[] {
+    return this.#all('SELECT * FROM not_carried WHERE grp = ? ORDER BY object_id', group).map((row) => ({
+      objectId: String(row['object_id']),
+      kind: String(row['kind']),
+      attributes: String(row['attributes']).split(' '),
+    }));
+  }
+
+  setNotCarried(group: string, objects: readonly NotCarriedHere[]): void {
+    this.#transaction(() => {
+      this.#run('DELETE FROM not_carried WHERE grp = ?', group);
+      for (const { objectId, kind, attributes } of objects)
+        this.#run('INSERT INTO not_carried VALUES (?, ?, ?, ?)', group, objectId, kind, attributes.join(' '));
     });
   }
 

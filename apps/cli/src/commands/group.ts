@@ -102,6 +102,21 @@ function disagreements(group: GroupState): string {
   return troubles.length === 0 ? '' : `\n\n${troubles.join('\n')}`;
 }
 
+/** What objects of the active member have and its replicas do not get: after a failover they are without it. */
+export function notCarriedTable({ members }: GroupState): string {
+  return members
+    .filter(({ notCarriedObjects }) => notCarriedObjects > 0)
+    .map(({ site, notCarried, notCarriedObjects: objects, notCarriedWeighty: weighty }) => {
+      const listed = table(
+        ['OBJECT', 'KIND', 'ATTRIBUTES'],
+        notCarried.map(({ objectId, kind, attributes }) => [objectId, kind, attributes.join(', ')]),
+      );
+      const warning = weighty === 0 ? '' : ` Of ${weighty} of them a protection is lost: trust, a date, a limit.`;
+      return `\n\nAttributes of ${objects} ${objects === 1 ? 'object' : 'objects'} at site ${site} that no replica gets.${warning}\n${listed}\nWith labels, at site ${site}: antipode partition attributes <partition>`;
+    })
+    .join('');
+}
+
 /** What is not captured, and for each reason that stands there the way out. */
 export function uncapturedTable(group: GroupState): string {
   const objects = group.newest?.uncaptured ?? [];
@@ -260,7 +275,7 @@ export function groupCommand(): Command {
               rules.errorCode === ''
                 ? ''
                 : `\n\nThe active site does not say what the rules match (${rules.errorCode}).`;
-            return `${groupTable([state!])}\n\n${memberTable(state!)}${disagreements(state!)}${listed}${trouble}${uncapturedTable(state!)}`;
+            return `${groupTable([state!])}\n\n${memberTable(state!)}${disagreements(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}`;
           });
         };
         await withOperator(options.config, show, { timeoutMs });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { announcementOf } from './partition.ts';
+import { announcementOf, attributeTable } from './partition.ts';
 
 const PLAN = {
   isInitialised: false,
@@ -34,4 +34,25 @@ it('says nothing of a receiving key that is not made', () => {
 
 it('has nothing to say of a partition that is initialised', () => {
   expect(announcementOf({ ...PLAN, isInitialised: true })).toEqual([]);
+});
+
+const OBJECT = {
+  objectId: '4f0c',
+  kind: 'secret-key/aes',
+  ckaId: '01',
+  label: 'kek',
+  set: ['private', 'label'],
+  carried: ['local'],
+  narrowed: ['sensitive'],
+  lost: ['CKA_TRUSTED'],
+};
+
+it('shows per object what is lost and narrowed, and asks for the active site where that is not known here', () => {
+  const shown = { partition: 'main', group: 'payments', isSource: true, objects: [OBJECT] };
+  const [, row = ''] = attributeTable(shown).split('\n');
+  expect(row.split(/ {2,}/)).toEqual(['4f0c', 'secret-key/aes', '01', 'kek', '2', '1', 'sensitive', 'CKA_TRUSTED']);
+  expect(attributeTable(shown)).not.toContain('ask there');
+  const elsewhere = attributeTable({ ...shown, isSource: false, objects: [{ ...OBJECT, lost: [] }] });
+  expect(elsewhere.split('\n')[1]).toMatch(/\?$/);
+  expect(elsewhere).toContain('where group payments is active: ask there');
 });

@@ -1,10 +1,12 @@
 import { AntipodeError, processLog } from '@antipode/runtime';
 import {
+  attributesHere,
   findObject,
   type InitialisationPlan,
   initialisePartition,
   loadAgentConfig,
   matchLocally,
+  type PartitionAttributes,
   type PartitionIdentity,
   peerFrom,
   peerText,
@@ -66,6 +68,27 @@ export function announcementOf({
       ? 'The module has a free slot: make a token in it for the identity key alone, and name it as `identityPartition` of this partition in the configuration. Then no program meets the key.'
       : 'Where the device has room for another token, name it as `identityPartition` of this partition in the configuration: then no program meets the key.',
   ];
+}
+
+/** What is lost or narrowed stands out; what moves whole is counted. */
+export function attributeTable({ group, isSource, objects }: PartitionAttributes): string {
+  const listed = table(
+    ['OBJECT', 'KIND', 'CKA_ID', 'LABEL', 'SET', 'CARRIED', 'NARROWED', 'LOST'],
+    objects.map(({ objectId, kind, ckaId, label, set, carried, narrowed, lost }) => [
+      objectId,
+      kind,
+      ckaId || '-',
+      label || '-',
+      String(set.length),
+      String(carried.length),
+      narrowed.join(', ') || '-',
+      isSource ? lost.join(', ') || '-' : '?',
+    ]),
+  );
+  const where = isSource
+    ? ''
+    : `\n\nWhat replicas do not get is known at the site only where group ${group} is active: ask there.`;
+  return `${listed}\n\nSet: given to every replica. Carried: kept in the manifest, since a token cannot be given it. Narrowed: a replica allows less. Lost: no replica gets it. All names: --json.${where}`;
 }
 
 export function partitionCommand(): Command {
@@ -151,6 +174,18 @@ export function partitionCommand(): Command {
             objects.map(({ objectId: id, kind, ckaId, label, where }) => [id, kind, ckaId || '-', label || '-', where]),
           ),
         );
+      }),
+  );
+  partition.addCommand(
+    command('attributes', 'what becomes of the attributes of each object: carried, set, narrowed, lost', [
+      'partition attributes main --config site-a/agent.yaml',
+    ])
+      .argument('<partition>', 'name in the configuration')
+      .option(...CONFIG)
+      .option(...JSON_OPTION)
+      .action(async (name, { config, json }) => {
+        const attributes = await attributesHere(loadAgentConfig(config), name);
+        output({ json }).data(attributes, () => attributeTable(attributes));
       }),
   );
   partition.addCommand(

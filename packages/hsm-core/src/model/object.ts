@@ -38,6 +38,8 @@ export interface ObservedObject {
   readonly isBeyondModel?: true;
   /** Whether the token failed of some of its attributes: nothing follows from what is absent. */
   readonly isPartlyRead?: true;
+  /** Names of attributes that it has and no replica gets (model/not-carried.ts); absent where it has none. */
+  readonly notCarried?: readonly string[];
   /** SubjectPublicKeyInfo (RFC 5280), DER. Private keys: absent where the token does not give it and use does not show it. */
   readonly publicHalf?: Uint8Array;
   /** SHA-256 over everything the token gave for this object: two equal reads have equal digests. */

@@ -43,6 +43,7 @@ export class AttributeReader {
   readonly #rooms: number[];
   #layout: Layout;
   #print = Buffer.alloc(0);
+  readonly #failed = new Set<number>();
   /** Whether the token failed of an attribute of the object that was read last, instead of telling that it has none. */
   isPartial = false;
 
@@ -90,6 +91,11 @@ export class AttributeReader {
       : bytes.subarray(starts[index]!, starts[index]! + length);
   }
 
+  /** Whether the token failed of this fragile attribute of the object that was read last. */
+  hasFailed(type: number): boolean {
+    return this.#failed.has(type);
+  }
+
   /** Length of an attribute of the object that was read last; 0 where the token gave none. */
   length(type: number): number {
     const length = this.#layout.words[this.#places.get(type)! * WORDS + 4]!;
@@ -125,6 +131,7 @@ export class AttributeReader {
     const { words } = this.#layout;
     const count = this.#wanted.length;
     this.isPartial = false;
+    this.#failed.clear();
     this.#clear();
     const returned = this.#call(object, 0, count);
     if (returned === 0) return true;
@@ -136,7 +143,10 @@ export class AttributeReader {
     if (isGone(rest)) return false;
     if (!isAnswer(rest)) this.#askEach(object, sound);
     for (let index = sound; index < count; index += 1)
-      if (!isAnswer(this.#call(object, index, 1))) words[index * WORDS + 4] = ABSENT;
+      if (!isAnswer(this.#call(object, index, 1))) {
+        words[index * WORDS + 4] = ABSENT;
+        this.#failed.add(this.#wanted[index]!.type);
+      }
     return true;
   }
 

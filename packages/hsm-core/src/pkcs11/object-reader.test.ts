@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../model/attributes.ts';
+import { NOT_CARRIED } from '../model/not-carried.ts';
 import { SimulatedAttributes, type SimulatedValue } from '../testing/simulated-attributes.ts';
 import { CKA, CKK, CKO } from './constants.ts';
 import { ObjectReader } from './object-reader.ts';
@@ -204,5 +205,37 @@ describe('the digest of an object', () => {
       { ...secret, [startDate.type]: Buffer.alloc(0) },
     ].map((values) => read(values).readDigest);
     expect(new Set(digests).size).toBe(digests.length);
+  });
+});
+
+describe('what no replica gets is named', () => {
+  const USAGE_LIMIT = 0x8000_0200;
+  const secret = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES, [CKA.VALUE_LEN]: 32 };
+  const TRUSTED = NOT_CARRIED['CKA_TRUSTED']!.type;
+
+  it('trust that is given, a date that cannot be read, and what the configuration names of the vendor', () => {
+    const { cryptoki, objects } = new SimulatedAttributes();
+    objects.set(7n, { ...secret, [TRUSTED]: true, [endDate.type]: GENERAL_ERROR, [USAGE_LIMIT]: Buffer.alloc(8, 1) });
+    objects.set(8n, { ...secret, [TRUSTED]: false });
+    const digestKey = Buffer.alloc(32);
+    const reader = new ObjectReader({ cryptoki, session: 1n, digestKey, vendorAttributes: [USAGE_LIMIT] });
+    expect(reader.read(7n)?.notCarried).toEqual(['CKA_TRUSTED', 'CKA_END_DATE', '0x80000200']);
+    expect(reader.read(8n)?.notCarried).toBeUndefined();
+    expect(new ObjectReader({ cryptoki, session: 1n, digestKey }).read(7n)?.notCarried).toEqual([
+      'CKA_TRUSTED',
+      'CKA_END_DATE',
+    ]);
+  });
+
+  it('and is read alike by whoever knows the class already: a look must not take it for a change', () => {
+    const full = Object.values(NOT_CARRIED).map(({ type, kind }) => [
+      type,
+      kind === 'boolean' ? true : kind === 'number' ? 2 : Buffer.from('something'),
+    ]);
+    for (const objectClass of [CKO.CERTIFICATE, CKO.PUBLIC_KEY, CKO.SECRET_KEY, CKO.PRIVATE_KEY, CKO.DATA]) {
+      const { reader } = token({ ...secret, [CKA.CLASS]: objectClass, ...Object.fromEntries(full) });
+      const first = reader.readDigest(7n);
+      expect(reader.readDigest(7n)).toBe(first);
+    }
   });
 });

@@ -12,6 +12,7 @@ import {
   attributesOf,
   setAttribute,
 } from '../model/attributes.ts';
+import { DATE_NAMES, NOT_CARRIED, vendorName } from '../model/not-carried.ts';
 import type { Handle, KeyType, ObjectClass, ObservedObject } from '../model/object.ts';
 import { barePoint, curveOf, ecPublicHalf, rsaPublicHalf } from '../model/public-half.ts';
 import { AttributeReader, type WantedAttribute } from './attribute-reader.ts';
@@ -49,10 +50,18 @@ const isPublicPart = (classes: readonly ObjectClass[], name: AttributeName): boo
 /** SoftHSM answers with a general error for a date that is set on a private object, and with it the whole call. */
 const FRAGILE = ATTRIBUTE_NAMES.filter(isDate).map((name) => fixed(ATTRIBUTES[name].type));
 
-const PRINTED = new Map<ObjectClass | 'other', readonly number[]>([
-  ...CLASSES.map((one) => [one, [...wantedOf([one]), ...FRAGILE].map(({ type }) => type)] as const),
-  ['other', [CKA.CLASS, CKA.KEY_TYPE]],
-]);
+/**
+ * What no replica gets, asked for last and each by itself where it spoils the call: nothing else must be hidden by it. Of what
+ * a vendor has defined only the length is asked.
+ */
+const notCarriedOf = (classes: readonly ObjectClass[], vendor: readonly number[]): readonly WantedAttribute[] => {
+  return [
+    ...Object.values(NOT_CARRIED)
+      .filter((rule) => rule.classes.some((one) => classes.includes(one)))
+      .map(({ type, kind }): WantedAttribute => ({ type, size: kind === 'length' ? 'none' : 'fixed' })),
+    ...vendor.map((type): WantedAttribute => ({ type, size: 'none' })),
+  ];
+};
 
 export class ObjectReader {
   readonly #digestKey: Uint8Array;
@@ -60,6 +69,9 @@ export class ObjectReader {
   /** Of every class at once: what an object does not have costs less than a second call. */
   readonly #reader: AttributeReader;
   readonly #value: AttributeReader;
+  /** What goes into a digest, by class. */
+  readonly #printed: ReadonlyMap<ObjectClass | 'other', readonly number[]>;
+  readonly #vendor: readonly number[];
   /** Classes of objects that were read before. Only a guess, which each read confirms. */
   readonly #classes = new Map<Handle, ObjectClass>();
   #attributes: AttributeReader;
@@ -68,11 +80,23 @@ export class ObjectReader {
     | undefined;
 
   /** The key is drawn once per worker: the digest of a small value must not tell the value. */
-  constructor(options: { cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>; session: bigint; digestKey: Uint8Array }) {
-    const { cryptoki, session, digestKey } = options;
+  constructor(options: {
+    cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>;
+    session: bigint;
+    digestKey: Uint8Array;
+    /** Numbers of vendor-defined attributes of which is told which objects have them. */
+    vendorAttributes?: readonly number[];
+  }) {
+    const { cryptoki, session, digestKey, vendorAttributes = [] } = options;
     this.#digestKey = digestKey;
+    this.#vendor = vendorAttributes;
+    const fragileOf = (classes: readonly ObjectClass[]) => [...FRAGILE, ...notCarriedOf(classes, vendorAttributes)];
     const readerOf = (classes: readonly ObjectClass[]): AttributeReader =>
-      new AttributeReader({ cryptoki, session, wanted: wantedOf(classes), fragile: FRAGILE });
+      new AttributeReader({ cryptoki, session, wanted: wantedOf(classes), fragile: fragileOf(classes) });
+    this.#printed = new Map<ObjectClass | 'other', readonly number[]>([
+      ...CLASSES.map((one) => [one, [...wantedOf([one]), ...fragileOf([one])].map(({ type }) => type)] as const),
+      ['other', [CKA.CLASS, CKA.KEY_TYPE]],
+    ]);
     this.#readers = new Map(CLASSES.map((one) => [one, readerOf([one])]));
     this.#reader = readerOf(CLASSES);
     this.#attributes = this.#reader;
@@ -91,7 +115,7 @@ export class ObjectReader {
     if (objectClass === undefined) return undefined;
     const needed = neededOf(objectClass, keyTypeOf(this.#attributes.value(CKA.KEY_TYPE)));
     if (!this.#attributes.complete(handle, needed)) return undefined;
-    let print = this.#attributes.print(this.#digestKey, PRINTED.get(objectClass)!);
+    let print = this.#attributes.print(this.#digestKey, this.#printed.get(objectClass)!);
     if (objectClass === 'certificate' || objectClass === 'data') {
       if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
       print = this.#value.print(print, [CKA.VALUE]);
@@ -146,6 +170,7 @@ export class ObjectReader {
       else if (bytes !== undefined && bytes.length > 0) isBeyondModel ||= ATTRIBUTES[name].fate !== 'carried';
     }
     const publicHalf = keyType === undefined ? undefined : publicHalfOf(keyType, value);
+    const notCarried = this.#notCarried(objectClass);
     return {
       handle,
       objectClass,
@@ -159,10 +184,31 @@ export class ObjectReader {
         : {}),
       ...(isBeyondModel ? { isBeyondModel: true } : {}),
       ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
+      ...(notCarried.length > 0 ? { notCarried } : {}),
       readDigest,
     };
   }
+
+  /** What the object that was read last has, and no replica gets. */
+  #notCarried(objectClass: ObjectClass): string[] {
+    const names: string[] = [];
+    for (const name in NOT_CARRIED) {
+      const { type, kind, classes } = NOT_CARRIED[name]!;
+      if (!classes.includes(objectClass)) continue;
+      const value = kind === 'length' ? undefined : this.#attributes.value(type);
+      if (kind === 'length' ? this.#attributes.length(type) > 0 : value?.length === SIZE[kind] && value.some(Boolean))
+        names.push(name);
+    }
+    for (const name of attributesOf(objectClass)) {
+      const date = DATE_NAMES[name];
+      if (date !== undefined && this.#attributes.hasFailed(ATTRIBUTES[name].type)) names.push(date);
+    }
+    for (const type of this.#vendor) if (this.#attributes.length(type) > 0) names.push(vendorName(type));
+    return names;
+  }
 }
+
+const SIZE = { boolean: 1, number: 8 } as const;
 
 const RSA_ONLY = [CKA.MODULUS, CKA.PUBLIC_EXPONENT];
 const EC_ONLY = [CKA.EC_PARAMS, CKA.EC_POINT];

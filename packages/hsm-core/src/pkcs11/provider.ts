@@ -57,20 +57,23 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #probe: SessionProbe;
   #lastLookMs = Number.NEGATIVE_INFINITY;
 
-  private constructor({ cryptoki, session, token, silentSlots, freeSlots, loginForUse }: OpenSession) {
+  private constructor(
+    { cryptoki, session, token, silentSlots, freeSlots, loginForUse }: OpenSession,
+    { vendorAttributes = [] }: PartitionConfig,
+  ) {
     super({ cryptoki, session });
     this.#token = token;
     this.#silentSlots = silentSlots;
     this.#loginForUse = loginForUse;
     this.#freeSlots = freeSlots;
     this.#probe = new SessionProbe({ cryptoki, session });
-    this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32) });
+    this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32), vendorAttributes });
     this.#maker = new Maker({ cryptoki, session, objects: this.#objects, keepsOnePerId: keepsOnePerId(token) });
   }
 
   /** @throws PROTECTION_UNENFORCED, and what {@link openSession} throws */
   static async open(config: PartitionConfig, search?: SlotSearch): Promise<Pkcs11Provider> {
-    const provider = new Pkcs11Provider(await openSession(config, search));
+    const provider = new Pkcs11Provider(await openSession(config, search), config);
     try {
       provider.#checkProtections(config.acceptUnenforced ?? []);
       await provider.#rehearse();

@@ -25,6 +25,8 @@ export interface PartitionConfig {
   readonly stateFolder: string;
   /** Protections without which this partition is used all the same. */
   readonly acceptUnenforced?: readonly Protection[];
+  /** Numbers of attributes of the vendor's own that no replica gets: it is told which objects have them. */
+  readonly vendorAttributes?: readonly number[];
   /** The token of the identity key, where that is another. */
   readonly identity?: Omit<PartitionConfig, 'identity'>;
 }

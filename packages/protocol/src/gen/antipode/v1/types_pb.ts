@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/types.proto.
  */
 export const file_antipode_v1_types: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSItCgpPcmRlclN0YXRlEg8KB3J1bm5pbmcYASABKAgSDgoGYWdlX21zGAIgASgEIooCCg1HZW5lcmF0aW9uUmVmEg0KBWVwb2NoGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhYKDmNvbnRlbnRfZGlnZXN0GAQgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgFIAEoBBIUCgxvYmplY3RfY291bnQYBiABKA0SGgoSZG9tYWluX2tleV92ZXJzaW9uGAcgASgNEjEKCnVuY2FwdHVyZWQYCCADKAsyHS5hbnRpcG9kZS52MS5VbmNhcHR1cmVkT2JqZWN0EhYKCWtleV9jb3VudBgJIAEoDUgAiAEBQgwKCl9rZXlfY291bnQiQwoQVW5jYXB0dXJlZE9iamVjdBIRCglvYmplY3RfaWQYASABKAkSDAoEa2luZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiLAoLU2l0ZUFkZHJlc3MSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImUKDFByb29mU3VtbWFyeRIOCgZwcm92ZWQYASABKA0SDgoGZmFpbGVkGAIgASgNEhkKEWZhaWxlZF9vYmplY3RfaWRzGAMgAygJEhoKEnVzZXNfbm90X2V4ZXJjaXNlZBgEIAEoDSJUCg1SZWZ1c2VkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBGNvZGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJIloKD0NlcnRpZmljYXRlSW5mbxIbChNjZXJ0aWZpY2F0ZV9lbmRzX21zGAEgASgEEhkKEWF1dGhvcml0eV9lbmRzX21zGAIgASgEEg8KB3Byb2JsZW0YAyABKAkqcgoKTWVtYmVyUm9sZRIbChdNRU1CRVJfUk9MRV9VTlNQRUNJRklFRBAAEhYKEk1FTUJFUl9ST0xFX0FDVElWRRABEhcKE01FTUJFUl9ST0xFX1NUQU5EQlkQAhIWChJNRU1CRVJfUk9MRV9GRU5DRUQQA2IGcHJvdG8z");
+  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSItCgpPcmRlclN0YXRlEg8KB3J1bm5pbmcYASABKAgSDgoGYWdlX21zGAIgASgEIooCCg1HZW5lcmF0aW9uUmVmEg0KBWVwb2NoGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhYKDmNvbnRlbnRfZGlnZXN0GAQgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgFIAEoBBIUCgxvYmplY3RfY291bnQYBiABKA0SGgoSZG9tYWluX2tleV92ZXJzaW9uGAcgASgNEjEKCnVuY2FwdHVyZWQYCCADKAsyHS5hbnRpcG9kZS52MS5VbmNhcHR1cmVkT2JqZWN0EhYKCWtleV9jb3VudBgJIAEoDUgAiAEBQgwKCl9rZXlfY291bnQiQwoQVW5jYXB0dXJlZE9iamVjdBIRCglvYmplY3RfaWQYASABKAkSDAoEa2luZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiLAoLU2l0ZUFkZHJlc3MSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImUKDFByb29mU3VtbWFyeRIOCgZwcm92ZWQYASABKA0SDgoGZmFpbGVkGAIgASgNEhkKEWZhaWxlZF9vYmplY3RfaWRzGAMgAygJEhoKEnVzZXNfbm90X2V4ZXJjaXNlZBgEIAEoDSJUCg1SZWZ1c2VkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBGNvZGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJIksKFE5vdENhcnJpZWRBdHRyaWJ1dGVzEhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEhIKCmF0dHJpYnV0ZXMYAyADKAkiWgoPQ2VydGlmaWNhdGVJbmZvEhsKE2NlcnRpZmljYXRlX2VuZHNfbXMYASABKAQSGQoRYXV0aG9yaXR5X2VuZHNfbXMYAiABKAQSDwoHcHJvYmxlbRgDIAEoCSpyCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfQUNUSVZFEAESFwoTTUVNQkVSX1JPTEVfU1RBTkRCWRACEhYKEk1FTUJFUl9ST0xFX0ZFTkNFRBADYgZwcm90bzM");
 
 /**
  * What every mutating order carries first: whose order this is, and under which tenure.
@@ -310,6 +310,41 @@ export const RefusedObjectSchema: GenMessage<RefusedObject> = /*@__PURE__*/
   messageDesc(file_antipode_v1_types, 6);
 
 /**
+ * Attributes of a captured object that no replica gets.
+ *
+ * @generated from message antipode.v1.NotCarriedAttributes
+ */
+export type NotCarriedAttributes = Message<"antipode.v1.NotCarriedAttributes"> & {
+  /**
+   * Object id, hexadecimal.
+   *
+   * @generated from field: string object_id = 1;
+   */
+  objectId: string;
+
+  /**
+   * Class and key type, such as `secret-key/aes`.
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * Their names in the standard, or the numbers of a vendor's own; never values.
+   *
+   * @generated from field: repeated string attributes = 3;
+   */
+  attributes: string[];
+};
+
+/**
+ * Describes the message antipode.v1.NotCarriedAttributes.
+ * Use `create(NotCarriedAttributesSchema)` to create a new message.
+ */
+export const NotCarriedAttributesSchema: GenMessage<NotCarriedAttributes> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 7);
+
+/**
  * How it stands with the certificate of a process.
  *
  * @generated from message antipode.v1.CertificateInfo
@@ -342,7 +377,7 @@ export type CertificateInfo = Message<"antipode.v1.CertificateInfo"> & {
  * Use `create(CertificateInfoSchema)` to create a new message.
  */
 export const CertificateInfoSchema: GenMessage<CertificateInfo> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 7);
+  messageDesc(file_antipode_v1_types, 8);
 
 /**
  * A member's seat in a group.

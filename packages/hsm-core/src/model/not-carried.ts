@@ -1,0 +1,72 @@
+/**
+ * Attributes that an object may have and no replica gets: the model has no place for them, or the target token takes them
+ * from nobody but its security officer. Antipode cannot bring them, so it says which objects had them. What a vendor has
+ * defined is known to whoever runs the device only: PKCS#11 has no call that lists the attributes of an object.
+ */
+import { ATTRIBUTE_NAMES, ATTRIBUTES, type AttributeName, type Attributes, USES } from './attributes.ts';
+import type { ObjectClass } from './object.ts';
+
+interface NotCarriedRule {
+  readonly type: number;
+  /** `length` is all that counts of it: whether it is empty. */
+  readonly kind: 'boolean' | 'number' | 'length';
+  readonly classes: readonly ObjectClass[];
+  /** Whether somebody who relies on it is left without protection, and not only without a convenience. */
+  readonly matters: boolean;
+}
+
+const certificate = (type: number, kind: NotCarriedRule['kind'] = 'length'): NotCarriedRule => ({
+  type,
+  kind,
+  classes: ['certificate'],
+  matters: false,
+});
+
+/**
+ * By the names of PKCS#11 3.0. Dates are not here: they are carried where the token lets them be read; nor the check value of a
+ * certificate, which each token computes.
+ */
+export const NOT_CARRIED: Readonly<Record<string, NotCarriedRule>> = {
+  CKA_TRUSTED: { type: 0x086, kind: 'boolean', classes: ['secret-key', 'public-key', 'certificate'], matters: true },
+  CKA_AC_ISSUER: certificate(0x083),
+  CKA_OWNER: certificate(0x084),
+  CKA_ATTR_TYPES: certificate(0x085),
+  CKA_JAVA_MIDP_SECURITY_DOMAIN: certificate(0x088, 'number'),
+  CKA_URL: certificate(0x089),
+  CKA_HASH_OF_SUBJECT_PUBLIC_KEY: certificate(0x08a),
+  CKA_HASH_OF_ISSUER_PUBLIC_KEY: certificate(0x08b),
+};
+
+/** Dates that a token keeps and does not let be read. */
+export const DATE_NAMES: Partial<Record<AttributeName, string>> = {
+  startDate: 'CKA_START_DATE',
+  endDate: 'CKA_END_DATE',
+};
+
+/** Numbers above this are a vendor's own (PKCS#11 3.0, 4.1). */
+export const VENDOR_DEFINED = 0x8000_0000;
+
+export const vendorName = (type: number): string => `0x${type.toString(16).padStart(8, '0')}`;
+
+/** Whether the loss of this attribute takes a protection away: trust, a date, a limit that a vendor has defined. */
+export const isWeighty = (name: string): boolean => NOT_CARRIED[name]?.matters ?? true;
+
+/** What becomes of what an entry says: in the manifest only, set at a replica, or set there more narrowly. */
+export interface Becomes {
+  readonly carried: readonly string[];
+  readonly set: readonly string[];
+  readonly narrowed: readonly string[];
+}
+
+/** By the names of the model. Uses that are not allowed are set, too: a token has defaults of its own. */
+export function becomesOf(attributes: Attributes): Becomes {
+  const present = ATTRIBUTE_NAMES.filter((name) => attributes[name] !== undefined);
+  const isNarrowed = (name: AttributeName): boolean => name === 'sensitive' && attributes.sensitive === false;
+  const isSet = (name: AttributeName): boolean =>
+    USES.includes(name) || ATTRIBUTES[name].fate !== 'carried' || DATE_NAMES[name] !== undefined;
+  return {
+    carried: present.filter((name) => !isSet(name)),
+    set: present.filter((name) => isSet(name) && !isNarrowed(name)),
+    narrowed: present.filter(isNarrowed),
+  };
+}
