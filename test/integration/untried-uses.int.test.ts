@@ -79,6 +79,15 @@ it('every use that a key allows is tried, or counted as not tried', async () => 
   }
   expect(untried.sort()).toEqual(['aes unwrap: unwrap', 'generic derive: derive', 'rsa signRecover: signRecover']);
   expect(proof).toMatchObject({ proved: sealed.generation.entries.length, failed: 0, usesNotExercised: 3 });
+  // By object: a number alone does not say which keys to try with their application.
+  const labels = new Map(
+    sealed.generation.entries.map(({ objectId, attributes }) => [
+      objectId,
+      Buffer.from(attributes.label ?? []).toString(),
+    ]),
+  );
+  const byObject = proof.notExercised.map(({ objectId, uses }) => `${labels.get(objectId)}: ${uses.join(' ')}`);
+  expect(byObject.sort()).toEqual(untried);
 });
 
 it('a token that refuses the PIN for one key is asked once, and stays open with the same PIN', async () => {

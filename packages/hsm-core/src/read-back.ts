@@ -14,6 +14,8 @@ export interface ProofSummary {
   readonly failedObjectIds: readonly ObjectId[];
   /** Uses that no mechanism of this token could exercise. */
   readonly usesNotExercised: number;
+  /** Of which objects, and which uses. */
+  readonly notExercised: readonly { readonly objectId: ObjectId; readonly uses: readonly string[] }[];
 }
 
 interface Judged {
@@ -113,14 +115,16 @@ function proofsOf({ known }: ReplicaMemory, entries: readonly Entry[]): Map<Hand
 
 export function summarise(judged: readonly Judged[]): ProofSummary {
   const failed = judged.filter(({ outcome }) => outcome?.proved !== true);
+  const notExercised = judged.flatMap(({ entry: { objectId }, outcome }) => {
+    const left = outcome?.checks.filter((check) => check.outcome === 'not-exercised') ?? [];
+    return left.length === 0 ? [] : [{ objectId, uses: left.map(({ use }) => use) }];
+  });
   return {
     proved: judged.length - failed.length,
     failed: failed.length,
     failedObjectIds: failed.map(({ entry }) => entry.objectId),
-    usesNotExercised: judged.reduce(
-      (sum, { outcome }) => sum + (outcome?.checks.filter((check) => check.outcome === 'not-exercised').length ?? 0),
-      0,
-    ),
+    usesNotExercised: notExercised.reduce((sum, { uses }) => sum + uses.length, 0),
+    notExercised,
   };
 }
 

@@ -61,7 +61,7 @@ describe('an apply', () => {
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
     const { contentDigest, proof } = await group.verify(b, target);
     expect(contentDigest).toBe(target.contentDigest);
-    expect(proof).toEqual({ proved: 6, failed: 0, failedObjectIds: [], usesNotExercised: 0 });
+    expect(proof).toEqual({ proved: 6, failed: 0, failedObjectIds: [], usesNotExercised: 0, notExercised: [] });
     expect(b.provider.sessionObjectCount).toBe(0);
   });
 

@@ -41,6 +41,26 @@ describe('a drill', () => {
     expect(verify('sha256', signed, { key, dsaEncoding: 'ieee-p1363' }, signature!)).toBe(true);
   });
 
+  it('names in its evidence which uses of which objects nothing could try', async () => {
+    const ref = await sites.captured();
+    const { provider } = b.scratch;
+    const { prove } = provider;
+    provider.prove = async (key, items) => {
+      const outcomes = await prove.call(provider, key, items);
+      const untried = { use: 'derive', outcome: 'not-exercised', detail: 'no way to try it' } as const;
+      return outcomes.map((outcome, index) =>
+        items[index]!.objectClass === 'secret-key' ? { ...outcome, checks: [...outcome.checks, untried] } : outcome,
+      );
+    };
+    const { evidence } = await sites.drill(b, ref);
+    const { entries } = (await sites.a.site.store.open(ref.digest)).generation;
+    const secrets = entries.filter(({ objectClass }) => objectClass === 'secret-key');
+    const { objects } = JSON.parse(evidence!);
+    expect(secrets.length).toBeGreaterThan(0);
+    expect(objects).toMatchObject({ usesNotExercised: secrets.length });
+    expect(objects.notExercised).toEqual(secrets.map(({ objectId }) => ({ objectId, uses: ['derive'] })));
+  });
+
   it.each(['b-1', 'b-9', ''])('opens no partition that is not declared as scratch: %j', async (serial) => {
     const ref = await sites.captured();
     expect(await rejection(sites.drill(b, ref, serial))).toMatchObject({

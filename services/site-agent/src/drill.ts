@@ -15,6 +15,9 @@ import { proofMessage } from './verify.ts';
 /** So that the signature can stand for nothing else. */
 const EVIDENCE_PREFIX = Buffer.from('antipode evidence v1\0');
 
+/** Objects that are named with the uses that nothing could try; the count beside them is whole. */
+const NOT_EXERCISED_MAX = 1_000;
+
 export async function drill(
   site: Site,
   request: DrillRequest,
@@ -89,6 +92,9 @@ export async function drill(
             failed: rehearsal.proof.failed,
             failedIds: rehearsal.proof.failedObjectIds,
             usesNotExercised: rehearsal.proof.usesNotExercised,
+            notExercised: rehearsal.proof.notExercised
+              .slice(0, NOT_EXERCISED_MAX)
+              .map(({ objectId, uses }) => ({ objectId, uses: [...uses] })),
             uncaptured: generation.uncaptured.length,
           },
           times,

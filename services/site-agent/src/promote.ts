@@ -57,7 +57,7 @@ export async function promote(
         const target = digest === undefined ? undefined : await store.open(digest);
         const proof =
           target === undefined
-            ? { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 }
+            ? { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0, notExercised: [] }
             : (
                 await readBack({
                   ...open,
