@@ -295,6 +295,25 @@ describe('a group in trouble', () => {
     await expect(bench.reconciler.pass()).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
   });
 
+  it('is told while it lasts, with the time since when, and so is a pass that fails as a whole', async () => {
+    others('accounts');
+    groups.delete('accounts');
+    await bench.reconciler.pass();
+    const sinceMs = bench.clock.monotonicMs();
+    const known = new Map(groups);
+    groups.clear();
+    await bench.clock.advance(1_000);
+    await expect(bench.reconciler.pass()).rejects.toThrow();
+    expect(bench.reconciler.troubles).toMatchObject([
+      { group: 'accounts', error: { code: 'DATABASE_UNAVAILABLE' }, sinceMs },
+      { group: 'payments', sinceMs: sinceMs + 1_000 },
+      { group: '', error: { code: 'DATABASE_UNAVAILABLE' }, sinceMs: sinceMs + 1_000 },
+    ]);
+    for (const [name, group] of known) groups.set(name, group);
+    await bench.reconciler.pass();
+    expect(bench.reconciler.troubles).toMatchObject([{ group: 'accounts', sinceMs }]);
+  });
+
   it('whose failover has ended since it was read is not failed over again', async () => {
     bench.status = 'down';
     epochs.areCurrent = false;

@@ -51,6 +51,15 @@ const LOOKS_MAX = 4;
 const LOOK_PASSES_MAX = 4;
 const UNREADABLE = 'what the database has of the group cannot be read';
 
+/** A look that failed, and fails since. */
+export interface PlanningTrouble {
+  /** Empty for every group. */
+  readonly group: string;
+  readonly error: AntipodeError;
+  /** Monotonic. */
+  readonly sinceMs: number;
+}
+
 /** No attempt is put off by more than the longest pause: a time further ahead can only be wrong. */
 const isDue = ({ nextAttemptMs }: Intent, nowMs: number): boolean =>
   nextAttemptMs <= nowMs || nextAttemptMs > nowMs + ATTEMPT_PAUSE_MS_MAX;
@@ -66,8 +75,8 @@ export class Reconciler implements Closeable {
   readonly #looking = new Set<string>();
   /** Of a look that outlasted its pass: the next pass throws it. */
   #defect: unknown;
-  /** Groups whose last look failed. */
-  readonly #troubled = new Set<string>();
+  /** Groups whose last look failed; under the empty name the pass as a whole. */
+  readonly #troubled = new Map<string, PlanningTrouble>();
   /** What contradicts what, by group: told when it begins and when it ends. */
   readonly #contradicted = new Map<string, string>();
 
@@ -94,9 +103,27 @@ export class Reconciler implements Closeable {
     await this.#running;
   }
 
+  /** What keeps anything from being planned, the oldest first: a group that looks well is not looked after meanwhile. */
+  get troubles(): readonly PlanningTrouble[] {
+    return [...this.#troubled.values()];
+  }
+
   /** One look at everything; passes never overlap. */
   pass(): Promise<void> {
-    return this.#passes.run(() => this.#pass());
+    return this.#passes.run(async () => {
+      try {
+        await this.#pass();
+        this.#troubled.delete('');
+      } catch (thrown) {
+        this.#note('', AntipodeError.from(thrown));
+        throw thrown;
+      }
+    });
+  }
+
+  #note(group: string, error: AntipodeError): void {
+    const sinceMs = this.#troubled.get(group)?.sinceMs ?? this.#ports.clock.monotonicMs();
+    this.#troubled.set(group, { group, error, sinceMs });
   }
 
   /**
@@ -201,7 +228,7 @@ export class Reconciler implements Closeable {
   /** Once a streak. */
   #report(group: string, error: AntipodeError): void {
     const isKnown = this.#troubled.has(group);
-    this.#troubled.add(group);
+    this.#note(group, error);
     this.#ports.log.at(isKnown ? 'debug' : 'error', 'the group cannot be looked at; the others are', { group, error });
   }
 

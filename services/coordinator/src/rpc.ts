@@ -321,6 +321,13 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       groups: await allGroups(),
       operations: (await store.query(readRecent)).map((intent) => operationMessage(intent, toWallMs)),
       isQueueUp: wakeUps.isUp(),
+      planningTroubles: reconciler.troubles.map(({ group, error, sinceMs }) => ({
+        group,
+        errorCode: error.code,
+        message: error.message,
+        ageMs: BigInt(Math.round(clock.monotonicMs() - sinceMs)),
+        hint: error.hint,
+      })),
       ...clockStepOf(ports.timeline.lastStep),
       ...(ports.certificate === undefined ? {} : { certificate: certificateInfo(ports.certificate()) }),
     }),

@@ -44,6 +44,24 @@ it('a coordinator that does not lead says so, and degrades the whole', () => {
   expect(statusText(follower)).toContain('does not lead');
 });
 
+it('a coordinator that cannot plan says since when and why, and degrades the whole', () => {
+  const planningTroubles = [
+    {
+      group: '',
+      errorCode: 'DATABASE_UNAVAILABLE',
+      message: '[DATABASE_UNAVAILABLE] disk full',
+      ageMs: 20_000n,
+      hint: 'h',
+    },
+    { group: 'payments', message: 'cannot be read' },
+  ];
+  const stuck = status({ planningTroubles });
+  expect([isDegraded(stuck), isDegraded(status({}))]).toEqual([true, false]);
+  expect(statusText(stuck)).toContain('Nothing is planned for any group since 20.0 s');
+  expect(statusText(stuck)).toContain('[DATABASE_UNAVAILABLE] disk full\n  h');
+  expect(statusText(stuck)).toContain('Nothing is planned for group payments');
+});
+
 it('a clock that was set is told, with how far and when', () => {
   const text = statusText(status({ clockStep: { byMs: -21_600_000n, ageMs: 180_000n } }));
   expect(text).toContain('set back by 6 h, 3 min ago');

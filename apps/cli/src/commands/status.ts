@@ -52,6 +52,10 @@ export function statusText(status: GetStatusResponse): string {
       : [
           `The coordinator's clock was set ${status.clockStep.byMs < 0n ? 'back' : 'ahead'} by ${duration(status.clockStep.byMs < 0n ? -status.clockStep.byMs : status.clockStep.byMs)}, ${duration(status.clockStep.ageMs)} ago. No deadline moves with it; drills by calendar follow the clock.`,
         ]),
+    ...status.planningTroubles.map(
+      ({ group, message, ageMs, hint }) =>
+        `Nothing is planned for ${group === '' ? 'any group' : `group ${group}`} since ${duration(ageMs)}: no capture, no replication, no failover. ${message}\n  ${hint}`,
+    ),
     sites,
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(troublesOf),
@@ -92,9 +96,10 @@ export function certificateWarnings({ coordinator, certificate, sites }: GetStat
   );
 }
 
-export function isDegraded({ isLeader, groups, sites }: GetStatusResponse): boolean {
+export function isDegraded({ isLeader, groups, sites, planningTroubles }: GetStatusResponse): boolean {
   return (
     !isLeader ||
+    planningTroubles.length > 0 ||
     groups.some(
       ({ protection, members }) => protection !== 'protected' || members.some(({ quarantine }) => quarantine !== ''),
     ) ||
@@ -106,7 +111,7 @@ export function statusCommand(): Command {
   return readCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, a partition has an error, a certificate ends within 30 days, or this coordinator does not lead.`,
+      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, a partition has an error, a certificate ends within 30 days, or this coordinator does not lead or cannot plan.`,
     )
     .action(async (options) => {
       const status = await withOperator(options.config, (operator) => operator.getStatus({}), {
