@@ -116,6 +116,22 @@ export function checkSites({ members, scratch }: GroupSpec, detector: Detector):
   }
 }
 
+/** @throws ALREADY_EXISTS for a partition that is a member of another group */
+export function checkSeats({ name, members }: GroupSpec, known: readonly GroupSpec[]): void {
+  for (const { site, serial } of members) {
+    const other = known.find((group) => group.name !== name && group.members.some((seat) => seat.serial === serial));
+    if (other === undefined) continue;
+    throw new AntipodeError(
+      'ALREADY_EXISTS',
+      `partition ${serial} of site ${site} is a member of group ${other.name}`,
+      {
+        details: { group: other.name, site, serial },
+        hint: 'A partition is a member of one group. Name another partition for this one; `antipode status --json` lists those of each site.',
+      },
+    );
+  }
+}
+
 /**
  * What a repeated declaration says otherwise than the one in force; empty where it says the same. The order of members counts
  * only for the first one, which was made active. Rules of the filter are named and not repeated: they may hold labels of keys.

@@ -7,6 +7,7 @@ import {
   GenerationStanding,
   GetGenerationRequestSchema,
   type GroupSpecSchema,
+  PlanFailoverRequestSchema,
   ReplicateRequestSchema,
   ResolveRequestSchema,
   RunDrillRequestSchema,
@@ -197,6 +198,18 @@ describe('the declaration of a group', () => {
     const bench = withSites();
     await bench.createGroup({ ...message, rpoSeconds: 0 });
     expect(database.groups[0]?.spec.rpoMs).toBe(300_000);
+  });
+
+  it('is not taken for a partition that is a member of another group, and names both', async () => {
+    const bench = withSites();
+    await bench.createGroup(message);
+    const error = await rejection(bench.createGroup({ ...message, name: 'accounts' }));
+    expect([error.code, error.message]).toEqual([
+      'ALREADY_EXISTS',
+      expect.stringContaining('partition serial-a of site a is a member of group payments'),
+    ]);
+    expect(error.hint).not.toContain('at the same moment');
+    expect(database.groups).toHaveLength(1);
   });
 
   it('is not taken twice with different contents', async () => {
@@ -412,6 +425,20 @@ describe('where an application finds its keys', () => {
     for (const order of [resolve(bench), handlers.failover(failover, CONTEXT), handlers.replicate(replicate, CONTEXT)])
       expect((await rejection(order)).code).toBe('GROUP_CONTRADICTED');
     expect(bench.intended).toEqual([]);
+  });
+});
+
+describe('the plan of a failover', () => {
+  it('to the site that is active already is refused, and no loss is spoken of', async () => {
+    const bench = new Bench();
+    database.groups = [groupOf(SPEC)];
+    const request = create(PlanFailoverRequestSchema, { group: 'payments', toSite: 'a' });
+    const error = await rejection(operatorHandlers(bench.ports).planFailover(request, CONTEXT));
+    expect([error.code, error.message, error.hint]).toEqual([
+      'REQUEST_INVALID',
+      expect.stringContaining('site a is active already'),
+      expect.not.stringContaining('--accept-loss'),
+    ]);
   });
 });
 

@@ -16,7 +16,7 @@ import type { Effects } from './effects.ts';
 import type { Election } from './election.ts';
 import { standingOf } from './generation-standing.ts';
 import type { GroupCache } from './group-cache.ts';
-import { checkSites, differences, filterMessage, specFrom } from './group-spec.ts';
+import { checkSeats, checkSites, differences, filterMessage, specFrom } from './group-spec.ts';
 import type { JournalBook } from './journals.ts';
 import type { LeaseBook } from './leases.ts';
 import { planFailover } from './machines/failover-plan.ts';
@@ -28,7 +28,7 @@ import { operationHandlers } from './rpc-operations.ts';
 import { reseatHandlers } from './rpc-reseat.ts';
 import type { Runner } from './runner.ts';
 import { startDrill } from './start-drill.ts';
-import { requireMember, startFailover } from './start-failover.ts';
+import { requireTarget, startFailover } from './start-failover.ts';
 import { readDrills, readLastPassed } from './store/drills.ts';
 import { readAcknowledged, readGeneration, readNewest } from './store/generations.ts';
 import { insertGroup, readGroup, readGroups, readTenures } from './store/groups.ts';
@@ -252,9 +252,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     createGroup: async ({ spec: message }) => {
       election.require();
       const spec = specFrom(message);
-      const existing = (await store.query((db) => readGroups(db, () => {}))).find(
-        (group) => group.spec.name === spec.name,
-      );
+      const known = await store.query((db) => readGroups(db, () => {}));
+      const existing = known.find((group) => group.spec.name === spec.name);
       const different = existing === undefined ? [] : differences(existing.spec, spec);
       if (different.length > 0) {
         throw new AntipodeError(
@@ -271,6 +270,10 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         return { group: await factsOf(existing), operationId: '' };
       checkSites(spec, detector);
       if (existing === undefined) {
+        checkSeats(
+          spec,
+          known.map((group) => group.spec),
+        );
         await store.write(election.require(), async (trx, record) => {
           await insertGroup(trx, spec, clock.wallMs());
           record({
@@ -432,7 +435,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
 
     planFailover: async ({ group: name, toSite }) => {
       const group = await agreedGroup(name, isWayOut);
-      requireMember(group, toSite);
+      requireTarget(group, toSite);
       const from = activeOf(group)?.site ?? '';
       const survey = await effects.survey(group);
       const request = { from, wanted: toSite, reason: 'operator', excluded: [] } as const;

@@ -32,11 +32,8 @@ export async function startFailover(
 ): Promise<{ operationId: string; replacedOperationId: string }> {
   const { name } = group.spec;
   const { toSite, acceptLoss, accepted, operator } = order;
-  requireMember(group, toSite);
+  requireTarget(group, toSite);
   const from = activeOf(group)?.site ?? '';
-  // A failover that did not end well has fenced it: then it may be the one to serve again.
-  if (toSite === from && group.highestEpoch === group.epoch)
-    throw new AntipodeError('REQUEST_INVALID', `site ${from} is active already`, { details: { field: 'to_site' } });
   const state = {
     phase: 'requested',
     from,
@@ -74,15 +71,27 @@ export async function startFailover(
   return { operationId: id, replacedOperationId: replaced?.id ?? '' };
 }
 
-/** @throws REQUEST_INVALID for a site that is no member: a misspelt name is no reason to accept a loss */
-export function requireMember(group: Group, site: string): void {
-  if (site === '' || group.members.some((member) => member.site === site)) return;
-  const members = group.members.map((member) => member.site).join(', ');
-  throw new AntipodeError(
-    'REQUEST_INVALID',
-    `site ${site} has no seat in group ${group.spec.name}, expected one of: ${members}`,
-    { details: { field: 'to_site', group: group.spec.name, site } },
-  );
+/** @throws REQUEST_INVALID for a site that cannot be meant, which is no reason to accept a loss: no member, or active already */
+export function requireTarget(group: Group, site: string): void {
+  if (site === '') return;
+  const { name } = group.spec;
+  const details = { field: 'to_site', group: name, site };
+  if (!group.members.some((member) => member.site === site)) {
+    const members = group.members.map((member) => member.site).join(', ');
+    throw new AntipodeError(
+      'REQUEST_INVALID',
+      `site ${site} has no seat in group ${name}, expected one of: ${members}`,
+      {
+        details,
+      },
+    );
+  }
+  // A failover that did not end well has fenced it: then it may be the one to serve again.
+  if (site === activeOf(group)?.site && group.highestEpoch === group.epoch)
+    throw new AntipodeError('REQUEST_INVALID', `site ${site} is active already`, {
+      details,
+      hint: `Nothing to do: group ${name} is at site ${site}. Name a standby to move it.`,
+    });
 }
 
 /** Whether the one that is under way does all that is ordered: then the order joins it. */

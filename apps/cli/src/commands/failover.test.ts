@@ -1,7 +1,7 @@
 import { GenerationRefSchema, PlanFailoverResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { acceptedLosses, consequences } from './failover.ts';
+import { acceptedLosses, consequences, refuseObstacle } from './failover.ts';
 
 const said = (init: MessageInitShape<typeof PlanFailoverResponseSchema> = {}): string =>
   consequences(
@@ -38,4 +38,12 @@ it('what is accepted with --accept-loss is what the plan has shown, by epoch, nu
   const losses = [create(GenerationRefSchema, { epoch: 1n, generation: 8n, manifestDigest: new Uint8Array([7]) })];
   expect(acceptedLosses({ losses }, { acceptLoss: true })).toEqual(losses);
   expect(acceptedLosses({ losses }, {})).toEqual([]);
+});
+
+it('what no accepted loss would mend is refused without a word that asks to accept one', () => {
+  refuseObstacle('payments', { obstacle: '' });
+  const refused = (): void => refuseObstacle('payments', { obstacle: 'no standby can be reached and used' });
+  expect(refused).toThrow(
+    expect.objectContaining({ code: 'FAILOVER_REFUSED', hint: expect.not.stringContaining('--accept-loss') }),
+  );
 });

@@ -38,6 +38,15 @@ export function acceptedLosses(
   return acceptLoss ? losses : [];
 }
 
+/** @throws FAILOVER_REFUSED for what stands in the way although every loss would be accepted, but for that of a majority */
+export function refuseObstacle(group: string, { obstacle }: Pick<PlanFailoverResponse, 'obstacle'>): void {
+  if (obstacle === '') return;
+  throw new AntipodeError('FAILOVER_REFUSED', obstacle, {
+    details: { group },
+    hint: 'Nothing was changed, and accepting a loss does not help here. `antipode status` says which sites and partitions cannot be used, and why: mend that, or name another site with --to.',
+  });
+}
+
 export function failoverCommand(): Command {
   return operatorCommand('failover', 'make a standby the active member', [
     'failover payments --dry-run',
@@ -54,7 +63,7 @@ export function failoverCommand(): Command {
       const out = output(options);
       await withOperator(options.config, async (operator) => {
         const plan = await operator.planFailover({ group, toSite: options.to });
-        if (plan.obstacle !== '') throw new AntipodeError('FAILOVER_REFUSED', plan.obstacle, { details: { group } });
+        refuseObstacle(group, plan);
         for (const line of consequences(group, plan)) out.note(line);
         if (plan.needsAcceptLoss)
           out.note('This needs --accept-loss, which accepts the loss of what is named here and of nothing else.');
