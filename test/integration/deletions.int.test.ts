@@ -7,6 +7,7 @@ import { rejection } from '@antipode/runtime/testing';
 import { acceptDeleted, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { follow } from '../../apps/cli/src/operator.ts';
+import { Journal } from '../../services/site-agent/src/journal.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 
 let system: TestSystem;
@@ -54,8 +55,13 @@ it('a token that was emptied by mistake holds the capture, and is filled again f
 it('a loss that is accepted goes on; what is deleted is listed by name at every site, and comes back at the active one', async () => {
   for (const id of IDS) destroy(id);
   expect((await rejection(system.replicate())).code).toBe('CAPTURE_HELD');
+  expect((await rejection(acceptDeleted({ ...at('b'), objectIds: [] }))).code).toBe('ROLE_REFUSED');
   expect(await acceptDeleted({ ...at('a'), objectIds: [] })).toHaveLength(6);
   await system.replicate();
+  // One capture uses it up: should the same objects come back, a later loss of them is held again.
+  const journal = new Journal(at('a').config.dataFolder);
+  expect(journal.accepted(GROUP).size).toBe(0);
+  journal.close();
   await system.until('the group is protected', async () => (await groupNow()).protection === 'protected');
   for (const name of ['b', 'c']) expect(labelsAt(name)).toEqual([]);
 
@@ -88,6 +94,9 @@ it('a token that was emptied is left for a standby by order of a person, and fil
   await follow(system.operator, operationId, { timeoutMs: 45_000 });
   await system.untilActive('b');
   expect(labelsAt('b')).toEqual(all);
+  await system.until('site a has nothing held any more', async () =>
+    (await listDeleted(at('a'))).every(({ state }) => state !== 'held'),
+  );
   await system.until('site a has its keys again', async () => labelsAt('a').length === all.length);
   await system.until('the group is protected', async () => (await groupNow()).protection === 'protected');
 });

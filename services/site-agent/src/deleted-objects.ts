@@ -59,7 +59,7 @@ export function listDeleted({ config, group }: { config: AgentConfig; group: str
 
 /**
  * Accepts that these objects are gone or have another value: the next capture goes on without them. Without any named, all
- * that is held or changed now. @throws NOT_FOUND
+ * that is held or changed now. @throws NOT_FOUND, ROLE_REFUSED
  */
 export function acceptDeleted({
   config,
@@ -71,6 +71,8 @@ export function acceptDeleted({
   objectIds: readonly string[];
 }): Promise<DeletedObject[]> {
   return atSite(config, group, async (open) => {
+    // What is accepted at a standby would wait for the day on which it is active, and then let a real loss pass.
+    requireActive(open, group, 'losses are accepted at the active member');
     const undecided = deletedIn(open, group).filter(({ state }) => state === 'held' || state === 'changed');
     const chosen = choose(undecided, objectIds);
     open.journal.accept(
@@ -98,12 +100,7 @@ export function restoreDeleted({
 }): Promise<DeletedObject[]> {
   return atSite(config, group, async (open) => {
     const { journal, seat, newest } = open;
-    if (seat.role !== 'active')
-      throw new AntipodeError(
-        'ROLE_REFUSED',
-        `this site is ${seat.role} in group ${group}, deleted objects come back at the active member`,
-        { details: { group, role: seat.role } },
-      );
+    requireActive(open, group, 'deleted objects come back at the active member');
     const chosen = choose(deletedIn(open, group), objectIds);
     const lost = chosen.find(({ isRestorable }) => !isRestorable);
     if (lost !== undefined)
@@ -134,6 +131,14 @@ export function restoreDeleted({
     }
     journal.setRestored(group, [...wanted]);
     return chosen;
+  });
+}
+
+/** @throws ROLE_REFUSED */
+function requireActive({ seat: { role } }: Open, group: string, why: string): void {
+  if (role === 'active') return;
+  throw new AntipodeError('ROLE_REFUSED', `this site is ${role} in group ${group}, ${why}`, {
+    details: { group, role },
   });
 }
 
@@ -255,11 +260,12 @@ async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) 
   }
 }
 
-function deletedIn({ journal, store, newest: { generation }, asides }: Open, group: string): DeletedObject[] {
+function deletedIn({ journal, store, seat, newest: { generation }, asides }: Open, group: string): DeletedObject[] {
   const accepted = journal.accepted(group);
   const kept = journal.kept(group);
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
-  const held = new Set(journal.held(group).map(({ objectId }) => objectId));
+  // Of a capture that was held here before another member became active, nothing waits any more.
+  const held = new Set(seat.role === 'active' ? journal.held(group).map(({ objectId }) => objectId) : []);
   const changed = changedOf(generation);
   const undecided = [...new Set([...held, ...changed])].flatMap((objectId): DeletedObject[] => {
     const entry = entries.get(objectId);

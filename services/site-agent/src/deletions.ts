@@ -60,9 +60,9 @@ export class Deletions {
   }
 
   /** After a capture that went on, by these rules. */
-  release(group: string, { restored }: Pick<DeletionRules, 'restored'>): void {
+  release(group: string, decided: Pick<DeletionRules, 'accepted' | 'restored'>): void {
     if (this.#journal.held(group).length > 0) this.#journal.setHeld(group, []);
-    if (restored.size > 0) this.#journal.endRestored(group, restored);
+    if (decided.accepted.size + decided.restored.size > 0) this.#journal.endDecisions(group, decided);
   }
 
   #count(group: string, tombstones: readonly Tombstone[]): ReadonlyMap<ObjectId, number> {

@@ -472,11 +472,16 @@ export class Journal {
     return new Set(rows.map((row) => String(row['object_id'])));
   }
 
-  /** A capture has seen these. */
-  endRestored(group: string, objectIds: Iterable<string>): void {
+  /** A capture has gone on by these: what it did not need of them counts for no later one. */
+  endDecisions(
+    group: string,
+    { accepted, restored }: { accepted: Iterable<string>; restored: Iterable<string> },
+  ): void {
     this.#transaction(() => {
-      const statement = this.#database.prepare('DELETE FROM restored_object WHERE grp = ? AND object_id = ?');
-      for (const objectId of objectIds) statement.run(group, objectId);
+      const ofAccepted = this.#database.prepare('DELETE FROM accepted WHERE grp = ? AND object_id = ?');
+      for (const objectId of accepted) ofAccepted.run(group, objectId);
+      const ofRestored = this.#database.prepare('DELETE FROM restored_object WHERE grp = ? AND object_id = ?');
+      for (const objectId of restored) ofRestored.run(group, objectId);
     });
   }
 
