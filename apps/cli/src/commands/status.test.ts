@@ -1,7 +1,7 @@
 import { GetStatusResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { certificateWarnings, isDegraded, statusText } from './status.ts';
+import { certificateWarnings, isDegraded, notableOf, statusText } from './status.ts';
 
 const status = (init: MessageInitShape<typeof GetStatusResponseSchema>) =>
   create(GetStatusResponseSchema, { coordinator: 'main', version: '1', isLeader: true, isQueueUp: true, ...init });
@@ -144,4 +144,25 @@ it('a contradiction, a quarantine and a pause of automatic failover are named, w
   expect(statusText(paused)).toMatch(
     /no automatic failover before 2026-01-02T00:00:00\.000Z.*`antipode failover payments`/,
   );
+});
+
+it('a failure is one line until an operation of its kind has ended well at the same place, and what is under way always is', () => {
+  const of = (id: string, kind: string, site: string, state: string) => ({
+    id,
+    kind,
+    site,
+    group: 'payments',
+    status: state,
+  });
+  const shown = (...operations: ReturnType<typeof of>[]): string[] =>
+    notableOf(status({ operations }).operations).map(({ id }) => id);
+  const failed = [of('3', 'replication', 'c', 'failed'), of('2', 'replication', 'c', 'failed')];
+  expect(shown(of('5', 'replication', 'c', 'open'), of('4', 'replication', 'b', 'done'), ...failed)).toEqual([
+    '5',
+    '3',
+  ]);
+  expect(shown(of('4', 'replication', 'c', 'done'), ...failed)).toEqual([]);
+  expect(shown(of('4', 'replication', 'c', 'dismissed'), ...failed)).toEqual(['3']);
+  expect(shown(of('4', 'capture', 'b', 'done'), of('1', 'capture', 'a', 'failed'))).toEqual([]);
+  expect(shown(of('4', 'capture', 'b', 'done'), of('1', 'capture', 'a', 'parked'))).toEqual(['1']);
 });

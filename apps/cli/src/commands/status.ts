@@ -1,4 +1,10 @@
-import { type GetStatusResponse, type GroupState, type PartitionState, warningsOf } from '@antipode/protocol';
+import {
+  type GetStatusResponse,
+  type GroupState,
+  type Operation,
+  type PartitionState,
+  warningsOf,
+} from '@antipode/protocol';
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { EXIT } from '../exit-codes.ts';
@@ -16,6 +22,22 @@ function partitionsCell(partitions: readonly PartitionState[]): string {
   return partitions.map((partition) => `${partition.name} ${state(partition)}`).join(', ') || '-';
 }
 
+/**
+ * What is under way, waits for a person, or failed, newest first. A failure counts until another operation of its kind has
+ * ended at the same place: a disk that was full for a day is one line, and none once there is room. The list has them all.
+ */
+export function notableOf(operations: readonly Operation[]): Operation[] {
+  const ended = new Set<string>();
+  return operations.filter(({ kind, group, site, status }) => {
+    if (status === 'open' || status === 'parked') return true;
+    // Captures follow the active member from site to site.
+    const place = kind === 'capture' ? [kind, group] : [kind, group, site];
+    const isOver = ended.has(place.join());
+    if (status === 'done' || status === 'failed') ended.add(place.join());
+    return status === 'failed' && !isOver;
+  });
+}
+
 /** Sites with their partitions; what is under way or waits for a person; and the groups. */
 export function statusText(status: GetStatusResponse): string {
   const sites = table(
@@ -29,7 +51,7 @@ export function statusText(status: GetStatusResponse): string {
       site.reason,
     ]),
   );
-  const notable = status.operations.filter(({ status: state }) => ['open', 'parked', 'failed'].includes(state));
+  const notable = notableOf(status.operations);
   const operations = table(
     ['OPERATION', 'KIND', 'GROUP', 'SITE', 'PHASE', 'STATUS', 'ERROR'],
     notable.map((operation) => [
