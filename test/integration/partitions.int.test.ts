@@ -7,8 +7,12 @@ import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Journal } from '../../services/site-agent/src/journal.ts';
 import { type Partition, Partitions, type RecyclePolicy } from '../../services/site-agent/src/partitions.ts';
+import { openRawToken } from '../attacks/support/raw-token.ts';
+import { flags, label } from '../attacks/support/templates.ts';
 import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
+import { filesOf, flipAttribute } from '../support/raw-token.ts';
+import { makeAes, makeRsa } from '../support/token-pair.ts';
 import { makeToken, type TestToken } from '../support/tokens.ts';
 
 const MIB = 1024 ** 2;
@@ -64,6 +68,33 @@ async function providersOf(turns: number, recycle: RecyclePolicy): Promise<objec
     });
   return seen;
 }
+
+it('remember what the device makes of an RSA key, and compare after every start', async () => {
+  const own = filesOf(token);
+  const application = await openRawToken(token);
+  await makeRsa(application, label('rsa'), ...flags({ sign: true }));
+  const rsa = filesOf(token);
+  await makeAes(application, ...label('kek'), ...flags({ wrap: true, unwrap: true }));
+  const kek = [...filesOf(token)].filter((path) => !rsa.has(path));
+  await application.close();
+  const proof = async () => {
+    await partitions?.close();
+    const [outcome] = await opened().use(async ({ provider }) => {
+      const objects = await provider.inventory();
+      const { handle, publicHalf } = objects.find(
+        ({ keyType, objectClass }) => keyType === 'rsa' && objectClass === 'private-key',
+      )!;
+      const kind = { objectClass: 'private-key', keyType: 'rsa', sizeBits: 2048, attributes: { sign: true } } as const;
+      const item = { handle, ...kind, publicHalf: publicHalf!, blobSha256: Buffer.alloc(32, 7) };
+      return provider.prove(objects.find(({ keyType }) => keyType === 'aes')!.handle, [item]);
+    });
+    return outcome?.proved;
+  };
+  expect([await proof(), await proof()]).toEqual([true, true]);
+  const CKA_PRIME_1 = 0x124;
+  expect(flipAttribute(token, CKA_PRIME_1, { but: new Set([...own, ...kek]) })).toBe(1);
+  expect(await proof()).toBe(false);
+});
 
 it('keep their worker, which takes less than half a gigabyte', async () => {
   const providers = await providersOf(3, { residentBytesMax: 512 * MIB, turnsMin: 1 });

@@ -42,7 +42,14 @@ export { isSignedBy, openingSigned, openSigned } from './model/signed-manifest.t
 export { ownersOf, type PartitionConfig } from './pkcs11/session.ts';
 export { swapState, swapWarning } from './pkcs11/swap.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts';
-export { type HsmProvider, type PartitionDescription, PROTECTIONS, type Protection } from './provider.ts';
+export {
+  type HsmProvider,
+  type PartitionDescription,
+  PROTECTIONS,
+  type ProofItem,
+  type ProofOutcome,
+  type Protection,
+} from './provider.ts';
 export { type ProofSummary, readBack } from './read-back.ts';
 export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica.ts';

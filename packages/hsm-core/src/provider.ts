@@ -90,6 +90,11 @@ export interface ProofItem {
   /** Digest of the blob that re-wrapping must give again (wrapping by RFC 5649 is deterministic). */
   readonly blobSha256?: Uint8Array;
   readonly valueTag?: Uint8Array;
+  /**
+   * Of an RSA private key: digest of the blob that this very device gave of it when it was proved before. Other vendors
+   * write the same key otherwise, so it is no part of a manifest.
+   */
+  readonly wrapsTo?: Uint8Array;
 }
 
 /** One thing that was tried with a restored object. */
@@ -105,6 +110,8 @@ export interface ProofOutcome {
   readonly handle: Handle;
   readonly proved: boolean;
   readonly checks: readonly ProofCheck[];
+  /** Of an RSA private key that was proved: digest of the blob that the device gives of it. */
+  readonly print?: Uint8Array;
 }
 
 /**

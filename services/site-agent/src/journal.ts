@@ -19,7 +19,7 @@ import {
 } from './database.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 10;
+const SCHEMA_VERSION = 11;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -32,6 +32,9 @@ const REFUSED =
 /** Attributes of captured objects that no replica gets; names with blanks between them. */
 const NOT_CARRIED =
   'CREATE TABLE not_carried (grp TEXT, object_id TEXT, kind TEXT NOT NULL, attributes TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
+
+/** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
+const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
 
 /** Objects that an apply began to make, as they were to be. */
 const APPLY_INTENT =
@@ -81,6 +84,7 @@ const SCHEMA = `
   ${REFUSED};
   ${RESTORED_OBJECT};
   ${NOT_CARRIED};
+  ${PRINT};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -94,6 +98,7 @@ const UPGRADES = {
   7: REFUSED,
   8: RESTORED_OBJECT,
   9: NOT_CARRIED,
+  10: PRINT,
 };
 
 /** An object that is not restored at this member; `returnValue` is empty where it was not the token that refused. */
@@ -343,6 +348,23 @@ export class Journal {
       this.#run('DELETE FROM not_carried WHERE grp = ?', group);
       for (const { objectId, kind, attributes } of objects)
         this.#run('INSERT INTO not_carried VALUES (?, ?, ?, ?)', group, objectId, kind, attributes.join(' '));
+    });
+  }
+
+  /** What this device wrapped of these keys when they were proved first (prints.ts). */
+  prints(device: string, blobs: readonly string[]): Map<string, string> {
+    const found = new Map<string, string>();
+    for (const blob of blobs)
+      for (const row of this.#all('SELECT print FROM print WHERE device = ? AND blob = ?', device, blob))
+        found.set(blob, String(row['print']));
+    return found;
+  }
+
+  /** The first that is recorded stays. */
+  addPrints(device: string, prints: readonly (readonly [blob: string, print: string])[]): void {
+    this.#transaction(() => {
+      for (const [blob, print] of prints)
+        this.#run('INSERT OR IGNORE INTO print VALUES (?, ?, ?)', device, blob, print);
     });
   }
 

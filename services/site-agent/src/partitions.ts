@@ -20,6 +20,7 @@ import {
 import { AntipodeError, type Closeable, closeAll, hasCode, type Log, systemClock } from '@antipode/runtime';
 import { type PartitionSettings, partitionConfig } from './config.ts';
 import type { Journal } from './journal.ts';
+import { remembering } from './prints.ts';
 import { type Rank, Turns, yielding } from './turns.ts';
 
 /** A partition in use. Void as soon as its worker is lost. */
@@ -66,6 +67,7 @@ export interface PartitionOptions {
 export class Partition implements Closeable {
   readonly settings: PartitionSettings;
   readonly #journal: Journal;
+  readonly #remembered = new WeakMap<HsmProvider, HsmProvider>();
   readonly #dataFolder: string;
   readonly #log: Log;
   readonly #recycle: RecyclePolicy;
@@ -134,6 +136,17 @@ export class Partition implements Closeable {
     return this.#failure ?? this.#trouble ?? missingKey(this.#open?.keyring);
   }
 
+  /** What is proved in a scratch partition is gone with the drill. */
+  #remembering({ provider, description }: OpenPartition): HsmProvider {
+    if (this.settings.role === 'scratch') return provider;
+    const known = this.#remembered.get(provider);
+    if (known !== undefined) return known;
+    const device = `${description.serial} ${description.model} ${description.firmware}`;
+    const remembered = remembering(provider, { journal: this.#journal, device });
+    this.#remembered.set(provider, remembered);
+    return remembered;
+  }
+
   /**
    * Runs `work` with the partition open, after all work asked for before; not at all when `signal` aborts before its turn.
    * @throws HSM_UNAVAILABLE when too much waits already, TIMED_OUT when the caller gave up
@@ -142,9 +155,10 @@ export class Partition implements Closeable {
     return this.#turns.take(
       async (makeWay) => {
         try {
-          const result = await this.#recyclingOnce((open) =>
-            work(rank === 'yielding' ? { ...open, provider: yielding(open.provider, makeWay) } : open),
-          );
+          const result = await this.#recyclingOnce((open) => {
+            const provider = this.#remembering(open);
+            return work({ ...open, provider: rank === 'yielding' ? yielding(provider, makeWay) : provider });
+          });
           this.#trouble = undefined;
           return result;
         } catch (thrown) {

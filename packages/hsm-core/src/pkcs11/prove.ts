@@ -37,6 +37,7 @@ export function prove(context: ProveContext, item: ProofItem): ProofOutcome {
       if (item.keyType === 'rsa') proof.useRsa();
       else proof.useEc();
       if (!proof.hasProof) proof.rewrap();
+      if (item.keyType === 'rsa') proof.compareParts();
       break;
     case 'data':
       proof.data();
@@ -50,6 +51,7 @@ export function prove(context: ProveContext, item: ProofItem): ProofOutcome {
     handle: item.handle,
     proved: proof.hasProof && proof.checks.every(({ outcome }) => outcome !== 'failed'),
     checks: proof.checks,
+    ...(proof.print === undefined ? {} : { print: proof.print }),
   };
 }
 
@@ -58,6 +60,7 @@ const OAEP_SHA1 = (): Mechanism => structure(CKM.RSA_PKCS_OAEP, [CKM.SHA_1, CKG_
 
 class Proof {
   readonly checks: ProofCheck[] = [];
+  print: Uint8Array | undefined;
   readonly #context: ProveContext;
   readonly #item: ProofItem;
   /** Uses that another one has tried along with itself: what was encrypted is decrypted again. */
@@ -82,6 +85,28 @@ class Proof {
     this.#check('rewrap', 'AES key wrap (RFC 5649)', () =>
       bytesEqual(sha256(cryptoki.wrapKey(session, keyWrap, domainKey, this.#item.handle)), expected),
     );
+  }
+
+  /**
+   * A token may answer rightly with a key of which p, q, dP, dQ or qInv is damaged: OpenSSL notices, and signs without them.
+   * What the device wraps has all of it. Where it wraps one key in two ways, nothing follows.
+   */
+  compareParts(): void {
+    const { cryptoki, session, keyWrap, domainKey } = this.#context;
+    const { handle, wrapsTo } = this.#item;
+    const printed = (): Uint8Array => sha256(cryptoki.wrapKey(session, keyWrap, domainKey, handle));
+    try {
+      const print = printed();
+      const isSame = wrapsTo !== undefined && bytesEqual(print, wrapsTo);
+      if (!isSame && !bytesEqual(printed(), print)) return;
+      if (wrapsTo !== undefined && !isSame)
+        this.checks.push({ use: 'rewrap', outcome: 'failed', detail: 'another blob than before on this device' });
+      this.print = print;
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      if (wrapsTo !== undefined)
+        this.checks.push({ use: 'rewrap', outcome: 'failed', detail: `wrapped before, and now ${thrown.returnValue}` });
+    }
   }
 
   useAes(): void {
