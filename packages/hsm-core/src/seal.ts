@@ -466,10 +466,13 @@ class Capture {
     const losses = [...gone, ...refused].filter(({ objectId }) => !accepted.has(objectId));
     const limit = Math.max(lossLimit.objects, Math.floor((this.#live.size * lossLimit.percent) / 100));
     // Sealed anew under another key, a damaged object would leave the generations, and its sound copies with it.
-    const isDamaged =
-      this.#isReseal &&
-      this.#leftOut.some(({ object, reason }) => reason === 'value-changed' && this.#changed.has(object.handle));
-    return losses.length > limit || isDamaged ? { losses, limit } : undefined;
+    const damaged = this.#leftOut.flatMap(({ object, objectId, reason }): Loss[] =>
+      this.#isReseal && objectId !== undefined && reason === 'value-changed' && this.#changed.has(object.handle)
+        ? [{ objectId, reason }]
+        : [],
+    );
+    if (losses.length <= limit && damaged.length === 0) return undefined;
+    return { losses: [...new Map([...losses, ...damaged].map((loss) => [loss.objectId, loss])).values()], limit };
   }
 
   async #capture(candidates: readonly Candidate[]): Promise<void> {
