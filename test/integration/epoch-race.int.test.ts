@@ -13,7 +13,7 @@ import type { FailoverEffect } from '../../services/coordinator/src/machines/fai
 import type { Held } from '../../services/coordinator/src/machines/failover-plan.ts';
 import { recordAcknowledgement, recordCapture } from '../../services/coordinator/src/store/generations.ts';
 import { insertGroup, readGroup } from '../../services/coordinator/src/store/groups.ts';
-import type { Intent } from '../../services/coordinator/src/store/intents.ts';
+import { type Intent, insertIntent } from '../../services/coordinator/src/store/intents.ts';
 import { Store } from '../../services/coordinator/src/store/store.ts';
 import { EffectsBench } from '../../services/coordinator/src/testing/effects-bench.ts';
 import { SPEC } from '../../services/coordinator/src/testing/group.ts';
@@ -51,6 +51,8 @@ async function round(name: string): Promise<{ acknowledged: string; issued: stri
     await insertGroup(trx, { ...SPEC, name, members, scratch: [] }, 0);
     for (const number of [4n, 5n]) await recordCapture(trx, name, generation({ number, manifestDigest: `0${number}` }));
     await recordAcknowledgement(trx, name, { epoch: 1n, number: 4n, site: 'b', nowMs: 0 });
+    const state = { phase: 'issuing' };
+    await insertIntent(trx, { id: name, kind: 'failover', group: name, site: '', state, trace: {} }, 0);
   });
   const intent = { id: name, requestId: name, attempts: 0, group: name, site: 'c' } as Intent;
   const acknowledge = { type: 'acknowledge', epoch: 1n, number: 5n, contentDigest: 'c4' } as const;

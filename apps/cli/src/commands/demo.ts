@@ -30,17 +30,17 @@ export function demoCommand(): Command {
       } catch (thrown) {
         // Ctrl-C also reaches the programs we wait for: their failure is seen before our own signal.
         await systemClock.sleep(SIGNAL_MS);
-        if (interruption.isUnderWay()) return;
+        if (interruption.isUnderWay()) return await interruption.end;
         const error = AntipodeError.from(thrown);
         story.say(`\nFailed at: ${story.step || 'the start'}`);
         printError(error, { json });
         if (json) printFailure({ step: story.step, code: error.code, message: error.message });
         process.exitCode = exitCodeOf(error);
       } finally {
-        if (!interruption.isUnderWay()) {
-          await demo.close({ keep });
-          if (keep) story.say(`Everything is kept in ${demo.folder}`);
-        }
+        // It ends the process itself, once everything is closed.
+        if (interruption.isUnderWay()) await interruption.end;
+        await demo.close({ keep });
+        if (keep) story.say(`Everything is kept in ${demo.folder}`);
       }
     });
 }
@@ -72,7 +72,7 @@ function printFailure(failure: { step: string; code: string; message: string }):
 function closeWhenInterrupted(
   demo: Demo,
   { story, keep }: { story: Story; keep: boolean },
-): { isUnderWay: () => boolean } {
+): { isUnderWay: () => boolean; end: Promise<never> } {
   let isUnderWay = false;
   const stop = (): void => {
     if (isUnderWay) return;
@@ -85,5 +85,5 @@ function closeWhenInterrupted(
     stream.on('error', (error) => {
       if (isUnread(error)) stop();
     });
-  return { isUnderWay: () => isUnderWay };
+  return { isUnderWay: () => isUnderWay, end: new Promise(() => {}) };
 }

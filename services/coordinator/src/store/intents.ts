@@ -105,7 +105,6 @@ export async function requireIntent(db: Read, id: string): Promise<Intent> {
   return intent;
 }
 
-/** Of one group, or of all. */
 /** For a step that must not follow what a person has ended meanwhile. @throws ROLE_REFUSED */
 export async function requireOpen(trx: Write, { id }: Pick<Intent, 'id'>): Promise<void> {
   const row = await trx.selectFrom('intent').select('status').where('id', '=', id).forShare().executeTakeFirst();
@@ -113,6 +112,7 @@ export async function requireOpen(trx: Write, { id }: Pick<Intent, 'id'>): Promi
   throw new AntipodeError('ROLE_REFUSED', `operation ${id} was ended meanwhile`, { details: { operation: id } });
 }
 
+/** Of one group, or of all. */
 export async function readOpenIntents(
   db: Read,
   { group, onUnreadable }: { group?: string; onUnreadable?: OnUnreadable } = {},
