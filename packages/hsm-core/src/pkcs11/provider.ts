@@ -427,8 +427,9 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       const hasShownHalf = outcome.checks.some(
         ({ use, outcome: how }) => how === 'proved' && (use === 'sign' || use === 'derive'),
       );
-      // Its own use has borne it out: reading the key back needs no second one.
-      if (item.objectClass === 'private-key' && item.publicHalf !== undefined && hasShownHalf)
+      // Its own use has borne it out: reading the key back needs no second one. Where handles are used again, the next read
+      // may be of another key.
+      if (item.objectClass === 'private-key' && item.publicHalf !== undefined && hasShownHalf && !this.#reusesHandles())
         this.#publicHalves.set(item.handle, { publicHalf: item.publicHalf });
       return outcome;
     });
@@ -482,7 +483,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   /** Of the same object only: a handle may have come to mean another. */
   #knownHalf({ handle, readDigest }: ObservedObject): Uint8Array | undefined {
     const known = this.#publicHalves.get(handle);
-    if (known === undefined || (known.readDigest !== undefined && this.#reusesHandles())) return undefined;
+    if (known === undefined || this.#reusesHandles()) return undefined;
     if ((known.readDigest ?? readDigest) === readDigest) return known.publicHalf;
     this.#publicHalves.delete(handle);
     return undefined;
