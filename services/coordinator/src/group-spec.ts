@@ -96,8 +96,9 @@ export function checkSites({ members, scratch }: GroupSpec, detector: Detector):
   for (const { site, serial } of [...members, ...scratch]) {
     const state = detector.view(site)?.state;
     if (state === undefined)
-      throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard: start its agent first`, {
+      throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard`, {
         details: { site },
+        hint: 'Start the agent of the site, or correct the name of the site; `antipode status` lists the sites that were heard.',
       });
     const partition = state.partitions.find((one) => one.serial === serial);
     const shown = state.partitions.map((one) => `${one.name}=${one.serial || 'not initialised'}`).join(', ');

@@ -1,5 +1,10 @@
-import { type CallContext, CancelOperationRequestSchema, DismissOperationRequestSchema } from '@antipode/protocol';
-import { silentLog } from '@antipode/runtime';
+import {
+  type CallContext,
+  CancelOperationRequestSchema,
+  DismissOperationRequestSchema,
+  ListOperationsRequestSchema,
+} from '@antipode/protocol';
+import { AntipodeError, silentLog } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
@@ -18,6 +23,13 @@ vi.mock(import('./store/intents.ts'), async (original) => ({
   endIntent: async (_trx, intent, { status }) => {
     if (!table.hasMoved) table.intent = { ...intent, status };
     return !table.hasMoved;
+  },
+}));
+
+vi.mock(import('./store/groups.ts'), async (original) => ({
+  ...(await original()),
+  readGroup: async (_db, name) => {
+    throw new AntipodeError('NOT_FOUND', `there is no group ${name}`);
   },
 }));
 
@@ -95,4 +107,9 @@ describe('a person dismisses an operation', () => {
     given('capture', 'capturing', status);
     expect((await rejection(dismiss())).code).toBe('REQUEST_INVALID');
   });
+});
+
+it('the operations of a group that there is not are not none', async () => {
+  const request = create(ListOperationsRequestSchema, { group: 'paymets' });
+  expect((await rejection(handlers().listOperations(request, CONTEXT))).code).toBe('NOT_FOUND');
 });

@@ -3,6 +3,7 @@ import type { Handlers, OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { IntentStatus } from './model.ts';
 import type { RpcPorts } from './rpc.ts';
+import { readGroup } from './store/groups.ts';
 import { endIntent, findIntent, type Intent, readIntents, requireIntent } from './store/intents.ts';
 import { operationMessage } from './views.ts';
 
@@ -46,11 +47,12 @@ export function operationHandlers({
   };
 
   return {
-    listOperations: async ({ group, limit }) => ({
-      operations: (
-        await store.query((db) => readIntents(db, { ...(group === '' ? {} : { group }), limit: limit || LIST_DEFAULT }))
-      ).map(messageOf),
-    }),
+    listOperations: async ({ group, limit }) => {
+      // A misspelt name is no group in which nothing went wrong.
+      if (group !== '') await store.query((db) => readGroup(db, group));
+      const named = { ...(group === '' ? {} : { group }), limit: limit || LIST_DEFAULT };
+      return { operations: (await store.query((db) => readIntents(db, named))).map(messageOf) };
+    },
 
     getOperation: async ({ operationId, waitMs, seenPhase }, { signal }) => {
       const { id } = await store.query((db) => findIntent(db, operationId));

@@ -7,6 +7,7 @@ import {
   GenerationStanding,
   GetGenerationRequestSchema,
   type GroupSpecSchema,
+  ListDrillsRequestSchema,
   PlanFailoverRequestSchema,
   ReplicateRequestSchema,
   ResolveRequestSchema,
@@ -426,6 +427,13 @@ describe('where an application finds its keys', () => {
       expect((await rejection(order)).code).toBe('GROUP_CONTRADICTED');
     expect(bench.intended).toEqual([]);
   });
+});
+
+it('the drills of a group that there is not are not none', async () => {
+  const request = create(ListDrillsRequestSchema, { group: 'paymets' });
+  database.groups = [groupOf(SPEC)];
+  const error = await rejection(operatorHandlers(new Bench().ports).listDrills(request, CONTEXT));
+  expect(error.code).toBe('NOT_FOUND');
 });
 
 describe('the plan of a failover', () => {

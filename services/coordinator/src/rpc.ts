@@ -391,6 +391,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     runDrill: async ({ group: name, site }) => ({ operationId: await startDrill(ports, { group: name, site }) }),
 
     listDrills: async ({ group, limit }) => {
+      if (group !== '') await groupOf(group);
       const drills = await store.query((db) =>
         readDrills(db, { ...(group === '' ? {} : { group }), limit: limit || DRILLS_DEFAULT }),
       );
