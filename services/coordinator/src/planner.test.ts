@@ -162,6 +162,24 @@ describe('what is due', () => {
     },
   );
 
+  describe('is a further domain key where a standby lacks one, although there was an enrolment a while ago', () => {
+    const ended = (sites: readonly string[] | undefined, ageMs = TIMINGS.suspectMs * 2): Intent =>
+      intent('enrolment', {
+        status: 'done',
+        updatedMs: NOW_MS - ageMs,
+        state: { phase: 'complete', version: 2, sites } as { phase: string },
+      });
+    it.each([
+      ['that did not reach it', [ended(['a', 'c'])], true],
+      ['but not where it was reached', [ended(['a', 'b', 'c'])], false],
+      ['but not where one of two has reached it', [ended(['a', 'c']), ended(['a', 'b'])], false],
+      ['but not where no record says whom it reached', [ended(undefined)], false],
+      ['but not right after it', [ended(['a', 'c'], TIMINGS.suspectMs)], false],
+    ] satisfies [string, Intent[], boolean][])('%s', (_where, recent, isDue) => {
+      expect(due({}, { failed: [lackingKey()], recent }).includes('enrolment')).toBe(isDue);
+    });
+  });
+
   describe('is a further domain key where the active member has missed the one in use', () => {
     const group = { domainKeyVersion: 2, highestVersion: 2 };
     const missed: Case = { group, versions: { a: 1 } };

@@ -94,7 +94,7 @@ function dueEnrolment(situation: Situation): Draft[] {
   if (group.highestEpoch !== group.epoch) return [];
   if (activeLacksKey(situation)) return [enrolment];
   if (newest?.domainKeyVersion !== group.domainKeyVersion) return [];
-  const lacksKey = failed.some((intent) => {
+  const lacking = failed.filter((intent) => {
     const target = intent.state as { phase: string; epoch?: bigint; number?: bigint };
     return (
       intent.kind === 'replication' &&
@@ -104,23 +104,33 @@ function dueEnrolment(situation: Situation): Draft[] {
       view(intent.site)?.status === 'up'
     );
   });
-  // One that did not help is not repeated at once: every version is another key in every HSM.
-  return lacksKey && !recent.some(({ kind }) => kind === 'enrolment') ? [enrolment] : [];
+  // One that did not help is not repeated at once: every version is another key in every HSM. Who was away has not had one.
+  const isHelpless = lacking.every(({ site }) => recent.some((intent) => hasReached(intent, site)));
+  return isHelpless || isEnrolledJustNow(situation) ? [] : [enrolment];
 }
 
 /**
  * It was promoted although it had missed a version: better than nobody. The next version is born in its own token, so that
  * this ends. Its heartbeat may be older than a version that has just come into use.
  */
-function activeLacksKey({ group, view, recent, nowMs, timings }: Situation): boolean {
+function activeLacksKey(situation: Situation): boolean {
+  const { group, view } = situation;
   const site = activeOf(group)?.site ?? '';
-  const isTooSoon = recent.some(
-    ({ kind, updatedMs }) => kind === 'enrolment' && agoMs({ nowMs, stampMs: updatedMs }) < timings.suspectMs * 2,
-  );
-  if (isTooSoon) return false;
+  if (isEnrolledJustNow(situation)) return false;
   const agent = view(site);
   const seat = agent?.state?.members.find((member) => member.group === group.spec.name);
   return agent?.status === 'up' && seat?.role === MemberRole.ACTIVE && seat.domainKeyVersion < group.domainKeyVersion;
+}
+
+function isEnrolledJustNow({ recent, nowMs, timings }: Situation): boolean {
+  return recent.some(
+    ({ kind, updatedMs }) => kind === 'enrolment' && agoMs({ nowMs, stampMs: updatedMs }) < timings.suspectMs * 2,
+  );
+}
+
+function hasReached({ kind, state }: Intent, site: string): boolean {
+  const { sites } = state as { phase: string; sites?: readonly string[] };
+  return kind === 'enrolment' && (sites === undefined || sites.includes(site));
 }
 
 function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {

@@ -378,12 +378,18 @@ describe('how an intent ends', () => {
   const failures = [{ serial: 's2', code: 'PEER_NOT_PINNED', message: 'not pinned' }];
   const request = { from: 'a', wanted: '', acceptLoss: false, reason: 'operator', outageStartedMs: 0 };
   it.each([
-    ['done', 'enrolment', { phase: 'distributing', version: 2 }, { type: 'distributed', failures: [] }, ''],
+    [
+      'done',
+      'enrolment',
+      { phase: 'distributing', version: 2 },
+      { type: 'distributed', sites: ['a'], failures: [] },
+      '',
+    ],
     [
       'parked',
       'enrolment',
       { phase: 'distributing', version: 2 },
-      { type: 'distributed', failures },
+      { type: 'distributed', sites: ['a'], failures },
       'PEER_NOT_PINNED',
     ],
     ['done', 'rejoin', { phase: 'rejoining' }, { type: 'rejoined' }, ''],

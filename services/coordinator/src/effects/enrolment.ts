@@ -65,6 +65,7 @@ export async function enrolment(
       }
       return {
         type: 'distributed',
+        sites: members.map(({ site }) => site),
         failures: failures.map(({ serial, code, message }) => ({ serial, code, message })),
       };
     }

@@ -21,7 +21,7 @@ describe('an enrolment', () => {
       { type: 'resume' },
       { type: 'seated' },
       { type: 'version-ordered', version: 3 },
-      { type: 'distributed', failures: [] },
+      { type: 'distributed', sites: ['a', 'b'], failures: [] },
     ]);
     expect(effects).toEqual([
       { type: 'seat-members' },
@@ -29,11 +29,11 @@ describe('an enrolment', () => {
       { type: 'distribute', version: 3 },
       undefined,
     ]);
-    expect(state).toEqual({ phase: 'complete', version: 3 });
+    expect(state).toEqual({ phase: 'complete', version: 3, sites: ['a', 'b'] });
   });
 
   it('never uses a version that only some members received', () => {
-    const { effects, state } = tell([{ type: 'distributed', failures: FAILURES }], {
+    const { effects, state } = tell([{ type: 'distributed', sites: ['a', 'b'], failures: FAILURES }], {
       phase: 'distributing',
       version: 3,
     });

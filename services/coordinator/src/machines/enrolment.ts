@@ -12,7 +12,8 @@ export type EnrolmentState =
   | { readonly phase: 'due' }
   | { readonly phase: 'seating' }
   | { readonly phase: 'distributing'; readonly version: number }
-  | { readonly phase: 'complete'; readonly version: number }
+  /** `sites`: where the version went; the others were away. */
+  | { readonly phase: 'complete'; readonly version: number; readonly sites: readonly string[] }
   | {
       readonly phase: 'incomplete';
       readonly failures: readonly { readonly serial: string; readonly code: string; readonly message: string }[];
@@ -30,6 +31,7 @@ export type EnrolmentEvent =
   | { readonly type: 'version-ordered'; readonly version: number }
   | {
       readonly type: 'distributed';
+      readonly sites: readonly string[];
       readonly failures: readonly { readonly serial: string; readonly code: string; readonly message: string }[];
     };
 
@@ -51,6 +53,6 @@ export function decideEnrolment(state: EnrolmentState, event: EnrolmentEvent): S
     case 'distributing':
       if (event.type !== 'distributed') return { state, effect: { type: 'distribute', version: state.version } };
       if (event.failures.length > 0) return { state: { phase: 'incomplete', failures: event.failures } };
-      return { state: { phase: 'complete', version: state.version } };
+      return { state: { phase: 'complete', version: state.version, sites: event.sites } };
   }
 }

@@ -118,7 +118,7 @@ const scrubbed = fc.record({
   }),
 });
 const ordered = fc.record({ type: fc.constant('version-ordered' as const), version: fc.nat(9) });
-const distributed = fc.record({ type: fc.constant('distributed' as const), failures });
+const distributed = fc.record({ type: fc.constant('distributed' as const), sites: fc.constant(['a']), failures });
 const surveyed = fc.record({ type: fc.constant('surveyed' as const), survey });
 const caughtUp = fc.record({
   type: fc.constant('caught-up' as const),
