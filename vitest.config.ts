@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { ClosingLine } from './test/support/closing-line.ts';
 
@@ -5,6 +6,8 @@ export default defineConfig({
   test: {
     reporters: ['dot', new ClosingLine()],
     passWithNoTests: false,
+    // Most tests wait for tokens, servers and processes: by default one core of two would stay idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         test: {
