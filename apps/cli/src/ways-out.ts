@@ -17,7 +17,7 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
   excluded: "nothing: the group's filter says that it stays at its site",
   unreadable:
     'try it with its application; `antipode partition find` at its site says which object that is. One that works nowhere was left half made: destroy it',
-  deleted: 'destroy it at the active site when nobody misses it. To keep it, copy it there: the copy is captured',
+  deleted: 'destroy it at the active site when nobody misses it. To keep it: `antipode deleted restore`',
   'value-changed':
     'if the key was replaced, accept the new value with antipode deleted accept; if nobody replaced it, it is damaged: put the sound one back with antipode deleted restore',
   'does-not-work':
