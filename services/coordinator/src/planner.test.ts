@@ -212,6 +212,115 @@ describe('what is due', () => {
 
 describe('an automatic failover', () => {
   const lost: Case = { statuses: { a: 'down' } };
+
+  describe('that would lose what is acknowledged', () => {
+    const [fourth, fifth] = [
+      generation({ number: 4n, manifestDigest: '04' }),
+      generation({ number: 5n, manifestDigest: '05' }),
+    ];
+    const acknowledged = {
+      acknowledged: [
+        { ...fifth, site: 'b' },
+        { ...fourth, site: 'c' },
+      ],
+      newest: fifth,
+    };
+    const heard = (said: Case['said'], rest: Case = {}): Case => ({
+      ...lost,
+      ...rest,
+      roles: ['active', 'standby', 'standby', 'standby', 'standby'],
+      said: { b: { applied: fifth }, c: { applied: fourth }, d: { applied: fourth }, e: { applied: fourth }, ...said },
+    });
+    const away = { statuses: { a: 'down', b: 'down' } } as const;
+    const waits = (one: Case) => plan(situation(one, acknowledged)).waits;
+
+    it('is not ordered while nobody who answers holds it, and says what it waits for', () => {
+      expect(due(heard({}, away), acknowledged)).not.toContain('failover');
+      expect(waits(heard({}, away))).toEqual({
+        to: 'c',
+        holds: { epoch: 1n, number: 4n, manifestDigest: '04' },
+        generations: [{ epoch: 1n, number: 5n, manifestDigest: '05' }],
+        holders: [{ site: 'b', trouble: 'down' }],
+      });
+    });
+
+    it.each<[string, Case]>([
+      ['it is back', heard({})],
+      ['it is only silent, and may answer a survey', heard({}, { statuses: { a: 'down', b: 'suspect' } })],
+      ['its HSM is gone, and its store can be read', heard({ b: { applied: fifth, errorCode: 'HSM_UNAVAILABLE' } })],
+      ['another one has it by now', heard({ e: { applied: fifth } }, away)],
+      ['what others hold is not known yet', heard({ c: {}, d: {}, e: {} }, away)],
+    ])('is ordered at once where %s', (_where, one) => {
+      expect(due(one, acknowledged)).toContain('failover');
+      expect(waits(one)).toBeUndefined();
+    });
+
+    it('waits for no member in quarantine to hand it over, and says so', () => {
+      const one = heard({ b: { applied: fifth, quarantine: 'an older copy' } });
+      expect(due(one, acknowledged)).not.toContain('failover');
+      expect(waits(one)?.holders).toEqual([{ site: 'b', trouble: 'SITE_QUARANTINED' }]);
+    });
+
+    it('tries again and again where somebody could not hand it over, and says what it waits for meanwhile', () => {
+      const one = heard({ b: { applied: fifth, errorCode: 'HSM_UNAVAILABLE' } });
+      const unfetched = { newest: { epoch: 1n, number: 5n, manifestDigest: '05' }, holders: ['b'] };
+      const refused = (newest = unfetched.newest, updatedMs = NOW_MS - TIMINGS.parkedRetryMs): Partial<Situation> => ({
+        ...acknowledged,
+        failed: [
+          intent('failover', {
+            status: 'failed',
+            errorCode: 'FAILOVER_REFUSED',
+            updatedMs,
+            state: { phase: 'aborted', unfetched: { ...unfetched, newest } } as { phase: string },
+          }),
+        ],
+      });
+      const { create, waits: said } = plan(situation(one, refused()));
+      expect(create.map(({ kind }) => kind)).toContain('failover');
+      expect(said).toMatchObject({ to: 'c', holders: [{ site: 'b', trouble: 'HSM_UNAVAILABLE' }] });
+      expect(due(one, refused(undefined, NOW_MS))).not.toContain('failover');
+      const other = { ...unfetched.newest, number: 4n, manifestDigest: '03' };
+      expect(plan(situation(one, refused(other))).waits).toBeUndefined();
+    });
+
+    it('waits where nobody is active after a failover that did not end well, too', () => {
+      const one = heard({}, { ...away, policy: 'manual', group: { highestEpoch: 2n, highestOwner: 'b' } });
+      expect(due(one, acknowledged)).not.toContain('failover');
+      expect(waits(one)?.to).toBe('c');
+    });
+
+    it('waits for nothing while none is due', () => {
+      expect(waits(heard({}, { statuses: { b: 'down' } }))).toBeUndefined();
+      expect(waits(heard({}, { ...away, policy: 'manual' }))).toBeUndefined();
+    });
+  });
+
+  describe('away from an active member in quarantine', () => {
+    const quarantined = { contradiction: { kind: 'journal-not-ours', message: 'an older copy' } } as const;
+    const said = { a: { quarantine: 'an older copy', errorCode: 'HSM_UNAVAILABLE' } };
+    const withView = (one: Case, hsmLostForMs: number, rest: Partial<Situation> = quarantined): Situation => {
+      const made = situation(one, rest);
+      const hsmLostMs = new Map([['serial-0', NOW_MS - hsmLostForMs]]);
+      return { ...made, view: (site) => (site === 'a' ? { ...made.view(site)!, hsmLostMs } : made.view(site)) };
+    };
+    const LONG_MS = TIMINGS.hsmLostMs;
+
+    it('is not ordered while its HSM serves the applications', () => {
+      expect(kinds(plan(situation({ said }, quarantined)))).toEqual([]);
+      expect(kinds(plan(withView({ said }, LONG_MS - 1)))).toEqual([]);
+    });
+
+    it('is ordered, and nothing else, where its HSM is gone as well', () => {
+      expect(kinds(plan(withView({ said }, LONG_MS)))).toEqual(['failover']);
+      expect(kinds(plan(withView({ said, policy: 'manual' }, LONG_MS)))).toEqual([]);
+      expect(kinds(plan(withView({ said, group: { highestEpoch: 2n }, policy: 'manual' }, LONG_MS)))).toEqual([]);
+    });
+
+    it('is not ordered where the database was rolled back', () => {
+      const behind = { contradiction: { kind: 'database-behind', message: 'epoch 2' } } as const;
+      expect(kinds(plan(withView({ said }, LONG_MS, behind)))).toEqual([]);
+    });
+  });
   const ended = ({ reason, ageMs }: { reason: string; ageMs: number }): Intent =>
     intent('failover', {
       status: 'done',

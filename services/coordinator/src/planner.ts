@@ -5,6 +5,8 @@
 import { MemberRole } from '@antipode/protocol';
 import { type Contradiction, quarantineOf } from './contradiction.ts';
 import type { SiteView } from './detector.ts';
+import { type FailoverWait, failoverWaitOf } from './failover-wait.ts';
+import { type Handover, isSame } from './machines/failover-plan.ts';
 import { FINDINGS } from './machines/scrub.ts';
 import { activeOf, type Generation, type Group, type IntentKind } from './model.ts';
 import type { Acknowledged } from './store/generations.ts';
@@ -43,6 +45,8 @@ export interface Plan {
   readonly create: readonly Planned[];
   /** Parked intents whose cause is worth another look. */
   readonly reopen: readonly string[];
+  /** Why an automatic failover that is due is not ordered. */
+  readonly waits?: FailoverWait | undefined;
 }
 
 /** Capturing at half the objective leaves the other half for replication. */
@@ -55,33 +59,45 @@ const SCRUB_RETRY_MS = 3_600_000;
 export const VOTERS_MIN = 3;
 
 export function plan(situation: Situation): Plan {
-  const { group, open, timings, nowMs } = situation;
-  const name = group.spec.name;
-  if (situation.contradiction !== undefined) return { create: [], reopen: [] };
+  const { group, open, timings, nowMs, contradiction } = situation;
+  const { name } = group.spec;
+  const failover = dueFailover(situation);
+  const isFailoverDue = failover.length > 0;
+  // Where somebody might hand over what must not be lost, it is tried again and again, with pauses.
+  const moves = isFailoverDue && failoverWaitOf(situation) === undefined ? failover : [];
+  const waits = isFailoverDue ? failoverWaitOf({ ...situation, without: unfetchedFrom(situation) }) : undefined;
   const isOpen = (kind: IntentKind, site?: string): boolean =>
     open.some((intent) => intent.kind === kind && (site === undefined || intent.site === site));
-  const create = [
-    ...dueFailover(situation),
-    ...dueEnrolment(situation),
-    ...dueCapture(situation),
-    ...dueReplications(situation),
-    ...dueRejoins(situation),
-    ...dueScrubs(situation),
-  ].filter(
+  const create = (contradiction === undefined ? [...moves, ...dueBesides(situation)] : moves).filter(
     ({ kind, site }) =>
       !isOpen(kind, site) &&
       !hasJustFailed(situation, kind, site) &&
       quarantineOf(group, situation.view(site)) === undefined,
   );
-  const reopen = open
-    .filter(
-      ({ status, updatedMs }) => status === 'parked' && agoMs({ nowMs, stampMs: updatedMs }) >= timings.parkedRetryMs,
-    )
-    .map(({ id }) => id);
-  return { create: create.map((planned) => ({ ...planned, group: name })), reopen };
+  const isWorthALook = ({ status, updatedMs }: Intent): boolean =>
+    contradiction === undefined && status === 'parked' && agoMs({ nowMs, stampMs: updatedMs }) >= timings.parkedRetryMs;
+  return {
+    create: create.map((draft) => ({ ...draft, group: name })),
+    reopen: open.filter(isWorthALook).map(({ id }) => id),
+    waits,
+  };
 }
 
 type Draft = Omit<Planned, 'group'>;
+
+/** Who did not hand over what the last failover had to fetch, where that is still what must not be lost. */
+function unfetchedFrom({ failed, acknowledged }: Situation): readonly string[] {
+  const { unfetched } = (failed.find(({ kind }) => kind === 'failover')?.state ?? {}) as { unfetched?: Handover };
+  return unfetched !== undefined && acknowledged.some((one) => isSame(one, unfetched.newest)) ? unfetched.holders : [];
+}
+
+const dueBesides = (situation: Situation): Draft[] => [
+  ...dueEnrolment(situation),
+  ...dueCapture(situation),
+  ...dueReplications(situation),
+  ...dueRejoins(situation),
+  ...dueScrubs(situation),
+];
 
 /**
  * The first domain key; and the next one, where a member lacks the version in use. An active member without it captures
@@ -206,11 +222,14 @@ function dueScrubs({ group, newest, scrubs, open, view, nowMs }: Situation): Dra
  * Otherwise only where the policy asks for it, three sites vote, and no automatic failover happened lately: a flapping
  * site is a person's matter.
  */
-function dueFailover({ group, recent, view, nowMs, timings }: Situation): Draft[] {
+function dueFailover({ group, recent, view, nowMs, timings, contradiction }: Situation): Draft[] {
   const active = activeOf(group);
   if (active === undefined || group.domainKeyVersion === 0) return [];
+  // Away from a journal that cannot be believed; never out of a database that was rolled back. And only where the HSM is
+  // gone, too: while that serves its applications, moving them costs more than seating the site again (ADR 0012).
+  if (contradiction !== undefined && contradiction.kind !== 'journal-not-ours') return [];
   const lost = view(active.site);
-  const isUnsettled = group.highestEpoch !== group.epoch;
+  const isUnsettled = group.highestEpoch !== group.epoch && contradiction === undefined;
   if (!isUnsettled) {
     const isAutomatic = group.spec.failoverPolicy === 'automatic' && group.members.length >= VOTERS_MIN;
     const hsmLostMs = lost?.hsmLostMs?.get(active.serial);

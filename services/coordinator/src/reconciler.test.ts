@@ -1,4 +1,5 @@
-import { AntipodeError, seededPrng, silentLog } from '@antipode/runtime';
+import { MemberRole } from '@antipode/protocol';
+import { AntipodeError, fromHex, seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Detector, SiteStatus } from './detector.ts';
@@ -47,9 +48,15 @@ vi.mock(import('./store/intents.ts'), () => ({
     return true;
   },
 }));
+const records = vi.hoisted(() => ({
+  newest: undefined as unknown,
+  acknowledged: [] as unknown[],
+  ahead: [] as unknown[],
+}));
 vi.mock(import('./store/generations.ts'), () => ({
-  readNewest: async () => undefined,
-  readAcknowledged: async () => [],
+  readNewest: async () => records.newest as never,
+  readAcknowledged: async () => records.acknowledged as never,
+  readAhead: async () => records.ahead as never,
 }));
 
 /** Groups by name; one without a row cannot be read. */
@@ -75,6 +82,8 @@ class Bench {
   readonly ran: string[] = [];
   readonly events: string[] = [];
   readonly running = new Set<string>();
+  /** What was heard of a site, where that is more than its status. */
+  readonly views = new Map<string, object>();
   isQueueUp = true;
   epoch: bigint | undefined = 1n;
   status: SiteStatus = 'up';
@@ -128,7 +137,9 @@ class Bench {
         refresh: async () => {},
         learnNeeded: (name: string, digests: string[]) => void this.needed.push([name, digests]),
       } as unknown as GroupCache,
-      detector: { snapshot: () => () => ({ status: this.status }) } as unknown as Detector,
+      detector: {
+        snapshot: () => (site: string) => this.views.get(site) ?? { status: this.status },
+      } as unknown as Detector,
       journals: { flush: async () => {} } as unknown as JournalBook,
       runner: {
         isRunning: (id: string) => this.running.has(id),
@@ -408,4 +419,51 @@ describe('while the queue is away', () => {
     const failover = intents().find(({ kind }) => kind === 'failover');
     expect(bench.ran.slice(8)).toEqual([failover?.id]);
   });
+});
+
+it('an automatic failover that would lose what is acknowledged is told once, held, and begins when it need not wait', async () => {
+  const bench = new Bench();
+  const held = (number: bigint) => ({ epoch: 1n, number, manifestDigest: `0${number}` });
+  const says = (site: string, number: bigint) =>
+    bench.views.set(site, {
+      status: 'up',
+      state: {
+        members: [
+          {
+            group: 'payments',
+            role: MemberRole.STANDBY,
+            epochOwner: 'a',
+            epoch: 1n,
+            applied: { epoch: 1n, generation: number, manifestDigest: fromHex(`0${number}`) },
+          },
+        ],
+        partitions: [{ serial: site, errorCode: '' }],
+      },
+    });
+  Object.assign(records, {
+    newest: { ...held(5n), domainKeyVersion: 1, trace: {} },
+    acknowledged: [{ ...held(5n), site: 'b' }],
+    ahead: [held(5n), held(6n)],
+  });
+  bench.views.set('a', { status: 'down' }).set('b', { status: 'down' });
+  const more = ['d', 'e'].map((site) => ({ ...bench.group.members[2]!, site, serial: site }));
+  groups.set('payments', { ...bench.group, members: [...bench.group.members, ...more] });
+  for (const site of ['c', 'd', 'e']) says(site, 4n);
+  try {
+    for (let count = 0; count < 3; count += 1) await bench.passes();
+    expect(bench.events.filter((kind) => kind.startsWith('failover'))).toEqual(['failover-waiting']);
+    expect(intents().filter(({ kind }) => kind === 'failover')).toEqual([]);
+    expect(bench.reconciler.waitOf('payments')).toMatchObject({
+      to: 'c',
+      generations: [held(5n)],
+      losses: [held(5n), held(6n)],
+      holders: [{ site: 'b', trouble: 'down' }],
+    });
+    says('b', 5n);
+    await bench.passes();
+    expect(bench.reconciler.waitOf('payments')).toBeUndefined();
+    expect(intents().filter(({ kind }) => kind === 'failover')).toHaveLength(1);
+  } finally {
+    Object.assign(records, { newest: undefined, acknowledged: [], ahead: [] });
+  }
 });

@@ -17,13 +17,16 @@ import {
 import { contradictionOf } from './contradiction.ts';
 import type { Detector } from './detector.ts';
 import type { Election } from './election.ts';
+import type { FailoverWait } from './failover-wait.ts';
 import type { GroupCache } from './group-cache.ts';
 import type { JournalBook } from './journals.ts';
+import { type Held, named } from './machines/failover-plan.ts';
 import type { Group } from './model.ts';
 import { type Plan, type Planned, plan } from './planner.ts';
 import type { WakeUps } from './queue/wake-ups.ts';
 import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
 import { readFacts } from './store/facts.ts';
+import { readAhead } from './store/generations.ts';
 import { areEpochsCurrent } from './store/groups.ts';
 import { type Intent, insertIntent, readOpenIntents, updateIntent } from './store/intents.ts';
 import type { EventRecord, Store, Write } from './store/store.ts';
@@ -60,6 +63,14 @@ export interface PlanningTrouble {
   readonly sinceMs: number;
 }
 
+/** An automatic failover that is due, and is not ordered since it would lose what somebody has acknowledged. */
+export interface WaitingFailover extends FailoverWait {
+  /** Every generation that an operator's failover would lose now, acknowledged or not. */
+  readonly losses: readonly Held[];
+  /** Monotonic. */
+  readonly sinceMs: number;
+}
+
 /** No attempt is put off by more than the longest pause: a time further ahead can only be wrong. */
 const isDue = ({ nextAttemptMs }: Intent, nowMs: number): boolean =>
   nextAttemptMs <= nowMs || nextAttemptMs > nowMs + ATTEMPT_PAUSE_MS_MAX;
@@ -79,6 +90,7 @@ export class Reconciler implements Closeable {
   readonly #troubled = new Map<string, PlanningTrouble>();
   /** What contradicts what, by group: told when it begins and when it ends. */
   readonly #contradicted = new Map<string, string>();
+  readonly #waiting = new Map<string, WaitingFailover>();
 
   constructor(ports: ReconcilerPorts) {
     this.#ports = ports;
@@ -106,6 +118,11 @@ export class Reconciler implements Closeable {
   /** What keeps anything from being planned, the oldest first: a group that looks well is not looked after meanwhile. */
   get troubles(): readonly PlanningTrouble[] {
     return [...this.#troubled.values()];
+  }
+
+  /** What the automatic failover of a group waits for; undefined where none is due, or one is under way. */
+  waitOf(group: string): WaitingFailover | undefined {
+    return this.#waiting.get(group);
   }
 
   /** One look at everything; passes never overlap. */
@@ -245,7 +262,38 @@ export class Reconciler implements Closeable {
     this.#ports.cache.learnNeeded(name, [...new Set(needed)]);
     const contradiction = contradictionOf({ ...facts, view });
     await this.#tell(name, contradiction?.message);
-    return { group: facts.group, plan: plan({ ...facts, contradiction, view, nowMs: clock.wallMs(), timings }) };
+    const due = plan({ ...facts, contradiction, view, nowMs: clock.wallMs(), timings });
+    await this.#tellWait(facts.group, due.waits);
+    return { group: facts.group, plan: due };
+  }
+
+  /** An alarm when the wait begins, and a word when it ends. */
+  async #tellWait(group: Group, waits: FailoverWait | undefined): Promise<void> {
+    const { store, election, clock, log } = this.#ports;
+    const { name } = group.spec;
+    const before = this.#waiting.get(name);
+    if (waits === undefined) {
+      if (before === undefined) return;
+      this.#waiting.delete(name);
+      log.warn('the automatic failover waits no longer', { group: name });
+      return;
+    }
+    const losses = (await store.query((db) => readAhead(db, name, waits.holds))).map(named);
+    this.#waiting.set(name, { ...waits, losses, sinceMs: before?.sinceMs ?? clock.monotonicMs() });
+    if (before !== undefined) return;
+    const holders = waits.holders.map(({ site, trouble }) => `${site}: ${trouble}`).join(', ');
+    const generations = waits.generations.map(({ number }) => number).join(', ');
+    const details = { to: waits.to, generations, holders };
+    await store.write(election.require(), async (_trx, record) =>
+      record({ kind: 'failover-waiting', group: name, details }),
+    );
+    log.error(
+      'nobody serves, and a failover would lose what is acknowledged: an operator or a returning member decides',
+      {
+        group: name,
+        ...details,
+      },
+    );
   }
 
   /** One line and one event when a contradiction begins, changes or ends: it is a state, and lasts until a person acts. */

@@ -16,7 +16,7 @@ const WAIT_MS_MAX = 60_000;
 const LIST_DEFAULT = 50;
 
 /** Until then a move has changed nothing: the old active member still serves. */
-const BEFORE_ITS_EPOCH: ReadonlySet<string> = new Set(['requested', 'catching-up']);
+const BEFORE_ITS_EPOCH: ReadonlySet<string> = new Set(['requested', 'fetching', 'catching-up']);
 
 export function operationHandlers({
   store,

@@ -127,6 +127,8 @@ class Bench {
         };
       })(),
       reconciler: {
+        waitOf: () => undefined,
+        troubles: [],
         intend: async (planned: Planned) => {
           this.intended.push(planned);
           return { id: `intent-${this.intended.length}`, isNew: true };

@@ -198,9 +198,11 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         sinceMs: clock.wallMs() - timings.automaticFailoverGapMs,
       }),
     }));
+    const waiting = reconciler.waitOf(name);
     return groupState({
       group,
       ...read,
+      wait: waiting && { waiting, ageMs: clock.monotonicMs() - waiting.sinceMs },
       pausedUntilMs: group.spec.failoverPolicy === 'automatic' ? pausedUntilMs(read.moves, timings) : undefined,
       leaseRemainingMs: leases.remainingMs(name),
       contradiction: contradictionOf({ group, newest: read.newest, view }),
@@ -440,8 +442,11 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       const from = activeOf(group)?.site ?? '';
       const survey = await effects.survey(group);
       const request = { from, wanted: toSite, reason: 'operator', excluded: [] } as const;
-      const { obstacle, choice } = planFailover({ ...request, acceptLoss: true, accepted: 'all' }, survey);
-      const isRefused = planFailover({ ...request, acceptLoss: false, accepted: [] }, survey).obstacle !== undefined;
+      const strict = planFailover({ ...request, acceptLoss: false, accepted: [] }, survey);
+      const isRefused = strict.obstacle !== undefined;
+      const { obstacle, choice } = isRefused
+        ? planFailover({ ...request, acceptLoss: true, accepted: 'all' }, survey)
+        : strict;
       const target = survey.reachable.find(({ site }) => site === choice?.to);
       return {
         fromSite: from,

@@ -14,9 +14,11 @@ import type { SiteView } from './detector.ts';
 import { ROLES, refOf } from './effects/context.ts';
 import type { Standing } from './generation-standing.ts';
 import { deletionsMessage, filterMessage } from './group-spec.ts';
+import type { Held } from './machines/failover-plan.ts';
 import { FINDINGS } from './machines/scrub.ts';
 import { troubleOf, usableAcknowledgements } from './member-trouble.ts';
 import { activeOf, type Generation, type Group, type GroupSpec, type OrderFailure } from './model.ts';
+import type { WaitingFailover } from './reconciler.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
 import type { ScrubRecord } from './store/scrubs.ts';
@@ -32,6 +34,8 @@ export interface GroupFacts {
   /** No automatic failover before this, since there was one lately. */
   readonly pausedUntilMs?: number | undefined;
   readonly contradiction: Contradiction | undefined;
+  /** What its automatic failover waits for, and since how long. */
+  readonly wait?: { readonly waiting: Omit<WaitingFailover, 'sinceMs'>; readonly ageMs: number } | undefined;
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
   /** What the clock on the wall shows, or showed, at a moment of the timeline. */
@@ -99,6 +103,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     }),
     protection: protectionOf({ ...facts, acknowledged }, ages),
     contradiction: facts.contradiction?.message ?? '',
+    ...(facts.wait === undefined ? {} : { failoverWait: waitMessage(facts.wait) }),
     ...(facts.pausedUntilMs === undefined
       ? {}
       : { automaticFailoverPausedUntilMs: BigInt(Math.round(toWallMs(facts.pausedUntilMs))) }),
@@ -107,6 +112,22 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
       : { recoveryPointAgeMs: BigInt(Math.round(Math.max(...known))) }),
     ...(lastPassedMs === undefined ? {} : { lastProvenMs: BigInt(toWallMs(lastPassedMs)) }),
     ...(group.recoveryTimeMs === undefined ? {} : { lastRecoveryTimeMs: BigInt(group.recoveryTimeMs) }),
+  };
+}
+
+function waitMessage({ waiting, ageMs }: NonNullable<GroupFacts['wait']>) {
+  const refs = (all: readonly Held[]) =>
+    all.map(({ epoch, number, manifestDigest }) => ({
+      epoch,
+      generation: number,
+      manifestDigest: fromHex(manifestDigest),
+    }));
+  return {
+    toSite: waiting.to,
+    generations: refs(waiting.generations),
+    losses: refs(waiting.losses),
+    holders: waiting.holders.map((holder) => ({ ...holder })),
+    ageMs: BigInt(Math.round(ageMs)),
   };
 }
 

@@ -75,9 +75,11 @@ export function memberTable(group: GroupState): string {
 }
 
 /** What stands between this group and its orders: a contradiction, members in quarantine, a pause of automatic failover. */
-export function troublesOf({ spec, contradiction, members, automaticFailoverPausedUntilMs }: GroupState): string[] {
+export function troublesOf(group: GroupState): string[] {
+  const { spec, contradiction, members, automaticFailoverPausedUntilMs } = group;
   const name = spec?.name ?? '';
   return [
+    ...waitOf(group),
     ...(contradiction === ''
       ? []
       : [
@@ -94,6 +96,18 @@ export function troublesOf({ spec, contradiction, members, automaticFailoverPaus
       : [
           `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, since there was one lately. \`antipode failover ${name}\` moves it by hand.`,
         ]),
+  ];
+}
+
+/** Why nobody is promoted by automation, what would be lost, and the command of the person who accepts that. */
+function waitOf({ spec, failoverWait: wait }: GroupState): string[] {
+  if (wait === undefined) return [];
+  const name = spec?.name ?? '';
+  const numbers = (refs: readonly { generation: bigint }[]): string =>
+    refs.map(({ generation }) => generation).join(', ');
+  const holders = wait.holders.map(({ site, trouble }) => `${site} (${trouble})`).join(', ');
+  return [
+    `Group ${name}: the automatic failover waits since ${duration(wait.ageMs)}. Generations ${numbers(wait.generations)} are acknowledged, no member that can serve has them, and they are at: ${holders || 'nobody'}.\n  It goes on by itself when one of these can be used again. \`antipode failover ${name} --to ${wait.toSite} --accept-loss\` moves it now and loses generations ${numbers(wait.losses)} to service.`,
   ];
 }
 

@@ -131,6 +131,24 @@ it('says whose certificate ends within 30 days, whose authority, and whose new f
   ]);
 });
 
+it('an automatic failover that waits is told with what it waits for, what would be lost, and the one command', () => {
+  const ref = (generation: bigint) => ({ epoch: 1n, generation });
+  const failoverWait = {
+    toSite: 'c',
+    generations: [ref(5n)],
+    losses: [ref(5n), ref(6n)],
+    holders: [
+      { site: 'b', trouble: 'HSM_UNAVAILABLE' },
+      { site: 'd', trouble: 'down' },
+    ],
+    ageMs: 41_000n,
+  };
+  const text = statusText(status({ groups: [{ spec: { name: 'payments' }, failoverWait }] }));
+  expect(text).toContain('waits since 41.0 s. Generations 5 are acknowledged');
+  expect(text).toContain('they are at: b (HSM_UNAVAILABLE), d (down)');
+  expect(text).toContain('`antipode failover payments --to c --accept-loss` moves it now and loses generations 5, 6');
+});
+
 it('a contradiction, a quarantine and a pause of automatic failover are named, with the way on', () => {
   const group = (rest: object) =>
     status({ groups: [{ spec: { name: 'payments' }, protection: 'protected', ...rest }] });

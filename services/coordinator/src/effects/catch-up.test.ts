@@ -170,3 +170,41 @@ describe('a target that is handed the last generation of the old tenure', () => 
     expect(await handing).toEqual({ type: 'target-lost', code: 'HSM_WORKER_LOST' });
   });
 });
+
+describe('a target that fetches what must not be lost before anything is changed', () => {
+  const FETCH = { newest: { epoch: 1n, number: 6n, manifestDigest: 'cc' }, holders: ['c'] };
+  const fetching = (attempts = 0) =>
+    failover(bench.context, { ...intentOf(''), attempts }, {
+      ...EFFECT,
+      type: 'fetch',
+      epoch: 3n,
+      excluded: [],
+      fetch: FETCH,
+    } as unknown as FailoverEffect);
+
+  it.each([
+    [1n, 'a'],
+    [2n, 'c'],
+  ])('applies, verifies and acknowledges it under the epoch that is the highest by then: %s', async (epoch, owner) => {
+    database.group = { ...GROUP, highestEpoch: epoch, highestOwner: owner };
+    expect(await fetching()).toEqual({ type: 'fetched' });
+    expect(bench.ordered).toEqual(['apply b', 'verify b']);
+    const fence = { group: 'payments', epoch, owner, requestId: 'i' };
+    for (const { request } of bench.orders) expect(request).toMatchObject({ fence, generation: { generation: 6n } });
+    expect(database.recorded).toEqual(['acknowledged 6 b']);
+  });
+
+  it('says why it could not, and has changed nothing', async () => {
+    bench.answers.set('apply', 'BLOB_INVALID');
+    expect(await fetching(3)).toEqual({ type: 'not-fetched', code: 'BLOB_INVALID' });
+    expect(database.recorded).toEqual([]);
+    database.generation = undefined;
+    expect(await fetching()).toEqual({ type: 'not-fetched', code: 'GENERATION_UNKNOWN' });
+  });
+
+  it('is given up itself where it is lost meanwhile', async () => {
+    bench.answers.set('apply', 'SITE_UNREACHABLE');
+    bench.statuses.set('b', 'down');
+    expect(await fetching()).toEqual({ type: 'target-lost', code: 'SITE_UNREACHABLE' });
+  });
+});

@@ -1,6 +1,7 @@
 /** Brings to the target of a failover what it lacks: before the epoch is issued, while service goes on; or right after. */
 import { AntipodeError, hasCode } from '@antipode/runtime';
 import type { FailoverEffect, FailoverEvent } from '../machines/failover.ts';
+import type { Handover } from '../machines/failover-plan.ts';
 import type { Generation, Group, Proof } from '../model.ts';
 import { readGeneration, readNewest } from '../store/generations.ts';
 import type { Intent } from '../store/intents.ts';
@@ -78,11 +79,58 @@ export async function handOver(
   group: Group,
   { epoch, to, excluded, handover: { newest, holders } }: Effect<'hand-over'>,
 ): Promise<FailoverEvent> {
+  const outcome = await bring(context, intent, group, { epoch, owner: to, to, excluded, newest, holders });
+  if (outcome.type === 'target-lost') return outcome;
+  return { type: outcome.type === 'brought' ? 'handed-over' : 'not-handed-over' };
+}
+
+/**
+ * What must not be lost, from the store of a member that cannot serve: under the tenure that is the highest by now, before
+ * another one is issued. Where that fails, nothing was changed, and whoever is not allowed to lose it waits.
+ */
+export async function fetchFirst(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { to, excluded, fetch }: Effect<'fetch'>,
+): Promise<FailoverEvent> {
+  const { highestEpoch: epoch, highestOwner: owner } = group;
+  const outcome = await bring(context, intent, group, { epoch, owner, to, excluded, ...fetch });
+  if (outcome.type === 'target-lost') return outcome;
+  return outcome.type === 'brought' ? { type: 'fetched' } : { type: 'not-fetched', code: outcome.code };
+}
+
+type Brought =
+  | { readonly type: 'brought' }
+  | { readonly type: 'not-brought'; readonly code: string }
+  | { readonly type: 'target-lost'; readonly code: string };
+
+/** Applied at the target, read back and acknowledged, under a given tenure. */
+async function bring(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  {
+    epoch,
+    owner,
+    to,
+    excluded,
+    newest,
+    holders,
+  }: {
+    epoch: bigint;
+    owner: string;
+    to: string;
+    excluded: Effect<'hand-over'>['excluded'];
+    newest: Handover['newest'];
+    holders: Handover['holders'];
+  },
+): Promise<Brought> {
   const { store, detector } = context.ports;
   const name = group.spec.name;
   const generation = await store.query((db) => readGeneration(db, name, newest));
-  if (generation === undefined) return { type: 'not-handed-over' };
-  const fence = { group: name, epoch, owner: to, requestId: intent.requestId };
+  if (generation === undefined) return { type: 'not-brought', code: 'GENERATION_UNKNOWN' };
+  const fence = { group: name, epoch, owner, requestId: intent.requestId };
   const target = { site: to, generation, fence };
   try {
     const left = { site: to, excluded: excluded.map(({ site }) => site) };
@@ -93,10 +141,10 @@ export async function handOver(
     const fault = faultOf({ generation, ...verified });
     if (fault !== undefined) {
       await withdraw(context, group, { site: to, generation, code: fault });
-      return { type: 'not-handed-over' };
+      return { type: 'not-brought', code: fault };
     }
     await acknowledge(context, group, { site: to, generation, epoch });
-    return { type: 'handed-over' };
+    return { type: 'brought' };
   } catch (thrown) {
     const error = AntipodeError.from(thrown);
     if (endsTheAttempt(error) || error.code === 'LEADERSHIP_LOST') throw error;
@@ -104,7 +152,7 @@ export async function handOver(
     // Trouble of a holder, or of the link to it, is none of the target.
     const isWorthAnother = holders.some((site) => detector.isUp(site)) && intent.attempts + 1 < HANDOVER_ATTEMPTS_MAX;
     if (error.disposition === 'retry' && isWorthAnother) throw error;
-    return { type: 'not-handed-over' };
+    return { type: 'not-brought', code: error.code };
   }
 }
 

@@ -8,7 +8,7 @@ import { activeOf, type Group } from '../model.ts';
 import { readGeneration, readKnown } from '../store/generations.ts';
 import { activateEpoch, lockGroup } from '../store/groups.ts';
 import { type Intent, requireOpen } from '../store/intents.ts';
-import { catchUp, handOver } from './catch-up.ts';
+import { catchUp, fetchFirst, handOver } from './catch-up.ts';
 import { type EffectContext, roleFrom, WORK_TIMEOUT_MS } from './context.ts';
 import { isHung, unlessHung } from './hang.ts';
 import { endsTheAttempt, heldBy, issueEpoch, targetLost } from './issue-epoch.ts';
@@ -21,6 +21,8 @@ export async function failover(context: EffectContext, intent: Intent, effect: F
   switch (effect.type) {
     case 'survey':
       return { type: 'surveyed', survey: await survey(context, group) };
+    case 'fetch':
+      return fetchFirst(context, intent, group, effect);
     case 'catch-up':
       return catchUp(context, intent, group, effect);
     case 'hand-over':

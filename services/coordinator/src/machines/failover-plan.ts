@@ -64,11 +64,27 @@ export interface Choice {
   readonly quorum: number;
   /** The active member answers under its own tenure: nothing need be lost. */
   readonly canCatchUp: boolean;
+  /** What the target must get first, since it must not be lost: a member that cannot serve still has it sealed in its store. */
+  readonly fetch?: Handover;
+}
+
+/** A generation that the target lacks, and the sites that hold it. */
+export interface Handover {
+  readonly newest: Held;
+  readonly holders: readonly string[];
+}
+
+/** Whom the plan would promote, and what must not be lost with that. */
+export interface Losing {
+  readonly to: string;
+  /** What it would be promoted with. */
+  readonly holds: Held | undefined;
+  readonly generations: readonly Held[];
 }
 
 export type FailoverPlan =
-  | { readonly obstacle: string; readonly choice?: undefined }
-  | { readonly obstacle: undefined; readonly choice: Choice };
+  | { readonly obstacle: string; readonly losing?: Losing; readonly choice?: undefined }
+  | { readonly obstacle: undefined; readonly losing?: undefined; readonly choice: Choice };
 
 /** A claim beyond it is a lie or a restored journal: every honest agent would refuse the epoch above it. */
 export const EPOCH_JUMP_MAX = 1_000n;
@@ -98,15 +114,25 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
   const standbys = usable.filter(({ site, role }) => site !== from && role === 'standby');
   // Fenced by a failover that did not end well: better than nobody.
   const fallback = usable.filter(({ site, role }) => site === from && role !== 'active');
-  const target = mostAdvanced(standbys) ?? mostAdvanced(fallback);
+  const forbiddenAt = ({ applied }: Candidate): KnownGeneration[] =>
+    known.filter((generation) => isAhead(generation, applied) && !mayLose(request, generation));
+  const [best, former] = [mostAdvanced(standbys), mostAdvanced(fallback)];
+  // Rather the former active member, which has everything, than a standby that would lose what must not be lost.
+  const isFormerNeeded = former !== undefined && best !== undefined && forbiddenAt(best).length > 0;
+  const target = isFormerNeeded && forbiddenAt(former).length === 0 ? former : (best ?? former);
   if (target === undefined) return { obstacle: nobody({ wanted, excluded, reachable }) };
 
-  const lost = known.filter((generation) => isAhead(generation, target.applied));
   const canCatchUp = isOldServing && target.site !== from;
   if (reason === 'automatic' && target.applied === undefined)
     return { obstacle: `nothing was ever applied at site ${target.site}` };
-  const forbidden = lost.filter((generation) => !mayLose(request, generation));
-  if (forbidden.length > 0 && !canCatchUp) return { obstacle: wouldLose(request, target.site, forbidden) };
+  const forbidden = canCatchUp ? [] : forbiddenAt(target);
+  const fetch = fetchOf(forbidden, reachable, target);
+  if (forbidden.length > 0 && fetch === undefined)
+    return {
+      obstacle: wouldLose(request, target.site, forbidden),
+      losing: { to: target.site, holds: target.applied, generations: forbidden.map(named) },
+    };
+  const lost = known.filter((generation) => isAhead(generation, fetch?.newest ?? target.applied));
 
   let highestSeen = highestEpoch;
   for (const { epoch } of reachable) if (epoch > highestSeen) highestSeen = epoch;
@@ -120,8 +146,20 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
       lost: canCatchUp ? [] : lost.map(named),
       quorum,
       canCatchUp,
+      ...(fetch === undefined ? {} : { fetch }),
     },
   };
+}
+
+/** The newest of what must not be lost, where somebody who answers holds it: sealed in the store, whatever its HSM says. */
+function fetchOf(forbidden: readonly Held[], reachable: readonly Candidate[], target: Candidate): Handover | undefined {
+  const newest = forbidden.reduce<Held | undefined>((best, one) => (isAhead(one, best) ? one : best), undefined);
+  if (newest === undefined) return undefined;
+  const holders = reachable.filter(
+    ({ site, applied, problem }) =>
+      site !== target.site && problem !== 'SITE_QUARANTINED' && applied !== undefined && !isAhead(newest, applied),
+  );
+  return holders.length === 0 ? undefined : { newest: named(newest), holders: holders.map(({ site }) => site) };
 }
 
 /** The automation may give up what nobody has acknowledged; a person what this person was shown. */

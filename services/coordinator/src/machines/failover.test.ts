@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decideFailover, type FailoverEvent, type FailoverState } from './failover.ts';
-import { type Candidate, type Held, type PlanRequest, planFailover, type Survey } from './failover-plan.ts';
+import { type Candidate, type Held, mayLose, type PlanRequest, planFailover, type Survey } from './failover-plan.ts';
 
 const REQUEST = {
   from: 'a',
@@ -86,6 +86,8 @@ describe('the plan of a failover', () => {
       ({ site, role, problem, epoch }) =>
         site === from && role === 'active' && problem === '' && epoch >= found.highestEpoch,
     );
+  const forbidden = (request: Request, found: Survey, { applied }: Candidate): Held[] =>
+    found.known.filter((one) => isNewer(one, applied) && !mayLose(request, one));
   const plans = fc
     .tuple(requests, surveys)
     .map(([request, found]) => ({ request, found, plan: planFailover(request, found) }));
@@ -118,7 +120,8 @@ describe('the plan of a failover', () => {
       if (to !== request.from) expect(target.role).toBe('standby');
       else {
         expect(target.role).not.toBe('active');
-        expect(usableStandbys(request, found)).toEqual([]);
+        // Or each of them would lose what must not be lost.
+        for (const one of usableStandbys(request, found)) expect(forbidden(request, found, one)).not.toEqual([]);
       }
     });
   });
@@ -145,23 +148,60 @@ describe('the plan of a failover', () => {
   });
 
   it('promotes what the target has applied, and tells of every generation that it lacks', () => {
-    ofChoice(({ found }, { to, serial, generation: held, lost, canCatchUp }) => {
+    ofChoice(({ found }, { to, serial, generation: held, lost, canCatchUp, fetch }) => {
       const target = found.reachable.find(({ site }) => site === to);
       expect({ serial, held }).toEqual({ serial: target?.serial, held: target?.applied });
-      const ahead = found.known.filter((one) => isNewer(one, held));
+      const ahead = found.known.filter((one) => isNewer(one, fetch?.newest ?? held));
       expect(lost).toEqual(canCatchUp ? [] : ahead.map(({ isAcknowledged, ...one }) => one));
     });
   });
 
   it('loses nothing that nobody has accepted to lose, and by itself nothing that was acknowledged', () => {
-    ofChoice(({ request, found }, { lost, generation: held, canCatchUp }) => {
+    ofChoice(({ request, found }, { lost, generation, canCatchUp, fetch }) => {
       if (request.accepted === 'all' || canCatchUp) return;
+      const held = fetch?.newest ?? generation;
       if (request.reason === 'operator') for (const one of lost) expect(request.accepted).toContainEqual(one);
       else {
         expect(held).toBeDefined();
         expect(found.known.filter((one) => one.isAcknowledged && isNewer(one, held))).toEqual([]);
       }
     });
+  });
+
+  it('lets the target fetch what must not be lost, from somebody who answers and holds it, and only then', () => {
+    ofChoice(({ request, found }, { to, canCatchUp, fetch }) => {
+      const target = found.reachable.find(({ site }) => site === to)!;
+      const isNeeded = !canCatchUp && forbidden(request, found, target).length > 0;
+      expect(fetch !== undefined).toBe(isNeeded);
+      for (const site of fetch?.holders ?? []) {
+        expect(site).not.toBe(to);
+        expect(isNewer(fetch!.newest, found.reachable.find((one) => one.site === site)?.applied)).toBe(false);
+      }
+    });
+  });
+
+  it('takes a generation out of the store of a member that cannot serve, and does not take the site itself', () => {
+    const broken = { ...standby('b', 5n), problem: 'HSM_UNAVAILABLE' };
+    const found = survey([broken, standby('c', 4n)], { known: [generation(5n, true), generation(6n)] });
+    const automatic = { ...REQUEST, reason: 'automatic' as const };
+    expect(planFailover(automatic, found).choice).toMatchObject({
+      to: 'c',
+      fetch: { newest: held(5n), holders: ['b'] },
+      lost: [held(6n)],
+    });
+    const quarantined = { ...broken, problem: 'SITE_QUARANTINED' };
+    for (const other of [quarantined, standby('d', 4n)]) {
+      expect(planFailover(automatic, { ...found, reachable: [standby('c', 4n), other] })).toMatchObject({
+        losing: { to: 'c', holds: held(4n), generations: [held(5n)] },
+      });
+    }
+  });
+
+  it('takes the former active member, which has everything, before a standby that would lose what is acknowledged', () => {
+    const former = { ...standby('a', 5n), role: 'fenced' as const };
+    const found = survey([standby('c', 4n), former], { known: [generation(5n, true)], highestEpoch: 2n });
+    expect(planFailover({ ...REQUEST, reason: 'automatic' }, found).choice).toMatchObject({ to: 'a', lost: [] });
+    expect(planFailover({ ...REQUEST, accepted: 'all' }, found).choice).toMatchObject({ to: 'c' });
   });
 
   it('finds somebody whenever a standby can serve, a majority answers and the loss is accepted', () => {
@@ -248,6 +288,37 @@ describe('a failover', () => {
     }
     expect(effects).toEqual(['survey', 'issue-epoch', 'await-fence', 'promote', 'publish', undefined]);
     expect(state).toMatchObject({ phase: 'complete', proved: 8, recoveryTimeMs: 900 });
+  });
+
+  it('fetches before anything is changed, looks again, and is refused where that fails', () => {
+    const broken = { ...standby('b', 5n), problem: 'HSM_UNAVAILABLE' };
+    const lacking = survey([broken, standby('c', 4n)], { known: [generation(5n, true)] });
+    const fetching = decideFailover(requested, { type: 'surveyed', survey: lacking });
+    expect(fetching).toMatchObject({
+      state: { phase: 'fetching', to: 'c' },
+      effect: { type: 'fetch', fetch: { newest: held(5n), holders: ['b'] } },
+    });
+    expect(decideFailover(fetching.state, { type: 'resume' }).effect).toMatchObject(fetching.effect!);
+    const again = decideFailover(fetching.state, { type: 'fetched' });
+    expect(again).toMatchObject({ state: { phase: 'requested', overtaken: 1 }, effect: { type: 'survey' } });
+    const found = survey([broken, standby('c', 5n)], { known: [generation(5n, true)] });
+    expect(decideFailover(again.state, { type: 'surveyed', survey: found }).effect).toMatchObject({
+      type: 'issue-epoch',
+      to: 'c',
+      generation: held(5n),
+      lost: [],
+    });
+    expect(decideFailover(fetching.state, { type: 'not-fetched', code: 'BLOB_INVALID' }).state).toMatchObject({
+      phase: 'aborted',
+      code: 'FAILOVER_REFUSED',
+    });
+    const lost = { type: 'target-lost', code: 'SITE_UNREACHABLE' } as const;
+    expect(decideFailover(fetching.state, lost).state).toMatchObject({
+      phase: 'requested',
+      excluded: [{ site: 'c', code: 'SITE_UNREACHABLE' }],
+    });
+    const wanted = { ...fetching.state, wanted: 'c' } as FailoverState;
+    expect(decideFailover(wanted, lost).state).toMatchObject({ phase: 'aborted', code: 'FAILOVER_REFUSED' });
   });
 
   it('does not wait for a lease whose holder has confirmed the fence', () => {

@@ -2,10 +2,13 @@
  * Moves the active role to another member.
  *
  *   requested -> [catching-up] -> issuing -> [handing-over] -> [fencing] -> promoting -> publishing -> complete
- *       |  ^                      |   |           |                            |
- *       |  +------ overtaken -----+   |           |                            |
+ *    |  |  ^                      |   |           |                            |
+ *    |  |  +------ overtaken -----+   |           |                            |
+ *    +->|--- [fetching] ---^          |           |                            |
  *       |  +------- target-lost ------+-----------+----------------------------+
  *       |-> aborted(code): nobody to promote, or a loss that was not accepted
+ *
+ * What must not be lost and lies at a member that cannot serve is fetched from its store before anything is changed.
  *
  * Where the active member still answers, the target first catches up with it and proves every key, before anything is
  * changed: a planned move loses nothing, and a target that cannot serve costs nothing. The epoch is issued in a
@@ -19,6 +22,7 @@
 import type { Failure, Resume, Step } from '../model.ts';
 import {
   type Choice,
+  type Handover,
   type Held,
   isAhead,
   numbersOf,
@@ -27,12 +31,10 @@ import {
   type Survey,
 } from './failover-plan.ts';
 
-interface Chosen extends Request, Omit<Choice, 'canCatchUp'> {}
+interface Chosen extends Request, Omit<Choice, 'canCatchUp' | 'fetch'> {}
 
-/** A generation that the target lacks, and the sites that hold it. */
-interface Handover {
-  readonly newest: Held;
-  readonly holders: readonly string[];
+interface Fetching extends Chosen {
+  readonly fetch: Handover;
 }
 
 interface HandingOver extends Chosen {
@@ -47,6 +49,7 @@ interface Issuing extends Chosen {
 
 export type FailoverState =
   | ({ readonly phase: 'requested' } & Request)
+  | ({ readonly phase: 'fetching' } & Fetching)
   | ({ readonly phase: 'catching-up' } & Chosen)
   | ({ readonly phase: 'issuing' } & Issuing)
   | ({ readonly phase: 'handing-over' } & HandingOver)
@@ -54,10 +57,17 @@ export type FailoverState =
   | ({ readonly phase: 'promoting' } & Chosen)
   | ({ readonly phase: 'publishing'; readonly proved: number } & Chosen)
   | ({ readonly phase: 'complete'; readonly proved: number; readonly recoveryTimeMs: number } & Chosen)
-  | ({ readonly phase: 'aborted'; readonly code: string; readonly message: string } & Request);
+  | ({
+      readonly phase: 'aborted';
+      readonly code: string;
+      readonly message: string;
+      /** What must not be lost, and could not be had from these. */
+      readonly unfetched?: Handover;
+    } & Request);
 
 export type FailoverEffect =
   | ({ readonly type: 'survey' } & Request)
+  | ({ readonly type: 'fetch' } & Fetching)
   | ({ readonly type: 'catch-up' } & Chosen)
   | ({ readonly type: 'issue-epoch' } & Issuing)
   | ({ readonly type: 'hand-over' } & HandingOver)
@@ -69,6 +79,8 @@ export type FailoverEvent =
   | Resume
   | Failure
   | { readonly type: 'surveyed'; readonly survey: Survey }
+  | { readonly type: 'fetched' }
+  | { readonly type: 'not-fetched'; readonly code: string }
   | { readonly type: 'caught-up'; readonly generation: Held; readonly startedMs: number }
   /** Nothing was issued: these are on record by now, and may not be lost. */
   | { readonly type: 'overtaken'; readonly generations: readonly Held[] }
@@ -103,12 +115,23 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
         return abort(state, 'FAILOVER_REFUSED', `site ${active} is active by now, and no longer site ${request.from}`);
       const plan = planFailover(request, event.survey);
       if (plan.obstacle !== undefined) return abort(state, 'FAILOVER_REFUSED', plan.obstacle);
-      const { canCatchUp, ...choice } = plan.choice;
+      const { canCatchUp, fetch, ...choice } = plan.choice;
       const chosen: Chosen = { ...request, ...choice };
+      if (fetch !== undefined)
+        return { state: { ...chosen, fetch, phase: 'fetching' }, effect: { ...chosen, fetch, type: 'fetch' } };
       return canCatchUp
         ? { state: { ...chosen, phase: 'catching-up' }, effect: { ...chosen, type: 'catch-up' } }
         : issue({ ...chosen, unreachable: [] });
     }
+    case 'fetching':
+      // Who is there and has what is asked again: the target has more by now.
+      if (event.type === 'fetched') return again(state, [state.fetch.newest]);
+      if (event.type === 'target-lost' && state.wanted === '') return retarget(state, event.code);
+      if (event.type === 'not-fetched' || event.type === 'target-lost')
+        return {
+          state: { ...aborted(state, 'FAILOVER_REFUSED', notFetched(state, event.code)), unfetched: state.fetch },
+        };
+      return { state, effect: { ...state, type: 'fetch' } };
     case 'catching-up':
       if (event.type !== 'caught-up') return { state, effect: { ...state, type: 'catch-up' } };
       // Service stops only now.
@@ -169,11 +192,18 @@ function promote(chosen: Chosen): Step<FailoverState, FailoverEffect> {
 }
 
 function abort(state: Request, code: string, message: string): Step<FailoverState, FailoverEffect> {
-  return { state: { ...requestOf(state), phase: 'aborted', code, message } };
+  return { state: aborted(state, code, message) };
+}
+
+const aborted = (state: Request, code: string, message: string) =>
+  ({ ...requestOf(state), phase: 'aborted', code, message }) as const;
+
+function notFetched({ fetch: { newest, holders }, to }: Fetching, code: string): string {
+  return `${numbersOf([newest])} must not be lost, and site ${to} could not get it from site ${holders.join(', ')} (${code}); nothing was changed`;
 }
 
 /** Nothing was changed yet: the target catches up again, or another one is found. */
-function again(state: Issuing, generations: readonly Held[]): Step<FailoverState, FailoverEffect> {
+function again(state: Chosen, generations: readonly Held[]): Step<FailoverState, FailoverEffect> {
   const request: Request = { ...requestOf(state), overtaken: state.overtaken + 1 };
   if (request.overtaken > OVERTAKEN_MAX)
     return abort(

@@ -175,6 +175,7 @@ const MACHINES: Readonly<Record<string, AnyMachine>> = {
     start: request.map((one) => ({ phase: 'requested', ...one })),
     answers: {
       survey: surveyed,
+      fetch: plain('fetched'),
       'catch-up': caughtUp,
       'issue-epoch': issued,
       'hand-over': plain('handed-over'),
@@ -186,6 +187,7 @@ const MACHINES: Readonly<Record<string, AnyMachine>> = {
       fc.constant({ type: 'target-lost', code: 'SITE_UNREACHABLE' } as const),
       fc.constant({ type: 'overtaken', generations: [] } as const),
       plain('not-handed-over'),
+      fc.constant({ type: 'not-fetched', code: 'BLOB_INVALID' } as const),
     ),
     ends: ['complete', 'aborted'],
   }),

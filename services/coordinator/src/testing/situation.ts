@@ -16,7 +16,26 @@ export type SeatSaid = 'none' | Member['role'];
 
 const ROLES = { active: MemberRole.ACTIVE, standby: MemberRole.STANDBY, fenced: MemberRole.FENCED };
 
-const view = (site: string, status: SiteStatus, seat: SeatSaid | undefined, domainKeyVersion: number): SiteView => ({
+/** What an agent says that its member holds. */
+export interface Said {
+  readonly applied?: Generation;
+  readonly errorCode?: string;
+  readonly quarantine?: string;
+}
+
+const appliedOf = ({ epoch, number }: Generation) => ({
+  epoch,
+  generation: number,
+  manifestDigest: new Uint8Array([Number(number)]),
+});
+
+const view = (
+  site: string,
+  status: SiteStatus,
+  seat: SeatSaid | undefined,
+  domainKeyVersion: number,
+  { applied, errorCode = '', quarantine }: Said = {},
+): SiteView => ({
   site,
   status,
   reason: '',
@@ -31,9 +50,20 @@ const view = (site: string, status: SiteStatus, seat: SeatSaid | undefined, doma
       : ({
           members: [
             { group: 'cards', role: MemberRole.STANDBY },
-            ...(seat === 'none' ? [] : [{ group: 'payments', role: ROLES[seat], domainKeyVersion }]),
+            ...(seat === 'none'
+              ? []
+              : [
+                  {
+                    group: 'payments',
+                    role: ROLES[seat],
+                    domainKeyVersion,
+                    ...(applied && { epoch: applied.epoch, applied: appliedOf(applied) }),
+                  },
+                ]),
           ],
-        } as DescribeResponse),
+          partitions: [{ serial: `serial-${'abcde'.indexOf(site)}`, errorCode }],
+          ...(quarantine && { journal: { quarantined: [{ group: 'payments', reason: quarantine }] } }),
+        } as unknown as DescribeResponse),
 });
 
 export const intent = (kind: IntentKind, rest: Partial<Intent> = {}): Intent => ({
@@ -81,6 +111,8 @@ export interface Case {
   readonly seats?: Readonly<Record<string, SeatSaid | undefined>>;
   /** The newest domain key version that agents say they hold; all there are where nothing is said here. */
   readonly versions?: Readonly<Record<string, number>>;
+  /** What else their agents say of them. */
+  readonly said?: Readonly<Record<string, Said>>;
 }
 
 export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situation {
@@ -117,7 +149,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
     open: [],
     scrubs: [],
     contradiction: undefined,
-    view: (site) => view(site, statuses[site] ?? 'up', said[site], one.versions?.[site] ?? 9),
+    view: (site) => view(site, statuses[site] ?? 'up', said[site], one.versions?.[site] ?? 9, one.said?.[site]),
     nowMs: NOW_MS,
     timings: TIMINGS,
     ...rest,
