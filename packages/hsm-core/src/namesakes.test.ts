@@ -1,7 +1,10 @@
 /** Damaged, or replaced? Storage that rots and applications that replace keys under their names, in a simulated token. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CaptureMemory } from './capture-memory.ts';
-import type { SealedGeneration } from './model/generation.ts';
+import type { Entry, SealedGeneration } from './model/generation.ts';
+import type { ObservedObject } from './model/object.ts';
+import { judge } from './namesakes.ts';
+import type { Examined } from './recognise.ts';
 import { SimulatedGroup, type SimulatedMember, type StoredObject } from './testing/index.ts';
 
 let group: SimulatedGroup;
@@ -212,5 +215,39 @@ describe('a capture that would lose more than it may', () => {
     for (const secret of secrets) a.hsm.remove(secret);
     fill(8);
     expect(summary(await captured())).toMatchObject({ entries: 8, tombstones: 8 });
+  });
+});
+
+describe('a key that bears the names of a captured one, without check value or public half', () => {
+  const circumstances = { handles: undefined, present: new Set([7n]), reusesHandles: false, hasRestored: true };
+  const verdict = (
+    objectClass: 'secret-key' | 'private-key',
+    object: Partial<ObservedObject>,
+    rest: Partial<Examined> = {},
+  ): string => {
+    const keyType = objectClass === 'secret-key' ? 'generic-secret' : 'rsa';
+    const observed = { handle: 7n, objectClass, keyType, sizeBits: 256, attributes: {}, readDigest: '', ...object };
+    const entry = { objectId: '01', objectClass, keyType, sizeBits: 256, attributes: {}, blobSha256: '00' };
+    return judge({ object: observed as ObservedObject, ...rest }, entry as unknown as Entry, circumstances);
+  };
+
+  describe.each(['secret-key', 'private-key'] as const)('(%s)', (objectClass) => {
+    it.each<[string, Partial<ObservedObject>, Partial<Examined>]>([
+      ['does not let it go', { attributes: { extractable: false } }, {}],
+      ['lets it go only to a trusted key', { attributes: { wrapWithTrusted: true } }, {}],
+      ['lets it go only by a template', { hasTemplate: true }, {}],
+      ['refuses it as unextractable', {}, { refusal: 'unextractable' }],
+      ['refuses it as not wrappable', {}, { refusal: 'not-wrappable' }],
+    ])('is another one where the token %s', (_what, object, rest) => {
+      expect(verdict(objectClass, object, rest)).toBe('replaced');
+    });
+
+    it('is taken for the same where the token could not answer just now', () => {
+      expect([verdict(objectClass, {}), verdict(objectClass, {}, { refusal: 'unreadable' })]).toEqual(['same', 'same']);
+    });
+  });
+
+  it('is another one where wrapping would pad it', () => {
+    expect(verdict('secret-key', { sizeBits: 200 })).toBe('replaced');
   });
 });

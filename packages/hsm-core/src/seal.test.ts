@@ -386,6 +386,35 @@ describe('a deleted object', () => {
     expect((await capture({ epoch })).sealed).toBeUndefined();
   });
 
+  it('is named as deleted by a later active member that still holds it after the domain key has changed', async () => {
+    const kept = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
+    const first = await captured();
+    for (const object of kept) a.hsm.remove(object);
+    await capture();
+    for (const domainKeyVersion of [2, 3]) {
+      await enrolTogether([a], { group: GROUP, version: domainKeyVersion });
+      await capture({ domainKeyVersion });
+    }
+    a.hsm.objects.push(...kept);
+    const { generation } = await captured({ epoch: 2n, domainKeyVersion: 3 });
+    expect(generation.entries).toEqual([]);
+    expect(new Set(generation.uncaptured.map(({ objectId, reason }) => `${objectId} ${reason}`))).toEqual(
+      new Set(first.generation.entries.map(({ objectId }) => `${objectId} deleted`)),
+    );
+  });
+
+  it('leaves the generations when its site says that its time is over, one by one', async () => {
+    const secrets = [a.hsm.addSecret('one'), a.hsm.addSecret('two')];
+    const first = await captured();
+    for (const secret of secrets) a.hsm.remove(secret);
+    await capture();
+    const { objectId } = entryOf(first, 'one');
+    const isExpired = ({ entry }: { entry: { objectId: string } }): boolean => entry.objectId === objectId;
+    a.hsm.addSecret('another');
+    const labels = (await captured({ isExpired })).generation.tombstones.map(({ entry }) => labelOf(entry));
+    expect(labels).toEqual(['two']);
+  });
+
   it('stays named as deleted when something else changes beside it', async () => {
     const secret = a.hsm.addSecret('secret');
     await capture();

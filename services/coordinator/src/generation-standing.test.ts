@@ -55,6 +55,14 @@ describe('a generation', () => {
     expect(standing(at(1n, 4n), { b: at(3n, 9n), c: at(2n, 7n) }, { tenures }).standing).toBe('acknowledged');
   });
 
+  it('is not acknowledged by a higher number of an earlier tenure', () => {
+    expect(standing(at(3n, 9n), { b: at(2n, 12n), c: at(1n, 12n) })).toEqual({
+      standing: 'pending',
+      acknowledgedSites: [],
+      waitingSites: ['b', 'c'],
+    });
+  });
+
   it('is lost where the next tenure began with nothing, and where it is not known what that began with', () => {
     const tenures: Tenure[] = [TENURES[0]!, { epoch: 2n, base: undefined }];
     expect(standing(at(1n, 1n), {}, { tenures }).standing).toBe('lost');

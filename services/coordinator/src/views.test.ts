@@ -80,6 +80,23 @@ describe('the state of a group', () => {
     expect([both.protection, both.recoveryPointAgeMs]).toEqual(['lagging', undefined]);
   });
 
+  it('names what each standby has acknowledged by epoch, number and digest', () => {
+    const names = groupState(facts()).members!.map(
+      ({ site, acknowledgedEpoch, acknowledgedGeneration, acknowledgedDigest }) => [
+        site,
+        acknowledgedEpoch,
+        acknowledgedGeneration,
+        acknowledgedDigest,
+      ],
+    );
+    const digest = Uint8Array.of(0xaa);
+    expect(names).toEqual([
+      ['a', 0n, 0n, new Uint8Array()],
+      ['b', 3n, 8n, digest],
+      ['c', 3n, 7n, digest],
+    ]);
+  });
+
   it('does not count what a standby has acknowledged whose partition is known to be unusable', () => {
     for (const errorCode of ['HSM_WORKER_LOST', 'IDENTITY_MISSING', 'DOMAIN_KEY_MISSING']) {
       const state = groupState(facts({ view: (site) => serving(site, site === 'c' ? { errorCode } : {}) }));
@@ -110,6 +127,17 @@ describe('the state of a group', () => {
     expect(lacking([], 0)).toEqual(['protected', 0, 0]);
     // Of a generation that an earlier version has recorded.
     expect(lacking(['private-key/rsa'])).toEqual(['partially-protected', undefined, undefined]);
+  });
+
+  it('is held where the last capture of the active member would have lost too much, and not for a standby', () => {
+    const heldAt = (name: string) => {
+      const members = [{ group: 'payments', heldObjects: 6 }];
+      const view = (site: string): SiteView => serving(site, site === name ? { members } : {});
+      const state = groupState(facts({ view }));
+      return [state.protection, state.members?.map(({ heldObjects }) => heldObjects)];
+    };
+    expect(heldAt('a')).toEqual(['held', [6, 0, 0]]);
+    expect(heldAt('b')).toEqual(['protected', [0, 6, 0]]);
   });
 
   it('is partially protected where a member could not restore an object, which is named with its reason', () => {

@@ -80,6 +80,21 @@ it('passes a defect on, after the other groups had their turn', () => {
   expect([remaining('one'), site.journal.seat('two')?.role]).toEqual([100, 'fenced']);
 });
 
+it('persists that it is in quarantine in a group, ends the lease of that group, and says so once', () => {
+  take([grant('one'), grant('two')], []);
+  const quarantined = [{ group: 'one', reason: 'its journal is an older copy' }];
+  for (let beat = 0; beat < 3; beat += 1)
+    answers.take({ leases: [], epochs: [], quarantined } as unknown as Parameters<HeartbeatAnswers['take']>[0], {
+      sentAtMs: 0,
+    });
+  expect([site.journal.quarantine('one'), site.journal.quarantine('two')]).toEqual([
+    'its journal is an older copy',
+    undefined,
+  ]);
+  expect([remaining('one'), remaining('two')]).toEqual([0, 100]);
+  expect(lines.filter((line) => line.includes('in quarantine'))).toHaveLength(1);
+});
+
 it('remembers where the other members are, for what the store here has lost', () => {
   const told: unknown[] = [];
   const mender = { learn: (...given: unknown[]) => void told.push(given) } as unknown as Site['mender'];

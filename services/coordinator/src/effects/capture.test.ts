@@ -77,6 +77,13 @@ describe('a capture', () => {
     ]);
   });
 
+  it('may lose as much, and keeps what is deleted as long, as the group says', async () => {
+    const deletions = { retentionMs: 86_400_000, lossObjects: 2, lossPercent: 0 };
+    database.group = { ...GROUP, spec: { ...GROUP.spec, deletions } };
+    await captured();
+    expect(bench.orders[0]?.request).toMatchObject({ policy: { ...deletions, retentionMs: 86_400_000n } });
+  });
+
   it('has the recovery point at which the order left, by our own clock', async () => {
     const leftMs = bench.clock.wallMs();
     bench.answers.set('capture', async () => {
