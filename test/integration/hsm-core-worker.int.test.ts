@@ -5,9 +5,10 @@ import { openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { emptyScratch, initialiseIdentity, openPartition } from '@antipode/hsm-core';
-import { type AntipodeError, Log, systemClock, systemPrng } from '@antipode/runtime';
+import { type AntipodeError, Log, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { childStartedBy } from '../support/children.ts';
+import { lying } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeToken, SOFTHSM_MODULE, spyModule, type TestToken } from '../support/tokens.ts';
 
@@ -44,6 +45,35 @@ describe('a worker', () => {
     const [stdout, stderr] = files.map((file) => readFileSync(file, 'latin1'));
     expect(stdout).toBe('{}\n');
     expect(stderr).toContain('C_Login');
+  });
+
+  it('shows a sign of life while the module answers one call after the other, and none where it hangs in one', async () => {
+    for (let id = 10; id < 40; id += 1) token.makeAes(String(id));
+    const slow = lying(token);
+    const STEP_MS = 150;
+    // Shorter than the whole list takes, and longer than each call of it.
+    const provider = await openPartition(slow.config, { log: silentLog, callTimeoutMs: 3_000 });
+    try {
+      slow.tell({ lie: 'delay', ms: STEP_MS, function: 'C_GetAttributeValue' });
+      const startedMs = systemClock.monotonicMs();
+      const looking = provider.look({}).then(() => systemClock.monotonicMs() - startedMs);
+      let longestMs = 0;
+      const ended = new AbortController();
+      void looking.finally(() => ended.abort()).catch(() => {});
+      while (!ended.signal.aborted) {
+        longestMs = Math.max(longestMs, provider.unansweredMs());
+        await systemClock.sleep(50);
+      }
+      expect(await looking).toBeGreaterThan(3_000);
+      expect(longestMs).toBeLessThan(2_000);
+
+      slow.tell({ lie: 'hang', function: 'C_GetAttributeValue', after: 10 });
+      const hanging = provider.look({}).catch((thrown: AntipodeError) => thrown.code);
+      expect(await hanging).toBe('HSM_WORKER_LOST');
+      expect(provider.isLost()).toBe(true);
+    } finally {
+      await provider.close();
+    }
   });
 
   it('answers with lists of any length, in order', async () => {

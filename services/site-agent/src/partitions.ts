@@ -298,7 +298,10 @@ export class Partition implements Closeable {
   async #openWorker(identity: IdentityRecord): Promise<Opened> {
     const { serial } = identity;
     const config = partitionConfig(this.settings, { dataFolder: this.#dataFolder, serial });
-    const provider = await openPartition(config, { log: this.#log });
+    const onAlive = (): void => {
+      if (this.#openingSinceMs !== undefined) this.#openingSinceMs = systemClock.monotonicMs();
+    };
+    const provider = await openPartition(config, { log: this.#log, onAlive });
     try {
       const keyring = await this.#readKeyring(provider, identity);
       const description = await provider.describe();

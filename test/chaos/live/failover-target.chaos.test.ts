@@ -1,8 +1,11 @@
 /** The active site is lost, and the first standby answers and cannot do it: the next one serves. */
-import { readdirSync, readFileSync, renameSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { PROFILES } from '../../../services/coordinator/src/timings.ts';
+import { lying } from '../../support/devices/lying-token.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
+import { SOFTHSM_MODULE } from '../../support/tokens.ts';
 
 let system: TestSystem;
 /** HSM workers of a site, stopped by this test. */
@@ -86,6 +89,24 @@ it('whose HSM hangs is given up as well', async () => {
   await system.stopAgent('a');
   await system.untilActive('c');
   expect(frozen.length).toBeGreaterThan(0);
+});
+
+it('whose HSM is slow, and answers call after call, is not given up, however long its list takes', async () => {
+  const { token, configFile } = system.site('b');
+  const slow = lying(token);
+  await system.stopAgent('b');
+  writeFileSync(configFile, readFileSync(configFile, 'utf8').replace(SOFTHSM_MODULE, slow.config.module));
+  await system.startAgent('b');
+  for (let id = 10; id < 40; id += 1) system.makeKey('a', String(id));
+  await system.replicate();
+  slow.tell({ lie: 'delay', ms: 250, function: 'C_GetAttributeValue' });
+  await system.stopAgent('a');
+  // Longer than the profile gives an HSM that does not answer at all.
+  await system.untilActive('b');
+  const { operations } = await system.operator.getStatus({});
+  const failover = operations.find(({ kind, group }) => kind === 'failover' && group === GROUP)!;
+  expect(Number(failover.updatedMs - failover.createdMs)).toBeGreaterThan(PROFILES.fast.hangMs);
+  expect(JSON.parse(failover.result)).toMatchObject({ to: 'b', excluded: [] });
 });
 
 it('an active site whose HSM is gone for good is left, although its agent lives', async () => {

@@ -84,6 +84,9 @@ export class Cryptoki {
   /** Logs in for the operation that was just begun, while {@link loggingIn} runs. */
   #loginForUse: ((session: bigint) => void) | undefined;
 
+  /** Told of every call that the module has answered. */
+  #answered: (() => void) | undefined;
+
   /** Tells whether the session is sound, where a return value does not say what is at fault. */
   #isSound: (() => boolean) | undefined;
 
@@ -129,6 +132,11 @@ export class Cryptoki {
     this.#isSound = isSound;
   }
 
+  /** From now on every answer of the module is a sign of life: many calls in a row are no call that hangs. */
+  reportAnswers(answered: () => void): void {
+    this.#answered = answered;
+  }
+
   /** Runs work whose key wants the PIN for each use. */
   loggingIn<T>(login: (session: bigint) => void, work: () => T): T {
     this.#loginForUse = login;
@@ -153,7 +161,9 @@ export class Cryptoki {
   }
 
   tryCall(name: FunctionName, ...args: (number | bigint | Uint8Array | null)[]): number {
-    return Number(this.#functions[name](...args));
+    const returned = Number(this.#functions[name](...args));
+    this.#answered?.();
+    return returned;
   }
 
   finalize(): void {

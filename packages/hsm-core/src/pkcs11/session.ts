@@ -53,6 +53,8 @@ export interface SlotSearch {
   readonly skipped: readonly bigint[];
   /** Called before a slot is asked, and without one when none is any more: a slot may never answer. */
   readonly asking: (slot?: bigint) => Promise<void>;
+  /** Told of every call that the module has answered. */
+  readonly answered?: () => void;
 }
 
 const PATIENT: SlotSearch = { skipped: [], asking: async () => {} };
@@ -60,6 +62,7 @@ const PATIENT: SlotSearch = { skipped: [], asking: async () => {} };
 export async function openSession(config: PartitionConfig, search = PATIENT): Promise<OpenSession> {
   for (let look = 1; ; look += 1) {
     const cryptoki = Cryptoki.load(config.module, config.moduleParameters);
+    if (search.answered !== undefined) cryptoki.reportAnswers(search.answered);
     try {
       const { slot, token, silentSlots, freeSlots } = await findToken(cryptoki, config, search);
       const session = cryptoki.openSession(slot);

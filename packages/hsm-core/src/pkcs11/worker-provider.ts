@@ -18,6 +18,8 @@ export interface ToWorker {
 export type FromWorker =
   /** The slot that is being asked for its token; none when that is over. */
   | { readonly id: number; readonly asking: bigint | undefined }
+  /** The module has answered one of the calls that the work consists of. */
+  | { readonly id: number; readonly isAlive: true }
   /** The next items of a long list, so that no message holds up either side. */
   | { readonly id: number; readonly part: readonly unknown[] }
   /** The end of an answer; its list, or the list that it has under this name, is in the parts before it. */
@@ -38,22 +40,26 @@ export interface WorkerProvider extends HsmProvider {
   residentBytes(): number;
   /** Whether the worker has ended or was given up: every further call fails, so another one has to be opened. */
   isLost(): boolean;
-  /** How long the oldest call has been without any part of an answer; 0 where none is under way. */
+  /** How long the module has not answered, though work waits for it; 0 where none does. Each of its answers counts. */
   unansweredMs(): number;
 }
 
 export interface WorkerOptions {
   readonly log: Log;
-  /** A call that takes longer has hung: the worker is killed and the call reported. */
+  /** Work that shows no sign of life for longer has hung: the worker is killed and the call reported. */
   readonly callTimeoutMs?: number;
+  /** Told of every sign of life. */
+  readonly onAlive?: () => void;
   /** A worker that has not ended by then is killed. */
   readonly closeTimeoutMs?: number;
   /** A slot that does not tell its token by then is skipped. */
   readonly slotTimeoutMs?: number;
 }
 
-/** Longer than the slowest batch (thousands of persistent unwraps on a disk), shorter than an operator's patience. */
+/** Longer than the slowest operation of a token (an RSA-8192 key on a small card), shorter than an operator's patience. */
 const CALL_TIMEOUT_MS = 10 * 60_000;
+/** Whatever signs of life there are: a device whose list has no end would hold up its partition for ever. */
+const WORK_TIMEOUT_MS = 2 * 3_600_000;
 
 /** Calls that are a handful of operations of the token, however large the partition is: a hang shows within a minute. */
 const SHORT_CALL_TIMEOUT_MS = 60_000;
@@ -169,8 +175,7 @@ interface Waiting {
   readonly parts: unknown[];
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: AntipodeError) => void;
-  /** When it was asked, or gave its last part. */
-  heardMs: number;
+  readonly askedMs: number;
 }
 
 class Worker {
@@ -188,6 +193,9 @@ class Worker {
   #nextId = 1;
   #lost: AntipodeError | undefined;
   #isClosing = false;
+  readonly #onAlive: () => void;
+  /** The last sign of life. The worker does one thing at a time, so it is one for all that wait. */
+  #aliveMs = 0;
 
   constructor({ environment }: PartitionConfig, options: WorkerOptions) {
     const { log, callTimeoutMs = CALL_TIMEOUT_MS, closeTimeoutMs = CLOSE_TIMEOUT_MS } = options;
@@ -195,6 +203,7 @@ class Worker {
     this.#log = log;
     this.#callTimeoutMs = callTimeoutMs;
     this.#closeTimeoutMs = closeTimeoutMs;
+    this.#onAlive = options.onAlive ?? (() => {});
     this.#process = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), [String(process.pid)], {
       serialization: 'advanced',
       // What a vendor library prints must not stand in what the agent prints.
@@ -218,10 +227,9 @@ class Worker {
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const answered = new AbortController();
-    this.#waiting.set(id, { method, parts: [], resolve, reject, heardMs: systemClock.monotonicMs() });
-    void systemClock.sleep(timeoutMs, answered.signal).then(() => {
-      if (!answered.signal.aborted) this.#lose(`no answer to ${method} in ${timeoutMs} ms`);
-    });
+    const askedMs = systemClock.monotonicMs();
+    this.#waiting.set(id, { method, parts: [], resolve, reject, askedMs });
+    void this.#watch({ method, askedMs, timeoutMs, signal: answered.signal });
     this.#process.send({ id, method, args } satisfies ToWorker, (error) => {
       if (error !== null) this.#lose(error.message);
     });
@@ -234,7 +242,29 @@ class Worker {
 
   get unansweredMs(): number {
     const nowMs = systemClock.monotonicMs();
-    return Math.max(0, ...[...this.#waiting.values()].map(({ heardMs }) => nowMs - heardMs));
+    return Math.max(0, ...[...this.#waiting.values()].map(({ askedMs }) => nowMs - Math.max(askedMs, this.#aliveMs)));
+  }
+
+  /** Gives the worker up where it shows no sign of life for so long, or works for longer than anything takes. */
+  async #watch({
+    method,
+    askedMs,
+    timeoutMs,
+    signal,
+  }: {
+    method: string;
+    askedMs: number;
+    timeoutMs: number;
+    signal: AbortSignal;
+  }): Promise<void> {
+    for (;;) {
+      const nowMs = systemClock.monotonicMs();
+      const quietMs = nowMs - Math.max(askedMs, this.#aliveMs);
+      if (quietMs >= timeoutMs) return this.#lose(`no answer to ${method} in ${timeoutMs} ms`);
+      if (nowMs - askedMs >= WORK_TIMEOUT_MS) return this.#lose(`no end of ${method} in ${WORK_TIMEOUT_MS} ms`);
+      await systemClock.sleep(Math.ceil(timeoutMs - quietMs), signal);
+      if (signal.aborted) return;
+    }
   }
 
   async close(): Promise<void> {
@@ -256,13 +286,15 @@ class Worker {
   #settle(message: FromWorker): void {
     const waiting = this.#waiting.get(message.id);
     if (waiting === undefined) return;
+    this.#aliveMs = systemClock.monotonicMs();
+    this.#onAlive();
+    if ('isAlive' in message) return;
     if ('asking' in message) {
       this.#awaitSlot(message.asking);
       return;
     }
     if ('part' in message) {
       waiting.parts.push(...message.part);
-      waiting.heardMs = systemClock.monotonicMs();
       return;
     }
     this.#waiting.delete(message.id);
