@@ -256,6 +256,7 @@ describe('a group of three sites', () => {
       apply: unused,
       verify: unused,
       scrub: unused,
+      retireDomainKeys: unused,
       drill: unused,
       matchFilter: unused,
       cancelOrder: unused,

@@ -19,6 +19,7 @@ export {
   blobsOfTombstone,
   type Entry,
   type Generation,
+  hasUnknownVersions,
   isNewer,
   type SealedGeneration,
   type Tombstone,
@@ -43,6 +44,7 @@ export { ownersOf, type PartitionConfig } from './pkcs11/session.ts';
 export { swapState, swapWarning } from './pkcs11/swap.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts';
 export {
+  type DomainKeyEnd,
   type HsmProvider,
   type PartitionDescription,
   PROTECTIONS,

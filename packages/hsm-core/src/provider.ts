@@ -129,6 +129,9 @@ export interface OwnKey {
   readonly isElsewhere?: true;
 }
 
+/** What has become of a domain key that was to be destroyed. `absent`: it was not there any more. */
+export type DomainKeyEnd = 'destroyed' | 'absent' | 'unproven' | 'kept';
+
 /** What one look at a partition, or at some of its objects, has shown. */
 export interface Look {
   /** Counts the looks of one provider, from 1. */
@@ -198,6 +201,12 @@ export interface HsmProvider {
   signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array>;
   /** Finds a domain key by `ckaId` and proves it by its check tag. `undefined` when it is not there. */
   findDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined>;
+  /**
+   * Destroys a domain key for ever, right after it has proved by its check tag that it is the one recorded, and looks again.
+   * `unproven`: there is an object under the id, and none or several that prove themselves; nothing is destroyed.
+   * `kept`: the token does not destroy it.
+   */
+  destroyDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<DomainKeyEnd>;
   /** Every object under one of these ids that only a session with a login can make, proved or not. */
   findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]>;
 

@@ -8,6 +8,7 @@ import { EffectContext, type EffectsPorts } from './effects/context.ts';
 import { drill } from './effects/drill.ts';
 import { enrolment } from './effects/enrolment.ts';
 import { failover, survey } from './effects/failover.ts';
+import { keyRetirement } from './effects/key-retirement.ts';
 import { rejoin } from './effects/rejoin.ts';
 import { replication } from './effects/replication.ts';
 import { type ReseatSurvey, reseat, surveyForReseat } from './effects/reseat.ts';
@@ -17,6 +18,7 @@ import type { DrillEffect, DrillEvent } from './machines/drill.ts';
 import type { EnrolmentEffect, EnrolmentEvent } from './machines/enrolment.ts';
 import type { FailoverEffect, FailoverEvent } from './machines/failover.ts';
 import type { Survey } from './machines/failover-plan.ts';
+import type { KeyRetirementEffect, KeyRetirementEvent } from './machines/key-retirement.ts';
 import type { RejoinEvent } from './machines/rejoin.ts';
 import type { ReplicationEffect, ReplicationEvent } from './machines/replication.ts';
 import type { ReseatEffect, ReseatEvent } from './machines/reseat.ts';
@@ -64,6 +66,10 @@ export class Effects {
 
   reseat(intent: Intent, effect: ReseatEffect): Promise<ReseatEvent> {
     return reseat(this.#context, intent, effect);
+  }
+
+  keyRetirement(intent: Intent, effect: KeyRetirementEffect): Promise<KeyRetirementEvent> {
+    return keyRetirement(this.#context, intent, effect);
   }
 
   /** For a plan that is only shown. */

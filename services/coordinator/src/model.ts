@@ -97,6 +97,7 @@ export const INTENT_KINDS = [
   'failover',
   'rejoin',
   'reseat',
+  'key-retirement',
 ] as const;
 export type IntentKind = (typeof INTENT_KINDS)[number];
 

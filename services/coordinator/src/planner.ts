@@ -9,6 +9,7 @@ import { type FailoverWait, failoverWaitOf } from './failover-wait.ts';
 import { type Handover, isSame } from './machines/failover-plan.ts';
 import { FINDINGS } from './machines/scrub.ts';
 import { activeOf, type Generation, type Group, type IntentKind } from './model.ts';
+import { olderKeysNeededFor, seatsWithOlderKeys } from './older-keys.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
 import type { ScrubRecord } from './store/scrubs.ts';
@@ -97,6 +98,7 @@ const dueBesides = (situation: Situation): Draft[] => [
   ...dueReplications(situation),
   ...dueRejoins(situation),
   ...dueScrubs(situation),
+  ...dueKeyRetirements(situation),
 ];
 
 /**
@@ -215,6 +217,13 @@ function dueScrubs({ group, newest, scrubs, open, view, nowMs }: Situation): Dra
     .filter(({ overdueMs }) => overdueMs >= 0)
     .sort((a, b) => b.overdueMs - a.overdueMs);
   return first === undefined ? [] : [{ kind: 'scrub', site: first.site, state: { phase: 'due' }, trace: {} }];
+}
+
+/** Where every member is past the older versions of the domain key, and a site says that nothing there needs one of them. */
+function dueKeyRetirements(situation: Situation): Draft[] {
+  const sites = new Set(seatsWithOlderKeys(situation).map(({ site }) => site));
+  if (sites.size === 0 || olderKeysNeededFor(situation) !== '') return [];
+  return [...sites].map((site) => ({ kind: 'key-retirement', site, state: { phase: 'due' }, trace: {} }));
 }
 
 /**

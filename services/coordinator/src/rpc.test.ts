@@ -60,6 +60,7 @@ vi.mock(import('./store/generations.ts'), () => ({
 vi.mock(import('./store/intents.ts'), async (original) => ({
   ...(await original()),
   readDone: async () => [],
+  readOpenIntents: async () => [],
   isMoveOpen: async () => database.isMoving,
 }));
 vi.mock(import('./store/sites.ts'), async (original) => ({

@@ -32,7 +32,7 @@ import { requireTarget, startFailover } from './start-failover.ts';
 import { readDrills, readLastPassed } from './store/drills.ts';
 import { readAcknowledged, readGeneration, readNewest } from './store/generations.ts';
 import { insertGroup, readGroup, readGroups, readTenures } from './store/groups.ts';
-import { isMoveOpen, readDone, readIntent, readRecent } from './store/intents.ts';
+import { isMoveOpen, readDone, readIntent, readOpenIntents, readRecent } from './store/intents.ts';
 import { readScrubs } from './store/scrubs.ts';
 import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
@@ -192,6 +192,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       acknowledged: await readAcknowledged(db, name),
       lastPassedMs: await readLastPassed(db, name),
       scrubs: await readScrubs(db, name),
+      open: await readOpenIntents(db, { group: name }),
       moves: await readDone(db, {
         group: name,
         kinds: ['failover'],

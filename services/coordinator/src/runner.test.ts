@@ -23,7 +23,7 @@ vi.mock(import('./store/intents.ts'), async (original) => ({
 }));
 
 type Work = (effect: { type: string }) => Promise<unknown>;
-const WORK = ['enrolment', 'capture', 'replication', 'drill', 'scrub', 'failover', 'rejoin'] as const;
+const WORK = ['enrolment', 'capture', 'replication', 'drill', 'scrub', 'failover', 'rejoin', 'keyRetirement'] as const;
 
 /** A runner whose effects and writes the test decides. */
 class Bench {
@@ -74,6 +74,7 @@ const STATES: Record<string, { phase: string }> = {
   drill: { phase: 'planned', ...TARGET, serial: 's' } as never,
   scrub: { phase: 'due' },
   rejoin: { phase: 'due' },
+  'key-retirement': { phase: 'due' },
 };
 
 function open(kind: IntentKind, rest: Partial<Intent> = {}): void {
@@ -311,6 +312,7 @@ describe('an effect that fails', () => {
     ['drill', 6, 'failed', 'failed'],
     ['scrub', 6, 'failed', 'failed'],
     ['rejoin', 20, 'failed', 'abandoned'],
+    ['key-retirement', 6, 'failed', 'failed'],
   ] as const)('is given up in the %s after %i attempts: %s, %s', async (kind, attemptsMax, status, phase) => {
     open(kind, { attempts: attemptsMax - 2 });
     bench.perform = async ({ type }) => {
@@ -392,6 +394,7 @@ describe('how an intent ends', () => {
       { type: 'distributed', sites: ['a'], failures },
       'PEER_NOT_PINNED',
     ],
+    ['done', 'key-retirement', { phase: 'recording', destroyed: [] }, { type: 'recorded' }, ''],
     ['done', 'rejoin', { phase: 'rejoining' }, { type: 'rejoined' }, ''],
     ['done', 'scrub', { phase: 'recording', code: '', outcome: {} }, { type: 'recorded' }, ''],
     [

@@ -11,6 +11,7 @@ import { type CaptureState, decideCapture } from './machines/capture.ts';
 import { type DrillState, decideDrill } from './machines/drill.ts';
 import { decideEnrolment, type EnrolmentState } from './machines/enrolment.ts';
 import { decideFailover, type FailoverState } from './machines/failover.ts';
+import { decideKeyRetirement, type KeyRetirementState } from './machines/key-retirement.ts';
 import { decideRejoin, type RejoinState } from './machines/rejoin.ts';
 import { decideReplication, type ReplicationState } from './machines/replication.ts';
 import { decideReseat, type ReseatState } from './machines/reseat.ts';
@@ -47,6 +48,7 @@ const ATTEMPTS_MAX: Partial<Record<IntentKind, number>> = {
   scrub: 6,
   rejoin: 20,
   reseat: 4,
+  'key-retirement': 6,
 };
 /**
  * What counts as failed when it did not run is given time for a site to restart: it has failed when it is as old as this,
@@ -262,6 +264,12 @@ export class Runner {
         return pair<RejoinState, Parameters<typeof decideRejoin>[1], { type: 'rejoin' }>(decideRejoin, (intent) =>
           effects.rejoin(intent),
         );
+      case 'key-retirement':
+        return pair<
+          KeyRetirementState,
+          Parameters<typeof decideKeyRetirement>[1],
+          Parameters<Effects['keyRetirement']>[1]
+        >(decideKeyRetirement, (intent, effect) => effects.keyRetirement(intent, effect));
       case 'reseat':
         return pair<ReseatState, Parameters<typeof decideReseat>[1], Parameters<Effects['reseat']>[1]>(
           decideReseat,
@@ -311,7 +319,7 @@ async function isNews(
 
 const HOUR_MS = 3_600_000;
 
-const DONE = new Set(['complete', 'captured', 'acknowledged', 'passed', 'rejoined', 'reseated']);
+const DONE = new Set(['complete', 'captured', 'acknowledged', 'passed', 'rejoined', 'reseated', 'retired']);
 
 function statusOf(phase: string): IntentStatus {
   if (DONE.has(phase)) return 'done';

@@ -35,6 +35,7 @@ beforeEach(() => {
     'apply',
     'verify',
     'scrub',
+    'retireDomainKeys',
     'drill',
     'cancelOrder',
     'setRole',

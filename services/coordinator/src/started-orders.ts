@@ -17,6 +17,7 @@ const STARTED = [
   'apply',
   'verify',
   'scrub',
+  'retireDomainKeys',
   'drill',
 ] as const satisfies readonly (keyof Methods)[];
 type Started = (typeof STARTED)[number];

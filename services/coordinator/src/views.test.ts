@@ -62,6 +62,7 @@ const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
     { ...generation(60_000, { number: 7n }), site: 'c' },
   ],
   contradiction: undefined,
+  open: [],
   lastPassedMs: NOW_MS - 5,
   scrubs: [],
   leaseRemainingMs: 12_345.6,

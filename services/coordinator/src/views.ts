@@ -19,6 +19,7 @@ import { FINDINGS } from './machines/scrub.ts';
 import { troubleOf, usableAcknowledgements } from './member-trouble.ts';
 import { activeOf, type Generation, type Group, type GroupSpec, type OrderFailure } from './model.ts';
 import type { WaitingFailover } from './reconciler.ts';
+import { olderKeysNeededFor } from './older-keys.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
 import type { ScrubRecord } from './store/scrubs.ts';
@@ -36,6 +37,7 @@ export interface GroupFacts {
   readonly contradiction: Contradiction | undefined;
   /** What its automatic failover waits for, and since how long. */
   readonly wait?: { readonly waiting: Omit<WaitingFailover, 'sinceMs'>; readonly ageMs: number } | undefined;
+  readonly open: readonly Pick<Intent, 'kind'>[];
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
   /** What the clock on the wall shows, or showed, at a moment of the timeline. */
@@ -104,6 +106,8 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     protection: protectionOf({ ...facts, acknowledged }, ages),
     contradiction: facts.contradiction?.message ?? '',
     ...(facts.wait === undefined ? {} : { failoverWait: waitMessage(facts.wait) }),
+    olderKeysNeededFor: olderKeysNeededFor(facts),
+    domainKeys: domainKeysOf(facts),
     ...(facts.pausedUntilMs === undefined
       ? {}
       : { automaticFailoverPausedUntilMs: BigInt(Math.round(toWallMs(facts.pausedUntilMs))) }),
@@ -129,6 +133,18 @@ function waitMessage({ waiting, ageMs }: NonNullable<GroupFacts['wait']>) {
     holders: waiting.holders.map((holder) => ({ ...holder })),
     ageMs: BigInt(Math.round(ageMs)),
   };
+}
+
+/** Every version that a partition of the group holds, by its site's last account, however long ago that was. */
+function domainKeysOf({ group, view, nowMs }: Pick<GroupFacts, 'group' | 'view' | 'nowMs'>) {
+  return [...group.members, ...group.spec.scratch].flatMap(({ site, serial }) => {
+    const agent = view(site);
+    const partition = agent?.state?.partitions?.find((one) => one.serial === serial);
+    const ageMs = BigInt(Math.max(0, Math.round(nowMs - (agent?.lastWallMs ?? nowMs))));
+    return (partition?.domainKeys ?? [])
+      .filter((key) => key.group === group.spec.name)
+      .map(({ version, neededFor }) => ({ site, serial, version, neededFor, ageMs }));
+  });
 }
 
 /** For a group whose records cannot be read: nothing is known of it, and it counts as not protected. */

@@ -5,6 +5,7 @@
 import { certificateInfo, type DescribeResponseSchema, roleNumber } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { heldDomainKeys, readOneMore } from './domain-key-retirement.ts';
 import { briefRefOf, type GenerationRefInit } from './generation-ref.ts';
 import type { Seat } from './journal.ts';
 import { weightiestFirst } from './not-carried.ts';
@@ -15,6 +16,7 @@ export const HEADS = ['captured', 'applied'] as const;
 
 export async function describe(site: Site): Promise<MessageInitShape<typeof DescribeResponseSchema>> {
   await openHeads(site);
+  await readOneMore(site);
   const seats = site.journal.seats();
   return {
     site: site.name,
@@ -30,6 +32,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       unenforced: [...partition.unenforced, ...(partition.hasReceivingKey ? [] : ['receiving-key'])],
       silentSlots: [...partition.silentSlots],
       unansweredMs: Math.round(partition.unansweredMs),
+      domainKeys: partition.serial === undefined ? [] : heldDomainKeys(site, partition.serial),
       ...problemOf(partition.failure ?? site.journal.fault ?? troubleOf(site, seats, partition.serial)),
     })),
     ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),

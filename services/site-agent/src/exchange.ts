@@ -243,8 +243,7 @@ export class Exchanges {
       clock,
       serial,
       isPinned: (group, identity) => trust.find(group, identity) !== undefined,
-      holds: (group, version) =>
-        journal.domainKeys(serial).some((record) => record.group === group && record.version === version),
+      holds: (group, version) => journal.hasHadDomainKey(serial, group, version),
       announce: (ckaId) => journal.announceKey(serial, ckaId),
       remember: (record) => {
         journal.addDomainKey(serial, record);

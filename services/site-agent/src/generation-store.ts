@@ -6,7 +6,14 @@
 import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
-import { blobsNamed, type Generation, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
+import {
+  blobsNamed,
+  type Generation,
+  hasUnknownVersions,
+  openingSigned,
+  type SealedGeneration,
+  versionsNeeded,
+} from '@antipode/hsm-core';
 import { AntipodeError, type Clock, fromHex, hasCode, hex, inSlices, sha256Hex } from '@antipode/runtime';
 import { reaching, transaction, untilWritable } from './database.ts';
 import { openDatabase } from './journal.ts';
@@ -32,13 +39,16 @@ export type GenerationSummary = Pick<SealedGeneration, 'digest' | 'contentDigest
     readonly objectCount: number;
     /** Private and secret keys among them. */
     readonly keyCount: number;
+    /** Domain key versions that it names; undefined where a deletion in it does not say which one opens it. */
+    readonly versions: ReadonlySet<number> | undefined;
   };
 
 export function summaryOf({ generation, digest, contentDigest }: SealedGeneration): GenerationSummary {
   const { epoch, number, captureStartedMs, domainKeyVersion, entries } = generation;
   const keyCount = entries.filter(({ objectClass }) => KEY_CLASSES.has(objectClass)).length;
   const names = { digest, contentDigest, epoch, number, captureStartedMs, domainKeyVersion };
-  return { ...names, objectCount: entries.length, keyCount };
+  const versions = hasUnknownVersions(generation) ? undefined : versionsNeeded(generation);
+  return { ...names, objectCount: entries.length, keyCount, versions };
 }
 
 export class GenerationStore {

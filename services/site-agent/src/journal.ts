@@ -19,7 +19,7 @@ import {
 } from './database.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 11;
+const SCHEMA_VERSION = 12;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -67,6 +67,13 @@ const NAMES = `
 /** Deleted objects that were brought back by hand, until a capture has seen them. */
 const RESTORED_OBJECT = 'CREATE TABLE restored_object (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT';
 
+/**
+ * Domain keys that are being destroyed, or were. The record stays for ever: no version is ever installed twice, and one that
+ * comes back with an older copy of its token is still ours.
+ */
+const RETIRED_DOMAIN_KEY =
+  'CREATE TABLE retired_domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, state TEXT NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT';
+
 const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -85,6 +92,7 @@ const SCHEMA = `
   ${RESTORED_OBJECT};
   ${NOT_CARRIED};
   ${PRINT};
+  ${RETIRED_DOMAIN_KEY};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -99,7 +107,18 @@ const UPGRADES = {
   8: RESTORED_OBJECT,
   9: NOT_CARRIED,
   10: PRINT,
+  11: RETIRED_DOMAIN_KEY,
 };
+
+/**
+ * `begun`: about to be destroyed, and the token may have it or not. `destroyed`: it is gone, and no record of a key any more.
+ * `kept` and `unproven`: the token did not let it go, or what is under its id is not shown to be it.
+ */
+export type RetirementState = 'begun' | 'destroyed' | 'kept' | 'unproven';
+
+export interface RetiredDomainKey extends DomainKeyRecord {
+  readonly state: RetirementState;
+}
 
 /** An object that is not restored at this member; `returnValue` is empty where it was not the token that refused. */
 export interface RefusedHere {
@@ -230,7 +249,11 @@ export class Journal {
 
   /** CKA_IDs under which an own key was about to be made, and of which there is no record: a crash lay between. */
   announcedKeys(serial: string): Uint8Array[] {
-    return this.#all('SELECT cka_id FROM own_key_intent WHERE serial = ?', serial).map((row) => bytes(row['cka_id']));
+    return [
+      ...this.#all('SELECT cka_id FROM own_key_intent WHERE serial = ?', serial),
+      // What was destroyed and is there all the same, in a token that was restored: ours, and never captured.
+      ...this.#all("SELECT cka_id FROM retired_domain_key WHERE serial = ? AND state = 'destroyed'", serial),
+    ].map((row) => bytes(row['cka_id']));
   }
 
   announceKey(serial: string, ckaId: Uint8Array): void {
@@ -253,6 +276,57 @@ export class Journal {
     this.#transaction(() => {
       this.#run('INSERT INTO domain_key VALUES (?, ?, ?, ?, ?)', serial, group, version, ckaId, checkTag);
       this.#run('DELETE FROM own_key_intent WHERE serial = ? AND cka_id = ?', serial, ckaId);
+    });
+  }
+
+  /** Every version that was to be destroyed, with what became of it. */
+  retiredDomainKeys(serial: string): RetiredDomainKey[] {
+    return this.#all('SELECT * FROM retired_domain_key WHERE serial = ? ORDER BY grp, version', serial).map((row) => ({
+      group: String(row['grp']),
+      version: Number(row['version']),
+      ckaId: bytes(row['cka_id']),
+      checkTag: bytes(row['check_tag']),
+      state: String(row['state']) as RetirementState,
+    }));
+  }
+
+  /** Whether a version was ever installed here, destroyed or not. */
+  hasHadDomainKey(serial: string, group: string, version: number): boolean {
+    return ['domain_key', 'retired_domain_key'].some(
+      (table) =>
+        this.#get(`SELECT 1 FROM ${table} WHERE serial = ? AND grp = ? AND version = ?`, serial, group, version) !==
+        undefined,
+    );
+  }
+
+  /** Durable on return: only after it may the key be destroyed. */
+  beginRetirement(serial: string, { group, version, ckaId, checkTag }: DomainKeyRecord): void {
+    this.#run(
+      "INSERT INTO retired_domain_key VALUES (?, ?, ?, ?, ?, 'begun') ON CONFLICT (serial, grp, version) DO UPDATE SET state = 'begun'",
+      serial,
+      group,
+      version,
+      ckaId,
+      checkTag,
+    );
+  }
+
+  /** In one: with the key its record goes, or neither. */
+  endRetirement(
+    serial: string,
+    { group, version }: Pick<DomainKeyRecord, 'group' | 'version'>,
+    state: RetirementState,
+  ): void {
+    this.#transaction(() => {
+      this.#run(
+        'UPDATE retired_domain_key SET state = ? WHERE serial = ? AND grp = ? AND version = ?',
+        state,
+        serial,
+        group,
+        version,
+      );
+      if (state === 'destroyed')
+        this.#run('DELETE FROM domain_key WHERE serial = ? AND grp = ? AND version = ?', serial, group, version);
     });
   }
 

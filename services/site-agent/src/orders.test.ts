@@ -28,6 +28,8 @@ describe('every order that changes something', () => {
     apply: (by) => sites.apply(site, ref, by),
     verify: (by) => sites.verify(site, ref, by),
     scrub: (by) => site.call('scrub', { fence: by, sources: [] }),
+    retireDomainKeys: (by) =>
+      site.call('retireDomainKeys', { fence: by, serial: `${site.name}-1`, generation: ref, sources: [] }),
     drill: (by) => site.call('drill', { fence: by, drillId: 'd', generation: ref, scratchSerial: 'x', sources: [] }),
   });
   const names = Object.keys(orders({} as SimulatedSite)) as (keyof Orders)[];

@@ -5,6 +5,7 @@
 
 import {
   CaptureMemory,
+  type DomainKeyRecord,
   fingerprint,
   type HsmProvider,
   hasReceivingKey,
@@ -325,12 +326,18 @@ export class Partition implements Closeable {
   }
 
   async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {
-    const keyring = await openKeyring({
+    const { serial } = identity;
+    const opened = await openKeyring({
       provider,
       identity,
-      domainKeys: this.#journal.domainKeys(identity.serial),
-      announced: this.#journal.announcedKeys(identity.serial),
+      domainKeys: this.#journal.domainKeys(serial),
+      announced: this.#journal.announcedKeys(serial),
     });
+    // What was about to be destroyed when the agent ended is not missed.
+    const begun = this.#journal.retiredDomainKeys(serial).filter(({ state }) => state === 'begun');
+    const isBegun = ({ group, version }: DomainKeyRecord): boolean =>
+      begun.some((one) => one.group === group && one.version === version);
+    const keyring = { ...opened, missing: opened.missing.filter((record) => !isBegun(record)) };
     const missing = keyring.missing.map(({ group, version }) => `${group} ${version}`).join(', ');
     if (missing !== this.#missing && missing !== '')
       this.#log.error('domain keys in the journal are not in the token', { missing });

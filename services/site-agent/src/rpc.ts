@@ -6,6 +6,7 @@ import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { apply, type Touched } from './apply.ts';
 import { capture } from './capture.ts';
 import { describe, memberState, openHeads } from './describe.ts';
+import { retireDomainKeys } from './domain-key-retirement.ts';
 import { drill } from './drill.ts';
 import type { Exchanges } from './exchange.ts';
 import type { IdleCollection } from './idle-collection.ts';
@@ -19,7 +20,15 @@ import { verify } from './verify.ts';
 
 type Methods = (typeof SiteAgentService)['method'];
 /** Orders that may take long: they are started and asked for. */
-type StartedOrder = 'promote' | 'distributeDomainKey' | 'capture' | 'apply' | 'verify' | 'scrub' | 'drill';
+type StartedOrder =
+  | 'promote'
+  | 'distributeDomainKey'
+  | 'capture'
+  | 'apply'
+  | 'verify'
+  | 'scrub'
+  | 'retireDomainKeys'
+  | 'drill';
 
 export function siteAgentHandlers({
   site,
@@ -159,6 +168,8 @@ export function siteAgentHandlers({
     apply: (request, call) => ordered('apply', request, call, (signal) => apply(site, touched, request, signal)),
     verify: (request, call) => ordered('verify', request, call, (signal) => verify(site, touched, request, signal)),
     scrub: (request, call) => ordered('scrub', request, call, (signal) => scrub(site, request, signal)),
+    retireDomainKeys: (request, call) =>
+      ordered('retireDomainKeys', request, call, (signal) => retireDomainKeys(site, request, signal)),
     drill: (request, call) => ordered('drill', request, call, (signal) => drill(site, request, signal)),
 
     matchFilter: (request, { signal }) => matchFilter(site, request, signal),

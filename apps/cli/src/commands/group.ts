@@ -131,6 +131,27 @@ export function notCarriedTable({ members }: GroupState): string {
     .join('');
 }
 
+/** The versions of the domain key in every partition, and what keeps those that are not in use. */
+export function domainKeyTable({ domainKeyVersion, domainKeys, olderKeysNeededFor, spec }: GroupState): string {
+  if (domainKeys.length === 0) return '';
+  const listed = table(
+    ['SITE', 'SERIAL', 'VERSION', 'KEPT BECAUSE', 'TOLD'],
+    domainKeys.map(({ site, serial, version, neededFor, ageMs }) => [
+      site,
+      serial,
+      String(version),
+      neededFor || (olderKeysNeededFor === '' ? 'nothing: it is about to be destroyed' : 'nothing at this site'),
+      `${duration(ageMs)} ago`,
+    ]),
+  );
+  const hasOlder = domainKeys.some(({ version }) => version < domainKeyVersion);
+  const everywhere =
+    hasOlder && olderKeysNeededFor !== ''
+      ? `\nOlder versions of group ${spec?.name ?? ''} stay at every member, since ${olderKeysNeededFor}.`
+      : '';
+  return `\n\nDomain key versions (in use: ${domainKeyVersion}):\n${listed}${everywhere}`;
+}
+
 /** What is not captured, and for each reason that stands there the way out. */
 export function uncapturedTable(group: GroupState): string {
   const objects = group.newest?.uncaptured ?? [];
@@ -289,7 +310,7 @@ export function groupCommand(): Command {
               rules.errorCode === ''
                 ? ''
                 : `\n\nThe active site does not say what the rules match (${rules.errorCode}).`;
-            return `${groupTable([state!])}\n\n${memberTable(state!)}${disagreements(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}`;
+            return `${groupTable([state!])}\n\n${memberTable(state!)}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}`;
           });
         };
         await withOperator(options.config, show, { timeoutMs });

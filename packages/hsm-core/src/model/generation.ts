@@ -122,6 +122,15 @@ export function versionsNeeded({ domainKeyVersion, tombstones }: Generation): Re
   return new Set([domainKeyVersion, ...tombstones.flatMap((one) => one.domainKeyVersion ?? [])]);
 }
 
+/**
+ * Whether a tombstone does not say which version opens its blob (format 1): any version may be the one.
+ */
+export function hasUnknownVersions({ tombstones }: Pick<Generation, 'tombstones'>): boolean {
+  return tombstones.some(({ entry, domainKeyVersion }) => domainKeyVersion === undefined && isSealed(entry));
+}
+
+const isSealed = ({ blobSha256 }: Entry): boolean => blobSha256 !== undefined;
+
 /** {@link blobsNamed} without repeats. */
 export const blobDigests = (generation: Pick<Generation, 'dataKeys' | 'entries'>): string[] => [
   ...new Set(blobsNamed(generation)),

@@ -7,7 +7,7 @@ import { AntipodeError, bytesEqual, sha256 } from '@antipode/runtime';
 import { receivesFor, signingHalfOf } from '../model/identity.ts';
 import type { Handle } from '../model/object.ts';
 import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
-import { type OwnKey, PROTECTIONS, type Protection } from '../provider.ts';
+import { type DomainKeyEnd, type OwnKey, PROTECTIONS, type Protection } from '../provider.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';
 import { unwrapNarrowed } from './narrowing.ts';
@@ -128,6 +128,25 @@ export class OwnKeys {
     return { handle, companions: [] };
   }
 
+  /** In one call of the worker: nobody else of this process gets between the proof, the destruction and the second look. */
+  async destroyDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<DomainKeyEnd> {
+    const here = (): Handle[] => this.#secretKeysUnder(record.ckaId);
+    if (here().length === 0) return 'absent';
+    const own = await this.findDomainKey(record);
+    if (own === undefined) return 'unproven';
+    try {
+      this.release(own.handle);
+      this.cryptoki.destroy(this.session, own.handle);
+    } catch (thrown) {
+      if (thrown instanceof CryptokiFailure && codeOf(thrown.returnValue) === 'HSM_REFUSED') return 'kept';
+      throw thrown;
+    }
+    return (await this.findDomainKey(record)) === undefined ? 'destroyed' : 'kept';
+  }
+
+  /** Told of an own key that is about to be destroyed. */
+  protected release(_handle: Handle): void {}
+
   async findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]> {
     return ckaIds.flatMap((ckaId) =>
       this.cryptoki
@@ -147,21 +166,28 @@ export class OwnKeys {
     { objectClass, ckaId }: { objectClass: number; ckaId: Uint8Array },
     provesItself: (handle: Handle) => boolean,
   ): Handle | undefined {
-    const [found, ...more] = this.cryptoki
+    const [found, ...more] = this.#privateUnder(objectClass, ckaId).filter((handle) => {
+      try {
+        return provesItself(handle);
+      } catch (thrown) {
+        if (thrown instanceof CryptokiFailure && codeOf(thrown.returnValue) === 'HSM_REFUSED') return false;
+        throw thrown;
+      }
+    });
+    return more.length === 0 ? found : undefined;
+  }
+
+  #secretKeysUnder(ckaId: Uint8Array): Handle[] {
+    return this.#privateUnder(CKO.SECRET_KEY, ckaId);
+  }
+
+  #privateUnder(objectClass: number, ckaId: Uint8Array): Handle[] {
+    return this.cryptoki
       .find(this.session, [
         [CKA.CLASS, objectClass],
         [ID, ckaId],
       ])
-      .filter((handle) => this.#isPrivate(handle))
-      .filter((handle) => {
-        try {
-          return provesItself(handle);
-        } catch (thrown) {
-          if (thrown instanceof CryptokiFailure && codeOf(thrown.returnValue) === 'HSM_REFUSED') return false;
-          throw thrown;
-        }
-      });
-    return more.length === 0 ? found : undefined;
+      .filter((handle) => this.#isPrivate(handle));
   }
 
   #isPrivate(handle: Handle): boolean {

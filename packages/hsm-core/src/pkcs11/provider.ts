@@ -181,6 +181,11 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     return this.#keepOwn(await super.findDomainKey(record));
   }
 
+  protected override release(handle: Handle): void {
+    this.#probe.release(handle);
+    this.#forget(handle);
+  }
+
   #keepOwn(found: OwnKey | undefined): OwnKey | undefined {
     if (found !== undefined) this.#probe.keep(found.handle);
     return found;

@@ -169,6 +169,20 @@ export function providerConformance({ name, lacks, skips, make }: ConformanceDev
       expect(await provider.findDomainKey({ ckaId: new Uint8Array(16), checkTag })).toBeUndefined();
     });
 
+    promise('destroys the domain key that proves itself, and no other object under its id', async () => {
+      const { exchangeKey, wrapped } = await deliver(provider, randomBytes(32));
+      const ckaId = new Uint8Array(randomBytes(16));
+      const { checkTag } = await provider.installDomainKey({ exchangeKey, blob: wrapped, ckaId, label: 'c' });
+      const another = checkTag.map((byte) => byte ^ 1);
+      expect(await provider.destroyDomainKey({ ckaId, checkTag: another })).toBe('unproven');
+      expect(await provider.destroyDomainKey({ ckaId: domain.ckaId, checkTag })).toBe('unproven');
+      expect(await provider.findDomainKey({ ckaId, checkTag })).toBeDefined();
+      expect(await provider.destroyDomainKey({ ckaId, checkTag })).toBe('destroyed');
+      expect(await provider.findUnder([ckaId])).toEqual([]);
+      expect(await provider.destroyDomainKey({ ckaId, checkTag })).toBe('absent');
+      expect(await provider.findDomainKey({ ckaId: domain.ckaId, checkTag: domain.checkTag })).toBeDefined();
+    });
+
     promise(
       'refuses a point that is not on the curve, and a delivery that was changed, and installs nothing',
       async () => {

@@ -9,6 +9,7 @@ import type {
   BatchOutcome,
   Challenge,
   CreateItem,
+  DomainKeyEnd,
   HsmProvider,
   Look,
   OwnKey,
@@ -169,6 +170,18 @@ export class SimulatedSession implements HsmProvider {
     const key = this.#byId('secret-key', record.ckaId);
     if (key === undefined || !bytesEqual(checkTagOf(key), record.checkTag)) return undefined;
     return { handle: this.#handleOf(key), companions: [] };
+  }
+
+  async destroyDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<DomainKeyEnd> {
+    this.#alive();
+    const key = this.#byId('secret-key', record.ckaId);
+    if (key === undefined) return 'absent';
+    if (!bytesEqual(checkTagOf(key), record.checkTag)) return 'unproven';
+    if (key.attributes.destroyable === false) return 'kept';
+    this.#step('destroy');
+    this.#token.remove(key);
+    this.#step('destroyed');
+    return 'destroyed';
   }
 
   async findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]> {

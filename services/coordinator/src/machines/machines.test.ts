@@ -9,6 +9,12 @@ import { type CaptureEffect, type CaptureEvent, type CaptureState, decideCapture
 import { type DrillEffect, type DrillEvent, type DrillState, decideDrill } from './drill.ts';
 import { decideEnrolment, type EnrolmentEffect, type EnrolmentEvent, type EnrolmentState } from './enrolment.ts';
 import { decideFailover, type FailoverEffect, type FailoverEvent, type FailoverState } from './failover.ts';
+import {
+  decideKeyRetirement,
+  type KeyRetirementEffect,
+  type KeyRetirementEvent,
+  type KeyRetirementState,
+} from './key-retirement.ts';
 import { decideRejoin, type RejoinEffect, type RejoinEvent, type RejoinState } from './rejoin.ts';
 import {
   decideReplication,
@@ -160,6 +166,18 @@ const MACHINES: Readonly<Record<string, AnyMachine>> = {
     start: fc.constant({ phase: 'due' }),
     answers: { scrub: scrubbed, 'record-scrub': plain('recorded') },
     ends: ['passed', 'failed'],
+  }),
+  'key-retirement': machine<KeyRetirementState, KeyRetirementEvent, KeyRetirementEffect>({
+    decide: decideKeyRetirement,
+    start: fc.constant({ phase: 'due' }),
+    answers: {
+      retire: fc.array(fc.record({ serial: fc.string(), versions: fc.array(fc.nat()) })).map((destroyed) => ({
+        type: 'destroyed' as const,
+        destroyed,
+      })),
+      record: plain('recorded'),
+    },
+    ends: ['retired', 'failed'],
   }),
   enrolment: machine<EnrolmentState, EnrolmentEvent, EnrolmentEffect>({
     decide: decideEnrolment,

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/operator.proto.
  */
 export const file_antipode_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEivgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0SLgoJZGVsZXRpb25zGAkgASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kiKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSJIChFNYXRjaFJ1bGVzUmVxdWVzdBINCgVncm91cBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjIlkKEk1hdGNoUnVsZXNSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgVydWxlcxgDIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIo4FCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBARIVCg1jb250cmFkaWN0aW9uGAsgASgJEi8KImF1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXMYDCABKARIA4gBARIbCg5wcm90ZWN0ZWRfa2V5cxgNIAEoDUgEiAEBEh0KEHVucHJvdGVjdGVkX2tleXMYDiABKA1IBYgBARIwCg1mYWlsb3Zlcl93YWl0GA8gASgLMhkuYW50aXBvZGUudjEuRmFpbG92ZXJXYWl0QhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEQoPX2xhc3RfcHJvdmVuX21zQhgKFl9sYXN0X3JlY292ZXJ5X3RpbWVfbXNCJQojX2F1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXNCEQoPX3Byb3RlY3RlZF9rZXlzQhMKEV91bnByb3RlY3RlZF9rZXlzIroBCgxGYWlsb3ZlcldhaXQSDwoHdG9fc2l0ZRgBIAEoCRIvCgtnZW5lcmF0aW9ucxgCIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKgoGbG9zc2VzGAMgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIsCgdob2xkZXJzGAQgAygLMhsuYW50aXBvZGUudjEuVW51c2FibGVIb2xkZXISDgoGYWdlX21zGAUgASgEIi8KDlVudXNhYmxlSG9sZGVyEgwKBHNpdGUYASABKAkSDwoHdHJvdWJsZRgCIAEoCSK0BQoLR3JvdXBNZW1iZXISDAoEc2l0ZRgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSEgoKc2l0ZV9zdGF0ZRgEIAEoCRIfChdhY2tub3dsZWRnZWRfZ2VuZXJhdGlvbhgFIAEoBBIiChVyZWNvdmVyeV9wb2ludF9hZ2VfbXMYBiABKARIAIgBARIaChJsZWFzZV9yZW1haW5pbmdfbXMYByABKAQSGQoRZGl2ZXJnZW50X29iamVjdHMYCCABKA0SGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgJIAEoDRIaCg1sYXN0X3NjcnViX21zGAogASgESAGIAQESGAoQc2NydWJfZXJyb3JfY29kZRgLIAEoCRIaChJhY2tub3dsZWRnZWRfZXBvY2gYDCABKAQSGwoTYWNrbm93bGVkZ2VkX2RpZ2VzdBgNIAEoDBISCgpxdWFyYW50aW5lGA4gASgJEhwKFHBhcnRpdGlvbl9lcnJvcl9jb2RlGA8gASgJEhQKDGhlbGRfb2JqZWN0cxgQIAEoDRIYChBuYW1lc2FrZV9vYmplY3RzGBEgASgNEisKB3JlZnVzZWQYEiADKAsyGi5hbnRpcG9kZS52MS5SZWZ1c2VkT2JqZWN0EhcKD3JlZnVzZWRfb2JqZWN0cxgTIAEoDRI2Cgtub3RfY2FycmllZBgUIAMoCzIhLmFudGlwb2RlLnYxLk5vdENhcnJpZWRBdHRyaWJ1dGVzEhsKE25vdF9jYXJyaWVkX29iamVjdHMYFSABKA0SGwoTbm90X2NhcnJpZWRfd2VpZ2h0eRgWIAEoDUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhAKDl9sYXN0X3NjcnViX21zIhIKEEdldFN0YXR1c1JlcXVlc3Qi9QIKEUdldFN0YXR1c1Jlc3BvbnNlEhMKC2Nvb3JkaW5hdG9yGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEQoJaXNfbGVhZGVyGAMgASgIEiUKBXNpdGVzGAQgAygLMhYuYW50aXBvZGUudjEuU2l0ZVN0YXRlEicKBmdyb3VwcxgFIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUSKgoKb3BlcmF0aW9ucxgGIAMoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbhITCgtpc19xdWV1ZV91cBgHIAEoCBIqCgpjbG9ja19zdGVwGAggASgLMhYuYW50aXBvZGUudjEuQ2xvY2tTdGVwEjEKC2NlcnRpZmljYXRlGAwgASgLMhwuYW50aXBvZGUudjEuQ2VydGlmaWNhdGVJbmZvEjcKEXBsYW5uaW5nX3Ryb3VibGVzGA0gAygLMhwuYW50aXBvZGUudjEuUGxhbm5pbmdUcm91YmxlImMKD1BsYW5uaW5nVHJvdWJsZRINCgVncm91cBgBIAEoCRISCgplcnJvcl9jb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSDgoGYWdlX21zGAQgASgEEgwKBGhpbnQYBSABKAkiKgoJQ2xvY2tTdGVwEg0KBWJ5X21zGAEgASgSEg4KBmFnZV9tcxgCIAEoBCLmAQoJU2l0ZVN0YXRlEgwKBHNpdGUYASABKAkSDwoHYWRkcmVzcxgCIAEoCRINCgVzdGF0ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkSFwoKc2lsZW5jZV9tcxgFIAEoBEgAiAEBEg8KB3ZlcnNpb24YBiABKAkSLwoKcGFydGl0aW9ucxgHIAMoCzIbLmFudGlwb2RlLnYxLlBhcnRpdGlvblN0YXRlEjEKC2NlcnRpZmljYXRlGAwgASgLMhwuYW50aXBvZGUudjEuQ2VydGlmaWNhdGVJbmZvQg0KC19zaWxlbmNlX21zIpQCCglPcGVyYXRpb24SCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVncm91cBgDIAEoCRIMCgRzaXRlGAQgASgJEg0KBXBoYXNlGAUgASgJEg4KBnN0YXR1cxgGIAEoCRISCgplcnJvcl9jb2RlGAcgASgJEhUKDWVycm9yX21lc3NhZ2UYCCABKAkSDAoEaGludBgJIAEoCRIQCghhdHRlbXB0cxgKIAEoDRISCgpjcmVhdGVkX21zGAsgASgEEhIKCnVwZGF0ZWRfbXMYDCABKAQSDgoGcmVzdWx0GA0gASgJEi4KB2ZhaWx1cmUYDiABKAsyHS5hbnRpcG9kZS52MS5PcGVyYXRpb25GYWlsdXJlIngKEE9wZXJhdGlvbkZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBHNpdGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJEg0KBWF0X21zGAUgASgEEhIKCnJlcXVlc3RfaWQYBiABKAkiNQoVTGlzdE9wZXJhdGlvbnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg0KBWxpbWl0GAIgASgNIkQKFkxpc3RPcGVyYXRpb25zUmVzcG9uc2USKgoKb3BlcmF0aW9ucxgBIAMoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIvChdEaXNtaXNzT3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkiRQoYRGlzbWlzc09wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIuChZDYW5jZWxPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJEChdDYW5jZWxPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iNwoRUGxhblJlc2VhdFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEwoLYWN0aXZlX3NpdGUYAiABKAkixQEKElBsYW5SZXNlYXRSZXNwb25zZRIsCghhY2NvdW50cxgBIAMoCzIaLmFudGlwb2RlLnYxLlJlc2VhdEFjY291bnQSFgoOZGF0YWJhc2VfZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSDQoFZXBvY2gYBCABKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNY29udHJhZGljdGlvbhgGIAEoCRIcChRkYXRhYmFzZV9hY3RpdmVfc2l0ZRgHIAEoCSKiAQoNUmVzZWF0QWNjb3VudBIMCgRzaXRlGAEgASgJEhEKCXJlYWNoYWJsZRgCIAEoCBIMCgRyb2xlGAMgASgJEg0KBWVwb2NoGAQgASgEEhMKC2Vwb2NoX293bmVyGAUgASgJEioKBm5ld2VzdBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKcXVhcmFudGluZRgHIAEoCSI4ChJSZXNlYXRHcm91cFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEwoLYWN0aXZlX3NpdGUYAiABKAkiKwoTUmVzZWF0R3JvdXBSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiJwoWUm90YXRlRG9tYWluS2V5UmVxdWVzdBINCgVncm91cBgBIAEoCSIvChdSb3RhdGVEb21haW5LZXlSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiIQoQUmVwbGljYXRlUmVxdWVzdBINCgVncm91cBgBIAEoCSIpChFSZXBsaWNhdGVSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiZAoUR2V0R2VuZXJhdGlvblJlcXVlc3QSDQoFZ3JvdXAYASABKAkSLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDQoFc2l0ZXMYAyADKAkiqQEKFUdldEdlbmVyYXRpb25SZXNwb25zZRIxCghzdGFuZGluZxgBIAEoDjIfLmFudGlwb2RlLnYxLkdlbmVyYXRpb25TdGFuZGluZxIaChJhY2tub3dsZWRnZWRfc2l0ZXMYAiADKAkSFQoNd2FpdGluZ19zaXRlcxgDIAMoCRIqCgZuZXdlc3QYBCABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIi4KD1J1bkRyaWxsUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJIigKEFJ1bkRyaWxsUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIjEKEUxpc3REcmlsbHNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg0KBWxpbWl0GAIgASgNIj4KEkxpc3REcmlsbHNSZXNwb25zZRIoCgZkcmlsbHMYASADKAsyGC5hbnRpcG9kZS52MS5EcmlsbFJlY29yZCL7AQoLRHJpbGxSZWNvcmQSCgoCaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDAoEc2l0ZRgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnBhc3NlZBgFIAEoCBIoCgVwcm9vZhgGIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRISCgplcnJvcl9jb2RlGAcgASgJEhIKCnN0YXJ0ZWRfbXMYCCABKAQSGAoQcmVjb3ZlcnlfdGltZV9tcxgJIAEoBBIQCghldmlkZW5jZRgKIAEoCRIRCglzaWduYXR1cmUYCyABKAwSDgoGc2lnbmVyGAwgASgMIi4KD1J1blNjcnViUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJIikKEFJ1blNjcnViUmVzcG9uc2USFQoNb3BlcmF0aW9uX2lkcxgBIAMoCSI1ChNQbGFuRmFpbG92ZXJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB3RvX3NpdGUYAiABKAkiqQIKFFBsYW5GYWlsb3ZlclJlc3BvbnNlEhEKCWZyb21fc2l0ZRgBIAEoCRIPCgd0b19zaXRlGAIgASgJEjUKEXRhcmdldF9nZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIYChBsb3N0X2dlbmVyYXRpb25zGAQgAygEEhAKCG9ic3RhY2xlGAUgASgJEhUKDWxlYXNlX3dhaXRfbXMYBiABKAQSEgoKY2F0Y2hlc191cBgHIAEoCBIZChFuZWVkc19hY2NlcHRfbG9zcxgIIAEoCBIqCgZsb3NzZXMYCSADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhgKEG5hbWVzYWtlX29iamVjdHMYCiABKA0iewoPRmFpbG92ZXJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSEwoLYWNjZXB0X2xvc3MYAyABKAgSMwoPYWNjZXB0ZWRfbG9zc2VzGAQgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiJHChBGYWlsb3ZlclJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCRIdChVyZXBsYWNlZF9vcGVyYXRpb25faWQYAiABKAkiUAoTR2V0T3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkSDwoHd2FpdF9tcxgCIAEoDRISCgpzZWVuX3BoYXNlGAMgASgJIkEKFEdldE9wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIfCg5SZXNvbHZlUmVxdWVzdBINCgVncm91cBgBIAEoCSKoAQoPUmVzb2x2ZVJlc3BvbnNlEgwKBHNpdGUYASABKAkSDgoGbW9kdWxlGAIgASgJEhMKC3Rva2VuX2xhYmVsGAMgASgJEg4KBnNlcmlhbBgEIAEoCRINCgVlcG9jaBgFIAEoBBISCgpzaXRlX3N0YXRlGAYgASgJEhwKFHBhcnRpdGlvbl9lcnJvcl9jb2RlGAcgASgJEhEKCWlzX2xlYWRlchgIIAEoCCpsCg5GYWlsb3ZlclBvbGljeRIfChtGQUlMT1ZFUl9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZGQUlMT1ZFUl9QT0xJQ1lfTUFOVUFMEAESHQoZRkFJTE9WRVJfUE9MSUNZX0FVVE9NQVRJQxACKuMBChJHZW5lcmF0aW9uU3RhbmRpbmcSIwofR0VORVJBVElPTl9TVEFORElOR19VTlNQRUNJRklFRBAAEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfUEVORElORxABEiQKIEdFTkVSQVRJT05fU1RBTkRJTkdfQUNLTk9XTEVER0VEEAISIgoeR0VORVJBVElPTl9TVEFORElOR19TVVBFUlNFREVEEAMSHAoYR0VORVJBVElPTl9TVEFORElOR19MT1NUEAQSHwobR0VORVJBVElPTl9TVEFORElOR19VTktOT1dOEAUy7QwKD09wZXJhdG9yU2VydmljZRJQCgtDcmVhdGVHcm91cBIfLmFudGlwb2RlLnYxLkNyZWF0ZUdyb3VwUmVxdWVzdBogLmFudGlwb2RlLnYxLkNyZWF0ZUdyb3VwUmVzcG9uc2USTQoKTWF0Y2hSdWxlcxIeLmFudGlwb2RlLnYxLk1hdGNoUnVsZXNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTWF0Y2hSdWxlc1Jlc3BvbnNlEk0KCkxpc3RHcm91cHMSHi5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXNwb25zZRJHCghHZXRHcm91cBIcLmFudGlwb2RlLnYxLkdldEdyb3VwUmVxdWVzdBodLmFudGlwb2RlLnYxLkdldEdyb3VwUmVzcG9uc2USSgoJR2V0U3RhdHVzEh0uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVxdWVzdBoeLmFudGlwb2RlLnYxLkdldFN0YXR1c1Jlc3BvbnNlElwKD1JvdGF0ZURvbWFpbktleRIjLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlcXVlc3QaJC5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXNwb25zZRJKCglSZXBsaWNhdGUSHS5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUmVwbGljYXRlUmVzcG9uc2USVgoNR2V0R2VuZXJhdGlvbhIhLmFudGlwb2RlLnYxLkdldEdlbmVyYXRpb25SZXF1ZXN0GiIuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlc3BvbnNlEkcKCFJ1bkRyaWxsEhwuYW50aXBvZGUudjEuUnVuRHJpbGxSZXF1ZXN0Gh0uYW50aXBvZGUudjEuUnVuRHJpbGxSZXNwb25zZRJNCgpMaXN0RHJpbGxzEh4uYW50aXBvZGUudjEuTGlzdERyaWxsc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVzcG9uc2USRwoIUnVuU2NydWISHC5hbnRpcG9kZS52MS5SdW5TY3J1YlJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5TY3J1YlJlc3BvbnNlElMKDFBsYW5GYWlsb3ZlchIgLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlcXVlc3QaIS5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXNwb25zZRJHCghGYWlsb3ZlchIcLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVxdWVzdBodLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVzcG9uc2USUwoMR2V0T3BlcmF0aW9uEiAuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVxdWVzdBohLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlc3BvbnNlElkKDkxpc3RPcGVyYXRpb25zEiIuYW50aXBvZGUudjEuTGlzdE9wZXJhdGlvbnNSZXF1ZXN0GiMuYW50aXBvZGUudjEuTGlzdE9wZXJhdGlvbnNSZXNwb25zZRJfChBEaXNtaXNzT3BlcmF0aW9uEiQuYW50aXBvZGUudjEuRGlzbWlzc09wZXJhdGlvblJlcXVlc3QaJS5hbnRpcG9kZS52MS5EaXNtaXNzT3BlcmF0aW9uUmVzcG9uc2USXAoPQ2FuY2VsT3BlcmF0aW9uEiMuYW50aXBvZGUudjEuQ2FuY2VsT3BlcmF0aW9uUmVxdWVzdBokLmFudGlwb2RlLnYxLkNhbmNlbE9wZXJhdGlvblJlc3BvbnNlEk0KClBsYW5SZXNlYXQSHi5hbnRpcG9kZS52MS5QbGFuUmVzZWF0UmVxdWVzdBofLmFudGlwb2RlLnYxLlBsYW5SZXNlYXRSZXNwb25zZRJQCgtSZXNlYXRHcm91cBIfLmFudGlwb2RlLnYxLlJlc2VhdEdyb3VwUmVxdWVzdBogLmFudGlwb2RlLnYxLlJlc2VhdEdyb3VwUmVzcG9uc2USRAoHUmVzb2x2ZRIbLmFudGlwb2RlLnYxLlJlc29sdmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuUmVzb2x2ZVJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEivgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0SLgoJZGVsZXRpb25zGAkgASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kiKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSJIChFNYXRjaFJ1bGVzUmVxdWVzdBINCgVncm91cBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjIlkKEk1hdGNoUnVsZXNSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgVydWxlcxgDIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIt8FCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBARIVCg1jb250cmFkaWN0aW9uGAsgASgJEi8KImF1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXMYDCABKARIA4gBARIbCg5wcm90ZWN0ZWRfa2V5cxgNIAEoDUgEiAEBEh0KEHVucHJvdGVjdGVkX2tleXMYDiABKA1IBYgBARIwCg1mYWlsb3Zlcl93YWl0GA8gASgLMhkuYW50aXBvZGUudjEuRmFpbG92ZXJXYWl0Eh0KFW9sZGVyX2tleXNfbmVlZGVkX2ZvchgQIAEoCRIwCgtkb21haW5fa2V5cxgRIAMoCzIbLmFudGlwb2RlLnYxLkdyb3VwRG9tYWluS2V5QhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEQoPX2xhc3RfcHJvdmVuX21zQhgKFl9sYXN0X3JlY292ZXJ5X3RpbWVfbXNCJQojX2F1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXNCEQoPX3Byb3RlY3RlZF9rZXlzQhMKEV91bnByb3RlY3RlZF9rZXlzIroBCgxGYWlsb3ZlcldhaXQSDwoHdG9fc2l0ZRgBIAEoCRIvCgtnZW5lcmF0aW9ucxgCIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKgoGbG9zc2VzGAMgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIsCgdob2xkZXJzGAQgAygLMhsuYW50aXBvZGUudjEuVW51c2FibGVIb2xkZXISDgoGYWdlX21zGAUgASgEIi8KDlVudXNhYmxlSG9sZGVyEgwKBHNpdGUYASABKAkSDwoHdHJvdWJsZRgCIAEoCSJjCg5Hcm91cERvbWFpbktleRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgNEhIKCm5lZWRlZF9mb3IYBCABKAkSDgoGYWdlX21zGAUgASgEIrQFCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMEhIKCnF1YXJhbnRpbmUYDiABKAkSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYDyABKAkSFAoMaGVsZF9vYmplY3RzGBAgASgNEhgKEG5hbWVzYWtlX29iamVjdHMYESABKA0SKwoHcmVmdXNlZBgSIAMoCzIaLmFudGlwb2RlLnYxLlJlZnVzZWRPYmplY3QSFwoPcmVmdXNlZF9vYmplY3RzGBMgASgNEjYKC25vdF9jYXJyaWVkGBQgAygLMiEuYW50aXBvZGUudjEuTm90Q2FycmllZEF0dHJpYnV0ZXMSGwoTbm90X2NhcnJpZWRfb2JqZWN0cxgVIAEoDRIbChNub3RfY2FycmllZF93ZWlnaHR5GBYgASgNQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCL1AgoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIEioKCmNsb2NrX3N0ZXAYCCABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1N0ZXASMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SNwoRcGxhbm5pbmdfdHJvdWJsZXMYDSADKAsyHC5hbnRpcG9kZS52MS5QbGFubmluZ1Ryb3VibGUiYwoPUGxhbm5pbmdUcm91YmxlEg0KBWdyb3VwGAEgASgJEhIKCmVycm9yX2NvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRIOCgZhZ2VfbXMYBCABKAQSDAoEaGludBgFIAEoCSIqCglDbG9ja1N0ZXASDQoFYnlfbXMYASABKBISDgoGYWdlX21zGAIgASgEIuYBCglTaXRlU3RhdGUSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIXCgpzaWxlbmNlX21zGAUgASgESACIAQESDwoHdmVyc2lvbhgGIAEoCRIvCgpwYXJ0aXRpb25zGAcgAygLMhsuYW50aXBvZGUudjEuUGFydGl0aW9uU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm9CDQoLX3NpbGVuY2VfbXMilAIKCU9wZXJhdGlvbhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg0KBWdyb3VwGAMgASgJEgwKBHNpdGUYBCABKAkSDQoFcGhhc2UYBSABKAkSDgoGc3RhdHVzGAYgASgJEhIKCmVycm9yX2NvZGUYByABKAkSFQoNZXJyb3JfbWVzc2FnZRgIIAEoCRIMCgRoaW50GAkgASgJEhAKCGF0dGVtcHRzGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSEgoKdXBkYXRlZF9tcxgMIAEoBBIOCgZyZXN1bHQYDSABKAkSLgoHZmFpbHVyZRgOIAEoCzIdLmFudGlwb2RlLnYxLk9wZXJhdGlvbkZhaWx1cmUieAoQT3BlcmF0aW9uRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEc2l0ZRgDIAEoCRIUCgxyZXR1cm5fdmFsdWUYBCABKAkSDQoFYXRfbXMYBSABKAQSEgoKcmVxdWVzdF9pZBgGIAEoCSI1ChVMaXN0T3BlcmF0aW9uc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDQoFbGltaXQYAiABKA0iRAoWTGlzdE9wZXJhdGlvbnNSZXNwb25zZRIqCgpvcGVyYXRpb25zGAEgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIi8KF0Rpc21pc3NPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJFChhEaXNtaXNzT3BlcmF0aW9uUmVzcG9uc2USKQoJb3BlcmF0aW9uGAEgASgLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIi4KFkNhbmNlbE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJIkQKF0NhbmNlbE9wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiI3ChFQbGFuUmVzZWF0UmVxdWVzdBINCgVncm91cBgBIAEoCRITCgthY3RpdmVfc2l0ZRgCIAEoCSLFAQoSUGxhblJlc2VhdFJlc3BvbnNlEiwKCGFjY291bnRzGAEgAygLMhouYW50aXBvZGUudjEuUmVzZWF0QWNjb3VudBIWCg5kYXRhYmFzZV9lcG9jaBgCIAEoBBITCgthY3RpdmVfc2l0ZRgDIAEoCRINCgVlcG9jaBgEIAEoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1jb250cmFkaWN0aW9uGAYgASgJEhwKFGRhdGFiYXNlX2FjdGl2ZV9zaXRlGAcgASgJIqIBCg1SZXNlYXRBY2NvdW50EgwKBHNpdGUYASABKAkSEQoJcmVhY2hhYmxlGAIgASgIEgwKBHJvbGUYAyABKAkSDQoFZXBvY2gYBCABKAQSEwoLZXBvY2hfb3duZXIYBSABKAkSKgoGbmV3ZXN0GAYgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhISCgpxdWFyYW50aW5lGAcgASgJIjgKElJlc2VhdEdyb3VwUmVxdWVzdBINCgVncm91cBgBIAEoCRITCgthY3RpdmVfc2l0ZRgCIAEoCSIrChNSZXNlYXRHcm91cFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSInChZSb3RhdGVEb21haW5LZXlSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIi8KF1JvdGF0ZURvbWFpbktleVJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIhChBSZXBsaWNhdGVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIikKEVJlcGxpY2F0ZVJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJkChRHZXRHZW5lcmF0aW9uUmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhINCgVzaXRlcxgDIAMoCSKpAQoVR2V0R2VuZXJhdGlvblJlc3BvbnNlEjEKCHN0YW5kaW5nGAEgASgOMh8uYW50aXBvZGUudjEuR2VuZXJhdGlvblN0YW5kaW5nEhoKEmFja25vd2xlZGdlZF9zaXRlcxgCIAMoCRIVCg13YWl0aW5nX3NpdGVzGAMgAygJEioKBm5ld2VzdBgEIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiLgoPUnVuRHJpbGxSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKAoQUnVuRHJpbGxSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiMQoRTGlzdERyaWxsc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDQoFbGltaXQYAiABKA0iPgoSTGlzdERyaWxsc1Jlc3BvbnNlEigKBmRyaWxscxgBIAMoCzIYLmFudGlwb2RlLnYxLkRyaWxsUmVjb3JkIvsBCgtEcmlsbFJlY29yZBIKCgJpZBgBIAEoCRINCgVncm91cBgCIAEoCRIMCgRzaXRlGAMgASgJEhIKCmdlbmVyYXRpb24YBCABKAQSDgoGcGFzc2VkGAUgASgIEigKBXByb29mGAYgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhIKCmVycm9yX2NvZGUYByABKAkSEgoKc3RhcnRlZF9tcxgIIAEoBBIYChByZWNvdmVyeV90aW1lX21zGAkgASgEEhAKCGV2aWRlbmNlGAogASgJEhEKCXNpZ25hdHVyZRgLIAEoDBIOCgZzaWduZXIYDCABKAwiLgoPUnVuU2NydWJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKQoQUnVuU2NydWJSZXNwb25zZRIVCg1vcGVyYXRpb25faWRzGAEgAygJIjUKE1BsYW5GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCSKpAgoUUGxhbkZhaWxvdmVyUmVzcG9uc2USEQoJZnJvbV9zaXRlGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSNQoRdGFyZ2V0X2dlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhgKEGxvc3RfZ2VuZXJhdGlvbnMYBCADKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNbGVhc2Vfd2FpdF9tcxgGIAEoBBISCgpjYXRjaGVzX3VwGAcgASgIEhkKEW5lZWRzX2FjY2VwdF9sb3NzGAggASgIEioKBmxvc3NlcxgJIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbmFtZXNha2Vfb2JqZWN0cxgKIAEoDSJ7Cg9GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRITCgthY2NlcHRfbG9zcxgDIAEoCBIzCg9hY2NlcHRlZF9sb3NzZXMYBCADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIkcKEEZhaWxvdmVyUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJEh0KFXJlcGxhY2VkX29wZXJhdGlvbl9pZBgCIAEoCSJQChNHZXRPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCRIPCgd3YWl0X21zGAIgASgNEhIKCnNlZW5fcGhhc2UYAyABKAkiQQoUR2V0T3BlcmF0aW9uUmVzcG9uc2USKQoJb3BlcmF0aW9uGAEgASgLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIh8KDlJlc29sdmVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIqgBCg9SZXNvbHZlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIOCgZtb2R1bGUYAiABKAkSEwoLdG9rZW5fbGFiZWwYAyABKAkSDgoGc2VyaWFsGAQgASgJEg0KBWVwb2NoGAUgASgEEhIKCnNpdGVfc3RhdGUYBiABKAkSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYByABKAkSEQoJaXNfbGVhZGVyGAggASgIKmwKDkZhaWxvdmVyUG9saWN5Eh8KG0ZBSUxPVkVSX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkZBSUxPVkVSX1BPTElDWV9NQU5VQUwQARIdChlGQUlMT1ZFUl9QT0xJQ1lfQVVUT01BVElDEAIq4wEKEkdlbmVyYXRpb25TdGFuZGluZxIjCh9HRU5FUkFUSU9OX1NUQU5ESU5HX1VOU1BFQ0lGSUVEEAASHwobR0VORVJBVElPTl9TVEFORElOR19QRU5ESU5HEAESJAogR0VORVJBVElPTl9TVEFORElOR19BQ0tOT1dMRURHRUQQAhIiCh5HRU5FUkFUSU9OX1NUQU5ESU5HX1NVUEVSU0VERUQQAxIcChhHRU5FUkFUSU9OX1NUQU5ESU5HX0xPU1QQBBIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1VOS05PV04QBTLtDAoPT3BlcmF0b3JTZXJ2aWNlElAKC0NyZWF0ZUdyb3VwEh8uYW50aXBvZGUudjEuQ3JlYXRlR3JvdXBSZXF1ZXN0GiAuYW50aXBvZGUudjEuQ3JlYXRlR3JvdXBSZXNwb25zZRJNCgpNYXRjaFJ1bGVzEh4uYW50aXBvZGUudjEuTWF0Y2hSdWxlc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5NYXRjaFJ1bGVzUmVzcG9uc2USTQoKTGlzdEdyb3VwcxIeLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1Jlc3BvbnNlEkcKCEdldEdyb3VwEhwuYW50aXBvZGUudjEuR2V0R3JvdXBSZXF1ZXN0Gh0uYW50aXBvZGUudjEuR2V0R3JvdXBSZXNwb25zZRJKCglHZXRTdGF0dXMSHS5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVzcG9uc2USXAoPUm90YXRlRG9tYWluS2V5EiMuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVxdWVzdBokLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlc3BvbnNlEkoKCVJlcGxpY2F0ZRIdLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlcXVlc3QaHi5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXNwb25zZRJWCg1HZXRHZW5lcmF0aW9uEiEuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlcXVlc3QaIi5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVzcG9uc2USRwoIUnVuRHJpbGwSHC5hbnRpcG9kZS52MS5SdW5EcmlsbFJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5EcmlsbFJlc3BvbnNlEk0KCkxpc3REcmlsbHMSHi5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXNwb25zZRJHCghSdW5TY3J1YhIcLmFudGlwb2RlLnYxLlJ1blNjcnViUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1blNjcnViUmVzcG9uc2USUwoMUGxhbkZhaWxvdmVyEiAuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVxdWVzdBohLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlc3BvbnNlEkcKCEZhaWxvdmVyEhwuYW50aXBvZGUudjEuRmFpbG92ZXJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRmFpbG92ZXJSZXNwb25zZRJTCgxHZXRPcGVyYXRpb24SIC5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXF1ZXN0GiEuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVzcG9uc2USWQoOTGlzdE9wZXJhdGlvbnMSIi5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1JlcXVlc3QaIy5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1Jlc3BvbnNlEl8KEERpc21pc3NPcGVyYXRpb24SJC5hbnRpcG9kZS52MS5EaXNtaXNzT3BlcmF0aW9uUmVxdWVzdBolLmFudGlwb2RlLnYxLkRpc21pc3NPcGVyYXRpb25SZXNwb25zZRJcCg9DYW5jZWxPcGVyYXRpb24SIy5hbnRpcG9kZS52MS5DYW5jZWxPcGVyYXRpb25SZXF1ZXN0GiQuYW50aXBvZGUudjEuQ2FuY2VsT3BlcmF0aW9uUmVzcG9uc2USTQoKUGxhblJlc2VhdBIeLmFudGlwb2RlLnYxLlBsYW5SZXNlYXRSZXF1ZXN0Gh8uYW50aXBvZGUudjEuUGxhblJlc2VhdFJlc3BvbnNlElAKC1Jlc2VhdEdyb3VwEh8uYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXF1ZXN0GiAuYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXNwb25zZRJECgdSZXNvbHZlEhsuYW50aXBvZGUudjEuUmVzb2x2ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * A group as its operators declare it.
@@ -429,6 +429,20 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
    * @generated from field: antipode.v1.FailoverWait failover_wait = 15;
    */
   failoverWait?: FailoverWait | undefined;
+
+  /**
+   * Why no older domain key version is destroyed at any member; empty where only the members' own reasons count.
+   *
+   * @generated from field: string older_keys_needed_for = 16;
+   */
+  olderKeysNeededFor: string;
+
+  /**
+   * Domain key versions at its members and scratch partitions.
+   *
+   * @generated from field: repeated antipode.v1.GroupDomainKey domain_keys = 17;
+   */
+  domainKeys: GroupDomainKey[];
 };
 
 /**
@@ -515,6 +529,55 @@ export type UnusableHolder = Message<"antipode.v1.UnusableHolder"> & {
  */
 export const UnusableHolderSchema: GenMessage<UnusableHolder> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 12);
+
+/**
+ * A domain key version in a partition of a group, by the site's own account.
+ *
+ * @generated from message antipode.v1.GroupDomainKey
+ */
+export type GroupDomainKey = Message<"antipode.v1.GroupDomainKey"> & {
+  /**
+   * Site.
+   *
+   * @generated from field: string site = 1;
+   */
+  site: string;
+
+  /**
+   * Serial number of the partition.
+   *
+   * @generated from field: string serial = 2;
+   */
+  serial: string;
+
+  /**
+   * The version.
+   *
+   * @generated from field: uint32 version = 3;
+   */
+  version: number;
+
+  /**
+   * Why this site needs it; empty where nothing there does.
+   *
+   * @generated from field: string needed_for = 4;
+   */
+  neededFor: string;
+
+  /**
+   * How old this account is, milliseconds.
+   *
+   * @generated from field: uint64 age_ms = 5;
+   */
+  ageMs: bigint;
+};
+
+/**
+ * Describes the message antipode.v1.GroupDomainKey.
+ * Use `create(GroupDomainKeySchema)` to create a new message.
+ */
+export const GroupDomainKeySchema: GenMessage<GroupDomainKey> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 13);
 
 /**
  * A seat as it is.
@@ -683,7 +746,7 @@ export type GroupMember = Message<"antipode.v1.GroupMember"> & {
  * Use `create(GroupMemberSchema)` to create a new message.
  */
 export const GroupMemberSchema: GenMessage<GroupMember> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 13);
+  messageDesc(file_antipode_v1_operator, 14);
 
 /**
  * Nothing to ask for.
@@ -698,7 +761,7 @@ export type GetStatusRequest = Message<"antipode.v1.GetStatusRequest"> & {
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 14);
+  messageDesc(file_antipode_v1_operator, 15);
 
 /**
  * The whole picture.
@@ -782,7 +845,7 @@ export type GetStatusResponse = Message<"antipode.v1.GetStatusResponse"> & {
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 15);
+  messageDesc(file_antipode_v1_operator, 16);
 
 /**
  * A look at what is due that failed, and fails since.
@@ -831,7 +894,7 @@ export type PlanningTrouble = Message<"antipode.v1.PlanningTrouble"> & {
  * Use `create(PlanningTroubleSchema)` to create a new message.
  */
 export const PlanningTroubleSchema: GenMessage<PlanningTrouble> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 16);
+  messageDesc(file_antipode_v1_operator, 17);
 
 /**
  * A wall clock was set ahead or back. No deadline moves with it.
@@ -859,7 +922,7 @@ export type ClockStep = Message<"antipode.v1.ClockStep"> & {
  * Use `create(ClockStepSchema)` to create a new message.
  */
 export const ClockStepSchema: GenMessage<ClockStep> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 17);
+  messageDesc(file_antipode_v1_operator, 18);
 
 /**
  * A site as the coordinator sees it.
@@ -929,7 +992,7 @@ export type SiteState = Message<"antipode.v1.SiteState"> & {
  * Use `create(SiteStateSchema)` to create a new message.
  */
 export const SiteStateSchema: GenMessage<SiteState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 18);
+  messageDesc(file_antipode_v1_operator, 19);
 
 /**
  * Something under way, or done.
@@ -945,7 +1008,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   id: string;
 
   /**
-   * `capture`, `replication`, `drill`, `scrub`, `failover`, `enrolment`, `rejoin`, `reseat`.
+   * `capture`, `replication`, `drill`, `scrub`, `failover`, `enrolment`, `rejoin`, `reseat`, `key-retirement`.
    *
    * @generated from field: string kind = 2;
    */
@@ -1041,7 +1104,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
  * Use `create(OperationSchema)` to create a new message.
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 19);
+  messageDesc(file_antipode_v1_operator, 20);
 
 /**
  * Why an order failed.
@@ -1097,7 +1160,7 @@ export type OperationFailure = Message<"antipode.v1.OperationFailure"> & {
  * Use `create(OperationFailureSchema)` to create a new message.
  */
 export const OperationFailureSchema: GenMessage<OperationFailure> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 20);
+  messageDesc(file_antipode_v1_operator, 21);
 
 /**
  * Lists operations.
@@ -1125,7 +1188,7 @@ export type ListOperationsRequest = Message<"antipode.v1.ListOperationsRequest">
  * Use `create(ListOperationsRequestSchema)` to create a new message.
  */
 export const ListOperationsRequestSchema: GenMessage<ListOperationsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 21);
+  messageDesc(file_antipode_v1_operator, 22);
 
 /**
  * Operations.
@@ -1146,7 +1209,7 @@ export type ListOperationsResponse = Message<"antipode.v1.ListOperationsResponse
  * Use `create(ListOperationsResponseSchema)` to create a new message.
  */
 export const ListOperationsResponseSchema: GenMessage<ListOperationsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 22);
+  messageDesc(file_antipode_v1_operator, 23);
 
 /**
  * Dismisses an operation.
@@ -1167,7 +1230,7 @@ export type DismissOperationRequest = Message<"antipode.v1.DismissOperationReque
  * Use `create(DismissOperationRequestSchema)` to create a new message.
  */
 export const DismissOperationRequestSchema: GenMessage<DismissOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 23);
+  messageDesc(file_antipode_v1_operator, 24);
 
 /**
  * As it is after that.
@@ -1188,7 +1251,7 @@ export type DismissOperationResponse = Message<"antipode.v1.DismissOperationResp
  * Use `create(DismissOperationResponseSchema)` to create a new message.
  */
 export const DismissOperationResponseSchema: GenMessage<DismissOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 24);
+  messageDesc(file_antipode_v1_operator, 25);
 
 /**
  * Cancels an operation.
@@ -1209,7 +1272,7 @@ export type CancelOperationRequest = Message<"antipode.v1.CancelOperationRequest
  * Use `create(CancelOperationRequestSchema)` to create a new message.
  */
 export const CancelOperationRequestSchema: GenMessage<CancelOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 25);
+  messageDesc(file_antipode_v1_operator, 26);
 
 /**
  * As it is after that.
@@ -1230,7 +1293,7 @@ export type CancelOperationResponse = Message<"antipode.v1.CancelOperationRespon
  * Use `create(CancelOperationResponseSchema)` to create a new message.
  */
 export const CancelOperationResponseSchema: GenMessage<CancelOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 26);
+  messageDesc(file_antipode_v1_operator, 27);
 
 /**
  * Plans to seat a group anew.
@@ -1258,7 +1321,7 @@ export type PlanReseatRequest = Message<"antipode.v1.PlanReseatRequest"> & {
  * Use `create(PlanReseatRequestSchema)` to create a new message.
  */
 export const PlanReseatRequestSchema: GenMessage<PlanReseatRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 27);
+  messageDesc(file_antipode_v1_operator, 28);
 
 /**
  * What it would do.
@@ -1321,7 +1384,7 @@ export type PlanReseatResponse = Message<"antipode.v1.PlanReseatResponse"> & {
  * Use `create(PlanReseatResponseSchema)` to create a new message.
  */
 export const PlanReseatResponseSchema: GenMessage<PlanReseatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 28);
+  messageDesc(file_antipode_v1_operator, 29);
 
 /**
  * What one member says of itself.
@@ -1384,7 +1447,7 @@ export type ReseatAccount = Message<"antipode.v1.ReseatAccount"> & {
  * Use `create(ReseatAccountSchema)` to create a new message.
  */
 export const ReseatAccountSchema: GenMessage<ReseatAccount> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 29);
+  messageDesc(file_antipode_v1_operator, 30);
 
 /**
  * Seats a group anew.
@@ -1412,7 +1475,7 @@ export type ReseatGroupRequest = Message<"antipode.v1.ReseatGroupRequest"> & {
  * Use `create(ReseatGroupRequestSchema)` to create a new message.
  */
 export const ReseatGroupRequestSchema: GenMessage<ReseatGroupRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 30);
+  messageDesc(file_antipode_v1_operator, 31);
 
 /**
  * The operation.
@@ -1433,7 +1496,7 @@ export type ReseatGroupResponse = Message<"antipode.v1.ReseatGroupResponse"> & {
  * Use `create(ReseatGroupResponseSchema)` to create a new message.
  */
 export const ReseatGroupResponseSchema: GenMessage<ReseatGroupResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 31);
+  messageDesc(file_antipode_v1_operator, 32);
 
 /**
  * Rotates the domain key.
@@ -1454,7 +1517,7 @@ export type RotateDomainKeyRequest = Message<"antipode.v1.RotateDomainKeyRequest
  * Use `create(RotateDomainKeyRequestSchema)` to create a new message.
  */
 export const RotateDomainKeyRequestSchema: GenMessage<RotateDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 32);
+  messageDesc(file_antipode_v1_operator, 33);
 
 /**
  * The operation.
@@ -1475,7 +1538,7 @@ export type RotateDomainKeyResponse = Message<"antipode.v1.RotateDomainKeyRespon
  * Use `create(RotateDomainKeyResponseSchema)` to create a new message.
  */
 export const RotateDomainKeyResponseSchema: GenMessage<RotateDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 33);
+  messageDesc(file_antipode_v1_operator, 34);
 
 /**
  * Replicates now.
@@ -1496,7 +1559,7 @@ export type ReplicateRequest = Message<"antipode.v1.ReplicateRequest"> & {
  * Use `create(ReplicateRequestSchema)` to create a new message.
  */
 export const ReplicateRequestSchema: GenMessage<ReplicateRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 34);
+  messageDesc(file_antipode_v1_operator, 35);
 
 /**
  * The operation.
@@ -1517,7 +1580,7 @@ export type ReplicateResponse = Message<"antipode.v1.ReplicateResponse"> & {
  * Use `create(ReplicateResponseSchema)` to create a new message.
  */
 export const ReplicateResponseSchema: GenMessage<ReplicateResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 35);
+  messageDesc(file_antipode_v1_operator, 36);
 
 /**
  * Asks for a generation.
@@ -1552,7 +1615,7 @@ export type GetGenerationRequest = Message<"antipode.v1.GetGenerationRequest"> &
  * Use `create(GetGenerationRequestSchema)` to create a new message.
  */
 export const GetGenerationRequestSchema: GenMessage<GetGenerationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 36);
+  messageDesc(file_antipode_v1_operator, 37);
 
 /**
  * What has become of it.
@@ -1594,7 +1657,7 @@ export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse">
  * Use `create(GetGenerationResponseSchema)` to create a new message.
  */
 export const GetGenerationResponseSchema: GenMessage<GetGenerationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 37);
+  messageDesc(file_antipode_v1_operator, 38);
 
 /**
  * Runs a drill.
@@ -1622,7 +1685,7 @@ export type RunDrillRequest = Message<"antipode.v1.RunDrillRequest"> & {
  * Use `create(RunDrillRequestSchema)` to create a new message.
  */
 export const RunDrillRequestSchema: GenMessage<RunDrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 38);
+  messageDesc(file_antipode_v1_operator, 39);
 
 /**
  * The operation.
@@ -1643,7 +1706,7 @@ export type RunDrillResponse = Message<"antipode.v1.RunDrillResponse"> & {
  * Use `create(RunDrillResponseSchema)` to create a new message.
  */
 export const RunDrillResponseSchema: GenMessage<RunDrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 39);
+  messageDesc(file_antipode_v1_operator, 40);
 
 /**
  * Lists drills.
@@ -1671,7 +1734,7 @@ export type ListDrillsRequest = Message<"antipode.v1.ListDrillsRequest"> & {
  * Use `create(ListDrillsRequestSchema)` to create a new message.
  */
 export const ListDrillsRequestSchema: GenMessage<ListDrillsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 40);
+  messageDesc(file_antipode_v1_operator, 41);
 
 /**
  * Drills.
@@ -1692,7 +1755,7 @@ export type ListDrillsResponse = Message<"antipode.v1.ListDrillsResponse"> & {
  * Use `create(ListDrillsResponseSchema)` to create a new message.
  */
 export const ListDrillsResponseSchema: GenMessage<ListDrillsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 41);
+  messageDesc(file_antipode_v1_operator, 42);
 
 /**
  * A drill that ended.
@@ -1790,7 +1853,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
  * Use `create(DrillRecordSchema)` to create a new message.
  */
 export const DrillRecordSchema: GenMessage<DrillRecord> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 42);
+  messageDesc(file_antipode_v1_operator, 43);
 
 /**
  * Looks for silent damage.
@@ -1818,7 +1881,7 @@ export type RunScrubRequest = Message<"antipode.v1.RunScrubRequest"> & {
  * Use `create(RunScrubRequestSchema)` to create a new message.
  */
 export const RunScrubRequestSchema: GenMessage<RunScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 43);
+  messageDesc(file_antipode_v1_operator, 44);
 
 /**
  * The operations.
@@ -1839,7 +1902,7 @@ export type RunScrubResponse = Message<"antipode.v1.RunScrubResponse"> & {
  * Use `create(RunScrubResponseSchema)` to create a new message.
  */
 export const RunScrubResponseSchema: GenMessage<RunScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 44);
+  messageDesc(file_antipode_v1_operator, 45);
 
 /**
  * Plans a failover.
@@ -1867,7 +1930,7 @@ export type PlanFailoverRequest = Message<"antipode.v1.PlanFailoverRequest"> & {
  * Use `create(PlanFailoverRequestSchema)` to create a new message.
  */
 export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 45);
+  messageDesc(file_antipode_v1_operator, 46);
 
 /**
  * What it would do.
@@ -1951,7 +2014,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
  * Use `create(PlanFailoverResponseSchema)` to create a new message.
  */
 export const PlanFailoverResponseSchema: GenMessage<PlanFailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 46);
+  messageDesc(file_antipode_v1_operator, 47);
 
 /**
  * Fails over.
@@ -1994,7 +2057,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
  * Use `create(FailoverRequestSchema)` to create a new message.
  */
 export const FailoverRequestSchema: GenMessage<FailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 47);
+  messageDesc(file_antipode_v1_operator, 48);
 
 /**
  * The operation.
@@ -2022,7 +2085,7 @@ export type FailoverResponse = Message<"antipode.v1.FailoverResponse"> & {
  * Use `create(FailoverResponseSchema)` to create a new message.
  */
 export const FailoverResponseSchema: GenMessage<FailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 48);
+  messageDesc(file_antipode_v1_operator, 49);
 
 /**
  * Asks for an operation.
@@ -2057,7 +2120,7 @@ export type GetOperationRequest = Message<"antipode.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 49);
+  messageDesc(file_antipode_v1_operator, 50);
 
 /**
  * The operation.
@@ -2078,7 +2141,7 @@ export type GetOperationResponse = Message<"antipode.v1.GetOperationResponse"> &
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 50);
+  messageDesc(file_antipode_v1_operator, 51);
 
 /**
  * Where to go.
@@ -2099,7 +2162,7 @@ export type ResolveRequest = Message<"antipode.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 51);
+  messageDesc(file_antipode_v1_operator, 52);
 
 /**
  * Where a client of the group must go now.
@@ -2169,7 +2232,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 52);
+  messageDesc(file_antipode_v1_operator, 53);
 
 /**
  * What to do when the active site is lost.
