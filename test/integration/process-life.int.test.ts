@@ -4,10 +4,11 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createClient, OperatorService, SiteAgentService, Tls } from '@antipode/protocol';
+import { createClient, issueCertificate, OperatorService, SiteAgentService, Tls } from '@antipode/protocol';
 import { silentLog, systemClock } from '@antipode/runtime';
 import { initialisePartition, loadAgentConfig } from '@antipode/site-agent';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { isDegraded, statusText } from '../../apps/cli/src/commands/status.ts';
 import { freePort } from '../../apps/cli/src/demo/processes.ts';
 import {
   makeAuthority,
@@ -81,6 +82,28 @@ async function coordinatorFolder(settings = ''): Promise<{ config: string; port:
   const config = join(path, 'coordinator.yaml');
   if (settings !== '') writeFileSync(config, `${readFileSync(config, 'utf8')}\n${settings}\n`);
   return { config, port, data: join(path, 'data') };
+}
+
+/** A certificate that begins in a moment, as for a machine whose clock is not set yet; and a health address. */
+async function withLateCertificate<Folder extends { config: string }>(
+  made: Folder,
+  identity: { kind: 'coordinator' | 'site'; name: string },
+  { inMs = 5_000 }: { inMs?: number } = {},
+): Promise<Folder & { http: string }> {
+  const file = (name: string): string => join(made.config, '..', name);
+  const read = (path: string): string => readFileSync(path, 'utf8');
+  const { certificatePem, keyPem } = await issueCertificate({
+    authority: { certificatePem: read(join(authority, 'ca.crt')), keyPem: read(join(authority, 'ca.key')) },
+    identity: { trustDomain: 'test.antipode', ...identity },
+    validDays: 90,
+    // Certificates begin a minute before they are issued.
+    nowMs: systemClock.wallMs() + 60_000 + inMs,
+  });
+  writeFileSync(file('tls.crt'), certificatePem);
+  writeFileSync(file('tls.key'), keyPem, { mode: 0o600 });
+  const http = `127.0.0.1:${await freePort()}`;
+  writeFileSync(made.config, `${read(made.config)}\nhttp: ${http}\n`);
+  return { ...made, http };
 }
 
 async function status(port: number) {
@@ -188,6 +211,66 @@ describe('a coordinator', () => {
     }
   });
 
+  it.each(['postgres', 'redis'])(
+    'tells of an earlier %s that was frozen and has outlived its coordinator',
+    async (server) => {
+      const { config, data } = await coordinatorFolder();
+      const first = run(['coordinator', 'run', '--config', config]);
+      await says(first, 'coordinator started');
+      const orphans = children(first.child.pid!).filter((pid) =>
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(server),
+      );
+      for (const pid of orphans) globalThis.process.kill(pid, 'SIGSTOP');
+      try {
+        first.child.kill('SIGKILL');
+        await first.ended;
+        const second = run(['coordinator', 'run', '--config', config]);
+        expect(await second.ended).not.toBe(0);
+        expect(second.output()).toContain('[FILE_EXISTS]');
+        expect(second.output()).not.toContain('PROGRAM_MISSING');
+        expect(second.output()).toContain(`an earlier ${server}, process ${orphans[0]}`);
+        expect(second.output()).toContain(join(data, server));
+        expect(second.output()).toContain(`kill -CONT ${orphans[0]}`);
+        // What it says to do helps.
+        for (const pid of orphans) globalThis.process.kill(pid, 'SIGCONT');
+        await until('the orphans have ended', () => orphans.every(hasEnded) || undefined);
+        await says(run(['coordinator', 'run', '--config', config]), 'coordinator started');
+      } finally {
+        for (const pid of orphans)
+          try {
+            globalThis.process.kill(pid, 'SIGKILL');
+          } catch {
+            // It has ended.
+          }
+      }
+    },
+  );
+
+  it('waits for its certificate to begin, says so, and starts then', async () => {
+    const { config, http } = await withLateCertificate(await coordinatorFolder(), {
+      kind: 'coordinator',
+      name: 'main',
+    });
+    const process = run(['coordinator', 'run', '--config', config]);
+    await says(process, 'waiting: the clock of this machine is before the start of the certificate');
+    const ready = await until('its health address answers', () => fetch(`http://${http}/readyz`));
+    expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('is valid only from')]);
+    await says(process, 'coordinator started');
+    expect(process.output()).toContain('the certificate has begun');
+  });
+
+  it('ends when it is told to while it waits for its certificate', async () => {
+    const { config } = await withLateCertificate(
+      await coordinatorFolder(),
+      { kind: 'coordinator', name: 'main' },
+      { inMs: 3_600_000 },
+    );
+    const process = run(['coordinator', 'run', '--config', config]);
+    await says(process, 'waiting: the clock');
+    expect(await stopMs(process)).toBeLessThan(5_000);
+    expect(await process.ended).toBe(0);
+  });
+
   it('ends when it is told to while it waits for a database that says nothing', async () => {
     const silent = createServer(() => {});
     servers.push(silent);
@@ -208,7 +291,7 @@ describe('a coordinator', () => {
 });
 
 describe('an agent', () => {
-  async function agentFolder(): Promise<{ config: string; port: number }> {
+  async function agentFolder(coordinatorPort = 1): Promise<{ config: string; port: number }> {
     made += 1;
     const path = join(folder, `site-${made}`);
     mkdirSync(path, { recursive: true });
@@ -227,7 +310,7 @@ describe('an agent', () => {
       site: 'a',
       listen: `localhost:${port}`,
       advertise: undefined,
-      coordinator: { id: 'main', address: 'localhost:1' },
+      coordinator: { id: 'main', address: `localhost:${coordinatorPort}` },
       partitions: [partition],
     });
     return { config: join(path, 'agent.yaml'), port };
@@ -251,6 +334,35 @@ describe('an agent', () => {
     await client.ping({});
     client.close();
     expect(await stopMs(first)).toBeLessThan(10_000);
+  });
+
+  it('that speaks for a site beside another one is in `status`, with where it is, until it is stopped', async () => {
+    const { config, port } = await coordinatorFolder();
+    await says(run(['coordinator', 'run', '--config', config]), 'coordinator started');
+    const [one, other] = [await agentFolder(port), await agentFolder(port)];
+    run(['agent', 'run', '--config', one.config]);
+    const siteA = async () => (await status(port)).sites.find(({ site }) => site === 'a');
+    await until('the first is heard', async () => (await siteA())?.state === 'up' || undefined);
+    run(['agent', 'run', '--config', other.config]);
+    const site = await until('the second is told', async () => {
+      const found = await siteA();
+      return found?.refusedAgent === undefined ? undefined : found;
+    });
+    expect([site.address, site.refusedAgent?.address]).toEqual([`localhost:${one.port}`, `localhost:${other.port}`]);
+    expect(site.refusedAgent?.peer).toMatch(/:\d+$/);
+    const text = statusText(await status(port));
+    expect(text).toContain('A second agent speaks as site a and is refused since');
+    expect(text).toContain(`localhost:${other.port}`);
+    expect(isDegraded(await status(port))).toBe(true);
+  });
+
+  it('waits for its certificate to begin, says so, and starts then', async () => {
+    const { config, http } = await withLateCertificate(await agentFolder(), { kind: 'site', name: 'a' });
+    const agent = run(['agent', 'run', '--config', config]);
+    await says(agent, 'waiting: the clock of this machine is before the start of the certificate');
+    const ready = await until('its health address answers', () => fetch(`http://${http}/readyz`));
+    expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('is valid only from')]);
+    await says(agent, 'site agent started');
   });
 
   it('ends when it is told to while its HSM worker hangs, and takes it along', async () => {

@@ -54,6 +54,7 @@ export class EmbeddedPostgres implements Closeable {
     this.#child = new SupervisedChild({
       ...this.#ports,
       name: 'postgres',
+      folder: cluster,
       command: server,
       args: ['-D', cluster, '-k', this.#socketFolder, ...SETTINGS.flatMap((setting) => ['-c', setting])],
       stopSignal: 'SIGINT',

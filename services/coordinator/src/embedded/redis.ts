@@ -48,6 +48,7 @@ export class EmbeddedRedis implements Closeable {
     this.#child = new SupervisedChild({
       ...this.#ports,
       name: 'redis',
+      folder,
       command,
       args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
       stopSignal: 'SIGTERM',

@@ -4,11 +4,14 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { AntipodeError, backoffMs, type Clock, type Closeable, type Log, type Prng } from '@antipode/runtime';
+import { untilFree } from './folder-holders.ts';
 
 export interface ChildOptions {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
+  /** Where its data is, and where it lives: nobody else may. */
+  readonly folder: string;
   /** Sent by close, and by the kernel when this process is killed. */
   readonly stopSignal: 'SIGTERM' | 'SIGINT';
   /** Another user to run as; only where this process is root. */
@@ -44,7 +47,7 @@ export class SupervisedChild implements Closeable {
     return this.#child?.pid;
   }
 
-  /** Resolves when the server answers. @throws PROGRAM_MISSING */
+  /** Resolves when the server answers. @throws PROGRAM_MISSING, FILE_EXISTS when an earlier one still lives in the folder */
   async start(): Promise<void> {
     await this.#bringUp();
     this.#watching = this.#watch();
@@ -63,7 +66,9 @@ export class SupervisedChild implements Closeable {
   }
 
   async #bringUp(): Promise<void> {
-    const { wipe, log, name } = this.#options;
+    const { wipe, log, name, folder, clock } = this.#options;
+    await untilFree({ folder, server: name }, { clock, signal: this.#stop.signal });
+    if (this.#stop.signal.aborted) return;
     this.#spawn();
     try {
       await this.#untilItAnswers();

@@ -1,0 +1,85 @@
+/**
+ * Processes that live in the folder of an embedded server. A server ends with its coordinator; one that was frozen, or hangs in
+ * the kernel, does not, and holds the folder for as long as it is there: PostgreSQL refuses to start beside it, and Redis would
+ * lose its socket when the old one ends at last.
+ */
+import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { AntipodeError, type Clock } from '@antipode/runtime';
+
+export interface FolderHolder {
+  readonly pid: number;
+  readonly parent: number;
+  /** As in /proc: `T` is stopped, `D` waits in the kernel, `Z` has ended. */
+  readonly state: string;
+}
+
+/** A server that ends in order takes a moment. */
+const WAIT_MS_MAX = 8_000;
+const LOOK_MS = 100;
+
+/** Those whose working folder it is, which both servers make theirs; the ones that started the others first. */
+export function holdersOf(folder: string): FolderHolder[] {
+  let real: string;
+  try {
+    real = realpathSync(folder);
+  } catch {
+    return [];
+  }
+  const found = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .flatMap((name) => holderFrom(name, real));
+  const pids = new Set(found.map(({ pid }) => pid));
+  return found.sort(
+    (one, other) => Number(pids.has(one.parent)) - Number(pids.has(other.parent)) || one.pid - other.pid,
+  );
+}
+
+function holderFrom(name: string, folder: string): FolderHolder[] {
+  try {
+    if (readlinkSync(`/proc/${name}/cwd`) !== folder) return [];
+    // Name in brackets, which may hold anything; then state and parent.
+    const [state = '?', parent = '0'] = readFileSync(`/proc/${name}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return state === 'Z' ? [] : [{ pid: Number(name), parent: Number(parent), state }];
+  } catch {
+    // It has ended meanwhile, or belongs to another user and is none of ours.
+    return [];
+  }
+}
+
+/** Resolves when nobody lives in the folder, or `signal` aborts. @throws FILE_EXISTS with process and folder where somebody stays */
+export async function untilFree(
+  { folder, server }: { folder: string; server: string },
+  { clock, signal, waitMs = WAIT_MS_MAX }: { clock: Clock; signal?: AbortSignal; waitMs?: number },
+): Promise<void> {
+  const startedMs = clock.monotonicMs();
+  for (;;) {
+    const [first, ...more] = holdersOf(folder);
+    if (first === undefined || signal?.aborted === true) return;
+    if (clock.monotonicMs() - startedMs >= waitMs) throw held(first, more.length, { folder, server });
+    await clock.sleep(LOOK_MS, signal);
+  }
+}
+
+function held(
+  { pid, state }: FolderHolder,
+  more: number,
+  { folder, server }: { folder: string; server: string },
+): AntipodeError {
+  const others = more === 0 ? '' : ` and ${more} more`;
+  const isFrozen = state === 'T' || state === 't';
+  const how = isFrozen
+    ? 'It is frozen (stopped by a signal or a debugger), and was told to end'
+    : state === 'D'
+      ? 'It waits in the kernel, for a disk that does not answer, say'
+      : 'It has not ended';
+  return new AntipodeError(
+    'FILE_EXISTS',
+    `an earlier ${server}, process ${pid}${others}, still lives in ${folder}. ${how}`,
+    {
+      details: { path: folder, pid, program: server, state },
+      hint: `${isFrozen ? `\`kill -CONT ${pid}\` lets it end in order; ` : ''}\`kill -KILL ${pid}\` ends it at once, and it recovers at the next start. Remove nothing from the folder.`,
+    },
+  );
+}
