@@ -247,8 +247,8 @@ function check({ ca, certificate: pem, key: keyPem }: Contents, files: TlsFiles,
   const now = clock.wallMs();
   if (now > certificate.validToDate.getTime())
     throw invalid(certificateFile, `expired on ${certificate.validToDate.toISOString()}`);
-  if (now < certificate.validFromDate.getTime())
-    throw invalid(certificateFile, `is valid only from ${certificate.validFromDate.toISOString()}`);
+  if (now < certificate.validFromDate.getTime()) throw notBegun(certificateFile, '', certificate, now);
+  if (now < issuer.validFromDate.getTime()) throw notBegun(caFile, 'its authority ', issuer, now);
   if (now > issuer.validToDate.getTime())
     throw invalid(caFile, `its authority expired on ${issuer.validToDate.toISOString()}`);
   const identity = identityFromNames(certificate.subjectAltName);
@@ -288,6 +288,18 @@ function certificatesIn(pem: string): [X509Certificate, ...X509Certificate[]] {
 
 const isSame = (one: Contents, other: Contents): boolean =>
   one.ca.equals(other.ca) && one.certificate.equals(other.certificate) && one.key.equals(other.key);
+
+/** Mostly it is the clock: certificates are issued before they are used. */
+function notBegun(path: string, whose: string, { validFromDate }: X509Certificate, nowMs: number): AntipodeError {
+  return new AntipodeError(
+    'CERTIFICATE_INVALID',
+    `${path}: ${whose}is valid only from ${validFromDate.toISOString()}, and the clock of this machine says ${new Date(nowMs).toISOString()}`,
+    {
+      details: { path, beginsMs: validFromDate.getTime() },
+      hint: 'Set the clock of this machine (chrony, systemd-timesyncd). `run` waits for it for a quarter of an hour. Only if the clock is right, issue another certificate with `antipode init`.',
+    },
+  );
+}
 
 function invalid(path: string, why: string, cause?: unknown): AntipodeError {
   return new AntipodeError('CERTIFICATE_INVALID', `${path}: ${why}`, {

@@ -66,6 +66,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/Verify': COORDINATOR,
   'SiteAgentService/Drill': COORDINATOR,
   'SiteAgentService/Scrub': COORDINATOR,
+  'SiteAgentService/RetireDomainKeys': COORDINATOR,
   'SiteAgentService/MatchFilter': COORDINATOR,
   'SiteAgentService/CancelOrder': COORDINATOR,
   'SiteAgentService/BeginExchange': SITE,

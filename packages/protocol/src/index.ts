@@ -1,5 +1,6 @@
 /** The wire: gRPC over mutual TLS 1.3, and who may call what. */
 
+export { START_WAIT_MS_MAX, untilCertificateBegins } from './certificate-start.ts';
 export { type CertificateState, certificateInfo, WARN_DAYS, warningsOf } from './certificate-watch.ts';
 export {
   type Authority,

@@ -57,6 +57,8 @@ export interface CallContext {
   readonly identity: Identity;
   /** Aborted when the caller gives up, its deadline passes, its link is lost, or the server closes. */
   readonly signal: AbortSignal;
+  /** Address and port that the connection comes from, for people; absent where no network is (tests). */
+  readonly peer?: string;
 }
 
 type Handler<Method> =
@@ -252,7 +254,7 @@ export class RpcServer {
         const identity = authorise(caller, { method: name, trustDomain: this.#tls.identity.trustDomain });
         const request = decodeRequest(method, call.request);
         validateRequest(method.input, request);
-        await work(request, { identity, signal });
+        await work(request, { identity, signal, peer: call.getPeer() });
       },
       continuedTrace(carrier),
     );

@@ -4,6 +4,7 @@ export { type Boot, readBoot } from './boot.ts';
 export { bytesEqual, fromHex, hex, sha256, sha256Hex, short } from './bytes.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { loadConfig, parseConfig } from './config.ts';
+export { DelayedService, type DelayedServiceOptions } from './delayed-service.ts';
 export {
   AntipodeError,
   CATALOGUE,

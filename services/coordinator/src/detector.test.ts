@@ -262,6 +262,36 @@ describe('a second agent under the name of a living one', () => {
     expect(watch.detector.view('a')).toMatchObject({ instance: 'a-1', lastMs: 0 });
   });
 
+  it('is told with where it is, since when and how often, while it goes on trying', async () => {
+    const watch = new Watch();
+    const from = { address: 'other:1', peer: '10.0.0.7:4711' };
+    const refuse = (instance: string) => thrown(() => watch.detector.admit({ site: 'a', instance }, from)).code;
+    expect(watch.detector.refused('a')).toBeUndefined();
+    expect(refuse('a-2')).toBe('ALREADY_EXISTS');
+    await watch.silence(TIMINGS.heartbeatMs, ['a']);
+    expect(refuse('a-2')).toBe('ALREADY_EXISTS');
+    const since = { sinceMs: 0, lastMs: TIMINGS.heartbeatMs, heartbeats: 2 };
+    expect(watch.detector.refused('a')).toEqual({ ...from, instance: 'a-2', ...since });
+    for (let second = 0; second < 61; second += 1) await watch.silence(1_000, ['a']);
+    expect(watch.detector.refused('a')).toBeUndefined();
+  });
+
+  it('is not told of any more when it is the one, or a new leader begins to listen', async () => {
+    for (const end of [
+      async (watch: Watch) => {
+        await watch.clock.advance(TIMINGS.heartbeatMs * 2);
+        watch.hear('a', 'a-2');
+      },
+      async (watch: Watch) => watch.detector.expect([]),
+    ]) {
+      const watch = new Watch();
+      thrown(() => watch.detector.admit({ site: 'a', instance: 'a-2' }));
+      expect(watch.detector.refused('a')).toBeDefined();
+      await end(watch);
+      expect(watch.detector.refused('a')).toBeUndefined();
+    }
+  });
+
   it('is taken for its successor once the other is silent', async () => {
     const watch = new Watch();
     await watch.clock.advance(TIMINGS.heartbeatMs * 2);

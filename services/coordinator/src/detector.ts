@@ -35,6 +35,22 @@ const HSM_LOST: ReadonlySet<string> = new Set([
   'MODULE_UNAVAILABLE',
 ]);
 
+/** A process that speaks for a site while another one does, and is refused: a copy of its folder, or a second one on another host. */
+export interface RefusedAgent {
+  readonly instance: string;
+  /** Where it says that it can be reached. */
+  readonly address: string;
+  /** Where its connection comes from; empty where that is not known. */
+  readonly peer: string;
+  /** Monotonic times of its first and its last heartbeat, and how many there were. */
+  readonly sinceMs: number;
+  readonly lastMs: number;
+  readonly heartbeats: number;
+}
+
+/** A refused agent goes on trying: one that was not heard for this long has been stopped. */
+const REFUSED_KEPT_MS = 60_000;
+
 /** Asks `observer` whether it reaches `suspect` now. Undefined when the observer itself cannot be asked. */
 export type Probe = (observer: SiteView, suspect: SiteView) => Promise<boolean | undefined>;
 
@@ -49,6 +65,7 @@ export interface DetectorOptions {
 export class Detector {
   readonly #options: DetectorOptions;
   readonly #sites = new Map<string, SiteView>();
+  readonly #refused = new Map<string, RefusedAgent>();
 
   constructor(options: DetectorOptions) {
     this.#options = options;
@@ -60,6 +77,13 @@ export class Detector {
 
   view(site: string): SiteView | undefined {
     return this.#sites.get(site);
+  }
+
+  /** The agent that was refused last under the name of this site, while it goes on trying. */
+  refused(site: string): RefusedAgent | undefined {
+    const found = this.#refused.get(site);
+    const isOver = found === undefined || this.#options.clock.monotonicMs() - found.lastMs > REFUSED_KEPT_MS;
+    return isOver ? undefined : found;
   }
 
   /** What was heard until now, for whoever compares it with what the database says after. */
@@ -76,6 +100,7 @@ export class Detector {
   expect(sites: readonly { readonly site: string; readonly address: string }[]): void {
     const lastMs = this.#options.clock.monotonicMs();
     this.#sites.clear();
+    this.#refused.clear();
     for (const { site, address } of sites) {
       this.#sites.set(site, {
         site,
@@ -95,7 +120,10 @@ export class Detector {
    * Nothing is taken from a process that this refuses: what a copy of the site's folder says is not what the site says.
    * @throws ALREADY_EXISTS when another process lives under the same site name
    */
-  admit({ site, instance }: Pick<DescribeResponse, 'site' | 'instance'>): void {
+  admit(
+    { site, instance }: Pick<DescribeResponse, 'site' | 'instance'>,
+    from: Pick<RefusedAgent, 'address' | 'peer'> = { address: '', peer: '' },
+  ): void {
     const { clock, timings } = this.#options;
     const before = this.#sites.get(site);
     if (
@@ -104,11 +132,27 @@ export class Detector {
       before.instance !== instance &&
       clock.monotonicMs() - before.lastMs < timings.heartbeatMs * 2
     ) {
+      this.#noteRefused(site, instance, from);
       throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, {
         details: { site },
         hint: `Two agents run as site ${site}, or one was restarted a moment ago. Stop the one that should not run: one site has one agent and one data folder.`,
       });
     }
+  }
+
+  #noteRefused(site: string, instance: string, from: Pick<RefusedAgent, 'address' | 'peer'>): void {
+    const { clock, log } = this.#options;
+    const lastMs = clock.monotonicMs();
+    const before = this.refused(site);
+    const isSame = before?.instance === instance;
+    if (!isSame) log.warn('a second agent of a site is refused', { site, ...from });
+    this.#refused.set(site, {
+      ...from,
+      instance,
+      lastMs,
+      sinceMs: isSame ? before.sinceMs : lastMs,
+      heartbeats: isSame ? before.heartbeats + 1 : 1,
+    });
   }
 
   /** @throws ALREADY_EXISTS when another process lives under the same site name */
@@ -118,6 +162,8 @@ export class Detector {
     const { site, instance } = state;
     const nowMs = clock.monotonicMs();
     const before = this.#sites.get(site);
+    // It was restarted a moment ago, or is the one now: nobody has to look for it.
+    if (this.#refused.get(site)?.instance === instance) this.#refused.delete(site);
     if (before?.status !== 'up') log.info('site is up', { site, before: before?.status ?? 'unknown' });
     this.#sites.set(site, {
       site,

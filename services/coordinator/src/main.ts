@@ -1,5 +1,14 @@
 /** The process of a coordinator: log, telemetry, signals. Started by `antipode coordinator run`. */
-import { closeInTime, crashOnDefect, processLog, runUntilStopped, startTelemetry } from '@antipode/runtime';
+import { untilCertificateBegins } from '@antipode/protocol';
+import {
+  closeInTime,
+  crashOnDefect,
+  DelayedService,
+  processLog,
+  runUntilStopped,
+  startTelemetry,
+  systemClock,
+} from '@antipode/runtime';
 import { loadCoordinatorConfig } from './config.ts';
 import { Coordinator } from './coordinator.ts';
 
@@ -13,7 +22,14 @@ export async function runCoordinator(configFile: string): Promise<void> {
   crashOnDefect(log);
   const telemetry = await startTelemetry({ serviceName: 'antipode-coordinator' });
   try {
-    await runUntilStopped(new Coordinator({ config, log }), { log });
+    const { ca: caFile, certificate: certificateFile, key: keyFile } = config.tls;
+    const service = new DelayedService({
+      ready: (signal, onWaiting) =>
+        untilCertificateBegins({ caFile, certificateFile, keyFile }, { clock: systemClock, log, signal, onWaiting }),
+      make: () => new Coordinator({ config, log }),
+      http: config.http,
+    });
+    await runUntilStopped(service, { log });
   } finally {
     await closeInTime(telemetry, { log, timeoutMs: TELEMETRY_MS_MAX });
   }

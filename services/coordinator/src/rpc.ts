@@ -90,7 +90,7 @@ export function coordinatorHandlers({
   /** What the database has of each site, by what was last written under this leadership. */
   const written = new Map<string, string>();
   return {
-    heartbeat: async ({ state, address }, { identity }) => {
+    heartbeat: async ({ state, address }, { identity, peer = '' }) => {
       if (state === undefined || state.site !== identity.name) {
         throw new AntipodeError('PEER_REFUSED', `site ${identity.name} may not speak for ${state?.site ?? 'nobody'}`, {
           details: { site: identity.name },
@@ -101,7 +101,7 @@ export function coordinatorHandlers({
         throw new AntipodeError('REQUEST_INVALID', `the address of site ${state.site} must be host:port`, {
           details: { field: 'address', site: state.site },
         });
-      detector.admit(state);
+      detector.admit(state, { address, peer });
       const { account, added } = journals.hear(state, cache.all);
       detector.heard(account, { address });
       const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
@@ -323,7 +323,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       coordinator: id,
       version: VERSION,
       isLeader: election.epoch !== undefined,
-      sites: detector.sites.map((view) => siteState(view, clock.monotonicMs())),
+      sites: detector.sites.map((view) => siteState(view, clock.monotonicMs(), detector.refused(view.site))),
       groups: await allGroups(),
       operations: (await store.query(readRecent)).map((intent) => operationMessage(intent, toWallMs)),
       isQueueUp: wakeUps.isUp(),

@@ -10,7 +10,7 @@ import {
 import { CATALOGUE, fromHex, isErrorCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type Contradiction, quarantineOf } from './contradiction.ts';
-import type { SiteView } from './detector.ts';
+import type { RefusedAgent, SiteView } from './detector.ts';
 import { ROLES, refOf } from './effects/context.ts';
 import type { Standing } from './generation-standing.ts';
 import { deletionsMessage, filterMessage } from './group-spec.ts';
@@ -257,7 +257,11 @@ export const STANDINGS: Record<Standing, GenerationStanding> = {
   lost: GenerationStanding.LOST,
 };
 
-export function siteState(view: SiteView, nowMonotonicMs: number): MessageInitShape<typeof SiteStateSchema> {
+export function siteState(
+  view: SiteView,
+  nowMonotonicMs: number,
+  refused?: RefusedAgent,
+): MessageInitShape<typeof SiteStateSchema> {
   return {
     site: view.site,
     address: view.address,
@@ -266,6 +270,17 @@ export function siteState(view: SiteView, nowMonotonicMs: number): MessageInitSh
     ...(view.lastWallMs === undefined ? {} : { silenceMs: BigInt(Math.round(nowMonotonicMs - view.lastMs)) }),
     version: view.state?.version ?? '',
     partitions: view.state?.partitions ?? [],
+    ...(refused === undefined
+      ? {}
+      : {
+          refusedAgent: {
+            address: refused.address,
+            peer: refused.peer,
+            sinceMs: BigInt(Math.round(nowMonotonicMs - refused.sinceMs)),
+            lastMs: BigInt(Math.round(nowMonotonicMs - refused.lastMs)),
+            heartbeats: refused.heartbeats,
+          },
+        }),
     ...(view.state?.certificate === undefined ? {} : { certificate: view.state.certificate }),
   };
 }

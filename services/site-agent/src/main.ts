@@ -1,6 +1,15 @@
 /** The process of a site agent: log, telemetry, signals. Started by `antipode agent run`. */
 import { flushCompileCache } from 'node:module';
-import { closeInTime, crashOnDefect, processLog, runUntilStopped, startTelemetry } from '@antipode/runtime';
+import { untilCertificateBegins } from '@antipode/protocol';
+import {
+  closeInTime,
+  crashOnDefect,
+  DelayedService,
+  processLog,
+  runUntilStopped,
+  startTelemetry,
+  systemClock,
+} from '@antipode/runtime';
 import { SiteAgent } from './agent.ts';
 import { loadAgentConfig } from './config.ts';
 
@@ -15,7 +24,14 @@ export async function runAgent(configFile: string): Promise<void> {
   const telemetry = await startTelemetry({ serviceName: 'antipode-site-agent' });
   try {
     // For the next start, however this one ends: bin/antipode names a folder for it.
-    await runUntilStopped(new SiteAgent({ config, log }), { log, onStarted: () => flushCompileCache() });
+    const { ca: caFile, certificate: certificateFile, key: keyFile } = config.tls;
+    const service = new DelayedService({
+      ready: (signal, onWaiting) =>
+        untilCertificateBegins({ caFile, certificateFile, keyFile }, { clock: systemClock, log, signal, onWaiting }),
+      make: () => new SiteAgent({ config, log }),
+      http: config.http,
+    });
+    await runUntilStopped(service, { log, onStarted: () => flushCompileCache() });
   } finally {
     await closeInTime(telemetry, { log, timeoutMs: TELEMETRY_MS_MAX });
   }

@@ -79,12 +79,24 @@ export function statusText(status: GetStatusResponse): string {
         `Nothing is planned for ${group === '' ? 'any group' : `group ${group}`} since ${duration(ageMs)}: no capture, no replication, no failover. ${message}\n  ${hint}`,
     ),
     sites,
+    ...refusedAgents(status),
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(troublesOf),
     ...status.groups.flatMap(notCaptured),
     ...(notable.length > 0 ? [operations] : []),
     ...hints,
   ].join('\n\n');
+}
+
+/** Two agents that speak for one site: nothing is taken from the second, and nobody else would tell of it. */
+function refusedAgents({ sites }: GetStatusResponse): string[] {
+  return sites.flatMap(({ site, address, refusedAgent: refused }) =>
+    refused === undefined
+      ? []
+      : [
+          `A second agent speaks as site ${site} and is refused since ${duration(refused.sinceMs)} (last ${duration(refused.lastMs)} ago): it says it is at ${refused.address || 'an unknown address'}, and connects from ${refused.peer || 'an unknown one'}. The one that counts is at ${address}.\n  Stop the one that should not run. If its data folder is a copy, never start it again; if site ${site} has moved, stop the old agent first.`,
+        ],
+  );
 }
 
 /** What a group does not protect, keys first, and the command that says more. */
@@ -125,7 +137,10 @@ export function isDegraded({ isLeader, groups, sites, planningTroubles }: GetSta
     groups.some(
       ({ protection, members }) => protection !== 'protected' || members.some(({ quarantine }) => quarantine !== ''),
     ) ||
-    sites.some(({ state, partitions }) => state !== 'up' || partitions.some(({ errorCode }) => errorCode !== ''))
+    sites.some(
+      ({ state, partitions, refusedAgent }) =>
+        refusedAgent !== undefined || state !== 'up' || partitions.some(({ errorCode }) => errorCode !== ''),
+    )
   );
 }
 
@@ -133,7 +148,7 @@ export function statusCommand(): Command {
   return readCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, a partition has an error, a certificate ends within 30 days, or this coordinator does not lead or cannot plan.`,
+      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, a partition has an error, a second agent speaks for a site, a certificate ends within 30 days, or this coordinator does not lead or cannot plan.`,
     )
     .action(async (options) => {
       const status = await withOperator(options.config, (operator) => operator.getStatus({}), {

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/operator.proto.
  */
 export const file_antipode_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEivgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0SLgoJZGVsZXRpb25zGAkgASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kiKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSJIChFNYXRjaFJ1bGVzUmVxdWVzdBINCgVncm91cBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjIlkKEk1hdGNoUnVsZXNSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgVydWxlcxgDIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIt8FCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBARIVCg1jb250cmFkaWN0aW9uGAsgASgJEi8KImF1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXMYDCABKARIA4gBARIbCg5wcm90ZWN0ZWRfa2V5cxgNIAEoDUgEiAEBEh0KEHVucHJvdGVjdGVkX2tleXMYDiABKA1IBYgBARIwCg1mYWlsb3Zlcl93YWl0GA8gASgLMhkuYW50aXBvZGUudjEuRmFpbG92ZXJXYWl0Eh0KFW9sZGVyX2tleXNfbmVlZGVkX2ZvchgQIAEoCRIwCgtkb21haW5fa2V5cxgRIAMoCzIbLmFudGlwb2RlLnYxLkdyb3VwRG9tYWluS2V5QhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEQoPX2xhc3RfcHJvdmVuX21zQhgKFl9sYXN0X3JlY292ZXJ5X3RpbWVfbXNCJQojX2F1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXNCEQoPX3Byb3RlY3RlZF9rZXlzQhMKEV91bnByb3RlY3RlZF9rZXlzIroBCgxGYWlsb3ZlcldhaXQSDwoHdG9fc2l0ZRgBIAEoCRIvCgtnZW5lcmF0aW9ucxgCIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKgoGbG9zc2VzGAMgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIsCgdob2xkZXJzGAQgAygLMhsuYW50aXBvZGUudjEuVW51c2FibGVIb2xkZXISDgoGYWdlX21zGAUgASgEIi8KDlVudXNhYmxlSG9sZGVyEgwKBHNpdGUYASABKAkSDwoHdHJvdWJsZRgCIAEoCSJjCg5Hcm91cERvbWFpbktleRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgNEhIKCm5lZWRlZF9mb3IYBCABKAkSDgoGYWdlX21zGAUgASgEIrQFCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMEhIKCnF1YXJhbnRpbmUYDiABKAkSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYDyABKAkSFAoMaGVsZF9vYmplY3RzGBAgASgNEhgKEG5hbWVzYWtlX29iamVjdHMYESABKA0SKwoHcmVmdXNlZBgSIAMoCzIaLmFudGlwb2RlLnYxLlJlZnVzZWRPYmplY3QSFwoPcmVmdXNlZF9vYmplY3RzGBMgASgNEjYKC25vdF9jYXJyaWVkGBQgAygLMiEuYW50aXBvZGUudjEuTm90Q2FycmllZEF0dHJpYnV0ZXMSGwoTbm90X2NhcnJpZWRfb2JqZWN0cxgVIAEoDRIbChNub3RfY2FycmllZF93ZWlnaHR5GBYgASgNQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCL1AgoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIEioKCmNsb2NrX3N0ZXAYCCABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1N0ZXASMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SNwoRcGxhbm5pbmdfdHJvdWJsZXMYDSADKAsyHC5hbnRpcG9kZS52MS5QbGFubmluZ1Ryb3VibGUiYwoPUGxhbm5pbmdUcm91YmxlEg0KBWdyb3VwGAEgASgJEhIKCmVycm9yX2NvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRIOCgZhZ2VfbXMYBCABKAQSDAoEaGludBgFIAEoCSIqCglDbG9ja1N0ZXASDQoFYnlfbXMYASABKBISDgoGYWdlX21zGAIgASgEIuYBCglTaXRlU3RhdGUSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIXCgpzaWxlbmNlX21zGAUgASgESACIAQESDwoHdmVyc2lvbhgGIAEoCRIvCgpwYXJ0aXRpb25zGAcgAygLMhsuYW50aXBvZGUudjEuUGFydGl0aW9uU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm9CDQoLX3NpbGVuY2VfbXMilAIKCU9wZXJhdGlvbhIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg0KBWdyb3VwGAMgASgJEgwKBHNpdGUYBCABKAkSDQoFcGhhc2UYBSABKAkSDgoGc3RhdHVzGAYgASgJEhIKCmVycm9yX2NvZGUYByABKAkSFQoNZXJyb3JfbWVzc2FnZRgIIAEoCRIMCgRoaW50GAkgASgJEhAKCGF0dGVtcHRzGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSEgoKdXBkYXRlZF9tcxgMIAEoBBIOCgZyZXN1bHQYDSABKAkSLgoHZmFpbHVyZRgOIAEoCzIdLmFudGlwb2RlLnYxLk9wZXJhdGlvbkZhaWx1cmUieAoQT3BlcmF0aW9uRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDAoEc2l0ZRgDIAEoCRIUCgxyZXR1cm5fdmFsdWUYBCABKAkSDQoFYXRfbXMYBSABKAQSEgoKcmVxdWVzdF9pZBgGIAEoCSI1ChVMaXN0T3BlcmF0aW9uc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDQoFbGltaXQYAiABKA0iRAoWTGlzdE9wZXJhdGlvbnNSZXNwb25zZRIqCgpvcGVyYXRpb25zGAEgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIi8KF0Rpc21pc3NPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJFChhEaXNtaXNzT3BlcmF0aW9uUmVzcG9uc2USKQoJb3BlcmF0aW9uGAEgASgLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIi4KFkNhbmNlbE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJIkQKF0NhbmNlbE9wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiI3ChFQbGFuUmVzZWF0UmVxdWVzdBINCgVncm91cBgBIAEoCRITCgthY3RpdmVfc2l0ZRgCIAEoCSLFAQoSUGxhblJlc2VhdFJlc3BvbnNlEiwKCGFjY291bnRzGAEgAygLMhouYW50aXBvZGUudjEuUmVzZWF0QWNjb3VudBIWCg5kYXRhYmFzZV9lcG9jaBgCIAEoBBITCgthY3RpdmVfc2l0ZRgDIAEoCRINCgVlcG9jaBgEIAEoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1jb250cmFkaWN0aW9uGAYgASgJEhwKFGRhdGFiYXNlX2FjdGl2ZV9zaXRlGAcgASgJIqIBCg1SZXNlYXRBY2NvdW50EgwKBHNpdGUYASABKAkSEQoJcmVhY2hhYmxlGAIgASgIEgwKBHJvbGUYAyABKAkSDQoFZXBvY2gYBCABKAQSEwoLZXBvY2hfb3duZXIYBSABKAkSKgoGbmV3ZXN0GAYgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhISCgpxdWFyYW50aW5lGAcgASgJIjgKElJlc2VhdEdyb3VwUmVxdWVzdBINCgVncm91cBgBIAEoCRITCgthY3RpdmVfc2l0ZRgCIAEoCSIrChNSZXNlYXRHcm91cFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSInChZSb3RhdGVEb21haW5LZXlSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIi8KF1JvdGF0ZURvbWFpbktleVJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIhChBSZXBsaWNhdGVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIikKEVJlcGxpY2F0ZVJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJkChRHZXRHZW5lcmF0aW9uUmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhINCgVzaXRlcxgDIAMoCSKpAQoVR2V0R2VuZXJhdGlvblJlc3BvbnNlEjEKCHN0YW5kaW5nGAEgASgOMh8uYW50aXBvZGUudjEuR2VuZXJhdGlvblN0YW5kaW5nEhoKEmFja25vd2xlZGdlZF9zaXRlcxgCIAMoCRIVCg13YWl0aW5nX3NpdGVzGAMgAygJEioKBm5ld2VzdBgEIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiLgoPUnVuRHJpbGxSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKAoQUnVuRHJpbGxSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiMQoRTGlzdERyaWxsc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDQoFbGltaXQYAiABKA0iPgoSTGlzdERyaWxsc1Jlc3BvbnNlEigKBmRyaWxscxgBIAMoCzIYLmFudGlwb2RlLnYxLkRyaWxsUmVjb3JkIvsBCgtEcmlsbFJlY29yZBIKCgJpZBgBIAEoCRINCgVncm91cBgCIAEoCRIMCgRzaXRlGAMgASgJEhIKCmdlbmVyYXRpb24YBCABKAQSDgoGcGFzc2VkGAUgASgIEigKBXByb29mGAYgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhIKCmVycm9yX2NvZGUYByABKAkSEgoKc3RhcnRlZF9tcxgIIAEoBBIYChByZWNvdmVyeV90aW1lX21zGAkgASgEEhAKCGV2aWRlbmNlGAogASgJEhEKCXNpZ25hdHVyZRgLIAEoDBIOCgZzaWduZXIYDCABKAwiLgoPUnVuU2NydWJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEgwKBHNpdGUYAiABKAkiKQoQUnVuU2NydWJSZXNwb25zZRIVCg1vcGVyYXRpb25faWRzGAEgAygJIjUKE1BsYW5GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCSKpAgoUUGxhbkZhaWxvdmVyUmVzcG9uc2USEQoJZnJvbV9zaXRlGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSNQoRdGFyZ2V0X2dlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhgKEGxvc3RfZ2VuZXJhdGlvbnMYBCADKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNbGVhc2Vfd2FpdF9tcxgGIAEoBBISCgpjYXRjaGVzX3VwGAcgASgIEhkKEW5lZWRzX2FjY2VwdF9sb3NzGAggASgIEioKBmxvc3NlcxgJIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbmFtZXNha2Vfb2JqZWN0cxgKIAEoDSJ7Cg9GYWlsb3ZlclJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRITCgthY2NlcHRfbG9zcxgDIAEoCBIzCg9hY2NlcHRlZF9sb3NzZXMYBCADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIkcKEEZhaWxvdmVyUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJEh0KFXJlcGxhY2VkX29wZXJhdGlvbl9pZBgCIAEoCSJQChNHZXRPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCRIPCgd3YWl0X21zGAIgASgNEhIKCnNlZW5fcGhhc2UYAyABKAkiQQoUR2V0T3BlcmF0aW9uUmVzcG9uc2USKQoJb3BlcmF0aW9uGAEgASgLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIh8KDlJlc29sdmVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIqgBCg9SZXNvbHZlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIOCgZtb2R1bGUYAiABKAkSEwoLdG9rZW5fbGFiZWwYAyABKAkSDgoGc2VyaWFsGAQgASgJEg0KBWVwb2NoGAUgASgEEhIKCnNpdGVfc3RhdGUYBiABKAkSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYByABKAkSEQoJaXNfbGVhZGVyGAggASgIKmwKDkZhaWxvdmVyUG9saWN5Eh8KG0ZBSUxPVkVSX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFkZBSUxPVkVSX1BPTElDWV9NQU5VQUwQARIdChlGQUlMT1ZFUl9QT0xJQ1lfQVVUT01BVElDEAIq4wEKEkdlbmVyYXRpb25TdGFuZGluZxIjCh9HRU5FUkFUSU9OX1NUQU5ESU5HX1VOU1BFQ0lGSUVEEAASHwobR0VORVJBVElPTl9TVEFORElOR19QRU5ESU5HEAESJAogR0VORVJBVElPTl9TVEFORElOR19BQ0tOT1dMRURHRUQQAhIiCh5HRU5FUkFUSU9OX1NUQU5ESU5HX1NVUEVSU0VERUQQAxIcChhHRU5FUkFUSU9OX1NUQU5ESU5HX0xPU1QQBBIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1VOS05PV04QBTLtDAoPT3BlcmF0b3JTZXJ2aWNlElAKC0NyZWF0ZUdyb3VwEh8uYW50aXBvZGUudjEuQ3JlYXRlR3JvdXBSZXF1ZXN0GiAuYW50aXBvZGUudjEuQ3JlYXRlR3JvdXBSZXNwb25zZRJNCgpNYXRjaFJ1bGVzEh4uYW50aXBvZGUudjEuTWF0Y2hSdWxlc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5NYXRjaFJ1bGVzUmVzcG9uc2USTQoKTGlzdEdyb3VwcxIeLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1Jlc3BvbnNlEkcKCEdldEdyb3VwEhwuYW50aXBvZGUudjEuR2V0R3JvdXBSZXF1ZXN0Gh0uYW50aXBvZGUudjEuR2V0R3JvdXBSZXNwb25zZRJKCglHZXRTdGF0dXMSHS5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVzcG9uc2USXAoPUm90YXRlRG9tYWluS2V5EiMuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVxdWVzdBokLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlc3BvbnNlEkoKCVJlcGxpY2F0ZRIdLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlcXVlc3QaHi5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXNwb25zZRJWCg1HZXRHZW5lcmF0aW9uEiEuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlcXVlc3QaIi5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVzcG9uc2USRwoIUnVuRHJpbGwSHC5hbnRpcG9kZS52MS5SdW5EcmlsbFJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5EcmlsbFJlc3BvbnNlEk0KCkxpc3REcmlsbHMSHi5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXNwb25zZRJHCghSdW5TY3J1YhIcLmFudGlwb2RlLnYxLlJ1blNjcnViUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1blNjcnViUmVzcG9uc2USUwoMUGxhbkZhaWxvdmVyEiAuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVxdWVzdBohLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlc3BvbnNlEkcKCEZhaWxvdmVyEhwuYW50aXBvZGUudjEuRmFpbG92ZXJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRmFpbG92ZXJSZXNwb25zZRJTCgxHZXRPcGVyYXRpb24SIC5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXF1ZXN0GiEuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVzcG9uc2USWQoOTGlzdE9wZXJhdGlvbnMSIi5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1JlcXVlc3QaIy5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1Jlc3BvbnNlEl8KEERpc21pc3NPcGVyYXRpb24SJC5hbnRpcG9kZS52MS5EaXNtaXNzT3BlcmF0aW9uUmVxdWVzdBolLmFudGlwb2RlLnYxLkRpc21pc3NPcGVyYXRpb25SZXNwb25zZRJcCg9DYW5jZWxPcGVyYXRpb24SIy5hbnRpcG9kZS52MS5DYW5jZWxPcGVyYXRpb25SZXF1ZXN0GiQuYW50aXBvZGUudjEuQ2FuY2VsT3BlcmF0aW9uUmVzcG9uc2USTQoKUGxhblJlc2VhdBIeLmFudGlwb2RlLnYxLlBsYW5SZXNlYXRSZXF1ZXN0Gh8uYW50aXBvZGUudjEuUGxhblJlc2VhdFJlc3BvbnNlElAKC1Jlc2VhdEdyb3VwEh8uYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXF1ZXN0GiAuYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXNwb25zZRJECgdSZXNvbHZlEhsuYW50aXBvZGUudjEuUmVzb2x2ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEivgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0SLgoJZGVsZXRpb25zGAkgASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kiKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSJIChFNYXRjaFJ1bGVzUmVxdWVzdBINCgVncm91cBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjIlkKEk1hdGNoUnVsZXNSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgVydWxlcxgDIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIt8FCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBARIVCg1jb250cmFkaWN0aW9uGAsgASgJEi8KImF1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXMYDCABKARIA4gBARIbCg5wcm90ZWN0ZWRfa2V5cxgNIAEoDUgEiAEBEh0KEHVucHJvdGVjdGVkX2tleXMYDiABKA1IBYgBARIwCg1mYWlsb3Zlcl93YWl0GA8gASgLMhkuYW50aXBvZGUudjEuRmFpbG92ZXJXYWl0Eh0KFW9sZGVyX2tleXNfbmVlZGVkX2ZvchgQIAEoCRIwCgtkb21haW5fa2V5cxgRIAMoCzIbLmFudGlwb2RlLnYxLkdyb3VwRG9tYWluS2V5QhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEQoPX2xhc3RfcHJvdmVuX21zQhgKFl9sYXN0X3JlY292ZXJ5X3RpbWVfbXNCJQojX2F1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXNCEQoPX3Byb3RlY3RlZF9rZXlzQhMKEV91bnByb3RlY3RlZF9rZXlzIroBCgxGYWlsb3ZlcldhaXQSDwoHdG9fc2l0ZRgBIAEoCRIvCgtnZW5lcmF0aW9ucxgCIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKgoGbG9zc2VzGAMgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIsCgdob2xkZXJzGAQgAygLMhsuYW50aXBvZGUudjEuVW51c2FibGVIb2xkZXISDgoGYWdlX21zGAUgASgEIi8KDlVudXNhYmxlSG9sZGVyEgwKBHNpdGUYASABKAkSDwoHdHJvdWJsZRgCIAEoCSJjCg5Hcm91cERvbWFpbktleRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgNEhIKCm5lZWRlZF9mb3IYBCABKAkSDgoGYWdlX21zGAUgASgEIrQFCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMEhIKCnF1YXJhbnRpbmUYDiABKAkSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYDyABKAkSFAoMaGVsZF9vYmplY3RzGBAgASgNEhgKEG5hbWVzYWtlX29iamVjdHMYESABKA0SKwoHcmVmdXNlZBgSIAMoCzIaLmFudGlwb2RlLnYxLlJlZnVzZWRPYmplY3QSFwoPcmVmdXNlZF9vYmplY3RzGBMgASgNEjYKC25vdF9jYXJyaWVkGBQgAygLMiEuYW50aXBvZGUudjEuTm90Q2FycmllZEF0dHJpYnV0ZXMSGwoTbm90X2NhcnJpZWRfb2JqZWN0cxgVIAEoDRIbChNub3RfY2FycmllZF93ZWlnaHR5GBYgASgNQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCL1AgoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIEioKCmNsb2NrX3N0ZXAYCCABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1N0ZXASMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SNwoRcGxhbm5pbmdfdHJvdWJsZXMYDSADKAsyHC5hbnRpcG9kZS52MS5QbGFubmluZ1Ryb3VibGUiYwoPUGxhbm5pbmdUcm91YmxlEg0KBWdyb3VwGAEgASgJEhIKCmVycm9yX2NvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRIOCgZhZ2VfbXMYBCABKAQSDAoEaGludBgFIAEoCSIqCglDbG9ja1N0ZXASDQoFYnlfbXMYASABKBISDgoGYWdlX21zGAIgASgEIpgCCglTaXRlU3RhdGUSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIXCgpzaWxlbmNlX21zGAUgASgESACIAQESDwoHdmVyc2lvbhgGIAEoCRIvCgpwYXJ0aXRpb25zGAcgAygLMhsuYW50aXBvZGUudjEuUGFydGl0aW9uU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SMAoNcmVmdXNlZF9hZ2VudBgNIAEoCzIZLmFudGlwb2RlLnYxLlJlZnVzZWRBZ2VudEINCgtfc2lsZW5jZV9tcyJkCgxSZWZ1c2VkQWdlbnQSDwoHYWRkcmVzcxgBIAEoCRIMCgRwZWVyGAIgASgJEhAKCHNpbmNlX21zGAMgASgEEg8KB2xhc3RfbXMYBCABKAQSEgoKaGVhcnRiZWF0cxgFIAEoDSKUAgoJT3BlcmF0aW9uEgoKAmlkGAEgASgJEgwKBGtpbmQYAiABKAkSDQoFZ3JvdXAYAyABKAkSDAoEc2l0ZRgEIAEoCRINCgVwaGFzZRgFIAEoCRIOCgZzdGF0dXMYBiABKAkSEgoKZXJyb3JfY29kZRgHIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAggASgJEgwKBGhpbnQYCSABKAkSEAoIYXR0ZW1wdHMYCiABKA0SEgoKY3JlYXRlZF9tcxgLIAEoBBISCgp1cGRhdGVkX21zGAwgASgEEg4KBnJlc3VsdBgNIAEoCRIuCgdmYWlsdXJlGA4gASgLMh0uYW50aXBvZGUudjEuT3BlcmF0aW9uRmFpbHVyZSJ4ChBPcGVyYXRpb25GYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRzaXRlGAMgASgJEhQKDHJldHVybl92YWx1ZRgEIAEoCRINCgVhdF9tcxgFIAEoBBISCgpyZXF1ZXN0X2lkGAYgASgJIjUKFUxpc3RPcGVyYXRpb25zUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSJEChZMaXN0T3BlcmF0aW9uc1Jlc3BvbnNlEioKCm9wZXJhdGlvbnMYASADKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iLwoXRGlzbWlzc09wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJIkUKGERpc21pc3NPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iLgoWQ2FuY2VsT3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkiRAoXQ2FuY2VsT3BlcmF0aW9uUmVzcG9uc2USKQoJb3BlcmF0aW9uGAEgASgLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIjcKEVBsYW5SZXNlYXRSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEhMKC2FjdGl2ZV9zaXRlGAIgASgJIsUBChJQbGFuUmVzZWF0UmVzcG9uc2USLAoIYWNjb3VudHMYASADKAsyGi5hbnRpcG9kZS52MS5SZXNlYXRBY2NvdW50EhYKDmRhdGFiYXNlX2Vwb2NoGAIgASgEEhMKC2FjdGl2ZV9zaXRlGAMgASgJEg0KBWVwb2NoGAQgASgEEhAKCG9ic3RhY2xlGAUgASgJEhUKDWNvbnRyYWRpY3Rpb24YBiABKAkSHAoUZGF0YWJhc2VfYWN0aXZlX3NpdGUYByABKAkiogEKDVJlc2VhdEFjY291bnQSDAoEc2l0ZRgBIAEoCRIRCglyZWFjaGFibGUYAiABKAgSDAoEcm9sZRgDIAEoCRINCgVlcG9jaBgEIAEoBBITCgtlcG9jaF9vd25lchgFIAEoCRIqCgZuZXdlc3QYBiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhIKCnF1YXJhbnRpbmUYByABKAkiOAoSUmVzZWF0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEhMKC2FjdGl2ZV9zaXRlGAIgASgJIisKE1Jlc2VhdEdyb3VwUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIicKFlJvdGF0ZURvbWFpbktleVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiLwoXUm90YXRlRG9tYWluS2V5UmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIiEKEFJlcGxpY2F0ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiKQoRUmVwbGljYXRlUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJImQKFEdldEdlbmVyYXRpb25SZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg0KBXNpdGVzGAMgAygJIqkBChVHZXRHZW5lcmF0aW9uUmVzcG9uc2USMQoIc3RhbmRpbmcYASABKA4yHy5hbnRpcG9kZS52MS5HZW5lcmF0aW9uU3RhbmRpbmcSGgoSYWNrbm93bGVkZ2VkX3NpdGVzGAIgAygJEhUKDXdhaXRpbmdfc2l0ZXMYAyADKAkSKgoGbmV3ZXN0GAQgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIuCg9SdW5EcmlsbFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIoChBSdW5EcmlsbFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIxChFMaXN0RHJpbGxzUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSI+ChJMaXN0RHJpbGxzUmVzcG9uc2USKAoGZHJpbGxzGAEgAygLMhguYW50aXBvZGUudjEuRHJpbGxSZWNvcmQi+wEKC0RyaWxsUmVjb3JkEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEgwKBHNpdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIOCgZwYXNzZWQYBSABKAgSKAoFcHJvb2YYBiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSEgoKZXJyb3JfY29kZRgHIAEoCRISCgpzdGFydGVkX21zGAggASgEEhgKEHJlY292ZXJ5X3RpbWVfbXMYCSABKAQSEAoIZXZpZGVuY2UYCiABKAkSEQoJc2lnbmF0dXJlGAsgASgMEg4KBnNpZ25lchgMIAEoDCIuCg9SdW5TY3J1YlJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIpChBSdW5TY3J1YlJlc3BvbnNlEhUKDW9wZXJhdGlvbl9pZHMYASADKAkiNQoTUGxhbkZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJIqkCChRQbGFuRmFpbG92ZXJSZXNwb25zZRIRCglmcm9tX3NpdGUYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRI1ChF0YXJnZXRfZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbG9zdF9nZW5lcmF0aW9ucxgEIAMoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1sZWFzZV93YWl0X21zGAYgASgEEhIKCmNhdGNoZXNfdXAYByABKAgSGQoRbmVlZHNfYWNjZXB0X2xvc3MYCCABKAgSKgoGbG9zc2VzGAkgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIYChBuYW1lc2FrZV9vYmplY3RzGAogASgNInsKD0ZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJEhMKC2FjY2VwdF9sb3NzGAMgASgIEjMKD2FjY2VwdGVkX2xvc3NlcxgEIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiRwoQRmFpbG92ZXJSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkSHQoVcmVwbGFjZWRfb3BlcmF0aW9uX2lkGAIgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiqAEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCRIRCglpc19sZWFkZXIYCCABKAgqbAoORmFpbG92ZXJQb2xpY3kSHwobRkFJTE9WRVJfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRkFJTE9WRVJfUE9MSUNZX01BTlVBTBABEh0KGUZBSUxPVkVSX1BPTElDWV9BVVRPTUFUSUMQAirjAQoSR2VuZXJhdGlvblN0YW5kaW5nEiMKH0dFTkVSQVRJT05fU1RBTkRJTkdfVU5TUEVDSUZJRUQQABIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1BFTkRJTkcQARIkCiBHRU5FUkFUSU9OX1NUQU5ESU5HX0FDS05PV0xFREdFRBACEiIKHkdFTkVSQVRJT05fU1RBTkRJTkdfU1VQRVJTRURFRBADEhwKGEdFTkVSQVRJT05fU1RBTkRJTkdfTE9TVBAEEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfVU5LTk9XThAFMu0MCg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCk1hdGNoUnVsZXMSHi5hbnRpcG9kZS52MS5NYXRjaFJ1bGVzUmVxdWVzdBofLmFudGlwb2RlLnYxLk1hdGNoUnVsZXNSZXNwb25zZRJNCgpMaXN0R3JvdXBzEh4uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVzcG9uc2USRwoIR2V0R3JvdXASHC5hbnRpcG9kZS52MS5HZXRHcm91cFJlcXVlc3QaHS5hbnRpcG9kZS52MS5HZXRHcm91cFJlc3BvbnNlEkoKCUdldFN0YXR1cxIdLmFudGlwb2RlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXNwb25zZRJcCg9Sb3RhdGVEb21haW5LZXkSIy5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXF1ZXN0GiQuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVzcG9uc2USSgoJUmVwbGljYXRlEh0uYW50aXBvZGUudjEuUmVwbGljYXRlUmVxdWVzdBoeLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlc3BvbnNlElYKDUdldEdlbmVyYXRpb24SIS5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVxdWVzdBoiLmFudGlwb2RlLnYxLkdldEdlbmVyYXRpb25SZXNwb25zZRJHCghSdW5EcmlsbBIcLmFudGlwb2RlLnYxLlJ1bkRyaWxsUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1bkRyaWxsUmVzcG9uc2USTQoKTGlzdERyaWxscxIeLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTGlzdERyaWxsc1Jlc3BvbnNlEkcKCFJ1blNjcnViEhwuYW50aXBvZGUudjEuUnVuU2NydWJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuUnVuU2NydWJSZXNwb25zZRJTCgxQbGFuRmFpbG92ZXISIC5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXF1ZXN0GiEuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVzcG9uc2USRwoIRmFpbG92ZXISHC5hbnRpcG9kZS52MS5GYWlsb3ZlclJlcXVlc3QaHS5hbnRpcG9kZS52MS5GYWlsb3ZlclJlc3BvbnNlElMKDEdldE9wZXJhdGlvbhIgLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlcXVlc3QaIS5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXNwb25zZRJZCg5MaXN0T3BlcmF0aW9ucxIiLmFudGlwb2RlLnYxLkxpc3RPcGVyYXRpb25zUmVxdWVzdBojLmFudGlwb2RlLnYxLkxpc3RPcGVyYXRpb25zUmVzcG9uc2USXwoQRGlzbWlzc09wZXJhdGlvbhIkLmFudGlwb2RlLnYxLkRpc21pc3NPcGVyYXRpb25SZXF1ZXN0GiUuYW50aXBvZGUudjEuRGlzbWlzc09wZXJhdGlvblJlc3BvbnNlElwKD0NhbmNlbE9wZXJhdGlvbhIjLmFudGlwb2RlLnYxLkNhbmNlbE9wZXJhdGlvblJlcXVlc3QaJC5hbnRpcG9kZS52MS5DYW5jZWxPcGVyYXRpb25SZXNwb25zZRJNCgpQbGFuUmVzZWF0Eh4uYW50aXBvZGUudjEuUGxhblJlc2VhdFJlcXVlc3QaHy5hbnRpcG9kZS52MS5QbGFuUmVzZWF0UmVzcG9uc2USUAoLUmVzZWF0R3JvdXASHy5hbnRpcG9kZS52MS5SZXNlYXRHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5SZXNlYXRHcm91cFJlc3BvbnNlEkQKB1Jlc29sdmUSGy5hbnRpcG9kZS52MS5SZXNvbHZlUmVxdWVzdBocLmFudGlwb2RlLnYxLlJlc29sdmVSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * A group as its operators declare it.
@@ -985,6 +985,13 @@ export type SiteState = Message<"antipode.v1.SiteState"> & {
    * @generated from field: antipode.v1.CertificateInfo certificate = 12;
    */
   certificate?: CertificateInfo | undefined;
+
+  /**
+   * A second agent under the name of this site that is refused now, while this one lives.
+   *
+   * @generated from field: antipode.v1.RefusedAgent refused_agent = 13;
+   */
+  refusedAgent?: RefusedAgent | undefined;
 };
 
 /**
@@ -993,6 +1000,55 @@ export type SiteState = Message<"antipode.v1.SiteState"> & {
  */
 export const SiteStateSchema: GenMessage<SiteState> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 19);
+
+/**
+ * An agent that speaks for a site while another one does: a copy of its data folder, or a second one on another host.
+ *
+ * @generated from message antipode.v1.RefusedAgent
+ */
+export type RefusedAgent = Message<"antipode.v1.RefusedAgent"> & {
+  /**
+   * Where it says that it can be reached.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Where its connection comes from; empty where that is not known.
+   *
+   * @generated from field: string peer = 2;
+   */
+  peer: string;
+
+  /**
+   * Refused for the first time, milliseconds ago.
+   *
+   * @generated from field: uint64 since_ms = 3;
+   */
+  sinceMs: bigint;
+
+  /**
+   * Refused for the last time, milliseconds ago.
+   *
+   * @generated from field: uint64 last_ms = 4;
+   */
+  lastMs: bigint;
+
+  /**
+   * How many of its heartbeats were refused.
+   *
+   * @generated from field: uint32 heartbeats = 5;
+   */
+  heartbeats: number;
+};
+
+/**
+ * Describes the message antipode.v1.RefusedAgent.
+ * Use `create(RefusedAgentSchema)` to create a new message.
+ */
+export const RefusedAgentSchema: GenMessage<RefusedAgent> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 20);
 
 /**
  * Something under way, or done.
@@ -1104,7 +1160,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
  * Use `create(OperationSchema)` to create a new message.
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 20);
+  messageDesc(file_antipode_v1_operator, 21);
 
 /**
  * Why an order failed.
@@ -1160,7 +1216,7 @@ export type OperationFailure = Message<"antipode.v1.OperationFailure"> & {
  * Use `create(OperationFailureSchema)` to create a new message.
  */
 export const OperationFailureSchema: GenMessage<OperationFailure> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 21);
+  messageDesc(file_antipode_v1_operator, 22);
 
 /**
  * Lists operations.
@@ -1188,7 +1244,7 @@ export type ListOperationsRequest = Message<"antipode.v1.ListOperationsRequest">
  * Use `create(ListOperationsRequestSchema)` to create a new message.
  */
 export const ListOperationsRequestSchema: GenMessage<ListOperationsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 22);
+  messageDesc(file_antipode_v1_operator, 23);
 
 /**
  * Operations.
@@ -1209,7 +1265,7 @@ export type ListOperationsResponse = Message<"antipode.v1.ListOperationsResponse
  * Use `create(ListOperationsResponseSchema)` to create a new message.
  */
 export const ListOperationsResponseSchema: GenMessage<ListOperationsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 23);
+  messageDesc(file_antipode_v1_operator, 24);
 
 /**
  * Dismisses an operation.
@@ -1230,7 +1286,7 @@ export type DismissOperationRequest = Message<"antipode.v1.DismissOperationReque
  * Use `create(DismissOperationRequestSchema)` to create a new message.
  */
 export const DismissOperationRequestSchema: GenMessage<DismissOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 24);
+  messageDesc(file_antipode_v1_operator, 25);
 
 /**
  * As it is after that.
@@ -1251,7 +1307,7 @@ export type DismissOperationResponse = Message<"antipode.v1.DismissOperationResp
  * Use `create(DismissOperationResponseSchema)` to create a new message.
  */
 export const DismissOperationResponseSchema: GenMessage<DismissOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 25);
+  messageDesc(file_antipode_v1_operator, 26);
 
 /**
  * Cancels an operation.
@@ -1272,7 +1328,7 @@ export type CancelOperationRequest = Message<"antipode.v1.CancelOperationRequest
  * Use `create(CancelOperationRequestSchema)` to create a new message.
  */
 export const CancelOperationRequestSchema: GenMessage<CancelOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 26);
+  messageDesc(file_antipode_v1_operator, 27);
 
 /**
  * As it is after that.
@@ -1293,7 +1349,7 @@ export type CancelOperationResponse = Message<"antipode.v1.CancelOperationRespon
  * Use `create(CancelOperationResponseSchema)` to create a new message.
  */
 export const CancelOperationResponseSchema: GenMessage<CancelOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 27);
+  messageDesc(file_antipode_v1_operator, 28);
 
 /**
  * Plans to seat a group anew.
@@ -1321,7 +1377,7 @@ export type PlanReseatRequest = Message<"antipode.v1.PlanReseatRequest"> & {
  * Use `create(PlanReseatRequestSchema)` to create a new message.
  */
 export const PlanReseatRequestSchema: GenMessage<PlanReseatRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 28);
+  messageDesc(file_antipode_v1_operator, 29);
 
 /**
  * What it would do.
@@ -1384,7 +1440,7 @@ export type PlanReseatResponse = Message<"antipode.v1.PlanReseatResponse"> & {
  * Use `create(PlanReseatResponseSchema)` to create a new message.
  */
 export const PlanReseatResponseSchema: GenMessage<PlanReseatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 29);
+  messageDesc(file_antipode_v1_operator, 30);
 
 /**
  * What one member says of itself.
@@ -1447,7 +1503,7 @@ export type ReseatAccount = Message<"antipode.v1.ReseatAccount"> & {
  * Use `create(ReseatAccountSchema)` to create a new message.
  */
 export const ReseatAccountSchema: GenMessage<ReseatAccount> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 30);
+  messageDesc(file_antipode_v1_operator, 31);
 
 /**
  * Seats a group anew.
@@ -1475,7 +1531,7 @@ export type ReseatGroupRequest = Message<"antipode.v1.ReseatGroupRequest"> & {
  * Use `create(ReseatGroupRequestSchema)` to create a new message.
  */
 export const ReseatGroupRequestSchema: GenMessage<ReseatGroupRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 31);
+  messageDesc(file_antipode_v1_operator, 32);
 
 /**
  * The operation.
@@ -1496,7 +1552,7 @@ export type ReseatGroupResponse = Message<"antipode.v1.ReseatGroupResponse"> & {
  * Use `create(ReseatGroupResponseSchema)` to create a new message.
  */
 export const ReseatGroupResponseSchema: GenMessage<ReseatGroupResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 32);
+  messageDesc(file_antipode_v1_operator, 33);
 
 /**
  * Rotates the domain key.
@@ -1517,7 +1573,7 @@ export type RotateDomainKeyRequest = Message<"antipode.v1.RotateDomainKeyRequest
  * Use `create(RotateDomainKeyRequestSchema)` to create a new message.
  */
 export const RotateDomainKeyRequestSchema: GenMessage<RotateDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 33);
+  messageDesc(file_antipode_v1_operator, 34);
 
 /**
  * The operation.
@@ -1538,7 +1594,7 @@ export type RotateDomainKeyResponse = Message<"antipode.v1.RotateDomainKeyRespon
  * Use `create(RotateDomainKeyResponseSchema)` to create a new message.
  */
 export const RotateDomainKeyResponseSchema: GenMessage<RotateDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 34);
+  messageDesc(file_antipode_v1_operator, 35);
 
 /**
  * Replicates now.
@@ -1559,7 +1615,7 @@ export type ReplicateRequest = Message<"antipode.v1.ReplicateRequest"> & {
  * Use `create(ReplicateRequestSchema)` to create a new message.
  */
 export const ReplicateRequestSchema: GenMessage<ReplicateRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 35);
+  messageDesc(file_antipode_v1_operator, 36);
 
 /**
  * The operation.
@@ -1580,7 +1636,7 @@ export type ReplicateResponse = Message<"antipode.v1.ReplicateResponse"> & {
  * Use `create(ReplicateResponseSchema)` to create a new message.
  */
 export const ReplicateResponseSchema: GenMessage<ReplicateResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 36);
+  messageDesc(file_antipode_v1_operator, 37);
 
 /**
  * Asks for a generation.
@@ -1615,7 +1671,7 @@ export type GetGenerationRequest = Message<"antipode.v1.GetGenerationRequest"> &
  * Use `create(GetGenerationRequestSchema)` to create a new message.
  */
 export const GetGenerationRequestSchema: GenMessage<GetGenerationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 37);
+  messageDesc(file_antipode_v1_operator, 38);
 
 /**
  * What has become of it.
@@ -1657,7 +1713,7 @@ export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse">
  * Use `create(GetGenerationResponseSchema)` to create a new message.
  */
 export const GetGenerationResponseSchema: GenMessage<GetGenerationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 38);
+  messageDesc(file_antipode_v1_operator, 39);
 
 /**
  * Runs a drill.
@@ -1685,7 +1741,7 @@ export type RunDrillRequest = Message<"antipode.v1.RunDrillRequest"> & {
  * Use `create(RunDrillRequestSchema)` to create a new message.
  */
 export const RunDrillRequestSchema: GenMessage<RunDrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 39);
+  messageDesc(file_antipode_v1_operator, 40);
 
 /**
  * The operation.
@@ -1706,7 +1762,7 @@ export type RunDrillResponse = Message<"antipode.v1.RunDrillResponse"> & {
  * Use `create(RunDrillResponseSchema)` to create a new message.
  */
 export const RunDrillResponseSchema: GenMessage<RunDrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 40);
+  messageDesc(file_antipode_v1_operator, 41);
 
 /**
  * Lists drills.
@@ -1734,7 +1790,7 @@ export type ListDrillsRequest = Message<"antipode.v1.ListDrillsRequest"> & {
  * Use `create(ListDrillsRequestSchema)` to create a new message.
  */
 export const ListDrillsRequestSchema: GenMessage<ListDrillsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 41);
+  messageDesc(file_antipode_v1_operator, 42);
 
 /**
  * Drills.
@@ -1755,7 +1811,7 @@ export type ListDrillsResponse = Message<"antipode.v1.ListDrillsResponse"> & {
  * Use `create(ListDrillsResponseSchema)` to create a new message.
  */
 export const ListDrillsResponseSchema: GenMessage<ListDrillsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 42);
+  messageDesc(file_antipode_v1_operator, 43);
 
 /**
  * A drill that ended.
@@ -1853,7 +1909,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
  * Use `create(DrillRecordSchema)` to create a new message.
  */
 export const DrillRecordSchema: GenMessage<DrillRecord> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 43);
+  messageDesc(file_antipode_v1_operator, 44);
 
 /**
  * Looks for silent damage.
@@ -1881,7 +1937,7 @@ export type RunScrubRequest = Message<"antipode.v1.RunScrubRequest"> & {
  * Use `create(RunScrubRequestSchema)` to create a new message.
  */
 export const RunScrubRequestSchema: GenMessage<RunScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 44);
+  messageDesc(file_antipode_v1_operator, 45);
 
 /**
  * The operations.
@@ -1902,7 +1958,7 @@ export type RunScrubResponse = Message<"antipode.v1.RunScrubResponse"> & {
  * Use `create(RunScrubResponseSchema)` to create a new message.
  */
 export const RunScrubResponseSchema: GenMessage<RunScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 45);
+  messageDesc(file_antipode_v1_operator, 46);
 
 /**
  * Plans a failover.
@@ -1930,7 +1986,7 @@ export type PlanFailoverRequest = Message<"antipode.v1.PlanFailoverRequest"> & {
  * Use `create(PlanFailoverRequestSchema)` to create a new message.
  */
 export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 46);
+  messageDesc(file_antipode_v1_operator, 47);
 
 /**
  * What it would do.
@@ -2014,7 +2070,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
  * Use `create(PlanFailoverResponseSchema)` to create a new message.
  */
 export const PlanFailoverResponseSchema: GenMessage<PlanFailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 47);
+  messageDesc(file_antipode_v1_operator, 48);
 
 /**
  * Fails over.
@@ -2057,7 +2113,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
  * Use `create(FailoverRequestSchema)` to create a new message.
  */
 export const FailoverRequestSchema: GenMessage<FailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 48);
+  messageDesc(file_antipode_v1_operator, 49);
 
 /**
  * The operation.
@@ -2085,7 +2141,7 @@ export type FailoverResponse = Message<"antipode.v1.FailoverResponse"> & {
  * Use `create(FailoverResponseSchema)` to create a new message.
  */
 export const FailoverResponseSchema: GenMessage<FailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 49);
+  messageDesc(file_antipode_v1_operator, 50);
 
 /**
  * Asks for an operation.
@@ -2120,7 +2176,7 @@ export type GetOperationRequest = Message<"antipode.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 50);
+  messageDesc(file_antipode_v1_operator, 51);
 
 /**
  * The operation.
@@ -2141,7 +2197,7 @@ export type GetOperationResponse = Message<"antipode.v1.GetOperationResponse"> &
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 51);
+  messageDesc(file_antipode_v1_operator, 52);
 
 /**
  * Where to go.
@@ -2162,7 +2218,7 @@ export type ResolveRequest = Message<"antipode.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 52);
+  messageDesc(file_antipode_v1_operator, 53);
 
 /**
  * Where a client of the group must go now.
@@ -2232,7 +2288,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 53);
+  messageDesc(file_antipode_v1_operator, 54);
 
 /**
  * What to do when the active site is lost.
