@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { CoordinatorService, OperatorService, RpcServer } from '@antipode/protocol';
 import { AntipodeError, lockFolder, silentLog, systemClock } from '@antipode/runtime';
-import { initialisePartition, loadAgentConfig } from '@antipode/site-agent';
+import { initialisePartition, loadAgentConfig, pinPartitions } from '@antipode/site-agent';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { agentFindings, coordinatorFindings, operatorFindings } from '../../apps/cli/src/diagnosis.ts';
 import {
@@ -13,6 +13,7 @@ import {
   makeOperatorFolder,
   makeSiteFolder,
 } from '../../apps/cli/src/folders.ts';
+import { Journal } from '../../services/site-agent/src/journal.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from '../support/tokens.ts';
 import { makeTrust } from '../support/trust.ts';
 
@@ -90,6 +91,7 @@ describe('of an agent', () => {
 
   it('all is well where `run` starts', async () => {
     await initialisePartition({ config: loadAgentConfig(file), name: 'main', log: silentLog });
+    pin('payments');
     const findings = await agentFindings(file);
     expect(findings.filter(({ ok }) => !ok)).toEqual([]);
     expect(findings.map(({ check }) => check)).toEqual([
@@ -151,6 +153,17 @@ describe('of an agent', () => {
     ],
     ['coordinator of the agent', 'SITE_UNREACHABLE', () => change(file, coordinator.address, 'localhost:1')],
     ['coordinator of the agent', 'PEER_REFUSED', () => change(file, 'id: main', 'id: other')],
+    ['pins', 'no partition of another site is pinned in', () => undefined],
+    [
+      'pins',
+      'no partition of another site is pinned for group loans, in which this site has a seat',
+      () => {
+        pin('payments');
+        const journal = new Journal(join(folder, 'data'));
+        journal.setSeat('loans', '0102030405060708', 'standby');
+        journal.close();
+      },
+    ],
     ['pins', 'CONFIG_INVALID', () => writeFileSync(join(folder, 'pins.yaml'), 'payments: no list\n')],
     [
       'pins',
@@ -180,6 +193,11 @@ describe('of an agent', () => {
     expect(of(findings, 'agent address')).toMatchObject({ ok: true, detail: `${address}, held by the running agent` });
     expect(of(findings, 'agent data folder').detail).toBe('the agent runs on it');
   });
+
+  function pin(group: string): void {
+    const peer = { site: 'b', serial: '0102030405060709', identity: 'ab'.repeat(32), role: 'member' as const };
+    pinPartitions({ config: loadAgentConfig(file), group, pins: [peer] });
+  }
 
   async function useShortCertificate(): Promise<void> {
     const trust = await makeTrust(join(root, `short-${made}`));

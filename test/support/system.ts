@@ -160,17 +160,20 @@ export class TestSystem {
     failoverPolicy: FailoverPolicy = FailoverPolicy.AUTOMATIC,
     { lossObjects }: Pick<SystemOptions, 'lossObjects'> = {},
   ): Promise<void> {
-    const { operationId } = await this.operator.createGroup({
-      spec: {
-        name: GROUP,
-        members: ['a', 'b', 'c'].map((name) => ({ site: name, serial: this.site(name).serial })),
-        scratch: [{ site: 'c', serial: this.site('c').scratchSerial }],
-        failoverPolicy,
-        ...(lossObjects === undefined ? {} : { deletions: { retentionMs: 0n, lossObjects, lossPercent: 100 } }),
-      },
+    const spec = {
+      name: GROUP,
+      members: ['a', 'b', 'c'].map((name) => ({ site: name, serial: this.site(name).serial })),
+      scratch: [{ site: 'c', serial: this.site('c').scratchSerial }],
+      failoverPolicy,
+      ...(lossObjects === undefined ? {} : { deletions: { retentionMs: 0n, lossObjects, lossPercent: 100 } }),
+    };
+    // Safe to repeat: on a machine that is busy the leader may lose its lease for a moment.
+    await this.until('the group has its domain key', async () => {
+      const { operationId } = await this.operator.createGroup({ spec });
+      // Empty where it was declared before and nothing is to be done.
+      if (operationId !== '') await follow(this.operator, operationId, { timeoutMs: TIMEOUT_MS });
+      return true;
     });
-    // Empty where it was declared before and nothing is to be done.
-    if (operationId !== '') await follow(this.operator, operationId, { timeoutMs: TIMEOUT_MS });
   }
 
   replicate(sites: readonly string[] = ['b', 'c']): Promise<Round> {

@@ -11,6 +11,7 @@ import {
   loadAgentConfig,
   Pins,
   partitionConfig,
+  seatedGroups,
   showIdentity,
 } from '@antipode/site-agent';
 import { type Check, machineChecks, tlsChecks } from './checks.ts';
@@ -119,7 +120,7 @@ async function reachCoordinator({ coordinator, tls }: AgentConfig): Promise<stri
 
 const REACH_MS_MAX = 5_000;
 
-function checkPins({ pinsFile, site }: AgentConfig): string {
+function checkPins({ pinsFile, site, dataFolder }: AgentConfig): string {
   const groups = Object.entries(new Pins(pinsFile).read());
   const owner = statSync(pinsFile, { throwIfNoEntry: false })?.uid;
   const [expected = owner] = ownersOf(dirname(pinsFile));
@@ -134,7 +135,20 @@ function checkPins({ pinsFile, site }: AgentConfig): string {
       details: { path: pinsFile, group: own[0] },
       hint: 'Take it out: our own partitions are known by the journal.',
     });
-  if (groups.length === 0) return 'none: no peer is trusted yet (`antipode partition enrol`)';
+  const pinned = new Map(groups.map(([group, pins]) => [group, pins.length]));
+  const seats = existsSync(join(dataFolder, 'journal.db')) ? seatedGroups(dataFolder) : [];
+  const lacking = seats.filter((group) => (pinned.get(group) ?? 0) === 0);
+  if (lacking.length > 0 || (seats.length === 0 && ![...pinned.values()].some((count) => count > 0)))
+    throw new AntipodeError(
+      'PEER_NOT_PINNED',
+      lacking.length > 0
+        ? `no partition of another site is pinned for group ${lacking.join(', ')}, in which this site has a seat`
+        : `no partition of another site is pinned in ${pinsFile}: no domain key and no generation is taken from anybody`,
+      {
+        details: { path: pinsFile, groups: lacking.join(',') },
+        hint: 'Run `antipode partition show-identity` at each of the other sites, and `antipode partition enrol <group> --peer SITE=SERIAL=SHA256` here with what it prints, compared by telephone or on paper.',
+      },
+    );
   return groups.map(([group, pins]) => `${group}: ${pins.length}`).join(', ');
 }
 

@@ -154,6 +154,16 @@ async function openKeyringOf(provider: HsmProvider, identity: IdentityRecord | u
   if (identity !== undefined) await openKeyring({ provider, identity, domainKeys: [], announced: [] });
 }
 
+/** Groups in which the journal has a seat. */
+export function seatedGroups(dataFolder: string): string[] {
+  const journal = new Journal(dataFolder);
+  try {
+    return journal.seats().map(({ group }) => group);
+  } finally {
+    journal.close();
+  }
+}
+
 /** @throws IDENTITY_MISSING */
 export function showIdentity(config: AgentConfig, name: string): PartitionIdentity {
   partitionSettings(config, name);

@@ -7,6 +7,7 @@ export {
   type PartitionIdentity,
   pinPartitions,
   planInitialisation,
+  seatedGroups,
   showIdentity,
 } from './administration.ts';
 export { SiteAgent } from './agent.ts';
