@@ -2,7 +2,7 @@
  * Every kind of object that an application may keep in a real token: which of it moves, what survives, and what is refused
  * and why. One pair of tokens, emptied between the tests.
  */
-import { createPublicKey, randomBytes, verify } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { hex, sha256 } from '@antipode/runtime';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -26,10 +26,9 @@ import {
 
 const DATA_BYTES_MAX = 4 * 1024 * 1024;
 const [DES3_KEY_GEN, EDWARDS_KEY_PAIR_GEN] = [0x131, 0x1055];
-/** Object identifiers of curves, DER. */
+/** Object identifiers of curves, DER. Of others tells curves.int.test.ts. */
 const ED25519 = Buffer.from('06032b6570', 'hex');
 const X25519 = Buffer.from('06032b656e', 'hex');
-const SECP256K1 = Buffer.from('06052b8104000a', 'hex');
 
 let pair: TokenPair;
 
@@ -198,20 +197,6 @@ describe('what survives', () => {
     for (const attributes of [captured('open'), there.attributes])
       expect(attributes).toMatchObject({ startDate: '20260101', endDate: '20301231' });
     expect([captured('private').startDate, captured('private').endDate]).toEqual([undefined, undefined]);
-  });
-
-  it('of a key on a curve that is not ours is the key, by its blob; its public key is named', async () => {
-    const { publicKey } = await makePair(pair.source, SECP256K1, ...label('secp256k1'));
-    const sealed = await pair.replicate();
-    expect(sealed.generation.entries.map(kindOf)).toEqual(['private-key/ec']);
-    expect(reasonsIn(sealed)).toEqual(['public-key/ec unsupported-type']);
-    const [key] = await pair.standby.find([[CKA.CLASS, CKO.PRIVATE_KEY], ...label('secp256k1')]);
-    const message = randomBytes(20);
-    const signature = await pair.standby.sign(mechanism(CKM.ECDSA), key!, sha256(message));
-    const point = (await pair.source.attributes(publicKey, [CKA.EC_POINT])).get(CKA.EC_POINT)!;
-    const [x, y] = [point.subarray(-64, -32), point.subarray(-32)].map((one) => Buffer.from(one).toString('base64url'));
-    const jwk = createPublicKey({ key: { kty: 'EC', crv: 'secp256k1', x: x!, y: y! }, format: 'jwk' });
-    expect(verify('sha256', message, { key: jwk, dsaEncoding: 'ieee-p1363' }, signature)).toBe(true);
   });
 });
 

@@ -5,7 +5,7 @@ import { seenAs } from './doomed.ts';
 import { contentDigest, type Entry, entryDigest } from './model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
 import type { ProofItem, ProofOutcome } from './provider.ts';
-import { examine, observedDigest } from './recognise.ts';
+import { examine, observedDigest, typesByBlob } from './recognise.ts';
 import { type Replica, type ReplicaMemory, recogniseReplica } from './replica.ts';
 
 export interface ProofSummary {
@@ -54,7 +54,11 @@ export async function readBack(
     const present = held.flatMap(({ entry, handle }, place) =>
       observed[place] === undefined ? [] : [{ entry, handle, object: observed[place] }],
     );
-    const examined = await examine(provider, { domainKey, objects: present.map(({ object }) => object) });
+    const examined = await examine(provider, {
+      domainKey,
+      objects: present.map(({ object }) => object),
+      byBlob: typesByBlob(batch),
+    });
     const used = asked === undefined ? new Map<Handle, ProofOutcome>() : proofsOf(memory, batch);
     for (const entry of batch) memory.known.delete(entry.objectId);
     for (const [place, { entry, handle }] of present.entries()) {

@@ -2,11 +2,14 @@
  * Recognises objects of a partition as objects of a generation: private and public keys by their public half, secrets by
  * the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data by keyed tag. IDs and labels
  * only settle which of several copies of one value is meant.
+ *
+ * Which tokens show the public half of a private key, or let it be found, depends on token, key and release. Where the
+ * entry or the object has none, the blob tells.
  */
 import { atOnce, bytesEqual, hex, Pace, sha256Hex } from '@antipode/runtime';
 import { ASSUMED, type Attributes } from './model/attributes.ts';
 import { comparableAttributes, digestOf, type Entry } from './model/generation.ts';
-import type { Handle, ObjectId, ObservedObject, UncapturedReason } from './model/object.ts';
+import type { Handle, KeyType, ObjectId, ObservedObject, UncapturedReason } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
 
 /** What was found out about one object beside its attributes. */
@@ -19,17 +22,29 @@ export interface Examined {
   readonly refusal?: UncapturedReason;
 }
 
-/** Wraps and tags what cannot be recognised by its attributes alone. */
+/** Types of the private keys that are in these entries without a public half: only their blobs tell them. */
+export function typesByBlob(entries: Iterable<Entry>): ReadonlySet<KeyType | 'unsupported'> {
+  const types = new Set<KeyType>();
+  for (const entry of entries)
+    if (entry.keyType !== undefined && !types.has(entry.keyType) && isNamedByBlob(entry)) types.add(entry.keyType);
+  return types;
+}
+
+/** Without reading the public half: most entries have one, and are asked at every look. */
+const isNamedByBlob = (entry: Pick<Entry, 'objectClass' | 'publicHalf'>): boolean =>
+  entry.objectClass === 'private-key' && !('publicHalf' in entry);
+
+/** Wraps and tags what cannot be recognised by its attributes alone, and private keys of the types in `byBlob`. */
 export async function examine(
   provider: HsmProvider,
-  { domainKey, objects }: { domainKey: Handle; objects: readonly ObservedObject[] },
+  {
+    domainKey,
+    objects,
+    byBlob = NO_TYPES,
+  }: { domainKey: Handle; objects: readonly ObservedObject[]; byBlob?: ReadonlySet<KeyType | 'unsupported'> },
 ): Promise<Examined[]> {
   const toWrap = objects.filter(
-    (object) =>
-      (object.objectClass === 'secret-key' ||
-        (object.objectClass === 'private-key' && object.publicHalf === undefined)) &&
-      object.keyType !== 'unsupported' &&
-      !isPadded(object),
+    (object) => isWrappedToKnow(object, byBlob) && object.keyType !== 'unsupported' && !isPadded(object),
   );
   const toTag = objects.filter(({ objectClass }) => objectClass === 'data');
   const outcomes = new Map(
@@ -53,6 +68,17 @@ export async function examine(
   return examined;
 }
 
+const NO_TYPES: ReadonlySet<KeyType | 'unsupported'> = new Set();
+
+/** Whether only the blob may tell which entry it is. */
+function isWrappedToKnow(
+  { objectClass, keyType, publicHalf }: ObservedObject,
+  byBlob: ReadonlySet<KeyType | 'unsupported'>,
+): boolean {
+  if (objectClass === 'private-key') return publicHalf === undefined || byBlob.has(keyType ?? 'unsupported');
+  return objectClass === 'secret-key';
+}
+
 /**
  * Whether wrapping would change the value: SoftHSM pads it with zeros to a multiple of 8 bytes first, so that its blob is
  * that of another, longer secret. One that was unwrapped tells no length, and was such a multiple already.
@@ -61,12 +87,16 @@ export function isPadded({ keyType, sizeBits }: ObservedObject): boolean {
   return keyType === 'generic-secret' && sizeBits % 64 !== 0;
 }
 
-/** Whether it is recognised by what wrapping or tagging it gives, which is another under another domain key. */
-export function isKnownByDomainKey({
-  objectClass,
-  publicHalf,
-}: Pick<ObservedObject, 'objectClass'> & { readonly publicHalf?: Uint8Array }): boolean {
-  return objectClass === 'secret-key' || objectClass === 'data' || (objectClass === 'private-key' && !publicHalf);
+/** Whether an entry is recognised by what wrapping or tagging gives, which is another under another domain key. */
+export const isKnownByDomainKey = (entry: Entry): boolean =>
+  entry.objectClass === 'secret-key' || entry.objectClass === 'data' || isNamedByBlob(entry);
+
+/** Objects that may be one of these entries, which are all known by a domain key. */
+export function knowableByDomainKey(
+  objects: readonly ObservedObject[],
+  byBlob: ReadonlySet<KeyType | 'unsupported'>,
+): ObservedObject[] {
+  return objects.filter((object) => object.objectClass === 'data' || isWrappedToKnow(object, byBlob));
 }
 
 /** The key under which equal values meet; undefined where the object shows nothing to go by. */
@@ -86,6 +116,50 @@ export function recognitionKey({ object, blob, valueTag }: Examined): string | u
     case 'other':
       return undefined;
   }
+}
+
+/** Entries by what they are recognised by. */
+export class EntriesByValue {
+  readonly groups: Map<string, Entry[]>;
+  /** Of private keys with a public half: under the blob, too. */
+  readonly #named: readonly Entry[];
+  #aliases: ReadonlyMap<string, string> | undefined;
+
+  private constructor(groups: Map<string, Entry[]>, named: readonly Entry[]) {
+    this.groups = groups;
+    this.#named = named;
+  }
+
+  static *of(entries: readonly Entry[]): Generator<void, EntriesByValue> {
+    return new EntriesByValue(yield* grouping(entries, entryRecognitionKey), entries);
+  }
+
+  /** Under which the object meets entries of its value, where there are any. */
+  keyOf(one: Examined): string | undefined {
+    const key = recognitionKey(one);
+    if (one.object.objectClass !== 'private-key' || one.blob === undefined) return key;
+    if (key !== undefined && this.groups.has(key)) return key;
+    const byBlob = blobKey(sha256Hex(one.blob));
+    if (this.groups.has(byBlob)) return byBlob;
+    this.#aliases ??= this.#aliased();
+    return this.#aliases.get(byBlob) ?? key;
+  }
+
+  /** Seldom needed, since a token that shows one private key without its half mostly shows all so. */
+  #aliased(): Map<string, string> {
+    const halves = this.#named.filter((entry) => entry.objectClass === 'private-key' && !isNamedByBlob(entry));
+    return new Map(halves.map((entry) => [blobKey(entry.blobSha256 ?? ''), entryRecognitionKey(entry)]));
+  }
+}
+
+const blobKey = (blobSha256: string): string => `private-key:blob:${blobSha256}`;
+
+/** Whether the object shows the value of the entry. */
+export function hasValueOf(one: Examined, entry: Entry): boolean {
+  if (recognitionKey(one) === entryRecognitionKey(entry)) return true;
+  if (one.object.objectClass !== 'private-key' || entry.objectClass !== 'private-key') return false;
+  const isEitherHalfless = one.object.publicHalf === undefined || entry.publicHalf === undefined;
+  return isEitherHalfless && one.blob !== undefined && sha256Hex(one.blob) === entry.blobSha256;
 }
 
 export function entryRecognitionKey(entry: Entry): string {
@@ -119,13 +193,11 @@ export interface Pairs {
 
 /** {@link pair} in slices. */
 export function* pairing(examined: readonly Examined[], entries: readonly Entry[]): Generator<void, Pairs> {
-  const free = yield* grouping(
-    [...entries].sort((a, b) => (a.objectId < b.objectId ? -1 : 1)),
-    entryRecognitionKey,
-  );
+  const byValue = yield* EntriesByValue.of([...entries].sort((a, b) => (a.objectId < b.objectId ? -1 : 1)));
+  const free = byValue.groups;
   const matched = new Map<Handle, Entry>();
   const take = (one: Examined, fits: (entry: Entry) => boolean): void => {
-    const key = recognitionKey(one);
+    const key = byValue.keyOf(one);
     const candidates = key === undefined ? undefined : free.get(key);
     const index = candidates?.findIndex(fits) ?? -1;
     if (candidates === undefined || index === -1) return;
@@ -137,7 +209,7 @@ export function* pairing(examined: readonly Examined[], entries: readonly Entry[
     looked += 1;
     return looked % PAIRS_A_SLICE === 0;
   };
-  for (const [key = '', copies] of yield* grouping(examined, recognitionKey)) {
+  for (const [key = '', copies] of yield* grouping(examined, (one) => byValue.keyOf(one))) {
     if (isSliceOver()) yield;
     const candidates = free.get(key) ?? [];
     if (candidates.length === 0 || copies.length + candidates.length === 2) continue;
@@ -202,8 +274,9 @@ export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): 
       return value === undefined ? [] : [[name, value]];
     }),
   );
-  const publicHalf =
+  const shownHalf =
     object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);
+  const publicHalf = isNamedByBlob(entry) ? undefined : shownHalf;
   return {
     objectId: entry.objectId,
     objectClass: entry.objectClass,

@@ -14,14 +14,16 @@ import type { Handle, KeyType, ObjectClass, ObjectId } from './model/object.ts';
 import type { HsmProvider, ProofOutcome } from './provider.ts';
 import {
   asObserved,
+  EntriesByValue,
   type Examined,
   entryRecognitionKey,
   examine,
   grouping,
   isKnownByDomainKey,
+  knowableByDomainKey,
   observedDigest,
   pairing,
-  recognitionKey,
+  typesByBlob,
 } from './recognise.ts';
 
 /** Which object is which handle, and the digest that reading it gave. Make a new one with a new provider. */
@@ -182,7 +184,11 @@ class Recognition {
     const { provider, keyring, memory } = this.#replica;
     const look = await provider.look({});
     const objects = look.objects.filter(({ handle }) => !keyring.ownHandles.has(handle));
-    const examined = await examine(provider, { domainKey: this.#domainKey, objects });
+    const examined = await examine(provider, {
+      domainKey: this.#domainKey,
+      objects,
+      byBlob: typesByBlob(this.#named()),
+    });
     for (const one of examined) this.#free.set(one.object.handle, one);
     await this.#claimWanted();
     await this.#claimFormer();
@@ -196,10 +202,20 @@ class Recognition {
     memory.look = look.number;
   }
 
+  /** Every entry that an object here may be recognised by. */
+  *#named(): Generator<Entry> {
+    const { target, previous } = this.#replica;
+    for (const { generation } of [target, ...previous]) {
+      yield* generation.entries;
+      for (const { entry } of generation.tombstones) yield entry;
+    }
+  }
+
   /** What is already as the target wants it, whoever made it; then what an apply that was cut short had made. */
   async #claimWanted(): Promise<void> {
     const { target } = this.#replica;
-    const byValue = await inSlices(grouping([...this.#free.values()], recognitionKey));
+    const wantedByValue = await inSlices(EntriesByValue.of(target.generation.entries));
+    const byValue = await inSlices(grouping([...this.#free.values()], (one) => wantedByValue.keyOf(one)));
     const alike = (entry: Entry): Examined[] =>
       (byValue.get(entryRecognitionKey(entry)) ?? []).filter(({ object }) => this.#free.has(object.handle));
     for (const entry of target.generation.entries) {
@@ -227,7 +243,10 @@ class Recognition {
     for (const { domainKey, entries } of this.#former()) {
       const free = [...this.#free.values()];
       const objects = free.map(({ object }) => object);
-      const examined = domainKey === this.#domainKey ? free : await examine(provider, { domainKey, objects });
+      const examined =
+        domainKey === this.#domainKey
+          ? free
+          : await examine(provider, { domainKey, objects, byBlob: typesByBlob(entries) });
       const { matched } = await inSlices(pairing(examined, entries));
       for (const [index, one] of examined.entries()) {
         if (this.#pace.isDue()) await this.#pace.makeWay();
@@ -253,11 +272,15 @@ class Recognition {
     );
     let entries = [...buried.values()].filter((entry) => isKnownByDomainKey(entry) && !this.#known.has(entry.objectId));
     for (const { handle: domainKey } of keyring.domainKeys(target.generation.group)) {
-      const free = [...this.#free.values()].filter(({ object }) => isKnownByDomainKey(object));
+      const byBlob = typesByBlob(entries);
+      const objects = knowableByDomainKey(
+        [...this.#free.values()].map(({ object }) => object),
+        byBlob,
+      );
+      const free = objects.map(({ handle }) => this.#free.get(handle)!);
       if (entries.length === 0 || free.length === 0) return;
       if (domainKey === this.#domainKey) continue;
-      const objects = free.map(({ object }) => object);
-      const examined = await examine(provider, { domainKey, objects });
+      const examined = await examine(provider, { domainKey, objects, byBlob });
       const { matched, absent } = await inSlices(pairing(examined, entries));
       for (const [index, one] of free.entries()) {
         const entry = matched.get(one.object.handle);

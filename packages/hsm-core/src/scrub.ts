@@ -11,15 +11,7 @@ import type { Handle, ObjectId } from './model/object.ts';
 import { pairNamesakes } from './namesakes.ts';
 import type { HsmProvider, ProofOutcome } from './provider.ts';
 import { type ProofSummary, proofItem, summarise } from './read-back.ts';
-import {
-  type Examined,
-  entryRecognitionKey,
-  examine,
-  grouping,
-  observedDigest,
-  pairing,
-  recognitionKey,
-} from './recognise.ts';
+import { EntriesByValue, type Examined, examine, observedDigest, pairing, typesByBlob } from './recognise.ts';
 import { domainKeyOf } from './replica.ts';
 
 export interface ScrubOptions {
@@ -55,7 +47,7 @@ export async function scrub({
   const domainKey = domainKeyOf(keyring, target);
   const entries = target.generation.entries.filter(({ objectId }) => !refused.has(objectId));
   const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
-  const examined = await examine(provider, { domainKey, objects });
+  const examined = await examine(provider, { domainKey, objects, byBlob: typesByBlob(entries) });
   const exact = await pairExactly(examined, entries);
   const taken = new Set(exact.values());
   const { matched, unmatched, absent } = await inSlices(
@@ -92,12 +84,12 @@ export async function scrub({
 
 /** Objects that are in everything as an entry says: of several copies of one value, another may stand beside them. */
 async function pairExactly(examined: readonly Examined[], entries: readonly Entry[]): Promise<Map<Handle, Entry>> {
-  const byValue = await inSlices(grouping(entries, entryRecognitionKey));
+  const byValue = await inSlices(EntriesByValue.of(entries));
   const exact = new Map<Handle, Entry>();
   const pace = new Pace();
   for (const one of examined) {
     if (pace.isDue()) await pace.makeWay();
-    const candidates = byValue.get(recognitionKey(one) ?? '') ?? [];
+    const candidates = byValue.groups.get(byValue.keyOf(one) ?? '') ?? [];
     const index = candidates.findIndex((entry) => bytesEqual(observedDigest(entry, one), entryDigest(entry)));
     if (index !== -1) exact.set(one.object.handle, candidates.splice(index, 1)[0]!);
   }

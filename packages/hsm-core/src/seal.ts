@@ -39,12 +39,13 @@ import { proofItem } from './read-back.ts';
 import {
   aadOf,
   type Examined,
-  entryRecognitionKey,
   examine,
   handlesOf,
+  hasValueOf,
   isKnownByDomainKey,
+  knowableByDomainKey,
   pairing,
-  recognitionKey,
+  typesByBlob,
 } from './recognise.ts';
 
 export interface SealOptions {
@@ -161,6 +162,7 @@ class Capture {
   readonly #changed = new Set<Handle>();
   readonly #notCarried = new Map<ObjectId, readonly string[]>();
   #reusesHandles = false;
+  #byBlob: ReturnType<typeof typesByBlob> | undefined;
   readonly #pace = new Pace();
   #sealedObjects = 0;
 
@@ -317,7 +319,9 @@ class Capture {
   async #examine(objects: readonly ObservedObject[]): Promise<Examined[]> {
     const { provider, keyring, group, domainKeyVersion } = this.#options;
     const version = this.#previous?.domainKeyVersion ?? domainKeyVersion;
-    const examined = await examine(provider, { domainKey: keyring.domainKey(group, version).handle, objects });
+    this.#byBlob ??= typesByBlob([...this.#live.values(), ...this.#buried.keys()]);
+    const domainKey = keyring.domainKey(group, version).handle;
+    const examined = await examine(provider, { domainKey, objects, byBlob: this.#byBlob });
     if (version === domainKeyVersion)
       for (const { object, blob } of examined)
         if (blob !== undefined) this.#wraps.set(object.handle, { handle: object.handle, blob });
@@ -385,7 +389,7 @@ class Capture {
       const { object } = one;
       const objectId = this.#remembered?.objectIds.get(object.handle);
       const entry = objectId === undefined ? undefined : byId.get(objectId);
-      if (entry === undefined || recognitionKey(one) !== entryRecognitionKey(entry)) continue;
+      if (entry === undefined || !hasValueOf(one, entry)) continue;
       matched.set(object.handle, entry);
       byId.delete(entry.objectId);
     }
@@ -418,11 +422,15 @@ class Capture {
     const { provider, keyring, group } = this.#options;
     const matched = new Map<Handle, Entry>();
     let entries = buried.filter((entry) => isKnownByDomainKey(entry));
-    let objects = unmatched.map(({ object }) => object).filter((object) => isKnownByDomainKey(object));
+    const byBlob = typesByBlob(entries);
+    let objects = knowableByDomainKey(
+      unmatched.map(({ object }) => object),
+      byBlob,
+    );
     for (const { handle, version } of keyring.domainKeys(group)) {
       if (version === this.#previous?.domainKeyVersion) continue;
       if (entries.length === 0 || objects.length === 0) break;
-      const found = await inSlices(pairing(await examine(provider, { domainKey: handle, objects }), entries));
+      const found = await inSlices(pairing(await examine(provider, { domainKey: handle, objects, byBlob }), entries));
       for (const [one, entry] of found.matched) matched.set(one, entry);
       entries = found.absent;
       objects = found.unmatched.map(({ object }) => object);
@@ -516,7 +524,7 @@ class Capture {
     if (candidate.look !== 'settled' || reason !== undefined) {
       this.#add(candidate, before);
       if (reason !== undefined && reason !== 'unreadable') this.#leaveOut(object, reason, before);
-    } else if (!differs(object, before)) this.#add(candidate, before);
+    } else if (!differs(object, before) && !showsMore(candidate.one, before)) this.#add(candidate, before);
     else {
       const { blobSha256, blobSize, dataKeyId, valueTag } = before;
       const sealed: Sealed = {
@@ -746,6 +754,14 @@ class Capture {
 }
 
 const NONE: readonly string[] = [];
+
+/** Whether it shows the public half of a private key whose value is the captured one's, and whose entry has none. */
+const showsMore = ({ object, blob }: Examined, { objectClass, publicHalf, blobSha256 }: Entry): boolean =>
+  objectClass === 'private-key' &&
+  publicHalf === undefined &&
+  object.publicHalf !== undefined &&
+  blob !== undefined &&
+  sha256Hex(blob) === blobSha256;
 
 /** The names under which a program looks for an object of its class. */
 const namesOf = ({ objectClass, attributes: { id, label } }: Entry): string =>

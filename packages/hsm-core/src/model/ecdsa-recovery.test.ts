@@ -1,13 +1,14 @@
 import { createECDH, createHash, generateKeyPairSync, sign } from 'node:crypto';
 import { hex } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
-import { generator, recoverPoints } from './ecdsa-recovery.ts';
-import { CURVES, type Curve, pointOf } from './public-half.ts';
+import { CURVES, type NamedCurve } from './curve.ts';
+import { recoverPoints } from './ecdsa-recovery.ts';
+import { pointOf } from './public-half.ts';
 
-function signed(curve: Curve, hash: string) {
+function signed(curve: NamedCurve, hash: string) {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: curve.openssl });
   const point = pointOf(curve, new Uint8Array(publicKey.export({ format: 'der', type: 'spki' })));
-  const message = Buffer.from(`a message for ${curve.name}`);
+  const message = Buffer.from(`a message for ${curve.openssl}`);
   return {
     point: hex(point),
     digest: createHash(hash).update(message).digest(),
@@ -18,7 +19,7 @@ function signed(curve: Curve, hash: string) {
 /** Recovering a point costs P-521 half a second, so only the small curve is tried more than once. */
 const SMALL = CURVES[0]!;
 
-describe.each(CURVES)('$name', (curve) => {
+describe.each(CURVES)('$openssl', (curve) => {
   it('finds the point of a key from one of its signatures, among few', () => {
     const { point, digest, signature } = signed(curve, curve.hash);
     const found = recoverPoints(curve, digest, signature).map(hex);
@@ -29,7 +30,7 @@ describe.each(CURVES)('$name', (curve) => {
   it('has the generator of the standard: the public key of the private key 1', () => {
     const one = createECDH(curve.openssl);
     one.setPrivateKey(Buffer.concat([Buffer.alloc(curve.fieldBytes - 1), Uint8Array.of(1)]));
-    expect(hex(generator(curve))).toBe(one.getPublicKey('hex'));
+    expect(hex(curve.generator)).toBe(one.getPublicKey('hex'));
   });
 });
 

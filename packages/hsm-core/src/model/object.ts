@@ -27,6 +27,8 @@ export interface ObservedObject {
   /** Bits of the value (secret), the modulus (RSA) or the field (EC); 0 where the token does not tell. */
   readonly sizeBits: number;
   readonly attributes: Attributes;
+  /** CKA_EC_PARAMS of an EC key, by which its curve is known; model/curve.ts. */
+  readonly curveParams?: Uint8Array;
   /** Length of the value of a data object. */
   readonly valueBytes?: number;
   /**

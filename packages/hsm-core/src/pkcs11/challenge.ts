@@ -3,9 +3,8 @@
  * shows its class and, at times, its names, but serves no use (facts: pkcs11, 7). The doubt is always for the key.
  */
 import { randomBytes } from 'node:crypto';
-import { generator } from '../model/ecdsa-recovery.ts';
+import { curveOf } from '../model/curve.ts';
 import type { ObservedObject } from '../model/object.ts';
-import { curveOfBits } from '../model/public-half.ts';
 import type { Challenge } from '../provider.ts';
 import { CKA, CKK, CKM } from './constants.ts';
 import { mechanism, structure } from './cryptoki.ts';
@@ -35,7 +34,7 @@ export function challenge(context: ProveContext, handle: bigint): Challenge {
   return answer;
 }
 
-function usesOf(context: ProveContext, { keyType, sizeBits, attributes }: ObservedObject): Use[] {
+function usesOf(context: ProveContext, { keyType, curveParams, attributes }: ObservedObject): Use[] {
   const { cryptoki, session, keyWrap, domainKey } = context;
   const { encrypt, decrypt, sign, wrap, derive, extractable, wrapWithTrusted } = attributes;
   const block = randomBytes(32);
@@ -68,11 +67,11 @@ function usesOf(context: ProveContext, { keyType, sizeBits, attributes }: Observ
     case 'rsa':
       return [...uses, signing(CKM.SHA256_RSA_PKCS), signing(CKM.RSA_PKCS)];
     case 'ec': {
-      // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees; it shows no size.
-      const curve = curveOfBits(sizeBits);
+      // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
+      const curve = curveOf(curveParams);
       const bytes = curve?.fieldBytes ?? 0;
       const agreeing = (privateKey: bigint) =>
-        curve && agree(cryptoki, session, { privateKey, point: generator(curve), bytes });
+        curve && agree(cryptoki, session, { privateKey, point: curve.generator, bytes });
       return [
         ...uses,
         signing(CKM.ECDSA),

@@ -2,11 +2,11 @@ import { createECDH, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { hex } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
 import type { Attributes } from '../model/attributes.ts';
+import { CURVES, curveOf } from '../model/curve.ts';
 import type { ObservedObject } from '../model/object.ts';
-import { CURVES } from '../model/public-half.ts';
 import { CKA, CKM } from './constants.ts';
 import type { Cryptoki, Mechanism, Template } from './cryptoki.ts';
-import { findPublicHalf, PublicKeys } from './find-public-half.ts';
+import { findPublicHalf, PublicKeys, softwareAgreement } from './find-public-half.ts';
 import { CryptokiFailure } from './return-values.ts';
 
 const P256 = CURVES[0]!;
@@ -62,7 +62,16 @@ function observed(
   publicHalf?: Uint8Array,
 ): ObservedObject {
   const half = publicHalf === undefined ? {} : { publicHalf };
-  return { handle: 7n, objectClass, keyType: 'ec', sizeBits: 256, attributes, readDigest: '', ...half };
+  return {
+    handle: 7n,
+    objectClass,
+    keyType: 'ec',
+    sizeBits: 256,
+    curveParams: PARAMS,
+    attributes,
+    readDigest: '',
+    ...half,
+  };
 }
 
 const publicKey = (key: KeyObject, id: string): ObservedObject =>
@@ -132,7 +141,7 @@ describe('the public half of a private key that is kept without its point', () =
   it('stays unknown when the key shows no curve, as a half-made one, and the key is not used', () => {
     const { context, derived } = token(pair().privateKey);
     context.cryptoki.destroy = () => true;
-    const key = { ...observed('private-key', { derive: true }), sizeBits: 0 };
+    const { curveParams: _none, ...key } = observed('private-key', { derive: true });
     expect(findPublicHalf(context, key, { publicKeys: beside() })).toBeUndefined();
     expect(derived.size).toBe(0);
   });
@@ -144,4 +153,13 @@ describe('the public half of a private key that is kept without its point', () =
     };
     expect(findPublicHalf(context, observed('private-key', { sign: true }), { publicKeys: beside() })).toBeUndefined();
   });
+});
+
+it('software agrees with a point that nobody can take for an OCTET STRING', () => {
+  // brainpoolP320r1: one of some 210 points has a first byte that is the length of the rest.
+  const curve = curveOf(Buffer.from('06092b2403030208010109', 'hex'))!;
+  const theirs = createECDH(curve.openssl!);
+  const point = new Uint8Array(theirs.generateKeys());
+  for (let round = 0; round < 1_500; round += 1)
+    expect(softwareAgreement(curve, point).point[1]).not.toBe(2 * curve.fieldBytes - 1);
 });

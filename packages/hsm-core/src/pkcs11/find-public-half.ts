@@ -3,11 +3,13 @@
  * checked against public keys beside it, or the point is recovered from signatures; a key that only agrees is agreed with
  * the generator. IDs only order the candidates; the use decides.
  */
-import { createECDH, createHash, ECDH, randomBytes, verify } from 'node:crypto';
+import { createECDH, createHash, randomBytes, verify } from 'node:crypto';
 import { bytesEqual, hex } from '@antipode/runtime';
-import { generator, recoverPoints } from '../model/ecdsa-recovery.ts';
+import { type Curve, curveOf, toBigInt } from '../model/curve.ts';
+import { OCTET_STRING, tlvOf } from '../model/der.ts';
+import { agreement, recoverPoints } from '../model/ecdsa-recovery.ts';
 import type { ObservedObject } from '../model/object.ts';
-import { type Curve, curveOfBits, ecPublicHalf, openedKey, pointOf } from '../model/public-half.ts';
+import { ecPublicHalf, openedKey, pointOf, uncompressed } from '../model/public-half.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO } from './constants.ts';
 import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
 import { CryptokiFailure, isSoftwareRefusal } from './return-values.ts';
@@ -38,7 +40,7 @@ export class PublicKeys {
     for (const among of [sameId, this.#all])
       for (const one of among) {
         if (tried === CANDIDATES_MAX) return;
-        if (one.sizeBits !== key.sizeBits || (among !== sameId && sameId.includes(one))) continue;
+        if (!isOnCurveOf(key, one) || (among !== sameId && sameId.includes(one))) continue;
         tried += 1;
         yield one.publicHalf!;
       }
@@ -46,6 +48,12 @@ export class PublicKeys {
 }
 
 const idOf = ({ attributes: { id } }: ObservedObject): string => hex(id ?? new Uint8Array());
+
+/** By the parameters: a curve of the same size is another, and a generator that somebody chose makes another, too. */
+const isOnCurveOf = ({ curveParams: of = NONE }: ObservedObject, { curveParams = NONE }: ObservedObject): boolean =>
+  bytesEqual(of, curveParams);
+
+const NONE = new Uint8Array();
 
 /** Recovering a point costs as much as some hundred verifications. */
 const CANDIDATES_MAX = 64;
@@ -58,8 +66,8 @@ export interface Clues {
 }
 
 export function findPublicHalf(context: KeyUse, key: ObservedObject, clues: Clues): Uint8Array | undefined {
-  // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees; it shows no size.
-  const curve = curveOfBits(key.sizeBits);
+  // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
+  const curve = curveOf(key.curveParams);
   if (curve === undefined) return undefined;
   try {
     if (key.attributes.sign && allows(key, CKM.ECDSA)) return fromSignatures(context, key, curve, clues);
@@ -115,21 +123,14 @@ function fromAgreement(
 ): Uint8Array | undefined {
   const x = agree(context.cryptoki, context.session, {
     privateKey: key.handle,
-    point: generator(curve),
+    point: curve.generator,
     bytes: curve.fieldBytes,
   });
   if (expected !== undefined && bytesEqual(pointOf(curve, expected).subarray(1, 1 + curve.fieldBytes), x))
     return expected;
-  const compressed = Buffer.concat([Uint8Array.of(2), x]);
-  try {
-    return ecPublicHalf(
-      curve,
-      ECDH.convertKey(compressed, curve.openssl, undefined, undefined, 'uncompressed') as Buffer,
-    );
-  } catch {
-    // The key does not agree as its curve has it: that is the key's fault, and nobody else's.
-    return undefined;
-  }
+  // Undefined where the key does not agree as its curve has it: that is the key's fault, and nobody else's.
+  const point = uncompressed(curve, Buffer.concat([Uint8Array.of(2), x]));
+  return point && ecPublicHalf(curve, point);
 }
 
 /**
@@ -161,9 +162,23 @@ export function agree(
   }
 }
 
-/** What software gets for the same agreement, from the public half. */
+/**
+ * What software gets for the same agreement, from the public half. The point is bare, as the standard has it, and none that a
+ * token could take for an OCTET STRING: SoftHSM guesses by the first bytes. @throws where OpenSSL does not know the curve either
+ */
 export function softwareAgreement(curve: Curve, point: Uint8Array): { point: Uint8Array; secret: Uint8Array } {
-  const ours = createECDH(curve.openssl);
+  for (;;) {
+    const agreed = agreedOnce(curve, point);
+    if (tlvOf(agreed.point, OCTET_STRING) === undefined) return agreed;
+  }
+}
+
+function agreedOnce(curve: Curve, point: Uint8Array): { point: Uint8Array; secret: Uint8Array } {
+  // Wider than the order, so that no remainder is much likelier than another.
+  const random = (): bigint => toBigInt(randomBytes(curve.fieldBytes + 8));
+  const byHand = curve.openssl === undefined ? agreement(curve, point, random()) : undefined;
+  if (byHand !== undefined) return byHand;
+  const ours = createECDH(curve.openssl ?? 'unnamed');
   ours.generateKeys();
   return { point: ours.getPublicKey(), secret: ours.computeSecret(point) };
 }

@@ -12,9 +12,10 @@ import {
   attributesOf,
   setAttribute,
 } from '../model/attributes.ts';
+import { curveOf } from '../model/curve.ts';
 import { DATE_NAMES, NOT_CARRIED, vendorName } from '../model/not-carried.ts';
 import type { Handle, KeyType, ObjectClass, ObservedObject } from '../model/object.ts';
-import { barePoint, curveOf, ecPublicHalf, rsaPublicHalf } from '../model/public-half.ts';
+import { barePoint, ecPublicHalf, rsaPublicHalf } from '../model/public-half.ts';
 import { AttributeReader, type WantedAttribute } from './attribute-reader.ts';
 import { CKA } from './constants.ts';
 import type { Cryptoki } from './cryptoki.ts';
@@ -170,6 +171,7 @@ export class ObjectReader {
       else if (bytes !== undefined && bytes.length > 0) isBeyondModel ||= ATTRIBUTES[name].fate !== 'carried';
     }
     const publicHalf = keyType === undefined ? undefined : publicHalfOf(keyType, value);
+    const curveParams = keyType === 'ec' ? value(CKA.EC_PARAMS) : undefined;
     const notCarried = this.#notCarried(objectClass);
     return {
       handle,
@@ -178,6 +180,7 @@ export class ObjectReader {
       sizeBits: sizeBitsOf(objectClass, keyType, value),
       attributes,
       ...(publicHalf === undefined ? {} : { publicHalf }),
+      ...(curveParams?.length ? { curveParams: new Uint8Array(curveParams) } : {}),
       ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
       ...(keyType !== undefined && TEMPLATES.some((type) => this.#attributes.length(type) > 0)
         ? { hasTemplate: true }

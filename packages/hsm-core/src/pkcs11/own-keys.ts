@@ -4,9 +4,10 @@
  */
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256 } from '@antipode/runtime';
+import { CURVES } from '../model/curve.ts';
 import { receivesFor, signingHalfOf } from '../model/identity.ts';
 import type { Handle } from '../model/object.ts';
-import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
+import { barePoint, ecPublicHalf } from '../model/public-half.ts';
 import { type DomainKeyEnd, type OwnKey, PROTECTIONS, type Protection } from '../provider.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';

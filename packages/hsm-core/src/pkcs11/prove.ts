@@ -4,10 +4,11 @@
  * use by every flag. Attributes alone prove nothing. A flag that no mechanism of the token can exercise is reported.
  */
 import { constants, createHash, type KeyObject, publicEncrypt, randomBytes, verify } from 'node:crypto';
-import { bytesEqual, hasCode, sha256 } from '@antipode/runtime';
-import { type AttributeName, USES } from '../model/attributes.ts';
+import { bytesEqual, hasCode, hex, sha256 } from '@antipode/runtime';
+import { ATTRIBUTES, type AttributeName, USES } from '../model/attributes.ts';
+import type { Curve } from '../model/curve.ts';
 import { isWrapped } from '../model/object.ts';
-import { curveOfBits, openedKey, pointOf } from '../model/public-half.ts';
+import { curveIn, openedKey, pointOf } from '../model/public-half.ts';
 import type { ProofCheck, ProofItem, ProofOutcome } from '../provider.ts';
 import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from './constants.ts';
 import { type Mechanism, mechanism, structure } from './cryptoki.ts';
@@ -195,30 +196,81 @@ class Proof {
 
   useEc(): void {
     const { cryptoki, session } = this.#context;
-    const { handle, sizeBits, attributes, publicHalf } = this.#item;
-    const curve = curveOfBits(sizeBits);
+    const { handle, attributes, publicHalf } = this.#item;
+    const curve = publicHalf && curveIn(publicHalf);
     const publicKey = this.#publicKey();
     if (curve === undefined || publicKey === undefined || publicHalf === undefined) {
       this.#useUnverified();
       return;
     }
     // SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
-    if (attributes.derive && this.#context.objects.read(handle)?.sizeBits !== sizeBits) {
+    const shown = this.#context.objects.read(handle)?.curveParams;
+    if (attributes.derive && (shown === undefined || hex(shown) !== curve.params)) {
       this.checks.push({ use: 'value', outcome: 'failed', detail: 'no curve, or another' });
       return;
     }
     if (attributes.sign) {
-      this.#use('sign', [CKM.ECDSA], (type) => {
+      this.#useOn(curve, 'sign', CKM.ECDSA, (key, isOurs) => {
         const digest = createHash(curve.hash).update(this.#nonce).digest();
-        const signature = cryptoki.sign(session, mechanism(type), handle, digest);
-        return verify(curve.hash, this.#nonce, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature);
+        const signature = cryptoki.sign(session, mechanism(CKM.ECDSA), key, digest);
+        return !isOurs || verify(curve.hash, this.#nonce, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature);
       });
     }
     if (attributes.derive) {
-      this.#use('derive', [CKM.ECDH1_DERIVE], () => {
+      this.#useOn(curve, 'derive', CKM.ECDH1_DERIVE, (key, isOurs) => {
         const { point, secret } = softwareAgreement(curve, pointOf(curve, publicHalf));
-        return bytesEqual(agree(cryptoki, session, { privateKey: handle, point, bytes: curve.fieldBytes }), secret);
+        const agreed = agree(cryptoki, session, { privateKey: key, point, bytes: curve.fieldBytes });
+        return !isOurs || bytesEqual(agreed, secret);
       });
+    }
+  }
+
+  /** `work` is tried with this key, and where the token refuses it, with one that was just made on the same curve. */
+  #useOn(curve: Curve, use: 'sign' | 'derive', type: number, work: (key: bigint, isOurs: boolean) => boolean): void {
+    this.#use(use, [type], () => {
+      try {
+        return work(this.#item.handle, true);
+      } catch (thrown) {
+        if (thrown instanceof CryptokiFailure && this.#refusesAny(curve, use, thrown, (key) => work(key, false)))
+          throw new NoKeyOfCurve(thrown.returnValue);
+        throw thrown;
+      }
+    });
+  }
+
+  /**
+   * Whether the token refuses this to any key of the curve: then it says nothing of the one at hand. SoftHSM signs on curves
+   * over binary fields, and agrees on none.
+   */
+  #refusesAny(
+    curve: Curve,
+    use: 'sign' | 'derive',
+    { returnValue }: CryptokiFailure,
+    work: (key: bigint) => unknown,
+  ): boolean {
+    const { cryptoki, session } = this.#context;
+    const made: bigint[] = [];
+    try {
+      const { publicKey, privateKey } = cryptoki.generateKeyPair(
+        session,
+        mechanism(CKM.EC_KEY_PAIR_GEN),
+        [
+          [CKA.TOKEN, false],
+          [CKA.EC_PARAMS, Buffer.from(curve.params, 'hex')],
+        ],
+        [
+          [CKA.TOKEN, false],
+          [ATTRIBUTES[use].type, true],
+        ],
+      );
+      made.push(publicKey, privateKey);
+      work(privateKey);
+      return false;
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      return made.length > 0 && thrown.returnValue === returnValue;
+    } finally {
+      for (const half of made) cryptoki.destroy(session, half);
     }
   }
 
@@ -363,6 +415,10 @@ class Proof {
           refusals.push(`${name} CKA_ALWAYS_AUTHENTICATE: ${thrown.code}`);
           break;
         }
+        if (thrown instanceof NoKeyOfCurve) {
+          refusals.push(`${name} ${thrown.message} for any key of the curve`);
+          continue;
+        }
         if (!(thrown instanceof CryptokiFailure)) throw thrown;
         if (!CANNOT_EXERCISE.has(thrown.returnValue)) {
           this.checks.push({ use, outcome: 'failed', detail: `${name} ${thrown.returnValue}` });
@@ -383,6 +439,9 @@ class Proof {
     }
   }
 }
+
+/** The token refuses the use to every key of the curve. */
+class NoKeyOfCurve extends Error {}
 
 /** A readable session key with nothing to protect. */
 export const THROW_AWAY = [

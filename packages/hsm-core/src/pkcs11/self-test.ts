@@ -5,8 +5,7 @@
 import { createCipheriv } from 'node:crypto';
 import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
 import { ATTRIBUTES } from '../model/attributes.ts';
-import { generator } from '../model/ecdsa-recovery.ts';
-import { CURVES } from '../model/public-half.ts';
+import { CURVES } from '../model/curve.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
 import { CryptokiFailure } from './return-values.ts';
@@ -94,7 +93,7 @@ export function lacksOf(cryptoki: Cryptoki, session: bigint): string[] {
     if (pair === undefined) return [...lacks, 'ECDSA on P-256 (no key)', 'ECDH on P-256 (no key)'];
     made.push(pair.publicKey, pair.privateKey);
     attempt('ECDSA on P-256', () => cryptoki.sign(session, mechanism(CKM.ECDSA), pair.privateKey, KNOWN_SECRET));
-    const point = generator(CURVES[0]!);
+    const point = CURVES[0]!.generator;
     const agreement = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]);
     const agreed = attempt('ECDH on P-256', () =>
       cryptoki.deriveKey(session, agreement, pair.privateKey, [

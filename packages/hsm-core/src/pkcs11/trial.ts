@@ -4,8 +4,7 @@
  * (opencryptoki 3.27 does).
  */
 import { ATTRIBUTES } from '../model/attributes.ts';
-import { generator } from '../model/ecdsa-recovery.ts';
-import { CURVES } from '../model/public-half.ts';
+import { CURVES } from '../model/curve.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type Template } from './cryptoki.ts';
 import { unwrapNarrowed } from './narrowing.ts';
@@ -41,7 +40,7 @@ const EVERYTHING: Template = (['private', 'sensitive', 'extractable', 'wrap', 'u
   (name) => [type(name), true] as const,
 );
 
-const POINT = generator(CURVES[0]!);
+const POINT = CURVES[0]!.generator;
 
 export class Trial {
   readonly keyWrap: Mechanism;

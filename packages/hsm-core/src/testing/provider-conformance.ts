@@ -11,8 +11,9 @@ import { hex, sha256 } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Attributes } from '../model/attributes.ts';
+import { CURVES } from '../model/curve.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
-import { CURVES, curveIn, ecPublicHalf, pointOf } from '../model/public-half.ts';
+import { curveIn, ecPublicHalf, pointOf } from '../model/public-half.ts';
 import type { HsmProvider, ProofItem } from '../provider.ts';
 import { CERTIFICATE } from './certificate.ts';
 import {

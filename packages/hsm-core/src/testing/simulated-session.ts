@@ -3,8 +3,9 @@ import { createCipheriv, createDecipheriv, createECDH, sign } from 'node:crypto'
 import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
 import { LookLog } from '../look-log.ts';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute, USES } from '../model/attributes.ts';
+import { CURVES } from '../model/curve.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
-import { barePoint, CURVES, ecPublicHalf } from '../model/public-half.ts';
+import { barePoint, ecPublicHalf } from '../model/public-half.ts';
 import type {
   BatchOutcome,
   Challenge,
