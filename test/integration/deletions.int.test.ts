@@ -85,6 +85,31 @@ it('a loss that is accepted goes on; what is deleted is listed by name at every 
   expect((await rejection(restoring)).code).toBe('ALREADY_EXISTS');
 });
 
+it('what was deleted does not come back beside a key of its name that no generation has', async () => {
+  const gone = async () => (await listDeleted(at('a'))).filter(({ state }) => state === 'deleted');
+  const restore = async (objectIds: readonly string[]) =>
+    (await rejection(restoreDeleted({ ...at('a'), objectIds, log: silentLog }))).code;
+  const { tool } = system.site('a').token;
+  const live = new Set(labelsAt('a'));
+  const [uncaptured, fresh] = (await gone()).filter(({ label }) => !live.has(label));
+  // One that its token does not give out, and one that was made since the last capture.
+  tool('--keygen', '--key-type', 'AES:32', '--label', uncaptured!.label, '--id', uncaptured!.ckaId, '--sensitive');
+  await system.replicate();
+  system.makeKey('a', fresh!.ckaId);
+  for (const one of [uncaptured, fresh]) expect(await restore([one!.objectId])).toBe('ALREADY_EXISTS');
+  expect(labelsAt('a').filter((label) => label === uncaptured!.label || label === fresh!.label)).toHaveLength(2);
+  for (const one of [uncaptured, fresh]) tool('--delete-object', '--type', 'secrkey', '--id', one!.ckaId);
+  await system.replicate();
+
+  // Two that bore one name, one after the other.
+  const again = (await gone()).find(({ label }) => live.has(label))!;
+  tool('--delete-object', '--type', 'secrkey', '--id', again.ckaId);
+  await system.replicate();
+  const namesakes = (await gone()).filter(({ label }) => label === again.label);
+  expect(namesakes).toHaveLength(2);
+  expect(await restore(namesakes.map(({ objectId }) => objectId))).toBe('ALREADY_EXISTS');
+});
+
 it('a token that was emptied is left for a standby by order of a person, and filled again when it has rejoined', async () => {
   for (const id of IDS.filter((id) => !labelsAt('a').includes(`key ${id}`))) system.makeKey('a', id);
   await system.replicate();

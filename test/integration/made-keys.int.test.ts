@@ -168,6 +168,19 @@ describe('the self-test', () => {
   });
 
   it.each([
+    ['sensitive', replaced('C_GenerateKeyPair', 'sensitive')],
+    ['extractable', replaced('C_GenerateKeyPair', 'extractable')],
+  ])('finds that pairs lack %s in a token that has its own keys already', async (protection, order) => {
+    const target = lyingToken('changed');
+    const member = await memberOn(target);
+    target.tell(order);
+    await expect(member.reopen()).rejects.toMatchObject({
+      code: 'PROTECTION_UNENFORCED',
+      details: { unenforced: expect.stringContaining(protection) },
+    });
+  });
+
+  it.each([
     ['secret', CKO.SECRET_KEY],
     ['private', CKO.PRIVATE_KEY],
   ])('refuses a token that gives %s keys and does not take them back', async (_kind, objectClass) => {

@@ -33,6 +33,7 @@ describe('a rule on labels', () => {
   it.each<[string, Uint8Array, string]>([
     ['composed, rule decomposed', bytes('schl\u00fcssel'), 'schlu\u0308ssel'],
     ['decomposed, rule composed', bytes('schlu\u0308ssel'), 'schl\u00fcssel'],
+    ['decomposed around an invisible character', bytes('schlu\u200b\u0308ssel'), 'schl\u00fcssel'],
     ['Latin-1', Buffer.from('schl\u00fcssel', 'latin1'), 'schl\u00fcssel'],
     ['no-break space', bytes('site\u00a0key'), 'site key'],
     ['two blanks', bytes('site  key'), 'site key'],

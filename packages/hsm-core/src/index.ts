@@ -57,5 +57,5 @@ export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica.ts';
 export { type ScrubReport, scrub } from './scrub.ts';
 export { LOSS_LIMIT, type Loss, type LossLimit, RETENTION_MS, type SealResult, seal } from './seal.ts';
-export { findNamesakes, type SetAsideResult, setAside } from './set-aside.ts';
+export { findNamesakes, lookForNamesakes, type SetAsideResult, setAside } from './set-aside.ts';
 export { type RefusedObject, type UnsealResult, unseal } from './unseal.ts';

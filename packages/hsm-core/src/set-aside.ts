@@ -46,6 +46,12 @@ export async function findNamesakes({ provider, memory, target }: Replica): Prom
   );
 }
 
+/** The same in a partition that may not have been read yet. @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST */
+export async function lookForNamesakes(replica: Replica): Promise<ObservedObject[]> {
+  await recogniseReplica(replica);
+  return findNamesakes(replica);
+}
+
 /** @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST, HSM_REFUSED, and what `checkFence` throws */
 export async function setAside(options: SetAsideOptions): Promise<SetAsideResult> {
   const { provider, memory, checkFence, store } = options;

@@ -9,8 +9,10 @@ import {
   type HsmProvider,
   isNewer,
   type Keyring,
+  lookForNamesakes,
   openKeyring,
   openPartition,
+  type Replica,
   ReplicaMemory,
   type SealedGeneration,
   unseal,
@@ -124,8 +126,11 @@ export function restoreDeleted({
         announced: journal.announcedKeys(seat.serial),
       });
       const targets = [newest, ...open.asides].flatMap((one) => targetsOf(one, { wanted, keyring, group }));
-      for (const target of targets)
-        await restore({ provider, keyring, open, target, group, changed: changedOf(newest.generation) });
+      const changed = changedOf(newest.generation);
+      const replicas = targets.map((target) => replicaOf({ provider, keyring, open, target, group }));
+      // All of them before any is brought back.
+      for (const replica of replicas) await requireNoNamesakes(replica, changed);
+      for (const replica of replicas) await restore(replica, { store: open.store, changed });
     } finally {
       await provider.close();
     }
@@ -148,6 +153,8 @@ function requireFreeNames(chosen: readonly DeletedObject[], { entries }: Generat
   for (const one of chosen) {
     if (one.state !== 'deleted' && one.state !== 'set-aside') continue;
     const bearer = namesOf(one).flatMap((name) => bearers.get(name) ?? [])[0];
+    // Of several that are to come back, too, one may have the name.
+    for (const name of namesOf(one)) bearers.set(name, one.objectId);
     if (bearer === undefined) continue;
     throw new AntipodeError(
       'ALREADY_EXISTS',
@@ -196,23 +203,20 @@ function targetsOf(
   }));
 }
 
-async function restore({
+function replicaOf({
   provider,
   keyring,
-  open: { journal, store },
+  open: { journal },
   target,
   group,
-  changed,
 }: {
   provider: HsmProvider;
   keyring: Keyring;
   open: Open;
   target: SealedGeneration;
   group: string;
-  changed: ReadonlySet<string>;
-}): Promise<void> {
-  const { entries } = target.generation;
-  const replica = {
+}): Replica {
+  return {
     provider,
     keyring,
     memory: new ReplicaMemory(),
@@ -220,13 +224,39 @@ async function restore({
     previous: [],
     journal: {
       openIntents: () => journal.openIntents(group),
-      begin: (intents: Parameters<Journal['beginIntents']>[1]) => journal.beginIntents(group, intents),
-      commit: (_digest: string, objectIds: readonly string[]) => journal.endIntents(group, objectIds),
+      begin: (intents) => journal.beginIntents(group, intents),
+      commit: (_digest, objectIds) => journal.endIntents(group, objectIds),
     },
     checkFence: () => {},
   };
+}
+
+/**
+ * The token may hold what the newest generation does not have: a key that was made since, or one that is not captured.
+ * @throws ALREADY_EXISTS
+ */
+async function requireNoNamesakes(replica: Replica, changed: ReadonlySet<string>): Promise<void> {
+  const { generation } = replica.target;
+  // What has another value gives way to the sound one.
+  const entries = generation.entries.filter(({ objectId }) => !changed.has(objectId));
+  const [bearer] = await lookForNamesakes({
+    ...replica,
+    target: { ...replica.target, generation: { ...generation, entries } },
+  });
+  if (bearer === undefined) return;
+  throw new AntipodeError(
+    'ALREADY_EXISTS',
+    `a ${bearer.objectClass} in the token has the label or CKA_ID of an object that is to come back: rename or destroy it first`,
+    { details: { objectClass: bearer.objectClass, handle: bearer.handle } },
+  );
+}
+
+async function restore(
+  replica: Replica,
+  { store, changed }: { store: GenerationStore; changed: ReadonlySet<string> },
+): Promise<void> {
   await unseal({ ...replica, proved: undefined, blobOf: (sha256) => store.blob(sha256) });
-  const damaged = entries.filter(({ objectId }) => changed.has(objectId));
+  const damaged = replica.target.generation.entries.filter(({ objectId }) => changed.has(objectId));
   await destroyNamesakes(replica, damaged);
 }
 
