@@ -11,7 +11,7 @@ import {
   SiteAgentService as SiteAgentServiceDescriptor,
   Tls,
 } from '@antipode/protocol';
-import { closeAll, Log, silentLog, systemClock } from '@antipode/runtime';
+import { type Clock, closeAll, Log, silentLog, systemClock } from '@antipode/runtime';
 import { initialisePartition, loadAgentConfig, type Pin, pinPartitions, SiteAgent } from '@antipode/site-agent';
 import { type Round, replicateOnce } from '../../apps/cli/src/commands/replicate.ts';
 import { DemoProcess, freePort } from '../../apps/cli/src/demo/processes.ts';
@@ -57,6 +57,8 @@ export interface SystemOptions {
   readonly links?: Links;
   /** For the processes, by the name of the site or `coordinator`. */
   readonly environment?: (name: string, folder: string) => Readonly<Record<string, string>>;
+  /** Of agents in this process, by site. */
+  readonly clocks?: ((name: string) => Clock) | undefined;
 }
 
 export class TestSystem {
@@ -74,9 +76,11 @@ export class TestSystem {
   #coordinatorAddress = '';
 
   readonly #environment: NonNullable<SystemOptions['environment']>;
+  readonly #clocks: SystemOptions['clocks'];
 
-  constructor({ environment = () => ({}) }: Pick<SystemOptions, 'environment'> = {}) {
+  constructor({ environment = () => ({}), clocks }: Pick<SystemOptions, 'environment' | 'clocks'> = {}) {
     this.#environment = environment;
+    this.#clocks = clocks;
   }
 
   static async start({
@@ -84,10 +88,14 @@ export class TestSystem {
     createGroup = true,
     links = 'none',
     environment,
+    clocks,
     failoverPolicy,
     lossObjects,
   }: SystemOptions = {}): Promise<TestSystem> {
-    const system = new TestSystem(environment === undefined ? {} : { environment });
+    const system = new TestSystem({
+      ...(environment === undefined ? {} : { environment }),
+      ...(clocks === undefined ? {} : { clocks }),
+    });
     try {
       await system.#setUp(links);
       await system.startCoordinator({ asProcess: processes.includes('coordinator') });
@@ -144,7 +152,12 @@ export class TestSystem {
       });
       return;
     }
-    site.agent = new SiteAgent({ config: loadAgentConfig(site.configFile), log: this.log.with({ site: name }) });
+    const clock = this.#clocks?.(name);
+    site.agent = new SiteAgent({
+      config: loadAgentConfig(site.configFile),
+      log: this.log.with({ site: name }),
+      ...(clock === undefined ? {} : { clock }),
+    });
     await site.agent.start();
   }
 

@@ -16,6 +16,7 @@ import { resolveCommand } from './commands/resolve.ts';
 import { agentCommand, coordinatorCommand } from './commands/run.ts';
 import { scrubCommand } from './commands/scrub.ts';
 import { statusCommand } from './commands/status.ts';
+import { storeCommand } from './commands/store.ts';
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from './exit-codes.ts';
 import { flushOutput, guardOutput, printError } from './output.ts';
 
@@ -51,6 +52,7 @@ export function program(): Command {
     drillCommand(),
     scrubCommand(),
     deletedCommand(),
+    storeCommand(),
     failoverCommand(),
     operationCommand(),
     resolveCommand(),

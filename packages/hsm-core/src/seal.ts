@@ -185,7 +185,7 @@ class Capture {
     const { serial, manufacturer, model, firmware, reusesHandles } = await provider.describe();
     this.#reusesHandles = reusesHandles === true;
     const { first, isRoutine } = await this.#firstLook();
-    if (isRoutine && this.#isQuiet(first)) return unchanged;
+    if (isRoutine && this.#isQuiet(first) && !this.#mayForget()) return unchanged;
 
     const carried = isRoutine ? this.#carry(first) : new Set<ObjectId>();
     // The token gives what will be needed while the second look waits: it lies between two equal reads then.
@@ -279,6 +279,12 @@ class Capture {
   #isQuiet({ handles, objects }: Seen): boolean {
     const known = this.#remembered?.objectIds;
     return objects.length === 0 && handles.size === known?.size && [...handles].every((handle) => known.has(handle));
+  }
+
+  /** Whether the retention of something deleted is over: a partition in which nothing changes says so too. */
+  #mayForget(): boolean {
+    const { isExpired = () => false } = this.#options;
+    return [...this.#buried.values()].some((tombstone) => isExpired(tombstone));
   }
 
   /** Takes over what is captured and has not changed, without having it told. */
@@ -713,8 +719,11 @@ class Capture {
   #tombstones(absent: readonly Entry[], deletedMs: number): Tombstone[] {
     const captured = new Set(this.#entries.map(({ objectId }) => objectId));
     const { epoch, number, retentionMs = RETENTION_MS, isExpired = () => false } = this.#options;
+    // Of what is in this token all the same, the tombstone stays: without it the object would pass for new, and come back.
+    const present = new Set(this.#leftOut.flatMap(({ objectId, reason }) => (reason === 'deleted' ? objectId : [])));
     const kept = [...this.#buried.values()].filter(
-      (tombstone) => !captured.has(tombstone.entry.objectId) && !isExpired(tombstone),
+      (tombstone) =>
+        !captured.has(tombstone.entry.objectId) && (present.has(tombstone.entry.objectId) || !isExpired(tombstone)),
     );
     const added = absent
       .filter((entry) => this.#isLive(entry))

@@ -143,6 +143,13 @@ describe('a heartbeat', () => {
     expect((await bench.heartbeat('elsewhere')).needed).toEqual([]);
   });
 
+  it('says so too to a site that has only a scratch partition of the group', async () => {
+    const bench = new Bench({ spec: { ...SPEC, scratch: [{ site: 'd', serial: 'scratch-d' }] } });
+    bench.needed = ['ab'];
+    const { needed, epochs } = await bench.heartbeat('d');
+    expect([needed?.map(({ group }) => group), epochs]).toEqual([['payments'], []]);
+  });
+
   it('says where the other members are, the active one first, also of one that has not announced itself', async () => {
     const bench = withGroup();
     await bench.heartbeat('a');

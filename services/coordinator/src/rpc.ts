@@ -142,7 +142,9 @@ export function coordinatorHandlers({
             requestId: 'heartbeat',
           })),
         quarantined: added,
-        needed: seats.flatMap(({ spec }) => {
+        // Also to a site with nothing but a scratch partition of the group: its drills bring generations into its store.
+        needed: cache.all.flatMap(({ spec, members }) => {
+          if (![...members, ...spec.scratch].some(({ site }) => site === state.site)) return [];
           const digests = cache.needed(spec.name);
           return digests === undefined ? [] : [{ group: spec.name, manifestDigests: digests.map(fromHex) }];
         }),

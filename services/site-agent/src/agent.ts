@@ -18,6 +18,7 @@ import {
   systemPrng,
   VERSION,
 } from '@antipode/runtime';
+import { Collector } from './collector.ts';
 import type { AgentConfig } from './config.ts';
 import { Deletions } from './deletions.ts';
 import { Exchanges } from './exchange.ts';
@@ -40,6 +41,7 @@ import { Transfer } from './transfer.ts';
 import { Trust } from './trust.ts';
 
 const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
 
 /** Some captures come in between, each with a manifest. */
 const RETIRE_INTERVAL_MS = 10 * 60_000;
@@ -104,7 +106,10 @@ export class SiteAgent implements Closeable {
     const pins = new Pins(config.pinsFile);
     const partitions = new Partitions({ settings: config.partitions, journal, dataFolder: config.dataFolder, log });
     const trust = new Trust({ site: config.site, partitions: partitions.all, pins, journal });
-    const transfer = new Transfer({ store, peers, trust, log });
+    const transfer = new Transfer({ store, peers, trust, log, clock });
+    const deletions = new Deletions({ journal, clock, retentionMsMin: config.deletedRetentionDaysMin * DAY_MS });
+    const retention = new Retention({ journal, store, log, clock });
+    const graceMs = config.eraseGraceHours * HOUR_MS;
     this.#site = {
       name: config.site,
       instance: randomUUID(),
@@ -117,13 +122,14 @@ export class SiteAgent implements Closeable {
       store,
       fences: new FenceKeeper({ journal }),
       leases: new LeaseKeeper({ clock }),
-      deletions: new Deletions({ journal, clock, retentionMsMin: config.deletedRetentionDaysMin * DAY_MS }),
+      deletions,
       partitions,
       peers,
       trust,
       transfer,
       mender: new Mender({ journal, store, transfer, log }),
-      retention: new Retention({ journal, store, log }),
+      retention,
+      collector: new Collector({ journal, store, deletions, retention, clock, log, graceMs }),
     };
     this.#idle = new IdleCollection({ clock, collect: collectGarbage });
     this.#orders = new OrderBook({ clock });
@@ -185,7 +191,10 @@ export class SiteAgent implements Closeable {
       loop('write journal', JOURNAL_INTERVAL_MS, async () => this.#watchJournal()),
       loop('keep peers connected', KEEP_WARM_MS, (signal) => this.#site.peers.keepWarm(signal)),
       loop('mend store', MEND_INTERVAL_MS, (signal) => this.#site.mender.mendAll(signal)),
-      loop('retire generations', RETIRE_INTERVAL_MS, (signal) => this.#site.retention.pass(signal)),
+      loop('retire generations', RETIRE_INTERVAL_MS, async (signal) => {
+        await this.#site.retention.pass(signal);
+        await this.#site.collector.pass(signal);
+      }),
     ]);
     const warning = swapWarning(swapState());
     if (warning !== '') log.warn(warning);

@@ -39,54 +39,56 @@ export async function apply(
     await site.mender.mend(group, { sources: request.sources, signal });
     return transfer.pull({ group, digest, sources: request.sources, signal });
   });
-  return partition.use(
-    (open) =>
-      inSpan('apply', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
-        mayAct();
-        const { generation } = pulled.sealed;
-        await requireNewer(site, pulled.sealed);
-        const proved = journal.head(group, 'applied');
-        const leftOvers = await LeftOvers.before(site, open, group);
-        const result = await unseal({
-          provider: open.provider,
-          keyring: open.keyring,
-          memory: open.replica,
-          target: pulled.sealed,
-          previous: leftOvers.previous,
-          proved: proved === undefined ? undefined : await site.store.open(proved),
-          blobOf: (sha256) => site.store.blob(sha256),
-          journal: journal.ofApply(group),
-          checkFence: mayAct,
-        });
-        open.captures.forget();
-        noteRefused(site, pulled.sealed, result.refused);
-        const before = touched.get(group);
-        const objectIds =
-          before?.digest === digest ? [...new Set([...before.objectIds, ...result.unproven])] : result.unproven;
-        touched.set(group, { digest, objectIds });
-        const { divergent, unaccounted } = await leftOvers.after(pulled.sealed);
-        if (result.applied.length > 0 || pulled.blobs > 0) {
-          site.log.info('generation restored', {
-            group,
-            epoch,
-            generation: generation.number,
-            request: requestId,
-            objects: result.applied.length,
-            pulledBlobs: pulled.blobs,
-            pulledBytes: pulled.bytes,
+  const inTurn = () =>
+    partition.use(
+      (open) =>
+        inSpan('apply', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+          mayAct();
+          const { generation } = pulled.sealed;
+          await requireNewer(site, pulled.sealed);
+          const proved = journal.head(group, 'applied');
+          const leftOvers = await LeftOvers.before(site, open, group);
+          const result = await unseal({
+            provider: open.provider,
+            keyring: open.keyring,
+            memory: open.replica,
+            target: pulled.sealed,
+            previous: leftOvers.previous,
+            proved: proved === undefined ? undefined : await site.store.open(proved),
+            blobOf: (sha256) => site.store.blob(sha256),
+            journal: journal.ofApply(group),
+            checkFence: mayAct,
           });
-        }
-        return {
-          appliedObjects: result.applied.length,
-          pulledBlobs: pulled.blobs,
-          pulledBytes: BigInt(pulled.bytes),
-          narrowedObjects: result.narrowed,
-          divergentObjects: divergent,
-          unaccountedObjects: unaccounted,
-        };
-      }),
-    signal,
-  );
+          open.captures.forget();
+          noteRefused(site, pulled.sealed, result.refused);
+          const before = touched.get(group);
+          const objectIds =
+            before?.digest === digest ? [...new Set([...before.objectIds, ...result.unproven])] : result.unproven;
+          touched.set(group, { digest, objectIds });
+          const { divergent, unaccounted } = await leftOvers.after(pulled.sealed);
+          if (result.applied.length > 0 || pulled.blobs > 0) {
+            site.log.info('generation restored', {
+              group,
+              epoch,
+              generation: generation.number,
+              request: requestId,
+              objects: result.applied.length,
+              pulledBlobs: pulled.blobs,
+              pulledBytes: pulled.bytes,
+            });
+          }
+          return {
+            appliedObjects: result.applied.length,
+            pulledBlobs: pulled.blobs,
+            pulledBytes: BigInt(pulled.bytes),
+            narrowedObjects: result.narrowed,
+            divergentObjects: divergent,
+            unaccountedObjects: unaccounted,
+          };
+        }),
+      signal,
+    );
+  return site.store.inUse.during(pulled.sealed, inTurn);
 }
 
 /** Exceptions of what this member will acknowledge. They are told with every heartbeat, and in the log when they change. */

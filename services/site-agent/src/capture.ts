@@ -40,7 +40,9 @@ export async function capture(
         requireNoOlderKey(head, request);
         requireFreeNumber(head, request);
         const previous = head && (await store.open(head.digest));
-        const rules = site.deletions.rules(group, request, previous?.generation.tombstones ?? []);
+        const rules = site.deletions.rules(group, request, previous?.generation.tombstones ?? [], {
+          isAcknowledged: (one) => site.retention.isAcknowledged(group, { epoch: one.epoch, number: one.generation }),
+        });
         const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await seal({
           provider: open.provider,
           keyring: open.keyring,
@@ -67,8 +69,10 @@ export async function capture(
         if (sealed !== undefined) {
           await store.untilWritable(site.clock, signal);
           await site.journal.untilWritable(site.clock, signal);
-          await store.putAllBlobs(blobs.values());
-          await store.put(sealed);
+          await store.inUse.during(sealed, async () => {
+            await store.putAllBlobs(blobs.values());
+            await store.put(sealed);
+          });
           mayAct();
           journal.setHead(group, 'captured', sealed.digest);
           const { number, entries, uncaptured } = sealed.generation;

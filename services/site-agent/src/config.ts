@@ -68,6 +68,8 @@ export const agentConfigSchema = z.strictObject({
   pinsFile: path.default('pins.yaml'),
   /** How long deleted objects are kept sealed at least, whatever a group's policy says; days. */
   deletedRetentionDaysMin: z.number().positive().max(3650).default(7),
+  /** How long a sealed object must have been needed by nothing before it is erased; hours. */
+  eraseGraceHours: z.number().min(1).max(8760).default(24),
   /** Health endpoints; absent for none. */
   http: address.optional(),
   partitions: z

@@ -21,6 +21,7 @@ import { AntipodeError, hex, type Log } from '@antipode/runtime';
 import { type AgentConfig, partitionConfig } from './config.ts';
 import { GenerationStore } from './generation-store.ts';
 import { Journal, type Seat } from './journal.ts';
+import { burialKey } from './journal-collection.ts';
 
 /**
  * `deleted` is sealed and in no token; `held` would be lost by the next capture; `changed` has another value in the token;
@@ -292,7 +293,8 @@ async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) 
 
 function deletedIn({ journal, store, seat, newest: { generation }, asides }: Open, group: string): DeletedObject[] {
   const accepted = journal.accepted(group);
-  const kept = journal.kept(group);
+  const watchedMs = journal.collection.watchedMs;
+  const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
   // Of a capture that was held here before another member became active, nothing waits any more.
   const held = new Set(seat.role === 'active' ? journal.held(group).map(({ objectId }) => objectId) : []);
@@ -305,14 +307,15 @@ function deletedIn({ journal, store, seat, newest: { generation }, asides }: Ope
     return [{ ...named(entry), state, isAccepted: accepted.has(objectId), isRestorable }];
   });
   const deleted = generation.tombstones.map(
-    ({ entry, deletedMs, retentionMs, domainKeyVersion, dataKey }): DeletedObject => {
+    ({ entry, epoch, generation, deletedMs, retentionMs, domainKeyVersion, dataKey }): DeletedObject => {
+      const since = sinceMs.get(burialKey({ objectId: entry.objectId, epoch, generation })) ?? watchedMs;
       const blobs = [entry.blobSha256, dataKey?.blobSha256].filter((blob) => blob !== undefined);
       return {
         ...named(entry),
         state: 'deleted',
         deletedMs,
         ...(retentionMs === undefined ? {} : { retentionMs }),
-        keptMs: kept.get(entry.objectId) ?? 0,
+        keptMs: Math.max(0, watchedMs - since),
         isAccepted: true,
         isRestorable: domainKeyVersion !== undefined && blobs.every((blob) => store.hasSoundBlob(blob)),
       };

@@ -4,13 +4,20 @@
  * no clock on a wall that is set ahead makes a delete travel faster, and a stolen coordinator cannot either, since the agent's
  * own configuration has the least of days.
  */
-import { LOSS_LIMIT, type Loss, type LossLimit, type ObjectId, RETENTION_MS, type Tombstone } from '@antipode/hsm-core';
+import {
+  blobsOfTombstone,
+  LOSS_LIMIT,
+  type Loss,
+  type LossLimit,
+  type ObjectId,
+  RETENTION_MS,
+  type Tombstone,
+} from '@antipode/hsm-core';
 import type { CaptureRequest } from '@antipode/protocol';
 import type { Clock } from '@antipode/runtime';
 import type { Journal } from './journal.ts';
-
-/** Passes closer to each other than this are one: each costs a write. */
-const PASS_MS_MIN = 60_000;
+import { type Burial, burialKey, type KeptBurial } from './journal-collection.ts';
+import { Watch } from './watch.ts';
 
 export interface DeletionRules {
   readonly accepted: ReadonlySet<ObjectId>;
@@ -22,20 +29,25 @@ export interface DeletionRules {
 
 export class Deletions {
   readonly #journal: Journal;
-  readonly #clock: Clock;
+  readonly watch: Watch;
   readonly #retentionMsMin: number;
-  readonly #countedMs = new Map<string, number>();
 
   constructor({ journal, clock, retentionMsMin }: { journal: Journal; clock: Clock; retentionMsMin: number }) {
     this.#journal = journal;
-    this.#clock = clock;
+    this.watch = new Watch({ journal, clock });
     this.#retentionMsMin = retentionMsMin;
   }
 
-  /** For a capture upon a generation with these tombstones. */
-  rules(group: string, { policy }: CaptureRequest, tombstones: readonly Tombstone[]): DeletionRules {
+  /** For a capture upon a generation with these tombstones. @param options.isAcknowledged whether every member knows of one */
+  rules(
+    group: string,
+    { policy }: CaptureRequest,
+    tombstones: readonly Tombstone[],
+    { isAcknowledged = () => true }: { isAcknowledged?: (tombstone: Tombstone) => boolean } = {},
+  ): DeletionRules {
     const retentionMs = Math.max(this.#retentionMsMin, Number(policy?.retentionMs || RETENTION_MS));
-    const kept = this.#count(group, tombstones);
+    const nowMs = this.note(group, tombstones);
+    const kept = new Map(this.#journal.collection.buried(group).map((one) => [burialKey(one), one]));
     return {
       accepted: this.#journal.accepted(group),
       restored: this.#journal.restored(group),
@@ -44,8 +56,10 @@ export class Deletions {
         percent: policy?.lossPercent ?? LOSS_LIMIT.percent,
       },
       retentionMs,
-      isExpired: ({ entry, retentionMs: promised = RETENTION_MS }) =>
-        (kept.get(entry.objectId) ?? 0) >= Math.max(promised, this.#retentionMsMin),
+      isExpired: (tombstone) => {
+        const one = kept.get(burialKey(burialOf(tombstone)));
+        return one !== undefined && this.isExpired(one, nowMs) && isAcknowledged(tombstone);
+      },
     };
   }
 
@@ -65,14 +79,25 @@ export class Deletions {
     if (decided.accepted.size + decided.restored.size > 0) this.#journal.endDecisions(group, decided);
   }
 
-  #count(group: string, tombstones: readonly Tombstone[]): ReadonlyMap<ObjectId, number> {
-    const nowMs = this.#clock.monotonicMs();
-    const elapsedMs = nowMs - (this.#countedMs.get(group) ?? nowMs);
-    if (!this.#countedMs.has(group) || elapsedMs >= PASS_MS_MIN) {
-      this.#countedMs.set(group, nowMs);
-      const objectIds = tombstones.map(({ entry }) => entry.objectId);
-      this.#journal.countKept(group, { objectIds, elapsedMs: Math.floor(elapsedMs) });
-    }
-    return this.#journal.kept(group);
+  /** Deleted objects that this agent sees for the first time count from now. @returns the time of the watch */
+  note(group: string, tombstones: readonly Tombstone[]): number {
+    const nowMs = this.watch.nowMs();
+    this.#journal.collection.noteBuried(group, tombstones.map(burialOf), nowMs);
+    return nowMs;
   }
+
+  /** Whether it was kept for as long as its tombstone promises, and this site's configuration, under this agent's watch. */
+  isExpired({ retentionMs, sinceMs }: Pick<KeptBurial, 'retentionMs' | 'sinceMs'>, nowMs: number): boolean {
+    return nowMs - sinceMs >= Math.max(retentionMs, this.#retentionMsMin);
+  }
+
+  get retentionMsMin(): number {
+    return this.#retentionMsMin;
+  }
+}
+
+function burialOf(tombstone: Tombstone): Burial {
+  const { entry, epoch, generation, domainKeyVersion, retentionMs = RETENTION_MS } = tombstone;
+  const blobs = [...blobsOfTombstone(tombstone)];
+  return { objectId: entry.objectId, epoch, generation, version: domainKeyVersion, blobs, retentionMs };
 }

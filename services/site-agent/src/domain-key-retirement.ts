@@ -203,6 +203,12 @@ function inStore({ journal, store }: Site, group: string): (version: number) => 
             : `it opens deleted objects of ${nameOf(summary)}`,
         );
   }
+  // What was deleted stays sealed for as long as this site keeps it, also when no manifest names it any more (collector.ts).
+  for (const { version, blobs } of journal.collection.buried(group)) {
+    if (!blobs.some((blob) => store.hasBlob(blob))) continue;
+    if (version === undefined) return all('a deletion does not say which version opens it');
+    if (!by.has(version)) by.set(version, 'it opens deleted objects that are still sealed here');
+  }
   return (version) => by.get(version);
 }
 

@@ -42,92 +42,94 @@ export async function drill(
     signal,
   });
   const pullMs = clock.monotonicMs() - pullStartMs;
-  return scratch.use(
-    (open) =>
-      inSpan('drill', { 'antipode.group': group, 'antipode.drill': request.drillId }, async () => {
-        site.fences.check(group, epoch);
-        const rehearsal = await inScratch(site, open, {
-          drillId: request.drillId,
-          work: () =>
-            rehearse({
-              provider: open.provider,
-              keyring: open.keyring,
-              clock,
-              target: sealed,
-              blobOf: (sha256) => store.blob(sha256),
-            }),
-        });
-        const times = {
-          pullMs: Math.round(pullMs),
-          restoreMs: Math.round(rehearsal.restoreMs),
-          proveMs: Math.round(rehearsal.proveMs),
-          cleanMs: Math.round(rehearsal.cleanMs),
-        };
-        const { generation } = sealed;
-        const evidence = canonicalJson({
-          drillId: request.drillId,
-          group,
-          site: site.name,
-          epoch: generation.epoch.toString(),
-          generation: generation.number.toString(),
-          manifestDigest: sealed.digest,
-          contentDigest: sealed.contentDigest,
-          contentDigestMatches: rehearsal.isEqual,
-          source: {
-            serial: generation.source.serial,
-            model: generation.source.model,
-            firmware: generation.source.firmware,
-            identity: generation.source.identitySha256,
-          },
-          scratch: {
-            serial: open.description.serial,
-            model: open.description.model,
-            firmware: open.description.firmware,
-            identity: open.keyring.identity.sha256,
-            clean: rehearsal.isClean,
-          },
-          objects: {
-            expected: generation.entries.length,
+  const inTurn = () =>
+    scratch.use(
+      (open) =>
+        inSpan('drill', { 'antipode.group': group, 'antipode.drill': request.drillId }, async () => {
+          site.fences.check(group, epoch);
+          const rehearsal = await inScratch(site, open, {
+            drillId: request.drillId,
+            work: () =>
+              rehearse({
+                provider: open.provider,
+                keyring: open.keyring,
+                clock,
+                target: sealed,
+                blobOf: (sha256) => store.blob(sha256),
+              }),
+          });
+          const times = {
+            pullMs: Math.round(pullMs),
+            restoreMs: Math.round(rehearsal.restoreMs),
+            proveMs: Math.round(rehearsal.proveMs),
+            cleanMs: Math.round(rehearsal.cleanMs),
+          };
+          const { generation } = sealed;
+          const evidence = canonicalJson({
+            drillId: request.drillId,
+            group,
+            site: site.name,
+            epoch: generation.epoch.toString(),
+            generation: generation.number.toString(),
+            manifestDigest: sealed.digest,
+            contentDigest: sealed.contentDigest,
+            contentDigestMatches: rehearsal.isEqual,
+            source: {
+              serial: generation.source.serial,
+              model: generation.source.model,
+              firmware: generation.source.firmware,
+              identity: generation.source.identitySha256,
+            },
+            scratch: {
+              serial: open.description.serial,
+              model: open.description.model,
+              firmware: open.description.firmware,
+              identity: open.keyring.identity.sha256,
+              clean: rehearsal.isClean,
+            },
+            objects: {
+              expected: generation.entries.length,
+              proved: rehearsal.proof.proved,
+              failed: rehearsal.proof.failed,
+              failedIds: rehearsal.proof.failedObjectIds,
+              usesNotExercised: rehearsal.proof.usesNotExercised,
+              notExercised: rehearsal.proof.notExercised
+                .slice(0, NOT_EXERCISED_MAX)
+                .map(({ objectId, uses }) => ({ objectId, uses: [...uses] })),
+              uncaptured: generation.uncaptured.length,
+            },
+            times,
+            startedMs,
+            endedMs: clock.wallMs(),
+            software: `antipode ${site.version}`,
+          });
+          const signature = await open.provider.signAsIdentity(
+            open.keyring.identity.handle,
+            Buffer.concat([EVIDENCE_PREFIX, Buffer.from(evidence)]),
+          );
+          site.log.info('drill done', {
+            group,
+            drill: request.drillId,
+            generation: generation.number,
             proved: rehearsal.proof.proved,
             failed: rehearsal.proof.failed,
-            failedIds: rehearsal.proof.failedObjectIds,
-            usesNotExercised: rehearsal.proof.usesNotExercised,
-            notExercised: rehearsal.proof.notExercised
-              .slice(0, NOT_EXERCISED_MAX)
-              .map(({ objectId, uses }) => ({ objectId, uses: [...uses] })),
-            uncaptured: generation.uncaptured.length,
-          },
-          times,
-          startedMs,
-          endedMs: clock.wallMs(),
-          software: `antipode ${site.version}`,
-        });
-        const signature = await open.provider.signAsIdentity(
-          open.keyring.identity.handle,
-          Buffer.concat([EVIDENCE_PREFIX, Buffer.from(evidence)]),
-        );
-        site.log.info('drill done', {
-          group,
-          drill: request.drillId,
-          generation: generation.number,
-          proved: rehearsal.proof.proved,
-          failed: rehearsal.proof.failed,
-          clean: rehearsal.isClean,
-        });
-        const failed = rehearsal.isEqual
-          ? rehearsal.proof
-          : { ...rehearsal.proof, failed: Math.max(1, rehearsal.proof.failed) };
-        return {
-          proof: proofMessage(failed),
-          times,
-          isClean: rehearsal.isClean,
-          evidence,
-          signature,
-          signer: open.keyring.identity.publicHalf,
-        };
-      }),
-    signal,
-  );
+            clean: rehearsal.isClean,
+          });
+          const failed = rehearsal.isEqual
+            ? rehearsal.proof
+            : { ...rehearsal.proof, failed: Math.max(1, rehearsal.proof.failed) };
+          return {
+            proof: proofMessage(failed),
+            times,
+            isClean: rehearsal.isClean,
+            evidence,
+            signature,
+            signer: open.keyring.identity.publicHalf,
+          };
+        }),
+      signal,
+    );
+  return store.inUse.during(sealed, inTurn);
 }
 
 /**

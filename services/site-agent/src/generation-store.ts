@@ -16,6 +16,7 @@ import {
 } from '@antipode/hsm-core';
 import { AntipodeError, type Clock, fromHex, hasCode, hex, inSlices, sha256Hex } from '@antipode/runtime';
 import { reaching, transaction, untilWritable } from './database.ts';
+import { InUse } from './in-use.ts';
 import { openDatabase } from './journal.ts';
 import { OpenedGenerations } from './opened-generations.ts';
 
@@ -30,6 +31,9 @@ const SUMMARIES_MAX = 1_000;
 
 /** Some 10 ms of work: a generation of 100,000 objects must not hold up leases and heartbeats while it is checked. */
 const BLOBS_A_SLICE = 500;
+
+/** Some milliseconds of a database. */
+const LISTED_A_SLICE = 2_000;
 
 const KEY_CLASSES: ReadonlySet<string> = new Set(['private-key', 'secret-key']);
 
@@ -61,6 +65,11 @@ export class GenerationStore {
   readonly #summaries = new Map<string, GenerationSummary | AntipodeError>();
   /** Blobs that were asked for and are missing or damaged, until somebody stores them again. */
   readonly damaged = new Set<string>();
+  /** Grows whenever something may need a sealed object that did not need it before: what was found before is out of date. */
+  changes = 0;
+  readonly inUse = new InUse(() => {
+    this.changes += 1;
+  });
   readonly #statements = new Map<string, StatementSync>();
   readonly #blobsOf = new WeakMap<SealedGeneration, ReadonlySet<string>>();
 
@@ -91,6 +100,7 @@ export class GenerationStore {
   /** Replaces what the disk changed. Durable on return. @throws FILE_UNWRITABLE, for one on a full disk; then none is stored */
   putBlobs(blobs: Iterable<Uint8Array>): void {
     const stored: string[] = [];
+    this.changes += 1;
     this.#reach(() =>
       transaction(this.#database, () => {
         const statement = this.#database.prepare(
@@ -140,7 +150,12 @@ export class GenerationStore {
   }
 
   /** Makes a generation visible, as it was signed. Durable on return. @throws GENERATION_UNKNOWN when a blob is lacking */
-  async put(sealed: SealedGeneration): Promise<void> {
+  put(sealed: SealedGeneration): Promise<void> {
+    // While its sealed objects are counted, none of them may go.
+    return this.inUse.during(sealed, () => this.#put(sealed));
+  }
+
+  async #put(sealed: SealedGeneration): Promise<void> {
     const lacking = await this.lacking(blobsNamed(sealed.generation));
     if (lacking.length > 0) {
       for (const digest of lacking) this.damaged.add(digest);
@@ -151,6 +166,7 @@ export class GenerationStore {
       );
     }
     const { group, epoch, number } = sealed.generation;
+    this.changes += 1;
     this.#reach(() =>
       transaction(this.#database, () => {
         this.#database
@@ -173,6 +189,79 @@ export class GenerationStore {
     );
     this.#summaries.delete(digest);
     this.#opened.forget(digest);
+  }
+
+  /** Every manifest here, of all groups. */
+  manifests(): { group: string; epoch: bigint; number: bigint; digest: string }[] {
+    return this.#reach(() => this.#prepared('SELECT grp, epoch, number, digest FROM manifest').all()).map((row) => ({
+      group: String(row['grp']),
+      epoch: BigInt(row['epoch'] as number),
+      number: BigInt(row['number'] as number),
+      digest: hex(row['digest'] as Uint8Array),
+    }));
+  }
+
+  /** A generation as {@link open} gives it, for one look: it takes the place of none that is kept. */
+  async verified(digest: string): Promise<SealedGeneration> {
+    const known = this.#opened.peek(digest);
+    if (known !== undefined) return known;
+    const row = this.#get('SELECT grp FROM manifest WHERE digest = ?', fromHex(digest));
+    const group = String(row?.['grp']);
+    return inSlices(openingSigned(this.signed(digest), { group, isPinned: () => true, expectedDigest: digest }));
+  }
+
+  /** The digests of all sealed objects that are not in `named`. */
+  async blobsBeside(named: ReadonlySet<string>): Promise<string[]> {
+    return inSlices(this.#listingBeside(named));
+  }
+
+  *#listingBeside(named: ReadonlySet<string>): Generator<void, string[]> {
+    const beside: string[] = [];
+    for (let after = new Uint8Array(); ; ) {
+      const rows = this.#reach(() =>
+        this.#prepared('SELECT sha256 FROM blob WHERE sha256 > ? ORDER BY sha256 LIMIT ?').all(after, LISTED_A_SLICE),
+      );
+      for (const row of rows) {
+        const digest = hex(row['sha256'] as Uint8Array);
+        if (!named.has(digest)) beside.push(digest);
+      }
+      const last = rows.at(-1);
+      if (last === undefined) return beside;
+      after = new Uint8Array(last['sha256'] as Uint8Array);
+      yield;
+    }
+  }
+
+  /** How many, and how much they take, of these or of all. */
+  sizeOf(digests?: readonly string[]): { blobs: number; bytes: number } {
+    if (digests === undefined) {
+      const row = this.#reach(() => this.#prepared('SELECT count(*) AS n, sum(length(bytes)) AS size FROM blob').get());
+      return { blobs: Number(row?.['n'] ?? 0), bytes: Number(row?.['size'] ?? 0) };
+    }
+    const sizes = digests.flatMap((digest) => {
+      const row = this.#get('SELECT length(bytes) AS size FROM blob WHERE sha256 = ?', fromHex(digest));
+      return row === undefined ? [] : [Number(row['size'])];
+    });
+    return { blobs: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
+  }
+
+  /**
+   * Takes sealed objects away for good: all of these or none, and what the file held of them is overwritten. Only the
+   * collector knows which (collector.ts). @throws FILE_UNWRITABLE, FILE_BUSY
+   */
+  eraseBlobs(digests: readonly string[]): void {
+    this.#reach(() =>
+      transaction(this.#database, () => {
+        const statement = this.#database.prepare('DELETE FROM blob WHERE sha256 = ?');
+        for (const digest of digests) statement.run(fromHex(digest));
+      }),
+    );
+    for (const digest of digests) this.damaged.delete(digest);
+  }
+
+  /** What was erased is in the write-ahead log too, until that begins again. While somebody reads, at a later time. */
+  truncateLog(): void {
+    this.#reach(() => this.#database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get());
   }
 
   hasBlob(digest: string): boolean {
@@ -271,7 +360,9 @@ export class GenerationStore {
   }
 
   #open(): DatabaseSync {
-    return openDatabase(this.#path, { schema: SCHEMA, version: SCHEMA_VERSION });
+    const database = openDatabase(this.#path, { schema: SCHEMA, version: SCHEMA_VERSION });
+    database.exec('PRAGMA secure_delete = ON');
+    return database;
   }
 
   /** Everything in it is sealed and can be had again: from the other members, or from the token. The old file is kept. */

@@ -17,9 +17,10 @@ import {
   untilWritable,
   writeFault,
 } from './database.ts';
+import { COLLECTION, COLLECTION_UPGRADE, CollectionRecords } from './journal-collection.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 12;
+const SCHEMA_VERSION = 13;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -52,11 +53,14 @@ const APPLY_INTENT_4 = `
 /** CKA_IDs of own keys that were about to be made: without a record of the key, a crash lies between. */
 const OWN_KEY_INTENT = 'CREATE TABLE own_key_intent (serial TEXT, cka_id BLOB, PRIMARY KEY (serial, cka_id)) STRICT';
 
-/** What a capture would have lost; what an operator has accepted of it; and how long deleted objects have been kept. */
+/** What a capture would have lost, and what an operator has accepted of it. */
 const DELETIONS = `
   CREATE TABLE held (grp TEXT, object_id TEXT, reason TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT;
   CREATE TABLE accepted (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT;
-  CREATE TABLE restored (grp TEXT PRIMARY KEY) STRICT;
+  CREATE TABLE restored (grp TEXT PRIMARY KEY) STRICT`;
+
+/** Up to version 11 deleted objects were counted here. */
+const DELETIONS_5 = `${DELETIONS};
   CREATE TABLE kept (grp TEXT, object_id TEXT, kept_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id)) STRICT`;
 
 /** Generations of what was set aside here, and how many objects of others bear names of the group's. */
@@ -93,6 +97,7 @@ const SCHEMA = `
   ${NOT_CARRIED};
   ${PRINT};
   ${RETIRED_DOMAIN_KEY};
+  ${COLLECTION};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -101,13 +106,14 @@ const UPGRADES = {
   2: `DROP TABLE apply_intent; ${APPLY_INTENT_3}; ${OWN_KEY_INTENT}`,
   3: APPLY_INTENT_4,
   4: JOURNAL_HISTORY,
-  5: DELETIONS,
+  5: DELETIONS_5,
   6: NAMES,
   7: REFUSED,
   8: RESTORED_OBJECT,
   9: NOT_CARRIED,
   10: PRINT,
   11: RETIRED_DOMAIN_KEY,
+  12: COLLECTION_UPGRADE,
 };
 
 /**
@@ -164,6 +170,8 @@ export class Journal {
   readonly #database: DatabaseSync;
   #fault: AntipodeError | undefined;
   readonly #history: JournalHistory;
+  /** What the collector remembers. */
+  readonly collection: CollectionRecords;
 
   /** @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED */
   constructor(folder: string) {
@@ -174,6 +182,11 @@ export class Journal {
       upgrades: UPGRADES,
     });
     this.#history = new JournalHistory(this.#database);
+    this.collection = new CollectionRecords({
+      database: this.#database,
+      path: this.#path,
+      write: (work) => this.#transaction(work),
+    });
   }
 
   // --- the journal itself ---
@@ -462,6 +475,21 @@ export class Journal {
     this.#run('DELETE FROM head WHERE grp = ? AND kind = ?', group, kind);
   }
 
+  /** Whether this partition was ever captured as the active one. */
+  hasCaptured(group: string): boolean {
+    if (this.head(group, 'captured') !== undefined) return true;
+    return this.#get('SELECT 1 FROM had_captured WHERE grp = ?', group) !== undefined;
+  }
+
+  /** A head that a newer one has overtaken for good: what it stood for is remembered, the generation is not. */
+  dropOvertaken(group: string, kind: HeadKind): void {
+    this.#transaction(() => {
+      const table = kind === 'captured' ? 'had_captured' : 'restored';
+      this.#run(`INSERT OR IGNORE INTO ${table} VALUES (?)`, group);
+      this.dropHead(group, kind);
+    });
+  }
+
   openIntents(group: string): ApplyIntent[] {
     return this.#all('SELECT * FROM apply_intent WHERE grp = ? ORDER BY object_id, attributes_digest', group).map(
       (row) => ({
@@ -602,25 +630,6 @@ export class Journal {
       group,
       objects,
     );
-  }
-
-  /** For how long deleted objects have been kept under this agent's watch. */
-  kept(group: string): ReadonlyMap<string, number> {
-    const rows = this.#all('SELECT object_id, kept_ms FROM kept WHERE grp = ?', group);
-    return new Map(rows.map((row) => [String(row['object_id']), Number(row['kept_ms'])]));
-  }
-
-  /** Of these, and of no others any more. */
-  countKept(group: string, { objectIds, elapsedMs }: { objectIds: readonly string[]; elapsedMs: number }): void {
-    const before = this.kept(group);
-    this.#transaction(() => {
-      this.#run('DELETE FROM kept WHERE grp = ?', group);
-      const statement = this.#database.prepare('INSERT INTO kept VALUES (?, ?, ?)');
-      for (const objectId of objectIds) {
-        const known = before.get(objectId);
-        statement.run(group, objectId, known === undefined ? 0 : known + elapsedMs);
-      }
-    });
   }
 
   // --- domain key distributions and drills ---

@@ -26,6 +26,11 @@ export class OpenedGenerations {
     return [...this.#kept.keys()];
   }
 
+  /** One that is opened already. It counts for no use of it. */
+  peek(digest: string): SealedGeneration | undefined {
+    return this.#used.get(digest)?.deref();
+  }
+
   /** It is not in the store any more. Whoever still uses it keeps it. */
   forget(digest: string): void {
     this.#kept.delete(digest);

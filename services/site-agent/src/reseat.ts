@@ -28,26 +28,29 @@ export async function reseat(site: Site, request: ReseatRequest, signal?: AbortS
   // Before anything is pulled: a journal that is an older copy does not know the tenure that the generation is of.
   fences.admit({ group, epoch, owner });
   const wanted = request.generation === undefined ? undefined : digestOf(request.generation);
-  if (wanted !== undefined) await transfer.pull({ group, digest: wanted, sources: request.sources, signal });
-  await partition.use(
-    (open) =>
-      inSpan('reseat', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
-        const head = await newerHead(site, { group, serial, wanted, role: mayAct() });
-        journal.reseat({ group, fence: { epoch, owner }, serial, role: mayAct(), head });
-        leases.revoke(group);
-        // What was read under the heads of before says nothing of the partition under these.
-        open.captures.forget();
-        open.replica.forget();
-        site.log.warn('seated anew by an operator', {
-          group,
-          epoch,
-          role,
-          request: requestId,
-          ...(head === undefined ? {} : { [head.kind]: head.digest }),
-        });
-      }),
-    signal,
-  );
+  const pulled =
+    wanted === undefined ? undefined : await transfer.pull({ group, digest: wanted, sources: request.sources, signal });
+  const inTurn = () =>
+    partition.use(
+      (open) =>
+        inSpan('reseat', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+          const head = await newerHead(site, { group, serial, wanted, role: mayAct() });
+          journal.reseat({ group, fence: { epoch, owner }, serial, role: mayAct(), head });
+          leases.revoke(group);
+          // What was read under the heads of before says nothing of the partition under these.
+          open.captures.forget();
+          open.replica.forget();
+          site.log.warn('seated anew by an operator', {
+            group,
+            epoch,
+            role,
+            request: requestId,
+            ...(head === undefined ? {} : { [head.kind]: head.digest }),
+          });
+        }),
+      signal,
+    );
+  await (pulled === undefined ? inTurn() : site.store.inUse.during(pulled.sealed, inTurn));
 }
 
 /**

@@ -39,6 +39,7 @@ beforeEach(async () => {
     head: (_group: string, kind: HeadKind) => heads[kind],
     divergent: () => divergent,
     asides: () => asides,
+    seat: () => undefined,
   } as unknown as Journal;
   retention = new Retention({ journal, store, log: silentLog });
 });

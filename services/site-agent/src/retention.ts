@@ -1,9 +1,10 @@
 /**
  * What of the store is not kept for ever. Each changed capture brings a whole manifest: of 10,000 keys some 4 MB, hundreds of
- * times a day. A manifest goes when nobody may ask for it any more. Sealed objects stay: they are small, and a manifest that
- * is kept, or a deleted key that somebody wants back, may need them.
+ * times a day. A manifest goes when nobody may ask for it any more. Of sealed objects this file takes none: collector.ts does,
+ * once no manifest names them.
  */
-import { inSlices, type Log } from '@antipode/runtime';
+import { isNewer } from '@antipode/hsm-core';
+import { type Clock, inSlices, type Log, systemClock } from '@antipode/runtime';
 import type { GenerationStore } from './generation-store.ts';
 import type { HeadKind, Journal } from './journal.ts';
 
@@ -17,6 +18,13 @@ export interface RetentionPorts {
   readonly journal: Journal;
   readonly store: GenerationStore;
   readonly log: Log;
+  readonly clock?: Clock;
+}
+
+interface Stored {
+  readonly epoch: bigint;
+  readonly number: bigint;
+  readonly digest: string;
 }
 
 export class Retention {
@@ -33,6 +41,25 @@ export class Retention {
     this.#needed.set(group, new Set(digests));
   }
 
+  /** Whether the coordinator has said what must stay. */
+  knows(group: string): boolean {
+    return this.#needed.has(group);
+  }
+
+  /**
+   * Whether every member has acknowledged this generation or a newer one, so far as the coordinator has said. One that was
+   * away must still hear of what was deleted meanwhile, or it would keep it alive.
+   */
+  isAcknowledged(group: string, { epoch, number }: { epoch: bigint; number: bigint }): boolean {
+    const needed = this.#needed.get(group);
+    if (needed === undefined) return false;
+    const stored = new Map(this.#ports.store.list(group).map((one) => [one.digest, one]));
+    return [...needed].every((digest) => {
+      const one = stored.get(digest);
+      return one !== undefined && !isNewer({ epoch, number }, one);
+    });
+  }
+
   /** Each manifest goes in a transaction of its own, and is compared with what is kept at that very moment. */
   async pass(signal?: AbortSignal): Promise<void> {
     for (const group of this.#needed.keys()) {
@@ -44,28 +71,62 @@ export class Retention {
 
   /** In slices: a large manifest takes its time to delete, and leases and heartbeats must not wait for two hundred. */
   *#retiring(group: string): Generator<void, number> {
-    const { store } = this.#ports;
     let retired = 0;
     // The oldest of them first.
-    const old = store.list(group).slice(NEWEST_KEPT).reverse();
-    for (const { digest } of old) {
+    const stored = this.#ports.store.list(group);
+    const old = stored.slice(NEWEST_KEPT).reverse();
+    for (const one of old) {
       if (retired >= RETIRED_MAX) break;
-      if (this.#isKept(group, digest)) continue;
-      store.retire(digest);
+      if (!this.retire(group, { stored, digest: one.digest })) continue;
       retired += 1;
       yield;
     }
     return retired;
   }
 
-  #isKept(group: string, digest: string): boolean {
-    const { journal } = this.#ports;
+  /** Takes a manifest away, where nothing keeps it at this very moment. */
+  retire(group: string, { stored, digest }: { stored: readonly Stored[]; digest: string }): boolean {
+    const { journal, store } = this.#ports;
+    if (!this.#needed.has(group) || this.isKept(group, { stored, digest })) return false;
+    for (const kind of this.#overtaken(group, stored))
+      if (journal.head(group, kind) === digest) journal.dropOvertaken(group, kind);
+    store.retire(digest);
+    return true;
+  }
+
+  /** Whether more than its place among the newest keeps it. @param options.stored those of the group, the newest first */
+  isKept(group: string, { stored, digest }: { stored: readonly Stored[]; digest: string }): boolean {
+    const { journal, store, clock = systemClock } = this.#ports;
+    const overtaken = this.#overtaken(group, stored);
     return (
+      stored[0]?.digest === digest ||
       this.#needed.get(group)?.has(digest) === true ||
-      KINDS.some((kind) => journal.head(group, kind) === digest) ||
+      KINDS.some((kind) => journal.head(group, kind) === digest && !overtaken.includes(kind)) ||
       journal.divergent(group).some((object) => object.digest === digest) ||
-      // What was set aside is listed there, and nowhere else.
-      journal.asides(group).includes(digest)
+      // What was set aside is listed there, and nowhere else; it has a number of its own (set-aside.ts).
+      journal.asides(group).includes(digest) ||
+      stored.some((one) => one.digest === digest && one.epoch === 0n) ||
+      store.inUse.has(digest, clock.monotonicMs())
     );
+  }
+
+  /**
+   * Heads that say nothing of the partition any more: what a standby captured once as the active member, when it has applied
+   * a newer generation; and what an active member applied once, when it has captured a newer one.
+   */
+  #overtaken(group: string, stored: readonly Stored[]): HeadKind[] {
+    const { journal } = this.#ports;
+    const find = (kind: HeadKind): Stored | undefined => {
+      const digest = journal.head(group, kind);
+      return stored.find((one) => one.digest === digest);
+    };
+    const role = journal.seat(group)?.role;
+    const newest = role === 'active' ? find('captured') : role === 'standby' ? find('applied') : undefined;
+    if (newest === undefined) return [];
+    const others: readonly HeadKind[] = role === 'active' ? ['applied', 'staged'] : ['captured'];
+    return others.filter((kind) => {
+      const other = find(kind);
+      return other !== undefined && isNewer(newest, other);
+    });
   }
 }

@@ -3,6 +3,7 @@ import type { SealedGeneration } from '@antipode/hsm-core';
 import { isNewer } from '@antipode/hsm-core';
 import type { CertificateState, Fence } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type Prng } from '@antipode/runtime';
+import type { Collector } from './collector.ts';
 import type { Deletions } from './deletions.ts';
 import type { FenceKeeper } from './fence.ts';
 import type { GenerationStore, GenerationSummary } from './generation-store.ts';
@@ -35,6 +36,7 @@ export interface Site {
   readonly transfer: Transfer;
   readonly mender: Mender;
   readonly retention: Retention;
+  readonly collector: Collector;
 }
 
 /** The fence of a request; the server has made sure that it is there. */

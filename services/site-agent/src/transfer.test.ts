@@ -115,7 +115,11 @@ describe('a pull', () => {
 
 it('serves blobs in parts of at most 1,000, however small they are', async () => {
   const digests = Array.from({ length: 2_001 }, (_, index) => sha256Hex(String(index)));
-  const store = { blobsOf: async () => new Set(digests), blob: (digest: string) => fromHex(digest).subarray(0, 1) };
+  const store = {
+    blobsOf: async () => new Set(digests),
+    blob: (digest: string) => fromHex(digest).subarray(0, 1),
+    inUse: { served: () => {} },
+  };
   const trust = { knowsSite: () => true };
   const transfer = new Transfer({ store, trust } as unknown as ConstructorParameters<typeof Transfer>[0]);
   const generation = create(GenerationRefSchema, { manifestDigest: new Uint8Array(32) });

@@ -6,10 +6,21 @@
 import { blobsNamed, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
 import type { PullBlobsRequest, PullManifestRequest, PullManifestResponse } from '@antipode/protocol';
 import { isUnreachable } from '@antipode/protocol';
-import { AntipodeError, bytesEqual, fromHex, hasCode, hex, inSlices, type Log, sha256 } from '@antipode/runtime';
+import {
+  AntipodeError,
+  bytesEqual,
+  type Clock,
+  fromHex,
+  hasCode,
+  hex,
+  inSlices,
+  type Log,
+  sha256,
+  systemClock,
+} from '@antipode/runtime';
 import { digestOf } from './generation-ref.ts';
 import type { GenerationStore } from './generation-store.ts';
-import type { PeerAddress, Peers } from './peers.ts';
+import type { Peer, PeerAddress, Peers } from './peers.ts';
 import type { Trust } from './trust.ts';
 import { checkCaller } from './turns.ts';
 
@@ -40,6 +51,7 @@ export interface TransferPorts {
   readonly peers: Peers;
   readonly trust: Trust;
   readonly log: Log;
+  readonly clock?: Clock;
 }
 
 export class Transfer {
@@ -60,7 +72,8 @@ export class Transfer {
     caller: string,
   ): AsyncIterable<{ part: Uint8Array; size?: bigint }> {
     this.#checkCaller(group, caller);
-    const { signed } = await this.#options.store.open(digestOf(generation), { group });
+    const { signed, digest } = await this.#options.store.open(digestOf(generation), { group });
+    this.#isServed(digest);
     for (let start = 0; start < signed.length; start += PART_BYTES) {
       const part = signed.subarray(start, start + PART_BYTES);
       yield start === 0 ? { part, size: BigInt(signed.length) } : { part };
@@ -78,6 +91,7 @@ export class Transfer {
         details: { field: 'sha256' },
       });
     const listed = await this.#options.store.blobsOf(digestOf(generation), { group });
+    this.#isServed(digestOf(generation));
     const foreign = digests.find((digest) => !listed.has(hex(digest)));
     if (foreign !== undefined)
       throw new AntipodeError('REQUEST_INVALID', 'sha256 names a sealed object that is not of the generation', {
@@ -94,6 +108,12 @@ export class Transfer {
       [batch, bytes] = [[], 0];
     }
     if (batch.length > 0) yield { blobs: batch };
+  }
+
+  /** Whoever asks for a part of it will ask for the rest. */
+  #isServed(digest: string): void {
+    const { store, clock = systemClock } = this.#options;
+    store.inUse.served(digest, clock.monotonicMs());
   }
 
   #checkCaller(group: string, caller: string): void {
@@ -173,13 +193,24 @@ export class Transfer {
     source: PeerAddress,
     { group, digest, signal, known }: Wanted & { known: SealedGeneration | undefined },
   ): Promise<Pulled> {
-    const { store, peers } = this.#options;
+    const { peers } = this.#options;
     const peer = peers.client(source);
     const options = { timeoutMs: PULL_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
     const generation = { manifestDigest: fromHex(digest) };
     const manifest = async (): Promise<SealedGeneration> =>
       this.#verify(await received(peer.pullManifest({ group, generation }, options)), { group, digest });
     const sealed = known ?? (await manifest());
+    const fetching = () => this.#pullBlobs(source, { peer, sealed, options });
+    return this.#options.store.inUse.during(sealed, fetching);
+  }
+
+  async #pullBlobs(
+    source: PeerAddress,
+    { peer, sealed, options }: { peer: Peer; sealed: SealedGeneration; options: Parameters<Peer['pullBlobs']>[1] },
+  ): Promise<Pulled> {
+    const { store } = this.#options;
+    const { group } = sealed.generation;
+    const generation = { manifestDigest: fromHex(sealed.digest) };
     let [pulled, bytes] = [0, 0];
     for (const named of pagesOf(blobsNamed(sealed.generation))) {
       const page = await store.unsound(named);

@@ -92,7 +92,7 @@ async function clearNames(site: Site, replica: Replica): Promise<void> {
   const { journal, store, log, clock, prng } = site;
   const { group, epoch, number: generation } = replica.target.generation;
   // What lies beside ours in a token that was never active is somebody else's.
-  if (journal.head(group, 'captured') === undefined) {
+  if (!journal.hasCaptured(group)) {
     await recordNamesakes(site, replica);
     return;
   }

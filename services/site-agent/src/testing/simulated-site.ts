@@ -10,6 +10,7 @@ import { type CallContext, type CallOptions, type Handlers, SiteAgentService } f
 import { AntipodeError, seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { create, fromBinary, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { Collector } from '../collector.ts';
 import type { PartitionSettings } from '../config.ts';
 import { Deletions } from '../deletions.ts';
 import { Exchanges } from '../exchange.ts';
@@ -45,10 +46,10 @@ export class SimulatedNetwork {
   readonly #folders: string[] = [];
 
   /** A site with one member partition, `<name>-1`, and one scratch partition, `<name>-2`. */
-  async add(name: string): Promise<SimulatedSite> {
+  async add(name: string, { retentionMsMin = 7 * 86_400_000 } = {}): Promise<SimulatedSite> {
     const folder = temporaryFolder();
     this.#folders.push(folder);
-    const site = new SimulatedSite(this, { name, folder });
+    const site = new SimulatedSite(this, { name, folder, retentionMsMin });
     await site.start();
     return site;
   }
@@ -69,9 +70,16 @@ export class SimulatedSite {
   scratch!: SimulatedMember;
   site!: Site;
   #handlers!: Handlers<typeof SiteAgentService>;
+  #starts = -1;
 
-  constructor(network: SimulatedNetwork, { name, folder }: { name: string; folder: string }) {
+  readonly #retentionMsMin: number;
+
+  constructor(
+    network: SimulatedNetwork,
+    { name, folder, retentionMsMin }: { name: string; folder: string; retentionMsMin: number },
+  ) {
     this.#network = network;
+    this.#retentionMsMin = retentionMsMin;
     this.name = name;
     this.folder = folder;
     this.pins = new Pins(join(folder, 'pins.yaml'));
@@ -81,6 +89,7 @@ export class SimulatedSite {
   async start(): Promise<void> {
     const { name } = this;
     const { clock, sites } = this.#network;
+    this.#starts += 1;
     const journal = new Journal(this.folder);
     journal.beginRun();
     const store = new GenerationStore(this.folder);
@@ -103,25 +112,29 @@ export class SimulatedSite {
       client: ({ site }: { site: string }) => this.#clientOf(site),
       learn: () => {},
     } as unknown as Peers;
-    const transfer = new Transfer({ store, peers, trust, log: silentLog });
+    const transfer = new Transfer({ store, peers, trust, log: silentLog, clock });
+    const deletions = new Deletions({ journal, clock, retentionMsMin: this.#retentionMsMin });
+    const retention = new Retention({ journal, store, log: silentLog, clock });
     this.site = {
       name,
       instance: name,
       version: '0',
       clock,
-      prng: seededPrng(name),
+      // Chance does not repeat itself after a restart.
+      prng: seededPrng(`${name}${this.#starts > 0 ? ` ${this.#starts}` : ''}`),
       log: silentLog,
       journal,
       store,
       fences: new FenceKeeper({ journal }),
       leases: new LeaseKeeper({ clock }),
-      deletions: new Deletions({ journal, clock, retentionMsMin: 7 * 86_400_000 }),
+      deletions,
       partitions,
       peers,
       trust,
       transfer,
       mender: new Mender({ journal, store, transfer, log: silentLog }),
-      retention: new Retention({ journal, store, log: silentLog }),
+      retention,
+      collector: new Collector({ journal, store, deletions, retention, clock, log: silentLog }),
     };
     this.#handlers = siteAgentHandlers({
       site: this.site,

@@ -1,0 +1,292 @@
+/**
+ * Erases sealed objects that nothing needs any more: those of deleted keys whose retention has passed, and of generations that
+ * nobody may ask for. Marks from verified manifests, and sweeps what stayed unmarked for a grace time. When in doubt, it keeps:
+ * a manifest that cannot be read or verified, a quarantine, or a coordinator that has not been heard yet stop the whole sweep.
+ *
+ * A sealed object stays while one of these names it:
+ *   - a manifest in this store, of whatever group: captured, applied, staged, acknowledged by a member, set aside, or one that
+ *     has the entry of a divergent object; which of them go is for retention.ts
+ *   - a generation in use: being fetched or stored, waiting to be applied, rehearsed, or served to another site (in-use.ts)
+ *   - a deletion whose retention has not passed under this agent's own watch, whatever the active member says (deletions.ts)
+ *   - an object that is held, accepted, restored or being restored by a person (journal.ts)
+ *
+ * Upholds I3, I4 and I11. Never looks at a token.
+ */
+import { blobsNamed, blobsOfTombstone, type Generation } from '@antipode/hsm-core';
+import { AntipodeError, type Clock, type Log, Pace } from '@antipode/runtime';
+import type { Deletions } from './deletions.ts';
+import type { GenerationStore } from './generation-store.ts';
+import type { Journal } from './journal.ts';
+import { burialKey, type KeptBurial } from './journal-collection.ts';
+import type { Retention } from './retention.ts';
+
+/** In one transaction: some milliseconds. */
+const ERASED_A_SLICE = 500;
+const MARKED_A_SLICE = 2_000;
+/** A store that kept everything for a year is swept in parts: the journal must not grow by all of it at once. */
+const MARKS_MAX = 100_000;
+/** As many ids as a line of the log and the journal name. */
+const IDS_TOLD_MAX = 100;
+
+export const GRACE_MS = 86_400_000;
+
+export interface CollectorPorts {
+  readonly journal: Journal;
+  readonly store: GenerationStore;
+  readonly deletions: Deletions;
+  readonly retention: Retention;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** For how long something must have been needed by nothing. */
+  readonly graceMs?: number;
+}
+
+/** What one pass found. */
+interface Survey {
+  /** Grew since: then what was found is out of date. */
+  readonly changes: number;
+  readonly nowMs: number;
+  /** Sealed objects that nothing names. */
+  readonly free: readonly string[];
+  /** Manifests that nothing keeps but their place among the newest, and that name what is expired. */
+  readonly lingering: ReadonlyMap<string, { readonly group: string }>;
+  /** Sealed objects of deletions that have expired, with the ids of the objects. */
+  readonly expired: ReadonlyMap<string, readonly string[]>;
+  readonly over: readonly { readonly group: string; readonly burials: readonly KeptBurial[] }[];
+}
+
+export class Collector {
+  readonly #ports: CollectorPorts;
+  readonly #graceMs: number;
+  /** Why the last pass stopped before it could tell what is needed. */
+  stopped: AntipodeError | undefined;
+
+  constructor(ports: CollectorPorts) {
+    this.#ports = ports;
+    this.#graceMs = ports.graceMs ?? GRACE_MS;
+  }
+
+  /** Safe to repeat, and to be cut short anywhere. @throws FILE_UNWRITABLE, FILE_BUSY; then nothing more goes in this pass */
+  async pass(signal?: AbortSignal): Promise<void> {
+    if (!this.#mayCollect()) return;
+    let survey: Survey | undefined;
+    try {
+      survey = await this.#survey(signal);
+    } catch (thrown) {
+      this.#stop(AntipodeError.from(thrown));
+      return;
+    }
+    this.stopped = undefined;
+    if (survey === undefined) return;
+    await this.#mark(survey);
+    this.#retireLingering(survey);
+    await this.#erase(survey, signal);
+    const { collection } = this.#ports.journal;
+    for (const { group, burials } of survey.over) collection.forgetBuried(group, burials);
+  }
+
+  /** Not before the coordinator has said what others may still ask for, and not from a journal that may be an older copy. */
+  #mayCollect(): boolean {
+    const { journal, retention } = this.#ports;
+    return journal.quarantined().length === 0 && journal.seats().every(({ group }) => retention.knows(group));
+  }
+
+  /** Once for each reason: a person has to look, or a member to give the generation again (mending.ts). */
+  #stop(error: AntipodeError): void {
+    if (this.stopped?.message !== error.message)
+      this.#ports.log.warn('nothing is erased: what is needed cannot be told', { error });
+    this.stopped = error;
+  }
+
+  /** @throws MANIFEST_INVALID, GENERATION_UNKNOWN, FILE_DAMAGED */
+  async #survey(signal?: AbortSignal): Promise<Survey | undefined> {
+    const { store, journal, deletions, retention } = this.#ports;
+    const { changes } = store;
+    const manifests = store.manifests();
+    const groups = new Map(
+      [...new Set(manifests.map(({ group }) => group))].map((group) => [group, store.list(group)]),
+    );
+    const named = new Set<string>();
+    const deleted = new Set<string>();
+    const weak: typeof manifests = [];
+    for (const one of manifests) {
+      if (signal?.aborted === true) return undefined;
+      const { generation } = await store.verified(one.digest);
+      deletions.note(one.group, generation.tombstones);
+      for (const { entry, epoch, generation: number } of generation.tombstones)
+        deleted.add(`${one.group} ${burialKey({ objectId: entry.objectId, epoch, generation: number })}`);
+      // Its own objects count in any case; what a weak one names is kept apart only where something is expired.
+      await addAll(named, generation);
+      if (!retention.isKept(one.group, { stored: groups.get(one.group) ?? [], digest: one.digest })) weak.push(one);
+    }
+    for (const { generation } of store.inUse.held) await addAll(named, generation);
+
+    const nowMs = deletions.watch.nowMs();
+    const expired = new Map<string, string[]>();
+    const over: { group: string; burials: KeptBurial[] }[] = [];
+    const kept = new Set<string>();
+    for (const group of journal.collection.buriedGroups()) {
+      const isHeld = this.#held(group);
+      const ended: KeptBurial[] = [];
+      for (const burial of journal.collection.buried(group)) {
+        const isOver = deletions.isExpired(burial, nowMs) && !isHeld(burial.objectId);
+        for (const blob of burial.blobs)
+          if (isOver) expired.set(blob, [...(expired.get(blob) ?? []), burial.objectId]);
+          else kept.add(blob);
+        const isListed = deleted.has(`${group} ${burialKey(burial)}`);
+        if (isOver && !isListed && !burial.blobs.some((blob) => store.hasBlob(blob))) ended.push(burial);
+      }
+      over.push({ group, burials: ended });
+    }
+    for (const blob of kept) {
+      named.add(blob);
+      expired.delete(blob);
+    }
+    const lingering = await this.#lingering({ weak, manifests, expired, kept, signal });
+    return { changes, nowMs, free: await store.blobsBeside(named), lingering, expired, over };
+  }
+
+  /** Old manifests that keep what should be gone. Seldom any: then every manifest is read once more. */
+  async #lingering({
+    weak,
+    manifests,
+    expired,
+    kept,
+    signal,
+  }: {
+    weak: readonly { group: string; digest: string }[];
+    manifests: readonly { group: string; digest: string }[];
+    expired: ReadonlyMap<string, unknown>;
+    kept: ReadonlySet<string>;
+    signal: AbortSignal | undefined;
+  }): Promise<ReadonlyMap<string, { group: string }>> {
+    const lingering = new Map<string, { group: string }>();
+    const { store } = this.#ports;
+    if (weak.length === 0 || ![...expired.keys()].some((blob) => store.hasBlob(blob))) return lingering;
+    const strong = new Set(kept);
+    const isWeak = new Set(weak.map(({ digest }) => digest));
+    for (const { digest } of manifests)
+      if (!isWeak.has(digest)) await addAll(strong, (await store.verified(digest)).generation);
+    const due = new Set([...expired.keys()].filter((blob) => !strong.has(blob)));
+    for (const { group, digest } of due.size === 0 ? [] : weak) {
+      if (signal?.aborted === true) break;
+      const { generation } = await store.verified(digest);
+      if (namesAny(generation, due)) lingering.set(digest, { group });
+    }
+    return lingering;
+  }
+
+  /** Objects about which a person has to decide, has decided, or which are on their way back into a token. */
+  #held(group: string): (objectId: string) => boolean {
+    const { journal } = this.#ports;
+    const held = new Set([
+      ...journal.held(group).map(({ objectId }) => objectId),
+      ...journal.accepted(group),
+      ...journal.restored(group),
+      ...journal.openIntents(group).map(({ objectId }) => objectId),
+      ...journal.divergent(group).map(({ objectId }) => objectId),
+    ]);
+    return (objectId) => held.has(objectId);
+  }
+
+  /** What is not needed counts from the first pass that says so; what is needed again counts no more. */
+  async #mark({ free, lingering, nowMs }: Survey): Promise<void> {
+    const { collection } = this.#ports.journal;
+    const marked = collection.unneeded();
+    const wanted = new Set([...lingering.keys(), ...free]);
+    const removed = [...marked.keys()].filter((digest) => !wanted.has(digest));
+    const room = MARKS_MAX - (marked.size - removed.length);
+    const added = [...wanted].filter((digest) => !marked.has(digest)).slice(0, Math.max(0, room));
+    const pace = new Pace();
+    for (let from = 0; from < Math.max(removed.length, added.length); from += MARKED_A_SLICE) {
+      const slice = <T>(all: readonly T[]): T[] => all.slice(from, from + MARKED_A_SLICE);
+      collection.mark({ added: slice(added), removed: slice(removed), nowMs });
+      if (pace.isDue()) await pace.makeWay();
+    }
+  }
+
+  #retireLingering({ lingering, nowMs }: Survey): void {
+    const { journal, store, retention, log } = this.#ports;
+    const marked = journal.collection.unneeded();
+    const retired = [...lingering].filter(
+      ([digest, { group }]) =>
+        nowMs - (marked.get(digest) ?? nowMs) >= this.#graceMs &&
+        retention.retire(group, { stored: store.list(group), digest }),
+    );
+    if (retired.length > 0)
+      log.info('old generations that name what is to be erased have been taken from the store', {
+        retired: retired.length,
+      });
+  }
+
+  async #erase({ changes, free, expired, nowMs }: Survey, signal?: AbortSignal): Promise<void> {
+    const { journal, store, deletions, clock, log } = this.#ports;
+    const marked = journal.collection.unneeded();
+    // What left the generations without a tombstone is kept as long as if it had one (I11).
+    const longMs = Math.max(this.#graceMs, deletions.retentionMsMin);
+    const ripe = free.filter(
+      (digest) => nowMs - (marked.get(digest) ?? nowMs) >= (expired.has(digest) ? this.#graceMs : longMs),
+    );
+    let erased = { blobs: 0, bytes: 0 };
+    const objectIds = new Set<string>();
+    const pace = new Pace();
+    for (let from = 0; from < ripe.length; from += ERASED_A_SLICE) {
+      // Nothing may come between what was found and what is done: then the next pass looks again.
+      if (signal?.aborted === true || store.changes !== changes) break;
+      const digests = this.#notWantedBack(ripe.slice(from, from + ERASED_A_SLICE));
+      const size = store.sizeOf(digests);
+      const ids = [...new Set(digests.flatMap((digest) => expired.get(digest) ?? []))];
+      const seq = journal.collection.beginErasure({
+        atMs: clock.wallMs(),
+        ...size,
+        objectIds: ids.slice(0, IDS_TOLD_MAX),
+      });
+      store.eraseBlobs(digests);
+      journal.collection.endErasure(seq, digests);
+      erased = { blobs: erased.blobs + size.blobs, bytes: erased.bytes + size.bytes };
+      for (const id of ids) objectIds.add(id);
+      if (pace.isDue()) await pace.makeWay();
+    }
+    if (erased.blobs === 0) return;
+    store.truncateLog();
+    log.info('sealed objects that nothing needs were erased', {
+      sealedObjects: erased.blobs,
+      bytes: erased.bytes,
+      deletedObjects: objectIds.size,
+      objectIds: [...objectIds].slice(0, IDS_TOLD_MAX).join(','),
+    });
+  }
+
+  /** A command at the site may have asked for a deleted object a moment ago: it writes to the journal, and not to this process. */
+  #notWantedBack(digests: readonly string[]): string[] {
+    const { journal } = this.#ports;
+    const wanted = new Set<string>();
+    for (const group of journal.collection.buriedGroups()) {
+      const isHeld = this.#held(group);
+      for (const { objectId, blobs } of journal.collection.buried(group))
+        if (isHeld(objectId)) for (const blob of blobs) wanted.add(blob);
+    }
+    return digests.filter((digest) => !wanted.has(digest));
+  }
+}
+
+/** Also what a tombstone of format 1 names, which does not say what opens it. */
+function* blobsNeeded(generation: Generation): Iterable<string> {
+  yield* blobsNamed(generation);
+  for (const tombstone of generation.tombstones) yield* blobsOfTombstone(tombstone);
+}
+
+async function addAll(named: Set<string>, generation: Generation): Promise<void> {
+  const pace = new Pace();
+  let count = 0;
+  for (const blob of blobsNeeded(generation)) {
+    named.add(blob);
+    count += 1;
+    if (count % MARKED_A_SLICE === 0 && pace.isDue()) await pace.makeWay();
+  }
+}
+
+function namesAny(generation: Generation, wanted: ReadonlySet<string>): boolean {
+  for (const blob of blobsNeeded(generation)) if (wanted.has(blob)) return true;
+  return false;
+}

@@ -1,0 +1,36 @@
+/**
+ * How long this agent has been running, all of its runs together: the time by which retention and grace are counted. It grows
+ * by the monotonic clock only, and only while the agent runs and could be asked. A wall clock that is set ahead erases
+ * nothing early (ADR 0014), and neither does a coordinator.
+ */
+import type { Clock } from '@antipode/runtime';
+import type { Journal } from './journal.ts';
+
+/** A kill loses at most so much of it: then something is kept for a minute longer. */
+const RECORD_MS = 60_000;
+
+export class Watch {
+  readonly #journal: Journal;
+  readonly #clock: Clock;
+  readonly #beginMs: number;
+  readonly #beforeMs: number;
+  #recordedMs: number;
+
+  constructor({ journal, clock }: { journal: Journal; clock: Clock }) {
+    this.#journal = journal;
+    this.#clock = clock;
+    this.#beginMs = clock.monotonicMs();
+    this.#beforeMs = journal.collection.watchedMs;
+    this.#recordedMs = this.#beforeMs;
+  }
+
+  /** @throws FILE_BUSY, FILE_UNWRITABLE */
+  nowMs(): number {
+    const nowMs = Math.floor(this.#beforeMs + this.#clock.monotonicMs() - this.#beginMs);
+    if (nowMs - this.#recordedMs >= RECORD_MS) {
+      this.#journal.collection.setWatched(nowMs);
+      this.#recordedMs = nowMs;
+    }
+    return nowMs;
+  }
+}
