@@ -1,13 +1,21 @@
-/** A bit that flips in a part of an RSA key which the token signs without is found by the next scrub all the same (I13). */
+/**
+ * A bit that flips in a standby's token: also in a part of an RSA key which the token signs without it is found by the next
+ * scrub (I13). The next apply makes anew what is damaged, from the sealed blob, and what it replaces answers to no name (I14).
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { scrub } from '@antipode/hsm-core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { ReplicaMemory, type SealedGeneration, scrub, setAside } from '@antipode/hsm-core';
+import { systemClock, systemPrng } from '@antipode/runtime';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
+import { kindOf } from '../../packages/hsm-core/src/model/object.ts';
+import { CKA, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
+import type { Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { Journal } from '../../services/site-agent/src/journal.ts';
 import { remembering } from '../../services/site-agent/src/prints.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { filesOf, flipAttribute } from '../support/raw-token.ts';
-import { makeRsa, TokenPair } from '../support/token-pair.ts';
+import { makeAes, makePair, makeRsa, TokenPair } from '../support/token-pair.ts';
 
 let pair: TokenPair;
 let journal: Journal;
@@ -47,4 +55,107 @@ it.each(Object.entries(PARTS))('%s', async (_part, type) => {
   expect(await proof()).toMatchObject({ proved: 1, failed: 1, failedObjectIds: [objectId] });
   // It stays so: what is damaged does not become what is compared with.
   expect(await proof()).toMatchObject({ failed: 1 });
+
+  // Never at the active member: a capture there leaves it to a person.
+  const { asides } = await mended(target, remembering(pair.b.provider, { journal, device: 'b' }));
+  expect([asides, await inTokens()]).toEqual([[], [['private-key/rsa', 'public-key/rsa'], 0]]);
+  expect(await proof()).toMatchObject({ proved: 2, failed: 0 });
 });
+
+const FIXED = { decrypt: false, unwrap: false } as const;
+
+describe('what is damaged in the standby and bears the names of its successor leaves the token', () => {
+  it.each<[string, number, (...name: Template) => Promise<unknown>, { sealed: number; left: number }]>([
+    // What works is a key, whosever it is: it is sealed before it goes.
+    [
+      'the value of a secret',
+      CKA.VALUE,
+      (...name) => makeAes(pair.source, ...name, ...flags({ encrypt: true })),
+      { sealed: 0, left: 0 },
+    ],
+    [
+      'a modulus',
+      CKA.MODULUS,
+      (...name) => makeRsa(pair.source, name, ...flags({ sign: true, ...FIXED })),
+      { sealed: 2, left: 0 },
+    ],
+    ['a curve', CKA.EC_PARAMS, (...name) => makePair(pair.source, P256_PARAMS, ...name), { sealed: 0, left: 0 }],
+    ['a point', CKA.EC_POINT, (...name) => makePair(pair.source, P256_PARAMS, ...name), { sealed: 1, left: 0 }],
+    // Under another name it is a copy that somebody may have made: it is the same key, and is left alone.
+    [
+      'a label',
+      ATTRIBUTES.label.type,
+      (...name) => makeAes(pair.source, ...name, ...flags({ encrypt: true })),
+      { sealed: 0, left: 1 },
+    ],
+    [
+      'an ID',
+      ATTRIBUTES.id.type,
+      (...name) => makeAes(pair.source, ...name, ...flags({ encrypt: true })),
+      { sealed: 0, left: 1 },
+    ],
+  ])('%s', async (_what, type, make, { sealed, left }) => {
+    const own = filesOf(pair.b.token);
+    await make(...label('of an application'), ...id(Buffer.from('id of it')));
+    const target = await pair.replicate();
+    const kinds = (await inTokens())[0];
+    expect(flipAttribute(pair.b.token, type, { but: own })).toBeGreaterThan(0);
+    await pair.restart();
+    const { asides } = await mended(target);
+    expect([asides.length, await inTokens()]).toEqual([
+      sealed,
+      [left === 0 ? kinds : [...kinds, ...kinds].sort(), left],
+    ]);
+    await pair.restart();
+    const { provider, keyring } = pair.b;
+    const report = await scrub({ provider, keyring, target, known: new Map() });
+    expect(report).toMatchObject({ proof: { failed: 0, proved: kinds.length }, missing: [], altered: [] });
+  });
+
+  it('also where it is a key that works, and then it is sealed first', async () => {
+    const name = [...label('shared'), ...id(Uint8Array.of(9)), ...flags({ encrypt: true })];
+    await makeAes(pair.source, ...name);
+    const target = await pair.replicate();
+    for (const one of await pair.standby.find(name)) await pair.standby.destroy(one);
+    await makeAes(pair.standby, ...name);
+    const { asides } = await mended(target);
+    expect([asides, await inTokens()]).toEqual([['secret-key/aes'], [['secret-key/aes'], 0]]);
+  });
+
+  it('but not what an application put beside a sound one, whatever its name', async () => {
+    const name = [...label('shared'), ...id(Uint8Array.of(9)), ...flags({ encrypt: true })];
+    await makeAes(pair.source, ...name);
+    const target = await pair.replicate();
+    await makeAes(pair.standby, ...name);
+    const { asides } = await mended(target);
+    expect([asides, (await inTokens())[1]]).toEqual([[], 1]);
+  });
+});
+
+/** What an agent does after a scrub that found damage: nothing counts as applied. */
+async function mended(target: SealedGeneration, provider = pair.b.provider) {
+  const replica = { memory: new ReplicaMemory(), previous: [target] };
+  await pair.group.apply(pair.b, target, { ...replica, provider, doubted: 'everything' });
+  const { contentDigest, proof } = await pair.group.verify(pair.b, target, replica);
+  expect([contentDigest, proof.failed]).toEqual([target.contentDigest, 0]);
+  const asides: string[] = [];
+  const { keyring } = pair.b;
+  await setAside({
+    ...{ provider, keyring, target, ...replica },
+    clock: systemClock,
+    prng: systemPrng,
+    journal: { openIntents: () => [], begin: () => {}, commit: () => {} },
+    checkFence: () => {},
+    wasActive: false,
+    store: async ({ generation }) => {
+      asides.push(...generation.entries.map(kindOf));
+    },
+  });
+  return { asides };
+}
+
+/** Kinds of the objects at the standby, and how many more there are than at the source. */
+async function inTokens(): Promise<[string[], number]> {
+  const [a, b] = await Promise.all([pair.objects(pair.a), pair.objects(pair.b)]);
+  return [b.map(kindOf).sort(), b.length - a.length];
+}

@@ -5,7 +5,8 @@
  * vanished one, or a whole new public half, is a replacement; and where nothing tells, a person is asked.
  */
 import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
-import type { Entry } from './model/generation.ts';
+import { ATTRIBUTES, type AttributeName } from './model/attributes.ts';
+import { comparableAttributes, type Entry } from './model/generation.ts';
 import type { Handle, ObjectId, ObservedObject } from './model/object.ts';
 import { type Examined, isPadded } from './recognise.ts';
 
@@ -126,6 +127,22 @@ function isInAnotherPlace({ object }: Examined, { objectId }: Entry, { handles, 
   const before = [...handles].find(([, known]) => known === objectId);
   return before !== undefined && !present.has(before[0]);
 }
+
+/**
+ * Whether an object is the one of an entry in class, type, names and every attribute that tells no value. Without a name it is
+ * nobody's twin.
+ */
+export function isTwin(object: ObservedObject, entry: Entry): boolean {
+  const { objectClass, attributes } = object;
+  if (objectClass === 'other' || looksOf(object) !== looksOf(entry)) return false;
+  if (!attributes.id?.length && !attributes.label?.length) return false;
+  const [seen, known] = [comparableAttributes({ objectClass, attributes }), comparableAttributes(entry)];
+  const isEqual = (name: AttributeName): boolean =>
+    ATTRIBUTES[name].fate === 'content' || Buffer.compare(seen.get(name) ?? NOTHING, known.get(name) ?? NOTHING) === 0;
+  return [...new Set([...seen.keys(), ...known.keys()])].every(isEqual);
+}
+
+const NOTHING = Buffer.alloc(0);
 
 /** Class, type and names, in one string. */
 export const looksOf = ({

@@ -36,6 +36,11 @@ export class ReplicaMemory {
   superseded: readonly { readonly handle: Handle; readonly seen: Seen }[] = [];
   /** What no generation accounts for. */
   unaccounted: readonly Handle[] = [];
+  /**
+   * Of these, what lies where the object of an entry was, with all that it had but its value: the last apply has made the
+   * object anew beside it. See unseal.ts.
+   */
+  damaged: readonly Handle[] = [];
   /** The last look at the whole partition. */
   look: number | undefined;
 
@@ -44,6 +49,7 @@ export class ReplicaMemory {
     this.known.clear();
     this.domainKey = undefined;
     this.look = undefined;
+    this.damaged = [];
   }
 }
 

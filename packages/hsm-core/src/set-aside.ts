@@ -4,11 +4,13 @@
  * that the key in force would be found now and then only (I14). They are sealed first, in a generation of their own that no
  * line has and that stays in this member's store: nothing is lost, and a person can bring them back (I11).
  *
- * What nothing seals stays, and is counted. Not for a member that was never active: what is there beside ours is somebody's.
+ * What nothing seals stays, and is counted. At a member that was never active, what is there beside ours is somebody's: only
+ * what the last apply found damaged in the place of an object of ours (unseal.ts) goes there. Of that, what cannot be sealed
+ * goes too where it refuses every use in two looks: it is nobody's key.
  */
 import { type Clock, hex, inSlices, invariant, type Prng, sha256Hex } from '@antipode/runtime';
 import { inBatches } from './batches.ts';
-import { asSeen, destroyDoomed, type Seen, seenAs } from './doomed.ts';
+import { asSeen, destroyDoomed, seenAs } from './doomed.ts';
 import { entryOf, type Sealed } from './entry.ts';
 import { reasonOf } from './left-out.ts';
 import type { DataKey, Entry, Generation, SealedGeneration } from './model/generation.ts';
@@ -21,12 +23,16 @@ import { type Replica, recogniseReplica } from './replica.ts';
 export interface SetAsideOptions extends Replica {
   readonly clock: Clock;
   readonly prng: Prng;
+  /** Whether this member was active once: then all that bears the names is its own past. */
+  readonly wasActive: boolean;
   /** Stores the sealed objects and the list of them, durably on return: before any of them leaves the token. */
   readonly store: (sealed: SealedGeneration, blobs: ReadonlyMap<string, Uint8Array>) => Promise<void>;
 }
 
 export interface SetAsideResult {
   readonly setAside: readonly ObjectId[];
+  /** Damaged, of no use to anybody, and so sealed nowhere. */
+  readonly destroyed: number;
   /** There all the same, under names of objects of the generation. */
   readonly left: number;
 }
@@ -56,29 +62,67 @@ export async function lookForNamesakes(replica: Replica): Promise<ObservedObject
 export async function setAside(options: SetAsideOptions): Promise<SetAsideResult> {
   const { provider, memory, checkFence, store } = options;
   const domainKey = await recogniseReplica(options);
-  const objects = await findNamesakes(options);
-  if (objects.length === 0) return { setAside: [], left: 0 };
+  const damaged = new Set(memory.damaged);
+  const objects = (await findNamesakes(options)).filter(({ handle }) => options.wasActive || damaged.has(handle));
+  if (objects.length === 0) return { setAside: [], destroyed: 0, left: 0 };
   const examined = await examine(provider, { domainKey, objects });
   const sealable = examined.filter(isSealable);
+  const useless = await findUseless(
+    options,
+    domainKey,
+    examined.filter((one) => damaged.has(one.object.handle) && !isSealable(one)),
+  );
+  const destroyed = await destroyAsSeen(options, domainKey, useless);
   const blobs = new Map<string, Uint8Array>();
   const { entries, dataKeys } = await sealAll(options, { domainKey, examined: sealable, blobs });
-  if (entries.length === 0) return { setAside: [], left: objects.length };
+  if (entries.length === 0) return { setAside: [], destroyed: destroyed.size, left: objects.length - destroyed.size };
   await store(await signed(options, { entries, dataKeys }), blobs);
   checkFence();
-  const doomed = sealable.map((one): { handle: Handle; seen: Seen } => ({
-    handle: one.object.handle,
-    seen: seenAs(one),
-  }));
-  const { destroyed } = await destroyDoomed(provider, { domainKey, doomed: doomed.map(asSeen), checkFence });
-  const gone = new Set(destroyed);
-  memory.unaccounted = memory.unaccounted.filter((handle) => !gone.has(handle));
-  for (const [objectId, { handle }] of memory.known) if (gone.has(handle)) memory.known.delete(objectId);
+  const gone = await destroyAsSeen(options, domainKey, sealable);
   return {
     setAside: entries
       .filter((_entry, index) => gone.has(sealable[index]!.object.handle))
       .map(({ objectId }) => objectId),
-    left: objects.length - gone.size,
+    destroyed: destroyed.size,
+    left: objects.length - gone.size - destroyed.size,
   };
+}
+
+async function destroyAsSeen(
+  { provider, memory, checkFence }: SetAsideOptions,
+  domainKey: Handle,
+  examined: readonly Examined[],
+): Promise<Set<Handle>> {
+  const doomed = examined.map((one) => asSeen({ handle: one.object.handle, seen: seenAs(one) }));
+  const { destroyed } = await destroyDoomed(provider, { domainKey, doomed, checkFence });
+  const gone = new Set(destroyed);
+  memory.unaccounted = memory.unaccounted.filter((handle) => !gone.has(handle));
+  memory.damaged = memory.damaged.filter((handle) => !gone.has(handle));
+  for (const [objectId, { handle }] of memory.known) if (gone.has(handle)) memory.known.delete(objectId);
+  return gone;
+}
+
+/** Damaged objects that are of no use to anybody: keys that refuse all that they allow, twice; public keys that are no keys. */
+async function findUseless(
+  { provider }: SetAsideOptions,
+  domainKey: Handle,
+  damaged: readonly Examined[],
+): Promise<Examined[]> {
+  if (damaged.length === 0) return [];
+  const handles = damaged.map(({ object }) => object.handle);
+  const isUseless = async (): Promise<boolean[]> => {
+    const answers = await provider.challenge(domainKey, handles);
+    return damaged.map(({ object: { objectClass, publicHalf } }, index) =>
+      objectClass === 'public-key' ? publicHalf === undefined : answers[index] === 'refuses',
+    );
+  };
+  const first = await isUseless();
+  const { objects } = await provider.look({ handles });
+  const again = new Map(objects.map(({ handle, readDigest }) => [handle, readDigest]));
+  const second = await isUseless();
+  return damaged.filter(
+    ({ object: { handle, readDigest } }, index) => first[index] && second[index] && again.get(handle) === readDigest,
+  );
 }
 
 function isSealable(one: Examined): boolean {

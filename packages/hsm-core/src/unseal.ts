@@ -9,6 +9,7 @@ import { destroyAll, inBatches } from './batches.ts';
 import { asSeen, destroyDoomed } from './doomed.ts';
 import { blobDigests, type Entry, entryDigest, type SealedGeneration } from './model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
+import { isTwin } from './namesakes.ts';
 import type { BatchOutcome } from './provider.ts';
 import { proofItem } from './read-back.ts';
 import { aadOf } from './recognise.ts';
@@ -17,6 +18,11 @@ import { intentOf, type Proof, type Replica, recogniseAnew } from './replica.ts'
 export interface UnsealOptions extends Replica {
   /** Read back and used here last: what is the same in it needs no proof again. */
   readonly proved: SealedGeneration | undefined;
+  /**
+   * Objects that may be here as they should be, and not work: a scrub or a proof has found damage since they were used last.
+   * They are used before anything is made, and what does not work is made anew like what is missing.
+   */
+  readonly doubted?: ReadonlySet<ObjectId> | 'everything';
   /** @throws GENERATION_UNKNOWN */
   readonly blobOf: (sha256: string) => Uint8Array;
 }
@@ -66,11 +72,10 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   const isUnread = entries.some(({ objectId }) => memory.known.get(objectId)?.digest.length === 0);
   if (begun.length > 0 || isUnread) memory.forget();
   const domainKey = await recogniseAnew(options);
-  const stale = entries.filter((entry) => {
-    const known = memory.known.get(entry.objectId);
-    return known === undefined || !bytesEqual(known.digest, entryDigest(entry));
-  });
+  const unsound = await findUnsound(options, domainKey);
+  const stale = entries.filter((entry) => !isAsWanted(options, entry) || unsound.has(entry.objectId));
   await checkBlobs(options, stale);
+  const damaged = await findDamaged(options, stale);
   const made = new Map<ObjectId, Made>();
   const refused = new Map<ObjectId, AntipodeError>();
   try {
@@ -90,6 +95,7 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
     const { left } = await destroyDoomed(options.provider, { domainKey, doomed, checkFence: options.checkFence });
     memory.unaccounted = [...memory.unaccounted, ...left];
     memory.superseded = [];
+    memory.damaged = damaged.filter(({ objectId }) => made.has(objectId)).map(({ handle }) => handle);
   } catch (thrown) {
     memory.forget();
     throw thrown;
@@ -113,6 +119,49 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
     unaccounted: memory.unaccounted.length,
     divergent: [...memory.known.keys()].filter((objectId) => !explained.has(objectId)).length,
   };
+}
+
+function isAsWanted({ memory }: UnsealOptions, entry: Entry): boolean {
+  const known = memory.known.get(entry.objectId);
+  return known !== undefined && bytesEqual(known.digest, entryDigest(entry));
+}
+
+/**
+ * What is here in everything that can be read, and does not work: the parts of an RSA key that no use needs have no other
+ * sign. The successor is made from the sealed blob and proved before it is destroyed, like all that is replaced.
+ */
+async function findUnsound(options: UnsealOptions, domainKey: Handle): Promise<Set<ObjectId>> {
+  const { provider, memory, target, doubted = new Set<ObjectId>() } = options;
+  const here = target.generation.entries.filter(
+    (entry) => (doubted === 'everything' || doubted.has(entry.objectId)) && isAsWanted(options, entry),
+  );
+  const unsound = new Set<ObjectId>();
+  for (const batch of inBatches(here)) {
+    const items = batch.map((entry) => proofItem(entry, memory.known.get(entry.objectId)!.handle));
+    const outcomes = await provider.prove(domainKey, items);
+    for (const [index, { objectId }] of batch.entries()) if (outcomes[index]?.proved !== true) unsound.add(objectId);
+  }
+  return unsound;
+}
+
+/**
+ * Objects that lie where one of these entries was applied before, and are it in class, type, names and every attribute that
+ * tells no value. The value is damaged, or it is another key: a program that looks by name may find it instead of the one that
+ * is made now.
+ */
+async function findDamaged(
+  { provider, memory, previous }: UnsealOptions,
+  stale: readonly Entry[],
+): Promise<{ objectId: ObjectId; handle: Handle }[]> {
+  if (memory.unaccounted.length === 0) return [];
+  const applied = new Set(previous.flatMap(({ generation }) => generation.entries.map(({ objectId }) => objectId)));
+  const missing = stale.filter(({ objectId }) => applied.has(objectId) && !memory.known.has(objectId));
+  if (missing.length === 0) return [];
+  const free = (await provider.read(memory.unaccounted)).filter((object) => object !== undefined);
+  return missing.flatMap((entry) => {
+    const index = free.findIndex((object) => isTwin(object, entry));
+    return index === -1 ? [] : [{ objectId: entry.objectId, handle: free.splice(index, 1)[0]!.handle }];
+  });
 }
 
 /** Where this token takes no key of the generation at all, it is the token's fault and no key's: then nothing is restored. */

@@ -10,8 +10,14 @@ import { digestOf } from './generation-ref.ts';
 import { LeftOvers } from './left-overs.ts';
 import { fenceOf, headOf, requireStandby, type Site, seatOf } from './site.ts';
 
-/** Objects of a staged generation that have to be used, for verify.ts; lost with the process, which then verifies everything. */
-export type Touched = Map<string, { readonly digest: string; readonly objectIds: readonly string[] }>;
+/**
+ * Objects of a staged generation that have to be used, for verify.ts, and those that failed there, for the next apply; lost with
+ * the process, which then verifies everything.
+ */
+export type Touched = Map<
+  string,
+  { readonly digest: string; readonly objectIds: readonly string[]; readonly failed?: ReadonlySet<string> }
+>;
 
 export async function apply(
   site: Site,
@@ -55,6 +61,8 @@ export async function apply(
             target: pulled.sealed,
             previous: leftOvers.previous,
             proved: proved === undefined ? undefined : await site.store.open(proved),
+            // Nothing counts as applied where a scrub or a proof has found damage: then all that is here is used first.
+            doubted: proved === undefined ? 'everything' : (touched.get(group)?.failed ?? new Set()),
             blobOf: (sha256) => site.store.blob(sha256),
             journal: journal.ofApply(group),
             checkFence: mayAct,

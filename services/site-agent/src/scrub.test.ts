@@ -71,6 +71,43 @@ describe('a standby', () => {
     },
   );
 
+  it('whose key has rotted keeps what bears its name sealed, and finds its successor by it alone', async () => {
+    rot(b);
+    const rotten = secretOf(b).value!;
+    await scrub(b);
+    await apply();
+    const values = b.member.hsm.labelled('secret').map(({ value }) => hex(value!));
+    expect(values).toEqual([hex(secretOf(a).value!)]);
+    expect(values).not.toContain(hex(rotten));
+    const [aside] = b.site.journal.asides(GROUP);
+    expect((await b.site.store.open(aside!)).generation.entries).toHaveLength(1);
+  });
+
+  it('remakes a key that stopped working after it was restored and before it was read back', async () => {
+    a.member.hsm.addSecret('later');
+    const later = await sites.captured();
+    await sites.apply(b, later);
+    const { provider } = b.member;
+    const handles = async (): Promise<bigint[]> =>
+      (await provider.inventory())
+        .filter(({ attributes }) => Buffer.from(attributes.label ?? []).toString() === 'later')
+        .map(({ handle }) => handle);
+    const [damaged] = await handles();
+    const { prove } = provider;
+    provider.prove = async (key, items) =>
+      (await prove.call(provider, key, items)).map((outcome) => ({
+        ...outcome,
+        proved: outcome.handle !== damaged && outcome.proved,
+      }));
+    expect(await sites.verify(b, later)).toMatchObject({ proof: { failed: 1 } });
+    expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+    expect(await sites.apply(b, later)).toMatchObject({ appliedObjects: 1 });
+    expect(await sites.verify(b, later)).toMatchObject({ proof: { failed: 0 } });
+    expect(b.site.journal.head(GROUP, 'applied')).toBe(later.digest);
+    const now = await handles();
+    expect([now.length, now[0] === damaged]).toEqual([1, false]);
+  });
+
   it('that has restored a generation and not read it back yet is compared with that', async () => {
     a.member.hsm.addSecret('later');
     const later = await sites.captured();

@@ -55,6 +55,7 @@ export async function verify(
           // What was restored and proved before is not there any more as it was: the next apply looks at all of it, and
           // makes anew what is missing or altered.
           mayAct();
+          touched.set(group, { digest: '', objectIds: [], ...known, failed: new Set(proof.failedObjectIds) });
           if (journal.head(group, 'applied') === digest) {
             open.replica.forget();
             journal.dropHead(group, 'applied');
@@ -91,13 +92,9 @@ async function buryDeleted(site: Site, replica: Replica): Promise<void> {
 async function clearNames(site: Site, replica: Replica): Promise<void> {
   const { journal, store, log, clock, prng } = site;
   const { group, epoch, number: generation } = replica.target.generation;
-  // What lies beside ours in a token that was never active is somebody else's.
-  if (!journal.hasCaptured(group)) {
-    await recordNamesakes(site, replica);
-    return;
-  }
-  const { setAside: objects } = await setAside({
+  const { setAside: objects, destroyed } = await setAside({
     ...replica,
+    wasActive: journal.hasCaptured(group),
     clock,
     prng,
     store: async (sealed, blobs) => {
@@ -112,6 +109,13 @@ async function clearNames(site: Site, replica: Replica): Promise<void> {
       epoch,
       generation,
       objects: objects.length,
+    });
+  if (destroyed > 0)
+    log.warn('damaged objects that serve no use are destroyed: their successors work', {
+      group,
+      epoch,
+      generation,
+      objects: destroyed,
     });
   await recordNamesakes(site, replica);
 }
