@@ -39,6 +39,20 @@ const toAgent = (by: Attacker, outcome: Outcome, title: string, because: string)
 
 export const ATTACKS = {
   // --- raw PKCS#11 calls ---
+  'take-out-guarded': attack(
+    'PIN',
+    'refused',
+    'take a key with `CKA_WRAP_WITH_TRUSTED` out of a token that has the trusted key',
+    'the trusted key unwraps only what no other key may wrap either, and the token lets nobody take that attribute away',
+    ['not-applicable', 'NSS does not keep `CKA_WRAP_WITH_TRUSTED`: such keys are not captured there'],
+  ),
+  'conjure-trusted': attack(
+    'PIN',
+    'refused',
+    'bring a trusted key into being without the security officer',
+    'the officer key unwraps nothing but a key with `CKA_TRUSTED`, which no session of the user can give',
+    ['not-applicable', 'NSS gets no officer key'],
+  ),
   'wrap-decrypt': attack(
     'PIN',
     'refused',

@@ -1,5 +1,8 @@
 /** A partition with its provider and keyring, without an agent: what hsm-core needs of a member. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import {
+  CKA_ID_BYTES,
   type DomainKeyRecord,
   distributeDomainKey,
   ExchangeResponder,
@@ -11,15 +14,19 @@ import {
   type Keyring,
   openKeyring,
   openPartition,
+  type TrustedKeyRecord,
+  trustedKeyLabel,
 } from '@antipode/hsm-core';
 import { silentLog, systemClock, systemPrng } from '@antipode/runtime';
-import { type AnyToken, makeToken, type TestToken } from './tokens.ts';
+import { type AnyToken, makeToken, OFFICER_PIN, type TestToken } from './tokens.ts';
 
 export class TestMember<Token extends AnyToken = TestToken> {
   readonly token: Token;
   readonly domainKeys: DomainKeyRecord[] = [];
   /** CKA_IDs of own keys that were about to be made. */
   readonly announced: Uint8Array[] = [];
+  /** Trusted keys that the security officer has not brought into the token yet. */
+  readonly delivered: TrustedKeyRecord[] = [];
   provider!: HsmProvider;
   identity!: IdentityRecord;
   keyring!: Keyring;
@@ -35,7 +42,10 @@ export class TestMember<Token extends AnyToken = TestToken> {
   }
 
   /** A receiving key takes a second to make: only where it matters. */
-  static async on<Token extends AnyToken>(token: Token, { withReceivingKey = false } = {}): Promise<TestMember<Token>> {
+  static async on<Token extends AnyToken>(
+    token: Token,
+    { withReceivingKey = false, withOfficerKey = false } = {},
+  ): Promise<TestMember<Token>> {
     const member = new TestMember(token);
     member.provider = await openPartition(member.token.config, { log: silentLog });
     member.identity = await initialiseIdentity({
@@ -43,6 +53,7 @@ export class TestMember<Token extends AnyToken = TestToken> {
       prng: systemPrng,
       announce: (_serial, ckaId) => member.announced.push(ckaId),
       withReceivingKey,
+      withOfficerKey,
     });
     await member.refresh();
     return member;
@@ -81,8 +92,34 @@ export class TestMember<Token extends AnyToken = TestToken> {
       isPinned: (_group, identity) => this.pins.has(identity),
       holds: (group, version) => this.domainKeys.some((record) => record.group === group && record.version === version),
       announce: (ckaId) => this.announced.push(ckaId),
-      remember: (record) => this.domainKeys.push(record),
+      remember: (record, trusted) => {
+        this.domainKeys.push(record);
+        if (trusted !== undefined) this.delivered.push(trusted);
+      },
     });
+  }
+
+  /** The officer's step, in a worker of its own. */
+  async trust(): Promise<void> {
+    const deliveries = this.delivered.map((record) => {
+      const ckaId = systemPrng.bytes(CKA_ID_BYTES);
+      this.announced.push(ckaId);
+      return { sealed: record.sealed, ckaId, label: trustedKeyLabel(record) };
+    });
+    const officerPinFile = join(this.token.folder, 'officer.pin');
+    writeFileSync(officerPinFile, `${OFFICER_PIN}\n`, { mode: 0o600 });
+    const worker = await openPartition(this.token.config, { log: silentLog });
+    try {
+      const tags = await worker.trustKeys({ identity: this.identity, officerPinFile, deliveries });
+      for (const [index, { group, version }] of this.delivered.splice(0).entries()) {
+        const at = this.domainKeys.findIndex((one) => one.group === group && one.version === version);
+        const trusted = { ckaId: deliveries[index]!.ckaId, checkTag: tags[index]! };
+        this.domainKeys[at] = { ...this.domainKeys[at]!, trusted };
+      }
+    } finally {
+      await worker.close();
+    }
+    await this.refresh();
   }
 
   transport(): ExchangeTransport {

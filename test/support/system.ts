@@ -50,6 +50,8 @@ export interface SystemOptions {
   /** Sites whose agent is a process of its own, and `coordinator`, so that they can be stopped or killed. */
   readonly processes?: readonly string[];
   readonly createGroup?: boolean;
+  /** Partitions with a receiving key and an officer key. */
+  readonly officerKeys?: boolean;
   readonly failoverPolicy?: FailoverPolicy | undefined;
   /** How many objects a capture may lose before it is held, where applications delete without end. */
   readonly lossObjects?: number | undefined;
@@ -87,6 +89,7 @@ export class TestSystem {
     processes = [],
     createGroup = true,
     links = 'none',
+    officerKeys = false,
     environment,
     clocks,
     failoverPolicy,
@@ -97,7 +100,7 @@ export class TestSystem {
       ...(clocks === undefined ? {} : { clocks }),
     });
     try {
-      await system.#setUp(links);
+      await system.#setUp(links, officerKeys);
       await system.startCoordinator({ asProcess: processes.includes('coordinator') });
       for (const site of system.sites.values())
         await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
@@ -254,7 +257,7 @@ export class TestSystem {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  async #setUp(links: Links): Promise<void> {
+  async #setUp(links: Links, officerKeys: boolean): Promise<void> {
     chmodSync(this.folder, 0o711);
     const authority = join(this.folder, 'authority');
     await makeAuthority({ folder: authority, trustDomain: 'test.antipode' });
@@ -295,6 +298,7 @@ export class TestSystem {
         pinFile: one.config.pinFile,
         environment: one.environment,
         role,
+        ...(officerKeys ? { officerKey: true } : {}),
       });
       const partitions = [
         partition(token, 'main', 'member'),

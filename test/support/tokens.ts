@@ -9,6 +9,7 @@ import type { PartitionConfig } from '@antipode/hsm-core';
 const run = promisify(execFile);
 export const SOFTHSM_MODULE = '/usr/lib/softhsm/libsofthsm2.so';
 export const USER_PIN = '77442200';
+export const OFFICER_PIN = '11223344';
 
 /** OpenSC's recording module (Debian package opensc-pkcs11, which opensc brings). */
 export function spyModule(): string {
@@ -56,7 +57,7 @@ export function makeToken(label: string, { folder = temporaryFolder(label) }: { 
   const env = { ...process.env, ...environment };
   execFileSync(
     'softhsm2-util',
-    ['--init-token', '--free', '--label', label, '--pin', USER_PIN, '--so-pin', '11223344'],
+    ['--init-token', '--free', '--label', label, '--pin', USER_PIN, '--so-pin', OFFICER_PIN],
     { env, stdio: 'pipe' },
   );
   const pinFile = join(folder, `${label}.pin`);

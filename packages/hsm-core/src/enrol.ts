@@ -7,8 +7,8 @@
  * form only as a session object of the birthplace, for the time of one distribution.
  */
 import { AntipodeError, bytesEqual, type Clock, type Prng, sha256 } from '@antipode/runtime';
-import { CKA_ID_BYTES, type DomainKeyRecord, domainKeyLabel, type Keyring } from './keyring.ts';
-import { hasReceivingKey, receivesFor } from './model/identity.ts';
+import { CKA_ID_BYTES, type DomainKeyRecord, domainKeyLabel, type Keyring, type TrustedKeyRecord } from './keyring.ts';
+import { hasOfficerKey, hasReceivingKey, isOfficerKeyOf, receivesFor } from './model/identity.ts';
 import type { Handle } from './model/object.ts';
 import { fingerprint } from './model/public-half.ts';
 import { isSignedBy } from './model/signed-manifest.ts';
@@ -25,6 +25,8 @@ export interface ExchangeOffer {
   readonly point: Uint8Array;
   /** SubjectPublicKeyInfo of the responder's receiving key, where its identity names one. */
   readonly receiver?: Uint8Array;
+  /** SubjectPublicKeyInfo of the responder's officer key, where its identity names one: it wants a trusted key too. */
+  readonly officer?: Uint8Array;
 }
 
 export interface BeginExchange {
@@ -38,6 +40,8 @@ export interface CompleteExchange {
   readonly exchangeId: string;
   /** The domain key under the agreed key, RFC 5649. */
   readonly wrappedKey: Uint8Array;
+  /** The trusted key of the version, for the officer key, under the agreed key. */
+  readonly wrappedTrustedKey?: Uint8Array;
   readonly signature: Uint8Array;
 }
 
@@ -130,6 +134,17 @@ function receiverOf({ serial, identity, receiver }: ExchangeOffer): { receiver?:
   return { receiver };
 }
 
+/** The key under which the trusted key is sent. One without any wants none. */
+function officerOf({ serial, identity, officer }: ExchangeOffer): Uint8Array | undefined {
+  if (!hasOfficerKey(identity) || officer === undefined) return undefined;
+  if (!isOfficerKeyOf(identity, officer)) refuse('the answer has another officer key than the identity', { serial });
+  return officer;
+}
+
+/** What both sides sign of a delivery. */
+const deliveredIn = ({ wrappedKey, wrappedTrustedKey }: Omit<CompleteExchange, 'exchangeId' | 'signature'>) =>
+  [wrappedKey, wrappedTrustedKey].flatMap((wrapped) => (wrapped === undefined ? [] : [sha256(wrapped)]));
+
 export interface Distribution {
   readonly confirmedSerials: readonly string[];
   readonly failures: readonly { readonly serial: string; readonly error: AntipodeError }[];
@@ -173,12 +188,17 @@ export async function distributeDomainKey(options: DistributionOptions): Promise
     if (failures.length > 0) return { confirmedSerials: [], failures, checkTag: undefined };
     const domainKey = await provider.generateDomainKey();
     session.push(domainKey);
+    let trustedKey: Handle | undefined;
+    if (begun.flat().some(({ responder }) => officerOf(responder) !== undefined)) {
+      trustedKey = await provider.generateDomainKey();
+      session.push(trustedKey);
+    }
     const confirmedSerials: string[] = [];
     let checkTag: Uint8Array | undefined;
     for (const exchange of begun.flat()) {
       const { serial } = exchange.member;
       await attempt(serial, async () => {
-        const tag = await deliver(options, exchange, { domainKey, session });
+        const tag = await deliver(options, exchange, { domainKey, trustedKey, session });
         if (checkTag !== undefined && !bytesEqual(tag, checkTag)) refuse('a member confirms another key', { serial });
         checkTag = tag;
         confirmedSerials.push(serial);
@@ -213,6 +233,7 @@ async function begin(
     refuse('another partition answers', { serial: member.serial, answered: responder.serial });
   checkPeer(responder, { group, isPinned });
   receiverOf(responder);
+  officerOf(responder);
   const common = { exchangeId, group, version, initiator, responder };
   if (!isSignedBy(responder.identity, transcript('answer', { ...common, extra: [] }), signature))
     refuse('the answer is not signed by its identity', { serial: member.serial });
@@ -222,18 +243,25 @@ async function begin(
 async function deliver(
   { provider, keyring }: DistributionOptions,
   { member, ephemeral, responder, common }: Begun,
-  { domainKey, session }: { domainKey: Handle; session: Handle[] },
+  { domainKey, trustedKey, session }: { domainKey: Handle; trustedKey: Handle | undefined; session: Handle[] },
 ): Promise<Uint8Array> {
   const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: responder.point, use: 'wrap' });
   session.push(exchangeKey);
   const wrappedKey = await provider.wrapDomainKey({ exchangeKey, domainKey, ...receiverOf(responder) });
-  const delivery = transcript('delivery', { ...common, extra: [sha256(wrappedKey)] });
+  const receiver = officerOf(responder);
+  const keys = {
+    wrappedKey,
+    ...(receiver === undefined || trustedKey === undefined
+      ? {}
+      : { wrappedTrustedKey: await provider.wrapDomainKey({ exchangeKey, domainKey: trustedKey, receiver }) }),
+  };
+  const delivery = transcript('delivery', { ...common, extra: deliveredIn(keys) });
   const receipt = await member.complete({
     exchangeId: common.exchangeId,
-    wrappedKey,
+    ...keys,
     signature: await provider.signAsIdentity(keyring.identity.handle, delivery),
   });
-  const receiptInput = transcript('receipt', { ...common, extra: [sha256(wrappedKey), receipt.checkTag] });
+  const receiptInput = transcript('receipt', { ...common, extra: [...deliveredIn(keys), receipt.checkTag] });
   if (!isSignedBy(responder.identity, receiptInput, receipt.signature))
     refuse('the receipt is not signed by its identity', { serial: member.serial });
   return receipt.checkTag;
@@ -263,7 +291,7 @@ export class ExchangeResponder {
     /** Durable on return; the key is installed only after it. */
     announce: (ckaId: Uint8Array) => void;
     /** Durable on return; the receipt is given only after it. */
-    remember: (record: DomainKeyRecord) => void;
+    remember: (record: DomainKeyRecord, trusted?: TrustedKeyRecord) => void;
   }) {
     this.#options = options;
   }
@@ -286,6 +314,7 @@ export class ExchangeResponder {
       nonce: prng.bytes(NONCE_BYTES),
       point: ephemeral.point,
       ...(keyring.receivingKey === undefined ? {} : { receiver: keyring.receivingKey.publicHalf }),
+      ...(keyring.officerKey === undefined ? {} : { officer: keyring.officerKey.publicHalf }),
     };
     this.#open.set(exchangeId, { begun: message, answer, ephemeral: ephemeral.handle, sinceMs: clock.monotonicMs() });
     const input = transcript('answer', { exchangeId, group, version, initiator: offer, responder: answer, extra: [] });
@@ -295,8 +324,8 @@ export class ExchangeResponder {
   /** @throws EXCHANGE_REFUSED; then nothing is installed */
   async complete({
     exchangeId,
-    wrappedKey,
     signature,
+    ...keys
   }: CompleteExchange): Promise<{ checkTag: Uint8Array; signature: Uint8Array }> {
     const { provider, keyring, prng, serial, announce, remember } = this.#options;
     const open = this.#open.get(exchangeId);
@@ -313,7 +342,8 @@ export class ExchangeResponder {
         initiator: begun.offer,
         responder: answer,
       };
-      const delivery = transcript('delivery', { ...common, extra: [sha256(wrappedKey)] });
+      const { wrappedKey, wrappedTrustedKey } = keys;
+      const delivery = transcript('delivery', { ...common, extra: deliveredIn(keys) });
       if (!isSignedBy(begun.offer.identity, delivery, signature))
         refuse('the delivery is not signed by its identity', { serial });
       const exchangeKey = await provider.deriveExchangeKey({ ephemeral, peerPoint: begun.offer.point, use: 'unwrap' });
@@ -327,8 +357,13 @@ export class ExchangeResponder {
         label: domainKeyLabel(begun),
         ...(keyring.receivingKey === undefined ? {} : { receiver: keyring.receivingKey.handle }),
       });
-      remember({ group: begun.group, version: begun.version, ckaId, checkTag });
-      const receipt = transcript('receipt', { ...common, extra: [sha256(wrappedKey), checkTag] });
+      const { group, version } = begun;
+      const trusted =
+        wrappedTrustedKey === undefined
+          ? undefined
+          : { group, version, sealed: await provider.openTrustedDelivery({ exchangeKey, blob: wrappedTrustedKey }) };
+      remember({ group, version, ckaId, checkTag }, trusted);
+      const receipt = transcript('receipt', { ...common, extra: [...deliveredIn(keys), checkTag] });
       return { checkTag, signature: await provider.signAsIdentity(keyring.identity.handle, receipt) };
     } finally {
       await provider.forget(session);

@@ -11,7 +11,16 @@ export {
   type ExchangeTransport,
 } from './enrol.ts';
 export { matchesByRule, type ObjectFilter } from './filter.ts';
-export { type DomainKeyRecord, type IdentityRecord, initialiseIdentity, type Keyring, openKeyring } from './keyring.ts';
+export {
+  CKA_ID_BYTES,
+  type DomainKeyRecord,
+  type IdentityRecord,
+  initialiseIdentity,
+  type Keyring,
+  openKeyring,
+  type TrustedKeyRecord,
+  trustedKeyLabel,
+} from './keyring.ts';
 export { nameLeftOut } from './left-out.ts';
 export {
   blobDigests,
@@ -26,7 +35,7 @@ export {
   type Uncaptured,
   versionsNeeded,
 } from './model/generation.ts';
-export { hasReceivingKey } from './model/identity.ts';
+export { hasOfficerKey, hasReceivingKey } from './model/identity.ts';
 export { type Becomes, becomesOf, isWeighty, VENDOR_DEFINED } from './model/not-carried.ts';
 export {
   type Handle,

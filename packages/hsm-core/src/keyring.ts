@@ -3,10 +3,10 @@
  * journal's records and proved by use, never by label, and are never captured. A missing one is an alarm of its own.
  */
 import { AntipodeError, type Prng } from '@antipode/runtime';
-import { hasReceivingKey, identityOf } from './model/identity.ts';
+import { hasOfficerKey, hasReceivingKey, identityOf } from './model/identity.ts';
 import type { Handle } from './model/object.ts';
 import { fingerprint } from './model/public-half.ts';
-import type { HsmProvider } from './provider.ts';
+import type { HsmProvider, OwnKeyRecord } from './provider.ts';
 
 /** What the journal keeps of an identity key. */
 export interface IdentityRecord {
@@ -22,10 +22,22 @@ export interface DomainKeyRecord {
   readonly version: number;
   readonly ckaId: Uint8Array;
   readonly checkTag: Uint8Array;
+  /** The trusted key of this version, once the security officer has brought it into the token. */
+  readonly trusted?: OwnKeyRecord;
+}
+
+/** What the journal keeps of a trusted key that was delivered, until the security officer brings it into the token. */
+export interface TrustedKeyRecord {
+  readonly group: string;
+  readonly version: number;
+  /** RSA-OAEP, for the officer key. */
+  readonly sealed: Uint8Array;
 }
 
 export interface DomainKey {
   readonly handle: Handle;
+  /** Wraps what only a trusted key may wrap; absent while the officer does not trust it. */
+  readonly trusted?: Handle;
   readonly version: number;
   readonly checkTag: Uint8Array;
 }
@@ -34,6 +46,8 @@ export interface Keyring {
   readonly identity: { readonly handle: Handle; readonly publicHalf: Uint8Array; readonly sha256: string };
   /** Absent where the identity names none. */
   readonly receivingKey?: { readonly handle: Handle; readonly publicHalf: Uint8Array };
+  /** Under which trusted keys are received. Absent where the identity names none. */
+  readonly officerKey?: { readonly handle: Handle; readonly publicHalf: Uint8Array };
   /** @throws DOMAIN_KEY_MISSING */
   domainKey(group: string, version: number): DomainKey;
   /** Every version that the partition holds, the newest first. */
@@ -50,17 +64,24 @@ export const CKA_ID_BYTES = 16;
 export const domainKeyLabel = ({ group, version }: { group: string; version: number }): string =>
   `antipode domain key ${group} ${version}`;
 
+/** The CKA_LABEL of the trusted key of a version. */
+export const trustedKeyLabel = ({ group, version }: { group: string; version: number }): string =>
+  `antipode trusted key ${group} ${version}`;
+
 /** Makes the identity key of a partition. The caller journals the record before anything relies on it. */
 export async function initialiseIdentity({
   provider,
   prng,
   announce,
   withReceivingKey = false,
+  withOfficerKey = false,
 }: {
   provider: HsmProvider;
   prng: Prng;
   /** A key under which domain keys are received, and which the identity names: one more private key in the token. */
   withReceivingKey?: boolean;
+  /** A key under which the security officer receives trusted keys: one more private key, of use to him alone. */
+  withOfficerKey?: boolean;
   /** Durable on return; the key is made only after it. */
   announce: (serial: string, ckaId: Uint8Array) => void;
 }): Promise<IdentityRecord> {
@@ -69,8 +90,10 @@ export async function initialiseIdentity({
   announce(serial, ckaId);
   // First: a signing key without the receiving key that its identity names would be of no use.
   const receiving = withReceivingKey ? await provider.generateReceivingKey(ckaId) : undefined;
+  const officer = withOfficerKey && receiving !== undefined ? await provider.generateOfficerKey(ckaId) : undefined;
   const { publicHalf } = await provider.generateIdentity(ckaId);
-  return { serial, ckaId, publicHalf: identityOf(publicHalf, receiving?.publicHalf) };
+  const halves = { receiving: receiving?.publicHalf, officer: officer?.publicHalf };
+  return { serial, ckaId, publicHalf: identityOf(publicHalf, halves) };
 }
 
 /** Finds and proves the own keys. @throws IDENTITY_MISSING */
@@ -98,6 +121,10 @@ export async function openKeyring(options: {
     ? await provider.findReceivingKey({ ckaId: identity.ckaId, identity: identity.publicHalf })
     : undefined;
   if (receivingKey !== undefined) ownHandles.add(receivingKey.handle);
+  const officerKey = hasOfficerKey(identity.publicHalf)
+    ? await provider.findOfficerKey({ ckaId: identity.ckaId, identity: identity.publicHalf })
+    : undefined;
+  if (officerKey !== undefined) ownHandles.add(officerKey.handle);
   const found = new Map<string, DomainKey>();
   const missing: DomainKeyRecord[] = [];
   for (const record of domainKeys) {
@@ -105,8 +132,10 @@ export async function openKeyring(options: {
     if (key === undefined) missing.push(record);
     else {
       ownHandles.add(key.handle);
+      if (key.trusted !== undefined) ownHandles.add(key.trusted);
       found.set(`${record.group}/${record.version}`, {
         handle: key.handle,
+        ...(key.trusted === undefined ? {} : { trusted: key.trusted }),
         version: record.version,
         checkTag: record.checkTag,
       });
@@ -115,6 +144,7 @@ export async function openKeyring(options: {
   return {
     identity: { handle: own.handle, publicHalf: identity.publicHalf, sha256: fingerprint(identity.publicHalf) },
     ...(receivingKey === undefined ? {} : { receivingKey }),
+    ...(officerKey === undefined ? {} : { officerKey }),
     domainKey: (group, version) => {
       const key = found.get(`${group}/${version}`);
       if (key !== undefined) return key;

@@ -21,8 +21,14 @@ export interface LeftOut {
   readonly objectId: ObjectId | undefined;
 }
 
-/** Why what is read of an object keeps it from being sealed. The length of a secret counts once, as its token may forget it. */
-export function reasonOf(object: ObservedObject, { isNew }: { isNew: boolean }): UncapturedReason | undefined {
+/**
+ * Why what is read of an object keeps it from being sealed. The length of a secret counts once, as its token may forget it.
+ * `hasTrusted`: there is a key that may wrap what only a trusted key may.
+ */
+export function reasonOf(
+  object: ObservedObject,
+  { isNew, hasTrusted }: { isNew: boolean; hasTrusted: boolean },
+): UncapturedReason | undefined {
   const { objectClass, keyType, attributes, sizeBits } = object;
   if (object.isPartlyRead) return 'unreadable';
   if (objectClass === 'other') return 'unsupported-type';
@@ -34,7 +40,7 @@ export function reasonOf(object: ObservedObject, { isNew }: { isNew: boolean }):
   if ((object.valueBytes ?? 0) > DATA_BYTES_MAX) return 'too-large';
   if (!isWrapped(objectClass)) return undefined;
   if (attributes.extractable !== true) return 'unextractable';
-  if (attributes.wrapWithTrusted === true) return 'wrap-with-trusted';
+  if (attributes.wrapWithTrusted === true && !hasTrusted) return 'wrap-with-trusted';
   if (isPadded(object)) return 'length-not-multiple-of-8';
   return keyType === 'generic-secret' && sizeBits === 0 && isNew ? 'length-unknown' : undefined;
 }

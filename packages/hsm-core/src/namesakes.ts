@@ -79,7 +79,7 @@ function judgeSecret(one: Examined, entry: Entry, circumstances: Circumstances):
   const isOther = has && had && !isEqual;
   if (one.blob === undefined) {
     if (isOther) return 'replaced';
-    if (!hasAnswered(one) || isEqual) return 'same';
+    if (!hasAnswered(one, entry) || isEqual) return 'same';
     return isUnderItsHandle(one, entry, circumstances) ? 'same' : 'replaced';
   }
   if (isEqual) return 'changed';
@@ -93,7 +93,7 @@ function judgePrivate(one: Examined, entry: Entry, circumstances: Circumstances)
     return judgeReadable(object.publicHalf, entry.publicHalf);
   if (blob !== undefined && sha256Hex(blob) === entry.blobSha256) return 'same';
   if (blob === undefined) {
-    if (!hasAnswered(one) || isUnderItsHandle(one, entry, circumstances)) return 'same';
+    if (!hasAnswered(one, entry) || isUnderItsHandle(one, entry, circumstances)) return 'same';
     return 'replaced';
   }
   return isInAnotherPlace(one, entry, circumstances) ? 'replaced' : 'changed';
@@ -111,9 +111,11 @@ function judgeReadable(now: Uint8Array | undefined, then: Uint8Array | undefined
 }
 
 /** Whether the token has said of the key that it does not give it: not that it could not, just now. */
-function hasAnswered({ object, refusal }: Examined): boolean {
+function hasAnswered({ object, refusal }: Examined, entry: Entry): boolean {
   const { attributes } = object;
-  if (attributes.extractable === false || attributes.wrapWithTrusted === true || isPadded(object)) return true;
+  if (attributes.extractable === false || isPadded(object)) return true;
+  // A captured key of which only a trusted key gets an answer is not another one while there is no trusted key.
+  if (attributes.wrapWithTrusted === true && entry.attributes.wrapWithTrusted !== true) return true;
   return refusal === 'unextractable' || refusal === 'not-wrappable' || object.hasTemplate === true;
 }
 

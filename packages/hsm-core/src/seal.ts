@@ -144,6 +144,7 @@ class Capture {
   readonly #options: SealOptions;
   readonly #previous: Generation | undefined;
   readonly #remembered: Remembered | undefined;
+  /** What decides which objects are taken, beside the objects: the filter, and whether there is a trusted key. */
   readonly #filter: string;
   readonly #live: ReadonlyMap<ObjectId, Entry>;
   readonly #buried: ReadonlyMap<Entry, Tombstone>;
@@ -170,7 +171,7 @@ class Capture {
     this.#options = options;
     this.#previous = options.previous?.generation;
     this.#remembered = options.memory.of(options.previous?.digest);
-    this.#filter = JSON.stringify(options.filter);
+    this.#filter = JSON.stringify([options.filter, this.#hasTrusted]);
     this.#live = new Map(this.#previous?.entries.map((entry) => [entry.objectId, entry]));
     this.#buried = new Map(this.#previous?.tombstones.map((tombstone) => [tombstone.entry, tombstone]));
     this.#isReseal = this.#previous !== undefined && this.#previous.domainKeyVersion !== options.domainKeyVersion;
@@ -244,6 +245,13 @@ class Capture {
 
   #domainKey() {
     return this.#options.keyring.domainKey(this.#options.group, this.#options.domainKeyVersion);
+  }
+
+  get #hasTrusted(): boolean {
+    const { keyring, group, domainKeyVersion } = this.#options;
+    return keyring
+      .domainKeys(group)
+      .some(({ version, trusted }) => version === domainKeyVersion && trusted !== undefined);
   }
 
   /** Without our own keys. */
@@ -345,7 +353,7 @@ class Capture {
           !this.#wraps.has(object.handle) &&
           this.#remembered?.objectIds.has(object.handle) !== true &&
           !isExcluded(object, this.#options.filter) &&
-          reasonOf(object, { isNew: true }) === undefined,
+          reasonOf(object, { isNew: true, hasTrusted: this.#hasTrusted }) === undefined,
       )
       .map(({ object }) => object.handle);
     if (handles.length === 0) return;
@@ -480,13 +488,14 @@ class Capture {
     const losses = [...gone, ...refused].filter(({ objectId }) => !accepted.has(objectId));
     const limit = Math.max(lossLimit.objects, Math.floor((this.#live.size * lossLimit.percent) / 100));
     // Sealed anew under another key, a damaged object would leave the generations, and its sound copies with it.
-    const damaged = this.#leftOut.flatMap(({ object, objectId, reason }): Loss[] =>
-      this.#isReseal && objectId !== undefined && reason === 'value-changed' && this.#changed.has(object.handle)
-        ? [{ objectId, reason }]
-        : [],
-    );
-    if (losses.length <= limit && damaged.length === 0) return undefined;
-    return { losses: [...new Map([...losses, ...damaged].map((loss) => [loss.objectId, loss])).values()], limit };
+    // So would a key that only a trusted key may wrap, while the officer does not trust the new one.
+    const kept = this.#leftOut.flatMap(({ object, objectId, reason }): Loss[] => {
+      if (!this.#isReseal || objectId === undefined || accepted.has(objectId)) return [];
+      const isDamaged = reason === 'value-changed' && this.#changed.has(object.handle);
+      return isDamaged || (reason === 'wrap-with-trusted' && this.#live.has(objectId)) ? [{ objectId, reason }] : [];
+    });
+    if (losses.length <= limit && kept.length === 0) return undefined;
+    return { losses: [...new Map([...losses, ...kept].map((loss) => [loss.objectId, loss])).values()], limit };
   }
 
   async #capture(candidates: readonly Candidate[]): Promise<void> {
@@ -551,7 +560,7 @@ class Capture {
     const isKnown = before !== undefined && this.#isLive(before);
     if (look !== 'settled' && !isKnown) return 'settling';
     if (look === 'vanished' && this.#isReseal) return 'settling';
-    return reasonOf(object, { isNew: before === undefined }) ?? refusal;
+    return reasonOf(object, { isNew: before === undefined, hasTrusted: this.#hasTrusted }) ?? refusal;
   }
 
   #isLive(entry: Entry): boolean {

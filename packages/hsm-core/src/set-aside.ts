@@ -127,7 +127,8 @@ async function findUseless(
 
 function isSealable(one: Examined): boolean {
   const { object, blob, refusal } = one;
-  if (refusal !== undefined || reasonOf(object, { isNew: true }) !== undefined) return false;
+  if (refusal !== undefined || reasonOf(object, { isNew: true, hasTrusted: blob !== undefined }) !== undefined)
+    return false;
   return object.objectClass !== 'secret-key' || blob !== undefined;
 }
 

@@ -317,12 +317,17 @@ async function makeObjects(
 }
 
 /** What a token says of one object, and of no other. */
-const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set(['HSM_REFUSED', 'BLOB_INVALID', 'ID_TAKEN']);
+const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set(['HSM_REFUSED', 'BLOB_INVALID', 'ID_TAKEN', 'DOMAIN_KEY_UNTRUSTED']);
+
+const WHY: Partial<Record<ErrorCode, string>> = {
+  ID_TAKEN: 'the CKA_ID is taken',
+  DOMAIN_KEY_UNTRUSTED: 'the security officer does not trust the domain key',
+};
 
 function refusalOf(objectId: ObjectId, { code, returnValue }: NonNullable<BatchOutcome['failure']>): AntipodeError {
   const answer =
     returnValue === undefined ? 'the token grants more than the manifest' : `the HSM answered ${returnValue}`;
-  const why = code === 'ID_TAKEN' ? 'the CKA_ID is taken' : answer;
+  const why = WHY[code] ?? answer;
   return new AntipodeError(code, `${why} when object ${objectId} was restored`, {
     details: { objectId, ...(returnValue === undefined ? {} : { returnValue }) },
   });

@@ -150,6 +150,12 @@ export const CATALOGUE = {
     summary: 'A capture was ordered under an older domain key version than the one in use.',
     hint: 'The coordinator is behind: its database was restored, or it is not yours. Find out which, then bring a new version with `antipode group rotate-domain-key`.',
   },
+  DOMAIN_KEY_UNTRUSTED: {
+    disposition: 'operator',
+    summary:
+      'A key with CKA_WRAP_WITH_TRUSTED is not restored, since the security officer of this partition does not trust the domain key version.',
+    hint: 'Have the security officer run `antipode partition trust-domain-key <partition> --officer-pin-file <file>` at the site that the message names. A partition without an officer key (`antipode partition show-identity` says so) cannot take such keys: set `officerKey: true` and make it a new identity.',
+  },
   PEER_NOT_PINNED: {
     disposition: 'operator',
     summary: 'A peer showed a partition identity that this agent has not been told to trust.',

@@ -1,20 +1,34 @@
 /**
- * The identity of a partition: the public half of its signing key and, where its token can keep one, the hash of its receiving
- * key. Both in one run of bytes, so that one fingerprint is pinned for both: nobody can name another receiving key for an
- * identity that is pinned. What earlier releases made, and tokens that keep no receiving key, have the signing key alone.
+ * The identity of a partition: the public half of its signing key and, where its token can keep them, the hashes of its
+ * receiving key and of its officer key. All in one run of bytes, so that one fingerprint is pinned for all: nobody can name
+ * another receiving key for an identity that is pinned. What earlier releases made, and tokens that keep no receiving key, have
+ * the signing key alone. There is no officer key without a receiving key.
  */
 import { bytesEqual, sha256 } from '@antipode/runtime';
 
 /** SubjectPublicKeyInfo of a P-256 key with an uncompressed point. */
 const SIGNING_HALF_BYTES = 91;
 const HASH_BYTES = 32;
+const RECEIVING_END = SIGNING_HALF_BYTES + HASH_BYTES;
+const OFFICER_END = RECEIVING_END + HASH_BYTES;
 
-export function identityOf(signingHalf: Uint8Array, receivingHalf: Uint8Array | undefined): Uint8Array {
-  if (receivingHalf === undefined) return signingHalf;
-  return new Uint8Array(Buffer.concat([signingHalf, sha256(receivingHalf)]));
+/** Public halves of the keys that a partition has beside the one that signs. */
+export interface ReceivingHalves {
+  /** Unwraps domain keys. */
+  readonly receiving?: Uint8Array | undefined;
+  /** Unwraps trusted keys, in a session of the security officer. */
+  readonly officer?: Uint8Array | undefined;
 }
 
-export const hasReceivingKey = (identity: Uint8Array): boolean => identity.length === SIGNING_HALF_BYTES + HASH_BYTES;
+export function identityOf(signingHalf: Uint8Array, { receiving, officer }: ReceivingHalves): Uint8Array {
+  const hashes = receiving === undefined ? [] : [receiving, officer].flatMap((half) => (half ? [sha256(half)] : []));
+  return hashes.length === 0 ? signingHalf : new Uint8Array(Buffer.concat([signingHalf, ...hashes]));
+}
+
+export const hasReceivingKey = (identity: Uint8Array): boolean =>
+  identity.length === RECEIVING_END || identity.length === OFFICER_END;
+
+export const hasOfficerKey = (identity: Uint8Array): boolean => identity.length === OFFICER_END;
 
 /** The SubjectPublicKeyInfo of the key that signs. */
 export const signingHalfOf = (identity: Uint8Array): Uint8Array =>
@@ -22,4 +36,8 @@ export const signingHalfOf = (identity: Uint8Array): Uint8Array =>
 
 /** Whether this is the receiving key of the identity. */
 export const receivesFor = (identity: Uint8Array, receivingHalf: Uint8Array): boolean =>
-  hasReceivingKey(identity) && bytesEqual(identity.subarray(SIGNING_HALF_BYTES), sha256(receivingHalf));
+  hasReceivingKey(identity) && bytesEqual(identity.subarray(SIGNING_HALF_BYTES, RECEIVING_END), sha256(receivingHalf));
+
+/** Whether this is the officer key of the identity. */
+export const isOfficerKeyOf = (identity: Uint8Array, officerHalf: Uint8Array): boolean =>
+  hasOfficerKey(identity) && bytesEqual(identity.subarray(RECEIVING_END), sha256(officerHalf));

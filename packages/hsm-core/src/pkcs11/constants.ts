@@ -2,6 +2,8 @@
 export const CKF_SERIAL_SESSION = 0x4;
 export const CKF_RW_SESSION = 0x2;
 export const CKF_OS_LOCKING_OK = 0x2;
+/** The security officer: sees public objects only, and alone gives CKA_TRUSTED. */
+export const CKU_SO = 0;
 export const CKU_USER = 1;
 /** For one use of a key that wants the PIN each time (CKA_ALWAYS_AUTHENTICATE). */
 export const CKU_CONTEXT_SPECIFIC = 2;
@@ -51,6 +53,8 @@ export const CKA = {
   CLASS: 0x000,
   TOKEN: 0x001,
   VALUE: 0x011,
+  /** Only the security officer can give it (PKCS#11 3.0, table 35). */
+  TRUSTED: 0x086,
   KEY_TYPE: 0x100,
   MODULUS: 0x120,
   MODULUS_BITS: 0x121,

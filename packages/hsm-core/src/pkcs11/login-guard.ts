@@ -32,13 +32,18 @@ interface OlderRecord extends Mark {
   readonly outcome: 'trying' | 'refused';
 }
 
+/** Whose PIN it is: each has a record of its own. */
+export type Whose = 'user' | 'security officer';
+
 export class LoginGuard {
   readonly #path: string;
   readonly #serial: string;
+  readonly #whose: string;
 
-  constructor({ stateFolder, serial }: { stateFolder: string; serial: string }) {
-    this.#path = join(stateFolder, `login-${fileNameOf(serial)}.json`);
+  constructor({ stateFolder, serial, whose = 'user' }: { stateFolder: string; serial: string; whose?: Whose }) {
+    this.#path = join(stateFolder, `login-${fileNameOf(whose === 'user' ? serial : `${serial} ${whose}`)}.json`);
     this.#serial = serial;
+    this.#whose = whose;
   }
 
   /**
@@ -49,7 +54,7 @@ export class LoginGuard {
   begin(pin: Secret, tokenFlags: number): void {
     const details = { serial: this.#serial };
     if (tokenFlags & CKF_USER_PIN_LOCKED)
-      throw new AntipodeError('PIN_LOCKED', 'the user PIN of the token is locked', { details });
+      throw new AntipodeError('PIN_LOCKED', `the PIN of the ${this.#whose} is locked`, { details });
     const record = this.#read();
     const { trying, refused, succeeded } = record;
     if (isOf(refused, pin))

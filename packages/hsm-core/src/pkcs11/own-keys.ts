@@ -8,14 +8,28 @@ import { CURVES } from '../model/curve.ts';
 import { receivesFor, signingHalfOf } from '../model/identity.ts';
 import type { Handle } from '../model/object.ts';
 import { barePoint, ecPublicHalf } from '../model/public-half.ts';
-import { type DomainKeyEnd, type OwnKey, PROTECTIONS, type Protection } from '../provider.ts';
+import {
+  type DomainKeyEnd,
+  type HsmProvider,
+  type OwnKey,
+  type OwnKeyRecord,
+  PROTECTIONS,
+  type Protection,
+} from '../provider.ts';
 import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from './cryptoki.ts';
 import { unwrapNarrowed } from './narrowing.ts';
 import { findBreaches, findShown, findUnenforced } from './protections.ts';
-import { generateReceivingKey, readPublicHalf, unwrapAsReceiver, wrapForReceiver } from './receiving-key.ts';
+import {
+  generateReceivingKey,
+  openCarried,
+  readPublicHalf,
+  unwrapAsReceiver,
+  wrapForReceiver,
+} from './receiving-key.ts';
 import { CryptokiFailure, codeOf } from './return-values.ts';
 import { findKeyWrapMechanism } from './self-test.ts';
+import { findOfficerKeys, generateOfficerKey, isTrusted, keepsWrapWithTrusted, trustAsOfficer } from './trusted-key.ts';
 
 const P256 = CURVES[0]!;
 const [LABEL, ID, PRIVATE, SENSITIVE, EXTRACTABLE, MODIFIABLE, COPYABLE] = [
@@ -30,6 +44,7 @@ export class OwnKeys {
   protected readonly session: bigint;
   #keyWrap: Mechanism | undefined;
   #unenforced: readonly Protection[] | undefined;
+  #keepsWrapWithTrusted: boolean | undefined;
 
   protected constructor({ cryptoki, session }: { cryptoki: Cryptoki; session: bigint }) {
     this.cryptoki = cryptoki;
@@ -116,21 +131,61 @@ export class OwnKeys {
     return handle === undefined ? undefined : { handle, publicHalf: halves.get(handle)! };
   }
 
+  async generateOfficerKey(ckaId: Uint8Array): Promise<{ publicHalf: Uint8Array } | undefined> {
+    if (this.unenforced().length > 0) return undefined;
+    return generateOfficerKey(this.#trialContext(), officerIdOf(ckaId));
+  }
+
+  async findOfficerKey({
+    ckaId,
+    identity,
+  }: {
+    ckaId: Uint8Array;
+    identity: Uint8Array;
+  }): Promise<{ handle: Handle; publicHalf: Uint8Array } | undefined> {
+    return findOfficerKeys(this.#trialContext(), { ckaId: officerIdOf(ckaId), identity })[0];
+  }
+
+  /** Nobody but the user is logged in afterwards, and every handle is void. */
+  protected trustWith(
+    login: Pick<Parameters<typeof trustAsOfficer>[1], 'serial' | 'flags' | 'config' | 'loginUser'>,
+    { identity, officerPinFile, deliveries }: Parameters<HsmProvider['trustKeys']>[0],
+  ): Uint8Array[] {
+    const officerKey = { ckaId: officerIdOf(identity.ckaId), identity: identity.publicHalf };
+    const context = this.#trialContext();
+    const keys = trustAsOfficer(context, { officerKey, officerPinFile, deliveries, ...login });
+    return keys.map((key) => this.checkTag(key));
+  }
+
   async signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array> {
     return new Uint8Array(this.cryptoki.sign(this.session, mechanism(CKM.ECDSA), identity, sha256(message)));
   }
 
-  async findDomainKey({ ckaId, checkTag }: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined> {
+  async findDomainKey({ trusted, ...record }: FindDomainKey): Promise<OwnKey | undefined> {
+    const handle = this.#findByTag(record);
+    if (handle === undefined) return undefined;
+    const trustedKey = trusted && this.#findByTag(trusted);
+    // What its own journal calls trusted is asked of the token each time, as is whether the token keeps to it.
+    const isKept =
+      trustedKey !== undefined && isTrusted(this.#trialContext(), trustedKey) && this.#doesKeepWrapWithTrusted();
+    return { handle, companions: [], ...(isKept ? { trusted: trustedKey } : {}) };
+  }
+
+  #findByTag({ ckaId, checkTag }: OwnKeyRecord): Handle | undefined {
     const handle = this.#onlyOne({ objectClass: CKO.SECRET_KEY, ckaId }, (candidate) =>
       bytesEqual(this.checkTag(candidate), checkTag),
     );
-    if (handle === undefined) return undefined;
-    this.#addUnenforced(findShown(this.#trialContext(), handle));
-    return { handle, companions: [] };
+    if (handle !== undefined) this.#addUnenforced(findShown(this.#trialContext(), handle));
+    return handle;
+  }
+
+  #doesKeepWrapWithTrusted(): boolean {
+    this.#keepsWrapWithTrusted ??= keepsWrapWithTrusted(this.#trialContext());
+    return this.#keepsWrapWithTrusted;
   }
 
   /** In one call of the worker: nobody else of this process gets between the proof, the destruction and the second look. */
-  async destroyDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<DomainKeyEnd> {
+  async destroyDomainKey(record: OwnKeyRecord): Promise<DomainKeyEnd> {
     const here = (): Handle[] => this.#secretKeysUnder(record.ckaId);
     if (here().length === 0) return 'absent';
     const own = await this.findDomainKey(record);
@@ -306,6 +361,13 @@ export class OwnKeys {
     return { checkTag: this.checkTag(handle) };
   }
 
+  async openTrustedDelivery({ exchangeKey, blob }: { exchangeKey: Handle; blob: Uint8Array }): Promise<Uint8Array> {
+    return openCarried(
+      { cryptoki: this.cryptoki, session: this.session },
+      { exchangeKey, keyWrap: this.wrapMechanism(), blob },
+    );
+  }
+
   async forget(handles: readonly Handle[]): Promise<void> {
     for (const handle of handles) this.cryptoki.destroy(this.session, handle);
   }
@@ -467,6 +529,12 @@ export class OwnKeys {
     return new Uint8Array(ecPublicHalf(P256, point));
   }
 }
+
+type FindDomainKey = Parameters<HsmProvider['findDomainKey']>[0];
+
+/** Another one than that of the private keys: anybody can read it. */
+const officerIdOf = (ckaId: Uint8Array): Uint8Array =>
+  sha256(Buffer.concat([Buffer.from('antipode officer key v1\0'), ckaId])).slice(0, 16);
 
 /** Attributes that are given for a protection alone. */
 const HARDENING: Partial<Record<Protection, number>> = {

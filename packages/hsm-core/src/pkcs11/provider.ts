@@ -37,7 +37,7 @@ import { namingLacks } from './self-test.ts';
 import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session.ts';
 import { SessionProbe } from './session-probe.ts';
 
-const [PRIVATE, SENSITIVE, EXTRACTABLE] = [0x002, 0x103, 0x162];
+const [PRIVATE, SENSITIVE, EXTRACTABLE, WRAP_WITH_TRUSTED] = [0x002, 0x103, 0x162, 0x210];
 const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN] = [0x104, 0x105, 0x106, 0x107, 0x108];
 
 /** Tighter scans made key generation of other processes fail, and showed their half-made keys (facts: pkcs11, 8). */
@@ -47,6 +47,9 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   readonly #token: TokenInfo;
   readonly #silentSlots: readonly string[];
   readonly #loginForUse: OpenSession['loginForUse'];
+  readonly #officerLogin: Parameters<OwnKeys['trustWith']>[0];
+  /** By domain key, the key that wraps in its place what only a trusted key may wrap. */
+  readonly #trusted = new Map<Handle, Handle>();
   readonly #freeSlots: number;
   readonly #objects: ObjectReader;
   readonly #maker: Maker;
@@ -58,13 +61,15 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   #lastLookMs = Number.NEGATIVE_INFINITY;
 
   private constructor(
-    { cryptoki, session, token, silentSlots, freeSlots, loginForUse }: OpenSession,
-    { vendorAttributes = [] }: PartitionConfig,
+    { cryptoki, session, token, silentSlots, freeSlots, loginForUse, loginAgain, flags }: OpenSession,
+    config: PartitionConfig,
   ) {
+    const { vendorAttributes = [] } = config;
     super({ cryptoki, session });
     this.#token = token;
     this.#silentSlots = silentSlots;
     this.#loginForUse = loginForUse;
+    this.#officerLogin = { serial: token.serial, flags, config, loginUser: loginAgain };
     this.#freeSlots = freeSlots;
     this.#probe = new SessionProbe({ cryptoki, session });
     this.#objects = new ObjectReader({ cryptoki, session, digestKey: randomBytes(32), vendorAttributes });
@@ -177,8 +182,22 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     return this.#keepOwn(await super.findIdentity(record));
   }
 
-  override async findDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined> {
-    return this.#keepOwn(await super.findDomainKey(record));
+  override async findDomainKey(record: Parameters<HsmProvider['findDomainKey']>[0]): Promise<OwnKey | undefined> {
+    const found = this.#keepOwn(await super.findDomainKey(record));
+    if (found?.trusted !== undefined) this.#trusted.set(found.handle, found.trusted);
+    else if (found !== undefined) this.#trusted.delete(found.handle);
+    return found;
+  }
+
+  async trustKeys(options: Parameters<HsmProvider['trustKeys']>[0]): Promise<Uint8Array[]> {
+    // What the session probe knows is void while another is logged in.
+    this.cryptoki.watch(() => true);
+    return this.trustWith(this.#officerLogin, options);
+  }
+
+  /** The key under which a key with these attributes is wrapped; undefined where it needs a trusted key and there is none. */
+  #wrappingKeyOf(domainKey: Handle, { wrapWithTrusted }: Attributes): Handle | undefined {
+    return wrapWithTrusted === true ? this.#trusted.get(domainKey) : domainKey;
   }
 
   protected override release(handle: Handle): void {
@@ -293,20 +312,27 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   // --- sealing ---
 
   async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
-    const outcomes = handles.map((handle): WrapOutcome => {
-      if (!this.#maySend(handle)) return { handle, reason: 'unextractable' };
+    const wrapUnder = (key: Handle, handle: Handle): WrapOutcome => {
       try {
-        return {
-          handle,
-          blob: new Uint8Array(this.cryptoki.wrapKey(this.session, this.wrapMechanism(), domainKey, handle)),
-        };
+        return { handle, blob: new Uint8Array(this.cryptoki.wrapKey(this.session, this.wrapMechanism(), key, handle)) };
       } catch (thrown) {
         const returnValue = returnValueOf(thrown);
         return { handle, reason: NOT_WRAPPED[returnValue] ?? 'unreadable', returnValue };
       }
+    };
+    const outcomes = handles.map((handle): WrapOutcome => {
+      if (!this.#maySend(handle)) return { handle, reason: 'unextractable' };
+      const outcome = wrapUnder(domainKey, handle);
+      if ('blob' in outcome || !this.#wantsTrusted(handle)) return outcome;
+      const trusted = this.#trusted.get(domainKey);
+      return trusted === undefined ? { ...outcome, reason: 'wrap-with-trusted' } : wrapUnder(trusted, handle);
     });
     if (outcomes.some((outcome) => 'reason' in outcome && outcome.reason === 'unreadable')) this.#checkWraps(domainKey);
     return outcomes;
+  }
+
+  #wantsTrusted(handle: Handle): boolean {
+    return this.cryptoki.attributes(this.session, handle, [WRAP_WITH_TRUSTED])?.get(WRAP_WITH_TRUSTED)?.[0] === 1;
   }
 
   /** What is not extractable stays where it is, also on a token that would give it. */
@@ -378,7 +404,11 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
     const how = this.wrapMechanism();
-    return this.#batch(items, (item) => this.#maker.unwrap(how, domainKey, item));
+    return this.#batch(items, (item) => {
+      const key = this.#wrappingKeyOf(domainKey, item.attributes);
+      if (key === undefined) throw new NotMade({ code: 'DOMAIN_KEY_UNTRUSTED' });
+      return this.#maker.unwrap(how, key, item);
+    });
   }
 
   async create(items: readonly CreateItem[]): Promise<BatchOutcome> {
@@ -426,8 +456,9 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   // --- proving ---
 
   async prove(domainKey: Handle, items: readonly ProofItem[]): Promise<ProofOutcome[]> {
-    const context = this.#proveContext(domainKey);
     return items.map((item) => {
+      // Without a trusted key the domain key shows that it cannot wrap it: what is not proved is not called proved.
+      const context = this.#proveContext(this.#wrappingKeyOf(domainKey, item.attributes) ?? domainKey);
       const outcome = prove(context, item);
       const hasShownHalf = outcome.checks.some(
         ({ use, outcome: how }) => how === 'proved' && (use === 'sign' || use === 'derive'),

@@ -19,7 +19,7 @@ const MODULUS_BITS = 3072;
 const type = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
 
 /** SHA-1 with MGF1: what every token has. OAEP asks no more of the hash than that nobody finds a preimage. */
-const oaep = (): Mechanism => structure(CKM.RSA_PKCS_OAEP, [CKM.SHA_1, CKG_MGF1_SHA1, 1, 0, 0]);
+export const oaep = (): Mechanism => structure(CKM.RSA_PKCS_OAEP, [CKM.SHA_1, CKG_MGF1_SHA1, 1, 0, 0]);
 
 /**
  * Makes one that unwraps what `policy` says and nothing else; undefined where the token makes none, or one that it does not
@@ -118,11 +118,20 @@ export function unwrapAsReceiver(
     template,
   }: { receiver: bigint; exchangeKey: bigint; keyWrap: Mechanism; blob: Uint8Array; template: Template },
 ): bigint {
+  const sealed = openCarried({ cryptoki, session }, { exchangeKey, keyWrap, blob });
+  return cryptoki.unwrapKey(session, oaep(), receiver, sealed, template);
+}
+
+/** What crossed under the exchange key, still wrapped for the key that it was sent to. */
+export function openCarried(
+  { cryptoki, session }: Context,
+  { exchangeKey, keyWrap, blob }: { exchangeKey: bigint; keyWrap: Mechanism; blob: Uint8Array },
+): Uint8Array {
   const carried = cryptoki.unwrapKey(session, keyWrap, exchangeKey, blob, CARRIED);
   try {
     const sealed = cryptoki.attributes(session, carried, [CKA.VALUE])?.get(CKA.VALUE);
     if (sealed === undefined) throw new CryptokiFailure('C_GetAttributeValue', CKR_ATTRIBUTE_SENSITIVE);
-    return cryptoki.unwrapKey(session, oaep(), receiver, sealed, template);
+    return new Uint8Array(sealed);
   } finally {
     cryptoki.destroy(session, carried);
   }
@@ -140,7 +149,7 @@ const CARRIED: Template = [
   [type('extractable'), true],
 ];
 
-function publicKeyTemplate(publicHalf: Uint8Array): Template {
+export function publicKeyTemplate(publicHalf: Uint8Array): Template {
   const { n, e } = createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' }).export({
     format: 'jwk',
   });

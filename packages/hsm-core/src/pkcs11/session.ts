@@ -39,6 +39,10 @@ export interface OpenSession {
   readonly silentSlots: readonly string[];
   /** Slots in which a token could be made. */
   readonly freeSlots: number;
+  /** Logs in again, after somebody else had his turn in this process. @throws PIN_REFUSED, PIN_LOCKED */
+  readonly loginAgain: () => void;
+  /** What the token says of its PINs now. */
+  readonly flags: () => number;
   /** Logs in once more, for the operation that the session has just begun. @throws PIN_REFUSED, PIN_LOCKED */
   readonly loginForUse: (session: bigint) => void;
 }
@@ -68,7 +72,9 @@ export async function openSession(config: PartitionConfig, search = PATIENT): Pr
       const session = cryptoki.openSession(slot);
       login(cryptoki, session, token, config);
       const loginForUse = (used: bigint): void => contextLogin(cryptoki, used, { slot, token }, config);
-      return { cryptoki, session, token, silentSlots, freeSlots, loginForUse };
+      const loginAgain = (): void => login(cryptoki, session, { ...token, flags: flags() }, config);
+      const flags = (): number => cryptoki.tokenInfo(slot).flags;
+      return { cryptoki, session, token, silentSlots, freeSlots, loginForUse, loginAgain, flags };
     } catch (thrown) {
       cryptoki.finalize();
       const error = translate(thrown, { isOpening: true });

@@ -8,7 +8,9 @@ import {
   initialiseIdentity,
   type Keyring,
   openKeyring,
+  trustedKeyLabel,
 } from '../keyring.ts';
+import { checkTagOf } from './simulated-crypto.ts';
 import { type Interrupt, SimulatedHsm } from './simulated-hsm.ts';
 import type { SimulatedSession } from './simulated-session.ts';
 
@@ -48,6 +50,17 @@ export class SimulatedMember {
   /** Finds the own keys again. */
   async refresh(): Promise<void> {
     this.keyring = await openKeyring(this);
+  }
+
+  /** Plants the trusted key of a version, as the security officer does. Members of one group give the same `value`. */
+  async trust(record: DomainKeyRecord, value: Uint8Array): Promise<void> {
+    const ckaId = this.prng.bytes(16);
+    const attributes = { label: Buffer.from(trustedKeyLabel(record)), id: ckaId, sensitive: true, extractable: false };
+    const key = { objectClass: 'secret-key', keyType: 'aes', value, sizeBits: 256, attributes } as const;
+    this.hsm.objects.push(key);
+    const trusted = { ckaId, checkTag: checkTagOf(key) };
+    this.domainKeys.splice(this.domainKeys.indexOf(record), 1, { ...record, trusted });
+    await this.refresh();
   }
 
   /** What a restart of the worker does: another session, other handles. */

@@ -14,6 +14,7 @@ import type {
   HsmProvider,
   Look,
   OwnKey,
+  OwnKeyRecord,
   PartitionDescription,
   ProofItem,
   ProofOutcome,
@@ -44,6 +45,7 @@ export class SimulatedSession implements HsmProvider {
   readonly #held = new Map<Handle, StoredObject>();
   readonly #handles = new Map<StoredObject, Handle>();
   readonly #sessionObjects = new Set<StoredObject>();
+  readonly #trusted = new Map<Handle, Handle>();
   #nextHandle: bigint;
   readonly #looks = new LookLog();
   #lookCount = 0;
@@ -160,17 +162,46 @@ export class SimulatedSession implements HsmProvider {
     this.#alive();
   }
 
+  /** Nor an officer key; tests plant trusted keys ({@link SimulatedMember.trust}). */
+  async generateOfficerKey(): Promise<undefined> {
+    this.#alive();
+  }
+
+  async findOfficerKey(): Promise<undefined> {
+    this.#alive();
+  }
+
+  async trustKeys(): Promise<never> {
+    throw refused('C_Login', 'CKR_USER_TYPE_INVALID');
+  }
+
+  async openTrustedDelivery(): Promise<never> {
+    throw refused('C_UnwrapKey', 'CKR_WRAPPED_KEY_INVALID');
+  }
+
   async signAsIdentity(identity: Handle, message: Uint8Array): Promise<Uint8Array> {
     this.#alive();
     const key = privateKey(this.#get(identity));
     return new Uint8Array(sign('sha256', message, { key, dsaEncoding: 'ieee-p1363' }));
   }
 
-  async findDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<OwnKey | undefined> {
+  async findDomainKey({ trusted, ...record }: OwnKeyRecord & { trusted?: OwnKeyRecord }): Promise<OwnKey | undefined> {
     this.#alive();
-    const key = this.#byId('secret-key', record.ckaId);
-    if (key === undefined || !bytesEqual(checkTagOf(key), record.checkTag)) return undefined;
-    return { handle: this.#handleOf(key), companions: [] };
+    const byTag = ({ ckaId, checkTag }: OwnKeyRecord): Handle | undefined => {
+      const key = this.#byId('secret-key', ckaId);
+      return key !== undefined && bytesEqual(checkTagOf(key), checkTag) ? this.#handleOf(key) : undefined;
+    };
+    const handle = byTag(record);
+    if (handle === undefined) return undefined;
+    const trustedKey = trusted && byTag(trusted);
+    if (trustedKey === undefined) this.#trusted.delete(handle);
+    else this.#trusted.set(handle, trustedKey);
+    return { handle, companions: [], ...(trustedKey === undefined ? {} : { trusted: trustedKey }) };
+  }
+
+  #wrappingKeyOf(domainKey: Handle, { wrapWithTrusted }: Attributes): StoredObject | undefined {
+    const handle = wrapWithTrusted === true ? this.#trusted.get(domainKey) : domainKey;
+    return handle === undefined ? undefined : this.#get(handle);
   }
 
   async destroyDomainKey(record: { ckaId: Uint8Array; checkTag: Uint8Array }): Promise<DomainKeyEnd> {
@@ -260,7 +291,9 @@ export class SimulatedSession implements HsmProvider {
       if (object?.value === undefined) return { handle, reason: 'unreadable', returnValue: 'CKR_GENERAL_ERROR' };
       if (object.attributes.extractable !== true)
         return { handle, reason: 'unextractable', returnValue: 'CKR_KEY_UNEXTRACTABLE' };
-      return { handle, blob: wrap(key, object.value) };
+      const wrapping = this.#wrappingKeyOf(domainKey, object.attributes);
+      if (wrapping === undefined) return { handle, reason: 'wrap-with-trusted', returnValue: 'CKR_KEY_NOT_WRAPPABLE' };
+      return { handle, blob: wrap(wrapping, object.value) };
     });
   }
 
@@ -304,8 +337,10 @@ export class SimulatedSession implements HsmProvider {
   // --- unsealing ---
 
   async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
-    const key = this.#get(domainKey);
+    this.#get(domainKey);
     return this.#batch(items, ({ objectClass, keyType, attributes, blob, replaces }) => {
+      const key = this.#wrappingKeyOf(domainKey, attributes);
+      if (key === undefined) return { code: 'DOMAIN_KEY_UNTRUSTED' };
       const holder = this.#holderOf(objectClass, attributes);
       if (holder !== undefined && this.#handleOf(holder) !== replaces) return { code: 'ID_TAKEN' };
       const value = unwrap(key, blob);
@@ -391,7 +426,7 @@ export class SimulatedSession implements HsmProvider {
     this.#alive();
     const key = this.#get(domainKey);
     return items.map((item) => {
-      const checks = proofOf(this.#find(item.handle), item, key);
+      const checks = proofOf(this.#find(item.handle), item, this.#wrappingKeyOf(domainKey, item.attributes) ?? key);
       const failed = checks.some(({ outcome }) => outcome === 'failed');
       return { handle: item.handle, checks, proved: !failed && checks.some(({ outcome }) => outcome === 'proved') };
     });
