@@ -4,7 +4,8 @@ import type { UncapturedReason } from '@antipode/hsm-core';
 export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
   unextractable:
     'no token makes such a key extractable. Make a new one with CKA_EXTRACTABLE and let it take over, or import the original anew with that flag',
-  'wrap-with-trusted': 'make a new key without CKA_WRAP_WITH_TRUSTED, and let it take over',
+  'wrap-with-trusted':
+    'have the security officer of each partition run `antipode partition trust-domain-key`; a partition without an officer key needs a new identity with `officerKey: true` first',
   'not-wrappable': 'use another key type or size, which the token wraps',
   'unsupported-type':
     'use AES, a generic secret, RSA, or EC on P-256, P-384 or P-521; or bring it to each site by hand',

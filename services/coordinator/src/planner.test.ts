@@ -162,6 +162,30 @@ describe('what is due', () => {
     },
   );
 
+  it('is a replication again where the officer of a standby has trusted the key since it left objects out', () => {
+    const plansOf = (trusted: object[], refused: object[]): string[] => {
+      const here = situation();
+      const view: Situation['view'] = (site) => {
+        const seen = here.view(site)!;
+        if (site !== 'b') return seen;
+        const [other, member] = seen.state!.members;
+        const state = {
+          ...seen.state,
+          members: [other, { ...member, refused }],
+          partitions: [{ serial: 'serial-1', trusted }],
+        };
+        return { ...seen, state: state as unknown as typeof seen.state };
+      };
+      return plan({ ...here, view }).create.flatMap(({ kind, site }) => (kind === 'replication' ? [site] : []));
+    };
+    const trusted = [{ group: 'payments', version: 1 }];
+    const untrusted = [{ objectId: 'x', code: 'DOMAIN_KEY_UNTRUSTED' }];
+    expect(plansOf(trusted, untrusted)).toEqual(['b']);
+    expect(plansOf([], untrusted)).toEqual([]);
+    expect(plansOf(trusted, [{ objectId: 'x', code: 'HSM_REFUSED' }])).toEqual([]);
+    expect(plansOf([{ group: 'payments', version: 2 }], untrusted)).toEqual([]);
+  });
+
   describe('is a further domain key where a standby lacks one, although there was an enrolment a while ago', () => {
     const ended = (sites: readonly string[] | undefined, ageMs = TIMINGS.suspectMs * 2): Intent =>
       intent('enrolment', {

@@ -8,7 +8,7 @@ import type { SiteView } from './detector.ts';
 import { type FailoverWait, failoverWaitOf } from './failover-wait.ts';
 import { type Handover, isSame } from './machines/failover-plan.ts';
 import { FINDINGS } from './machines/scrub.ts';
-import { activeOf, type Generation, type Group, type IntentKind } from './model.ts';
+import { activeOf, type Generation, type Group, type IntentKind, type Seat } from './model.ts';
 import { olderKeysNeededFor, seatsWithOlderKeys } from './older-keys.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
@@ -176,8 +176,11 @@ function dueReplications({ group, newest, acknowledged, view, open }: Situation)
   return group.members
     .filter(({ role, site }) => role === 'standby' && view(site)?.status === 'up')
     .filter(
-      ({ site }) =>
-        !acknowledged.some((one) => one.site === site && one.epoch === newest.epoch && one.number === newest.number),
+      (member) =>
+        restoresMore(member, { group: group.spec.name, newest, view }) ||
+        !acknowledged.some(
+          ({ site, epoch, number }) => site === member.site && epoch === newest.epoch && number === newest.number,
+        ),
     )
     .map(({ site }) => ({
       kind: 'replication',
@@ -187,6 +190,18 @@ function dueReplications({ group, newest, acknowledged, view, open }: Situation)
       },
       trace: newest.trace,
     }));
+}
+
+/** Whether the officer of a standby has trusted the version since it left out keys for that. */
+function restoresMore(
+  { site, serial }: Seat,
+  { group, newest, view }: { group: string; newest: Generation; view: Situation['view'] },
+): boolean {
+  const state = view(site)?.state;
+  const refused = state?.members?.find((member) => member.group === group)?.refused ?? [];
+  if (!refused.some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
+  const trusted = state?.partitions?.find((one) => one.serial === serial)?.trusted ?? [];
+  return trusted.some((key) => key.group === group && key.version === newest.domainKeyVersion);
 }
 
 /** Fenced members that are back, and standbys whose agent does not know its seat (a lost journal, a late order). */

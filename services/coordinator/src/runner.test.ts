@@ -380,12 +380,13 @@ describe('how an intent ends', () => {
   const failures = [{ serial: 's2', code: 'PEER_NOT_PINNED', message: 'not pinned' }];
   const request = { from: 'a', wanted: '', acceptLoss: false, reason: 'operator', outageStartedMs: 0 };
   it.each([
+    ['done', 'enrolment', { phase: 'taking-up', version: 2, sites: ['a'] }, { type: 'version-used' }, ''],
     [
-      'done',
+      'parked',
       'enrolment',
-      { phase: 'distributing', version: 2 },
-      { type: 'distributed', sites: ['a'], failures: [] },
-      '',
+      { phase: 'taking-up', version: 2, sites: ['a'] },
+      { type: 'officers-awaited', failures: [{ ...failures[0]!, code: 'DOMAIN_KEY_UNTRUSTED' }] },
+      'DOMAIN_KEY_UNTRUSTED',
     ],
     [
       'parked',

@@ -321,9 +321,11 @@ const HOUR_MS = 3_600_000;
 
 const DONE = new Set(['complete', 'captured', 'acknowledged', 'passed', 'rejoined', 'reseated', 'retired']);
 
+const PARKED = new Set(['incomplete', 'awaiting-officers']);
+
 function statusOf(phase: string): IntentStatus {
   if (DONE.has(phase)) return 'done';
-  return phase === 'incomplete' ? 'parked' : 'failed';
+  return PARKED.has(phase) ? 'parked' : 'failed';
 }
 
 function firstFailure(state: object): { code: string; message: string } {

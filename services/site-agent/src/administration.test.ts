@@ -48,6 +48,7 @@ it('shows the identity that the journal knows, and IDENTITY_MISSING before there
     identitySha256: sha256Hex('half'),
     isNew: false,
     hasReceivingKey: false,
+    hasOfficerKey: false,
     pin: { site: 'a', serial: 's1', identity: sha256Hex('half'), role: 'member' },
   });
 });

@@ -1,7 +1,9 @@
 /** What an operator does to the partitions of a site by hand, with the agent running or not. */
 import {
+  CKA_ID_BYTES,
   fingerprint,
   type HsmProvider,
+  hasOfficerKey,
   hasReceivingKey,
   type IdentityRecord,
   initialiseIdentity,
@@ -9,6 +11,7 @@ import {
   type ObjectFilter,
   openKeyring,
   openPartition,
+  trustedKeyLabel,
 } from '@antipode/hsm-core';
 import { AntipodeError, hasCode, hex, type Log, systemPrng } from '@antipode/runtime';
 import { type AgentConfig, type PartitionSettings, partitionConfig } from './config.ts';
@@ -23,6 +26,8 @@ export interface PartitionIdentity {
   readonly isNew: boolean;
   /** Whether domain keys reach it under a key that the fingerprint covers too. */
   readonly hasReceivingKey: boolean;
+  /** Whether its security officer can bring trusted keys into it. */
+  readonly hasOfficerKey: boolean;
   /** What the operators of other sites pin. */
   readonly pin: Pin;
 }
@@ -92,9 +97,10 @@ export async function initialisePartition({
         prng: systemPrng,
         announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
         withReceivingKey: settings.receivingKey ?? true,
+        withOfficerKey: settings.officerKey ?? false,
       });
       journal.addIdentity(name, record);
-      if (known !== undefined) await forgetReceivingKey(provider, known);
+      if (known !== undefined) await forgetReceivingKeys(provider, known);
       return describe(config, name, record, true);
     } finally {
       await provider.close();
@@ -105,9 +111,11 @@ export async function initialisePartition({
 }
 
 /** Of an identity that was lost: it would be an object of nobody, and count as one that cannot be captured. */
-async function forgetReceivingKey(provider: HsmProvider, { ckaId, publicHalf }: IdentityRecord): Promise<void> {
+async function forgetReceivingKeys(provider: HsmProvider, { ckaId, publicHalf }: IdentityRecord): Promise<void> {
   const old = await provider.findReceivingKey({ ckaId, identity: publicHalf });
   if (old !== undefined) await provider.destroy([old.handle]);
+  const officer = await provider.findOfficerKey({ ckaId, identity: publicHalf });
+  if (officer !== undefined) await provider.destroy([officer.handle]);
 }
 
 /** What is known of a partition before it is initialised, and what `initialisePartition` would do. */
@@ -117,6 +125,7 @@ export interface InitialisationPlan {
   /** The token that gets the identity key, where it is another. */
   readonly identityTokenLabel: string | undefined;
   readonly makesReceivingKey: boolean;
+  readonly makesOfficerKey: boolean;
   /** Whether the module has room for a token that keeps the identity key. */
   readonly hasFreeSlot: boolean;
 }
@@ -134,19 +143,84 @@ export async function planInitialisation({
   const { tokenLabel } = settings;
   const identityTokenLabel = settings.identityPartition?.tokenLabel;
   const makesReceivingKey = settings.receivingKey ?? true;
+  const makesOfficerKey = makesReceivingKey && (settings.officerKey ?? false);
+  const known = { tokenLabel, identityTokenLabel, makesReceivingKey, makesOfficerKey };
   const journal = new Journal(config.dataFolder);
   try {
-    if (journal.identity(name) !== undefined)
-      return { isInitialised: true, tokenLabel, identityTokenLabel, makesReceivingKey, hasFreeSlot: false };
+    if (journal.identity(name) !== undefined) return { isInitialised: true, ...known, hasFreeSlot: false };
   } finally {
     journal.close();
   }
   const provider = await openPartition(partitionConfig(settings, config), { log });
   try {
     const { freeSlots } = await provider.describe();
-    return { isInitialised: false, tokenLabel, identityTokenLabel, makesReceivingKey, hasFreeSlot: freeSlots > 0 };
+    return { isInitialised: false, ...known, hasFreeSlot: freeSlots > 0 };
   } finally {
     await provider.close();
+  }
+}
+
+export interface TrustedVersion {
+  readonly group: string;
+  readonly version: number;
+}
+
+/** Trusted keys that wait for the security officer, and whether he can bring them in at all. @throws IDENTITY_MISSING */
+export function planTrust(config: AgentConfig, name: string): { serial: string; waiting: TrustedVersion[] } {
+  const { serial, hasOfficerKey: canTrust } = showIdentity(config, name);
+  if (!canTrust)
+    throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has no officer key`, {
+      details: { partition: name },
+      hint: `Its identity must name one: set \`officerKey: true\` of partition ${name} before \`antipode partition init\`. One that is initialised needs a new identity, which every other site pins again. A token that does not keep CKA_WRAP_WITH_TRUSTED gets none.`,
+    });
+  const journal = new Journal(config.dataFolder);
+  try {
+    return { serial, waiting: journal.deliveredKeys(serial).map(({ group, version }) => ({ group, version })) };
+  } finally {
+    journal.close();
+  }
+}
+
+/**
+ * The security officer's step: brings the trusted keys that were delivered into the token, in a worker of its own. The agent may
+ * run: it reads its own keys again with the next order. Safe to repeat. @throws PIN_REFUSED, PIN_LOCKED, IDENTITY_MISSING
+ */
+export async function trustDomainKeys({
+  config,
+  name,
+  officerPinFile,
+  log,
+}: {
+  config: AgentConfig;
+  name: string;
+  officerPinFile: string;
+  log: Log;
+}): Promise<TrustedVersion[]> {
+  const { serial, waiting } = planTrust(config, name);
+  if (waiting.length === 0) return [];
+  const journal = new Journal(config.dataFolder);
+  try {
+    const identity = journal.identity(name)!;
+    const provider = await openPartition(
+      partitionConfig(partitionSettings(config, name), { dataFolder: config.dataFolder, serial }),
+      { log },
+    );
+    try {
+      const records = journal.deliveredKeys(serial);
+      const deliveries = records.map((record) => {
+        const ckaId = systemPrng.bytes(CKA_ID_BYTES);
+        journal.announceKey(serial, ckaId);
+        return { sealed: record.sealed, ckaId, label: trustedKeyLabel(record) };
+      });
+      const tags = await provider.trustKeys({ identity, officerPinFile, deliveries });
+      for (const [index, { group, version }] of records.entries())
+        journal.addTrustedKey(serial, { group, version, ckaId: deliveries[index]!.ckaId, checkTag: tags[index]! });
+      return records.map(({ group, version }) => ({ group, version }));
+    } finally {
+      await provider.close();
+    }
+  } finally {
+    journal.close();
   }
 }
 
@@ -267,6 +341,7 @@ function describe(
     identitySha256: identity,
     isNew,
     hasReceivingKey: hasReceivingKey(publicHalf),
+    hasOfficerKey: hasOfficerKey(publicHalf),
     pin,
   };
 }

@@ -8,6 +8,7 @@ import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { digestOf } from './generation-ref.ts';
 import { LeftOvers } from './left-overs.ts';
+import type { Partition } from './partitions.ts';
 import { fenceOf, headOf, requireStandby, type Site, seatOf } from './site.ts';
 
 /**
@@ -31,7 +32,7 @@ export async function apply(
   const digest = digestOf(request.generation);
   const mayAct = (): void => requireStandby(site, { group, epoch });
   mayAct();
-  if (journal.head(group, 'applied') === digest) {
+  if (journal.head(group, 'applied') === digest && !restoresMore(site, group, partition)) {
     return {
       appliedObjects: 0,
       pulledBlobs: 0,
@@ -97,6 +98,13 @@ export async function apply(
       signal,
     );
   return site.store.inUse.during(pulled.sealed, inTurn);
+}
+
+/** Whether the security officer has trusted the newest domain key here since keys were left out for that. */
+function restoresMore({ journal }: Site, group: string, { serial = '', trusted }: Partition): boolean {
+  if (!journal.refused(group).some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
+  const versions = journal.domainKeys(serial).flatMap((key) => (key.group === group ? [key.version] : []));
+  return trusted.some((key) => key.group === group && key.version === Math.max(...versions));
 }
 
 /** Exceptions of what this member will acknowledge. They are told with every heartbeat, and in the log when they change. */

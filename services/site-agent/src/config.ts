@@ -32,6 +32,8 @@ const partition = z.strictObject({
   ...tokenOf,
   /** Whether `partition init` makes a key under which domain keys are received (docs/security.md). */
   receivingKey: z.boolean().optional(),
+  /** Whether `partition init` makes a key under which the security officer receives trusted keys (ADR 0021). */
+  officerKey: z.boolean().optional(),
   /** The token of the identity key, best one of its own: programs take "the private key of the token". */
   identityPartition: identityPartition.optional(),
   /** For the HSM worker only, such as SOFTHSM2_CONF. Never a PIN. */

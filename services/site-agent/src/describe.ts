@@ -33,12 +33,21 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       silentSlots: [...partition.silentSlots],
       unansweredMs: Math.round(partition.unansweredMs),
       domainKeys: partition.serial === undefined ? [] : heldDomainKeys(site, partition.serial),
+      ...trustOf(site, partition.serial),
       ...problemOf(partition.failure ?? site.journal.fault ?? troubleOf(site, seats, partition.serial)),
     })),
     ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),
     members: seats.map((seat) => memberState(site, seat)),
     journal: { ...site.journal.account, runs: [...site.journal.account.runs], quarantined: site.journal.quarantined() },
   };
+}
+
+/** What its officer has done, by journal and token, and what is left to do. */
+function trustOf({ journal, partitions }: Site, serial = '') {
+  const trusted = partitions.all.find((partition) => partition.serial === serial)?.trusted ?? [];
+  const refs = (keys: readonly { group: string; version: number }[]) =>
+    keys.map(({ group, version }) => ({ group, version }));
+  return { trusted: refs(trusted), awaitingOfficer: refs(journal.deliveredKeys(serial)) };
 }
 
 function problemOf(error: AntipodeError | undefined): { errorCode: string; errorMessage: string; returnValue: string } {

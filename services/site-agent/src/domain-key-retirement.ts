@@ -90,6 +90,8 @@ export async function retireDomainKeys(
   );
 }
 
+const GONE: ReadonlySet<string> = new Set(['destroyed', 'absent']);
+
 /** Whether it is gone for good now. */
 async function destroyOne(
   { journal, log }: Site,
@@ -99,8 +101,10 @@ async function destroyOne(
   const { group, version } = record;
   // First: after a crash in between, a key that is not there was destroyed, and is not missing.
   journal.beginRetirement(serial, record);
-  const end = await provider.destroyDomainKey(record);
-  const isGone = end === 'destroyed' || end === 'absent';
+  // Its trusted key first: without the domain key nothing would tell of it.
+  const ofTrusted = record.trusted === undefined ? 'absent' : await provider.destroyDomainKey(record.trusted);
+  const end = GONE.has(ofTrusted) ? await provider.destroyDomainKey(record) : ofTrusted;
+  const isGone = GONE.has(end);
   journal.endRetirement(serial, record, isGone ? 'destroyed' : end);
   const details = { serial, group, version, request: requestId };
   if (isGone) log.info('domain key destroyed: nothing needs it any more', { ...details, end });

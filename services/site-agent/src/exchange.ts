@@ -166,7 +166,7 @@ export class Exchanges {
   }
 
   async complete(request: CompleteExchangeRequest, { identity, signal }: CallContext) {
-    const { exchangeId, wrappedKey, signature } = request;
+    const { exchangeId, wrappedKey, wrappedTrustedKey, signature } = request;
     const exchange = this.#open.get(exchangeId);
     const isOver = exchange !== undefined && this.#isOver(exchange);
     if (exchange === undefined || isOver || exchange.caller !== identity.name)
@@ -186,6 +186,7 @@ export class Exchanges {
       const receipt = await exchange.responder.complete({
         exchangeId,
         wrappedKey: new Uint8Array(wrappedKey),
+        ...(wrappedTrustedKey.length === 0 ? {} : { wrappedTrustedKey: new Uint8Array(wrappedTrustedKey) }),
         signature: new Uint8Array(signature),
       });
       await open.refreshKeyring();
@@ -245,9 +246,12 @@ export class Exchanges {
       isPinned: (group, identity) => trust.find(group, identity) !== undefined,
       holds: (group, version) => journal.hasHadDomainKey(serial, group, version),
       announce: (ckaId) => journal.announceKey(serial, ckaId),
-      remember: (record) => {
-        journal.addDomainKey(serial, record);
-        log.info('domain key installed', { serial, group: record.group, version: record.version });
+      remember: (record, trusted) => {
+        journal.addDomainKey(serial, record, trusted);
+        const installed = { serial, group: record.group, version: record.version };
+        log.info('domain key installed', installed);
+        if (trusted !== undefined)
+          log.warn('a trusted key waits for the security officer: antipode partition trust-domain-key', installed);
       },
     });
     this.#responders.set(open.provider, responder);
@@ -315,12 +319,14 @@ function copyOffer({
   nonce,
   point,
   receiver,
+  officer,
 }: {
   serial: string;
   identity: Uint8Array;
   nonce: Uint8Array;
   point: Uint8Array;
   receiver?: Uint8Array;
+  officer?: Uint8Array;
 }) {
   return {
     serial,
@@ -328,5 +334,6 @@ function copyOffer({
     nonce: new Uint8Array(nonce),
     point: new Uint8Array(point),
     ...(receiver?.length ? { receiver: new Uint8Array(receiver) } : {}),
+    ...(officer?.length ? { officer: new Uint8Array(officer) } : {}),
   };
 }

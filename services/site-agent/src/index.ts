@@ -7,8 +7,11 @@ export {
   type PartitionIdentity,
   pinPartitions,
   planInitialisation,
+  planTrust,
   seatedGroups,
   showIdentity,
+  type TrustedVersion,
+  trustDomainKeys,
 } from './administration.ts';
 export { SiteAgent } from './agent.ts';
 export { type BackedUp, backUpAgent } from './backup.ts';

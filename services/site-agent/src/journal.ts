@@ -4,7 +4,15 @@
  */
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
-import type { ApplyIntent, ApplyJournal, DomainKeyRecord, IdentityRecord, KeyType, Loss } from '@antipode/hsm-core';
+import type {
+  ApplyIntent,
+  ApplyJournal,
+  DomainKeyRecord,
+  IdentityRecord,
+  KeyType,
+  Loss,
+  TrustedKeyRecord,
+} from '@antipode/hsm-core';
 import type { RoleName } from '@antipode/protocol';
 import { AntipodeError, type Clock, hasCode, makeFile, makeFolder } from '@antipode/runtime';
 import {
@@ -20,7 +28,7 @@ import {
 import { COLLECTION, COLLECTION_UPGRADE, CollectionRecords } from './journal-collection.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 13;
+const SCHEMA_VERSION = 14;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -78,6 +86,13 @@ const RESTORED_OBJECT = 'CREATE TABLE restored_object (grp TEXT, object_id TEXT,
 const RETIRED_DOMAIN_KEY =
   'CREATE TABLE retired_domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, state TEXT NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT';
 
+/**
+ * Trusted keys of domain key versions: as they were delivered, until the security officer has brought them into the token; then
+ * where they lie, and how they are known.
+ */
+const TRUSTED_KEY =
+  'CREATE TABLE trusted_key (serial TEXT, grp TEXT, version INTEGER, sealed BLOB, cka_id BLOB, check_tag BLOB, PRIMARY KEY (serial, grp, version)) STRICT';
+
 const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -98,6 +113,7 @@ const SCHEMA = `
   ${PRINT};
   ${RETIRED_DOMAIN_KEY};
   ${COLLECTION};
+  ${TRUSTED_KEY};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -114,6 +130,7 @@ const UPGRADES = {
   10: PRINT,
   11: RETIRED_DOMAIN_KEY,
   12: COLLECTION_UPGRADE,
+  13: TRUSTED_KEY,
 };
 
 /**
@@ -266,6 +283,11 @@ export class Journal {
       ...this.#all('SELECT cka_id FROM own_key_intent WHERE serial = ?', serial),
       // What was destroyed and is there all the same, in a token that was restored: ours, and never captured.
       ...this.#all("SELECT cka_id FROM retired_domain_key WHERE serial = ? AND state = 'destroyed'", serial),
+      ...this.#all(
+        `SELECT t.cka_id FROM trusted_key t JOIN retired_domain_key r USING (serial, grp, version)
+         WHERE t.serial = ? AND t.cka_id IS NOT NULL AND r.state = 'destroyed'`,
+        serial,
+      ),
     ].map((row) => bytes(row['cka_id']));
   }
 
@@ -275,19 +297,56 @@ export class Journal {
 
   domainKeys(serial: string): DomainKeyRecord[] {
     return this.#all(
-      'SELECT grp, version, cka_id, check_tag FROM domain_key WHERE serial = ? ORDER BY grp, version',
+      `SELECT d.grp, d.version, d.cka_id, d.check_tag, t.cka_id AS trusted_id, t.check_tag AS trusted_tag
+       FROM domain_key d LEFT JOIN trusted_key t ON t.serial = d.serial AND t.grp = d.grp AND t.version = d.version
+       WHERE d.serial = ? ORDER BY d.grp, d.version`,
       serial,
     ).map((row) => ({
       group: String(row['grp']),
       version: Number(row['version']),
       ckaId: bytes(row['cka_id']),
       checkTag: bytes(row['check_tag']),
+      ...(row['trusted_id'] === null
+        ? {}
+        : { trusted: { ckaId: bytes(row['trusted_id']), checkTag: bytes(row['trusted_tag']) } }),
     }));
   }
 
-  addDomainKey(serial: string, { group, version, ckaId, checkTag }: DomainKeyRecord): void {
+  /** With the trusted key that came with it, which waits for the security officer. */
+  addDomainKey(serial: string, { group, version, ckaId, checkTag }: DomainKeyRecord, trusted?: TrustedKeyRecord): void {
     this.#transaction(() => {
       this.#run('INSERT INTO domain_key VALUES (?, ?, ?, ?, ?)', serial, group, version, ckaId, checkTag);
+      if (trusted !== undefined)
+        this.#run(
+          'INSERT INTO trusted_key (serial, grp, version, sealed) VALUES (?, ?, ?, ?)',
+          serial,
+          group,
+          version,
+          trusted.sealed,
+        );
+      this.#run('DELETE FROM own_key_intent WHERE serial = ? AND cka_id = ?', serial, ckaId);
+    });
+  }
+
+  /** Trusted keys that the security officer has not brought into the token yet. */
+  deliveredKeys(serial: string): TrustedKeyRecord[] {
+    return this.#all(
+      'SELECT grp, version, sealed FROM trusted_key WHERE serial = ? AND sealed IS NOT NULL ORDER BY grp, version',
+      serial,
+    ).map((row) => ({ group: String(row['grp']), version: Number(row['version']), sealed: bytes(row['sealed']) }));
+  }
+
+  /** Of this delivery nothing is kept. */
+  addTrustedKey(serial: string, { group, version, ckaId, checkTag }: DomainKeyRecord): void {
+    this.#transaction(() => {
+      this.#run(
+        'UPDATE trusted_key SET sealed = NULL, cka_id = ?, check_tag = ? WHERE serial = ? AND grp = ? AND version = ?',
+        ckaId,
+        checkTag,
+        serial,
+        group,
+        version,
+      );
       this.#run('DELETE FROM own_key_intent WHERE serial = ? AND cka_id = ?', serial, ckaId);
     });
   }
@@ -338,8 +397,11 @@ export class Journal {
         group,
         version,
       );
-      if (state === 'destroyed')
-        this.#run('DELETE FROM domain_key WHERE serial = ? AND grp = ? AND version = ?', serial, group, version);
+      if (state !== 'destroyed') return;
+      this.#run('DELETE FROM domain_key WHERE serial = ? AND grp = ? AND version = ?', serial, group, version);
+      // Nobody waits for the officer any more. Its id stays: what comes back with an older copy of the token is still ours.
+      const ofVersion = 'serial = ? AND grp = ? AND version = ?';
+      this.#run(`UPDATE trusted_key SET sealed = NULL WHERE ${ofVersion}`, serial, group, version);
     });
   }
 

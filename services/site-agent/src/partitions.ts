@@ -81,6 +81,9 @@ export class Partition implements Closeable {
   #passesTroubled = 0;
   #unenforced: readonly Protection[] = [];
   #silentSlots: readonly string[] = [];
+  #trusted: readonly { group: string; version: number }[] | undefined;
+  /** What the journal knew of trusted keys when the own keys were last read: the officer's step is another process's. */
+  #trustedKnown = 0;
   /** Domain keys that were missing when the token was last read. */
   #missing = '';
   #passesMissing = 0;
@@ -117,6 +120,11 @@ export class Partition implements Closeable {
   get hasReceivingKey(): boolean {
     const identity = this.identity;
     return identity !== undefined && hasReceivingKey(identity.publicHalf);
+  }
+
+  /** Domain key versions whose trusted key its token has, as it was last read; by the journal before that. */
+  get trusted(): readonly { group: string; version: number }[] {
+    return this.#trusted ?? this.#journal.domainKeys(this.serial ?? '').filter(({ trusted }) => trusted !== undefined);
   }
 
   /** What its token did not keep when it was last opened. */
@@ -198,6 +206,7 @@ export class Partition implements Closeable {
   async #attempt<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
     const open = await this.#ensureOpen();
     try {
+      if (this.#trustedKnown !== trustedIn(this.#journal, open.description.serial)) await open.refreshKeyring();
       const result = await work(open);
       await this.#recycleIfGrown(open);
       return result;
@@ -229,6 +238,7 @@ export class Partition implements Closeable {
     const open = this.#open;
     if (open === undefined || open.provider.isLost())
       await this.#turns.take(async () => void (await this.#ensureOpen()));
+    else if (this.#trustedKnown !== trustedIn(this.#journal, open.description.serial)) await this.use(async () => {});
     else if (this.#trouble !== undefined) await this.#lookAfterTrouble();
     else if (open.keyring.missing.length > 0) await this.#lookForMissing();
   }
@@ -327,10 +337,12 @@ export class Partition implements Closeable {
 
   async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {
     const { serial } = identity;
+    const domainKeys = this.#journal.domainKeys(serial);
+    this.#trustedKnown = domainKeys.filter(({ trusted }) => trusted !== undefined).length;
     const opened = await openKeyring({
       provider,
       identity,
-      domainKeys: this.#journal.domainKeys(serial),
+      domainKeys,
       announced: this.#journal.announcedKeys(serial),
     });
     // What was about to be destroyed when the agent ended is not missed.
@@ -338,6 +350,13 @@ export class Partition implements Closeable {
     const isBegun = ({ group, version }: DomainKeyRecord): boolean =>
       begun.some((one) => one.group === group && one.version === version);
     const keyring = { ...opened, missing: opened.missing.filter((record) => !isBegun(record)) };
+    this.#trusted = domainKeys.filter(({ group, version, trusted }) => {
+      if (trusted === undefined) return false;
+      const isThere = keyring.domainKeys(group).some((key) => key.version === version && key.trusted !== undefined);
+      if (!isThere)
+        this.#log.error('a trusted key in the journal is not in the token, or not trusted', { group, version });
+      return isThere;
+    });
     const missing = keyring.missing.map(({ group, version }) => `${group} ${version}`).join(', ');
     if (missing !== this.#missing && missing !== '')
       this.#log.error('domain keys in the journal are not in the token', { missing });
@@ -346,6 +365,9 @@ export class Partition implements Closeable {
     return keyring;
   }
 }
+
+const trustedIn = (journal: Journal, serial: string): number =>
+  journal.domainKeys(serial).filter(({ trusted }) => trusted !== undefined).length;
 
 /** Without the newest domain key of its group a member can do nothing; older ones are for reading old generations only. */
 function missingKey(keyring: Keyring | undefined): AntipodeError | undefined {

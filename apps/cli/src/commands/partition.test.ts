@@ -6,6 +6,7 @@ const PLAN = {
   tokenLabel: 'payments',
   identityTokenLabel: undefined,
   makesReceivingKey: true,
+  makesOfficerKey: false,
   hasFreeSlot: true,
 };
 
@@ -30,6 +31,12 @@ it('proposes nothing where the identity key has a token of its own', () => {
 
 it('says nothing of a receiving key that is not made', () => {
   expect(announcementOf({ ...PLAN, makesReceivingKey: false }).join('\n')).not.toContain('receiving key');
+});
+
+it('says of an officer key who may use it, and who may destroy it', () => {
+  const text = announcementOf({ ...PLAN, makesOfficerKey: true }).join('\n');
+  expect([text.includes('antipode officer key'), text.includes('visible without a login')]).toEqual([true, true]);
+  expect(announcementOf(PLAN).join('\n')).not.toContain('officer');
 });
 
 it('has nothing to say of a partition that is initialised', () => {

@@ -12,7 +12,9 @@ import {
   peerText,
   pinPartitions,
   planInitialisation,
+  planTrust,
   showIdentity,
+  trustDomainKeys,
 } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { output, table } from '../output.ts';
@@ -34,6 +36,11 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
       identity.hasReceivingKey
         ? 'The fingerprint covers the signing key and the receiving key.'
         : 'This partition has no receiving key: with its PIN and its place on the network a domain key can be received in software.',
+      ...(identity.hasOfficerKey
+        ? [
+            'It covers the officer key too: keys with CKA_WRAP_WITH_TRUSTED replicate once the security officer has acted.',
+          ]
+        : []),
       `\nAt every other site:\n  antipode partition enrol <group> ${OPTIONS[identity.pin.role]} ${peerText(identity.pin)}\n`,
       remark,
     ].join('\n'),
@@ -46,6 +53,7 @@ export function announcementOf({
   tokenLabel,
   identityTokenLabel,
   makesReceivingKey,
+  makesOfficerKey,
   hasFreeSlot,
 }: InitialisationPlan): string[] {
   if (isInitialised) return [];
@@ -55,6 +63,11 @@ export function announcementOf({
     ...(makesReceivingKey
       ? [
           `Adds to token ${tokenLabel}: one private RSA key, "antipode receiving key". It unwraps domain keys and nothing else, signs nothing, and cannot be taken out. Programs that use "the private key of the token" may find it, and fail; \`receivingKey: false\` of this partition leaves it out.`,
+        ]
+      : []),
+    ...(makesOfficerKey
+      ? [
+          `Adds to token ${tokenLabel}: one private RSA key, "antipode officer key". Only the security officer can unwrap anything with it. It is visible without a login, and a session without one can destroy it.`,
         ]
       : []),
     `Later, for each version of a group's domain key, adds to token ${tokenLabel}: one secret AES key, "antipode domain key <group> <version>". It wraps and unwraps, and cannot be taken out.`,
@@ -186,6 +199,36 @@ export function partitionCommand(): Command {
       .action(async (name, { config, json }) => {
         const attributes = await attributesHere(loadAgentConfig(config), name);
         output({ json }).data(attributes, () => attributeTable(attributes));
+      }),
+  );
+  partition.addCommand(
+    command(
+      'trust-domain-key',
+      'the security officer brings trusted keys into the token, after an enrolment or a rotation',
+      ['partition trust-domain-key main --officer-pin-file /run/credentials/officer.pin --config site-a/agent.yaml'],
+    )
+      .argument('<partition>', 'name in the configuration')
+      .requiredOption('--officer-pin-file <file>', 'file with the PIN of the security officer; one attempt is made')
+      .option(...CONFIG)
+      .option(...JSON_OPTION)
+      .addHelpText(
+        'after',
+        '\nKeys with CKA_WRAP_WITH_TRUSTED replicate under a trusted key, which only the security officer can bring into\na token. Do this at every member and scratch partition after every new domain key version; `antipode status` names\nthose that wait. The agent may run. Remove the file with the PIN afterwards.',
+      )
+      .action(async (name, { config: file, json, officerPinFile }) => {
+        const config = loadAgentConfig(file);
+        const { serial } = planTrust(config, name);
+        const trusted = await trustDomainKeys({ config, name, officerPinFile, log: processLog() });
+        output({ json }).data({ partition: name, serial, trusted }, () =>
+          trusted.length === 0
+            ? `no trusted key waits for the security officer of partition ${name}`
+            : trusted
+                .map(
+                  ({ group, version }) =>
+                    `trusted key of domain key version ${version} of group ${group} is in the token`,
+                )
+                .join('\n'),
+        );
       }),
   );
   partition.addCommand(

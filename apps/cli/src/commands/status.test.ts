@@ -1,7 +1,7 @@
 import { GetStatusResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { certificateWarnings, isDegraded, notableOf, statusText } from './status.ts';
+import { awaitedOfficers, certificateWarnings, isDegraded, notableOf, statusText } from './status.ts';
 
 const status = (init: MessageInitShape<typeof GetStatusResponseSchema>) =>
   create(GetStatusResponseSchema, { coordinator: 'main', version: '1', isLeader: true, isQueueUp: true, ...init });
@@ -24,6 +24,15 @@ it('a partition whose token does not keep what it promises is shown as weak, wit
   const partitions = [{ name: 'main', unenforced: ['extractable', 'copyable'] }];
   const text = statusText(status({ sites: [{ site: 'a', state: 'up', partitions }] }));
   expect(text).toMatch(/main weak \(extractable copyable\)/);
+});
+
+it('a security officer who has to act is named with the site, the version and the command', () => {
+  const partitions = [{ name: 'main', awaitingOfficer: [{ group: 'payments', version: 2 }] }, { name: 'other' }];
+  const lines = awaitedOfficers(status({ sites: [{ site: 'b', partitions }] }).sites);
+  expect(lines).toHaveLength(1);
+  for (const part of ['site b', 'version 2 of group payments', 'partition trust-domain-key main'])
+    expect(lines[0]).toContain(part);
+  expect(statusText(status({ sites: [{ site: 'b', partitions }] }))).toContain(lines[0]);
 });
 
 it.each(['suspect', 'down', 'unknown'])('a site that is %s degrades the whole', (state) => {

@@ -83,6 +83,7 @@ export function statusText(status: GetStatusResponse): string {
     ...(status.groups.length > 0 ? [groupTable(status.groups)] : []),
     ...status.groups.flatMap(troublesOf),
     ...status.groups.flatMap(notCaptured),
+    ...awaitedOfficers(status.sites),
     ...(notable.length > 0 ? [operations] : []),
     ...hints,
   ].join('\n\n');
@@ -96,6 +97,20 @@ function refusedAgents({ sites }: GetStatusResponse): string[] {
       : [
           `A second agent speaks as site ${site} and is refused since ${duration(refused.sinceMs)} (last ${duration(refused.lastMs)} ago): it says it is at ${refused.address || 'an unknown address'}, and connects from ${refused.peer || 'an unknown one'}. The one that counts is at ${address}.\n  Stop the one that should not run. If its data folder is a copy, never start it again; if site ${site} has moved, stop the old agent first.`,
         ],
+  );
+}
+
+/** Whose security officer has to act, where, and by which command. */
+export function awaitedOfficers(sites: GetStatusResponse['sites']): string[] {
+  return sites.flatMap(({ site, partitions }) =>
+    partitions.flatMap(({ name, awaitingOfficer }) => {
+      const keys = awaitingOfficer.map(({ group, version }) => `version ${version} of group ${group}`);
+      return keys.length === 0
+        ? []
+        : [
+            `At site ${site} the security officer has to trust domain key ${keys.join(', ')}; until then keys with CKA_WRAP_WITH_TRUSTED are not restored there under it, nor captured: \`antipode partition trust-domain-key ${name} --officer-pin-file FILE\`.`,
+          ];
+    }),
   );
 }
 

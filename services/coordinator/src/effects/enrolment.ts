@@ -1,6 +1,7 @@
 /** Seats members and brings a domain key version to them. */
+import type { PartitionState } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import type { EnrolmentEffect, EnrolmentEvent } from '../machines/enrolment.ts';
+import type { EnrolmentEffect, EnrolmentEvent, EnrolmentFailure } from '../machines/enrolment.ts';
 import { activeOf, type Group } from '../model.ts';
 import { orderVersion, useVersion } from '../store/groups.ts';
 import type { Intent } from '../store/intents.ts';
@@ -52,24 +53,49 @@ export async function enrolment(
         },
         { timeoutMs: WORK_TIMEOUT_MS },
       );
-      if (failures.length === 0) {
-        await context.write(async (trx, record) => {
-          await useVersion(trx, name, effect.version);
-          record({
-            kind: 'domain-key-in-use',
-            group: name,
-            details: { version: effect.version, partitions: members.length },
-          });
-        });
-        await context.ports.cache.refresh();
-      }
       return {
         type: 'distributed',
         sites: members.map(({ site }) => site),
         failures: failures.map(({ serial, code, message }) => ({ serial, code, message })),
       };
     }
+    case 'use-version': {
+      const { version, sites } = effect;
+      const failures = awaitedOfficers(context, group, { version, sites });
+      if (failures.length > 0) return { type: 'officers-awaited', failures };
+      await context.write(async (trx, record) => {
+        await useVersion(trx, name, version);
+        record({ kind: 'domain-key-in-use', group: name, details: { version, sites: sites.length } });
+      });
+      await context.ports.cache.refresh();
+      return { type: 'version-used' };
+    }
   }
+}
+
+/**
+ * Partitions that have received the version and cannot carry under it what they carry under the one in use: their officers have
+ * not trusted it yet. Nothing waits where the active member has lost the version in use: it captures nothing at all.
+ */
+function awaitedOfficers(
+  { ports }: EffectContext,
+  group: Group,
+  { version, sites }: { version: number; sites: readonly string[] },
+): EnrolmentFailure[] {
+  const name = group.spec.name;
+  const trusts = (one: PartitionState | undefined, wanted: number): boolean =>
+    one?.trusted?.some((key) => key.group === name && key.version === wanted) === true;
+  const active = ports.detector.view(activeOf(group)?.site ?? '')?.state;
+  const held = active?.members.find((member) => member.group === name)?.domainKeyVersion ?? group.domainKeyVersion;
+  if (held < group.domainKeyVersion) return [];
+  return [...group.members, ...group.spec.scratch]
+    .filter(({ site }) => sites.includes(site))
+    .flatMap(({ site, serial }) => {
+      const partition = ports.detector.view(site)?.state?.partitions?.find((one) => one.serial === serial);
+      if (!trusts(partition, group.domainKeyVersion) || trusts(partition, version)) return [];
+      const message = `site ${site}: its security officer has not trusted domain key version ${version} yet (antipode partition trust-domain-key ${partition?.name ?? ''}); until then version ${group.domainKeyVersion} stays in use`;
+      return [{ serial, code: 'DOMAIN_KEY_UNTRUSTED', message }];
+    });
 }
 
 /** A first version goes to everybody. A later one to those that are there: who missed it gets the next one. */

@@ -61,13 +61,15 @@ describe('an enrolment', () => {
     expect(await enrol({ type: 'distribute', version: 1 })).toMatchObject({ type: 'distributed', failures: [] });
     expect(bench.orders).toMatchObject([{ site: 'a', request: { version: 1, fence } }]);
     expect(distributed()).toEqual(['serial-a', 'serial-b', 'serial-c', 'scratch-c']);
+    expect([database.recorded, bench.events]).toEqual([[], []]);
+    expect(await enrol({ type: 'use-version', version: 1, sites: ['a', 'b', 'c'] })).toEqual({ type: 'version-used' });
     expect([database.recorded, bench.events]).toEqual([['uses 1'], ['domain-key-in-use']]);
   });
 
   it('brings a first version also to a member that is alone', async () => {
     database.group = { ...fresh, members: fresh.members.slice(0, 1), spec: { ...fresh.spec, scratch: [] } };
     await enrol({ type: 'distribute', version: 1 });
-    expect([distributed(), database.recorded]).toEqual([['serial-a'], ['uses 1']]);
+    expect(distributed()).toEqual(['serial-a']);
   });
 
   it('brings a later version to those that are there, of whom there must be two sites', async () => {
@@ -77,7 +79,7 @@ describe('an enrolment', () => {
     expect(distributed()).toEqual(['serial-a', 'serial-c', 'scratch-c']);
     bench.statuses.set('c', 'suspect');
     expect((await rejection(enrol({ type: 'distribute', version: 3 }))).code).toBe('SITE_UNREACHABLE');
-    expect([bench.orders.length, database.recorded]).toEqual([1, ['uses 2']]);
+    expect([bench.orders.length, database.recorded]).toEqual([1, []]);
   });
 
   it('never uses a version that somebody did not receive', async () => {
@@ -85,6 +87,38 @@ describe('an enrolment', () => {
     bench.answers.set('distributeDomainKey', { failures });
     expect(await enrol({ type: 'distribute', version: 2 })).toMatchObject({ type: 'distributed', failures });
     expect(database.recorded).toEqual([]);
+  });
+
+  describe('of a version that carries less than the one in use', () => {
+    const trusting = (...versions: number[]) => ({
+      name: 'main',
+      trusted: versions.map((version) => ({ group: 'payments', version })),
+    });
+    const use = () => enrol({ type: 'use-version', version: 2, sites: ['a', 'b'] });
+
+    it('waits for every officer who trusted the one in use, where the new one went', async () => {
+      bench.partitions.set('a', trusting(1, 2));
+      bench.partitions.set('b', trusting(1));
+      // Away at the rotation: it gets the next version.
+      bench.partitions.set('c', trusting(1));
+      expect(await use()).toMatchObject({
+        type: 'officers-awaited',
+        failures: [{ serial: 'serial-b', code: 'DOMAIN_KEY_UNTRUSTED' }],
+      });
+      expect(database.recorded).toEqual([]);
+      bench.partitions.set('b', trusting(1, 2));
+      expect(await use()).toEqual({ type: 'version-used' });
+      expect(database.recorded).toEqual(['uses 2']);
+    });
+
+    it('waits for nobody who trusted none, nor where the active member has lost the version in use', async () => {
+      bench.partitions.set('a', trusting());
+      expect(await use()).toEqual({ type: 'version-used' });
+      bench.partitions.set('b', trusting(1));
+      expect((await use()).type).toBe('officers-awaited');
+      bench.said.set('a', { domainKeyVersion: 0 });
+      expect(await use()).toEqual({ type: 'version-used' });
+    });
   });
 
   it('distributes nothing while an epoch is not in force', async () => {

@@ -22,11 +22,13 @@ describe('an enrolment', () => {
       { type: 'seated' },
       { type: 'version-ordered', version: 3 },
       { type: 'distributed', sites: ['a', 'b'], failures: [] },
+      { type: 'version-used' },
     ]);
     expect(effects).toEqual([
       { type: 'seat-members' },
       { type: 'order-version' },
       { type: 'distribute', version: 3 },
+      { type: 'use-version', version: 3, sites: ['a', 'b'] },
       undefined,
     ]);
     expect(state).toEqual({ phase: 'complete', version: 3, sites: ['a', 'b'] });
@@ -39,6 +41,18 @@ describe('an enrolment', () => {
     });
     expect(effects).toEqual([undefined]);
     expect(state).toEqual({ phase: 'incomplete', failures: FAILURES });
+  });
+
+  it('uses a version only when the officers have trusted it, and orders no other meanwhile', () => {
+    const failures = [{ serial: 's2', code: 'DOMAIN_KEY_UNTRUSTED', message: 'site b' }];
+    const delivered = { version: 3, sites: ['a', 'b'] };
+    const awaited = tell([{ type: 'officers-awaited', failures }], { phase: 'taking-up', ...delivered });
+    expect(awaited).toEqual({ effects: [undefined], state: { phase: 'awaiting-officers', ...delivered, failures } });
+    const resumed = tell([{ type: 'resume' }, { type: 'version-used' }], awaited.state);
+    expect(resumed).toEqual({
+      effects: [{ type: 'use-version', ...delivered }, undefined],
+      state: { phase: 'complete', ...delivered },
+    });
   });
 
   it('starts afresh with a version of its own after a person has looked', () => {

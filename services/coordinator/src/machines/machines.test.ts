@@ -124,6 +124,10 @@ const scrubbed = fc.record({
   }),
 });
 const ordered = fc.record({ type: fc.constant('version-ordered' as const), version: fc.nat(9) });
+const taken = fc.oneof(
+  fc.constant({ type: 'version-used' as const }),
+  fc.record({ type: fc.constant('officers-awaited' as const), failures }),
+);
 const distributed = fc.record({ type: fc.constant('distributed' as const), sites: fc.constant(['a']), failures });
 const surveyed = fc.record({ type: fc.constant('surveyed' as const), survey });
 const caughtUp = fc.record({
@@ -182,9 +186,14 @@ const MACHINES: Readonly<Record<string, AnyMachine>> = {
   enrolment: machine<EnrolmentState, EnrolmentEvent, EnrolmentEffect>({
     decide: decideEnrolment,
     start: fc.constant({ phase: 'due' }),
-    answers: { 'seat-members': plain('seated'), 'order-version': ordered, distribute: distributed },
+    answers: {
+      'seat-members': plain('seated'),
+      'order-version': ordered,
+      distribute: distributed,
+      'use-version': taken,
+    },
     ends: ['complete'],
-    parks: ['incomplete'],
+    parks: ['incomplete', 'awaiting-officers'],
     // Which version was ordered is not known after a crash, so another is: never the same one twice.
     repeats: (effect) => (effect.type === 'order-version' ? { type: 'seat-members' } : effect),
   }),

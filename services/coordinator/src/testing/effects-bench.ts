@@ -40,7 +40,7 @@ export class EffectsBench {
   readonly said = new Map<string, object>();
   readonly quarantined = new Map<string, string>();
   /** What a heartbeat has said of a site's partition. */
-  readonly partitions = new Map<string, { errorCode: string; unansweredMs: number }>();
+  readonly partitions = new Map<string, object>();
   /** Sites whose journal was accepted. */
   readonly accepted: string[] = [];
   readonly events: string[] = [];

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/site_agent.proto.
  */
 export const file_antipode_v1_site_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3Qi/gEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SKgoHam91cm5hbBgGIAEoCzIZLmFudGlwb2RlLnYxLkpvdXJuYWxTdGF0ZSJ0CgxKb3VybmFsU3RhdGUSCgoCaWQYASABKAkSJQoEcnVucxgCIAMoCzIXLmFudGlwb2RlLnYxLkpvdXJuYWxSdW4SMQoLcXVhcmFudGluZWQYAyADKAsyHC5hbnRpcG9kZS52MS5RdWFyYW50aW5lZFNlYXQiKwoKSm91cm5hbFJ1bhINCgV0b2tlbhgBIAEoCRIOCgZ3cml0ZXMYAiABKAQiMAoPUXVhcmFudGluZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSKzAgoOUGFydGl0aW9uU3RhdGUSDgoGc2VyaWFsGAEgASgJEhMKC3Rva2VuX2xhYmVsGAIgASgJEg4KBm1vZHVsZRgDIAEoCRISCgppc19zY3JhdGNoGAQgASgIEhcKD2lkZW50aXR5X3NoYTI1NhgFIAEoCRISCgplcnJvcl9jb2RlGAYgASgJEgwKBG5hbWUYByABKAkSEgoKdW5lbmZvcmNlZBgIIAMoCRIVCg1lcnJvcl9tZXNzYWdlGAkgASgJEhQKDHNpbGVudF9zbG90cxgKIAMoCRIUCgxyZXR1cm5fdmFsdWUYCyABKAkSFQoNdW5hbnN3ZXJlZF9tcxgMIAEoDRIvCgtkb21haW5fa2V5cxgNIAMoCzIaLmFudGlwb2RlLnYxLkhlbGREb21haW5LZXkiQwoNSGVsZERvbWFpbktleRINCgVncm91cBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNEhIKCm5lZWRlZF9mb3IYAyABKAkiqgQKC01lbWJlclN0YXRlEg0KBWdyb3VwGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRINCgVlcG9jaBgEIAEoBBITCgtlcG9jaF9vd25lchgFIAEoCRIsCghjYXB0dXJlZBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKwoHYXBwbGllZBgHIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGgoSZG9tYWluX2tleV92ZXJzaW9uGAggASgNEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgJIAEoBBIbChN1bmFjY291bnRlZF9vYmplY3RzGAogASgNEhkKEWRpdmVyZ2VudF9vYmplY3RzGAsgASgNEhQKDGhlbGRfb2JqZWN0cxgMIAEoDRIYChBuYW1lc2FrZV9vYmplY3RzGA0gASgNEisKB3JlZnVzZWQYDiADKAsyGi5hbnRpcG9kZS52MS5SZWZ1c2VkT2JqZWN0EhcKD3JlZnVzZWRfb2JqZWN0cxgPIAEoDRI2Cgtub3RfY2FycmllZBgQIAMoCzIhLmFudGlwb2RlLnYxLk5vdENhcnJpZWRBdHRyaWJ1dGVzEhsKE25vdF9jYXJyaWVkX29iamVjdHMYESABKA0SGwoTbm90X2NhcnJpZWRfd2VpZ2h0eRgSIAEoDSJOChBQcm9iZVBlZXJSZXF1ZXN0EiYKBHBlZXIYASABKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxISCgp0aW1lb3V0X21zGAIgASgNIl0KEVByb2JlUGVlclJlc3BvbnNlEhEKCXJlYWNoYWJsZRgBIAEoCBIVCg1yb3VuZF90cmlwX21zGAIgASgNEh4KFm9ic2VydmVyX2xvb3BfZGVsYXlfbXMYAyABKA0iDQoLUGluZ1JlcXVlc3QiLgoMUGluZ1Jlc3BvbnNlEgwKBHNpdGUYASABKAkSEAoIaW5zdGFuY2UYAiABKAkiagoOU2V0Um9sZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUiOwoPU2V0Um9sZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlIsQBCg1SZXNlYXRSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEi4KCmdlbmVyYXRpb24YBCABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYBSADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcyI6Cg5SZXNlYXRSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSKEAQoOUHJvbW90ZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIPCgd3YWl0X21zGA4gASgNSgQIAxAEUghsZWFzZV9tcyKNAQoPUHJvbW90ZVJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmFudGlwb2RlLnYxLk1lbWJlclN0YXRlEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSJGCgxEb21haW5NZW1iZXISJgoEc2l0ZRgBIAEoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg4KBnNlcmlhbBgCIAEoCSKNAQoaRGlzdHJpYnV0ZURvbWFpbktleVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIPCgd2ZXJzaW9uGAIgASgNEioKB21lbWJlcnMYAyADKAsyGS5hbnRpcG9kZS52MS5Eb21haW5NZW1iZXISDwoHd2FpdF9tcxgOIAEoDSKUAQobRGlzdHJpYnV0ZURvbWFpbktleVJlc3BvbnNlEhkKEWNvbmZpcm1lZF9zZXJpYWxzGAEgAygJEjIKCGZhaWx1cmVzGAIgAygLMiAuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyRmFpbHVyZRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiRAoTRG9tYWluTWVtYmVyRmFpbHVyZRIOCgZzZXJpYWwYASABKAkSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIrgBChdSZXRpcmVEb21haW5LZXlzUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIpCgdzb3VyY2VzGAQgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSJ/ChhSZXRpcmVEb21haW5LZXlzUmVzcG9uc2USEQoJZGVzdHJveWVkGAEgAygNEigKBGtlcHQYAiADKAsyGi5hbnRpcG9kZS52MS5IZWxkRG9tYWluS2V5EiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSLvAQoOQ2FwdHVyZVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIaChJkb21haW5fa2V5X3ZlcnNpb24YAiABKA0SKQoGZmlsdGVyGAMgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyEhgKEGFib3ZlX2dlbmVyYXRpb24YBCABKAQSGwoTcmVzZXJ2ZWRfZ2VuZXJhdGlvbhgFIAEoBBIPCgd3YWl0X21zGA4gASgNEisKBnBvbGljeRgPIAEoCzIbLmFudGlwb2RlLnYxLkRlbGV0aW9uUG9saWN5IlIKDkRlbGV0aW9uUG9saWN5EhQKDHJldGVudGlvbl9tcxgBIAEoBBIUCgxsb3NzX29iamVjdHMYAiABKA0SFAoMbG9zc19wZXJjZW50GAMgASgNImkKDE9iamVjdEZpbHRlchITCgtleGNsdWRlX2lkcxgBIAMoCRIWCg5leGNsdWRlX2xhYmVscxgCIAMoCRIXCg9leGNsdWRlX2NsYXNzZXMYAyADKAkSEwoLaWdub3JlX2Nhc2UYBCABKAgiTwoSTWF0Y2hGaWx0ZXJSZXF1ZXN0Eg4KBnNlcmlhbBgBIAEoCRIpCgZmaWx0ZXIYAiABKAsyGS5hbnRpcG9kZS52MS5PYmplY3RGaWx0ZXIiPAoTTWF0Y2hGaWx0ZXJSZXNwb25zZRIlCgVydWxlcxgBIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI4CglSdWxlTWF0Y2gSDAoEa2luZBgBIAEoCRIMCgRydWxlGAIgASgJEg8KB29iamVjdHMYAyABKA0irQEKD0NhcHR1cmVSZXNwb25zZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIOCgZpc19uZXcYAiABKAgSGgoSY2FwdHVyZV9zdGFydGVkX21zGAMgASgEEhYKDnNlYWxlZF9vYmplY3RzGAQgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSKdAQoMQXBwbHlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgDIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0izgEKDUFwcGx5UmVzcG9uc2USFwoPYXBwbGllZF9vYmplY3RzGAEgASgNEhQKDHB1bGxlZF9ibG9icxgCIAEoDRIUCgxwdWxsZWRfYnl0ZXMYAyABKAQSGAoQbmFycm93ZWRfb2JqZWN0cxgEIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgFIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAYgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSKHAQoNVmVyaWZ5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhIKCmV2ZXJ5dGhpbmcYAyABKAgSDwoHd2FpdF9tcxgOIAEoDSJ6Cg5WZXJpZnlSZXNwb25zZRIWCg5jb250ZW50X2RpZ2VzdBgBIAEoDBIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUibQoMU2NydWJSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USKQoHc291cmNlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0i2QEKDVNjcnViUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSFwoPbWlzc2luZ19vYmplY3RzGAMgASgNEhcKD2FsdGVyZWRfb2JqZWN0cxgEIAEoDRIUCgxtZW5kZWRfYmxvYnMYBSABKA0SJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIscBCgxEcmlsbFJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIQCghkcmlsbF9pZBgCIAEoCRIuCgpnZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIWCg5zY3JhdGNoX3NlcmlhbBgEIAEoCRIpCgdzb3VyY2VzGAUgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSDwoHd2FpdF9tcxgOIAEoDSLQAQoNRHJpbGxSZXNwb25zZRIoCgVwcm9vZhgBIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgV0aW1lcxgCIAEoCzIXLmFudGlwb2RlLnYxLkRyaWxsVGltZXMSEAoIaXNfY2xlYW4YAyABKAgSEAoIZXZpZGVuY2UYBCABKAkSEQoJc2lnbmF0dXJlGAUgASgMEg4KBnNpZ25lchgGIAEoDBImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiVQoKRHJpbGxUaW1lcxIPCgdwdWxsX21zGAEgASgNEhIKCnJlc3RvcmVfbXMYAiABKA0SEAoIcHJvdmVfbXMYAyABKA0SEAoIY2xlYW5fbXMYBCABKA0iNwoSQ2FuY2VsT3JkZXJSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2UiJAoTQ2FuY2VsT3JkZXJSZXNwb25zZRINCgVmb3VuZBgBIAEoCCJhCg1FeGNoYW5nZU9mZmVyEg4KBnNlcmlhbBgBIAEoCRIQCghpZGVudGl0eRgCIAEoDBINCgVub25jZRgDIAEoDBINCgVwb2ludBgEIAEoDBIQCghyZWNlaXZlchgFIAEoDCKzAQoUQmVnaW5FeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDwoHdmVyc2lvbhgDIAEoDRIYChByZXNwb25kZXJfc2VyaWFsGAQgASgJEikKBW9mZmVyGAUgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIhCgVmZW5jZRgGIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIlUKFUJlZ2luRXhjaGFuZ2VSZXNwb25zZRIpCgVvZmZlchgBIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISEQoJc2lnbmF0dXJlGAIgASgMInkKF0NvbXBsZXRlRXhjaGFuZ2VSZXF1ZXN0EhMKC2V4Y2hhbmdlX2lkGAEgASgJEhMKC3dyYXBwZWRfa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDBIhCgVmZW5jZRgEIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIkAKGENvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRIRCgljaGVja190YWcYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIlQKE1B1bGxNYW5pZmVzdFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiMgoUUHVsbE1hbmlmZXN0UmVzcG9uc2USDAoEcGFydBgBIAEoDBIMCgRzaXplGAIgASgEImEKEFB1bGxCbG9ic1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDgoGc2hhMjU2GAIgAygMEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIiIKEVB1bGxCbG9ic1Jlc3BvbnNlEg0KBWJsb2JzGAEgAygMMskLChBTaXRlQWdlbnRTZXJ2aWNlEkcKCERlc2NyaWJlEhwuYW50aXBvZGUudjEuRGVzY3JpYmVSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRGVzY3JpYmVSZXNwb25zZRJKCglQcm9iZVBlZXISHS5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVzcG9uc2USOwoEUGluZxIYLmFudGlwb2RlLnYxLlBpbmdSZXF1ZXN0GhkuYW50aXBvZGUudjEuUGluZ1Jlc3BvbnNlEkQKB1NldFJvbGUSGy5hbnRpcG9kZS52MS5TZXRSb2xlUmVxdWVzdBocLmFudGlwb2RlLnYxLlNldFJvbGVSZXNwb25zZRJBCgZSZXNlYXQSGi5hbnRpcG9kZS52MS5SZXNlYXRSZXF1ZXN0GhsuYW50aXBvZGUudjEuUmVzZWF0UmVzcG9uc2USRAoHUHJvbW90ZRIbLmFudGlwb2RlLnYxLlByb21vdGVSZXF1ZXN0GhwuYW50aXBvZGUudjEuUHJvbW90ZVJlc3BvbnNlEmgKE0Rpc3RyaWJ1dGVEb21haW5LZXkSJy5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVxdWVzdBooLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRJECgdDYXB0dXJlEhsuYW50aXBvZGUudjEuQ2FwdHVyZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5DYXB0dXJlUmVzcG9uc2USPgoFQXBwbHkSGS5hbnRpcG9kZS52MS5BcHBseVJlcXVlc3QaGi5hbnRpcG9kZS52MS5BcHBseVJlc3BvbnNlEkEKBlZlcmlmeRIaLmFudGlwb2RlLnYxLlZlcmlmeVJlcXVlc3QaGy5hbnRpcG9kZS52MS5WZXJpZnlSZXNwb25zZRI+CgVTY3J1YhIZLmFudGlwb2RlLnYxLlNjcnViUmVxdWVzdBoaLmFudGlwb2RlLnYxLlNjcnViUmVzcG9uc2USXwoQUmV0aXJlRG9tYWluS2V5cxIkLmFudGlwb2RlLnYxLlJldGlyZURvbWFpbktleXNSZXF1ZXN0GiUuYW50aXBvZGUudjEuUmV0aXJlRG9tYWluS2V5c1Jlc3BvbnNlEj4KBURyaWxsEhkuYW50aXBvZGUudjEuRHJpbGxSZXF1ZXN0GhouYW50aXBvZGUudjEuRHJpbGxSZXNwb25zZRJQCgtNYXRjaEZpbHRlchIfLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVxdWVzdBogLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVzcG9uc2USUAoLQ2FuY2VsT3JkZXISHy5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlcXVlc3QaIC5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlc3BvbnNlElYKDUJlZ2luRXhjaGFuZ2USIS5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVxdWVzdBoiLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXNwb25zZRJfChBDb21wbGV0ZUV4Y2hhbmdlEiQuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QaJS5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USVQoMUHVsbE1hbmlmZXN0EiAuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVxdWVzdBohLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlc3BvbnNlMAESTAoJUHVsbEJsb2JzEh0uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVxdWVzdBoeLmFudGlwb2RlLnYxLlB1bGxCbG9ic1Jlc3BvbnNlMAFiBnByb3RvMw", [file_antipode_v1_types]);
+  fileDesc("ChxhbnRpcG9kZS92MS9zaXRlX2FnZW50LnByb3RvEgthbnRpcG9kZS52MSIRCg9EZXNjcmliZVJlcXVlc3Qi/gEKEERlc2NyaWJlUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEi8KCnBhcnRpdGlvbnMYBCADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIpCgdtZW1iZXJzGAUgAygLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SKgoHam91cm5hbBgGIAEoCzIZLmFudGlwb2RlLnYxLkpvdXJuYWxTdGF0ZSJ0CgxKb3VybmFsU3RhdGUSCgoCaWQYASABKAkSJQoEcnVucxgCIAMoCzIXLmFudGlwb2RlLnYxLkpvdXJuYWxSdW4SMQoLcXVhcmFudGluZWQYAyADKAsyHC5hbnRpcG9kZS52MS5RdWFyYW50aW5lZFNlYXQiKwoKSm91cm5hbFJ1bhINCgV0b2tlbhgBIAEoCRIOCgZ3cml0ZXMYAiABKAQiMAoPUXVhcmFudGluZWRTZWF0Eg0KBWdyb3VwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSKUAwoOUGFydGl0aW9uU3RhdGUSDgoGc2VyaWFsGAEgASgJEhMKC3Rva2VuX2xhYmVsGAIgASgJEg4KBm1vZHVsZRgDIAEoCRISCgppc19zY3JhdGNoGAQgASgIEhcKD2lkZW50aXR5X3NoYTI1NhgFIAEoCRISCgplcnJvcl9jb2RlGAYgASgJEgwKBG5hbWUYByABKAkSEgoKdW5lbmZvcmNlZBgIIAMoCRIVCg1lcnJvcl9tZXNzYWdlGAkgASgJEhQKDHNpbGVudF9zbG90cxgKIAMoCRIUCgxyZXR1cm5fdmFsdWUYCyABKAkSFQoNdW5hbnN3ZXJlZF9tcxgMIAEoDRIvCgtkb21haW5fa2V5cxgNIAMoCzIaLmFudGlwb2RlLnYxLkhlbGREb21haW5LZXkSKgoHdHJ1c3RlZBgOIAMoCzIZLmFudGlwb2RlLnYxLkRvbWFpbktleVJlZhIzChBhd2FpdGluZ19vZmZpY2VyGA8gAygLMhkuYW50aXBvZGUudjEuRG9tYWluS2V5UmVmIi4KDERvbWFpbktleVJlZhINCgVncm91cBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNIkMKDUhlbGREb21haW5LZXkSDQoFZ3JvdXAYASABKAkSDwoHdmVyc2lvbhgCIAEoDRISCgpuZWVkZWRfZm9yGAMgASgJIqoECgtNZW1iZXJTdGF0ZRINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoEcm9sZRgDIAEoDjIXLmFudGlwb2RlLnYxLk1lbWJlclJvbGUSDQoFZXBvY2gYBCABKAQSEwoLZXBvY2hfb3duZXIYBSABKAkSLAoIY2FwdHVyZWQYBiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEisKB2FwcGxpZWQYByABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgIIAEoDRIaChJsZWFzZV9yZW1haW5pbmdfbXMYCSABKAQSGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgKIAEoDRIZChFkaXZlcmdlbnRfb2JqZWN0cxgLIAEoDRIUCgxoZWxkX29iamVjdHMYDCABKA0SGAoQbmFtZXNha2Vfb2JqZWN0cxgNIAEoDRIrCgdyZWZ1c2VkGA4gAygLMhouYW50aXBvZGUudjEuUmVmdXNlZE9iamVjdBIXCg9yZWZ1c2VkX29iamVjdHMYDyABKA0SNgoLbm90X2NhcnJpZWQYECADKAsyIS5hbnRpcG9kZS52MS5Ob3RDYXJyaWVkQXR0cmlidXRlcxIbChNub3RfY2FycmllZF9vYmplY3RzGBEgASgNEhsKE25vdF9jYXJyaWVkX3dlaWdodHkYEiABKA0iTgoQUHJvYmVQZWVyUmVxdWVzdBImCgRwZWVyGAEgASgLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MSEgoKdGltZW91dF9tcxgCIAEoDSJdChFQcm9iZVBlZXJSZXNwb25zZRIRCglyZWFjaGFibGUYASABKAgSFQoNcm91bmRfdHJpcF9tcxgCIAEoDRIeChZvYnNlcnZlcl9sb29wX2RlbGF5X21zGAMgASgNIg0KC1BpbmdSZXF1ZXN0Ii4KDFBpbmdSZXNwb25zZRIMCgRzaXRlGAEgASgJEhAKCGluc3RhbmNlGAIgASgJImoKDlNldFJvbGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlIjsKD1NldFJvbGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZSLEAQoNUmVzZWF0UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRIuCgpnZW5lcmF0aW9uGAQgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIpCgdzb3VyY2VzGAUgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MiOgoOUmVzZWF0UmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguYW50aXBvZGUudjEuTWVtYmVyU3RhdGUihAEKDlByb21vdGVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDwoHd2FpdF9tcxgOIAEoDUoECAMQBFIIbGVhc2VfbXMijQEKD1Byb21vdGVSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5hbnRpcG9kZS52MS5NZW1iZXJTdGF0ZRIoCgVwcm9vZhgCIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUiRgoMRG9tYWluTWVtYmVyEiYKBHNpdGUYASABKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIOCgZzZXJpYWwYAiABKAkijQEKGkRpc3RyaWJ1dGVEb21haW5LZXlSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USDwoHdmVyc2lvbhgCIAEoDRIqCgdtZW1iZXJzGAMgAygLMhkuYW50aXBvZGUudjEuRG9tYWluTWVtYmVyEg8KB3dhaXRfbXMYDiABKA0ilAEKG0Rpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRIZChFjb25maXJtZWRfc2VyaWFscxgBIAMoCRIyCghmYWlsdXJlcxgCIAMoCzIgLmFudGlwb2RlLnYxLkRvbWFpbk1lbWJlckZhaWx1cmUSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIkQKE0RvbWFpbk1lbWJlckZhaWx1cmUSDgoGc2VyaWFsGAEgASgJEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSK4AQoXUmV0aXJlRG9tYWluS2V5c1JlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIOCgZzZXJpYWwYAiABKAkSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHc291cmNlcxgEIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0ifwoYUmV0aXJlRG9tYWluS2V5c1Jlc3BvbnNlEhEKCWRlc3Ryb3llZBgBIAMoDRIoCgRrZXB0GAIgAygLMhouYW50aXBvZGUudjEuSGVsZERvbWFpbktleRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUi7wEKDkNhcHR1cmVSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USGgoSZG9tYWluX2tleV92ZXJzaW9uGAIgASgNEikKBmZpbHRlchgDIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchIYChBhYm92ZV9nZW5lcmF0aW9uGAQgASgEEhsKE3Jlc2VydmVkX2dlbmVyYXRpb24YBSABKAQSDwoHd2FpdF9tcxgOIAEoDRIrCgZwb2xpY3kYDyABKAsyGy5hbnRpcG9kZS52MS5EZWxldGlvblBvbGljeSJSCg5EZWxldGlvblBvbGljeRIUCgxyZXRlbnRpb25fbXMYASABKAQSFAoMbG9zc19vYmplY3RzGAIgASgNEhQKDGxvc3NfcGVyY2VudBgDIAEoDSJpCgxPYmplY3RGaWx0ZXISEwoLZXhjbHVkZV9pZHMYASADKAkSFgoOZXhjbHVkZV9sYWJlbHMYAiADKAkSFwoPZXhjbHVkZV9jbGFzc2VzGAMgAygJEhMKC2lnbm9yZV9jYXNlGAQgASgIIk8KEk1hdGNoRmlsdGVyUmVxdWVzdBIOCgZzZXJpYWwYASABKAkSKQoGZmlsdGVyGAIgASgLMhkuYW50aXBvZGUudjEuT2JqZWN0RmlsdGVyIjwKE01hdGNoRmlsdGVyUmVzcG9uc2USJQoFcnVsZXMYASADKAsyFi5hbnRpcG9kZS52MS5SdWxlTWF0Y2giOAoJUnVsZU1hdGNoEgwKBGtpbmQYASABKAkSDAoEcnVsZRgCIAEoCRIPCgdvYmplY3RzGAMgASgNIq0BCg9DYXB0dXJlUmVzcG9uc2USLgoKZ2VuZXJhdGlvbhgBIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDgoGaXNfbmV3GAIgASgIEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgDIAEoBBIWCg5zZWFsZWRfb2JqZWN0cxgEIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUinQEKDEFwcGx5UmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB3NvdXJjZXMYAyADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNIs4BCg1BcHBseVJlc3BvbnNlEhcKD2FwcGxpZWRfb2JqZWN0cxgBIAEoDRIUCgxwdWxsZWRfYmxvYnMYAiABKA0SFAoMcHVsbGVkX2J5dGVzGAMgASgEEhgKEG5hcnJvd2VkX29iamVjdHMYBCABKA0SGQoRZGl2ZXJnZW50X29iamVjdHMYBSABKA0SGwoTdW5hY2NvdW50ZWRfb2JqZWN0cxgGIAEoDRImCgVvcmRlchgPIAEoCzIXLmFudGlwb2RlLnYxLk9yZGVyU3RhdGUihwEKDVZlcmlmeVJlcXVlc3QSIQoFZmVuY2UYASABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhISCgpldmVyeXRoaW5nGAMgASgIEg8KB3dhaXRfbXMYDiABKA0iegoOVmVyaWZ5UmVzcG9uc2USFgoOY29udGVudF9kaWdlc3QYASABKAwSKAoFcHJvb2YYAiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIm0KDFNjcnViUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlEikKB3NvdXJjZXMYAiADKAsyGC5hbnRpcG9kZS52MS5TaXRlQWRkcmVzcxIPCgd3YWl0X21zGA4gASgNItkBCg1TY3J1YlJlc3BvbnNlEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEigKBXByb29mGAIgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhcKD21pc3Npbmdfb2JqZWN0cxgDIAEoDRIXCg9hbHRlcmVkX29iamVjdHMYBCABKA0SFAoMbWVuZGVkX2Jsb2JzGAUgASgNEiYKBW9yZGVyGA8gASgLMhcuYW50aXBvZGUudjEuT3JkZXJTdGF0ZSLHAQoMRHJpbGxSZXF1ZXN0EiEKBWZlbmNlGAEgASgLMhIuYW50aXBvZGUudjEuRmVuY2USEAoIZHJpbGxfaWQYAiABKAkSLgoKZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSFgoOc2NyYXRjaF9zZXJpYWwYBCABKAkSKQoHc291cmNlcxgFIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzEg8KB3dhaXRfbXMYDiABKA0i0AEKDURyaWxsUmVzcG9uc2USKAoFcHJvb2YYASABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSJgoFdGltZXMYAiABKAsyFy5hbnRpcG9kZS52MS5EcmlsbFRpbWVzEhAKCGlzX2NsZWFuGAMgASgIEhAKCGV2aWRlbmNlGAQgASgJEhEKCXNpZ25hdHVyZRgFIAEoDBIOCgZzaWduZXIYBiABKAwSJgoFb3JkZXIYDyABKAsyFy5hbnRpcG9kZS52MS5PcmRlclN0YXRlIlUKCkRyaWxsVGltZXMSDwoHcHVsbF9tcxgBIAEoDRISCgpyZXN0b3JlX21zGAIgASgNEhAKCHByb3ZlX21zGAMgASgNEhAKCGNsZWFuX21zGAQgASgNIjcKEkNhbmNlbE9yZGVyUmVxdWVzdBIhCgVmZW5jZRgBIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIiQKE0NhbmNlbE9yZGVyUmVzcG9uc2USDQoFZm91bmQYASABKAgicgoNRXhjaGFuZ2VPZmZlchIOCgZzZXJpYWwYASABKAkSEAoIaWRlbnRpdHkYAiABKAwSDQoFbm9uY2UYAyABKAwSDQoFcG9pbnQYBCABKAwSEAoIcmVjZWl2ZXIYBSABKAwSDwoHb2ZmaWNlchgGIAEoDCKzAQoUQmVnaW5FeGNoYW5nZVJlcXVlc3QSEwoLZXhjaGFuZ2VfaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDwoHdmVyc2lvbhgDIAEoDRIYChByZXNwb25kZXJfc2VyaWFsGAQgASgJEikKBW9mZmVyGAUgASgLMhouYW50aXBvZGUudjEuRXhjaGFuZ2VPZmZlchIhCgVmZW5jZRgGIAEoCzISLmFudGlwb2RlLnYxLkZlbmNlIlUKFUJlZ2luRXhjaGFuZ2VSZXNwb25zZRIpCgVvZmZlchgBIAEoCzIaLmFudGlwb2RlLnYxLkV4Y2hhbmdlT2ZmZXISEQoJc2lnbmF0dXJlGAIgASgMIpYBChdDb21wbGV0ZUV4Y2hhbmdlUmVxdWVzdBITCgtleGNoYW5nZV9pZBgBIAEoCRITCgt3cmFwcGVkX2tleRgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwSIQoFZmVuY2UYBCABKAsyEi5hbnRpcG9kZS52MS5GZW5jZRIbChN3cmFwcGVkX3RydXN0ZWRfa2V5GAUgASgMIkAKGENvbXBsZXRlRXhjaGFuZ2VSZXNwb25zZRIRCgljaGVja190YWcYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIlQKE1B1bGxNYW5pZmVzdFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiMgoUUHVsbE1hbmlmZXN0UmVzcG9uc2USDAoEcGFydBgBIAEoDBIMCgRzaXplGAIgASgEImEKEFB1bGxCbG9ic1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSDgoGc2hhMjU2GAIgAygMEi4KCmdlbmVyYXRpb24YAyABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIiIKEVB1bGxCbG9ic1Jlc3BvbnNlEg0KBWJsb2JzGAEgAygMMskLChBTaXRlQWdlbnRTZXJ2aWNlEkcKCERlc2NyaWJlEhwuYW50aXBvZGUudjEuRGVzY3JpYmVSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRGVzY3JpYmVSZXNwb25zZRJKCglQcm9iZVBlZXISHS5hbnRpcG9kZS52MS5Qcm9iZVBlZXJSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUHJvYmVQZWVyUmVzcG9uc2USOwoEUGluZxIYLmFudGlwb2RlLnYxLlBpbmdSZXF1ZXN0GhkuYW50aXBvZGUudjEuUGluZ1Jlc3BvbnNlEkQKB1NldFJvbGUSGy5hbnRpcG9kZS52MS5TZXRSb2xlUmVxdWVzdBocLmFudGlwb2RlLnYxLlNldFJvbGVSZXNwb25zZRJBCgZSZXNlYXQSGi5hbnRpcG9kZS52MS5SZXNlYXRSZXF1ZXN0GhsuYW50aXBvZGUudjEuUmVzZWF0UmVzcG9uc2USRAoHUHJvbW90ZRIbLmFudGlwb2RlLnYxLlByb21vdGVSZXF1ZXN0GhwuYW50aXBvZGUudjEuUHJvbW90ZVJlc3BvbnNlEmgKE0Rpc3RyaWJ1dGVEb21haW5LZXkSJy5hbnRpcG9kZS52MS5EaXN0cmlidXRlRG9tYWluS2V5UmVxdWVzdBooLmFudGlwb2RlLnYxLkRpc3RyaWJ1dGVEb21haW5LZXlSZXNwb25zZRJECgdDYXB0dXJlEhsuYW50aXBvZGUudjEuQ2FwdHVyZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5DYXB0dXJlUmVzcG9uc2USPgoFQXBwbHkSGS5hbnRpcG9kZS52MS5BcHBseVJlcXVlc3QaGi5hbnRpcG9kZS52MS5BcHBseVJlc3BvbnNlEkEKBlZlcmlmeRIaLmFudGlwb2RlLnYxLlZlcmlmeVJlcXVlc3QaGy5hbnRpcG9kZS52MS5WZXJpZnlSZXNwb25zZRI+CgVTY3J1YhIZLmFudGlwb2RlLnYxLlNjcnViUmVxdWVzdBoaLmFudGlwb2RlLnYxLlNjcnViUmVzcG9uc2USXwoQUmV0aXJlRG9tYWluS2V5cxIkLmFudGlwb2RlLnYxLlJldGlyZURvbWFpbktleXNSZXF1ZXN0GiUuYW50aXBvZGUudjEuUmV0aXJlRG9tYWluS2V5c1Jlc3BvbnNlEj4KBURyaWxsEhkuYW50aXBvZGUudjEuRHJpbGxSZXF1ZXN0GhouYW50aXBvZGUudjEuRHJpbGxSZXNwb25zZRJQCgtNYXRjaEZpbHRlchIfLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVxdWVzdBogLmFudGlwb2RlLnYxLk1hdGNoRmlsdGVyUmVzcG9uc2USUAoLQ2FuY2VsT3JkZXISHy5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlcXVlc3QaIC5hbnRpcG9kZS52MS5DYW5jZWxPcmRlclJlc3BvbnNlElYKDUJlZ2luRXhjaGFuZ2USIS5hbnRpcG9kZS52MS5CZWdpbkV4Y2hhbmdlUmVxdWVzdBoiLmFudGlwb2RlLnYxLkJlZ2luRXhjaGFuZ2VSZXNwb25zZRJfChBDb21wbGV0ZUV4Y2hhbmdlEiQuYW50aXBvZGUudjEuQ29tcGxldGVFeGNoYW5nZVJlcXVlc3QaJS5hbnRpcG9kZS52MS5Db21wbGV0ZUV4Y2hhbmdlUmVzcG9uc2USVQoMUHVsbE1hbmlmZXN0EiAuYW50aXBvZGUudjEuUHVsbE1hbmlmZXN0UmVxdWVzdBohLmFudGlwb2RlLnYxLlB1bGxNYW5pZmVzdFJlc3BvbnNlMAESTAoJUHVsbEJsb2JzEh0uYW50aXBvZGUudjEuUHVsbEJsb2JzUmVxdWVzdBoeLmFudGlwb2RlLnYxLlB1bGxCbG9ic1Jlc3BvbnNlMAFiBnByb3RvMw", [file_antipode_v1_types]);
 
 /**
  * Nothing to ask for.
@@ -281,6 +281,20 @@ export type PartitionState = Message<"antipode.v1.PartitionState"> & {
    * @generated from field: repeated antipode.v1.HeldDomainKey domain_keys = 13;
    */
   domainKeys: HeldDomainKey[];
+
+  /**
+   * Domain key versions whose trusted key is in the token.
+   *
+   * @generated from field: repeated antipode.v1.DomainKeyRef trusted = 14;
+   */
+  trusted: DomainKeyRef[];
+
+  /**
+   * Domain key versions whose trusted key waits for the security officer of the partition.
+   *
+   * @generated from field: repeated antipode.v1.DomainKeyRef awaiting_officer = 15;
+   */
+  awaitingOfficer: DomainKeyRef[];
 };
 
 /**
@@ -289,6 +303,34 @@ export type PartitionState = Message<"antipode.v1.PartitionState"> & {
  */
 export const PartitionStateSchema: GenMessage<PartitionState> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 5);
+
+/**
+ * A version of a group's domain key.
+ *
+ * @generated from message antipode.v1.DomainKeyRef
+ */
+export type DomainKeyRef = Message<"antipode.v1.DomainKeyRef"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * The version.
+   *
+   * @generated from field: uint32 version = 2;
+   */
+  version: number;
+};
+
+/**
+ * Describes the message antipode.v1.DomainKeyRef.
+ * Use `create(DomainKeyRefSchema)` to create a new message.
+ */
+export const DomainKeyRefSchema: GenMessage<DomainKeyRef> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_site_agent, 6);
 
 /**
  * A domain key version in a partition.
@@ -323,7 +365,7 @@ export type HeldDomainKey = Message<"antipode.v1.HeldDomainKey"> & {
  * Use `create(HeldDomainKeySchema)` to create a new message.
  */
 export const HeldDomainKeySchema: GenMessage<HeldDomainKey> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 6);
+  messageDesc(file_antipode_v1_site_agent, 7);
 
 /**
  * A member's state at its agent.
@@ -463,7 +505,7 @@ export type MemberState = Message<"antipode.v1.MemberState"> & {
  * Use `create(MemberStateSchema)` to create a new message.
  */
 export const MemberStateSchema: GenMessage<MemberState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 7);
+  messageDesc(file_antipode_v1_site_agent, 8);
 
 /**
  * Asks to reach a peer.
@@ -491,7 +533,7 @@ export type ProbePeerRequest = Message<"antipode.v1.ProbePeerRequest"> & {
  * Use `create(ProbePeerRequestSchema)` to create a new message.
  */
 export const ProbePeerRequestSchema: GenMessage<ProbePeerRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 8);
+  messageDesc(file_antipode_v1_site_agent, 9);
 
 /**
  * What the probe saw.
@@ -526,7 +568,7 @@ export type ProbePeerResponse = Message<"antipode.v1.ProbePeerResponse"> & {
  * Use `create(ProbePeerResponseSchema)` to create a new message.
  */
 export const ProbePeerResponseSchema: GenMessage<ProbePeerResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 9);
+  messageDesc(file_antipode_v1_site_agent, 10);
 
 /**
  * Nothing to ask for.
@@ -541,7 +583,7 @@ export type PingRequest = Message<"antipode.v1.PingRequest"> & {
  * Use `create(PingRequestSchema)` to create a new message.
  */
 export const PingRequestSchema: GenMessage<PingRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 10);
+  messageDesc(file_antipode_v1_site_agent, 11);
 
 /**
  * The answer.
@@ -569,7 +611,7 @@ export type PingResponse = Message<"antipode.v1.PingResponse"> & {
  * Use `create(PingResponseSchema)` to create a new message.
  */
 export const PingResponseSchema: GenMessage<PingResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 11);
+  messageDesc(file_antipode_v1_site_agent, 12);
 
 /**
  * Seats a partition, or teaches it a higher epoch.
@@ -604,7 +646,7 @@ export type SetRoleRequest = Message<"antipode.v1.SetRoleRequest"> & {
  * Use `create(SetRoleRequestSchema)` to create a new message.
  */
 export const SetRoleRequestSchema: GenMessage<SetRoleRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 12);
+  messageDesc(file_antipode_v1_site_agent, 13);
 
 /**
  * The state after it.
@@ -625,7 +667,7 @@ export type SetRoleResponse = Message<"antipode.v1.SetRoleResponse"> & {
  * Use `create(SetRoleResponseSchema)` to create a new message.
  */
 export const SetRoleResponseSchema: GenMessage<SetRoleResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 13);
+  messageDesc(file_antipode_v1_site_agent, 14);
 
 /**
  * Seats a member anew. An operator has looked at what every journal says before this is ordered.
@@ -674,7 +716,7 @@ export type ReseatRequest = Message<"antipode.v1.ReseatRequest"> & {
  * Use `create(ReseatRequestSchema)` to create a new message.
  */
 export const ReseatRequestSchema: GenMessage<ReseatRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 14);
+  messageDesc(file_antipode_v1_site_agent, 15);
 
 /**
  * The state after it.
@@ -695,7 +737,7 @@ export type ReseatResponse = Message<"antipode.v1.ReseatResponse"> & {
  * Use `create(ReseatResponseSchema)` to create a new message.
  */
 export const ReseatResponseSchema: GenMessage<ReseatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 15);
+  messageDesc(file_antipode_v1_site_agent, 16);
 
 /**
  * Makes a standby active.
@@ -731,7 +773,7 @@ export type PromoteRequest = Message<"antipode.v1.PromoteRequest"> & {
  * Use `create(PromoteRequestSchema)` to create a new message.
  */
 export const PromoteRequestSchema: GenMessage<PromoteRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 16);
+  messageDesc(file_antipode_v1_site_agent, 17);
 
 /**
  * The state after it.
@@ -766,7 +808,7 @@ export type PromoteResponse = Message<"antipode.v1.PromoteResponse"> & {
  * Use `create(PromoteResponseSchema)` to create a new message.
  */
 export const PromoteResponseSchema: GenMessage<PromoteResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 17);
+  messageDesc(file_antipode_v1_site_agent, 18);
 
 /**
  * A partition that is to hold a domain key.
@@ -794,7 +836,7 @@ export type DomainMember = Message<"antipode.v1.DomainMember"> & {
  * Use `create(DomainMemberSchema)` to create a new message.
  */
 export const DomainMemberSchema: GenMessage<DomainMember> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 18);
+  messageDesc(file_antipode_v1_site_agent, 19);
 
 /**
  * Makes a new domain key version.
@@ -837,7 +879,7 @@ export type DistributeDomainKeyRequest = Message<"antipode.v1.DistributeDomainKe
  * Use `create(DistributeDomainKeyRequestSchema)` to create a new message.
  */
 export const DistributeDomainKeyRequestSchema: GenMessage<DistributeDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 19);
+  messageDesc(file_antipode_v1_site_agent, 20);
 
 /**
  * Who holds the version now.
@@ -872,7 +914,7 @@ export type DistributeDomainKeyResponse = Message<"antipode.v1.DistributeDomainK
  * Use `create(DistributeDomainKeyResponseSchema)` to create a new message.
  */
 export const DistributeDomainKeyResponseSchema: GenMessage<DistributeDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 20);
+  messageDesc(file_antipode_v1_site_agent, 21);
 
 /**
  * A member that could not be given the domain key.
@@ -907,7 +949,7 @@ export type DomainMemberFailure = Message<"antipode.v1.DomainMemberFailure"> & {
  * Use `create(DomainMemberFailureSchema)` to create a new message.
  */
 export const DomainMemberFailureSchema: GenMessage<DomainMemberFailure> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 21);
+  messageDesc(file_antipode_v1_site_agent, 22);
 
 /**
  * Destroys domain key versions below the one that seals the generation.
@@ -957,7 +999,7 @@ export type RetireDomainKeysRequest = Message<"antipode.v1.RetireDomainKeysReque
  * Use `create(RetireDomainKeysRequestSchema)` to create a new message.
  */
 export const RetireDomainKeysRequestSchema: GenMessage<RetireDomainKeysRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 22);
+  messageDesc(file_antipode_v1_site_agent, 23);
 
 /**
  * What was destroyed.
@@ -992,7 +1034,7 @@ export type RetireDomainKeysResponse = Message<"antipode.v1.RetireDomainKeysResp
  * Use `create(RetireDomainKeysResponseSchema)` to create a new message.
  */
 export const RetireDomainKeysResponseSchema: GenMessage<RetireDomainKeysResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 23);
+  messageDesc(file_antipode_v1_site_agent, 24);
 
 /**
  * Captures the active partition.
@@ -1057,7 +1099,7 @@ export type CaptureRequest = Message<"antipode.v1.CaptureRequest"> & {
  * Use `create(CaptureRequestSchema)` to create a new message.
  */
 export const CaptureRequestSchema: GenMessage<CaptureRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 24);
+  messageDesc(file_antipode_v1_site_agent, 25);
 
 /**
  * What becomes of objects that are deleted at the active member.
@@ -1092,7 +1134,7 @@ export type DeletionPolicy = Message<"antipode.v1.DeletionPolicy"> & {
  * Use `create(DeletionPolicySchema)` to create a new message.
  */
 export const DeletionPolicySchema: GenMessage<DeletionPolicy> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 25);
+  messageDesc(file_antipode_v1_site_agent, 26);
 
 /**
  * Objects that never leave their site. An object is excluded when any rule matches it as people see it: without padding.
@@ -1134,7 +1176,7 @@ export type ObjectFilter = Message<"antipode.v1.ObjectFilter"> & {
  * Use `create(ObjectFilterSchema)` to create a new message.
  */
 export const ObjectFilterSchema: GenMessage<ObjectFilter> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 26);
+  messageDesc(file_antipode_v1_site_agent, 27);
 
 /**
  * What the rules of a filter match in a partition of this site.
@@ -1162,7 +1204,7 @@ export type MatchFilterRequest = Message<"antipode.v1.MatchFilterRequest"> & {
  * Use `create(MatchFilterRequestSchema)` to create a new message.
  */
 export const MatchFilterRequestSchema: GenMessage<MatchFilterRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 27);
+  messageDesc(file_antipode_v1_site_agent, 28);
 
 /**
  * The rules and what they match now.
@@ -1183,7 +1225,7 @@ export type MatchFilterResponse = Message<"antipode.v1.MatchFilterResponse"> & {
  * Use `create(MatchFilterResponseSchema)` to create a new message.
  */
 export const MatchFilterResponseSchema: GenMessage<MatchFilterResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 28);
+  messageDesc(file_antipode_v1_site_agent, 29);
 
 /**
  * One rule and what it matches.
@@ -1218,7 +1260,7 @@ export type RuleMatch = Message<"antipode.v1.RuleMatch"> & {
  * Use `create(RuleMatchSchema)` to create a new message.
  */
 export const RuleMatchSchema: GenMessage<RuleMatch> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 29);
+  messageDesc(file_antipode_v1_site_agent, 30);
 
 /**
  * What was captured.
@@ -1267,7 +1309,7 @@ export type CaptureResponse = Message<"antipode.v1.CaptureResponse"> & {
  * Use `create(CaptureResponseSchema)` to create a new message.
  */
 export const CaptureResponseSchema: GenMessage<CaptureResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 30);
+  messageDesc(file_antipode_v1_site_agent, 31);
 
 /**
  * Applies a generation at a standby.
@@ -1310,7 +1352,7 @@ export type ApplyRequest = Message<"antipode.v1.ApplyRequest"> & {
  * Use `create(ApplyRequestSchema)` to create a new message.
  */
 export const ApplyRequestSchema: GenMessage<ApplyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 31);
+  messageDesc(file_antipode_v1_site_agent, 32);
 
 /**
  * What was applied.
@@ -1373,7 +1415,7 @@ export type ApplyResponse = Message<"antipode.v1.ApplyResponse"> & {
  * Use `create(ApplyResponseSchema)` to create a new message.
  */
 export const ApplyResponseSchema: GenMessage<ApplyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 32);
+  messageDesc(file_antipode_v1_site_agent, 33);
 
 /**
  * Verifies what was applied.
@@ -1416,7 +1458,7 @@ export type VerifyRequest = Message<"antipode.v1.VerifyRequest"> & {
  * Use `create(VerifyRequestSchema)` to create a new message.
  */
 export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 33);
+  messageDesc(file_antipode_v1_site_agent, 34);
 
 /**
  * What reading back has shown.
@@ -1451,7 +1493,7 @@ export type VerifyResponse = Message<"antipode.v1.VerifyResponse"> & {
  * Use `create(VerifyResponseSchema)` to create a new message.
  */
 export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 34);
+  messageDesc(file_antipode_v1_site_agent, 35);
 
 /**
  * Looks for silent damage.
@@ -1487,7 +1529,7 @@ export type ScrubRequest = Message<"antipode.v1.ScrubRequest"> & {
  * Use `create(ScrubRequestSchema)` to create a new message.
  */
 export const ScrubRequestSchema: GenMessage<ScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 35);
+  messageDesc(file_antipode_v1_site_agent, 36);
 
 /**
  * What was found.
@@ -1543,7 +1585,7 @@ export type ScrubResponse = Message<"antipode.v1.ScrubResponse"> & {
  * Use `create(ScrubResponseSchema)` to create a new message.
  */
 export const ScrubResponseSchema: GenMessage<ScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 36);
+  messageDesc(file_antipode_v1_site_agent, 37);
 
 /**
  * Rehearses a restore.
@@ -1600,7 +1642,7 @@ export type DrillRequest = Message<"antipode.v1.DrillRequest"> & {
  * Use `create(DrillRequestSchema)` to create a new message.
  */
 export const DrillRequestSchema: GenMessage<DrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 37);
+  messageDesc(file_antipode_v1_site_agent, 38);
 
 /**
  * What the drill has shown.
@@ -1663,7 +1705,7 @@ export type DrillResponse = Message<"antipode.v1.DrillResponse"> & {
  * Use `create(DrillResponseSchema)` to create a new message.
  */
 export const DrillResponseSchema: GenMessage<DrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 38);
+  messageDesc(file_antipode_v1_site_agent, 39);
 
 /**
  * Where a drill spent its time.
@@ -1705,7 +1747,7 @@ export type DrillTimes = Message<"antipode.v1.DrillTimes"> & {
  * Use `create(DrillTimesSchema)` to create a new message.
  */
 export const DrillTimesSchema: GenMessage<DrillTimes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 39);
+  messageDesc(file_antipode_v1_site_agent, 40);
 
 /**
  * Names the order that nobody waits for any more.
@@ -1726,7 +1768,7 @@ export type CancelOrderRequest = Message<"antipode.v1.CancelOrderRequest"> & {
  * Use `create(CancelOrderRequestSchema)` to create a new message.
  */
 export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 40);
+  messageDesc(file_antipode_v1_site_agent, 41);
 
 /**
  * Whether there was anything to end.
@@ -1747,7 +1789,7 @@ export type CancelOrderResponse = Message<"antipode.v1.CancelOrderResponse"> & {
  * Use `create(CancelOrderResponseSchema)` to create a new message.
  */
 export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 41);
+  messageDesc(file_antipode_v1_site_agent, 42);
 
 /**
  * One side's contribution to the exchange.
@@ -1763,7 +1805,8 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
   serial: string;
 
   /**
-   * Identity: the signing key (SubjectPublicKeyInfo, DER), and behind it the SHA-256 of the receiving key where there is one.
+   * Identity: the signing key (SubjectPublicKeyInfo, DER), and behind it the SHA-256 of the receiving key where there is one,
+   * and that of the officer key where there is one too.
    *
    * @generated from field: bytes identity = 2;
    */
@@ -1789,6 +1832,13 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
    * @generated from field: bytes receiver = 5;
    */
   receiver: Uint8Array;
+
+  /**
+   * Of a responder whose identity names one: its officer key (SubjectPublicKeyInfo, DER).
+   *
+   * @generated from field: bytes officer = 6;
+   */
+  officer: Uint8Array;
 };
 
 /**
@@ -1796,7 +1846,7 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
  * Use `create(ExchangeOfferSchema)` to create a new message.
  */
 export const ExchangeOfferSchema: GenMessage<ExchangeOffer> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 42);
+  messageDesc(file_antipode_v1_site_agent, 43);
 
 /**
  * The initiator's offer.
@@ -1852,7 +1902,7 @@ export type BeginExchangeRequest = Message<"antipode.v1.BeginExchangeRequest"> &
  * Use `create(BeginExchangeRequestSchema)` to create a new message.
  */
 export const BeginExchangeRequestSchema: GenMessage<BeginExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 43);
+  messageDesc(file_antipode_v1_site_agent, 44);
 
 /**
  * The responder's offer, signed over the transcript so far.
@@ -1880,7 +1930,7 @@ export type BeginExchangeResponse = Message<"antipode.v1.BeginExchangeResponse">
  * Use `create(BeginExchangeResponseSchema)` to create a new message.
  */
 export const BeginExchangeResponseSchema: GenMessage<BeginExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 44);
+  messageDesc(file_antipode_v1_site_agent, 45);
 
 /**
  * The wrapped domain key, signed over the whole transcript.
@@ -1915,6 +1965,14 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
    * @generated from field: antipode.v1.Fence fence = 4;
    */
   fence?: Fence | undefined;
+
+  /**
+   * The trusted key of this version, wrapped under the officer key (RSA-OAEP) and the agreed key; empty where the responder has
+   * no officer key.
+   *
+   * @generated from field: bytes wrapped_trusted_key = 5;
+   */
+  wrappedTrustedKey: Uint8Array;
 };
 
 /**
@@ -1922,7 +1980,7 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
  * Use `create(CompleteExchangeRequestSchema)` to create a new message.
  */
 export const CompleteExchangeRequestSchema: GenMessage<CompleteExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 45);
+  messageDesc(file_antipode_v1_site_agent, 46);
 
 /**
  * The receipt.
@@ -1950,7 +2008,7 @@ export type CompleteExchangeResponse = Message<"antipode.v1.CompleteExchangeResp
  * Use `create(CompleteExchangeResponseSchema)` to create a new message.
  */
 export const CompleteExchangeResponseSchema: GenMessage<CompleteExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 46);
+  messageDesc(file_antipode_v1_site_agent, 47);
 
 /**
  * Asks for a manifest.
@@ -1978,7 +2036,7 @@ export type PullManifestRequest = Message<"antipode.v1.PullManifestRequest"> & {
  * Use `create(PullManifestRequestSchema)` to create a new message.
  */
 export const PullManifestRequestSchema: GenMessage<PullManifestRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 47);
+  messageDesc(file_antipode_v1_site_agent, 48);
 
 /**
  * A part of an encoded antipode.seal.v1.SignedManifest.
@@ -2006,7 +2064,7 @@ export type PullManifestResponse = Message<"antipode.v1.PullManifestResponse"> &
  * Use `create(PullManifestResponseSchema)` to create a new message.
  */
 export const PullManifestResponseSchema: GenMessage<PullManifestResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 48);
+  messageDesc(file_antipode_v1_site_agent, 49);
 
 /**
  * Asks for blobs.
@@ -2041,7 +2099,7 @@ export type PullBlobsRequest = Message<"antipode.v1.PullBlobsRequest"> & {
  * Use `create(PullBlobsRequestSchema)` to create a new message.
  */
 export const PullBlobsRequestSchema: GenMessage<PullBlobsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 49);
+  messageDesc(file_antipode_v1_site_agent, 50);
 
 /**
  * Some of the blobs asked for, in order.
@@ -2062,7 +2120,7 @@ export type PullBlobsResponse = Message<"antipode.v1.PullBlobsResponse"> & {
  * Use `create(PullBlobsResponseSchema)` to create a new message.
  */
 export const PullBlobsResponseSchema: GenMessage<PullBlobsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_site_agent, 50);
+  messageDesc(file_antipode_v1_site_agent, 51);
 
 /**
  * The agent beside the HSMs of one site. Callers: the coordinator (orders), other agents (exchange, pull, ping).
