@@ -92,6 +92,29 @@ it('destroys a version that nothing names, in the member and in the scratch part
   expect(await sites.drill(b, newest)).toMatchObject({ proof: { failed: 0 }, isClean: true });
 });
 
+it('destroys the trusted key of the version along with it, and before it', async () => {
+  forgetOld(b);
+  const { journal } = b.site;
+  const [first] = journal.domainKeys('b-1');
+  const trusted = await b.member.trust(b.member.domainKeys.find(({ version }) => version === 1)!, Buffer.alloc(32, 3));
+  vi.spyOn(journal, 'domainKeys').mockImplementation((serial) =>
+    Object.getPrototypeOf(journal)
+      .domainKeys.call(journal, serial)
+      .map((record: typeof first) => (serial === 'b-1' && record?.version === 1 ? { ...record, trusted } : record)),
+  );
+  const labelled = () => b.member.hsm.labelled('antipode trusted key payments 1').length;
+  const destroyed: string[] = [];
+  const destroy = b.member.provider.destroyDomainKey.bind(b.member.provider);
+  b.member.provider.destroyDomainKey = async (record) => {
+    destroyed.push(hex(record.ckaId));
+    return destroy(record);
+  };
+  expect(labelled()).toBe(1);
+  expect(await retire(b)).toMatchObject({ destroyed: [1] });
+  expect(destroyed.slice(0, 2)).toEqual([hex(trusted.ckaId), hex(first!.ckaId)]);
+  expect(labelled()).toBe(0);
+});
+
 it('keeps a version that opens a deleted object, for as long as the generations name it', async () => {
   const gone = a.member.hsm.objects.find(({ attributes: { label } }) => String(Buffer.from(label ?? '')) === 'second')!;
   a.member.hsm.remove(gone);

@@ -5,7 +5,7 @@
  * who sees that every member has come as far as the newest generation, and this site, which reads every signed manifest in its
  * own store. Whatever cannot be read, or is under way, is a reason to keep.
  */
-import { type DomainKeyRecord, isNewer } from '@antipode/hsm-core';
+import { type DomainKeyEnd, type DomainKeyRecord, isNewer } from '@antipode/hsm-core';
 import type { HeldDomainKey, RetireDomainKeysRequest, RetireDomainKeysResponseSchema } from '@antipode/protocol';
 import { AntipodeError, bytesEqual, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -90,7 +90,7 @@ export async function retireDomainKeys(
   );
 }
 
-const GONE: ReadonlySet<string> = new Set(['destroyed', 'absent']);
+const GONE: ReadonlySet<DomainKeyEnd> = new Set(['destroyed', 'absent']);
 
 /** Whether it is gone for good now. */
 async function destroyOne(
@@ -105,7 +105,7 @@ async function destroyOne(
   const ofTrusted = record.trusted === undefined ? 'absent' : await provider.destroyDomainKey(record.trusted);
   const end = GONE.has(ofTrusted) ? await provider.destroyDomainKey(record) : ofTrusted;
   const isGone = GONE.has(end);
-  journal.endRetirement(serial, record, isGone ? 'destroyed' : end);
+  journal.endRetirement(serial, record, end === 'kept' || end === 'unproven' ? end : 'destroyed');
   const details = { serial, group, version, request: requestId };
   if (isGone) log.info('domain key destroyed: nothing needs it any more', { ...details, end });
   else log.warn('a domain key that nothing needs stays in the token', { ...details, why: end });

@@ -39,6 +39,25 @@ describe('what is remembered through a restart', () => {
     expect(journal.identities()).toEqual([{ partition: 'main', record }]);
   });
 
+  it('is a trusted key as it was delivered, and then where it lies, until its version is destroyed', () => {
+    const key = { group: 'a', version: 1, ckaId: bytes('id'), checkTag: bytes('tag') };
+    const delivered = { group: 'a', version: 1, sealed: bytes('sealed') };
+    journal.addDomainKey('s1', key, delivered);
+    expect([reopen().deliveredKeys('s1'), journal.domainKeys('s1')]).toEqual([[delivered], [key]]);
+    const trusted = { ckaId: bytes('other id'), checkTag: bytes('other tag') };
+    journal.announceKey('s1', trusted.ckaId);
+    journal.addTrustedKey('s1', { group: 'a', version: 1, ...trusted });
+    expect([reopen().deliveredKeys('s1'), journal.domainKeys('s1'), journal.announcedKeys('s1')]).toEqual([
+      [],
+      [{ ...key, trusted }],
+      [],
+    ]);
+    journal.beginRetirement('s1', key);
+    journal.endRetirement('s1', key, 'destroyed');
+    expect(reopen().domainKeys('s1')).toEqual([]);
+    expect(journal.announcedKeys('s1')).toEqual([key.ckaId, trusted.ckaId]);
+  });
+
   it('is every domain key of a partition, in order', () => {
     const key = (group: string, version: number) => ({ group, version, ckaId: bytes('id'), checkTag: bytes('tag') });
     for (const [group, version] of [

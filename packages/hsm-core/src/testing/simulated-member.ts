@@ -10,6 +10,7 @@ import {
   openKeyring,
   trustedKeyLabel,
 } from '../keyring.ts';
+import type { OwnKeyRecord } from '../provider.ts';
 import { checkTagOf } from './simulated-crypto.ts';
 import { type Interrupt, SimulatedHsm } from './simulated-hsm.ts';
 import type { SimulatedSession } from './simulated-session.ts';
@@ -53,7 +54,7 @@ export class SimulatedMember {
   }
 
   /** Plants the trusted key of a version, as the security officer does. Members of one group give the same `value`. */
-  async trust(record: DomainKeyRecord, value: Uint8Array): Promise<void> {
+  async trust(record: DomainKeyRecord, value: Uint8Array): Promise<OwnKeyRecord> {
     const ckaId = this.prng.bytes(16);
     const attributes = { label: Buffer.from(trustedKeyLabel(record)), id: ckaId, sensitive: true, extractable: false };
     const key = { objectClass: 'secret-key', keyType: 'aes', value, sizeBits: 256, attributes } as const;
@@ -61,6 +62,7 @@ export class SimulatedMember {
     const trusted = { ckaId, checkTag: checkTagOf(key) };
     this.domainKeys.splice(this.domainKeys.indexOf(record), 1, { ...record, trusted });
     await this.refresh();
+    return trusted;
   }
 
   /** What a restart of the worker does: another session, other handles. */
