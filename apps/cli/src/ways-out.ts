@@ -8,7 +8,7 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
     'have the security officer of each partition run `antipode partition trust-domain-key`; a partition without an officer key needs a new identity with `officerKey: true` first',
   'not-wrappable': 'use another key type or size, which the token wraps',
   'unsupported-type':
-    'use AES, a generic secret, RSA, or EC on P-256, P-384 or P-521; or bring it to each site by hand',
+    'use AES, a generic secret, RSA, or EC on a curve that OpenSSL knows; or bring it to each site by hand',
   'unsupported-attribute':
     'make the key without CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE and CKA_DERIVE_TEMPLATE; or bring it to each site by hand',
   'length-not-multiple-of-8': 'make a new secret of 16, 24, 32, 40, ... bytes, and let it take over',

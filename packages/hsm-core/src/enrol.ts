@@ -136,14 +136,14 @@ function receiverOf({ serial, identity, receiver }: ExchangeOffer): { receiver?:
 
 /** The key under which the trusted key is sent. One without any wants none. */
 function officerOf({ serial, identity, officer }: ExchangeOffer): Uint8Array | undefined {
-  if (!hasOfficerKey(identity) || officer === undefined) return undefined;
+  if (!hasOfficerKey(identity) || !officer?.length) return undefined;
   if (!isOfficerKeyOf(identity, officer)) refuse('the answer has another officer key than the identity', { serial });
   return officer;
 }
 
 /** What both sides sign of a delivery. */
 const deliveredIn = ({ wrappedKey, wrappedTrustedKey }: Omit<CompleteExchange, 'exchangeId' | 'signature'>) =>
-  [wrappedKey, wrappedTrustedKey].flatMap((wrapped) => (wrapped === undefined ? [] : [sha256(wrapped)]));
+  [wrappedKey, wrappedTrustedKey].flatMap((wrapped) => (wrapped?.length ? [sha256(wrapped)] : []));
 
 export interface Distribution {
   readonly confirmedSerials: readonly string[];
@@ -358,10 +358,9 @@ export class ExchangeResponder {
         ...(keyring.receivingKey === undefined ? {} : { receiver: keyring.receivingKey.handle }),
       });
       const { group, version } = begun;
-      const trusted =
-        wrappedTrustedKey === undefined
-          ? undefined
-          : { group, version, sealed: await provider.openTrustedDelivery({ exchangeKey, blob: wrappedTrustedKey }) };
+      const trusted = !wrappedTrustedKey?.length
+        ? undefined
+        : { group, version, sealed: await provider.openTrustedDelivery({ exchangeKey, blob: wrappedTrustedKey }) };
       remember({ group, version, ckaId, checkTag }, trusted);
       const receipt = transcript('receipt', { ...common, extra: [...deliveredIn(keys), checkTag] });
       return { checkTag, signature: await provider.signAsIdentity(keyring.identity.handle, receipt) };
