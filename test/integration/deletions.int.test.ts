@@ -146,3 +146,28 @@ it('what one active member deleted comes back at the next one, and goes everywhe
   await system.replicate(['b', 'c']);
   for (const name of ['a', 'b', 'c']) expect(labelsAt(name)).toContain('key 03');
 });
+
+it('keys that were replaced under their own names, many at once, wait for a person; the standbys keep those that were captured', async () => {
+  const ids = ['61', '62', '63', '64', '65', '66'];
+  for (const id of ids) system.makeKey('a', id);
+  await system.replicate();
+  for (const id of ids) {
+    destroy(id);
+    system.makeKey('a', id);
+  }
+  const error = await rejection(system.replicate());
+  expect(error.code).toBe('CAPTURE_HELD');
+  expect(error.message).toContain('6 of ');
+  expect(error.message).toContain('replaced by other keys under their own names');
+  expect(error.hint).toContain('renewed');
+  const held = (await listDeleted(at('a'))).filter(({ state }) => state === 'replaced');
+  expect(held.map(({ label }) => label).sort()).toEqual(ids.map((id) => `key ${id}`));
+  // Nothing comes back beside the key that has its names now.
+  const restore = restoreDeleted({ ...at('a'), objectIds: [held[0]!.objectId], log: silentLog });
+  expect((await rejection(restore)).code).toBe('ALREADY_EXISTS');
+  expect(await acceptDeleted({ ...at('a'), objectIds: [] })).toHaveLength(6);
+  await system.replicate();
+  const after = await listDeleted(at('b'));
+  for (const { objectId } of held) expect(after.find((one) => one.objectId === objectId)?.state).toBe('deleted');
+  await system.until('the group is protected', async () => (await groupNow()).protection === 'protected');
+});

@@ -209,12 +209,40 @@ describe('a capture that would lose more than it may', () => {
     expect((await capture()).held?.losses.map(({ reason }) => reason)).toEqual(Array(6).fill('unextractable'));
   });
 
-  it('is not held for keys that were replaced under their names', async () => {
+  it('is held when many keys were replaced under their own names, and goes on when that is accepted', async () => {
     const secrets = fill(8);
     await captured();
     for (const secret of secrets) a.hsm.remove(secret);
     fill(8);
-    expect(summary(await captured())).toMatchObject({ entries: 8, tombstones: 8 });
+    const { sealed, held } = await capture();
+    expect([sealed, held?.losses.map(({ reason }) => reason)]).toEqual([undefined, Array(8).fill('replaced')]);
+    const accepted = new Set(held!.losses.map(({ objectId }) => objectId));
+    expect(summary(await captured({ accepted }))).toMatchObject({ entries: 8, tombstones: 8 });
+  });
+
+  it('counts what is deleted and what is replaced together, a pair of keys once', async () => {
+    const secrets = fill(3);
+    const pairs = Array.from({ length: 3 }, (_, index) => a.hsm.addEcPair(`pair ${index}`));
+    await captured();
+    for (const secret of secrets) a.hsm.remove(secret);
+    for (const [index, pair] of pairs.entries()) {
+      for (const half of a.hsm.labelled(`pair ${index}`)) if (half !== pair) a.hsm.remove(half);
+      a.hsm.remove(pair);
+      a.hsm.addEcPair(`pair ${index}`);
+    }
+    const reasons = (await capture()).held?.losses.map(({ reason }) => reason).sort();
+    expect(reasons).toEqual([...Array(3).fill('deleted'), ...Array(3).fill('replaced')]);
+    expect((await capture({ lossLimit: { objects: 6, percent: 0 } })).held).toBeUndefined();
+  });
+
+  it('is not held for a few keys that were replaced, nor for certificates that were renewed', async () => {
+    const secrets = fill(5);
+    const certificates = Array.from({ length: 8 }, (_, index) => a.hsm.addCertificate(`certificate ${index}`));
+    await captured();
+    for (const one of [...secrets, ...certificates]) a.hsm.remove(one);
+    fill(5);
+    for (let index = 0; index < 8; index += 1) a.hsm.addCertificate(`certificate ${index}`);
+    expect(summary(await captured())).toMatchObject({ entries: 13, tombstones: 13 });
   });
 });
 

@@ -107,8 +107,8 @@ export interface LossLimit {
 
 export const LOSS_LIMIT: LossLimit = { objects: 5, percent: 10 };
 
-/** Why a capture would lose an object that the generation before protects. */
-export type LossReason = 'deleted' | UncapturedReason;
+/** Why a capture would lose an object that the generation before protects; `replaced` under its own names, by another key. */
+export type LossReason = 'deleted' | 'replaced' | UncapturedReason;
 
 export interface Loss {
   readonly objectId: ObjectId;
@@ -477,9 +477,12 @@ class Capture {
     const { accepted = new Set(), lossLimit = LOSS_LIMIT } = this.#options;
     const names = new Set(absent.length === 0 ? [] : this.#entries.map(namesOf));
     const before = new Set(this.#previous?.uncaptured.map(({ objectId }) => objectId));
-    const gone = absent
-      .filter((entry) => this.#isLive(entry) && !names.has(namesOf(entry)))
-      .map(({ objectId }): Loss => ({ objectId, reason: 'deleted' }));
+    // A certificate that is renewed, its public half or data with another value replace nothing that is secret.
+    const gone = absent.flatMap((entry): Loss[] => {
+      const isReplaced = names.has(namesOf(entry));
+      if (!this.#isLive(entry) || (isReplaced && !isWrapped(entry.objectClass))) return [];
+      return [{ objectId: entry.objectId, reason: isReplaced ? 'replaced' : 'deleted' }];
+    });
     const refused = this.#leftOut.flatMap(({ objectId, reason }): Loss[] =>
       objectId === undefined || !this.#live.has(objectId) || before.has(objectId) || reason === 'excluded'
         ? []

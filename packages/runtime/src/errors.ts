@@ -195,8 +195,8 @@ export const CATALOGUE = {
   CAPTURE_HELD: {
     disposition: 'operator',
     summary:
-      'A capture would lose more objects at once than the group allows. Nothing was captured, and the standbys keep what they have.',
-    hint: 'See what it is at the active site: antipode deleted list <group>. If the objects are to go, accept it there: antipode deleted accept <group>. If the token was emptied or initialised by mistake, put them back: antipode deleted restore <group>, or move to a standby: antipode failover <group> --to <site>.',
+      'A capture would lose more objects at once than the group allows: deleted ones, keys replaced under their own names, or what the token does not give any more. Nothing was captured, and the standbys keep what they have.',
+    hint: 'See what it is at the active site: antipode deleted list <group>. If the objects are to go, or somebody has renewed the keys, accept it there: antipode deleted accept <group>. If the token was emptied or initialised by mistake, put them back: antipode deleted restore <group>. If nobody has renewed keys that were replaced, somebody may have put his own in their place: the standbys have the captured ones, antipode failover <group> --to <site>.',
   },
   OBJECT_UNPROVEN: {
     disposition: 'operator',

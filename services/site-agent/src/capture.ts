@@ -126,10 +126,19 @@ function heldBack(
 ): AntipodeError {
   site.deletions.hold(group, losses);
   const reasons = [...Map.groupBy(losses, ({ reason }) => reason)].map(([reason, some]) => `${reason} ${some.length}`);
+  const details = { group, objects: losses.length, of, limit };
+  const replaced = losses.filter(({ reason }) => reason === 'replaced').length;
+  if (replaced === 0)
+    return new AntipodeError(
+      'CAPTURE_HELD',
+      `the capture would lose ${losses.length} of ${of} objects (${reasons.join(', ')}), and may lose ${limit}`,
+      { details },
+    );
+  const others = losses.length - replaced;
   return new AntipodeError(
     'CAPTURE_HELD',
-    `the capture would lose ${losses.length} of ${of} objects (${reasons.join(', ')}), and may lose ${limit}`,
-    { details: { group, objects: losses.length, of, limit } },
+    `${replaced} of ${of} objects were replaced by other keys under their own names${others === 0 ? '' : `, and ${others} more would be lost`}; one capture may lose ${limit} (${reasons.join(', ')})`,
+    { details: { ...details, replaced } },
   );
 }
 

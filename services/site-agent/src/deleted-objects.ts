@@ -24,10 +24,11 @@ import { Journal, type Seat } from './journal.ts';
 import { burialKey } from './journal-collection.ts';
 
 /**
- * `deleted` is sealed and in no token; `held` would be lost by the next capture; `changed` has another value in the token;
+ * `deleted` is sealed and in no token; `held` would be lost by the next capture; `replaced` too, since another key has its names
+ * now; `changed` has another value in the token;
  * `set-aside` was this member's alone and gave way to an object of its name, and is sealed here only.
  */
-export type DeletedState = 'deleted' | 'held' | 'changed' | 'set-aside';
+export type DeletedState = 'deleted' | 'held' | 'replaced' | 'changed' | 'set-aside';
 
 export interface DeletedObject {
   readonly objectId: string;
@@ -44,6 +45,9 @@ export interface DeletedObject {
   /** Whether this member has what brings it back. */
   readonly isRestorable: boolean;
 }
+
+/** What a person has to decide about. */
+const UNDECIDED: ReadonlySet<DeletedState> = new Set(['held', 'replaced', 'changed']);
 
 interface Open {
   readonly journal: Journal;
@@ -76,7 +80,7 @@ export function acceptDeleted({
   return atSite(config, group, async (open) => {
     // What is accepted at a standby would wait for the day on which it is active, and then let a real loss pass.
     requireActive(open, group, 'losses are accepted at the active member');
-    const undecided = deletedIn(open, group).filter(({ state }) => state === 'held' || state === 'changed');
+    const undecided = deletedIn(open, group).filter(({ state }) => UNDECIDED.has(state));
     const chosen = choose(undecided, objectIds);
     open.journal.accept(
       group,
@@ -297,13 +301,16 @@ function deletedIn({ journal, store, seat, newest: { generation }, asides }: Ope
   const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
   // Of a capture that was held here before another member became active, nothing waits any more.
-  const held = new Set(seat.role === 'active' ? journal.held(group).map(({ objectId }) => objectId) : []);
+  const held = new Map(
+    seat.role === 'active' ? journal.held(group).map(({ objectId, reason }) => [objectId, reason]) : [],
+  );
   const changed = changedOf(generation);
-  const undecided = [...new Set([...held, ...changed])].flatMap((objectId): DeletedObject[] => {
+  const undecided = [...new Set([...held.keys(), ...changed])].flatMap((objectId): DeletedObject[] => {
     const entry = entries.get(objectId);
     if (entry === undefined) return [];
     const isRestorable = isHere(store, generation, entry);
-    const state = changed.has(objectId) ? 'changed' : 'held';
+    const ofHeld = held.get(objectId) === 'replaced' ? 'replaced' : 'held';
+    const state = changed.has(objectId) ? 'changed' : ofHeld;
     return [{ ...named(entry), state, isAccepted: accepted.has(objectId), isRestorable }];
   });
   const deleted = generation.tombstones.map(

@@ -11,6 +11,7 @@ const DAY_MS = 86_400_000;
 const STATES: Record<DeletedObject['state'], string> = {
   deleted: 'deleted, sealed',
   held: 'would be lost',
+  replaced: 'replaced under its names',
   changed: 'another value',
   'set-aside': 'set aside, sealed here',
 };
@@ -19,7 +20,7 @@ export function deletedTable(objects: readonly DeletedObject[]): string {
   if (objects.length === 0) return 'nothing';
   const rows = objects.map((one) => [
     one.objectId,
-    STATES[one.state] + (['held', 'changed'].includes(one.state) && one.isAccepted ? ', accepted' : ''),
+    STATES[one.state] + (['held', 'replaced', 'changed'].includes(one.state) && one.isAccepted ? ', accepted' : ''),
     one.objectClass,
     one.label || '-',
     one.ckaId || '-',

@@ -239,7 +239,11 @@ export function groupCommand(): Command {
       .option('--drill <cron>', 'when to run drills, five fields, UTC')
       .option('--scrub <seconds>', 'read every partition whole at least this often; a week by default', wholeSeconds)
       .option('--deleted-retention <days>', 'keep deleted objects sealed at least so long; 30 days by default', seconds)
-      .option('--loss-objects <count>', 'a capture that would lose more objects is held; 5 by default', seconds)
+      .option(
+        '--loss-objects <count>',
+        'a capture that would lose more objects is held, keys replaced under their own names included; 5 by default',
+        seconds,
+      )
       .option('--loss-percent <percent>', '... and more than this share of them; 10 by default', seconds)
       .addOption(
         new Option('--failover <policy>', 'what to do when the active site is lost')

@@ -1115,7 +1115,8 @@ export type DeletionPolicy = Message<"antipode.v1.DeletionPolicy"> & {
   retentionMs: bigint;
 
   /**
-   * A capture that would lose more objects than this, and more than that share, is held for an operator.
+   * A capture that would lose more objects than this, and more than that share, is held for an operator. Private and secret
+   * keys that were replaced by others under their own names count as lost.
    *
    * @generated from field: uint32 loss_objects = 2;
    */
