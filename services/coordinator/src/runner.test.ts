@@ -1,4 +1,4 @@
-import { AntipodeError, type ErrorCode, seededPrng, silentLog } from '@antipode/runtime';
+import { AntipodeError, type ErrorCode, Log, seededPrng } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { Changes } from './changes.ts';
@@ -28,6 +28,7 @@ const WORK = ['enrolment', 'capture', 'replication', 'drill', 'scrub', 'failover
 /** A runner whose effects and writes the test decides. */
 class Bench {
   readonly clock = new FakeClock();
+  readonly lines: string[] = [];
   readonly changes = new Changes();
   /** What was done, in order: writes as `> phase`, effects by their type. */
   readonly story: string[] = [];
@@ -60,7 +61,7 @@ class Bench {
       changes: this.changes,
       clock: this.clock,
       prng: seededPrng('runner'),
-      log: silentLog,
+      log: new Log({ level: 'info', format: 'json', write: (line) => this.lines.push(line) }),
     });
   }
 }
@@ -262,6 +263,11 @@ describe('an effect that fails', () => {
       failure: { code: 'HSM_REFUSED', message: 'no', site: 'b', returnValue: 'CKR_DEVICE_ERROR' },
     });
     expect(intent().failure?.requestId).toMatch(/^i/);
+    const told = bench.lines.filter((line) => line.includes('order failed')).map((line) => JSON.parse(line));
+    expect(told).toMatchObject([
+      { kind: 'capture', group: 'payments', site: 'b', request: intent().failure?.requestId },
+    ]);
+    expect(bench.lines.join('')).toContain('CKR_DEVICE_ERROR');
   });
 
   it('for a while is tried again later, each time later, and the intent stays where it is', async () => {

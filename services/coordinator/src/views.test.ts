@@ -130,6 +130,13 @@ describe('the state of a group', () => {
     expect(lacking(['private-key/rsa'])).toEqual(['partially-protected', undefined, undefined]);
   });
 
+  it('is contradicted where database and agents do not agree, whatever is protected, and says how', () => {
+    const contradiction = { kind: 'database-behind', message: 'site b is in epoch 4' } as const;
+    const state = groupState(facts({ contradiction }));
+    expect([state.protection, state.contradiction]).toEqual(['contradicted', 'site b is in epoch 4']);
+    expect(groupState(facts()).contradiction).toBe('');
+  });
+
   it('is held where the last capture of the active member would have lost too much, and not for a standby', () => {
     const heldAt = (name: string) => {
       const members = [{ group: 'payments', heldObjects: 6 }];
@@ -370,4 +377,8 @@ it('an automatic failover pauses the next one, and only an automatic one does', 
   const timings = { automaticFailoverGapMs: 3_600_000 };
   expect(pausedUntilMs([move('automatic', 5_000), move('operator', 9_000)], timings)).toBe(3_605_000);
   expect(pausedUntilMs([move('operator', 9_000)], timings)).toBeUndefined();
+  // By the clock that people look at.
+  const told = groupState(facts({ pausedUntilMs: NOW_MS + 0.4, toWallMs: (atMs) => atMs + 60_000 }));
+  expect(told.automaticFailoverPausedUntilMs).toBe(BigInt(NOW_MS + 60_000));
+  expect(groupState(facts()).automaticFailoverPausedUntilMs).toBeUndefined();
 });
