@@ -3,8 +3,6 @@
  * module that uses handles again, and in the files of SoftHSM.
  */
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { ReplicaMemory, type SealedGeneration } from '@antipode/hsm-core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { CKA, CKK, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
@@ -13,6 +11,7 @@ import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { lying } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
+import { damageValue, filesOf } from '../support/raw-token.ts';
 import { SealedGroup } from '../support/sealed-group.ts';
 import { makeAes, makePair, PORTABLE } from '../support/token-pair.ts';
 import { makeToken, type TestToken } from '../support/tokens.ts';
@@ -178,12 +177,12 @@ describe('a key that is replaced by an unextractable one of its names', () => {
 describe('a key that the storage of the active member damages', () => {
   it('stays as it was in the generations and at the standbys, after a restart too', async () => {
     const { a, source, standby, group, replicate } = await bound();
-    const before = new Set(objectFiles(a.token));
+    const before = filesOf(a.token);
     await makeAes(source, ...names, ...uses);
     await replicate();
     const sound = await encrypted(source, 'key');
     await a.provider.close();
-    damage(objectFiles(a.token).find((path) => !before.has(path))!);
+    damageValue([...filesOf(a.token)].find((path) => !before.has(path))!);
     await a.open();
     group.captures.forget();
     const { generation } = await replicate();
@@ -192,22 +191,3 @@ describe('a key that the storage of the active member damages', () => {
     expect(await encrypted(standby, 'key')).toBe(sound);
   });
 });
-
-const objectFiles = ({ folder }: TestToken): string[] =>
-  readdirSync(join(folder, 'tokens'), { recursive: true, withFileTypes: true })
-    .filter(({ name }) => name.endsWith('.object') && name !== 'token.object')
-    .map(({ parentPath, name }) => join(parentPath, name));
-
-/** Flips a bit of the value in an object's file. SoftHSM encrypts it, and no check sum covers it. */
-function damage(path: string): void {
-  const file = readFileSync(path);
-  // Type, kind, length and bytes, one after the other.
-  for (let at = 8; at < file.length; ) {
-    const word = (index: number): number => Number(file.readBigUInt64BE(at + index * 8));
-    const [type, kind] = [word(0), word(1)];
-    // Of the initial vector of CBC: the same bit of the first block flips, and the padding stays.
-    if (type === CKA.VALUE) file[at + 24]! ^= 0x40;
-    at += kind === 1 ? 17 : kind === 2 ? 24 : kind === 5 ? 24 + 8 * word(2) : 24 + word(2);
-  }
-  writeFileSync(path, file);
-}

@@ -65,6 +65,19 @@ export function flipAttribute({ folder }: TestToken, type: number, { but }: { bu
   return flipped;
 }
 
+/**
+ * Flips a bit of the value in an object's file. SoftHSM encrypts it, and no check sum covers it: of the initial vector of
+ * CBC, so that the same bit of the first block flips, and the padding stays.
+ */
+export function damageValue(path: string): void {
+  const file = readFileSync(path);
+  // A view on the file.
+  const { bytes } = attributesIn(file).find(({ type }) => type === VALUE)!;
+  bytes[HEAD_BYTES] = bytes[HEAD_BYTES]! ^ 0x40;
+  writeFileSync(path, file);
+}
+
+const VALUE = 0x011;
 /** Type, kind and length, before a string of bytes. */
 const HEAD_BYTES = 24;
 

@@ -9,10 +9,10 @@
  */
 import { asSeen, destroyDoomed, type Seen, seenAs } from './doomed.ts';
 import { blobsOfTombstone, type Entry, type Tombstone } from './model/generation.ts';
-import { type Handle, isWrapped, type ObjectId } from './model/object.ts';
+import { type Handle, isWrapped, type ObjectId, type ObservedObject } from './model/object.ts';
 import { looksOf } from './namesakes.ts';
 import { examine } from './recognise.ts';
-import { type Replica, recogniseReplica } from './replica.ts';
+import { domainKeyOf, type Replica, recogniseReplica } from './replica.ts';
 
 export interface BuryOptions extends Replica {
   /** Whether the store has this blob, sound. */
@@ -83,15 +83,22 @@ async function sealedOf({ provider, keyring, target, hasBlob, putBlobs }: BuryOp
  * been put beside it by order of a person.
  */
 export async function destroyNamesakes(replica: Replica, entries: readonly Entry[]): Promise<void> {
-  const { provider, keyring, memory } = replica;
+  const { provider, keyring, target } = replica;
   if (entries.length === 0) return;
-  const domainKey = await recogniseReplica(replica);
-  const sound = new Set([...memory.known.values()].map(({ handle }) => handle));
-  const names = new Set(entries.map(looksOf));
-  const objects = (await provider.inventory()).filter(
-    (object) => names.has(looksOf(object)) && !sound.has(object.handle) && !keyring.ownHandles.has(object.handle),
-  );
+  const objects = await findImpostors(replica, entries);
+  const domainKey = domainKeyOf(keyring, target);
   const examined = await examine(provider, { domainKey, objects });
   const doomed = examined.map((one) => asSeen({ handle: one.object.handle, seen: seenAs(one) }));
   await destroyDoomed(provider, { domainKey, doomed, checkFence: replica.checkFence });
+}
+
+/** What bears the class, type and names of these entries, and is no object of any generation that explains this partition. */
+export async function findImpostors(replica: Replica, entries: readonly Entry[]): Promise<ObservedObject[]> {
+  const { provider, keyring, memory } = replica;
+  await recogniseReplica(replica);
+  const sound = new Set([...memory.known.values()].map(({ handle }) => handle));
+  const names = new Set(entries.map(looksOf));
+  return (await provider.inventory()).filter(
+    (object) => names.has(looksOf(object)) && !sound.has(object.handle) && !keyring.ownHandles.has(object.handle),
+  );
 }

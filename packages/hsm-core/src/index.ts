@@ -1,5 +1,5 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
-export { type BuryResult, bury, destroyNamesakes } from './bury.ts';
+export { type BuryResult, bury, destroyNamesakes, findImpostors } from './bury.ts';
 export { CaptureMemory } from './capture-memory.ts';
 export {
   type BeginExchange,

@@ -5,6 +5,7 @@
 import {
   destroyNamesakes,
   type Entry,
+  findImpostors,
   type Generation,
   type HsmProvider,
   isNewer,
@@ -211,7 +212,7 @@ function targetsOf(
 function replicaOf({
   provider,
   keyring,
-  open: { journal },
+  open,
   target,
   group,
 }: {
@@ -226,11 +227,12 @@ function replicaOf({
     keyring,
     memory: new ReplicaMemory(),
     target,
-    previous: [],
+    // All that is captured is known by it: another key of the same names is no damaged one.
+    previous: [open.newest],
     journal: {
-      openIntents: () => journal.openIntents(group),
-      begin: (intents) => journal.beginIntents(group, intents),
-      commit: (_digest, objectIds) => journal.endIntents(group, objectIds),
+      openIntents: () => open.journal.openIntents(group),
+      begin: (intents) => open.journal.beginIntents(group, intents),
+      commit: (_digest, objectIds) => open.journal.endIntents(group, objectIds),
     },
     checkFence: () => {},
   };
@@ -248,6 +250,14 @@ async function requireNoNamesakes(replica: Replica, changed: ReadonlySet<string>
     ...replica,
     target: { ...replica.target, generation: { ...generation, entries } },
   });
+  const damaged = generation.entries.filter(({ objectId }) => changed.has(objectId));
+  const impostors = damaged.length === 0 ? [] : await findImpostors(replica, damaged);
+  if (impostors.length > damaged.length)
+    throw new AntipodeError(
+      'ALREADY_EXISTS',
+      `${impostors.length} objects in the token have the names of ${damaged.length} with another value, and nobody can tell which are damaged: rename or destroy the others first`,
+      { details: { found: impostors.length, expected: damaged.length } },
+    );
   if (bearer === undefined) return;
   throw new AntipodeError(
     'ALREADY_EXISTS',
