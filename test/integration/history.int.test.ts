@@ -18,6 +18,7 @@ import {
 } from '../../services/coordinator/src/store/intents.ts';
 import { readScrubs } from '../../services/coordinator/src/store/scrubs.ts';
 import { type Read, Store } from '../../services/coordinator/src/store/store.ts';
+import { readFailing } from '../../services/coordinator/src/store/streaks.ts';
 import { fillHistory } from '../support/history.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
@@ -78,6 +79,20 @@ const READS: readonly [name: string, rowsMax: number, (db: Read, group: string) 
   ['readDone', 5, (db, group) => readDone(db, { group, kinds: ['failover', 'enrolment'], sinceMs: 0 })],
   ['readScrubs', 5, readScrubs],
   ['readLastPassed', 5, readLastPassed],
+  [
+    'readFailing',
+    20,
+    (db, group) =>
+      readFailing(db, group, {
+        places: [
+          { kind: 'enrolment', site: '' },
+          { kind: 'capture', site: 'a' },
+          { kind: 'replication', site: 'b' },
+          { kind: 'replication', site: 'nowhere' },
+        ],
+        noFailure: ['EPOCH_STALE'],
+      }),
+  ],
   ['readDrills', 60, (db, group) => readDrills(db, { group, limit: 50 })],
   ['readDrills of all groups', 60, (db) => readDrills(db, { limit: 50 })],
   ['readRecent', 160, readRecent],

@@ -44,6 +44,7 @@ import { lowerLeaseLength, raiseLeaseLength } from '../../services/coordinator/s
 import { readScrubs, recordScrub } from '../../services/coordinator/src/store/scrubs.ts';
 import { readPlace, readSites, recordSite } from '../../services/coordinator/src/store/sites.ts';
 import { Store, type Write } from '../../services/coordinator/src/store/store.ts';
+import { readFailing } from '../../services/coordinator/src/store/streaks.ts';
 import { SPEC } from '../../services/coordinator/src/testing/group.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
@@ -371,6 +372,34 @@ describe('intents', () => {
     const failed = Array.from({ length: 25 }, (_, at) => `d${48 - 2 * at}`);
     expect(ids(await store.query((db) => readFailed(db, GROUP)))).toEqual(failed);
     expect(ids(await store.query((db) => readFailed(db, 'cards')))).toEqual([]);
+  });
+
+  it('tell what has been failing since it last ended well, by kind and site', async () => {
+    const places = [
+      { kind: 'replication', site: 'b' },
+      { kind: 'replication', site: 'c' },
+      { kind: 'capture', site: 'a' },
+    ] as const;
+    const failing = () =>
+      store
+        .query((db) => readFailing(db, GROUP, { places, noFailure: ['EPOCH_STALE'] }))
+        .then((all) => all.map(({ intent, sinceMs }) => [intent.id, intent.errorCode, sinceMs]));
+    const ended = async (id: string, site: string, status: 'done' | 'failed', atMs: number, errorCode = 'HSM_FULL') => {
+      await insert({ id, kind: 'replication', site }, atMs);
+      await change(id, { status, errorCode }, atMs + 5);
+    };
+    await ended('b0', 'b', 'failed', 10);
+    await ended('b1', 'b', 'done', 20, '');
+    await ended('c1', 'c', 'done', 20, '');
+    expect(await failing()).toEqual([]);
+    await ended('b2', 'b', 'failed', 30);
+    await ended('b3', 'b', 'failed', 40, 'HSM_REFUSED');
+    await ended('b4', 'b', 'failed', 50, 'EPOCH_STALE');
+    await insert({ id: 'b5', kind: 'replication', site: 'b' }, 60);
+    expect(await failing()).toEqual([['b3', 'HSM_REFUSED', 35]]);
+    await change('b5', { status: 'done' }, 65);
+    expect(await failing()).toEqual([]);
+    expect(await store.query((db) => readFailing(db, 'cards', { places, noFailure: ['EPOCH_STALE'] }))).toEqual([]);
   });
 
   it('tell which failovers of a group came to their end lately', async () => {

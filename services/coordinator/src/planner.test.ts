@@ -39,6 +39,23 @@ describe('what is due', () => {
     expect(plans).toEqual(isDue ? ['capture a'] : []);
   });
 
+  it.each([
+    ['failed after the last one that went well', {}, true],
+    ['failed a moment ago', { updatedMs: NOW_MS - TIMINGS.parkedRetryMs + 1 }, false],
+    ['failed before the last one that went well', { createdMs: NOW_MS - 60_001 }, false],
+    ['failed at another site', { site: 'b' }, false],
+    ['only came too late', { errorCode: 'EPOCH_STALE' }, false],
+  ] satisfies [string, Partial<Intent>, boolean][])(
+    'is a capture again where the last one %s',
+    (_when, rest, isDue) => {
+      const last = { site: 'a', status: 'failed' as const, errorCode: 'HSM_FULL' };
+      const times = { createdMs: NOW_MS - 40_000, updatedMs: NOW_MS - TIMINGS.parkedRetryMs };
+      const newest = generation({ recoveryPointMs: NOW_MS - 60_000 });
+      const plans = due({}, { newest, failed: [intent('capture', { ...last, ...times, ...rest })] });
+      expect(plans.filter((one) => one.startsWith('capture'))).toEqual(isDue ? ['capture a'] : []);
+    },
+  );
+
   it('is the newest generation for every standby that is up and lacks it, in the trace of its capture', () => {
     const newest = generation({ number: 5n, contentDigest: 'c5' });
     const acknowledged = ['b', 'c', 'd'].map((site) => ({ ...(site === 'c' ? newest : generation()), site }));

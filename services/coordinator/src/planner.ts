@@ -151,7 +151,7 @@ function hasReached({ kind, state }: Intent, site: string): boolean {
   return kind === 'enrolment' && (sites === undefined || sites.includes(site));
 }
 
-function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {
+function dueCapture({ group, newest, view, nowMs, open, failed }: Situation): Draft[] {
   const active = activeOf(group);
   if (
     active === undefined ||
@@ -164,7 +164,14 @@ function dueCapture({ group, newest, view, nowMs, open }: Situation): Draft[] {
   const ageMs = newest === undefined ? Number.POSITIVE_INFINITY : agoMs({ nowMs, stampMs: newest.recoveryPointMs });
   const isStale =
     newest !== undefined && (newest.epoch !== group.epoch || newest.domainKeyVersion !== group.domainKeyVersion);
-  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || isStale
+  // What failed after the last one that went well is tried again before that is due: nobody knows what it would have found.
+  const hasFailedSince =
+    newest !== undefined &&
+    failed.some(
+      ({ kind, site, errorCode, createdMs }) =>
+        kind === 'capture' && site === active.site && !STAND_DOWN.has(errorCode) && createdMs > newest.recoveryPointMs,
+    );
+  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || isStale || hasFailedSince
     ? [{ kind: 'capture', site: active.site, state: { phase: 'due' }, trace: {} }]
     : [];
 }

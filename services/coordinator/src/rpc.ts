@@ -9,6 +9,7 @@ import {
 import { AntipodeError, type Clock, fromHex, hex, isAddress, type Log, VERSION } from '@antipode/runtime';
 import type { Agents } from './agents.ts';
 import type { Changes } from './changes.ts';
+import { concernsOf, NO_FAILURE } from './concerns.ts';
 import { type Contradiction, contradictionOf, quarantineOf, refuseContradicted } from './contradiction.ts';
 import type { Detector } from './detector.ts';
 import { refOf, requireRef } from './effects/context.ts';
@@ -36,6 +37,7 @@ import { isMoveOpen, readDone, readIntent, readOpenIntents, readRecent } from '.
 import { readScrubs } from './store/scrubs.ts';
 import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
+import { type Place, readFailing } from './store/streaks.ts';
 import type { ClockStep, Timeline } from './timeline.ts';
 import type { Timings } from './timings.ts';
 import {
@@ -168,6 +170,17 @@ const clockStepOf = (step: ClockStep | undefined) =>
     ? {}
     : { clockStep: { byMs: BigInt(step.byMs), ageMs: BigInt(step.ageMs) } };
 
+/** What must have ended well the last time, and where. */
+const placesOf = ({ members }: Group): Place[] => [
+  { kind: 'enrolment', site: '' },
+  ...members.map(
+    ({ site, role }): Place => ({
+      kind: role === 'active' ? 'capture' : role === 'standby' ? 'replication' : 'rejoin',
+      site,
+    }),
+  ),
+];
+
 export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorService> {
   const {
     id,
@@ -195,6 +208,8 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       lastPassedMs: await readLastPassed(db, name),
       scrubs: await readScrubs(db, name),
       open: await readOpenIntents(db, { group: name }),
+      drill: (await readDrills(db, { group: name, limit: 1 }))[0],
+      failing: await readFailing(db, name, { places: placesOf(group), noFailure: NO_FAILURE }),
       moves: await readDone(db, {
         group: name,
         kinds: ['failover'],
@@ -205,6 +220,17 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     return groupState({
       group,
       ...read,
+      concerns: concernsOf({
+        group,
+        recent: read,
+        own: {
+          isLeader: election.epoch !== undefined,
+          troubles: reconciler.troubles,
+          monotonicMs: clock.monotonicMs(),
+        },
+        view,
+        nowMs: clock.wallMs(),
+      }),
       wait: waiting && { waiting, ageMs: clock.monotonicMs() - waiting.sinceMs },
       pausedUntilMs: group.spec.failoverPolicy === 'automatic' ? pausedUntilMs(read.moves, timings) : undefined,
       leaseRemainingMs: leases.remainingMs(name),

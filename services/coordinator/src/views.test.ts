@@ -35,6 +35,7 @@ const GROUP: Group = {
   recoveryTimeMs: 900,
   createdMs: 0,
 };
+const CONCERN = { kind: 'capture', site: 'a', errorCode: 'HSM_FULL', message: 'no room', ageMs: 4_321.5 } as const;
 const UNCAPTURED = { objectId: '0b', kind: 'private-key/rsa', reason: 'unextractable' };
 const generation = (ageMs: number, rest: Partial<Generation> = {}): Generation => ({
   epoch: 3n,
@@ -168,6 +169,15 @@ describe('the state of a group', () => {
     ]);
   });
 
+  it('has what speaks against it, with the hint of the place that raised it or of the catalogue', () => {
+    const { concerns } = groupState(facts({ concerns: [CONCERN, { ...CONCERN, hint: 'do this' }] }));
+    expect(concerns).toMatchObject([
+      { kind: 'capture', site: 'a', errorCode: 'HSM_FULL', message: 'no room', ageMs: 4_322n },
+      { hint: 'do this' },
+    ]);
+    expect(concerns?.[0]?.hint).toContain('Enlarge the partition');
+  });
+
   it('shows times by the clock on the wall', () => {
     const shown = groupState(
       facts({ toWallMs: (atMs) => atMs + 7, scrubs: [{ group: 'payments', site: 'b', startedMs: 10, errorCode: '' }] }),
@@ -214,6 +224,9 @@ describe('the state of a group', () => {
     ['lagging', { acknowledged: [one, { ...generation(RPO_MS + 1), site: 'c' }] }],
     ['protected', { acknowledged: [one, { ...generation(RPO_MS), site: 'c' }] }],
     ['partially-protected', { newest: generation(0, { uncaptured: [UNCAPTURED] }) }],
+    ['failing', { concerns: [CONCERN] }],
+    ['failing', { concerns: [CONCERN], newest: generation(0, { uncaptured: [UNCAPTURED] }) }],
+    ['lagging', { concerns: [CONCERN], acknowledged: [one] }],
     ['lagging', { newest: generation(0, { uncaptured: [UNCAPTURED] }), acknowledged: [one] }],
     ['unprotected', { group: { ...GROUP, members: GROUP.members.slice(0, 1) } }],
     ['unprotected', { group: { ...GROUP, domainKeyVersion: 0 }, acknowledged: [], view: () => undefined }],

@@ -9,6 +9,7 @@ import {
 } from '@antipode/protocol';
 import { CATALOGUE, fromHex, isErrorCode } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { Concern } from './concerns.ts';
 import { type Contradiction, quarantineOf } from './contradiction.ts';
 import type { RefusedAgent, SiteView } from './detector.ts';
 import { ROLES, refOf } from './effects/context.ts';
@@ -38,6 +39,7 @@ export interface GroupFacts {
   /** What its automatic failover waits for, and since how long. */
   readonly wait?: { readonly waiting: Omit<WaitingFailover, 'sinceMs'>; readonly ageMs: number } | undefined;
   readonly open: readonly Pick<Intent, 'kind'>[];
+  readonly concerns?: readonly Concern[];
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
   /** What the clock on the wall shows, or showed, at a moment of the timeline. */
@@ -104,6 +106,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
       };
     }),
     protection: protectionOf({ ...facts, acknowledged }, ages),
+    concerns: (facts.concerns ?? []).map(concernMessage),
     contradiction: facts.contradiction?.message ?? '',
     ...(facts.wait === undefined ? {} : { failoverWait: waitMessage(facts.wait) }),
     olderKeysNeededFor: olderKeysNeededFor(facts),
@@ -118,6 +121,12 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     ...(group.recoveryTimeMs === undefined ? {} : { lastRecoveryTimeMs: BigInt(group.recoveryTimeMs) }),
   };
 }
+
+const concernMessage = ({ ageMs, hint, ...concern }: Concern) => ({
+  ...concern,
+  ageMs: BigInt(Math.round(ageMs)),
+  hint: hint ?? catalogueHint(concern.errorCode),
+});
 
 function waitMessage({ waiting, ageMs }: NonNullable<GroupFacts['wait']>) {
   const refs = (all: readonly Held[]) =>
@@ -181,7 +190,7 @@ export const namesakesAt = (seen: Seen, site: string): number => memberAt(seen, 
 
 /** One word for the whole group, the worst that is true of it. */
 function protectionOf(
-  { group, newest, acknowledged, scrubs, contradiction, view }: GroupFacts,
+  { group, newest, acknowledged, scrubs, contradiction, concerns = [], view }: GroupFacts,
   ages: readonly (number | undefined)[],
 ): string {
   if (contradiction !== undefined) return 'contradicted';
@@ -202,6 +211,8 @@ function protectionOf(
   // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.
   if (FINDINGS.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
+  // All of that is true, and may not be true of the next key.
+  if (concerns.length > 0) return 'failing';
   // By a name that another object bears too, a program would find that one now and then.
   const hasNamesakes = group.members.some(({ site }) => namesakesAt({ group, view }, site) > 0);
   const isWithout = group.members.some(({ site }) => refusedBy(group, view(site)).refusedObjects > 0);

@@ -1,5 +1,5 @@
 import { LOSS_LIMIT, RETENTION_MS } from '@antipode/hsm-core';
-import { FailoverPolicy, type GroupState, type MatchRulesResponse, MemberRole } from '@antipode/protocol';
+import { type Concern, FailoverPolicy, type GroupState, type MatchRulesResponse, MemberRole } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
 import { follow, type Operator, withOperator } from '../operator.ts';
@@ -80,6 +80,7 @@ export function troublesOf(group: GroupState): string[] {
   const name = spec?.name ?? '';
   return [
     ...waitOf(group),
+    ...group.concerns.map((concern) => concernText(name, concern)),
     ...(contradiction === ''
       ? []
       : [
@@ -97,6 +98,26 @@ export function troublesOf(group: GroupState): string[] {
           `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, since there was one lately. \`antipode failover ${name}\` moves it by hand.`,
         ]),
   ];
+}
+
+const CONCERNS: Record<string, string> = {
+  capture: 'the last capture failed',
+  replication: 'the last replication failed',
+  enrolment: 'the domain key did not reach every member',
+  rejoin: 'it could not rejoin',
+  drill: 'the last drill failed',
+  scrub: 'the last scrub failed',
+  planning: 'the coordinator cannot look after it',
+};
+
+/** What speaks against a state that is good by its numbers. */
+function concernText(name: string, { kind, site, errorCode, message, ageMs, hint }: Concern): string {
+  const what = CONCERNS[kind];
+  const where = site === '' || what === undefined ? '' : ` at site ${site}`;
+  const code = errorCode === '' ? '' : ` [${errorCode}]`;
+  const since = ageMs === 0n ? '' : `, since ${duration(ageMs)}`;
+  const why = what === undefined ? message : `${what}${where}${since}:${code} ${message}`;
+  return `Group ${name}: ${why}${what === undefined ? since : ''}.${hint === '' ? '' : `\n  ${hint}`}`;
 }
 
 /** Why nobody is promoted by automation, what would be lost, and the command of the person who accepts that. */

@@ -39,7 +39,7 @@ it.each(['suspect', 'down', 'unknown'])('a site that is %s degrades the whole', 
   expect(isDegraded(status({ sites: [site(state)] }))).toBe(true);
 });
 
-it.each(['partially-protected', 'lagging', 'damaged', 'unprotected', 'unreadable'])(
+it.each(['partially-protected', 'failing', 'lagging', 'damaged', 'unprotected', 'unreadable'])(
   'a group that is %s degrades the whole',
   (protection) => {
     expect(isDegraded(status({ groups: [{ protection }] }))).toBe(true);
@@ -138,6 +138,18 @@ it('says whose certificate ends within 30 days, whose authority, and whose new f
     'site b: its certificate ends in 1 day, on 2026-01-02',
     'site c: its certificate ended on 2025-12-30',
   ]);
+});
+
+it('what speaks against a group is told: what failed, where, since when, why, and what to do', () => {
+  const concerns = [
+    { kind: 'replication', site: 'b', errorCode: 'HSM_FULL', message: 'no room', ageMs: 90_000n, hint: 'make room' },
+    { kind: 'site', site: 'c', message: 'site c is down: silent', ageMs: 6_000n },
+  ];
+  const text = statusText(status({ groups: [{ spec: { name: 'payments' }, protection: 'failing', concerns }] }));
+  expect(text).toContain(
+    'Group payments: the last replication failed at site b, since 90.0 s: [HSM_FULL] no room.\n  make room',
+  );
+  expect(text).toContain('Group payments: site c is down: silent, since 6.0 s.');
 });
 
 it('an automatic failover that waits is told with what it waits for, what would be lost, and the one command', () => {

@@ -163,7 +163,7 @@ export function statusCommand(): Command {
   return readCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} when a group is not fully protected, a site is not up, a partition has an error, a second agent speaks for a site, a certificate ends within 30 days, or this coordinator does not lead or cannot plan.`,
+      `\nExits with ${EXIT.degraded} when a group is not fully protected, its last capture, replication or drill failed, a site is not up, a partition has an error, a second agent speaks for a site, a certificate ends within 30 days, or this coordinator does not lead or cannot plan.`,
     )
     .action(async (options) => {
       const status = await withOperator(options.config, (operator) => operator.getStatus({}), {

@@ -273,7 +273,7 @@ function decodeState(text: string): { phase: string } {
   ) as { phase: string };
 }
 
-function intentFrom(row: Schema['intent']): Intent {
+export function intentFrom(row: Schema['intent']): Intent {
   return {
     id: row.id,
     kind: row.kind as IntentKind,

@@ -182,4 +182,9 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TRIGGER event_is_not_truncated BEFORE TRUNCATE ON event EXECUTE FUNCTION keep_all_events();
   CREATE TRIGGER event_retirement_is_not_truncated BEFORE TRUNCATE ON event_retirement EXECUTE FUNCTION keep_all_events();
   `,
+  // Whether the last of its kind at a place ended well. By an expression of the time, so that PostgreSQL never takes the index
+  // over all intents instead, where a place has none.
+  `
+  CREATE INDEX intent_by_place ON intent (grp, kind, site, status, (created_ms + 0));
+  `,
 ];

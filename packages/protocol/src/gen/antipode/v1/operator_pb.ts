@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/operator.proto.
  */
 export const file_antipode_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEivgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0SLgoJZGVsZXRpb25zGAkgASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kiKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSJIChFNYXRjaFJ1bGVzUmVxdWVzdBINCgVncm91cBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjIlkKEk1hdGNoUnVsZXNSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgVydWxlcxgDIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIt8FCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBARIVCg1jb250cmFkaWN0aW9uGAsgASgJEi8KImF1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXMYDCABKARIA4gBARIbCg5wcm90ZWN0ZWRfa2V5cxgNIAEoDUgEiAEBEh0KEHVucHJvdGVjdGVkX2tleXMYDiABKA1IBYgBARIwCg1mYWlsb3Zlcl93YWl0GA8gASgLMhkuYW50aXBvZGUudjEuRmFpbG92ZXJXYWl0Eh0KFW9sZGVyX2tleXNfbmVlZGVkX2ZvchgQIAEoCRIwCgtkb21haW5fa2V5cxgRIAMoCzIbLmFudGlwb2RlLnYxLkdyb3VwRG9tYWluS2V5QhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEQoPX2xhc3RfcHJvdmVuX21zQhgKFl9sYXN0X3JlY292ZXJ5X3RpbWVfbXNCJQojX2F1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXNCEQoPX3Byb3RlY3RlZF9rZXlzQhMKEV91bnByb3RlY3RlZF9rZXlzIroBCgxGYWlsb3ZlcldhaXQSDwoHdG9fc2l0ZRgBIAEoCRIvCgtnZW5lcmF0aW9ucxgCIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKgoGbG9zc2VzGAMgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIsCgdob2xkZXJzGAQgAygLMhsuYW50aXBvZGUudjEuVW51c2FibGVIb2xkZXISDgoGYWdlX21zGAUgASgEIi8KDlVudXNhYmxlSG9sZGVyEgwKBHNpdGUYASABKAkSDwoHdHJvdWJsZRgCIAEoCSJjCg5Hcm91cERvbWFpbktleRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgNEhIKCm5lZWRlZF9mb3IYBCABKAkSDgoGYWdlX21zGAUgASgEIrQFCgtHcm91cE1lbWJlchIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgRyb2xlGAMgASgOMhcuYW50aXBvZGUudjEuTWVtYmVyUm9sZRISCgpzaXRlX3N0YXRlGAQgASgJEh8KF2Fja25vd2xlZGdlZF9nZW5lcmF0aW9uGAUgASgEEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgGIAEoBEgAiAEBEhoKEmxlYXNlX3JlbWFpbmluZ19tcxgHIAEoBBIZChFkaXZlcmdlbnRfb2JqZWN0cxgIIAEoDRIbChN1bmFjY291bnRlZF9vYmplY3RzGAkgASgNEhoKDWxhc3Rfc2NydWJfbXMYCiABKARIAYgBARIYChBzY3J1Yl9lcnJvcl9jb2RlGAsgASgJEhoKEmFja25vd2xlZGdlZF9lcG9jaBgMIAEoBBIbChNhY2tub3dsZWRnZWRfZGlnZXN0GA0gASgMEhIKCnF1YXJhbnRpbmUYDiABKAkSHAoUcGFydGl0aW9uX2Vycm9yX2NvZGUYDyABKAkSFAoMaGVsZF9vYmplY3RzGBAgASgNEhgKEG5hbWVzYWtlX29iamVjdHMYESABKA0SKwoHcmVmdXNlZBgSIAMoCzIaLmFudGlwb2RlLnYxLlJlZnVzZWRPYmplY3QSFwoPcmVmdXNlZF9vYmplY3RzGBMgASgNEjYKC25vdF9jYXJyaWVkGBQgAygLMiEuYW50aXBvZGUudjEuTm90Q2FycmllZEF0dHJpYnV0ZXMSGwoTbm90X2NhcnJpZWRfb2JqZWN0cxgVIAEoDRIbChNub3RfY2FycmllZF93ZWlnaHR5GBYgASgNQhgKFl9yZWNvdmVyeV9wb2ludF9hZ2VfbXNCEAoOX2xhc3Rfc2NydWJfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCL1AgoRR2V0U3RhdHVzUmVzcG9uc2USEwoLY29vcmRpbmF0b3IYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIRCglpc19sZWFkZXIYAyABKAgSJQoFc2l0ZXMYBCADKAsyFi5hbnRpcG9kZS52MS5TaXRlU3RhdGUSJwoGZ3JvdXBzGAUgAygLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIqCgpvcGVyYXRpb25zGAYgAygLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uEhMKC2lzX3F1ZXVlX3VwGAcgASgIEioKCmNsb2NrX3N0ZXAYCCABKAsyFi5hbnRpcG9kZS52MS5DbG9ja1N0ZXASMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SNwoRcGxhbm5pbmdfdHJvdWJsZXMYDSADKAsyHC5hbnRpcG9kZS52MS5QbGFubmluZ1Ryb3VibGUiYwoPUGxhbm5pbmdUcm91YmxlEg0KBWdyb3VwGAEgASgJEhIKCmVycm9yX2NvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRIOCgZhZ2VfbXMYBCABKAQSDAoEaGludBgFIAEoCSIqCglDbG9ja1N0ZXASDQoFYnlfbXMYASABKBISDgoGYWdlX21zGAIgASgEIpgCCglTaXRlU3RhdGUSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCRIXCgpzaWxlbmNlX21zGAUgASgESACIAQESDwoHdmVyc2lvbhgGIAEoCRIvCgpwYXJ0aXRpb25zGAcgAygLMhsuYW50aXBvZGUudjEuUGFydGl0aW9uU3RhdGUSMQoLY2VydGlmaWNhdGUYDCABKAsyHC5hbnRpcG9kZS52MS5DZXJ0aWZpY2F0ZUluZm8SMAoNcmVmdXNlZF9hZ2VudBgNIAEoCzIZLmFudGlwb2RlLnYxLlJlZnVzZWRBZ2VudEINCgtfc2lsZW5jZV9tcyJkCgxSZWZ1c2VkQWdlbnQSDwoHYWRkcmVzcxgBIAEoCRIMCgRwZWVyGAIgASgJEhAKCHNpbmNlX21zGAMgASgEEg8KB2xhc3RfbXMYBCABKAQSEgoKaGVhcnRiZWF0cxgFIAEoDSKUAgoJT3BlcmF0aW9uEgoKAmlkGAEgASgJEgwKBGtpbmQYAiABKAkSDQoFZ3JvdXAYAyABKAkSDAoEc2l0ZRgEIAEoCRINCgVwaGFzZRgFIAEoCRIOCgZzdGF0dXMYBiABKAkSEgoKZXJyb3JfY29kZRgHIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAggASgJEgwKBGhpbnQYCSABKAkSEAoIYXR0ZW1wdHMYCiABKA0SEgoKY3JlYXRlZF9tcxgLIAEoBBISCgp1cGRhdGVkX21zGAwgASgEEg4KBnJlc3VsdBgNIAEoCRIuCgdmYWlsdXJlGA4gASgLMh0uYW50aXBvZGUudjEuT3BlcmF0aW9uRmFpbHVyZSJ4ChBPcGVyYXRpb25GYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRzaXRlGAMgASgJEhQKDHJldHVybl92YWx1ZRgEIAEoCRINCgVhdF9tcxgFIAEoBBISCgpyZXF1ZXN0X2lkGAYgASgJIjUKFUxpc3RPcGVyYXRpb25zUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSJEChZMaXN0T3BlcmF0aW9uc1Jlc3BvbnNlEioKCm9wZXJhdGlvbnMYASADKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iLwoXRGlzbWlzc09wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJIkUKGERpc21pc3NPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iLgoWQ2FuY2VsT3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkiRAoXQ2FuY2VsT3BlcmF0aW9uUmVzcG9uc2USKQoJb3BlcmF0aW9uGAEgASgLMhYuYW50aXBvZGUudjEuT3BlcmF0aW9uIjcKEVBsYW5SZXNlYXRSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEhMKC2FjdGl2ZV9zaXRlGAIgASgJIsUBChJQbGFuUmVzZWF0UmVzcG9uc2USLAoIYWNjb3VudHMYASADKAsyGi5hbnRpcG9kZS52MS5SZXNlYXRBY2NvdW50EhYKDmRhdGFiYXNlX2Vwb2NoGAIgASgEEhMKC2FjdGl2ZV9zaXRlGAMgASgJEg0KBWVwb2NoGAQgASgEEhAKCG9ic3RhY2xlGAUgASgJEhUKDWNvbnRyYWRpY3Rpb24YBiABKAkSHAoUZGF0YWJhc2VfYWN0aXZlX3NpdGUYByABKAkiogEKDVJlc2VhdEFjY291bnQSDAoEc2l0ZRgBIAEoCRIRCglyZWFjaGFibGUYAiABKAgSDAoEcm9sZRgDIAEoCRINCgVlcG9jaBgEIAEoBBITCgtlcG9jaF9vd25lchgFIAEoCRIqCgZuZXdlc3QYBiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhIKCnF1YXJhbnRpbmUYByABKAkiOAoSUmVzZWF0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEhMKC2FjdGl2ZV9zaXRlGAIgASgJIisKE1Jlc2VhdEdyb3VwUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIicKFlJvdGF0ZURvbWFpbktleVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiLwoXUm90YXRlRG9tYWluS2V5UmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIiEKEFJlcGxpY2F0ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiKQoRUmVwbGljYXRlUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJImQKFEdldEdlbmVyYXRpb25SZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEi4KCmdlbmVyYXRpb24YAiABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg0KBXNpdGVzGAMgAygJIqkBChVHZXRHZW5lcmF0aW9uUmVzcG9uc2USMQoIc3RhbmRpbmcYASABKA4yHy5hbnRpcG9kZS52MS5HZW5lcmF0aW9uU3RhbmRpbmcSGgoSYWNrbm93bGVkZ2VkX3NpdGVzGAIgAygJEhUKDXdhaXRpbmdfc2l0ZXMYAyADKAkSKgoGbmV3ZXN0GAQgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiIuCg9SdW5EcmlsbFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIoChBSdW5EcmlsbFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIxChFMaXN0RHJpbGxzUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSI+ChJMaXN0RHJpbGxzUmVzcG9uc2USKAoGZHJpbGxzGAEgAygLMhguYW50aXBvZGUudjEuRHJpbGxSZWNvcmQi+wEKC0RyaWxsUmVjb3JkEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEgwKBHNpdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIOCgZwYXNzZWQYBSABKAgSKAoFcHJvb2YYBiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSEgoKZXJyb3JfY29kZRgHIAEoCRISCgpzdGFydGVkX21zGAggASgEEhgKEHJlY292ZXJ5X3RpbWVfbXMYCSABKAQSEAoIZXZpZGVuY2UYCiABKAkSEQoJc2lnbmF0dXJlGAsgASgMEg4KBnNpZ25lchgMIAEoDCIuCg9SdW5TY3J1YlJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIpChBSdW5TY3J1YlJlc3BvbnNlEhUKDW9wZXJhdGlvbl9pZHMYASADKAkiNQoTUGxhbkZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJIqkCChRQbGFuRmFpbG92ZXJSZXNwb25zZRIRCglmcm9tX3NpdGUYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRI1ChF0YXJnZXRfZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbG9zdF9nZW5lcmF0aW9ucxgEIAMoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1sZWFzZV93YWl0X21zGAYgASgEEhIKCmNhdGNoZXNfdXAYByABKAgSGQoRbmVlZHNfYWNjZXB0X2xvc3MYCCABKAgSKgoGbG9zc2VzGAkgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIYChBuYW1lc2FrZV9vYmplY3RzGAogASgNInsKD0ZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJEhMKC2FjY2VwdF9sb3NzGAMgASgIEjMKD2FjY2VwdGVkX2xvc3NlcxgEIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiRwoQRmFpbG92ZXJSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkSHQoVcmVwbGFjZWRfb3BlcmF0aW9uX2lkGAIgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiqAEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCRIRCglpc19sZWFkZXIYCCABKAgqbAoORmFpbG92ZXJQb2xpY3kSHwobRkFJTE9WRVJfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRkFJTE9WRVJfUE9MSUNZX01BTlVBTBABEh0KGUZBSUxPVkVSX1BPTElDWV9BVVRPTUFUSUMQAirjAQoSR2VuZXJhdGlvblN0YW5kaW5nEiMKH0dFTkVSQVRJT05fU1RBTkRJTkdfVU5TUEVDSUZJRUQQABIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1BFTkRJTkcQARIkCiBHRU5FUkFUSU9OX1NUQU5ESU5HX0FDS05PV0xFREdFRBACEiIKHkdFTkVSQVRJT05fU1RBTkRJTkdfU1VQRVJTRURFRBADEhwKGEdFTkVSQVRJT05fU1RBTkRJTkdfTE9TVBAEEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfVU5LTk9XThAFMu0MCg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCk1hdGNoUnVsZXMSHi5hbnRpcG9kZS52MS5NYXRjaFJ1bGVzUmVxdWVzdBofLmFudGlwb2RlLnYxLk1hdGNoUnVsZXNSZXNwb25zZRJNCgpMaXN0R3JvdXBzEh4uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVzcG9uc2USRwoIR2V0R3JvdXASHC5hbnRpcG9kZS52MS5HZXRHcm91cFJlcXVlc3QaHS5hbnRpcG9kZS52MS5HZXRHcm91cFJlc3BvbnNlEkoKCUdldFN0YXR1cxIdLmFudGlwb2RlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXNwb25zZRJcCg9Sb3RhdGVEb21haW5LZXkSIy5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXF1ZXN0GiQuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVzcG9uc2USSgoJUmVwbGljYXRlEh0uYW50aXBvZGUudjEuUmVwbGljYXRlUmVxdWVzdBoeLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlc3BvbnNlElYKDUdldEdlbmVyYXRpb24SIS5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVxdWVzdBoiLmFudGlwb2RlLnYxLkdldEdlbmVyYXRpb25SZXNwb25zZRJHCghSdW5EcmlsbBIcLmFudGlwb2RlLnYxLlJ1bkRyaWxsUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1bkRyaWxsUmVzcG9uc2USTQoKTGlzdERyaWxscxIeLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTGlzdERyaWxsc1Jlc3BvbnNlEkcKCFJ1blNjcnViEhwuYW50aXBvZGUudjEuUnVuU2NydWJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuUnVuU2NydWJSZXNwb25zZRJTCgxQbGFuRmFpbG92ZXISIC5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXF1ZXN0GiEuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVzcG9uc2USRwoIRmFpbG92ZXISHC5hbnRpcG9kZS52MS5GYWlsb3ZlclJlcXVlc3QaHS5hbnRpcG9kZS52MS5GYWlsb3ZlclJlc3BvbnNlElMKDEdldE9wZXJhdGlvbhIgLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlcXVlc3QaIS5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXNwb25zZRJZCg5MaXN0T3BlcmF0aW9ucxIiLmFudGlwb2RlLnYxLkxpc3RPcGVyYXRpb25zUmVxdWVzdBojLmFudGlwb2RlLnYxLkxpc3RPcGVyYXRpb25zUmVzcG9uc2USXwoQRGlzbWlzc09wZXJhdGlvbhIkLmFudGlwb2RlLnYxLkRpc21pc3NPcGVyYXRpb25SZXF1ZXN0GiUuYW50aXBvZGUudjEuRGlzbWlzc09wZXJhdGlvblJlc3BvbnNlElwKD0NhbmNlbE9wZXJhdGlvbhIjLmFudGlwb2RlLnYxLkNhbmNlbE9wZXJhdGlvblJlcXVlc3QaJC5hbnRpcG9kZS52MS5DYW5jZWxPcGVyYXRpb25SZXNwb25zZRJNCgpQbGFuUmVzZWF0Eh4uYW50aXBvZGUudjEuUGxhblJlc2VhdFJlcXVlc3QaHy5hbnRpcG9kZS52MS5QbGFuUmVzZWF0UmVzcG9uc2USUAoLUmVzZWF0R3JvdXASHy5hbnRpcG9kZS52MS5SZXNlYXRHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5SZXNlYXRHcm91cFJlc3BvbnNlEkQKB1Jlc29sdmUSGy5hbnRpcG9kZS52MS5SZXNvbHZlUmVxdWVzdBocLmFudGlwb2RlLnYxLlJlc29sdmVSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEivgIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0SLgoJZGVsZXRpb25zGAkgASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kiKgoKTWVtYmVyU3BlYxIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCSJIChFNYXRjaFJ1bGVzUmVxdWVzdBINCgVncm91cBgBIAEoCRIkCgRzcGVjGAIgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjIlkKEk1hdGNoUnVsZXNSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIlCgVydWxlcxgDIAMoCzIWLmFudGlwb2RlLnYxLlJ1bGVNYXRjaCI6ChJDcmVhdGVHcm91cFJlcXVlc3QSJAoEc3BlYxgBIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJTChNDcmVhdGVHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZRIUCgxvcGVyYXRpb25faWQYAiABKAkiEwoRTGlzdEdyb3Vwc1JlcXVlc3QiPQoSTGlzdEdyb3Vwc1Jlc3BvbnNlEicKBmdyb3VwcxgBIAMoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUiIAoPR2V0R3JvdXBSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIjoKEEdldEdyb3VwUmVzcG9uc2USJgoFZ3JvdXAYASABKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIocGCgpHcm91cFN0YXRlEiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMSDQoFZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSGgoSZG9tYWluX2tleV92ZXJzaW9uGAQgASgNEioKBm5ld2VzdBgFIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSKQoHbWVtYmVycxgGIAMoCzIYLmFudGlwb2RlLnYxLkdyb3VwTWVtYmVyEhIKCnByb3RlY3Rpb24YByABKAkSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAggASgESACIAQESGwoObGFzdF9wcm92ZW5fbXMYCSABKARIAYgBARIiChVsYXN0X3JlY292ZXJ5X3RpbWVfbXMYCiABKARIAogBARIVCg1jb250cmFkaWN0aW9uGAsgASgJEi8KImF1dG9tYXRpY19mYWlsb3Zlcl9wYXVzZWRfdW50aWxfbXMYDCABKARIA4gBARIbCg5wcm90ZWN0ZWRfa2V5cxgNIAEoDUgEiAEBEh0KEHVucHJvdGVjdGVkX2tleXMYDiABKA1IBYgBARIwCg1mYWlsb3Zlcl93YWl0GA8gASgLMhkuYW50aXBvZGUudjEuRmFpbG92ZXJXYWl0Eh0KFW9sZGVyX2tleXNfbmVlZGVkX2ZvchgQIAEoCRIwCgtkb21haW5fa2V5cxgRIAMoCzIbLmFudGlwb2RlLnYxLkdyb3VwRG9tYWluS2V5EiYKCGNvbmNlcm5zGBIgAygLMhQuYW50aXBvZGUudjEuQ29uY2VybkIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zQiUKI19hdXRvbWF0aWNfZmFpbG92ZXJfcGF1c2VkX3VudGlsX21zQhEKD19wcm90ZWN0ZWRfa2V5c0ITChFfdW5wcm90ZWN0ZWRfa2V5cyJoCgdDb25jZXJuEgwKBGtpbmQYASABKAkSDAoEc2l0ZRgCIAEoCRISCgplcnJvcl9jb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSDgoGYWdlX21zGAUgASgEEgwKBGhpbnQYBiABKAkiugEKDEZhaWxvdmVyV2FpdBIPCgd0b19zaXRlGAEgASgJEi8KC2dlbmVyYXRpb25zGAIgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIqCgZsb3NzZXMYAyADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEiwKB2hvbGRlcnMYBCADKAsyGy5hbnRpcG9kZS52MS5VbnVzYWJsZUhvbGRlchIOCgZhZ2VfbXMYBSABKAQiLwoOVW51c2FibGVIb2xkZXISDAoEc2l0ZRgBIAEoCRIPCgd0cm91YmxlGAIgASgJImMKDkdyb3VwRG9tYWluS2V5EgwKBHNpdGUYASABKAkSDgoGc2VyaWFsGAIgASgJEg8KB3ZlcnNpb24YAyABKA0SEgoKbmVlZGVkX2ZvchgEIAEoCRIOCgZhZ2VfbXMYBSABKAQitAUKC0dyb3VwTWVtYmVyEgwKBHNpdGUYASABKAkSDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEhIKCnNpdGVfc3RhdGUYBCABKAkSHwoXYWNrbm93bGVkZ2VkX2dlbmVyYXRpb24YBSABKAQSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAYgASgESACIAQESGgoSbGVhc2VfcmVtYWluaW5nX21zGAcgASgEEhkKEWRpdmVyZ2VudF9vYmplY3RzGAggASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYCSABKA0SGgoNbGFzdF9zY3J1Yl9tcxgKIAEoBEgBiAEBEhgKEHNjcnViX2Vycm9yX2NvZGUYCyABKAkSGgoSYWNrbm93bGVkZ2VkX2Vwb2NoGAwgASgEEhsKE2Fja25vd2xlZGdlZF9kaWdlc3QYDSABKAwSEgoKcXVhcmFudGluZRgOIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgPIAEoCRIUCgxoZWxkX29iamVjdHMYECABKA0SGAoQbmFtZXNha2Vfb2JqZWN0cxgRIAEoDRIrCgdyZWZ1c2VkGBIgAygLMhouYW50aXBvZGUudjEuUmVmdXNlZE9iamVjdBIXCg9yZWZ1c2VkX29iamVjdHMYEyABKA0SNgoLbm90X2NhcnJpZWQYFCADKAsyIS5hbnRpcG9kZS52MS5Ob3RDYXJyaWVkQXR0cmlidXRlcxIbChNub3RfY2FycmllZF9vYmplY3RzGBUgASgNEhsKE25vdF9jYXJyaWVkX3dlaWdodHkYFiABKA1CGAoWX3JlY292ZXJ5X3BvaW50X2FnZV9tc0IQCg5fbGFzdF9zY3J1Yl9tcyISChBHZXRTdGF0dXNSZXF1ZXN0IvUCChFHZXRTdGF0dXNSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhEKCWlzX2xlYWRlchgDIAEoCBIlCgVzaXRlcxgEIAMoCzIWLmFudGlwb2RlLnYxLlNpdGVTdGF0ZRInCgZncm91cHMYBSADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlEioKCm9wZXJhdGlvbnMYBiADKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24SEwoLaXNfcXVldWVfdXAYByABKAgSKgoKY2xvY2tfc3RlcBgIIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrU3RlcBIxCgtjZXJ0aWZpY2F0ZRgMIAEoCzIcLmFudGlwb2RlLnYxLkNlcnRpZmljYXRlSW5mbxI3ChFwbGFubmluZ190cm91YmxlcxgNIAMoCzIcLmFudGlwb2RlLnYxLlBsYW5uaW5nVHJvdWJsZSJjCg9QbGFubmluZ1Ryb3VibGUSDQoFZ3JvdXAYASABKAkSEgoKZXJyb3JfY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEg4KBmFnZV9tcxgEIAEoBBIMCgRoaW50GAUgASgJIioKCUNsb2NrU3RlcBINCgVieV9tcxgBIAEoEhIOCgZhZ2VfbXMYAiABKAQimAIKCVNpdGVTdGF0ZRIMCgRzaXRlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEhcKCnNpbGVuY2VfbXMYBSABKARIAIgBARIPCgd2ZXJzaW9uGAYgASgJEi8KCnBhcnRpdGlvbnMYByADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIxCgtjZXJ0aWZpY2F0ZRgMIAEoCzIcLmFudGlwb2RlLnYxLkNlcnRpZmljYXRlSW5mbxIwCg1yZWZ1c2VkX2FnZW50GA0gASgLMhkuYW50aXBvZGUudjEuUmVmdXNlZEFnZW50Qg0KC19zaWxlbmNlX21zImQKDFJlZnVzZWRBZ2VudBIPCgdhZGRyZXNzGAEgASgJEgwKBHBlZXIYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSDwoHbGFzdF9tcxgEIAEoBBISCgpoZWFydGJlYXRzGAUgASgNIpQCCglPcGVyYXRpb24SCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVncm91cBgDIAEoCRIMCgRzaXRlGAQgASgJEg0KBXBoYXNlGAUgASgJEg4KBnN0YXR1cxgGIAEoCRISCgplcnJvcl9jb2RlGAcgASgJEhUKDWVycm9yX21lc3NhZ2UYCCABKAkSDAoEaGludBgJIAEoCRIQCghhdHRlbXB0cxgKIAEoDRISCgpjcmVhdGVkX21zGAsgASgEEhIKCnVwZGF0ZWRfbXMYDCABKAQSDgoGcmVzdWx0GA0gASgJEi4KB2ZhaWx1cmUYDiABKAsyHS5hbnRpcG9kZS52MS5PcGVyYXRpb25GYWlsdXJlIngKEE9wZXJhdGlvbkZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBHNpdGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJEg0KBWF0X21zGAUgASgEEhIKCnJlcXVlc3RfaWQYBiABKAkiNQoVTGlzdE9wZXJhdGlvbnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg0KBWxpbWl0GAIgASgNIkQKFkxpc3RPcGVyYXRpb25zUmVzcG9uc2USKgoKb3BlcmF0aW9ucxgBIAMoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIvChdEaXNtaXNzT3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkiRQoYRGlzbWlzc09wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIuChZDYW5jZWxPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJEChdDYW5jZWxPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iNwoRUGxhblJlc2VhdFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEwoLYWN0aXZlX3NpdGUYAiABKAkixQEKElBsYW5SZXNlYXRSZXNwb25zZRIsCghhY2NvdW50cxgBIAMoCzIaLmFudGlwb2RlLnYxLlJlc2VhdEFjY291bnQSFgoOZGF0YWJhc2VfZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSDQoFZXBvY2gYBCABKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNY29udHJhZGljdGlvbhgGIAEoCRIcChRkYXRhYmFzZV9hY3RpdmVfc2l0ZRgHIAEoCSKiAQoNUmVzZWF0QWNjb3VudBIMCgRzaXRlGAEgASgJEhEKCXJlYWNoYWJsZRgCIAEoCBIMCgRyb2xlGAMgASgJEg0KBWVwb2NoGAQgASgEEhMKC2Vwb2NoX293bmVyGAUgASgJEioKBm5ld2VzdBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKcXVhcmFudGluZRgHIAEoCSI4ChJSZXNlYXRHcm91cFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEwoLYWN0aXZlX3NpdGUYAiABKAkiKwoTUmVzZWF0R3JvdXBSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiJwoWUm90YXRlRG9tYWluS2V5UmVxdWVzdBINCgVncm91cBgBIAEoCSIvChdSb3RhdGVEb21haW5LZXlSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiIQoQUmVwbGljYXRlUmVxdWVzdBINCgVncm91cBgBIAEoCSIpChFSZXBsaWNhdGVSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiZAoUR2V0R2VuZXJhdGlvblJlcXVlc3QSDQoFZ3JvdXAYASABKAkSLgoKZ2VuZXJhdGlvbhgCIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSDQoFc2l0ZXMYAyADKAkiqQEKFUdldEdlbmVyYXRpb25SZXNwb25zZRIxCghzdGFuZGluZxgBIAEoDjIfLmFudGlwb2RlLnYxLkdlbmVyYXRpb25TdGFuZGluZxIaChJhY2tub3dsZWRnZWRfc2l0ZXMYAiADKAkSFQoNd2FpdGluZ19zaXRlcxgDIAMoCRIqCgZuZXdlc3QYBCABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmIi4KD1J1bkRyaWxsUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJIigKEFJ1bkRyaWxsUmVzcG9uc2USFAoMb3BlcmF0aW9uX2lkGAEgASgJIjEKEUxpc3REcmlsbHNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg0KBWxpbWl0GAIgASgNIj4KEkxpc3REcmlsbHNSZXNwb25zZRIoCgZkcmlsbHMYASADKAsyGC5hbnRpcG9kZS52MS5EcmlsbFJlY29yZCL7AQoLRHJpbGxSZWNvcmQSCgoCaWQYASABKAkSDQoFZ3JvdXAYAiABKAkSDAoEc2l0ZRgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnBhc3NlZBgFIAEoCBIoCgVwcm9vZhgGIAEoCzIZLmFudGlwb2RlLnYxLlByb29mU3VtbWFyeRISCgplcnJvcl9jb2RlGAcgASgJEhIKCnN0YXJ0ZWRfbXMYCCABKAQSGAoQcmVjb3ZlcnlfdGltZV9tcxgJIAEoBBIQCghldmlkZW5jZRgKIAEoCRIRCglzaWduYXR1cmUYCyABKAwSDgoGc2lnbmVyGAwgASgMIi4KD1J1blNjcnViUmVxdWVzdBINCgVncm91cBgBIAEoCRIMCgRzaXRlGAIgASgJIikKEFJ1blNjcnViUmVzcG9uc2USFQoNb3BlcmF0aW9uX2lkcxgBIAMoCSI1ChNQbGFuRmFpbG92ZXJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB3RvX3NpdGUYAiABKAkiqQIKFFBsYW5GYWlsb3ZlclJlc3BvbnNlEhEKCWZyb21fc2l0ZRgBIAEoCRIPCgd0b19zaXRlGAIgASgJEjUKEXRhcmdldF9nZW5lcmF0aW9uGAMgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIYChBsb3N0X2dlbmVyYXRpb25zGAQgAygEEhAKCG9ic3RhY2xlGAUgASgJEhUKDWxlYXNlX3dhaXRfbXMYBiABKAQSEgoKY2F0Y2hlc191cBgHIAEoCBIZChFuZWVkc19hY2NlcHRfbG9zcxgIIAEoCBIqCgZsb3NzZXMYCSADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhgKEG5hbWVzYWtlX29iamVjdHMYCiABKA0iewoPRmFpbG92ZXJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSEwoLYWNjZXB0X2xvc3MYAyABKAgSMwoPYWNjZXB0ZWRfbG9zc2VzGAQgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZiJHChBGYWlsb3ZlclJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCRIdChVyZXBsYWNlZF9vcGVyYXRpb25faWQYAiABKAkiUAoTR2V0T3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkSDwoHd2FpdF9tcxgCIAEoDRISCgpzZWVuX3BoYXNlGAMgASgJIkEKFEdldE9wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIfCg5SZXNvbHZlUmVxdWVzdBINCgVncm91cBgBIAEoCSKoAQoPUmVzb2x2ZVJlc3BvbnNlEgwKBHNpdGUYASABKAkSDgoGbW9kdWxlGAIgASgJEhMKC3Rva2VuX2xhYmVsGAMgASgJEg4KBnNlcmlhbBgEIAEoCRINCgVlcG9jaBgFIAEoBBISCgpzaXRlX3N0YXRlGAYgASgJEhwKFHBhcnRpdGlvbl9lcnJvcl9jb2RlGAcgASgJEhEKCWlzX2xlYWRlchgIIAEoCCpsCg5GYWlsb3ZlclBvbGljeRIfChtGQUlMT1ZFUl9QT0xJQ1lfVU5TUEVDSUZJRUQQABIaChZGQUlMT1ZFUl9QT0xJQ1lfTUFOVUFMEAESHQoZRkFJTE9WRVJfUE9MSUNZX0FVVE9NQVRJQxACKuMBChJHZW5lcmF0aW9uU3RhbmRpbmcSIwofR0VORVJBVElPTl9TVEFORElOR19VTlNQRUNJRklFRBAAEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfUEVORElORxABEiQKIEdFTkVSQVRJT05fU1RBTkRJTkdfQUNLTk9XTEVER0VEEAISIgoeR0VORVJBVElPTl9TVEFORElOR19TVVBFUlNFREVEEAMSHAoYR0VORVJBVElPTl9TVEFORElOR19MT1NUEAQSHwobR0VORVJBVElPTl9TVEFORElOR19VTktOT1dOEAUy7QwKD09wZXJhdG9yU2VydmljZRJQCgtDcmVhdGVHcm91cBIfLmFudGlwb2RlLnYxLkNyZWF0ZUdyb3VwUmVxdWVzdBogLmFudGlwb2RlLnYxLkNyZWF0ZUdyb3VwUmVzcG9uc2USTQoKTWF0Y2hSdWxlcxIeLmFudGlwb2RlLnYxLk1hdGNoUnVsZXNSZXF1ZXN0Gh8uYW50aXBvZGUudjEuTWF0Y2hSdWxlc1Jlc3BvbnNlEk0KCkxpc3RHcm91cHMSHi5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3RHcm91cHNSZXNwb25zZRJHCghHZXRHcm91cBIcLmFudGlwb2RlLnYxLkdldEdyb3VwUmVxdWVzdBodLmFudGlwb2RlLnYxLkdldEdyb3VwUmVzcG9uc2USSgoJR2V0U3RhdHVzEh0uYW50aXBvZGUudjEuR2V0U3RhdHVzUmVxdWVzdBoeLmFudGlwb2RlLnYxLkdldFN0YXR1c1Jlc3BvbnNlElwKD1JvdGF0ZURvbWFpbktleRIjLmFudGlwb2RlLnYxLlJvdGF0ZURvbWFpbktleVJlcXVlc3QaJC5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXNwb25zZRJKCglSZXBsaWNhdGUSHS5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXF1ZXN0Gh4uYW50aXBvZGUudjEuUmVwbGljYXRlUmVzcG9uc2USVgoNR2V0R2VuZXJhdGlvbhIhLmFudGlwb2RlLnYxLkdldEdlbmVyYXRpb25SZXF1ZXN0GiIuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlc3BvbnNlEkcKCFJ1bkRyaWxsEhwuYW50aXBvZGUudjEuUnVuRHJpbGxSZXF1ZXN0Gh0uYW50aXBvZGUudjEuUnVuRHJpbGxSZXNwb25zZRJNCgpMaXN0RHJpbGxzEh4uYW50aXBvZGUudjEuTGlzdERyaWxsc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVzcG9uc2USRwoIUnVuU2NydWISHC5hbnRpcG9kZS52MS5SdW5TY3J1YlJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5TY3J1YlJlc3BvbnNlElMKDFBsYW5GYWlsb3ZlchIgLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlcXVlc3QaIS5hbnRpcG9kZS52MS5QbGFuRmFpbG92ZXJSZXNwb25zZRJHCghGYWlsb3ZlchIcLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVxdWVzdBodLmFudGlwb2RlLnYxLkZhaWxvdmVyUmVzcG9uc2USUwoMR2V0T3BlcmF0aW9uEiAuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVxdWVzdBohLmFudGlwb2RlLnYxLkdldE9wZXJhdGlvblJlc3BvbnNlElkKDkxpc3RPcGVyYXRpb25zEiIuYW50aXBvZGUudjEuTGlzdE9wZXJhdGlvbnNSZXF1ZXN0GiMuYW50aXBvZGUudjEuTGlzdE9wZXJhdGlvbnNSZXNwb25zZRJfChBEaXNtaXNzT3BlcmF0aW9uEiQuYW50aXBvZGUudjEuRGlzbWlzc09wZXJhdGlvblJlcXVlc3QaJS5hbnRpcG9kZS52MS5EaXNtaXNzT3BlcmF0aW9uUmVzcG9uc2USXAoPQ2FuY2VsT3BlcmF0aW9uEiMuYW50aXBvZGUudjEuQ2FuY2VsT3BlcmF0aW9uUmVxdWVzdBokLmFudGlwb2RlLnYxLkNhbmNlbE9wZXJhdGlvblJlc3BvbnNlEk0KClBsYW5SZXNlYXQSHi5hbnRpcG9kZS52MS5QbGFuUmVzZWF0UmVxdWVzdBofLmFudGlwb2RlLnYxLlBsYW5SZXNlYXRSZXNwb25zZRJQCgtSZXNlYXRHcm91cBIfLmFudGlwb2RlLnYxLlJlc2VhdEdyb3VwUmVxdWVzdBogLmFudGlwb2RlLnYxLlJlc2VhdEdyb3VwUmVzcG9uc2USRAoHUmVzb2x2ZRIbLmFudGlwb2RlLnYxLlJlc29sdmVSZXF1ZXN0GhwuYW50aXBvZGUudjEuUmVzb2x2ZVJlc3BvbnNlYgZwcm90bzM", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * A group as its operators declare it.
@@ -363,7 +363,8 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
 
   /**
    * The worst that is true of it, in one word: `protected`, `partially-protected` (some objects cannot be captured),
-   * `lagging` (a standby is behind the objective), `damaged` (the active partition failed its last scrub), `held` (a
+   * `lagging` (a standby is behind the objective), `failing` (all of it is within the objective, and something speaks
+   * against it staying so: `concerns` says what), `damaged` (the active partition failed its last scrub), `held` (a
    * capture would lose too much, and waits for a person at the active site), `unserved` (no active member, or one that
    * cannot be used), `unprotected` (nothing is acknowledged, or there are keys and none of them is captured), `unreadable`
    * (its records in
@@ -443,6 +444,13 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
    * @generated from field: repeated antipode.v1.GroupDomainKey domain_keys = 17;
    */
   domainKeys: GroupDomainKey[];
+
+  /**
+   * What speaks against its protection, although its numbers are good.
+   *
+   * @generated from field: repeated antipode.v1.Concern concerns = 18;
+   */
+  concerns: Concern[];
 };
 
 /**
@@ -451,6 +459,64 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
  */
 export const GroupStateSchema: GenMessage<GroupState> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 10);
+
+/**
+ * Something that failed the last time, or is not heard: the next key may not be protected.
+ *
+ * @generated from message antipode.v1.Concern
+ */
+export type Concern = Message<"antipode.v1.Concern"> & {
+  /**
+   * `capture`, `replication`, `enrolment`, `rejoin`, `drill`, `scrub`: the last of its kind failed there and none has ended
+   * well since; `site`: it is not heard; `planning`: the coordinator cannot look after the group; `leader`: this coordinator
+   * does not lead.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * The site; empty where it is no site's.
+   *
+   * @generated from field: string site = 2;
+   */
+  site: string;
+
+  /**
+   * Code of the error; empty where nothing failed.
+   *
+   * @generated from field: string error_code = 3;
+   */
+  errorCode: string;
+
+  /**
+   * What is wrong, in words for people.
+   *
+   * @generated from field: string message = 4;
+   */
+  message: string;
+
+  /**
+   * Since when, milliseconds ago.
+   *
+   * @generated from field: uint64 age_ms = 5;
+   */
+  ageMs: bigint;
+
+  /**
+   * What to do; empty where nothing is known.
+   *
+   * @generated from field: string hint = 6;
+   */
+  hint: string;
+};
+
+/**
+ * Describes the message antipode.v1.Concern.
+ * Use `create(ConcernSchema)` to create a new message.
+ */
+export const ConcernSchema: GenMessage<Concern> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 11);
 
 /**
  * An automatic failover that is due, and would lose a generation that somebody has acknowledged. It begins by itself when a
@@ -500,7 +566,7 @@ export type FailoverWait = Message<"antipode.v1.FailoverWait"> & {
  * Use `create(FailoverWaitSchema)` to create a new message.
  */
 export const FailoverWaitSchema: GenMessage<FailoverWait> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 11);
+  messageDesc(file_antipode_v1_operator, 12);
 
 /**
  * A member that holds what would be lost, and cannot serve.
@@ -528,7 +594,7 @@ export type UnusableHolder = Message<"antipode.v1.UnusableHolder"> & {
  * Use `create(UnusableHolderSchema)` to create a new message.
  */
 export const UnusableHolderSchema: GenMessage<UnusableHolder> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 12);
+  messageDesc(file_antipode_v1_operator, 13);
 
 /**
  * A domain key version in a partition of a group, by the site's own account.
@@ -577,7 +643,7 @@ export type GroupDomainKey = Message<"antipode.v1.GroupDomainKey"> & {
  * Use `create(GroupDomainKeySchema)` to create a new message.
  */
 export const GroupDomainKeySchema: GenMessage<GroupDomainKey> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 13);
+  messageDesc(file_antipode_v1_operator, 14);
 
 /**
  * A seat as it is.
@@ -746,7 +812,7 @@ export type GroupMember = Message<"antipode.v1.GroupMember"> & {
  * Use `create(GroupMemberSchema)` to create a new message.
  */
 export const GroupMemberSchema: GenMessage<GroupMember> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 14);
+  messageDesc(file_antipode_v1_operator, 15);
 
 /**
  * Nothing to ask for.
@@ -761,7 +827,7 @@ export type GetStatusRequest = Message<"antipode.v1.GetStatusRequest"> & {
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 15);
+  messageDesc(file_antipode_v1_operator, 16);
 
 /**
  * The whole picture.
@@ -845,7 +911,7 @@ export type GetStatusResponse = Message<"antipode.v1.GetStatusResponse"> & {
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 16);
+  messageDesc(file_antipode_v1_operator, 17);
 
 /**
  * A look at what is due that failed, and fails since.
@@ -894,7 +960,7 @@ export type PlanningTrouble = Message<"antipode.v1.PlanningTrouble"> & {
  * Use `create(PlanningTroubleSchema)` to create a new message.
  */
 export const PlanningTroubleSchema: GenMessage<PlanningTrouble> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 17);
+  messageDesc(file_antipode_v1_operator, 18);
 
 /**
  * A wall clock was set ahead or back. No deadline moves with it.
@@ -922,7 +988,7 @@ export type ClockStep = Message<"antipode.v1.ClockStep"> & {
  * Use `create(ClockStepSchema)` to create a new message.
  */
 export const ClockStepSchema: GenMessage<ClockStep> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 18);
+  messageDesc(file_antipode_v1_operator, 19);
 
 /**
  * A site as the coordinator sees it.
@@ -999,7 +1065,7 @@ export type SiteState = Message<"antipode.v1.SiteState"> & {
  * Use `create(SiteStateSchema)` to create a new message.
  */
 export const SiteStateSchema: GenMessage<SiteState> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 19);
+  messageDesc(file_antipode_v1_operator, 20);
 
 /**
  * An agent that speaks for a site while another one does: a copy of its data folder, or a second one on another host.
@@ -1048,7 +1114,7 @@ export type RefusedAgent = Message<"antipode.v1.RefusedAgent"> & {
  * Use `create(RefusedAgentSchema)` to create a new message.
  */
 export const RefusedAgentSchema: GenMessage<RefusedAgent> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 20);
+  messageDesc(file_antipode_v1_operator, 21);
 
 /**
  * Something under way, or done.
@@ -1160,7 +1226,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
  * Use `create(OperationSchema)` to create a new message.
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 21);
+  messageDesc(file_antipode_v1_operator, 22);
 
 /**
  * Why an order failed.
@@ -1216,7 +1282,7 @@ export type OperationFailure = Message<"antipode.v1.OperationFailure"> & {
  * Use `create(OperationFailureSchema)` to create a new message.
  */
 export const OperationFailureSchema: GenMessage<OperationFailure> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 22);
+  messageDesc(file_antipode_v1_operator, 23);
 
 /**
  * Lists operations.
@@ -1244,7 +1310,7 @@ export type ListOperationsRequest = Message<"antipode.v1.ListOperationsRequest">
  * Use `create(ListOperationsRequestSchema)` to create a new message.
  */
 export const ListOperationsRequestSchema: GenMessage<ListOperationsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 23);
+  messageDesc(file_antipode_v1_operator, 24);
 
 /**
  * Operations.
@@ -1265,7 +1331,7 @@ export type ListOperationsResponse = Message<"antipode.v1.ListOperationsResponse
  * Use `create(ListOperationsResponseSchema)` to create a new message.
  */
 export const ListOperationsResponseSchema: GenMessage<ListOperationsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 24);
+  messageDesc(file_antipode_v1_operator, 25);
 
 /**
  * Dismisses an operation.
@@ -1286,7 +1352,7 @@ export type DismissOperationRequest = Message<"antipode.v1.DismissOperationReque
  * Use `create(DismissOperationRequestSchema)` to create a new message.
  */
 export const DismissOperationRequestSchema: GenMessage<DismissOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 25);
+  messageDesc(file_antipode_v1_operator, 26);
 
 /**
  * As it is after that.
@@ -1307,7 +1373,7 @@ export type DismissOperationResponse = Message<"antipode.v1.DismissOperationResp
  * Use `create(DismissOperationResponseSchema)` to create a new message.
  */
 export const DismissOperationResponseSchema: GenMessage<DismissOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 26);
+  messageDesc(file_antipode_v1_operator, 27);
 
 /**
  * Cancels an operation.
@@ -1328,7 +1394,7 @@ export type CancelOperationRequest = Message<"antipode.v1.CancelOperationRequest
  * Use `create(CancelOperationRequestSchema)` to create a new message.
  */
 export const CancelOperationRequestSchema: GenMessage<CancelOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 27);
+  messageDesc(file_antipode_v1_operator, 28);
 
 /**
  * As it is after that.
@@ -1349,7 +1415,7 @@ export type CancelOperationResponse = Message<"antipode.v1.CancelOperationRespon
  * Use `create(CancelOperationResponseSchema)` to create a new message.
  */
 export const CancelOperationResponseSchema: GenMessage<CancelOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 28);
+  messageDesc(file_antipode_v1_operator, 29);
 
 /**
  * Plans to seat a group anew.
@@ -1377,7 +1443,7 @@ export type PlanReseatRequest = Message<"antipode.v1.PlanReseatRequest"> & {
  * Use `create(PlanReseatRequestSchema)` to create a new message.
  */
 export const PlanReseatRequestSchema: GenMessage<PlanReseatRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 29);
+  messageDesc(file_antipode_v1_operator, 30);
 
 /**
  * What it would do.
@@ -1440,7 +1506,7 @@ export type PlanReseatResponse = Message<"antipode.v1.PlanReseatResponse"> & {
  * Use `create(PlanReseatResponseSchema)` to create a new message.
  */
 export const PlanReseatResponseSchema: GenMessage<PlanReseatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 30);
+  messageDesc(file_antipode_v1_operator, 31);
 
 /**
  * What one member says of itself.
@@ -1503,7 +1569,7 @@ export type ReseatAccount = Message<"antipode.v1.ReseatAccount"> & {
  * Use `create(ReseatAccountSchema)` to create a new message.
  */
 export const ReseatAccountSchema: GenMessage<ReseatAccount> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 31);
+  messageDesc(file_antipode_v1_operator, 32);
 
 /**
  * Seats a group anew.
@@ -1531,7 +1597,7 @@ export type ReseatGroupRequest = Message<"antipode.v1.ReseatGroupRequest"> & {
  * Use `create(ReseatGroupRequestSchema)` to create a new message.
  */
 export const ReseatGroupRequestSchema: GenMessage<ReseatGroupRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 32);
+  messageDesc(file_antipode_v1_operator, 33);
 
 /**
  * The operation.
@@ -1552,7 +1618,7 @@ export type ReseatGroupResponse = Message<"antipode.v1.ReseatGroupResponse"> & {
  * Use `create(ReseatGroupResponseSchema)` to create a new message.
  */
 export const ReseatGroupResponseSchema: GenMessage<ReseatGroupResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 33);
+  messageDesc(file_antipode_v1_operator, 34);
 
 /**
  * Rotates the domain key.
@@ -1573,7 +1639,7 @@ export type RotateDomainKeyRequest = Message<"antipode.v1.RotateDomainKeyRequest
  * Use `create(RotateDomainKeyRequestSchema)` to create a new message.
  */
 export const RotateDomainKeyRequestSchema: GenMessage<RotateDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 34);
+  messageDesc(file_antipode_v1_operator, 35);
 
 /**
  * The operation.
@@ -1594,7 +1660,7 @@ export type RotateDomainKeyResponse = Message<"antipode.v1.RotateDomainKeyRespon
  * Use `create(RotateDomainKeyResponseSchema)` to create a new message.
  */
 export const RotateDomainKeyResponseSchema: GenMessage<RotateDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 35);
+  messageDesc(file_antipode_v1_operator, 36);
 
 /**
  * Replicates now.
@@ -1615,7 +1681,7 @@ export type ReplicateRequest = Message<"antipode.v1.ReplicateRequest"> & {
  * Use `create(ReplicateRequestSchema)` to create a new message.
  */
 export const ReplicateRequestSchema: GenMessage<ReplicateRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 36);
+  messageDesc(file_antipode_v1_operator, 37);
 
 /**
  * The operation.
@@ -1636,7 +1702,7 @@ export type ReplicateResponse = Message<"antipode.v1.ReplicateResponse"> & {
  * Use `create(ReplicateResponseSchema)` to create a new message.
  */
 export const ReplicateResponseSchema: GenMessage<ReplicateResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 37);
+  messageDesc(file_antipode_v1_operator, 38);
 
 /**
  * Asks for a generation.
@@ -1671,7 +1737,7 @@ export type GetGenerationRequest = Message<"antipode.v1.GetGenerationRequest"> &
  * Use `create(GetGenerationRequestSchema)` to create a new message.
  */
 export const GetGenerationRequestSchema: GenMessage<GetGenerationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 38);
+  messageDesc(file_antipode_v1_operator, 39);
 
 /**
  * What has become of it.
@@ -1713,7 +1779,7 @@ export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse">
  * Use `create(GetGenerationResponseSchema)` to create a new message.
  */
 export const GetGenerationResponseSchema: GenMessage<GetGenerationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 39);
+  messageDesc(file_antipode_v1_operator, 40);
 
 /**
  * Runs a drill.
@@ -1741,7 +1807,7 @@ export type RunDrillRequest = Message<"antipode.v1.RunDrillRequest"> & {
  * Use `create(RunDrillRequestSchema)` to create a new message.
  */
 export const RunDrillRequestSchema: GenMessage<RunDrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 40);
+  messageDesc(file_antipode_v1_operator, 41);
 
 /**
  * The operation.
@@ -1762,7 +1828,7 @@ export type RunDrillResponse = Message<"antipode.v1.RunDrillResponse"> & {
  * Use `create(RunDrillResponseSchema)` to create a new message.
  */
 export const RunDrillResponseSchema: GenMessage<RunDrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 41);
+  messageDesc(file_antipode_v1_operator, 42);
 
 /**
  * Lists drills.
@@ -1790,7 +1856,7 @@ export type ListDrillsRequest = Message<"antipode.v1.ListDrillsRequest"> & {
  * Use `create(ListDrillsRequestSchema)` to create a new message.
  */
 export const ListDrillsRequestSchema: GenMessage<ListDrillsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 42);
+  messageDesc(file_antipode_v1_operator, 43);
 
 /**
  * Drills.
@@ -1811,7 +1877,7 @@ export type ListDrillsResponse = Message<"antipode.v1.ListDrillsResponse"> & {
  * Use `create(ListDrillsResponseSchema)` to create a new message.
  */
 export const ListDrillsResponseSchema: GenMessage<ListDrillsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 43);
+  messageDesc(file_antipode_v1_operator, 44);
 
 /**
  * A drill that ended.
@@ -1909,7 +1975,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
  * Use `create(DrillRecordSchema)` to create a new message.
  */
 export const DrillRecordSchema: GenMessage<DrillRecord> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 44);
+  messageDesc(file_antipode_v1_operator, 45);
 
 /**
  * Looks for silent damage.
@@ -1937,7 +2003,7 @@ export type RunScrubRequest = Message<"antipode.v1.RunScrubRequest"> & {
  * Use `create(RunScrubRequestSchema)` to create a new message.
  */
 export const RunScrubRequestSchema: GenMessage<RunScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 45);
+  messageDesc(file_antipode_v1_operator, 46);
 
 /**
  * The operations.
@@ -1958,7 +2024,7 @@ export type RunScrubResponse = Message<"antipode.v1.RunScrubResponse"> & {
  * Use `create(RunScrubResponseSchema)` to create a new message.
  */
 export const RunScrubResponseSchema: GenMessage<RunScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 46);
+  messageDesc(file_antipode_v1_operator, 47);
 
 /**
  * Plans a failover.
@@ -1986,7 +2052,7 @@ export type PlanFailoverRequest = Message<"antipode.v1.PlanFailoverRequest"> & {
  * Use `create(PlanFailoverRequestSchema)` to create a new message.
  */
 export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 47);
+  messageDesc(file_antipode_v1_operator, 48);
 
 /**
  * What it would do.
@@ -2070,7 +2136,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
  * Use `create(PlanFailoverResponseSchema)` to create a new message.
  */
 export const PlanFailoverResponseSchema: GenMessage<PlanFailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 48);
+  messageDesc(file_antipode_v1_operator, 49);
 
 /**
  * Fails over.
@@ -2113,7 +2179,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
  * Use `create(FailoverRequestSchema)` to create a new message.
  */
 export const FailoverRequestSchema: GenMessage<FailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 49);
+  messageDesc(file_antipode_v1_operator, 50);
 
 /**
  * The operation.
@@ -2141,7 +2207,7 @@ export type FailoverResponse = Message<"antipode.v1.FailoverResponse"> & {
  * Use `create(FailoverResponseSchema)` to create a new message.
  */
 export const FailoverResponseSchema: GenMessage<FailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 50);
+  messageDesc(file_antipode_v1_operator, 51);
 
 /**
  * Asks for an operation.
@@ -2176,7 +2242,7 @@ export type GetOperationRequest = Message<"antipode.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 51);
+  messageDesc(file_antipode_v1_operator, 52);
 
 /**
  * The operation.
@@ -2197,7 +2263,7 @@ export type GetOperationResponse = Message<"antipode.v1.GetOperationResponse"> &
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 52);
+  messageDesc(file_antipode_v1_operator, 53);
 
 /**
  * Where to go.
@@ -2218,7 +2284,7 @@ export type ResolveRequest = Message<"antipode.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 53);
+  messageDesc(file_antipode_v1_operator, 54);
 
 /**
  * Where a client of the group must go now.
@@ -2288,7 +2354,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 54);
+  messageDesc(file_antipode_v1_operator, 55);
 
 /**
  * What to do when the active site is lost.

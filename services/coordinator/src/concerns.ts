@@ -1,0 +1,142 @@
+/**
+ * What speaks against a claim that is still true by its numbers. "Protected" says that everything acknowledged is within
+ * the objective; it does not say that the next key will be. What failed the last time, and who is not heard, is shown at
+ * once, not when the objective has passed (I13). One retry that succeeds is not shown. Pure.
+ */
+import type { AntipodeError } from '@antipode/runtime';
+import type { SiteView } from './detector.ts';
+import { FINDINGS } from './machines/scrub.ts';
+import type { Group } from './model.ts';
+import type { Intent } from './store/intents.ts';
+import type { ScrubRecord } from './store/scrubs.ts';
+import type { FailingIntent } from './store/streaks.ts';
+import { agoMs } from './timeline.ts';
+
+export interface Concern {
+  readonly kind:
+    | 'capture'
+    | 'replication'
+    | 'enrolment'
+    | 'rejoin'
+    | 'drill'
+    | 'scrub'
+    | 'site'
+    | 'planning'
+    | 'leader';
+  /** Empty where it is no site's. */
+  readonly site: string;
+  /** Empty where nothing failed. */
+  readonly errorCode: string;
+  readonly message: string;
+  readonly ageMs: number;
+  /** What to do, where the place that raised it knows better than the catalogue. */
+  readonly hint?: string | undefined;
+}
+
+export interface Recent {
+  /** What failed, by kind and site, and has not ended well since. */
+  readonly failing: readonly FailingIntent[];
+  readonly open: readonly Intent[];
+  readonly scrubs: readonly ScrubRecord[];
+  /** The last drill. */
+  readonly drill:
+    | { readonly site: string; readonly passed: boolean; readonly errorCode: string; readonly startedMs: number }
+    | undefined;
+}
+
+/** Of this coordinator. */
+export interface Own {
+  readonly isLeader: boolean;
+  readonly troubles: readonly { readonly group: string; readonly error: AntipodeError; readonly sinceMs: number }[];
+  readonly monotonicMs: number;
+}
+
+/** A failure of this many attempts in a row is one that lasts. */
+const ATTEMPTS_SHOWN = 2;
+const WATCHED: ReadonlySet<string> = new Set(['capture', 'replication', 'enrolment', 'rejoin']);
+/** They say that something else came first, or goes on elsewhere. */
+export const NO_FAILURE: readonly string[] = [
+  'EPOCH_STALE',
+  'ROLE_REFUSED',
+  'GENERATION_NOT_NEWER',
+  'LEADERSHIP_LOST',
+  'GROUP_BUSY',
+];
+
+export function concernsOf({
+  group,
+  recent: { failing, open, scrubs, drill },
+  own,
+  view,
+  nowMs,
+}: {
+  group: Group;
+  recent: Recent;
+  own: Own;
+  view: (site: string) => SiteView | undefined;
+  nowMs: number;
+}): Concern[] {
+  // A stamp that lies ahead says nothing of its age.
+  const ago = (stampMs: number): number => (stampMs > nowMs ? 0 : agoMs({ nowMs, stampMs }));
+  const found: Concern[] = [];
+  for (const { intent, sinceMs } of failing) found.push(concernOf(intent, ago(sinceMs)));
+  for (const intent of open) {
+    const { kind, site, status, attempts, errorCode, createdMs } = intent;
+    const isFailing = attempts >= ATTEMPTS_SHOWN && errorCode !== '' && !NO_FAILURE.includes(errorCode);
+    const isKnown = found.some((one) => one.kind === kind && one.site === site);
+    if (WATCHED.has(kind) && !isKnown && (status === 'parked' || isFailing))
+      found.push(concernOf(intent, ago(createdMs)));
+  }
+  if (drill !== undefined && !drill.passed)
+    found.push({
+      kind: 'drill',
+      site: drill.site,
+      errorCode: drill.errorCode,
+      message: 'the last drill did not pass',
+      ageMs: ago(drill.startedMs),
+    });
+  for (const { site, errorCode, startedMs } of scrubs) {
+    // What a scrub has found is told otherwise: by the headline, or by what the standby has acknowledged.
+    if (errorCode === '' || FINDINGS.has(errorCode) || !group.members.some((member) => member.site === site)) continue;
+    found.push({ kind: 'scrub', site, errorCode, message: 'the last scrub could not look', ageMs: ago(startedMs) });
+  }
+  for (const { site } of group.members) {
+    const heard = view(site);
+    if (heard?.status === 'up') continue;
+    const message = `site ${site} is ${heard?.status ?? 'unknown'}: ${heard?.reason ?? 'it was not heard yet'}`;
+    const silentMs = heard?.lastMs === undefined ? 0 : own.monotonicMs - heard.lastMs;
+    found.push({ kind: 'site', site, errorCode: '', message, ageMs: Math.max(0, silentMs) });
+  }
+  for (const { group: name, error, sinceMs } of own.troubles)
+    if (name === '' || name === group.spec.name)
+      found.push({
+        kind: 'planning',
+        site: '',
+        errorCode: error.code,
+        message: plain(error.message, error.code),
+        ageMs: own.monotonicMs - sinceMs,
+        hint: error.ownHint,
+      });
+  if (!own.isLeader)
+    found.push({
+      kind: 'leader',
+      site: '',
+      errorCode: '',
+      message: 'this coordinator does not lead, and hears no site',
+      ageMs: 0,
+    });
+  return found;
+}
+
+function concernOf({ kind, site, errorCode, errorMessage, failure }: Intent, ageMs: number): Concern {
+  return {
+    kind: kind as Concern['kind'],
+    site,
+    errorCode,
+    message: plain(errorMessage || failure?.message || '', errorCode),
+    ageMs,
+    hint: failure?.code === errorCode ? failure.hint : undefined,
+  };
+}
+
+const plain = (message: string, code: string): string => message.replace(`[${code}] `, '');
