@@ -101,7 +101,7 @@ class Bench {
       divergent: 0,
     }));
     const group = {
-      spec: { name: 'payments', members, rpoMs: 300_000, failoverPolicy: 'automatic', drillCron: '' },
+      spec: { name: 'payments', members, scratch: [], rpoMs: 300_000, failoverPolicy: 'automatic', drillCron: '' },
       members,
       epoch: 1n,
       owner: 'a',
