@@ -198,7 +198,12 @@ export class Coordinator implements Closeable {
       certificate: () => this.#tls.state,
     };
 
-    await election.pass();
+    // A predecessor that is frozen inside a write holds the row for some seconds: the next looks get it.
+    await election.pass().catch((thrown: unknown) => {
+      const error = AntipodeError.from(thrown);
+      if (error.disposition !== 'retry') throw error;
+      log.warn('the election could not look, and tries again', { error });
+    });
     election.start();
     const server = this.#own(new RpcServer({ tls: this.#tls, log }));
     server.add(CoordinatorService, coordinatorHandlers(rpc));
