@@ -52,6 +52,14 @@ it('every use that a key allows is tried, or counted as not tried', async () => 
       [...PORTABLE, ...label(name), ...only(PRIVATE_USES, ...on), ...more],
     );
   for (const use of SECRET_USES) await aes(use);
+  // Its other side is a copy of it.
+  await source.generateKey(mechanism(CKM.AES_KEY_GEN), [
+    [CKA.VALUE_LEN, 32],
+    ...PORTABLE,
+    ...label('aes unwrap, not to be copied'),
+    ...only(SECRET_USES, 'unwrap'),
+    [ATTRIBUTES.copyable.type, false],
+  ]);
   await aes('encrypt', 'decrypt', 'sign', 'verify');
   for (const use of ['sign', 'verify', 'derive'] as const) await generic(use);
   await rsa('rsa signRecover', ['signRecover']);
@@ -77,7 +85,14 @@ it('every use that a key allows is tried, or counted as not tried', async () => 
     for (const { use, outcome: how } of outcome!.checks)
       if (how === 'not-exercised') untried.push(`${Buffer.from(entry.attributes.label ?? []).toString()}: ${use}`);
   }
-  expect(untried.sort()).toEqual(['aes unwrap: unwrap', 'generic derive: derive', 'rsa signRecover: signRecover']);
+  expect(untried.sort()).toEqual([
+    'aes unwrap, not to be copied: unwrap',
+    'generic derive: derive',
+    'rsa signRecover: signRecover',
+  ]);
+  // Nothing of the trials is left: a copy may do more than its key.
+  const session = await pair.b.provider.inventory();
+  expect(session).toHaveLength(sealed.generation.entries.length + pair.b.keyring.ownHandles.size);
   expect(proof).toMatchObject({ proved: sealed.generation.entries.length, failed: 0, usesNotExercised: 3 });
   // By object: a number alone does not say which keys to try with their application.
   const labels = new Map(

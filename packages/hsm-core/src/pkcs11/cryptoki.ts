@@ -49,6 +49,8 @@ const FUNCTIONS = {
   C_Decrypt: [34, 'npnpp'],
   C_SignInit: [42, 'npn'],
   C_Sign: [43, 'npnpp'],
+  C_SignRecoverInit: [46, 'npn'],
+  C_SignRecover: [47, 'npnpp'],
   C_VerifyInit: [48, 'npn'],
   C_Verify: [49, 'npnpn'],
   C_GenerateKey: [58, 'nppnp'],
@@ -373,6 +375,10 @@ export class Cryptoki {
     return this.#transform('C_SignInit', 'C_Sign', session, mechanism, key, data, 1024);
   }
 
+  signRecover(session: bigint, mechanism: Mechanism, key: bigint, data: Uint8Array): Buffer {
+    return this.#transform('C_SignRecoverInit', 'C_SignRecover', session, mechanism, key, data, 1024);
+  }
+
   encrypt(session: bigint, mechanism: Mechanism, key: bigint, data: Uint8Array): Buffer {
     return this.#transform('C_EncryptInit', 'C_Encrypt', session, mechanism, key, data, data.length + 1024);
   }
@@ -391,8 +397,8 @@ export class Cryptoki {
 
   /** A one-part operation. One that asks for more room gets it, so that none stays open. */
   #transform(
-    begin: 'C_SignInit' | 'C_EncryptInit' | 'C_DecryptInit',
-    finish: 'C_Sign' | 'C_Encrypt' | 'C_Decrypt',
+    begin: 'C_SignInit' | 'C_SignRecoverInit' | 'C_EncryptInit' | 'C_DecryptInit',
+    finish: 'C_Sign' | 'C_SignRecover' | 'C_Encrypt' | 'C_Decrypt',
     session: bigint,
     mechanism: Mechanism,
     key: bigint,
@@ -428,7 +434,7 @@ export class Cryptoki {
    * the device does not let go of it, operations go on in a session of their own.
    */
   #begin(
-    name: 'C_SignInit' | 'C_EncryptInit' | 'C_DecryptInit' | 'C_VerifyInit' | 'C_FindObjectsInit',
+    name: 'C_SignInit' | 'C_SignRecoverInit' | 'C_EncryptInit' | 'C_DecryptInit' | 'C_VerifyInit' | 'C_FindObjectsInit',
     session: bigint,
     args: readonly (number | bigint | Uint8Array)[],
     end: (session: bigint) => unknown,

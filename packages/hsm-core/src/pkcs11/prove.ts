@@ -3,7 +3,7 @@
  * private keys by a signature, a decryption or an agreement that software checks with the manifest's public half; then
  * use by every flag. Attributes alone prove nothing. A flag that no mechanism of the token can exercise is reported.
  */
-import { constants, createHash, type KeyObject, publicEncrypt, randomBytes, verify } from 'node:crypto';
+import { constants, createHash, type KeyObject, publicDecrypt, publicEncrypt, randomBytes, verify } from 'node:crypto';
 import { bytesEqual, hasCode, hex, sha256 } from '@antipode/runtime';
 import { ATTRIBUTES, type AttributeName, USES } from '../model/attributes.ts';
 import type { Curve } from '../model/curve.ts';
@@ -14,6 +14,7 @@ import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from './constants.ts';
 import { type Mechanism, mechanism, structure } from './cryptoki.ts';
 import { agree, type KeyUse, softwareAgreement } from './find-public-half.ts';
 import type { ObjectReader } from './object-reader.ts';
+import { Partner } from './partner.ts';
 import { CANNOT_EXERCISE, CryptokiFailure, isSoftwareRefusal } from './return-values.ts';
 
 export interface ProveContext extends KeyUse {
@@ -28,6 +29,14 @@ export interface ProveContext extends KeyUse {
 
 export function prove(context: ProveContext, item: ProofItem): ProofOutcome {
   const proof = new Proof(context, item);
+  try {
+    return proved(proof, item);
+  } finally {
+    proof.end();
+  }
+}
+
+function proved(proof: Proof, item: ProofItem): ProofOutcome {
   switch (item.objectClass) {
     case 'secret-key':
       proof.rewrap();
@@ -66,11 +75,17 @@ class Proof {
   readonly #item: ProofItem;
   /** Uses that another one has tried along with itself: what was encrypted is decrypted again. */
   readonly #covered = new Set<AttributeName>();
+  readonly #partner: Partner;
   readonly #nonce = Buffer.concat([Buffer.from('antipode proof v1\0'), randomBytes(32)]);
 
   constructor(context: ProveContext, item: ProofItem) {
     this.#context = context;
     this.#item = item;
+    this.#partner = new Partner(context, item);
+  }
+
+  end(): void {
+    this.#partner.end();
   }
 
   /** Whether something was shown that only the true object can show. A MAC alone is none: nothing checks it but itself. */
@@ -112,38 +127,48 @@ class Proof {
 
   useAes(): void {
     const { cryptoki, session } = this.#context;
-    const { handle, attributes } = this.#item;
+    const { attributes } = this.#item;
     const block = this.#nonce.subarray(0, 32);
     if (attributes.encrypt || attributes.decrypt) {
-      const both = attributes.encrypt && attributes.decrypt;
-      if (both) this.#covered.add('decrypt');
+      if (attributes.encrypt) this.#covered.add('decrypt');
       this.#use(
-        both ? 'encrypt' : attributes.encrypt ? 'encrypt' : 'decrypt',
+        attributes.encrypt ? 'encrypt' : 'decrypt',
         [CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.AES_ECB, CKM.AES_CTR],
         (type) => {
           const how = type === CKM.AES_CTR ? structureCtr() : mechanism(type, type === CKM.AES_ECB ? undefined : IV);
-          if (!attributes.encrypt) return cryptoki.decrypt(session, how, handle, block).length > 0;
-          const ciphertext = cryptoki.encrypt(session, how, handle, block);
-          return both
-            ? bytesEqual(cryptoki.decrypt(session, how, handle, ciphertext), block)
-            : !bytesEqual(ciphertext.subarray(0, block.length), block);
+          const encrypted = this.#by('encrypt', (key) => cryptoki.encrypt(session, how, key, block));
+          const decrypted = this.#by('decrypt', (key) => cryptoki.decrypt(session, how, key, encrypted ?? block));
+          if (encrypted !== undefined && decrypted !== undefined) return bytesEqual(decrypted, block);
+          return encrypted === undefined || !bytesEqual(encrypted.subarray(0, block.length), block);
         },
       );
     }
-    if (attributes.sign) this.#signAndVerify([CKM.AES_CMAC], attributes.verify === true);
-    else if (attributes.verify) this.#refuseWrongMac([CKM.AES_CMAC], 16);
-    if (attributes.wrap) this.#wrapThrowAway(attributes.unwrap === true);
+    this.#useMac([CKM.AES_CMAC], 16);
+    if (attributes.wrap || attributes.unwrap) this.#wrapThrowAway();
     if (attributes.derive) {
-      this.#use('derive', [CKM.AES_ECB_ENCRYPT_DATA], (type) =>
-        this.#derive(structure(type, [{ pointer: block }, block.length])),
-      );
+      this.#use('derive', [CKM.AES_ECB_ENCRYPT_DATA], (type) => {
+        const derived = this.#derived(structure(type, [{ pointer: block }, block.length]));
+        const expected = this.#by('encrypt', (key) => cryptoki.encrypt(session, mechanism(CKM.AES_ECB), key, block));
+        return expected === undefined || derived === undefined || bytesEqual(derived, expected);
+      });
     }
   }
 
   useSecret(): void {
-    const { attributes } = this.#item;
-    if (attributes.sign) this.#signAndVerify([CKM.SHA256_HMAC, CKM.SHA_1_HMAC], attributes.verify === true);
-    else if (attributes.verify) this.#refuseWrongMac([CKM.SHA256_HMAC], 32);
+    this.#useMac([CKM.SHA256_HMAC, CKM.SHA_1_HMAC], 32);
+    if (!this.#item.attributes.derive) return;
+    const { cryptoki, session } = this.#context;
+    const block = this.#nonce.subarray(0, 32);
+    this.#use('derive', [CKM.SHA256_KEY_DERIVATION, CKM.CONCATENATE_BASE_AND_DATA], (type) => {
+      const how =
+        type === CKM.SHA256_KEY_DERIVATION ? mechanism(type) : structure(type, [{ pointer: block }, block.length]);
+      // It tells of the secret, so that nobody reads it: rewrapping has shown the value.
+      const hidden = THROW_AWAY.map(
+        ([attribute, value]) => [attribute, attribute === 0x103 ? true : attribute === 0x162 ? false : value] as const,
+      );
+      cryptoki.destroy(session, cryptoki.deriveKey(session, how, this.#item.handle, hidden));
+      return true;
+    });
   }
 
   useRsa(): void {
@@ -183,13 +208,20 @@ class Proof {
         );
       });
     }
+    if (attributes.signRecover) {
+      this.#use('signRecover', [CKM.RSA_PKCS], (type) => {
+        const signature = cryptoki.signRecover(session, mechanism(type), handle, this.#nonce.subarray(0, 32));
+        const recovered = publicDecrypt({ key: publicKey, padding: constants.RSA_PKCS1_PADDING }, signature);
+        return bytesEqual(recovered, this.#nonce.subarray(0, 32));
+      });
+    }
     if (attributes.unwrap) {
       this.#use('unwrap', [CKM.RSA_PKCS_OAEP, CKM.RSA_PKCS], (type) => {
         const isOaep = type === CKM.RSA_PKCS_OAEP;
         const padding = isOaep ? constants.RSA_PKCS1_OAEP_PADDING : constants.RSA_PKCS1_PADDING;
         const secret = randomBytes(32);
         const wrapped = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, secret);
-        return this.#unwrapsTo(isOaep ? OAEP_SHA1() : mechanism(type), wrapped, secret);
+        return this.#unwrapsTo(isOaep ? OAEP_SHA1() : mechanism(type), wrapped, secret, handle);
       });
     }
   }
@@ -298,7 +330,7 @@ class Proof {
     const tried = new Set(this.checks.map(({ use }) => use));
     for (const use of USES)
       if (this.#item.attributes[use] && !tried.has(use) && !this.#covered.has(use))
-        this.checks.push({ use, outcome: 'not-exercised', detail: 'no way to try it' });
+        this.checks.push({ use, outcome: 'not-exercised', detail: 'no mechanism of this type of key' });
   }
 
   data(): void {
@@ -330,22 +362,37 @@ class Proof {
     return opened;
   }
 
-  #signAndVerify(types: readonly number[], canVerify: boolean): void {
-    const { cryptoki, session } = this.#context;
-    if (canVerify) this.#covered.add('verify');
-    this.#use('sign', types, (type) => {
-      const mac = cryptoki.sign(session, mechanism(type), this.#item.handle, this.#nonce);
-      if (canVerify) cryptoki.verify(session, mechanism(type), this.#item.handle, this.#nonce, mac);
-      return mac.length > 0;
-    });
+  /**
+   * What the key itself does, or its other side where the key may not. What the token refuses to the other side is no finding
+   * about the key: then nobody has checked. @throws what it refuses to the key
+   */
+  #by<T>(use: AttributeName, work: (key: bigint) => T): T | undefined {
+    const { handle } = this.#item;
+    const key = this.#partner.for(use);
+    if (key === undefined) return undefined;
+    try {
+      return work(key);
+    } catch (thrown) {
+      if (key !== handle && thrown instanceof CryptokiFailure && !SAYS_NO.has(thrown.returnValue)) return undefined;
+      throw thrown;
+    }
   }
 
-  /** A key that only verifies has nothing to verify here: that it refuses a MAC that nobody made shows that it is at work. */
-  #refuseWrongMac(types: readonly number[], bytes: number): void {
+  #useMac(types: readonly number[], bytes: number): void {
     const { cryptoki, session } = this.#context;
-    this.#use('verify', types, (type) => {
+    const { sign, verify: verifies } = this.#item.attributes;
+    if (!sign && !verifies) return;
+    if (sign) this.#covered.add('verify');
+    this.#use(sign ? 'sign' : 'verify', types, (type) => {
+      const how = mechanism(type);
+      const mac = this.#by('sign', (key) => cryptoki.sign(session, how, key, this.#nonce));
+      if (mac !== undefined) {
+        this.#by('verify', (key) => cryptoki.verify(session, how, key, this.#nonce, mac));
+        return mac.length > 0;
+      }
+      // A key that only verifies has nothing to verify here: that it refuses a MAC that nobody made shows that it is at work.
       try {
-        cryptoki.verify(session, mechanism(type), this.#item.handle, this.#nonce, randomBytes(bytes));
+        cryptoki.verify(session, how, this.#item.handle, this.#nonce, randomBytes(bytes));
         return false;
       } catch (thrown) {
         if (thrown instanceof CryptokiFailure && thrown.returnValue === 'CKR_SIGNATURE_INVALID') return true;
@@ -354,27 +401,35 @@ class Proof {
     });
   }
 
-  #wrapThrowAway(canUnwrap: boolean): void {
+  #wrapThrowAway(): void {
     const { cryptoki, session, keyWrap } = this.#context;
+    const { wrap, unwrap } = this.#item.attributes;
     const secret = randomBytes(32);
     let blob: Buffer | undefined;
-    this.#use('wrap', [keyWrap.type], () => {
+    const wrapped = (): Buffer | undefined => {
       const throwAway = cryptoki.create(session, [...THROW_AWAY, [CKA.VALUE, secret]]);
       try {
-        blob = cryptoki.wrapKey(session, keyWrap, this.#item.handle, throwAway);
-        return blob.length > 0;
+        return this.#by('wrap', (key) => cryptoki.wrapKey(session, keyWrap, key, throwAway));
       } finally {
         cryptoki.destroy(session, throwAway);
       }
-    });
-    const wrapped = blob;
-    if (canUnwrap && wrapped !== undefined)
-      this.#use('unwrap', [keyWrap.type], () => this.#unwrapsTo(keyWrap, wrapped, secret));
+    };
+    if (wrap)
+      this.#use('wrap', [keyWrap.type], () => {
+        blob = wrapped();
+        if (unwrap || blob === undefined) return blob !== undefined;
+        const made = blob;
+        return this.#by('unwrap', (key) => this.#unwrapsTo(keyWrap, made, secret, key)) !== false;
+      });
+    else blob = unlessRefused(wrapped);
+    const made = blob;
+    if (unwrap && made !== undefined)
+      this.#use('unwrap', [keyWrap.type], () => this.#unwrapsTo(keyWrap, made, secret, this.#item.handle));
   }
 
-  #unwrapsTo(how: Mechanism, blob: Uint8Array, secret: Uint8Array): boolean {
+  #unwrapsTo(how: Mechanism, blob: Uint8Array, secret: Uint8Array, key: bigint): boolean {
     const { cryptoki, session } = this.#context;
-    const unwrapped = cryptoki.unwrapKey(session, how, this.#item.handle, blob, THROW_AWAY);
+    const unwrapped = cryptoki.unwrapKey(session, how, key, blob, THROW_AWAY);
     try {
       const value = cryptoki.attributes(session, unwrapped, [CKA.VALUE])?.get(CKA.VALUE);
       return value !== undefined && bytesEqual(value, secret);
@@ -383,11 +438,15 @@ class Proof {
     }
   }
 
-  #derive(how: Mechanism): boolean {
+  /** What is derived from a nonce that is used once, where the token lets it be read: it protects nothing. */
+  #derived(how: Mechanism): Uint8Array | undefined {
     const { cryptoki, session } = this.#context;
     const derived = cryptoki.deriveKey(session, how, this.#item.handle, [...THROW_AWAY, [CKA.VALUE_LEN, 32]]);
-    cryptoki.destroy(session, derived);
-    return true;
+    try {
+      return cryptoki.attributes(session, derived, [CKA.VALUE])?.get(CKA.VALUE);
+    } finally {
+      cryptoki.destroy(session, derived);
+    }
   }
 
   /** Tries the mechanisms that the key allows until one can be exercised. */
@@ -439,6 +498,19 @@ class Proof {
     }
   }
 }
+
+/** Undefined where the token refuses: what only prepares a trial is no finding about the key. */
+function unlessRefused<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (thrown) {
+    if (thrown instanceof CryptokiFailure) return undefined;
+    throw thrown;
+  }
+}
+
+/** By which a token says that what one side has made is not what the other takes. */
+const SAYS_NO: ReadonlySet<string> = new Set(['CKR_SIGNATURE_INVALID', 'CKR_SIGNATURE_LEN_RANGE']);
 
 /** The token refuses the use to every key of the curve. */
 class NoKeyOfCurve extends Error {}
