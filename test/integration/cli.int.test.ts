@@ -336,6 +336,27 @@ describe('with a running system', () => {
     expect([nothing.status, nothing.stderr]).toMatchObject([1, expect.stringContaining('antipode group show')]);
   });
 
+  it('names the member that lacks a generation because its site is down, and waits for it where that is asked', async () => {
+    await system.stopAgent('c');
+    await system.until('site c is down', async () => {
+      const { sites } = await system.operator.getStatus({});
+      return sites.find(({ site }) => site === 'c')?.state === 'down';
+    });
+    system.makeKey('a', 'e1');
+    const without = await ask('replicate', 'payments');
+    expect([without.status, without.stdout]).toEqual([
+      4,
+      expect.stringContaining('NOT acknowledged by c (standby, its site is down)'),
+    ]);
+    const { status, stdout } = await ask('replicate', 'payments', '--json');
+    expect([status, JSON.parse(stdout).lackingSites]).toEqual([4, ['c']]);
+    const strict = await ask('replicate', 'payments', '--require', 'all', '--timeout', '2');
+    expect([strict.status, strict.stderr]).toEqual([7, expect.stringContaining('not acknowledged by c')]);
+    await system.startAgent('c');
+    expect((await ask('replicate', 'payments', '--require', 'all')).status).toBe(0);
+    expect((await ask('replicate', 'payments')).stdout).not.toContain('NOT acknowledged');
+  });
+
   it('warns, and ends with 4, when the active site cannot be relied on', async () => {
     const well = await ask('resolve', 'payments');
     expect([well.status, well.stderr]).toEqual([0, '']);

@@ -458,9 +458,14 @@ describe('the standing of a generation', () => {
   const ref = (generation: bigint) => ({ epoch: 1n, generation, manifestDigest: fromHex('ab') });
   const ask = async (bench: Bench, sites: string[] = []) => {
     const request = create(GetGenerationRequestSchema, { group: 'payments', generation: ref(4n), sites });
-    const { standing, waitingSites } = await operatorHandlers(bench.ports).getGeneration(request, CONTEXT);
+    const { standing, waitingSites, lackingSites } = await operatorHandlers(bench.ports).getGeneration(
+      request,
+      CONTEXT,
+    );
+    lacking = lackingSites ?? [];
     return [standing, waitingSites];
   };
+  let lacking: readonly string[] = [];
   const withGeneration = (): Bench => {
     const bench = new Bench();
     const recorded = { ...generation({ number: 4n, manifestDigest: 'ab' }) };
@@ -483,6 +488,15 @@ describe('the standing of a generation', () => {
     bench.hear('c');
     expect(await ask(bench)).toEqual([PENDING, ['c']]);
     expect(await ask(bench, ['b'])).toEqual([ACKNOWLEDGED, []]);
+  });
+
+  it('names every member that lacks it, also one that is not waited for because its site is down', async () => {
+    const bench = withGeneration();
+    bench.hear('b');
+    expect(await ask(bench)).toEqual([ACKNOWLEDGED, []]);
+    expect(lacking).toEqual(['c']);
+    expect(await ask(bench, ['b', 'c'])).toEqual([PENDING, ['c']]);
+    expect(lacking).toEqual(['c']);
   });
 
   it('is not acknowledged by a standby whose partition is known to be unusable', async () => {

@@ -415,6 +415,9 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         standing: STANDINGS[answer.standing],
         acknowledgedSites: [...answer.acknowledgedSites],
         waitingSites: [...answer.waitingSites],
+        lackingSites: group.members
+          .filter(({ site, role }) => role !== 'active' && !answer.acknowledgedSites.includes(site))
+          .map(({ site }) => site),
         ...(newest === undefined ? {} : { newest: refOf(newest) }),
       };
     },

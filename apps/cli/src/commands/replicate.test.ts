@@ -4,7 +4,7 @@ import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { Operator } from '../operator.ts';
-import { untilAcknowledged } from './replicate.ts';
+import { lackingText, untilAcknowledged } from './replicate.ts';
 
 const GENERATION = { epoch: 2, number: 8, manifestDigest: 'ab' };
 
@@ -21,7 +21,7 @@ function waiting(standings: readonly GenerationStanding[], sites?: readonly stri
     }) => {
       const { epoch, generation, manifestDigest } = request.generation;
       asked.push(`${epoch} ${generation} ${hex(manifestDigest)} of ${request.sites.join()}`);
-      return { standing: left.shift(), waitingSites: ['c'] };
+      return { standing: left.shift(), waitingSites: ['c'], lackingSites: ['d'] };
     },
   } as unknown as Operator;
   const state = untilAcknowledged(operator, 'payments', {
@@ -36,7 +36,9 @@ function waiting(standings: readonly GenerationStanding[], sites?: readonly stri
 describe('a generation', () => {
   it('is acknowledged when the coordinator says so, asked by epoch, number and digest', async () => {
     const { state, asked } = waiting([GenerationStanding.ACKNOWLEDGED]);
-    expect((await state).members).toHaveLength(1);
+    const answer = await state;
+    expect(answer.state.members).toHaveLength(1);
+    expect(answer.lackingSites).toEqual(['d']);
     expect(asked).toEqual(['2 8 ab of ']);
   });
 
@@ -68,4 +70,17 @@ describe('a generation', () => {
       expect((await rejection(waiting([standing]).state)).code).toBe('GENERATION_LOST');
     },
   );
+});
+
+it('names each member that lacks the generation, with the state of its site', () => {
+  const members = [
+    { site: 'a', role: MemberRole.ACTIVE, siteState: 'up' },
+    { site: 'b', role: MemberRole.STANDBY, siteState: 'up' },
+    { site: 'c', role: MemberRole.STANDBY, siteState: 'down' },
+  ];
+  const state = create(GroupStateSchema, { members });
+  const text = lackingText({ generation: 7, lackingSites: ['c'], state });
+  expect(text).toContain('NOT acknowledged by c (standby, its site is down)');
+  expect(text).not.toContain('by b');
+  expect(lackingText({ generation: 7, lackingSites: [], state })).toBe('');
 });

@@ -1,6 +1,7 @@
-import { GenerationStanding, type GroupState } from '@antipode/protocol';
+import { GenerationStanding, type GroupState, MemberRole, roleName } from '@antipode/protocol';
 import { AntipodeError, fromHex, systemClock } from '@antipode/runtime';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { EXIT } from '../exit-codes.ts';
 import { follow, type Operator, withOperator } from '../operator.ts';
 import { output } from '../output.ts';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
@@ -15,6 +16,13 @@ export interface GenerationName {
   readonly manifestDigest: string;
 }
 
+/** What came of it. */
+export interface Acknowledged {
+  readonly state: GroupState;
+  /** Members that do not hold the generation: they were not waited for, since their site is down. */
+  readonly lackingSites: readonly string[];
+}
+
 /**
  * Resolves when every standby that is up, or each of `sites`, has acknowledged the generation or one that follows from it.
  * The coordinator says so: it knows which tenure went on from which generation.
@@ -24,15 +32,19 @@ export async function untilAcknowledged(
   operator: Operator,
   group: string,
   { generation, sites = [], timeoutMs }: { generation: GenerationName; sites?: readonly string[]; timeoutMs: number },
-): Promise<GroupState> {
+): Promise<Acknowledged> {
   const endMs = systemClock.monotonicMs() + timeoutMs;
   const { epoch, number, manifestDigest } = generation;
   const name = { epoch: BigInt(epoch), generation: BigInt(number), manifestDigest: fromHex(manifestDigest) };
   for (;;) {
-    const { standing, waitingSites } = await operator.getGeneration({ group, generation: name, sites: [...sites] });
+    const { standing, waitingSites, lackingSites } = await operator.getGeneration({
+      group,
+      generation: name,
+      sites: [...sites],
+    });
     if (standing === GenerationStanding.ACKNOWLEDGED) {
       const { group: state } = await operator.getGroup({ group });
-      if (state !== undefined) return state;
+      if (state !== undefined) return { state, lackingSites };
     }
     if (standing === GenerationStanding.LOST || standing === GenerationStanding.UNKNOWN) {
       throw new AntipodeError('GENERATION_LOST', `generation ${number} of epoch ${epoch} is not served any more`, {
@@ -55,6 +67,8 @@ export interface Round {
   readonly generation: number;
   readonly isNew: boolean;
   readonly sealedObjects: number;
+  /** Members that do not hold it. */
+  readonly lackingSites: readonly string[];
   readonly state: GroupState;
 }
 
@@ -67,31 +81,68 @@ export async function replicateOnce(
   const { operationId } = await operator.replicate({ group }, { timeoutMs: options.timeoutMs });
   const operation = await follow(operator, operationId, options);
   const result = JSON.parse(operation.result) as GenerationName & { isNew: boolean; sealedObjects: number };
-  const state = await untilAcknowledged(operator, group, {
+  const { state, lackingSites } = await untilAcknowledged(operator, group, {
     generation: result,
     timeoutMs: options.timeoutMs,
     ...(options.sites === undefined ? {} : { sites: options.sites }),
   });
   const { epoch, number, isNew, sealedObjects } = result;
-  return { epoch, generation: number, isNew, sealedObjects, state };
+  return { epoch, generation: number, isNew, sealedObjects, lackingSites, state };
+}
+
+/** One line for each member that does not hold the generation, with what is known of its site. */
+export function lackingText({
+  generation,
+  lackingSites,
+  state,
+}: Pick<Round, 'generation' | 'lackingSites' | 'state'>): string {
+  return lackingSites
+    .map((site) => {
+      const member = state.members.find((one) => one.site === site);
+      const why =
+        member === undefined ? '' : ` (${roleName(member.role) ?? 'unknown'}, its site is ${member.siteState})`;
+      return `\nNOT acknowledged by ${site}${why}: if the others are lost before it is back, generation ${generation} is not there.`;
+    })
+    .join('');
 }
 
 export function replicateCommand(): Command {
   return operatorCommand('replicate', 'capture now, and wait until every standby that is up has acknowledged', [
     'replicate payments',
+    'replicate payments --require all',
     'replicate payments --timeout 60 --json',
   ])
     .argument('<group>', 'replication group')
     .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
+    .addOption(
+      new Option(
+        '--require <members>',
+        'whom to wait for: every standby that is up, or all members, those that are down too',
+      )
+        .choices(['up', 'all'])
+        .default('up'),
+    )
+    .addHelpText(
+      'after',
+      `\nExits with ${EXIT.degraded}, and names the members, when the generation is acknowledged by every standby that is up and not by all members. With --require all it waits for those, and exits with ${EXIT.unknown} when the time is over.`,
+    )
     .action(async (group, options) => {
       const out = output(options);
       await withOperator(options.config, async (operator) => {
-        const round = await replicateOnce(operator, group, { output: out, timeoutMs: options.timeout * 1_000 });
+        const sites = options.require === 'all' ? await othersOf(operator, group) : [];
+        const round = await replicateOnce(operator, group, { output: out, timeoutMs: options.timeout * 1_000, sites });
         out.data(
           round,
           () =>
-            `generation ${round.generation}${round.isNew ? `, ${round.sealedObjects} objects sealed` : ' (nothing changed)'}\n\n${memberTable(round.state)}${uncapturedTable(round.state)}`,
+            `generation ${round.generation}${round.isNew ? `, ${round.sealedObjects} objects sealed` : ' (nothing changed)'}\n${lackingText(round)}\n${memberTable(round.state)}${uncapturedTable(round.state)}`,
         );
+        if (round.lackingSites.length > 0) process.exitCode = EXIT.degraded;
       });
     });
+}
+
+/** Every member but the one that is captured. */
+async function othersOf(operator: Operator, group: string): Promise<string[]> {
+  const { group: state } = await operator.getGroup({ group });
+  return (state?.members ?? []).filter(({ role }) => role !== MemberRole.ACTIVE).map(({ site }) => site);
 }
