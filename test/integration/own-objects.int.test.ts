@@ -1,8 +1,8 @@
 /** Our own objects among those of applications: what programs find that look for their keys as they always did. */
 
 import { execFileSync } from 'node:child_process';
-import { createPublicKey, randomBytes, verify } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { constants, createPublicKey, publicEncrypt, randomBytes, verify } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPartition } from '@antipode/hsm-core';
 import { silentLog } from '@antipode/runtime';
@@ -79,6 +79,35 @@ describe('a program that takes the private key of the token', () => {
     execFileSync('openssl', ['ec', '-pubin', '-inform', 'DER', '-in', der, '-pubout', '-out', pem], { stdio: 'pipe' });
     const said = execFileSync('openssl', ['dgst', '-sha256', '-verify', pem, '-signature', signature!, message!]);
     expect(said.toString()).toContain('Verified OK');
+  });
+
+  it.each(['sign', 'decrypt'])('would %s with its own although the receiving key lies beside it', async (use) => {
+    const { token } = withIdentityToken('app');
+    const member = await TestMember.on(token, { withReceivingKey: true });
+    members.push(member);
+    await enrolTogether([member], { group: 'payments', version: 1 });
+    // Made after ours, so that whoever takes the first of all private keys takes another.
+    token.tool('--keypairgen', '--key-type', 'rsa:2048', '--label', 'tls', '--id', '02', '--extractable');
+    const privateKeys = onToken(token, (cryptoki, session) => cryptoki.find(session, [[0, 3]]).length);
+    expect(privateKeys).toBe(2);
+    const file = (name: string): string => join(token.folder, name);
+    token.tool('--read-object', '--type', 'pubkey', '--id', '02', '--output-file', file('public.der'));
+    const publicKey = createPublicKey({ key: readFileSync(file('public.der')), format: 'der', type: 'spki' });
+    const message = randomBytes(32);
+    const files = ['--input-file', file('input'), '--output-file', file('output')];
+    if (use === 'sign') {
+      writeFileSync(file('input'), message);
+      token.tool('--sign', '--mechanism', 'SHA256-RSA-PKCS', ...files);
+      expect(verify('sha256', message, publicKey, readFileSync(file('output')))).toBe(true);
+    } else {
+      const padding = constants.RSA_PKCS1_PADDING;
+      writeFileSync(file('input'), publicEncrypt({ key: publicKey, padding }, message));
+      token.tool('--decrypt', '--mechanism', 'RSA-PKCS', ...files);
+      expect(readFileSync(file('output'))).toEqual(message);
+    }
+    token.makeAes('03');
+    const others = javaAliases(token).filter((alias) => !alias.startsWith('antipode domain key'));
+    expect(others).toEqual(['key 03']);
   });
 
   it('finds no private key of ours there, and the partition works all the same', async () => {

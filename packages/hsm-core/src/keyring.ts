@@ -43,7 +43,13 @@ export interface DomainKey {
 }
 
 export interface Keyring {
-  readonly identity: { readonly handle: Handle; readonly publicHalf: Uint8Array; readonly sha256: string };
+  readonly identity: {
+    readonly handle: Handle;
+    readonly publicHalf: Uint8Array;
+    readonly sha256: string;
+    /** In a token of its own. */
+    readonly isElsewhere?: true;
+  };
   /** Absent where the identity names none. */
   readonly receivingKey?: { readonly handle: Handle; readonly publicHalf: Uint8Array };
   /** Under which trusted keys are received. Absent where the identity names none. */
@@ -142,7 +148,12 @@ export async function openKeyring(options: {
     }
   }
   return {
-    identity: { handle: own.handle, publicHalf: identity.publicHalf, sha256: fingerprint(identity.publicHalf) },
+    identity: {
+      handle: own.handle,
+      publicHalf: identity.publicHalf,
+      sha256: fingerprint(identity.publicHalf),
+      ...(own.isElsewhere === true ? { isElsewhere: true } : {}),
+    },
     ...(receivingKey === undefined ? {} : { receivingKey }),
     ...(officerKey === undefined ? {} : { officerKey }),
     domainKey: (group, version) => {

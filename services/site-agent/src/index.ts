@@ -20,6 +20,7 @@ export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from '
 export { type FoundObject, findObject } from './find-object.ts';
 export type { Erasure } from './journal-collection.ts';
 export { runAgent } from './main.ts';
+export { type IdentityMove, moveIdentity } from './move-identity.ts';
 export { attributesHere, type PartitionAttributes } from './not-carried.ts';
 export { type Pin, Pins, peerFrom, peerText } from './pins.ts';
 export { type StoreReport, storeReport } from './store-report.ts';

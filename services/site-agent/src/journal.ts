@@ -28,7 +28,7 @@ import {
 import { COLLECTION, COLLECTION_UPGRADE, CollectionRecords } from './journal-collection.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 14;
+const SCHEMA_VERSION = 15;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -93,6 +93,13 @@ const RETIRED_DOMAIN_KEY =
 const TRUSTED_KEY =
   'CREATE TABLE trusted_key (serial TEXT, grp TEXT, version INTEGER, sealed BLOB, cka_id BLOB, check_tag BLOB, PRIMARY KEY (serial, grp, version)) STRICT';
 
+/**
+ * Identities of a partition beside the one in use: `next` waits to be pinned; `former` has been replaced and may be in its token;
+ * `destroyed` is gone, and what it has signed is ours for ever. `versions`: the newest domain key of each group at the change.
+ */
+const MOVED_IDENTITY =
+  'CREATE TABLE moved_identity (partition TEXT, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB, state TEXT NOT NULL, versions TEXT NOT NULL, PRIMARY KEY (partition, public_half)) STRICT';
+
 const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -114,6 +121,7 @@ const SCHEMA = `
   ${RETIRED_DOMAIN_KEY};
   ${COLLECTION};
   ${TRUSTED_KEY};
+  ${MOVED_IDENTITY};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -131,6 +139,7 @@ const UPGRADES = {
   11: RETIRED_DOMAIN_KEY,
   12: COLLECTION_UPGRADE,
   13: TRUSTED_KEY,
+  14: MOVED_IDENTITY,
 };
 
 /**
@@ -141,6 +150,13 @@ export type RetirementState = 'begun' | 'destroyed' | 'kept' | 'unproven';
 
 export interface RetiredDomainKey extends DomainKeyRecord {
   readonly state: RetirementState;
+}
+
+/** An identity that another one has replaced. */
+export interface FormerIdentity extends IdentityRecord {
+  readonly state: 'former' | 'destroyed';
+  /** By group, the newest domain key version that was here when it was replaced. */
+  readonly versions: Readonly<Record<string, number>>;
 }
 
 /** An object that is not restored at this member; `returnValue` is empty where it was not the token that refused. */
@@ -277,11 +293,66 @@ export class Journal {
     });
   }
 
+  /** One that has been made and waits to be pinned everywhere. */
+  nextIdentity(partition: string): IdentityRecord | undefined {
+    const row = this.#get("SELECT * FROM moved_identity WHERE partition = ? AND state = 'next'", partition);
+    return row && { serial: String(row['serial']), ckaId: bytes(row['cka_id']), publicHalf: bytes(row['public_half']) };
+  }
+
+  addNextIdentity(partition: string, { serial, ckaId, publicHalf }: IdentityRecord): void {
+    this.#run("INSERT INTO moved_identity VALUES (?, ?, ?, ?, 'next', '{}')", partition, serial, ckaId, publicHalf);
+  }
+
+  /** Those that this partition has had before, in the token or not. */
+  formerIdentities(partition: string): FormerIdentity[] {
+    return this.#all("SELECT * FROM moved_identity WHERE partition = ? AND state <> 'next'", partition).map((row) => ({
+      serial: String(row['serial']),
+      ckaId: bytes(row['cka_id']),
+      publicHalf: bytes(row['public_half']),
+      state: String(row['state']) as FormerIdentity['state'],
+      versions: JSON.parse(String(row['versions'])) as Record<string, number>,
+    }));
+  }
+
+  /** The next identity takes the place of the one in use: at one moment there is one. */
+  switchIdentity(partition: string, versions: Readonly<Record<string, number>>): void {
+    const [used, next] = [this.identity(partition), this.nextIdentity(partition)];
+    if (used === undefined || next === undefined) return;
+    this.#transaction(() => {
+      this.#run(
+        "INSERT INTO moved_identity VALUES (?, ?, ?, ?, 'former', ?)",
+        partition,
+        used.serial,
+        used.ckaId,
+        used.publicHalf,
+        JSON.stringify(versions),
+      );
+      this.#run("DELETE FROM moved_identity WHERE partition = ? AND state = 'next'", partition);
+      this.#run(
+        'INSERT OR REPLACE INTO identity VALUES (?, ?, ?, ?)',
+        partition,
+        next.serial,
+        next.ckaId,
+        next.publicHalf,
+      );
+      this.#run('DELETE FROM own_key_intent WHERE serial = ? AND cka_id = ?', next.serial, next.ckaId);
+    });
+  }
+
+  endFormerIdentity(partition: string, { publicHalf }: IdentityRecord): void {
+    this.#run(
+      "UPDATE moved_identity SET state = 'destroyed' WHERE partition = ? AND public_half = ?",
+      partition,
+      publicHalf,
+    );
+  }
+
   /** CKA_IDs under which an own key was about to be made, and of which there is no record: a crash lay between. */
   announcedKeys(serial: string): Uint8Array[] {
     return [
       ...this.#all('SELECT cka_id FROM own_key_intent WHERE serial = ?', serial),
-      // What was destroyed and is there all the same, in a token that was restored: ours, and never captured.
+      // What is destroyed, or was, and is there all the same, in a token that was restored say: ours, and never captured.
+      ...this.#all('SELECT cka_id FROM moved_identity WHERE serial = ?', serial),
       ...this.#all("SELECT cka_id FROM retired_domain_key WHERE serial = ? AND state = 'destroyed'", serial),
       ...this.#all(
         `SELECT t.cka_id FROM trusted_key t JOIN retired_domain_key r USING (serial, grp, version)

@@ -18,7 +18,7 @@ import {
   ReplicaMemory,
   type WorkerProvider,
 } from '@antipode/hsm-core';
-import { AntipodeError, type Closeable, closeAll, hasCode, type Log, systemClock } from '@antipode/runtime';
+import { AntipodeError, type Closeable, closeAll, hasCode, hex, type Log, systemClock } from '@antipode/runtime';
 import { type PartitionSettings, partitionConfig } from './config.ts';
 import type { Journal } from './journal.ts';
 import { remembering } from './prints.ts';
@@ -84,6 +84,8 @@ export class Partition implements Closeable {
   #trusted: readonly { group: string; version: number }[] | undefined;
   /** What the journal knew of trusted keys when the own keys were last read: the officer's step is another process's. */
   #trustedKnown = 0;
+  /** Ids of own keys that have no record of a key, when the token was last read. */
+  #announced = '';
   /** Domain keys that were missing when the token was last read. */
   #missing = '';
   #passesMissing = 0;
@@ -108,6 +110,11 @@ export class Partition implements Closeable {
   get identitySha256(): string | undefined {
     const identity = this.identity;
     return identity && fingerprint(identity.publicHalf);
+  }
+
+  /** Identities that it has had before: what they have signed is its own. */
+  get formerIdentities(): string[] {
+    return this.#journal.formerIdentities(this.settings.name).map(({ publicHalf }) => fingerprint(publicHalf));
   }
 
   /** How long its HSM worker has not answered the call that is under way; 0 where none is. */
@@ -206,7 +213,9 @@ export class Partition implements Closeable {
   async #attempt<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
     const open = await this.#ensureOpen();
     try {
-      if (this.#trustedKnown !== trustedIn(this.#journal, open.description.serial)) await open.refreshKeyring();
+      // A command of the site has made an own key beside us, or the officer has: it is no object of an application.
+      const hasTrusted = this.#trustedKnown !== trustedIn(this.#journal, open.description.serial);
+      if (hasTrusted || this.#announcedNow() !== this.#announced) await open.refreshKeyring();
       const result = await work(open);
       await this.#recycleIfGrown(open);
       return result;
@@ -236,7 +245,7 @@ export class Partition implements Closeable {
   async warmUp(): Promise<void> {
     if (this.identity === undefined) return;
     const open = this.#open;
-    if (open === undefined || open.provider.isLost())
+    if (open === undefined || open.provider.isLost() || this.#hasOtherIdentity(open))
       await this.#turns.take(async () => void (await this.#ensureOpen()));
     else if (this.#trustedKnown !== trustedIn(this.#journal, open.description.serial)) await this.use(async () => {});
     else if (this.#trouble !== undefined) await this.#lookAfterTrouble();
@@ -281,7 +290,8 @@ export class Partition implements Closeable {
   }
 
   async #ensureOpen(): Promise<Opened> {
-    if (this.#open?.provider.isLost() === true) await this.#drop();
+    if (this.#open !== undefined && (this.#open.provider.isLost() || this.#hasOtherIdentity(this.#open)))
+      await this.#drop();
     if (this.#open !== undefined) return this.#open;
     const identity = this.identity;
     if (identity === undefined) {
@@ -306,6 +316,16 @@ export class Partition implements Closeable {
     }
   }
 
+  #announcedNow(): string {
+    const { serial } = this;
+    return serial === undefined ? '' : this.#journal.announcedKeys(serial).map(hex).join();
+  }
+
+  /** Somebody has put another one in its place meanwhile (move-identity.ts). */
+  #hasOtherIdentity({ keyring }: Opened): boolean {
+    return keyring.identity.sha256 !== this.identitySha256;
+  }
+
   async #openWorker(identity: IdentityRecord): Promise<Opened> {
     const { serial } = identity;
     const config = partitionConfig(this.settings, { dataFolder: this.#dataFolder, serial });
@@ -316,6 +336,10 @@ export class Partition implements Closeable {
     try {
       const keyring = await this.#readKeyring(provider, identity);
       const description = await provider.describe();
+      if (this.settings.identityPartition !== undefined && keyring.identity.isElsewhere !== true)
+        this.#log.warn('the identity key lies in the partition, not in its `identityPartition`', {
+          way: `antipode partition move-identity ${this.settings.name}`,
+        });
       this.#unenforced = description.unenforced;
       const opened: Opened = {
         provider,
@@ -338,13 +362,15 @@ export class Partition implements Closeable {
   async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {
     const { serial } = identity;
     const domainKeys = this.#journal.domainKeys(serial);
+    const announced = this.#journal.announcedKeys(serial);
     this.#trustedKnown = domainKeys.filter(({ trusted }) => trusted !== undefined).length;
     const opened = await openKeyring({
       provider,
       identity,
       domainKeys,
-      announced: this.#journal.announcedKeys(serial),
+      announced,
     });
+    this.#announced = announced.map(hex).join();
     // What was about to be destroyed when the agent ended is not missed.
     const begun = this.#journal.retiredDomainKeys(serial).filter(({ state }) => state === 'begun');
     const isBegun = ({ group, version }: DomainKeyRecord): boolean =>

@@ -13,7 +13,8 @@ export type Trusted = Pick<Pin, 'site' | 'serial' | 'role'>;
 export interface TrustPorts {
   /** Our own name. */
   readonly site: string;
-  readonly partitions: readonly Pick<Partition, 'serial' | 'identitySha256' | 'settings'>[];
+  readonly partitions: readonly (Pick<Partition, 'serial' | 'identitySha256' | 'settings'> &
+    Partial<Pick<Partition, 'formerIdentities'>>)[];
   readonly pins: Pins;
   readonly journal: Pick<Journal, 'fence'>;
 }
@@ -28,7 +29,9 @@ export class Trust {
   /** Undefined for whom nobody here has pinned. @throws CONFIG_INVALID */
   find(group: string, identitySha256: string): Trusted | undefined {
     const { site, partitions, pins } = this.#ports;
-    const own = partitions.find((partition) => partition.identitySha256 === identitySha256);
+    const own =
+      partitions.find((partition) => partition.identitySha256 === identitySha256) ??
+      partitions.find((partition) => partition.formerIdentities?.includes(identitySha256));
     if (own?.serial !== undefined) return { site, serial: own.serial, role: own.settings.role };
     return pins.of(group).find(({ identity }) => identity === identitySha256);
   }

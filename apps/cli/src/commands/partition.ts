@@ -2,10 +2,12 @@ import { AntipodeError, processLog } from '@antipode/runtime';
 import {
   attributesHere,
   findObject,
+  type IdentityMove,
   type InitialisationPlan,
   initialisePartition,
   loadAgentConfig,
   matchLocally,
+  moveIdentity,
   type PartitionAttributes,
   type PartitionIdentity,
   peerFrom,
@@ -45,6 +47,29 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
       remark,
     ].join('\n'),
   );
+}
+
+/** How far it is, and what comes next. */
+export function moveText({ partition, phase, identitySha256, pin, waitsFor }: IdentityMove): string {
+  const run = `antipode partition move-identity ${partition}`;
+  const listed = table(['PARTITION', 'NEW IDENTITY (SHA-256)', 'STATE'], [[partition, identitySha256, phase]]);
+  switch (phase) {
+    case 'made':
+      return [
+        listed,
+        'The old identity is in use. The new one takes its place when every other site has pinned it beside the old one.',
+        `\nAt every other site, compared by telephone or on paper:\n  antipode partition enrol <group> ${OPTIONS[pin.role]} ${peerText(pin)}\n\nThen here:\n  ${run} --confirm ${identitySha256}`,
+      ].join('\n');
+    case 'switched':
+      return [
+        listed,
+        'The new identity is in use. The old pair is still in the token, and is kept for:',
+        ...waitsFor.map((one) => `  ${one}`),
+        `\nThen here:\n  ${run} --destroy-old --pinned-at <site> for every other site`,
+      ].join('\n');
+    case 'moved':
+      return `${listed}\nThe identity key lies in the token of identity keys, and no other one is in the partition.\nAt every other site the old pin can be taken out of pins.yaml when no generation that it signed is needed any more.`;
+  }
 }
 
 /** What lies in the tokens afterwards, and which habits of programs that changes. Nothing where nothing is added. */
@@ -147,6 +172,32 @@ export function partitionCommand(): Command {
           'Compare it by telephone or on paper, never by the way it is to protect.',
         ),
       ),
+  );
+  partition.addCommand(
+    command(
+      'move-identity',
+      'move the identity of a partition into its identityPartition, step by step; safe to repeat',
+      [
+        'partition move-identity main --config site-a/agent.yaml',
+        'partition move-identity main --confirm 4f0c...e1 --config site-a/agent.yaml',
+        'partition move-identity main --destroy-old --pinned-at b --pinned-at c --config site-a/agent.yaml',
+      ],
+    )
+      .argument('<partition>', 'name in the configuration')
+      .option('--confirm <sha256>', 'the new identity, pinned at every other site: use it from now on')
+      .option('--destroy-old', 'destroy the old pair, for ever')
+      .option('--pinned-at <site>', 'a site whose operators say that the new identity is pinned there', collect, [])
+      .option(...CONFIG)
+      .option(...JSON_OPTION)
+      .addHelpText(
+        'after',
+        '\nNo private key moves: another pair is made in the other token, and pinned at every site beside the old one.\nName `identityPartition` in agent.yaml and restart the agent first; it goes on with the old key.',
+      )
+      .action(async (name, { config: file, json, confirm: confirmed, destroyOld = false, pinnedAt }) => {
+        const move = { config: loadAgentConfig(file), name, log: processLog(), confirmed, destroyOld, pinnedAt };
+        const done = await moveIdentity(move);
+        output({ json }).data(done, () => moveText(done));
+      }),
   );
   partition.addCommand(
     withRuleOptions(
