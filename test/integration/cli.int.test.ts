@@ -267,8 +267,8 @@ describe('with a running system', () => {
     expect(JSON.parse(dryRun.stdout)).toMatchObject({
       site: 'a',
       rules: [
-        { kind: 'id', rule: '01', objects: 1 },
-        { kind: 'label', rule: 'key 0?', objects: 1 },
+        { kind: 'id', rule: '01', objects: 1, ckaIds: ['01'] },
+        { kind: 'label', rule: 'key 0?', objects: 1, ckaIds: ['01'] },
         { kind: 'label', rule: 'site-key', objects: 0 },
       ],
     });

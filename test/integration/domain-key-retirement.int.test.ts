@@ -18,7 +18,7 @@ beforeAll(async () => {
   await replicated(['b', 'c']);
   await rotated();
   await replicated(['b', 'c']);
-});
+}, 180_000);
 afterAll(() => system?.close());
 
 /** On a machine that is busy a leader may lose its lease for a moment: what was refused is ordered again. */

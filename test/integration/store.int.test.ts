@@ -41,6 +41,7 @@ import {
   updateIntent,
 } from '../../services/coordinator/src/store/intents.ts';
 import { lowerLeaseLength, raiseLeaseLength } from '../../services/coordinator/src/store/lease-length.ts';
+import { readRefused, recordRefused } from '../../services/coordinator/src/store/refused.ts';
 import { readScrubs, recordScrub } from '../../services/coordinator/src/store/scrubs.ts';
 import { readPlace, readSites, recordSite } from '../../services/coordinator/src/store/sites.ts';
 import { Store, type Write } from '../../services/coordinator/src/store/store.ts';
@@ -76,7 +77,16 @@ const write = <T>(work: (trx: Write) => Promise<T>): Promise<T> => store.write(0
 
 beforeEach(async () => {
   await write(async (trx) => {
-    for (const table of ['scrub', 'acknowledgement', 'generation', 'intent', 'site', 'epoch', 'member'] as const)
+    for (const table of [
+      'member_refused',
+      'scrub',
+      'acknowledgement',
+      'generation',
+      'intent',
+      'site',
+      'epoch',
+      'member',
+    ] as const)
       await trx.deleteFrom(table).execute();
     await trx.deleteFrom('replication_group').execute();
     await insertGroup(trx, SPEC, 0);
@@ -130,6 +140,19 @@ describe('scrubs', () => {
     );
     expect((await store.query((db) => readGroup(db, GROUP))).spec.scrubMs).toBe(7 * 86_400_000);
   });
+});
+
+it('keeps what each member said last that it could not restore', async () => {
+  const refused = [
+    { objectId: 'a1', kind: 'private-key/ec', code: 'HSM_REFUSED', returnValue: 'CKR_CURVE_NOT_SUPPORTED' },
+  ];
+  const said = { group: GROUP, site: 'b', refused, objects: 7, atMs: 5 };
+  await write((trx) => recordRefused(trx, said));
+  await write((trx) => recordRefused(trx, { ...said, site: 'c', refused: [], objects: 0 }));
+  await write((trx) => recordRefused(trx, { ...said, objects: 8, atMs: 6 }));
+  const kept = await store.query((db) => readRefused(db, GROUP));
+  expect(kept.find(({ site }) => site === 'b')).toEqual({ site: 'b', refused, objects: 8, atMs: 6 });
+  expect(kept).toHaveLength(2);
 });
 
 describe('generations', () => {

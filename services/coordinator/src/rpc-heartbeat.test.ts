@@ -38,17 +38,21 @@ class Bench {
   });
   readonly #handlers: Handlers<typeof CoordinatorService>;
 
+  /** What members said that they could not restore, as it was written down. */
+  readonly refused: object[] = [];
+
   constructor(change: Partial<Group>) {
     const writing = {
-      insertInto: () => ({
+      insertInto: (table: string) => ({
         values: (row: object) => {
-          this.written.push(row);
+          (table === 'member_refused' ? this.refused : this.written).push(row);
           return { onConflict: () => ({ execute: async () => [] }) };
         },
       }),
     };
     this.#handlers = coordinatorHandlers({
       timings: TIMINGS,
+      clock: this.clock,
       detector: this.detector,
       journals: new JournalBook({ store: {} as Store }),
       leases: this.leases,
@@ -79,11 +83,22 @@ class Bench {
       journal = '',
       instance = site,
       run = journal,
+      refusals = [],
     }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run', string>> & {
       epoch?: bigint;
+      refusals?: readonly string[];
     } = {},
   ) {
-    const members = [{ group: 'payments', serial: `serial-${site}`, role: MemberRole.ACTIVE, epoch }];
+    const members = [
+      {
+        group: 'payments',
+        serial: `serial-${site}`,
+        role: MemberRole.ACTIVE,
+        epoch,
+        refused: refusals.map((objectId) => ({ objectId, kind: 'private-key/ec', code: 'HSM_REFUSED' })),
+        refusedObjects: refusals.length,
+      },
+    ];
     const partitions = [
       { serial: `serial-${site}`, name: 'main', module, tokenLabel: 'main-token', errorCode },
       { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
@@ -128,6 +143,18 @@ describe('a heartbeat', () => {
     ]);
     expect(intervalMs).toBe(TIMINGS.heartbeatMs);
     expect(bench.leases.remainingMs('payments')).toBeGreaterThan(TIMINGS.leaseMs);
+  });
+
+  it('leaves what a member could not restore on record, once for each change, and no trouble with that stops it', async () => {
+    const bench = withGroup();
+    bench.isDatabaseUp = true;
+    for (const refusals of [[], ['a1'], ['a1'], ['a1', 'b2'], []]) await bench.heartbeat('b', { refusals });
+    expect(bench.refused).toMatchObject([0, 1, 2, 0].map((objects) => ({ grp: 'payments', site: 'b', objects })));
+    bench.isDatabaseUp = false;
+    await bench.heartbeat('b', { refusals: ['c3'] });
+    bench.isDatabaseUp = true;
+    await bench.heartbeat('b', { refusals: ['c3'] });
+    expect(bench.refused.at(-1)).toMatchObject({ objects: 1, refused: expect.stringContaining('c3') });
   });
 
   it('says which generations must stay in the store, once the group was looked at', async () => {

@@ -70,6 +70,7 @@ vi.mock(import('./store/sites.ts'), async (original) => ({
 vi.mock(import('./store/drills.ts'), () => ({ readDrills: async () => [], readLastPassed: async () => undefined }));
 
 vi.mock(import('./store/streaks.ts'), () => ({ readFailing: async () => [] }));
+vi.mock(import('./store/refused.ts'), async (original) => ({ ...(await original()), readRefused: async () => [] }));
 vi.mock(import('./store/scrubs.ts'), () => ({ readScrubs: async () => [] }));
 
 const TIMINGS = PROFILES.default;

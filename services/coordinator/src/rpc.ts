@@ -3,6 +3,7 @@ import {
   type CertificateState,
   type CoordinatorService,
   certificateInfo,
+  type DescribeResponse,
   type Handlers,
   type OperatorService,
 } from '@antipode/protocol';
@@ -34,6 +35,7 @@ import { readDrills, readLastPassed } from './store/drills.ts';
 import { readAcknowledged, readGeneration, readNewest } from './store/generations.ts';
 import { insertGroup, readGroup, readGroups, readTenures } from './store/groups.ts';
 import { isMoveOpen, readDone, readIntent, readOpenIntents, readRecent } from './store/intents.ts';
+import { readRefused, recordRefused } from './store/refused.ts';
 import { readScrubs } from './store/scrubs.ts';
 import { readPlace, recordSite } from './store/sites.ts';
 import { type Store, toJson } from './store/store.ts';
@@ -88,9 +90,34 @@ export function coordinatorHandlers({
   leases,
   timings,
   store,
+  clock,
 }: RpcPorts): Handlers<typeof CoordinatorService> {
   /** What the database has of each site, by what was last written under this leadership. */
   const written = new Map<string, string>();
+  /** The same of what each member could not restore. */
+  const writtenRefused = new Map<string, string>();
+  /** Not awaited: a heartbeat renews leases, and this is a list for people. What could not be written is with the next one. */
+  const noteRefused = (group: string, { site, members }: DescribeResponse, leaderEpoch: bigint): void => {
+    const said = members.find((member) => member.group === group);
+    if (said === undefined) return;
+    const refused = said.refused.map(({ objectId, kind, code, returnValue }) => ({
+      objectId,
+      kind,
+      code,
+      returnValue,
+    }));
+    const objects = said.refusedObjects;
+    const inForce = `${leaderEpoch} ${objects} ${toJson(refused)}`;
+    const place = `${group} ${site}`;
+    if (writtenRefused.get(place) === inForce) return;
+    writtenRefused.set(place, inForce);
+    store
+      .write(leaderEpoch, (trx) => recordRefused(trx, { group, site, refused, objects, atMs: clock.wallMs() }))
+      .catch((thrown: unknown) => {
+        writtenRefused.delete(place);
+        if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+      });
+  };
   return {
     heartbeat: async ({ state, address }, { identity, peer = '' }) => {
       if (state === undefined || state.site !== identity.name) {
@@ -114,6 +141,7 @@ export function coordinatorHandlers({
         written.set(state.site, inForce);
       }
       const seats = cache.all.filter(({ members }) => members.some(({ site }) => site === state.site));
+      for (const { spec } of seats) noteRefused(spec.name, state, leaderEpoch);
       const held = seats.filter((group) => {
         const seat = state.members.find((member) => member.group === group.spec.name);
         // Only under the highest epoch ever issued: while a failover is under way, nothing is renewed.
@@ -210,6 +238,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       open: await readOpenIntents(db, { group: name }),
       drill: (await readDrills(db, { group: name, limit: 1 }))[0],
       failing: await readFailing(db, name, { places: placesOf(group), noFailure: NO_FAILURE }),
+      refused: await readRefused(db, name),
       moves: await readDone(db, {
         group: name,
         kinds: ['failover'],

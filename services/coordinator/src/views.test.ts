@@ -64,6 +64,7 @@ const facts = (rest: Partial<GroupFacts> = {}): GroupFacts => ({
   ],
   contradiction: undefined,
   open: [],
+  refused: [],
   lastPassedMs: NOW_MS - 5,
   scrubs: [],
   leaseRemainingMs: 12_345.6,
@@ -157,6 +158,23 @@ describe('the state of a group', () => {
     expect(protection).toBe('partially-protected');
     expect(members?.map(({ site, refusedObjects }) => [site, refusedObjects])).toContainEqual(['b', 1]);
     expect(members?.find(({ site }) => site === 'b')?.refused).toEqual(refused);
+  });
+
+  it('that a site which is not heard could not restore are shown as it said last, and when', () => {
+    const refused = [{ objectId: 'a1', kind: 'private-key/ec', code: 'HSM_REFUSED', returnValue: 'CKR_CURVE' }];
+    const last = { site: 'b', refused, objects: 1, atMs: NOW_MS - 5_000 };
+    const unheard = facts({
+      acknowledged: ['b', 'c'].map((site) => ({ ...generation(1_000), site })),
+      view: (site) => (site === 'b' ? undefined : serving(site)),
+      refused: [last],
+    });
+    const { protection, members } = groupState(unheard);
+    expect(protection).toBe('partially-protected');
+    const b = members?.find(({ site }) => site === 'b');
+    expect(b).toMatchObject({ refused, refusedObjects: 1, refusedAgeMs: 5_000n });
+    // What it says now counts more than what was said before.
+    const heard = groupState({ ...unheard, view: (site) => serving(site, { members: [{ group: 'payments' }] }) });
+    expect(heard.members?.find(({ site }) => site === 'b')).toMatchObject({ refusedObjects: 0 });
   });
 
   it('names what objects of the active member have and no replica gets, of no other member', () => {

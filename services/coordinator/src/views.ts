@@ -23,6 +23,7 @@ import { olderKeysNeededFor } from './older-keys.ts';
 import type { WaitingFailover } from './reconciler.ts';
 import type { Acknowledged } from './store/generations.ts';
 import type { Intent } from './store/intents.ts';
+import type { RefusedRecord, RefusedThere } from './store/refused.ts';
 import type { ScrubRecord } from './store/scrubs.ts';
 import type { Timings } from './timings.ts';
 
@@ -40,6 +41,8 @@ export interface GroupFacts {
   readonly wait?: { readonly waiting: Omit<WaitingFailover, 'sinceMs'>; readonly ageMs: number } | undefined;
   readonly open: readonly Pick<Intent, 'kind'>[];
   readonly concerns?: readonly Concern[];
+  /** What each member said last that it could not restore. */
+  readonly refused: readonly RefusedRecord[];
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
   /** What the clock on the wall shows, or showed, at a moment of the timeline. */
@@ -101,7 +104,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
         quarantine: quarantineOf(group, view(site)) ?? '',
         heldObjects: heldAt(facts, site),
         namesakeObjects: namesakesAt(facts, site),
-        ...refusedBy(group, view(site)),
+        ...refusedBy(facts, site),
         ...(role === 'active' ? notCarriedAt(facts, site) : {}),
       };
     }),
@@ -161,10 +164,27 @@ export function unreadableGroup(name: string): MessageInitShape<typeof GroupStat
   return { spec: { name }, protection: 'unreadable' };
 }
 
-/** What a member has not been able to restore, by its own account: exceptions of what it has acknowledged. */
-function refusedBy({ spec }: Group, view: SiteView | undefined) {
-  const member = view?.state?.members.find(({ group }) => group === spec.name);
-  return { refused: member?.refused ?? [], refusedObjects: member?.refusedObjects ?? 0 };
+/**
+ * What a member has not been able to restore, by its own account: exceptions of what it has acknowledged. Of a site that is down,
+ * and of one that was not heard since this coordinator started, it is what was said last.
+ */
+function refusedBy(
+  { group, view, refused, nowMs }: Pick<GroupFacts, 'group' | 'view' | 'refused' | 'nowMs'>,
+  site: string,
+): { refused: RefusedThere[]; refusedObjects: number; refusedAgeMs?: bigint } {
+  const agent = view(site);
+  const member = agent?.state?.members?.find((one) => one.group === group.spec.name);
+  const ageMs = (atMs: number): bigint => BigInt(Math.max(0, Math.round(nowMs - atMs)));
+  if (member !== undefined)
+    return {
+      refused: member.refused ?? [],
+      refusedObjects: member.refusedObjects ?? 0,
+      ...(agent?.lastWallMs === undefined ? {} : { refusedAgeMs: ageMs(agent.lastWallMs) }),
+    };
+  const last = refused.find((one) => one.site === site);
+  return last === undefined
+    ? { refused: [], refusedObjects: 0 }
+    : { refused: [...last.refused], refusedObjects: last.objects, refusedAgeMs: ageMs(last.atMs) };
 }
 
 /** Private and secret keys; certificates, public keys and data can be had again. */
@@ -190,7 +210,7 @@ export const namesakesAt = (seen: Seen, site: string): number => memberAt(seen, 
 
 /** One word for the whole group, the worst that is true of it. */
 function protectionOf(
-  { group, newest, acknowledged, scrubs, contradiction, concerns = [], view }: GroupFacts,
+  { group, newest, acknowledged, scrubs, contradiction, concerns = [], view, refused, nowMs }: GroupFacts,
   ages: readonly (number | undefined)[],
 ): string {
   if (contradiction !== undefined) return 'contradicted';
@@ -215,7 +235,9 @@ function protectionOf(
   if (concerns.length > 0) return 'failing';
   // By a name that another object bears too, a program would find that one now and then.
   const hasNamesakes = group.members.some(({ site }) => namesakesAt({ group, view }, site) > 0);
-  const isWithout = group.members.some(({ site }) => refusedBy(group, view(site)).refusedObjects > 0);
+  const isWithout = group.members.some(
+    ({ site }) => refusedBy({ group, view, refused, nowMs }, site).refusedObjects > 0,
+  );
   return newest.uncaptured.length > 0 || hasNamesakes || isWithout ? 'partially-protected' : 'protected';
 }
 

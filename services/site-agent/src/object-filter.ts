@@ -1,6 +1,6 @@
 /**
  * Which objects of a partition stay at this site: by the rules of the group, which orders bring, and by the rules of the site's
- * own configuration, which no order can lift. Labels of objects never leave this file: who asks from elsewhere gets counts.
+ * own configuration, which no order can lift. Labels of objects never leave this file: who asks from elsewhere gets counts and ids.
  */
 import {
   type Handle,
@@ -10,6 +10,7 @@ import {
   type ObservedObject,
 } from '@antipode/hsm-core';
 import type { ObjectFilter as FilterMessage, MatchFilterRequest, MatchFilterResponseSchema } from '@antipode/protocol';
+import { hex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { PartitionSettings } from './config.ts';
 import type { Site } from './site.ts';
@@ -32,7 +33,10 @@ export function withRulesOfSite(filter: ObjectFilter, { exclude }: Pick<Partitio
   };
 }
 
-/** What an operator elsewhere may know: counts. */
+/** A list for people; the count beside it is whole. */
+const IDS_TOLD_MAX = 100;
+
+/** What an operator elsewhere may know: counts and ids. */
 export async function matchFilter(
   site: Site,
   { serial, filter }: MatchFilterRequest,
@@ -42,7 +46,15 @@ export async function matchFilter(
   const objects = await partition.use(applicationObjects, signal);
   const rules = matchesByRule(objects, filterFrom(filter));
   return {
-    rules: rules.map(({ rule: { kind, value }, objects: { length } }) => ({ kind, rule: value, objects: length })),
+    rules: rules.map(({ rule: { kind, value }, objects: matched }) => ({
+      kind,
+      rule: value,
+      objects: matched.length,
+      ckaIds: matched
+        .map(({ attributes: { id } }) => hex(id ?? new Uint8Array()))
+        .sort()
+        .slice(0, IDS_TOLD_MAX),
+    })),
   };
 }
 

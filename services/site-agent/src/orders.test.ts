@@ -61,12 +61,24 @@ describe('every order that changes something', () => {
 });
 
 describe('the rules of a filter', () => {
-  it('are answered with counts, and without a name', async () => {
+  it('are answered with counts and ids, and without a label', async () => {
+    a.member.hsm.addSecret('a-name-of-its-own');
     const filter = { excludeLabels: ['*', 'nothing'], excludeClasses: ['secret-key'] };
     const { rules = [] } = await a.call('matchFilter', { serial: 'a-1', filter });
     expect(rules.map(({ kind, rule }) => `${kind} ${rule}`)).toEqual(['label *', 'label nothing', 'class secret-key']);
     expect(rules[0]!.objects).toBeGreaterThan(0);
     expect(rules[1]!.objects).toBe(0);
+    expect(rules[0]!.ckaIds).toHaveLength(rules[0]!.objects ?? -1);
+    expect(rules[0]!.ckaIds).toEqual([...(rules[0]!.ckaIds ?? [])].sort());
+    const said = rules.map(({ ckaIds, kind, rule }) => [kind, rule, ...(ckaIds ?? [])].join(' ')).join(' ');
+    expect(said).not.toContain('a-name-of-its-own');
+    expect(said).not.toContain(Buffer.from('a-name-of-its-own').toString('hex'));
+  });
+
+  it('are answered with a hundred ids at most, and the whole count', async () => {
+    for (let count = 0; count < 110; count += 1) a.member.hsm.addSecret(`many ${count}`);
+    const { rules = [] } = await a.call('matchFilter', { serial: 'a-1', filter: { excludeLabels: ['many *'] } });
+    expect([rules[0]!.objects, rules[0]!.ckaIds?.length]).toEqual([110, 100]);
   });
 });
 

@@ -190,11 +190,17 @@ export function uncapturedTable(group: GroupState): string {
 
 /** What was captured, and one of the members cannot hold. */
 function refusedTable({ members }: GroupState): string {
-  const rows = members.flatMap(({ site, refused }) =>
-    refused.map(({ objectId, kind, code, returnValue }) => [site, objectId, kind, returnValue || code]),
+  const rows = members.flatMap(({ site, siteState, refused, refusedAgeMs }) =>
+    refused.map(({ objectId, kind, code, returnValue }) => [
+      siteState === 'up' ? site : `${site} (${siteState})`,
+      objectId,
+      kind,
+      returnValue || code,
+      refusedAgeMs === undefined ? '-' : `${duration(refusedAgeMs)} ago`,
+    ]),
   );
   if (rows.length === 0) return '';
-  const listed = table(['SITE', 'OBJECT', 'KIND', 'WHY'], rows);
+  const listed = table(['SITE', 'OBJECT', 'KIND', 'WHY', 'TOLD'], rows);
   return `\n\nNot restored at these sites, which do not serve these objects:\n${listed}`;
 }
 

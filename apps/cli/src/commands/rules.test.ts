@@ -7,20 +7,20 @@ const answer = create(MatchRulesResponseSchema, {
   site: 'a',
   serial: '1f',
   rules: [
-    { kind: 'label', rule: 'site-key', objects: 2 },
+    { kind: 'label', rule: 'site-key', objects: 3, ckaIds: ['', '01'] },
     { kind: 'id', rule: '0a', objects: 0 },
   ],
 });
 
-it('lists for each rule how many objects it matches', () => {
+it('lists for each rule how many objects it matches, and which by their ids', () => {
   expect(
     ruleTable(answer)
       .split('\n')
       .slice(1)
       .map((line) => line.split(/ {2,}/)),
   ).toEqual([
-    ['label', '"site-key"', '2'],
-    ['id', '"0a"', '0'],
+    ['label', '"site-key"', '3', '(none), 01, ...'],
+    ['id', '"0a"', '0', '-'],
   ]);
   expect(ruleTable({ ...answer, rules: [] })).toContain('every object');
 });

@@ -26,12 +26,19 @@ export const filterOf = ({ excludeId, excludeLabel, excludeClass, excludeIgnoreC
   ignoreCase: excludeIgnoreCase === true,
 });
 
-/** What each rule keeps at the active site. Counts: the names are told at the site itself. */
+/** What each rule keeps at the active site, by id: the labels are told at the site itself. */
 export function ruleTable({ site, serial, rules }: MatchRulesResponse): string {
   if (rules.length === 0) return `No rules: every object of partition ${serial} of site ${site} may leave it.`;
   return table(
-    ['RULE', 'VALUE', 'OBJECTS'],
-    rules.map(({ kind, rule, objects }) => [kind, JSON.stringify(rule), String(objects)]),
+    ['RULE', 'VALUE', 'OBJECTS', 'CKA_ID'],
+    rules.map(({ kind, rule, objects, ckaIds }) => [
+      kind,
+      JSON.stringify(rule),
+      String(objects),
+      [...ckaIds.map((id) => id || '(none)'), ...(objects > ckaIds.length && ckaIds.length > 0 ? ['...'] : [])].join(
+        ', ',
+      ) || '-',
+    ]),
   );
 }
 

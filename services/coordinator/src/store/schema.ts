@@ -83,6 +83,7 @@ export interface Schema {
     signer: Buffer;
   };
   scrub: { grp: string; site: string; started_ms: bigint; error_code: string };
+  member_refused: { grp: string; site: string; refused: Json; objects: number; at_ms: bigint };
   journal_mark: { site: string; journal: string; run: string; writes: bigint };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
@@ -186,5 +187,9 @@ export const MIGRATIONS: readonly string[] = [
   // over all intents instead, where a place has none.
   `
   CREATE INDEX intent_by_place ON intent (grp, kind, site, status, (created_ms + 0));
+  `,
+  // What each member said last that it could not restore: shown of a site that is down too.
+  `
+  CREATE TABLE member_refused (grp text REFERENCES replication_group, site text, refused text NOT NULL, objects int NOT NULL, at_ms int8 NOT NULL, PRIMARY KEY (grp, site));
   `,
 ];
