@@ -107,6 +107,7 @@ async function step(open: Open): Promise<IdentityMove> {
     prng: systemPrng,
     announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
     withReceivingKey: settingsOf(open).receivingKey ?? true,
+    withOfficerKey: settingsOf(open).officerKey ?? false,
   });
   journal.addNextIdentity(name, made);
   return told(open, made, 'made');
@@ -131,6 +132,12 @@ function use(open: Open, next: IdentityRecord, confirmed: string): IdentityMove 
       details: { partition: name, identity },
       hint: 'Compare it with what every other site has pinned, by telephone or on paper.',
     });
+  const [delivered] = journal.deliveredKeys(known.serial);
+  if (delivered !== undefined)
+    throw notDue(
+      open,
+      `the trusted key of version ${delivered.version} of group ${delivered.group} was delivered under the old identity, and waits for the security officer`,
+    );
   const versions: Record<string, number> = {};
   for (const { group, version } of journal.domainKeys(known.serial))
     versions[group] = Math.max(versions[group] ?? 0, version);
@@ -154,7 +161,14 @@ function waitsFor(open: Open, { versions }: Pick<FormerIdentity, 'versions'>): s
   return [...groups].flatMap((group) => {
     const isFresh = held.some((one) => one.group === group && one.version > (versions[group] ?? 0));
     const sites = new Set(pins.of(group).map(({ site }) => site));
+    const waiting = journal
+      .deliveredKeys(known.serial)
+      .filter((one) => one.group === group && one.version <= (versions[group] ?? 0));
     return [
+      ...waiting.map(
+        ({ version }) =>
+          `the trusted key of version ${version} of group ${group}, which waits for the security officer`,
+      ),
       ...(isFresh
         ? []
         : [
@@ -197,8 +211,12 @@ async function destroyPair(provider: HsmProvider, former: IdentityRecord): Promi
       const own = await provider.findReceivingKey({ ckaId: former.ckaId, identity: former.publicHalf });
       return own === undefined ? [] : [own.handle];
     },
+    officer: async () => {
+      const own = await provider.findOfficerKey({ ckaId: former.ckaId, identity: former.publicHalf });
+      return own === undefined ? [] : [own.handle];
+    },
   };
-  for (const handlesOf of [find.signing, find.receiving]) {
+  for (const handlesOf of [find.signing, find.receiving, find.officer]) {
     const handles = await handlesOf();
     const read = await provider.read(handles);
     // Proved again after it was read: whatever a handle meant before, it means this.
