@@ -36,7 +36,7 @@ export {
   versionsNeeded,
 } from './model/generation.ts';
 export { hasOfficerKey, hasReceivingKey } from './model/identity.ts';
-export { type Becomes, becomesOf, isWeighty, VENDOR_DEFINED } from './model/not-carried.ts';
+export { BECOMES, type Becomes, becomesOf, isWeighty, VENDOR_DEFINED } from './model/not-carried.ts';
 export {
   type Handle,
   type KeyType,

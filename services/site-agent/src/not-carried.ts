@@ -2,7 +2,7 @@
  * Attributes that objects of this site have and no replica gets: what captures have read, object by object, as the journal
  * and heartbeats tell it; and for the people of the site, with labels, what becomes of every attribute.
  */
-import { type Becomes, becomesOf, isWeighty, kindOf } from '@antipode/hsm-core';
+import { BECOMES, type Becomes, becomesOf, isWeighty, kindOf } from '@antipode/hsm-core';
 import { AntipodeError, hex } from '@antipode/runtime';
 import { partitionSettings } from './administration.ts';
 import type { AgentConfig } from './config.ts';
@@ -63,6 +63,8 @@ export interface PartitionAttributes {
   readonly group: string;
   /** Whether this member captures: only there is it known what its objects have and no replica gets. */
   readonly isSource: boolean;
+  /** What `set`, `carried`, `narrowed` and `lost` mean. */
+  readonly explanations: Readonly<Record<keyof Becomes | 'lost', string>>;
   readonly objects: readonly ObjectAttributes[];
 }
 
@@ -93,10 +95,10 @@ export async function attributesHere(config: AgentConfig, name: string): Promise
       kind: kindOf(entry),
       ckaId: hex(entry.attributes.id ?? new Uint8Array()),
       label: text(entry.attributes.label),
-      ...becomesOf(entry.attributes),
+      ...becomesOf(entry),
       lost: isSource ? (lost.get(entry.objectId) ?? []) : [],
     }));
-    return { partition: name, group: seat.group, isSource, objects };
+    return { partition: name, group: seat.group, isSource, explanations: BECOMES, objects };
   } finally {
     store.close();
     journal.close();

@@ -109,7 +109,7 @@ export function announcementOf({
 }
 
 /** What is lost or narrowed stands out; what moves whole is counted. */
-export function attributeTable({ group, isSource, objects }: PartitionAttributes): string {
+export function attributeTable({ group, isSource, explanations, objects }: PartitionAttributes): string {
   const listed = table(
     ['OBJECT', 'KIND', 'CKA_ID', 'LABEL', 'SET', 'CARRIED', 'NARROWED', 'LOST'],
     objects.map(({ objectId, kind, ckaId, label, set, carried, narrowed, lost }) => [
@@ -126,7 +126,8 @@ export function attributeTable({ group, isSource, objects }: PartitionAttributes
   const where = isSource
     ? ''
     : `\n\nWhat replicas do not get is known at the site only where group ${group} is active: ask there.`;
-  return `${listed}\n\nSet: given to every replica. Carried: kept in the manifest, since a token cannot be given it. Narrowed: a replica allows less. Lost: no replica gets it. All names: --json.${where}`;
+  const meanings = Object.entries(explanations).map(([claim, text]) => `${claim.toUpperCase()}: ${text}.`);
+  return `${listed}\n\n${meanings.join('\n')}\nAll names: --json.${where}`;
 }
 
 export function partitionCommand(): Command {

@@ -3,8 +3,9 @@
  * from nobody but its security officer. Antipode cannot bring them, so it says which objects had them. What a vendor has
  * defined is known to whoever runs the device only: PKCS#11 has no call that lists the attributes of an object.
  */
-import { ATTRIBUTE_NAMES, ATTRIBUTES, type AttributeName, type Attributes, USES } from './attributes.ts';
-import type { ObjectClass } from './object.ts';
+import { bytesEqual } from '@antipode/runtime';
+import { ATTRIBUTE_NAMES, ATTRIBUTES, type AttributeName, type Attributes, encodeAttribute } from './attributes.ts';
+import { type ObjectClass, restoredAs } from './object.ts';
 
 interface NotCarriedRule {
   readonly type: number;
@@ -58,15 +59,28 @@ export interface Becomes {
   readonly narrowed: readonly string[];
 }
 
-/** By the names of the model. Uses that are not allowed are set, too: a token has defaults of its own. */
-export function becomesOf(attributes: Attributes): Becomes {
+/**
+ * By the names of the model. Follows what an apply does: what a template cannot say is carried, and what an object is restored
+ * with is set, or narrowed where the source said otherwise. Uses that are not allowed are set, too: a token has defaults of its own.
+ */
+export function becomesOf({ objectClass, attributes }: { objectClass: ObjectClass; attributes: Attributes }): Becomes {
+  const restored = restoredAs(objectClass, attributes);
   const present = ATTRIBUTE_NAMES.filter((name) => attributes[name] !== undefined);
-  const isNarrowed = (name: AttributeName): boolean => name === 'sensitive' && attributes.sensitive === false;
-  const isSet = (name: AttributeName): boolean =>
-    USES.includes(name) || ATTRIBUTES[name].fate !== 'carried' || DATE_NAMES[name] !== undefined;
+  const isNarrowed = (name: AttributeName): boolean =>
+    !bytesEqual(encodeAttribute(name, restored[name]!), encodeAttribute(name, attributes[name]!));
+  const isSet = (name: AttributeName): boolean => ATTRIBUTES[name].inTemplate;
   return {
     carried: present.filter((name) => !isSet(name)),
     set: present.filter((name) => isSet(name) && !isNarrowed(name)),
-    narrowed: present.filter(isNarrowed),
+    narrowed: present.filter((name) => isSet(name) && isNarrowed(name)),
   };
 }
+
+/** What each of them means, for people. */
+export const BECOMES: Readonly<Record<keyof Becomes | 'lost', string>> = {
+  set: 'every replica is given the value that the source had, and shows it',
+  carried:
+    'kept in the signed manifest: a token takes no such value from anybody, it says of itself how an object came to it',
+  narrowed: 'a replica allows less than the source did',
+  lost: 'the source has it, and no replica gets it',
+};

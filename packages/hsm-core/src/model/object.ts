@@ -83,3 +83,11 @@ export function kindOf({
 export function isWrapped(objectClass: ObjectClass | 'other'): boolean {
   return objectClass === 'secret-key' || objectClass === 'private-key';
 }
+
+/**
+ * What a replica is given for these attributes. The domain key's CKA_UNWRAP_TEMPLATE demands that a wrapped key is sensitive; and
+ * what is replicated must stay replicable.
+ */
+export function restoredAs(objectClass: ObjectClass, attributes: Attributes): Attributes {
+  return isWrapped(objectClass) ? { ...attributes, sensitive: true, extractable: true } : attributes;
+}

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
-import { type Handle, kindOf } from '../model/object.ts';
+import { type Handle, kindOf, restoredAs } from '../model/object.ts';
 import { curveIn, pointOf } from '../model/public-half.ts';
 import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider.ts';
 import { CKA, CKK, CKO } from './constants.ts';
@@ -54,8 +54,7 @@ export class Maker {
 
   /** `isToken: false` tries whether it could be made, and leaves a session object. */
   unwrap(how: Mechanism, domainKey: Handle, item: UnwrapItem, { isToken = true } = {}): Handle {
-    // The domain key's CKA_UNWRAP_TEMPLATE demands the first; and what is replicated must stay replicable.
-    const attributes = { ...item.attributes, sensitive: true, extractable: true };
+    const attributes = restoredAs(item.objectClass, item.attributes);
     const inPlace = this.#inPlace({ ...item, attributes });
     if (inPlace !== undefined) return inPlace;
     const template = templateOf(item.objectClass, attributes);
