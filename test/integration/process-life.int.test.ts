@@ -1,6 +1,6 @@
 /** The two long-running processes: one on a folder, a start that fails ends, and a stop ends whatever is stuck. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +70,14 @@ async function stopMs({ child, ended }: Running): Promise<number> {
   child.kill('SIGTERM');
   await ended;
   return systemClock.monotonicMs() - startedMs;
+}
+
+/** An address that somebody else listens on. */
+async function occupied(): Promise<string> {
+  const server = createServer();
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return `127.0.0.1:${(server.address() as { port: number }).port}`;
 }
 
 let made = 0;
@@ -189,20 +197,31 @@ describe('a coordinator', () => {
     expect(process.output()).toContain(`cannot listen on localhost:${port}`);
   });
 
-  it('ends when it is told to while its database stands still', async () => {
+  it('whose health address is taken ends, and says so', async () => {
+    const address = await occupied();
+    const { config } = await coordinatorFolder(`http: ${address}`);
+    const process = run(['coordinator', 'run', '--config', config]);
+    expect(await process.ended).toBe(2);
+    expect(process.output()).toContain(`cannot listen on ${address}`);
+  });
+
+  it.each([
+    ['database', 'postgres', 3, 'loop pass failed'],
+    ['queue', 'redis-server', 0, 'coordinator started'],
+  ])('ends when it is told to while its %s stands still', async (_what, program, countMin, said) => {
     const { config } = await coordinatorFolder();
     const process = run(['coordinator', 'run', '--config', config]);
     await says(process, 'coordinator started');
-    const database = children(process.child.pid!).filter((pid) =>
-      readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('postgres'),
+    const frozen = children(process.child.pid!).filter((pid) =>
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(program),
     );
-    expect(database.length).toBeGreaterThan(3);
-    for (const pid of database) globalThis.process.kill(pid, 'SIGSTOP');
+    expect(frozen.length).toBeGreaterThan(countMin);
+    for (const pid of frozen) globalThis.process.kill(pid, 'SIGSTOP');
     try {
-      await says(process, 'loop pass failed');
+      await says(process, said);
       expect(await stopMs(process)).toBeLessThan(10_500);
     } finally {
-      for (const pid of database)
+      for (const pid of frozen)
         try {
           globalThis.process.kill(pid, 'SIGKILL');
         } catch {
@@ -388,5 +407,14 @@ describe('an agent', () => {
     const agent = run(['agent', 'run', '--config', config]);
     expect(await agent.ended).toBe(2);
     expect(agent.output()).toContain(`cannot listen on localhost:${port}`);
+  });
+
+  it('whose health address is taken ends, and says so', async () => {
+    const { config } = await agentFolder();
+    const address = await occupied();
+    appendFileSync(config, `http: ${address}\n`);
+    const agent = run(['agent', 'run', '--config', config]);
+    expect(await agent.ended).toBe(2);
+    expect(agent.output()).toContain(`cannot listen on ${address}`);
   });
 });
