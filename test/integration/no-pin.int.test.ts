@@ -1,13 +1,18 @@
 /** What somebody does who may load the module and has no PIN: whatever it is, nothing of the partition stops for it. */
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { scrub } from '@antipode/hsm-core';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { rehearse, scrub } from '@antipode/hsm-core';
+import { systemClock } from '@antipode/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { CKA, CKK, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import type { Cryptoki, Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { label } from '../attacks/support/templates.ts';
 import { onToken, withoutPin } from '../support/raw-token.ts';
-import { TokenPair } from '../support/token-pair.ts';
+import { certificateOf, TokenPair } from '../support/token-pair.ts';
+import { SOFTHSM_MODULE, type TestToken } from '../support/tokens.ts';
 
 let pair: TokenPair;
 beforeEach(async () => {
@@ -101,4 +106,62 @@ describe('a session that never logged in', () => {
     );
     expect(hidden).toEqual([]);
   });
+
+  it('stops no drill with public objects in the scratch partition, under whatever names', async () => {
+    pair.a.token.tool('--keypairgen', '--key-type', 'EC:prime256v1', '--label', 'tls', '--id', '02', '--extractable');
+    const target = await pair.group.captured(pair.a);
+    withoutLogin(pair.b.token, '--write-object', textFile('of nobody'), '--type', 'data', '--label', 'tls');
+    withoutPin(pair.b.token, (cryptoki, session) => {
+      cryptoki.create(session, [...certificateOf(randomBytes(300)), ...idAndLabel('02', 'tls')]);
+      cryptoki.create(session, publicKey(OFF_CURVE, ...idAndLabel('02', 'tls')));
+    });
+    const seen = async () => (await pair.objects(pair.b)).map(({ readDigest }) => readDigest).sort();
+    const before = await seen();
+    expect(before).toHaveLength(3);
+    const blobOf = (digest: string): Uint8Array => pair.group.blobs.get(digest)!;
+    const rehearsal = await rehearse({ ...pair.b, clock: systemClock, target, blobOf });
+    expect(rehearsal).toMatchObject({ isEqual: true, isClean: true, strangers: 3, proof: { failed: 0 } });
+    expect(await seen()).toEqual(before);
+  });
+
+  it('fills no manifest: what is too large is named, and everything beside it replicates', async () => {
+    pair.a.token.makeAes('01');
+    withoutLogin(pair.a.token, '--write-object', textFile('small'), '--type', 'data', '--label', 'small');
+    anybody((cryptoki, session) => {
+      cryptoki.create(session, [...certificateOf(randomBytes(1_000)), ...idAndLabel('03', 'small')]);
+      cryptoki.create(session, [...certificateOf(randomBytes(1024 * 1024)), ...idAndLabel('04', 'large')]);
+      cryptoki.create(session, [...certificateOf(randomBytes(9)), ...idAndLabel('05', 'x'.repeat(300 * 1024))]);
+    });
+    const sealed = await pair.replicate();
+    expect(sealed.generation.uncaptured.map(({ objectClass, reason }) => [objectClass, reason])).toEqual([
+      ['certificate', 'too-large'],
+      ['certificate', 'too-large'],
+    ]);
+    expect(sealed.generation.entries.map(({ objectClass }) => objectClass).sort()).toEqual([
+      'certificate',
+      'data',
+      'secret-key',
+    ]);
+    expect(sealed.signed.length).toBeLessThan(64 * 1024);
+  });
 });
+
+const idAndLabel = (id: string, text: string): Template => [
+  [ATTRIBUTES.id.type, Buffer.from(id, 'hex')],
+  ...label(text),
+];
+
+/** `pkcs11-tool` as anybody runs it: without a login. */
+function withoutLogin(token: TestToken, ...args: string[]): void {
+  const env = { ...process.env, ...token.environment };
+  execFileSync('pkcs11-tool', ['--module', SOFTHSM_MODULE, '--token-label', token.label, ...args], {
+    env,
+    stdio: 'pipe',
+  });
+}
+
+function textFile(text: string): string {
+  const path = join(pair.a.token.folder, `${text}.txt`);
+  writeFileSync(path, text);
+  return path;
+}

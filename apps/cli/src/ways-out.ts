@@ -13,7 +13,7 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
     'make the key without CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE and CKA_DERIVE_TEMPLATE; or bring it to each site by hand',
   'length-not-multiple-of-8': 'make a new secret of 16, 24, 32, 40, ... bytes, and let it take over',
   'length-unknown': 'make the secret anew in the token, or import its value there: then the token tells its length',
-  'too-large': 'keep it in data objects of 4 MiB at most',
+  'too-large': 'keep it in data objects of 4 MiB at most; remove certificates and public keys that nobody needs',
   settling: 'nothing: the next capture takes it. One that stays is being changed all the time',
   excluded: "nothing: the group's filter says that it stays at its site",
   unreadable:

@@ -62,7 +62,7 @@ export {
   type Protection,
 } from './provider.ts';
 export { type ProofSummary, readBack } from './read-back.ts';
-export { emptyScratch, type Rehearsal, rehearse } from './rehearse.ts';
+export { emptyScratch, lookIntoScratch, type Rehearsal, rehearse, type Strangers } from './rehearse.ts';
 export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica.ts';
 export { type ScrubReport, scrub } from './scrub.ts';
 export { LOSS_LIMIT, type Loss, type LossLimit, RETENTION_MS, type SealResult, seal } from './seal.ts';

@@ -14,6 +14,24 @@ import { isPadded } from './recognise.ts';
 /** Of a data object. A larger one would not fit the messages between agents, and with it no generation that has it. */
 export const DATA_BYTES_MAX = 4 * 1024 * 1024;
 
+/** Of one certificate or public key: chains and extensions of the real world take some ten kilobytes. */
+export const SHOWN_OBJECT_BYTES_MAX = 256 * 1024;
+
+/** Of all of them in one generation: a quarter of the largest manifest that a member takes. */
+export const SHOWN_BYTES_MAX = 64 * 1024 * 1024;
+
+/** What an object takes in the manifest, more or less, where it is not sealed. */
+export function shownBytes({
+  objectClass,
+  attributes,
+  publicHalf,
+}: Pick<ObservedObject, 'objectClass' | 'attributes' | 'publicHalf'>): number {
+  if (isWrapped(objectClass) || objectClass === 'data') return 0;
+  let bytes = 128 + (publicHalf?.length ?? 0);
+  for (const value of Object.values(attributes)) if (value instanceof Uint8Array) bytes += value.length;
+  return bytes;
+}
+
 export interface LeftOut {
   readonly object: ObservedObject;
   readonly reason: UncapturedReason;
@@ -37,7 +55,7 @@ export function reasonOf(
   if (objectClass === 'certificate' && attributes.value === undefined) return 'unreadable';
   if (keyType === 'unsupported') return attributes.extractable === false ? 'unextractable' : 'unsupported-type';
   if (object.hasTemplate || object.isBeyondModel) return 'unsupported-attribute';
-  if ((object.valueBytes ?? 0) > DATA_BYTES_MAX) return 'too-large';
+  if ((object.valueBytes ?? 0) > DATA_BYTES_MAX || shownBytes(object) > SHOWN_OBJECT_BYTES_MAX) return 'too-large';
   if (!isWrapped(objectClass)) return undefined;
   if (attributes.extractable !== true) return 'unextractable';
   if (attributes.wrapWithTrusted === true && !hasTrusted) return 'wrap-with-trusted';

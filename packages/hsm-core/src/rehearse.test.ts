@@ -76,3 +76,23 @@ it('says that the content differs when what it restored changes before it is rea
   };
   expect(await run()).toMatchObject({ proof: { failed: 0 }, isEqual: false, isClean: true });
 });
+
+it('is stopped by nothing that anybody can make without a PIN, and leaves it as it was', async () => {
+  // One under the names of a restored object, and one that is the same in everything as its public half.
+  scratch.hsm.addCertificate('secret');
+  scratch.hsm.addCertificate('elsewhere');
+  const [half] = a.hsm.labelled('pair').filter(({ objectClass }) => objectClass === 'public-key');
+  scratch.hsm.objects.push({ ...half!, attributes: { ...half!.attributes } });
+  const before = scratch.hsm.contents();
+  expect(await run()).toMatchObject({ proof: { failed: 0 }, isEqual: true, isClean: true, strangers: 3 });
+  expect(scratch.hsm.contents()).toEqual(before);
+});
+
+it('is clean although somebody makes public objects all the time', async () => {
+  const destroy = scratch.provider.destroy.bind(scratch.provider);
+  scratch.provider.destroy = (...given) => {
+    scratch.hsm.addCertificate('meanwhile');
+    return destroy(...given);
+  };
+  expect(await run()).toMatchObject({ isEqual: true, isClean: true });
+});

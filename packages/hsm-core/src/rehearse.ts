@@ -6,7 +6,7 @@ import { AntipodeError, type Clock } from '@antipode/runtime';
 import { destroyAll } from './batches.ts';
 import type { Keyring } from './keyring.ts';
 import { contentDigestOf, type SealedGeneration } from './model/generation.ts';
-import type { Handle } from './model/object.ts';
+import { isWrapped, type ObservedObject } from './model/object.ts';
 import type { HsmProvider } from './provider.ts';
 import { type ProofSummary, readBack } from './read-back.ts';
 import { type Replica, ReplicaMemory } from './replica.ts';
@@ -20,9 +20,35 @@ export interface Rehearsal {
   readonly restoreMs: number;
   readonly proveMs: number;
   readonly cleanMs: number;
-  /** Whether the partition was empty again at the end. */
+  /** Whether the partition was again at the end as it was before. */
   readonly isClean: boolean;
+  /** Objects that anybody can make without a PIN, and that were there before. They are left alone. */
+  readonly strangers: number;
 }
+
+/** What anybody can make without a PIN, by what was read of it, and how many there are of each. */
+export type Strangers = ReadonlyMap<string, number>;
+
+/**
+ * What lies in a scratch partition beside its own keys. `foreign` are keys and private objects: somebody who has the PIN uses
+ * the partition. The rest proves nothing, and must not stop a drill.
+ */
+export async function lookIntoScratch({
+  provider,
+  keyring,
+}: {
+  provider: HsmProvider;
+  keyring: Keyring;
+}): Promise<{ foreign: number; strangers: Strangers }> {
+  const objects = await beside({ provider, keyring, strangers: new Map() });
+  const strangers = new Map<string, number>();
+  for (const { readDigest } of objects.filter(isAnybodys))
+    strangers.set(readDigest, (strangers.get(readDigest) ?? 0) + 1);
+  return { foreign: objects.filter((object) => !isAnybodys(object)).length, strangers };
+}
+
+const isAnybodys = ({ objectClass, attributes }: ObservedObject): boolean =>
+  attributes.private === false || (attributes.private !== true && !isWrapped(objectClass));
 
 /** @throws SCRATCH_REFUSED when the partition is not empty, and what unseal throws; it is emptied also then */
 export async function rehearse(options: {
@@ -33,10 +59,10 @@ export async function rehearse(options: {
   blobOf: (sha256: string) => Uint8Array;
 }): Promise<Rehearsal> {
   const { provider, keyring, clock, blobOf } = options;
-  const foreign = await others(provider, keyring);
-  if (foreign.length > 0) {
-    throw new AntipodeError('SCRATCH_REFUSED', `the scratch partition holds ${foreign.length} objects, expected none`, {
-      details: { objects: foreign.length },
+  const { foreign, strangers } = await lookIntoScratch(options);
+  if (foreign > 0) {
+    throw new AntipodeError('SCRATCH_REFUSED', `the scratch partition holds ${foreign} objects, expected none`, {
+      details: { objects: foreign },
     });
   }
   const target = destroyable(options.target);
@@ -57,10 +83,10 @@ export async function rehearse(options: {
     await unseal({ ...replica, proved: undefined, blobOf });
     restoredMs = clock.monotonicMs();
     const { contentDigest, proof } = await readBack({ ...replica, objectIds: 'everything' });
-    // A program finds a key by its names: nothing else must answer to them.
-    const namesakes = await findNamesakes(replica);
+    // A program finds a key by its names: nothing else must answer to them, but for what anybody can put here at any time.
+    const namesakes = (await findNamesakes(replica)).filter(({ readDigest }) => !strangers.has(readDigest));
     provedMs = clock.monotonicMs();
-    const isClean = await emptyScratch({ provider, keyring });
+    const isClean = await emptyScratch({ provider, keyring, strangers });
     return {
       proof,
       isEqual: contentDigest === contentDigestOf(target.generation) && namesakes.length === 0,
@@ -68,29 +94,52 @@ export async function rehearse(options: {
       proveMs: provedMs - restoredMs,
       cleanMs: clock.monotonicMs() - provedMs,
       isClean,
+      strangers: [...strangers.values()].reduce((sum, copies) => sum + copies, 0),
     };
   } catch (thrown) {
-    await emptyScratch({ provider, keyring }).catch(() => false);
+    await emptyScratch({ provider, keyring, strangers }).catch(() => false);
     throw thrown;
   }
 }
 
-/** Destroys everything in a scratch partition but its own keys. Tells whether it is empty then. */
+/**
+ * Destroys what is in a scratch partition beside its own keys and what was there before the drill. Tells whether it is gone:
+ * what anybody makes there meanwhile keeps no drill from being clean.
+ */
 export async function emptyScratch({
   provider,
   keyring,
+  strangers = new Map(),
 }: {
   provider: HsmProvider;
   keyring: Keyring;
+  strangers?: Strangers;
 }): Promise<boolean> {
-  const left = await others(provider, keyring);
+  const left = await beside({ provider, keyring, strangers });
   if (left.length === 0) return true;
-  await destroyAll(provider, left, { checkFence: () => {} });
-  return (await others(provider, keyring)).length === 0;
+  const handles = left.map(({ handle }) => handle);
+  await destroyAll(provider, handles, { checkFence: () => {} });
+  const doomed = new Set(left.map(({ readDigest }) => readDigest));
+  const after = await beside({ provider, keyring, strangers });
+  return after.every((object) => isAnybodys(object) && !doomed.has(object.readDigest));
 }
 
-async function others(provider: HsmProvider, keyring: Keyring): Promise<Handle[]> {
-  return (await provider.inventory()).map(({ handle }) => handle).filter((handle) => !keyring.ownHandles.has(handle));
+async function beside({
+  provider,
+  keyring,
+  strangers,
+}: {
+  provider: HsmProvider;
+  keyring: Keyring;
+  strangers: Strangers;
+}): Promise<ObservedObject[]> {
+  const spared = new Map(strangers);
+  return (await provider.inventory()).filter(({ handle, readDigest }) => {
+    if (keyring.ownHandles.has(handle)) return false;
+    const copies = spared.get(readDigest) ?? 0;
+    spared.set(readDigest, copies - 1);
+    return copies <= 0;
+  });
 }
 
 /** A key that may not be destroyed would stay in the scratch partition for ever. */

@@ -648,3 +648,24 @@ describe('a shell pattern', () => {
     expect(matchesPattern('a'.repeat(5_000), `${'*a'.repeat(50)}*b`)).toBe(false);
   });
 });
+
+it('takes certificates and public keys only as long as the manifest has room, and keeps those that it took', async () => {
+  const certificates = Array.from({ length: 4 }, (_, index) => a.hsm.addCertificate(`certificate ${index}`));
+  a.hsm.addSecret('secret');
+  const first = await capture({ shownBytesMax: 2_000 });
+  expect(first.sealed?.generation.entries).toHaveLength(5);
+  for (let index = 4; index < 12; index += 1) a.hsm.addCertificate(`certificate ${index}`);
+  a.hsm.addSecret('another');
+  const second = await capture({ shownBytesMax: 2_000 });
+  const { entries, uncaptured } = second.sealed!.generation;
+  const left = uncaptured.map(({ objectClass, reason }) => `${objectClass} ${reason}`);
+  expect(new Set(left)).toEqual(new Set(['certificate too-large']));
+  expect(entries.filter(({ objectClass }) => objectClass === 'secret-key')).toHaveLength(2);
+  const before = new Set(first.sealed!.generation.entries.map(({ objectId }) => objectId));
+  expect(entries.filter(({ objectId }) => before.has(objectId))).toHaveLength(5);
+  expect(entries.length - 2 + left.length).toBe(12);
+  // Room that becomes free is used.
+  for (const one of certificates) a.hsm.remove(one);
+  const third = await capture({ shownBytesMax: 20_000 });
+  expect(third.sealed?.generation.uncaptured).toEqual([]);
+});

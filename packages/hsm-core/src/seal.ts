@@ -13,7 +13,7 @@ import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import { differs, entryOf, type Sealed } from './entry.ts';
 import { isExcluded, type ObjectFilter } from './filter.ts';
 import type { Keyring } from './keyring.ts';
-import { type LeftOut, nameLeftOut, reasonOf } from './left-out.ts';
+import { type LeftOut, nameLeftOut, reasonOf, SHOWN_BYTES_MAX, shownBytes } from './left-out.ts';
 import {
   blobsOfTombstone,
   type DataKey,
@@ -77,6 +77,8 @@ export interface SealOptions {
   readonly restored?: ReadonlySet<ObjectId>;
   /** How many objects one capture may lose before a person is asked. */
   readonly lossLimit?: LossLimit;
+  /** How much certificates and public keys may take in one manifest; {@link SHOWN_BYTES_MAX} where nothing is said. */
+  readonly shownBytesMax?: number;
   /** Called right before the manifest is signed; throws when the tenure is over (I2). */
   readonly checkFence: () => void;
 }
@@ -166,6 +168,8 @@ class Capture {
   #byBlob: ReturnType<typeof typesByBlob> | undefined;
   readonly #pace = new Pace();
   #sealedObjects = 0;
+  /** Of certificates and public keys, so far. */
+  #shownBytes: number | undefined;
 
   constructor(options: SealOptions) {
     this.#options = options;
@@ -563,7 +567,21 @@ class Capture {
     const isKnown = before !== undefined && this.#isLive(before);
     if (look !== 'settled' && !isKnown) return 'settling';
     if (look === 'vanished' && this.#isReseal) return 'settling';
-    return reasonOf(object, { isNew: before === undefined, hasTrusted: this.#hasTrusted }) ?? refusal;
+    const reason = reasonOf(object, { isNew: before === undefined, hasTrusted: this.#hasTrusted }) ?? refusal;
+    return reason ?? (before === undefined && this.#isBeyondRoom(object) ? 'too-large' : undefined);
+  }
+
+  /**
+   * What travels in the manifest itself can be made by anybody, without a PIN and without end: beyond so much of it the
+   * manifest could be sent to nobody. What was captured before stays.
+   */
+  #isBeyondRoom(object: ObservedObject): boolean {
+    if (isWrapped(object.objectClass) || object.objectClass === 'data') return false;
+    this.#shownBytes ??= [...this.#live.values()].reduce((sum, entry) => sum + shownBytes(entry), 0);
+    const bytes = shownBytes(object);
+    if (this.#shownBytes + bytes > (this.#options.shownBytesMax ?? SHOWN_BYTES_MAX)) return true;
+    this.#shownBytes += bytes;
+    return false;
   }
 
   #isLive(entry: Entry): boolean {

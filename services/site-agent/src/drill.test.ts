@@ -105,6 +105,26 @@ describe('a drill', () => {
     expect([b.scratch.hsm.contents().length, b.site.journal.openDrill('b-2')]).toEqual([1, undefined]);
   });
 
+  it('goes on beside what anybody can put there without a PIN, says so, and never destroys it, not after a crash either', async () => {
+    const ref = await sites.captured();
+    b.scratch.hsm.addCertificate('anybody');
+    const before = b.scratch.hsm.contents();
+    const { proof, isClean, evidence } = await sites.drill(b, ref);
+    expect([proof?.failed, isClean, JSON.parse(evidence!).scratch.strangers]).toEqual([0, true, 1]);
+    expect(b.scratch.hsm.contents()).toEqual(before);
+
+    const end = b.site.journal.endDrill.bind(b.site.journal);
+    const destroy = b.scratch.provider.destroy;
+    b.site.journal.endDrill = () => {};
+    b.scratch.provider.destroy = async (handles) => [...handles];
+    await sites.drill(b, ref);
+    expect(b.scratch.hsm.contents().length).toBeGreaterThan(1);
+    b.site.journal.endDrill = end;
+    b.scratch.provider.destroy = destroy;
+    const next = await sites.drill(b, ref);
+    expect([next.proof?.failed, next.isClean, b.scratch.hsm.contents()]).toEqual([0, true, before]);
+  });
+
   it('does not begin while what an earlier one left cannot be removed', async () => {
     const ref = await sites.captured();
     b.site.journal.beginDrill('b-2', 'earlier');

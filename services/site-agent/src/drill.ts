@@ -3,7 +3,7 @@
  * for it (I7), and none is written to or emptied that was not empty when the drill began. A drill that was cut short is
  * cleaned up by the next one. Needs no other site where the generation is here.
  */
-import { emptyScratch, type Rehearsal, rehearse } from '@antipode/hsm-core';
+import { emptyScratch, lookIntoScratch, type Rehearsal, rehearse } from '@antipode/hsm-core';
 import type { DrillRequest, DrillResponseSchema } from '@antipode/protocol';
 import { AntipodeError, hasCode, hex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -86,6 +86,7 @@ export async function drill(
               firmware: open.description.firmware,
               identity: open.keyring.identity.sha256,
               clean: rehearsal.isClean,
+              strangers: rehearsal.strangers,
             },
             objects: {
               expected: generation.entries.length,
@@ -114,6 +115,7 @@ export async function drill(
             proved: rehearsal.proof.proved,
             failed: rehearsal.proof.failed,
             clean: rehearsal.isClean,
+            strangers: rehearsal.strangers,
           });
           const failed = rehearsal.isEqual
             ? rehearsal.proof
@@ -133,37 +135,44 @@ export async function drill(
 }
 
 /**
- * Runs a rehearsal between the journal's two records. It is begun only in a partition that is empty: from then on, and
- * only until it has ended, what is in there is the drill's, and the next drill removes it.
+ * Runs a rehearsal between the journal's two records. It is begun only in a partition without keys and private objects: from
+ * then on, and only until it has ended, what is in there is the drill's, but for the strangers that were there before.
  * @throws SCRATCH_REFUSED when somebody else's objects are in it, DRILL_UNCLEAN when an earlier drill's cannot be removed
  */
 async function inScratch(
-  { journal }: Site,
+  { journal, log }: Site,
   open: OpenPartition,
   { drillId, work }: { drillId: string; work: () => Promise<Rehearsal> },
 ): Promise<Rehearsal> {
   const { serial } = open.description;
   const cutShort = journal.openDrill(serial);
   if (cutShort !== undefined) {
-    if (!(await emptyScratch(open)))
+    if (!(await emptyScratch({ ...open, strangers: journal.strangers(serial) })))
       throw new AntipodeError('DRILL_UNCLEAN', `what drill ${cutShort} left cannot be removed`, {
         details: { serial, drill: cutShort },
       });
     journal.endDrill(serial);
   }
-  const foreign = (await open.provider.inventory()).filter(({ handle }) => !open.keyring.ownHandles.has(handle));
-  if (foreign.length > 0)
-    throw new AntipodeError('SCRATCH_REFUSED', `the scratch partition holds ${foreign.length} objects, expected none`, {
-      details: { serial, objects: foreign.length },
+  const { foreign, strangers } = await lookIntoScratch(open);
+  if (foreign > 0)
+    throw new AntipodeError('SCRATCH_REFUSED', `the scratch partition holds ${foreign} objects, expected none`, {
+      details: { serial, objects: foreign },
     });
-  journal.beginDrill(serial, drillId);
+  if (strangers.size > 0)
+    log.warn('objects that anybody can make without a PIN lie in the scratch partition; they are left alone', {
+      serial,
+      drill: drillId,
+      objects: [...strangers.values()].reduce((sum, copies) => sum + copies, 0),
+    });
+  journal.beginDrill(serial, drillId, strangers);
   try {
     const rehearsal = await work();
     if (rehearsal.isClean) journal.endDrill(serial);
     return rehearsal;
   } catch (thrown) {
     // Refused: somebody was quicker, and nothing in there is ours. Anything else has cleaned up, if the token let it.
-    const isOver = hasCode(thrown, 'SCRATCH_REFUSED') || (await emptyScratch(open).catch(() => false));
+    const isOver =
+      hasCode(thrown, 'SCRATCH_REFUSED') || (await emptyScratch({ ...open, strangers }).catch(() => false));
     if (isOver) journal.endDrill(serial);
     throw thrown;
   }

@@ -28,7 +28,7 @@ import {
 import { COLLECTION, COLLECTION_UPGRADE, CollectionRecords } from './journal-collection.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 15;
+const SCHEMA_VERSION = 16;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -100,6 +100,10 @@ const TRUSTED_KEY =
 const MOVED_IDENTITY =
   'CREATE TABLE moved_identity (partition TEXT, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB, state TEXT NOT NULL, versions TEXT NOT NULL, PRIMARY KEY (partition, public_half)) STRICT';
 
+/** Objects that anybody can make and that were in a scratch partition before its open drill, by what was read of them. */
+const STRANGER =
+  'CREATE TABLE stranger (serial TEXT, read_digest TEXT, copies INTEGER NOT NULL, PRIMARY KEY (serial, read_digest)) STRICT';
+
 const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -122,6 +126,7 @@ const SCHEMA = `
   ${COLLECTION};
   ${TRUSTED_KEY};
   ${MOVED_IDENTITY};
+  ${STRANGER};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -140,6 +145,7 @@ const UPGRADES = {
   12: COLLECTION_UPGRADE,
   13: TRUSTED_KEY,
   14: MOVED_IDENTITY,
+  15: STRANGER,
 };
 
 /**
@@ -786,12 +792,23 @@ export class Journal {
     return row && String(row['drill_id']);
   }
 
-  beginDrill(serial: string, drillId: string): void {
-    this.#run(
-      'INSERT INTO open_drill VALUES (?, ?) ON CONFLICT (serial) DO UPDATE SET drill_id = excluded.drill_id',
-      serial,
-      drillId,
-    );
+  /** `strangers` were there before: whatever becomes of the drill, they are not its own. */
+  beginDrill(serial: string, drillId: string, strangers: ReadonlyMap<string, number> = new Map()): void {
+    this.#transaction(() => {
+      this.#run('DELETE FROM stranger WHERE serial = ?', serial);
+      for (const [readDigest, copies] of strangers)
+        this.#run('INSERT INTO stranger VALUES (?, ?, ?)', serial, readDigest, copies);
+      this.#run(
+        'INSERT INTO open_drill VALUES (?, ?) ON CONFLICT (serial) DO UPDATE SET drill_id = excluded.drill_id',
+        serial,
+        drillId,
+      );
+    });
+  }
+
+  strangers(serial: string): ReadonlyMap<string, number> {
+    const rows = this.#all('SELECT read_digest, copies FROM stranger WHERE serial = ?', serial);
+    return new Map(rows.map((row) => [String(row['read_digest']), Number(row['copies'])]));
   }
 
   endDrill(serial: string): void {
