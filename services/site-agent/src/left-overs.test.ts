@@ -135,3 +135,38 @@ it('that a member which was never active has is told, and left alone', async () 
   expect(b.member.hsm.labelled('shared name')).toHaveLength(2);
   expect(b.site.journal.namesakes(GROUP)).toBe(1);
 });
+
+/** More generations than are kept for their place, and passes over more than a year. */
+async function collectAtA(): Promise<void> {
+  const { retention, collector } = a.site;
+  let needed = await next('newest');
+  for (let count = 0; count < 18; count += 1) needed = await next(`newest ${count}`);
+  await applied(needed);
+  for (const { digest } of b.site.store.list(GROUP))
+    await a.site.transfer.pull({ group: GROUP, digest, sources: [address('b')] });
+  retention.learn(GROUP, [Buffer.from(needed.manifestDigest).toString('hex')]);
+  for (let pass = 0; pass < 10; pass += 1) {
+    await retention.pass();
+    await collector.pass();
+    await sites.network.clock.advance(50 * 86_400_000);
+  }
+}
+
+it('stays sealed here for as long as it is divergent, whatever is erased', async () => {
+  const lost = await a.site.store.open(a.site.store.list(GROUP)[0]!.digest);
+  await applied(await next('one'));
+  await collectAtA();
+  const [{ digest } = { digest: '' }] = a.site.journal.divergent(GROUP);
+  expect(digest).toBe(lost.digest);
+  for (const { blobSha256 } of lost.generation.entries) expect(a.site.store.hasSoundBlob(blobSha256!)).toBe(true);
+});
+
+it('stays sealed here when it was set aside, whatever is erased', async () => {
+  b.member.hsm.addSecret('captured at a only');
+  await applied(await next('never captured'));
+  await collectAtA();
+  const [digest] = a.site.journal.asides(GROUP);
+  const { generation } = await a.site.store.open(digest!);
+  expect(generation.entries).toHaveLength(2);
+  for (const { blobSha256 } of generation.entries) expect(a.site.store.hasSoundBlob(blobSha256!)).toBe(true);
+});
