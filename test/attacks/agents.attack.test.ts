@@ -294,6 +294,63 @@ describe('agents', () => {
     return 'documented';
   });
 
+  attack(device, 'planted-past-distributor', async () => {
+    const agent = rogue.agent(system, 'b');
+    const { serial } = system.site('b');
+    const under = fence(2n, rogue.name);
+    // Whoever has the PIN of a member can do all of its part, and knows the key when he does it in software.
+    const distribution = (version: number) =>
+      distributeDomainKey({
+        provider: mallory.provider,
+        keyring: mallory.keyring,
+        prng: systemPrng,
+        serial: mallory.serial,
+        group: GROUP,
+        version,
+        isPinned: () => true,
+        members: [
+          {
+            serial,
+            begin: async (message) => {
+              const request = { ...message, responderSerial: serial, fence: under };
+              const { offer, signature } = await agent.beginExchange(request, options);
+              return { offer: offer!, signature };
+            },
+            complete: (message) => agent.completeExchange({ ...message, fence: under }, options),
+          },
+        ],
+      });
+    const asMember = <T>(work: () => Promise<T>): Promise<T> => pinned('b', mallory.fingerprint, work);
+    expect((await asMember(() => distribution(71))).confirmedSerials).toEqual([serial]);
+    expect(versionsAt('b')).toContain(71);
+
+    const distributor = { identity: 'd'.repeat(64), site: 'd', serial: 'distributor', role: 'distributor' } as const;
+    const withDistributor = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+      const file = join(system.site(name).folder, 'pins.yaml');
+      const before = readFileSync(file);
+      new Pins(file).add(GROUP, [distributor]);
+      try {
+        return await work();
+      } finally {
+        writeFileSync(file, before);
+      }
+    };
+    await asMember(() =>
+      withDistributor('b', async () => {
+        expect((await distribution(72)).failures).toMatchObject([{ error: { code: 'PEER_REFUSED' } }]);
+      }),
+    );
+    expect(versionsAt('b')).not.toContain(72);
+    // Nor does the active member make one, whoever orders it.
+    const order = system.order('a');
+    const ordered = withDistributor('a', () =>
+      rejection(order.distributeDomainKey({ fence: fence(), version: 73, members: [seat('b')] }, options)),
+    );
+    expect((await ordered).code).toBe('ROLE_REFUSED');
+    order.close();
+    return 'refused';
+  });
+
   attack(device, 'epoch-jump', async () => {
     const order = system.order('b');
     const { serial } = system.site('b');

@@ -241,7 +241,7 @@ export const ATTACKS = {
     'PIN',
     'documented',
     'distribute a domain key that one knows, signed by raw calls with the identity of a pinned member',
-    "needs the PIN and that member's place on the network; it is used only when the coordinator names that version",
+    "where no distributor is pinned: needs the PIN and that member's place on the network; it is used only when the coordinator names that version",
   ),
 
   // --- generations ---
@@ -354,6 +354,12 @@ export const ATTACKS = {
     'refused',
     'ask for a manifest as a site that is no member, knowing its digest',
     'sealed data goes to sites of which a partition is pinned for the group',
+  ),
+  'planted-past-distributor': toAgent(
+    'PIN',
+    'refused',
+    'distribute a domain key that one knows, with the PIN of a member and the certificate of its site, past a distributor',
+    'agents take domain keys from the distributor that they have pinned for the group, and from no member',
   ),
   'exchange-for-another': toAgent(
     'peer',

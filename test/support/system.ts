@@ -52,6 +52,8 @@ export interface SystemOptions {
   readonly createGroup?: boolean;
   /** Partitions with a receiving key and an officer key. */
   readonly officerKeys?: boolean;
+  /** A fourth site, d, with a partition that is no member and brings the domain keys. */
+  readonly distributor?: boolean;
   readonly failoverPolicy?: FailoverPolicy | undefined;
   /** How many objects a capture may lose before it is held, where applications delete without end. */
   readonly lossObjects?: number | undefined;
@@ -90,6 +92,7 @@ export class TestSystem {
     createGroup = true,
     links = 'none',
     officerKeys = false,
+    distributor = false,
     environment,
     clocks,
     failoverPolicy,
@@ -100,13 +103,15 @@ export class TestSystem {
       ...(clocks === undefined ? {} : { clocks }),
     });
     try {
-      await system.#setUp(links, officerKeys);
+      await system.#setUp(links, { officerKeys, distributor });
       await system.startCoordinator({ asProcess: processes.includes('coordinator') });
       for (const site of system.sites.values())
         await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
       await system.until(
         'all agents are heard',
-        async () => (await system.operator.getStatus({})).sites.filter(({ state }) => state === 'up').length === 3,
+        async () =>
+          (await system.operator.getStatus({})).sites.filter(({ state }) => state === 'up').length ===
+          system.sites.size,
       );
       if (createGroup) await system.createGroup(failoverPolicy, { lossObjects });
       return system;
@@ -180,6 +185,7 @@ export class TestSystem {
       name: GROUP,
       members: ['a', 'b', 'c'].map((name) => ({ site: name, serial: this.site(name).serial })),
       scratch: [{ site: 'c', serial: this.site('c').scratchSerial }],
+      ...(this.sites.has('d') ? { distributor: { site: 'd', serial: this.site('d').serial } } : {}),
       failoverPolicy,
       ...(lossObjects === undefined ? {} : { deletions: { retentionMs: 0n, lossObjects, lossPercent: 100 } }),
     };
@@ -257,7 +263,10 @@ export class TestSystem {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  async #setUp(links: Links, officerKeys: boolean): Promise<void> {
+  async #setUp(
+    links: Links,
+    { officerKeys, distributor }: { officerKeys: boolean; distributor: boolean },
+  ): Promise<void> {
     chmodSync(this.folder, 0o711);
     const authority = join(this.folder, 'authority');
     await makeAuthority({ folder: authority, trustDomain: 'test.antipode' });
@@ -286,12 +295,12 @@ export class TestSystem {
     });
 
     const pins: Pin[] = [];
-    for (const name of ['a', 'b', 'c']) {
+    for (const name of ['a', 'b', 'c', ...(distributor ? ['d'] : [])]) {
       const folder = join(this.folder, `site-${name}`);
       mkdirSync(folder, { recursive: true });
       const token = makeToken(`payments-${name}`);
       const scratch = name === 'c' ? makeToken('scratch-c') : undefined;
-      const partition = (one: TestToken, partitionName: string, role: 'member' | 'scratch') => ({
+      const partition = (one: TestToken, partitionName: string, role: Pin['role']) => ({
         name: partitionName,
         module: SOFTHSM_MODULE,
         tokenLabel: one.label,
@@ -301,7 +310,7 @@ export class TestSystem {
         ...(officerKeys ? { officerKey: true } : {}),
       });
       const partitions = [
-        partition(token, 'main', 'member'),
+        partition(token, 'main', name === 'd' ? 'distributor' : 'member'),
         ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
       ];
       const listenPort = links === 'none' ? 0 : await freePort();
@@ -335,8 +344,8 @@ export class TestSystem {
       for (const { name: partitionName, role } of config.partitions) {
         const { serial, pin } = await initialisePartition({ config, name: partitionName, log: silentLog });
         pins.push(pin);
-        if (role === 'member') site.serial = serial;
-        else site.scratchSerial = serial;
+        if (role === 'scratch') site.scratchSerial = serial;
+        else site.serial = serial;
       }
     }
     for (const { configFile } of this.sites.values())

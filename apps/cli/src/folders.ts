@@ -135,7 +135,7 @@ export interface PartitionDraft {
   readonly module: string;
   readonly tokenLabel: string;
   readonly pinFile: string;
-  readonly role: 'member' | 'scratch';
+  readonly role: 'member' | 'scratch' | 'distributor';
   readonly environment?: Readonly<Record<string, string>>;
 }
 

@@ -80,6 +80,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'OperatorService/GetGroup': OPERATOR,
   'OperatorService/GetStatus': OPERATOR,
   'OperatorService/RotateDomainKey': OPERATOR,
+  'OperatorService/SetDistributor': OPERATOR,
   'OperatorService/Replicate': OPERATOR,
   'OperatorService/GetGeneration': OPERATOR,
   'OperatorService/RunDrill': OPERATOR,

@@ -57,6 +57,21 @@ describe('what speaks against a group that is protected by its numbers', () => {
     },
   );
 
+  it('is no rotation that waits for officers or for a distributor: all stays protected meanwhile', () => {
+    const waiting = (phase: string, errorCode: string) =>
+      full({ kind: 'enrolment', site: '', status: 'parked', errorCode, state: { phase } as Intent['state'] });
+    const seen = (group_: typeof group, one: Intent, view = allUp): string[] =>
+      words(concernsOf({ group: group_, recent: { ...NOTHING, open: [one] }, own: OWN, view, nowMs: NOW_MS }));
+    const officers = waiting('awaiting-officers', 'DOMAIN_KEY_UNTRUSTED');
+    expect(seen(group, officers)).toEqual([]);
+    expect(seen({ ...group, domainKeyVersion: 0 }, officers)).toEqual(['enrolment DOMAIN_KEY_UNTRUSTED']);
+    const away = waiting('incomplete', 'SITE_UNREACHABLE');
+    const withDistributor = { ...group, spec: { ...group.spec, distributor: { site: 'd', serial: 'serial-d' } } };
+    expect(seen(withDistributor, away, (site) => (site === 'd' ? undefined : allUp(site)))).toEqual([]);
+    expect(seen(withDistributor, away)).toEqual(['enrolment SITE_UNREACHABLE']);
+    expect(seen(group, away)).toEqual(['enrolment SITE_UNREACHABLE']);
+  });
+
   it('is one concern where the same goes on failing', () => {
     const failing = [{ intent: full(), sinceMs: NOW_MS - 90_000 }];
     expect(of({ failing, open: [full({ status: 'open', attempts: 7 })] })).toMatchObject([{ ageMs: 90_000 }]);

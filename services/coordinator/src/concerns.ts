@@ -63,6 +63,17 @@ export const NO_FAILURE: readonly string[] = [
   'GROUP_BUSY',
 ];
 
+/** A rotation that waits for security officers, or for a distributor that is away: all stays protected under the version in use. */
+function isPatientRotation(
+  { domainKeyVersion, spec: { distributor } }: Group,
+  { kind, state }: Intent,
+  view: (site: string) => SiteView | undefined,
+): boolean {
+  if (kind !== 'enrolment' || domainKeyVersion === 0) return false;
+  const isAway = distributor !== undefined && view(distributor.site)?.status !== 'up';
+  return state.phase === 'awaiting-officers' || isAway;
+}
+
 export function concernsOf({
   group,
   recent: { failing, open, scrubs, drill },
@@ -84,6 +95,7 @@ export function concernsOf({
     const { kind, site, status, attempts, errorCode, createdMs } = intent;
     const isFailing = attempts >= ATTEMPTS_SHOWN && errorCode !== '' && !NO_FAILURE.includes(errorCode);
     const isKnown = found.some((one) => one.kind === kind && one.site === site);
+    if (isPatientRotation(group, intent, view)) continue;
     if (WATCHED.has(kind) && !isKnown && (status === 'parked' || isFailing))
       found.push(concernOf(intent, ago(createdMs)));
   }

@@ -4,7 +4,7 @@ import { FakeClock, thrown } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { Detector } from './detector.ts';
-import { checkSites, differences, specFrom } from './group-spec.ts';
+import { checkDistributor, checkSites, differences, specFrom } from './group-spec.ts';
 import { PROFILES } from './timings.ts';
 
 const [a, b, c] = ['a', 'b', 'c'].map((site) => ({ site, serial: `serial-${site}` })) as [Seat, Seat, Seat];
@@ -63,6 +63,8 @@ describe('the declaration of a group', () => {
     ['members', { members: [a, b, { site: 'c', serial: a.serial }] }],
     ['members', { members: [a, b, { site: 'c', serial: '' }] }],
     ['members', { scratch: [{ site: 'a', serial: a.serial }] }],
+    ['members', { distributor: { site: 'd', serial: a.serial } }],
+    ['members', { distributor: { site: 'd', serial: '' } }],
     ['failover_policy', { members: [a, b] }],
     ['scrub_seconds', { scrubSeconds: 59 }],
     ['drill_cron', { drillCron: 'every night' }],
@@ -99,7 +101,11 @@ describe('the seats of a group', () => {
       create(DescribeResponseSchema, {
         site,
         instance: site,
-        partitions: [{ serial: `serial-${site}` }, { serial: `scratch-${site}`, isScratch: true }],
+        partitions: [
+          { serial: `serial-${site}` },
+          { serial: `scratch-${site}`, isScratch: true },
+          { serial: `distributor-${site}`, isDistributor: true },
+        ],
       }),
       { address: `${site}:1` },
     );
@@ -108,6 +114,9 @@ describe('the seats of a group', () => {
 
   it('are taken where every site has them', () => {
     expect(() => checkSites(declare(), detector)).not.toThrow();
+    const distributor = { site: 'b', serial: 'distributor-b' };
+    expect(declare({ distributor }).distributor).toEqual(distributor);
+    expect(() => checkSites(declare({ distributor }), detector)).not.toThrow();
   });
 
   it.each([
@@ -116,8 +125,44 @@ describe('the seats of a group', () => {
     ['NOT_FOUND', { members: [a], scratch: [{ site: 'b', serial: 'scratch-a' }] }],
     ['SCRATCH_REFUSED', { members: [{ site: 'a', serial: 'scratch-a' }] }],
     ['SCRATCH_REFUSED', { members: [a], scratch: [b] }],
+    ['REQUEST_INVALID', { members: [{ site: 'a', serial: 'distributor-a' }] }],
+    ['REQUEST_INVALID', { members: [a], distributor: b }],
+    ['SCRATCH_REFUSED', { members: [a], distributor: { site: 'b', serial: 'scratch-b' } }],
+    ['NOT_FOUND', { members: [a], distributor: { site: 'b', serial: 'distributor-a' } }],
   ])('are refused with %s where they are not what a site has: %o', (code, change) => {
     expect(thrown(() => checkSites(seats(change), detector)).code).toBe(code);
+  });
+});
+
+describe('a distributor that is named later', () => {
+  const detector = new Detector({
+    clock: new FakeClock(),
+    log: silentLog,
+    timings: PROFILES.default,
+    loopDelayMs: () => 0,
+    probe: async () => undefined,
+  });
+  // The members' sites have not been heard since the coordinator started.
+  detector.heard(
+    create(DescribeResponseSchema, {
+      site: 'd',
+      instance: 'd',
+      partitions: [{ serial: 'other' }, { serial: 'distributor', isDistributor: true }],
+    }),
+    { address: 'd:1' },
+  );
+
+  it.each([
+    ['taken', 'distributor'],
+    ['NOT_FOUND', 'mistyped'],
+    ['REQUEST_INVALID', 'other'],
+    ['REQUEST_INVALID', a.serial],
+    ['REQUEST_INVALID', 'scratch-c'],
+    ['REQUEST_INVALID', ''],
+  ])('is %s: %s', (outcome, serial) => {
+    const check = () => checkDistributor(declare(), { site: 'd', serial }, detector);
+    if (outcome === 'taken') expect(check).not.toThrow();
+    else expect(thrown(check).code).toBe(outcome);
   });
 });
 

@@ -2,7 +2,7 @@
 import { FailoverPolicy, type GroupSpec as GroupSpecMessage } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Detector } from './detector.ts';
-import { type GroupSpec, SCRUB_MS_DEFAULT } from './model.ts';
+import { type GroupSpec, SCRUB_MS_DEFAULT, type Seat } from './model.ts';
 import { VOTERS_MIN } from './planner.ts';
 import { checkCron } from './schedule.ts';
 
@@ -36,9 +36,11 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   if (message.members.length === 0) invalid('members', 'must not be empty');
   const sites = message.members.map(({ site }) => site);
   if (new Set(sites).size !== sites.length) invalid('members', 'must be at different sites');
-  const serials = [...message.members, ...message.scratch].map(({ serial }) => serial);
+  const { distributor } = message;
+  const seats = [...message.members, ...message.scratch, ...(distributor === undefined ? [] : [distributor])];
+  const serials = seats.map(({ serial }) => serial);
   if (new Set(serials).size !== serials.length || serials.includes(''))
-    invalid('members', 'must have serial numbers that do not repeat, scratch partitions included');
+    invalid('members', 'must have serial numbers that do not repeat, scratch partitions and distributor included');
   const failoverPolicy = message.failoverPolicy === FailoverPolicy.AUTOMATIC ? 'automatic' : 'manual';
   if (failoverPolicy === 'automatic' && sites.length < VOTERS_MIN)
     invalid(
@@ -62,6 +64,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     name: message.name,
     members: message.members.map(({ site, serial }) => ({ site, serial })),
     scratch: message.scratch.map(({ site, serial }) => ({ site, serial })),
+    ...(distributor === undefined ? {} : { distributor: { site: distributor.site, serial: distributor.serial } }),
     filter: {
       excludeIds: message.filter?.excludeIds ?? [],
       excludeLabels: message.filter?.excludeLabels ?? [],
@@ -92,8 +95,8 @@ export const deletionsMessage = ({ deletions }: GroupSpec) =>
   deletions === undefined ? undefined : { ...deletions, retentionMs: BigInt(deletions.retentionMs) };
 
 /** A typing error in a serial number should show now, not when the site is needed. */
-export function checkSites({ members, scratch }: GroupSpec, detector: Detector): void {
-  for (const { site, serial } of [...members, ...scratch]) {
+export function checkSites({ members, scratch, distributor }: GroupSpec, detector: Detector): void {
+  for (const { site, serial } of [...members, ...scratch, ...(distributor === undefined ? [] : [distributor])]) {
     const state = detector.view(site)?.state;
     if (state === undefined)
       throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard`, {
@@ -114,7 +117,26 @@ export function checkSites({ members, scratch }: GroupSpec, detector: Detector):
         { details: { site, serial } },
       );
     }
+    const isDistributorSeat = distributor?.serial === serial;
+    if (partition.isDistributor !== isDistributorSeat)
+      throw new AntipodeError(
+        'REQUEST_INVALID',
+        `partition ${serial} is ${partition.isDistributor ? '' : 'not '}declared as distributor at site ${site}`,
+        {
+          details: { field: 'distributor', site, serial },
+          hint: 'A distributor is no member. Declare it with `role: distributor` at its own site, and name it with --distributor only.',
+        },
+      );
   }
+}
+
+/** One that is named later: its own site alone must have been heard. @throws REQUEST_INVALID, NOT_FOUND, SCRATCH_REFUSED */
+export function checkDistributor(spec: GroupSpec, distributor: Seat, detector: Detector): void {
+  if ([...spec.members, ...spec.scratch].some(({ serial }) => serial === distributor.serial) || !distributor.serial)
+    throw new AntipodeError('REQUEST_INVALID', `partition ${distributor.serial} is a member or a scratch partition`, {
+      details: { field: 'distributor' },
+    });
+  checkSites({ ...spec, members: [], scratch: [], distributor }, detector);
 }
 
 /** @throws ALREADY_EXISTS for a partition that is a member of another group */

@@ -18,6 +18,8 @@ export interface GroupSpec {
   /** The first is the active member of epoch 1. */
   readonly members: readonly Seat[];
   readonly scratch: readonly Seat[];
+  /** No member, and alone brings domain keys; absent where the active member makes them. */
+  readonly distributor?: Seat;
   /** Label patterns are sensitive: stored, never logged. */
   readonly filter: {
     readonly excludeIds: readonly string[];

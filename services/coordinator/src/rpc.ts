@@ -18,7 +18,7 @@ import type { Effects } from './effects.ts';
 import type { Election } from './election.ts';
 import { standingOf } from './generation-standing.ts';
 import type { GroupCache } from './group-cache.ts';
-import { checkSeats, checkSites, differences, filterMessage, specFrom } from './group-spec.ts';
+import { checkDistributor, checkSeats, checkSites, differences, filterMessage, specFrom } from './group-spec.ts';
 import type { JournalBook } from './journals.ts';
 import type { LeaseBook } from './leases.ts';
 import { planFailover } from './machines/failover-plan.ts';
@@ -33,7 +33,7 @@ import { startDrill } from './start-drill.ts';
 import { requireTarget, startFailover } from './start-failover.ts';
 import { readDrills, readLastPassed } from './store/drills.ts';
 import { readAcknowledged, readGeneration, readNewest } from './store/generations.ts';
-import { insertGroup, readGroup, readGroups, readTenures } from './store/groups.ts';
+import { insertGroup, readGroup, readGroups, readTenures, setDistributor } from './store/groups.ts';
 import { isMoveOpen, readDone, readIntent, readOpenIntents, readRecent } from './store/intents.ts';
 import { readRefused, recordRefused } from './store/refused.ts';
 import { readScrubs } from './store/scrubs.ts';
@@ -402,6 +402,18 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
           await reconciler.intend({ kind: 'enrolment', group, site: '', state: { phase: 'due' }, trace: {} })
         ).id,
       };
+    },
+
+    setDistributor: async ({ group: name, distributor: message }) => {
+      const group = await agreedGroup(name);
+      const distributor = message === undefined ? undefined : { site: message.site, serial: message.serial };
+      if (distributor !== undefined) checkDistributor(group.spec, distributor, detector);
+      await store.write(election.require(), async (trx, record) => {
+        await setDistributor(trx, name, distributor);
+        record({ kind: 'distributor-named', group: name, site: message?.site ?? '', details: {} });
+      });
+      await cache.refresh();
+      return { group: await factsOf(await groupOf(name), detector.snapshot()) };
     },
 
     replicate: async ({ group: name }, { signal }) => {

@@ -114,6 +114,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     ...(facts.wait === undefined ? {} : { failoverWait: waitMessage(facts.wait) }),
     olderKeysNeededFor: olderKeysNeededFor(facts),
     domainKeys: domainKeysOf(facts),
+    distributorErrorCode: distributorTrouble(group, view),
     ...(facts.pausedUntilMs === undefined
       ? {}
       : { automaticFailoverPausedUntilMs: BigInt(Math.round(toWallMs(facts.pausedUntilMs))) }),
@@ -157,6 +158,13 @@ function domainKeysOf({ group, view, nowMs }: Pick<GroupFacts, 'group' | 'view' 
       .filter((key) => key.group === group.spec.name)
       .map(({ version, neededFor }) => ({ site, serial, version, neededFor, ageMs }));
   });
+}
+
+/** Only rotations and enrolments wait for a distributor: it is told, and is no part of the group's protection. */
+function distributorTrouble({ spec: { distributor } }: Group, view: GroupFacts['view']): string {
+  if (distributor === undefined) return '';
+  const seen = view(distributor.site);
+  return seen?.status === 'up' ? troubleOf(seen, distributor) : 'SITE_UNREACHABLE';
 }
 
 /** For a group whose records cannot be read: nothing is known of it, and it counts as not protected. */
@@ -246,6 +254,7 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     name: spec.name,
     members: spec.members.map(({ site, serial }) => ({ site, serial })),
     scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
+    ...(spec.distributor === undefined ? {} : { distributor: { ...spec.distributor } }),
     filter: filterMessage(spec.filter),
     rpoSeconds: Math.round(spec.rpoMs / 1_000),
     drillCron: spec.drillCron,

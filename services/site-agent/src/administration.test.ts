@@ -53,6 +53,11 @@ it('shows the identity that the journal knows, and IDENTITY_MISSING before there
   });
 });
 
+it('pins a distributor of its own too: it serves some groups of its site and not others', () => {
+  const pin = { site: 'a', serial: 's9', identity: '91'.repeat(32), role: 'distributor' } as const;
+  expect(pinPartitions({ config, group: 'payments', pins: [pin] })).toBe(1);
+});
+
 it('pins partitions of other sites, once, and none of its own', () => {
   const pins = ['a', 'b'].map((site, at) => ({
     site,

@@ -96,7 +96,7 @@ export async function initialisePartition({
         provider,
         prng: systemPrng,
         announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
-        withReceivingKey: settings.receivingKey ?? true,
+        withReceivingKey: receivesDomainKeys(settings),
         withOfficerKey: settings.officerKey ?? false,
       });
       journal.addIdentity(name, record);
@@ -117,6 +117,10 @@ async function forgetReceivingKeys(provider: HsmProvider, { ckaId, publicHalf }:
   const officer = await provider.findOfficerKey({ ckaId, identity: publicHalf });
   if (officer !== undefined) await provider.destroy([officer.handle]);
 }
+
+/** A distributor makes domain keys in its session, and keeps none. */
+export const receivesDomainKeys = ({ role, receivingKey = true }: PartitionSettings): boolean =>
+  role !== 'distributor' && receivingKey;
 
 /** What is known of a partition before it is initialised, and what `initialisePartition` would do. */
 export interface InitialisationPlan {
@@ -142,7 +146,7 @@ export async function planInitialisation({
   const settings = partitionSettings(config, name);
   const { tokenLabel } = settings;
   const identityTokenLabel = settings.identityPartition?.tokenLabel;
-  const makesReceivingKey = settings.receivingKey ?? true;
+  const makesReceivingKey = receivesDomainKeys(settings);
   const makesOfficerKey = makesReceivingKey && (settings.officerKey ?? false);
   const known = { tokenLabel, identityTokenLabel, makesReceivingKey, makesOfficerKey };
   const journal = new Journal(config.dataFolder);
@@ -319,10 +323,11 @@ export function pinPartitions({
   group: string;
   pins: readonly Pin[];
 }): number {
-  // Our own are known by the journal: a pin of them would only be one more place to be wrong.
+  // Our own are known by the journal: a pin of them would only be one more place to be wrong. But which of its groups a
+  // distributor serves is said by its pin alone.
   return new Pins(config.pinsFile).add(
     group,
-    pins.filter(({ site }) => site !== config.site),
+    pins.filter(({ site, role }) => site !== config.site || role === 'distributor'),
   );
 }
 

@@ -45,7 +45,8 @@ const partition = z.strictObject({
    * not move (docs/glossary.md).
    */
   vendorAttributes: z.array(z.number().int().min(VENDOR_DEFINED).max(0xffff_ffff)).max(64).optional(),
-  role: z.enum(['member', 'scratch']).default('member'),
+  /** A distributor brings domain keys to groups, and is a member of none (ADR 0025). */
+  role: z.enum(['member', 'scratch', 'distributor']).default('member'),
   /** Objects that never leave this site, whatever a group's own filter says. */
   exclude: z
     .strictObject({

@@ -9,6 +9,7 @@ import { heldDomainKeys, readOneMore } from './domain-key-retirement.ts';
 import { briefRefOf, type GenerationRefInit } from './generation-ref.ts';
 import type { Seat } from './journal.ts';
 import { weightiestFirst } from './not-carried.ts';
+import type { Partition } from './partitions.ts';
 import type { Site } from './site.ts';
 
 /** Those that a member goes by; `staged` is on its way to be one. */
@@ -28,8 +29,9 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
       tokenLabel: partition.settings.tokenLabel,
       module: partition.settings.module,
       isScratch: partition.settings.role === 'scratch',
+      isDistributor: partition.settings.role === 'distributor',
       identitySha256: partition.identitySha256 ?? '',
-      unenforced: [...partition.unenforced, ...(partition.hasReceivingKey ? [] : ['receiving-key'])],
+      unenforced: [...partition.unenforced, ...(lacksReceivingKey(partition) ? ['receiving-key'] : [])],
       silentSlots: [...partition.silentSlots],
       unansweredMs: Math.round(partition.unansweredMs),
       domainKeys: partition.serial === undefined ? [] : heldDomainKeys(site, partition.serial),
@@ -41,6 +43,10 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
     journal: { ...site.journal.account, runs: [...site.journal.account.runs], quarantined: site.journal.quarantined() },
   };
 }
+
+/** A distributor receives nothing. */
+const lacksReceivingKey = ({ settings, hasReceivingKey }: Partition): boolean =>
+  settings.role !== 'distributor' && !hasReceivingKey;
 
 /** What its officer has done, by journal and token, and what is left to do. */
 function trustOf({ journal, partitions }: Site, serial = '') {

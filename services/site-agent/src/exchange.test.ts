@@ -1,5 +1,6 @@
 /** Domain keys between agents: made once, for pinned members only, remembered. */
 import { ecKey, publicHalfOf } from '@antipode/hsm-core/testing';
+import { MemberRole } from '@antipode/protocol';
 import { AntipodeError, seededPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -92,6 +93,97 @@ describe('a domain key', () => {
     b.stop();
     await b.start();
     expect(b.site.journal.domainKeys('b-1').map(({ version }) => version)).toEqual([1, 2]);
+  });
+});
+
+describe('a distributor', () => {
+  let d: SimulatedSite;
+  const by = { ...fence(), requestId: 'd' };
+  const distribute = (version: number, serials = ['a-1', 'a-2', 'b-1', 'b-2'], distributorSerial = 'd-1') =>
+    d.call('distributeDomainKey', {
+      fence: by,
+      version,
+      distributorSerial,
+      members: serials.map((serial) => ({ site: address(serial[0]!), serial })),
+    });
+  const versionsAt = (site: SimulatedSite): number[] =>
+    site.site.journal.domainKeys(`${site.name}-1`).map(({ version }) => version);
+
+  beforeEach(async () => {
+    d = await sites.network.add('d', { role: 'distributor' });
+    for (const site of [a, b, d]) site.pin(GROUP, d);
+    for (const site of [a, b]) d.pin(GROUP, site);
+  });
+
+  it('brings a domain key to every member, and keeps none', async () => {
+    const before = d.member.hsm.objects.length;
+    expect(await distribute(2)).toMatchObject({ confirmedSerials: ['a-1', 'a-2', 'b-1', 'b-2'], failures: [] });
+    expect([versionsAt(a), versionsAt(b), versionsAt(d)]).toEqual([[1, 2], [1, 2], []]);
+    expect([d.member.hsm.objects.length, d.member.provider.sessionObjectCount]).toEqual([before, 0]);
+    const captured = await a.call('capture', { fence: fence(), domainKeyVersion: 2 });
+    await sites.apply(b, captured.generation as never);
+    expect((await sites.verify(b, captured.generation as never)).proof).toMatchObject({ failed: 0 });
+    expect(await distribute(2)).toMatchObject({ confirmedSerials: ['a-1', 'a-2', 'b-1', 'b-2'] });
+  });
+
+  it('is the only one: where one is pinned, no member makes domain keys or has them taken', async () => {
+    const order = (site: SimulatedSite) =>
+      a.call('distributeDomainKey', {
+        fence: fence(),
+        version: 2,
+        members: [{ site: address(site.name), serial: 'b-1' }],
+      });
+    expect((await rejection(order(b))).code).toBe('ROLE_REFUSED');
+    // One whose own site was talked out of it finds nobody who takes its keys.
+    a.site.trust.distributors = () => [];
+    expect((await order(b)).failures).toMatchObject([{ serial: 'b-1', code: 'PEER_REFUSED' }]);
+    expect(versionsAt(b)).toEqual([1]);
+  });
+
+  it('counts from its own site and in its own role only', async () => {
+    const offer = { serial: 'd-1', identity: d.member.keyring.identity.publicHalf, nonce: new Uint8Array(32) };
+    const point = publicHalfOf(ecKey(seededPrng('point'))).slice(-65);
+    const begin = (site: string, change: object = {}) =>
+      b.call(
+        'beginExchange',
+        {
+          ...{ exchangeId: `x${site}`, group: GROUP, version: 2, responderSerial: 'b-1' },
+          ...{ fence: fence(), offer: { ...offer, point, ...change } },
+        },
+        { site },
+      );
+    expect((await rejection(begin('a'))).code).toBe('PEER_REFUSED');
+    const asMember = { serial: 'a-1', identity: a.member.keyring.identity.publicHalf };
+    expect((await rejection(begin('d', asMember))).code).toBe('PEER_REFUSED');
+    expect((await rejection(begin('d', { serial: 'd-2' }))).code).toBe('PEER_REFUSED');
+    expect((await begin('d')).offer?.serial).toBe('b-1');
+  });
+
+  it('is one by its own configuration and its own pins, and by no order', async () => {
+    expect((await rejection(distribute(2, ['b-1'], 'd-2'))).code).toBe('ROLE_REFUSED');
+    const asDistributor = { fence: fence(), version: 2, distributorSerial: 'a-1', members: [] };
+    expect((await rejection(a.call('distributeDomainKey', asDistributor))).code).toBe('ROLE_REFUSED');
+    a.pins.add(GROUP, [{ site: 'a', serial: 'a-1', identity: 'aa'.repeat(32), role: 'distributor' }]);
+    expect((await rejection(a.call('distributeDomainKey', asDistributor))).code).toBe('ROLE_REFUSED');
+    const other = { ...by, group: 'other' };
+    const unpinned = { fence: other, version: 1, distributorSerial: 'd-1', members: [] };
+    expect((await rejection(d.call('distributeDomainKey', unpinned))).code).toBe('ROLE_REFUSED');
+  });
+
+  it('gets no domain key, no seat and no sealed data', async () => {
+    expect((await distribute(2, ['b-1', 'd-1'])).failures).toMatchObject([{ serial: 'd-1', code: 'PEER_NOT_PINNED' }]);
+    const seat = { fence: fence(), serial: 'd-1', role: MemberRole.STANDBY };
+    expect((await rejection(d.call('setRole', seat))).code).toBe('ROLE_REFUSED');
+    const only = await sites.network.add('e', { role: 'distributor' });
+    b.pins.add(GROUP, [
+      { site: 'e', serial: 'e-1', identity: only.member.keyring.identity.sha256, role: 'distributor' },
+    ]);
+    expect([b.site.trust.knowsSite(GROUP, 'e'), b.site.trust.knowsSite(GROUP, 'a')]).toEqual([false, true]);
+  });
+
+  it('acts under a tenure that is in force only', async () => {
+    b.site.fences.admit({ group: GROUP, epoch: 5n, owner: 'b' });
+    expect((await distribute(2, ['b-1'])).failures).toMatchObject([{ serial: 'b-1', code: 'EPOCH_STALE' }]);
   });
 });
 

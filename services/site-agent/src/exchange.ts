@@ -1,6 +1,9 @@
 /**
  * Domain keys on this site: makes a new version and brings it to every member, and answers the agent that does. A version
  * is never made twice: a repeated order gets the recorded outcome, and who missed a version gets the next one.
+ *
+ * Who brings domain keys is the site's own pins' to say: a distributor where one is pinned for the group (ADR 0025), else the
+ * active member.
  */
 import { distributeDomainKey, ExchangeResponder, type ExchangeTransport, fingerprint } from '@antipode/hsm-core';
 import type {
@@ -61,10 +64,22 @@ export class Exchanges {
     };
     const before = recorded();
     if (before !== undefined) return before;
-    const { seat, partition } = seatOf(this.#site, group);
+    const { distributorSerial } = request;
+    const partition =
+      distributorSerial === ''
+        ? seatOf(this.#site, group).partition
+        : this.#site.partitions.bySerial(distributorSerial);
     const mayAct = (): void => {
       fences.check(group, epoch);
+      if (distributorSerial !== '') {
+        this.#checkDistributor(group, partition);
+        return;
+      }
       const { role } = seatOf(this.#site, group).seat;
+      if (trust.distributors(group).length > 0)
+        throw new AntipodeError('ROLE_REFUSED', `a distributor brings domain keys to group ${group}, no member does`, {
+          details: { group, role },
+        });
       if (role === 'active' && owner === this.#site.name) return;
       throw new AntipodeError(
         'ROLE_REFUSED',
@@ -96,7 +111,7 @@ export class Exchanges {
               provider: open.provider,
               keyring: open.keyring,
               prng,
-              serial: seat.serial,
+              serial: open.description.serial,
               group,
               version,
               members: request.members.map(({ site, serial }) =>
@@ -112,7 +127,7 @@ export class Exchanges {
               isPinned: (identity, { serial }) => {
                 const pin = trust.find(group, identity);
                 const site = request.members.find((member) => member.serial === serial)?.site?.site;
-                return pin !== undefined && pin.serial === serial && pin.site === site;
+                return pin !== undefined && pin.role !== 'distributor' && pin.serial === serial && pin.site === site;
               },
             });
             await open.refreshKeyring();
@@ -194,12 +209,36 @@ export class Exchanges {
     }, signal);
   }
 
-  /** Checked, not admitted: only the coordinator's orders raise an epoch, never a peer's. */
+  /** Pinned as such by the site itself: no order makes a distributor of a partition. */
+  #checkDistributor(group: string, { settings, serial }: Partition): void {
+    if (settings.role === 'distributor' && this.#site.trust.distributors(group).some((one) => one.serial === serial))
+      return;
+    throw new AntipodeError(
+      'ROLE_REFUSED',
+      `partition ${settings.name} is not pinned as a distributor of group ${group} at its own site`,
+      {
+        details: { group, role: settings.role },
+        hint: 'Declare the partition with `role: distributor` in agent.yaml, and run `antipode partition enrol --distributor-peer` at every site of the group, its own included.',
+      },
+    );
+  }
+
+  /**
+   * Checked, not admitted: only the coordinator's orders raise an epoch, never a peer's. Where a distributor is pinned, its site
+   * alone begins an exchange, under whatever tenure is in force.
+   */
   #checkInitiator(fence: Fence, { group, caller }: { group: string; caller: Identity }): void {
-    if (caller.kind !== 'site' || caller.name !== fence.owner)
-      throw new AntipodeError('PEER_REFUSED', `${caller.kind} ${caller.name} may not act for site ${fence.owner}`, {
-        details: { group, owner: fence.owner },
-      });
+    const distributors = this.#site.trust.distributors(group);
+    const mayBegin =
+      distributors.length === 0 ? caller.name === fence.owner : distributors.some(({ site }) => site === caller.name);
+    if (caller.kind !== 'site' || !mayBegin)
+      throw new AntipodeError(
+        'PEER_REFUSED',
+        distributors.length === 0
+          ? `${caller.kind} ${caller.name} may not act for site ${fence.owner}`
+          : `${caller.kind} ${caller.name} brings no domain keys to group ${group}: a distributor does`,
+        { details: { group, owner: fence.owner } },
+      );
     if (fence.group !== group)
       throw new AntipodeError('REQUEST_INVALID', 'the fence is of another group', {
         details: { field: 'fence.group' },
@@ -207,13 +246,17 @@ export class Exchanges {
     this.#site.fences.checkPeer(fence);
   }
 
-  /** An identity counts from its own site only, and makes domain keys as a member. What is pinned at all, the responder checks. */
+  /**
+   * An identity counts from its own site only, and makes domain keys as a member, or as a distributor where there is one. What is
+   * pinned at all, the responder checks.
+   */
   #checkPin(
     { serial, identity }: { serial: string; identity: Uint8Array },
     { group, caller }: { group: string; caller: Identity },
   ): void {
     const pin = this.#site.trust.find(group, fingerprint(identity));
-    if (pin === undefined || (pin.site === caller.name && pin.serial === serial && pin.role === 'member')) return;
+    const wanted = this.#site.trust.distributors(group).length > 0 ? 'distributor' : 'member';
+    if (pin === undefined || (pin.site === caller.name && pin.serial === serial && pin.role === wanted)) return;
     throw new AntipodeError(
       'PEER_REFUSED',
       `site ${caller.name} shows the identity of ${pin.role} ${pin.serial} of site ${pin.site} as that of partition ${serial}`,

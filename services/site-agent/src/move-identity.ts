@@ -12,7 +12,7 @@ import {
   openPartition,
 } from '@antipode/hsm-core';
 import { AntipodeError, type Log, systemPrng } from '@antipode/runtime';
-import { partitionSettings } from './administration.ts';
+import { partitionSettings, receivesDomainKeys } from './administration.ts';
 import { type AgentConfig, partitionConfig } from './config.ts';
 import { type FormerIdentity, Journal } from './journal.ts';
 import { type Pin, Pins } from './pins.ts';
@@ -106,7 +106,7 @@ async function step(open: Open): Promise<IdentityMove> {
     provider,
     prng: systemPrng,
     announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
-    withReceivingKey: settingsOf(open).receivingKey ?? true,
+    withReceivingKey: receivesDomainKeys(settingsOf(open)),
     withOfficerKey: settingsOf(open).officerKey ?? false,
   });
   journal.addNextIdentity(name, made);

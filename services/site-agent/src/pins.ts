@@ -11,13 +11,13 @@ const pinSchema = z.strictObject({
   identity: z.string().regex(/^[0-9a-f]{64}$/, 'expected the SHA-256 of an identity key, 64 hexadecimal digits'),
   site: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected the name of a site'),
   serial: z.string().regex(/^[^=\p{C}]{1,64}$/u, 'expected the serial number of a token'),
-  role: z.enum(['member', 'scratch']).default('member'),
+  role: z.enum(['member', 'scratch', 'distributor']).default('member'),
   comment: z.string().optional(),
 });
 const pinsSchema = z.record(z.string(), z.array(pinSchema)).nullable();
 
 /**
- * A partition that may hold the group's domain key: its identity key, where it is, and what it is for. The identity key
+ * A partition that may hold the group's domain key, or bring it (a distributor): its identity key, where it is, and what it is for. The identity key
  * counts nowhere else: not from another site, not under another serial number (docs/security.md).
  */
 export type Pin = z.infer<typeof pinSchema>;

@@ -18,8 +18,8 @@ export async function reseat(site: Site, request: ReseatRequest, signal?: AbortS
   const role = roleName(request.role);
   const mayAct = (): Role => {
     fences.examine({ group, epoch, owner });
-    if (partition.settings.role === 'scratch' || role === undefined)
-      throw refusal(group, 'a scratch partition takes no seat');
+    if (partition.settings.role !== 'member' || role === undefined)
+      throw refusal(group, 'only a member partition takes a seat');
     if (role === 'active' && !mayBeActive(site, { group, epoch, owner }))
       throw refusal(group, 'this site was not the active member: it becomes active by promotion');
     return role;

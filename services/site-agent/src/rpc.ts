@@ -114,8 +114,8 @@ export function siteAgentHandlers({
         if (role === undefined)
           throw new AntipodeError('REQUEST_INVALID', 'role is unknown', { details: { field: 'role' } });
         const partition = site.partitions.bySerial(request.serial);
-        if (partition.settings.role === 'scratch')
-          throw new AntipodeError('ROLE_REFUSED', 'a scratch partition takes no seat', {
+        if (partition.settings.role !== 'member')
+          throw new AntipodeError('ROLE_REFUSED', `a ${partition.settings.role} partition takes no seat`, {
             details: { group, serial: request.serial },
           });
         const other = site.journal.seats().find((seat) => seat.serial === request.serial && seat.group !== group);

@@ -36,9 +36,20 @@ export class Trust {
     return pins.of(group).find(({ identity }) => identity === identitySha256);
   }
 
-  /** Whether a partition of this site has been pinned for the group. */
+  /** Whether a partition of this site has been pinned for the group that may hold its keys: a distributor holds none. */
   knowsSite(group: string, site: string): boolean {
-    return site === this.#ports.site || this.#ports.pins.of(group).some((pin) => pin.site === site);
+    return (
+      site === this.#ports.site ||
+      this.#ports.pins.of(group).some((pin) => pin.site === site && pin.role !== 'distributor')
+    );
+  }
+
+  /**
+   * Partitions that alone bring domain keys to the group; none where its active member makes them. Of our own site too a
+   * distributor is pinned: a partition of that role may serve some groups and not others.
+   */
+  distributors(group: string): readonly Trusted[] {
+    return this.#ports.pins.of(group).filter(({ role }) => role === 'distributor');
   }
 
   /**
@@ -56,8 +67,8 @@ export class Trust {
       });
     const fence = this.#ports.journal.fence(group);
     const refusal =
-      signer.role === 'scratch'
-        ? 'a scratch partition captures nothing'
+      signer.role !== 'member'
+        ? `a ${signer.role} partition captures nothing`
         : signer.serial !== source.serial
           ? `it names partition ${source.serial} as its source`
           : fence !== undefined && epoch > fence.epoch

@@ -2,7 +2,7 @@ import { GroupStateSchema, MemberRole } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
 import { WAYS_OUT } from '../ways-out.ts';
-import { groupTable, memberTable, remarksOn, uncapturedTable } from './group.ts';
+import { distributorText, groupTable, memberTable, remarksOn, troublesOf, uncapturedTable } from './group.ts';
 
 const bare = create(GroupStateSchema, { spec: { name: 'payments' }, protection: 'unprotected' });
 const state = create(GroupStateSchema, {
@@ -70,4 +70,16 @@ it('a group that cannot fail over by itself says so when it is made', () => {
   expect(said(2)).toContain('automatic failover is impossible');
   expect(said(2)).toContain('antipode failover payments --accept-loss');
   expect([3, 4].map(said)).toEqual(['', '']);
+});
+
+it('a distributor that cannot be used is told, with what waits for it and how to name another', () => {
+  const spec = { name: 'payments', distributor: { site: 'd', serial: '4f' } };
+  const lost = create(GroupStateSchema, { spec, distributorErrorCode: 'SITE_UNREACHABLE' });
+  const [line = '', ...more] = troublesOf(lost);
+  expect(more).toEqual([]);
+  for (const part of ['site d', 'SITE_UNREACHABLE', 'rotations and enrolments wait', 'group set-distributor payments'])
+    expect(line).toContain(part);
+  expect(troublesOf(create(GroupStateSchema, { spec }))).toEqual([]);
+  expect(distributorText(lost)).toContain('partition 4f of site d alone');
+  expect(distributorText(bare)).toContain('the active member');
 });

@@ -74,9 +74,17 @@ export function memberTable(group: GroupState): string {
   );
 }
 
+/** Who brings domain keys to a group. */
+export function distributorText({ spec }: GroupState): string {
+  const { name = '', distributor } = spec ?? {};
+  return distributor === undefined
+    ? `the active member of group ${name} makes its domain keys`
+    : `partition ${distributor.serial} of site ${distributor.site} alone brings domain keys to group ${name}`;
+}
+
 /** What stands between this group and its orders: a contradiction, members in quarantine, a pause of automatic failover. */
 export function troublesOf(group: GroupState): string[] {
-  const { spec, contradiction, members, automaticFailoverPausedUntilMs } = group;
+  const { spec, contradiction, members, automaticFailoverPausedUntilMs, distributorErrorCode } = group;
   const name = spec?.name ?? '';
   return [
     ...waitOf(group),
@@ -92,6 +100,11 @@ export function troublesOf(group: GroupState): string[] {
         ({ site, quarantine }) =>
           `Group ${name}: site ${site} is in quarantine until \`antipode group reseat ${name}\`: ${quarantine}.`,
       ),
+    ...(distributorErrorCode === ''
+      ? []
+      : [
+          `Group ${name}: its distributor at site ${spec?.distributor?.site ?? ''} cannot be used (${distributorErrorCode}). Replication and failover go on; rotations and enrolments wait. If it is lost, name another: \`antipode group set-distributor ${name} --distributor SITE=SERIAL\`.`,
+        ]),
     ...(automaticFailoverPausedUntilMs === undefined
       ? []
       : [
@@ -262,6 +275,10 @@ export function groupCommand(): Command {
       .argument('<group>', 'name')
       .requiredOption('--member <site=serial>', 'a partition that holds the keys; the first is active', collect)
       .option('--scratch <site=serial>', 'a partition for drills', collect, [])
+      .option(
+        '--distributor <site=serial>',
+        'a partition that is no member and alone brings domain keys; every site must have pinned it',
+      )
       .option('--rpo <seconds>', 'recovery point objective', wholeSeconds)
       .option('--drill <cron>', 'when to run drills, five fields, UTC')
       .option('--scrub <seconds>', 'read every partition whole at least this often; a week by default', wholeSeconds)
@@ -289,6 +306,7 @@ export function groupCommand(): Command {
             name,
             members,
             scratch,
+            ...(options.distributor === undefined ? {} : { distributor: parseSeat(options.distributor) }),
             filter: filterOf(options),
             rpoSeconds: options.rpo ?? 0,
             drillCron: options.drill ?? '',
@@ -341,7 +359,7 @@ export function groupCommand(): Command {
               rules.errorCode === ''
                 ? ''
                 : `\n\nThe active site does not say what the rules match (${rules.errorCode}).`;
-            return `${groupTable([state!])}\n\n${memberTable(state!)}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}`;
+            return `${groupTable([state!])}\n\n${memberTable(state!)}${state?.spec?.distributor === undefined ? '' : `\n\n${distributorText(state)}`}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}`;
           });
         };
         await withOperator(options.config, show, { timeoutMs });
@@ -360,6 +378,30 @@ export function groupCommand(): Command {
           const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
           out.data(operation, () => `group ${name} has a new domain key; the next capture seals everything anew`);
         });
+      }),
+  );
+  group.addCommand(
+    operatorCommand('set-distributor', 'name another partition that brings domain keys, after the old one was lost', [
+      'group set-distributor payments --distributor e=5d7c22aa90b1c3f4',
+      'group set-distributor payments --none',
+    ])
+      .argument('<group>', 'name')
+      .option('--distributor <site=serial>', 'the partition; no member')
+      .option('--none', 'the active member makes domain keys again')
+      .addHelpText(
+        'after',
+        '\nThe sites decide: each takes domain keys from distributors that it has pinned itself, and from members only where\nno distributor is pinned. Pin the new one at every site first (`antipode partition enrol --distributor-peer`), and take\nthe old one out of pins.yaml by hand. Nothing but rotations and enrolments depends on it.',
+      )
+      .action(async (name, options) => {
+        if ((options.distributor === undefined) !== (options.none === true))
+          throw new AntipodeError('USAGE', 'name either --distributor or --none', {
+            details: { field: 'distributor' },
+          });
+        const seat = options.distributor === undefined ? {} : { distributor: parseSeat(options.distributor) };
+        const { group: state } = await withOperator(options.config, (operator) =>
+          operator.setDistributor({ group: name, ...seat }),
+        );
+        output(options).data(state, () => distributorText(state!));
       }),
   );
   group.addCommand(reseatCommand());

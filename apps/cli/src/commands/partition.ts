@@ -26,7 +26,7 @@ import { filterOf, localRuleTable, ruleWarnings, withRuleOptions } from './rules
 
 const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
 
-const OPTIONS = { member: '--peer', scratch: '--scratch-peer' } as const;
+const OPTIONS = { member: '--peer', scratch: '--scratch-peer', distributor: '--distributor-peer' } as const;
 
 function show(identity: PartitionIdentity, json: boolean | undefined, remark: string): void {
   output({ json }).data(identity, () =>
@@ -35,9 +35,11 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
         ['PARTITION', 'SERIAL', 'IDENTITY (SHA-256)'],
         [[identity.partition, identity.serial, identity.identitySha256]],
       ),
-      identity.hasReceivingKey
-        ? 'The fingerprint covers the signing key and the receiving key.'
-        : 'This partition has no receiving key: with its PIN and its place on the network a domain key can be received in software.',
+      identity.pin.role === 'distributor'
+        ? 'A distributor: it brings domain keys and holds none. Pin it at its own site too.'
+        : identity.hasReceivingKey
+          ? 'The fingerprint covers the signing key and the receiving key.'
+          : 'This partition has no receiving key: with its PIN and its place on the network a domain key can be received in software.',
       ...(identity.hasOfficerKey
         ? [
             'It covers the officer key too: keys with CKA_WRAP_WITH_TRUSTED replicate once the security officer has acted.',
@@ -290,19 +292,26 @@ export function partitionCommand(): Command {
       .argument('<group>', 'replication group')
       .option('--peer <site=serial=sha256>', 'a member elsewhere, as its site shows it; repeat for each', collect, [])
       .option('--scratch-peer <site=serial=sha256>', 'a scratch partition elsewhere; repeat for each', collect, [])
+      .option(
+        '--distributor-peer <site=serial=sha256>',
+        'a partition that alone brings domain keys to the group; from then on this site takes them from no other',
+        collect,
+        [],
+      )
       .option(...CONFIG)
       .option(...JSON_OPTION)
       .addHelpText(
         'after',
         '\nBoth sites must do this: each trusts the other, or no domain key crosses. Then create the group,\nor bring a new domain key to an existing one with `antipode group rotate-domain-key`.',
       )
-      .action((group, { config, json, peer, scratchPeer }) => {
+      .action((group, { config, json, peer, scratchPeer, distributorPeer }) => {
         const pins = [
           ...peer.map((text: string) => peerFrom(text, 'member')),
           ...scratchPeer.map((text: string) => peerFrom(text, 'scratch')),
+          ...distributorPeer.map((text: string) => peerFrom(text, 'distributor')),
         ];
         if (pins.length === 0)
-          throw new AntipodeError('USAGE', 'name one --peer or --scratch-peer at least', {
+          throw new AntipodeError('USAGE', 'name one --peer, --scratch-peer or --distributor-peer at least', {
             details: { field: 'peer' },
           });
         const loaded = loadAgentConfig(config);

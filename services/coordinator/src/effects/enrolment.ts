@@ -33,22 +33,25 @@ export async function enrolment(
       return { type: 'seated' };
     }
     case 'order-version': {
+      // A number is used up for ever: none is, while nobody could bring the key.
+      bringerOf(context, group);
       const version = group.highestVersion + 1;
       await context.write((trx) => orderVersion(trx, name, version));
       return { type: 'version-ordered', version };
     }
     case 'distribute': {
-      const active = requireActive(group);
+      const bringer = bringerOf(context, group);
       const members = [...group.members, ...group.spec.scratch].filter(({ site }) => isWanted(context, group, site));
       if (group.domainKeyVersion > 0 && new Set(members.map(({ site }) => site)).size < LIVE_MEMBERS_MIN) {
         throw new AntipodeError('SITE_UNREACHABLE', 'no standby can be reached to share a new domain key with', {
           details: { group: name },
         });
       }
-      const { failures } = await context.agent(active.site).distributeDomainKey(
+      const { failures } = await context.agent(bringer.site).distributeDomainKey(
         {
           fence: fenceOf(group, intent),
           version: effect.version,
+          distributorSerial: bringer.distributorSerial,
           members: members.map(({ site, serial }) => ({ site: context.ports.agents.address(site), serial })),
         },
         { timeoutMs: WORK_TIMEOUT_MS },
@@ -71,6 +74,19 @@ export async function enrolment(
       return { type: 'version-used' };
     }
   }
+}
+
+/** Who makes the domain keys of a group. A distributor that is away holds up nothing else. @throws SITE_UNREACHABLE */
+function bringerOf({ ports }: EffectContext, group: Group): { site: string; distributorSerial: string } {
+  const active = requireActive(group);
+  const { distributor } = group.spec;
+  if (distributor === undefined) return { site: active.site, distributorSerial: '' };
+  const { site, serial } = distributor;
+  if (ports.detector.view(site)?.status === 'up') return { site, distributorSerial: serial };
+  throw new AntipodeError('SITE_UNREACHABLE', `the distributor of group ${group.spec.name}, at site ${site}, is away`, {
+    details: { group: group.spec.name, site },
+    hint: 'Replication and failover go on; a rotation or an enrolment waits for it. If it is lost, name another: pin it at every site with `antipode partition enrol --distributor-peer`, then run `antipode group set-distributor`.',
+  });
 }
 
 /**

@@ -59,7 +59,7 @@ describe('an enrolment', () => {
     database.group = fresh;
     bench.statuses.set('b', 'down');
     expect(await enrol({ type: 'distribute', version: 1 })).toMatchObject({ type: 'distributed', failures: [] });
-    expect(bench.orders).toMatchObject([{ site: 'a', request: { version: 1, fence } }]);
+    expect(bench.orders).toMatchObject([{ site: 'a', request: { version: 1, distributorSerial: '', fence } }]);
     expect(distributed()).toEqual(['serial-a', 'serial-b', 'serial-c', 'scratch-c']);
     expect([database.recorded, bench.events]).toEqual([[], []]);
     expect(await enrol({ type: 'use-version', version: 1, sites: ['a', 'b', 'c'] })).toEqual({ type: 'version-used' });
@@ -118,6 +118,28 @@ describe('an enrolment', () => {
       expect((await use()).type).toBe('officers-awaited');
       bench.said.set('a', { domainKeyVersion: 0 });
       expect(await use()).toEqual({ type: 'version-used' });
+    });
+  });
+
+  describe('in a group with a distributor', () => {
+    const withDistributor = { ...GROUP, spec: { ...GROUP.spec, distributor: { site: 'd', serial: 'serial-d' } } };
+    beforeEach(() => {
+      database.group = withDistributor;
+    });
+
+    it('has it bring the version to members and scratch partitions, and not to itself', async () => {
+      await enrol({ type: 'distribute', version: 2 });
+      expect(bench.orders).toMatchObject([
+        { site: 'd', request: { version: 2, distributorSerial: 'serial-d', fence } },
+      ]);
+      expect(distributed()).toEqual(['serial-a', 'serial-b', 'serial-c', 'scratch-c']);
+    });
+
+    it('waits while it is away, and uses up no version', async () => {
+      bench.statuses.set('d', 'down');
+      expect((await rejection(enrol({ type: 'order-version' }))).code).toBe('SITE_UNREACHABLE');
+      expect((await rejection(enrol({ type: 'distribute', version: 2 }))).code).toBe('SITE_UNREACHABLE');
+      expect([bench.orders, database.recorded]).toEqual([[], []]);
     });
   });
 

@@ -289,6 +289,16 @@ export async function setForeignObjects(
   await trx.updateTable('member').set(counts).where('grp', '=', group).where('site', '=', site).execute();
 }
 
+/** Names another distributor, or none. */
+export async function setDistributor(trx: Write, group: string, distributor: GroupSpec['distributor']): Promise<void> {
+  const { distributor: _before, ...spec } = (await lockGroup(trx, group)).spec;
+  await trx
+    .updateTable('replication_group')
+    .set({ spec: toJson(distributor === undefined ? spec : { ...spec, distributor }) })
+    .where('name', '=', group)
+    .execute();
+}
+
 export async function orderVersion(trx: Write, group: string, version: number): Promise<void> {
   await trx.updateTable('replication_group').set({ highest_version: version }).where('name', '=', group).execute();
 }

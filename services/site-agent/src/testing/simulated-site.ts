@@ -45,11 +45,14 @@ export class SimulatedNetwork {
   distort: Distortion = () => {};
   readonly #folders: string[] = [];
 
-  /** A site with one member partition, `<name>-1`, and one scratch partition, `<name>-2`. */
-  async add(name: string, { retentionMsMin = 7 * 86_400_000 } = {}): Promise<SimulatedSite> {
+  /** A site with one member partition, `<name>-1`, or a distributor in its place; and one scratch partition, `<name>-2`. */
+  async add(
+    name: string,
+    { role = 'member', retentionMsMin = 7 * 86_400_000 }: { role?: FirstRole; retentionMsMin?: number } = {},
+  ): Promise<SimulatedSite> {
     const folder = temporaryFolder();
     this.#folders.push(folder);
-    const site = new SimulatedSite(this, { name, folder, retentionMsMin });
+    const site = new SimulatedSite(this, { name, folder, role, retentionMsMin });
     await site.start();
     return site;
   }
@@ -60,8 +63,11 @@ export class SimulatedNetwork {
   }
 }
 
+type FirstRole = 'member' | 'distributor';
+
 export class SimulatedSite {
   readonly name: string;
+  readonly role: FirstRole;
   readonly #network: SimulatedNetwork;
   /** Where its databases are. */
   readonly folder: string;
@@ -76,9 +82,10 @@ export class SimulatedSite {
 
   constructor(
     network: SimulatedNetwork,
-    { name, folder, retentionMsMin }: { name: string; folder: string; retentionMsMin: number },
+    { name, folder, role, retentionMsMin }: { name: string; folder: string; role: FirstRole; retentionMsMin: number },
   ) {
     this.#network = network;
+    this.role = role;
     this.#retentionMsMin = retentionMsMin;
     this.name = name;
     this.folder = folder;
@@ -96,7 +103,7 @@ export class SimulatedSite {
     this.member ??= await SimulatedMember.make(`${name}-1`, { clock });
     this.scratch ??= await SimulatedMember.make(`${name}-2`, { clock });
     const all = [
-      new SimulatedPartition({ member: this.member, journal, role: 'member' }),
+      new SimulatedPartition({ member: this.member, journal, role: this.role }),
       new SimulatedPartition({ member: this.scratch, journal, role: 'scratch' }),
     ] as unknown as Partition[];
     const partitions = {
@@ -153,14 +160,14 @@ export class SimulatedSite {
   }
 
   /** Trusts the partitions of a site for a group. */
-  pin(group: string, { name: site, member, scratch }: SimulatedSite): void {
+  pin(group: string, { name: site, member, scratch, role: first }: SimulatedSite): void {
     const pin = ({ serial, keyring }: SimulatedMember, role: Pin['role']): Pin => ({
       site,
       serial,
       identity: keyring.identity.sha256,
       role,
     });
-    this.pins.add(group, [pin(member, 'member'), pin(scratch, 'scratch')]);
+    this.pins.add(group, [pin(member, first), pin(scratch, 'scratch')]);
   }
 
   /** Calls a method that answers once: as the coordinator does, or as the site that is named. */
@@ -241,7 +248,7 @@ class SimulatedPartition {
   readonly #turns = new Turns();
   readonly #open: OpenPartition;
 
-  constructor(options: { member: SimulatedMember; journal: Journal; role: 'member' | 'scratch' }) {
+  constructor(options: { member: SimulatedMember; journal: Journal; role: PartitionSettings['role'] }) {
     const { member, journal, role } = options;
     this.#member = member;
     this.#journal = journal;
