@@ -10,6 +10,8 @@ export interface TestLink {
   readonly address: string;
   /** Connections accepted so far. */
   readonly accepted: number;
+  /** Bytes that the near side has sent so far, swallowed or not. */
+  readonly askedBytes: number;
   /** The first bytes that the far side sent, by connection: for reading a handshake. */
   readonly fromFarSide: readonly Buffer[];
   /** Everything that passed, in both directions, where `isRecording`. */
@@ -34,6 +36,7 @@ export async function openLink(
 ): Promise<TestLink> {
   let state: 'up' | 'cut' | 'black-hole' = 'up';
   let accepted = 0;
+  let askedBytes = 0;
   const fromFarSide: Buffer[] = [];
   const recorded: Buffer[] = [];
   const pairs = new Set<{ near: Socket; far: Socket; isSwallowing: boolean }>();
@@ -53,6 +56,7 @@ export async function openLink(
       };
       from.on('data', (bytes) => {
         if (isRecording) recorded.push(bytes);
+        if (from === near) askedBytes += bytes.length;
         if (from === far && fromFarSide[index]!.length < KEPT_BYTES_MAX)
           fromFarSide[index] = Buffer.concat([fromFarSide[index]!, bytes]);
         later(() => !pair.isSwallowing && !to.destroyed && to.write(bytes));
@@ -81,6 +85,9 @@ export async function openLink(
     address: `localhost:${bound.port}`,
     get accepted() {
       return accepted;
+    },
+    get askedBytes() {
+      return askedBytes;
     },
     fromFarSide,
     recorded: () => Buffer.concat(recorded),

@@ -100,6 +100,12 @@ describe('an operation that is followed', () => {
     expect((await rejection(following([undefined]).end)).code).toBe('NOT_FOUND');
   });
 
+  it('is told as cancelled where a person has ended it, whatever failed before', async () => {
+    const { end } = following([{ phase: 'catching-up', status: 'cancelled', errorCode: 'HSM_UNAVAILABLE' }]);
+    const error = await rejection(end);
+    expect([error.code, error.message]).toEqual(['OPERATION_CANCELLED', expect.stringContaining('catching-up')]);
+  });
+
   it('that ended with a code of another version is unknown, and says how it ended', () => {
     const operation = create(OperationSchema, {
       id: 'i',

@@ -156,7 +156,12 @@ export async function follow(
   }
 }
 
-export function errorOf({ id, errorCode, errorMessage, kind, phase }: Operation): AntipodeError {
+export function errorOf({ id, errorCode, errorMessage, kind, phase, status }: Operation): AntipodeError {
+  // Whatever failed on the way, and was tried again: that is not why it ended.
+  if (status === 'cancelled')
+    return new AntipodeError('OPERATION_CANCELLED', `the ${kind} was cancelled in its phase ${phase}, or replaced`, {
+      details: { operation: id },
+    });
   const code = isErrorCode(errorCode) ? errorCode : 'TIMED_OUT';
   return new AntipodeError(code, errorMessage.replace(`[${code}] `, '') || `${kind} ended as ${phase}`, {
     details: { operation: id },

@@ -299,6 +299,11 @@ export const CATALOGUE = {
     summary: 'A certificate or key file is missing, expired, does not match, or has no usable identity.',
     hint: 'Issue a new one with `antipode init`, and check the clock of the machine.',
   },
+  OPERATION_CANCELLED: {
+    disposition: 'stand-down',
+    summary: 'The operation was cancelled by an operator, or another order has replaced it.',
+    hint: 'Look at `antipode status` for what is under way now. Nothing of the cancelled operation is done any more.',
+  },
   FAILOVER_REFUSED: {
     disposition: 'operator',
     summary: 'No member can be promoted safely: no candidate, no majority, or generations would be lost.',

@@ -1,11 +1,12 @@
 /** Database and journals that contradict each other, since one of them was rolled back or lost: seen, held, and mended. */
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FailoverPolicy } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { follow } from '../../../apps/cli/src/operator.ts';
+import { antipode, operatorConfigOf } from '../../support/command.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
 const TIMEOUT_MS = 45_000;
@@ -78,6 +79,43 @@ describe('an older copy of the active site’s data folder', () => {
       state.members.map(({ divergentObjects, unaccountedObjects }) => divergentObjects + unaccountedObjects),
     ).toEqual([0, 0, 0]);
     for (const site of ['b', 'c']) for (const id of ['01', '10', '19', '20']) expect(keysAt(site, id)).toBe(1);
+  });
+});
+
+describe('a copy of `antipode agent backup` in a fresh data folder', () => {
+  it('is in quarantine, and one command seats it again: no key is lost, and none is there twice', async () => {
+    system.makeKey('a', '01');
+    await system.replicate();
+    const to = join(system.folder, 'backup-of-a');
+    const { configFile, folder } = system.site('a');
+    const made = await antipode(['agent', 'backup', '--config', configFile, '--to', to]);
+    expect([made.code, made.stderr]).toEqual([0, '']);
+    system.makeKey('a', '02');
+    await system.until('it is replicated', () => system.replicate());
+    await system.stopAgent('a');
+    // The disk of the site is new: journal and store come from the copy, as the runbook says.
+    rmSync(dataOf('a'), { recursive: true });
+    mkdirSync(dataOf('a'), { mode: 0o700 });
+    for (const name of ['journal.db', 'generations.db']) copyFileSync(join(to, name), join(dataOf('a'), name));
+    if (existsSync(join(to, 'pins.yaml'))) copyFileSync(join(to, 'pins.yaml'), join(folder, 'pins.yaml'));
+    await system.startAgent('a');
+
+    const group = await contradicted();
+    expect(group.members.find(({ site }) => site === 'a')?.quarantine).toContain('older copy');
+    const { file } = operatorConfigOf(system.folder);
+    const status = await antipode(['status'], { configFile: file });
+    expect(status.code).toBe(4);
+    expect(status.stdout).toContain(`site a is in quarantine until \`antipode group reseat ${GROUP}\``);
+    const seated = await system.until('the order is taken', async () => {
+      const run = await antipode(['group', 'reseat', GROUP, '--yes'], { configFile: file });
+      return run.code === 0 && run;
+    });
+    expect(seated.code).toBe(0);
+    system.makeKey('a', '03');
+    const { state } = await system.until('protected again', () => system.replicate());
+    expect(state).toMatchObject({ activeSite: 'a', contradiction: '' });
+    expect(state.members.map((one) => one.divergentObjects + one.unaccountedObjects)).toEqual([0, 0, 0]);
+    for (const site of ['b', 'c']) for (const id of ['01', '02', '03']) expect(keysAt(site, id)).toBe(1);
   });
 });
 
