@@ -14,8 +14,12 @@ export interface ProofSummary {
   readonly failedObjectIds: readonly ObjectId[];
   /** Uses that no mechanism of this token could exercise. */
   readonly usesNotExercised: number;
-  /** Of which objects, and which uses. */
-  readonly notExercised: readonly { readonly objectId: ObjectId; readonly uses: readonly string[] }[];
+  /** Of which objects, which uses, and why each, in the same order. */
+  readonly notExercised: readonly {
+    readonly objectId: ObjectId;
+    readonly uses: readonly string[];
+    readonly reasons: readonly string[];
+  }[];
 }
 
 interface Judged {
@@ -121,7 +125,9 @@ export function summarise(judged: readonly Judged[]): ProofSummary {
   const failed = judged.filter(({ outcome }) => outcome?.proved !== true);
   const notExercised = judged.flatMap(({ entry: { objectId }, outcome }) => {
     const left = outcome?.checks.filter((check) => check.outcome === 'not-exercised') ?? [];
-    return left.length === 0 ? [] : [{ objectId, uses: left.map(({ use }) => use) }];
+    return left.length === 0
+      ? []
+      : [{ objectId, uses: left.map(({ use }) => use), reasons: left.map(({ detail }) => detail) }];
   });
   return {
     proved: judged.length - failed.length,

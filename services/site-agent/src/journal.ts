@@ -28,7 +28,7 @@ import {
 import { COLLECTION, COLLECTION_UPGRADE, CollectionRecords } from './journal-collection.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
 
-const SCHEMA_VERSION = 16;
+const SCHEMA_VERSION = 17;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -41,6 +41,10 @@ const REFUSED =
 /** Attributes of captured objects that no replica gets; names with blanks between them. */
 const NOT_CARRIED =
   'CREATE TABLE not_carried (grp TEXT, object_id TEXT, kind TEXT NOT NULL, attributes TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT';
+
+/** Uses that a key allows and that no proof here has tried, each with its reason. */
+const UNTRIED =
+  'CREATE TABLE untried (grp TEXT, object_id TEXT, use TEXT, reason TEXT NOT NULL, PRIMARY KEY (grp, object_id, use)) STRICT';
 
 /** Digest of what a device wraps of an RSA key, by that of the sealed blob. */
 const PRINT = 'CREATE TABLE print (device TEXT, blob TEXT, print TEXT NOT NULL, PRIMARY KEY (device, blob)) STRICT';
@@ -127,6 +131,7 @@ const SCHEMA = `
   ${TRUSTED_KEY};
   ${MOVED_IDENTITY};
   ${STRANGER};
+  ${UNTRIED};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -146,6 +151,7 @@ const UPGRADES = {
   13: TRUSTED_KEY,
   14: MOVED_IDENTITY,
   15: STRANGER,
+  16: UNTRIED,
 };
 
 /**
@@ -163,6 +169,13 @@ export interface FormerIdentity extends IdentityRecord {
   readonly state: 'former' | 'destroyed';
   /** By group, the newest domain key version that was here when it was replaced. */
   readonly versions: Readonly<Record<string, number>>;
+}
+
+/** A use that a key allows, and why nothing here could try it. */
+export interface UntriedUse {
+  readonly objectId: string;
+  readonly use: string;
+  readonly reason: string;
 }
 
 /** An object that is not restored at this member; `returnValue` is empty where it was not the token that refused. */
@@ -557,6 +570,23 @@ export class Journal {
       this.#run('DELETE FROM refused WHERE grp = ?', group);
       for (const { objectId, kind, code, returnValue } of refused)
         this.#run('INSERT INTO refused VALUES (?, ?, ?, ?, ?)', group, objectId, kind, code, returnValue);
+    });
+  }
+
+  /** What the newest proofs here could not try. */
+  untried(group: string): UntriedUse[] {
+    return this.#all('SELECT * FROM untried WHERE grp = ? ORDER BY object_id, use', group).map((row) => ({
+      objectId: String(row['object_id']),
+      use: String(row['use']),
+      reason: String(row['reason']),
+    }));
+  }
+
+  setUntried(group: string, untried: readonly UntriedUse[]): void {
+    this.#transaction(() => {
+      this.#run('DELETE FROM untried WHERE grp = ?', group);
+      for (const { objectId, use, reason } of untried)
+        this.#run('INSERT INTO untried VALUES (?, ?, ?, ?)', group, objectId, use, reason);
     });
   }
 

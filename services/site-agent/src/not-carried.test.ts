@@ -93,7 +93,11 @@ describe('a heartbeat', () => {
       publicHalf: Uint8Array.of(2),
     });
     const config = { site: 'a', dataFolder: a.folder, partitions: [{ name: 'main' }] } as unknown as AgentConfig;
+    a.site.journal.setUntried(GROUP, [{ objectId, use: 'derive', reason: 'no mechanism' }]);
     const { isSource, objects } = await attributesHere(config, 'main');
+    expect(objects.map(({ untried }) => untried).filter(({ length }) => length > 0)).toEqual([
+      [{ use: 'derive', reason: 'no mechanism' }],
+    ]);
     expect([isSource, objects.find((one) => one.objectId === objectId)]).toMatchObject([
       true,
       { label: 'trusted by somebody', lost: ['CKA_TRUSTED'], narrowed: [], carried: expect.arrayContaining(['local']) },

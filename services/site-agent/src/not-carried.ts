@@ -56,6 +56,8 @@ export interface ObjectAttributes extends Becomes {
   readonly label: string;
   /** Standard names, or the numbers of a vendor's own. */
   readonly lost: readonly string[];
+  /** Uses that the newest proofs at this site could not try, each with its reason. */
+  readonly untried: readonly { readonly use: string; readonly reason: string }[];
 }
 
 export interface PartitionAttributes {
@@ -87,6 +89,7 @@ export async function attributesHere(config: AgentConfig, name: string): Promise
         { details: { partition: name } },
       );
     const lost = new Map(journal.notCarried(seat.group).map(({ objectId, attributes }) => [objectId, attributes]));
+    const untried = Map.groupBy(journal.untried(seat.group), ({ objectId }) => objectId);
     const isSource = seat.role === 'active';
     const { entries } = (await store.open(digest)).generation;
     const text = (bytes: Uint8Array = new Uint8Array()): string => printable(Buffer.from(bytes).toString('utf8'));
@@ -97,6 +100,7 @@ export async function attributesHere(config: AgentConfig, name: string): Promise
       label: text(entry.attributes.label),
       ...becomesOf(entry),
       lost: isSource ? (lost.get(entry.objectId) ?? []) : [],
+      untried: (untried.get(entry.objectId) ?? []).map(({ use, reason }) => ({ use, reason })),
     }));
     return { partition: name, group: seat.group, isSource, explanations: BECOMES, objects };
   } finally {

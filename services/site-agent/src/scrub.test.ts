@@ -36,6 +36,24 @@ const rot = (site: SimulatedSite): void => {
   secret.value = secret.value!.map((byte) => byte ^ 1);
 };
 
+it('names in the journal which uses nothing could try, and forgets those that could be tried since', async () => {
+  const { provider } = b.member;
+  const { prove } = provider;
+  const untried = { use: 'derive', outcome: 'not-exercised', detail: 'no mechanism' } as const;
+  provider.prove = async (key, items) =>
+    (await prove.call(provider, key, items)).map((outcome, index) =>
+      items[index]!.objectClass === 'secret-key' ? { ...outcome, checks: [...outcome.checks, untried] } : outcome,
+    );
+  await scrub(b);
+  const [named, ...more] = b.site.journal.untried(GROUP);
+  expect([named, more]).toMatchObject([{ use: 'derive', reason: 'no mechanism' }, []]);
+  await scrub(a);
+  expect(a.site.journal.untried(GROUP)).toEqual([]);
+  provider.prove = prove;
+  await scrub(b);
+  expect(b.site.journal.untried(GROUP)).toEqual([]);
+});
+
 it('finds a sound member sound, at either side, and changes nothing', async () => {
   for (const site of [a, b]) {
     const { generation, ...found } = await scrub(site);

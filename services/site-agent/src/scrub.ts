@@ -11,7 +11,7 @@ import { refOf } from './generation-ref.ts';
 import type { Role } from './journal.ts';
 import type { OpenPartition } from './partitions.ts';
 import { fenceOf, headOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from './site.ts';
-import { proofMessage } from './verify.ts';
+import { noteUntried, proofMessage } from './verify.ts';
 
 export async function scrub(
   site: Site,
@@ -59,6 +59,7 @@ export async function scrub(
           known,
           refused: refusedAt(site, group),
         });
+        noteUntried(site, group, { proved: 'everything', proof });
         const isReplica = role === 'standby';
         const isDamaged = proof.failed > 0 || (isReplica && missing.length + altered.length > 0);
         // An active member forgets nothing: by its handle a damaged key keeps the blob that was sealed of it.

@@ -44,6 +44,7 @@ export async function verify(
           checkFence: mayAct,
         };
         const { contentDigest, proof } = await readBack({ ...replica, objectIds, refused: refusedAt(site, group) });
+        noteUntried(site, group, { proved: objectIds, proof });
         if (contentDigest === target.contentDigest && proof.failed === 0) {
           await buryDeleted(site, replica);
           await clearNames(site, replica);
@@ -127,6 +128,28 @@ async function recordNamesakes({ journal, log }: Site, replica: Replica): Promis
     log.warn('objects of others bear names of the group here', { group, epoch, generation, objects });
   journal.setNamesakes(group, objects);
 }
+
+/** For the people of the site: which keys their applications have to try by themselves. */
+export function noteUntried(
+  { journal, log }: Site,
+  group: string,
+  { proved, proof }: { proved: readonly string[] | 'everything'; proof: ProofSummary },
+): void {
+  const again = new Set(proved === 'everything' ? [] : proved);
+  const before = journal.untried(group);
+  const kept = proved === 'everything' ? [] : before.filter(({ objectId }) => !again.has(objectId));
+  const now = proof.notExercised.flatMap(({ objectId, uses, reasons }) =>
+    uses.map((use, index) => ({ objectId, use, reason: reasons[index] ?? '' })),
+  );
+  const key = ({ objectId, use }: { objectId: string; use: string }): string => `${objectId} ${use}`;
+  const after = [...kept, ...now].sort((a, b) => (key(a) < key(b) ? -1 : 1)).slice(0, UNTRIED_MAX);
+  if (JSON.stringify(after) === JSON.stringify(before)) return;
+  journal.setUntried(group, after);
+  log.warn('uses of keys that nothing here can try have changed', { group, uses: after.length });
+}
+
+/** A list for people; summaries count all. */
+const UNTRIED_MAX = 1_000;
 
 export function proofMessage({
   proved,

@@ -52,16 +52,27 @@ const OBJECT = {
   carried: ['local'],
   narrowed: ['sensitive'],
   lost: ['CKA_TRUSTED'],
+  untried: [{ use: 'derive', reason: 'no mechanism' }],
 };
 
 it('shows per object what is lost and narrowed, and asks for the active site where that is not known here', () => {
   const explanations = { set: 'a', carried: 'b', narrowed: 'c', lost: 'd' };
   const shown = { partition: 'main', group: 'payments', isSource: true, explanations, objects: [OBJECT] };
   const [, row = ''] = attributeTable(shown).split('\n');
-  expect(row.split(/ {2,}/)).toEqual(['4f0c', 'secret-key/aes', '01', 'kek', '2', '1', 'sensitive', 'CKA_TRUSTED']);
+  expect(row.split(/ {2,}/)).toEqual([
+    '4f0c',
+    'secret-key/aes',
+    '01',
+    'kek',
+    '2',
+    '1',
+    'sensitive',
+    'CKA_TRUSTED',
+    'derive',
+  ]);
   expect(attributeTable(shown)).not.toContain('ask there');
   expect(attributeTable(shown)).toContain('NARROWED: c.');
   const elsewhere = attributeTable({ ...shown, isSource: false, objects: [{ ...OBJECT, lost: [] }] });
-  expect(elsewhere.split('\n')[1]).toMatch(/\?$/);
+  expect(elsewhere.split('\n')[1]).toMatch(/\? +derive$/);
   expect(elsewhere).toContain('where group payments is active: ask there');
 });

@@ -113,8 +113,8 @@ export function announcementOf({
 /** What is lost or narrowed stands out; what moves whole is counted. */
 export function attributeTable({ group, isSource, explanations, objects }: PartitionAttributes): string {
   const listed = table(
-    ['OBJECT', 'KIND', 'CKA_ID', 'LABEL', 'SET', 'CARRIED', 'NARROWED', 'LOST'],
-    objects.map(({ objectId, kind, ckaId, label, set, carried, narrowed, lost }) => [
+    ['OBJECT', 'KIND', 'CKA_ID', 'LABEL', 'SET', 'CARRIED', 'NARROWED', 'LOST', 'UNTRIED'],
+    objects.map(({ objectId, kind, ckaId, label, set, carried, narrowed, lost, untried }) => [
       objectId,
       kind,
       ckaId || '-',
@@ -123,13 +123,14 @@ export function attributeTable({ group, isSource, explanations, objects }: Parti
       String(carried.length),
       narrowed.join(', ') || '-',
       isSource ? lost.join(', ') || '-' : '?',
+      untried.map(({ use }) => use).join(', ') || '-',
     ]),
   );
   const where = isSource
     ? ''
     : `\n\nWhat replicas do not get is known at the site only where group ${group} is active: ask there.`;
   const meanings = Object.entries(explanations).map(([claim, text]) => `${claim.toUpperCase()}: ${text}.`);
-  return `${listed}\n\n${meanings.join('\n')}\nAll names: --json.${where}`;
+  return `${listed}\n\n${meanings.join('\n')}\nUNTRIED: the key allows this use, and no proof here could try it.\nAll names and reasons: --json.${where}`;
 }
 
 export function partitionCommand(): Command {
