@@ -11,6 +11,7 @@ import {
   PlanFailoverRequestSchema,
   ReplicateRequestSchema,
   ResolveRequestSchema,
+  RotateDomainKeyRequestSchema,
   RunDrillRequestSchema,
   RunScrubRequestSchema,
 } from '@antipode/protocol';
@@ -428,7 +429,13 @@ describe('where an application finds its keys', () => {
     const handlers = operatorHandlers(bench.ports);
     const failover = create(FailoverRequestSchema, { group: 'payments', toSite: 'b', acceptLoss: true });
     const replicate = create(ReplicateRequestSchema, { group: 'payments' });
-    for (const order of [resolve(bench), handlers.failover(failover, CONTEXT), handlers.replicate(replicate, CONTEXT)])
+    const rotate = create(RotateDomainKeyRequestSchema, { group: 'payments' });
+    for (const order of [
+      resolve(bench),
+      handlers.failover(failover, CONTEXT),
+      handlers.replicate(replicate, CONTEXT),
+      handlers.rotateDomainKey(rotate, CONTEXT),
+    ])
       expect((await rejection(order)).code).toBe('GROUP_CONTRADICTED');
     expect(bench.intended).toEqual([]);
   });
