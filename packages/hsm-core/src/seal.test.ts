@@ -552,6 +552,54 @@ describe('what was captured before', () => {
     expect((await captured()).generation.tombstones).toHaveLength(1);
   });
 
+  it.each([
+    ['between two looks', 4],
+    ['behind the second look', 5],
+  ])('is gone with a tombstone when it was deleted %s while all was sealed anew', async (_when, pass) => {
+    const [secret] = [a.hsm.addSecret('secret'), a.hsm.addSecret('other')];
+    const certificate = a.hsm.addCertificate('certificate');
+    const first = await captured();
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    const deleting = (): void => {
+      a.hsm.onInventory = () => {};
+      a.hsm.remove(secret);
+      if (pass === 4) a.hsm.remove(certificate);
+    };
+    if (pass === 4)
+      a.hsm.onInventory = (one) => {
+        if (one === pass) deleting();
+      };
+    else {
+      const wrap = a.provider.wrap.bind(a.provider);
+      const { handle } = a.keyring.domainKey(GROUP, 2);
+      a.provider.wrap = async (domainKey, handles) => {
+        if (domainKey === handle && a.hsm.objects.includes(secret)) deleting();
+        return wrap(domainKey, handles);
+      };
+    }
+    const { generation } = await captured({ domainKeyVersion: 2 });
+    expect(generation.entries.map(labelOf)).toEqual(pass === 4 ? ['other'] : ['other', 'certificate']);
+    expect(generation.uncaptured).toEqual([]);
+    const tombstone = generation.tombstones.find(({ entry }) => labelOf(entry) === 'secret');
+    expect(tombstone).toMatchObject({ domainKeyVersion: 1, entry: entryOf(first, 'secret') });
+    expect(generation.tombstones).toHaveLength(pass === 4 ? 2 : 1);
+  });
+
+  it('stays when only the second look misses it while all is sealed anew', async () => {
+    const secret = a.hsm.addSecret('secret');
+    const first = entryOf(await captured(), 'secret');
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    missing(2, [secret]);
+    const read = a.provider.read.bind(a.provider);
+    a.provider.read = async (handles, ...rest) => {
+      if (!a.hsm.objects.includes(secret)) a.hsm.objects.push(secret);
+      return read(handles, ...rest);
+    };
+    const { generation } = await captured({ domainKeyVersion: 2 });
+    expect(generation.entries).toMatchObject([{ objectId: first.objectId }]);
+    expect([generation.uncaptured, generation.tombstones]).toEqual([[], []]);
+  });
+
   it('is sealed anew when the value of a data object is another under the same handle', async () => {
     const data = a.hsm.addData('data', Buffer.from('value'));
     const first = entryOf(await captured(), 'data');

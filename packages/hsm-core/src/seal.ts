@@ -155,6 +155,9 @@ class Capture {
   readonly #isFirstOfTenure: boolean;
   readonly #entries: Entry[] = [];
   readonly #leftOut: LeftOut[] = [];
+  /** Captured objects that went while all was sealed anew. */
+  readonly #deleted: Entry[] = [];
+  readonly #doubtful: (Candidate & { before: Entry })[] = [];
   readonly #dataKeys: DataKey[] = [];
   readonly #blobs = new Map<string, Uint8Array>();
   /** What the token gave before it was known whether it would be needed. */
@@ -206,8 +209,9 @@ class Capture {
       return { one, look, before: matched.get(handle), isChanged: this.#changed.has(handle) };
     });
     await this.#capture(candidates.filter(({ before, look }) => before !== undefined || look !== 'vanished'));
-    const kept = this.#notDeleted(candidates, absent);
-    const gone = absent.filter((entry) => !kept.includes(entry) && !this.#isUnrestored(entry));
+    const missing = [...absent, ...(await this.#deletedMeanwhile())];
+    const kept = this.#notDeleted(candidates, missing);
+    const gone = missing.filter((entry) => !kept.includes(entry) && !this.#isUnrestored(entry));
     const held = this.#held(gone);
     if (held !== undefined) return { ...unchanged, held };
     this.#entries.push(...kept);
@@ -508,7 +512,7 @@ class Capture {
   async #capture(candidates: readonly Candidate[]): Promise<void> {
     const toWrap: Candidate[] = [];
     const toEncrypt: Candidate[] = [];
-    for (const candidate of candidates) {
+    for (const candidate of await this.#withoutVanished(candidates)) {
       if (this.#pace.isDue()) await this.#pace.makeWay();
       const { before } = candidate;
       const { object } = candidate.one;
@@ -522,6 +526,33 @@ class Capture {
     }
     await this.#wrapAll(toWrap);
     await this.#encryptAll(toEncrypt);
+  }
+
+  /**
+   * Where all is sealed anew, what only the first look saw cannot stay as it was captured: it is asked for once more. Left
+   * out by name, it would leave the generations without a tombstone, and stay alive at every standby.
+   */
+  async #withoutVanished(candidates: readonly Candidate[]): Promise<readonly Candidate[]> {
+    if (!this.#isReseal) return candidates;
+    const vanished = candidates.filter(({ look }) => look === 'vanished');
+    if (vanished.length === 0) return candidates;
+    const again = await this.#options.provider.read(vanished.map(({ one }) => one.object.handle));
+    const back = new Set(again.flatMap((object) => object?.handle ?? []));
+    const isThere = ({ one, look }: Candidate): boolean => look !== 'vanished' || back.has(one.object.handle);
+    this.#deleted.push(...candidates.flatMap((one) => (isThere(one) || one.before === undefined ? [] : [one.before])));
+    return candidates
+      .filter(isThere)
+      .map((one) => (one.look === 'vanished' ? { ...one, look: 'settling' as const } : one));
+  }
+
+  /** What both looks saw, and the token would not wrap and does not have any more: deleted while all was sealed anew. */
+  async #deletedMeanwhile(): Promise<Entry[]> {
+    const doubtful = this.#doubtful;
+    const again = doubtful.length === 0 ? [] : await this.#options.provider.read(doubtful.map(handleOf));
+    for (const [index, { one, before }] of doubtful.entries())
+      if (again[index] === undefined) this.#deleted.push(before);
+      else this.#leaveOut(one.object, 'unreadable', before);
+    return this.#deleted.filter((entry) => this.#isLive(entry));
   }
 
   /** Whether what is sealed of it cannot serve: the key is retired, it was buried and is back, or data has another value. */
@@ -566,7 +597,6 @@ class Capture {
     if (before !== undefined && this.#isKeptTombstone(before)) return 'deleted';
     const isKnown = before !== undefined && this.#isLive(before);
     if (look !== 'settled' && !isKnown) return 'settling';
-    if (look === 'vanished' && this.#isReseal) return 'settling';
     const reason = reasonOf(object, { isNew: before === undefined, hasTrusted: this.#hasTrusted }) ?? refusal;
     return reason ?? (before === undefined && this.#isBeyondRoom(object) ? 'too-large' : undefined);
   }
@@ -618,7 +648,9 @@ class Capture {
         const { blob } = outcome;
         const sealed = { blobSha256: sha256Hex(blob), blobSize: blob.length };
         wrapped.push({ candidate, entry: this.#entryOf(candidate, sealed), blob });
-      } else this.#leaveOut(candidate.one.object, outcome.reason, candidate.before);
+      } else if (this.#isReseal && outcome.reason === 'unreadable' && candidate.before !== undefined)
+        this.#doubtful.push({ ...candidate, before: candidate.before });
+      else this.#leaveOut(candidate.one.object, outcome.reason, candidate.before);
     }
     const broken = await this.#brokenOf(wrapped);
     for (const { candidate, entry, blob } of wrapped) {
@@ -793,6 +825,8 @@ class Capture {
 }
 
 const NONE: readonly string[] = [];
+
+const handleOf = ({ one }: Candidate): Handle => one.object.handle;
 
 /** Whether it shows the public half of a private key whose value is the captured one's, and whose entry has none. */
 const showsMore = ({ object, blob }: Examined, { objectClass, publicHalf, blobSha256 }: Entry): boolean =>
