@@ -35,6 +35,7 @@ import { Runner } from './runner.ts';
 import { Schedule } from './schedule.ts';
 import { startDrill } from './start-drill.ts';
 import { externalDatabase } from './store/external-database.ts';
+import { readLeaderLease } from './store/leader-lease.ts';
 import { lowerLeaseLength, raiseLeaseLength } from './store/lease-length.ts';
 import { readSites } from './store/sites.ts';
 import { Store } from './store/store.ts';
@@ -236,12 +237,10 @@ export class Coordinator implements Closeable {
         new HealthServer({
           live: () => ({ ok: true, checks: { coordinator: id } }),
           ready: async () => {
-            const isDatabaseUp = await store
-              .query((db) => db.selectFrom('leader_lease').select('epoch').execute())
-              .then(
-                () => true,
-                () => false,
-              );
+            const isDatabaseUp = await store.query(readLeaderLease).then(
+              () => true,
+              () => false,
+            );
             return {
               ok: isDatabaseUp,
               checks: { database: isDatabaseUp, queue: wakeUps.isUp(), leader: election.epoch !== undefined },

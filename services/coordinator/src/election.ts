@@ -4,6 +4,7 @@
  * write checks the epoch again (store.ts), so a paused leader does no harm.
  */
 import { AntipodeError, type Clock, type Closeable, every, type Log, type Prng } from '@antipode/runtime';
+import { readLeaderLease, releaseLeaderLease, renewLeaderLease, takeLeaderLease } from './store/leader-lease.ts';
 import type { Store } from './store/store.ts';
 
 export interface ElectionOptions {
@@ -68,37 +69,23 @@ export class Election implements Closeable {
     const sentAtMs = clock.monotonicMs();
     const led = this.#epoch;
     if (led !== undefined) {
-      const renewed = await store.query((db) =>
-        db
-          .updateTable('leader_lease')
-          .set((eb) => ({ seq: eb('seq', '+', 1n) }))
-          .where('epoch', '=', led)
-          .where('holder', '=', id)
-          .executeTakeFirst(),
-      );
-      if (renewed.numUpdatedRows === 1n) {
+      const isRenewed = await store.query((db) => renewLeaderLease(db, { epoch: led, id }));
+      if (isRenewed) {
         this.#validUntilMs = sentAtMs + ttlMs;
         return;
       }
       this.#epoch = undefined;
       log.warn('leadership lost', { epoch: led });
     }
-    const row = await store.query((db) => db.selectFrom('leader_lease').selectAll().executeTakeFirstOrThrow());
+    const row = await store.query(readLeaderLease);
     this.#holder = row.holder;
     if (this.#seen?.epoch !== row.epoch || this.#seen.seq !== row.seq)
       // From after the read: how long the row had stood like this before, nobody here knows.
       this.#seen = { epoch: row.epoch, seq: row.seq, sinceMs: clock.monotonicMs() };
     if (row.holder !== '' && sentAtMs - this.#seen.sinceMs < ttlMs * 1.1) return;
     const epoch = row.epoch + 1n;
-    const taken = await store.query((db) =>
-      db
-        .updateTable('leader_lease')
-        .set({ epoch, seq: 0n, holder: id })
-        .where('epoch', '=', row.epoch)
-        .where('seq', '=', row.seq)
-        .executeTakeFirst(),
-    );
-    if (taken.numUpdatedRows !== 1n) return;
+    const isTaken = await store.query((db) => takeLeaderLease(db, { seen: row, id }));
+    if (!isTaken) return;
     await lead();
     this.#epoch = epoch;
     this.#holder = id;
@@ -114,15 +101,6 @@ export class Election implements Closeable {
     const epoch = this.#epoch;
     this.#epoch = undefined;
     if (epoch === undefined) return;
-    await store
-      .query((db) =>
-        db
-          .updateTable('leader_lease')
-          .set({ holder: '' })
-          .where('epoch', '=', epoch)
-          .where('holder', '=', id)
-          .execute(),
-      )
-      .catch(() => undefined);
+    await store.query((db) => releaseLeaderLease(db, { epoch, id })).catch(() => undefined);
   }
 }
