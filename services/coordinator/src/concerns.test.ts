@@ -9,7 +9,14 @@ const { group, view: allUp } = situation();
 const NOTHING: Recent = { failing: [], open: [], scrubs: [], drill: undefined };
 const OWN: Own = { isLeader: true, troubles: [], monotonicMs: 50_000 };
 const of = (recent: Partial<Recent> = {}, own: Partial<Own> = {}, view = allUp): Concern[] =>
-  concernsOf({ group, recent: { ...NOTHING, ...recent }, own: { ...OWN, ...own }, view, nowMs: NOW_MS });
+  concernsOf({
+    group,
+    recent: { ...NOTHING, ...recent },
+    own: { ...OWN, ...own },
+    view,
+    nowMs: NOW_MS,
+    hangMs: 60_000,
+  });
 const words = (concerns: Concern[]): string[] =>
   concerns.map(({ kind, site, errorCode }) => [kind, site, errorCode].filter(Boolean).join(' '));
 const full = (rest: Partial<Intent> = {}): Intent =>
@@ -61,7 +68,16 @@ describe('what speaks against a group that is protected by its numbers', () => {
     const waiting = (phase: string, errorCode: string) =>
       full({ kind: 'enrolment', site: '', status: 'parked', errorCode, state: { phase } as Intent['state'] });
     const seen = (group_: typeof group, one: Intent, view = allUp): string[] =>
-      words(concernsOf({ group: group_, recent: { ...NOTHING, open: [one] }, own: OWN, view, nowMs: NOW_MS }));
+      words(
+        concernsOf({
+          group: group_,
+          recent: { ...NOTHING, open: [one] },
+          own: OWN,
+          view,
+          nowMs: NOW_MS,
+          hangMs: 60_000,
+        }),
+      );
     const officers = waiting('awaiting-officers', 'DOMAIN_KEY_UNTRUSTED');
     expect(seen(group, officers)).toEqual([]);
     expect(seen({ ...group, domainKeyVersion: 0 }, officers)).toEqual(['enrolment DOMAIN_KEY_UNTRUSTED']);
@@ -101,6 +117,21 @@ describe('what speaks against a group that is protected by its numbers', () => {
       expect(words(of({}, {}, (site) => (site === 'c' ? undefined : allUp(site))))).toEqual(['site c']);
     },
   );
+
+  it('is an HSM that answers no call for long, though orders that wait for it have not failed', () => {
+    const silentFor = (unansweredMs: number, status: SiteView['status'] = 'up') =>
+      of({}, {}, (site) => {
+        const seen = allUp(site)!;
+        const partitions = seen.state!.partitions.map((one) => ({ ...one, unansweredMs }));
+        return site === 'a' ? { ...seen, status, state: { ...seen.state!, partitions } } : seen;
+      });
+    expect(silentFor(60_000)).toEqual([]);
+    const [concern, ...others] = silentFor(61_000);
+    expect(concern).toMatchObject({ kind: 'partition', site: 'a', errorCode: 'HSM_WORKER_LOST', ageMs: 61_000 });
+    expect(others).toEqual([]);
+    // What a site that is not heard said last is told otherwise.
+    expect(words(silentFor(61_000, 'down'))).toEqual(['site a']);
+  });
 
   it('is a planner that cannot look at this group, or at any', () => {
     const trouble = (name: string) => ({

@@ -5,6 +5,7 @@
  */
 import type { AntipodeError } from '@antipode/runtime';
 import type { SiteView } from './detector.ts';
+import { isHung } from './effects/hang.ts';
 import { FINDINGS } from './machines/scrub.ts';
 import type { Group } from './model.ts';
 import type { Intent } from './store/intents.ts';
@@ -21,6 +22,7 @@ export interface Concern {
     | 'drill'
     | 'scrub'
     | 'site'
+    | 'partition'
     | 'planning'
     | 'leader';
   /** Empty where it is no site's. */
@@ -80,12 +82,14 @@ export function concernsOf({
   own,
   view,
   nowMs,
+  hangMs,
 }: {
   group: Group;
   recent: Recent;
   own: Own;
   view: (site: string) => SiteView | undefined;
   nowMs: number;
+  hangMs: number;
 }): Concern[] {
   // A stamp that lies ahead says nothing of its age.
   const ago = (stampMs: number): number => (stampMs > nowMs ? 0 : agoMs({ nowMs, stampMs }));
@@ -112,9 +116,22 @@ export function concernsOf({
     if (errorCode === '' || FINDINGS.has(errorCode) || !group.members.some((member) => member.site === site)) continue;
     found.push({ kind: 'scrub', site, errorCode, message: 'the last scrub could not look', ageMs: ago(startedMs) });
   }
-  for (const { site } of group.members) {
+  for (const { site, serial } of group.members) {
     const heard = view(site);
-    if (heard?.status === 'up') continue;
+    if (heard?.status === 'up') {
+      // Orders that wait for it have not failed yet, and may not for hours.
+      const partition = heard.state?.partitions.find((one) => one.serial === serial);
+      if (partition !== undefined && isHung(partition, hangMs))
+        found.push({
+          kind: 'partition',
+          site,
+          errorCode: 'HSM_WORKER_LOST',
+          message: `the HSM at site ${site} does not answer, though its agent does and work waits for it`,
+          ageMs: partition.unansweredMs,
+          hint: 'Look at the HSM and at the link to it. The agent goes on by itself when it answers again.',
+        });
+      continue;
+    }
     const message = `site ${site} is ${heard?.status ?? 'unknown'}: ${heard?.reason ?? 'it was not heard yet'}`;
     const silentMs = heard?.lastMs === undefined ? 0 : own.monotonicMs - heard.lastMs;
     found.push({ kind: 'site', site, errorCode: '', message, ageMs: Math.max(0, silentMs) });

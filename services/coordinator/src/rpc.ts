@@ -259,6 +259,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         },
         view,
         nowMs: clock.wallMs(),
+        hangMs: timings.hangMs,
       }),
       wait: waiting && { waiting, ageMs: clock.monotonicMs() - waiting.sinceMs },
       pausedUntilMs: group.spec.failoverPolicy === 'automatic' ? pausedUntilMs(read.moves, timings) : undefined,

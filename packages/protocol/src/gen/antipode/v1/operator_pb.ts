@@ -482,8 +482,8 @@ export const GroupStateSchema: GenMessage<GroupState> = /*@__PURE__*/
 export type Concern = Message<"antipode.v1.Concern"> & {
   /**
    * `capture`, `replication`, `enrolment`, `rejoin`, `drill`, `scrub`: the last of its kind failed there and none has ended
-   * well since; `site`: it is not heard; `planning`: the coordinator cannot look after the group; `leader`: this coordinator
-   * does not lead.
+   * well since; `site`: it is not heard; `partition`: its HSM answers no call; `planning`: the coordinator cannot look after
+   * the group; `leader`: this coordinator does not lead.
    *
    * @generated from field: string kind = 1;
    */
