@@ -59,6 +59,11 @@ export interface SystemOptions {
   readonly lossObjects?: number | undefined;
   /** `recorded`: in front of each agent; `everywhere`: between each agent and the coordinator as well. */
   readonly links?: Links;
+  /** One way, on each of these links. */
+  readonly delayMs?: number;
+  readonly timings?: 'fast' | 'default' | 'wan';
+  /** How long anything here is waited for. */
+  readonly timeoutMs?: number;
   /** For the processes, by the name of the site or `coordinator`. */
   readonly environment?: (name: string, folder: string) => Readonly<Record<string, string>>;
   /** Of agents in this process, by site. */
@@ -81,10 +86,16 @@ export class TestSystem {
 
   readonly #environment: NonNullable<SystemOptions['environment']>;
   readonly #clocks: SystemOptions['clocks'];
+  readonly #timeoutMs: number;
 
-  constructor({ environment = () => ({}), clocks }: Pick<SystemOptions, 'environment' | 'clocks'> = {}) {
+  constructor({
+    environment = () => ({}),
+    clocks,
+    timeoutMs = TIMEOUT_MS,
+  }: Pick<SystemOptions, 'environment' | 'clocks' | 'timeoutMs'> = {}) {
     this.#environment = environment;
     this.#clocks = clocks;
+    this.#timeoutMs = timeoutMs;
   }
 
   static async start({
@@ -97,13 +108,17 @@ export class TestSystem {
     clocks,
     failoverPolicy,
     lossObjects,
+    delayMs = 0,
+    timings = 'fast',
+    timeoutMs = TIMEOUT_MS,
   }: SystemOptions = {}): Promise<TestSystem> {
     const system = new TestSystem({
+      timeoutMs,
       ...(environment === undefined ? {} : { environment }),
       ...(clocks === undefined ? {} : { clocks }),
     });
     try {
-      await system.#setUp(links, { officerKeys, distributor });
+      await system.#setUp(links, { officerKeys, distributor, delayMs, timings });
       await system.startCoordinator({ asProcess: processes.includes('coordinator') });
       for (const site of system.sites.values())
         await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
@@ -193,13 +208,13 @@ export class TestSystem {
     await this.until('the group has its domain key', async () => {
       const { operationId } = await this.operator.createGroup({ spec });
       // Empty where it was declared before and nothing is to be done.
-      if (operationId !== '') await follow(this.operator, operationId, { timeoutMs: TIMEOUT_MS });
+      if (operationId !== '') await follow(this.operator, operationId, { timeoutMs: this.#timeoutMs });
       return true;
     });
   }
 
   replicate(sites: readonly string[] = ['b', 'c']): Promise<Round> {
-    return replicateOnce(this.operator, GROUP, { timeoutMs: TIMEOUT_MS, sites });
+    return replicateOnce(this.operator, GROUP, { timeoutMs: this.#timeoutMs, sites });
   }
 
   /** Until each of the sites has acknowledged a generation of that number or a higher one. */
@@ -230,13 +245,13 @@ export class TestSystem {
   }
 
   async until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
-    const endMs = systemClock.monotonicMs() + TIMEOUT_MS;
+    const endMs = systemClock.monotonicMs() + this.#timeoutMs;
     while (systemClock.monotonicMs() < endMs) {
       const answer = await ask().catch(() => undefined);
       if (answer) return answer;
       await systemClock.sleep(50);
     }
-    throw new Error(`waited ${TIMEOUT_MS} ms until ${what}`);
+    throw new Error(`waited ${this.#timeoutMs} ms until ${what}`);
   }
 
   /** One more key at a site. */
@@ -265,7 +280,12 @@ export class TestSystem {
 
   async #setUp(
     links: Links,
-    { officerKeys, distributor }: { officerKeys: boolean; distributor: boolean },
+    {
+      officerKeys,
+      distributor,
+      delayMs,
+      timings,
+    }: { officerKeys: boolean; distributor: boolean } & Required<Pick<SystemOptions, 'delayMs' | 'timings'>>,
   ): Promise<void> {
     chmodSync(this.folder, 0o711);
     const authority = join(this.folder, 'authority');
@@ -278,7 +298,7 @@ export class TestSystem {
       authority,
       id: 'main',
       listen: coordinator.address,
-      timings: 'fast',
+      timings,
     });
     await makeOperatorFolder({ folder: join(this.folder, 'operator'), authority, name: 'test', coordinator });
     const tlsOf = (folder: string): Tls =>
@@ -314,8 +334,9 @@ export class TestSystem {
         ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
       ];
       const listenPort = links === 'none' ? 0 : await freePort();
-      const inbound = links === 'none' ? undefined : await openLink(listenPort, { isRecording: links === 'recorded' });
-      const outbound = links === 'everywhere' ? await openLink(coordinatorPort) : undefined;
+      const inbound =
+        links === 'none' ? undefined : await openLink(listenPort, { delayMs, isRecording: links === 'recorded' });
+      const outbound = links === 'everywhere' ? await openLink(coordinatorPort, { delayMs }) : undefined;
       this.links.push(...[inbound, outbound].filter((link) => link !== undefined));
       await makeSiteFolder({
         folder,
