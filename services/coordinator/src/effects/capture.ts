@@ -31,6 +31,7 @@ export async function captureActive(
   context: EffectContext,
   intent: Intent,
   group: Group,
+  signal?: AbortSignal,
 ): Promise<{ generation: Generation; isNew: boolean; sealedObjects: number }> {
   const { clock } = context.ports;
   const name = group.spec.name;
@@ -48,7 +49,7 @@ export async function captureActive(
       reservedGeneration: number,
       ...(group.spec.deletions === undefined ? {} : { policy: deletionsMessage(group.spec)! }),
     },
-    { timeoutMs: WORK_TIMEOUT_MS },
+    { timeoutMs: WORK_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) },
   );
   const generation = generationFrom(requireRef(answer.generation), beganMs(clock, answer, leftMs));
   await context.writeUnder(tenure, async (trx, record) => {

@@ -38,6 +38,8 @@ const EFFECT = { type: 'catch-up', from: 'a', to: 'b' } as unknown as FailoverEf
 const REF = { epoch: 1n, generation: 5n, manifestDigest: fromHex('aa'), contentDigest: fromHex('bb') };
 let bench: EffectsBench;
 const catchUp = () => failover(bench.context, intentOf(''), EFFECT);
+const hang = (site: string): void =>
+  void bench.partitions.set(site, { errorCode: '', unansweredMs: bench.context.ports.timings.hangMs + 1 });
 beforeEach(() => {
   bench = new EffectsBench();
   bench.answers
@@ -99,6 +101,43 @@ describe('a target that catches up', () => {
       expect((await rejection(catchUp())).code).toBe('FAILOVER_REFUSED');
     }
     expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+  });
+
+  it.each<[string, string, () => void]>([
+    ['capture', 'the HSM at site a hangs', () => hang('a')],
+    ['apply', 'the HSM at site b hangs', () => hang('b')],
+    ['verify', 'the HSM at site b hangs', () => hang('b')],
+    ['apply', 'site a is lost', () => bench.statuses.set('a', 'down')],
+    ['apply', 'site b is lost', () => bench.statuses.set('b', 'down')],
+  ])(
+    'is not waited for in %s when %s: captures wait for the move, and so does any other failover',
+    async (method, _what, strike) => {
+      bench.answers.set(method, () => new Promise(() => {}));
+      const given = rejection(catchUp());
+      await bench.clock.advance(bench.context.ports.timings.heartbeatMs * 3);
+      strike();
+      await bench.clock.advance(bench.context.ports.timings.heartbeatMs * 2);
+      const error = await given;
+      expect([error.code, error.message]).toEqual(['FAILOVER_REFUSED', expect.stringContaining('nothing was changed')]);
+      expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+    },
+  );
+
+  it('is waited for while its HSM answers, and while a site is only suspect', async () => {
+    let finish: ((answer: object) => void) | undefined;
+    bench.answers.set(
+      'apply',
+      () =>
+        new Promise((resolve) => {
+          finish = resolve;
+        }),
+    );
+    bench.partitions.set('b', { errorCode: '', unansweredMs: bench.context.ports.timings.hangMs });
+    bench.statuses.set('a', 'suspect');
+    const given = catchUp();
+    await bench.clock.advance(bench.context.ports.timings.heartbeatMs * 30);
+    finish?.({ appliedObjects: 1, pulledBlobs: 1, divergentObjects: 0, unaccountedObjects: 0 });
+    expect((await given).type).toBe('caught-up');
   });
 
   it('is told what stands against it under its own code, also where a site is lost', async () => {

@@ -8,7 +8,7 @@ import type { Intent } from '../store/intents.ts';
 import { agoMs } from '../timeline.ts';
 import { captureActive } from './capture.ts';
 import type { EffectContext } from './context.ts';
-import { unlessHung } from './hang.ts';
+import { unlessHung, whileUsable } from './hang.ts';
 import { endsTheAttempt } from './issue-epoch.ts';
 import { acknowledge, applyAt, verifyAt, withdraw } from './replication.ts';
 
@@ -29,9 +29,9 @@ export async function catchUp(
     ...intent,
     requestId: `${intent.requestId}.${context.ports.election.require()}.${intent.attempts}`,
   };
-  const { generation, contentDigest, proof } = await bounded(context, intent, { from, to }, async () => {
-    const captured = await captureUnlessHeld(context, now, group);
-    const target = { site: to, generation: captured.generation };
+  const { generation, contentDigest, proof } = await bounded(context, intent, { group, from, to }, async (signal) => {
+    const captured = await captureUnlessHeld(context, now, group, signal);
+    const target = { site: to, generation: captured.generation, signal };
     await applyAt(context, now, group, target);
     return { ...captured, ...(await verifyAt(context, now, group, { ...target, everything: true })) };
   });
@@ -57,9 +57,10 @@ async function captureUnlessHeld(
   context: EffectContext,
   intent: Intent,
   group: Group,
+  signal: AbortSignal,
 ): Promise<{ generation: Generation }> {
   try {
-    return await captureActive(context, intent, group);
+    return await captureActive(context, intent, group, signal);
   } catch (thrown) {
     const newest = hasCode(thrown, 'CAPTURE_HELD')
       ? await context.ports.store.query((db) => readNewest(db, group.spec.name))
@@ -174,31 +175,37 @@ const CATCH_UP_ATTEMPTS_MAX = 6;
 const CATCH_UP_MS_MAX = 30 * 60_000;
 
 /**
- * A site that goes silent in the middle of a planned move, or that does not come to an end, is for a person to look at;
- * nothing was changed yet.
+ * A site that goes silent in the middle of a planned move, an HSM that does not answer any more, or a target that does not come
+ * to an end, is for a person to look at; nothing was changed yet. Captures wait for the move, and so would a failover that is
+ * due by now: so the order is not waited for.
  */
 async function bounded<T>(
-  { ports }: EffectContext,
+  context: EffectContext,
   { attempts, createdMs }: Intent,
-  { from, to }: { from: string; to: string },
-  work: () => Promise<T>,
+  { group, from, to }: { group: Group; from: string; to: string },
+  work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    const lost = [from, to].filter((site) => !ports.detector.isUp(site));
-    const error = AntipodeError.from(cause);
-    const isOver =
-      attempts + 1 >= CATCH_UP_ATTEMPTS_MAX ||
-      agoMs({ nowMs: ports.clock.wallMs(), stampMs: createdMs }) >= CATCH_UP_MS_MAX;
-    if (error.disposition !== 'retry' || (lost.length === 0 && !isOver)) throw cause;
-    const why =
-      lost.length > 0
-        ? `site ${lost.join(', ')} was lost while the target caught up`
-        : `site ${to} has not caught up in ${attempts + 1} attempts: ${error.message}`;
-    throw new AntipodeError('FAILOVER_REFUSED', `${why}; nothing was changed`, {
-      details: { ...error.details, sites: lost.join(',') },
+  const { detector, clock } = context.ports;
+  const refused = (why: string, cause: AntipodeError): AntipodeError =>
+    new AntipodeError('FAILOVER_REFUSED', `${why}; nothing was changed`, {
+      details: { ...cause.details, sites: sitesLost().join(',') },
       cause,
     });
+  const sitesLost = (): string[] => [from, to].filter((site) => !detector.isUp(site));
+  try {
+    return await whileUsable(context, group, { sites: [from, to] }, work);
+  } catch (thrown) {
+    const error = AntipodeError.from(thrown);
+    if ('hangMs' in error.details) throw refused(error.message.replace(`[${error.code}] `, ''), error);
+    const lost = sitesLost();
+    const isOver =
+      attempts + 1 >= CATCH_UP_ATTEMPTS_MAX || agoMs({ nowMs: clock.wallMs(), stampMs: createdMs }) >= CATCH_UP_MS_MAX;
+    if (error.disposition !== 'retry' || (lost.length === 0 && !isOver)) throw thrown;
+    throw refused(
+      lost.length > 0
+        ? `site ${lost.join(', ')} was lost while the target caught up`
+        : `site ${to} has not caught up in ${attempts + 1} attempts: ${error.message}`,
+      error,
+    );
   }
 }
