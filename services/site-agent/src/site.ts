@@ -94,11 +94,11 @@ export async function newestHere(site: Site, group: string): Promise<GenerationS
   return isNewer(captured, applied) ? captured : applied;
 }
 
-/** What explains the objects of this partition, the newest first: what was restored last, read back or not, and what it held before. */
 /** Objects that this member could not restore: no part of what it has to prove, and never taken for deleted. */
 export const refusedAt = ({ journal }: Site, group: string): ReadonlySet<string> =>
   new Set(journal.refused(group).map(({ objectId }) => objectId));
 
+/** What explains the objects of this partition, the newest first: what was restored last, read back or not, and what it held before. */
 export async function previousOf(site: Site, group: string): Promise<SealedGeneration[]> {
   const heads = [await newestHere(site, group), await headOf(site, group, 'staged')].filter(
     (head) => head !== undefined,
