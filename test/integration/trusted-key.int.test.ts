@@ -2,6 +2,7 @@
  * Keys with CKA_WRAP_WITH_TRUSTED under a trusted key, on real tokens: what the security officer's step changes, what programs
  * find at a standby, and what the PIN of the user still cannot do.
  */
+import { randomBytes } from 'node:crypto';
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { ReplicaMemory, trustedKeyLabel } from '@antipode/hsm-core';
 import { rejection } from '@antipode/runtime/testing';
@@ -334,4 +335,27 @@ it('makes an officer key only where the token keeps what it stands for', async (
   const loose = lying(makeToken('loose'), { ...lie, label: 'antipode officer key' });
   const bound = await identityOn(loose);
   expect([hasReceivingKey(bound), hasOfficerKey(bound)]).toEqual([true, false]);
+});
+
+it('takes the officer key of an identity that is made, or was left half made, for its own, and no key of use', async () => {
+  const { provider, keyring } = a!;
+  const ckaId = new Uint8Array(randomBytes(16));
+  await provider.generateOfficerKey(ckaId);
+  const [officerKey, ...more] = await provider.findUnder([ckaId]);
+  expect([officerKey === undefined, more]).toEqual([false, []]);
+  expect(keyring.ownHandles.has(officerKey!)).toBe(false);
+  const [own] = await provider.read([officerKey!]);
+  expect(Buffer.from(own!.attributes.label!).toString()).toBe('antipode officer key');
+  // An application's key under the same id stays an application's.
+  const id = Buffer.from(own!.attributes.id!);
+  onToken(a!.token, (cryptoki, session) => {
+    cryptoki.generateKeyPair(
+      session,
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [[CKA.TOKEN, true], [CKA.EC_PARAMS, P256_PARAMS], [type('verify'), true], ...names(id.toString('hex'), 'tls')],
+      [...GUARDED, [type('sign'), true], ...names(id.toString('hex'), 'tls')],
+    );
+  });
+  await a!.reopen();
+  expect(await a!.provider.findUnder([ckaId])).toHaveLength(1);
 });

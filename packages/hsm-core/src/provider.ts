@@ -249,7 +249,10 @@ export interface HsmProvider {
    * `kept`: the token does not destroy it.
    */
   destroyDomainKey(record: OwnKeyRecord): Promise<DomainKeyEnd>;
-  /** Every object under one of these ids that only a session with a login can make, proved or not. */
+  /**
+   * Every object under one of these ids that only a session with a login can make, proved or not; and the officer key of the
+   * identity that was made, or was about to be, under the same id.
+   */
   findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]>;
 
   // --- the domain key exchange; every handle here is a session object ---

@@ -29,7 +29,14 @@ import {
 } from './receiving-key.ts';
 import { CryptokiFailure, codeOf } from './return-values.ts';
 import { findKeyWrapMechanism } from './self-test.ts';
-import { findOfficerKeys, generateOfficerKey, isTrusted, keepsWrapWithTrusted, trustAsOfficer } from './trusted-key.ts';
+import {
+  findOfficerKeys,
+  findUnwrapOnly,
+  generateOfficerKey,
+  isTrusted,
+  keepsWrapWithTrusted,
+  trustAsOfficer,
+} from './trusted-key.ts';
 
 const P256 = CURVES[0]!;
 const [LABEL, ID, PRIVATE, SENSITIVE, EXTRACTABLE, MODIFIABLE, COPYABLE] = [
@@ -204,14 +211,16 @@ export class OwnKeys {
   protected release(_handle: Handle): void {}
 
   async findUnder(ckaIds: readonly Uint8Array[]): Promise<Handle[]> {
-    return ckaIds.flatMap((ckaId) =>
-      this.cryptoki
+    return ckaIds.flatMap((ckaId) => [
+      ...this.cryptoki
         .find(this.session, [
           [CKA.TOKEN, true],
           [ID, ckaId],
         ])
         .filter((handle) => this.#isPrivate(handle)),
-    );
+      // It is not private, and nothing here names its public half: none is hidden that could ever be captured.
+      ...findUnwrapOnly(this.#trialContext(), officerIdOf(ckaId)),
+    ]);
   }
 
   /**

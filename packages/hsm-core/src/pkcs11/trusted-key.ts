@@ -118,6 +118,21 @@ export function findOfficerKeys(
     });
 }
 
+/** What looks like an officer key of which no identity is known: no key under this id that leaves the token, or is of other use. */
+export function findUnwrapOnly({ cryptoki, session }: Omit<Context, 'keyWrap'>, ckaId: Uint8Array): bigint[] {
+  return cryptoki.find(session, [
+    [CKA.CLASS, CKO.PRIVATE_KEY],
+    [CKA.KEY_TYPE, CKK.RSA],
+    [CKA.TOKEN, true],
+    [type('id'), ckaId],
+    [PRIVATE, false],
+    [type('extractable'), false],
+    [type('decrypt'), false],
+    [type('sign'), false],
+    [type('unwrap'), true],
+  ]);
+}
+
 /** Whether the token says of a key that its officer trusts it. */
 export const isTrusted = ({ cryptoki, session }: Omit<Context, 'keyWrap'>, key: bigint): boolean =>
   cryptoki.attributes(session, key, [CKA.TRUSTED])?.get(CKA.TRUSTED)?.[0] === 1;
