@@ -204,20 +204,30 @@ describe('what is due', () => {
   });
 
   describe('is a further domain key where a standby lacks one, although there was an enrolment a while ago', () => {
-    const ended = (sites: readonly string[] | undefined, ageMs = TIMINGS.suspectMs * 2): Intent =>
+    const ended = (
+      sites: readonly string[] | undefined,
+      { ageMs = TIMINGS.suspectMs * 2, version = 2 }: { ageMs?: number; version?: number | undefined } = {},
+    ): Intent =>
       intent('enrolment', {
         status: 'done',
         updatedMs: NOW_MS - ageMs,
-        state: { phase: 'complete', version: 2, sites } as { phase: string },
+        state: { phase: 'complete', version, sites } as { phase: string },
       });
+    const inUse = { group: { domainKeyVersion: 2, highestVersion: 2 } };
+    const newest = generation({ domainKeyVersion: 2 });
     it.each([
       ['that did not reach it', [ended(['a', 'c'])], true],
       ['but not where it was reached', [ended(['a', 'b', 'c'])], false],
+      [
+        'also where an earlier version has reached it within the hour',
+        [ended(['a', 'c']), ended(['a', 'b'], { version: 1 })],
+        true,
+      ],
       ['but not where one of two has reached it', [ended(['a', 'c']), ended(['a', 'b'])], false],
       ['but not where no record says whom it reached', [ended(undefined)], false],
-      ['but not right after it', [ended(['a', 'c'], TIMINGS.suspectMs)], false],
+      ['but not right after it', [ended(['a', 'c'], { ageMs: TIMINGS.suspectMs })], false],
     ] satisfies [string, Intent[], boolean][])('%s', (_where, recent, isDue) => {
-      expect(due({}, { failed: [lackingKey()], recent }).includes('enrolment')).toBe(isDue);
+      expect(due(inUse, { newest, failed: [lackingKey()], recent }).includes('enrolment')).toBe(isDue);
     });
   });
 

@@ -123,7 +123,9 @@ function dueEnrolment(situation: Situation): Draft[] {
     );
   });
   // One that did not help is not repeated at once: every version is another key in every HSM. Who was away has not had one.
-  const isHelpless = lacking.every(({ site }) => recent.some((intent) => hasReached(intent, site)));
+  const isHelpless = lacking.every(({ site }) =>
+    recent.some((intent) => hasReached(intent, site, group.domainKeyVersion)),
+  );
   return isHelpless || isEnrolledJustNow(situation) ? [] : [enrolment];
 }
 
@@ -146,9 +148,10 @@ function isEnrolledJustNow({ recent, nowMs, timings }: Situation): boolean {
   );
 }
 
-function hasReached({ kind, state }: Intent, site: string): boolean {
-  const { sites } = state as { phase: string; sites?: readonly string[] };
-  return kind === 'enrolment' && (sites === undefined || sites.includes(site));
+/** With the version in use: an earlier one, however lately it came, does not open what is sealed now. */
+function hasReached({ kind, state }: Intent, site: string, inUse: number): boolean {
+  const { version = inUse, sites } = state as { phase: string; version?: number; sites?: readonly string[] };
+  return kind === 'enrolment' && version === inUse && (sites === undefined || sites.includes(site));
 }
 
 function dueCapture({ group, newest, view, nowMs, open, failed }: Situation): Draft[] {
