@@ -235,6 +235,26 @@ describe('a capture that would lose more than it may', () => {
     expect((await capture({ lossLimit: { objects: 6, percent: 0 } })).held).toBeUndefined();
   });
 
+  it('is not held for what anybody makes and destroys without a PIN, and is given no more room by it', async () => {
+    const strangers = Array.from({ length: 90 }, (_, index) => a.hsm.addCertificate(`certificate ${index}`));
+    for (const one of strangers) one.attributes = { ...one.attributes, private: false };
+    const secrets = fill(6);
+    await captured();
+    for (const secret of secrets) a.hsm.remove(secret);
+    expect((await capture()).held).toMatchObject({ limit: 5, losses: { length: 6 } });
+    a.hsm.objects.push(...secrets);
+    for (const one of strangers) a.hsm.remove(one);
+    expect(summary(await captured())).toEqual({ entries: 6, uncaptured: [], tombstones: 90 });
+  });
+
+  it('is held for certificates that only a login shows', async () => {
+    const certificates = Array.from({ length: 6 }, (_, index) => a.hsm.addCertificate(`certificate ${index}`));
+    for (const one of certificates) one.attributes = { ...one.attributes, private: true };
+    await captured();
+    for (const one of certificates) a.hsm.remove(one);
+    expect((await capture()).held?.losses).toHaveLength(6);
+  });
+
   it('is not held for a few keys that were replaced, nor for certificates that were renewed', async () => {
     const secrets = fill(5);
     const certificates = Array.from({ length: 8 }, (_, index) => a.hsm.addCertificate(`certificate ${index}`));

@@ -585,6 +585,24 @@ describe('what was captured before', () => {
     expect(generation.tombstones).toHaveLength(pass === 4 ? 2 : 1);
   });
 
+  it('is kept in the manifest when something else lies in the place of a public half while all is sealed anew', async () => {
+    a.hsm.addSecret('secret');
+    a.hsm.addEcPair('pair');
+    const half = a.hsm.labelled('pair').find(({ objectClass }) => objectClass === 'public-key')!;
+    const first = await captured();
+    const isHalf = ({ objectClass }: Entry): boolean => objectClass === 'public-key';
+    // As anybody makes it without a PIN: a point that is on no curve.
+    a.hsm.remove(half);
+    const { publicHalf: _half, ...rest } = half;
+    a.hsm.objects.push({ ...rest, attributes: { ...half.attributes, ecPoint: new Uint8Array(67) } } as StoredObject);
+    memory = new CaptureMemory();
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    const { sealed, held } = await capture({ domainKeyVersion: 2 });
+    expect(held).toBeUndefined();
+    expect(sealed!.generation.entries.find(isHalf)).toEqual(first.generation.entries.find(isHalf));
+    expect([reasonsOf(sealed!), sealed!.generation.tombstones]).toEqual([['value-changed'], []]);
+  });
+
   it('stays when only the second look misses it while all is sealed anew', async () => {
     const secret = a.hsm.addSecret('secret');
     const first = entryOf(await captured(), 'secret');

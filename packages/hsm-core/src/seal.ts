@@ -488,22 +488,26 @@ class Capture {
     // A certificate that is renewed, its public half or data with another value replace nothing that is secret.
     const gone = absent.flatMap((entry): Loss[] => {
       const isReplaced = names.has(namesOf(entry));
-      if (!this.#isLive(entry) || (isReplaced && !isWrapped(entry.objectClass))) return [];
+      if (!this.#isLive(entry) || !countsAsLoss(entry) || (isReplaced && !isWrapped(entry.objectClass))) return [];
       return [{ objectId: entry.objectId, reason: isReplaced ? 'replaced' : 'deleted' }];
     });
-    const refused = this.#leftOut.flatMap(({ objectId, reason }): Loss[] =>
-      objectId === undefined || !this.#live.has(objectId) || before.has(objectId) || reason === 'excluded'
-        ? []
-        : [{ objectId, reason }],
-    );
+    const refused = this.#leftOut.flatMap(({ objectId, reason }): Loss[] => {
+      const entry = objectId === undefined ? undefined : this.#live.get(objectId);
+      if (entry === undefined || !countsAsLoss(entry) || before.has(entry.objectId) || reason === 'excluded') return [];
+      return [{ objectId: entry.objectId, reason }];
+    });
     const losses = [...gone, ...refused].filter(({ objectId }) => !accepted.has(objectId));
-    const limit = Math.max(lossLimit.objects, Math.floor((this.#live.size * lossLimit.percent) / 100));
+    const counted = [...this.#live.values()].filter(countsAsLoss).length;
+    const limit = Math.max(lossLimit.objects, Math.floor((counted * lossLimit.percent) / 100));
     // Sealed anew under another key, a damaged object would leave the generations, and its sound copies with it.
     // So would a key that only a trusted key may wrap, while the officer does not trust the new one.
     const kept = this.#leftOut.flatMap(({ object, objectId, reason }): Loss[] => {
       if (!this.#isReseal || objectId === undefined || accepted.has(objectId)) return [];
+      // What lies in the manifest itself stays there, whatever anybody has made in its place.
       const isDamaged = reason === 'value-changed' && this.#changed.has(object.handle);
-      return isDamaged || (reason === 'wrap-with-trusted' && this.#live.has(objectId)) ? [{ objectId, reason }] : [];
+      return (isDamaged && isSealed(object)) || (reason === 'wrap-with-trusted' && this.#live.has(objectId))
+        ? [{ objectId, reason }]
+        : [];
     });
     if (losses.length <= limit && kept.length === 0) return undefined;
     return { losses: [...new Map([...losses, ...kept].map((loss) => [loss.objectId, loss])).values()], limit };
@@ -557,7 +561,8 @@ class Capture {
 
   /** Whether what is sealed of it cannot serve: the key is retired, it was buried and is back, or data has another value. */
   #mustSeal({ one: { valueTag }, before, look }: Candidate, reason: UncapturedReason | undefined): boolean {
-    if (this.#isReseal || before === undefined || !this.#isLive(before) || this.#isLost(before)) return true;
+    if (before === undefined || !this.#isLive(before) || this.#isLost(before)) return true;
+    if (this.#isReseal) return isSealed(before);
     if (reason === 'too-large') return false;
     if (look !== 'settled' || valueTag === undefined || before.valueTag === undefined) return false;
     return !bytesEqual(valueTag, before.valueTag);
@@ -825,6 +830,17 @@ class Capture {
 }
 
 const NONE: readonly string[] = [];
+
+/**
+ * Whether its loss is one that a person is asked about. What is not private anybody makes and destroys without a PIN: it neither
+ * holds captures, nor makes room for the loss of keys.
+ */
+const countsAsLoss = ({ objectClass, attributes }: Entry): boolean =>
+  isWrapped(objectClass) || attributes.private !== false;
+
+/** Whether its value is sealed under the domain key, and does not lie in the manifest itself. */
+const isSealed = ({ objectClass }: { objectClass: ObservedObject['objectClass'] }): boolean =>
+  isWrapped(objectClass) || objectClass === 'data';
 
 const handleOf = ({ one }: Candidate): Handle => one.object.handle;
 

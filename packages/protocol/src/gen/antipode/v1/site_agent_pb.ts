@@ -1131,14 +1131,14 @@ export type DeletionPolicy = Message<"antipode.v1.DeletionPolicy"> & {
 
   /**
    * A capture that would lose more objects than this, and more than that share, is held for an operator. Private and secret
-   * keys that were replaced by others under their own names count as lost.
+   * keys that were replaced by others under their own names count as lost; what is not private does not.
    *
    * @generated from field: uint32 loss_objects = 2;
    */
   lossObjects: number;
 
   /**
-   * Percent of the objects of the generation before.
+   * Percent of those objects in the generation before.
    *
    * @generated from field: uint32 loss_percent = 3;
    */
