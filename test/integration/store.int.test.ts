@@ -95,6 +95,18 @@ beforeEach(async () => {
   });
 });
 
+it('is not opened where a newer program has changed its schema, and says that nothing is wrong with it', async () => {
+  await write((trx) => sql`INSERT INTO migration VALUES (99)`.execute(trx));
+  try {
+    expect(await rejection(store.migrate())).toMatchObject({
+      code: 'CONFIG_INVALID',
+      ownHint: expect.stringContaining('Do not remove the database'),
+    });
+  } finally {
+    await write((trx) => sql`DELETE FROM migration WHERE version = 99`.execute(trx));
+  }
+});
+
 const generation = (epoch: bigint, number: bigint, rest: Partial<Generation> = {}): Generation => ({
   epoch,
   number,

@@ -235,6 +235,8 @@ describe('a file is refused', () => {
     expect(thrown(() => new Journal(join(folder, 'other')))).toMatchObject({
       code: 'FILE_UNWRITABLE',
       details: { path: path() },
+      // It is the live journal: nobody should make room by removing it.
+      ownHint: expect.stringContaining('Do not remove it'),
     });
   });
 

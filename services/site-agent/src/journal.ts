@@ -905,7 +905,7 @@ export function openDatabase(
     database = new DatabaseSync(path, { timeout: OPEN_WAIT_MS });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
     const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
-    if (found > version) throw new Error(`its schema is version ${found}, this program knows up to ${version}`);
+    if (found > version) throw new NewerSchema(`its schema is version ${found}, this program knows up to ${version}`);
     const opened = database;
     if (found === 0) transaction(opened, () => opened.exec(`${schema}; PRAGMA user_version = ${version}`));
     for (let older = found; older > 0 && older < version; older += 1)
@@ -918,9 +918,18 @@ export function openDatabase(
     const fault = isSqliteFault(cause) ? sqliteFault(cause, path) : undefined;
     if (fault !== undefined && fault.code !== 'FILE_UNWRITABLE') throw fault;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new AntipodeError('FILE_UNWRITABLE', `cannot open ${path}: ${reason}`, { details: { path }, cause });
+    const hint = cause instanceof NewerSchema ? NEWER_HINT : undefined;
+    throw new AntipodeError('FILE_UNWRITABLE', `cannot open ${path}: ${reason}`, {
+      details: { path },
+      cause,
+      ...(hint === undefined ? {} : { hint }),
+    });
   }
 }
+
+class NewerSchema extends Error {}
+const NEWER_HINT =
+  'A newer Antipode wrote it, and nothing is wrong with it: start that version again. Do not remove it, and do not put an older copy in its place.';
 
 const bytes = (value: SQLOutputValue | undefined): Uint8Array => new Uint8Array(value as Uint8Array);
 

@@ -79,7 +79,10 @@ export class Store implements Closeable {
           throw new AntipodeError(
             'CONFIG_INVALID',
             `the database is of schema ${version}, this program knows up to ${MIGRATIONS.length}`,
-            { details: { version } },
+            {
+              details: { version },
+              hint: 'A newer Antipode wrote it, and nothing is wrong with it: start that version again. Do not remove the database, and do not put an older copy in its place.',
+            },
           );
         }
         for (const [index, migration] of MIGRATIONS.entries()) {
