@@ -603,6 +603,30 @@ describe('what was captured before', () => {
     expect([reasonsOf(sealed!), sealed!.generation.tombstones]).toEqual([['value-changed'], []]);
   });
 
+  it('is held, and keeps no blob of the old key, when the token does not tell what it is while all is sealed anew', async () => {
+    const secret = a.hsm.addSecret('secret');
+    a.hsm.addSecret('other');
+    const { objectId } = entryOf(await captured(), 'secret');
+    memory = new CaptureMemory();
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    const look = a.provider.look.bind(a.provider);
+    a.provider.look = async (options) => {
+      const { objects, ...rest } = await look(options);
+      const isSecret = ({ attributes: { label } }: (typeof objects)[number]): boolean =>
+        Buffer.from(label ?? []).toString() === 'secret';
+      const nameless = { objectClass: 'other', keyType: undefined, attributes: {}, isPartlyRead: true } as const;
+      return {
+        ...rest,
+        objects: objects.map((one) => (isSecret(one) ? ({ ...one, ...nameless } as unknown as typeof one) : one)),
+      };
+    };
+    const { sealed, held } = await capture({ domainKeyVersion: 2 });
+    expect([sealed, held?.losses]).toEqual([undefined, [{ objectId, reason: 'unreadable' }]]);
+    a.provider.look = look;
+    expect((await captured({ domainKeyVersion: 2 })).generation.entries).toHaveLength(2);
+    expect(a.hsm.objects).toContain(secret);
+  });
+
   it('stays when only the second look misses it while all is sealed anew', async () => {
     const secret = a.hsm.addSecret('secret');
     const first = entryOf(await captured(), 'secret');

@@ -212,7 +212,7 @@ class Capture {
     const missing = [...absent, ...(await this.#deletedMeanwhile())];
     const kept = this.#notDeleted(candidates, missing);
     const gone = missing.filter((entry) => !kept.includes(entry) && !this.#isUnrestored(entry));
-    const held = this.#held(gone);
+    const held = this.#held(gone, kept);
     if (held !== undefined) return { ...unchanged, held };
     this.#entries.push(...kept);
     const tombstones = this.#tombstones(gone, captureStartedMs);
@@ -481,7 +481,7 @@ class Capture {
   }
 
   /** What this capture would lose of what the generation before protects, where that is more than it may. */
-  #held(absent: readonly Entry[]): SealResult['held'] {
+  #held(absent: readonly Entry[], hidden: readonly Entry[]): SealResult['held'] {
     const { accepted = new Set(), lossLimit = LOSS_LIMIT } = this.#options;
     const names = new Set(absent.length === 0 ? [] : this.#entries.map(namesOf));
     const before = new Set(this.#previous?.uncaptured.map(({ objectId }) => objectId));
@@ -509,6 +509,9 @@ class Capture {
         ? [{ objectId, reason }]
         : [];
     });
+    // What the token may only hide just now cannot be sealed anew, and under the new key its blob opens for nobody.
+    if (this.#isReseal)
+      kept.push(...hidden.filter(isSealed).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' })));
     if (losses.length <= limit && kept.length === 0) return undefined;
     return { losses: [...new Map([...losses, ...kept].map((loss) => [loss.objectId, loss])).values()], limit };
   }
@@ -697,7 +700,12 @@ class Capture {
       const kind = keyType === undefined ? { objectClass } : { objectClass, keyType };
       this.#uncaptured.push({ objectId, ...kind, reason: 'unreadable' });
     }
-    if (this.#mayHide(candidates)) return live;
+    const { accepted } = this.#options;
+    // Of what is gone, for all that a person says, nothing is hidden where all is sealed anew.
+    if (this.#mayHide(candidates))
+      return this.#isReseal
+        ? live.filter((entry) => accepted?.has(entry.objectId) !== true && !this.#isUnrestored(entry))
+        : live;
     return this.#isReseal ? [] : live.filter((entry) => this.#isUnrestored(entry));
   }
 
