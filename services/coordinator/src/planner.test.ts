@@ -477,6 +477,16 @@ describe('what has just failed', () => {
     expect(due({}, { newest: undefined, failed: failed(gapMs) })).toEqual(['capture a']);
   });
 
+  it.each([
+    ['operator', ['failover']],
+    ['automatic', []],
+  ])('as a failover of this reason (%s) leaves due: %j', (reason, expected) => {
+    const state = { phase: 'aborted', reason } as { phase: string };
+    const failed = [intent('failover', { status: 'failed', errorCode: 'FAILOVER_REFUSED', state, updatedMs: NOW_MS })];
+    const plans = due({ statuses: { a: 'down' } }, { failed });
+    expect(plans.filter((kind) => kind === 'failover')).toEqual(expected);
+  });
+
   it('at one site does not hold up another', () => {
     const failed = [intent('replication', { site: 'b', status: 'failed', errorCode: 'DIGEST_MISMATCH' })];
     expect(due({}, { acknowledged: [], failed })).toEqual(['replication c']);

@@ -308,7 +308,13 @@ function hasStandby(group: Group, view: Situation['view']): boolean {
 
 /** What failed a moment ago would fail again: it is given time, longer where a person must look. */
 function hasJustFailed({ failed, nowMs, timings }: Situation, kind: IntentKind, site: string): boolean {
-  const last = failed.find((intent) => intent.kind === kind && intent.site === site);
+  const last = failed.find(
+    (intent) =>
+      intent.kind === kind &&
+      intent.site === site &&
+      // A move that a person ordered, and that changed nothing, says nothing of the failover that is due by now.
+      !(kind === 'failover' && (intent.state as { reason?: string }).reason === 'operator'),
+  );
   if (last === undefined) return false;
   const gapMs = STAND_DOWN.has(last.errorCode) ? STAND_DOWN_GAP_MS : timings.parkedRetryMs;
   return agoMs({ nowMs, stampMs: last.updatedMs }) < gapMs;
