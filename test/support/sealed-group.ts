@@ -50,8 +50,9 @@ export class SealedGroup {
 
   /** The generation of a capture that must find something new. */
   async captured(member: Member, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealedGeneration> {
-    const { sealed } = await this.capture(member, options);
-    if (sealed === undefined) throw new Error('the capture found nothing new');
+    const { sealed, held } = await this.capture(member, options);
+    if (sealed === undefined)
+      throw new Error(held === undefined ? 'the capture found nothing new' : `${held.losses.length} losses are held`);
     return sealed;
   }
 

@@ -36,9 +36,9 @@ export class TokenPair {
   }
 
   /** A capture that finds something new, applied to the standby, read back and proved there. */
-  async replicate(): Promise<SealedGeneration> {
+  async replicate(options: Parameters<SealedGroup['captured']>[1] = {}): Promise<SealedGeneration> {
     const { newest: before } = this.group;
-    const sealed = await this.group.captured(this.a);
+    const sealed = await this.group.captured(this.a, options);
     await this.apply(sealed, before);
     return sealed;
   }
