@@ -137,10 +137,16 @@ it('a server that a failover of the database has left read-only is passed over, 
   await leave('on');
   try {
     // The server reads its configuration a moment later, and takes a write until then.
-    await untilItWorks(async () => {
-      await change(store);
-      expect(await where()).not.toBe(before);
-    });
+    await expect
+      .poll(
+        () =>
+          untilItWorks(async () => {
+            await change(store);
+            return where();
+          }),
+        { timeout: 30_000 },
+      )
+      .not.toBe(before);
     expect(lines.join('\n')).toContain('the database server has changed');
   } finally {
     await leave('off');

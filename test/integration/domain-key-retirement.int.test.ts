@@ -59,7 +59,8 @@ it('stays at every member while one is away, and everybody is told why', async (
   const state = await system.until('nothing at a and b needs version 1', async () => {
     const found = await stateOf();
     const old = found.domainKeys.filter(({ site, version }) => version === 1 && site !== 'c');
-    return old.length === 2 && old.every(({ neededFor }) => neededFor === '') && found;
+    const isSeenAway = /^site c is/.test(found.olderKeysNeededFor);
+    return isSeenAway && old.length === 2 && old.every(({ neededFor }) => neededFor === '') && found;
   });
   expect(state.olderKeysNeededFor).toMatch(/^site c is (suspect|down)$/);
   expect(domainKeyTable(state)).toContain('stay at every member, since site c is');
@@ -90,7 +91,9 @@ it('goes at each site whose own generations do not name it, once every member ha
   const { operations } = await system.operator.listOperations({ group: GROUP, limit: 100 });
   const done = operations.filter(({ kind, status }) => kind === 'key-retirement' && status === 'done');
   expect(new Set(done.map(({ site }) => site))).toEqual(new Set(['a', 'b', 'c']));
-  expect(done.find(({ site }) => site === 'a')?.result).toContain('"versions":[1]');
+  // A repeated order finds nothing left to destroy.
+  const atA = done.filter(({ site }) => site === 'a').map(({ result }) => result);
+  expect(atA.join('\n')).toContain('"versions":[1]');
 });
 
 it('leaves everything that it must: a drill passes, the role moves, and captures go on', async () => {

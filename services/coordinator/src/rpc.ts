@@ -521,6 +521,11 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       const { obstacle, choice } = isRefused
         ? planFailover({ ...request, acceptLoss: true, accepted: 'all' }, survey)
         : strict;
+      // What has to be fetched first may turn out not to be had: then only a person who accepts its loss can go on.
+      const ifNotFetched =
+        choice?.fetch === undefined
+          ? undefined
+          : planFailover({ ...request, acceptLoss: true, accepted: 'all' }, survey).choice;
       const target = survey.reachable.find(({ site }) => site === choice?.to);
       return {
         fromSite: from,
@@ -529,7 +534,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
           ? {}
           : { targetGeneration: { epoch: target.applied.epoch, generation: target.applied.number } }),
         lostGenerations: (choice?.lost ?? []).map(({ number }) => number),
-        losses: (choice?.lost ?? []).map(({ epoch, number, manifestDigest }) => ({
+        losses: ((ifNotFetched ?? choice)?.lost ?? []).map(({ epoch, number, manifestDigest }) => ({
           epoch,
           generation: number,
           manifestDigest: fromHex(manifestDigest),
