@@ -31,6 +31,8 @@ interface Place {
 const NAMES_MAX = 60;
 const ATTEMPTS_MAX = 5;
 const TIMEOUT_S = '45';
+/** Exit status of a replication that a site which is down did not get. */
+const DEGRADED = 4;
 
 export class Applications {
   readonly #command: Command;
@@ -91,7 +93,9 @@ export class Applications {
     for (let count = 0; count < changes; count += 1) await this.#change(before);
     const { status, data, stderr } = await this.#command.run('replicate', this.#group, '--timeout', TIMEOUT_S);
     this.rounds += 1;
-    if (status !== 0) {
+    // DEGRADED: every standby that is up has acknowledged it. That is a promise like any other.
+    const { generation } = (data ?? {}) as { generation?: number };
+    if (generation === undefined || (status !== 0 && status !== DEGRADED)) {
       this.#tell(`replicate ends with ${status}: ${messageOf(stderr)}`);
       return false;
     }
@@ -99,7 +103,7 @@ export class Applications {
     // What was captured is what lies in this token, where it was the active one all the time.
     if (after?.site !== before.site || after.epoch !== before.epoch) return false;
     await this.#settle(before);
-    this.acknowledgedGeneration = BigInt((data as { generation: number }).generation);
+    this.acknowledgedGeneration = BigInt(generation);
     return true;
   }
 
@@ -116,7 +120,7 @@ export class Applications {
     const absent = settled.filter(({ promised }) => promised === ABSENT);
     if (present.length > 3 && chance < 0.25) return this.#delete(this.#pick(present), place);
     if (present.length > 3 && chance < 0.5) return this.#replace(this.#pick(present), place);
-    if (absent.length > 0 && chance < 0.65) return this.#make(this.#pick(absent), place);
+    if (absent.length > 0 && chance < 0.65) return this.#makeAgain(this.#pick(absent), place);
     if (this.names.length >= NAMES_MAX) return;
     const id = (this.names.length + 1).toString(16).padStart(4, '0');
     const name: Name = {
@@ -135,6 +139,19 @@ export class Applications {
   async #replace(name: Name, place: Place): Promise<void> {
     await this.#delete(name, place);
     await this.#make(name, place);
+  }
+
+  /**
+   * Makes a key under a name that no generation has, if nothing has it at this place either. A key that was made here and never
+   * acknowledged may be alive again with its site: a second one beside it would be the doing of the application. One that was
+   * acknowledged and deleted must not be there.
+   */
+  async #makeAgain(name: Name, place: Place): Promise<void> {
+    const value = await this.#judges.get(place.site)!.publicKey(name.id);
+    if (value === ABSENT) return this.#make(name, place);
+    if (!name.acknowledged.has(value)) return;
+    this.lost.add(name.label);
+    this.#tell(`VIOLATION ${name.label} at ${place.site}, epoch ${place.epoch}, was deleted and is there`);
   }
 
   async #make(name: Name, place: Place): Promise<void> {
