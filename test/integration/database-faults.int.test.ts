@@ -1,7 +1,6 @@
 /** What the coordinator's connections make of a PostgreSQL that stalls, falls silent, is left behind or is held up. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, rmSync } from 'node:fs';
-import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { AntipodeError, Log, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
@@ -42,20 +41,8 @@ function storeOf(connection: pg.PoolConfig | pg.PoolConfig[], log: Log = silentL
 
 /** A TCP address of the server, which listens on a Unix socket only, behind a link that tests can break. */
 async function linkTo({ host }: pg.PoolConfig): Promise<{ link: TestLink; connection: pg.PoolConfig }> {
-  const bridge: Server = createServer((near) => {
-    const far = connect(join(host!, '.s.PGSQL.5432'));
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const)
-      from.on('error', () => to.destroy()).pipe(to);
-  });
-  await new Promise<void>((resolve) => bridge.listen(0, '127.0.0.1', resolve));
-  const link = await openLink((bridge.address() as { port: number }).port);
-  closing.push(
-    () => link.close(),
-    async () => void bridge.close(),
-  );
+  const link = await openLink(join(host!, '.s.PGSQL.5432'));
+  closing.push(() => link.close());
   const [, port] = link.address.split(':');
   return { link, connection: { host: 'localhost', port: Number(port), user: 'antipode', database: 'postgres' } };
 }

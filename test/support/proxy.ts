@@ -30,8 +30,9 @@ export interface TestLink {
 /** How much of each connection's first bytes is kept: a ServerHello fits. */
 const KEPT_BYTES_MAX = 4_096;
 
+/** @param target a port of loopback, or the path of a Unix socket */
 export async function openLink(
-  port: number,
+  target: number | string,
   { delayMs = 0, isRecording = false }: { delayMs?: number; isRecording?: boolean } = {},
 ): Promise<TestLink> {
   let state: 'up' | 'cut' | 'black-hole' = 'up';
@@ -46,7 +47,7 @@ export async function openLink(
     const index = accepted;
     accepted += 1;
     fromFarSide[index] = Buffer.alloc(0);
-    const far = connect(port, '127.0.0.1');
+    const far = typeof target === 'number' ? connect(target, '127.0.0.1') : connect(target);
     const pair = { near, far, isSwallowing: state === 'black-hole' };
     pairs.add(pair);
     const pass = (from: Socket, to: Socket): void => {
@@ -74,10 +75,12 @@ export async function openLink(
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new Error('expected a TCP port');
 
+  /** A Unix socket knows no reset. */
+  const endFar = (far: Socket): unknown => (typeof target === 'number' ? far.resetAndDestroy() : far.destroy());
   const destroyAll = (): void => {
     for (const { near, far } of pairs) {
       near.resetAndDestroy();
-      far.resetAndDestroy();
+      endFar(far);
     }
     pairs.clear();
   };
@@ -102,7 +105,7 @@ export async function openLink(
     halfOpen: () => {
       for (const pair of pairs) {
         pair.isSwallowing = true;
-        pair.far.resetAndDestroy();
+        endFar(pair.far);
       }
     },
     heal: () => {

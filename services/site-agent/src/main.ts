@@ -23,7 +23,6 @@ export async function runAgent(configFile: string): Promise<void> {
   crashOnDefect(log);
   const telemetry = await startTelemetry({ serviceName: 'antipode-site-agent' });
   try {
-    // For the next start, however this one ends: bin/antipode names a folder for it.
     const { ca: caFile, certificate: certificateFile, key: keyFile } = config.tls;
     const service = new DelayedService({
       ready: (signal, onWaiting) =>
@@ -31,6 +30,7 @@ export async function runAgent(configFile: string): Promise<void> {
       make: () => new SiteAgent({ config, log }),
       http: config.http,
     });
+    // For the next start, however this one ends: bin/antipode names a folder for it.
     await runUntilStopped(service, { log, onStarted: () => flushCompileCache() });
   } finally {
     await closeInTime(telemetry, { log, timeoutMs: TELEMETRY_MS_MAX });

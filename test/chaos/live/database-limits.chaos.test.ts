@@ -6,7 +6,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
 import { type Client, createClient, OperatorService } from '@antipode/protocol';
@@ -121,20 +120,8 @@ function load({ operator }: Trial): () => void {
 
 /** A TCP address of a server that listens on a Unix socket only, behind a link that the test can silence. */
 async function linkTo(socketFolder: string) {
-  const bridge = createServer((near) => {
-    const far = connect(join(socketFolder, '.s.PGSQL.5432'));
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const)
-      from.on('error', () => to.destroy()).pipe(to);
-  });
-  await new Promise<void>((resolve) => bridge.listen(0, '127.0.0.1', resolve));
-  const link = await openLink((bridge.address() as { port: number }).port);
-  closing.push(
-    () => bridge.close(),
-    () => link.close(),
-  );
+  const link = await openLink(join(socketFolder, '.s.PGSQL.5432'));
+  closing.push(() => link.close());
   return link;
 }
 

@@ -1,15 +1,13 @@
 /** A status is a claim: what failed the last time is shown at once, and not when the objective has passed. */
-import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { FailoverPolicy, type GroupState } from '@antipode/protocol';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { antipode } from '../../support/command.ts';
 import { type LyingToken, lying, type Order } from '../../support/devices/lying-token.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 import { SOFTHSM_MODULE } from '../../support/tokens.ts';
 
-const run = promisify(execFile);
 let system: TestSystem;
 const devices = new Map<string, LyingToken>();
 
@@ -29,13 +27,7 @@ beforeAll(async () => {
 afterAll(() => system?.close());
 
 const groupNow = async (): Promise<GroupState> => (await system.operator.getGroup({ group: GROUP })).group!;
-const status = (): Promise<{ stdout: string; code?: number }> =>
-  run(process.execPath, [
-    join(import.meta.dirname, '../../../apps/cli/src/main.ts'),
-    'status',
-    '--config',
-    join(system.folder, 'operator', 'operator.yaml'),
-  ]).catch((failed: { stdout: string; code: number }) => failed);
+const status = () => antipode(['status'], { configFile: join(system.folder, 'operator', 'operator.yaml') });
 const untilProtected = () =>
   system.until('it is protected', async () => (await groupNow()).protection === 'protected' || undefined);
 
@@ -46,7 +38,7 @@ it.each<[string, string, Order]>([
   'a %s that fails at %s is shown at once, with its reason, and is over with the next that succeeds',
   async (kind, site, order) => {
     await untilProtected();
-    expect(await status()).not.toHaveProperty('code');
+    expect((await status()).code).toBe(0);
     const device = devices.get(site)!;
     device.tell(order);
     system.makeKey('a', kind === 'capture' ? '02' : '03');

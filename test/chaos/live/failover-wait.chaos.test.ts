@@ -2,16 +2,14 @@
  * The active site is lost, and what was acknowledged last is only at a member whose HSM is gone: its store still has it
  * sealed, or the failover waits, says for what, and goes on by itself or by the one command of an operator.
  */
-import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { follow } from '../../../apps/cli/src/operator.ts';
+import { antipode } from '../../support/command.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
-const run = promisify(execFile);
 let system: TestSystem;
 let acknowledged: bigint;
 let newest: bigint;
@@ -21,13 +19,7 @@ const tokensOf = (site: string): [string, string] => {
   const { folder } = system.site(site).token;
   return [join(folder, 'tokens'), join(folder, 'away')];
 };
-const cli = (...args: string[]) =>
-  run(process.execPath, [
-    join(import.meta.dirname, '../../../apps/cli/src/main.ts'),
-    ...args,
-    '--config',
-    join(system.folder, 'operator', 'operator.yaml'),
-  ]).catch((failed: { stdout: string; stderr: string; code: number }) => failed);
+const cli = (...args: string[]) => antipode(args, { configFile: join(system.folder, 'operator', 'operator.yaml') });
 
 /** The HSM of a site goes away: its tokens, and the process that has them open. */
 function breakHsm(site: string): void {

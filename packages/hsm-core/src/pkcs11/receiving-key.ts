@@ -29,7 +29,31 @@ export function generateReceivingKey(
   context: Context,
   { ckaId, policy }: { ckaId: Uint8Array; policy: Template },
 ): { publicHalf: Uint8Array } | undefined {
+  // A template in a template is more than SoftHSM takes.
+  const unwraps = policy.filter(([attribute]) => attribute !== CKA.UNWRAP_TEMPLATE);
+  return generateUnwrapOnly(
+    context,
+    { ckaId, label: 'antipode receiving key', isPrivate: true, unwraps },
+    ({ privateKey, publicHalf }) => holdsToItsTemplate(context, { receiver: privateKey, publicHalf, policy }),
+  );
+}
+
+/**
+ * Makes an RSA key that unwraps what `unwraps` says, and is of no other use. It is destroyed again if the token does not make
+ * it, or `holds` does not find it as it has to be: then undefined.
+ */
+export function generateUnwrapOnly(
+  context: Context,
+  options: {
+    readonly ckaId: Uint8Array;
+    readonly label: string;
+    readonly isPrivate: boolean;
+    readonly unwraps: Template;
+  },
+  holds: (pair: { privateKey: bigint; publicHalf: Uint8Array }) => boolean,
+): { publicHalf: Uint8Array } | undefined {
   const { cryptoki, session } = context;
+  const { ckaId, label, isPrivate, unwraps } = options;
   const made: bigint[] = [];
   try {
     const { publicKey, privateKey } = cryptoki.generateKeyPair(
@@ -37,14 +61,15 @@ export function generateReceivingKey(
       mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
       [
         [CKA.TOKEN, false],
+        ...(isPrivate ? [] : ([[type('private'), false]] as Template)),
         [CKA.MODULUS_BITS, MODULUS_BITS],
         [CKA.PUBLIC_EXPONENT, Uint8Array.of(1, 0, 1)],
         [type('wrap'), true],
       ],
       [
         [CKA.TOKEN, true],
-        [type('private'), true],
-        [type('label'), Buffer.from('antipode receiving key')],
+        [type('private'), isPrivate],
+        [type('label'), Buffer.from(label)],
         [type('id'), ckaId],
         [type('sensitive'), true],
         [type('extractable'), false],
@@ -53,8 +78,7 @@ export function generateReceivingKey(
         [type('signRecover'), false],
         [type('unwrap'), true],
         [type('allowedMechanisms'), ulong(CKM.RSA_PKCS_OAEP)],
-        // A template in a template is more than SoftHSM takes.
-        [CKA.UNWRAP_TEMPLATE, policy.filter(([attribute]) => attribute !== CKA.UNWRAP_TEMPLATE)],
+        [CKA.UNWRAP_TEMPLATE, unwraps],
         [type('copyable'), false],
         [type('modifiable'), false],
       ],
@@ -62,16 +86,12 @@ export function generateReceivingKey(
     made.push(privateKey);
     const publicHalf = readPublicHalf(context, publicKey);
     cryptoki.destroy(session, publicKey);
-    if (publicHalf === undefined || !holdsToItsTemplate(context, { receiver: privateKey, publicHalf, policy })) {
-      cryptoki.destroy(session, privateKey);
-      return undefined;
-    }
-    return { publicHalf };
+    if (publicHalf !== undefined && holds({ privateKey, publicHalf })) return { publicHalf };
   } catch (thrown) {
     if (!(thrown instanceof CryptokiFailure)) throw thrown;
-    for (const handle of made) cryptoki.destroy(session, handle);
-    return undefined;
   }
+  for (const handle of made) cryptoki.destroy(session, handle);
+  return undefined;
 }
 
 /** The public half of a receiving key that lies in the token, as the private key shows it. */

@@ -15,7 +15,7 @@ import { CKA, CKK, CKM, CKO, CKU_SO } from './constants.ts';
 import { type Cryptoki, type Mechanism, mechanism, type Template, ulong } from './cryptoki.ts';
 import { LoginGuard } from './login-guard.ts';
 import { findBreaches } from './protections.ts';
-import { oaep, publicKeyTemplate, readPublicHalf } from './receiving-key.ts';
+import { generateUnwrapOnly, oaep, publicKeyTemplate, readPublicHalf } from './receiving-key.ts';
 import { CryptokiFailure, codeOf, SessionFailure, translate } from './return-values.ts';
 import { ownersOf, type PartitionConfig } from './session.ts';
 import { withLocked } from './swap.ts';
@@ -26,7 +26,6 @@ interface Context {
   readonly keyWrap: Mechanism;
 }
 
-const MODULUS_BITS = 3072;
 const type = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
 const [PRIVATE, WRAP_WITH_TRUSTED] = [type('private'), type('wrapWithTrusted')];
 
@@ -58,48 +57,18 @@ const UNWRAPS: Template = [
  * CKA_WRAP_WITH_TRUSTED be wrapped by any other. The public half stays out of the token.
  */
 export function generateOfficerKey(context: Context, ckaId: Uint8Array): { publicHalf: Uint8Array } | undefined {
-  const { cryptoki, session, keyWrap } = context;
   if (!keepsWrapWithTrusted(context)) return undefined;
-  const made: bigint[] = [];
-  try {
-    const { publicKey, privateKey } = cryptoki.generateKeyPair(
-      session,
-      mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
-      [
-        [CKA.TOKEN, false],
-        [PRIVATE, false],
-        [CKA.MODULUS_BITS, MODULUS_BITS],
-        [CKA.PUBLIC_EXPONENT, Uint8Array.of(1, 0, 1)],
-        [type('wrap'), true],
-      ],
-      [
-        [CKA.TOKEN, true],
-        // The officer sees no private objects. That anybody may try it gains nothing: only he can give CKA_TRUSTED.
-        [PRIVATE, false],
-        [type('label'), Buffer.from('antipode officer key')],
-        [type('id'), ckaId],
-        [type('sensitive'), true],
-        [type('extractable'), false],
-        [type('decrypt'), false],
-        [type('sign'), false],
-        [type('signRecover'), false],
-        [type('unwrap'), true],
-        [type('allowedMechanisms'), ulong(CKM.RSA_PKCS_OAEP)],
-        [CKA.UNWRAP_TEMPLATE, policyOf(keyWrap)],
-        [type('copyable'), false],
-        [type('modifiable'), false],
-      ],
-    );
-    made.push(privateKey);
-    const publicHalf = readPublicHalf(context, publicKey);
-    cryptoki.destroy(session, publicKey);
-    if (publicHalf !== undefined && isUselessToTheUser(context, { officerKey: privateKey, publicHalf }))
-      return { publicHalf };
-  } catch (thrown) {
-    if (!(thrown instanceof CryptokiFailure)) throw thrown;
-  }
-  for (const handle of made) cryptoki.destroy(session, handle);
-  return undefined;
+  return generateUnwrapOnly(
+    context,
+    {
+      ckaId,
+      label: 'antipode officer key',
+      // The officer sees no private objects. That anybody may try it gains nothing: only he can give CKA_TRUSTED.
+      isPrivate: false,
+      unwraps: policyOf(context.keyWrap),
+    },
+    ({ privateKey, publicHalf }) => isUselessToTheUser(context, { officerKey: privateKey, publicHalf }),
+  );
 }
 
 /** Anybody can make a public object under this id: ours is the one that the identity names. */
