@@ -39,7 +39,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** An agent whose promotion lasts until a test ends it. */
 async function serve(connectionAgeMsMax: number) {
   const promotions: { end: () => void; signal: AbortSignal }[] = [];
-  const book = new OrderBook({ clock: systemClock });
+  const book = new OrderBook({ clock: systemClock, mark: () => undefined });
   const server = new RpcServer({ tls: site!, log: silentLog, connectionAgeMsMax });
   const others = SiteAgentService.methods.map(({ localName }) => [
     localName,

@@ -70,6 +70,9 @@ export interface SystemOptions {
   readonly clocks?: ((name: string) => Clock) | undefined;
 }
 
+/** Lines of the log that a wait in vain ends with. */
+const TOLD_MAX = 40;
+
 export class TestSystem {
   readonly folder = temporaryFolder('system');
   readonly sites = new Map<string, TestSite>();
@@ -246,12 +249,18 @@ export class TestSystem {
 
   async until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
     const endMs = systemClock.monotonicMs() + this.#timeoutMs;
+    let trouble: unknown;
     while (systemClock.monotonicMs() < endMs) {
-      const answer = await ask().catch(() => undefined);
+      const answer = await ask().catch((thrown: unknown) => {
+        trouble = thrown;
+      });
       if (answer) return answer;
       await systemClock.sleep(50);
     }
-    throw new Error(`waited ${this.#timeoutMs} ms until ${what}`);
+    const told = this.logLines.filter((line) => !line.includes('"level":"debug"')).slice(-TOLD_MAX);
+    throw new Error(
+      `waited ${this.#timeoutMs} ms until ${what}; last trouble: ${String(trouble ?? 'none')}; last told:\n${told.join('')}`,
+    );
   }
 
   /** One more key at a site. */

@@ -1,5 +1,13 @@
 /** Connections to the agents, at the addresses that they announced. */
-import { type Client, createClient, type LinkLimits, linkLimits, SiteAgentService, type Tls } from '@antipode/protocol';
+import {
+  type Client,
+  createClient,
+  type JournalMark,
+  type LinkLimits,
+  linkLimits,
+  SiteAgentService,
+  type Tls,
+} from '@antipode/protocol';
 import { AntipodeError, type Clock, type Closeable, systemClock } from '@antipode/runtime';
 import type { SiteView } from './detector.ts';
 import { startingOrders } from './started-orders.ts';
@@ -12,6 +20,8 @@ export interface AgentsOptions {
   readonly addressOf: (site: string) => string | undefined;
   readonly clock?: Clock;
   readonly timings?: Timings;
+  /** Told of the journal in which a site has on record what it answers. */
+  readonly onJournal?: (site: string, mark: JournalMark) => void;
 }
 
 export class Agents implements Closeable {
@@ -21,9 +31,17 @@ export class Agents implements Closeable {
   readonly #timings: Timings;
   readonly #link: LinkLimits;
   readonly #clients = new Map<string, { address: string; client: Agent }>();
+  readonly #onJournal: NonNullable<AgentsOptions['onJournal']>;
   readonly #closed = new AbortController();
 
-  constructor({ tls, addressOf, clock = systemClock, timings = PROFILES.default }: AgentsOptions) {
+  constructor({
+    tls,
+    addressOf,
+    clock = systemClock,
+    timings = PROFILES.default,
+    onJournal = () => {},
+  }: AgentsOptions) {
+    this.#onJournal = onJournal;
     this.#tls = tls;
     this.#addressOf = addressOf;
     this.#clock = clock;
@@ -50,6 +68,7 @@ export class Agents implements Closeable {
       callMs: this.#link.connectMs,
       patienceMs: this.#timings.suspectMs,
       closed: this.#closed.signal,
+      onJournal: (mark) => this.#onJournal(site, mark),
     });
     this.#clients.set(site, { address, client });
     return client;

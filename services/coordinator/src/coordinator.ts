@@ -152,7 +152,13 @@ export class Coordinator implements Closeable {
     // Closed after the connections to the agents: what waits for an HSM is cut short, and carried on by the next leader.
     this.#own({ close: () => runner.idle() });
     const agents: Agents = this.#own(
-      new Agents({ tls: this.#tls, addressOf: (site) => detector.view(site)?.address, clock, timings }),
+      new Agents({
+        tls: this.#tls,
+        addressOf: (site) => detector.view(site)?.address,
+        clock,
+        timings,
+        onJournal: (site, mark) => journals.answered(site, mark),
+      }),
     );
     const detector: Detector = new Detector({
       clock,

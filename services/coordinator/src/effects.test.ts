@@ -120,7 +120,7 @@ class Bench {
         view: () => undefined,
         isUp: (site: string) => !this.silent.has(site),
       } as unknown as Detector,
-      journals: { accept: () => {} },
+      journals: { recordIn: async () => () => {}, accept: () => {} },
       leases: this.leases,
       cache: { refresh: async () => void database.story.push('refresh') } as unknown as GroupCache,
       clock: this.clock,

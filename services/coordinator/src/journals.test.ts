@@ -113,11 +113,97 @@ describe('a journal', () => {
   });
 });
 
+describe('what a site has answered', () => {
+  const answer = (writes: number, run = 'r1', id = 'j'): void =>
+    book.answered('a', { $typeName: 'antipode.v1.JournalMark', id, run, writes: BigInt(writes) });
+
+  it('is in no older copy of its journal, also where no heartbeat came after it', () => {
+    hear('j', [['r1', 3]]);
+    answer(5);
+    const copy: Run[] = [
+      ['r1', 4],
+      ['r9', 1],
+    ];
+    expect(hear('j', copy)).toEqual([expect.stringMatching(/has 4 writes of a run that had 5/)]);
+    expect(
+      hear('j', [
+        ['r1', 5],
+        ['r2', 1],
+      ]),
+    ).toEqual([]);
+  });
+
+  it('may be ahead of a heartbeat that was on its way, but heartbeats never go back', () => {
+    hear('j', [['r1', 3]]);
+    answer(9);
+    expect(hear('j', [['r1', 4]])).toEqual([]);
+    expect(hear('j', [['r1', 3]])).toHaveLength(1);
+    answer(6);
+    expect(
+      hear('j', [
+        ['r1', 8],
+        ['r2', 1],
+      ]),
+    ).toHaveLength(1);
+  });
+
+  it('counts for the run that was heard, and is forgotten with it', () => {
+    answer(9);
+    hear('j', [['r1', 3]]);
+    answer(9, 'r9');
+    answer(9, 'r1', 'k');
+    expect(
+      hear('j', [
+        ['r1', 3],
+        ['r2', 1],
+      ]),
+    ).toEqual([]);
+    answer(2, 'r2');
+    expect(
+      hear('j', [
+        ['r1', 3],
+        ['r2', 2],
+        ['r3', 1],
+      ]),
+    ).toEqual([]);
+    expect(
+      hear('j', [
+        ['r1', 3],
+        ['r2', 2],
+        ['r3', 1],
+        ['r4', 1],
+      ]),
+    ).toEqual([]);
+  });
+
+  it('is on record with what rests on it, and is tried again where that was not', async () => {
+    hear('j', [['r1', 3]]);
+    answer(5);
+    await book.recordIn(undefined as never);
+    expect(table.get('a')).toMatchObject({ writes: 3n, answered: 5n });
+    table.clear();
+    const isWritten = await book.recordIn(undefined as never);
+    isWritten();
+    expect(table.get('a')).toMatchObject({ answered: 5n });
+    book = new JournalBook({ store });
+    await book.load();
+    expect(
+      hear('j', [
+        ['r1', 4],
+        ['r9', 1],
+      ]),
+    ).toHaveLength(1);
+    table.clear();
+    await book.recordIn(undefined as never);
+    expect(table.size).toBe(0);
+  });
+});
+
 describe('what was heard', () => {
   it('is written down with each pass, only where it has changed, and known to the next leader', async () => {
     hear('j', [['r1', 3]]);
     await book.flush(1n);
-    expect([...table.values()]).toEqual([{ site: 'a', journal: 'j', run: 'r1', writes: 3n }]);
+    expect([...table.values()]).toEqual([{ site: 'a', journal: 'j', run: 'r1', writes: 3n, answered: 0n }]);
     table.clear();
     hear('j', [['r1', 3]]);
     await book.flush(1n);

@@ -1,12 +1,13 @@
 /**
  * What this coordinator has last heard of each site's journal. A journal that does not know the run and the count that
  * were heard before is an older copy, or another journal: its site goes into quarantine. Kept in memory, since a heartbeat
- * waits for no query, and written down with each pass; what is lost in between makes the record older, never wrong.
+ * waits for no query, and written down with each pass and with whatever an answer of the site is recorded for: nothing that
+ * a site has done is in the database without the mark of the journal that knows it.
  */
-import type { DescribeResponse, JournalState, QuarantinedSeat } from '@antipode/protocol';
+import type { JournalMark as Answered, DescribeResponse, JournalState, QuarantinedSeat } from '@antipode/protocol';
 import type { Group } from './model.ts';
 import { type JournalMark, readJournalMarks, recordJournalMarks } from './store/journals.ts';
-import type { Store } from './store/store.ts';
+import type { Store, Write } from './store/store.ts';
 
 export class JournalBook {
   readonly #store: Store;
@@ -37,13 +38,23 @@ export class JournalBook {
     const seats = groups.filter(({ members }) => members.some((member) => member.site === site));
     const isPersisted = (group: Group): boolean => journal.quarantined.some((one) => one.group === group.spec.name);
     if (trouble === undefined || seats.every(isPersisted)) {
-      this.#keep({ site, journal: journal.id, run: current.token, writes: current.writes });
+      const { token: run, writes } = current;
+      const before = this.#marks.get(site);
+      const answered = before?.journal === journal.id && before.run === run ? before.answered : 0n;
+      this.#keep({ site, journal: journal.id, run, writes, answered });
       return { account: state, added: [] };
     }
     const added: QuarantinedSeat[] = seats
       .filter((group) => !isPersisted(group))
       .map(({ spec }) => ({ $typeName: 'antipode.v1.QuarantinedSeat' as const, group: spec.name, reason: trouble }));
     return { account: { ...state, journal: { ...journal, quarantined: [...journal.quarantined, ...added] } }, added };
+  }
+
+  /** Takes how far the journal of a site had come when an order of it ended. Of a run that no heartbeat told of, nothing. */
+  answered(site: string, { id, run, writes }: Answered): void {
+    const before = this.#marks.get(site);
+    if (before === undefined || before.journal !== id || before.run !== run || before.answered >= writes) return;
+    this.#keep({ ...before, answered: writes });
   }
 
   /** An operator seats the site anew on the journal that it has: the next heartbeat says which one that is. */
@@ -53,20 +64,33 @@ export class JournalBook {
 
   /** Writes down what has changed since the last time. */
   async flush(leaderEpoch: bigint): Promise<void> {
-    const sites = [...this.#unwritten];
-    const marks = sites.flatMap((site) => this.#marks.get(site) ?? []);
-    if (marks.length === 0) return;
-    await this.#store.write(leaderEpoch, (trx) => recordJournalMarks(trx, marks));
-    for (const mark of marks) if (this.#marks.get(mark.site) === mark) this.#unwritten.delete(mark.site);
+    if (this.#unwritten.size === 0) return;
+    const isWritten = await this.#store.write(leaderEpoch, (trx) => this.recordIn(trx));
+    isWritten();
+  }
+
+  /** The same, as part of a change of state. Returns what is to be called once that is durable. */
+  async recordIn(trx: Write): Promise<() => void> {
+    const marks = [...this.#unwritten].sort().flatMap((site) => this.#marks.get(site) ?? []);
+    await recordJournalMarks(trx, marks);
+    return () => {
+      for (const mark of marks) if (this.#marks.get(mark.site) === mark) this.#unwritten.delete(mark.site);
+    };
   }
 
   #keep(mark: JournalMark): void {
     const before = this.#marks.get(mark.site);
-    if (before?.journal === mark.journal && before.run === mark.run && before.writes === mark.writes) return;
+    if (before !== undefined && isSame(before, mark)) return;
     this.#marks.set(mark.site, mark);
     this.#unwritten.add(mark.site);
   }
 }
+
+const isSame = (one: JournalMark, other: JournalMark): boolean =>
+  one.journal === other.journal &&
+  one.run === other.run &&
+  one.writes === other.writes &&
+  one.answered === other.answered;
 
 /** What is wrong with a journal, given what was heard of it before; undefined for nothing. */
 function troubleOf(journal: JournalState, heard: JournalMark | undefined): string | undefined {
@@ -75,7 +99,10 @@ function troubleOf(journal: JournalState, heard: JournalMark | undefined): strin
   const run = journal.runs.find(({ token }) => token === heard.run);
   if (run === undefined)
     return 'its journal is an older copy: it does not know the run of the agent that was heard last';
-  if (run.writes < heard.writes)
-    return `its journal is an older copy: it has ${run.writes} writes of a run that had ${heard.writes} when it was heard last`;
+  // A heartbeat of the run that goes on may have left before an answer did: only heartbeats come one after another.
+  const hasEnded = journal.runs.at(-1)?.token !== heard.run;
+  const writes = hasEnded && heard.answered > heard.writes ? heard.answered : heard.writes;
+  if (run.writes < writes)
+    return `its journal is an older copy: it has ${run.writes} writes of a run that had ${writes} when it was heard last`;
   return undefined;
 }

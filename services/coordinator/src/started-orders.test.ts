@@ -15,12 +15,14 @@ let answers: (object | ErrorCode)[];
 let calls: { method: string; request: { waitMs?: number; fence?: object }; timeoutMs: number }[];
 let clock: FakeClock;
 let closed: AbortController;
+/** What was heard of the journal, and how many calls there were by then. */
+let marks: unknown[];
 let agent: Agent;
 /** How long each call takes. */
 let tookMs: number;
 
 beforeEach(() => {
-  [answers, calls, clock, closed, tookMs] = [[ended()], [], new FakeClock(), new AbortController(), 0];
+  [answers, calls, clock, closed, tookMs, marks] = [[ended()], [], new FakeClock(), new AbortController(), 0, []];
   const call = (method: string) => async (request: object, options: { timeoutMs: number }) => {
     calls.push({ method, request, timeoutMs: options.timeoutMs });
     if (tookMs > 0) await clock.sleep(tookMs);
@@ -45,6 +47,7 @@ beforeEach(() => {
     callMs: CALL_MS,
     patienceMs: PATIENCE_MS,
     closed: closed.signal,
+    onJournal: (mark) => marks.push([mark, calls.length]),
   });
 });
 
@@ -68,6 +71,13 @@ describe('an order', () => {
         timeoutMs: WAIT_MS + CALL_MS,
       })),
     );
+  });
+
+  it('that has ended tells how far the journal of the site has come', async () => {
+    const journal = { id: 'j', run: 'r', writes: 4n };
+    answers = [RUNNING, { ...ended(), order: { running: false, ageMs: 0n, journal } }];
+    await capture();
+    expect(marks).toEqual([[journal, 2]]);
   });
 
   it.each(['SITE_UNREACHABLE', 'TIMED_OUT'] as const)('outlives a call that ends in %s', async (code) => {

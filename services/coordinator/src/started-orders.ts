@@ -5,7 +5,7 @@
  *
  * Unknown is not failed: a call without an answer is asked again, for as long as a site may be silent before it is suspect.
  */
-import { isUnreachable, type SiteAgentService } from '@antipode/protocol';
+import { isUnreachable, type JournalMark, type SiteAgentService } from '@antipode/protocol';
 import { AntipodeError, type Clock } from '@antipode/runtime';
 import type { Agent } from './agents.ts';
 
@@ -37,6 +37,8 @@ export interface AskingOptions {
   readonly patienceMs: number;
   /** Aborted when this coordinator closes its connections: the order goes on, and the next leader joins it. */
   readonly closed: AbortSignal;
+  /** Told how far the journal had come in which the outcome of an order is on record, before the caller has the answer. */
+  readonly onJournal?: (mark: JournalMark) => void;
 }
 
 /** An agent whose long orders are started and asked for; everything else is called as it is. */
@@ -58,10 +60,10 @@ type Call = (
   options: { timeoutMs: number; signal?: AbortSignal },
 ) => Promise<Answer>;
 interface Answer {
-  readonly order?: { readonly running: boolean; readonly ageMs: bigint };
+  readonly order?: { readonly running: boolean; readonly ageMs: bigint; readonly journal?: JournalMark };
 }
 
-function asking(agent: Agent, name: Started, { clock, callMs, patienceMs, closed }: AskingOptions): Call {
+function asking(agent: Agent, name: Started, { clock, callMs, patienceMs, closed, onJournal }: AskingOptions): Call {
   const call = (...[request, options]: Parameters<Call>): Promise<Answer> =>
     (agent[name] as unknown as Call)(request, options);
   return async (request, { timeoutMs = ORDER_MS_MAX, signal }) => {
@@ -81,7 +83,10 @@ function asking(agent: Agent, name: Started, { clock, callMs, patienceMs, closed
       try {
         const options = { timeoutMs: waitMs + callMs, ...(signal === undefined ? {} : { signal }) };
         const answer = await call({ ...request, waitMs }, options);
-        if (answer.order?.running !== true) return { ...answer, ...agedBy(answer, clock.monotonicMs() - sentMs) };
+        if (answer.order?.running !== true) {
+          if (answer.order?.journal !== undefined) onJournal?.(answer.order.journal);
+          return { ...answer, ...agedBy(answer, clock.monotonicMs() - sentMs) };
+        }
         troubleMs = undefined;
       } catch (thrown) {
         const nowMs = clock.monotonicMs();

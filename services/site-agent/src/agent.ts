@@ -132,7 +132,7 @@ export class SiteAgent implements Closeable {
       collector: new Collector({ journal, store, deletions, retention, clock, log, graceMs }),
     };
     this.#idle = new IdleCollection({ clock, collect: collectGarbage });
-    this.#orders = new OrderBook({ clock });
+    this.#orders = new OrderBook({ clock, mark: () => journal.mark });
     this.#server = new RpcServer({ tls, log });
     this.#server.add(
       SiteAgentService,

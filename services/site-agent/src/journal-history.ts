@@ -25,6 +25,12 @@ export interface JournalAccount {
   readonly runs: readonly JournalRun[];
 }
 
+export interface JournalMark {
+  readonly id: string;
+  readonly run: string;
+  readonly writes: bigint;
+}
+
 /** Every method is called inside a transaction of the journal. */
 export class JournalHistory {
   readonly #database: DatabaseSync;
@@ -47,6 +53,14 @@ export class JournalHistory {
       .all(this.#seq ?? 0)
       .map((row) => ({ token: String(row['token']), writes: BigInt(row['writes'] as number) }));
     return { id: String(id ?? ''), runs };
+  }
+
+  get mark(): JournalMark | undefined {
+    if (this.#seq === undefined) return undefined;
+    const row = this.#database
+      .prepare('SELECT journal.id, token, writes FROM journal, run WHERE seq = ?')
+      .get(this.#seq);
+    return row && { id: String(row['id']), run: String(row['token']), writes: BigInt(row['writes'] as number) };
   }
 
   #begin(): void {

@@ -26,7 +26,7 @@ import {
   writeFault,
 } from './database.ts';
 import { COLLECTION, COLLECTION_UPGRADE, CollectionRecords } from './journal-collection.ts';
-import { JOURNAL_HISTORY, type JournalAccount, JournalHistory } from './journal-history.ts';
+import { JOURNAL_HISTORY, type JournalAccount, JournalHistory, type JournalMark } from './journal-history.ts';
 
 const SCHEMA_VERSION = 17;
 
@@ -250,6 +250,11 @@ export class Journal {
 
   get account(): JournalAccount {
     return this.#history.account;
+  }
+
+  /** How far it has come in the run that is under way; undefined before that has begun. */
+  get mark(): JournalMark | undefined {
+    return this.#history.mark;
   }
 
   /** Why this site does nothing in the group until an operator seats it again; undefined for nothing. */

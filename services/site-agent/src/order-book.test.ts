@@ -10,12 +10,14 @@ const FENCE = { group: 'payments', epoch: 1n, owner: 'a', requestId: 'r' };
 
 let clock: FakeClock;
 let book: OrderBook;
+let mark: { id: string; run: string; writes: bigint } | undefined;
 /** The orders that began, in order, with what ends them. */
 let begun: { signal: AbortSignal; end: (answer: number | AntipodeError) => void }[];
 
 beforeEach(() => {
   clock = new FakeClock();
-  book = new OrderBook({ clock });
+  mark = undefined;
+  book = new OrderBook({ clock, mark: () => mark });
   begun = [];
 });
 afterEach(async () => {
@@ -70,6 +72,17 @@ describe('an order', () => {
     await clock.advance(0);
     expect(await ask()).toMatchObject({ value: 3 });
     expect(begun).toHaveLength(1);
+  });
+
+  it('that has ended says how far the journal has come in which its outcome is on record', async () => {
+    mark = { id: 'j', run: 'r1', writes: 1n };
+    const running = ask();
+    await clock.advance(WAIT_MS);
+    expect((await running).order.journal).toBeUndefined();
+    const asked = ask();
+    mark = { ...mark, writes: 5n };
+    begun[0]!.end(1);
+    expect((await asked).order.journal).toEqual(mark);
   });
 
   it('keeps its result for whoever asks again, for a while', async () => {

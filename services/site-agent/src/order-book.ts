@@ -7,9 +7,9 @@
  * An order that nobody asks for any more still ends: one that waits for its turn is dropped, one that has begun goes on to
  * its end, and a promotion takes no role (promote.ts). The book does not decide who may order what: the fence has done that.
  */
-import type { Fence, OrderState } from '@antipode/protocol';
+import type { Fence, JournalMarkSchema, OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Closeable, hex, sha256 } from '@antipode/runtime';
-import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { type DescMessage, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { fenceOf } from './site.ts';
 import { callerGone } from './turns.ts';
 
@@ -24,7 +24,10 @@ export const RUNNING_MAX = 128;
 /** No answer is held back for longer: links between sites forget a silent connection. */
 const WAIT_MS_MAX = 60_000;
 
-export type Answer<Response> = Response & { readonly order: Pick<OrderState, 'running' | 'ageMs'> };
+type JournalMark = MessageInitShape<typeof JournalMarkSchema>;
+export type Answer<Response> = Response & {
+  readonly order: Pick<OrderState, 'running' | 'ageMs'> & { readonly journal?: JournalMark };
+};
 type Outcome<Response> = { readonly response: Response } | { readonly failure: AntipodeError };
 
 interface Order<Response = object> {
@@ -56,11 +59,14 @@ export interface Started<Schema extends DescMessage> {
 
 export class OrderBook implements Closeable {
   readonly #clock: Clock;
+  readonly #mark: () => JournalMark | undefined;
   readonly #orders = new Map<string | symbol, Order>();
   #isClosed = false;
 
-  constructor({ clock }: { clock: Clock }) {
+  /** @param options `mark` says how far the journal has come. Called when an order has ended, after its last write. */
+  constructor({ clock, mark }: { clock: Clock; mark: () => JournalMark | undefined }) {
     this.#clock = clock;
+    this.#mark = mark;
   }
 
   /**
@@ -163,7 +169,8 @@ export class OrderBook implements Closeable {
       // A failure is told once. Whoever asks again wants the order to be tried again.
       if ((isHeld || isFailure) && this.#orders.get(key) === order) this.#orders.delete(key);
       if (isFailure) throw outcome.failure;
-      return { ...outcome.response, order: { running: false, ageMs } };
+      const journal = this.#mark();
+      return { ...outcome.response, order: { running: false, ageMs, ...(journal === undefined ? {} : { journal }) } };
     } finally {
       signal.removeEventListener('abort', gone);
       leave.abort();

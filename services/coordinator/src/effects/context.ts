@@ -27,7 +27,7 @@ export interface EffectsPorts {
   readonly agents: Agents;
   readonly detector: Detector;
   readonly leases: LeaseBook;
-  readonly journals: Pick<JournalBook, 'accept'>;
+  readonly journals: Pick<JournalBook, 'accept' | 'recordIn'>;
   readonly cache: GroupCache;
   readonly clock: Clock;
   readonly timings: Timings;
@@ -48,9 +48,20 @@ export class EffectContext {
     return this.ports.agents.client(site);
   }
 
-  /** One change of state, under the leadership that this process has now. */
-  write<T>(work: Parameters<typeof Store.prototype.write<T>>[1]): Promise<T> {
-    return this.ports.store.write(this.ports.election.require(), work);
+  /**
+   * One change of state, under the leadership that this process has now. With it goes how far the journals have come in
+   * which the sites have what they answered: an older copy of one is known by that, whoever leads then.
+   */
+  async write<T>(work: Parameters<typeof Store.prototype.write<T>>[1]): Promise<T> {
+    const { store, election, journals } = this.ports;
+    let isWritten = (): void => {};
+    const result = await store.write(election.require(), async (trx, record) => {
+      const outcome = await work(trx, record);
+      isWritten = await journals.recordIn(trx);
+      return outcome;
+    });
+    isWritten();
+    return result;
   }
 
   /**

@@ -84,7 +84,7 @@ export interface Schema {
   };
   scrub: { grp: string; site: string; started_ms: bigint; error_code: string };
   member_refused: { grp: string; site: string; refused: Json; objects: number; at_ms: bigint };
-  journal_mark: { site: string; journal: string; run: string; writes: bigint };
+  journal_mark: { site: string; journal: string; run: string; writes: bigint; answered: bigint };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
   /** What was taken from the beginning of the event log: numbers, count, and a digest over it and the digest before. */
@@ -191,5 +191,8 @@ export const MIGRATIONS: readonly string[] = [
   // What each member said last that it could not restore: shown of a site that is down too.
   `
   CREATE TABLE member_refused (grp text REFERENCES replication_group, site text, refused text NOT NULL, objects int NOT NULL, at_ms int8 NOT NULL, PRIMARY KEY (grp, site));
+  `,
+  `
+  ALTER TABLE journal_mark ADD COLUMN answered int8 NOT NULL DEFAULT 0;
   `,
 ];

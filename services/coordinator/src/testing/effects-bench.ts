@@ -87,7 +87,7 @@ export class EffectsBench {
         snapshot: () => viewOf,
         isUp: (site: string) => status(site) === 'up',
       } as unknown as Detector,
-      journals: { accept: (site: string) => void this.accepted.push(site) },
+      journals: { accept: (site: string) => void this.accepted.push(site), recordIn: async () => () => {} },
       leases: new LeaseBook({ clock: this.clock, leaseMs: PROFILES.default.leaseMs }),
       cache: { refresh: async () => {} } as unknown as GroupCache,
       clock: this.clock,

@@ -146,7 +146,7 @@ export class SimulatedSite {
     this.#handlers = siteAgentHandlers({
       site: this.site,
       exchanges: new Exchanges(this.site),
-      orders: new OrderBook({ clock }),
+      orders: new OrderBook({ clock, mark: () => journal.mark }),
       loopDelay: { maxMs: () => 0, close: () => {} },
       idle: new IdleCollection({ clock: new FakeClock(), collect: () => {} }),
     });

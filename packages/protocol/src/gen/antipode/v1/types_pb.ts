@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/types.proto.
  */
 export const file_antipode_v1_types: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSItCgpPcmRlclN0YXRlEg8KB3J1bm5pbmcYASABKAgSDgoGYWdlX21zGAIgASgEIooCCg1HZW5lcmF0aW9uUmVmEg0KBWVwb2NoGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhYKDmNvbnRlbnRfZGlnZXN0GAQgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgFIAEoBBIUCgxvYmplY3RfY291bnQYBiABKA0SGgoSZG9tYWluX2tleV92ZXJzaW9uGAcgASgNEjEKCnVuY2FwdHVyZWQYCCADKAsyHS5hbnRpcG9kZS52MS5VbmNhcHR1cmVkT2JqZWN0EhYKCWtleV9jb3VudBgJIAEoDUgAiAEBQgwKCl9rZXlfY291bnQiQwoQVW5jYXB0dXJlZE9iamVjdBIRCglvYmplY3RfaWQYASABKAkSDAoEa2luZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiLAoLU2l0ZUFkZHJlc3MSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImUKDFByb29mU3VtbWFyeRIOCgZwcm92ZWQYASABKA0SDgoGZmFpbGVkGAIgASgNEhkKEWZhaWxlZF9vYmplY3RfaWRzGAMgAygJEhoKEnVzZXNfbm90X2V4ZXJjaXNlZBgEIAEoDSJUCg1SZWZ1c2VkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBGNvZGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJIksKFE5vdENhcnJpZWRBdHRyaWJ1dGVzEhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEhIKCmF0dHJpYnV0ZXMYAyADKAkiWgoPQ2VydGlmaWNhdGVJbmZvEhsKE2NlcnRpZmljYXRlX2VuZHNfbXMYASABKAQSGQoRYXV0aG9yaXR5X2VuZHNfbXMYAiABKAQSDwoHcHJvYmxlbRgDIAEoCSpyCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfQUNUSVZFEAESFwoTTUVNQkVSX1JPTEVfU1RBTkRCWRACEhYKEk1FTUJFUl9ST0xFX0ZFTkNFRBADYgZwcm90bzM");
+  fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSJYCgpPcmRlclN0YXRlEg8KB3J1bm5pbmcYASABKAgSDgoGYWdlX21zGAIgASgEEikKB2pvdXJuYWwYAyABKAsyGC5hbnRpcG9kZS52MS5Kb3VybmFsTWFyayI2CgtKb3VybmFsTWFyaxIKCgJpZBgBIAEoCRILCgNydW4YAiABKAkSDgoGd3JpdGVzGAMgASgEIooCCg1HZW5lcmF0aW9uUmVmEg0KBWVwb2NoGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhYKDmNvbnRlbnRfZGlnZXN0GAQgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgFIAEoBBIUCgxvYmplY3RfY291bnQYBiABKA0SGgoSZG9tYWluX2tleV92ZXJzaW9uGAcgASgNEjEKCnVuY2FwdHVyZWQYCCADKAsyHS5hbnRpcG9kZS52MS5VbmNhcHR1cmVkT2JqZWN0EhYKCWtleV9jb3VudBgJIAEoDUgAiAEBQgwKCl9rZXlfY291bnQiQwoQVW5jYXB0dXJlZE9iamVjdBIRCglvYmplY3RfaWQYASABKAkSDAoEa2luZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiLAoLU2l0ZUFkZHJlc3MSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImUKDFByb29mU3VtbWFyeRIOCgZwcm92ZWQYASABKA0SDgoGZmFpbGVkGAIgASgNEhkKEWZhaWxlZF9vYmplY3RfaWRzGAMgAygJEhoKEnVzZXNfbm90X2V4ZXJjaXNlZBgEIAEoDSJUCg1SZWZ1c2VkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBGNvZGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJIksKFE5vdENhcnJpZWRBdHRyaWJ1dGVzEhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEhIKCmF0dHJpYnV0ZXMYAyADKAkiWgoPQ2VydGlmaWNhdGVJbmZvEhsKE2NlcnRpZmljYXRlX2VuZHNfbXMYASABKAQSGQoRYXV0aG9yaXR5X2VuZHNfbXMYAiABKAQSDwoHcHJvYmxlbRgDIAEoCSpyCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfQUNUSVZFEAESFwoTTUVNQkVSX1JPTEVfU1RBTkRCWRACEhYKEk1FTUJFUl9ST0xFX0ZFTkNFRBADYgZwcm90bzM");
 
 /**
  * What every mutating order carries first: whose order this is, and under which tenure.
@@ -76,6 +76,13 @@ export type OrderState = Message<"antipode.v1.OrderState"> & {
    * @generated from field: uint64 age_ms = 2;
    */
   ageMs: bigint;
+
+  /**
+   * How far the agent's journal had come when it answered: what rests on the answer is in no older copy of that journal.
+   *
+   * @generated from field: antipode.v1.JournalMark journal = 3;
+   */
+  journal?: JournalMark | undefined;
 };
 
 /**
@@ -84,6 +91,41 @@ export type OrderState = Message<"antipode.v1.OrderState"> & {
  */
 export const OrderStateSchema: GenMessage<OrderState> = /*@__PURE__*/
   messageDesc(file_antipode_v1_types, 1);
+
+/**
+ * How far an agent's journal has come.
+ *
+ * @generated from message antipode.v1.JournalMark
+ */
+export type JournalMark = Message<"antipode.v1.JournalMark"> & {
+  /**
+   * Which journal.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The run of the agent that is under way.
+   *
+   * @generated from field: string run = 2;
+   */
+  run: string;
+
+  /**
+   * How many writes the journal has seen in that run.
+   *
+   * @generated from field: uint64 writes = 3;
+   */
+  writes: bigint;
+};
+
+/**
+ * Describes the message antipode.v1.JournalMark.
+ * Use `create(JournalMarkSchema)` to create a new message.
+ */
+export const JournalMarkSchema: GenMessage<JournalMark> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_types, 2);
 
 /**
  * A generation, named without its contents.
@@ -160,7 +202,7 @@ export type GenerationRef = Message<"antipode.v1.GenerationRef"> & {
  * Use `create(GenerationRefSchema)` to create a new message.
  */
 export const GenerationRefSchema: GenMessage<GenerationRef> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 2);
+  messageDesc(file_antipode_v1_types, 3);
 
 /**
  * An object that a generation does not protect, for people: no label.
@@ -195,7 +237,7 @@ export type UncapturedObject = Message<"antipode.v1.UncapturedObject"> & {
  * Use `create(UncapturedObjectSchema)` to create a new message.
  */
 export const UncapturedObjectSchema: GenMessage<UncapturedObject> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 3);
+  messageDesc(file_antipode_v1_types, 4);
 
 /**
  * Where an agent can be reached.
@@ -223,7 +265,7 @@ export type SiteAddress = Message<"antipode.v1.SiteAddress"> & {
  * Use `create(SiteAddressSchema)` to create a new message.
  */
 export const SiteAddressSchema: GenMessage<SiteAddress> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 4);
+  messageDesc(file_antipode_v1_types, 5);
 
 /**
  * What one proof has shown.
@@ -265,7 +307,7 @@ export type ProofSummary = Message<"antipode.v1.ProofSummary"> & {
  * Use `create(ProofSummarySchema)` to create a new message.
  */
 export const ProofSummarySchema: GenMessage<ProofSummary> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 5);
+  messageDesc(file_antipode_v1_types, 6);
 
 /**
  * An object of the newest generation that a member could not restore.
@@ -307,7 +349,7 @@ export type RefusedObject = Message<"antipode.v1.RefusedObject"> & {
  * Use `create(RefusedObjectSchema)` to create a new message.
  */
 export const RefusedObjectSchema: GenMessage<RefusedObject> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 6);
+  messageDesc(file_antipode_v1_types, 7);
 
 /**
  * Attributes of a captured object that no replica gets.
@@ -342,7 +384,7 @@ export type NotCarriedAttributes = Message<"antipode.v1.NotCarriedAttributes"> &
  * Use `create(NotCarriedAttributesSchema)` to create a new message.
  */
 export const NotCarriedAttributesSchema: GenMessage<NotCarriedAttributes> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 7);
+  messageDesc(file_antipode_v1_types, 8);
 
 /**
  * How it stands with the certificate of a process.
@@ -377,7 +419,7 @@ export type CertificateInfo = Message<"antipode.v1.CertificateInfo"> & {
  * Use `create(CertificateInfoSchema)` to create a new message.
  */
 export const CertificateInfoSchema: GenMessage<CertificateInfo> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_types, 8);
+  messageDesc(file_antipode_v1_types, 9);
 
 /**
  * A member's seat in a group.
