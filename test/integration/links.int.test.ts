@@ -129,6 +129,16 @@ it.each(['blackHole', 'halfOpen'] as const)(
   },
 );
 
+it('a connection that took most of the time of a call is there for the next one', async () => {
+  const delayMs = 200;
+  const link = await serve({ delayMs });
+  const client = dial(link.address, { link: () => linkLimits(delayMs * 2) });
+  // Two round trips of TLS, one for the call: the first one cannot end in time, and every other one can.
+  expect((await rejection(client.ping({}, { timeoutMs: delayMs * 5 }))).code).toBe('TIMED_OUT');
+  expect((await client.ping({}, { timeoutMs: delayMs * 5 })).site).toBe('a');
+  expect(link.accepted).toBe(1);
+});
+
 it('a link as long as its limits are made for keeps one connection for many calls, and a longer one does not', async () => {
   const delayMs = 100;
   const pings = async (link: Awaited<ReturnType<typeof serve>>, roundTripMs: number): Promise<number> => {

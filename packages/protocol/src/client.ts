@@ -112,8 +112,7 @@ export function createClient<Service extends DescService>(service: Service, opti
       inSpan(`${methodName(method)} call`, { 'rpc.system': 'grpc', 'antipode.peer': peer }, async () => {
         const { path, bytes, metadata } = prepare(method, request);
         const answer = await new Promise<Buffer>((resolve, reject) => {
-          const startedMs = connection.nowMs;
-          const { client, leave } = connection.enter();
+          const { client, leave, failed } = connection.enter();
           const call = client.makeUnaryRequest(
             path,
             asIs,
@@ -125,7 +124,7 @@ export function createClient<Service extends DescService>(service: Service, opti
               connected();
               leave();
               signal?.removeEventListener('abort', cancel);
-              if (error !== null) return reject(connection.failed(error, startedMs));
+              if (error !== null) return reject(failed(error));
               connection.heard();
               resolve(response!);
             },
@@ -148,9 +147,8 @@ export function createClient<Service extends DescService>(service: Service, opti
       .startSpan(`${methodName(method)} call`, { attributes: { 'rpc.system': 'grpc', 'antipode.peer': peer } });
     let call: ClientReadableStream<Buffer> | undefined;
     const cancel = (): void => call?.cancel();
-    const startedMs = connection.nowMs;
     let connected = (): void => {};
-    const { client, leave } = connection.enter();
+    const { client, leave, failed } = connection.enter();
     try {
       const { path, bytes, metadata } = context.with(trace.setSpan(context.active(), span), () =>
         prepare(method, request),
@@ -174,7 +172,7 @@ export function createClient<Service extends DescService>(service: Service, opti
         yield decodeResponse(method, message as Buffer, peer);
       }
     } catch (thrown) {
-      const error = isServiceError(thrown) ? connection.failed(thrown, startedMs) : AntipodeError.from(thrown);
+      const error = isServiceError(thrown) ? failed(thrown) : AntipodeError.from(thrown);
       span.setAttribute('antipode.error.code', error.code);
       span.setStatus({ code: SpanStatusCode.ERROR, message: error.code });
       throw error;
@@ -194,6 +192,12 @@ export function createClient<Service extends DescService>(service: Service, opti
       : unary(method),
   ]);
   return { ...Object.fromEntries(calls), close: () => connection.close() } as Client<Service>;
+}
+
+interface Began {
+  readonly startedMs: number;
+  /** There was a connection to begin with. */
+  readonly isConnected: boolean;
 }
 
 /** The channel to one peer, what is known of its last attempt to connect, and a new channel where the old one is stuck. */
@@ -222,18 +226,22 @@ class Connection {
   }
 
   /**
-   * For one call; `leave` when it has ended. Whoever still holds a client whose peer has moved to another address finds nobody.
+   * For one call; `leave` when it has ended, `failed` for what its failure means, which is also the moment to see whether the
+   * connection is of any use. Whoever still holds a client whose peer has moved to another address finds nobody.
    * @throws SITE_UNREACHABLE
    */
-  enter(): { client: GrpcClient; leave: () => void } {
+  enter(): { client: GrpcClient; leave: () => void; failed: (error: ServiceError) => AntipodeError } {
     if (this.#isClosed)
       throw new AntipodeError('SITE_UNREACHABLE', `the connection to ${this.peer} is closed`, {
         details: { peer: this.peer },
       });
     const client = this.#client;
     this.#calls.set(client, (this.#calls.get(client) ?? 0) + 1);
+    const isConnected = this.#state() === connectivityState.READY;
+    const startedMs = this.#clock.monotonicMs();
     return {
       client,
+      failed: (error) => this.#failed(error, { isConnected, startedMs }),
       leave: () => {
         const left = (this.#calls.get(client) ?? 1) - 1;
         if (left > 0) this.#calls.set(client, left);
@@ -243,17 +251,13 @@ class Connection {
     };
   }
 
-  get nowMs(): number {
-    return this.#clock.monotonicMs();
-  }
-
   deadline(timeoutMs: number): { deadline: number } {
     return { deadline: this.#clock.wallMs() + Math.min(timeoutMs, CALL_MS_MAX) };
   }
 
   /** Whatever the peer answers shows that the connection works. */
   heard(): void {
-    this.#heardMs = this.nowMs;
+    this.#heardMs = this.#clock.monotonicMs();
   }
 
   /**
@@ -269,11 +273,10 @@ class Connection {
     return () => over.abort();
   }
 
-  /** What a failed call means; also the moment to see whether the connection is of any use. */
-  failed(error: ServiceError, startedMs: number): AntipodeError {
+  #failed(error: ServiceError, began: Began): AntipodeError {
     const translated = fromStatus(error, { peer: this.peer, connection: this.#failure });
     if (!isUnreachable(translated)) this.heard();
-    else if (this.#isStuck() || this.#isSilent(error, startedMs)) this.#renew();
+    else if (this.#isStuck() || this.#isSilent(error, began)) this.#renew();
     return translated;
   }
 
@@ -291,13 +294,18 @@ class Connection {
     const { CONNECTING, TRANSIENT_FAILURE } = connectivityState;
     const state = this.#state();
     return (
-      (state === CONNECTING || state === TRANSIENT_FAILURE) && this.nowMs - this.#attemptedMs >= this.#link().connectMs
+      (state === CONNECTING || state === TRANSIENT_FAILURE) &&
+      this.#clock.monotonicMs() - this.#attemptedMs >= this.#link().connectMs
     );
   }
 
-  /** A connection on which a whole call has heard nothing, of this or of any other: the next call gets another one. */
-  #isSilent({ code }: ServiceError, startedMs: number): boolean {
-    return code === status.DEADLINE_EXCEEDED && this.#state() === connectivityState.READY && this.#heardMs < startedMs;
+  /**
+   * A connection on which a whole call has heard nothing, of this or of any other: the next call gets another one. A call that
+   * had to wait for the connection says nothing about it: on a long link, making one takes most of the time of a short call.
+   */
+  #isSilent({ code }: ServiceError, { isConnected, startedMs }: Began): boolean {
+    const isReady = this.#state() === connectivityState.READY;
+    return code === status.DEADLINE_EXCEEDED && isConnected && isReady && this.#heardMs < startedMs;
   }
 
   /** Calls that are under way on the old connection go on there, each within its own limit. */
