@@ -22,7 +22,7 @@ import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
 import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
 import { CKA, CKK, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
-import { Pins } from '../../services/site-agent/src/pins.ts';
+import { Pins } from '../../services/site-agent/src/peers/pins.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 import type { TestToken } from '../support/tokens.ts';
 import { attack, DEVICES, type Member, makeMember } from './support/device.ts';

@@ -10,7 +10,7 @@ import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
 import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
 import { CKM } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
-import { Pins } from '../../services/site-agent/src/pins.ts';
+import { Pins } from '../../services/site-agent/src/peers/pins.ts';
 import { enrolTogether } from '../support/members.ts';
 import { SealedGroup } from '../support/sealed-group.ts';
 import { temporaryFolder } from '../support/tokens.ts';

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { ATTRIBUTES, type AttributeName, attributesOf } from '../../packages/hsm-core/src/model/attributes.ts';
 import type { ObjectClass } from '../../packages/hsm-core/src/model/object.ts';
 import { CKA } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { classNumber } from '../../packages/hsm-core/src/pkcs11/objects.ts';
+import { classNumber } from '../../packages/hsm-core/src/pkcs11/reading/objects.ts';
 import { SOFTHSM_MODULE, type TestToken } from '../support/tokens.ts';
 import type { Workspace } from './workspace.ts';
 

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import { readFacts } from '../../services/coordinator/src/store/facts.ts';
 import { Store } from '../../services/coordinator/src/store/store.ts';
+import { readFacts } from '../../services/coordinator/src/store/tables/facts.ts';
 import { fillHistory, GENERATIONS_A_DAY } from '../support/history.ts';
 import { median } from './statistics.ts';
 

@@ -10,7 +10,7 @@ import { loadAgentConfig, pinPartitions } from '@antipode/site-agent';
 import type { Entry, Generation, SealedGeneration } from '../../packages/hsm-core/src/model/generation.ts';
 import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
 import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
-import { GenerationStore } from '../../services/site-agent/src/generation-store.ts';
+import { GenerationStore } from '../../services/site-agent/src/storage/generation-store.ts';
 import type { TestToken } from '../support/tokens.ts';
 import type { Bench } from './measurements.ts';
 import { type BenchSite, BenchSites, GROUP } from './sites.ts';

@@ -11,9 +11,9 @@ import { CaptureMemory, fingerprint, type HsmProvider, type Keyring, ReplicaMemo
 import { hex, seededPrng, sha256, sha256Hex, systemClock } from '@antipode/runtime';
 import { contentDigestOf } from '../../packages/hsm-core/src/model/generation.ts';
 import type { Handle, ObservedObject } from '../../packages/hsm-core/src/model/object.ts';
-import { recogniseReplica } from '../../packages/hsm-core/src/replica.ts';
-import { GenerationStore } from '../../services/site-agent/src/generation-store.ts';
-import { Journal } from '../../services/site-agent/src/journal.ts';
+import { recogniseReplica } from '../../packages/hsm-core/src/replica/replica.ts';
+import { GenerationStore } from '../../services/site-agent/src/storage/generation-store.ts';
+import { Journal } from '../../services/site-agent/src/storage/journal.ts';
 
 /** A heartbeat is late by this much at most. */
 export const STRETCH_MS_MAX = 200;

@@ -2,11 +2,11 @@
 import { join } from 'node:path';
 import { Tls } from '@antipode/protocol';
 import { hex, silentLog, systemClock } from '@antipode/runtime';
-import { GenerationStore } from '../../services/site-agent/src/generation-store.ts';
-import { Peers } from '../../services/site-agent/src/peers.ts';
-import { Pins } from '../../services/site-agent/src/pins.ts';
-import { Transfer } from '../../services/site-agent/src/transfer.ts';
-import { Trust } from '../../services/site-agent/src/trust.ts';
+import { Peers } from '../../services/site-agent/src/peers/peers.ts';
+import { Pins } from '../../services/site-agent/src/peers/pins.ts';
+import { Transfer } from '../../services/site-agent/src/peers/transfer.ts';
+import { Trust } from '../../services/site-agent/src/peers/trust.ts';
+import { GenerationStore } from '../../services/site-agent/src/storage/generation-store.ts';
 import { type BenchSite, type Captured, GROUP } from './sites.ts';
 import type { Workspace } from './workspace.ts';
 

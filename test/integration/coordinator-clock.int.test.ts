@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { freePort } from '../../apps/cli/src/demo/processes.ts';
 import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder } from '../../apps/cli/src/folders.ts';
 import { Store } from '../../services/coordinator/src/store/store.ts';
-import { readTimeline } from '../../services/coordinator/src/store/timeline.ts';
+import { readTimeline } from '../../services/coordinator/src/store/tables/timeline.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
 const HOUR_MS = 3_600_000;

@@ -13,7 +13,7 @@ import { kindOf, type ObservedObject } from '../../packages/hsm-core/src/model/o
 import { barePoint, ecPublicHalf } from '../../packages/hsm-core/src/model/public-half.ts';
 import { CKA, CKK, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
-import type { HsmProvider } from '../../packages/hsm-core/src/provider.ts';
+import type { HsmProvider } from '../../packages/hsm-core/src/provider/provider.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { faulty } from '../support/sealed-group.ts';
 import { makePair, PORTABLE, TokenPair } from '../support/token-pair.ts';

@@ -7,7 +7,7 @@ import { rejection } from '@antipode/runtime/testing';
 import { acceptDeleted, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { follow } from '../../apps/cli/src/operator.ts';
-import { Journal } from '../../services/site-agent/src/journal.ts';
+import { Journal } from '../../services/site-agent/src/storage/journal.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 
 let system: TestSystem;

@@ -13,7 +13,7 @@ import {
   makeOperatorFolder,
   makeSiteFolder,
 } from '../../apps/cli/src/folders.ts';
-import { Journal } from '../../services/site-agent/src/journal.ts';
+import { Journal } from '../../services/site-agent/src/storage/journal.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from '../support/tokens.ts';
 import { makeTrust } from '../support/trust.ts';
 

@@ -5,20 +5,20 @@ import { FakeClock } from '@antipode/runtime/testing';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import { readDrills, readLastPassed } from '../../services/coordinator/src/store/drills.ts';
-import { readFacts } from '../../services/coordinator/src/store/facts.ts';
-import { readAcknowledged, readKnown, readNewest } from '../../services/coordinator/src/store/generations.ts';
-import { readGroup, readGroups } from '../../services/coordinator/src/store/groups.ts';
+import { type Read, Store } from '../../services/coordinator/src/store/store.ts';
+import { readDrills, readLastPassed } from '../../services/coordinator/src/store/tables/drills.ts';
+import { readFacts } from '../../services/coordinator/src/store/tables/facts.ts';
+import { readAcknowledged, readKnown, readNewest } from '../../services/coordinator/src/store/tables/generations.ts';
+import { readGroup, readGroups } from '../../services/coordinator/src/store/tables/groups.ts';
 import {
   readDone,
   readFailed,
   readIntents,
   readOpenIntents,
   readRecent,
-} from '../../services/coordinator/src/store/intents.ts';
-import { readScrubs } from '../../services/coordinator/src/store/scrubs.ts';
-import { type Read, Store } from '../../services/coordinator/src/store/store.ts';
-import { readFailing } from '../../services/coordinator/src/store/streaks.ts';
+} from '../../services/coordinator/src/store/tables/intents.ts';
+import { readScrubs } from '../../services/coordinator/src/store/tables/scrubs.ts';
+import { readFailing } from '../../services/coordinator/src/store/tables/streaks.ts';
 import { fillHistory } from '../support/history.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 

@@ -8,8 +8,8 @@ import { initialiseIdentity, openPartition, ReplicaMemory, scrub } from '@antipo
 import { type ErrorCode, Log, silentLog, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Journal } from '../../services/site-agent/src/journal.ts';
-import { type OpenPartition, type Partition, Partitions } from '../../services/site-agent/src/partitions.ts';
+import { type OpenPartition, type Partition, Partitions } from '../../services/site-agent/src/partition/partitions.ts';
+import { Journal } from '../../services/site-agent/src/storage/journal.ts';
 import { openRawToken } from '../attacks/support/raw-token.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import { type Fitting, type LyingToken, lying, type Order } from '../support/devices/lying-token.ts';

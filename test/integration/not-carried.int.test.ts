@@ -2,8 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { SealResult } from '../../packages/hsm-core/src/capture/capture.ts';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import type { SealResult } from '../../packages/hsm-core/src/seal.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import { certificateOf, dataOf, makeAes, TokenPair } from '../support/token-pair.ts';
 

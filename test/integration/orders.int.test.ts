@@ -10,9 +10,9 @@ import {
 } from '@antipode/protocol';
 import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import type { Agent } from '../../services/coordinator/src/agents.ts';
-import { startingOrders } from '../../services/coordinator/src/started-orders.ts';
-import { OrderBook } from '../../services/site-agent/src/order-book.ts';
+import type { Agent } from '../../services/coordinator/src/sites/agents.ts';
+import { startingOrders } from '../../services/coordinator/src/sites/started-orders.ts';
+import { OrderBook } from '../../services/site-agent/src/orders/order-book.ts';
 import { openLink, type TestLink } from '../support/proxy.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 import { makeTrust } from '../support/trust.ts';

@@ -4,13 +4,13 @@ import { Log, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Retention } from '../../services/coordinator/src/calendar/retention.ts';
 import type { Election } from '../../services/coordinator/src/election.ts';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import { GroupCache } from '../../services/coordinator/src/group-cache.ts';
-import { Retention } from '../../services/coordinator/src/retention.ts';
-import { readAcknowledged, readNewest } from '../../services/coordinator/src/store/generations.ts';
-import { digestOf } from '../../services/coordinator/src/store/retention.ts';
+import { GroupCache } from '../../services/coordinator/src/groups/group-cache.ts';
 import { Store } from '../../services/coordinator/src/store/store.ts';
+import { readAcknowledged, readNewest } from '../../services/coordinator/src/store/tables/generations.ts';
+import { digestOf } from '../../services/coordinator/src/store/tables/retention.ts';
 import { fillHistory } from '../support/history.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 

@@ -6,6 +6,7 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
 import type { Generation, IntentKind, IntentStatus } from '../../services/coordinator/src/model.ts';
+import { Store, type Write } from '../../services/coordinator/src/store/store.ts';
 import {
   readAcknowledged,
   readAhead,
@@ -17,7 +18,7 @@ import {
   releaseNumber,
   reserveNumber,
   withdrawAcknowledgements,
-} from '../../services/coordinator/src/store/generations.ts';
+} from '../../services/coordinator/src/store/tables/generations.ts';
 import {
   activateEpoch,
   insertEpoch,
@@ -26,7 +27,7 @@ import {
   readGroup,
   readGroups,
   readTenures,
-} from '../../services/coordinator/src/store/groups.ts';
+} from '../../services/coordinator/src/store/tables/groups.ts';
 import {
   endIntent,
   findIntent,
@@ -39,13 +40,12 @@ import {
   readRecent,
   requireOpen,
   updateIntent,
-} from '../../services/coordinator/src/store/intents.ts';
-import { lowerLeaseLength, raiseLeaseLength } from '../../services/coordinator/src/store/lease-length.ts';
-import { readRefused, recordRefused } from '../../services/coordinator/src/store/refused.ts';
-import { readScrubs, recordScrub } from '../../services/coordinator/src/store/scrubs.ts';
-import { readPlace, readSites, recordSite } from '../../services/coordinator/src/store/sites.ts';
-import { Store, type Write } from '../../services/coordinator/src/store/store.ts';
-import { readFailing } from '../../services/coordinator/src/store/streaks.ts';
+} from '../../services/coordinator/src/store/tables/intents.ts';
+import { lowerLeaseLength, raiseLeaseLength } from '../../services/coordinator/src/store/tables/lease-length.ts';
+import { readRefused, recordRefused } from '../../services/coordinator/src/store/tables/refused.ts';
+import { readScrubs, recordScrub } from '../../services/coordinator/src/store/tables/scrubs.ts';
+import { readPlace, readSites, recordSite } from '../../services/coordinator/src/store/tables/sites.ts';
+import { readFailing } from '../../services/coordinator/src/store/tables/streaks.ts';
 import { SPEC } from '../../services/coordinator/src/testing/group.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 

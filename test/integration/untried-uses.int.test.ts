@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ATTRIBUTES, type AttributeName } from '../../packages/hsm-core/src/model/attributes.ts';
 import { CKA, CKM, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { mechanism, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
-import { proofItem } from '../../packages/hsm-core/src/read-back.ts';
+import { proofItem } from '../../packages/hsm-core/src/replica/read-back.ts';
 import { openRawToken } from '../attacks/support/raw-token.ts';
 import { label } from '../attacks/support/templates.ts';
 import { lying } from '../support/devices/lying-token.ts';

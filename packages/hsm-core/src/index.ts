@@ -1,6 +1,9 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
-export { type BuryResult, bury, destroyNamesakes, findImpostors } from './bury.ts';
-export { CaptureMemory } from './capture-memory.ts';
+
+export { LOSS_LIMIT, type Loss, type LossLimit, RETENTION_MS, type SealResult, seal } from './capture/capture.ts';
+export { CaptureMemory } from './capture/capture-memory.ts';
+export { matchesByRule, type ObjectFilter } from './capture/filter.ts';
+export { nameLeftOut } from './capture/left-out.ts';
 export {
   type BeginExchange,
   type CompleteExchange,
@@ -9,8 +12,7 @@ export {
   type ExchangeOffer,
   ExchangeResponder,
   type ExchangeTransport,
-} from './enrol.ts';
-export { matchesByRule, type ObjectFilter } from './filter.ts';
+} from './domain-key/enrol.ts';
 export {
   CKA_ID_BYTES,
   type DomainKeyRecord,
@@ -20,8 +22,7 @@ export {
   openKeyring,
   type TrustedKeyRecord,
   trustedKeyLabel,
-} from './keyring.ts';
-export { nameLeftOut } from './left-out.ts';
+} from './domain-key/keyring.ts';
 export {
   blobDigests,
   blobsNamed,
@@ -49,8 +50,8 @@ export {
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
 export { isSignedBy, openingSigned, openSigned } from './model/signed-manifest.ts';
-export { ownersOf, type PartitionConfig } from './pkcs11/session.ts';
-export { swapState, swapWarning } from './pkcs11/swap.ts';
+export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
+export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker-provider.ts';
 export {
   type DomainKeyEnd,
@@ -60,11 +61,11 @@ export {
   type ProofItem,
   type ProofOutcome,
   type Protection,
-} from './provider.ts';
-export { type ProofSummary, readBack } from './read-back.ts';
-export { emptyScratch, lookIntoScratch, type Rehearsal, rehearse, type Strangers } from './rehearse.ts';
-export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica.ts';
-export { type ScrubReport, scrub } from './scrub.ts';
-export { LOSS_LIMIT, type Loss, type LossLimit, RETENTION_MS, type SealResult, seal } from './seal.ts';
-export { findNamesakes, lookForNamesakes, type SetAsideResult, setAside } from './set-aside.ts';
-export { type RefusedObject, type UnsealResult, unseal } from './unseal.ts';
+} from './provider/provider.ts';
+export { type RefusedObject, type UnsealResult, unseal } from './replica/apply.ts';
+export { type BuryResult, bury, destroyNamesakes, findImpostors } from './replica/bury.ts';
+export { type ProofSummary, readBack } from './replica/read-back.ts';
+export { emptyScratch, lookIntoScratch, type Rehearsal, rehearse, type Strangers } from './replica/rehearse.ts';
+export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica/replica.ts';
+export { type ScrubReport, scrub } from './replica/scrub.ts';
+export { findNamesakes, lookForNamesakes, type SetAsideResult, setAside } from './replica/set-aside.ts';

@@ -23,11 +23,11 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { context, SpanStatusCode, trace } from '@opentelemetry/api';
-import { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './link-limits.ts';
-import { RESPONSE_BYTES_MAX } from './message-limits.ts';
+import { type ExpectedPeer, Tls, type TlsFiles } from './certificates/tls.ts';
+import { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './limits/link-limits.ts';
+import { RESPONSE_BYTES_MAX } from './limits/message-limits.ts';
 import { decodeResponse, isServerStream, methodName, serviceDefinition } from './service-definition.ts';
 import { fromStatus, isUnreachable } from './status.ts';
-import { type ExpectedPeer, Tls, type TlsFiles } from './tls.ts';
 
 export interface CallOptions {
   /** Cancels the call; it then throws SITE_UNREACHABLE, since its outcome is unknown. */

@@ -1,7 +1,7 @@
 /** The wire: gRPC over mutual TLS 1.3, and who may call what. */
 
-export { START_WAIT_MS_MAX, untilCertificateBegins } from './certificate-start.ts';
-export { type CertificateState, certificateInfo, WARN_DAYS, warningsOf } from './certificate-watch.ts';
+export { START_WAIT_MS_MAX, untilCertificateBegins } from './certificates/certificate-start.ts';
+export { type CertificateState, certificateInfo, WARN_DAYS, warningsOf } from './certificates/certificate-watch.ts';
 export {
   type Authority,
   type CertificateDescription,
@@ -10,17 +10,17 @@ export {
   describeCertificate,
   type IssuedCertificate,
   issueCertificate,
-} from './certificates.ts';
+} from './certificates/certificates.ts';
+export { type Identity, type IdentityKind, identityUri, MAY_CALL, parseIdentity } from './certificates/identity.ts';
+export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './certificates/tls.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
+export { type RoleName, roleName, roleNumber } from './convert/roles.ts';
+export { enumWord } from './convert/words.ts';
 export * from './gen/antipode/v1/coordinator_pb.ts';
 export * from './gen/antipode/v1/operator_pb.ts';
 export * from './gen/antipode/v1/site_agent_pb.ts';
 export * from './gen/antipode/v1/types_pb.ts';
-export { type Identity, type IdentityKind, identityUri, MAY_CALL, parseIdentity } from './identity.ts';
-export { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './link-limits.ts';
-export { REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX } from './message-limits.ts';
-export { type RoleName, roleName, roleNumber } from './roles.ts';
+export { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './limits/link-limits.ts';
+export { REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX } from './limits/message-limits.ts';
 export { type CallContext, type Handlers, RpcServer, type RpcServerOptions } from './server.ts';
 export { isUnreachable } from './status.ts';
-export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './tls.ts';
-export { enumWord } from './words.ts';

@@ -32,20 +32,20 @@ import {
   type ServerWritableStream,
   setLogVerbosity,
 } from '@grpc/grpc-js';
-import { CALL_LIMITS, CallAdmission, type CallLimits } from './call-admission.ts';
+import { authorise, type Identity, identityOf, identityUri } from './certificates/identity.ts';
+import { Tls, type TlsFiles } from './certificates/tls.ts';
+import { CALL_LIMITS, CallAdmission, type CallLimits } from './limits/call-admission.ts';
 import {
   CONNECTION_LIMITS,
   type ConnectionLimits,
   http2ServersOf,
   limitConnections,
   limitHandshakes,
-} from './connection-limits.ts';
-import { authorise, type Identity, identityOf, identityUri } from './identity.ts';
-import { REQUEST_BYTES_MAX } from './message-limits.ts';
-import { logRefusedCallers } from './refused-callers.ts';
+} from './limits/connection-limits.ts';
+import { REQUEST_BYTES_MAX } from './limits/message-limits.ts';
+import { logRefusedCallers } from './limits/refused-callers.ts';
 import { decodeRequest, isServerStream, methodName, servedDefinition } from './service-definition.ts';
 import { toStatus } from './status.ts';
-import { Tls, type TlsFiles } from './tls.ts';
 import { validateRequest } from './validate.ts';
 
 // Whatever goes wrong comes to us as an error and is told once, with a code; the library's own lines would be beside our log.

@@ -16,7 +16,7 @@ import {
   toBinary,
 } from '@bufbuild/protobuf';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
-import { requestBytesMax, responseBytesMax } from './message-limits.ts';
+import { requestBytesMax, responseBytesMax } from './limits/message-limits.ts';
 
 export function serviceDefinition(service: DescService): ServiceDefinition {
   return Object.fromEntries(service.methods.map((method) => [method.localName, methodDefinition(method)]));

@@ -15,32 +15,32 @@ import {
   systemClock,
   systemPrng,
 } from '@antipode/runtime';
-import { Agents } from './agents.ts';
-import { Changes } from './changes.ts';
+import { RETENTION_INTERVAL_MS, Retention } from './calendar/retention.ts';
+import { Schedule } from './calendar/schedule.ts';
+import { Timeline } from './calendar/timeline.ts';
 import type { CoordinatorConfig } from './config.ts';
-import { Detector } from './detector.ts';
-import { Effects } from './effects.ts';
 import { Election } from './election.ts';
 import { EmbeddedPostgres } from './embedded/postgres.ts';
 import { EmbeddedRedis } from './embedded/redis.ts';
-import { GroupCache } from './group-cache.ts';
-import { JournalBook } from './journals.ts';
-import { LeaseBook } from './leases.ts';
+import { GroupCache } from './groups/group-cache.ts';
+import { Changes } from './operations/changes.ts';
+import { startDrill } from './operations/drill/start.ts';
+import { Effects } from './operations/effects.ts';
+import { Reconciler } from './operations/reconciler.ts';
+import { Runner } from './operations/runner.ts';
 import { externalQueue } from './queue/external-queue.ts';
 import { BullWakeUps } from './queue/wake-ups.ts';
-import { Reconciler } from './reconciler.ts';
-import { RETENTION_INTERVAL_MS, Retention } from './retention.ts';
-import { coordinatorHandlers, operatorHandlers } from './rpc.ts';
-import { Runner } from './runner.ts';
-import { Schedule } from './schedule.ts';
-import { startDrill } from './start-drill.ts';
+import { coordinatorHandlers, operatorHandlers } from './rpc/rpc.ts';
+import { Agents } from './sites/agents.ts';
+import { Detector } from './sites/detector.ts';
+import { JournalBook } from './sites/journals.ts';
+import { LeaseBook } from './sites/leases.ts';
 import { externalDatabase } from './store/external-database.ts';
-import { readLeaderLease } from './store/leader-lease.ts';
-import { lowerLeaseLength, raiseLeaseLength } from './store/lease-length.ts';
-import { readSites } from './store/sites.ts';
 import { Store } from './store/store.ts';
-import { readTimeline, writeTimeline } from './store/timeline.ts';
-import { Timeline } from './timeline.ts';
+import { readLeaderLease } from './store/tables/leader-lease.ts';
+import { lowerLeaseLength, raiseLeaseLength } from './store/tables/lease-length.ts';
+import { readSites } from './store/tables/sites.ts';
+import { readTimeline, writeTimeline } from './store/tables/timeline.ts';
 
 /** More often than an idle connection is forgotten by what lies between two sites. */
 const KEEP_WARM_MS = 10_000;

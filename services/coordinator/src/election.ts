@@ -4,8 +4,8 @@
  * write checks the epoch again (store.ts), so a paused leader does no harm.
  */
 import { AntipodeError, type Clock, type Closeable, every, type Log, type Prng } from '@antipode/runtime';
-import { readLeaderLease, releaseLeaderLease, renewLeaderLease, takeLeaderLease } from './store/leader-lease.ts';
 import type { Store } from './store/store.ts';
+import { readLeaderLease, releaseLeaderLease, renewLeaderLease, takeLeaderLease } from './store/tables/leader-lease.ts';
 
 export interface ElectionOptions {
   readonly store: Store;

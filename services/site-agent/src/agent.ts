@@ -18,27 +18,27 @@ import {
   systemPrng,
   VERSION,
 } from '@antipode/runtime';
-import { Collector } from './collector.ts';
 import type { AgentConfig } from './config.ts';
-import { Deletions } from './deletions.ts';
-import { Exchanges } from './exchange.ts';
-import { FenceKeeper } from './fence.ts';
-import { GenerationStore } from './generation-store.ts';
-import { Heartbeat } from './heartbeat.ts';
-import { IdleCollection } from './idle-collection.ts';
-import { Journal } from './journal.ts';
-import { LeaseKeeper } from './lease.ts';
-import { Link } from './link.ts';
-import { Mender } from './mending.ts';
-import { OrderBook } from './order-book.ts';
-import { Partitions } from './partitions.ts';
-import { KEEP_WARM_MS, Peers } from './peers.ts';
-import { Pins } from './pins.ts';
-import { Retention } from './retention.ts';
-import { siteAgentHandlers } from './rpc.ts';
+import { Exchanges } from './orders/exchange.ts';
+import { OrderBook } from './orders/order-book.ts';
+import { siteAgentHandlers } from './orders/rpc.ts';
+import { Partitions } from './partition/partitions.ts';
+import { Link } from './peers/link.ts';
+import { Mender } from './peers/mending.ts';
+import { KEEP_WARM_MS, Peers } from './peers/peers.ts';
+import { Pins } from './peers/pins.ts';
+import { Transfer } from './peers/transfer.ts';
+import { Trust } from './peers/trust.ts';
 import type { Site } from './site.ts';
-import { Transfer } from './transfer.ts';
-import { Trust } from './trust.ts';
+import { Collector } from './storage/collector.ts';
+import { Deletions } from './storage/deletions.ts';
+import { GenerationStore } from './storage/generation-store.ts';
+import { IdleCollection } from './storage/idle-collection.ts';
+import { Journal } from './storage/journal.ts';
+import { Retention } from './storage/retention.ts';
+import { FenceKeeper } from './tenure/fence.ts';
+import { Heartbeat } from './tenure/heartbeat.ts';
+import { LeaseKeeper } from './tenure/lease.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;

@@ -1,4 +1,8 @@
 /** The agent beside the HSMs of one site. */
+
+export { SiteAgent } from './agent.ts';
+export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
+export { runAgent } from './main.ts';
 export {
   type InitialisationPlan,
   initialisePartition,
@@ -12,15 +16,12 @@ export {
   showIdentity,
   type TrustedVersion,
   trustDomainKeys,
-} from './administration.ts';
-export { SiteAgent } from './agent.ts';
-export { type BackedUp, backUpAgent } from './backup.ts';
-export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
-export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from './deleted-objects.ts';
-export { type FoundObject, findObject } from './find-object.ts';
-export type { Erasure } from './journal-collection.ts';
-export { runAgent } from './main.ts';
-export { type IdentityMove, moveIdentity } from './move-identity.ts';
-export { attributesHere, type PartitionAttributes } from './not-carried.ts';
-export { type Pin, Pins, peerFrom, peerText } from './pins.ts';
-export { type StoreReport, storeReport } from './store-report.ts';
+} from './partition/administration.ts';
+export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from './partition/deleted-objects.ts';
+export { type FoundObject, findObject } from './partition/find-object.ts';
+export { type IdentityMove, moveIdentity } from './partition/move-identity.ts';
+export { attributesHere, type PartitionAttributes } from './partition/not-carried.ts';
+export { type Pin, Pins, peerFrom, peerText } from './peers/pins.ts';
+export { type BackedUp, backUpAgent } from './storage/backup.ts';
+export type { Erasure } from './storage/journal-collection.ts';
+export { type StoreReport, storeReport } from './storage/store-report.ts';

@@ -69,7 +69,7 @@ export class SoftwareIdentity {
   }
 }
 
-/** What the two sides of an exchange sign (packages/hsm-core/src/enrol.ts), written anew from its description. */
+/** What the two sides of an exchange sign (packages/hsm-core/src/domain-key/enrol.ts), written anew from its description. */
 export function transcript(
   step: 'answer' | 'delivery' | 'receipt',
   { exchangeId, group, version, offer }: BeginExchange,

@@ -4,15 +4,19 @@
  * generations are in the store. Tells its parent when it begins and how it ended.
  */
 import { AntipodeError, silentLog, systemClock, systemPrng } from '@antipode/runtime';
-import { apply, type Touched } from '../../../services/site-agent/src/apply.ts';
 import type { PartitionSettings } from '../../../services/site-agent/src/config.ts';
-import { FenceKeeper } from '../../../services/site-agent/src/fence.ts';
-import { GenerationStore } from '../../../services/site-agent/src/generation-store.ts';
-import { Mender } from '../../../services/site-agent/src/mending.ts';
-import { type OpenPartition, type Partition, Partitions } from '../../../services/site-agent/src/partitions.ts';
+import { apply, type Touched } from '../../../services/site-agent/src/orders/apply.ts';
+import { verify } from '../../../services/site-agent/src/orders/verify.ts';
+import {
+  type OpenPartition,
+  type Partition,
+  Partitions,
+} from '../../../services/site-agent/src/partition/partitions.ts';
+import { Mender } from '../../../services/site-agent/src/peers/mending.ts';
+import type { Transfer } from '../../../services/site-agent/src/peers/transfer.ts';
 import type { Site } from '../../../services/site-agent/src/site.ts';
-import type { Transfer } from '../../../services/site-agent/src/transfer.ts';
-import { verify } from '../../../services/site-agent/src/verify.ts';
+import { GenerationStore } from '../../../services/site-agent/src/storage/generation-store.ts';
+import { FenceKeeper } from '../../../services/site-agent/src/tenure/fence.ts';
 import type { Kill } from './kill.ts';
 import { Steps, steppedJournal, steppedProvider } from './steps.ts';
 

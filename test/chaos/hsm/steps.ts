@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { HsmProvider } from '@antipode/hsm-core';
 import { systemClock } from '@antipode/runtime';
-import { Journal } from '../../../services/site-agent/src/journal.ts';
+import { Journal } from '../../../services/site-agent/src/storage/journal.ts';
 import type { Kill, Victim } from './kill.ts';
 import { isRunning } from './process-group.ts';
 

@@ -1,5 +1,5 @@
 import { Argument, type Command, type Option } from 'commander';
-import { command } from './common.ts';
+import { command } from '../common.ts';
 
 /** Words that may stand at one place of the command line. */
 interface Place {

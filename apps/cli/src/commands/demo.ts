@@ -1,10 +1,10 @@
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
+import { command } from '../common.ts';
 import type { Demo, DemoResult } from '../demo/demo.ts';
 import { Story } from '../demo/story.ts';
 import { EXIT, exitCodeOf } from '../exit-codes.ts';
 import { isUnread, printError } from '../output.ts';
-import { command } from './common.ts';
 
 /** Long enough for a signal that has been sent to be seen by us. */
 const SIGNAL_MS = 50;

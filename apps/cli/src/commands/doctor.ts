@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
+import { command, JSON_OPTION } from '../common.ts';
 import { EXIT } from '../exit-codes.ts';
 import { output } from '../output.ts';
-import { command, JSON_OPTION } from './common.ts';
 
 export function doctorCommand(): Command {
   return command('doctor', 'check configuration, certificates, programs, tokens and connections, with hints', [

@@ -1,10 +1,10 @@
 import type { GenerationRef, PlanFailoverResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
+import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../common.ts';
+import { confirm } from '../confirm.ts';
 import { follow, withOperator } from '../operator.ts';
 import { duration, output } from '../output.ts';
-import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
-import { confirm } from './confirm.ts';
 
 /** What the failover will do, for the person who is about to order it. */
 export function consequences(group: string, plan: PlanFailoverResponse): string[] {

@@ -2,9 +2,6 @@ import { LOSS_LIMIT, RETENTION_MS } from '@antipode/hsm-core';
 import { type Concern, FailoverPolicy, type GroupState, type MatchRulesResponse, MemberRole } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
-import { follow, type Operator, withOperator } from '../operator.ts';
-import { duration, output, table } from '../output.ts';
-import { WAYS_OUT } from '../ways-out.ts';
 import {
   collect,
   command,
@@ -14,9 +11,12 @@ import {
   seconds,
   TIMEOUT_S_DEFAULT,
   wholeSeconds,
-} from './common.ts';
+} from '../common.ts';
+import { follow, type Operator, withOperator } from '../operator.ts';
+import { duration, output, table } from '../output.ts';
+import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../rules.ts';
+import { WAYS_OUT } from '../ways-out.ts';
 import { reseatCommand } from './reseat.ts';
-import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from './rules.ts';
 
 const ROLE_NAMES: Partial<Record<MemberRole, string>> = {
   [MemberRole.ACTIVE]: 'active',

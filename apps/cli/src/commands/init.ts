@@ -1,5 +1,6 @@
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
+import { collect, command, JSON_OPTION, parseCoordinator, parseEnvironment } from '../common.ts';
 import {
   makeAuthority,
   makeCoordinatorFolder,
@@ -8,7 +9,6 @@ import {
   type PartitionDraft,
 } from '../folders.ts';
 import { output } from '../output.ts';
-import { collect, command, JSON_OPTION, parseCoordinator, parseEnvironment } from './common.ts';
 
 function wrote(files: readonly string[], json: boolean | undefined): void {
   output({ json }).data({ files }, () => files.map((file) => `wrote ${file}`).join('\n'));

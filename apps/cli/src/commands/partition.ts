@@ -19,10 +19,10 @@ import {
   trustDomainKeys,
 } from '@antipode/site-agent';
 import type { Command } from 'commander';
+import { collect, command, JSON_OPTION } from '../common.ts';
+import { confirm } from '../confirm.ts';
 import { output, table } from '../output.ts';
-import { collect, command, JSON_OPTION } from './common.ts';
-import { confirm } from './confirm.ts';
-import { filterOf, localRuleTable, ruleWarnings, withRuleOptions } from './rules.ts';
+import { filterOf, localRuleTable, ruleWarnings, withRuleOptions } from '../rules.ts';
 
 const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
 

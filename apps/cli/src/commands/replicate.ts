@@ -1,10 +1,10 @@
 import { GenerationStanding, type GroupState, MemberRole, roleName } from '@antipode/protocol';
 import { AntipodeError, fromHex, systemClock } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
+import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../common.ts';
 import { EXIT } from '../exit-codes.ts';
 import { follow, type Operator, withOperator } from '../operator.ts';
 import { output } from '../output.ts';
-import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
 import { memberTable, uncapturedTable } from './group.ts';
 
 const POLL_MS = 200;

@@ -1,10 +1,10 @@
 import type { PlanReseatResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
+import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../common.ts';
+import { confirm } from '../confirm.ts';
 import { follow, withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
-import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from './common.ts';
-import { confirm } from './confirm.ts';
 
 /** What each member says of itself. */
 export function accountTable({ accounts, databaseActiveSite, databaseEpoch }: PlanReseatResponse): string {

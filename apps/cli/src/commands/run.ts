@@ -2,8 +2,8 @@
 
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
+import { command, JSON_OPTION } from '../common.ts';
 import { output, table } from '../output.ts';
-import { command, JSON_OPTION } from './common.ts';
 
 export function coordinatorCommand(): Command {
   return command('coordinator', 'the coordinator: decides').addCommand(

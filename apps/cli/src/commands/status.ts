@@ -7,10 +7,10 @@ import {
 } from '@antipode/protocol';
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
+import { readCommand } from '../common.ts';
 import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
 import { duration, output, table } from '../output.ts';
-import { readCommand } from './common.ts';
 import { groupTable, troublesOf, unprotectedKeys } from './group.ts';
 import { failureText } from './operation.ts';
 

@@ -7,8 +7,8 @@
  */
 import { AntipodeError } from '@antipode/runtime';
 import koffi from 'koffi';
-import { AttributeReader } from './attribute-reader.ts';
 import { CKF_OS_LOCKING_OK, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKU_USER } from './constants.ts';
+import { AttributeReader } from './reading/attribute-reader.ts';
 import { blameOf, CryptokiFailure, IS_GONE, returnValueName, SessionFailure } from './return-values.ts';
 import {
   ATTRIBUTE_SIZE,

@@ -8,12 +8,12 @@ import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf, restoredAs } from '../model/object.ts';
 import { curveIn, pointOf } from '../model/public-half.ts';
-import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider.ts';
+import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider/provider.ts';
 import { CKA, CKK, CKO } from './constants.ts';
 import type { Cryptoki, Mechanism, Template, TokenInfo } from './cryptoki.ts';
-import { widerThan } from './narrowing.ts';
-import type { ObjectReader } from './object-reader.ts';
-import { classNumber, encodeNative, keyTypeNumber, templateOf } from './objects.ts';
+import { widerThan } from './own-keys/narrowing.ts';
+import type { ObjectReader } from './reading/object-reader.ts';
+import { classNumber, encodeNative, keyTypeNumber, templateOf } from './reading/objects.ts';
 import { BLOB_REFUSALS, CryptokiFailure, SessionFailure } from './return-values.ts';
 
 /** An object that is not made, by what the token says of its blob or by a rule of ours. */

@@ -4,9 +4,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { AntipodeError, systemClock } from '@antipode/runtime';
-import { LookLog } from '../look-log.ts';
 import { ATTRIBUTES, type Attributes, USES } from '../model/attributes.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
+import { LookLog } from '../provider/look-log.ts';
 import type {
   BatchOutcome,
   Challenge,
@@ -21,21 +21,21 @@ import type {
   SealedData,
   UnwrapItem,
   WrapOutcome,
-} from '../provider.ts';
-import { challenge } from './challenge.ts';
+} from '../provider/provider.ts';
 import { CKA, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
 import { type Mechanism, mechanism, structure, type Template, type TokenInfo } from './cryptoki.ts';
-import { findPublicHalf, PublicKeys } from './find-public-half.ts';
 import { keepsOnePerId, Maker, NotMade, openingBlob } from './maker.ts';
-import { unwrapNarrowed } from './narrowing.ts';
-import { ObjectReader } from './object-reader.ts';
-import { templateOf } from './objects.ts';
-import { OwnKeys } from './own-keys.ts';
-import { type ProveContext, prove } from './prove.ts';
+import { unwrapNarrowed } from './own-keys/narrowing.ts';
+import { OwnKeys } from './own-keys/own-keys.ts';
+import { challenge } from './proving/challenge.ts';
+import { type ProveContext, prove } from './proving/prove.ts';
+import { findPublicHalf, PublicKeys } from './reading/find-public-half.ts';
+import { ObjectReader } from './reading/object-reader.ts';
+import { templateOf } from './reading/objects.ts';
 import { CryptokiFailure, NOT_WRAPPED, returnValueOf, SessionFailure, translate } from './return-values.ts';
 import { namingLacks } from './self-test.ts';
-import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session.ts';
-import { SessionProbe } from './session-probe.ts';
+import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session/session.ts';
+import { SessionProbe } from './session/session-probe.ts';
 
 const [PRIVATE, SENSITIVE, EXTRACTABLE, WRAP_WITH_TRUSTED] = [0x002, 0x103, 0x162, 0x210];
 const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN] = [0x104, 0x105, 0x106, 0x107, 0x108];

@@ -5,9 +5,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { AntipodeError, type ErrorCode, type ErrorDetails, type Log, systemClock } from '@antipode/runtime';
-import type { HsmProvider } from '../provider.ts';
-import { withIdentityIn } from './identity-elsewhere.ts';
-import type { PartitionConfig } from './session.ts';
+import type { HsmProvider } from '../provider/provider.ts';
+import { withIdentityIn } from './session/identity-elsewhere.ts';
+import type { PartitionConfig } from './session/session.ts';
 
 export interface ToWorker {
   readonly id: number;

@@ -4,11 +4,11 @@
  * the methods of HsmProvider, one at a time.
  */
 import koffi from 'koffi';
-import { inBatches } from '../batches.ts';
-import type { Look } from '../provider.ts';
+import { inBatches } from '../provider/batches.ts';
+import type { Look } from '../provider/provider.ts';
 import { Pkcs11Provider } from './provider.ts';
 import { translate } from './return-values.ts';
-import type { PartitionConfig } from './session.ts';
+import type { PartitionConfig } from './session/session.ts';
 import type { FromWorker, ToWorker } from './worker-provider.ts';
 
 harden();

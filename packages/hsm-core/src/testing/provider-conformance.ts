@@ -14,7 +14,7 @@ import type { Attributes } from '../model/attributes.ts';
 import { CURVES } from '../model/curve.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
 import { curveIn, ecPublicHalf, pointOf } from '../model/public-half.ts';
-import type { HsmProvider, ProofItem } from '../provider.ts';
+import type { HsmProvider, ProofItem } from '../provider/provider.ts';
 import { CERTIFICATE } from './certificate.ts';
 import {
   all,

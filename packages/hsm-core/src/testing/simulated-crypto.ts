@@ -10,7 +10,7 @@ import {
   verify,
 } from 'node:crypto';
 import { bytesEqual, type Prng, sha256 } from '@antipode/runtime';
-import type { ProofCheck, ProofItem } from '../provider.ts';
+import type { ProofCheck, ProofItem } from '../provider/provider.ts';
 import type { StoredObject } from './simulated-hsm.ts';
 
 /** RFC 5649, section 3. */

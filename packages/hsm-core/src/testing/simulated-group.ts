@@ -1,13 +1,13 @@
 /** A group of members in memory, its store of blobs, and the journal that makes an apply repeatable. */
 import { type AntipodeError, invariant, sha256Hex } from '@antipode/runtime';
-import { type BuryResult, bury } from '../bury.ts';
-import { CaptureMemory } from '../capture-memory.ts';
+import { type SealOptions, type SealResult, seal } from '../capture/capture.ts';
+import { CaptureMemory } from '../capture/capture-memory.ts';
 import type { SealedGeneration } from '../model/generation.ts';
 import type { ObjectId } from '../model/object.ts';
-import { readBack } from '../read-back.ts';
-import { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from '../replica.ts';
-import { type SealOptions, type SealResult, seal } from '../seal.ts';
-import { type UnsealOptions, type UnsealResult, unseal } from '../unseal.ts';
+import { type UnsealOptions, type UnsealResult, unseal } from '../replica/apply.ts';
+import { type BuryResult, bury } from '../replica/bury.ts';
+import { readBack } from '../replica/read-back.ts';
+import { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from '../replica/replica.ts';
 import { enrolTogether, SimulatedMember } from './simulated-member.ts';
 
 export const NO_FILTER = { excludeIds: [], excludeLabels: [], excludeClasses: [] };

@@ -1,7 +1,7 @@
 /** A partition in memory with its identity, keyring and pins: a member without an agent. */
 import { type Clock, type Prng, seededPrng } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
-import { distributeDomainKey, ExchangeResponder, type ExchangeTransport } from '../enrol.ts';
+import { distributeDomainKey, ExchangeResponder, type ExchangeTransport } from '../domain-key/enrol.ts';
 import {
   type DomainKeyRecord,
   type IdentityRecord,
@@ -9,8 +9,8 @@ import {
   type Keyring,
   openKeyring,
   trustedKeyLabel,
-} from '../keyring.ts';
-import type { OwnKeyRecord } from '../provider.ts';
+} from '../domain-key/keyring.ts';
+import type { OwnKeyRecord } from '../provider/provider.ts';
 import { checkTagOf } from './simulated-crypto.ts';
 import { type Interrupt, SimulatedHsm } from './simulated-hsm.ts';
 import type { SimulatedSession } from './simulated-session.ts';

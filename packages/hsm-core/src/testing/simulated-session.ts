@@ -1,11 +1,11 @@
 /** One session on a {@link SimulatedHsm}: the HsmProvider that tests seal, unseal, enrol and prove with. */
 import { createCipheriv, createDecipheriv, createECDH, sign } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
-import { LookLog } from '../look-log.ts';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute, USES } from '../model/attributes.ts';
 import { CURVES } from '../model/curve.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import { barePoint, ecPublicHalf } from '../model/public-half.ts';
+import { LookLog } from '../provider/look-log.ts';
 import type {
   BatchOutcome,
   Challenge,
@@ -21,7 +21,7 @@ import type {
   SealedData,
   UnwrapItem,
   WrapOutcome,
-} from '../provider.ts';
+} from '../provider/provider.ts';
 import {
   checkTagOf,
   ecKey,

@@ -5,7 +5,7 @@
 import { createCipheriv, createECDH, createHash, type KeyObject, randomBytes } from 'node:crypto';
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle } from '../model/object.ts';
-import type { BatchOutcome, HsmProvider, UnwrapItem } from '../provider.ts';
+import type { BatchOutcome, HsmProvider, UnwrapItem } from '../provider/provider.ts';
 
 /** RFC 5649, section 3. */
 const KWP_IV = Buffer.from('a65959a6', 'hex');

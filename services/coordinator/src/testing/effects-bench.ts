@@ -1,15 +1,15 @@
 /** The ports of effects: agents that answer as a test says, and a record of what was ordered, written and told. */
 import { AntipodeError, type ErrorCode, isErrorCode } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
-import type { Agents } from '../agents.ts';
-import type { Detector, SiteStatus } from '../detector.ts';
-import { EffectContext } from '../effects/context.ts';
 import type { Election } from '../election.ts';
-import type { GroupCache } from '../group-cache.ts';
-import { LeaseBook } from '../leases.ts';
+import type { GroupCache } from '../groups/group-cache.ts';
 import type { Group } from '../model.ts';
-import type { Intent } from '../store/intents.ts';
+import { EffectContext } from '../operations/context.ts';
+import type { Agents } from '../sites/agents.ts';
+import type { Detector, SiteStatus } from '../sites/detector.ts';
+import { LeaseBook } from '../sites/leases.ts';
 import type { Store } from '../store/store.ts';
+import type { Intent } from '../store/tables/intents.ts';
 import { PROFILES } from '../timings.ts';
 import { groupOf, SPEC } from './group.ts';
 

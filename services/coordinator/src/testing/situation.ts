@@ -1,9 +1,9 @@
 /** A group of three in which nothing is due, but for what a test says of it. */
 import { type DescribeResponse, MemberRole } from '@antipode/protocol';
-import type { SiteStatus, SiteView } from '../detector.ts';
 import type { Generation, Group, IntentKind, Member } from '../model.ts';
-import type { Plan, Situation } from '../planner.ts';
-import type { Intent } from '../store/intents.ts';
+import type { Plan, Situation } from '../operations/planner.ts';
+import type { SiteStatus, SiteView } from '../sites/detector.ts';
+import type { Intent } from '../store/tables/intents.ts';
 import { PROFILES } from '../timings.ts';
 
 export const NOW_MS = Date.UTC(2026, 0, 1);

@@ -1,0 +1,70 @@
+/** The rules of a filter, as options and as a table of what they match. */
+import type { MatchRulesResponse } from '@antipode/protocol';
+import type { LocalRuleMatch } from '@antipode/site-agent';
+import type { Command } from 'commander';
+import { collect } from './common.ts';
+import { table } from './output.ts';
+
+export interface RuleOptions {
+  readonly excludeId: readonly string[];
+  readonly excludeLabel: readonly string[];
+  readonly excludeClass: readonly string[];
+  readonly excludeIgnoreCase?: boolean;
+}
+
+export const withRuleOptions = (command: Command): Command =>
+  command
+    .option('--exclude-id <hex>', 'CKA_ID of objects that never leave', collect, [])
+    .option('--exclude-label <pattern>', 'label of objects that never leave, with * and ?', collect, [])
+    .option('--exclude-class <class>', 'class of objects that never leave', collect, [])
+    .option('--exclude-ignore-case', 'compare labels without regard to case');
+
+export const filterOf = ({ excludeId, excludeLabel, excludeClass, excludeIgnoreCase }: RuleOptions) => ({
+  excludeIds: [...excludeId],
+  excludeLabels: [...excludeLabel],
+  excludeClasses: [...excludeClass],
+  ignoreCase: excludeIgnoreCase === true,
+});
+
+/** What each rule keeps at the active site, by id: the labels are told at the site itself. */
+export function ruleTable({ site, serial, rules }: MatchRulesResponse): string {
+  if (rules.length === 0) return `No rules: every object of partition ${serial} of site ${site} may leave it.`;
+  return table(
+    ['RULE', 'VALUE', 'OBJECTS', 'CKA_ID'],
+    rules.map(({ kind, rule, objects, ckaIds }) => [
+      kind,
+      JSON.stringify(rule),
+      String(objects),
+      [...ckaIds.map((id) => id || '(none)'), ...(objects > ckaIds.length && ckaIds.length > 0 ? ['...'] : [])].join(
+        ', ',
+      ) || '-',
+    ]),
+  );
+}
+
+/** A rule that matches nothing is the likeliest way for a key to leave that must not. */
+export function ruleWarnings(
+  rules: readonly { readonly kind: string; readonly rule: string; readonly objects: number }[],
+) {
+  return rules
+    .filter(({ objects }) => objects === 0)
+    .map(({ kind, rule }) => `Warning: the rule on the ${kind} ${JSON.stringify(rule)} matches nothing now.`);
+}
+
+/** With the names of the objects, unprintable characters written out. */
+export function localRuleTable(rules: readonly LocalRuleMatch[]): string {
+  return table(
+    ['RULE', 'VALUE', 'CLASS', 'ID', 'LABEL'],
+    rules.flatMap(({ kind, rule, objects }) =>
+      objects.length === 0
+        ? [[kind, JSON.stringify(rule), '-', '-', '(nothing)']]
+        : objects.map(({ objectClass, id, label }) => [kind, JSON.stringify(rule), objectClass, id, shown(label)]),
+    ),
+  );
+}
+
+/** In quotes, with everything that a terminal does not show as an escape. */
+const shown = (label: string): string =>
+  JSON.stringify(label).replace(/[\p{C}\p{Z}]/gu, (character) =>
+    character === ' ' ? ' ' : `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );

@@ -1,0 +1,64 @@
+/**
+ * The manifest entry of an object as it is seen now, given how it was captured before: what a token cannot read back is
+ * carried forward, so that a promoted standby captures as truthfully as the first source did.
+ */
+import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
+import { comparableAttributes, type Entry } from '../model/generation.ts';
+import type { ObjectClass, ObjectId, ObservedObject } from '../model/object.ts';
+
+/** Where the value of an object is sealed; empty for what travels in the manifest. */
+export type Sealed = Partial<Pick<Entry, 'blobSha256' | 'blobSize' | 'dataKeyId' | 'valueTag'>>;
+
+export function entryOf(options: {
+  object: ObservedObject;
+  objectId: ObjectId;
+  before: Entry | undefined;
+  sealed: Sealed;
+}): Entry {
+  const { object, objectId, before, sealed } = options;
+  const { keyType } = object;
+  const publicHalf = before?.publicHalf ?? object.publicHalf;
+  // A secret whose length the token does not tell: RFC 5649 gives it, rounded up to 8 bytes (AES keys are multiples).
+  const sizeBits =
+    before?.sizeBits || object.sizeBits || (keyType === 'aes' && sealed.blobSize ? (sealed.blobSize - 8) * 8 : 0);
+  return {
+    objectId,
+    objectClass: object.objectClass as ObjectClass,
+    ...(keyType === undefined || keyType === 'unsupported' ? {} : { keyType }),
+    sizeBits,
+    attributes: carriedForward(object, before),
+    ...(publicHalf === undefined ? {} : { publicHalf }),
+    blobSize: 0,
+    ...sealed,
+  };
+}
+
+/** Whether an attribute that counts is another than in the entry. A replica that is sensitive is narrowed, not changed. */
+export function differs(object: ObservedObject, before: Entry): boolean {
+  const objectClass = before.objectClass;
+  const seen = comparableAttributes({ objectClass, attributes: object.attributes });
+  const known = comparableAttributes(before);
+  for (const name of new Set([...seen.keys(), ...known.keys()])) {
+    const [now, then] = [seen.get(name), known.get(name)];
+    if (now === undefined || then === undefined || Buffer.compare(now, then) !== 0) return true;
+  }
+  return DATES.some(
+    (name) => object.attributes[name] !== undefined && object.attributes[name] !== before.attributes[name],
+  );
+}
+
+const DATES = ['startDate', 'endDate'] as const;
+
+/** What is portable as read now; what a token cannot read back as the first source gave it. */
+function carriedForward(object: ObservedObject, before: Entry | undefined): Attributes {
+  if (before === undefined) return object.attributes;
+  const attributes: Attributes = { ...object.attributes };
+  for (const name of attributesOf(before.objectClass)) {
+    const value = before.attributes[name];
+    if (value === undefined || ATTRIBUTES[name].fate !== 'carried') continue;
+    const isReadableDate = (DATES as readonly string[]).includes(name) && object.attributes[name] !== undefined;
+    if (!isReadableDate) setAttribute(attributes, name, value);
+  }
+  if (before.attributes.sensitive === false) attributes.sensitive = false;
+  return attributes;
+}

@@ -1,0 +1,98 @@
+/** What a capture leaves out: why, and under which name it stands in the manifest. */
+import { hex } from '@antipode/runtime';
+import { attributesOf, encodeAttribute } from '../model/attributes.ts';
+import type { Uncaptured } from '../model/generation.ts';
+import {
+  isWrapped,
+  OBJECT_ID_BYTES,
+  type ObjectId,
+  type ObservedObject,
+  type UncapturedReason,
+} from '../model/object.ts';
+import { isPadded } from '../provider/recognise.ts';
+
+/** Of a data object. A larger one would not fit the messages between agents, and with it no generation that has it. */
+export const DATA_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Of one certificate or public key: chains and extensions of the real world take some ten kilobytes. */
+export const SHOWN_OBJECT_BYTES_MAX = 256 * 1024;
+
+/** Of all of them in one generation: a quarter of the largest manifest that a member takes. */
+export const SHOWN_BYTES_MAX = 64 * 1024 * 1024;
+
+/** What an object takes in the manifest, more or less, where it is not sealed. */
+export function shownBytes({
+  objectClass,
+  attributes,
+  publicHalf,
+}: Pick<ObservedObject, 'objectClass' | 'attributes' | 'publicHalf'>): number {
+  if (isWrapped(objectClass) || objectClass === 'data') return 0;
+  let bytes = 128 + (publicHalf?.length ?? 0);
+  for (const value of Object.values(attributes)) if (value instanceof Uint8Array) bytes += value.length;
+  return bytes;
+}
+
+export interface LeftOut {
+  readonly object: ObservedObject;
+  readonly reason: UncapturedReason;
+  /** Where it was captured before. */
+  readonly objectId: ObjectId | undefined;
+}
+
+/**
+ * Why what is read of an object keeps it from being sealed. The length of a secret counts once, as its token may forget it.
+ * `hasTrusted`: there is a key that may wrap what only a trusted key may.
+ */
+export function reasonOf(
+  object: ObservedObject,
+  { isNew, hasTrusted }: { isNew: boolean; hasTrusted: boolean },
+): UncapturedReason | undefined {
+  const { objectClass, keyType, attributes, sizeBits } = object;
+  if (object.isPartlyRead) return 'unreadable';
+  if (objectClass === 'other') return 'unsupported-type';
+  if (objectClass === 'public-key' && keyType !== 'unsupported' && object.publicHalf === undefined)
+    return 'unsupported-type';
+  if (objectClass === 'certificate' && attributes.value === undefined) return 'unreadable';
+  if (keyType === 'unsupported') return attributes.extractable === false ? 'unextractable' : 'unsupported-type';
+  if (object.hasTemplate || object.isBeyondModel) return 'unsupported-attribute';
+  if ((object.valueBytes ?? 0) > DATA_BYTES_MAX || shownBytes(object) > SHOWN_OBJECT_BYTES_MAX) return 'too-large';
+  if (!isWrapped(objectClass)) return undefined;
+  if (attributes.extractable !== true) return 'unextractable';
+  if (attributes.wrapWithTrusted === true && !hasTrusted) return 'wrap-with-trusted';
+  if (isPadded(object)) return 'length-not-multiple-of-8';
+  return keyType === 'generic-secret' && sizeBits === 0 && isNew ? 'length-unknown' : undefined;
+}
+
+/** What was never captured is named by a keyed tag of what can be read of it: stable, and it tells nothing. */
+export async function nameLeftOut(
+  leftOut: readonly LeftOut[],
+  tag: (values: readonly Uint8Array[]) => Promise<readonly Uint8Array[]>,
+): Promise<Uncaptured[]> {
+  const seen = new Map<string, number>();
+  const unnamed = leftOut.filter(({ objectId }) => objectId === undefined);
+  const values = unnamed.map(({ object }) => {
+    const value = readableOf(object);
+    const copies = seen.get(hex(value)) ?? 0;
+    seen.set(hex(value), copies + 1);
+    const copy = Buffer.alloc(4);
+    copy.writeUInt32BE(copies);
+    return Buffer.concat([value, copy]);
+  });
+  const tags = await tag(values);
+  const names = new Map(unnamed.map(({ object }, index) => [object, hex(tags[index]!.subarray(0, OBJECT_ID_BYTES))]));
+  return leftOut.map(({ object, reason, objectId = names.get(object)! }) => {
+    const { objectClass, keyType } = object;
+    return { objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), reason };
+  });
+}
+
+function readableOf({ objectClass, keyType, attributes, publicHalf }: ObservedObject): Buffer {
+  const readable = [...(objectClass === 'other' ? [] : attributesOf(objectClass))].flatMap((name) =>
+    attributes[name] === undefined ? [] : [Buffer.from(name), encodeAttribute(name, attributes[name])],
+  );
+  return Buffer.concat([
+    Buffer.from(`${objectClass}:${keyType ?? ''}:`),
+    publicHalf ?? new Uint8Array(),
+    Buffer.concat(readable),
+  ]);
+}

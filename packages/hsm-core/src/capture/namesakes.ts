@@ -1,0 +1,157 @@
+/**
+ * An object bears the class, type and names of one that was captured and cannot be found: is it the same, which only does not
+ * answer; is it damaged; or was the old one replaced? The reasoning is ADR 0017. In short: a value that the token gives, or
+ * refuses with an answer, is believed; a check value that stayed while the value changed is damage; a new handle beside a
+ * vanished one, or a whole new public half, is a replacement; and where nothing tells, a person is asked.
+ */
+import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
+import { ATTRIBUTES, type AttributeName } from '../model/attributes.ts';
+import { comparableAttributes, type Entry } from '../model/generation.ts';
+import type { Handle, ObjectId, ObservedObject } from '../model/object.ts';
+import { type Examined, isPadded } from '../provider/recognise.ts';
+
+export type Verdict =
+  /** The object that was captured: its token does not give it just now, or gives it to nobody any more. */
+  | 'same'
+  /** Another value under the names of the old: damaged, or replaced where nothing shows it. */
+  | 'changed'
+  /** Another object. The old one is gone. */
+  | 'replaced';
+
+/** What is known of this token beside what it shows. */
+export interface Circumstances {
+  /** Handles of the capture before, through the same provider. */
+  readonly handles: ReadonlyMap<Handle, ObjectId> | undefined;
+  /** Handles that are there now. */
+  readonly present: ReadonlySet<Handle>;
+  /** The device gives the handle of a destroyed object to the next one. */
+  readonly reusesHandles: boolean;
+  /** Objects of this token may have been restored into it: those show no check value, whatever they showed at the source. */
+  readonly hasRestored: boolean;
+}
+
+/**
+ * Pairs objects that were recognised by nothing with absent entries of their class, type and names, each at most once, and
+ * judges each pair. Without the pairs that are `replaced`.
+ */
+export function pairNamesakes(
+  examined: readonly Examined[],
+  entries: readonly Entry[],
+  circumstances: Circumstances,
+): Map<Handle, { readonly entry: Entry; readonly verdict: Exclude<Verdict, 'replaced'> }> {
+  const free = Map.groupBy(entries, looksOf);
+  const paired = new Map<Handle, { entry: Entry; verdict: Exclude<Verdict, 'replaced'> }>();
+  for (const one of examined) {
+    const candidates = one.object.objectClass === 'other' ? [] : (free.get(looksOf(one.object)) ?? []);
+    for (const [index, entry] of candidates.entries()) {
+      const verdict = judge(one, entry, circumstances);
+      if (verdict === 'replaced') continue;
+      paired.set(one.object.handle, { entry, verdict });
+      candidates.splice(index, 1);
+      break;
+    }
+  }
+  return paired;
+}
+
+export function judge(one: Examined, entry: Entry, circumstances: Circumstances): Verdict {
+  switch (entry.objectClass) {
+    case 'secret-key':
+      return judgeSecret(one, entry, circumstances);
+    case 'private-key':
+      return judgePrivate(one, entry, circumstances);
+    case 'public-key':
+      return judgeReadable(one.object.publicHalf, entry.publicHalf);
+    case 'certificate':
+      return one.object.attributes.value === undefined
+        ? 'same'
+        : judgeReadable(one.object.attributes.value, entry.attributes.value);
+    case 'data':
+      // An application may write another value into the object that it has; what was sealed of it is sealed anew then.
+      return isUnderItsHandle(one, entry, circumstances) ? 'same' : 'replaced';
+  }
+}
+
+function judgeSecret(one: Examined, entry: Entry, circumstances: Circumstances): Verdict {
+  const [now, then] = [one.object.attributes.checkValue, entry.attributes.checkValue];
+  const [has, had] = [(now?.length ?? 0) > 0, (then?.length ?? 0) > 0];
+  const isEqual = has && had && bytesEqual(now!, then!);
+  const isOther = has && had && !isEqual;
+  if (one.blob === undefined) {
+    if (isOther) return 'replaced';
+    if (!hasAnswered(one, entry) || isEqual) return 'same';
+    return isUnderItsHandle(one, entry, circumstances) ? 'same' : 'replaced';
+  }
+  if (isEqual) return 'changed';
+  if (isOther || isInAnotherPlace(one, entry, circumstances)) return 'replaced';
+  return has !== had && !circumstances.hasRestored ? 'replaced' : 'changed';
+}
+
+function judgePrivate(one: Examined, entry: Entry, circumstances: Circumstances): Verdict {
+  const { object, blob } = one;
+  if (object.publicHalf !== undefined && entry.publicHalf !== undefined)
+    return judgeReadable(object.publicHalf, entry.publicHalf);
+  if (blob !== undefined && sha256Hex(blob) === entry.blobSha256) return 'same';
+  if (blob === undefined) {
+    if (!hasAnswered(one, entry) || isUnderItsHandle(one, entry, circumstances)) return 'same';
+    return 'replaced';
+  }
+  return isInAnotherPlace(one, entry, circumstances) ? 'replaced' : 'changed';
+}
+
+/** As many bytes at least differ between two values that have nothing to do with each other. Rot alters a few. */
+const BYTES_OF_ANOTHER = 16;
+
+function judgeReadable(now: Uint8Array | undefined, then: Uint8Array | undefined): Verdict {
+  if (now === undefined || then === undefined) return 'changed';
+  if (now.length !== then.length) return 'replaced';
+  let differing = 0;
+  for (const [index, byte] of now.entries()) if (byte !== then[index]) differing += 1;
+  return differing < BYTES_OF_ANOTHER ? 'changed' : 'replaced';
+}
+
+/** Whether the token has said of the key that it does not give it: not that it could not, just now. */
+function hasAnswered({ object, refusal }: Examined, entry: Entry): boolean {
+  const { attributes } = object;
+  if (attributes.extractable === false || isPadded(object)) return true;
+  // A captured key of which only a trusted key gets an answer is not another one while there is no trusted key.
+  if (attributes.wrapWithTrusted === true && entry.attributes.wrapWithTrusted !== true) return true;
+  return refusal === 'unextractable' || refusal === 'not-wrappable' || object.hasTemplate === true;
+}
+
+/** Whether it has the handle of the captured object, on a device that gives a handle to one object only. */
+const isUnderItsHandle = ({ object }: Examined, { objectId }: Entry, { handles, reusesHandles }: Circumstances) =>
+  !reusesHandles && handles?.get(object.handle) === objectId;
+
+/** Whether the captured object had a handle that is gone, and this one was not there before. Rot changes no handle. */
+function isInAnotherPlace({ object }: Examined, { objectId }: Entry, { handles, present }: Circumstances): boolean {
+  if (handles === undefined || handles.has(object.handle)) return false;
+  const before = [...handles].find(([, known]) => known === objectId);
+  return before !== undefined && !present.has(before[0]);
+}
+
+/**
+ * Whether an object is the one of an entry in class, type, names and every attribute that tells no value. Without a name it is
+ * nobody's twin.
+ */
+export function isTwin(object: ObservedObject, entry: Entry): boolean {
+  const { objectClass, attributes } = object;
+  if (objectClass === 'other' || looksOf(object) !== looksOf(entry)) return false;
+  if (!attributes.id?.length && !attributes.label?.length) return false;
+  const [seen, known] = [comparableAttributes({ objectClass, attributes }), comparableAttributes(entry)];
+  const isEqual = (name: AttributeName): boolean =>
+    ATTRIBUTES[name].fate === 'content' || Buffer.compare(seen.get(name) ?? NOTHING, known.get(name) ?? NOTHING) === 0;
+  return [...new Set([...seen.keys(), ...known.keys()])].every(isEqual);
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** Class, type and names, in one string. */
+export const looksOf = ({
+  objectClass,
+  keyType,
+  attributes,
+}: Pick<ObservedObject, 'objectClass' | 'keyType' | 'attributes'>): string =>
+  [objectClass, keyType ?? '', hex(attributes.id ?? new Uint8Array()), hex(attributes.label ?? new Uint8Array())].join(
+    ' ',
+  );

@@ -1,0 +1,81 @@
+import { rejection, thrown } from '@antipode/runtime/testing';
+import { expect, it } from 'vitest';
+import { enrolTogether, SimulatedMember } from '../testing/index.ts';
+import { initialiseIdentity, openKeyring } from './keyring.ts';
+
+const GROUP = 'payments';
+
+it('finds identity and domain keys again after a restart, and counts all of them as own', async () => {
+  const member = await SimulatedMember.make('a');
+  await enrolTogether([member], { group: GROUP, version: 1 });
+  await enrolTogether([member], { group: GROUP, version: 2 });
+  await member.reopen();
+  const { keyring, hsm, provider } = member;
+  expect(keyring.missing).toEqual([]);
+  expect([1, 2].map((version) => keyring.domainKey(GROUP, version).version)).toEqual([1, 2]);
+  expect(keyring.ownHandles.size).toBe(hsm.objects.length);
+  expect((await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle))).toEqual([]);
+});
+
+it('throws IDENTITY_MISSING when the identity key is gone or is another one', async () => {
+  const [member, other] = await Promise.all([SimulatedMember.make('a'), SimulatedMember.make('b')]);
+  const swapped = { ...member.identity, publicHalf: other.identity.publicHalf };
+  const details = { serial: 'a' };
+  expect(await rejection(openKeyring({ ...member, identity: swapped }))).toMatchObject({
+    code: 'IDENTITY_MISSING',
+    details,
+  });
+  for (const object of member.hsm.labelled('antipode identity')) member.hsm.remove(object);
+  expect(await rejection(member.refresh())).toMatchObject({ code: 'IDENTITY_MISSING', details });
+});
+
+it('names a domain key that is recorded and not there, and opens all the same', async () => {
+  const member = await SimulatedMember.make('a');
+  await enrolTogether([member], { group: GROUP, version: 1 });
+  member.hsm.remove(member.hsm.labelled('antipode domain key payments 1')[0]!);
+  await member.refresh();
+  expect(member.keyring.missing).toEqual(member.domainKeys);
+  expect(thrown(() => member.keyring.domainKey(GROUP, 1))).toMatchObject({
+    code: 'DOMAIN_KEY_MISSING',
+    details: { group: GROUP, version: 1 },
+  });
+});
+
+it('takes no key for a domain key by its id: the check tag decides', async () => {
+  const member = await SimulatedMember.make('a');
+  await enrolTogether([member], { group: GROUP, version: 1 });
+  member.hsm.labelled('antipode domain key payments 1')[0]!.value = new Uint8Array(32);
+  await member.refresh();
+  expect(member.keyring.missing).toHaveLength(1);
+});
+
+it('gives no key of another group or version', async () => {
+  const member = await SimulatedMember.make('a');
+  await enrolTogether([member], { group: GROUP, version: 1 });
+  for (const [group, version] of [
+    [GROUP, 2],
+    ['other', 1],
+  ] as const)
+    expect(thrown(() => member.keyring.domainKey(group, version)).code).toBe('DOMAIN_KEY_MISSING');
+});
+
+it('counts as own what a crash left of a key that was announced and not recorded', async () => {
+  const member = await SimulatedMember.make('a');
+  await enrolTogether([member], { group: GROUP, version: 1 });
+  member.domainKeys.length = 0;
+  await initialiseIdentity({ ...member, announce: (_serial, ckaId) => member.announced.push(ckaId) });
+  await member.refresh();
+  expect(member.keyring.ownHandles.size).toBe(member.hsm.objects.length);
+  expect(thrown(() => member.keyring.domainKey(GROUP, 1)).code).toBe('DOMAIN_KEY_MISSING');
+});
+
+it('makes no identity key that was not announced', async () => {
+  const member = await SimulatedMember.make('a');
+  const count = member.hsm.objects.length;
+  const failure = new Error('disk full');
+  const announce = (): void => {
+    throw failure;
+  };
+  await expect(initialiseIdentity({ ...member, announce })).rejects.toBe(failure);
+  expect(member.hsm.objects).toHaveLength(count);
+});

@@ -1,0 +1,176 @@
+/**
+ * The partition's own keys, found again after every start: the identity key and the domain keys. They are known by the
+ * journal's records and proved by use, never by label, and are never captured. A missing one is an alarm of its own.
+ */
+import { AntipodeError, type Prng } from '@antipode/runtime';
+import { hasOfficerKey, hasReceivingKey, identityOf } from '../model/identity.ts';
+import type { Handle } from '../model/object.ts';
+import { fingerprint } from '../model/public-half.ts';
+import type { HsmProvider, OwnKeyRecord } from '../provider/provider.ts';
+
+/** What the journal keeps of an identity key. */
+export interface IdentityRecord {
+  readonly serial: string;
+  readonly ckaId: Uint8Array;
+  /** The whole identity: the signing key's public half, and the receiving key's hash where there is one (model/identity.ts). */
+  readonly publicHalf: Uint8Array;
+}
+
+/** What the journal keeps of a domain key version. */
+export interface DomainKeyRecord {
+  readonly group: string;
+  readonly version: number;
+  readonly ckaId: Uint8Array;
+  readonly checkTag: Uint8Array;
+  /** The trusted key of this version, once the security officer has brought it into the token. */
+  readonly trusted?: OwnKeyRecord;
+}
+
+/** What the journal keeps of a trusted key that was delivered, until the security officer brings it into the token. */
+export interface TrustedKeyRecord {
+  readonly group: string;
+  readonly version: number;
+  /** RSA-OAEP, for the officer key. */
+  readonly sealed: Uint8Array;
+}
+
+export interface DomainKey {
+  readonly handle: Handle;
+  /** Wraps what only a trusted key may wrap; absent while the officer does not trust it. */
+  readonly trusted?: Handle;
+  readonly version: number;
+  readonly checkTag: Uint8Array;
+}
+
+export interface Keyring {
+  readonly identity: {
+    readonly handle: Handle;
+    readonly publicHalf: Uint8Array;
+    readonly sha256: string;
+    /** In a token of its own. */
+    readonly isElsewhere?: true;
+  };
+  /** Absent where the identity names none. */
+  readonly receivingKey?: { readonly handle: Handle; readonly publicHalf: Uint8Array };
+  /** Under which trusted keys are received. Absent where the identity names none. */
+  readonly officerKey?: { readonly handle: Handle; readonly publicHalf: Uint8Array };
+  /** @throws DOMAIN_KEY_MISSING */
+  domainKey(group: string, version: number): DomainKey;
+  /** Every version that the partition holds, the newest first. */
+  domainKeys(group: string): readonly DomainKey[];
+  /** Every object of ours, so that none is captured, counted or destroyed. */
+  readonly ownHandles: ReadonlySet<Handle>;
+  /** Recorded, but not in the token. */
+  readonly missing: readonly DomainKeyRecord[];
+}
+
+export const CKA_ID_BYTES = 16;
+
+/** The CKA_LABEL of a domain key: one for each group and version. Nothing is ever found by it. */
+export const domainKeyLabel = ({ group, version }: { group: string; version: number }): string =>
+  `antipode domain key ${group} ${version}`;
+
+/** The CKA_LABEL of the trusted key of a version. */
+export const trustedKeyLabel = ({ group, version }: { group: string; version: number }): string =>
+  `antipode trusted key ${group} ${version}`;
+
+/** Makes the identity key of a partition. The caller journals the record before anything relies on it. */
+export async function initialiseIdentity({
+  provider,
+  prng,
+  announce,
+  withReceivingKey = false,
+  withOfficerKey = false,
+}: {
+  provider: HsmProvider;
+  prng: Prng;
+  /** A key under which domain keys are received, and which the identity names: one more private key in the token. */
+  withReceivingKey?: boolean;
+  /** A key under which the security officer receives trusted keys: one more private key, of use to him alone. */
+  withOfficerKey?: boolean;
+  /** Durable on return; the key is made only after it. */
+  announce: (serial: string, ckaId: Uint8Array) => void;
+}): Promise<IdentityRecord> {
+  const { serial } = await provider.describe();
+  const ckaId = prng.bytes(CKA_ID_BYTES);
+  announce(serial, ckaId);
+  // First: a signing key without the receiving key that its identity names would be of no use.
+  const receiving = withReceivingKey ? await provider.generateReceivingKey(ckaId) : undefined;
+  const officer = withOfficerKey && receiving !== undefined ? await provider.generateOfficerKey(ckaId) : undefined;
+  const { publicHalf } = await provider.generateIdentity(ckaId);
+  const halves = { receiving: receiving?.publicHalf, officer: officer?.publicHalf };
+  return { serial, ckaId, publicHalf: identityOf(publicHalf, halves) };
+}
+
+/** Finds and proves the own keys. @throws IDENTITY_MISSING */
+export async function openKeyring(options: {
+  provider: HsmProvider;
+  identity: IdentityRecord;
+  domainKeys: readonly DomainKeyRecord[];
+  /** Under which a key was about to be made and none is recorded: what a crash left there serves nobody, and is ours. */
+  announced: readonly Uint8Array[];
+}): Promise<Keyring> {
+  const { provider, identity, domainKeys, announced } = options;
+  const own = await provider.findIdentity(identity);
+  if (own === undefined) {
+    const details = { serial: identity.serial, identity: fingerprint(identity.publicHalf) };
+    throw new AntipodeError('IDENTITY_MISSING', 'the identity key in the journal is not in the token', {
+      details,
+      hint: 'Somebody removed it, or the token was initialised anew or restored from an older copy: find out which first. Put the token back from its own backup, or make another key with `antipode partition init <partition> --replace-lost-identity` and enrol it again at every site.',
+    });
+  }
+  const ownHandles = new Set<Handle>([
+    ...(own.isElsewhere === true ? [] : [own.handle, ...own.companions]),
+    ...(await provider.findUnder(announced)),
+  ]);
+  const receivingKey = hasReceivingKey(identity.publicHalf)
+    ? await provider.findReceivingKey({ ckaId: identity.ckaId, identity: identity.publicHalf })
+    : undefined;
+  if (receivingKey !== undefined) ownHandles.add(receivingKey.handle);
+  const officerKey = hasOfficerKey(identity.publicHalf)
+    ? await provider.findOfficerKey({ ckaId: identity.ckaId, identity: identity.publicHalf })
+    : undefined;
+  if (officerKey !== undefined) ownHandles.add(officerKey.handle);
+  const found = new Map<string, DomainKey>();
+  const missing: DomainKeyRecord[] = [];
+  for (const record of domainKeys) {
+    const key = await provider.findDomainKey(record);
+    if (key === undefined) missing.push(record);
+    else {
+      ownHandles.add(key.handle);
+      if (key.trusted !== undefined) ownHandles.add(key.trusted);
+      found.set(`${record.group}/${record.version}`, {
+        handle: key.handle,
+        ...(key.trusted === undefined ? {} : { trusted: key.trusted }),
+        version: record.version,
+        checkTag: record.checkTag,
+      });
+    }
+  }
+  return {
+    identity: {
+      handle: own.handle,
+      publicHalf: identity.publicHalf,
+      sha256: fingerprint(identity.publicHalf),
+      ...(own.isElsewhere === true ? { isElsewhere: true } : {}),
+    },
+    ...(receivingKey === undefined ? {} : { receivingKey }),
+    ...(officerKey === undefined ? {} : { officerKey }),
+    domainKey: (group, version) => {
+      const key = found.get(`${group}/${version}`);
+      if (key !== undefined) return key;
+      throw new AntipodeError(
+        'DOMAIN_KEY_MISSING',
+        `the partition has no domain key version ${version} of group ${group}`,
+        { details: { group, version } },
+      );
+    },
+    domainKeys: (group) =>
+      domainKeys
+        .filter((record) => record.group === group)
+        .sort((a, b) => b.version - a.version)
+        .flatMap(({ version }) => found.get(`${group}/${version}`) ?? []),
+    ownHandles,
+    missing,
+  };
+}

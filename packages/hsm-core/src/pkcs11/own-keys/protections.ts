@@ -1,0 +1,210 @@
+/**
+ * Finds out by trying which protections of a key a token keeps: with throw-away keys, and once more on each key of our own
+ * when it has been made. What the token merely accepts counts as not kept: NSS softokn stores an unwrap template as an opaque
+ * value and never looks at it, and wraps keys that are not extractable.
+ */
+import { PROTECTIONS, type Protection } from '../../provider/provider.ts';
+import { CKA } from '../constants.ts';
+import { type Cryptoki, type Mechanism, type Template, ulong } from '../cryptoki.ts';
+import { Kept, showsAny, Trial, type, WAYS, type Way } from '../proving/trial.ts';
+
+export interface TrialContext {
+  readonly cryptoki: Cryptoki;
+  readonly session: bigint;
+  readonly keyWrap: Mechanism;
+}
+
+/** The protections that this token does not keep, in the order of {@link PROTECTIONS}. */
+export function findUnenforced(context: TrialContext): Protection[] {
+  return trying(context, (trial) => {
+    const ways = WAYS.filter((way) => trial.makes(way));
+    const pairBreaches = trial.makes('pair') ? PAIR_BREACHES : {};
+    return PROTECTIONS.filter((protection) => {
+      const pairBreach = pairBreaches[protection];
+      return (
+        waysOf(protection, ways).some((way) => trial.gets(() => BREACHES[protection](trial, way))) ||
+        (pairBreach !== undefined && trial.gets(() => pairBreach(trial)))
+      );
+    });
+  });
+}
+
+/**
+ * What a key that is in use does not keep although it was made to. Nothing of the key leaves the token: where it can be
+ * wrapped, that is under a throw-away key that is destroyed at once. The caller destroys the key where the answer is not empty.
+ */
+export function findBreaches(
+  context: TrialContext,
+  { key, kind, unenforced }: { key: bigint; kind: 'secret' | 'private'; unenforced: readonly Protection[] },
+): Protection[] {
+  return trying(context, (trial) => {
+    const breaches = kind === 'secret' ? SECRET_KEY_BREACHES : PRIVATE_KEY_BREACHES;
+    return PROTECTIONS.filter((protection) => {
+      const breach = breaches[protection];
+      // Trying what is known not to be kept would only make the key wider.
+      if (breach === undefined || unenforced.includes(protection)) return false;
+      return showsAny(context, key, WIDE[protection] ?? []) || trial.gets(() => breach(trial, key));
+    });
+  });
+}
+
+/** The protections that a secret key of ours shows that it does not have. Reads only. */
+export function findShown({ cryptoki, session }: Omit<TrialContext, 'keyWrap'>, key: bigint): Protection[] {
+  return PROTECTIONS.filter((protection) => showsAny({ cryptoki, session }, key, WIDE[protection] ?? []));
+}
+
+function trying<T>(context: TrialContext, work: (trial: Trial) => T): T {
+  const trial = new Trial(context);
+  try {
+    return work(trial);
+  } finally {
+    trial.end();
+  }
+}
+
+/** Only unwrapped keys of ours have an unwrap template. */
+const waysOf = (protection: Protection, ways: readonly Way[]): readonly Way[] =>
+  protection === 'unwrap-template' ? ways.filter((way) => way === 'unwrap') : ways;
+
+function unless(isBreached: boolean): void {
+  if (!isBreached) throw new Kept();
+}
+
+/** What each protection forbids, tried on a key that has it. Ends without an error where the token lets it happen. */
+const BREACHES: Record<Protection, (trial: Trial, way: Way) => void> = {
+  sensitive: (trial, way) => {
+    const key = trial.key([[type('sensitive'), true]], way);
+    read(trial, key);
+  },
+  extractable: (trial, way) => {
+    const key = trial.key([[type('extractable'), false]], way);
+    export_(trial, key);
+  },
+  decrypt: (trial, way) => trial.decrypt(trial.key([[type('decrypt'), false]], way)),
+  derive: (trial, way) => {
+    // With nothing to derive by, there is nothing to forbid.
+    unless(trial.gets(() => trial.derive(trial.key([[type('derive'), true]], way))));
+    trial.derive(trial.key([[type('derive'), false]], way));
+  },
+  modifiable: (trial, way) => {
+    const key = trial.key(
+      [
+        [type('decrypt'), false],
+        [type('modifiable'), false],
+      ],
+      way,
+    );
+    trial.set(key, [[type('decrypt'), true]]);
+    trial.decrypt(key);
+  },
+  copyable: (trial, way) => {
+    const key = trial.key(
+      [
+        [type('decrypt'), false],
+        [type('copyable'), false],
+        [type('modifiable'), false],
+      ],
+      way,
+    );
+    trial.decrypt(trial.copy(key, [[type('decrypt'), true]]));
+  },
+  'allowed-mechanisms': (trial, way) =>
+    trial.decrypt(
+      trial.key(
+        [
+          [type('decrypt'), true],
+          [type('allowedMechanisms'), ulong(trial.keyWrap.type)],
+        ],
+        way,
+      ),
+    ),
+  'unwrap-template': (trial, way) => {
+    const key = trial.key([[CKA.UNWRAP_TEMPLATE, [[type('sensitive'), true]]]], way);
+    unless(trial.isReadable(trial.unwrapReadable(key)));
+  },
+};
+
+/** The same for private keys, which are only generated. */
+const PAIR_BREACHES: Partial<Record<Protection, (trial: Trial) => void>> = {
+  sensitive: (trial) => {
+    // What is not extractable is not readable either (PKCS#11 3.0, table 37).
+    const key = pair(trial, [
+      [type('sensitive'), true],
+      [type('extractable'), true],
+    ]);
+    read(trial, key);
+  },
+  extractable: (trial) => export_(trial, pair(trial, [[type('extractable'), false]])),
+  derive: (trial) => trial.agree(trial.agreementKey([[type('derive'), false]])),
+  modifiable: (trial) => {
+    const key = pair(trial, [
+      [type('extractable'), false],
+      [type('modifiable'), false],
+    ]);
+    trial.set(key, [[type('extractable'), true]]);
+    trial.wrap(key);
+  },
+  copyable: (trial) => {
+    const key = pair(trial, [
+      [type('extractable'), false],
+      [type('copyable'), false],
+      [type('modifiable'), false],
+    ]);
+    trial.wrap(trial.copy(key, [[type('extractable'), true]]));
+  },
+};
+
+const pair = (trial: Trial, protection: Template): bigint =>
+  trial.agreementKey([[type('derive'), false], ...protection]);
+
+/** Reads the value: of the key, of a copy, of a copy that is to be readable. */
+function read(trial: Trial, key: bigint): void {
+  if (trial.isReadable(key)) return;
+  if (trial.gets(() => unless(trial.isReadable(trial.copy(key, []))))) return;
+  unless(trial.isReadable(trial.copy(key, [[type('sensitive'), false]])));
+}
+
+/** Wraps the key under another: as it is, as a copy, and as a copy that is to be extractable. */
+function export_(trial: Trial, key: bigint): void {
+  if (trial.gets(() => trial.wrap(key))) return;
+  if (trial.gets(() => trial.wrap(trial.copy(key, [])))) return;
+  trial.wrap(trial.copy(key, [[type('extractable'), true]]));
+}
+
+/** Changes an attribute of the key itself: where that goes through, the key is wider for good. */
+const widens = (trial: Trial, key: bigint): void => {
+  const changes: Template = [
+    [type('sensitive'), false],
+    [type('extractable'), true],
+    [type('decrypt'), true],
+  ];
+  unless(changes.some((change) => trial.gets(() => trial.set(key, [change]))));
+};
+
+/** What a key of ours must not show of itself. */
+const WIDE: Partial<Record<Protection, Template>> = {
+  sensitive: [[type('sensitive'), false]],
+  extractable: [[type('extractable'), true]],
+  decrypt: [[type('decrypt'), true]],
+  derive: [[type('derive'), true]],
+  modifiable: [[type('modifiable'), true]],
+};
+
+/** What is tried on the key itself. Copies are made by {@link read} and {@link export_} too. */
+const SECRET_KEY_BREACHES: Partial<Record<Protection, (trial: Trial, key: bigint) => void>> = {
+  sensitive: read,
+  extractable: export_,
+  decrypt: (trial, key) => trial.decrypt(key),
+  derive: (trial, key) => trial.derive(key),
+  modifiable: widens,
+  copyable: (trial, key) => void trial.copy(key, [[type('decrypt'), true]]),
+  'unwrap-template': (trial, key) => unless(trial.isReadable(trial.unwrapReadable(key))),
+};
+
+const PRIVATE_KEY_BREACHES: typeof SECRET_KEY_BREACHES = {
+  sensitive: read,
+  extractable: export_,
+  derive: (trial, key) => trial.agree(key),
+  modifiable: widens,
+  copyable: (trial, key) => void trial.copy(key, [[type('extractable'), true]]),
+};

@@ -1,0 +1,385 @@
+/**
+ * The trusted key of a domain key version, and how it comes into a token (ADR 0021). It alone wraps keys with
+ * CKA_WRAP_WITH_TRUSTED. It is delivered under the partition's *officer key*: RSA, for unwrapping only, bound to a template with
+ * CKA_TRUSTED=true. Only the security officer can give a key that attribute, so nobody else unwraps anything with it.
+ *
+ * A key that the officer makes is visible without a login (PKCS#11 gives him no private objects). So he makes a session object,
+ * and the user copies it into the token as a private one: both in one process, which ends afterwards.
+ */
+import { randomBytes } from 'node:crypto';
+import { AntipodeError, readPinFile } from '@antipode/runtime';
+import { ATTRIBUTES } from '../../model/attributes.ts';
+import { isOfficerKeyOf } from '../../model/identity.ts';
+import type { TrustedDelivery } from '../../provider/provider.ts';
+import { CKA, CKK, CKM, CKO, CKU_SO } from '../constants.ts';
+import { type Cryptoki, type Mechanism, mechanism, type Template, ulong } from '../cryptoki.ts';
+import { CryptokiFailure, codeOf, SessionFailure, translate } from '../return-values.ts';
+import { LoginGuard } from '../session/login-guard.ts';
+import { ownersOf, type PartitionConfig } from '../session/session.ts';
+import { findBreaches } from './protections.ts';
+import { generateUnwrapOnly, oaep, publicKeyTemplate, readPublicHalf } from './receiving-key.ts';
+import { withLocked } from './swap.ts';
+
+interface Context {
+  readonly cryptoki: Cryptoki;
+  readonly session: bigint;
+  readonly keyWrap: Mechanism;
+}
+
+const type = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
+const [PRIVATE, WRAP_WITH_TRUSTED] = [type('private'), type('wrapWithTrusted')];
+
+/** Everything that a trusted key must be, and the officer key is bound to. */
+const policyOf = (keyWrap: Mechanism): Template => [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.AES],
+  [CKA.TRUSTED, true],
+  [type('sensitive'), true],
+  [type('extractable'), false],
+  [type('encrypt'), false],
+  [type('decrypt'), false],
+  [type('sign'), false],
+  [type('verify'), false],
+  [type('derive'), false],
+  [type('wrap'), true],
+  [type('unwrap'), true],
+  [type('allowedMechanisms'), ulong(keyWrap.type)],
+];
+
+/** What it unwraps stays as well protected as what it wraps: else it would be the way around CKA_WRAP_WITH_TRUSTED. */
+const UNWRAPS: Template = [
+  [type('sensitive'), true],
+  [WRAP_WITH_TRUSTED, true],
+];
+
+/**
+ * Makes an officer key; undefined where the token makes none, or does not hold it to its template, or lets a key with
+ * CKA_WRAP_WITH_TRUSTED be wrapped by any other. The public half stays out of the token.
+ */
+export function generateOfficerKey(context: Context, ckaId: Uint8Array): { publicHalf: Uint8Array } | undefined {
+  if (!keepsWrapWithTrusted(context)) return undefined;
+  return generateUnwrapOnly(
+    context,
+    {
+      ckaId,
+      label: 'antipode officer key',
+      // The officer sees no private objects. That anybody may try it gains nothing: only he can give CKA_TRUSTED.
+      isPrivate: false,
+      unwraps: policyOf(context.keyWrap),
+    },
+    ({ privateKey, publicHalf }) => isUselessToTheUser(context, { officerKey: privateKey, publicHalf }),
+  );
+}
+
+/** Anybody can make a public object under this id: ours is the one that the identity names. */
+export function findOfficerKeys(
+  { cryptoki, session }: Omit<Context, 'keyWrap'>,
+  { ckaId, identity }: { ckaId: Uint8Array; identity: Uint8Array },
+): { handle: bigint; publicHalf: Uint8Array }[] {
+  return cryptoki
+    .find(session, [
+      [CKA.CLASS, CKO.PRIVATE_KEY],
+      [type('id'), ckaId],
+    ])
+    .flatMap((handle) => {
+      const publicHalf = readPublicHalf({ cryptoki, session }, handle);
+      return publicHalf !== undefined && isOfficerKeyOf(identity, publicHalf) ? [{ handle, publicHalf }] : [];
+    });
+}
+
+/** What looks like an officer key of which no identity is known: no key under this id that leaves the token, or is of other use. */
+export function findUnwrapOnly({ cryptoki, session }: Omit<Context, 'keyWrap'>, ckaId: Uint8Array): bigint[] {
+  return cryptoki.find(session, [
+    [CKA.CLASS, CKO.PRIVATE_KEY],
+    [CKA.KEY_TYPE, CKK.RSA],
+    [CKA.TOKEN, true],
+    [type('id'), ckaId],
+    [PRIVATE, false],
+    [type('extractable'), false],
+    [type('decrypt'), false],
+    [type('sign'), false],
+    [type('unwrap'), true],
+  ]);
+}
+
+/** Whether the token says of a key that its officer trusts it. */
+export const isTrusted = ({ cryptoki, session }: Omit<Context, 'keyWrap'>, key: bigint): boolean =>
+  cryptoki.attributes(session, key, [CKA.TRUSTED])?.get(CKA.TRUSTED)?.[0] === 1;
+
+/**
+ * Whether a key with CKA_WRAP_WITH_TRUSTED is wrapped by no key that the officer does not trust: as it is, after the user has
+ * taken the attribute away, and as a copy without it. Tried with throw-away keys.
+ */
+export function keepsWrapWithTrusted({ cryptoki, session, keyWrap }: Context): boolean {
+  const made: bigint[] = [];
+  const keep = (handle: bigint): bigint => {
+    made.push(handle);
+    return handle;
+  };
+  const works = (work: () => void): boolean => {
+    try {
+      work();
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof CryptokiFailure) return false;
+      throw thrown;
+    }
+  };
+  const generate = (...more: Template): bigint =>
+    keep(
+      cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+        [CKA.VALUE_LEN, 32],
+        [CKA.TOKEN, false],
+        [type('sensitive'), true],
+        [type('extractable'), true],
+        ...more,
+      ]),
+    );
+  try {
+    const wrapping = generate([type('wrap'), true]);
+    const ordinary = generate();
+    const guarded = generate([WRAP_WITH_TRUSTED, true]);
+    const wraps = (key: bigint): boolean => works(() => void cryptoki.wrapKey(session, keyWrap, wrapping, key));
+    if (!wraps(ordinary) || wraps(guarded)) return false;
+    const without: Template = [[WRAP_WITH_TRUSTED, false]];
+    const copies = [[], without].some((changes) =>
+      works(() => {
+        const copy = keep(cryptoki.copy(session, guarded, [[CKA.TOKEN, false], ...changes]));
+        if (!wraps(copy)) throw new CryptokiFailure('C_WrapKey', CKR_KEY_NOT_WRAPPABLE);
+      }),
+    );
+    works(() => cryptoki.setAttributes(session, guarded, without));
+    return !copies && !wraps(guarded);
+  } catch (thrown) {
+    if (thrown instanceof CryptokiFailure) return false;
+    throw thrown;
+  } finally {
+    for (const handle of made) cryptoki.tryCall('C_DestroyObject', session, handle);
+  }
+}
+
+const CKR_KEY_NOT_WRAPPABLE = 0x69;
+
+/** Tries with a throw-away key that a session of the user unwraps nothing with it: neither by the template nor around it. */
+function isUselessToTheUser(
+  { cryptoki, session, keyWrap }: Context,
+  { officerKey, publicHalf }: { officerKey: bigint; publicHalf: Uint8Array },
+): boolean {
+  const made: bigint[] = [];
+  const attempt = (work: () => bigint): boolean => {
+    try {
+      made.push(work());
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof CryptokiFailure) return false;
+      throw thrown;
+    }
+  };
+  try {
+    const publicKey = cryptoki.create(session, publicKeyTemplate(publicHalf));
+    const secret = cryptoki.create(session, [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.AES],
+      [CKA.TOKEN, false],
+      [type('extractable'), true],
+      [CKA.VALUE, randomBytes(32)],
+    ]);
+    made.push(publicKey, secret);
+    const sealed = cryptoki.wrapKey(session, oaep(), publicKey, secret);
+    const policy = policyOf(keyWrap);
+    const templates: Template[] = [
+      policy,
+      policy.map((entry) => (entry[0] === CKA.TRUSTED ? [CKA.TRUSTED, false] : entry)),
+      policy.filter(([attribute]) => attribute !== CKA.TRUSTED),
+      [
+        [CKA.CLASS, CKO.SECRET_KEY],
+        [CKA.KEY_TYPE, CKK.AES],
+        [type('extractable'), true],
+      ],
+    ];
+    const unwraps = templates.some((template) =>
+      [true, false].some((isPrivate) =>
+        attempt(() =>
+          cryptoki.unwrapKey(session, oaep(), officerKey, sealed, [
+            [CKA.TOKEN, false],
+            [PRIVATE, isPrivate],
+            ...template,
+          ]),
+        ),
+      ),
+    );
+    const decrypts = attempt(() => {
+      cryptoki.decrypt(session, oaep(), officerKey, sealed);
+      return secret;
+    });
+    return !unwraps && !decrypts;
+  } finally {
+    for (const handle of new Set(made)) cryptoki.tryCall('C_DestroyObject', session, handle);
+  }
+}
+
+/**
+ * Brings trusted keys into the token: the officer unwraps each as a session object, the user takes it over. Nobody is logged in
+ * afterwards but the user; handles from before are void. One attempt for the officer's PIN (ADR 0006).
+ * @throws PIN_REFUSED, PIN_LOCKED, HSM_REFUSED, PROTECTION_UNENFORCED; what was made and does not hold is destroyed
+ */
+export function trustAsOfficer(
+  context: Context,
+  options: {
+    readonly officerKey: { readonly ckaId: Uint8Array; readonly identity: Uint8Array };
+    readonly officerPinFile: string;
+    readonly deliveries: readonly TrustedDelivery[];
+    readonly serial: string;
+    readonly flags: () => number;
+    readonly config: PartitionConfig;
+    readonly loginUser: () => void;
+  },
+): bigint[] {
+  const { cryptoki, session } = context;
+  const { deliveries, loginUser } = options;
+  cryptoki.call('C_Logout', session);
+  let drafts: bigint[];
+  try {
+    loginOfficer(context, options);
+    try {
+      drafts = deliveries.map(({ sealed }) => unwrapAsOfficer(context, sealed, options.officerKey));
+    } finally {
+      cryptoki.tryCall('C_Logout', session);
+    }
+  } finally {
+    loginUser();
+  }
+  const made: bigint[] = [];
+  try {
+    for (const [index, { ckaId, label }] of deliveries.entries()) {
+      const key = cryptoki.copy(session, drafts[index]!, [
+        [CKA.TOKEN, true],
+        [PRIVATE, true],
+        [type('label'), Buffer.from(label)],
+        [type('id'), ckaId],
+        [type('modifiable'), false],
+      ]);
+      made.push(key);
+      checkKept(context, key);
+    }
+    return made;
+  } catch (thrown) {
+    for (const handle of made) cryptoki.tryCall('C_DestroyObject', session, handle);
+    throw thrown;
+  } finally {
+    for (const handle of drafts) cryptoki.tryCall('C_DestroyObject', session, handle);
+  }
+}
+
+/** What was made must be all that is relied on, and is tried before anybody does. */
+function checkKept(context: Context, key: bigint): void {
+  const { cryptoki, session, keyWrap } = context;
+  const read = cryptoki.attributes(session, key, [CKA.TRUSTED, PRIVATE]);
+  const missing: string[] = [];
+  if (read?.get(CKA.TRUSTED)?.[0] !== 1) missing.push('trusted');
+  if (read?.get(PRIVATE)?.[0] !== 1) missing.push('private');
+  missing.push(...findBreaches(context, { key, kind: 'secret', unenforced: [] }));
+  if (unwrapsUnguarded(context, key)) missing.push('unwrap-template');
+  if (missing.length === 0) return;
+  throw new AntipodeError(
+    'PROTECTION_UNENFORCED',
+    `the trusted key that was just made does not keep: ${[...new Set(missing)].join(', ')}; it has been destroyed`,
+    { details: { unenforced: missing.join(','), mechanism: keyWrap.type } },
+  );
+}
+
+/** Whether what it wraps can be unwrapped as a key that any other may wrap. */
+function unwrapsUnguarded({ cryptoki, session, keyWrap }: Context, key: bigint): boolean {
+  const made: bigint[] = [];
+  try {
+    const throwAway = cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+      [CKA.VALUE_LEN, 32],
+      [CKA.TOKEN, false],
+      [type('extractable'), true],
+    ]);
+    made.push(throwAway);
+    const blob = cryptoki.wrapKey(session, keyWrap, key, throwAway);
+    for (const guard of [[], [[WRAP_WITH_TRUSTED, false]]] as Template[]) {
+      try {
+        const template: Template = [
+          [CKA.CLASS, CKO.SECRET_KEY],
+          [CKA.KEY_TYPE, CKK.AES],
+          [CKA.TOKEN, false],
+          [type('sensitive'), true],
+          [type('extractable'), true],
+          ...guard,
+        ];
+        const unwrapped = cryptoki.unwrapKey(session, keyWrap, key, blob, template);
+        made.push(unwrapped);
+        // A token that merges the template has added what was left out.
+        const shown = cryptoki.attributes(session, unwrapped, [WRAP_WITH_TRUSTED])?.get(WRAP_WITH_TRUSTED);
+        if (shown?.[0] !== 1) return true;
+      } catch (thrown) {
+        if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      }
+    }
+    return false;
+  } finally {
+    for (const handle of made) cryptoki.tryCall('C_DestroyObject', session, handle);
+  }
+}
+
+function unwrapAsOfficer(
+  { cryptoki, session, keyWrap }: Context,
+  sealed: Uint8Array,
+  officerKey: { ckaId: Uint8Array; identity: Uint8Array },
+): bigint {
+  const template: Template = [
+    [CKA.TOKEN, false],
+    [PRIVATE, false],
+    ...policyOf(keyWrap),
+    [CKA.UNWRAP_TEMPLATE, UNWRAPS],
+  ];
+  let refused: unknown;
+  for (const { handle } of findOfficerKeys({ cryptoki, session }, officerKey)) {
+    try {
+      return cryptoki.unwrapKey(session, oaep(), handle, sealed, template);
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      refused = thrown;
+    }
+  }
+  if (refused !== undefined) throw translate(refused);
+  throw new AntipodeError('IDENTITY_MISSING', 'the officer key that the identity names is not in the token', {
+    hint: 'Somebody removed it: a session without a login can. Find out who may load the module. Make another identity with `antipode partition init <partition> --replace-lost-identity`, and enrol it again at every site.',
+  });
+}
+
+/** CKF_SO_PIN_* stand four bits above CKF_USER_PIN_*, which the guard looks at. */
+const OFFICER_FLAGS_SHIFT = 4;
+
+function loginOfficer(
+  { cryptoki, session }: Context,
+  {
+    officerPinFile,
+    serial,
+    flags,
+    config: { stateFolder },
+  }: { officerPinFile: string; serial: string; flags: () => number; config: PartitionConfig },
+): void {
+  const pin = readPinFile(officerPinFile, { owners: ownersOf(stateFolder) });
+  const guard = new LoginGuard({ stateFolder, serial, whose: 'security officer' });
+  withLocked(pin, (bytes) => {
+    guard.begin(pin, (flags() >> OFFICER_FLAGS_SHIFT) & 0x70000);
+    try {
+      cryptoki.call('C_Login', session, CKU_SO, bytes, bytes.length);
+    } catch (thrown) {
+      if (thrown instanceof SessionFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue))) {
+        guard.refused(pin);
+        const { code, details } = translate(thrown);
+        throw new AntipodeError(code, 'the token refused the PIN of the security officer; it is not tried again', {
+          details,
+          hint: 'Put the right PIN of the security officer into the file that --officer-pin-file names. Not the PIN of the user: each wrong attempt counts, and after a few the token is locked for good.',
+          cause: thrown,
+        });
+      }
+      throw translate(thrown);
+    }
+    guard.succeeded(pin);
+  });
+}

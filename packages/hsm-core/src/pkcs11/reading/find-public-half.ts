@@ -1,0 +1,184 @@
+/**
+ * Finds the public half of a private EC key that the token keeps without its point, by using the key: a signature is
+ * checked against public keys beside it, or the point is recovered from signatures; a key that only agrees is agreed with
+ * the generator. IDs only order the candidates; the use decides.
+ */
+import { createECDH, createHash, randomBytes, verify } from 'node:crypto';
+import { bytesEqual, hex } from '@antipode/runtime';
+import { type Curve, curveOf, toBigInt } from '../../model/curve.ts';
+import { OCTET_STRING, tlvOf } from '../../model/der.ts';
+import { agreement, recoverPoints } from '../../model/ecdsa-recovery.ts';
+import type { ObservedObject } from '../../model/object.ts';
+import { ecPublicHalf, openedKey, pointOf, uncompressed } from '../../model/public-half.ts';
+import { CKA, CKD_NULL, CKK, CKM, CKO } from '../constants.ts';
+import { type Cryptoki, mechanism, structure } from '../cryptoki.ts';
+import { CryptokiFailure, isSoftwareRefusal } from '../return-values.ts';
+
+/** The session in which a key is used. */
+export interface KeyUse {
+  readonly cryptoki: Cryptoki;
+  readonly session: bigint;
+}
+
+/** Public EC keys that were seen beside private ones, by CKA_ID. */
+export class PublicKeys {
+  readonly #all: ObservedObject[];
+  readonly #byId: Map<string, ObservedObject[]>;
+
+  constructor(objects: readonly ObservedObject[]) {
+    this.#all = objects.filter(
+      ({ objectClass, keyType, publicHalf }) =>
+        objectClass === 'public-key' && keyType === 'ec' && publicHalf !== undefined,
+    );
+    this.#byId = Map.groupBy(this.#all, idOf);
+  }
+
+  /** The likeliest first, and no more than are worth a trial. */
+  *candidates(key: ObservedObject): Generator<Uint8Array> {
+    const sameId = this.#byId.get(idOf(key)) ?? [];
+    let tried = 0;
+    for (const among of [sameId, this.#all])
+      for (const one of among) {
+        if (tried === CANDIDATES_MAX) return;
+        if (!isOnCurveOf(key, one) || (among !== sameId && sameId.includes(one))) continue;
+        tried += 1;
+        yield one.publicHalf!;
+      }
+  }
+}
+
+const idOf = ({ attributes: { id } }: ObservedObject): string => hex(id ?? new Uint8Array());
+
+/** By the parameters: a curve of the same size is another, and a generator that somebody chose makes another, too. */
+const isOnCurveOf = ({ curveParams: of = NONE }: ObservedObject, { curveParams = NONE }: ObservedObject): boolean =>
+  bytesEqual(of, curveParams);
+
+const NONE = new Uint8Array();
+
+/** Recovering a point costs as much as some hundred verifications. */
+const CANDIDATES_MAX = 64;
+
+/** Where to look first. None of it is believed unless the key's own use bears it out. */
+export interface Clues {
+  readonly publicKeys: PublicKeys;
+  /** What a manifest says it has. */
+  readonly expected?: Uint8Array | undefined;
+}
+
+export function findPublicHalf(context: KeyUse, key: ObservedObject, clues: Clues): Uint8Array | undefined {
+  // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
+  const curve = curveOf(key.curveParams);
+  if (curve === undefined) return undefined;
+  try {
+    if (key.attributes.sign && allows(key, CKM.ECDSA)) return fromSignatures(context, key, curve, clues);
+    if (key.attributes.derive && allows(key, CKM.ECDH1_DERIVE)) return fromAgreement(context, key, curve, clues);
+  } catch (thrown) {
+    if (!(thrown instanceof CryptokiFailure) && !isSoftwareRefusal(thrown)) throw thrown;
+  }
+  return undefined;
+}
+
+function allows(key: ObservedObject, type: number): boolean {
+  const allowed = key.attributes.allowedMechanisms;
+  return (
+    !key.attributes.alwaysAuthenticate && (allowed === undefined || allowed.length === 0 || allowed.includes(type))
+  );
+}
+
+function fromSignatures(
+  { cryptoki, session }: KeyUse,
+  key: ObservedObject,
+  curve: Curve,
+  { publicKeys, expected }: Clues,
+): Uint8Array | undefined {
+  const message = Buffer.concat([Buffer.from('antipode public half v1\0'), randomBytes(32)]);
+  const digest = createHash(curve.hash).update(message).digest();
+  const signature = cryptoki.sign(session, mechanism(CKM.ECDSA), key.handle, digest);
+  // Candidates are what anybody may have put there, without a PIN even: OpenSSL refuses a point that is off its curve.
+  const verifies = (publicHalf: Uint8Array, over: Uint8Array, made: Uint8Array): boolean => {
+    const key = openedKey(publicHalf);
+    return key !== undefined && verify(curve.hash, over, { key, dsaEncoding: 'ieee-p1363' }, made);
+  };
+
+  if (expected !== undefined && verifies(expected, message, signature)) return expected;
+  for (const candidate of publicKeys.candidates(key)) if (verifies(candidate, message, signature)) return candidate;
+  const second = Buffer.concat([message, Uint8Array.of(2)]);
+  const secondSignature = cryptoki.sign(
+    session,
+    mechanism(CKM.ECDSA),
+    key.handle,
+    createHash(curve.hash).update(second).digest(),
+  );
+  return recoverPoints(curve, digest, signature)
+    .map((point) => ecPublicHalf(curve, point))
+    .find((publicHalf) => verifies(publicHalf, second, secondSignature));
+}
+
+/** x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves, and the expected one is as good. */
+function fromAgreement(
+  context: KeyUse,
+  key: ObservedObject,
+  curve: Curve,
+  { expected }: Clues,
+): Uint8Array | undefined {
+  const x = agree(context.cryptoki, context.session, {
+    privateKey: key.handle,
+    point: curve.generator,
+    bytes: curve.fieldBytes,
+  });
+  if (expected !== undefined && bytesEqual(pointOf(curve, expected).subarray(1, 1 + curve.fieldBytes), x))
+    return expected;
+  // Undefined where the key does not agree as its curve has it: that is the key's fault, and nobody else's.
+  const point = uncompressed(curve, Buffer.concat([Uint8Array.of(2), x]));
+  return point && ecPublicHalf(curve, point);
+}
+
+/**
+ * ECDH in the token with a readable result. Only for points whose private half is public (the generator) or ours and
+ * thrown away (a proof): the agreed value protects nothing.
+ */
+export function agree(
+  cryptoki: Cryptoki,
+  session: bigint,
+  { privateKey, point, bytes }: { privateKey: bigint; point: Uint8Array; bytes: number },
+): Buffer {
+  const secret = cryptoki.deriveKey(
+    session,
+    structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]),
+    privateKey,
+    [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+      [CKA.TOKEN, false],
+      [0x103, false],
+      [0x162, true],
+      [CKA.VALUE_LEN, bytes],
+    ],
+  );
+  try {
+    return Buffer.from(cryptoki.attributes(session, secret, [CKA.VALUE])?.get(CKA.VALUE) ?? Buffer.alloc(0));
+  } finally {
+    cryptoki.destroy(session, secret);
+  }
+}
+
+/**
+ * What software gets for the same agreement, from the public half. The point is bare, as the standard has it, and none that a
+ * token could take for an OCTET STRING: SoftHSM guesses by the first bytes. @throws where OpenSSL does not know the curve either
+ */
+export function softwareAgreement(curve: Curve, point: Uint8Array): { point: Uint8Array; secret: Uint8Array } {
+  for (;;) {
+    const agreed = agreedOnce(curve, point);
+    if (tlvOf(agreed.point, OCTET_STRING) === undefined) return agreed;
+  }
+}
+
+function agreedOnce(curve: Curve, point: Uint8Array): { point: Uint8Array; secret: Uint8Array } {
+  // Wider than the order, so that no remainder is much likelier than another.
+  const random = (): bigint => toBigInt(randomBytes(curve.fieldBytes + 8));
+  const byHand = curve.openssl === undefined ? agreement(curve, point, random()) : undefined;
+  if (byHand !== undefined) return byHand;
+  const ours = createECDH(curve.openssl ?? 'unnamed');
+  ours.generateKeys();
+  return { point: ours.getPublicKey(), secret: ours.computeSecret(point) };
+}

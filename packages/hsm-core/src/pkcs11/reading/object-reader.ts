@@ -1,0 +1,294 @@
+/**
+ * Reads token objects into the model. One call tells everything of an object but the values of certificates and data, which
+ * are asked for when the class is known: CKA_VALUE of a key is never read (I5). Follows the table in model/attributes.ts.
+ */
+import { hash } from 'node:crypto';
+import {
+  ATTRIBUTE_NAMES,
+  ATTRIBUTES,
+  type AttributeName,
+  type Attributes,
+  type AttributeValue,
+  attributesOf,
+  setAttribute,
+} from '../../model/attributes.ts';
+import { curveOf } from '../../model/curve.ts';
+import { DATE_NAMES, NOT_CARRIED, vendorName } from '../../model/not-carried.ts';
+import type { Handle, KeyType, ObjectClass, ObservedObject } from '../../model/object.ts';
+import { barePoint, ecPublicHalf, rsaPublicHalf } from '../../model/public-half.ts';
+import { CKA } from '../constants.ts';
+import type { Cryptoki } from '../cryptoki.ts';
+import { AttributeReader, type WantedAttribute } from './attribute-reader.ts';
+import { classOf, keyTypeOf } from './objects.ts';
+
+const fixed = (type: number): WantedAttribute => ({ type, size: 'fixed' });
+const isFixed = (name: AttributeName): boolean => ['boolean', 'number', 'date'].includes(ATTRIBUTES[name].kind);
+const isDate = (name: AttributeName): boolean => ATTRIBUTES[name].kind === 'date';
+
+/**
+ * Whether they are there is all that is asked: their values are templates themselves, with pointers that the module would
+ * write to.
+ */
+const TEMPLATES = [CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE];
+
+const CLASSES: readonly ObjectClass[] = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
+
+/** What is read of objects of some classes, but dates and values. */
+const wantedOf = (classes: readonly ObjectClass[]): readonly WantedAttribute[] => [
+  ...[CKA.CLASS, CKA.KEY_TYPE, CKA.VALUE_LEN].map(fixed),
+  ...ATTRIBUTE_NAMES.filter((name) => name !== 'value' && !isDate(name))
+    .filter((name) => classes.some((one) => attributesOf(one).includes(name)) || isPublicPart(classes, name))
+    .map((name): WantedAttribute => ({ type: ATTRIBUTES[name].type, size: isFixed(name) ? 'fixed' : 'variable' })),
+  ...(classes.some((one) => one.endsWith('-key')) ? TEMPLATES : []).map(
+    (type): WantedAttribute => ({ type, size: 'none' }),
+  ),
+];
+
+/** A token may show with a private key what its public half is made of. */
+const isPublicPart = (classes: readonly ObjectClass[], name: AttributeName): boolean =>
+  classes.includes('private-key') && ['modulus', 'publicExponent', 'ecParams', 'ecPoint'].includes(name);
+
+/** SoftHSM answers with a general error for a date that is set on a private object, and with it the whole call. */
+const FRAGILE = ATTRIBUTE_NAMES.filter(isDate).map((name) => fixed(ATTRIBUTES[name].type));
+
+/**
+ * What no replica gets, asked for last and each by itself where it spoils the call: nothing else must be hidden by it. Of what
+ * a vendor has defined only the length is asked.
+ */
+const notCarriedOf = (classes: readonly ObjectClass[], vendor: readonly number[]): readonly WantedAttribute[] => {
+  return [
+    ...Object.values(NOT_CARRIED)
+      .filter((rule) => rule.classes.some((one) => classes.includes(one)))
+      .map(({ type, kind }): WantedAttribute => ({ type, size: kind === 'length' ? 'none' : 'fixed' })),
+    ...vendor.map((type): WantedAttribute => ({ type, size: 'none' })),
+  ];
+};
+
+export class ObjectReader {
+  readonly #digestKey: Uint8Array;
+  readonly #readers: ReadonlyMap<ObjectClass, AttributeReader>;
+  /** Of every class at once: what an object does not have costs less than a second call. */
+  readonly #reader: AttributeReader;
+  readonly #value: AttributeReader;
+  /** What goes into a digest, by class. */
+  readonly #printed: ReadonlyMap<ObjectClass | 'other', readonly number[]>;
+  readonly #vendor: readonly number[];
+  /** Classes of objects that were read before. Only a guess, which each read confirms. */
+  readonly #classes = new Map<Handle, ObjectClass>();
+  #attributes: AttributeReader;
+  #last:
+    | { readonly handle: Handle; readonly objectClass: ObjectClass | 'other'; readonly readDigest: string }
+    | undefined;
+
+  /** The key is drawn once per worker: the digest of a small value must not tell the value. */
+  constructor(options: {
+    cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>;
+    session: bigint;
+    digestKey: Uint8Array;
+    /** Numbers of vendor-defined attributes of which is told which objects have them. */
+    vendorAttributes?: readonly number[];
+  }) {
+    const { cryptoki, session, digestKey, vendorAttributes = [] } = options;
+    this.#digestKey = digestKey;
+    this.#vendor = vendorAttributes;
+    const fragileOf = (classes: readonly ObjectClass[]) => [...FRAGILE, ...notCarriedOf(classes, vendorAttributes)];
+    const readerOf = (classes: readonly ObjectClass[]): AttributeReader =>
+      new AttributeReader({ cryptoki, session, wanted: wantedOf(classes), fragile: fragileOf(classes) });
+    this.#printed = new Map<ObjectClass | 'other', readonly number[]>([
+      ...CLASSES.map((one) => [one, [...wantedOf([one]), ...fragileOf([one])].map(({ type }) => type)] as const),
+      ['other', [CKA.CLASS, CKA.KEY_TYPE]],
+    ]);
+    this.#readers = new Map(CLASSES.map((one) => [one, readerOf([one])]));
+    this.#reader = readerOf(CLASSES);
+    this.#attributes = this.#reader;
+    this.#value = new AttributeReader({ cryptoki, session, wanted: [{ type: CKA.VALUE, size: 'variable' }] });
+  }
+
+  /** One object as the token gives it now; undefined when it is gone. Private EC keys may lack their public half. */
+  read(handle: Handle): ObservedObject | undefined {
+    return this.readDigest(handle) === undefined ? undefined : this.describe();
+  }
+
+  /** Reads an object and tells only what changes with it; undefined when it is gone. */
+  readDigest(handle: Handle): string | undefined {
+    this.#last = undefined;
+    const objectClass = this.#readClass(handle);
+    if (objectClass === undefined) return undefined;
+    const needed = neededOf(objectClass, keyTypeOf(this.#attributes.value(CKA.KEY_TYPE)));
+    if (!this.#attributes.complete(handle, needed)) return undefined;
+    let print = this.#attributes.print(this.#digestKey, this.#printed.get(objectClass)!);
+    if (objectClass === 'certificate' || objectClass === 'data') {
+      if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
+      print = this.#value.print(print, [CKA.VALUE]);
+    }
+    // Keyed by its prefix: what lengthens a message is of no use here, since nobody checks digests that others bring.
+    const readDigest = hash('sha256', print, 'hex');
+    this.#last = { handle, objectClass, readDigest };
+    return readDigest;
+  }
+
+  /** The handle may come to mean another object. */
+  forget(handle: Handle): void {
+    this.#classes.delete(handle);
+  }
+
+  /** Reads attributes and returns the class that they belong to; undefined when the object is gone. */
+  #readClass(handle: Handle): ObjectClass | 'other' | undefined {
+    const guess = this.#classes.get(handle);
+    if (guess !== undefined) {
+      this.#attributes = this.#readers.get(guess)!;
+      if (!this.#attributes.read(handle)) return undefined;
+      if (classOf(this.#attributes.value(CKA.CLASS)) === guess) return guess;
+    }
+    this.#attributes = this.#reader;
+    if (!this.#attributes.read(handle)) return undefined;
+    const objectClass = classOf(this.#attributes.value(CKA.CLASS));
+    if (objectClass === 'other') this.#classes.delete(handle);
+    else this.#classes.set(handle, objectClass);
+    return objectClass;
+  }
+
+  /** The object whose digest was read last. */
+  describe(): ObservedObject {
+    const { handle, objectClass, readDigest } = this.#last!;
+    if (objectClass === 'other')
+      return {
+        handle,
+        objectClass,
+        sizeBits: 0,
+        attributes: {},
+        ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
+        readDigest,
+      };
+    const value = (type: number): Buffer | undefined => this.#attributes.value(type);
+    const keyType = objectClass.endsWith('-key') ? keyTypeOf(value(CKA.KEY_TYPE)) : undefined;
+    const attributes: Attributes = {};
+    let isBeyondModel = false;
+    for (const name of attributesOf(objectClass)) {
+      const bytes = name === 'value' ? this.#value.value(CKA.VALUE) : value(ATTRIBUTES[name].type);
+      const decoded = bytes && decodeNative(name, bytes);
+      if (decoded !== undefined) setAttribute(attributes, name, decoded);
+      else if (bytes !== undefined && bytes.length > 0) isBeyondModel ||= ATTRIBUTES[name].fate !== 'carried';
+    }
+    const publicHalf = keyType === undefined ? undefined : publicHalfOf(keyType, value);
+    const curveParams = keyType === 'ec' ? value(CKA.EC_PARAMS) : undefined;
+    const notCarried = this.#notCarried(objectClass);
+    return {
+      handle,
+      objectClass,
+      ...(keyType === undefined ? {} : { keyType }),
+      sizeBits: sizeBitsOf(objectClass, keyType, value),
+      attributes,
+      ...(publicHalf === undefined ? {} : { publicHalf }),
+      ...(curveParams?.length ? { curveParams: new Uint8Array(curveParams) } : {}),
+      ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
+      ...(keyType !== undefined && TEMPLATES.some((type) => this.#attributes.length(type) > 0)
+        ? { hasTemplate: true }
+        : {}),
+      ...(isBeyondModel ? { isBeyondModel: true } : {}),
+      ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
+      ...(notCarried.length > 0 ? { notCarried } : {}),
+      readDigest,
+    };
+  }
+
+  /** What the object that was read last has, and no replica gets. */
+  #notCarried(objectClass: ObjectClass): string[] {
+    const names: string[] = [];
+    for (const name in NOT_CARRIED) {
+      const { type, kind, classes } = NOT_CARRIED[name]!;
+      if (!classes.includes(objectClass)) continue;
+      const value = kind === 'length' ? undefined : this.#attributes.value(type);
+      if (kind === 'length' ? this.#attributes.length(type) > 0 : value?.length === SIZE[kind] && value.some(Boolean))
+        names.push(name);
+    }
+    for (const name of attributesOf(objectClass)) {
+      const date = DATE_NAMES[name];
+      if (date !== undefined && this.#attributes.hasFailed(ATTRIBUTES[name].type)) names.push(date);
+    }
+    for (const type of this.#vendor) if (this.#attributes.length(type) > 0) names.push(vendorName(type));
+    return names;
+  }
+}
+
+const SIZE = { boolean: 1, number: 8 } as const;
+
+const RSA_ONLY = [CKA.MODULUS, CKA.PUBLIC_EXPONENT];
+const EC_ONLY = [CKA.EC_PARAMS, CKA.EC_POINT];
+const neededByKind = new Map<string, readonly number[]>();
+
+/**
+ * What an object of that class and type has as a rule: where it is missing, it may be too long for the room it was given. A
+ * private key has no point at most tokens; where it has one, that fits.
+ */
+function neededOf(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupported'): readonly number[] {
+  if (objectClass === 'other') return [];
+  const kind = `${objectClass} ${keyType}`;
+  const known = neededByKind.get(kind);
+  if (known !== undefined) return known;
+  const types = new Set<number>([
+    ...attributesOf(objectClass)
+      .filter((name) => name !== 'value' && !isFixed(name))
+      .map((name) => ATTRIBUTES[name].type),
+    ...(objectClass === 'private-key' ? [...RSA_ONLY, CKA.EC_PARAMS] : []),
+  ]);
+  for (const type of [...(keyType === 'rsa' ? [] : RSA_ONLY), ...(keyType === 'ec' ? [] : EC_ONLY)]) types.delete(type);
+  neededByKind.set(kind, [...types]);
+  return [...types];
+}
+
+type Values = (type: number) => Buffer | undefined;
+
+/** Attribute bytes as the token gives them -> value; undefined where they have not the form of their kind. */
+function decodeNative(name: AttributeName, bytes: Buffer): AttributeValue | undefined {
+  switch (ATTRIBUTES[name].kind) {
+    case 'boolean':
+      return bytes.length === 1 ? bytes[0] !== 0 : undefined;
+    case 'number': {
+      if (bytes.length !== 8) return undefined;
+      const number = bytes.readBigUInt64LE();
+      return number > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(number);
+    }
+    case 'bytes':
+      return new Uint8Array(bytes);
+    case 'date': {
+      const text = bytes.toString('latin1');
+      return /^\d{8}$/.test(text) ? text : undefined;
+    }
+    case 'mechanisms': {
+      if (bytes.length % 8 !== 0) return undefined;
+      const numbers = Array.from({ length: bytes.length / 8 }, (_, index) => bytes.readBigUInt64LE(index * 8));
+      if (numbers.some((number) => number > BigInt(Number.MAX_SAFE_INTEGER))) return undefined;
+      return numbers.map(Number).sort((a, b) => a - b);
+    }
+  }
+}
+
+function sizeBitsOf(objectClass: ObjectClass, keyType: KeyType | 'unsupported' | undefined, value: Values): number {
+  if (objectClass === 'secret-key') {
+    const length = value(CKA.VALUE_LEN);
+    return length?.length === 8 ? Number(length.readBigUInt64LE()) * 8 : 0;
+  }
+  if (keyType === 'rsa') {
+    const modulus = value(CKA.MODULUS);
+    if (modulus === undefined || modulus.length === 0) return 0;
+    const start = modulus.findIndex((byte) => byte !== 0);
+    return (modulus.length - start) * 8 - Math.clz32(modulus[start] ?? 0) + 24;
+  }
+  if (keyType === 'ec') return curveOf(value(CKA.EC_PARAMS))?.bits ?? 0;
+  return 0;
+}
+
+function publicHalfOf(keyType: KeyType | 'unsupported', value: Values): Uint8Array | undefined {
+  if (keyType === 'rsa') {
+    const [modulus, exponent] = [value(CKA.MODULUS), value(CKA.PUBLIC_EXPONENT)];
+    return modulus?.length && exponent?.length ? rsaPublicHalf(modulus, exponent) : undefined;
+  }
+  if (keyType === 'ec') {
+    const curve = curveOf(value(CKA.EC_PARAMS));
+    const encoded = value(CKA.EC_POINT);
+    const point = curve && encoded ? barePoint(curve, encoded) : undefined;
+    return curve && point ? ecPublicHalf(curve, point) : undefined;
+  }
+  return undefined;
+}

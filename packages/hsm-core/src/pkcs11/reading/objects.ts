@@ -1,0 +1,76 @@
+/** Numbers of classes and key types, and templates written from the model. Follows the table in model/attributes.ts. */
+import {
+  ASSUMED,
+  ATTRIBUTES,
+  type AttributeName,
+  type Attributes,
+  type AttributeValue,
+  attributesOf,
+  encodeAttribute,
+  USES,
+} from '../../model/attributes.ts';
+import type { KeyType, ObjectClass } from '../../model/object.ts';
+import { CKK, CKO } from '../constants.ts';
+import { type Template, type TemplateValue, ulong } from '../template.ts';
+
+const CLASSES = new Map<number, ObjectClass>([
+  [CKO.DATA, 'data'],
+  [CKO.CERTIFICATE, 'certificate'],
+  [CKO.PUBLIC_KEY, 'public-key'],
+  [CKO.PRIVATE_KEY, 'private-key'],
+  [CKO.SECRET_KEY, 'secret-key'],
+]);
+
+const KEY_TYPES = new Map<number, KeyType>([
+  [CKK.AES, 'aes'],
+  [CKK.GENERIC_SECRET, 'generic-secret'],
+  [CKK.RSA, 'rsa'],
+  [CKK.EC, 'ec'],
+]);
+
+export const classNumber = (wanted: ObjectClass): number => [...CLASSES].find(([, name]) => name === wanted)![0];
+export const keyTypeNumber = (wanted: KeyType): number => [...KEY_TYPES].find(([, name]) => name === wanted)![0];
+
+/** The class that CKA_CLASS names. */
+export const classOf = (value: Buffer | undefined): ObjectClass | 'other' =>
+  (value?.length === 8 ? CLASSES.get(Number(value.readBigUInt64LE())) : undefined) ?? 'other';
+
+/** The key type that CKA_KEY_TYPE names. */
+export const keyTypeOf = (value: Buffer | undefined): KeyType | 'unsupported' =>
+  (value?.length === 8 ? KEY_TYPES.get(Number(value.readBigUInt64LE())) : undefined) ?? 'unsupported';
+
+/**
+ * Template entries for attributes of the model. Those that forbid later steps come last, CKA_MODIFIABLE at the very end,
+ * since SoftHSM refuses whatever follows it (facts: pkcs11, 9.3).
+ */
+export function templateOf(objectClass: ObjectClass, attributes: Attributes): Template {
+  const entries: [number, TemplateValue][] = [];
+  const last: [number, TemplateValue][] = [];
+  for (const name of attributesOf(objectClass)) {
+    const rule = ATTRIBUTES[name];
+    const isUse = USES.includes(name);
+    const value = attributes[name] ?? (isUse ? ASSUMED[name] : undefined);
+    if (value === undefined || !rule.inTemplate) continue;
+    // What a token has without being told: not every one wants to hear it.
+    if (value === ASSUMED[name] && !isUse) continue;
+    if ((Array.isArray(value) || value instanceof Uint8Array) && value.length === 0 && rule.fate !== 'content')
+      continue;
+    (rule.fate === 'policy' ? last : entries).push([rule.type, encodeNative(name, value)]);
+  }
+  last.sort(([a], [b]) => Number(a === ATTRIBUTES.modifiable.type) - Number(b === ATTRIBUTES.modifiable.type));
+  return [...entries, ...last];
+}
+
+export function encodeNative(name: AttributeName, value: AttributeValue): TemplateValue {
+  switch (ATTRIBUTES[name].kind) {
+    case 'boolean':
+      return value as boolean;
+    case 'number':
+      return value as number;
+    case 'mechanisms':
+      return Buffer.concat((value as readonly number[]).map(ulong));
+    case 'bytes':
+    case 'date':
+      return encodeAttribute(name, value);
+  }
+}

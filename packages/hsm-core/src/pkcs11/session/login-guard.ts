@@ -1,0 +1,126 @@
+/**
+ * One login attempt per PIN: tokens lock after a few wrong ones, and a service that restarts would use them up.
+ *
+ * The attempt is recorded, durably, before it is made and after it ended. A PIN that was refused is not tried again until
+ * the PIN file holds another one. The PIN that succeeded last may be tried even where other programs have used up all
+ * attempts but one: else their wrong PINs would shut the right one out for good. The record keeps 16 bits of a salted
+ * scrypt hash of each: enough to recognise a PIN, too little to find one.
+ */
+import { randomBytes, scryptSync } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AntipodeError, type Secret, sha256Hex, writeFileDurably } from '@antipode/runtime';
+import { CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED } from '../constants.ts';
+
+const CLEAR_THE_MARK =
+  'Log in once with another program and the right PIN (`pkcs11-tool --login --list-objects`), or let the security officer reset the PIN: either clears the mark at the token, and then the PIN in the file is tried by itself.';
+
+interface Mark {
+  readonly salt: string;
+  readonly mark: string;
+}
+
+interface Record {
+  /** An attempt without an outcome: the process, or the way to the token, was lost in the middle of it. */
+  readonly trying?: Mark;
+  readonly refused?: Mark;
+  readonly succeeded?: Mark;
+}
+
+/** What 0.1 wrote while an attempt was open or had been refused. */
+interface OlderRecord extends Mark {
+  readonly outcome: 'trying' | 'refused';
+}
+
+/** Whose PIN it is: each has a record of its own. */
+export type Whose = 'user' | 'security officer';
+
+export class LoginGuard {
+  readonly #path: string;
+  readonly #serial: string;
+  readonly #whose: string;
+
+  constructor({ stateFolder, serial, whose = 'user' }: { stateFolder: string; serial: string; whose?: Whose }) {
+    this.#path = join(stateFolder, `login-${fileNameOf(whose === 'user' ? serial : `${serial} ${whose}`)}.json`);
+    this.#serial = serial;
+    this.#whose = whose;
+  }
+
+  /**
+   * Allows an attempt, or refuses it before the token is asked.
+   * @param tokenFlags CK_TOKEN_INFO.flags as read just now
+   * @throws PIN_REFUSED, PIN_LOCKED
+   */
+  begin(pin: Secret, tokenFlags: number): void {
+    const details = { serial: this.#serial };
+    if (tokenFlags & CKF_USER_PIN_LOCKED)
+      throw new AntipodeError('PIN_LOCKED', `the PIN of the ${this.#whose} is locked`, { details });
+    const record = this.#read();
+    const { trying, refused, succeeded } = record;
+    if (isOf(refused, pin))
+      throw new AntipodeError('PIN_REFUSED', 'this PIN was refused before, and is not tried again', { details });
+    const isKnownGood = isOf(succeeded, pin);
+    const wasLost = isOf(trying, pin);
+    // The token itself tells whether a lost attempt was wrong. Of the PIN that succeeded last, others' attempts are likelier.
+    if (wasLost && !isKnownGood && tokenFlags & CKF_USER_PIN_COUNT_LOW) {
+      throw new AntipodeError(
+        'PIN_REFUSED',
+        'the outcome of the last attempt with this PIN was lost, and the token says that a wrong PIN was entered',
+        { details, hint: CLEAR_THE_MARK },
+      );
+    }
+    if (tokenFlags & CKF_USER_PIN_FINAL_TRY && (!isKnownGood || wasLost)) {
+      throw new AntipodeError('PIN_LOCKED', 'one more wrong PIN would lock the token, so none is tried', {
+        details,
+        hint: CLEAR_THE_MARK,
+      });
+    }
+    this.#write({ trying: markOf(pin), ...(succeeded === undefined ? {} : { succeeded }) });
+  }
+
+  /** A PIN that is refused now is no longer good, whatever it was. */
+  refused(pin: Secret): void {
+    const { succeeded } = this.#read();
+    const isOther = succeeded !== undefined && !isOf(succeeded, pin);
+    this.#write({ refused: markOf(pin), ...(isOther ? { succeeded } : {}) });
+  }
+
+  succeeded(pin: Secret): void {
+    this.#write({ succeeded: markOf(pin) });
+  }
+
+  #write(record: Record): void {
+    writeFileDurably(this.#path, `${JSON.stringify(record)}\n`);
+  }
+
+  #read(): Record {
+    if (!existsSync(this.#path)) return {};
+    try {
+      const found = JSON.parse(readFileSync(this.#path, 'utf8')) as Record | OlderRecord;
+      if (!('outcome' in found)) return found;
+      return { [found.outcome]: { salt: found.salt, mark: found.mark } };
+    } catch (cause) {
+      throw new AntipodeError('FILE_UNWRITABLE', `cannot read ${this.#path}`, { details: { path: this.#path }, cause });
+    }
+  }
+}
+
+/** A serial is the token's word: it must not lead out of the folder, nor to the record of another token. */
+function fileNameOf(serial: string): string {
+  return /^[A-Za-z0-9_-]{1,64}$/.test(serial) ? serial : `sha256-${sha256Hex(serial)}`;
+}
+
+function isOf(mark: Mark | undefined, pin: Secret): boolean {
+  return mark !== undefined && hashOf(pin, mark.salt) === mark.mark;
+}
+
+function markOf(pin: Secret): Mark {
+  const salt = randomBytes(16).toString('hex');
+  return { salt, mark: hashOf(pin, salt) };
+}
+
+function hashOf(pin: Secret, salt: string): string {
+  return pin.expose((bytes) =>
+    scryptSync(bytes, Buffer.from(salt, 'hex'), 2, { N: 2 ** 14, r: 8, p: 1 }).toString('hex'),
+  );
+}

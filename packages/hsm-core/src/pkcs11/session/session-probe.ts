@@ -1,0 +1,82 @@
+/**
+ * Tells whether a session is sound, by what every sound one does: it says that the user is logged in, makes and destroys a
+ * private session object, and still has the partition's own keys under their handles. Asked after an answer that could be
+ * about the object at hand or about the session (return-values.ts): an object must not be called damaged because a link was
+ * down, nor a whole partition given up because of one object.
+ */
+import type { Handle } from '../../model/object.ts';
+import { CKA, CKO } from '../constants.ts';
+import type { Cryptoki } from '../cryptoki.ts';
+import type { Template } from '../template.ts';
+
+/** CKS_RW_USER_FUNCTIONS (PKCS#11 3.0, 5.6.4). */
+const LOGGED_IN = 3n;
+
+const [PRIVATE, ID] = [0x002, 0x102];
+
+const DATA: Template = [
+  [CKA.CLASS, CKO.DATA],
+  [CKA.TOKEN, false],
+  [PRIVATE, true],
+  [CKA.VALUE, Buffer.from('antipode session probe')],
+];
+
+export class SessionProbe {
+  readonly #cryptoki: Cryptoki;
+  readonly #session: bigint;
+  /** What this token does in a session that was just opened. Others do not make data objects, or tell no state. */
+  readonly #questions: readonly (() => boolean)[];
+  readonly #own = new Set<Handle>();
+  #isAsking = false;
+
+  constructor(options: { cryptoki: Cryptoki; session: bigint }) {
+    this.#cryptoki = options.cryptoki;
+    this.#session = options.session;
+    this.#questions = [() => this.#isLoggedIn(), () => this.#makesObjects()].filter((question) => question());
+    this.#cryptoki.watch(() => this.#isSound());
+  }
+
+  /** One of our own keys, which stays: a session in which it is gone knows nothing of other handles either. */
+  keep(handle: Handle): void {
+    this.#own.add(handle);
+  }
+
+  release(handle: Handle): void {
+    this.#own.delete(handle);
+  }
+
+  #isSound(): boolean {
+    // What it calls itself is not asked about.
+    if (this.#isAsking) return true;
+    this.#isAsking = true;
+    try {
+      return this.#questions.every((question) => question()) && [...this.#own].every((handle) => this.#has(handle));
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  #isLoggedIn(): boolean {
+    const info = Buffer.alloc(32); // CK_SESSION_INFO: slot, state, flags, device error
+    return (
+      this.#cryptoki.tryCall('C_GetSessionInfo', this.#session, info) === 0 && info.readBigUInt64LE(8) === LOGGED_IN
+    );
+  }
+
+  #makesObjects(): boolean {
+    try {
+      const made = this.#cryptoki.create(this.#session, DATA);
+      return this.#cryptoki.tryCall('C_DestroyObject', this.#session, made) === 0;
+    } catch {
+      return false;
+    }
+  }
+
+  #has(handle: Handle): boolean {
+    try {
+      return this.#cryptoki.attributes(this.#session, handle, [ID]) !== undefined;
+    } catch {
+      return false;
+    }
+  }
+}

@@ -1,0 +1,308 @@
+/**
+ * Recognises objects of a partition as objects of a generation: private and public keys by their public half, secrets by
+ * the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data by keyed tag. IDs and labels
+ * only settle which of several copies of one value is meant.
+ *
+ * Which tokens show the public half of a private key, or let it be found, depends on token, key and release. Where the
+ * entry or the object has none, the blob tells.
+ */
+import { atOnce, bytesEqual, hex, Pace, sha256Hex } from '@antipode/runtime';
+import { ASSUMED, type Attributes } from '../model/attributes.ts';
+import { comparableAttributes, digestOf, type Entry } from '../model/generation.ts';
+import type { Handle, KeyType, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
+import type { HsmProvider } from './provider.ts';
+
+/** What was found out about one object beside its attributes. */
+export interface Examined {
+  readonly object: ObservedObject;
+  /** Blob under the domain key asked for; absent where the object is not wrapped, or the token does not give it. */
+  readonly blob?: Uint8Array;
+  readonly valueTag?: Uint8Array;
+  /** Why the token gave no blob. */
+  readonly refusal?: UncapturedReason;
+}
+
+/** Types of the private keys that are in these entries without a public half: only their blobs tell them. */
+export function typesByBlob(entries: Iterable<Entry>): ReadonlySet<KeyType | 'unsupported'> {
+  const types = new Set<KeyType>();
+  for (const entry of entries)
+    if (entry.keyType !== undefined && !types.has(entry.keyType) && isNamedByBlob(entry)) types.add(entry.keyType);
+  return types;
+}
+
+/** Without reading the public half: most entries have one, and are asked at every look. */
+const isNamedByBlob = (entry: Pick<Entry, 'objectClass' | 'publicHalf'>): boolean =>
+  entry.objectClass === 'private-key' && !('publicHalf' in entry);
+
+/** Wraps and tags what cannot be recognised by its attributes alone, and private keys of the types in `byBlob`. */
+export async function examine(
+  provider: HsmProvider,
+  {
+    domainKey,
+    objects,
+    byBlob = NO_TYPES,
+  }: { domainKey: Handle; objects: readonly ObservedObject[]; byBlob?: ReadonlySet<KeyType | 'unsupported'> },
+): Promise<Examined[]> {
+  const toWrap = objects.filter(
+    (object) => isWrappedToKnow(object, byBlob) && object.keyType !== 'unsupported' && !isPadded(object),
+  );
+  const toTag = objects.filter(({ objectClass }) => objectClass === 'data');
+  const outcomes = new Map(
+    (await provider.wrap(domainKey, handlesOf(toWrap))).map((outcome) => [outcome.handle, outcome]),
+  );
+  const tags = await provider.tagData(domainKey, handlesOf(toTag));
+  const tagOf = new Map(toTag.map(({ handle }, index) => [handle, tags[index]!]));
+  const examined: Examined[] = [];
+  const pace = new Pace();
+  for (const object of objects) {
+    if (pace.isDue()) await pace.makeWay();
+    const outcome = outcomes.get(object.handle);
+    const valueTag = tagOf.get(object.handle);
+    examined.push({
+      object,
+      ...(outcome !== undefined && 'blob' in outcome ? { blob: outcome.blob } : {}),
+      ...(outcome !== undefined && 'reason' in outcome ? { refusal: outcome.reason } : {}),
+      ...(valueTag === undefined ? {} : { valueTag }),
+    });
+  }
+  return examined;
+}
+
+const NO_TYPES: ReadonlySet<KeyType | 'unsupported'> = new Set();
+
+/** Whether only the blob may tell which entry it is. */
+function isWrappedToKnow(
+  { objectClass, keyType, publicHalf }: ObservedObject,
+  byBlob: ReadonlySet<KeyType | 'unsupported'>,
+): boolean {
+  if (objectClass === 'private-key') return publicHalf === undefined || byBlob.has(keyType ?? 'unsupported');
+  return objectClass === 'secret-key';
+}
+
+/**
+ * Whether wrapping would change the value: SoftHSM pads it with zeros to a multiple of 8 bytes first, so that its blob is
+ * that of another, longer secret. One that was unwrapped tells no length, and was such a multiple already.
+ */
+export function isPadded({ keyType, sizeBits }: ObservedObject): boolean {
+  return keyType === 'generic-secret' && sizeBits % 64 !== 0;
+}
+
+/** Whether an entry is recognised by what wrapping or tagging gives, which is another under another domain key. */
+export const isKnownByDomainKey = (entry: Entry): boolean =>
+  entry.objectClass === 'secret-key' || entry.objectClass === 'data' || isNamedByBlob(entry);
+
+/** Objects that may be one of these entries, which are all known by a domain key. */
+export function knowableByDomainKey(
+  objects: readonly ObservedObject[],
+  byBlob: ReadonlySet<KeyType | 'unsupported'>,
+): ObservedObject[] {
+  return objects.filter((object) => object.objectClass === 'data' || isWrappedToKnow(object, byBlob));
+}
+
+/** The key under which equal values meet; undefined where the object shows nothing to go by. */
+export function recognitionKey({ object, blob, valueTag }: Examined): string | undefined {
+  const { objectClass, publicHalf, attributes } = object;
+  switch (objectClass) {
+    case 'private-key':
+    case 'public-key':
+      if (publicHalf !== undefined) return `${objectClass}:half:${sha256Hex(publicHalf)}`;
+      return blob && `${objectClass}:blob:${sha256Hex(blob)}`;
+    case 'secret-key':
+      return blob && `secret-key:blob:${sha256Hex(blob)}`;
+    case 'certificate':
+      return attributes.value && `certificate:${sha256Hex(attributes.value)}`;
+    case 'data':
+      return valueTag && `data:${hex(valueTag)}`;
+    case 'other':
+      return undefined;
+  }
+}
+
+/** Entries by what they are recognised by. */
+export class EntriesByValue {
+  readonly groups: Map<string, Entry[]>;
+  /** Of private keys with a public half: under the blob, too. */
+  readonly #named: readonly Entry[];
+  #aliases: ReadonlyMap<string, string> | undefined;
+
+  private constructor(groups: Map<string, Entry[]>, named: readonly Entry[]) {
+    this.groups = groups;
+    this.#named = named;
+  }
+
+  static *of(entries: readonly Entry[]): Generator<void, EntriesByValue> {
+    return new EntriesByValue(yield* grouping(entries, entryRecognitionKey), entries);
+  }
+
+  /** Under which the object meets entries of its value, where there are any. */
+  keyOf(one: Examined): string | undefined {
+    const key = recognitionKey(one);
+    if (one.object.objectClass !== 'private-key' || one.blob === undefined) return key;
+    if (key !== undefined && this.groups.has(key)) return key;
+    const byBlob = blobKey(sha256Hex(one.blob));
+    if (this.groups.has(byBlob)) return byBlob;
+    this.#aliases ??= this.#aliased();
+    return this.#aliases.get(byBlob) ?? key;
+  }
+
+  /** Seldom needed, since a token that shows one private key without its half mostly shows all so. */
+  #aliased(): Map<string, string> {
+    const halves = this.#named.filter((entry) => entry.objectClass === 'private-key' && !isNamedByBlob(entry));
+    return new Map(halves.map((entry) => [blobKey(entry.blobSha256 ?? ''), entryRecognitionKey(entry)]));
+  }
+}
+
+const blobKey = (blobSha256: string): string => `private-key:blob:${blobSha256}`;
+
+/** Whether the object shows the value of the entry. */
+export function hasValueOf(one: Examined, entry: Entry): boolean {
+  if (recognitionKey(one) === entryRecognitionKey(entry)) return true;
+  if (one.object.objectClass !== 'private-key' || entry.objectClass !== 'private-key') return false;
+  const isEitherHalfless = one.object.publicHalf === undefined || entry.publicHalf === undefined;
+  return isEitherHalfless && one.blob !== undefined && sha256Hex(one.blob) === entry.blobSha256;
+}
+
+export function entryRecognitionKey(entry: Entry): string {
+  switch (entry.objectClass) {
+    case 'private-key':
+    case 'public-key':
+      return entry.publicHalf === undefined
+        ? `${entry.objectClass}:blob:${entry.blobSha256}`
+        : `${entry.objectClass}:half:${sha256Hex(entry.publicHalf)}`;
+    case 'secret-key':
+      return `secret-key:blob:${entry.blobSha256}`;
+    case 'certificate':
+      return `certificate:${sha256Hex(entry.attributes.value ?? '')}`;
+    case 'data':
+      return `data:${hex(entry.valueTag ?? new Uint8Array())}`;
+  }
+}
+
+/**
+ * Pairs objects with entries of equal value: of several, those that are the same in every attribute first, then those with
+ * the same ID and label, then the rest in order.
+ */
+export const pair = (examined: readonly Examined[], entries: readonly Entry[]): Pairs =>
+  atOnce(pairing(examined, entries));
+
+export interface Pairs {
+  readonly matched: Map<Handle, Entry>;
+  readonly unmatched: Examined[];
+  readonly absent: Entry[];
+}
+
+/** {@link pair} in slices. */
+export function* pairing(examined: readonly Examined[], entries: readonly Entry[]): Generator<void, Pairs> {
+  const byValue = yield* EntriesByValue.of([...entries].sort((a, b) => (a.objectId < b.objectId ? -1 : 1)));
+  const free = byValue.groups;
+  const matched = new Map<Handle, Entry>();
+  const take = (one: Examined, fits: (entry: Entry) => boolean): void => {
+    const key = byValue.keyOf(one);
+    const candidates = key === undefined ? undefined : free.get(key);
+    const index = candidates?.findIndex(fits) ?? -1;
+    if (candidates === undefined || index === -1) return;
+    matched.set(one.object.handle, candidates[index]!);
+    candidates.splice(index, 1);
+  };
+  let looked = 0;
+  const isSliceOver = (): boolean => {
+    looked += 1;
+    return looked % PAIRS_A_SLICE === 0;
+  };
+  for (const [key = '', copies] of yield* grouping(examined, (one) => byValue.keyOf(one))) {
+    if (isSliceOver()) yield;
+    const candidates = free.get(key) ?? [];
+    if (candidates.length === 0 || copies.length + candidates.length === 2) continue;
+    const alike = Map.groupBy(candidates, allOf);
+    const taken = new Set<Entry>();
+    for (const { object } of copies) {
+      const entry = alike.get(allOf(object))?.shift();
+      if (entry === undefined) continue;
+      matched.set(object.handle, entry);
+      taken.add(entry);
+    }
+    free.set(
+      key,
+      candidates.filter((entry) => !taken.has(entry)),
+    );
+  }
+  for (const one of examined) {
+    if (!matched.has(one.object.handle)) take(one, (entry) => hasSameNames(one.object.attributes, entry.attributes));
+    if (isSliceOver()) yield;
+  }
+  for (const one of examined) {
+    if (!matched.has(one.object.handle)) take(one, () => true);
+    if (isSliceOver()) yield;
+  }
+  return {
+    matched,
+    unmatched: examined.filter(({ object }) => !matched.has(object.handle)),
+    absent: [...free.values()].flat(),
+  };
+}
+
+/** Some milliseconds of work: each takes a hash. */
+const PAIRS_A_SLICE = 1_000;
+
+/** As `Map.groupBy`, in slices. */
+export function* grouping<T, Key>(items: readonly T[], keyOf: (item: T) => Key): Generator<void, Map<Key, T[]>> {
+  const groups = new Map<Key, T[]>();
+  for (const [index, item] of items.entries()) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+    if (index % PAIRS_A_SLICE === PAIRS_A_SLICE - 1) yield;
+  }
+  return groups;
+}
+
+/** The digest of an entry by what this partition shows. */
+export function observedDigest(entry: Entry, examined: Examined): Uint8Array {
+  return digestOf(asObserved(entry, examined));
+}
+
+/**
+ * An entry as this partition shows it: only the attributes that the entry names count, and one that it does not show is as
+ * assumed, so that a default which one vendor shows and another does not is no difference.
+ */
+export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): Entry {
+  const names = Object.keys(entry.attributes) as (keyof Attributes)[];
+  const attributes = Object.fromEntries(
+    names.flatMap((name) => {
+      const value = object.attributes[name] ?? ASSUMED[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+  const shownHalf =
+    object.publicHalf ?? (blob !== undefined && sha256Hex(blob) === entry.blobSha256 ? entry.publicHalf : undefined);
+  const publicHalf = isNamedByBlob(entry) ? undefined : shownHalf;
+  return {
+    objectId: entry.objectId,
+    objectClass: entry.objectClass,
+    ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),
+    sizeBits: entry.sizeBits,
+    attributes: attributes as Attributes,
+    blobSize: entry.blobSize,
+    ...(publicHalf === undefined ? {} : { publicHalf }),
+    ...(blob === undefined ? {} : { blobSha256: sha256Hex(blob) }),
+    ...(valueTag === undefined ? {} : { valueTag }),
+  };
+}
+
+export const handlesOf = (objects: readonly ObservedObject[]): Handle[] => objects.map(({ handle }) => handle);
+
+export const aadOf = (group: string, objectId: ObjectId): Uint8Array =>
+  Buffer.from(`antipode data v1\0${group}\0${objectId}`);
+
+/** Everything that is compared of an object, in one string. */
+const allOf = ({ objectClass, attributes }: Pick<ObservedObject, 'objectClass' | 'attributes'>): string =>
+  objectClass === 'other'
+    ? ''
+    : [...comparableAttributes({ objectClass, attributes })].map(([name, bytes]) => `${name}=${hex(bytes)}`).join(' ');
+
+function hasSameNames(a: Attributes, b: Attributes): boolean {
+  const same = (left: Uint8Array | undefined, right: Uint8Array | undefined): boolean =>
+    bytesEqual(left ?? new Uint8Array(), right ?? new Uint8Array());
+  return same(a.id, b.id) && same(a.label, b.label);
+}

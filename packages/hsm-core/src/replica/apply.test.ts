@@ -1,0 +1,726 @@
+import { AntipodeError } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Entry, SealedGeneration } from '../model/generation.ts';
+import { MemoryJournal, SimulatedGroup, type SimulatedMember } from '../testing/index.ts';
+import { intentOf, ReplicaMemory } from './replica.ts';
+
+let group: SimulatedGroup;
+let a: SimulatedMember;
+let b: SimulatedMember;
+
+beforeEach(async () => {
+  const made = await SimulatedGroup.make('a', 'b');
+  group = made.group;
+  [a, b] = made.members as [SimulatedMember, SimulatedMember];
+});
+
+function fill(): void {
+  a.hsm.addSecret('secret');
+  a.hsm.addSecret('hmac', { keyType: 'generic-secret', encrypt: false, decrypt: false, sign: true, modifiable: false });
+  a.hsm.addEcPair('pair');
+  a.hsm.addCertificate('certificate');
+  a.hsm.addData('data', Buffer.from('value'));
+}
+
+/** The generation with one entry changed, as if it had been captured so. */
+function withEntry(sealed: SealedGeneration, label: string, change: (entry: Entry) => Entry): SealedGeneration {
+  const entries = sealed.generation.entries.map((entry) =>
+    Buffer.from(entry.attributes.label ?? []).toString() === label ? change(entry) : entry,
+  );
+  return { ...sealed, generation: { ...sealed.generation, entries } };
+}
+
+describe('an apply', () => {
+  it('makes anew what somebody deleted or changed in the replica since the one before', async () => {
+    fill();
+    const first = await group.captured(a);
+    const memory = new ReplicaMemory();
+    await group.apply(b, first, { memory });
+    await group.verify(b, first, { memory });
+    b.hsm.remove(b.hsm.labelled('secret')[0]!);
+    Object.assign(b.hsm.labelled('hmac')[0]!.attributes, { sign: false });
+    b.hsm.addSecret('of an application');
+    a.hsm.addSecret('more');
+    const second = await group.captured(a);
+    const result = await group.apply(b, second, { memory, previous: [first] });
+    expect(result.applied).toHaveLength(3);
+    // What was changed is not ours any more, and stays beside.
+    expect(result.unaccounted).toBe(2);
+    const { contentDigest, proof } = await group.verify(b, second, { memory });
+    expect([contentDigest, proof.failed]).toEqual([second.contentDigest, 0]);
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('makes the replica hold what the source holds, and reading it back proves all of it', async () => {
+    fill();
+    const target = await group.captured(a);
+    const result = await group.apply(b, target);
+    expect(result).toMatchObject({ narrowed: 0, unaccounted: 0, divergent: 0 });
+    expect(result.applied).toHaveLength(target.generation.entries.length);
+    expect(b.hsm.contents()).toEqual(a.hsm.contents());
+    const { contentDigest, proof } = await group.verify(b, target);
+    expect(contentDigest).toBe(target.contentDigest);
+    expect(proof).toEqual({ proved: 6, failed: 0, failedObjectIds: [], usesNotExercised: 0, notExercised: [] });
+    expect(b.provider.sessionObjectCount).toBe(0);
+  });
+
+  it('changes nothing when it is repeated, in the same process or another', async () => {
+    fill();
+    const target = await group.captured(a);
+    const memory = new ReplicaMemory();
+    await group.apply(b, target, { memory });
+    await group.verify(b, target, { memory });
+    const objects = [...b.hsm.objects];
+    expect((await group.apply(b, target, { memory })).applied).toEqual([]);
+    await b.reopen();
+    expect((await group.apply(b, target)).applied).toEqual([]);
+    expect(b.hsm.objects).toEqual(objects);
+  });
+
+  it('asks for no blob of what is there already', async () => {
+    fill();
+    const target = await group.captured(a);
+    await group.apply(b, target);
+    const blobOf = (): never => expect.unreachable();
+    expect((await group.apply(b, target, { blobOf })).applied).toEqual([]);
+  });
+
+  it('touches only what is new or changed, and replaces a changed object by another one', async () => {
+    fill();
+    const memory = new ReplicaMemory();
+    const first = await group.captured(a);
+    await group.apply(b, first, { memory });
+    await group.verify(b, first, { memory });
+    const secret = a.hsm.labelled('secret')[0]!;
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    a.hsm.addSecret('new');
+    const target = await group.captured(a);
+    expect((await group.apply(b, target, { memory })).applied).toHaveLength(2);
+    expect(b.hsm.contents()).toEqual(a.hsm.contents());
+    expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
+  });
+
+  it('leaves alone what no generation accounts for, and counts it', async () => {
+    b.hsm.addSecret('own');
+    a.hsm.addSecret('secret');
+    const target = await group.captured(a);
+    expect(await group.apply(b, target)).toMatchObject({ unaccounted: 1 });
+    expect(b.hsm.labelled('own')).toHaveLength(1);
+  });
+
+  it('leaves alone what the source deleted, and does not count it', async () => {
+    const secret = a.hsm.addSecret('secret');
+    a.hsm.addSecret('kept');
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    a.hsm.remove(secret);
+    const second = await group.captured(a);
+    await b.reopen();
+    expect(await group.apply(b, second, { previous: [first] })).toMatchObject({
+      applied: [],
+      unaccounted: 0,
+      divergent: 0,
+    });
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('does not count it either when the domain key has changed since, once and again', async () => {
+    const deleted = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
+    a.hsm.addSecret('kept');
+    await group.apply(b, await group.captured(a));
+    for (const object of deleted) a.hsm.remove(object);
+    await group.captured(a);
+    for (const version of [2, 3]) {
+      await group.rotate([a, b], version);
+      const target = await group.captured(a);
+      expect(await group.apply(b, target)).toMatchObject({ applied: [], unaccounted: 0, divergent: 0 });
+    }
+  });
+
+  it('leaves alone what a generation does not name any more and nobody deleted, and counts it as divergent', async () => {
+    a.hsm.addSecret('secret');
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    const forgetful = { ...first, generation: { ...first.generation, entries: [] } };
+    expect(await group.apply(b, forgetful, { previous: [first] })).toMatchObject({ divergent: 1, unaccounted: 0 });
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+    // As long as it is there, whatever comes after, and whoever looks.
+    const next = { ...forgetful, digest: 'next' };
+    expect(await group.apply(b, next, { previous: [forgetful, first] })).toMatchObject({ divergent: 1 });
+    const memory = new ReplicaMemory();
+    for (const target of [forgetful, next])
+      expect(await group.apply(b, target, { memory, previous: [first] })).toMatchObject({ divergent: 1 });
+  });
+
+  it('recognises a key that is there already instead of making it twice', async () => {
+    const secret = a.hsm.addSecret('secret');
+    b.hsm.objects.push({ ...secret });
+    expect((await group.apply(b, await group.captured(a))).applied).toEqual([]);
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('never makes a readable key readable again, and says that it narrowed it', async () => {
+    a.hsm.addSecret('readable', { sensitive: false });
+    const target = await group.captured(a);
+    expect(await group.apply(b, target)).toMatchObject({ narrowed: 1 });
+    expect(b.hsm.labelled('readable')[0]!.attributes.sensitive).toBe(true);
+    expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
+  });
+});
+
+describe('an apply changes nothing', () => {
+  let target: SealedGeneration;
+  let before: string[];
+
+  beforeEach(async () => {
+    fill();
+    target = await group.captured(a);
+    b.hsm.addSecret('own');
+    before = b.hsm.contents();
+  });
+
+  it('when a blob is missing', async () => {
+    const failure = new AntipodeError('GENERATION_UNKNOWN', 'not here');
+    const blobOf = (): never => {
+      throw failure;
+    };
+    expect(await rejection(group.apply(b, target, { blobOf }))).toBe(failure);
+    expect(b.hsm.contents()).toEqual(before);
+  });
+
+  it('when a blob has one bit changed, whichever it is', async () => {
+    for (const changed of group.blobs.keys()) {
+      const blobOf = (digest: string): Uint8Array => {
+        const blob = Uint8Array.from(group.blobs.get(digest)!);
+        if (digest === changed) blob[blob.length - 1]! ^= 1;
+        return blob;
+      };
+      expect(await rejection(group.apply(b, target, { blobOf }))).toMatchObject({
+        code: 'BLOB_INVALID',
+        details: { expected: changed },
+      });
+    }
+    expect(b.hsm.contents()).toEqual(before);
+  });
+
+  it('when the member holds another key under that version', async () => {
+    const generation = { ...target.generation, domainKeyCheckTag: new Uint8Array(32) };
+    expect((await rejection(group.apply(b, { ...target, generation }))).code).toBe('DOMAIN_KEY_MISSING');
+    const older = { ...target, generation: { ...target.generation, domainKeyVersion: 7 } };
+    expect((await rejection(group.apply(b, older))).code).toBe('DOMAIN_KEY_MISSING');
+    expect(b.hsm.contents()).toEqual(before);
+  });
+
+  it('when the tenure is over before the first write', async () => {
+    const checkFence = (): void => {
+      throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
+    };
+    const journal = new MemoryJournal();
+    expect((await rejection(group.apply(b, target, { checkFence, journal }))).code).toBe('EPOCH_STALE');
+    expect([b.hsm.contents(), journal.openIntents()]).toEqual([before, []]);
+  });
+
+  it('when the partition is full before the end, and goes on when there is room', async () => {
+    b.hsm.objectsMax = b.hsm.objects.length + 3;
+    const error = await rejection(group.apply(b, target));
+    expect(error).toMatchObject({ code: 'HSM_FULL', details: { returnValue: 'CKR_DEVICE_MEMORY' } });
+    expect(b.hsm.contents()).toEqual(before);
+    b.hsm.objectsMax = Number.POSITIVE_INFINITY;
+    await group.apply(b, target);
+    expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
+  });
+
+  it('of an object that the token does not open, and restores all others', async () => {
+    const swapped = withEntry(target, 'secret', (entry) => ({
+      ...entry,
+      blobSha256: target.generation.entries.find(({ objectClass }) => objectClass === 'data')!.blobSha256!,
+    }));
+    const { objectId } = target.generation.entries.find(({ blobSha256 }) => blobSha256 !== undefined)!;
+    expect(objectId).toBeDefined();
+    const { applied, refused } = await group.apply(b, swapped);
+    expect(refused).toMatchObject([{ objectId: expect.any(String), code: 'BLOB_INVALID' }]);
+    expect(applied).toHaveLength(target.generation.entries.length - 1);
+  });
+
+  it('of data that was sealed for another object, and restores all others', async () => {
+    const swapped = withEntry(target, 'data', (entry) => ({ ...entry, objectId: 'ff'.repeat(16) }));
+    const { refused } = await group.apply(b, swapped);
+    expect(refused).toMatchObject([{ objectId: 'ff'.repeat(16), code: 'BLOB_INVALID' }]);
+    expect([b.hsm.labelled('data'), b.provider.sessionObjectCount]).toEqual([[], 0]);
+  });
+
+  it('when data names a data key that the manifest does not have', async () => {
+    const orphaned = withEntry(target, 'data', (entry) => ({ ...entry, dataKeyId: 'ff'.repeat(16) }));
+    expect((await rejection(group.apply(b, orphaned))).code).toBe('MANIFEST_INVALID');
+    expect(b.hsm.contents()).toEqual(before);
+  });
+});
+
+describe('an apply that fails', () => {
+  it('leaves what works for the next try, and nothing that does not', async () => {
+    fill();
+    const target = await group.captured(a);
+    b.hsm.distort = (value) => Uint8Array.from(value, (byte, at) => (at === value.length - 1 ? byte ^ 1 : byte));
+    const journal = new MemoryJournal();
+    const error = await rejection(group.apply(b, target, { journal }));
+    expect(error.code).toBe('OBJECT_UNPROVEN');
+    expect(String(error.details['objectIds']).split(',')).toHaveLength(4);
+    expect(b.hsm.contents().map((line) => line.split(' ')[0])).toEqual(['certificate', 'public-key']);
+    b.hsm.distort = (value) => value;
+    const again = await group.apply(b, target, { journal });
+    expect([again.applied.length, again.unproven.length, journal.openIntents()]).toEqual([4, 6, []]);
+    expect(b.hsm.contents()).toEqual(a.hsm.contents());
+  });
+
+  it('keeps all that is made beside one that is refused, and knows what was made when the HSM is away', async () => {
+    for (const _ of Array(3)) a.hsm.addEcPair('pair');
+    const target = await group.captured(a);
+    const before = b.hsm.contents();
+    const { create, unwrap } = b.provider;
+    const failure = { index: 2, code: 'HSM_REFUSED', returnValue: 'CKR_GENERAL_ERROR' } as const;
+    b.provider.create = async (items) => ({ ...(await create.call(b.provider, items.slice(0, 2))), failure });
+    b.provider.unwrap = async () => Promise.reject(new AntipodeError('HSM_UNAVAILABLE', 'not now'));
+    expect((await rejection(group.apply(b, target))).code).toBe('HSM_UNAVAILABLE');
+    expect(b.hsm.contents()).toEqual(before);
+    b.provider.unwrap = unwrap;
+    const { applied, refused } = await group.apply(b, target);
+    expect([applied.length, refused]).toMatchObject([5, [{ code: 'HSM_REFUSED', returnValue: 'CKR_GENERAL_ERROR' }]]);
+    const options = { objectIds: 'everything', refused: new Set(refused.map(({ objectId }) => objectId)) } as const;
+    expect(await group.verify(b, target, options)).toMatchObject({
+      contentDigest: target.contentDigest,
+      proof: { proved: 5, failed: 0 },
+    });
+    // Every apply tries it again.
+    b.provider.create = create;
+    expect(await group.apply(b, target)).toMatchObject({ applied: [refused[0]!.objectId], refused: [] });
+  });
+
+  describe('in one batch while the next is made', () => {
+    const [ONE_BATCH, ALL] = [256, 300];
+    let target: SealedGeneration;
+    let order: string[];
+
+    beforeEach(async () => {
+      for (let number = 0; number < ALL; number += 1) a.hsm.addSecret(`secret ${number}`);
+      target = await group.captured(a);
+      order = [];
+      const { unwrap, prove } = b.provider;
+      b.provider.unwrap = (key, items) => {
+        order.push('make');
+        return unwrap.call(b.provider, key, items);
+      };
+      b.provider.prove = (key, items) => {
+        order.push('prove');
+        return prove.call(b.provider, key, items);
+      };
+    });
+
+    it('leaves nothing of what was not proved, and the next try makes it all', async () => {
+      let restored = 0;
+      b.hsm.distort = (value) => (restored++ === 0 ? new Uint8Array(value.length) : value);
+      const before = b.hsm.contents().length;
+      const journal = new MemoryJournal();
+      const { refused } = await group.apply(b, target, { journal });
+      expect(refused).toMatchObject([{ code: 'OBJECT_UNPROVEN' }]);
+      expect(order).toEqual(['make', 'prove', 'make', 'prove']);
+      expect([b.hsm.contents().length - before, journal.openIntents().length]).toEqual([ALL - 1, 0]);
+      expect((await group.apply(b, target, { journal })).applied).toHaveLength(1);
+      expect(b.hsm.contents()).toEqual(a.hsm.contents());
+    });
+
+    it('keeps what is proved only when the next batch has failed already', async () => {
+      const before = b.hsm.contents().length;
+      b.hsm.objectsMax = b.hsm.objects.length + ONE_BATCH + 10;
+      const { prove } = b.provider;
+      const failed = Promise.withResolvers<void>();
+      const { unwrap } = b.provider;
+      let batches = 0;
+      b.provider.unwrap = async (key, items) => {
+        if (++batches === 2) setImmediate(failed.resolve);
+        return unwrap.call(b.provider, key, items);
+      };
+      b.provider.prove = async (key, items) => {
+        await failed.promise;
+        return prove(key, items);
+      };
+      expect((await rejection(group.apply(b, target))).code).toBe('HSM_FULL');
+      expect(b.hsm.contents().length - before).toBe(ONE_BATCH);
+    });
+
+    it('proves what was made when the tenure ends before the next batch, and makes no more', async () => {
+      const before = b.hsm.contents().length;
+      let checks = 0;
+      const checkFence = (): void => {
+        if (++checks > 1) throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
+      };
+      expect((await rejection(group.apply(b, target, { checkFence }))).code).toBe('EPOCH_STALE');
+      expect(order).toEqual(['make', 'prove']);
+      expect(b.hsm.contents().length - before).toBe(ONE_BATCH);
+    });
+  });
+
+  it('destroys nothing once the tenure is over', async () => {
+    a.hsm.addSecret('secret');
+    const target = await group.captured(a);
+    let isOver = false;
+    b.provider.prove = async () => {
+      isOver = true;
+      return [];
+    };
+    const checkFence = (): void => {
+      if (isOver) throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
+    };
+    expect((await rejection(group.apply(b, target, { checkFence }))).code).toBe('EPOCH_STALE');
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('keeps the generation before whole: nothing is replaced until everything is proved', async () => {
+    const secret = a.hsm.addSecret('before');
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    secret.attributes = { ...secret.attributes, label: Buffer.from('after') };
+    for (let number = 0; number < 300; number += 1) a.hsm.addCertificate(`certificate ${number}`);
+    const next = await group.captured(a);
+    b.hsm.objectsMax = b.hsm.objects.length + 280;
+    expect((await rejection(group.apply(b, next, { previous: [first] }))).code).toBe('HSM_FULL');
+    const { contentDigest, proof } = await group.verify(b, first);
+    expect([contentDigest, proof.failed]).toEqual([first.contentDigest, 0]);
+  });
+});
+
+describe('an object of equal value that another made', () => {
+  it('is left alone and counted: the one that is wanted is made beside it', async () => {
+    const secret = a.hsm.addSecret('card key');
+    const target = await group.captured(a);
+    const foreign = { ...secret, attributes: { ...secret.attributes, label: Buffer.from('of an application') } };
+    b.hsm.objects.push(foreign);
+    expect(await group.apply(b, target)).toMatchObject({ unaccounted: 1, divergent: 0 });
+    expect(b.hsm.objects).toContain(foreign);
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    await b.reopen();
+    const next = await group.captured(a);
+    expect(await group.apply(b, next, { previous: [target] })).toMatchObject({ unaccounted: 1 });
+    expect([b.hsm.objects.includes(foreign), b.hsm.labelled('card key').length]).toEqual([true, 0]);
+  });
+
+  it('is left alone also where it is the same in everything', async () => {
+    const secret = a.hsm.addSecret('card key');
+    const first = await group.captured(a);
+    const journal = new MemoryJournal();
+    await group.apply(b, first, { journal });
+    b.hsm.objects.push({ ...b.hsm.labelled('card key')[0]! });
+    await group.rotate([a, b], 2);
+    const rotated = await group.captured(a);
+    for (const target of [first, rotated]) {
+      for (const intents of [[], target.generation.entries.map(intentOf)]) {
+        journal.begin(intents);
+        await b.reopen();
+        expect(await group.apply(b, target, { journal, previous: [first] })).toMatchObject({ unaccounted: 1 });
+        expect(b.hsm.labelled('card key')).toHaveLength(2);
+      }
+    }
+    // One of the two is ours, and replaced; no look can tell which.
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    const renamed = await group.captured(a);
+    expect(await group.apply(b, renamed, { previous: [rotated] })).toMatchObject({ unaccounted: 1 });
+    expect([b.hsm.labelled('card key').length, b.hsm.labelled('renamed').length]).toEqual([1, 1]);
+  });
+
+  it('is left alone also where an apply was cut short before, and the one after it too', async () => {
+    const secret = a.hsm.addSecret('card key');
+    const first = await group.captured(a);
+    let crashesAt = 'commit';
+    const interrupt = (step: string): void => {
+      if (step === crashesAt) throw new AntipodeError('HSM_WORKER_LOST', 'a crash');
+    };
+    const journal = new MemoryJournal(() => interrupt);
+    await rejection(group.apply(b, first, { journal }));
+    b.hsm.objects.push({ ...b.hsm.labelled('card key')[0]! });
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    const second = await group.captured(a);
+    crashesAt = 'destroy';
+    await b.reopen(interrupt);
+    await rejection(group.apply(b, second, { journal }));
+    crashesAt = '';
+    await b.reopen();
+    expect(await group.apply(b, second, { journal })).toMatchObject({ unaccounted: 1 });
+    // One of the two was ours, and is replaced; no look can tell which.
+    expect([b.hsm.labelled('card key').length, b.hsm.labelled('renamed').length]).toEqual([1, 1]);
+  });
+
+  it('is left alone also where ours is gone', async () => {
+    const secret = a.hsm.addSecret('card key');
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    b.hsm.remove(b.hsm.labelled('card key')[0]!);
+    const foreign = { ...secret, attributes: { ...secret.attributes, label: Buffer.from('of an application') } };
+    b.hsm.objects.push(foreign);
+    a.hsm.addCertificate('new');
+    const next = await group.captured(a);
+    expect(await group.apply(b, next, { previous: [first] })).toMatchObject({ unaccounted: 1 });
+    expect([b.hsm.objects.includes(foreign), b.hsm.labelled('card key').length]).toEqual([true, 1]);
+  });
+});
+
+describe('what reading back has to use', () => {
+  it('is everything that is not the same in the generation that was proved last', async () => {
+    fill();
+    const first = await group.captured(a);
+    const memory = new ReplicaMemory();
+    expect((await group.apply(b, first, { memory })).unproven).toHaveLength(6);
+    const secret = a.hsm.labelled('secret')[0]!;
+    secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
+    const next = await group.captured(a);
+    const renamed = next.generation.entries.find(({ attributes }) =>
+      Buffer.from(attributes.label!).equals(Buffer.from('renamed')),
+    )!;
+    const options = { memory, previous: [first], proved: first };
+    expect((await group.apply(b, next, options)).unproven).toEqual([renamed.objectId]);
+    // Repeated before it was read back: there is nothing to make, and as much to use.
+    await group.verify(b, next, { memory });
+    expect(await group.apply(b, next, options)).toMatchObject({ applied: [], unproven: [renamed.objectId] });
+  });
+
+  it('includes what an apply that was cut short had begun', async () => {
+    a.hsm.addSecret('secret');
+    const target = await group.captured(a);
+    const journal = new MemoryJournal();
+    const failure = new AntipodeError('HSM_WORKER_LOST', 'the worker ended');
+    const prove = b.provider.prove.bind(b.provider);
+    b.provider.prove = async () => {
+      await b.provider.close();
+      throw failure;
+    };
+    expect(await rejection(group.apply(b, target, { journal }))).toBe(failure);
+    await b.reopen();
+    b.provider.prove = prove;
+    const again = await group.apply(b, target, { journal, proved: target });
+    expect([again.applied, again.unproven]).toEqual([[], [target.generation.entries[0]!.objectId]]);
+  });
+});
+
+describe('a new domain key version', () => {
+  it('makes no object anew: the partition is read again under it', async () => {
+    fill();
+    a.hsm.addSecret('for ever', { destroyable: false });
+    const memory = new ReplicaMemory();
+    const first = await group.captured(a);
+    await group.apply(b, first, { memory });
+    await group.verify(b, first, { memory });
+    const objects = [...b.hsm.objects];
+    await group.rotate([a, b], 2);
+    const next = await group.captured(a);
+    const options = { memory, previous: [first], proved: first };
+    const { applied, unproven } = await group.apply(b, next, options);
+    expect([applied, unproven.length > 0]).toEqual([[], true]);
+    expect(b.hsm.objects.filter((object) => !objects.includes(object))).toHaveLength(1);
+    expect((await group.verify(b, next, { memory })).contentDigest).toBe(next.contentDigest);
+  });
+});
+
+describe('an object that may not be destroyed', () => {
+  it('is replaced once, left and counted', async () => {
+    const secret = a.hsm.addSecret('before', { destroyable: false });
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    secret.attributes = { ...secret.attributes, label: Buffer.from('after') };
+    const next = await group.captured(a);
+    for (const applied of [1, 0]) {
+      await b.reopen();
+      const result = await group.apply(b, next, { previous: [first] });
+      expect([result.applied.length, result.unaccounted]).toEqual([applied, 1]);
+      // The old one is there without its names.
+      expect(b.hsm.objects.filter(({ attributes }) => attributes.destroyable === false)).toHaveLength(2);
+      expect([b.hsm.labelled('before').length, b.hsm.labelled('after').length]).toEqual([0, 1]);
+    }
+  });
+});
+
+describe('reading back', () => {
+  let target: SealedGeneration;
+
+  beforeEach(async () => {
+    fill();
+    target = await group.captured(a);
+    await group.apply(b, target);
+  });
+
+  it.each<[string, (hsm: SimulatedMember['hsm']) => void]>([
+    ['is gone', (hsm) => hsm.remove(hsm.labelled('secret')[0]!)],
+    ['has another attribute', (hsm) => Object.assign(hsm.labelled('secret')[0]!.attributes, { decrypt: false })],
+    ['has another value', (hsm) => Object.assign(hsm.labelled('data')[0]!, { value: Buffer.from('other') })],
+  ])('finds out when an object %s', async (_what, change) => {
+    const memory = new ReplicaMemory();
+    expect((await group.verify(b, target, { memory })).contentDigest).toBe(target.contentDigest);
+    change(b.hsm);
+    for (const known of [memory, new ReplicaMemory()])
+      expect((await group.verify(b, target, { memory: known })).contentDigest).not.toBe(target.contentDigest);
+  });
+
+  it('names the objects that are gone or do not work', async () => {
+    const [gone, broken] = [b.hsm.labelled('hmac')[0]!, b.hsm.labelled('secret')[0]!];
+    const memory = new ReplicaMemory();
+    await group.verify(b, target, { memory });
+    b.hsm.remove(gone);
+    broken.value = new Uint8Array(32);
+    const { proof } = await group.verify(b, target, { memory });
+    const ids = target.generation.entries
+      .filter(({ objectClass }) => objectClass === 'secret-key')
+      .map(({ objectId }) => objectId);
+    expect(proof).toMatchObject({ proved: 4, failed: 2 });
+    expect([...proof.failedObjectIds].sort()).toEqual(ids.sort());
+  });
+
+  it('uses only what is asked for, but its digest covers everything', async () => {
+    const memory = new ReplicaMemory();
+    await group.verify(b, target, { memory });
+    const [asked] = target.generation.entries;
+    const { contentDigest, proof } = await group.verify(b, target, { memory, objectIds: [asked!.objectId] });
+    expect([proof.proved, contentDigest]).toEqual([1, target.contentDigest]);
+  });
+
+  it('reads what was made just now, also when it is not asked for', async () => {
+    a.hsm.addSecret('new');
+    const memory = new ReplicaMemory();
+    await group.verify(b, target, { memory });
+    const next = await group.captured(a);
+    await group.apply(b, next, { memory });
+    const { contentDigest, proof } = await group.verify(b, next, { memory, objectIds: [] });
+    expect([proof.proved, contentDigest]).toEqual([1, next.contentDigest]);
+  });
+
+  it('uses once what an apply has made and used: not again for it, but each time it is asked for everything', async () => {
+    a.hsm.addSecret('derives', { derive: true });
+    const next = await group.captured(a);
+    const memory = new ReplicaMemory();
+    await group.verify(b, target, { memory });
+    const { unproven } = await group.apply(b, next, { memory, proved: target });
+    const asked = { memory, objectIds: unproven };
+    const { prove } = b.provider;
+    const used: number[] = [];
+    b.provider.prove = (key, items) => {
+      used.push(items.length);
+      return prove.call(b.provider, key, items);
+    };
+    const once = await group.verify(b, next, asked);
+    expect([once.contentDigest, once.proof.proved, once.proof.usesNotExercised]).toEqual([next.contentDigest, 1, 1]);
+    // It counts for one reading: whoever asks again wants to know how things are now.
+    await group.verify(b, next, asked);
+    a.hsm.addSecret('newer');
+    const newest = await group.captured(a);
+    await group.apply(b, newest, { memory, proved: next });
+    await group.verify(b, newest, { memory });
+    expect(used).toEqual([0, 1, 1, newest.generation.entries.length]);
+  });
+
+  it.each<[string, (memory: ReplicaMemory, next: SealedGeneration) => [ReplicaMemory, SealedGeneration]]>([
+    ['another provider than the one that reads', (_memory, next) => [new ReplicaMemory(), next]],
+    [
+      'another entry than the one that is read',
+      (memory, next) => [
+        memory,
+        withEntry(next, 'new', (entry) => ({ ...entry, attributes: { ...entry.attributes, decrypt: false } })),
+      ],
+    ],
+  ])('uses again what was used for %s', async (_what, asked) => {
+    a.hsm.addSecret('new');
+    const made = await group.captured(a);
+    const applied = new ReplicaMemory();
+    const { unproven } = await group.apply(b, made, { memory: applied, proved: target });
+    const [memory, wanted] = asked(applied, made);
+    let used = 0;
+    const prove = b.provider.prove.bind(b.provider);
+    b.provider.prove = (key, items) => {
+      used += items.length;
+      return prove(key, items);
+    };
+    await group.verify(b, wanted, { memory, objectIds: unproven });
+    expect(used).toBe(1);
+  });
+
+  it('still reads what it does not use again, and finds out that it has changed since', async () => {
+    const secret = a.hsm.addSecret('new');
+    const next = await group.captured(a);
+    for (const change of [
+      () => Object.assign(b.hsm.labelled('new')[0]!, { value: new Uint8Array(32) }),
+      () => Object.assign(b.hsm.labelled('new')[0]!.attributes, { decrypt: false }),
+      () => b.hsm.remove(b.hsm.labelled('new')[0]!),
+    ]) {
+      const memory = new ReplicaMemory();
+      const { unproven } = await group.apply(b, next, { memory, proved: target });
+      change();
+      const { contentDigest } = await group.verify(b, next, { memory, objectIds: unproven });
+      expect(contentDigest).not.toBe(next.contentDigest);
+      for (const left of b.hsm.labelled('new')) b.hsm.remove(left);
+    }
+    expect(secret.attributes.decrypt).toBe(true);
+  });
+
+  it('counts the uses that nothing could exercise', async () => {
+    a.hsm.addSecret('derives', { derive: true });
+    const next = await group.captured(a);
+    await group.apply(b, next);
+    expect((await group.verify(b, next)).proof.usesNotExercised).toBe(1);
+  });
+});
+
+describe('a promoted standby', () => {
+  it('captures as truthfully as the first source did: what it cannot read back is carried forward', async () => {
+    fill();
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    expect(b.hsm.labelled('hmac')[0]!.sizeBits).toBe(0);
+    const { generation, contentDigest } = await group.captured(b, { epoch: 2n });
+    expect([generation.entries.length, contentDigest]).toEqual([first.generation.entries.length, first.contentDigest]);
+    expect((await group.capture(b, { epoch: 2n })).sealed).toBeUndefined();
+    b.hsm.addSecret('made at b');
+    const { entries } = (await group.captured(b, { epoch: 2n })).generation;
+    for (const entry of first.generation.entries)
+      expect(entries.find(({ objectId }) => objectId === entry.objectId)).toEqual(entry);
+  });
+
+  it('carries forward also what stands in an entry that changes', async () => {
+    a.hsm.addSecret('hmac', { keyType: 'generic-secret', sensitive: false, sign: true });
+    const first = await group.captured(a);
+    await group.apply(b, first);
+    b.hsm.labelled('hmac')[0]!.attributes.label = Buffer.from('renamed');
+    const [before, after] = [first, await group.captured(b, { epoch: 2n })].map(
+      ({ generation }) => generation.entries[0]!,
+    );
+    expect(after).toEqual({
+      ...before,
+      attributes: { ...before!.attributes, label: Uint8Array.from(Buffer.from('renamed')) },
+    });
+  });
+
+  it('keeps a key that was deleted under an earlier epoch out of its captures', async () => {
+    const secret = a.hsm.addSecret('secret');
+    a.hsm.addSecret('kept');
+    await group.apply(b, await group.captured(a));
+    a.hsm.remove(secret);
+    const second = await group.captured(a);
+    b.hsm.addSecret('made at b');
+    const third = await group.captured(b, { epoch: 2n });
+    expect(third.generation.entries).toHaveLength(2);
+    expect(third.generation.tombstones).toEqual(second.generation.tombstones);
+    expect(b.hsm.labelled('secret')).toHaveLength(1);
+  });
+
+  it('keeps it out also when the domain key has changed since, once and again', async () => {
+    const deleted = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
+    a.hsm.addSecret('kept');
+    await group.apply(b, await group.captured(a));
+    for (const object of deleted) a.hsm.remove(object);
+    await group.captured(a);
+    for (const version of [2, 3]) {
+      await group.rotate([a, b], version);
+      await group.captured(a);
+    }
+    const { generation } = await group.captured(b, { epoch: 2n });
+    expect(generation.entries.map(({ attributes }) => Buffer.from(attributes.label!).toString())).toEqual(['kept']);
+    expect(generation.uncaptured.map(({ reason }) => reason)).toEqual(['deleted', 'deleted']);
+    expect(generation.tombstones).toHaveLength(2);
+    expect((await group.capture(b, { epoch: 2n })).sealed).toBeUndefined();
+  });
+});

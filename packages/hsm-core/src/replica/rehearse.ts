@@ -1,0 +1,152 @@
+/**
+ * The heart of a drill: restores a generation into an empty scratch partition, proves every object, empties it again.
+ * The caller has made sure that the partition is declared as scratch (I7).
+ */
+import { AntipodeError, type Clock } from '@antipode/runtime';
+import type { Keyring } from '../domain-key/keyring.ts';
+import { contentDigestOf, type SealedGeneration } from '../model/generation.ts';
+import { isWrapped, type ObservedObject } from '../model/object.ts';
+import { destroyAll } from '../provider/batches.ts';
+import type { HsmProvider } from '../provider/provider.ts';
+import { unseal } from './apply.ts';
+import { type ProofSummary, readBack } from './read-back.ts';
+import { type Replica, ReplicaMemory } from './replica.ts';
+import { findNamesakes } from './set-aside.ts';
+
+export interface Rehearsal {
+  readonly proof: ProofSummary;
+  /** Whether reading everything back gave the content digest of the generation, and nothing else bears its names. */
+  readonly isEqual: boolean;
+  readonly restoreMs: number;
+  readonly proveMs: number;
+  readonly cleanMs: number;
+  /** Whether the partition was again at the end as it was before. */
+  readonly isClean: boolean;
+  /** Objects that anybody can make without a PIN, and that were there before. They are left alone. */
+  readonly strangers: number;
+}
+
+/** What anybody can make without a PIN, by what was read of it, and how many there are of each. */
+export type Strangers = ReadonlyMap<string, number>;
+
+/**
+ * What lies in a scratch partition beside its own keys. `foreign` are keys and private objects: somebody who has the PIN uses
+ * the partition. The rest proves nothing, and must not stop a drill.
+ */
+export async function lookIntoScratch({
+  provider,
+  keyring,
+}: {
+  provider: HsmProvider;
+  keyring: Keyring;
+}): Promise<{ foreign: number; strangers: Strangers }> {
+  const objects = await beside({ provider, keyring, strangers: new Map() });
+  const strangers = new Map<string, number>();
+  for (const { readDigest } of objects.filter(isAnybodys))
+    strangers.set(readDigest, (strangers.get(readDigest) ?? 0) + 1);
+  return { foreign: objects.filter((object) => !isAnybodys(object)).length, strangers };
+}
+
+const isAnybodys = ({ objectClass, attributes }: ObservedObject): boolean =>
+  attributes.private === false || (attributes.private !== true && !isWrapped(objectClass));
+
+/** @throws SCRATCH_REFUSED when the partition is not empty, and what unseal throws; it is emptied also then */
+export async function rehearse(options: {
+  provider: HsmProvider;
+  keyring: Keyring;
+  clock: Clock;
+  target: SealedGeneration;
+  blobOf: (sha256: string) => Uint8Array;
+}): Promise<Rehearsal> {
+  const { provider, keyring, clock, blobOf } = options;
+  const { foreign, strangers } = await lookIntoScratch(options);
+  if (foreign > 0) {
+    throw new AntipodeError('SCRATCH_REFUSED', `the scratch partition holds ${foreign} objects, expected none`, {
+      details: { objects: foreign },
+    });
+  }
+  const target = destroyable(options.target);
+  const replica: Replica = {
+    provider,
+    keyring,
+    memory: new ReplicaMemory(),
+    target,
+    previous: [],
+    // What a drill leaves behind is emptied whole, so that no part of it has to be remembered.
+    journal: { openIntents: () => [], begin: () => {}, commit: () => {} },
+    checkFence: () => {},
+  };
+  const startedMs = clock.monotonicMs();
+  let restoredMs = startedMs;
+  let provedMs = startedMs;
+  try {
+    await unseal({ ...replica, proved: undefined, blobOf });
+    restoredMs = clock.monotonicMs();
+    const { contentDigest, proof } = await readBack({ ...replica, objectIds: 'everything' });
+    // A program finds a key by its names: nothing else must answer to them, but for what anybody can put here at any time.
+    const namesakes = (await findNamesakes(replica)).filter(({ readDigest }) => !strangers.has(readDigest));
+    provedMs = clock.monotonicMs();
+    const isClean = await emptyScratch({ provider, keyring, strangers });
+    return {
+      proof,
+      isEqual: contentDigest === contentDigestOf(target.generation) && namesakes.length === 0,
+      restoreMs: restoredMs - startedMs,
+      proveMs: provedMs - restoredMs,
+      cleanMs: clock.monotonicMs() - provedMs,
+      isClean,
+      strangers: [...strangers.values()].reduce((sum, copies) => sum + copies, 0),
+    };
+  } catch (thrown) {
+    await emptyScratch({ provider, keyring, strangers }).catch(() => false);
+    throw thrown;
+  }
+}
+
+/**
+ * Destroys what is in a scratch partition beside its own keys and what was there before the drill. Tells whether it is gone:
+ * what anybody makes there meanwhile keeps no drill from being clean.
+ */
+export async function emptyScratch({
+  provider,
+  keyring,
+  strangers = new Map(),
+}: {
+  provider: HsmProvider;
+  keyring: Keyring;
+  strangers?: Strangers;
+}): Promise<boolean> {
+  const left = await beside({ provider, keyring, strangers });
+  if (left.length === 0) return true;
+  const handles = left.map(({ handle }) => handle);
+  await destroyAll(provider, handles, { checkFence: () => {} });
+  const doomed = new Set(left.map(({ readDigest }) => readDigest));
+  const after = await beside({ provider, keyring, strangers });
+  return after.every((object) => isAnybodys(object) && !doomed.has(object.readDigest));
+}
+
+async function beside({
+  provider,
+  keyring,
+  strangers,
+}: {
+  provider: HsmProvider;
+  keyring: Keyring;
+  strangers: Strangers;
+}): Promise<ObservedObject[]> {
+  const spared = new Map(strangers);
+  return (await provider.inventory()).filter(({ handle, readDigest }) => {
+    if (keyring.ownHandles.has(handle)) return false;
+    const copies = spared.get(readDigest) ?? 0;
+    spared.set(readDigest, copies - 1);
+    return copies <= 0;
+  });
+}
+
+/** A key that may not be destroyed would stay in the scratch partition for ever. */
+function destroyable(target: SealedGeneration): SealedGeneration {
+  const entries = target.generation.entries.map((entry) => {
+    const { attributes } = entry;
+    return attributes.destroyable === true ? entry : { ...entry, attributes: { ...attributes, destroyable: true } };
+  });
+  return { ...target, generation: { ...target.generation, entries } };
+}

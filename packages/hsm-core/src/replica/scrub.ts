@@ -1,0 +1,97 @@
+/**
+ * Reads a whole partition and uses every key in it, believing nothing that was seen before: finds what has changed behind
+ * our back, a value that rotted under an object that still looks the same included. Changes nothing, in the token or in
+ * any memory; what a finding means is for the caller to say, since an active partition may change and a replica may not.
+ */
+import { bytesEqual, inSlices, Pace } from '@antipode/runtime';
+import { pairNamesakes } from '../capture/namesakes.ts';
+import type { Keyring } from '../domain-key/keyring.ts';
+import { type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
+import type { Handle, ObjectId } from '../model/object.ts';
+import { inBatches } from '../provider/batches.ts';
+import type { HsmProvider, ProofOutcome } from '../provider/provider.ts';
+import { EntriesByValue, type Examined, examine, observedDigest, pairing, typesByBlob } from '../provider/recognise.ts';
+import { type ProofSummary, proofItem, summarise } from './read-back.ts';
+import { domainKeyOf } from './replica.ts';
+
+export interface ScrubOptions {
+  readonly provider: HsmProvider;
+  readonly keyring: Keyring;
+  readonly target: SealedGeneration;
+  /**
+   * Which object was which handle before. The value under a handle never changes by PKCS#11: one that shows another under its
+   * names is damaged, where a new handle or other names would be a new object.
+   */
+  readonly known: ReadonlyMap<Handle, ObjectId>;
+  /** Objects that this partition does not take, as its last apply has told: they are not missing. */
+  readonly refused?: ReadonlySet<ObjectId>;
+}
+
+export interface ScrubReport {
+  /** Of every object that is there. One that is not what its handle was before has failed. */
+  readonly proof: ProofSummary;
+  /** In the generation, and not in the partition. */
+  readonly missing: readonly ObjectId[];
+  /** There and at work, with other attributes than in the generation. */
+  readonly altered: readonly ObjectId[];
+}
+
+/** @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST */
+export async function scrub({
+  provider,
+  keyring,
+  target,
+  known,
+  refused = new Set(),
+}: ScrubOptions): Promise<ScrubReport> {
+  const domainKey = domainKeyOf(keyring, target);
+  const entries = target.generation.entries.filter(({ objectId }) => !refused.has(objectId));
+  const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
+  const examined = await examine(provider, { domainKey, objects, byBlob: typesByBlob(entries) });
+  const exact = await pairExactly(examined, entries);
+  const taken = new Set(exact.values());
+  const { matched, unmatched, absent } = await inSlices(
+    pairing(
+      examined.filter(({ object }) => !exact.has(object.handle)),
+      entries.filter((entry) => !taken.has(entry)),
+    ),
+  );
+  const lost = new Map(absent.map((entry) => [entry.objectId, entry]));
+  const found: [Entry, Handle][] = [...exact, ...matched].map(([handle, entry]) => [entry, handle]);
+  const { reusesHandles = false } = await provider.describe();
+  const present = new Set(objects.map(({ handle }) => handle));
+  const namesakes = pairNamesakes(unmatched, absent, { handles: known, present, reusesHandles, hasRestored: true });
+  for (const [handle, { entry, verdict }] of namesakes) {
+    // What only does not answer is damaged where its handle says that it is the captured one.
+    if (verdict === 'same' && known.get(handle) !== entry.objectId) continue;
+    found.push([entry, handle]);
+    lost.delete(entry.objectId);
+  }
+  const judged: { entry: Entry; outcome: ProofOutcome | undefined }[] = [];
+  for (const batch of inBatches(found)) {
+    const outcomes = await provider.prove(
+      domainKey,
+      batch.map(([entry, handle]) => proofItem(entry, handle)),
+    );
+    for (const [index, [entry]] of batch.entries()) judged.push({ entry, outcome: outcomes[index] });
+  }
+  return {
+    proof: summarise(judged),
+    missing: [...lost.keys()],
+    altered: [...matched.values()].map(({ objectId }) => objectId),
+  };
+}
+
+/** Objects that are in everything as an entry says: of several copies of one value, another may stand beside them. */
+async function pairExactly(examined: readonly Examined[], entries: readonly Entry[]): Promise<Map<Handle, Entry>> {
+  const byValue = await inSlices(EntriesByValue.of(entries));
+  const exact = new Map<Handle, Entry>();
+  const pace = new Pace();
+  for (const one of examined) {
+    if (pace.isDue()) await pace.makeWay();
+    const candidates = byValue.groups.get(byValue.keyOf(one) ?? '') ?? [];
+    const index = candidates.findIndex((entry) => bytesEqual(observedDigest(entry, one), entryDigest(entry)));
+    if (index !== -1) exact.set(one.object.handle, candidates.splice(index, 1)[0]!);
+  }
+  return exact;
+}

@@ -1,0 +1,213 @@
+/**
+ * Takes objects out of a former active member's token that bear the names of objects of the newest generation and are none of
+ * them: what its applications made, or kept, while another member had become active. A program finds whichever comes first, so
+ * that the key in force would be found now and then only (I14). They are sealed first, in a generation of their own that no
+ * line has and that stays in this member's store: nothing is lost, and a person can bring them back (I11).
+ *
+ * What nothing seals stays, and is counted. At a member that was never active, what is there beside ours is somebody's: only
+ * what the last apply found damaged in the place of an object of ours (unseal.ts) goes there. Of that, what cannot be sealed
+ * goes too where it refuses every use in two looks: it is nobody's key.
+ */
+import { type Clock, hex, inSlices, invariant, type Prng, sha256Hex } from '@antipode/runtime';
+import { entryOf, type Sealed } from '../capture/entry.ts';
+import { reasonOf } from '../capture/left-out.ts';
+import type { DataKey, Entry, Generation, SealedGeneration } from '../model/generation.ts';
+import { writingManifest } from '../model/manifest.ts';
+import { type Handle, isWrapped, OBJECT_ID_BYTES, type ObjectId, type ObservedObject } from '../model/object.ts';
+import { sealingSigned, signingInput } from '../model/signed-manifest.ts';
+import { inBatches } from '../provider/batches.ts';
+import { asSeen, destroyDoomed, seenAs } from '../provider/doomed.ts';
+import { aadOf, type Examined, examine } from '../provider/recognise.ts';
+import { type Replica, recogniseReplica } from './replica.ts';
+
+export interface SetAsideOptions extends Replica {
+  readonly clock: Clock;
+  readonly prng: Prng;
+  /** Whether this member was active once: then all that bears the names is its own past. */
+  readonly wasActive: boolean;
+  /** Stores the sealed objects and the list of them, durably on return: before any of them leaves the token. */
+  readonly store: (sealed: SealedGeneration, blobs: ReadonlyMap<string, Uint8Array>) => Promise<void>;
+}
+
+export interface SetAsideResult {
+  readonly setAside: readonly ObjectId[];
+  /** Damaged, of no use to anybody, and so sealed nowhere. */
+  readonly destroyed: number;
+  /** There all the same, under names of objects of the generation. */
+  readonly left: number;
+}
+
+/** What others may find under the names of the target, and is none of its objects: so many, and whether a token has them. */
+export async function findNamesakes({ provider, memory, target }: Replica): Promise<ObservedObject[]> {
+  const { entries } = target.generation;
+  const wanted = new Set(entries.map(({ objectId }) => objectId));
+  const handles = [
+    ...memory.unaccounted,
+    ...[...memory.known].filter(([objectId]) => !wanted.has(objectId)).map(([, { handle }]) => handle),
+  ];
+  if (handles.length === 0) return [];
+  const taken = new Set(entries.flatMap(namesOf));
+  return (await provider.read(handles)).filter(
+    (object): object is ObservedObject => object !== undefined && namesOf(object).some((name) => taken.has(name)),
+  );
+}
+
+/** The same in a partition that may not have been read yet. @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST */
+export async function lookForNamesakes(replica: Replica): Promise<ObservedObject[]> {
+  await recogniseReplica(replica);
+  return findNamesakes(replica);
+}
+
+/** @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST, HSM_REFUSED, and what `checkFence` throws */
+export async function setAside(options: SetAsideOptions): Promise<SetAsideResult> {
+  const { provider, memory, checkFence, store } = options;
+  const domainKey = await recogniseReplica(options);
+  const damaged = new Set(memory.damaged);
+  const objects = (await findNamesakes(options)).filter(({ handle }) => options.wasActive || damaged.has(handle));
+  if (objects.length === 0) return { setAside: [], destroyed: 0, left: 0 };
+  const examined = await examine(provider, { domainKey, objects });
+  const sealable = examined.filter(isSealable);
+  const useless = await findUseless(
+    options,
+    domainKey,
+    examined.filter((one) => damaged.has(one.object.handle) && !isSealable(one)),
+  );
+  const destroyed = await destroyAsSeen(options, domainKey, useless);
+  const blobs = new Map<string, Uint8Array>();
+  const { entries, dataKeys } = await sealAll(options, { domainKey, examined: sealable, blobs });
+  if (entries.length === 0) return { setAside: [], destroyed: destroyed.size, left: objects.length - destroyed.size };
+  await store(await signed(options, { entries, dataKeys }), blobs);
+  checkFence();
+  const gone = await destroyAsSeen(options, domainKey, sealable);
+  return {
+    setAside: entries
+      .filter((_entry, index) => gone.has(sealable[index]!.object.handle))
+      .map(({ objectId }) => objectId),
+    destroyed: destroyed.size,
+    left: objects.length - gone.size - destroyed.size,
+  };
+}
+
+async function destroyAsSeen(
+  { provider, memory, checkFence }: SetAsideOptions,
+  domainKey: Handle,
+  examined: readonly Examined[],
+): Promise<Set<Handle>> {
+  const doomed = examined.map((one) => asSeen({ handle: one.object.handle, seen: seenAs(one) }));
+  const { destroyed } = await destroyDoomed(provider, { domainKey, doomed, checkFence });
+  const gone = new Set(destroyed);
+  memory.unaccounted = memory.unaccounted.filter((handle) => !gone.has(handle));
+  memory.damaged = memory.damaged.filter((handle) => !gone.has(handle));
+  for (const [objectId, { handle }] of memory.known) if (gone.has(handle)) memory.known.delete(objectId);
+  return gone;
+}
+
+/** Damaged objects that are of no use to anybody: keys that refuse all that they allow, twice; public keys that are no keys. */
+async function findUseless(
+  { provider }: SetAsideOptions,
+  domainKey: Handle,
+  damaged: readonly Examined[],
+): Promise<Examined[]> {
+  if (damaged.length === 0) return [];
+  const handles = damaged.map(({ object }) => object.handle);
+  const isUseless = async (): Promise<boolean[]> => {
+    const answers = await provider.challenge(domainKey, handles);
+    return damaged.map(({ object: { objectClass, publicHalf } }, index) =>
+      objectClass === 'public-key' ? publicHalf === undefined : answers[index] === 'refuses',
+    );
+  };
+  const first = await isUseless();
+  const { objects } = await provider.look({ handles });
+  const again = new Map(objects.map(({ handle, readDigest }) => [handle, readDigest]));
+  const second = await isUseless();
+  return damaged.filter(
+    ({ object: { handle, readDigest } }, index) => first[index] && second[index] && again.get(handle) === readDigest,
+  );
+}
+
+function isSealable(one: Examined): boolean {
+  const { object, blob, refusal } = one;
+  if (refusal !== undefined || reasonOf(object, { isNew: true, hasTrusted: blob !== undefined }) !== undefined)
+    return false;
+  return object.objectClass !== 'secret-key' || blob !== undefined;
+}
+
+/** In the order of the objects. */
+async function sealAll(
+  { provider, prng, target }: SetAsideOptions,
+  { domainKey, examined, blobs }: { domainKey: Handle; examined: readonly Examined[]; blobs: Map<string, Uint8Array> },
+): Promise<{ entries: Entry[]; dataKeys: DataKey[] }> {
+  const keep = (blob: Uint8Array): { blobSha256: string; blobSize: number } => {
+    const blobSha256 = sha256Hex(blob);
+    blobs.set(blobSha256, blob);
+    return { blobSha256, blobSize: blob.length };
+  };
+  const named = examined.map(({ object }) => ({ object, objectId: hex(prng.bytes(OBJECT_ID_BYTES)) }));
+  const sealed = new Map<Handle, Sealed>();
+  const wrapped = named.filter(({ object }) => isWrapped(object.objectClass)).map(({ object }) => object.handle);
+  for (const batch of inBatches(wrapped)) {
+    for (const outcome of await provider.wrap(domainKey, batch)) {
+      invariant('blob' in outcome, 'a key that was wrapped is refused the second time', {});
+      sealed.set(outcome.handle, keep(outcome.blob));
+    }
+  }
+  const data = named.filter(({ object }) => object.objectClass === 'data');
+  const dataKeys: DataKey[] = [];
+  if (data.length > 0) {
+    const dataKey = await provider.generateDataKey(domainKey);
+    try {
+      const id = hex(prng.bytes(OBJECT_ID_BYTES));
+      dataKeys.push({ id, ...keep(dataKey.blob) });
+      const items = data.map(({ object, objectId }) => ({
+        handle: object.handle,
+        aad: aadOf(target.generation.group, objectId),
+      }));
+      const outcomes = await provider.sealData({ domainKey, dataKey: dataKey.handle, items });
+      for (const [index, { ciphertext, valueTag }] of outcomes.entries())
+        sealed.set(items[index]!.handle, { ...keep(ciphertext), dataKeyId: id, valueTag });
+    } finally {
+      await provider.forget([dataKey.handle]);
+    }
+  }
+  const entries = named.map(({ object, objectId }) =>
+    entryOf({ object, objectId, before: undefined, sealed: sealed.get(object.handle) ?? {} }),
+  );
+  return { entries, dataKeys };
+}
+
+/** A generation that no line has: epoch and number are 0, and what was there before it is the generation that displaced it. */
+async function signed(
+  { provider, keyring, clock, target }: SetAsideOptions,
+  { entries, dataKeys }: { entries: readonly Entry[]; dataKeys: readonly DataKey[] },
+): Promise<SealedGeneration> {
+  const { serial, manufacturer, model, firmware } = await provider.describe();
+  const { group, domainKeyVersion, domainKeyCheckTag } = target.generation;
+  const generation: Generation = {
+    group,
+    domainKeyVersion,
+    domainKeyCheckTag,
+    epoch: 0n,
+    number: 0n,
+    previousDigest: target.digest,
+    captureStartedMs: clock.wallMs(),
+    source: { serial, manufacturer, model, firmware, identitySha256: keyring.identity.sha256 },
+    dataKeys,
+    entries,
+    uncaptured: [],
+    tombstones: [],
+  };
+  const manifest = await inSlices(writingManifest(generation));
+  const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
+  return inSlices(sealingSigned({ generation, manifest, signature, signer: keyring.identity.publicHalf }));
+}
+
+/** By what a program finds an object of its class: each name by itself. */
+function namesOf({
+  objectClass,
+  attributes: { id, label },
+}: Pick<ObservedObject, 'objectClass' | 'attributes'>): string[] {
+  const names: string[] = [];
+  if (id?.length) names.push(`${objectClass} id ${hex(id)}`);
+  if (label?.length) names.push(`${objectClass} label ${hex(label)}`);
+  return names;
+}

@@ -1,0 +1,17 @@
+/** The roles of a seat by the names that journals, databases and people use, and as the wire numbers them. One map for all. */
+import { MemberRole } from '../gen/antipode/v1/types_pb.ts';
+
+const NUMBERS = {
+  active: MemberRole.ACTIVE,
+  standby: MemberRole.STANDBY,
+  fenced: MemberRole.FENCED,
+} as const satisfies Record<string, MemberRole>;
+
+export type RoleName = keyof typeof NUMBERS;
+
+export const roleNumber = (role: RoleName): MemberRole => NUMBERS[role];
+
+/** Undefined for `_UNSPECIFIED` and for what a newer peer may know: never taken for a role that it is not. */
+export function roleName(role: MemberRole): RoleName | undefined {
+  return (Object.keys(NUMBERS) as RoleName[]).find((name) => NUMBERS[name] === role);
+}

@@ -1,0 +1,237 @@
+/**
+ * Who may call what is decided when a stream starts, before a byte of its message is read; and what one caller may make this
+ * process hold is bounded: calls under way, bytes of requests, and the time that a request may take to arrive.
+ *
+ * A call without a place for its request is not read yet: HTTP/2 holds it back at its sender. Connections are limited before
+ * there is any call (connection-limits.ts).
+ *
+ * The HTTP/2 server inside grpc-js and the stream of a call are private to it. The invariants below, and the tests, say so if
+ * they go away.
+ */
+import type {
+  Http2SecureServer,
+  Http2Session,
+  IncomingHttpHeaders,
+  OutgoingHttpHeaders,
+  ServerHttp2Stream,
+} from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+import { AntipodeError, type Clock, invariant, type Log } from '@antipode/runtime';
+import type { DescService } from '@bufbuild/protobuf';
+import { ServerInterceptingCall, type ServerInterceptor, status } from '@grpc/grpc-js';
+import { authorise, type Identity, identityFromNames, identityUri } from '../certificates/identity.ts';
+import { methodName } from '../service-definition.ts';
+import { toStatus } from '../status.ts';
+import { ByteBudget, type Holding } from './byte-budget.ts';
+import { requestBytesMax } from './message-limits.ts';
+
+export interface CallLimits {
+  /** Of one caller, over all of its connections. A coordinator waits for one order of each kind and group at an agent. */
+  readonly callsPerPeerMax: number;
+  /** A connection whose calls are refused again and again is ended. */
+  readonly refusalsPerConnectionMax: number;
+  /** Of requests that have arrived, or may be read now, while their calls last. */
+  readonly requestBytesPerPeerMax: number;
+  readonly requestBytesTotalMax: number;
+  /** From the start of a stream until its request is here: 1 MiB over a thin and long link. */
+  readonly requestMsMax: number;
+}
+
+export const CALL_LIMITS: CallLimits = {
+  callsPerPeerMax: 256,
+  refusalsPerConnectionMax: 50,
+  requestBytesPerPeerMax: 4 * 1024 * 1024,
+  requestBytesTotalMax: 16 * 1024 * 1024,
+  requestMsMax: 20_000,
+};
+
+/** A flood of refusals is one line. */
+const REFUSAL_LOG_MS = 60_000;
+const REMEMBERED_MAX = 256;
+
+interface Peer {
+  readonly name: string;
+  readonly budget: ByteBudget;
+  calls: number;
+}
+
+/** What is known of a connection, from its first stream on. */
+interface Connection {
+  readonly identity: Identity | undefined;
+  readonly name: string;
+  refused: number;
+  /** Answers by path: a flood of refused calls must cost next to nothing. */
+  readonly refusals: Map<string, OutgoingHttpHeaders>;
+}
+
+type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => void;
+
+export class CallAdmission {
+  readonly #options: { readonly trustDomain: string; readonly clock: Clock; readonly log: Log };
+  readonly #limits: CallLimits;
+  readonly #methods = new Map<string, string>();
+  readonly #peers = new Map<string, Peer>();
+  readonly #connections = new WeakMap<Http2Session, Connection>();
+  readonly #admitted = new WeakMap<ServerHttp2Stream, Peer>();
+  readonly #total: ByteBudget;
+  readonly #toldMs = new Map<string, number>();
+
+  constructor(options: { trustDomain: string; clock: Clock; log: Log; limits: CallLimits }) {
+    this.#options = options;
+    this.#limits = options.limits;
+    this.#total = new ByteBudget(options.limits.requestBytesTotalMax);
+  }
+
+  serve(service: DescService): void {
+    for (const method of service.methods) this.#methods.set(`/${service.typeName}/${method.name}`, methodName(method));
+  }
+
+  /** Stands before grpc-js, which makes a dozen objects of a stream before anybody could refuse it. */
+  standBefore(server: Http2SecureServer): void {
+    const listeners = server.listeners('stream') as StreamListener[];
+    invariant(listeners.length > 0, 'grpc-js does not listen for streams where it did');
+    server.removeAllListeners('stream');
+    const admit: StreamListener = (stream, headers, ...rest) => {
+      if (!this.#admits(stream, String(headers[':path']))) return;
+      for (const listener of listeners) listener.call(server, stream, headers, ...rest);
+    };
+    server.on('stream', admit);
+  }
+
+  /** Holds back the request of an admitted call until there is room for it, and ends it when it takes too long to arrive. */
+  readonly intercept: ServerInterceptor = ({ path }, call) => {
+    const method = this.#methods.get(path) ?? path;
+    const { stream } = call as { readonly stream?: ServerHttp2Stream };
+    const peer = stream && this.#admitted.get(stream);
+    invariant(stream !== undefined && peer !== undefined, 'grpc-js serves a stream that nobody has admitted');
+    const { requestMsMax } = this.#limits;
+    const over = new AbortController();
+    let [place, bytes]: (Holding | undefined)[] = [];
+    stream.once('close', () => {
+      over.abort();
+      bytes?.end();
+      place?.end();
+      this.#forgetIdle(peer);
+    });
+    const giveUp = async (): Promise<void> => {
+      await this.#options.clock.sleep(requestMsMax, over.signal);
+      if (over.signal.aborted) return;
+      const why = `the request did not arrive within ${requestMsMax} ms`;
+      call.sendStatus(toStatus(new AntipodeError('PEER_BUSY', why, { details: { method } })));
+      stream.close();
+    };
+    return new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, pass) => {
+            void giveUp();
+            const wanted = requestBytesMax(method);
+            place = peer.budget.take(wanted, () => {
+              bytes = this.#total.take(wanted, () => pass(metadata));
+            });
+          },
+          onReceiveMessage: (message: Uint8Array, pass) => {
+            over.abort();
+            bytes?.shrink(message.length);
+            place?.shrink(message.length);
+            pass(message);
+          },
+          onReceiveHalfClose: (pass) => pass(),
+          onCancel: () => {},
+        }),
+    });
+  };
+
+  #admits(stream: ServerHttp2Stream, path: string): boolean {
+    const { session } = stream;
+    if (session === undefined) return false;
+    const connection = this.#connectionOf(session);
+    const refusal = connection.refusals.get(path) ?? this.#refusal(connection, path);
+    if (refusal === undefined) {
+      const peer = this.#peerOf(connection.name);
+      peer.calls += 1;
+      this.#admitted.set(stream, peer);
+      stream.once('close', () => {
+        peer.calls -= 1;
+        this.#forgetIdle(peer);
+      });
+      return true;
+    }
+    stream.on('error', () => {});
+    stream.respond(refusal, { endStream: true });
+    // The other direction too: a refused caller could go on sending, to be read and thrown away.
+    stream.close();
+    connection.refused += 1;
+    if (connection.refused > this.#limits.refusalsPerConnectionMax) session.destroy();
+    return false;
+  }
+
+  /** The answer to a call that is not admitted. */
+  #refusal(connection: Connection, path: string): OutgoingHttpHeaders | undefined {
+    const method = this.#methods.get(path);
+    const calls = this.#peers.get(connection.name)?.calls ?? 0;
+    try {
+      if (method === undefined)
+        return remembered(connection, path, answer({ code: status.UNIMPLEMENTED, details: '' }));
+      authorise(connection.identity, { method, trustDomain: this.#options.trustDomain });
+      if (calls < this.#limits.callsPerPeerMax) return undefined;
+      throw new AntipodeError('PEER_BUSY', `${connection.name} has ${calls} calls under way here already`, {
+        details: { method, calls },
+      });
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      this.#tell(`${error.code} ${connection.name} ${path}`, error);
+      const { metadata, ...outcome } = toStatus(error);
+      const refusal = answer({ ...outcome, headers: metadata.toHttp2Headers() });
+      // Busy passes. What a certificate may not do stays so for the life of its connection.
+      return error.code === 'PEER_BUSY' ? refusal : remembered(connection, path, refusal);
+    }
+  }
+
+  #connectionOf(session: Http2Session): Connection {
+    const known = this.#connections.get(session);
+    if (known !== undefined) return known;
+    const identity = identityFromNames((session.socket as TLSSocket).getPeerCertificate().subjectaltname);
+    const name = identity === undefined ? 'a certificate without an identity' : identityUri(identity);
+    const connection = { identity, name, refused: 0, refusals: new Map() };
+    this.#connections.set(session, connection);
+    return connection;
+  }
+
+  #peerOf(name: string): Peer {
+    const known = this.#peers.get(name);
+    if (known !== undefined) return known;
+    const peer = { name, budget: new ByteBudget(this.#limits.requestBytesPerPeerMax), calls: 0 };
+    this.#peers.set(name, peer);
+    return peer;
+  }
+
+  #forgetIdle({ name, calls, budget }: Peer): void {
+    if (calls === 0 && budget.isIdle) this.#peers.delete(name);
+  }
+
+  #tell(what: string, error: AntipodeError): void {
+    const { clock, log } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - (this.#toldMs.get(what) ?? Number.NEGATIVE_INFINITY) < REFUSAL_LOG_MS) return;
+    if (this.#toldMs.size >= REMEMBERED_MAX) this.#toldMs.clear();
+    this.#toldMs.set(what, nowMs);
+    log.warn('call refused', { error });
+  }
+}
+
+/** An answer of headers alone, as gRPC calls it: trailers only. */
+function answer(outcome: { code: status; details: string; headers?: OutgoingHttpHeaders }): OutgoingHttpHeaders {
+  return {
+    ':status': 200,
+    'content-type': 'application/grpc+proto',
+    'grpc-status': outcome.code,
+    'grpc-message': encodeURI(outcome.details),
+    ...outcome.headers,
+  };
+}
+
+function remembered({ refusals }: Connection, path: string, refusal: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  if (refusals.size < REMEMBERED_MAX) refusals.set(path, refusal);
+  return refusal;
+}

@@ -1,0 +1,98 @@
+/** Files that are either whole or absent, also after a crash, and that stay with the user whose they are. */
+import {
+  chownSync,
+  closeSync,
+  constants,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { AntipodeError } from '../errors.ts';
+
+/**
+ * Replaces `path` with `contents`: written beside it, synced, renamed, the folder synced. A file that is there keeps its
+ * owner and mode; a new one belongs to the owner of its folder, so that what root writes is still read by the agent.
+ * @throws FILE_UNWRITABLE
+ */
+export function writeFileDurably(
+  path: string,
+  contents: string | Uint8Array,
+  { mode = 0o600 }: { mode?: number } = {},
+): void {
+  const staging = `${path}.new-${process.pid}`;
+  try {
+    makeFolder(dirname(path));
+    const before = statOf(path);
+    const file = openSync(staging, 'w', mode);
+    try {
+      if (before === undefined) giveToOwnerOf(dirname(path), file);
+      else {
+        if (before.uid !== process.geteuid?.() || before.gid !== fstatSync(file).gid)
+          fchownSync(file, before.uid, before.gid);
+        fchmodSync(file, before.mode & 0o7777);
+      }
+      const bytes = typeof contents === 'string' ? Buffer.from(contents) : contents;
+      for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(staging, path);
+    syncFolder(dirname(path));
+  } catch (cause) {
+    if (existsSync(staging)) rmSync(staging);
+    const reason = cause instanceof Error ? `: ${cause.message}` : '';
+    throw new AntipodeError('FILE_UNWRITABLE', `cannot write ${path}${reason}`, { details: { path }, cause });
+  }
+}
+
+/** Makes a folder and what is above it, mode 0700, each with the owner of the folder that it is made in. */
+export function makeFolder(path: string): void {
+  const above = dirname(path);
+  if (existsSync(path) || above === path) return void mkdirSync(path, { recursive: true, mode: 0o700 });
+  makeFolder(above);
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const { uid, gid } = statSync(above);
+  if (isRoot() && uid !== 0) chownSync(path, uid, gid);
+}
+
+/** Makes an empty file where there is none, mode 0600, with the owner of its folder. */
+export function makeFile(path: string): void {
+  if (existsSync(path)) return;
+  const file = openSync(path, constants.O_CREAT | constants.O_WRONLY, 0o600);
+  try {
+    giveToOwnerOf(dirname(path), file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Only root can give a file away, and only what root makes has to be. */
+function giveToOwnerOf(folder: string, file: number): void {
+  const { uid, gid } = statSync(folder);
+  if (isRoot() && uid !== 0) fchownSync(file, uid, gid);
+}
+
+const isRoot = (): boolean => process.geteuid?.() === 0;
+
+const statOf = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false });
+
+/** Makes the names in a folder durable. */
+export function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}

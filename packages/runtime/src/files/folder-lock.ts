@@ -1,0 +1,60 @@
+/** One process on one data folder. Taken before anything in the folder is touched. */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { AntipodeError } from '../errors.ts';
+import type { Closeable } from '../process/lifecycle.ts';
+import { makeFile, makeFolder } from './files.ts';
+
+/** SQLite's result code for a lock that another connection holds. */
+const SQLITE_BUSY = 5;
+
+/**
+ * Held by the operating system for the life of this process, so that a killed one leaves nothing behind.
+ * @throws FILE_EXISTS when another `program` runs on the folder; its number is in the message. FILE_UNWRITABLE
+ */
+export function lockFolder(folder: string, { program }: { program: 'agent' | 'coordinator' }): Closeable {
+  const path = join(folder, `${program}.lock`);
+  const pidFile = join(folder, `${program}.pid`);
+  let database: DatabaseSync | undefined;
+  try {
+    makeFolder(folder);
+    makeFile(path);
+    database = new DatabaseSync(path, { timeout: 0 });
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+    makeFile(pidFile);
+    writeFileSync(pidFile, `${process.pid}\n`);
+  } catch (cause) {
+    database?.close();
+    const isHeld = (cause as { errcode?: number }).errcode === SQLITE_BUSY;
+    if (!isHeld) throw new AntipodeError('FILE_UNWRITABLE', `cannot lock ${folder}`, { details: { path }, cause });
+    const pid = holderIn(pidFile);
+    throw new AntipodeError(
+      'FILE_EXISTS',
+      `another ${program}${pid === undefined ? '' : `, process ${pid},`} runs on ${folder}`,
+      {
+        details: { path, ...(pid === undefined ? {} : { pid }) },
+        cause,
+        hint: `It is running already: leave it, or stop it first. Another ${program} needs a \`dataFolder\` of its own. Remove nothing from this one: it is in use.`,
+      },
+    );
+  }
+  const held = database;
+  return {
+    close: async () => {
+      if (!held.isOpen) return;
+      rmSync(pidFile, { force: true });
+      held.close();
+    },
+  };
+}
+
+/** What the holder wrote down. It may have taken the lock just now, and not written yet. */
+function holderIn(pidFile: string): number | undefined {
+  try {
+    const pid = Number(readFileSync(pidFile, 'utf8').trim());
+    return Number.isInteger(pid) && pid > 0 ? pid : undefined;
+  } catch {
+    return undefined;
+  }
+}

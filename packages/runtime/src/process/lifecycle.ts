@@ -1,0 +1,87 @@
+/** The life of a process: start, run until told to stop, close everything in order and once. */
+import { type Clock, systemClock } from '../clock.ts';
+import { AntipodeError } from '../errors.ts';
+import type { Log } from '../log.ts';
+
+export interface Closeable {
+  /** Idempotent; resolves when nothing of it runs any more. */
+  close(): Promise<void>;
+}
+
+/** Closes in the given order, each even if one before failed; then throws the first failure. */
+export async function closeAll(parts: readonly (Closeable | undefined)[]): Promise<void> {
+  let first: unknown;
+  for (const part of parts) {
+    try {
+      await part?.close();
+    } catch (thrown) {
+      first ??= thrown;
+    }
+  }
+  if (first !== undefined) throw first;
+}
+
+/** Resolves with the name of the first SIGINT or SIGTERM. */
+export function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal));
+  });
+}
+
+export interface Service extends Closeable {
+  /** Resolves when it serves. What it throws has closed it again. */
+  start(): Promise<void>;
+}
+
+/** What supervisors grant before they kill is 10 s or more. */
+const STOP_MS_MAX = 9_000;
+
+/**
+ * Starts a service, waits for SIGINT or SIGTERM, and closes it. A signal during the start counts too. Returns in time
+ * whatever of it is stuck: a caller that then ends the process loses nothing, since every part must stand being killed.
+ * @throws what the start or the close threw
+ */
+export async function runUntilStopped(
+  service: Service,
+  {
+    log,
+    clock = systemClock,
+    onStarted = () => {},
+  }: {
+    log: Log;
+    clock?: Clock;
+    onStarted?: () => void;
+  },
+): Promise<void> {
+  const stopped = stopSignal();
+  const started = service.start();
+  const first = await Promise.race([started.then(() => 'started' as const), stopped]);
+  if (first === 'started') onStarted();
+  const signal = await stopped;
+  log.info('stopping', { signal, ...(first === 'started' ? {} : { during: 'start' }) });
+  started.catch((error: unknown) => log.debug('the start was cut short', { error }));
+  await closeInTime(service, { log, clock });
+}
+
+/** Closes it, or gives up waiting for that. What it throws after that is no news. */
+export async function closeInTime(
+  service: Closeable,
+  { log, clock = systemClock, timeoutMs = STOP_MS_MAX }: { log: Log; clock?: Clock; timeoutMs?: number },
+): Promise<void> {
+  const done = new AbortController();
+  const closing = service.close().finally(() => done.abort());
+  await Promise.race([closing, clock.sleep(timeoutMs, done.signal)]);
+  if (done.signal.aborted) return closing;
+  closing.catch(() => {});
+  log.warn('something does not let itself be closed: the process ends without it', { timeoutMs });
+}
+
+/** What nobody caught is a defect: log it once and end, so that the supervisor starts us afresh. */
+export function crashOnDefect(log: Log): void {
+  const crash = (thrown: unknown): void => {
+    log.error('defect: the process ends', { error: AntipodeError.from(thrown) });
+    process.exit(70);
+  };
+  process.on('uncaughtException', crash);
+  process.on('unhandledRejection', crash);
+}

@@ -1,0 +1,67 @@
+/** Takes away what is old, an hour apart, on the leader. What fails is tried again the next time, and stops nothing else. */
+import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
+import type { Election } from '../election.ts';
+import type { GroupCache } from '../groups/group-cache.ts';
+import type { Store } from '../store/store.ts';
+import { type Retire, retireEvents, retireFires, retireGenerations, retireIntents } from '../store/tables/retention.ts';
+
+export interface RetentionPorts {
+  readonly store: Store;
+  readonly election: Election;
+  readonly cache: GroupCache;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export const RETENTION_INTERVAL_MS = 3_600_000;
+const DAY_MS = 86_400_000;
+const INTENT_DAYS = 30;
+const GENERATION_DAYS = 30;
+/** However old: a group that seldom changes keeps its line. */
+const GENERATIONS_KEPT = 100;
+const FIRE_DAYS = 400;
+/** A year, and the time to look at it. */
+const EVENT_DAYS = 400;
+/** However old: time alone, which somebody may have set wrongly before the first start, takes away no whole log. */
+const EVENTS_KEPT = 10_000;
+/** A year of arrears is worked off in some passes. */
+const BATCHES_MAX = 50;
+
+export class Retention {
+  readonly #ports: RetentionPorts;
+
+  constructor(ports: RetentionPorts) {
+    this.#ports = ports;
+  }
+
+  async pass(): Promise<void> {
+    const { cache, clock } = this.#ports;
+    const nowMs = clock.wallMs();
+    const before = (days: number): number => nowMs - days * DAY_MS;
+    await this.#retire('intents', retireIntents({ beforeMs: before(INTENT_DAYS), unchangedBeforeMs: before(1) }));
+    for (const { spec } of cache.all) {
+      const beforeMs = before(GENERATION_DAYS);
+      await this.#retire('generations', retireGenerations(spec.name, { beforeMs, keep: GENERATIONS_KEPT }), spec.name);
+    }
+    await this.#retire('fire times', retireFires({ beforeMs: before(FIRE_DAYS) }));
+    await this.#retire('events', retireEvents({ beforeMs: before(EVENT_DAYS), keep: EVENTS_KEPT, atMs: nowMs }));
+  }
+
+  async #retire(what: string, batch: Retire, group?: string): Promise<void> {
+    const { store, election, log } = this.#ports;
+    let count = 0;
+    try {
+      for (let batches = 0; batches < BATCHES_MAX; batches += 1) {
+        const { epoch } = election;
+        const taken = epoch === undefined ? 0 : await store.write(epoch, (trx) => batch(trx));
+        count += taken;
+        if (taken === 0) break;
+      }
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      if (error.disposition === 'defect') throw error;
+      log.warn('what is old could not be taken away', { what, group, error });
+    }
+    if (count > 0) log.info('what was old has been taken away', { what, group, count });
+  }
+}

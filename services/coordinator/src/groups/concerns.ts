@@ -1,0 +1,171 @@
+/**
+ * What speaks against a claim that is still true by its numbers. "Protected" says that everything acknowledged is within
+ * the objective; it does not say that the next key will be. What failed the last time, and who is not heard, is shown at
+ * once, not when the objective has passed (I13). One retry that succeeds is not shown. Pure.
+ */
+import type { AntipodeError } from '@antipode/runtime';
+import { agoMs } from '../calendar/timeline.ts';
+import type { Group } from '../model.ts';
+import { isHung } from '../operations/hang.ts';
+import { FINDINGS } from '../operations/scrub/machine.ts';
+import type { SiteView } from '../sites/detector.ts';
+import type { Intent } from '../store/tables/intents.ts';
+import type { ScrubRecord } from '../store/tables/scrubs.ts';
+import type { FailingIntent } from '../store/tables/streaks.ts';
+
+export interface Concern {
+  readonly kind:
+    | 'capture'
+    | 'replication'
+    | 'enrolment'
+    | 'rejoin'
+    | 'drill'
+    | 'scrub'
+    | 'site'
+    | 'partition'
+    | 'planning'
+    | 'leader';
+  /** Empty where it is no site's. */
+  readonly site: string;
+  /** Empty where nothing failed. */
+  readonly errorCode: string;
+  readonly message: string;
+  readonly ageMs: number;
+  /** What to do, where the place that raised it knows better than the catalogue. */
+  readonly hint?: string | undefined;
+}
+
+export interface Recent {
+  /** What failed, by kind and site, and has not ended well since. */
+  readonly failing: readonly FailingIntent[];
+  readonly open: readonly Intent[];
+  readonly scrubs: readonly ScrubRecord[];
+  /** The last drill. */
+  readonly drill:
+    | { readonly site: string; readonly passed: boolean; readonly errorCode: string; readonly startedMs: number }
+    | undefined;
+}
+
+/** Of this coordinator. */
+export interface Own {
+  readonly isLeader: boolean;
+  readonly troubles: readonly { readonly group: string; readonly error: AntipodeError; readonly sinceMs: number }[];
+  readonly monotonicMs: number;
+}
+
+/** A failure of this many attempts in a row is one that lasts. */
+const ATTEMPTS_SHOWN = 2;
+const WATCHED: ReadonlySet<string> = new Set(['capture', 'replication', 'enrolment', 'rejoin']);
+/** They say that something else came first, or goes on elsewhere. */
+export const NO_FAILURE: readonly string[] = [
+  'EPOCH_STALE',
+  'ROLE_REFUSED',
+  'GENERATION_NOT_NEWER',
+  'LEADERSHIP_LOST',
+  'GROUP_BUSY',
+];
+
+/** A rotation that waits for security officers, or for a distributor that is away: all stays protected under the version in use. */
+function isPatientRotation(
+  { domainKeyVersion, spec: { distributor } }: Group,
+  { kind, state }: Intent,
+  view: (site: string) => SiteView | undefined,
+): boolean {
+  if (kind !== 'enrolment' || domainKeyVersion === 0) return false;
+  const isAway = distributor !== undefined && view(distributor.site)?.status !== 'up';
+  return state.phase === 'awaiting-officers' || isAway;
+}
+
+export function concernsOf({
+  group,
+  recent: { failing, open, scrubs, drill },
+  own,
+  view,
+  nowMs,
+  hangMs,
+}: {
+  group: Group;
+  recent: Recent;
+  own: Own;
+  view: (site: string) => SiteView | undefined;
+  nowMs: number;
+  hangMs: number;
+}): Concern[] {
+  // A stamp that lies ahead says nothing of its age.
+  const ago = (stampMs: number): number => (stampMs > nowMs ? 0 : agoMs({ nowMs, stampMs }));
+  const found: Concern[] = [];
+  for (const { intent, sinceMs } of failing) found.push(concernOf(intent, ago(sinceMs)));
+  for (const intent of open) {
+    const { kind, site, status, attempts, errorCode, createdMs } = intent;
+    const isFailing = attempts >= ATTEMPTS_SHOWN && errorCode !== '' && !NO_FAILURE.includes(errorCode);
+    const isKnown = found.some((one) => one.kind === kind && one.site === site);
+    if (isPatientRotation(group, intent, view)) continue;
+    if (WATCHED.has(kind) && !isKnown && (status === 'parked' || isFailing))
+      found.push(concernOf(intent, ago(createdMs)));
+  }
+  if (drill !== undefined && !drill.passed)
+    found.push({
+      kind: 'drill',
+      site: drill.site,
+      errorCode: drill.errorCode,
+      message: 'the last drill did not pass',
+      ageMs: ago(drill.startedMs),
+    });
+  for (const { site, errorCode, startedMs } of scrubs) {
+    // What a scrub has found is told otherwise: by the headline, or by what the standby has acknowledged.
+    if (errorCode === '' || FINDINGS.has(errorCode) || !group.members.some((member) => member.site === site)) continue;
+    found.push({ kind: 'scrub', site, errorCode, message: 'the last scrub could not look', ageMs: ago(startedMs) });
+  }
+  for (const { site, serial } of group.members) {
+    const heard = view(site);
+    if (heard?.status === 'up') {
+      // Orders that wait for it have not failed yet, and may not for hours.
+      const partition = heard.state?.partitions.find((one) => one.serial === serial);
+      if (partition !== undefined && isHung(partition, hangMs))
+        found.push({
+          kind: 'partition',
+          site,
+          errorCode: 'HSM_WORKER_LOST',
+          message: `the HSM at site ${site} does not answer, though its agent does and work waits for it`,
+          ageMs: partition.unansweredMs,
+          hint: 'Look at the HSM and at the link to it. The agent goes on by itself when it answers again.',
+        });
+      continue;
+    }
+    const message = `site ${site} is ${heard?.status ?? 'unknown'}: ${heard?.reason ?? 'it was not heard yet'}`;
+    const silentMs = heard?.lastMs === undefined ? 0 : own.monotonicMs - heard.lastMs;
+    found.push({ kind: 'site', site, errorCode: '', message, ageMs: Math.max(0, silentMs) });
+  }
+  for (const { group: name, error, sinceMs } of own.troubles)
+    if (name === '' || name === group.spec.name)
+      found.push({
+        kind: 'planning',
+        site: '',
+        errorCode: error.code,
+        message: plain(error.message, error.code),
+        ageMs: own.monotonicMs - sinceMs,
+        hint: error.ownHint,
+      });
+  if (!own.isLeader)
+    found.push({
+      kind: 'leader',
+      site: '',
+      errorCode: '',
+      message: 'this coordinator does not lead, and hears no site',
+      ageMs: 0,
+    });
+  return found;
+}
+
+function concernOf({ kind, site, errorCode, errorMessage, failure }: Intent, ageMs: number): Concern {
+  return {
+    kind: kind as Concern['kind'],
+    site,
+    errorCode,
+    message: plain(errorMessage || failure?.message || '', errorCode),
+    ageMs,
+    hint: failure?.code === errorCode ? failure.hint : undefined,
+  };
+}
+
+const plain = (message: string, code: string): string => message.replace(`[${code}] `, '');

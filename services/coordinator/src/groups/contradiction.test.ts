@@ -1,0 +1,75 @@
+import { DescribeResponseSchema } from '@antipode/protocol';
+import { create } from '@bufbuild/protobuf';
+import { describe, expect, it } from 'vitest';
+import type { Group } from '../model.ts';
+import type { SiteStatus, SiteView } from '../sites/detector.ts';
+import { groupOf, SPEC } from '../testing/group.ts';
+import { contradictionOf, quarantineOf } from './contradiction.ts';
+
+type Member = { [Field in 'group' | 'epoch' | 'epochOwner' | 'applied' | 'captured']?: unknown };
+const GROUP: Group = { ...groupOf(SPEC), epoch: 2n, owner: 'a', highestEpoch: 2n, highestOwner: 'a' };
+const NEWEST = { epoch: 2n, number: 7n };
+const AGREED: Member = { group: 'payments', epoch: 2n, epochOwner: 'a' };
+
+function found(
+  site: string,
+  member: Member,
+  {
+    status = 'up',
+    quarantined = [] as string[],
+    group = GROUP,
+  }: { status?: SiteStatus; quarantined?: string[]; group?: Group } = {},
+) {
+  const view = (name: string): SiteView | undefined => {
+    const said = {
+      members: [name === site ? { ...AGREED, ...member } : AGREED],
+      journal: { quarantined: name === site ? quarantined.map((one) => ({ group: one, reason: 'older copy' })) : [] },
+    };
+    const state = create(DescribeResponseSchema, said as never);
+    return { site: name, status: name === site ? status : 'up', state } as unknown as SiteView;
+  };
+  return {
+    contradiction: contradictionOf({ group, newest: NEWEST, view }),
+    quarantine: quarantineOf(group, view(site)),
+  };
+}
+
+describe('database and journals', () => {
+  it.each<[string, Member]>([
+    ['the same epoch', {}],
+    ['a lower epoch, which the agent has not heard of yet', { epoch: 1n, epochOwner: 'b' }],
+    ['no epoch at all', { epoch: 0n, epochOwner: '' }],
+    ['the newest generation', { applied: { epoch: 2n, generation: 7n } }],
+    ['an older generation', { applied: { epoch: 1n, generation: 99n } }],
+    ['a capture that is not recorded yet', { captured: { epoch: 2n, generation: 8n } }],
+    ['another group', { group: 'cards', epoch: 9n }],
+  ])('agree where an agent has %s', (_what, member) => {
+    for (const site of ['a', 'b', 'c']) expect(found(site, member).contradiction).toBeUndefined();
+  });
+
+  it.each<[string, Member]>([
+    ['a higher epoch', { epoch: 3n, epochOwner: 'b' }],
+    ['the same epoch of another owner', { epoch: 2n, epochOwner: 'b' }],
+    ['a generation that the database does not know', { applied: { epoch: 2n, generation: 8n } }],
+  ])('contradict each other where an agent has %s', (_what, member) => {
+    for (const site of ['b', 'c'])
+      expect(found(site, member).contradiction).toMatchObject({
+        kind: 'database-behind',
+        message: expect.stringContaining(`site ${site}`),
+      });
+    expect(found('c', member, { status: 'down' }).contradiction).toBeUndefined();
+  });
+
+  it('contradict each other where the active member is in quarantine; a standby is its own matter', () => {
+    expect(found('a', {}, { quarantined: ['payments'] })).toMatchObject({
+      contradiction: { kind: 'journal-not-ours' },
+      quarantine: 'older copy',
+    });
+    expect(found('b', {}, { quarantined: ['payments'] })).toEqual({
+      contradiction: undefined,
+      quarantine: 'older copy',
+    });
+    expect(found('a', {}, { quarantined: ['cards'] })).toEqual({ contradiction: undefined, quarantine: undefined });
+    expect(found('a', {}, { quarantined: ['payments'], status: 'down' }).contradiction).toBeUndefined();
+  });
+});

@@ -1,0 +1,49 @@
+/** The groups as last read: heartbeats are answered from here, and wait for no query. */
+import { Serial } from '@antipode/runtime';
+import type { Group } from '../model.ts';
+import type { Store } from '../store/store.ts';
+import { readGroups } from '../store/tables/groups.ts';
+
+export class GroupCache {
+  readonly #store: Store;
+  readonly #refreshes = new Serial();
+  #groups: readonly Group[] = [];
+  #unreadable: readonly string[] = [];
+  readonly #needed = new Map<string, readonly string[]>();
+
+  constructor({ store }: { store: Store }) {
+    this.#store = store;
+  }
+
+  get all(): readonly Group[] {
+    return this.#groups;
+  }
+
+  /** Groups whose rows cannot be made sense of. */
+  get unreadable(): readonly string[] {
+    return this.#unreadable;
+  }
+
+  /** Digests of manifests that members may still ask for; undefined before the group was looked at under this leadership. */
+  needed(group: string): readonly string[] | undefined {
+    return this.#needed.get(group);
+  }
+
+  learnNeeded(group: string, digests: readonly string[]): void {
+    this.#needed.set(group, digests);
+  }
+
+  /** At the start of a leadership: what another leader has recorded since is not known. */
+  forgetNeeded(): void {
+    this.#needed.clear();
+  }
+
+  /** One after another, each of one moment: an older reading never takes the place of a newer one. */
+  refresh(): Promise<void> {
+    return this.#refreshes.run(async () => {
+      const unreadable: string[] = [];
+      this.#groups = await this.#store.snapshot((db) => readGroups(db, (group) => unreadable.push(group)));
+      this.#unreadable = unreadable;
+    });
+  }
+}

@@ -1,0 +1,183 @@
+/** Turns an operator's declaration of a group into ours, and checks it against what is there. */
+import { FailoverPolicy, type GroupSpec as GroupSpecMessage } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import { checkCron } from '../calendar/schedule.ts';
+import { type GroupSpec, SCRUB_MS_DEFAULT, type Seat } from '../model.ts';
+import { VOTERS_MIN } from '../operations/planner.ts';
+import type { Detector } from '../sites/detector.ts';
+
+const RPO_MS_DEFAULT = 5 * 60_000;
+const RPO_MS_MIN = 1_000;
+/** More often, an HSM would do little else. */
+const SCRUB_MS_MIN = 60_000;
+/** Names of object classes, as manifests and filters have them. */
+const CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
+
+/** @throws REQUEST_INVALID, naming the field */
+/** The filter of a declaration, as agents and operators are told it. */
+export const filterMessage = ({
+  excludeIds,
+  excludeLabels,
+  excludeClasses,
+  ignoreCase = false,
+}: GroupSpec['filter']) => ({
+  excludeIds: [...excludeIds],
+  excludeLabels: [...excludeLabels],
+  excludeClasses: [...excludeClasses],
+  ignoreCase,
+});
+
+export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
+  const invalid = (field: string, why: string): never => {
+    throw new AntipodeError('REQUEST_INVALID', `${field} ${why}`, { details: { field } });
+  };
+  if (message === undefined) return invalid('spec', 'is missing');
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(message.name)) invalid('name', 'must be lower-case letters, digits and dashes');
+  if (message.members.length === 0) invalid('members', 'must not be empty');
+  const sites = message.members.map(({ site }) => site);
+  if (new Set(sites).size !== sites.length) invalid('members', 'must be at different sites');
+  const { distributor } = message;
+  const seats = [...message.members, ...message.scratch, ...(distributor === undefined ? [] : [distributor])];
+  const serials = seats.map(({ serial }) => serial);
+  if (new Set(serials).size !== serials.length || serials.includes(''))
+    invalid('members', 'must have serial numbers that do not repeat, scratch partitions and distributor included');
+  const failoverPolicy = message.failoverPolicy === FailoverPolicy.AUTOMATIC ? 'automatic' : 'manual';
+  if (failoverPolicy === 'automatic' && sites.length < VOTERS_MIN)
+    invalid(
+      'failover_policy',
+      `automatic needs ${VOTERS_MIN} sites: with two, neither can know whether the other is lost or the link is cut`,
+    );
+  const rpoMs = message.rpoSeconds === 0 ? RPO_MS_DEFAULT : message.rpoSeconds * 1_000;
+  if (rpoMs < RPO_MS_MIN) invalid('rpo_seconds', 'must be 1 or more');
+  const scrubMs = message.scrubSeconds === 0 ? SCRUB_MS_DEFAULT : message.scrubSeconds * 1_000;
+  if (scrubMs < SCRUB_MS_MIN) invalid('scrub_seconds', `must be ${SCRUB_MS_MIN / 1_000} or more`);
+  checkCron(message.drillCron);
+  // A rule that matches nothing by mistake would let a key leave that must not.
+  for (const id of message.filter?.excludeIds ?? [])
+    if (!/^(?:[0-9a-fA-F]{2})+$/.test(id))
+      invalid('filter.exclude_ids', `"${id}" is no CKA_ID in hexadecimal, such as 0a1f`);
+  for (const name of message.filter?.excludeClasses ?? [])
+    if (!CLASSES.includes(name)) invalid('filter.exclude_classes', `"${name}" is none of ${CLASSES.join(', ')}`);
+  for (const label of message.filter?.excludeLabels ?? [])
+    if (!/[^\p{C}\p{Z}]/u.test(label)) invalid('filter.exclude_labels', 'must show something');
+  return {
+    name: message.name,
+    members: message.members.map(({ site, serial }) => ({ site, serial })),
+    scratch: message.scratch.map(({ site, serial }) => ({ site, serial })),
+    ...(distributor === undefined ? {} : { distributor: { site: distributor.site, serial: distributor.serial } }),
+    filter: {
+      excludeIds: message.filter?.excludeIds ?? [],
+      excludeLabels: message.filter?.excludeLabels ?? [],
+      excludeClasses: message.filter?.excludeClasses ?? [],
+      ...(message.filter?.ignoreCase === true ? { ignoreCase: true } : {}),
+    },
+    rpoMs,
+    drillCron: message.drillCron,
+    scrubMs,
+    failoverPolicy,
+    ...deletionsFrom(message, invalid),
+  };
+}
+
+function deletionsFrom(
+  { deletions }: GroupSpecMessage,
+  invalid: (field: string, why: string) => never,
+): Pick<GroupSpec, 'deletions'> {
+  if (deletions === undefined) return {};
+  const { lossObjects, lossPercent } = deletions;
+  const retentionMs = Number(deletions.retentionMs);
+  if (!Number.isSafeInteger(retentionMs)) invalid('deletions.retention_ms', 'is too large');
+  if (lossPercent > 100) invalid('deletions.loss_percent', 'must be 100 or less');
+  return { deletions: { retentionMs, lossObjects, lossPercent } };
+}
+
+export const deletionsMessage = ({ deletions }: GroupSpec) =>
+  deletions === undefined ? undefined : { ...deletions, retentionMs: BigInt(deletions.retentionMs) };
+
+/** A typing error in a serial number should show now, not when the site is needed. */
+export function checkSites({ members, scratch, distributor }: GroupSpec, detector: Detector): void {
+  for (const { site, serial } of [...members, ...scratch, ...(distributor === undefined ? [] : [distributor])]) {
+    const state = detector.view(site)?.state;
+    if (state === undefined)
+      throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard`, {
+        details: { site },
+        hint: 'Start the agent of the site, or correct the name of the site; `antipode status` lists the sites that were heard.',
+      });
+    const partition = state.partitions.find((one) => one.serial === serial);
+    const shown = state.partitions.map((one) => `${one.name}=${one.serial || 'not initialised'}`).join(', ');
+    if (partition === undefined)
+      throw new AntipodeError('NOT_FOUND', `site ${site} has no partition with serial ${serial}; it has ${shown}`, {
+        details: { site, serial },
+      });
+    const isScratchSeat = scratch.some((seat) => seat.serial === serial);
+    if (partition.isScratch !== isScratchSeat) {
+      throw new AntipodeError(
+        'SCRATCH_REFUSED',
+        `partition ${serial} is ${partition.isScratch ? '' : 'not '}declared as scratch at site ${site}`,
+        { details: { site, serial } },
+      );
+    }
+    const isDistributorSeat = distributor?.serial === serial;
+    if (partition.isDistributor !== isDistributorSeat)
+      throw new AntipodeError(
+        'REQUEST_INVALID',
+        `partition ${serial} is ${partition.isDistributor ? '' : 'not '}declared as distributor at site ${site}`,
+        {
+          details: { field: 'distributor', site, serial },
+          hint: 'A distributor is no member. Declare it with `role: distributor` at its own site, and name it with --distributor only.',
+        },
+      );
+  }
+}
+
+/** One that is named later: its own site alone must have been heard. @throws REQUEST_INVALID, NOT_FOUND, SCRATCH_REFUSED */
+export function checkDistributor(spec: GroupSpec, distributor: Seat, detector: Detector): void {
+  if ([...spec.members, ...spec.scratch].some(({ serial }) => serial === distributor.serial) || !distributor.serial)
+    throw new AntipodeError('REQUEST_INVALID', `partition ${distributor.serial} is a member or a scratch partition`, {
+      details: { field: 'distributor' },
+    });
+  checkSites({ ...spec, members: [], scratch: [], distributor }, detector);
+}
+
+/** @throws ALREADY_EXISTS for a partition that is a member of another group */
+export function checkSeats({ name, members }: GroupSpec, known: readonly GroupSpec[]): void {
+  for (const { site, serial } of members) {
+    const other = known.find((group) => group.name !== name && group.members.some((seat) => seat.serial === serial));
+    if (other === undefined) continue;
+    throw new AntipodeError(
+      'ALREADY_EXISTS',
+      `partition ${serial} of site ${site} is a member of group ${other.name}`,
+      {
+        details: { group: other.name, site, serial },
+        hint: 'A partition is a member of one group. Name another partition for this one; `antipode status --json` lists those of each site.',
+      },
+    );
+  }
+}
+
+/**
+ * What a repeated declaration says otherwise than the one in force; empty where it says the same. The order of members counts
+ * only for the first one, which was made active. Rules of the filter are named and not repeated: they may hold labels of keys.
+ */
+export function differences(inForce: GroupSpec, declared: GroupSpec): string[] {
+  const fields = new Set([...Object.keys(inForce), ...Object.keys(declared)]) as Set<keyof GroupSpec>;
+  return [...fields].flatMap((field) => {
+    const [before, after] = [inForce[field], declared[field]].map((value) => canonical(value, field));
+    if (before === after) return [];
+    return field === 'filter' ? ['filter differs'] : [`${field} is ${before}, declared ${after}`];
+  });
+}
+
+/** JSON that does not depend on the order of names, nor of what is a set. PostgreSQL keeps neither. */
+function canonical(value: unknown, field = ''): string {
+  if (Array.isArray(value)) {
+    const items = value.map((item) => canonical(item));
+    const [first, ...rest] = items;
+    const sorted = field === 'members' && first !== undefined ? [first, ...rest.sort()] : items.sort();
+    return `[${sorted.join(',')}]`;
+  }
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'none';
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  members.sort(([one], [other]) => (one < other ? -1 : 1));
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join(',')}}`;
+}

@@ -1,0 +1,27 @@
+/** What is known to keep a member from serving, by what its site said last. */
+
+import type { Group, Seat } from '../model.ts';
+import type { SiteView } from '../sites/detector.ts';
+import { quarantineOf } from './contradiction.ts';
+
+/** Code of the error; empty for none, and for a site that was not heard since this coordinator started. */
+export function troubleOf(view: SiteView | undefined, { serial }: Pick<Seat, 'serial'>): string {
+  if (view?.state === undefined) return '';
+  const partition = view.state.partitions.find((one) => one.serial === serial);
+  return partition === undefined ? 'PARTITION_NOT_FOUND' : partition.errorCode;
+}
+
+/**
+ * Without what members have acknowledged that cannot serve now: a key in a token that nobody can use, or at a site that is
+ * not promoted, protects nobody (I13). The record itself stays, and counts again when the member can serve.
+ */
+export function usableAcknowledgements<T extends { readonly site: string }>(
+  group: Group,
+  acknowledged: readonly T[],
+  view: (site: string) => SiteView | undefined,
+): T[] {
+  const isBroken = (seat: Seat): boolean =>
+    troubleOf(view(seat.site), seat) !== '' || quarantineOf(group, view(seat.site)) !== undefined;
+  const broken = new Set(group.members.filter(isBroken).map(({ site }) => site));
+  return acknowledged.filter(({ site }) => !broken.has(site));
+}

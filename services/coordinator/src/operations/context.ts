@@ -1,0 +1,201 @@
+/** What the effects of all machines share: the ports, the group of an intent, and how orders are put. */
+import type { GenerationRef, OrderState, ProofSummary } from '@antipode/protocol';
+import { MemberRole } from '@antipode/protocol';
+import { AntipodeError, type Clock, currentTrace, fromHex, hex } from '@antipode/runtime';
+import type { Election } from '../election.ts';
+import type { GroupCache } from '../groups/group-cache.ts';
+import { activeOf, type Generation, type Group, type Member, type Proof, type Role } from '../model.ts';
+import type { Agent, Agents } from '../sites/agents.ts';
+import type { Detector } from '../sites/detector.ts';
+import type { JournalBook } from '../sites/journals.ts';
+import type { LeaseBook } from '../sites/leases.ts';
+import type { EventRecord, Store, Write } from '../store/store.ts';
+import { readAcknowledged } from '../store/tables/generations.ts';
+import { lockGroup, readGroup } from '../store/tables/groups.ts';
+import { type Intent, isMoveOpen } from '../store/tables/intents.ts';
+import type { Timings } from '../timings.ts';
+
+/** A 10,000-key generation on a slow token takes minutes; a lost link is noticed by keepalive long before. */
+export const WORK_TIMEOUT_MS = 30 * 60_000;
+export const ORDER_TIMEOUT_MS = 5_000;
+/** A capture a second for 30,000 years. */
+export const NUMBER_SEEN_MAX = 10n ** 12n;
+
+export interface EffectsPorts {
+  readonly store: Store;
+  readonly election: Election;
+  readonly agents: Agents;
+  readonly detector: Detector;
+  readonly leases: LeaseBook;
+  readonly journals: Pick<JournalBook, 'accept' | 'recordIn'>;
+  readonly cache: GroupCache;
+  readonly clock: Clock;
+  readonly timings: Timings;
+}
+
+export class EffectContext {
+  readonly ports: EffectsPorts;
+
+  constructor(ports: EffectsPorts) {
+    this.ports = ports;
+  }
+
+  group(intent: Intent): Promise<Group> {
+    return this.ports.store.snapshot((db) => readGroup(db, intent.group));
+  }
+
+  agent(site: string): Agent {
+    return this.ports.agents.client(site);
+  }
+
+  /**
+   * One change of state, under the leadership that this process has now. With it goes how far the journals have come in
+   * which the sites have what they answered: an older copy of one is known by that, whoever leads then.
+   */
+  async write<T>(work: Parameters<typeof Store.prototype.write<T>>[1]): Promise<T> {
+    const { store, election, journals } = this.ports;
+    let isWritten = (): void => {};
+    const result = await store.write(election.require(), async (trx, record) => {
+      const outcome = await work(trx, record);
+      isWritten = await journals.recordIn(trx);
+      return outcome;
+    });
+    isWritten();
+    return result;
+  }
+
+  /**
+   * One change under a tenure, with the group locked.
+   * @throws EPOCH_STALE when a later epoch was issued; then nothing is written
+   */
+  writeUnder<T>(
+    { group, epoch }: { group: string; epoch: bigint },
+    work: (trx: Write, record: (event: EventRecord) => void) => Promise<T>,
+  ): Promise<T> {
+    return this.write(async (trx, record) => {
+      const { highestEpoch } = await lockGroup(trx, group);
+      if (highestEpoch !== epoch)
+        throw new AntipodeError('EPOCH_STALE', `epoch ${epoch} of group ${group} is over: ${highestEpoch} was issued`, {
+          details: { group, epoch, highest: highestEpoch },
+        });
+      return work(trx, record);
+    });
+  }
+
+  /**
+   * The highest number of a generation that a member speaks of in its heartbeats: above the database's own after that was
+   * rolled back. A claim far beyond is no number of a generation.
+   */
+  highestSeen(group: Group): bigint {
+    const name = group.spec.name;
+    const numbers = group.members.flatMap(({ site }) => {
+      const seat = this.ports.detector.view(site)?.state?.members.find((one) => one.group === name);
+      return [seat?.captured?.generation ?? 0n, seat?.applied?.generation ?? 0n];
+    });
+    return numbers.reduce((best, one) => (one > best && one < NUMBER_SEEN_MAX ? one : best), 0n);
+  }
+
+  /** Captures and replications wait while the active role is about to move. @throws GROUP_BUSY */
+  async requireNoMove(group: string): Promise<void> {
+    if (await this.ports.store.query((db) => isMoveOpen(db, group)))
+      throw new AntipodeError('GROUP_BUSY', `the active role of group ${group} is about to move`, {
+        details: { group },
+      });
+  }
+
+  /** Members that may hold generations and are not known to be down, the active one first, then who has acknowledged most. */
+  async holders(group: Group, except: string): Promise<{ site: string; address: string }[]> {
+    const acknowledged = await this.ports.store.query((db) => readAcknowledged(db, group.spec.name));
+    const active = activeOf(group);
+    const sites = [
+      ...(active === undefined ? [] : [active.site]),
+      ...acknowledged.map(({ site }) => site),
+      ...group.members.map(({ site }) => site),
+    ];
+    const isLikelyUp = (site: string): boolean => this.ports.detector.view(site)?.status !== 'down';
+    return [...new Set(sites)]
+      .filter((site) => site !== except && isLikelyUp(site))
+      .map((site) => this.ports.agents.address(site));
+  }
+}
+
+export const ROLES: Record<Role, MemberRole> = {
+  active: MemberRole.ACTIVE,
+  standby: MemberRole.STANDBY,
+  fenced: MemberRole.FENCED,
+};
+
+export const roleFrom = (role: MemberRole): Role =>
+  role === MemberRole.ACTIVE ? 'active' : role === MemberRole.STANDBY ? 'standby' : 'fenced';
+
+/** Orders under the epoch in force, in the name of the effect that is performed. */
+export function fenceOf(group: Group, { requestId }: Pick<Intent, 'requestId'>) {
+  return { group: group.spec.name, epoch: group.epoch, owner: group.owner, requestId };
+}
+
+/**
+ * When an order began, on our clock, at the latest: it may have been started by an earlier leader, or before an answer was
+ * lost. `leftMs` is when this call left; nothing may look newer than it is (I13).
+ */
+export function beganMs(clock: Clock, answer: { order?: OrderState | undefined }, leftMs: number): number {
+  return Math.min(leftMs, clock.wallMs() - Number(answer.order?.ageMs ?? 0n));
+}
+
+/** @throws ROLE_REFUSED */
+export function requireActive(group: Group): Member {
+  const active = activeOf(group);
+  if (active !== undefined && group.highestEpoch === group.epoch) return active;
+  throw new AntipodeError('ROLE_REFUSED', `group ${group.spec.name} has no active member`, {
+    details: { group: group.spec.name },
+  });
+}
+
+/** @throws REQUEST_INVALID */
+export function requireRef(ref: GenerationRef | undefined): GenerationRef {
+  if (ref === undefined)
+    throw new AntipodeError('REQUEST_INVALID', 'the agent gave no generation', { details: { field: 'generation' } });
+  return ref;
+}
+
+export function generationFrom(ref: GenerationRef, recoveryPointMs: number): Generation {
+  return {
+    epoch: ref.epoch,
+    number: ref.generation,
+    manifestDigest: hex(ref.manifestDigest),
+    contentDigest: hex(ref.contentDigest),
+    objectCount: ref.objectCount,
+    keyCount: ref.keyCount,
+    domainKeyVersion: ref.domainKeyVersion,
+    uncaptured: ref.uncaptured.map(({ objectId, kind, reason }) => ({ objectId, kind, reason })),
+    recoveryPointMs,
+    trace: currentTrace(),
+  };
+}
+
+/** For an order: which generation, without the objects that it does not protect, which may be many. */
+export function orderRefOf(generation: Generation) {
+  return { ...refOf(generation), uncaptured: [] };
+}
+
+export function refOf(generation: Generation) {
+  return {
+    epoch: generation.epoch,
+    generation: generation.number,
+    manifestDigest: fromHex(generation.manifestDigest),
+    contentDigest: fromHex(generation.contentDigest),
+    captureStartedMs: BigInt(generation.recoveryPointMs),
+    objectCount: generation.objectCount,
+    ...(generation.keyCount === undefined ? {} : { keyCount: generation.keyCount }),
+    domainKeyVersion: generation.domainKeyVersion,
+    uncaptured: generation.uncaptured.map((object) => ({ ...object })),
+  };
+}
+
+export function proofFrom(proof: ProofSummary | undefined): Proof {
+  return {
+    proved: proof?.proved ?? 0,
+    failed: proof?.failed ?? 0,
+    failedObjectIds: [...(proof?.failedObjectIds ?? [])],
+    usesNotExercised: proof?.usesNotExercised ?? 0,
+  };
+}

@@ -1,0 +1,94 @@
+import { rejection } from '@antipode/runtime/testing';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Generation } from '../../model.ts';
+import { EffectsBench, GROUP, intentOf } from '../../testing/effects-bench.ts';
+import { generation } from '../../testing/situation.ts';
+import { drill } from './effects.ts';
+import type { DrillEffect, DrillOutcome } from './machine.ts';
+
+const database = vi.hoisted(() => ({
+  group: undefined as unknown,
+  generation: undefined as Generation | undefined,
+  drills: [] as unknown[],
+}));
+vi.mock(import('../../store/tables/groups.ts'), async (original) => ({
+  ...(await original()),
+  readGroup: async () => database.group as never,
+}));
+vi.mock(import('../../store/tables/generations.ts'), async (original) => ({
+  ...(await original()),
+  readGeneration: async () => database.generation,
+}));
+vi.mock(import('../../store/tables/drills.ts'), async (original) => ({
+  ...(await original()),
+  recordDrill: async (_trx, one) => void database.drills.push(one),
+}));
+
+const TARGET = { epoch: 1n, number: 4n, serial: 'scratch-c' };
+const OUTCOME: DrillOutcome = {
+  proof: { proved: 2, failed: 0, failedObjectIds: [], usesNotExercised: 0 },
+  isClean: true,
+  startedMs: 77,
+  recoveryTimeMs: 420,
+  evidence: '{}',
+  signature: 'c2ln',
+  signer: 'a2V5',
+};
+let bench: EffectsBench;
+const perform = (effect: DrillEffect) => drill(bench.context, { ...intentOf('c'), createdMs: 33 }, effect);
+beforeEach(() => {
+  bench = new EffectsBench();
+  Object.assign(database, {
+    group: GROUP,
+    generation: generation({ manifestDigest: 'aa', contentDigest: 'bb' }),
+    drills: [],
+  });
+});
+
+describe('a drill', () => {
+  it('is rehearsed at its scratch partition, from whoever holds the generation, and cleaning up is no part of its time', async () => {
+    const startedMs = bench.clock.wallMs();
+    bench.answers.set('drill', async () => {
+      await bench.clock.advance(1_000);
+      const [signature, signer] = [OUTCOME.signature, OUTCOME.signer].map((text) => Buffer.from(text, 'base64'));
+      return { proof: { proved: 2 }, isClean: true, times: { cleanMs: 580 }, evidence: '{}', signature, signer };
+    });
+    expect(await perform({ type: 'drill', ...TARGET })).toEqual({
+      type: 'rehearsed',
+      outcome: { ...OUTCOME, startedMs },
+    });
+    expect(bench.orders).toMatchObject([
+      {
+        site: 'c',
+        method: 'drill',
+        request: {
+          fence: { epoch: 1n, owner: 'a' },
+          drillId: 'i',
+          scratchSerial: 'scratch-c',
+          sources: ['a', 'b', 'c'].map((site) => ({ site, address: `${site}:1` })),
+        },
+      },
+    ]);
+  });
+
+  it('of a generation that is not on record does not run', async () => {
+    database.generation = undefined;
+    expect((await rejection(perform({ type: 'drill', ...TARGET }))).code).toBe('GENERATION_UNKNOWN');
+    expect(bench.orders).toEqual([]);
+  });
+
+  it('is recorded with its evidence', async () => {
+    await perform({ type: 'record-drill', code: '', outcome: OUTCOME, ...TARGET });
+    expect(database.drills).toMatchObject([
+      { id: 'i', site: 'c', number: 4n, passed: true, errorCode: '', startedMs: 77, signature: Buffer.from('sig') },
+    ]);
+    expect(bench.events).toEqual(['drill-passed']);
+  });
+
+  it('that did not run is recorded as failed, from when it was wanted', async () => {
+    await perform({ type: 'record-drill', code: 'SCRATCH_REFUSED', outcome: undefined, ...TARGET });
+    const proof = { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
+    expect(database.drills).toMatchObject([{ passed: false, errorCode: 'SCRATCH_REFUSED', startedMs: 33, proof }]);
+    expect(bench.events).toEqual(['drill-failed']);
+  });
+});

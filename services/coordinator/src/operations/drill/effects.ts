@@ -1,0 +1,68 @@
+/** Has a generation rehearsed in a scratch partition, and records what came of it. */
+import { AntipodeError } from '@antipode/runtime';
+import { recordDrill } from '../../store/tables/drills.ts';
+import { readGeneration } from '../../store/tables/generations.ts';
+import type { Intent } from '../../store/tables/intents.ts';
+import { beganMs, type EffectContext, fenceOf, orderRefOf, proofFrom, WORK_TIMEOUT_MS } from '../context.ts';
+import type { DrillEffect, DrillEvent } from './machine.ts';
+
+const NO_PROOF = { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
+
+export async function drill(context: EffectContext, intent: Intent, effect: DrillEffect): Promise<DrillEvent> {
+  const { store, clock, agents } = context.ports;
+  const group = await context.group(intent);
+  const name = group.spec.name;
+  if (effect.type === 'record-drill') {
+    const { outcome, code, number } = effect;
+    await context.write(async (trx, record) => {
+      await recordDrill(trx, {
+        id: intent.id,
+        group: name,
+        site: intent.site,
+        number,
+        passed: code === '',
+        proof: outcome?.proof ?? NO_PROOF,
+        errorCode: code,
+        startedMs: outcome?.startedMs ?? intent.createdMs,
+        recoveryTimeMs: outcome?.recoveryTimeMs ?? 0,
+        evidence: outcome?.evidence ?? '',
+        signature: Buffer.from(outcome?.signature ?? '', 'base64'),
+        signer: Buffer.from(outcome?.signer ?? '', 'base64'),
+      });
+      const kind = code === '' ? 'drill-passed' : 'drill-failed';
+      record({ kind, group: name, site: intent.site, details: { drill: intent.id, number, code } });
+    });
+    return { type: 'recorded' };
+  }
+  const generation = await store.query((db) => readGeneration(db, name, effect));
+  if (generation === undefined)
+    throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', {
+      details: { group: name, number: effect.number },
+    });
+  const leftMs = clock.wallMs();
+  const fromMs = clock.monotonicMs();
+  const answer = await context.agent(intent.site).drill(
+    {
+      fence: fenceOf(group, intent),
+      drillId: intent.id,
+      generation: orderRefOf(generation),
+      scratchSerial: effect.serial,
+      sources: group.members.map(({ site }) => agents.address(site)),
+    },
+    { timeoutMs: WORK_TIMEOUT_MS },
+  );
+  const tookMs = Math.max(clock.monotonicMs() - fromMs, Number(answer.order?.ageMs ?? 0n));
+  return {
+    type: 'rehearsed',
+    outcome: {
+      proof: proofFrom(answer.proof),
+      isClean: answer.isClean,
+      startedMs: beganMs(clock, answer, leftMs),
+      // Cleaning up is no part of a real restore.
+      recoveryTimeMs: Math.round(tookMs - (answer.times?.cleanMs ?? 0)),
+      evidence: answer.evidence,
+      signature: Buffer.from(answer.signature).toString('base64'),
+      signer: Buffer.from(answer.signer).toString('base64'),
+    },
+  };
+}

@@ -1,0 +1,120 @@
+/** Seats members and brings a domain key version to them. */
+import type { PartitionState } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import { activeOf, type Group } from '../../model.ts';
+import { orderVersion, useVersion } from '../../store/tables/groups.ts';
+import type { Intent } from '../../store/tables/intents.ts';
+import { type EffectContext, fenceOf, ORDER_TIMEOUT_MS, ROLES, requireActive, WORK_TIMEOUT_MS } from '../context.ts';
+import type { EnrolmentEffect, EnrolmentEvent, EnrolmentFailure } from './machine.ts';
+
+/** A group without a live standby is not protected by any key (design, section 4). */
+const LIVE_MEMBERS_MIN = 2;
+
+export async function enrolment(
+  context: EffectContext,
+  intent: Intent,
+  effect: EnrolmentEffect,
+): Promise<EnrolmentEvent> {
+  const group = await context.group(intent);
+  const name = group.spec.name;
+  switch (effect.type) {
+    case 'seat-members': {
+      // The first active member is seated by order; later ones are promoted.
+      const toSeat = group.members.filter(
+        ({ role, site }) => !(role === 'active' && group.epoch > 1n) && isWanted(context, group, site),
+      );
+      await Promise.all(
+        toSeat.map(({ site, serial, role }) =>
+          context
+            .agent(site)
+            .setRole({ fence: fenceOf(group, intent), serial, role: ROLES[role] }, { timeoutMs: ORDER_TIMEOUT_MS }),
+        ),
+      );
+      return { type: 'seated' };
+    }
+    case 'order-version': {
+      // A number is used up for ever: none is, while nobody could bring the key.
+      bringerOf(context, group);
+      const version = group.highestVersion + 1;
+      await context.write((trx) => orderVersion(trx, name, version));
+      return { type: 'version-ordered', version };
+    }
+    case 'distribute': {
+      const bringer = bringerOf(context, group);
+      const members = [...group.members, ...group.spec.scratch].filter(({ site }) => isWanted(context, group, site));
+      if (group.domainKeyVersion > 0 && new Set(members.map(({ site }) => site)).size < LIVE_MEMBERS_MIN) {
+        throw new AntipodeError('SITE_UNREACHABLE', 'no standby can be reached to share a new domain key with', {
+          details: { group: name },
+        });
+      }
+      const { failures } = await context.agent(bringer.site).distributeDomainKey(
+        {
+          fence: fenceOf(group, intent),
+          version: effect.version,
+          distributorSerial: bringer.distributorSerial,
+          members: members.map(({ site, serial }) => ({ site: context.ports.agents.address(site), serial })),
+        },
+        { timeoutMs: WORK_TIMEOUT_MS },
+      );
+      return {
+        type: 'distributed',
+        sites: members.map(({ site }) => site),
+        failures: failures.map(({ serial, code, message }) => ({ serial, code, message })),
+      };
+    }
+    case 'use-version': {
+      const { version, sites } = effect;
+      const failures = awaitedOfficers(context, group, { version, sites });
+      if (failures.length > 0) return { type: 'officers-awaited', failures };
+      await context.write(async (trx, record) => {
+        await useVersion(trx, name, version);
+        record({ kind: 'domain-key-in-use', group: name, details: { version, sites: sites.length } });
+      });
+      await context.ports.cache.refresh();
+      return { type: 'version-used' };
+    }
+  }
+}
+
+/** Who makes the domain keys of a group. A distributor that is away holds up nothing else. @throws SITE_UNREACHABLE */
+function bringerOf({ ports }: EffectContext, group: Group): { site: string; distributorSerial: string } {
+  const active = requireActive(group);
+  const { distributor } = group.spec;
+  if (distributor === undefined) return { site: active.site, distributorSerial: '' };
+  const { site, serial } = distributor;
+  if (ports.detector.view(site)?.status === 'up') return { site, distributorSerial: serial };
+  throw new AntipodeError('SITE_UNREACHABLE', `the distributor of group ${group.spec.name}, at site ${site}, is away`, {
+    details: { group: group.spec.name, site },
+    hint: 'Replication and failover go on; a rotation or an enrolment waits for it. If it is lost, name another: pin it at every site with `antipode partition enrol --distributor-peer`, then run `antipode group set-distributor`.',
+  });
+}
+
+/**
+ * Partitions that have received the version and cannot carry under it what they carry under the one in use: their officers have
+ * not trusted it yet. Nothing waits where the active member has lost the version in use: it captures nothing at all.
+ */
+function awaitedOfficers(
+  { ports }: EffectContext,
+  group: Group,
+  { version, sites }: { version: number; sites: readonly string[] },
+): EnrolmentFailure[] {
+  const name = group.spec.name;
+  const trusts = (one: PartitionState | undefined, wanted: number): boolean =>
+    one?.trusted?.some((key) => key.group === name && key.version === wanted) === true;
+  const active = ports.detector.view(activeOf(group)?.site ?? '')?.state;
+  const held = active?.members.find((member) => member.group === name)?.domainKeyVersion ?? group.domainKeyVersion;
+  if (held < group.domainKeyVersion) return [];
+  return [...group.members, ...group.spec.scratch]
+    .filter(({ site }) => sites.includes(site))
+    .flatMap(({ site, serial }) => {
+      const partition = ports.detector.view(site)?.state?.partitions?.find((one) => one.serial === serial);
+      if (!trusts(partition, group.domainKeyVersion) || trusts(partition, version)) return [];
+      const message = `site ${site}: its security officer has not trusted domain key version ${version} yet (antipode partition trust-domain-key ${partition?.name ?? ''}); until then version ${group.domainKeyVersion} stays in use`;
+      return [{ serial, code: 'DOMAIN_KEY_UNTRUSTED', message }];
+    });
+}
+
+/** A first version goes to everybody. A later one to those that are there: who missed it gets the next one. */
+function isWanted({ ports }: EffectContext, group: Group, site: string): boolean {
+  return group.domainKeyVersion === 0 || site === activeOf(group)?.site || ports.detector.view(site)?.status === 'up';
+}

@@ -1,0 +1,249 @@
+/** The last look before an active member that answers is left: its successor catches up with it, or nothing changes. */
+import { type ErrorCode, fromHex } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Generation } from '../../model.ts';
+import { EffectsBench, GROUP, intentOf } from '../../testing/effects-bench.ts';
+import { generation } from '../../testing/situation.ts';
+import { failover } from './effects.ts';
+import type { FailoverEffect } from './machine.ts';
+
+/** What was recorded. */
+const database = vi.hoisted(() => ({
+  group: undefined as unknown,
+  generation: undefined as Generation | undefined,
+  recorded: [] as string[],
+}));
+vi.mock(import('../../store/tables/groups.ts'), async (original) => ({
+  ...(await original()),
+  readGroup: async () => database.group as never,
+  lockGroup: async () => database.group as never,
+  setForeignObjects: async () => {},
+}));
+vi.mock(import('../../store/tables/generations.ts'), async (original) => ({
+  ...(await original()),
+  reserveNumber: async () => 5n,
+  releaseNumber: async () => {},
+  readGeneration: async () => database.generation,
+  readAcknowledged: async () => [],
+  recordCapture: async (_trx, _group, { number }) => void database.recorded.push(`captured ${number}`),
+  withdrawAcknowledgements: async (_trx, _group, { number, site }) =>
+    void database.recorded.push(`withdrawn ${number} ${site}`),
+  recordAcknowledgement: async (_trx, _group, { number, site }) =>
+    void database.recorded.push(`acknowledged ${number} ${site}`),
+}));
+
+const LAST = generation({ number: 6n, manifestDigest: 'cc', contentDigest: 'bb' });
+const EFFECT = { type: 'catch-up', from: 'a', to: 'b' } as unknown as FailoverEffect;
+const REF = { epoch: 1n, generation: 5n, manifestDigest: fromHex('aa'), contentDigest: fromHex('bb') };
+let bench: EffectsBench;
+const catchUp = () => failover(bench.context, intentOf(''), EFFECT);
+const hang = (site: string): void =>
+  void bench.partitions.set(site, { errorCode: '', unansweredMs: bench.context.ports.timings.hangMs + 1 });
+beforeEach(() => {
+  bench = new EffectsBench();
+  bench.answers
+    .set('capture', { generation: { ...REF, objectCount: 1, domainKeyVersion: 1, uncaptured: [] }, isNew: true })
+    .set('apply', { appliedObjects: 1, pulledBlobs: 1, divergentObjects: 0, unaccountedObjects: 0 })
+    .set('verify', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 0 } });
+  Object.assign(database, { group: GROUP, generation: LAST, recorded: [] });
+});
+
+describe('a target that catches up', () => {
+  it('has everything captured, applied, read back in whole and acknowledged, before service stops', async () => {
+    bench.answers.set('verify', async () => {
+      await bench.clock.advance(700);
+      return { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 0 } };
+    });
+    expect(await catchUp()).toEqual({
+      type: 'caught-up',
+      generation: { epoch: 1n, number: 5n, manifestDigest: 'aa' },
+      startedMs: bench.clock.wallMs(),
+    });
+    expect(bench.ordered).toEqual(['capture a', 'apply b', 'verify b']);
+    expect(bench.orders[2]?.request['everything']).toBe(true);
+    expect(database.recorded).toEqual(['captured 5', 'acknowledged 5 b']);
+  });
+
+  it.each([
+    ['OBJECT_UNPROVEN', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 1 } }],
+    ['DIGEST_MISMATCH', { contentDigest: fromHex('cc'), proof: { proved: 1, failed: 0 } }],
+  ])(
+    'ends it with %s where it does not prove what it has, and it has acknowledged nothing any more',
+    async (code, verified) => {
+      bench.answers.set('verify', verified);
+      expect((await rejection(catchUp())).code).toBe(code);
+      expect(database.recorded).toEqual(['captured 5', 'withdrawn 5 b']);
+    },
+  );
+
+  it.each(['capture', 'apply', 'verify'])('is tried again where %s fails for a while', async (method) => {
+    bench.answers.set(method, 'TIMED_OUT');
+    bench.statuses.set('c', 'down');
+    expect((await rejection(catchUp())).code).toBe('TIMED_OUT');
+  });
+
+  it('ends after some attempts, or some time, with its last cause, and changes nothing', async () => {
+    bench.answers.set('apply', 'HSM_UNAVAILABLE');
+    const trying = (rest: object) => failover(bench.context, { ...intentOf(''), ...rest }, EFFECT);
+    expect((await rejection(trying({ attempts: 4 }))).code).toBe('HSM_UNAVAILABLE');
+    const error = await rejection(trying({ attempts: 5 }));
+    expect([error.code, error.message]).toEqual(['FAILOVER_REFUSED', expect.stringContaining('HSM_UNAVAILABLE')]);
+    await bench.clock.advance(30 * 60_000);
+    expect((await rejection(trying({ attempts: 0 }))).code).toBe('FAILOVER_REFUSED');
+    expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+  });
+
+  it.each(['a', 'b'])('ends it where site %s is lost meanwhile: that is for a person to look at', async (site) => {
+    bench.answers.set('verify', 'SITE_UNREACHABLE');
+    for (const status of ['suspect', 'down', 'unknown'] as const) {
+      bench.statuses.set(site, status);
+      expect((await rejection(catchUp())).code).toBe('FAILOVER_REFUSED');
+    }
+    expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+  });
+
+  it.each<[string, string, () => void]>([
+    ['capture', 'the HSM at site a hangs', () => hang('a')],
+    ['apply', 'the HSM at site b hangs', () => hang('b')],
+    ['verify', 'the HSM at site b hangs', () => hang('b')],
+    ['apply', 'site a is lost', () => bench.statuses.set('a', 'down')],
+    ['apply', 'site b is lost', () => bench.statuses.set('b', 'down')],
+  ])(
+    'is not waited for in %s when %s: captures wait for the move, and so does any other failover',
+    async (method, _what, strike) => {
+      bench.answers.set(method, () => new Promise(() => {}));
+      const given = rejection(catchUp());
+      await bench.clock.advance(bench.context.ports.timings.heartbeatMs * 3);
+      strike();
+      await bench.clock.advance(bench.context.ports.timings.heartbeatMs * 2);
+      const error = await given;
+      expect([error.code, error.message]).toEqual(['FAILOVER_REFUSED', expect.stringContaining('nothing was changed')]);
+      expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+    },
+  );
+
+  it('is waited for while its HSM answers, and while a site is only suspect', async () => {
+    let finish: ((answer: object) => void) | undefined;
+    bench.answers.set(
+      'apply',
+      () =>
+        new Promise((resolve) => {
+          finish = resolve;
+        }),
+    );
+    bench.partitions.set('b', { errorCode: '', unansweredMs: bench.context.ports.timings.hangMs });
+    bench.statuses.set('a', 'suspect');
+    const given = catchUp();
+    await bench.clock.advance(bench.context.ports.timings.heartbeatMs * 30);
+    finish?.({ appliedObjects: 1, pulledBlobs: 1, divergentObjects: 0, unaccountedObjects: 0 });
+    expect((await given).type).toBe('caught-up');
+  });
+
+  it('is told what stands against it under its own code, also where a site is lost', async () => {
+    bench.statuses.set('b', 'down');
+    for (const code of ['HSM_FULL', 'EPOCH_STALE', 'INVARIANT_BROKEN'] satisfies ErrorCode[]) {
+      bench.answers.set('apply', code);
+      expect((await rejection(catchUp())).code).toBe(code);
+    }
+  });
+});
+
+describe('a target that is handed the last generation of the old tenure', () => {
+  const HANDOVER = { newest: { epoch: 1n, number: 6n, manifestDigest: 'cc' }, holders: ['a'] };
+  const handOver = (attempts = 0) =>
+    failover(bench.context, { ...intentOf(''), attempts }, {
+      ...EFFECT,
+      type: 'hand-over',
+      epoch: 2n,
+      excluded: [],
+      handover: HANDOVER,
+    } as unknown as FailoverEffect);
+  beforeEach(() => {
+    // It was issued, and is not in force.
+    database.group = { ...GROUP, highestEpoch: 2n, highestOwner: 'b' };
+  });
+
+  it('applies, verifies and acknowledges it under the epoch that was issued', async () => {
+    expect(await handOver()).toEqual({ type: 'handed-over' });
+    expect(bench.ordered).toEqual(['apply b', 'verify b']);
+    const fence = { group: 'payments', epoch: 2n, owner: 'b', requestId: 'i' };
+    for (const { request } of bench.orders) expect(request).toMatchObject({ fence, generation: { generation: 6n } });
+    expect(database.recorded).toEqual(['acknowledged 6 b']);
+  });
+
+  it.each([
+    ['does not prove it', 'verify', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 1 } }],
+    ['reads something else back', 'verify', { contentDigest: fromHex('cc'), proof: { proved: 1, failed: 0 } }],
+    ['has no room for it', 'apply', 'HSM_FULL'],
+    ['is given a manifest that is not valid', 'apply', 'MANIFEST_INVALID'],
+  ] as const)('goes on without it where it %s', async (_why, method, answer) => {
+    bench.answers.set(method, answer);
+    expect(await handOver()).toEqual({ type: 'not-handed-over' });
+    expect(database.recorded).toEqual(method === 'verify' ? ['withdrawn 6 b'] : []);
+  });
+
+  it('tries again while a holder is there, for a while', async () => {
+    bench.answers.set('apply', 'SITE_UNREACHABLE');
+    expect((await rejection(handOver())).code).toBe('SITE_UNREACHABLE');
+    expect(await handOver(3)).toEqual({ type: 'not-handed-over' });
+    bench.statuses.set('a', 'down');
+    expect(await handOver()).toEqual({ type: 'not-handed-over' });
+  });
+
+  it('is given up itself where it is lost meanwhile, and the attempt where another epoch is known', async () => {
+    bench.answers.set('apply', 'SITE_UNREACHABLE');
+    bench.statuses.set('b', 'down');
+    expect(await handOver()).toEqual({ type: 'target-lost', code: 'SITE_UNREACHABLE' });
+    bench.answers.set('apply', 'EPOCH_STALE');
+    expect((await rejection(handOver())).code).toBe('EPOCH_STALE');
+  });
+
+  it('is given up where its HSM does not answer, and another member may take its place', async () => {
+    const { hangMs, heartbeatMs } = bench.context.ports.timings;
+    for (const site of ['a', 'b', 'c']) bench.partitions.set(site, { errorCode: '', unansweredMs: 0 });
+    bench.partitions.set('b', { errorCode: '', unansweredMs: hangMs + 1 });
+    bench.answers.set('apply', () => new Promise(() => {}));
+    const handing = handOver();
+    await bench.clock.advance(heartbeatMs * 3);
+    expect(await handing).toEqual({ type: 'target-lost', code: 'HSM_WORKER_LOST' });
+  });
+});
+
+describe('a target that fetches what must not be lost before anything is changed', () => {
+  const FETCH = { newest: { epoch: 1n, number: 6n, manifestDigest: 'cc' }, holders: ['c'] };
+  const fetching = (attempts = 0) =>
+    failover(bench.context, { ...intentOf(''), attempts }, {
+      ...EFFECT,
+      type: 'fetch',
+      epoch: 3n,
+      excluded: [],
+      fetch: FETCH,
+    } as unknown as FailoverEffect);
+
+  it.each([
+    [1n, 'a'],
+    [2n, 'c'],
+  ])('applies, verifies and acknowledges it under the epoch that is the highest by then: %s', async (epoch, owner) => {
+    database.group = { ...GROUP, highestEpoch: epoch, highestOwner: owner };
+    expect(await fetching()).toEqual({ type: 'fetched' });
+    expect(bench.ordered).toEqual(['apply b', 'verify b']);
+    const fence = { group: 'payments', epoch, owner, requestId: 'i' };
+    for (const { request } of bench.orders) expect(request).toMatchObject({ fence, generation: { generation: 6n } });
+    expect(database.recorded).toEqual(['acknowledged 6 b']);
+  });
+
+  it('says why it could not, and has changed nothing', async () => {
+    bench.answers.set('apply', 'BLOB_INVALID');
+    expect(await fetching(3)).toEqual({ type: 'not-fetched', code: 'BLOB_INVALID' });
+    expect(database.recorded).toEqual([]);
+    database.generation = undefined;
+    expect(await fetching()).toEqual({ type: 'not-fetched', code: 'GENERATION_UNKNOWN' });
+  });
+
+  it('is given up itself where it is lost meanwhile', async () => {
+    bench.answers.set('apply', 'SITE_UNREACHABLE');
+    bench.statuses.set('b', 'down');
+    expect(await fetching()).toEqual({ type: 'target-lost', code: 'SITE_UNREACHABLE' });
+  });
+});

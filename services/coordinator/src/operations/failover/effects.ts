@@ -1,0 +1,154 @@
+/** Looks who is there, issues an epoch, waits out the old lease, promotes, publishes. */
+import type { JournalState } from '@antipode/protocol';
+import { AntipodeError, fromHex } from '@antipode/runtime';
+import { quarantineOf } from '../../groups/contradiction.ts';
+import { activeOf, type Group } from '../../model.ts';
+import { readGeneration, readKnown } from '../../store/tables/generations.ts';
+import { activateEpoch, lockGroup } from '../../store/tables/groups.ts';
+import { type Intent, requireOpen } from '../../store/tables/intents.ts';
+import { type EffectContext, roleFrom, WORK_TIMEOUT_MS } from '../context.ts';
+import { isHung, unlessHung } from '../hang.ts';
+import { withdraw } from '../replication/effects.ts';
+import { catchUp, fetchFirst, handOver } from './catch-up.ts';
+import { endsTheAttempt, heldBy, issueEpoch, targetLost } from './issue-epoch.ts';
+import type { FailoverEffect, FailoverEvent } from './machine.ts';
+import type { Candidate, Survey } from './plan.ts';
+
+type Effect<Type extends FailoverEffect['type']> = Extract<FailoverEffect, { type: Type }>;
+
+export async function failover(context: EffectContext, intent: Intent, effect: FailoverEffect): Promise<FailoverEvent> {
+  const group = await context.group(intent);
+  switch (effect.type) {
+    case 'survey':
+      return { type: 'surveyed', survey: await survey(context, group) };
+    case 'fetch':
+      return fetchFirst(context, intent, group, effect);
+    case 'catch-up':
+      return catchUp(context, intent, group, effect);
+    case 'hand-over':
+      return handOver(context, intent, group, effect);
+    case 'issue-epoch':
+      return issueEpoch(context, intent, group, effect);
+    case 'await-fence':
+      return awaitFence(context, group);
+    case 'promote':
+      return promote(context, intent, group, effect);
+    case 'publish':
+      return publish(context, intent, group, effect);
+  }
+}
+
+/** What can be reached now, and what it has. A member that answers oddly counts as one that does not answer. */
+export async function survey({ ports }: EffectContext, group: Group): Promise<Survey> {
+  const { agents, store, timings } = ports;
+  const name = group.spec.name;
+  const known = await store.query((db) => readKnown(db, name));
+  /** By its own word, or by what its last heartbeat gave away. */
+  const isQuarantined = (site: string, journal: JournalState | undefined): boolean =>
+    (journal?.quarantined ?? []).some((one) => one.group === name) ||
+    quarantineOf(group, ports.detector.view(site)) !== undefined;
+  const answers = await Promise.all(
+    group.members.map(async ({ site, serial }): Promise<Candidate | undefined> => {
+      try {
+        const { members, partitions, journal } = await agents
+          .client(site)
+          .describe({}, { timeoutMs: timings.probeTimeoutMs * 2 });
+        const seat = members.find((one) => one.group === name);
+        const partition = partitions.find((one) => one.serial === serial);
+        return {
+          site,
+          serial,
+          role: seat === undefined ? 'fenced' : roleFrom(seat.role),
+          epoch: seat?.epoch ?? 0n,
+          applied: await heldBy(seat, known, (one) => store.query((db) => readGeneration(db, name, one))),
+          problem:
+            partition === undefined
+              ? 'PARTITION_NOT_FOUND'
+              : isQuarantined(site, journal)
+                ? 'SITE_QUARANTINED'
+                : isHung(partition, timings.hangMs)
+                  ? 'HSM_WORKER_LOST'
+                  : partition.errorCode,
+          lacksKey: (seat?.domainKeyVersion ?? 0) < group.domainKeyVersion,
+        };
+      } catch (thrown) {
+        if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+        return undefined;
+      }
+    }),
+  );
+  return {
+    active: activeOf(group)?.site ?? '',
+    reachable: answers.filter((one) => one !== undefined),
+    voters: group.members.length,
+    highestEpoch: group.highestEpoch,
+    known,
+  };
+}
+
+async function awaitFence({ ports }: EffectContext, group: Group): Promise<FailoverEvent> {
+  const { leases, clock } = ports;
+  const name = group.spec.name;
+  for (let leftMs = leases.remainingMs(name); leftMs > 0; leftMs = leases.remainingMs(name))
+    await clock.sleep(Math.ceil(leftMs));
+  return { type: 'fenced' };
+}
+
+async function promote(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { epoch, to, generation, excluded }: Effect<'promote'>,
+): Promise<FailoverEvent> {
+  const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.requestId };
+  const ref = generation && {
+    epoch: generation.epoch,
+    generation: generation.number,
+    manifestDigest: fromHex(generation.manifestDigest),
+  };
+  try {
+    const order = { fence, ...(ref === undefined ? {} : { generation: ref }) };
+    const left = { site: to, excluded: excluded.map(({ site }) => site) };
+    const { proof } = await unlessHung(context, group, left, (signal) =>
+      context.agent(to).promote(order, { timeoutMs: WORK_TIMEOUT_MS, signal }),
+    );
+    return { type: 'promoted', proved: proof?.proved ?? 0 };
+  } catch (thrown) {
+    const error = AntipodeError.from(thrown);
+    if (endsTheAttempt(error)) throw error;
+    if ('hangMs' in error.details) return { type: 'target-lost', code: error.code };
+    // Its outcome may be unknown. That does no harm: without a lease, and under an epoch that another one follows, a
+    // promoted member acts for nobody.
+    if (error.disposition === 'retry') return targetLost(context, intent, { to, code: error.code, error });
+    if (error.code === 'OBJECT_UNPROVEN' && generation !== undefined)
+      await withdraw(context, group, { site: to, generation, code: error.code });
+    return { type: 'target-lost', code: error.code };
+  }
+}
+
+async function publish(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { epoch, from, to, generation, lost, outageStartedMs }: Effect<'publish'>,
+): Promise<FailoverEvent> {
+  const name = group.spec.name;
+  const recoveryTimeMs = Math.max(0, context.ports.clock.wallMs() - outageStartedMs);
+  await context.write(async (trx, record) => {
+    const { highestEpoch } = await lockGroup(trx, name);
+    await requireOpen(trx, intent);
+    if (highestEpoch !== epoch)
+      throw new AntipodeError('EPOCH_STALE', `group ${name} has moved on to epoch ${highestEpoch}`, {
+        details: { group: name, epoch, highest: highestEpoch },
+      });
+    await activateEpoch(trx, name, { epoch, owner: to, recoveryTimeMs, base: generation });
+    record({
+      kind: 'failover-complete',
+      group: name,
+      site: to,
+      details: { epoch, from, lost: lost.length, recoveryTimeMs },
+    });
+  });
+  await context.ports.cache.refresh();
+  return { type: 'published', recoveryTimeMs };
+}

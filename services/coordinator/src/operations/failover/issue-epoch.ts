@@ -1,0 +1,201 @@
+/**
+ * Issues the epoch of a failover: written down first, in a transaction that reads again what the target would lose; then
+ * persisted by the members, whose answers say what each of them holds once no order of an earlier tenure can change it.
+ */
+import { MemberRole, type MemberState } from '@antipode/protocol';
+import { AntipodeError, hex } from '@antipode/runtime';
+import { activeOf, type Group } from '../../model.ts';
+import {
+  type Known,
+  readAhead,
+  readGeneration,
+  readKnown,
+  readNewest,
+  recordCapture,
+} from '../../store/tables/generations.ts';
+import { insertEpoch, lockGroup } from '../../store/tables/groups.ts';
+import { type Intent, requireOpen } from '../../store/tables/intents.ts';
+import { type EffectContext, generationFrom, NUMBER_SEEN_MAX, ORDER_TIMEOUT_MS } from '../context.ts';
+import type { FailoverEffect, FailoverEvent } from './machine.ts';
+import { type Held, isAhead, isSame, mayLose, named } from './plan.ts';
+
+type Effect = Extract<FailoverEffect, { type: 'issue-epoch' }>;
+
+export async function issueEpoch(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  effect: Effect,
+): Promise<FailoverEvent> {
+  const { leases, cache, store } = context.ports;
+  const name = group.spec.name;
+  const { epoch, from, to } = effect;
+  const overtaking = await writeDown(context, intent, group, effect);
+  if (overtaking.length > 0) return { type: 'overtaken', generations: overtaking };
+  // From here on no heartbeat renews the old lease.
+  await cache.refresh();
+  const { answers, failures } = await fenceMembers(context, intent, group, effect);
+  if (!answers.has(to)) {
+    const error = failures.get(to);
+    // Its disk, or what else does not heal by itself.
+    if (error !== undefined && error.disposition !== 'retry') return { type: 'target-lost', code: error.code };
+    return targetLost(context, intent, {
+      to,
+      code: error?.code ?? 'SITE_UNREACHABLE',
+      ...(error === undefined ? {} : { error }),
+    });
+  }
+  if (answers.size < effect.quorum) {
+    throw new AntipodeError(
+      'SITE_UNREACHABLE',
+      `epoch ${epoch} is persisted by ${answers.size} of ${group.members.length} sites, and needs ${effect.quorum}`,
+      { details: { group: name, epoch } },
+    );
+  }
+  const isOldActiveFenced = answers.has(from);
+  if (isOldActiveFenced) leases.ended(name);
+  if (from === group.owner) await recordLast(context, group, answers.get(from));
+  const known = await store.query((db) => readKnown(db, name));
+  const held = new Map<string, Held | undefined>();
+  for (const [site, seat] of answers)
+    held.set(site, await heldBy(seat, known, (one) => store.query((db) => readGeneration(db, name, one))));
+  const generation = answers.get(to) === undefined ? effect.generation : held.get(to);
+  // It had more when it was chosen: a journal that was rolled back, or another one.
+  if (isAhead(effect.generation, generation)) return { type: 'target-lost', code: 'GENERATION_UNKNOWN' };
+  return {
+    type: 'issued',
+    isOldActiveFenced,
+    generation: generation && named(generation),
+    lost: known.filter((one) => isAhead(one, generation)).map(named),
+    handover: handoverOf(effect, generation, held),
+  };
+}
+
+/** Nothing that must not be lost is ahead of the target at the moment of the epoch; returns what is, and writes nothing then. */
+async function writeDown(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  effect: Effect,
+): Promise<readonly Held[]> {
+  const name = group.spec.name;
+  const { epoch, from, to, reason } = effect;
+  if (group.highestEpoch === epoch && group.highestOwner === to) return [];
+  return context.write(async (trx, record) => {
+    const now = await lockGroup(trx, name);
+    await requireOpen(trx, intent);
+    if (now.highestEpoch >= epoch || (activeOf(now)?.site ?? '') !== from)
+      throw new AntipodeError('EPOCH_STALE', `group ${name} has moved on to epoch ${now.highestEpoch}`, {
+        details: { group: name, epoch, highest: now.highestEpoch },
+      });
+    const ahead = await readAhead(trx, name, effect.generation);
+    const forbidden = ahead.filter((one) => !mayLose(effect, one));
+    if (forbidden.length > 0) return forbidden.map(named);
+    const nowMs = context.ports.clock.wallMs();
+    await insertEpoch(trx, name, { epoch, owner: to, reason, isActive: false, nowMs });
+    record({ kind: 'epoch-issued', group: name, site: to, details: { epoch, from, lost: ahead.length } });
+    return [];
+  });
+}
+
+/** The members that have persisted the epoch, each with what it says of itself from then on; and why others have not. */
+async function fenceMembers(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { epoch, from, to }: Effect,
+): Promise<{ answers: Map<string, MemberState | undefined>; failures: Map<string, AntipodeError> }> {
+  const { timings } = context.ports;
+  const failures = new Map<string, AntipodeError>();
+  const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.requestId };
+  const answers = new Map<string, MemberState | undefined>();
+  await Promise.all(
+    group.members.map(async ({ site, serial }) => {
+      const role = site === from && site !== to ? MemberRole.FENCED : MemberRole.STANDBY;
+      const timeoutMs = site === from ? timings.probeTimeoutMs : ORDER_TIMEOUT_MS;
+      try {
+        const { member } = await context.agent(site).setRole({ fence, serial, role }, { timeoutMs });
+        answers.set(site, member);
+      } catch (thrown) {
+        // Whoever cannot be spoken to has not persisted it. One that knows better ends the attempt.
+        const error = AntipodeError.from(thrown);
+        if (endsTheAttempt(error)) throw error;
+        failures.set(site, error);
+      }
+    }),
+  );
+  return { answers, failures };
+}
+
+/**
+ * What the old active member has captured last, under its own tenure: the answer to that order may be lost, or still on its
+ * way. Its age is unknown here, so it is taken for as old as the one before.
+ */
+async function recordLast(context: EffectContext, group: Group, seat: MemberState | undefined): Promise<void> {
+  const captured = seat?.captured;
+  if (captured === undefined || captured.epoch !== group.epoch || captured.generation > NUMBER_SEEN_MAX) return;
+  const name = group.spec.name;
+  await context.write(async (trx) => {
+    await lockGroup(trx, name);
+    const isKnown = await readGeneration(trx, name, { epoch: captured.epoch, number: captured.generation });
+    if (isKnown !== undefined) return;
+    const before = await readNewest(trx, name);
+    const generation = generationFrom(captured, before?.recoveryPointMs ?? 0);
+    await recordCapture(trx, name, { ...generation, uncaptured: before?.uncaptured ?? [] });
+  });
+}
+
+/** The newest generation that a member holds and the target lacks. */
+function handoverOf(
+  { to, unreachable = [] }: Effect,
+  generation: Held | undefined,
+  held: ReadonlyMap<string, Held | undefined>,
+): { newest: Held; holders: string[] } | undefined {
+  const ahead = [...held].flatMap(([site, one]) =>
+    site !== to && one !== undefined && isAhead(one, generation) && !unreachable.some((lost) => isSame(lost, one))
+      ? [{ site, one }]
+      : [],
+  );
+  const newest = ahead.reduce<Held | undefined>((best, { one }) => (isAhead(one, best) ? one : best), undefined);
+  if (newest === undefined) return undefined;
+  return { newest: named(newest), holders: ahead.filter(({ one }) => isSame(one, newest)).map(({ site }) => site) };
+}
+
+/** The newest generation that a member has applied or captured. What the database does not know counts for nothing. */
+export async function heldBy(
+  seat: MemberState | undefined,
+  known: readonly Known[],
+  readOlder: (one: { epoch: bigint; number: bigint }) => Promise<Held | undefined>,
+): Promise<Held | undefined> {
+  let best: Held | undefined;
+  for (const ref of [seat?.applied, seat?.captured]) {
+    if (ref === undefined) continue;
+    const one = { epoch: ref.epoch, number: ref.generation, manifestDigest: hex(ref.manifestDigest) };
+    const onRecord = known.find(({ epoch, number }) => epoch === one.epoch && number === one.number);
+    const { manifestDigest } = onRecord ?? (await readOlder(one)) ?? {};
+    if (manifestDigest === one.manifestDigest && isAhead(one, best)) best = one;
+  }
+  return best;
+}
+
+/** An agent that knows better: the epoch is not ours to issue. */
+export function endsTheAttempt({ code, disposition }: AntipodeError): boolean {
+  return disposition === 'defect' || code === 'EPOCH_STALE' || code === 'EPOCH_CONFLICT';
+}
+
+/** Some ten seconds of trying, with the pauses in between: the next best serves sooner than this one recovers. */
+const TARGET_ATTEMPTS_MAX = 5;
+
+/**
+ * A target that is merely slow is tried again, a few times. One that does not call either is given up, and so is one whose
+ * agent has met a defect of its own: it would meet it again.
+ */
+export function targetLost(
+  { ports }: EffectContext,
+  { attempts }: Pick<Intent, 'attempts'>,
+  { to, code, error }: { to: string; code: string; error?: AntipodeError },
+): FailoverEvent {
+  const isOver = attempts + 1 >= TARGET_ATTEMPTS_MAX || error?.details['peerDefect'] === true;
+  if (isOver || !ports.detector.isUp(to)) return { type: 'target-lost', code };
+  throw error ?? new AntipodeError('SITE_UNREACHABLE', `site ${to} does not take the order`, { details: { site: to } });
+}

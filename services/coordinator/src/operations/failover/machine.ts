@@ -1,0 +1,228 @@
+/**
+ * Moves the active role to another member.
+ *
+ *   requested -> [catching-up] -> issuing -> [handing-over] -> [fencing] -> promoting -> publishing -> complete
+ *    |  |  ^                      |   |           |                            |
+ *    |  |  +------ overtaken -----+   |           |                            |
+ *    +->|--- [fetching] ---^          |           |                            |
+ *       |  +------- target-lost ------+-----------+----------------------------+
+ *       |-> aborted(code): nobody to promote, or a loss that was not accepted
+ *
+ * What must not be lost and lies at a member that cannot serve is fetched from its store before anything is changed.
+ *
+ * Where the active member still answers, the target first catches up with it and proves every key, before anything is
+ * changed: a planned move loses nothing, and a target that cannot serve costs nothing. The epoch is issued in a
+ * transaction that reads again what is known: where a generation is ahead of the target that may not be lost, nothing is
+ * issued, and the survey begins again. The epoch counts when a majority of the voting agents has persisted it (I1). What
+ * a member turns out to hold then, and the target does not, is handed over before the promotion. The old active member has
+ * acknowledged the fence, or its lease has run out, before anybody is promoted. A target that is lost or fails its proof
+ * on the way is left aside and the next best is chosen, under a further epoch; last of all the old active member itself,
+ * where it answers.
+ */
+import type { Failure, Resume, Step } from '../../model.ts';
+import {
+  type Choice,
+  type Handover,
+  type Held,
+  isAhead,
+  numbersOf,
+  planFailover,
+  type Request,
+  type Survey,
+} from './plan.ts';
+
+interface Chosen extends Request, Omit<Choice, 'canCatchUp' | 'fetch'> {}
+
+interface Fetching extends Chosen {
+  readonly fetch: Handover;
+}
+
+interface HandingOver extends Chosen {
+  readonly handover: Handover;
+  readonly isOldActiveFenced: boolean;
+}
+
+interface Issuing extends Chosen {
+  /** What could not be handed over: it stays lost. */
+  readonly unreachable: readonly Held[];
+}
+
+export type FailoverState =
+  | ({ readonly phase: 'requested' } & Request)
+  | ({ readonly phase: 'fetching' } & Fetching)
+  | ({ readonly phase: 'catching-up' } & Chosen)
+  | ({ readonly phase: 'issuing' } & Issuing)
+  | ({ readonly phase: 'handing-over' } & HandingOver)
+  | ({ readonly phase: 'fencing' } & Chosen)
+  | ({ readonly phase: 'promoting' } & Chosen)
+  | ({ readonly phase: 'publishing'; readonly proved: number } & Chosen)
+  | ({ readonly phase: 'complete'; readonly proved: number; readonly recoveryTimeMs: number } & Chosen)
+  | ({
+      readonly phase: 'aborted';
+      readonly code: string;
+      readonly message: string;
+      /** What must not be lost, and could not be had from these. */
+      readonly unfetched?: Handover;
+    } & Request);
+
+export type FailoverEffect =
+  | ({ readonly type: 'survey' } & Request)
+  | ({ readonly type: 'fetch' } & Fetching)
+  | ({ readonly type: 'catch-up' } & Chosen)
+  | ({ readonly type: 'issue-epoch' } & Issuing)
+  | ({ readonly type: 'hand-over' } & HandingOver)
+  | ({ readonly type: 'await-fence' } & Chosen)
+  | ({ readonly type: 'promote' } & Chosen)
+  | ({ readonly type: 'publish'; readonly proved: number } & Chosen);
+
+export type FailoverEvent =
+  | Resume
+  | Failure
+  | { readonly type: 'surveyed'; readonly survey: Survey }
+  | { readonly type: 'fetched' }
+  | { readonly type: 'not-fetched'; readonly code: string }
+  | { readonly type: 'caught-up'; readonly generation: Held; readonly startedMs: number }
+  /** Nothing was issued: these are on record by now, and may not be lost. */
+  | { readonly type: 'overtaken'; readonly generations: readonly Held[] }
+  | {
+      readonly type: 'issued';
+      readonly isOldActiveFenced: boolean;
+      /** What the target holds, now that no order of an earlier tenure can change it. */
+      readonly generation: Held | undefined;
+      /** What is on record and ahead of it. */
+      readonly lost: readonly Held[];
+      readonly handover: Handover | undefined;
+    }
+  | { readonly type: 'handed-over' }
+  | { readonly type: 'not-handed-over' }
+  | { readonly type: 'fenced' }
+  | { readonly type: 'promoted'; readonly proved: number }
+  | { readonly type: 'target-lost'; readonly code: string }
+  | { readonly type: 'published'; readonly recoveryTimeMs: number };
+
+/** More often than captures and replications that were under way can end. */
+const OVERTAKEN_MAX = 5;
+
+export function decideFailover(state: FailoverState, event: FailoverEvent): Step<FailoverState, FailoverEffect> {
+  if (state.phase === 'complete' || state.phase === 'aborted') return { state };
+  if (event.type === 'failed') return abort(state, event.code, event.message);
+  switch (state.phase) {
+    case 'requested': {
+      if (event.type !== 'surveyed') return { state, effect: { ...state, type: 'survey' } };
+      const request = requestOf(state);
+      const { active } = event.survey;
+      if (active !== request.from)
+        return abort(state, 'FAILOVER_REFUSED', `site ${active} is active by now, and no longer site ${request.from}`);
+      const plan = planFailover(request, event.survey);
+      if (plan.obstacle !== undefined) return abort(state, 'FAILOVER_REFUSED', plan.obstacle);
+      const { canCatchUp, fetch, ...choice } = plan.choice;
+      const chosen: Chosen = { ...request, ...choice };
+      if (fetch !== undefined)
+        return { state: { ...chosen, fetch, phase: 'fetching' }, effect: { ...chosen, fetch, type: 'fetch' } };
+      return canCatchUp
+        ? { state: { ...chosen, phase: 'catching-up' }, effect: { ...chosen, type: 'catch-up' } }
+        : issue({ ...chosen, unreachable: [] });
+    }
+    case 'fetching':
+      // Who is there and has what is asked again: the target has more by now.
+      if (event.type === 'fetched') return again(state, [state.fetch.newest]);
+      if (event.type === 'target-lost' && state.wanted === '') return retarget(state, event.code);
+      if (event.type === 'not-fetched' || event.type === 'target-lost')
+        return {
+          state: { ...aborted(state, 'FAILOVER_REFUSED', notFetched(state, event.code)), unfetched: state.fetch },
+        };
+      return { state, effect: { ...state, type: 'fetch' } };
+    case 'catching-up':
+      if (event.type !== 'caught-up') return { state, effect: { ...state, type: 'catch-up' } };
+      // Service stops only now.
+      return issue({
+        ...state,
+        generation: event.generation,
+        lost: [],
+        outageStartedMs: event.startedMs,
+        unreachable: [],
+      });
+    case 'issuing': {
+      if (event.type === 'target-lost') return retarget(state, event.code);
+      if (event.type === 'overtaken') return again(state, event.generations);
+      if (event.type !== 'issued') return { state, effect: { ...state, type: 'issue-epoch' } };
+      const { isOldActiveFenced, generation, lost, handover } = event;
+      const { unreachable, phase, ...rest } = state;
+      const chosen: Chosen = { ...rest, generation, lost };
+      if (handover === undefined) return isOldActiveFenced ? promote(chosen) : awaitFence(chosen);
+      const handing: HandingOver = { ...chosen, handover, isOldActiveFenced };
+      return { state: { ...handing, phase: 'handing-over' }, effect: { ...handing, type: 'hand-over' } };
+    }
+    case 'handing-over': {
+      if (event.type === 'target-lost') return retarget(state, event.code);
+      const { phase, handover, isOldActiveFenced, ...chosen } = state;
+      const { newest } = handover;
+      // What the target holds now is asked again.
+      if (event.type === 'not-handed-over') return issue({ ...chosen, unreachable: [newest] });
+      if (event.type !== 'handed-over') return { state, effect: { ...state, type: 'hand-over' } };
+      const lost = chosen.lost.filter((generation) => isAhead(generation, newest));
+      const caughtUp: Chosen = { ...chosen, generation: newest, lost };
+      return isOldActiveFenced ? promote(caughtUp) : awaitFence(caughtUp);
+    }
+    case 'fencing':
+      return event.type === 'fenced' ? promote(state) : awaitFence(state);
+    case 'promoting':
+      if (event.type === 'target-lost') return retarget(state, event.code);
+      if (event.type !== 'promoted') return promote(state);
+      return {
+        state: { ...state, phase: 'publishing', proved: event.proved },
+        effect: { ...state, type: 'publish', proved: event.proved },
+      };
+    case 'publishing':
+      if (event.type !== 'published') return { state, effect: { ...state, type: 'publish', proved: state.proved } };
+      return { state: { ...state, phase: 'complete', recoveryTimeMs: event.recoveryTimeMs } };
+  }
+}
+
+function issue(chosen: Issuing): Step<FailoverState, FailoverEffect> {
+  return { state: { ...chosen, phase: 'issuing' }, effect: { ...chosen, type: 'issue-epoch' } };
+}
+
+function awaitFence(chosen: Chosen): Step<FailoverState, FailoverEffect> {
+  return { state: { ...chosen, phase: 'fencing' }, effect: { ...chosen, type: 'await-fence' } };
+}
+
+function promote(chosen: Chosen): Step<FailoverState, FailoverEffect> {
+  return { state: { ...chosen, phase: 'promoting' }, effect: { ...chosen, type: 'promote' } };
+}
+
+function abort(state: Request, code: string, message: string): Step<FailoverState, FailoverEffect> {
+  return { state: aborted(state, code, message) };
+}
+
+const aborted = (state: Request, code: string, message: string) =>
+  ({ ...requestOf(state), phase: 'aborted', code, message }) as const;
+
+function notFetched({ fetch: { newest, holders }, to }: Fetching, code: string): string {
+  return `${numbersOf([newest])} must not be lost, and site ${to} could not get it from site ${holders.join(', ')} (${code}); nothing was changed`;
+}
+
+/** Nothing was changed yet: the target catches up again, or another one is found. */
+function again(state: Chosen, generations: readonly Held[]): Step<FailoverState, FailoverEffect> {
+  const request: Request = { ...requestOf(state), overtaken: state.overtaken + 1 };
+  if (request.overtaken > OVERTAKEN_MAX)
+    return abort(
+      request,
+      'FAILOVER_REFUSED',
+      `${numbersOf(generations)} are on record and ahead of what site ${state.to} gets; nothing was changed`,
+    );
+  return { state: { ...request, phase: 'requested' }, effect: { ...request, type: 'survey' } };
+}
+
+/** The old active member is fenced by now, so whom the operator wanted counts less than that somebody serves. */
+function retarget(state: Chosen, code: string): Step<FailoverState, FailoverEffect> {
+  const excluded = [...state.excluded.filter(({ site }) => site !== state.to), { site: state.to, code }];
+  const request: Request = { ...requestOf(state), wanted: '', excluded };
+  return { state: { ...request, phase: 'requested' }, effect: { ...request, type: 'survey' } };
+}
+
+/** One that an older version has written lacks what was added since. */
+function requestOf(state: Request): Request {
+  const { from, wanted, acceptLoss, accepted = [], reason, outageStartedMs, excluded, overtaken = 0 } = state;
+  return { from, wanted, acceptLoss, accepted, reason, outageStartedMs, excluded, overtaken };
+}

@@ -1,0 +1,115 @@
+/** Starts a failover that an operator has ordered. It replaces one that is under way with other options, or is refused: it is never swallowed. */
+import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
+import { activeOf, type Group } from '../../model.ts';
+import type { Detector } from '../../sites/detector.ts';
+import { endIntent, type Intent, readOpenIntents } from '../../store/tables/intents.ts';
+import type { Changes } from '../changes.ts';
+import type { Reconciler } from '../reconciler.ts';
+import { type Held, isSame, type Request } from './plan.ts';
+
+export interface FailoverOrder {
+  /** Empty for the best. */
+  readonly toSite: string;
+  readonly acceptLoss: boolean;
+  readonly accepted: readonly Held[];
+  /** Who gave it. */
+  readonly operator: string;
+}
+
+export interface FailoverPorts {
+  readonly reconciler: Reconciler;
+  readonly detector: Detector;
+  readonly changes: Changes;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** @throws REQUEST_INVALID, GROUP_BUSY where the one that is under way is about to be in force */
+export async function startFailover(
+  { reconciler, detector, changes, clock, log }: FailoverPorts,
+  group: Group,
+  order: FailoverOrder,
+): Promise<{ operationId: string; replacedOperationId: string }> {
+  const { name } = group.spec;
+  const { toSite, acceptLoss, accepted, operator } = order;
+  requireTarget(group, toSite);
+  const from = activeOf(group)?.site ?? '';
+  const state = {
+    phase: 'requested',
+    from,
+    wanted: toSite,
+    acceptLoss,
+    accepted,
+    reason: 'operator',
+    // A site that is lost stopped serving when it was last heard, not when somebody gave the order.
+    outageStartedMs: (detector.isUp(from) ? undefined : detector.view(from)?.lastWallMs) ?? clock.wallMs(),
+    excluded: [],
+    overtaken: 0,
+  };
+  let replaced: Intent | undefined;
+  const { id } = await reconciler.intend(
+    { kind: 'failover', group: name, site: '', state, trace: {} },
+    async (trx, record) => {
+      const [open] = (await readOpenIntents(trx, { group: name })).filter(({ kind }) => kind === 'failover');
+      if (open === undefined || isCovered(order, open)) return true;
+      refuseEnding(open);
+      const hasEnded = await endIntent(trx, open, { status: 'cancelled', from: ['open', 'parked'] }, clock.wallMs());
+      if (!hasEnded) refuseEnding({ ...open, state: { ...open.state, phase: 'publishing' } });
+      record({
+        kind: 'failover-replaced',
+        group: name,
+        details: { intent: open.id, phase: open.state.phase, operator },
+      });
+      replaced = open;
+      return true;
+    },
+  );
+  if (replaced !== undefined) {
+    log.warn('a failover is replaced by an operator', { group: name, replaced: replaced.id, by: id, operator });
+    changes.announce(replaced.id);
+  }
+  return { operationId: id, replacedOperationId: replaced?.id ?? '' };
+}
+
+/** @throws REQUEST_INVALID for a site that cannot be meant, which is no reason to accept a loss: no member, or active already */
+export function requireTarget(group: Group, site: string): void {
+  if (site === '') return;
+  const { name } = group.spec;
+  const details = { field: 'to_site', group: name, site };
+  if (!group.members.some((member) => member.site === site)) {
+    const members = group.members.map((member) => member.site).join(', ');
+    throw new AntipodeError(
+      'REQUEST_INVALID',
+      `site ${site} has no seat in group ${name}, expected one of: ${members}`,
+      {
+        details,
+      },
+    );
+  }
+  // A failover that did not end well has fenced it: then it may be the one to serve again.
+  if (site === activeOf(group)?.site && group.highestEpoch === group.epoch)
+    throw new AntipodeError('REQUEST_INVALID', `site ${site} is active already`, {
+      details,
+      hint: `Nothing to do: group ${name} is at site ${site}. Name a standby to move it.`,
+    });
+}
+
+/** Whether the one that is under way does all that is ordered: then the order joins it. */
+function isCovered({ toSite, acceptLoss, accepted }: FailoverOrder, open: Intent): boolean {
+  const state = open.state as unknown as Partial<Request> & { readonly to?: string };
+  const target = state.to ?? state.wanted ?? '';
+  const isAccepted = accepted.every((one) => (state.accepted ?? []).some((other) => isSame(one, other)));
+  return (toSite === '' || toSite === target) && (!acceptLoss || state.acceptLoss === true) && isAccepted;
+}
+
+/** @throws GROUP_BUSY */
+function refuseEnding({ id, group, state }: Intent): void {
+  if (state.phase !== 'publishing') return;
+  throw new AntipodeError(
+    'GROUP_BUSY',
+    `the failover of group ${group} is about to end: look at it, then order again`,
+    {
+      details: { group, operation: id },
+    },
+  );
+}

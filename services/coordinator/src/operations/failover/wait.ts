@@ -1,0 +1,93 @@
+/**
+ * What an automatic failover waits for. It never loses a generation that somebody has acknowledged. Where no member that
+ * can serve has it, and no member that answers could hand it over, nothing is ordered: the failover begins by itself when
+ * a member with the generation is back, or when an operator accepts the loss. Pure; by what was heard last (I3, I13).
+ */
+import { hex } from '@antipode/runtime';
+import { quarantineOf } from '../../groups/contradiction.ts';
+import { troubleOf } from '../../groups/member-trouble.ts';
+import { activeOf, type Group } from '../../model.ts';
+import type { SiteView } from '../../sites/detector.ts';
+import type { Acknowledged } from '../../store/tables/generations.ts';
+import type { Timings } from '../../timings.ts';
+import { roleFrom } from '../context.ts';
+import { isHung } from '../hang.ts';
+import { type Candidate, type Held, isAhead, planFailover, type Survey } from './plan.ts';
+
+export interface FailoverWait {
+  /** Whom an operator's failover would promote. */
+  readonly to: string;
+  /** What that member holds. */
+  readonly holds: Held | undefined;
+  /** The acknowledged generations that would be lost with that. */
+  readonly generations: readonly Held[];
+  /** Who has acknowledged the newest of them, and what keeps each from serving: the code of an error, or `down`. */
+  readonly holders: readonly { readonly site: string; readonly trouble: string }[];
+}
+
+interface Heard {
+  readonly group: Group;
+  readonly acknowledged: readonly Acknowledged[];
+  readonly view: (site: string) => SiteView | undefined;
+  readonly timings: Timings;
+  /** Sites that could not hand it over just now. */
+  readonly without?: readonly string[];
+}
+
+/** Undefined where nothing that is acknowledged would be lost, or where only a survey can tell. */
+export function failoverWaitOf(heard: Heard): FailoverWait | undefined {
+  const { group, acknowledged, view } = heard;
+  const from = activeOf(group)?.site ?? '';
+  const { losing } = planFailover(
+    { from, wanted: '', acceptLoss: false, accepted: [], reason: 'automatic', excluded: [] },
+    surveyOf(heard),
+  );
+  if (losing === undefined) return undefined;
+  const newest = losing.generations.reduce<Held | undefined>(
+    (best, one) => (isAhead(one, best) ? one : best),
+    undefined,
+  );
+  const holders = acknowledged
+    .filter((one) => !isAhead(newest, one))
+    .map(({ site }) => ({ site, trouble: troubleAt(heard, site) || (view(site)?.status ?? 'unknown') }));
+  return { ...losing, holders };
+}
+
+function troubleAt({ group, view, timings }: Heard, site: string): string {
+  const [seat, heard] = [group.members.find((member) => member.site === site), view(site)];
+  if (seat === undefined || heard?.status === 'down') return '';
+  if (quarantineOf(group, heard) !== undefined) return 'SITE_QUARANTINED';
+  const partition = heard?.state?.partitions?.find(({ serial }) => serial === seat.serial);
+  return isHung(partition, timings.hangMs) ? 'HSM_WORKER_LOST' : troubleOf(heard, seat);
+}
+
+/** As the survey of a failover asks it; a site that is only silent may well answer that. */
+function surveyOf(heard: Heard): Survey {
+  const { group, acknowledged, view, without = [] } = heard;
+  const reachable = group.members.flatMap(({ site, serial }): Candidate[] => {
+    const { status, state } = view(site) ?? {};
+    if (state === undefined || status === 'down') return [];
+    const seat = state.members.find((member) => member.group === group.spec.name);
+    let applied: Held | undefined;
+    for (const ref of [seat?.applied, seat?.captured]) {
+      const one = ref && { epoch: ref.epoch, number: ref.generation, manifestDigest: hex(ref.manifestDigest) };
+      if (isAhead(one, applied)) applied = one;
+    }
+    const role = seat === undefined ? ('fenced' as const) : roleFrom(seat.role);
+    const problem = troubleAt(heard, site);
+    const isOfUse = problem === '' || !without.includes(site);
+    return [{ site, serial, role, epoch: seat?.epoch ?? 0n, applied: isOfUse ? applied : undefined, problem }];
+  });
+  return {
+    active: activeOf(group)?.site ?? '',
+    reachable,
+    voters: group.members.length,
+    highestEpoch: group.highestEpoch,
+    known: acknowledged.map(({ epoch, number, manifestDigest }) => ({
+      epoch,
+      number,
+      manifestDigest,
+      isAcknowledged: true,
+    })),
+  };
+}

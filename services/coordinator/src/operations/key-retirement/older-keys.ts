@@ -1,0 +1,89 @@
+/**
+ * Whether the members of a group, all of them, are past the older versions of its domain key (ADR 0026). Pure. The views must
+ * have been taken before the group was read.
+ *
+ * A member that is away, behind, fenced or in quarantine may still have to be brought along by what only an older version
+ * opens. So while one of them is, none is destroyed at any member. Each site decides by its own store besides.
+ */
+import { MemberRole } from '@antipode/protocol';
+import { hex } from '@antipode/runtime';
+import { type Contradiction, quarantineOf, type Views } from '../../groups/contradiction.ts';
+import { troubleOf } from '../../groups/member-trouble.ts';
+import { activeOf, type Generation, type Group, type IntentKind, type Member } from '../../model.ts';
+import type { Acknowledged } from '../../store/tables/generations.ts';
+import type { Intent } from '../../store/tables/intents.ts';
+
+export interface OlderKeysFacts {
+  readonly group: Group;
+  readonly newest: Generation | undefined;
+  readonly acknowledged: readonly Acknowledged[];
+  readonly open: readonly Pick<Intent, 'kind'>[];
+  readonly contradiction: Contradiction | undefined;
+  readonly view: Views;
+}
+
+/** They move a member, bring a version, or read a generation that may be an older one. */
+const UNSETTLED: ReadonlySet<IntentKind> = new Set(['enrolment', 'failover', 'rejoin', 'reseat', 'drill']);
+
+/** Why no older version is destroyed anywhere, in words for people; empty where every member is past them. */
+export function olderKeysNeededFor(facts: OlderKeysFacts): string {
+  const { group, newest, open, contradiction } = facts;
+  if (contradiction !== undefined) return contradiction.message;
+  if (group.highestEpoch !== group.epoch) return 'a failover has not ended';
+  const unsettled = open.find(({ kind }) => UNSETTLED.has(kind));
+  if (unsettled !== undefined) return `an operation has not ended (${unsettled.kind})`;
+  if (newest === undefined || activeOf(group) === undefined) return 'there is no generation yet';
+  if (newest.epoch !== group.epoch) return `nothing has been captured in epoch ${group.epoch} yet`;
+  if (newest.domainKeyVersion !== group.domainKeyVersion)
+    return `the newest generation is sealed under version ${newest.domainKeyVersion}, and ${group.domainKeyVersion} is in use`;
+  for (const member of group.members) {
+    const why = behind(member, facts, newest);
+    if (why !== undefined) return `site ${member.site} ${why}`;
+  }
+  return '';
+}
+
+/** What keeps a member from having come as far as the newest generation; undefined for nothing. */
+function behind(
+  { site, serial, role }: Member,
+  { group, acknowledged, view }: OlderKeysFacts,
+  newest: Generation,
+): string | undefined {
+  const agent = view(site);
+  if (agent?.status !== 'up' || agent.state === undefined) return `is ${agent?.status ?? 'unknown'}`;
+  const quarantine = quarantineOf(group, agent);
+  if (quarantine !== undefined) return `is in quarantine: ${quarantine}`;
+  if (role === 'fenced') return 'is fenced';
+  const trouble = troubleOf(agent, { serial });
+  if (trouble !== '') return `cannot use its partition (${trouble})`;
+  const seat = agent.state.members.find((one) => one.group === group.spec.name);
+  const expected = role === 'active' ? MemberRole.ACTIVE : MemberRole.STANDBY;
+  if (seat?.role !== expected || seat.serial !== serial || seat.epoch !== group.epoch)
+    return `does not know its seat as ${role} in epoch ${group.epoch}`;
+  if (seat.domainKeyVersion < group.domainKeyVersion) return `does not have version ${group.domainKeyVersion}`;
+  if (seat.heldObjects > 0) return 'has a capture that is held until an operator decides';
+  const heads = role === 'active' ? [seat.captured, seat.applied] : [seat.applied];
+  if (!heads.some((head) => head !== undefined && hex(head.manifestDigest) === newest.manifestDigest))
+    return `does not have generation ${newest.number} of epoch ${newest.epoch} yet`;
+  if (role === 'active') return undefined;
+  const last = acknowledged.find((one) => one.site === site);
+  return last?.manifestDigest === newest.manifestDigest
+    ? undefined
+    : `has not acknowledged generation ${newest.number} of epoch ${newest.epoch}`;
+}
+
+/** The seats of a group in which versions are that nothing needs at their sites, below the one in use. */
+export function seatsWithOlderKeys({ group, view }: Pick<OlderKeysFacts, 'group' | 'view'>) {
+  const name = group.spec.name;
+  return [...group.members, ...group.spec.scratch].filter(({ site, serial }) => {
+    const agent = view(site);
+    const partition = agent?.state?.partitions?.find((one) => one.serial === serial);
+    return (
+      agent?.status === 'up' &&
+      partition?.errorCode === '' &&
+      partition.domainKeys?.some(
+        (key) => key.group === name && key.version < group.domainKeyVersion && key.neededFor === '',
+      )
+    );
+  });
+}

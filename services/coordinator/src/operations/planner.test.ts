@@ -1,0 +1,545 @@
+import { describe, expect, it } from 'vitest';
+import type { Intent } from '../store/tables/intents.ts';
+import {
+  type Case,
+  generation,
+  intent,
+  kinds,
+  NOW_MS,
+  RPO_MS,
+  SCRUB_MS,
+  situation,
+  TIMINGS,
+} from '../testing/situation.ts';
+import { plan, type Situation } from './planner.ts';
+
+const due = (one: Case, rest: Partial<Situation> = {}): string[] => kinds(plan(situation(one, rest)));
+
+describe('what is due', () => {
+  it('is nothing where everything is as it should be', () => {
+    expect(plan(situation())).toEqual({ create: [], reopen: [] });
+  });
+
+  it('is an enrolment, and nothing else, before the first domain key', () => {
+    expect(due({ group: { domainKeyVersion: 0 }, statuses: { a: 'down' } }, { newest: undefined })).toEqual([
+      'enrolment',
+    ]);
+  });
+
+  it.each([
+    ['there is none', undefined, true],
+    ['its recovery point lies in the future', generation({ recoveryPointMs: NOW_MS + 1 }), true],
+    ['it was made this very moment', generation({ recoveryPointMs: NOW_MS }), false],
+    ['half the objective has passed', generation({ recoveryPointMs: NOW_MS - RPO_MS / 2 }), true],
+    ['less has passed', generation({ recoveryPointMs: NOW_MS - RPO_MS / 2 + 1 }), false],
+    ['it is of an earlier epoch', generation({ epoch: 0n }), true],
+    ['it is sealed under an earlier domain key', generation({ domainKeyVersion: 0 }), true],
+  ])('is a capture when %s', (_when, newest, isDue) => {
+    const plans = due({}, { newest }).filter((one) => one.startsWith('capture'));
+    expect(plans).toEqual(isDue ? ['capture a'] : []);
+  });
+
+  it.each([
+    ['failed after the last one that went well', {}, true],
+    ['failed a moment ago', { updatedMs: NOW_MS - TIMINGS.parkedRetryMs + 1 }, false],
+    ['failed before the last one that went well', { createdMs: NOW_MS - 60_001 }, false],
+    ['failed at another site', { site: 'b' }, false],
+    ['only came too late', { errorCode: 'EPOCH_STALE' }, false],
+  ] satisfies [string, Partial<Intent>, boolean][])(
+    'is a capture again where the last one %s',
+    (_when, rest, isDue) => {
+      const last = { site: 'a', status: 'failed' as const, errorCode: 'HSM_FULL' };
+      const times = { createdMs: NOW_MS - 40_000, updatedMs: NOW_MS - TIMINGS.parkedRetryMs };
+      const newest = generation({ recoveryPointMs: NOW_MS - 60_000 });
+      const plans = due({}, { newest, failed: [intent('capture', { ...last, ...times, ...rest })] });
+      expect(plans.filter((one) => one.startsWith('capture'))).toEqual(isDue ? ['capture a'] : []);
+    },
+  );
+
+  it('is the newest generation for every standby that is up and lacks it, in the trace of its capture', () => {
+    const newest = generation({ number: 5n, contentDigest: 'c5' });
+    const acknowledged = ['b', 'c', 'd'].map((site) => ({ ...(site === 'c' ? newest : generation()), site }));
+    const { create } = plan(
+      situation(
+        { roles: ['active', 'standby', 'standby', 'standby', 'standby'], statuses: { d: 'suspect' } },
+        { newest, acknowledged },
+      ),
+    );
+    const state = { phase: 'due', epoch: 1n, number: 5n, contentDigest: 'c5' };
+    expect(create).toEqual(
+      ['b', 'e'].map((site) => ({ kind: 'replication', group: 'payments', site, state, trace: newest.trace })),
+    );
+  });
+
+  it('is a generation again where its number was acknowledged in an earlier epoch', () => {
+    const group = { epoch: 2n, highestEpoch: 2n };
+    const acknowledged = [generation({ epoch: 2n }), generation()].map((one, at) => ({ ...one, site: 'bc'[at]! }));
+    expect(due({ group }, { newest: generation({ epoch: 2n }), acknowledged })).toEqual(['replication c']);
+  });
+
+  it('is a rejoin for a fenced member that is up, unless an epoch is being issued to it', () => {
+    const roles = ['fenced', 'active', 'standby'] as const;
+    const group = { epoch: 2n, owner: 'b', highestEpoch: 2n, highestOwner: 'b' };
+    const rest = { newest: generation({ epoch: 2n }), acknowledged: [{ ...generation({ epoch: 2n }), site: 'c' }] };
+    expect(due({ roles, group }, rest)).toEqual(['rejoin a']);
+    expect(due({ roles, group, statuses: { a: 'down' } }, rest)).toEqual([]);
+    const unsettled = { ...group, highestEpoch: 3n, highestOwner: 'a' };
+    expect(due({ roles, group: unsettled }, rest)).toEqual(['failover']);
+    expect(due({ roles, group: { ...group, domainKeyVersion: 0 } }, rest)).toEqual(['enrolment']);
+  });
+
+  it.each([
+    ['has none', 'none', true],
+    ['is fenced', 'fenced', true],
+    ['takes itself for the active member', 'active', true],
+    ['knows it', 'standby', false],
+    ['has not said anything yet', undefined, false],
+  ] as const)('is a rejoin for a standby whose agent %s', (_says, seat, isDue) => {
+    expect(due({ seats: { b: seat } })).toEqual(isDue ? ['rejoin b'] : []);
+    expect(due({ seats: { b: seat }, statuses: { b: 'suspect' } })).toEqual([]);
+  });
+
+  it('is no rejoin for the active member, whatever its agent says', () => {
+    expect(due({ seats: { a: 'none' } })).toEqual([]);
+  });
+
+  it('is no replication of a generation of an earlier epoch, which may have been lost with its site', () => {
+    const group = { epoch: 2n, highestEpoch: 2n };
+    expect(due({ group }, { newest: generation({ epoch: 1n }), acknowledged: [] })).toEqual(['capture a']);
+  });
+
+  it('is no replication and no capture while an epoch is not in force', () => {
+    const newest = generation({ recoveryPointMs: NOW_MS - RPO_MS });
+    expect(due({ group: { highestEpoch: 2n } }, { newest, acknowledged: [] })).toEqual(['failover']);
+  });
+
+  const scrubbed = (ages: Readonly<Record<string, number>>, errorCode = ''): Partial<Situation> => ({
+    scrubs: Object.entries(ages).map(([site, ageMs]) => ({
+      group: 'payments',
+      site,
+      startedMs: NOW_MS - ageMs,
+      errorCode: site === 'b' ? errorCode : '',
+    })),
+  });
+  it.each<[string, Case, Partial<Situation>, string[]]>([
+    ['the interval has passed', {}, scrubbed({ a: 1, b: SCRUB_MS, c: 1 }), ['scrub b']],
+    ['less has passed', {}, scrubbed({ a: 1, b: SCRUB_MS - 1, c: 1 }), []],
+    [
+      'several have waited: who has longest',
+      {},
+      scrubbed({ a: SCRUB_MS + 1, b: SCRUB_MS + 2, c: SCRUB_MS }),
+      ['scrub b'],
+    ],
+    ['there was none since the group was made', { group: { createdMs: NOW_MS - SCRUB_MS } }, {}, ['scrub a']],
+    ['the last lies in the future', {}, scrubbed({ a: 1, b: -1, c: 1 }), ['scrub b']],
+    ['it is not up', { statuses: { b: 'suspect' } }, scrubbed({ a: 1, b: SCRUB_MS, c: 1 }), []],
+    ['the last found damage', {}, scrubbed({ a: 1, b: 3_600_000, c: 1 }, 'OBJECT_UNPROVEN'), []],
+    ['the last could not look', {}, scrubbed({ a: 1, b: 3_600_000, c: 1 }, 'PIN_REFUSED'), ['scrub b']],
+    ['the last could not look, just now', {}, scrubbed({ a: 1, b: 3_599_999, c: 1 }, 'PIN_REFUSED'), []],
+    ['another is looked at', {}, { ...scrubbed({ a: SCRUB_MS }), open: [intent('scrub', { site: 'c' })] }, []],
+    ['a failover is open', {}, { ...scrubbed({ a: SCRUB_MS }), open: [intent('failover')] }, []],
+    ['there is no generation', {}, { ...scrubbed({ a: SCRUB_MS }), newest: undefined }, []],
+  ])('is a scrub of a member where %s: %#', (_where, one, rest, expected) => {
+    expect(due(one, rest).filter((plan) => plan.startsWith('scrub'))).toEqual(expected);
+  });
+
+  it('is no scrub of a fenced member, and none while an epoch is not in force', () => {
+    const rest = { newest: generation({ epoch: 2n }), ...scrubbed({ a: SCRUB_MS, b: 1, c: 1 }) };
+    const group = { epoch: 2n, owner: 'b', highestEpoch: 2n, highestOwner: 'b' };
+    expect(due({ roles: ['fenced', 'active', 'standby'], group }, rest)).not.toContain('scrub a');
+    expect(due({ group: { highestEpoch: 2n } }, scrubbed({ a: SCRUB_MS }))).toEqual(['failover']);
+  });
+
+  const lackingKey = (rest: Partial<Intent> = {}): Intent =>
+    intent('replication', {
+      site: 'b',
+      status: 'failed',
+      errorCode: 'DOMAIN_KEY_MISSING',
+      state: { phase: 'abandoned', epoch: 1n, number: 4n } as { phase: string },
+      updatedMs: NOW_MS - TIMINGS.parkedRetryMs,
+      ...rest,
+    });
+  const older = { phase: 'abandoned', epoch: 1n, number: 3n } as { phase: string };
+  const earlier = { phase: 'abandoned', epoch: 0n, number: 4n } as { phase: string };
+  it.each([
+    ['could not open the newest generation', {}, {}, {}, true],
+    ['could not open an older generation', { state: older }, {}, {}, false],
+    ['could not open one of an earlier epoch', { state: earlier }, {}, {}, false],
+    ['failed for another reason', { errorCode: 'HSM_FULL' }, {}, {}, false],
+    ['failed in something else', { kind: 'drill' }, {}, {}, false],
+    ['is not up', {}, { statuses: { b: 'suspect' } }, {}, false],
+    ['lacks a key that has been replaced since', {}, { group: { domainKeyVersion: 2 } }, {}, false],
+    ['fails while an epoch is not in force', {}, { group: { highestEpoch: 2n } }, {}, false],
+    ['fails while an enrolment is open', {}, {}, { open: [intent('enrolment', { status: 'parked' })] }, false],
+  ] satisfies [string, Partial<Intent>, Case, Partial<Situation>, boolean][])(
+    'is a further domain key where a standby %s: %#',
+    (_where, failed, one, rest, isDue) => {
+      const plans = due(one, { failed: [lackingKey(failed)], ...rest });
+      expect(plans.includes('enrolment')).toBe(isDue);
+    },
+  );
+
+  it('is a replication again where the officer of a standby has trusted the key since it left objects out', () => {
+    const plansOf = (trusted: object[], refused: object[]): string[] => {
+      const here = situation();
+      const view: Situation['view'] = (site) => {
+        const seen = here.view(site)!;
+        if (site !== 'b') return seen;
+        const [other, member] = seen.state!.members;
+        const state = {
+          ...seen.state,
+          members: [other, { ...member, refused }],
+          partitions: [{ serial: 'serial-1', trusted }],
+        };
+        return { ...seen, state: state as unknown as typeof seen.state };
+      };
+      return plan({ ...here, view }).create.flatMap(({ kind, site }) => (kind === 'replication' ? [site] : []));
+    };
+    const trusted = [{ group: 'payments', version: 1 }];
+    const untrusted = [{ objectId: 'x', code: 'DOMAIN_KEY_UNTRUSTED' }];
+    expect(plansOf(trusted, untrusted)).toEqual(['b']);
+    expect(plansOf([], untrusted)).toEqual([]);
+    expect(plansOf(trusted, [{ objectId: 'x', code: 'HSM_REFUSED' }])).toEqual([]);
+    expect(plansOf([{ group: 'payments', version: 2 }], untrusted)).toEqual([]);
+  });
+
+  describe('is a further domain key where a standby lacks one, although there was an enrolment a while ago', () => {
+    const ended = (
+      sites: readonly string[] | undefined,
+      { ageMs = TIMINGS.suspectMs * 2, version = 2 }: { ageMs?: number; version?: number | undefined } = {},
+    ): Intent =>
+      intent('enrolment', {
+        status: 'done',
+        updatedMs: NOW_MS - ageMs,
+        state: { phase: 'complete', version, sites } as { phase: string },
+      });
+    const inUse = { group: { domainKeyVersion: 2, highestVersion: 2 } };
+    const newest = generation({ domainKeyVersion: 2 });
+    it.each([
+      ['that did not reach it', [ended(['a', 'c'])], true],
+      ['but not where it was reached', [ended(['a', 'b', 'c'])], false],
+      [
+        'also where an earlier version has reached it within the hour',
+        [ended(['a', 'c']), ended(['a', 'b'], { version: 1 })],
+        true,
+      ],
+      ['but not where one of two has reached it', [ended(['a', 'c']), ended(['a', 'b'])], false],
+      ['but not where no record says whom it reached', [ended(undefined)], false],
+      ['but not right after it', [ended(['a', 'c'], { ageMs: TIMINGS.suspectMs })], false],
+    ] satisfies [string, Intent[], boolean][])('%s', (_where, recent, isDue) => {
+      expect(due(inUse, { newest, failed: [lackingKey()], recent }).includes('enrolment')).toBe(isDue);
+    });
+  });
+
+  describe('is a further domain key where the active member has missed the one in use', () => {
+    const group = { domainKeyVersion: 2, highestVersion: 2 };
+    const missed: Case = { group, versions: { a: 1 } };
+    const endedAgo = (ageMs: number): Partial<Situation> => ({
+      recent: [intent('enrolment', { status: 'done', updatedMs: NOW_MS - ageMs })],
+    });
+    it.each([
+      ['by its own journal', missed, {}, true],
+      ['whatever version the newest generation is of', missed, { newest: generation({ domainKeyVersion: 2 }) }, true],
+      ['but not where it holds it', { group, versions: { a: 2 } }, {}, false],
+      ['but not where only a standby has missed it', { group, versions: { b: 1 } }, {}, false],
+      ['but not while its site is not up', { ...missed, statuses: { a: 'suspect' } }, {}, false],
+      ['but not while it is not active by its own account', { ...missed, seats: { a: 'standby' } }, {}, false],
+      ['but not while an epoch is not in force', { ...missed, group: { ...group, highestEpoch: 2n } }, {}, false],
+      ['but not on the word of a heartbeat from before the last one', missed, endedAgo(TIMINGS.suspectMs), false],
+      ['also within the hour of the last one', missed, endedAgo(TIMINGS.suspectMs * 2), true],
+    ] satisfies [string, Case, Partial<Situation>, boolean][])('%s', (_where, one, rest, isDue) => {
+      expect(due(one, rest).includes('enrolment')).toBe(isDue);
+    });
+  });
+
+  it('is another look at what waits for a person, after a while', () => {
+    const parked = (id: string, ageMs: number) =>
+      intent('enrolment', { id, status: 'parked', updatedMs: NOW_MS - ageMs });
+    const waiting = [parked('old', TIMINGS.parkedRetryMs), parked('new', TIMINGS.parkedRetryMs - 1)];
+    const running = intent('drill', { id: 'running', updatedMs: 0 });
+    expect(plan(situation({}, { open: [...waiting, running] })).reopen).toEqual(['old']);
+  });
+});
+
+describe('an automatic failover', () => {
+  const lost: Case = { statuses: { a: 'down' } };
+
+  describe('that would lose what is acknowledged', () => {
+    const [fourth, fifth] = [
+      generation({ number: 4n, manifestDigest: '04' }),
+      generation({ number: 5n, manifestDigest: '05' }),
+    ];
+    const acknowledged = {
+      acknowledged: [
+        { ...fifth, site: 'b' },
+        { ...fourth, site: 'c' },
+      ],
+      newest: fifth,
+    };
+    const heard = (said: Case['said'], rest: Case = {}): Case => ({
+      ...lost,
+      ...rest,
+      roles: ['active', 'standby', 'standby', 'standby', 'standby'],
+      said: { b: { applied: fifth }, c: { applied: fourth }, d: { applied: fourth }, e: { applied: fourth }, ...said },
+    });
+    const away = { statuses: { a: 'down', b: 'down' } } as const;
+    const waits = (one: Case) => plan(situation(one, acknowledged)).waits;
+
+    it('is not ordered while nobody who answers holds it, and says what it waits for', () => {
+      expect(due(heard({}, away), acknowledged)).not.toContain('failover');
+      expect(waits(heard({}, away))).toEqual({
+        to: 'c',
+        holds: { epoch: 1n, number: 4n, manifestDigest: '04' },
+        generations: [{ epoch: 1n, number: 5n, manifestDigest: '05' }],
+        holders: [{ site: 'b', trouble: 'down' }],
+      });
+    });
+
+    it.each<[string, Case]>([
+      ['it is back', heard({})],
+      ['it is only silent, and may answer a survey', heard({}, { statuses: { a: 'down', b: 'suspect' } })],
+      ['its HSM is gone, and its store can be read', heard({ b: { applied: fifth, errorCode: 'HSM_UNAVAILABLE' } })],
+      ['another one has it by now', heard({ e: { applied: fifth } }, away)],
+      ['what others hold is not known yet', heard({ c: {}, d: {}, e: {} }, away)],
+    ])('is ordered at once where %s', (_where, one) => {
+      expect(due(one, acknowledged)).toContain('failover');
+      expect(waits(one)).toBeUndefined();
+    });
+
+    it('waits for no member in quarantine to hand it over, and says so', () => {
+      const one = heard({ b: { applied: fifth, quarantine: 'an older copy' } });
+      expect(due(one, acknowledged)).not.toContain('failover');
+      expect(waits(one)?.holders).toEqual([{ site: 'b', trouble: 'SITE_QUARANTINED' }]);
+    });
+
+    it('tries again and again where somebody could not hand it over, and says what it waits for meanwhile', () => {
+      const one = heard({ b: { applied: fifth, errorCode: 'HSM_UNAVAILABLE' } });
+      const unfetched = { newest: { epoch: 1n, number: 5n, manifestDigest: '05' }, holders: ['b'] };
+      const refused = (newest = unfetched.newest, updatedMs = NOW_MS - TIMINGS.parkedRetryMs): Partial<Situation> => ({
+        ...acknowledged,
+        failed: [
+          intent('failover', {
+            status: 'failed',
+            errorCode: 'FAILOVER_REFUSED',
+            updatedMs,
+            state: { phase: 'aborted', unfetched: { ...unfetched, newest } } as { phase: string },
+          }),
+        ],
+      });
+      const { create, waits: said } = plan(situation(one, refused()));
+      expect(create.map(({ kind }) => kind)).toContain('failover');
+      expect(said).toMatchObject({ to: 'c', holders: [{ site: 'b', trouble: 'HSM_UNAVAILABLE' }] });
+      expect(due(one, refused(undefined, NOW_MS))).not.toContain('failover');
+      const other = { ...unfetched.newest, number: 4n, manifestDigest: '03' };
+      expect(plan(situation(one, refused(other))).waits).toBeUndefined();
+    });
+
+    it('waits where nobody is active after a failover that did not end well, too', () => {
+      const one = heard({}, { ...away, policy: 'manual', group: { highestEpoch: 2n, highestOwner: 'b' } });
+      expect(due(one, acknowledged)).not.toContain('failover');
+      expect(waits(one)?.to).toBe('c');
+    });
+
+    it('waits for nothing while none is due', () => {
+      expect(waits(heard({}, { statuses: { b: 'down' } }))).toBeUndefined();
+      expect(waits(heard({}, { ...away, policy: 'manual' }))).toBeUndefined();
+    });
+  });
+
+  describe('away from an active member in quarantine', () => {
+    const quarantined = { contradiction: { kind: 'journal-not-ours', message: 'an older copy' } } as const;
+    const said = { a: { quarantine: 'an older copy', errorCode: 'HSM_UNAVAILABLE' } };
+    const withView = (one: Case, hsmLostForMs: number, rest: Partial<Situation> = quarantined): Situation => {
+      const made = situation(one, rest);
+      const hsmLostMs = new Map([['serial-0', NOW_MS - hsmLostForMs]]);
+      return { ...made, view: (site) => (site === 'a' ? { ...made.view(site)!, hsmLostMs } : made.view(site)) };
+    };
+    const LONG_MS = TIMINGS.hsmLostMs;
+
+    it('is not ordered while its HSM serves the applications', () => {
+      expect(kinds(plan(situation({ said }, quarantined)))).toEqual([]);
+      expect(kinds(plan(withView({ said }, LONG_MS - 1)))).toEqual([]);
+    });
+
+    it('is ordered, and nothing else, where its HSM is gone as well', () => {
+      expect(kinds(plan(withView({ said }, LONG_MS)))).toEqual(['failover']);
+      expect(kinds(plan(withView({ said, policy: 'manual' }, LONG_MS)))).toEqual([]);
+      expect(kinds(plan(withView({ said, group: { highestEpoch: 2n }, policy: 'manual' }, LONG_MS)))).toEqual([]);
+    });
+
+    it('is not ordered where the database was rolled back', () => {
+      const behind = { contradiction: { kind: 'database-behind', message: 'epoch 2' } } as const;
+      expect(kinds(plan(withView({ said }, LONG_MS, behind)))).toEqual([]);
+    });
+  });
+  const ended = ({ reason, ageMs }: { reason: string; ageMs: number }): Intent =>
+    intent('failover', {
+      status: 'done',
+      state: { phase: 'complete', reason } as { phase: string },
+      createdMs: NOW_MS - ageMs,
+    });
+
+  it('moves from the lost site, counts the outage from its last sign of life, and is due alone', () => {
+    const { create } = plan(situation(lost));
+    expect(create).toEqual([
+      {
+        kind: 'failover',
+        group: 'payments',
+        site: '',
+        state: {
+          phase: 'requested',
+          from: 'a',
+          wanted: '',
+          acceptLoss: false,
+          accepted: [],
+          overtaken: 0,
+          reason: 'automatic',
+          outageStartedMs: NOW_MS - 12_000,
+          excluded: [],
+        },
+        trace: {},
+      },
+    ]);
+  });
+
+  it.each([
+    ['the policy is manual', { ...lost, policy: 'manual' }, {}],
+    ['fewer than three sites vote', { ...lost, roles: ['active', 'standby'] }, {}],
+    ['the active site is only suspect', { statuses: { a: 'suspect' } }, {}],
+    ['the active site was never heard', { statuses: { a: 'unknown' } }, {}],
+    ['only a standby is lost', { statuses: { b: 'down' } }, {}],
+    ['one is under way', lost, { open: [intent('failover')] }],
+    ['one waits for a person', lost, { open: [intent('failover', { status: 'parked' })] }],
+  ] satisfies [string, Case, Partial<Situation>][])('is not due where %s', (_where, one, rest) => {
+    expect(due(one, rest).filter((kind) => kind === 'failover')).toEqual([]);
+  });
+
+  it.each([
+    ['automatic', TIMINGS.automaticFailoverGapMs - 1, false],
+    ['automatic', TIMINGS.automaticFailoverGapMs, true],
+    // Ahead of now: a wrong stamp, which must not hold up a failover until its time has come.
+    ['automatic', -1, true],
+    ['operator', 1, true],
+  ])('after one that was %s %i ms ago: due %s', (reason, ageMs, isDue) => {
+    const other = ended({ reason: 'operator', ageMs: 0 });
+    const recent = [other, ended({ reason, ageMs }), other];
+    expect(due(lost, { recent })).toEqual(isDue ? ['failover'] : []);
+  });
+
+  it('waits for no stamp that lies ahead', () => {
+    const ahead = { updatedMs: NOW_MS + 3_600_000 };
+    const failed = [intent('failover', { status: 'failed', errorCode: 'FAILOVER_REFUSED', ...ahead })];
+    expect(due(lost, { failed })).toEqual(['failover']);
+    const open = [intent('drill', { id: 'waits', status: 'parked', ...ahead })];
+    expect(plan(situation({}, { open })).reopen).toEqual(['waits']);
+  });
+
+  it.each([
+    ['whatever the policy', { policy: 'manual' }, {}],
+    ['although only two sites vote', { roles: ['active', 'standby'] }, {}],
+    ['although the active site is up', { statuses: { a: 'up' } }, {}],
+    ['although one was automatic just now', {}, { recent: [ended({ reason: 'automatic', ageMs: 1 })] }],
+  ] satisfies [string, Case, Partial<Situation>][])('settles an epoch that is not in force, %s', (_why, one, rest) => {
+    const group = { highestEpoch: 2n, highestOwner: 'b' };
+    expect(due({ statuses: { a: 'down' }, ...one, group }, rest)).toEqual(['failover']);
+  });
+
+  it.each([
+    ['one is under way', { open: [intent('failover')] }],
+    ['one was refused a moment ago', { failed: [intent('failover', { errorCode: 'FAILOVER_REFUSED' })] }],
+  ] satisfies [string, Partial<Situation>][])('does not settle it while %s', (_while, rest) => {
+    expect(due({ group: { highestEpoch: 2n } }, rest)).toEqual([]);
+  });
+});
+
+describe('while the active role is about to move', () => {
+  it.each(['open', 'parked'] as const)('nothing is captured or replicated (%s)', (status) => {
+    const moving = { open: [intent('failover', { status })] };
+    expect(due({}, { newest: undefined, ...moving })).toEqual([]);
+    expect(due({}, { acknowledged: [], ...moving })).toEqual([]);
+    expect(due({}, { acknowledged: [] })).toEqual(['replication b', 'replication c']);
+  });
+});
+
+describe('what has just failed', () => {
+  it.each([
+    ['EPOCH_STALE', 1_000],
+    ['ROLE_REFUSED', 1_000],
+    ['GENERATION_NOT_NEWER', 1_000],
+    ['LEADERSHIP_LOST', 1_000],
+    ['DIGEST_MISMATCH', TIMINGS.parkedRetryMs],
+    ['FAILOVER_REFUSED', TIMINGS.parkedRetryMs],
+  ])('with %s is left alone for %i ms', (errorCode, gapMs) => {
+    const failed = (ageMs: number): Intent[] => [
+      intent('capture', { site: 'a', status: 'failed', errorCode, updatedMs: NOW_MS - ageMs }),
+    ];
+    expect(due({}, { newest: undefined, failed: failed(gapMs - 1) })).toEqual([]);
+    expect(due({}, { newest: undefined, failed: failed(gapMs) })).toEqual(['capture a']);
+  });
+
+  it.each([
+    ['operator', ['failover']],
+    ['automatic', []],
+  ])('as a failover of this reason (%s) leaves due: %j', (reason, expected) => {
+    const state = { phase: 'aborted', reason } as { phase: string };
+    const failed = [intent('failover', { status: 'failed', errorCode: 'FAILOVER_REFUSED', state, updatedMs: NOW_MS })];
+    const plans = due({ statuses: { a: 'down' } }, { failed });
+    expect(plans.filter((kind) => kind === 'failover')).toEqual(expected);
+  });
+
+  it('at one site does not hold up another', () => {
+    const failed = [intent('replication', { site: 'b', status: 'failed', errorCode: 'DIGEST_MISMATCH' })];
+    expect(due({}, { acknowledged: [], failed })).toEqual(['replication c']);
+  });
+});
+
+describe('an active member whose HSM is gone', () => {
+  const lostSince = (site: string, sinceMs: number | undefined, policy: 'automatic' | 'manual' = 'automatic') => {
+    const base = situation({ policy });
+    const view = (name: string) => {
+      const before = base.view(name)!;
+      const partitions = [{ serial: `serial-${'abc'.indexOf(name)}`, errorCode: '' }];
+      return {
+        ...before,
+        state: { ...before.state!, partitions } as never,
+        hsmLostMs: new Map(name === site && sinceMs !== undefined ? [[partitions[0]!.serial, sinceMs]] : []),
+      };
+    };
+    return { ...base, view };
+  };
+  const failovers = (given: ReturnType<typeof lostSince>): string[] =>
+    kinds(plan(given)).filter((kind) => kind === 'failover');
+
+  it('is left by itself after a while, where the policy is automatic and a standby can be used', () => {
+    expect(failovers(lostSince('a', NOW_MS - TIMINGS.hsmLostMs))).toEqual(['failover']);
+    expect(failovers(lostSince('a', NOW_MS - TIMINGS.hsmLostMs + 1))).toEqual([]);
+    expect(failovers(lostSince('a', undefined))).toEqual([]);
+    expect(failovers(lostSince('a', NOW_MS - TIMINGS.hsmLostMs, 'manual'))).toEqual([]);
+    expect(failovers(lostSince('b', NOW_MS - TIMINGS.hsmLostMs))).toEqual([]);
+  });
+
+  it('stays where no standby can be used: a failover would fence it for nothing', () => {
+    const given = lostSince('a', NOW_MS - TIMINGS.hsmLostMs);
+    const view = (name: string) => {
+      const before = given.view(name);
+      const partitions = [{ serial: `serial-${'abc'.indexOf(name)}`, errorCode: 'HSM_UNAVAILABLE' }];
+      return { ...before!, state: { ...(before as { state: object }).state, partitions } as never };
+    };
+    expect(failovers({ ...given, view })).toEqual([]);
+  });
+});
+
+it('plans nothing where database and journals contradict each other, and nothing for a member in quarantine', () => {
+  const due = { acknowledged: [], newest: generation({ recoveryPointMs: 0 }) };
+  expect(kinds(plan(situation({}, due))).length).toBeGreaterThan(1);
+  const contradiction = { kind: 'database-behind', message: 'why' } as const;
+  expect(plan(situation({}, { ...due, contradiction }))).toEqual({ create: [], reopen: [] });
+  const base = situation({}, due);
+  const view = (name: string) => {
+    const before = base.view(name)!;
+    const quarantined = name === 'b' ? [{ group: 'payments', reason: 'older copy' }] : [];
+    return { ...before, state: { ...before.state!, journal: { quarantined } } as never };
+  };
+  expect(kinds(plan({ ...base, view })).some((kind) => kind.endsWith(' b'))).toBe(false);
+  expect(kinds(plan({ ...base, view }))).toContain('replication c');
+});

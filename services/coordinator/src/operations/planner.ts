@@ -1,0 +1,323 @@
+/**
+ * What is due, by what the database says and who is there. Pure; looked at again and again, so that anything missed is
+ * seen the next time (I8, I10). At most one open intent per group, kind and site is the database's to keep.
+ */
+import { MemberRole } from '@antipode/protocol';
+import { agoMs } from '../calendar/timeline.ts';
+import { type Contradiction, quarantineOf } from '../groups/contradiction.ts';
+import { activeOf, type Generation, type Group, type IntentKind, type Seat } from '../model.ts';
+import type { SiteView } from '../sites/detector.ts';
+import type { Acknowledged } from '../store/tables/generations.ts';
+import type { Intent } from '../store/tables/intents.ts';
+import type { ScrubRecord } from '../store/tables/scrubs.ts';
+import type { Timings } from '../timings.ts';
+import { type Handover, isSame } from './failover/plan.ts';
+import { type FailoverWait, failoverWaitOf } from './failover/wait.ts';
+import { olderKeysNeededFor, seatsWithOlderKeys } from './key-retirement/older-keys.ts';
+import { FINDINGS } from './scrub/machine.ts';
+
+export interface Planned {
+  readonly kind: IntentKind;
+  readonly group: string;
+  readonly site: string;
+  readonly state: { readonly phase: string };
+  readonly trace: Readonly<Record<string, string>>;
+}
+
+export interface Situation {
+  readonly group: Group;
+  readonly newest: Generation | undefined;
+  readonly acknowledged: readonly Acknowledged[];
+  /** Failovers and enrolments that ended well within the gap between automatic ones. */
+  readonly recent: readonly Intent[];
+  /** Newest failed intents of this group. */
+  readonly failed: readonly Intent[];
+  readonly open: readonly Intent[];
+  /** The last of each member that had one. */
+  readonly scrubs: readonly ScrubRecord[];
+  /** How database and agents contradict each other: then nothing is due until an operator has seated the group anew. */
+  readonly contradiction: Contradiction | undefined;
+  readonly view: (site: string) => SiteView | undefined;
+  readonly nowMs: number;
+  readonly timings: Timings;
+}
+
+export interface Plan {
+  readonly create: readonly Planned[];
+  /** Parked intents whose cause is worth another look. */
+  readonly reopen: readonly string[];
+  /** Why an automatic failover that is due is not ordered. */
+  readonly waits?: FailoverWait | undefined;
+}
+
+/** Capturing at half the objective leaves the other half for replication. */
+const CAPTURE_SHARE = 0.5;
+/** After a failure that only means "things have moved on". */
+const STAND_DOWN_GAP_MS = 1_000;
+/** For a member that could not be looked at: no damage, but not looked at either. */
+const SCRUB_RETRY_MS = 3_600_000;
+/** With two sites, neither can know whether the other is lost or the link is cut. */
+export const VOTERS_MIN = 3;
+
+export function plan(situation: Situation): Plan {
+  const { group, open, timings, nowMs, contradiction } = situation;
+  const { name } = group.spec;
+  const failover = dueFailover(situation);
+  const isFailoverDue = failover.length > 0;
+  // Where somebody might hand over what must not be lost, it is tried again and again, with pauses.
+  const moves = isFailoverDue && failoverWaitOf(situation) === undefined ? failover : [];
+  const waits = isFailoverDue ? failoverWaitOf({ ...situation, without: unfetchedFrom(situation) }) : undefined;
+  const isOpen = (kind: IntentKind, site?: string): boolean =>
+    open.some((intent) => intent.kind === kind && (site === undefined || intent.site === site));
+  const create = (contradiction === undefined ? [...moves, ...dueBesides(situation)] : moves).filter(
+    ({ kind, site }) =>
+      !isOpen(kind, site) &&
+      !hasJustFailed(situation, kind, site) &&
+      quarantineOf(group, situation.view(site)) === undefined,
+  );
+  const isWorthALook = ({ status, updatedMs }: Intent): boolean =>
+    contradiction === undefined && status === 'parked' && agoMs({ nowMs, stampMs: updatedMs }) >= timings.parkedRetryMs;
+  return {
+    create: create.map((draft) => ({ ...draft, group: name })),
+    reopen: open.filter(isWorthALook).map(({ id }) => id),
+    waits,
+  };
+}
+
+type Draft = Omit<Planned, 'group'>;
+
+/** Who did not hand over what the last failover had to fetch, where that is still what must not be lost. */
+function unfetchedFrom({ failed, acknowledged }: Situation): readonly string[] {
+  const { unfetched } = (failed.find(({ kind }) => kind === 'failover')?.state ?? {}) as { unfetched?: Handover };
+  return unfetched !== undefined && acknowledged.some((one) => isSame(one, unfetched.newest)) ? unfetched.holders : [];
+}
+
+const dueBesides = (situation: Situation): Draft[] => [
+  ...dueEnrolment(situation),
+  ...dueCapture(situation),
+  ...dueReplications(situation),
+  ...dueRejoins(situation),
+  ...dueScrubs(situation),
+  ...dueKeyRetirements(situation),
+];
+
+/**
+ * The first domain key; and the next one, where a member lacks the version in use. An active member without it captures
+ * nothing at all, and knows by its own journal that it lacks it. A standby shows it when it cannot open the newest generation.
+ */
+function dueEnrolment(situation: Situation): Draft[] {
+  const { group, newest, failed, recent, view } = situation;
+  const enrolment: Draft = { kind: 'enrolment', site: '', state: { phase: 'due' }, trace: {} };
+  if (group.domainKeyVersion === 0) return [enrolment];
+  if (group.highestEpoch !== group.epoch) return [];
+  if (activeLacksKey(situation)) return [enrolment];
+  if (newest?.domainKeyVersion !== group.domainKeyVersion) return [];
+  const lacking = failed.filter((intent) => {
+    const target = intent.state as { phase: string; epoch?: bigint; number?: bigint };
+    return (
+      intent.kind === 'replication' &&
+      intent.errorCode === 'DOMAIN_KEY_MISSING' &&
+      target.epoch === newest.epoch &&
+      target.number === newest.number &&
+      view(intent.site)?.status === 'up'
+    );
+  });
+  // One that did not help is not repeated at once: every version is another key in every HSM. Who was away has not had one.
+  const isHelpless = lacking.every(({ site }) =>
+    recent.some((intent) => hasReached(intent, site, group.domainKeyVersion)),
+  );
+  return isHelpless || isEnrolledJustNow(situation) ? [] : [enrolment];
+}
+
+/**
+ * It was promoted although it had missed a version: better than nobody. The next version is born in its own token, so that
+ * this ends. Its heartbeat may be older than a version that has just come into use.
+ */
+function activeLacksKey(situation: Situation): boolean {
+  const { group, view } = situation;
+  const site = activeOf(group)?.site ?? '';
+  if (isEnrolledJustNow(situation)) return false;
+  const agent = view(site);
+  const seat = agent?.state?.members.find((member) => member.group === group.spec.name);
+  return agent?.status === 'up' && seat?.role === MemberRole.ACTIVE && seat.domainKeyVersion < group.domainKeyVersion;
+}
+
+function isEnrolledJustNow({ recent, nowMs, timings }: Situation): boolean {
+  return recent.some(
+    ({ kind, updatedMs }) => kind === 'enrolment' && agoMs({ nowMs, stampMs: updatedMs }) < timings.suspectMs * 2,
+  );
+}
+
+/** With the version in use: an earlier one, however lately it came, does not open what is sealed now. */
+function hasReached({ kind, state }: Intent, site: string, inUse: number): boolean {
+  const { version = inUse, sites } = state as { phase: string; version?: number; sites?: readonly string[] };
+  return kind === 'enrolment' && version === inUse && (sites === undefined || sites.includes(site));
+}
+
+function dueCapture({ group, newest, view, nowMs, open, failed }: Situation): Draft[] {
+  const active = activeOf(group);
+  if (
+    active === undefined ||
+    group.domainKeyVersion === 0 ||
+    group.highestEpoch !== group.epoch ||
+    view(active.site)?.status !== 'up'
+  )
+    return [];
+  if (open.some(({ kind }) => kind === 'failover')) return [];
+  const ageMs = newest === undefined ? Number.POSITIVE_INFINITY : agoMs({ nowMs, stampMs: newest.recoveryPointMs });
+  const isStale =
+    newest !== undefined && (newest.epoch !== group.epoch || newest.domainKeyVersion !== group.domainKeyVersion);
+  // What failed after the last one that went well is tried again before that is due: nobody knows what it would have found.
+  const hasFailedSince =
+    newest !== undefined &&
+    failed.some(
+      ({ kind, site, errorCode, createdMs }) =>
+        kind === 'capture' && site === active.site && !STAND_DOWN.has(errorCode) && createdMs > newest.recoveryPointMs,
+    );
+  return ageMs >= group.spec.rpoMs * CAPTURE_SHARE || isStale || hasFailedSince
+    ? [{ kind: 'capture', site: active.site, state: { phase: 'due' }, trace: {} }]
+    : [];
+}
+
+function dueReplications({ group, newest, acknowledged, view, open }: Situation): Draft[] {
+  if (open.some(({ kind }) => kind === 'failover')) return [];
+  // Until the active member has captured under its own epoch, the newest may be one that was lost with its site.
+  if (newest === undefined || newest.epoch !== group.epoch || group.highestEpoch !== group.epoch) return [];
+  return group.members
+    .filter(({ role, site }) => role === 'standby' && view(site)?.status === 'up')
+    .filter(
+      (member) =>
+        restoresMore(member, { group: group.spec.name, newest, view }) ||
+        !acknowledged.some(
+          ({ site, epoch, number }) => site === member.site && epoch === newest.epoch && number === newest.number,
+        ),
+    )
+    .map(({ site }) => ({
+      kind: 'replication',
+      site,
+      state: { phase: 'due', epoch: newest.epoch, number: newest.number, contentDigest: newest.contentDigest } as {
+        phase: string;
+      },
+      trace: newest.trace,
+    }));
+}
+
+/** Whether the officer of a standby has trusted the version since it left out keys for that. */
+function restoresMore(
+  { site, serial }: Seat,
+  { group, newest, view }: { group: string; newest: Generation; view: Situation['view'] },
+): boolean {
+  const state = view(site)?.state;
+  const refused = state?.members?.find((member) => member.group === group)?.refused ?? [];
+  if (!refused.some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
+  const trusted = state?.partitions?.find((one) => one.serial === serial)?.trusted ?? [];
+  return trusted.some((key) => key.group === group && key.version === newest.domainKeyVersion);
+}
+
+/** Fenced members that are back, and standbys whose agent does not know its seat (a lost journal, a late order). */
+function dueRejoins({ group, view }: Situation): Draft[] {
+  if (group.highestEpoch !== group.epoch || group.domainKeyVersion === 0) return [];
+  return group.members
+    .filter(({ role, site }) => {
+      const agent = view(site);
+      if (role === 'active' || agent?.status !== 'up') return false;
+      const seat = agent.state?.members.find((member) => member.group === group.spec.name);
+      return role === 'fenced' || (agent.state !== undefined && seat?.role !== MemberRole.STANDBY);
+    })
+    .map(({ site }) => ({ kind: 'rejoin', site, state: { phase: 'due' }, trace: {} }));
+}
+
+/** One member at a time, who has waited longest: the others serve meanwhile, and are there should it be damaged. */
+function dueScrubs({ group, newest, scrubs, open, view, nowMs }: Situation): Draft[] {
+  if (newest === undefined || group.highestEpoch !== group.epoch) return [];
+  if (open.some(({ kind }) => kind === 'failover' || kind === 'scrub')) return [];
+  const [first] = group.members
+    .filter(({ role, site }) => role !== 'fenced' && view(site)?.status === 'up')
+    .map(({ site }) => {
+      const { startedMs = group.createdMs, errorCode = '' } = scrubs.find((one) => one.site === site) ?? {};
+      const hasLooked = errorCode === '' || FINDINGS.has(errorCode);
+      const gapMs = hasLooked ? group.spec.scrubMs : SCRUB_RETRY_MS;
+      return { site, overdueMs: agoMs({ nowMs, stampMs: startedMs }) - gapMs };
+    })
+    .filter(({ overdueMs }) => overdueMs >= 0)
+    .sort((a, b) => b.overdueMs - a.overdueMs);
+  return first === undefined ? [] : [{ kind: 'scrub', site: first.site, state: { phase: 'due' }, trace: {} }];
+}
+
+/** Where every member is past the older versions of the domain key, and a site says that nothing there needs one of them. */
+function dueKeyRetirements(situation: Situation): Draft[] {
+  const sites = new Set(seatsWithOlderKeys(situation).map(({ site }) => site));
+  if (sites.size === 0 || olderKeysNeededFor(situation) !== '') return [];
+  return [...sites].map((site) => ({ kind: 'key-retirement', site, state: { phase: 'due' }, trace: {} }));
+}
+
+/**
+ * A failover that ended badly after its epoch was issued leaves nobody active: that is settled whatever the policy says.
+ * Otherwise only where the policy asks for it, three sites vote, and no automatic failover happened lately: a flapping
+ * site is a person's matter.
+ */
+function dueFailover({ group, recent, view, nowMs, timings, contradiction }: Situation): Draft[] {
+  const active = activeOf(group);
+  if (active === undefined || group.domainKeyVersion === 0) return [];
+  // Away from a journal that cannot be believed; never out of a database that was rolled back. And only where the HSM is
+  // gone, too: while that serves its applications, moving them costs more than seating the site again (ADR 0012).
+  if (contradiction !== undefined && contradiction.kind !== 'journal-not-ours') return [];
+  const lost = view(active.site);
+  const isUnsettled = group.highestEpoch !== group.epoch && contradiction === undefined;
+  if (!isUnsettled) {
+    const isAutomatic = group.spec.failoverPolicy === 'automatic' && group.members.length >= VOTERS_MIN;
+    const hsmLostMs = lost?.hsmLostMs?.get(active.serial);
+    const isHsmLost = hsmLostMs !== undefined && agoMs({ nowMs, stampMs: hsmLostMs }) >= timings.hsmLostMs;
+    // Only where another member may serve: a failover that finds nobody would fence for nothing.
+    const isWorthIt = lost?.status === 'down' || (lost?.status === 'up' && isHsmLost && hasStandby(group, view));
+    if (!isAutomatic || !isWorthIt) return [];
+    const isTooSoon = recent.some(
+      ({ kind, state, createdMs }) =>
+        kind === 'failover' &&
+        (state as { reason?: string }).reason === 'automatic' &&
+        agoMs({ nowMs, stampMs: createdMs }) < timings.automaticFailoverGapMs,
+    );
+    if (isTooSoon) return [];
+  }
+  const request = {
+    from: active.site,
+    wanted: '',
+    acceptLoss: false,
+    accepted: [],
+    reason: 'automatic',
+    outageStartedMs: lost?.lastWallMs ?? nowMs,
+    excluded: [],
+    overtaken: 0,
+  };
+  return [{ kind: 'failover', site: '', state: { phase: 'requested', ...request } as { phase: string }, trace: {} }];
+}
+
+/** A standby that is up and can be used. */
+function hasStandby(group: Group, view: Situation['view']): boolean {
+  return group.members.some(({ site, serial, role }) => {
+    const standby = view(site);
+    const partition = standby?.state?.partitions.find((one) => one.serial === serial);
+    return (
+      role === 'standby' &&
+      standby?.status === 'up' &&
+      partition?.errorCode === '' &&
+      quarantineOf(group, standby) === undefined
+    );
+  });
+}
+
+/** What failed a moment ago would fail again: it is given time, longer where a person must look. */
+function hasJustFailed({ failed, nowMs, timings }: Situation, kind: IntentKind, site: string): boolean {
+  const last = failed.find(
+    (intent) =>
+      intent.kind === kind &&
+      intent.site === site &&
+      // A move that a person ordered, and that changed nothing, says nothing of the failover that is due by now.
+      !(kind === 'failover' && (intent.state as { reason?: string }).reason === 'operator'),
+  );
+  if (last === undefined) return false;
+  const gapMs = STAND_DOWN.has(last.errorCode) ? STAND_DOWN_GAP_MS : timings.parkedRetryMs;
+  return agoMs({ nowMs, stampMs: last.updatedMs }) < gapMs;
+}
+
+const STAND_DOWN = new Set(['EPOCH_STALE', 'ROLE_REFUSED', 'GENERATION_NOT_NEWER', 'LEADERSHIP_LOST']);

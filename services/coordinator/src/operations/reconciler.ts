@@ -1,0 +1,339 @@
+/**
+ * The coordinator's heartbeat: reads what is so, asks the planner what is due, writes the intents, and wakes a runner for
+ * every open one. A wiped or dead Redis costs nothing but the detour of running it here (I8).
+ */
+import { randomUUID } from 'node:crypto';
+import {
+  AntipodeError,
+  type Clock,
+  type Closeable,
+  currentTrace,
+  every,
+  inSpan,
+  type Log,
+  type Prng,
+  Serial,
+} from '@antipode/runtime';
+import type { Election } from '../election.ts';
+import { contradictionOf } from '../groups/contradiction.ts';
+import type { GroupCache } from '../groups/group-cache.ts';
+import type { Group } from '../model.ts';
+import type { WakeUps } from '../queue/wake-ups.ts';
+import type { Detector } from '../sites/detector.ts';
+import type { JournalBook } from '../sites/journals.ts';
+import type { EventRecord, Store, Write } from '../store/store.ts';
+import { readFacts } from '../store/tables/facts.ts';
+import { readAhead } from '../store/tables/generations.ts';
+import { areEpochsCurrent } from '../store/tables/groups.ts';
+import { type Intent, insertIntent, readOpenIntents, updateIntent } from '../store/tables/intents.ts';
+import type { Timings } from '../timings.ts';
+import { type Held, named } from './failover/plan.ts';
+import type { FailoverWait } from './failover/wait.ts';
+import { type Plan, type Planned, plan } from './planner.ts';
+import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
+
+export interface ReconcilerPorts {
+  readonly store: Store;
+  readonly election: Election;
+  readonly cache: GroupCache;
+  readonly detector: Detector;
+  readonly journals: JournalBook;
+  readonly runner: Runner;
+  readonly wakeUps: WakeUps;
+  readonly clock: Clock;
+  readonly prng: Prng;
+  readonly log: Log;
+  readonly timings: Timings;
+}
+
+/** Runs beside Redis while it is away; more would only wait for the same HSMs. Failovers never wait for any of them. */
+const LOCAL_RUNS_MAX = 8;
+/** Groups looked at side by side: as many as leave the database's connections to others. */
+const LOOKS_MAX = 4;
+/** How many intervals a pass waits for a slow look before it goes on without it. */
+const LOOK_PASSES_MAX = 4;
+const UNREADABLE = 'what the database has of the group cannot be read';
+
+/** A look that failed, and fails since. */
+export interface PlanningTrouble {
+  /** Empty for every group. */
+  readonly group: string;
+  readonly error: AntipodeError;
+  /** Monotonic. */
+  readonly sinceMs: number;
+}
+
+/** An automatic failover that is due, and is not ordered since it would lose what somebody has acknowledged. */
+export interface WaitingFailover extends FailoverWait {
+  /** Every generation that an operator's failover would lose now, acknowledged or not. */
+  readonly losses: readonly Held[];
+  /** Monotonic. */
+  readonly sinceMs: number;
+}
+
+/** No attempt is put off by more than the longest pause: a time further ahead can only be wrong. */
+const isDue = ({ nextAttemptMs }: Intent, nowMs: number): boolean =>
+  nextAttemptMs <= nowMs || nextAttemptMs > nowMs + ATTEMPT_PAUSE_MS_MAX;
+
+export class Reconciler implements Closeable {
+  readonly #ports: ReconcilerPorts;
+  readonly #stop = new AbortController();
+  readonly #passes = new Serial();
+  #running: Promise<void> | undefined;
+  #localRuns = 0;
+  #isQueueUp = true;
+  /** Groups whose look has not ended yet. */
+  readonly #looking = new Set<string>();
+  /** Of a look that outlasted its pass: the next pass throws it. */
+  #defect: unknown;
+  /** Groups whose last look failed; under the empty name the pass as a whole. */
+  readonly #troubled = new Map<string, PlanningTrouble>();
+  /** What contradicts what, by group: told when it begins and when it ends. */
+  readonly #contradicted = new Map<string, string>();
+  readonly #waiting = new Map<string, WaitingFailover>();
+
+  constructor(ports: ReconcilerPorts) {
+    this.#ports = ports;
+  }
+
+  start(): void {
+    const { clock, prng, log, timings } = this.#ports;
+    this.#running = every({
+      name: 'reconciler',
+      clock,
+      prng,
+      log,
+      intervalMs: timings.planMs,
+      backoffIntervalsMax: 4,
+      signal: this.#stop.signal,
+      work: () => this.pass(),
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  /** What keeps anything from being planned, the oldest first: a group that looks well is not looked after meanwhile. */
+  get troubles(): readonly PlanningTrouble[] {
+    return [...this.#troubled.values()];
+  }
+
+  /** What the automatic failover of a group waits for; undefined where none is due, or one is under way. */
+  waitOf(group: string): WaitingFailover | undefined {
+    return this.#waiting.get(group);
+  }
+
+  /** One look at everything; passes never overlap. */
+  pass(): Promise<void> {
+    return this.#passes.run(async () => {
+      try {
+        await this.#pass();
+        this.#troubled.delete('');
+      } catch (thrown) {
+        this.#note('', AntipodeError.from(thrown));
+        throw thrown;
+      }
+    });
+  }
+
+  #note(group: string, error: AntipodeError): void {
+    const sinceMs = this.#troubled.get(group)?.sinceMs ?? this.#ports.clock.monotonicMs();
+    this.#troubled.set(group, { group, error, sinceMs });
+  }
+
+  /**
+   * Makes an intent, unless one of its kind is open, and wakes a runner. `isWanted` may say in the same transaction that
+   * there is none to make: then the id is empty.
+   */
+  async intend(
+    planned: Planned,
+    isWanted: (trx: Write, record: (event: EventRecord) => void) => Promise<boolean> = async () => true,
+  ): Promise<{ id: string; isNew: boolean }> {
+    const { store, election, clock } = this.#ports;
+    const made = await store.write(election.require(), async (trx, record) => {
+      if (!(await isWanted(trx, record))) return { id: '', isNew: false };
+      const trace = Object.keys(planned.trace).length > 0 ? planned.trace : currentTrace();
+      const result = await insertIntent(trx, { ...planned, trace, id: randomUUID() }, clock.wallMs());
+      // A capture is a look, many times an hour. It is told when it finds something, or fails (runner.ts, effects).
+      if (result.isNew && planned.kind !== 'capture')
+        record({
+          kind: `${planned.kind}-intended`,
+          group: planned.group,
+          site: planned.site,
+          details: { intent: result.id },
+        });
+      return result;
+    });
+    if (made.id !== '') void this.#wake({ ...planned, id: made.id });
+    return made;
+  }
+
+  async #pass(): Promise<void> {
+    const { store, election, cache, clock, log, journals } = this.#ports;
+    if (this.#defect !== undefined) throw this.#defect;
+    const leaderEpoch = election.epoch;
+    if (leaderEpoch === undefined) return;
+    await journals.flush(leaderEpoch);
+    await cache.refresh();
+    for (const name of cache.unreadable) this.#report(name, new AntipodeError('DATABASE_UNAVAILABLE', UNREADABLE));
+    const open = await store.query((db) =>
+      readOpenIntents(db, {
+        onUnreadable: (group, error) => log.debug('an operation cannot be read', { group, error }),
+      }),
+    );
+    await this.#lookAtEach(cache.all);
+    const nowMs = clock.wallMs();
+    // Not awaited: a run takes as long as an HSM takes, and the next look must not wait for it.
+    for (const intent of open) if (intent.status === 'open' && isDue(intent, nowMs)) void this.#wake(intent);
+  }
+
+  /**
+   * Side by side, a few at a time. A group that cannot be read, or takes long, holds up nobody: the pass goes on without
+   * it, and looks at it again when its look has ended.
+   * @throws what every look threw, where none ended well
+   */
+  async #lookAtEach(groups: readonly Group[]): Promise<void> {
+    const { clock, timings } = this.#ports;
+    const waiting = groups.filter(({ spec }) => !this.#looking.has(spec.name));
+    const failures: AntipodeError[] = [];
+    const ended = new AbortController();
+    const lane = async (): Promise<void> => {
+      for (let group = waiting.shift(); group !== undefined && !ended.signal.aborted; group = waiting.shift()) {
+        const { name } = group.spec;
+        this.#looking.add(name);
+        try {
+          await this.#lookAt(name);
+          if (this.#troubled.delete(name)) this.#ports.log.info('the group is read again', { group: name });
+        } catch (thrown) {
+          const error = AntipodeError.from(thrown);
+          if (error.disposition === 'defect') throw error;
+          failures.push(error);
+          this.#report(name, error);
+        } finally {
+          this.#looking.delete(name);
+        }
+      }
+    };
+    const all = Promise.all(Array.from({ length: LOOKS_MAX }, lane)).finally(() => ended.abort());
+    // Aborted by the end of all looks, or by the time that a pass has: then no lane takes another group.
+    await Promise.race([all, clock.sleep(timings.planMs * LOOK_PASSES_MAX, ended.signal)]);
+    ended.abort();
+    all.catch((defect: unknown) => {
+      this.#defect = defect;
+    });
+    const [first] = failures;
+    if (first !== undefined && failures.length === groups.length) throw first;
+  }
+
+  async #lookAt(name: string): Promise<void> {
+    const { store, election, clock } = this.#ports;
+    const { group, plan: due } = await this.#planFor(name);
+    for (const planned of due.create) {
+      // What was read may be over by now: a failover that has ended meanwhile must not be made again.
+      const isWanted = (trx: Write): Promise<boolean> =>
+        planned.kind === 'failover' ? areEpochsCurrent(trx, group) : Promise.resolve(true);
+      await inSpan(`tick ${planned.kind}`, { 'antipode.group': name }, () => this.intend(planned, isWanted));
+    }
+    for (const id of due.reopen)
+      await store.write(election.require(), (trx) =>
+        updateIntent(trx, id, { status: 'open', attempts: 0, nextAttemptMs: clock.wallMs() }, clock.wallMs()),
+      );
+  }
+
+  /** Once a streak. */
+  #report(group: string, error: AntipodeError): void {
+    const isKnown = this.#troubled.has(group);
+    this.#note(group, error);
+    this.#ports.log.at(isKnown ? 'debug' : 'error', 'the group cannot be looked at; the others are', { group, error });
+  }
+
+  /** Everything of one moment: a failover that ends between two reads would look as if it had never settled. */
+  async #planFor(name: string): Promise<{ group: Group; plan: Plan }> {
+    const { store, clock, detector, timings } = this.#ports;
+    const sinceMs = clock.wallMs() - timings.automaticFailoverGapMs;
+    const view = detector.snapshot();
+    const facts = await store.snapshot((db) => readFacts(db, name, { sinceMs }));
+    const { newest, acknowledged } = facts;
+    const needed = [...(newest === undefined ? [] : [newest]), ...acknowledged].map(
+      ({ manifestDigest }) => manifestDigest,
+    );
+    this.#ports.cache.learnNeeded(name, [...new Set(needed)]);
+    const contradiction = contradictionOf({ ...facts, view });
+    await this.#tell(name, contradiction?.message);
+    const due = plan({ ...facts, contradiction, view, nowMs: clock.wallMs(), timings });
+    await this.#tellWait(facts.group, due.waits);
+    return { group: facts.group, plan: due };
+  }
+
+  /** An alarm when the wait begins, and a word when it ends. */
+  async #tellWait(group: Group, waits: FailoverWait | undefined): Promise<void> {
+    const { store, election, clock, log } = this.#ports;
+    const { name } = group.spec;
+    const before = this.#waiting.get(name);
+    if (waits === undefined) {
+      if (before === undefined) return;
+      this.#waiting.delete(name);
+      log.warn('the automatic failover waits no longer', { group: name });
+      return;
+    }
+    const losses = (await store.query((db) => readAhead(db, name, waits.holds))).map(named);
+    this.#waiting.set(name, { ...waits, losses, sinceMs: before?.sinceMs ?? clock.monotonicMs() });
+    if (before !== undefined) return;
+    const holders = waits.holders.map(({ site, trouble }) => `${site}: ${trouble}`).join(', ');
+    const generations = waits.generations.map(({ number }) => number).join(', ');
+    const details = { to: waits.to, generations, holders };
+    await store.write(election.require(), async (_trx, record) =>
+      record({ kind: 'failover-waiting', group: name, details }),
+    );
+    log.error(
+      'nobody serves, and a failover would lose what is acknowledged: an operator or a returning member decides',
+      {
+        group: name,
+        ...details,
+      },
+    );
+  }
+
+  /** One line and one event when a contradiction begins, changes or ends: it is a state, and lasts until a person acts. */
+  async #tell(group: string, message: string | undefined): Promise<void> {
+    const { store, election, log } = this.#ports;
+    if (this.#contradicted.get(group) === message) return;
+    const kind = message === undefined ? 'contradiction-ended' : 'contradiction-found';
+    await store.write(election.require(), async (_trx, record) =>
+      record({ kind, group, details: { message: message ?? '' } }),
+    );
+    if (message === undefined) {
+      this.#contradicted.delete(group);
+      log.info('database and journals agree again', { group });
+    } else {
+      this.#contradicted.set(group, message);
+      log.error('database and journals contradict each other: nothing is ordered in this group', { group, message });
+    }
+  }
+
+  /** Through the queue, or here where the queue is away. */
+  async #wake({ id, kind, site }: Pick<Intent, 'id' | 'kind' | 'site'>): Promise<void> {
+    const { wakeUps, runner, log } = this.#ports;
+    if (runner.isRunning(id)) return;
+    try {
+      await wakeUps.enqueue(id, site === '' ? kind : `site.${site}`);
+      if (!this.#isQueueUp) log.info('the queue is back');
+      this.#isQueueUp = true;
+    } catch (thrown) {
+      if (this.#isQueueUp) log.warn('the queue is away: intents run without it', { error: AntipodeError.from(thrown) });
+      this.#isQueueUp = false;
+      if (this.#localRuns >= LOCAL_RUNS_MAX && kind !== 'failover') return;
+      this.#localRuns += 1;
+      await runner
+        .run(id)
+        .catch((error: unknown) => {
+          if (AntipodeError.from(error).disposition === 'defect') throw error;
+        })
+        .finally(() => {
+          this.#localRuns -= 1;
+        });
+    }
+  }
+}

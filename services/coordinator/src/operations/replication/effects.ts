@@ -1,0 +1,127 @@
+/** Brings a generation to one standby: applied, verified, acknowledged. */
+import { AntipodeError, hex } from '@antipode/runtime';
+import type { Generation, Group, Proof } from '../../model.ts';
+import {
+  readGeneration,
+  readNewest,
+  recordAcknowledgement,
+  withdrawAcknowledgements,
+} from '../../store/tables/generations.ts';
+import { setForeignObjects } from '../../store/tables/groups.ts';
+import type { Intent } from '../../store/tables/intents.ts';
+import { type EffectContext, fenceOf, orderRefOf, proofFrom, WORK_TIMEOUT_MS } from '../context.ts';
+import type { ReplicationEffect, ReplicationEvent } from './machine.ts';
+
+export async function replication(
+  context: EffectContext,
+  intent: Intent,
+  effect: ReplicationEffect,
+): Promise<ReplicationEvent> {
+  const { store } = context.ports;
+  const group = await context.group(intent);
+  const name = group.spec.name;
+  const generation = await store.query((db) => readGeneration(db, name, effect));
+  if (generation === undefined)
+    throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not in the database', {
+      details: { group: name, number: effect.number },
+    });
+  const target = { site: intent.site, generation };
+  if (effect.type === 'apply' || effect.type === 'verify') await context.requireNoMove(name);
+  switch (effect.type) {
+    case 'apply': {
+      // A newer one has been captured meanwhile, or this one was lost with its site: nobody should wait for it.
+      const newest = await store.query((db) => readNewest(db, name));
+      if (newest !== undefined && (newest.epoch !== effect.epoch || newest.number !== effect.number)) {
+        throw new AntipodeError(
+          'GENERATION_NOT_NEWER',
+          `generation ${effect.number} has been superseded by ${newest.number}`,
+          {
+            details: { group: name, number: effect.number, newest: newest.number },
+          },
+        );
+      }
+      return { type: 'applied', ...(await applyAt(context, intent, group, target)) };
+    }
+    case 'verify':
+      return { type: 'verified', ...(await verifyAt(context, intent, group, { ...target, everything: false })) };
+    case 'acknowledge':
+      // A generation of an earlier tenure may be one that was lost with its site.
+      await acknowledge(context, group, { ...target, epoch: effect.epoch });
+      return { type: 'acknowledged' };
+    case 'withdraw':
+      await withdraw(context, group, { ...target, code: effect.code });
+      return { type: 'withdrawn' };
+  }
+}
+
+interface Target {
+  readonly site: string;
+  readonly generation: Generation;
+  /** The epoch in force is the default. */
+  readonly fence?: ReturnType<typeof fenceOf>;
+  /** Cancels the order. */
+  readonly signal?: AbortSignal;
+}
+
+export async function applyAt(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { site, generation, fence = fenceOf(group, intent), signal }: Target,
+): Promise<{ appliedObjects: number; pulledBlobs: number }> {
+  const sources = await context.holders(group, site);
+  const order = { fence, generation: orderRefOf(generation), sources };
+  const answer = await context.agent(site).apply(order, optionsOf(signal));
+  const { appliedObjects, pulledBlobs, divergentObjects: divergent, unaccountedObjects: unaccounted } = answer;
+  await context.write((trx) => setForeignObjects(trx, group.spec.name, site, { divergent, unaccounted }));
+  return { appliedObjects, pulledBlobs };
+}
+
+export async function verifyAt(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { site, generation, everything, fence = fenceOf(group, intent), signal }: Target & { everything: boolean },
+): Promise<{ contentDigest: string; proof: Proof }> {
+  const { contentDigest, proof } = await context
+    .agent(site)
+    .verify({ fence, generation: orderRefOf(generation), everything }, optionsOf(signal));
+  return { contentDigest: hex(contentDigest), proof: proofFrom(proof) };
+}
+
+const optionsOf = (signal: AbortSignal | undefined): { timeoutMs: number; signal?: AbortSignal } => ({
+  timeoutMs: WORK_TIMEOUT_MS,
+  ...(signal === undefined ? {} : { signal }),
+});
+
+/**
+ * Under the tenure in which the member verified it, while no later one was issued: from then on, what is acknowledged can
+ * no longer hold up the move. @throws EPOCH_STALE
+ */
+export async function acknowledge(
+  context: EffectContext,
+  group: Group,
+  { site, generation, epoch: underEpoch }: Target & { epoch: bigint },
+): Promise<void> {
+  const { epoch, number } = generation;
+  const name = group.spec.name;
+  const nowMs = context.ports.clock.wallMs();
+  await context.writeUnder({ group: name, epoch: underEpoch }, async (trx, record) => {
+    await recordAcknowledgement(trx, name, { epoch, number, site, nowMs });
+    record({ kind: 'generation-acknowledged', group: name, site, details: { epoch, number } });
+  });
+}
+
+/** A member that does not prove what it holds has acknowledged nothing up to there: a scrub is not the only judge (I13). */
+export async function withdraw(
+  context: EffectContext,
+  group: Group,
+  { site, generation, code }: { site: string; generation: { epoch: bigint; number: bigint }; code: string },
+): Promise<void> {
+  const { epoch, number } = generation;
+  const name = group.spec.name;
+  await context.write(async (trx, record) => {
+    await withdrawAcknowledgements(trx, name, { epoch, number, site });
+    record({ kind: 'acknowledgements-withdrawn', group: name, site, details: { epoch, number, code } });
+  });
+}

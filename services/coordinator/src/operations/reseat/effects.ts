@@ -1,0 +1,312 @@
+/** Asks every member what its journal says, and seats the group anew by that: under a tenure above all that was ever heard. */
+import { type DescribeResponse, type GenerationRef, MemberRole } from '@antipode/protocol';
+import { AntipodeError, fromHex, hex } from '@antipode/runtime';
+import { contradictionOf } from '../../groups/contradiction.ts';
+import type { Generation, Group, Uncaptured } from '../../model.ts';
+import { readAcknowledged, readGeneration, readNewest, recordCapture } from '../../store/tables/generations.ts';
+import { activateEpoch, insertEpoch, readEpochOwners, readGroup, setRole } from '../../store/tables/groups.ts';
+import type { Intent } from '../../store/tables/intents.ts';
+import { type EffectContext, roleFrom, WORK_TIMEOUT_MS } from '../context.ts';
+import { isAhead } from '../failover/plan.ts';
+import type { ReseatEvent, ReseatOutcome } from './machine.ts';
+import { type Account, type Held, missedBy, planReseat, type ReseatPlan } from './plan.ts';
+
+/** A member that answers, with the references that the database may not know. */
+interface Answered extends Account {
+  readonly refs: readonly GenerationRef[];
+  /** Its agent says so itself: a quarantine that only the coordinator knows would come after the order that ends it. */
+  readonly isQuarantinePersisted: boolean;
+}
+
+export interface ReseatSurvey {
+  readonly accounts: readonly Answered[];
+  readonly contradiction: string;
+  readonly plan: ReseatPlan;
+}
+
+/** As many may be late one after another. */
+const HEARTBEATS_WAITED = 20;
+
+/** What a generation that only agents know is recorded with, until a capture says what it does not protect. */
+const NOT_KNOWN_YET: readonly Uncaptured[] = [{ objectId: '', kind: '', reason: 'not-known-until-the-next-capture' }];
+
+export async function surveyForReseat(context: EffectContext, group: Group, wanted: string): Promise<ReseatSurvey> {
+  const { agents, detector, store, timings } = context.ports;
+  const name = group.spec.name;
+  const view = detector.snapshot();
+  const newest = await store.query((db) => readNewest(db, name));
+  const answers = await Promise.all(
+    group.members.map(async ({ site, serial }): Promise<Answered | undefined> => {
+      try {
+        const state = await agents.client(site).describe({}, { timeoutMs: timings.probeTimeoutMs * 2 });
+        return accountOf(group, { site, serial }, state, view(site)?.state);
+      } catch (thrown) {
+        if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+        return undefined;
+      }
+    }),
+  );
+  const accounts = answers.filter((one) => one !== undefined);
+  const contradiction = contradictionOf({ group, newest, view });
+  const plan = planReseat(group, accounts, { wanted, isContradicted: contradiction !== undefined });
+  return { accounts, contradiction: contradiction?.message ?? '', plan };
+}
+
+function accountOf(
+  group: Group,
+  seatHere: { site: string; serial: string },
+  state: DescribeResponse,
+  heard: DescribeResponse | undefined,
+): Answered {
+  const { name } = group.spec;
+  const seat = state.members.find((member) => member.group === name);
+  const refs = [seat?.captured, seat?.applied].filter((ref) => ref !== undefined);
+  const held = refs.map(
+    (ref): Held => ({
+      epoch: ref.epoch,
+      number: ref.generation,
+      manifestDigest: hex(ref.manifestDigest),
+    }),
+  );
+  // The agent's own word, or what its last heartbeat gave away.
+  const [quarantine] = [state, heard].flatMap(
+    (account) => account?.journal?.quarantined.filter((one) => one.group === name) ?? [],
+  );
+  return {
+    ...seatHere,
+    role: seat === undefined ? 'none' : roleFrom(seat.role),
+    epoch: seat?.epoch ?? 0n,
+    epochOwner: seat?.epochOwner ?? '',
+    newest: held.reduce<Held | undefined>((best, one) => (isAhead(one, best) ? one : best), undefined),
+    quarantine: quarantine?.reason,
+    hasPartition: state.partitions.some(({ serial }) => serial === seatHere.serial),
+    refs,
+    isQuarantinePersisted: (state.journal?.quarantined ?? []).some((one) => one.group === name),
+  };
+}
+
+export async function reseat(
+  context: EffectContext,
+  intent: Intent,
+  { active: wanted }: { active: string },
+): Promise<ReseatEvent> {
+  const group = await context.group(intent);
+  const { accounts, plan } = await surveyForReseat(context, group, wanted);
+  if (plan.obstacle !== undefined)
+    throw new AntipodeError('RESEAT_REFUSED', `group ${group.spec.name}: ${plan.obstacle}`, {
+      details: { group: group.spec.name },
+    });
+  const untold = accounts.find((one) => one.quarantine !== undefined && !one.isQuarantinePersisted);
+  if (untold !== undefined)
+    throw new AntipodeError('GROUP_BUSY', `site ${untold.site} has not been told of its quarantine yet`, {
+      details: { group: group.spec.name, site: untold.site },
+    });
+  for (const { site, quarantine } of accounts) if (quarantine !== undefined) context.ports.journals.accept(site);
+  const outcome =
+    plan.kind === 'members'
+      ? await seatMembers(context, intent, group, { plan, accounts })
+      : await newTenure(context, intent, group, { plan, accounts });
+  await context.ports.cache.refresh();
+  await untilHeard(context, group.spec.name);
+  return { type: 'reseated', ...outcome };
+}
+
+/** Until the heartbeats say so too: whoever asks right after this should not meet what is over. Not for longer. */
+async function untilHeard({ ports }: EffectContext, name: string): Promise<void> {
+  const { clock, detector, store, timings } = ports;
+  const endMs = clock.monotonicMs() + timings.heartbeatMs * HEARTBEATS_WAITED;
+  for (;;) {
+    const view = detector.snapshot();
+    const [group, newest] = await store.query((db) => Promise.all([readGroup(db, name), readNewest(db, name)]));
+    if (contradictionOf({ group, newest, view }) === undefined || clock.monotonicMs() >= endMs) return;
+    await clock.sleep(timings.heartbeatMs / 2);
+  }
+}
+
+interface Planned {
+  readonly plan: Extract<ReseatPlan, { obstacle?: undefined }>;
+  readonly accounts: readonly Answered[];
+}
+
+/** Members that were in quarantine, in the tenure that is in force: as standbys, which catch up by replication. */
+async function seatMembers(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  planned: Planned,
+): Promise<ReseatOutcome> {
+  const { epoch, active, seats } = planned.plan;
+  const others = seats.filter(({ site }) => site !== active);
+  const { seated, leftAside } = await order(context, intent, group, planned, others);
+  await context.write(async (trx, record) => {
+    for (const site of seated) await setRole(trx, group.spec.name, site, 'standby');
+    record({
+      kind: 'group-reseated',
+      group: group.spec.name,
+      site: active,
+      details: { epoch, seated: seated.join(',') },
+    });
+  });
+  if (seated.length === 0) throw leftAside[0]?.error ?? refused(group, 'no member could be seated');
+  return {
+    epoch,
+    activeSite: active,
+    seated,
+    leftAside: leftAside.map(({ site, error }) => ({ site, code: error.code })),
+  };
+}
+
+async function newTenure(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  planned: Planned,
+): Promise<ReseatOutcome> {
+  const { clock, leases, cache } = context.ports;
+  const { plan, accounts } = planned;
+  const name = group.spec.name;
+  const epoch = plan.kind === 'failover' ? plan.epoch + 1n : plan.epoch;
+  await context.write(async (trx, record) => {
+    await insertEpoch(trx, name, {
+      epoch,
+      owner: plan.owner,
+      reason: 'reseat',
+      isActive: false,
+      nowMs: clock.wallMs(),
+    });
+    await importGenerations(trx, name, accounts);
+    record({ kind: 'epoch-issued', group: name, site: plan.owner, details: { epoch, reason: 'reseat' } });
+  });
+  // From here on no heartbeat renews a lease of an older tenure.
+  await cache.refresh();
+  if (plan.kind === 'failover') return { epoch, activeSite: '', seated: [], leftAside: [] };
+  const at = { ...planned, plan: { ...plan, epoch } };
+  const [owner] = plan.seats.filter(({ site }) => site === plan.active);
+  const others = await order(
+    context,
+    intent,
+    group,
+    at,
+    plan.seats.filter(({ site }) => site !== plan.active),
+  );
+  const quorum = Math.floor(group.members.length / 2) + 1;
+  const recorded = await recordedOf(context, group, accounts);
+  if (owner === undefined || others.seated.length + 1 < quorum)
+    throw refused(group, `epoch ${epoch} is persisted by ${others.seated.length} other members, and needs a majority`);
+  // Whoever did not confirm may hold the last lease.
+  if (others.seated.length + 1 < group.members.length)
+    for (let leftMs = leases.remainingMs(name); leftMs > 0; leftMs = leases.remainingMs(name))
+      await clock.sleep(Math.ceil(leftMs));
+  leases.ended(name);
+  const own = await order(context, intent, group, at, [owner]);
+  const [failed] = own.leftAside;
+  if (failed !== undefined) throw failed.error;
+  await context.write(async (trx, record) => {
+    await activateEpoch(trx, name, { epoch, owner: plan.active, base: missedBy(owner, recorded) ?? owner.newest });
+    for (const { site } of group.members)
+      if (site !== plan.active) await setRole(trx, name, site, others.seated.includes(site) ? 'standby' : 'fenced');
+    record({
+      kind: 'group-reseated',
+      group: name,
+      site: plan.active,
+      details: { epoch, seated: others.seated.join(',') },
+    });
+  });
+  return {
+    epoch,
+    activeSite: plan.active,
+    seated: [plan.active, ...others.seated],
+    leftAside: others.leftAside.map(({ site, error }) => ({ site, code: error.code })),
+  };
+}
+
+/** Side by side; whoever cannot take it is left aside with its error. */
+async function order(
+  context: EffectContext,
+  intent: Intent,
+  group: Group,
+  { plan, accounts }: Planned,
+  seats: readonly Account[],
+): Promise<{ seated: string[]; leftAside: { site: string; error: AntipodeError }[] }> {
+  const recorded = await recordedOf(context, group, accounts);
+  const fence = { group: group.spec.name, epoch: plan.epoch, owner: plan.owner, requestId: intent.requestId };
+  const seated: string[] = [];
+  const leftAside: { site: string; error: AntipodeError }[] = [];
+  await Promise.all(
+    seats.map(async (seat) => {
+      const { site, serial } = seat;
+      const missed = missedBy(seat, recorded);
+      const generation = missed && {
+        epoch: missed.epoch,
+        generation: missed.number,
+        manifestDigest: fromHex(missed.manifestDigest),
+      };
+      const role = site === plan.active ? MemberRole.ACTIVE : MemberRole.STANDBY;
+      try {
+        const sources = await context.holders(group, site);
+        await context
+          .agent(site)
+          .reseat(
+            { fence, serial, role, ...(generation === undefined ? {} : { generation }), sources },
+            { timeoutMs: WORK_TIMEOUT_MS },
+          );
+        seated.push(site);
+      } catch (thrown) {
+        const error = AntipodeError.from(thrown);
+        if (error.disposition === 'defect') throw error;
+        leftAside.push({ site, error });
+      }
+    }),
+  );
+  return { seated, leftAside };
+}
+
+/** Who is known to have held what: by captures and acknowledgements on record, and by what other members have of it. */
+async function recordedOf(
+  { ports }: EffectContext,
+  group: Group,
+  accounts: readonly Answered[],
+): Promise<(Held & { site: string })[]> {
+  const name = group.spec.name;
+  const [newest, acknowledged, owners] = await ports.store.query((db) =>
+    Promise.all([readNewest(db, name), readAcknowledged(db, name), readEpochOwners(db, name)]),
+  );
+  const ownerOf = (epoch: bigint): string | undefined =>
+    accounts.find((account) => account.epoch === epoch && account.epochOwner !== '')?.epochOwner ?? owners.get(epoch);
+  const captured = [newest, ...accounts.map((account) => account.newest)].flatMap((held) => {
+    const site = held === undefined ? undefined : ownerOf(held.epoch);
+    return held === undefined || site === undefined
+      ? []
+      : [{ site, epoch: held.epoch, number: held.number, manifestDigest: held.manifestDigest }];
+  });
+  return [...captured, ...acknowledged];
+}
+
+/** So that numbers never repeat, and a failover knows what it would lose. */
+async function importGenerations(
+  trx: Parameters<typeof recordCapture>[0],
+  group: string,
+  accounts: readonly Answered[],
+): Promise<void> {
+  // By whose clock they were captured is not known here, so they are taken for as old as the newest on record (I13).
+  const before = await readNewest(trx, group);
+  for (const ref of accounts.flatMap(({ refs }) => refs)) {
+    if ((await readGeneration(trx, group, { epoch: ref.epoch, number: ref.generation })) !== undefined) continue;
+    const generation: Generation = {
+      epoch: ref.epoch,
+      number: ref.generation,
+      manifestDigest: hex(ref.manifestDigest),
+      contentDigest: hex(ref.contentDigest),
+      objectCount: ref.objectCount,
+      keyCount: ref.keyCount,
+      domainKeyVersion: ref.domainKeyVersion,
+      uncaptured: NOT_KNOWN_YET,
+      recoveryPointMs: before?.recoveryPointMs ?? 0,
+      trace: {},
+    };
+    await recordCapture(trx, group, generation);
+  }
+}
+
+const refused = (group: Group, why: string): AntipodeError =>
+  new AntipodeError('RESEAT_REFUSED', `group ${group.spec.name}: ${why}`, { details: { group: group.spec.name } });

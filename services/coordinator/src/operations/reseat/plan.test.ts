@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+import type { Group } from '../../model.ts';
+import { groupOf, SPEC } from '../../testing/group.ts';
+import { type Account, missedBy, planReseat } from './plan.ts';
+
+const GROUP: Group = groupOf(SPEC);
+const held = (epoch: bigint, number: bigint) => ({ epoch, number, manifestDigest: `${epoch}.${number}` });
+const account = (site: string, rest: Partial<Account> = {}): Account => ({
+  site,
+  serial: `serial-${site}`,
+  role: 'standby',
+  epoch: 1n,
+  epochOwner: 'a',
+  newest: held(1n, 4n),
+  quarantine: undefined,
+  hasPartition: true,
+  ...rest,
+});
+const plan = (accounts: Account[], { wanted = '', isContradicted = true, group = GROUP } = {}) =>
+  planReseat(group, accounts, { wanted, isContradicted });
+
+/** The database was put back to epoch 1 of a; b has been active in epoch 2 since. */
+const ROLLED_BACK = [
+  account('a', { epoch: 2n, epochOwner: 'b' }),
+  account('b', { epoch: 2n, epochOwner: 'b', role: 'active' }),
+  account('c', { epoch: 2n, epochOwner: 'b' }),
+];
+
+describe('a group is seated anew', () => {
+  it('with the site that is active by its own journal, above every epoch', () => {
+    expect(plan(ROLLED_BACK)).toMatchObject({ kind: 'tenure', active: 'b', owner: 'b', epoch: 3n });
+    expect(plan(ROLLED_BACK.slice(1))).toMatchObject({ active: 'b', epoch: 3n });
+    expect(plan(ROLLED_BACK, { wanted: 'b' })).toMatchObject({ active: 'b' });
+  });
+
+  it('with the latest of several that say they are active', () => {
+    const both = [account('a', { role: 'active' }), ...ROLLED_BACK.slice(1)];
+    expect(plan(both)).toMatchObject({ active: 'b', epoch: 3n });
+    expect(plan(both.map((one) => (one.site === 'b' ? { ...one, epochOwner: 'c' } : one)))).toMatchObject({
+      active: 'a',
+    });
+  });
+
+  it('with the active site of the database where its journal cannot be believed and no other claims to be active', () => {
+    const group: Group = { ...GROUP, epoch: 2n, owner: 'a', highestEpoch: 2n, highestOwner: 'a' };
+    const accounts = [
+      account('a', { quarantine: 'older copy' }),
+      account('b', { epoch: 2n }),
+      account('c', { epoch: 2n }),
+    ];
+    expect(plan(accounts, { group })).toMatchObject({ kind: 'tenure', active: 'a', epoch: 3n });
+  });
+
+  it('by taking up a failover, where nobody is active by any journal', () => {
+    const nobody = ROLLED_BACK.map((one) => ({ ...one, role: 'standby' as const }));
+    expect(plan(nobody)).toMatchObject({ kind: 'failover', active: '', epoch: 2n, owner: 'b', seats: [] });
+  });
+
+  it('for the members in quarantine only, where database and journals agree', () => {
+    const accounts = [account('a', { role: 'active' }), account('b', { quarantine: 'older copy' }), account('c')];
+    expect(plan(accounts, { isContradicted: false })).toMatchObject({
+      kind: 'members',
+      active: 'a',
+      epoch: 1n,
+      seats: [{ site: 'b' }],
+    });
+  });
+});
+
+describe('it is refused', () => {
+  it.each<[string, ReturnType<typeof plan>, RegExp]>([
+    ['without a majority', plan(ROLLED_BACK.slice(1, 2)), /only 1 of 3/],
+    ['for a site that was not active', plan(ROLLED_BACK, { wanted: 'c' }), /was not active/],
+    ['for a site that does not answer', plan(ROLLED_BACK.slice(1), { wanted: 'a' }), /does not answer/],
+    [
+      'for a site that has lost its partition',
+      plan([account('a', { role: 'active', hasPartition: false }), account('b')]),
+      /failover/,
+    ],
+    ['where an epoch is beyond belief', plan([account('a', { epoch: 5_000n }), account('b')]), /no honest journal/],
+    ['where nothing is wrong', plan([account('a'), account('b')], { isContradicted: false }), /agree/],
+  ])('%s', (_when, { obstacle }, expected) => {
+    expect(obstacle).toMatch(expected);
+  });
+});
+
+describe('what a member is known to have held', () => {
+  it('is named where its own journal does not know it', () => {
+    const recorded = [
+      { site: 'a', ...held(1n, 6n) },
+      { site: 'a', ...held(1n, 7n) },
+      { site: 'b', ...held(1n, 9n) },
+    ];
+    expect(missedBy(account('a'), recorded)).toEqual(held(1n, 7n));
+    expect(missedBy(account('a', { newest: undefined }), recorded)).toEqual(held(1n, 7n));
+    expect(missedBy(account('a', { newest: held(1n, 7n) }), recorded)).toBeUndefined();
+    expect(missedBy(account('a', { newest: held(2n, 1n) }), recorded)).toBeUndefined();
+    expect(missedBy(account('c'), recorded)).toBeUndefined();
+  });
+});

@@ -1,0 +1,106 @@
+/** How a group is seated anew, by what each of its members says. Pure: shown to an operator first, then done. */
+
+import { activeOf, type Group } from '../../model.ts';
+import { EPOCH_JUMP_MAX, isAhead } from '../failover/plan.ts';
+
+export interface Held {
+  readonly epoch: bigint;
+  readonly number: bigint;
+  readonly manifestDigest: string;
+}
+
+/** What a member that answers says of itself. */
+export interface Account {
+  readonly site: string;
+  readonly serial: string;
+  /** `none` where its journal knows of no seat. */
+  readonly role: 'active' | 'standby' | 'fenced' | 'none';
+  readonly epoch: bigint;
+  readonly epochOwner: string;
+  /** Captured or applied there. */
+  readonly newest: Held | undefined;
+  readonly quarantine: string | undefined;
+  /** Its agent knows the partition: with another journal it may not. */
+  readonly hasPartition: boolean;
+}
+
+export type ReseatPlan =
+  | { readonly obstacle: string }
+  | {
+      readonly obstacle?: undefined;
+      /** `tenure`: a new one for everybody. `members`: those in quarantine, in the tenure that is in force. `failover`: nobody
+       * is active, so the highest epoch is recorded and the failover that was under way is taken up. */
+      readonly kind: 'tenure' | 'members' | 'failover';
+      readonly active: string;
+      readonly epoch: bigint;
+      readonly owner: string;
+      readonly seats: readonly Account[];
+    };
+
+/**
+ * @param options.wanted the site that an operator names; empty for the one that the journals name
+ * @param options.isContradicted whether database and journals contradict each other; else only members in quarantine are seated
+ */
+export function planReseat(
+  group: Group,
+  accounts: readonly Account[],
+  { wanted, isContradicted }: { wanted: string; isContradicted: boolean },
+): ReseatPlan {
+  const voters = group.members.length;
+  const quorum = Math.floor(voters / 2) + 1;
+  const honest = accounts.filter(({ epoch }) => epoch <= group.highestEpoch + EPOCH_JUMP_MAX);
+  const [liar] = accounts.filter((account) => !honest.includes(account));
+  if (liar !== undefined)
+    return { obstacle: `site ${liar.site} claims epoch ${liar.epoch}, which no honest journal can have reached` };
+  const quarantined = honest.filter(({ quarantine }) => quarantine !== undefined);
+  if (!isContradicted) {
+    if (quarantined.length === 0) return { obstacle: 'database and journals agree, and no member is in quarantine' };
+    if (wanted !== '' && wanted !== group.owner)
+      return { obstacle: `site ${group.owner} is active; \`antipode failover --to ${wanted}\` moves the group` };
+    const { epoch, owner } = group;
+    return { kind: 'members', active: owner, epoch, owner, seats: quarantined };
+  }
+  if (honest.length < quorum)
+    return { obstacle: `only ${honest.length} of ${voters} members answer, and a new epoch needs a majority` };
+  let highest = group.highestEpoch;
+  let highestOwner = group.highestOwner;
+  for (const { epoch, epochOwner } of honest) if (epoch > highest) [highest, highestOwner] = [epoch, epochOwner];
+  const claimants = honest.filter(({ site, role, epochOwner }) => role === 'active' && epochOwner === site);
+  const claimant = claimants.reduce<Account | undefined>(
+    (best, one) => (best === undefined || one.epoch > best.epoch ? one : best),
+    undefined,
+  );
+  const recorded = activeOf(group)?.site;
+  const byDatabase = honest.find(({ site, quarantine }) => site === recorded && quarantine !== undefined);
+  const active = wanted === '' ? (claimant ?? byDatabase) : honest.find(({ site }) => site === wanted);
+  if (wanted !== '' && active === undefined) return { obstacle: `site ${wanted} does not answer, or has no seat` };
+  if (active !== undefined && active !== claimant && active !== byDatabase)
+    return {
+      obstacle: `site ${active.site} was not active, neither by its journal nor by the database: seat the group first, then \`antipode failover --to ${active.site}\``,
+    };
+  if (active?.hasPartition === false)
+    return {
+      obstacle: `the journal of site ${active.site} does not know the partition any more: \`antipode failover\` moves the group to a standby, and the partition must be initialised and enrolled again`,
+    };
+  if (active === undefined) return { kind: 'failover', active: '', epoch: highest, owner: highestOwner, seats: [] };
+  return {
+    kind: 'tenure',
+    active: active.site,
+    epoch: highest + 1n,
+    owner: active.site,
+    seats: honest,
+  };
+}
+
+/** The newest generation that a member is known to have held, where its own journal does not know it. */
+export function missedBy(
+  { site, newest }: Pick<Account, 'site' | 'newest'>,
+  recorded: readonly (Held & { readonly site: string })[],
+): Held | undefined {
+  const best = recorded
+    .filter((one) => one.site === site)
+    .reduce<Held | undefined>((found, one) => (isAhead(one, found) ? one : found), undefined);
+  if (best === undefined || !isAhead(best, newest && { epoch: newest.epoch, number: newest.number })) return undefined;
+  const { epoch, number, manifestDigest } = best;
+  return { epoch, number, manifestDigest };
+}

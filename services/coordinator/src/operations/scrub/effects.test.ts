@@ -1,0 +1,95 @@
+import { rejection } from '@antipode/runtime/testing';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { EffectsBench, GROUP, intentOf } from '../../testing/effects-bench.ts';
+import { scrub } from './effects.ts';
+import type { ScrubEffect, ScrubOutcome } from './machine.ts';
+
+const database = vi.hoisted(() => ({ scrubs: [] as unknown[], withdrawn: [] as unknown[] }));
+vi.mock(import('../../store/tables/groups.ts'), async (original) => ({
+  ...(await original()),
+  readGroup: async () => GROUP,
+}));
+vi.mock(import('../../store/tables/generations.ts'), async (original) => ({
+  ...(await original()),
+  readAcknowledged: async () => [],
+  withdrawAcknowledgements: async (_trx, _group, one) => void database.withdrawn.push(one),
+}));
+vi.mock(import('../../store/tables/scrubs.ts'), async (original) => ({
+  ...(await original()),
+  recordScrub: async (_trx, one) => void database.scrubs.push(one),
+}));
+
+const PROOF = { proved: 2, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
+const OUTCOME: ScrubOutcome = {
+  startedMs: 77,
+  isReplica: true,
+  epoch: 1n,
+  number: 4n,
+  proof: PROOF,
+  missing: 1,
+  altered: 2,
+  mendedBlobs: 3,
+};
+let bench: EffectsBench;
+const perform = (effect: ScrubEffect, site = 'b') => scrub(bench.context, { ...intentOf(site), createdMs: 33 }, effect);
+beforeEach(() => {
+  bench = new EffectsBench();
+  Object.assign(database, { scrubs: [], withdrawn: [] });
+});
+
+describe('a scrub', () => {
+  it.each([
+    ['b', true],
+    ['a', false],
+  ])('asks the agent of %s, which may mend its store from the others: replica %s', async (site, isReplica) => {
+    const startedMs = bench.clock.wallMs();
+    const generation = { epoch: 1n, generation: 4n };
+    const found = { missingObjects: 1, alteredObjects: 2, mendedBlobs: 3 };
+    bench.answers.set('scrub', async () => {
+      await bench.clock.advance(1_000);
+      return { generation, proof: { ...PROOF }, ...found };
+    });
+    const event = { type: 'scrubbed', outcome: { ...OUTCOME, startedMs, isReplica } };
+    expect(await perform({ type: 'scrub' }, site)).toEqual(event);
+    const sources = ['a', 'b', 'c'].filter((one) => one !== site).map((one) => ({ site: one, address: `${one}:1` }));
+    expect(bench.orders).toMatchObject([
+      { site, method: 'scrub', request: { fence: { epoch: 1n, owner: 'a', requestId: 'i' }, sources } },
+    ]);
+  });
+
+  it('of a site without a seat asks nobody', async () => {
+    expect((await rejection(perform({ type: 'scrub' }, 'z'))).code).toBe('NOT_FOUND');
+    expect(bench.orders).toEqual([]);
+  });
+
+  it('that an agent answers without a generation says nothing', async () => {
+    bench.answers.set('scrub', { proof: PROOF });
+    expect((await rejection(perform({ type: 'scrub' }))).code).toBe('REQUEST_INVALID');
+  });
+
+  it('that passed is recorded, from when the look began', async () => {
+    await perform({ type: 'record-scrub', code: '', outcome: OUTCOME });
+    expect(database).toEqual({
+      scrubs: [{ group: 'payments', site: 'b', startedMs: 77, errorCode: '' }],
+      withdrawn: [],
+    });
+    expect(bench.events).toEqual(['scrub-passed']);
+  });
+
+  it('that found a damaged replica takes back what it has acknowledged, up to what was looked at', async () => {
+    await perform({ type: 'record-scrub', code: 'OBJECT_UNPROVEN', outcome: OUTCOME });
+    expect(database.withdrawn).toMatchObject([{ site: 'b', epoch: 1n, number: 4n }]);
+    expect(bench.events).toEqual(['scrub-failed']);
+  });
+
+  it.each([
+    ['found damage in the active member', 'OBJECT_UNPROVEN', { ...OUTCOME, isReplica: false }],
+    ['could not look', 'PIN_REFUSED', undefined],
+  ])('that %s takes nothing back', async (_what, code, outcome) => {
+    await perform({ type: 'record-scrub', code, outcome });
+    expect(database).toMatchObject({
+      scrubs: [{ errorCode: code, startedMs: outcome?.startedMs ?? 33 }],
+      withdrawn: [],
+    });
+  });
+});

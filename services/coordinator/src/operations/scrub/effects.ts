@@ -1,0 +1,48 @@
+/** Has a member look for silent damage, and records what it found; a damaged replica has acknowledged nothing any more (I13). */
+import { AntipodeError } from '@antipode/runtime';
+import { withdrawAcknowledgements } from '../../store/tables/generations.ts';
+import type { Intent } from '../../store/tables/intents.ts';
+import { recordScrub } from '../../store/tables/scrubs.ts';
+import { beganMs, type EffectContext, fenceOf, proofFrom, requireRef, WORK_TIMEOUT_MS } from '../context.ts';
+import type { ScrubEffect, ScrubEvent } from './machine.ts';
+
+export async function scrub(context: EffectContext, intent: Intent, effect: ScrubEffect): Promise<ScrubEvent> {
+  const group = await context.group(intent);
+  const name = group.spec.name;
+  const { site } = intent;
+  if (effect.type === 'record-scrub') {
+    const { code, outcome } = effect;
+    await context.write(async (trx, record) => {
+      const startedMs = outcome?.startedMs ?? intent.createdMs;
+      await recordScrub(trx, { group: name, site, startedMs, errorCode: code });
+      if (code !== '' && outcome?.isReplica) await withdrawAcknowledgements(trx, name, { ...outcome, site });
+      const kind = code === '' ? 'scrub-passed' : 'scrub-failed';
+      record({ kind, group: name, site, details: { scrub: intent.id, code, number: outcome?.number ?? 0n } });
+    });
+    return { type: 'recorded' };
+  }
+  const member = group.members.find((one) => one.site === site);
+  if (member === undefined)
+    throw new AntipodeError('NOT_FOUND', `site ${site} has no seat in group ${name}`, {
+      details: { group: name, site },
+    });
+  const { clock } = context.ports;
+  const leftMs = clock.wallMs();
+  const sources = await context.holders(group, site);
+  const order = { fence: fenceOf(group, intent), sources };
+  const answer = await context.agent(site).scrub(order, { timeoutMs: WORK_TIMEOUT_MS });
+  const { epoch, generation: number } = requireRef(answer.generation);
+  return {
+    type: 'scrubbed',
+    outcome: {
+      startedMs: beganMs(clock, answer, leftMs),
+      isReplica: member.role !== 'active',
+      epoch,
+      number,
+      proof: proofFrom(answer.proof),
+      missing: answer.missingObjects,
+      altered: answer.alteredObjects,
+      mendedBlobs: answer.mendedBlobs,
+    },
+  };
+}

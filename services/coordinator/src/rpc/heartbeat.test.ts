@@ -1,0 +1,282 @@
+import {
+  type CallContext,
+  type CoordinatorService,
+  type Handlers,
+  HeartbeatRequestSchema,
+  MemberRole,
+} from '@antipode/protocol';
+import { AntipodeError, silentLog } from '@antipode/runtime';
+import { FakeClock, rejection } from '@antipode/runtime/testing';
+import { create } from '@bufbuild/protobuf';
+import { describe, expect, it } from 'vitest';
+import type { Group } from '../model.ts';
+import { Detector } from '../sites/detector.ts';
+import { JournalBook } from '../sites/journals.ts';
+import { LeaseBook } from '../sites/leases.ts';
+import type { Store } from '../store/store.ts';
+import { groupOf, SPEC } from '../testing/group.ts';
+import { PROFILES } from '../timings.ts';
+import { coordinatorHandlers, type RpcPorts } from './rpc.ts';
+
+const TIMINGS = PROFILES.default;
+
+/** A coordinator that hears one group. */
+class Bench {
+  readonly clock = new FakeClock();
+  epoch: bigint | undefined = 1n;
+  isDatabaseUp = true;
+  needed: string[] | undefined;
+  /** Rows of sites that were written down. */
+  readonly written: object[] = [];
+  readonly leases = new LeaseBook({ clock: this.clock, leaseMs: TIMINGS.leaseMs });
+  readonly detector = new Detector({
+    clock: this.clock,
+    log: silentLog,
+    timings: TIMINGS,
+    loopDelayMs: () => 0,
+    probe: async () => undefined,
+  });
+  readonly #handlers: Handlers<typeof CoordinatorService>;
+
+  /** What members said that they could not restore, as it was written down. */
+  readonly refused: object[] = [];
+
+  constructor(change: Partial<Group>) {
+    const writing = {
+      insertInto: (table: string) => ({
+        values: (row: object) => {
+          (table === 'member_refused' ? this.refused : this.written).push(row);
+          return { onConflict: () => ({ execute: async () => [] }) };
+        },
+      }),
+    };
+    this.#handlers = coordinatorHandlers({
+      timings: TIMINGS,
+      clock: this.clock,
+      detector: this.detector,
+      journals: new JournalBook({ store: {} as Store }),
+      leases: this.leases,
+      cache: { all: [{ ...groupOf(SPEC), ...change }], needed: () => this.needed },
+      store: {
+        write: async (_epoch: bigint, work: (trx: unknown) => unknown) => {
+          if (!this.isDatabaseUp) throw new AntipodeError('DATABASE_UNAVAILABLE', 'away');
+          return work(writing);
+        },
+      },
+      election: {
+        require: () => {
+          if (this.epoch === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
+          return this.epoch;
+        },
+      },
+    } as unknown as RpcPorts);
+  }
+
+  heartbeat(
+    site: string,
+    {
+      as = site,
+      epoch = 1n,
+      address = `${site}:1`,
+      module = 'm.so',
+      errorCode = '',
+      journal = '',
+      instance = site,
+      run = journal,
+      refusals = [],
+    }: Partial<Record<'as' | 'address' | 'module' | 'errorCode' | 'journal' | 'instance' | 'run', string>> & {
+      epoch?: bigint;
+      refusals?: readonly string[];
+    } = {},
+  ) {
+    const members = [
+      {
+        group: 'payments',
+        serial: `serial-${site}`,
+        role: MemberRole.ACTIVE,
+        epoch,
+        refused: refusals.map((objectId) => ({ objectId, kind: 'private-key/ec', code: 'HSM_REFUSED' })),
+        refusedObjects: refusals.length,
+      },
+    ];
+    const partitions = [
+      { serial: `serial-${site}`, name: 'main', module, tokenLabel: 'main-token', errorCode },
+      { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
+    ];
+    const runs = [...new Set([journal, run])].map((token) => ({ token, writes: 1n }));
+    const context: CallContext = {
+      identity: { trustDomain: 'd', kind: 'site', name: as },
+      signal: new AbortController().signal,
+    };
+    return this.#handlers.heartbeat(
+      create(HeartbeatRequestSchema, {
+        state: {
+          site,
+          instance,
+          members,
+          partitions,
+          ...(journal === '' ? {} : { journal: { id: journal, runs } }),
+        },
+        address,
+      }),
+      context,
+    );
+  }
+}
+
+describe('a heartbeat', () => {
+  const withGroup = (change: Partial<Group> = {}): Bench => new Bench(change);
+
+  it('renews the lease of the active member, and of nobody else', async () => {
+    const bench = withGroup();
+    await bench.clock.advance(TIMINGS.leaseMs * 2);
+    expect((await bench.heartbeat('b')).leases).toEqual([]);
+    expect(bench.leases.remainingMs('payments')).toBe(0);
+    const { leases, intervalMs } = await bench.heartbeat('a');
+    expect(leases).toEqual([
+      {
+        group: 'payments',
+        epoch: 1n,
+        leaseMs: BigInt(TIMINGS.leaseMs),
+        selfStopMs: BigInt(TIMINGS.selfStopMs),
+      },
+    ]);
+    expect(intervalMs).toBe(TIMINGS.heartbeatMs);
+    expect(bench.leases.remainingMs('payments')).toBeGreaterThan(TIMINGS.leaseMs);
+  });
+
+  it('leaves what a member could not restore on record, once for each change, and no trouble with that stops it', async () => {
+    const bench = withGroup();
+    bench.isDatabaseUp = true;
+    for (const refusals of [[], ['a1'], ['a1'], ['a1', 'b2'], []]) await bench.heartbeat('b', { refusals });
+    expect(bench.refused).toMatchObject([0, 1, 2, 0].map((objects) => ({ grp: 'payments', site: 'b', objects })));
+    bench.isDatabaseUp = false;
+    await bench.heartbeat('b', { refusals: ['c3'] });
+    bench.isDatabaseUp = true;
+    await bench.heartbeat('b', { refusals: ['c3'] });
+    expect(bench.refused.at(-1)).toMatchObject({ objects: 1, refused: expect.stringContaining('c3') });
+  });
+
+  it('says which generations must stay in the store, once the group was looked at', async () => {
+    const bench = withGroup();
+    expect((await bench.heartbeat('a')).needed).toEqual([]);
+    bench.needed = ['ab', 'cd'];
+    expect((await bench.heartbeat('a')).needed).toEqual([
+      {
+        group: 'payments',
+        manifestDigests: [Buffer.from('ab', 'hex'), Buffer.from('cd', 'hex')].map((one) => new Uint8Array(one)),
+      },
+    ]);
+    expect((await bench.heartbeat('elsewhere')).needed).toEqual([]);
+  });
+
+  it('says so too to a site that has only a scratch partition of the group', async () => {
+    const bench = new Bench({ spec: { ...SPEC, scratch: [{ site: 'd', serial: 'scratch-d' }] } });
+    bench.needed = ['ab'];
+    const { needed, epochs } = await bench.heartbeat('d');
+    expect([needed?.map(({ group }) => group), epochs]).toEqual([['payments'], []]);
+  });
+
+  it('says where the other members are, the active one first, also of one that has not announced itself', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a');
+    expect((await bench.heartbeat('b')).peers).toEqual([
+      {
+        group: 'payments',
+        sites: [
+          { site: 'a', address: 'a:1' },
+          { site: 'c', address: '' },
+        ],
+      },
+    ]);
+  });
+
+  it('tells a site whose journal is another one that it is in quarantine, and renews no lease of it', async () => {
+    const bench = withGroup();
+    await bench.clock.advance(TIMINGS.leaseMs * 2);
+    expect(await bench.heartbeat('a', { journal: 'j' })).toMatchObject({ quarantined: [], leases: [{}] });
+    const { leases, quarantined } = await bench.heartbeat('a', { journal: 'k' });
+    expect(leases).toEqual([]);
+    expect(quarantined).toMatchObject([{ group: 'payments', reason: expect.stringContaining('lost or replaced') }]);
+    expect(bench.detector.view('a')?.state?.journal?.quarantined).toHaveLength(1);
+  });
+
+  it.each([
+    ['a failover has issued a higher epoch', { highestEpoch: 2n, highestOwner: 'b' }, 1n],
+    ['the epoch belongs to another site', { owner: 'b' }, 1n],
+    ['its agent is still in an earlier epoch', { epoch: 2n, highestEpoch: 2n }, 1n],
+    [
+      'another member is active',
+      { members: groupOf(SPEC).members.map((one) => ({ ...one, role: 'standby' as const })) },
+      1n,
+    ],
+  ])('renews nothing once %s', async (_once, change, epoch) => {
+    const bench = withGroup(change);
+    await bench.clock.advance(TIMINGS.leaseMs * 2);
+    expect((await bench.heartbeat('a', { epoch })).leases).toEqual([]);
+    expect(bench.leases.remainingMs('payments')).toBe(0);
+  });
+
+  it('of a copy of the site, which is refused, does not count against the journal of the site', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a', { journal: 'j' });
+    const refused = await rejection(bench.heartbeat('a', { journal: 'j', run: 'of the copy', instance: 'copy' }));
+    expect(refused).toMatchObject({ code: 'ALREADY_EXISTS' });
+    expect(await bench.heartbeat('a', { journal: 'j' })).toMatchObject({ quarantined: [], leases: [{}] });
+  });
+
+  it('tells every member of the highest epoch and its owner', async () => {
+    const bench = withGroup({ highestEpoch: 2n, highestOwner: 'b' });
+    const fence = { group: 'payments', epoch: 2n, owner: 'b', requestId: 'heartbeat' };
+    for (const site of ['a', 'b', 'c']) expect((await bench.heartbeat(site)).epochs).toEqual([fence]);
+    expect((await bench.heartbeat('z')).epochs).toEqual([]);
+  });
+
+  it('of one site is not taken from another, and changes nothing', async () => {
+    const bench = withGroup();
+    expect((await rejection(bench.heartbeat('a', { as: 'b' }))).code).toBe('PEER_REFUSED');
+    expect(bench.detector.view('a')).toBeUndefined();
+  });
+
+  it('is not taken by a coordinator that does not lead', async () => {
+    const bench = withGroup();
+    bench.epoch = undefined;
+    expect((await rejection(bench.heartbeat('a'))).code).toBe('LEADERSHIP_LOST');
+    expect(bench.detector.view('a')).toBeUndefined();
+  });
+
+  it('is written down when its address or its partitions are new, for whoever asks after a restart', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a');
+    await bench.heartbeat('a');
+    const places = [
+      { serial: 'serial-a', module: 'm.so', tokenLabel: 'main-token' },
+      { serial: 'scratch-a', module: '', tokenLabel: '' },
+    ];
+    expect(bench.written).toEqual([{ name: 'a', address: 'a:1', version: '', partitions: JSON.stringify(places) }]);
+    await bench.heartbeat('a', { address: 'elsewhere:1' });
+    await bench.heartbeat('a', { address: 'elsewhere:1', module: 'other.so' });
+    await bench.heartbeat('a', { address: 'elsewhere:1', module: 'other.so', errorCode: 'PIN_REFUSED' });
+    expect(bench.written).toMatchObject([{}, { address: 'elsewhere:1' }, { address: 'elsewhere:1' }]);
+  });
+
+  it('is written down with the next one where the database was away', async () => {
+    const bench = withGroup();
+    bench.isDatabaseUp = false;
+    expect((await rejection(bench.heartbeat('a'))).code).toBe('DATABASE_UNAVAILABLE');
+    expect(bench.detector.isUp('a')).toBe(true);
+    bench.isDatabaseUp = true;
+    await bench.heartbeat('a');
+    expect(bench.written).toHaveLength(1);
+  });
+
+  it.each(['', 'a', 'a:', ':1', 'a:port', 'a:123456', 'a b:1', 'a:1:2', 'http://a:1'])(
+    'is refused where its address is "%s", and changes nothing',
+    async (address) => {
+      const bench = withGroup();
+      const error = await rejection(bench.heartbeat('a', { address }));
+      expect([error.code, error.details['field']]).toEqual(['REQUEST_INVALID', 'address']);
+      expect([bench.detector.view('a'), bench.written]).toEqual([undefined, []]);
+    },
+  );
+});

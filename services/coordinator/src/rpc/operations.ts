@@ -1,0 +1,111 @@
+/** Operations as people see them: what is under way, what failed and why, and how to end it. */
+import type { Handlers, OperatorService } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import type { IntentStatus } from '../model.ts';
+import { readGroup } from '../store/tables/groups.ts';
+import { endIntent, findIntent, type Intent, readIntents, requireIntent } from '../store/tables/intents.ts';
+import type { RpcPorts } from './rpc.ts';
+import { operationMessage } from './views.ts';
+
+type Operations = Pick<
+  Handlers<typeof OperatorService>,
+  'listOperations' | 'getOperation' | 'dismissOperation' | 'cancelOperation'
+>;
+
+const WAIT_MS_MAX = 60_000;
+const LIST_DEFAULT = 50;
+
+/** Until then a move has changed nothing: the old active member still serves. */
+const BEFORE_ITS_EPOCH: ReadonlySet<string> = new Set(['requested', 'fetching', 'catching-up']);
+
+export function operationHandlers({
+  store,
+  election,
+  runner,
+  changes,
+  clock,
+  timeline,
+  timings,
+  log,
+}: RpcPorts): Operations {
+  const messageOf = (intent: Intent) => operationMessage(intent, (stampMs) => timeline.toWallMs(stampMs));
+  const end = async (
+    intent: Intent,
+    { status, from, by }: { status: IntentStatus; from: readonly IntentStatus[]; by: string },
+  ): Promise<Intent> => {
+    const { id, kind, group, site } = intent;
+    const hasEnded = await store.write(election.require(), async (trx, record) => {
+      const ended = await endIntent(trx, intent, { status, from }, clock.wallMs());
+      if (ended) record({ kind: `${kind}-${status}`, group, site, details: { intent: id, operator: by } });
+      return ended;
+    });
+    if (!hasEnded)
+      throw new AntipodeError('GROUP_BUSY', `operation ${id} has just moved on`, { details: { operation: id } });
+    log.warn(`operation ${status} by an operator`, { intent: id, kind, group, site, operator: by });
+    changes.announce(id);
+    return store.query((db) => requireIntent(db, id));
+  };
+
+  return {
+    listOperations: async ({ group, limit }) => {
+      // A misspelt name is no group in which nothing went wrong.
+      if (group !== '') await store.query((db) => readGroup(db, group));
+      const named = { ...(group === '' ? {} : { group }), limit: limit || LIST_DEFAULT };
+      return { operations: (await store.query((db) => readIntents(db, named))).map(messageOf) };
+    },
+
+    getOperation: async ({ operationId, waitMs, seenPhase }, { signal }) => {
+      const { id } = await store.query((db) => findIntent(db, operationId));
+      const endMs = clock.monotonicMs() + Math.min(waitMs, WAIT_MS_MAX);
+      for (;;) {
+        const intent: Intent = await store.query((db) => requireIntent(db, id));
+        const leftMs = endMs - clock.monotonicMs();
+        if (intent.status !== 'open' || intent.state.phase !== seenPhase || leftMs <= 0 || signal.aborted)
+          return { operation: messageOf(intent) };
+        await changes.next(id, { clock, timeoutMs: Math.min(leftMs, timings.planMs), signal });
+      }
+    },
+
+    dismissOperation: async ({ operationId }, { identity }) => {
+      const intent = await store.query((db) => findIntent(db, operationId));
+      if (intent.status !== 'failed' && intent.status !== 'parked')
+        throw new AntipodeError(
+          'REQUEST_INVALID',
+          `operation ${intent.id} is ${intent.status}: only one that failed or is parked can be dismissed`,
+          { details: { field: 'operation_id', operation: intent.id } },
+        );
+      return {
+        operation: messageOf(await end(intent, { status: 'dismissed', from: ['failed', 'parked'], by: identity.name })),
+      };
+    },
+
+    cancelOperation: async ({ operationId }, { identity }) => {
+      const intent = await store.query((db) => findIntent(db, operationId));
+      refuseUnstoppable(intent, runner.isRunning(intent.id));
+      return {
+        operation: messageOf(await end(intent, { status: 'cancelled', from: ['open', 'parked'], by: identity.name })),
+      };
+    },
+  };
+}
+
+/** @throws REQUEST_INVALID when it has ended, FAILOVER_REFUSED, GROUP_BUSY */
+function refuseUnstoppable({ id, kind, group, site, state, status }: Intent, isRunning: boolean): void {
+  const details = { operation: id, group };
+  if (status !== 'open' && status !== 'parked')
+    throw new AntipodeError('REQUEST_INVALID', `operation ${id} has ended as ${status}`, {
+      details: { ...details, field: 'operation_id' },
+    });
+  if (kind === 'failover') {
+    if (BEFORE_ITS_EPOCH.has(state.phase)) return;
+    throw new AntipodeError(
+      'FAILOVER_REFUSED',
+      `the failover of group ${group} is ${state.phase}: its epoch was issued, and the old active member is fenced. \`antipode failover ${group} --to SITE\` names another target`,
+      { details },
+    );
+  }
+  if (isRunning)
+    throw new AntipodeError('GROUP_BUSY', `site ${site} is at work on operation ${id}: wait until that ends`, {
+      details,
+    });
+}

@@ -1,0 +1,54 @@
+/** What operators ask when database and journals disagree. */
+import type { Handlers, OperatorService } from '@antipode/protocol';
+import { fromHex } from '@antipode/runtime';
+import { activeOf } from '../model.ts';
+import { readGroup } from '../store/tables/groups.ts';
+import type { RpcPorts } from './rpc.ts';
+
+type Reseats = Pick<Handlers<typeof OperatorService>, 'planReseat' | 'reseatGroup'>;
+
+export function reseatHandlers({ store, effects, reconciler }: RpcPorts): Reseats {
+  return {
+    planReseat: async ({ group: name, activeSite }) => {
+      const group = await store.query((db) => readGroup(db, name));
+      const { accounts, contradiction, plan } = await effects.surveyForReseat(group, activeSite);
+      return {
+        accounts: group.members.map(({ site }) => {
+          const account = accounts.find((one) => one.site === site);
+          const { newest } = account ?? {};
+          return {
+            site,
+            reachable: account !== undefined,
+            role: account?.role ?? '',
+            epoch: account?.epoch ?? 0n,
+            epochOwner: account?.epochOwner ?? '',
+            ...(newest === undefined
+              ? {}
+              : {
+                  newest: {
+                    epoch: newest.epoch,
+                    generation: newest.number,
+                    manifestDigest: fromHex(newest.manifestDigest),
+                  },
+                }),
+            quarantine: account?.quarantine ?? '',
+          };
+        }),
+        databaseEpoch: group.highestEpoch,
+        databaseActiveSite: activeOf(group)?.site ?? '',
+        activeSite: plan.obstacle === undefined ? plan.active : '',
+        epoch: plan.obstacle === undefined ? plan.epoch : 0n,
+        obstacle: plan.obstacle ?? '',
+        contradiction,
+      };
+    },
+
+    reseatGroup: async ({ group, activeSite }) => {
+      await store.query((db) => readGroup(db, group));
+      const state = { phase: 'due', active: activeSite };
+      return {
+        operationId: (await reconciler.intend({ kind: 'reseat', group, site: '', state, trace: {} })).id,
+      };
+    },
+  };
+}

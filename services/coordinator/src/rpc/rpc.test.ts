@@ -1,0 +1,533 @@
+import {
+  type CallContext,
+  CreateGroupRequestSchema,
+  DescribeResponseSchema,
+  FailoverPolicy,
+  FailoverRequestSchema,
+  GenerationStanding,
+  GetGenerationRequestSchema,
+  type GroupSpecSchema,
+  ListDrillsRequestSchema,
+  PlanFailoverRequestSchema,
+  ReplicateRequestSchema,
+  ResolveRequestSchema,
+  RotateDomainKeyRequestSchema,
+  RunDrillRequestSchema,
+  RunScrubRequestSchema,
+} from '@antipode/protocol';
+import { AntipodeError, fromHex, silentLog } from '@antipode/runtime';
+import { FakeClock, rejection } from '@antipode/runtime/testing';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { describe, expect, it, vi } from 'vitest';
+import type { Tenure } from '../groups/generation-standing.ts';
+import type { Group, GroupSpec } from '../model.ts';
+import { Changes } from '../operations/changes.ts';
+import type { Planned } from '../operations/planner.ts';
+import { Detector } from '../sites/detector.ts';
+import { LeaseBook } from '../sites/leases.ts';
+import type { Place } from '../store/tables/sites.ts';
+import { groupOf, SPEC } from '../testing/group.ts';
+import { generation } from '../testing/situation.ts';
+import { PROFILES } from '../timings.ts';
+import { operatorHandlers, type RpcPorts } from './rpc.ts';
+
+/** The database, in memory: groups, and what each site has acknowledged. */
+const database = vi.hoisted(() => ({
+  groups: [] as Group[],
+  acknowledged: [] as object[],
+  newest: undefined as unknown,
+  recorded: undefined as unknown,
+  tenures: [] as Tenure[],
+  place: undefined as Place | undefined,
+  isMoving: false,
+}));
+vi.mock(import('../store/tables/groups.ts'), () => ({
+  readGroups: async () => database.groups,
+  readGroup: async (_db: unknown, name: string) => {
+    const group = database.groups.find(({ spec }) => spec.name === name);
+    if (group === undefined) throw new AntipodeError('NOT_FOUND', 'no such group');
+    return group;
+  },
+  readTenures: async () => database.tenures,
+  insertGroup: async (_trx: unknown, spec: GroupSpec) => {
+    database.groups.push(groupOf(spec));
+  },
+}));
+vi.mock(import('../store/tables/generations.ts'), () => ({
+  readNewest: async () => database.newest as never,
+  readAcknowledged: async () => database.acknowledged as never,
+  readGeneration: async () => database.recorded as never,
+}));
+vi.mock(import('../store/tables/intents.ts'), async (original) => ({
+  ...(await original()),
+  readDone: async () => [],
+  readOpenIntents: async () => [],
+  isMoveOpen: async () => database.isMoving,
+}));
+vi.mock(import('../store/tables/sites.ts'), async (original) => ({
+  ...(await original()),
+  readPlace: async () => database.place,
+}));
+vi.mock(import('../store/tables/drills.ts'), () => ({
+  readDrills: async () => [],
+  readLastPassed: async () => undefined,
+}));
+
+vi.mock(import('../store/tables/streaks.ts'), () => ({ readFailing: async () => [] }));
+vi.mock(import('../store/tables/refused.ts'), async (original) => ({
+  ...(await original()),
+  readRefused: async () => [],
+}));
+vi.mock(import('../store/tables/scrubs.ts'), () => ({ readScrubs: async () => [] }));
+
+const TIMINGS = PROFILES.default;
+
+class Bench {
+  readonly clock = new FakeClock();
+  readonly intended: Planned[] = [];
+  epoch: bigint | undefined = 1n;
+  readonly detector: Detector;
+  readonly leases: LeaseBook;
+  readonly ports: RpcPorts;
+
+  constructor() {
+    const { clock } = this;
+    database.groups = [];
+    database.acknowledged = [];
+    database.newest = undefined;
+    database.place = undefined;
+    database.isMoving = false;
+    this.detector = new Detector({
+      clock,
+      log: silentLog,
+      timings: TIMINGS,
+      loopDelayMs: () => 0,
+      probe: async () => undefined,
+    });
+    this.leases = new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs });
+    this.ports = {
+      id: 'main',
+      clock,
+      timeline: { toWallMs: (atMs: number) => atMs, lastStep: undefined },
+      timings: TIMINGS,
+      detector: this.detector,
+      leases: this.leases,
+      changes: new Changes(),
+      store: {
+        query: async (work: (db: unknown) => unknown) => work(undefined),
+        snapshot: async (work: (db: unknown) => unknown) => work(undefined),
+        write: async (_epoch: bigint, work: (trx: unknown, record: () => void) => unknown) => work(undefined, () => {}),
+      },
+      cache: {
+        get all() {
+          return database.groups;
+        },
+        refresh: async () => {},
+      },
+      election: (() => {
+        const epoch = (): bigint | undefined => this.epoch;
+        return {
+          get epoch() {
+            return epoch();
+          },
+          require: () => {
+            if (epoch() === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
+            return epoch();
+          },
+        };
+      })(),
+      reconciler: {
+        waitOf: () => undefined,
+        troubles: [],
+        intend: async (planned: Planned) => {
+          this.intended.push(planned);
+          return { id: `intent-${this.intended.length}`, isNew: true };
+        },
+      },
+    } as unknown as RpcPorts;
+  }
+
+  /** The site announces itself. */
+  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a' } = {}): void {
+    const partitions = [
+      { serial: `serial-${site}`, name: 'main', module: 'm.so', tokenLabel: 'main-token', errorCode },
+      { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
+    ];
+    const members = [{ group: 'payments', epoch, epochOwner }];
+    this.detector.heard(create(DescribeResponseSchema, { site, instance: site, partitions, members }), {
+      address: `${site}:1`,
+    });
+  }
+
+  createGroup(spec: MessageInitShape<typeof GroupSpecSchema> | undefined) {
+    const request = create(CreateGroupRequestSchema, spec === undefined ? {} : { spec });
+    return operatorHandlers(this.ports).createGroup(request, CONTEXT);
+  }
+}
+
+const CONTEXT: CallContext = {
+  identity: { trustDomain: 'd', kind: 'operator', name: 'alice' },
+  signal: new AbortController().signal,
+};
+
+describe('the declaration of a group', () => {
+  const message = {
+    name: 'payments',
+    members: SPEC.members.map((seat) => ({ ...seat })),
+    scratch: SPEC.scratch.map((seat) => ({ ...seat })),
+    failoverPolicy: FailoverPolicy.AUTOMATIC,
+    rpoSeconds: 300,
+  };
+  const withSites = (): Bench => {
+    const bench = new Bench();
+    for (const site of ['a', 'b', 'c']) bench.hear(site);
+    return bench;
+  };
+
+  it('is taken, and its enrolment is intended; safe to repeat', async () => {
+    const bench = withSites();
+    for (const operationId of ['intent-1', 'intent-2']) {
+      const answer = await bench.createGroup(message);
+      expect(answer).toMatchObject({ operationId, group: { activeSite: 'a', protection: 'unprotected' } });
+    }
+    expect(database.groups.map(({ spec }) => spec)).toEqual([SPEC]);
+    expect(bench.intended.map(({ kind, group }) => [kind, group])).toEqual([
+      ['enrolment', 'payments'],
+      ['enrolment', 'payments'],
+    ]);
+  });
+
+  it('is a matter of nothing to do once every member has a domain key, also while a site is not heard', async () => {
+    const bench = withSites();
+    await bench.createGroup(message);
+    const enrolled = database.groups.map((group) => ({ ...group, domainKeyVersion: 1 }));
+    const again = new Bench();
+    database.groups = enrolled;
+    expect(await again.createGroup(message)).toMatchObject({ operationId: '', group: { activeSite: 'a' } });
+    expect(again.intended).toEqual([]);
+  });
+
+  it('has an objective of five minutes where none is said', async () => {
+    const bench = withSites();
+    await bench.createGroup({ ...message, rpoSeconds: 0 });
+    expect(database.groups[0]?.spec.rpoMs).toBe(300_000);
+  });
+
+  it('is not taken for a partition that is a member of another group, and names both', async () => {
+    const bench = withSites();
+    await bench.createGroup(message);
+    const error = await rejection(bench.createGroup({ ...message, name: 'accounts' }));
+    expect([error.code, error.message]).toEqual([
+      'ALREADY_EXISTS',
+      expect.stringContaining('partition serial-a of site a is a member of group payments'),
+    ]);
+    expect(error.hint).not.toContain('at the same moment');
+    expect(database.groups).toHaveLength(1);
+  });
+
+  it('is not taken twice with different contents', async () => {
+    const bench = withSites();
+    await bench.createGroup(message);
+    const other = bench.createGroup({ ...message, rpoSeconds: 60 });
+    expect((await rejection(other)).code).toBe('ALREADY_EXISTS');
+    expect(database.groups.map(({ spec }) => spec.rpoMs)).toEqual([300_000]);
+  });
+
+  it.each([
+    ['REQUEST_INVALID', { ...message, name: '' }],
+    ['REQUEST_INVALID', undefined],
+    ['NOT_FOUND', { ...message, members: [{ site: 'nowhere', serial: 'x' }], failoverPolicy: FailoverPolicy.MANUAL }],
+  ])('is refused with %s before anything is written: %o', async (code, spec) => {
+    const bench = withSites();
+    expect((await rejection(bench.createGroup(spec))).code).toBe(code);
+    expect([database.groups, bench.intended]).toEqual([[], []]);
+  });
+
+  it('is not taken by a coordinator that does not lead', async () => {
+    const bench = withSites();
+    await bench.createGroup(message);
+    bench.epoch = undefined;
+    expect((await rejection(bench.createGroup(message))).code).toBe('LEADERSHIP_LOST');
+    expect(bench.intended).toHaveLength(1);
+  });
+});
+
+describe('an order of an operator', () => {
+  const ready = (change: Partial<Group> = {}): Bench => {
+    const bench = new Bench();
+    database.groups = [{ ...groupOf(SPEC), domainKeyVersion: 1, ...change }];
+    return bench;
+  };
+
+  it('to move to the site that is active is refused', async () => {
+    const bench = ready();
+    const order = create(FailoverRequestSchema, { group: 'payments', toSite: 'a' });
+    expect((await rejection(operatorHandlers(bench.ports).failover(order, CONTEXT))).code).toBe('REQUEST_INVALID');
+    expect(bench.intended).toEqual([]);
+  });
+
+  it('to move carries what was accepted, and the outage counts from the order', async () => {
+    const bench = ready();
+    const loss = { epoch: 1n, generation: 5n, manifestDigest: fromHex('ab') };
+    const order = create(FailoverRequestSchema, {
+      group: 'payments',
+      toSite: 'b',
+      acceptLoss: true,
+      acceptedLosses: [loss],
+    });
+    await operatorHandlers(bench.ports).failover(order, CONTEXT);
+    expect(bench.intended).toMatchObject([
+      {
+        kind: 'failover',
+        site: '',
+        state: {
+          phase: 'requested',
+          from: 'a',
+          wanted: 'b',
+          acceptLoss: true,
+          accepted: [{ epoch: 1n, number: 5n, manifestDigest: 'ab' }],
+          reason: 'operator',
+          outageStartedMs: bench.clock.wallMs(),
+        },
+      },
+    ]);
+  });
+
+  it('to move away from a lost site counts the outage from its last sign of life', async () => {
+    const bench = ready();
+    bench.hear('a');
+    const lastMs = bench.clock.wallMs();
+    await bench.clock.advance(TIMINGS.suspectMs + 1);
+    await bench.detector.pass();
+    const order = create(FailoverRequestSchema, { group: 'payments' });
+    await operatorHandlers(bench.ports).failover(order, CONTEXT);
+    expect(bench.intended).toMatchObject([{ state: { outageStartedMs: lastMs } }]);
+    bench.hear('a');
+    await bench.clock.advance(1_000);
+    await operatorHandlers(bench.ports).failover(order, CONTEXT);
+    expect(bench.intended[1]).toMatchObject({ state: { outageStartedMs: bench.clock.wallMs() } });
+  });
+
+  it('to move back is taken where a failover has issued an epoch that is not in force', async () => {
+    const bench = ready({ highestEpoch: 2n, highestOwner: 'b' });
+    const order = create(FailoverRequestSchema, { group: 'payments', toSite: 'a' });
+    await operatorHandlers(bench.ports).failover(order, CONTEXT);
+    expect(bench.intended).toMatchObject([{ kind: 'failover', state: { from: 'a', wanted: 'a', excluded: [] } }]);
+  });
+
+  it('to replicate is refused while a failover is under way', async () => {
+    const bench = ready({ highestEpoch: 2n, highestOwner: 'b' });
+    const order = create(ReplicateRequestSchema, { group: 'payments' });
+    expect((await rejection(operatorHandlers(bench.ports).replicate(order, CONTEXT))).code).toBe('GROUP_BUSY');
+    expect(bench.intended).toEqual([]);
+  });
+
+  it('to replicate is refused from the order to move on, not only once an epoch was issued', async () => {
+    const bench = ready();
+    database.isMoving = true;
+    const order = create(ReplicateRequestSchema, { group: 'payments' });
+    expect((await rejection(operatorHandlers(bench.ports).replicate(order, CONTEXT))).code).toBe('GROUP_BUSY');
+    expect(bench.intended).toEqual([]);
+  });
+
+  it('to replicate is refused before there is a domain key', async () => {
+    const bench = ready({ domainKeyVersion: 0 });
+    const order = create(ReplicateRequestSchema, { group: 'payments' });
+    expect((await rejection(operatorHandlers(bench.ports).replicate(order, CONTEXT))).code).toBe('DOMAIN_KEY_MISSING');
+    expect(bench.intended).toEqual([]);
+  });
+
+  it('to drill makes one', async () => {
+    const bench = ready();
+    database.newest = { epoch: 1n, number: 4n, objectCount: 1 };
+    const order = create(RunDrillRequestSchema, { group: 'payments' });
+    const answer = await operatorHandlers(bench.ports).runDrill(order, CONTEXT);
+    expect(answer).toEqual({ operationId: 'intent-1' });
+    expect(bench.intended).toMatchObject([{ kind: 'drill', site: 'c', state: { serial: 'scratch-c' } }]);
+  });
+});
+
+describe('an order to scrub', () => {
+  const run = (bench: Bench, site = '') =>
+    operatorHandlers(bench.ports).runScrub(create(RunScrubRequestSchema, { group: 'payments', site }), CONTEXT);
+  const withMembers = (): Bench => {
+    const bench = new Bench();
+    database.groups = [groupOf(SPEC)];
+    for (const site of ['a', 'b']) bench.hear(site);
+    return bench;
+  };
+
+  it('makes one for every member that is up', async () => {
+    const bench = withMembers();
+    expect(await run(bench)).toEqual({ operationIds: ['intent-1', 'intent-2'] });
+    expect(bench.intended).toMatchObject(['a', 'b'].map((site) => ({ kind: 'scrub', site, state: { phase: 'due' } })));
+  });
+
+  it('makes the one that is asked for, also where the site is not up', async () => {
+    const bench = withMembers();
+    await run(bench, 'c');
+    expect(bench.intended).toMatchObject([{ kind: 'scrub', site: 'c' }]);
+  });
+
+  it('leaves out who is fenced, and is refused where nobody is left', async () => {
+    const bench = withMembers();
+    database.groups = [{ ...groupOf(SPEC), members: groupOf(SPEC).members.map((one) => ({ ...one, role: 'fenced' })) }];
+    expect((await rejection(run(bench))).code).toBe('NOT_FOUND');
+    expect((await rejection(run(bench, 'z'))).code).toBe('NOT_FOUND');
+    expect(bench.intended).toEqual([]);
+  });
+});
+
+describe('where an application finds its keys', () => {
+  const resolve = (bench: Bench) =>
+    operatorHandlers(bench.ports).resolve(create(ResolveRequestSchema, { group: 'payments' }), CONTEXT);
+  const withGroup = (change: Partial<Group> = {}): Bench => {
+    const bench = new Bench();
+    database.groups = [{ ...groupOf(SPEC), ...change }];
+    return bench;
+  };
+
+  it('is the partition of the active member, with what is wrong with it', async () => {
+    const bench = withGroup();
+    bench.hear('a', { errorCode: 'PIN_REFUSED' });
+    expect(await resolve(bench)).toEqual({
+      site: 'a',
+      module: 'm.so',
+      tokenLabel: 'main-token',
+      serial: 'serial-a',
+      epoch: 1n,
+      siteState: 'up',
+      partitionErrorCode: 'PIN_REFUSED',
+      isLeader: true,
+    });
+    await bench.clock.advance(TIMINGS.suspectMs + 1);
+    await bench.detector.pass();
+    expect(await resolve(bench)).toMatchObject({ siteState: 'suspect' });
+  });
+
+  it('is what its site said before this coordinator started, until the site is heard', async () => {
+    const bench = withGroup();
+    database.place = { serial: 'serial-a', module: 'before.so', tokenLabel: 'before' };
+    expect(await resolve(bench)).toMatchObject({ module: 'before.so', tokenLabel: 'before', siteState: 'unknown' });
+    bench.detector.expect([{ site: 'a', address: 'a:1' }]);
+    expect(await resolve(bench)).toMatchObject({ module: 'before.so', siteState: 'unknown', partitionErrorCode: '' });
+    bench.hear('a');
+    expect(await resolve(bench)).toMatchObject({ module: 'm.so', siteState: 'up' });
+  });
+
+  it('is at least a site and a serial number, and nothing where nobody is active', async () => {
+    const bench = withGroup();
+    expect(await resolve(bench)).toMatchObject({ site: 'a', serial: 'serial-a', module: '', tokenLabel: '' });
+    const none = withGroup({ members: groupOf(SPEC).members.slice(1) });
+    expect((await rejection(resolve(none))).code).toBe('NOT_FOUND');
+  });
+
+  it('is nowhere while an epoch is issued and not in force: the one before is fenced, or will be', async () => {
+    const bench = withGroup({ highestEpoch: 2n, highestOwner: 'b' });
+    bench.hear('a');
+    expect((await rejection(resolve(bench))).code).toBe('NOT_SERVED');
+  });
+
+  it('is nowhere while database and journals contradict each other, and nothing is ordered then', async () => {
+    const bench = withGroup();
+    bench.hear('a');
+    bench.hear('b', { epoch: 2n, epochOwner: 'b' });
+    const handlers = operatorHandlers(bench.ports);
+    const failover = create(FailoverRequestSchema, { group: 'payments', toSite: 'b', acceptLoss: true });
+    const replicate = create(ReplicateRequestSchema, { group: 'payments' });
+    const rotate = create(RotateDomainKeyRequestSchema, { group: 'payments' });
+    for (const order of [
+      resolve(bench),
+      handlers.failover(failover, CONTEXT),
+      handlers.replicate(replicate, CONTEXT),
+      handlers.rotateDomainKey(rotate, CONTEXT),
+    ])
+      expect((await rejection(order)).code).toBe('GROUP_CONTRADICTED');
+    expect(bench.intended).toEqual([]);
+  });
+});
+
+it('the drills of a group that there is not are not none', async () => {
+  const request = create(ListDrillsRequestSchema, { group: 'paymets' });
+  database.groups = [groupOf(SPEC)];
+  const error = await rejection(operatorHandlers(new Bench().ports).listDrills(request, CONTEXT));
+  expect(error.code).toBe('NOT_FOUND');
+});
+
+describe('the plan of a failover', () => {
+  it('to the site that is active already is refused, and no loss is spoken of', async () => {
+    const bench = new Bench();
+    database.groups = [groupOf(SPEC)];
+    const request = create(PlanFailoverRequestSchema, { group: 'payments', toSite: 'a' });
+    const error = await rejection(operatorHandlers(bench.ports).planFailover(request, CONTEXT));
+    expect([error.code, error.message, error.hint]).toEqual([
+      'REQUEST_INVALID',
+      expect.stringContaining('site a is active already'),
+      expect.not.stringContaining('--accept-loss'),
+    ]);
+  });
+});
+
+describe('the standing of a generation', () => {
+  const ref = (generation: bigint) => ({ epoch: 1n, generation, manifestDigest: fromHex('ab') });
+  const ask = async (bench: Bench, sites: string[] = []) => {
+    const request = create(GetGenerationRequestSchema, { group: 'payments', generation: ref(4n), sites });
+    const { standing, waitingSites, lackingSites } = await operatorHandlers(bench.ports).getGeneration(
+      request,
+      CONTEXT,
+    );
+    lacking = lackingSites ?? [];
+    return [standing, waitingSites];
+  };
+  let lacking: readonly string[] = [];
+  const withGeneration = (): Bench => {
+    const bench = new Bench();
+    const recorded = { ...generation({ number: 4n, manifestDigest: 'ab' }) };
+    database.groups = [groupOf(SPEC)];
+    Object.assign(database, {
+      recorded,
+      newest: recorded,
+      acknowledged: [{ ...recorded, site: 'b' }],
+      tenures: [{ epoch: 1n, base: undefined }],
+    });
+    return bench;
+  };
+  const { ACKNOWLEDGED, PENDING, LOST, UNKNOWN } = GenerationStanding;
+
+  it('waits for every standby that is up, or for those that are named', async () => {
+    const bench = withGeneration();
+    expect(await ask(bench)).toEqual([PENDING, []]);
+    bench.hear('b');
+    expect(await ask(bench)).toEqual([ACKNOWLEDGED, []]);
+    bench.hear('c');
+    expect(await ask(bench)).toEqual([PENDING, ['c']]);
+    expect(await ask(bench, ['b'])).toEqual([ACKNOWLEDGED, []]);
+  });
+
+  it('names every member that lacks it, also one that is not waited for because its site is down', async () => {
+    const bench = withGeneration();
+    bench.hear('b');
+    expect(await ask(bench)).toEqual([ACKNOWLEDGED, []]);
+    expect(lacking).toEqual(['c']);
+    expect(await ask(bench, ['b', 'c'])).toEqual([PENDING, ['c']]);
+    expect(lacking).toEqual(['c']);
+  });
+
+  it('is not acknowledged by a standby whose partition is known to be unusable', async () => {
+    const bench = withGeneration();
+    bench.hear('b', { errorCode: 'HSM_WORKER_LOST' });
+    expect(await ask(bench)).toEqual([PENDING, ['b']]);
+    await bench.clock.advance(10_000);
+    bench.hear('b');
+    expect(await ask(bench)).toEqual([ACKNOWLEDGED, []]);
+  });
+
+  it('is lost when a tenure has gone on without it, and unknown when it is not on record', async () => {
+    const bench = withGeneration();
+    bench.hear('b');
+    database.tenures = [...database.tenures, { epoch: 2n, base: { epoch: 1n, number: 3n } }];
+    expect(await ask(bench)).toEqual([LOST, []]);
+    database.recorded = undefined;
+    expect(await ask(bench)).toEqual([UNKNOWN, ['b']]);
+  });
+});

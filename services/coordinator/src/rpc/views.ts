@@ -1,0 +1,339 @@
+/** What operators are shown: the database's truth and the detector's view as messages. Numbers are never better than reality (I13). */
+import {
+  FailoverPolicy,
+  GenerationStanding,
+  type GroupSpecSchema,
+  type GroupStateSchema,
+  type OperationSchema,
+  type SiteStateSchema,
+} from '@antipode/protocol';
+import { CATALOGUE, fromHex, isErrorCode } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { Concern } from '../groups/concerns.ts';
+import { type Contradiction, quarantineOf } from '../groups/contradiction.ts';
+import type { Standing } from '../groups/generation-standing.ts';
+import { deletionsMessage, filterMessage } from '../groups/group-spec.ts';
+import { troubleOf, usableAcknowledgements } from '../groups/member-trouble.ts';
+import { activeOf, type Generation, type Group, type GroupSpec, type OrderFailure } from '../model.ts';
+import { ROLES, refOf } from '../operations/context.ts';
+import type { Held } from '../operations/failover/plan.ts';
+import { olderKeysNeededFor } from '../operations/key-retirement/older-keys.ts';
+import type { WaitingFailover } from '../operations/reconciler.ts';
+import { FINDINGS } from '../operations/scrub/machine.ts';
+import type { RefusedAgent, SiteView } from '../sites/detector.ts';
+import type { Acknowledged } from '../store/tables/generations.ts';
+import type { Intent } from '../store/tables/intents.ts';
+import type { RefusedRecord, RefusedThere } from '../store/tables/refused.ts';
+import type { ScrubRecord } from '../store/tables/scrubs.ts';
+import type { Timings } from '../timings.ts';
+
+export interface GroupFacts {
+  readonly group: Group;
+  readonly newest: Generation | undefined;
+  readonly acknowledged: readonly Acknowledged[];
+  readonly lastPassedMs: number | undefined;
+  readonly scrubs: readonly ScrubRecord[];
+  readonly leaseRemainingMs: number;
+  /** No automatic failover before this, since there was one lately. */
+  readonly pausedUntilMs?: number | undefined;
+  readonly contradiction: Contradiction | undefined;
+  /** What its automatic failover waits for, and since how long. */
+  readonly wait?: { readonly waiting: Omit<WaitingFailover, 'sinceMs'>; readonly ageMs: number } | undefined;
+  readonly open: readonly Pick<Intent, 'kind'>[];
+  readonly concerns?: readonly Concern[];
+  /** What each member said last that it could not restore. */
+  readonly refused: readonly RefusedRecord[];
+  readonly view: (site: string) => SiteView | undefined;
+  readonly nowMs: number;
+  /** What the clock on the wall shows, or showed, at a moment of the timeline. */
+  readonly toWallMs: ToWall;
+}
+
+const LAG_MS_MAX = 2_000;
+
+export type ToWall = (atMs: number) => number;
+
+export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStateSchema> {
+  const { group, newest, lastPassedMs, scrubs, leaseRemainingMs, view, nowMs, toWallMs } = facts;
+  const acknowledged = usableAcknowledgements(group, facts.acknowledged, view);
+  const standbys = group.members.filter(({ role }) => role !== 'active');
+  const ages = standbys.map(({ site }) => ageOf(site));
+  function ageOf(site: string): number | undefined {
+    const held = acknowledged.find((one) => one.site === site);
+    // One that lies ahead says nothing of its age; but a coordinator that has just taken over may lag a little.
+    return held === undefined || held.recoveryPointMs > nowMs + LAG_MS_MAX
+      ? undefined
+      : Math.max(0, nowMs - held.recoveryPointMs);
+  }
+  function acknowledgedBy(site: string) {
+    const held = acknowledged.find((one) => one.site === site);
+    return {
+      acknowledgedGeneration: held?.number ?? 0n,
+      acknowledgedEpoch: held?.epoch ?? 0n,
+      acknowledgedDigest: fromHex(held?.manifestDigest ?? ''),
+    };
+  }
+  const known = ages.filter((age) => age !== undefined);
+  return {
+    spec: specMessage(group.spec),
+    epoch: group.epoch,
+    activeSite: group.members.find(({ role }) => role === 'active')?.site ?? '',
+    domainKeyVersion: group.domainKeyVersion,
+    ...(newest === undefined
+      ? {}
+      : { newest: { ...refOf(newest), captureStartedMs: BigInt(toWallMs(newest.recoveryPointMs)) } }),
+    ...(newest?.keyCount === undefined
+      ? {}
+      : { protectedKeys: newest.keyCount, unprotectedKeys: keysNotCaptured(newest) }),
+    members: group.members.map(({ site, serial, role, divergent, unaccounted }) => {
+      const ageMs = ageOf(site);
+      const scrubbed = scrubs.find((one) => one.site === site);
+      return {
+        site,
+        serial,
+        role: ROLES[role],
+        siteState: view(site)?.status ?? 'unknown',
+        partitionErrorCode: troubleOf(view(site), { serial }),
+        ...acknowledgedBy(site),
+        ...(ageMs === undefined || role === 'active' ? {} : { recoveryPointAgeMs: BigInt(Math.round(ageMs)) }),
+        leaseRemainingMs: BigInt(role === 'active' ? Math.round(leaseRemainingMs) : 0),
+        divergentObjects: divergent,
+        unaccountedObjects: unaccounted,
+        ...(scrubbed === undefined ? {} : { lastScrubMs: BigInt(toWallMs(scrubbed.startedMs)) }),
+        scrubErrorCode: scrubbed?.errorCode ?? '',
+        quarantine: quarantineOf(group, view(site)) ?? '',
+        heldObjects: heldAt(facts, site),
+        namesakeObjects: namesakesAt(facts, site),
+        ...refusedBy(facts, site),
+        ...(role === 'active' ? notCarriedAt(facts, site) : {}),
+      };
+    }),
+    protection: protectionOf({ ...facts, acknowledged }, ages),
+    concerns: (facts.concerns ?? []).map(concernMessage),
+    contradiction: facts.contradiction?.message ?? '',
+    ...(facts.wait === undefined ? {} : { failoverWait: waitMessage(facts.wait) }),
+    olderKeysNeededFor: olderKeysNeededFor(facts),
+    domainKeys: domainKeysOf(facts),
+    distributorErrorCode: distributorTrouble(group, view),
+    ...(facts.pausedUntilMs === undefined
+      ? {}
+      : { automaticFailoverPausedUntilMs: BigInt(Math.round(toWallMs(facts.pausedUntilMs))) }),
+    ...(known.length === 0 || known.length < standbys.length
+      ? {}
+      : { recoveryPointAgeMs: BigInt(Math.round(Math.max(...known))) }),
+    ...(lastPassedMs === undefined ? {} : { lastProvenMs: BigInt(toWallMs(lastPassedMs)) }),
+    ...(group.recoveryTimeMs === undefined ? {} : { lastRecoveryTimeMs: BigInt(group.recoveryTimeMs) }),
+  };
+}
+
+const concernMessage = ({ ageMs, hint, ...concern }: Concern) => ({
+  ...concern,
+  ageMs: BigInt(Math.round(ageMs)),
+  hint: hint ?? catalogueHint(concern.errorCode),
+});
+
+function waitMessage({ waiting, ageMs }: NonNullable<GroupFacts['wait']>) {
+  const refs = (all: readonly Held[]) =>
+    all.map(({ epoch, number, manifestDigest }) => ({
+      epoch,
+      generation: number,
+      manifestDigest: fromHex(manifestDigest),
+    }));
+  return {
+    toSite: waiting.to,
+    generations: refs(waiting.generations),
+    losses: refs(waiting.losses),
+    holders: waiting.holders.map((holder) => ({ ...holder })),
+    ageMs: BigInt(Math.round(ageMs)),
+  };
+}
+
+/** Every version that a partition of the group holds, by its site's last account, however long ago that was. */
+function domainKeysOf({ group, view, nowMs }: Pick<GroupFacts, 'group' | 'view' | 'nowMs'>) {
+  return [...group.members, ...group.spec.scratch].flatMap(({ site, serial }) => {
+    const agent = view(site);
+    const partition = agent?.state?.partitions?.find((one) => one.serial === serial);
+    const ageMs = BigInt(Math.max(0, Math.round(nowMs - (agent?.lastWallMs ?? nowMs))));
+    return (partition?.domainKeys ?? [])
+      .filter((key) => key.group === group.spec.name)
+      .map(({ version, neededFor }) => ({ site, serial, version, neededFor, ageMs }));
+  });
+}
+
+/** Only rotations and enrolments wait for a distributor: it is told, and is no part of the group's protection. */
+function distributorTrouble({ spec: { distributor } }: Group, view: GroupFacts['view']): string {
+  if (distributor === undefined) return '';
+  const seen = view(distributor.site);
+  return seen?.status === 'up' ? troubleOf(seen, distributor) : 'SITE_UNREACHABLE';
+}
+
+/** For a group whose records cannot be read: nothing is known of it, and it counts as not protected. */
+export function unreadableGroup(name: string): MessageInitShape<typeof GroupStateSchema> {
+  return { spec: { name }, protection: 'unreadable' };
+}
+
+/**
+ * What a member has not been able to restore, by its own account: exceptions of what it has acknowledged. Of a site that is down,
+ * and of one that was not heard since this coordinator started, it is what was said last.
+ */
+function refusedBy(
+  { group, view, refused, nowMs }: Pick<GroupFacts, 'group' | 'view' | 'refused' | 'nowMs'>,
+  site: string,
+): { refused: RefusedThere[]; refusedObjects: number; refusedAgeMs?: bigint } {
+  const agent = view(site);
+  const member = agent?.state?.members?.find((one) => one.group === group.spec.name);
+  const ageMs = (atMs: number): bigint => BigInt(Math.max(0, Math.round(nowMs - atMs)));
+  if (member !== undefined)
+    return {
+      refused: member.refused ?? [],
+      refusedObjects: member.refusedObjects ?? 0,
+      ...(agent?.lastWallMs === undefined ? {} : { refusedAgeMs: ageMs(agent.lastWallMs) }),
+    };
+  const last = refused.find((one) => one.site === site);
+  return last === undefined
+    ? { refused: [], refusedObjects: 0 }
+    : { refused: [...last.refused], refusedObjects: last.objects, refusedAgeMs: ageMs(last.atMs) };
+}
+
+/** Private and secret keys; certificates, public keys and data can be had again. */
+const keysNotCaptured = ({ uncaptured }: Generation): number =>
+  uncaptured.filter(({ kind }) => /^(private|secret)-key\b/.test(kind)).length;
+
+type Seen = Pick<GroupFacts, 'group' | 'view'>;
+
+const memberAt = ({ group, view }: Seen, site: string) =>
+  view(site)?.state?.members?.find((member) => member.group === group.spec.name);
+
+/** What its objects have and no replica gets, by its own account. */
+function notCarriedAt(seen: Seen, site: string) {
+  const { notCarried = [], notCarriedObjects = 0, notCarriedWeighty = 0 } = memberAt(seen, site) ?? {};
+  return { notCarried, notCarriedObjects, notCarriedWeighty };
+}
+
+/** What the last capture of this member would have lost. */
+const heldAt = (seen: Seen, site: string): number => memberAt(seen, site)?.heldObjects ?? 0;
+
+/** Under names of the group, and none of its objects: what a program would find at this member. */
+export const namesakesAt = (seen: Seen, site: string): number => memberAt(seen, site)?.namesakeObjects ?? 0;
+
+/** One word for the whole group, the worst that is true of it. */
+function protectionOf(
+  { group, newest, acknowledged, scrubs, contradiction, concerns = [], view, refused, nowMs }: GroupFacts,
+  ages: readonly (number | undefined)[],
+): string {
+  if (contradiction !== undefined) return 'contradicted';
+  const active = activeOf(group);
+  const agent = view(active?.site ?? '');
+  // Nobody serves, or nothing new can be captured: whatever was acknowledged, it gets older from here on.
+  const isServed =
+    group.highestEpoch === group.epoch &&
+    active !== undefined &&
+    agent?.status === 'up' &&
+    troubleOf(agent, active) === '';
+  if (group.domainKeyVersion > 0 && !isServed) return 'unserved';
+  if (newest === undefined || acknowledged.length === 0 || ages.every((age) => age === undefined)) return 'unprotected';
+  // Acknowledged, and not one key of those that are there.
+  if (newest.keyCount === 0 && keysNotCaptured(newest) > 0) return 'unprotected';
+  // The token was emptied, or something like it: what the standbys have is all there is, and it gets older.
+  if (active !== undefined && heldAt({ group, view }, active.site) > 0) return 'held';
+  // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.
+  if (FINDINGS.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
+  if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
+  // All of that is true, and may not be true of the next key.
+  if (concerns.length > 0) return 'failing';
+  // By a name that another object bears too, a program would find that one now and then.
+  const hasNamesakes = group.members.some(({ site }) => namesakesAt({ group, view }, site) > 0);
+  const isWithout = group.members.some(
+    ({ site }) => refusedBy({ group, view, refused, nowMs }, site).refusedObjects > 0,
+  );
+  return newest.uncaptured.length > 0 || hasNamesakes || isWithout ? 'partially-protected' : 'protected';
+}
+
+export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecSchema> {
+  return {
+    name: spec.name,
+    members: spec.members.map(({ site, serial }) => ({ site, serial })),
+    scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
+    ...(spec.distributor === undefined ? {} : { distributor: { ...spec.distributor } }),
+    filter: filterMessage(spec.filter),
+    rpoSeconds: Math.round(spec.rpoMs / 1_000),
+    drillCron: spec.drillCron,
+    scrubSeconds: Math.round(spec.scrubMs / 1_000),
+    failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
+    ...(spec.deletions === undefined ? {} : { deletions: deletionsMessage(spec)! }),
+  };
+}
+
+const catalogueHint = (errorCode: string): string => (isErrorCode(errorCode) ? CATALOGUE[errorCode].hint : '');
+
+function failureMessage({ hint: _, ...failure }: OrderFailure, toWallMs: ToWall) {
+  return { ...failure, atMs: BigInt(toWallMs(failure.atMs)) };
+}
+
+export function operationMessage(intent: Intent, toWallMs: ToWall): MessageInitShape<typeof OperationSchema> {
+  const { id, kind, group, site, state, status, attempts, errorCode, errorMessage, createdMs, updatedMs } = intent;
+  const { failure } = intent;
+  return {
+    id,
+    kind,
+    group,
+    site,
+    phase: state.phase,
+    status,
+    attempts,
+    errorCode,
+    errorMessage,
+    hint: failure?.code === errorCode && failure.hint !== undefined ? failure.hint : catalogueHint(errorCode),
+    createdMs: BigInt(toWallMs(createdMs)),
+    updatedMs: BigInt(toWallMs(updatedMs)),
+    ...(failure === undefined ? {} : { failure: failureMessage(failure, toWallMs) }),
+    result: JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? Number(member) : member)),
+  };
+}
+
+export const STANDINGS: Record<Standing, GenerationStanding> = {
+  unknown: GenerationStanding.UNKNOWN,
+  pending: GenerationStanding.PENDING,
+  acknowledged: GenerationStanding.ACKNOWLEDGED,
+  superseded: GenerationStanding.SUPERSEDED,
+  lost: GenerationStanding.LOST,
+};
+
+export function siteState(
+  view: SiteView,
+  nowMonotonicMs: number,
+  refused?: RefusedAgent,
+): MessageInitShape<typeof SiteStateSchema> {
+  return {
+    site: view.site,
+    address: view.address,
+    state: view.status,
+    reason: view.reason,
+    ...(view.lastWallMs === undefined ? {} : { silenceMs: BigInt(Math.round(nowMonotonicMs - view.lastMs)) }),
+    version: view.state?.version ?? '',
+    partitions: view.state?.partitions ?? [],
+    ...(refused === undefined
+      ? {}
+      : {
+          refusedAgent: {
+            address: refused.address,
+            peer: refused.peer,
+            sinceMs: BigInt(Math.round(nowMonotonicMs - refused.sinceMs)),
+            lastMs: BigInt(Math.round(nowMonotonicMs - refused.lastMs)),
+            heartbeats: refused.heartbeats,
+          },
+        }),
+    ...(view.state?.certificate === undefined ? {} : { certificate: view.state.certificate }),
+  };
+}
+
+/** Until when no automatic failover follows the last one; undefined where one may begin now. */
+export function pausedUntilMs(
+  moves: readonly Pick<Intent, 'state' | 'createdMs'>[],
+  { automaticFailoverGapMs }: Pick<Timings, 'automaticFailoverGapMs'>,
+): number | undefined {
+  const automatic = moves.filter(({ state }) => (state as { reason?: string }).reason === 'automatic');
+  return automatic.length === 0
+    ? undefined
+    : Math.max(...automatic.map(({ createdMs }) => createdMs)) + automaticFailoverGapMs;
+}

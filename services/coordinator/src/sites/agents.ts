@@ -1,0 +1,116 @@
+/** Connections to the agents, at the addresses that they announced. */
+import {
+  type Client,
+  createClient,
+  type JournalMark,
+  type LinkLimits,
+  linkLimits,
+  SiteAgentService,
+  type Tls,
+} from '@antipode/protocol';
+import { AntipodeError, type Clock, type Closeable, systemClock } from '@antipode/runtime';
+import { PROFILES, type Timings } from '../timings.ts';
+import type { SiteView } from './detector.ts';
+import { startingOrders } from './started-orders.ts';
+
+export type Agent = Client<typeof SiteAgentService>;
+
+export interface AgentsOptions {
+  readonly tls: Tls;
+  readonly addressOf: (site: string) => string | undefined;
+  readonly clock?: Clock;
+  readonly timings?: Timings;
+  /** Told of the journal in which a site has on record what it answers. */
+  readonly onJournal?: (site: string, mark: JournalMark) => void;
+}
+
+export class Agents implements Closeable {
+  readonly #tls: Tls;
+  readonly #addressOf: (site: string) => string | undefined;
+  readonly #clock: Clock;
+  readonly #timings: Timings;
+  readonly #link: LinkLimits;
+  readonly #clients = new Map<string, { address: string; client: Agent }>();
+  readonly #onJournal: NonNullable<AgentsOptions['onJournal']>;
+  readonly #closed = new AbortController();
+
+  constructor({
+    tls,
+    addressOf,
+    clock = systemClock,
+    timings = PROFILES.default,
+    onJournal = () => {},
+  }: AgentsOptions) {
+    this.#onJournal = onJournal;
+    this.#tls = tls;
+    this.#addressOf = addressOf;
+    this.#clock = clock;
+    this.#timings = timings;
+    this.#link = linkLimits(timings.roundTripMsMax);
+  }
+
+  /** @throws SITE_UNREACHABLE when no address is known yet */
+  client(site: string): Agent {
+    const address = this.#closed.signal.aborted ? undefined : this.#addressOf(site);
+    if (address === undefined || address === '')
+      throw new AntipodeError('SITE_UNREACHABLE', `site ${site} has not announced itself yet`, { details: { site } });
+    const known = this.#clients.get(site);
+    if (known?.address === address) return known.client;
+    known?.client.close();
+    const connection = createClient(SiteAgentService, {
+      address,
+      tls: this.#tls,
+      expected: { kind: 'site', name: site },
+      link: () => this.#link,
+    });
+    const client = startingOrders(connection, {
+      clock: this.#clock,
+      callMs: this.#link.connectMs,
+      patienceMs: this.#timings.suspectMs,
+      closed: this.#closed.signal,
+      onJournal: (mark) => this.#onJournal(site, mark),
+    });
+    this.#clients.set(site, { address, client });
+    return client;
+  }
+
+  address(site: string): { site: string; address: string } {
+    return { site, address: this.#addressOf(site) ?? '' };
+  }
+
+  /** For the detector: what one site says of another. */
+  async probe(observer: SiteView, suspect: SiteView, timeoutMs: number): Promise<boolean | undefined> {
+    try {
+      const { reachable, observerLoopDelayMs } = await this.client(observer.site).probePeer(
+        { peer: { site: suspect.site, address: suspect.address }, timeoutMs },
+        { timeoutMs: timeoutMs * 2 },
+      );
+      // An observer that was late itself has seen nothing.
+      return !reachable && observerLoopDelayMs > timeoutMs ? undefined : reachable;
+    } catch (thrown) {
+      // Whatever the observer's trouble is, it has not looked.
+      if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+      return undefined;
+    }
+  }
+
+  /** A probe, a survey or a fence must not wait for a connection to be made: four round trips on a long link. */
+  async keepWarm(sites: readonly string[]): Promise<void> {
+    await Promise.all(
+      sites.map(async (site) => {
+        try {
+          await this.client(site).ping({}, { timeoutMs: this.#link.answerMs });
+        } catch (thrown) {
+          // Who cannot be reached is the detector's question, and that of the order that needs it.
+          if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+        }
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    for (const { client } of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+}

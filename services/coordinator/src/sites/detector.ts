@@ -1,0 +1,241 @@
+/**
+ * Who is there. A site is suspect after silence, and down only when the coordinator misses it, no other site reaches it,
+ * and this process's own event loop is healthy: an observer doubts itself first. Reasons are kept for people.
+ */
+import type { DescribeResponse } from '@antipode/protocol';
+import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
+import type { Timings } from '../timings.ts';
+
+export type SiteStatus = 'unknown' | 'up' | 'suspect' | 'down';
+
+export interface SiteView {
+  readonly site: string;
+  readonly status: SiteStatus;
+  readonly reason: string;
+  readonly address: string;
+  readonly instance: string;
+  /** Monotonic time of the last heartbeat, or of when we began to listen. */
+  readonly lastMs: number;
+  /** Wall time of the last heartbeat; undefined when there was none. */
+  readonly lastWallMs: number | undefined;
+  readonly failedRounds: number;
+  readonly state: DescribeResponse | undefined;
+  /** Since when each HSM of it has been lost, by serial number; wall time of this coordinator's count. */
+  readonly hsmLostMs?: ReadonlyMap<string, number>;
+}
+
+/** Listing a large partition on a slow HSM is one call, and no reason to leave a site that serves. */
+const HANGS_UNTIL_LOST = 5;
+
+/** What says that the HSM itself is gone. A PIN, a missing key or a full disk is for a person, and the HSM goes on serving. */
+const HSM_LOST: ReadonlySet<string> = new Set([
+  'HSM_UNAVAILABLE',
+  'HSM_WORKER_LOST',
+  'PARTITION_NOT_FOUND',
+  'MODULE_UNAVAILABLE',
+]);
+
+/** A process that speaks for a site while another one does, and is refused: a copy of its folder, or a second one on another host. */
+export interface RefusedAgent {
+  readonly instance: string;
+  /** Where it says that it can be reached. */
+  readonly address: string;
+  /** Where its connection comes from; empty where that is not known. */
+  readonly peer: string;
+  /** Monotonic times of its first and its last heartbeat, and how many there were. */
+  readonly sinceMs: number;
+  readonly lastMs: number;
+  readonly heartbeats: number;
+}
+
+/** A refused agent goes on trying: one that was not heard for this long has been stopped. */
+const REFUSED_KEPT_MS = 60_000;
+
+/** Asks `observer` whether it reaches `suspect` now. Undefined when the observer itself cannot be asked. */
+export type Probe = (observer: SiteView, suspect: SiteView) => Promise<boolean | undefined>;
+
+export interface DetectorOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly timings: Timings;
+  readonly loopDelayMs: () => number;
+  readonly probe: Probe;
+}
+
+export class Detector {
+  readonly #options: DetectorOptions;
+  readonly #sites = new Map<string, SiteView>();
+  readonly #refused = new Map<string, RefusedAgent>();
+
+  constructor(options: DetectorOptions) {
+    this.#options = options;
+  }
+
+  get sites(): SiteView[] {
+    return [...this.#sites.values()].sort((a, b) => (a.site < b.site ? -1 : 1));
+  }
+
+  view(site: string): SiteView | undefined {
+    return this.#sites.get(site);
+  }
+
+  /** The agent that was refused last under the name of this site, while it goes on trying. */
+  refused(site: string): RefusedAgent | undefined {
+    const found = this.#refused.get(site);
+    const isOver = found === undefined || this.#options.clock.monotonicMs() - found.lastMs > REFUSED_KEPT_MS;
+    return isOver ? undefined : found;
+  }
+
+  /** What was heard until now, for whoever compares it with what the database says after. */
+  snapshot(): (site: string) => SiteView | undefined {
+    const sites = new Map(this.#sites);
+    return (site) => sites.get(site);
+  }
+
+  isUp(site: string): boolean {
+    return this.#sites.get(site)?.status === 'up';
+  }
+
+  /** At the start of a leadership: silence of every site is counted from now, whatever was heard before. */
+  expect(sites: readonly { readonly site: string; readonly address: string }[]): void {
+    const lastMs = this.#options.clock.monotonicMs();
+    this.#sites.clear();
+    this.#refused.clear();
+    for (const { site, address } of sites) {
+      this.#sites.set(site, {
+        site,
+        status: 'unknown',
+        reason: 'not heard since this coordinator started',
+        address,
+        instance: '',
+        lastMs,
+        lastWallMs: undefined,
+        failedRounds: 0,
+        state: undefined,
+      });
+    }
+  }
+
+  /**
+   * Nothing is taken from a process that this refuses: what a copy of the site's folder says is not what the site says.
+   * @throws ALREADY_EXISTS when another process lives under the same site name
+   */
+  admit(
+    { site, instance }: Pick<DescribeResponse, 'site' | 'instance'>,
+    from: Pick<RefusedAgent, 'address' | 'peer'> = { address: '', peer: '' },
+  ): void {
+    const { clock, timings } = this.#options;
+    const before = this.#sites.get(site);
+    if (
+      before !== undefined &&
+      before.instance !== '' &&
+      before.instance !== instance &&
+      clock.monotonicMs() - before.lastMs < timings.heartbeatMs * 2
+    ) {
+      this.#noteRefused(site, instance, from);
+      throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, {
+        details: { site },
+        hint: `Two agents run as site ${site}, or one was restarted a moment ago. Stop the one that should not run: one site has one agent and one data folder.`,
+      });
+    }
+  }
+
+  #noteRefused(site: string, instance: string, from: Pick<RefusedAgent, 'address' | 'peer'>): void {
+    const { clock, log } = this.#options;
+    const lastMs = clock.monotonicMs();
+    const before = this.refused(site);
+    const isSame = before?.instance === instance;
+    if (!isSame) log.warn('a second agent of a site is refused', { site, ...from });
+    this.#refused.set(site, {
+      ...from,
+      instance,
+      lastMs,
+      sinceMs: isSame ? before.sinceMs : lastMs,
+      heartbeats: isSame ? before.heartbeats + 1 : 1,
+    });
+  }
+
+  /** @throws ALREADY_EXISTS when another process lives under the same site name */
+  heard(state: DescribeResponse, { address }: { address: string }): void {
+    this.admit(state);
+    const { clock, log } = this.#options;
+    const { site, instance } = state;
+    const nowMs = clock.monotonicMs();
+    const before = this.#sites.get(site);
+    // It was restarted a moment ago, or is the one now: nobody has to look for it.
+    if (this.#refused.get(site)?.instance === instance) this.#refused.delete(site);
+    if (before?.status !== 'up') log.info('site is up', { site, before: before?.status ?? 'unknown' });
+    this.#sites.set(site, {
+      site,
+      status: 'up',
+      reason: 'heartbeats arrive',
+      address,
+      instance,
+      lastMs: nowMs,
+      lastWallMs: clock.wallMs(),
+      failedRounds: 0,
+      state,
+      hsmLostMs: this.#hsmLost(state, before?.hsmLostMs),
+    });
+  }
+
+  #hsmLost({ partitions }: DescribeResponse, before: SiteView['hsmLostMs']): ReadonlyMap<string, number> {
+    const { clock, timings } = this.#options;
+    const lost = partitions.filter(
+      ({ errorCode, unansweredMs }) => HSM_LOST.has(errorCode) || unansweredMs > timings.hangMs * HANGS_UNTIL_LOST,
+    );
+    return new Map(lost.map(({ serial }) => [serial, before?.get(serial) ?? clock.wallMs()]));
+  }
+
+  /** One look at everybody; probes the silent ones through the others. */
+  async pass(): Promise<void> {
+    const { clock, timings, loopDelayMs } = this.#options;
+    const ownDelayMs = loopDelayMs();
+    const silent = this.sites.filter(
+      ({ lastMs, status }) => clock.monotonicMs() - lastMs > timings.suspectMs && status !== 'down',
+    );
+    await Promise.all(silent.map((suspect) => this.#examine(suspect, ownDelayMs)));
+  }
+
+  async #examine(suspect: SiteView, ownDelayMs: number): Promise<void> {
+    const { clock, timings, probe } = this.#options;
+    const silenceMs = Math.round(clock.monotonicMs() - suspect.lastMs);
+    if (ownDelayMs > timings.loopDelayMsMax) {
+      this.#judge(
+        suspect,
+        'suspect',
+        `silent for ${silenceMs} ms, but this coordinator was itself ${ownDelayMs} ms late`,
+        0,
+      );
+      return;
+    }
+    const observers = this.sites.filter(({ site, status }) => site !== suspect.site && status === 'up');
+    const answers = await Promise.all(
+      observers.map(async (observer) => ({ observer: observer.site, reached: await probe(observer, suspect) })),
+    );
+    const reachedBy = answers.filter(({ reached }) => reached === true).map(({ observer }) => observer);
+    const missedBy = answers.filter(({ reached }) => reached === false).map(({ observer }) => observer);
+    if (reachedBy.length > 0) {
+      this.#judge(suspect, 'suspect', `silent for ${silenceMs} ms, but site ${reachedBy.join(', ')} reaches it`, 0);
+      return;
+    }
+    // Only a round in which somebody looked and missed it counts: no answer is no witness.
+    const failedRounds = suspect.failedRounds + (missedBy.length > 0 ? 1 : 0);
+    const witnesses =
+      missedBy.length > 0 ? `and site ${missedBy.join(', ')} does not reach it` : 'and no other site could be asked';
+    this.#judge(
+      suspect,
+      missedBy.length > 0 && failedRounds >= timings.probeRounds ? 'down' : 'suspect',
+      `silent for ${silenceMs} ms ${witnesses}`,
+      failedRounds,
+    );
+  }
+
+  /** Unless it was heard meanwhile. */
+  #judge(suspect: SiteView, status: SiteStatus, reason: string, failedRounds: number): void {
+    const now = this.#sites.get(suspect.site);
+    if (now === undefined || now.lastMs !== suspect.lastMs) return;
+    if (now.status !== status) this.#options.log.warn(`site is ${status}`, { site: suspect.site, reason });
+    this.#sites.set(suspect.site, { ...now, status, reason, failedRounds });
+  }
+}

@@ -1,0 +1,76 @@
+/** Drills that ended, with their evidence. */
+import type { Proof } from '../../model.ts';
+import { type Read, toJson, type Write } from '../store.ts';
+
+export interface DrillRecord {
+  readonly id: string;
+  readonly group: string;
+  readonly site: string;
+  readonly number: bigint;
+  readonly passed: boolean;
+  readonly proof: Proof;
+  readonly errorCode: string;
+  readonly startedMs: number;
+  readonly recoveryTimeMs: number;
+  readonly evidence: string;
+  readonly signature: Uint8Array;
+  readonly signer: Uint8Array;
+}
+
+const LIST_MAX = 500;
+
+export async function recordDrill(trx: Write, drill: DrillRecord): Promise<void> {
+  await trx
+    .insertInto('drill')
+    .values({
+      id: drill.id,
+      grp: drill.group,
+      site: drill.site,
+      number: drill.number,
+      passed: drill.passed,
+      proof: toJson(drill.proof),
+      error_code: drill.errorCode,
+      started_ms: BigInt(drill.startedMs),
+      recovery_time_ms: BigInt(drill.recoveryTimeMs),
+      evidence: drill.evidence,
+      signature: Buffer.from(drill.signature),
+      signer: Buffer.from(drill.signer),
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
+
+/** Newest first. */
+export async function readDrills(
+  db: Read,
+  { group, limit }: { group?: string; limit: number },
+): Promise<DrillRecord[]> {
+  const all = db.selectFrom('drill').selectAll().orderBy('started_ms', 'desc').limit(Math.min(limit, LIST_MAX));
+  const rows = await (group === undefined ? all : all.where('grp', '=', group)).execute();
+  return rows.map((row) => ({
+    id: row.id,
+    group: row.grp,
+    site: row.site,
+    number: row.number,
+    passed: row.passed,
+    proof: JSON.parse(row.proof) as Proof,
+    errorCode: row.error_code,
+    startedMs: Number(row.started_ms),
+    recoveryTimeMs: Number(row.recovery_time_ms),
+    evidence: row.evidence,
+    signature: row.signature,
+    signer: row.signer,
+  }));
+}
+
+export async function readLastPassed(db: Read, group: string): Promise<number | undefined> {
+  const row = await db
+    .selectFrom('drill')
+    .select('started_ms')
+    .where('grp', '=', group)
+    .where('passed', '=', true)
+    .orderBy('started_ms', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row && Number(row.started_ms);
+}

@@ -1,0 +1,31 @@
+/** What the planner looks at for one group. Read each second: each part costs the same, however much has been. */
+import type { Generation, Group } from '../../model.ts';
+import type { Read } from '../store.ts';
+import { type Acknowledged, readAcknowledged, readNewest } from './generations.ts';
+import { readGroup } from './groups.ts';
+import { type Intent, readDone, readFailed, readOpenIntents } from './intents.ts';
+import { readScrubs, type ScrubRecord } from './scrubs.ts';
+
+export interface GroupFacts {
+  readonly group: Group;
+  readonly newest: Generation | undefined;
+  readonly acknowledged: readonly Acknowledged[];
+  /** Failovers and enrolments that ended well since `sinceMs`. */
+  readonly recent: readonly Intent[];
+  readonly scrubs: readonly ScrubRecord[];
+  readonly failed: readonly Intent[];
+  readonly open: readonly Intent[];
+}
+
+/** Within one snapshot: everything is of one moment. @throws NOT_FOUND */
+export async function readFacts(db: Read, group: string, { sinceMs }: { sinceMs: number }): Promise<GroupFacts> {
+  return {
+    group: await readGroup(db, group),
+    newest: await readNewest(db, group),
+    acknowledged: await readAcknowledged(db, group),
+    recent: await readDone(db, { group, kinds: ['failover', 'enrolment'], sinceMs }),
+    scrubs: await readScrubs(db, group),
+    failed: await readFailed(db, group),
+    open: await readOpenIntents(db, { group }),
+  };
+}

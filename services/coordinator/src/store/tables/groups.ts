@@ -1,0 +1,308 @@
+/** Groups, their seats and their epochs. */
+import { AntipodeError } from '@antipode/runtime';
+import type { Tenure } from '../../groups/generation-standing.ts';
+import { type Group, type GroupSpec, type Member, type Role, SCRUB_MS_DEFAULT } from '../../model.ts';
+import type { Schema } from '../schema.ts';
+import { type Read, toJson, type Write } from '../store.ts';
+
+/** Told of a group whose rows cannot be made sense of. The others are read all the same. */
+export type OnUnreadable = (group: string, error: unknown) => void;
+
+const refuse: OnUnreadable = (_group, error) => {
+  throw error;
+};
+
+/** Two reads: within one snapshot, or an epoch may be newer than its members. */
+export async function readGroups(db: Read, onUnreadable: OnUnreadable = refuse): Promise<Group[]> {
+  return groupsFrom(
+    await groupRows(db).orderBy('name').execute(),
+    await db.selectFrom('member').selectAll().orderBy('position').execute(),
+    onUnreadable,
+  );
+}
+
+/** @throws NOT_FOUND */
+export async function readGroup(db: Read, name: string): Promise<Group> {
+  const [group] = groupsFrom(
+    await groupRows(db).where('name', '=', name).execute(),
+    await db.selectFrom('member').selectAll().where('grp', '=', name).orderBy('position').execute(),
+    refuse,
+  );
+  if (group === undefined)
+    throw new AntipodeError('NOT_FOUND', `there is no group ${name}`, { details: { group: name } });
+  return group;
+}
+
+/** The epochs that matter, by the index, however many a group has had. */
+function groupRows(db: Read) {
+  return db
+    .selectFrom('replication_group')
+    .leftJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom('epoch')
+          .select(['epoch', 'owner'])
+          .whereRef('grp', '=', 'replication_group.name')
+          .orderBy('epoch', 'desc')
+          .limit(1)
+          .as('highest'),
+      (join) => join.onTrue(),
+    )
+    .leftJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom('epoch')
+          .select(['epoch', 'owner'])
+          .whereRef('grp', '=', 'replication_group.name')
+          .where('is_active', '=', true)
+          .orderBy('epoch', 'desc')
+          .limit(1)
+          .as('in_force'),
+      (join) => join.onTrue(),
+    )
+    .leftJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom('epoch')
+          .select('recovery_time_ms')
+          .whereRef('grp', '=', 'replication_group.name')
+          .where('is_active', '=', true)
+          .where('recovery_time_ms', 'is not', null)
+          .orderBy('epoch', 'desc')
+          .limit(1)
+          .as('recovered'),
+      (join) => join.onTrue(),
+    )
+    .selectAll('replication_group')
+    .select([
+      'highest.epoch as highest_epoch',
+      'highest.owner as highest_owner',
+      'in_force.epoch as epoch',
+      'in_force.owner as owner',
+      'recovered.recovery_time_ms',
+    ]);
+}
+
+type GroupRow = Awaited<ReturnType<ReturnType<typeof groupRows>['execute']>>[number];
+
+function groupsFrom(
+  rows: readonly GroupRow[],
+  members: readonly Schema['member'][],
+  onUnreadable: OnUnreadable,
+): Group[] {
+  return rows.flatMap((row) => {
+    try {
+      return [groupFrom(row, members)];
+    } catch (error) {
+      onUnreadable(row.name, error);
+      return [];
+    }
+  });
+}
+
+function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
+  return {
+    spec: specFrom(row.spec),
+    members: members
+      .filter(({ grp }) => grp === row.name)
+      .map(
+        ({ site, serial, role, divergent, unaccounted }): Member => ({
+          site,
+          serial,
+          role: role as Role,
+          divergent,
+          unaccounted,
+        }),
+      ),
+    epoch: row.epoch ?? 0n,
+    owner: row.owner ?? '',
+    highestEpoch: row.highest_epoch ?? 0n,
+    highestOwner: row.highest_owner ?? '',
+    domainKeyVersion: row.domain_key_version,
+    highestVersion: row.highest_version,
+    recoveryTimeMs:
+      row.recovery_time_ms === null || row.recovery_time_ms === undefined ? undefined : Number(row.recovery_time_ms),
+    createdMs: Number(row.created_ms),
+  };
+}
+
+/** Groups of before there were scrubs have the default. */
+const specFrom = (json: string): GroupSpec =>
+  Object.assign({ scrubMs: SCRUB_MS_DEFAULT }, JSON.parse(json) as GroupSpec);
+
+/** Whether these epochs are still the highest and the one in force: nothing was decided since they were read. */
+export async function areEpochsCurrent(
+  db: Read,
+  { spec, epoch, highestEpoch }: Pick<Group, 'spec' | 'epoch' | 'highestEpoch'>,
+): Promise<boolean> {
+  const now = await readGroup(db, spec.name);
+  return now.epoch === epoch && now.highestEpoch === highestEpoch;
+}
+
+/**
+ * Locks a group until the transaction ends, and reads it. Whoever issues an epoch or records what members hold goes through
+ * here, so that neither acts upon what the other has just changed.
+ */
+export async function lockGroup(trx: Write, name: string): Promise<Group> {
+  await lock(trx, name);
+  return readGroup(trx, name);
+}
+
+const lock = (trx: Write, name: string): Promise<unknown> =>
+  trx.selectFrom('replication_group').select('name').where('name', '=', name).forUpdate().execute();
+
+export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): Promise<void> {
+  await trx
+    .insertInto('replication_group')
+    .values({
+      name: spec.name,
+      spec: toJson(spec),
+      domain_key_version: 0,
+      highest_version: 0,
+      highest_number: 0n,
+      created_ms: BigInt(nowMs),
+    })
+    .execute();
+  for (const [position, { site, serial }] of spec.members.entries()) {
+    const role = position === 0 ? 'active' : 'standby';
+    const counts = { divergent: 0, unaccounted: 0 };
+    await trx
+      .insertInto('member')
+      .values({ grp: spec.name, site, serial, position, role, ...counts })
+      .execute();
+  }
+  await insertEpoch(trx, spec.name, {
+    epoch: 1n,
+    owner: spec.members[0]!.site,
+    reason: 'created',
+    isActive: true,
+    nowMs,
+  });
+}
+
+/** With the group locked: nothing is acknowledged or captured under the epoch before from then on. */
+export async function insertEpoch(
+  trx: Write,
+  group: string,
+  {
+    epoch,
+    owner,
+    reason,
+    isActive,
+    nowMs,
+  }: { epoch: bigint; owner: string; reason: string; isActive: boolean; nowMs: number },
+): Promise<void> {
+  await lock(trx, group);
+  await trx
+    .insertInto('epoch')
+    .values({
+      grp: group,
+      epoch,
+      owner,
+      reason,
+      issued_ms: BigInt(nowMs),
+      is_active: isActive,
+      recovery_time_ms: null,
+      base_epoch: null,
+      base_number: null,
+    })
+    .execute();
+}
+
+/** The epochs that came into force, oldest first. */
+export async function readTenures(db: Read, group: string): Promise<Tenure[]> {
+  const rows = await db
+    .selectFrom('epoch')
+    .select(['epoch', 'base_epoch', 'base_number'])
+    .where('grp', '=', group)
+    .where('is_active', '=', true)
+    .orderBy('epoch')
+    .execute();
+  return rows.map(({ epoch, base_epoch, base_number }) => ({
+    epoch,
+    base: base_epoch === null || base_number === null ? undefined : { epoch: base_epoch, number: base_number },
+  }));
+}
+
+/** Who owned each epoch. */
+export async function readEpochOwners(db: Read, group: string): Promise<Map<bigint, string>> {
+  const rows = await db.selectFrom('epoch').select(['epoch', 'owner']).where('grp', '=', group).execute();
+  return new Map(rows.map(({ epoch, owner }) => [epoch, owner]));
+}
+
+/** Puts an issued epoch in force: one active member, the one before it fenced. */
+export async function activateEpoch(
+  trx: Write,
+  group: string,
+  {
+    epoch,
+    owner,
+    recoveryTimeMs,
+    base,
+  }: {
+    epoch: bigint;
+    owner: string;
+    recoveryTimeMs?: number;
+    /** The generation that the new tenure goes on from. */
+    base: { readonly epoch: bigint; readonly number: bigint } | undefined;
+  },
+): Promise<void> {
+  await trx
+    .updateTable('member')
+    .set({ role: 'fenced' })
+    .where('grp', '=', group)
+    .where('role', '=', 'active')
+    .where('site', '!=', owner)
+    .execute();
+  // What an active member holds is the group's: nothing in its partition is foreign to the line any more.
+  const counts = { divergent: 0, unaccounted: 0 };
+  await trx
+    .updateTable('member')
+    .set({ role: 'active', ...counts })
+    .where('grp', '=', group)
+    .where('site', '=', owner)
+    .execute();
+  await trx
+    .updateTable('epoch')
+    .set({
+      is_active: true,
+      recovery_time_ms: recoveryTimeMs === undefined ? null : BigInt(recoveryTimeMs),
+      base_epoch: base?.epoch ?? null,
+      base_number: base?.number ?? null,
+    })
+    .where('grp', '=', group)
+    .where('epoch', '=', epoch)
+    .execute();
+}
+
+export async function setRole(trx: Write, group: string, site: string, role: Role): Promise<void> {
+  await trx.updateTable('member').set({ role }).where('grp', '=', group).where('site', '=', site).execute();
+}
+
+/** Objects in a member's partition that the group's line of generations does not account for. */
+export async function setForeignObjects(
+  trx: Write,
+  group: string,
+  site: string,
+  counts: { divergent: number; unaccounted: number },
+): Promise<void> {
+  await trx.updateTable('member').set(counts).where('grp', '=', group).where('site', '=', site).execute();
+}
+
+/** Names another distributor, or none. */
+export async function setDistributor(trx: Write, group: string, distributor: GroupSpec['distributor']): Promise<void> {
+  const { distributor: _before, ...spec } = (await lockGroup(trx, group)).spec;
+  await trx
+    .updateTable('replication_group')
+    .set({ spec: toJson(distributor === undefined ? spec : { ...spec, distributor }) })
+    .where('name', '=', group)
+    .execute();
+}
+
+export async function orderVersion(trx: Write, group: string, version: number): Promise<void> {
+  await trx.updateTable('replication_group').set({ highest_version: version }).where('name', '=', group).execute();
+}
+
+export async function useVersion(trx: Write, group: string, version: number): Promise<void> {
+  await trx.updateTable('replication_group').set({ domain_key_version: version }).where('name', '=', group).execute();
+}

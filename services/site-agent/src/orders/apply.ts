@@ -1,0 +1,148 @@
+/**
+ * Applies a generation to a standby: pulls what is lacking, restores it, and records it as staged. It becomes `applied`,
+ * and so fit for promotion, only when verify.ts has read it back (I4).
+ */
+import { isNewer, kindOf, type RefusedObject, type SealedGeneration, unseal } from '@antipode/hsm-core';
+import type { ApplyRequest, ApplyResponseSchema } from '@antipode/protocol';
+import { AntipodeError, inSpan } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { LeftOvers } from '../partition/left-overs.ts';
+import type { Partition } from '../partition/partitions.ts';
+import { fenceOf, headOf, requireStandby, type Site, seatOf } from '../site.ts';
+import { digestOf } from './generation-ref.ts';
+
+/**
+ * Objects of a staged generation that have to be used, for verify.ts, and those that failed there, for the next apply; lost with
+ * the process, which then verifies everything.
+ */
+export type Touched = Map<
+  string,
+  { readonly digest: string; readonly objectIds: readonly string[]; readonly failed?: ReadonlySet<string> }
+>;
+
+export async function apply(
+  site: Site,
+  touched: Touched,
+  request: ApplyRequest,
+  signal?: AbortSignal,
+): Promise<MessageInitShape<typeof ApplyResponseSchema>> {
+  const { group, epoch, requestId } = fenceOf(request);
+  const { journal, transfer } = site;
+  const { seat, partition } = seatOf(site, group);
+  const digest = digestOf(request.generation);
+  const mayAct = (): void => requireStandby(site, { group, epoch });
+  mayAct();
+  if (journal.head(group, 'applied') === digest && !restoresMore(site, group, partition)) {
+    return {
+      appliedObjects: 0,
+      pulledBlobs: 0,
+      pulledBytes: 0n,
+      narrowedObjects: 0,
+      divergentObjects: seat.divergent,
+      unaccountedObjects: seat.unaccounted,
+    };
+  }
+  const pulled = await inSpan('pull', { 'antipode.group': group }, async () => {
+    await site.mender.mend(group, { sources: request.sources, signal });
+    return transfer.pull({ group, digest, sources: request.sources, signal });
+  });
+  const inTurn = () =>
+    partition.use(
+      (open) =>
+        inSpan('apply', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+          mayAct();
+          const { generation } = pulled.sealed;
+          await requireNewer(site, pulled.sealed);
+          const proved = journal.head(group, 'applied');
+          const leftOvers = await LeftOvers.before(site, open, group);
+          const result = await unseal({
+            provider: open.provider,
+            keyring: open.keyring,
+            memory: open.replica,
+            target: pulled.sealed,
+            previous: leftOvers.previous,
+            proved: proved === undefined ? undefined : await site.store.open(proved),
+            // Nothing counts as applied where a scrub or a proof has found damage: then all that is here is used first.
+            doubted: proved === undefined ? 'everything' : (touched.get(group)?.failed ?? new Set()),
+            blobOf: (sha256) => site.store.blob(sha256),
+            journal: journal.ofApply(group),
+            checkFence: mayAct,
+          });
+          open.captures.forget();
+          noteRefused(site, pulled.sealed, result.refused);
+          const before = touched.get(group);
+          const objectIds =
+            before?.digest === digest ? [...new Set([...before.objectIds, ...result.unproven])] : result.unproven;
+          touched.set(group, { digest, objectIds });
+          const { divergent, unaccounted } = await leftOvers.after(pulled.sealed);
+          if (result.applied.length > 0 || pulled.blobs > 0) {
+            site.log.info('generation restored', {
+              group,
+              epoch,
+              generation: generation.number,
+              request: requestId,
+              objects: result.applied.length,
+              pulledBlobs: pulled.blobs,
+              pulledBytes: pulled.bytes,
+            });
+          }
+          return {
+            appliedObjects: result.applied.length,
+            pulledBlobs: pulled.blobs,
+            pulledBytes: BigInt(pulled.bytes),
+            narrowedObjects: result.narrowed,
+            divergentObjects: divergent,
+            unaccountedObjects: unaccounted,
+          };
+        }),
+      signal,
+    );
+  return site.store.inUse.during(pulled.sealed, inTurn);
+}
+
+/** Whether the security officer has trusted the newest domain key here since keys were left out for that. */
+function restoresMore({ journal }: Site, group: string, { serial = '', trusted }: Partition): boolean {
+  if (!journal.refused(group).some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
+  const versions = journal.domainKeys(serial).flatMap((key) => (key.group === group ? [key.version] : []));
+  return trusted.some((key) => key.group === group && key.version === Math.max(...versions));
+}
+
+/** Exceptions of what this member will acknowledge. They are told with every heartbeat, and in the log when they change. */
+function noteRefused(
+  { journal, log }: Site,
+  { generation }: SealedGeneration,
+  refused: readonly RefusedObject[],
+): void {
+  const { group, number } = generation;
+  const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
+  const known = new Set(journal.refused(group).map(({ objectId, code }) => `${objectId} ${code}`));
+  journal.setRefused(
+    group,
+    refused.map(({ objectId, code, returnValue = '' }) => ({
+      objectId,
+      kind: kindOf(entries.get(objectId)!),
+      code,
+      returnValue,
+    })),
+  );
+  for (const { objectId, code, returnValue } of refused)
+    if (!known.has(`${objectId} ${code}`))
+      log.error('an object is not restored here', { group, generation: number, objectId, code, returnValue });
+}
+
+/**
+ * A late order must not put an older generation in the place of a newer one, also where that has not been read back yet.
+ * @throws GENERATION_NOT_NEWER
+ */
+async function requireNewer(site: Site, { generation, digest }: SealedGeneration): Promise<void> {
+  const { group, epoch, number } = generation;
+  for (const kind of ['applied', 'staged'] as const) {
+    const head = await headOf(site, group, kind);
+    if (head === undefined || head.digest === digest || isNewer(generation, head)) continue;
+    throw new AntipodeError(
+      'GENERATION_NOT_NEWER',
+      `generation ${number} of epoch ${epoch} is not newer than ${head.number} of epoch ${head.epoch}`,
+      { details: { group, generation: number, [kind]: head.number } },
+    );
+  }
+}

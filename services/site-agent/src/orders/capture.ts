@@ -1,0 +1,174 @@
+/** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
+import { type Loss, seal } from '@antipode/hsm-core';
+import type { CaptureRequest, CaptureResponseSchema } from '@antipode/protocol';
+import { AntipodeError, inSpan } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { afterCapture, countedByName } from '../partition/not-carried.ts';
+import { filterFrom, withRulesOfSite } from '../partition/object-filter.ts';
+import { fenceOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
+import type { GenerationSummary } from '../storage/generation-store.ts';
+import { refOf } from './generation-ref.ts';
+
+export async function capture(
+  site: Site,
+  request: CaptureRequest,
+  signal?: AbortSignal,
+): Promise<MessageInitShape<typeof CaptureResponseSchema>> {
+  const { group, epoch, owner, requestId } = fenceOf(request);
+  const { journal, store, leases, fences } = site;
+  const { partition } = seatOf(site, group);
+  const mayAct = (): void => {
+    fences.check(group, epoch);
+    requireTrustedJournal(site, group);
+    const { seat } = seatOf(site, group);
+    if (seat.role !== 'active' || owner !== site.name) {
+      throw new AntipodeError(
+        'ROLE_REFUSED',
+        `this site is ${seat.role} in group ${group}, only the active member is captured`,
+        { details: { group, role: seat.role } },
+      );
+    }
+    leases.check(group, epoch);
+  };
+  mayAct();
+  await site.mender.mend(group, { signal });
+  return partition.use(
+    (open) =>
+      inSpan('capture', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async (span) => {
+        mayAct();
+        const head = await newestHere(site, group);
+        requireNoOlderKey(head, request);
+        requireFreeNumber(head, request);
+        const previous = head && (await store.open(head.digest));
+        const rules = site.deletions.rules(group, request, previous?.generation.tombstones ?? [], {
+          isAcknowledged: (one) => site.retention.isAcknowledged(group, { epoch: one.epoch, number: one.generation }),
+        });
+        const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await seal({
+          provider: open.provider,
+          keyring: open.keyring,
+          clock: site.clock,
+          prng: site.prng,
+          memory: open.captures,
+          group,
+          epoch,
+          number: request.reservedGeneration || max(previous?.generation.number ?? 0n, request.aboveGeneration) + 1n,
+          domainKeyVersion: request.domainKeyVersion,
+          previous,
+          filter: withRulesOfSite(filterFrom(request.filter), partition.settings),
+          unrestored: refusedAt(site, group),
+          lost: new Set(await store.unsound(store.damaged)),
+          hasRestored: site.deletions.hasRestored(group),
+          ...rules,
+          checkFence: mayAct,
+        });
+        if (held !== undefined) throw heldBack(site, { group, ...held, of: previous?.generation.entries.length ?? 0 });
+        open.replica.forget();
+        const newest = sealed ?? previous;
+        if (newest === undefined)
+          throw new AntipodeError('INVARIANT_BROKEN', 'a first capture gave no generation', { details: { group } });
+        if (sealed !== undefined) {
+          await store.untilWritable(site.clock, signal);
+          await site.journal.untilWritable(site.clock, signal);
+          await store.inUse.during(sealed, async () => {
+            await store.putAllBlobs(blobs.values());
+            await store.put(sealed);
+          });
+          mayAct();
+          journal.setHead(group, 'captured', sealed.digest);
+          const { number, entries, uncaptured } = sealed.generation;
+          site.log.info('generation captured', {
+            group,
+            epoch,
+            generation: number,
+            request: requestId,
+            objects: entries.length,
+            sealed: sealedObjects,
+            uncaptured: uncaptured.length,
+          });
+        }
+        site.deletions.release(group, rules);
+        noteNotCarried(site, { group, read: notCarried, entries: newest.generation.entries });
+        // Somebody may have brought here by hand what could not be restored.
+        const here = new Set(open.captures.of(newest.digest)?.objectIds.values());
+        const refused = journal.refused(group);
+        const still = refused.filter(({ objectId }) => !here.has(objectId));
+        if (still.length < refused.length) journal.setRefused(group, still);
+        // The active member's own generation accounts for everything that is in its partition.
+        const { divergent, unaccounted } = seatOf(site, group).seat;
+        if (divergent + unaccounted > 0) journal.setLeftOvers(group, { divergent: [], unaccounted: 0 });
+        span.setAttribute('antipode.sealed_objects', sealedObjects);
+        return {
+          generation: refOf(newest),
+          isNew: sealed !== undefined,
+          captureStartedMs: BigInt(captureStartedMs),
+          sealedObjects,
+        };
+      }),
+    signal,
+  );
+}
+
+/** What no replica gets is said once, when it is found, and by every heartbeat from then on. Names of attributes only. */
+function noteNotCarried(
+  { journal, log }: Site,
+  { group, ...capture }: { group: string } & Omit<Parameters<typeof afterCapture>[0], 'before'>,
+): void {
+  const after = afterCapture({ before: journal.notCarried(group), ...capture });
+  if (after === undefined) return;
+  journal.setNotCarried(group, after);
+  log.warn('attributes that no replica gets', { group, objects: after.length, attributes: countedByName(after) });
+}
+
+/** Before anything is changed: the generations stay as they are until an operator has decided. */
+function heldBack(
+  site: Site,
+  { group, losses, limit, of }: { group: string; losses: readonly Loss[]; limit: number; of: number },
+): AntipodeError {
+  site.deletions.hold(group, losses);
+  const reasons = [...Map.groupBy(losses, ({ reason }) => reason)].map(([reason, some]) => `${reason} ${some.length}`);
+  const details = { group, objects: losses.length, of, limit };
+  const replaced = losses.filter(({ reason }) => reason === 'replaced').length;
+  if (replaced === 0)
+    return new AntipodeError(
+      'CAPTURE_HELD',
+      `the capture would lose ${losses.length} of ${of} objects (${reasons.join(', ')}), and may lose ${limit}`,
+      { details },
+    );
+  const others = losses.length - replaced;
+  return new AntipodeError(
+    'CAPTURE_HELD',
+    `${replaced} of ${of} objects were replaced by other keys under their own names${others === 0 ? '' : `, and ${others} more would be lost`}; one capture may lose ${limit} (${reasons.join(', ')})`,
+    { details: { ...details, replaced } },
+  );
+}
+
+/** A version is retired because somebody may have kept it who should not: nothing is sealed under it again. */
+function requireNoOlderKey(
+  previous: Pick<GenerationSummary, 'domainKeyVersion'> | undefined,
+  { fence, domainKeyVersion }: Pick<CaptureRequest, 'fence' | 'domainKeyVersion'>,
+): void {
+  if (previous === undefined || domainKeyVersion >= previous.domainKeyVersion) return;
+  throw new AntipodeError(
+    'DOMAIN_KEY_RETIRED',
+    `the newest generation here is sealed under domain key version ${previous.domainKeyVersion}, not ${domainKeyVersion}`,
+    { details: { group: fence?.group ?? '', version: domainKeyVersion, newest: previous.domainKeyVersion } },
+  );
+}
+
+/**
+ * The number was reserved for this order. One that is taken here belongs to an order that came late, or the database of the
+ * coordinator was rolled back: it then reserves one above what it hears from here. @throws GENERATION_NOT_NEWER
+ */
+function requireFreeNumber(
+  newest: Pick<GenerationSummary, 'number'> | undefined,
+  { fence, reservedGeneration: number }: Pick<CaptureRequest, 'fence' | 'reservedGeneration'>,
+): void {
+  if (newest === undefined || number === 0n || number > newest.number) return;
+  throw new AntipodeError(
+    'GENERATION_NOT_NEWER',
+    `generation ${newest.number} is here already, and the order is for number ${number}`,
+    { details: { group: fence?.group ?? '', generation: number, newest: newest.number } },
+  );
+}
+
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);

@@ -1,0 +1,145 @@
+/**
+ * The agent's own account: from journal, store and memory only, so that a slow HSM never delays a heartbeat. It is taken in
+ * one piece, so that what it says of a group holds together; the manifests of the heads are opened before.
+ */
+import { certificateInfo, type DescribeResponseSchema, roleNumber } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { weightiestFirst } from '../partition/not-carried.ts';
+import type { Partition } from '../partition/partitions.ts';
+import type { Site } from '../site.ts';
+import type { Seat } from '../storage/journal.ts';
+import { heldDomainKeys, readOneMore } from './domain-key-retirement.ts';
+import { briefRefOf, type GenerationRefInit } from './generation-ref.ts';
+
+/** Those that a member goes by; `staged` is on its way to be one. */
+export const HEADS = ['captured', 'applied'] as const;
+
+export async function describe(site: Site): Promise<MessageInitShape<typeof DescribeResponseSchema>> {
+  await openHeads(site);
+  await readOneMore(site);
+  const seats = site.journal.seats();
+  return {
+    site: site.name,
+    instance: site.instance,
+    version: site.version,
+    partitions: site.partitions.all.map((partition) => ({
+      name: partition.settings.name,
+      serial: partition.serial ?? '',
+      tokenLabel: partition.settings.tokenLabel,
+      module: partition.settings.module,
+      isScratch: partition.settings.role === 'scratch',
+      isDistributor: partition.settings.role === 'distributor',
+      identitySha256: partition.identitySha256 ?? '',
+      unenforced: [...partition.unenforced, ...(lacksReceivingKey(partition) ? ['receiving-key'] : [])],
+      silentSlots: [...partition.silentSlots],
+      unansweredMs: Math.round(partition.unansweredMs),
+      domainKeys: partition.serial === undefined ? [] : heldDomainKeys(site, partition.serial),
+      ...trustOf(site, partition.serial),
+      ...problemOf(partition.failure ?? site.journal.fault ?? troubleOf(site, seats, partition.serial)),
+    })),
+    ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),
+    members: seats.map((seat) => memberState(site, seat)),
+    journal: { ...site.journal.account, runs: [...site.journal.account.runs], quarantined: site.journal.quarantined() },
+  };
+}
+
+/** A distributor receives nothing. */
+const lacksReceivingKey = ({ settings, hasReceivingKey }: Partition): boolean =>
+  settings.role !== 'distributor' && !hasReceivingKey;
+
+/** What its officer has done, by journal and token, and what is left to do. */
+function trustOf({ journal, partitions }: Site, serial = '') {
+  const trusted = partitions.all.find((partition) => partition.serial === serial)?.trusted ?? [];
+  const refs = (keys: readonly { group: string; version: number }[]) =>
+    keys.map(({ group, version }) => ({ group, version }));
+  return { trusted: refs(trusted), awaitingOfficer: refs(journal.deliveredKeys(serial)) };
+}
+
+function problemOf(error: AntipodeError | undefined): { errorCode: string; errorMessage: string; returnValue: string } {
+  const returnValue = error?.details['returnValue'];
+  return {
+    errorCode: error?.code ?? '',
+    errorMessage: messageOf(error),
+    returnValue: typeof returnValue === 'string' ? returnValue : '',
+  };
+}
+
+/** Without its code, which stands beside it. */
+const messageOf = (error: AntipodeError | undefined): string => error?.message.replace(`[${error.code}] `, '') ?? '';
+
+/** After a start, nothing is known of the heads but their digests. */
+export async function openHeads({ journal, store }: Site): Promise<void> {
+  for (const { group } of journal.seats()) {
+    for (const kind of HEADS) {
+      const digest = journal.head(group, kind);
+      if (digest !== undefined) await store.isSound(digest);
+    }
+  }
+}
+
+/** The heads of the group have been opened, by a capture, an apply or {@link openHeads}. */
+export function memberState(site: Site, seat: Seat) {
+  const { journal, leases } = site;
+  const fence = journal.fence(seat.group);
+  const [captured, applied] = [headRef(site, seat.group, 'captured'), headRef(site, seat.group, 'applied')];
+  const versions = journal.domainKeys(seat.serial).filter(({ group }) => group === seat.group);
+  return {
+    group: seat.group,
+    serial: seat.serial,
+    role: roleNumber(seat.role),
+    epoch: fence?.epoch ?? 0n,
+    epochOwner: fence?.owner ?? '',
+    ...(captured.ref === undefined ? {} : { captured: captured.ref }),
+    ...(applied.ref === undefined ? {} : { applied: applied.ref }),
+    domainKeyVersion: Math.max(0, ...versions.map(({ version }) => version)),
+    leaseRemainingMs: BigInt(
+      Math.floor(seat.role === 'active' && fence !== undefined ? leases.remainingMs(seat.group, fence.epoch) : 0),
+    ),
+    unaccountedObjects: seat.unaccounted,
+    divergentObjects: seat.divergent,
+    namesakeObjects: seat.role === 'standby' ? journal.namesakes(seat.group) : 0,
+    heldObjects: seat.role === 'active' ? journal.held(seat.group).length : 0,
+    ...refusedObjects(site, seat.group),
+    ...(seat.role === 'active' ? notCarriedObjects(site, seat.group) : {}),
+  };
+}
+
+function notCarriedObjects({ journal }: Site, group: string) {
+  const objects = journal.notCarried(group);
+  const { first, weighty } = weightiestFirst(objects);
+  return {
+    notCarried: first
+      .slice(0, REFUSED_TOLD_MAX)
+      .map(({ objectId, kind, attributes }) => ({ objectId, kind, attributes: [...attributes] })),
+    notCarriedObjects: objects.length,
+    notCarriedWeighty: weighty,
+  };
+}
+
+function refusedObjects({ journal }: Site, group: string) {
+  const refused = journal.refused(group);
+  return { refused: refused.slice(0, REFUSED_TOLD_MAX), refusedObjects: refused.length };
+}
+
+/** A list for people, in every heartbeat; the count beside it is whole. */
+const REFUSED_TOLD_MAX = 100;
+
+/** A manifest that the disk has changed is told as the partition's trouble: this site must be heard all the same. */
+function troubleOf(site: Site, seats: readonly Seat[], serial: string | undefined): AntipodeError | undefined {
+  const heads = seats
+    .filter((seat) => seat.serial === serial)
+    .flatMap(({ group }) => HEADS.map((kind) => headRef(site, group, kind)));
+  return heads.find(({ error }) => error !== undefined)?.error;
+}
+
+function headRef(
+  { journal, store }: Site,
+  group: string,
+  kind: (typeof HEADS)[number],
+): { readonly ref?: GenerationRefInit; readonly error?: AntipodeError } {
+  const digest = journal.head(group, kind);
+  const known = digest === undefined ? undefined : store.knownSummary(digest);
+  if (known === undefined) return {};
+  return known instanceof AntipodeError ? { error: known } : { ref: briefRefOf(known) };
+}

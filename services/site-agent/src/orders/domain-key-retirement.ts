@@ -1,0 +1,239 @@
+/**
+ * Destroys domain key versions that nothing needs any more, and says why it keeps the others (ADR 0026).
+ *
+ * A destroyed version cannot be brought back, and what only it opens is lost with it. So two have to agree: the coordinator,
+ * who sees that every member has come as far as the newest generation, and this site, which reads every signed manifest in its
+ * own store. Whatever cannot be read, or is under way, is a reason to keep.
+ */
+import { type DomainKeyEnd, type DomainKeyRecord, isNewer } from '@antipode/hsm-core';
+import type { HeldDomainKey, RetireDomainKeysRequest, RetireDomainKeysResponseSchema } from '@antipode/protocol';
+import { AntipodeError, bytesEqual, inSpan } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { OpenPartition } from '../partition/partitions.ts';
+import { fenceOf, requireTrustedJournal, type Site } from '../site.ts';
+import type { GenerationSummary } from '../storage/generation-store.ts';
+import type { HeadKind } from '../storage/journal.ts';
+import { digestOf } from './generation-ref.ts';
+
+const KINDS = ['captured', 'applied', 'staged'] as const satisfies readonly HeadKind[];
+
+type Held = Pick<HeldDomainKey, 'group' | 'version' | 'neededFor'>;
+
+/** Every version in a partition, from journal and memory only: what {@link readOneMore} has not read yet is needed. */
+export function heldDomainKeys(site: Site, serial: string): Held[] {
+  const groups = Map.groupBy(site.journal.domainKeys(serial), ({ group }) => group);
+  return [...groups].flatMap(([group, held]) => {
+    const neededFor = needs(site, { serial, group, held });
+    return held.map((record) => ({ group, version: record.version, neededFor: neededFor(record) }));
+  });
+}
+
+/** Opens one manifest that decides on older versions and has not been opened in the life of this process. */
+export async function readOneMore(site: Site): Promise<void> {
+  const { journal, store, partitions } = site;
+  for (const { serial } of partitions.all) {
+    const held = serial === undefined ? [] : journal.domainKeys(serial);
+    for (const [group, versions] of Map.groupBy(held, (record) => record.group)) {
+      if (versions.length < 2) continue;
+      const unread = store.list(group).find(({ digest }) => store.knownSummary(digest) === undefined);
+      if (unread === undefined) continue;
+      await store.isSound(unread.digest);
+      return;
+    }
+  }
+}
+
+/** @throws EPOCH_STALE, SITE_QUARANTINED, NOT_FOUND, PEER_NOT_PINNED, PEER_REFUSED, DOMAIN_KEY_MISSING */
+export async function retireDomainKeys(
+  site: Site,
+  request: RetireDomainKeysRequest,
+  signal?: AbortSignal,
+): Promise<MessageInitShape<typeof RetireDomainKeysResponseSchema>> {
+  const { group, epoch } = fenceOf(request);
+  const { serial, sources } = request;
+  const { fences, journal, partitions, store, transfer, trust } = site;
+  const partition = partitions.bySerial(serial);
+  const digest = digestOf(request.generation);
+  const mayAct = (): void => {
+    fences.check(group, epoch);
+    requireTrustedJournal(site, group);
+  };
+  mayAct();
+  // A member has it, or has not come as far. A site with nothing but a scratch partition gets it as for a drill.
+  if (journal.seat(group) === undefined) await transfer.pull({ group, digest, sources, signal });
+  return partition.use(
+    (open) =>
+      inSpan('retire domain keys', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+        mayAct();
+        for (const one of store.list(group)) await store.isSound(one.digest);
+        const newest = await store.open(digest, { group });
+        trust.checkSource(newest);
+        requireNewerKey(open, newest.generation);
+        const destroyed: number[] = [];
+        const isOlder = (record: DomainKeyRecord): boolean =>
+          record.group === group && record.version < newest.generation.domainKeyVersion;
+        for (const record of journal.domainKeys(serial).filter(isOlder)) {
+          // Read anew for each: the token takes its time, and a delete or a drill may have begun meanwhile.
+          const held = journal.domainKeys(serial).filter((one) => one.group === group);
+          if (newestOf(site, group)?.digest !== digest) break;
+          if (needs(site, { serial, group, held })(record) !== '') continue;
+          mayAct();
+          if (await destroyOne(site, open, { serial, record, requestId: request.fence?.requestId ?? '' }))
+            destroyed.push(record.version);
+        }
+        await destroyAgain(site, open, { group, serial });
+        await open.refreshKeyring();
+        const kept = heldDomainKeys(site, serial).filter((one) => one.group === group);
+        return { destroyed, kept };
+      }),
+    signal,
+  );
+}
+
+const GONE: ReadonlySet<DomainKeyEnd> = new Set(['destroyed', 'absent']);
+
+/** Whether it is gone for good now. */
+async function destroyOne(
+  { journal, log }: Site,
+  { provider }: OpenPartition,
+  { serial, record, requestId }: { serial: string; record: DomainKeyRecord; requestId: string },
+): Promise<boolean> {
+  const { group, version } = record;
+  // First: after a crash in between, a key that is not there was destroyed, and is not missing.
+  journal.beginRetirement(serial, record);
+  // Its trusted key first: without the domain key nothing would tell of it.
+  const ofTrusted = record.trusted === undefined ? 'absent' : await provider.destroyDomainKey(record.trusted);
+  const end = GONE.has(ofTrusted) ? await provider.destroyDomainKey(record) : ofTrusted;
+  const isGone = GONE.has(end);
+  journal.endRetirement(serial, record, end === 'kept' || end === 'unproven' ? end : 'destroyed');
+  const details = { serial, group, version, request: requestId };
+  if (isGone) log.info('domain key destroyed: nothing needs it any more', { ...details, end });
+  else log.warn('a domain key that nothing needs stays in the token', { ...details, why: end });
+  return isGone;
+}
+
+/** What was destroyed and is there all the same: the token is, or has been restored from, an older copy. */
+async function destroyAgain(
+  { journal, log }: Site,
+  { provider }: OpenPartition,
+  { group, serial }: { group: string; serial: string },
+): Promise<void> {
+  for (const record of journal.retiredDomainKeys(serial)) {
+    if (record.group !== group || record.state !== 'destroyed') continue;
+    const end = await provider.destroyDomainKey(record);
+    if (end !== 'absent')
+      log.warn('a domain key that was destroyed before was in the token again', {
+        serial,
+        group,
+        version: record.version,
+        now: end,
+      });
+  }
+}
+
+/** The older ones go only where the one that takes their place is there, and is the very key of the source. */
+function requireNewerKey(
+  { keyring }: OpenPartition,
+  { group, domainKeyVersion: version, domainKeyCheckTag }: Parameters<Site['trust']['checkSource']>[0]['generation'],
+): void {
+  if (bytesEqual(keyring.domainKey(group, version).checkTag, domainKeyCheckTag)) return;
+  throw new AntipodeError(
+    'DOMAIN_KEY_MISSING',
+    `domain key version ${version} of group ${group} is another key here than at the source`,
+    { details: { group, version } },
+  );
+}
+
+/** Why a version stays, in words for people; empty where nothing here needs it. Of this moment: ask again before each. */
+function needs(
+  site: Site,
+  { serial, group, held }: { serial: string; group: string; held: readonly DomainKeyRecord[] },
+): (record: DomainKeyRecord) => string {
+  const newest = newestOf(site, group);
+  if (newest === undefined) return () => 'no generation that can be read is here';
+  const isOlder = ({ version }: DomainKeyRecord): boolean => version < newest.domainKeyVersion;
+  // Most partitions hold one version: then there is nothing to ask.
+  const ofStore = held.some(isOlder) ? inStore(site, group) : () => undefined;
+  const unfinished = underWay(site, { group, serial });
+  const retired = site.journal.retiredDomainKeys(serial).filter((one) => one.group === group);
+  return (record) => {
+    const { version, checkTag } = record;
+    if (version > newest.domainKeyVersion) return `it is newer than the newest generation here, ${nameOf(newest)}`;
+    if (version === newest.domainKeyVersion) return `it seals the newest generation here, ${nameOf(newest)}`;
+    const same = held.find((one) => one.version !== version && bytesEqual(one.checkTag, checkTag));
+    if (same !== undefined) return `version ${same.version} is the same key`;
+    const state = retired.find((one) => one.version === version)?.state;
+    if (state === 'kept') return 'the token does not let it be destroyed';
+    if (state === 'unproven') return 'what the token has under its id does not prove to be it';
+    return unfinished ?? ofStore(version) ?? '';
+  };
+}
+
+/** What is not finished here, and may need whatever there is. */
+function underWay({ journal }: Site, { group, serial }: { group: string; serial: string }): string | undefined {
+  if (journal.quarantine(group) !== undefined) return 'this site is in quarantine';
+  if (journal.seat(group)?.role === 'fenced') return 'this member is fenced';
+  const [staged, applied] = [journal.head(group, 'staged'), journal.head(group, 'applied')];
+  if (staged !== undefined && staged !== applied && journal.seat(group)?.role === 'standby')
+    return 'a generation has been restored and not read back';
+  if (journal.openIntents(group).length > 0) return 'an apply was cut short';
+  if (journal.held(group).length > 0) return 'a capture is held until an operator decides';
+  return journal.openDrill(serial) === undefined ? undefined : 'a drill has not ended';
+}
+
+/** What the manifests in the store name. One that is not there or cannot be read may name any version. */
+function inStore({ journal, store }: Site, group: string): (version: number) => string | undefined {
+  const all = (why: string) => (): string => why;
+  const named = [
+    ...KINDS.flatMap((kind) => journal.head(group, kind) ?? []),
+    ...journal.divergent(group).map(({ digest }) => digest),
+    ...journal.asides(group),
+  ];
+  if (named.some((digest) => !store.has(digest)))
+    return all('a generation that this member goes by is not in its store');
+  const by = new Map<number, string>();
+  for (const { digest } of store.list(group)) {
+    const summary = store.knownSummary(digest);
+    if (summary === undefined) return all('the generations in the store have not all been read yet');
+    if (summary instanceof Error) return all('a generation in the store cannot be read');
+    if (summary.versions === undefined)
+      return all(`a deletion in ${nameOf(summary)} does not say which version opens it`);
+    for (const version of summary.versions)
+      if (!by.has(version))
+        by.set(
+          version,
+          version === summary.domainKeyVersion
+            ? `${nameOf(summary)} is sealed under it`
+            : `it opens deleted objects of ${nameOf(summary)}`,
+        );
+  }
+  // What was deleted stays sealed for as long as this site keeps it, also when no manifest names it any more (collector.ts).
+  for (const { version, blobs } of journal.collection.buried(group)) {
+    if (!blobs.some((blob) => store.hasBlob(blob))) continue;
+    if (version === undefined) return all('a deletion does not say which version opens it');
+    if (!by.has(version)) by.set(version, 'it opens deleted objects that are still sealed here');
+  }
+  return (version) => by.get(version);
+}
+
+/** What was set aside has no number of its own. */
+const nameOf = ({ epoch, number }: Pick<GenerationSummary, 'epoch' | 'number'>): string =>
+  number === 0n ? 'what was set aside here' : `generation ${number} of epoch ${epoch}`;
+
+/** By which this member goes; where it has no member, the newest in the store. Undefined where it is not known to be whole. */
+function newestOf({ journal, store }: Site, group: string): GenerationSummary | undefined {
+  const digests =
+    journal.seat(group) === undefined
+      ? store
+          .list(group)
+          .slice(0, 1)
+          .map(({ digest }) => digest)
+      : [journal.head(group, 'captured'), journal.head(group, 'applied')].filter((digest) => digest !== undefined);
+  const summaries = digests.map((digest) => store.knownSummary(digest));
+  let newest: GenerationSummary | undefined;
+  for (const summary of summaries) {
+    if (summary === undefined || summary instanceof Error) return undefined;
+    if (newest === undefined || isNewer(summary, newest)) newest = summary;
+  }
+  return newest;
+}

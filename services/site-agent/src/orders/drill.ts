@@ -1,0 +1,188 @@
+/**
+ * Rehearses a restore in a scratch partition that this site's own configuration declares as such; no other is ever opened
+ * for it (I7), and none is written to or emptied that was not empty when the drill began. A drill that was cut short is
+ * cleaned up by the next one. Needs no other site where the generation is here.
+ */
+import { emptyScratch, lookIntoScratch, type Rehearsal, rehearse } from '@antipode/hsm-core';
+import type { DrillRequest, DrillResponseSchema } from '@antipode/protocol';
+import { AntipodeError, hasCode, hex, inSpan } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { OpenPartition } from '../partition/partitions.ts';
+import { fenceOf, type Site } from '../site.ts';
+import { digestOf } from './generation-ref.ts';
+import { proofMessage } from './verify.ts';
+
+/** So that the signature can stand for nothing else. */
+const EVIDENCE_PREFIX = Buffer.from('antipode evidence v1\0');
+
+/** Objects that are named with the uses that nothing could try; the count beside them is whole. */
+const NOT_EXERCISED_MAX = 1_000;
+
+export async function drill(
+  site: Site,
+  request: DrillRequest,
+  signal?: AbortSignal,
+): Promise<MessageInitShape<typeof DrillResponseSchema>> {
+  const { group, epoch } = fenceOf(request);
+  const { clock, partitions, store, transfer } = site;
+  const scratch = partitions.all.find(({ serial }) => serial === request.scratchSerial);
+  if (scratch === undefined || scratch.settings.role !== 'scratch') {
+    throw new AntipodeError(
+      'SCRATCH_REFUSED',
+      `partition ${request.scratchSerial} is not declared as scratch at this site`,
+      { details: { serial: request.scratchSerial } },
+    );
+  }
+  const startedMs = clock.wallMs();
+  const pullStartMs = clock.monotonicMs();
+  const { sealed } = await transfer.pull({
+    group,
+    digest: digestOf(request.generation),
+    sources: request.sources,
+    signal,
+  });
+  const pullMs = clock.monotonicMs() - pullStartMs;
+  const inTurn = () =>
+    scratch.use(
+      (open) =>
+        inSpan('drill', { 'antipode.group': group, 'antipode.drill': request.drillId }, async () => {
+          site.fences.check(group, epoch);
+          const rehearsal = await inScratch(site, open, {
+            drillId: request.drillId,
+            work: () =>
+              rehearse({
+                provider: open.provider,
+                keyring: open.keyring,
+                clock,
+                target: sealed,
+                blobOf: (sha256) => store.blob(sha256),
+              }),
+          });
+          const times = {
+            pullMs: Math.round(pullMs),
+            restoreMs: Math.round(rehearsal.restoreMs),
+            proveMs: Math.round(rehearsal.proveMs),
+            cleanMs: Math.round(rehearsal.cleanMs),
+          };
+          const { generation } = sealed;
+          const evidence = canonicalJson({
+            drillId: request.drillId,
+            group,
+            site: site.name,
+            epoch: generation.epoch.toString(),
+            generation: generation.number.toString(),
+            manifestDigest: sealed.digest,
+            contentDigest: sealed.contentDigest,
+            contentDigestMatches: rehearsal.isEqual,
+            source: {
+              serial: generation.source.serial,
+              model: generation.source.model,
+              firmware: generation.source.firmware,
+              identity: generation.source.identitySha256,
+            },
+            scratch: {
+              serial: open.description.serial,
+              model: open.description.model,
+              firmware: open.description.firmware,
+              identity: open.keyring.identity.sha256,
+              clean: rehearsal.isClean,
+              strangers: rehearsal.strangers,
+            },
+            objects: {
+              expected: generation.entries.length,
+              proved: rehearsal.proof.proved,
+              failed: rehearsal.proof.failed,
+              failedIds: rehearsal.proof.failedObjectIds,
+              usesNotExercised: rehearsal.proof.usesNotExercised,
+              notExercised: rehearsal.proof.notExercised
+                .slice(0, NOT_EXERCISED_MAX)
+                .map(({ objectId, uses }) => ({ objectId, uses: [...uses] })),
+              uncaptured: generation.uncaptured.length,
+            },
+            times,
+            startedMs,
+            endedMs: clock.wallMs(),
+            software: `antipode ${site.version}`,
+          });
+          const signature = await open.provider.signAsIdentity(
+            open.keyring.identity.handle,
+            Buffer.concat([EVIDENCE_PREFIX, Buffer.from(evidence)]),
+          );
+          site.log.info('drill done', {
+            group,
+            drill: request.drillId,
+            generation: generation.number,
+            proved: rehearsal.proof.proved,
+            failed: rehearsal.proof.failed,
+            clean: rehearsal.isClean,
+            strangers: rehearsal.strangers,
+          });
+          const failed = rehearsal.isEqual
+            ? rehearsal.proof
+            : { ...rehearsal.proof, failed: Math.max(1, rehearsal.proof.failed) };
+          return {
+            proof: proofMessage(failed),
+            times,
+            isClean: rehearsal.isClean,
+            evidence,
+            signature,
+            signer: open.keyring.identity.publicHalf,
+          };
+        }),
+      signal,
+    );
+  return store.inUse.during(sealed, inTurn);
+}
+
+/**
+ * Runs a rehearsal between the journal's two records. It is begun only in a partition without keys and private objects: from
+ * then on, and only until it has ended, what is in there is the drill's, but for the strangers that were there before.
+ * @throws SCRATCH_REFUSED when somebody else's objects are in it, DRILL_UNCLEAN when an earlier drill's cannot be removed
+ */
+async function inScratch(
+  { journal, log }: Site,
+  open: OpenPartition,
+  { drillId, work }: { drillId: string; work: () => Promise<Rehearsal> },
+): Promise<Rehearsal> {
+  const { serial } = open.description;
+  const cutShort = journal.openDrill(serial);
+  if (cutShort !== undefined) {
+    if (!(await emptyScratch({ ...open, strangers: journal.strangers(serial) })))
+      throw new AntipodeError('DRILL_UNCLEAN', `what drill ${cutShort} left cannot be removed`, {
+        details: { serial, drill: cutShort },
+      });
+    journal.endDrill(serial);
+  }
+  const { foreign, strangers } = await lookIntoScratch(open);
+  if (foreign > 0)
+    throw new AntipodeError('SCRATCH_REFUSED', `the scratch partition holds ${foreign} objects, expected none`, {
+      details: { serial, objects: foreign },
+    });
+  if (strangers.size > 0)
+    log.warn('objects that anybody can make without a PIN lie in the scratch partition; they are left alone', {
+      serial,
+      drill: drillId,
+      objects: [...strangers.values()].reduce((sum, copies) => sum + copies, 0),
+    });
+  journal.beginDrill(serial, drillId, strangers);
+  try {
+    const rehearsal = await work();
+    if (rehearsal.isClean) journal.endDrill(serial);
+    return rehearsal;
+  } catch (thrown) {
+    // Refused: somebody was quicker, and nothing in there is ours. Anything else has cleaned up, if the token let it.
+    const isOver =
+      hasCode(thrown, 'SCRATCH_REFUSED') || (await emptyScratch({ ...open, strangers }).catch(() => false));
+    if (isOver) journal.endDrill(serial);
+    throw thrown;
+  }
+}
+
+/** JSON with sorted keys and no white space (RFC 8785 for the values used here: strings, integers, booleans, lists). */
+export function canonicalJson(value: unknown): string {
+  if (value instanceof Uint8Array) return JSON.stringify(hex(value));
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
+}

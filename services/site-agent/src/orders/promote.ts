@@ -1,0 +1,88 @@
+/**
+ * Makes a standby the active member: everything is read back and used first (I4), then the role is persisted (I1). It holds
+ * no lease yet: that comes by heartbeat, like every other, once the coordinator has put the new tenure in force.
+ */
+import { readBack } from '@antipode/hsm-core';
+import type { PromoteRequest } from '@antipode/protocol';
+import { AntipodeError, inSpan } from '@antipode/runtime';
+import { checkCaller } from '../partition/turns.ts';
+import { fenceOf, newestHere, previousOf, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
+import { HEADS } from './describe.ts';
+import { digestOf } from './generation-ref.ts';
+import { proofMessage } from './verify.ts';
+
+export async function promote(
+  site: Site,
+  request: PromoteRequest,
+  signal?: AbortSignal,
+): Promise<{ proof: ReturnType<typeof proofMessage> }> {
+  const { group, epoch, owner, requestId } = fenceOf(request);
+  const { journal, fences, store } = site;
+  const { seat, partition } = seatOf(site, group);
+  const refuse = (why: string, details: Record<string, string> = {}): never => {
+    throw new AntipodeError('ROLE_REFUSED', why, { details: { group, ...details } });
+  };
+  const headsNow = (): string => HEADS.map((kind) => journal.head(group, kind)).join(' ');
+  /** By which the base was found. */
+  let heads: string | undefined;
+  const mayAct = (): void => {
+    fences.check(group, epoch);
+    requireTrustedJournal(site, group);
+    if (owner !== site.name) refuse(`epoch ${epoch} belongs to ${owner}, not to this site`, { owner });
+    const { role } = seatOf(site, group).seat;
+    if (role === 'fenced') refuse(`this site is fenced in group ${group}`, { role });
+    if (role === 'standby' && heads !== undefined && heads !== headsNow())
+      refuse('another generation has become the newest here meanwhile');
+  };
+  /** What this member would go on from. */
+  const base = async (): Promise<string | undefined> => {
+    heads = undefined;
+    mayAct();
+    const found = headsNow();
+    const newest = await newestHere(site, group);
+    // A repeated order meets a member that is active by the first one, and may have captured since.
+    const { role } = seatOf(site, group).seat;
+    if (role === 'standby' && request.generation !== undefined && newest?.digest !== digestOf(request.generation))
+      refuse('another generation is the newest here than the order says', { newest: newest?.digest ?? 'none' });
+    heads = found;
+    mayAct();
+    return newest?.digest;
+  };
+  await site.mender.mend(group, { signal });
+  await base();
+  return partition.use(
+    (open) =>
+      inSpan('promote', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+        const digest = await base();
+        const target = digest === undefined ? undefined : await store.open(digest);
+        const proof =
+          target === undefined
+            ? { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0, notExercised: [] }
+            : (
+                await readBack({
+                  ...open,
+                  memory: open.replica,
+                  target,
+                  previous: await previousOf(site, group),
+                  journal: journal.ofApply(group),
+                  checkFence: mayAct,
+                  objectIds: 'everything',
+                  refused: refusedAt(site, group),
+                })
+              ).proof;
+        if (proof.failed > 0) {
+          throw new AntipodeError('OBJECT_UNPROVEN', `${proof.failed} keys do not work, so this site is not promoted`, {
+            details: { group, objectIds: proof.failedObjectIds.slice(0, 20).join(',') },
+          });
+        }
+        mayAct();
+        // Whoever asked has gone, and may have turned to another site: a role that nobody knows of is not taken.
+        checkCaller(signal);
+        journal.setSeat(group, seat.serial, 'active');
+        site.log.info('promoted to active', { group, epoch, request: requestId, proved: proof.proved });
+        return { proof: proofMessage(proof) };
+      }),
+    signal,
+    'urgent',
+  );
+}

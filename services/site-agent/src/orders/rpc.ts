@@ -1,0 +1,187 @@
+/** The orders of SiteAgentService: each mutating one is admitted by its fence first, then acted upon. */
+import { type CallContext, type Handlers, isUnreachable, roleName, SiteAgentService } from '@antipode/protocol';
+import type { LoopDelay } from '@antipode/runtime';
+import { AntipodeError } from '@antipode/runtime';
+import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import { matchFilter } from '../partition/object-filter.ts';
+import { fenceOf, type Site, seatOf } from '../site.ts';
+import type { IdleCollection } from '../storage/idle-collection.ts';
+import { apply, type Touched } from './apply.ts';
+import { capture } from './capture.ts';
+import { describe, memberState, openHeads } from './describe.ts';
+import { retireDomainKeys } from './domain-key-retirement.ts';
+import { drill } from './drill.ts';
+import type { Exchanges } from './exchange.ts';
+import type { OrderBook } from './order-book.ts';
+import { promote } from './promote.ts';
+import { reseat } from './reseat.ts';
+import { scrub } from './scrub.ts';
+import { verify } from './verify.ts';
+
+type Methods = (typeof SiteAgentService)['method'];
+/** Orders that may take long: they are started and asked for. */
+type StartedOrder =
+  | 'promote'
+  | 'distributeDomainKey'
+  | 'capture'
+  | 'apply'
+  | 'verify'
+  | 'scrub'
+  | 'retireDomainKeys'
+  | 'drill';
+
+export function siteAgentHandlers({
+  site,
+  exchanges,
+  orders,
+  loopDelay,
+  idle,
+}: {
+  site: Site;
+  exchanges: Exchanges;
+  orders: OrderBook;
+  loopDelay: LoopDelay;
+  idle: IdleCollection;
+}): Handlers<typeof SiteAgentService> {
+  const touched: Touched = new Map();
+  /** Waits for whoever holds a lock on the journal, as a backup program does, for as long as the caller does. */
+  const untilWritable = (signal: AbortSignal): Promise<void> => site.journal.untilWritable(site.clock, signal);
+  const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
+  site.fences.onRaised = (raised) => orders.overtaken(raised);
+  /** A failed order leaves a line here, by the id that the coordinator's line has too. Never a label: errors hold none. */
+  const told = async <Response>(
+    order: string,
+    request: Parameters<typeof fenceOf>[0],
+    signal: AbortSignal,
+    work: () => Promise<Response>,
+  ): Promise<Response> => {
+    try {
+      return await work();
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      const { group, epoch, requestId } = fenceOf(request);
+      // Of a caller that has gone, nothing has failed.
+      if (error.disposition !== 'defect' && !signal.aborted)
+        site.log.warn('order failed', { order, group, epoch, request: requestId, error });
+      throw thrown;
+    }
+  };
+  /** Admitted at each call, also where it only asks: the fence comes before everything. */
+  const ordered = async <Name extends StartedOrder>(
+    name: Name,
+    request: MessageShape<Methods[Name]['input']>,
+    { signal }: CallContext,
+    work: (signal: AbortSignal) => Promise<MessageInitShape<Methods[Name]['output']>>,
+  ): Promise<MessageInitShape<Methods[Name]['output']>> => {
+    return told(name, request, signal, async () => {
+      await untilWritable(signal);
+      admit(request);
+      const { input: schema } = SiteAgentService.method[name];
+      return orders.run({ method: name, schema, request, signal }, (ofOrder) => idle.after(() => work(ofOrder)));
+    });
+  };
+  return {
+    describe: async () => describe(site),
+
+    ping: async () => ({ site: site.name, instance: site.instance }),
+
+    probePeer: async ({ peer, timeoutMs }, { signal }) => {
+      if (peer === undefined)
+        throw new AntipodeError('REQUEST_INVALID', 'peer is missing', { details: { field: 'peer' } });
+      const startedMs = site.clock.monotonicMs();
+      const reachable = await site.peers
+        .client(peer)
+        .ping({}, { timeoutMs, signal })
+        .then(() => true)
+        .catch((thrown: unknown) => {
+          // Whoever is there instead, with another certificate or one that has expired, is not that site.
+          if (isUnreachable(thrown)) return false;
+          throw thrown;
+        });
+      return {
+        reachable,
+        roundTripMs: Math.round(site.clock.monotonicMs() - startedMs),
+        observerLoopDelayMs: loopDelay.maxMs(),
+      };
+    },
+
+    setRole: (request, { signal }) =>
+      told('setRole', request, signal, async () => {
+        await openHeads(site);
+        await untilWritable(signal);
+        const { group, epoch, owner } = fenceOf(request);
+        const role = roleName(request.role);
+        if (role === undefined)
+          throw new AntipodeError('REQUEST_INVALID', 'role is unknown', { details: { field: 'role' } });
+        const partition = site.partitions.bySerial(request.serial);
+        if (partition.settings.role !== 'member')
+          throw new AntipodeError('ROLE_REFUSED', `a ${partition.settings.role} partition takes no seat`, {
+            details: { group, serial: request.serial },
+          });
+        const other = site.journal.seats().find((seat) => seat.serial === request.serial && seat.group !== group);
+        if (other !== undefined)
+          throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, {
+            details: { group, serial: request.serial },
+            hint: 'A partition has a seat in one group only. Use another partition for this group.',
+          });
+        const seat = site.journal.seat(group);
+        const before = seat?.role;
+        if (before === 'active' && role === 'active' && seat?.serial !== request.serial)
+          throw new AntipodeError('ROLE_REFUSED', `another partition of this site is active in group ${group}`, {
+            details: { group, serial: request.serial },
+          });
+        admit(request);
+        const now = site.journal.seat(group)?.role;
+        const isFirst = now === undefined && epoch === 1n;
+        if (role === 'active' && (owner !== site.name || (now !== 'active' && !isFirst)))
+          throw new AntipodeError('ROLE_REFUSED', 'a member becomes active by promotion', {
+            details: { group, role: now ?? 'none' },
+          });
+        // An active member leaves its role only by a higher epoch, which the fence has done already.
+        if (role !== 'active' && now === 'active')
+          throw new AntipodeError('ROLE_REFUSED', `this site is active in group ${group}`, {
+            details: { group, epoch },
+          });
+        site.journal.setSeat(group, request.serial, role);
+        if (role !== 'active') site.leases.revoke(group);
+        if (before !== role) site.log.info('role taken', { group, epoch, owner, role });
+        return { member: memberState(site, seatOf(site, group).seat) };
+      }),
+
+    reseat: async (request, { signal }) => {
+      await told('reseat', request, signal, async () => {
+        await untilWritable(signal);
+        await reseat(site, request, signal);
+      });
+      await openHeads(site);
+      return { member: memberState(site, seatOf(site, fenceOf(request).group).seat) };
+    },
+
+    promote: (request, call) =>
+      ordered('promote', request, call, async (signal) => {
+        const { proof } = await promote(site, request, signal);
+        return { member: memberState(site, seatOf(site, fenceOf(request).group).seat), proof };
+      }),
+    distributeDomainKey: (request, call) =>
+      ordered('distributeDomainKey', request, call, (signal) => exchanges.distribute(request, signal)),
+    capture: (request, call) => ordered('capture', request, call, (signal) => capture(site, request, signal)),
+    apply: (request, call) => ordered('apply', request, call, (signal) => apply(site, touched, request, signal)),
+    verify: (request, call) => ordered('verify', request, call, (signal) => verify(site, touched, request, signal)),
+    scrub: (request, call) => ordered('scrub', request, call, (signal) => scrub(site, request, signal)),
+    retireDomainKeys: (request, call) =>
+      ordered('retireDomainKeys', request, call, (signal) => retireDomainKeys(site, request, signal)),
+    drill: (request, call) => ordered('drill', request, call, (signal) => drill(site, request, signal)),
+
+    matchFilter: (request, { signal }) => matchFilter(site, request, signal),
+
+    cancelOrder: async (request) => {
+      admit(request);
+      return { found: orders.cancel(fenceOf(request)) };
+    },
+
+    beginExchange: (request, context) => exchanges.begin(request, context),
+    completeExchange: (request, context) => exchanges.complete(request, context),
+    pullManifest: (request, { identity }) => idle.afterAll(site.transfer.manifest(request, identity.name)),
+    pullBlobs: (request, { identity }) => idle.afterAll(site.transfer.blobs(request, identity.name)),
+  };
+}

@@ -1,0 +1,98 @@
+/**
+ * Looks for silent damage: reads a member's whole partition, uses every key, and compares it with the newest generation
+ * that describes it. Sealed objects that the disk has changed are fetched again. A replica that is not what it should be
+ * does not count as applied any more (I4, I13): the next replication makes anew what is damaged, beside what is there.
+ */
+import { type Handle, type ObjectId, scrub as scrubPartition } from '@antipode/hsm-core';
+import type { ScrubRequest, ScrubResponseSchema } from '@antipode/protocol';
+import { AntipodeError, inSpan } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { OpenPartition } from '../partition/partitions.ts';
+import { fenceOf, headOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
+import type { Role } from '../storage/journal.ts';
+import { refOf } from './generation-ref.ts';
+import { noteUntried, proofMessage } from './verify.ts';
+
+export async function scrub(
+  site: Site,
+  request: ScrubRequest,
+  signal?: AbortSignal,
+): Promise<MessageInitShape<typeof ScrubResponseSchema>> {
+  const { group, epoch, requestId } = fenceOf(request);
+  const { journal, store, transfer } = site;
+  const { partition } = seatOf(site, group);
+  const mayAct = (): Role => {
+    site.fences.check(group, epoch);
+    requireTrustedJournal(site, group);
+    const { role } = seatOf(site, group).seat;
+    if (role !== 'fenced') return role;
+    throw new AntipodeError(
+      'ROLE_REFUSED',
+      `this site is fenced in group ${group}: it is looked at when it has rejoined`,
+      { details: { group, role } },
+    );
+  };
+  /** What was restored last describes a standby, also before it has been read back. */
+  const described = async (role: Role): Promise<string> => {
+    const head =
+      role === 'active'
+        ? await newestHere(site, group)
+        : ((await headOf(site, group, 'staged')) ?? (await headOf(site, group, 'applied')));
+    if (head !== undefined) return head.digest;
+    throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
+      details: { group },
+    });
+  };
+  mayAct();
+  await site.mender.mend(group, { sources: request.sources, signal });
+  const wanted = await described(mayAct());
+  const { blobs: mendedBlobs } = await transfer.pull({ group, digest: wanted, sources: request.sources, signal });
+  return partition.use(
+    (open) =>
+      inSpan('scrub', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+        const role = mayAct();
+        const target = await store.open(await described(role));
+        const known = role === 'active' ? (open.captures.of(target.digest)?.objectIds ?? new Map()) : restoredAs(open);
+        const { proof, missing, altered } = await scrubPartition({
+          ...open,
+          target,
+          known,
+          refused: refusedAt(site, group),
+        });
+        noteUntried(site, group, { proved: 'everything', proof });
+        const isReplica = role === 'standby';
+        const isDamaged = proof.failed > 0 || (isReplica && missing.length + altered.length > 0);
+        // An active member forgets nothing: by its handle a damaged key keeps the blob that was sealed of it.
+        if (isDamaged && isReplica) {
+          mayAct();
+          open.replica.forget();
+          journal.dropHead(group, 'applied');
+        }
+        site.log.at(isDamaged ? 'error' : 'info', isDamaged ? 'the partition is damaged' : 'partition scrubbed', {
+          group,
+          epoch,
+          request: requestId,
+          role,
+          generation: target.generation.number,
+          proved: proof.proved,
+          failed: proof.failed,
+          missing: missing.length,
+          altered: altered.length,
+          mendedBlobs,
+        });
+        return {
+          generation: refOf(target),
+          proof: proofMessage(proof),
+          missingObjects: missing.length,
+          alteredObjects: altered.length,
+          mendedBlobs,
+        };
+      }),
+    signal,
+    // It can be done again; a promotion is waited for.
+    'yielding',
+  );
+}
+
+const restoredAs = ({ replica }: OpenPartition): Map<Handle, ObjectId> =>
+  new Map([...replica.known].map(([objectId, { handle }]) => [handle, objectId]));

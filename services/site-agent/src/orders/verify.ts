@@ -1,0 +1,164 @@
+/** Reads a staged generation back and uses its keys; only then does it count as applied here. */
+import { bury, findNamesakes, type ProofSummary, type Replica, readBack, setAside } from '@antipode/hsm-core';
+import type { ProofSummarySchema, VerifyRequest, VerifyResponseSchema } from '@antipode/protocol';
+import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { fenceOf, previousOf, refusedAt, requireStandby, type Site, seatOf } from '../site.ts';
+import type { Touched } from './apply.ts';
+import { digestOf } from './generation-ref.ts';
+
+export async function verify(
+  site: Site,
+  touched: Touched,
+  request: VerifyRequest,
+  signal?: AbortSignal,
+): Promise<MessageInitShape<typeof VerifyResponseSchema>> {
+  const { group, epoch } = fenceOf(request);
+  const { journal, store } = site;
+  const { partition } = seatOf(site, group);
+  const digest = digestOf(request.generation);
+  const mayAct = (): void => {
+    requireStandby(site, { group, epoch });
+    if (journal.head(group, 'staged') === digest) return;
+    if (journal.head(group, 'applied') === digest) return;
+    throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not what was restored here last', {
+      details: { group, generation: digest },
+    });
+  };
+  mayAct();
+  await site.mender.mend(group, { signal });
+  return partition.use(
+    (open) =>
+      inSpan('verify', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
+        mayAct();
+        const target = await store.open(digest);
+        const known = touched.get(group);
+        const objectIds = request.everything || known?.digest !== digest ? 'everything' : known.objectIds;
+        const replica = {
+          provider: open.provider,
+          keyring: open.keyring,
+          memory: open.replica,
+          target,
+          previous: await previousOf(site, group),
+          journal: journal.ofApply(group),
+          checkFence: mayAct,
+        };
+        const { contentDigest, proof } = await readBack({ ...replica, objectIds, refused: refusedAt(site, group) });
+        noteUntried(site, group, { proved: objectIds, proof });
+        if (contentDigest === target.contentDigest && proof.failed === 0) {
+          await buryDeleted(site, replica);
+          await clearNames(site, replica);
+          // A higher epoch may have come while the token worked; what is staged changes only in a turn like this one.
+          mayAct();
+          if (journal.head(group, 'staged') === digest) journal.setHead(group, 'applied', digest);
+          if (known?.digest === digest) touched.delete(group);
+        } else {
+          // What was restored and proved before is not there any more as it was: the next apply looks at all of it, and
+          // makes anew what is missing or altered.
+          mayAct();
+          touched.set(group, { digest: '', objectIds: [], ...known, failed: new Set(proof.failedObjectIds) });
+          if (journal.head(group, 'applied') === digest) {
+            open.replica.forget();
+            journal.dropHead(group, 'applied');
+          }
+          site.log.error('generation does not verify', {
+            group,
+            epoch,
+            generation: target.generation.number,
+            failed: proof.failed,
+            digestMatches: contentDigest === target.contentDigest,
+          });
+        }
+        return { contentDigest: fromHex(contentDigest), proof: proofMessage(proof) };
+      }),
+    signal,
+  );
+}
+
+/** What the generation deletes leaves the token before it counts as applied: no name may find it any more (I14). */
+async function buryDeleted(site: Site, replica: Replica): Promise<void> {
+  const { buried, left } = await bury({
+    ...replica,
+    hasBlob: (sha256) => site.store.hasSoundBlob(sha256),
+    putBlobs: (blobs) => site.store.putBlobs(blobs),
+  });
+  const { group, epoch, number: generation } = replica.target.generation;
+  if (buried.length > 0)
+    site.log.info('deleted objects left the token', { group, epoch, generation, objects: buried.length });
+  if (left.length > 0)
+    site.log.warn('deleted objects stay in the token', { group, epoch, generation, objects: left.length });
+}
+
+/** A name finds what the generation has under it, where this member's own past is what lies beside it (I14). */
+async function clearNames(site: Site, replica: Replica): Promise<void> {
+  const { journal, store, log, clock, prng } = site;
+  const { group, epoch, number: generation } = replica.target.generation;
+  const { setAside: objects, destroyed } = await setAside({
+    ...replica,
+    wasActive: journal.hasCaptured(group),
+    clock,
+    prng,
+    store: async (sealed, blobs) => {
+      store.putBlobs(blobs.values());
+      await store.put(sealed);
+      journal.addAside(group, sealed.digest);
+    },
+  });
+  if (objects.length > 0)
+    log.warn('objects gave way to those of the generation: they are sealed at this site', {
+      group,
+      epoch,
+      generation,
+      objects: objects.length,
+    });
+  if (destroyed > 0)
+    log.warn('damaged objects that serve no use are destroyed: their successors work', {
+      group,
+      epoch,
+      generation,
+      objects: destroyed,
+    });
+  await recordNamesakes(site, replica);
+}
+
+async function recordNamesakes({ journal, log }: Site, replica: Replica): Promise<void> {
+  const { group, epoch, number: generation } = replica.target.generation;
+  const { length: objects } = await findNamesakes(replica);
+  if (objects > 0 && objects !== journal.namesakes(group))
+    log.warn('objects of others bear names of the group here', { group, epoch, generation, objects });
+  journal.setNamesakes(group, objects);
+}
+
+/** For the people of the site: which keys their applications have to try by themselves. */
+export function noteUntried(
+  { journal, log }: Site,
+  group: string,
+  { proved, proof }: { proved: readonly string[] | 'everything'; proof: ProofSummary },
+): void {
+  const again = new Set(proved === 'everything' ? [] : proved);
+  const before = journal.untried(group);
+  const kept = proved === 'everything' ? [] : before.filter(({ objectId }) => !again.has(objectId));
+  const now = proof.notExercised.flatMap(({ objectId, uses, reasons }) =>
+    uses.map((use, index) => ({ objectId, use, reason: reasons[index] ?? '' })),
+  );
+  const key = ({ objectId, use }: { objectId: string; use: string }): string => `${objectId} ${use}`;
+  const after = [...kept, ...now].sort((a, b) => (key(a) < key(b) ? -1 : 1)).slice(0, UNTRIED_MAX);
+  if (JSON.stringify(after) === JSON.stringify(before)) return;
+  journal.setUntried(group, after);
+  log.warn('uses of keys that nothing here can try have changed', { group, uses: after.length });
+}
+
+/** A list for people; summaries count all. */
+const UNTRIED_MAX = 1_000;
+
+export function proofMessage({
+  proved,
+  failed,
+  failedObjectIds,
+  usesNotExercised,
+}: ProofSummary): MessageInitShape<typeof ProofSummarySchema> {
+  return { proved, failed, failedObjectIds: failedObjectIds.slice(0, FAILED_IDS_MAX), usesNotExercised };
+}
+
+/** A list for people; the count beside it is whole. */
+const FAILED_IDS_MAX = 100;

@@ -1,0 +1,352 @@
+/** What an operator does to the partitions of a site by hand, with the agent running or not. */
+import {
+  CKA_ID_BYTES,
+  fingerprint,
+  type HsmProvider,
+  hasOfficerKey,
+  hasReceivingKey,
+  type IdentityRecord,
+  initialiseIdentity,
+  matchesByRule,
+  type ObjectFilter,
+  openKeyring,
+  openPartition,
+  trustedKeyLabel,
+} from '@antipode/hsm-core';
+import { AntipodeError, hasCode, hex, type Log, systemPrng } from '@antipode/runtime';
+import { type AgentConfig, type PartitionSettings, partitionConfig } from '../config.ts';
+import { type Pin, Pins } from '../peers/pins.ts';
+import { Journal } from '../storage/journal.ts';
+import { applicationObjects, withRulesOfSite } from './object-filter.ts';
+
+export interface PartitionIdentity {
+  readonly partition: string;
+  readonly serial: string;
+  readonly identitySha256: string;
+  readonly isNew: boolean;
+  /** Whether domain keys reach it under a key that the fingerprint covers too. */
+  readonly hasReceivingKey: boolean;
+  /** Whether its security officer can bring trusted keys into it. */
+  readonly hasOfficerKey: boolean;
+  /** What the operators of other sites pin. */
+  readonly pin: Pin;
+}
+
+/** @throws NOT_FOUND */
+export function partitionSettings(config: AgentConfig, name: string): PartitionSettings {
+  const found = config.partitions.find((partition) => partition.name === name);
+  if (found !== undefined) return found;
+  const known = config.partitions.map((partition) => partition.name).join(', ');
+  throw new AntipodeError('NOT_FOUND', `site ${config.site} has no partition ${name}, expected one of: ${known}`, {
+    details: { partition: name },
+  });
+}
+
+/**
+ * Makes the identity key of a partition, or proves the one that is there. Safe to repeat.
+ * @throws IDENTITY_MISSING when the journal knows one that the token does not have, ALREADY_EXISTS when another name stands
+ * for the same token: a scratch partition must not be a member by its other name (I7)
+ */
+export async function initialisePartition({
+  config,
+  name,
+  log,
+  replaceLost = false,
+}: {
+  config: AgentConfig;
+  name: string;
+  log: Log;
+  /** Makes another identity key where the one in the journal is not in the token any more. */
+  replaceLost?: boolean;
+}): Promise<PartitionIdentity> {
+  const settings = partitionSettings(config, name);
+  const journal = new Journal(config.dataFolder);
+  try {
+    const provider = await openPartition(partitionConfig(settings, config), { log });
+    try {
+      const known = journal.identity(name);
+      const isLost = await openKeyringOf(provider, known).then(
+        () => false,
+        (thrown: unknown) => {
+          if (!replaceLost || !hasCode(thrown, 'IDENTITY_MISSING')) throw thrown;
+          return true;
+        },
+      );
+      if (known !== undefined && !isLost) return describe(config, name, known, false);
+      const { serial: found } = await provider.describe();
+      // By its number; and by its key, since a number that the configuration gives says nothing of the token.
+      let other: ReturnType<Journal['identities']>[number] | undefined;
+      for (const one of journal.identities()) {
+        if (one.partition === name) continue;
+        if (one.record.serial === found) other ??= one;
+        // A token of identity keys may hold those of several partitions.
+        else if (settings.identityPartition !== undefined) continue;
+        else if ((await provider.findIdentity(one.record)) !== undefined) other ??= one;
+      }
+      if (other !== undefined)
+        throw new AntipodeError(
+          'ALREADY_EXISTS',
+          `partition ${other.partition} is the token with serial ${other.record.serial}`,
+          {
+            details: { partition: other.partition, serial: other.record.serial },
+            hint: `Check \`tokenLabel\` and \`serial\` of partition ${name} in the configuration: each name needs a token of its own. If ${other.partition} was renamed, keep the old name.`,
+          },
+        );
+      const record = await initialiseIdentity({
+        provider,
+        prng: systemPrng,
+        announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
+        withReceivingKey: receivesDomainKeys(settings),
+        withOfficerKey: settings.officerKey ?? false,
+      });
+      journal.addIdentity(name, record);
+      if (known !== undefined) await forgetReceivingKeys(provider, known);
+      return describe(config, name, record, true);
+    } finally {
+      await provider.close();
+    }
+  } finally {
+    journal.close();
+  }
+}
+
+/** Of an identity that was lost: it would be an object of nobody, and count as one that cannot be captured. */
+async function forgetReceivingKeys(provider: HsmProvider, { ckaId, publicHalf }: IdentityRecord): Promise<void> {
+  const old = await provider.findReceivingKey({ ckaId, identity: publicHalf });
+  if (old !== undefined) await provider.destroy([old.handle]);
+  const officer = await provider.findOfficerKey({ ckaId, identity: publicHalf });
+  if (officer !== undefined) await provider.destroy([officer.handle]);
+}
+
+/** A distributor makes domain keys in its session, and keeps none. */
+export const receivesDomainKeys = ({ role, receivingKey = true }: PartitionSettings): boolean =>
+  role !== 'distributor' && receivingKey;
+
+/** What is known of a partition before it is initialised, and what `initialisePartition` would do. */
+export interface InitialisationPlan {
+  readonly isInitialised: boolean;
+  readonly tokenLabel: string;
+  /** The token that gets the identity key, where it is another. */
+  readonly identityTokenLabel: string | undefined;
+  readonly makesReceivingKey: boolean;
+  readonly makesOfficerKey: boolean;
+  /** Whether the module has room for a token that keeps the identity key. */
+  readonly hasFreeSlot: boolean;
+}
+
+export async function planInitialisation({
+  config,
+  name,
+  log,
+}: {
+  config: AgentConfig;
+  name: string;
+  log: Log;
+}): Promise<InitialisationPlan> {
+  const settings = partitionSettings(config, name);
+  const { tokenLabel } = settings;
+  const identityTokenLabel = settings.identityPartition?.tokenLabel;
+  const makesReceivingKey = receivesDomainKeys(settings);
+  const makesOfficerKey = makesReceivingKey && (settings.officerKey ?? false);
+  const known = { tokenLabel, identityTokenLabel, makesReceivingKey, makesOfficerKey };
+  const journal = new Journal(config.dataFolder);
+  try {
+    if (journal.identity(name) !== undefined) return { isInitialised: true, ...known, hasFreeSlot: false };
+  } finally {
+    journal.close();
+  }
+  const provider = await openPartition(partitionConfig(settings, config), { log });
+  try {
+    const { freeSlots } = await provider.describe();
+    return { isInitialised: false, ...known, hasFreeSlot: freeSlots > 0 };
+  } finally {
+    await provider.close();
+  }
+}
+
+export interface TrustedVersion {
+  readonly group: string;
+  readonly version: number;
+}
+
+/** Trusted keys that wait for the security officer, and whether he can bring them in at all. @throws IDENTITY_MISSING */
+export function planTrust(config: AgentConfig, name: string): { serial: string; waiting: TrustedVersion[] } {
+  const { serial, hasOfficerKey: canTrust } = showIdentity(config, name);
+  if (!canTrust)
+    throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has no officer key`, {
+      details: { partition: name },
+      hint: `Its identity must name one: set \`officerKey: true\` of partition ${name} before \`antipode partition init\`. One that is initialised needs a new identity, which every other site pins again. A token that does not keep CKA_WRAP_WITH_TRUSTED gets none.`,
+    });
+  const journal = new Journal(config.dataFolder);
+  try {
+    return { serial, waiting: journal.deliveredKeys(serial).map(({ group, version }) => ({ group, version })) };
+  } finally {
+    journal.close();
+  }
+}
+
+/**
+ * The security officer's step: brings the trusted keys that were delivered into the token, in a worker of its own. The agent may
+ * run: it reads its own keys again with the next order. Safe to repeat. @throws PIN_REFUSED, PIN_LOCKED, IDENTITY_MISSING
+ */
+export async function trustDomainKeys({
+  config,
+  name,
+  officerPinFile,
+  log,
+}: {
+  config: AgentConfig;
+  name: string;
+  officerPinFile: string;
+  log: Log;
+}): Promise<TrustedVersion[]> {
+  const { serial, waiting } = planTrust(config, name);
+  if (waiting.length === 0) return [];
+  const journal = new Journal(config.dataFolder);
+  try {
+    const identity = journal.identity(name)!;
+    const provider = await openPartition(
+      partitionConfig(partitionSettings(config, name), { dataFolder: config.dataFolder, serial }),
+      { log },
+    );
+    try {
+      const records = journal.deliveredKeys(serial);
+      const deliveries = records.map((record) => {
+        const ckaId = systemPrng.bytes(CKA_ID_BYTES);
+        journal.announceKey(serial, ckaId);
+        return { sealed: record.sealed, ckaId, label: trustedKeyLabel(record) };
+      });
+      const tags = await provider.trustKeys({ identity, officerPinFile, deliveries });
+      for (const [index, { group, version }] of records.entries())
+        journal.addTrustedKey(serial, { group, version, ckaId: deliveries[index]!.ckaId, checkTag: tags[index]! });
+      return records.map(({ group, version }) => ({ group, version }));
+    } finally {
+      await provider.close();
+    }
+  } finally {
+    journal.close();
+  }
+}
+
+async function openKeyringOf(provider: HsmProvider, identity: IdentityRecord | undefined): Promise<void> {
+  if (identity !== undefined) await openKeyring({ provider, identity, domainKeys: [], announced: [] });
+}
+
+/** Groups in which the journal has a seat. */
+export function seatedGroups(dataFolder: string): string[] {
+  const journal = new Journal(dataFolder);
+  try {
+    return journal.seats().map(({ group }) => group);
+  } finally {
+    journal.close();
+  }
+}
+
+/** @throws IDENTITY_MISSING */
+export function showIdentity(config: AgentConfig, name: string): PartitionIdentity {
+  partitionSettings(config, name);
+  const journal = new Journal(config.dataFolder);
+  try {
+    const record = journal.identity(name);
+    if (record === undefined)
+      throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
+        details: { partition: name },
+        hint: `Run \`antipode partition init ${name}\` at this site: it makes the identity key.`,
+      });
+    return describe(config, name, record, false);
+  } finally {
+    journal.close();
+  }
+}
+
+export interface LocalRuleMatch {
+  readonly kind: string;
+  readonly rule: string;
+  readonly objects: readonly { readonly objectClass: string; readonly id: string; readonly label: string }[];
+}
+
+/**
+ * What the rules of a filter match in a partition, with the names of the objects: for the people of its site only. The rules
+ * of the site's own configuration are counted too. @throws IDENTITY_MISSING when the partition is initialised and changed
+ */
+export async function matchLocally({
+  config,
+  name,
+  filter,
+  log,
+}: {
+  config: AgentConfig;
+  name: string;
+  filter: ObjectFilter;
+  log: Log;
+}): Promise<LocalRuleMatch[]> {
+  const settings = partitionSettings(config, name);
+  const journal = new Journal(config.dataFolder);
+  try {
+    const identity = journal.identity(name);
+    const provider = await openPartition(partitionConfig(settings, config), { log });
+    try {
+      const keyring =
+        identity === undefined
+          ? { ownHandles: new Set<bigint>() }
+          : await openKeyring({
+              provider,
+              identity,
+              domainKeys: journal.domainKeys(identity.serial),
+              announced: journal.announcedKeys(identity.serial),
+            });
+      const objects = await applicationObjects({ provider, keyring });
+      return matchesByRule(objects, withRulesOfSite(filter, settings)).map(({ rule, objects: matched }) => ({
+        kind: rule.kind,
+        rule: rule.value,
+        objects: matched.map(({ objectClass, attributes: { id, label } }) => ({
+          objectClass,
+          id: hex(id ?? new Uint8Array()),
+          label: Buffer.from(label ?? new Uint8Array()).toString('utf8'),
+        })),
+      }));
+    } finally {
+      await provider.close();
+    }
+  } finally {
+    journal.close();
+  }
+}
+
+/** Trusts partitions of other sites for a group. Safe to repeat; returns how many are new. @throws ALREADY_EXISTS */
+export function pinPartitions({
+  config,
+  group,
+  pins,
+}: {
+  config: AgentConfig;
+  group: string;
+  pins: readonly Pin[];
+}): number {
+  // Our own are known by the journal: a pin of them would only be one more place to be wrong. But which of its groups a
+  // distributor serves is said by its pin alone.
+  return new Pins(config.pinsFile).add(
+    group,
+    pins.filter(({ site, role }) => site !== config.site || role === 'distributor'),
+  );
+}
+
+function describe(
+  config: AgentConfig,
+  partition: string,
+  { serial, publicHalf }: IdentityRecord,
+  isNew: boolean,
+): PartitionIdentity {
+  const { role } = partitionSettings(config, partition);
+  const identity = fingerprint(publicHalf);
+  const pin = { site: config.site, serial, identity, role };
+  return {
+    partition,
+    serial,
+    identitySha256: identity,
+    isNew,
+    hasReceivingKey: hasReceivingKey(publicHalf),
+    hasOfficerKey: hasOfficerKey(publicHalf),
+    pin,
+  };
+}

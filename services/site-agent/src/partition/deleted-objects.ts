@@ -1,0 +1,386 @@
+/**
+ * What a person does at the site about objects that were deleted, damaged or replaced, with the agent running or not: sees
+ * them by their names, which never leave the site; accepts their loss; or brings them back into the active member's token.
+ */
+import {
+  destroyNamesakes,
+  type Entry,
+  findImpostors,
+  type Generation,
+  type HsmProvider,
+  isNewer,
+  type Keyring,
+  lookForNamesakes,
+  openKeyring,
+  openPartition,
+  type Replica,
+  ReplicaMemory,
+  type SealedGeneration,
+  unseal,
+} from '@antipode/hsm-core';
+import { AntipodeError, hex, type Log } from '@antipode/runtime';
+import { type AgentConfig, partitionConfig } from '../config.ts';
+import { GenerationStore } from '../storage/generation-store.ts';
+import { Journal, type Seat } from '../storage/journal.ts';
+import { burialKey } from '../storage/journal-collection.ts';
+
+/**
+ * `deleted` is sealed and in no token; `held` would be lost by the next capture; `replaced` too, since another key has its names
+ * now; `changed` has another value in the token;
+ * `set-aside` was this member's alone and gave way to an object of its name, and is sealed here only.
+ */
+export type DeletedState = 'deleted' | 'held' | 'replaced' | 'changed' | 'set-aside';
+
+export interface DeletedObject {
+  readonly objectId: string;
+  readonly state: DeletedState;
+  readonly objectClass: string;
+  readonly label: string;
+  /** CKA_ID, hexadecimal. */
+  readonly ckaId: string;
+  readonly deletedMs?: number;
+  /** For how long it is kept at least, and has been kept under this agent's watch. */
+  readonly retentionMs?: number;
+  readonly keptMs?: number;
+  readonly isAccepted: boolean;
+  /** Whether this member has what brings it back. */
+  readonly isRestorable: boolean;
+}
+
+/** What a person has to decide about. */
+const UNDECIDED: ReadonlySet<DeletedState> = new Set(['held', 'replaced', 'changed']);
+
+interface Open {
+  readonly journal: Journal;
+  readonly store: GenerationStore;
+  readonly seat: Seat;
+  /** The newest generation captured or applied here. */
+  readonly newest: SealedGeneration;
+  /** Of what was set aside here. */
+  readonly asides: readonly SealedGeneration[];
+}
+
+/** @throws NOT_FOUND, GENERATION_UNKNOWN */
+export function listDeleted({ config, group }: { config: AgentConfig; group: string }): Promise<DeletedObject[]> {
+  return atSite(config, group, async (open) => deletedIn(open, group));
+}
+
+/**
+ * Accepts that these objects are gone or have another value: the next capture goes on without them. Without any named, all
+ * that is held or changed now. @throws NOT_FOUND, ROLE_REFUSED
+ */
+export function acceptDeleted({
+  config,
+  group,
+  objectIds,
+}: {
+  config: AgentConfig;
+  group: string;
+  objectIds: readonly string[];
+}): Promise<DeletedObject[]> {
+  return atSite(config, group, async (open) => {
+    // What is accepted at a standby would wait for the day on which it is active, and then let a real loss pass.
+    requireActive(open, group, 'losses are accepted at the active member');
+    const undecided = deletedIn(open, group).filter(({ state }) => UNDECIDED.has(state));
+    const chosen = choose(undecided, objectIds);
+    open.journal.accept(
+      group,
+      chosen.map(({ objectId }) => objectId),
+    );
+    return chosen;
+  });
+}
+
+/**
+ * Brings objects back into the token of the active member, proved by use. Of one whose value has changed, what bears its names
+ * now is destroyed when the sound one is there. @throws NOT_FOUND, ROLE_REFUSED, ALREADY_EXISTS, and what an apply throws
+ */
+export function restoreDeleted({
+  config,
+  group,
+  objectIds,
+  log,
+}: {
+  config: AgentConfig;
+  group: string;
+  objectIds: readonly string[];
+  log: Log;
+}): Promise<DeletedObject[]> {
+  return atSite(config, group, async (open) => {
+    const { journal, seat, newest } = open;
+    requireActive(open, group, 'deleted objects come back at the active member');
+    const chosen = choose(deletedIn(open, group), objectIds);
+    const lost = chosen.find(({ isRestorable }) => !isRestorable);
+    if (lost !== undefined)
+      throw new AntipodeError('GENERATION_UNKNOWN', 'what brings the object back is not at this site', {
+        details: { objectId: lost.objectId },
+      });
+    requireFreeNames(chosen, newest.generation);
+    const wanted = new Set(chosen.map(({ objectId }) => objectId));
+    const settings = config.partitions.find(({ name }) => journal.identity(name)?.serial === seat.serial);
+    const identity = settings && journal.identity(settings.name);
+    if (settings === undefined || identity === undefined)
+      throw new AntipodeError('NOT_FOUND', `no partition of this site has serial ${seat.serial}`, {
+        details: { group, serial: seat.serial },
+      });
+    const provider = await openPartition(partitionConfig(settings, { ...config, serial: seat.serial }), { log });
+    try {
+      const keyring = await openKeyring({
+        provider,
+        identity,
+        domainKeys: journal.domainKeys(seat.serial),
+        announced: journal.announcedKeys(seat.serial),
+      });
+      const targets = [newest, ...open.asides].flatMap((one) => targetsOf(one, { wanted, keyring, group }));
+      const changed = changedOf(newest.generation);
+      const replicas = targets.map((target) => replicaOf({ provider, keyring, open, target, group }));
+      // All of them before any is brought back.
+      for (const replica of replicas) await requireNoNamesakes(replica, changed);
+      for (const replica of replicas) await restore(replica, { store: open.store, changed });
+    } finally {
+      await provider.close();
+    }
+    journal.setRestored(group, [...wanted]);
+    return chosen;
+  });
+}
+
+/** @throws ROLE_REFUSED */
+function requireActive({ seat: { role } }: Open, group: string, why: string): void {
+  if (role === 'active') return;
+  throw new AntipodeError('ROLE_REFUSED', `this site is ${role} in group ${group}, ${why}`, {
+    details: { group, role },
+  });
+}
+
+/** A program that looks for a name must not find now the one, now the other. @throws ALREADY_EXISTS */
+function requireFreeNames(chosen: readonly DeletedObject[], { entries }: Generation): void {
+  const bearers = new Map(entries.flatMap((entry) => namesOf(named(entry)).map((name) => [name, entry.objectId])));
+  for (const one of chosen) {
+    if (one.state !== 'deleted' && one.state !== 'set-aside') continue;
+    const bearer = namesOf(one).flatMap((name) => bearers.get(name) ?? [])[0];
+    // Of several that are to come back, too, one may have the name.
+    for (const name of namesOf(one)) bearers.set(name, one.objectId);
+    if (bearer === undefined) continue;
+    throw new AntipodeError(
+      'ALREADY_EXISTS',
+      `object ${bearer} has the label or CKA_ID of object ${one.objectId} now: rename or destroy it first, and replicate`,
+      { details: { objectId: one.objectId, bearer } },
+    );
+  }
+}
+
+const namesOf = ({ objectClass, label, ckaId }: Pick<DeletedObject, 'objectClass' | 'label' | 'ckaId'>): string[] => [
+  ...(label === '' ? [] : [`${objectClass} label ${label}`]),
+  ...(ckaId === '' ? [] : [`${objectClass} id ${ckaId}`]),
+];
+
+/** One generation for each domain key version that opens what is wanted: as it was sealed, and nothing else in it. */
+function targetsOf(
+  newest: SealedGeneration,
+  { wanted, keyring, group }: { wanted: ReadonlySet<string>; keyring: Keyring; group: string },
+): SealedGeneration[] {
+  const { generation } = newest;
+  const live = generation.entries
+    .filter(({ objectId }) => wanted.has(objectId))
+    .map((entry) => ({
+      entry,
+      version: generation.domainKeyVersion,
+      dataKeys: generation.dataKeys.filter(({ id }) => id === entry.dataKeyId),
+    }));
+  const deleted = generation.tombstones
+    .filter(({ entry }) => wanted.has(entry.objectId))
+    .map(({ entry, domainKeyVersion = 0, dataKey }) => ({
+      entry,
+      version: domainKeyVersion,
+      dataKeys: dataKey === undefined ? [] : [dataKey],
+    }));
+  return [...Map.groupBy([...live, ...deleted], ({ version }) => version)].map(([version, parts]) => ({
+    ...newest,
+    generation: {
+      ...generation,
+      domainKeyVersion: version,
+      domainKeyCheckTag: keyring.domainKey(group, version).checkTag,
+      entries: parts.map(({ entry }) => entry),
+      dataKeys: [...new Map(parts.flatMap(({ dataKeys }) => dataKeys).map((one) => [one.id, one])).values()],
+      uncaptured: [],
+      tombstones: [],
+    },
+  }));
+}
+
+function replicaOf({
+  provider,
+  keyring,
+  open,
+  target,
+  group,
+}: {
+  provider: HsmProvider;
+  keyring: Keyring;
+  open: Open;
+  target: SealedGeneration;
+  group: string;
+}): Replica {
+  return {
+    provider,
+    keyring,
+    memory: new ReplicaMemory(),
+    target,
+    // All that is captured is known by it: another key of the same names is no damaged one.
+    previous: [open.newest],
+    journal: {
+      openIntents: () => open.journal.openIntents(group),
+      begin: (intents) => open.journal.beginIntents(group, intents),
+      commit: (_digest, objectIds) => open.journal.endIntents(group, objectIds),
+    },
+    checkFence: () => {},
+  };
+}
+
+/**
+ * The token may hold what the newest generation does not have: a key that was made since, or one that is not captured.
+ * @throws ALREADY_EXISTS
+ */
+async function requireNoNamesakes(replica: Replica, changed: ReadonlySet<string>): Promise<void> {
+  const { generation } = replica.target;
+  // What has another value gives way to the sound one.
+  const entries = generation.entries.filter(({ objectId }) => !changed.has(objectId));
+  const [bearer] = await lookForNamesakes({
+    ...replica,
+    target: { ...replica.target, generation: { ...generation, entries } },
+  });
+  const damaged = generation.entries.filter(({ objectId }) => changed.has(objectId));
+  const impostors = damaged.length === 0 ? [] : await findImpostors(replica, damaged);
+  if (impostors.length > damaged.length)
+    throw new AntipodeError(
+      'ALREADY_EXISTS',
+      `${impostors.length} objects in the token have the names of ${damaged.length} with another value, and nobody can tell which are damaged: rename or destroy the others first`,
+      { details: { found: impostors.length, expected: damaged.length } },
+    );
+  if (bearer === undefined) return;
+  throw new AntipodeError(
+    'ALREADY_EXISTS',
+    `a ${bearer.objectClass} in the token has the label or CKA_ID of an object that is to come back: rename or destroy it first`,
+    { details: { objectClass: bearer.objectClass, handle: bearer.handle } },
+  );
+}
+
+async function restore(
+  replica: Replica,
+  { store, changed }: { store: GenerationStore; changed: ReadonlySet<string> },
+): Promise<void> {
+  await unseal({ ...replica, proved: undefined, blobOf: (sha256) => store.blob(sha256) });
+  const damaged = replica.target.generation.entries.filter(({ objectId }) => changed.has(objectId));
+  await destroyNamesakes(replica, damaged);
+}
+
+async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) => Promise<T>): Promise<T> {
+  const journal = new Journal(config.dataFolder);
+  try {
+    const seat = journal.seat(group);
+    if (seat === undefined)
+      throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
+    const store = new GenerationStore(config.dataFolder);
+    try {
+      const heads: SealedGeneration[] = [];
+      for (const kind of ['captured', 'applied'] as const) {
+        const digest = journal.head(group, kind);
+        if (digest !== undefined) heads.push(await store.open(digest));
+      }
+      const [newest] = heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1));
+      if (newest === undefined)
+        throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
+          details: { group },
+        });
+      const asides: SealedGeneration[] = [];
+      for (const digest of journal.asides(group))
+        if (await store.isSound(digest)) asides.push(await store.open(digest));
+      return await work({ journal, store, seat, newest, asides });
+    } finally {
+      store.close();
+    }
+  } finally {
+    journal.close();
+  }
+}
+
+function deletedIn({ journal, store, seat, newest: { generation }, asides }: Open, group: string): DeletedObject[] {
+  const accepted = journal.accepted(group);
+  const watchedMs = journal.collection.watchedMs;
+  const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));
+  const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
+  // Of a capture that was held here before another member became active, nothing waits any more.
+  const held = new Map(
+    seat.role === 'active' ? journal.held(group).map(({ objectId, reason }) => [objectId, reason]) : [],
+  );
+  const changed = changedOf(generation);
+  const undecided = [...new Set([...held.keys(), ...changed])].flatMap((objectId): DeletedObject[] => {
+    const entry = entries.get(objectId);
+    if (entry === undefined) return [];
+    const isRestorable = isHere(store, generation, entry);
+    const ofHeld = held.get(objectId) === 'replaced' ? 'replaced' : 'held';
+    const state = changed.has(objectId) ? 'changed' : ofHeld;
+    return [{ ...named(entry), state, isAccepted: accepted.has(objectId), isRestorable }];
+  });
+  const deleted = generation.tombstones.map(
+    ({ entry, epoch, generation, deletedMs, retentionMs, domainKeyVersion, dataKey }): DeletedObject => {
+      const since = sinceMs.get(burialKey({ objectId: entry.objectId, epoch, generation })) ?? watchedMs;
+      const blobs = [entry.blobSha256, dataKey?.blobSha256].filter((blob) => blob !== undefined);
+      return {
+        ...named(entry),
+        state: 'deleted',
+        deletedMs,
+        ...(retentionMs === undefined ? {} : { retentionMs }),
+        keptMs: Math.max(0, watchedMs - since),
+        isAccepted: true,
+        isRestorable: domainKeyVersion !== undefined && blobs.every((blob) => store.hasSoundBlob(blob)),
+      };
+    },
+  );
+  const setAside = asides.flatMap(({ generation: aside }) =>
+    aside.entries.map(
+      (entry): DeletedObject => ({
+        ...named(entry),
+        state: 'set-aside',
+        deletedMs: aside.captureStartedMs,
+        isAccepted: true,
+        isRestorable: isHere(store, aside, entry),
+      }),
+    ),
+  );
+  return [...undecided, ...deleted, ...setAside];
+}
+
+const changedOf = ({ uncaptured }: Generation): ReadonlySet<string> =>
+  new Set(uncaptured.filter(({ reason }) => reason === 'value-changed').map(({ objectId }) => objectId));
+
+function isHere(store: GenerationStore, { dataKeys }: Generation, { blobSha256, dataKeyId }: Entry): boolean {
+  const dataKey = dataKeys.find(({ id }) => id === dataKeyId);
+  return [blobSha256, dataKey?.blobSha256].every((blob) => blob === undefined || store.hasSoundBlob(blob));
+}
+
+function named({ objectId, objectClass, attributes: { label, id } }: Entry) {
+  return {
+    objectId,
+    objectClass,
+    label: Buffer.from(label ?? new Uint8Array()).toString('utf8'),
+    ckaId: hex(id ?? new Uint8Array()),
+  };
+}
+
+/** By whole ids or their beginnings; all where none is named. @throws NOT_FOUND */
+function choose(objects: readonly DeletedObject[], objectIds: readonly string[]): DeletedObject[] {
+  if (objectIds.length === 0) return [...objects];
+  return objectIds.map((wanted) => {
+    const found = objects.filter(({ objectId }) => objectId.startsWith(wanted.toLowerCase()));
+    if (found.length === 1) return found[0]!;
+    throw new AntipodeError(
+      'NOT_FOUND',
+      `${found.length} objects have an id that begins with ${wanted}, expected one`,
+      {
+        details: { objectId: wanted },
+      },
+    );
+  });
+}

@@ -1,0 +1,103 @@
+/**
+ * Which object of a partition an object id stands for, for whoever is at the site: elsewhere only ids are shown, since labels
+ * never leave it. Asks the token, since what is not captured is named by what can be read of it.
+ */
+import { nameLeftOut, type ObservedObject, openKeyring, openPartition } from '@antipode/hsm-core';
+import { AntipodeError, hex, type Log } from '@antipode/runtime';
+import { type AgentConfig, partitionConfig } from '../config.ts';
+import { GenerationStore } from '../storage/generation-store.ts';
+import { Journal } from '../storage/journal.ts';
+import { partitionSettings } from './administration.ts';
+
+export interface FoundObject {
+  readonly objectId: string;
+  readonly kind: string;
+  readonly ckaId: string;
+  /** As programs print it; control characters are escaped. */
+  readonly label: string;
+  readonly where: 'token' | 'generation';
+}
+
+/** @throws NOT_FOUND where no object has an id that begins like this, DOMAIN_KEY_MISSING before the group has a key */
+export async function findObject(
+  config: AgentConfig,
+  { name, objectId, log }: { name: string; objectId: string; log: Log },
+): Promise<FoundObject[]> {
+  const settings = partitionSettings(config, name);
+  const journal = new Journal(config.dataFolder);
+  const store = new GenerationStore(config.dataFolder);
+  try {
+    const identity = journal.identity(name);
+    const seat = journal.seats().find(({ serial }) => serial === identity?.serial);
+    if (identity === undefined || seat === undefined)
+      throw new AntipodeError('NOT_FOUND', `partition ${name} has no seat in a group`, {
+        details: { partition: name },
+      });
+    const provider = await openPartition(
+      partitionConfig(settings, { dataFolder: config.dataFolder, serial: identity.serial }),
+      { log },
+    );
+    try {
+      const keyring = await openKeyring({
+        provider,
+        identity,
+        domainKeys: journal.domainKeys(identity.serial),
+        announced: journal.announcedKeys(identity.serial),
+      });
+      const [newest] = keyring.domainKeys(seat.group);
+      if (newest === undefined)
+        throw new AntipodeError('DOMAIN_KEY_MISSING', `group ${seat.group} has no domain key in this partition`, {
+          details: { group: seat.group },
+        });
+      const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
+      const named = await nameLeftOut(
+        objects.map((object) => ({ object, reason: 'unreadable', objectId: undefined })),
+        (values) => provider.tagBytes(newest.handle, values),
+      );
+      const inToken = objects.map((object, index) => found(named[index]!.objectId, object, 'token'));
+      const digests = (['captured', 'applied', 'staged'] as const).flatMap(
+        (kind) => journal.head(seat.group, kind) ?? [],
+      );
+      const captured: FoundObject[] = [];
+      for (const digest of new Set(digests)) {
+        if (!(await store.isSound(digest))) continue;
+        const { entries, tombstones } = (await store.open(digest)).generation;
+        for (const entry of [...entries, ...tombstones.map((tombstone) => tombstone.entry)])
+          captured.push(found(entry.objectId, entry, 'generation'));
+      }
+      const wanted = objectId.toLowerCase();
+      const matching = [...captured, ...inToken].filter((one) => one.objectId.startsWith(wanted));
+      const unique = [...new Map(matching.map((one) => [`${one.objectId} ${one.ckaId} ${one.label}`, one])).values()];
+      if (unique.length > 0) return unique;
+      throw new AntipodeError('NOT_FOUND', `no object of partition ${name} has an id that begins with ${wanted}`, {
+        details: { partition: name, object: wanted },
+        hint: 'Copy the id from `antipode group show`. An object that was changed or deleted since then has another id, or none: run `antipode replicate` and look again.',
+      });
+    } finally {
+      await provider.close();
+    }
+  } finally {
+    store.close();
+    journal.close();
+  }
+}
+
+function found(
+  objectId: string,
+  { objectClass, keyType, attributes }: Pick<ObservedObject, 'objectClass' | 'keyType' | 'attributes'>,
+  where: FoundObject['where'],
+): FoundObject {
+  const { id, label } = attributes;
+  const bytes = (value: unknown): Uint8Array => (value instanceof Uint8Array ? value : new Uint8Array());
+  return {
+    objectId,
+    kind: keyType === undefined ? objectClass : `${objectClass} ${keyType}`,
+    ckaId: hex(bytes(id)),
+    label: typeof label === 'string' ? printable(label) : printable(Buffer.from(bytes(label)).toString('utf8')),
+    where,
+  };
+}
+
+/** What is in a token may hold anything, also what a terminal obeys. */
+export const printable = (text: string): string =>
+  text.replace(/[\p{C}\\]/gu, (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`);

@@ -1,0 +1,78 @@
+/**
+ * What stays in a standby's partition beside the generation that it applies. `divergent`: captured or restored here under a
+ * tenure that the line did not take up. `unaccounted`: no generation has ever named it. Both are counted, listed in the
+ * journal and never deleted; they count until they are really gone (I11, I13).
+ */
+import type { SealedGeneration } from '@antipode/hsm-core';
+import { previousOf, type Site } from '../site.ts';
+import type { DivergentObject } from '../storage/journal.ts';
+import type { OpenPartition } from './partitions.ts';
+
+/** Looks before an apply and after it, both times in the turn of that apply. */
+export class LeftOvers {
+  /** What explains the objects here: the newest generations of this partition, then entries of others that were here. */
+  readonly previous: readonly SealedGeneration[];
+  readonly #site: Site;
+  readonly #open: OpenPartition;
+  readonly #group: string;
+  /** Objects that may stay, each with the generation that has its entry. */
+  readonly #candidates: readonly DivergentObject[];
+
+  private constructor(options: {
+    site: Site;
+    open: OpenPartition;
+    group: string;
+    previous: readonly SealedGeneration[];
+    candidates: readonly DivergentObject[];
+  }) {
+    this.#site = options.site;
+    this.#open = options.open;
+    this.#group = options.group;
+    this.previous = options.previous;
+    this.#candidates = options.candidates;
+  }
+
+  static async before(site: Site, open: OpenPartition, group: string): Promise<LeftOvers> {
+    const whole = await previousOf(site, group);
+    const candidates = new Map<string, DivergentObject>();
+    for (const { generation, digest } of whole)
+      for (const { objectId } of generation.entries)
+        if (!candidates.has(objectId)) candidates.set(objectId, { objectId, digest });
+    const others = site.journal.divergent(group).filter(({ objectId }) => !candidates.has(objectId));
+    for (const one of others) candidates.set(one.objectId, one);
+    const previous = [...whole];
+    for (const one of others) previous.push(...(await onlyEntryOf(site, one)));
+    // A partition that was read without one of these would not know it, and take it for gone or for nobody's.
+    const { replica } = open;
+    const known = previous.flatMap(({ generation }) => generation.entries);
+    if (known.some(({ objectId }) => !replica.known.has(objectId))) replica.forget();
+    return new LeftOvers({ site, open, group, previous, candidates: [...candidates.values()] });
+  }
+
+  /** Counts what the generation applied leaves, and remembers it. */
+  async after({ generation }: SealedGeneration): Promise<{ divergent: number; unaccounted: number }> {
+    const { provider, replica } = this.#open;
+    const accounted = new Set([
+      ...generation.entries.map(({ objectId }) => objectId),
+      ...generation.tombstones.map(({ entry }) => entry.objectId),
+    ]);
+    const here = this.#candidates.flatMap((one) => {
+      const handle = accounted.has(one.objectId) ? undefined : replica.known.get(one.objectId)?.handle;
+      return handle === undefined ? [] : [{ one, handle }];
+    });
+    const read = await provider.read(here.map(({ handle }) => handle));
+    const divergent = here.filter((_, index) => read[index] !== undefined).map(({ one }) => one);
+    const foreign = await provider.read(replica.unaccounted);
+    const unaccounted = foreign.filter((object) => object !== undefined).length;
+    this.#site.journal.setLeftOvers(this.#group, { divergent, unaccounted });
+    return { divergent: divergent.length, unaccounted };
+  }
+}
+
+/** The generation that has the entry, without everything else. */
+async function onlyEntryOf({ store }: Site, { objectId, digest }: DivergentObject): Promise<SealedGeneration[]> {
+  if (!(await store.isSound(digest))) return [];
+  const sealed = await store.open(digest);
+  const entries = sealed.generation.entries.filter((entry) => entry.objectId === objectId);
+  return [{ ...sealed, generation: { ...sealed.generation, entries, tombstones: [] } }];
+}

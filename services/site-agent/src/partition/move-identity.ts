@@ -1,0 +1,262 @@
+/**
+ * Moves the identity of a partition into its `identityPartition`. No private key moves: another pair is made there, the operators
+ * of the other sites pin it beside the old one, then it takes the old one's place, and the old pair is destroyed when a domain
+ * key has been received under the new one. Each step is an order of a person, and safe to repeat (ADR 0018).
+ */
+import {
+  fingerprint,
+  type HsmProvider,
+  hasReceivingKey,
+  type IdentityRecord,
+  initialiseIdentity,
+  openPartition,
+} from '@antipode/hsm-core';
+import { AntipodeError, type Log, systemPrng } from '@antipode/runtime';
+import { type AgentConfig, partitionConfig } from '../config.ts';
+import { type Pin, Pins } from '../peers/pins.ts';
+import { type FormerIdentity, Journal } from '../storage/journal.ts';
+import { partitionSettings, receivesDomainKeys } from './administration.ts';
+
+/**
+ * `made`: the new pair waits to be pinned, the old one is in use. `switched`: the new one is in use, the old pair is still in
+ * the token. `moved`: the new pair is the only one.
+ */
+export type MovePhase = 'made' | 'switched' | 'moved';
+
+export interface IdentityMove {
+  readonly partition: string;
+  readonly serial: string;
+  readonly phase: MovePhase;
+  /** The new one. */
+  readonly identitySha256: string;
+  readonly hasReceivingKey: boolean;
+  readonly pin: Pin;
+  /** What the old pair is still kept for. */
+  readonly waitsFor: readonly string[];
+}
+
+export interface MoveOptions {
+  readonly config: AgentConfig;
+  readonly name: string;
+  readonly log: Log;
+  /** Fingerprint of the new identity, as every other site has pinned it: the new one is used from then on. */
+  readonly confirmed?: string | undefined;
+  /** Destroys the old pair; `pinnedAt` are the sites whose operators have said that the new one is pinned there. */
+  readonly destroyOld?: boolean;
+  readonly pinnedAt?: readonly string[];
+}
+
+/** @throws CONFIG_INVALID without an identityPartition, IDENTITY_MISSING, REQUEST_INVALID where a step is not due */
+export async function moveIdentity(options: MoveOptions): Promise<IdentityMove> {
+  const { config, name, log } = options;
+  const settings = partitionSettings(config, name);
+  if (settings.identityPartition === undefined)
+    throw new AntipodeError(
+      'CONFIG_INVALID',
+      `partition ${name} has no \`identityPartition\` to move its identity to`,
+      {
+        details: { partition: name },
+        hint: 'Make a token for identity keys alone, name it as `identityPartition` of this partition in agent.yaml, and restart the agent: it goes on with the old key until that has moved.',
+      },
+    );
+  const journal = new Journal(config.dataFolder);
+  try {
+    const known = journal.identity(name);
+    if (known === undefined)
+      throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
+        details: { partition: name },
+        hint: `Run \`antipode partition init ${name}\`: it makes the identity key where it belongs at once.`,
+      });
+    const provider = await openPartition(partitionConfig(settings, { ...config, serial: known.serial }), { log });
+    try {
+      return await step({ ...options, journal, provider, known });
+    } finally {
+      await provider.close();
+    }
+  } finally {
+    journal.close();
+  }
+}
+
+interface Open extends MoveOptions {
+  readonly journal: Journal;
+  readonly provider: HsmProvider;
+  readonly known: IdentityRecord;
+}
+
+async function step(open: Open): Promise<IdentityMove> {
+  const { journal, provider, name, known, confirmed, destroyOld = false } = open;
+  const former = journal.formerIdentities(name).find(({ state }) => state === 'former');
+  if (former !== undefined)
+    return destroyOld ? finish(open, former) : told(open, known, 'switched', waitsFor(open, former));
+  const next = journal.nextIdentity(name);
+  if (destroyOld) throw notDue(open, 'the old identity is still in use');
+  if (next !== undefined) {
+    await requireElsewhere(provider, next);
+    return confirmed === undefined ? told(open, next, 'made') : use(open, next, confirmed);
+  }
+  if (confirmed !== undefined) throw notDue(open, 'no other identity has been made yet');
+  const own = await provider.findIdentity(known);
+  if (own === undefined)
+    throw new AntipodeError('IDENTITY_MISSING', 'the identity key in the journal is in neither token', {
+      details: { serial: known.serial, identity: fingerprint(known.publicHalf) },
+    });
+  if (own.isElsewhere === true) return told(open, known, 'moved');
+  const made = await initialiseIdentity({
+    provider,
+    prng: systemPrng,
+    announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
+    withReceivingKey: receivesDomainKeys(settingsOf(open)),
+    withOfficerKey: settingsOf(open).officerKey ?? false,
+  });
+  journal.addNextIdentity(name, made);
+  return told(open, made, 'made');
+}
+
+const settingsOf = ({ config, name }: Open) => partitionSettings(config, name);
+
+/** The one that was made before is the one that is pinned by now: another would have to be pinned again. */
+async function requireElsewhere(provider: HsmProvider, next: IdentityRecord): Promise<void> {
+  if ((await provider.findIdentity(next))?.isElsewhere === true) return;
+  throw new AntipodeError('IDENTITY_MISSING', 'the new identity key is not in the token of identity keys any more', {
+    details: { serial: next.serial, identity: fingerprint(next.publicHalf) },
+    hint: 'Check which token `identityPartition` names. The old identity is in use, and nothing is lost.',
+  });
+}
+
+function use(open: Open, next: IdentityRecord, confirmed: string): IdentityMove {
+  const { journal, name, known, log } = open;
+  const identity = fingerprint(next.publicHalf);
+  if (confirmed.toLowerCase() !== identity)
+    throw new AntipodeError('REQUEST_INVALID', `the new identity is ${identity}, and ${confirmed} was confirmed`, {
+      details: { partition: name, identity },
+      hint: 'Compare it with what every other site has pinned, by telephone or on paper.',
+    });
+  const [delivered] = journal.deliveredKeys(known.serial);
+  if (delivered !== undefined)
+    throw notDue(
+      open,
+      `the trusted key of version ${delivered.version} of group ${delivered.group} was delivered under the old identity, and waits for the security officer`,
+    );
+  const versions: Record<string, number> = {};
+  for (const { group, version } of journal.domainKeys(known.serial))
+    versions[group] = Math.max(versions[group] ?? 0, version);
+  journal.switchIdentity(name, versions);
+  log.info('another identity is in use', { partition: name, identity, former: fingerprint(known.publicHalf) });
+  return told(open, next, 'switched', waitsFor(open, { versions }));
+}
+
+/** What has to be so before nothing needs the old pair any more. */
+function waitsFor(open: Open, { versions }: Pick<FormerIdentity, 'versions'>): string[] {
+  const { journal, known, config, pinnedAt = [] } = open;
+  const held = journal.domainKeys(known.serial);
+  const groups = new Set([
+    ...held.map(({ group }) => group),
+    ...journal
+      .seats()
+      .filter(({ serial }) => serial === known.serial)
+      .map(({ group }) => group),
+  ]);
+  const pins = new Pins(config.pinsFile);
+  return [...groups].flatMap((group) => {
+    const isFresh = held.some((one) => one.group === group && one.version > (versions[group] ?? 0));
+    const sites = new Set(pins.of(group).map(({ site }) => site));
+    const waiting = journal
+      .deliveredKeys(known.serial)
+      .filter((one) => one.group === group && one.version <= (versions[group] ?? 0));
+    return [
+      ...waiting.map(
+        ({ version }) =>
+          `the trusted key of version ${version} of group ${group}, which waits for the security officer`,
+      ),
+      ...(isFresh
+        ? []
+        : [
+            `a domain key of group ${group} that is received under the new identity (antipode group rotate-domain-key ${group})`,
+          ]),
+      ...[...sites]
+        .filter((site) => !pinnedAt.includes(site))
+        .map(
+          (site) =>
+            `the word of site ${site} that it has pinned the new identity for group ${group} (--pinned-at ${site})`,
+        ),
+    ];
+  });
+}
+
+async function finish(open: Open, former: FormerIdentity): Promise<IdentityMove> {
+  const { journal, provider, name, known, log } = open;
+  const missing = waitsFor(open, former);
+  if (missing.length > 0) throw notDue(open, `the old identity is kept for ${missing.join('; ')}`);
+  // What takes its place must be there, and work, right before.
+  await requireElsewhere(provider, known);
+  await destroyPair(provider, former);
+  journal.endFormerIdentity(name, former);
+  log.info('the old identity has been destroyed', { partition: name, identity: fingerprint(former.publicHalf) });
+  return told(open, known, 'moved');
+}
+
+/** In the partition's own token. Found by use each time: by its signature, and by the hash that the identity has of the other. */
+async function destroyPair(provider: HsmProvider, former: IdentityRecord): Promise<void> {
+  const find = {
+    signing: async () => {
+      const own = await provider.findIdentity(former);
+      if (own?.isElsewhere === true)
+        throw new AntipodeError('IDENTITY_MISSING', 'the old identity key lies in the token of identity keys itself', {
+          details: { serial: former.serial },
+        });
+      return own === undefined ? [] : [own.handle, ...own.companions];
+    },
+    receiving: async () => {
+      const own = await provider.findReceivingKey({ ckaId: former.ckaId, identity: former.publicHalf });
+      return own === undefined ? [] : [own.handle];
+    },
+    officer: async () => {
+      const own = await provider.findOfficerKey({ ckaId: former.ckaId, identity: former.publicHalf });
+      return own === undefined ? [] : [own.handle];
+    },
+  };
+  for (const handlesOf of [find.signing, find.receiving, find.officer]) {
+    const handles = await handlesOf();
+    const read = await provider.read(handles);
+    // Proved again after it was read: whatever a handle meant before, it means this.
+    const again = new Set(await handlesOf());
+    const doomed = handles.flatMap((handle, at) => {
+      const object = read[at];
+      return object !== undefined && again.has(handle) ? [object] : [];
+    });
+    await provider.destroy(
+      doomed.map(({ handle }) => handle),
+      doomed.map(({ readDigest }) => readDigest),
+    );
+    if ((await handlesOf()).length > 0)
+      throw new AntipodeError('HSM_REFUSED', 'the token keeps the old identity', {
+        details: { call: 'C_DestroyObject', serial: former.serial },
+      });
+  }
+}
+
+function notDue({ name }: Open, why: string): AntipodeError {
+  return new AntipodeError('REQUEST_INVALID', why, {
+    details: { partition: name },
+    hint: `Run \`antipode partition move-identity ${name}\` without options: it says how far the move is, and what comes next.`,
+  });
+}
+
+function told(
+  open: Open,
+  { serial, publicHalf }: IdentityRecord,
+  phase: MovePhase,
+  missing: readonly string[] = [],
+): IdentityMove {
+  const identity = fingerprint(publicHalf);
+  return {
+    partition: open.name,
+    serial,
+    phase,
+    identitySha256: identity,
+    hasReceivingKey: hasReceivingKey(publicHalf),
+    pin: { site: open.config.site, serial, identity, role: settingsOf(open).role },
+    waitsFor: missing,
+  };
+}

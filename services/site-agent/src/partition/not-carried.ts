@@ -1,0 +1,110 @@
+/**
+ * Attributes that objects of this site have and no replica gets: what captures have read, object by object, as the journal
+ * and heartbeats tell it; and for the people of the site, with labels, what becomes of every attribute.
+ */
+import { BECOMES, type Becomes, becomesOf, isWeighty, kindOf } from '@antipode/hsm-core';
+import { AntipodeError, hex } from '@antipode/runtime';
+import type { AgentConfig } from '../config.ts';
+import { GenerationStore } from '../storage/generation-store.ts';
+import { Journal, type NotCarriedHere } from '../storage/journal.ts';
+import { partitionSettings } from './administration.ts';
+import { printable } from './find-object.ts';
+
+interface Read {
+  readonly before: readonly NotCarriedHere[];
+  /** By object id, of what the capture has read; empty where there is nothing any more. */
+  readonly read: ReadonlyMap<string, readonly string[]>;
+  readonly entries: readonly { readonly objectId: string; readonly objectClass: string; readonly keyType?: string }[];
+}
+
+/** What is known after a capture; undefined where that is what was known before. */
+export function afterCapture({ before, read, entries }: Read): NotCarriedHere[] | undefined {
+  const known = new Map(before.map(({ objectId, attributes }) => [objectId, attributes]));
+  for (const [objectId, attributes] of read) {
+    if (attributes.length > 0) known.set(objectId, attributes);
+    else known.delete(objectId);
+  }
+  if (known.size === 0) return before.length === 0 ? undefined : [];
+  const after: NotCarriedHere[] = [];
+  for (const entry of entries) {
+    const attributes = known.get(entry.objectId);
+    if (attributes !== undefined) after.push({ objectId: entry.objectId, kind: kindOf(entry as never), attributes });
+  }
+  after.sort((a, b) => (a.objectId < b.objectId ? -1 : 1));
+  return JSON.stringify(after) === JSON.stringify(before) ? undefined : after;
+}
+
+/** `CKA_TRUSTED 2, ...`: how many objects have each. */
+export function countedByName(objects: readonly Pick<NotCarriedHere, 'attributes'>[]): string {
+  const counts = new Map<string, number>();
+  for (const { attributes } of objects) for (const name of attributes) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts].map(([name, count]) => `${name} ${count}`).join(', ');
+}
+
+/** For heartbeats: those come first whose loss takes a protection away. */
+export function weightiestFirst(objects: readonly NotCarriedHere[]): { first: NotCarriedHere[]; weighty: number } {
+  const [weighty, others] = [objects.filter(isWeightyObject), objects.filter((one) => !isWeightyObject(one))];
+  return { first: [...weighty, ...others], weighty: weighty.length };
+}
+
+const isWeightyObject = ({ attributes }: NotCarriedHere): boolean => attributes.some(isWeighty);
+
+export interface ObjectAttributes extends Becomes {
+  readonly objectId: string;
+  readonly kind: string;
+  readonly ckaId: string;
+  readonly label: string;
+  /** Standard names, or the numbers of a vendor's own. */
+  readonly lost: readonly string[];
+  /** Uses that the newest proofs at this site could not try, each with its reason. */
+  readonly untried: readonly { readonly use: string; readonly reason: string }[];
+}
+
+export interface PartitionAttributes {
+  readonly partition: string;
+  readonly group: string;
+  /** Whether this member captures: only there is it known what its objects have and no replica gets. */
+  readonly isSource: boolean;
+  /** What `set`, `carried`, `narrowed` and `lost` mean. */
+  readonly explanations: Readonly<Record<keyof Becomes | 'lost', string>>;
+  readonly objects: readonly ObjectAttributes[];
+}
+
+/**
+ * Of each object of the newest generation here, what becomes of its attributes. Asks no HSM: it tells what the last capture
+ * read. @throws NOT_FOUND where the partition has no seat or nothing was captured
+ */
+export async function attributesHere(config: AgentConfig, name: string): Promise<PartitionAttributes> {
+  partitionSettings(config, name);
+  const journal = new Journal(config.dataFolder);
+  const store = new GenerationStore(config.dataFolder);
+  try {
+    const identity = journal.identity(name);
+    const seat = journal.seats().find(({ serial }) => serial === identity?.serial);
+    const digest = seat && journal.head(seat.group, seat.role === 'active' ? 'captured' : 'applied');
+    if (seat === undefined || digest === undefined)
+      throw new AntipodeError(
+        'NOT_FOUND',
+        seat === undefined ? `partition ${name} has no seat in a group` : `group ${seat.group} has no generation here`,
+        { details: { partition: name } },
+      );
+    const lost = new Map(journal.notCarried(seat.group).map(({ objectId, attributes }) => [objectId, attributes]));
+    const untried = Map.groupBy(journal.untried(seat.group), ({ objectId }) => objectId);
+    const isSource = seat.role === 'active';
+    const { entries } = (await store.open(digest)).generation;
+    const text = (bytes: Uint8Array = new Uint8Array()): string => printable(Buffer.from(bytes).toString('utf8'));
+    const objects = entries.map((entry) => ({
+      objectId: entry.objectId,
+      kind: kindOf(entry),
+      ckaId: hex(entry.attributes.id ?? new Uint8Array()),
+      label: text(entry.attributes.label),
+      ...becomesOf(entry),
+      lost: isSource ? (lost.get(entry.objectId) ?? []) : [],
+      untried: (untried.get(entry.objectId) ?? []).map(({ use, reason }) => ({ use, reason })),
+    }));
+    return { partition: name, group: seat.group, isSource, explanations: BECOMES, objects };
+  } finally {
+    store.close();
+    journal.close();
+  }
+}

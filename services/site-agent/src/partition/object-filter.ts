@@ -1,0 +1,70 @@
+/**
+ * Which objects of a partition stay at this site: by the rules of the group, which orders bring, and by the rules of the site's
+ * own configuration, which no order can lift. Labels of objects never leave this file: who asks from elsewhere gets counts and ids.
+ */
+import {
+  type Handle,
+  type HsmProvider,
+  matchesByRule,
+  type ObjectFilter,
+  type ObservedObject,
+} from '@antipode/hsm-core';
+import type { ObjectFilter as FilterMessage, MatchFilterRequest, MatchFilterResponseSchema } from '@antipode/protocol';
+import { hex } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { PartitionSettings } from '../config.ts';
+import type { Site } from '../site.ts';
+
+/** The rules of an order. */
+export const filterFrom = (message: FilterMessage | undefined): ObjectFilter => ({
+  excludeIds: message?.excludeIds ?? [],
+  excludeLabels: message?.excludeLabels ?? [],
+  excludeClasses: message?.excludeClasses ?? [],
+  ignoreCase: message?.ignoreCase ?? false,
+});
+
+/** These rules, and those of the partition's own configuration. */
+export function withRulesOfSite(filter: ObjectFilter, { exclude }: Pick<PartitionSettings, 'exclude'>): ObjectFilter {
+  if (exclude === undefined) return filter;
+  const { ids, labels, classes, ignoreCase } = exclude;
+  return {
+    ...filter,
+    ofSite: { excludeIds: ids, excludeLabels: labels, excludeClasses: classes, ignoreCase },
+  };
+}
+
+/** A list for people; the count beside it is whole. */
+const IDS_TOLD_MAX = 100;
+
+/** What an operator elsewhere may know: counts and ids. */
+export async function matchFilter(
+  site: Site,
+  { serial, filter }: MatchFilterRequest,
+  signal?: AbortSignal,
+): Promise<MessageInitShape<typeof MatchFilterResponseSchema>> {
+  const partition = site.partitions.bySerial(serial);
+  const objects = await partition.use(applicationObjects, signal);
+  const rules = matchesByRule(objects, filterFrom(filter));
+  return {
+    rules: rules.map(({ rule: { kind, value }, objects: matched }) => ({
+      kind,
+      rule: value,
+      objects: matched.length,
+      ckaIds: matched
+        .map(({ attributes: { id } }) => hex(id ?? new Uint8Array()))
+        .sort()
+        .slice(0, IDS_TOLD_MAX),
+    })),
+  };
+}
+
+/** All but our own keys. */
+export async function applicationObjects({
+  provider,
+  keyring,
+}: {
+  readonly provider: Pick<HsmProvider, 'inventory'>;
+  readonly keyring: { readonly ownHandles: ReadonlySet<Handle> };
+}): Promise<ObservedObject[]> {
+  return (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
+}

@@ -1,0 +1,431 @@
+/**
+ * The partitions of this site: opens each in its own worker process, opens it again when the worker is lost or has grown
+ * too big, and runs the work on one partition strictly in turn, so that a slow HSM holds up nobody else.
+ */
+
+import {
+  CaptureMemory,
+  type DomainKeyRecord,
+  fingerprint,
+  type HsmProvider,
+  hasReceivingKey,
+  type IdentityRecord,
+  type Keyring,
+  openKeyring,
+  openPartition,
+  type PartitionDescription,
+  type Protection,
+  ReplicaMemory,
+  type WorkerProvider,
+} from '@antipode/hsm-core';
+import { AntipodeError, type Closeable, closeAll, hasCode, hex, type Log, systemClock } from '@antipode/runtime';
+import { type PartitionSettings, partitionConfig } from '../config.ts';
+import type { Journal } from '../storage/journal.ts';
+import { remembering } from './prints.ts';
+import { type Rank, Turns, yielding } from './turns.ts';
+
+/** A partition in use. Void as soon as its worker is lost. */
+export interface OpenPartition {
+  readonly provider: HsmProvider;
+  readonly keyring: Keyring;
+  readonly description: PartitionDescription;
+  readonly captures: CaptureMemory;
+  readonly replica: ReplicaMemory;
+  /** Reads the own keys again, after a domain key was installed. */
+  refreshKeyring(): Promise<void>;
+}
+
+interface Opened extends Omit<OpenPartition, 'keyring' | 'provider'> {
+  readonly provider: WorkerProvider;
+  keyring: Keyring;
+  /** How much work it has done. */
+  turns: number;
+}
+
+/** When a worker is ended and started again between two turns, because the module in it leaks. */
+export interface RecyclePolicy {
+  /** Keeps one partition from taking the memory of the others, and of the agent. */
+  readonly residentBytesMax: number;
+  /** A partition so large that its worker needs more than that must not be opened anew for every turn. */
+  readonly turnsMin: number;
+}
+
+const RECYCLE: RecyclePolicy = { residentBytesMax: 1024 ** 3, turnsMin: 256 };
+
+/** So many passes open a partition again whose own key is missing, then every second time that number: a login costs. */
+const REOPEN_PASSES = 6;
+
+/** So many passes what the HSM failed of is told, where no order succeeds before: a minute. */
+const TROUBLED_PASSES = 12;
+
+export interface PartitionOptions {
+  readonly journal: Journal;
+  readonly dataFolder: string;
+  readonly log: Log;
+  readonly recycle?: RecyclePolicy;
+}
+
+export class Partition implements Closeable {
+  readonly settings: PartitionSettings;
+  readonly #journal: Journal;
+  readonly #remembered = new WeakMap<HsmProvider, HsmProvider>();
+  readonly #dataFolder: string;
+  readonly #log: Log;
+  readonly #recycle: RecyclePolicy;
+  readonly #turns = new Turns();
+  #open: Opened | undefined;
+  #openingSinceMs: number | undefined;
+  #failure: AntipodeError | undefined;
+  /** What the HSM failed of in the last work, where it could be opened. */
+  #trouble: AntipodeError | undefined;
+  #passesTroubled = 0;
+  #unenforced: readonly Protection[] = [];
+  #silentSlots: readonly string[] = [];
+  #trusted: readonly { group: string; version: number }[] | undefined;
+  /** What the journal knew of trusted keys when the own keys were last read: the officer's step is another process's. */
+  #trustedKnown = 0;
+  /** Ids of own keys that have no record of a key, when the token was last read. */
+  #announced = '';
+  /** Domain keys that were missing when the token was last read. */
+  #missing = '';
+  #passesMissing = 0;
+
+  constructor(options: PartitionOptions & { settings: PartitionSettings }) {
+    this.settings = options.settings;
+    this.#recycle = options.recycle ?? RECYCLE;
+    this.#journal = options.journal;
+    this.#dataFolder = options.dataFolder;
+    this.#log = options.log.with({ partition: options.settings.name });
+  }
+
+  get identity(): IdentityRecord | undefined {
+    return this.#journal.identity(this.settings.name);
+  }
+
+  /** Known once `partition init` has run. */
+  get serial(): string | undefined {
+    return this.identity?.serial;
+  }
+
+  get identitySha256(): string | undefined {
+    const identity = this.identity;
+    return identity && fingerprint(identity.publicHalf);
+  }
+
+  /** Identities that it has had before: what they have signed is its own. */
+  get formerIdentities(): string[] {
+    return this.#journal.formerIdentities(this.settings.name).map(({ publicHalf }) => fingerprint(publicHalf));
+  }
+
+  /** How long its HSM worker has not answered the call that is under way; 0 where none is. */
+  get unansweredMs(): number {
+    if (this.#openingSinceMs !== undefined) return systemClock.monotonicMs() - this.#openingSinceMs;
+    return this.#open?.provider.unansweredMs() ?? 0;
+  }
+
+  /** Whether domain keys reach it under a key of its own (ADR 0019). */
+  get hasReceivingKey(): boolean {
+    const identity = this.identity;
+    return identity !== undefined && hasReceivingKey(identity.publicHalf);
+  }
+
+  /** Domain key versions whose trusted key its token has, as it was last read; by the journal before that. */
+  get trusted(): readonly { group: string; version: number }[] {
+    return this.#trusted ?? this.#journal.domainKeys(this.serial ?? '').filter(({ trusted }) => trusted !== undefined);
+  }
+
+  /** What its token did not keep when it was last opened. */
+  get unenforced(): readonly Protection[] {
+    return this.#unenforced;
+  }
+
+  /** What other slots of its module answered instead of telling their token, when it was last opened. */
+  get silentSlots(): readonly string[] {
+    return this.#silentSlots;
+  }
+
+  /**
+   * What keeps the partition from being used: why it could not be opened last time, what the HSM answered to the last work,
+   * or which of its own keys is missing.
+   */
+  get failure(): AntipodeError | undefined {
+    return this.#failure ?? this.#trouble ?? missingKey(this.#open?.keyring);
+  }
+
+  /** What is proved in a scratch partition is gone with the drill. */
+  #remembering({ provider, description }: OpenPartition): HsmProvider {
+    if (this.settings.role === 'scratch') return provider;
+    const known = this.#remembered.get(provider);
+    if (known !== undefined) return known;
+    const device = `${description.serial} ${description.model} ${description.firmware}`;
+    const remembered = remembering(provider, { journal: this.#journal, device });
+    this.#remembered.set(provider, remembered);
+    return remembered;
+  }
+
+  /**
+   * Runs `work` with the partition open, after all work asked for before; not at all when `signal` aborts before its turn.
+   * @throws HSM_UNAVAILABLE when too much waits already, TIMED_OUT when the caller gave up
+   */
+  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
+    return this.#turns.take(
+      async (makeWay) => {
+        try {
+          const result = await this.#recyclingOnce((open) => {
+            const provider = this.#remembering(open);
+            return work({ ...open, provider: rank === 'yielding' ? yielding(provider, makeWay) : provider });
+          });
+          this.#trouble = undefined;
+          return result;
+        } catch (thrown) {
+          this.#note(thrown);
+          throw thrown;
+        }
+      },
+      signal,
+      rank,
+    );
+  }
+
+  /**
+   * A void session is no reason to fail an order: all work may be repeated, and a new worker has new sessions. Where that
+   * does not help, the HSM refuses.
+   */
+  async #recyclingOnce<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
+    try {
+      return await this.#attempt(work);
+    } catch (thrown) {
+      if (!hasCode(thrown, 'HSM_SESSION_VOID')) throw thrown;
+      this.#log.warn('the HSM session is void: its worker is started again', { ...thrown.details });
+      try {
+        return await this.#attempt(work);
+      } catch (again) {
+        if (!hasCode(again, 'HSM_SESSION_VOID')) throw again;
+        const said = again.message.replace(`[${again.code}] `, '');
+        throw new AntipodeError('HSM_REFUSED', `${said}, also in a new session`, {
+          details: again.details,
+          cause: again,
+        });
+      }
+    }
+  }
+
+  async #attempt<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
+    const open = await this.#ensureOpen();
+    try {
+      // A command of the site has made an own key beside us, or the officer has: it is no object of an application.
+      const hasTrusted = this.#trustedKnown !== trustedIn(this.#journal, open.description.serial);
+      if (hasTrusted || this.#announcedNow() !== this.#announced) await open.refreshKeyring();
+      const result = await work(open);
+      await this.#recycleIfGrown(open);
+      return result;
+    } catch (thrown) {
+      // A session that the token dropped is as void as a worker that died: start afresh next time.
+      if (hasCode(thrown, 'HSM_WORKER_LOST', 'HSM_UNAVAILABLE', 'HSM_SESSION_VOID')) await this.#drop();
+      throw thrown;
+    } finally {
+      // The work may have made another error of it, or none.
+      if (open.provider.isLost()) await this.#drop();
+    }
+  }
+
+  /** Remembers that the HSM did not do what it was asked, whichever order asked. What is about one object is not its trouble. */
+  #note(thrown: unknown): void {
+    if (!hasCode(thrown, 'HSM_REFUSED', 'HSM_UNAVAILABLE') || 'objectId' in thrown.details) return;
+    if (this.#failure !== undefined) return;
+    if (this.#trouble?.message !== thrown.message) this.#log.error('the HSM fails', { error: thrown });
+    this.#trouble = thrown;
+    this.#passesTroubled = 0;
+  }
+
+  /**
+   * Opens it ahead of the first order, so that trouble shows at once; again where its worker has died meanwhile; and looks
+   * again for an own key that was missing. Called every few seconds.
+   */
+  async warmUp(): Promise<void> {
+    if (this.identity === undefined) return;
+    const open = this.#open;
+    if (open === undefined || open.provider.isLost() || this.#hasOtherIdentity(open))
+      await this.#turns.take(async () => void (await this.#ensureOpen()));
+    else if (this.#trustedKnown !== trustedIn(this.#journal, open.description.serial)) await this.use(async () => {});
+    else if (this.#trouble !== undefined) await this.#lookAfterTrouble();
+    else if (open.keyring.missing.length > 0) await this.#lookForMissing();
+  }
+
+  /** Orders may keep away from a partition in trouble: after a while it counts as over where its own keys can be used. */
+  async #lookAfterTrouble(): Promise<void> {
+    this.#passesTroubled += 1;
+    if (this.#passesTroubled >= TROUBLED_PASSES) await this.use((open) => open.refreshKeyring());
+  }
+
+  /** In the same session where an application brought it back; by a new worker where the token itself was not whole. */
+  #lookForMissing(): Promise<void> {
+    this.#passesMissing += 1;
+    const isTimeToReopen = this.#passesMissing <= REOPEN_PASSES || this.#passesMissing % (REOPEN_PASSES * 2) === 0;
+    return this.#turns.take(async () => {
+      if (isTimeToReopen) await this.#drop();
+      const open = await this.#ensureOpen();
+      if (!isTimeToReopen) await open.refreshKeyring();
+      if (open.keyring.missing.length === 0) this.#passesMissing = 0;
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#turns.close(() => this.#drop());
+  }
+
+  async #recycleIfGrown(open: Opened): Promise<void> {
+    open.turns += 1;
+    const { residentBytesMax, turnsMin } = this.#recycle;
+    const residentBytes = open.provider.residentBytes();
+    if (open.turns < turnsMin || residentBytes <= residentBytesMax) return;
+    this.#log.info('HSM worker recycled', { residentBytes, turns: open.turns });
+    await this.#drop();
+  }
+
+  async #drop(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    await open?.provider.close();
+  }
+
+  async #ensureOpen(): Promise<Opened> {
+    if (this.#open !== undefined && (this.#open.provider.isLost() || this.#hasOtherIdentity(this.#open)))
+      await this.#drop();
+    if (this.#open !== undefined) return this.#open;
+    const identity = this.identity;
+    if (identity === undefined) {
+      throw new AntipodeError('IDENTITY_MISSING', `partition ${this.settings.name} has not been initialised`, {
+        details: { partition: this.settings.name },
+        hint: `Run \`antipode partition init ${this.settings.name}\` at this site: it makes the identity key.`,
+      });
+    }
+    try {
+      this.#openingSinceMs = systemClock.monotonicMs();
+      this.#open = await this.#openWorker(identity);
+      if (this.#failure !== undefined) this.#log.info('partition opened', { after: this.#failure.code });
+      this.#failure = undefined;
+      return this.#open;
+    } catch (thrown) {
+      const error = AntipodeError.from(thrown);
+      if (this.#failure?.code !== error.code) this.#log.error('partition cannot be opened', { error });
+      this.#failure = error;
+      throw error;
+    } finally {
+      this.#openingSinceMs = undefined;
+    }
+  }
+
+  #announcedNow(): string {
+    const { serial } = this;
+    return serial === undefined ? '' : this.#journal.announcedKeys(serial).map(hex).join();
+  }
+
+  /** Somebody has put another one in its place meanwhile (move-identity.ts). */
+  #hasOtherIdentity({ keyring }: Opened): boolean {
+    return keyring.identity.sha256 !== this.identitySha256;
+  }
+
+  async #openWorker(identity: IdentityRecord): Promise<Opened> {
+    const { serial } = identity;
+    const config = partitionConfig(this.settings, { dataFolder: this.#dataFolder, serial });
+    const onAlive = (): void => {
+      if (this.#openingSinceMs !== undefined) this.#openingSinceMs = systemClock.monotonicMs();
+    };
+    const provider = await openPartition(config, { log: this.#log, onAlive });
+    try {
+      const keyring = await this.#readKeyring(provider, identity);
+      const description = await provider.describe();
+      if (this.settings.identityPartition !== undefined && keyring.identity.isElsewhere !== true)
+        this.#log.warn('the identity key lies in the partition, not in its `identityPartition`', {
+          way: `antipode partition move-identity ${this.settings.name}`,
+        });
+      this.#unenforced = description.unenforced;
+      const opened: Opened = {
+        provider,
+        keyring,
+        description,
+        captures: new CaptureMemory(),
+        replica: new ReplicaMemory(),
+        turns: 0,
+        refreshKeyring: async () => {
+          opened.keyring = await this.#readKeyring(provider, identity);
+        },
+      };
+      return opened;
+    } catch (thrown) {
+      await provider.close();
+      throw thrown;
+    }
+  }
+
+  async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {
+    const { serial } = identity;
+    const domainKeys = this.#journal.domainKeys(serial);
+    const announced = this.#journal.announcedKeys(serial);
+    this.#trustedKnown = domainKeys.filter(({ trusted }) => trusted !== undefined).length;
+    const opened = await openKeyring({
+      provider,
+      identity,
+      domainKeys,
+      announced,
+    });
+    this.#announced = announced.map(hex).join();
+    // What was about to be destroyed when the agent ended is not missed.
+    const begun = this.#journal.retiredDomainKeys(serial).filter(({ state }) => state === 'begun');
+    const isBegun = ({ group, version }: DomainKeyRecord): boolean =>
+      begun.some((one) => one.group === group && one.version === version);
+    const keyring = { ...opened, missing: opened.missing.filter((record) => !isBegun(record)) };
+    this.#trusted = domainKeys.filter(({ group, version, trusted }) => {
+      if (trusted === undefined) return false;
+      const isThere = keyring.domainKeys(group).some((key) => key.version === version && key.trusted !== undefined);
+      if (!isThere)
+        this.#log.error('a trusted key in the journal is not in the token, or not trusted', { group, version });
+      return isThere;
+    });
+    const missing = keyring.missing.map(({ group, version }) => `${group} ${version}`).join(', ');
+    if (missing !== this.#missing && missing !== '')
+      this.#log.error('domain keys in the journal are not in the token', { missing });
+    else if (missing !== this.#missing) this.#log.info('the domain keys that were missing are in the token');
+    this.#missing = missing;
+    return keyring;
+  }
+}
+
+const trustedIn = (journal: Journal, serial: string): number =>
+  journal.domainKeys(serial).filter(({ trusted }) => trusted !== undefined).length;
+
+/** Without the newest domain key of its group a member can do nothing; older ones are for reading old generations only. */
+function missingKey(keyring: Keyring | undefined): AntipodeError | undefined {
+  const absent = keyring?.missing.find(({ group, version }) =>
+    keyring.domainKeys(group).every((held) => held.version < version),
+  );
+  if (absent === undefined) return undefined;
+  const { group, version } = absent;
+  return new AntipodeError(
+    'DOMAIN_KEY_MISSING',
+    `domain key version ${version} of group ${group} is not in the token`,
+    {
+      details: { group, version },
+    },
+  );
+}
+
+export class Partitions implements Closeable {
+  readonly all: readonly Partition[];
+
+  constructor(options: PartitionOptions & { settings: readonly PartitionSettings[] }) {
+    this.all = options.settings.map((settings) => new Partition({ ...options, settings }));
+  }
+
+  /** @throws NOT_FOUND */
+  bySerial(serial: string): Partition {
+    const found = this.all.find((partition) => partition.serial === serial);
+    if (found !== undefined) return found;
+    throw new AntipodeError('NOT_FOUND', `this site has no partition with serial ${serial}`, { details: { serial } });
+  }
+
+  close(): Promise<void> {
+    return closeAll(this.all);
+  }
+}

@@ -1,0 +1,130 @@
+import { type AntipodeError, hasCode, type Log } from '@antipode/runtime';
+import type { GenerationStore } from '../storage/generation-store.ts';
+import type { HeadKind, Journal } from '../storage/journal.ts';
+import type { PeerAddress } from './peers.ts';
+import type { Transfer } from './transfer.ts';
+
+const KINDS = ['captured', 'applied', 'staged'] as const satisfies readonly HeadKind[];
+
+export interface MenderPorts {
+  readonly journal: Journal;
+  readonly store: GenerationStore;
+  readonly transfer: Transfer;
+  readonly log: Log;
+}
+
+interface Request {
+  /** Members that an order names as sources. */
+  readonly sources?: readonly PeerAddress[];
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class Mender {
+  readonly #ports: MenderPorts;
+  /** The other members of each group, as the coordinator has told them. */
+  readonly #peers = new Map<string, readonly PeerAddress[]>();
+
+  constructor(ports: MenderPorts) {
+    this.#ports = ports;
+  }
+
+  learn(group: string, peers: readonly PeerAddress[]): void {
+    this.#peers.set(
+      group,
+      peers.map(({ site, address }) => ({ site, address })),
+    );
+  }
+
+  /** Every group of this site; what could not be mended is tried again at the next pass. */
+  async mendAll(signal?: AbortSignal): Promise<void> {
+    let first: unknown;
+    for (const { group } of this.#ports.journal.seats()) {
+      try {
+        await this.mend(group, { signal });
+      } catch (thrown) {
+        first ??= thrown;
+      }
+    }
+    if (first !== undefined) throw first;
+  }
+
+  /**
+   * Makes the generations by which this member goes readable again: its heads, and those that have the entries of divergent
+   * objects. Costs nothing where they are.
+   * @throws SITE_UNREACHABLE, GENERATION_UNKNOWN, MANIFEST_INVALID, BLOB_INVALID as {@link Transfer.pull} does
+   */
+  async mend(group: string, request: Request = {}): Promise<void> {
+    const { journal, store } = this.#ports;
+    for (const kind of KINDS) {
+      const digest = journal.head(group, kind);
+      if (digest !== undefined && !(await store.isSound(digest)))
+        await this.#mendHead(group, { kind, digest, request });
+    }
+    for (const digest of new Set(journal.divergent(group).map((object) => object.digest)))
+      if (!(await store.isSound(digest))) await this.#fetch(group, digest, request).catch(ignoreAbsent);
+    await this.#mendBlobs(group, request);
+  }
+
+  async #mendHead(
+    group: string,
+    { kind, digest, request }: { kind: HeadKind; digest: string; request: Request },
+  ): Promise<void> {
+    const { journal, log } = this.#ports;
+    try {
+      await this.#fetch(group, digest, request);
+      log.info('a damaged generation was fetched again', { group, head: kind, generation: digest });
+    } catch (thrown) {
+      if (!isGoneEverywhere(thrown) || !this.#knowsAll(group, request)) throw thrown;
+      const isActive = journal.seat(group)?.role === 'active';
+      const older = isActive && kind === 'captured' ? await this.#newestSound(group) : undefined;
+      if (journal.head(group, kind) !== digest) return;
+      if (older !== undefined) journal.setHead(group, kind, older);
+      // A standby without this head counts as one that has not applied it, and is given the newest generation again.
+      else if (!isActive && kind !== 'captured') journal.dropHead(group, kind);
+      else throw thrown;
+      const goesOnFrom = older ?? 'the next one that is applied';
+      log.error('no member has this generation any more', { group, head: kind, lost: digest, goesOnFrom });
+    }
+  }
+
+  /** Sealed objects that were found to be missing or damaged when somebody asked for them. */
+  async #mendBlobs(group: string, request: Request): Promise<void> {
+    const { journal, store } = this.#ports;
+    if (store.damaged.size === 0) return;
+    for (const digest of new Set(KINDS.map((kind) => journal.head(group, kind)))) {
+      if (digest === undefined) continue;
+      const blobs = await store.blobsOf(digest, { group });
+      if (![...store.damaged].some((blob) => blobs.has(blob))) continue;
+      // What nobody has any more, an active member seals anew: see `lost` in capture.ts.
+      await this.#fetch(group, digest, request).catch(ignoreAbsent);
+    }
+  }
+
+  #fetch(group: string, digest: string, { sources = [], signal }: Request): Promise<unknown> {
+    const known = this.#peers.get(group) ?? [];
+    const named = new Set(sources.map(({ site }) => site));
+    const all = [...sources, ...known.filter(({ site }) => !named.has(site))];
+    return this.#ports.transfer.pull({ group, digest, sources: all.filter(({ address }) => address !== ''), signal });
+  }
+
+  /** Whether every other member could be asked. Without the coordinator's word nobody here knows who they are. */
+  #knowsAll(group: string, { sources = [] }: Request): boolean {
+    const known = this.#peers.get(group);
+    const named = new Set(sources.map(({ site }) => site));
+    return known?.every(({ site, address }) => address !== '' || named.has(site)) ?? false;
+  }
+
+  async #newestSound(group: string): Promise<string | undefined> {
+    for (const { digest } of this.#ports.store.list(group)) if (await this.#ports.store.isSound(digest)) return digest;
+    return undefined;
+  }
+}
+
+/** Everybody was asked, and nobody has it whole. One that could not be asked may have it. */
+function isGoneEverywhere(thrown: unknown): thrown is AntipodeError {
+  return hasCode(thrown, 'GENERATION_UNKNOWN', 'MANIFEST_INVALID', 'BLOB_INVALID');
+}
+
+function ignoreAbsent(thrown: unknown): void {
+  if (!isGoneEverywhere(thrown) && !hasCode(thrown, 'SITE_UNREACHABLE')) throw thrown;
+}

@@ -1,0 +1,249 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { ApplyIntent } from '@antipode/hsm-core';
+import { AntipodeError } from '@antipode/runtime';
+import { thrown } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { transaction } from './database.ts';
+import { Journal, openDatabase } from './journal.ts';
+
+const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+let folder: string;
+let journal: Journal;
+
+beforeEach(() => {
+  folder = temporaryFolder();
+  journal = new Journal(folder);
+});
+
+afterEach(() => {
+  journal.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** What a new process finds. */
+function reopen(): Journal {
+  journal.close();
+  journal = new Journal(folder);
+  return journal;
+}
+
+describe('what is remembered through a restart', () => {
+  it('is the identity of each partition', () => {
+    const record = { serial: 's1', ckaId: bytes('id'), publicHalf: bytes('half') };
+    journal.addIdentity('main', record);
+    expect(reopen().identity('main')).toEqual(record);
+    expect(journal.identity('other')).toBeUndefined();
+    expect(journal.identities()).toEqual([{ partition: 'main', record }]);
+  });
+
+  it('is a trusted key as it was delivered, and then where it lies, until its version is destroyed', () => {
+    const key = { group: 'a', version: 1, ckaId: bytes('id'), checkTag: bytes('tag') };
+    const delivered = { group: 'a', version: 1, sealed: bytes('sealed') };
+    journal.addDomainKey('s1', key, delivered);
+    expect([reopen().deliveredKeys('s1'), journal.domainKeys('s1')]).toEqual([[delivered], [key]]);
+    const trusted = { ckaId: bytes('other id'), checkTag: bytes('other tag') };
+    journal.announceKey('s1', trusted.ckaId);
+    journal.addTrustedKey('s1', { group: 'a', version: 1, ...trusted });
+    expect([reopen().deliveredKeys('s1'), journal.domainKeys('s1'), journal.announcedKeys('s1')]).toEqual([
+      [],
+      [{ ...key, trusted }],
+      [],
+    ]);
+    journal.beginRetirement('s1', key);
+    journal.endRetirement('s1', key, 'destroyed');
+    expect(reopen().domainKeys('s1')).toEqual([]);
+    expect(journal.announcedKeys('s1')).toEqual([key.ckaId, trusted.ckaId]);
+  });
+
+  it('is every domain key of a partition, in order', () => {
+    const key = (group: string, version: number) => ({ group, version, ckaId: bytes('id'), checkTag: bytes('tag') });
+    for (const [group, version] of [
+      ['b', 1],
+      ['a', 10],
+      ['a', 2],
+    ] as const)
+      journal.addDomainKey('s1', key(group, version));
+    journal.addDomainKey('s2', key('a', 1));
+    expect(reopen().domainKeys('s1')).toEqual([key('a', 2), key('a', 10), key('b', 1)]);
+  });
+
+  it('is a seat with its counts, which a change of role does not touch', () => {
+    journal.setSeat('g', 's1', 'standby');
+    const divergent = ['01', '02'].map((objectId) => ({ objectId, digest: 'aa' }));
+    journal.setLeftOvers('g', { divergent, unaccounted: 3 });
+    journal.setSeat('g', 's2', 'active');
+    expect(reopen().seat('g')).toEqual({ group: 'g', serial: 's2', role: 'active', divergent: 2, unaccounted: 3 });
+    expect([journal.seats().length, journal.seat('other')]).toEqual([1, undefined]);
+    expect([journal.divergent('g'), journal.divergent('other')]).toEqual([divergent, []]);
+    journal.setLeftOvers('g', { divergent: divergent.slice(1), unaccounted: 0 });
+    expect([journal.seat('g')?.divergent, journal.divergent('g')]).toEqual([1, divergent.slice(1)]);
+  });
+
+  it('is the newest head of each kind', () => {
+    journal.setHead('g', 'staged', '01');
+    journal.setHead('g', 'staged', '02');
+    journal.setHead('g', 'applied', '01');
+    reopen();
+    expect((['captured', 'staged', 'applied'] as const).map((kind) => journal.head('g', kind))).toEqual([
+      undefined,
+      '02',
+      '01',
+    ]);
+  });
+
+  it('are the intents that were begun and not committed, of each group its own, once each', () => {
+    const intent = (objectId: string, digest = 'd'): ApplyIntent => ({
+      objectId,
+      objectClass: 'secret-key',
+      keyType: 'aes',
+      id: bytes('id'),
+      label: bytes('label'),
+      attributesDigest: bytes(digest),
+    });
+    const names = { id: bytes(''), label: bytes('') };
+    const certificate: ApplyIntent = {
+      objectId: '03',
+      objectClass: 'certificate',
+      ...names,
+      attributesDigest: bytes('c'),
+    };
+    journal.beginIntents('g', [intent('01'), intent('02'), certificate]);
+    journal.beginIntents('g', [intent('02'), intent('02', 'e')]);
+    journal.beginIntents('other', [intent('01')]);
+    journal.stage('g', { digest: 'ab', objectIds: ['01', '09'] });
+    expect(reopen().openIntents('g')).toEqual([intent('02'), intent('02', 'e'), certificate]);
+    expect([journal.openIntents('other'), journal.head('g', 'staged')]).toEqual([[intent('01')], 'ab']);
+    // Both or neither.
+    expect(() => journal.stage('g', { digest: 'cd', objectIds: ['02', 1n as unknown as string] })).toThrow();
+    expect(reopen().openIntents('g')).toHaveLength(3);
+    expect(journal.head('g', 'staged')).toBe('ab');
+  });
+
+  it('are the keys that were announced and not recorded, of each partition its own', () => {
+    const record = { group: 'g', version: 1, ckaId: bytes('one'), checkTag: bytes('tag') };
+    journal.announceKey('s1', record.ckaId);
+    journal.announceKey('s1', bytes('two'));
+    journal.announceKey('s2', bytes('id'));
+    journal.addDomainKey('s1', record);
+    journal.addIdentity('p2', { serial: 's2', ckaId: bytes('id'), publicHalf: bytes('half') });
+    expect(reopen().announcedKeys('s1')).toEqual([bytes('two')]);
+    expect(journal.announcedKeys('s2')).toEqual([]);
+  });
+
+  it('are distributions and open drills', () => {
+    journal.setDistribution('g', 1, 'cut short');
+    journal.setDistribution('g', 1, 'done');
+    journal.beginDrill('s1', 'd1');
+    journal.beginDrill('s1', 'd2');
+    reopen();
+    expect([journal.distribution('g', 1), journal.distribution('g', 2)]).toEqual(['done', undefined]);
+    expect([journal.openDrill('s1'), journal.openDrill('s2')]).toEqual(['d2', undefined]);
+    journal.endDrill('s1');
+    expect(reopen().openDrill('s1')).toBeUndefined();
+  });
+
+  it('is an epoch above what 32 bits hold', () => {
+    journal.raiseFence('g', { epoch: 2n ** 52n, owner: 'a' });
+    expect(reopen().fence('g')).toEqual({ epoch: 2n ** 52n, owner: 'a' });
+  });
+});
+
+it('is durable on commit: every write reaches the disk before a method returns', () => {
+  const database = openDatabase(join(folder, 'x.db'), { schema: 'CREATE TABLE t (a TEXT) STRICT', version: 1 });
+  const pragma = (name: string) => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+  expect([pragma('journal_mode'), pragma('synchronous')]).toEqual(['wal', 2]);
+  database.close();
+});
+
+it('raises a fence and ends a seat together or not at all', () => {
+  journal.setSeat('g', 's1', 'active');
+  const other = new DatabaseSync(join(folder, 'journal.db'));
+  other.exec("CREATE TRIGGER stop BEFORE UPDATE ON member BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+  const raise = () => journal.raiseFence('g', { epoch: 2n, owner: 'b' });
+  expect(thrown(raise).code).toBe('FILE_UNWRITABLE');
+  expect([journal.fence('g'), journal.seat('g')?.role]).toEqual([undefined, 'active']);
+  other.exec('DROP TRIGGER stop');
+  other.close();
+  raise();
+  expect([journal.fence('g')?.epoch, journal.seat('g')?.role]).toEqual([2n, 'fenced']);
+});
+
+describe('a transaction', () => {
+  it('is rolled back when its work throws, and passes an error of ours on', () => {
+    const database = openDatabase(join(folder, 'x.db'), { schema: 'CREATE TABLE t (a TEXT) STRICT', version: 1 });
+    const count = () => database.prepare('SELECT count(*) AS n FROM t').get()?.['n'];
+    const failure = new AntipodeError('EPOCH_STALE', 'stale');
+    const insertAnd = (error: Error) => () =>
+      transaction(database, () => {
+        database.exec("INSERT INTO t VALUES ('a')");
+        throw error;
+      });
+    expect(thrown(insertAnd(failure))).toBe(failure);
+    expect(thrown(insertAnd(new Error('disk I/O error'))).code).toBe('FILE_UNWRITABLE');
+    expect(count()).toBe(0);
+    transaction(database, () => database.exec("INSERT INTO t VALUES ('a')"));
+    expect(count()).toBe(1);
+    database.close();
+  });
+});
+
+it('of an older program gets what it lacks, and keeps what it has', () => {
+  const path = join(folder, 'old', 'x.db');
+  const old = openDatabase(path, { schema: 'CREATE TABLE a (x TEXT) STRICT', version: 1 });
+  old.exec("INSERT INTO a VALUES ('kept')");
+  old.close();
+  const upgrades = { 1: 'CREATE TABLE b (x TEXT) STRICT', 2: "INSERT INTO b VALUES ('new')" };
+  for (const _ of ['upgraded', 'opened again']) {
+    const now = openDatabase(path, { schema: 'not used', version: 3, upgrades });
+    expect(now.prepare('SELECT x FROM a UNION ALL SELECT x FROM b').all()).toEqual([{ x: 'kept' }, { x: 'new' }]);
+    expect(now.prepare('PRAGMA user_version').get()?.['user_version']).toBe(3);
+    now.close();
+  }
+});
+
+it('of an older program keeps the applies that were cut short', () => {
+  const old = openDatabase(join(folder, 'three', 'journal.db'), {
+    schema: `CREATE TABLE apply_intent (grp TEXT, object_id TEXT, object_class TEXT NOT NULL, key_type TEXT, digest BLOB, PRIMARY KEY (grp, object_id, digest)) STRICT;
+      INSERT INTO apply_intent VALUES ('g', '01', 'secret-key', 'aes', x'0102')`,
+    version: 3,
+  });
+  old.close();
+  const upgraded = new Journal(join(folder, 'three'));
+  expect(upgraded.openIntents('g')).toEqual([
+    {
+      objectId: '01',
+      objectClass: 'secret-key',
+      keyType: 'aes',
+      id: new Uint8Array(),
+      label: new Uint8Array(),
+      attributesDigest: Uint8Array.of(1, 2),
+    },
+  ]);
+  upgraded.close();
+});
+
+describe('a file is refused', () => {
+  const path = (): string => join(folder, 'other', 'journal.db');
+
+  it('that a newer program wrote, and stays as it was', () => {
+    const newer = openDatabase(path(), { schema: 'CREATE TABLE t (a TEXT) STRICT', version: 1 });
+    newer.exec('PRAGMA user_version = 99');
+    newer.close();
+    expect(thrown(() => new Journal(join(folder, 'other')))).toMatchObject({
+      code: 'FILE_UNWRITABLE',
+      details: { path: path() },
+      // It is the live journal: nobody should make room by removing it.
+      ownHint: expect.stringContaining('Do not remove it'),
+    });
+  });
+
+  it('that is no database, or stands where a folder should', () => {
+    const file = join(folder, 'file');
+    writeFileSync(file, 'something else, longer than a header of SQLite, so that it is read at all '.repeat(20));
+    expect(thrown(() => openDatabase(file, { schema: '', version: 1 })).code).toBe('FILE_DAMAGED');
+    expect(thrown(() => new Journal(file)).code).toBe('FILE_UNWRITABLE');
+  });
+});

@@ -1,0 +1,91 @@
+/**
+ * Refuses orders of a tenure that is over. The highest epoch is persisted before anything is done under it (I2), and an
+ * epoch has one owner for ever (I1). A higher epoch ends an active seat here in the same transaction, also where this site
+ * owns it: a new tenure begins with a promotion.
+ */
+import { AntipodeError } from '@antipode/runtime';
+import type { Journal, PersistedFence } from '../storage/journal.ts';
+
+/**
+ * A counter that a corrupt or restored database could send flying; a person looks at it first. Also in a group that was
+ * never heard of: one with more tenures than that behind it is no honest beginning.
+ */
+const EPOCH_JUMP_MAX = 1_000n;
+/** What the journal keeps exactly; no honest counter comes near. */
+const EPOCH_MAX = BigInt(Number.MAX_SAFE_INTEGER);
+
+export class FenceKeeper {
+  readonly #journal: Journal;
+  /** Told of each higher epoch, once it is persisted. */
+  onRaised: (raised: { readonly group: string; readonly epoch: bigint }) => void = () => {};
+
+  constructor({ journal }: { journal: Journal }) {
+    this.#journal = journal;
+  }
+
+  /**
+   * Admits an order, persisting its epoch first where it is higher.
+   * @throws EPOCH_STALE, EPOCH_CONFLICT
+   */
+  admit(order: { group: string; epoch: bigint; owner: string }): void {
+    if (!this.examine(order)) return;
+    const { group, epoch, owner } = order;
+    this.#journal.raiseFence(group, { epoch, owner });
+    this.onRaised({ group, epoch });
+  }
+
+  /**
+   * Whether the order's epoch is higher than the persisted one, for an order that persists it with what it changes.
+   * @throws EPOCH_STALE, EPOCH_CONFLICT
+   */
+  examine({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): boolean {
+    const highest = this.#journal.fence(group);
+    if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
+    if (highest !== undefined && epoch === highest.epoch) {
+      if (owner === highest.owner) return false;
+      throw conflict({ group, epoch, owner }, highest);
+    }
+    const persisted = highest?.epoch ?? 0n;
+    if (epoch > persisted + EPOCH_JUMP_MAX || epoch > EPOCH_MAX) {
+      throw new AntipodeError('EPOCH_CONFLICT', `epoch ${epoch} of group ${group} jumps from ${persisted}`, {
+        details: { group, epoch, persisted },
+      });
+    }
+    return true;
+  }
+
+  /** Looks once more, right before a write. @throws EPOCH_STALE */
+  check(group: string, epoch: bigint): void {
+    const highest = this.#journal.fence(group);
+    if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
+  }
+
+  /** What a peer says of its own tenure: checked, never admitted. @throws EPOCH_STALE, EPOCH_CONFLICT */
+  checkPeer({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {
+    const highest = this.#journal.fence(group);
+    this.check(group, epoch);
+    if (highest !== undefined && epoch === highest.epoch && owner !== highest.owner)
+      throw conflict({ group, epoch, owner }, highest);
+  }
+}
+
+function conflict(
+  { group, epoch, owner }: { group: string; epoch: bigint; owner: string },
+  highest: PersistedFence,
+): AntipodeError {
+  return new AntipodeError(
+    'EPOCH_CONFLICT',
+    `epoch ${epoch} of group ${group} is claimed for ${owner}, but belongs to ${highest.owner}`,
+    { details: { group, epoch, owner, persistedOwner: highest.owner } },
+  );
+}
+
+function stale(group: string, epoch: bigint, highest: PersistedFence): AntipodeError {
+  return new AntipodeError(
+    'EPOCH_STALE',
+    `the order is of epoch ${epoch}, group ${group} is at ${highest.epoch} of ${highest.owner}`,
+    {
+      details: { group, epoch, persisted: highest.epoch, owner: highest.owner },
+    },
+  );
+}

@@ -1,0 +1,118 @@
+import { Log } from '@antipode/runtime';
+import { thrown } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { Site } from '../site.ts';
+import { SimulatedNetwork, type SimulatedSite } from '../testing/simulated-site.ts';
+import { HeartbeatAnswers } from './heartbeat-answers.ts';
+
+let network: SimulatedNetwork;
+let a: SimulatedSite;
+let site: Site;
+let answers: HeartbeatAnswers;
+let lines: string[];
+
+beforeEach(async () => {
+  network = new SimulatedNetwork();
+  a = await network.add('a');
+  lines = [];
+  site = { ...a.site, log: new Log({ level: 'info', format: 'json', write: (line) => lines.push(line) }) };
+  answers = new HeartbeatAnswers(site);
+  for (const group of ['one', 'two']) {
+    site.fences.admit({ group, epoch: 1n, owner: 'a' });
+    site.journal.setSeat(group, 'a-1', 'active');
+  }
+});
+
+afterEach(() => network.close());
+
+const grant = (group: string, epoch = 1n) => ({ group, epoch, leaseMs: 200n, selfStopMs: 100n });
+const epochOf = (group: string, epoch = 1n, owner = 'a') => ({ group, epoch, owner, requestId: 'heartbeat' });
+const take = (leases: ReturnType<typeof grant>[], epochs: ReturnType<typeof epochOf>[]) =>
+  answers.take({ leases, epochs } as unknown as Parameters<HeartbeatAnswers['take']>[0], { sentAtMs: 0 });
+const remaining = (group: string, epoch = 1n) => site.leases.remainingMs(group, epoch);
+
+it('renews the lease of every group, whatever is wrong with the epoch of one, in whatever order they come', () => {
+  const jump = epochOf('one', 1_000_000n, 'c');
+  take([grant('one'), grant('two')], [jump, epochOf('two')]);
+  expect([remaining('one'), remaining('two')]).toEqual([100, 100]);
+  expect(site.journal.fence('one')).toEqual({ epoch: 1n, owner: 'a' });
+});
+
+it('ends the tenure of one group although another cannot be taken, and its lease with it', () => {
+  take([grant('one'), grant('two')], [epochOf('one', 1n, 'c'), epochOf('two', 2n, 'b')]);
+  expect([site.journal.seat('two')?.role, remaining('two')]).toEqual(['fenced', 0]);
+  expect([site.journal.seat('one')?.role, remaining('one')]).toEqual(['active', 100]);
+});
+
+it('takes a lease for the epoch that it has persisted only, and only as its owner', () => {
+  site.fences.admit({ group: 'three', epoch: 5n, owner: 'b' });
+  take([grant('one', 2n), grant('two', 1n), grant('three', 5n), grant('four', 1n)], []);
+  expect([remaining('one', 2n), remaining('two'), remaining('three', 5n), remaining('four')]).toEqual([0, 100, 0, 0]);
+});
+
+it('tells the trouble of a group once, again when it is another one, and again when it comes back', () => {
+  const told = (): number => lines.splice(0).filter((line) => line.includes('EPOCH_CONFLICT')).length;
+  const [jump, other] = [epochOf('one', 1_000_000n, 'c'), epochOf('one', 1n, 'c')];
+  for (let beat = 0; beat < 5; beat += 1) take([], [jump]);
+  expect(told()).toBe(1);
+  for (let beat = 0; beat < 5; beat += 1) take([], [other]);
+  expect(told()).toBe(1);
+  take([], [epochOf('one')]);
+  take([], [other]);
+  expect(told()).toBe(1);
+});
+
+it('says nothing of an epoch that was overtaken', () => {
+  site.fences.admit({ group: 'one', epoch: 3n, owner: 'b' });
+  take([], [epochOf('one', 2n, 'c')]);
+  expect([site.journal.fence('one')?.epoch, lines]).toEqual([3n, []]);
+});
+
+it('passes a defect on, after the other groups had their turn', () => {
+  const admit = site.fences.admit.bind(site.fences);
+  site.fences.admit = (order) => {
+    if (order.group === 'one') throw new TypeError('a defect');
+    admit(order);
+  };
+  expect(thrown(() => take([grant('one')], [epochOf('one', 2n, 'b'), epochOf('two', 2n, 'b')])).code).toBe(
+    'INVARIANT_BROKEN',
+  );
+  expect([remaining('one'), site.journal.seat('two')?.role]).toEqual([100, 'fenced']);
+});
+
+it('persists that it is in quarantine in a group, ends the lease of that group, and says so once', () => {
+  take([grant('one'), grant('two')], []);
+  const quarantined = [{ group: 'one', reason: 'its journal is an older copy' }];
+  for (let beat = 0; beat < 3; beat += 1)
+    answers.take({ leases: [], epochs: [], quarantined } as unknown as Parameters<HeartbeatAnswers['take']>[0], {
+      sentAtMs: 0,
+    });
+  expect([site.journal.quarantine('one'), site.journal.quarantine('two')]).toEqual([
+    'its journal is an older copy',
+    undefined,
+  ]);
+  expect([remaining('one'), remaining('two')]).toEqual([0, 100]);
+  expect(lines.filter((line) => line.includes('in quarantine'))).toHaveLength(1);
+});
+
+it('remembers where the other members are, for what the store here has lost', () => {
+  const told: unknown[] = [];
+  const mender = { learn: (...given: unknown[]) => void told.push(given) } as unknown as Site['mender'];
+  const sites = [{ site: 'b', address: 'b:1' }];
+  new HeartbeatAnswers({ ...site, mender }).take(
+    { leases: [], epochs: [], peers: [{ group: 'one', sites }] } as unknown as Parameters<HeartbeatAnswers['take']>[0],
+    { sentAtMs: 0 },
+  );
+  expect(told).toEqual([['one', sites]]);
+});
+
+it('remembers which generations others may still ask for', () => {
+  const told: unknown[] = [];
+  const retention = { learn: (...given: unknown[]) => void told.push(given) } as unknown as Site['retention'];
+  const needed = [{ group: 'one', manifestDigests: [Buffer.from('ab', 'hex')] }];
+  new HeartbeatAnswers({ ...site, retention }).take(
+    { leases: [], epochs: [], needed } as unknown as Parameters<HeartbeatAnswers['take']>[0],
+    { sentAtMs: 0 },
+  );
+  expect(told).toEqual([['one', ['ab']]]);
+});

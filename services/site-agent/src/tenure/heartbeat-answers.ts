@@ -1,0 +1,82 @@
+/**
+ * What the coordinator's answer to a heartbeat does here: renews leases, and ends tenures that are over. Groups do not know
+ * of each other: trouble with the epoch of one keeps no lease from another.
+ */
+import type { HeartbeatResponse } from '@antipode/protocol';
+import { AntipodeError, hex } from '@antipode/runtime';
+import type { Site } from '../site.ts';
+
+export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
+  Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'needed'>>;
+
+export class HeartbeatAnswers {
+  readonly #site: Site;
+  /** By group, what is wrong with it: said once, and again when it is another thing. */
+  readonly #troubles = new Map<string, string>();
+
+  constructor(site: Site) {
+    this.#site = site;
+  }
+
+  /** @param options.sentAtMs monotonic time at which the heartbeat was sent @throws a defect, after every group had its turn */
+  take(
+    { leases: grants, epochs, peers = [], quarantined = [], needed = [] }: HeartbeatAnswer,
+    { sentAtMs }: { sentAtMs: number },
+  ): void {
+    const { journal, leases, name } = this.#site;
+    let defect: AntipodeError | undefined;
+    const each = (group: string, work: () => void): void => {
+      try {
+        work();
+      } catch (thrown) {
+        const error = AntipodeError.from(thrown);
+        if (error.disposition === 'defect') defect ??= error;
+        else this.#complain(group, error);
+      }
+    };
+    for (const { group, reason } of quarantined) each(group, () => this.#quarantine(group, reason));
+    // Leases first: what stands is renewed in time, whatever the epochs then say.
+    for (const { group, epoch, selfStopMs } of grants)
+      each(group, () => {
+        const fence = journal.fence(group);
+        if (fence?.epoch === epoch && fence.owner === name)
+          leases.grant({ group, epoch, sentAtMs, selfStopMs: Number(selfStopMs) });
+      });
+    for (const { group, epoch, owner } of epochs)
+      each(group, () => {
+        this.#learn({ group, epoch, owner });
+        this.#troubles.delete(group);
+      });
+    for (const { group, sites } of peers) this.#site.mender.learn(group, sites);
+    for (const { group, manifestDigests } of needed) this.#site.retention.learn(group, manifestDigests.map(hex));
+    this.#site.peers.learn(peers.flatMap(({ sites }) => sites));
+    if (defect !== undefined) throw defect;
+  }
+
+  /** Persisted: a restart, or a coordinator that has forgotten, does not end it. */
+  #quarantine(group: string, reason: string): void {
+    const { journal, leases, log } = this.#site;
+    leases.revoke(group);
+    if (journal.quarantine(group) !== undefined) return;
+    journal.setQuarantine(group, reason);
+    log.error('in quarantine: this site does nothing in the group until an operator seats it again', { group, reason });
+  }
+
+  #learn({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {
+    const { fences, journal, leases, log } = this.#site;
+    const known = journal.fence(group);
+    if (known !== undefined && known.epoch > epoch) return;
+    const before = journal.seat(group)?.role;
+    fences.admit({ group, epoch, owner });
+    if (before === 'active' && journal.seat(group)?.role === 'fenced') {
+      leases.revoke(group);
+      log.warn('stood down: a newer tenure exists', { group, epoch, owner });
+    }
+  }
+
+  #complain(group: string, error: AntipodeError): void {
+    if (this.#troubles.get(group) === error.message) return;
+    this.#troubles.set(group, error.message);
+    this.#site.log.warn('the coordinator says of a group what this site cannot take', { group, error });
+  }
+}
