@@ -1,10 +1,11 @@
 import { CATALOGUE, type Disposition } from '../packages/runtime/src/errors.ts';
+import { wrap } from './wrap.ts';
 
 const DISPOSITIONS: Record<Disposition, string> = {
-  retry: 'Transient. Antipode tries again by itself, more and more slowly, and gives up after a limit.',
-  'stand-down': 'The view of the one that asked is stale. It stops at once; nothing needs to be done.',
+  retry: 'Transient. Antipode tries again by itself, more and more slowly, up to a limit.',
+  'stand-down': 'The caller has a stale view. It stops at once. Nothing needs to be done.',
   operator: 'A person must decide. The work is parked until then.',
-  defect: 'An invariant broke. The process logs it and ends; its supervisor starts it again. Please report it.',
+  defect: 'An invariant broke. The process logs it and ends. Its supervisor starts it again. Please report it.',
 };
 
 /** `docs/errors.md`: the catalogue for people, by what is to be done. */
@@ -14,29 +15,18 @@ export function errorDocs(): string {
 
 # Errors
 
-Every error has a stable code: it opens the message in brackets, and it is \`code\` in \`--json\`. Codes are never reused
-for something else. An error never shows a PIN, a key label or key material.
+Every error has a stable code. A message starts with it in brackets, and it is \`code\` in \`--json\`. A code is never
+reused for something else. An error never shows a PIN, a key label or key material. The exit status of each code is in
+[docs/cli.md](cli.md#exit-status).
 
 ${sections.join('\n\n')}
 `;
 }
 
 function section(disposition: Disposition): string {
-  const rows = Object.entries(CATALOGUE)
+  const entries = Object.entries(CATALOGUE)
     .filter(([, entry]) => entry.disposition === disposition)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([code, { summary, hint }]) => `| \`${code}\` | ${cell(summary)} | ${cell(hint)} |`);
-  return [
-    `## ${disposition}`,
-    '',
-    DISPOSITIONS[disposition],
-    '',
-    '| code | what happened | what to do |',
-    '| --- | --- | --- |',
-    ...rows,
-  ].join('\n');
-}
-
-function cell(text: string): string {
-  return text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+    .map(([code, { summary, hint }]) => [`### ${code}`, wrap(summary), wrap(`_What to do:_ ${hint}`)].join('\n\n'));
+  return [`## ${disposition}`, wrap(DISPOSITIONS[disposition]), ...entries].join('\n\n');
 }

@@ -1,5 +1,5 @@
 /**
- * Writes everything that is generated and committed: the code of both protocols and the list of errors.
+ * Writes everything that is generated and committed: the code of both protocols, and the documents of errors and commands.
  * With `--check` it writes nothing, and fails where the committed copy is not what would be written.
  */
 import { spawnSync } from 'node:child_process';
@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cliDocs } from './generate-cli-docs.ts';
 import { errorDocs } from './generate-error-docs.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -14,7 +15,7 @@ const binaries = join(root, 'node_modules', '.bin');
 
 /** One template for each folder of generated code: hsm-core must not know the wire. */
 const TEMPLATES = ['buf.gen.yaml', 'buf.gen.seal.yaml'];
-const OUTPUTS = ['packages/protocol/src/gen', 'packages/hsm-core/src/gen', 'docs/errors.md'];
+const OUTPUTS = ['packages/protocol/src/gen', 'packages/hsm-core/src/gen', 'docs/errors.md', 'docs/cli.md'];
 
 function generateInto(folder: string): void {
   const env = {
@@ -28,6 +29,7 @@ function generateInto(folder: string): void {
   }
   mkdirSync(join(folder, 'docs'), { recursive: true });
   writeFileSync(join(folder, 'docs/errors.md'), errorDocs());
+  writeFileSync(join(folder, 'docs/cli.md'), cliDocs());
 }
 
 /** The outputs under `folder` by their path. */

@@ -10,11 +10,32 @@ export const JSON_OPTION = [
   'JSON on standard output; an error is one line of JSON on standard error',
 ] as const;
 
+/** Where a command that works at a site finds that site. */
+export const AGENT_CONFIG_OPTION = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
+
 const examplesOf = new WeakMap<Command, readonly string[]>();
 
+const formerNames = new WeakSet<Command>();
+
+/** Marks a command that only keeps a former name working. Help, completion and documents leave it out. */
+export function asFormerName(made: Command): Command {
+  formerNames.add(made);
+  return made;
+}
+
+/** The subcommands under their present names. */
+export function subcommandsOf({ commands }: Command): Command[] {
+  return commands.filter((child) => !formerNames.has(child));
+}
+
+/** Its own examples, without those of its subcommands. */
+export function ownExamples(of: Command): readonly string[] {
+  return examplesOf.get(of) ?? [];
+}
+
 /** Its own examples, and those of its subcommands. */
-function allExamples(command: Command): string[] {
-  return [...(examplesOf.get(command) ?? []), ...command.commands.flatMap(allExamples)];
+function allExamples(of: Command): string[] {
+  return [...ownExamples(of), ...subcommandsOf(of).flatMap(allExamples)];
 }
 
 /** A command whose help ends with examples; one with subcommands shows theirs. */

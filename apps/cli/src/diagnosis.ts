@@ -146,7 +146,7 @@ function checkPins({ pinsFile, site, dataFolder }: AgentConfig): string {
         : `no partition of another site is pinned in ${pinsFile}: no domain key and no generation is taken from anybody`,
       {
         details: { path: pinsFile, groups: lacking.join(',') },
-        hint: 'Run `antipode partition show-identity` at each of the other sites, and `antipode partition enrol <group> --peer SITE=SERIAL=SHA256` here with what it prints, compared by telephone or on paper.',
+        hint: 'Run `antipode partition show-identity` at each of the other sites, and `antipode peer trust <group> --peer SITE=SERIAL=SHA256` here with what it prints, compared by telephone or on paper.',
       },
     );
   return groups.map(([group, pins]) => `${group}: ${pins.length}`).join(', ');

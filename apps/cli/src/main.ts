@@ -11,6 +11,7 @@ import { groupCommand } from './commands/group.ts';
 import { initCommand } from './commands/init.ts';
 import { operationCommand } from './commands/operation.ts';
 import { partitionCommand } from './commands/partition.ts';
+import { peerCommand } from './commands/peer.ts';
 import { replicateCommand } from './commands/replicate.ts';
 import { resolveCommand } from './commands/resolve.ts';
 import { agentCommand, coordinatorCommand } from './commands/run.ts';
@@ -46,6 +47,7 @@ export function program(): Command {
     coordinatorCommand(),
     agentCommand(),
     partitionCommand(),
+    peerCommand(),
     groupCommand(),
     statusCommand(),
     replicateCommand(),

@@ -143,7 +143,7 @@ export const CATALOGUE = {
   DOMAIN_KEY_MISSING: {
     disposition: 'operator',
     summary: 'The partition does not hold the domain key version that is needed.',
-    hint: 'A member that missed a version gets the next one by itself; `antipode group rotate-domain-key` brings it at once. A new partition must be enrolled first (`antipode partition enrol` at every site).',
+    hint: 'A member that missed a version gets the next one by itself; `antipode group rotate-domain-key` brings it at once. A new partition must be enrolled first (`antipode peer trust` at every site).',
   },
   DOMAIN_KEY_RETIRED: {
     disposition: 'operator',
@@ -159,7 +159,7 @@ export const CATALOGUE = {
   PEER_NOT_PINNED: {
     disposition: 'operator',
     summary: 'A peer showed a partition identity that this agent has not been told to trust.',
-    hint: 'Compare the fingerprint with `antipode partition show-identity` at the other site, by telephone or on paper; if it is right, run `antipode partition enrol --peer` here with what it prints.',
+    hint: 'Compare the fingerprint with `antipode partition show-identity` at the other site, by telephone or on paper; if it is right, run `antipode peer trust --peer` here with what it prints.',
   },
   EXCHANGE_REFUSED: {
     disposition: 'operator',

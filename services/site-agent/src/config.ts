@@ -67,7 +67,7 @@ export const agentConfigSchema = z.strictObject({
   coordinator: z.strictObject({ id: siteName, address }),
   tls: z.strictObject({ ca: path, certificate: path, key: path }),
   dataFolder: path,
-  /** Identities of partitions elsewhere that this site trusts; written by `antipode partition enrol`. */
+  /** Identities of partitions elsewhere that this site trusts; written by `antipode peer trust`. */
   pinsFile: path.default('pins.yaml'),
   /** How long deleted objects are kept sealed at least, whatever a group's policy says; days. */
   deletedRetentionDaysMin: z.number().positive().max(3650).default(7),

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import type { Command } from 'commander';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { subcommandsOf } from '../common.ts';
 import { program } from '../main.ts';
 
 let script = '';
@@ -48,7 +49,7 @@ describe('completion in bash', () => {
     const offered = offers(all.map(({ path }) => [...path, '']));
     expect(offered).toEqual(
       all.map(({ command }) => [
-        ...command.commands.map((one) => one.name()),
+        ...subcommandsOf(command).map((one) => one.name()),
         ...command.options.map(({ long }) => long),
       ]),
     );
@@ -68,6 +69,11 @@ describe('completion in bash', () => {
     [['status', 'x'], []],
   ])('completes %j to %j', (words, expected) => {
     expect(offer(...words)).toEqual(expected);
+  });
+
+  it('does not offer former names of commands', () => {
+    expect(offer('partition', 'en')).toEqual([]);
+    expect(offer('partition', 'enrol', '--scr')).toEqual(['--scratch-peer']);
   });
 
   it('is registered for the command', () => {

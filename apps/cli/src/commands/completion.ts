@@ -1,5 +1,5 @@
 import { Argument, type Command, type Option } from 'commander';
-import { command } from '../common.ts';
+import { command, subcommandsOf } from '../common.ts';
 
 /** Words that may stand at one place of the command line. */
 interface Place {
@@ -9,12 +9,13 @@ interface Place {
   readonly values: ReadonlyMap<string, readonly string[]>;
 }
 
-function placeOf({ commands, options, registeredArguments }: Command): Place {
+function placeOf(one: Command): Place {
+  const { options, registeredArguments } = one;
   const flagsOf = ({ long, short }: Option): string[] =>
     [long, short].filter((flag) => flag !== undefined && flag !== null);
   return {
     words: [
-      ...commands.map((child) => child.name()),
+      ...subcommandsOf(one).map((child) => child.name()),
       ...registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
       ...options.map((option) => option.long ?? option.short ?? ''),
     ].filter((word) => word !== ''),

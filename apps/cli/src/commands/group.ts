@@ -390,7 +390,7 @@ export function groupCommand(): Command {
       .option('--none', 'the active member makes domain keys again')
       .addHelpText(
         'after',
-        '\nThe sites decide: each takes domain keys from distributors that it has pinned itself, and from members only where\nno distributor is pinned. Pin the new one at every site first (`antipode partition enrol --distributor-peer`), and take\nthe old one out of pins.yaml by hand. Nothing but rotations and enrolments depends on it.',
+        '\nThe sites decide: each takes domain keys from distributors that it has pinned itself, and from members only where\nno distributor is pinned. Pin the new one at every site first (`antipode peer trust --distributor-peer`), and take\nthe old one out of pins.yaml by hand. Nothing but rotations and enrolments depends on it.',
       )
       .action(async (name, options) => {
         if ((options.distributor === undefined) !== (options.none === true))

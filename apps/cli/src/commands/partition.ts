@@ -1,4 +1,4 @@
-import { AntipodeError, processLog } from '@antipode/runtime';
+import { processLog } from '@antipode/runtime';
 import {
   attributesHere,
   findObject,
@@ -10,23 +10,18 @@ import {
   moveIdentity,
   type PartitionAttributes,
   type PartitionIdentity,
-  peerFrom,
   peerText,
-  pinPartitions,
   planInitialisation,
   planTrust,
   showIdentity,
   trustDomainKeys,
 } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { collect, command, JSON_OPTION } from '../common.ts';
+import { AGENT_CONFIG_OPTION, collect, command, JSON_OPTION } from '../common.ts';
 import { confirm } from '../confirm.ts';
 import { output, table } from '../output.ts';
 import { filterOf, localRuleTable, ruleWarnings, withRuleOptions } from '../rules.ts';
-
-const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
-
-const OPTIONS = { member: '--peer', scratch: '--scratch-peer', distributor: '--distributor-peer' } as const;
+import { formerTrustCommand, TRUST_OPTIONS } from './peer.ts';
 
 function show(identity: PartitionIdentity, json: boolean | undefined, remark: string): void {
   output({ json }).data(identity, () =>
@@ -45,7 +40,7 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
             'It covers the officer key too: keys with CKA_WRAP_WITH_TRUSTED replicate once the security officer has acted.',
           ]
         : []),
-      `\nAt every other site:\n  antipode partition enrol <group> ${OPTIONS[identity.pin.role]} ${peerText(identity.pin)}\n`,
+      `\nAt every other site:\n  antipode peer trust <group> ${TRUST_OPTIONS[identity.pin.role]} ${peerText(identity.pin)}\n`,
       remark,
     ].join('\n'),
   );
@@ -60,7 +55,7 @@ export function moveText({ partition, phase, identitySha256, pin, waitsFor }: Id
       return [
         listed,
         'The old identity is in use. The new one takes its place when every other site has pinned it beside the old one.',
-        `\nAt every other site, compared by telephone or on paper:\n  antipode partition enrol <group> ${OPTIONS[pin.role]} ${peerText(pin)}\n\nThen here:\n  ${run} --confirm ${identitySha256}`,
+        `\nAt every other site, compared by telephone or on paper:\n  antipode peer trust <group> ${TRUST_OPTIONS[pin.role]} ${peerText(pin)}\n\nThen here:\n  ${run} --confirm ${identitySha256}`,
       ].join('\n');
     case 'switched':
       return [
@@ -144,7 +139,7 @@ export function partitionCommand(): Command {
         '--replace-lost-identity',
         'the identity key is gone from the token: make another, to be enrolled anew everywhere',
       )
-      .option(...CONFIG)
+      .option(...AGENT_CONFIG_OPTION)
       .option('--yes', 'do not ask; for scripts')
       .option(...JSON_OPTION)
       .action(async (name, { config: file, json, yes, replaceLostIdentity = false }) => {
@@ -167,7 +162,7 @@ export function partitionCommand(): Command {
       'partition show-identity main --config site-a/agent.yaml',
     ])
       .argument('<partition>', 'name in the configuration')
-      .option(...CONFIG)
+      .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .action((name, { config, json }) =>
         show(
@@ -191,7 +186,7 @@ export function partitionCommand(): Command {
       .option('--confirm <sha256>', 'the new identity, pinned at every other site: use it from now on')
       .option('--destroy-old', 'destroy the old pair, for ever')
       .option('--pinned-at <site>', 'a site whose operators say that the new identity is pinned there', collect, [])
-      .option(...CONFIG)
+      .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .addHelpText(
         'after',
@@ -210,7 +205,7 @@ export function partitionCommand(): Command {
       ]),
     )
       .argument('<partition>', 'name in the configuration')
-      .option(...CONFIG)
+      .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .action(async (name, options) => {
         const { config, json } = options;
@@ -232,7 +227,7 @@ export function partitionCommand(): Command {
     ])
       .argument('<partition>', 'name in the configuration')
       .argument('<object-id>', 'id, or its beginning, as `antipode group show` prints it')
-      .option(...CONFIG)
+      .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .action(async (name, objectId, { config, json }) => {
         const objects = await findObject(loadAgentConfig(config), { name, objectId, log: processLog() });
@@ -249,7 +244,7 @@ export function partitionCommand(): Command {
       'partition attributes main --config site-a/agent.yaml',
     ])
       .argument('<partition>', 'name in the configuration')
-      .option(...CONFIG)
+      .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .action(async (name, { config, json }) => {
         const attributes = await attributesHere(loadAgentConfig(config), name);
@@ -264,7 +259,7 @@ export function partitionCommand(): Command {
     )
       .argument('<partition>', 'name in the configuration')
       .requiredOption('--officer-pin-file <file>', 'file with the PIN of the security officer; one attempt is made')
-      .option(...CONFIG)
+      .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .addHelpText(
         'after',
@@ -286,43 +281,6 @@ export function partitionCommand(): Command {
         );
       }),
   );
-  partition.addCommand(
-    command('enrol', 'trust partitions of other sites for a group: they may exchange its domain key with this site', [
-      'partition enrol payments --peer b=9aa08ea09924bb93=4f0c...e1 --scratch-peer c=77aa...=99ab...07 --config site-a/agent.yaml',
-    ])
-      .argument('<group>', 'replication group')
-      .option('--peer <site=serial=sha256>', 'a member elsewhere, as its site shows it; repeat for each', collect, [])
-      .option('--scratch-peer <site=serial=sha256>', 'a scratch partition elsewhere; repeat for each', collect, [])
-      .option(
-        '--distributor-peer <site=serial=sha256>',
-        'a partition that alone brings domain keys to the group; from then on this site takes them from no other',
-        collect,
-        [],
-      )
-      .option(...CONFIG)
-      .option(...JSON_OPTION)
-      .addHelpText(
-        'after',
-        '\nBoth sites must do this: each trusts the other, or no domain key crosses. Then create the group,\nor bring a new domain key to an existing one with `antipode group rotate-domain-key`.',
-      )
-      .action((group, { config, json, peer, scratchPeer, distributorPeer }) => {
-        const pins = [
-          ...peer.map((text: string) => peerFrom(text, 'member')),
-          ...scratchPeer.map((text: string) => peerFrom(text, 'scratch')),
-          ...distributorPeer.map((text: string) => peerFrom(text, 'distributor')),
-        ];
-        if (pins.length === 0)
-          throw new AntipodeError('USAGE', 'name one --peer, --scratch-peer or --distributor-peer at least', {
-            details: { field: 'peer' },
-          });
-        const loaded = loadAgentConfig(config);
-        const added = pinPartitions({ config: loaded, group, pins });
-        output({ json }).data(
-          { group, added, pinsFile: loaded.pinsFile },
-          () =>
-            `${added} new ${added === 1 ? 'partition' : 'partitions'} trusted for group ${group} (${loaded.pinsFile})`,
-        );
-      }),
-  );
+  partition.addCommand(formerTrustCommand(), { hidden: true });
   return partition;
 }

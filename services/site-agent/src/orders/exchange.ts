@@ -218,7 +218,7 @@ export class Exchanges {
       `partition ${settings.name} is not pinned as a distributor of group ${group} at its own site`,
       {
         details: { group, role: settings.role },
-        hint: 'Declare the partition with `role: distributor` in agent.yaml, and run `antipode partition enrol --distributor-peer` at every site of the group, its own included.',
+        hint: 'Declare the partition with `role: distributor` in agent.yaml, and run `antipode peer trust --distributor-peer` at every site of the group, its own included.',
       },
     );
   }

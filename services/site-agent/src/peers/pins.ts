@@ -66,7 +66,7 @@ export class Pins {
     if (known.length === before) return 0;
     const head = existsSync(this.#file)
       ? ''
-      : '# Partitions of other sites that this site trusts, by group. Written by `antipode partition enrol`.\n';
+      : '# Partitions of other sites that this site trusts, by group. Written by `antipode peer trust`.\n';
     const comments = existsSync(this.#file) ? (/^(?:#.*\n)*/.exec(readFileSync(this.#file, 'utf8'))?.[0] ?? '') : '';
     writeFileDurably(this.#file, head + comments + stringify({ ...pins, [group]: known }));
     return known.length - before;

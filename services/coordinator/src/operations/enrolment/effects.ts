@@ -85,7 +85,7 @@ function bringerOf({ ports }: EffectContext, group: Group): { site: string; dist
   if (ports.detector.view(site)?.status === 'up') return { site, distributorSerial: serial };
   throw new AntipodeError('SITE_UNREACHABLE', `the distributor of group ${group.spec.name}, at site ${site}, is away`, {
     details: { group: group.spec.name, site },
-    hint: 'Replication and failover go on; a rotation or an enrolment waits for it. If it is lost, name another: pin it at every site with `antipode partition enrol --distributor-peer`, then run `antipode group set-distributor`.',
+    hint: 'Replication and failover go on; a rotation or an enrolment waits for it. If it is lost, name another: pin it at every site with `antipode peer trust --distributor-peer`, then run `antipode group set-distributor`.',
   });
 }
 
