@@ -2,11 +2,11 @@ import { MAY_CALL } from '@antipode/protocol';
 import { expect, it } from 'vitest';
 import { read } from './support/tree.ts';
 
-/** `kind method`, as a table row of the page gives them: the kind of caller, then methods in code font. */
+/** `kind method`, as the list of the page gives them: the kind of caller in bold, then methods in code font. */
 function grantedOn(page: string): string[] {
-  const rows = page.matchAll(/^\| (coordinator|site|operator) +\| (.*) \|$/gm);
-  return [...rows].flatMap(([, kind, cell]) =>
-    [...cell!.matchAll(/`(\w+)`/g)].map(([, method]) => `${kind} ${method}`),
+  const items = page.replaceAll(/\n {2}(?=\S)/g, ' ').matchAll(/^- \*\*(coordinator|site|operator)\*\*: (.*)$/gm);
+  return [...items].flatMap(([, kind, methods]) =>
+    [...methods!.matchAll(/`(\w+)`/g)].map(([, method]) => `${kind} ${method}`),
   );
 }
 

@@ -7,6 +7,7 @@ it('every reason has its way out, and the glossary has the same', () => {
   expect(Object.keys(WAYS_OUT)).toEqual([...UNCAPTURED_REASONS]);
   const glossary = readFileSync(new URL('../../../docs/glossary.md', import.meta.url), 'utf8');
   const [, section = ''] = glossary.split('Reasons for _uncaptured_');
-  const rows = [...section.matchAll(/^\| `([a-z0-9-]+)` +\|[^|]*\| ([^|]*?) *\|$/gm)];
+  const items = section.replaceAll(/\n {4}(?=\S)/g, ' ');
+  const rows = [...items.matchAll(/^- `([a-z0-9-]+)`\n {2}- meaning: .*\n {2}- the way out: (.*)$/gm)];
   expect(Object.fromEntries(rows.map(([, reason, what]) => [reason, what]))).toEqual(WAYS_OUT);
 });
