@@ -39,17 +39,17 @@ export function tlsChecks(what: string, { kind, name, tls, dataFolder }: Process
         if (!isExpected)
           throw new AntipodeError(
             'CERTIFICATE_INVALID',
-            `the certificate is of ${identity.kind} ${identity.name}, expected ${kind} ${name ?? '(any name)'}`,
+            `the certificate belongs to ${identity.kind} ${identity.name}, expected ${kind} ${name ?? '(any name)'}`,
             {
               details: { path: tls.certificate },
-              hint: `Put the certificate of ${kind} ${name ?? ''} there, or correct the name in the configuration: \`run\` refuses to start with this one.`,
+              hint: `Put the certificate of ${kind} ${name ?? ''} there, or correct the name in the configuration. \`run\` does not start with this one.`,
             },
           );
         const warnings = warningsOf(state, systemClock.wallMs());
         if (warnings.length > 0)
           throw new AntipodeError('CERTIFICATE_INVALID', warnings.join('; '), {
             details: { path: tls.certificate },
-            hint: 'Issue a new one with `antipode init`, or with your own authority, and put it in the place of the old one: it is taken without a restart.',
+            hint: 'Issue a new one with `antipode init`, or with your own authority, and replace the old one. No restart is needed.',
           });
         const days = Math.floor((state.certificateEndsMs - systemClock.wallMs()) / 86_400_000);
         return `${identity.kind} ${identity.name}, ${days} days left`;
@@ -83,12 +83,12 @@ function userOf(dataFolder: string | undefined): number {
 function checkPrivateFile(path: string, user: number): string {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined)
-    throw new AntipodeError('CERTIFICATE_INVALID', `${path}: cannot be read: ENOENT`, { details: { path } });
+    throw new AntipodeError('CERTIFICATE_INVALID', `cannot read ${path}: ENOENT`, { details: { path } });
   const mode = (stat.mode & 0o777).toString(8);
   if ((stat.mode & 0o077) !== 0)
     throw new AntipodeError('FILE_UNWRITABLE', `${path} has mode ${mode}, expected 600 or 400`, {
       details: { path, mode },
-      hint: `Run chmod 600 on it. If others could read it, issue a new certificate.`,
+      hint: `Run chmod 600 on it. If other users could have read it, issue a new certificate.`,
     });
   if (user !== 0 && stat.uid !== user) throw notOf(path, stat, user);
   return `mode ${mode}`;
@@ -97,7 +97,7 @@ function checkPrivateFile(path: string, user: number): string {
 function notOf(path: string, { uid }: Stats, user: number): AntipodeError {
   return new AntipodeError('FILE_UNWRITABLE', `${path} belongs to user ${uid}, but the process runs as user ${user}`, {
     details: { path, owner: uid, expected: user },
-    hint: `Run chown ${user} on it: the owner of the data folder is the user of the process.`,
+    hint: `Run chown ${user} on it. The process runs as the owner of the data folder.`,
   });
 }
 
@@ -111,7 +111,7 @@ function checkFolder(path: string, program: 'agent' | 'coordinator'): string {
   try {
     accessSync(existing, constants.W_OK | constants.X_OK);
   } catch (cause) {
-    throw new AntipodeError('FILE_UNWRITABLE', `${existing} cannot be written to`, {
+    throw new AntipodeError('FILE_UNWRITABLE', `cannot write to ${existing}`, {
       details: { path: existing },
       cause,
     });
@@ -120,11 +120,11 @@ function checkFolder(path: string, program: 'agent' | 'coordinator'): string {
   if (bavail * bsize < FREE_BYTES_MIN)
     throw new AntipodeError('FILE_UNWRITABLE', `${existing} has ${Math.floor((bavail * bsize) / 1024 ** 2)} MiB free`, {
       details: { path: existing },
-      hint: 'Make room: a journal that cannot be written to stops every order.',
+      hint: 'Free some space. The agent obeys no order while it cannot write its journal.',
     });
-  if (folder === undefined) return 'is made by the first run';
+  if (folder === undefined) return 'does not exist yet; the first run makes it';
   if ((folder.mode & 0o022) !== 0)
-    throw new AntipodeError('FILE_UNWRITABLE', `${path} can be written to by others than its owner`, {
+    throw new AntipodeError('FILE_UNWRITABLE', `users other than its owner can write to ${path}`, {
       details: { path },
       hint: 'Run chmod 700 on it.',
     });
@@ -134,7 +134,7 @@ function checkFolder(path: string, program: 'agent' | 'coordinator'): string {
     // The coordinator gives the folders of its servers to the users that they run as.
     if (stat?.isFile() && stat.uid !== folder.uid) throw notOf(file, stat, folder.uid);
   }
-  return isRunning(path, program) ? `the ${program} runs on it` : 'ok';
+  return isRunning(path, program) ? `in use by the running ${program}` : 'ok';
 }
 
 export function isRunning(folder: string, program: 'agent' | 'coordinator'): boolean {
@@ -162,7 +162,7 @@ function checkAddress(
           new AntipodeError('CONFIG_INVALID', `cannot listen on ${address}: ${cause.message}`, {
             details: { address },
             cause,
-            hint: 'Find who holds it with `ss -ltnp`, or give another address in the configuration.',
+            hint: 'Find the process that uses it with `ss -ltnp`, or set another address in the configuration.',
           }),
         );
     });
@@ -178,10 +178,10 @@ function checkClock(dataFolder: string): string {
   if (aheadMs > CLOCK_AHEAD_MS_MAX)
     throw new AntipodeError(
       'CONFIG_INVALID',
-      `the clock says ${new Date(now).toISOString()}, and the data folder was written to ${Math.round(aheadMs / 1_000)} s after that`,
+      `the clock is at ${new Date(now).toISOString()}, but the data folder was written ${Math.round(aheadMs / 1_000)} s later`,
       {
         details: { path: dataFolder },
-        hint: 'The clock was set back, or is wrong. Correct it (chrony, systemd-timesyncd): certificates and recovery points are judged by it.',
+        hint: 'Correct the clock (chrony, systemd-timesyncd): it was set back, or is wrong. Certificates and recovery points depend on it.',
       },
     );
   return new Date(now).toISOString();

@@ -5,13 +5,13 @@ import { AntipodeError } from '@antipode/runtime';
 /** @throws USAGE when it is not confirmed, and when there is no terminal to ask at */
 export async function confirm(name: string, what = 'the group'): Promise<void> {
   if (!process.stdin.isTTY)
-    throw new AntipodeError('USAGE', 'no terminal to confirm at: add --yes', { details: { field: 'yes' } });
+    throw new AntipodeError('USAGE', 'no terminal to ask for confirmation: add --yes', { details: { field: 'yes' } });
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await new Promise<string | undefined>((resolve) => {
       // Ctrl-C and Ctrl-D close it, and leave the question without an answer.
       prompt.once('close', () => resolve(undefined));
-      prompt.question(`Type the name of ${what} to go on: `).then(resolve, () => resolve(undefined));
+      prompt.question(`Type the name of ${what} to continue: `).then(resolve, () => resolve(undefined));
     });
     if (answer?.trim() !== name)
       throw new AntipodeError('USAGE', 'not confirmed; nothing was changed', { details: { field: 'confirm' } });

@@ -127,13 +127,13 @@ function checkPins({ pinsFile, site, dataFolder }: AgentConfig): string {
   if (owner !== undefined && owner !== expected)
     throw new AntipodeError('FILE_UNWRITABLE', `${pinsFile} belongs to user ${owner}, expected ${expected}`, {
       details: { path: pinsFile },
-      hint: `Run chown ${expected} on it: the agent cannot read it, and takes no generation of a peer.`,
+      hint: `Run chown ${expected} on it. The agent cannot read the file, so it takes no generation from a peer.`,
     });
   const own = groups.find(([, pins]) => pins.some((pin) => pin.site === site));
   if (own !== undefined)
     throw new AntipodeError('CONFIG_INVALID', `${pinsFile} pins a partition of this site for group ${own[0]}`, {
       details: { path: pinsFile, group: own[0] },
-      hint: 'Take it out: our own partitions are known by the journal.',
+      hint: 'Remove it. The agent knows its own partitions from the journal.',
     });
   const pinned = new Map(groups.map(([group, pins]) => [group, pins.length]));
   const seats = existsSync(join(dataFolder, 'journal.db')) ? seatedGroups(dataFolder) : [];
@@ -142,11 +142,11 @@ function checkPins({ pinsFile, site, dataFolder }: AgentConfig): string {
     throw new AntipodeError(
       'PEER_NOT_PINNED',
       lacking.length > 0
-        ? `no partition of another site is pinned for group ${lacking.join(', ')}, in which this site has a seat`
-        : `no partition of another site is pinned in ${pinsFile}: no domain key and no generation is taken from anybody`,
+        ? `this site has a seat in group ${lacking.join(', ')} and trusts no partition of another site for it`
+        : `${pinsFile} has no partition of another site: this site takes no domain key and no generation from anybody`,
       {
         details: { path: pinsFile, groups: lacking.join(',') },
-        hint: 'Run `antipode partition show-identity` at each of the other sites, and `antipode peer trust <group> --peer SITE=SERIAL=SHA256` here with what it prints, compared by telephone or on paper.',
+        hint: 'Run `antipode partition show-identity` at each of the other sites, and compare by telephone or on paper. Then run `antipode peer trust <group> --peer SITE=SERIAL=SHA256` here.',
       },
     );
   return groups.map(([group, pins]) => `${group}: ${pins.length}`).join(', ');
@@ -164,7 +164,7 @@ async function describeToken(config: AgentConfig, partition: AgentConfig['partit
   const provider = await openPartition(partitionConfig(partition, config), { log: silentLog });
   try {
     const { model, firmware, serial, unenforced, silentSlots } = await provider.describe();
-    const weakness = unenforced.length === 0 ? '' : `; accepted, though it does not keep: ${unenforced.join(', ')}`;
+    const weakness = unenforced.length === 0 ? '' : `; accepted without these protections: ${unenforced.join(', ')}`;
     const silent = silentSlots.length === 0 ? '' : `; other slots do not answer: ${silentSlots.join(', ')}`;
     return `${model} ${firmware}, serial ${serial}${weakness}${silent}`;
   } finally {
@@ -177,7 +177,7 @@ async function proveIdentity(config: AgentConfig, name: string): Promise<string>
   if (!existsSync(join(config.dataFolder, 'journal.db')))
     throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
       details: { partition: name },
-      hint: `Run \`antipode partition init ${name}\` at this site: it makes the identity key.`,
+      hint: `Run \`antipode partition init ${name}\` at this site. It makes the identity key.`,
     });
   showIdentity(config, name);
   return (await initialisePartition({ config, name, log: silentLog })).identitySha256;
@@ -197,7 +197,7 @@ export const operatorFindings = (file: string): Promise<Finding[]> =>
           const warnings = certificateWarnings(status, systemClock.wallMs());
           if (warnings.length > 0)
             throw new AntipodeError('CERTIFICATE_INVALID', warnings.join('; '), {
-              hint: 'Issue new certificates and put them in the place of the old ones: they are taken without a restart.',
+              hint: 'Issue new certificates and replace the old ones. No restart is needed.',
             });
           return `${status.coordinator}${status.isLeader ? '' : ' (does not lead)'}`;
         },

@@ -25,7 +25,7 @@ function writeNew(folder: string, files: Readonly<Record<string, { text: string;
   const paths = Object.keys(files).map((name) => join(folder, name));
   const existing = paths.find((path) => existsSync(path));
   if (existing !== undefined)
-    throw new AntipodeError('FILE_EXISTS', `${existing} exists already; nothing was written`, {
+    throw new AntipodeError('FILE_EXISTS', `${existing} already exists; nothing was written`, {
       details: { path: existing },
     });
   try {
@@ -63,7 +63,7 @@ function readAuthority(folder: string): { authority: Authority; trustDomain: str
     } catch (cause) {
       throw new AntipodeError(
         'FILE_UNWRITABLE',
-        `cannot read ${join(folder, name)}; make an authority with \`antipode init authority\``,
+        `cannot read ${join(folder, name)}; \`antipode init authority\` makes an authority`,
         { details: { path: folder }, cause },
       );
     }
@@ -165,7 +165,7 @@ export async function makeSiteFolder(options: {
   };
   return writeNew(folder, {
     ...files,
-    'agent.yaml': yaml('Antipode site agent. PINs stand in files of their own, mode 0600.', config),
+    'agent.yaml': yaml('Antipode site agent. Each PIN is in a file of its own, mode 0600.', config),
   });
 }
 

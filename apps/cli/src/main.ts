@@ -27,7 +27,7 @@ const EXAMPLES = `Examples:
   $ antipode failover payments --dry-run
   $ antipode completion bash`;
 
-const JSON_NOTE = `With --json, the answer is JSON on standard output. An error is one line of JSON on standard error, below progress:
+const JSON_NOTE = `With --json, the answer is JSON on standard output, and an error is one line of JSON on standard error:
   {"error":{"code":"TIMED_OUT","message":"...","hint":"what to do","details":{"operation":"..."}}}`;
 
 function exitCodes(): string {

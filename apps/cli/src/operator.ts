@@ -47,7 +47,7 @@ export function operatorConfigFile(given: string | undefined): string {
   if (found !== undefined) return found;
   throw new AntipodeError(
     'CONFIG_INVALID',
-    'no operator.yaml here or in ~/.config/antipode; make one with `antipode init operator`, or name it with --config',
+    'found no operator.yaml in this folder or in ~/.config/antipode; `antipode init operator` makes one, --config names one',
     { details: { path: 'operator.yaml' } },
   );
 }
@@ -92,7 +92,7 @@ export async function withOperator<T>(
     throw new AntipodeError('TIMED_OUT', `no answer from coordinator ${id} at ${address} in ${timeoutMs / 1_000} s`, {
       details: { coordinator: id, address, timeoutMs },
       cause: thrown,
-      hint: 'Check the coordinator and the way there, or ask another coordinator. Nothing was changed. --timeout waits longer.',
+      hint: 'Check the coordinator and the connection to it, or wait longer with --timeout. Nothing was changed.',
     });
   } finally {
     operator.close();
@@ -139,7 +139,7 @@ export async function follow(
       operator.getOperation({ operationId, waitMs: waitMsOf(leftMs), seenPhase: seen }, { timeoutMs: POLL_MS * 2 }),
     );
     if (operation === undefined)
-      throw new AntipodeError('NOT_FOUND', `there is no operation ${operationId}`, {
+      throw new AntipodeError('NOT_FOUND', `operation ${operationId} does not exist`, {
         details: { operation: operationId },
       });
     if (operation.phase !== seen) output?.note(`  ${operation.kind}: ${operation.phase}`);
@@ -150,16 +150,20 @@ export async function follow(
     if (operation.status === 'done') return operation;
     if (operation.status !== 'open') throw errorOf(operation);
     if (leftMs <= 0)
-      throw new AntipodeError('TIMED_OUT', `${operation.kind} ${operationId} is still ${operation.phase}; it goes on`, {
-        details: { operation: operationId },
-      });
+      throw new AntipodeError(
+        'TIMED_OUT',
+        `${operation.kind} ${operationId} is still ${operation.phase}, and continues`,
+        {
+          details: { operation: operationId },
+        },
+      );
   }
 }
 
 export function errorOf({ id, errorCode, errorMessage, kind, phase, status }: Operation): AntipodeError {
   // Whatever failed on the way, and was tried again: that is not why it ended.
   if (status === 'cancelled')
-    return new AntipodeError('OPERATION_CANCELLED', `the ${kind} was cancelled in its phase ${phase}, or replaced`, {
+    return new AntipodeError('OPERATION_CANCELLED', `the ${kind} was cancelled or replaced in phase ${phase}`, {
       details: { operation: id },
     });
   const code = isErrorCode(errorCode) ? errorCode : 'TIMED_OUT';

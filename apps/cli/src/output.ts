@@ -107,7 +107,7 @@ export function guardOutput({
   stdout.on('error', (cause: NodeJS.ErrnoException) => {
     if (isUnread(cause)) return;
     const hint =
-      'Make room where the output goes to, then repeat the command if it only reads. What it ordered was ordered.';
+      'Free space for the output. Then repeat the command if it only reads. If it gave an order, that order stands.';
     const details = { path: '/dev/stdout' };
     fail(
       new AntipodeError('FILE_UNWRITABLE', `cannot write to standard output: ${cause.message}`, {

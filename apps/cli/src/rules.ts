@@ -14,10 +14,10 @@ export interface RuleOptions {
 
 export const withRuleOptions = (command: Command): Command =>
   command
-    .option('--exclude-id <hex>', 'CKA_ID of objects that never leave', collect, [])
-    .option('--exclude-label <pattern>', 'label of objects that never leave, with * and ?', collect, [])
-    .option('--exclude-class <class>', 'class of objects that never leave', collect, [])
-    .option('--exclude-ignore-case', 'compare labels without regard to case');
+    .option('--exclude-id <hex>', 'CKA_ID of objects that never leave their site', collect, [])
+    .option('--exclude-label <pattern>', 'label of objects that never leave their site; * and ? match', collect, [])
+    .option('--exclude-class <class>', 'class of objects that never leave their site', collect, [])
+    .option('--exclude-ignore-case', 'ignore upper and lower case in labels');
 
 export const filterOf = ({ excludeId, excludeLabel, excludeClass, excludeIgnoreCase }: RuleOptions) => ({
   excludeIds: [...excludeId],
@@ -28,7 +28,7 @@ export const filterOf = ({ excludeId, excludeLabel, excludeClass, excludeIgnoreC
 
 /** What each rule keeps at the active site, by id: the labels are told at the site itself. */
 export function ruleTable({ site, serial, rules }: MatchRulesResponse): string {
-  if (rules.length === 0) return `No rules: every object of partition ${serial} of site ${site} may leave it.`;
+  if (rules.length === 0) return `No rules: every object of partition ${serial} of site ${site} can leave the site.`;
   return table(
     ['RULE', 'VALUE', 'OBJECTS', 'CKA_ID'],
     rules.map(({ kind, rule, objects, ckaIds }) => [

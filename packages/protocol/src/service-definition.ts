@@ -46,7 +46,7 @@ function decode(
   if (bytes.length > limit)
     throw new AntipodeError(
       'REQUEST_INVALID',
-      `a ${schema.name} of ${bytes.length} bytes is too large, at most ${limit} are taken`,
+      `a ${schema.name} of ${bytes.length} bytes is too large, expected at most ${limit}`,
       { details },
     );
   try {

@@ -21,7 +21,7 @@ export const systemClock: Clock = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   sleep: async (ms, signal) => {
-    if (Number.isNaN(ms)) throw new AntipodeError('INVARIANT_BROKEN', 'a sleep was asked for that is no number');
+    if (Number.isNaN(ms)) throw new AntipodeError('INVARIANT_BROKEN', 'the length of a sleep is not a number');
     const options = signal === undefined ? {} : { signal };
     try {
       let leftMs = ms;

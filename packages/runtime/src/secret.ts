@@ -79,7 +79,7 @@ function checkPinFile(path: string, stat: Stats, owners: readonly number[]): voi
   if ([user, 0, ...owners].includes(stat.uid)) return;
   throw new AntipodeError('PIN_FILE_EXPOSED', `${path} belongs to user ${stat.uid}, expected ${user} or root`, {
     details: { path, owner: stat.uid, expected: user },
-    hint: 'Give the file to the user of the agent (chown). If the other user is not trusted with the PIN, change the PIN too.',
+    hint: 'Give the file to the user of the agent (chown). If the other user must not know the PIN, change the PIN too.',
   });
 }
 
@@ -99,12 +99,12 @@ function pinIn(path: string, bytes: Buffer): Secret {
   const line = bytes.subarray(0, end);
   if (line.includes(0)) refuse('has a zero byte in its first line, as UTF-16 has', asText);
   if (line.some((byte) => byte < 0x20 || byte === 0x7f))
-    refuse('has a control character in its first line', 'Remove it: a tab, for example. No login was tried.');
+    refuse('has a control character in its first line', 'Remove it, for example a tab. No login was tried.');
   if (!isUtf8(line)) refuse('is not UTF-8, which PKCS#11 expects of a PIN', asText);
   if (hasBlankAtEnd(line))
     refuse(
       'has a blank at the beginning or the end of its first line',
-      'Remove it. A PIN that really begins or ends with a blank cannot be used: change it. No login was tried.',
+      'Remove the blank. If the PIN really begins or ends with one, change the PIN. No login was tried.',
     );
   // Not Buffer.from: small copies share a pool, which would be locked and unlocked with whatever else is in it.
   const pin = Buffer.alloc(line.length);

@@ -76,7 +76,7 @@ export class Coordinator implements Closeable {
     if (kind !== 'coordinator' || name !== config.id) {
       throw new AntipodeError(
         'CERTIFICATE_INVALID',
-        `the certificate is of ${kind} ${name}, expected coordinator ${config.id}`,
+        `the certificate belongs to ${kind} ${name}, expected coordinator ${config.id}`,
         { details: { path: config.tls.certificate } },
       );
     }
@@ -209,7 +209,7 @@ export class Coordinator implements Closeable {
     await election.pass().catch((thrown: unknown) => {
       const error = AntipodeError.from(thrown);
       if (error.disposition !== 'retry') throw error;
-      log.warn('the election could not look, and tries again', { error });
+      log.warn('the election could not read the lease; it tries again', { error });
     });
     election.start();
     const server = this.#own(new RpcServer({ tls: this.#tls, log }));

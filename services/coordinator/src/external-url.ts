@@ -12,7 +12,7 @@ export const EXTERNAL_TLS: ConnectionOptions = { minVersion: 'TLSv1.2', ecdhCurv
 export function parseExternalUrl(text: string, { field, schemes }: { field: string; schemes: readonly string[] }): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url !== undefined && schemes.includes(url.protocol.slice(0, -1))) return url;
-  throw new AntipodeError('CONFIG_INVALID', `${field} is no address of the form ${schemes.join(' or ')}://...`, {
+  throw new AntipodeError('CONFIG_INVALID', `${field} is not an address of the form ${schemes.join(' or ')}://...`, {
     details: { field },
   });
 }

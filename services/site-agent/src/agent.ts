@@ -90,14 +90,14 @@ export class SiteAgent implements Closeable {
     if (tls.identity.kind !== 'site' || tls.identity.name !== config.site) {
       throw new AntipodeError(
         'CERTIFICATE_INVALID',
-        `the certificate is of ${tls.identity.kind} ${tls.identity.name}, expected site ${config.site}`,
+        `the certificate belongs to ${tls.identity.kind} ${tls.identity.name}, expected site ${config.site}`,
         { details: { path: config.tls.certificate } },
       );
     }
     this.#lock = lockFolder(config.dataFolder, { program: 'agent' });
     const { journal, store } = this.#openMemory(config.dataFolder);
     if (store.setAside !== undefined)
-      log.error('the store was damaged and begins again; what is lacking is fetched from other members', {
+      log.error('the store was damaged and starts empty; missing generations are fetched from other members', {
         damaged: store.setAside,
       });
     journal.beginRun();

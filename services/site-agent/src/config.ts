@@ -51,7 +51,7 @@ const partition = z.strictObject({
   exclude: z
     .strictObject({
       ids: z.array(z.string().regex(/^(?:[0-9a-fA-F]{2})+$/, 'expected a CKA_ID in hexadecimal')).default([]),
-      labels: z.array(z.string().regex(/[^\p{C}\p{Z}]/u, 'expected a pattern that shows something')).default([]),
+      labels: z.array(z.string().regex(/[^\p{C}\p{Z}]/u, 'expected a pattern with a visible character')).default([]),
       classes: z.array(z.enum(OBJECT_CLASSES)).default([]),
       ignoreCase: z.boolean().default(false),
     })

@@ -71,7 +71,7 @@ export function requireStandby(site: Site, { group, epoch }: { group: string; ep
   if (seat.role === 'standby') return;
   throw new AntipodeError(
     'ROLE_REFUSED',
-    `this site is ${seat.role} in group ${group}, generations are applied to standbys`,
+    `this site is ${seat.role} in group ${group}, expected standby: generations are applied to standbys`,
     { details: { group, role: seat.role } },
   );
 }

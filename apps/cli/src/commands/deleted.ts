@@ -37,11 +37,13 @@ const keptFor = ({ keptMs, retentionMs }: DeletedObject): string =>
     : `${Math.floor(keptMs / DAY_MS)} of ${Math.ceil(retentionMs / DAY_MS)} days`;
 
 export function deletedCommand(): Command {
-  const deleted = command('deleted', 'objects that were deleted or replaced; run these at the site itself');
+  const deleted = command('deleted', 'deleted and replaced objects; run these at the site itself');
   deleted.addCommand(
-    command('list', 'what is deleted and still sealed, what a held capture would lose, and what has another value', [
-      'deleted list payments --config site-a/agent.yaml',
-    ])
+    command(
+      'list',
+      'list objects that are deleted and still sealed, that a held capture would lose, or that have another value',
+      ['deleted list payments --config site-a/agent.yaml'],
+    )
       .argument('<group>', 'replication group')
       .option(...CONFIG)
       .option(...JSON_OPTION)
@@ -51,35 +53,38 @@ export function deletedCommand(): Command {
       }),
   );
   deleted.addCommand(
-    command('accept', 'accept that objects are gone or have another value: the next capture goes on without them', [
+    command('accept', 'accept that objects are gone or have another value; the next capture leaves them out', [
       'deleted accept payments --config site-a/agent.yaml',
       'deleted accept payments 6f0c --config site-a/agent.yaml',
     ])
       .argument('<group>', 'replication group')
-      .argument('[object...]', 'ids or their beginnings; without any, all that is held or changed')
+      .argument('[object...]', 'object ids, or how they begin; by default all that are held or changed')
       .option(...CONFIG)
       .option(...JSON_OPTION)
       .action(async (group, objectIds, { config, json }) => {
         const accepted = await acceptDeleted({ config: loadAgentConfig(config), group, objectIds });
-        output({ json }).data(accepted, () => `${deletedTable(accepted)}\n\nThe next capture goes on without these.`);
+        output({ json }).data(accepted, () => `${deletedTable(accepted)}\n\nThe next capture leaves these out.`);
       }),
   );
   deleted.addCommand(
-    command('restore', 'put objects back into the token of the active member, from what is sealed here', [
+    command('restore', 'put objects back into the token of the active member, from the sealed objects of this site', [
       'deleted restore payments 6f0c --config site-a/agent.yaml',
     ])
       .argument('<group>', 'replication group')
-      .argument('<object...>', 'ids or their beginnings, as `deleted list` shows them')
+      .argument('<object...>', 'object ids, or how they begin, from `deleted list`')
       .option(...CONFIG)
       .option(...JSON_OPTION)
       .addHelpText(
         'after',
-        '\nWhere the value of an object has changed, what bears its names now is destroyed when the sound one is back.',
+        '\nIf another object now has the names of a restored one, that object is destroyed after the restore.',
       )
       .action(async (group, objectIds, { config, json }) => {
         const options = { config: loadAgentConfig(config), group, objectIds, log: processLog() };
         const restored = await restoreDeleted(options);
-        output({ json }).data(restored, () => `${deletedTable(restored)}\n\nThese are in the token again, and work.`);
+        output({ json }).data(
+          restored,
+          () => `${deletedTable(restored)}\n\nThese objects are in the token again, and work.`,
+        );
       }),
   );
   return deleted;

@@ -10,13 +10,13 @@ import { isUnread, printError } from '../output.ts';
 const SIGNAL_MS = 50;
 
 export function demoCommand(): Command {
-  return command('demo', 'three sites on this machine: replicate, prove, lose a site, carry on', [
+  return command('demo', 'run three sites on this machine: replicate, prove, lose a site, carry on', [
     'demo',
     'demo --json',
     'demo --keep',
   ])
-    .option('--json', 'as its last line, one JSON object with what was measured; the story goes to standard error')
-    .option('--keep', 'leave the folder with configuration, logs and tokens')
+    .option('--json', 'print one JSON object with the measurements as the last line; the story goes to standard error')
+    .option('--keep', 'keep the folder with configuration, logs and tokens')
     .addHelpText('after', `\nExits with ${EXIT.ok} only if everything held. Otherwise it names the step that failed.`)
     .action(async ({ json = false, keep = false }) => {
       const story = new Story({ write: (text) => (json ? process.stderr : process.stdout).write(`${text}\n`) });

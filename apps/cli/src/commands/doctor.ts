@@ -6,7 +6,7 @@ import { EXIT } from '../exit-codes.ts';
 import { output } from '../output.ts';
 
 export function doctorCommand(): Command {
-  return command('doctor', 'check configuration, certificates, programs, tokens and connections, with hints', [
+  return command('doctor', 'check configuration, certificates, programs, tokens and connections; print hints', [
     'doctor --agent site-a/agent.yaml',
     'doctor --coordinator coordinator/coordinator.yaml',
     'doctor --operator operator/operator.yaml --json',
@@ -19,11 +19,11 @@ export function doctorCommand(): Command {
       '--coordinator <file>',
       'configuration of a coordinator: certificate, files, addresses, programs or servers',
     )
-    .option('--operator <file>', 'configuration of an operator: certificate, key, and the way to the coordinator')
+    .option('--operator <file>', 'configuration of an operator: certificate, key, connection to the coordinator')
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
-      '\nWithout an option it checks agent.yaml, coordinator.yaml and operator.yaml of this folder, whichever are there.',
+      '\nWithout an option it checks those of agent.yaml, coordinator.yaml and operator.yaml that are in this folder.',
     )
     .action(async ({ json, ...given }) => {
       const named = [given.agent, given.coordinator, given.operator].some((file) => file !== undefined);
@@ -34,10 +34,10 @@ export function doctorCommand(): Command {
       if (agent === undefined && coordinator === undefined && operator === undefined)
         throw new AntipodeError(
           'USAGE',
-          'nothing to check: there is no agent.yaml, coordinator.yaml or operator.yaml here',
+          'nothing to check: this folder has no agent.yaml, coordinator.yaml or operator.yaml',
           {
             details: { field: 'agent' },
-            hint: 'Run it in the folder of a configuration, or name files with --agent, --coordinator and --operator.',
+            hint: 'Run it in the folder of a configuration file, or name files with --agent, --coordinator and --operator.',
           },
         );
       const diagnosis = await import('../diagnosis.ts');

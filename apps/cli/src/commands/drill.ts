@@ -22,14 +22,14 @@ function drillTable(drills: readonly DrillRecord[]): string {
 }
 
 export function drillCommand(): Command {
-  const drill = command('drill', 'rehearsed restores into scratch partitions, with a proof per key');
+  const drill = command('drill', 'rehearsed restores into scratch partitions, with a proof for each key');
   drill.addCommand(
     operatorCommand('run', 'restore the newest acknowledged generation into a scratch partition and prove every key', [
       'drill run payments',
       'drill run payments --site c',
     ])
       .argument('<group>', 'replication group')
-      .option('--site <site>', 'where; any site with a scratch partition by default', '')
+      .option('--site <site>', 'the site to run it at; by default any with a scratch partition', '')
       .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
       .action(async (group, options) => {
         const out = output(options);
@@ -43,12 +43,12 @@ export function drillCommand(): Command {
       }),
   );
   drill.addCommand(
-    readCommand('list', 'drills, newest first, with their signed evidence in --json', [
+    readCommand('list', 'list drills, newest first; --json includes the signed evidence', [
       'drill list',
       'drill list payments --limit 10 --json',
     ])
-      .argument('[group]', 'replication group; all by default', '')
-      .option('--limit <count>', 'at most so many', count, 50)
+      .argument('[group]', 'replication group; by default all', '')
+      .option('--limit <count>', 'how many at most', count, 50)
       .action(async (group, options) => {
         const { drills } = await withOperator(
           options.config,

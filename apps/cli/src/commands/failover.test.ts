@@ -42,7 +42,7 @@ it('what is accepted with --accept-loss is what the plan has shown, by epoch, nu
 
 it('what no accepted loss would mend is refused without a word that asks to accept one', () => {
   refuseObstacle('payments', { obstacle: '' });
-  const refused = (): void => refuseObstacle('payments', { obstacle: 'no standby can be reached and used' });
+  const refused = (): void => refuseObstacle('payments', { obstacle: 'no standby is reachable and usable' });
   expect(refused).toThrow(
     expect.objectContaining({ code: 'FAILOVER_REFUSED', hint: expect.not.stringContaining('--accept-loss') }),
   );

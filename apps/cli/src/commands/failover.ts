@@ -10,23 +10,23 @@ import { duration, output } from '../output.ts';
 export function consequences(group: string, plan: PlanFailoverResponse): string[] {
   const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs, catchesUp, namesakeObjects } = plan;
   return [
-    `Group ${group} moves from ${fromSite || 'nobody'} to ${toSite}, which has generation ${targetGeneration?.generation ?? 'none'}.`,
+    `Group ${group} moves from ${fromSite || 'nobody'} to ${toSite}, whose newest generation is ${targetGeneration?.generation ?? 'none'}.`,
     catchesUp
-      ? `Site ${toSite} first catches up with ${fromSite} and proves every key; if it cannot, nothing is changed.`
+      ? `Site ${toSite} first catches up with ${fromSite} and proves every key. If it cannot, nothing is changed.`
       : lostGenerations.length === 0
-        ? 'No generation is lost. Keys made since the last capture are in none.'
+        ? 'No generation is lost. Keys made since the last capture are not in any generation.'
         : `Lost to service: generations ${lostGenerations.join(', ')}. They stay at ${fromSite} and come back as divergent objects.`,
     ...(fromSite === ''
       ? []
       : [
-          `Site ${fromSite} is fenced: it captures nothing more, and comes back as a standby. Applications there are not stopped: move them to ${toSite} (\`antipode resolve ${group}\`).`,
+          `Site ${fromSite} is fenced: it captures nothing more, and comes back as a standby. Its applications are not stopped: move them to ${toSite} (\`antipode resolve ${group}\`).`,
         ]),
     ...(namesakeObjects > 0
       ? [
-          `In the token of ${toSite} ${namesakeObjects} objects of others bear names of the group's keys: a program may find those instead. See the log of its agent.`,
+          `The token of ${toSite} holds ${namesakeObjects} other objects with names of the group's keys. A program can find those instead. See the log of its agent.`,
         ]
       : []),
-    ...(leaseWaitMs > 0n ? [`Its lease runs for another ${duration(leaseWaitMs)}, which is waited out.`] : []),
+    ...(leaseWaitMs > 0n ? [`The failover waits ${duration(leaseWaitMs)} until its lease has ended.`] : []),
   ];
 }
 
@@ -43,7 +43,7 @@ export function refuseObstacle(group: string, { obstacle }: Pick<PlanFailoverRes
   if (obstacle === '') return;
   throw new AntipodeError('FAILOVER_REFUSED', obstacle, {
     details: { group },
-    hint: 'Nothing was changed, and accepting a loss does not help here. `antipode status` says which sites and partitions cannot be used, and why: mend that, or name another site with --to.',
+    hint: 'Run `antipode status` to see which sites and partitions cannot be used, and why. Repair that, or name another site with --to. Accepting a loss does not help here. Nothing was changed.',
   });
 }
 
@@ -54,10 +54,10 @@ export function failoverCommand(): Command {
     'failover payments --accept-loss --yes',
   ])
     .argument('<group>', 'replication group')
-    .option('--to <site>', 'the new active site; the most advanced standby by default', '')
-    .option('--accept-loss', 'promote although generations would be lost to service')
-    .option('--dry-run', 'say what would happen, and change nothing')
-    .option('--yes', 'do not ask')
+    .option('--to <site>', 'the new active site; by default the most advanced standby', '')
+    .option('--accept-loss', 'promote even if generations are lost to service')
+    .option('--dry-run', 'print what would happen; change nothing')
+    .option('--yes', 'do not ask for confirmation')
     .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
     .action(async (group, options) => {
       const out = output(options);
@@ -66,7 +66,7 @@ export function failoverCommand(): Command {
         refuseObstacle(group, plan);
         for (const line of consequences(group, plan)) out.note(line);
         if (plan.needsAcceptLoss)
-          out.note('This needs --accept-loss, which accepts the loss of what is named here and of nothing else.');
+          out.note('This needs --accept-loss. It accepts the loss of the generations named here, and of no others.');
         if (options.dryRun) {
           out.data(plan, () => 'Nothing was changed (--dry-run).');
           return;
@@ -74,7 +74,7 @@ export function failoverCommand(): Command {
         if (plan.needsAcceptLoss && !options.acceptLoss)
           throw new AntipodeError(
             'FAILOVER_REFUSED',
-            'what the lost site alone had would be lost to service; --accept-loss goes on all the same',
+            'generations that only the lost site has would be lost to service; --accept-loss accepts that',
             { details: { group } },
           );
         if (!options.yes) await confirm(group);

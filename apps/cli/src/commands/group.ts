@@ -92,23 +92,23 @@ export function troublesOf(group: GroupState): string[] {
     ...(contradiction === ''
       ? []
       : [
-          `Group ${name}: the database and the journals contradict each other, and nothing is ordered: ${contradiction}.\n  \`antipode group reseat ${name} --dry-run\` shows what each says, and what seating the group anew would do.`,
+          `Group ${name}: the database and the journals contradict each other, so nothing is ordered: ${contradiction}.\n  Run \`antipode group reseat ${name} --dry-run\`: it shows both versions and what a reseat would do.`,
         ]),
     ...members
       .filter(({ quarantine }) => quarantine !== '')
       .map(
         ({ site, quarantine }) =>
-          `Group ${name}: site ${site} is in quarantine until \`antipode group reseat ${name}\`: ${quarantine}.`,
+          `Group ${name}: site ${site} is in quarantine: ${quarantine}.\n  Run \`antipode group reseat ${name}\`.`,
       ),
     ...(distributorErrorCode === ''
       ? []
       : [
-          `Group ${name}: its distributor at site ${spec?.distributor?.site ?? ''} cannot be used (${distributorErrorCode}). Replication and failover go on; rotations and enrolments wait. If it is lost, name another: \`antipode group set-distributor ${name} --distributor SITE=SERIAL\`.`,
+          `Group ${name}: its distributor at site ${spec?.distributor?.site ?? ''} cannot be used (${distributorErrorCode}). Rotations and enrolments wait. Replication and failover continue.\n  If it is lost, name another: \`antipode group set-distributor ${name} --distributor SITE=SERIAL\`.`,
         ]),
     ...(automaticFailoverPausedUntilMs === undefined
       ? []
       : [
-          `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, since there was one lately. \`antipode failover ${name}\` moves it by hand.`,
+          `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, because of a recent one.\n  \`antipode failover ${name}\` moves it by hand.`,
         ]),
   ];
 }
@@ -117,10 +117,10 @@ const CONCERNS: Record<string, string> = {
   capture: 'the last capture failed',
   replication: 'the last replication failed',
   enrolment: 'the domain key did not reach every member',
-  rejoin: 'it could not rejoin',
+  rejoin: 'the member could not rejoin',
   drill: 'the last drill failed',
   scrub: 'the last scrub failed',
-  planning: 'the coordinator cannot look after it',
+  planning: 'the coordinator cannot plan for it',
 };
 
 /** What speaks against a state that is good by its numbers. */
@@ -141,7 +141,7 @@ function waitOf({ spec, failoverWait: wait }: GroupState): string[] {
     refs.map(({ generation }) => generation).join(', ');
   const holders = wait.holders.map(({ site, trouble }) => `${site} (${trouble})`).join(', ');
   return [
-    `Group ${name}: the automatic failover waits since ${duration(wait.ageMs)}. Generations ${numbers(wait.generations)} are acknowledged, no member that can serve has them, and they are at: ${holders || 'nobody'}.\n  It goes on by itself when one of these can be used again. \`antipode failover ${name} --to ${wait.toSite} --accept-loss\` moves it now and loses generations ${numbers(wait.losses)} to service.`,
+    `Group ${name}: the automatic failover has been waiting for ${duration(wait.ageMs)}. No member that can serve has the acknowledged generations ${numbers(wait.generations)}. They are at: ${holders || 'nobody'}.\n  It continues by itself when one of these can be used again. \`antipode failover ${name} --to ${wait.toSite} --accept-loss\` moves the group now and loses generations ${numbers(wait.losses)} to service.`,
   ];
 }
 
@@ -159,8 +159,8 @@ export function notCarriedTable({ members }: GroupState): string {
         ['OBJECT', 'KIND', 'ATTRIBUTES'],
         notCarried.map(({ objectId, kind, attributes }) => [objectId, kind, attributes.join(', ')]),
       );
-      const warning = weighty === 0 ? '' : ` Of ${weighty} of them a protection is lost: trust, a date, a limit.`;
-      return `\n\nAttributes of ${objects} ${objects === 1 ? 'object' : 'objects'} at site ${site} that no replica gets.${warning}\n${listed}\nWith labels, at site ${site}: antipode partition attributes <partition>`;
+      const warning = weighty === 0 ? '' : ` ${weighty} of them lose a protection: trust, a date, or a limit.`;
+      return `\n\n${objects} ${objects === 1 ? 'object has' : 'objects have'} attributes at site ${site} that no replica gets.${warning}\n${listed}\nTo see labels, run at site ${site}: antipode partition attributes <partition>`;
     })
     .join('');
 }
@@ -169,19 +169,19 @@ export function notCarriedTable({ members }: GroupState): string {
 export function domainKeyTable({ domainKeyVersion, domainKeys, olderKeysNeededFor, spec }: GroupState): string {
   if (domainKeys.length === 0) return '';
   const listed = table(
-    ['SITE', 'SERIAL', 'VERSION', 'KEPT BECAUSE', 'TOLD'],
+    ['SITE', 'SERIAL', 'VERSION', 'KEPT BECAUSE', 'REPORTED'],
     domainKeys.map(({ site, serial, version, neededFor, ageMs }) => [
       site,
       serial,
       String(version),
-      neededFor || (olderKeysNeededFor === '' ? 'nothing: it is about to be destroyed' : 'nothing at this site'),
+      neededFor || (olderKeysNeededFor === '' ? 'not needed: about to be destroyed' : 'not needed at this site'),
       `${duration(ageMs)} ago`,
     ]),
   );
   const hasOlder = domainKeys.some(({ version }) => version < domainKeyVersion);
   const everywhere =
     hasOlder && olderKeysNeededFor !== ''
-      ? `\nOlder versions of group ${spec?.name ?? ''} stay at every member, since ${olderKeysNeededFor}.`
+      ? `\nOlder versions of group ${spec?.name ?? ''} stay at every member, because ${olderKeysNeededFor}.`
       : '';
   return `\n\nDomain key versions (in use: ${domainKeyVersion}):\n${listed}${everywhere}`;
 }
@@ -198,7 +198,7 @@ export function uncapturedTable(group: GroupState): string {
   const waysOut = Object.entries(WAYS_OUT).flatMap(([reason, what]) =>
     reasons.has(reason) ? [`${reason}: ${what}.`] : [],
   );
-  return `\nNot captured, so not protected as it is now:\n${listed}\n\n${waysOut.join('\n')}${refusedTable(group)}`;
+  return `\nNot captured, so not protected in the present state:\n${listed}\n\n${waysOut.join('\n')}${refusedTable(group)}`;
 }
 
 /** What was captured, and one of the members cannot hold. */
@@ -213,24 +213,24 @@ function refusedTable({ members }: GroupState): string {
     ]),
   );
   if (rows.length === 0) return '';
-  const listed = table(['SITE', 'OBJECT', 'KIND', 'WHY', 'TOLD'], rows);
-  return `\n\nNot restored at these sites, which do not serve these objects:\n${listed}`;
+  const listed = table(['SITE', 'OBJECT', 'KIND', 'WHY', 'REPORTED'], rows);
+  return `\n\nNot restored at these sites. They cannot serve these objects:\n${listed}`;
 }
 
 /** What the number of members means for the day when a site is lost. */
 export function remarksOn({ name, members }: { name: string; members: number }): string[] {
   if (members === 1)
-    return [`Group ${name} has one member: its keys are copied nowhere, and its loss is the loss of all.`];
+    return [`Group ${name} has one member: its keys have no copy. If this member is lost, they are lost.`];
   if (members === 2)
     return [
-      `Group ${name} has two members: automatic failover is impossible, for neither can know whether the other is lost or the link is cut.`,
-      `When one is lost, a person decides: \`antipode failover ${name} --accept-loss\`. A third member makes it automatic.`,
+      `Group ${name} has two members, so automatic failover is impossible: neither can tell a lost site from a cut link.`,
+      `If one is lost, a person decides: \`antipode failover ${name} --accept-loss\`. A third member makes it automatic.`,
     ];
   return [];
 }
 
 const whereNames = ({ site }: { site: string }): string =>
-  `The names of these objects are told at site ${site} only: antipode partition match <partition> --exclude-...`;
+  `Only site ${site} shows the names of these objects: antipode partition match <partition> --exclude-...`;
 
 /** What the rules of a group match now; a site that cannot be asked hides nothing else of the group. */
 async function rulesOf(
@@ -277,24 +277,32 @@ export function groupCommand(): Command {
       .option('--scratch <site=serial>', 'a partition for drills', collect, [])
       .option(
         '--distributor <site=serial>',
-        'a partition that is no member and alone brings domain keys; every site must have pinned it',
+        'a partition that brings domain keys and is not a member; every site must trust it first',
       )
       .option('--rpo <seconds>', 'recovery point objective', wholeSeconds)
       .option('--drill <cron>', 'when to run drills, five fields, UTC')
-      .option('--scrub <seconds>', 'read every partition whole at least this often; a week by default', wholeSeconds)
-      .option('--deleted-retention <days>', 'keep deleted objects sealed at least so long; 30 days by default', seconds)
       .option(
-        '--loss-objects <count>',
-        'a capture that would lose more objects is held, keys replaced under their own names included; 5 by default',
+        '--scrub <seconds>',
+        'read every partition completely at least this often; by default a week',
+        wholeSeconds,
+      )
+      .option(
+        '--deleted-retention <days>',
+        'keep deleted objects sealed at least this long; by default 30 days',
         seconds,
       )
-      .option('--loss-percent <percent>', '... and more than this share of them; 10 by default', seconds)
+      .option(
+        '--loss-objects <count>',
+        'hold a capture that would lose more objects, or replace more keys under their names; by default 5',
+        seconds,
+      )
+      .option('--loss-percent <percent>', '... and more than this share of all objects; by default 10', seconds)
       .addOption(
         new Option('--failover <policy>', 'what to do when the active site is lost')
           .choices(['manual', 'automatic'])
           .default('manual'),
       )
-      .option('--dry-run', 'check the declaration, say what each rule matches at the active site, and change nothing')
+      .option('--dry-run', 'check the declaration and list what each rule matches at the active site; change nothing')
       .option('--timeout <seconds>', 'how long to wait for the domain key', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {
         const out = output(options);
@@ -327,7 +335,7 @@ export function groupCommand(): Command {
             }
           }
           const { operationId } = await operator.createGroup({ spec });
-          if (operationId === '') out.note(`Group ${name} is declared like this already: nothing to do.`);
+          if (operationId === '') out.note(`Group ${name} is already declared like this. Nothing to do.`);
           else await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
           const { group: state } = await operator.getGroup({ group: name });
           out.data(state, () => memberTable(state!));
@@ -358,7 +366,7 @@ export function groupCommand(): Command {
             const trouble =
               rules.errorCode === ''
                 ? ''
-                : `\n\nThe active site does not say what the rules match (${rules.errorCode}).`;
+                : `\n\nThe active site did not report what the rules match (${rules.errorCode}).`;
             return `${groupTable([state!])}\n\n${memberTable(state!)}${state?.spec?.distributor === undefined ? '' : `\n\n${distributorText(state)}`}${disagreements(state!)}${domainKeyTable(state!)}${listed}${trouble}${uncapturedTable(state!)}${notCarriedTable(state!)}`;
           });
         };
@@ -366,9 +374,11 @@ export function groupCommand(): Command {
       }),
   );
   group.addCommand(
-    operatorCommand('rotate-domain-key', 'bring a new domain key version to every member; after an enrolment', [
-      'group rotate-domain-key payments',
-    ])
+    operatorCommand(
+      'rotate-domain-key',
+      'bring a new version of the domain key to every member; needed after new trust',
+      ['group rotate-domain-key payments'],
+    )
       .argument('<group>', 'name')
       .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {
@@ -376,7 +386,7 @@ export function groupCommand(): Command {
         await withOperator(options.config, async (operator) => {
           const { operationId } = await operator.rotateDomainKey({ group: name });
           const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
-          out.data(operation, () => `group ${name} has a new domain key; the next capture seals everything anew`);
+          out.data(operation, () => `group ${name} has a new domain key; the next capture seals everything again`);
         });
       }),
   );
@@ -386,15 +396,15 @@ export function groupCommand(): Command {
       'group set-distributor payments --none',
     ])
       .argument('<group>', 'name')
-      .option('--distributor <site=serial>', 'the partition; no member')
+      .option('--distributor <site=serial>', 'the partition, which must not be a member')
       .option('--none', 'the active member makes domain keys again')
       .addHelpText(
         'after',
-        '\nThe sites decide: each takes domain keys from distributors that it has pinned itself, and from members only where\nno distributor is pinned. Pin the new one at every site first (`antipode peer trust --distributor-peer`), and take\nthe old one out of pins.yaml by hand. Nothing but rotations and enrolments depends on it.',
+        '\nThe sites decide. A site takes domain keys from the distributors that it trusts, and from members only if it trusts no\ndistributor. Trust the new one at every site first (`antipode peer trust --distributor-peer`), and remove the old one\nfrom pins.yaml by hand. Only rotations and enrolments depend on it.',
       )
       .action(async (name, options) => {
         if ((options.distributor === undefined) !== (options.none === true))
-          throw new AntipodeError('USAGE', 'name either --distributor or --none', {
+          throw new AntipodeError('USAGE', 'expected either --distributor or --none', {
             details: { field: 'distributor' },
           });
         const seat = options.distributor === undefined ? {} : { distributor: parseSeat(options.distributor) };

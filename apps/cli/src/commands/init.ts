@@ -37,10 +37,11 @@ export function partitionsFrom(options: TokenOptions): PartitionDraft[] {
   const member: PartitionDraft = { name: partition, ...common, tokenLabel, pinFile, role: 'member' };
   if (scratchTokenLabel === undefined && scratchPinFile === undefined) return [member];
   if (scratchTokenLabel === undefined || scratchPinFile === undefined)
-    return refuse('--scratch-token-label and --scratch-pin-file go together');
+    return refuse('expected --scratch-token-label and --scratch-pin-file together');
   if (scratchTokenLabel === tokenLabel)
-    return refuse(`token "${tokenLabel}" cannot be a member and scratch: a drill empties its scratch token`);
-  if (partition === SCRATCH_NAME) return refuse(`--partition ${SCRATCH_NAME} is the name of the scratch partition`);
+    return refuse(`token "${tokenLabel}" cannot be both member and scratch: a drill empties its scratch token`);
+  if (partition === SCRATCH_NAME)
+    return refuse(`--partition must not be ${SCRATCH_NAME}, the name of the scratch partition`);
   return [
     member,
     { name: SCRATCH_NAME, ...common, tokenLabel: scratchTokenLabel, pinFile: scratchPinFile, role: 'scratch' },
@@ -67,7 +68,7 @@ export function initCommand(): Command {
       .requiredOption('--id <id>', 'name of this coordinator')
       .requiredOption('--listen <host:port>', 'where agents and operators connect')
       .option('--http <host:port>', 'health endpoints /livez and /readyz')
-      .addOption(new Option('--timings <profile>', 'how patient it is').choices(['default', 'wan', 'fast']))
+      .addOption(new Option('--timings <profile>', 'timing profile').choices(['default', 'wan', 'fast']))
       .option(...JSON_OPTION)
       .action(async (options) => wrote(await makeCoordinatorFolder(options), options.json)),
   );
@@ -80,17 +81,17 @@ export function initCommand(): Command {
       .requiredOption('--authority <folder>', 'folder of the authority')
       .requiredOption('--site <site>', 'name of the site')
       .requiredOption('--listen <host:port>', 'where coordinator and other agents connect')
-      .option('--advertise <host:port>', 'how they reach it, where that differs')
+      .option('--advertise <host:port>', 'how they reach it, if that differs')
       .requiredOption('--coordinator <id@host:port>', 'the coordinator')
       .requiredOption('--module <file>', 'PKCS#11 module')
-      .requiredOption('--token-label <label>', 'label of the token that is to be a member')
+      .requiredOption('--token-label <label>', 'label of the token that will be a member')
       .requiredOption('--pin-file <file>', 'file with its user PIN, mode 0600')
       .option('--partition <name>', 'name of the partition in the configuration', 'main')
-      .option('--scratch-token-label <label>', 'label of an empty token for drills, which empty it again')
+      .option('--scratch-token-label <label>', 'label of an empty token for drills; each drill empties it again')
       .option('--scratch-pin-file <file>', 'file with its user PIN, mode 0600')
       .option(
         '--environment <name=value>',
-        'variable that the module needs, such as SOFTHSM2_CONF; repeat for each, never a PIN',
+        'variable that the module needs, such as SOFTHSM2_CONF; repeatable; never a PIN',
         collect,
         [],
       )

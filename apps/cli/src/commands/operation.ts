@@ -42,11 +42,14 @@ export function operationText(operation: Operation): string {
 }
 
 export function operationCommand(): Command {
-  const group = command('operation', 'what is under way, what failed and why').alias('operations');
+  const group = command('operation', 'operations of the coordinator: under way, parked, failed').alias('operations');
   group.addCommand(
-    readCommand('list', 'operations, newest first', ['operation list', 'operation list payments --limit 200 --json'])
-      .argument('[group]', 'replication group; all by default', '')
-      .option('--limit <count>', 'at most so many', count, 50)
+    readCommand('list', 'list operations, newest first', [
+      'operation list',
+      'operation list payments --limit 200 --json',
+    ])
+      .argument('[group]', 'replication group; by default all', '')
+      .option('--limit <count>', 'how many at most', count, 50)
       .action(async (name, options) => {
         const { operations } = await withOperator(
           options.config,
@@ -57,8 +60,8 @@ export function operationCommand(): Command {
       }),
   );
   group.addCommand(
-    readCommand('show', 'one operation, with the cause of its last failure', ['operation show 1f1eacf8'])
-      .argument('<id>', 'its id, or the beginning of it')
+    readCommand('show', 'show one operation, with the cause of its last failure', ['operation show 1f1eacf8'])
+      .argument('<id>', 'operation id, or how it begins')
       .action(async (operationId, options) => {
         const { operation } = await withOperator(
           options.config,
@@ -69,10 +72,10 @@ export function operationCommand(): Command {
       }),
   );
   group.addCommand(
-    operatorCommand('dismiss', 'take a failed or parked operation off the list of what needs a person', [
+    operatorCommand('dismiss', 'take a failed or parked operation off the list of those that need a person', [
       'operation dismiss 1f1eacf8',
     ])
-      .argument('<id>', 'its id, or the beginning of it')
+      .argument('<id>', 'operation id, or how it begins')
       .action(async (operationId, options) => {
         const { operation } = await withOperator(options.config, (operator) =>
           operator.dismissOperation({ operationId }),
@@ -81,10 +84,10 @@ export function operationCommand(): Command {
       }),
   );
   group.addCommand(
-    operatorCommand('cancel', 'end an operation that is under way, where nothing was changed yet', [
+    operatorCommand('cancel', 'end an operation under way, if it has changed nothing yet', [
       'operation cancel 1f1eacf8',
     ])
-      .argument('<id>', 'its id, or the beginning of it')
+      .argument('<id>', 'operation id, or how it begins')
       .action(async (operationId, options) => {
         const { operation } = await withOperator(options.config, (operator) =>
           operator.cancelOperation({ operationId }),

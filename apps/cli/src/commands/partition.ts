@@ -31,16 +31,16 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
         [[identity.partition, identity.serial, identity.identitySha256]],
       ),
       identity.pin.role === 'distributor'
-        ? 'A distributor: it brings domain keys and holds none. Pin it at its own site too.'
+        ? 'This is a distributor: it brings domain keys and holds none. Trust it at its own site too.'
         : identity.hasReceivingKey
           ? 'The fingerprint covers the signing key and the receiving key.'
-          : 'This partition has no receiving key: with its PIN and its place on the network a domain key can be received in software.',
+          : 'This partition has no receiving key. Its PIN and its place on the network are enough to receive a domain key in software.',
       ...(identity.hasOfficerKey
         ? [
-            'It covers the officer key too: keys with CKA_WRAP_WITH_TRUSTED replicate once the security officer has acted.',
+            'It covers the officer key too. Keys with CKA_WRAP_WITH_TRUSTED replicate after `antipode partition trust-domain-key`.',
           ]
         : []),
-      `\nAt every other site:\n  antipode peer trust <group> ${TRUST_OPTIONS[identity.pin.role]} ${peerText(identity.pin)}\n`,
+      `\nRun at every other site:\n  antipode peer trust <group> ${TRUST_OPTIONS[identity.pin.role]} ${peerText(identity.pin)}\n`,
       remark,
     ].join('\n'),
   );
@@ -54,18 +54,18 @@ export function moveText({ partition, phase, identitySha256, pin, waitsFor }: Id
     case 'made':
       return [
         listed,
-        'The old identity is in use. The new one takes its place when every other site has pinned it beside the old one.',
-        `\nAt every other site, compared by telephone or on paper:\n  antipode peer trust <group> ${TRUST_OPTIONS[pin.role]} ${peerText(pin)}\n\nThen here:\n  ${run} --confirm ${identitySha256}`,
+        'The old identity is in use. The new one can replace it when every other site trusts both.',
+        `\nCompare it by telephone or on paper, then run at every other site:\n  antipode peer trust <group> ${TRUST_OPTIONS[pin.role]} ${peerText(pin)}\n\nThen here:\n  ${run} --confirm ${identitySha256}`,
       ].join('\n');
     case 'switched':
       return [
         listed,
-        'The new identity is in use. The old pair is still in the token, and is kept for:',
+        'The new identity is in use. The old key pair is still in the token, because of:',
         ...waitsFor.map((one) => `  ${one}`),
         `\nThen here:\n  ${run} --destroy-old --pinned-at <site> for every other site`,
       ].join('\n');
     case 'moved':
-      return `${listed}\nThe identity key lies in the token of identity keys, and no other one is in the partition.\nAt every other site the old pin can be taken out of pins.yaml when no generation that it signed is needed any more.`;
+      return `${listed}\nThe identity key is in its own token, and the partition holds no other.\nThe other sites can remove the old pin from pins.yaml when no generation signed with it is needed.`;
   }
 }
 
@@ -84,24 +84,24 @@ export function announcementOf({
     `Adds to token ${place}: one private EC key, "antipode identity". It signs, and cannot be taken out.`,
     ...(makesReceivingKey
       ? [
-          `Adds to token ${tokenLabel}: one private RSA key, "antipode receiving key". It unwraps domain keys and nothing else, signs nothing, and cannot be taken out. Programs that use "the private key of the token" may find it, and fail; \`receivingKey: false\` of this partition leaves it out.`,
+          `Adds to token ${tokenLabel}: one private RSA key, "antipode receiving key". It unwraps domain keys, does nothing else, and cannot be taken out. Programs that use "the private key of the token" can find it and fail. \`receivingKey: false\` of this partition leaves it out.`,
         ]
       : []),
     ...(makesOfficerKey
       ? [
-          `Adds to token ${tokenLabel}: one private RSA key, "antipode officer key". Only the security officer can unwrap anything with it. It is visible without a login, and a session without one can destroy it.`,
+          `Adds to token ${tokenLabel}: one private RSA key, "antipode officer key". Only the security officer can unwrap with it. It is visible without a login, and a session without a login can destroy it.`,
         ]
       : []),
     `Later, for each version of a group's domain key, adds to token ${tokenLabel}: one secret AES key, "antipode domain key <group> <version>". It wraps and unwraps, and cannot be taken out.`,
-    'Programs that look for their keys by label or id find what they found before. Programs that use the only secret key of a token will find more than one.',
+    'Programs that search by label or id find the same keys as before. Programs that use "the secret key of the token" find more than one.',
   ];
   if (identityTokenLabel !== undefined) return added;
   return [
     ...added,
-    'Programs that use "the private key of the token" may find this one, and sign with it.',
+    'Programs that use "the private key of the token" can find this one, and sign with it.',
     hasFreeSlot
-      ? 'The module has a free slot: make a token in it for the identity key alone, and name it as `identityPartition` of this partition in the configuration. Then no program meets the key.'
-      : 'Where the device has room for another token, name it as `identityPartition` of this partition in the configuration: then no program meets the key.',
+      ? 'The module has a free slot: make a token there for the identity key alone, and name it as `identityPartition` of this partition in the configuration. Then no program finds the key.'
+      : 'If the device has room for another token, name it as `identityPartition` of this partition in the configuration. Then no program finds the key.',
   ];
 }
 
@@ -123,13 +123,13 @@ export function attributeTable({ group, isSource, explanations, objects }: Parti
   );
   const where = isSource
     ? ''
-    : `\n\nWhat replicas do not get is known at the site only where group ${group} is active: ask there.`;
+    : `\n\nOnly the active site of group ${group} knows which attributes the replicas do not get. Ask there.`;
   const meanings = Object.entries(explanations).map(([claim, text]) => `${claim.toUpperCase()}: ${text}.`);
-  return `${listed}\n\n${meanings.join('\n')}\nUNTRIED: the key allows this use, and no proof here could try it.\nAll names and reasons: --json.${where}`;
+  return `${listed}\n\n${meanings.join('\n')}\nUNTRIED: the key allows this use, but no proof here could try it.\nUse --json for all names and reasons.${where}`;
 }
 
 export function partitionCommand(): Command {
-  const partition = command('partition', 'the partitions of a site; run these at the site itself');
+  const partition = command('partition', 'partitions of a site; run these at the site itself');
   partition.addCommand(
     command('init', 'make the identity key of a partition in its token; safe to repeat', [
       'partition init main --config site-a/agent.yaml',
@@ -137,10 +137,10 @@ export function partitionCommand(): Command {
       .argument('<partition>', 'name in the configuration')
       .option(
         '--replace-lost-identity',
-        'the identity key is gone from the token: make another, to be enrolled anew everywhere',
+        'make another identity key if the token has lost it; every site must trust the new one',
       )
       .option(...AGENT_CONFIG_OPTION)
-      .option('--yes', 'do not ask; for scripts')
+      .option('--yes', 'do not ask for confirmation')
       .option(...JSON_OPTION)
       .action(async (name, { config: file, json, yes, replaceLostIdentity = false }) => {
         const [config, log] = [loadAgentConfig(file), processLog()];
@@ -153,12 +153,12 @@ export function partitionCommand(): Command {
           json,
           identity.isNew
             ? 'Give this to the operators of the other sites, by telephone or on paper.'
-            : 'It was initialised before; the identity key is in the token and works.',
+            : 'It was initialised before. The identity key is in the token and works.',
         );
       }),
   );
   partition.addCommand(
-    command('show-identity', 'show serial and identity of a partition, for the operators of other sites', [
+    command('show-identity', 'show serial number and identity of a partition, for the operators of other sites', [
       'partition show-identity main --config site-a/agent.yaml',
     ])
       .argument('<partition>', 'name in the configuration')
@@ -168,7 +168,7 @@ export function partitionCommand(): Command {
         show(
           showIdentity(loadAgentConfig(config), name),
           json,
-          'Compare it by telephone or on paper, never by the way it is to protect.',
+          'Compare it by telephone or on paper, never over the network that it protects.',
         ),
       ),
   );
@@ -183,14 +183,19 @@ export function partitionCommand(): Command {
       ],
     )
       .argument('<partition>', 'name in the configuration')
-      .option('--confirm <sha256>', 'the new identity, pinned at every other site: use it from now on')
-      .option('--destroy-old', 'destroy the old pair, for ever')
-      .option('--pinned-at <site>', 'a site whose operators say that the new identity is pinned there', collect, [])
+      .option('--confirm <sha256>', 'use the new identity from now on; every other site must trust it first')
+      .option('--destroy-old', 'destroy the old key pair; this cannot be undone')
+      .option(
+        '--pinned-at <site>',
+        'a site that trusts the new identity, according to its operators; repeatable',
+        collect,
+        [],
+      )
       .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .addHelpText(
         'after',
-        '\nNo private key moves: another pair is made in the other token, and pinned at every site beside the old one.\nName `identityPartition` in agent.yaml and restart the agent first; it goes on with the old key.',
+        '\nNo private key moves. A new key pair is made in the other token, and every site trusts both for a while.\nFirst name `identityPartition` in agent.yaml and restart the agent. It continues with the old key.',
       )
       .action(async (name, { config: file, json, confirm: confirmed, destroyOld = false, pinnedAt }) => {
         const move = { config: loadAgentConfig(file), name, log: processLog(), confirmed, destroyOld, pinnedAt };
@@ -200,7 +205,7 @@ export function partitionCommand(): Command {
   );
   partition.addCommand(
     withRuleOptions(
-      command('match', 'list the objects that rules would keep at this site; changes nothing', [
+      command('match', 'list the objects that rules would keep at this site; change nothing', [
         'partition match main --exclude-label "local-*" --config site-a/agent.yaml',
       ]),
     )
@@ -222,11 +227,11 @@ export function partitionCommand(): Command {
       }),
   );
   partition.addCommand(
-    command('find', 'which object an id stands for: CKA_ID and label, which are shown at the site only', [
+    command('find', 'show CKA_ID and label of an object id; only the site itself shows them', [
       'partition find main 4f0c21 --config site-a/agent.yaml',
     ])
       .argument('<partition>', 'name in the configuration')
-      .argument('<object-id>', 'id, or its beginning, as `antipode group show` prints it')
+      .argument('<object-id>', 'object id, or how it begins, from `antipode group show`')
       .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .action(async (name, objectId, { config, json }) => {
@@ -240,7 +245,7 @@ export function partitionCommand(): Command {
       }),
   );
   partition.addCommand(
-    command('attributes', 'what becomes of the attributes of each object: carried, set, narrowed, lost', [
+    command('attributes', 'show what becomes of the attributes of each object: set, carried, narrowed, lost', [
       'partition attributes main --config site-a/agent.yaml',
     ])
       .argument('<partition>', 'name in the configuration')
@@ -254,16 +259,16 @@ export function partitionCommand(): Command {
   partition.addCommand(
     command(
       'trust-domain-key',
-      'the security officer brings trusted keys into the token, after an enrolment or a rotation',
+      'bring trusted keys into the token as its security officer; needed after each new domain key',
       ['partition trust-domain-key main --officer-pin-file /run/credentials/officer.pin --config site-a/agent.yaml'],
     )
       .argument('<partition>', 'name in the configuration')
-      .requiredOption('--officer-pin-file <file>', 'file with the PIN of the security officer; one attempt is made')
+      .requiredOption('--officer-pin-file <file>', 'file with the PIN of the security officer; one attempt only')
       .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .addHelpText(
         'after',
-        '\nKeys with CKA_WRAP_WITH_TRUSTED replicate under a trusted key, which only the security officer can bring into\na token. Do this at every member and scratch partition after every new domain key version; `antipode status` names\nthose that wait. The agent may run. Remove the file with the PIN afterwards.',
+        '\nKeys with CKA_WRAP_WITH_TRUSTED replicate under a trusted key. Only the security officer can bring it into a token.\nDo this at every member and scratch partition after every new version of the domain key. `antipode status` lists the\npartitions that wait. The agent can keep running. Remove the file with the PIN afterwards.',
       )
       .action(async (name, { config: file, json, officerPinFile }) => {
         const config = loadAgentConfig(file);
@@ -271,7 +276,7 @@ export function partitionCommand(): Command {
         const trusted = await trustDomainKeys({ config, name, officerPinFile, log: processLog() });
         output({ json }).data({ partition: name, serial, trusted }, () =>
           trusted.length === 0
-            ? `no trusted key waits for the security officer of partition ${name}`
+            ? `partition ${name} waits for no trusted key`
             : trusted
                 .map(
                   ({ group, version }) =>

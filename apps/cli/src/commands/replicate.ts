@@ -47,14 +47,14 @@ export async function untilAcknowledged(
       if (state !== undefined) return { state, lackingSites };
     }
     if (standing === GenerationStanding.LOST || standing === GenerationStanding.UNKNOWN) {
-      throw new AntipodeError('GENERATION_LOST', `generation ${number} of epoch ${epoch} is not served any more`, {
+      throw new AntipodeError('GENERATION_LOST', `generation ${number} of epoch ${epoch} is no longer in service`, {
         details: { group, epoch, generation: number },
       });
     }
     if (systemClock.monotonicMs() > endMs) {
       throw new AntipodeError(
         'TIMED_OUT',
-        `generation ${number} is not acknowledged by ${waitingSites.join(', ') || 'any standby'}; replication goes on`,
+        `generation ${number} is not acknowledged by ${waitingSites.join(', ') || 'any standby'}; replication continues`,
         { details: { group } },
       );
     }
@@ -101,13 +101,13 @@ export function lackingText({
       const member = state.members.find((one) => one.site === site);
       const why =
         member === undefined ? '' : ` (${roleName(member.role) ?? 'unknown'}, its site is ${member.siteState})`;
-      return `\nNOT acknowledged by ${site}${why}: if the others are lost before it is back, generation ${generation} is not there.`;
+      return `\nNOT acknowledged by ${site}${why}: it does not have generation ${generation}.`;
     })
     .join('');
 }
 
 export function replicateCommand(): Command {
-  return operatorCommand('replicate', 'capture now, and wait until every standby that is up has acknowledged', [
+  return operatorCommand('replicate', 'capture now, and wait until every reachable standby has acknowledged', [
     'replicate payments',
     'replicate payments --require all',
     'replicate payments --timeout 60 --json',
@@ -117,14 +117,14 @@ export function replicateCommand(): Command {
     .addOption(
       new Option(
         '--require <members>',
-        'whom to wait for: every standby that is up, or all members, those that are down too',
+        'wait for every standby that is up, or for all members, including those that are down',
       )
         .choices(['up', 'all'])
         .default('up'),
     )
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded}, and names the members, when the generation is acknowledged by every standby that is up and not by all members. With --require all it waits for those, and exits with ${EXIT.unknown} when the time is over.`,
+      `\nExits with ${EXIT.degraded} if a member that is down has not acknowledged the generation, and names that member.\nWith --require all it waits for all members, and exits with ${EXIT.unknown} when the time is over.`,
     )
     .action(async (group, options) => {
       const out = output(options);

@@ -9,7 +9,7 @@ import { output, table } from '../output.ts';
 /** What each member says of itself. */
 export function accountTable({ accounts, databaseActiveSite, databaseEpoch }: PlanReseatResponse): string {
   return table(
-    ['WHO SAYS IT', 'ROLE', 'EPOCH', 'OF', 'NEWEST GENERATION', 'QUARANTINE'],
+    ['SOURCE', 'ROLE', 'EPOCH', 'OF', 'NEWEST GENERATION', 'QUARANTINE'],
     [
       ...accounts.map(({ site, reachable, role, epoch, epochOwner, newest, quarantine }) =>
         reachable
@@ -33,35 +33,35 @@ export function reseatConsequences(group: string, plan: PlanReseatResponse): str
   const { activeSite, epoch, accounts, contradiction } = plan;
   const silent = accounts.filter(({ reachable }) => !reachable).map(({ site }) => site);
   const quarantined = accounts.filter(({ quarantine }) => quarantine !== '').map(({ site }) => site);
-  const mended = `Site ${quarantined.join(', ')} takes the newest generation that it is known to have held, and leaves quarantine.`;
+  const mended = `Site ${quarantined.join(', ')} takes the newest generation that it is known to have held, and leaves the quarantine.`;
   if (contradiction === '') return [mended];
   if (activeSite === '')
     return [
-      `No journal says that its site is active. The database takes over epoch ${epoch}, and a failover to the most advanced standby follows at once.`,
+      `No journal says that its site is active. The database takes epoch ${epoch}, and a failover to the most advanced standby follows at once.`,
     ];
   return [
     `Group ${group} gets epoch ${epoch}, and site ${activeSite} is its active member. Every other member becomes a standby and applies what ${activeSite} captures next.`,
-    `What another site captured in a tenure of its own, and ${activeSite} does not have, is lost to service. It stays in that site's partition as divergent objects.`,
-    `Keys that applications made at another site since then are in no generation of ${activeSite}.`,
+    `Generations that another site captured in its own tenure, and ${activeSite} does not have, are lost to service. Their objects stay in that site's partition as divergent.`,
+    `No generation of ${activeSite} has the keys that applications made at another site since then.`,
     ...(quarantined.length === 0 ? [] : [mended]),
     ...(silent.length === 0
       ? []
       : [
-          `Site ${silent.join(', ')} does not answer: it is fenced, and rejoins when it is back. Its last lease is waited out.`,
+          `Site ${silent.join(', ')} does not answer. It is fenced, and rejoins when it is back. The reseat waits until its last lease has ended.`,
         ]),
   ];
 }
 
 export function reseatCommand(): Command {
-  return operatorCommand(
-    'reseat',
-    'seat a group anew by the journals of its agents, when they contradict the database',
-    ['group reseat payments --dry-run', 'group reseat payments', 'group reseat payments --active b --yes'],
-  )
+  return operatorCommand('reseat', 'reseat a group by the journals of its agents, if they contradict the database', [
+    'group reseat payments --dry-run',
+    'group reseat payments',
+    'group reseat payments --active b --yes',
+  ])
     .argument('<group>', 'replication group')
-    .option('--active <site>', 'the site that is to be active; the one that the journals name by default', '')
-    .option('--dry-run', 'say what would happen, and change nothing')
-    .option('--yes', 'do not ask')
+    .option('--active <site>', 'the site to make active; by default the one that the journals name', '')
+    .option('--dry-run', 'print what would happen; change nothing')
+    .option('--yes', 'do not ask for confirmation')
     .option('--timeout <seconds>', 'how long to wait', seconds, TIMEOUT_S_DEFAULT)
     .action(async (group, options) => {
       const out = output(options);

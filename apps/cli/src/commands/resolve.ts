@@ -8,21 +8,21 @@ import { output, table } from '../output.ts';
 /** Why a client that goes there now may not be served; empty where nothing speaks against it. */
 export function doubtsAbout({ site, siteState, partitionErrorCode, isLeader }: ResolveResponse): string[] {
   return [
-    ...(isLeader ? [] : ['this coordinator does not lead, and may not know of a move']),
+    ...(isLeader ? [] : ['this coordinator does not lead, and possibly does not know of a move']),
     ...(siteState === 'up' ? [] : [`site ${site} is ${siteState || 'unknown'}`]),
     ...(partitionErrorCode === '' ? [] : [`its partition cannot be used: ${partitionErrorCode}`]),
   ];
 }
 
 export function resolveCommand(): Command {
-  return readCommand('resolve', 'where a client of the group must go now', [
+  return readCommand('resolve', 'show the site that clients of a group must use now', [
     'resolve payments',
     'resolve payments --json',
   ])
     .argument('<group>', 'replication group')
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded}, and a warning, when that site is not up, its partition has an error, or this coordinator does not lead.`,
+      `\nExits with ${EXIT.degraded} and a warning if that site is not up, its partition has an error, or this coordinator does not lead.`,
     )
     .action(async (group, options) => {
       const out = output(options);
@@ -38,7 +38,7 @@ export function resolveCommand(): Command {
       const doubts = doubtsAbout(place);
       if (doubts.length === 0) return;
       out.note(
-        `Warning: ${doubts.join('; ')}. See \`antipode status\`; \`antipode failover ${group} --dry-run\` says what could be done.`,
+        `Warning: ${doubts.join('; ')}. See \`antipode status\`. \`antipode failover ${group} --dry-run\` shows what a failover would do.`,
       );
       process.exitCode = EXIT.degraded;
     });

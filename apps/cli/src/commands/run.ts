@@ -6,32 +6,32 @@ import { command, JSON_OPTION } from '../common.ts';
 import { output, table } from '../output.ts';
 
 export function coordinatorCommand(): Command {
-  return command('coordinator', 'the coordinator: decides').addCommand(
+  return command('coordinator', 'the coordinator').addCommand(
     command('run', 'run the coordinator until SIGINT or SIGTERM', [
       'coordinator run --config coordinator/coordinator.yaml',
     ])
-      .option('-c, --config <file>', 'its configuration', 'coordinator.yaml')
+      .option('-c, --config <file>', 'configuration file', 'coordinator.yaml')
       .action(async ({ config }) => (await import('@antipode/coordinator')).runCoordinator(config)),
   );
 }
 
 export function agentCommand(): Command {
-  return command('agent', 'the agent of a site: acts')
+  return command('agent', 'the agent of a site')
     .addCommand(
       command('run', 'run the site agent until SIGINT or SIGTERM', ['agent run --config site-a/agent.yaml'])
-        .option('-c, --config <file>', 'its configuration', 'agent.yaml')
+        .option('-c, --config <file>', 'configuration file', 'agent.yaml')
         .action(async ({ config }) => (await import('@antipode/site-agent')).runAgent(config)),
     )
     .addCommand(
-      command('backup', 'copy what the agent remembers, while it runs: journal, store, pins, configuration', [
+      command('backup', 'copy journal, store, pins and configuration of the agent, while it runs', [
         'agent backup --to /var/backups/antipode/2026-01-31 --config site-a/agent.yaml',
       ])
-        .requiredOption('--to <folder>', 'a folder that is new or empty')
-        .option('-c, --config <file>', 'its configuration', 'agent.yaml')
+        .requiredOption('--to <folder>', 'a new or empty folder')
+        .option('-c, --config <file>', 'configuration file', 'agent.yaml')
         .option(...JSON_OPTION)
         .addHelpText(
           'after',
-          '\nIt holds no PIN, no key file and no certificate. How to put it back: docs/runbooks/back-up-an-agent.md.',
+          '\nThe copy has no PIN, no key file and no certificate. To put it back, see docs/runbooks/back-up-an-agent.md.',
         )
         .action(async ({ config, to, json }) => {
           const { backUpAgent, loadAgentConfig } = await import('@antipode/site-agent');

@@ -17,7 +17,7 @@ interface Found {
 
 function scrubTable(operations: readonly Operation[]): string {
   return table(
-    ['SITE', 'RESULT', 'GENERATION', 'PROVED', 'FAILED', 'MISSING', 'ALTERED', 'MENDED BLOBS'],
+    ['SITE', 'RESULT', 'GENERATION', 'PROVED', 'FAILED', 'MISSING', 'ALTERED', 'REPAIRED BLOBS'],
     operations.map(({ site, errorCode, result }) => {
       const { outcome } = JSON.parse(result) as Found;
       const { number, proof, missing, altered, mendedBlobs } = outcome ?? {};
@@ -39,14 +39,14 @@ function lastScrubTable({ members }: GroupState): string {
 }
 
 export function scrubCommand(): Command {
-  const scrub = command('scrub', 'reads whole partitions and uses every key, to find silent damage');
+  const scrub = command('scrub', 'complete readings of partitions with a use of every key, to find silent damage');
   scrub.addCommand(
-    operatorCommand('run', 'look now, at one member or at every one that is up; a damaged standby is mended after it', [
+    operatorCommand('run', 'scrub one member, or every one that is up; a damaged standby is repaired afterwards', [
       'scrub run payments',
       'scrub run payments --site b',
     ])
       .argument('<group>', 'replication group')
-      .option('--site <site>', 'whose member; all that are up by default', '')
+      .option('--site <site>', 'the site of the member; by default all that are up', '')
       .option('--timeout <seconds>', 'how long to wait for each', seconds, TIMEOUT_S_DEFAULT)
       .action(async (group, options) => {
         const out = output(options);
@@ -67,7 +67,7 @@ export function scrubCommand(): Command {
       }),
   );
   scrub.addCommand(
-    readCommand('list', 'the last scrub of each member', ['scrub list payments', 'scrub list payments --json'])
+    readCommand('list', 'list the last scrub of each member', ['scrub list payments', 'scrub list payments --json'])
       .argument('<group>', 'replication group')
       .action(async (name, options) => {
         const { group } = await withOperator(options.config, (operator) => operator.getGroup({ group: name }), {

@@ -68,15 +68,15 @@ export function statusText(status: GetStatusResponse): string {
     .filter(({ status: state, kind }) => state === 'parked' || (state === 'failed' && kind === 'failover'))
     .map((operation) => `${failureText(operation)}\n  ${operation.hint}`);
   return [
-    `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead: what it says of sites may be out of date; ask the one that leads)'}${status.isQueueUp ? '' : ' (queue away: slower, nothing lost)'}`,
+    `coordinator ${status.coordinator} ${status.version}${status.isLeader ? '' : ' (does not lead: its view of sites can be out of date; ask the leader)'}${status.isQueueUp ? '' : ' (queue unavailable: slower, nothing lost)'}`,
     ...(status.clockStep === undefined
       ? []
       : [
-          `The coordinator's clock was set ${status.clockStep.byMs < 0n ? 'back' : 'ahead'} by ${duration(status.clockStep.byMs < 0n ? -status.clockStep.byMs : status.clockStep.byMs)}, ${duration(status.clockStep.ageMs)} ago. No deadline moves with it; drills by calendar follow the clock.`,
+          `The coordinator's clock was set ${status.clockStep.byMs < 0n ? 'back' : 'ahead'} by ${duration(status.clockStep.byMs < 0n ? -status.clockStep.byMs : status.clockStep.byMs)}, ${duration(status.clockStep.ageMs)} ago. Deadlines do not move. Drills by calendar follow the clock.`,
         ]),
     ...status.planningTroubles.map(
       ({ group, message, ageMs, hint }) =>
-        `Nothing is planned for ${group === '' ? 'any group' : `group ${group}`} since ${duration(ageMs)}: no capture, no replication, no failover. ${message}\n  ${hint}`,
+        `Nothing has been planned for ${group === '' ? 'any group' : `group ${group}`} for ${duration(ageMs)}: no capture, no replication, no failover. ${message}\n  ${hint}`,
     ),
     sites,
     ...refusedAgents(status),
@@ -95,7 +95,7 @@ function refusedAgents({ sites }: GetStatusResponse): string[] {
     refused === undefined
       ? []
       : [
-          `A second agent speaks as site ${site} and is refused since ${duration(refused.sinceMs)} (last ${duration(refused.lastMs)} ago): it says it is at ${refused.address || 'an unknown address'}, and connects from ${refused.peer || 'an unknown one'}. The one that counts is at ${address}.\n  Stop the one that should not run. If its data folder is a copy, never start it again; if site ${site} has moved, stop the old agent first.`,
+          `A second agent claims to be site ${site} and has been refused for ${duration(refused.sinceMs)} (last ${duration(refused.lastMs)} ago). It gives its address as ${refused.address || 'unknown'} and connects from ${refused.peer || 'an unknown address'}. The accepted agent is at ${address}.\n  Stop the one that must not run. If its data folder is a copy, never start it again. If site ${site} has moved, stop the old agent first.`,
         ],
   );
 }
@@ -108,7 +108,7 @@ export function awaitedOfficers(sites: GetStatusResponse['sites']): string[] {
       return keys.length === 0
         ? []
         : [
-            `At site ${site} the security officer has to trust domain key ${keys.join(', ')}; until then keys with CKA_WRAP_WITH_TRUSTED are not restored there under it, nor captured: \`antipode partition trust-domain-key ${name} --officer-pin-file FILE\`.`,
+            `The security officer of site ${site} must trust domain key ${keys.join(', ')}. Until then keys with CKA_WRAP_WITH_TRUSTED are neither restored nor captured there under it.\n  Run there: antipode partition trust-domain-key ${name} --officer-pin-file FILE`,
           ];
     }),
   );
@@ -122,7 +122,7 @@ function notCaptured(group: GroupState): string[] {
   const keys =
     (group.unprotectedKeys ?? 0) > 0 ? `${unprotectedKeys(group)} keys of group ${name} not protected; ` : '';
   const objects = `${count} ${count === 1 ? 'object' : 'objects'} of group ${name} not captured`;
-  return [`${keys}${objects}: \`antipode group show ${name}\` says which, why, and what to do.`];
+  return [`${keys}${objects}: \`antipode group show ${name}\` lists them, with reasons and ways out.`];
 }
 
 /** What is wrong with the certificates of coordinator and agents, or will be within a month. */
@@ -160,10 +160,10 @@ export function isDegraded({ isLeader, groups, sites, planningTroubles }: GetSta
 }
 
 export function statusCommand(): Command {
-  return readCommand('status', 'sites, groups and what is under way', ['status', 'status --json'])
+  return readCommand('status', 'show sites, groups, and operations under way', ['status', 'status --json'])
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} when a group is not fully protected, its last capture, replication or drill failed, a site is not up, a partition has an error, a second agent speaks for a site, a certificate ends within 30 days, or this coordinator does not lead or cannot plan.`,
+      `\nExits with ${EXIT.degraded} if one of these is true:\n  - a group is not fully protected, or its last capture, replication or drill failed\n  - a site is not up, a second agent claims to be it, or a partition has an error\n  - a certificate ends within 30 days\n  - this coordinator does not lead, or cannot plan`,
     )
     .action(async (options) => {
       const status = await withOperator(options.config, (operator) => operator.getStatus({}), {

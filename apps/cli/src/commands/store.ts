@@ -15,12 +15,12 @@ export function storeText(report: StoreReport): string {
   const lines = [
     ...manifests.map(({ group, manifests: count }) => `group ${group}: ${count} generations`),
     `${sealedObjects} sealed objects, ${bytes} bytes`,
-    `${deletedKept} deleted objects are kept; the retention of ${deletedExpired} of them has passed`,
-    `${unneeded.sealedObjects} sealed objects, ${unneeded.bytes} bytes, are needed by nothing`,
+    `${deletedKept} deleted objects, ${deletedExpired} of them past their retention`,
+    `${unneeded.sealedObjects} sealed objects that nothing needs, ${unneeded.bytes} bytes`,
   ];
   if (erasedInMs !== undefined)
     lines.push(
-      `The agent erases them when it has run for ${hours(erasedInMs.first)} to ${hours(erasedInMs.last)} more, if nothing needs them by then.`,
+      `The agent erases them after it has run for another ${hours(erasedInMs.first)} to ${hours(erasedInMs.last)}, unless something needs them again.`,
     );
   if (erasures.length === 0) return [...lines, '', 'Nothing has been erased yet.'].join('\n');
   const rows = erasures
@@ -42,13 +42,11 @@ function idsText(objectIds: readonly string[]): string {
 }
 
 export function storeCommand(): Command {
-  const store = command('store', 'sealed objects of a site; run this at the site itself');
+  const store = command('store', 'the sealed objects of a site; run this at the site itself');
   store.addCommand(
-    command(
-      'show',
-      'what is stored, what nothing needs any more and when it is erased, and what was erased; changes nothing',
-      ['store show --config site-a/agent.yaml'],
-    )
+    command('show', 'show the sealed objects, which of them are erased next, and which were erased', [
+      'store show --config site-a/agent.yaml',
+    ])
       .option('-c, --config <file>', 'configuration of the site agent', 'agent.yaml')
       .option(...JSON_OPTION)
       .action(async ({ config, json }) => {

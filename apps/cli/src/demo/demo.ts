@@ -296,7 +296,7 @@ export class Demo {
     const publicKeyFile = join(this.#root, 'root-of-trust.der');
     writeFileSync(publicKeyFile, token.tool('--read-object', '--type', 'pubkey', '--id', '02'));
     this.#story.detail(
-      'RSA-2048, EC P-256, AES-256, a generic secret, a certificate, and an RSA key that may not leave its token',
+      'RSA-2048, EC P-256, AES-256, a generic secret, a certificate, and an RSA key that cannot leave its token',
     );
     this.#story.detail(`the public half of the EC key is exported with pkcs11-tool, for openssl to judge later`);
     return publicKeyFile;
@@ -475,7 +475,7 @@ export class Demo {
       `site a acknowledges generation ${newest?.acknowledgedGeneration}, with the key made at b; ${newest?.divergentObjects ?? 0} divergent objects`,
     );
     const isStandby = newest?.role === MemberRole.STANDBY && state.activeSite !== 'a';
-    this.#expect(isStandby, `site a is no standby, and ${state.activeSite} is active`);
+    this.#expect(isStandby, `site a is not a standby, and ${state.activeSite} is active`);
     return isStandby;
   }
 

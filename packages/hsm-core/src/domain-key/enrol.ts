@@ -130,14 +130,15 @@ function checkPeer(
 function receiverOf({ serial, identity, receiver }: ExchangeOffer): { receiver?: Uint8Array } {
   if (!hasReceivingKey(identity)) return {};
   if (receiver === undefined || !receivesFor(identity, receiver))
-    refuse('the answer has another receiving key than the identity', { serial });
+    refuse('the receiving key in the answer is not the one in the identity', { serial });
   return { receiver };
 }
 
 /** The key under which the trusted key is sent. One without any wants none. */
 function officerOf({ serial, identity, officer }: ExchangeOffer): Uint8Array | undefined {
   if (!hasOfficerKey(identity) || !officer?.length) return undefined;
-  if (!isOfficerKeyOf(identity, officer)) refuse('the answer has another officer key than the identity', { serial });
+  if (!isOfficerKeyOf(identity, officer))
+    refuse('the officer key in the answer is not the one in the identity', { serial });
   return officer;
 }
 
@@ -199,7 +200,8 @@ export async function distributeDomainKey(options: DistributionOptions): Promise
       const { serial } = exchange.member;
       await attempt(serial, async () => {
         const tag = await deliver(options, exchange, { domainKey, trustedKey, session });
-        if (checkTag !== undefined && !bytesEqual(tag, checkTag)) refuse('a member confirms another key', { serial });
+        if (checkTag !== undefined && !bytesEqual(tag, checkTag))
+          refuse('a member confirmed a different key', { serial });
         checkTag = tag;
         confirmedSerials.push(serial);
       });
@@ -230,7 +232,7 @@ async function begin(
   const initiator: ExchangeOffer = { serial, identity: keyring.identity.publicHalf, nonce, point };
   const { offer: responder, signature } = await member.begin({ exchangeId, group, version, offer: initiator });
   if (responder.serial !== member.serial)
-    refuse('another partition answers', { serial: member.serial, answered: responder.serial });
+    refuse('a different partition answered', { serial: member.serial, answered: responder.serial });
   checkPeer(responder, { group, isPinned });
   receiverOf(responder);
   officerOf(responder);
@@ -303,10 +305,10 @@ export class ExchangeResponder {
     checkPeer(offer, { group, isPinned: (identity) => isPinned(group, identity) });
     if (hasReceivingKey(keyring.identity.publicHalf) && keyring.receivingKey === undefined)
       refuse('the receiving key of this partition is missing', { serial });
-    if (holds(group, version)) refuse('this version is held here already', { serial, group, version });
+    if (holds(group, version)) refuse('this partition already holds this version', { serial, group, version });
     await this.#forgetOld();
     if (this.#open.has(exchangeId) || this.#open.size >= EXCHANGES_MAX)
-      refuse('the exchange is open already, or too many are', { serial });
+      refuse('this exchange or too many exchanges are already open', { serial });
     const ephemeral = await provider.generateEphemeral();
     const answer: ExchangeOffer = {
       serial,
@@ -329,7 +331,7 @@ export class ExchangeResponder {
   }: CompleteExchange): Promise<{ checkTag: Uint8Array; signature: Uint8Array }> {
     const { provider, keyring, prng, serial, announce, remember } = this.#options;
     const open = this.#open.get(exchangeId);
-    if (open === undefined) refuse('no such exchange is open', { serial });
+    if (open === undefined) refuse('this exchange is not open', { serial });
     // Whatever comes of it, it is over: neither message can be played again.
     this.#open.delete(exchangeId);
     const { begun, answer, ephemeral } = open;

@@ -116,7 +116,7 @@ export async function openKeyring(options: {
     const details = { serial: identity.serial, identity: fingerprint(identity.publicHalf) };
     throw new AntipodeError('IDENTITY_MISSING', 'the identity key in the journal is not in the token', {
       details,
-      hint: 'Somebody removed it, or the token was initialised anew or restored from an older copy: find out which first. Put the token back from its own backup, or make another key with `antipode partition init <partition> --replace-lost-identity` and enrol it again at every site.',
+      hint: 'Find out first what happened: somebody removed the key, initialised the token again, or restored it from an older copy. Then restore the token from its own backup, or make another key with `antipode partition init <partition> --replace-lost-identity` and trust it at every site.',
     });
   }
   const ownHandles = new Set<Handle>([

@@ -55,7 +55,7 @@ export class CanonicalReader {
       const byte = this.#byte();
       value |= BigInt(byte & 0x7f) << shift;
       if (byte < 0x80) {
-        if (byte === 0) throw new NotCanonical('a number is longer than it needs to be, or a default is there');
+        if (byte === 0) throw new NotCanonical('a number is longer than necessary, or a default value is present');
         break;
       }
       if (this.position - start === VARINT_BYTES_MAX) throw new NotCanonical('a number exceeds 64 bits');
@@ -138,7 +138,7 @@ export class CanonicalReader {
       const byte = this.#byte();
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) {
-        if (byte === 0 && length > 1) throw new NotCanonical('a number is longer than it needs to be');
+        if (byte === 0 && length > 1) throw new NotCanonical('a number is longer than necessary');
         break;
       }
       if (length === SAFE_BYTES_MAX) throw new NotCanonical('a number is too large');
@@ -149,7 +149,7 @@ export class CanonicalReader {
   }
 
   #present(value: number): number {
-    if (value === 0) throw new NotCanonical('a default value is there');
+    if (value === 0) throw new NotCanonical('a default value is present');
     return value;
   }
 }
@@ -177,7 +177,8 @@ export class CanonicalWriter {
 
   /** @param value a whole number up to 2^53 - 1 */
   number(field: number, value: number): void {
-    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`field ${field} is no whole number: ${value}`);
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new RangeError(`field ${field} is not a whole number: ${value}`);
     if (value === 0) return;
     this.#tag(field, VARINT);
     this.#varint(value);

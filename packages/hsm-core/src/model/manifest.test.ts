@@ -184,7 +184,7 @@ const CHANGES: Record<string, (list: Field[], at: number, chance: number) => voi
     const isVarint = (list[at]!.tag[0]! & 7) === 0;
     list[at] = { ...list[at]!, value: isVarint ? Uint8Array.of(0) : new Uint8Array() };
   },
-  'a number is longer than it needs to be': (list, at) => {
+  'a number is longer than necessary': (list, at) => {
     const { tag, value } = list[at]!;
     if ((tag[0]! & 7) !== 0 || Array.isArray(value)) return;
     list[at] = { tag, value: Uint8Array.from([...value.slice(0, -1), value.at(-1)! | 0x80, 0]) };

@@ -269,7 +269,7 @@ const VALUE_TAG: Range = { start: 0, end: 0 };
 function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): EncodedEntry {
   const { bytes, position: start, end } = reader;
   if (!reader.range(ENTRY.objectId, ID) || ID.end - ID.start !== OBJECT_ID_BYTES)
-    throw new NotCanonical('an object id has not 16 bytes');
+    throw new NotCanonical('an object id is not 16 bytes long');
   const objectId = bytes.toString('hex', ID.start, ID.end);
   const objectClass = CLASSES.get(reader.number(ENTRY.objectClass));
   if (objectClass === undefined || objectClass === 'other')
@@ -303,7 +303,7 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
   has.dataKeyId = reader.range(ENTRY.dataKeyId, DATA_KEY_ID);
   has.valueTag = reader.range(ENTRY.valueTag, VALUE_TAG);
   if (has.blobSha256 && BLOB_SHA256.end - BLOB_SHA256.start !== SHA256_BYTES)
-    throw new NotCanonical(`object ${objectId} has a digest that is none`);
+    throw new NotCanonical(`object ${objectId} has an invalid digest`);
   if (has.blobSha256 !== (isWrapped(objectClass) || objectClass === 'data'))
     throw new NotCanonical(`object ${objectId} must ${has.blobSha256 ? 'not ' : ''}have a blob`);
   if ((objectClass === 'data') !== has.dataKeyId) throw new NotCanonical(`object ${objectId} has no fitting data key`);

@@ -78,9 +78,8 @@ export function becomesOf({ objectClass, attributes }: { objectClass: ObjectClas
 
 /** What each of them means, for people. */
 export const BECOMES: Readonly<Record<keyof Becomes | 'lost', string>> = {
-  set: 'every replica is given the value that the source had, and shows it',
-  carried:
-    'kept in the signed manifest: a token takes no such value from anybody, it says of itself how an object came to it',
-  narrowed: 'a replica allows less than the source did',
-  lost: 'the source has it, and no replica gets it',
+  set: 'every replica gets the value of the source, and shows it',
+  carried: 'kept in the signed manifest, because a token decides such a value itself',
+  narrowed: 'a replica allows less than the source',
+  lost: 'the source has the attribute, and no replica gets it',
 };

@@ -89,7 +89,7 @@ export function* openingSigned(
   const { manifest, signature, signer } = takenApart(signed);
   const digest = yield* digesting(manifest);
   if (expectedDigest !== undefined && digest !== expectedDigest) {
-    throw new AntipodeError('MANIFEST_INVALID', 'the manifest has not the digest that was announced', {
+    throw new AntipodeError('MANIFEST_INVALID', 'the manifest does not match the announced digest', {
       details: { expected: expectedDigest, found: digest },
     });
   }
@@ -110,7 +110,7 @@ export function* openingSigned(
   const { generation, contentDigest } = yield* readingSigned(manifest, digest);
   if (generation.group !== group) invalid(`it belongs to group ${generation.group}`, digest);
   if (generation.source.identitySha256 !== signerSha256)
-    invalid('it is signed by another identity than its source', digest);
+    invalid('the identity that signed it is not its source', digest);
   return { generation, digest, contentDigest, signed, signerSha256 };
 }
 

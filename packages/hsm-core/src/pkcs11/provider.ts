@@ -107,14 +107,10 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
           made.push(this.#maker.unwrap(this.wrapMechanism(), domainKey, item, { isToken: false }));
         } catch (thrown) {
           if (!(thrown instanceof NotMade)) throw thrown;
-          throw new AntipodeError(
-            'HSM_REFUSED',
-            `the token does not restore a key of type ${item.keyType} as it must`,
-            {
-              details: { call: 'C_UnwrapKey', keyType: item.keyType, returnValue: thrown.why.returnValue ?? 'none' },
-              cause: thrown,
-            },
-          );
+          throw new AntipodeError('HSM_REFUSED', `the token does not restore a key of type ${item.keyType} correctly`, {
+            details: { call: 'C_UnwrapKey', keyType: item.keyType, returnValue: thrown.why.returnValue ?? 'none' },
+            cause: thrown,
+          });
         } finally {
           await this.forget(made);
         }
@@ -173,7 +169,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     if (missing.length === 0) return;
     throw new AntipodeError(
       'PROTECTION_UNENFORCED',
-      `the token does not keep what it promises of keys: ${missing.join(', ')}`,
+      `the token does not enforce these protections of keys: ${missing.join(', ')}`,
       { details: { serial: this.#token.serial, unenforced: missing.join(',') } },
     );
   }
@@ -347,7 +343,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
       this.checkTag(domainKey);
     } catch (thrown) {
       const returnValue = returnValueOf(thrown);
-      throw new AntipodeError('HSM_SESSION_VOID', `the domain key does not wrap any more (${returnValue})`, {
+      throw new AntipodeError('HSM_SESSION_VOID', `the domain key no longer wraps (${returnValue})`, {
         details: { call: 'C_WrapKey', returnValue },
         cause: thrown,
       });

@@ -53,7 +53,7 @@ export function findKeyWrapMechanism(cryptoki: Cryptoki, session: bigint): numbe
   } finally {
     for (const handle of made) cryptoki.destroy(session, handle);
   }
-  throw new AntipodeError('MECHANISM_MISSING', `the token does not wrap by RFC 5649 (${seen.join(', ')})`, {
+  throw new AntipodeError('MECHANISM_MISSING', `the token does not wrap according to RFC 5649 (${seen.join(', ')})`, {
     details: { mechanism: 'RFC 5649' },
   });
 }
@@ -115,7 +115,7 @@ export function namingLacks(error: AntipodeError, cryptoki: Cryptoki, session: b
   if (!['MECHANISM_MISSING', 'HSM_REFUSED', 'PROTECTION_UNENFORCED'].includes(error.code)) return error;
   const lacks = lacksOf(cryptoki, session);
   if (lacks.length === 0) return error;
-  return new AntipodeError('MECHANISM_MISSING', `the token does not do what sealing needs: ${lacks.join('; ')}`, {
+  return new AntipodeError('MECHANISM_MISSING', `the token lacks what sealing needs: ${lacks.join('; ')}`, {
     details: { lacks: lacks.length, mechanism: lacks.join('; ') },
     cause: error,
   });

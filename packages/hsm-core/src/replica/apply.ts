@@ -88,7 +88,7 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
       .flatMap(({ objectId }) => memory.known.get(objectId) ?? [])
       .filter(({ handle }) => !changed.has(handle))
       .map(({ handle, seen }) => {
-        invariant(seen !== undefined, 'an object is replaced that was not read', {});
+        invariant(seen !== undefined, 'the object to replace was not read first', {});
         return { handle, seen };
       });
     const doomed = [...replaced, ...memory.superseded].map(asSeen);
@@ -197,7 +197,7 @@ async function checkBlobs({ target, blobOf }: UnsealOptions, stale: readonly Ent
     for (const expected of batch) {
       const found = sha256Hex(blobOf(expected));
       if (found === expected) continue;
-      throw new AntipodeError('BLOB_INVALID', 'a sealed object has not the digest that the manifest gives', {
+      throw new AntipodeError('BLOB_INVALID', 'a sealed object does not match its digest in the manifest', {
         details: { expected, found },
       });
     }
@@ -269,7 +269,7 @@ async function makeObjects(
       entries.map((entry) => {
         invariant(
           entry.keyType !== undefined && entry.blobSha256 !== undefined,
-          'a wrapped key has neither type nor blob',
+          'a wrapped key has neither a type nor a blob',
           { objectId: entry.objectId },
         );
         const { objectClass, keyType, attributes, publicHalf, blobSha256 } = entry;
@@ -326,7 +326,7 @@ const WHY: Partial<Record<ErrorCode, string>> = {
 
 function refusalOf(objectId: ObjectId, { code, returnValue }: NonNullable<BatchOutcome['failure']>): AntipodeError {
   const answer =
-    returnValue === undefined ? 'the token grants more than the manifest' : `the HSM answered ${returnValue}`;
+    returnValue === undefined ? 'the token grants more than the manifest allows' : `the HSM answered ${returnValue}`;
   const why = WHY[code] ?? answer;
   return new AntipodeError(code, `${why} when object ${objectId} was restored`, {
     details: { objectId, ...(returnValue === undefined ? {} : { returnValue }) },
@@ -374,6 +374,6 @@ async function proveBatch(
 }
 
 const unprovenError = (objectId: ObjectId): AntipodeError =>
-  new AntipodeError('OBJECT_UNPROVEN', `object ${objectId} does not work when it is restored here`, {
+  new AntipodeError('OBJECT_UNPROVEN', `object ${objectId} does not work after its restore`, {
     details: { objectId },
   });

@@ -131,7 +131,7 @@ export function domainKeyOf(keyring: Keyring, { generation }: SealedGeneration):
   if (bytesEqual(key.checkTag, domainKeyCheckTag)) return key.handle;
   throw new AntipodeError(
     'DOMAIN_KEY_MISSING',
-    `domain key version ${domainKeyVersion} of group ${group} is another key here than at the source`,
+    `domain key version ${domainKeyVersion} of group ${group} is a different key here than at the source`,
     { details: { group, version: domainKeyVersion } },
   );
 }

@@ -147,7 +147,7 @@ async function sealAll(
   const wrapped = named.filter(({ object }) => isWrapped(object.objectClass)).map(({ object }) => object.handle);
   for (const batch of inBatches(wrapped)) {
     for (const outcome of await provider.wrap(domainKey, batch)) {
-      invariant('blob' in outcome, 'a key that was wrapped is refused the second time', {});
+      invariant('blob' in outcome, 'the token refuses to wrap a key that it wrapped before', {});
       sealed.set(outcome.handle, keep(outcome.blob));
     }
   }

@@ -188,10 +188,10 @@ function entryFrom(message: seal.Entry): Entry {
   if (objectClass === undefined || objectClass === 'other') invalid('an object has no class that can be captured');
   const keyType = nameOf(KEY_TYPE_NUMBERS, message.keyType);
   const objectId = hex(message.objectId);
-  if (message.objectId.length !== 16) invalid('an object id has not 16 bytes');
+  if (message.objectId.length !== 16) invalid('an object id is not 16 bytes long');
   if (objectClass.endsWith('-key') !== (keyType !== undefined)) invalid(`object ${objectId} has no fitting key type`);
   const hasBlob = message.blobSha256.length > 0;
-  if (hasBlob && message.blobSha256.length !== 32) invalid(`object ${objectId} has a digest that is none`);
+  if (hasBlob && message.blobSha256.length !== 32) invalid(`object ${objectId} has an invalid digest`);
   if (hasBlob !== (isWrapped(objectClass) || objectClass === 'data'))
     invalid(`object ${objectId} must ${hasBlob ? 'not ' : ''}have a blob`);
   if ((objectClass === 'data') !== message.dataKeyId.length > 0) invalid(`object ${objectId} has no fitting data key`);

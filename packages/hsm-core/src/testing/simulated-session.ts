@@ -283,7 +283,7 @@ export class SimulatedSession implements HsmProvider {
     this.#alive();
     const key = this.#present(domainKey);
     if (key === undefined)
-      throw new AntipodeError('HSM_SESSION_VOID', 'the domain key does not wrap any more', {
+      throw new AntipodeError('HSM_SESSION_VOID', 'the domain key no longer wraps', {
         details: { call: 'C_WrapKey', returnValue: 'CKR_WRAPPING_KEY_HANDLE_INVALID' },
       });
     return handles.map((handle) => {

@@ -75,7 +75,7 @@ it.each<[string, () => Promise<void>]>([
   expect(waiting.at(-1)).toBeUndefined();
   const told = lines.map((line) => (JSON.parse(line) as { message: string }).message);
   expect(told.filter((message) => message.startsWith('waiting'))).toHaveLength(3);
-  expect(told.at(-1)).toBe('the certificate has begun');
+  expect(told.at(-1)).toBe('the certificate is now valid');
 });
 
 it('gives up after a quarter of an hour', async () => {

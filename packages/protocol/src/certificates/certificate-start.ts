@@ -32,7 +32,7 @@ export async function untilCertificateBegins(
     const early = tooEarly(files, clock);
     const waitedMs = Math.round(clock.monotonicMs() - startedMs);
     if (early === undefined || signal?.aborted === true) {
-      if (toldMs !== undefined && early === undefined) log.info('the certificate has begun', { waitedMs });
+      if (toldMs !== undefined && early === undefined) log.info('the certificate is now valid', { waitedMs });
       onWaiting(undefined);
       return;
     }
@@ -40,7 +40,7 @@ export async function untilCertificateBegins(
     onWaiting(early);
     if (toldMs === undefined || clock.monotonicMs() - toldMs >= TOLD_MS) {
       toldMs = clock.monotonicMs();
-      log.warn('waiting: the clock of this machine is before the start of the certificate', {
+      log.warn('waiting: the certificate is not valid yet by the clock of this machine', {
         error: early,
         now: new Date(clock.wallMs()).toISOString(),
         waitedMs,

@@ -181,7 +181,7 @@ export class CertificateWatch {
 
   #settle(): void {
     this.#looksWithProblem = 0;
-    if (this.#problem !== undefined) this.#log.info('the certificate files are as they should be again');
+    if (this.#problem !== undefined) this.#log.info('the certificate files are usable again');
     this.#problem = undefined;
   }
 
@@ -296,7 +296,7 @@ function notBegun(path: string, whose: string, { validFromDate }: X509Certificat
     `${path}: ${whose}is valid only from ${validFromDate.toISOString()}, and the clock of this machine says ${new Date(nowMs).toISOString()}`,
     {
       details: { path, beginsMs: validFromDate.getTime() },
-      hint: 'Set the clock of this machine (chrony, systemd-timesyncd). `run` waits for it for a quarter of an hour. Only if the clock is right, issue another certificate with `antipode init`.',
+      hint: 'Correct the clock of this machine (chrony, systemd-timesyncd); `run` waits for a quarter of an hour. If the clock is right, issue another certificate with `antipode init`.',
     },
   );
 }

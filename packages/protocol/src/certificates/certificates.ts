@@ -141,7 +141,7 @@ function requireIdentity(identity: Identity): void {
   if (parseIdentity(uri) !== undefined) return;
   throw new AntipodeError(
     'REQUEST_INVALID',
-    `${uri} is no identity: lower-case letters, digits and dashes are expected`,
+    `${uri} is not an identity; expected lower-case letters, digits and dashes`,
     { details: { uri } },
   );
 }

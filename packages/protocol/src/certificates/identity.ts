@@ -110,7 +110,7 @@ export function authorise(
   const who = caller === undefined ? 'a certificate without an identity' : identityUri(caller);
   throw new AntipodeError(
     'PEER_REFUSED',
-    `${who} may not call ${method}, expected ${allowed.join(' or ') || 'nobody'} of ${trustDomain}`,
+    `${who} must not call ${method}, expected ${allowed.join(' or ') || 'nobody'} of ${trustDomain}`,
     { details: { method } },
   );
 }

@@ -89,7 +89,7 @@ export class CallAdmission {
   /** Stands before grpc-js, which makes a dozen objects of a stream before anybody could refuse it. */
   standBefore(server: Http2SecureServer): void {
     const listeners = server.listeners('stream') as StreamListener[];
-    invariant(listeners.length > 0, 'grpc-js does not listen for streams where it did');
+    invariant(listeners.length > 0, 'grpc-js does not listen for streams in the known place');
     server.removeAllListeners('stream');
     const admit: StreamListener = (stream, headers, ...rest) => {
       if (!this.#admits(stream, String(headers[':path']))) return;
@@ -103,7 +103,7 @@ export class CallAdmission {
     const method = this.#methods.get(path) ?? path;
     const { stream } = call as { readonly stream?: ServerHttp2Stream };
     const peer = stream && this.#admitted.get(stream);
-    invariant(stream !== undefined && peer !== undefined, 'grpc-js serves a stream that nobody has admitted');
+    invariant(stream !== undefined && peer !== undefined, 'grpc-js serves a stream that was not admitted');
     const { requestMsMax } = this.#limits;
     const over = new AbortController();
     let [place, bytes]: (Holding | undefined)[] = [];
@@ -175,7 +175,7 @@ export class CallAdmission {
         return remembered(connection, path, answer({ code: status.UNIMPLEMENTED, details: '' }));
       authorise(connection.identity, { method, trustDomain: this.#options.trustDomain });
       if (calls < this.#limits.callsPerPeerMax) return undefined;
-      throw new AntipodeError('PEER_BUSY', `${connection.name} has ${calls} calls under way here already`, {
+      throw new AntipodeError('PEER_BUSY', `${connection.name} has ${calls} calls already under way here`, {
         details: { method, calls },
       });
     } catch (thrown) {

@@ -57,7 +57,7 @@ export function limitHandshakes(credentials: ServerCredentials, limits: Connecti
 export function http2ServersOf(server: Server): Http2SecureServer[] {
   const { http2Servers } = server as unknown as { readonly http2Servers?: ReadonlyMap<Http2SecureServer, unknown> };
   const found = [...(http2Servers?.keys() ?? [])];
-  invariant(found.length > 0, 'grpc-js keeps its HTTP/2 servers elsewhere than it did');
+  invariant(found.length > 0, 'grpc-js does not keep its HTTP/2 servers in the known place');
   return found;
 }
 

@@ -32,7 +32,7 @@ export function logRefusedCallers(server: Server, { log, clock }: { log: Log; cl
       if (last !== undefined && nowMs - last < SAID_AGAIN_MS) return;
       if (said.size >= SAID_MAX) said.clear();
       said.set(key, nowMs);
-      log.warn('a caller was refused: its certificate or its TLS does not fit', { address, reason });
+      log.warn('a caller was refused: its certificate or TLS settings do not fit', { address, reason });
     });
   }
 }

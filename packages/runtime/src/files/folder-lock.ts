@@ -35,7 +35,7 @@ export function lockFolder(folder: string, { program }: { program: 'agent' | 'co
       {
         details: { path, ...(pid === undefined ? {} : { pid }) },
         cause,
-        hint: `It is running already: leave it, or stop it first. Another ${program} needs a \`dataFolder\` of its own. Remove nothing from this one: it is in use.`,
+        hint: `Leave the running one, or stop it first. Another ${program} needs its own \`dataFolder\`. Remove nothing from this one.`,
       },
     );
   }

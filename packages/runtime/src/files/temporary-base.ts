@@ -39,7 +39,7 @@ export function temporaryBase({
   if (found !== undefined) return found;
   throw new AntipodeError(
     'CONFIG_INVALID',
-    `no folder for temporary files will do: ${candidates.join(', ')}; set TMPDIR to one with a short path that ${isRoot ? 'every user' : 'this user'} can enter`,
+    `found no suitable folder for temporary files: ${candidates.join(', ')}; set TMPDIR to one with a short path that ${isRoot ? 'every user' : 'this user'} can enter`,
     { details: { path: candidates[0] ?? '' } },
   );
 }

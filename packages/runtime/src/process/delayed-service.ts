@@ -29,7 +29,7 @@ export class DelayedService implements Service {
   async close(): Promise<void> {
     this.#stop.abort();
     if (this.#service !== undefined) return this.#service.close();
-    await this.#starting.catch(() => 'whoever started it knows');
+    await this.#starting.catch(() => 'see the process that started it');
     await this.#closeHealth();
   }
 

@@ -73,7 +73,7 @@ export async function closeInTime(
   await Promise.race([closing, clock.sleep(timeoutMs, done.signal)]);
   if (done.signal.aborted) return closing;
   closing.catch(() => {});
-  log.warn('something does not let itself be closed: the process ends without it', { timeoutMs });
+  log.warn('closing takes too long: the process ends without it', { timeoutMs });
 }
 
 /** What nobody caught is a defect: log it once and end, so that the supervisor starts us afresh. */

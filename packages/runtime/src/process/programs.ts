@@ -29,6 +29,6 @@ export function requireProgram(
   if (found !== undefined) return found;
   throw new AntipodeError('PROGRAM_MISSING', `${name} is not installed (Debian package ${debianPackage})`, {
     details: { program: name, package: debianPackage },
-    hint: `Install it (\`apt-get install ${debianPackage}\`), or put the folder that has it into PATH.${alternative === undefined ? '' : ` ${alternative}`}`,
+    hint: `Install it (\`apt-get install ${debianPackage}\`), or add the folder that has it to PATH.${alternative === undefined ? '' : ` ${alternative}`}`,
   });
 }

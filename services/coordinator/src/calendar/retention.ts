@@ -60,8 +60,8 @@ export class Retention {
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
       if (error.disposition === 'defect') throw error;
-      log.warn('what is old could not be taken away', { what, group, error });
+      log.warn('old records could not be removed', { what, group, error });
     }
-    if (count > 0) log.info('what was old has been taken away', { what, group, count });
+    if (count > 0) log.info('old records removed', { what, group, count });
   }
 }

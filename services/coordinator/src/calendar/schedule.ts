@@ -31,7 +31,7 @@ export function checkCron(expression: string): void {
   if (expression === '' || parseCron(expression) !== undefined) return;
   throw new AntipodeError(
     'REQUEST_INVALID',
-    `"${expression}" is no cron expression of five fields (UTC), such as "0 3 * * 0"`,
+    `"${expression}" is not a cron expression of five fields (UTC), such as "0 3 * * 0"`,
     { details: { field: 'drill_cron' } },
   );
 }
@@ -89,7 +89,7 @@ export class Schedule {
   /** Fire times that the clock had reached too early come again when it really reaches them. */
   async #setBack(group: string, nowMs: number, aheadMs: number): Promise<number> {
     const { store, election, log } = this.#ports;
-    log.warn('the clock was set back: drills that were started ahead of their time come again', {
+    log.warn('the clock was set back: drills that started too early run again', {
       group,
       byMs: aheadMs - nowMs,
     });

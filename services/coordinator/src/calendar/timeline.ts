@@ -95,7 +95,7 @@ export class Timeline implements Clock {
     this.#uptimeAheadMs = this.#readUptimeAhead();
     if (isSameBoot && Math.abs(byWallMs - passedMs) >= STEP_MS_MIN) this.#tell(Math.round(byWallMs - passedMs));
     else if (byWallMs < 0)
-      this.#log.warn('the clock is behind the mark of the leader before: no time is taken to have passed', {
+      this.#log.warn('the clock is behind the mark of the previous leader; the timeline stands still until then', {
         behindMs: Math.round(-byWallMs),
       });
   }
@@ -107,7 +107,7 @@ export class Timeline implements Clock {
     if (sleptMs >= STEP_MS_MIN) {
       this.#aheadMs += sleptMs;
       this.#uptimeAheadMs = uptimeAheadMs;
-      this.#log.warn('the machine was asleep', { sleptMs: Math.round(sleptMs) });
+      this.#log.warn('the machine was suspended', { sleptMs: Math.round(sleptMs) });
     }
     const wallAheadMs = this.#clock.wallMs() - this.wallMs();
     const byMs = Math.round(wallAheadMs - this.#wallAheadMs);
@@ -117,7 +117,7 @@ export class Timeline implements Clock {
 
   #tell(byMs: number): void {
     this.#step = { byMs, atMs: this.wallMs() };
-    this.#log.warn(`the wall clock was set ${byMs > 0 ? 'ahead' : 'back'}; no deadline moves with it`, { byMs });
+    this.#log.warn(`the wall clock was set ${byMs > 0 ? 'ahead' : 'back'}; deadlines do not move`, { byMs });
   }
 
   #readUptimeAhead(): number | undefined {

@@ -70,16 +70,16 @@ function held(
   const others = more === 0 ? '' : ` and ${more} more`;
   const isFrozen = state === 'T' || state === 't';
   const how = isFrozen
-    ? 'It is frozen (stopped by a signal or a debugger), and was told to end'
+    ? 'It is frozen (stopped by a signal or a debugger), and has been asked to end'
     : state === 'D'
-      ? 'It waits in the kernel, for a disk that does not answer, say'
+      ? 'It waits in the kernel, for example for a disk that does not answer'
       : 'It has not ended';
   return new AntipodeError(
     'FILE_EXISTS',
     `an earlier ${server}, process ${pid}${others}, still lives in ${folder}. ${how}`,
     {
       details: { path: folder, pid, program: server, state },
-      hint: `${isFrozen ? `\`kill -CONT ${pid}\` lets it end in order; ` : ''}\`kill -KILL ${pid}\` ends it at once, and it recovers at the next start. Remove nothing from the folder.`,
+      hint: `${isFrozen ? `\`kill -CONT ${pid}\` lets it end in order. ` : ''}\`kill -KILL ${pid}\` ends it at once, and it recovers at the next start. Remove nothing from the folder.`,
     },
   );
 }

@@ -83,7 +83,7 @@ export class EmbeddedPostgres implements Closeable {
     if (status === 0) return;
     throw new AntipodeError(
       'CONFIG_INVALID',
-      `dataFolder ${this.#dataFolder} lies where user ${user} may not enter, and PostgreSQL refuses to run as root; choose one such as /var/lib/antipode, or set databaseUrl`,
+      `dataFolder ${this.#dataFolder} is in a folder that user ${user} cannot enter, and PostgreSQL refuses to run as root; choose one such as /var/lib/antipode, or set databaseUrl`,
       {
         details: { path: this.#dataFolder, user },
       },
@@ -125,7 +125,7 @@ function initialise(initdb: string, cluster: string, user: string | undefined): 
     throw new AntipodeError('PROGRAM_MISSING', `initdb failed in ${cluster}`, {
       details: { path: cluster },
       cause,
-      hint: 'It is installed and does not work there: check owner and free space of the folder, and its output in the log. Or name an external server as `databaseUrl`.',
+      hint: 'Check owner and free space of the folder, and the output of initdb in the log: it is installed and does not work there. Or name an external server as `databaseUrl`.',
     });
   }
 }
@@ -155,10 +155,10 @@ function unprivilegedUser(): { name: string; uid: number; gid: number } {
   }
   throw new AntipodeError(
     'PROGRAM_MISSING',
-    'PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody',
+    'PostgreSQL refuses to run as root, and the machine has neither a user postgres nor a user nobody',
     {
       details: { program: 'postgres' },
-      hint: 'Run the coordinator as another user than root, make a user `postgres`, or name an external server as `databaseUrl`.',
+      hint: 'Run the coordinator as a user other than root, make a user `postgres`, or name an external server as `databaseUrl`.',
     },
   );
 }

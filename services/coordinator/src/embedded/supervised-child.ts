@@ -74,7 +74,7 @@ export class SupervisedChild implements Closeable {
       await this.#untilItAnswers();
     } catch (error) {
       if (wipe === undefined || this.#stop.signal.aborted) throw error;
-      log.warn('embedded server does not start: its data is wiped, which loses nothing', { server: name, error });
+      log.warn('embedded server does not start: wiping its data, which loses nothing', { server: name, error });
       this.#child?.kill('SIGKILL');
       await this.#ended;
       wipe();
@@ -124,7 +124,7 @@ export class SupervisedChild implements Closeable {
           `${name} does not start: ${this.#output.slice(-5).join(' | ') || 'no output'}`,
           {
             details: { program: name },
-            hint: `It is installed and does not start: its last lines are in the message. Check the data folder (owner, free space, what an earlier run left), or configure an external server.`,
+            hint: `Check the data folder (owner, free space, leftovers of an earlier run), or configure an external server. The program is installed; its last lines of output are in the message.`,
           },
         );
       }
@@ -139,7 +139,7 @@ export class SupervisedChild implements Closeable {
       const pid = this.pid;
       await this.#ended;
       if (this.#stop.signal.aborted) return;
-      log.warn('embedded server ended, starting it again', {
+      log.warn('embedded server ended; it is started again', {
         server: name,
         pid,
         output: this.#output.slice(-3).join(' | '),
@@ -154,7 +154,7 @@ export class SupervisedChild implements Closeable {
         log.info('embedded server is back', { server: name });
         failures = 0;
       } catch (error) {
-        log.error('embedded server does not come back', { server: name, error });
+        log.error('embedded server does not start again', { server: name, error });
         this.#child?.kill('SIGKILL');
       }
     }

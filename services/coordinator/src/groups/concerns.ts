@@ -108,13 +108,19 @@ export function concernsOf({
       kind: 'drill',
       site: drill.site,
       errorCode: drill.errorCode,
-      message: 'the last drill did not pass',
+      message: 'the last drill failed',
       ageMs: ago(drill.startedMs),
     });
   for (const { site, errorCode, startedMs } of scrubs) {
     // What a scrub has found is told otherwise: by the headline, or by what the standby has acknowledged.
     if (errorCode === '' || FINDINGS.has(errorCode) || !group.members.some((member) => member.site === site)) continue;
-    found.push({ kind: 'scrub', site, errorCode, message: 'the last scrub could not look', ageMs: ago(startedMs) });
+    found.push({
+      kind: 'scrub',
+      site,
+      errorCode,
+      message: 'the last scrub could not read the partition',
+      ageMs: ago(startedMs),
+    });
   }
   for (const { site, serial } of group.members) {
     const heard = view(site);
@@ -126,13 +132,13 @@ export function concernsOf({
           kind: 'partition',
           site,
           errorCode: 'HSM_WORKER_LOST',
-          message: `the HSM at site ${site} does not answer, though its agent does and work waits for it`,
+          message: `the HSM at site ${site} does not answer, although its agent does and work is waiting`,
           ageMs: partition.unansweredMs,
-          hint: 'Look at the HSM and at the link to it. The agent goes on by itself when it answers again.',
+          hint: 'Check the HSM and the link to it. The agent continues by itself when the HSM answers again.',
         });
       continue;
     }
-    const message = `site ${site} is ${heard?.status ?? 'unknown'}: ${heard?.reason ?? 'it was not heard yet'}`;
+    const message = `site ${site} is ${heard?.status ?? 'unknown'}: ${heard?.reason ?? 'it has not been heard yet'}`;
     const silentMs = heard?.lastMs === undefined ? 0 : own.monotonicMs - heard.lastMs;
     found.push({ kind: 'site', site, errorCode: '', message, ageMs: Math.max(0, silentMs) });
   }
@@ -151,7 +157,7 @@ export function concernsOf({
       kind: 'leader',
       site: '',
       errorCode: '',
-      message: 'this coordinator does not lead, and hears no site',
+      message: 'this coordinator does not lead, so no site reports to it',
       ageMs: 0,
     });
   return found;

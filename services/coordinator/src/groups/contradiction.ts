@@ -37,19 +37,19 @@ export function contradictionOf({
     if (epoch > highestEpoch || isOther)
       return {
         kind: 'database-behind',
-        message: `site ${site} is in epoch ${epoch} of ${epochOwner || 'nobody'}, and the database knows epoch ${highestEpoch} of ${highestOwner} as the highest`,
+        message: `site ${site} is in epoch ${epoch} of ${epochOwner || 'nobody'}, but the highest epoch in the database is ${highestEpoch} of ${highestOwner}`,
       };
     if (applied !== undefined && isAhead({ epoch: applied.epoch, number: applied.generation }, newest))
       return {
         kind: 'database-behind',
-        message: `site ${site} has applied generation ${applied.generation} of epoch ${applied.epoch}, and the newest in the database is ${newest === undefined ? 'none' : `${newest.number} of epoch ${newest.epoch}`}`,
+        message: `site ${site} has applied generation ${applied.generation} of epoch ${applied.epoch}, but the newest in the database is ${newest === undefined ? 'none' : `${newest.number} of epoch ${newest.epoch}`}`,
       };
   }
   const active = activeOf(group);
   const reason = active === undefined ? undefined : quarantineOf(group, view(active.site));
   return active === undefined || reason === undefined
     ? undefined
-    : { kind: 'journal-not-ours', message: `site ${active.site} is active, and is in quarantine: ${reason}` };
+    : { kind: 'journal-not-ours', message: `site ${active.site} is active and in quarantine: ${reason}` };
 }
 
 /** Why a member does nothing until an operator seats it again; undefined for nothing, and where it is not heard. */

@@ -40,12 +40,12 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   const seats = [...message.members, ...message.scratch, ...(distributor === undefined ? [] : [distributor])];
   const serials = seats.map(({ serial }) => serial);
   if (new Set(serials).size !== serials.length || serials.includes(''))
-    invalid('members', 'must have serial numbers that do not repeat, scratch partitions and distributor included');
+    invalid('members', 'must have serial numbers that do not repeat, including scratch partitions and distributor');
   const failoverPolicy = message.failoverPolicy === FailoverPolicy.AUTOMATIC ? 'automatic' : 'manual';
   if (failoverPolicy === 'automatic' && sites.length < VOTERS_MIN)
     invalid(
       'failover_policy',
-      `automatic needs ${VOTERS_MIN} sites: with two, neither can know whether the other is lost or the link is cut`,
+      `automatic needs ${VOTERS_MIN} sites: with two, neither can tell a lost site from a cut link`,
     );
   const rpoMs = message.rpoSeconds === 0 ? RPO_MS_DEFAULT : message.rpoSeconds * 1_000;
   if (rpoMs < RPO_MS_MIN) invalid('rpo_seconds', 'must be 1 or more');
@@ -55,11 +55,11 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   // A rule that matches nothing by mistake would let a key leave that must not.
   for (const id of message.filter?.excludeIds ?? [])
     if (!/^(?:[0-9a-fA-F]{2})+$/.test(id))
-      invalid('filter.exclude_ids', `"${id}" is no CKA_ID in hexadecimal, such as 0a1f`);
+      invalid('filter.exclude_ids', `"${id}" is not a CKA_ID in hexadecimal, such as 0a1f`);
   for (const name of message.filter?.excludeClasses ?? [])
     if (!CLASSES.includes(name)) invalid('filter.exclude_classes', `"${name}" is none of ${CLASSES.join(', ')}`);
   for (const label of message.filter?.excludeLabels ?? [])
-    if (!/[^\p{C}\p{Z}]/u.test(label)) invalid('filter.exclude_labels', 'must show something');
+    if (!/[^\p{C}\p{Z}]/u.test(label)) invalid('filter.exclude_labels', 'must have a visible character');
   return {
     name: message.name,
     members: message.members.map(({ site, serial }) => ({ site, serial })),
@@ -101,7 +101,7 @@ export function checkSites({ members, scratch, distributor }: GroupSpec, detecto
     if (state === undefined)
       throw new AntipodeError('NOT_FOUND', `site ${site} has not been heard`, {
         details: { site },
-        hint: 'Start the agent of the site, or correct the name of the site; `antipode status` lists the sites that were heard.',
+        hint: 'Start the agent of the site, or correct the name of the site. `antipode status` lists the known sites.',
       });
     const partition = state.partitions.find((one) => one.serial === serial);
     const shown = state.partitions.map((one) => `${one.name}=${one.serial || 'not initialised'}`).join(', ');
@@ -124,7 +124,7 @@ export function checkSites({ members, scratch, distributor }: GroupSpec, detecto
         `partition ${serial} is ${partition.isDistributor ? '' : 'not '}declared as distributor at site ${site}`,
         {
           details: { field: 'distributor', site, serial },
-          hint: 'A distributor is no member. Declare it with `role: distributor` at its own site, and name it with --distributor only.',
+          hint: 'Declare it with `role: distributor` at its own site, and name it only with --distributor. A distributor must not be a member.',
         },
       );
   }
@@ -149,7 +149,7 @@ export function checkSeats({ name, members }: GroupSpec, known: readonly GroupSp
       `partition ${serial} of site ${site} is a member of group ${other.name}`,
       {
         details: { group: other.name, site, serial },
-        hint: 'A partition is a member of one group. Name another partition for this one; `antipode status --json` lists those of each site.',
+        hint: 'Name another partition for this group: a partition is a member of one group only. `antipode status --json` lists the partitions of each site.',
       },
     );
   }

@@ -52,7 +52,7 @@ const LOCAL_RUNS_MAX = 8;
 const LOOKS_MAX = 4;
 /** How many intervals a pass waits for a slow look before it goes on without it. */
 const LOOK_PASSES_MAX = 4;
-const UNREADABLE = 'what the database has of the group cannot be read';
+const UNREADABLE = 'the records of the group in the database cannot be read';
 
 /** A look that failed, and fails since. */
 export interface PlanningTrouble {
@@ -246,7 +246,10 @@ export class Reconciler implements Closeable {
   #report(group: string, error: AntipodeError): void {
     const isKnown = this.#troubled.has(group);
     this.#note(group, error);
-    this.#ports.log.at(isKnown ? 'debug' : 'error', 'the group cannot be looked at; the others are', { group, error });
+    this.#ports.log.at(isKnown ? 'debug' : 'error', 'planning failed for a group; the others are planned', {
+      group,
+      error,
+    });
   }
 
   /** Everything of one moment: a failover that ends between two reads would look as if it had never settled. */
@@ -275,7 +278,7 @@ export class Reconciler implements Closeable {
     if (waits === undefined) {
       if (before === undefined) return;
       this.#waiting.delete(name);
-      log.warn('the automatic failover waits no longer', { group: name });
+      log.warn('the automatic failover continues', { group: name });
       return;
     }
     const losses = (await store.query((db) => readAhead(db, name, waits.holds))).map(named);
@@ -288,7 +291,7 @@ export class Reconciler implements Closeable {
       record({ kind: 'failover-waiting', group: name, details }),
     );
     log.error(
-      'nobody serves, and a failover would lose what is acknowledged: an operator or a returning member decides',
+      'no member serves, and a failover would lose acknowledged generations: it waits for an operator or a returning member',
       {
         group: name,
         ...details,
@@ -322,7 +325,8 @@ export class Reconciler implements Closeable {
       if (!this.#isQueueUp) log.info('the queue is back');
       this.#isQueueUp = true;
     } catch (thrown) {
-      if (this.#isQueueUp) log.warn('the queue is away: intents run without it', { error: AntipodeError.from(thrown) });
+      if (this.#isQueueUp)
+        log.warn('the queue is unavailable: intents run without it', { error: AntipodeError.from(thrown) });
       this.#isQueueUp = false;
       if (this.#localRuns >= LOCAL_RUNS_MAX && kind !== 'failover') return;
       this.#localRuns += 1;

@@ -111,7 +111,7 @@ export class Runner {
       // What is resumed keeps its number, and joins the order that may be under way.
       const now = { ...performing(intent, intent.performing + count), attempts };
       if (count > STEPS_MAX)
-        throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not come to an end`, {
+        throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not end`, {
           details: { intent: intent.id },
         });
       // A person may have ended it while the effect ran: what came of that is nobody's any more.

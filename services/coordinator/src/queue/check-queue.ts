@@ -34,7 +34,7 @@ export async function checkQueue(redisUrl: string): Promise<string> {
     const reason = lastError || (cause instanceof Error ? cause.message : String(cause));
     throw new AntipodeError('QUEUE_UNAVAILABLE', `Redis at redisUrl does not answer: ${reason}`, {
       cause,
-      hint: 'Check address, password and TLS of `redisUrl`. Without a queue everything works, more slowly.',
+      hint: 'Check address, password and TLS of `redisUrl`. Everything works without a queue, but more slowly.',
     });
   } finally {
     client.disconnect();

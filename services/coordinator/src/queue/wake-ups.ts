@@ -76,7 +76,7 @@ export class BullWakeUps implements WakeUps {
     const error = new AntipodeError('QUEUE_UNAVAILABLE', `Redis has maxmemory-policy ${policy}, expected noeviction`, {
       details: { policy },
     });
-    this.#options.log.error('Redis may drop jobs and is not used', { error });
+    this.#options.log.error('Redis can drop jobs, so it is not used', { error });
     throw error;
   }
 
@@ -86,14 +86,18 @@ export class BullWakeUps implements WakeUps {
 
   async enqueue(intentId: string, lane: string): Promise<void> {
     if (this.#isClosed) return;
-    if (!this.#isSafe) throw new AntipodeError('QUEUE_UNAVAILABLE', 'Redis has not shown that it keeps jobs');
+    if (!this.#isSafe)
+      throw new AntipodeError(
+        'QUEUE_UNAVAILABLE',
+        'Redis has not been verified to keep jobs (maxmemory-policy must be noeviction)',
+      );
     try {
       await within({ clock: this.#options.clock, timeoutMs: ENQUEUE_MS_MAX, what: 'enqueue' }, async () => {
         const { queue } = this.#lane(lane);
         await queue.add('run', { intentId }, { jobId: intentId });
       });
     } catch (cause) {
-      throw new AntipodeError('QUEUE_UNAVAILABLE', 'Redis does not take the job', { cause });
+      throw new AntipodeError('QUEUE_UNAVAILABLE', 'Redis did not accept the job', { cause });
     }
   }
 

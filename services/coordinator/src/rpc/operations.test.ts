@@ -29,7 +29,7 @@ vi.mock(import('../store/tables/intents.ts'), async (original) => ({
 vi.mock(import('../store/tables/groups.ts'), async (original) => ({
   ...(await original()),
   readGroup: async (_db, name) => {
-    throw new AntipodeError('NOT_FOUND', `there is no group ${name}`);
+    throw new AntipodeError('NOT_FOUND', `group does not exist: ${name}`);
   },
 }));
 

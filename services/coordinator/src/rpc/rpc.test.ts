@@ -455,14 +455,14 @@ it('the drills of a group that there is not are not none', async () => {
 });
 
 describe('the plan of a failover', () => {
-  it('to the site that is active already is refused, and no loss is spoken of', async () => {
+  it('to the site that is already active is refused, and no loss is spoken of', async () => {
     const bench = new Bench();
     database.groups = [groupOf(SPEC)];
     const request = create(PlanFailoverRequestSchema, { group: 'payments', toSite: 'a' });
     const error = await rejection(operatorHandlers(bench.ports).planFailover(request, CONTEXT));
     expect([error.code, error.message, error.hint]).toEqual([
       'REQUEST_INVALID',
-      expect.stringContaining('site a is active already'),
+      expect.stringContaining('site a is already active'),
       expect.not.stringContaining('--accept-loss'),
     ]);
   });

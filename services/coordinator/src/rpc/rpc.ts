@@ -128,7 +128,7 @@ export function coordinatorHandlers({
   return {
     heartbeat: async ({ state, address }, { identity, peer = '' }) => {
       if (state === undefined || state.site !== identity.name) {
-        throw new AntipodeError('PEER_REFUSED', `site ${identity.name} may not speak for ${state?.site ?? 'nobody'}`, {
+        throw new AntipodeError('PEER_REFUSED', `site ${identity.name} must not speak for ${state?.site ?? 'nobody'}`, {
           details: { site: identity.name },
         });
       }
@@ -326,10 +326,10 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       if (different.length > 0) {
         throw new AntipodeError(
           'ALREADY_EXISTS',
-          `group ${spec.name} exists with another declaration: ${different.join('; ')}`,
+          `group ${spec.name} already exists with another declaration: ${different.join('; ')}`,
           {
             details: { group: spec.name },
-            hint: 'Repeat the command as the group was declared (`antipode group show` has it), or choose another name for another group.',
+            hint: 'Repeat the command with the existing declaration (`antipode group show`), or choose another name.',
           },
         );
       }
@@ -575,7 +575,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       if (group.highestEpoch !== group.epoch)
         throw new AntipodeError(
           'NOT_SERVED',
-          `group ${name} has no active member: a failover to ${group.highestOwner} is under way or stuck`,
+          `group ${name} has no active member; a failover to ${group.highestOwner} is under way or stuck`,
           { details: { group: name, epoch: group.highestEpoch } },
         );
       const active = activeOf(group);

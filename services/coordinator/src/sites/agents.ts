@@ -53,7 +53,7 @@ export class Agents implements Closeable {
   client(site: string): Agent {
     const address = this.#closed.signal.aborted ? undefined : this.#addressOf(site);
     if (address === undefined || address === '')
-      throw new AntipodeError('SITE_UNREACHABLE', `site ${site} has not announced itself yet`, { details: { site } });
+      throw new AntipodeError('SITE_UNREACHABLE', `site ${site} has not reported yet`, { details: { site } });
     const known = this.#clients.get(site);
     if (known?.address === address) return known.client;
     known?.client.close();

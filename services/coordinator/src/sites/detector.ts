@@ -135,7 +135,7 @@ export class Detector {
       this.#noteRefused(site, instance, from);
       throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, {
         details: { site },
-        hint: `Two agents run as site ${site}, or one was restarted a moment ago. Stop the one that should not run: one site has one agent and one data folder.`,
+        hint: `Two agents run as site ${site}, or one was just restarted. Stop the one that must not run: a site has one agent and one data folder.`,
       });
     }
   }
@@ -145,7 +145,7 @@ export class Detector {
     const lastMs = clock.monotonicMs();
     const before = this.refused(site);
     const isSame = before?.instance === instance;
-    if (!isSame) log.warn('a second agent of a site is refused', { site, ...from });
+    if (!isSame) log.warn('a second agent of a site was refused', { site, ...from });
     this.#refused.set(site, {
       ...from,
       instance,

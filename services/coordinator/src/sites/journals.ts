@@ -95,10 +95,9 @@ const isSame = (one: JournalMark, other: JournalMark): boolean =>
 /** What is wrong with a journal, given what was heard of it before; undefined for nothing. */
 function troubleOf(journal: JournalState, heard: JournalMark | undefined): string | undefined {
   if (heard === undefined) return undefined;
-  if (heard.journal !== journal.id) return 'its journal was lost or replaced: another one was heard before';
+  if (heard.journal !== journal.id) return 'its journal was lost or replaced: an earlier one is on record';
   const run = journal.runs.find(({ token }) => token === heard.run);
-  if (run === undefined)
-    return 'its journal is an older copy: it does not know the run of the agent that was heard last';
+  if (run === undefined) return 'its journal is an older copy: it does not contain the last recorded run of the agent';
   // A heartbeat of the run that goes on may have left before an answer did: only heartbeats come one after another.
   const hasEnded = journal.runs.at(-1)?.token !== heard.run;
   const writes = hasEnded && heard.answered > heard.writes ? heard.answered : heard.writes;

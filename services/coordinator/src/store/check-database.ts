@@ -26,6 +26,6 @@ export async function checkDatabase(databaseUrl: string): Promise<string> {
   }
   throw new AntipodeError('DATABASE_UNAVAILABLE', `no server of databaseUrl can be used: ${answers.join('; ')}`, {
     details: { servers: answers.length },
-    hint: 'Check address, user, password, sslmode and pg_hba.conf, and that one server accepts writes.',
+    hint: 'Check address, user, password, sslmode and pg_hba.conf. One server must accept writes.',
   });
 }

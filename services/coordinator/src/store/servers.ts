@@ -75,7 +75,7 @@ export class Servers {
       this.#lastFailure = { error, atMs: systemClock.monotonicMs() };
       if (this.#awaySinceMs === undefined) {
         this.#awaySinceMs = systemClock.monotonicMs();
-        this.#log.warn('no database server can be used', { servers: this.#servers.map(nameOf), error });
+        this.#log.warn('no database server is usable', { servers: this.#servers.map(nameOf), error });
       }
       throw error;
     } finally {
@@ -87,7 +87,7 @@ export class Servers {
   async validate(client: pg.Client, limits: ConnectionLimits): Promise<void> {
     const { rows } = await client.query<{ is_read_only: boolean }>(preparation(limits));
     if (rows[0]?.is_read_only !== false)
-      throw new AntipodeError('DATABASE_UNAVAILABLE', 'the database server does not take writes');
+      throw new AntipodeError('DATABASE_UNAVAILABLE', 'the database server accepts no writes');
   }
 
   async #openAny(limits: ConnectionLimits): Promise<pg.Client> {

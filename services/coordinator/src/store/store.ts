@@ -78,10 +78,10 @@ export class Store implements Closeable {
         if (version > MIGRATIONS.length) {
           throw new AntipodeError(
             'CONFIG_INVALID',
-            `the database is of schema ${version}, this program knows up to ${MIGRATIONS.length}`,
+            `the database has schema ${version}, expected at most ${MIGRATIONS.length}`,
             {
               details: { version },
-              hint: 'A newer Antipode wrote it, and nothing is wrong with it: start that version again. Do not remove the database, and do not put an older copy in its place.',
+              hint: 'Start the newer version of Antipode that wrote it: the database is sound. Do not remove it, and do not replace it with an older copy.',
             },
           );
         }
@@ -146,7 +146,7 @@ export class Store implements Closeable {
       if (isConstraintViolation(thrown)) {
         throw new AntipodeError('ALREADY_EXISTS', 'a conflicting record already exists', {
           cause: thrown,
-          hint: 'Somebody else wrote it at the same moment. Look at the state (`antipode status`, `antipode group list`), then repeat the command if it is still needed.',
+          hint: 'Check the state (`antipode status`, `antipode group list`): somebody else wrote the record at the same moment. Repeat the command if it is still needed.',
         });
       }
       const reason = thrown instanceof Error ? thrown.message : String(thrown);

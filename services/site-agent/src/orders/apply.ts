@@ -127,7 +127,7 @@ function noteRefused(
   );
   for (const { objectId, code, returnValue } of refused)
     if (!known.has(`${objectId} ${code}`))
-      log.error('an object is not restored here', { group, generation: number, objectId, code, returnValue });
+      log.error('an object could not be restored here', { group, generation: number, objectId, code, returnValue });
 }
 
 /**

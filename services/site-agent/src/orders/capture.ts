@@ -24,7 +24,7 @@ export async function capture(
     if (seat.role !== 'active' || owner !== site.name) {
       throw new AntipodeError(
         'ROLE_REFUSED',
-        `this site is ${seat.role} in group ${group}, only the active member is captured`,
+        `this site is ${seat.role} in group ${group}, expected active: only the active member is captured`,
         { details: { group, role: seat.role } },
       );
     }
@@ -116,7 +116,7 @@ function noteNotCarried(
   const after = afterCapture({ before: journal.notCarried(group), ...capture });
   if (after === undefined) return;
   journal.setNotCarried(group, after);
-  log.warn('attributes that no replica gets', { group, objects: after.length, attributes: countedByName(after) });
+  log.warn('some attributes reach no replica', { group, objects: after.length, attributes: countedByName(after) });
 }
 
 /** Before anything is changed: the generations stay as they are until an operator has decided. */
@@ -131,13 +131,13 @@ function heldBack(
   if (replaced === 0)
     return new AntipodeError(
       'CAPTURE_HELD',
-      `the capture would lose ${losses.length} of ${of} objects (${reasons.join(', ')}), and may lose ${limit}`,
+      `the capture would lose ${losses.length} of ${of} objects (${reasons.join(', ')}); the limit is ${limit}`,
       { details },
     );
   const others = losses.length - replaced;
   return new AntipodeError(
     'CAPTURE_HELD',
-    `${replaced} of ${of} objects were replaced by other keys under their own names${others === 0 ? '' : `, and ${others} more would be lost`}; one capture may lose ${limit} (${reasons.join(', ')})`,
+    `${replaced} of ${of} objects were replaced by other keys under their own names${others === 0 ? '' : `, and ${others} more would be lost`}; the limit is ${limit} (${reasons.join(', ')})`,
     { details: { ...details, replaced } },
   );
 }

@@ -107,7 +107,7 @@ async function destroyOne(
   const isGone = GONE.has(end);
   journal.endRetirement(serial, record, end === 'kept' || end === 'unproven' ? end : 'destroyed');
   const details = { serial, group, version, request: requestId };
-  if (isGone) log.info('domain key destroyed: nothing needs it any more', { ...details, end });
+  if (isGone) log.info('domain key destroyed: nothing needs it', { ...details, end });
   else log.warn('a domain key that nothing needs stays in the token', { ...details, why: end });
   return isGone;
 }
@@ -139,7 +139,7 @@ function requireNewerKey(
   if (bytesEqual(keyring.domainKey(group, version).checkTag, domainKeyCheckTag)) return;
   throw new AntipodeError(
     'DOMAIN_KEY_MISSING',
-    `domain key version ${version} of group ${group} is another key here than at the source`,
+    `domain key version ${version} of group ${group} is a different key here than at the source`,
     { details: { group, version } },
   );
 }
@@ -150,7 +150,7 @@ function needs(
   { serial, group, held }: { serial: string; group: string; held: readonly DomainKeyRecord[] },
 ): (record: DomainKeyRecord) => string {
   const newest = newestOf(site, group);
-  if (newest === undefined) return () => 'no generation that can be read is here';
+  if (newest === undefined) return () => 'this site has no readable generation';
   const isOlder = ({ version }: DomainKeyRecord): boolean => version < newest.domainKeyVersion;
   // Most partitions hold one version: then there is nothing to ask.
   const ofStore = held.some(isOlder) ? inStore(site, group) : () => undefined;
@@ -163,8 +163,8 @@ function needs(
     const same = held.find((one) => one.version !== version && bytesEqual(one.checkTag, checkTag));
     if (same !== undefined) return `version ${same.version} is the same key`;
     const state = retired.find((one) => one.version === version)?.state;
-    if (state === 'kept') return 'the token does not let it be destroyed';
-    if (state === 'unproven') return 'what the token has under its id does not prove to be it';
+    if (state === 'kept') return 'the token refuses to destroy it';
+    if (state === 'unproven') return 'the object under its id in the token is not proved to be this key';
     return unfinished ?? ofStore(version) ?? '';
   };
 }
@@ -189,8 +189,7 @@ function inStore({ journal, store }: Site, group: string): (version: number) => 
     ...journal.divergent(group).map(({ digest }) => digest),
     ...journal.asides(group),
   ];
-  if (named.some((digest) => !store.has(digest)))
-    return all('a generation that this member goes by is not in its store');
+  if (named.some((digest) => !store.has(digest))) return all('a generation in use by this member is not in its store');
   const by = new Map<number, string>();
   for (const { digest } of store.list(group)) {
     const summary = store.knownSummary(digest);

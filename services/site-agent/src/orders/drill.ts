@@ -148,7 +148,7 @@ async function inScratch(
   const cutShort = journal.openDrill(serial);
   if (cutShort !== undefined) {
     if (!(await emptyScratch({ ...open, strangers: journal.strangers(serial) })))
-      throw new AntipodeError('DRILL_UNCLEAN', `what drill ${cutShort} left cannot be removed`, {
+      throw new AntipodeError('DRILL_UNCLEAN', `the leftovers of drill ${cutShort} cannot be removed`, {
         details: { serial, drill: cutShort },
       });
     journal.endDrill(serial);
@@ -159,7 +159,7 @@ async function inScratch(
       details: { serial, objects: foreign },
     });
   if (strangers.size > 0)
-    log.warn('objects that anybody can make without a PIN lie in the scratch partition; they are left alone', {
+    log.warn('the scratch partition has objects that can be made without a PIN; they are left alone', {
       serial,
       drill: drillId,
       objects: [...strangers.values()].reduce((sum, copies) => sum + copies, 0),

@@ -77,13 +77,17 @@ export class Exchanges {
       }
       const { role } = seatOf(this.#site, group).seat;
       if (trust.distributors(group).length > 0)
-        throw new AntipodeError('ROLE_REFUSED', `a distributor brings domain keys to group ${group}, no member does`, {
-          details: { group, role },
-        });
+        throw new AntipodeError(
+          'ROLE_REFUSED',
+          `only a distributor brings domain keys to group ${group}, not a member`,
+          {
+            details: { group, role },
+          },
+        );
       if (role === 'active' && owner === this.#site.name) return;
       throw new AntipodeError(
         'ROLE_REFUSED',
-        `this site is ${role} in group ${group}, the active member makes domain keys`,
+        `this site is ${role} in group ${group}, expected active: the active member makes domain keys`,
         { details: { group, role } },
       );
     };
@@ -93,7 +97,7 @@ export class Exchanges {
       failures: request.members.map(({ serial }) => ({
         serial,
         code: 'EXCHANGE_REFUSED',
-        message: 'the distribution was cut short; the next version replaces it',
+        message: 'the distribution was interrupted; the next version replaces this one',
       })),
     };
     return partition.use(
@@ -168,9 +172,13 @@ export class Exchanges {
         (one) => one.caller === identity.name && one.partition === partition,
       );
       if (this.#open.has(exchangeId) || ofCaller.length >= OPEN_PER_SITE_MAX)
-        throw new AntipodeError('EXCHANGE_REFUSED', `site ${identity.name} has this or too many exchanges open here`, {
-          details: { serial: responderSerial, site: identity.name, open: ofCaller.length },
-        });
+        throw new AntipodeError(
+          'EXCHANGE_REFUSED',
+          `site ${identity.name} already has this exchange or too many exchanges open here`,
+          {
+            details: { serial: responderSerial, site: identity.name, open: ofCaller.length },
+          },
+        );
       const responder = this.#responder(open);
       const sinceMs = this.#site.clock.monotonicMs();
       const answer = await responder.begin({ exchangeId, group, version, offer: copyOffer(offer) });
@@ -218,7 +226,7 @@ export class Exchanges {
       `partition ${settings.name} is not pinned as a distributor of group ${group} at its own site`,
       {
         details: { group, role: settings.role },
-        hint: 'Declare the partition with `role: distributor` in agent.yaml, and run `antipode peer trust --distributor-peer` at every site of the group, its own included.',
+        hint: 'Declare the partition with `role: distributor` in agent.yaml, and run `antipode peer trust --distributor-peer` at every site of the group, including its own.',
       },
     );
   }
@@ -235,12 +243,12 @@ export class Exchanges {
       throw new AntipodeError(
         'PEER_REFUSED',
         distributors.length === 0
-          ? `${caller.kind} ${caller.name} may not act for site ${fence.owner}`
+          ? `${caller.kind} ${caller.name} must not act for site ${fence.owner}`
           : `${caller.kind} ${caller.name} brings no domain keys to group ${group}: a distributor does`,
         { details: { group, owner: fence.owner } },
       );
     if (fence.group !== group)
-      throw new AntipodeError('REQUEST_INVALID', 'the fence is of another group', {
+      throw new AntipodeError('REQUEST_INVALID', 'the fence belongs to another group', {
         details: { field: 'fence.group' },
       });
     this.#site.fences.checkPeer(fence);

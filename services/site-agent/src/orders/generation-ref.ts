@@ -38,7 +38,7 @@ export function refOf(sealed: SealedGeneration) {
 /** The manifest digest of a reference in a request. @throws REQUEST_INVALID */
 export function digestOf(ref: GenerationRef | undefined): string {
   if (ref?.manifestDigest.length !== 32)
-    throw new AntipodeError('REQUEST_INVALID', 'generation.manifest_digest must have 32 bytes', {
+    throw new AntipodeError('REQUEST_INVALID', 'generation.manifest_digest must be 32 bytes long', {
       details: { field: 'generation' },
     });
   return hex(ref.manifestDigest);

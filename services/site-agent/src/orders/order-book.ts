@@ -119,7 +119,7 @@ export class OrderBook implements Closeable {
   ): Order<Response> {
     const running = [...this.#orders.values()].filter(({ endedMs }) => endedMs === undefined).length;
     if (this.#isClosed || running >= RUNNING_MAX)
-      throw new AntipodeError('HSM_UNAVAILABLE', `${running} orders run at this site already`, {
+      throw new AntipodeError('HSM_UNAVAILABLE', `${running} orders already run at this site`, {
         details: { group, running },
       });
     const stop = new AbortController();

@@ -32,7 +32,7 @@ export async function promote(
     const { role } = seatOf(site, group).seat;
     if (role === 'fenced') refuse(`this site is fenced in group ${group}`, { role });
     if (role === 'standby' && heads !== undefined && heads !== headsNow())
-      refuse('another generation has become the newest here meanwhile');
+      refuse('the newest generation here has changed in the meantime');
   };
   /** What this member would go on from. */
   const base = async (): Promise<string | undefined> => {
@@ -43,7 +43,7 @@ export async function promote(
     // A repeated order meets a member that is active by the first one, and may have captured since.
     const { role } = seatOf(site, group).seat;
     if (role === 'standby' && request.generation !== undefined && newest?.digest !== digestOf(request.generation))
-      refuse('another generation is the newest here than the order says', { newest: newest?.digest ?? 'none' });
+      refuse('the newest generation here is not the one in the order', { newest: newest?.digest ?? 'none' });
     heads = found;
     mayAct();
     return newest?.digest;

@@ -21,7 +21,7 @@ export async function reseat(site: Site, request: ReseatRequest, signal?: AbortS
     if (partition.settings.role !== 'member' || role === undefined)
       throw refusal(group, 'only a member partition takes a seat');
     if (role === 'active' && !mayBeActive(site, { group, epoch, owner }))
-      throw refusal(group, 'this site was not the active member: it becomes active by promotion');
+      throw refusal(group, 'this site was not the active member; only a promotion makes it active');
     return role;
   };
   mayAct();
@@ -40,7 +40,7 @@ export async function reseat(site: Site, request: ReseatRequest, signal?: AbortS
           // What was read under the heads of before says nothing of the partition under these.
           open.captures.forget();
           open.replica.forget();
-          site.log.warn('seated anew by an operator', {
+          site.log.warn('reseated by an operator', {
             group,
             epoch,
             role,

@@ -122,7 +122,7 @@ export function siteAgentHandlers({
         if (other !== undefined)
           throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, {
             details: { group, serial: request.serial },
-            hint: 'A partition has a seat in one group only. Use another partition for this group.',
+            hint: 'Use another partition for this group: a partition has a seat in one group only.',
           });
         const seat = site.journal.seat(group);
         const before = seat?.role;
@@ -134,7 +134,7 @@ export function siteAgentHandlers({
         const now = site.journal.seat(group)?.role;
         const isFirst = now === undefined && epoch === 1n;
         if (role === 'active' && (owner !== site.name || (now !== 'active' && !isFirst)))
-          throw new AntipodeError('ROLE_REFUSED', 'a member becomes active by promotion', {
+          throw new AntipodeError('ROLE_REFUSED', 'only a promotion makes a member active', {
             details: { group, role: now ?? 'none' },
           });
         // An active member leaves its role only by a higher epoch, which the fence has done already.

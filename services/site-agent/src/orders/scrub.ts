@@ -28,7 +28,7 @@ export async function scrub(
     if (role !== 'fenced') return role;
     throw new AntipodeError(
       'ROLE_REFUSED',
-      `this site is fenced in group ${group}: it is looked at when it has rejoined`,
+      `this site is fenced in group ${group}: it is scrubbed after it has rejoined`,
       { details: { group, role } },
     );
   };

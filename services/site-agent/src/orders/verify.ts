@@ -21,7 +21,7 @@ export async function verify(
     requireStandby(site, { group, epoch });
     if (journal.head(group, 'staged') === digest) return;
     if (journal.head(group, 'applied') === digest) return;
-    throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not what was restored here last', {
+    throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not the one restored here last', {
       details: { group, generation: digest },
     });
   };
@@ -105,14 +105,14 @@ async function clearNames(site: Site, replica: Replica): Promise<void> {
     },
   });
   if (objects.length > 0)
-    log.warn('objects gave way to those of the generation: they are sealed at this site', {
+    log.warn('objects made way for those of the generation; they stay sealed at this site', {
       group,
       epoch,
       generation,
       objects: objects.length,
     });
   if (destroyed > 0)
-    log.warn('damaged objects that serve no use are destroyed: their successors work', {
+    log.warn('damaged, unusable objects are destroyed; their successors work', {
       group,
       epoch,
       generation,
@@ -125,7 +125,7 @@ async function recordNamesakes({ journal, log }: Site, replica: Replica): Promis
   const { group, epoch, number: generation } = replica.target.generation;
   const { length: objects } = await findNamesakes(replica);
   if (objects > 0 && objects !== journal.namesakes(group))
-    log.warn('objects of others bear names of the group here', { group, epoch, generation, objects });
+    log.warn('other objects have names of the group here', { group, epoch, generation, objects });
   journal.setNamesakes(group, objects);
 }
 
@@ -145,7 +145,7 @@ export function noteUntried(
   const after = [...kept, ...now].sort((a, b) => (key(a) < key(b) ? -1 : 1)).slice(0, UNTRIED_MAX);
   if (JSON.stringify(after) === JSON.stringify(before)) return;
   journal.setUntried(group, after);
-  log.warn('uses of keys that nothing here can try have changed', { group, uses: after.length });
+  log.warn('the uses of keys that no proof here can try have changed', { group, uses: after.length });
 }
 
 /** A list for people; summaries count all. */

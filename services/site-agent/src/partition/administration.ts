@@ -89,7 +89,7 @@ export async function initialisePartition({
           `partition ${other.partition} is the token with serial ${other.record.serial}`,
           {
             details: { partition: other.partition, serial: other.record.serial },
-            hint: `Check \`tokenLabel\` and \`serial\` of partition ${name} in the configuration: each name needs a token of its own. If ${other.partition} was renamed, keep the old name.`,
+            hint: `Check \`tokenLabel\` and \`serial\` of partition ${name} in the configuration: each name needs its own token. If ${other.partition} was renamed, keep the old name.`,
           },
         );
       const record = await initialiseIdentity({
@@ -175,7 +175,7 @@ export function planTrust(config: AgentConfig, name: string): { serial: string; 
   if (!canTrust)
     throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has no officer key`, {
       details: { partition: name },
-      hint: `Its identity must name one: set \`officerKey: true\` of partition ${name} before \`antipode partition init\`. One that is initialised needs a new identity, which every other site pins again. A token that does not keep CKA_WRAP_WITH_TRUSTED gets none.`,
+      hint: `Set \`officerKey: true\` of partition ${name} before \`antipode partition init\`. An initialised partition needs a new identity, and every other site must trust it again. A token that does not enforce CKA_WRAP_WITH_TRUSTED gets no officer key.`,
     });
   const journal = new Journal(config.dataFolder);
   try {
@@ -251,7 +251,7 @@ export function showIdentity(config: AgentConfig, name: string): PartitionIdenti
     if (record === undefined)
       throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
         details: { partition: name },
-        hint: `Run \`antipode partition init ${name}\` at this site: it makes the identity key.`,
+        hint: `Run \`antipode partition init ${name}\` at this site. It makes the identity key.`,
       });
     return describe(config, name, record, false);
   } finally {

@@ -112,7 +112,7 @@ export function restoreDeleted({
     const chosen = choose(deletedIn(open, group), objectIds);
     const lost = chosen.find(({ isRestorable }) => !isRestorable);
     if (lost !== undefined)
-      throw new AntipodeError('GENERATION_UNKNOWN', 'what brings the object back is not at this site', {
+      throw new AntipodeError('GENERATION_UNKNOWN', 'this site does not have the sealed object', {
         details: { objectId: lost.objectId },
       });
     requireFreeNames(chosen, newest.generation);
@@ -164,7 +164,7 @@ function requireFreeNames(chosen: readonly DeletedObject[], { entries }: Generat
     if (bearer === undefined) continue;
     throw new AntipodeError(
       'ALREADY_EXISTS',
-      `object ${bearer} has the label or CKA_ID of object ${one.objectId} now: rename or destroy it first, and replicate`,
+      `object ${bearer} has the label or CKA_ID of object ${one.objectId}; rename or destroy that one first, and replicate`,
       { details: { objectId: one.objectId, bearer } },
     );
   }
@@ -255,13 +255,13 @@ async function requireNoNamesakes(replica: Replica, changed: ReadonlySet<string>
   if (impostors.length > damaged.length)
     throw new AntipodeError(
       'ALREADY_EXISTS',
-      `${impostors.length} objects in the token have the names of ${damaged.length} with another value, and nobody can tell which are damaged: rename or destroy the others first`,
+      `${impostors.length} objects in the token have the names of ${damaged.length} with another value, and it is not known which are damaged. Rename or destroy the others first`,
       { details: { found: impostors.length, expected: damaged.length } },
     );
   if (bearer === undefined) return;
   throw new AntipodeError(
     'ALREADY_EXISTS',
-    `a ${bearer.objectClass} in the token has the label or CKA_ID of an object that is to come back: rename or destroy it first`,
+    `a ${bearer.objectClass} in the token has the label or CKA_ID of an object to restore. Rename or destroy it first`,
     { details: { objectClass: bearer.objectClass, handle: bearer.handle } },
   );
 }

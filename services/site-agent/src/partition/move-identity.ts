@@ -53,10 +53,10 @@ export async function moveIdentity(options: MoveOptions): Promise<IdentityMove> 
   if (settings.identityPartition === undefined)
     throw new AntipodeError(
       'CONFIG_INVALID',
-      `partition ${name} has no \`identityPartition\` to move its identity to`,
+      `partition ${name} has no \`identityPartition\` as the target of the move`,
       {
         details: { partition: name },
-        hint: 'Make a token for identity keys alone, name it as `identityPartition` of this partition in agent.yaml, and restart the agent: it goes on with the old key until that has moved.',
+        hint: 'Make a token for identity keys alone, name it as `identityPartition` of this partition in agent.yaml, and restart the agent. The agent uses the old key until the move is done.',
       },
     );
   const journal = new Journal(config.dataFolder);
@@ -65,7 +65,7 @@ export async function moveIdentity(options: MoveOptions): Promise<IdentityMove> 
     if (known === undefined)
       throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
         details: { partition: name },
-        hint: `Run \`antipode partition init ${name}\`: it makes the identity key where it belongs at once.`,
+        hint: `Run \`antipode partition init ${name}\`. It makes the identity key in the right token at once.`,
       });
     const provider = await openPartition(partitionConfig(settings, { ...config, serial: known.serial }), { log });
     try {
@@ -95,7 +95,7 @@ async function step(open: Open): Promise<IdentityMove> {
     await requireElsewhere(provider, next);
     return confirmed === undefined ? told(open, next, 'made') : use(open, next, confirmed);
   }
-  if (confirmed !== undefined) throw notDue(open, 'no other identity has been made yet');
+  if (confirmed !== undefined) throw notDue(open, 'the new identity has not been made yet');
   const own = await provider.findIdentity(known);
   if (own === undefined)
     throw new AntipodeError('IDENTITY_MISSING', 'the identity key in the journal is in neither token', {
@@ -118,7 +118,7 @@ const settingsOf = ({ config, name }: Open) => partitionSettings(config, name);
 /** The one that was made before is the one that is pinned by now: another would have to be pinned again. */
 async function requireElsewhere(provider: HsmProvider, next: IdentityRecord): Promise<void> {
   if ((await provider.findIdentity(next))?.isElsewhere === true) return;
-  throw new AntipodeError('IDENTITY_MISSING', 'the new identity key is not in the token of identity keys any more', {
+  throw new AntipodeError('IDENTITY_MISSING', 'the token of identity keys no longer has the new identity key', {
     details: { serial: next.serial, identity: fingerprint(next.publicHalf) },
     hint: 'Check which token `identityPartition` names. The old identity is in use, and nothing is lost.',
   });
@@ -130,13 +130,13 @@ function use(open: Open, next: IdentityRecord, confirmed: string): IdentityMove 
   if (confirmed.toLowerCase() !== identity)
     throw new AntipodeError('REQUEST_INVALID', `the new identity is ${identity}, and ${confirmed} was confirmed`, {
       details: { partition: name, identity },
-      hint: 'Compare it with what every other site has pinned, by telephone or on paper.',
+      hint: 'Compare it with the pins of every other site, by telephone or on paper.',
     });
   const [delivered] = journal.deliveredKeys(known.serial);
   if (delivered !== undefined)
     throw notDue(
       open,
-      `the trusted key of version ${delivered.version} of group ${delivered.group} was delivered under the old identity, and waits for the security officer`,
+      `the trusted key of version ${delivered.version} of group ${delivered.group} was delivered under the old identity and waits for the security officer`,
     );
   const versions: Record<string, number> = {};
   for (const { group, version } of journal.domainKeys(known.serial))
@@ -178,7 +178,7 @@ function waitsFor(open: Open, { versions }: Pick<FormerIdentity, 'versions'>): s
         .filter((site) => !pinnedAt.includes(site))
         .map(
           (site) =>
-            `the word of site ${site} that it has pinned the new identity for group ${group} (--pinned-at ${site})`,
+            `a confirmation from site ${site} that it has pinned the new identity for group ${group} (--pinned-at ${site})`,
         ),
     ];
   });
@@ -202,7 +202,7 @@ async function destroyPair(provider: HsmProvider, former: IdentityRecord): Promi
     signing: async () => {
       const own = await provider.findIdentity(former);
       if (own?.isElsewhere === true)
-        throw new AntipodeError('IDENTITY_MISSING', 'the old identity key lies in the token of identity keys itself', {
+        throw new AntipodeError('IDENTITY_MISSING', 'the old identity key is itself in the token of identity keys', {
           details: { serial: former.serial },
         });
       return own === undefined ? [] : [own.handle, ...own.companions];
@@ -239,7 +239,7 @@ async function destroyPair(provider: HsmProvider, former: IdentityRecord): Promi
 function notDue({ name }: Open, why: string): AntipodeError {
   return new AntipodeError('REQUEST_INVALID', why, {
     details: { partition: name },
-    hint: `Run \`antipode partition move-identity ${name}\` without options: it says how far the move is, and what comes next.`,
+    hint: `Run \`antipode partition move-identity ${name}\` without options. It shows the state of the move and the next step.`,
   });
 }
 

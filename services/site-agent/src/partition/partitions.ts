@@ -196,7 +196,7 @@ export class Partition implements Closeable {
       return await this.#attempt(work);
     } catch (thrown) {
       if (!hasCode(thrown, 'HSM_SESSION_VOID')) throw thrown;
-      this.#log.warn('the HSM session is void: its worker is started again', { ...thrown.details });
+      this.#log.warn('the HSM session is void; its worker is restarted', { ...thrown.details });
       try {
         return await this.#attempt(work);
       } catch (again) {
@@ -297,7 +297,7 @@ export class Partition implements Closeable {
     if (identity === undefined) {
       throw new AntipodeError('IDENTITY_MISSING', `partition ${this.settings.name} has not been initialised`, {
         details: { partition: this.settings.name },
-        hint: `Run \`antipode partition init ${this.settings.name}\` at this site: it makes the identity key.`,
+        hint: `Run \`antipode partition init ${this.settings.name}\` at this site. It makes the identity key.`,
       });
     }
     try {
@@ -337,7 +337,7 @@ export class Partition implements Closeable {
       const keyring = await this.#readKeyring(provider, identity);
       const description = await provider.describe();
       if (this.settings.identityPartition !== undefined && keyring.identity.isElsewhere !== true)
-        this.#log.warn('the identity key lies in the partition, not in its `identityPartition`', {
+        this.#log.warn('the identity key is in the partition, not in its `identityPartition`', {
           way: `antipode partition move-identity ${this.settings.name}`,
         });
       this.#unenforced = description.unenforced;
@@ -386,7 +386,7 @@ export class Partition implements Closeable {
     const missing = keyring.missing.map(({ group, version }) => `${group} ${version}`).join(', ');
     if (missing !== this.#missing && missing !== '')
       this.#log.error('domain keys in the journal are not in the token', { missing });
-    else if (missing !== this.#missing) this.#log.info('the domain keys that were missing are in the token');
+    else if (missing !== this.#missing) this.#log.info('the missing domain keys are in the token again');
     this.#missing = missing;
     return keyring;
   }

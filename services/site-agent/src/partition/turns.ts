@@ -27,7 +27,7 @@ export class Turns {
     checkCaller(signal);
     if (this.#isClosed) throw new AntipodeError('HSM_UNAVAILABLE', 'the partition is being closed');
     if (this.#waiting >= WAITING_MAX) {
-      throw new AntipodeError('HSM_UNAVAILABLE', `${this.#waiting} orders wait for the partition already`, {
+      throw new AntipodeError('HSM_UNAVAILABLE', `${this.#waiting} orders already wait for the partition`, {
         details: { waiting: this.#waiting },
       });
     }
@@ -91,7 +91,7 @@ export function yielding<Provider extends object>(provider: Provider, makeWay: A
       const member = Reflect.get(target, name, target) as unknown;
       if (typeof member !== 'function') return member;
       return (...args: unknown[]) => {
-        if (makeWay.aborted) throw new AntipodeError('GROUP_BUSY', 'the scrub makes way for a promotion');
+        if (makeWay.aborted) throw new AntipodeError('GROUP_BUSY', 'the scrub is interrupted for a promotion');
         return (member as (...args: unknown[]) => unknown).apply(target, args);
       };
     },

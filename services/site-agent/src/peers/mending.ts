@@ -83,7 +83,7 @@ export class Mender {
       else if (!isActive && kind !== 'captured') journal.dropHead(group, kind);
       else throw thrown;
       const goesOnFrom = older ?? 'the next one that is applied';
-      log.error('no member has this generation any more', { group, head: kind, lost: digest, goesOnFrom });
+      log.error('no member has this generation', { group, head: kind, lost: digest, goesOnFrom });
     }
   }
 

@@ -58,7 +58,7 @@ export class Pins {
           'ALREADY_EXISTS',
           `this identity is pinned as ${same.role} ${same.serial} of site ${same.site}; correct ${this.#file} if that is wrong`,
           {
-            hint: 'One identity key is one partition. Compare both with `antipode partition show-identity` at that site; take the wrong line out of the file by hand.',
+            hint: 'Compare both with `antipode partition show-identity` at that site, and remove the wrong line from the file by hand. One identity key belongs to one partition.',
             details: { group, identity: pin.identity, path: this.#file },
           },
         );
@@ -88,7 +88,7 @@ export function peerFrom(text: string, role: Pin['role']): Pin {
 function invalid(why: string): AntipodeError {
   return new AntipodeError(
     'REQUEST_INVALID',
-    `a peer must be SITE=SERIAL=SHA256, as \`antipode partition show-identity\` prints it at its site: ${why}`,
+    `a peer must be SITE=SERIAL=SHA256, as printed by \`antipode partition show-identity\` at its site: ${why}`,
     { details: { field: 'peer' } },
   );
 }

@@ -94,7 +94,7 @@ export class Transfer {
     this.#isServed(digestOf(generation));
     const foreign = digests.find((digest) => !listed.has(hex(digest)));
     if (foreign !== undefined)
-      throw new AntipodeError('REQUEST_INVALID', 'sha256 names a sealed object that is not of the generation', {
+      throw new AntipodeError('REQUEST_INVALID', 'sha256 names a sealed object that the generation does not have', {
         details: { field: 'sha256', blob: hex(foreign) },
       });
     let batch: Uint8Array[] = [];
@@ -135,7 +135,7 @@ export class Transfer {
     const { log } = this.#options;
     const local = await this.#local(wanted);
     if (local.sealed !== undefined && local.fault === undefined) return { sealed: local.sealed, blobs: 0, bytes: 0 };
-    if (local.fault !== undefined) log.warn('a generation was changed in the store, and is pulled again', local);
+    if (local.fault !== undefined) log.warn('a generation in the store is damaged and is pulled again', local);
     let rotten = local.fault;
     let unreachable: AntipodeError | undefined;
     let last: AntipodeError | undefined;
@@ -179,7 +179,7 @@ export class Transfer {
         const details = { generation: digest, blob };
         return {
           sealed,
-          fault: new AntipodeError('BLOB_INVALID', 'a sealed object was changed in the store', { details }),
+          fault: new AntipodeError('BLOB_INVALID', 'a sealed object in the store is damaged', { details }),
         };
       }
       return { sealed };
@@ -225,7 +225,7 @@ export class Transfer {
           if (expected === undefined || !bytesEqual(sha256(blob), fromHex(expected))) {
             throw new AntipodeError(
               'BLOB_INVALID',
-              `site ${source.site} sent a sealed object with another digest than the manifest gives`,
+              `site ${source.site} sent a sealed object that does not match its digest in the manifest`,
               { details: { site: source.site, expected: expected ?? 'none' } },
             );
           }

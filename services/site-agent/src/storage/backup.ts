@@ -31,13 +31,13 @@ export function backUpAgent(
   if (existsSync(to) && readdirSync(to).length > 0)
     throw new AntipodeError('FILE_EXISTS', `${to} is not empty`, {
       details: { path: to },
-      hint: 'Name a folder that does not exist yet or is empty: a copy of two moments would be none.',
+      hint: 'Name a new or empty folder. A backup must come from one moment.',
     });
   const journal = join(config.dataFolder, DATABASES[0]);
   if (!existsSync(journal))
-    throw new AntipodeError('NOT_FOUND', `there is no journal at ${journal}`, {
+    throw new AntipodeError('NOT_FOUND', `found no journal at ${journal}`, {
       details: { path: journal },
-      hint: 'Check `dataFolder` in the configuration. An agent has a journal from `antipode partition init` on.',
+      hint: 'Check `dataFolder` in the configuration. `antipode partition init` makes the journal.',
     });
   const made: string[] = [];
   const add = (name: string): string => {
@@ -61,7 +61,7 @@ export function backUpAgent(
     for (const path of made) rmSync(path, { force: true });
     if (thrown instanceof AntipodeError) throw thrown;
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new AntipodeError('FILE_UNWRITABLE', `cannot back up into ${to}: ${reason}`, {
+    throw new AntipodeError('FILE_UNWRITABLE', `cannot write the backup to ${to}: ${reason}`, {
       details: { path: to },
       cause: thrown,
     });

@@ -94,7 +94,7 @@ export class Collector {
   /** Once for each reason: a person has to look, or a member to give the generation again (mending.ts). */
   #stop(error: AntipodeError): void {
     if (this.stopped?.message !== error.message)
-      this.#ports.log.warn('nothing is erased: what is needed cannot be told', { error });
+      this.#ports.log.warn('nothing is erased: the needed objects cannot be determined', { error });
     this.stopped = error;
   }
 
@@ -214,7 +214,7 @@ export class Collector {
         retention.retire(group, { stored: store.list(group), digest }),
     );
     if (retired.length > 0)
-      log.info('old generations that name what is to be erased have been taken from the store', {
+      log.info('removed old generations that name objects to erase', {
         retired: retired.length,
       });
   }
@@ -249,7 +249,7 @@ export class Collector {
     }
     if (erased.blobs === 0) return;
     store.truncateLog();
-    log.info('sealed objects that nothing needs were erased', {
+    log.info('erased sealed objects that nothing needs', {
       sealedObjects: erased.blobs,
       bytes: erased.bytes,
       deletedObjects: objectIds.size,

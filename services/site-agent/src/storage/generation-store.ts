@@ -144,7 +144,7 @@ export class GenerationStore {
     const found = sha256Hex(blob);
     if (found === digest) return blob;
     this.damaged.add(digest);
-    throw new AntipodeError('BLOB_INVALID', 'a sealed object was changed in the store', {
+    throw new AntipodeError('BLOB_INVALID', 'a sealed object in the store is damaged', {
       details: { expected: digest, found },
     });
   }
@@ -401,7 +401,7 @@ export class GenerationStore {
       this.#database = this.#startAfresh();
       throw new AntipodeError(
         'GENERATION_UNKNOWN',
-        `the store was damaged and begins again; the old one is ${this.setAside}`,
+        `the store was damaged and starts empty; the old one is ${this.setAside}`,
         {
           details: { path: this.setAside ?? '' },
           cause: thrown,

@@ -910,7 +910,7 @@ export function openDatabase(
     database = new DatabaseSync(path, { timeout: OPEN_WAIT_MS });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
     const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
-    if (found > version) throw new NewerSchema(`its schema is version ${found}, this program knows up to ${version}`);
+    if (found > version) throw new NewerSchema(`it has schema version ${found}, expected at most ${version}`);
     const opened = database;
     if (found === 0) transaction(opened, () => opened.exec(`${schema}; PRAGMA user_version = ${version}`));
     for (let older = found; older > 0 && older < version; older += 1)
@@ -934,7 +934,7 @@ export function openDatabase(
 
 class NewerSchema extends Error {}
 const NEWER_HINT =
-  'A newer Antipode wrote it, and nothing is wrong with it: start that version again. Do not remove it, and do not put an older copy in its place.';
+  'Start the newer version of Antipode that wrote it: the file is sound. Do not remove it, and do not replace it with an older copy.';
 
 const bytes = (value: SQLOutputValue | undefined): Uint8Array => new Uint8Array(value as Uint8Array);
 

@@ -65,7 +65,7 @@ export class Retention {
     for (const group of this.#needed.keys()) {
       if (signal?.aborted === true) return;
       const retired = await inSlices(this.#retiring(group));
-      if (retired > 0) this.#ports.log.info('old generations have been taken from the store', { group, retired });
+      if (retired > 0) this.#ports.log.info('removed old generations from the store', { group, retired });
     }
   }
 

@@ -83,7 +83,7 @@ function conflict(
 function stale(group: string, epoch: bigint, highest: PersistedFence): AntipodeError {
   return new AntipodeError(
     'EPOCH_STALE',
-    `the order is of epoch ${epoch}, group ${group} is at ${highest.epoch} of ${highest.owner}`,
+    `the order has epoch ${epoch}, group ${group} is at ${highest.epoch} of ${highest.owner}`,
     {
       details: { group, epoch, persisted: highest.epoch, owner: highest.owner },
     },

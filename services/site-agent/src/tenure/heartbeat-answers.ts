@@ -59,7 +59,7 @@ export class HeartbeatAnswers {
     leases.revoke(group);
     if (journal.quarantine(group) !== undefined) return;
     journal.setQuarantine(group, reason);
-    log.error('in quarantine: this site does nothing in the group until an operator seats it again', { group, reason });
+    log.error('in quarantine: this site does nothing in the group until an operator reseats it', { group, reason });
   }
 
   #learn({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {
@@ -77,6 +77,6 @@ export class HeartbeatAnswers {
   #complain(group: string, error: AntipodeError): void {
     if (this.#troubles.get(group) === error.message) return;
     this.#troubles.set(group, error.message);
-    this.#site.log.warn('the coordinator says of a group what this site cannot take', { group, error });
+    this.#site.log.warn('this site cannot accept what the coordinator reports about a group', { group, error });
   }
 }

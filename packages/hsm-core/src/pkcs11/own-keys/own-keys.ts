@@ -432,7 +432,7 @@ export class OwnKeys {
     for (const handle of made) this.cryptoki.destroy(this.session, handle);
     throw new AntipodeError(
       'PROTECTION_UNENFORCED',
-      `the ${name} that was just made does not keep: ${missing.join(', ')}; it has been destroyed`,
+      `the ${name} that was just made lacks these protections: ${missing.join(', ')}; it has been destroyed`,
       { details: { unenforced: missing.join(',') } },
     );
   }
@@ -532,7 +532,7 @@ export class OwnKeys {
     const encoded = this.cryptoki.attributes(this.session, publicKey, [CKA.EC_POINT])?.get(CKA.EC_POINT);
     const point = encoded && barePoint(P256, encoded);
     if (point === undefined)
-      throw new AntipodeError('HSM_REFUSED', 'the token gives no point for a key that it has just made', {
+      throw new AntipodeError('HSM_REFUSED', 'the token shows no point for a key that it just made', {
         details: { call: 'C_GetAttributeValue' },
       });
     return new Uint8Array(ecPublicHalf(P256, point));

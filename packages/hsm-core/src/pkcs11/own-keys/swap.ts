@@ -37,7 +37,7 @@ export function swapState({ root = '/' }: { root?: string } = {}): SwapState {
 /** For people; empty where nothing can reach a disk. */
 export const swapWarning = (state: SwapState): string =>
   state === 'possible'
-    ? 'the memory of the HSM worker can be swapped to disk: run the agent with MemorySwapMax=0 (systemd), or encrypt or turn off swap'
+    ? 'the memory of the HSM worker can be swapped to disk. Run the agent with MemorySwapMax=0 (systemd), or encrypt or turn off swap'
     : '';
 
 interface Libc {

@@ -283,7 +283,7 @@ function checkKept(context: Context, key: bigint): void {
   if (missing.length === 0) return;
   throw new AntipodeError(
     'PROTECTION_UNENFORCED',
-    `the trusted key that was just made does not keep: ${[...new Set(missing)].join(', ')}; it has been destroyed`,
+    `the trusted key that was just made lacks these protections: ${[...new Set(missing)].join(', ')}; it has been destroyed`,
     { details: { unenforced: missing.join(','), mechanism: keyWrap.type } },
   );
 }
@@ -346,7 +346,7 @@ function unwrapAsOfficer(
   }
   if (refused !== undefined) throw translate(refused);
   throw new AntipodeError('IDENTITY_MISSING', 'the officer key that the identity names is not in the token', {
-    hint: 'Somebody removed it: a session without a login can. Find out who may load the module. Make another identity with `antipode partition init <partition> --replace-lost-identity`, and enrol it again at every site.',
+    hint: 'Find out who can load the module: even a session without a login can remove the key. Then make another identity with `antipode partition init <partition> --replace-lost-identity`, and trust it at every site.',
   });
 }
 
@@ -372,9 +372,9 @@ function loginOfficer(
       if (thrown instanceof SessionFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue))) {
         guard.refused(pin);
         const { code, details } = translate(thrown);
-        throw new AntipodeError(code, 'the token refused the PIN of the security officer; it is not tried again', {
+        throw new AntipodeError(code, 'the token refused the PIN of the security officer. It is not tried again', {
           details,
-          hint: 'Put the right PIN of the security officer into the file that --officer-pin-file names. Not the PIN of the user: each wrong attempt counts, and after a few the token is locked for good.',
+          hint: 'Write the right PIN of the security officer, not that of the user, into the file that --officer-pin-file names. Each wrong attempt counts, and after a few the token is locked for good.',
           cause: thrown,
         });
       }

@@ -116,7 +116,11 @@ class Proof {
       const isSame = wrapsTo !== undefined && bytesEqual(print, wrapsTo);
       if (!isSame && !bytesEqual(printed(), print)) return;
       if (wrapsTo !== undefined && !isSame)
-        this.checks.push({ use: 'rewrap', outcome: 'failed', detail: 'another blob than before on this device' });
+        this.checks.push({
+          use: 'rewrap',
+          outcome: 'failed',
+          detail: 'the blob differs from an earlier one on this device',
+        });
       this.print = print;
     } catch (thrown) {
       if (!(thrown instanceof CryptokiFailure)) throw thrown;
@@ -358,7 +362,7 @@ class Proof {
     const { publicHalf } = this.#item;
     const opened = publicHalf && openedKey(publicHalf);
     if (publicHalf !== undefined && opened === undefined)
-      this.checks.push({ use: 'value', outcome: 'failed', detail: 'the public half is no key' });
+      this.checks.push({ use: 'value', outcome: 'failed', detail: 'the public half is not a key' });
     return opened;
   }
 

@@ -13,7 +13,7 @@ import { AntipodeError, type Secret, sha256Hex, writeFileDurably } from '@antipo
 import { CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED } from '../constants.ts';
 
 const CLEAR_THE_MARK =
-  'Log in once with another program and the right PIN (`pkcs11-tool --login --list-objects`), or let the security officer reset the PIN: either clears the mark at the token, and then the PIN in the file is tried by itself.';
+  'Log in once with another program and the right PIN (`pkcs11-tool --login --list-objects`), or have the security officer reset the PIN. Either clears the mark at the token. The agent then tries the PIN in the file by itself.';
 
 interface Mark {
   readonly salt: string;
@@ -58,19 +58,19 @@ export class LoginGuard {
     const record = this.#read();
     const { trying, refused, succeeded } = record;
     if (isOf(refused, pin))
-      throw new AntipodeError('PIN_REFUSED', 'this PIN was refused before, and is not tried again', { details });
+      throw new AntipodeError('PIN_REFUSED', 'this PIN was refused before and is not tried again', { details });
     const isKnownGood = isOf(succeeded, pin);
     const wasLost = isOf(trying, pin);
     // The token itself tells whether a lost attempt was wrong. Of the PIN that succeeded last, others' attempts are likelier.
     if (wasLost && !isKnownGood && tokenFlags & CKF_USER_PIN_COUNT_LOW) {
       throw new AntipodeError(
         'PIN_REFUSED',
-        'the outcome of the last attempt with this PIN was lost, and the token says that a wrong PIN was entered',
+        'the outcome of the last attempt with this PIN is unknown, and the token reports that a wrong PIN was entered',
         { details, hint: CLEAR_THE_MARK },
       );
     }
     if (tokenFlags & CKF_USER_PIN_FINAL_TRY && (!isKnownGood || wasLost)) {
-      throw new AntipodeError('PIN_LOCKED', 'one more wrong PIN would lock the token, so none is tried', {
+      throw new AntipodeError('PIN_LOCKED', 'one more wrong PIN would lock the token, so no PIN is tried', {
         details,
         hint: CLEAR_THE_MARK,
       });

@@ -138,14 +138,13 @@ function hintFor({
   tokenLabel: string;
   serial: string | undefined;
 }): string {
-  if (matching > 1)
-    return 'Give the partition the `serial` of its token in the configuration: several have this label.';
+  if (matching > 1) return 'Set the `serial` of the partition in the configuration: several tokens have this label.';
   if (initialised.length === 0)
-    return 'The module shows no token at all: the HSM or the way to it is away, or the module reads another configuration (for SoftHSM: SOFTHSM2_CONF in `environment`). It is tried again by itself.';
+    return 'Check the HSM, the link to it, and the configuration that the module reads (for SoftHSM: SOFTHSM2_CONF in `environment`): the module shows no token at all. The agent tries again by itself.';
   const other = initialised.find(({ token }) => token.label === tokenLabel && token.serial !== serial);
   if (serial !== undefined && other !== undefined)
-    return `A token with this label has serial ${other.token.serial}: it was initialised anew, or is another one. Its keys are not those of the partition: put the old token back, or set it up as a new member.`;
-  return 'The module shows other tokens only. Compare serial and label with `pkcs11-tool --list-token-slots`: one appliance of several may be away, or the configuration names another token.';
+    return `A token with this label has serial ${other.token.serial}: it was initialised again, or is another token, and does not have the keys of the partition. Restore the old token, or set this one up as a new member.`;
+  return 'Compare serial number and label with `pkcs11-tool --list-token-slots`: the module shows other tokens only. Perhaps one of several appliances is unavailable, or the configuration names another token.';
 }
 
 /** NSS gives every token sixteen zeros. */

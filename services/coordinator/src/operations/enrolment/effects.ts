@@ -43,7 +43,7 @@ export async function enrolment(
       const bringer = bringerOf(context, group);
       const members = [...group.members, ...group.spec.scratch].filter(({ site }) => isWanted(context, group, site));
       if (group.domainKeyVersion > 0 && new Set(members.map(({ site }) => site)).size < LIVE_MEMBERS_MIN) {
-        throw new AntipodeError('SITE_UNREACHABLE', 'no standby can be reached to share a new domain key with', {
+        throw new AntipodeError('SITE_UNREACHABLE', 'no standby can be reached to receive a new domain key', {
           details: { group: name },
         });
       }
@@ -83,10 +83,14 @@ function bringerOf({ ports }: EffectContext, group: Group): { site: string; dist
   if (distributor === undefined) return { site: active.site, distributorSerial: '' };
   const { site, serial } = distributor;
   if (ports.detector.view(site)?.status === 'up') return { site, distributorSerial: serial };
-  throw new AntipodeError('SITE_UNREACHABLE', `the distributor of group ${group.spec.name}, at site ${site}, is away`, {
-    details: { group: group.spec.name, site },
-    hint: 'Replication and failover go on; a rotation or an enrolment waits for it. If it is lost, name another: pin it at every site with `antipode peer trust --distributor-peer`, then run `antipode group set-distributor`.',
-  });
+  throw new AntipodeError(
+    'SITE_UNREACHABLE',
+    `the distributor of group ${group.spec.name}, at site ${site}, cannot be reached`,
+    {
+      details: { group: group.spec.name, site },
+      hint: 'Check the site of the distributor. Rotations and enrolments wait for it; replication and failover continue. If it is lost, run `antipode peer trust --distributor-peer` for another one at every site, then `antipode group set-distributor`.',
+    },
+  );
 }
 
 /**

@@ -39,7 +39,7 @@ export async function catchUp(
   if (fault !== undefined) {
     await withdraw(context, group, { site: to, generation, code: fault });
     const what = `site ${to} does not prove generation ${generation.number}`;
-    const so = `site ${from} stays active, and what site ${to} has acknowledged does not count any more`;
+    const so = `site ${from} stays active, and what site ${to} has acknowledged no longer counts`;
     throw new AntipodeError(fault, `${what}; ${so}`, {
       details: { group: group.spec.name, site: to, failed: proof.failed },
     });

@@ -138,7 +138,7 @@ async function publish(
     const { highestEpoch } = await lockGroup(trx, name);
     await requireOpen(trx, intent);
     if (highestEpoch !== epoch)
-      throw new AntipodeError('EPOCH_STALE', `group ${name} has moved on to epoch ${highestEpoch}`, {
+      throw new AntipodeError('EPOCH_STALE', `group ${name} is now in epoch ${highestEpoch}`, {
         details: { group: name, epoch, highest: highestEpoch },
       });
     await activateEpoch(trx, name, { epoch, owner: to, recoveryTimeMs, base: generation });

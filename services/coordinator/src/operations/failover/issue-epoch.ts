@@ -85,7 +85,7 @@ async function writeDown(
     const now = await lockGroup(trx, name);
     await requireOpen(trx, intent);
     if (now.highestEpoch >= epoch || (activeOf(now)?.site ?? '') !== from)
-      throw new AntipodeError('EPOCH_STALE', `group ${name} has moved on to epoch ${now.highestEpoch}`, {
+      throw new AntipodeError('EPOCH_STALE', `group ${name} is now in epoch ${now.highestEpoch}`, {
         details: { group: name, epoch, highest: now.highestEpoch },
       });
     const ahead = await readAhead(trx, name, effect.generation);

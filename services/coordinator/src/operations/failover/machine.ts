@@ -112,7 +112,7 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
       const request = requestOf(state);
       const { active } = event.survey;
       if (active !== request.from)
-        return abort(state, 'FAILOVER_REFUSED', `site ${active} is active by now, and no longer site ${request.from}`);
+        return abort(state, 'FAILOVER_REFUSED', `site ${active} is now active, not site ${request.from}`);
       const plan = planFailover(request, event.survey);
       if (plan.obstacle !== undefined) return abort(state, 'FAILOVER_REFUSED', plan.obstacle);
       const { canCatchUp, fetch, ...choice } = plan.choice;

@@ -174,7 +174,7 @@ export function mayLose(
 function wouldLose({ accepted, acceptLoss }: PlanRequest, site: string, forbidden: readonly Held[]): string {
   const what = `${numbersOf(forbidden)} are not at site ${site} and would be lost to service`;
   return acceptLoss && accepted !== 'all'
-    ? `${what}; their loss was not accepted: look at the plan again, then accept what it shows`
+    ? `${what}; this loss was not accepted. Run the command again with --dry-run, then accept the loss it shows`
     : what;
 }
 
@@ -182,8 +182,8 @@ export const numbersOf = (generations: readonly Pick<Held, 'number'>[]): string 
   `generations ${generations.map(({ number }) => number).join(', ')}`;
 
 function noMajority(reachable: number, voters: number): string {
-  const why = `only ${reachable} of ${voters} voting sites can be reached, and an epoch needs a majority`;
-  return voters === 2 ? `${why}; with two sites, --accept-loss stands in for the lost one` : why;
+  const why = `only ${reachable} of ${voters} voting sites can be reached; an epoch needs a majority`;
+  return voters === 2 ? `${why}; with two sites, --accept-loss replaces the vote of the lost one` : why;
 }
 
 function nobody({
@@ -198,7 +198,7 @@ function nobody({
   const why = unusable.length === 0 ? '' : ` (${unusable.map(({ site, code }) => `${site}: ${code}`).join(', ')})`;
   return wanted === ''
     ? `no standby can be reached and used${why}`
-    : `site ${wanted} is not a standby that can be reached and used${why}`;
+    : `site ${wanted} is not a reachable, usable standby${why}`;
 }
 
 function mostAdvanced(candidates: readonly Candidate[]): Candidate | undefined {

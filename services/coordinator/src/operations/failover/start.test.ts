@@ -96,7 +96,7 @@ describe('a failover that an operator orders', () => {
     expect(error).toBeInstanceOf(AntipodeError);
   });
 
-  it('is refused for the site that is active already, and not for one that a failover has fenced', async () => {
+  it('is refused for the site that is already active, and not for one that a failover has fenced', async () => {
     const error = await rejection(start({ toSite: 'a' }));
     expect([error.code, error.hint]).toEqual(['REQUEST_INVALID', expect.stringContaining('Nothing to do')]);
     await start({ toSite: 'a' }, { ...groupOf(SPEC), highestEpoch: 2n });

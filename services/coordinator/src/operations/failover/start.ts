@@ -65,7 +65,7 @@ export async function startFailover(
     },
   );
   if (replaced !== undefined) {
-    log.warn('a failover is replaced by an operator', { group: name, replaced: replaced.id, by: id, operator });
+    log.warn('an operator replaced a failover', { group: name, replaced: replaced.id, by: id, operator });
     changes.announce(replaced.id);
   }
   return { operationId: id, replacedOperationId: replaced?.id ?? '' };
@@ -88,7 +88,7 @@ export function requireTarget(group: Group, site: string): void {
   }
   // A failover that did not end well has fenced it: then it may be the one to serve again.
   if (site === activeOf(group)?.site && group.highestEpoch === group.epoch)
-    throw new AntipodeError('REQUEST_INVALID', `site ${site} is active already`, {
+    throw new AntipodeError('REQUEST_INVALID', `site ${site} is already active`, {
       details,
       hint: `Nothing to do: group ${name} is at site ${site}. Name a standby to move it.`,
     });
@@ -105,11 +105,7 @@ function isCovered({ toSite, acceptLoss, accepted }: FailoverOrder, open: Intent
 /** @throws GROUP_BUSY */
 function refuseEnding({ id, group, state }: Intent): void {
   if (state.phase !== 'publishing') return;
-  throw new AntipodeError(
-    'GROUP_BUSY',
-    `the failover of group ${group} is about to end: look at it, then order again`,
-    {
-      details: { group, operation: id },
-    },
-  );
+  throw new AntipodeError('GROUP_BUSY', `the failover of group ${group} is about to end; check it, then order again`, {
+    details: { group, operation: id },
+  });
 }

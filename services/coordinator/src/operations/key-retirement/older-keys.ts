@@ -32,7 +32,7 @@ export function olderKeysNeededFor(facts: OlderKeysFacts): string {
   if (group.highestEpoch !== group.epoch) return 'a failover has not ended';
   const unsettled = open.find(({ kind }) => UNSETTLED.has(kind));
   if (unsettled !== undefined) return `an operation has not ended (${unsettled.kind})`;
-  if (newest === undefined || activeOf(group) === undefined) return 'there is no generation yet';
+  if (newest === undefined || activeOf(group) === undefined) return 'the group has no generation yet';
   if (newest.epoch !== group.epoch) return `nothing has been captured in epoch ${group.epoch} yet`;
   if (newest.domainKeyVersion !== group.domainKeyVersion)
     return `the newest generation is sealed under version ${newest.domainKeyVersion}, and ${group.domainKeyVersion} is in use`;
@@ -61,7 +61,7 @@ function behind(
   if (seat?.role !== expected || seat.serial !== serial || seat.epoch !== group.epoch)
     return `does not know its seat as ${role} in epoch ${group.epoch}`;
   if (seat.domainKeyVersion < group.domainKeyVersion) return `does not have version ${group.domainKeyVersion}`;
-  if (seat.heldObjects > 0) return 'has a capture that is held until an operator decides';
+  if (seat.heldObjects > 0) return 'has a held capture that waits for an operator';
   const heads = role === 'active' ? [seat.captured, seat.applied] : [seat.applied];
   if (!heads.some((head) => head !== undefined && hex(head.manifestDigest) === newest.manifestDigest))
     return `does not have generation ${newest.number} of epoch ${newest.epoch} yet`;

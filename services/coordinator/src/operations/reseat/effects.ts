@@ -98,7 +98,7 @@ export async function reseat(
     });
   const untold = accounts.find((one) => one.quarantine !== undefined && !one.isQuarantinePersisted);
   if (untold !== undefined)
-    throw new AntipodeError('GROUP_BUSY', `site ${untold.site} has not been told of its quarantine yet`, {
+    throw new AntipodeError('GROUP_BUSY', `site ${untold.site} does not know of its quarantine yet`, {
       details: { group: group.spec.name, site: untold.site },
     });
   for (const { site, quarantine } of accounts) if (quarantine !== undefined) context.ports.journals.accept(site);
@@ -192,7 +192,7 @@ async function newTenure(
   const quorum = Math.floor(group.members.length / 2) + 1;
   const recorded = await recordedOf(context, group, accounts);
   if (owner === undefined || others.seated.length + 1 < quorum)
-    throw refused(group, `epoch ${epoch} is persisted by ${others.seated.length} other members, and needs a majority`);
+    throw refused(group, `epoch ${epoch} is persisted by ${others.seated.length} other members; it needs a majority`);
   // Whoever did not confirm may hold the last lease.
   if (others.seated.length + 1 < group.members.length)
     for (let leftMs = leases.remainingMs(name); leftMs > 0; leftMs = leases.remainingMs(name))

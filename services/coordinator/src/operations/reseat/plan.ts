@@ -51,7 +51,7 @@ export function planReseat(
   const honest = accounts.filter(({ epoch }) => epoch <= group.highestEpoch + EPOCH_JUMP_MAX);
   const [liar] = accounts.filter((account) => !honest.includes(account));
   if (liar !== undefined)
-    return { obstacle: `site ${liar.site} claims epoch ${liar.epoch}, which no honest journal can have reached` };
+    return { obstacle: `site ${liar.site} claims epoch ${liar.epoch}, which no sound journal can have reached` };
   const quarantined = honest.filter(({ quarantine }) => quarantine !== undefined);
   if (!isContradicted) {
     if (quarantined.length === 0) return { obstacle: 'database and journals agree, and no member is in quarantine' };
@@ -61,7 +61,7 @@ export function planReseat(
     return { kind: 'members', active: owner, epoch, owner, seats: quarantined };
   }
   if (honest.length < quorum)
-    return { obstacle: `only ${honest.length} of ${voters} members answer, and a new epoch needs a majority` };
+    return { obstacle: `only ${honest.length} of ${voters} members answer; a new epoch needs a majority` };
   let highest = group.highestEpoch;
   let highestOwner = group.highestOwner;
   for (const { epoch, epochOwner } of honest) if (epoch > highest) [highest, highestOwner] = [epoch, epochOwner];
@@ -76,11 +76,11 @@ export function planReseat(
   if (wanted !== '' && active === undefined) return { obstacle: `site ${wanted} does not answer, or has no seat` };
   if (active !== undefined && active !== claimant && active !== byDatabase)
     return {
-      obstacle: `site ${active.site} was not active, neither by its journal nor by the database: seat the group first, then \`antipode failover --to ${active.site}\``,
+      obstacle: `site ${active.site} was active neither by its journal nor by the database: reseat the group first, then \`antipode failover --to ${active.site}\``,
     };
   if (active?.hasPartition === false)
     return {
-      obstacle: `the journal of site ${active.site} does not know the partition any more: \`antipode failover\` moves the group to a standby, and the partition must be initialised and enrolled again`,
+      obstacle: `the journal of site ${active.site} no longer knows the partition: \`antipode failover\` moves the group to a standby, and the partition must be initialised and trusted again`,
     };
   if (active === undefined) return { kind: 'failover', active: '', epoch: highest, owner: highestOwner, seats: [] };
   return {

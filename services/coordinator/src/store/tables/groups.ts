@@ -29,7 +29,7 @@ export async function readGroup(db: Read, name: string): Promise<Group> {
     refuse,
   );
   if (group === undefined)
-    throw new AntipodeError('NOT_FOUND', `there is no group ${name}`, { details: { group: name } });
+    throw new AntipodeError('NOT_FOUND', `group does not exist: ${name}`, { details: { group: name } });
   return group;
 }
 

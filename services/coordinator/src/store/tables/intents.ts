@@ -101,7 +101,7 @@ export async function readIntent(db: Read, id: string): Promise<Intent | undefin
 export async function requireIntent(db: Read, id: string): Promise<Intent> {
   const intent = await readIntent(db, id);
   if (intent === undefined)
-    throw new AntipodeError('NOT_FOUND', `there is no operation ${id}`, { details: { operation: id } });
+    throw new AntipodeError('NOT_FOUND', `operation does not exist: ${id}`, { details: { operation: id } });
   return intent;
 }
 
@@ -109,7 +109,7 @@ export async function requireIntent(db: Read, id: string): Promise<Intent> {
 export async function requireOpen(trx: Write, { id }: Pick<Intent, 'id'>): Promise<void> {
   const row = await trx.selectFrom('intent').select('status').where('id', '=', id).forShare().executeTakeFirst();
   if (row?.status === 'open') return;
-  throw new AntipodeError('ROLE_REFUSED', `operation ${id} was ended meanwhile`, { details: { operation: id } });
+  throw new AntipodeError('ROLE_REFUSED', `operation ${id} has ended in the meantime`, { details: { operation: id } });
 }
 
 /** Of one group, or of all. */
@@ -199,7 +199,9 @@ export async function findIntent(db: Read, beginning: string): Promise<Intent> {
   const rows = await db.selectFrom('intent').selectAll().where('id', 'like', pattern).limit(2).execute();
   const [row, other] = rows;
   if (row === undefined || beginning === '')
-    throw new AntipodeError('NOT_FOUND', `there is no operation ${beginning}`, { details: { operation: beginning } });
+    throw new AntipodeError('NOT_FOUND', `operation does not exist: ${beginning}`, {
+      details: { operation: beginning },
+    });
   if (other !== undefined)
     throw new AntipodeError('REQUEST_INVALID', `several operations begin with ${beginning}, expected one`, {
       details: { field: 'operation_id' },
