@@ -9,6 +9,11 @@ export interface Token {
   readonly line: number;
 }
 
+const COMMENTS: ReadonlySet<SyntaxKind> = new Set([
+  SyntaxKind.SingleLineCommentTrivia,
+  SyntaxKind.MultiLineCommentTrivia,
+]);
+
 /** After these a slash divides; after anything else it opens a regular expression. */
 const ENDS_A_VALUE: ReadonlySet<SyntaxKind> = new Set([
   SyntaxKind.Identifier,
@@ -28,14 +33,16 @@ const ENDS_A_VALUE: ReadonlySet<SyntaxKind> = new Set([
   SyntaxKind.NullKeyword,
 ]);
 
-export function tokensOf(source: string): Token[] {
-  const scanner = createScanner(true, undefined, source);
+/** With comments they are tokens among the others; blanks never are. */
+export function tokensOf(source: string, { withComments = false } = {}): Token[] {
+  const scanner = createScanner(!withComments, undefined, source);
   const tokens: Token[] = [];
   /** One entry for each open brace: whether it was opened by `${`. */
   const braces: boolean[] = [];
   let [line, counted] = [1, 0];
   for (let kind = scanner.scan(); kind !== SyntaxKind.EndOfFile; kind = scanner.scan()) {
-    const before = tokens.at(-1)?.kind;
+    if (kind === SyntaxKind.WhitespaceTrivia || kind === SyntaxKind.NewLineTrivia) continue;
+    const before = tokens.findLast((token) => !COMMENTS.has(token.kind))?.kind;
     const isSlash = kind === SyntaxKind.SlashToken || kind === SyntaxKind.SlashEqualsToken;
     if (isSlash && (before === undefined || !ENDS_A_VALUE.has(before))) kind = scanner.reScanSlashToken();
     if (kind === SyntaxKind.TemplateHead) braces.push(true);
