@@ -1,6 +1,6 @@
 /**
- * All checks that need no HSM, database or queue, side by side, one line each. What a check prints is shown only if it
- * fails. With `--static` the unit tests are left out, for the suite runs them itself.
+ * All checks that need no HSM, database or queue, side by side, one line each. The output of a check is shown only if it
+ * fails. With `--static` the unit tests are left out, because the suite runs them itself.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';

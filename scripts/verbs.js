@@ -7,8 +7,8 @@ const CHECK = 'scripts/check.ts';
  */
 export const VERBS = {
   demo: { needs: ['services'], steps: (args) => [['apps/cli/src/main.ts', 'demo', ...args]] },
-  // The unit tests run once, with the others: the last words of the suite are those of vitest. Whoever names the tests to
-  // run wants those, and not what is checked without running any.
+  // The unit tests run once, with the others, so that vitest has the last line. With names of tests only those run, and no
+  // static checks.
   test: {
     needs: ['services', 'tests', 'compiler'],
     steps: (args) => [...(args.length === 0 ? [[CHECK, '--static']] : []), [VITEST, 'run', ...args]],

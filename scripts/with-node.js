@@ -1,9 +1,9 @@
 /**
  * What `npm run demo|test|bench|check|generate|format` call.
  *
- * The machine's own Node may be too old for this project, so this file and what it imports are plain JavaScript for Node 20.
- * It makes sure that everything needed is installed, then runs the real work on the Node of the lock file, by absolute
- * path: the shell that started us may have cached another `node`, and keeps it for the rest of the script line.
+ * The machine's own Node can be too old for this project. So this file and its imports are plain JavaScript for Node 20.
+ * It makes sure that everything needed is installed, then runs the real work on the Node of the lock file. It uses an
+ * absolute path, because the shell that started it can have cached another `node`.
  */
 import { dirname, join } from 'node:path';
 import process from 'node:process';
@@ -23,7 +23,7 @@ async function main([name, ...args]) {
   const node = await bootstrap({ root, needs: verb.needs });
   // Children that ask for `node` by name must find the same one.
   const env = { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ''}` };
-  // What is read from a file or by a program has no use for colours.
+  // Output to a file or a program needs no colours.
   if (!process.stdout.isTTY) env.NO_COLOR = '1';
   for (const [file, ...rest] of verb.steps(args)) {
     const end = await run(node, [join(root, file), ...rest], { cwd: root, env });

@@ -27,7 +27,7 @@ const PROGRAMS = {
     { name: 'libengine-pkcs11-openssl', isPresent: hasPkcs11Engine },
     { name: 'faketime', isPresent: hasFaketime },
   ],
-  /** What compiles C: the floor of the benchmark, and the PKCS#11 module that lies to the tests. */
+  /** A C compiler: for the floor of the benchmark, and for the PKCS#11 module that lies to the tests. */
   compiler: [
     { name: 'gcc', isPresent: () => hasProgram('cc') || hasProgram('gcc') },
     { name: 'libc6-dev', isPresent: () => existsSync('/usr/include/dlfcn.h') },

@@ -56,8 +56,8 @@ async function npmCi(root, lock) {
 }
 
 /**
- * Whether node_modules holds what the lock file says. npm itself writes down what it has installed, as its last step,
- * so an interrupted installation is seen, one made by hand is accepted, and so is none of another machine's kind.
+ * Whether node_modules holds the packages of the lock file. As its last step npm writes down what it has installed. So an
+ * interrupted installation is noticed, and so is one for another kind of machine. One made by hand is accepted.
  */
 function matchesLockFile(root) {
   const installed = readPackages(join(root, 'node_modules', '.package-lock.json'));

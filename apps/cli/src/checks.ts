@@ -1,11 +1,11 @@
-/** What a process needs of its machine, tried as `run` does: certificate, files, folder, addresses, clock. */
+/** Tries the needs of a process as `run` does: certificate, files, folder, addresses, clock. */
 import { accessSync, constants, existsSync, readdirSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type IdentityKind, Tls, warningsOf } from '@antipode/protocol';
 import { AntipodeError, hasCode, lockFolder, parseAddress, systemClock } from '@antipode/runtime';
 
-/** One thing that must hold. What it returns is shown; what it throws says what to do. */
+/** One condition to check. Its result is shown to the operator; its error says what to do. */
 export type Check = readonly [name: string, work: () => unknown];
 
 export interface TlsPaths {
@@ -74,7 +74,7 @@ export function machineChecks(
   ];
 }
 
-/** Whom the process runs as: the owner of its data folder, where there is one. */
+/** The user of the process: the owner of its data folder, if the folder exists. */
 function userOf(dataFolder: string | undefined): number {
   const folder = dataFolder === undefined ? undefined : statSync(dataFolder, { throwIfNoEntry: false });
   return folder?.uid ?? process.geteuid?.() ?? 0;

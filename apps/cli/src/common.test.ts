@@ -63,7 +63,7 @@ describe('a number of seconds', () => {
     expect(seconds(text)).toBe(value);
   });
 
-  it.each(['', ' ', '0', '-1', 'soon', '5m', 'Infinity', 'NaN'])('may not be "%s"', (text) => {
+  it.each(['', ' ', '0', '-1', 'soon', '5m', 'Infinity', 'NaN'])('must not be "%s"', (text) => {
     expect(refused(() => seconds(text))).toEqual(['USAGE', 'timeout']);
   });
 });

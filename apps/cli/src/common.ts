@@ -1,10 +1,10 @@
-/** What several commands share: options and their parsing. */
+/** Options that several commands share, and their parsing. */
 import { AntipodeError, isAddress } from '@antipode/runtime';
 import { Command } from 'commander';
 
 export const TIMEOUT_S_DEFAULT = 300;
 
-/** What every command with data to show takes. */
+/** The option of every command that shows data. */
 export const JSON_OPTION = [
   '--json',
   'JSON on standard output; an error is one line of JSON on standard error',
@@ -121,7 +121,7 @@ export function seconds(text: string): number {
   return value;
 }
 
-/** What crosses the wire as 32 bits, without a fraction. */
+/** Seconds that cross the wire as 32 bits, without a fraction. */
 export function wholeSeconds(text: string): number {
   const value = seconds(text);
   if (!Number.isInteger(value) || value > 2 ** 32 - 1)

@@ -1,4 +1,4 @@
-/** What the doctor looks at. Loads everything that agent and coordinator are made of, so only the doctor loads it. */
+/** The checks of the doctor. This loads all of agent and coordinator, so only the doctor loads it. */
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { checkDatabase, checkQueue, loadCoordinatorConfig, postgresFolders } from '@antipode/coordinator';
@@ -23,7 +23,7 @@ interface Finding {
   readonly check: string;
   readonly ok: boolean;
   readonly detail: string;
-  /** What to do; empty where all is well. */
+  /** Says what to do. Empty if the check passed. */
   readonly hint: string;
 }
 
@@ -100,7 +100,7 @@ export const agentFindings = (file: string): Promise<Finding[]> =>
     ],
   );
 
-/** With a sign of life for nobody, which every coordinator refuses: it has seen our certificate by then, and changed nothing. */
+/** Sends an empty heartbeat. Every coordinator refuses it, but only after it has checked our certificate. */
 async function reachCoordinator({ coordinator, tls }: AgentConfig): Promise<string> {
   const client = createClient(CoordinatorService, {
     address: coordinator.address,

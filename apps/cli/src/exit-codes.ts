@@ -1,4 +1,4 @@
-/** What the command's exit status means. Stable; shown by `antipode --help`. */
+/** The exit statuses of the command and their meaning. They are stable. `antipode --help` shows them. */
 import type { AntipodeError, ErrorCode } from '@antipode/runtime';
 
 export const EXIT = {

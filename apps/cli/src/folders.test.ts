@@ -94,7 +94,7 @@ describe.each(kinds)('the folder of the kind %s', (kind) => {
     expect(contents(taken)).toEqual({ [last]: 'mine' });
   });
 
-  it('cannot be made where a file stands in the way', async () => {
+  it('cannot be made at the path of a file', async () => {
     const file = join(root, `file-${kind}`);
     writeFileSync(file, '');
     const inside = join(file, 'folder');
@@ -142,7 +142,7 @@ describe('what was made', () => {
   });
 });
 
-describe('a name that cannot stand in a certificate', () => {
+describe('a name that a certificate cannot have', () => {
   it.each(['', 'A', 'a b', '-a', 'a'.repeat(64), '../a'])('is refused: "%s"', async (site) => {
     const folder = join(root, 'refused');
     const made = makeSiteFolder({ folder, authority, site, listen: 'a:1', coordinator, partitions: [partition] });

@@ -70,7 +70,7 @@ describe('help', () => {
     expect(one.help.split('\n').some((line) => line === start || line.startsWith(`${start} `))).toBe(true);
   });
 
-  it('says how an error is told to programs', () => {
+  it('says how programs receive an error', () => {
     expect(ALL[0]!.help).toContain('{"error":{"code":');
     for (const { command, help } of ALL)
       if (command.options.some(({ long }) => long === '--json')) expect(help).toContain('JSON');
@@ -94,7 +94,7 @@ describe('help', () => {
       expect(ALL[0]!.help).toMatch(new RegExp(`^ +${code}  ${meaning.replace(/[.*+?^()|[\]\\]/g, '\\$&')}$`, 'm'));
   });
 
-  it('goes to standard output and is no error', async () => {
+  it('goes to standard output and is not an error', async () => {
     const { code, stdout, stderr } = await antipode('failover', '--help');
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toContain('--accept-loss');

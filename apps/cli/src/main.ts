@@ -76,7 +76,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program().parseAsync([...argv], { from: 'user' });
   } catch (thrown) {
-    // Commander has printed its own message; help and version are no errors.
+    // Commander has printed its own message. Help and version are not errors.
     if (thrown instanceof CommanderError) {
       process.exitCode = thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
       return;

@@ -42,7 +42,7 @@ describe('an operation that is followed', () => {
     expect(asked).toHaveLength(2);
   });
 
-  it('is told phase by phase, each once, to its end', async () => {
+  it('is reported phase by phase, each once, to its end', async () => {
     const { notes, asked, end } = following([
       { phase: 'planned' },
       { phase: 'restoring' },
@@ -84,23 +84,20 @@ describe('an operation that is followed', () => {
     expect((await rejection(following([{ phase: 'restoring' }], 0).end)).code).toBe('TIMED_OUT');
   });
 
-  it.each([9_999.5, 0.25, 300_000])(
-    'is asked for in whole milliseconds, also where %d ms are left',
-    async (timeoutMs) => {
-      const { asked, end } = following([{ phase: 'restoring' }, { phase: 'passed', status: 'done' }], timeoutMs);
-      await end.catch(() => {});
-      for (const request of asked) {
-        const { waitMs } = request as { waitMs: number };
-        expect([waitMs, Number.isInteger(waitMs), waitMs >= 1 && waitMs <= 10_000]).toEqual([waitMs, true, true]);
-      }
-    },
-  );
+  it.each([9_999.5, 0.25, 300_000])('is asked for in whole milliseconds, even with %d ms left', async (timeoutMs) => {
+    const { asked, end } = following([{ phase: 'restoring' }, { phase: 'passed', status: 'done' }], timeoutMs);
+    await end.catch(() => {});
+    for (const request of asked) {
+      const { waitMs } = request as { waitMs: number };
+      expect([waitMs, Number.isInteger(waitMs), waitMs >= 1 && waitMs <= 10_000]).toEqual([waitMs, true, true]);
+    }
+  });
 
   it('that does not exist is not waited for', async () => {
     expect((await rejection(following([undefined]).end)).code).toBe('NOT_FOUND');
   });
 
-  it('is told as cancelled where a person has ended it, whatever failed before', async () => {
+  it('is reported as cancelled if a person ended it, whatever failed before', async () => {
     const { end } = following([{ phase: 'catching-up', status: 'cancelled', errorCode: 'HSM_UNAVAILABLE' }]);
     const error = await rejection(end);
     expect([error.code, error.message]).toEqual(['OPERATION_CANCELLED', expect.stringContaining('catching-up')]);

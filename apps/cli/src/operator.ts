@@ -104,13 +104,13 @@ const POLL_MS = 10_000;
 /** How long the coordinator may hold an answer back: whole milliseconds on the wire, and at least one. */
 const waitMsOf = (leftMs: number): number => Math.ceil(Math.max(1, Math.min(POLL_MS, leftMs)));
 
-/** A coordinator that is started again answers after a few seconds; one that is away for longer is worth a person's look. */
+/** A coordinator that restarts answers within seconds. If it takes longer, a person should look. */
 const PATIENCE_MS = 20_000;
 const AGAIN_MS = 250;
 
 /**
- * Asks again where nobody answers: a connection ends when it has reached its age, in the middle of a call, and a coordinator
- * may be started anew. Only for calls that read.
+ * Repeats a call that got no answer: connections end at their maximum age, even during a call, and a coordinator can
+ * restart. Only for calls that read.
  */
 async function asked<T>(leftMs: number, call: () => Promise<T>): Promise<T> {
   const endMs = systemClock.monotonicMs() + Math.min(leftMs, PATIENCE_MS);

@@ -139,7 +139,7 @@ describe('output that nobody reads any more', () => {
     expect(failing(code)).toEqual([]);
   });
 
-  it('is no excuse for other failures of an answer, while a log that cannot be written stops nobody', () => {
+  it('fails for other faults of an answer, while an unwritable log stops nobody', () => {
     expect(failing('ENOSPC')).toEqual(['FILE_UNWRITABLE']);
   });
 });

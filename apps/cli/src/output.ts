@@ -8,7 +8,7 @@ export interface Output {
   readonly isJson: boolean;
   /** The answer: `json` for programs, `text` for people. */
   data(json: unknown, text: () => string): void;
-  /** What happens meanwhile; not part of the answer. */
+  /** Progress, which is not part of the answer. */
   note(text: string): void;
 }
 
@@ -72,9 +72,9 @@ export function duration(ms: number | bigint | undefined): string {
 }
 
 /**
- * For `JSON.stringify`: bytes in hexadecimal, integers as numbers where a number holds them and else as strings of all their
- * digits, enums as words, and without what only the wire needs. It looks at what the holder has, for a Buffer has made itself an object
- * (`toJSON`) before a replacer sees it.
+ * A replacer for `JSON.stringify`: bytes in hexadecimal, large integers as strings of their digits, enums as words, and no
+ * fields that only the wire needs. It reads the value from the holder, because a Buffer has already turned itself into an
+ * object (`toJSON`) when the replacer sees it.
  */
 export function plain(this: unknown, key: string, value: unknown): unknown {
   const holder = this as Readonly<Record<string, unknown>> | undefined;
@@ -88,9 +88,8 @@ export function plain(this: unknown, key: string, value: unknown): unknown {
 }
 
 /**
- * Who reads us may leave (`antipode status | head -1`, a terminal that is closed): what is said from then on is dropped, and
- * what is being done goes on. An answer that cannot be written, as on a full disk, is an error; a log that cannot be written
- * is no reason for an agent to stop.
+ * A reader can leave (`antipode status | head -1`, a closed terminal). Later output is dropped, and the work continues. An
+ * answer that cannot be written, as on a full disk, is an error. A log that cannot be written does not stop an agent.
  */
 export function guardOutput({
   stdout = process.stdout,

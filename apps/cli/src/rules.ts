@@ -26,7 +26,7 @@ export const filterOf = ({ excludeId, excludeLabel, excludeClass, excludeIgnoreC
   ignoreCase: excludeIgnoreCase === true,
 });
 
-/** What each rule keeps at the active site, by id: the labels are told at the site itself. */
+/** The objects that each rule keeps at the active site, by id. Only the site itself shows labels. */
 export function ruleTable({ site, serial, rules }: MatchRulesResponse): string {
   if (rules.length === 0) return `No rules: every object of partition ${serial} of site ${site} can leave the site.`;
   return table(

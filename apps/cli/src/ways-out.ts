@@ -1,4 +1,4 @@
-/** What a person can do about an object that is not captured. One line for each reason; docs/glossary.md has the same. */
+/** The way out for an object that is not captured, one line for each reason. docs/glossary.md has the same lines. */
 import type { UncapturedReason } from '@antipode/hsm-core';
 
 export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {

@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterEach(() => void vi.restoreAllMocks());
 
-/** What bash offers for each command line, whose last word is being typed. All in one shell. */
+/** The completions of bash for the last word of each command line. All in one shell. */
 function offers(lines: readonly (readonly string[])[]): string[][] {
   const quoted = (word: string): string => `'${word}'`;
   const asks = lines.map(

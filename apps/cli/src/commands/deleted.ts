@@ -1,4 +1,4 @@
-/** What was deleted, damaged or replaced at the active member, by its names: for a person at the site. */
+/** Deleted, damaged and replaced objects of the active member, with their names: for a person at the site. */
 import { processLog } from '@antipode/runtime';
 import { acceptDeleted, type DeletedObject, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
 import type { Command } from 'commander';

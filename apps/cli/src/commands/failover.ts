@@ -6,7 +6,7 @@ import { confirm } from '../confirm.ts';
 import { follow, withOperator } from '../operator.ts';
 import { duration, output } from '../output.ts';
 
-/** What the failover will do, for the person who is about to order it. */
+/** The consequences of a failover, for the person who is about to order it. */
 export function consequences(group: string, plan: PlanFailoverResponse): string[] {
   const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs, catchesUp, namesakeObjects } = plan;
   return [
@@ -30,7 +30,7 @@ export function consequences(group: string, plan: PlanFailoverResponse): string[
   ];
 }
 
-/** The very generations that were shown. What is lost beside them comes back to the operator. */
+/** Exactly the generations that were shown. Any other loss comes back to the operator for a new decision. */
 export function acceptedLosses(
   { losses }: Pick<PlanFailoverResponse, 'losses'>,
   { acceptLoss = false }: { acceptLoss?: boolean | undefined },
@@ -38,7 +38,7 @@ export function acceptedLosses(
   return acceptLoss ? losses : [];
 }
 
-/** @throws FAILOVER_REFUSED for what stands in the way although every loss would be accepted, but for that of a majority */
+/** @throws FAILOVER_REFUSED if an obstacle remains even when every loss is accepted, except that of a majority */
 export function refuseObstacle(group: string, { obstacle }: Pick<PlanFailoverResponse, 'obstacle'>): void {
   if (obstacle === '') return;
   throw new AntipodeError('FAILOVER_REFUSED', obstacle, {

@@ -72,7 +72,7 @@ it('a group that cannot fail over by itself says so when it is made', () => {
   expect([3, 4].map(said)).toEqual(['', '']);
 });
 
-it('a distributor that cannot be used is told, with what waits for it and how to name another', () => {
+it('shows an unusable distributor, the work that waits for it, and how to name another', () => {
   const spec = { name: 'payments', distributor: { site: 'd', serial: '4f' } };
   const lost = create(GroupStateSchema, { spec, distributorErrorCode: 'SITE_UNREACHABLE' });
   const [line = '', ...more] = troublesOf(lost);

@@ -74,7 +74,7 @@ export function memberTable(group: GroupState): string {
   );
 }
 
-/** Who brings domain keys to a group. */
+/** The source of the domain keys of a group. */
 export function distributorText({ spec }: GroupState): string {
   const { name = '', distributor } = spec ?? {};
   return distributor === undefined
@@ -82,7 +82,7 @@ export function distributorText({ spec }: GroupState): string {
     : `partition ${distributor.serial} of site ${distributor.site} alone brings domain keys to group ${name}`;
 }
 
-/** What stands between this group and its orders: a contradiction, members in quarantine, a pause of automatic failover. */
+/** The obstacles of a group: a contradiction, members in quarantine, a pause of automatic failover. */
 export function troublesOf(group: GroupState): string[] {
   const { spec, contradiction, members, automaticFailoverPausedUntilMs, distributorErrorCode } = group;
   const name = spec?.name ?? '';
@@ -123,7 +123,7 @@ const CONCERNS: Record<string, string> = {
   planning: 'the coordinator cannot plan for it',
 };
 
-/** What speaks against a state that is good by its numbers. */
+/** One doubt about a state whose numbers are good. */
 function concernText(name: string, { kind, site, errorCode, message, ageMs, hint }: Concern): string {
   const what = CONCERNS[kind];
   const where = site === '' || what === undefined ? '' : ` at site ${site}`;
@@ -150,7 +150,7 @@ function disagreements(group: GroupState): string {
   return troubles.length === 0 ? '' : `\n\n${troubles.join('\n')}`;
 }
 
-/** What objects of the active member have and its replicas do not get: after a failover they are without it. */
+/** Attributes of the active member's objects that no replica gets: they are missing after a failover. */
 export function notCarriedTable({ members }: GroupState): string {
   return members
     .filter(({ notCarriedObjects }) => notCarriedObjects > 0)
@@ -186,7 +186,7 @@ export function domainKeyTable({ domainKeyVersion, domainKeys, olderKeysNeededFo
   return `\n\nDomain key versions (in use: ${domainKeyVersion}):\n${listed}${everywhere}`;
 }
 
-/** What is not captured, and for each reason that stands there the way out. */
+/** The uncaptured objects, and the way out for each reason in the list. */
 export function uncapturedTable(group: GroupState): string {
   const objects = group.newest?.uncaptured ?? [];
   if (objects.length === 0) return refusedTable(group);
@@ -201,7 +201,7 @@ export function uncapturedTable(group: GroupState): string {
   return `\nNot captured, so not protected in the present state:\n${listed}\n\n${waysOut.join('\n')}${refusedTable(group)}`;
 }
 
-/** What was captured, and one of the members cannot hold. */
+/** Captured objects that one of the members cannot hold. */
 function refusedTable({ members }: GroupState): string {
   const rows = members.flatMap(({ site, siteState, refused, refusedAgeMs }) =>
     refused.map(({ objectId, kind, code, returnValue }) => [
@@ -217,7 +217,7 @@ function refusedTable({ members }: GroupState): string {
   return `\n\nNot restored at these sites. They cannot serve these objects:\n${listed}`;
 }
 
-/** What the number of members means for the day when a site is lost. */
+/** The consequences of the number of members when a site is lost. */
 export function remarksOn({ name, members }: { name: string; members: number }): string[] {
   if (members === 1)
     return [`Group ${name} has one member: its keys have no copy. If this member is lost, they are lost.`];
@@ -232,7 +232,7 @@ export function remarksOn({ name, members }: { name: string; members: number }):
 const whereNames = ({ site }: { site: string }): string =>
   `Only site ${site} shows the names of these objects: antipode partition match <partition> --exclude-...`;
 
-/** What the rules of a group match now; a site that cannot be asked hides nothing else of the group. */
+/** The objects that the rules of a group match. If the site does not answer, the rest of the group is shown. */
 async function rulesOf(
   operator: Operator,
   { spec }: GroupState,

@@ -69,7 +69,7 @@ export function moveText({ partition, phase, identitySha256, pin, waitsFor }: Id
   }
 }
 
-/** What lies in the tokens afterwards, and which habits of programs that changes. Nothing where nothing is added. */
+/** The objects that `init` adds, and the effect on programs. Empty if it adds nothing. */
 export function announcementOf({
   isInitialised,
   tokenLabel,
@@ -105,7 +105,7 @@ export function announcementOf({
   ];
 }
 
-/** What is lost or narrowed stands out; what moves whole is counted. */
+/** Lost and narrowed attributes are named. Attributes that move completely are only counted. */
 export function attributeTable({ group, isSource, explanations, objects }: PartitionAttributes): string {
   const listed = table(
     ['OBJECT', 'KIND', 'CKA_ID', 'LABEL', 'SET', 'CARRIED', 'NARROWED', 'LOST', 'UNTRIED'],

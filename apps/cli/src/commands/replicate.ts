@@ -16,7 +16,7 @@ export interface GenerationName {
   readonly manifestDigest: string;
 }
 
-/** What came of it. */
+/** The result of the wait. */
 export interface Acknowledged {
   readonly state: GroupState;
   /** Members that do not hold the generation: they were not waited for, since their site is down. */

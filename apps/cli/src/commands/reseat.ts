@@ -6,7 +6,7 @@ import { confirm } from '../confirm.ts';
 import { follow, withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
 
-/** What each member says of itself. */
+/** The report of each member about itself. */
 export function accountTable({ accounts, databaseActiveSite, databaseEpoch }: PlanReseatResponse): string {
   return table(
     ['SOURCE', 'ROLE', 'EPOCH', 'OF', 'NEWEST GENERATION', 'QUARANTINE'],
@@ -28,7 +28,7 @@ export function accountTable({ accounts, databaseActiveSite, databaseEpoch }: Pl
   );
 }
 
-/** What seating the group anew does, for the person who is about to order it. */
+/** The consequences of a reseat, for the person who is about to order it. */
 export function reseatConsequences(group: string, plan: PlanReseatResponse): string[] {
   const { activeSite, epoch, accounts, contradiction } = plan;
   const silent = accounts.filter(({ reachable }) => !reachable).map(({ site }) => site);

@@ -5,7 +5,7 @@ import { EXIT } from '../exit-codes.ts';
 import { withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
 
-/** Why a client that goes there now may not be served; empty where nothing speaks against it. */
+/** The reasons why a client is possibly not served there now. Empty if there are none. */
 export function doubtsAbout({ site, siteState, partitionErrorCode, isLeader }: ResolveResponse): string[] {
   return [
     ...(isLeader ? [] : ['this coordinator does not lead, and possibly does not know of a move']),

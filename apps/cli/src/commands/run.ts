@@ -1,4 +1,4 @@
-/** The long-running halves. Each is loaded only when it runs: an agent has no use for the coordinator's, nor a short command for either. */
+/** The long-running processes. Each is loaded only when it runs: short commands need neither. */
 
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';

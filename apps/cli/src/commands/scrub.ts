@@ -4,7 +4,7 @@ import { command, operatorCommand, readCommand, seconds, TIMEOUT_S_DEFAULT } fro
 import { follow, withOperator } from '../operator.ts';
 import { output, table } from '../output.ts';
 
-/** What a scrub has found, by the result of its operation. */
+/** The findings of a scrub, from the result of its operation. */
 interface Found {
   readonly outcome?: {
     readonly number: number;

@@ -71,7 +71,7 @@ it('a coordinator that cannot plan says since when and why, and degrades the who
   expect(statusText(stuck)).toContain('Nothing is planned for group payments');
 });
 
-it('a clock that was set is told, with how far and when', () => {
+it('shows a clock that was set, by how much and when', () => {
   const text = statusText(status({ clockStep: { byMs: -21_600_000n, ageMs: 180_000n } }));
   expect(text).toContain('set back by 6 h, 3 min ago');
   expect(statusText(status({ clockStep: { byMs: 5_000n, ageMs: 1n } }))).toContain('set ahead by 5.0 s');
@@ -140,7 +140,7 @@ it('says whose certificate ends within 30 days, whose authority, and whose new f
   ]);
 });
 
-it('what speaks against a group is told: what failed, where, since when, why, and what to do', () => {
+it('shows each doubt about a group: what failed, where, since when, why, and the hint', () => {
   const concerns = [
     { kind: 'replication', site: 'b', errorCode: 'HSM_FULL', message: 'no room', ageMs: 90_000n, hint: 'make room' },
     { kind: 'site', site: 'c', message: 'site c is down: silent', ageMs: 6_000n },
@@ -152,7 +152,7 @@ it('what speaks against a group is told: what failed, where, since when, why, an
   expect(text).toContain('Group payments: site c is down: silent, since 6.0 s.');
 });
 
-it('an automatic failover that waits is told with what it waits for, what would be lost, and the one command', () => {
+it('shows a waiting automatic failover, its reason, the loss and the one command', () => {
   const ref = (generation: bigint) => ({ epoch: 1n, generation });
   const failoverWait = {
     toSite: 'c',

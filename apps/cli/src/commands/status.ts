@@ -23,8 +23,8 @@ function partitionsCell(partitions: readonly PartitionState[]): string {
 }
 
 /**
- * What is under way, waits for a person, or failed, newest first. A failure counts until another operation of its kind has
- * ended at the same place: a disk that was full for a day is one line, and none once there is room. The list has them all.
+ * Operations that are under way, wait for a person, or failed, newest first. A failure counts until another operation of
+ * its kind has ended at the same place: a disk that was full for a day is one line. `operation list` has all of them.
  */
 export function notableOf(operations: readonly Operation[]): Operation[] {
   const ended = new Set<string>();
@@ -114,7 +114,7 @@ export function awaitedOfficers(sites: GetStatusResponse['sites']): string[] {
   );
 }
 
-/** What a group does not protect, keys first, and the command that says more. */
+/** The objects that a group does not protect, keys first, and the command that shows them. */
 function notCaptured(group: GroupState): string[] {
   const count = group.newest?.uncaptured.length ?? 0;
   if (count === 0) return [];
@@ -125,7 +125,7 @@ function notCaptured(group: GroupState): string[] {
   return [`${keys}${objects}: \`antipode group show ${name}\` lists them, with reasons and ways out.`];
 }
 
-/** What is wrong with the certificates of coordinator and agents, or will be within a month. */
+/** The faults of certificates of coordinator and agents, including those due within a month. */
 export function certificateWarnings({ coordinator, certificate, sites }: GetStatusResponse, nowMs: number): string[] {
   const owners = [
     { who: `coordinator ${coordinator}`, certificate },
