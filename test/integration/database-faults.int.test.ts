@@ -145,7 +145,7 @@ it('while every server is read-only, nothing is written, and the store says why'
   await store.query((db) => sql`ALTER DATABASE postgres SET default_transaction_read_only = on`.execute(db));
   const fresh = storeOf(main.connection);
   try {
-    expect((await rejection(change(fresh))).message).toContain('does not take writes');
+    expect((await rejection(change(fresh))).message).toContain('accepts no writes');
   } finally {
     await store.query((db) => sql`ALTER DATABASE postgres RESET default_transaction_read_only`.execute(db));
   }

@@ -131,7 +131,7 @@ describe('of an agent', () => {
         writeFileSync(join(folder, 'data'), '');
       },
     ],
-    ['agent data folder', 'can be written to by others', () => chmodSync(join(folder, 'data'), 0o777)],
+    ['agent data folder', 'users other than its owner can write to', () => chmodSync(join(folder, 'data'), 0o777)],
     [
       'agent data folder',
       'belongs to user 4321',
@@ -144,7 +144,7 @@ describe('of an agent', () => {
     ['agent health address', 'EADDRINUSE', async () => change(file, '"[::1]:0"', await occupied())],
     [
       'agent clock',
-      'was written to',
+      'the data folder was written',
       () => {
         const later = new Date(systemClock.wallMs() + 60_000);
         writeFileSync(join(folder, 'data', 'x'), '');
@@ -153,10 +153,10 @@ describe('of an agent', () => {
     ],
     ['coordinator of the agent', 'SITE_UNREACHABLE', () => change(file, coordinator.address, 'localhost:1')],
     ['coordinator of the agent', 'PEER_REFUSED', () => change(file, 'id: main', 'id: other')],
-    ['pins', 'no partition of another site is pinned in', () => undefined],
+    ['pins', 'has no partition of another site', () => undefined],
     [
       'pins',
-      'no partition of another site is pinned for group loans, in which this site has a seat',
+      'this site has a seat in group loans and trusts no partition of another site for it',
       () => {
         pin('payments');
         const journal = new Journal(join(folder, 'data'));

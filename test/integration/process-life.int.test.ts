@@ -271,7 +271,7 @@ describe('a coordinator', () => {
       name: 'main',
     });
     const process = run(['coordinator', 'run', '--config', config]);
-    await says(process, 'waiting: the clock of this machine is before the start of the certificate');
+    await says(process, 'waiting: the certificate is not valid yet');
     const ready = await until('its health address answers', () => fetch(`http://${http}/readyz`));
     expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('is valid only from')]);
     await says(process, 'coordinator started');
@@ -285,7 +285,7 @@ describe('a coordinator', () => {
       { inMs: 3_600_000 },
     );
     const process = run(['coordinator', 'run', '--config', config]);
-    await says(process, 'waiting: the clock');
+    await says(process, 'waiting: the certificate');
     expect(await stopMs(process)).toBeLessThan(5_000);
     expect(await process.ended).toBe(0);
   });
@@ -378,7 +378,7 @@ describe('an agent', () => {
   it('waits for its certificate to begin, says so, and starts then', async () => {
     const { config, http } = await withLateCertificate(await agentFolder(), { kind: 'site', name: 'a' });
     const agent = run(['agent', 'run', '--config', config]);
-    await says(agent, 'waiting: the clock of this machine is before the start of the certificate');
+    await says(agent, 'waiting: the certificate is not valid yet');
     const ready = await until('its health address answers', () => fetch(`http://${http}/readyz`));
     expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('is valid only from')]);
     await says(agent, 'site agent started');

@@ -100,7 +100,7 @@ it('is not opened where a newer program has changed its schema, and says that no
   try {
     expect(await rejection(store.migrate())).toMatchObject({
       code: 'CONFIG_INVALID',
-      ownHint: expect.stringContaining('Do not remove the database'),
+      ownHint: expect.stringContaining('Do not remove it'),
     });
   } finally {
     await write((trx) => sql`DELETE FROM migration WHERE version = 99`.execute(trx));

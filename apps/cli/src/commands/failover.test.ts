@@ -15,7 +15,7 @@ const said = (init: MessageInitShape<typeof PlanFailoverResponseSchema> = {}): s
   ).join('\n');
 
 it('the consequence of a failover names both sites, what the target has, and what becomes of the old one', () => {
-  expect(said()).toMatch(/from a to b, which has generation 7/);
+  expect(said()).toMatch(/from a to b, whose newest generation is 7/);
   expect(said()).toMatch(/No generation is lost/);
   expect(said()).toMatch(/Site a is fenced/);
   expect(said()).not.toContain('lease');
@@ -26,7 +26,7 @@ it('the consequence names every generation that is lost to service', () => {
 });
 
 it('the consequence names the wait for a lease', () => {
-  expect(said({ leaseWaitMs: 4_000n })).toContain('another 4.0 s');
+  expect(said({ leaseWaitMs: 4_000n })).toContain('waits 4.0 s');
 });
 
 it('where nobody is active, nobody is fenced', () => {

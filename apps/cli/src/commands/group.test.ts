@@ -66,7 +66,7 @@ it('objects that are not captured are listed with their reasons, and each reason
 
 it('a group that cannot fail over by itself says so when it is made', () => {
   const said = (members: number): string => remarksOn({ name: 'payments', members }).join('\n');
-  expect(said(1)).toContain('copied nowhere');
+  expect(said(1)).toContain('its keys have no copy');
   expect(said(2)).toContain('automatic failover is impossible');
   expect(said(2)).toContain('antipode failover payments --accept-loss');
   expect([3, 4].map(said)).toEqual(['', '']);
@@ -77,7 +77,7 @@ it('shows an unusable distributor, the work that waits for it, and how to name a
   const lost = create(GroupStateSchema, { spec, distributorErrorCode: 'SITE_UNREACHABLE' });
   const [line = '', ...more] = troublesOf(lost);
   expect(more).toEqual([]);
-  for (const part of ['site d', 'SITE_UNREACHABLE', 'rotations and enrolments wait', 'group set-distributor payments'])
+  for (const part of ['site d', 'SITE_UNREACHABLE', 'Rotations and enrolments wait', 'group set-distributor payments'])
     expect(line).toContain(part);
   expect(troublesOf(create(GroupStateSchema, { spec }))).toEqual([]);
   expect(distributorText(lost)).toContain('partition 4f of site d alone');

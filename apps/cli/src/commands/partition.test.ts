@@ -21,7 +21,7 @@ it('says what a partition gets, and proposes a token of its own for the identity
     'a free slot',
   ])
     expect(text).toContain(part);
-  expect(announcementOf({ ...PLAN, hasFreeSlot: false }).join('\n')).toContain('Where the device has room');
+  expect(announcementOf({ ...PLAN, hasFreeSlot: false }).join('\n')).toContain('If the device has room');
 });
 
 it('proposes nothing where the identity key has a token of its own', () => {
@@ -70,9 +70,9 @@ it('shows per object what is lost and narrowed, and asks for the active site whe
     'CKA_TRUSTED',
     'derive',
   ]);
-  expect(attributeTable(shown)).not.toContain('ask there');
+  expect(attributeTable(shown)).not.toContain('Ask there');
   expect(attributeTable(shown)).toContain('NARROWED: c.');
   const elsewhere = attributeTable({ ...shown, isSource: false, objects: [{ ...OBJECT, lost: [] }] });
   expect(elsewhere.split('\n')[1]).toMatch(/\? +derive$/);
-  expect(elsewhere).toContain('where group payments is active: ask there');
+  expect(elsewhere).toContain('Only the active site of group payments');
 });

@@ -29,7 +29,7 @@ it('says when the next goes, and what went, by object ids', () => {
     erasedInMs: { first: 2 * HOUR_MS - 1, last: 170 * HOUR_MS },
     erasures: [{ atMs: Date.UTC(2026, 0, 2), blobs: 4, bytes: 512, objectIds, isDone: false }],
   });
-  expect(text).toContain('5 sealed objects, 640 bytes, are needed by nothing');
-  expect(text).toContain('2 h to 170 h more');
+  expect(text).toContain('5 sealed objects that nothing needs, 640 bytes');
+  expect(text).toContain('another 2 h to 170 h');
   expect(text).toMatch(/2026-01-02T00:00:00.000Z +4 +512 +aa bb cc and 1 more +cut short/);
 });

@@ -84,7 +84,7 @@ it('gives up after a quarter of an hour', async () => {
   await clock.advance(15 * MINUTE_MS + 2_000);
   const error = await failed;
   expect(error.code).toBe('CERTIFICATE_INVALID');
-  expect(error.hint).toContain('Set the clock');
+  expect(error.hint).toContain('Correct the clock');
 });
 
 it('ends at once when it is told to', async () => {

@@ -72,7 +72,7 @@ describe('a service', () => {
     process.emit('SIGTERM', 'SIGTERM');
     await clock.advance(9_000);
     await running;
-    expect(lines.join()).toContain('does not let itself be closed');
+    expect(lines.join()).toContain('closing takes too long');
   });
 
   it('says what its close threw', async () => {

@@ -170,7 +170,7 @@ describe('keeps everything', () => {
       'held',
       () => b.site.journal.setHeld(GROUP, [{ objectId: '02', reason: 'gone' } as never]),
     ],
-    ['without a generation', 'no generation', () => b.site.journal.dropHead(GROUP, 'applied')],
+    ['without a generation', 'no readable generation', () => b.site.journal.dropHead(GROUP, 'applied')],
   ];
   it.each(cases)('%s', async (_what, reason, arrange) => {
     arrange();
@@ -255,14 +255,14 @@ describe('a key', () => {
     key.value = new Uint8Array(32);
     expect(await retire(b)).toMatchObject({ destroyed: [], kept: [{ version: 1 }, { version: 2 }] });
     expect(b.member.hsm.objects).toContain(key);
-    expect(await reasonOf(b)).toContain('does not prove');
+    expect(await reasonOf(b)).toContain('is not proved to be this key');
   });
 
   it('that the token does not destroy is left alone, and told', async () => {
     const key = keyOf(1);
     key.attributes = { ...key.attributes, destroyable: false };
     expect(await retire(b)).toMatchObject({ destroyed: [] });
-    expect(await reasonOf(b)).toContain('does not let it');
+    expect(await reasonOf(b)).toContain('refuses to destroy it');
   });
 
   it('that was destroyed right before a crash counts as destroyed, and is not missed', async () => {

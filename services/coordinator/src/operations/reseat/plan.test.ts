@@ -70,14 +70,14 @@ describe('a group is seated anew', () => {
 describe('it is refused', () => {
   it.each<[string, ReturnType<typeof plan>, RegExp]>([
     ['without a majority', plan(ROLLED_BACK.slice(1, 2)), /only 1 of 3/],
-    ['for a site that was not active', plan(ROLLED_BACK, { wanted: 'c' }), /was not active/],
+    ['for a site that was not active', plan(ROLLED_BACK, { wanted: 'c' }), /was active neither/],
     ['for a site that does not answer', plan(ROLLED_BACK.slice(1), { wanted: 'a' }), /does not answer/],
     [
       'for a site that has lost its partition',
       plan([account('a', { role: 'active', hasPartition: false }), account('b')]),
       /failover/,
     ],
-    ['where an epoch is beyond belief', plan([account('a', { epoch: 5_000n }), account('b')]), /no honest journal/],
+    ['where an epoch is beyond belief', plan([account('a', { epoch: 5_000n }), account('b')]), /no sound journal/],
     ['where nothing is wrong', plan([account('a'), account('b')], { isContradicted: false }), /agree/],
   ])('%s', (_when, { obstacle }, expected) => {
     expect(obstacle).toMatch(expected);
