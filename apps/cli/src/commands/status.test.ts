@@ -185,7 +185,7 @@ it('a contradiction, a quarantine and a pause of automatic failover are named, w
   expect([isDegraded(quarantined), isDegraded(group({}))]).toEqual([true, false]);
   const paused = group({ automaticFailoverPausedUntilMs: BigInt(Date.UTC(2026, 0, 2)) });
   expect(statusText(paused)).toMatch(
-    /no automatic failover before 2026-01-02T00:00:00\.000Z[^]*`antipode failover payments`/,
+    /no automatic failover before 2026-01-02T00:00:00\.000Z[\s\S]*`antipode failover payments`/,
   );
 });
 
