@@ -24,7 +24,7 @@ export type Stretches = Readonly<Record<string, number>>;
 export async function measureStretches(count: number): Promise<Stretches> {
   const folder = mkdtempSync(join(tmpdir(), 'antipode-stretches-'));
   const store = new GenerationStore(folder);
-  const { provider, keyring } = table(count);
+  const { provider, keyring, remove } = table(count);
   const worst: Record<string, number> = {};
   const during = async <T>(step: string, work: () => Promise<T>): Promise<T> => {
     const watch = watchLoop();
@@ -92,6 +92,8 @@ export async function measureStretches(count: number): Promise<Stretches> {
         journal.close();
       }
       await during('capture without a change', () => capture(memory, 2n, previous));
+      remove();
+      await during('capture after a deletion', () => capture(memory, 2n, previous));
     } finally {
       reopened.close();
     }
@@ -130,12 +132,12 @@ function watchLoop(): { worstMs(): Promise<number> } {
 }
 
 /** A token of AES keys, with the attributes that SoftHSM gives. */
-function table(count: number): { provider: HsmProvider; keyring: Keyring } {
+function table(count: number): { provider: HsmProvider; keyring: Keyring; remove: () => void } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const publicHalf = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));
   const objects = Array.from({ length: count }, (_, index) => objectOf(index));
   const blobs = new Map(objects.map(({ handle }) => [handle, blobOf(Number(handle))]));
-  const handles = BigUint64Array.from(objects.map(({ handle }) => handle));
+  let handles = BigUint64Array.from(objects.map(({ handle }) => handle));
   let looks = 0;
   const answering = async <T>(answer: () => T): Promise<T> => {
     await systemClock.sleep(0);
@@ -165,7 +167,10 @@ function table(count: number): { provider: HsmProvider; keyring: Keyring } {
     ownHandles: new Set(),
     missing: [],
   };
-  return { provider, keyring };
+  const remove = (): void => {
+    handles = handles.slice(1);
+  };
+  return { provider, keyring, remove };
 }
 
 /** As long as a wrapped AES-256 key. */

@@ -195,7 +195,7 @@ class Capture {
     const { first, isRoutine } = await this.#firstLook();
     if (isRoutine && this.#isQuiet(first) && !this.#mayForget()) return unchanged;
 
-    const carried = isRoutine ? this.#carry(first) : new Set<ObjectId>();
+    const carried = isRoutine ? await this.#carry(first) : new Set<ObjectId>();
     // The token gives what will be needed while the second look waits: it lies between two equal reads then.
     const examined = [...(await this.#examine(first.objects)), ...(await this.#readUnnamed(first))];
     await this.#wrapAhead(examined);
@@ -211,8 +211,9 @@ class Capture {
     await this.#capture(candidates.filter(({ before, look }) => before !== undefined || look !== 'vanished'));
     const missing = [...absent, ...(await this.#deletedMeanwhile())];
     const kept = this.#notDeleted(candidates, missing);
-    const gone = missing.filter((entry) => !kept.includes(entry) && !this.#isUnrestored(entry));
-    const held = this.#held(gone, kept);
+    const staying = new Set(kept);
+    const gone = missing.filter((entry) => !staying.has(entry) && !this.#isUnrestored(entry));
+    const held = await this.#held(gone, kept);
     if (held !== undefined) return { ...unchanged, held };
     this.#entries.push(...kept);
     const tombstones = this.#tombstones(gone, captureStartedMs);
@@ -304,10 +305,11 @@ class Capture {
   }
 
   /** Takes over what is captured and has not changed, without having it told. */
-  #carry(first: Seen): Set<ObjectId> {
+  async #carry(first: Seen): Promise<Set<ObjectId>> {
     const told = new Set(handlesOf(first.objects));
     const carried = new Set<ObjectId>();
     for (const handle of first.handles) {
+      if (this.#pace.isDue()) await this.#pace.makeWay();
       const objectId = this.#remembered?.objectIds.get(handle);
       const entry = objectId === undefined || told.has(handle) ? undefined : this.#live.get(objectId);
       if (entry === undefined) continue;
@@ -481,9 +483,9 @@ class Capture {
   }
 
   /** What this capture would lose of what the generation before protects, where that is more than it may. */
-  #held(absent: readonly Entry[], hidden: readonly Entry[]): SealResult['held'] {
+  async #held(absent: readonly Entry[], hidden: readonly Entry[]): Promise<SealResult['held']> {
     const { accepted = new Set(), lossLimit = LOSS_LIMIT } = this.#options;
-    const names = new Set(absent.length === 0 ? [] : this.#entries.map(namesOf));
+    const names = await this.#namesOf(absent.length === 0 ? [] : this.#entries);
     const before = new Set(this.#previous?.uncaptured.map(({ objectId }) => objectId));
     // A certificate that is renewed, its public half or data with another value replace nothing that is secret.
     const gone = absent.flatMap((entry): Loss[] => {
@@ -497,7 +499,7 @@ class Capture {
       return [{ objectId: entry.objectId, reason }];
     });
     const losses = [...gone, ...refused].filter(({ objectId }) => !accepted.has(objectId));
-    const counted = [...this.#live.values()].filter(countsAsLoss).length;
+    const counted = await this.#countLosses();
     const limit = Math.max(lossLimit.objects, Math.floor((counted * lossLimit.percent) / 100));
     // Sealed anew under another key, a damaged object would leave the generations, and its sound copies with it.
     // So would a key that only a trusted key may wrap, while the officer does not trust the new one.
@@ -514,6 +516,25 @@ class Capture {
       kept.push(...hidden.filter(isSealed).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' })));
     if (losses.length <= limit && kept.length === 0) return undefined;
     return { losses: [...new Map([...losses, ...kept].map((loss) => [loss.objectId, loss])).values()], limit };
+  }
+
+  async #namesOf(entries: readonly Entry[]): Promise<Set<string>> {
+    const names = new Set<string>();
+    for (const entry of entries) {
+      if (this.#pace.isDue()) await this.#pace.makeWay();
+      names.add(namesOf(entry));
+    }
+    return names;
+  }
+
+  /** Of what the generation before protects. */
+  async #countLosses(): Promise<number> {
+    let count = 0;
+    for (const entry of this.#live.values()) {
+      if (this.#pace.isDue()) await this.#pace.makeWay();
+      if (countsAsLoss(entry)) count += 1;
+    }
+    return count;
   }
 
   async #capture(candidates: readonly Candidate[]): Promise<void> {
@@ -662,6 +683,7 @@ class Capture {
     }
     const broken = await this.#brokenOf(wrapped);
     for (const { candidate, entry, blob } of wrapped) {
+      if (this.#pace.isDue()) await this.#pace.makeWay();
       if (broken.has(candidate.one.object.handle)) {
         this.#leaveOut(candidate.one.object, 'does-not-work', undefined);
         continue;
@@ -841,10 +863,10 @@ const NONE: readonly string[] = [];
 
 /**
  * Whether its loss is one that a person is asked about. What is not private anybody makes and destroys without a PIN: it neither
- * holds captures, nor makes room for the loss of keys.
+ * holds captures, nor makes room for the loss of keys. The attributes of an entry are decoded when they are asked for: not here,
+ * for keys, of which there may be 100,000.
  */
-const countsAsLoss = ({ objectClass, attributes }: Entry): boolean =>
-  isWrapped(objectClass) || attributes.private !== false;
+const countsAsLoss = (entry: Entry): boolean => isWrapped(entry.objectClass) || entry.attributes.private !== false;
 
 /** Whether its value is sealed under the domain key, and does not lie in the manifest itself. */
 const isSealed = ({ objectClass }: { objectClass: ObservedObject['objectClass'] }): boolean =>
