@@ -30,7 +30,6 @@ export {
   type Entry,
   type Generation,
   hasUnknownVersions,
-  isNewer,
   type SealedGeneration,
   type Tombstone,
   type Uncaptured,

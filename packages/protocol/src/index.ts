@@ -14,6 +14,7 @@ export {
 export { type Identity, type IdentityKind, identityUri, MAY_CALL, parseIdentity } from './certificates/identity.ts';
 export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './certificates/tls.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
+export { type GenerationPosition, isNewer, newestOf } from './convert/generation-order.ts';
 export { type RoleName, roleName, roleNumber } from './convert/roles.ts';
 export { enumWord } from './convert/words.ts';
 export * from './gen/antipode/v1/coordinator_pb.ts';

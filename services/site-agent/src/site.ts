@@ -1,7 +1,6 @@
 /** What the orders of one agent share. Built once in agent.ts. */
 import type { SealedGeneration } from '@antipode/hsm-core';
-import { isNewer } from '@antipode/hsm-core';
-import type { CertificateState, Fence } from '@antipode/protocol';
+import { type CertificateState, type Fence, isNewer } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type Prng } from '@antipode/runtime';
 import type { Partition, Partitions } from './partition/partitions.ts';
 import type { Mender } from './peers/mending.ts';
@@ -90,7 +89,6 @@ export async function headOf(
 export async function newestHere(site: Site, group: string): Promise<GenerationSummary | undefined> {
   const captured = await headOf(site, group, 'captured');
   const applied = await headOf(site, group, 'applied');
-  if (captured === undefined || applied === undefined) return captured ?? applied;
   return isNewer(captured, applied) ? captured : applied;
 }
 

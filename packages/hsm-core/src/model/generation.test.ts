@@ -8,15 +8,7 @@ import * as wire from '../gen/antipode/seal/v1/manifest_pb.ts';
 import { arbitraryGeneration, sorted } from '../testing/arbitrary-generation.ts';
 import { ecKey, publicHalfOf } from '../testing/index.ts';
 import { ATTRIBUTES, type Attributes } from './attributes.ts';
-import {
-  blobDigests,
-  contentDigest,
-  contentDigestOf,
-  type Entry,
-  entryDigest,
-  type Generation,
-  isNewer,
-} from './generation.ts';
+import { blobDigests, contentDigest, contentDigestOf, type Entry, entryDigest, type Generation } from './generation.ts';
 import { encodeManifest } from './manifest.ts';
 import { kindOf } from './object.ts';
 import { fingerprint } from './public-half.ts';
@@ -315,21 +307,6 @@ describe('the content digest', () => {
     const joined = withAttributes({ label: Buffer.from('ab'), id: new Uint8Array() });
     expect(withAttributes({ label: Buffer.from('a'), id: Buffer.from('b') })).not.toBe(joined);
   });
-});
-
-it('orders generations by epoch and then by number', () => {
-  const [old, same, higher] = [
-    { epoch: 2n, number: 9n },
-    { epoch: 2n, number: 10n },
-    { epoch: 3n, number: 1n },
-  ];
-  expect([isNewer(same, old), isNewer(higher, same), isNewer(old, same), isNewer(same, higher)]).toEqual([
-    true,
-    true,
-    false,
-    false,
-  ]);
-  expect(isNewer(old, { ...old })).toBe(false);
 });
 
 it('names every blob that a restore needs once, and what opens the deleted', () => {

@@ -92,11 +92,6 @@ export interface SealedGeneration {
   readonly signerSha256: string;
 }
 
-/** The order of generations of one group: by tenure, then by number. */
-export function isNewer(a: { epoch: bigint; number: bigint }, b: { epoch: bigint; number: bigint }): boolean {
-  return a.epoch !== b.epoch ? a.epoch > b.epoch : a.number > b.number;
-}
-
 /**
  * Every blob that a member needs to restore these entries, and to bring back what is deleted; hexadecimal. One that several
  * objects share repeats.

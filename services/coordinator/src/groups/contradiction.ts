@@ -6,9 +6,9 @@
  *
  * The views must have been taken before the group was read: agents learn an epoch only after the database has it.
  */
+import { isNewer } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { activeOf, type Generation, type Group } from '../model.ts';
-import { isAhead } from '../operations/failover/plan.ts';
 import type { SiteView } from '../sites/detector.ts';
 
 export interface Contradiction {
@@ -39,7 +39,7 @@ export function contradictionOf({
         kind: 'database-behind',
         message: `site ${site} is in epoch ${epoch} of ${epochOwner || 'nobody'}, but the highest epoch in the database is ${highestEpoch} of ${highestOwner}`,
       };
-    if (applied !== undefined && isAhead({ epoch: applied.epoch, number: applied.generation }, newest))
+    if (applied !== undefined && isNewer({ epoch: applied.epoch, number: applied.generation }, newest))
       return {
         kind: 'database-behind',
         message: `site ${site} has applied generation ${applied.generation} of epoch ${applied.epoch}, but the newest in the database is ${newest === undefined ? 'none' : `${newest.number} of epoch ${newest.epoch}`}`,

@@ -2,8 +2,10 @@
  * Applies a generation to a standby: pulls what is lacking, restores it, and records it as staged. It becomes `applied`,
  * and so fit for promotion, only when verify.ts has read it back (I4).
  */
-import { isNewer, kindOf, type RefusedObject, type SealedGeneration, unseal } from '@antipode/hsm-core';
+
+import { kindOf, type RefusedObject, type SealedGeneration, unseal } from '@antipode/hsm-core';
 import type { ApplyRequest, ApplyResponseSchema } from '@antipode/protocol';
+import { isNewer } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { LeftOvers } from '../partition/left-overs.ts';

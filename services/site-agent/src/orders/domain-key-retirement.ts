@@ -5,8 +5,10 @@
  * who sees that every member has come as far as the newest generation, and this site, which reads every signed manifest in its
  * own store. Whatever cannot be read, or is under way, is a reason to keep.
  */
-import { type DomainKeyEnd, type DomainKeyRecord, isNewer } from '@antipode/hsm-core';
+
+import { type DomainKeyEnd, type DomainKeyRecord } from '@antipode/hsm-core';
 import type { HeldDomainKey, RetireDomainKeysRequest, RetireDomainKeysResponseSchema } from '@antipode/protocol';
+import { isNewer } from '@antipode/protocol';
 import { AntipodeError, bytesEqual, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenPartition } from '../partition/partitions.ts';

@@ -2,8 +2,7 @@
  * Seats this member anew, after an operator has looked at what database and journals say of the group. The new tenure, the
  * role, the newest generation that the partition is known to have held, and the end of a quarantine become durable as one.
  */
-import { isNewer } from '@antipode/hsm-core';
-import { type ReseatRequest, roleName } from '@antipode/protocol';
+import { isNewer, type ReseatRequest, roleName } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { fenceOf, headOf, newestHere, type Site } from '../site.ts';
 import type { HeadKind, Role } from '../storage/journal.ts';

@@ -2,13 +2,13 @@
  * What a person does at the site about objects that were deleted, damaged or replaced, with the agent running or not: sees
  * them by their names, which never leave the site; accepts their loss; or brings them back into the active member's token.
  */
+
 import {
   destroyNamesakes,
   type Entry,
   findImpostors,
   type Generation,
   type HsmProvider,
-  isNewer,
   type Keyring,
   lookForNamesakes,
   openKeyring,
@@ -18,6 +18,7 @@ import {
   type SealedGeneration,
   unseal,
 } from '@antipode/hsm-core';
+import { isNewer } from '@antipode/protocol';
 import { AntipodeError, hex, type Log } from '@antipode/runtime';
 import { type AgentConfig, partitionConfig } from '../config.ts';
 import { GenerationStore } from '../storage/generation-store.ts';

@@ -3,7 +3,7 @@
  * times a day. A manifest goes when nobody may ask for it any more. Of sealed objects this file takes none: collector.ts does,
  * once no manifest names them.
  */
-import { isNewer } from '@antipode/hsm-core';
+import { isNewer } from '@antipode/protocol';
 import { type Clock, inSlices, type Log, systemClock } from '@antipode/runtime';
 import type { GenerationStore } from './generation-store.ts';
 import type { HeadKind, Journal } from './journal.ts';

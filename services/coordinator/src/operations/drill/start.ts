@@ -1,10 +1,10 @@
 /** Starts a drill, for an operator or a calendar. */
+import { newestOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Detector } from '../../sites/detector.ts';
 import type { Store, Write } from '../../store/store.ts';
 import { readAcknowledged, readNewest } from '../../store/tables/generations.ts';
 import { readGroup } from '../../store/tables/groups.ts';
-import { isAhead } from '../failover/plan.ts';
 import type { Reconciler } from '../reconciler.ts';
 
 /** Chooses generation and scratch partition, and makes the intent. @throws NOT_FOUND, GENERATION_UNKNOWN */
@@ -26,11 +26,7 @@ export async function startDrill(
     Promise.all([readNewest(db, name), readAcknowledged(db, name)]),
   );
   // What was acknowledged is what was promised; without any, the newest capture is better than no drill.
-  const target =
-    acknowledged.reduce<(typeof acknowledged)[number] | undefined>(
-      (best, one) => (isAhead(one, best) ? one : best),
-      undefined,
-    ) ?? newest;
+  const target = newestOf(acknowledged) ?? newest;
   // A rehearsal of nothing would count as proof of everything.
   if (target === undefined || target.objectCount === 0)
     throw new AntipodeError('GENERATION_UNKNOWN', `group ${name} has no generation with any object yet`, {

@@ -1,4 +1,5 @@
 /** The moment of the epoch: what is known then, and what the members turn out to hold. */
+import { isNewer } from '@antipode/protocol';
 import { AntipodeError, fromHex } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
@@ -9,7 +10,7 @@ import { generation } from '../../testing/situation.ts';
 import { failover } from './effects.ts';
 import { targetLost } from './issue-epoch.ts';
 import type { FailoverEffect } from './machine.ts';
-import { type Held, isAhead } from './plan.ts';
+import type { Held } from './plan.ts';
 
 /** The one group as it is when it is locked, the generations on record, and the epochs that were written down. */
 const database = vi.hoisted(() => ({
@@ -44,7 +45,7 @@ vi.mock(import('../../store/tables/generations.ts'), async (original) => ({
       isAcknowledged: false,
     })),
   ],
-  readAhead: async (_db, _group, base) => database.known.filter((one) => isAhead(one, base)),
+  readAhead: async (_db, _group, base) => database.known.filter((one) => isNewer(one, base)),
   readGeneration: async (_db, _group, { number }) =>
     database.known.some((one) => one.number === number) ? generation() : undefined,
   recordCapture: async (_trx, _group, one) => void database.recorded.push(one),

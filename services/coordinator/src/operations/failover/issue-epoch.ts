@@ -2,7 +2,7 @@
  * Issues the epoch of a failover: written down first, in a transaction that reads again what the target would lose; then
  * persisted by the members, whose answers say what each of them holds once no order of an earlier tenure can change it.
  */
-import { MemberRole, type MemberState } from '@antipode/protocol';
+import { isNewer, MemberRole, type MemberState, newestOf } from '@antipode/protocol';
 import { AntipodeError, hex } from '@antipode/runtime';
 import { activeOf, type Group } from '../../model.ts';
 import {
@@ -17,7 +17,7 @@ import { insertEpoch, lockGroup } from '../../store/tables/groups.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { type EffectContext, generationFrom, NUMBER_SEEN_MAX, ORDER_TIMEOUT_MS } from '../context.ts';
 import type { FailoverEffect, FailoverEvent } from './machine.ts';
-import { type Held, isAhead, isSame, mayLose, named } from './plan.ts';
+import { type Held, isSame, mayLose, named } from './plan.ts';
 
 type Effect = Extract<FailoverEffect, { type: 'issue-epoch' }>;
 
@@ -61,12 +61,12 @@ export async function issueEpoch(
     held.set(site, await heldBy(seat, known, (one) => store.query((db) => readGeneration(db, name, one))));
   const generation = answers.get(to) === undefined ? effect.generation : held.get(to);
   // It had more when it was chosen: a journal that was rolled back, or another one.
-  if (isAhead(effect.generation, generation)) return { type: 'target-lost', code: 'GENERATION_UNKNOWN' };
+  if (isNewer(effect.generation, generation)) return { type: 'target-lost', code: 'GENERATION_UNKNOWN' };
   return {
     type: 'issued',
     isOldActiveFenced,
     generation: generation && named(generation),
-    lost: known.filter((one) => isAhead(one, generation)).map(named),
+    lost: known.filter((one) => isNewer(one, generation)).map(named),
     handover: handoverOf(effect, generation, held),
   };
 }
@@ -152,11 +152,11 @@ function handoverOf(
   held: ReadonlyMap<string, Held | undefined>,
 ): { newest: Held; holders: string[] } | undefined {
   const ahead = [...held].flatMap(([site, one]) =>
-    site !== to && one !== undefined && isAhead(one, generation) && !unreachable.some((lost) => isSame(lost, one))
+    site !== to && one !== undefined && isNewer(one, generation) && !unreachable.some((lost) => isSame(lost, one))
       ? [{ site, one }]
       : [],
   );
-  const newest = ahead.reduce<Held | undefined>((best, { one }) => (isAhead(one, best) ? one : best), undefined);
+  const newest = newestOf(ahead.map(({ one }) => one));
   if (newest === undefined) return undefined;
   return { newest: named(newest), holders: ahead.filter(({ one }) => isSame(one, newest)).map(({ site }) => site) };
 }
@@ -173,7 +173,7 @@ export async function heldBy(
     const one = { epoch: ref.epoch, number: ref.generation, manifestDigest: hex(ref.manifestDigest) };
     const onRecord = known.find(({ epoch, number }) => epoch === one.epoch && number === one.number);
     const { manifestDigest } = onRecord ?? (await readOlder(one)) ?? {};
-    if (manifestDigest === one.manifestDigest && isAhead(one, best)) best = one;
+    if (manifestDigest === one.manifestDigest && isNewer(one, best)) best = one;
   }
   return best;
 }

@@ -1,3 +1,4 @@
+import { isNewer } from '@antipode/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decideFailover, type FailoverEvent, type FailoverState } from './machine.ts';
@@ -41,13 +42,6 @@ const survey = (reachable: readonly Candidate[], rest: Partial<Survey> = {}): Su
   known: [],
   ...rest,
 });
-
-type Applied = Candidate['applied'];
-/** Epoch first: a generation of a later tenure is newer, whatever its number. */
-function isNewer(a: Applied, b: Applied): boolean {
-  if (a === undefined || b === undefined) return a !== undefined;
-  return a.epoch > b.epoch || (a.epoch === b.epoch && a.number > b.number);
-}
 
 describe('the plan of a failover', () => {
   const small = fc.bigInt({ min: 1n, max: 4n });

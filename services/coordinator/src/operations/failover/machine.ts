@@ -19,17 +19,9 @@
  * on the way is left aside and the next best is chosen, under a further epoch; last of all the old active member itself,
  * where it answers.
  */
+import { isNewer } from '@antipode/protocol';
 import type { Failure, Resume, Step } from '../../model.ts';
-import {
-  type Choice,
-  type Handover,
-  type Held,
-  isAhead,
-  numbersOf,
-  planFailover,
-  type Request,
-  type Survey,
-} from './plan.ts';
+import { type Choice, type Handover, type Held, numbersOf, planFailover, type Request, type Survey } from './plan.ts';
 
 interface Chosen extends Request, Omit<Choice, 'canCatchUp' | 'fetch'> {}
 
@@ -160,7 +152,7 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
       // What the target holds now is asked again.
       if (event.type === 'not-handed-over') return issue({ ...chosen, unreachable: [newest] });
       if (event.type !== 'handed-over') return { state, effect: { ...state, type: 'hand-over' } };
-      const lost = chosen.lost.filter((generation) => isAhead(generation, newest));
+      const lost = chosen.lost.filter((generation) => isNewer(generation, newest));
       const caughtUp: Chosen = { ...chosen, generation: newest, lost };
       return isOldActiveFenced ? promote(caughtUp) : awaitFence(caughtUp);
     }

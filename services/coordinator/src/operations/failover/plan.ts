@@ -1,4 +1,5 @@
 /** Whom a failover promotes, and what that would lose. Pure: a function of the request and of one survey. */
+import { isNewer, newestOf } from '@antipode/protocol';
 
 /** A generation by its names. */
 export interface Held {
@@ -115,7 +116,7 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
   // Fenced by a failover that did not end well: better than nobody.
   const fallback = usable.filter(({ site, role }) => site === from && role !== 'active');
   const forbiddenAt = ({ applied }: Candidate): KnownGeneration[] =>
-    known.filter((generation) => isAhead(generation, applied) && !mayLose(request, generation));
+    known.filter((generation) => isNewer(generation, applied) && !mayLose(request, generation));
   const [best, former] = [mostAdvanced(standbys), mostAdvanced(fallback)];
   // Rather the former active member, which has everything, than a standby that would lose what must not be lost.
   const isFormerNeeded = former !== undefined && best !== undefined && forbiddenAt(best).length > 0;
@@ -132,7 +133,7 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
       obstacle: wouldLose(request, target.site, forbidden),
       losing: { to: target.site, holds: target.applied, generations: forbidden.map(named) },
     };
-  const lost = known.filter((generation) => isAhead(generation, fetch?.newest ?? target.applied));
+  const lost = known.filter((generation) => isNewer(generation, fetch?.newest ?? target.applied));
 
   let highestSeen = highestEpoch;
   for (const { epoch } of reachable) if (epoch > highestSeen) highestSeen = epoch;
@@ -153,11 +154,11 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
 
 /** The newest of what must not be lost, where somebody who answers holds it: sealed in the store, whatever its HSM says. */
 function fetchOf(forbidden: readonly Held[], reachable: readonly Candidate[], target: Candidate): Handover | undefined {
-  const newest = forbidden.reduce<Held | undefined>((best, one) => (isAhead(one, best) ? one : best), undefined);
+  const newest = newestOf(forbidden);
   if (newest === undefined) return undefined;
   const holders = reachable.filter(
     ({ site, applied, problem }) =>
-      site !== target.site && problem !== 'SITE_QUARANTINED' && applied !== undefined && !isAhead(newest, applied),
+      site !== target.site && problem !== 'SITE_QUARANTINED' && applied !== undefined && !isNewer(newest, applied),
   );
   return holders.length === 0 ? undefined : { newest: named(newest), holders: holders.map(({ site }) => site) };
 }
@@ -210,18 +211,8 @@ function mostAdvanced(candidates: readonly Candidate[]): Candidate | undefined {
 
 /** What it holds decides; among equals, that it can capture at once. */
 function isBetter(one: Candidate, best: Candidate): boolean {
-  if (isAhead(one.applied, best.applied)) return true;
-  return !isAhead(best.applied, one.applied) && best.lacksKey === true && one.lacksKey !== true;
-}
-
-/** Epoch first: a generation of a later tenure is newer, whatever its number. */
-export function isAhead(
-  a: { epoch: bigint; number: bigint } | undefined,
-  b: { epoch: bigint; number: bigint } | undefined,
-): boolean {
-  if (a === undefined) return false;
-  if (b === undefined) return true;
-  return a.epoch !== b.epoch ? a.epoch > b.epoch : a.number > b.number;
+  if (isNewer(one.applied, best.applied)) return true;
+  return !isNewer(best.applied, one.applied) && best.lacksKey === true && one.lacksKey !== true;
 }
 
 export const isSame = (a: Held, b: Held): boolean =>

@@ -3,6 +3,7 @@
  * can serve has it, and no member that answers could hand it over, nothing is ordered: the failover begins by itself when
  * a member with the generation is back, or when an operator accepts the loss. Pure; by what was heard last (I3, I13).
  */
+import { isNewer, newestOf } from '@antipode/protocol';
 import { hex } from '@antipode/runtime';
 import { quarantineOf } from '../../groups/contradiction.ts';
 import { troubleOf } from '../../groups/member-trouble.ts';
@@ -12,7 +13,7 @@ import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Timings } from '../../timings.ts';
 import { roleFrom } from '../context.ts';
 import { isHung } from '../hang.ts';
-import { type Candidate, type Held, isAhead, planFailover, type Survey } from './plan.ts';
+import { type Candidate, type Held, planFailover, type Survey } from './plan.ts';
 
 export interface FailoverWait {
   /** Whom an operator's failover would promote. */
@@ -43,12 +44,9 @@ export function failoverWaitOf(heard: Heard): FailoverWait | undefined {
     surveyOf(heard),
   );
   if (losing === undefined) return undefined;
-  const newest = losing.generations.reduce<Held | undefined>(
-    (best, one) => (isAhead(one, best) ? one : best),
-    undefined,
-  );
+  const newest = newestOf(losing.generations);
   const holders = acknowledged
-    .filter((one) => !isAhead(newest, one))
+    .filter((one) => !isNewer(newest, one))
     .map(({ site }) => ({ site, trouble: troubleAt(heard, site) || (view(site)?.status ?? 'unknown') }));
   return { ...losing, holders };
 }
@@ -71,7 +69,7 @@ function surveyOf(heard: Heard): Survey {
     let applied: Held | undefined;
     for (const ref of [seat?.applied, seat?.captured]) {
       const one = ref && { epoch: ref.epoch, number: ref.generation, manifestDigest: hex(ref.manifestDigest) };
-      if (isAhead(one, applied)) applied = one;
+      if (isNewer(one, applied)) applied = one;
     }
     const role = seat === undefined ? ('fenced' as const) : roleFrom(seat.role);
     const problem = troubleAt(heard, site);

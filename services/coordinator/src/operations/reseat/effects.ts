@@ -1,5 +1,5 @@
 /** Asks every member what its journal says, and seats the group anew by that: under a tenure above all that was ever heard. */
-import { type DescribeResponse, type GenerationRef, MemberRole } from '@antipode/protocol';
+import { type DescribeResponse, type GenerationRef, MemberRole, newestOf } from '@antipode/protocol';
 import { AntipodeError, fromHex, hex } from '@antipode/runtime';
 import { contradictionOf } from '../../groups/contradiction.ts';
 import type { Generation, Group, Uncaptured } from '../../model.ts';
@@ -7,7 +7,6 @@ import { readAcknowledged, readGeneration, readNewest, recordCapture } from '../
 import { activateEpoch, insertEpoch, readEpochOwners, readGroup, setRole } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { type EffectContext, roleFrom, WORK_TIMEOUT_MS } from '../context.ts';
-import { isAhead } from '../failover/plan.ts';
 import type { ReseatEvent, ReseatOutcome } from './machine.ts';
 import { type Account, type Held, missedBy, planReseat, type ReseatPlan } from './plan.ts';
 
@@ -77,7 +76,7 @@ function accountOf(
     role: seat === undefined ? 'none' : roleFrom(seat.role),
     epoch: seat?.epoch ?? 0n,
     epochOwner: seat?.epochOwner ?? '',
-    newest: held.reduce<Held | undefined>((best, one) => (isAhead(one, best) ? one : best), undefined),
+    newest: newestOf(held),
     quarantine: quarantine?.reason,
     hasPartition: state.partitions.some(({ serial }) => serial === seatHere.serial),
     refs,

@@ -1,7 +1,8 @@
 /** How a group is seated anew, by what each of its members says. Pure: shown to an operator first, then done. */
 
+import { isNewer, newestOf } from '@antipode/protocol';
 import { activeOf, type Group } from '../../model.ts';
-import { EPOCH_JUMP_MAX, isAhead } from '../failover/plan.ts';
+import { EPOCH_JUMP_MAX } from '../failover/plan.ts';
 
 export interface Held {
   readonly epoch: bigint;
@@ -97,10 +98,8 @@ export function missedBy(
   { site, newest }: Pick<Account, 'site' | 'newest'>,
   recorded: readonly (Held & { readonly site: string })[],
 ): Held | undefined {
-  const best = recorded
-    .filter((one) => one.site === site)
-    .reduce<Held | undefined>((found, one) => (isAhead(one, found) ? one : found), undefined);
-  if (best === undefined || !isAhead(best, newest && { epoch: newest.epoch, number: newest.number })) return undefined;
+  const best = newestOf(recorded.filter((one) => one.site === site));
+  if (best === undefined || !isNewer(best, newest)) return undefined;
   const { epoch, number, manifestDigest } = best;
   return { epoch, number, manifestDigest };
 }

@@ -1,4 +1,5 @@
 /** Generations and who has acknowledged them. */
+import { type GenerationPosition, isNewer } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { sql } from 'kysely';
 import type { Generation, Uncaptured } from '../../model.ts';
@@ -155,14 +156,8 @@ export async function readKnown(db: Read, group: string): Promise<Known[]> {
 }
 
 /** Those that are newer than `base`, newest last: as many as anybody can lose. */
-export async function readAhead(
-  db: Read,
-  group: string,
-  base: { readonly epoch: bigint; readonly number: bigint } | undefined,
-): Promise<Known[]> {
-  return (await readKnown(db, group)).filter(({ epoch, number }) =>
-    base === undefined ? true : epoch > base.epoch || (epoch === base.epoch && number > base.number),
-  );
+export async function readAhead(db: Read, group: string, base: GenerationPosition | undefined): Promise<Known[]> {
+  return (await readKnown(db, group)).filter((one) => isNewer(one, base));
 }
 
 /**
