@@ -6,7 +6,7 @@
  * own store. Whatever cannot be read, or is under way, is a reason to keep.
  */
 
-import { type DomainKeyEnd, type DomainKeyRecord } from '@antipode/hsm-core';
+import type { DomainKeyEnd, DomainKeyRecord } from '@antipode/hsm-core';
 import type { HeldDomainKey, RetireDomainKeysRequest, RetireDomainKeysResponseSchema } from '@antipode/protocol';
 import { isNewer } from '@antipode/protocol';
 import { AntipodeError, bytesEqual, inSpan } from '@antipode/runtime';
