@@ -1,7 +1,8 @@
 /** The coordinator's nouns. Epochs and generation numbers are BigInt, times milliseconds of the timeline. */
+import type { RoleName } from '@antipode/protocol';
 import type { Disposition, ErrorCode } from '@antipode/runtime';
 
-export type Role = 'active' | 'standby' | 'fenced';
+export type Role = RoleName;
 export type FailoverPolicy = 'manual' | 'automatic';
 
 export interface Seat {

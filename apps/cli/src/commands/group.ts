@@ -1,5 +1,12 @@
 import { LOSS_LIMIT, RETENTION_MS } from '@antipode/hsm-core';
-import { type Concern, FailoverPolicy, type GroupState, type MatchRulesResponse, MemberRole } from '@antipode/protocol';
+import {
+  type Concern,
+  FailoverPolicy,
+  type GroupState,
+  type MatchRulesResponse,
+  MemberRole,
+  roleName,
+} from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
 import {
@@ -17,12 +24,6 @@ import { duration, output, table } from '../output.ts';
 import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../rules.ts';
 import { WAYS_OUT } from '../ways-out.ts';
 import { reseatCommand } from './reseat.ts';
-
-const ROLE_NAMES: Partial<Record<MemberRole, string>> = {
-  [MemberRole.ACTIVE]: 'active',
-  [MemberRole.STANDBY]: 'standby',
-  [MemberRole.FENCED]: 'fenced',
-};
 
 /** `3 of 10`; undefined where it is not known. */
 export function unprotectedKeys({ protectedKeys, unprotectedKeys: lacking }: GroupState): string | undefined {
@@ -63,7 +64,7 @@ export function memberTable(group: GroupState): string {
     ['SITE', 'ROLE', 'SITE STATE', 'SERIAL', 'ACKNOWLEDGED', 'RECOVERY POINT AGE', 'DIVERGENT', 'UNACCOUNTED'],
     group.members.map((member) => [
       member.site,
-      ROLE_NAMES[member.role] ?? '?',
+      roleName(member.role) ?? '?',
       member.partitionErrorCode === '' ? member.siteState : `${member.siteState} (${member.partitionErrorCode})`,
       member.serial,
       String(member.acknowledgedGeneration || '-'),

@@ -1,10 +1,9 @@
 /** What the effects of all machines share: the ports, the group of an intent, and how orders are put. */
 import type { GenerationRef, OrderState, ProofSummary } from '@antipode/protocol';
-import { MemberRole } from '@antipode/protocol';
 import { AntipodeError, type Clock, currentTrace, fromHex, hex } from '@antipode/runtime';
 import type { Election } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
-import { activeOf, type Generation, type Group, type Member, type Proof, type Role } from '../model.ts';
+import { activeOf, type Generation, type Group, type Member, type Proof } from '../model.ts';
 import type { Agent, Agents } from '../sites/agents.ts';
 import type { Detector } from '../sites/detector.ts';
 import type { JournalBook } from '../sites/journals.ts';
@@ -118,15 +117,6 @@ export class EffectContext {
       .map((site) => this.ports.agents.address(site));
   }
 }
-
-export const ROLES: Record<Role, MemberRole> = {
-  active: MemberRole.ACTIVE,
-  standby: MemberRole.STANDBY,
-  fenced: MemberRole.FENCED,
-};
-
-export const roleFrom = (role: MemberRole): Role =>
-  role === MemberRole.ACTIVE ? 'active' : role === MemberRole.STANDBY ? 'standby' : 'fenced';
 
 /** Orders under the epoch in force, in the name of the effect that is performed. */
 export function fenceOf(group: Group, { requestId }: Pick<Intent, 'requestId'>) {

@@ -229,6 +229,15 @@ describe('the survey', () => {
     expect(reachable.map(({ role, applied }) => [role, applied])).toEqual(Array(3).fill(['fenced', undefined]));
   });
 
+  it('counts a member in a role that this version does not know as one that does not answer', async () => {
+    bench.seats.set('a', seat(MemberRole.ACTIVE, 1n, 5n)).set('b', seat(99 as MemberRole, 1n, 5n));
+    const { reachable } = await bench.effects.survey(database.group);
+    expect(reachable.map(({ site, role }) => [site, role])).toEqual([
+      ['a', 'active'],
+      ['c', 'fenced'],
+    ]);
+  });
+
   it('takes the newer of what a member has captured and applied, and believes only what is on record', async () => {
     const ref = (number: bigint, bytes = fromHex(digest(number))) => ({
       epoch: 1n,

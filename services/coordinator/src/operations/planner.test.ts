@@ -334,6 +334,12 @@ describe('an automatic failover', () => {
       expect(plan(situation(one, refused(other))).waits).toBeUndefined();
     });
 
+    it('waits for no member in a role that this version does not know, and says so', () => {
+      const one = heard({}, { seats: { b: 'unknown' } });
+      expect(due(one, acknowledged)).not.toContain('failover');
+      expect(waits(one)?.holders).toEqual([{ site: 'b', trouble: 'REQUEST_INVALID' }]);
+    });
+
     it('waits where nobody is active after a failover that did not end well, too', () => {
       const one = heard({}, { ...away, policy: 'manual', group: { highestEpoch: 2n, highestOwner: 'b' } });
       expect(due(one, acknowledged)).not.toContain('failover');

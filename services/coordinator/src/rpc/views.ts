@@ -5,6 +5,7 @@ import {
   type GroupSpecSchema,
   type GroupStateSchema,
   type OperationSchema,
+  roleNumber,
   type SiteStateSchema,
 } from '@antipode/protocol';
 import { CATALOGUE, fromHex, isErrorCode } from '@antipode/runtime';
@@ -15,7 +16,7 @@ import type { Standing } from '../groups/generation-standing.ts';
 import { deletionsMessage, filterMessage } from '../groups/group-spec.ts';
 import { troubleOf, usableAcknowledgements } from '../groups/member-trouble.ts';
 import { activeOf, type Generation, type Group, type GroupSpec, type OrderFailure } from '../model.ts';
-import { ROLES, refOf } from '../operations/context.ts';
+import { refOf } from '../operations/context.ts';
 import type { Held } from '../operations/failover/plan.ts';
 import { olderKeysNeededFor } from '../operations/key-retirement/older-keys.ts';
 import type { WaitingFailover } from '../operations/reconciler.ts';
@@ -91,7 +92,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
       return {
         site,
         serial,
-        role: ROLES[role],
+        role: roleNumber(role),
         siteState: view(site)?.status ?? 'unknown',
         partitionErrorCode: troubleOf(view(site), { serial }),
         ...acknowledgedBy(site),

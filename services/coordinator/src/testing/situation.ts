@@ -1,5 +1,5 @@
 /** A group of three in which nothing is due, but for what a test says of it. */
-import { type DescribeResponse, MemberRole } from '@antipode/protocol';
+import { type DescribeResponse, MemberRole, roleNumber } from '@antipode/protocol';
 import type { Generation, Group, IntentKind, Member } from '../model.ts';
 import type { Plan, Situation } from '../operations/planner.ts';
 import type { SiteStatus, SiteView } from '../sites/detector.ts';
@@ -11,10 +11,8 @@ export const TIMINGS = PROFILES.default;
 export const RPO_MS = 300_000;
 export const SCRUB_MS = 7 * 86_400_000;
 
-/** What an agent says of its own seat: that it has none, or which role. */
-export type SeatSaid = 'none' | Member['role'];
-
-const ROLES = { active: MemberRole.ACTIVE, standby: MemberRole.STANDBY, fenced: MemberRole.FENCED };
+/** What an agent says of its own seat: that it has none, which role, or a role that only a newer version knows. */
+export type SeatSaid = 'none' | 'unknown' | Member['role'];
 
 /** What an agent says that its member holds. */
 export interface Said {
@@ -55,7 +53,7 @@ const view = (
               : [
                   {
                     group: 'payments',
-                    role: ROLES[seat],
+                    role: seat === 'unknown' ? (99 as MemberRole) : roleNumber(seat),
                     domainKeyVersion,
                     ...(applied && { epoch: applied.epoch, applied: appliedOf(applied) }),
                   },

@@ -2,7 +2,7 @@
  * Seats this member anew, after an operator has looked at what database and journals say of the group. The new tenure, the
  * role, the newest generation that the partition is known to have held, and the end of a quarantine become durable as one.
  */
-import { isNewer, type ReseatRequest, roleName } from '@antipode/protocol';
+import { isNewer, type ReseatRequest, roleOf } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { fenceOf, headOf, newestHere, type Site } from '../site.ts';
 import type { HeadKind, Role } from '../storage/journal.ts';
@@ -14,11 +14,10 @@ export async function reseat(site: Site, request: ReseatRequest, signal?: AbortS
   const { serial } = request;
   const { fences, journal, leases, partitions, transfer } = site;
   const partition = partitions.bySerial(serial);
-  const role = roleName(request.role);
+  const role = roleOf(request.role);
   const mayAct = (): Role => {
     fences.examine({ group, epoch, owner });
-    if (partition.settings.role !== 'member' || role === undefined)
-      throw refusal(group, 'only a member partition takes a seat');
+    if (partition.settings.role !== 'member') throw refusal(group, 'only a member partition takes a seat');
     if (role === 'active' && !mayBeActive(site, { group, epoch, owner }))
       throw refusal(group, 'this site was not the active member; only a promotion makes it active');
     return role;

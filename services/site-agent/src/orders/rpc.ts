@@ -1,5 +1,5 @@
 /** The orders of SiteAgentService: each mutating one is admitted by its fence first, then acted upon. */
-import { type CallContext, type Handlers, isUnreachable, roleName, SiteAgentService } from '@antipode/protocol';
+import { type CallContext, type Handlers, isUnreachable, roleOf, SiteAgentService } from '@antipode/protocol';
 import type { LoopDelay } from '@antipode/runtime';
 import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
@@ -110,9 +110,7 @@ export function siteAgentHandlers({
         await openHeads(site);
         await untilWritable(signal);
         const { group, epoch, owner } = fenceOf(request);
-        const role = roleName(request.role);
-        if (role === undefined)
-          throw new AntipodeError('REQUEST_INVALID', 'role is unknown', { details: { field: 'role' } });
+        const role = roleOf(request.role);
         const partition = site.partitions.bySerial(request.serial);
         if (partition.settings.role !== 'member')
           throw new AntipodeError('ROLE_REFUSED', `a ${partition.settings.role} partition takes no seat`, {

@@ -1,10 +1,12 @@
 /** Seats members and brings a domain key version to them. */
+
 import type { PartitionState } from '@antipode/protocol';
+import { roleNumber } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { activeOf, type Group } from '../../model.ts';
 import { orderVersion, useVersion } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
-import { type EffectContext, fenceOf, ORDER_TIMEOUT_MS, ROLES, requireActive, WORK_TIMEOUT_MS } from '../context.ts';
+import { type EffectContext, fenceOf, ORDER_TIMEOUT_MS, requireActive, WORK_TIMEOUT_MS } from '../context.ts';
 import type { EnrolmentEffect, EnrolmentEvent, EnrolmentFailure } from './machine.ts';
 
 /** A group without a live standby is not protected by any key (design, section 4). */
@@ -27,7 +29,10 @@ export async function enrolment(
         toSeat.map(({ site, serial, role }) =>
           context
             .agent(site)
-            .setRole({ fence: fenceOf(group, intent), serial, role: ROLES[role] }, { timeoutMs: ORDER_TIMEOUT_MS }),
+            .setRole(
+              { fence: fenceOf(group, intent), serial, role: roleNumber(role) },
+              { timeoutMs: ORDER_TIMEOUT_MS },
+            ),
         ),
       );
       return { type: 'seated' };

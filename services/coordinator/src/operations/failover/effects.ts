@@ -1,12 +1,14 @@
 /** Looks who is there, issues an epoch, waits out the old lease, promotes, publishes. */
+
 import type { JournalState } from '@antipode/protocol';
+import { roleOf } from '@antipode/protocol';
 import { AntipodeError, fromHex } from '@antipode/runtime';
 import { quarantineOf } from '../../groups/contradiction.ts';
 import { activeOf, type Group } from '../../model.ts';
 import { readGeneration, readKnown } from '../../store/tables/generations.ts';
 import { activateEpoch, lockGroup } from '../../store/tables/groups.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
-import { type EffectContext, roleFrom, WORK_TIMEOUT_MS } from '../context.ts';
+import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
 import { isHung, unlessHung } from '../hang.ts';
 import { withdraw } from '../replication/effects.ts';
 import { catchUp, fetchFirst, handOver } from './catch-up.ts';
@@ -58,7 +60,7 @@ export async function survey({ ports }: EffectContext, group: Group): Promise<Su
         return {
           site,
           serial,
-          role: seat === undefined ? 'fenced' : roleFrom(seat.role),
+          role: seat === undefined ? 'fenced' : roleOf(seat.role),
           epoch: seat?.epoch ?? 0n,
           applied: await heldBy(seat, known, (one) => store.query((db) => readGeneration(db, name, one))),
           problem:

@@ -3,7 +3,7 @@
  * can serve has it, and no member that answers could hand it over, nothing is ordered: the failover begins by itself when
  * a member with the generation is back, or when an operator accepts the loss. Pure; by what was heard last (I3, I13).
  */
-import { isNewer, newestOf } from '@antipode/protocol';
+import { isNewer, newestOf, roleName } from '@antipode/protocol';
 import { hex } from '@antipode/runtime';
 import { quarantineOf } from '../../groups/contradiction.ts';
 import { troubleOf } from '../../groups/member-trouble.ts';
@@ -11,7 +11,6 @@ import { activeOf, type Group } from '../../model.ts';
 import type { SiteView } from '../../sites/detector.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Timings } from '../../timings.ts';
-import { roleFrom } from '../context.ts';
 import { isHung } from '../hang.ts';
 import { type Candidate, type Held, planFailover, type Survey } from './plan.ts';
 
@@ -51,10 +50,13 @@ export function failoverWaitOf(heard: Heard): FailoverWait | undefined {
   return { ...losing, holders };
 }
 
+/** Code of what keeps a member from being asked or used. */
 function troubleAt({ group, view, timings }: Heard, site: string): string {
   const [seat, heard] = [group.members.find((member) => member.site === site), view(site)];
   if (seat === undefined || heard?.status === 'down') return '';
   if (quarantineOf(group, heard) !== undefined) return 'SITE_QUARANTINED';
+  const said = heard?.state?.members?.find((member) => member.group === group.spec.name);
+  if (said !== undefined && roleName(said.role) === undefined) return 'REQUEST_INVALID';
   const partition = heard?.state?.partitions?.find(({ serial }) => serial === seat.serial);
   return isHung(partition, timings.hangMs) ? 'HSM_WORKER_LOST' : troubleOf(heard, seat);
 }
@@ -71,7 +73,9 @@ function surveyOf(heard: Heard): Survey {
       const one = ref && { epoch: ref.epoch, number: ref.generation, manifestDigest: hex(ref.manifestDigest) };
       if (isNewer(one, applied)) applied = one;
     }
-    const role = seat === undefined ? ('fenced' as const) : roleFrom(seat.role);
+    const role = seat === undefined ? 'fenced' : roleName(seat.role);
+    // The survey throws such an answer away.
+    if (role === undefined) return [];
     const problem = troubleAt(heard, site);
     const isOfUse = problem === '' || !without.includes(site);
     return [{ site, serial, role, epoch: seat?.epoch ?? 0n, applied: isOfUse ? applied : undefined, problem }];

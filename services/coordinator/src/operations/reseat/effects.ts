@@ -1,12 +1,12 @@
 /** Asks every member what its journal says, and seats the group anew by that: under a tenure above all that was ever heard. */
-import { type DescribeResponse, type GenerationRef, MemberRole, newestOf } from '@antipode/protocol';
+import { type DescribeResponse, type GenerationRef, MemberRole, newestOf, roleOf } from '@antipode/protocol';
 import { AntipodeError, fromHex, hex } from '@antipode/runtime';
 import { contradictionOf } from '../../groups/contradiction.ts';
 import type { Generation, Group, Uncaptured } from '../../model.ts';
 import { readAcknowledged, readGeneration, readNewest, recordCapture } from '../../store/tables/generations.ts';
 import { activateEpoch, insertEpoch, readEpochOwners, readGroup, setRole } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
-import { type EffectContext, roleFrom, WORK_TIMEOUT_MS } from '../context.ts';
+import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
 import type { ReseatEvent, ReseatOutcome } from './machine.ts';
 import { type Account, type Held, missedBy, planReseat, type ReseatPlan } from './plan.ts';
 
@@ -73,7 +73,7 @@ function accountOf(
   );
   return {
     ...seatHere,
-    role: seat === undefined ? 'none' : roleFrom(seat.role),
+    role: seat === undefined ? 'none' : roleOf(seat.role),
     epoch: seat?.epoch ?? 0n,
     epochOwner: seat?.epochOwner ?? '',
     newest: newestOf(held),
