@@ -1,7 +1,7 @@
 import { thrown } from '@antipode/runtime/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { collect, parseCoordinator, parseSeat, seconds } from './common.ts';
+import { collect, parseCoordinator, seatFrom, seconds } from './common.ts';
 
 const RUN = { seed: 20_260_101, numRuns: 200 };
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,20}$/);
@@ -14,14 +14,14 @@ describe('a seat', () => {
   it('is a site and a serial number', () => {
     fc.assert(
       fc.property(name, fc.stringMatching(/^[0-9a-f]{1,16}$/), (site, serial) => {
-        expect(parseSeat(`${site}=${serial}`)).toEqual({ site, serial });
+        expect(seatFrom(`${site}=${serial}`)).toEqual({ site, serial });
       }),
       RUN,
     );
   });
 
   it.each(['', 'a', '=', 'a=', '=1f', 'a=1f=2', 'a:1f'])('is not "%s"', (text) => {
-    expect(refused(() => parseSeat(text))).toEqual(['USAGE', 'member']);
+    expect(refused(() => seatFrom(text))).toEqual(['USAGE', 'member']);
   });
 });
 

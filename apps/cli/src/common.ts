@@ -1,4 +1,5 @@
 /** Options that several commands share, and their parsing. */
+import { isName, parseSeat, type Seat } from '@antipode/protocol';
 import { AntipodeError, isAddress } from '@antipode/runtime';
 import { Command } from 'commander';
 
@@ -77,20 +78,20 @@ export function collect(value: string, previous: readonly string[] = []): string
 
 /** `id@host:port` */
 export function parseCoordinator(text: string): { id: string; address: string } {
-  const match = /^([a-z0-9][a-z0-9-]*)@(\S+)$/.exec(text);
-  if (match === null || !isAddress(match[2]!))
+  const [id = '', address = '', ...more] = text.split('@');
+  if (!isName(id) || !isAddress(address) || more.length > 0)
     throw new AntipodeError('USAGE', `--coordinator must be ID@HOST:PORT, found "${text}"`, {
       details: { field: 'coordinator' },
     });
-  return { id: match[1]!, address: match[2]! };
+  return { id, address };
 }
 
 /** `site=serial` */
-export function parseSeat(text: string): { site: string; serial: string } {
-  const [site, serial, more] = text.split('=');
-  if (!site || !serial || more !== undefined)
+export function seatFrom(text: string): Seat {
+  const seat = parseSeat(text);
+  if (seat === undefined)
     throw new AntipodeError('USAGE', `a member must be SITE=SERIAL, found "${text}"`, { details: { field: 'member' } });
-  return { site, serial };
+  return seat;
 }
 
 /** `NAME=VALUE`, each name once. The value may hold further equals signs. */

@@ -1,7 +1,14 @@
 /** The folders that `antipode init` makes: authority, coordinator, site, operator. Nothing is ever overwritten. */
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type Authority, createAuthority, type IdentityKind, identityUri, issueCertificate } from '@antipode/protocol';
+import {
+  type Authority,
+  createAuthority,
+  type IdentityKind,
+  identityUri,
+  isName,
+  issueCertificate,
+} from '@antipode/protocol';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import { stringify } from 'yaml';
 
@@ -76,7 +83,7 @@ function readAuthority(folder: string): { authority: Authority; trustDomain: str
 
 async function certificateFiles(authorityFolder: string, { kind, name }: { kind: IdentityKind; name: string }) {
   const { authority, trustDomain } = readAuthority(authorityFolder);
-  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name))
+  if (!isName(name))
     throw new AntipodeError('USAGE', `"${name}" must be lower-case letters, digits and dashes`, {
       details: { field: kind },
     });

@@ -1,11 +1,14 @@
 /** The operator's connection to the coordinator, and waiting for operations with progress. */
+
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import {
   type Client,
   createClient,
+  isName,
   isUnreachable,
+  NAME_EXPECTED,
   type Operation,
   OperatorService,
   Tls,
@@ -26,7 +29,7 @@ import type { Output } from './output.ts';
 
 const schema = z.strictObject({
   coordinator: z.strictObject({
-    id: z.string().min(1),
+    id: z.string().refine(isName, NAME_EXPECTED),
     address: z.string().refine(isAddress, ADDRESS_EXPECTED),
   }),
   tls: z.strictObject({ ca: z.string().min(1), certificate: z.string().min(1), key: z.string().min(1) }),

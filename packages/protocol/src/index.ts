@@ -15,6 +15,7 @@ export { type Identity, type IdentityKind, identityUri, MAY_CALL, parseIdentity 
 export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './certificates/tls.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
 export { type GenerationPosition, isNewer, newestOf } from './convert/generation-order.ts';
+export { isName, isSerial, NAME_EXPECTED, parseSeat, SERIAL_EXPECTED, type Seat } from './convert/names.ts';
 export { type RoleName, roleName, roleNumber, roleOf } from './convert/roles.ts';
 export { enumWord } from './convert/words.ts';
 export * from './gen/antipode/v1/coordinator_pb.ts';

@@ -1,11 +1,12 @@
 /** The coordinator's configuration: one YAML file, paths relative to it. */
 import { dirname, resolve } from 'node:path';
+import { isName, NAME_EXPECTED } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 import { PROFILES, type Timings } from './timings.ts';
 
 const address = z.string().refine(isAddress, ADDRESS_EXPECTED);
-const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
+const name = z.string().refine(isName, NAME_EXPECTED);
 const path = z.string().min(1, 'expected a path');
 
 export const coordinatorConfigSchema = z.strictObject({

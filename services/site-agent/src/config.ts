@@ -1,11 +1,12 @@
 /** The agent's configuration: one YAML file, paths relative to it, PINs and pins in files of their own. */
 import { dirname, join, resolve } from 'node:path';
 import { OBJECT_CLASSES, type PartitionConfig, PROTECTIONS, VENDOR_DEFINED } from '@antipode/hsm-core';
+import { isName, NAME_EXPECTED } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 
 const address = z.string().refine(isAddress, ADDRESS_EXPECTED);
-const siteName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and dashes');
+const name = z.string().refine(isName, NAME_EXPECTED);
 const path = z.string().min(1, 'expected a path');
 
 const tokenOf = {
@@ -25,7 +26,7 @@ const identityPartition = z.strictObject({
 
 const partition = z.strictObject({
   /** Name within this site. */
-  name: siteName,
+  name,
   module: path,
   /** For C_Initialize, of a module that wants some: NSS is told here where its database is. Never a secret. */
   moduleParameters: z.string().min(1).max(4096).optional(),
@@ -59,12 +60,12 @@ const partition = z.strictObject({
 });
 
 export const agentConfigSchema = z.strictObject({
-  site: siteName,
+  site: name,
   /** Where coordinator and other agents connect. */
   listen: address,
   /** How they reach it, where that differs. */
   advertise: address.optional(),
-  coordinator: z.strictObject({ id: siteName, address }),
+  coordinator: z.strictObject({ id: name, address }),
   tls: z.strictObject({ ca: path, certificate: path, key: path }),
   dataFolder: path,
   /** Identities of partitions elsewhere that this site trusts; written by `antipode peer trust`. */

@@ -13,8 +13,8 @@ import {
   collect,
   command,
   operatorCommand,
-  parseSeat,
   readCommand,
+  seatFrom,
   seconds,
   TIMEOUT_S_DEFAULT,
   wholeSeconds,
@@ -307,15 +307,15 @@ export function groupCommand(): Command {
       .option('--timeout <seconds>', 'how long to wait for the domain key', seconds, TIMEOUT_S_DEFAULT)
       .action(async (name, options) => {
         const out = output(options);
-        const members = options.member.map(parseSeat);
-        const scratch = options.scratch.map(parseSeat);
+        const members = options.member.map(seatFrom);
+        const scratch = options.scratch.map(seatFrom);
         for (const remark of remarksOn({ name, members: members.length })) out.note(remark);
         await withOperator(options.config, async (operator) => {
           const spec = {
             name,
             members,
             scratch,
-            ...(options.distributor === undefined ? {} : { distributor: parseSeat(options.distributor) }),
+            ...(options.distributor === undefined ? {} : { distributor: seatFrom(options.distributor) }),
             filter: filterOf(options),
             rpoSeconds: options.rpo ?? 0,
             drillCron: options.drill ?? '',
@@ -408,7 +408,7 @@ export function groupCommand(): Command {
           throw new AntipodeError('USAGE', 'expected either --distributor or --none', {
             details: { field: 'distributor' },
           });
-        const seat = options.distributor === undefined ? {} : { distributor: parseSeat(options.distributor) };
+        const seat = options.distributor === undefined ? {} : { distributor: seatFrom(options.distributor) };
         const { group: state } = await withOperator(options.config, (operator) =>
           operator.setDistributor({ group: name, ...seat }),
         );

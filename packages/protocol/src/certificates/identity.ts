@@ -3,6 +3,7 @@
  * access: a method that is not in it is refused to everybody.
  */
 import { AntipodeError } from '@antipode/runtime';
+import { NAME } from '../convert/names.ts';
 
 export type IdentityKind = 'site' | 'coordinator' | 'operator';
 
@@ -13,7 +14,7 @@ export interface Identity {
   readonly name: string;
 }
 
-const FORM = /^spiffe:\/\/([a-z0-9.-]{1,255})\/(site|coordinator|operator)\/([a-z0-9][a-z0-9-]{0,62})$/;
+const FORM = new RegExp(`^spiffe://([a-z0-9.-]{1,255})/(site|coordinator|operator)/(${NAME})$`);
 
 /** Parses `spiffe://<trust domain>/<kind>/<name>`; undefined where it is none of ours. */
 export function parseIdentity(uri: string): Identity | undefined {
@@ -24,7 +25,7 @@ export function parseIdentity(uri: string): Identity | undefined {
 export const identityUri = ({ trustDomain, kind, name }: Identity): string => `spiffe://${trustDomain}/${kind}/${name}`;
 
 /** A name as Node prints it: plain, or quoted like JSON where it holds a character that could pass for a separator. */
-const NAME = /([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/gy;
+const ALTERNATIVE_NAME = /([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/gy;
 
 /**
  * The identity in a certificate's subject alternative names, in the form that Node gives them. There must be exactly one
@@ -34,7 +35,7 @@ export function identityFromNames(subjectAltName: string | undefined): Identity 
   const text = subjectAltName ?? '';
   const uris: string[] = [];
   let read = 0;
-  for (const [whole, type, value] of text.matchAll(NAME)) {
+  for (const [whole, type, value] of text.matchAll(ALTERNATIVE_NAME)) {
     read += whole.length;
     if (type === 'URI') uris.push(value!);
   }

@@ -1,5 +1,5 @@
 /** Turns an operator's declaration of a group into ours, and checks it against what is there. */
-import { FailoverPolicy, type GroupSpec as GroupSpecMessage } from '@antipode/protocol';
+import { FailoverPolicy, type GroupSpec as GroupSpecMessage, isName } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { checkCron } from '../calendar/schedule.ts';
 import { type GroupSpec, SCRUB_MS_DEFAULT, type Seat } from '../model.ts';
@@ -32,7 +32,7 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
     throw new AntipodeError('REQUEST_INVALID', `${field} ${why}`, { details: { field } });
   };
   if (message === undefined) return invalid('spec', 'is missing');
-  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(message.name)) invalid('name', 'must be lower-case letters, digits and dashes');
+  if (!isName(message.name)) invalid('name', 'must be lower-case letters, digits and dashes');
   if (message.members.length === 0) invalid('members', 'must not be empty');
   const sites = message.members.map(({ site }) => site);
   if (new Set(sites).size !== sites.length) invalid('members', 'must be at different sites');

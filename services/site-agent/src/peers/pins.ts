@@ -3,14 +3,15 @@
  * every decision, so that an enrolment needs no restart. Never taken from the coordinator (design, section 4).
  */
 import { existsSync, readFileSync } from 'node:fs';
+import { isName, isSerial, SERIAL_EXPECTED } from '@antipode/protocol';
 import { AntipodeError, loadConfig, writeFileDurably } from '@antipode/runtime';
 import { stringify } from 'yaml';
 import { z } from 'zod';
 
 const pinSchema = z.strictObject({
   identity: z.string().regex(/^[0-9a-f]{64}$/, 'expected the SHA-256 of an identity key, 64 hexadecimal digits'),
-  site: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected the name of a site'),
-  serial: z.string().regex(/^[^=\p{C}]{1,64}$/u, 'expected the serial number of a token'),
+  site: z.string().refine(isName, 'expected the name of a site'),
+  serial: z.string().refine(isSerial, SERIAL_EXPECTED),
   role: z.enum(['member', 'scratch', 'distributor']).default('member'),
   comment: z.string().optional(),
 });
