@@ -1,5 +1,4 @@
 /** The operator's connection to the coordinator, and waiting for operations with progress. */
-
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';

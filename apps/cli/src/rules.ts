@@ -1,5 +1,5 @@
 /** The rules of a filter, as options and as a table of what they match. */
-import type { MatchRulesResponse } from '@antipode/protocol';
+import { filterMessage, type MatchRulesResponse } from '@antipode/protocol';
 import type { LocalRuleMatch } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { collect } from './common.ts';
@@ -19,12 +19,13 @@ export const withRuleOptions = (command: Command): Command =>
     .option('--exclude-class <class>', 'class of objects that never leave their site', collect, [])
     .option('--exclude-ignore-case', 'ignore upper and lower case in labels');
 
-export const filterOf = ({ excludeId, excludeLabel, excludeClass, excludeIgnoreCase }: RuleOptions) => ({
-  excludeIds: [...excludeId],
-  excludeLabels: [...excludeLabel],
-  excludeClasses: [...excludeClass],
-  ignoreCase: excludeIgnoreCase === true,
-});
+export const filterOf = ({ excludeId, excludeLabel, excludeClass, excludeIgnoreCase = false }: RuleOptions) =>
+  filterMessage({
+    excludeIds: excludeId,
+    excludeLabels: excludeLabel,
+    excludeClasses: excludeClass,
+    ignoreCase: excludeIgnoreCase,
+  });
 
 /** The objects that each rule keeps at the active site, by id. Only the site itself shows labels. */
 export function ruleTable({ site, serial, rules }: MatchRulesResponse): string {

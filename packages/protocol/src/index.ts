@@ -14,8 +14,29 @@ export {
 export { type Identity, type IdentityKind, identityUri, MAY_CALL, parseIdentity } from './certificates/identity.ts';
 export { type ExpectedPeer, KEY_EXCHANGE, Tls, type TlsFiles } from './certificates/tls.ts';
 export { type CallOptions, type Client, type ClientOptions, createClient } from './client.ts';
+export { fenceOf } from './convert/fences.ts';
+export {
+  FILTER_CLASSES,
+  type FilterFault,
+  type FilterRules,
+  filterFault,
+  filterMessage,
+  filterRules,
+  isCkaId,
+  isLabelPattern,
+} from './convert/filters.ts';
 export { type GenerationPosition, isNewer, newestOf } from './convert/generation-order.ts';
+export {
+  digestOf,
+  factsRef,
+  type GenerationFacts,
+  type GenerationName,
+  generationFacts,
+  generationName,
+  nameRef,
+} from './convert/generation-refs.ts';
 export { isName, isSerial, NAME_EXPECTED, parseSeat, SERIAL_EXPECTED, type Seat } from './convert/names.ts';
+export { FAILED_IDS_MAX, NO_PROOF, type Proof, proofOf, proofSummary } from './convert/proofs.ts';
 export { type RoleName, roleName, roleNumber, roleOf } from './convert/roles.ts';
 export { enumWord } from './convert/words.ts';
 export * from './gen/antipode/v1/coordinator_pb.ts';

@@ -1,5 +1,5 @@
 /** The coordinator's nouns. Epochs and generation numbers are BigInt, times milliseconds of the timeline. */
-import type { RoleName } from '@antipode/protocol';
+import type { GenerationFacts, Proof, RoleName } from '@antipode/protocol';
 import type { Disposition, ErrorCode } from '@antipode/runtime';
 
 export type Role = RoleName;
@@ -61,35 +61,17 @@ export interface Group {
   readonly createdMs: number;
 }
 
-export interface Uncaptured {
-  readonly objectId: string;
-  readonly kind: string;
-  readonly reason: string;
-}
+export type Uncaptured = GenerationFacts['uncaptured'][number];
 
 /** A generation as the coordinator knows it: digests and counts. */
-export interface Generation {
-  readonly epoch: bigint;
-  readonly number: bigint;
-  readonly manifestDigest: string;
-  readonly contentDigest: string;
-  readonly objectCount: number;
-  /** Private and secret keys among them; undefined where that was not recorded. */
-  readonly keyCount?: number | undefined;
-  readonly domainKeyVersion: number;
-  readonly uncaptured: readonly Uncaptured[];
+export interface Generation extends GenerationFacts {
   /** When the last capture that gave these contents started. */
   readonly recoveryPointMs: number;
   /** Trace of the capture, which its replications continue. */
   readonly trace: Readonly<Record<string, string>>;
 }
 
-export interface Proof {
-  readonly proved: number;
-  readonly failed: number;
-  readonly failedObjectIds: readonly string[];
-  readonly usesNotExercised: number;
-}
+export type { Proof };
 
 export const INTENT_KINDS = [
   'enrolment',

@@ -1,5 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OBJECT_CLASSES } from '@antipode/hsm-core';
+import { FILTER_CLASSES } from '@antipode/protocol';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { loadAgentConfig, partitionConfig } from './config.ts';
@@ -115,4 +117,8 @@ it('needs at least one partition', () => {
 it('gives no partition a role that it was not given: scratch is declared, or it is not', () => {
   const { partitions } = load(GOOD.replace('    role: scratch\n', ''));
   expect(partitions.map(({ role }) => role)).toEqual(['member', 'member']);
+});
+
+it('has the classes of objects that the rules of a group have', () => {
+  expect(OBJECT_CLASSES).toEqual(FILTER_CLASSES);
 });

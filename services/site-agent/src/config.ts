@@ -1,7 +1,7 @@
 /** The agent's configuration: one YAML file, paths relative to it, PINs and pins in files of their own. */
 import { dirname, join, resolve } from 'node:path';
 import { OBJECT_CLASSES, type PartitionConfig, PROTECTIONS, VENDOR_DEFINED } from '@antipode/hsm-core';
-import { isName, NAME_EXPECTED } from '@antipode/protocol';
+import { isCkaId, isLabelPattern, isName, NAME_EXPECTED } from '@antipode/protocol';
 import { ADDRESS_EXPECTED, isAddress, loadConfig } from '@antipode/runtime';
 import { z } from 'zod';
 
@@ -51,8 +51,8 @@ const partition = z.strictObject({
   /** Objects that never leave this site, whatever a group's own filter says. */
   exclude: z
     .strictObject({
-      ids: z.array(z.string().regex(/^(?:[0-9a-fA-F]{2})+$/, 'expected a CKA_ID in hexadecimal')).default([]),
-      labels: z.array(z.string().regex(/[^\p{C}\p{Z}]/u, 'expected a pattern with a visible character')).default([]),
+      ids: z.array(z.string().refine(isCkaId, 'expected a CKA_ID in hexadecimal')).default([]),
+      labels: z.array(z.string().refine(isLabelPattern, 'expected a pattern with a visible character')).default([]),
       classes: z.array(z.enum(OBJECT_CLASSES)).default([]),
       ignoreCase: z.boolean().default(false),
     })

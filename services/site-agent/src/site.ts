@@ -1,6 +1,6 @@
 /** What the orders of one agent share. Built once in agent.ts. */
 import type { SealedGeneration } from '@antipode/hsm-core';
-import { type CertificateState, type Fence, isNewer } from '@antipode/protocol';
+import { type CertificateState, isNewer } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type Prng } from '@antipode/runtime';
 import type { Partition, Partitions } from './partition/partitions.ts';
 import type { Mender } from './peers/mending.ts';
@@ -36,13 +36,6 @@ export interface Site {
   readonly mender: Mender;
   readonly retention: Retention;
   readonly collector: Collector;
-}
-
-/** The fence of a request; the server has made sure that it is there. */
-export function fenceOf(request: { readonly fence?: Fence | undefined }): Fence {
-  if (request.fence === undefined)
-    throw new AntipodeError('REQUEST_INVALID', 'fence is missing', { details: { field: 'fence' } });
-  return request.fence;
 }
 
 /** @throws NOT_FOUND */

@@ -1,12 +1,5 @@
 import { LOSS_LIMIT, RETENTION_MS } from '@antipode/hsm-core';
-import {
-  type Concern,
-  FailoverPolicy,
-  type GroupState,
-  type MatchRulesResponse,
-  MemberRole,
-  roleName,
-} from '@antipode/protocol';
+import { type Concern, FailoverPolicy, type GroupState, type MatchRulesResponse, roleName } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
 import {

@@ -1,5 +1,5 @@
-import { GenerationStanding, type GroupState, MemberRole, roleName } from '@antipode/protocol';
-import { AntipodeError, fromHex, systemClock } from '@antipode/runtime';
+import { GenerationStanding, type GroupState, MemberRole, nameRef, roleName } from '@antipode/protocol';
+import { AntipodeError, systemClock } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../common.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -35,7 +35,7 @@ export async function untilAcknowledged(
 ): Promise<Acknowledged> {
   const endMs = systemClock.monotonicMs() + timeoutMs;
   const { epoch, number, manifestDigest } = generation;
-  const name = { epoch: BigInt(epoch), generation: BigInt(number), manifestDigest: fromHex(manifestDigest) };
+  const name = nameRef({ epoch: BigInt(epoch), number: BigInt(number), manifestDigest });
   for (;;) {
     const { standing, waitingSites, lackingSites } = await operator.getGeneration({
       group,

@@ -1,5 +1,11 @@
 /** Turns an operator's declaration of a group into ours, and checks it against what is there. */
-import { FailoverPolicy, type GroupSpec as GroupSpecMessage, isName } from '@antipode/protocol';
+import {
+  FailoverPolicy,
+  filterFault,
+  filterRules,
+  type GroupSpec as GroupSpecMessage,
+  isName,
+} from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { checkCron } from '../calendar/schedule.ts';
 import { type GroupSpec, SCRUB_MS_DEFAULT, type Seat } from '../model.ts';
@@ -10,23 +16,8 @@ const RPO_MS_DEFAULT = 5 * 60_000;
 const RPO_MS_MIN = 1_000;
 /** More often, an HSM would do little else. */
 const SCRUB_MS_MIN = 60_000;
-/** Names of object classes, as manifests and filters have them. */
-const CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
 
 /** @throws REQUEST_INVALID, naming the field */
-/** The filter of a declaration, as agents and operators are told it. */
-export const filterMessage = ({
-  excludeIds,
-  excludeLabels,
-  excludeClasses,
-  ignoreCase = false,
-}: GroupSpec['filter']) => ({
-  excludeIds: [...excludeIds],
-  excludeLabels: [...excludeLabels],
-  excludeClasses: [...excludeClasses],
-  ignoreCase,
-});
-
 export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   const invalid = (field: string, why: string): never => {
     throw new AntipodeError('REQUEST_INVALID', `${field} ${why}`, { details: { field } });
@@ -52,25 +43,15 @@ export function specFrom(message: GroupSpecMessage | undefined): GroupSpec {
   const scrubMs = message.scrubSeconds === 0 ? SCRUB_MS_DEFAULT : message.scrubSeconds * 1_000;
   if (scrubMs < SCRUB_MS_MIN) invalid('scrub_seconds', `must be ${SCRUB_MS_MIN / 1_000} or more`);
   checkCron(message.drillCron);
-  // A rule that matches nothing by mistake would let a key leave that must not.
-  for (const id of message.filter?.excludeIds ?? [])
-    if (!/^(?:[0-9a-fA-F]{2})+$/.test(id))
-      invalid('filter.exclude_ids', `"${id}" is not a CKA_ID in hexadecimal, such as 0a1f`);
-  for (const name of message.filter?.excludeClasses ?? [])
-    if (!CLASSES.includes(name)) invalid('filter.exclude_classes', `"${name}" is none of ${CLASSES.join(', ')}`);
-  for (const label of message.filter?.excludeLabels ?? [])
-    if (!/[^\p{C}\p{Z}]/u.test(label)) invalid('filter.exclude_labels', 'must have a visible character');
+  const filter = filterRules(message.filter);
+  const fault = filterFault(filter);
+  if (fault !== undefined) invalid(`filter.${fault.field}`, fault.why);
   return {
     name: message.name,
     members: message.members.map(({ site, serial }) => ({ site, serial })),
     scratch: message.scratch.map(({ site, serial }) => ({ site, serial })),
     ...(distributor === undefined ? {} : { distributor: { site: distributor.site, serial: distributor.serial } }),
-    filter: {
-      excludeIds: message.filter?.excludeIds ?? [],
-      excludeLabels: message.filter?.excludeLabels ?? [],
-      excludeClasses: message.filter?.excludeClasses ?? [],
-      ...(message.filter?.ignoreCase === true ? { ignoreCase: true } : {}),
-    },
+    filter,
     rpoMs,
     drillCron: message.drillCron,
     scrubMs,

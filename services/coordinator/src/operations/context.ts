@@ -1,9 +1,9 @@
 /** What the effects of all machines share: the ports, the group of an intent, and how orders are put. */
-import type { GenerationRef, OrderState, ProofSummary } from '@antipode/protocol';
-import { AntipodeError, type Clock, currentTrace, fromHex, hex } from '@antipode/runtime';
+import { factsRef, type GenerationRef, generationFacts, type OrderState } from '@antipode/protocol';
+import { AntipodeError, type Clock, currentTrace } from '@antipode/runtime';
 import type { Election } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
-import { activeOf, type Generation, type Group, type Member, type Proof } from '../model.ts';
+import { activeOf, type Generation, type Group, type Member } from '../model.ts';
 import type { Agent, Agents } from '../sites/agents.ts';
 import type { Detector } from '../sites/detector.ts';
 import type { JournalBook } from '../sites/journals.ts';
@@ -148,44 +148,10 @@ export function requireRef(ref: GenerationRef | undefined): GenerationRef {
 }
 
 export function generationFrom(ref: GenerationRef, recoveryPointMs: number): Generation {
-  return {
-    epoch: ref.epoch,
-    number: ref.generation,
-    manifestDigest: hex(ref.manifestDigest),
-    contentDigest: hex(ref.contentDigest),
-    objectCount: ref.objectCount,
-    keyCount: ref.keyCount,
-    domainKeyVersion: ref.domainKeyVersion,
-    uncaptured: ref.uncaptured.map(({ objectId, kind, reason }) => ({ objectId, kind, reason })),
-    recoveryPointMs,
-    trace: currentTrace(),
-  };
+  return { ...generationFacts(ref), recoveryPointMs, trace: currentTrace() };
 }
 
 /** For an order: which generation, without the objects that it does not protect, which may be many. */
-export function orderRefOf(generation: Generation) {
-  return { ...refOf(generation), uncaptured: [] };
-}
+export const orderRefOf = (generation: Generation) => refOf({ ...generation, uncaptured: [] });
 
-export function refOf(generation: Generation) {
-  return {
-    epoch: generation.epoch,
-    generation: generation.number,
-    manifestDigest: fromHex(generation.manifestDigest),
-    contentDigest: fromHex(generation.contentDigest),
-    captureStartedMs: BigInt(generation.recoveryPointMs),
-    objectCount: generation.objectCount,
-    ...(generation.keyCount === undefined ? {} : { keyCount: generation.keyCount }),
-    domainKeyVersion: generation.domainKeyVersion,
-    uncaptured: generation.uncaptured.map((object) => ({ ...object })),
-  };
-}
-
-export function proofFrom(proof: ProofSummary | undefined): Proof {
-  return {
-    proved: proof?.proved ?? 0,
-    failed: proof?.failed ?? 0,
-    failedObjectIds: [...(proof?.failedObjectIds ?? [])],
-    usesNotExercised: proof?.usesNotExercised ?? 0,
-  };
-}
+export const refOf = (generation: Generation) => factsRef(generation, generation.recoveryPointMs);

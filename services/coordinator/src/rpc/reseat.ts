@@ -1,6 +1,5 @@
 /** What operators ask when database and journals disagree. */
-import type { Handlers, OperatorService } from '@antipode/protocol';
-import { fromHex } from '@antipode/runtime';
+import { type Handlers, nameRef, type OperatorService } from '@antipode/protocol';
 import { activeOf } from '../model.ts';
 import { readGroup } from '../store/tables/groups.ts';
 import type { RpcPorts } from './rpc.ts';
@@ -22,15 +21,7 @@ export function reseatHandlers({ store, effects, reconciler }: RpcPorts): Reseat
             role: account?.role ?? '',
             epoch: account?.epoch ?? 0n,
             epochOwner: account?.epochOwner ?? '',
-            ...(newest === undefined
-              ? {}
-              : {
-                  newest: {
-                    epoch: newest.epoch,
-                    generation: newest.number,
-                    manifestDigest: fromHex(newest.manifestDigest),
-                  },
-                }),
+            ...(newest === undefined ? {} : { newest: nameRef(newest) }),
             quarantine: account?.quarantine ?? '',
           };
         }),

@@ -4,24 +4,20 @@ import {
   type CoordinatorService,
   certificateInfo,
   type DescribeResponse,
+  filterMessage,
+  generationName,
   type Handlers,
+  nameRef,
   type OperatorService,
 } from '@antipode/protocol';
-import { AntipodeError, type Clock, fromHex, hex, isAddress, type Log, VERSION } from '@antipode/runtime';
+import { AntipodeError, type Clock, fromHex, isAddress, type Log, VERSION } from '@antipode/runtime';
 import type { ClockStep, Timeline } from '../calendar/timeline.ts';
 import type { Election } from '../election.ts';
 import { concernsOf, NO_FAILURE } from '../groups/concerns.ts';
 import { type Contradiction, contradictionOf, quarantineOf, refuseContradicted } from '../groups/contradiction.ts';
 import { standingOf } from '../groups/generation-standing.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
-import {
-  checkDistributor,
-  checkSeats,
-  checkSites,
-  differences,
-  filterMessage,
-  specFrom,
-} from '../groups/group-spec.ts';
+import { checkDistributor, checkSeats, checkSites, differences, specFrom } from '../groups/group-spec.ts';
 import { usableAcknowledgements } from '../groups/member-trouble.ts';
 import { activeOf, type Group } from '../model.ts';
 import type { Changes } from '../operations/changes.ts';
@@ -446,8 +442,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
 
     getGeneration: async ({ group: name, generation, sites }) => {
       const group = await groupOf(name);
-      const { epoch, generation: number, manifestDigest } = requireRef(generation);
-      const asked = { epoch, number, manifestDigest: hex(manifestDigest) };
+      const asked = generationName(requireRef(generation));
       const [recorded, newest, acknowledged, tenures] = await store.query((db) =>
         Promise.all([
           readGeneration(db, name, asked),
@@ -541,11 +536,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
           ? {}
           : { targetGeneration: { epoch: target.applied.epoch, generation: target.applied.number } }),
         lostGenerations: (choice?.lost ?? []).map(({ number }) => number),
-        losses: ((ifNotFetched ?? choice)?.lost ?? []).map(({ epoch, number, manifestDigest }) => ({
-          epoch,
-          generation: number,
-          manifestDigest: fromHex(manifestDigest),
-        })),
+        losses: ((ifNotFetched ?? choice)?.lost ?? []).map(nameRef),
         obstacle: obstacle ?? '',
         catchesUp: choice?.canCatchUp === true,
         needsAcceptLoss: obstacle === undefined && isRefused,
@@ -558,11 +549,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
 
     failover: async ({ group: name, toSite, acceptLoss, acceptedLosses }, { identity }) => {
       const group = await agreedGroup(name, isWayOut);
-      const accepted = acceptedLosses.map(({ epoch, generation, manifestDigest }) => ({
-        epoch,
-        number: generation,
-        manifestDigest: hex(manifestDigest),
-      }));
+      const accepted = acceptedLosses.map(generationName);
       return startFailover(ports, group, { toSite, acceptLoss, accepted, operator: identity.name });
     },
 

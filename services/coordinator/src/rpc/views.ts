@@ -1,9 +1,11 @@
 /** What operators are shown: the database's truth and the detector's view as messages. Numbers are never better than reality (I13). */
 import {
   FailoverPolicy,
+  filterMessage,
   GenerationStanding,
   type GroupSpecSchema,
   type GroupStateSchema,
+  nameRef,
   type OperationSchema,
   roleNumber,
   type SiteStateSchema,
@@ -13,7 +15,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Concern } from '../groups/concerns.ts';
 import { type Contradiction, quarantineOf } from '../groups/contradiction.ts';
 import type { Standing } from '../groups/generation-standing.ts';
-import { deletionsMessage, filterMessage } from '../groups/group-spec.ts';
+import { deletionsMessage } from '../groups/group-spec.ts';
 import { troubleOf, usableAcknowledgements } from '../groups/member-trouble.ts';
 import { activeOf, type Generation, type Group, type GroupSpec, type OrderFailure } from '../model.ts';
 import { refOf } from '../operations/context.ts';
@@ -134,12 +136,7 @@ const concernMessage = ({ ageMs, hint, ...concern }: Concern) => ({
 });
 
 function waitMessage({ waiting, ageMs }: NonNullable<GroupFacts['wait']>) {
-  const refs = (all: readonly Held[]) =>
-    all.map(({ epoch, number, manifestDigest }) => ({
-      epoch,
-      generation: number,
-      manifestDigest: fromHex(manifestDigest),
-    }));
+  const refs = (all: readonly Held[]) => all.map(nameRef);
   return {
     toSite: waiting.to,
     generations: refs(waiting.generations),

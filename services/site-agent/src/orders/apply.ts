@@ -2,16 +2,13 @@
  * Applies a generation to a standby: pulls what is lacking, restores it, and records it as staged. It becomes `applied`,
  * and so fit for promotion, only when verify.ts has read it back (I4).
  */
-
 import { kindOf, type RefusedObject, type SealedGeneration, unseal } from '@antipode/hsm-core';
-import type { ApplyRequest, ApplyResponseSchema } from '@antipode/protocol';
-import { isNewer } from '@antipode/protocol';
+import { type ApplyRequest, type ApplyResponseSchema, digestOf, fenceOf, isNewer } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { LeftOvers } from '../partition/left-overs.ts';
 import type { Partition } from '../partition/partitions.ts';
-import { fenceOf, headOf, requireStandby, type Site, seatOf } from '../site.ts';
-import { digestOf } from './generation-ref.ts';
+import { headOf, requireStandby, type Site, seatOf } from '../site.ts';
 
 /**
  * Objects of a staged generation that have to be used, for verify.ts, and those that failed there, for the next apply; lost with

@@ -1,11 +1,11 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
 import { type Loss, seal } from '@antipode/hsm-core';
-import type { CaptureRequest, CaptureResponseSchema } from '@antipode/protocol';
+import { type CaptureRequest, type CaptureResponseSchema, fenceOf, filterRules } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterCapture, countedByName } from '../partition/not-carried.ts';
-import { filterFrom, withRulesOfSite } from '../partition/object-filter.ts';
-import { fenceOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
+import { withRulesOfSite } from '../partition/object-filter.ts';
+import { newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
 import type { GenerationSummary } from '../storage/generation-store.ts';
 import { refOf } from './generation-ref.ts';
 
@@ -54,7 +54,7 @@ export async function capture(
           number: request.reservedGeneration || max(previous?.generation.number ?? 0n, request.aboveGeneration) + 1n,
           domainKeyVersion: request.domainKeyVersion,
           previous,
-          filter: withRulesOfSite(filterFrom(request.filter), partition.settings),
+          filter: withRulesOfSite(filterRules(request.filter), partition.settings),
           unrestored: refusedAt(site, group),
           lost: new Set(await store.unsound(store.damaged)),
           hasRestored: site.deletions.hasRestored(group),

@@ -10,7 +10,7 @@ import type { Partition } from '../partition/partitions.ts';
 import type { Site } from '../site.ts';
 import type { Seat } from '../storage/journal.ts';
 import { heldDomainKeys, readOneMore } from './domain-key-retirement.ts';
-import { briefRefOf, type GenerationRefInit } from './generation-ref.ts';
+import { briefRefOf } from './generation-ref.ts';
 
 /** Those that a member goes by; `staged` is on its way to be one. */
 export const HEADS = ['captured', 'applied'] as const;
@@ -137,7 +137,7 @@ function headRef(
   { journal, store }: Site,
   group: string,
   kind: (typeof HEADS)[number],
-): { readonly ref?: GenerationRefInit; readonly error?: AntipodeError } {
+): { readonly ref?: ReturnType<typeof briefRefOf>; readonly error?: AntipodeError } {
   const digest = journal.head(group, kind);
   const known = digest === undefined ? undefined : store.knownSummary(digest);
   if (known === undefined) return {};

@@ -5,17 +5,21 @@
  * who sees that every member has come as far as the newest generation, and this site, which reads every signed manifest in its
  * own store. Whatever cannot be read, or is under way, is a reason to keep.
  */
-
 import type { DomainKeyEnd, DomainKeyRecord } from '@antipode/hsm-core';
-import type { HeldDomainKey, RetireDomainKeysRequest, RetireDomainKeysResponseSchema } from '@antipode/protocol';
-import { isNewer } from '@antipode/protocol';
+import {
+  digestOf,
+  fenceOf,
+  type HeldDomainKey,
+  isNewer,
+  type RetireDomainKeysRequest,
+  type RetireDomainKeysResponseSchema,
+} from '@antipode/protocol';
 import { AntipodeError, bytesEqual, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenPartition } from '../partition/partitions.ts';
-import { fenceOf, requireTrustedJournal, type Site } from '../site.ts';
+import { requireTrustedJournal, type Site } from '../site.ts';
 import type { GenerationSummary } from '../storage/generation-store.ts';
 import type { HeadKind } from '../storage/journal.ts';
-import { digestOf } from './generation-ref.ts';
 
 const KINDS = ['captured', 'applied', 'staged'] as const satisfies readonly HeadKind[];
 

@@ -4,13 +4,11 @@
  * cleaned up by the next one. Needs no other site where the generation is here.
  */
 import { emptyScratch, lookIntoScratch, type Rehearsal, rehearse } from '@antipode/hsm-core';
-import type { DrillRequest, DrillResponseSchema } from '@antipode/protocol';
+import { type DrillRequest, type DrillResponseSchema, digestOf, fenceOf, proofSummary } from '@antipode/protocol';
 import { AntipodeError, hasCode, hex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenPartition } from '../partition/partitions.ts';
-import { fenceOf, type Site } from '../site.ts';
-import { digestOf } from './generation-ref.ts';
-import { proofMessage } from './verify.ts';
+import type { Site } from '../site.ts';
 
 /** So that the signature can stand for nothing else. */
 const EVIDENCE_PREFIX = Buffer.from('antipode evidence v1\0');
@@ -121,7 +119,7 @@ export async function drill(
             ? rehearsal.proof
             : { ...rehearsal.proof, failed: Math.max(1, rehearsal.proof.failed) };
           return {
-            proof: proofMessage(failed),
+            proof: proofSummary(failed),
             times,
             isClean: rehearsal.isClean,
             evidence,

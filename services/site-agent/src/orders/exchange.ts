@@ -6,19 +6,20 @@
  * active member.
  */
 import { distributeDomainKey, ExchangeResponder, type ExchangeTransport, fingerprint } from '@antipode/hsm-core';
-import type {
-  BeginExchangeRequest,
-  CallContext,
-  CompleteExchangeRequest,
-  DistributeDomainKeyRequest,
-  DistributeDomainKeyResponseSchema,
-  Fence,
-  Identity,
+import {
+  type BeginExchangeRequest,
+  type CallContext,
+  type CompleteExchangeRequest,
+  type DistributeDomainKeyRequest,
+  type DistributeDomainKeyResponseSchema,
+  type Fence,
+  fenceOf,
+  type Identity,
 } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenPartition, Partition } from '../partition/partitions.ts';
-import { fenceOf, type Site, seatOf } from '../site.ts';
+import { type Site, seatOf } from '../site.ts';
 
 const EXCHANGE_TIMEOUT_MS = 30_000;
 /** As long as the responder keeps its half (enrol.ts): what is older can only be refused. */

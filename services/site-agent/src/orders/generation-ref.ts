@@ -1,27 +1,11 @@
-/** A generation as it is named on the wire: digests and counts, and what it does not protect. Never a label. */
+/** A generation of this site as it is named on the wire. */
 import { kindOf, type SealedGeneration } from '@antipode/hsm-core';
-import type { GenerationRef, GenerationRefSchema } from '@antipode/protocol';
-import { AntipodeError, fromHex, hex } from '@antipode/runtime';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { factsRef } from '@antipode/protocol';
 import { type GenerationSummary, summaryOf } from '../storage/generation-store.ts';
 
-export type GenerationRefInit = MessageInitShape<typeof GenerationRefSchema>;
-type Brief = Required<Omit<GenerationRef, 'uncaptured' | '$typeName' | '$unknown'>>;
-
 /** Without what it does not protect: small however many objects it has, for what is sent every second. */
-export function briefRefOf(summary: GenerationSummary): Brief {
-  const { epoch, number, digest, contentDigest, captureStartedMs, objectCount, keyCount, domainKeyVersion } = summary;
-  return {
-    epoch,
-    generation: number,
-    manifestDigest: fromHex(digest),
-    contentDigest: fromHex(contentDigest),
-    captureStartedMs: BigInt(captureStartedMs),
-    objectCount,
-    keyCount,
-    domainKeyVersion,
-  };
-}
+export const briefRefOf = (summary: GenerationSummary) =>
+  factsRef({ ...summary, manifestDigest: summary.digest, uncaptured: [] }, summary.captureStartedMs);
 
 /** The whole of it, for the answer to a capture. */
 export function refOf(sealed: SealedGeneration) {
@@ -33,13 +17,4 @@ export function refOf(sealed: SealedGeneration) {
       reason: object.reason,
     })),
   };
-}
-
-/** The manifest digest of a reference in a request. @throws REQUEST_INVALID */
-export function digestOf(ref: GenerationRef | undefined): string {
-  if (ref?.manifestDigest.length !== 32)
-    throw new AntipodeError('REQUEST_INVALID', 'generation.manifest_digest must be 32 bytes long', {
-      details: { field: 'generation' },
-    });
-  return hex(ref.manifestDigest);
 }

@@ -7,11 +7,10 @@
  * An order that nobody asks for any more still ends: one that waits for its turn is dropped, one that has begun goes on to
  * its end, and a promotion takes no role (promote.ts). The book does not decide who may order what: the fence has done that.
  */
-import type { Fence, JournalMarkSchema, OrderState } from '@antipode/protocol';
+import { type Fence, fenceOf, type JournalMarkSchema, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Closeable, hex, sha256 } from '@antipode/runtime';
 import { type DescMessage, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { callerGone } from '../partition/turns.ts';
-import { fenceOf } from '../site.ts';
 
 /** Longer than any change of the coordinators' leader takes, or of the database's primary: the next leader joins the order. */
 export const UNASKED_MS_MAX = 60_000;

@@ -3,19 +3,17 @@
  * no lease yet: that comes by heartbeat, like every other, once the coordinator has put the new tenure in force.
  */
 import { readBack } from '@antipode/hsm-core';
-import type { PromoteRequest } from '@antipode/protocol';
+import { digestOf, fenceOf, type PromoteRequest, proofSummary } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { checkCaller } from '../partition/turns.ts';
-import { fenceOf, newestHere, previousOf, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
+import { newestHere, previousOf, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
 import { HEADS } from './describe.ts';
-import { digestOf } from './generation-ref.ts';
-import { proofMessage } from './verify.ts';
 
 export async function promote(
   site: Site,
   request: PromoteRequest,
   signal?: AbortSignal,
-): Promise<{ proof: ReturnType<typeof proofMessage> }> {
+): Promise<{ proof: ReturnType<typeof proofSummary> }> {
   const { group, epoch, owner, requestId } = fenceOf(request);
   const { journal, fences, store } = site;
   const { seat, partition } = seatOf(site, group);
@@ -80,7 +78,7 @@ export async function promote(
         checkCaller(signal);
         journal.setSeat(group, seat.serial, 'active');
         site.log.info('promoted to active', { group, epoch, request: requestId, proved: proof.proved });
-        return { proof: proofMessage(proof) };
+        return { proof: proofSummary(proof) };
       }),
     signal,
     'urgent',

@@ -2,11 +2,10 @@
  * Seats this member anew, after an operator has looked at what database and journals say of the group. The new tenure, the
  * role, the newest generation that the partition is known to have held, and the end of a quarantine become durable as one.
  */
-import { isNewer, type ReseatRequest, roleOf } from '@antipode/protocol';
+import { digestOf, fenceOf, isNewer, type ReseatRequest, roleOf } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
-import { fenceOf, headOf, newestHere, type Site } from '../site.ts';
+import { headOf, newestHere, type Site } from '../site.ts';
 import type { HeadKind, Role } from '../storage/journal.ts';
-import { digestOf } from './generation-ref.ts';
 
 /** @throws EPOCH_STALE, EPOCH_CONFLICT, NOT_FOUND, ROLE_REFUSED, and what pulling a generation throws */
 export async function reseat(site: Site, request: ReseatRequest, signal?: AbortSignal): Promise<void> {

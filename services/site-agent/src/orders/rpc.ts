@@ -1,10 +1,9 @@
 /** The orders of SiteAgentService: each mutating one is admitted by its fence first, then acted upon. */
-import { type CallContext, type Handlers, isUnreachable, roleOf, SiteAgentService } from '@antipode/protocol';
-import type { LoopDelay } from '@antipode/runtime';
-import { AntipodeError } from '@antipode/runtime';
+import { type CallContext, fenceOf, type Handlers, isUnreachable, roleOf, SiteAgentService } from '@antipode/protocol';
+import { AntipodeError, type LoopDelay } from '@antipode/runtime';
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { matchFilter } from '../partition/object-filter.ts';
-import { fenceOf, type Site, seatOf } from '../site.ts';
+import { type Site, seatOf } from '../site.ts';
 import type { IdleCollection } from '../storage/idle-collection.ts';
 import { apply, type Touched } from './apply.ts';
 import { capture } from './capture.ts';

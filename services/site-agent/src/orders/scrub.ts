@@ -4,14 +4,14 @@
  * does not count as applied any more (I4, I13): the next replication makes anew what is damaged, beside what is there.
  */
 import { type Handle, type ObjectId, scrub as scrubPartition } from '@antipode/hsm-core';
-import type { ScrubRequest, ScrubResponseSchema } from '@antipode/protocol';
+import { fenceOf, proofSummary, type ScrubRequest, type ScrubResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenPartition } from '../partition/partitions.ts';
-import { fenceOf, headOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
+import { headOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
 import type { Role } from '../storage/journal.ts';
 import { refOf } from './generation-ref.ts';
-import { noteUntried, proofMessage } from './verify.ts';
+import { noteUntried } from './verify.ts';
 
 export async function scrub(
   site: Site,
@@ -82,7 +82,7 @@ export async function scrub(
         });
         return {
           generation: refOf(target),
-          proof: proofMessage(proof),
+          proof: proofSummary(proof),
           missingObjects: missing.length,
           alteredObjects: altered.length,
           mendedBlobs,

@@ -1,11 +1,10 @@
 /** Reads a staged generation back and uses its keys; only then does it count as applied here. */
 import { bury, findNamesakes, type ProofSummary, type Replica, readBack, setAside } from '@antipode/hsm-core';
-import type { ProofSummarySchema, VerifyRequest, VerifyResponseSchema } from '@antipode/protocol';
+import { digestOf, fenceOf, proofSummary, type VerifyRequest, type VerifyResponseSchema } from '@antipode/protocol';
 import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { fenceOf, previousOf, refusedAt, requireStandby, type Site, seatOf } from '../site.ts';
+import { previousOf, refusedAt, requireStandby, type Site, seatOf } from '../site.ts';
 import type { Touched } from './apply.ts';
-import { digestOf } from './generation-ref.ts';
 
 export async function verify(
   site: Site,
@@ -69,7 +68,7 @@ export async function verify(
             digestMatches: contentDigest === target.contentDigest,
           });
         }
-        return { contentDigest: fromHex(contentDigest), proof: proofMessage(proof) };
+        return { contentDigest: fromHex(contentDigest), proof: proofSummary(proof) };
       }),
     signal,
   );
@@ -150,15 +149,3 @@ export function noteUntried(
 
 /** A list for people; summaries count all. */
 const UNTRIED_MAX = 1_000;
-
-export function proofMessage({
-  proved,
-  failed,
-  failedObjectIds,
-  usesNotExercised,
-}: ProofSummary): MessageInitShape<typeof ProofSummarySchema> {
-  return { proved, failed, failedObjectIds: failedObjectIds.slice(0, FAILED_IDS_MAX), usesNotExercised };
-}
-
-/** A list for people; the count beside it is whole. */
-const FAILED_IDS_MAX = 100;

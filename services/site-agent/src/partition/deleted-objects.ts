@@ -2,7 +2,6 @@
  * What a person does at the site about objects that were deleted, damaged or replaced, with the agent running or not: sees
  * them by their names, which never leave the site; accepts their loss; or brings them back into the active member's token.
  */
-
 import {
   destroyNamesakes,
   type Entry,

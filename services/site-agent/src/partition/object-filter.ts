@@ -9,19 +9,11 @@ import {
   type ObjectFilter,
   type ObservedObject,
 } from '@antipode/hsm-core';
-import type { ObjectFilter as FilterMessage, MatchFilterRequest, MatchFilterResponseSchema } from '@antipode/protocol';
+import { filterRules, type MatchFilterRequest, type MatchFilterResponseSchema } from '@antipode/protocol';
 import { hex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { PartitionSettings } from '../config.ts';
 import type { Site } from '../site.ts';
-
-/** The rules of an order. */
-export const filterFrom = (message: FilterMessage | undefined): ObjectFilter => ({
-  excludeIds: message?.excludeIds ?? [],
-  excludeLabels: message?.excludeLabels ?? [],
-  excludeClasses: message?.excludeClasses ?? [],
-  ignoreCase: message?.ignoreCase ?? false,
-});
 
 /** These rules, and those of the partition's own configuration. */
 export function withRulesOfSite(filter: ObjectFilter, { exclude }: Pick<PartitionSettings, 'exclude'>): ObjectFilter {
@@ -44,7 +36,7 @@ export async function matchFilter(
 ): Promise<MessageInitShape<typeof MatchFilterResponseSchema>> {
   const partition = site.partitions.bySerial(serial);
   const objects = await partition.use(applicationObjects, signal);
-  const rules = matchesByRule(objects, filterFrom(filter));
+  const rules = matchesByRule(objects, filterRules(filter));
   return {
     rules: rules.map(({ rule: { kind, value }, objects: matched }) => ({
       kind,

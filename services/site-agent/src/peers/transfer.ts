@@ -4,8 +4,13 @@
  * costs what was in flight. A group's generations are served to who asks in its name, and nothing else is.
  */
 import { blobsNamed, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
-import type { PullBlobsRequest, PullManifestRequest, PullManifestResponse } from '@antipode/protocol';
-import { isUnreachable } from '@antipode/protocol';
+import {
+  digestOf,
+  isUnreachable,
+  type PullBlobsRequest,
+  type PullManifestRequest,
+  type PullManifestResponse,
+} from '@antipode/protocol';
 import {
   AntipodeError,
   bytesEqual,
@@ -18,7 +23,7 @@ import {
   sha256,
   systemClock,
 } from '@antipode/runtime';
-import { digestOf } from '../orders/generation-ref.ts';
+
 import { checkCaller } from '../partition/turns.ts';
 import type { GenerationStore } from '../storage/generation-store.ts';
 import type { Peer, PeerAddress, Peers } from './peers.ts';

@@ -1,6 +1,7 @@
 /** Has the active member captured, and records what it says. */
+import { filterMessage } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import { deletionsMessage, filterMessage } from '../../groups/group-spec.ts';
+import { deletionsMessage } from '../../groups/group-spec.ts';
 import type { Generation, Group } from '../../model.ts';
 import { recordCapture, releaseNumber, reserveNumber } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';

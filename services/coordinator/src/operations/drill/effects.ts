@@ -1,12 +1,11 @@
 /** Has a generation rehearsed in a scratch partition, and records what came of it. */
+import { NO_PROOF, proofOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { recordDrill } from '../../store/tables/drills.ts';
 import { readGeneration } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
-import { beganMs, type EffectContext, fenceOf, orderRefOf, proofFrom, WORK_TIMEOUT_MS } from '../context.ts';
+import { beganMs, type EffectContext, fenceOf, orderRefOf, WORK_TIMEOUT_MS } from '../context.ts';
 import type { DrillEffect, DrillEvent } from './machine.ts';
-
-const NO_PROOF = { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
 
 export async function drill(context: EffectContext, intent: Intent, effect: DrillEffect): Promise<DrillEvent> {
   const { store, clock, agents } = context.ports;
@@ -55,7 +54,7 @@ export async function drill(context: EffectContext, intent: Intent, effect: Dril
   return {
     type: 'rehearsed',
     outcome: {
-      proof: proofFrom(answer.proof),
+      proof: proofOf(answer.proof),
       isClean: answer.isClean,
       startedMs: beganMs(clock, answer, leftMs),
       // Cleaning up is no part of a real restore.

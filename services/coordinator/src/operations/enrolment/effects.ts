@@ -1,7 +1,5 @@
 /** Seats members and brings a domain key version to them. */
-
-import type { PartitionState } from '@antipode/protocol';
-import { roleNumber } from '@antipode/protocol';
+import { type PartitionState, roleNumber } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { activeOf, type Group } from '../../model.ts';
 import { orderVersion, useVersion } from '../../store/tables/groups.ts';

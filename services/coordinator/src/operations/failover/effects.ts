@@ -1,8 +1,6 @@
 /** Looks who is there, issues an epoch, waits out the old lease, promotes, publishes. */
-
-import type { JournalState } from '@antipode/protocol';
-import { roleOf } from '@antipode/protocol';
-import { AntipodeError, fromHex } from '@antipode/runtime';
+import { type JournalState, nameRef, roleOf } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
 import { quarantineOf } from '../../groups/contradiction.ts';
 import { activeOf, type Group } from '../../model.ts';
 import { readGeneration, readKnown } from '../../store/tables/generations.ts';
@@ -103,11 +101,7 @@ async function promote(
   { epoch, to, generation, excluded }: Effect<'promote'>,
 ): Promise<FailoverEvent> {
   const fence = { group: group.spec.name, epoch, owner: to, requestId: intent.requestId };
-  const ref = generation && {
-    epoch: generation.epoch,
-    generation: generation.number,
-    manifestDigest: fromHex(generation.manifestDigest),
-  };
+  const ref = generation && nameRef(generation);
   try {
     const order = { fence, ...(ref === undefined ? {} : { generation: ref }) };
     const left = { site: to, excluded: excluded.map(({ site }) => site) };

@@ -2,8 +2,8 @@
  * Issues the epoch of a failover: written down first, in a transaction that reads again what the target would lose; then
  * persisted by the members, whose answers say what each of them holds once no order of an earlier tenure can change it.
  */
-import { isNewer, MemberRole, type MemberState, newestOf } from '@antipode/protocol';
-import { AntipodeError, hex } from '@antipode/runtime';
+import { generationName, isNewer, MemberRole, type MemberState, newestOf } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
 import { activeOf, type Group } from '../../model.ts';
 import {
   type Known,
@@ -170,7 +170,7 @@ export async function heldBy(
   let best: Held | undefined;
   for (const ref of [seat?.applied, seat?.captured]) {
     if (ref === undefined) continue;
-    const one = { epoch: ref.epoch, number: ref.generation, manifestDigest: hex(ref.manifestDigest) };
+    const one = generationName(ref);
     const onRecord = known.find(({ epoch, number }) => epoch === one.epoch && number === one.number);
     const { manifestDigest } = onRecord ?? (await readOlder(one)) ?? {};
     if (manifestDigest === one.manifestDigest && isNewer(one, best)) best = one;

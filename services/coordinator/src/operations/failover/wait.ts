@@ -3,8 +3,7 @@
  * can serve has it, and no member that answers could hand it over, nothing is ordered: the failover begins by itself when
  * a member with the generation is back, or when an operator accepts the loss. Pure; by what was heard last (I3, I13).
  */
-import { isNewer, newestOf, roleName } from '@antipode/protocol';
-import { hex } from '@antipode/runtime';
+import { generationName, isNewer, newestOf, roleName } from '@antipode/protocol';
 import { quarantineOf } from '../../groups/contradiction.ts';
 import { troubleOf } from '../../groups/member-trouble.ts';
 import { activeOf, type Group } from '../../model.ts';
@@ -70,7 +69,7 @@ function surveyOf(heard: Heard): Survey {
     const seat = state.members.find((member) => member.group === group.spec.name);
     let applied: Held | undefined;
     for (const ref of [seat?.applied, seat?.captured]) {
-      const one = ref && { epoch: ref.epoch, number: ref.generation, manifestDigest: hex(ref.manifestDigest) };
+      const one = ref && generationName(ref);
       if (isNewer(one, applied)) applied = one;
     }
     const role = seat === undefined ? 'fenced' : roleName(seat.role);

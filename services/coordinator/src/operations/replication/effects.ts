@@ -1,4 +1,5 @@
 /** Brings a generation to one standby: applied, verified, acknowledged. */
+import { proofOf } from '@antipode/protocol';
 import { AntipodeError, hex } from '@antipode/runtime';
 import type { Generation, Group, Proof } from '../../model.ts';
 import {
@@ -9,7 +10,7 @@ import {
 } from '../../store/tables/generations.ts';
 import { setForeignObjects } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
-import { type EffectContext, fenceOf, orderRefOf, proofFrom, WORK_TIMEOUT_MS } from '../context.ts';
+import { type EffectContext, fenceOf, orderRefOf, WORK_TIMEOUT_MS } from '../context.ts';
 import type { ReplicationEffect, ReplicationEvent } from './machine.ts';
 
 export async function replication(
@@ -86,7 +87,7 @@ export async function verifyAt(
   const { contentDigest, proof } = await context
     .agent(site)
     .verify({ fence, generation: orderRefOf(generation), everything }, optionsOf(signal));
-  return { contentDigest: hex(contentDigest), proof: proofFrom(proof) };
+  return { contentDigest: hex(contentDigest), proof: proofOf(proof) };
 }
 
 const optionsOf = (signal: AbortSignal | undefined): { timeoutMs: number; signal?: AbortSignal } => ({

@@ -1,6 +1,15 @@
 /** Asks every member what its journal says, and seats the group anew by that: under a tenure above all that was ever heard. */
-import { type DescribeResponse, type GenerationRef, MemberRole, newestOf, roleOf } from '@antipode/protocol';
-import { AntipodeError, fromHex, hex } from '@antipode/runtime';
+import {
+  type DescribeResponse,
+  type GenerationRef,
+  generationFacts,
+  generationName,
+  MemberRole,
+  nameRef,
+  newestOf,
+  roleOf,
+} from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
 import { contradictionOf } from '../../groups/contradiction.ts';
 import type { Generation, Group, Uncaptured } from '../../model.ts';
 import { readAcknowledged, readGeneration, readNewest, recordCapture } from '../../store/tables/generations.ts';
@@ -60,13 +69,7 @@ function accountOf(
   const { name } = group.spec;
   const seat = state.members.find((member) => member.group === name);
   const refs = [seat?.captured, seat?.applied].filter((ref) => ref !== undefined);
-  const held = refs.map(
-    (ref): Held => ({
-      epoch: ref.epoch,
-      number: ref.generation,
-      manifestDigest: hex(ref.manifestDigest),
-    }),
-  );
+  const held = refs.map(generationName);
   // The agent's own word, or what its last heartbeat gave away.
   const [quarantine] = [state, heard].flatMap(
     (account) => account?.journal?.quarantined.filter((one) => one.group === name) ?? [],
@@ -235,11 +238,7 @@ async function order(
     seats.map(async (seat) => {
       const { site, serial } = seat;
       const missed = missedBy(seat, recorded);
-      const generation = missed && {
-        epoch: missed.epoch,
-        generation: missed.number,
-        manifestDigest: fromHex(missed.manifestDigest),
-      };
+      const generation = missed && nameRef(missed);
       const role = site === plan.active ? MemberRole.ACTIVE : MemberRole.STANDBY;
       try {
         const sources = await context.holders(group, site);
@@ -292,13 +291,7 @@ async function importGenerations(
   for (const ref of accounts.flatMap(({ refs }) => refs)) {
     if ((await readGeneration(trx, group, { epoch: ref.epoch, number: ref.generation })) !== undefined) continue;
     const generation: Generation = {
-      epoch: ref.epoch,
-      number: ref.generation,
-      manifestDigest: hex(ref.manifestDigest),
-      contentDigest: hex(ref.contentDigest),
-      objectCount: ref.objectCount,
-      keyCount: ref.keyCount,
-      domainKeyVersion: ref.domainKeyVersion,
+      ...generationFacts({ ...ref, uncaptured: [] }),
       uncaptured: NOT_KNOWN_YET,
       recoveryPointMs: before?.recoveryPointMs ?? 0,
       trace: {},

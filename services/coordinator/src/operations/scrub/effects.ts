@@ -1,9 +1,10 @@
 /** Has a member look for silent damage, and records what it found; a damaged replica has acknowledged nothing any more (I13). */
+import { proofOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { withdrawAcknowledgements } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { recordScrub } from '../../store/tables/scrubs.ts';
-import { beganMs, type EffectContext, fenceOf, proofFrom, requireRef, WORK_TIMEOUT_MS } from '../context.ts';
+import { beganMs, type EffectContext, fenceOf, requireRef, WORK_TIMEOUT_MS } from '../context.ts';
 import type { ScrubEffect, ScrubEvent } from './machine.ts';
 
 export async function scrub(context: EffectContext, intent: Intent, effect: ScrubEffect): Promise<ScrubEvent> {
@@ -39,7 +40,7 @@ export async function scrub(context: EffectContext, intent: Intent, effect: Scru
       isReplica: member.role !== 'active',
       epoch,
       number,
-      proof: proofFrom(answer.proof),
+      proof: proofOf(answer.proof),
       missing: answer.missingObjects,
       altered: answer.alteredObjects,
       mendedBlobs: answer.mendedBlobs,
