@@ -6,6 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort, Town } from '@antipode/demo/town';
 import {
   type Client,
   CoordinatorService,
@@ -13,12 +14,9 @@ import {
   MemberRole,
   RpcServer,
   SiteAgentService,
-  Tls,
+  type Tls,
 } from '@antipode/protocol';
 import { bytesEqual, silentLog, systemClock } from '@antipode/runtime';
-import { initialisePartition, loadAgentConfig, type Pin, pinPartitions } from '@antipode/site-agent';
-import { freePort } from '../../apps/cli/src/demo/processes.ts';
-import { makeAuthority, makeCoordinatorFolder, makeSiteFolder } from '../../apps/cli/src/folders.ts';
 import { SOFTHSM_MODULE, type TestToken } from '../support/tokens.ts';
 import { residentMiB } from './machine.ts';
 import type { Workspace } from './workspace.ts';
@@ -107,16 +105,8 @@ export class BenchSites {
   }
 
   async #start(source: TestToken): Promise<void> {
-    const authority = join(this.#folder, 'authority');
-    await makeAuthority({ folder: authority, trustDomain: 'bench.antipode' });
-    const coordinator = { id: 'main', address: `localhost:${await freePort()}` };
-    const folder = join(this.#folder, 'coordinator');
-    await makeCoordinatorFolder({ folder, authority, id: 'main', listen: coordinator.address });
-    this.#tls = new Tls({
-      caFile: join(folder, 'ca.crt'),
-      certificateFile: join(folder, 'tls.crt'),
-      keyFile: join(folder, 'tls.key'),
-    });
+    const town = await Town.found({ folder: this.#folder, trustDomain: 'bench.antipode', operator: 'bench' });
+    this.#tls = town.tls('coordinator');
     this.#server = new RpcServer({ tls: this.#tls, log: silentLog });
     this.#server.add(CoordinatorService, {
       heartbeat: async ({ state, loopDelayMs }) => {
@@ -129,15 +119,10 @@ export class BenchSites {
         };
       },
     });
-    await this.#server.listen(coordinator.address);
-    this.a = await this.#makeSite({ name: 'a', token: source, authority, coordinator });
-    this.b = await this.#makeSite({
-      name: 'b',
-      token: this.#workspace.token('bench-b'),
-      authority,
-      coordinator,
-    });
-    await this.#pinAll();
+    await this.#server.listen(town.coordinator.address);
+    this.a = await settle(town, { name: 'a', token: source });
+    this.b = await settle(town, { name: 'b', token: this.#workspace.token('bench-b') });
+    for (const { site, serial } of await town.introduce(GROUP)) (site === 'a' ? this.a : this.b).serial = serial;
     for (const site of [this.a, this.b]) await this.startAgent(site);
     const roles = [
       [this.a, MemberRole.ACTIVE],
@@ -251,40 +236,6 @@ export class BenchSites {
     await this.#server?.close(0);
   }
 
-  async #makeSite(options: {
-    name: string;
-    token: TestToken;
-    authority: string;
-    coordinator: { id: string; address: string };
-  }): Promise<BenchSite> {
-    const { name, token, authority, coordinator } = options;
-    const port = await freePort();
-    const site = new BenchSite({ name, token, folder: join(this.#folder, `site-${name}`), port });
-    const partition = {
-      name: 'main',
-      module: SOFTHSM_MODULE,
-      tokenLabel: token.label,
-      pinFile: token.config.pinFile,
-      environment: token.environment,
-      role: 'member' as const,
-    };
-    const listen = this.addressOf(site).address;
-    await makeSiteFolder({ folder: site.folder, authority, site: name, listen, coordinator, partitions: [partition] });
-    return site;
-  }
-
-  async #pinAll(): Promise<void> {
-    const pins: Pin[] = [];
-    for (const site of [this.a, this.b]) {
-      const config = loadAgentConfig(site.configFile);
-      const { serial, pin } = await initialisePartition({ config, name: 'main', log: silentLog });
-      site.serial = serial;
-      pins.push(pin);
-    }
-    for (const { configFile } of [this.a, this.b])
-      pinPartitions({ config: loadAgentConfig(configFile), group: GROUP, pins });
-  }
-
   #order({ name, client }: BenchSite): Client<typeof SiteAgentService> {
     if (client === undefined) throw new Error(`the agent of site ${name} was not started`);
     return client;
@@ -307,4 +258,23 @@ export class BenchSites {
       ['tokens', join(token.folder, 'tokens')],
     ];
   }
+}
+
+async function settle(town: Town, { name, token }: { name: string; token: TestToken }): Promise<BenchSite> {
+  const port = await freePort();
+  const { folder } = await town.settle({
+    name,
+    listen: `localhost:${port}`,
+    partitions: [
+      {
+        name: 'main',
+        module: SOFTHSM_MODULE,
+        tokenLabel: token.label,
+        pinFile: token.config.pinFile,
+        environment: token.environment,
+        role: 'member',
+      },
+    ],
+  });
+  return new BenchSite({ name, token, folder, port });
 }

@@ -2,11 +2,11 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
+import { freePort } from '@antipode/demo/town';
 import { createClient, OperatorService } from '@antipode/protocol';
 import { type Clock, silentLog, systemClock } from '@antipode/runtime';
+import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder } from '@antipode/setup';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
-import { freePort } from '../../apps/cli/src/demo/processes.ts';
-import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder } from '../../apps/cli/src/folders.ts';
 import { Store } from '../../services/coordinator/src/store/store.ts';
 import { readTimeline } from '../../services/coordinator/src/store/tables/timeline.ts';
 import { temporaryFolder } from '../support/tokens.ts';

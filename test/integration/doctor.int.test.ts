@@ -4,15 +4,10 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { CoordinatorService, OperatorService, RpcServer } from '@antipode/protocol';
 import { AntipodeError, lockFolder, silentLog, systemClock } from '@antipode/runtime';
+import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder, makeSiteFolder } from '@antipode/setup';
 import { initialisePartition, loadAgentConfig, pinPartitions } from '@antipode/site-agent';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { agentFindings, coordinatorFindings, operatorFindings } from '../../apps/cli/src/diagnosis.ts';
-import {
-  makeAuthority,
-  makeCoordinatorFolder,
-  makeOperatorFolder,
-  makeSiteFolder,
-} from '../../apps/cli/src/folders.ts';
 import { Journal } from '../../services/site-agent/src/storage/journal.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from '../support/tokens.ts';
 import { makeTrust } from '../support/trust.ts';

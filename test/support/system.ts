@@ -1,7 +1,7 @@
 /** A whole system for a test: a coordinator with its own PostgreSQL and Redis, three site agents, real tokens, real mTLS. */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
+import { freePort, type PartitionPlan, Town, type TownProcess } from '@antipode/demo/town';
 import {
   createClient,
   FailoverPolicy,
@@ -9,18 +9,11 @@ import {
   OperatorService,
   type SiteAgentService,
   SiteAgentService as SiteAgentServiceDescriptor,
-  Tls,
+  type Tls,
 } from '@antipode/protocol';
-import { type Clock, closeAll, Log, silentLog, systemClock } from '@antipode/runtime';
-import { initialisePartition, loadAgentConfig, type Pin, pinPartitions, SiteAgent } from '@antipode/site-agent';
+import { type Clock, closeAll, Log, parseAddress, systemClock } from '@antipode/runtime';
+import { loadAgentConfig, SiteAgent } from '@antipode/site-agent';
 import { type Round, replicateOnce } from '../../apps/cli/src/commands/replicate.ts';
-import { DemoProcess, freePort } from '../../apps/cli/src/demo/processes.ts';
-import {
-  makeAuthority,
-  makeCoordinatorFolder,
-  makeOperatorFolder,
-  makeSiteFolder,
-} from '../../apps/cli/src/folders.ts';
 import { follow, type Operator } from '../../apps/cli/src/operator.ts';
 import { openLink, type TestLink } from './proxy.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from './tokens.ts';
@@ -37,7 +30,7 @@ export interface TestSite {
   serial: string;
   scratchSerial: string;
   agent: SiteAgent | undefined;
-  process: DemoProcess | undefined;
+  process: TownProcess | undefined;
   /** In front of its agent, and between it and the coordinator, where the system has links. */
   readonly inbound: TestLink | undefined;
   readonly outbound: TestLink | undefined;
@@ -81,11 +74,11 @@ export class TestSystem {
   readonly logLines: string[] = [];
   readonly log = new Log({ level: 'debug', format: 'json', write: (line) => this.logLines.push(line) });
   coordinator!: Coordinator;
-  coordinatorProcess: DemoProcess | undefined;
+  coordinatorProcess: TownProcess | undefined;
   operator!: Operator;
   /** Speaks with the coordinator's own certificate: for orders that a stale or stolen coordinator might give. */
   coordinatorTls!: Tls;
-  #coordinatorAddress = '';
+  #town!: Town;
 
   readonly #environment: NonNullable<SystemOptions['environment']>;
   readonly #clocks: SystemOptions['clocks'];
@@ -154,15 +147,13 @@ export class TestSystem {
 
   async startCoordinator({ asProcess = false }: { asProcess?: boolean } = {}): Promise<void> {
     if (asProcess) {
-      this.coordinatorProcess = new DemoProcess({
-        args: ['coordinator', 'run', '--config', join(this.folder, 'coordinator', 'coordinator.yaml')],
-        logFile: join(this.folder, 'coordinator.log'),
+      this.coordinatorProcess = this.#town.startCoordinator({
         environment: this.#environment('coordinator', this.folder),
       });
       return;
     }
     this.coordinator = new Coordinator({
-      config: loadCoordinatorConfig(join(this.folder, 'coordinator', 'coordinator.yaml')),
+      config: loadCoordinatorConfig(this.#town.coordinatorFile),
       log: this.log,
     });
     await this.coordinator.start();
@@ -171,11 +162,7 @@ export class TestSystem {
   async startAgent(name: string, { asProcess = false }: { asProcess?: boolean } = {}): Promise<void> {
     const site = this.site(name);
     if (asProcess) {
-      site.process = new DemoProcess({
-        args: ['agent', 'run', '--config', site.configFile],
-        logFile: join(this.folder, `site-${name}.log`),
-        environment: this.#environment(name, this.folder),
-      });
+      site.process = this.#town.startAgent(name, { environment: this.#environment(name, this.folder) });
       return;
     }
     const clock = this.#clocks?.(name);
@@ -283,7 +270,6 @@ export class TestSystem {
       token.remove();
       scratch?.remove();
     }
-    const { rmSync } = await import('node:fs');
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -296,40 +282,18 @@ export class TestSystem {
       timings,
     }: { officerKeys: boolean; distributor: boolean } & Required<Pick<SystemOptions, 'delayMs' | 'timings'>>,
   ): Promise<void> {
-    chmodSync(this.folder, 0o711);
-    const authority = join(this.folder, 'authority');
-    await makeAuthority({ folder: authority, trustDomain: 'test.antipode' });
-    const coordinatorPort = await freePort();
-    this.#coordinatorAddress = `localhost:${coordinatorPort}`;
-    const coordinator = { id: 'main', address: this.#coordinatorAddress };
-    await makeCoordinatorFolder({
-      folder: join(this.folder, 'coordinator'),
-      authority,
-      id: 'main',
-      listen: coordinator.address,
-      timings,
-    });
-    await makeOperatorFolder({ folder: join(this.folder, 'operator'), authority, name: 'test', coordinator });
-    const tlsOf = (folder: string): Tls =>
-      new Tls({
-        caFile: join(this.folder, folder, 'ca.crt'),
-        certificateFile: join(this.folder, folder, 'tls.crt'),
-        keyFile: join(this.folder, folder, 'tls.key'),
-      });
-    this.coordinatorTls = tlsOf('coordinator');
+    this.#town = await Town.found({ folder: this.folder, trustDomain: 'test.antipode', operator: 'test', timings });
+    this.coordinatorTls = this.#town.tls('coordinator');
+    const { id, address } = this.#town.coordinator;
     this.operator = createClient(OperatorService, {
-      address: coordinator.address,
-      tls: tlsOf('operator'),
-      expected: { kind: 'coordinator', name: 'main' },
+      address,
+      tls: this.#town.tls('operator'),
+      expected: { kind: 'coordinator', name: id },
     });
-
-    const pins: Pin[] = [];
     for (const name of ['a', 'b', 'c', ...(distributor ? ['d'] : [])]) {
-      const folder = join(this.folder, `site-${name}`);
-      mkdirSync(folder, { recursive: true });
       const token = makeToken(`payments-${name}`);
       const scratch = name === 'c' ? makeToken('scratch-c') : undefined;
-      const partition = (one: TestToken, partitionName: string, role: Pin['role']) => ({
+      const partition = (one: TestToken, partitionName: string, role: PartitionPlan['role']): PartitionPlan => ({
         name: partitionName,
         module: SOFTHSM_MODULE,
         tokenLabel: one.label,
@@ -338,28 +302,25 @@ export class TestSystem {
         role,
         ...(officerKeys ? { officerKey: true } : {}),
       });
-      const partitions = [
-        partition(token, 'main', name === 'd' ? 'distributor' : 'member'),
-        ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
-      ];
-      const listenPort = links === 'none' ? 0 : await freePort();
+      const port = links === 'none' ? 0 : await freePort();
       const inbound =
-        links === 'none' ? undefined : await openLink(listenPort, { delayMs, isRecording: links === 'recorded' });
-      const outbound = links === 'everywhere' ? await openLink(coordinatorPort, { delayMs }) : undefined;
+        links === 'none' ? undefined : await openLink(port, { delayMs, isRecording: links === 'recorded' });
+      const outbound = links === 'everywhere' ? await openLink(parseAddress(address)!.port, { delayMs }) : undefined;
       this.links.push(...[inbound, outbound].filter((link) => link !== undefined));
-      await makeSiteFolder({
-        folder,
-        authority,
-        site: name,
-        listen: `localhost:${listenPort}`,
+      const { folder, configFile } = await this.#town.settle({
+        name,
+        listen: `localhost:${port}`,
         advertise: inbound?.address,
-        coordinator: outbound === undefined ? coordinator : { ...coordinator, address: outbound.address },
-        partitions,
+        coordinatorAddress: outbound?.address,
+        partitions: [
+          partition(token, 'main', name === 'd' ? 'distributor' : 'member'),
+          ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
+        ],
       });
-      const site: TestSite = {
+      this.sites.set(name, {
         name,
         folder,
-        configFile: join(folder, 'agent.yaml'),
+        configFile,
         token,
         scratch,
         serial: '',
@@ -368,18 +329,11 @@ export class TestSystem {
         process: undefined,
         inbound,
         outbound,
-      };
-      this.sites.set(name, site);
-      const config = loadAgentConfig(site.configFile);
-      for (const { name: partitionName, role } of config.partitions) {
-        const { serial, pin } = await initialisePartition({ config, name: partitionName, log: silentLog });
-        pins.push(pin);
-        if (role === 'scratch') site.scratchSerial = serial;
-        else site.serial = serial;
-      }
+      });
     }
-    for (const { configFile } of this.sites.values())
-      pinPartitions({ config: loadAgentConfig(configFile), group: GROUP, pins });
-    writeFileSync(join(this.folder, 'README'), 'made by a test\n');
+    for (const { site, role, serial } of await this.#town.introduce(GROUP)) {
+      if (role === 'scratch') this.site(site).scratchSerial = serial;
+      else this.site(site).serial = serial;
+    }
   }
 }

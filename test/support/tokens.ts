@@ -1,9 +1,10 @@
 /** Real SoftHSM tokens on tmpfs, one folder each, and the tools that operators use on them. */
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { softhsmFolder } from '@antipode/demo/softhsm';
 import type { PartitionConfig } from '@antipode/hsm-core';
 
 const run = promisify(execFile);
@@ -45,15 +46,7 @@ export interface TestToken extends AnyToken {
 }
 
 export function makeToken(label: string, { folder = temporaryFolder(label) }: { folder?: string } = {}): TestToken {
-  const configFile = join(folder, 'softhsm2.conf');
-  if (!existsSync(configFile)) {
-    mkdirSync(join(folder, 'tokens'), { recursive: true });
-    writeFileSync(
-      configFile,
-      `directories.tokendir = ${join(folder, 'tokens')}\nobjectstore.backend = file\nlog.level = ERROR\n`,
-    );
-  }
-  const environment = { SOFTHSM2_CONF: configFile };
+  const environment = softhsmFolder(folder);
   const env = { ...process.env, ...environment };
   execFileSync(
     'softhsm2-util',

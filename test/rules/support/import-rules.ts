@@ -17,15 +17,20 @@ const PARTS: Readonly<Record<string, readonly string[]>> = {
   'packages/runtime': [],
   'packages/hsm-core': ['packages/runtime'],
   'packages/protocol': ['packages/runtime'],
+  'packages/setup': ['packages/runtime', 'packages/protocol'],
   'services/site-agent': ['packages/runtime', 'packages/hsm-core', 'packages/protocol'],
   // It never touches key material, sealed or not: it could not even parse it.
   'services/coordinator': ['packages/runtime', 'packages/protocol'],
+  // It is handed the commands of the command line, which starts it.
+  'apps/demo': ['packages/runtime', 'packages/protocol', 'packages/setup', 'services/site-agent'],
   'apps/cli': [
     'packages/runtime',
     'packages/hsm-core',
     'packages/protocol',
+    'packages/setup',
     'services/site-agent',
     'services/coordinator',
+    'apps/demo',
   ],
 };
 

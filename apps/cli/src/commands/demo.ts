@@ -1,10 +1,11 @@
+import type { Demo, DemoResult, Story } from '@antipode/demo';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { command } from '../common.ts';
-import type { Demo, DemoResult } from '../demo/demo.ts';
-import { Story } from '../demo/story.ts';
 import { EXIT, exitCodeOf } from '../exit-codes.ts';
-import { isUnread, printError } from '../output.ts';
+import { follow, withOperator } from '../operator.ts';
+import { duration, isUnread, printError } from '../output.ts';
+import { replicateOnce } from './replicate.ts';
 
 /** Long enough for a signal that has been sent to be seen by us. */
 const SIGNAL_MS = 50;
@@ -19,10 +20,10 @@ export function demoCommand(): Command {
     .option('--keep', 'keep the folder with configuration, logs and tokens')
     .addHelpText('after', `\nExits with ${EXIT.ok} only if everything held. Otherwise it names the step that failed.`)
     .action(async ({ json = false, keep = false }) => {
-      const story = new Story({ write: (text) => (json ? process.stderr : process.stdout).write(`${text}\n`) });
       // The demonstration is made of everything; no other command should load it.
-      const { Demo: Demonstration } = await import('../demo/demo.ts');
-      const demo = new Demonstration({ story });
+      const { Demo, Story } = await import('@antipode/demo');
+      const story = new Story({ write: (text) => (json ? process.stderr : process.stdout).write(`${text}\n`) });
+      const demo = new Demo({ story, commands: { withOperator, follow, replicateOnce, duration } });
       const interruption = closeWhenInterrupted(demo, { story, keep });
       try {
         const result = await demo.run();

@@ -1,13 +1,13 @@
 import { AntipodeError } from '@antipode/runtime';
-import { type Command, Option } from 'commander';
-import { collect, command, JSON_OPTION, parseCoordinator, parseEnvironment } from '../common.ts';
 import {
   makeAuthority,
   makeCoordinatorFolder,
   makeOperatorFolder,
   makeSiteFolder,
   type PartitionDraft,
-} from '../folders.ts';
+} from '@antipode/setup';
+import { type Command, Option } from 'commander';
+import { collect, command, JSON_OPTION, parseCoordinator, parseEnvironment } from '../common.ts';
 import { output } from '../output.ts';
 
 function wrote(files: readonly string[], json: boolean | undefined): void {

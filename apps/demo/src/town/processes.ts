@@ -1,13 +1,13 @@
-/** The processes of the demonstration: real ones, each its own group, so that a site can be killed as a whole. */
+/** The processes of a town: real ones, each its own group, so that a site can be killed as a whole. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { AntipodeError, type ErrorCode, isErrorCode, systemClock } from '@antipode/runtime';
 
-const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../../cli/src/main.ts', import.meta.url));
 
-export interface DemoProcessOptions {
+export interface TownProcessOptions {
   /** For people; by default the words that start it. */
   readonly name?: string;
   readonly args: readonly string[];
@@ -18,7 +18,7 @@ export interface DemoProcessOptions {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-export class DemoProcess {
+export class TownProcess {
   readonly #name: string;
   readonly #logFile: string;
   readonly #child: ChildProcess;
@@ -26,7 +26,7 @@ export class DemoProcess {
   #isEnded = false;
   #isToEnd = false;
 
-  constructor({ name, args, logFile, temporaryFolder, environment }: DemoProcessOptions) {
+  constructor({ name, args, logFile, temporaryFolder, environment }: TownProcessOptions) {
     this.#name = name ?? args.slice(0, 2).join(' ');
     this.#logFile = logFile;
     const log = openSync(logFile, 'a');

@@ -1,30 +1,15 @@
 /** A SoftHSM token of the demonstration, and the tools that an operator would use on it: pkcs11-tool and openssl. */
 import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AntipodeError } from '@antipode/runtime';
-
-const MODULES = [
-  '/usr/lib/softhsm/libsofthsm2.so',
-  '/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so',
-  '/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so',
-  '/usr/local/lib/softhsm/libsofthsm2.so',
-];
-
-export function softhsmModule(): string {
-  const found = MODULES.find((path) => existsSync(path));
-  if (found === undefined)
-    throw new AntipodeError('PROGRAM_MISSING', 'SoftHSM is not installed (Debian package softhsm2)', {
-      details: { program: 'softhsm2' },
-    });
-  return found;
-}
+import { type SoftHsmEnvironment, softhsmFolder, softhsmModule } from './town/softhsm.ts';
 
 export interface DemoToken {
   readonly label: string;
   readonly pinFile: string;
-  readonly environment: { readonly SOFTHSM2_CONF: string };
+  readonly environment: SoftHsmEnvironment;
   /** Runs pkcs11-tool on this token, logged in. */
   tool(...args: string[]): Buffer;
 }
@@ -34,13 +19,7 @@ export interface DemoToken {
  * variable, which is how these throw-away PINs reach it: not by its command line, which everybody can read.
  */
 export function makeDemoToken({ folder, label }: { folder: string; label: string }): DemoToken {
-  const configFile = join(folder, 'softhsm2.conf');
-  mkdirSync(join(folder, 'tokens'), { recursive: true, mode: 0o700 });
-  writeFileSync(
-    configFile,
-    `directories.tokendir = ${join(folder, 'tokens')}\nobjectstore.backend = file\nlog.level = ERROR\n`,
-  );
-  const environment = { SOFTHSM2_CONF: configFile };
+  const environment = softhsmFolder(folder);
   const pin = String(randomInt(10_000_000, 99_999_999));
   const soPin = String(randomInt(10_000_000, 99_999_999));
   const module = softhsmModule();

@@ -3,25 +3,23 @@
  * in the result is measured by the run, and `ok` is what became of the expectations; a step that fails ends the
  * demonstration with its name.
  */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FailoverPolicy, type GroupState, MemberRole, type Operation } from '@antipode/protocol';
-import { AntipodeError, silentLog, systemClock, temporaryBase } from '@antipode/runtime';
-import { initialisePartition, loadAgentConfig, type Pin, pinPartitions } from '@antipode/site-agent';
-import { replicateOnce } from '../commands/replicate.ts';
 import {
-  makeAuthority,
-  makeCoordinatorFolder,
-  makeOperatorFolder,
-  makeSiteFolder,
-  type PartitionDraft,
-} from '../folders.ts';
-import { follow, type Operator, withOperator } from '../operator.ts';
-import { duration } from '../output.ts';
+  type Client,
+  FailoverPolicy,
+  type GroupState,
+  MemberRole,
+  type Operation,
+  type OperatorService,
+} from '@antipode/protocol';
+import { AntipodeError, systemClock, temporaryBase } from '@antipode/runtime';
 import { inventory, lostObjects, type TokenObject, without } from './inventory.ts';
-import { DemoProcess, type DemoProcessOptions, freePort } from './processes.ts';
 import type { Story } from './story.ts';
-import { type DemoToken, makeDemoToken, openssl, softhsmModule } from './token.ts';
+import { type DemoToken, makeDemoToken, openssl } from './token.ts';
+import type { TownProcess } from './town/processes.ts';
+import { softhsmModule } from './town/softhsm.ts';
+import { type PartitionPlan, Town } from './town/town.ts';
 
 export interface DemoResult {
   /** Whether every expectation held; `Demo.unmet` has those that did not. */
@@ -43,6 +41,22 @@ export interface DemoResult {
   readonly lost: number;
 }
 
+type Operator = Client<typeof OperatorService>;
+
+/** What an operator does with the antipode command, as the command does it. */
+export interface DemoCommands {
+  withOperator<T>(configFile: string, work: (operator: Operator) => Promise<T>): Promise<T>;
+  /** Waits until an operation has ended well. */
+  follow(operator: Operator, operationId: string, options: { timeoutMs: number }): Promise<Operation>;
+  replicateOnce(
+    operator: Operator,
+    group: string,
+    options: { timeoutMs: number; sites: readonly string[] },
+  ): Promise<{ readonly generation: number; readonly state: GroupState }>;
+  /** A time span as people read it. */
+  duration(ms: number | bigint | undefined): string;
+}
+
 const GROUP = 'payments';
 const SITES = ['a', 'b', 'c'] as const;
 type SiteName = (typeof SITES)[number];
@@ -54,10 +68,9 @@ const UNEXTRACTABLE = { kind: 'private-key/rsa', reason: 'unextractable' };
 interface DemoSite {
   readonly name: SiteName;
   readonly folder: string;
-  readonly configFile: string;
   readonly token: DemoToken;
   serial: string;
-  agent: DemoProcess | undefined;
+  agent: TownProcess | undefined;
 }
 
 /** What did not come out as it must, and the step that found it. */
@@ -68,18 +81,20 @@ export interface Unmet {
 
 export class Demo {
   readonly #story: Story;
+  readonly #commands: DemoCommands;
   readonly #sites = new Map<SiteName, DemoSite>();
   readonly #unmet: Unmet[] = [];
   #root = '';
   #isClosing = false;
   #scratchSerial = '';
-  #coordinator: DemoProcess | undefined;
-  #operatorFile = '';
+  #town!: Town;
+  #coordinator: TownProcess | undefined;
   /** What pkcs11-tool made at site a. */
   #made: TokenObject[] = [];
 
-  constructor({ story }: { story: Story }) {
+  constructor({ story, commands }: { story: Story; commands: DemoCommands }) {
     this.#story = story;
+    this.#commands = commands;
   }
 
   /** Empty before the first step. */
@@ -96,7 +111,7 @@ export class Demo {
       'Three sites, each with a SoftHSM token and an agent; a coordinator at none of them, so that it outlives any',
       () => this.#setUp(),
     );
-    return withOperator(this.#operatorFile, async (operator) => {
+    return this.#commands.withOperator(this.#town.operatorFile, async (operator) => {
       const publicKeyFile = await this.#chapter(
         'At site a, keys are made with pkcs11-tool, not with our code',
         async () => this.#makeKeys(),
@@ -163,68 +178,36 @@ export class Demo {
 
   async #setUp(): Promise<void> {
     this.#root = mkdtempSync(join(temporaryBase(), 'antipode-demo-'));
-    // PostgreSQL runs as another user where we are root, and must be able to pass through, whatever our umask.
-    chmodSync(this.#root, 0o711);
-    const authority = join(this.#root, 'authority');
-    await makeAuthority({ folder: authority, trustDomain: 'demo.antipode' });
-    const coordinator = { id: 'main', address: `localhost:${await freePort()}` };
-    await makeCoordinatorFolder({
-      folder: join(this.#root, 'coordinator'),
-      authority,
-      id: coordinator.id,
-      listen: coordinator.address,
+    this.#town = await Town.found({
+      folder: this.#root,
+      trustDomain: 'demo.antipode',
+      operator: 'demo',
       timings: 'fast',
     });
-    await makeOperatorFolder({ folder: join(this.#root, 'operator'), authority, name: 'demo', coordinator });
-    this.#operatorFile = join(this.#root, 'operator', 'operator.yaml');
     for (const name of SITES) {
-      const folder = join(this.#root, `site-${name}`);
-      const hsm = join(folder, 'hsm');
-      mkdirSync(hsm, { recursive: true });
-      const token = makeDemoToken({ folder: hsm, label: `payments-${name}` });
+      const folder = this.#town.folderOf(name);
+      const token = makeDemoToken({ folder: join(folder, 'hsm'), label: `payments-${name}` });
       const partitions = [this.#partition('main', token, 'member')];
-      if (name === 'c')
-        partitions.push(
-          this.#partition(
-            'scratch',
-            makeDemoToken({ folder: join(folder, 'scratch-hsm'), label: 'scratch-c' }),
-            'scratch',
-          ),
-        );
-      await makeSiteFolder({ folder, authority, site: name, listen: 'localhost:0', coordinator, partitions });
-      this.#sites.set(name, {
-        name,
-        folder,
-        configFile: join(folder, 'agent.yaml'),
-        token,
-        serial: '',
-        agent: undefined,
-      });
+      if (name === 'c') {
+        const scratch = makeDemoToken({ folder: join(folder, 'scratch-hsm'), label: 'scratch-c' });
+        partitions.push(this.#partition('scratch', scratch, 'scratch'));
+      }
+      await this.#town.settle({ name, partitions });
+      this.#sites.set(name, { name, folder, token, serial: '', agent: undefined });
     }
-    this.#coordinator = this.#start({
-      name: 'coordinator',
-      args: ['coordinator', 'run', '--config', join(this.#root, 'coordinator', 'coordinator.yaml')],
-      logFile: join(this.#root, 'coordinator.log'),
-    });
+    this.#requireOpen();
+    this.#coordinator = this.#town.startCoordinator({ temporaryFolder: this.#root });
     this.#story.detail(`PostgreSQL, Redis, mutual TLS and everything else live in ${this.#root}, on loopback`);
   }
 
   async #createGroup(operator: Operator): Promise<void> {
-    const pins: Pin[] = [];
-    for (const site of this.#sites.values()) {
-      const config = loadAgentConfig(site.configFile);
-      for (const { name, role } of config.partitions) {
-        const { serial, identitySha256, pin } = await initialisePartition({ config, name, log: silentLog });
-        pins.push(pin);
-        if (role === 'member') site.serial = serial;
-        else this.#scratchSerial = serial;
-        this.#story.detail(
-          `site ${site.name}, partition ${name}: serial ${serial}, identity ${identitySha256.slice(0, 16)}...`,
-        );
-      }
+    for (const { site, partition, role, serial, identitySha256 } of await this.#town.introduce(GROUP)) {
+      if (role === 'member') this.#site(site as SiteName).serial = serial;
+      else this.#scratchSerial = serial;
+      this.#story.detail(
+        `site ${site}, partition ${partition}: serial ${serial}, identity ${identitySha256.slice(0, 16)}...`,
+      );
     }
-    for (const site of this.#sites.values())
-      pinPartitions({ config: loadAgentConfig(site.configFile), group: GROUP, pins });
     for (const site of this.#sites.values()) this.#startAgent(site);
     await this.#until(
       'all three agents are heard',
@@ -238,7 +221,7 @@ export class Demo {
         failoverPolicy: FailoverPolicy.AUTOMATIC,
       },
     });
-    await follow(operator, operationId, { timeoutMs: TIMEOUT_MS });
+    await this.#commands.follow(operator, operationId, { timeoutMs: TIMEOUT_MS });
     this.#story.detail(`group ${GROUP}: a is active, b and c stand by, automatic failover, three sites vote`);
   }
 
@@ -328,7 +311,7 @@ export class Demo {
   }
 
   async #replicate(operator: Operator, sites: readonly SiteName[]) {
-    const round = await replicateOnce(operator, GROUP, { timeoutMs: TIMEOUT_MS, sites });
+    const round = await this.#commands.replicateOnce(operator, GROUP, { timeoutMs: TIMEOUT_MS, sites });
     const state = round.state;
     const uncaptured = (state.newest?.uncaptured ?? []).map(({ objectId, kind, reason }) => ({
       id: objectId,
@@ -371,12 +354,12 @@ export class Demo {
 
   async #drill(operator: Operator): Promise<{ proved: number; failed: number }> {
     const { operationId } = await operator.runDrill({ group: GROUP, site: 'c' });
-    await follow(operator, operationId, { timeoutMs: TIMEOUT_MS });
+    await this.#commands.follow(operator, operationId, { timeoutMs: TIMEOUT_MS });
     const { drills } = await operator.listDrills({ group: GROUP });
     const drill = drills.find(({ id }) => id === operationId);
     const proof = { proved: drill?.proof?.proved ?? 0, failed: drill?.proof?.failed ?? 0 };
     this.#story.detail(
-      `generation ${drill?.generation}: ${proof.proved} objects proved, ${proof.failed} failed, recovery time ${duration(drill?.recoveryTimeMs)}`,
+      `generation ${drill?.generation}: ${proof.proved} objects proved, ${proof.failed} failed, recovery time ${this.#commands.duration(drill?.recoveryTimeMs)}`,
     );
     const newest = (await this.#group(operator)).newest?.objectCount;
     this.#expect(
@@ -399,7 +382,7 @@ export class Demo {
     const { operations } = await operator.getStatus({});
     const failover = resultOf(operations.find(({ kind }) => kind === 'failover'));
     this.#story.detail(
-      `site ${place.site} is active in epoch ${place.epoch}, ${duration(measuredMs)} after the kill; ${String(failover['proved'])} objects proved there before it was`,
+      `site ${place.site} is active in epoch ${place.epoch}, ${this.#commands.duration(measuredMs)} after the kill; ${String(failover['proved'])} objects proved there before it was`,
     );
     this.#expect(place.site === 'b' && place.epoch > 1n, `site ${place.site} is active in epoch ${place.epoch}`);
     this.#story.detail(`resolve: ${place.module}, token ${place.tokenLabel}, serial ${place.serial}`);
@@ -483,7 +466,7 @@ export class Demo {
 
   /** One step. Where one of our processes has ended, that is why it failed. */
   #chapter<T>(title: string, work: () => Promise<T>): Promise<T> {
-    if (this.#isClosing) throw new AntipodeError('TIMED_OUT', 'interrupted');
+    this.#requireOpen();
     return this.#story.chapter(title, async () => {
       try {
         return await work();
@@ -497,9 +480,9 @@ export class Demo {
     if (!holds) this.#unmet.push({ step: this.#story.step, what: otherwise });
   }
 
-  #start(options: Omit<DemoProcessOptions, 'temporaryFolder'>): DemoProcess {
+  /** Nothing is started once it is to end: nobody would end it. */
+  #requireOpen(): void {
     if (this.#isClosing) throw new AntipodeError('TIMED_OUT', 'interrupted');
-    return new DemoProcess({ ...options, temporaryFolder: this.#root });
   }
 
   #endedProcess(): AntipodeError | undefined {
@@ -507,7 +490,7 @@ export class Demo {
     return processes.map((one) => one?.failure).find((failure) => failure !== undefined);
   }
 
-  #partition(name: string, token: DemoToken, role: PartitionDraft['role']): PartitionDraft {
+  #partition(name: string, token: DemoToken, role: PartitionPlan['role']): PartitionPlan {
     return {
       name,
       module: softhsmModule(),
@@ -519,11 +502,8 @@ export class Demo {
   }
 
   #startAgent(site: DemoSite): void {
-    site.agent = this.#start({
-      name: `agent of site ${site.name}`,
-      args: ['agent', 'run', '--config', site.configFile],
-      logFile: join(this.#root, `site-${site.name}.log`),
-    });
+    this.#requireOpen();
+    site.agent = this.#town.startAgent(site.name, { temporaryFolder: this.#root });
   }
 
   #site(name: SiteName): DemoSite {

@@ -144,6 +144,7 @@ export interface PartitionDraft {
   readonly pinFile: string;
   readonly role: 'member' | 'scratch' | 'distributor';
   readonly environment?: Readonly<Record<string, string>>;
+  readonly officerKey?: boolean;
 }
 
 export async function makeSiteFolder(options: {

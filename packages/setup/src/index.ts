@@ -1,0 +1,8 @@
+/** The folders that a place starts from: certificates and configuration. `antipode init` makes them. */
+export {
+  makeAuthority,
+  makeCoordinatorFolder,
+  makeOperatorFolder,
+  makeSiteFolder,
+  type PartitionDraft,
+} from './folders.ts';
