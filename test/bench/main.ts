@@ -3,13 +3,15 @@ import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { systemClock } from '@antipode/runtime';
 import type { TestToken } from '../support/tokens.ts';
-import { Floor } from './floor.ts';
-import { measureHistory } from './history.ts';
-import { fill, type Keys, mixed, objectsOf, onlyAes } from './keys.ts';
-import { commit, load, machine, versions } from './machine.ts';
-import { type Bench, measureFull, measureIncremental, measureScript } from './measurements.ts';
-import { measureMove } from './move.ts';
+import { Floor } from './measures/floor.ts';
+import { measureHistory } from './measures/history.ts';
+import { type Bench, measureFull, measureIncremental, measureScript } from './measures/measurements.ts';
+import { measureMove } from './measures/move.ts';
+import { measureWan } from './measures/wan.ts';
 import { HELP, type Options, parseOptions, UsageError } from './options.ts';
+import { fill, type Keys, mixed, objectsOf, onlyAes } from './places/keys.ts';
+import { commit, load, machine, versions } from './places/machine.ts';
+import { type Place, Workspace } from './places/workspace.ts';
 import {
   aesFigure,
   type Figures,
@@ -21,11 +23,9 @@ import {
   type Report,
   sitesFigure,
   unchangedFigure,
-} from './report.ts';
-import { rounded } from './statistics.ts';
-import { reportTable } from './table.ts';
-import { measureWan } from './wan.ts';
-import { type Place, Workspace } from './workspace.ts';
+} from './report/report.ts';
+import { rounded } from './report/statistics.ts';
+import { reportTable } from './report/table.ts';
 
 const FULL_TARGET = 1.25;
 const SCRIPT_TARGET = 25;

@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
-import type { Report } from '../bench/report.ts';
+import type { Report } from '../bench/report/report.ts';
 
 const run = promisify(execFile);
 const MAIN = fileURLToPath(new URL('../bench/main.ts', import.meta.url));

@@ -1,6 +1,6 @@
 /** What grows with a partition makes way for heartbeats, leases and keep-alives, which share its thread. */
 import { expect, it } from 'vitest';
-import { measureStretches, STRETCH_MS_MAX } from '../bench/stretches.ts';
+import { measureStretches, STRETCH_MS_MAX } from '../bench/measures/stretches.ts';
 
 /** A quarter of what is promised for. What does not make way takes a quarter as long here; what takes a fixed time does not. */
 const SHARE = 4;

@@ -3,10 +3,10 @@
  * of every scenario, in an order that the seed gives, as far as most of the kills reach; then anywhere.
  */
 import { type Prng, seededPrng, systemClock } from '@antipode/runtime';
-import { makeFixture } from './fixture.ts';
-import type { Harm, Violation } from './judge.ts';
-import { describeKill, type Kill, randomKill } from './kill.ts';
-import { Lane } from './lane.ts';
+import type { Harm, Violation } from './judge/judge.ts';
+import { makeFixture } from './standby/fixture.ts';
+import { describeKill, type Kill, randomKill } from './standby/kill.ts';
+import { Lane } from './standby/lane.ts';
 import {
   distinctSteps,
   type Episode,
@@ -16,7 +16,7 @@ import {
   type Scenario,
   STEP_VICTIMS,
   stepEpisode,
-} from './scenarios.ts';
+} from './standby/scenarios.ts';
 import { Workspace } from './workspace.ts';
 
 export interface Campaign {

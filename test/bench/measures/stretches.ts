@@ -1,0 +1,215 @@
+/**
+ * How long the agent's event loop is held by what grows with a partition: heartbeats, leases and keep-alives share it.
+ * `node test/bench/measures/stretches.ts [objects]` prints one line of JSON: the longest stretch in each step, milliseconds. The token
+ * is a table in memory that answers in batches, as an HSM worker does: what it needs for itself is another process's time.
+ */
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CaptureMemory, fingerprint, type HsmProvider, type Keyring, ReplicaMemory, seal } from '@antipode/hsm-core';
+import { hex, seededPrng, sha256, sha256Hex, systemClock } from '@antipode/runtime';
+import { contentDigestOf } from '../../../packages/hsm-core/src/model/generation.ts';
+import type { Handle, ObservedObject } from '../../../packages/hsm-core/src/model/object.ts';
+import { recogniseReplica } from '../../../packages/hsm-core/src/replica/replica.ts';
+import { GenerationStore } from '../../../services/site-agent/src/storage/generation-store.ts';
+import { Journal } from '../../../services/site-agent/src/storage/journal.ts';
+
+/** A heartbeat is late by this much at most. */
+export const STRETCH_MS_MAX = 200;
+const EVERY_MS = 5;
+
+export type Stretches = Readonly<Record<string, number>>;
+
+export async function measureStretches(count: number): Promise<Stretches> {
+  const folder = mkdtempSync(join(tmpdir(), 'antipode-stretches-'));
+  const store = new GenerationStore(folder);
+  const { provider, keyring, remove } = table(count);
+  const worst: Record<string, number> = {};
+  const during = async <T>(step: string, work: () => Promise<T>): Promise<T> => {
+    const watch = watchLoop();
+    try {
+      return await work();
+    } finally {
+      worst[step] = Math.round(await watch.worstMs());
+    }
+  };
+  const capture = (memory: CaptureMemory, number: bigint, previous?: Awaited<ReturnType<GenerationStore['open']>>) =>
+    seal({
+      provider,
+      keyring,
+      clock: systemClock,
+      prng: seededPrng(`stretches ${number}`),
+      memory,
+      group: 'bench',
+      epoch: 1n,
+      number,
+      domainKeyVersion: 1,
+      previous,
+      filter: { excludeIds: [], excludeLabels: [], excludeClasses: [] },
+      checkFence: () => {},
+    });
+  try {
+    await during('nothing', () => systemClock.sleep(500));
+    const memory = new CaptureMemory();
+    const { sealed, blobs } = await during('first capture', () => capture(memory, 1n));
+    if (sealed === undefined) throw new Error('nothing was captured');
+    await during('store blobs', () => store.putAllBlobs(blobs.values()));
+    await during('store generation', () => store.put(sealed));
+    const reopened = new GenerationStore(folder);
+    try {
+      const previous = await during('open generation', () => reopened.open(sealed.digest));
+      await during('summary', () => reopened.summary(sealed.digest));
+      await during('blobs of generation', () => reopened.blobsOf(sealed.digest, { group: 'bench' }));
+      await during('check blobs', () => reopened.unsound([...blobs.keys()]));
+      await during('capture after a restart', () => capture(new CaptureMemory(), 2n, previous));
+      const journal = new Journal(folder);
+      try {
+        const memory = new ReplicaMemory();
+        const replica = {
+          provider,
+          keyring,
+          memory,
+          target: previous,
+          previous: [],
+          journal: journal.ofApply('bench'),
+          checkFence: () => {},
+        };
+        await during('recognise a replica', () => recogniseReplica(replica));
+        await during('digest of contents', async () => contentDigestOf(previous.generation));
+        const intents = previous.generation.entries.map(({ objectId, objectClass }) => ({
+          objectId,
+          objectClass,
+          id: new Uint8Array(),
+          label: new Uint8Array(),
+          attributesDigest: new Uint8Array(32),
+        }));
+        for (let first = 0; first < intents.length; first += 256)
+          journal.beginIntents('bench', intents.slice(first, first + 256));
+        const objectIds = intents.map(({ objectId }) => objectId);
+        await during('stage generation', async () => journal.stage('bench', { digest: sealed.digest, objectIds }));
+      } finally {
+        journal.close();
+      }
+      await during('capture without a change', () => capture(memory, 2n, previous));
+      remove();
+      await during('capture after a deletion', () => capture(memory, 2n, previous));
+    } finally {
+      reopened.close();
+    }
+    return worst;
+  } finally {
+    store.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * How much processor time this thread spends between two turns of a timer, at most: what the loop is late by on a machine that
+ * does nothing else. What others take of the processor meanwhile is not counted.
+ */
+function watchLoop(): { worstMs(): Promise<number> } {
+  const stop = new AbortController();
+  let worst = 0;
+  const spentMs = (): number => {
+    const { user, system } = process.threadCpuUsage();
+    return (user + system) / 1_000;
+  };
+  const watching = (async () => {
+    while (!stop.signal.aborted) {
+      const beforeMs = spentMs();
+      await systemClock.sleep(EVERY_MS);
+      worst = Math.max(worst, spentMs() - beforeMs);
+    }
+  })();
+  return {
+    worstMs: async () => {
+      stop.abort();
+      await watching;
+      return worst;
+    },
+  };
+}
+
+/** A token of AES keys, with the attributes that SoftHSM gives. */
+function table(count: number): { provider: HsmProvider; keyring: Keyring; remove: () => void } {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const publicHalf = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));
+  const objects = Array.from({ length: count }, (_, index) => objectOf(index));
+  const blobs = new Map(objects.map(({ handle }) => [handle, blobOf(Number(handle))]));
+  let handles = BigUint64Array.from(objects.map(({ handle }) => handle));
+  let looks = 0;
+  const answering = async <T>(answer: () => T): Promise<T> => {
+    await systemClock.sleep(0);
+    return answer();
+  };
+  const provider = {
+    describe: () =>
+      answering(() => ({ serial: '1', manufacturer: '', model: '', firmware: '', label: '', unenforced: [] })),
+    look: ({ since = 0 }: { since?: number }) =>
+      answering(() => {
+        looks += 1;
+        return { number: looks, handles, objects: since > 0 ? [] : objects };
+      }),
+    read: (asked: readonly Handle[]) => answering(() => asked.map((handle) => objects[Number(handle)])),
+    wrap: (_key: Handle, asked: readonly Handle[]) =>
+      answering(() => asked.map((handle) => ({ handle, blob: blobs.get(handle)! }))),
+    tagData: () => answering(() => []),
+    tagBytes: (_key: Handle, values: readonly Uint8Array[]) => answering(() => values.map((value) => sha256(value))),
+    signAsIdentity: (_key: Handle, message: Uint8Array) =>
+      answering(() => new Uint8Array(sign('sha256', message, { key: privateKey, dsaEncoding: 'ieee-p1363' }))),
+  } as unknown as HsmProvider;
+  const domainKey = { handle: -1n as Handle, version: 1, checkTag: new Uint8Array(32) };
+  const keyring: Keyring = {
+    identity: { handle: -2n as Handle, publicHalf, sha256: fingerprint(publicHalf) },
+    domainKey: () => domainKey,
+    domainKeys: () => [domainKey],
+    ownHandles: new Set(),
+    missing: [],
+  };
+  const remove = (): void => {
+    handles = handles.slice(1);
+  };
+  return { provider, keyring, remove };
+}
+
+/** As long as a wrapped AES-256 key. */
+const blobOf = (index: number): Uint8Array =>
+  new Uint8Array(Buffer.concat([sha256(`blob ${index}`), new Uint8Array(8)]));
+
+const objectOf = (index: number): ObservedObject => ({
+  handle: BigInt(index) as Handle,
+  objectClass: 'secret-key',
+  keyType: 'aes',
+  sizeBits: 256,
+  readDigest: sha256Hex(`read ${index}`),
+  attributes: {
+    private: true,
+    label: Buffer.from(`key ${index}`),
+    id: Buffer.from(hex(sha256(`id ${index}`)).slice(0, 16), 'hex'),
+    sensitive: true,
+    encrypt: true,
+    decrypt: true,
+    wrap: false,
+    unwrap: false,
+    sign: false,
+    verify: false,
+    derive: false,
+    extractable: true,
+    local: true,
+    neverExtractable: false,
+    alwaysSensitive: true,
+    keyGenMechanism: 0x1080,
+    modifiable: true,
+    copyable: true,
+    destroyable: true,
+    wrapWithTrusted: false,
+    allowedMechanisms: [],
+  },
+});
+
+if (process.argv[1] === import.meta.filename) {
+  const count = Number(process.argv[2] ?? 100_000);
+  const stretches = await measureStretches(count);
+  process.stdout.write(`${JSON.stringify({ objects: count, stretchMsMax: stretches })}\n`);
+}

@@ -1,0 +1,43 @@
+/** The pull alone: what crosses between two sites, into an empty store, with nothing of the HSMs in it. */
+import { join } from 'node:path';
+import { Tls } from '@antipode/protocol';
+import { hex, silentLog, systemClock } from '@antipode/runtime';
+import { Peers } from '../../../services/site-agent/src/peers/peers.ts';
+import { Pins } from '../../../services/site-agent/src/peers/pins.ts';
+import { Transfer } from '../../../services/site-agent/src/peers/transfer.ts';
+import { Trust } from '../../../services/site-agent/src/peers/trust.ts';
+import { GenerationStore } from '../../../services/site-agent/src/storage/generation-store.ts';
+import { type BenchSite, type Captured, GROUP } from '../places/sites.ts';
+import type { Workspace } from '../places/workspace.ts';
+
+/** Pulls in this process, as site b does. */
+export async function pull(
+  workspace: Workspace,
+  { site, generation, address }: { site: BenchSite; generation: Captured; address: string },
+): Promise<{ ms: number; blobs: number; bytes: number }> {
+  const store = new GenerationStore(workspace.folder('pulled'));
+  const peers = new Peers({ tls: new Tls(site.tls) });
+  try {
+    const transfer = new Transfer({
+      store,
+      peers,
+      trust: new Trust({
+        site: site.name,
+        partitions: [],
+        pins: new Pins(join(site.folder, 'pins.yaml')),
+        journal: { fence: () => undefined },
+      }),
+      log: silentLog,
+    });
+    const startMs = systemClock.monotonicMs();
+    const { blobs, bytes } = await transfer.pull({
+      group: GROUP,
+      digest: hex(generation.manifestDigest),
+      sources: [{ site: 'a', address }],
+    });
+    return { ms: systemClock.monotonicMs() - startMs, blobs, bytes };
+  } finally {
+    await peers.close();
+    store.close();
+  }
+}

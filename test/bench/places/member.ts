@@ -1,0 +1,50 @@
+/** A member partition on a given token, and how long each call to its provider took. */
+import { type HsmProvider, initialiseIdentity, openPartition } from '@antipode/hsm-core';
+import { silentLog, systemClock, systemPrng } from '@antipode/runtime';
+import { TestMember } from '../../support/members.ts';
+import type { TestToken } from '../../support/tokens.ts';
+
+/** By method of the provider. */
+export type CallTimes = Record<string, { count: number; ms: number }>;
+
+export class BenchMember extends TestMember {
+  #times: CallTimes = {};
+
+  /** Opens a token and gives it an identity. `workerEnvironment` is for profiling the worker. */
+  static async open(token: TestToken, workerEnvironment: Readonly<Record<string, string>> = {}): Promise<BenchMember> {
+    const member = new BenchMember(token);
+    const { config } = token;
+    const environment = { ...config.environment, ...workerEnvironment };
+    member.provider = member.#timed(await openPartition({ ...config, environment }, { log: silentLog }));
+    member.identity = await initialiseIdentity({
+      provider: member.provider,
+      prng: systemPrng,
+      announce: (_serial, ckaId) => member.announced.push(ckaId),
+    });
+    await member.refresh();
+    return member;
+  }
+
+  /** What was called since it was asked last. */
+  takeTimes(): CallTimes {
+    const times = this.#times;
+    this.#times = {};
+    return times;
+  }
+
+  #timed(provider: HsmProvider): HsmProvider {
+    const methods = Object.entries(provider).map(([name, method]: [string, (...args: never[]) => Promise<unknown>]) => [
+      name,
+      async (...args: never[]) => {
+        const startMs = systemClock.monotonicMs();
+        try {
+          return await method(...args);
+        } finally {
+          const time = this.#times[name] ?? { count: 0, ms: 0 };
+          this.#times[name] = { count: time.count + 1, ms: time.ms + systemClock.monotonicMs() - startMs };
+        }
+      },
+    ]);
+    return Object.fromEntries(methods) as HsmProvider;
+  }
+}

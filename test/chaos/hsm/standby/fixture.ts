@@ -1,0 +1,133 @@
+/**
+ * What every kill starts from, made once: a source with a few keys of every kind and four generations of it, and a standby
+ * that has acknowledged the first of them and holds objects of other applications, some of which look like ours.
+ */
+import type { KeyObject } from 'node:crypto';
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { initialiseIdentity, openPartition, type SealedGeneration } from '@antipode/hsm-core';
+import { silentLog, systemPrng } from '@antipode/runtime';
+import type { PartitionSettings } from '../../../../services/site-agent/src/config.ts';
+import { GenerationStore } from '../../../../services/site-agent/src/storage/generation-store.ts';
+import { Journal } from '../../../../services/site-agent/src/storage/journal.ts';
+import { enrolTogether, TestMember } from '../../../support/members.ts';
+import { SealedGroup } from '../../../support/sealed-group.ts';
+import { makeToken, SOFTHSM_MODULE, type TestToken } from '../../../support/tokens.ts';
+import type { Knowledge, Permanent } from '../judge/judge.ts';
+import { type Seen, type TokenPlace, TokenReader } from '../judge/token-reader.ts';
+import { makeForeignObjects } from '../objects/foreign-objects.ts';
+import { CHANGES, SourceObjects } from '../objects/source-objects.ts';
+import { replaceFolder, type Workspace } from '../workspace.ts';
+import { live } from './standby-process.ts';
+
+export const EPOCH = 1;
+/** Of the standby's token, and of its partition. */
+export const STANDBY = 'standby';
+
+/** Folders of a token and of the agent's data, nobody at work on them. */
+export interface Standing {
+  readonly tokens: string;
+  readonly data: string;
+}
+
+export interface Fixture extends Knowledge {
+  readonly group: string;
+  readonly sealed: readonly SealedGeneration[];
+  readonly publicKeys: readonly KeyObject[];
+  readonly compileCache: string;
+  readonly pinFile: string;
+  readonly start: Standing;
+}
+
+export async function makeFixture(workspace: Workspace): Promise<Fixture> {
+  const reader = new TokenReader();
+  const objects = new SourceObjects();
+  const source = await member(makeToken('source', { folder: workspace.folder('source') }));
+  const standby = await member(makeToken(STANDBY, { folder: workspace.folder('standby') }));
+  const group = new SealedGroup();
+  for (const version of [1, 2]) await enrolTogether([source, standby], { group: group.name, version });
+  const look = (token: TestToken): Seen[] => reader.read(placeOf(token), objects.publicKeys);
+  const own = { source: look(source.token), standby: look(standby.token) };
+
+  const sealed: SealedGeneration[] = [];
+  const generations: (readonly Seen[])[] = [];
+  for (const [index, change] of CHANGES.entries()) {
+    reader.change(placeOf(source.token), (cryptoki, session) => change(objects.within(cryptoki, session)));
+    sealed.push(await group.captured(source, { domainKeyVersion: index < 2 ? 1 : 2 }));
+    generations.push(without(look(source.token), own.source));
+  }
+  await Promise.all([source, standby].map(({ provider }) => provider.close()));
+  objects.check(generations.flat());
+
+  const dataFolder = workspace.folder('data');
+  const journal = new Journal(dataFolder);
+  journal.announceKey(standby.serial, standby.identity.ckaId);
+  journal.addIdentity(STANDBY, standby.identity);
+  for (const record of standby.domainKeys) journal.addDomainKey(standby.serial, record);
+  journal.raiseFence(group.name, { epoch: BigInt(EPOCH), owner: 'source' });
+  journal.setSeat(group.name, standby.serial, 'standby');
+  journal.close();
+  const store = new GenerationStore(dataFolder);
+  store.putBlobs(group.blobs.values());
+  for (const one of sealed) await store.put(one);
+  store.close();
+
+  const compileCache = workspace.folder('compile-cache');
+  const { pinFile } = standby.token.config;
+  const settings = settingsOf({ configFile: placeOf(standby.token).configFile, pinFile, compileCache });
+  const order = { dataFolder, settings, group: group.name, epoch: EPOCH, digest: sealed[0]!.digest } as const;
+  const first = await live({ ...order, kill: { at: 'never' } }, { compileCache });
+  if (first.ended !== 'acknowledged')
+    throw new Error(`the first generation is not acknowledged: ${JSON.stringify(first)}`);
+  makeForeignObjects(standby.token, (work) => reader.change(placeOf(standby.token), work), objects);
+  const permanent = without(look(standby.token), generations[0]!).map(
+    (seen): Permanent => ({ seen, isOurs: own.standby.some(({ raw }) => raw === seen.raw) }),
+  );
+  const start = { tokens: workspace.folder('start/tokens'), data: workspace.folder('start/data') };
+  replaceFolder(start.tokens, join(standby.token.folder, 'tokens'));
+  cpSync(dataFolder, start.data, { recursive: true });
+  return {
+    generations,
+    permanent,
+    group: group.name,
+    sealed,
+    publicKeys: objects.publicKeys,
+    compileCache,
+    pinFile,
+    start,
+  };
+}
+
+export function settingsOf(options: { configFile: string; pinFile: string; compileCache: string }): PartitionSettings {
+  const { configFile, pinFile, compileCache } = options;
+  return {
+    name: STANDBY,
+    module: SOFTHSM_MODULE,
+    tokenLabel: STANDBY,
+    pinFile,
+    environment: { SOFTHSM2_CONF: configFile, NODE_COMPILE_CACHE: compileCache },
+    role: 'member',
+  };
+}
+
+async function member(token: TestToken): Promise<TestMember> {
+  const made = new TestMember(token);
+  made.provider = await openPartition(token.config, { log: silentLog });
+  const { provider } = made;
+  made.identity = await initialiseIdentity({ provider, prng: systemPrng, announce: () => {} });
+  await made.refresh();
+  return made;
+}
+
+const placeOf = ({ label, environment }: TestToken): TokenPlace => ({ label, configFile: environment.SOFTHSM2_CONF });
+
+const without = (all: readonly Seen[], others: readonly Seen[]): Seen[] => {
+  const left = [...others];
+  return all.filter((one) => {
+    const index = left.findIndex(
+      ({ objectClass, print, form }) => objectClass === one.objectClass && print === one.print && form === one.form,
+    );
+    if (index !== -1) left.splice(index, 1);
+    return index === -1;
+  });
+};

@@ -1,0 +1,108 @@
+/** Where a standby stands when its apply begins, and every step of what it then does. */
+
+import type { Violation } from '../judge/judge.ts';
+import type { Workspace } from '../workspace.ts';
+import type { Fixture, Standing } from './fixture.ts';
+import type { Kill, Pace, Victim } from './kill.ts';
+import type { Lane } from './lane.ts';
+
+export interface Scenario {
+  /** One word, for replays. */
+  readonly name: string;
+  readonly standing: Standing;
+  /** Number of the generation that was begun here last. */
+  readonly newestTried: number;
+  /** Number of the generation that is applied. */
+  readonly target: number;
+  readonly pace: Pace;
+  readonly steps: readonly string[];
+}
+
+/**
+ * `fresh`: an apply after one that was acknowledged. The others begin after one that was killed when all of its keys were
+ * made. `half`: the same once more, where one of them is half. `skip`: a newer generation, as when a capture came in between,
+ * which is sealed under another domain key, and gives the half key another name. `reseal`: the same, where none is half.
+ */
+export async function recordScenarios(
+  lane: Lane,
+  { workspace, fixture, tell }: Recording,
+): Promise<{ scenarios: Scenario[]; violations: Violation[] }> {
+  const standing = (name: string): Standing => ({
+    tokens: workspace.folder(`${name}/tokens`),
+    data: workspace.folder(`${name}/data`),
+  });
+  const starts = [
+    { name: 'fresh', standing: fixture.start, newestTried: 1, target: 2 },
+    { name: 'half', standing: standing('half'), newestTried: 2, target: 2, half: '"new issuer" 09' },
+    { name: 'skip', standing: standing('skip'), newestTried: 2, target: 3, half: '"card key, second" 01' },
+    { name: 'reseal', standing: standing('reseal'), newestTried: 2, target: 3 },
+  ];
+  const scenarios: Scenario[] = [];
+  const violations: Violation[] = [];
+  for (const { half, ...start } of starts) {
+    if (start.newestTried > 1) await cutShort(lane, scenarios[0]!, { to: start.standing, half });
+    lane.setBack(start.standing, start);
+    const { life, violations: found } = await lane.run(start.target, { at: 'never' });
+    violations.push(...found.map(({ harm, what }) => ({ harm, what: `${start.name}, without a kill: ${what}` })));
+    if (life.ended !== 'acknowledged') break;
+    const { steps, callMs, ms } = life;
+    scenarios.push({ ...start, steps, pace: { totalMs: ms, callMs, steps: steps.length } });
+    tell(`${start.name}: ${steps.length} steps`);
+  }
+  return { scenarios, violations };
+}
+
+interface Recording {
+  readonly workspace: Workspace;
+  readonly fixture: Fixture;
+  readonly tell: (text: string) => void;
+}
+
+/** An apply that is killed when it has made its keys; the one that is named then is as a kill in the middle of it leaves it. */
+async function cutShort(
+  lane: Lane,
+  from: Scenario,
+  { to, half }: { to: Standing; half: string | undefined },
+): Promise<void> {
+  lane.setBack(from.standing, from);
+  await lane.run(from.target, { at: 'step', step: from.steps.indexOf('after provider.unwrap'), victim: 'agent' });
+  if (half !== undefined) await lane.halve(half, from.standing);
+  lane.save(to);
+}
+
+/** One chain of kills from one standing, by a name that says which. */
+export interface Episode {
+  readonly name: string;
+  readonly scenario: Scenario;
+  readonly first: Kill | undefined;
+  /** Whether the generations after are applied, too. */
+  readonly goesOn: boolean;
+}
+
+export const STEP_VICTIMS = ['agent', 'worker-first', 'group'] as const satisfies readonly Victim[];
+
+export function stepEpisode(scenario: Scenario, step: number, victim: (typeof STEP_VICTIMS)[number]): Episode {
+  const first = { at: 'step', step, victim } as const;
+  return { name: `${scenario.name}.${step}.${victim}`, scenario, first, goesOn: false };
+}
+
+/** The number decides where it begins, and the seed all the rest. */
+export function randomEpisode(scenarios: readonly Scenario[], number: number): Episode {
+  return { name: `random.${number}`, scenario: scenarios[number % scenarios.length]!, first: undefined, goesOn: true };
+}
+
+/** What has been given by `name` of an episode. Undefined where there is none of that name. */
+export function episodeOf(name: string, scenarios: readonly Scenario[]): Episode | undefined {
+  const [kind, step = '', victim] = name.split('.');
+  if (kind === 'random' && /^\d+$/.test(step)) return randomEpisode(scenarios, Number(step));
+  const scenario = scenarios.find((one) => one.name === kind);
+  const known = STEP_VICTIMS.find((one) => one === victim);
+  if (scenario === undefined || known === undefined || !/^\d+$/.test(step)) return undefined;
+  return stepEpisode(scenario, Number(step), known);
+}
+
+/** The steps that find something else than the one before: a call to the token or a change of the journal lies between. */
+export function distinctSteps({ steps }: Scenario): number[] {
+  const isEffect = (name: string): boolean => /^after (provider\.|journal\.(set|begin|commit))/.test(name);
+  return [0, ...[...steps.keys()].filter((index) => isEffect(steps[index]!))];
+}
