@@ -3,7 +3,7 @@
  * in the result is measured by the run, and `ok` is what became of the expectations; a step that fails ends the
  * demonstration with its name.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   type Client,
@@ -14,9 +14,10 @@ import {
   type OperatorService,
 } from '@antipode/protocol';
 import { AntipodeError, systemClock, temporaryBase } from '@antipode/runtime';
+import { exportSigningKey, makeKeyAtB, makeKeys, makeOneMoreKey, signAndVerify } from './applications.ts';
 import { inventory, lostObjects, type TokenObject, without } from './inventory.ts';
 import type { Story } from './story.ts';
-import { type DemoToken, makeDemoToken, openssl } from './token.ts';
+import { type DemoToken, makeDemoToken } from './token.ts';
 import type { TownProcess } from './town/processes.ts';
 import { softhsmModule } from './town/softhsm.ts';
 import { type PartitionPlan, Town } from './town/town.ts';
@@ -136,17 +137,7 @@ export class Demo {
         verifiedByOpenssl: await this.#signAtB(operator, publicKeyFile),
       }));
       const third = await this.#chapter('A key made at b replicates to c', async () => {
-        this.#site('b').token.tool(
-          '--keypairgen',
-          '--key-type',
-          'EC:prime256v1',
-          '--id',
-          '0b',
-          '--label',
-          'made at b',
-          '--usage-sign',
-          '--extractable',
-        );
+        makeKeyAtB(this.#site('b').token);
         return this.#replicate(operator, ['c']);
       });
       const rejoined = await this.#chapter('Site a comes back: fenced, admitted as a standby, caught up', () =>
@@ -227,57 +218,10 @@ export class Demo {
 
   #makeKeys(): string {
     const { token, folder } = this.#site('a');
-    const secret = ['--sensitive', '--extractable'];
-    token.tool(
-      '--keypairgen',
-      '--key-type',
-      'rsa:2048',
-      '--id',
-      '01',
-      '--label',
-      'card signing',
-      '--usage-sign',
-      '--usage-decrypt',
-      '--extractable',
-    );
-    token.tool(
-      '--keypairgen',
-      '--key-type',
-      'EC:prime256v1',
-      '--id',
-      '02',
-      '--label',
-      'root of trust',
-      '--usage-sign',
-      '--extractable',
-    );
-    token.tool('--keygen', '--key-type', 'aes:32', '--id', '03', '--label', 'zone master', ...secret);
-    token.tool('--keygen', '--key-type', 'GENERIC:32', '--id', '04', '--label', 'audit mac', ...secret);
-    const [key, certificate] = [join(folder, 'demo.key'), join(folder, 'demo.der')];
-    openssl(
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-keyout',
-      key,
-      '-out',
-      certificate,
-      '-outform',
-      'DER',
-      '-subj',
-      '/CN=demo',
-      '-days',
-      '30',
-    );
-    token.tool('--write-object', certificate, '--type', 'cert', '--id', '05', '--label', 'demo certificate');
-    token.tool('--keypairgen', '--key-type', 'rsa:2048', '--id', '06', '--label', 'made to stay', '--usage-sign');
+    makeKeys(token, folder);
     this.#made = inventory(token.tool);
     const publicKeyFile = join(this.#root, 'root-of-trust.der');
-    writeFileSync(publicKeyFile, token.tool('--read-object', '--type', 'pubkey', '--id', '02'));
+    exportSigningKey(token, publicKeyFile);
     this.#story.detail(
       'RSA-2048, EC P-256, AES-256, a generic secret, a certificate, and an RSA key that cannot leave its token',
     );
@@ -303,7 +247,7 @@ export class Demo {
   async #replicateOneMore(operator: Operator) {
     const { token } = this.#site('a');
     const before = inventory(token.tool);
-    token.tool('--keygen', '--key-type', 'aes:32', '--id', '0a', '--label', 'one more', '--sensitive', '--extractable');
+    makeOneMoreKey(token);
     this.#made.push(...without(inventory(token.tool), before));
     const round = await this.#replicate(operator, ['b', 'c']);
     this.#expect(round.moved === 1, `${round.moved} objects moved`);
@@ -421,26 +365,7 @@ export class Demo {
   async #signAtB(operator: Operator, publicKeyFile: string): Promise<boolean> {
     const { site } = await operator.resolve({ group: GROUP });
     const { token } = this.#site(site as SiteName);
-    const [message, digest, signature, pem] = ['message', 'digest', 'signature', 'public.pem'].map((name) =>
-      join(this.#root, name),
-    ) as [string, string, string, string];
-    writeFileSync(message, 'pay 100 to bob\n');
-    openssl('dgst', '-sha256', '-binary', '-out', digest, message);
-    token.tool(
-      '--sign',
-      '--id',
-      '02',
-      '--mechanism',
-      'ECDSA',
-      '--signature-format',
-      'openssl',
-      '--input-file',
-      digest,
-      '--output-file',
-      signature,
-    );
-    openssl('pkey', '-pubin', '-inform', 'DER', '-in', publicKeyFile, '-out', pem);
-    const said = openssl('dgst', '-sha256', '-verify', pem, '-signature', signature, message).toString().trim();
+    const said = signAndVerify(token, { folder: this.#root, publicKeyFile });
     this.#story.detail(`openssl, with the public key exported at a before the loss: ${said}`);
     this.#expect(said === 'Verified OK', 'openssl does not accept the signature');
     return said === 'Verified OK';
