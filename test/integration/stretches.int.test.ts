@@ -1,8 +1,8 @@
-/** What grows with a partition makes way for heartbeats, leases and keep-alives, which share its thread. */
+/** Work that grows with a partition makes way for heartbeats, leases and keep-alives, which share its thread. */
 import { expect, it } from 'vitest';
 import { measureStretches, STRETCH_MS_MAX } from '../bench/measures/stretches.ts';
 
-/** A quarter of what is promised for. What does not make way takes a quarter as long here; what takes a fixed time does not. */
+/** A quarter of the promised size. Work that does not make way takes a quarter as long here. Work of a fixed length does not. */
 const SHARE = 4;
 const STRETCH_MS = STRETCH_MS_MAX / 2;
 

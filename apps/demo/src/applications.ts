@@ -1,4 +1,4 @@
-/** What the applications of a site do with their tokens: by pkcs11-tool and openssl, not with our code. */
+/** The applications of a site, with their token. They use pkcs11-tool and openssl, not our code. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DemoToken, openssl } from './token.ts';

@@ -44,7 +44,7 @@ export interface DemoResult {
 
 type Operator = Client<typeof OperatorService>;
 
-/** What an operator does with the antipode command, as the command does it. */
+/** The commands of an operator, as the antipode command runs them. */
 export interface DemoCommands {
   withOperator<T>(configFile: string, work: (operator: Operator) => Promise<T>): Promise<T>;
   /** Waits until an operation has ended well. */
@@ -74,7 +74,7 @@ interface DemoSite {
   agent: TownProcess | undefined;
 }
 
-/** What did not come out as it must, and the step that found it. */
+/** An expectation that did not hold, and the step that found it. */
 export interface Unmet {
   readonly step: string;
   readonly what: string;
@@ -440,7 +440,7 @@ export class Demo {
     return group!;
   }
 
-  /** Asks until there is an answer; a coordinator that is still starting is no failure. */
+  /** Asks until there is an answer. A coordinator that is still starting is not a failure. */
   async #until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
     const endMs = performance.now() + TIMEOUT_MS;
     let last: unknown;

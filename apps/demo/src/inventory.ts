@@ -1,6 +1,6 @@
 /**
- * What a token holds, as pkcs11-tool tells it: another program than ours judges whether a key is lost. Objects are compared
- * by class, key type, label and CKA_ID, and public ones also by what they hold.
+ * The objects of a token, as pkcs11-tool lists them. A program that is not ours judges whether a key is lost. Objects are
+ * compared by class, key type, label and CKA_ID, and public ones by their contents too.
  */
 import { createHash } from 'node:crypto';
 

@@ -15,8 +15,8 @@ export interface DemoToken {
 }
 
 /**
- * Antipode itself takes PINs from files only. pkcs11-tool asks for one at a terminal; without a terminal it takes it from a
- * variable, which is how these throw-away PINs reach it: not by its command line, which everybody can read.
+ * Antipode itself takes PINs from files only. pkcs11-tool asks for a PIN at a terminal, and without a terminal it reads
+ * the PIN from a variable. These throw-away PINs reach it by a variable, since everybody can read its command line.
  */
 export function makeDemoToken({ folder, label }: { folder: string; label: string }): DemoToken {
   const environment = softhsmFolder(folder);

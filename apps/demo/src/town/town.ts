@@ -1,6 +1,6 @@
 /**
- * Sites and a coordinator on one machine: an authority, certificates, configuration, identities and pins, each in the folder
- * that its place would have. It starts nothing and makes no token; who uses it says which tokens there are and what runs.
+ * Sites and a coordinator on one machine. The town makes an authority, certificates, configuration, identities and pins,
+ * each in the folder that its place would have. It makes no token. It starts a process only when asked.
  */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -103,7 +103,7 @@ export class Town {
     return site;
   }
 
-  /** Whoever lives in that folder: `coordinator`, `operator` or `site-a`. */
+  /** TLS of the process whose folder this is: `coordinator`, `operator` or `site-a`. */
   tls(place: string): Tls {
     return new Tls({
       caFile: join(this.folder, place, 'ca.crt'),

@@ -42,7 +42,7 @@ export interface FilterFault {
   readonly why: string;
 }
 
-/** What is wrong with the rules. One that matches nothing by mistake would let a key leave that must not. */
+/** The first fault of the rules. A rule that matches nothing by mistake would let a key leave that must not. */
 export function filterFault({ excludeIds, excludeLabels, excludeClasses }: FilterRules): FilterFault | undefined {
   const id = excludeIds.find((one) => !isCkaId(one));
   if (id !== undefined) return { field: 'exclude_ids', why: `"${id}" is not a CKA_ID in hexadecimal, such as 0a1f` };

@@ -1,6 +1,6 @@
 /** The order of the generations of one group: by the epoch of their tenure, then by number. One order for all. */
 
-/** Where a generation stands in its line. */
+/** The place of a generation in its line. */
 export interface GenerationPosition {
   readonly epoch: bigint;
   readonly number: bigint;

@@ -1,4 +1,7 @@
-/** A generation as it is named on the wire, and as databases, journals and plans name it: digests in hexadecimal. Never a label. */
+/**
+ * A generation as the wire names it, and as databases, journals and plans name it: with digests in hexadecimal. Never a
+ * label.
+ */
 import { AntipodeError, fromHex, hex } from '@antipode/runtime';
 import type { GenerationRef, UncapturedObject } from '../gen/antipode/v1/types_pb.ts';
 import type { GenerationPosition } from './generation-order.ts';
@@ -9,7 +12,7 @@ export interface GenerationName extends GenerationPosition {
   readonly manifestDigest: string;
 }
 
-/** What is known of a generation without its manifest. */
+/** The facts of a generation that are known without its manifest. */
 export interface GenerationFacts extends GenerationName {
   readonly contentDigest: string;
   readonly objectCount: number;

@@ -7,7 +7,7 @@ it.each(['a', '7', 'site-b', 'a-', 'a'.repeat(63)])('%s is a name', (text) => {
   expect(isName(text)).toBe(true);
 });
 
-it.each(['', '-a', 'A', 'a b', 'a_b', 'a.b', 'a\n', 'ä', 'a'.repeat(64)])('%j is no name', (text) => {
+it.each(['', '-a', 'A', 'a b', 'a_b', 'a.b', 'a\n', 'ä', 'a'.repeat(64)])('%j is not a name', (text) => {
   expect(isName(text)).toBe(false);
 });
 

@@ -1,4 +1,4 @@
-/** What a proof has shown, in numbers and ids. Which keys those are, only the site knows. */
+/** The result of a proof, in numbers and ids. Only the site knows which keys those are. */
 import type { ProofSummary } from '../gen/antipode/v1/types_pb.ts';
 
 export interface Proof {

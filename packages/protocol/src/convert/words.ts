@@ -12,7 +12,7 @@ const registry = createRegistry(
   file_antipode_v1_operator,
 );
 
-/** The word for the value of a message's field; undefined where that field is no enum, or the value has no name here. */
+/** The word for the value of a message's field; undefined where that field is not an enum, or the value has no name here. */
 export function enumWord(typeName: string, field: string, value: unknown): string | undefined {
   const found = registry.getMessage(typeName)?.fields.find(({ localName }) => localName === field);
   return found?.enum === undefined || typeof value !== 'number' ? undefined : wordOf(found.enum, value);
