@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { CKA, CKK, CKM, CKO, mechanism } from '@antipode/cryptoki';
 import {
   distributeDomainKey,
   ExchangeResponder,
@@ -20,8 +21,6 @@ import { follow } from '../../apps/cli/src/operator.ts';
 import type { Generation } from '../../packages/hsm-core/src/model/generation.ts';
 import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
 import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
-import { CKA, CKK, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { Pins } from '../../services/site-agent/src/peers/pins.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 import type { TestToken } from '../support/tokens.ts';

@@ -1,5 +1,6 @@
 /** The exchange of a domain key, in the hands of a relay, of a stranger, and of whoever holds the PIN of a member. */
 import { randomBytes } from 'node:crypto';
+import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS } from '@antipode/cryptoki';
 import {
   type BeginExchange,
   type CompleteExchange,
@@ -12,8 +13,6 @@ import {
 import { hex, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { CKA, CKK, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { SealedGroup } from '../support/sealed-group.ts';
 import { attack, DEVICES, type Member, makeMember } from './support/device.ts';
 import { openRawToken, type RawToken, refusalOf } from './support/raw-token.ts';

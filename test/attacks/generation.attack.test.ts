@@ -1,6 +1,7 @@
 /** Generations in the hands of somebody who can write the stores and the wire, and has an identity of one kind or another. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { CKM, mechanism } from '@antipode/cryptoki';
 import { openSigned, type SealedGeneration } from '@antipode/hsm-core';
 import { hex, sha256Hex } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
@@ -8,8 +9,6 @@ import { afterAll, beforeAll, describe, expect } from 'vitest';
 import type { Generation } from '../../packages/hsm-core/src/model/generation.ts';
 import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
 import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
-import { CKM } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { Pins } from '../../services/site-agent/src/peers/pins.ts';
 import { enrolTogether } from '../support/members.ts';
 import { SealedGroup } from '../support/sealed-group.ts';

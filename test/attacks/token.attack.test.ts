@@ -1,12 +1,11 @@
 /** Whoever holds the PIN of a member, with raw PKCS#11 calls: Clulow 2003, Bortolozzo et al. 2010, and our own ideas. */
 import { randomBytes } from 'node:crypto';
+import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template, ulong } from '@antipode/cryptoki';
 import { openKeyring, type Protection } from '@antipode/hsm-core';
 import { bytesEqual, hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { CKA, CKK, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism, type Template, ulong } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { enrolTogether } from '../support/members.ts';
 import { SealedGroup } from '../support/sealed-group.ts';
 import { attack, DEVICES, type Member, makeMember } from './support/device.ts';

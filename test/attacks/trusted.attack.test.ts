@@ -1,9 +1,19 @@
 /** Whoever holds the PIN of the user, and not that of the security officer, before keys that only a trusted key may wrap. */
+import {
+  CKA,
+  CKG_MGF1_SHA1,
+  CKK,
+  CKM,
+  CKO,
+  CKU_SO,
+  type Cryptoki,
+  mechanism,
+  structure,
+  type Template,
+} from '@antipode/cryptoki';
 import { hasOfficerKey } from '@antipode/hsm-core';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO, CKU_SO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { type Cryptoki, mechanism, structure, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { onToken, withoutPin } from '../support/raw-token.ts';
 import { type AnyToken, OFFICER_PIN, type TestToken, USER_PIN } from '../support/tokens.ts';

@@ -4,13 +4,13 @@
  * attributes, and no attribute that the source has is without one (I13).
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { CKA, CKO, P256_PARAMS } from '@antipode/cryptoki';
 import { becomesOf } from '@antipode/hsm-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ATTRIBUTES, type AttributeName, attributesOf } from '../../packages/hsm-core/src/model/attributes.ts';
 import { paramsIn } from '../../packages/hsm-core/src/model/curve.ts';
 import { NOT_CARRIED } from '../../packages/hsm-core/src/model/not-carried.ts';
 import type { ObjectClass } from '../../packages/hsm-core/src/model/object.ts';
-import { CKA, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import {
   certificateOf,

@@ -4,13 +4,12 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { CKA, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { ReplicaMemory, type SealedGeneration, scrub, setAside } from '@antipode/hsm-core';
 import { systemClock, systemPrng } from '@antipode/runtime';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { kindOf } from '../../packages/hsm-core/src/model/object.ts';
-import { CKA, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import type { Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { remembering } from '../../services/site-agent/src/partition/prints.ts';
 import { Journal } from '../../services/site-agent/src/storage/journal.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';

@@ -1,11 +1,10 @@
 /** A key that storage damaged at the active member is brought back by a person, and what else bears its names stays. */
 import { rmSync } from 'node:fs';
+import { CKA, CKM, CKO, mechanism } from '@antipode/cryptoki';
 import { silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { CKA, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { openRawToken } from '../attacks/support/raw-token.ts';
 import { label } from '../attacks/support/templates.ts';
 import { damageValue, filesOf } from '../support/raw-token.ts';

@@ -3,13 +3,12 @@
  * and why. One pair of tokens, emptied between the tests.
  */
 import { randomBytes } from 'node:crypto';
+import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { hex, sha256 } from '@antipode/runtime';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ATTRIBUTES, type Attributes, attributesOf } from '../../packages/hsm-core/src/model/attributes.ts';
 import { kindOf, type ObservedObject } from '../../packages/hsm-core/src/model/object.ts';
-import { CKA, CKK, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { refusalOf } from '../attacks/support/raw-token.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import {

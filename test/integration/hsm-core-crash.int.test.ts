@@ -1,13 +1,12 @@
 /** What a crash leaves in a real token, what the next apply makes of it, and what it never touches. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { CKA, CKM, mechanism, P256_PARAMS } from '@antipode/cryptoki';
 import { ReplicaMemory } from '@antipode/hsm-core';
 import { MemoryJournal } from '@antipode/hsm-core/testing';
 import { AntipodeError, hex, seededPrng, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CKA, CKM, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { proofItem } from '../../packages/hsm-core/src/replica/read-back.ts';
 import { intentOf } from '../../packages/hsm-core/src/replica/replica.ts';
 import { flags, id } from '../attacks/support/templates.ts';

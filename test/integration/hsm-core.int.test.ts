@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { CKA, CKM, mechanism } from '@antipode/cryptoki';
 import {
   CaptureMemory,
   distributeDomainKey,
@@ -19,8 +20,6 @@ import { bytesEqual, hex, silentLog, systemClock, systemPrng } from '@antipode/r
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { CKA, CKM } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { onToken } from '../support/raw-token.ts';
 import { faulty } from '../support/sealed-group.ts';

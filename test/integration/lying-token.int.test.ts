@@ -1,9 +1,8 @@
 /** The module that lies on order, itself: what it is told, an application meets, and nothing else changes. */
 import { spawnSync } from 'node:child_process';
+import { CKA, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { CKA, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { openRawToken, type RawToken, refusalOf } from '../attacks/support/raw-token.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import { EXTRA_SLOT, FALSE, type LyingToken, lying } from '../support/devices/lying-token.ts';

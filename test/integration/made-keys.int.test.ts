@@ -2,9 +2,9 @@
  * A token that keeps a protection of keys that it generates, and drops it from keys that it makes in another way. What counts
  * is what somebody with the PIN gets of the key that lies in the token: asked by raw calls, past the module that lies.
  */
+import { CKA, CKO } from '@antipode/cryptoki';
 import { hasCode } from '@antipode/runtime';
 import { afterEach, describe, expect, it } from 'vitest';
-import { CKA, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { openRawToken, refusalOf } from '../attacks/support/raw-token.ts';
 import { flags, label, NEW_AES } from '../attacks/support/templates.ts';
 import { FALSE, type LyingToken, lying, type Order, TRUE } from '../support/devices/lying-token.ts';

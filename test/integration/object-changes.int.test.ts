@@ -1,9 +1,8 @@
 /** What an application changes in its token, and what becomes of it at the standby and in the generations to come. */
 import { randomBytes } from 'node:crypto';
+import { CKA, CKO, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ATTRIBUTES, type Attributes, USES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { CKA, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import type { Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { refusalOf } from '../attacks/support/raw-token.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { certificateOf, dataOf, makeAes, makePair, makeRsa, secretOf, TokenPair } from '../support/token-pair.ts';

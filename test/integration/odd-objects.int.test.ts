@@ -5,12 +5,11 @@
 import { execFileSync } from 'node:child_process';
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { CKA, CKK, CKO, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { CaptureMemory } from '@antipode/hsm-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import type { SealedGeneration } from '../../packages/hsm-core/src/model/generation.ts';
-import { CKA, CKK, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import type { Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { type LyingToken, lying, type Order } from '../support/devices/lying-token.ts';

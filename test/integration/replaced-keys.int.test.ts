@@ -3,10 +3,9 @@
  * module that uses handles again, and in the files of SoftHSM.
  */
 import { randomBytes } from 'node:crypto';
+import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { ReplicaMemory, type SealedGeneration } from '@antipode/hsm-core';
 import { afterEach, describe, expect, it } from 'vitest';
-import { CKA, CKK, CKM, CKO, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { lying } from '../support/devices/lying-token.ts';

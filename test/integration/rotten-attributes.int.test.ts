@@ -1,8 +1,8 @@
 /** Damage of single attributes behind everybody's back is what a scrub says it is, one object's, and no other's. */
+import { CKA, P256_PARAMS } from '@antipode/cryptoki';
 import { scrub } from '@antipode/hsm-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { CKA, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { filesOf, flipAttribute } from '../support/raw-token.ts';
 import { makeAes, makePair, TokenPair } from '../support/token-pair.ts';

@@ -48,10 +48,10 @@ describe('a token', () => {
   });
 
   it('runs on the OpenSSL of the system, not on the one inside Node', () => {
-    const cryptoki = new URL('../../packages/hsm-core/src/pkcs11/cryptoki.ts', import.meta.url).href;
+    const cryptoki = import.meta.resolve('@antipode/cryptoki');
     const script = `
-      const { Cryptoki } = await import(${JSON.stringify(cryptoki)});
-      const loaded = Cryptoki.load(${JSON.stringify(SOFTHSM_MODULE)});
+      const { loadCryptoki } = await import(${JSON.stringify(cryptoki)});
+      const loaded = loadCryptoki(${JSON.stringify(SOFTHSM_MODULE)});
       loaded.finalize();`;
     const output = join(token.folder, 'bindings');
     execFileSync(process.execPath, ['--input-type=module', '-e', script], {

@@ -4,13 +4,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { CKA, CKM, type Cryptoki, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { ReplicaMemory, trustedKeyLabel } from '@antipode/hsm-core';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { hasOfficerKey, hasReceivingKey } from '../../packages/hsm-core/src/model/identity.ts';
-import { CKA, CKM, P256_PARAMS } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { type Cryptoki, mechanism, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { lying } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeNssToken } from '../support/nss-tokens.ts';

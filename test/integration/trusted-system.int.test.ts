@@ -1,13 +1,12 @@
 /** A group whose security officers have to act: first enrolment and rotation, with coordinator, agents and real tokens. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { CKA, CKM, mechanism } from '@antipode/cryptoki';
 import type { GetStatusResponse } from '@antipode/protocol';
 import { silentLog } from '@antipode/runtime';
 import { loadAgentConfig, trustDomainKeys } from '@antipode/site-agent';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { CKA, CKM } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { onToken } from '../support/raw-token.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 import { OFFICER_PIN } from '../support/tokens.ts';

@@ -16,7 +16,8 @@ describe('the import rules', () => {
 
   it.each([
     ['runtime imports nothing of ours', 'packages/runtime/src/a.ts', `import { x } from '@antipode/hsm-core';`],
-    ['hsm-core imports only runtime', 'packages/hsm-core/src/a.ts', `export * from '@antipode/protocol';`],
+    ['cryptoki imports only runtime', 'packages/cryptoki/src/a.ts', `import { x } from '@antipode/hsm-core';`],
+    ['hsm-core imports only runtime and cryptoki', 'packages/hsm-core/src/a.ts', `export * from '@antipode/protocol';`],
     ['protocol imports no service', 'packages/protocol/src/a.ts', `import type { A } from '@antipode/site-agent';`],
     ['services do not import each other', 'services/site-agent/src/a.ts', `await import('@antipode/coordinator');`],
     [
@@ -27,7 +28,8 @@ describe('the import rules', () => {
     ['deep imports count', 'services/coordinator/src/a.ts', `import '@antipode/site-agent/src/x.ts';`],
     ['relative imports stay inside', 'services/coordinator/src/a.ts', `import '../../../packages/runtime/src/log.ts';`],
     ['unknown parts are refused', 'apps/cli/src/a.ts', `import '@antipode/nothing';`],
-    ['koffi', 'packages/hsm-core/src/capture/capture.ts', `import koffi from 'koffi';`],
+    ['koffi', 'packages/hsm-core/src/pkcs11/worker.ts', `import koffi from 'koffi';`],
+    ['an agent calls no PKCS#11', 'services/site-agent/src/a.ts', `import { x } from '@antipode/cryptoki';`],
     ['grpc-js', 'services/site-agent/src/orders/rpc.ts', `import { Server } from '@grpc/grpc-js';`],
     ['bullmq', 'services/coordinator/src/operations/runner.ts', `import { Queue } from 'bullmq';`],
     ['ioredis', 'services/coordinator/src/store/a.ts', `import { Redis } from "ioredis";`],
@@ -46,7 +48,8 @@ describe('the import rules', () => {
   });
 
   it.each([
-    ['packages/hsm-core/src/pkcs11/a.ts', `import koffi from 'koffi';`],
+    ['packages/cryptoki/src/a.ts', `import koffi from 'koffi';`],
+    ['packages/hsm-core/src/pkcs11/a.ts', `import { x } from '@antipode/cryptoki';`],
     ['packages/protocol/src/a.ts', `import { x } from '@antipode/runtime'; import { Server } from '@grpc/grpc-js';`],
     ['services/coordinator/src/store/a.ts', `import { sql } from 'kysely'; import { Pool } from 'pg';`],
     ['services/coordinator/src/store/a.ts', `import { x } from '../epochs.ts';`],

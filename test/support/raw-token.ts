@@ -1,8 +1,8 @@
 /** A token in the hands of an application that speaks PKCS#11 itself, and in those of a crash. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Cryptoki, loadCryptoki } from '@antipode/cryptoki';
 import { ATTRIBUTES, type AttributeName } from '../../packages/hsm-core/src/model/attributes.ts';
-import { Cryptoki } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { SOFTHSM_MODULE, type TestToken, USER_PIN } from './tokens.ts';
 
 /** Logs in, in this process, for the time of `work`. */
@@ -18,7 +18,7 @@ export function withoutPin<T>({ label, environment }: TestToken, work: (cryptoki
   // The module reads its environment with getenv, which process.env reaches.
   const before = process.env['SOFTHSM2_CONF'];
   process.env['SOFTHSM2_CONF'] = environment.SOFTHSM2_CONF;
-  const cryptoki = Cryptoki.load(SOFTHSM_MODULE);
+  const cryptoki = loadCryptoki(SOFTHSM_MODULE);
   try {
     const slot = cryptoki.slots().find((one) => cryptoki.tokenInfo(one).label === label)!;
     return work(cryptoki, cryptoki.openSession(slot));

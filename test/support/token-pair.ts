@@ -2,12 +2,11 @@
  * A source and a standby on real tokens, each with an application beside us that holds the PIN: what it keeps in one token
  * has to serve it in the other.
  */
+import { CKA, CKK, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
 import { ReplicaMemory, type SealedGeneration } from '@antipode/hsm-core';
 import { expect } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import type { ObservedObject } from '../../packages/hsm-core/src/model/object.ts';
-import { CKA, CKK, CKM, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { mechanism, type Template } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, value } from '../attacks/support/templates.ts';
 import { enrolTogether, TestMember } from './members.ts';

@@ -1,14 +1,13 @@
 /** Makes a key that the security officer trusts, as only he can: CKA_TRUSTED. Arguments: module, token label, PIN of the officer, label. */
 import { randomBytes } from 'node:crypto';
-import { CKA, CKK, CKO } from '../../packages/hsm-core/src/pkcs11/constants.ts';
-import { Cryptoki } from '../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { CKA, CKK, CKO, loadCryptoki } from '@antipode/cryptoki';
 import { flags, label, value } from '../attacks/support/templates.ts';
 
 const CKU_SO = 0;
 const CKA_TRUSTED = 0x86;
 const [module = '', token = '', pin = '', name = ''] = process.argv.slice(2);
 
-const cryptoki = Cryptoki.load(module);
+const cryptoki = loadCryptoki(module);
 const slot = cryptoki.slots().find((one) => cryptoki.tokenInfo(one).label === token)!;
 const session = cryptoki.openSession(slot);
 cryptoki.call('C_Login', session, CKU_SO, Buffer.from(pin), pin.length);

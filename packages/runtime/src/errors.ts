@@ -2,7 +2,7 @@
  * The one error class and the one catalogue of everything that can go wrong.
  *
  * An error is made where the fact is known and translated in three places only: PKCS#11 return values
- * (`hsm-core/src/pkcs11/return-values.ts`), gRPC statuses (`protocol/src/status.ts`) and the queue. It never carries a
+ * (`cryptoki/src/return-values.ts`), gRPC statuses (`protocol/src/status.ts`) and the queue. It never carries a
  * key label, a PIN or a blob: ids and digests only. `docs/errors.md` is generated from this file.
  */
 

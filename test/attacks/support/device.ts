@@ -1,7 +1,7 @@
 /** The devices that the attacks are tried on. Another one is another entry here, with its column in outcomes.ts. */
+import { CKM } from '@antipode/cryptoki';
 import type { Protection } from '@antipode/hsm-core';
 import { it } from 'vitest';
-import { CKM } from '../../../packages/hsm-core/src/pkcs11/constants.ts';
 import { TestMember } from '../../support/members.ts';
 import { makeNssToken, NSS_UNENFORCED } from '../../support/nss-tokens.ts';
 import { type AnyToken, makeToken } from '../../support/tokens.ts';

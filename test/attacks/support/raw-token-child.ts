@@ -1,7 +1,5 @@
 /** The process behind a {@link RawToken}: logs in with the PIN, and then makes whatever PKCS#11 call it is told to. */
-import { CKD_NULL, CKF_TOKEN_INITIALIZED } from '../../../packages/hsm-core/src/pkcs11/constants.ts';
-import { Cryptoki, structure } from '../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
-import { CryptokiFailure } from '../../../packages/hsm-core/src/pkcs11/return-values.ts';
+import { CKD_NULL, CKF_TOKEN_INITIALIZED, CryptokiFailure, loadCryptoki, structure } from '@antipode/cryptoki';
 import type { FromChild, RawCalls, ToChild } from './raw-token.ts';
 
 type Calls = { [Name in keyof RawCalls]: (...args: Parameters<RawCalls[Name]>) => Awaited<ReturnType<RawCalls[Name]>> };
@@ -24,7 +22,7 @@ function outcomeOf(work: () => unknown): { value: unknown } | { refusal: string 
 }
 
 function logIn(): Calls {
-  const cryptoki = Cryptoki.load(module, parameters || undefined);
+  const cryptoki = loadCryptoki(module, parameters || undefined);
   const slot = cryptoki.slots().find((one) => {
     const token = cryptoki.tokenInfo(one);
     return (token.flags & CKF_TOKEN_INITIALIZED) !== 0 && token.label === label;

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Mechanism, Template } from '../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import type { Mechanism, Template } from '@antipode/cryptoki';
 import { type AnyToken, USER_PIN } from '../../support/tokens.ts';
 
 /** Derivation from a point (ECDH1_DERIVE without a derivation function) or from data (AES_ECB_ENCRYPT_DATA). */

@@ -1,7 +1,6 @@
 /** Templates of an attacker, and of the keys that a careless operator would make. */
+import { CKA, CKK, CKO, type Template } from '@antipode/cryptoki';
 import { ATTRIBUTES } from '../../../packages/hsm-core/src/model/attributes.ts';
-import { CKA, CKK, CKO } from '../../../packages/hsm-core/src/pkcs11/constants.ts';
-import type { Template } from '../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
 
 type Flag =
   | 'private'

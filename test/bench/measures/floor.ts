@@ -2,9 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { CKA } from '@antipode/cryptoki';
 import { ATTRIBUTES, type AttributeName, attributesOf } from '../../../packages/hsm-core/src/model/attributes.ts';
 import type { ObjectClass } from '../../../packages/hsm-core/src/model/object.ts';
-import { CKA } from '../../../packages/hsm-core/src/pkcs11/constants.ts';
 import { classNumber } from '../../../packages/hsm-core/src/pkcs11/reading/objects.ts';
 import { SOFTHSM_MODULE, type TestToken } from '../../support/tokens.ts';
 import type { Workspace } from '../places/workspace.ts';

@@ -4,8 +4,7 @@
  * fifth of a second to find the primes of one.
  */
 import { generatePrimeSync } from 'node:crypto';
-import { CKA, CKK, CKM, CKO, P256_PARAMS } from '../../../packages/hsm-core/src/pkcs11/constants.ts';
-import { type Cryptoki, mechanism, type Template } from '../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { CKA, CKK, CKM, CKO, type Cryptoki, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { onToken } from '../../support/raw-token.ts';
 import type { FillOrder } from './keys.ts';
 

@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { returnValueName } from '@antipode/cryptoki';
 import { ATTRIBUTES, type AttributeName } from '../../../packages/hsm-core/src/model/attributes.ts';
-import { returnValueName } from '../../../packages/hsm-core/src/pkcs11/return-values.ts';
 import type { TestToken } from '../tokens.ts';
 
 /** A name of the table of attributes, or the number of one that it does not have. */

@@ -3,6 +3,7 @@
  * from nobody but its security officer. Antipode cannot bring them, so it says which objects had them. What a vendor has
  * defined is known to whoever runs the device only: PKCS#11 has no call that lists the attributes of an object.
  */
+import { CKA } from '@antipode/cryptoki/attributes';
 import { bytesEqual } from '@antipode/runtime';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type AttributeName, type Attributes, encodeAttribute } from './attributes.ts';
 import { type ObjectClass, restoredAs } from './object.ts';
@@ -28,14 +29,19 @@ const certificate = (type: number, kind: NotCarriedRule['kind'] = 'length'): Not
  * certificate, which each token computes.
  */
 export const NOT_CARRIED: Readonly<Record<string, NotCarriedRule>> = {
-  CKA_TRUSTED: { type: 0x086, kind: 'boolean', classes: ['secret-key', 'public-key', 'certificate'], matters: true },
-  CKA_AC_ISSUER: certificate(0x083),
-  CKA_OWNER: certificate(0x084),
-  CKA_ATTR_TYPES: certificate(0x085),
-  CKA_JAVA_MIDP_SECURITY_DOMAIN: certificate(0x088, 'number'),
-  CKA_URL: certificate(0x089),
-  CKA_HASH_OF_SUBJECT_PUBLIC_KEY: certificate(0x08a),
-  CKA_HASH_OF_ISSUER_PUBLIC_KEY: certificate(0x08b),
+  CKA_TRUSTED: {
+    type: CKA.TRUSTED,
+    kind: 'boolean',
+    classes: ['secret-key', 'public-key', 'certificate'],
+    matters: true,
+  },
+  CKA_AC_ISSUER: certificate(CKA.AC_ISSUER),
+  CKA_OWNER: certificate(CKA.OWNER),
+  CKA_ATTR_TYPES: certificate(CKA.ATTR_TYPES),
+  CKA_JAVA_MIDP_SECURITY_DOMAIN: certificate(CKA.JAVA_MIDP_SECURITY_DOMAIN, 'number'),
+  CKA_URL: certificate(CKA.URL),
+  CKA_HASH_OF_SUBJECT_PUBLIC_KEY: certificate(CKA.HASH_OF_SUBJECT_PUBLIC_KEY),
+  CKA_HASH_OF_ISSUER_PUBLIC_KEY: certificate(CKA.HASH_OF_ISSUER_PUBLIC_KEY),
 };
 
 /** Dates that a token keeps and does not let be read. */
@@ -44,8 +50,8 @@ export const DATE_NAMES: Partial<Record<AttributeName, string>> = {
   endDate: 'CKA_END_DATE',
 };
 
-/** Numbers above this are a vendor's own (PKCS#11 3.0, 4.1). */
-export const VENDOR_DEFINED = 0x8000_0000;
+/** Numbers above this are a vendor's own. */
+export const { VENDOR_DEFINED } = CKA;
 
 export const vendorName = (type: number): string => `0x${type.toString(16).padStart(8, '0')}`;
 

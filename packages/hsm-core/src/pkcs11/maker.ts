@@ -4,17 +4,26 @@
  * about it, stands in docs/devices.
  */
 import { randomBytes } from 'node:crypto';
+import {
+  BLOB_REFUSALS,
+  CKA,
+  CKK,
+  CKO,
+  type Cryptoki,
+  CryptokiFailure,
+  type Mechanism,
+  SessionFailure,
+  type Template,
+  type TokenInfo,
+} from '@antipode/cryptoki';
 import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf, restoredAs } from '../model/object.ts';
 import { curveIn, pointOf } from '../model/public-half.ts';
 import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider/provider.ts';
-import { CKA, CKK, CKO } from './constants.ts';
-import type { Cryptoki, Mechanism, Template, TokenInfo } from './cryptoki.ts';
 import { widerThan } from './own-keys/narrowing.ts';
 import type { ObjectReader } from './reading/object-reader.ts';
 import { classNumber, encodeNative, keyTypeNumber, templateOf } from './reading/objects.ts';
-import { BLOB_REFUSALS, CryptokiFailure, SessionFailure } from './return-values.ts';
 
 /** An object that is not made, by what the token says of its blob or by a rule of ours. */
 export class NotMade extends Error {
@@ -43,7 +52,7 @@ export class Maker {
   readonly #context: MakerContext;
   /** NSS does not take the point of an EC key from the blob, and keeps no key without. */
   #wantsPoint = false;
-  /** opencryptoki refuses EXTRACTABLE in C_UnwrapKey, and makes every unwrapped key extractable. */
+  /** opencryptoki refuses CKA.EXTRACTABLE in C_UnwrapKey, and makes every unwrapped key extractable. */
   #omitsExtractable = false;
   /** By kind of key: whether an unwrapped one is wider than its template says. */
   readonly #widening = new Map<string, boolean>();
@@ -114,7 +123,7 @@ export class Maker {
         [CKA.CLASS, classNumber(item.objectClass)],
         [CKA.KEY_TYPE, keyTypeNumber(item.keyType)],
         ...(this.#wantsPoint ? pointTemplate(item) : []),
-        ...(this.#omitsExtractable ? attributes.filter(([type]) => type !== EXTRACTABLE) : attributes),
+        ...(this.#omitsExtractable ? attributes.filter(([type]) => type !== CKA.EXTRACTABLE) : attributes),
       ]);
     try {
       const made = attempt(template);
@@ -151,7 +160,7 @@ export class Maker {
   /** What is replicated must stay replicable. @throws NotMade */
   #checkExtractable(made: Handle): void {
     const { cryptoki, session } = this.#context;
-    if (cryptoki.attributes(session, made, [EXTRACTABLE])?.get(EXTRACTABLE)?.[0] === 1) return;
+    if (cryptoki.attributes(session, made, [CKA.EXTRACTABLE])?.get(CKA.EXTRACTABLE)?.[0] === 1) return;
     cryptoki.destroy(session, made);
     throw new NotMade({ code: 'HSM_REFUSED' });
   }
@@ -219,7 +228,7 @@ export class Maker {
     const holders = cryptoki.find(session, [
       [CKA.CLASS, classNumber(objectClass)],
       [CKA.TOKEN, true],
-      [ATTRIBUTES.id.type, attributes.id],
+      [CKA.ID, attributes.id],
     ]);
     if (holders.length === 0) return undefined;
     if (replaces !== undefined && holders.every((handle) => handle === replaces)) return this.#change(replaces, item);
@@ -243,7 +252,6 @@ export class Maker {
 }
 
 const NOTHING = Buffer.alloc(0);
-const EXTRACTABLE = ATTRIBUTES.extractable.type;
 
 const USE_TYPES: ReadonlySet<number> = new Set(USES.map((name) => ATTRIBUTES[name].type));
 
@@ -259,26 +267,23 @@ const isPolicy = ([type]: Template[number]): boolean => POLICY_TYPES.has(type);
 /** A key for the time of a trial, with what a domain key's unwrap template demands. */
 const SESSION_KEY: Template = [
   [CKA.TOKEN, false],
-  [ATTRIBUTES.private.type, true],
-  [ATTRIBUTES.sensitive.type, true],
-  [ATTRIBUTES.extractable.type, true],
+  [CKA.PRIVATE, true],
+  [CKA.SENSITIVE, true],
+  [CKA.EXTRACTABLE, true],
 ];
 
 /** The standard demands a subject of every certificate, and lets it be empty. */
-const NO_SUBJECT: Template = [[ATTRIBUTES.subject.type, NOTHING]];
+const NO_SUBJECT: Template = [[CKA.SUBJECT, NOTHING]];
 
 const SECRET: Template = [
   [CKA.CLASS, CKO.SECRET_KEY],
   [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
 ];
 
-/** CKA_NSS_DB, by which NSS finds the public half of a private key: the bare point (pkcs11n.h). */
-const CKA_NSS_DB = 0xd5a0db00;
-
 function pointTemplate({ objectClass, keyType, publicHalf }: UnwrapItem): Template {
   if (objectClass !== 'private-key' || keyType !== 'ec' || publicHalf === undefined) return [];
   const curve = curveIn(publicHalf);
-  return curve === undefined ? [] : [[CKA_NSS_DB, pointOf(curve, publicHalf)]];
+  return curve === undefined ? [] : [[CKA.NSS_DB, pointOf(curve, publicHalf)]];
 }
 
 /**

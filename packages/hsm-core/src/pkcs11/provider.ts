@@ -3,6 +3,22 @@
  * material; nothing of it leaves in the clear (I5). Implements HsmProvider; upholds its contract on batches.
  */
 import { randomBytes } from 'node:crypto';
+import {
+  aesGcm,
+  CKA,
+  CKK,
+  CKM,
+  CKO,
+  CryptokiFailure,
+  mechanism,
+  NOT_WRAPPED,
+  P256_PARAMS,
+  returnValueOf,
+  SessionFailure,
+  type Template,
+  type TokenInfo,
+  translate,
+} from '@antipode/cryptoki';
 import { AntipodeError, systemClock } from '@antipode/runtime';
 import { ATTRIBUTES, type Attributes, USES } from '../model/attributes.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
@@ -22,8 +38,6 @@ import type {
   UnwrapItem,
   WrapOutcome,
 } from '../provider/provider.ts';
-import { CKA, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
-import { type Mechanism, mechanism, structure, type Template, type TokenInfo } from './cryptoki.ts';
 import { keepsOnePerId, Maker, NotMade, openingBlob } from './maker.ts';
 import { unwrapNarrowed } from './own-keys/narrowing.ts';
 import { OwnKeys } from './own-keys/own-keys.ts';
@@ -32,13 +46,9 @@ import { type ProveContext, prove } from './proving/prove.ts';
 import { findPublicHalf, PublicKeys } from './reading/find-public-half.ts';
 import { ObjectReader } from './reading/object-reader.ts';
 import { templateOf } from './reading/objects.ts';
-import { CryptokiFailure, NOT_WRAPPED, returnValueOf, SessionFailure, translate } from './return-values.ts';
 import { namingLacks } from './self-test.ts';
 import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session/session.ts';
 import { SessionProbe } from './session/session-probe.ts';
-
-const [PRIVATE, SENSITIVE, EXTRACTABLE, WRAP_WITH_TRUSTED] = [0x002, 0x103, 0x162, 0x210];
-const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN] = [0x104, 0x105, 0x106, 0x107, 0x108];
 
 /** Tighter scans made key generation of other processes fail, and showed their half-made keys (facts: pkcs11, 8). */
 export const SCAN_GAP_MS = 250;
@@ -124,9 +134,9 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     const blobOf = (handle: Handle): Uint8Array =>
       new Uint8Array(cryptoki.wrapKey(session, this.wrapMechanism(), domainKey, handle));
     const lasting: Template = [
-      [PRIVATE, true],
-      [SENSITIVE, true],
-      [EXTRACTABLE, true],
+      [CKA.PRIVATE, true],
+      [CKA.SENSITIVE, true],
+      [CKA.EXTRACTABLE, true],
     ];
     const common = { private: true, sensitive: true, extractable: true };
     const aes = cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
@@ -144,7 +154,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
         [CKA.TOKEN, false],
         [CKA.EC_PARAMS, P256_PARAMS],
       ],
-      [[CKA.TOKEN, false], ...lasting, [SIGN, true]],
+      [[CKA.TOKEN, false], ...lasting, [CKA.SIGN, true]],
     );
     const publicHalf = this.ecPublicHalf(publicKey);
     cryptoki.destroy(session, publicKey);
@@ -283,8 +293,8 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   #hide({ handle, objectClass, attributes }: ObservedObject): boolean {
     if (objectClass === 'other') return false;
     const tag = randomBytes(8).toString('hex');
-    const names: [number, Buffer][] = [[ATTRIBUTES.label.type, Buffer.from(`antipode hidden ${tag}`)]];
-    if (attributes.id !== undefined) names.push([ATTRIBUTES.id.type, randomBytes(16)]);
+    const names: [number, Buffer][] = [[CKA.LABEL, Buffer.from(`antipode hidden ${tag}`)]];
+    if (attributes.id !== undefined) names.push([CKA.ID, randomBytes(16)]);
     const uses = USES.filter((use) => attributes[use] === true).map((use) => [ATTRIBUTES[use].type, false] as const);
     const set = (template: Template): boolean => {
       try {
@@ -328,13 +338,15 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
   }
 
   #wantsTrusted(handle: Handle): boolean {
-    return this.cryptoki.attributes(this.session, handle, [WRAP_WITH_TRUSTED])?.get(WRAP_WITH_TRUSTED)?.[0] === 1;
+    return (
+      this.cryptoki.attributes(this.session, handle, [CKA.WRAP_WITH_TRUSTED])?.get(CKA.WRAP_WITH_TRUSTED)?.[0] === 1
+    );
   }
 
   /** What is not extractable stays where it is, also on a token that would give it. */
   #maySend(handle: Handle): boolean {
     if (!this.unenforced().includes('extractable')) return true;
-    return this.cryptoki.attributes(this.session, handle, [EXTRACTABLE])?.get(EXTRACTABLE)?.[0] !== 0;
+    return this.cryptoki.attributes(this.session, handle, [CKA.EXTRACTABLE])?.get(CKA.EXTRACTABLE)?.[0] !== 0;
   }
 
   /** A refusal that does not say what it is about may be about the domain key: then it says nothing of the others. */
@@ -354,13 +366,13 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     const handle = this.cryptoki.generateKey(this.session, mechanism(CKM.AES_KEY_GEN), [
       [CKA.VALUE_LEN, 32],
       [CKA.TOKEN, false],
-      [PRIVATE, true],
-      [SENSITIVE, true],
-      [EXTRACTABLE, true],
-      [ENCRYPT, true],
-      [DECRYPT, false],
-      [WRAP, false],
-      [UNWRAP, false],
+      [CKA.PRIVATE, true],
+      [CKA.SENSITIVE, true],
+      [CKA.EXTRACTABLE, true],
+      [CKA.ENCRYPT, true],
+      [CKA.DECRYPT, false],
+      [CKA.WRAP, false],
+      [CKA.UNWRAP, false],
     ]);
     return {
       handle,
@@ -380,7 +392,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
           details: { call: 'C_GetAttributeValue' },
         });
       const iv = randomBytes(GCM_IV_BYTES);
-      const sealed = this.cryptoki.encrypt(this.session, gcm(iv, aad), options.dataKey, value);
+      const sealed = this.cryptoki.encrypt(this.session, aesGcm(iv, aad), options.dataKey, value);
       return {
         ciphertext: new Uint8Array(Buffer.concat([iv, sealed])),
         valueTag: this.tagOf(options.domainKey, value),
@@ -418,13 +430,13 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
         [CKA.CLASS, CKO.SECRET_KEY],
         [CKA.KEY_TYPE, CKK.AES],
         [CKA.TOKEN, false],
-        [PRIVATE, true],
-        [SENSITIVE, true],
-        [EXTRACTABLE, false],
-        [ENCRYPT, false],
-        [DECRYPT, true],
-        [WRAP, false],
-        [UNWRAP, false],
+        [CKA.PRIVATE, true],
+        [CKA.SENSITIVE, true],
+        [CKA.EXTRACTABLE, false],
+        [CKA.ENCRYPT, false],
+        [CKA.DECRYPT, true],
+        [CKA.WRAP, false],
+        [CKA.UNWRAP, false],
       ]);
     } catch (thrown) {
       const returnValue = returnValueOf(thrown);
@@ -527,7 +539,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
     const draft: Template = [
       [CKA.CLASS, CKO.DATA],
       [CKA.TOKEN, false],
-      [PRIVATE, false],
+      [CKA.PRIVATE, false],
       [CKA.VALUE, Buffer.from('antipode')],
     ];
     try {
@@ -557,7 +569,7 @@ export class Pkcs11Provider extends OwnKeys implements HsmProvider {
 
   #decryptData(dataKey: Handle, ciphertext: Uint8Array, aad: Uint8Array): Buffer {
     const [iv, sealed] = [ciphertext.subarray(0, GCM_IV_BYTES), ciphertext.subarray(GCM_IV_BYTES)];
-    return openingBlob(() => this.cryptoki.decrypt(this.session, gcm(iv, aad), dataKey, sealed));
+    return openingBlob(() => this.cryptoki.decrypt(this.session, aesGcm(iv, aad), dataKey, sealed));
   }
 
   #batch<Item>(items: readonly Item[], make: (item: Item) => Handle): BatchOutcome {
@@ -589,7 +601,3 @@ const isMute = ({ objectClass, keyType, attributes }: ObservedObject): boolean =
   (objectClass === 'private-key' && keyType !== 'rsa');
 
 const GCM_IV_BYTES = 12;
-
-/** CK_GCM_PARAMS: iv, iv length, iv bits, aad, aad length, tag bits. */
-const gcm = (iv: Uint8Array, aad: Uint8Array): Mechanism =>
-  structure(CKM.AES_GCM, [{ pointer: iv }, iv.length, iv.length * 8, { pointer: aad }, aad.length, 128]);

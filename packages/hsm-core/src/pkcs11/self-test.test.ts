@@ -1,10 +1,8 @@
 import { createCipheriv } from 'node:crypto';
+import { CKA, CKM, type Cryptoki, CryptokiFailure, type Mechanism, type Template } from '@antipode/cryptoki';
 import { AntipodeError } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
-import { CKA, CKM } from './constants.ts';
-import type { Cryptoki, Mechanism, Template } from './cryptoki.ts';
-import { CryptokiFailure } from './return-values.ts';
 import { findKeyWrapMechanism, lacksOf, namingLacks } from './self-test.ts';
 
 const MECHANISM_INVALID = 0x070;

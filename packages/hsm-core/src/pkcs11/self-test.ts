@@ -3,12 +3,9 @@
  * not enough: SoftHSM calls RFC 5649 what NSS gives to another format, and its flags lie (facts: pkcs11, 3 and 9.3).
  */
 import { createCipheriv } from 'node:crypto';
+import { CKA, CKK, CKM, CKO, type Cryptoki, CryptokiFailure, ecdh, mechanism, P256_PARAMS } from '@antipode/cryptoki';
 import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
-import { ATTRIBUTES } from '../model/attributes.ts';
 import { CURVES } from '../model/curve.ts';
-import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from './constants.ts';
-import { type Cryptoki, mechanism, structure } from './cryptoki.ts';
-import { CryptokiFailure } from './return-values.ts';
 
 const KNOWN_KEY = Buffer.alloc(32, 0x5a);
 const KNOWN_SECRET = Buffer.alloc(32, 0xa5);
@@ -29,10 +26,10 @@ export function findKeyWrapMechanism(cryptoki: Cryptoki, session: bigint): numbe
       [CKA.CLASS, CKO.SECRET_KEY],
       [CKA.KEY_TYPE, keyType],
       [CKA.TOKEN, false],
-      [0x103, false],
-      [0x162, true],
-      [0x106, true],
-      [0x107, true],
+      [CKA.SENSITIVE, false],
+      [CKA.EXTRACTABLE, true],
+      [CKA.WRAP, true],
+      [CKA.UNWRAP, true],
       [CKA.VALUE, value],
     ]);
     made.push(handle);
@@ -87,16 +84,14 @@ export function lacksOf(cryptoki: Cryptoki, session: bigint): string[] {
         session,
         mechanism(CKM.EC_KEY_PAIR_GEN),
         [sessionOnly, [CKA.EC_PARAMS, P256_PARAMS]],
-        [sessionOnly, [ATTRIBUTES.sign.type, true], [ATTRIBUTES.derive.type, true]],
+        [sessionOnly, [CKA.SIGN, true], [CKA.DERIVE, true]],
       ),
     );
     if (pair === undefined) return [...lacks, 'ECDSA on P-256 (no key)', 'ECDH on P-256 (no key)'];
     made.push(pair.publicKey, pair.privateKey);
     attempt('ECDSA on P-256', () => cryptoki.sign(session, mechanism(CKM.ECDSA), pair.privateKey, KNOWN_SECRET));
-    const point = CURVES[0]!.generator;
-    const agreement = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]);
     const agreed = attempt('ECDH on P-256', () =>
-      cryptoki.deriveKey(session, agreement, pair.privateKey, [
+      cryptoki.deriveKey(session, ecdh(CURVES[0]!.generator), pair.privateKey, [
         [CKA.CLASS, CKO.SECRET_KEY],
         [CKA.KEY_TYPE, CKK.AES],
         [CKA.VALUE_LEN, 32],

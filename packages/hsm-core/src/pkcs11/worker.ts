@@ -3,11 +3,10 @@
  * leak or crash; here it harms one partition only. It dies with its parent, leaves no core file, and takes no orders but
  * the methods of HsmProvider, one at a time.
  */
-import koffi from 'koffi';
+import { hardenProcess, translate } from '@antipode/cryptoki';
 import { inBatches } from '../provider/batches.ts';
 import type { Look } from '../provider/provider.ts';
 import { Pkcs11Provider } from './provider.ts';
-import { translate } from './return-values.ts';
 import type { PartitionConfig } from './session/session.ts';
 import type { FromWorker, ToWorker } from './worker-provider.ts';
 
@@ -77,13 +76,9 @@ function ended(error: Error | null): void {
   if (error !== null) process.exit(0);
 }
 
-/** PR_SET_PDEATHSIG and PR_SET_DUMPABLE (prctl(2)): PIN and keys pass through this memory (I5). */
+/** PIN and keys pass through this memory (I5). */
 function harden(): void {
-  if (process.platform !== 'linux') return;
-  const prctl = koffi.load('libc.so.6').func('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']);
-  const [PR_SET_PDEATHSIG, PR_SET_DUMPABLE, SIGKILL] = [1, 4, 9];
-  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  hardenProcess();
   // The parent may have died before this took effect. Its number is told, since in a container it may well be 1.
   if (process.ppid !== Number(process.argv[2])) process.exit(0);
 }

@@ -1,13 +1,22 @@
 /** C_GetAttributeValue of a token in memory, down to the bytes that a module would write (PKCS#11 3.0, section 5.7.5). */
-import type { Cryptoki } from '../pkcs11/cryptoki.ts';
-import { CryptokiFailure } from '../pkcs11/return-values.ts';
-import { ATTRIBUTE_SIZE, addressOf, ulong } from '../pkcs11/template.ts';
+import {
+  ATTRIBUTE_SIZE,
+  addressOf,
+  type Cryptoki,
+  CryptokiFailure,
+  returnValueNumber,
+  UNAVAILABLE,
+  ulong,
+} from '@antipode/cryptoki';
 
 /** What is answered for an attribute: its value, or a return value that ends the call there. */
 export type SimulatedValue = Buffer | number | boolean | { readonly returnValue: number };
 
-const [ATTRIBUTE_TYPE_INVALID, OBJECT_HANDLE_INVALID, BUFFER_TOO_SMALL] = [0x12, 0x82, 0x150];
-const UNAVAILABLE = 0xffff_ffff_ffff_ffffn;
+const [ATTRIBUTE_TYPE_INVALID, OBJECT_HANDLE_INVALID, BUFFER_TOO_SMALL] = [
+  returnValueNumber('CKR_ATTRIBUTE_TYPE_INVALID'),
+  returnValueNumber('CKR_OBJECT_HANDLE_INVALID'),
+  returnValueNumber('CKR_BUFFER_TOO_SMALL'),
+];
 
 export class SimulatedAttributes {
   /** Attributes of each object, by number. */

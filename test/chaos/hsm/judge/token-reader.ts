@@ -4,9 +4,20 @@
  * binding of Cryptoki is the same.
  */
 import { createHash, type KeyObject, verify } from 'node:crypto';
-import { CKA, CKD_NULL, CKF_OS_LOCKING_OK, CKK, CKM, CKO } from '../../../../packages/hsm-core/src/pkcs11/constants.ts';
-import { Cryptoki, mechanism, structure, type Template } from '../../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
-import { CryptokiFailure } from '../../../../packages/hsm-core/src/pkcs11/return-values.ts';
+import {
+  CKA,
+  CKD_NULL,
+  CKF_OS_LOCKING_OK,
+  CKK,
+  CKM,
+  CKO,
+  type Cryptoki,
+  CryptokiFailure,
+  loadCryptoki,
+  mechanism,
+  structure,
+  type Template,
+} from '@antipode/cryptoki';
 import { SOFTHSM_MODULE, USER_PIN } from '../../../support/tokens.ts';
 import { ecPublicKey } from '../objects/ec-point.ts';
 import {
@@ -131,7 +142,7 @@ export class TokenReader {
   /** The module forgets what it has seen when it is finalised. */
   #initialised(): Cryptoki {
     if (this.#cryptoki === undefined) {
-      this.#cryptoki = Cryptoki.load(SOFTHSM_MODULE);
+      this.#cryptoki = loadCryptoki(SOFTHSM_MODULE);
       return this.#cryptoki;
     }
     const initialise = Buffer.alloc(48);

@@ -2,8 +2,7 @@
  * Objects of other applications in the standby's token: keys under the very names of ours, copies of our keys under others,
  * keys that show no names at all, and keys that little or nothing can be tried with. None may be touched.
  */
-import { CKA, CKM } from '../../../../packages/hsm-core/src/pkcs11/constants.ts';
-import { type Cryptoki, mechanism, type Template, ulong } from '../../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { CKA, CKM, type Cryptoki, mechanism, type Template, ulong } from '@antipode/cryptoki';
 import type { TestToken } from '../../../support/tokens.ts';
 import {
   certificate,

@@ -13,8 +13,7 @@ import {
   randomBytes,
   sign,
 } from 'node:crypto';
-import { CKA, CKK, CKO } from '../../../../packages/hsm-core/src/pkcs11/constants.ts';
-import type { Template } from '../../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { CKA, CKK, CKO, type Template } from '@antipode/cryptoki';
 import { ecPoint } from './ec-point.ts';
 
 export const [APPLICATION, LABEL, ID] = [0x010, 0x003, 0x102];

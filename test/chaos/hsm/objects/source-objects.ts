@@ -1,7 +1,6 @@
 /** What the source holds, by names of the test's own, and how that changes from each generation to the next. */
 import type { KeyObject } from 'node:crypto';
-import { CKA } from '../../../../packages/hsm-core/src/pkcs11/constants.ts';
-import type { Cryptoki, Template } from '../../../../packages/hsm-core/src/pkcs11/cryptoki.ts';
+import { CKA, type Cryptoki, type Template } from '@antipode/cryptoki';
 import type { Seen } from '../judge/token-reader.ts';
 import {
   aesKey,

@@ -3,10 +3,8 @@
  * (opencryptoki 3.27 ignores SENSITIVE and EXTRACTABLE in C_UnwrapKey). There a session key is narrowed first and copied
  * afterwards, so that at no time a wider key lies in the token, even if we are killed.
  */
+import { CKA, type Cryptoki, CryptokiFailure, type Mechanism, type Template } from '@antipode/cryptoki';
 import { ATTRIBUTES, USES } from '../../model/attributes.ts';
-import { CKA } from '../constants.ts';
-import type { Cryptoki, Mechanism, Template } from '../cryptoki.ts';
-import { CryptokiFailure } from '../return-values.ts';
 
 const numberOf = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
 
@@ -19,7 +17,6 @@ const PROTECT_WHEN_FALSE: ReadonlySet<number> = new Set(
 );
 /** What forbids later changes, and comes last. */
 const FORBIDDING: ReadonlySet<number> = new Set((['modifiable', 'copyable'] as const).map(numberOf));
-const COPYABLE = numberOf('copyable');
 
 const protects = ([type, value]: Template[number]): boolean =>
   (value === true && PROTECT_WHEN_TRUE.has(type)) || (value === false && PROTECT_WHEN_FALSE.has(type));
@@ -61,7 +58,7 @@ export function unwrapNarrowed(
     } catch (thrown) {
       if (!(thrown instanceof CryptokiFailure)) throw thrown;
       // SoftHSM refuses COPYABLE here. Whether a copy can then be wider is tried by whoever relies on it.
-      return cryptoki.copy(session, draft, [...place, ...forbidding.filter(([type]) => type !== COPYABLE)]);
+      return cryptoki.copy(session, draft, [...place, ...forbidding.filter(([type]) => type !== CKA.COPYABLE)]);
     }
   } finally {
     cryptoki.destroy(session, draft);

@@ -3,6 +3,21 @@
  * are unextractable at rest; what is extractable lives in the session, for the time of one distribution (design section 4).
  */
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
+import {
+  CKA,
+  CKK,
+  CKM,
+  CKO,
+  type Cryptoki,
+  CryptokiFailure,
+  codeOf,
+  ecdh,
+  type Mechanism,
+  mechanism,
+  P256_PARAMS,
+  type Template,
+  ulong,
+} from '@antipode/cryptoki';
 import { AntipodeError, bytesEqual, sha256 } from '@antipode/runtime';
 import { CURVES } from '../../model/curve.ts';
 import { receivesFor, signingHalfOf } from '../../model/identity.ts';
@@ -16,9 +31,6 @@ import {
   PROTECTIONS,
   type Protection,
 } from '../../provider/provider.ts';
-import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from '../constants.ts';
-import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from '../cryptoki.ts';
-import { CryptokiFailure, codeOf } from '../return-values.ts';
 import { findKeyWrapMechanism } from '../self-test.ts';
 import { unwrapNarrowed } from './narrowing.ts';
 import { findBreaches, findShown, findUnenforced } from './protections.ts';
@@ -39,11 +51,6 @@ import {
 } from './trusted-key.ts';
 
 const P256 = CURVES[0]!;
-const [LABEL, ID, PRIVATE, SENSITIVE, EXTRACTABLE, MODIFIABLE, COPYABLE] = [
-  0x003, 0x102, 0x002, 0x103, 0x162, 0x170, 0x171,
-];
-const [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN, VERIFY, DERIVE] = [0x104, 0x105, 0x106, 0x107, 0x108, 0x10a, 0x10c];
-const ALLOWED_MECHANISMS = 0x40000600;
 
 /** The part of the provider (provider.ts) that enrolment needs; what domain keys are used for stands there. */
 export class OwnKeys {
@@ -66,18 +73,18 @@ export class OwnKeys {
       [
         [CKA.TOKEN, false],
         [CKA.EC_PARAMS, P256_PARAMS],
-        [VERIFY, true],
+        [CKA.VERIFY, true],
       ],
       [
-        [LABEL, Buffer.from('antipode identity')],
-        [ID, ckaId],
+        [CKA.LABEL, Buffer.from('antipode identity')],
+        [CKA.ID, ckaId],
         [CKA.TOKEN, true],
-        [PRIVATE, true],
-        [SENSITIVE, true],
-        [EXTRACTABLE, false],
-        [SIGN, true],
-        [DERIVE, false],
-        ...this.#hardened([COPYABLE, false], [MODIFIABLE, false]),
+        [CKA.PRIVATE, true],
+        [CKA.SENSITIVE, true],
+        [CKA.EXTRACTABLE, false],
+        [CKA.SIGN, true],
+        [CKA.DERIVE, false],
+        ...this.#hardened([CKA.COPYABLE, false], [CKA.MODIFIABLE, false]),
       ],
     );
     this.#checkKept({ key: privateKey, kind: 'private', name: 'identity key', made: [privateKey, publicKey] });
@@ -107,7 +114,7 @@ export class OwnKeys {
     const companions = this.cryptoki
       .find(this.session, [
         [CKA.CLASS, CKO.PUBLIC_KEY],
-        [ID, ckaId],
+        [CKA.ID, ckaId],
       ])
       .filter((handle) => this.#isHalfOf(handle, half));
     return { handle: privateKey, companions };
@@ -215,7 +222,7 @@ export class OwnKeys {
       ...this.cryptoki
         .find(this.session, [
           [CKA.TOKEN, true],
-          [ID, ckaId],
+          [CKA.ID, ckaId],
         ])
         .filter((handle) => this.#isPrivate(handle)),
       // It is not private, and nothing here names its public half: none is hidden that could ever be captured.
@@ -250,13 +257,13 @@ export class OwnKeys {
     return this.cryptoki
       .find(this.session, [
         [CKA.CLASS, objectClass],
-        [ID, ckaId],
+        [CKA.ID, ckaId],
       ])
       .filter((handle) => this.#isPrivate(handle));
   }
 
   #isPrivate(handle: Handle): boolean {
-    return this.cryptoki.attributes(this.session, handle, [PRIVATE])?.get(PRIVATE)?.[0] === 1;
+    return this.cryptoki.attributes(this.session, handle, [CKA.PRIVATE])?.get(CKA.PRIVATE)?.[0] === 1;
   }
 
   // --- the domain key exchange ---
@@ -265,9 +272,9 @@ export class OwnKeys {
     return this.cryptoki.generateKey(this.session, mechanism(CKM.AES_KEY_GEN), [
       [CKA.VALUE_LEN, 32],
       [CKA.TOKEN, false],
-      [PRIVATE, true],
-      [SENSITIVE, true],
-      [EXTRACTABLE, true],
+      [CKA.PRIVATE, true],
+      [CKA.SENSITIVE, true],
+      [CKA.EXTRACTABLE, true],
       ...NO_USE,
     ]);
   }
@@ -282,11 +289,11 @@ export class OwnKeys {
       ],
       [
         [CKA.TOKEN, false],
-        [PRIVATE, true],
-        [SENSITIVE, true],
-        [EXTRACTABLE, false],
-        [SIGN, false],
-        [DERIVE, true],
+        [CKA.PRIVATE, true],
+        [CKA.SENSITIVE, true],
+        [CKA.EXTRACTABLE, false],
+        [CKA.SIGN, false],
+        [CKA.DERIVE, true],
       ],
     );
     const publicHalf = this.ecPublicHalf(publicKey);
@@ -304,23 +311,26 @@ export class OwnKeys {
     use: 'wrap' | 'unwrap';
   }): Promise<Handle> {
     // CKD_NULL: SoftHSM knows no key derivation function. Sound because both points are fresh, signed, and used once.
-    const how = structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, peerPoint.length, { pointer: peerPoint }]);
-    return this.cryptoki.deriveKey(this.session, how, ephemeral, [
+    return this.cryptoki.deriveKey(this.session, ecdh(peerPoint), ephemeral, [
       [CKA.CLASS, CKO.SECRET_KEY],
       [CKA.KEY_TYPE, CKK.AES],
       [CKA.VALUE_LEN, 32],
       [CKA.TOKEN, false],
-      [PRIVATE, true],
-      [SENSITIVE, true],
-      [EXTRACTABLE, false],
-      [ENCRYPT, false],
-      [DECRYPT, false],
-      [SIGN, false],
-      [VERIFY, false],
-      [DERIVE, false],
-      [WRAP, use === 'wrap'],
-      [UNWRAP, use === 'unwrap'],
-      ...this.#hardened([ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)], [COPYABLE, false], [MODIFIABLE, false]),
+      [CKA.PRIVATE, true],
+      [CKA.SENSITIVE, true],
+      [CKA.EXTRACTABLE, false],
+      [CKA.ENCRYPT, false],
+      [CKA.DECRYPT, false],
+      [CKA.SIGN, false],
+      [CKA.VERIFY, false],
+      [CKA.DERIVE, false],
+      [CKA.WRAP, use === 'wrap'],
+      [CKA.UNWRAP, use === 'unwrap'],
+      ...this.#hardened(
+        [CKA.ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)],
+        [CKA.COPYABLE, false],
+        [CKA.MODIFIABLE, false],
+      ),
     ]);
   }
 
@@ -355,8 +365,8 @@ export class OwnKeys {
   }): Promise<{ checkTag: Uint8Array }> {
     const names: Template = [
       [CKA.TOKEN, true],
-      [LABEL, Buffer.from(label)],
-      [ID, ckaId],
+      [CKA.LABEL, Buffer.from(label)],
+      [CKA.ID, ckaId],
     ];
     const keyWrap = this.wrapMechanism();
     const handle =
@@ -392,21 +402,21 @@ export class OwnKeys {
     return [
       [CKA.CLASS, CKO.SECRET_KEY],
       [CKA.KEY_TYPE, CKK.AES],
-      [PRIVATE, true],
-      [SENSITIVE, true],
-      [EXTRACTABLE, false],
-      [ENCRYPT, false],
-      [DECRYPT, false],
-      [SIGN, false],
-      [VERIFY, false],
-      [DERIVE, false],
-      [WRAP, true],
-      [UNWRAP, true],
+      [CKA.PRIVATE, true],
+      [CKA.SENSITIVE, true],
+      [CKA.EXTRACTABLE, false],
+      [CKA.ENCRYPT, false],
+      [CKA.DECRYPT, false],
+      [CKA.SIGN, false],
+      [CKA.VERIFY, false],
+      [CKA.DERIVE, false],
+      [CKA.WRAP, true],
+      [CKA.UNWRAP, true],
       ...this.#hardened(
-        [ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)],
-        [CKA.UNWRAP_TEMPLATE, [[SENSITIVE, true]]],
-        [COPYABLE, false],
-        [MODIFIABLE, false],
+        [CKA.ALLOWED_MECHANISMS, ulong(this.wrapMechanism().type)],
+        [CKA.UNWRAP_TEMPLATE, [[CKA.SENSITIVE, true]]],
+        [CKA.COPYABLE, false],
+        [CKA.MODIFIABLE, false],
       ),
     ];
   }
@@ -512,7 +522,7 @@ export class OwnKeys {
       [CKA.CLASS, CKO.SECRET_KEY],
       [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
       [CKA.TOKEN, false],
-      [EXTRACTABLE, true],
+      [CKA.EXTRACTABLE, true],
       [CKA.VALUE, sha256(value)],
     ]);
     try {
@@ -547,10 +557,12 @@ const officerIdOf = (ckaId: Uint8Array): Uint8Array =>
 
 /** Attributes that are given for a protection alone. */
 const HARDENING: Partial<Record<Protection, number>> = {
-  modifiable: MODIFIABLE,
-  copyable: COPYABLE,
-  'allowed-mechanisms': ALLOWED_MECHANISMS,
+  modifiable: CKA.MODIFIABLE,
+  copyable: CKA.COPYABLE,
+  'allowed-mechanisms': CKA.ALLOWED_MECHANISMS,
   'unwrap-template': CKA.UNWRAP_TEMPLATE,
 };
 
-const NO_USE: Template = [ENCRYPT, DECRYPT, SIGN, VERIFY, DERIVE, WRAP, UNWRAP].map((flag) => [flag, false] as const);
+const NO_USE: Template = [CKA.ENCRYPT, CKA.DECRYPT, CKA.SIGN, CKA.VERIFY, CKA.DERIVE, CKA.WRAP, CKA.UNWRAP].map(
+  (flag) => [flag, false] as const,
+);

@@ -3,10 +3,9 @@
  * when it has been made. What the token merely accepts counts as not kept: NSS softokn stores an unwrap template as an opaque
  * value and never looks at it, and wraps keys that are not extractable.
  */
+import { CKA, type Cryptoki, type Mechanism, type Template, ulong } from '@antipode/cryptoki';
 import { PROTECTIONS, type Protection } from '../../provider/provider.ts';
-import { CKA } from '../constants.ts';
-import { type Cryptoki, type Mechanism, type Template, ulong } from '../cryptoki.ts';
-import { Kept, showsAny, Trial, type, WAYS, type Way } from '../proving/trial.ts';
+import { Kept, showsAny, Trial, WAYS, type Way } from '../proving/trial.ts';
 
 export interface TrialContext {
   readonly cryptoki: Cryptoki;
@@ -73,53 +72,53 @@ function unless(isBreached: boolean): void {
 /** What each protection forbids, tried on a key that has it. Ends without an error where the token lets it happen. */
 const BREACHES: Record<Protection, (trial: Trial, way: Way) => void> = {
   sensitive: (trial, way) => {
-    const key = trial.key([[type('sensitive'), true]], way);
+    const key = trial.key([[CKA.SENSITIVE, true]], way);
     read(trial, key);
   },
   extractable: (trial, way) => {
-    const key = trial.key([[type('extractable'), false]], way);
+    const key = trial.key([[CKA.EXTRACTABLE, false]], way);
     export_(trial, key);
   },
-  decrypt: (trial, way) => trial.decrypt(trial.key([[type('decrypt'), false]], way)),
+  decrypt: (trial, way) => trial.decrypt(trial.key([[CKA.DECRYPT, false]], way)),
   derive: (trial, way) => {
     // With nothing to derive by, there is nothing to forbid.
-    unless(trial.gets(() => trial.derive(trial.key([[type('derive'), true]], way))));
-    trial.derive(trial.key([[type('derive'), false]], way));
+    unless(trial.gets(() => trial.derive(trial.key([[CKA.DERIVE, true]], way))));
+    trial.derive(trial.key([[CKA.DERIVE, false]], way));
   },
   modifiable: (trial, way) => {
     const key = trial.key(
       [
-        [type('decrypt'), false],
-        [type('modifiable'), false],
+        [CKA.DECRYPT, false],
+        [CKA.MODIFIABLE, false],
       ],
       way,
     );
-    trial.set(key, [[type('decrypt'), true]]);
+    trial.set(key, [[CKA.DECRYPT, true]]);
     trial.decrypt(key);
   },
   copyable: (trial, way) => {
     const key = trial.key(
       [
-        [type('decrypt'), false],
-        [type('copyable'), false],
-        [type('modifiable'), false],
+        [CKA.DECRYPT, false],
+        [CKA.COPYABLE, false],
+        [CKA.MODIFIABLE, false],
       ],
       way,
     );
-    trial.decrypt(trial.copy(key, [[type('decrypt'), true]]));
+    trial.decrypt(trial.copy(key, [[CKA.DECRYPT, true]]));
   },
   'allowed-mechanisms': (trial, way) =>
     trial.decrypt(
       trial.key(
         [
-          [type('decrypt'), true],
-          [type('allowedMechanisms'), ulong(trial.keyWrap.type)],
+          [CKA.DECRYPT, true],
+          [CKA.ALLOWED_MECHANISMS, ulong(trial.keyWrap.type)],
         ],
         way,
       ),
     ),
   'unwrap-template': (trial, way) => {
-    const key = trial.key([[CKA.UNWRAP_TEMPLATE, [[type('sensitive'), true]]]], way);
+    const key = trial.key([[CKA.UNWRAP_TEMPLATE, [[CKA.SENSITIVE, true]]]], way);
     unless(trial.isReadable(trial.unwrapReadable(key)));
   },
 };
@@ -129,65 +128,64 @@ const PAIR_BREACHES: Partial<Record<Protection, (trial: Trial) => void>> = {
   sensitive: (trial) => {
     // What is not extractable is not readable either (PKCS#11 3.0, table 37).
     const key = pair(trial, [
-      [type('sensitive'), true],
-      [type('extractable'), true],
+      [CKA.SENSITIVE, true],
+      [CKA.EXTRACTABLE, true],
     ]);
     read(trial, key);
   },
-  extractable: (trial) => export_(trial, pair(trial, [[type('extractable'), false]])),
-  derive: (trial) => trial.agree(trial.agreementKey([[type('derive'), false]])),
+  extractable: (trial) => export_(trial, pair(trial, [[CKA.EXTRACTABLE, false]])),
+  derive: (trial) => trial.agree(trial.agreementKey([[CKA.DERIVE, false]])),
   modifiable: (trial) => {
     const key = pair(trial, [
-      [type('extractable'), false],
-      [type('modifiable'), false],
+      [CKA.EXTRACTABLE, false],
+      [CKA.MODIFIABLE, false],
     ]);
-    trial.set(key, [[type('extractable'), true]]);
+    trial.set(key, [[CKA.EXTRACTABLE, true]]);
     trial.wrap(key);
   },
   copyable: (trial) => {
     const key = pair(trial, [
-      [type('extractable'), false],
-      [type('copyable'), false],
-      [type('modifiable'), false],
+      [CKA.EXTRACTABLE, false],
+      [CKA.COPYABLE, false],
+      [CKA.MODIFIABLE, false],
     ]);
-    trial.wrap(trial.copy(key, [[type('extractable'), true]]));
+    trial.wrap(trial.copy(key, [[CKA.EXTRACTABLE, true]]));
   },
 };
 
-const pair = (trial: Trial, protection: Template): bigint =>
-  trial.agreementKey([[type('derive'), false], ...protection]);
+const pair = (trial: Trial, protection: Template): bigint => trial.agreementKey([[CKA.DERIVE, false], ...protection]);
 
 /** Reads the value: of the key, of a copy, of a copy that is to be readable. */
 function read(trial: Trial, key: bigint): void {
   if (trial.isReadable(key)) return;
   if (trial.gets(() => unless(trial.isReadable(trial.copy(key, []))))) return;
-  unless(trial.isReadable(trial.copy(key, [[type('sensitive'), false]])));
+  unless(trial.isReadable(trial.copy(key, [[CKA.SENSITIVE, false]])));
 }
 
 /** Wraps the key under another: as it is, as a copy, and as a copy that is to be extractable. */
 function export_(trial: Trial, key: bigint): void {
   if (trial.gets(() => trial.wrap(key))) return;
   if (trial.gets(() => trial.wrap(trial.copy(key, [])))) return;
-  trial.wrap(trial.copy(key, [[type('extractable'), true]]));
+  trial.wrap(trial.copy(key, [[CKA.EXTRACTABLE, true]]));
 }
 
 /** Changes an attribute of the key itself: where that goes through, the key is wider for good. */
 const widens = (trial: Trial, key: bigint): void => {
   const changes: Template = [
-    [type('sensitive'), false],
-    [type('extractable'), true],
-    [type('decrypt'), true],
+    [CKA.SENSITIVE, false],
+    [CKA.EXTRACTABLE, true],
+    [CKA.DECRYPT, true],
   ];
   unless(changes.some((change) => trial.gets(() => trial.set(key, [change]))));
 };
 
 /** What a key of ours must not show of itself. */
 const WIDE: Partial<Record<Protection, Template>> = {
-  sensitive: [[type('sensitive'), false]],
-  extractable: [[type('extractable'), true]],
-  decrypt: [[type('decrypt'), true]],
-  derive: [[type('derive'), true]],
-  modifiable: [[type('modifiable'), true]],
+  sensitive: [[CKA.SENSITIVE, false]],
+  extractable: [[CKA.EXTRACTABLE, true]],
+  decrypt: [[CKA.DECRYPT, true]],
+  derive: [[CKA.DERIVE, true]],
+  modifiable: [[CKA.MODIFIABLE, true]],
 };
 
 /** What is tried on the key itself. Copies are made by {@link read} and {@link export_} too. */
@@ -197,7 +195,7 @@ const SECRET_KEY_BREACHES: Partial<Record<Protection, (trial: Trial, key: bigint
   decrypt: (trial, key) => trial.decrypt(key),
   derive: (trial, key) => trial.derive(key),
   modifiable: widens,
-  copyable: (trial, key) => void trial.copy(key, [[type('decrypt'), true]]),
+  copyable: (trial, key) => void trial.copy(key, [[CKA.DECRYPT, true]]),
   'unwrap-template': (trial, key) => unless(trial.isReadable(trial.unwrapReadable(key))),
 };
 
@@ -206,5 +204,5 @@ const PRIVATE_KEY_BREACHES: typeof SECRET_KEY_BREACHES = {
   extractable: export_,
   derive: (trial, key) => trial.agree(key),
   modifiable: widens,
-  copyable: (trial, key) => void trial.copy(key, [[type('extractable'), true]]),
+  copyable: (trial, key) => void trial.copy(key, [[CKA.EXTRACTABLE, true]]),
 };

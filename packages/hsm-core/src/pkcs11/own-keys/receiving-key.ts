@@ -4,11 +4,20 @@
  * his own even; what is sent under this key he still gets in the token alone, unextractable.
  */
 import { createPublicKey, randomBytes } from 'node:crypto';
-import { ATTRIBUTES } from '../../model/attributes.ts';
+import {
+  CKA,
+  CKK,
+  CKM,
+  CKO,
+  type Cryptoki,
+  CryptokiFailure,
+  type Mechanism,
+  mechanism,
+  rsaOaep,
+  type Template,
+  ulong,
+} from '@antipode/cryptoki';
 import { rsaPublicHalf } from '../../model/public-half.ts';
-import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from '../constants.ts';
-import { type Cryptoki, type Mechanism, mechanism, structure, type Template, ulong } from '../cryptoki.ts';
-import { CryptokiFailure } from '../return-values.ts';
 
 interface Context {
   readonly cryptoki: Cryptoki;
@@ -16,10 +25,6 @@ interface Context {
 }
 
 const MODULUS_BITS = 3072;
-const type = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
-
-/** SHA-1 with MGF1: what every token has. OAEP asks no more of the hash than that nobody finds a preimage. */
-export const oaep = (): Mechanism => structure(CKM.RSA_PKCS_OAEP, [CKM.SHA_1, CKG_MGF1_SHA1, 1, 0, 0]);
 
 /**
  * Makes one that unwraps what `policy` says and nothing else; undefined where the token makes none, or one that it does not
@@ -61,26 +66,26 @@ export function generateUnwrapOnly(
       mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
       [
         [CKA.TOKEN, false],
-        ...(isPrivate ? [] : ([[type('private'), false]] as Template)),
+        ...(isPrivate ? [] : ([[CKA.PRIVATE, false]] as Template)),
         [CKA.MODULUS_BITS, MODULUS_BITS],
         [CKA.PUBLIC_EXPONENT, Uint8Array.of(1, 0, 1)],
-        [type('wrap'), true],
+        [CKA.WRAP, true],
       ],
       [
         [CKA.TOKEN, true],
-        [type('private'), isPrivate],
-        [type('label'), Buffer.from(label)],
-        [type('id'), ckaId],
-        [type('sensitive'), true],
-        [type('extractable'), false],
-        [type('decrypt'), false],
-        [type('sign'), false],
-        [type('signRecover'), false],
-        [type('unwrap'), true],
-        [type('allowedMechanisms'), ulong(CKM.RSA_PKCS_OAEP)],
+        [CKA.PRIVATE, isPrivate],
+        [CKA.LABEL, Buffer.from(label)],
+        [CKA.ID, ckaId],
+        [CKA.SENSITIVE, true],
+        [CKA.EXTRACTABLE, false],
+        [CKA.DECRYPT, false],
+        [CKA.SIGN, false],
+        [CKA.SIGN_RECOVER, false],
+        [CKA.UNWRAP, true],
+        [CKA.ALLOWED_MECHANISMS, ulong(CKM.RSA_PKCS_OAEP)],
         [CKA.UNWRAP_TEMPLATE, unwraps],
-        [type('copyable'), false],
-        [type('modifiable'), false],
+        [CKA.COPYABLE, false],
+        [CKA.MODIFIABLE, false],
       ],
     );
     made.push(privateKey);
@@ -118,7 +123,7 @@ export function wrapForReceiver(
   };
   try {
     const receiver = keep(cryptoki.create(session, publicKeyTemplate(publicHalf)));
-    const sealed = cryptoki.wrapKey(session, oaep(), receiver, domainKey);
+    const sealed = cryptoki.wrapKey(session, rsaOaep(), receiver, domainKey);
     // Inside the exchange: who learns the receiving key one day must not open what was recorded before.
     const carried = keep(cryptoki.create(session, [...CARRIED, [CKA.VALUE, sealed]]));
     return new Uint8Array(cryptoki.wrapKey(session, keyWrap, exchangeKey, carried));
@@ -139,7 +144,7 @@ export function unwrapAsReceiver(
   }: { receiver: bigint; exchangeKey: bigint; keyWrap: Mechanism; blob: Uint8Array; template: Template },
 ): bigint {
   const sealed = openCarried({ cryptoki, session }, { exchangeKey, keyWrap, blob });
-  return cryptoki.unwrapKey(session, oaep(), receiver, sealed, template);
+  return cryptoki.unwrapKey(session, rsaOaep(), receiver, sealed, template);
 }
 
 /** What crossed under the exchange key, still wrapped for the key that it was sent to. */
@@ -150,23 +155,21 @@ export function openCarried(
   const carried = cryptoki.unwrapKey(session, keyWrap, exchangeKey, blob, CARRIED);
   try {
     const sealed = cryptoki.attributes(session, carried, [CKA.VALUE])?.get(CKA.VALUE);
-    if (sealed === undefined) throw new CryptokiFailure('C_GetAttributeValue', CKR_ATTRIBUTE_SENSITIVE);
+    if (sealed === undefined) throw new CryptokiFailure('C_GetAttributeValue', 'CKR_ATTRIBUTE_SENSITIVE');
     return new Uint8Array(sealed);
   } finally {
     cryptoki.destroy(session, carried);
   }
 }
 
-const CKR_ATTRIBUTE_SENSITIVE = 0x11;
-
 /** Not a key, but what is to be read on the other side: wrapped in another way already. */
 const CARRIED: Template = [
   [CKA.CLASS, CKO.SECRET_KEY],
   [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
   [CKA.TOKEN, false],
-  [type('private'), true],
-  [type('sensitive'), false],
-  [type('extractable'), true],
+  [CKA.PRIVATE, true],
+  [CKA.SENSITIVE, false],
+  [CKA.EXTRACTABLE, true],
 ];
 
 export function publicKeyTemplate(publicHalf: Uint8Array): Template {
@@ -179,7 +182,7 @@ export function publicKeyTemplate(publicHalf: Uint8Array): Template {
     [CKA.TOKEN, false],
     [CKA.MODULUS, Buffer.from(n!, 'base64url')],
     [CKA.PUBLIC_EXPONENT, Buffer.from(e!, 'base64url')],
-    [type('wrap'), true],
+    [CKA.WRAP, true],
   ];
 }
 
@@ -206,26 +209,26 @@ function holdsToItsTemplate(
         [CKA.CLASS, CKO.SECRET_KEY],
         [CKA.KEY_TYPE, CKK.AES],
         [CKA.TOKEN, false],
-        [type('extractable'), true],
+        [CKA.EXTRACTABLE, true],
         [CKA.VALUE, randomBytes(32)],
       ]),
     );
     if (publicKey === undefined || secret === undefined) return false;
-    const sealed = cryptoki.wrapKey(session, oaep(), publicKey, secret);
+    const sealed = cryptoki.wrapKey(session, rsaOaep(), publicKey, secret);
     const unwrap = (template: Template): bigint | undefined =>
-      attempt(() => cryptoki.unwrapKey(session, oaep(), receiver, sealed, [[CKA.TOKEN, false], ...template]));
+      attempt(() => cryptoki.unwrapKey(session, rsaOaep(), receiver, sealed, [[CKA.TOKEN, false], ...template]));
     const honest = unwrap(policy);
     const wider: Template[] = [
-      [[type('sensitive'), false]],
-      [[type('extractable'), true]],
-      [[type('decrypt'), true]],
-      [[type('derive'), true]],
-      [[type('modifiable'), true]],
+      [[CKA.SENSITIVE, false]],
+      [[CKA.EXTRACTABLE, true]],
+      [[CKA.DECRYPT, true]],
+      [[CKA.DERIVE, true]],
+      [[CKA.MODIFIABLE, true]],
       [[CKA.KEY_TYPE, CKK.GENERIC_SECRET]],
     ];
     const isBound = wider.every((changes) => unwrap(changed(policy, changes)) === undefined);
     const keyAlone = attempt(() => {
-      cryptoki.decrypt(session, oaep(), receiver, sealed);
+      cryptoki.decrypt(session, rsaOaep(), receiver, sealed);
       return secret;
     });
     return honest !== undefined && isBound && keyAlone === undefined;

@@ -5,20 +5,20 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { lockBytes, unlockBytes } from '@antipode/cryptoki';
 import type { Secret } from '@antipode/runtime';
-import koffi from 'koffi';
 
 export type SwapState = 'no swap' | 'forbidden' | 'possible';
 
 /** Lends the bytes of a secret, locked (mlock(2)) as far as the limit of the process permits, and wipes them at the end. */
 export function withLocked<T>(secret: Secret, work: (bytes: Buffer) => T): T {
   return secret.expose((bytes) => {
-    const isLocked = process.platform === 'linux' && bytes.length > 0 && libc().mlock(bytes, bytes.length) === 0;
+    const isLocked = lockBytes(bytes);
     try {
       return work(bytes);
     } finally {
       secret.wipe();
-      if (isLocked) libc().munlock(bytes, bytes.length);
+      if (isLocked) unlockBytes(bytes);
     }
   });
 }
@@ -39,20 +39,3 @@ export const swapWarning = (state: SwapState): string =>
   state === 'possible'
     ? 'the memory of the HSM worker can be swapped to disk. Run the agent with MemorySwapMax=0 (systemd), or encrypt or turn off swap'
     : '';
-
-interface Libc {
-  readonly mlock: (bytes: Buffer, length: number) => number;
-  readonly munlock: (bytes: Buffer, length: number) => number;
-}
-
-let loaded: Libc | undefined;
-
-function libc(): Libc {
-  if (loaded !== undefined) return loaded;
-  const library = koffi.load('libc.so.6');
-  loaded = {
-    mlock: library.func('mlock', 'int', ['void *', 'size_t']),
-    munlock: library.func('munlock', 'int', ['void *', 'size_t']),
-  };
-  return loaded;
-}

@@ -7,17 +7,30 @@
  * and the user copies it into the token as a private one: both in one process, which ends afterwards.
  */
 import { randomBytes } from 'node:crypto';
+import {
+  CKA,
+  CKK,
+  CKM,
+  CKO,
+  CKU_SO,
+  type Cryptoki,
+  CryptokiFailure,
+  codeOf,
+  type Mechanism,
+  mechanism,
+  rsaOaep,
+  SessionFailure,
+  type Template,
+  translate,
+  ulong,
+} from '@antipode/cryptoki';
 import { AntipodeError, readPinFile } from '@antipode/runtime';
-import { ATTRIBUTES } from '../../model/attributes.ts';
 import { isOfficerKeyOf } from '../../model/identity.ts';
 import type { TrustedDelivery } from '../../provider/provider.ts';
-import { CKA, CKK, CKM, CKO, CKU_SO } from '../constants.ts';
-import { type Cryptoki, type Mechanism, mechanism, type Template, ulong } from '../cryptoki.ts';
-import { CryptokiFailure, codeOf, SessionFailure, translate } from '../return-values.ts';
 import { LoginGuard } from '../session/login-guard.ts';
 import { ownersOf, type PartitionConfig } from '../session/session.ts';
 import { findBreaches } from './protections.ts';
-import { generateUnwrapOnly, oaep, publicKeyTemplate, readPublicHalf } from './receiving-key.ts';
+import { generateUnwrapOnly, publicKeyTemplate, readPublicHalf } from './receiving-key.ts';
 import { withLocked } from './swap.ts';
 
 interface Context {
@@ -26,30 +39,27 @@ interface Context {
   readonly keyWrap: Mechanism;
 }
 
-const type = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
-const [PRIVATE, WRAP_WITH_TRUSTED] = [type('private'), type('wrapWithTrusted')];
-
 /** Everything that a trusted key must be, and the officer key is bound to. */
 const policyOf = (keyWrap: Mechanism): Template => [
   [CKA.CLASS, CKO.SECRET_KEY],
   [CKA.KEY_TYPE, CKK.AES],
   [CKA.TRUSTED, true],
-  [type('sensitive'), true],
-  [type('extractable'), false],
-  [type('encrypt'), false],
-  [type('decrypt'), false],
-  [type('sign'), false],
-  [type('verify'), false],
-  [type('derive'), false],
-  [type('wrap'), true],
-  [type('unwrap'), true],
-  [type('allowedMechanisms'), ulong(keyWrap.type)],
+  [CKA.SENSITIVE, true],
+  [CKA.EXTRACTABLE, false],
+  [CKA.ENCRYPT, false],
+  [CKA.DECRYPT, false],
+  [CKA.SIGN, false],
+  [CKA.VERIFY, false],
+  [CKA.DERIVE, false],
+  [CKA.WRAP, true],
+  [CKA.UNWRAP, true],
+  [CKA.ALLOWED_MECHANISMS, ulong(keyWrap.type)],
 ];
 
 /** What it unwraps stays as well protected as what it wraps: else it would be the way around CKA_WRAP_WITH_TRUSTED. */
 const UNWRAPS: Template = [
-  [type('sensitive'), true],
-  [WRAP_WITH_TRUSTED, true],
+  [CKA.SENSITIVE, true],
+  [CKA.WRAP_WITH_TRUSTED, true],
 ];
 
 /**
@@ -79,7 +89,7 @@ export function findOfficerKeys(
   return cryptoki
     .find(session, [
       [CKA.CLASS, CKO.PRIVATE_KEY],
-      [type('id'), ckaId],
+      [CKA.ID, ckaId],
     ])
     .flatMap((handle) => {
       const publicHalf = readPublicHalf({ cryptoki, session }, handle);
@@ -93,12 +103,12 @@ export function findUnwrapOnly({ cryptoki, session }: Omit<Context, 'keyWrap'>, 
     [CKA.CLASS, CKO.PRIVATE_KEY],
     [CKA.KEY_TYPE, CKK.RSA],
     [CKA.TOKEN, true],
-    [type('id'), ckaId],
-    [PRIVATE, false],
-    [type('extractable'), false],
-    [type('decrypt'), false],
-    [type('sign'), false],
-    [type('unwrap'), true],
+    [CKA.ID, ckaId],
+    [CKA.PRIVATE, false],
+    [CKA.EXTRACTABLE, false],
+    [CKA.DECRYPT, false],
+    [CKA.SIGN, false],
+    [CKA.UNWRAP, true],
   ]);
 }
 
@@ -130,22 +140,22 @@ export function keepsWrapWithTrusted({ cryptoki, session, keyWrap }: Context): b
       cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
         [CKA.VALUE_LEN, 32],
         [CKA.TOKEN, false],
-        [type('sensitive'), true],
-        [type('extractable'), true],
+        [CKA.SENSITIVE, true],
+        [CKA.EXTRACTABLE, true],
         ...more,
       ]),
     );
   try {
-    const wrapping = generate([type('wrap'), true]);
+    const wrapping = generate([CKA.WRAP, true]);
     const ordinary = generate();
-    const guarded = generate([WRAP_WITH_TRUSTED, true]);
+    const guarded = generate([CKA.WRAP_WITH_TRUSTED, true]);
     const wraps = (key: bigint): boolean => works(() => void cryptoki.wrapKey(session, keyWrap, wrapping, key));
     if (!wraps(ordinary) || wraps(guarded)) return false;
-    const without: Template = [[WRAP_WITH_TRUSTED, false]];
+    const without: Template = [[CKA.WRAP_WITH_TRUSTED, false]];
     const copies = [[], without].some((changes) =>
       works(() => {
         const copy = keep(cryptoki.copy(session, guarded, [[CKA.TOKEN, false], ...changes]));
-        if (!wraps(copy)) throw new CryptokiFailure('C_WrapKey', CKR_KEY_NOT_WRAPPABLE);
+        if (!wraps(copy)) throw new CryptokiFailure('C_WrapKey', 'CKR_KEY_NOT_WRAPPABLE');
       }),
     );
     works(() => cryptoki.setAttributes(session, guarded, without));
@@ -157,8 +167,6 @@ export function keepsWrapWithTrusted({ cryptoki, session, keyWrap }: Context): b
     for (const handle of made) cryptoki.tryCall('C_DestroyObject', session, handle);
   }
 }
-
-const CKR_KEY_NOT_WRAPPABLE = 0x69;
 
 /** Tries with a throw-away key that a session of the user unwraps nothing with it: neither by the template nor around it. */
 function isUselessToTheUser(
@@ -181,11 +189,11 @@ function isUselessToTheUser(
       [CKA.CLASS, CKO.SECRET_KEY],
       [CKA.KEY_TYPE, CKK.AES],
       [CKA.TOKEN, false],
-      [type('extractable'), true],
+      [CKA.EXTRACTABLE, true],
       [CKA.VALUE, randomBytes(32)],
     ]);
     made.push(publicKey, secret);
-    const sealed = cryptoki.wrapKey(session, oaep(), publicKey, secret);
+    const sealed = cryptoki.wrapKey(session, rsaOaep(), publicKey, secret);
     const policy = policyOf(keyWrap);
     const templates: Template[] = [
       policy,
@@ -194,22 +202,22 @@ function isUselessToTheUser(
       [
         [CKA.CLASS, CKO.SECRET_KEY],
         [CKA.KEY_TYPE, CKK.AES],
-        [type('extractable'), true],
+        [CKA.EXTRACTABLE, true],
       ],
     ];
     const unwraps = templates.some((template) =>
       [true, false].some((isPrivate) =>
         attempt(() =>
-          cryptoki.unwrapKey(session, oaep(), officerKey, sealed, [
+          cryptoki.unwrapKey(session, rsaOaep(), officerKey, sealed, [
             [CKA.TOKEN, false],
-            [PRIVATE, isPrivate],
+            [CKA.PRIVATE, isPrivate],
             ...template,
           ]),
         ),
       ),
     );
     const decrypts = attempt(() => {
-      cryptoki.decrypt(session, oaep(), officerKey, sealed);
+      cryptoki.decrypt(session, rsaOaep(), officerKey, sealed);
       return secret;
     });
     return !unwraps && !decrypts;
@@ -254,10 +262,10 @@ export function trustAsOfficer(
     for (const [index, { ckaId, label }] of deliveries.entries()) {
       const key = cryptoki.copy(session, drafts[index]!, [
         [CKA.TOKEN, true],
-        [PRIVATE, true],
-        [type('label'), Buffer.from(label)],
-        [type('id'), ckaId],
-        [type('modifiable'), false],
+        [CKA.PRIVATE, true],
+        [CKA.LABEL, Buffer.from(label)],
+        [CKA.ID, ckaId],
+        [CKA.MODIFIABLE, false],
       ]);
       made.push(key);
       checkKept(context, key);
@@ -274,10 +282,10 @@ export function trustAsOfficer(
 /** What was made must be all that is relied on, and is tried before anybody does. */
 function checkKept(context: Context, key: bigint): void {
   const { cryptoki, session, keyWrap } = context;
-  const read = cryptoki.attributes(session, key, [CKA.TRUSTED, PRIVATE]);
+  const read = cryptoki.attributes(session, key, [CKA.TRUSTED, CKA.PRIVATE]);
   const missing: string[] = [];
   if (read?.get(CKA.TRUSTED)?.[0] !== 1) missing.push('trusted');
-  if (read?.get(PRIVATE)?.[0] !== 1) missing.push('private');
+  if (read?.get(CKA.PRIVATE)?.[0] !== 1) missing.push('private');
   missing.push(...findBreaches(context, { key, kind: 'secret', unenforced: [] }));
   if (unwrapsUnguarded(context, key)) missing.push('unwrap-template');
   if (missing.length === 0) return;
@@ -295,24 +303,24 @@ function unwrapsUnguarded({ cryptoki, session, keyWrap }: Context, key: bigint):
     const throwAway = cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
       [CKA.VALUE_LEN, 32],
       [CKA.TOKEN, false],
-      [type('extractable'), true],
+      [CKA.EXTRACTABLE, true],
     ]);
     made.push(throwAway);
     const blob = cryptoki.wrapKey(session, keyWrap, key, throwAway);
-    for (const guard of [[], [[WRAP_WITH_TRUSTED, false]]] as Template[]) {
+    for (const guard of [[], [[CKA.WRAP_WITH_TRUSTED, false]]] as Template[]) {
       try {
         const template: Template = [
           [CKA.CLASS, CKO.SECRET_KEY],
           [CKA.KEY_TYPE, CKK.AES],
           [CKA.TOKEN, false],
-          [type('sensitive'), true],
-          [type('extractable'), true],
+          [CKA.SENSITIVE, true],
+          [CKA.EXTRACTABLE, true],
           ...guard,
         ];
         const unwrapped = cryptoki.unwrapKey(session, keyWrap, key, blob, template);
         made.push(unwrapped);
         // A token that merges the template has added what was left out.
-        const shown = cryptoki.attributes(session, unwrapped, [WRAP_WITH_TRUSTED])?.get(WRAP_WITH_TRUSTED);
+        const shown = cryptoki.attributes(session, unwrapped, [CKA.WRAP_WITH_TRUSTED])?.get(CKA.WRAP_WITH_TRUSTED);
         if (shown?.[0] !== 1) return true;
       } catch (thrown) {
         if (!(thrown instanceof CryptokiFailure)) throw thrown;
@@ -331,14 +339,14 @@ function unwrapAsOfficer(
 ): bigint {
   const template: Template = [
     [CKA.TOKEN, false],
-    [PRIVATE, false],
+    [CKA.PRIVATE, false],
     ...policyOf(keyWrap),
     [CKA.UNWRAP_TEMPLATE, UNWRAPS],
   ];
   let refused: unknown;
   for (const { handle } of findOfficerKeys({ cryptoki, session }, officerKey)) {
     try {
-      return cryptoki.unwrapKey(session, oaep(), handle, sealed, template);
+      return cryptoki.unwrapKey(session, rsaOaep(), handle, sealed, template);
     } catch (thrown) {
       if (!(thrown instanceof CryptokiFailure)) throw thrown;
       refused = thrown;
@@ -349,9 +357,6 @@ function unwrapAsOfficer(
     hint: 'Find out who can load the module: even a session without a login can remove the key. Then make another identity with `antipode partition init <partition> --replace-lost-identity`, and trust it at every site.',
   });
 }
-
-/** CKF_SO_PIN_* stand four bits above CKF_USER_PIN_*, which the guard looks at. */
-const OFFICER_FLAGS_SHIFT = 4;
 
 function loginOfficer(
   { cryptoki, session }: Context,
@@ -365,9 +370,9 @@ function loginOfficer(
   const pin = readPinFile(officerPinFile, { owners: ownersOf(stateFolder) });
   const guard = new LoginGuard({ stateFolder, serial, whose: 'security officer' });
   withLocked(pin, (bytes) => {
-    guard.begin(pin, (flags() >> OFFICER_FLAGS_SHIFT) & 0x70000);
+    guard.begin(pin, flags());
     try {
-      cryptoki.call('C_Login', session, CKU_SO, bytes, bytes.length);
+      cryptoki.login(session, bytes, CKU_SO);
     } catch (thrown) {
       if (thrown instanceof SessionFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue))) {
         guard.refused(pin);

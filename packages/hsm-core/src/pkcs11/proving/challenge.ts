@@ -3,13 +3,12 @@
  * shows its class and, at times, its names, but serves no use (facts: pkcs11, 7). The doubt is always for the key.
  */
 import { randomBytes } from 'node:crypto';
+import { CANNOT_EXERCISE, CKA, CKK, CKM, CryptokiFailure, derivationFrom, mechanism } from '@antipode/cryptoki';
 import { curveOf } from '../../model/curve.ts';
 import type { ObservedObject } from '../../model/object.ts';
 import type { Challenge } from '../../provider/provider.ts';
-import { CKA, CKK, CKM } from '../constants.ts';
-import { mechanism, structure } from '../cryptoki.ts';
 import { agree } from '../reading/find-public-half.ts';
-import { CANNOT_EXERCISE, CryptokiFailure, isSoftwareRefusal } from '../return-values.ts';
+import { isSoftwareRefusal } from '../reading/software-refusal.ts';
 import { type ProveContext, THROW_AWAY } from './prove.ts';
 
 /** One way to use a key. */
@@ -111,7 +110,7 @@ function wrapThrowAway({ cryptoki, session, keyWrap }: ProveContext, key: bigint
 }
 
 function deriveThrowAway({ cryptoki, session }: ProveContext, key: bigint, block: Uint8Array): void {
-  const how = structure(CKM.AES_ECB_ENCRYPT_DATA, [{ pointer: block }, block.length]);
+  const how = derivationFrom(CKM.AES_ECB_ENCRYPT_DATA, block);
   cryptoki.destroy(session, cryptoki.deriveKey(session, how, key, [...THROW_AWAY, [CKA.VALUE_LEN, 32]]));
 }
 

@@ -7,10 +7,8 @@
  * It is of the session, has what protects the key (SENSITIVE, EXTRACTABLE, ALLOWED_MECHANISMS), and ends with the proof. Where the
  * token makes none (COPYABLE=false), less is tried.
  */
+import { CKA, type Cryptoki, CryptokiFailure } from '@antipode/cryptoki';
 import { ATTRIBUTES, type AttributeName, type Attributes } from '../../model/attributes.ts';
-import { CKA } from '../constants.ts';
-import type { Cryptoki } from '../cryptoki.ts';
-import { CryptokiFailure } from '../return-values.ts';
 
 const OTHER_SIDE: readonly (readonly [use: AttributeName, other: AttributeName])[] = [
   ['encrypt', 'decrypt'],

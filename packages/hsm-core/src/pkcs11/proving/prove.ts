@@ -4,17 +4,29 @@
  * use by every flag. Attributes alone prove nothing. A flag that no mechanism of the token can exercise is reported.
  */
 import { constants, createHash, type KeyObject, publicDecrypt, publicEncrypt, randomBytes, verify } from 'node:crypto';
+import {
+  aesCtr,
+  CANNOT_EXERCISE,
+  CKA,
+  CKK,
+  CKM,
+  CKO,
+  CryptokiFailure,
+  derivationFrom,
+  type Mechanism,
+  mechanism,
+  rsaOaep,
+  rsaPss,
+} from '@antipode/cryptoki';
 import { bytesEqual, hasCode, hex, sha256 } from '@antipode/runtime';
 import { ATTRIBUTES, type AttributeName, USES } from '../../model/attributes.ts';
 import type { Curve } from '../../model/curve.ts';
 import { isWrapped } from '../../model/object.ts';
 import { curveIn, openedKey, pointOf } from '../../model/public-half.ts';
 import type { ProofCheck, ProofItem, ProofOutcome } from '../../provider/provider.ts';
-import { CKA, CKG_MGF1_SHA1, CKK, CKM, CKO } from '../constants.ts';
-import { type Mechanism, mechanism, structure } from '../cryptoki.ts';
 import { agree, type KeyUse, softwareAgreement } from '../reading/find-public-half.ts';
 import type { ObjectReader } from '../reading/object-reader.ts';
-import { CANNOT_EXERCISE, CryptokiFailure, isSoftwareRefusal } from '../return-values.ts';
+import { isSoftwareRefusal } from '../reading/software-refusal.ts';
 import { Partner } from './partner.ts';
 
 export interface ProveContext extends KeyUse {
@@ -66,7 +78,6 @@ function proved(proof: Proof, item: ProofItem): ProofOutcome {
 }
 
 const IV = Buffer.alloc(16, 0x24);
-const OAEP_SHA1 = (): Mechanism => structure(CKM.RSA_PKCS_OAEP, [CKM.SHA_1, CKG_MGF1_SHA1, 1, 0, 0]);
 
 class Proof {
   readonly checks: ProofCheck[] = [];
@@ -139,7 +150,7 @@ class Proof {
         attributes.encrypt ? 'encrypt' : 'decrypt',
         [CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.AES_ECB, CKM.AES_CTR],
         (type) => {
-          const how = type === CKM.AES_CTR ? structureCtr() : mechanism(type, type === CKM.AES_ECB ? undefined : IV);
+          const how = type === CKM.AES_CTR ? aesCtr(IV) : mechanism(type, type === CKM.AES_ECB ? undefined : IV);
           const encrypted = this.#by('encrypt', (key) => cryptoki.encrypt(session, how, key, block));
           const decrypted = this.#by('decrypt', (key) => cryptoki.decrypt(session, how, key, encrypted ?? block));
           if (encrypted !== undefined && decrypted !== undefined) return bytesEqual(decrypted, block);
@@ -151,7 +162,7 @@ class Proof {
     if (attributes.wrap || attributes.unwrap) this.#wrapThrowAway();
     if (attributes.derive) {
       this.#use('derive', [CKM.AES_ECB_ENCRYPT_DATA], (type) => {
-        const derived = this.#derived(structure(type, [{ pointer: block }, block.length]));
+        const derived = this.#derived(derivationFrom(type, block));
         const expected = this.#by('encrypt', (key) => cryptoki.encrypt(session, mechanism(CKM.AES_ECB), key, block));
         return expected === undefined || derived === undefined || bytesEqual(derived, expected);
       });
@@ -164,11 +175,11 @@ class Proof {
     const { cryptoki, session } = this.#context;
     const block = this.#nonce.subarray(0, 32);
     this.#use('derive', [CKM.SHA256_KEY_DERIVATION, CKM.CONCATENATE_BASE_AND_DATA], (type) => {
-      const how =
-        type === CKM.SHA256_KEY_DERIVATION ? mechanism(type) : structure(type, [{ pointer: block }, block.length]);
+      const how = type === CKM.SHA256_KEY_DERIVATION ? mechanism(type) : derivationFrom(type, block);
       // It tells of the secret, so that nobody reads it: rewrapping has shown the value.
       const hidden = THROW_AWAY.map(
-        ([attribute, value]) => [attribute, attribute === 0x103 ? true : attribute === 0x162 ? false : value] as const,
+        ([attribute, value]) =>
+          [attribute, attribute === CKA.SENSITIVE ? true : attribute === CKA.EXTRACTABLE ? false : value] as const,
       );
       cryptoki.destroy(session, cryptoki.deriveKey(session, how, this.#item.handle, hidden));
       return true;
@@ -191,7 +202,7 @@ class Proof {
     if (attributes.sign) {
       this.#use('sign', [CKM.SHA256_RSA_PKCS, CKM.SHA256_RSA_PKCS_PSS], (type) => {
         const isPss = type === CKM.SHA256_RSA_PKCS_PSS;
-        const how = isPss ? structure(type, [CKM.SHA256, 2, 32]) : mechanism(type);
+        const how = isPss ? rsaPss() : mechanism(type);
         const signature = cryptoki.sign(session, how, handle, this.#nonce);
         return verify(
           'sha256',
@@ -207,7 +218,7 @@ class Proof {
         const padding = isOaep ? constants.RSA_PKCS1_OAEP_PADDING : constants.RSA_PKCS1_PADDING;
         const ciphertext = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, this.#nonce);
         return bytesEqual(
-          cryptoki.decrypt(session, isOaep ? OAEP_SHA1() : mechanism(type), handle, ciphertext),
+          cryptoki.decrypt(session, isOaep ? rsaOaep() : mechanism(type), handle, ciphertext),
           this.#nonce,
         );
       });
@@ -225,7 +236,7 @@ class Proof {
         const padding = isOaep ? constants.RSA_PKCS1_OAEP_PADDING : constants.RSA_PKCS1_PADDING;
         const secret = randomBytes(32);
         const wrapped = publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, secret);
-        return this.#unwrapsTo(isOaep ? OAEP_SHA1() : mechanism(type), wrapped, secret, handle);
+        return this.#unwrapsTo(isOaep ? rsaOaep() : mechanism(type), wrapped, secret, handle);
       });
     }
   }
@@ -524,14 +535,6 @@ export const THROW_AWAY = [
   [CKA.CLASS, CKO.SECRET_KEY],
   [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
   [CKA.TOKEN, false],
-  [0x103, false],
-  [0x162, true],
+  [CKA.SENSITIVE, false],
+  [CKA.EXTRACTABLE, true],
 ] as const;
-
-/** CK_AES_CTR_PARAMS: counter bits, then the block. */
-function structureCtr(): Mechanism {
-  const parameter = Buffer.alloc(24);
-  parameter.writeBigUInt64LE(128n);
-  IV.copy(parameter, 8);
-  return { type: CKM.AES_CTR, parameter };
-}

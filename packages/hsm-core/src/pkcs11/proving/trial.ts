@@ -3,14 +3,22 @@
  * way in which our own keys are made: a token may keep a protection of a generated key and drop it from an unwrapped one
  * (opencryptoki 3.27 does).
  */
-import { ATTRIBUTES } from '../../model/attributes.ts';
+import {
+  CKA,
+  CKK,
+  CKM,
+  CKO,
+  type Cryptoki,
+  CryptokiFailure,
+  derivationFrom,
+  ecdh,
+  type Mechanism,
+  mechanism,
+  P256_PARAMS,
+  type Template,
+} from '@antipode/cryptoki';
 import { CURVES } from '../../model/curve.ts';
-import { CKA, CKD_NULL, CKK, CKM, CKO, P256_PARAMS } from '../constants.ts';
-import { type Cryptoki, type Mechanism, mechanism, structure, type Template } from '../cryptoki.ts';
 import { unwrapNarrowed } from '../own-keys/narrowing.ts';
-import { CryptokiFailure } from '../return-values.ts';
-
-export const type = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
 
 /** The ways in which keys of our own come to be. */
 export const WAYS = ['generate', 'derive', 'unwrap'] as const;
@@ -36,8 +44,8 @@ const AES_SESSION_KEY: Template = [
   [CKA.TOKEN, false],
 ];
 
-const EVERYTHING: Template = (['private', 'sensitive', 'extractable', 'wrap', 'unwrap'] as const).map(
-  (name) => [type(name), true] as const,
+const EVERYTHING: Template = [CKA.PRIVATE, CKA.SENSITIVE, CKA.EXTRACTABLE, CKA.WRAP, CKA.UNWRAP].map(
+  (type) => [type, true] as const,
 );
 
 const POINT = CURVES[0]!.generator;
@@ -98,7 +106,7 @@ export class Trial {
           cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [[CKA.VALUE_LEN, 32], [CKA.TOKEN, false], ...rest]),
         );
       case 'derive': {
-        const base = this.agreementKey([[type('derive'), true]]);
+        const base = this.agreementKey([[CKA.DERIVE, true]]);
         const template: Template = [...AES_SESSION_KEY, [CKA.VALUE_LEN, 32], ...rest];
         return this.#keep(cryptoki.deriveKey(session, agreement(), base, template));
       }
@@ -121,7 +129,7 @@ export class Trial {
           [CKA.TOKEN, false],
           [CKA.EC_PARAMS, P256_PARAMS],
         ],
-        [[CKA.TOKEN, false], [type('private'), true], [type('sign'), true], ...protection],
+        [[CKA.TOKEN, false], [CKA.PRIVATE, true], [CKA.SIGN, true], ...protection],
       );
       this.#keep(publicKey);
       return this.#keep(privateKey);
@@ -147,7 +155,7 @@ export class Trial {
   }
 
   derive(key: bigint): void {
-    const how = structure(CKM.AES_ECB_ENCRYPT_DATA, [{ pointer: BLOCK }, BLOCK.length]);
+    const how = derivationFrom(CKM.AES_ECB_ENCRYPT_DATA, BLOCK);
     this.#keep(this.#cryptoki.deriveKey(this.#session, how, key, [...SECRET, [CKA.VALUE_LEN, BLOCK.length]]));
   }
 
@@ -158,7 +166,7 @@ export class Trial {
   /** A key that can be read, unwrapped by `under`. */
   unwrapReadable(under: bigint): bigint {
     const blob = this.#cryptoki.wrapKey(this.#session, this.keyWrap, under, this.#wrapping);
-    const template: Template = [...AES_SESSION_KEY, [type('sensitive'), false], [type('extractable'), true]];
+    const template: Template = [...AES_SESSION_KEY, [CKA.SENSITIVE, false], [CKA.EXTRACTABLE, true]];
     return this.#keep(this.#cryptoki.unwrapKey(this.#session, this.keyWrap, under, blob, template));
   }
 
@@ -171,7 +179,7 @@ export class Trial {
   }
 
   #findCipher(): Mechanism | undefined {
-    const key = this.key([[type('decrypt'), true]]);
+    const key = this.key([[CKA.DECRYPT, true]]);
     return [mechanism(CKM.AES_ECB), mechanism(CKM.AES_CBC, BLOCK)].find((how) => {
       try {
         return this.#cryptoki.decrypt(this.#session, how, key, BLOCK).length > 0;
@@ -188,7 +196,7 @@ export class Trial {
   }
 }
 
-const agreement = (): Mechanism => structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, POINT.length, { pointer: POINT }]);
+const agreement = (): Mechanism => ecdh(POINT);
 
 /** Whether the token says of the key that it has one of these booleans. */
 export function showsAny(

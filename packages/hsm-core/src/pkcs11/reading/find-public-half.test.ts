@@ -1,12 +1,10 @@
 import { createECDH, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { CKA, CKM, type Cryptoki, CryptokiFailure, type Mechanism, type Template } from '@antipode/cryptoki';
 import { hex } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
 import type { Attributes } from '../../model/attributes.ts';
 import { CURVES, curveOf } from '../../model/curve.ts';
 import type { ObservedObject } from '../../model/object.ts';
-import { CKA, CKM } from '../constants.ts';
-import type { Cryptoki, Mechanism, Template } from '../cryptoki.ts';
-import { CryptokiFailure } from '../return-values.ts';
 import { findPublicHalf, PublicKeys, softwareAgreement } from './find-public-half.ts';
 
 const P256 = CURVES[0]!;

@@ -4,15 +4,14 @@
  * the generator. IDs only order the candidates; the use decides.
  */
 import { createECDH, createHash, randomBytes, verify } from 'node:crypto';
+import { CKA, CKK, CKM, CKO, type Cryptoki, CryptokiFailure, ecdh, mechanism } from '@antipode/cryptoki';
 import { bytesEqual, hex } from '@antipode/runtime';
 import { type Curve, curveOf, toBigInt } from '../../model/curve.ts';
 import { OCTET_STRING, tlvOf } from '../../model/der.ts';
 import { agreement, recoverPoints } from '../../model/ecdsa-recovery.ts';
 import type { ObservedObject } from '../../model/object.ts';
 import { ecPublicHalf, openedKey, pointOf, uncompressed } from '../../model/public-half.ts';
-import { CKA, CKD_NULL, CKK, CKM, CKO } from '../constants.ts';
-import { type Cryptoki, mechanism, structure } from '../cryptoki.ts';
-import { CryptokiFailure, isSoftwareRefusal } from '../return-values.ts';
+import { isSoftwareRefusal } from './software-refusal.ts';
 
 /** The session in which a key is used. */
 export interface KeyUse {
@@ -142,19 +141,14 @@ export function agree(
   session: bigint,
   { privateKey, point, bytes }: { privateKey: bigint; point: Uint8Array; bytes: number },
 ): Buffer {
-  const secret = cryptoki.deriveKey(
-    session,
-    structure(CKM.ECDH1_DERIVE, [CKD_NULL, 0, 0, point.length, { pointer: point }]),
-    privateKey,
-    [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
-      [CKA.TOKEN, false],
-      [0x103, false],
-      [0x162, true],
-      [CKA.VALUE_LEN, bytes],
-    ],
-  );
+  const secret = cryptoki.deriveKey(session, ecdh(point), privateKey, [
+    [CKA.CLASS, CKO.SECRET_KEY],
+    [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+    [CKA.TOKEN, false],
+    [CKA.SENSITIVE, false],
+    [CKA.EXTRACTABLE, true],
+    [CKA.VALUE_LEN, bytes],
+  ]);
   try {
     return Buffer.from(cryptoki.attributes(session, secret, [CKA.VALUE])?.get(CKA.VALUE) ?? Buffer.alloc(0));
   } finally {

@@ -1,10 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { CKA, CKK, CKO, ulong } from '@antipode/cryptoki';
 import { describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../model/attributes.ts';
 import { NOT_CARRIED } from '../../model/not-carried.ts';
 import { SimulatedAttributes, type SimulatedValue } from '../../testing/simulated-attributes.ts';
-import { CKA, CKK, CKO } from '../constants.ts';
-import { ulong } from '../template.ts';
 import { ObjectReader } from './object-reader.ts';
 
 const GENERAL_ERROR = { returnValue: 0x05 };
@@ -74,7 +73,7 @@ describe('an object is read', () => {
       [certificateType.type]: Buffer.alloc(8, 0xff),
       [startDate.type]: Buffer.from('        '),
       [endDate.type]: GENERAL_ERROR,
-      [ATTRIBUTES.private.type]: Buffer.alloc(8),
+      [CKA.PRIVATE]: Buffer.alloc(8),
     });
     expect(read1.attributes).toEqual({});
   });
@@ -156,8 +155,8 @@ describe('a handle', () => {
     const { reader, calls } = token(key);
     const first = reader.read(7n);
     expect(reader.read(7n)).toEqual(first);
-    expect(calls[0]).toContain(ATTRIBUTES.issuer.type);
-    expect(calls[1]).not.toContain(ATTRIBUTES.issuer.type);
+    expect(calls[0]).toContain(CKA.ISSUER);
+    expect(calls[1]).not.toContain(CKA.ISSUER);
   });
 
   it('that has come to mean an object of another class gives no value of a key, and all of what it means now', () => {

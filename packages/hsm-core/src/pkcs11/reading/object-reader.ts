@@ -3,6 +3,7 @@
  * are asked for when the class is known: CKA_VALUE of a key is never read (I5). Follows the table in model/attributes.ts.
  */
 import { hash } from 'node:crypto';
+import { AttributeReader, CKA, type Cryptoki, type WantedAttribute } from '@antipode/cryptoki';
 import {
   ATTRIBUTE_NAMES,
   ATTRIBUTES,
@@ -16,9 +17,6 @@ import { curveOf } from '../../model/curve.ts';
 import { DATE_NAMES, NOT_CARRIED, vendorName } from '../../model/not-carried.ts';
 import type { Handle, KeyType, ObjectClass, ObservedObject } from '../../model/object.ts';
 import { barePoint, ecPublicHalf, rsaPublicHalf } from '../../model/public-half.ts';
-import { CKA } from '../constants.ts';
-import type { Cryptoki } from '../cryptoki.ts';
-import { AttributeReader, type WantedAttribute } from './attribute-reader.ts';
 import { classOf, keyTypeOf } from './objects.ts';
 
 const fixed = (type: number): WantedAttribute => ({ type, size: 'fixed' });

@@ -1,3 +1,4 @@
+import { CKA, CKK, CKO, ulong } from '@antipode/cryptoki';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -10,14 +11,12 @@ import {
   USES,
 } from '../../model/attributes.ts';
 import type { ObjectClass } from '../../model/object.ts';
-import { CKK, CKO } from '../constants.ts';
-import { ulong } from '../template.ts';
 import { classNumber, keyTypeNumber, templateOf } from './objects.ts';
 
 fc.configureGlobal({ seed: 2026 });
 
 const CLASSES: readonly ObjectClass[] = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
-const MODIFIABLE = ATTRIBUTES.modifiable.type;
+const MODIFIABLE = CKA.MODIFIABLE;
 
 const VALUES = {
   boolean: fc.boolean(),
@@ -79,7 +78,7 @@ describe('a template', () => {
 
   it('leaves out what is empty, since a token has that without being told', () => {
     const empty: Attributes = { id: new Uint8Array(), subject: new Uint8Array(), allowedMechanisms: [] };
-    expect(templateOf('certificate', { ...empty, certificateType: 0 })).toEqual([[ATTRIBUTES.certificateType.type, 0]]);
+    expect(templateOf('certificate', { ...empty, certificateType: 0 })).toEqual([[CKA.CERTIFICATE_TYPE, 0]]);
   });
 
   it('forbids every use that it was not told of, since a token may allow what it is not told', () => {
@@ -88,13 +87,13 @@ describe('a template', () => {
       (name) => ATTRIBUTES[name].type,
     );
     expect(uses({})).toEqual(named.map((type) => [type, false]));
-    expect(uses({ sign: true })).toEqual(named.map((type) => [type, type === ATTRIBUTES.sign.type]));
+    expect(uses({ sign: true })).toEqual(named.map((type) => [type, type === CKA.SIGN]));
   });
 
   it('writes mechanisms as the machine has its numbers, and dates as text', () => {
     const template = new Map(templateOf('secret-key', { allowedMechanisms: [0x1087], startDate: '20260131' }));
-    expect(template.get(ATTRIBUTES.allowedMechanisms.type)).toEqual(ulong(0x1087));
-    expect(template.get(ATTRIBUTES.startDate.type)).toEqual(Buffer.from('20260131'));
+    expect(template.get(CKA.ALLOWED_MECHANISMS)).toEqual(ulong(0x1087));
+    expect(template.get(CKA.START_DATE)).toEqual(Buffer.from('20260131'));
   });
 });
 

@@ -1,4 +1,5 @@
 /** Numbers of classes and key types, and templates written from the model. Follows the table in model/attributes.ts. */
+import { CKA, CKK, CKO, type Template, type TemplateValue, ulong } from '@antipode/cryptoki';
 import {
   ASSUMED,
   ATTRIBUTES,
@@ -10,8 +11,6 @@ import {
   USES,
 } from '../../model/attributes.ts';
 import type { KeyType, ObjectClass } from '../../model/object.ts';
-import { CKK, CKO } from '../constants.ts';
-import { type Template, type TemplateValue, ulong } from '../template.ts';
 
 const CLASSES = new Map<number, ObjectClass>([
   [CKO.DATA, 'data'],
@@ -57,7 +56,7 @@ export function templateOf(objectClass: ObjectClass, attributes: Attributes): Te
       continue;
     (rule.fate === 'policy' ? last : entries).push([rule.type, encodeNative(name, value)]);
   }
-  last.sort(([a], [b]) => Number(a === ATTRIBUTES.modifiable.type) - Number(b === ATTRIBUTES.modifiable.type));
+  last.sort(([a], [b]) => Number(a === CKA.MODIFIABLE) - Number(b === CKA.MODIFIABLE));
   return [...entries, ...last];
 }
 

@@ -1,15 +1,15 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Secret } from '@antipode/runtime';
-import { thrown } from '@antipode/runtime/testing';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   CKF_TOKEN_INITIALIZED,
   CKF_USER_PIN_COUNT_LOW,
   CKF_USER_PIN_FINAL_TRY,
   CKF_USER_PIN_LOCKED,
-} from '../constants.ts';
+} from '@antipode/cryptoki';
+import { Secret } from '@antipode/runtime';
+import { thrown } from '@antipode/runtime/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LoginGuard } from './login-guard.ts';
 
 const FLAGS = CKF_TOKEN_INITIALIZED;

@@ -9,8 +9,15 @@
 import { randomBytes, scryptSync } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import {
+  CKF_SO_PIN_COUNT_LOW,
+  CKF_SO_PIN_FINAL_TRY,
+  CKF_SO_PIN_LOCKED,
+  CKF_USER_PIN_COUNT_LOW,
+  CKF_USER_PIN_FINAL_TRY,
+  CKF_USER_PIN_LOCKED,
+} from '@antipode/cryptoki';
 import { AntipodeError, type Secret, sha256Hex, writeFileDurably } from '@antipode/runtime';
-import { CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED } from '../constants.ts';
 
 const CLEAR_THE_MARK =
   'Log in once with another program and the right PIN (`pkcs11-tool --login --list-objects`), or have the security officer reset the PIN. Either clears the mark at the token. The agent then tries the PIN in the file by itself.';
@@ -32,13 +39,18 @@ interface OlderRecord extends Mark {
   readonly outcome: 'trying' | 'refused';
 }
 
-/** Whose PIN it is: each has a record of its own. */
+/** Whose PIN it is: each has a record of its own, and flags of its own in CK_TOKEN_INFO. */
 export type Whose = 'user' | 'security officer';
+
+const FLAGS = {
+  user: { countLow: CKF_USER_PIN_COUNT_LOW, finalTry: CKF_USER_PIN_FINAL_TRY, locked: CKF_USER_PIN_LOCKED },
+  'security officer': { countLow: CKF_SO_PIN_COUNT_LOW, finalTry: CKF_SO_PIN_FINAL_TRY, locked: CKF_SO_PIN_LOCKED },
+} as const;
 
 export class LoginGuard {
   readonly #path: string;
   readonly #serial: string;
-  readonly #whose: string;
+  readonly #whose: Whose;
 
   constructor({ stateFolder, serial, whose = 'user' }: { stateFolder: string; serial: string; whose?: Whose }) {
     this.#path = join(stateFolder, `login-${fileNameOf(whose === 'user' ? serial : `${serial} ${whose}`)}.json`);
@@ -53,7 +65,8 @@ export class LoginGuard {
    */
   begin(pin: Secret, tokenFlags: number): void {
     const details = { serial: this.#serial };
-    if (tokenFlags & CKF_USER_PIN_LOCKED)
+    const { countLow, finalTry, locked } = FLAGS[this.#whose];
+    if (tokenFlags & locked)
       throw new AntipodeError('PIN_LOCKED', `the PIN of the ${this.#whose} is locked`, { details });
     const record = this.#read();
     const { trying, refused, succeeded } = record;
@@ -62,14 +75,14 @@ export class LoginGuard {
     const isKnownGood = isOf(succeeded, pin);
     const wasLost = isOf(trying, pin);
     // The token itself tells whether a lost attempt was wrong. Of the PIN that succeeded last, others' attempts are likelier.
-    if (wasLost && !isKnownGood && tokenFlags & CKF_USER_PIN_COUNT_LOW) {
+    if (wasLost && !isKnownGood && tokenFlags & countLow) {
       throw new AntipodeError(
         'PIN_REFUSED',
         'the outcome of the last attempt with this PIN is unknown, and the token reports that a wrong PIN was entered',
         { details, hint: CLEAR_THE_MARK },
       );
     }
-    if (tokenFlags & CKF_USER_PIN_FINAL_TRY && (!isKnownGood || wasLost)) {
+    if (tokenFlags & finalTry && (!isKnownGood || wasLost)) {
       throw new AntipodeError('PIN_LOCKED', 'one more wrong PIN would lock the token, so no PIN is tried', {
         details,
         hint: CLEAR_THE_MARK,

@@ -4,20 +4,13 @@
  * about the object at hand or about the session (return-values.ts): an object must not be called damaged because a link was
  * down, nor a whole partition given up because of one object.
  */
+import { CKA, CKO, CKR_OK, CKS_RW_USER_FUNCTIONS, type Cryptoki, type Template } from '@antipode/cryptoki';
 import type { Handle } from '../../model/object.ts';
-import { CKA, CKO } from '../constants.ts';
-import type { Cryptoki } from '../cryptoki.ts';
-import type { Template } from '../template.ts';
-
-/** CKS_RW_USER_FUNCTIONS (PKCS#11 3.0, 5.6.4). */
-const LOGGED_IN = 3n;
-
-const [PRIVATE, ID] = [0x002, 0x102];
 
 const DATA: Template = [
   [CKA.CLASS, CKO.DATA],
   [CKA.TOKEN, false],
-  [PRIVATE, true],
+  [CKA.PRIVATE, true],
   [CKA.VALUE, Buffer.from('antipode session probe')],
 ];
 
@@ -57,16 +50,17 @@ export class SessionProbe {
   }
 
   #isLoggedIn(): boolean {
-    const info = Buffer.alloc(32); // CK_SESSION_INFO: slot, state, flags, device error
-    return (
-      this.#cryptoki.tryCall('C_GetSessionInfo', this.#session, info) === 0 && info.readBigUInt64LE(8) === LOGGED_IN
-    );
+    try {
+      return this.#cryptoki.sessionInfo(this.#session).state === CKS_RW_USER_FUNCTIONS;
+    } catch {
+      return false;
+    }
   }
 
   #makesObjects(): boolean {
     try {
       const made = this.#cryptoki.create(this.#session, DATA);
-      return this.#cryptoki.tryCall('C_DestroyObject', this.#session, made) === 0;
+      return this.#cryptoki.tryCall('C_DestroyObject', this.#session, made) === CKR_OK;
     } catch {
       return false;
     }
@@ -74,7 +68,7 @@ export class SessionProbe {
 
   #has(handle: Handle): boolean {
     try {
-      return this.#cryptoki.attributes(this.#session, handle, [ID]) !== undefined;
+      return this.#cryptoki.attributes(this.#session, handle, [CKA.ID]) !== undefined;
     } catch {
       return false;
     }

@@ -1,12 +1,20 @@
 /** One logged-in session on one token: finds the slot by serial and label, logs in once. */
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import {
+  answerOf,
+  CKF_TOKEN_INITIALIZED,
+  CKU_CONTEXT_SPECIFIC,
+  type Cryptoki,
+  codeOf,
+  loadCryptoki,
+  SessionFailure,
+  type TokenInfo,
+  translate,
+} from '@antipode/cryptoki';
 import { AntipodeError, readPinFile, systemClock } from '@antipode/runtime';
 import type { Protection } from '../../provider/provider.ts';
-import { CKF_TOKEN_INITIALIZED, CKU_CONTEXT_SPECIFIC } from '../constants.ts';
-import { Cryptoki, type TokenInfo } from '../cryptoki.ts';
 import { withLocked } from '../own-keys/swap.ts';
-import { answerOf, codeOf, SessionFailure, translate } from '../return-values.ts';
 import { LoginGuard } from './login-guard.ts';
 
 /** Where a partition is, and how to get in. Everything local to the site. */
@@ -65,7 +73,7 @@ const PATIENT: SlotSearch = { skipped: [], asking: async () => {} };
 
 export async function openSession(config: PartitionConfig, search = PATIENT): Promise<OpenSession> {
   for (let look = 1; ; look += 1) {
-    const cryptoki = Cryptoki.load(config.module, config.moduleParameters);
+    const cryptoki = loadCryptoki(config.module, config.moduleParameters);
     if (search.answered !== undefined) cryptoki.reportAnswers(search.answered);
     try {
       const { slot, token, silentSlots, freeSlots } = await findToken(cryptoki, config, search);
@@ -195,7 +203,7 @@ function contextLogin(
   withLocked(pin, (bytes) => {
     guard.begin(pin, cryptoki.tokenInfo(slot).flags);
     try {
-      cryptoki.call('C_Login', session, CKU_CONTEXT_SPECIFIC, bytes, bytes.length);
+      cryptoki.login(session, bytes, CKU_CONTEXT_SPECIFIC);
     } catch (thrown) {
       if (thrown instanceof SessionFailure && ['PIN_REFUSED', 'PIN_LOCKED'].includes(codeOf(thrown.returnValue)))
         guard.refused(pin);

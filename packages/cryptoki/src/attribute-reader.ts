@@ -2,10 +2,10 @@
  * Reads one list of attributes from many objects: one call for each, with a template and room for the values that are laid
  * out once. What was read stays until the next read.
  */
-import { UNAVAILABLE } from '../constants.ts';
-import type { Cryptoki } from '../cryptoki.ts';
-import { CryptokiFailure, IS_GONE, returnValueName, TELLS_ATTRIBUTES } from '../return-values.ts';
-import { ATTRIBUTE_SIZE, addressOf, writeAttribute } from '../template.ts';
+import { CKR_OK, UNAVAILABLE } from './constants.ts';
+import type { Module } from './module.ts';
+import { CryptokiFailure, IS_GONE, returnValueName, TELLS_ATTRIBUTES } from './return-values.ts';
+import { ATTRIBUTE_SIZE, addressOf, writeAttribute } from './template.ts';
 
 /**
  * An attribute, and the bytes that its value may have: `fixed` are booleans, CK_ULONGs and dates; of `none` only the length
@@ -26,7 +26,7 @@ const VALUE_BYTES_MAX = 64n * 1024n * 1024n;
 /** Room beyond this is given back with the next read, so that one large object does not cost every other one. */
 const KEPT_BYTES_MAX = 4096;
 
-const isAnswer = (returned: number): boolean => returned === 0 || TELLS_ATTRIBUTES.has(returnValueName(returned));
+const isAnswer = (returned: number): boolean => returned === CKR_OK || TELLS_ATTRIBUTES.has(returnValueName(returned));
 const isGone = (returned: number): boolean => returnValueName(returned) === IS_GONE;
 
 /** Low word of the length of an attribute that is not given. */
@@ -34,7 +34,7 @@ const ABSENT = Number(UNAVAILABLE & 0xffff_ffffn);
 const WORDS = ATTRIBUTE_SIZE / 4;
 
 export class AttributeReader {
-  readonly #cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>;
+  readonly #cryptoki: Pick<Module, 'tryCall' | 'failure'>;
   readonly #session: bigint;
   readonly #wanted: readonly WantedAttribute[];
   readonly #places: ReadonlyMap<number, number>;
@@ -49,7 +49,7 @@ export class AttributeReader {
 
   /** `fragile` come last in the call. */
   constructor(options: {
-    cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>;
+    cryptoki: Pick<Module, 'tryCall' | 'failure'>;
     session: bigint;
     wanted: readonly WantedAttribute[];
     fragile?: readonly WantedAttribute[];
@@ -134,7 +134,7 @@ export class AttributeReader {
     this.#failed.clear();
     this.#clear();
     const returned = this.#call(object, 0, count);
-    if (returned === 0) return true;
+    if (returned === CKR_OK) return true;
     if (isGone(returned)) return false;
     if (isAnswer(returned)) return true;
     this.#clear();

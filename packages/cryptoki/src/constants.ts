@@ -1,7 +1,14 @@
-/** Numbers of PKCS#11 3.0 (pkcs11t.h) that we use. Names are the standard's own. */
+/** Numbers of PKCS#11 3.0 (pkcs11t.h) that we use, but for attributes (attributes.ts). Names are the standard's own. */
+
+/** What every call returns that did what it was asked. All others: return-values.ts. */
+export const CKR_OK = 0;
+
+/** C_OpenSession. */
 export const CKF_SERIAL_SESSION = 0x4;
 export const CKF_RW_SESSION = 0x2;
+/** C_Initialize. */
 export const CKF_OS_LOCKING_OK = 0x2;
+
 /** The security officer: sees public objects only, and alone gives CKA_TRUSTED. */
 export const CKU_SO = 0;
 export const CKU_USER = 1;
@@ -13,6 +20,12 @@ export const CKF_TOKEN_INITIALIZED = 0x400;
 export const CKF_USER_PIN_COUNT_LOW = 0x10000;
 export const CKF_USER_PIN_FINAL_TRY = 0x20000;
 export const CKF_USER_PIN_LOCKED = 0x40000;
+export const CKF_SO_PIN_COUNT_LOW = 0x100000;
+export const CKF_SO_PIN_FINAL_TRY = 0x200000;
+export const CKF_SO_PIN_LOCKED = 0x400000;
+
+/** State of a session in which the user is logged in, C_GetSessionInfo. */
+export const CKS_RW_USER_FUNCTIONS = 3;
 
 export const CKO = { DATA: 0, CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3, SECRET_KEY: 4 } as const;
 export const CKK = { RSA: 0x00, EC: 0x03, GENERIC_SECRET: 0x10, AES: 0x1f } as const;
@@ -48,26 +61,10 @@ export const CKM = {
 } as const;
 
 export const CKD_NULL = 1;
+/** The label of RSA-OAEP is the one in the parameters. */
+export const CKZ_DATA_SPECIFIED = 1;
 export const CKG_MGF1_SHA1 = 1;
-
-/** Attributes that are no part of an object's description (those stand in model/attributes.ts). */
-export const CKA = {
-  CLASS: 0x000,
-  TOKEN: 0x001,
-  VALUE: 0x011,
-  /** Only the security officer can give it (PKCS#11 3.0, table 35). */
-  TRUSTED: 0x086,
-  KEY_TYPE: 0x100,
-  MODULUS: 0x120,
-  MODULUS_BITS: 0x121,
-  PUBLIC_EXPONENT: 0x122,
-  VALUE_LEN: 0x161,
-  EC_PARAMS: 0x180,
-  EC_POINT: 0x181,
-  WRAP_TEMPLATE: 0x40000211,
-  UNWRAP_TEMPLATE: 0x40000212,
-  DERIVE_TEMPLATE: 0x40000213,
-} as const;
+export const CKG_MGF1_SHA256 = 2;
 
 /** CK_ULONG with all bits set: the length of an attribute that is not available (section 5.7.5). */
 export const UNAVAILABLE = 0xffff_ffff_ffff_ffffn;

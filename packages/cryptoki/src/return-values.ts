@@ -18,7 +18,7 @@ type Alone = 'refuse' | 'recycle' | 'wait' | 'full' | 'pin' | 'locked';
 
 /**
  * Whose fault the value is while one object is at hand: that object's, the session's (or the device's), or to be found out
- * by asking the session for something that every sound one does ({@link SessionProbe}).
+ * by asking the session for something that every sound one does (Module.watch).
  */
 type Blame = 'object' | 'session' | 'ask';
 
@@ -190,6 +190,9 @@ export function returnValueName(returnValue: number): string {
   return BY_NUMBER.get(returnValue) ?? `CKR_0x${returnValue.toString(16).padStart(8, '0')}`;
 }
 
+/** The number of a value that the standard names. */
+export const returnValueNumber = (name: string): number => TABLE.find(([, named]) => named === name)![0];
+
 /** Whose fault a value is while one object is at hand. */
 export function blameOf(returnValue: string): Blame {
   return (BY_NAME.get(returnValue) ?? UNKNOWN)[1];
@@ -200,7 +203,7 @@ export function codeOf(returnValue: string): ErrorCode {
   return CODES[(BY_NAME.get(returnValue) ?? UNKNOWN)[0]];
 }
 
-/** A PKCS#11 call that did not return CKR_OK. Stays inside pkcs11/; {@link translate} makes it ours. */
+/** A PKCS#11 call that did not return CKR_OK. It stays below the provider's methods; {@link translate} makes it ours. */
 class CallFailure extends Error {
   readonly call: string;
   readonly returnValue: string;
@@ -223,11 +226,6 @@ export class SessionFailure extends CallFailure {}
 export function returnValueOf(thrown: unknown): string {
   if (thrown instanceof CryptokiFailure) return thrown.returnValue;
   throw thrown;
-}
-
-/** Whether Node's own cryptography, or OpenSSL in it, refuses what an object shows: too small, too large, no such point. */
-export function isSoftwareRefusal(thrown: unknown): thrown is NodeJS.ErrnoException {
-  return thrown instanceof Error && 'code' in thrown && /^ERR_(OSSL|CRYPTO|OUT_OF_RANGE)/.test(String(thrown.code));
 }
 
 /** The return value's name, whoever is at fault; throws on what is no failed call. */

@@ -1,0 +1,32 @@
+/** The PKCS#11 binding: the standard's names, structures and calls, and what its return values mean. Nothing of ours is in it. */
+export { AttributeReader, type WantedAttribute } from './attribute-reader.ts';
+export { CKA } from './attributes.ts';
+export * from './constants.ts';
+export { type Cryptoki, loadCryptoki } from './cryptoki.ts';
+export { aesCtr, aesGcm, derivationFrom, ecdh, rsaOaep, rsaPss } from './mechanisms.ts';
+export { hardenProcess, lockBytes, unlockBytes } from './process-memory.ts';
+export {
+  answerOf,
+  BLOB_REFUSALS,
+  CANNOT_EXERCISE,
+  CryptokiFailure,
+  codeOf,
+  IS_GONE,
+  NOT_WRAPPED,
+  returnValueName,
+  returnValueNumber,
+  returnValueOf,
+  SessionFailure,
+  translate,
+} from './return-values.ts';
+export type { TokenInfo } from './structures.ts';
+export {
+  ATTRIBUTE_SIZE,
+  addressOf,
+  type Mechanism,
+  mechanism,
+  structure,
+  type Template,
+  type TemplateValue,
+  ulong,
+} from './template.ts';
