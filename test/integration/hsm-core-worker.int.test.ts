@@ -12,7 +12,7 @@ import { lying } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeToken, SOFTHSM_MODULE, spyModule, type TestToken } from '../support/tokens.ts';
 
-const WORKER = fileURLToPath(import.meta.resolve('@antipode/hsm-core')).replace(/index\.ts$/, 'pkcs11/worker.ts');
+const WORKER = fileURLToPath(import.meta.resolve('@antipode/hsm-core')).replace(/index\.ts$/, 'pkcs11/worker/main.ts');
 
 describe('a worker', () => {
   let token: TestToken;

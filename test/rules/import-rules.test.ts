@@ -28,7 +28,7 @@ describe('the import rules', () => {
     ['deep imports count', 'services/coordinator/src/a.ts', `import '@antipode/site-agent/src/x.ts';`],
     ['relative imports stay inside', 'services/coordinator/src/a.ts', `import '../../../packages/runtime/src/log.ts';`],
     ['unknown parts are refused', 'apps/cli/src/a.ts', `import '@antipode/nothing';`],
-    ['koffi', 'packages/hsm-core/src/pkcs11/worker.ts', `import koffi from 'koffi';`],
+    ['koffi', 'packages/hsm-core/src/pkcs11/worker/main.ts', `import koffi from 'koffi';`],
     ['an agent calls no PKCS#11', 'services/site-agent/src/a.ts', `import { x } from '@antipode/cryptoki';`],
     ['grpc-js', 'services/site-agent/src/orders/rpc.ts', `import { Server } from '@grpc/grpc-js';`],
     ['bullmq', 'services/coordinator/src/operations/runner.ts', `import { Queue } from 'bullmq';`],

@@ -1,5 +1,5 @@
 /**
- * The provider of one PKCS#11 partition. Runs inside the worker process (worker.ts) and is the only code that touches key
+ * The provider of one PKCS#11 partition. Runs inside the worker process (worker/main.ts) and is the only code that touches key
  * material; nothing of it leaves in the clear (I5). Implements HsmProvider; upholds its contract on batches.
  */
 import { randomBytes } from 'node:crypto';

@@ -3,7 +3,7 @@
  * private key of the token", and would sign with ours. Two workers behave as one provider; when either is lost, both are.
  */
 import type { OwnKey } from '../../provider/provider.ts';
-import type { WorkerProvider } from '../worker-provider.ts';
+import type { WorkerProvider } from './worker-provider.ts';
 
 /**
  * The token of the identity key makes it, finds it and signs with it; everything else is the partition's. One that was made

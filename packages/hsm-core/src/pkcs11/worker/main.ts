@@ -4,11 +4,11 @@
  * the methods of HsmProvider, one at a time.
  */
 import { hardenProcess, translate } from '@antipode/cryptoki';
-import { inBatches } from '../provider/batches.ts';
-import type { Look } from '../provider/provider.ts';
-import { Pkcs11Provider } from './provider.ts';
-import type { PartitionConfig } from './session/session.ts';
-import type { FromWorker, ToWorker } from './worker-provider.ts';
+import { inBatches } from '../../provider/batches.ts';
+import type { Look } from '../../provider/provider.ts';
+import { Pkcs11Provider } from '../provider.ts';
+import type { PartitionConfig } from '../session/session.ts';
+import { callMethod, type FromWorker, type ToWorker } from './messages.ts';
 
 harden();
 
@@ -62,9 +62,9 @@ function answered(): void {
   answer({ id: servingId, isAlive: true });
 }
 
-async function callProvider(method: Exclude<ToWorker['method'], 'open'>, args: readonly unknown[]): Promise<unknown> {
+function callProvider(method: Exclude<ToWorker['method'], 'open'>, args: readonly unknown[]): Promise<unknown> {
   if (provider === undefined) throw new Error('the worker is not open');
-  return (provider[method] as (...parameters: readonly unknown[]) => Promise<unknown>).apply(provider, [...args]);
+  return method === 'close' ? provider.close() : callMethod(provider, method, args);
 }
 
 function answer(message: FromWorker): void {

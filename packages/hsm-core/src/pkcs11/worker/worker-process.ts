@@ -1,48 +1,12 @@
 /**
- * The agent's side of the HSM worker: an HsmProvider whose calls are messages to a child process. When the process ends,
- * or a call takes too long, the provider is dead for good and says in which call.
+ * The agent's side of one HSM worker process: sends calls, collects answers, and gives the process up when it hangs. Ends the
+ * process when it is lost; then it is dead for good, and says in which call.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { AntipodeError, type ErrorCode, type ErrorDetails, type Log, systemClock } from '@antipode/runtime';
-import type { HsmProvider } from '../provider/provider.ts';
-import { withIdentityIn } from './session/identity-elsewhere.ts';
-import type { PartitionConfig } from './session/session.ts';
-
-export interface ToWorker {
-  readonly id: number;
-  readonly method: keyof HsmProvider | 'open';
-  readonly args: readonly unknown[];
-}
-
-export type FromWorker =
-  /** The slot that is being asked for its token; none when that is over. */
-  | { readonly id: number; readonly asking: bigint | undefined }
-  /** The module has answered one of the calls that the work consists of. */
-  | { readonly id: number; readonly isAlive: true }
-  /** The next items of a long list, so that no message holds up either side. */
-  | { readonly id: number; readonly part: readonly unknown[] }
-  /** The end of an answer; its list, or the list that it has under this name, is in the parts before it. */
-  | { readonly id: number; readonly result: unknown; readonly listAs?: string; readonly residentBytes: number }
-  | {
-      readonly id: number;
-      readonly error: {
-        readonly code: ErrorCode;
-        readonly message: string;
-        readonly details: ErrorDetails;
-        readonly hint?: string | undefined;
-      };
-    };
-
-/** A provider whose process may be ended and started again by whoever has it, between two calls. */
-export interface WorkerProvider extends HsmProvider {
-  /** Resident memory of the worker at its last answer: PKCS#11 modules leak (facts: pkcs11, 1). */
-  residentBytes(): number;
-  /** Whether the worker has ended or was given up: every further call fails, so another one has to be opened. */
-  isLost(): boolean;
-  /** How long the module has not answered, though work waits for it; 0 where none does. Each of its answers counts. */
-  unansweredMs(): number;
-}
+import { AntipodeError, type Log, systemClock } from '@antipode/runtime';
+import type { PartitionConfig } from '../session/session.ts';
+import { type FromWorker, METHODS, type ToWorker } from './messages.ts';
 
 export interface WorkerOptions {
   readonly log: Log;
@@ -61,120 +25,17 @@ const CALL_TIMEOUT_MS = 10 * 60_000;
 /** Whatever signs of life there are: a device whose list has no end would hold up its partition for ever. */
 const WORK_TIMEOUT_MS = 2 * 3_600_000;
 
-/** Calls that are a handful of operations of the token, however large the partition is: a hang shows within a minute. */
+/** Of a short call a hang shows within a minute. */
 const SHORT_CALL_TIMEOUT_MS = 60_000;
-const SHORT_CALLS: ReadonlySet<string> = new Set<keyof HsmProvider>([
-  'describe',
-  'findIdentity',
-  'signAsIdentity',
-  'findDomainKey',
-  'destroyDomainKey',
-  'generateIdentity',
-  'generateDomainKey',
-  'generateEphemeral',
-  'deriveExchangeKey',
-  'wrapDomainKey',
-  'generateDataKey',
-  'unwrapDataKey',
-]);
 
 /** A network HSM that answers at all does so long before. */
 const SLOT_TIMEOUT_MS = 10_000;
-/** More than these, and it is the module that hangs. */
-const SILENT_SLOTS_MAX = 4;
 
 /** Module start, login and the self-test with throw-away keys. */
 const OPEN_TIMEOUT_MS = 2 * 60_000;
 
 /** Longer than one batch of persistent unwraps on a disk, which is better not cut short; shorter than a service manager waits. */
 const CLOSE_TIMEOUT_MS = 30_000;
-
-const METHODS = [
-  'describe',
-  'look',
-  'inventory',
-  'read',
-  'destroy',
-  'hide',
-  'generateIdentity',
-  'findIdentity',
-  'generateReceivingKey',
-  'findReceivingKey',
-  'generateOfficerKey',
-  'findOfficerKey',
-  'trustKeys',
-  'signAsIdentity',
-  'findDomainKey',
-  'destroyDomainKey',
-  'findUnder',
-  'generateDomainKey',
-  'generateEphemeral',
-  'deriveExchangeKey',
-  'wrapDomainKey',
-  'installDomainKey',
-  'openTrustedDelivery',
-  'forget',
-  'wrap',
-  'generateDataKey',
-  'sealData',
-  'tagData',
-  'tagBytes',
-  'unwrap',
-  'create',
-  'unwrapDataKey',
-  'createData',
-  'prove',
-  'challenge',
-] as const satisfies readonly Exclude<keyof HsmProvider, 'close'>[];
-
-/**
- * Starts a worker for one partition and logs in.
- * @throws MODULE_UNAVAILABLE, PARTITION_NOT_FOUND, PIN_FILE_UNREADABLE, PIN_FILE_EXPOSED, PIN_REFUSED, PIN_LOCKED,
- * MECHANISM_MISSING, HSM_WORKER_LOST
- */
-export async function openPartition(
-  { identity, ...config }: PartitionConfig,
-  options: WorkerOptions,
-): Promise<WorkerProvider> {
-  const partition = await openToken(config, options);
-  if (identity === undefined) return partition;
-  try {
-    return withIdentityIn(partition, await openToken(identity, options));
-  } catch (thrown) {
-    await partition.close();
-    throw thrown;
-  }
-}
-
-async function openToken(config: PartitionConfig, options: WorkerOptions): Promise<WorkerProvider> {
-  const worker = await openWorker(config, options, []);
-  const methods = METHODS.map((method) => [method, (...args: unknown[]) => worker.call(method, args)] as const);
-  return {
-    ...Object.fromEntries(methods),
-    residentBytes: () => worker.residentBytes,
-    isLost: () => worker.isLost,
-    unansweredMs: () => worker.unansweredMs,
-    close: () => worker.close(),
-  } as unknown as WorkerProvider;
-}
-
-/** A slot that never answers costs a worker: the next one does not ask it. */
-async function openWorker(
-  config: PartitionConfig,
-  options: WorkerOptions,
-  skipped: readonly bigint[],
-): Promise<Worker> {
-  const worker = new Worker(config, options);
-  try {
-    await worker.call('open', [config, skipped]);
-    await worker.call('describe', []);
-    return worker;
-  } catch (thrown) {
-    await worker.close();
-    if (worker.silentSlot === undefined || skipped.length >= SILENT_SLOTS_MAX) throw thrown;
-    return openWorker(config, options, [...skipped, worker.silentSlot]);
-  }
-}
 
 interface Waiting {
   readonly method: string;
@@ -184,7 +45,7 @@ interface Waiting {
   readonly askedMs: number;
 }
 
-class Worker {
+export class WorkerProcess {
   readonly #process: ChildProcess;
   readonly #log: Log;
   readonly #callTimeoutMs: number;
@@ -210,7 +71,7 @@ class Worker {
     this.#callTimeoutMs = callTimeoutMs;
     this.#closeTimeoutMs = closeTimeoutMs;
     this.#onAlive = options.onAlive ?? (() => {});
-    this.#process = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), [String(process.pid)], {
+    this.#process = fork(fileURLToPath(new URL('./main.ts', import.meta.url)), [String(process.pid)], {
       serialization: 'advanced',
       // What a vendor library prints must not stand in what the agent prints.
       stdio: ['ignore', 2, 2, 'ipc'],
@@ -286,7 +147,9 @@ class Worker {
 
   #limitOf(method: ToWorker['method']): number {
     if (method === 'open') return Math.min(this.#callTimeoutMs, OPEN_TIMEOUT_MS);
-    return SHORT_CALLS.has(method) ? Math.min(this.#callTimeoutMs, SHORT_CALL_TIMEOUT_MS) : this.#callTimeoutMs;
+    return method !== 'close' && METHODS[method] === 'short'
+      ? Math.min(this.#callTimeoutMs, SHORT_CALL_TIMEOUT_MS)
+      : this.#callTimeoutMs;
   }
 
   #settle(message: FromWorker): void {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Log, silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { PartitionConfig } from './session/session.ts';
+import type { PartitionConfig } from '../session/session.ts';
 import { openPartition } from './worker-provider.ts';
 
 let folder: string;

@@ -1,0 +1,86 @@
+/**
+ * What an agent and its HSM worker say to each other: calls of the provider's methods, and their answers. The table of
+ * methods is held to the contract by the compiler: one that the contract gains and the table does not have is an error.
+ */
+import type { ErrorCode, ErrorDetails } from '@antipode/runtime';
+import type { HsmProvider } from '../../provider/provider.ts';
+
+/** A provider's methods that are one call of its worker. Closing ends the process too. */
+export type Method = Exclude<keyof HsmProvider, 'close'>;
+export type Methods = Pick<HsmProvider, Method>;
+
+/** `short`: a handful of operations of the token, however large the partition is. */
+export const METHODS = {
+  describe: 'short',
+  look: 'long',
+  inventory: 'long',
+  read: 'long',
+  destroy: 'long',
+  hide: 'long',
+  generateIdentity: 'short',
+  findIdentity: 'short',
+  generateReceivingKey: 'long',
+  findReceivingKey: 'long',
+  generateOfficerKey: 'long',
+  findOfficerKey: 'long',
+  trustKeys: 'long',
+  signAsIdentity: 'short',
+  findDomainKey: 'short',
+  destroyDomainKey: 'short',
+  findUnder: 'long',
+  generateDomainKey: 'short',
+  generateEphemeral: 'short',
+  deriveExchangeKey: 'short',
+  wrapDomainKey: 'short',
+  installDomainKey: 'long',
+  openTrustedDelivery: 'long',
+  forget: 'long',
+  wrap: 'long',
+  generateDataKey: 'short',
+  sealData: 'long',
+  tagData: 'long',
+  tagBytes: 'long',
+  unwrap: 'long',
+  create: 'long',
+  unwrapDataKey: 'short',
+  createData: 'long',
+  prove: 'long',
+  challenge: 'long',
+} as const satisfies Record<Method, 'short' | 'long'>;
+
+/** The provider whose every method is answered by `call`. */
+export function methodsBy(call: (method: Method, args: readonly unknown[]) => Promise<unknown>): Methods {
+  const names = Object.keys(METHODS) as Method[];
+  // Object.fromEntries gives `any` for entries of unknown types: the table above is what is checked.
+  return Object.fromEntries(names.map((method): unknown[] => [method, (...args: unknown[]) => call(method, args)]));
+}
+
+/** What {@link methodsBy} calls, on the other side. */
+export function callMethod(methods: Methods, method: Method, args: readonly unknown[]): Promise<unknown> {
+  return (methods[method] as (...parameters: readonly unknown[]) => Promise<unknown>).apply(methods, [...args]);
+}
+
+export interface ToWorker {
+  readonly id: number;
+  readonly method: Method | 'open' | 'close';
+  readonly args: readonly unknown[];
+}
+
+export type FromWorker =
+  /** The slot that is being asked for its token; none when that is over. */
+  | { readonly id: number; readonly asking: bigint | undefined }
+  /** The module has answered one of the calls that the work consists of. */
+  | { readonly id: number; readonly isAlive: true }
+  /** The next items of a long list, so that no message holds up either side. */
+  | { readonly id: number; readonly part: readonly unknown[] }
+  /** The end of an answer; its list, or the list that it has under this name, is in the parts before it. */
+  | { readonly id: number; readonly result: unknown; readonly listAs?: string; readonly residentBytes: number }
+  | {
+      readonly id: number;
+      readonly error: {
+        readonly code: ErrorCode;
+        readonly message: string;
+        readonly details: ErrorDetails;
+        readonly hint?: string | undefined;
+      };
+    };

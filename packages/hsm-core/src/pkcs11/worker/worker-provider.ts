@@ -1,0 +1,70 @@
+/**
+ * The agent's side of the HSM worker: an HsmProvider whose calls are messages to a child process. When the process ends,
+ * or a call takes too long, the provider is dead for good and says in which call.
+ */
+import type { HsmProvider } from '../../provider/provider.ts';
+import type { PartitionConfig } from '../session/session.ts';
+import { withIdentityIn } from './identity-elsewhere.ts';
+import { methodsBy } from './messages.ts';
+import { type WorkerOptions, WorkerProcess } from './worker-process.ts';
+
+/** More than these, and it is the module that hangs. */
+const SILENT_SLOTS_MAX = 4;
+
+/** A provider whose process may be ended and started again by whoever has it, between two calls. */
+export interface WorkerProvider extends HsmProvider {
+  /** Resident memory of the worker at its last answer: PKCS#11 modules leak (facts: pkcs11, 1). */
+  residentBytes(): number;
+  /** Whether the worker has ended or was given up: every further call fails, so another one has to be opened. */
+  isLost(): boolean;
+  /** How long the module has not answered, though work waits for it; 0 where none does. Each of its answers counts. */
+  unansweredMs(): number;
+}
+
+/**
+ * Starts a worker for one partition and logs in.
+ * @throws MODULE_UNAVAILABLE, PARTITION_NOT_FOUND, PIN_FILE_UNREADABLE, PIN_FILE_EXPOSED, PIN_REFUSED, PIN_LOCKED,
+ * MECHANISM_MISSING, HSM_WORKER_LOST
+ */
+export async function openPartition(
+  { identity, ...config }: PartitionConfig,
+  options: WorkerOptions,
+): Promise<WorkerProvider> {
+  const partition = await openToken(config, options);
+  if (identity === undefined) return partition;
+  try {
+    return withIdentityIn(partition, await openToken(identity, options));
+  } catch (thrown) {
+    await partition.close();
+    throw thrown;
+  }
+}
+
+async function openToken(config: PartitionConfig, options: WorkerOptions): Promise<WorkerProvider> {
+  const worker = await openWorker(config, options, []);
+  return {
+    ...methodsBy((method, args) => worker.call(method, args)),
+    residentBytes: () => worker.residentBytes,
+    isLost: () => worker.isLost,
+    unansweredMs: () => worker.unansweredMs,
+    close: () => worker.close(),
+  };
+}
+
+/** A slot that never answers costs a worker: the next one does not ask it. */
+async function openWorker(
+  config: PartitionConfig,
+  options: WorkerOptions,
+  skipped: readonly bigint[],
+): Promise<WorkerProcess> {
+  const worker = new WorkerProcess(config, options);
+  try {
+    await worker.call('open', [config, skipped]);
+    await worker.call('describe', []);
+    return worker;
+  } catch (thrown) {
+    await worker.close();
+    if (worker.silentSlot === undefined || skipped.length >= SILENT_SLOTS_MAX) throw thrown;
+    return openWorker(config, options, [...skipped, worker.silentSlot]);
+  }
+}
