@@ -1,0 +1,36 @@
+/** How a domain key comes from one partition to another. Every handle here is a session object. */
+import type { Handle } from '../model/object.ts';
+
+export interface KeyExchange {
+  /** A fresh AES-256 domain key as a session key: sensitive, extractable only so that it can be sent once. */
+  generateDomainKey(): Promise<Handle>;
+  /** A fresh ECDH P-256 pair, session only. The point is uncompressed (SEC 1, 2.3.3). */
+  generateEphemeral(): Promise<{ handle: Handle; point: Uint8Array }>;
+  /** Derives the unextractable AES-256 exchange key from our ephemeral key and the peer's point. */
+  deriveExchangeKey(options: { ephemeral: Handle; peerPoint: Uint8Array; use: 'wrap' | 'unwrap' }): Promise<Handle>;
+  /**
+   * Wraps the session domain key under the exchange key (RFC 5649); for a `receiver`, the public half of a receiving key, under
+   * that one first (RSA-OAEP).
+   */
+  wrapDomainKey(options: { exchangeKey: Handle; domainKey: Handle; receiver?: Uint8Array }): Promise<Uint8Array>;
+  /**
+   * Unwraps the domain key into the token, hardened as design section 4 says, tries what it keeps, and returns its check tag.
+   * @throws PROTECTION_UNENFORCED when it keeps less than the site has accepted; it is destroyed then
+   */
+  installDomainKey(options: {
+    exchangeKey: Handle;
+    blob: Uint8Array;
+    ckaId: Uint8Array;
+    /** In the token; of no other object there: Java opens no key store in which two secret keys have one. */
+    label: string;
+    /** The receiving key, where it was wrapped for one. */
+    receiver?: Handle;
+  }): Promise<{ checkTag: Uint8Array }>;
+  /**
+   * Takes the exchange key off a trusted key that was delivered. What is left is of use to the security officer of this token
+   * alone ({@link trustKeys}).
+   */
+  openTrustedDelivery(options: { exchangeKey: Handle; blob: Uint8Array }): Promise<Uint8Array>;
+  /** Ends session objects of an exchange. Those already gone are no error. */
+  forget(handles: readonly Handle[]): Promise<void>;
+}
