@@ -6,7 +6,7 @@ import { openPartition } from '@antipode/hsm-core';
 import { silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { SCAN_GAP_MS } from '../../packages/hsm-core/src/pkcs11/provider.ts';
+import { SCAN_GAP_MS } from '../../packages/hsm-core/src/pkcs11/reader.ts';
 import { flags } from '../attacks/support/templates.ts';
 import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';

@@ -4,26 +4,17 @@
  * about it, stands in docs/devices.
  */
 import { randomBytes } from 'node:crypto';
-import {
-  BLOB_REFUSALS,
-  CKA,
-  CKK,
-  CKO,
-  type Cryptoki,
-  CryptokiFailure,
-  type Mechanism,
-  SessionFailure,
-  type Template,
-  type TokenInfo,
-} from '@antipode/cryptoki';
+import { BLOB_REFUSALS, CKA, CKK, CKO, CryptokiFailure, SessionFailure, type Template } from '@antipode/cryptoki';
 import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf, restoredAs } from '../model/object.ts';
 import { curveIn, pointOf } from '../model/public-half.ts';
 import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider/provider.ts';
 import { widerThan } from './own-keys/narrowing.ts';
+import type { RestoringQuirks } from './quirks.ts';
 import type { ObjectReader } from './reading/object-reader.ts';
 import { classNumber, encodeNative, keyTypeNumber, templateOf } from './reading/objects.ts';
+import type { WrappingSession } from './token-session.ts';
 
 /** An object that is not made, by what the token says of its blob or by a rule of ours. */
 export class NotMade extends Error {
@@ -35,42 +26,36 @@ export class NotMade extends Error {
   }
 }
 
-/**
- * Whether a second key under the CKA_ID of another takes its place: NSS softokn overwrites the first without a word. Known
- * by the model that the token names, since a trial would have to persist.
- */
-export const keepsOnePerId = ({ model }: TokenInfo): boolean => model.startsWith('NSS ');
-
-export interface MakerContext {
-  readonly cryptoki: Cryptoki;
-  readonly session: bigint;
+export interface MakerContext extends WrappingSession {
   readonly objects: ObjectReader;
-  readonly keepsOnePerId: boolean;
+  readonly quirks: RestoringQuirks & { readonly keepsOnePerId: boolean };
 }
 
 export class Maker {
   readonly #context: MakerContext;
-  /** NSS does not take the point of an EC key from the blob, and keeps no key without. */
-  #wantsPoint = false;
-  /** opencryptoki refuses CKA.EXTRACTABLE in C_UnwrapKey, and makes every unwrapped key extractable. */
-  #omitsExtractable = false;
   /** By kind of key: whether an unwrapped one is wider than its template says. */
-  readonly #widening = new Map<string, boolean>();
+  readonly #widening: Map<string, boolean>;
 
   constructor(context: MakerContext) {
     this.#context = context;
+    this.#widening = new Map(context.quirks.widens);
+  }
+
+  /** By kind of key, as far as it was tried: see {@link RestoringQuirks.widens}. */
+  get widens(): ReadonlyMap<string, boolean> {
+    return this.#widening;
   }
 
   /** `isToken: false` tries whether it could be made, and leaves a session object. */
-  unwrap(how: Mechanism, domainKey: Handle, item: UnwrapItem, { isToken = true } = {}): Handle {
+  unwrap(domainKey: Handle, item: UnwrapItem, { isToken = true } = {}): Handle {
     const attributes = restoredAs(item.objectClass, item.attributes);
     const inPlace = this.#inPlace({ ...item, attributes });
     if (inPlace !== undefined) return inPlace;
     const template = templateOf(item.objectClass, attributes);
     const [lasting, policy] = [template.filter((entry) => !isPolicy(entry)), template.filter(isPolicy)];
-    const draft = (wanted: Template): Handle => this.#open(how, domainKey, item, [[CKA.TOKEN, false], ...wanted]);
+    const draft = (wanted: Template): Handle => this.#open(domainKey, item, [[CKA.TOKEN, false], ...wanted]);
     if (this.#widens(item, lasting, draft)) return this.#copyNarrowed(draft(lasting), { isToken, lasting, policy });
-    return this.#open(how, domainKey, item, [[CKA.TOKEN, isToken], ...template]);
+    return this.#open(domainKey, item, [[CKA.TOKEN, isToken], ...template]);
   }
 
   create(item: CreateItem): Handle {
@@ -116,41 +101,27 @@ export class Maker {
     throw new NotMade({ code: 'HSM_FULL', returnValue: thrown.returnValue });
   }
 
-  #open(how: Mechanism, domainKey: Handle, item: UnwrapItem, template: Template): Handle {
-    const { cryptoki, session } = this.#context;
+  #open(domainKey: Handle, item: UnwrapItem, template: Template): Handle {
+    const { cryptoki, session, keyWrap, quirks } = this.#context;
     const attempt = (attributes: Template): Handle =>
-      cryptoki.unwrapKey(session, how, domainKey, item.blob, [
+      cryptoki.unwrapKey(session, keyWrap, domainKey, item.blob, [
         [CKA.CLASS, classNumber(item.objectClass)],
         [CKA.KEY_TYPE, keyTypeNumber(item.keyType)],
-        ...(this.#wantsPoint ? pointTemplate(item) : []),
-        ...(this.#omitsExtractable ? attributes.filter(([type]) => type !== CKA.EXTRACTABLE) : attributes),
+        ...(quirks.wantsPoint ? pointTemplate(item) : []),
+        ...(quirks.omitsExtractable ? attributes.filter(([type]) => type !== CKA.EXTRACTABLE) : attributes),
       ]);
     try {
       const made = attempt(template);
-      if (this.#omitsExtractable) this.#checkExtractable(made);
+      if (quirks.omitsExtractable) this.#checkExtractable(made);
       return made;
     } catch (thrown) {
       if (!(thrown instanceof CryptokiFailure)) throw thrown;
-      if (!this.#omitsExtractable && thrown.returnValue === 'CKR_ATTRIBUTE_READ_ONLY') {
-        this.#omitsExtractable = true;
-        try {
-          return this.#open(how, domainKey, item, template);
-        } catch (again) {
-          // Then it was another attribute.
-          this.#omitsExtractable = false;
-          throw again;
-        }
-      }
-      if (!this.#wantsPoint && thrown.returnValue === 'CKR_TEMPLATE_INCOMPLETE' && pointTemplate(item).length > 0) {
-        this.#wantsPoint = true;
-        return this.#open(how, domainKey, item, template);
-      }
       // The same answer may be to an attribute, or to a full disk: the blob is at fault only where nothing opens it, and
       // where the token opens one of its own.
       if (BLOB_REFUSALS.has(thrown.returnValue))
         openingBlob(
           () => cryptoki.destroy(session, attempt(SESSION_KEY)),
-          () => this.#checkUnwraps(how, domainKey),
+          () => this.#checkUnwraps(domainKey),
         );
       this.#checkRoom(thrown, template, () => attempt(template.map(inSession)));
       throw thrown;
@@ -166,13 +137,13 @@ export class Maker {
   }
 
   /** @throws SessionFailure where the token unwraps nothing any more: then it says nothing of any blob */
-  #checkUnwraps(how: Mechanism, domainKey: Handle): void {
-    const { cryptoki, session } = this.#context;
+  #checkUnwraps(domainKey: Handle): void {
+    const { cryptoki, session, keyWrap } = this.#context;
     const made: Handle[] = [];
     try {
       made.push(cryptoki.create(session, [...SECRET, ...SESSION_KEY, [CKA.VALUE, randomBytes(32)]]));
-      const blob = cryptoki.wrapKey(session, how, domainKey, made[0]!);
-      made.push(cryptoki.unwrapKey(session, how, domainKey, blob, [...SECRET, ...SESSION_KEY]));
+      const blob = cryptoki.wrapKey(session, keyWrap, domainKey, made[0]!);
+      made.push(cryptoki.unwrapKey(session, keyWrap, domainKey, blob, [...SECRET, ...SESSION_KEY]));
     } catch (thrown) {
       throw thrown instanceof CryptokiFailure ? new SessionFailure(thrown.call, thrown.returnValue) : thrown;
     } finally {
@@ -219,7 +190,7 @@ export class Maker {
    * id of any other. Undefined where the object has to be made.
    */
   #inPlace(item: UnwrapItem | CreateItem): Handle | undefined {
-    if (!this.#context.keepsOnePerId) return undefined;
+    if (!this.#context.quirks.keepsOnePerId) return undefined;
     const { cryptoki, session } = this.#context;
     const { objectClass, attributes, replaces } = item;
     // NSS holds a certificate once.

@@ -3,8 +3,9 @@
  * (opencryptoki 3.27 ignores SENSITIVE and EXTRACTABLE in C_UnwrapKey). There a session key is narrowed first and copied
  * afterwards, so that at no time a wider key lies in the token, even if we are killed.
  */
-import { CKA, type Cryptoki, CryptokiFailure, type Mechanism, type Template } from '@antipode/cryptoki';
+import { CKA, CryptokiFailure, type Mechanism, type Template } from '@antipode/cryptoki';
 import { ATTRIBUTES, USES } from '../../model/attributes.ts';
+import type { TokenSession } from '../token-session.ts';
 
 const numberOf = (name: keyof typeof ATTRIBUTES): number => ATTRIBUTES[name].type;
 
@@ -22,11 +23,7 @@ const protects = ([type, value]: Template[number]): boolean =>
   (value === true && PROTECT_WHEN_TRUE.has(type)) || (value === false && PROTECT_WHEN_FALSE.has(type));
 
 /** The entries of `template` that protect the object, and that it does not have. One that the token does not show counts as kept. */
-export function widerThan(
-  { cryptoki, session }: { cryptoki: Cryptoki; session: bigint },
-  object: bigint,
-  template: Template,
-): Template {
+export function widerThan({ cryptoki, session }: TokenSession, object: bigint, template: Template): Template {
   const protecting = template.filter(protects);
   if (protecting.length === 0) return [];
   const types = protecting.map(([type]) => type);
@@ -39,7 +36,7 @@ export function widerThan(
 
 /** Of a template without CKA_TOKEN false: the key is made where the template says. */
 export function unwrapNarrowed(
-  context: { cryptoki: Cryptoki; session: bigint },
+  context: TokenSession,
   { mechanism, under, blob }: { mechanism: Mechanism; under: bigint; blob: Uint8Array },
   template: Template,
 ): bigint {

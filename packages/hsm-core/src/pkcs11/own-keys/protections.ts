@@ -3,18 +3,13 @@
  * when it has been made. What the token merely accepts counts as not kept: NSS softokn stores an unwrap template as an opaque
  * value and never looks at it, and wraps keys that are not extractable.
  */
-import { CKA, type Cryptoki, type Mechanism, type Template, ulong } from '@antipode/cryptoki';
+import { CKA, type Template, ulong } from '@antipode/cryptoki';
 import { PROTECTIONS, type Protection } from '../../provider/provider.ts';
 import { Kept, showsAny, Trial, WAYS, type Way } from '../proving/trial.ts';
-
-export interface TrialContext {
-  readonly cryptoki: Cryptoki;
-  readonly session: bigint;
-  readonly keyWrap: Mechanism;
-}
+import type { TokenSession, WrappingSession } from '../token-session.ts';
 
 /** The protections that this token does not keep, in the order of {@link PROTECTIONS}. */
-export function findUnenforced(context: TrialContext): Protection[] {
+export function findUnenforced(context: WrappingSession): Protection[] {
   return trying(context, (trial) => {
     const ways = WAYS.filter((way) => trial.makes(way));
     const pairBreaches = trial.makes('pair') ? PAIR_BREACHES : {};
@@ -33,7 +28,7 @@ export function findUnenforced(context: TrialContext): Protection[] {
  * wrapped, that is under a throw-away key that is destroyed at once. The caller destroys the key where the answer is not empty.
  */
 export function findBreaches(
-  context: TrialContext,
+  context: WrappingSession,
   { key, kind, unenforced }: { key: bigint; kind: 'secret' | 'private'; unenforced: readonly Protection[] },
 ): Protection[] {
   return trying(context, (trial) => {
@@ -48,11 +43,11 @@ export function findBreaches(
 }
 
 /** The protections that a secret key of ours shows that it does not have. Reads only. */
-export function findShown({ cryptoki, session }: Omit<TrialContext, 'keyWrap'>, key: bigint): Protection[] {
+export function findShown({ cryptoki, session }: TokenSession, key: bigint): Protection[] {
   return PROTECTIONS.filter((protection) => showsAny({ cryptoki, session }, key, WIDE[protection] ?? []));
 }
 
-function trying<T>(context: TrialContext, work: (trial: Trial) => T): T {
+function trying<T>(context: WrappingSession, work: (trial: Trial) => T): T {
   const trial = new Trial(context);
   try {
     return work(trial);

@@ -9,7 +9,6 @@ import {
   CKK,
   CKM,
   CKO,
-  type Cryptoki,
   CryptokiFailure,
   type Mechanism,
   mechanism,
@@ -18,11 +17,7 @@ import {
   ulong,
 } from '@antipode/cryptoki';
 import { rsaPublicHalf } from '../../model/public-half.ts';
-
-interface Context {
-  readonly cryptoki: Cryptoki;
-  readonly session: bigint;
-}
+import type { TokenSession } from '../token-session.ts';
 
 const MODULUS_BITS = 3072;
 
@@ -31,7 +26,7 @@ const MODULUS_BITS = 3072;
  * hold to its template. The public half stays out of the token.
  */
 export function generateReceivingKey(
-  context: Context,
+  context: TokenSession,
   { ckaId, policy }: { ckaId: Uint8Array; policy: Template },
 ): { publicHalf: Uint8Array } | undefined {
   // A template in a template is more than SoftHSM takes.
@@ -48,7 +43,7 @@ export function generateReceivingKey(
  * it, or `holds` does not find it as it has to be: then undefined.
  */
 export function generateUnwrapOnly(
-  context: Context,
+  context: TokenSession,
   options: {
     readonly ckaId: Uint8Array;
     readonly label: string;
@@ -100,7 +95,7 @@ export function generateUnwrapOnly(
 }
 
 /** The public half of a receiving key that lies in the token, as the private key shows it. */
-export function readPublicHalf({ cryptoki, session }: Context, key: bigint): Uint8Array | undefined {
+export function readPublicHalf({ cryptoki, session }: TokenSession, key: bigint): Uint8Array | undefined {
   const read = cryptoki.attributes(session, key, [CKA.MODULUS, CKA.PUBLIC_EXPONENT]);
   const [modulus, exponent] = [read?.get(CKA.MODULUS), read?.get(CKA.PUBLIC_EXPONENT)];
   return modulus?.length && exponent?.length ? new Uint8Array(rsaPublicHalf(modulus, exponent)) : undefined;
@@ -108,7 +103,7 @@ export function readPublicHalf({ cryptoki, session }: Context, key: bigint): Uin
 
 /** Wraps a session domain key for whoever holds the receiving key, and the result under the exchange key. */
 export function wrapForReceiver(
-  { cryptoki, session }: Context,
+  { cryptoki, session }: TokenSession,
   {
     publicHalf,
     domainKey,
@@ -134,7 +129,7 @@ export function wrapForReceiver(
 
 /** Undoes {@link wrapForReceiver}: what `template` names, and no other key, comes out. */
 export function unwrapAsReceiver(
-  { cryptoki, session }: Context,
+  { cryptoki, session }: TokenSession,
   {
     receiver,
     exchangeKey,
@@ -149,7 +144,7 @@ export function unwrapAsReceiver(
 
 /** What crossed under the exchange key, still wrapped for the key that it was sent to. */
 export function openCarried(
-  { cryptoki, session }: Context,
+  { cryptoki, session }: TokenSession,
   { exchangeKey, keyWrap, blob }: { exchangeKey: bigint; keyWrap: Mechanism; blob: Uint8Array },
 ): Uint8Array {
   const carried = cryptoki.unwrapKey(session, keyWrap, exchangeKey, blob, CARRIED);
@@ -188,7 +183,7 @@ export function publicKeyTemplate(publicHalf: Uint8Array): Template {
 
 /** Tries with a throw-away key what an attacker with the PIN would, and that an honest delivery comes through. */
 function holdsToItsTemplate(
-  { cryptoki, session }: Context,
+  { cryptoki, session }: TokenSession,
   { receiver, publicHalf, policy }: { receiver: bigint; publicHalf: Uint8Array; policy: Template },
 ): boolean {
   const made: bigint[] = [];

@@ -13,7 +13,6 @@ import {
   CKM,
   CKO,
   CKU_SO,
-  type Cryptoki,
   CryptokiFailure,
   codeOf,
   type Mechanism,
@@ -29,15 +28,10 @@ import { isOfficerKeyOf } from '../../model/identity.ts';
 import type { TrustedDelivery } from '../../provider/provider.ts';
 import { LoginGuard } from '../session/login-guard.ts';
 import { ownersOf, type PartitionConfig } from '../session/session.ts';
+import type { TokenSession, WrappingSession } from '../token-session.ts';
 import { findBreaches } from './protections.ts';
 import { generateUnwrapOnly, publicKeyTemplate, readPublicHalf } from './receiving-key.ts';
 import { withLocked } from './swap.ts';
-
-interface Context {
-  readonly cryptoki: Cryptoki;
-  readonly session: bigint;
-  readonly keyWrap: Mechanism;
-}
 
 /** Everything that a trusted key must be, and the officer key is bound to. */
 const policyOf = (keyWrap: Mechanism): Template => [
@@ -66,7 +60,10 @@ const UNWRAPS: Template = [
  * Makes an officer key; undefined where the token makes none, or does not hold it to its template, or lets a key with
  * CKA_WRAP_WITH_TRUSTED be wrapped by any other. The public half stays out of the token.
  */
-export function generateOfficerKey(context: Context, ckaId: Uint8Array): { publicHalf: Uint8Array } | undefined {
+export function generateOfficerKey(
+  context: WrappingSession,
+  ckaId: Uint8Array,
+): { publicHalf: Uint8Array } | undefined {
   if (!keepsWrapWithTrusted(context)) return undefined;
   return generateUnwrapOnly(
     context,
@@ -83,7 +80,7 @@ export function generateOfficerKey(context: Context, ckaId: Uint8Array): { publi
 
 /** Anybody can make a public object under this id: ours is the one that the identity names. */
 export function findOfficerKeys(
-  { cryptoki, session }: Omit<Context, 'keyWrap'>,
+  { cryptoki, session }: TokenSession,
   { ckaId, identity }: { ckaId: Uint8Array; identity: Uint8Array },
 ): { handle: bigint; publicHalf: Uint8Array }[] {
   return cryptoki
@@ -98,7 +95,7 @@ export function findOfficerKeys(
 }
 
 /** What looks like an officer key of which no identity is known: no key under this id that leaves the token, or is of other use. */
-export function findUnwrapOnly({ cryptoki, session }: Omit<Context, 'keyWrap'>, ckaId: Uint8Array): bigint[] {
+export function findUnwrapOnly({ cryptoki, session }: TokenSession, ckaId: Uint8Array): bigint[] {
   return cryptoki.find(session, [
     [CKA.CLASS, CKO.PRIVATE_KEY],
     [CKA.KEY_TYPE, CKK.RSA],
@@ -113,14 +110,14 @@ export function findUnwrapOnly({ cryptoki, session }: Omit<Context, 'keyWrap'>, 
 }
 
 /** Whether the token says of a key that its officer trusts it. */
-export const isTrusted = ({ cryptoki, session }: Omit<Context, 'keyWrap'>, key: bigint): boolean =>
+export const isTrusted = ({ cryptoki, session }: TokenSession, key: bigint): boolean =>
   cryptoki.attributes(session, key, [CKA.TRUSTED])?.get(CKA.TRUSTED)?.[0] === 1;
 
 /**
  * Whether a key with CKA_WRAP_WITH_TRUSTED is wrapped by no key that the officer does not trust: as it is, after the user has
  * taken the attribute away, and as a copy without it. Tried with throw-away keys.
  */
-export function keepsWrapWithTrusted({ cryptoki, session, keyWrap }: Context): boolean {
+export function keepsWrapWithTrusted({ cryptoki, session, keyWrap }: WrappingSession): boolean {
   const made: bigint[] = [];
   const keep = (handle: bigint): bigint => {
     made.push(handle);
@@ -170,7 +167,7 @@ export function keepsWrapWithTrusted({ cryptoki, session, keyWrap }: Context): b
 
 /** Tries with a throw-away key that a session of the user unwraps nothing with it: neither by the template nor around it. */
 function isUselessToTheUser(
-  { cryptoki, session, keyWrap }: Context,
+  { cryptoki, session, keyWrap }: WrappingSession,
   { officerKey, publicHalf }: { officerKey: bigint; publicHalf: Uint8Array },
 ): boolean {
   const made: bigint[] = [];
@@ -232,7 +229,7 @@ function isUselessToTheUser(
  * @throws PIN_REFUSED, PIN_LOCKED, HSM_REFUSED, PROTECTION_UNENFORCED; what was made and does not hold is destroyed
  */
 export function trustAsOfficer(
-  context: Context,
+  context: WrappingSession,
   options: {
     readonly officerKey: { readonly ckaId: Uint8Array; readonly identity: Uint8Array };
     readonly officerPinFile: string;
@@ -280,7 +277,7 @@ export function trustAsOfficer(
 }
 
 /** What was made must be all that is relied on, and is tried before anybody does. */
-function checkKept(context: Context, key: bigint): void {
+function checkKept(context: WrappingSession, key: bigint): void {
   const { cryptoki, session, keyWrap } = context;
   const read = cryptoki.attributes(session, key, [CKA.TRUSTED, CKA.PRIVATE]);
   const missing: string[] = [];
@@ -297,7 +294,7 @@ function checkKept(context: Context, key: bigint): void {
 }
 
 /** Whether what it wraps can be unwrapped as a key that any other may wrap. */
-function unwrapsUnguarded({ cryptoki, session, keyWrap }: Context, key: bigint): boolean {
+function unwrapsUnguarded({ cryptoki, session, keyWrap }: WrappingSession, key: bigint): boolean {
   const made: bigint[] = [];
   try {
     const throwAway = cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
@@ -333,7 +330,7 @@ function unwrapsUnguarded({ cryptoki, session, keyWrap }: Context, key: bigint):
 }
 
 function unwrapAsOfficer(
-  { cryptoki, session, keyWrap }: Context,
+  { cryptoki, session, keyWrap }: WrappingSession,
   sealed: Uint8Array,
   officerKey: { ckaId: Uint8Array; identity: Uint8Array },
 ): bigint {
@@ -359,7 +356,7 @@ function unwrapAsOfficer(
 }
 
 function loginOfficer(
-  { cryptoki, session }: Context,
+  { cryptoki, session }: WrappingSession,
   {
     officerPinFile,
     serial,

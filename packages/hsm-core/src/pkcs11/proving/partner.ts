@@ -7,8 +7,9 @@
  * It is of the session, has what protects the key (SENSITIVE, EXTRACTABLE, ALLOWED_MECHANISMS), and ends with the proof. Where the
  * token makes none (COPYABLE=false), less is tried.
  */
-import { CKA, type Cryptoki, CryptokiFailure } from '@antipode/cryptoki';
+import { CKA, CryptokiFailure } from '@antipode/cryptoki';
 import { ATTRIBUTES, type AttributeName, type Attributes } from '../../model/attributes.ts';
+import type { TokenSession } from '../token-session.ts';
 
 const OTHER_SIDE: readonly (readonly [use: AttributeName, other: AttributeName])[] = [
   ['encrypt', 'decrypt'],
@@ -22,12 +23,12 @@ const OTHER_SIDE: readonly (readonly [use: AttributeName, other: AttributeName])
 ];
 
 export class Partner {
-  readonly #context: { readonly cryptoki: Cryptoki; readonly session: bigint };
+  readonly #context: TokenSession;
   readonly #key: { readonly handle: bigint; readonly attributes: Attributes };
   #copy: bigint | undefined;
   #isRefused = false;
 
-  constructor(context: { cryptoki: Cryptoki; session: bigint }, key: { handle: bigint; attributes: Attributes }) {
+  constructor(context: TokenSession, key: { handle: bigint; attributes: Attributes }) {
     this.#context = context;
     this.#key = key;
   }

@@ -24,14 +24,14 @@ import type { Curve } from '../../model/curve.ts';
 import { isWrapped } from '../../model/object.ts';
 import { curveIn, openedKey, pointOf } from '../../model/public-half.ts';
 import type { ProofCheck, ProofItem, ProofOutcome } from '../../provider/provider.ts';
-import { agree, type KeyUse, softwareAgreement } from '../reading/find-public-half.ts';
+import { agree, softwareAgreement } from '../reading/find-public-half.ts';
 import type { ObjectReader } from '../reading/object-reader.ts';
 import { isSoftwareRefusal } from '../reading/software-refusal.ts';
+import type { WrappingSession } from '../token-session.ts';
 import { Partner } from './partner.ts';
 
-export interface ProveContext extends KeyUse {
+export interface ProveContext extends WrappingSession {
   readonly objects: ObjectReader;
-  readonly keyWrap: Mechanism;
   /** Under which the secrets are wrapped again. */
   readonly domainKey: bigint;
   /** For keys with CKA_ALWAYS_AUTHENTICATE. @throws PIN_REFUSED, PIN_LOCKED where it must not be tried, or was refused */

@@ -19,6 +19,7 @@ import {
 } from '@antipode/cryptoki';
 import { CURVES } from '../../model/curve.ts';
 import { unwrapNarrowed } from '../own-keys/narrowing.ts';
+import type { TokenSession, WrappingSession } from '../token-session.ts';
 
 /** The ways in which keys of our own come to be. */
 export const WAYS = ['generate', 'derive', 'unwrap'] as const;
@@ -58,7 +59,7 @@ export class Trial {
   readonly #wrapping: bigint;
   readonly #cipher: Mechanism | undefined;
 
-  constructor({ cryptoki, session, keyWrap }: { cryptoki: Cryptoki; session: bigint; keyWrap: Mechanism }) {
+  constructor({ cryptoki, session, keyWrap }: WrappingSession) {
     this.keyWrap = keyWrap;
     this.#cryptoki = cryptoki;
     this.#session = session;
@@ -199,11 +200,7 @@ export class Trial {
 const agreement = (): Mechanism => ecdh(POINT);
 
 /** Whether the token says of the key that it has one of these booleans. */
-export function showsAny(
-  { cryptoki, session }: { cryptoki: Cryptoki; session: bigint },
-  key: bigint,
-  template: Template,
-): boolean {
+export function showsAny({ cryptoki, session }: TokenSession, key: bigint, template: Template): boolean {
   if (template.length === 0) return false;
   const types = template.map(([attribute]) => attribute);
   const seen = cryptoki.attributes(session, key, types);

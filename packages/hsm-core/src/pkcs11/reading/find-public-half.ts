@@ -11,13 +11,8 @@ import { OCTET_STRING, tlvOf } from '../../model/der.ts';
 import { agreement, recoverPoints } from '../../model/ecdsa-recovery.ts';
 import type { ObservedObject } from '../../model/object.ts';
 import { ecPublicHalf, openedKey, pointOf, uncompressed } from '../../model/public-half.ts';
+import type { TokenSession } from '../token-session.ts';
 import { isSoftwareRefusal } from './software-refusal.ts';
-
-/** The session in which a key is used. */
-export interface KeyUse {
-  readonly cryptoki: Cryptoki;
-  readonly session: bigint;
-}
 
 /** Public EC keys that were seen beside private ones, by CKA_ID. */
 export class PublicKeys {
@@ -64,7 +59,7 @@ export interface Clues {
   readonly expected?: Uint8Array | undefined;
 }
 
-export function findPublicHalf(context: KeyUse, key: ObservedObject, clues: Clues): Uint8Array | undefined {
+export function findPublicHalf(context: TokenSession, key: ObservedObject, clues: Clues): Uint8Array | undefined {
   // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.
   const curve = curveOf(key.curveParams);
   if (curve === undefined) return undefined;
@@ -85,7 +80,7 @@ function allows(key: ObservedObject, type: number): boolean {
 }
 
 function fromSignatures(
-  { cryptoki, session }: KeyUse,
+  { cryptoki, session }: TokenSession,
   key: ObservedObject,
   curve: Curve,
   { publicKeys, expected }: Clues,
@@ -115,7 +110,7 @@ function fromSignatures(
 
 /** x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves, and the expected one is as good. */
 function fromAgreement(
-  context: KeyUse,
+  context: TokenSession,
   key: ObservedObject,
   curve: Curve,
   { expected }: Clues,

@@ -5,14 +5,14 @@
  */
 import { hardenProcess, translate } from '@antipode/cryptoki';
 import { inBatches } from '../../provider/batches.ts';
-import type { Look } from '../../provider/provider.ts';
-import { Pkcs11Provider } from '../provider.ts';
+import type { HsmProvider, Look } from '../../provider/provider.ts';
+import { openProvider } from '../provider.ts';
 import type { PartitionConfig } from '../session/session.ts';
 import { callMethod, type FromWorker, type ToWorker } from './messages.ts';
 
 harden();
 
-let provider: Pkcs11Provider | undefined;
+let provider: HsmProvider | undefined;
 let tail: Promise<void> = Promise.resolve();
 
 process.on('message', (message: ToWorker) => {
@@ -46,7 +46,7 @@ async function open(id: number, config: PartitionConfig, skipped: readonly bigin
   // On its way before the call that may never return.
   const asking = (slot?: bigint): Promise<void> =>
     new Promise((resolve) => process.send?.({ id, asking: slot } satisfies FromWorker, () => resolve()));
-  provider = await Pkcs11Provider.open(config, { skipped, asking, answered });
+  provider = await openProvider(config, { skipped, asking, answered });
 }
 
 /** A huge partition is listed by thousands of calls, and each of them that is answered is progress. */

@@ -1,0 +1,72 @@
+/** Everything that keys of our own must be, as far as a token keeps it. */
+import { CKA, CKK, CKO, type Mechanism, type Template, ulong } from '@antipode/cryptoki';
+import type { Protection } from '../../provider/provider.ts';
+
+/** Attributes that are given for a protection alone. */
+const HARDENING: Partial<Record<Protection, number>> = {
+  modifiable: CKA.MODIFIABLE,
+  copyable: CKA.COPYABLE,
+  'allowed-mechanisms': CKA.ALLOWED_MECHANISMS,
+  'unwrap-template': CKA.UNWRAP_TEMPLATE,
+};
+
+/**
+ * Those of the attributes that the token keeps. Any other would be refused, or pretend: NSS softokn stores the addresses
+ * inside an unwrap template in its database.
+ */
+export function hardened(unenforced: readonly Protection[], ...attributes: Template): Template {
+  const idle = new Set(unenforced.map((protection) => HARDENING[protection]));
+  return attributes.filter(([type]) => !idle.has(type));
+}
+
+export interface Policy {
+  readonly keyWrap: Mechanism;
+  readonly unenforced: readonly Protection[];
+}
+
+/** A domain key, wherever it lies and whatever it is called. */
+export const domainKeyPolicy = ({ keyWrap, unenforced }: Policy): Template => [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.AES],
+  [CKA.PRIVATE, true],
+  [CKA.SENSITIVE, true],
+  [CKA.EXTRACTABLE, false],
+  [CKA.ENCRYPT, false],
+  [CKA.DECRYPT, false],
+  [CKA.SIGN, false],
+  [CKA.VERIFY, false],
+  [CKA.DERIVE, false],
+  [CKA.WRAP, true],
+  [CKA.UNWRAP, true],
+  ...hardened(
+    unenforced,
+    [CKA.ALLOWED_MECHANISMS, ulong(keyWrap.type)],
+    [CKA.UNWRAP_TEMPLATE, [[CKA.SENSITIVE, true]]],
+    [CKA.COPYABLE, false],
+    [CKA.MODIFIABLE, false],
+  ),
+];
+
+/** The key under which a domain key crosses. */
+export const exchangeKeyPolicy = ({ keyWrap, unenforced }: Policy, use: 'wrap' | 'unwrap'): Template => [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.AES],
+  [CKA.VALUE_LEN, 32],
+  [CKA.TOKEN, false],
+  [CKA.PRIVATE, true],
+  [CKA.SENSITIVE, true],
+  [CKA.EXTRACTABLE, false],
+  [CKA.ENCRYPT, false],
+  [CKA.DECRYPT, false],
+  [CKA.SIGN, false],
+  [CKA.VERIFY, false],
+  [CKA.DERIVE, false],
+  [CKA.WRAP, use === 'wrap'],
+  [CKA.UNWRAP, use === 'unwrap'],
+  ...hardened(
+    unenforced,
+    [CKA.ALLOWED_MECHANISMS, ulong(keyWrap.type)],
+    [CKA.COPYABLE, false],
+    [CKA.MODIFIABLE, false],
+  ),
+];

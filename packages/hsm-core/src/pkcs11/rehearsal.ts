@@ -1,0 +1,163 @@
+/**
+ * Runs what enrolment, capture and apply will ask of a token, by their very templates, with throw-away session keys: a
+ * partition that cannot do it is told when it is opened, and not at its first failover. What the token does otherwise than
+ * others is found out on the way (quirks.ts).
+ */
+import { CKA, CKM, CryptokiFailure, mechanism, type Template } from '@antipode/cryptoki';
+import { AntipodeError } from '@antipode/runtime';
+import type { Handle } from '../model/object.ts';
+import type { Protection } from '../provider/provider.ts';
+import type { UnwrapItem } from '../provider/restorer.ts';
+import { Maker, NotMade } from './maker.ts';
+import { Pkcs11KeyExchange } from './own-keys/key-exchange.ts';
+import { generateP256 } from './own-keys/p256.ts';
+import { findBreaches } from './own-keys/protections.ts';
+import { type KeyQuirks, type RestoringQuirks, SOUND } from './quirks.ts';
+import type { ObjectReader } from './reading/object-reader.ts';
+import type { TokenSession, WrappingSession } from './token-session.ts';
+
+export interface Rehearsed extends RestoringQuirks {
+  /** What a domain key that was made by the real templates does not keep: a trial by others may have shown less. */
+  readonly breaches: readonly Protection[];
+}
+
+/** @throws CryptokiFailure where the exchange fails; HSM_REFUSED where a key is not restored */
+export async function rehearse(
+  { cryptoki, session }: TokenSession,
+  { quirks, objects }: { quirks: KeyQuirks; objects: ObjectReader },
+): Promise<Rehearsed> {
+  const context: WrappingSession = { cryptoki, session, keyWrap: quirks.keyWrap };
+  const exchange = new Pkcs11KeyExchange(context, quirks);
+  const made: Handle[] = [];
+  const keep = (handle: Handle): Handle => {
+    made.push(handle);
+    return handle;
+  };
+  try {
+    const domainKey = keep(await exchangeDomainKey(exchange, keep));
+    const { unenforced } = quirks;
+    const breaches = findBreaches(context, { key: domainKey, kind: 'secret', unenforced });
+    return { ...restoreThrowAways(context, { domainKey, objects, keep }), breaches };
+  } finally {
+    await exchange.forget(made);
+  }
+}
+
+/** Brings a domain key from a sender to a receiver, both in this session. */
+async function exchangeDomainKey(exchange: Pkcs11KeyExchange, keep: (handle: Handle) => Handle): Promise<Handle> {
+  const [sender, receiver] = [await exchange.generateEphemeral(), await exchange.generateEphemeral()];
+  keep(sender.handle);
+  keep(receiver.handle);
+  const derive = (ours: Handle, peerPoint: Uint8Array, use: 'wrap' | 'unwrap') =>
+    exchange.deriveExchangeKey({ ephemeral: ours, peerPoint, use });
+  const wrapping = keep(await derive(sender.handle, receiver.point, 'wrap'));
+  const unwrapping = keep(await derive(receiver.handle, sender.point, 'unwrap'));
+  const born = keep(await exchange.generateDomainKey());
+  const blob = await exchange.wrapDomainKey({ exchangeKey: wrapping, domainKey: born });
+  return exchange.unwrapDomainKey({ exchangeKey: unwrapping, blob }, [[CKA.TOKEN, false]]);
+}
+
+/** Private keys count only where the token gives them. */
+function restoreThrowAways(
+  context: WrappingSession,
+  { domainKey, objects, keep }: { domainKey: Handle; objects: ObjectReader; keep: (handle: Handle) => Handle },
+): RestoringQuirks {
+  let quirks = SOUND;
+  for (const { item, handle } of throwAways(context, domainKey)) {
+    keep(handle);
+    quirks = restored(quirks, item, (tried) => {
+      const maker = new Maker({ ...context, objects, quirks: { ...tried, keepsOnePerId: false } });
+      keep(maker.unwrap(domainKey, item, { isToken: false }));
+      return { ...tried, widens: maker.widens };
+    });
+  }
+  return quirks;
+}
+
+/** By which answer a token tells that it wants a key otherwise, and how. */
+const WANTS: Readonly<Record<string, Partial<RestoringQuirks>>> = {
+  CKR_ATTRIBUTE_READ_ONLY: { omitsExtractable: true },
+  CKR_TEMPLATE_INCOMPLETE: { wantsPoint: true },
+};
+
+/** Restores one throw-away key: as the standard has it, and where the token refuses that, as it wants it. */
+function restored(
+  quirks: RestoringQuirks,
+  item: UnwrapItem,
+  restore: (quirks: RestoringQuirks) => RestoringQuirks,
+): RestoringQuirks {
+  const attempt = (tried: RestoringQuirks): RestoringQuirks | Refused => {
+    try {
+      return restore(tried);
+    } catch (thrown) {
+      if (thrown instanceof NotMade) return new Refused(thrown, thrown.why.returnValue);
+      if (thrown instanceof CryptokiFailure) return new Refused(thrown, thrown.returnValue);
+      throw thrown;
+    }
+  };
+  let tried = quirks;
+  let outcome = attempt(tried);
+  while (outcome instanceof Refused) {
+    const wanted: RestoringQuirks = { ...tried, ...WANTS[outcome.returnValue ?? ''] };
+    if (wanted.omitsExtractable === tried.omitsExtractable && wanted.wantsPoint === tried.wantsPoint) break;
+    tried = wanted;
+    outcome = attempt(tried);
+  }
+  if (!(outcome instanceof Refused)) return outcome;
+  const { thrown, returnValue = 'none' } = outcome;
+  if (!(thrown instanceof NotMade)) throw thrown;
+  throw new AntipodeError('HSM_REFUSED', `the token does not restore a key of type ${item.keyType} correctly`, {
+    details: { call: 'C_UnwrapKey', keyType: item.keyType, returnValue },
+    cause: thrown,
+  });
+}
+
+class Refused {
+  readonly thrown: NotMade | CryptokiFailure;
+  readonly returnValue: string | undefined;
+
+  constructor(thrown: NotMade | CryptokiFailure, returnValue: string | undefined) {
+    this.thrown = thrown;
+    this.returnValue = returnValue;
+  }
+}
+
+const LASTING: Template = [
+  [CKA.PRIVATE, true],
+  [CKA.SENSITIVE, true],
+  [CKA.EXTRACTABLE, true],
+];
+
+/** Keys as applications make them, and what an apply would be given of them. @throws CryptokiFailure */
+function* throwAways(context: WrappingSession, domainKey: Handle): Generator<{ item: UnwrapItem; handle: Handle }> {
+  const { cryptoki, session, keyWrap } = context;
+  const blobOf = (handle: Handle): Uint8Array => new Uint8Array(cryptoki.wrapKey(session, keyWrap, domainKey, handle));
+  const common = { private: true, sensitive: true, extractable: true };
+  const aes = cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+    [CKA.VALUE_LEN, 32],
+    [CKA.TOKEN, false],
+    ...LASTING,
+  ]);
+  const attributes = { ...common, encrypt: true, decrypt: true };
+  yield { handle: aes, item: { objectClass: 'secret-key', keyType: 'aes', attributes, blob: blobOf(aes) } };
+
+  const { privateKey, publicHalf } = generateP256(context, {
+    privateKey: [[CKA.TOKEN, false], ...LASTING, [CKA.SIGN, true]],
+  });
+  let blob: Uint8Array;
+  try {
+    blob = blobOf(privateKey);
+  } catch (thrown) {
+    cryptoki.destroy(session, privateKey);
+    if (thrown instanceof CryptokiFailure) return;
+    throw thrown;
+  }
+  const item = {
+    objectClass: 'private-key',
+    keyType: 'ec',
+    publicHalf,
+    attributes: { ...common, sign: true },
+    blob,
+  } as const;
+  yield { handle: privateKey, item };
+}

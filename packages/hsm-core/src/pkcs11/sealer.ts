@@ -1,0 +1,135 @@
+/** Takes keys and values out of the partition, wrapped under the domain key or encrypted in the token: never in the clear (I5). */
+import { randomBytes } from 'node:crypto';
+import { aesGcm, CKA, CKM, mechanism, NOT_WRAPPED, returnValueOf } from '@antipode/cryptoki';
+import { AntipodeError } from '@antipode/runtime';
+import type { Handle } from '../model/object.ts';
+import type { SealedData, Sealer, WrapOutcome } from '../provider/sealer.ts';
+import { checkTagOf, tagOf } from './own-keys/tags.ts';
+import type { WrappingKeys } from './own-keys/wrapping-keys.ts';
+import type { KeyQuirks } from './quirks.ts';
+import { readValue } from './reading/value.ts';
+import type { TokenSession, WrappingSession } from './token-session.ts';
+
+/** Of AES-GCM; it stands before the ciphertext. */
+export const GCM_IV_BYTES = 12;
+
+export class Pkcs11Sealer implements Sealer {
+  readonly #context: WrappingSession;
+  readonly #wrappingKeys: WrappingKeys;
+  /** Whether the token would give what is not extractable: then it is asked first. */
+  readonly #asksExtractable: boolean;
+
+  constructor(
+    { cryptoki, session }: TokenSession,
+    { quirks, wrappingKeys }: { quirks: KeyQuirks; wrappingKeys: WrappingKeys },
+  ) {
+    this.#context = { cryptoki, session, keyWrap: quirks.keyWrap };
+    this.#wrappingKeys = wrappingKeys;
+    this.#asksExtractable = quirks.unenforced.includes('extractable');
+  }
+
+  async wrap(domainKey: Handle, handles: readonly Handle[]): Promise<WrapOutcome[]> {
+    const wrapUnder = (key: Handle, handle: Handle): WrapOutcome => {
+      try {
+        return {
+          handle,
+          blob: new Uint8Array(
+            this.#context.cryptoki.wrapKey(this.#context.session, this.#context.keyWrap, key, handle),
+          ),
+        };
+      } catch (thrown) {
+        const returnValue = returnValueOf(thrown);
+        return { handle, reason: NOT_WRAPPED[returnValue] ?? 'unreadable', returnValue };
+      }
+    };
+    const outcomes = handles.map((handle): WrapOutcome => {
+      if (!this.#maySend(handle)) return { handle, reason: 'unextractable' };
+      const outcome = wrapUnder(domainKey, handle);
+      if ('blob' in outcome || !this.#wantsTrusted(handle)) return outcome;
+      const trusted = this.#wrappingKeys.trustedOf(domainKey);
+      return trusted === undefined ? { ...outcome, reason: 'wrap-with-trusted' } : wrapUnder(trusted, handle);
+    });
+    if (outcomes.some((outcome) => 'reason' in outcome && outcome.reason === 'unreadable')) this.#checkWraps(domainKey);
+    return outcomes;
+  }
+
+  #wantsTrusted(handle: Handle): boolean {
+    return (
+      this.#context.cryptoki
+        .attributes(this.#context.session, handle, [CKA.WRAP_WITH_TRUSTED])
+        ?.get(CKA.WRAP_WITH_TRUSTED)?.[0] === 1
+    );
+  }
+
+  /** What is not extractable stays where it is, also on a token that would give it. */
+  #maySend(handle: Handle): boolean {
+    if (!this.#asksExtractable) return true;
+    return (
+      this.#context.cryptoki.attributes(this.#context.session, handle, [CKA.EXTRACTABLE])?.get(CKA.EXTRACTABLE)?.[0] !==
+      0
+    );
+  }
+
+  /** A refusal that does not say what it is about may be about the domain key: then it says nothing of the others. */
+  #checkWraps(domainKey: Handle): void {
+    try {
+      checkTagOf(this.#context, domainKey);
+    } catch (thrown) {
+      const returnValue = returnValueOf(thrown);
+      throw new AntipodeError('HSM_SESSION_VOID', `the domain key no longer wraps (${returnValue})`, {
+        details: { call: 'C_WrapKey', returnValue },
+        cause: thrown,
+      });
+    }
+  }
+
+  async generateDataKey(domainKey: Handle): Promise<{ handle: Handle; blob: Uint8Array }> {
+    const handle = this.#context.cryptoki.generateKey(this.#context.session, mechanism(CKM.AES_KEY_GEN), [
+      [CKA.VALUE_LEN, 32],
+      [CKA.TOKEN, false],
+      [CKA.PRIVATE, true],
+      [CKA.SENSITIVE, true],
+      [CKA.EXTRACTABLE, true],
+      [CKA.ENCRYPT, true],
+      [CKA.DECRYPT, false],
+      [CKA.WRAP, false],
+      [CKA.UNWRAP, false],
+    ]);
+    return {
+      handle,
+      blob: new Uint8Array(
+        this.#context.cryptoki.wrapKey(this.#context.session, this.#context.keyWrap, domainKey, handle),
+      ),
+    };
+  }
+
+  async sealData(options: {
+    domainKey: Handle;
+    dataKey: Handle;
+    items: readonly { handle: Handle; aad: Uint8Array }[];
+  }): Promise<SealedData[]> {
+    return options.items.map(({ handle, aad }) => {
+      const value = readValue(this.#context, handle);
+      if (value === undefined)
+        throw new AntipodeError('HSM_REFUSED', 'the value of a data object cannot be read', {
+          details: { call: 'C_GetAttributeValue' },
+        });
+      const iv = randomBytes(GCM_IV_BYTES);
+      const sealed = this.#context.cryptoki.encrypt(this.#context.session, aesGcm(iv, aad), options.dataKey, value);
+      return {
+        ciphertext: new Uint8Array(Buffer.concat([iv, sealed])),
+        valueTag: tagOf(this.#context, options.domainKey, value),
+      };
+    });
+  }
+
+  async tagData(domainKey: Handle, handles: readonly Handle[]): Promise<Uint8Array[]> {
+    return handles.map((handle) =>
+      tagOf(this.#context, domainKey, readValue(this.#context, handle) ?? new Uint8Array()),
+    );
+  }
+
+  async tagBytes(domainKey: Handle, values: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    return values.map((value) => tagOf(this.#context, domainKey, value));
+  }
+}

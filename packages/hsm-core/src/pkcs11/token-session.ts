@@ -1,0 +1,12 @@
+/** What every part of the provider works with: a session on a token in which the user is logged in. */
+import type { Cryptoki, Mechanism } from '@antipode/cryptoki';
+
+export interface TokenSession {
+  readonly cryptoki: Cryptoki;
+  readonly session: bigint;
+}
+
+export interface WrappingSession extends TokenSession {
+  /** By which this token wraps as RFC 5649 has it. */
+  readonly keyWrap: Mechanism;
+}
