@@ -19,19 +19,13 @@ import type { KeyQuirks } from '../quirks.ts';
 import type { SessionProbe } from '../session/session-probe.ts';
 import type { TokenSession, WrappingSession } from '../token-session.ts';
 import { checkKept } from './check-kept.ts';
+import { findOfficerKeys, findUnwrapOnly, generateOfficerKey } from './officer-key.ts';
 import { generateP256, isHalfOf } from './p256.ts';
 import { domainKeyPolicy, hardened } from './policy.ts';
-import { findShown } from './protections.ts';
+import { findShown, keepsWrapWithTrusted } from './protections.ts';
 import { generateReceivingKey, readPublicHalf } from './receiving-key.ts';
 import { checkTagOf } from './tags.ts';
-import {
-  findOfficerKeys,
-  findUnwrapOnly,
-  generateOfficerKey,
-  isTrusted,
-  keepsWrapWithTrusted,
-  trustAsOfficer,
-} from './trusted-key.ts';
+import { isTrusted, trustAsOfficer } from './trusted-key.ts';
 import type { WrappingKeys } from './wrapping-keys.ts';
 
 /** How the security officer logs in, and the user again after him. */

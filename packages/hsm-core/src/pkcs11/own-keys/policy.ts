@@ -70,3 +70,20 @@ export const exchangeKeyPolicy = ({ keyWrap, unenforced }: Policy, use: 'wrap' |
     [CKA.MODIFIABLE, false],
   ),
 ];
+
+/** Everything that a trusted key must be, and the officer key is bound to. */
+export const trustedKeyPolicy = (keyWrap: Mechanism): Template => [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.AES],
+  [CKA.TRUSTED, true],
+  [CKA.SENSITIVE, true],
+  [CKA.EXTRACTABLE, false],
+  [CKA.ENCRYPT, false],
+  [CKA.DECRYPT, false],
+  [CKA.SIGN, false],
+  [CKA.VERIFY, false],
+  [CKA.DERIVE, false],
+  [CKA.WRAP, true],
+  [CKA.UNWRAP, true],
+  [CKA.ALLOWED_MECHANISMS, ulong(keyWrap.type)],
+];

@@ -3,7 +3,7 @@
  * when it has been made. What the token merely accepts counts as not kept: NSS softokn stores an unwrap template as an opaque
  * value and never looks at it, and wraps keys that are not extractable.
  */
-import { CKA, type Template, ulong } from '@antipode/cryptoki';
+import { CKA, CKM, CryptokiFailure, mechanism, type Template, ulong } from '@antipode/cryptoki';
 import { PROTECTIONS, type Protection } from '../../provider/provider.ts';
 import { Kept, showsAny, Trial, WAYS, type Way } from '../proving/trial.ts';
 import type { TokenSession, WrappingSession } from '../token-session.ts';
@@ -45,6 +45,58 @@ export function findBreaches(
 /** The protections that a secret key of ours shows that it does not have. Reads only. */
 export function findShown({ cryptoki, session }: TokenSession, key: bigint): Protection[] {
   return PROTECTIONS.filter((protection) => showsAny({ cryptoki, session }, key, WIDE[protection] ?? []));
+}
+
+/**
+ * Whether a key with CKA_WRAP_WITH_TRUSTED is wrapped by no key that the officer does not trust: as it is, after the user has
+ * taken the attribute away, and as a copy without it. Tried with throw-away keys.
+ */
+export function keepsWrapWithTrusted({ cryptoki, session, keyWrap }: WrappingSession): boolean {
+  const made: bigint[] = [];
+  const keep = (handle: bigint): bigint => {
+    made.push(handle);
+    return handle;
+  };
+  const works = (work: () => void): boolean => {
+    try {
+      work();
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof CryptokiFailure) return false;
+      throw thrown;
+    }
+  };
+  const generate = (...more: Template): bigint =>
+    keep(
+      cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
+        [CKA.VALUE_LEN, 32],
+        [CKA.TOKEN, false],
+        [CKA.SENSITIVE, true],
+        [CKA.EXTRACTABLE, true],
+        ...more,
+      ]),
+    );
+  try {
+    const wrapping = generate([CKA.WRAP, true]);
+    const ordinary = generate();
+    const guarded = generate([CKA.WRAP_WITH_TRUSTED, true]);
+    const wraps = (key: bigint): boolean => works(() => void cryptoki.wrapKey(session, keyWrap, wrapping, key));
+    if (!wraps(ordinary) || wraps(guarded)) return false;
+    const without: Template = [[CKA.WRAP_WITH_TRUSTED, false]];
+    const copies = [[], without].some((changes) =>
+      works(() => {
+        const copy = keep(cryptoki.copy(session, guarded, [[CKA.TOKEN, false], ...changes]));
+        if (!wraps(copy)) throw new CryptokiFailure('C_WrapKey', 'CKR_KEY_NOT_WRAPPABLE');
+      }),
+    );
+    works(() => cryptoki.setAttributes(session, guarded, without));
+    return !copies && !wraps(guarded);
+  } catch (thrown) {
+    if (thrown instanceof CryptokiFailure) return false;
+    throw thrown;
+  } finally {
+    for (const handle of made) cryptoki.tryCall('C_DestroyObject', session, handle);
+  }
 }
 
 function trying<T>(context: WrappingSession, work: (trial: Trial) => T): T {

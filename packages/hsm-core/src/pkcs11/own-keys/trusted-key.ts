@@ -1,12 +1,10 @@
 /**
  * The trusted key of a domain key version, and how it comes into a token (ADR 0021). It alone wraps keys with
- * CKA_WRAP_WITH_TRUSTED. It is delivered under the partition's *officer key*: RSA, for unwrapping only, bound to a template with
- * CKA_TRUSTED=true. Only the security officer can give a key that attribute, so nobody else unwraps anything with it.
+ * CKA_WRAP_WITH_TRUSTED. It is delivered under the partition's officer key (officer-key.ts).
  *
  * A key that the officer makes is visible without a login (PKCS#11 gives him no private objects). So he makes a session object,
  * and the user copies it into the token as a private one: both in one process, which ends afterwards.
  */
-import { randomBytes } from 'node:crypto';
 import {
   CKA,
   CKK,
@@ -15,40 +13,21 @@ import {
   CKU_SO,
   CryptokiFailure,
   codeOf,
-  type Mechanism,
   mechanism,
   rsaOaep,
   SessionFailure,
   type Template,
   translate,
-  ulong,
 } from '@antipode/cryptoki';
 import { AntipodeError, readPinFile } from '@antipode/runtime';
-import { isOfficerKeyOf } from '../../model/identity.ts';
 import type { TrustedDelivery } from '../../provider/provider.ts';
 import { LoginGuard } from '../session/login-guard.ts';
 import { ownersOf, type PartitionConfig } from '../session/session.ts';
 import type { TokenSession, WrappingSession } from '../token-session.ts';
+import { findOfficerKeys } from './officer-key.ts';
+import { trustedKeyPolicy } from './policy.ts';
 import { findBreaches } from './protections.ts';
-import { generateUnwrapOnly, publicKeyTemplate, readPublicHalf } from './receiving-key.ts';
 import { withLocked } from './swap.ts';
-
-/** Everything that a trusted key must be, and the officer key is bound to. */
-const policyOf = (keyWrap: Mechanism): Template => [
-  [CKA.CLASS, CKO.SECRET_KEY],
-  [CKA.KEY_TYPE, CKK.AES],
-  [CKA.TRUSTED, true],
-  [CKA.SENSITIVE, true],
-  [CKA.EXTRACTABLE, false],
-  [CKA.ENCRYPT, false],
-  [CKA.DECRYPT, false],
-  [CKA.SIGN, false],
-  [CKA.VERIFY, false],
-  [CKA.DERIVE, false],
-  [CKA.WRAP, true],
-  [CKA.UNWRAP, true],
-  [CKA.ALLOWED_MECHANISMS, ulong(keyWrap.type)],
-];
 
 /** What it unwraps stays as well protected as what it wraps: else it would be the way around CKA_WRAP_WITH_TRUSTED. */
 const UNWRAPS: Template = [
@@ -56,172 +35,9 @@ const UNWRAPS: Template = [
   [CKA.WRAP_WITH_TRUSTED, true],
 ];
 
-/**
- * Makes an officer key; undefined where the token makes none, or does not hold it to its template, or lets a key with
- * CKA_WRAP_WITH_TRUSTED be wrapped by any other. The public half stays out of the token.
- */
-export function generateOfficerKey(
-  context: WrappingSession,
-  ckaId: Uint8Array,
-): { publicHalf: Uint8Array } | undefined {
-  if (!keepsWrapWithTrusted(context)) return undefined;
-  return generateUnwrapOnly(
-    context,
-    {
-      ckaId,
-      label: 'antipode officer key',
-      // The officer sees no private objects. That anybody may try it gains nothing: only he can give CKA_TRUSTED.
-      isPrivate: false,
-      unwraps: policyOf(context.keyWrap),
-    },
-    ({ privateKey, publicHalf }) => isUselessToTheUser(context, { officerKey: privateKey, publicHalf }),
-  );
-}
-
-/** Anybody can make a public object under this id: ours is the one that the identity names. */
-export function findOfficerKeys(
-  { cryptoki, session }: TokenSession,
-  { ckaId, identity }: { ckaId: Uint8Array; identity: Uint8Array },
-): { handle: bigint; publicHalf: Uint8Array }[] {
-  return cryptoki
-    .find(session, [
-      [CKA.CLASS, CKO.PRIVATE_KEY],
-      [CKA.ID, ckaId],
-    ])
-    .flatMap((handle) => {
-      const publicHalf = readPublicHalf({ cryptoki, session }, handle);
-      return publicHalf !== undefined && isOfficerKeyOf(identity, publicHalf) ? [{ handle, publicHalf }] : [];
-    });
-}
-
-/** What looks like an officer key of which no identity is known: no key under this id that leaves the token, or is of other use. */
-export function findUnwrapOnly({ cryptoki, session }: TokenSession, ckaId: Uint8Array): bigint[] {
-  return cryptoki.find(session, [
-    [CKA.CLASS, CKO.PRIVATE_KEY],
-    [CKA.KEY_TYPE, CKK.RSA],
-    [CKA.TOKEN, true],
-    [CKA.ID, ckaId],
-    [CKA.PRIVATE, false],
-    [CKA.EXTRACTABLE, false],
-    [CKA.DECRYPT, false],
-    [CKA.SIGN, false],
-    [CKA.UNWRAP, true],
-  ]);
-}
-
 /** Whether the token says of a key that its officer trusts it. */
 export const isTrusted = ({ cryptoki, session }: TokenSession, key: bigint): boolean =>
   cryptoki.attributes(session, key, [CKA.TRUSTED])?.get(CKA.TRUSTED)?.[0] === 1;
-
-/**
- * Whether a key with CKA_WRAP_WITH_TRUSTED is wrapped by no key that the officer does not trust: as it is, after the user has
- * taken the attribute away, and as a copy without it. Tried with throw-away keys.
- */
-export function keepsWrapWithTrusted({ cryptoki, session, keyWrap }: WrappingSession): boolean {
-  const made: bigint[] = [];
-  const keep = (handle: bigint): bigint => {
-    made.push(handle);
-    return handle;
-  };
-  const works = (work: () => void): boolean => {
-    try {
-      work();
-      return true;
-    } catch (thrown) {
-      if (thrown instanceof CryptokiFailure) return false;
-      throw thrown;
-    }
-  };
-  const generate = (...more: Template): bigint =>
-    keep(
-      cryptoki.generateKey(session, mechanism(CKM.AES_KEY_GEN), [
-        [CKA.VALUE_LEN, 32],
-        [CKA.TOKEN, false],
-        [CKA.SENSITIVE, true],
-        [CKA.EXTRACTABLE, true],
-        ...more,
-      ]),
-    );
-  try {
-    const wrapping = generate([CKA.WRAP, true]);
-    const ordinary = generate();
-    const guarded = generate([CKA.WRAP_WITH_TRUSTED, true]);
-    const wraps = (key: bigint): boolean => works(() => void cryptoki.wrapKey(session, keyWrap, wrapping, key));
-    if (!wraps(ordinary) || wraps(guarded)) return false;
-    const without: Template = [[CKA.WRAP_WITH_TRUSTED, false]];
-    const copies = [[], without].some((changes) =>
-      works(() => {
-        const copy = keep(cryptoki.copy(session, guarded, [[CKA.TOKEN, false], ...changes]));
-        if (!wraps(copy)) throw new CryptokiFailure('C_WrapKey', 'CKR_KEY_NOT_WRAPPABLE');
-      }),
-    );
-    works(() => cryptoki.setAttributes(session, guarded, without));
-    return !copies && !wraps(guarded);
-  } catch (thrown) {
-    if (thrown instanceof CryptokiFailure) return false;
-    throw thrown;
-  } finally {
-    for (const handle of made) cryptoki.tryCall('C_DestroyObject', session, handle);
-  }
-}
-
-/** Tries with a throw-away key that a session of the user unwraps nothing with it: neither by the template nor around it. */
-function isUselessToTheUser(
-  { cryptoki, session, keyWrap }: WrappingSession,
-  { officerKey, publicHalf }: { officerKey: bigint; publicHalf: Uint8Array },
-): boolean {
-  const made: bigint[] = [];
-  const attempt = (work: () => bigint): boolean => {
-    try {
-      made.push(work());
-      return true;
-    } catch (thrown) {
-      if (thrown instanceof CryptokiFailure) return false;
-      throw thrown;
-    }
-  };
-  try {
-    const publicKey = cryptoki.create(session, publicKeyTemplate(publicHalf));
-    const secret = cryptoki.create(session, [
-      [CKA.CLASS, CKO.SECRET_KEY],
-      [CKA.KEY_TYPE, CKK.AES],
-      [CKA.TOKEN, false],
-      [CKA.EXTRACTABLE, true],
-      [CKA.VALUE, randomBytes(32)],
-    ]);
-    made.push(publicKey, secret);
-    const sealed = cryptoki.wrapKey(session, rsaOaep(), publicKey, secret);
-    const policy = policyOf(keyWrap);
-    const templates: Template[] = [
-      policy,
-      policy.map((entry) => (entry[0] === CKA.TRUSTED ? [CKA.TRUSTED, false] : entry)),
-      policy.filter(([attribute]) => attribute !== CKA.TRUSTED),
-      [
-        [CKA.CLASS, CKO.SECRET_KEY],
-        [CKA.KEY_TYPE, CKK.AES],
-        [CKA.EXTRACTABLE, true],
-      ],
-    ];
-    const unwraps = templates.some((template) =>
-      [true, false].some((isPrivate) =>
-        attempt(() =>
-          cryptoki.unwrapKey(session, rsaOaep(), officerKey, sealed, [
-            [CKA.TOKEN, false],
-            [CKA.PRIVATE, isPrivate],
-            ...template,
-          ]),
-        ),
-      ),
-    );
-    const decrypts = attempt(() => {
-      cryptoki.decrypt(session, rsaOaep(), officerKey, sealed);
-      return secret;
-    });
-    return !unwraps && !decrypts;
-  } finally {
-    for (const handle of new Set(made)) cryptoki.tryCall('C_DestroyObject', session, handle);
-  }
-}
 
 /**
  * Brings trusted keys into the token: the officer unwraps each as a session object, the user takes it over. Nobody is logged in
@@ -337,7 +153,7 @@ function unwrapAsOfficer(
   const template: Template = [
     [CKA.TOKEN, false],
     [CKA.PRIVATE, false],
-    ...policyOf(keyWrap),
+    ...trustedKeyPolicy(keyWrap),
     [CKA.UNWRAP_TEMPLATE, UNWRAPS],
   ];
   let refused: unknown;
