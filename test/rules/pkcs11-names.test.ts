@@ -1,4 +1,4 @@
-/** What PKCS#11 names is called by its name: numbers of attributes, mechanisms and return values stand in packages/cryptoki only. */
+/** Only packages/cryptoki writes numbers of PKCS#11 (attributes, mechanisms, return values). All others use the names. */
 import { expect, it } from 'vitest';
 import { tokensOf } from './support/tokens.ts';
 import { type SourceFile, sources } from './support/tree.ts';

@@ -1,6 +1,6 @@
 /**
- * Reads one list of attributes from many objects: one call for each, with a template and room for the values that are laid
- * out once. What was read stays until the next read.
+ * Reads one list of attributes from many objects: one call for each, with a template and room for the values that are
+ * laid out once. The values stay until the next read.
  */
 import { CKR_OK, UNAVAILABLE } from './constants.ts';
 import type { Module } from './module.ts';
@@ -8,8 +8,8 @@ import { CryptokiFailure, IS_GONE, returnValueName, TELLS_ATTRIBUTES } from './r
 import { ATTRIBUTE_SIZE, addressOf, writeAttribute } from './template.ts';
 
 /**
- * An attribute, and the bytes that its value may have: `fixed` are booleans, CK_ULONGs and dates; of `none` only the length
- * is asked.
+ * An attribute, and the bytes that its value may have. `fixed` are booleans, CK_ULONGs and dates. Of `none` only the
+ * length is asked.
  */
 export interface WantedAttribute {
   readonly type: number;
@@ -44,7 +44,7 @@ export class AttributeReader {
   #layout: Layout;
   #print = Buffer.alloc(0);
   readonly #failed = new Set<number>();
-  /** Whether the token failed of an attribute of the object that was read last, instead of telling that it has none. */
+  /** Whether the token failed at an attribute of the object that was read last, instead of saying that it is absent. */
   isPartial = false;
 
   /** `fragile` come last in the call. */
@@ -103,8 +103,8 @@ export class AttributeReader {
   }
 
   /**
-   * What was read of these, behind `prefix`, in a form in which two equal reads are equal bytes, whichever reader made them.
-   * Valid until the next one.
+   * The values of these attributes behind `prefix`, in a form in which two equal reads are equal bytes, whichever reader
+   * made them. Valid until the next print.
    */
   print(prefix: Uint8Array, types: readonly number[]): Buffer {
     const { words, bytes, starts, rooms, end } = this.#layout;

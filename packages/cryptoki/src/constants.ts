@@ -1,6 +1,6 @@
 /** Numbers of PKCS#11 3.0 (pkcs11t.h) that we use, but for attributes (attributes.ts). Names are the standard's own. */
 
-/** What every call returns that did what it was asked. All others: return-values.ts. */
+/** The call did what it was asked. All other return values: return-values.ts. */
 export const CKR_OK = 0;
 
 /** C_OpenSession. */

@@ -1,6 +1,6 @@
 /**
- * A module and everything that can be asked of it: the chapters of the standard (calls/) over one loaded module. Calls, and
- * nothing else: what an answer means for an object of ours is for the callers.
+ * A module and everything that can be asked of it: the chapters of the standard (calls/) over one loaded module. The
+ * callers decide what an answer means for an object of theirs.
  */
 import { encryption } from './calls/encryption.ts';
 import { general } from './calls/general.ts';

@@ -1,4 +1,4 @@
-/** The PKCS#11 binding: the standard's names, structures and calls, and what its return values mean. Nothing of ours is in it. */
+/** The PKCS#11 binding: the standard's names, structures and calls, and the meaning of its return values. */
 export { AttributeReader, type WantedAttribute } from './attribute-reader.ts';
 export { CKA } from './attributes.ts';
 export * from './constants.ts';

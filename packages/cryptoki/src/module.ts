@@ -1,6 +1,6 @@
 /**
- * A PKCS#11 module in this process, down to its functions: loads it, and calls. Synchronous on purpose: it runs in a process
- * of its own, where blocking harms nobody, and asynchronous calls cost more than they save (ADR 0002).
+ * Loads a PKCS#11 module into this process and calls its functions. Synchronous on purpose: it runs in a process of its
+ * own, where blocking harms nobody, and asynchronous calls cost more than they save (ADR 0002).
  *
  * The module is loaded with RTLD_DEEPBIND, so that a vendor library does not bind to the OpenSSL inside Node.
  */
@@ -91,7 +91,7 @@ export class Module {
     this.#isSound = isSound;
   }
 
-  /** From now on every answer of the module is a sign of life: many calls in a row are no call that hangs. */
+  /** From now on every answer of the module is a sign of life: many calls in a row do not count as one that hangs. */
   reportAnswers(answered: () => void): void {
     this.#answered = answered;
   }

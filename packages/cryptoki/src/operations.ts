@@ -1,6 +1,6 @@
 /**
- * Operations that one call begins and another ends (C_SignInit, C_Sign). A session has one at a time: whatever goes wrong in
- * between, none is left open, or the next one would be refused.
+ * Operations that one call begins and another ends (C_SignInit, C_Sign). A session has one at a time. None is left open,
+ * whatever goes wrong in between: the token would refuse the next one.
  */
 import { openSession, sessionInfo } from './calls/sessions.ts';
 import { CKR_OK } from './constants.ts';
@@ -61,7 +61,7 @@ export class Operations {
     try {
       this.#loginForUse?.(used);
     } catch (thrown) {
-      // What was begun ends, or the next operation of the session would be refused.
+      // The operation must end, or the token refuses the next one.
       attempt(room, used);
       throw thrown;
     }

@@ -1,6 +1,6 @@
 /**
- * What a process that loads a module asks of its own system, since PIN and keys pass through its memory (I5): to end with its
- * parent, to leave no core file, and to keep single pages out of swap. Nothing elsewhere than on Linux.
+ * PIN and keys pass through the memory of a process that loads a module (I5). On Linux the process asks its system to end
+ * it with its parent, to write no core file, and to keep single pages out of swap. Elsewhere it asks for nothing.
  */
 import koffi from 'koffi';
 

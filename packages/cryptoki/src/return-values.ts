@@ -1,14 +1,14 @@
 /**
  * The only place where PKCS#11 return values get a meaning. One table says of each value what to do when it comes alone,
- * and whose fault it can be while one object is being read, proved or made. What single calls mean by single values stands
- * below it. The CKR_ name is kept in the details of every error.
+ * and whose fault it can be while one object is being read, proved or made. Below it are
+ * the values by which single calls mean something of their own. The CKR_ name is kept in the details of every error.
  *
  * A value that the table does not have starts the worker again once, and is asked about as below.
  */
 import { AntipodeError, type ErrorCode } from '@antipode/runtime';
 
 /**
- * What follows when a call ends with the value and nobody below the provider's methods has dealt with it:
+ * The consequence when a call ends with the value and nobody below the provider's methods has dealt with it:
  * - `refuse`: the token does not do this, and repeating would not help (HSM_REFUSED).
  * - `recycle`: the session may be void. The worker is started again and the work repeated, once (HSM_SESSION_VOID).
  * - `wait`: the device is away or failing (HSM_UNAVAILABLE).
@@ -183,7 +183,7 @@ export const CANNOT_EXERCISE: ReadonlySet<string> = new Set([
   'CKR_ATTRIBUTE_READ_ONLY',
 ]);
 
-/** What these work on comes from a peer: in a session that is sound it is the input that is refused, whatever the value. */
+/** The input of these comes from a peer. In a sound session the token refuses the input, whatever the value. */
 const TAKES_INPUT: ReadonlySet<string> = new Set(['C_UnwrapKey', 'C_DeriveKey']);
 
 export function returnValueName(returnValue: number): string {
@@ -228,7 +228,7 @@ export function returnValueOf(thrown: unknown): string {
   throw thrown;
 }
 
-/** The return value's name, whoever is at fault; throws on what is no failed call. */
+/** The return value's name, whoever is at fault. Throws `thrown` on if it is not a failed call. */
 export function answerOf(thrown: unknown): string {
   if (thrown instanceof CallFailure) return thrown.returnValue;
   throw thrown;

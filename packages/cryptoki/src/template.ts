@@ -77,7 +77,7 @@ function writeUlong(packed: Buffer, value: number, at: number): void {
   packed.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
 }
 
-/** What a mechanism points to, by the mechanism: native memory holds no buffer, so each must live as long as its pointer. */
+/** Buffers by the mechanism that points to them: native memory holds no buffer, so each must live as long as its pointer. */
 const pointees = new WeakMap<Buffer, readonly Uint8Array[]>();
 
 export function packMechanism({ type, parameter, keep = [] }: Mechanism): Buffer {

@@ -2,7 +2,7 @@
 import type { Operations } from '../operations.ts';
 import type { Mechanism } from '../template.ts';
 
-/** What a cipher may add to what it is given, or ask for more. */
+/** Room for the bytes that a cipher adds. One that adds more says so and is asked again. */
 const OVERHEAD_BYTES = 1024;
 
 export const encryption = (operations: Operations) => ({
