@@ -1,6 +1,6 @@
 /**
- * A stolen coordinator, and a site that has gone bad or is none of ours, against agents with real tokens and real mTLS. The
- * honest coordinator runs beside them: the orders here are given past it, with its own certificate.
+ * A stolen coordinator, a site that has gone bad, and a foreign site, against agents with real tokens and real mTLS.
+ * The honest coordinator runs too. The orders here bypass it and use its certificate.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -30,7 +30,7 @@ import { RogueSite } from './support/rogue-site.ts';
 import { SoftwareReceiver, sha256 } from './support/software.ts';
 import { id } from './support/templates.ts';
 
-/** What agents refuse does not depend on the device: tried on the one that a test system is made of. */
+/** The refusals of agents do not depend on the device. They are tried on the device of the test system. */
 const [device] = DEVICES as [(typeof DEVICES)[0]];
 
 const fence = (epoch = 1n, owner = 'a', group = GROUP) => ({ group, epoch, owner, requestId: 'attack' });
@@ -297,7 +297,7 @@ describe('agents', () => {
     const agent = rogue.agent(system, 'b');
     const { serial } = system.site('b');
     const under = fence(2n, rogue.name);
-    // Whoever has the PIN of a member can do all of its part, and knows the key when he does it in software.
+    // The holder of a member's PIN can play its whole part. In software he then knows the key.
     const distribution = (version: number) =>
       distributeDomainKey({
         provider: mallory.provider,
@@ -380,7 +380,7 @@ describe('agents', () => {
     for (const epoch of [1_001n, BigInt(Number.MAX_SAFE_INTEGER), 2n ** 64n - 1n])
       expect((await unheard(epoch)).code).toBe('EPOCH_CONFLICT');
     expect(siteOf('b').journal.fence('unheard-of')).toBeUndefined();
-    // What an honest coordinator may name is admitted, and no seat comes of it.
+    // An epoch that an honest coordinator could name is admitted, but gives no seat.
     expect((await unheard(1n)).code).toBe('NOT_FOUND');
     order.close();
     return 'refused';

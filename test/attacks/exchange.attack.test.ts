@@ -86,7 +86,7 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
   const everybody = (): boolean => true;
   const identityIn = async (raw: RawToken, { identity }: Member): Promise<bigint> =>
     (await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], [CKA.KEY_TYPE, CKK.EC], ...id(identity.ckaId)]))[0]!;
-  /** What the PIN is good for: a signature of the identity key on anything. */
+  /** The power of the PIN: the identity key signs anything. */
   const signer = async (raw: RawToken, member: Member) => {
     const identity = await identityIn(raw, member);
     return (message: Uint8Array): Promise<Uint8Array> => raw.sign(mechanism(CKM.ECDSA), identity, sha256(message));
@@ -395,7 +395,7 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
     return 'refused';
   });
 
-  /** What was sent under the receiving key of `b`, tried by raw calls with its PIN. */
+  /** Tries the key sent under the receiving key of `b`, by raw calls with its PIN. */
   async function opensNowhere(sealed: Uint8Array): Promise<void> {
     const OAEP = { type: CKM.RSA_PKCS_OAEP, parameter: OAEP_SHA1 };
     const [receiver] = await rawB.find([
@@ -439,7 +439,7 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
     const confirmed = { confirmedSerials: [a.serial, b.serial], failures: [] };
     expect(await distribute([a.transport(), asB])).toMatchObject(confirmed);
     await a.refresh();
-    // What is captured from now on opens outside of every token.
+    // Captures from now on can be opened outside of every token.
     const secret = randomBytes(32);
     await rawA.create([...APPLICATION_KEY, ...value(secret)]);
     const group = new SealedGroup();
@@ -455,7 +455,7 @@ describe.each(DEVICES)('an exchange, on $name', (device) => {
     const responder = b.responder();
     const begun = nextBegin(offerOf(a, own.point));
     const { offer: answer } = await responder.begin(begun);
-    // A receiving key is no secret: whoever knows a key can send it.
+    // A receiving key is not a secret: anybody who knows a key can send it.
     const sent = answer.receiver === undefined ? known : wrapForReceiver(answer.receiver, known);
     const wrappedKey = new Uint8Array(wrapInSoftware(own.agree(answer.point), sent));
     const signature = await sign(transcript('delivery', begun, answer, sha256(wrappedKey)));

@@ -110,7 +110,7 @@ describe.each(DEVICES)('a generation, on $name', (device) => {
       a.keyring.identity.handle,
       signingInput(encodeManifest(genuine.generation)),
     );
-    // Whoever takes a manifest without its signature restores each key under the name of the other.
+    // Without a check of the signature, each key is restored under the name of the other.
     const unsigned = { ...genuine, generation: swapped(), digest };
     await group.apply(trusting, unsigned);
     const [named] = (await inventoryOf(trusting)).filter(

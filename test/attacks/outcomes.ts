@@ -1,12 +1,13 @@
 /**
- * What becomes of each attack on each device. The tests assert it, docs/security.md repeats it, and what is not refused
- * stands in the page of the device.
+ * The outcome of each attack on each device. The tests assert it, and docs/security.md repeats it. The page of the
+ * device lists the attacks that are not refused.
  */
 export type DeviceName = 'softhsm' | 'nss';
 
 /**
- * `refused`: it fails, with a code. `documented`: it works, by the rules of the token or by a limit of ours, and operators
- * are told. `not-applicable`: the device offers no way to try it. `not-tried`: what decides is not in the device.
+ * `refused`: it fails, with a code. `documented`: it works, by the rules of the token or by a limit of ours, and the
+ * documents say so. `not-applicable`: the device offers no way to try it. `not-tried`: the outcome does not depend on
+ * the device.
  */
 export type Outcome = 'refused' | 'documented' | 'not-applicable' | 'not-tried';
 
@@ -16,7 +17,7 @@ export type Attacker = 'PIN' | 'coordinator' | 'peer';
 export interface Attack {
   readonly by: Attacker;
   readonly title: string;
-  /** What stands in the way; where nothing does, what it costs and what bounds it. */
+  /** The obstacle of the attack. If there is none: its price, and its bounds. */
   readonly because: string;
   readonly outcomes: Readonly<Record<DeviceName, Outcome>>;
   /** Where another reason holds on a device. */

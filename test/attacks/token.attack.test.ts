@@ -1,4 +1,6 @@
-/** Whoever holds the PIN of a member, with raw PKCS#11 calls: Clulow 2003, Bortolozzo et al. 2010, and our own ideas. */
+/**
+ * An attacker with the PIN of a member and raw PKCS#11 calls: Clulow 2003, Bortolozzo et al. 2010, and our own ideas.
+ */
 import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template, ulong } from '@antipode/cryptoki';
 import { openKeyring, type Protection } from '@antipode/hsm-core';
@@ -160,7 +162,7 @@ describe.each(DEVICES)('the holder of the PIN, on $name', (device) => {
     return 'refused';
   });
 
-  /** What would undo the hardening of a wrapping key, each alone. */
+  /** Changes that would each undo the hardening of a wrapping key. */
   const WIDER: Template = [
     ...flags({ encrypt: true, decrypt: true, sign: true, verify: true, derive: true, extractable: true }),
     ...flags({ sensitive: false, private: false, modifiable: true, copyable: true }),
@@ -367,7 +369,7 @@ describe.each(DEVICES)('who meddles with our own keys, on $name', (device) => {
   attack(device, 'decoy-domain-key', async () => {
     const [real] = await byLabel();
     const wrong = await decoy();
-    // Whoever goes by labels finds either.
+    // A search by label finds both.
     expect((await byLabel()).sort()).toEqual([real!, wrong].sort());
 
     const before = hex(member.keyring.domainKey(GROUP, 1).checkTag);
@@ -439,7 +441,7 @@ describe.each(DEVICES)('who meddles with our own keys, on $name', (device) => {
     await member.reopen();
     expect(await told()).toEqual(['public-key']);
     await raw.destroy(hidden.publicKey);
-    // What can be used to sign or decrypt does not vanish so.
+    // A key that can sign or decrypt does not disappear like this.
     const { ckaId } = member.domainKeys[0]!;
     const pair = await pairUnder(ckaId);
     const secret = await decoy(id(member.identity.ckaId));

@@ -1,4 +1,4 @@
-/** Whoever holds the PIN of the user, and not that of the security officer, before keys that only a trusted key may wrap. */
+/** An attacker with the PIN of the user, not of the security officer, against keys that only a trusted key may wrap. */
 import {
   CKA,
   CKG_MGF1_SHA1,

@@ -1,4 +1,7 @@
-/** `npm run bench`: what replication costs, beside what PKCS#11 alone costs. Data on standard output, the rest on standard error. */
+/**
+ * `npm run bench`: the cost of replication beside that of PKCS#11 alone. Data goes to standard output, the rest to
+ * standard error.
+ */
 import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { systemClock } from '@antipode/runtime';

@@ -1,7 +1,7 @@
 /**
- * What `partition attributes` claims of each attribute (set, carried, narrowed, lost) is what two real tokens say: the source's
- * where an application made the object, and the standby's where it was restored. The claims come from the one table of
- * attributes, and no attribute that the source has is without one (I13).
+ * The claims of `partition attributes` (set, carried, narrowed, lost) match two real tokens: the source's, where an
+ * application made the object, and the standby's, where it was restored. The claims come from the one table of
+ * attributes, and every attribute of the source has one (I13).
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { CKA, CKO, P256_PARAMS } from '@antipode/cryptoki';

@@ -57,7 +57,7 @@ describe('a wrong command line', () => {
     expect(stderr.trim()).not.toBe('');
   });
 
-  it('is told as JSON where JSON is asked for', () => {
+  it('is reported as JSON with --json', () => {
     const { stderr } = antipode('status', '--json', '--config', '/nowhere/operator.yaml');
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'CONFIG_INVALID', hint: expect.any(String) } });
   });
@@ -66,7 +66,7 @@ describe('a wrong command line', () => {
 describe('what an agent compiled', () => {
   const cache = join(CACHE, 'antipode');
 
-  it('is kept in a folder that is closed to everybody else, also where it was open', () => {
+  it('is kept in a folder that is closed to everybody else, even if it was open', () => {
     mkdirSync(cache, { recursive: true, mode: 0o777 });
     chmodSync(cache, 0o777);
     expect(antipode('agent', '--help').status).toBe(0);
@@ -234,7 +234,7 @@ describe('with a running system', () => {
     const declare = (...more: string[]) =>
       ask('group', 'create', 'payments', ...seats, ...scratch, '--failover', 'automatic', ...more);
     const again = await declare('--timeout', '2592000');
-    expect([again.status, again.stderr]).toEqual([0, 'Group payments is declared like this already: nothing to do.\n']);
+    expect([again.status, again.stderr]).toEqual([0, 'Group payments is already declared like this. Nothing to do.\n']);
     const other = await declare('--rpo', '60');
     expect([other.status, other.stderr]).toMatchObject([1, expect.stringContaining('rpoMs is 300000, declared 60000')]);
   });
@@ -313,7 +313,7 @@ describe('with a running system', () => {
     expect(unconfirmed.stderr).toMatch(/moves from a to b.*\n(.*\n)*Site a is fenced/);
     expect((await system.operator.resolve({ group: 'payments' })).site).toBe('a');
     const nobody = await ask('failover', 'payments', '--to', 'nowhere', '--yes');
-    // A misspelt name is no reason to accept a loss.
+    // A misspelt name must not lead to an accepted loss.
     expect([nobody.status, nobody.stderr.includes('REQUEST_INVALID')]).toEqual([2, true]);
   });
 

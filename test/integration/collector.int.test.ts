@@ -1,6 +1,6 @@
 /**
- * What a whole system erases: a key that was deleted at the source long ago is in no store and in no file any more, at any of
- * three sites with real tokens; until then it comes back, and everything that is alive restores afterwards.
+ * Erasure in a whole system, with three sites and real tokens. Long after its deletion at the source, a key is in no
+ * store and in no file of any site. Until then it can be restored. Afterwards everything alive still restores.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

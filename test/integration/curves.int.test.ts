@@ -1,7 +1,7 @@
 /**
- * Keys on any curve that the token makes: a curve is known by its parameters, so that both halves are carried, compared and
- * proved, and a key that was replaced under its names is known to be another. Judged at the standby by `pkcs11-tool`, by
- * OpenSSL's engine by id and by label, and by plain OpenSSL in this process.
+ * Keys on any curve that the token makes. A curve is known by its parameters. So both halves are carried, compared and
+ * proved, and a replaced key is recognised as another. The judges at the standby are `pkcs11-tool`, OpenSSL's engine by
+ * id and by label, and plain OpenSSL in this process.
  */
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, verify } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
@@ -40,7 +40,7 @@ function paramsOf(namedCurve: string, paramEncoding: 'named' | 'explicit' = 'nam
   return paramsIn(new Uint8Array(publicKey.export({ format: 'der', type: 'spki' })))!;
 }
 
-/** What an application knows of the pair that it has made: its public key, put together here and not by the product. */
+/** The public key that an application knows of its pair. It is composed here, not by the product. */
 async function make(params: Uint8Array, name: Template = names) {
   const made = await makePair(pair.source, params, ...name);
   // SoftHSM allows them where nobody asks, and has no mechanism for them.

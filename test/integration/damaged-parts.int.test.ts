@@ -1,6 +1,6 @@
 /**
- * A bit that flips in a standby's token: also in a part of an RSA key which the token signs without it is found by the next
- * scrub (I13). The next apply makes anew what is damaged, from the sealed blob, and what it replaces answers to no name (I14).
+ * A flipped bit in a standby's token. The next scrub finds it, even in a part of an RSA key that signing does not need
+ * (I13). The next apply restores the damaged object from its sealed blob. No name finds the old one (I14).
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -65,7 +65,7 @@ const FIXED = { decrypt: false, unwrap: false } as const;
 
 describe('what is damaged in the standby and bears the names of its successor leaves the token', () => {
   it.each<[string, number, (...name: Template) => Promise<unknown>, { sealed: number; left: number }]>([
-    // What works is a key, whosever it is: it is sealed before it goes.
+    // A working object is somebody's key, so it is sealed before it is destroyed.
     [
       'the value of a secret',
       CKA.VALUE,
@@ -111,7 +111,7 @@ describe('what is damaged in the standby and bears the names of its successor le
     expect(report).toMatchObject({ proof: { failed: 0, proved: kinds.length }, missing: [], altered: [] });
   });
 
-  it('also where it is a key that works, and then it is sealed first', async () => {
+  it('even if it is a key that works, and then it is sealed first', async () => {
     const name = [...label('shared'), ...id(Uint8Array.of(9)), ...flags({ encrypt: true })];
     await makeAes(pair.source, ...name);
     const target = await pair.replicate();
@@ -131,7 +131,7 @@ describe('what is damaged in the standby and bears the names of its successor le
   });
 });
 
-/** What an agent does after a scrub that found damage: nothing counts as applied. */
+/** As an agent does after a scrub that found damage: nothing counts as applied. */
 async function mended(target: SealedGeneration, provider = pair.b.provider) {
   const replica = { memory: new ReplicaMemory(), previous: [target] };
   await pair.group.apply(pair.b, target, { ...replica, provider, doubted: 'everything' });

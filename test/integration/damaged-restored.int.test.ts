@@ -19,7 +19,7 @@ afterAll(() => system?.close());
 const at = () => ({ config: loadAgentConfig(system.site('a').configFile), group: GROUP });
 const BLOCK = Buffer.alloc(16, 7);
 
-/** What each key of this label makes of a block. */
+/** The output of each key with this label for one block. */
 async function encrypted(site: string): Promise<string[]> {
   const token = await openRawToken(system.site(site).token);
   try {

@@ -1,4 +1,4 @@
-/** What the coordinator's connections make of a PostgreSQL that stalls, falls silent, is left behind or is held up. */
+/** The coordinator's connections with a PostgreSQL that stalls, falls silent, is left behind or is delayed. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

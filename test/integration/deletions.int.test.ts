@@ -1,6 +1,6 @@
 /**
- * What a whole system makes of deletions: an emptied token holds the captures until a person decides, deleted keys are listed
- * and come back at the site, and the group never says that it is protected meanwhile.
+ * Deletions in a whole system. After a token was emptied, captures are held until a person decides. Deleted keys are
+ * listed and can be restored at the site. Until then the group is never reported as protected.
  */
 import { silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';

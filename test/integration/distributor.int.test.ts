@@ -1,4 +1,4 @@
-/** A group whose domain keys come from a partition that is no member, with coordinator, agents and real tokens. */
+/** A group whose domain keys come from a partition that is not a member, with coordinator, agents and real tokens. */
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { GROUP, TestSystem } from '../support/system.ts';

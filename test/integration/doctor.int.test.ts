@@ -28,7 +28,7 @@ beforeAll(async () => {
     tls: { caFile: files('ca.crt'), certificateFile: files('tls.crt'), keyFile: files('tls.key') },
     log: silentLog,
   });
-  const refuse = () => Promise.reject(new AntipodeError('PEER_REFUSED', 'site may not speak for nobody'));
+  const refuse = () => Promise.reject(new AntipodeError('PEER_REFUSED', 'site must not speak for nobody'));
   server.add(CoordinatorService, { heartbeat: refuse });
   const status = async () => ({ coordinator: 'main', isLeader: true, isQueueUp: true });
   const others = OperatorService.methods.map(({ localName }) => [localName, refuse]);
@@ -44,7 +44,7 @@ afterAll(async () => {
   rmSync(root, { recursive: true });
 });
 
-/** What a check found: `ok`, or the code and the hint. */
+/** The finding of a check: `ok`, or the code and the hint. */
 type Found = Awaited<ReturnType<typeof agentFindings>>;
 const of = (findings: Found, check: string) => {
   const found = findings.find((one) => one.check === check);
@@ -186,7 +186,7 @@ describe('of an agent', () => {
     opened.push(lockFolder(join(folder, 'data'), { program: 'agent' }));
     const findings = await agentFindings(file);
     expect(of(findings, 'agent address')).toMatchObject({ ok: true, detail: `${address}, held by the running agent` });
-    expect(of(findings, 'agent data folder').detail).toBe('the agent runs on it');
+    expect(of(findings, 'agent data folder').detail).toBe('in use by the running agent');
   });
 
   function pin(group: string): void {

@@ -1,6 +1,6 @@
 /**
- * Domain key versions that nothing needs leave the tokens, and no key is lost by it: a coordinator, three agents, real tokens,
- * looked at with pkcs11-tool as anybody would.
+ * Domain key versions that nothing needs leave the tokens, and no key is lost. A coordinator, three agents and real
+ * tokens, examined with pkcs11-tool.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { domainKeyTable } from '../../apps/cli/src/commands/group.ts';
@@ -49,7 +49,7 @@ async function forgetOld(name: string): Promise<void> {
   for (const { digest } of store.list(GROUP)) if ((await store.summary(digest)).versions?.has(1)) store.retire(digest);
 }
 
-it('stays at every member while one is away, and everybody is told why', async () => {
+it('stays at every member while one is away, and status says why', async () => {
   await system.stopAgent('c');
   for (let round = 0; round < ROUNDS; round += 1) {
     system.makeKey('a', `10${round.toString(16).padStart(2, '0')}`);
@@ -63,8 +63,8 @@ it('stays at every member while one is away, and everybody is told why', async (
     return isSeenAway && old.length === 2 && old.every(({ neededFor }) => neededFor === '') && found;
   });
   expect(state.olderKeysNeededFor).toMatch(/^site c is (suspect|down)$/);
-  expect(domainKeyTable(state)).toContain('stay at every member, since site c is');
-  // What was heard of it last is shown with its age.
+  expect(domainKeyTable(state)).toContain('stay at every member, because site c is');
+  // Its last report is shown with its age.
   expect(state.domainKeys.filter(({ site, version }) => site === 'c' && version === 1)).toHaveLength(2);
   for (const versions of Object.values(await tokens())) expect(versions).toEqual(expect.arrayContaining(['1', '2']));
 });

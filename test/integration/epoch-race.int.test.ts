@@ -1,6 +1,6 @@
 /**
- * An acknowledgement and the epoch of a failover at the same moment, on a real PostgreSQL: never does an epoch begin without
- * what has been acknowledged, whichever of the two comes first (I3).
+ * An acknowledgement and the epoch of a failover at the same moment, on a real PostgreSQL. An epoch never begins
+ * without an acknowledged generation, whichever of the two comes first (I3).
  */
 import { chmodSync, rmSync } from 'node:fs';
 import { AntipodeError, seededPrng, silentLog, systemClock } from '@antipode/runtime';

@@ -97,7 +97,7 @@ describe('names', () => {
 });
 
 describe('what survives', () => {
-  /** What an unwrap forgets, and dates, of which tests of their own tell. */
+  /** Attributes that an unwrap loses, and dates. Other tests cover them. */
   const LOST: readonly string[] = [
     ...['local', 'neverExtractable', 'alwaysSensitive', 'keyGenMechanism', 'checkValue'],
     ...['startDate', 'endDate'],

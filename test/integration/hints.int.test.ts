@@ -1,4 +1,7 @@
-/** What a tired operator is told to do: by the place that knows, on real tokens and folders, and never something dangerous. */
+/**
+ * The hints for a tired operator, on real tokens and folders. They come from the place that knows, and never suggest
+ * anything dangerous.
+ */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPartition } from '@antipode/hsm-core';
@@ -71,25 +74,25 @@ describe('a token that is not found', () => {
     });
   });
 
-  it('where the module shows none at all may be away', async () => {
+  it('where the module shows none at all points to the HSM and its link', async () => {
     const empty = join(token.folder, 'empty.conf');
     mkdirSync(join(token.folder, 'no-tokens'));
     writeFileSync(empty, `directories.tokendir = ${join(token.folder, 'no-tokens')}\n`);
     expect(await open({ environment: { SOFTHSM2_CONF: empty } })).toMatchObject({
       code: 'PARTITION_NOT_FOUND',
-      hint: expect.stringContaining('is away'),
+      hint: expect.stringContaining('Check the HSM, the link to it'),
     });
   });
 
-  it('under its serial, and whose label another has, was initialised anew', async () => {
+  it('under its serial, and whose label another has, was initialised again', async () => {
     expect(await open({ serial: '0123456789abcdef' })).toMatchObject({
       code: 'PARTITION_NOT_FOUND',
-      hint: expect.stringContaining('initialised anew'),
+      hint: expect.stringContaining('initialised again'),
     });
   });
 });
 
-it('a second agent on a folder is told to leave it alone, not to remove anything', async () => {
+it('the hint to a second agent on a folder is to leave it alone, not to remove anything', async () => {
   const lock = lockFolder(config.dataFolder, { program: 'agent' });
   const error = thrown(() => lockFolder(config.dataFolder, { program: 'agent' }));
   expect(error.code).toBe('FILE_EXISTS');

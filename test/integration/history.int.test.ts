@@ -1,4 +1,4 @@
-/** What the coordinator reads each second does not grow with what has been. Counted in rows, not in time. */
+/** The coordinator's reads each second do not grow with history. Counted in rows, not in time. */
 import { chmodSync, rmSync } from 'node:fs';
 import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';

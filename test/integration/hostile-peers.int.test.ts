@@ -160,7 +160,7 @@ describe('a request', () => {
     expect(await client.apply({ fence: FENCE, generation: ref, sources: sources(200) })).toBeDefined();
   });
 
-  it('that is no such message is refused', async () => {
+  it('that is not such a message is refused', async () => {
     const stream = start(raw(await serve(), 'coordinator'), 'Apply');
     const answer = answered(stream);
     stream.end(Buffer.concat([announce(4), Buffer.from('ffffffff', 'hex')]));

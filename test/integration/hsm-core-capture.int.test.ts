@@ -123,7 +123,7 @@ describe('what was deleted', () => {
     });
   });
 
-  it('is no object that only one of two looks misses', async () => {
+  it('is not an object that only one of two looks misses', async () => {
     for (const id of ['01', '02']) a.token.makeAes(id);
     const first = await group.captured(a);
     a.token.makeAes('03');
@@ -142,7 +142,7 @@ describe('what was deleted', () => {
   });
 });
 
-it('keeps the identity of an object that changes while all is sealed anew', async () => {
+it('keeps the identity of an object that changes while all is sealed again', async () => {
   for (const id of ['01', '02']) a.token.makeAes(id);
   const first = await group.captured(a);
   await enrolTogether([a, b], { group: group.name, version: 2 });

@@ -1,4 +1,4 @@
-/** What a crash leaves in a real token, what the next apply makes of it, and what it never touches. */
+/** The leftovers of a crash in a real token, how the next apply treats them, and what it never touches. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CKA, CKM, mechanism, P256_PARAMS } from '@antipode/cryptoki';
@@ -251,7 +251,7 @@ describe('an apply that fails on a real token', () => {
     expect(proof).toMatchObject({ proved: 2, failed: 0 });
   });
 
-  it('replaces a key that may not be destroyed once, and a new domain key version replaces none', async () => {
+  it('replaces an indestructible key once, and a new domain key version replaces none', async () => {
     onToken(a.token, (cryptoki, session) => {
       const names = [
         [0x003, Buffer.from('stays')],

@@ -1,4 +1,4 @@
-/** Looks at a real token: what is told, what is not told again, and how far apart they lie. */
+/** Looks at a real token: their first report, their later reports, and the time between them. */
 import type { Handle } from '@antipode/hsm-core';
 import { hex, systemClock } from '@antipode/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -23,7 +23,7 @@ describe('a worker', () => {
 
   afterEach(() => token.remove());
 
-  it('lets nothing that a vendor library prints stand in the output of its parent', () => {
+  it('keeps the prints of a vendor library out of the output of its parent', () => {
     // OpenSC's spy prints every call, here to the standard output of the process that it is in.
     const config = {
       ...token.config,
@@ -91,7 +91,7 @@ describe('a worker', () => {
     }
   });
 
-  it('that hangs is killed when it is closed, and the call that hung is told', async () => {
+  it('that hangs is killed when it is closed, and the hanging call is reported', async () => {
     const lines: string[] = [];
     const log = new Log({ level: 'warn', format: 'text', write: (line) => lines.push(line) });
     let provider!: Awaited<ReturnType<typeof openPartition>>;
@@ -105,7 +105,7 @@ describe('a worker', () => {
     expect(lines.join()).toContain('inventory');
   });
 
-  it('ends at once when its parent is another than it was told, and not for a parent with the number 1', async () => {
+  it('ends at once if its parent is not the expected one, and not for a parent with the number 1', async () => {
     const stray = fork(WORKER, ['1'], { stdio: 'ignore' });
     expect(await once(stray, 'exit')).toEqual([0, null]);
     // In a container the agent is number 1: the worker's parent is who it should be.
@@ -118,7 +118,7 @@ describe('a worker', () => {
 });
 
 describe('an own key that was made and not recorded', () => {
-  it('is no object of anybody: it is not in the way of a drill, and is not captured', async () => {
+  it('does not count as an object: it does not hinder a drill, and is not captured', async () => {
     const scratch = await TestMember.make('scratch');
     try {
       await enrolTogether([scratch], { group: 'payments', version: 1 });

@@ -339,7 +339,7 @@ describe('replication of every object class', () => {
     for (const entry of atB.sealed?.generation.entries ?? []) expect(entry).toEqual(before.get(entry.objectId));
   });
 
-  it('carries forward what the standby cannot read back, also where something of the key changed there', async () => {
+  it('carries forward what the standby cannot read back, even if the key changed there', async () => {
     const idOf = ({ attributes }: { attributes: { id?: Uint8Array } }) => hex(attributes.id ?? new Uint8Array());
     const first = newest!.generation.entries.find((entry) => idOf(entry) === 'c4')!;
     // What SoftHSM made says of itself, and what it forgets of a key that came by unwrapping.
@@ -519,7 +519,8 @@ describe('keys that another process makes meanwhile', () => {
     let looks = 0;
     const isSlow = (id: Uint8Array | undefined): boolean => hex(id ?? new Uint8Array()) === 'cb';
     const slow = (await a.provider.inventory()).filter(({ attributes }) => isSlow(attributes.id));
-    // What was measured beside a running pkcs11-tool: the key is there, its ID and label are not yet. It has changed then.
+    // As measured beside a running pkcs11-tool: the key is already there, its ID and label are not. Then it has
+    // changed.
     const early = faulty(a.provider, {
       look: async (options) => {
         looks += 1;

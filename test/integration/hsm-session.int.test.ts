@@ -1,6 +1,6 @@
 /**
- * A session that has become void, through a module that lies on order: the agent's partition starts its worker again and
- * repeats the work, says what the HSM answered where that does not help, and blames no object for it.
+ * A void session, through a module that lies on order. The agent's partition restarts its worker and repeats the work.
+ * If that does not help, it reports the answer of the HSM. It blames no object.
  */
 import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -99,7 +99,7 @@ describe('a partition of the agent whose session is void', () => {
       code: 'HSM_REFUSED',
       details: { call: 'C_GenerateKeyPair', returnValue: 'CKR_FUNCTION_FAILED' },
     });
-    // What is wrong is told of the partition, until some work succeeds.
+    // The partition shows the fault until some work succeeds.
     expect(partition.failure?.message).toContain('CKR_FUNCTION_FAILED to C_GenerateKeyPair');
     expect(lines.join('\n')).toContain('CKR_FUNCTION_FAILED');
     token.tell();
@@ -163,7 +163,7 @@ describe('a link that fails while objects are looked at', () => {
     0x80000101,
   ];
 
-  it.each(LINK)('is no damage of theirs when the device answers %s to everything', async (code) => {
+  it.each(LINK)('does not count as their damage when the device answers %s to everything', async (code) => {
     const { b, token, group, sealed } = await replicated();
     const memory = new ReplicaMemory();
     await group.apply(b, sealed, { memory });

@@ -1,4 +1,4 @@
-/** The module that lies on order, itself: what it is told, an application meets, and nothing else changes. */
+/** The module that lies on order: an application meets exactly the ordered lies, and nothing else changes. */
 import { spawnSync } from 'node:child_process';
 import { CKA, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -36,7 +36,7 @@ const isSensitive = async (key: bigint): Promise<boolean> =>
   (await application.attributes(key, [SENSITIVE])).get(SENSITIVE)![0] === 1;
 
 describe('a token behind the module that lies on order', () => {
-  it('works as it does without the module where nothing is told', async () => {
+  it('works without orders as it does without the module', async () => {
     const key = await makeAes(application, ...label('honest'), ...flags({ encrypt: true, decrypt: true }));
     const data = Buffer.alloc(16, 7);
     const sealed = await application.encrypt(mechanism(CKM.AES_ECB), key, data);
@@ -132,7 +132,7 @@ describe('a token behind the module that lies on order', () => {
     expect(await application.find(label('made all the same'))).toHaveLength(1);
   });
 
-  it('makes a call as slow as it is told', async () => {
+  it('makes a call as slow as ordered', async () => {
     token.tell({ lie: 'delay', ms: 150, function: 'C_FindObjectsInit' });
     const before = performance.now();
     await application.find([]);

@@ -1,6 +1,6 @@
 /**
- * A token that keeps a protection of keys that it generates, and drops it from keys that it makes in another way. What counts
- * is what somebody with the PIN gets of the key that lies in the token: asked by raw calls, past the module that lies.
+ * A token that enforces a protection for generated keys, and drops it from keys made in another way. The test asks what
+ * somebody with the PIN gets of the key in the token, by raw calls that bypass the lying module.
  */
 import { CKA, CKO } from '@antipode/cryptoki';
 import { hasCode } from '@antipode/runtime';

@@ -1,6 +1,6 @@
 /**
- * The identity of a member moves into a token of its own while the group goes on: every step of the documented path, what is
- * refused before its time, and what the tokens and other programs show afterwards. Real tokens, agents and coordinator.
+ * The identity of a member moves into its own token while the group continues. Every step of the documented path, the
+ * refusals before its time, and the view of tokens and other programs afterwards. Real tokens, agents and coordinator.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { silentLog } from '@antipode/runtime';
@@ -102,7 +102,7 @@ it('keeps the old pair until a domain key came under the new one, and every site
   });
   await replicated(['b', 'c']);
   const unsaid = await rejection(move({ destroyOld: true, pinnedAt: ['a'] }));
-  expect(unsaid.message).toContain('the word of site c');
+  expect(unsaid.message).toContain('a confirmation from site c');
   expect(privateKeys(token)).toHaveLength(3);
 
   const moved = await move({ destroyOld: true, pinnedAt: ['a', 'c'] });

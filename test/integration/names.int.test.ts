@@ -1,6 +1,6 @@
 /**
- * What a name finds at a standby (I14): keys are replaced under their names and deleted at the source, and the programs that
- * use a token judge what answers at the standbys: `pkcs11-tool` by id (asked to sign, version 0.23 looks at no label), and
+ * The object that a name finds at a standby (I14), after keys were replaced under their names and deleted at the
+ * source. Programs that use a token are the judges: `pkcs11-tool` by id (to sign, version 0.23 ignores labels), and
  * OpenSSL's engine by id and by label.
  */
 import { rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** What somebody does who may load the module and has no PIN: whatever it is, nothing of the partition stops for it. */
+/** Actions of somebody who can load the module and has no PIN. None of them stops the partition. */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => pair.close());
 
-/** 0x04 and 64 bytes that are no point of P-256, as a DER octet string. */
+/** 0x04 and 64 bytes that are not a point of P-256, as a DER octet string. */
 const OFF_CURVE = Buffer.concat([Buffer.from('044104', 'hex'), Buffer.alloc(64, 7)]);
 
 const publicKey = (point: Uint8Array, ...template: Template): Template => [

@@ -1,4 +1,4 @@
-/** What an object has and no replica gets is said, by object and by the name of the attribute (I13). */
+/** Attributes that no replica gets are reported, by object and name of the attribute (I13). */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -68,12 +68,12 @@ it('of trust, dates that cannot be read, and what belongs to certificates; of no
       'CKA_HASH_OF_ISSUER_PUBLIC_KEY',
     ],
   });
-  // So it is: the replica has none of it.
+  // Indeed the replica does not have it.
   await pair.apply(captured.sealed!);
   for (const [name, type] of [['trusted', CKA_TRUSTED] as const, ['full', CKA_URL] as const]) {
     const [there] = await standby.find(label(name));
     expect([name, (await standby.attributes(there!, [type])).get(type)?.some(Boolean) ?? false]).toEqual([name, false]);
   }
-  // What did not change is not read again, and stays as it was.
+  // An unchanged object is not read again, and its report stays.
   expect(found(await group.capture(a))).toEqual({});
 });

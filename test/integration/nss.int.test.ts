@@ -150,7 +150,7 @@ describe('from SoftHSM to NSS', () => {
     await expectHeld(group, nss, sealed);
   });
 
-  it('what NSS cannot forbid is not made: a key that may not be copied is refused, and never made wider', async () => {
+  it('refuses a key that must not be copied, because NSS cannot forbid it, and never makes it wider', async () => {
     const domain = await SoftwareDomain.installIn(soft.provider);
     const restricted = { ...named('restricted'), encrypt: true, copyable: false };
     const [planted] = await domain.plant(soft.provider, [secretKey('aes', randomBytes(32), restricted)]);

@@ -1,4 +1,4 @@
-/** What an application changes in its token, and what becomes of it at the standby and in the generations to come. */
+/** Changes by an application in its token, and their effect on the standby and on later generations. */
 import { randomBytes } from 'node:crypto';
 import { CKA, CKO, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -51,13 +51,13 @@ describe('a change at the source reaches the standby', () => {
     for (const name of ['certificate 2', 'data 2']) await replica(name);
     const ids = ({ generation }: typeof first): string[] => generation.entries.map(({ objectId }) => objectId).sort();
     expect([ids(second), second.generation.tombstones]).toEqual([ids(first), []]);
-    // What was sealed of the values serves on.
+    // The sealed objects of the values stay in use.
     const blobs = ({ generation }: typeof first): unknown[] =>
       generation.entries.map(({ blobSha256 }) => blobSha256).sort();
     expect(blobs(second)).toEqual(blobs(first));
   });
 
-  it('also where no object may be modified: another is made, and the old one destroyed', async () => {
+  it('even if no object can be modified: another is made, and the old one destroyed', async () => {
     const { source, standby } = pair;
     const value = randomBytes(32);
     const fixed = flags({ copyable: false, modifiable: false });
@@ -94,7 +94,7 @@ describe('a source key that turns unextractable', () => {
       ['unextractable', 'private-key'],
       ['unextractable', 'secret-key'],
     ]);
-    // Also where nobody remembers which handle it was: by its public half, or by what it resembles.
+    // Even if its handle is forgotten: by its public half, or by resemblance.
     await pair.restart();
     expect((await group.capture(a)).sealed).toBeUndefined();
     expect((await pair.apply(second)).applied).toHaveLength(3);
@@ -103,7 +103,7 @@ describe('a source key that turns unextractable', () => {
 });
 
 describe('a deleted key', () => {
-  it('leaves the standby, and stands in the manifest with what brings it back', async () => {
+  it('leaves the standby, and is in the manifest with everything that restores it', async () => {
     const { source, standby, group } = pair;
     const gone = await makeAes(source, ...label('gone'));
     await makeAes(source, ...label('stays'));

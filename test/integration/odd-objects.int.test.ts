@@ -1,6 +1,6 @@
 /**
- * One odd object does not stop a group (I15): whatever software or a token says of it is its own. It is left out by name at
- * the source, or not restored at one standby; everything beside it goes on.
+ * One odd object does not stop a group (I15): an error of software or token concerns that object only. It is left out
+ * by name at the source, or not restored at one standby. Everything else continues.
  */
 import { execFileSync } from 'node:child_process';
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
@@ -248,7 +248,7 @@ describe('an object of which the token fails at the source', () => {
     expect((await group.verify(b, sealed)).proof).toMatchObject({ proved: 2, failed: 0 });
   });
 
-  it('keeps what was captured of it, also where nobody remembers its handle', async () => {
+  it('keeps its captured copy, even if its handle is forgotten', async () => {
     await makeAes(application, ...label('odd'));
     await makeAes(application, ...label('first'));
     const first = await group.captured(a);

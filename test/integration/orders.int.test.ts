@@ -1,4 +1,7 @@
-/** Orders that last longer than their connection, over real sockets: the agent's book of orders against the coordinator's asking. */
+/**
+ * Orders that last longer than their connection, over real sockets: the agent's book of orders and the coordinator's
+ * questions.
+ */
 import { rmSync } from 'node:fs';
 import {
   createClient,

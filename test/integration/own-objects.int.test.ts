@@ -81,7 +81,10 @@ describe('a program that takes the private key of the token', () => {
     expect(said.toString()).toContain('Verified OK');
   });
 
-  /** Signs or decrypts with whichever private key `pkcs11-tool` takes when it is told none; whether it was the application's. */
+  /**
+   * Signs or decrypts with the private key that `pkcs11-tool` takes by default. Returns whether it was the
+   * application's.
+   */
   function usesItsOwn(token: TestToken, use: 'sign' | 'decrypt'): boolean {
     const file = (name: string): string => join(token.folder, name);
     token.tool('--read-object', '--type', 'pubkey', '--id', '02', '--output-file', file('public.der'));
@@ -142,7 +145,7 @@ describe('a program that takes the private key of the token', () => {
     token.makeAes('01');
     await member.reopen();
     const { generation } = await new SealedGroup().captured(member);
-    // What has the handle of the identity key in the other token is an object like any other.
+    // The object with the handle of the identity key in the other token is an ordinary object.
     expect(generation.entries.map(({ keyType }) => keyType)).toEqual(['aes']);
     const message = randomBytes(10);
     const signature = await member.provider.signAsIdentity(member.keyring.identity.handle, message);

@@ -102,7 +102,7 @@ it('keep their worker, which takes less than half a gigabyte', async () => {
   expect(lines.join()).not.toContain('recycled');
 });
 
-it('begin anew with a worker that has grown too big, after some turns at least', async () => {
+it('begin again with a worker that has grown too big, after some turns at least', async () => {
   const providers = await providersOf(4, { residentBytesMax: 20 * MIB, turnsMin: 2 });
   expect(providers.map((provider) => providers.indexOf(provider))).toEqual([0, 0, 2, 2]);
   expect(lines.filter((line) => line.includes('HSM worker recycled'))).toHaveLength(2);

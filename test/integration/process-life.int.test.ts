@@ -203,7 +203,7 @@ describe('a coordinator', () => {
   it.each([
     ['database', 'postgres', 3, 'loop pass failed'],
     ['queue', 'redis-server', 0, 'coordinator started'],
-  ])('ends when it is told to while its %s stands still', async (_what, program, countMin, said) => {
+  ])('ends on a signal while its %s stands still', async (_what, program, countMin, said) => {
     const { config } = await coordinatorFolder();
     const process = run(['coordinator', 'run', '--config', config]);
     await says(process, 'coordinator started');
@@ -245,7 +245,7 @@ describe('a coordinator', () => {
         expect(second.output()).toContain(`an earlier ${server}, process ${orphans[0]}`);
         expect(second.output()).toContain(join(data, server));
         expect(second.output()).toContain(`kill -CONT ${orphans[0]}`);
-        // What it says to do helps.
+        // Its hint helps.
         for (const pid of orphans) globalThis.process.kill(pid, 'SIGCONT');
         await until('the orphans have ended', () => orphans.every(hasEnded) || undefined);
         await says(run(['coordinator', 'run', '--config', config]), 'coordinator started');
@@ -273,7 +273,7 @@ describe('a coordinator', () => {
     expect(process.output()).toContain('the certificate has begun');
   });
 
-  it('ends when it is told to while it waits for its certificate', async () => {
+  it('ends on a signal while it waits for its certificate', async () => {
     const { config } = await withLateCertificate(
       await coordinatorFolder(),
       { kind: 'coordinator', name: 'main' },
@@ -285,7 +285,7 @@ describe('a coordinator', () => {
     expect(await process.ended).toBe(0);
   });
 
-  it('ends when it is told to while it waits for a database that says nothing', async () => {
+  it('ends on a signal while it waits for a silent database', async () => {
     const silent = createServer(() => {});
     servers.push(silent);
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
@@ -365,7 +365,7 @@ describe('an agent', () => {
     expect([site.address, site.refusedAgent?.address]).toEqual([`localhost:${one.port}`, `localhost:${other.port}`]);
     expect(site.refusedAgent?.peer).toMatch(/:\d+$/);
     const text = statusText(await status(port));
-    expect(text).toContain('A second agent speaks as site a and is refused since');
+    expect(text).toContain('A second agent claims to be site a and has been refused for');
     expect(text).toContain(`localhost:${other.port}`);
     expect(isDegraded(await status(port))).toBe(true);
   });
@@ -379,7 +379,7 @@ describe('an agent', () => {
     await says(agent, 'site agent started');
   });
 
-  it('ends when it is told to while its HSM worker hangs, and takes it along', async () => {
+  it('ends on a signal while its HSM worker hangs, and takes it along', async () => {
     const { config } = await agentFolder();
     await initialisePartition({ config: loadAgentConfig(config), name: 'main', log: silentLog });
     const agent = run(['agent', 'run', '--config', config]);

@@ -1,4 +1,4 @@
-/** Who is let in, over real loopback sockets: certificates, authorities, roles, key agreement, rotation. */
+/** Admission of callers, over real loopback sockets: certificates, authorities, roles, key agreement, rotation. */
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,7 @@
-/** The wire over real loopback sockets: calls, streams, errors, and links that fail. Who is let in: protocol-tls.int.test.ts. */
+/**
+ * The wire over real loopback sockets: calls, streams, errors, and failing links. Admission is in
+ * protocol-tls.int.test.ts.
+ */
 import { rmSync } from 'node:fs';
 import {
   type Client,

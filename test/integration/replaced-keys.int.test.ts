@@ -1,6 +1,6 @@
 /**
- * Keys that are replaced under the names and the handles of others, and keys that storage damages: on real tokens, behind a
- * module that uses handles again, and in the files of SoftHSM.
+ * Keys replaced under the names and handles of others, and keys damaged by storage: on real tokens, behind a module
+ * that reuses handles, and in the files of SoftHSM.
  */
 import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
@@ -60,7 +60,7 @@ class Pair {
   }
 }
 
-/** What the one key of this label makes of a block. */
+/** The output of the one key with this label for one block. */
 async function encrypted(token: RawToken, name: string): Promise<string> {
   const keys = await token.find([[CKA.CLASS, CKO.SECRET_KEY], ...label(name)]);
   expect(keys).toHaveLength(1);

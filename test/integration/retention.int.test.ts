@@ -1,4 +1,4 @@
-/** What the coordinator's database keeps of a year, and what of it nobody can take away. */
+/** The records that the coordinator's database keeps after a year, and those that nobody can remove. */
 import { chmodSync, rmSync } from 'node:fs';
 import { Log, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';

@@ -1,4 +1,4 @@
-/** One dead token in another slot of the module: the healthy partition opens all the same, and the dead one is told. */
+/** One dead token in another slot of the module. The healthy partition still opens, and the dead slot is reported. */
 import { openPartition } from '@antipode/hsm-core';
 import { silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';

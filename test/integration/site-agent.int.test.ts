@@ -171,7 +171,7 @@ describe('a peer', () => {
     expect(reachable).toBe(false);
   });
 
-  it('is no unreachable one when it refuses by itself', async () => {
+  it('does not count as unreachable when it refuses by itself', async () => {
     const port = await other(await trust.issue({ kind: 'site', name: 'b' }));
     const error = await rejection(dial(port).ping({}));
     expect(error).toMatchObject({ code: 'PEER_REFUSED', details: { own: true } });

@@ -1,4 +1,7 @@
-/** Habits of SoftHSM that no other test happens upon, each with what keeps us from falling for it. docs/devices/softhsm2.md lists all. */
+/**
+ * Traps of SoftHSM that no other test covers, each with the protection against it. docs/devices/softhsm2.md lists all
+ * traps.
+ */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, renameSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -131,7 +134,7 @@ describe('a member', () => {
     expect(outcome).toMatchObject({ proved: false, checks: [{ use: 'sign', outcome: 'proved' }] });
   });
 
-  it('tells a half-made AES key that it may not even wrap from a mechanism that is not there', async () => {
+  it('tells a half-made AES key that it cannot even wrap from a missing mechanism', async () => {
     const uses = { encrypt: true, decrypt: true, sign: false, verify: false, wrap: false, unwrap: false };
     onToken(member.token, (cryptoki, session) =>
       cryptoki.generateKey(session, { type: AES_KEY_GEN }, [

@@ -2,7 +2,10 @@
 import { expect, it } from 'vitest';
 import { measureStretches, STRETCH_MS_MAX } from '../bench/measures/stretches.ts';
 
-/** A quarter of the promised size. Work that does not make way takes a quarter as long here. Work of a fixed length does not. */
+/**
+ * A quarter of the promised size. Work that does not make way takes a quarter as long here. Work of a fixed length does
+ * not.
+ */
 const SHARE = 4;
 const STRETCH_MS = STRETCH_MS_MAX / 2;
 

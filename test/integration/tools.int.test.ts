@@ -80,7 +80,7 @@ function makeByNss(nss: NssUser): void {
     );
     nss.addCertificate(name, `${name}.pem`);
   }
-  // What it makes unextractable, and cannot be told not to.
+  // Keys that it always makes unextractable.
   desk.openssl(
     ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'p12.key', '-out', 'p12.pem', '-subj', '/CN=p12'],
   );

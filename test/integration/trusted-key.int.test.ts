@@ -1,6 +1,6 @@
 /**
- * Keys with CKA_WRAP_WITH_TRUSTED under a trusted key, on real tokens: what the security officer's step changes, what programs
- * find at a standby, and what the PIN of the user still cannot do.
+ * Keys with CKA_WRAP_WITH_TRUSTED under a trusted key, on real tokens: the effect of the security officer's step, the
+ * objects that programs find at a standby, and the limits of the user's PIN.
  */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
@@ -193,7 +193,7 @@ it('holds a capture that a new version would leave guarded keys out of, until th
   const sealed = await group.captured(a!);
   expect(sealed.generation.uncaptured).toEqual([]);
   const again = { memory: new ReplicaMemory(), previous: [before] };
-  // Recognised under the new version: nothing is made anew.
+  // Recognised under the new version: nothing is made again.
   expect(await group.apply(b!, sealed, again)).toMatchObject({ applied: [], refused: [] });
   expect((await group.verify(b!, sealed, again)).contentDigest).toBe(sealed.contentDigest);
 });

@@ -1,7 +1,10 @@
 import { expect, it } from 'vitest';
 import { paths, read, type SourceFile } from './support/tree.ts';
 
-/** What would tie the repository to one machine or one network. Written so that this file does not break its own rule. */
+/**
+ * Strings that would tie the repository to one machine or one network. Written so that this file does not break its own
+ * rule.
+ */
 const PLACES: Readonly<Record<string, RegExp>> = {
   'a package registry': /\bregistry\.[a-z0-9-]+\.[a-z]{2,}\b/i,
   'an absolute path of one machine': /(?<![\w.)\]}*-])\/(?:work|home\/[a-z]\w*|Users\/\w+)\//,

@@ -13,7 +13,7 @@ export function onToken<T>(token: TestToken, work: (cryptoki: Cryptoki, session:
   });
 }
 
-/** What anybody sees and does who may load the module. */
+/** A session without a login: anybody who can load the module has one. */
 export function withoutPin<T>({ label, environment }: TestToken, work: (cryptoki: Cryptoki, session: bigint) => T): T {
   // The module reads its environment with getenv, which process.env reaches.
   const before = process.env['SOFTHSM2_CONF'];
@@ -30,9 +30,9 @@ export function withoutPin<T>({ label, environment }: TestToken, work: (cryptoki
 }
 
 /**
- * Leaves every extractable key of the token half made, as a kill in C_UnwrapKey does: SoftHSM keeps an object as a file of
- * attributes, each of type, kind and value, and has written all of them but the value by then; `also` names more that it
- * has not. To be seen by new processes.
+ * Leaves every extractable key of the token half made, as a kill in C_UnwrapKey does. SoftHSM keeps an object as a file
+ * of attributes, each with type, kind and value. At that moment it has written all of them except the value; `also`
+ * names more missing ones. Only new processes see it.
  */
 export function halveKeys({ folder }: TestToken, { also = [] }: { also?: readonly AttributeName[] } = {}): void {
   const unwritten = new Set([...VALUES, ...also.map((name) => ATTRIBUTES[name].type)]);
@@ -46,8 +46,8 @@ export function halveKeys({ folder }: TestToken, { also = [] }: { also?: readonl
 }
 
 /**
- * Flips a bit in the middle of this attribute of every object but those in these files, as a disk that rots would; tells of
- * how many. To be seen by new processes.
+ * Flips a bit in the middle of this attribute of every object, except of those in these files, as a failing disk would.
+ * Returns how many. Only new processes see it.
  */
 export function flipAttribute({ folder }: TestToken, type: number, { but }: { but: ReadonlySet<string> }): number {
   let flipped = 0;

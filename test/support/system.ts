@@ -45,7 +45,7 @@ export interface SystemOptions {
   readonly createGroup?: boolean;
   /** Partitions with a receiving key and an officer key. */
   readonly officerKeys?: boolean;
-  /** A fourth site, d, with a partition that is no member and brings the domain keys. */
+  /** A fourth site, d, with a partition that is not a member and brings the domain keys. */
   readonly distributor?: boolean;
   readonly failoverPolicy?: FailoverPolicy | undefined;
   /** How many objects a capture may lose before it is held, where applications delete without end. */

@@ -50,7 +50,7 @@ export class TokenPair {
     return result;
   }
 
-  /** What is in the token of a member, but its own keys. */
+  /** The objects in the token of a member, without its own keys. */
   async objects({ provider, keyring }: TestMember): Promise<ObservedObject[]> {
     return (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
   }

@@ -19,7 +19,7 @@ export class Desk {
     return join(this.folder, name);
   }
 
-  /** What it prints; what it says to standard error stands in the error where it fails. */
+  /** Its output. If it fails, the error contains its standard error. */
   run(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): string {
     const options = { cwd: this.folder, env: { ...process.env, ...env }, stdio: 'pipe' as const };
     return execFileSync(program, args, options).toString();
@@ -103,7 +103,7 @@ export class NssUser {
     return this.#run(tool, ...args, '-f', this.#token.config.pinFile);
   }
 
-  /** Keys that applications can replicate: NSS makes them unextractable unless it is told. */
+  /** Keys that applications can replicate. By default NSS makes unextractable keys. */
   makeRequest(file: string, ...key: string[]): void {
     writeFileSync(this.#desk.at('noise'), Buffer.alloc(1024, file));
     const flags = ['--keyAttrFlags', 'token,private,sensitive,extractable', '-z', this.#desk.at('noise')];
@@ -115,7 +115,7 @@ export class NssUser {
     this.run('certutil', '-A', '-h', this.#token.label, '-n', name, '-t', ',,', '-i', file);
   }
 
-  /** Into the database: trust is no matter of tokens. */
+  /** Into the database: trust is not kept in tokens. */
   trust(file: string): void {
     this.run('certutil', '-A', '-n', 'authority', '-t', 'TC,TC,TC', '-i', file);
   }

@@ -1,4 +1,7 @@
-/** Makes a key that the security officer trusts, as only he can: CKA_TRUSTED. Arguments: module, token label, PIN of the officer, label. */
+/**
+ * Makes a key with CKA_TRUSTED, which only the security officer can. Arguments: module, token label, PIN of the
+ * officer, label.
+ */
 import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKO, loadCryptoki } from '@antipode/cryptoki';
 import { flags, label, value } from '../attacks/support/templates.ts';

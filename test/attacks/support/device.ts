@@ -17,11 +17,11 @@ export interface AttackDevice {
   readonly keyWrap: number;
   /** Mechanisms without integrity, and whether the token unwraps by them. */
   readonly malleableWraps: ReadonlyMap<number, boolean>;
-  /** What the token is known not to keep. */
+  /** The protections that the token is known not to enforce. */
   readonly unenforced: readonly Protection[];
   /** A second key of a class under the CKA_ID of another takes its place. */
   readonly keepsOnePerId: boolean;
-  /** How it says that a key may not be used so, and that an object may not be changed. */
+  /** Its answers to a forbidden use of a key, and to a change of an unchangeable object. */
   readonly notPermitted: readonly string[];
   readonly notModifiable: string;
 }
@@ -61,7 +61,7 @@ export type Member = TestMember<AnyToken>;
 export const makeMember = ({ makeToken: make }: AttackDevice, label: string): Promise<Member> =>
   TestMember.on(make(label), { withReceivingKey: true });
 
-/** One attack: shows first that it works where nothing stands in its way, then says what became of it with us. */
+/** One attack. It first shows that it works without an obstacle, then reports its outcome here. */
 export function attack(device: AttackDevice, id: AttackId, attempt: () => Promise<Outcome>): void {
   const { title, outcomes } = ATTACKS[id];
   it(`${outcomes[device.name]}: ${title}`, async ({ expect }) => {

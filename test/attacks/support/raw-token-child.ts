@@ -1,4 +1,4 @@
-/** The process behind a {@link RawToken}: logs in with the PIN, and then makes whatever PKCS#11 call it is told to. */
+/** The process behind a {@link RawToken}: logs in with the PIN, and then makes the PKCS#11 calls that it receives. */
 import { CKD_NULL, CKF_TOKEN_INITIALIZED, CryptokiFailure, loadCryptoki, structure } from '@antipode/cryptoki';
 import type { FromChild, RawCalls, ToChild } from './raw-token.ts';
 

@@ -10,7 +10,7 @@ import { type AnyToken, USER_PIN } from '../../support/tokens.ts';
 /** Derivation from a point (ECDH1_DERIVE without a derivation function) or from data (AES_ECB_ENCRYPT_DATA). */
 export type Derivation = { readonly type: number } & ({ readonly point: Uint8Array } | { readonly data: Uint8Array });
 
-/** What can be called. Each gives the value that the token gives, and rejects with {@link Refusal} where it refuses. */
+/** The possible calls. Each returns the value of the token, and rejects with {@link Refusal} if the token refuses. */
 export interface RawCalls {
   find(template: Template): Promise<bigint[]>;
   attributes(object: bigint, types: readonly number[]): Promise<Map<number, Uint8Array>>;

@@ -1,4 +1,6 @@
-/** A site that has a certificate of the trust domain, and does as it likes: it serves what it is told to, and calls anybody. */
+/**
+ * A site with a certificate of the trust domain and bad intent. It serves what the test gives it, and calls anybody.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {

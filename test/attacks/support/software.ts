@@ -1,4 +1,4 @@
-/** What an attacker has in software: the wire format of an exchange, RFC 5649, and keys that are in no token. */
+/** The means of an attacker in software: the wire format of an exchange, RFC 5649, and keys that are in no token. */
 import {
   constants,
   createCipheriv,
@@ -69,7 +69,10 @@ export class SoftwareIdentity {
   }
 }
 
-/** What the two sides of an exchange sign (packages/hsm-core/src/domain-key/enrol.ts), written anew from its description. */
+/**
+ * The signed transcript of an exchange (packages/hsm-core/src/domain-key/enrol.ts), written independently from its
+ * description.
+ */
 export function transcript(
   step: 'answer' | 'delivery' | 'receipt',
   { exchangeId, group, version, offer }: BeginExchange,
@@ -92,8 +95,8 @@ export function transcript(
 }
 
 /**
- * The receiving side of an exchange in software, for whoever has the PIN of a pinned partition and nothing else of it:
- * its identity signs what it is told to, over a point that no token has made.
+ * The receiving side of an exchange in software, for an attacker with only the PIN of a pinned partition. Its identity
+ * signs any transcript, over a point that no token has made.
  */
 export class SoftwareReceiver {
   readonly #own = new SoftwarePoint();
@@ -144,6 +147,6 @@ export const wrapForReceiver = (receiver: Uint8Array, value: Uint8Array): Buffer
     value,
   );
 
-/** What a member tells of a domain key: SHA-256 of the digest of a constant, wrapped. */
+/** The check tag of a domain key: SHA-256 of the digest of a constant, wrapped. */
 export const checkTagOf = (domainKey: Uint8Array): Buffer =>
   sha256(wrapInSoftware(domainKey, sha256(Buffer.from('antipode domain key check v1'))));

@@ -36,8 +36,9 @@ const SOURCE = fileURLToPath(new URL('./floor.c', import.meta.url));
 const CLASSES: readonly ObjectClass[] = ['data', 'certificate', 'public-key', 'private-key', 'secret-key'];
 
 /**
- * What the provider reads beyond the table to describe a key (pkcs11/object-reader.ts), and what tells its class and type.
- * Dates are left out: SoftHSM refuses to tell one that is set on a private object, and with it everything else.
+ * The attributes that the provider reads beyond the table to describe a key (pkcs11/object-reader.ts), and those of its
+ * class and type. Dates are left out: SoftHSM refuses to read one that is set on a private object, and then refuses the
+ * whole call.
  */
 const BEYOND: Partial<Record<ObjectClass, readonly number[]>> = {
   'secret-key': [CKA.VALUE_LEN],

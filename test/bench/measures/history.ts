@@ -1,4 +1,4 @@
-/** What the planner reads for one group each second: after a year of history, beside a group that has just begun. */
+/** The planner's reads for one group each second, after a year of history and for a new group. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * What one certificate of the trust domain, and strangers without one, make a server hold: memory and loop delay, while they
- * do it. `node test/bench/measures/hostile-peer.ts` prints one line of JSON. The server is a process of its own.
+ * Memory and loop delay of a server under attack, by one certificate of the trust domain and by strangers without one.
+ * `node test/bench/measures/hostile-peer.ts` prints one line of JSON. The server is a process of its own.
  */
 import { fork } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

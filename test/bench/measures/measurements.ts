@@ -1,4 +1,4 @@
-/** What is measured, each beside its floor and in turn with it, so that what else the machine does falls on both. */
+/** The measurements. Each alternates with its floor, so that other load on the machine affects both. */
 import { systemClock } from '@antipode/runtime';
 import type { TestToken } from '../../support/tokens.ts';
 import { fill, type Keys, objectsOf, onlyAes } from '../places/keys.ts';
@@ -43,7 +43,7 @@ export async function measureFull(bench: Bench, { source, keys, place }: FullOpt
         }
       };
       const runOurs = () => replicateOnce(bench, { member, place, round });
-      // Who goes first changes, so that neither has the warmer machine each time.
+      // The order alternates, so that neither always has the warmer machine.
       const [first, second] =
         round % 2 === 0 ? [await runFloor(), await runOurs()] : [await runOurs(), await runFloor()];
       const one = (round % 2 === 0 ? { floor: first, ours: second } : { floor: second, ours: first }) as FullRound;
@@ -83,8 +83,8 @@ export interface ScriptRound {
 }
 
 /**
- * Some of the keys, by the script; the time of one key grows with what is on the token, and the target begins empty here, so
- * the script is shown at its best.
+ * Some of the keys, by the script. The time for a key grows with the number of objects on the token. The target begins
+ * empty here, so the script is shown at its best.
  */
 export async function measureScript(
   { workspace, rounds, tell }: Bench,

@@ -1,6 +1,7 @@
 /**
- * What moving a large generation takes of two agents: site a has it in its store, site b is told to apply it and pulls it
- * whole. No token made it, so that it can be of any size: the order ends where the token would come in, at the domain key.
+ * The memory of two agents while a large generation moves. Site a has it in its store; site b receives the order to
+ * apply it and pulls all of it. No token made it, so it can have any size. The order ends at the domain key, where the
+ * token would be needed.
  */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { join } from 'node:path';

@@ -1,7 +1,8 @@
 /**
- * How long the agent's event loop is held by what grows with a partition: heartbeats, leases and keep-alives share it.
- * `node test/bench/measures/stretches.ts [objects]` prints one line of JSON: the longest stretch in each step, milliseconds. The token
- * is a table in memory that answers in batches, as an HSM worker does: what it needs for itself is another process's time.
+ * The longest stretches of the agent's event loop in work that grows with a partition. Heartbeats, leases and
+ * keep-alives share the loop. `node test/bench/measures/stretches.ts [objects]` prints one line of JSON: the longest
+ * stretch of each step, in milliseconds. The token is a table in memory that answers in batches, because an HSM worker
+ * is another process.
  */
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -105,8 +106,8 @@ export async function measureStretches(count: number): Promise<Stretches> {
 }
 
 /**
- * How much processor time this thread spends between two turns of a timer, at most: what the loop is late by on a machine that
- * does nothing else. What others take of the processor meanwhile is not counted.
+ * The most processor time that this thread spends between two turns of a timer: the delay of the loop on an idle
+ * machine. The processor time of other processes is not counted.
  */
 function watchLoop(): { worstMs(): Promise<number> } {
   const stop = new AbortController();

@@ -11,7 +11,7 @@ import { pull } from './transfer.ts';
 export const REST_MS = 5_000;
 
 export interface LinkRound {
-  /** What the standby needed from the order to the acknowledgement. */
+  /** The time of the standby from the order to the acknowledgement. */
   readonly totalMs: number;
   readonly applyMs: number;
   readonly verifyMs: number;

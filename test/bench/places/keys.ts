@@ -9,7 +9,7 @@ export interface Keys {
   readonly rsa: number;
 }
 
-/** What `fill.ts` is told. */
+/** The orders for `fill.ts`. */
 export interface FillOrder {
   readonly token: TestToken;
   readonly keys: Keys;

@@ -25,7 +25,7 @@ export class BenchMember extends TestMember {
     return member;
   }
 
-  /** What was called since it was asked last. */
+  /** The calls since the last question. */
   takeTimes(): CallTimes {
     const times = this.#times;
     this.#times = {};

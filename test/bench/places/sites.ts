@@ -1,6 +1,6 @@
 /**
- * Two sites as they run in earnest: agents in processes of their own, with journal, store, worker and mutual TLS, under the
- * orders of a coordinator that consists of this file and grants every lease.
+ * Two sites as in production: agents in processes of their own, with journal, store, worker and mutual TLS. This file
+ * is their coordinator, and grants every lease.
  */
 import type { ChildProcess } from 'node:child_process';
 import { cpSync, rmSync } from 'node:fs';
@@ -73,7 +73,7 @@ export class BenchSite {
 export class BenchSites {
   readonly #workspace: Workspace;
   readonly #folder: string;
-  /** What an agent finds on every start but the first. */
+  /** The cache that an agent finds on every start except the first. */
   readonly #cache: string;
   /** For profiling the agents. */
   readonly #agentEnvironment: Readonly<Record<string, string>>;

@@ -1,4 +1,4 @@
-/** What a run comes to: one object for programs, tables for people. Every figure says whether it meets the target of issue 3. */
+/** The result of a run: one object for programs, tables for people. Every figure says whether it meets its target. */
 import type { HistoryResult } from '../measures/history.ts';
 import type { FullRound, IncrementalRound, ScriptRound } from '../measures/measurements.ts';
 import type { Moved, MoveResult } from '../measures/move.ts';
@@ -19,7 +19,7 @@ export interface Report {
   readonly load: { readonly before: number; readonly after: number };
   readonly rounds: number;
   readonly figures: Figures;
-  /** What was left out, and why. */
+  /** The measurements that were left out, and why. */
   readonly notes: readonly string[];
 }
 
@@ -288,7 +288,7 @@ export interface MemoryFigure {
   readonly isMet: boolean;
 }
 
-/** What two agents grow by when one pulls a generation from the other, MiB. */
+/** The growth of two agents when one pulls a generation from the other, MiB. */
 export interface MoveFigure {
   readonly keys: number;
   readonly ms: number;
@@ -342,7 +342,7 @@ export function memoryFigure({ active, standby }: WanResult, keys: number): Memo
   };
 }
 
-/** What the planner reads for one group each second, beside a group that has just begun. */
+/** The planner's reads for one group each second, beside those for a new group. */
 export interface HistoryFigure {
   readonly days: number;
   readonly generations: number;

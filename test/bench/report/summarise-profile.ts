@@ -1,6 +1,6 @@
 /**
- * Where a process spent its time, by its own functions: `node test/bench/report/summarise-profile.ts FILE.cpuprofile...`. Self time,
- * and for our own files also the time of everything that they called.
+ * The time of a process by function: `node test/bench/report/summarise-profile.ts FILE.cpuprofile...`. It prints self
+ * time, and for our own files also the time of everything that they called.
  */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';

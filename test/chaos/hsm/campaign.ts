@@ -1,6 +1,6 @@
 /**
- * Kills as many times as it is told to, on two lanes at once, and counts what that has harmed. First at every recorded step
- * of every scenario, in an order that the seed gives, as far as most of the kills reach; then anywhere.
+ * Makes the given number of kills, on two lanes at once, and counts the damage. Most kills hit the recorded steps of
+ * the scenarios, in an order given by the seed. The rest hit anywhere.
  */
 import { type Prng, seededPrng, systemClock } from '@antipode/runtime';
 import type { Harm, Violation } from './judge/judge.ts';

@@ -1,6 +1,6 @@
 /**
- * Moves of the active role while keys are made: nothing that was acknowledged or captured is lost to service in a planned
- * one, and whoever asked for a generation is told what has become of it (I3, I13). Real tokens, agents and coordinator.
+ * Moves of the active role while keys are made. A planned move loses no acknowledged or captured generation to service.
+ * A caller that waits for a generation learns its fate (I3, I13). Real tokens, agents and coordinator.
  */
 import { hasCode } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
@@ -80,7 +80,7 @@ it('a planned move takes along whatever was acknowledged or captured while its t
   expect(settled.members.map(({ divergentObjects }) => divergentObjects)).toEqual([0, 0, 0]);
 });
 
-it('whoever waits for a generation that is lost with its site is told so, although higher numbers are acknowledged', async () => {
+it('tells a caller that its generation is lost with its site, although higher numbers are acknowledged', async () => {
   await Promise.all([system.stopAgent('b'), system.stopAgent('c')]);
   system.makeKey('a', '02');
   const answer = rejection(replicateOnce(system.operator, GROUP, { timeoutMs: TIMEOUT_MS }));

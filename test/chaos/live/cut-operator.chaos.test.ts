@@ -6,7 +6,7 @@ import { antipode, operatorConfigAt, operatorConfigOf } from '../../support/comm
 import { openLink, type TestLink } from '../../support/proxy.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
-/** What the commands promise, without a word on the command line. */
+/** The promises of the commands without options. */
 const DEFAULT_MS = 5_000;
 /** For the start of the process, on a machine that may be busy: measured, and some more. */
 let startMs = 0;

@@ -1,6 +1,6 @@
 /**
- * A generation is acknowledged while an automatic failover looks who is there, and waits for the dark site: it is not lost,
- * although the member that was looked at first lacks it (I3).
+ * A generation is acknowledged while an automatic failover surveys the members and waits for the dark site. It is not
+ * lost, although the member that was surveyed first does not have it (I3).
  */
 import { systemClock } from '@antipode/runtime';
 import { afterAll, beforeAll, expect, it } from 'vitest';

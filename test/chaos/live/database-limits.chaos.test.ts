@@ -1,7 +1,7 @@
 /**
- * The limits towards the database as they are, not scaled down: real coordinators with default timings, each trial with a
- * PostgreSQL of its own, side by side. A host that falls silent, a server that is stopped at different phases, a coordinator
- * that is frozen inside a write.
+ * The limits towards the database at full length: real coordinators with default timings, each trial with its own
+ * PostgreSQL, side by side. The faults: a silent host, a server stopped in different phases, a coordinator frozen
+ * inside a write.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,7 +19,7 @@ import { PROFILES } from '../../../services/coordinator/src/timings.ts';
 import { openLink } from '../../support/proxy.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
 
-/** What docs and runbooks promise for a database host that falls silent. */
+/** The promise of the documents for a silent database host. */
 const SILENT_HOST_MS_MAX = 60_000;
 const STALL_MS = 18_000;
 const TRIAL_MS = 150_000;
@@ -162,7 +162,7 @@ describe.concurrent('with the limits as they are', () => {
         .map(Number);
       for (const one of [pid, ...children]) process.kill(one, 'SIGSTOP');
       await systemClock.sleep(STALL_MS);
-      // Who had a statement under way may have given up its connection meanwhile, and its server process with it.
+      // A caller with a statement under way has possibly given up its connection, and with it the server process.
       for (const one of [pid, ...children]) process.kill(one, 'SIGCONT');
       const tookMs = await untilLeading(trial, before);
       stop();

@@ -1,6 +1,7 @@
 /**
- * The active site is lost, and what was acknowledged last is only at a member whose HSM is gone: its store still has it
- * sealed, or the failover waits, says for what, and goes on by itself or by the one command of an operator.
+ * The active site is lost, and only a member without its HSM has the last acknowledged generation. Either its store
+ * still has it sealed, or the failover waits and says for what. It continues by itself, or by one command of an
+ * operator.
  */
 import { readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';

@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => system?.close());
 
-it('costs no failover and no agent, is told while it lasts, and is over when it ends', async () => {
+it('costs no failover and no agent, is reported while it lasts, and is over when it ends', async () => {
   const { pid } = system.site('a').process!;
   const script = `
     import { DatabaseSync } from 'node:sqlite';

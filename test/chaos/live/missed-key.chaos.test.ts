@@ -1,6 +1,6 @@
 /**
- * A member that missed the domain key version in use becomes active: it gets the next version by itself, is captured, and
- * its captures reach the others (C_GenerateKey in its own token, exchange with pinned peers). Real tokens.
+ * A member that missed the domain key version in use becomes active. It gets the next version by itself (C_GenerateKey
+ * in its own token, exchange with pinned peers). It is captured, and its captures reach the others. Real tokens.
  */
 import { FailoverPolicy } from '@antipode/protocol';
 import { afterAll, beforeAll, expect, it } from 'vitest';

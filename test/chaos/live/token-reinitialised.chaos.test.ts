@@ -1,6 +1,6 @@
 /**
- * Somebody initialises the active token anew, in its slot: identity, domain keys and all keys are gone. The whole way: it is
- * told, nothing is buried, a standby serves, and the token comes back as a standby with an identity of its own.
+ * Somebody initialises the active token again, in its slot: identity, domain keys and all keys are gone. The loss is
+ * reported, nothing is buried, and a standby serves. The token comes back as a standby with a new identity.
  */
 import { execFileSync } from 'node:child_process';
 import { silentLog } from '@antipode/runtime';
@@ -27,7 +27,7 @@ const keysAt = (site: string): string[] =>
       .match(/key 0\d/g) ?? []
   ).sort();
 
-it('is told, buries nothing, and ends with the token as a standby again', async () => {
+it('is reported, buries nothing, and ends with the token as a standby again', async () => {
   const { token, serial } = system.site('a');
   const env = { ...process.env, ...token.environment };
   const util = (...args: string[]): string => execFileSync('softhsm2-util', args, { env, stdio: 'pipe' }).toString();

@@ -1,7 +1,7 @@
 /**
- * What applications do all the time: they make, replace and delete keys with pkcs11-tool at the member that `resolve`
- * names, and ask for a replication. The model keeps, for each name, what an acknowledgement has promised of it, and what
- * may have become of it since.
+ * The constant work of applications. They make, replace and delete keys with pkcs11-tool at the member that `resolve`
+ * names, and ask for a replication. For each name the model keeps the promise of the last acknowledgement, and all
+ * states that are possible since then.
  */
 import { type Prng, systemClock } from '@antipode/runtime';
 import type { TestToken } from '../../support/tokens.ts';
@@ -15,9 +15,9 @@ export interface Name {
   readonly made: Value[];
   /** Those of them that an acknowledged generation has held. */
   readonly acknowledged: Set<Value>;
-  /** What the last acknowledged generation holds under this name; undefined before the first. */
+  /** The object with this name in the last acknowledged generation; undefined before the first. */
   promised: Value | undefined;
-  /** What it may be now: the promise, and what was done since. */
+  /** The possible states now: the promise, and the results of later actions. */
   possible: Set<Value>;
   /** Where something was done to it that no acknowledged generation holds. */
   changedAt: Place | undefined;
@@ -93,14 +93,14 @@ export class Applications {
     for (let count = 0; count < changes; count += 1) await this.#change(before);
     const { status, data, stderr } = await this.#command.run('replicate', this.#group, '--timeout', TIMEOUT_S);
     this.rounds += 1;
-    // DEGRADED: every standby that is up has acknowledged it. That is a promise like any other.
+    // DEGRADED: every standby that is up has acknowledged it. This promise counts as well.
     const { generation } = (data ?? {}) as { generation?: number };
     if (generation === undefined || (status !== 0 && status !== DEGRADED)) {
       this.#tell(`replicate ends with ${status}: ${messageOf(stderr)}`);
       return false;
     }
     const after = await this.#resolve();
-    // What was captured is what lies in this token, where it was the active one all the time.
+    // If this token was the active one all the time, the captured objects are those in it.
     if (after?.site !== before.site || after.epoch !== before.epoch) return false;
     await this.#settle(before);
     this.acknowledgedGeneration = BigInt(generation);
@@ -142,9 +142,9 @@ export class Applications {
   }
 
   /**
-   * Makes a key under a name that no generation has, if nothing has it at this place either. A key that was made here and never
-   * acknowledged may be alive again with its site: a second one beside it would be the doing of the application. One that was
-   * acknowledged and deleted must not be there.
+   * Makes a key under a name that no generation has, unless the token has it already. A key that was made here and
+   * never acknowledged can return with its site. A second one beside it would be the application's own fault. A key
+   * that was acknowledged and deleted must not be there.
    */
   async #makeAgain(name: Name, place: Place): Promise<void> {
     const value = await this.#judges.get(place.site)!.publicKey(name.id);

@@ -8,7 +8,7 @@ const MAIN = fileURLToPath(new URL('../../../apps/cli/src/main.ts', import.meta.
 export interface Answer {
   /** Exit status; -1 where a signal ended it. */
   readonly status: number;
-  /** What it printed, where that is JSON. */
+  /** Its output, if that is JSON. */
   readonly data: unknown;
   readonly stderr: string;
 }
@@ -41,7 +41,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** What an error says, of the line of JSON that it is on standard error. */
+/** The error from its line of JSON on standard error. */
 export function messageOf(stderr: string): string {
   const line = stderr.trim().split('\n').at(-1) ?? '';
   const { error } = (parsed(line) ?? {}) as { error?: { code: string; message: string } };

@@ -128,7 +128,7 @@ export async function soak({ minutes, seed, isKept, tell: listener }: SoakOption
 
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
 
-/** What is in the way of "all is well" now, by status: the group, its members, operations. */
+/** The reasons in `status` why not all is well: the group, its members, operations. */
 async function unsettledNow(system: TestSystem): Promise<string[]> {
   const { groups, operations, sites } = await system.operator.getStatus({}, { timeoutMs: 5_000 });
   return [
@@ -161,8 +161,8 @@ async function untilSettled(system: TestSystem, healedMs: number) {
 }
 
 /**
- * Every name at every site, by label and by id. What was changed and never acknowledged promises nothing. A key that no
- * acknowledged generation has held may lie where it was made, as a divergent object, if nothing else has its name.
+ * Every name at every site, by label and by id. A change that was never acknowledged promises nothing. A key that was
+ * in no acknowledged generation can stay where it was made, as a divergent object, if nothing else has its name.
  */
 async function judge(
   names: readonly Name[],

@@ -1,6 +1,6 @@
 /**
- * Starts a process again that has ended, as a service manager does: one that starts while its clock is wrong finds its
- * certificate not valid yet, and one whose database is stalled gives up. Whoever is held down by a fault stays down.
+ * Restarts a process that has ended, as a service manager does. A process with a wrong clock finds its certificate not
+ * valid yet, and one with a stalled database gives up. A process that a fault holds down stays down.
  */
 import { type Closeable, systemClock } from '@antipode/runtime';
 import type { TestSystem } from '../../support/system.ts';

@@ -56,7 +56,7 @@ export class TokenJudge {
         this.#engine.openssl('pkeyutl', '-sign', '-inkey', this.#engine.keyByLabel(label), ...files('-in', '-out'));
       }
     } catch {
-      // No such key, or it does not sign: both are no answer.
+      // No such key, or it does not sign. Neither counts as an answer.
     }
     const bytes = readFileSync(signature);
     if (bytes.length === 0) return ABSENT;

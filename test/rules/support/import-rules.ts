@@ -1,6 +1,6 @@
 /**
- * What may import what, and where time and chance may come from (house style, "The tree"). Tests and what only they use
- * are free: they import across services, read the clock and wait.
+ * The permitted imports, and the permitted sources of time and chance. Tests and their support are free: they import
+ * across services, read the clock and wait.
  */
 import { dirname, join } from 'node:path/posix';
 import { importsOf, type Token, tokensOf } from './tokens.ts';
@@ -73,7 +73,7 @@ function importViolations(path: string, tokens: readonly Token[]): Violation[] {
   });
 }
 
-/** What begins a statement in kysely: whoever wants one asks a function of the store for it. */
+/** The methods that begin a statement in kysely. Other code calls a function of the store instead. */
 const STATEMENTS = new Set(['selectFrom', 'insertInto', 'updateTable', 'deleteFrom', 'mergeInto']);
 
 function queryViolations(path: string, tokens: readonly Token[]): Violation[] {
@@ -124,7 +124,7 @@ function timeViolations(path: string, tokens: readonly Token[]): Violation[] {
   return [...imports.map(({ line }) => ({ path, line, rule: 'timers only through a Clock' })), ...uses];
 }
 
-/** What the token at this place takes from the machine's time or chance, if anything. */
+/** The source of time or chance that the token at this place uses, if any. */
 function usedTime(tokens: readonly Token[], at: number): string | undefined {
   const textAt = (offset: number) => tokens[at + offset]?.text;
   const isProperty = ['.', '?.'].includes(textAt(-1) ?? '') && !GLOBALS.has(textAt(-2) ?? '');

@@ -6,7 +6,7 @@ interface Form {
   readonly instead: string;
 }
 
-/** A clause as the subject: "What has not the size announced has not the digest either." A question can begin like this. */
+/** A clause as the subject, as in "What it ordered was ordered." A question can begin like this. */
 const CLAUSE_SUBJECT =
   /(?<=^|[.!:] |\n\n)(?:What|Who|Whoever|Whom|That) (?!is why\b|means\b|makes\b|said\b)(?:[a-z']+ )+?[^.?!]*(?=[.!]|$)(?!\?)/m;
 

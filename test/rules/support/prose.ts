@@ -1,4 +1,7 @@
-/** The sentences that people read in a source: messages, comments, test titles, and documents. Code and tables are left out. */
+/**
+ * The sentences in a source that people read: messages, comments, test titles and documents. Code and tables are left
+ * out.
+ */
 import { SyntaxKind } from 'typescript/unstable/ast';
 import { tokensOf } from './tokens.ts';
 import type { SourceFile } from './tree.ts';

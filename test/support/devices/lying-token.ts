@@ -1,6 +1,7 @@
 /**
- * A token of SoftHSM behind a PKCS#11 module that lies on order: lying-module.c, whose head lists the orders. Each token has
- * a copy of the module of its own with its orders beside it, so that every program that loads the copy meets the same lies.
+ * A token of SoftHSM behind a PKCS#11 module that lies on order. The head of lying-module.c lists the orders. Each
+ * token has its own copy of the module with its orders beside it, so that every program that loads the copy meets the
+ * same lies.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -26,7 +27,7 @@ export interface Fitting {
   readonly slot?: number;
   /** Not the first N calls that fit. */
   readonly after?: number;
-  /** Only so many of them. Counted over all processes, so that 1 means once also where a worker is started again. */
+  /** Only so many of them. Counted over all processes, so that 1 means once, even if a worker is restarted. */
   readonly times?: number;
   /** Until some process initialises the module: what is void is the session. */
   readonly untilRestart?: 1;

@@ -1,6 +1,7 @@
 /**
- * What a look into the standby's token says of the promises: what was acknowledged is there and works, once; what it
- * deleted is not there; nothing of anybody else was touched; no half key is left. Pure: told what was seen, and what the test knows.
+ * Judges the promises by the contents of the standby's token. Acknowledged objects are there once and work. Deleted
+ * objects are not there. Foreign objects are untouched, and no half key is left. Pure: its inputs are the contents and
+ * the knowledge of the test.
  */
 import type { Seen } from './token-reader.ts';
 
@@ -11,14 +12,14 @@ export interface Violation {
   readonly what: string;
 }
 
-/** What is in the standby's token beside generations, for good. */
+/** The objects in the standby's token that are in no generation and stay. */
 export interface Permanent {
   readonly seen: Seen;
   readonly isOurs: boolean;
 }
 
 export interface Knowledge {
-  /** What each generation restores, by its number less one. */
+  /** The objects that each generation restores, by its number less one. */
   readonly generations: readonly (readonly Seen[])[];
   readonly permanent: readonly Permanent[];
 }
@@ -100,7 +101,7 @@ function wantedAt({ acknowledged, newestTried, isCut }: Moment, generations: Kno
       const known = objects.get(key);
       if (known === undefined)
         objects.set(key, { first: one, forms: new Set([one.form]), mustBe: isAcknowledged && !isDeletedLater(key) });
-      // What is to replace it may be there already.
+      // Its replacement is possibly already there.
       else known.forms.add(one.form);
     }
   };

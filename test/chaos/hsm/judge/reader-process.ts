@@ -43,7 +43,7 @@ export class ReaderProcess {
     this.#child = undefined;
   }
 
-  /** What it sees, or the signal that it died of. */
+  /** The objects it sees, or the signal that ended it. */
   async #ask(place: TokenPlace): Promise<Answer | string> {
     this.#child ??= fork(SELF, ['reader'], { serialization: 'advanced', execArgv: [], stdio: ['ignore', 2, 2, 'ipc'] });
     const child = this.#child;

@@ -41,7 +41,7 @@ export interface Seen {
   readonly keyType: number | undefined;
   /** Label and ID, for people and for nothing else. */
   readonly name: string;
-  /** What using it gives; absent where it cannot be used. Two objects of one class with one print have one value. */
+  /** The result of using it; absent if it cannot be used. Two objects of one class with one print have one value. */
   readonly print: string | undefined;
   /** Of everything that moves with an object: names, flags, policy. */
   readonly form: string;
@@ -49,7 +49,7 @@ export interface Seen {
   readonly raw: string;
 }
 
-/** What a lane and a fixture tell of a token. */
+/** The description of a token by lane and fixture. */
 export interface TokenPlace {
   readonly label: string;
   readonly configFile: string;

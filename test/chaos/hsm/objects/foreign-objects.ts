@@ -1,6 +1,6 @@
 /**
- * Objects of other applications in the standby's token: keys under the very names of ours, copies of our keys under others,
- * keys that show no names at all, and keys that little or nothing can be tried with. None may be touched.
+ * Objects of other applications in the standby's token. Some have exactly the names of ours, some are copies of our
+ * keys under other names. Some show no names, and some can hardly be tried. None of them must be touched.
  */
 import { CKA, CKM, type Cryptoki, mechanism, type Template, ulong } from '@antipode/cryptoki';
 import type { TestToken } from '../../../support/tokens.ts';
@@ -79,7 +79,7 @@ export function makeForeignObjects(token: TestToken, change: Change, source: Sou
   });
 }
 
-/** Every use is told, since a token has defaults of its own. */
+/** Every use is named, because a token has its own defaults. */
 const SECRET_USES = [ENCRYPT, DECRYPT, WRAP, UNWRAP, SIGN, VERIFY, DERIVE];
 const PRIVATE_USES = [DECRYPT, UNWRAP, SIGN, SIGN_RECOVER, DERIVE];
 const told = (all: readonly number[], uses: readonly number[]): Template =>

@@ -21,7 +21,7 @@ export const [PRIVATE, SENSITIVE, EXTRACTABLE] = [0x002, 0x103, 0x162];
 export const [ENCRYPT, DECRYPT, WRAP, UNWRAP] = [0x104, 0x105, 0x106, 0x107];
 export const [SIGN, SIGN_RECOVER, VERIFY, VERIFY_RECOVER, DERIVE] = [0x108, 0x109, 0x10a, 0x10b, 0x10c];
 
-/** What every key is tried with. */
+/** The input for every key. */
 export const BLOCK = Buffer.from('antipode kill test: forty-eight bytes to be used');
 /** A secret that keys wrap. */
 export const WRAPPED = Buffer.alloc(32, 0x5a);
@@ -31,7 +31,7 @@ export const digest = (value: BinaryLike): string => createHash('sha256').update
 
 /** An object to be put into a token under a name of the test's choice. */
 export interface KnownObject {
-  /** What using it, or reading it where it is public, gives. */
+  /** The result of using it, or of reading it if it is public. */
   readonly print: string;
   readonly template: Template;
   /** To know signatures by, which are never twice the same with ECDSA. */

@@ -1,4 +1,4 @@
-/** What the source holds, by names of the test's own, and how that changes from each generation to the next. */
+/** The contents of the source, by names of the test, and their changes from each generation to the next. */
 import type { KeyObject } from 'node:crypto';
 import { CKA, type Cryptoki, type Template } from '@antipode/cryptoki';
 import type { Seen } from '../judge/token-reader.ts';

@@ -1,6 +1,7 @@
 /**
- * What every kill starts from, made once: a source with a few keys of every kind and four generations of it, and a standby
- * that has acknowledged the first of them and holds objects of other applications, some of which look like ours.
+ * The starting point of every kill, made once: a source with a few keys of every kind, and four generations of it. The
+ * standby has acknowledged the first generation. It also holds objects of other applications, some of which look like
+ * ours.
  */
 import type { KeyObject } from 'node:crypto';
 import { cpSync } from 'node:fs';

@@ -2,8 +2,8 @@
 import type { Prng } from '@antipode/runtime';
 
 /**
- * Who dies: the agent, and its worker by PDEATHSIG; the worker and then the agent; both at once, as a process group; or the
- * worker alone, which the agent survives.
+ * The victim. The agent, and its worker by PDEATHSIG; the worker and then the agent; both at once, as a process group;
+ * or the worker alone, which the agent survives.
  */
 export type Victim = 'agent' | 'worker-first' | 'group' | 'worker';
 

@@ -14,7 +14,7 @@ import { type Life, live } from './standby-process.ts';
 export interface Run {
   readonly life: Life;
   readonly violations: readonly Violation[];
-  /** What a kill left half made, and the next apply has to clean up. */
+  /** Half-made objects after a kill, which the next apply must clean up. */
   readonly halfKeys: readonly Seen[];
 }
 
@@ -72,7 +72,10 @@ export class Lane {
     replaceFolder(standing.data, this.#data);
   }
 
-  /** One life of the standby process with this generation as its order. What it leaves is judged before anything else happens. */
+  /**
+   * One life of the standby process with this generation as its order. Its leftovers are judged before anything else
+   * happens.
+   */
   async run(number: number, kill: Kill): Promise<Run> {
     const { group, sealed, compileCache, pinFile } = this.#fixture;
     this.#newestTried = Math.max(this.#newestTried, number);

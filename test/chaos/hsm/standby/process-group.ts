@@ -1,4 +1,4 @@
-/** Who still runs, by what the kernel says (proc(5)). */
+/** The processes that still run, according to the kernel (proc(5)). */
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** A killed process stays in the table until somebody has asked for its end. */

@@ -19,9 +19,10 @@ export interface Scenario {
 }
 
 /**
- * `fresh`: an apply after one that was acknowledged. The others begin after one that was killed when all of its keys were
- * made. `half`: the same once more, where one of them is half. `skip`: a newer generation, as when a capture came in between,
- * which is sealed under another domain key, and gives the half key another name. `reseal`: the same, where none is half.
+ * `fresh`: an apply after an acknowledged one. The others begin after an apply that was killed when all of its keys
+ * were made. `half`: the same apply again, with one half-made key. `skip`: a newer generation, as after a capture in
+ * between. It is sealed under another domain key and gives the half key another name. `reseal`: the same, without a
+ * half key.
  */
 export async function recordScenarios(
   lane: Lane,
@@ -58,7 +59,10 @@ interface Recording {
   readonly tell: (text: string) => void;
 }
 
-/** An apply that is killed when it has made its keys; the one that is named then is as a kill in the middle of it leaves it. */
+/**
+ * An apply that is killed when it has made its keys. The named key is left as a kill in the middle of its making leaves
+ * it.
+ */
 async function cutShort(
   lane: Lane,
   from: Scenario,
@@ -91,7 +95,7 @@ export function randomEpisode(scenarios: readonly Scenario[], number: number): E
   return { name: `random.${number}`, scenario: scenarios[number % scenarios.length]!, first: undefined, goesOn: true };
 }
 
-/** What has been given by `name` of an episode. Undefined where there is none of that name. */
+/** The episode with this name. Undefined where there is none of that name. */
 export function episodeOf(name: string, scenarios: readonly Scenario[]): Episode | undefined {
   const [kind, step = '', victim] = name.split('.');
   if (kind === 'random' && /^\d+$/.test(step)) return randomEpisode(scenarios, Number(step));

@@ -1,7 +1,7 @@
 /**
- * The process that is killed: `node standby.ts <order as JSON>`. What an agent does with an order to apply a generation and
- * one to verify it, on the agent's own journal, store, fences, partitions and worker; without a network, since the
- * generations are in the store. Tells its parent when it begins and how it ended.
+ * The process that is killed: `node standby.ts <order as JSON>`. It applies and verifies a generation as an agent does,
+ * with the agent's own journal, store, fences, partitions and worker. It needs no network, because the generations are
+ * in the store. It reports its start and its end to its parent.
  */
 import { AntipodeError, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import type { PartitionSettings } from '../../../../services/site-agent/src/config.ts';
@@ -32,7 +32,7 @@ export interface Order {
 
 export type FromStandby =
   | { readonly kind: 'applying' }
-  /** Goes on when it is told to. */
+  /** Waits for the message to continue. */
   | { readonly kind: 'worker-killed' }
   | {
       readonly kind: 'acknowledged';

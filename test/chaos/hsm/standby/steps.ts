@@ -1,4 +1,4 @@
-/** Counts every call of journal and provider in the standby process, before and after, and dies where it is told to. */
+/** Counts every call of journal and provider in the standby process, before and after, and dies at the given step. */
 import { readFileSync } from 'node:fs';
 import type { HsmProvider } from '@antipode/hsm-core';
 import { systemClock } from '@antipode/runtime';
