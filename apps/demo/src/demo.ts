@@ -3,24 +3,14 @@
  * in the result is measured by the run, and `ok` is what became of the expectations; a step that fails ends the
  * demonstration with its name.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type Client,
-  FailoverPolicy,
-  type GroupState,
-  MemberRole,
-  type Operation,
-  type OperatorService,
-} from '@antipode/protocol';
-import { AntipodeError, systemClock, temporaryBase } from '@antipode/runtime';
+import { FailoverPolicy, type GroupState, MemberRole } from '@antipode/protocol';
 import { exportSigningKey, makeKeyAtB, makeKeys, makeOneMoreKey, signAndVerify } from './applications.ts';
+import type { DemoCommands, Operator } from './commands.ts';
 import { inventory, lostObjects, type TokenObject, without } from './inventory.ts';
+import { Places, SITES, type SiteName } from './places.ts';
+import { type Round, replicateRound, resultOf } from './round.ts';
 import type { Story } from './story.ts';
-import { type DemoToken, makeDemoToken } from './token.ts';
-import type { TownProcess } from './town/processes.ts';
-import { softhsmModule } from './town/softhsm.ts';
-import { type PartitionPlan, Town } from './town/town.ts';
 
 export interface DemoResult {
   /** Whether every expectation held; `Demo.unmet` has those that did not. */
@@ -42,37 +32,10 @@ export interface DemoResult {
   readonly lost: number;
 }
 
-type Operator = Client<typeof OperatorService>;
-
-/** The commands of an operator, as the antipode command runs them. */
-export interface DemoCommands {
-  withOperator<T>(configFile: string, work: (operator: Operator) => Promise<T>): Promise<T>;
-  /** Waits until an operation has ended well. */
-  follow(operator: Operator, operationId: string, options: { timeoutMs: number }): Promise<Operation>;
-  replicateOnce(
-    operator: Operator,
-    group: string,
-    options: { timeoutMs: number; sites: readonly string[] },
-  ): Promise<{ readonly generation: number; readonly state: GroupState }>;
-  /** A time span as people read it. */
-  duration(ms: number | bigint | undefined): string;
-}
-
 const GROUP = 'payments';
-const SITES = ['a', 'b', 'c'] as const;
-type SiteName = (typeof SITES)[number];
 const TIMEOUT_MS = 60_000;
-const POLL_MS = 100;
 /** Made unextractable on purpose, so it cannot leave site a. */
 const UNEXTRACTABLE = { kind: 'private-key/rsa', reason: 'unextractable' };
-
-interface DemoSite {
-  readonly name: SiteName;
-  readonly folder: string;
-  readonly token: DemoToken;
-  serial: string;
-  agent: TownProcess | undefined;
-}
 
 /** An expectation that did not hold, and the step that found it. */
 export interface Unmet {
@@ -83,13 +46,8 @@ export interface Unmet {
 export class Demo {
   readonly #story: Story;
   readonly #commands: DemoCommands;
-  readonly #sites = new Map<SiteName, DemoSite>();
+  readonly #places = new Places();
   readonly #unmet: Unmet[] = [];
-  #root = '';
-  #isClosing = false;
-  #scratchSerial = '';
-  #town!: Town;
-  #coordinator: TownProcess | undefined;
   /** What pkcs11-tool made at site a. */
   #made: TokenObject[] = [];
 
@@ -100,7 +58,7 @@ export class Demo {
 
   /** Empty before the first step. */
   get folder(): string {
-    return this.#root;
+    return this.#places.folder;
   }
 
   get unmet(): readonly Unmet[] {
@@ -112,7 +70,7 @@ export class Demo {
       'Three sites, each with a SoftHSM token and an agent; a coordinator at none of them, so that it outlives any',
       () => this.#setUp(),
     );
-    return this.#commands.withOperator(this.#town.operatorFile, async (operator) => {
+    return this.#commands.withOperator(this.#places.operatorFile, async (operator) => {
       const publicKeyFile = await this.#chapter(
         'At site a, keys are made with pkcs11-tool, not with our code',
         async () => this.#makeKeys(),
@@ -137,7 +95,7 @@ export class Demo {
         verifiedByOpenssl: await this.#signAtB(operator, publicKeyFile),
       }));
       const third = await this.#chapter('A key made at b replicates to c', async () => {
-        makeKeyAtB(this.#site('b').token);
+        makeKeyAtB(this.#places.site('b').token);
         return this.#replicate(operator, ['c']);
       });
       const rejoined = await this.#chapter('Site a comes back: fenced, admitted as a standby, caught up', () =>
@@ -158,57 +116,31 @@ export class Demo {
   }
 
   /** Ends every process, and removes the folder unless it is to be kept. Idempotent, and may be called at any time. */
-  async close({ keep }: { keep: boolean }): Promise<void> {
-    this.#isClosing = true;
-    await Promise.all([...this.#sites.values()].map(({ agent }) => agent?.stop()));
-    await this.#coordinator?.stop();
-    if (!keep && this.#root !== '') rmSync(this.#root, { recursive: true, force: true, maxRetries: 3 });
+  close(options: { keep: boolean }): Promise<void> {
+    return this.#places.close(options);
   }
 
-  // --- chapters ---
-
   async #setUp(): Promise<void> {
-    this.#root = mkdtempSync(join(temporaryBase(), 'antipode-demo-'));
-    this.#town = await Town.found({
-      folder: this.#root,
-      trustDomain: 'demo.antipode',
-      operator: 'demo',
-      timings: 'fast',
-    });
-    for (const name of SITES) {
-      const folder = this.#town.folderOf(name);
-      const token = makeDemoToken({ folder: join(folder, 'hsm'), label: `payments-${name}` });
-      const partitions = [this.#partition('main', token, 'member')];
-      if (name === 'c') {
-        const scratch = makeDemoToken({ folder: join(folder, 'scratch-hsm'), label: 'scratch-c' });
-        partitions.push(this.#partition('scratch', scratch, 'scratch'));
-      }
-      await this.#town.settle({ name, partitions });
-      this.#sites.set(name, { name, folder, token, serial: '', agent: undefined });
-    }
-    this.#requireOpen();
-    this.#coordinator = this.#town.startCoordinator({ temporaryFolder: this.#root });
-    this.#story.detail(`PostgreSQL, Redis, mutual TLS and everything else live in ${this.#root}, on loopback`);
+    await this.#places.make();
+    this.#story.detail(`PostgreSQL, Redis, mutual TLS and everything else live in ${this.#places.folder}, on loopback`);
   }
 
   async #createGroup(operator: Operator): Promise<void> {
-    for (const { site, partition, role, serial, identitySha256 } of await this.#town.introduce(GROUP)) {
-      if (role === 'member') this.#site(site as SiteName).serial = serial;
-      else this.#scratchSerial = serial;
+    for (const { site, partition, serial, identitySha256 } of await this.#places.introduce(GROUP))
       this.#story.detail(
         `site ${site}, partition ${partition}: serial ${serial}, identity ${identitySha256.slice(0, 16)}...`,
       );
-    }
-    for (const site of this.#sites.values()) this.#startAgent(site);
-    await this.#until(
+    this.#places.startAgents();
+    await this.#places.until(
       'all three agents are heard',
+      TIMEOUT_MS,
       async () => (await operator.getStatus({})).sites.filter(({ state }) => state === 'up').length === SITES.length,
     );
     const { operationId } = await operator.createGroup({
       spec: {
         name: GROUP,
-        members: SITES.map((name) => ({ site: name, serial: this.#site(name).serial })),
-        scratch: [{ site: 'c', serial: this.#scratchSerial }],
+        members: SITES.map((name) => ({ site: name, serial: this.#places.site(name).serial })),
+        scratch: [{ site: 'c', serial: this.#places.scratchSerial }],
         failoverPolicy: FailoverPolicy.AUTOMATIC,
       },
     });
@@ -217,10 +149,10 @@ export class Demo {
   }
 
   #makeKeys(): string {
-    const { token, folder } = this.#site('a');
+    const { token, folder } = this.#places.site('a');
     makeKeys(token, folder);
     this.#made = inventory(token.tool);
-    const publicKeyFile = join(this.#root, 'root-of-trust.der');
+    const publicKeyFile = join(this.#places.folder, 'root-of-trust.der');
     exportSigningKey(token, publicKeyFile);
     this.#story.detail(
       'RSA-2048, EC P-256, AES-256, a generic secret, a certificate, and an RSA key that cannot leave its token',
@@ -245,7 +177,7 @@ export class Demo {
   }
 
   async #replicateOneMore(operator: Operator) {
-    const { token } = this.#site('a');
+    const { token } = this.#places.site('a');
     const before = inventory(token.tool);
     makeOneMoreKey(token);
     this.#made.push(...without(inventory(token.tool), before));
@@ -254,46 +186,11 @@ export class Demo {
     return round;
   }
 
-  async #replicate(operator: Operator, sites: readonly SiteName[]) {
-    const round = await this.#commands.replicateOnce(operator, GROUP, { timeoutMs: TIMEOUT_MS, sites });
-    const state = round.state;
-    const uncaptured = (state.newest?.uncaptured ?? []).map(({ objectId, kind, reason }) => ({
-      id: objectId,
-      kind,
-      reason,
-    }));
-    const acknowledgedBy = state.members
-      .filter(
-        ({ site, acknowledgedGeneration }) =>
-          site !== state.activeSite && Number(acknowledgedGeneration) >= round.generation,
-      )
-      .map(({ site }) => site);
-    const { operations } = await operator.getStatus({});
-    const moved = operations
-      .filter((operation) => operation.kind === 'replication' && isOf(operation, round.generation))
-      .map((operation) => Number(resultOf(operation)['appliedObjects'] ?? 0));
-    this.#story.detail(
-      `generation ${round.generation}: ${state.newest?.objectCount ?? 0} objects, acknowledged by ${acknowledgedBy.join(' and ')}`,
-    );
-    for (const { site } of state.members) {
-      const own = operations.find(
-        (operation) => operation.kind === 'replication' && operation.site === site && isOf(operation, round.generation),
-      );
-      if (own !== undefined)
-        this.#story.detail(
-          `site ${site}: ${String(resultOf(own)['appliedObjects'])} objects restored, ${String(resultOf(own)['proved'])} proved by use`,
-        );
-    }
-    for (const { id, reason } of uncaptured)
-      this.#story.detail(`NOT captured: object ${id.slice(0, 8)}..., ${reason}; the group is only ${state.protection}`);
-    for (const site of sites) this.#expect(acknowledgedBy.includes(site), `site ${site} has not acknowledged`);
-    return {
-      generation: round.generation,
-      objects: state.newest?.objectCount ?? 0,
-      uncaptured,
-      acknowledgedBy,
-      moved: Math.max(0, ...moved),
-    };
+  async #replicate(operator: Operator, sites: readonly SiteName[]): Promise<Round> {
+    const [commands, story] = [this.#commands, this.#story];
+    const round = await replicateRound({ operator, commands, story, group: GROUP, sites, timeoutMs: TIMEOUT_MS });
+    for (const site of sites) this.#expect(round.acknowledgedBy.includes(site), `site ${site} has not acknowledged`);
+    return round;
   }
 
   async #drill(operator: Operator): Promise<{ proved: number; failed: number }> {
@@ -316,9 +213,9 @@ export class Demo {
 
   async #loseSiteA(operator: Operator): Promise<{ to: string; epoch: number; recoveryTimeMs: number; proved: number }> {
     const lostAtMs = performance.now();
-    await this.#site('a').agent?.killAll();
+    await this.#places.site('a').agent?.killAll();
     this.#story.detail('no order is given to anybody from here on');
-    const place = await this.#until('another site is active', async () => {
+    const place = await this.#places.until('another site is active', TIMEOUT_MS, async () => {
       const answer = await operator.resolve({ group: GROUP });
       return answer.site === 'a' ? undefined : answer;
     });
@@ -349,7 +246,7 @@ export class Demo {
       newest !== undefined && acknowledged >= newest.generation,
       `site ${to} had acknowledged generation ${acknowledged} of ${newest?.generation}`,
     );
-    const found = inventory(this.#site(to as SiteName).token.tool);
+    const found = inventory(this.#places.site(to).token.tool);
     const uncapturedKinds = (newest?.uncaptured ?? []).map(({ kind }) => kind);
     const lost = lostObjects({ made: this.#made, found, uncapturedKinds });
     const unproved = Math.max(0, (newest?.objectCount ?? 0) - proved);
@@ -364,16 +261,16 @@ export class Demo {
 
   async #signAtB(operator: Operator, publicKeyFile: string): Promise<boolean> {
     const { site } = await operator.resolve({ group: GROUP });
-    const { token } = this.#site(site as SiteName);
-    const said = signAndVerify(token, { folder: this.#root, publicKeyFile });
+    const { token } = this.#places.site(site);
+    const said = signAndVerify(token, { folder: this.#places.folder, publicKeyFile });
     this.#story.detail(`openssl, with the public key exported at a before the loss: ${said}`);
     this.#expect(said === 'Verified OK', 'openssl does not accept the signature');
     return said === 'Verified OK';
   }
 
   async #rejoin(operator: Operator, generation: number): Promise<boolean> {
-    this.#startAgent(this.#site('a'));
-    const state = await this.#until('site a has caught up', async () => {
+    this.#places.startAgents(['a']);
+    const state = await this.#places.until('site a has caught up', TIMEOUT_MS, async () => {
       const group = await this.#group(operator);
       const a = group.members.find(({ site }) => site === 'a');
       return Number(a?.acknowledgedGeneration ?? 0) >= generation ? group : undefined;
@@ -391,12 +288,12 @@ export class Demo {
 
   /** One step. Where one of our processes has ended, that is why it failed. */
   #chapter<T>(title: string, work: () => Promise<T>): Promise<T> {
-    this.#requireOpen();
+    this.#places.requireOpen();
     return this.#story.chapter(title, async () => {
       try {
         return await work();
       } catch (thrown) {
-        throw this.#endedProcess() ?? thrown;
+        throw this.#places.endedProcess() ?? thrown;
       }
     });
   }
@@ -405,66 +302,8 @@ export class Demo {
     if (!holds) this.#unmet.push({ step: this.#story.step, what: otherwise });
   }
 
-  /** Nothing is started once it is to end: nobody would end it. */
-  #requireOpen(): void {
-    if (this.#isClosing) throw new AntipodeError('TIMED_OUT', 'interrupted');
-  }
-
-  #endedProcess(): AntipodeError | undefined {
-    const processes = [this.#coordinator, ...[...this.#sites.values()].map(({ agent }) => agent)];
-    return processes.map((one) => one?.failure).find((failure) => failure !== undefined);
-  }
-
-  #partition(name: string, token: DemoToken, role: PartitionPlan['role']): PartitionPlan {
-    return {
-      name,
-      module: softhsmModule(),
-      tokenLabel: token.label,
-      pinFile: token.pinFile,
-      role,
-      environment: token.environment,
-    };
-  }
-
-  #startAgent(site: DemoSite): void {
-    this.#requireOpen();
-    site.agent = this.#town.startAgent(site.name, { temporaryFolder: this.#root });
-  }
-
-  #site(name: SiteName): DemoSite {
-    return this.#sites.get(name)!;
-  }
-
   async #group(operator: Operator): Promise<GroupState> {
     const { group } = await operator.getGroup({ group: GROUP });
     return group!;
   }
-
-  /** Asks until there is an answer. A coordinator that is still starting is not a failure. */
-  async #until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
-    const endMs = performance.now() + TIMEOUT_MS;
-    let last: unknown;
-    while (performance.now() < endMs) {
-      try {
-        const answer = await ask();
-        if (answer) return answer;
-      } catch (thrown) {
-        if (AntipodeError.from(thrown).disposition !== 'retry') throw thrown;
-        last = thrown;
-      }
-      const ended = this.#endedProcess();
-      if (ended !== undefined) throw ended;
-      await systemClock.sleep(POLL_MS);
-    }
-    throw new AntipodeError('TIMED_OUT', `waited ${TIMEOUT_MS / 1_000} s until ${what}`, {
-      details: { what },
-      cause: last,
-    });
-  }
 }
-
-function resultOf(operation: Operation | undefined): Record<string, unknown> {
-  return operation === undefined ? {} : (JSON.parse(operation.result) as Record<string, unknown>);
-}
-
-const isOf = (operation: Operation, generation: number): boolean => resultOf(operation)['number'] === generation;

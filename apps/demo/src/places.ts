@@ -1,0 +1,141 @@
+/** The places of the demonstration: its town, with a token and an agent at each site, and a coordinator. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { AntipodeError, systemClock, temporaryBase } from '@antipode/runtime';
+import { type DemoToken, makeDemoToken } from './token.ts';
+import type { TownProcess } from './town/processes.ts';
+import { softhsmModule } from './town/softhsm.ts';
+import { type PartitionPlan, Town, type TownIdentity } from './town/town.ts';
+
+export const SITES = ['a', 'b', 'c'] as const;
+export type SiteName = (typeof SITES)[number];
+const POLL_MS = 100;
+
+export interface DemoSite {
+  readonly name: SiteName;
+  readonly folder: string;
+  readonly token: DemoToken;
+  serial: string;
+  agent: TownProcess | undefined;
+}
+
+export class Places {
+  readonly #sites = new Map<SiteName, DemoSite>();
+  #root = '';
+  #isClosing = false;
+  #town!: Town;
+  #coordinator: TownProcess | undefined;
+  #scratchSerial = '';
+
+  /** Empty before anything is made. */
+  get folder(): string {
+    return this.#root;
+  }
+
+  get operatorFile(): string {
+    return this.#town.operatorFile;
+  }
+
+  get scratchSerial(): string {
+    return this.#scratchSerial;
+  }
+
+  site(name: string): DemoSite {
+    const site = this.#sites.get(name as SiteName);
+    if (site === undefined) throw new AntipodeError('NOT_FOUND', `the demonstration has no site ${name}`);
+    return site;
+  }
+
+  /** Folders, tokens, certificates, configuration. The coordinator runs, the agents do not yet. */
+  async make(): Promise<void> {
+    this.#root = mkdtempSync(join(temporaryBase(), 'antipode-demo-'));
+    this.#town = await Town.found({
+      folder: this.#root,
+      trustDomain: 'demo.antipode',
+      operator: 'demo',
+      timings: 'fast',
+    });
+    for (const name of SITES) {
+      const folder = this.#town.folderOf(name);
+      const token = makeDemoToken({ folder: join(folder, 'hsm'), label: `payments-${name}` });
+      const partitions = [partition('main', token, 'member')];
+      if (name === 'c') {
+        const scratch = makeDemoToken({ folder: join(folder, 'scratch-hsm'), label: 'scratch-c' });
+        partitions.push(partition('scratch', scratch, 'scratch'));
+      }
+      await this.#town.settle({ name, partitions });
+      this.#sites.set(name, { name, folder, token, serial: '', agent: undefined });
+    }
+    this.requireOpen();
+    this.#coordinator = this.#town.startCoordinator({ temporaryFolder: this.#root });
+  }
+
+  /** Gives every partition its identity, and pins them all at every site. */
+  async introduce(group: string): Promise<readonly TownIdentity[]> {
+    const identities = await this.#town.introduce(group);
+    for (const { site, role, serial } of identities) {
+      if (role === 'member') this.site(site).serial = serial;
+      else this.#scratchSerial = serial;
+    }
+    return identities;
+  }
+
+  startAgents(names: readonly SiteName[] = SITES): void {
+    for (const name of names) {
+      this.requireOpen();
+      this.site(name).agent = this.#town.startAgent(name, { temporaryFolder: this.#root });
+    }
+  }
+
+  /** Nothing is started once it is to end, since nobody would end it. */
+  requireOpen(): void {
+    if (this.#isClosing) throw new AntipodeError('TIMED_OUT', 'interrupted');
+  }
+
+  /** Why one of the processes has ended though nobody told it to; undefined where all run. */
+  endedProcess(): AntipodeError | undefined {
+    const processes = [this.#coordinator, ...[...this.#sites.values()].map(({ agent }) => agent)];
+    return processes.map((one) => one?.failure).find((failure) => failure !== undefined);
+  }
+
+  /** Asks until there is an answer. A coordinator that is still starting is not a failure. */
+  async until<T>(what: string, timeoutMs: number, ask: () => Promise<T | undefined | false>): Promise<T> {
+    const endMs = performance.now() + timeoutMs;
+    let last: unknown;
+    while (performance.now() < endMs) {
+      try {
+        const answer = await ask();
+        if (answer) return answer;
+      } catch (thrown) {
+        if (AntipodeError.from(thrown).disposition !== 'retry') throw thrown;
+        last = thrown;
+      }
+      const ended = this.endedProcess();
+      if (ended !== undefined) throw ended;
+      await systemClock.sleep(POLL_MS);
+    }
+    throw new AntipodeError('TIMED_OUT', `waited ${timeoutMs / 1_000} s until ${what}`, {
+      details: { what },
+      cause: last,
+    });
+  }
+
+  /** Ends every process, and removes the folder unless it is to be kept. Idempotent, and may be called at any time. */
+  async close({ keep }: { keep: boolean }): Promise<void> {
+    this.#isClosing = true;
+    await Promise.all([...this.#sites.values()].map(({ agent }) => agent?.stop()));
+    await this.#coordinator?.stop();
+    if (!keep && this.#root !== '') rmSync(this.#root, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+function partition(name: string, token: DemoToken, role: PartitionPlan['role']): PartitionPlan {
+  return {
+    name,
+    module: softhsmModule(),
+    tokenLabel: token.label,
+    pinFile: token.pinFile,
+    role,
+    environment: token.environment,
+  };
+}
