@@ -35,7 +35,7 @@ import { Agents } from './sites/agents.ts';
 import { Detector } from './sites/detector.ts';
 import { JournalBook } from './sites/journals.ts';
 import { LeaseBook } from './sites/leases.ts';
-import { externalDatabase } from './store/external-database.ts';
+import { externalDatabase } from './store/postgres/external-database.ts';
 import { Store } from './store/store.ts';
 import { readLeaderLease } from './store/tables/leader-lease.ts';
 import { lowerLeaseLength, raiseLeaseLength } from './store/tables/lease-length.ts';

@@ -4,5 +4,5 @@ export { Coordinator } from './coordinator.ts';
 export { postgresFolders } from './embedded/postgres.ts';
 export { runCoordinator } from './main.ts';
 export { checkQueue } from './queue/check-queue.ts';
-export { checkDatabase } from './store/check-database.ts';
+export { checkDatabase } from './store/postgres/check-database.ts';
 export { PROFILES, type Timings } from './timings.ts';

@@ -5,9 +5,9 @@
 import { AntipodeError, type Clock, type Closeable, type Log, silentLog } from '@antipode/runtime';
 import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
 import type pg from 'pg';
-import { Connections } from './connections.ts';
+import { Connections } from './postgres/connections.ts';
+import { type ConnectionLimits, LIMITS, Servers } from './postgres/servers.ts';
 import { MIGRATIONS, type Schema } from './schema.ts';
-import { type ConnectionLimits, LIMITS, Servers } from './servers.ts';
 
 export type Write = Transaction<Schema>;
 export type Read = Kysely<Schema>;

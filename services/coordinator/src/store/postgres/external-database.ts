@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { AntipodeError } from '@antipode/runtime';
 import type { PoolConfig } from 'pg';
-import { EXTERNAL_TLS, parseExternalUrl } from '../external-url.ts';
+import { EXTERNAL_TLS, parseExternalUrl } from '../../external-url.ts';
 
 /** Parameters of libpq that say how TLS is to be used; `pg` would make settings of its own of them. */
 const SSL_PARAMETERS = ['sslmode', 'sslrootcert', 'sslcert', 'sslkey'] as const;
