@@ -7,7 +7,7 @@ import { createClient, OperatorService } from '@antipode/protocol';
 import { type Clock, silentLog, systemClock } from '@antipode/runtime';
 import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder } from '@antipode/setup';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
-import { Store } from '../../services/coordinator/src/store/store.ts';
+import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
 import { readTimeline } from '../../services/coordinator/src/store/tables/timeline.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
@@ -51,7 +51,7 @@ async function started() {
   });
   open.push(operator);
   const socket = coordinator.embedded.postgres!.socketFolder;
-  const store = new Store({ connection: { host: socket, user: 'antipode', database: 'postgres' }, clock });
+  const store = new PostgresStore({ connection: { host: socket, user: 'antipode', database: 'postgres' }, clock });
   open.push(store);
   const mark = async (after = Number.NEGATIVE_INFINITY) =>
     vi.waitFor(

@@ -9,14 +9,14 @@ import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { Election } from '../../services/coordinator/src/election.ts';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import { Store } from '../../services/coordinator/src/store/store.ts';
+import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
 import { openLink, type TestLink } from '../support/proxy.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
 const LIMITS = { connectMs: 400, statementMs: 400, lockMs: 400, idleInTransactionMs: 400 };
 const folders: string[] = [];
 const servers: EmbeddedPostgres[] = [];
-const stores: Store[] = [];
+const stores: PostgresStore[] = [];
 const closing: (() => Promise<unknown>)[] = [];
 let main: { server: EmbeddedPostgres; connection: pg.PoolConfig };
 
@@ -33,8 +33,8 @@ async function startPostgres(name: string): Promise<{ server: EmbeddedPostgres; 
   return { server, connection };
 }
 
-function storeOf(connection: pg.PoolConfig | pg.PoolConfig[], log: Log = silentLog): Store {
-  const store = new Store({ connection, clock: systemClock, limits: LIMITS, log });
+function storeOf(connection: pg.PoolConfig | pg.PoolConfig[], log: Log = silentLog): PostgresStore {
+  const store = new PostgresStore({ connection, clock: systemClock, limits: LIMITS, log });
   stores.push(store);
   return store;
 }
@@ -66,9 +66,10 @@ afterAll(async () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-const look = (store: Store) => store.query((db) => db.selectFrom('leader_lease').selectAll().executeTakeFirstOrThrow());
+const look = (store: PostgresStore) =>
+  store.query((db) => db.selectFrom('leader_lease').selectAll().executeTakeFirstOrThrow());
 let changes = 0n;
-const change = (store: Store) => {
+const change = (store: PostgresStore) => {
   changes += 1n;
   const row = { schedule: 'test', fire_ms: changes };
   return store.write(0n, (trx) => trx.insertInto('schedule_fire').values(row).execute());

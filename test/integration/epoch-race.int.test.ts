@@ -11,7 +11,7 @@ import { failover } from '../../services/coordinator/src/operations/failover/eff
 import type { FailoverEffect } from '../../services/coordinator/src/operations/failover/machine.ts';
 import type { Held } from '../../services/coordinator/src/operations/failover/plan.ts';
 import { replication } from '../../services/coordinator/src/operations/replication/effects.ts';
-import { Store } from '../../services/coordinator/src/store/store.ts';
+import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
 import { recordAcknowledgement, recordCapture } from '../../services/coordinator/src/store/tables/generations.ts';
 import { insertGroup, readGroup } from '../../services/coordinator/src/store/tables/groups.ts';
 import { type Intent, insertIntent } from '../../services/coordinator/src/store/tables/intents.ts';
@@ -23,13 +23,13 @@ import { temporaryFolder } from '../support/tokens.ts';
 const ROUNDS = 60;
 const folder = temporaryFolder('race');
 let postgres: EmbeddedPostgres;
-let store: Store;
+let store: PostgresStore;
 let context: EffectContext;
 
 beforeAll(async () => {
   chmodSync(folder, 0o711);
   postgres = new EmbeddedPostgres({ dataFolder: folder, clock: systemClock, prng: seededPrng('r'), log: silentLog });
-  store = new Store({ connection: await postgres.start(), clock: systemClock });
+  store = new PostgresStore({ connection: await postgres.start(), clock: systemClock });
   await store.migrate();
   // The bench leads in epoch 1.
   await store.query((db) => db.updateTable('leader_lease').set({ epoch: 1n }).execute());

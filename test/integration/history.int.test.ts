@@ -5,7 +5,8 @@ import { FakeClock } from '@antipode/runtime/testing';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import { type Read, Store } from '../../services/coordinator/src/store/store.ts';
+import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
+import type { Read } from '../../services/coordinator/src/store/store.ts';
 import { readDrills, readLastPassed } from '../../services/coordinator/src/store/tables/drills.ts';
 import { readFacts } from '../../services/coordinator/src/store/tables/facts.ts';
 import { readAcknowledged, readKnown, readNewest } from '../../services/coordinator/src/store/tables/generations.ts';
@@ -24,12 +25,12 @@ import { temporaryFolder } from '../support/tokens.ts';
 
 const folder = temporaryFolder('history');
 let postgres: EmbeddedPostgres;
-let store: Store;
+let store: PostgresStore;
 
 beforeAll(async () => {
   chmodSync(folder, 0o711);
   postgres = new EmbeddedPostgres({ dataFolder: folder, clock: systemClock, prng: seededPrng('h'), log: silentLog });
-  store = new Store({ connection: await postgres.start(), clock: new FakeClock() });
+  store = new PostgresStore({ connection: await postgres.start(), clock: new FakeClock() });
   await store.migrate();
   await fillHistory(store, { group: 'young', days: 1 });
   await fillHistory(store, { group: 'old', days: 20 });

@@ -5,10 +5,9 @@ import { FakeClock } from '@antipode/runtime/testing';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Retention } from '../../services/coordinator/src/calendar/retention.ts';
-import type { Election } from '../../services/coordinator/src/election.ts';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
 import { GroupCache } from '../../services/coordinator/src/groups/group-cache.ts';
-import { Store } from '../../services/coordinator/src/store/store.ts';
+import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
 import { readAcknowledged, readNewest } from '../../services/coordinator/src/store/tables/generations.ts';
 import { digestOf } from '../../services/coordinator/src/store/tables/retention.ts';
 import { fillHistory } from '../support/history.ts';
@@ -21,7 +20,7 @@ const clock = new FakeClock();
 const lines: string[] = [];
 const log = new Log({ level: 'info', format: 'json', write: (line) => lines.push(line) });
 let postgres: EmbeddedPostgres;
-let store: Store;
+let store: PostgresStore;
 let cache: GroupCache;
 let retention: Retention;
 let leads: boolean;
@@ -30,14 +29,14 @@ beforeAll(async () => {
   chmodSync(folder, 0o711);
   postgres = new EmbeddedPostgres({ dataFolder: folder, clock: systemClock, prng: seededPrng('r'), log: silentLog });
   const connection = await postgres.start();
-  store = new Store({ connection, clock });
+  store = new PostgresStore({ connection, clock });
   await store.migrate();
   cache = new GroupCache({ store });
   const election = {
     get epoch() {
       return leads ? 0n : undefined;
     },
-  } as unknown as Election;
+  };
   retention = new Retention({ store, election, cache, clock, log });
 });
 beforeEach(() => {

@@ -6,7 +6,8 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
 import type { Generation, IntentKind, IntentStatus } from '../../services/coordinator/src/model.ts';
-import { Store, type Write } from '../../services/coordinator/src/store/store.ts';
+import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
+import type { Write } from '../../services/coordinator/src/store/store.ts';
 import {
   readAcknowledged,
   readAhead,
@@ -47,12 +48,13 @@ import { readScrubs, recordScrub } from '../../services/coordinator/src/store/ta
 import { readPlace, readSites, recordSite } from '../../services/coordinator/src/store/tables/sites.ts';
 import { readFailing } from '../../services/coordinator/src/store/tables/streaks.ts';
 import { SPEC } from '../../services/coordinator/src/testing/group.ts';
+import { storeConformance } from '../../services/coordinator/src/testing/store-conformance.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
 const folder = temporaryFolder('store');
 const clock = new FakeClock();
 let postgres: EmbeddedPostgres;
-let store: Store;
+let store: PostgresStore;
 const GROUP = 'payments';
 
 beforeAll(async () => {
@@ -63,7 +65,7 @@ beforeAll(async () => {
     prng: seededPrng('store'),
     log: silentLog,
   });
-  store = new Store({ connection: await postgres.start(), clock });
+  store = new PostgresStore({ connection: await postgres.start(), clock });
   await store.migrate();
 });
 afterAll(async () => {
@@ -94,6 +96,8 @@ beforeEach(async () => {
     await insertGroup(trx, { ...SPEC, name: 'cards', members: seats.slice(0, 3), scratch: seats.slice(3) }, 0);
   });
 });
+
+storeConformance('the store in PostgreSQL', () => store);
 
 it('is not opened where a newer program has changed its schema, and says that nothing is wrong with it', async () => {
   await write((trx) => sql`INSERT INTO migration VALUES (99)`.execute(trx));

@@ -36,7 +36,7 @@ import { Detector } from './sites/detector.ts';
 import { JournalBook } from './sites/journals.ts';
 import { LeaseBook } from './sites/leases.ts';
 import { externalDatabase } from './store/postgres/external-database.ts';
-import { Store } from './store/store.ts';
+import { PostgresStore } from './store/postgres/postgres-store.ts';
 import { readLeaderLease } from './store/tables/leader-lease.ts';
 import { lowerLeaseLength, raiseLeaseLength } from './store/tables/lease-length.ts';
 import { readSites } from './store/tables/sites.ts';
@@ -127,7 +127,7 @@ export class Coordinator implements Closeable {
       this.#database(databaseUrl, dataFolder),
       this.#redis(redisUrl, dataFolder),
     ]);
-    const store = this.#own(new Store({ connection: database, clock, log }));
+    const store = this.#own(new PostgresStore({ connection: database, clock, log }));
     // A renewal never waits for the work of others, and gives up in time to be tried again before the lease is over.
     const renewals = this.#own(store.apart({ statementMs: timings.leaderMs / 2, lockMs: timings.leaderMs / 4 }));
     await store.migrate();

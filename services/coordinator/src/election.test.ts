@@ -6,7 +6,7 @@ import { Kysely, SqliteDialect } from 'kysely';
 import { describe, expect, it } from 'vitest';
 import { Election } from './election.ts';
 import type { Schema } from './store/schema.ts';
-import type { Store } from './store/store.ts';
+import type { Look } from './store/store.ts';
 
 const TTL_MS = 1_000;
 const RUN = { seed: 20_260_101, numRuns: 200 };
@@ -48,13 +48,13 @@ class Coordinators {
 
   make(id: string): Election {
     const store = {
-      query: async (work: (db: Kysely<Schema>) => Promise<unknown>) => {
+      query: async <T>(look: Look<T>): Promise<T> => {
         const latencyMs = this.latencyMs.get(id) ?? 0;
         if (latencyMs > 0) await this.clock.sleep(latencyMs);
         if (this.cutOff.has(id)) throw new AntipodeError('DATABASE_UNAVAILABLE', 'the link is cut');
-        return work(this.#db);
+        return look(this.#db);
       },
-    } as unknown as Store;
+    };
     const lead = (): Promise<void> => {
       this.madeReady.push(id);
       return this.lead();

@@ -7,8 +7,16 @@ import { AntipodeError, type Clock, type Closeable, every, type Log, type Prng }
 import type { Store } from './store/store.ts';
 import { readLeaderLease, releaseLeaderLease, renewLeaderLease, takeLeaderLease } from './store/tables/leader-lease.ts';
 
+/** What everybody else sees of it. */
+export interface Leadership {
+  /** The epoch while this coordinator leads. */
+  readonly epoch: bigint | undefined;
+  /** @throws LEADERSHIP_LOST */
+  require(): bigint;
+}
+
 export interface ElectionOptions {
-  readonly store: Store;
+  readonly store: Pick<Store, 'query'>;
   readonly clock: Clock;
   readonly prng: Prng;
   readonly log: Log;
@@ -18,7 +26,7 @@ export interface ElectionOptions {
   readonly lead: () => Promise<void>;
 }
 
-export class Election implements Closeable {
+export class Election implements Leadership, Closeable {
   readonly #options: ElectionOptions;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
@@ -31,14 +39,12 @@ export class Election implements Closeable {
     this.#options = options;
   }
 
-  /** The epoch while this coordinator leads. */
   get epoch(): bigint | undefined {
     return this.#epoch !== undefined && this.#options.clock.monotonicMs() < this.#validUntilMs
       ? this.#epoch
       : undefined;
   }
 
-  /** @throws LEADERSHIP_LOST */
   require(): bigint {
     const epoch = this.epoch;
     if (epoch === undefined)

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { EmbeddedPostgres } from '../../../services/coordinator/src/embedded/postgres.ts';
-import { Store } from '../../../services/coordinator/src/store/store.ts';
+import { PostgresStore } from '../../../services/coordinator/src/store/postgres/postgres-store.ts';
 import { readFacts } from '../../../services/coordinator/src/store/tables/facts.ts';
 import { fillHistory, GENERATIONS_A_DAY } from '../../support/history.ts';
 import { median } from '../report/statistics.ts';
@@ -29,10 +29,10 @@ export async function measureHistory({ days }: { days: number }): Promise<Histor
     prng: seededPrng('bench'),
     log: silentLog,
   });
-  let store: Store | undefined;
+  let store: PostgresStore | undefined;
   try {
     const limits = { statementMs: FILL_MS_MAX, idleInTransactionMs: FILL_MS_MAX };
-    store = new Store({ connection: await postgres.start(), clock: systemClock, limits });
+    store = new PostgresStore({ connection: await postgres.start(), clock: systemClock, limits });
     await store.migrate();
     await fillHistory(store, { group: 'young', days: 1 / GENERATIONS_A_DAY });
     await fillHistory(store, { group: 'old', days });
@@ -50,7 +50,7 @@ export async function measureHistory({ days }: { days: number }): Promise<Histor
 }
 
 /** The median of many looks, after some that warm the caches. */
-async function look(store: Store, group: string): Promise<number> {
+async function look(store: PostgresStore, group: string): Promise<number> {
   const took: number[] = [];
   for (let count = 0; count < LOOKS; count += 1) {
     const startMs = systemClock.monotonicMs();

@@ -14,7 +14,7 @@ import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder } from '@antipode/setup';
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { EmbeddedPostgres } from '../../../services/coordinator/src/embedded/postgres.ts';
-import { Store } from '../../../services/coordinator/src/store/store.ts';
+import { PostgresStore } from '../../../services/coordinator/src/store/postgres/postgres-store.ts';
 import { PROFILES } from '../../../services/coordinator/src/timings.ts';
 import { openLink } from '../../support/proxy.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
@@ -66,7 +66,7 @@ async function startCoordinator(name: string, { databaseUrl, socket }: { databas
   });
   closing.push(() => operator.close());
   const host = socket ?? coordinator.embedded.postgres!.socketFolder;
-  const store = new Store({ connection: { host, user: 'antipode', database: 'postgres' }, clock: systemClock });
+  const store = new PostgresStore({ connection: { host, user: 'antipode', database: 'postgres' }, clock: systemClock });
   closing.push(() => store.close());
   const renewals = async (): Promise<bigint> => {
     const row = await store.query((db) => db.selectFrom('leader_lease').selectAll().executeTakeFirstOrThrow());
@@ -176,13 +176,16 @@ describe.concurrent('with the limits as they are', () => {
   }, async ({ expect }) => {
     const server = await startPostgres('frozen');
     const host = server.socketFolder;
-    const store = new Store({ connection: { host, user: 'antipode', database: 'postgres' }, clock: systemClock });
+    const store = new PostgresStore({
+      connection: { host, user: 'antipode', database: 'postgres' },
+      clock: systemClock,
+    });
     closing.push(() => store.close());
     await store.migrate();
     const script = `
-      import { Store } from ${JSON.stringify(join(import.meta.dirname, '../../../services/coordinator/src/store/store.ts'))};
+      import { PostgresStore } from ${JSON.stringify(join(import.meta.dirname, '../../../services/coordinator/src/store/postgres/postgres-store.ts'))};
       import { systemClock } from '@antipode/runtime';
-      const store = new Store({ connection: { host: ${JSON.stringify(host)}, user: 'antipode', database: 'postgres' }, clock: systemClock });
+      const store = new PostgresStore({ connection: { host: ${JSON.stringify(host)}, user: 'antipode', database: 'postgres' }, clock: systemClock });
       await store.write(0n, async (trx) => {
         await trx.updateTable('leader_lease').set({ holder: 'frozen' }).execute();
         process.stdout.write('inside');

@@ -1,14 +1,14 @@
 /** Takes away what is old, an hour apart, on the leader. What fails is tried again the next time, and stops nothing else. */
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
-import type { Election } from '../election.ts';
+import type { Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { Store } from '../store/store.ts';
 import { type Retire, retireEvents, retireFires, retireGenerations, retireIntents } from '../store/tables/retention.ts';
 
 export interface RetentionPorts {
   readonly store: Store;
-  readonly election: Election;
-  readonly cache: GroupCache;
+  readonly election: Pick<Leadership, 'epoch'>;
+  readonly cache: Pick<GroupCache, 'all'>;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -6,15 +6,15 @@
  * The calendar is the one thing here that goes by the clock on the wall: that is what its operator looks at.
  */
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
-import type { Election } from '../election.ts';
+import type { Leadership } from '../election.ts';
 import type { GroupSpec } from '../model.ts';
 import type { Store, Write } from '../store/store.ts';
 import { forgetFires, readLastFire, recordFire } from '../store/tables/fires.ts';
 import { latestMatch, parseCron } from './cron.ts';
 
 export interface SchedulePorts {
-  readonly store: Store;
-  readonly election: Election;
+  readonly store: Pick<Store, 'query' | 'write'>;
+  readonly election: Leadership;
   /** The clock on the wall. */
   readonly clock: Clock;
   readonly log: Log;

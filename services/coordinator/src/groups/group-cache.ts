@@ -5,13 +5,13 @@ import type { Store } from '../store/store.ts';
 import { readGroups } from '../store/tables/groups.ts';
 
 export class GroupCache {
-  readonly #store: Store;
+  readonly #store: Pick<Store, 'snapshot'>;
   readonly #refreshes = new Serial();
   #groups: readonly Group[] = [];
   #unreadable: readonly string[] = [];
   readonly #needed = new Map<string, readonly string[]>();
 
-  constructor({ store }: { store: Store }) {
+  constructor({ store }: { store: Pick<Store, 'snapshot'> }) {
     this.#store = store;
   }
 

@@ -1,14 +1,14 @@
 /** What the effects of all machines share: the ports, the group of an intent, and how orders are put. */
 import { factsRef, type GenerationRef, generationFacts, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock, currentTrace } from '@antipode/runtime';
-import type { Election } from '../election.ts';
+import type { Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import { activeOf, type Generation, type Group, type Member } from '../model.ts';
 import type { Agent, Agents } from '../sites/agents.ts';
 import type { Detector } from '../sites/detector.ts';
 import type { JournalBook } from '../sites/journals.ts';
 import type { LeaseBook } from '../sites/leases.ts';
-import type { EventRecord, Store, Write } from '../store/store.ts';
+import type { Change, Store } from '../store/store.ts';
 import { readAcknowledged } from '../store/tables/generations.ts';
 import { lockGroup, readGroup } from '../store/tables/groups.ts';
 import { type Intent, isMoveOpen } from '../store/tables/intents.ts';
@@ -22,12 +22,12 @@ export const NUMBER_SEEN_MAX = 10n ** 12n;
 
 export interface EffectsPorts {
   readonly store: Store;
-  readonly election: Election;
-  readonly agents: Agents;
-  readonly detector: Detector;
+  readonly election: Pick<Leadership, 'require'>;
+  readonly agents: Pick<Agents, 'address' | 'client'>;
+  readonly detector: Pick<Detector, 'view' | 'snapshot' | 'isUp'>;
   readonly leases: LeaseBook;
   readonly journals: Pick<JournalBook, 'accept' | 'recordIn'>;
-  readonly cache: GroupCache;
+  readonly cache: Pick<GroupCache, 'refresh'>;
   readonly clock: Clock;
   readonly timings: Timings;
 }
@@ -51,7 +51,7 @@ export class EffectContext {
    * One change of state, under the leadership that this process has now. With it goes how far the journals have come in
    * which the sites have what they answered: an older copy of one is known by that, whoever leads then.
    */
-  async write<T>(work: Parameters<typeof Store.prototype.write<T>>[1]): Promise<T> {
+  async write<T>(work: Change<T>): Promise<T> {
     const { store, election, journals } = this.ports;
     let isWritten = (): void => {};
     const result = await store.write(election.require(), async (trx, record) => {
@@ -67,10 +67,7 @@ export class EffectContext {
    * One change under a tenure, with the group locked.
    * @throws EPOCH_STALE when a later epoch was issued; then nothing is written
    */
-  writeUnder<T>(
-    { group, epoch }: { group: string; epoch: bigint },
-    work: (trx: Write, record: (event: EventRecord) => void) => Promise<T>,
-  ): Promise<T> {
+  writeUnder<T>({ group, epoch }: { group: string; epoch: bigint }, work: Change<T>): Promise<T> {
     return this.write(async (trx, record) => {
       const { highestEpoch } = await lockGroup(trx, group);
       if (highestEpoch !== epoch)

@@ -9,7 +9,11 @@ export const isHung = (partition: PartitionState | undefined, hangMs: number): b
   (partition?.unansweredMs ?? 0) > hangMs;
 
 /** What a site said last of its partition in a group. */
-export const partitionOf = (detector: Detector, group: Group, site: string): PartitionState | undefined => {
+export const partitionOf = (
+  detector: Pick<Detector, 'view'>,
+  group: Group,
+  site: string,
+): PartitionState | undefined => {
   const member = group.members.find((one) => one.site === site);
   return detector.view(site)?.state?.partitions.find(({ serial }) => serial === member?.serial);
 };

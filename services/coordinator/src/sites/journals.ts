@@ -10,11 +10,11 @@ import type { Store, Write } from '../store/store.ts';
 import { type JournalMark, readJournalMarks, recordJournalMarks } from '../store/tables/journals.ts';
 
 export class JournalBook {
-  readonly #store: Store;
+  readonly #store: Pick<Store, 'query' | 'write'>;
   #marks = new Map<string, JournalMark>();
   readonly #unwritten = new Set<string>();
 
-  constructor({ store }: { store: Store }) {
+  constructor({ store }: { store: Pick<Store, 'query' | 'write'> }) {
     this.#store = store;
   }
 

@@ -9,7 +9,11 @@ import type { Reconciler } from '../reconciler.ts';
 
 /** Chooses generation and scratch partition, and makes the intent. @throws NOT_FOUND, GENERATION_UNKNOWN */
 export async function startDrill(
-  { store, detector, reconciler }: { store: Store; detector: Detector; reconciler: Reconciler },
+  {
+    store,
+    detector,
+    reconciler,
+  }: { store: Pick<Store, 'query'>; detector: Pick<Detector, 'isUp'>; reconciler: Pick<Reconciler, 'intend'> },
   { group: name, site, isWanted }: { group: string; site: string; isWanted?: (trx: Write) => Promise<boolean> },
 ): Promise<string> {
   const group = await store.query((db) => readGroup(db, name));

@@ -4,7 +4,7 @@
  * is asked before it is lent again. Nothing waits without a limit.
  */
 import { AntipodeError, systemClock } from '@antipode/runtime';
-import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kysely';
+import type { PostgresCursor, PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kysely';
 import type pg from 'pg';
 import { type ConnectionLimits, discard, type Servers } from './servers.ts';
 
@@ -36,7 +36,7 @@ export class Connections implements PostgresPool {
     await this.#turn();
     try {
       for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-        if (await this.#isSound(idle)) return asClient(idle);
+        if (await this.#isSound(idle)) return idle;
       }
       if (this.#isClosed) throw new AntipodeError('DATABASE_UNAVAILABLE', 'the coordinator is closing');
       const made = new Connection(await this.#servers.open(this.#limits), {
@@ -44,7 +44,7 @@ export class Connections implements PostgresPool {
         release: (connection) => this.#release(connection),
       });
       this.#all.add(made);
-      return asClient(made);
+      return made;
     } catch (thrown) {
       this.#pass();
       throw thrown;
@@ -108,15 +108,12 @@ export class Connections implements PostgresPool {
   }
 }
 
-/** kysely also knows cursors, which nobody here uses. */
-const asClient = (connection: Connection): PostgresPoolClient => connection as unknown as PostgresPoolClient;
-
 interface Owner {
   readonly trouble: () => void;
   readonly release: (connection: Connection) => void;
 }
 
-class Connection {
+class Connection implements PostgresPoolClient {
   readonly client: pg.Client;
   /** When it last answered as it should. */
   soundMs = systemClock.monotonicMs();
@@ -131,15 +128,21 @@ class Connection {
     this.#owner = owner;
   }
 
-  get processID(): number {
-    return (this.client as unknown as { processID: number }).processID;
-  }
-
   get isSpoilt(): boolean {
     return this.#hasFailed || this.#isInTransaction;
   }
 
-  async query<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>> {
+  query<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>>;
+  query<R>(cursor: PostgresCursor<R>): PostgresCursor<R>;
+  query<R>(
+    sql: string | PostgresCursor<R>,
+    parameters: readonly unknown[] = [],
+  ): Promise<PostgresQueryResult<R>> | PostgresCursor<R> {
+    if (typeof sql !== 'string') throw new AntipodeError('INVARIANT_BROKEN', 'the store reads without cursors');
+    return this.#query<R>(sql, parameters);
+  }
+
+  async #query<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>> {
     const statement = sql.trimStart().slice(0, 12).toLowerCase();
     if (this.#brokenBy !== undefined) {
       // The server rolls back by itself when the connection is gone.
@@ -151,7 +154,7 @@ class Connection {
       const result = await this.client.query(sql, [...parameters]);
       this.soundMs = systemClock.monotonicMs();
       if (statement.startsWith('commit') || statement.startsWith('rollback')) this.#isInTransaction = false;
-      return result as unknown as PostgresQueryResult<R>;
+      return resultOf<R>(result);
     } catch (thrown) {
       this.#hasFailed = true;
       const state = thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : '';
@@ -176,4 +179,9 @@ class Connection {
     this.#hasFailed = true;
     discard(this.client);
   }
+}
+
+/** Rows are of the type that the statement says: kysely derives it from the schema, and no driver can check it. */
+export function resultOf<R>({ command, rowCount, rows }: pg.QueryResult): PostgresQueryResult<R> {
+  return { command: command as PostgresQueryResult<R>['command'], rowCount: rowCount ?? 0, rows: rows as R[] };
 }

@@ -101,7 +101,7 @@ export class Servers {
         query_timeout: limits.statementMs + STATEMENT_GRACE_MS,
         keepAlive: true,
         keepAliveInitialDelayMillis: 5_000,
-        types: { getTypeParser },
+        types: TYPES,
       });
       // Whoever uses it gets the error from the query; the event must have a listener all the same, or it ends the process.
       client.on('error', () => {});
@@ -127,9 +127,12 @@ export class Servers {
   }
 }
 
+/** `pg` has its socket there, and does not say so in its types. */
+type WithSocket = pg.Client & { readonly connection: { readonly stream: { destroy(): void } } };
+
 /** Without a word of farewell, which a silent server would never take. */
 export function discard(client: pg.Client): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+  (client as WithSocket).connection.stream.destroy();
   client.end().catch(() => {});
 }
 
@@ -156,5 +159,8 @@ function nameOf({ connectionString, host, port }: pg.ClientConfig): string {
   return url?.host ?? `${host ?? 'localhost'}${port === undefined ? '' : `:${port}`}`;
 }
 
+/** Numbers of eight bytes are BigInts; everything else is as `pg` has it. */
 const getTypeParser = ((oid: number, format: 'text') =>
   oid === INT8 ? BigInt : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser;
+
+export const TYPES: pg.CustomTypesConfig = { getTypeParser };

@@ -1,0 +1,112 @@
+/**
+ * The store in SQL, over whatever connections it is given. Every change of state is one transaction that first checks the
+ * leader's epoch, so that a paused leader's late write changes nothing, and that records what happened.
+ */
+import { AntipodeError, type Clock, type Closeable } from '@antipode/runtime';
+import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely';
+import { MIGRATIONS, type Schema } from './schema.ts';
+import { type Change, type EventRecord, type Look, type Store, toJson } from './store.ts';
+
+/** Two coordinators may start at once on one new database. */
+const MIGRATION_LOCK = 4_202_026;
+
+export class SqlStore implements Store, Closeable {
+  readonly #db: Kysely<Schema>;
+  readonly #clock: Clock;
+
+  constructor({ pool, clock }: { pool: PostgresPool; clock: Clock }) {
+    this.#db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+    this.#clock = clock;
+  }
+
+  /** Brings the tables to the version of this program. @throws CONFIG_INVALID where a newer one has changed them */
+  async migrate(): Promise<void> {
+    await reaching(() =>
+      this.#db.transaction().execute(async (trx) => {
+        await sql`SELECT pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(trx);
+        await sql`CREATE TABLE IF NOT EXISTS migration (version int PRIMARY KEY)`.execute(trx);
+        const done = await sql<{ version: number | null }>`SELECT max(version) AS version FROM migration`.execute(trx);
+        const version = done.rows[0]?.version ?? 0;
+        if (version > MIGRATIONS.length) {
+          throw new AntipodeError(
+            'CONFIG_INVALID',
+            `the database has schema ${version}, expected at most ${MIGRATIONS.length}`,
+            {
+              details: { version },
+              hint: 'Start the newer version of Antipode that wrote it: the database is sound. Do not remove it, and do not replace it with an older copy.',
+            },
+          );
+        }
+        for (const [index, migration] of MIGRATIONS.entries()) {
+          if (index < version) continue;
+          await sql.raw(migration).execute(trx);
+          await sql`INSERT INTO migration VALUES (${index + 1})`.execute(trx);
+        }
+      }),
+    );
+  }
+
+  write<T>(leaderEpoch: bigint, change: Change<T>): Promise<T> {
+    return reaching(() =>
+      this.#db.transaction().execute(async (trx) => {
+        const lease = await trx
+          .selectFrom('leader_lease')
+          .select('epoch')
+          .where('epoch', '=', leaderEpoch)
+          .forShare()
+          .executeTakeFirst();
+        if (lease === undefined)
+          throw new AntipodeError('LEADERSHIP_LOST', `leader epoch ${leaderEpoch} is over`, {
+            details: { leaderEpoch },
+          });
+        const events: EventRecord[] = [];
+        const result = await change(trx, (event) => events.push(event));
+        for (const { kind, group = '', site = '', details = {} } of events) {
+          await trx
+            .insertInto('event')
+            .values({ at_ms: BigInt(this.#clock.wallMs()), kind, grp: group, site, details: toJson(details) })
+            .execute();
+        }
+        return result;
+      }),
+    );
+  }
+
+  snapshot<T>(look: Look<T>): Promise<T> {
+    return reaching(() => this.#db.transaction().setIsolationLevel('repeatable read').execute(look));
+  }
+
+  query<T>(look: Look<T>): Promise<T> {
+    return reaching(() => look(this.#db));
+  }
+
+  async close(): Promise<void> {
+    await this.#db.destroy();
+  }
+}
+
+async function reaching<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    if (thrown instanceof AntipodeError || isProgrammingError(thrown)) throw thrown;
+    if (isConstraintViolation(thrown)) {
+      throw new AntipodeError('ALREADY_EXISTS', 'a conflicting record already exists', {
+        cause: thrown,
+        hint: 'Check the state (`antipode status`, `antipode group list`): somebody else wrote the record at the same moment. Repeat the command if it is still needed.',
+      });
+    }
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new AntipodeError('DATABASE_UNAVAILABLE', `database statement failed: ${reason}`, { cause: thrown });
+  }
+}
+
+/** A defect of ours, which no retry mends. */
+function isProgrammingError(thrown: unknown): boolean {
+  return thrown instanceof TypeError || thrown instanceof RangeError || thrown instanceof ReferenceError;
+}
+
+/** SQLSTATE class 23. */
+function isConstraintViolation(thrown: unknown): thrown is Error {
+  return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' && thrown.code.startsWith('23');
+}
