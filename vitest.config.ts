@@ -13,8 +13,9 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{packages,services,apps,scripts}/**/*.test.ts', 'test/{golden,rules}/*.test.ts'],
-          // As below: properties are tried many hundred times.
+          // As below: properties are tried many hundred times, and the first start of a database in process makes its cluster.
           testTimeout: 30_000,
+          hookTimeout: 60_000,
         },
       },
       {
