@@ -1,12 +1,10 @@
-import { DatabaseSync } from 'node:sqlite';
 import { AntipodeError, Log } from '@antipode/runtime';
 import { FakeClock, thrown } from '@antipode/runtime/testing';
-import { Kysely, SqliteDialect } from 'kysely';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Election } from '../election.ts';
-import type { GroupSpec } from '../model.ts';
-import type { Schema } from '../store/schema.ts';
-import type { Store, Write } from '../store/store.ts';
+import { recordFire } from '../store/tables/fires.ts';
+import { testDatabase } from '../testing/database.ts';
+import { SPEC } from '../testing/group.ts';
+import { FakeLeadership, FIRST_EPOCH } from '../testing/leader.ts';
 import { checkCron, Schedule } from './schedule.ts';
 
 describe('a cron expression', () => {
@@ -39,76 +37,40 @@ const DAY_MS = 86_400_000;
 const START = Date.UTC(2026, 0, 1, 12);
 const at = (day: number, hour: number, minute = 0): number => Date.UTC(2026, 0, day, hour, minute);
 
-/** What all coordinators of these tests share: fire times, in memory, with the same SQL. */
-class Table {
-  readonly #memory = new DatabaseSync(':memory:');
-  readonly #db: Kysely<Schema>;
+/** What all coordinators of these tests share. */
+const database = testDatabase();
 
-  constructor() {
-    this.#memory.exec('CREATE TABLE schedule_fire (schedule text, fire_ms int, PRIMARY KEY (schedule, fire_ms))');
-    const prepare = (text: string) => {
-      const statement = this.#memory.prepare(text);
-      statement.setReadBigInts(true);
-      const bound = (given: readonly unknown[]) => given as (string | bigint)[];
-      return {
-        reader: statement.columns().length > 0,
-        all: (given: readonly unknown[]) => statement.all(...bound(given)),
-        run: (given: readonly unknown[]) => statement.run(...bound(given)),
-        iterate: (given: readonly unknown[]) => statement.iterate(...bound(given)),
-      };
-    };
-    this.#db = new Kysely<Schema>({
-      dialect: new SqliteDialect({ database: { prepare, close: () => this.#memory.close() } }),
-    });
-  }
-
-  get store(): Store {
-    return {
-      query: (work: (db: Kysely<Schema>) => Promise<unknown>) => work(this.#db),
-      write: (_epoch: bigint, work: (trx: Write) => Promise<unknown>) =>
-        this.#db.transaction().execute((trx) => work(trx)),
-    } as unknown as Store;
-  }
-
-  kept(fireMs: number): void {
-    this.#memory.prepare('INSERT INTO schedule_fire VALUES (?, ?)').run('drill payments', fireMs);
-  }
-
-  get fires(): number[] {
-    return this.#memory
-      .prepare("SELECT fire_ms FROM schedule_fire WHERE schedule = 'drill payments' ORDER BY fire_ms")
-      .all()
-      .map(({ fire_ms }) => Number(fire_ms));
-  }
-}
+const kept = (fireMs: number): Promise<boolean> =>
+  database.store.write(FIRST_EPOCH, (trx) => recordFire(trx, 'drill payments', fireMs));
+const fires = async (): Promise<number[]> => {
+  const rows = await database.store.query((db) =>
+    db
+      .selectFrom('schedule_fire')
+      .select('fire_ms')
+      .where('schedule', '=', 'drill payments')
+      .orderBy('fire_ms')
+      .execute(),
+  );
+  return rows.map(({ fire_ms }) => Number(fire_ms));
+};
 
 class Leader {
   readonly drilled: string[] = [];
   readonly lines: string[] = [];
-  epoch: bigint | undefined = 1n;
+  readonly leadership = new FakeLeadership();
   failure: AntipodeError | undefined;
   readonly schedule: Schedule;
 
-  constructor(table: Table, clock: FakeClock) {
-    const lead = (): bigint | undefined => this.epoch;
-    const election = {
-      get epoch() {
-        return lead();
-      },
-      require: () => {
-        const epoch = lead();
-        if (epoch === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
-        return epoch;
-      },
-    } as unknown as Election;
+  constructor(clock: FakeClock) {
+    const { leadership } = this;
     this.schedule = new Schedule({
-      store: table.store,
-      election,
+      store: database.store,
+      election: leadership,
       clock,
       log: new Log({ level: 'warn', format: 'text', write: (line) => this.lines.push(line) }),
       // As the reconciler does it: the row of the fire time stands or falls with the intent.
       drill: (group, isWanted) =>
-        table.store.write(election.require(), async (trx) => {
+        database.store.write(leadership.require(), async (trx) => {
           if (!(await isWanted(trx))) return;
           if (this.failure !== undefined) throw this.failure;
           this.drilled.push(group);
@@ -117,14 +79,13 @@ class Leader {
   }
 
   look(drillCron: string): Promise<void> {
-    return this.schedule.look([{ name: 'payments', drillCron } as GroupSpec]);
+    return this.schedule.look([{ ...SPEC, drillCron }]);
   }
 }
 
 describe('the schedule', () => {
-  let table: Table;
   let clock: FakeClock;
-  const lead = (): Leader => new Leader(table, clock);
+  const lead = (): Leader => new Leader(clock);
   /** Looks at the calendar every so often, as the coordinator's loop does. */
   const passes = async (leader: Leader, drillCron: string, ms: number, everyMs = 30_000): Promise<void> => {
     for (let passedMs = 0; passedMs < ms; passedMs += everyMs) {
@@ -136,14 +97,13 @@ describe('the schedule', () => {
 
   beforeEach(() => {
     clock = new FakeClock({ originMs: START });
-    table = new Table();
   });
 
   it('drills at each fire time, in UTC, and remembers it', async () => {
     const leader = lead();
     await passes(leader, '30 3 * * *', 2 * DAY_MS);
     expect(leader.drilled).toEqual(['payments', 'payments']);
-    expect(table.fires).toEqual([at(2, 3, 30), at(3, 3, 30)]);
+    expect(await fires()).toEqual([at(2, 3, 30), at(3, 3, 30)]);
   });
 
   it('loses no fire time to a pause of the process, however long', async () => {
@@ -165,7 +125,7 @@ describe('the schedule', () => {
     await clock.advance(DAY_MS);
     const next = lead();
     await next.look('0 3 * * *');
-    expect([next.drilled, table.fires]).toEqual([['payments'], [at(2, 3)]]);
+    expect([next.drilled, await fires()]).toEqual([['payments'], [at(2, 3)]]);
   });
 
   it('makes up for what a clock that was set ahead went over, and says so when it is set back', async () => {
@@ -173,20 +133,20 @@ describe('the schedule', () => {
     await leader.look('0 3 * * *');
     clock.stepWall(3 * DAY_MS);
     await leader.look('0 3 * * *');
-    expect(table.fires).toEqual([at(4, 3)]);
+    expect(await fires()).toEqual([at(4, 3)]);
     clock.stepWall(-3 * DAY_MS);
     await passes(leader, '0 3 * * *', DAY_MS);
-    expect(table.fires).toEqual([at(2, 3)]);
+    expect(await fires()).toEqual([at(2, 3)]);
     expect(leader.lines.join()).toContain('the clock was set back');
     await passes(leader, '0 3 * * *', 3 * DAY_MS);
-    expect(table.fires).toEqual([2, 3, 4, 5].map((day) => at(day, 3)));
+    expect(await fires()).toEqual([2, 3, 4, 5].map((day) => at(day, 3)));
   });
 
   it('keeps every fire time after a clock that was set back before this coordinator led', async () => {
-    table.kept(at(30, 3));
+    await kept(at(30, 3));
     const leader = lead();
     await passes(leader, '0 3 * * *', 2 * DAY_MS);
-    expect(table.fires).toEqual([at(2, 3), at(3, 3)]);
+    expect(await fires()).toEqual([at(2, 3), at(3, 3)]);
   });
 
   it('drills once, although its clock is put back by a minute at the fire time', async () => {
@@ -207,43 +167,43 @@ describe('the schedule', () => {
   });
 
   it('makes up for what was missed while nobody led: the latest, once', async () => {
-    table.kept(at(1, 3) - 5 * DAY_MS);
+    await kept(at(1, 3) - 5 * DAY_MS);
     const leader = lead();
     await leader.look('0 3 * * *');
     expect(leader.drilled).toEqual(['payments']);
-    expect(table.fires.at(-1)).toBe(at(1, 3));
+    expect((await fires()).at(-1)).toBe(at(1, 3));
     const next = lead();
     await next.look('0 3 * * *');
     expect(next.drilled).toEqual([]);
   });
 
   it('makes up for what was missed months ago', async () => {
-    table.kept(Date.UTC(2025, 5, 1));
+    await kept(Date.UTC(2025, 5, 1));
     const leader = lead();
     await leader.look('0 3 1 7 *');
-    expect(table.fires.at(-1)).toBe(Date.UTC(2025, 6, 1, 3));
+    expect((await fires()).at(-1)).toBe(Date.UTC(2025, 6, 1, 3));
   });
 
   it('makes up for nothing where nothing was missed, or nothing ever due', async () => {
     const never = lead();
     await never.look('0 3 * * *');
-    table.kept(at(1, 3));
-    const kept = lead();
-    await kept.look('0 3 * * *');
+    await kept(at(1, 3));
+    const regular = lead();
+    await regular.look('0 3 * * *');
     const uneven = lead();
     await uneven.look('0 1,2,3,13 * * *');
-    expect([never.drilled, kept.drilled, uneven.drilled]).toEqual([[], [], []]);
+    expect([never.drilled, regular.drilled, uneven.drilled]).toEqual([[], [], []]);
   });
 
   it('makes up for a missed time, although times are not evenly spread', async () => {
-    table.kept(at(1, 10));
+    await kept(at(1, 10));
     const leader = lead();
     await leader.look('0 10,11,13 * * *');
-    expect(table.fires).toEqual([at(1, 10), at(1, 11)]);
+    expect(await fires()).toEqual([at(1, 10), at(1, 11)]);
   });
 
   it('makes up for no time that was never due', async () => {
-    table.kept(at(1, 3));
+    await kept(at(1, 3));
     await clock.advance(DAY_MS);
     const leader = lead();
     await leader.look('0 3 * * 1,4');
@@ -252,23 +212,23 @@ describe('the schedule', () => {
 
   it('drills nothing where another leads, also when leadership is lost between two fire times', async () => {
     const other = lead();
-    other.epoch = undefined;
+    other.leadership.epoch = undefined;
     await passes(other, '0 3 * * *', DAY_MS);
     const former = lead();
     await former.look('0 3 * * *');
-    former.epoch = undefined;
+    former.leadership.epoch = undefined;
     await passes(former, '0 3 * * *', DAY_MS);
     expect([other.drilled, former.drilled]).toEqual([[], []]);
-    expect(table.fires).toEqual([]);
+    expect(await fires()).toEqual([]);
   });
 
   it('follows a changed expression, and forgets a group without one', async () => {
     const leader = lead();
     await leader.look('0 3 * * *');
     await passes(leader, '0 4 * * *', DAY_MS);
-    expect(table.fires).toEqual([at(2, 4)]);
+    expect(await fires()).toEqual([at(2, 4)]);
     await passes(leader, '', DAY_MS);
-    expect(table.fires).toEqual([at(2, 4)]);
+    expect(await fires()).toEqual([at(2, 4)]);
   });
 
   it('tries a drill again that could not be started, tells of it once, and goes on', async () => {
@@ -278,15 +238,15 @@ describe('the schedule', () => {
     expect(leader.lines).toHaveLength(1);
     leader.failure = undefined;
     await passes(leader, '0 3 * * *', DAY_MS);
-    expect(table.fires).toEqual([at(2, 3), at(3, 3)]);
+    expect(await fires()).toEqual([at(2, 3), at(3, 3)]);
   });
 
   it('takes a drill that could not be started for missed: the next leader makes up for it', async () => {
-    table.kept(at(1, 3) - DAY_MS);
+    await kept(at(1, 3) - DAY_MS);
     const leader = lead();
     leader.failure = new AntipodeError('DATABASE_UNAVAILABLE', 'away');
     await leader.look('0 3 * * *');
-    expect(table.fires).toEqual([at(1, 3) - DAY_MS]);
+    expect(await fires()).toEqual([at(1, 3) - DAY_MS]);
     const next = lead();
     await next.look('0 3 * * *');
     expect([leader.drilled, next.drilled]).toEqual([[], ['payments']]);

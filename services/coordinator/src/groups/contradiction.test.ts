@@ -1,32 +1,29 @@
-import { DescribeResponseSchema } from '@antipode/protocol';
-import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { Group } from '../model.ts';
 import type { SiteStatus, SiteView } from '../sites/detector.ts';
 import { groupOf, SPEC } from '../testing/group.ts';
+import { type SaidOfMember, siteView } from '../testing/site-views.ts';
 import { contradictionOf, quarantineOf } from './contradiction.ts';
 
-type Member = { [Field in 'group' | 'epoch' | 'epochOwner' | 'applied' | 'captured']?: unknown };
 const GROUP: Group = { ...groupOf(SPEC), epoch: 2n, owner: 'a', highestEpoch: 2n, highestOwner: 'a' };
 const NEWEST = { epoch: 2n, number: 7n };
-const AGREED: Member = { group: 'payments', epoch: 2n, epochOwner: 'a' };
+const AGREED: SaidOfMember = { group: 'payments', epoch: 2n, epochOwner: 'a' };
 
 function found(
   site: string,
-  member: Member,
+  member: SaidOfMember,
   {
     status = 'up',
     quarantined = [] as string[],
     group = GROUP,
   }: { status?: SiteStatus; quarantined?: string[]; group?: Group } = {},
 ) {
-  const view = (name: string): SiteView | undefined => {
+  const view = (name: string): SiteView => {
     const said = {
       members: [name === site ? { ...AGREED, ...member } : AGREED],
       journal: { quarantined: name === site ? quarantined.map((one) => ({ group: one, reason: 'older copy' })) : [] },
     };
-    const state = create(DescribeResponseSchema, said as never);
-    return { site: name, status: name === site ? status : 'up', state } as unknown as SiteView;
+    return siteView(name, said, { status: name === site ? status : 'up' });
   };
   return {
     contradiction: contradictionOf({ group, newest: NEWEST, view }),
@@ -35,7 +32,7 @@ function found(
 }
 
 describe('database and journals', () => {
-  it.each<[string, Member]>([
+  it.each<[string, SaidOfMember]>([
     ['the same epoch', {}],
     ['a lower epoch, which the agent has not heard of yet', { epoch: 1n, epochOwner: 'b' }],
     ['no epoch at all', { epoch: 0n, epochOwner: '' }],
@@ -47,7 +44,7 @@ describe('database and journals', () => {
     for (const site of ['a', 'b', 'c']) expect(found(site, member).contradiction).toBeUndefined();
   });
 
-  it.each<[string, Member]>([
+  it.each<[string, SaidOfMember]>([
     ['a higher epoch', { epoch: 3n, epochOwner: 'b' }],
     ['the same epoch of another owner', { epoch: 2n, epochOwner: 'b' }],
     ['a generation that the database does not know', { applied: { epoch: 2n, generation: 8n } }],

@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import type { SiteView } from '../sites/detector.ts';
 import { groupOf, SPEC } from '../testing/group.ts';
+import { siteView } from '../testing/site-views.ts';
 import { troubleOf, usableAcknowledgements } from './member-trouble.ts';
 
 const GROUP = groupOf(SPEC);
 const view = (
   partitions: readonly { serial: string; errorCode: string }[] | undefined,
-  quarantined: readonly object[] = [],
-): SiteView => ({ status: 'up', state: partitions && { partitions, journal: { quarantined } } }) as unknown as SiteView;
+  quarantined: { group: string; reason: string }[] = [],
+): SiteView => siteView('x', partitions && { partitions: [...partitions], journal: { quarantined } });
 const SEAT = { serial: 's' };
 
 describe('what keeps a member from serving', () => {

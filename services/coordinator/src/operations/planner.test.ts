@@ -1,5 +1,8 @@
+import { RefusedObjectSchema } from '@antipode/protocol';
+import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { Intent } from '../store/tables/intents.ts';
+import { siteView } from '../testing/site-views.ts';
 import {
   type Case,
   generation,
@@ -180,18 +183,17 @@ describe('what is due', () => {
   );
 
   it('is a replication again where the officer of a standby has trusted the key since it left objects out', () => {
-    const plansOf = (trusted: object[], refused: object[]): string[] => {
+    const plansOf = (
+      trusted: { group: string; version: number }[],
+      refused: { objectId: string; code: string }[],
+    ): string[] => {
       const here = situation();
       const view: Situation['view'] = (site) => {
         const seen = here.view(site)!;
         if (site !== 'b') return seen;
         const [other, member] = seen.state!.members;
-        const state = {
-          ...seen.state,
-          members: [other, { ...member, refused }],
-          partitions: [{ serial: 'serial-1', trusted }],
-        };
-        return { ...seen, state: state as unknown as typeof seen.state };
+        const lacking = { ...member!, refused: refused.map((one) => create(RefusedObjectSchema, one)) };
+        return siteView(site, { members: [other!, lacking], partitions: [{ serial: 'serial-1', trusted }] });
       };
       return plan({ ...here, view }).create.flatMap(({ kind, site }) => (kind === 'replication' ? [site] : []));
     };

@@ -1,8 +1,9 @@
 import type { Tls } from '@antipode/protocol';
-import { AntipodeError, type ErrorCode } from '@antipode/runtime';
+import type { ErrorCode } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { describe, expect, it, vi } from 'vitest';
-import { type Agent, Agents } from './agents.ts';
+import { fakeAgent, type Order } from '../testing/fake-agent.ts';
+import { Agents } from './agents.ts';
 import type { SiteView } from './detector.ts';
 
 const TIMEOUT_MS = 400;
@@ -11,12 +12,13 @@ const [OBSERVER, SUSPECT] = ['b', 'a'].map((site) => ({ site, address: `${site}:
 /** What the coordinator makes of an observer that answers so. */
 function probing(answer: { reachable: boolean; observerLoopDelayMs: number } | ErrorCode) {
   const agents = new Agents({ tls: {} as Tls, addressOf: () => undefined });
-  const probePeer = vi.fn(async (_request: object, _options: object) => {
-    if (typeof answer === 'string') throw new AntipodeError(answer, 'no');
+  const orders: Order[] = [];
+  const agent = fakeAgent((order) => {
+    orders.push(order);
     return answer;
   });
-  vi.spyOn(agents, 'client').mockReturnValue({ probePeer } as unknown as Agent);
-  return { probePeer, verdict: agents.probe(OBSERVER!, SUSPECT!, TIMEOUT_MS) };
+  vi.spyOn(agents, 'client').mockReturnValue(agent);
+  return { orders, verdict: agents.probe(OBSERVER!, SUSPECT!, TIMEOUT_MS) };
 }
 
 describe('what one site says of another', () => {
@@ -42,10 +44,12 @@ describe('what one site says of another', () => {
   });
 
   it('is asked for with the address of the suspect, and waited for longer than it may take', async () => {
-    const { probePeer, verdict } = probing({ reachable: true, observerLoopDelayMs: 0 });
+    const { orders, verdict } = probing({ reachable: true, observerLoopDelayMs: 0 });
     await verdict;
     const peer = { site: 'a', address: 'a:1' };
-    expect(probePeer).toHaveBeenCalledWith({ peer, timeoutMs: TIMEOUT_MS }, { timeoutMs: TIMEOUT_MS * 2 });
+    expect(orders).toEqual([
+      { method: 'probePeer', request: { peer, timeoutMs: TIMEOUT_MS }, options: { timeoutMs: TIMEOUT_MS * 2 } },
+    ]);
   });
 });
 

@@ -1,24 +1,14 @@
 import { type DescribeResponse, DescribeResponseSchema } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Store } from '../store/store.ts';
-import type { JournalMark } from '../store/tables/journals.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type JournalMark, readJournalMarks } from '../store/tables/journals.ts';
+import { testDatabase } from '../testing/database.ts';
 import { groupOf, SPEC } from '../testing/group.ts';
+import { FIRST_EPOCH } from '../testing/leader.ts';
 import { JournalBook } from './journals.ts';
 
-const table = vi.hoisted(() => new Map<string, JournalMark>());
-vi.mock(import('../store/tables/journals.ts'), () => ({
-  readJournalMarks: async () => [...table.values()],
-  recordJournalMarks: async (_trx, marks) => {
-    for (const mark of marks) table.set(mark.site, mark);
-  },
-}));
-
 const GROUPS = [groupOf(SPEC)];
-const store = {
-  query: (work: (db: unknown) => unknown) => work(undefined),
-  write: async (_epoch: bigint, work: (trx: unknown) => unknown) => work(undefined),
-} as unknown as Store;
+const database = testDatabase();
 
 type Run = [token: string, writes: number];
 const state = (id: string, runs: Run[], quarantined: string[] = []): DescribeResponse =>
@@ -34,9 +24,11 @@ const state = (id: string, runs: Run[], quarantined: string[] = []): DescribeRes
 let book: JournalBook;
 const hear = (...said: Parameters<typeof state>): string[] =>
   book.hear(state(...said), GROUPS).added.map(({ reason }) => reason);
+/** The marks on record. */
+const marks = (): Promise<JournalMark[]> => database.store.query(readJournalMarks);
+const record = (): Promise<() => void> => database.store.write(FIRST_EPOCH, (trx) => book.recordIn(trx));
 beforeEach(() => {
-  table.clear();
-  book = new JournalBook({ store });
+  book = new JournalBook(database);
 });
 
 describe('a journal', () => {
@@ -179,13 +171,13 @@ describe('what a site has answered', () => {
   it('is on record with what rests on it, and is tried again where that was not', async () => {
     hear('j', [['r1', 3]]);
     answer(5);
-    await book.recordIn(undefined as never);
-    expect(table.get('a')).toMatchObject({ writes: 3n, answered: 5n });
-    table.clear();
-    const isWritten = await book.recordIn(undefined as never);
+    await record();
+    expect(await marks()).toMatchObject([{ site: 'a', writes: 3n, answered: 5n }]);
+    await database.store.empty();
+    const isWritten = await record();
     isWritten();
-    expect(table.get('a')).toMatchObject({ answered: 5n });
-    book = new JournalBook({ store });
+    expect(await marks()).toMatchObject([{ site: 'a', answered: 5n }]);
+    book = new JournalBook(database);
     await book.load();
     expect(
       hear('j', [
@@ -193,24 +185,24 @@ describe('what a site has answered', () => {
         ['r9', 1],
       ]),
     ).toHaveLength(1);
-    table.clear();
-    await book.recordIn(undefined as never);
-    expect(table.size).toBe(0);
+    await database.store.empty();
+    await record();
+    expect(await marks()).toEqual([]);
   });
 });
 
 describe('what was heard', () => {
   it('is written down with each pass, only where it has changed, and known to the next leader', async () => {
     hear('j', [['r1', 3]]);
-    await book.flush(1n);
-    expect([...table.values()]).toEqual([{ site: 'a', journal: 'j', run: 'r1', writes: 3n, answered: 0n }]);
-    table.clear();
+    await book.flush(FIRST_EPOCH);
+    expect(await marks()).toEqual([{ site: 'a', journal: 'j', run: 'r1', writes: 3n, answered: 0n }]);
+    await database.store.empty();
     hear('j', [['r1', 3]]);
-    await book.flush(1n);
-    expect(table.size).toBe(0);
+    await book.flush(FIRST_EPOCH);
+    expect(await marks()).toEqual([]);
     hear('j', [['r1', 4]]);
-    await book.flush(1n);
-    book = new JournalBook({ store });
+    await book.flush(FIRST_EPOCH);
+    book = new JournalBook(database);
     await book.load();
     expect(
       hear('j', [

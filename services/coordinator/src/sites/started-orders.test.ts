@@ -1,6 +1,6 @@
-import { AntipodeError, type ErrorCode } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { type Answer, fakeAgent } from '../testing/fake-agent.ts';
 import type { Agent } from './agents.ts';
 import { startingOrders, WAIT_MS } from './started-orders.ts';
 
@@ -11,8 +11,8 @@ const RUNNING = { order: { running: true, ageMs: 0n } };
 const ended = (ageMs = 0n) => ({ isNew: true, order: { running: false, ageMs } });
 
 /** What the agent answers, call for call; the last answer stays. */
-let answers: (object | ErrorCode)[];
-let calls: { method: string; request: { waitMs?: number; fence?: object }; timeoutMs: number }[];
+let answers: Answer[];
+let calls: { method: string; request: Record<string, unknown>; timeoutMs: number | undefined }[];
 let clock: FakeClock;
 let closed: AbortController;
 /** What was heard of the journal, and how many calls there were by then. */
@@ -23,26 +23,12 @@ let tookMs: number;
 
 beforeEach(() => {
   [answers, calls, clock, closed, tookMs, marks] = [[ended()], [], new FakeClock(), new AbortController(), 0, []];
-  const call = (method: string) => async (request: object, options: { timeoutMs: number }) => {
+  const answering = fakeAgent(async ({ method, request, options }) => {
     calls.push({ method, request, timeoutMs: options.timeoutMs });
     if (tookMs > 0) await clock.sleep(tookMs);
-    const answer = answers.length > 1 ? answers.shift()! : answers[0]!;
-    if (typeof answer === 'string') throw new AntipodeError(answer, 'no');
-    return answer;
-  };
-  const methods = [
-    'promote',
-    'distributeDomainKey',
-    'capture',
-    'apply',
-    'verify',
-    'scrub',
-    'retireDomainKeys',
-    'drill',
-    'cancelOrder',
-    'setRole',
-  ];
-  agent = startingOrders(Object.fromEntries(methods.map((name) => [name, call(name)])) as unknown as Agent, {
+    return answers.length > 1 ? answers.shift()! : answers[0]!;
+  });
+  agent = startingOrders(answering, {
     clock,
     callMs: CALL_MS,
     patienceMs: PATIENCE_MS,
@@ -77,7 +63,7 @@ describe('an order', () => {
     const journal = { id: 'j', run: 'r', writes: 4n };
     answers = [RUNNING, { ...ended(), order: { running: false, ageMs: 0n, journal } }];
     await capture();
-    expect(marks).toEqual([[journal, 2]]);
+    expect(marks).toMatchObject([[journal, 2]]);
   });
 
   it.each(['SITE_UNREACHABLE', 'TIMED_OUT'] as const)('outlives a call that ends in %s', async (code) => {
@@ -104,7 +90,7 @@ describe('an order', () => {
     tookMs = 15_000;
     expect((await rejection(capture({ timeoutMs: 20_000 }))).code).toBe('TIMED_OUT');
     expect(methodsCalled()).toEqual(['capture', 'capture', 'cancelOrder']);
-    expect(calls.map(({ request }) => request.waitMs)).toEqual([WAIT_MS, 5_000, undefined]);
+    expect(calls.map(({ request }) => request['waitMs'])).toEqual([WAIT_MS, 5_000, undefined]);
     expect(calls[2]!.request).toEqual({ fence: FENCE });
   });
 

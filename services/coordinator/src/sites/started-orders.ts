@@ -5,22 +5,9 @@
  *
  * Unknown is not failed: a call without an answer is asked again, for as long as a site may be silent before it is suspect.
  */
-import { isUnreachable, type JournalMark, type SiteAgentService } from '@antipode/protocol';
+import { type CallOptions, isUnreachable, type JournalMark, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock } from '@antipode/runtime';
 import type { Agent } from './agents.ts';
-
-type Methods = (typeof SiteAgentService)['method'];
-const STARTED = [
-  'promote',
-  'distributeDomainKey',
-  'capture',
-  'apply',
-  'verify',
-  'scrub',
-  'retireDomainKeys',
-  'drill',
-] as const satisfies readonly (keyof Methods)[];
-type Started = (typeof STARTED)[number];
 
 /** Shorter than any maximum age of a connection, longer than most orders. */
 export const WAIT_MS = 15_000;
@@ -43,33 +30,40 @@ export interface AskingOptions {
 
 /** An agent whose long orders are started and asked for; everything else is called as it is. */
 export function startingOrders(agent: Agent, options: AskingOptions): Agent {
-  const started = Object.fromEntries(STARTED.map((name) => [name, asking(agent, name, options)]));
-  return { ...agent, ...started };
+  const asked = <Request extends OrderRequest, Answer extends OrderAnswer>(
+    name: string,
+    call: Call<Request, Answer>,
+  ): Call<Request, Answer> => asking({ name, call, cancel: agent.cancelOrder }, options);
+  return {
+    ...agent,
+    promote: asked('promote', agent.promote),
+    distributeDomainKey: asked('distributeDomainKey', agent.distributeDomainKey),
+    capture: asked('capture', agent.capture),
+    apply: asked('apply', agent.apply),
+    verify: asked('verify', agent.verify),
+    scrub: asked('scrub', agent.scrub),
+    retireDomainKeys: asked('retireDomainKeys', agent.retireDomainKeys),
+    drill: asked('drill', agent.drill),
+  };
 }
 
 interface OrderRequest {
-  readonly fence: {
-    readonly group: string;
-    readonly epoch: bigint;
-    readonly owner: string;
-    readonly requestId: string;
-  };
+  readonly fence?: Parameters<Agent['cancelOrder']>[0]['fence'];
+  readonly waitMs?: number | undefined;
 }
-type Call = (
-  request: OrderRequest & { readonly waitMs?: number },
-  options: { timeoutMs: number; signal?: AbortSignal },
-) => Promise<Answer>;
-interface Answer {
-  readonly order?: { readonly running: boolean; readonly ageMs: bigint; readonly journal?: JournalMark };
+interface OrderAnswer {
+  readonly order?: OrderState | undefined;
 }
+type Call<Request, Answer> = (request: Request, options?: CallOptions) => Promise<Answer>;
 
-function asking(agent: Agent, name: Started, { clock, callMs, patienceMs, closed, onJournal }: AskingOptions): Call {
-  const call = (...[request, options]: Parameters<Call>): Promise<Answer> =>
-    (agent[name] as unknown as Call)(request, options);
-  return async (request, { timeoutMs = ORDER_MS_MAX, signal }) => {
+function asking<Request extends OrderRequest, Answer extends OrderAnswer>(
+  { name, call, cancel }: { name: string; call: Call<Request, Answer>; cancel: Agent['cancelOrder'] },
+  { clock, callMs, patienceMs, closed, onJournal }: AskingOptions,
+): Call<Request, Answer> {
+  return async (request, { timeoutMs = ORDER_MS_MAX, signal } = {}) => {
     const endMs = clock.monotonicMs() + timeoutMs;
     const giveUp = (): void =>
-      void agent.cancelOrder({ fence: request.fence }, { timeoutMs: callMs }).catch(() => 'it ends unasked');
+      void cancel({ fence: request.fence }, { timeoutMs: callMs }).catch(() => 'it ends unasked');
     let troubleMs: number | undefined;
     for (;;) {
       const sentMs = clock.monotonicMs();
@@ -101,6 +95,6 @@ function asking(agent: Agent, name: Started, { clock, callMs, patienceMs, closed
 }
 
 /** The age that the agent gives is of when the request arrived: at least as old as when it left, now is later by the call. */
-function agedBy({ order }: Answer, callMs: number): Pick<Answer, 'order'> {
+function agedBy({ order }: OrderAnswer, callMs: number): OrderAnswer {
   return order === undefined ? {} : { order: { ...order, ageMs: order.ageMs + BigInt(Math.ceil(callMs)) } };
 }

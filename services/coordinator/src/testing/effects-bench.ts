@@ -1,31 +1,58 @@
-/** The ports of effects: agents that answer as a test says, and a record of what was ordered, written and told. */
-import { AntipodeError, type ErrorCode, isErrorCode } from '@antipode/runtime';
+/** The ports of effects: agents that answer as a test says, a store in process, and a record of what was ordered. */
+import { AntipodeError } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
-import type { Election } from '../election.ts';
-import type { GroupCache } from '../groups/group-cache.ts';
 import type { Group } from '../model.ts';
 import { EffectContext } from '../operations/context.ts';
-import type { Agents } from '../sites/agents.ts';
-import type { Detector, SiteStatus } from '../sites/detector.ts';
+import type { FailoverEffect } from '../operations/failover/machine.ts';
+import type { SiteStatus, SiteView } from '../sites/detector.ts';
 import { LeaseBook } from '../sites/leases.ts';
-import type { Store } from '../store/store.ts';
+import type { Change, Store } from '../store/store.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import { PROFILES } from '../timings.ts';
+import { type Answer as AgentAnswer, fakeAgent } from './fake-agent.ts';
 import { groupOf, SPEC } from './group.ts';
+import { FakeLeadership } from './leader.ts';
+import { type Said, type SaidOfMember, siteView } from './site-views.ts';
+import { intent } from './situation.ts';
 
 export interface Order {
   readonly site: string;
   readonly method: string;
   readonly request: Record<string, unknown>;
 }
-/** What an agent answers: a message, the code of what its call throws, or what the test makes of the order. */
-export type Answer = object | ErrorCode | ((order: Order) => Promise<object>);
+/** What an agent answers: the fields of its message, the code of what its call throws, or what the test makes of the order. */
+export type Answer = AgentAnswer | ((order: Order) => Promise<AgentAnswer>);
+type SaidOfPartition = Omit<NonNullable<Said['partitions']>[number], '$typeName' | '$unknown'>;
 
 /** The group of SPEC, with its first domain key. */
 export const GROUP: Group = { ...groupOf(SPEC), domainKeyVersion: 1, highestVersion: 1 };
 
+/** A failover from a to b, as far as it is decided before it begins. */
+export const CHOSEN = {
+  from: 'a',
+  wanted: '',
+  acceptLoss: false,
+  accepted: [],
+  reason: 'automatic',
+  outageStartedMs: 0,
+  to: 'b',
+  serial: 'serial-b',
+  epoch: 2n,
+  generation: undefined,
+  lost: [],
+  quorum: 2,
+  excluded: [],
+  overtaken: 0,
+} as const satisfies Omit<Extract<FailoverEffect, { type: 'promote' }>, 'type'>;
+
+/** An operation that is under way in the group, for a site or for none. */
 export const intentOf = (site: string): Intent =>
-  ({ id: 'i', requestId: 'i', attempts: 0, createdMs: new FakeClock().wallMs(), group: 'payments', site }) as Intent;
+  intent('capture', { id: 'i', requestId: 'i', site, createdMs: new FakeClock().wallMs() });
+
+const absent = (): never => {
+  throw new AntipodeError('INVARIANT_BROKEN', 'this test has no database');
+};
+const NO_STORE: Store = { query: absent, snapshot: absent, write: absent };
 
 export class EffectsBench {
   readonly clock = new FakeClock();
@@ -33,63 +60,48 @@ export class EffectsBench {
   /** By `method site`, or by method for every site. */
   readonly answers = new Map<string, Answer>();
   /** What each agent says of its own seats. */
-  readonly members = new Map<string, object[]>();
+  readonly members = new Map<string, SaidOfMember[]>();
   /** Sites that are not up. */
   readonly statuses = new Map<string, SiteStatus>();
   /** What a heartbeat has said of a site's seat, and why it is in quarantine. */
-  readonly said = new Map<string, object>();
+  readonly said = new Map<string, SaidOfMember>();
   readonly quarantined = new Map<string, string>();
   /** What a heartbeat has said of a site's partition. */
-  readonly partitions = new Map<string, object>();
+  readonly partitions = new Map<string, SaidOfPartition>();
+  /** The same of its scratch partition. */
+  readonly scratch = new Map<string, SaidOfPartition>();
   /** Sites whose journal was accepted. */
   readonly accepted: string[] = [];
-  readonly events: string[] = [];
+  readonly leadership = new FakeLeadership();
+  readonly leases = new LeaseBook({ clock: this.clock, leaseMs: PROFILES.default.leaseMs });
+  /** What somebody else does right before the next change of state begins. */
+  beforeWrite: () => Promise<void> = async () => {};
   readonly context: EffectContext;
 
-  constructor() {
-    const call = async (order: Order): Promise<object> => {
-      this.orders.push(order);
-      const answer = this.answers.get(`${order.method} ${order.site}`) ?? this.answers.get(order.method) ?? {};
-      if (typeof answer === 'function') return (answer as (order: Order) => Promise<object>)(order);
-      if (typeof answer === 'string' && isErrorCode(answer)) throw new AntipodeError(answer, 'no');
-      return answer as object;
-    };
-    const status = (site: string): SiteStatus => this.statuses.get(site) ?? 'up';
-    const viewOf = (site: string): object => {
-      const reason = this.quarantined.get(site);
-      return {
-        status: status(site),
-        state: {
-          members: this.members.get(site) ?? [{ group: 'payments', epoch: 0n, epochOwner: '', ...this.said.get(site) }],
-          journal: { quarantined: reason === undefined ? [] : [{ group: 'payments', reason }] },
-          partitions: this.partitions.has(site) ? [{ serial: `serial-${site}`, ...this.partitions.get(site) }] : [],
-        },
-      };
-    };
+  /** Without a database for effects that ask for none. */
+  constructor(database: { readonly store: Store } = { store: NO_STORE }) {
+    const { store } = database;
+    const viewOf = (site: string): SiteView => this.#view(site);
     this.context = new EffectContext({
       store: {
-        query: (work: (db: unknown) => unknown) => work(undefined),
-        snapshot: (work: (db: unknown) => unknown) => work(undefined),
-        write: async (_epoch: bigint, work: (trx: unknown, record: (event: { kind: string }) => void) => unknown) =>
-          work(undefined, ({ kind }) => this.events.push(kind)),
-      } as unknown as Store,
-      election: { require: () => 1n } as unknown as Election,
+        query: (look) => store.query(look),
+        snapshot: (look) => store.snapshot(look),
+        write: async <T>(leaderEpoch: bigint, change: Change<T>): Promise<T> => {
+          const before = this.beforeWrite;
+          this.beforeWrite = async () => {};
+          await before();
+          return store.write(leaderEpoch, change);
+        },
+      },
+      election: this.leadership,
       agents: {
-        address: (site: string) => ({ site, address: `${site}:1` }),
-        client: (site: string) =>
-          new Proxy(
-            {},
-            { get: (_client, method: string) => (request: Order['request']) => call({ site, method, request }) },
-          ),
-      } as unknown as Agents,
-      detector: {
-        view: (site: string) => viewOf(site),
-        snapshot: () => viewOf,
-        isUp: (site: string) => status(site) === 'up',
-      } as unknown as Detector,
-      journals: { accept: (site: string) => void this.accepted.push(site), recordIn: async () => () => {} },
-      leases: new LeaseBook({ clock: this.clock, leaseMs: PROFILES.default.leaseMs }),
-      cache: { refresh: async () => {} } as unknown as GroupCache,
+        address: (site) => ({ site, address: `${site}:1` }),
+        client: (site) => fakeAgent(({ method, request }) => this.#answer({ site, method, request })),
+      },
+      detector: { view: viewOf, snapshot: () => viewOf, isUp: (site) => this.#status(site) === 'up' },
+      journals: { accept: (site) => void this.accepted.push(site), recordIn: async () => () => {} },
+      leases: this.leases,
+      cache: { refresh: async () => {} },
       clock: this.clock,
       timings: PROFILES.default,
     });
@@ -98,5 +110,32 @@ export class EffectsBench {
   /** What was ordered, of whom. */
   get ordered(): string[] {
     return this.orders.map(({ method, site }) => `${method} ${site}`);
+  }
+
+  #answer(order: Order): AgentAnswer | Promise<AgentAnswer> {
+    this.orders.push(order);
+    const answer = this.answers.get(`${order.method} ${order.site}`) ?? this.answers.get(order.method) ?? {};
+    return typeof answer === 'function' ? answer(order) : answer;
+  }
+
+  #status(site: string): SiteStatus {
+    return this.statuses.get(site) ?? 'up';
+  }
+
+  #view(site: string): SiteView {
+    const reason = this.quarantined.get(site);
+    const partitions = [
+      { serial: `serial-${site}`, said: this.partitions.get(site) },
+      { serial: `scratch-${site}`, said: this.scratch.get(site) },
+    ];
+    return siteView(
+      site,
+      {
+        members: this.members.get(site) ?? [{ group: 'payments', ...this.said.get(site) }],
+        journal: { quarantined: reason === undefined ? [] : [{ group: 'payments', reason }] },
+        partitions: partitions.flatMap(({ serial, said }) => (said === undefined ? [] : [{ serial, ...said }])),
+      },
+      { status: this.#status(site) },
+    );
   }
 }

@@ -1,10 +1,11 @@
 /** A group of three in which nothing is due, but for what a test says of it. */
-import { type DescribeResponse, MemberRole, roleNumber } from '@antipode/protocol';
+import { MemberRole, roleNumber } from '@antipode/protocol';
 import type { Generation, Group, IntentKind, Member } from '../model.ts';
 import type { Plan, Situation } from '../operations/planner.ts';
 import type { SiteStatus, SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import { PROFILES } from '../timings.ts';
+import { siteView } from './site-views.ts';
 
 export const NOW_MS = Date.UTC(2026, 0, 1);
 export const TIMINGS = PROFILES.default;
@@ -33,19 +34,12 @@ const view = (
   seat: SeatSaid | undefined,
   domainKeyVersion: number,
   { applied, errorCode = '', quarantine }: Said = {},
-): SiteView => ({
-  site,
-  status,
-  reason: '',
-  address: `${site}:1`,
-  instance: '',
-  lastMs: 0,
-  lastWallMs: NOW_MS - 12_000,
-  failedRounds: 0,
-  state:
+): SiteView =>
+  siteView(
+    site,
     seat === undefined
       ? undefined
-      : ({
+      : {
           members: [
             { group: 'cards', role: MemberRole.STANDBY },
             ...(seat === 'none'
@@ -60,9 +54,12 @@ const view = (
                 ]),
           ],
           partitions: [{ serial: `serial-${'abcde'.indexOf(site)}`, errorCode }],
-          ...(quarantine && { journal: { quarantined: [{ group: 'payments', reason: quarantine }] } }),
-        } as unknown as DescribeResponse),
-});
+          ...(quarantine === undefined
+            ? {}
+            : { journal: { quarantined: [{ group: 'payments', reason: quarantine }] } }),
+        },
+    { status, lastWallMs: NOW_MS - 12_000 },
+  );
 
 export const intent = (kind: IntentKind, rest: Partial<Intent> = {}): Intent => ({
   id: `${kind}-1`,

@@ -1,29 +1,13 @@
 import { rejection } from '@antipode/runtime/testing';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Generation } from '../../model.ts';
-import { EffectsBench, GROUP, intentOf } from '../../testing/effects-bench.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type DrillRecord, readDrills } from '../../store/tables/drills.ts';
+import { testDatabase } from '../../testing/database.ts';
+import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { generation } from '../../testing/situation.ts';
 import { drill } from './effects.ts';
 import type { DrillEffect, DrillOutcome } from './machine.ts';
 
-const database = vi.hoisted(() => ({
-  group: undefined as unknown,
-  generation: undefined as Generation | undefined,
-  drills: [] as unknown[],
-}));
-vi.mock(import('../../store/tables/groups.ts'), async (original) => ({
-  ...(await original()),
-  readGroup: async () => database.group as never,
-}));
-vi.mock(import('../../store/tables/generations.ts'), async (original) => ({
-  ...(await original()),
-  readGeneration: async () => database.generation,
-}));
-vi.mock(import('../../store/tables/drills.ts'), async (original) => ({
-  ...(await original()),
-  recordDrill: async (_trx, one) => void database.drills.push(one),
-}));
-
+const database = testDatabase();
 const TARGET = { epoch: 1n, number: 4n, serial: 'scratch-c' };
 const OUTCOME: DrillOutcome = {
   proof: { proved: 2, failed: 0, failedObjectIds: [], usesNotExercised: 0 },
@@ -36,13 +20,11 @@ const OUTCOME: DrillOutcome = {
 };
 let bench: EffectsBench;
 const perform = (effect: DrillEffect) => drill(bench.context, { ...intentOf('c'), createdMs: 33 }, effect);
-beforeEach(() => {
-  bench = new EffectsBench();
-  Object.assign(database, {
-    group: GROUP,
-    generation: generation({ manifestDigest: 'aa', contentDigest: 'bb' }),
-    drills: [],
-  });
+const drills = (): Promise<DrillRecord[]> => database.store.query((db) => readDrills(db, { limit: 9 }));
+beforeEach(async () => {
+  bench = new EffectsBench(database);
+  await database.rows.group();
+  await database.rows.captured([generation({ manifestDigest: 'aa', contentDigest: 'bb' })]);
 });
 
 describe('a drill', () => {
@@ -72,23 +54,23 @@ describe('a drill', () => {
   });
 
   it('of a generation that is not on record does not run', async () => {
-    database.generation = undefined;
-    expect((await rejection(perform({ type: 'drill', ...TARGET }))).code).toBe('GENERATION_UNKNOWN');
+    const unknown = { ...TARGET, number: 5n };
+    expect((await rejection(perform({ type: 'drill', ...unknown }))).code).toBe('GENERATION_UNKNOWN');
     expect(bench.orders).toEqual([]);
   });
 
   it('is recorded with its evidence', async () => {
     await perform({ type: 'record-drill', code: '', outcome: OUTCOME, ...TARGET });
-    expect(database.drills).toMatchObject([
+    expect(await drills()).toMatchObject([
       { id: 'i', site: 'c', number: 4n, passed: true, errorCode: '', startedMs: 77, signature: Buffer.from('sig') },
     ]);
-    expect(bench.events).toEqual(['drill-passed']);
+    expect(await database.rows.events()).toEqual(['drill-passed']);
   });
 
   it('that did not run is recorded as failed, from when it was wanted', async () => {
     await perform({ type: 'record-drill', code: 'SCRATCH_REFUSED', outcome: undefined, ...TARGET });
     const proof = { proved: 0, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
-    expect(database.drills).toMatchObject([{ passed: false, errorCode: 'SCRATCH_REFUSED', startedMs: 33, proof }]);
-    expect(bench.events).toEqual(['drill-failed']);
+    expect(await drills()).toMatchObject([{ passed: false, errorCode: 'SCRATCH_REFUSED', startedMs: 33, proof }]);
+    expect(await database.rows.events()).toEqual(['drill-failed']);
   });
 });

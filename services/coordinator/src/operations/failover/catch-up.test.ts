@@ -1,52 +1,34 @@
 /** The last look before an active member that answers is left: its successor catches up with it, or nothing changes. */
 import { type ErrorCode, fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Generation } from '../../model.ts';
-import { EffectsBench, GROUP, intentOf } from '../../testing/effects-bench.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { testDatabase } from '../../testing/database.ts';
+import { CHOSEN, EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { generation } from '../../testing/situation.ts';
 import { failover } from './effects.ts';
 import type { FailoverEffect } from './machine.ts';
 
-/** What was recorded. */
-const database = vi.hoisted(() => ({
-  group: undefined as unknown,
-  generation: undefined as Generation | undefined,
-  recorded: [] as string[],
-}));
-vi.mock(import('../../store/tables/groups.ts'), async (original) => ({
-  ...(await original()),
-  readGroup: async () => database.group as never,
-  lockGroup: async () => database.group as never,
-  setForeignObjects: async () => {},
-}));
-vi.mock(import('../../store/tables/generations.ts'), async (original) => ({
-  ...(await original()),
-  reserveNumber: async () => 5n,
-  releaseNumber: async () => {},
-  readGeneration: async () => database.generation,
-  readAcknowledged: async () => [],
-  recordCapture: async (_trx, _group, { number }) => void database.recorded.push(`captured ${number}`),
-  withdrawAcknowledgements: async (_trx, _group, { number, site }) =>
-    void database.recorded.push(`withdrawn ${number} ${site}`),
-  recordAcknowledgement: async (_trx, _group, { number, site }) =>
-    void database.recorded.push(`acknowledged ${number} ${site}`),
-}));
-
+const database = testDatabase();
 const LAST = generation({ number: 6n, manifestDigest: 'cc', contentDigest: 'bb' });
-const EFFECT = { type: 'catch-up', from: 'a', to: 'b' } as unknown as FailoverEffect;
+const EFFECT: FailoverEffect = { ...CHOSEN, type: 'catch-up' };
 const REF = { epoch: 1n, generation: 5n, manifestDigest: fromHex('aa'), contentDigest: fromHex('bb') };
 let bench: EffectsBench;
 const catchUp = () => failover(bench.context, intentOf(''), EFFECT);
 const hang = (site: string): void =>
   void bench.partitions.set(site, { errorCode: '', unansweredMs: bench.context.ports.timings.hangMs + 1 });
-beforeEach(() => {
-  bench = new EffectsBench();
+/** The numbers of what is on record. */
+const captured = async (): Promise<bigint[]> => (await database.rows.generations()).map(({ number }) => number);
+const acknowledged = (): Promise<string[]> => database.rows.acknowledgements();
+/** b has acknowledged the generation before. */
+beforeEach(async () => {
+  bench = new EffectsBench(database);
+  await database.rows.group();
+  await database.rows.captured([generation()]);
+  await database.rows.acknowledged('b', generation());
   bench.answers
     .set('capture', { generation: { ...REF, objectCount: 1, domainKeyVersion: 1, uncaptured: [] }, isNew: true })
     .set('apply', { appliedObjects: 1, pulledBlobs: 1, divergentObjects: 0, unaccountedObjects: 0 })
     .set('verify', { contentDigest: fromHex('bb'), proof: { proved: 1, failed: 0 } });
-  Object.assign(database, { group: GROUP, generation: LAST, recorded: [] });
 });
 
 describe('a target that catches up', () => {
@@ -62,7 +44,7 @@ describe('a target that catches up', () => {
     });
     expect(bench.ordered).toEqual(['capture a', 'apply b', 'verify b']);
     expect(bench.orders[2]?.request['everything']).toBe(true);
-    expect(database.recorded).toEqual(['captured 5', 'acknowledged 5 b']);
+    expect([await captured(), await acknowledged()]).toEqual([[4n, 5n], ['b 5']]);
   });
 
   it.each([
@@ -73,7 +55,7 @@ describe('a target that catches up', () => {
     async (code, verified) => {
       bench.answers.set('verify', verified);
       expect((await rejection(catchUp())).code).toBe(code);
-      expect(database.recorded).toEqual(['captured 5', 'withdrawn 5 b']);
+      expect([await captured(), await acknowledged()]).toEqual([[4n, 5n], []]);
     },
   );
 
@@ -91,7 +73,7 @@ describe('a target that catches up', () => {
     expect([error.code, error.message]).toEqual(['FAILOVER_REFUSED', expect.stringContaining('HSM_UNAVAILABLE')]);
     await bench.clock.advance(30 * 60_000);
     expect((await rejection(trying({ attempts: 0 }))).code).toBe('FAILOVER_REFUSED');
-    expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+    expect(await acknowledged()).toEqual(['b 4']);
   });
 
   it.each(['a', 'b'])('ends it where site %s is lost meanwhile: that is for a person to look at', async (site) => {
@@ -100,7 +82,7 @@ describe('a target that catches up', () => {
       bench.statuses.set(site, status);
       expect((await rejection(catchUp())).code).toBe('FAILOVER_REFUSED');
     }
-    expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+    expect(await acknowledged()).toEqual(['b 4']);
   });
 
   it.each<[string, string, () => void]>([
@@ -119,12 +101,12 @@ describe('a target that catches up', () => {
       await bench.clock.advance(bench.context.ports.timings.heartbeatMs * 2);
       const error = await given;
       expect([error.code, error.message]).toEqual(['FAILOVER_REFUSED', expect.stringContaining('nothing was changed')]);
-      expect(database.recorded.filter((one) => one.startsWith('acknowledged'))).toEqual([]);
+      expect(await acknowledged()).toEqual(['b 4']);
     },
   );
 
   it('is waited for while its HSM answers, and while a site is only suspect', async () => {
-    let finish: ((answer: object) => void) | undefined;
+    let finish: ((answer: Record<string, unknown>) => void) | undefined;
     bench.answers.set(
       'apply',
       () =>
@@ -152,16 +134,15 @@ describe('a target that catches up', () => {
 describe('a target that is handed the last generation of the old tenure', () => {
   const HANDOVER = { newest: { epoch: 1n, number: 6n, manifestDigest: 'cc' }, holders: ['a'] };
   const handOver = (attempts = 0) =>
-    failover(bench.context, { ...intentOf(''), attempts }, {
-      ...EFFECT,
-      type: 'hand-over',
-      epoch: 2n,
-      excluded: [],
-      handover: HANDOVER,
-    } as unknown as FailoverEffect);
-  beforeEach(() => {
+    failover(
+      bench.context,
+      { ...intentOf(''), attempts },
+      { ...CHOSEN, type: 'hand-over', handover: HANDOVER, isOldActiveFenced: true },
+    );
+  beforeEach(async () => {
+    await database.rows.captured([LAST]);
     // It was issued, and is not in force.
-    database.group = { ...GROUP, highestEpoch: 2n, highestOwner: 'b' };
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
   });
 
   it('applies, verifies and acknowledges it under the epoch that was issued', async () => {
@@ -169,7 +150,7 @@ describe('a target that is handed the last generation of the old tenure', () => 
     expect(bench.ordered).toEqual(['apply b', 'verify b']);
     const fence = { group: 'payments', epoch: 2n, owner: 'b', requestId: 'i' };
     for (const { request } of bench.orders) expect(request).toMatchObject({ fence, generation: { generation: 6n } });
-    expect(database.recorded).toEqual(['acknowledged 6 b']);
+    expect(await acknowledged()).toEqual(['b 6']);
   });
 
   it.each([
@@ -180,7 +161,7 @@ describe('a target that is handed the last generation of the old tenure', () => 
   ] as const)('goes on without it where it %s', async (_why, method, answer) => {
     bench.answers.set(method, answer);
     expect(await handOver()).toEqual({ type: 'not-handed-over' });
-    expect(database.recorded).toEqual(method === 'verify' ? ['withdrawn 6 b'] : []);
+    expect(await acknowledged()).toEqual(method === 'verify' ? [] : ['b 4']);
   });
 
   it('tries again while a holder is there, for a while', async () => {
@@ -213,35 +194,31 @@ describe('a target that is handed the last generation of the old tenure', () => 
 describe('a target that fetches what must not be lost before anything is changed', () => {
   const FETCH = { newest: { epoch: 1n, number: 6n, manifestDigest: 'cc' }, holders: ['c'] };
   const fetching = (attempts = 0) =>
-    failover(bench.context, { ...intentOf(''), attempts }, {
-      ...EFFECT,
-      type: 'fetch',
-      epoch: 3n,
-      excluded: [],
-      fetch: FETCH,
-    } as unknown as FailoverEffect);
+    failover(bench.context, { ...intentOf(''), attempts }, { ...CHOSEN, type: 'fetch', epoch: 3n, fetch: FETCH });
 
   it.each([
     [1n, 'a'],
     [2n, 'c'],
   ])('applies, verifies and acknowledges it under the epoch that is the highest by then: %s', async (epoch, owner) => {
-    database.group = { ...GROUP, highestEpoch: epoch, highestOwner: owner };
+    await database.rows.captured([LAST]);
+    if (epoch > 1n) await database.rows.epoch({ epoch, owner });
     expect(await fetching()).toEqual({ type: 'fetched' });
     expect(bench.ordered).toEqual(['apply b', 'verify b']);
     const fence = { group: 'payments', epoch, owner, requestId: 'i' };
     for (const { request } of bench.orders) expect(request).toMatchObject({ fence, generation: { generation: 6n } });
-    expect(database.recorded).toEqual(['acknowledged 6 b']);
+    expect(await acknowledged()).toEqual(['b 6']);
   });
 
   it('says why it could not, and has changed nothing', async () => {
+    expect(await fetching()).toEqual({ type: 'not-fetched', code: 'GENERATION_UNKNOWN' });
+    await database.rows.captured([LAST]);
     bench.answers.set('apply', 'BLOB_INVALID');
     expect(await fetching(3)).toEqual({ type: 'not-fetched', code: 'BLOB_INVALID' });
-    expect(database.recorded).toEqual([]);
-    database.generation = undefined;
-    expect(await fetching()).toEqual({ type: 'not-fetched', code: 'GENERATION_UNKNOWN' });
+    expect(await acknowledged()).toEqual(['b 4']);
   });
 
   it('is given up itself where it is lost meanwhile', async () => {
+    await database.rows.captured([LAST]);
     bench.answers.set('apply', 'SITE_UNREACHABLE');
     bench.statuses.set('b', 'down');
     expect(await fetching()).toEqual({ type: 'target-lost', code: 'SITE_UNREACHABLE' });

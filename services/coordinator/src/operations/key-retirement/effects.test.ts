@@ -1,49 +1,41 @@
+import { MemberRole } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
-import { beforeEach, expect, it, vi } from 'vitest';
-import { EffectsBench, GROUP, intentOf } from '../../testing/effects-bench.ts';
+import { beforeEach, expect, it } from 'vitest';
+import { testDatabase } from '../../testing/database.ts';
+import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
+import { generation } from '../../testing/situation.ts';
 import { keyRetirement } from './effects.ts';
 
-const database = vi.hoisted(() => ({ why: '', open: [] as object[] }));
+const database = testDatabase();
 const DIGEST = 'ab'.repeat(32);
-vi.mock(import('../../store/tables/groups.ts'), async (original) => ({
-  ...(await original()),
-  readGroup: async () => GROUP,
-}));
-vi.mock(import('../../store/tables/generations.ts'), async (original) => ({
-  ...(await original()),
-  readNewest: async () =>
-    ({
-      epoch: 1n,
-      number: 4n,
-      manifestDigest: DIGEST,
-      contentDigest: DIGEST,
-      objectCount: 1,
-      domainKeyVersion: 1,
-      uncaptured: [{ objectId: '1', kind: 'x', reason: 'y' }],
-      recoveryPointMs: 0,
-      trace: {},
-    }) as never,
-  readAcknowledged: async () => [],
-}));
-vi.mock(import('../../store/tables/intents.ts'), async (original) => ({
-  ...(await original()),
-  readOpenIntents: async () => database.open as never,
-}));
-vi.mock(import('./older-keys.ts'), async (original) => ({
-  ...(await original()),
-  olderKeysNeededFor: () => database.why,
-  seatsWithOlderKeys: () => [
-    { site: 'b', serial: 'serial-b' },
-    { site: 'c', serial: 'serial-c' },
-    { site: 'c', serial: 'scratch-c' },
-  ],
-}));
+const NEWEST = generation({
+  manifestDigest: DIGEST,
+  contentDigest: DIGEST,
+  domainKeyVersion: 3,
+  uncaptured: [{ objectId: '1', kind: 'x', reason: 'y' }],
+});
+const OLDER = [1, 2].map((version) => ({ group: 'payments', version, neededFor: '' }));
 
 let bench: EffectsBench;
-beforeEach(() => {
-  bench = new EffectsBench();
-  Object.assign(database, { why: '', open: [] });
+/** Every member has the newest generation and the key in use; b, c and the scratch partition have older ones too. */
+beforeEach(async () => {
+  bench = new EffectsBench(database);
+  await database.rows.group({ domainKeyVersion: 3 });
+  await database.rows.captured([NEWEST]);
+  for (const site of ['b', 'c']) await database.rows.acknowledged(site, NEWEST);
+  const head = { epoch: 1n, generation: 4n, manifestDigest: fromHex(DIGEST) };
+  for (const site of ['a', 'b', 'c']) {
+    const seat = { serial: `serial-${site}`, epoch: 1n, epochOwner: 'a', domainKeyVersion: 3 };
+    const isActive = site === 'a';
+    bench.said.set(site, {
+      ...seat,
+      role: isActive ? MemberRole.ACTIVE : MemberRole.STANDBY,
+      ...(isActive ? { captured: head } : { applied: head }),
+    });
+    bench.partitions.set(site, { domainKeys: isActive ? [] : OLDER });
+  }
+  bench.scratch.set('c', { domainKeys: OLDER });
 });
 const perform = (site: string) => keyRetirement(bench.context, intentOf(site), { type: 'retire' });
 
@@ -53,24 +45,24 @@ it('orders it for every partition of the site, by the newest generation, and tel
     type: 'destroyed',
     destroyed: ['serial-c', 'scratch-c'].map((serial) => ({ serial, versions: [1, 2] })),
   });
-  const generation = { epoch: 1n, generation: 4n, manifestDigest: fromHex(DIGEST), uncaptured: [] };
+  const ordered = { epoch: 1n, generation: 4n, manifestDigest: fromHex(DIGEST), uncaptured: [] };
   expect(bench.orders).toMatchObject(
     ['serial-c', 'scratch-c'].map((serial) => ({
       site: 'c',
       method: 'retireDomainKeys',
-      request: { fence: { epoch: 1n, owner: 'a', requestId: 'i' }, serial, generation },
+      request: { fence: { epoch: 1n, owner: 'a', requestId: 'i' }, serial, generation: ordered },
     })),
   );
 });
 
 it('orders nothing where a member is not as far any more', async () => {
-  database.why = 'site b is down';
+  bench.statuses.set('b', 'down');
   expect(await perform('c')).toEqual({ type: 'destroyed', destroyed: [] });
   expect(bench.orders).toEqual([]);
 });
 
 it('keeps what one partition has answered where another one fails, and fails where none has', async () => {
-  bench.answers.set('retireDomainKeys', async ({ request }: { request: Record<string, unknown> }) => {
+  bench.answers.set('retireDomainKeys', async ({ request }) => {
     if (request['serial'] === 'scratch-c') throw new Error('no');
     return { destroyed: [1] };
   });
@@ -84,5 +76,5 @@ it('leaves an event for each partition', async () => {
   expect(await keyRetirement(bench.context, intentOf('c'), { type: 'record', destroyed })).toEqual({
     type: 'recorded',
   });
-  expect(bench.events).toEqual(['domain-key-destroyed']);
+  expect(await database.rows.events()).toEqual(['domain-key-destroyed']);
 });

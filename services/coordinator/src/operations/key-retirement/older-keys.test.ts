@@ -1,8 +1,9 @@
 /** Older versions of a domain key go only when every member, by its own account and the database's, is past them (ADR 0026). */
-import { type DescribeResponse, MemberRole } from '@antipode/protocol';
+import { MemberRole } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
 import type { SiteStatus, SiteView } from '../../sites/detector.ts';
+import { type Said as Described, type SaidOfMember, siteView } from '../../testing/site-views.ts';
 import { generation, intent, situation } from '../../testing/situation.ts';
 import { plan } from '../planner.ts';
 import { olderKeysNeededFor, seatsWithOlderKeys } from './older-keys.ts';
@@ -13,8 +14,9 @@ const head = { epoch: 1n, generation: 4n, manifestDigest: fromHex(DIGEST) };
 
 interface Said {
   readonly status?: SiteStatus;
-  readonly seat?: object;
+  readonly seat?: SaidOfMember;
   readonly keys?: readonly { version: number; neededFor: string }[];
+  readonly scratchKeys?: readonly { version: number; neededFor: string }[];
   readonly errorCode?: string;
   readonly quarantine?: string;
   readonly isSilent?: boolean;
@@ -37,7 +39,7 @@ const viewOf = (site: string, said: Said = {}): SiteView => {
     ...(site === 'a' ? { captured: head } : { applied: head }),
     ...said.seat,
   };
-  const state = {
+  const state: Described = {
     members: [seat],
     partitions: [
       {
@@ -45,14 +47,13 @@ const viewOf = (site: string, said: Said = {}): SiteView => {
         errorCode: said.errorCode ?? '',
         domainKeys: keys.map((key) => ({ group: 'payments', ...key })),
       },
+      ...(said.scratchKeys === undefined
+        ? []
+        : [{ serial: 'scratch-c', domainKeys: said.scratchKeys.map((key) => ({ group: 'payments', ...key })) }]),
     ],
     journal: { quarantined: said.quarantine === undefined ? [] : [{ group: 'payments', reason: said.quarantine }] },
-  } as unknown as DescribeResponse;
-  return {
-    site,
-    status: said.status ?? 'up',
-    state: said.isSilent === true ? undefined : state,
-  } as unknown as SiteView;
+  };
+  return siteView(site, said.isSilent === true ? undefined : state, { status: said.status ?? 'up' });
 };
 
 const facts = (said: Record<string, Said> = {}, rest: Partial<Parameters<typeof plan>[0]> = {}, group: object = {}) =>
@@ -81,12 +82,7 @@ it('go from scratch partitions too', () => {
   const one = facts();
   const scratch = [{ site: 'c', serial: 'scratch-c' }];
   const group = { ...one.group, spec: { ...one.group.spec, scratch } };
-  const view = viewOf('c');
-  view.state!.partitions.push({
-    serial: 'scratch-c',
-    errorCode: '',
-    domainKeys: [{ group: 'payments', version: 1, neededFor: '' }],
-  } as never);
+  const view = viewOf('c', { scratchKeys: [{ version: 1, neededFor: '' }] });
   const seats = seatsWithOlderKeys({ group, view: (site) => (site === 'c' ? view : undefined) });
   expect(seats.map(({ serial }) => serial)).toEqual(['serial-2', 'scratch-c']);
 });

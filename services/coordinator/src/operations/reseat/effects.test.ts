@@ -2,33 +2,16 @@
 import { MemberRole } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { EffectsBench, GROUP, intentOf } from '../../testing/effects-bench.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Role } from '../../model.ts';
+import { setRole } from '../../store/tables/groups.ts';
+import { testDatabase } from '../../testing/database.ts';
+import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
+import type { SaidOfMember } from '../../testing/site-views.ts';
+import { generation } from '../../testing/situation.ts';
 import { reseat } from './effects.ts';
 
-const database = vi.hoisted(() => ({
-  group: undefined as unknown,
-  newest: undefined as unknown,
-  recorded: [] as string[],
-}));
-vi.mock(import('../../store/tables/groups.ts'), async (original) => ({
-  ...(await original()),
-  readGroup: async () => database.group as never,
-  readEpochOwners: async () => new Map([[1n, 'a']]),
-  insertEpoch: async (_trx, _group, { epoch, owner }) => {
-    database.group = { ...(database.group as object), highestEpoch: epoch, highestOwner: owner };
-    database.recorded.push(`issued ${epoch} of ${owner}`);
-  },
-  activateEpoch: async (_trx, _group, { epoch, owner }) => void database.recorded.push(`in force ${epoch} of ${owner}`),
-  setRole: async (_trx, _group, site, role) => void database.recorded.push(`${site} ${role}`),
-}));
-vi.mock(import('../../store/tables/generations.ts'), async (original) => ({
-  ...(await original()),
-  readNewest: async () => database.newest as never,
-  readAcknowledged: async () => [],
-  readGeneration: async () => undefined,
-  recordCapture: async (_trx, _group, { epoch, number }) => void database.recorded.push(`knows ${number} of ${epoch}`),
-}));
+const database = testDatabase();
 
 let bench: EffectsBench;
 const DIGEST = 'ab'.repeat(32);
@@ -40,16 +23,24 @@ const ref = (epoch: bigint, generation: bigint) => ({
   captureStartedMs: 0n,
 });
 /** What a member answers, and what its last heartbeat said. */
-function member(site: string, seat: object, quarantine = ''): void {
+function member(site: string, seat: SaidOfMember, quarantine = ''): void {
   bench.answers.set(`describe ${site}`, {
     members: [{ group: 'payments', epoch: 1n, epochOwner: 'a', role: MemberRole.STANDBY, ...seat }],
     partitions: [{ serial: `serial-${site}` }],
     journal: { quarantined: quarantine === '' ? [] : [{ group: 'payments', reason: quarantine }] },
   });
 }
-beforeEach(() => {
-  bench = new EffectsBench();
-  Object.assign(database, { group: GROUP, newest: { epoch: 1n, number: 4n, manifestDigest: DIGEST }, recorded: [] });
+/** Every role, and who owns which epoch. */
+const roles = async (): Promise<Role[]> => (await database.rows.readGroup()).members.map(({ role }) => role);
+const epochs = async () => {
+  const { epoch, owner, highestEpoch, highestOwner } = await database.rows.readGroup();
+  return { inForce: `${epoch} of ${owner}`, issued: `${highestEpoch} of ${highestOwner}` };
+};
+const AS_BEFORE = { inForce: '1 of a', issued: '1 of a' };
+beforeEach(async () => {
+  bench = new EffectsBench(database);
+  await database.rows.group();
+  await database.rows.captured([generation({ manifestDigest: DIGEST })]);
 });
 const run = (active = '') => reseat(bench.context, intentOf(''), { active });
 const orders = () => bench.orders.filter(({ method }) => method === 'reseat');
@@ -66,7 +57,11 @@ describe('seating a group anew', () => {
   it('orders everybody under one epoch, the active member last, and writes it down only then', async () => {
     rolledBack();
     bench.answers.set('reseat b', async () => {
-      expect(database.recorded).toEqual(['issued 3 of b', 'knows 7 of 2', 'knows 7 of 2']);
+      expect(await epochs()).toEqual({ inForce: '1 of a', issued: '3 of b' });
+      expect((await database.rows.generations()).map(({ epoch, number }) => [epoch, number])).toEqual([
+        [1n, 4n],
+        [2n, 7n],
+      ]);
       expect(orders()).toHaveLength(3);
       return {};
     });
@@ -78,35 +73,37 @@ describe('seating a group anew', () => {
       ['c', MemberRole.STANDBY, 3n],
       ['b', MemberRole.ACTIVE, 3n],
     ]);
-    expect(database.recorded.slice(3)).toEqual(['in force 3 of b', 'a standby', 'c standby']);
+    expect(await epochs()).toEqual({ inForce: '3 of b', issued: '3 of b' });
+    expect(await roles()).toEqual(['standby', 'active', 'standby']);
   });
 
   it('waits out the last lease where somebody does not answer, and fences that member', async () => {
     rolledBack();
     bench.answers.set('describe a', 'SITE_UNREACHABLE');
     const done = run();
-    await vi.waitFor(() => expect(orders()).toHaveLength(1));
+    await bench.clock.advance(0);
     expect(orders().map(({ site }) => site)).toEqual(['c']);
     await bench.clock.advance(bench.context.ports.timings.leaseMs * 2);
     expect(await done).toMatchObject({ activeSite: 'b', seated: ['b', 'c'] });
-    expect(database.recorded).toContain('a fenced');
+    expect(await roles()).toEqual(['fenced', 'active', 'standby']);
   });
 
   it('changes nothing in force where the active member does not take its seat', async () => {
     rolledBack();
     bench.answers.set('reseat b', 'FILE_UNWRITABLE');
     expect((await rejection(run())).code).toBe('FILE_UNWRITABLE');
-    expect(database.recorded.some((one) => one.startsWith('in force'))).toBe(false);
+    expect((await epochs()).inForce).toBe('1 of a');
   });
 
   it('is refused without a majority, and nothing is ordered', async () => {
     rolledBack();
     for (const site of ['a', 'c']) bench.answers.set(`describe ${site}`, 'SITE_UNREACHABLE');
     expect((await rejection(run())).code).toBe('RESEAT_REFUSED');
-    expect([orders(), database.recorded]).toEqual([[], []]);
+    expect([orders(), await epochs()]).toEqual([[], AS_BEFORE]);
   });
 
   it('brings a standby in quarantine what it is known to have held, in the tenure that is in force', async () => {
+    await database.rows.write((trx) => setRole(trx, 'payments', 'b', 'fenced'));
     member('a', { role: MemberRole.ACTIVE, captured: ref(1n, 4n) });
     member('b', {}, 'older copy');
     member('c', { applied: ref(1n, 4n) });
@@ -114,7 +111,7 @@ describe('seating a group anew', () => {
     expect(orders()).toMatchObject([
       { site: 'b', request: { role: MemberRole.STANDBY, fence: { epoch: 1n, owner: 'a' } } },
     ]);
-    expect(database.recorded).toEqual(['b standby']);
+    expect([await epochs(), await roles()]).toEqual([AS_BEFORE, ['active', 'standby', 'standby']]);
   });
 
   it('names the newest generation of its own to an active member whose journal is an older copy', async () => {

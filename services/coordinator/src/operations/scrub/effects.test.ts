@@ -1,24 +1,14 @@
 import { rejection } from '@antipode/runtime/testing';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { EffectsBench, GROUP, intentOf } from '../../testing/effects-bench.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { readScrubs } from '../../store/tables/scrubs.ts';
+import { testDatabase } from '../../testing/database.ts';
+import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
+import { SPEC } from '../../testing/group.ts';
+import { generation } from '../../testing/situation.ts';
 import { scrub } from './effects.ts';
 import type { ScrubEffect, ScrubOutcome } from './machine.ts';
 
-const database = vi.hoisted(() => ({ scrubs: [] as unknown[], withdrawn: [] as unknown[] }));
-vi.mock(import('../../store/tables/groups.ts'), async (original) => ({
-  ...(await original()),
-  readGroup: async () => GROUP,
-}));
-vi.mock(import('../../store/tables/generations.ts'), async (original) => ({
-  ...(await original()),
-  readAcknowledged: async () => [],
-  withdrawAcknowledgements: async (_trx, _group, one) => void database.withdrawn.push(one),
-}));
-vi.mock(import('../../store/tables/scrubs.ts'), async (original) => ({
-  ...(await original()),
-  recordScrub: async (_trx, one) => void database.scrubs.push(one),
-}));
-
+const database = testDatabase();
 const PROOF = { proved: 2, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
 const OUTCOME: ScrubOutcome = {
   startedMs: 77,
@@ -32,9 +22,13 @@ const OUTCOME: ScrubOutcome = {
 };
 let bench: EffectsBench;
 const perform = (effect: ScrubEffect, site = 'b') => scrub(bench.context, { ...intentOf(site), createdMs: 33 }, effect);
-beforeEach(() => {
-  bench = new EffectsBench();
-  Object.assign(database, { scrubs: [], withdrawn: [] });
+const scrubs = () => database.store.query((db) => readScrubs(db, SPEC.name));
+/** b and c have acknowledged the generation that is looked at. */
+beforeEach(async () => {
+  bench = new EffectsBench(database);
+  await database.rows.group();
+  await database.rows.captured([generation()]);
+  for (const site of ['b', 'c']) await database.rows.acknowledged(site, generation());
 });
 
 describe('a scrub', () => {
@@ -69,17 +63,15 @@ describe('a scrub', () => {
 
   it('that passed is recorded, from when the look began', async () => {
     await perform({ type: 'record-scrub', code: '', outcome: OUTCOME });
-    expect(database).toEqual({
-      scrubs: [{ group: 'payments', site: 'b', startedMs: 77, errorCode: '' }],
-      withdrawn: [],
-    });
-    expect(bench.events).toEqual(['scrub-passed']);
+    expect(await scrubs()).toEqual([{ group: 'payments', site: 'b', startedMs: 77, errorCode: '' }]);
+    expect(await database.rows.acknowledgements()).toEqual(['b 4', 'c 4']);
+    expect(await database.rows.events()).toEqual(['scrub-passed']);
   });
 
   it('that found a damaged replica takes back what it has acknowledged, up to what was looked at', async () => {
     await perform({ type: 'record-scrub', code: 'OBJECT_UNPROVEN', outcome: OUTCOME });
-    expect(database.withdrawn).toMatchObject([{ site: 'b', epoch: 1n, number: 4n }]);
-    expect(bench.events).toEqual(['scrub-failed']);
+    expect(await database.rows.acknowledgements()).toEqual(['c 4']);
+    expect(await database.rows.events()).toEqual(['scrub-failed']);
   });
 
   it.each([
@@ -87,9 +79,7 @@ describe('a scrub', () => {
     ['could not look', 'PIN_REFUSED', undefined],
   ])('that %s takes nothing back', async (_what, code, outcome) => {
     await perform({ type: 'record-scrub', code, outcome });
-    expect(database).toMatchObject({
-      scrubs: [{ errorCode: code, startedMs: outcome?.startedMs ?? 33 }],
-      withdrawn: [],
-    });
+    expect(await scrubs()).toMatchObject([{ errorCode: code, startedMs: outcome?.startedMs ?? 33 }]);
+    expect(await database.rows.acknowledgements()).toEqual(['b 4', 'c 4']);
   });
 });

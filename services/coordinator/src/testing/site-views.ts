@@ -1,0 +1,25 @@
+/** Sites as the detector sees them: what an agent said is a whole message, as it comes off the wire. */
+import { DescribeResponseSchema, type MemberStateSchema } from '@antipode/protocol';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { SiteView } from '../sites/detector.ts';
+
+export type Said = MessageInitShape<typeof DescribeResponseSchema>;
+
+/** What it says of one of its members. */
+export type SaidOfMember = Omit<MessageInitShape<typeof MemberStateSchema>, '$typeName' | '$unknown'>;
+
+/** A site that is up, and what its agent says of itself; `undefined` for one that was not heard. */
+export function siteView(site: string, said: Said | undefined, rest: Partial<Omit<SiteView, 'state'>> = {}): SiteView {
+  return {
+    site,
+    status: 'up',
+    reason: '',
+    address: `${site}:1`,
+    instance: '',
+    lastMs: 0,
+    lastWallMs: undefined,
+    failedRounds: 0,
+    state: said && create(DescribeResponseSchema, { site, ...said }),
+    ...rest,
+  };
+}
