@@ -42,7 +42,7 @@ class Coordinators {
   /** How long each query of a coordinator is under way. */
   readonly latencyMs = new Map<string, number>();
   readonly cutOff = new Set<string>();
-  /** What a coordinator does before anybody sees that it leads, and who did it, in order. */
+  /** Runs before anybody sees that a coordinator leads; and who ran it, in order. */
   lead: () => Promise<void> = async () => {};
   readonly madeReady: string[] = [];
 

@@ -7,7 +7,7 @@ import { AntipodeError, type Clock, type Closeable, every, type Log, type Prng }
 import type { Store } from './store/store.ts';
 import { readLeaderLease, releaseLeaderLease, renewLeaderLease, takeLeaderLease } from './store/tables/leader-lease.ts';
 
-/** What everybody else sees of it. */
+/** The election as everybody else sees it. */
 export interface Leadership {
   /** The epoch while this coordinator leads. */
   readonly epoch: bigint | undefined;

@@ -37,7 +37,7 @@ const DAY_MS = 86_400_000;
 const START = Date.UTC(2026, 0, 1, 12);
 const at = (day: number, hour: number, minute = 0): number => Date.UTC(2026, 0, day, hour, minute);
 
-/** What all coordinators of these tests share. */
+/** The database that all coordinators of these tests share. */
 const database = testDatabase();
 
 const kept = (fireMs: number): Promise<boolean> =>

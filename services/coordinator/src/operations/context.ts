@@ -1,4 +1,4 @@
-/** What the effects of all machines share: the ports, the group of an intent, and how orders are put. */
+/** Shared by the effects of all machines: the ports, the group of an intent, and how orders are put. */
 import { factsRef, type GenerationRef, generationFacts, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock, currentTrace } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';

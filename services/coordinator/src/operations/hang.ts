@@ -8,7 +8,7 @@ import type { EffectContext } from './context.ts';
 export const isHung = (partition: PartitionState | undefined, hangMs: number): boolean =>
   (partition?.unansweredMs ?? 0) > hangMs;
 
-/** What a site said last of its partition in a group. */
+/** A site's partition in a group, by the site's last heartbeat. */
 export const partitionOf = (
   detector: Pick<Detector, 'view'>,
   group: Group,

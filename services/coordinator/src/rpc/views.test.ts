@@ -178,7 +178,7 @@ describe('the state of a group', () => {
     expect(protection).toBe('partially-protected');
     const b = members?.find(({ site }) => site === 'b');
     expect(b).toMatchObject({ refused, refusedObjects: 1, refusedAgeMs: 5_000n });
-    // What it says now counts more than what was said before.
+    // Its present word counts more than an earlier one.
     const heard = groupState({ ...unheard, view: (site) => serving(site, { members: [{ group: 'payments' }] }) });
     expect(heard.members?.find(({ site }) => site === 'b')).toMatchObject({ refusedObjects: 0 });
   });

@@ -9,7 +9,7 @@ import type { SiteView } from './detector.ts';
 const TIMEOUT_MS = 400;
 const [OBSERVER, SUSPECT] = ['b', 'a'].map((site) => ({ site, address: `${site}:1` }) as SiteView);
 
-/** What the coordinator makes of an observer that answers so. */
+/** The verdict of the coordinator on an observer that answers so. */
 function probing(answer: { reachable: boolean; observerLoopDelayMs: number } | ErrorCode) {
   const agents = new Agents({ tls: {} as Tls, addressOf: () => undefined });
   const orders: Order[] = [];

@@ -80,7 +80,7 @@ describe('a journal', () => {
     hear('j', [['r1', 3]]);
     expect(hear('k', [['r9', 1]])).toHaveLength(1);
     expect(hear('k', [['r9', 2]], ['payments'])).toEqual([]);
-    // Seated anew: the agent does not say so any more.
+    // The agent was seated again, and does not say so any more.
     expect(hear('k', [['r9', 3]])).toEqual([]);
     expect(hear('j', [['r1', 3]])).toHaveLength(1);
   });

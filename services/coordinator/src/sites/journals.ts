@@ -1,8 +1,8 @@
 /**
- * What this coordinator has last heard of each site's journal. A journal that does not know the run and the count that
- * were heard before is an older copy, or another journal: its site goes into quarantine. Kept in memory, since a heartbeat
- * waits for no query, and written down with each pass and with whatever an answer of the site is recorded for: nothing that
- * a site has done is in the database without the mark of the journal that knows it.
+ * The last account of each site's journal. A journal that does not know the run and the count that were heard before is an
+ * older copy, or another journal: its site goes into quarantine. The marks are kept in memory, since a heartbeat waits for
+ * no query. They are written down with each pass, and with every record of an answer of the site. So the database has
+ * nothing that a site has done without the mark of the journal that knows it.
  */
 import type { JournalMark as Answered, DescribeResponse, JournalState, QuarantinedSeat } from '@antipode/protocol';
 import type { Group } from '../model.ts';
@@ -26,9 +26,9 @@ export class JournalBook {
   }
 
   /**
-   * Takes what a site says of its journal. Where that is not the journal that was heard before, the site goes into
-   * quarantine in every group in which it has a seat: `added` is for the agent, which persists it and says it itself from
-   * then on, so that the new journal is what the next heartbeat is compared with. The account that is returned has it.
+   * Takes what a site says of its journal. If that is another journal than before, the site goes into quarantine in every
+   * group in which it has a seat. `added` is for the agent, which persists it and says it itself from then on. The next
+   * heartbeat is then compared with the new journal. The account that is returned includes the quarantine.
    */
   hear(state: DescribeResponse, groups: readonly Group[]): { account: DescribeResponse; added: QuarantinedSeat[] } {
     const { journal, site } = state;
@@ -57,7 +57,7 @@ export class JournalBook {
     this.#keep({ ...before, answered: writes });
   }
 
-  /** An operator seats the site anew on the journal that it has: the next heartbeat says which one that is. */
+  /** An operator seats the site again on the journal that it has: the next heartbeat says which one that is. */
   accept(site: string): void {
     this.#marks.delete(site);
   }
@@ -92,7 +92,7 @@ const isSame = (one: JournalMark, other: JournalMark): boolean =>
   one.writes === other.writes &&
   one.answered === other.answered;
 
-/** What is wrong with a journal, given what was heard of it before; undefined for nothing. */
+/** The trouble with a journal, given the last account of it; undefined for none. */
 function troubleOf(journal: JournalState, heard: JournalMark | undefined): string | undefined {
   if (heard === undefined) return undefined;
   if (heard.journal !== journal.id) return 'its journal was lost or replaced: an earlier one is on record';

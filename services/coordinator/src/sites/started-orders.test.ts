@@ -10,12 +10,12 @@ const FENCE = { group: 'payments', epoch: 1n, owner: 'a', requestId: 'i.0' };
 const RUNNING = { order: { running: true, ageMs: 0n } };
 const ended = (ageMs = 0n) => ({ isNew: true, order: { running: false, ageMs } });
 
-/** What the agent answers, call for call; the last answer stays. */
+/** The answers of the agent, call for call; the last one stays. */
 let answers: Answer[];
 let calls: { method: string; request: Record<string, unknown>; timeoutMs: number | undefined }[];
 let clock: FakeClock;
 let closed: AbortController;
-/** What was heard of the journal, and how many calls there were by then. */
+/** The marks of the journal that were heard, and how many calls there were by then. */
 let marks: unknown[];
 let agent: Agent;
 /** How long each call takes. */

@@ -1,7 +1,7 @@
 /**
- * Orders that may take long are started and asked for. To a caller they look like one call: behind it the same request is put
- * again until the agent says that the order has ended, over reconnects and restarts of the agent. What the agent does between
- * two calls is its own: it joins an order that it knows, and runs again one that it does not (I9).
+ * Orders that may take long are started and asked for. To a caller they look like one call. Behind it, the same request is
+ * put again until the agent says that the order has ended, over reconnects and restarts of the agent. Between two calls the
+ * agent is free: it joins an order that it knows, and runs again one that it does not know (I9).
  *
  * Unknown is not failed: a call without an answer is asked again, for as long as a site may be silent before it is suspect.
  */

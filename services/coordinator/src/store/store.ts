@@ -1,7 +1,6 @@
 /**
- * The port to the truth. Whoever decides or acts gets no more of the database than this: what a transaction promises, not
- * where it runs. `postgres/` is the implementation; tests run the same statements in their own process (src/testing), and
- * both keep to one conformance suite.
+ * The port to the truth: the promises of a transaction, and not where it runs. `postgres/` has the connections of
+ * production. Tests run the same statements in their own process (src/testing). One conformance suite tries both.
  */
 import type { Kysely, Transaction } from 'kysely';
 import type { Schema } from './schema.ts';
@@ -17,7 +16,7 @@ export interface EventRecord {
   readonly details?: Readonly<Record<string, string | number | bigint | boolean>>;
 }
 
-/** What one transaction does, and the events that it records with it. */
+/** The work of one transaction, and the events that it records with it. */
 export type Change<T> = (trx: Write, record: (event: EventRecord) => void) => Promise<T>;
 export type Look<T> = (db: Read) => Promise<T>;
 

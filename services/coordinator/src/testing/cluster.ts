@@ -1,6 +1,6 @@
 /**
- * A cluster with the tables in it, from which every in-process store starts: making one takes seconds, loading one a part of
- * a second. Kept beside the installed packages, under a name that says of what it was made.
+ * A cluster with the tables in it. Every in-process store starts from one: making it takes seconds, loading it a part of a
+ * second. It is kept beside the installed packages, under a hash of everything that it was made of.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';

@@ -20,7 +20,7 @@ export interface Order {
   readonly method: string;
   readonly request: Record<string, unknown>;
 }
-/** What an agent answers: the fields of its message, the code of what its call throws, or what the test makes of the order. */
+/** An answer of an agent: fields of its message, the code that its call throws, or a function of the order. */
 export type Answer = AgentAnswer | ((order: Order) => Promise<AgentAnswer>);
 type SaidOfPartition = Omit<NonNullable<Said['partitions']>[number], '$typeName' | '$unknown'>;
 
@@ -59,14 +59,14 @@ export class EffectsBench {
   readonly orders: Order[] = [];
   /** By `method site`, or by method for every site. */
   readonly answers = new Map<string, Answer>();
-  /** What each agent says of its own seats. */
+  /** The seats of each agent by its own account. */
   readonly members = new Map<string, SaidOfMember[]>();
   /** Sites that are not up. */
   readonly statuses = new Map<string, SiteStatus>();
-  /** What a heartbeat has said of a site's seat, and why it is in quarantine. */
+  /** A site's seat by its heartbeat, and why it is in quarantine. */
   readonly said = new Map<string, SaidOfMember>();
   readonly quarantined = new Map<string, string>();
-  /** What a heartbeat has said of a site's partition. */
+  /** A site's partition by its heartbeat. */
   readonly partitions = new Map<string, SaidOfPartition>();
   /** The same of its scratch partition. */
   readonly scratch = new Map<string, SaidOfPartition>();
@@ -74,7 +74,7 @@ export class EffectsBench {
   readonly accepted: string[] = [];
   readonly leadership = new FakeLeadership();
   readonly leases = new LeaseBook({ clock: this.clock, leaseMs: PROFILES.default.leaseMs });
-  /** What somebody else does right before the next change of state begins. */
+  /** Somebody else's work right before the next change of state begins. */
   beforeWrite: () => Promise<void> = async () => {};
   readonly context: EffectContext;
 
@@ -107,7 +107,7 @@ export class EffectsBench {
     });
   }
 
-  /** What was ordered, of whom. */
+  /** The orders, as `method site`. */
   get ordered(): string[] {
     return this.orders.map(({ method, site }) => `${method} ${site}`);
   }

@@ -17,8 +17,8 @@ import type { Change, Look, Store } from '../store/store.ts';
 import { clusterWith } from './cluster.ts';
 
 /**
- * Brings the tables back to what the migrations leave in them, as the function `be_empty`. Told to be a replica, PostgreSQL
- * asks no trigger: the log of events lets nobody else take anything away.
+ * The function `be_empty` brings the tables back to the rows that the migrations leave in them. In the role of a replica
+ * PostgreSQL runs no trigger: the triggers of the event log would refuse.
  */
 const EMPTYING = `
   CREATE SCHEMA beginning;
@@ -67,7 +67,7 @@ export class InProcessStore implements Store, Closeable {
     return this.#store.query(look);
   }
 
-  /** What a test has written is gone, and events are numbered from one. */
+  /** Takes away everything that was written. Events are numbered from one again. */
   async empty(): Promise<void> {
     await this.#store.query((db) => sql`SELECT be_empty(), setval('event_id_seq', 1, false)`.execute(db));
   }

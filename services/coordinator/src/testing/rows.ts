@@ -21,7 +21,7 @@ import { type Intent, insertIntent, readIntent, readIntents, updateIntent } from
 import { SPEC } from './group.ts';
 import { FIRST_EPOCH } from './leader.ts';
 
-/** What differs from a group right after its declaration. */
+/** The differences from a group right after its declaration. */
 export interface GroupRow {
   readonly spec?: GroupSpec;
   readonly createdMs?: number;

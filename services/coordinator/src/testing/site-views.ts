@@ -5,7 +5,7 @@ import type { SiteView } from '../sites/detector.ts';
 
 export type Said = MessageInitShape<typeof DescribeResponseSchema>;
 
-/** What it says of one of its members. */
+/** A member by the word of its agent. */
 export type SaidOfMember = Omit<MessageInitShape<typeof MemberStateSchema>, '$typeName' | '$unknown'>;
 
 /** A site that is up, and what its agent says of itself; `undefined` for one that was not heard. */

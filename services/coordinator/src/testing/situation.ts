@@ -12,10 +12,10 @@ export const TIMINGS = PROFILES.default;
 export const RPO_MS = 300_000;
 export const SCRUB_MS = 7 * 86_400_000;
 
-/** What an agent says of its own seat: that it has none, which role, or a role that only a newer version knows. */
+/** A seat by its agent's word: no seat, a role, or a role that only a newer version knows. */
 export type SeatSaid = 'none' | 'unknown' | Member['role'];
 
-/** What an agent says that its member holds. */
+/** The holdings of a member by its agent's word. */
 export interface Said {
   readonly applied?: Generation;
   readonly errorCode?: string;
@@ -102,11 +102,11 @@ export interface Case {
   readonly roles?: readonly Member['role'][];
   readonly policy?: Group['spec']['failoverPolicy'];
   readonly statuses?: Readonly<Record<string, SiteStatus>>;
-  /** What agents say of their seats; what the database says where nothing is said here. */
+  /** Seats by the word of their agents. The default is what the database says. */
   readonly seats?: Readonly<Record<string, SeatSaid | undefined>>;
   /** The newest domain key version that agents say they hold; all there are where nothing is said here. */
   readonly versions?: Readonly<Record<string, number>>;
-  /** What else their agents say of them. */
+  /** Everything else that their agents say of them. */
   readonly said?: Readonly<Record<string, Said>>;
 }
 

@@ -1,7 +1,7 @@
 /**
- * What every implementation of the store promises, tried by the functions of its tables: transactions, constraints, the
- * leader's epoch, order, and the types of values. Written so that one that runs transactions side by side and one that runs
- * them one after another both pass, and only if nobody can tell the difference from the rows.
+ * The promises of every implementation of the store: transactions, constraints, the leader's epoch, order, and the types of
+ * values. The suite uses the functions of the tables. An implementation may run transactions side by side or one after
+ * another, as long as the rows do not show the difference.
  */
 import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';

@@ -28,7 +28,7 @@ const CAPTURED = {
   sealedObjects: 2,
 };
 
-/** What an agent answers that has found nothing new since the generation on record. */
+/** The answer of an agent that has found nothing new since the generation on record. */
 const UNCHANGED = {
   ...CAPTURED,
   generation: { ...CAPTURED.generation, generation: 7n, manifestDigest: fromHex('d4') },
@@ -39,7 +39,7 @@ let bench: EffectsBench;
 const captured = () => capture(bench.context, intentOf('a'));
 /** The number of the next generation. */
 const nextNumber = (): Promise<bigint> => database.rows.write((trx) => reserveNumber(trx, SPEC.name, { seen: 0n }));
-/** What was captured besides the generation that was on record before. */
+/** The generations that were captured by the test. */
 const captures = async (): Promise<Generation[]> =>
   (await database.rows.generations()).filter(({ number }) => number !== 7n);
 /** The group, with seven numbers given. */

@@ -29,7 +29,7 @@ export async function startDrill(
   const [newest, acknowledged] = await store.query((db) =>
     Promise.all([readNewest(db, name), readAcknowledged(db, name)]),
   );
-  // What was acknowledged is what was promised; without any, the newest capture is better than no drill.
+  // An acknowledged generation is a promise. Without any, the newest capture is better than no drill.
   const target = newestOf(acknowledged) ?? newest;
   // A rehearsal of nothing would count as proof of everything.
   if (target === undefined || target.objectCount === 0)

@@ -44,7 +44,7 @@ const issue = (change: Partial<Effect> = {}) =>
     unreachable: [],
     ...change,
   });
-/** What a member says once it has persisted the epoch. */
+/** Sets the answer of a member that has persisted the epoch. */
 const says = (site: string, seat: SaidOfMember): void =>
   void bench.answers.set(`setRole ${site}`, { member: { epoch: 2n, ...seat } });
 beforeEach(async () => {

@@ -76,7 +76,7 @@ describe('an enrolment', () => {
   it('brings a later version to those that are there, of whom there must be two sites', async () => {
     await database.rows.group();
     bench.statuses.set('b', 'down');
-    // Who was away is on record as such: it gets the next version when it is back.
+    // The site that was away is on record as such: it gets the next version when it is back.
     expect(await enrol({ type: 'distribute', version: 2 })).toMatchObject({ sites: ['a', 'c', 'c'] });
     expect(distributed()).toEqual(['serial-a', 'serial-c', 'scratch-c']);
     bench.statuses.set('c', 'suspect');

@@ -1,4 +1,4 @@
-/** A group is seated anew by what its members answer: everybody under one new epoch, the active one last. */
+/** A group is seated again by the answers of its members: everybody under one new epoch, the active one last. */
 import { MemberRole } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
@@ -22,7 +22,7 @@ const ref = (epoch: bigint, generation: bigint) => ({
   contentDigest: fromHex(DIGEST),
   captureStartedMs: 0n,
 });
-/** What a member answers, and what its last heartbeat said. */
+/** Sets the answer of a member. */
 function member(site: string, seat: SaidOfMember, quarantine = ''): void {
   bench.answers.set(`describe ${site}`, {
     members: [{ group: 'payments', epoch: 1n, epochOwner: 'a', role: MemberRole.STANDBY, ...seat }],

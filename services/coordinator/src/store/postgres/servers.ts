@@ -51,7 +51,7 @@ export class Servers {
     this.#log = log;
   }
 
-  /** When something last went wrong. A connection that was sound before may not be any more. */
+  /** When something last went wrong. A connection that was sound before that is asked again. */
   get suspectedMs(): number {
     return this.#suspectedMs;
   }
@@ -103,7 +103,7 @@ export class Servers {
         keepAliveInitialDelayMillis: 5_000,
         types: TYPES,
       });
-      // Whoever uses it gets the error from the query; the event must have a listener all the same, or it ends the process.
+      // The query gives its user the error. The event must have a listener too, or it ends the process.
       client.on('error', () => {});
       try {
         await client.connect();
