@@ -3,8 +3,8 @@
  * tokens, examined with pkcs11-tool.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { domainKeyTable } from '../../apps/cli/src/commands/group.ts';
 import { follow } from '../../apps/cli/src/operator.ts';
+import { domainKeyTable } from '../../apps/cli/src/views/group.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 import type { TestToken } from '../support/tokens.ts';
 

@@ -5,7 +5,7 @@ import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../common.ts';
 import { EXIT } from '../exit-codes.ts';
 import { follow, type Operator, withOperator } from '../operator.ts';
 import { output } from '../output.ts';
-import { memberTable, uncapturedTable } from './group.ts';
+import { memberTable, uncapturedTable } from '../views/group.ts';
 
 const POLL_MS = 200;
 
