@@ -4,7 +4,10 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CKA, CKM, mechanism } from '@antipode/cryptoki';
 import {
+  applyGeneration,
   CaptureMemory,
+  type CaptureResult,
+  captureGeneration,
   distributeDomainKey,
   openPartition,
   openSigned,
@@ -12,9 +15,6 @@ import {
   readBack,
   rehearse,
   type SealedGeneration,
-  type SealResult,
-  seal,
-  unseal,
 } from '@antipode/hsm-core';
 import { bytesEqual, hex, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
@@ -35,8 +35,11 @@ let memory: CaptureMemory;
 let newest: SealedGeneration | undefined;
 const blobs = new Map<string, Uint8Array>();
 
-async function capture(member: TestMember, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealResult> {
-  const result = await seal({
+async function capture(
+  member: TestMember,
+  options: Partial<Parameters<typeof captureGeneration>[0]> = {},
+): Promise<CaptureResult> {
+  const result = await captureGeneration({
     provider: member.provider,
     keyring: member.keyring,
     clock: systemClock,
@@ -58,8 +61,12 @@ async function capture(member: TestMember, options: Partial<Parameters<typeof se
 
 const noJournal = { openIntents: () => [], begin: () => {}, commit: () => {} };
 
-function apply(member: TestMember, target: SealedGeneration, options: Partial<Parameters<typeof unseal>[0]> = {}) {
-  return unseal({
+function apply(
+  member: TestMember,
+  target: SealedGeneration,
+  options: Partial<Parameters<typeof applyGeneration>[0]> = {},
+) {
+  return applyGeneration({
     provider: member.provider,
     keyring: member.keyring,
     memory: new ReplicaMemory(),

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { SealResult } from '../../packages/hsm-core/src/capture/capture.ts';
+import type { CaptureResult } from '../../packages/hsm-core/src/capture/capture.ts';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import { certificateOf, dataOf, makeAes, TokenPair } from '../support/token-pair.ts';
@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => pair.close());
 
 /** By label, what a capture has found. */
-function found({ sealed, notCarried }: SealResult): Record<string, readonly string[]> {
+function found({ sealed, notCarried }: CaptureResult): Record<string, readonly string[]> {
   const { entries } = (sealed ?? pair.group.newest!).generation;
   return Object.fromEntries(
     entries

@@ -1,15 +1,15 @@
 /** A group of real partitions without agents: captures, applies and reads back, with blobs and journal in memory. */
 import {
+  applyGeneration,
   bury,
   CaptureMemory,
+  type CaptureResult,
+  captureGeneration,
   type HsmProvider,
   type Keyring,
   ReplicaMemory,
   readBack,
   type SealedGeneration,
-  type SealResult,
-  seal,
-  unseal,
 } from '@antipode/hsm-core';
 import { MemoryJournal, NO_FILTER } from '@antipode/hsm-core/testing';
 import { sha256Hex, systemClock, systemPrng } from '@antipode/runtime';
@@ -26,9 +26,12 @@ export class SealedGroup {
   readonly blobs = new Map<string, Uint8Array>();
   newest: SealedGeneration | undefined;
 
-  async capture(member: Member, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealResult> {
+  async capture(
+    member: Member,
+    options: Partial<Parameters<typeof captureGeneration>[0]> = {},
+  ): Promise<CaptureResult> {
     const { provider, keyring } = member;
-    const result = await seal({
+    const result = await captureGeneration({
       provider,
       keyring,
       clock: systemClock,
@@ -49,15 +52,18 @@ export class SealedGroup {
   }
 
   /** The generation of a capture that must find something new. */
-  async captured(member: Member, options: Partial<Parameters<typeof seal>[0]> = {}): Promise<SealedGeneration> {
+  async captured(
+    member: Member,
+    options: Partial<Parameters<typeof captureGeneration>[0]> = {},
+  ): Promise<SealedGeneration> {
     const { sealed, held } = await this.capture(member, options);
     if (sealed === undefined)
       throw new Error(held === undefined ? 'the capture found nothing new' : `${held.losses.length} losses are held`);
     return sealed;
   }
 
-  apply(member: Member, target: SealedGeneration, options: Partial<Parameters<typeof unseal>[0]> = {}) {
-    return unseal({
+  apply(member: Member, target: SealedGeneration, options: Partial<Parameters<typeof applyGeneration>[0]> = {}) {
+    return applyGeneration({
       ...this.#replica(member, target),
       proved: undefined,
       blobOf: (digest) => this.blobs.get(digest)!,

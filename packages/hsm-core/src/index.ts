@@ -1,6 +1,13 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
 
-export { LOSS_LIMIT, type Loss, type LossLimit, RETENTION_MS, type SealResult, seal } from './capture/capture.ts';
+export {
+  type CaptureResult,
+  captureGeneration,
+  LOSS_LIMIT,
+  type Loss,
+  type LossLimit,
+  RETENTION_MS,
+} from './capture/capture.ts';
 export { CaptureMemory } from './capture/capture-memory.ts';
 export { matchesByRule, type ObjectFilter } from './capture/filter.ts';
 export { nameLeftOut } from './capture/left-out.ts';
@@ -61,7 +68,7 @@ export {
   type ProofOutcome,
   type Protection,
 } from './provider/provider.ts';
-export { type RefusedObject, type UnsealResult, unseal } from './replica/apply.ts';
+export { type ApplyResult, applyGeneration, type RefusedObject } from './replica/apply.ts';
 export { type BuryResult, bury, destroyNamesakes, findImpostors } from './replica/bury.ts';
 export { type ProofSummary, readBack } from './replica/read-back.ts';
 export { emptyScratch, lookIntoScratch, type Rehearsal, rehearse, type Strangers } from './replica/rehearse.ts';

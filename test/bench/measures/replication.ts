@@ -1,12 +1,12 @@
 /** One group of two partitions, everything between the ports: capture at the source, restore and proof at the target. */
 import {
+  applyGeneration,
   CaptureMemory,
+  type CaptureResult,
+  captureGeneration,
   ReplicaMemory,
   readBack,
   type SealedGeneration,
-  type SealResult,
-  seal,
-  unseal,
 } from '@antipode/hsm-core';
 import { MemoryJournal, NO_FILTER } from '@antipode/hsm-core/testing';
 import { systemClock, systemPrng } from '@antipode/runtime';
@@ -55,7 +55,7 @@ export class BenchGroup {
     if (sealed === undefined) throw new Error('the capture found nothing new');
     const previous = proved === undefined ? [] : [proved];
     const replica = { ...this.#ports(this.#target), memory: this.#replica, target: sealed, journal: this.#journal };
-    const { unproven } = await unseal({
+    const { unproven } = await applyGeneration({
       ...replica,
       previous,
       proved,
@@ -84,8 +84,8 @@ export class BenchGroup {
     return { totalMs, sourceCalls: this.#source.takeTimes() };
   }
 
-  async #capture(): Promise<SealResult> {
-    const result = await seal({
+  async #capture(): Promise<CaptureResult> {
+    const result = await captureGeneration({
       ...this.#ports(this.#source),
       clock: systemClock,
       prng: systemPrng,

@@ -8,7 +8,14 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CaptureMemory, fingerprint, type HsmProvider, type Keyring, ReplicaMemory, seal } from '@antipode/hsm-core';
+import {
+  CaptureMemory,
+  captureGeneration,
+  fingerprint,
+  type HsmProvider,
+  type Keyring,
+  ReplicaMemory,
+} from '@antipode/hsm-core';
 import { hex, seededPrng, sha256, sha256Hex, systemClock } from '@antipode/runtime';
 import { contentDigestOf } from '../../../packages/hsm-core/src/model/generation.ts';
 import type { Handle, ObservedObject } from '../../../packages/hsm-core/src/model/object.ts';
@@ -36,7 +43,7 @@ export async function measureStretches(count: number): Promise<Stretches> {
     }
   };
   const capture = (memory: CaptureMemory, number: bigint, previous?: Awaited<ReturnType<GenerationStore['open']>>) =>
-    seal({
+    captureGeneration({
       provider,
       keyring,
       clock: systemClock,

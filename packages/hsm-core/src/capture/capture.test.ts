@@ -6,7 +6,7 @@ import type { Entry, SealedGeneration } from '../model/generation.ts';
 import type { UncapturedReason } from '../model/object.ts';
 import { openSigned } from '../model/signed-manifest.ts';
 import { enrolTogether, privateKey, SimulatedMember, type StoredObject } from '../testing/index.ts';
-import { type SealOptions, type SealResult, seal } from './capture.ts';
+import { type CaptureOptions, type CaptureResult, captureGeneration } from './capture.ts';
 import { CaptureMemory } from './capture-memory.ts';
 import { matchesPattern } from './filter.ts';
 import { DATA_BYTES_MAX } from './left-out.ts';
@@ -31,8 +31,8 @@ beforeEach(async () => {
   blobs.clear();
 });
 
-async function capture(options: Partial<SealOptions> = {}): Promise<SealResult> {
-  const result = await seal({
+async function capture(options: Partial<CaptureOptions> = {}): Promise<CaptureResult> {
+  const result = await captureGeneration({
     ...a,
     clock,
     memory,
@@ -50,7 +50,7 @@ async function capture(options: Partial<SealOptions> = {}): Promise<SealResult> 
   return result;
 }
 
-const captured = async (options: Partial<SealOptions> = {}): Promise<SealedGeneration> =>
+const captured = async (options: Partial<CaptureOptions> = {}): Promise<SealedGeneration> =>
   (await capture(options)).sealed!;
 const labelOf = ({ attributes }: Entry): string => Buffer.from(attributes.label ?? []).toString();
 const entryOf = (sealed: SealedGeneration, label: string): Entry =>

@@ -48,7 +48,7 @@ import { isExcluded, type ObjectFilter } from './filter.ts';
 import { type LeftOut, nameLeftOut, reasonOf, SHOWN_BYTES_MAX, shownBytes } from './left-out.ts';
 import { pairNamesakes } from './namesakes.ts';
 
-export interface SealOptions {
+export interface CaptureOptions {
   readonly provider: HsmProvider;
   readonly keyring: Keyring;
   readonly clock: Clock;
@@ -83,7 +83,7 @@ export interface SealOptions {
   readonly checkFence: () => void;
 }
 
-export interface SealResult {
+export interface CaptureResult {
   /** By this site's clock, also when nothing changed. */
   readonly captureStartedMs: number;
   /** Objects that were wrapped or encrypted anew. */
@@ -121,7 +121,7 @@ export interface Loss {
 export const RETENTION_MS = 30 * 86_400_000;
 
 /** @throws DOMAIN_KEY_MISSING, HSM_WORKER_LOST, HSM_UNAVAILABLE, HSM_REFUSED, and what `checkFence` throws */
-export async function seal(options: SealOptions): Promise<SealResult> {
+export async function captureGeneration(options: CaptureOptions): Promise<CaptureResult> {
   return new Capture(options).run();
 }
 
@@ -143,7 +143,7 @@ interface Seen {
 }
 
 class Capture {
-  readonly #options: SealOptions;
+  readonly #options: CaptureOptions;
   readonly #previous: Generation | undefined;
   readonly #remembered: Remembered | undefined;
   /** What decides which objects are taken, beside the objects: the filter, and whether there is a trusted key. */
@@ -174,7 +174,7 @@ class Capture {
   /** Of certificates and public keys, so far. */
   #shownBytes: number | undefined;
 
-  constructor(options: SealOptions) {
+  constructor(options: CaptureOptions) {
     this.#options = options;
     this.#previous = options.previous?.generation;
     this.#remembered = options.memory.of(options.previous?.digest);
@@ -185,7 +185,7 @@ class Capture {
     this.#isFirstOfTenure = this.#previous?.epoch !== options.epoch;
   }
 
-  async run(): Promise<SealResult> {
+  async run(): Promise<CaptureResult> {
     const { provider, keyring, clock, memory, previous } = this.#options;
     const captureStartedMs = clock.wallMs();
     const notCarried = this.#notCarried;
@@ -483,7 +483,7 @@ class Capture {
   }
 
   /** What this capture would lose of what the generation before protects, where that is more than it may. */
-  async #held(absent: readonly Entry[], hidden: readonly Entry[]): Promise<SealResult['held']> {
+  async #held(absent: readonly Entry[], hidden: readonly Entry[]): Promise<CaptureResult['held']> {
     const { accepted = new Set(), lossLimit = LOSS_LIMIT } = this.#options;
     const names = await this.#namesOf(absent.length === 0 ? [] : this.#entries);
     const before = new Set(this.#previous?.uncaptured.map(({ objectId }) => objectId));

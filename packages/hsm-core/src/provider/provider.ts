@@ -1,5 +1,5 @@
 /**
- * The contract of an HSM partition. Everything above it (seal, unseal, enrol, prove) is the same for every device.
+ * The contract of an HSM partition. Everything above it (capture, apply, enrol, prove) is the same for every device.
  *
  * A provider is one logged-in session on one partition. Its calls are batched, since each is a message to a worker
  * process, and run strictly one after another. When the process behind it ends, the provider is dead: every later call

@@ -15,7 +15,7 @@ import { aadOf } from '../provider/recognise.ts';
 import { proofItem } from './read-back.ts';
 import { intentOf, type Proof, type Replica, recogniseAnew } from './replica.ts';
 
-export interface UnsealOptions extends Replica {
+export interface ApplyOptions extends Replica {
   /** Read back and used here last: what is the same in it needs no proof again. */
   readonly proved: SealedGeneration | undefined;
   /**
@@ -35,7 +35,7 @@ export interface RefusedObject {
   readonly returnValue?: string;
 }
 
-export interface UnsealResult {
+export interface ApplyResult {
   /** Made now. */
   readonly applied: readonly ObjectId[];
   /** Exceptions of this replica: not restored here, each for its own reason. Tried again by every apply. */
@@ -63,7 +63,7 @@ interface Made {
  * object of the generation at all, what it says of the first: HSM_REFUSED, ID_TAKEN, OBJECT_UNPROVEN. Then what was proved
  * stays for the next try, and nothing was replaced
  */
-export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
+export async function applyGeneration(options: ApplyOptions): Promise<ApplyResult> {
   const { memory, target, journal } = options;
   const { entries, tombstones } = target.generation;
   const begun = journal.openIntents();
@@ -121,7 +121,7 @@ export async function unseal(options: UnsealOptions): Promise<UnsealResult> {
   };
 }
 
-function isAsWanted({ memory }: UnsealOptions, entry: Entry): boolean {
+function isAsWanted({ memory }: ApplyOptions, entry: Entry): boolean {
   const known = memory.known.get(entry.objectId);
   return known !== undefined && bytesEqual(known.digest, entryDigest(entry));
 }
@@ -130,7 +130,7 @@ function isAsWanted({ memory }: UnsealOptions, entry: Entry): boolean {
  * What is here in everything that can be read, and does not work: the parts of an RSA key that no use needs have no other
  * sign. The successor is made from the sealed blob and proved before it is destroyed, like all that is replaced.
  */
-async function findUnsound(options: UnsealOptions, domainKey: Handle): Promise<Set<ObjectId>> {
+async function findUnsound(options: ApplyOptions, domainKey: Handle): Promise<Set<ObjectId>> {
   const { provider, memory, target, doubted = new Set<ObjectId>() } = options;
   const here = target.generation.entries.filter(
     (entry) => (doubted === 'everything' || doubted.has(entry.objectId)) && isAsWanted(options, entry),
@@ -150,7 +150,7 @@ async function findUnsound(options: UnsealOptions, domainKey: Handle): Promise<S
  * is made now.
  */
 async function findDamaged(
-  { provider, memory, previous }: UnsealOptions,
+  { provider, memory, previous }: ApplyOptions,
   stale: readonly Entry[],
 ): Promise<{ objectId: ObjectId; handle: Handle }[]> {
   if (memory.unaccounted.length === 0) return [];
@@ -178,7 +178,7 @@ function checkAnyKey(entries: readonly Entry[], refused: ReadonlyMap<ObjectId, A
   });
 }
 
-function unprovenOf({ target, proved }: UnsealOptions, touched: ReadonlySet<ObjectId>): ObjectId[] {
+function unprovenOf({ target, proved }: ApplyOptions, touched: ReadonlySet<ObjectId>): ObjectId[] {
   const used = new Map(proved?.generation.entries.map((entry) => [entry.objectId, entry]));
   return target.generation.entries
     .filter((entry) => {
@@ -190,7 +190,7 @@ function unprovenOf({ target, proved }: UnsealOptions, touched: ReadonlySet<Obje
 }
 
 /** Before the first write, so that a generation that is not whole changes nothing. */
-async function checkBlobs({ target, blobOf }: UnsealOptions, stale: readonly Entry[]): Promise<void> {
+async function checkBlobs({ target, blobOf }: ApplyOptions, stale: readonly Entry[]): Promise<void> {
   const used = new Set(stale.map(({ dataKeyId }) => dataKeyId));
   const dataKeys = target.generation.dataKeys.filter(({ id }) => used.has(id));
   for (const batch of inBatches(blobDigests({ entries: stale, dataKeys }))) {
@@ -208,7 +208,7 @@ async function checkBlobs({ target, blobOf }: UnsealOptions, stale: readonly Ent
 
 /** While one batch is being proved, the next is on its way to the token, which does one after the other. */
 async function makeAndProve(
-  options: UnsealOptions,
+  options: ApplyOptions,
   domainKey: Handle,
   entries: readonly Entry[],
   { made, refused }: { made: Map<ObjectId, Made>; refused: Map<ObjectId, AntipodeError> },
@@ -237,7 +237,7 @@ async function makeAndProve(
 }
 
 async function makeObjects(
-  options: UnsealOptions,
+  options: ApplyOptions,
   domainKey: Handle,
   batch: readonly Entry[],
   { made, refused }: { made: Map<ObjectId, Handle>; refused: Map<ObjectId, AntipodeError> },
@@ -335,7 +335,7 @@ function refusalOf(objectId: ObjectId, { code, returnValue }: NonNullable<BatchO
 
 /** Takes what is proved from `unproven` to `made`, and what does not work out of the token. */
 async function proveBatch(
-  options: UnsealOptions,
+  options: ApplyOptions,
   domainKey: Handle,
   sets: {
     batch: readonly Entry[];

@@ -8,7 +8,7 @@ import { contentDigestOf, type SealedGeneration } from '../model/generation.ts';
 import { isWrapped, type ObservedObject } from '../model/object.ts';
 import { destroyAll } from '../provider/batches.ts';
 import type { HsmProvider } from '../provider/provider.ts';
-import { unseal } from './apply.ts';
+import { applyGeneration } from './apply.ts';
 import { type ProofSummary, readBack } from './read-back.ts';
 import { type Replica, ReplicaMemory } from './replica.ts';
 import { findNamesakes } from './set-aside.ts';
@@ -50,7 +50,7 @@ export async function lookIntoScratch({
 const isAnybodys = ({ objectClass, attributes }: ObservedObject): boolean =>
   attributes.private === false || (attributes.private !== true && !isWrapped(objectClass));
 
-/** @throws SCRATCH_REFUSED when the partition is not empty, and what unseal throws; it is emptied also then */
+/** @throws SCRATCH_REFUSED when the partition is not empty, and what applyGeneration throws; it is emptied also then */
 export async function rehearse(options: {
   provider: HsmProvider;
   keyring: Keyring;
@@ -80,7 +80,7 @@ export async function rehearse(options: {
   let restoredMs = startedMs;
   let provedMs = startedMs;
   try {
-    await unseal({ ...replica, proved: undefined, blobOf });
+    await applyGeneration({ ...replica, proved: undefined, blobOf });
     restoredMs = clock.monotonicMs();
     const { contentDigest, proof } = await readBack({ ...replica, objectIds: 'everything' });
     // A program finds a key by its names: nothing else must answer to them, but for what anybody can put here at any time.

@@ -38,7 +38,7 @@ export class ReplicaMemory {
   unaccounted: readonly Handle[] = [];
   /**
    * Of these, what lies where the object of an entry was, with all that it had but its value: the last apply has made the
-   * object anew beside it. See unseal.ts.
+   * object anew beside it. See apply.ts.
    */
   damaged: readonly Handle[] = [];
   /** The last look at the whole partition. */

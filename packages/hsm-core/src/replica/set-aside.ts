@@ -5,7 +5,7 @@
  * line has and that stays in this member's store: nothing is lost, and a person can bring them back (I11).
  *
  * What nothing seals stays, and is counted. At a member that was never active, what is there beside ours is somebody's: only
- * what the last apply found damaged in the place of an object of ours (unseal.ts) goes there. Of that, what cannot be sealed
+ * what the last apply found damaged in the place of an object of ours (apply.ts) goes there. Of that, what cannot be sealed
  * goes too where it refuses every use in two looks: it is nobody's key.
  */
 import { type Clock, hex, inSlices, invariant, type Prng, sha256Hex } from '@antipode/runtime';

@@ -1,10 +1,10 @@
 /** A group of members in memory, its store of blobs, and the journal that makes an apply repeatable. */
 import { type AntipodeError, invariant, sha256Hex } from '@antipode/runtime';
-import { type SealOptions, type SealResult, seal } from '../capture/capture.ts';
+import { type CaptureOptions, type CaptureResult, captureGeneration } from '../capture/capture.ts';
 import { CaptureMemory } from '../capture/capture-memory.ts';
 import type { SealedGeneration } from '../model/generation.ts';
 import type { ObjectId } from '../model/object.ts';
-import { type UnsealOptions, type UnsealResult, unseal } from '../replica/apply.ts';
+import { type ApplyOptions, type ApplyResult, applyGeneration } from '../replica/apply.ts';
 import { type BuryResult, bury } from '../replica/bury.ts';
 import { readBack } from '../replica/read-back.ts';
 import { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from '../replica/replica.ts';
@@ -60,8 +60,8 @@ export class SimulatedGroup {
     this.domainKeyVersion = version;
   }
 
-  async capture(member: SimulatedMember, options: Partial<SealOptions> = {}): Promise<SealResult> {
-    const result = await seal({
+  async capture(member: SimulatedMember, options: Partial<CaptureOptions> = {}): Promise<CaptureResult> {
+    const result = await captureGeneration({
       ...member,
       memory: new CaptureMemory(),
       group: this.name,
@@ -79,19 +79,15 @@ export class SimulatedGroup {
   }
 
   /** The generation of a capture that must find something new. */
-  async captured(member: SimulatedMember, options: Partial<SealOptions> = {}): Promise<SealedGeneration> {
+  async captured(member: SimulatedMember, options: Partial<CaptureOptions> = {}): Promise<SealedGeneration> {
     const { sealed } = await this.capture(member, options);
     invariant(sealed !== undefined, 'the capture found nothing new');
     return sealed;
   }
 
-  apply(
-    member: SimulatedMember,
-    target: SealedGeneration,
-    options: Partial<UnsealOptions> = {},
-  ): Promise<UnsealResult> {
+  apply(member: SimulatedMember, target: SealedGeneration, options: Partial<ApplyOptions> = {}): Promise<ApplyResult> {
     const blobOf = (digest: string): Uint8Array => this.blobs.get(digest)!;
-    return unseal({ ...this.#replica(member, target), proved: undefined, blobOf, ...options });
+    return applyGeneration({ ...this.#replica(member, target), proved: undefined, blobOf, ...options });
   }
 
   verify(

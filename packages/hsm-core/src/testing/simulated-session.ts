@@ -1,4 +1,4 @@
-/** One session on a {@link SimulatedHsm}: the HsmProvider that tests seal, unseal, enrol and prove with. */
+/** One session on a {@link SimulatedHsm}: the HsmProvider that tests capture, apply, enrol and prove with. */
 import { createCipheriv, createDecipheriv, createECDH, sign } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute, USES } from '../model/attributes.ts';

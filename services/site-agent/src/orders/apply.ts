@@ -2,8 +2,10 @@
  * Applies a generation to a standby: pulls what is lacking, restores it, and records it as staged. It becomes `applied`,
  * and so fit for promotion, only when verify.ts has read it back (I4).
  */
-import { kindOf, type RefusedObject, type SealedGeneration, unseal } from '@antipode/hsm-core';
+
+import { applyGeneration, kindOf, type RefusedObject, type SealedGeneration } from '@antipode/hsm-core';
 import { type ApplyRequest, type ApplyResponseSchema, digestOf, fenceOf, isNewer } from '@antipode/protocol';
+
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { LeftOvers } from '../partition/left-overs.ts';
@@ -54,7 +56,7 @@ export async function apply(
           await requireNewer(site, pulled.sealed);
           const proved = journal.head(group, 'applied');
           const leftOvers = await LeftOvers.before(site, open, group);
-          const result = await unseal({
+          const result = await applyGeneration({
             provider: open.provider,
             keyring: open.keyring,
             memory: open.replica,

@@ -1,6 +1,8 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
-import { type Loss, seal } from '@antipode/hsm-core';
+
+import { captureGeneration, type Loss } from '@antipode/hsm-core';
 import { type CaptureRequest, type CaptureResponseSchema, fenceOf, filterRules } from '@antipode/protocol';
+
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterCapture, countedByName } from '../partition/not-carried.ts';
@@ -43,7 +45,7 @@ export async function capture(
         const rules = site.deletions.rules(group, request, previous?.generation.tombstones ?? [], {
           isAcknowledged: (one) => site.retention.isAcknowledged(group, { epoch: one.epoch, number: one.generation }),
         });
-        const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await seal({
+        const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await captureGeneration({
           provider: open.provider,
           keyring: open.keyring,
           clock: site.clock,

@@ -3,6 +3,7 @@
  * them by their names, which never leave the site; accepts their loss; or brings them back into the active member's token.
  */
 import {
+  applyGeneration,
   destroyNamesakes,
   type Entry,
   findImpostors,
@@ -15,7 +16,6 @@ import {
   type Replica,
   ReplicaMemory,
   type SealedGeneration,
-  unseal,
 } from '@antipode/hsm-core';
 import { isNewer } from '@antipode/protocol';
 import { AntipodeError, hex, type Log } from '@antipode/runtime';
@@ -270,7 +270,7 @@ async function restore(
   replica: Replica,
   { store, changed }: { store: GenerationStore; changed: ReadonlySet<string> },
 ): Promise<void> {
-  await unseal({ ...replica, proved: undefined, blobOf: (sha256) => store.blob(sha256) });
+  await applyGeneration({ ...replica, proved: undefined, blobOf: (sha256) => store.blob(sha256) });
   const damaged = replica.target.generation.entries.filter(({ objectId }) => changed.has(objectId));
   await destroyNamesakes(replica, damaged);
 }
