@@ -10,7 +10,7 @@ import { systemClock, systemPrng } from '@antipode/runtime';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { kindOf } from '../../packages/hsm-core/src/model/object.ts';
-import { remembering } from '../../services/site-agent/src/partition/prints.ts';
+import { remembering } from '../../services/site-agent/src/partition/wrap-digests.ts';
 import { Journal } from '../../services/site-agent/src/storage/journal.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { filesOf, flipAttribute } from '../support/raw-token.ts';

@@ -16,7 +16,7 @@ export {
 export { makeFile, makeFolder, syncFolder, writeFileDurably } from './files/files.ts';
 export { lockFolder } from './files/folder-lock.ts';
 export { temporaryBase } from './files/temporary-base.ts';
-export { Serial, within } from './limits.ts';
+export { Serial, within } from './timeout.ts';
 export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log.ts';
 export { every, type LoopOptions } from './loop.ts';
 export { type LoopDelay, measureLoopDelay } from './loop-delay.ts';

@@ -9,7 +9,7 @@ import { enrolTogether, privateKey, SimulatedMember, type StoredObject } from '.
 import { type CaptureOptions, type CaptureResult, captureGeneration } from './capture.ts';
 import { CaptureMemory } from './capture-memory.ts';
 import { matchesPattern } from './filter.ts';
-import { DATA_BYTES_MAX } from './left-out.ts';
+import { DATA_BYTES_MAX } from './uncaptured.ts';
 
 fc.configureGlobal({ seed: 2026 });
 

@@ -45,7 +45,7 @@ import { proofItem } from '../replica/read-back.ts';
 import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import { differs, entryOf, type Sealed } from './entry.ts';
 import { isExcluded, type ObjectFilter } from './filter.ts';
-import { type LeftOut, nameLeftOut, reasonOf, SHOWN_BYTES_MAX, shownBytes } from './left-out.ts';
+import { type LeftOut, nameLeftOut, reasonOf, SHOWN_BYTES_MAX, shownBytes } from './uncaptured.ts';
 import { pairNamesakes } from './namesakes.ts';
 
 export interface CaptureOptions {

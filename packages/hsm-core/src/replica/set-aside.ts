@@ -10,7 +10,7 @@
  */
 import { type Clock, hex, inSlices, invariant, type Prng, sha256Hex } from '@antipode/runtime';
 import { entryOf, type Sealed } from '../capture/entry.ts';
-import { reasonOf } from '../capture/left-out.ts';
+import { reasonOf } from '../capture/uncaptured.ts';
 import type { DataKey, Entry, Generation, SealedGeneration } from '../model/generation.ts';
 import { writingManifest } from '../model/manifest.ts';
 import { type Handle, isWrapped, OBJECT_ID_BYTES, type ObjectId, type ObservedObject } from '../model/object.ts';

@@ -8,7 +8,7 @@ import { type ApplyRequest, type ApplyResponseSchema, digestOf, fenceOf, isNewer
 
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { LeftOvers } from '../partition/left-overs.ts';
+import { LeftOvers } from '../partition/unexplained-objects.ts';
 import type { Partition } from '../partition/partitions.ts';
 import { headOf, requireStandby, type Site, seatOf } from '../site.ts';
 

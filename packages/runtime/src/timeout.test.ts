@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { AntipodeError } from './errors.ts';
-import { Serial, within } from './limits.ts';
+import { Serial, within } from './timeout.ts';
 import { FakeClock, rejection } from './testing/index.ts';
 
 it('returns what the work returns, and leaves no timer behind', async () => {
