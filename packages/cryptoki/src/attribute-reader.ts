@@ -42,7 +42,7 @@ export class AttributeReader {
   readonly #fragile: number;
   readonly #rooms: number[];
   #layout: Layout;
-  #print = Buffer.alloc(0);
+  #fingerprint = Buffer.alloc(0);
   readonly #failed = new Set<number>();
   /** Whether the token failed at an attribute of the object that was read last, instead of saying that it is absent. */
   isPartial = false;
@@ -104,27 +104,28 @@ export class AttributeReader {
 
   /**
    * The values of these attributes behind `prefix`, in a form in which two equal reads are equal bytes, whichever reader
-   * made them. Valid until the next print.
+   * made them. Valid until the next call.
    */
-  print(prefix: Uint8Array, types: readonly number[]): Buffer {
+  fingerprintOf(prefix: Uint8Array, types: readonly number[]): Buffer {
     const { words, bytes, starts, rooms, end } = this.#layout;
-    if (this.#print.length < prefix.length + 4 * types.length + end)
-      this.#print = Buffer.alloc(prefix.length + 4 * types.length + end);
-    const print = this.#print;
-    print.set(prefix);
+    if (this.#fingerprint.length < prefix.length + 4 * types.length + end)
+      this.#fingerprint = Buffer.alloc(prefix.length + 4 * types.length + end);
+    const fingerprint = this.#fingerprint;
+    fingerprint.set(prefix);
     let at = prefix.length;
     for (const type of types) {
       const index = this.#places.get(type)!;
       const length = words[index * WORDS + 4]!;
-      at = print.writeUInt32LE(length, at);
+      at = fingerprint.writeUInt32LE(length, at);
       if (length > rooms[index]!) continue;
       const start = starts[index]!;
       // A call for a few bytes costs more than the bytes.
-      if (length <= FIXED_BYTES) for (let byte = 0; byte < length; byte += 1) print[at + byte] = bytes[start + byte]!;
-      else bytes.copy(print, at, start, start + length);
+      if (length <= FIXED_BYTES)
+        for (let byte = 0; byte < length; byte += 1) fingerprint[at + byte] = bytes[start + byte]!;
+      else bytes.copy(fingerprint, at, start, start + length);
       at += length;
     }
-    return print.subarray(0, at);
+    return fingerprint.subarray(0, at);
   }
 
   #ask(object: bigint): boolean {

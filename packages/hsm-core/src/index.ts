@@ -10,7 +10,7 @@ export {
 } from './capture/capture.ts';
 export { CaptureMemory } from './capture/capture-memory.ts';
 export { matchesByRule, type ObjectFilter } from './capture/filter.ts';
-export { nameLeftOut } from './capture/uncaptured.ts';
+export { nameUncaptured } from './capture/uncaptured.ts';
 export {
   type BeginExchange,
   type CompleteExchange,

@@ -16,7 +16,6 @@ export {
 export { makeFile, makeFolder, syncFolder, writeFileDurably } from './files/files.ts';
 export { lockFolder } from './files/folder-lock.ts';
 export { temporaryBase } from './files/temporary-base.ts';
-export { Serial, within } from './timeout.ts';
 export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log.ts';
 export { every, type LoopOptions } from './loop.ts';
 export { type LoopDelay, measureLoopDelay } from './loop-delay.ts';
@@ -36,6 +35,8 @@ export {
 export { requireProgram } from './process/programs.ts';
 export { type Backoff, backoffMs } from './retry.ts';
 export { readPinFile, Secret } from './secret.ts';
-export { atOnce, inSlices, Pace } from './slices.ts';
+export { SerialQueue } from './serial-queue.ts';
+export { Pace, runInSlices, runToEnd } from './slices.ts';
 export { continuedTrace, currentTrace, inSpan, inTrace, startTelemetry, type Telemetry } from './telemetry.ts';
+export { within } from './timeout.ts';
 export { VERSION } from './version.ts';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { systemClock } from './clock.ts';
-import { atOnce, inSlices, Pace } from './slices.ts';
+import { Pace, runInSlices, runToEnd } from './slices.ts';
 
 function* sumTo(last: number): Generator<void, number> {
   let sum = 0;
@@ -12,14 +12,14 @@ function* sumTo(last: number): Generator<void, number> {
 }
 
 it('gives the same result at once and in slices', async () => {
-  expect(atOnce(sumTo(4))).toBe(10);
-  expect(await inSlices(sumTo(4))).toBe(10);
+  expect(runToEnd(sumTo(4))).toBe(10);
+  expect(await runInSlices(sumTo(4))).toBe(10);
 });
 
 it('lets everything else go on between slices', async () => {
   let turns = 0;
   let isWorking = true;
-  const work = inSlices(sumTo(5)).finally(() => {
+  const work = runInSlices(sumTo(5)).finally(() => {
     isWorking = false;
   });
   while (isWorking) {
@@ -35,8 +35,8 @@ it('passes on what the work throws', async () => {
     yield;
     throw new RangeError('no');
   }
-  expect(() => atOnce(failing())).toThrow(RangeError);
-  await expect(inSlices(failing())).rejects.toBeInstanceOf(RangeError);
+  expect(() => runToEnd(failing())).toThrow(RangeError);
+  await expect(runInSlices(failing())).rejects.toBeInstanceOf(RangeError);
 });
 
 it('a pace is due when its slice of time is over, and lets everything else go on then', async () => {

@@ -25,7 +25,7 @@ export class Pace {
 }
 
 /** Runs it through: for small inputs, and where nobody waits. */
-export function atOnce<Result>(work: Generator<void, Result>): Result {
+export function runToEnd<Result>(work: Generator<void, Result>): Result {
   for (;;) {
     const { done, value } = work.next();
     if (done) return value;
@@ -33,7 +33,7 @@ export function atOnce<Result>(work: Generator<void, Result>): Result {
 }
 
 /** Makes way after each piece, so that leases, heartbeats and keep-alives are not held up. */
-export async function inSlices<Result>(work: Generator<void, Result>): Promise<Result> {
+export async function runInSlices<Result>(work: Generator<void, Result>): Promise<Result> {
   for (;;) {
     const { done, value } = work.next();
     if (done) return value;

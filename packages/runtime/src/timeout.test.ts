@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { AntipodeError } from './errors.ts';
-import { Serial, within } from './timeout.ts';
 import { FakeClock, rejection } from './testing/index.ts';
+import { within } from './timeout.ts';
 
 it('returns what the work returns, and leaves no timer behind', async () => {
   const clock = new FakeClock();
@@ -34,23 +34,4 @@ it('passes a failure of the work on, and leaves no timer behind', async () => {
     }),
   ).rejects.toBe(failure);
   expect(clock.sleeperCount).toBe(0);
-});
-
-it('runs one piece of work at a time, in the order asked, also after one failed', async () => {
-  const serial = new Serial();
-  const seen: string[] = [];
-  const [a, b, c] = [Promise.withResolvers<void>(), Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-  const run = (name: string, gate: Promise<void>): Promise<string> =>
-    serial.run(async () => {
-      seen.push(`${name} begins`);
-      await gate.finally(() => seen.push(`${name} ends`));
-      return name;
-    });
-  const [first, second, third] = [run('a', a.promise), run('b', b.promise), run('c', c.promise)];
-  c.resolve();
-  b.reject(new Error('b fails'));
-  a.resolve();
-  await expect(second).rejects.toThrow('b fails');
-  await expect(Promise.all([first, third])).resolves.toEqual(['a', 'c']);
-  expect(seen).toEqual(['a', 'b', 'c'].flatMap((name) => [`${name} begins`, `${name} ends`]));
 });

@@ -1,4 +1,4 @@
-/** Waiting with a limit. */
+/** Waiting with a time limit. */
 import type { Clock } from './clock.ts';
 import { AntipodeError } from './errors.ts';
 
@@ -23,16 +23,5 @@ export async function within<T>(
   } finally {
     done.abort();
     limit.catch(() => {});
-  }
-}
-
-/** Runs one piece of work at a time, in the order asked. */
-export class Serial {
-  #tail: Promise<unknown> = Promise.resolve();
-
-  run<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work, work);
-    this.#tail = result.catch(() => {});
-    return result;
   }
 }

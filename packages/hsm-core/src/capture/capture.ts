@@ -7,7 +7,7 @@
  *
  * Does not store or send anything, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
-import { bytesEqual, type Clock, hex, inSlices, Pace, type Prng, sha256Hex } from '@antipode/runtime';
+import { bytesEqual, type Clock, hex, Pace, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';
 import type { Keyring } from '../domain-key/keyring.ts';
 import {
   blobsOfTombstone,
@@ -45,8 +45,8 @@ import { proofItem } from '../replica/read-back.ts';
 import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import { differs, entryOf, type Sealed } from './entry.ts';
 import { isExcluded, type ObjectFilter } from './filter.ts';
-import { type LeftOut, nameLeftOut, reasonOf, SHOWN_BYTES_MAX, shownBytes } from './uncaptured.ts';
 import { pairNamesakes } from './namesakes.ts';
+import { nameUncaptured, reasonOf, SHOWN_BYTES_MAX, shownBytes, type UncapturedObject } from './uncaptured.ts';
 
 export interface CaptureOptions {
   readonly provider: HsmProvider;
@@ -154,7 +154,7 @@ class Capture {
   /** A tenure begins with a generation of its own, signed by its active member, also when nothing changed. */
   readonly #isFirstOfTenure: boolean;
   readonly #entries: Entry[] = [];
-  readonly #leftOut: LeftOut[] = [];
+  readonly #leftOut: UncapturedObject[] = [];
   /** Captured objects that went while all was sealed anew. */
   readonly #deleted: Entry[] = [];
   readonly #doubtful: (Candidate & { before: Entry })[] = [];
@@ -217,7 +217,7 @@ class Capture {
     if (held !== undefined) return { ...unchanged, held };
     this.#entries.push(...kept);
     const tombstones = this.#tombstones(gone, captureStartedMs);
-    const uncaptured = [...this.#uncaptured, ...(await this.#nameLeftOut())];
+    const uncaptured = [...this.#uncaptured, ...(await this.#nameUncaptured())];
     const remembered = { look: first.number, filter: this.#filter, objectIds: this.#known };
 
     const generation: Generation = {
@@ -243,11 +243,11 @@ class Capture {
       memory.remember(previous.digest, remembered);
       return unchanged;
     }
-    const manifest = await inSlices(writingManifest(generation));
+    const manifest = await runInSlices(writingManifest(generation));
     this.#options.checkFence();
     const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
     const signer = keyring.identity.publicHalf;
-    const sealed = await inSlices(sealingSigned({ generation, manifest, signature, signer }));
+    const sealed = await runInSlices(sealingSigned({ generation, manifest, signature, signer }));
     memory.remember(sealed.digest, remembered);
     return { captureStartedMs, sealedObjects: this.#sealedObjects, sealed, blobs: this.#blobs, notCarried };
   }
@@ -417,7 +417,7 @@ class Capture {
       matched.set(object.handle, entry);
       byId.delete(entry.objectId);
     }
-    const byValue = await inSlices(
+    const byValue = await runInSlices(
       pairing(
         seen.filter(({ object }) => !matched.has(object.handle)),
         [...byId.values()],
@@ -454,7 +454,9 @@ class Capture {
     for (const { handle, version } of keyring.domainKeys(group)) {
       if (version === this.#previous?.domainKeyVersion) continue;
       if (entries.length === 0 || objects.length === 0) break;
-      const found = await inSlices(pairing(await examine(provider, { domainKey: handle, objects, byBlob }), entries));
+      const found = await runInSlices(
+        pairing(await examine(provider, { domainKey: handle, objects, byBlob }), entries),
+      );
       for (const [one, entry] of found.matched) matched.set(one, entry);
       entries = found.absent;
       objects = found.unmatched.map(({ object }) => object);
@@ -804,8 +806,8 @@ class Capture {
     this.#leftOut.push({ object, reason, objectId: before?.objectId });
   }
 
-  async #nameLeftOut(): Promise<Uncaptured[]> {
-    const named = await nameLeftOut(this.#leftOut, (values) =>
+  async #nameUncaptured(): Promise<Uncaptured[]> {
+    const named = await nameUncaptured(this.#leftOut, (values) =>
       this.#options.provider.tagBytes(this.#domainKey().handle, values),
     );
     for (const [index, { object }] of this.#leftOut.entries())

@@ -32,7 +32,7 @@ export function shownBytes({
   return bytes;
 }
 
-export interface LeftOut {
+export interface UncapturedObject {
   readonly object: ObservedObject;
   readonly reason: UncapturedReason;
   /** Where it was captured before. */
@@ -64,12 +64,12 @@ export function reasonOf(
 }
 
 /** What was never captured is named by a keyed tag of what can be read of it: stable, and it tells nothing. */
-export async function nameLeftOut(
-  leftOut: readonly LeftOut[],
+export async function nameUncaptured(
+  uncaptured: readonly UncapturedObject[],
   tag: (values: readonly Uint8Array[]) => Promise<readonly Uint8Array[]>,
 ): Promise<Uncaptured[]> {
   const seen = new Map<string, number>();
-  const unnamed = leftOut.filter(({ objectId }) => objectId === undefined);
+  const unnamed = uncaptured.filter(({ objectId }) => objectId === undefined);
   const values = unnamed.map(({ object }) => {
     const value = readableOf(object);
     const copies = seen.get(hex(value)) ?? 0;
@@ -80,7 +80,7 @@ export async function nameLeftOut(
   });
   const tags = await tag(values);
   const names = new Map(unnamed.map(({ object }, index) => [object, hex(tags[index]!.subarray(0, OBJECT_ID_BYTES))]));
-  return leftOut.map(({ object, reason, objectId = names.get(object)! }) => {
+  return uncaptured.map(({ object, reason, objectId = names.get(object)! }) => {
     const { objectClass, keyType } = object;
     return { objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), reason };
   });

@@ -1,4 +1,4 @@
-import { atOnce, hex, seededPrng } from '@antipode/runtime';
+import { hex, runToEnd, seededPrng } from '@antipode/runtime';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -14,7 +14,7 @@ fc.configureGlobal({ seed: 2026 });
 
 const GENERATION = arbitraryGeneration({ group: 'payments', identitySha256: 'ab'.repeat(32) });
 
-const read = (bytes: Uint8Array): ReadManifest => atOnce(readingManifest(bytes));
+const read = (bytes: Uint8Array): ReadManifest => runToEnd(readingManifest(bytes));
 
 function accepted(bytes: Uint8Array): Generation | undefined {
   try {

@@ -6,7 +6,7 @@
  * Upholds I4: what is read is well formed, and the one encoding of what it says, or it is refused whole.
  */
 import { createHash } from 'node:crypto';
-import { atOnce } from '@antipode/runtime';
+import { runToEnd } from '@antipode/runtime';
 import * as seal from '../gen/antipode/seal/v1/manifest_pb.ts';
 import { ATTRIBUTES, attributeOf, attributesOf, encodeAttribute, isCanonical } from './attributes.ts';
 import { CanonicalReader, CanonicalWriter, NotCanonical, type Range } from './canonical-protobuf.ts';
@@ -331,7 +331,7 @@ function inOrder(before: string, id: string): void {
 // --- writing ---
 
 export const encodeManifest = (generation: Generation, { format = FORMAT } = {}): Uint8Array =>
-  atOnce(writingManifest(generation, { format }));
+  runToEnd(writingManifest(generation, { format }));
 
 /**
  * Entries that lie in another manifest are copied as they are.

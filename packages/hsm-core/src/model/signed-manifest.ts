@@ -4,7 +4,7 @@
  * Upholds I4 (a manifest is accepted whole, canonical and signed by a pinned identity, or not at all).
  */
 import { createHash, createPublicKey, createVerify, verify } from 'node:crypto';
-import { AntipodeError, atOnce } from '@antipode/runtime';
+import { AntipodeError, runToEnd } from '@antipode/runtime';
 import { CanonicalReader, CanonicalWriter, NotCanonical } from './canonical-protobuf.ts';
 import type { Generation, SealedGeneration } from './generation.ts';
 import { signingHalfOf } from './identity.ts';
@@ -41,7 +41,7 @@ export interface Signing {
 }
 
 /** {@link sealingSigned}, run through. */
-export const sealedGeneration = (signing: Signing): SealedGeneration => atOnce(sealingSigned(signing));
+export const sealedGeneration = (signing: Signing): SealedGeneration => runToEnd(sealingSigned(signing));
 
 /**
  * Puts a manifest and its signature together. Its entries are read back from its bytes and lie in them from then on: what
@@ -74,7 +74,7 @@ export function* sealingSigned({
 
 /** {@link openingSigned}, run through. */
 export const openSigned = (signed: Uint8Array, options: OpenOptions): SealedGeneration =>
-  atOnce(openingSigned(signed, options));
+  runToEnd(openingSigned(signed, options));
 
 /**
  * Opens a signed manifest that came from elsewhere: checks its digest, its signer against the pins, the signature, and

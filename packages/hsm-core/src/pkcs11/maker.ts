@@ -17,10 +17,10 @@ import { classNumber, encodeNative, keyTypeNumber, templateOf } from './reading/
 import type { WrappingSession } from './token-session.ts';
 
 /** An object that is not made, by what the token says of its blob or by a rule of ours. */
-export class NotMade extends Error {
+export class ObjectRefused extends Error {
   readonly why: Omit<NonNullable<BatchOutcome['failure']>, 'index'>;
 
-  constructor(why: NotMade['why']) {
+  constructor(why: ObjectRefused['why']) {
     super(why.code);
     this.why = why;
   }
@@ -86,7 +86,7 @@ export class Maker {
 
   /**
    * SoftHSM says of a full disk what it says of a changed blob; but a session object needs no disk. Of an object that forbids
-   * something nothing is concluded: NSS allows that in the session only. @throws NotMade
+   * something nothing is concluded: NSS allows that in the session only. @throws ObjectRefused
    */
   #checkRoom(thrown: unknown, template: Template, makeInSession: () => Handle): void {
     if (!(thrown instanceof CryptokiFailure) || !BLOB_REFUSALS.has(thrown.returnValue)) return;
@@ -98,7 +98,7 @@ export class Maker {
       if (refusal instanceof CryptokiFailure) return;
       throw refusal;
     }
-    throw new NotMade({ code: 'HSM_FULL', returnValue: thrown.returnValue });
+    throw new ObjectRefused({ code: 'HSM_FULL', returnValue: thrown.returnValue });
   }
 
   #open(domainKey: Handle, item: UnwrapItem, template: Template): Handle {
@@ -128,12 +128,12 @@ export class Maker {
     }
   }
 
-  /** What is replicated must stay replicable. @throws NotMade */
+  /** What is replicated must stay replicable. @throws ObjectRefused */
   #checkExtractable(made: Handle): void {
     const { cryptoki, session } = this.#context;
     if (cryptoki.attributes(session, made, [CKA.EXTRACTABLE])?.get(CKA.EXTRACTABLE)?.[0] === 1) return;
     cryptoki.destroy(session, made);
-    throw new NotMade({ code: 'HSM_REFUSED' });
+    throw new ObjectRefused({ code: 'HSM_REFUSED' });
   }
 
   /** @throws SessionFailure where the token unwraps nothing any more: then it says nothing of any blob */
@@ -179,7 +179,7 @@ export class Maker {
       const made = cryptoki.copy(session, draft, [[CKA.TOKEN, isToken], ...policy]);
       if (widerThan(this.#context, made, lasting).length === 0) return made;
       cryptoki.destroy(session, made);
-      throw new NotMade({ code: 'HSM_REFUSED' });
+      throw new ObjectRefused({ code: 'HSM_REFUSED' });
     } finally {
       cryptoki.destroy(session, draft);
     }
@@ -203,7 +203,7 @@ export class Maker {
     ]);
     if (holders.length === 0) return undefined;
     if (replaces !== undefined && holders.every((handle) => handle === replaces)) return this.#change(replaces, item);
-    throw new NotMade({ code: 'ID_TAKEN' });
+    throw new ObjectRefused({ code: 'ID_TAKEN' });
   }
 
   #change(handle: Handle, { objectClass, attributes }: UnwrapItem | CreateItem): Handle {
@@ -258,7 +258,7 @@ function pointTemplate({ objectClass, keyType, publicHalf }: UnwrapItem): Templa
 }
 
 /**
- * @throws NotMade where the token says that what it was to open is not what the key has sealed; `checkToken` throws where
+ * @throws ObjectRefused where the token says that what it was to open is not what the key has sealed; `checkToken` throws where
  * the token's word does not count
  */
 export function openingBlob<T>(work: () => T, checkToken: () => void = () => {}): T {
@@ -267,6 +267,6 @@ export function openingBlob<T>(work: () => T, checkToken: () => void = () => {})
   } catch (thrown) {
     if (!(thrown instanceof CryptokiFailure) || !BLOB_REFUSALS.has(thrown.returnValue)) throw thrown;
     checkToken();
-    throw new NotMade({ code: 'BLOB_INVALID', returnValue: thrown.returnValue });
+    throw new ObjectRefused({ code: 'BLOB_INVALID', returnValue: thrown.returnValue });
   }
 }

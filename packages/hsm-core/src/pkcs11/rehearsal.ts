@@ -8,7 +8,7 @@ import { AntipodeError } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import type { Protection } from '../provider/provider.ts';
 import type { UnwrapItem } from '../provider/restorer.ts';
-import { Maker, NotMade } from './maker.ts';
+import { Maker, ObjectRefused } from './maker.ts';
 import { Pkcs11KeyExchange } from './own-keys/key-exchange.ts';
 import { generateP256 } from './own-keys/p256.ts';
 import { findBreaches } from './own-keys/protections.ts';
@@ -90,7 +90,7 @@ function restored(
     try {
       return restore(tried);
     } catch (thrown) {
-      if (thrown instanceof NotMade) return new Refused(thrown, thrown.why.returnValue);
+      if (thrown instanceof ObjectRefused) return new Refused(thrown, thrown.why.returnValue);
       if (thrown instanceof CryptokiFailure) return new Refused(thrown, thrown.returnValue);
       throw thrown;
     }
@@ -105,7 +105,7 @@ function restored(
   }
   if (!(outcome instanceof Refused)) return outcome;
   const { thrown, returnValue = 'none' } = outcome;
-  if (!(thrown instanceof NotMade)) throw thrown;
+  if (!(thrown instanceof ObjectRefused)) throw thrown;
   throw new AntipodeError('HSM_REFUSED', `the token does not restore a key of type ${item.keyType} correctly`, {
     details: { call: 'C_UnwrapKey', keyType: item.keyType, returnValue },
     cause: thrown,
@@ -113,10 +113,10 @@ function restored(
 }
 
 class Refused {
-  readonly thrown: NotMade | CryptokiFailure;
+  readonly thrown: ObjectRefused | CryptokiFailure;
   readonly returnValue: string | undefined;
 
-  constructor(thrown: NotMade | CryptokiFailure, returnValue: string | undefined) {
+  constructor(thrown: ObjectRefused | CryptokiFailure, returnValue: string | undefined) {
     this.thrown = thrown;
     this.returnValue = returnValue;
   }

@@ -4,7 +4,7 @@ import { AntipodeError } from '@antipode/runtime';
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle } from '../model/object.ts';
 import type { BatchOutcome, CreateItem, Restorer, UnwrapItem } from '../provider/restorer.ts';
-import { type Maker, NotMade, openingBlob } from './maker.ts';
+import { type Maker, ObjectRefused, openingBlob } from './maker.ts';
 import { unwrapNarrowed } from './own-keys/narrowing.ts';
 import type { WrappingKeys } from './own-keys/wrapping-keys.ts';
 import { templateOf } from './reading/objects.ts';
@@ -25,7 +25,7 @@ export class Pkcs11Restorer implements Restorer {
   async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
     return batch(items, (item) => {
       const key = this.#wrappingKeys.for(domainKey, item.attributes);
-      if (key === undefined) throw new NotMade({ code: 'DOMAIN_KEY_UNTRUSTED' });
+      if (key === undefined) throw new ObjectRefused({ code: 'DOMAIN_KEY_UNTRUSTED' });
       return this.#maker.unwrap(key, item);
     });
   }
@@ -84,7 +84,7 @@ function batch<Item>(items: readonly Item[], make: (item: Item) => Handle): Batc
     try {
       handles.push(make(item));
     } catch (thrown) {
-      if (thrown instanceof NotMade) return { handles, failure: { index, ...thrown.why } };
+      if (thrown instanceof ObjectRefused) return { handles, failure: { index, ...thrown.why } };
       if (thrown instanceof CryptokiFailure)
         return { handles, failure: { index, code: 'HSM_REFUSED', returnValue: thrown.returnValue } };
       if (!(thrown instanceof SessionFailure)) throw thrown;

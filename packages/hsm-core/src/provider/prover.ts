@@ -34,7 +34,7 @@ export interface ProofOutcome {
   readonly proved: boolean;
   readonly checks: readonly ProofCheck[];
   /** Of an RSA private key that was proved: digest of the blob that the device gives of it. */
-  readonly print?: Uint8Array;
+  readonly wrapsTo?: Uint8Array;
 }
 
 /**

@@ -6,7 +6,7 @@
  * Which tokens show the public half of a private key, or let it be found, depends on token, key and release. Where the
  * entry or the object has none, the blob tells.
  */
-import { atOnce, bytesEqual, hex, Pace, sha256Hex } from '@antipode/runtime';
+import { bytesEqual, hex, Pace, runToEnd, sha256Hex } from '@antipode/runtime';
 import { ASSUMED, type Attributes } from '../model/attributes.ts';
 import { comparableAttributes, digestOf, type Entry } from '../model/generation.ts';
 import type { Handle, KeyType, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
@@ -183,7 +183,7 @@ export function entryRecognitionKey(entry: Entry): string {
  * the same ID and label, then the rest in order.
  */
 export const pair = (examined: readonly Examined[], entries: readonly Entry[]): Pairs =>
-  atOnce(pairing(examined, entries));
+  runToEnd(pairing(examined, entries));
 
 export interface Pairs {
   readonly matched: Map<Handle, Entry>;

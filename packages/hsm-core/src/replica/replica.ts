@@ -6,7 +6,7 @@
  * object of equal value that is anything else was made by somebody: it is left alone and counted (I11). The one thing
  * that is destroyed here is a half-made key, which a token leaves when it is cut short in an unwrap (facts: pkcs11, 7).
  */
-import { AntipodeError, bytesEqual, hasCode, hex, inSlices, Pace } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, hasCode, hex, Pace, runInSlices } from '@antipode/runtime';
 import type { Keyring } from '../domain-key/keyring.ts';
 import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
 import type { Handle, KeyType, ObjectClass, ObjectId } from '../model/object.ts';
@@ -220,8 +220,8 @@ class Recognition {
   /** What is already as the target wants it, whoever made it; then what an apply that was cut short had made. */
   async #claimWanted(): Promise<void> {
     const { target } = this.#replica;
-    const wantedByValue = await inSlices(EntriesByValue.of(target.generation.entries));
-    const byValue = await inSlices(grouping([...this.#free.values()], (one) => wantedByValue.keyOf(one)));
+    const wantedByValue = await runInSlices(EntriesByValue.of(target.generation.entries));
+    const byValue = await runInSlices(grouping([...this.#free.values()], (one) => wantedByValue.keyOf(one)));
     const alike = (entry: Entry): Examined[] =>
       (byValue.get(entryRecognitionKey(entry)) ?? []).filter(({ object }) => this.#free.has(object.handle));
     for (const entry of target.generation.entries) {
@@ -253,7 +253,7 @@ class Recognition {
         domainKey === this.#domainKey
           ? free
           : await examine(provider, { domainKey, objects, byBlob: typesByBlob(entries) });
-      const { matched } = await inSlices(pairing(examined, entries));
+      const { matched } = await runInSlices(pairing(examined, entries));
       for (const [index, one] of examined.entries()) {
         if (this.#pace.isDue()) await this.#pace.makeWay();
         const former = matched.get(one.object.handle);
@@ -287,7 +287,7 @@ class Recognition {
       if (entries.length === 0 || free.length === 0) return;
       if (domainKey === this.#domainKey) continue;
       const examined = await examine(provider, { domainKey, objects, byBlob });
-      const { matched, absent } = await inSlices(pairing(examined, entries));
+      const { matched, absent } = await runInSlices(pairing(examined, entries));
       for (const [index, one] of free.entries()) {
         const entry = matched.get(one.object.handle);
         if (entry === undefined) continue;

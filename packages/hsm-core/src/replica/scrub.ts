@@ -3,7 +3,7 @@
  * our back, a value that rotted under an object that still looks the same included. Changes nothing, in the token or in
  * any memory; what a finding means is for the caller to say, since an active partition may change and a replica may not.
  */
-import { bytesEqual, inSlices, Pace } from '@antipode/runtime';
+import { bytesEqual, Pace, runInSlices } from '@antipode/runtime';
 import { pairNamesakes } from '../capture/namesakes.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
 import { type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
@@ -50,7 +50,7 @@ export async function scrub({
   const examined = await examine(provider, { domainKey, objects, byBlob: typesByBlob(entries) });
   const exact = await pairExactly(examined, entries);
   const taken = new Set(exact.values());
-  const { matched, unmatched, absent } = await inSlices(
+  const { matched, unmatched, absent } = await runInSlices(
     pairing(
       examined.filter(({ object }) => !exact.has(object.handle)),
       entries.filter((entry) => !taken.has(entry)),
@@ -84,7 +84,7 @@ export async function scrub({
 
 /** Objects that are in everything as an entry says: of several copies of one value, another may stand beside them. */
 async function pairExactly(examined: readonly Examined[], entries: readonly Entry[]): Promise<Map<Handle, Entry>> {
-  const byValue = await inSlices(EntriesByValue.of(entries));
+  const byValue = await runInSlices(EntriesByValue.of(entries));
   const exact = new Map<Handle, Entry>();
   const pace = new Pace();
   for (const one of examined) {

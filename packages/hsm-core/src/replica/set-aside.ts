@@ -8,7 +8,7 @@
  * what the last apply found damaged in the place of an object of ours (apply.ts) goes there. Of that, what cannot be sealed
  * goes too where it refuses every use in two looks: it is nobody's key.
  */
-import { type Clock, hex, inSlices, invariant, type Prng, sha256Hex } from '@antipode/runtime';
+import { type Clock, hex, invariant, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';
 import { entryOf, type Sealed } from '../capture/entry.ts';
 import { reasonOf } from '../capture/uncaptured.ts';
 import type { DataKey, Entry, Generation, SealedGeneration } from '../model/generation.ts';
@@ -196,9 +196,9 @@ async function signed(
     uncaptured: [],
     tombstones: [],
   };
-  const manifest = await inSlices(writingManifest(generation));
+  const manifest = await runInSlices(writingManifest(generation));
   const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
-  return inSlices(sealingSigned({ generation, manifest, signature, signer: keyring.identity.publicHalf }));
+  return runInSlices(sealingSigned({ generation, manifest, signature, signer: keyring.identity.publicHalf }));
 }
 
 /** By what a program finds an object of its class: each name by itself. */

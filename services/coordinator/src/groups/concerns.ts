@@ -7,7 +7,7 @@ import type { AntipodeError } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
 import type { Group } from '../model.ts';
 import { isHung } from '../operations/hang.ts';
-import { FINDINGS } from '../operations/scrub/machine.ts';
+import { DAMAGE_CODES } from '../operations/scrub/machine.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { ScrubRecord } from '../store/tables/scrubs.ts';
@@ -113,7 +113,8 @@ export function concernsOf({
     });
   for (const { site, errorCode, startedMs } of scrubs) {
     // What a scrub has found is told otherwise: by the headline, or by what the standby has acknowledged.
-    if (errorCode === '' || FINDINGS.has(errorCode) || !group.members.some((member) => member.site === site)) continue;
+    if (errorCode === '' || DAMAGE_CODES.has(errorCode) || !group.members.some((member) => member.site === site))
+      continue;
     found.push({
       kind: 'scrub',
       site,

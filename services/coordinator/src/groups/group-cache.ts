@@ -1,12 +1,12 @@
 /** The groups as last read: heartbeats are answered from here, and wait for no query. */
-import { Serial } from '@antipode/runtime';
+import { SerialQueue } from '@antipode/runtime';
 import type { Group } from '../model.ts';
 import type { Store } from '../store/store.ts';
 import { readGroups } from '../store/tables/groups.ts';
 
 export class GroupCache {
   readonly #store: Pick<Store, 'snapshot'>;
-  readonly #refreshes = new Serial();
+  readonly #refreshes = new SerialQueue();
   #groups: readonly Group[] = [];
   #unreadable: readonly string[] = [];
   readonly #needed = new Map<string, readonly string[]>();

@@ -14,7 +14,7 @@ import type { Timings } from '../timings.ts';
 import { type Handover, isSame } from './failover/plan.ts';
 import { type FailoverWait, failoverWaitOf } from './failover/wait.ts';
 import { olderKeysNeededFor, seatsWithOlderKeys } from './key-retirement/older-keys.ts';
-import { FINDINGS } from './scrub/machine.ts';
+import { DAMAGE_CODES } from './scrub/machine.ts';
 
 export interface Planned {
   readonly kind: IntentKind;
@@ -235,7 +235,7 @@ function dueScrubs({ group, newest, scrubs, open, view, nowMs }: Situation): Dra
     .filter(({ role, site }) => role !== 'fenced' && view(site)?.status === 'up')
     .map(({ site }) => {
       const { startedMs = group.createdMs, errorCode = '' } = scrubs.find((one) => one.site === site) ?? {};
-      const hasLooked = errorCode === '' || FINDINGS.has(errorCode);
+      const hasLooked = errorCode === '' || DAMAGE_CODES.has(errorCode);
       const gapMs = hasLooked ? group.spec.scrubMs : SCRUB_RETRY_MS;
       return { site, overdueMs: agoMs({ nowMs, stampMs: startedMs }) - gapMs };
     })

@@ -12,7 +12,7 @@ import {
   inSpan,
   type Log,
   type Prng,
-  Serial,
+  SerialQueue,
 } from '@antipode/runtime';
 import type { Election } from '../election.ts';
 import { contradictionOf } from '../groups/contradiction.ts';
@@ -78,7 +78,7 @@ const isDue = ({ nextAttemptMs }: Intent, nowMs: number): boolean =>
 export class Reconciler implements Closeable {
   readonly #ports: ReconcilerPorts;
   readonly #stop = new AbortController();
-  readonly #passes = new Serial();
+  readonly #passes = new SerialQueue();
   #running: Promise<void> | undefined;
   #localRuns = 0;
   #isQueueUp = true;

@@ -22,7 +22,7 @@ import { refOf } from '../operations/context.ts';
 import type { Held } from '../operations/failover/plan.ts';
 import { olderKeysNeededFor } from '../operations/key-retirement/older-keys.ts';
 import type { WaitingFailover } from '../operations/reconciler.ts';
-import { FINDINGS } from '../operations/scrub/machine.ts';
+import { DAMAGE_CODES } from '../operations/scrub/machine.ts';
 import type { RefusedAgent, SiteView } from '../sites/detector.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
@@ -235,7 +235,7 @@ function protectionOf(
   // The token was emptied, or something like it: what the standbys have is all there is, and it gets older.
   if (active !== undefined && heldAt({ group, view }, active.site) > 0) return 'held';
   // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.
-  if (FINDINGS.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
+  if (DAMAGE_CODES.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
   // All of that is true, and may not be true of the next key.
   if (concerns.length > 0) return 'failing';

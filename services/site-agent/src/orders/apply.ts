@@ -2,14 +2,12 @@
  * Applies a generation to a standby: pulls what is lacking, restores it, and records it as staged. It becomes `applied`,
  * and so fit for promotion, only when verify.ts has read it back (I4).
  */
-
 import { applyGeneration, kindOf, type RefusedObject, type SealedGeneration } from '@antipode/hsm-core';
 import { type ApplyRequest, type ApplyResponseSchema, digestOf, fenceOf, isNewer } from '@antipode/protocol';
-
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { LeftOvers } from '../partition/unexplained-objects.ts';
 import type { Partition } from '../partition/partitions.ts';
+import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
 import { headOf, requireStandby, type Site, seatOf } from '../site.ts';
 
 /**
@@ -55,13 +53,13 @@ export async function apply(
           const { generation } = pulled.sealed;
           await requireNewer(site, pulled.sealed);
           const proved = journal.head(group, 'applied');
-          const leftOvers = await LeftOvers.before(site, open, group);
+          const unexplained = await UnexplainedObjects.before(site, open, group);
           const result = await applyGeneration({
             provider: open.provider,
             keyring: open.keyring,
             memory: open.replica,
             target: pulled.sealed,
-            previous: leftOvers.previous,
+            previous: unexplained.previous,
             proved: proved === undefined ? undefined : await site.store.open(proved),
             // Nothing counts as applied where a scrub or a proof has found damage: then all that is here is used first.
             doubted: proved === undefined ? 'everything' : (touched.get(group)?.failed ?? new Set()),
@@ -75,7 +73,7 @@ export async function apply(
           const objectIds =
             before?.digest === digest ? [...new Set([...before.objectIds, ...result.unproven])] : result.unproven;
           touched.set(group, { digest, objectIds });
-          const { divergent, unaccounted } = await leftOvers.after(pulled.sealed);
+          const { divergent, unaccounted } = await unexplained.after(pulled.sealed);
           if (result.applied.length > 0 || pulled.blobs > 0) {
             site.log.info('generation restored', {
               group,

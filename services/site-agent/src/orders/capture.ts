@@ -1,8 +1,6 @@
 /** Captures the active partition. Only under a valid lease; journalled and stored before it is reported (I1, I2, I4). */
-
 import { captureGeneration, type Loss } from '@antipode/hsm-core';
 import { type CaptureRequest, type CaptureResponseSchema, fenceOf, filterRules } from '@antipode/protocol';
-
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterCapture, countedByName } from '../partition/not-carried.ts';
@@ -97,7 +95,7 @@ export async function capture(
         if (still.length < refused.length) journal.setRefused(group, still);
         // The active member's own generation accounts for everything that is in its partition.
         const { divergent, unaccounted } = seatOf(site, group).seat;
-        if (divergent + unaccounted > 0) journal.setLeftOvers(group, { divergent: [], unaccounted: 0 });
+        if (divergent + unaccounted > 0) journal.setUnexplained(group, { divergent: [], unaccounted: 0 });
         span.setAttribute('antipode.sealed_objects', sealedObjects);
         return {
           generation: refOf(newest),

@@ -159,7 +159,7 @@ describe('keeps everything', () => {
       'where a divergent object is of a generation that is not here',
       'not in its store',
       () =>
-        b.site.journal.setLeftOvers(GROUP, {
+        b.site.journal.setUnexplained(GROUP, {
           divergent: [{ objectId: '01', digest: old[0]!.digest }],
           unaccounted: 0,
         }),

@@ -201,7 +201,7 @@ describe('a standby', () => {
     const secret = a.member.hsm.labelled('secret')[0]!;
     secret.attributes = { ...secret.attributes, label: Buffer.from('second') };
     const second = await sites.captured();
-    b.site.journal.setLeftOvers = () => {
+    b.site.journal.setUnexplained = () => {
       throw new Error('killed');
     };
     await expect(sites.apply(b, second)).rejects.toThrow('killed');

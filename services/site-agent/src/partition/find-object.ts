@@ -2,7 +2,7 @@
  * Which object of a partition an object id stands for, for whoever is at the site: elsewhere only ids are shown, since labels
  * never leave it. Asks the token, since what is not captured is named by what can be read of it.
  */
-import { nameLeftOut, type ObservedObject, openKeyring, openPartition } from '@antipode/hsm-core';
+import { nameUncaptured, type ObservedObject, openKeyring, openPartition } from '@antipode/hsm-core';
 import { AntipodeError, hex, type Log } from '@antipode/runtime';
 import { type AgentConfig, partitionConfig } from '../config.ts';
 import { GenerationStore } from '../storage/generation-store.ts';
@@ -50,7 +50,7 @@ export async function findObject(
           details: { group: seat.group },
         });
       const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
-      const named = await nameLeftOut(
+      const named = await nameUncaptured(
         objects.map((object) => ({ object, reason: 'unreadable', objectId: undefined })),
         (values) => provider.tagBytes(newest.handle, values),
       );

@@ -21,8 +21,8 @@ import {
 import { AntipodeError, type Closeable, closeAll, hasCode, hex, type Log, systemClock } from '@antipode/runtime';
 import { type PartitionSettings, partitionConfig } from '../config.ts';
 import type { Journal } from '../storage/journal.ts';
-import { remembering } from './wrap-digests.ts';
 import { type Rank, Turns, yielding } from './turns.ts';
+import { remembering } from './wrap-digests.ts';
 
 /** A partition in use. Void as soon as its worker is lost. */
 export interface OpenPartition {

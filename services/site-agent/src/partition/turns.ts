@@ -2,7 +2,7 @@
  * One partition does one thing at a time. Who waits, waits in order; never more than a slow HSM can get through before its
  * callers have given up; and nothing is done for a caller that has gone meanwhile.
  */
-import { AntipodeError, Serial } from '@antipode/runtime';
+import { AntipodeError, SerialQueue } from '@antipode/runtime';
 
 /** Each group needs a handful of turns a round. More than this is a stuck HSM, and memory that only grows. */
 export const WAITING_MAX = 32;
@@ -11,7 +11,7 @@ export const WAITING_MAX = 32;
 export type Rank = 'normal' | 'urgent' | 'yielding';
 
 export class Turns {
-  readonly #serial = new Serial();
+  readonly #queue = new SerialQueue();
   #waiting = 0;
   /** How many urgent ones wait. */
   #urgent = 0;
@@ -48,7 +48,7 @@ export class Turns {
       this.#makeWay?.abort();
     }
     signal?.addEventListener('abort', giveUp, { once: true });
-    const done = this.#serial.run(async (): Promise<T> => {
+    const done = this.#queue.run(async (): Promise<T> => {
       if (!isWaiting) return gone.promise;
       signal?.removeEventListener('abort', giveUp);
       leave();
@@ -67,7 +67,7 @@ export class Turns {
   /** Takes no more, and runs `last` when everybody who waits has had a turn. */
   close(last: () => Promise<void>): Promise<void> {
     this.#isClosed = true;
-    return this.#serial.run(last);
+    return this.#queue.run(last);
   }
 }
 

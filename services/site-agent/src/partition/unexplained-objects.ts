@@ -9,7 +9,7 @@ import type { DivergentObject } from '../storage/journal.ts';
 import type { OpenPartition } from './partitions.ts';
 
 /** Looks before an apply and after it, both times in the turn of that apply. */
-export class LeftOvers {
+export class UnexplainedObjects {
   /** What explains the objects here: the newest generations of this partition, then entries of others that were here. */
   readonly previous: readonly SealedGeneration[];
   readonly #site: Site;
@@ -32,7 +32,7 @@ export class LeftOvers {
     this.#candidates = options.candidates;
   }
 
-  static async before(site: Site, open: OpenPartition, group: string): Promise<LeftOvers> {
+  static async before(site: Site, open: OpenPartition, group: string): Promise<UnexplainedObjects> {
     const whole = await previousOf(site, group);
     const candidates = new Map<string, DivergentObject>();
     for (const { generation, digest } of whole)
@@ -46,7 +46,7 @@ export class LeftOvers {
     const { replica } = open;
     const known = previous.flatMap(({ generation }) => generation.entries);
     if (known.some(({ objectId }) => !replica.known.has(objectId))) replica.forget();
-    return new LeftOvers({ site, open, group, previous, candidates: [...candidates.values()] });
+    return new UnexplainedObjects({ site, open, group, previous, candidates: [...candidates.values()] });
   }
 
   /** Counts what the generation applied leaves, and remembers it. */
@@ -64,7 +64,7 @@ export class LeftOvers {
     const divergent = here.filter((_, index) => read[index] !== undefined).map(({ one }) => one);
     const foreign = await provider.read(replica.unaccounted);
     const unaccounted = foreign.filter((object) => object !== undefined).length;
-    this.#site.journal.setLeftOvers(this.#group, { divergent, unaccounted });
+    this.#site.journal.setUnexplained(this.#group, { divergent, unaccounted });
     return { divergent: divergent.length, unaccounted };
   }
 }

@@ -10,27 +10,27 @@ import type { Journal } from '../storage/journal.ts';
 /** The provider, of which proofs compare with what the journal has, and add to it. */
 export function remembering<Provider extends HsmProvider>(
   provider: Provider,
-  { journal, device }: { journal: Pick<Journal, 'prints' | 'addPrints'>; device: string },
+  { journal, device }: { journal: Pick<Journal, 'wrapDigests' | 'addWrapDigests'>; device: string },
 ): Provider {
   const prove = async (domainKey: bigint, items: readonly ProofItem[]): Promise<ProofOutcome[]> => {
     const named = items.map((item) => (hasParts(item) ? hex(item.blobSha256!) : ''));
-    const before = journal.prints(
+    const before = journal.wrapDigests(
       device,
       named.filter((name) => name !== ''),
     );
     const outcomes = await provider.prove(
       domainKey,
       items.map((item, index) => {
-        const print = before.get(named[index]!);
-        return print === undefined ? item : { ...item, wrapsTo: fromHex(print) };
+        const digest = before.get(named[index]!);
+        return digest === undefined ? item : { ...item, wrapsTo: fromHex(digest) };
       }),
     );
-    const added = outcomes.flatMap(({ proved, print }, index): [string, string][] =>
-      proved && print !== undefined && named[index] !== '' && !before.has(named[index]!)
-        ? [[named[index]!, hex(print)]]
+    const added = outcomes.flatMap(({ proved, wrapsTo }, index): [string, string][] =>
+      proved && wrapsTo !== undefined && named[index] !== '' && !before.has(named[index]!)
+        ? [[named[index]!, hex(wrapsTo)]]
         : [],
     );
-    if (added.length > 0) journal.addPrints(device, added);
+    if (added.length > 0) journal.addWrapDigests(device, added);
     return outcomes;
   };
   return new Proxy(provider, {

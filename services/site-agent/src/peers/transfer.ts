@@ -18,8 +18,8 @@ import {
   fromHex,
   hasCode,
   hex,
-  inSlices,
   type Log,
+  runInSlices,
   sha256,
   systemClock,
 } from '@antipode/runtime';
@@ -253,7 +253,7 @@ export class Transfer {
   /** Against our own pins, each time: one that was taken away counts at once. */
   async #verify(signed: Uint8Array, { group, digest }: { group: string; digest: string }): Promise<SealedGeneration> {
     const { trust } = this.#options;
-    const sealed = await inSlices(
+    const sealed = await runInSlices(
       openingSigned(signed, {
         group,
         isPinned: (identity) => trust.find(group, identity) !== undefined,

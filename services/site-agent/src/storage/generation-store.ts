@@ -14,7 +14,7 @@ import {
   type SealedGeneration,
   versionsNeeded,
 } from '@antipode/hsm-core';
-import { AntipodeError, type Clock, fromHex, hasCode, hex, inSlices, sha256Hex } from '@antipode/runtime';
+import { AntipodeError, type Clock, fromHex, hasCode, hex, runInSlices, sha256Hex } from '@antipode/runtime';
 import { reaching, transaction, untilWritable } from './database.ts';
 import { InUse } from './in-use.ts';
 import { openDatabase } from './journal.ts';
@@ -85,7 +85,7 @@ export class GenerationStore {
 
   /** Which of the digests are not here. */
   async lacking(digests: Iterable<string>): Promise<string[]> {
-    return [...(await inSlices(choosing(digests, (digest) => !this.hasBlob(digest))))];
+    return [...(await runInSlices(choosing(digests, (digest) => !this.hasBlob(digest))))];
   }
 
   /** Which of the digests are not here as they should be: absent, or changed by the disk. Reads every one of them. */
@@ -94,7 +94,7 @@ export class GenerationStore {
       const row = this.#get('SELECT bytes FROM blob WHERE sha256 = ?', fromHex(digest));
       return row === undefined || sha256Hex(row['bytes'] as Uint8Array) !== digest;
     };
-    return [...(await inSlices(choosing(digests, isUnsound)))];
+    return [...(await runInSlices(choosing(digests, isUnsound)))];
   }
 
   /** Replaces what the disk changed. Durable on return. @throws FILE_UNWRITABLE, for one on a full disk; then none is stored */
@@ -118,7 +118,7 @@ export class GenerationStore {
 
   /** The same for many: some at a time, in a transaction each, so that everything else goes on. */
   async putAllBlobs(blobs: Iterable<Uint8Array>): Promise<void> {
-    await inSlices(
+    await runInSlices(
       slicing(blobs, (some) => {
         this.putBlobs(some);
       }),
@@ -207,12 +207,12 @@ export class GenerationStore {
     if (known !== undefined) return known;
     const row = this.#get('SELECT grp FROM manifest WHERE digest = ?', fromHex(digest));
     const group = String(row?.['grp']);
-    return inSlices(openingSigned(this.signed(digest), { group, isPinned: () => true, expectedDigest: digest }));
+    return runInSlices(openingSigned(this.signed(digest), { group, isPinned: () => true, expectedDigest: digest }));
   }
 
   /** The digests of all sealed objects that are not in `named`. */
   async blobsBeside(named: ReadonlySet<string>): Promise<string[]> {
-    return inSlices(this.#listingBeside(named));
+    return runInSlices(this.#listingBeside(named));
   }
 
   *#listingBeside(named: ReadonlySet<string>): Generator<void, string[]> {
@@ -289,7 +289,7 @@ export class GenerationStore {
   async open(digest: string, { group }: { group?: string } = {}): Promise<SealedGeneration> {
     const sealed = await this.#opened.get(digest, async () => {
       const row = this.#get('SELECT grp FROM manifest WHERE digest = ?', fromHex(digest));
-      const sealed = await inSlices(
+      const sealed = await runInSlices(
         openingSigned(this.signed(digest), {
           group: String(row?.['grp']),
           isPinned: () => true,
@@ -332,7 +332,7 @@ export class GenerationStore {
     const sealed = await this.open(digest, { group });
     const known = this.#blobsOf.get(sealed);
     if (known !== undefined) return known;
-    const blobs = await inSlices(choosing(blobsNamed(sealed.generation), () => true));
+    const blobs = await runInSlices(choosing(blobsNamed(sealed.generation), () => true));
     this.#blobsOf.set(sealed, blobs);
     return blobs;
   }

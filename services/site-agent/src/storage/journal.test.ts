@@ -73,12 +73,12 @@ describe('what is remembered through a restart', () => {
   it('is a seat with its counts, which a change of role does not touch', () => {
     journal.setSeat('g', 's1', 'standby');
     const divergent = ['01', '02'].map((objectId) => ({ objectId, digest: 'aa' }));
-    journal.setLeftOvers('g', { divergent, unaccounted: 3 });
+    journal.setUnexplained('g', { divergent, unaccounted: 3 });
     journal.setSeat('g', 's2', 'active');
     expect(reopen().seat('g')).toEqual({ group: 'g', serial: 's2', role: 'active', divergent: 2, unaccounted: 3 });
     expect([journal.seats().length, journal.seat('other')]).toEqual([1, undefined]);
     expect([journal.divergent('g'), journal.divergent('other')]).toEqual([divergent, []]);
-    journal.setLeftOvers('g', { divergent: divergent.slice(1), unaccounted: 0 });
+    journal.setUnexplained('g', { divergent: divergent.slice(1), unaccounted: 0 });
     expect([journal.seat('g')?.divergent, journal.divergent('g')]).toEqual([1, divergent.slice(1)]);
   });
 

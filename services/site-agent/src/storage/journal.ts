@@ -548,7 +548,7 @@ export class Journal {
   }
 
   /** What stays in the partition and is in no generation of the line; the seat carries how many. */
-  setLeftOvers(
+  setUnexplained(
     group: string,
     { divergent, unaccounted }: { divergent: readonly DivergentObject[]; unaccounted: number },
   ): void {
@@ -612,8 +612,8 @@ export class Journal {
     });
   }
 
-  /** What this device wrapped of these keys when they were proved first (prints.ts). */
-  prints(device: string, blobs: readonly string[]): Map<string, string> {
+  /** What this device wrapped of these keys when they were proved first (wrap-digests.ts). */
+  wrapDigests(device: string, blobs: readonly string[]): Map<string, string> {
     const found = new Map<string, string>();
     for (const blob of blobs)
       for (const row of this.#all('SELECT print FROM print WHERE device = ? AND blob = ?', device, blob))
@@ -622,10 +622,10 @@ export class Journal {
   }
 
   /** The first that is recorded stays. */
-  addPrints(device: string, prints: readonly (readonly [blob: string, print: string])[]): void {
+  addWrapDigests(device: string, digests: readonly (readonly [blob: string, digest: string])[]): void {
     this.#transaction(() => {
-      for (const [blob, print] of prints)
-        this.#run('INSERT OR IGNORE INTO print VALUES (?, ?, ?)', device, blob, print);
+      for (const [blob, digest] of digests)
+        this.#run('INSERT OR IGNORE INTO print VALUES (?, ?, ?)', device, blob, digest);
     });
   }
 

@@ -4,7 +4,7 @@
  * once no manifest names them.
  */
 import { isNewer } from '@antipode/protocol';
-import { type Clock, inSlices, type Log, systemClock } from '@antipode/runtime';
+import { type Clock, type Log, runInSlices, systemClock } from '@antipode/runtime';
 import type { GenerationStore } from './generation-store.ts';
 import type { HeadKind, Journal } from './journal.ts';
 
@@ -64,7 +64,7 @@ export class Retention {
   async pass(signal?: AbortSignal): Promise<void> {
     for (const group of this.#needed.keys()) {
       if (signal?.aborted === true) return;
-      const retired = await inSlices(this.#retiring(group));
+      const retired = await runInSlices(this.#retiring(group));
       if (retired > 0) this.#ports.log.info('removed old generations from the store', { group, retired });
     }
   }

@@ -36,7 +36,7 @@ export interface Moment {
 /** An object that must be there, or may. */
 interface Wanted {
   readonly objectClass: number;
-  readonly print: string;
+  readonly fingerprint: string;
   readonly name: string;
   /** Any of these will do. */
   readonly forms: ReadonlySet<string>;
@@ -52,7 +52,7 @@ export function judge(seen: readonly Seen[], moment: Moment, knowledge: Knowledg
     return index === -1 ? undefined : left.splice(index, 1)[0];
   };
   for (const { seen: before, isOurs } of knowledge.permanent) {
-    if (take((one) => one.raw === before.raw && one.print === before.print) !== undefined) continue;
+    if (take((one) => one.raw === before.raw && one.fingerprint === before.fingerprint) !== undefined) continue;
     const altered = left.filter((one) => one.name === before.name && one.objectClass === before.objectClass);
     report(
       isOurs ? 'lost' : 'foreignDestroyed',
@@ -60,31 +60,36 @@ export function judge(seen: readonly Seen[], moment: Moment, knowledge: Knowledg
     );
   }
   const wanted = wantedAt(moment, knowledge.generations);
-  for (const { objectClass, print, name, forms, mustBe } of wanted) {
-    const found = take((one) => one.objectClass === objectClass && one.print === print && forms.has(one.form));
+  for (const { objectClass, fingerprint, name, forms, mustBe } of wanted) {
+    const found = take(
+      (one) => one.objectClass === objectClass && one.fingerprint === fingerprint && forms.has(one.form),
+    );
     if (found !== undefined || !mustBe) continue;
-    const alike = left.filter((one) => one.print === print || one.name === name);
+    const alike = left.filter((one) => one.fingerprint === fingerprint || one.name === name);
     report(
       'lost',
-      `class ${objectClass} ${name} (${print}) is not there${alike.length === 0 ? '' : `, but ${alike.map(nameOf).join(', ')}`}`,
+      `class ${objectClass} ${name} (${fingerprint}) is not there${alike.length === 0 ? '' : `, but ${alike.map(nameOf).join(', ')}`}`,
     );
   }
   // Sealed in the store, and not in the token: as soon as the generation that deletes it is acknowledged.
-  const live = new Set(wanted.map(({ objectClass, print }) => `${objectClass} ${print}`));
-  const before = new Set(knowledge.generations.flat().map(({ objectClass, print }) => `${objectClass} ${print}`));
+  const live = new Set(wanted.map(({ objectClass, fingerprint }) => `${objectClass} ${fingerprint}`));
+  const before = new Set(
+    knowledge.generations.flat().map(({ objectClass, fingerprint }) => `${objectClass} ${fingerprint}`),
+  );
   for (const one of [...left]) {
-    const key = `${one.objectClass} ${one.print}`;
-    if (one.print === undefined || live.has(key) || !before.has(key)) continue;
+    const key = `${one.objectClass} ${one.fingerprint}`;
+    if (one.fingerprint === undefined || live.has(key) || !before.has(key)) continue;
     report('deletedAnswers', `${nameOf(one)} was deleted`);
     left.splice(left.indexOf(one), 1);
   }
   if (moment.isCut) return violations;
-  for (const one of left) report(one.print === undefined ? 'halfKeys' : 'duplicates', `${nameOf(one)} is left over`);
+  for (const one of left)
+    report(one.fingerprint === undefined ? 'halfKeys' : 'duplicates', `${nameOf(one)} is left over`);
   return violations;
 }
 
-const nameOf = ({ objectClass, keyType, name, print }: Seen): string =>
-  `class ${objectClass}${keyType === undefined ? '' : ` type ${keyType}`} ${name} (${print ?? 'does not work'})`;
+const nameOf = ({ objectClass, keyType, name, fingerprint }: Seen): string =>
+  `class ${objectClass}${keyType === undefined ? '' : ` type ${keyType}`} ${name} (${fingerprint ?? 'does not work'})`;
 
 function wantedAt({ acknowledged, newestTried, isCut }: Moment, generations: Knowledge['generations']): Wanted[] {
   const newest = acknowledged.at(-1)!;
@@ -93,11 +98,11 @@ function wantedAt({ acknowledged, newestTried, isCut }: Moment, generations: Kno
   const isDeletedLater = (key: string): boolean =>
     generations
       .slice(newest, isCut ? newestTried : newest)
-      .some((objects) => !objects.some((one) => `${one.objectClass} ${one.print}` === key));
+      .some((objects) => !objects.some((one) => `${one.objectClass} ${one.fingerprint}` === key));
   const add = (number: number, isAcknowledged: boolean): void => {
     for (const one of generations[number - 1] ?? []) {
-      if (one.print === undefined) throw new Error(`a key of the fixture does not work: ${one.name}`);
-      const key = `${one.objectClass} ${one.print}`;
+      if (one.fingerprint === undefined) throw new Error(`a key of the fixture does not work: ${one.name}`);
+      const key = `${one.objectClass} ${one.fingerprint}`;
       const known = objects.get(key);
       if (known === undefined)
         objects.set(key, { first: one, forms: new Set([one.form]), mustBe: isAcknowledged && !isDeletedLater(key) });
@@ -109,7 +114,7 @@ function wantedAt({ acknowledged, newestTried, isCut }: Moment, generations: Kno
   for (let number = newest + 1; isCut && number <= newestTried; number += 1) add(number, false);
   return [...objects.values()].map(({ first, forms, mustBe }) => ({
     objectClass: first.objectClass,
-    print: first.print!,
+    fingerprint: first.fingerprint!,
     name: first.name,
     forms,
     mustBe,

@@ -41,8 +41,8 @@ export interface Seen {
   readonly keyType: number | undefined;
   /** Label and ID, for people and for nothing else. */
   readonly name: string;
-  /** The result of using it; absent if it cannot be used. Two objects of one class with one print have one value. */
-  readonly print: string | undefined;
+  /** The result of using it; absent if it cannot be used. Two objects of one class with one fingerprint have one value. */
+  readonly fingerprint: string | undefined;
   /** Of everything that moves with an object: names, flags, policy. */
   readonly form: string;
   /** Of everything that the token tells. */
@@ -110,10 +110,10 @@ export class TokenReader {
         const objectClass = number(attributes.get(CKA.CLASS)) ?? -1;
         const keyType = number(attributes.get(CKA.KEY_TYPE));
         const name = `"${attributes.get(LABEL)?.toString() ?? ''}" ${attributes.get(ID)?.toString('hex') ?? ''}`.trim();
-        const print = new Use({ cryptoki, session, handle, attributes, known }).print();
+        const fingerprint = new Use({ cryptoki, session, handle, attributes, known }).fingerprint();
         const form = digest(listed(attributes, FORM));
         const raw = digest(listed(attributes, [CKA.CLASS, CKA.KEY_TYPE, ...FORM, ...REST]));
-        return { objectClass, keyType, name, print, form, raw };
+        return { objectClass, keyType, name, fingerprint, form, raw };
       });
     });
   }
@@ -185,7 +185,7 @@ class Use {
     this.#known = options.known;
   }
 
-  print(): string | undefined {
+  fingerprint(): string | undefined {
     try {
       switch (number(this.#attributes.get(CKA.CLASS))) {
         case CKO.DATA:

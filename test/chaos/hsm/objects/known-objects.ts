@@ -32,7 +32,7 @@ export const digest = (value: BinaryLike): string => createHash('sha256').update
 /** An object to be put into a token under a name of the test's choice. */
 export interface KnownObject {
   /** The result of using it, or of reading it if it is public. */
-  readonly print: string;
+  readonly fingerprint: string;
   readonly template: Template;
   /** To know signatures by, which are never twice the same with ECDSA. */
   readonly publicKey?: KeyObject;
@@ -57,7 +57,7 @@ export function aesKey({
       ? createCipheriv('aes-256-ecb', value, null).setAutoPadding(false).update(BLOCK)
       : createCipheriv('id-aes256-wrap-pad', value, RFC5649_IV).update(WRAPPED);
   return {
-    print: `${use} ${digest(cipher)}`,
+    fingerprint: `${use} ${digest(cipher)}`,
     template: [...secret(CKO.SECRET_KEY, CKK.AES), [CKA.VALUE, value], ...flags(off, uses)],
   };
 }
@@ -65,7 +65,7 @@ export function aesKey({
 export function hmacKey(): KnownObject {
   const value = randomBytes(32);
   return {
-    print: `mac ${digest(createHmac('sha256', value).update(BLOCK).digest())}`,
+    fingerprint: `mac ${digest(createHmac('sha256', value).update(BLOCK).digest())}`,
     template: [
       ...secret(CKO.SECRET_KEY, CKK.GENERIC_SECRET),
       [CKA.VALUE, value],
@@ -88,7 +88,7 @@ export function ecPair(curve: keyof typeof CURVES, use: 'sign' | 'derive' = 'sig
   const uses = use === 'sign' ? [SIGN] : [DERIVE];
   return {
     privateKey: {
-      print: use === 'sign' ? `ecdsa ${digest(spki(publicKey))}` : `ecdh ${digest(Buffer.from(x, 'base64url'))}`,
+      fingerprint: use === 'sign' ? `ecdsa ${digest(spki(publicKey))}` : `ecdh ${digest(Buffer.from(x, 'base64url'))}`,
       publicKey,
       template: [
         ...secret(CKO.PRIVATE_KEY, CKK.EC),
@@ -101,7 +101,7 @@ export function ecPair(curve: keyof typeof CURVES, use: 'sign' | 'derive' = 'sig
       ],
     },
     publicKey: {
-      print: `public ${digest(point)}`,
+      fingerprint: `public ${digest(point)}`,
       template: [
         [CKA.CLASS, CKO.PUBLIC_KEY],
         [CKA.KEY_TYPE, CKK.EC],
@@ -136,7 +136,7 @@ export function rsaPair(): Pair {
   ];
   return {
     privateKey: {
-      print: `rsa ${digest(sign('sha256', BLOCK, privateKey))}`,
+      fingerprint: `rsa ${digest(sign('sha256', BLOCK, privateKey))}`,
       publicKey,
       template: [
         ...secret(CKO.PRIVATE_KEY, CKK.RSA),
@@ -146,7 +146,7 @@ export function rsaPair(): Pair {
       ],
     },
     publicKey: {
-      print: `public ${digest(bytes(jwk.n))}`,
+      fingerprint: `public ${digest(bytes(jwk.n))}`,
       template: [[CKA.CLASS, CKO.PUBLIC_KEY], [CKA.KEY_TYPE, CKK.RSA], [CKA.TOKEN, true], ...shared, ...PUBLIC_USE],
     },
   };
@@ -155,7 +155,7 @@ export function rsaPair(): Pair {
 export function dataObject(): KnownObject {
   const value = randomBytes(40);
   return {
-    print: `data ${digest(value)}`,
+    fingerprint: `data ${digest(value)}`,
     template: [
       [CKA.CLASS, CKO.DATA],
       [CKA.TOKEN, true],
@@ -170,7 +170,7 @@ export function dataObject(): KnownObject {
 export function certificate(): KnownObject {
   const value = randomBytes(300);
   return {
-    print: `certificate ${digest(value)}`,
+    fingerprint: `certificate ${digest(value)}`,
     template: [
       [CKA.CLASS, CKO.CERTIFICATE],
       [0x080, 0],

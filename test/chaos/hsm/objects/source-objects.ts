@@ -86,8 +86,8 @@ export class SourceObjects {
 
   /** @throws unless every object of the source works, and gives what software says that it must */
   check(objects: readonly Seen[]): void {
-    const prints = new Set([...this.#objects.values()].map(({ print }) => print));
-    const strange = objects.filter(({ print }) => print === undefined || !prints.has(print));
+    const fingerprints = new Set([...this.#objects.values()].map(({ fingerprint }) => fingerprint));
+    const strange = objects.filter(({ fingerprint }) => fingerprint === undefined || !fingerprints.has(fingerprint));
     if (strange.length > 0) throw new Error(`the source holds what nobody made: ${JSON.stringify(strange)}`);
   }
 

@@ -126,7 +126,8 @@ const without = (all: readonly Seen[], others: readonly Seen[]): Seen[] => {
   const left = [...others];
   return all.filter((one) => {
     const index = left.findIndex(
-      ({ objectClass, print, form }) => objectClass === one.objectClass && print === one.print && form === one.form,
+      ({ objectClass, fingerprint, form }) =>
+        objectClass === one.objectClass && fingerprint === one.fingerprint && form === one.form,
     );
     if (index !== -1) left.splice(index, 1);
     return index === -1;

@@ -105,8 +105,8 @@ export class Lane {
     return judge(this.#seen, moment, this.#fixture);
   }
 
-  #isHalf({ print, raw }: Seen): boolean {
-    return print === undefined && !this.#fixture.permanent.some(({ seen }) => seen.raw === raw);
+  #isHalf({ fingerprint, raw }: Seen): boolean {
+    return fingerprint === undefined && !this.#fixture.permanent.some(({ seen }) => seen.raw === raw);
   }
 
   /**

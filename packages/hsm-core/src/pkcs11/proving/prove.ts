@@ -73,7 +73,7 @@ function proved(proof: Proof, item: ProofItem): ProofOutcome {
     handle: item.handle,
     proved: proof.hasProof && proof.checks.every(({ outcome }) => outcome !== 'failed'),
     checks: proof.checks,
-    ...(proof.print === undefined ? {} : { print: proof.print }),
+    ...(proof.wrapsTo === undefined ? {} : { wrapsTo: proof.wrapsTo }),
   };
 }
 
@@ -81,7 +81,7 @@ const IV = Buffer.alloc(16, 0x24);
 
 class Proof {
   readonly checks: ProofCheck[] = [];
-  print: Uint8Array | undefined;
+  wrapsTo: Uint8Array | undefined;
   readonly #context: ProveContext;
   readonly #item: ProofItem;
   /** Uses that another one has tried along with itself: what was encrypted is decrypted again. */
@@ -121,18 +121,18 @@ class Proof {
   compareParts(): void {
     const { cryptoki, session, keyWrap, domainKey } = this.#context;
     const { handle, wrapsTo } = this.#item;
-    const printed = (): Uint8Array => sha256(cryptoki.wrapKey(session, keyWrap, domainKey, handle));
+    const wrapDigest = (): Uint8Array => sha256(cryptoki.wrapKey(session, keyWrap, domainKey, handle));
     try {
-      const print = printed();
-      const isSame = wrapsTo !== undefined && bytesEqual(print, wrapsTo);
-      if (!isSame && !bytesEqual(printed(), print)) return;
+      const wrapped = wrapDigest();
+      const isSame = wrapsTo !== undefined && bytesEqual(wrapped, wrapsTo);
+      if (!isSame && !bytesEqual(wrapDigest(), wrapped)) return;
       if (wrapsTo !== undefined && !isSame)
         this.checks.push({
           use: 'rewrap',
           outcome: 'failed',
           detail: 'the blob differs from an earlier one on this device',
         });
-      this.print = print;
+      this.wrapsTo = wrapped;
     } catch (thrown) {
       if (!(thrown instanceof CryptokiFailure)) throw thrown;
       if (wrapsTo !== undefined)

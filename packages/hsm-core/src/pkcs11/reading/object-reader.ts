@@ -114,13 +114,13 @@ export class ObjectReader {
     if (objectClass === undefined) return undefined;
     const needed = neededOf(objectClass, keyTypeOf(this.#attributes.value(CKA.KEY_TYPE)));
     if (!this.#attributes.complete(handle, needed)) return undefined;
-    let print = this.#attributes.print(this.#digestKey, this.#printed.get(objectClass)!);
+    let fingerprint = this.#attributes.fingerprintOf(this.#digestKey, this.#printed.get(objectClass)!);
     if (objectClass === 'certificate' || objectClass === 'data') {
       if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
-      print = this.#value.print(print, [CKA.VALUE]);
+      fingerprint = this.#value.fingerprintOf(fingerprint, [CKA.VALUE]);
     }
     // Keyed by its prefix: what lengthens a message is of no use here, since nobody checks digests that others bring.
-    const readDigest = hash('sha256', print, 'hex');
+    const readDigest = hash('sha256', fingerprint, 'hex');
     this.#last = { handle, objectClass, readDigest };
     return readDigest;
   }

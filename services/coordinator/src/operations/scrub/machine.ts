@@ -63,7 +63,7 @@ export function decideScrub(state: ScrubState, event: ScrubEvent): Step<ScrubSta
 }
 
 /** What a scrub ends with that has found something; with any other code it could not look. */
-export const FINDINGS: ReadonlySet<string> = new Set([
+export const DAMAGE_CODES: ReadonlySet<string> = new Set([
   'OBJECT_UNPROVEN',
   'DIGEST_MISMATCH',
   'BLOB_INVALID',
