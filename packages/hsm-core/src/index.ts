@@ -1,15 +1,10 @@
 /** Everything about HSMs, nothing about networks: the pure model, the provider port and the sealing protocol over it. */
 
-export {
-  type CaptureResult,
-  captureGeneration,
-  LOSS_LIMIT,
-  type Loss,
-  type LossLimit,
-  RETENTION_MS,
-} from './capture/capture.ts';
+export { type CaptureResult, captureGeneration } from './capture/capture.ts';
 export { CaptureMemory } from './capture/capture-memory.ts';
 export { matchesByRule, type ObjectFilter } from './capture/filter.ts';
+export { LOSS_LIMIT, type Loss, type LossLimit } from './capture/losses.ts';
+export { RETENTION_MS } from './capture/tombstones.ts';
 export { nameUncaptured } from './capture/uncaptured.ts';
 export {
   type BeginExchange,

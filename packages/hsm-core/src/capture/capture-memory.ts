@@ -4,7 +4,8 @@ import type { Handle, ObjectId } from '../model/object.ts';
 export interface Remembered {
   /** The first look of that capture: what has not changed since is as that generation has it. */
   readonly look: number;
-  readonly filter: string;
+  /** What decided, besides the objects themselves, which of them that capture took. */
+  readonly filterKey: string;
   readonly objectIds: ReadonlyMap<Handle, ObjectId>;
 }
 

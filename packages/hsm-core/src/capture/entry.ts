@@ -2,9 +2,12 @@
  * The manifest entry of an object as it is seen now, given how it was captured before: what a token cannot read back is
  * carried forward, so that a promoted standby captures as truthfully as the first source did.
  */
+import { hex } from '@antipode/runtime';
 import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
 import { comparableAttributes, type Entry } from '../model/generation.ts';
-import type { ObjectClass, ObjectId, ObservedObject } from '../model/object.ts';
+import { OBJECT_ID_BYTES, type ObjectClass, type ObjectId, type ObservedObject } from '../model/object.ts';
+import type { CaptureContext } from './capture-context.ts';
+import type { Candidate } from './match.ts';
 
 /** Where the value of an object is sealed; empty for what travels in the manifest. */
 export type Sealed = Partial<Pick<Entry, 'blobSha256' | 'blobSize' | 'dataKeyId' | 'valueTag'>>;
@@ -62,3 +65,18 @@ function carriedForward(object: ObservedObject, before: Entry | undefined): Attr
   if (before.attributes.sensitive === false) attributes.sensitive = false;
   return attributes;
 }
+
+/** The entry of an object that a capture seals. An object that was not read twice alike keeps its captured attributes. */
+export function newEntryOf(
+  context: CaptureContext,
+  {
+    candidate: { examined, before, readTwice },
+    sealed,
+    objectId = before?.objectId ?? newObjectId(context),
+  }: { candidate: Candidate; sealed: Sealed; objectId?: ObjectId },
+): Entry {
+  if (before !== undefined && !readTwice) return { ...before, ...sealed };
+  return entryOf({ object: examined.object, objectId, before, sealed });
+}
+
+export const newObjectId = ({ options }: CaptureContext): ObjectId => hex(options.prng.bytes(OBJECT_ID_BYTES));

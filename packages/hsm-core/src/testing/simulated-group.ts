@@ -1,6 +1,7 @@
 /** A group of members in memory, its store of blobs, and the journal that makes an apply repeatable. */
 import { type AntipodeError, invariant, sha256Hex } from '@antipode/runtime';
-import { type CaptureOptions, type CaptureResult, captureGeneration } from '../capture/capture.ts';
+import { type CaptureResult, captureGeneration } from '../capture/capture.ts';
+import type { CaptureOptions } from '../capture/capture-context.ts';
 import { CaptureMemory } from '../capture/capture-memory.ts';
 import type { SealedGeneration } from '../model/generation.ts';
 import type { ObjectId } from '../model/object.ts';

@@ -1,0 +1,106 @@
+/**
+ * The sixth step of a capture: counts what the new generation would lose, and holds the capture if that is more than an
+ * operator has to be asked about.
+ */
+import { hex } from '@antipode/runtime';
+import type { Entry } from '../model/generation.ts';
+import { type Handle, isWrapped, type ObjectId, type UncapturedReason } from '../model/object.ts';
+import { type CaptureContext, isLive } from './capture-context.ts';
+import { isSealed } from './classification.ts';
+import type { UncapturedObject } from './uncaptured.ts';
+
+/** The larger of the two counts applies. */
+export interface LossLimit {
+  readonly objects: number;
+  readonly percent: number;
+}
+
+export const LOSS_LIMIT: LossLimit = { objects: 5, percent: 10 };
+
+/** Why a capture would lose a protected object. `replaced`: another key has its names. */
+export type LossReason = 'deleted' | 'replaced' | UncapturedReason;
+
+export interface Loss {
+  readonly objectId: ObjectId;
+  readonly reason: LossReason;
+}
+
+export interface HeldCapture {
+  readonly losses: readonly Loss[];
+  readonly limit: number;
+}
+
+/** What a capture is about to record. */
+interface Outcome {
+  /** Entries of the new generation whose objects are in the partition. */
+  readonly entries: readonly Entry[];
+  readonly gone: readonly Entry[];
+  /** Entries that the generation keeps without an object. */
+  readonly kept: readonly Entry[];
+  readonly uncaptured: readonly UncapturedObject[];
+  /** Objects with the names of a captured one and another value. */
+  readonly changed: ReadonlySet<Handle>;
+}
+
+/** Returns undefined if the capture may go on. */
+export function holdBack(context: CaptureContext, outcome: Outcome): HeldCapture | undefined {
+  const { accepted = new Set(), lossLimit = LOSS_LIMIT } = context.options;
+  const losses = [...deletedLosses(context, outcome), ...refusedLosses(context, outcome)].filter(
+    ({ objectId }) => !accepted.has(objectId),
+  );
+  const counted = [...context.live.values()].filter(countsAsLoss).length;
+  const limit = Math.max(lossLimit.objects, Math.floor((counted * lossLimit.percent) / 100));
+  const unsealable = context.isReseal ? unsealableLosses(context, outcome) : [];
+  if (losses.length <= limit && unsealable.length === 0) return undefined;
+  const byObject = new Map([...losses, ...unsealable].map((loss) => [loss.objectId, loss]));
+  return { losses: [...byObject.values()], limit };
+}
+
+/** A renewed certificate, and a public half or data with another value, replace nothing that is secret. */
+function deletedLosses(context: CaptureContext, { entries, gone }: Outcome): Loss[] {
+  const names = new Set(gone.length === 0 ? [] : entries.map(namesOf));
+  return gone.flatMap((entry): Loss[] => {
+    const isReplaced = names.has(namesOf(entry));
+    if (!isLive(context, entry) || !countsAsLoss(entry) || (isReplaced && !isWrapped(entry.objectClass))) return [];
+    return [{ objectId: entry.objectId, reason: isReplaced ? 'replaced' : 'deleted' }];
+  });
+}
+
+/** Captured objects that the token does not give any more, unless the previous generation has reported them already. */
+function refusedLosses({ live, previous }: CaptureContext, { uncaptured }: Outcome): Loss[] {
+  const reported = new Set(previous?.uncaptured.map(({ objectId }) => objectId));
+  return uncaptured.flatMap(({ objectId, reason }): Loss[] => {
+    const entry = objectId === undefined ? undefined : live.get(objectId);
+    if (entry === undefined || reason === 'excluded' || !countsAsLoss(entry) || reported.has(entry.objectId)) return [];
+    return [{ objectId: entry.objectId, reason }];
+  });
+}
+
+/**
+ * Objects that a reseal cannot seal under the new domain key, so that they and their sound copies would leave the generations:
+ * damaged ones, those that need a trusted key, and those that the token may only hide.
+ */
+function unsealableLosses(
+  { options, live }: CaptureContext,
+  { kept, uncaptured, changed }: Pick<Outcome, 'kept' | 'uncaptured' | 'changed'>,
+): Loss[] {
+  const refused = uncaptured.flatMap(({ object, objectId, reason }): Loss[] => {
+    if (objectId === undefined || options.accepted?.has(objectId) === true) return [];
+    // A value that is in the manifest itself stays there, whatever takes its place in the token.
+    const isDamaged = reason === 'value-changed' && changed.has(object.handle) && isSealed(object);
+    const isUntrusted = reason === 'wrap-with-trusted' && live.has(objectId);
+    return isDamaged || isUntrusted ? [{ objectId, reason }] : [];
+  });
+  return [...refused, ...kept.filter(isSealed).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' }))];
+}
+
+/**
+ * Whether an operator is asked about its loss. Anybody makes and destroys objects that are not private without a PIN. Such an
+ * object neither holds a capture, nor makes room for the loss of keys.
+ */
+const countsAsLoss = ({ objectClass, attributes }: Entry): boolean =>
+  isWrapped(objectClass) || attributes.private !== false;
+
+/** The names under which a program looks for an object of its class. */
+const namesOf = ({ objectClass, attributes: { id, label } }: Entry): string =>
+  `${objectClass} ${hex(id ?? new Uint8Array())} ${hex(label ?? new Uint8Array())}`;

@@ -1,0 +1,161 @@
+/** The fourth step of a capture: has the token wrap keys and encrypt data objects, and makes their entries. */
+import { hex, Pace, sha256Hex } from '@antipode/runtime';
+import type { DataKey, Entry } from '../model/generation.ts';
+import { type Handle, OBJECT_ID_BYTES, type ObservedObject } from '../model/object.ts';
+import { inBatches } from '../provider/batches.ts';
+import type { SealedData, WrapOutcome } from '../provider/provider.ts';
+import { aadOf } from '../provider/recognise.ts';
+import { proofItem } from '../replica/read-back.ts';
+import type { CaptureContext } from './capture-context.ts';
+import { type CapturedObject, type Classification, handleOf } from './classification.ts';
+import { newEntryOf, newObjectId } from './entry.ts';
+import type { Candidate } from './match.ts';
+import type { UncapturedObject } from './uncaptured.ts';
+
+export interface Sealing {
+  readonly captured: readonly CapturedObject[];
+  readonly uncaptured: readonly UncapturedObject[];
+  /** Captured objects that both looks of a reseal saw, and that the token could not wrap. They may be gone by now. */
+  readonly doubtful: readonly DoubtfulObject[];
+  readonly dataKeys: readonly DataKey[];
+  /** New blobs by SHA-256, hexadecimal. */
+  readonly blobs: ReadonlyMap<string, Uint8Array>;
+  /** How many objects were wrapped or encrypted for this generation. */
+  readonly sealedObjects: number;
+}
+
+export interface DoubtfulObject {
+  readonly object: ObservedObject;
+  readonly before: Entry;
+}
+
+interface WrappedObject {
+  readonly candidate: Candidate;
+  readonly entry: Entry;
+  readonly blob: Uint8Array;
+}
+
+/** `wraps` are those that the scan had the token make. */
+export async function sealObjects(
+  context: CaptureContext,
+  { toWrap, toEncrypt }: Pick<Classification, 'toWrap' | 'toEncrypt'>,
+  wraps: ReadonlyMap<Handle, WrapOutcome>,
+): Promise<Sealing> {
+  const { wrapped, refused, doubtful } = await wrapAll(context, { candidates: toWrap, wraps });
+  const broken = await findBroken(context, wrapped);
+  const isBroken = ({ candidate }: WrappedObject): boolean => broken.has(handleOf(candidate));
+  const sound = wrapped.filter((one) => !isBroken(one));
+  const encryption = await encryptAll(context, toEncrypt);
+  return {
+    captured: [
+      ...sound.map(({ candidate, entry }) => ({ object: candidate.examined.object, entry })),
+      ...encryption.captured,
+    ],
+    uncaptured: [
+      ...refused,
+      ...wrapped.filter(isBroken).map(
+        ({ candidate }): UncapturedObject => ({
+          object: candidate.examined.object,
+          reason: 'does-not-work',
+          objectId: undefined,
+        }),
+      ),
+    ],
+    doubtful,
+    dataKeys: encryption.dataKeys,
+    blobs: new Map([...sound.map(({ entry, blob }) => [entry.blobSha256!, blob] as const), ...encryption.blobs]),
+    sealedObjects: sound.length + encryption.captured.length,
+  };
+}
+
+async function wrapAll(
+  context: CaptureContext,
+  { candidates, wraps }: { candidates: readonly Candidate[]; wraps: ReadonlyMap<Handle, WrapOutcome> },
+): Promise<{ wrapped: WrappedObject[]; refused: UncapturedObject[]; doubtful: DoubtfulObject[] }> {
+  const { options, domainKey, isReseal } = context;
+  const handles = candidates.map(handleOf).filter((handle) => !wraps.has(handle));
+  const made = handles.length === 0 ? [] : await options.provider.wrap(domainKey().handle, handles);
+  const madeNow = new Map(made.map((outcome) => [outcome.handle, outcome]));
+  const wrapped: WrappedObject[] = [];
+  const refused: UncapturedObject[] = [];
+  const doubtful: DoubtfulObject[] = [];
+  const pace = new Pace();
+  for (const candidate of candidates) {
+    if (pace.isDue()) await pace.makeWay();
+    const { before } = candidate;
+    const { object } = candidate.examined;
+    const outcome = madeNow.get(object.handle) ?? wraps.get(object.handle)!;
+    if ('blob' in outcome) {
+      const { blob } = outcome;
+      const sealed = { blobSha256: sha256Hex(blob), blobSize: blob.length };
+      wrapped.push({ candidate, entry: newEntryOf(context, { candidate, sealed }), blob });
+    } else if (isReseal && outcome.reason === 'unreadable' && before !== undefined) doubtful.push({ object, before });
+    else refused.push({ object, reason: outcome.reason, objectId: before?.objectId });
+  }
+  return { wrapped, refused, doubtful };
+}
+
+/**
+ * New private keys that do not work where they were made. No standby could prove them, and they must not hold up the
+ * generation of all others (I15). The scrub judges keys that were captured before.
+ */
+async function findBroken(
+  { options, domainKey }: CaptureContext,
+  wrapped: readonly WrappedObject[],
+): Promise<Set<Handle>> {
+  const broken = new Set<Handle>();
+  const isNew = wrapped.filter(
+    ({ candidate: { before, examined } }) => before === undefined && examined.object.objectClass === 'private-key',
+  );
+  for (const batch of inBatches(isNew)) {
+    const items = batch.map(({ candidate, entry }) => proofItem(entry, handleOf(candidate)));
+    for (const { handle, proved } of await options.provider.prove(domainKey().handle, items))
+      if (!proved) broken.add(handle);
+  }
+  return broken;
+}
+
+async function encryptAll(
+  context: CaptureContext,
+  candidates: readonly Candidate[],
+): Promise<{ captured: CapturedObject[]; dataKeys: DataKey[]; blobs: Map<string, Uint8Array> }> {
+  const captured: CapturedObject[] = [];
+  const dataKeys: DataKey[] = [];
+  const blobs = new Map<string, Uint8Array>();
+  if (candidates.length === 0) return { captured, dataKeys, blobs };
+  const keepBlob = (blob: Uint8Array): { blobSha256: string; blobSize: number } => {
+    const blobSha256 = sha256Hex(blob);
+    blobs.set(blobSha256, blob);
+    return { blobSha256, blobSize: blob.length };
+  };
+  const { provider, prng, group } = context.options;
+  const domainKey = context.domainKey().handle;
+  const dataKey = await provider.generateDataKey(domainKey);
+  const dataKeyId = hex(prng.bytes(OBJECT_ID_BYTES));
+  const named = candidates.map((candidate) => ({
+    candidate,
+    objectId: candidate.before?.objectId ?? newObjectId(context),
+  }));
+  try {
+    const sealed: SealedData[] = [];
+    for (const batch of inBatches(named, ({ candidate }) => candidate.examined.object.valueBytes ?? 0)) {
+      const items = batch.map(({ candidate, objectId }) => ({
+        handle: handleOf(candidate),
+        aad: aadOf(group, objectId),
+      }));
+      sealed.push(...(await provider.sealData({ domainKey, dataKey: dataKey.handle, items })));
+    }
+    dataKeys.push({ id: dataKeyId, ...keepBlob(dataKey.blob) });
+    const pace = new Pace();
+    for (const [index, { candidate, objectId }] of named.entries()) {
+      if (pace.isDue()) await pace.makeWay();
+      const { ciphertext, valueTag } = sealed[index]!;
+      const form = { ...keepBlob(ciphertext), dataKeyId, valueTag };
+      const entry = newEntryOf(context, { candidate, sealed: form, objectId });
+      captured.push({ object: candidate.examined.object, entry });
+    }
+  } finally {
+    await provider.forget([dataKey.handle]);
+  }
+  return { captured, dataKeys, blobs };
+}
