@@ -19,7 +19,7 @@ import {
 import { hex, seededPrng, sha256, sha256Hex, systemClock } from '@antipode/runtime';
 import { contentDigestOf } from '../../../packages/hsm-core/src/model/generation.ts';
 import type { Handle, ObservedObject } from '../../../packages/hsm-core/src/model/object.ts';
-import { recogniseReplica } from '../../../packages/hsm-core/src/replica/replica.ts';
+import { recogniseReplica } from '../../../packages/hsm-core/src/replica/recognition.ts';
 import { GenerationStore } from '../../../services/site-agent/src/storage/generation-store.ts';
 import { Journal } from '../../../services/site-agent/src/storage/journal.ts';
 

@@ -13,7 +13,8 @@ import { blobsOfTombstone, type Entry, type Tombstone } from '../model/generatio
 import { type Handle, isWrapped, type ObjectId, type ObservedObject } from '../model/object.ts';
 import { asSeen, destroyDoomed, type Seen, seenAs } from '../provider/doomed.ts';
 import { examine } from '../provider/recognise.ts';
-import { domainKeyOf, type Replica, recogniseReplica } from './replica.ts';
+import { recogniseReplica } from './recognition.ts';
+import { domainKeyOf, type Replica } from './replica.ts';
 
 export interface BuryOptions extends Replica {
   /** Whether the store has this blob, sound. */

@@ -6,7 +6,8 @@ import { inBatches } from '../provider/batches.ts';
 import { seenAs } from '../provider/doomed.ts';
 import type { ProofItem, ProofOutcome } from '../provider/provider.ts';
 import { examine, observedDigest, typesByBlob } from '../provider/recognise.ts';
-import { type Replica, type ReplicaMemory, recogniseReplica } from './replica.ts';
+import { recogniseReplica } from './recognition.ts';
+import type { Replica, ReplicaMemory } from './replica.ts';
 
 export interface ProofSummary {
   readonly proved: number;

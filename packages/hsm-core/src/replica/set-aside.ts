@@ -18,7 +18,8 @@ import { sealingSigned, signingInput } from '../model/signed-manifest.ts';
 import { inBatches } from '../provider/batches.ts';
 import { asSeen, destroyDoomed, seenAs } from '../provider/doomed.ts';
 import { aadOf, type Examined, examine } from '../provider/recognise.ts';
-import { type Replica, recogniseReplica } from './replica.ts';
+import { recogniseReplica } from './recognition.ts';
+import type { Replica } from './replica.ts';
 
 export interface SetAsideOptions extends Replica {
   readonly clock: Clock;

@@ -1,0 +1,214 @@
+/**
+ * Makes objects of a generation in the partition, batch by batch, and proves each of them. An object that this token does not
+ * take is that object's trouble only (I15).
+ */
+import { AntipodeError, type ErrorCode, invariant } from '@antipode/runtime';
+import { type Entry, entryDigest } from '../model/generation.ts';
+import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
+import { destroyAll, inBatches } from '../provider/batches.ts';
+import type { BatchOutcome } from '../provider/provider.ts';
+import { aadOf } from '../provider/recognise.ts';
+import type { ApplyOptions } from './apply.ts';
+import { proofItem } from './read-back.ts';
+import { intentOf, type Proof } from './replica.ts';
+
+export interface RestoredObject {
+  readonly handle: Handle;
+  readonly proof: Proof;
+}
+
+/** One restoration under way. The maps grow while it runs, so that a failure leaves them as far as it came. */
+export interface Restoration {
+  readonly options: ApplyOptions;
+  readonly domainKey: Handle;
+  /** Made and proved. */
+  readonly restored: Map<ObjectId, RestoredObject>;
+  readonly refused: Map<ObjectId, AntipodeError>;
+}
+
+/** Made, and not proved yet. */
+type Unproven = Map<ObjectId, Handle>;
+
+/** While the token proves one batch, the next batch is on its way to the token. The token does one after the other. */
+export async function restoreAll(restoration: Restoration, entries: readonly Entry[]): Promise<void> {
+  const { options } = restoration;
+  const unproven: Unproven = new Map();
+  let proving = Promise.resolve();
+  try {
+    for (const batch of inBatches(entries, ({ blobSize }) => blobSize)) {
+      options.checkFence();
+      options.journal.begin(batch.map(intentOf));
+      await makeBatch(restoration, { batch, unproven });
+      await proving;
+      proving = proveBatch(restoration, { batch, unproven });
+      proving.catch(() => undefined);
+    }
+    await proving;
+  } catch (thrown) {
+    // Objects that work stay for the next try. The others are destroyed while the fence holds. If that fails, their intents
+    // find them later. An object that was changed in place is the only copy, so it stays.
+    await proving.catch(() => undefined);
+    const former = new Set([...options.memory.known.values()].map(({ handle }) => handle));
+    const futile = [...unproven.values()].filter((handle) => !former.has(handle));
+    await destroyAll(options.provider, futile, options).catch(() => undefined);
+    throw thrown;
+  }
+}
+
+async function makeBatch(
+  restoration: Restoration,
+  { batch, unproven }: { batch: readonly Entry[]; unproven: Unproven },
+): Promise<void> {
+  const { provider, target, blobOf } = restoration.options;
+  const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
+  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
+  // All made objects must be recorded before anything is thrown.
+  const settled = await Promise.allSettled([
+    makeEach(restoration, { entries: wrapped, unproven, make: (entries) => unwrap(restoration, entries) }),
+    makeEach(restoration, { entries: inManifest, unproven, make: (entries) => create(restoration, entries) }),
+  ]);
+  for (const outcome of settled) if (outcome.status === 'rejected') throw outcome.reason;
+  for (const { id, blobSha256 } of target.generation.dataKeys) {
+    const data = batch.filter((entry) => entry.objectClass === 'data' && entry.dataKeyId === id);
+    if (data.length === 0) continue;
+    const dataKey = await provider.unwrapDataKey(restoration.domainKey, blobOf(blobSha256));
+    try {
+      await makeEach(restoration, {
+        entries: data,
+        unproven,
+        make: (entries) => createData(restoration, { dataKey, entries }),
+      });
+    } finally {
+      await provider.forget([dataKey]);
+    }
+  }
+}
+
+/** The provider stops at an object that the token does not take. The rest of the batch follows in another call. */
+async function makeEach(
+  { refused }: Restoration,
+  {
+    entries,
+    unproven,
+    make,
+  }: {
+    entries: readonly Entry[];
+    unproven: Unproven;
+    make: (entries: readonly Entry[]) => Promise<BatchOutcome>;
+  },
+): Promise<void> {
+  for (let rest = entries; rest.length > 0; ) {
+    const { handles, failure } = await make(rest);
+    for (const [index, handle] of handles.entries()) unproven.set(rest[index]!.objectId, handle);
+    if (failure === undefined) return;
+    const { objectId } = rest[failure.index]!;
+    const error = refusalOf(objectId, failure);
+    if (!OWN_FAULTS.has(error.code)) throw error;
+    refused.set(objectId, error);
+    rest = rest.slice(failure.index + 1);
+  }
+}
+
+const unwrap = ({ options, domainKey }: Restoration, entries: readonly Entry[]): Promise<BatchOutcome> =>
+  options.provider.unwrap(
+    domainKey,
+    entries.map((entry) => {
+      invariant(
+        entry.keyType !== undefined && entry.blobSha256 !== undefined,
+        'a wrapped key has neither a type nor a blob',
+        { objectId: entry.objectId },
+      );
+      const { objectClass, keyType, attributes, publicHalf, blobSha256 } = entry;
+      return {
+        objectClass,
+        keyType,
+        attributes,
+        ...(publicHalf === undefined ? {} : { publicHalf }),
+        ...replacing(options, entry),
+        blob: options.blobOf(blobSha256),
+      };
+    }),
+  );
+
+const create = ({ options }: Restoration, entries: readonly Entry[]): Promise<BatchOutcome> =>
+  options.provider.create(
+    entries.map((entry) => ({
+      objectClass: entry.objectClass as 'public-key' | 'certificate',
+      ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),
+      attributes: entry.attributes,
+      ...replacing(options, entry),
+    })),
+  );
+
+const createData = (
+  { options: { provider, target, blobOf } }: Restoration,
+  { dataKey, entries }: { dataKey: Handle; entries: readonly Entry[] },
+): Promise<BatchOutcome> =>
+  provider.createData({
+    dataKey,
+    items: entries.map(({ objectId, attributes, blobSha256 }) => ({
+      attributes,
+      ciphertext: blobOf(blobSha256 ?? ''),
+      aad: aadOf(target.generation.group, objectId),
+    })),
+  });
+
+function replacing({ memory }: ApplyOptions, { objectId }: Entry): { replaces?: Handle } {
+  const replaces = memory.known.get(objectId)?.handle;
+  return replaces === undefined ? {} : { replaces };
+}
+
+/** Errors that concern the one object that the token has answered them for. */
+const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set(['HSM_REFUSED', 'BLOB_INVALID', 'ID_TAKEN', 'DOMAIN_KEY_UNTRUSTED']);
+
+const WHY: Partial<Record<ErrorCode, string>> = {
+  ID_TAKEN: 'the CKA_ID is taken',
+  DOMAIN_KEY_UNTRUSTED: 'the security officer does not trust the domain key',
+};
+
+function refusalOf(objectId: ObjectId, { code, returnValue }: NonNullable<BatchOutcome['failure']>): AntipodeError {
+  const answer =
+    returnValue === undefined ? 'the token grants more than the manifest allows' : `the HSM answered ${returnValue}`;
+  const why = WHY[code] ?? answer;
+  return new AntipodeError(code, `${why} when object ${objectId} was restored`, {
+    details: { objectId, ...(returnValue === undefined ? {} : { returnValue }) },
+  });
+}
+
+/** Records the objects that work as restored, and destroys the others. */
+async function proveBatch(
+  { options, domainKey, restored, refused }: Restoration,
+  { batch, unproven }: { batch: readonly Entry[]; unproven: Unproven },
+): Promise<void> {
+  const { provider, memory } = options;
+  const made = batch.filter(({ objectId }) => !refused.has(objectId));
+  const items = made.map((entry) => {
+    const handle = unproven.get(entry.objectId);
+    if (handle !== undefined) return proofItem(entry, handle);
+    throw new AntipodeError(
+      'MANIFEST_INVALID',
+      `object ${entry.objectId} names a data key that the manifest does not have`,
+      { details: { objectId: entry.objectId } },
+    );
+  });
+  const outcomes = new Map((await provider.prove(domainKey, items)).map((outcome) => [outcome.handle, outcome]));
+  const futile: Handle[] = [];
+  for (const entry of made) {
+    const { objectId } = entry;
+    const handle = unproven.get(objectId)!;
+    const outcome = outcomes.get(handle);
+    unproven.delete(objectId);
+    if (outcome?.proved === true) restored.set(objectId, { handle, proof: { digest: entryDigest(entry), outcome } });
+    else {
+      // An object that was changed in place is the only copy.
+      if (memory.known.get(objectId)?.handle !== handle) futile.push(handle);
+      refused.set(objectId, unprovenError(objectId));
+    }
+  }
+  await destroyAll(provider, futile, options);
+}
+
+const unprovenError = (objectId: ObjectId): AntipodeError =>
+  new AntipodeError('OBJECT_UNPROVEN', `object ${objectId} does not work after its restore`, {
+    details: { objectId },
+  });
