@@ -20,6 +20,11 @@ async function subject(token: AnyToken): Promise<Subject> {
   const opened = [provider];
   return {
     provider,
+    openAnother: async () => {
+      const another = await open();
+      opened.push(another);
+      return another;
+    },
     lose: async () => {
       process.kill(worker, 'SIGKILL');
     },

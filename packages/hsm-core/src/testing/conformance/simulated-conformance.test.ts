@@ -1,6 +1,6 @@
 import { seededPrng } from '@antipode/runtime';
+import { SimulatedHsm } from '../simulated-hsm.ts';
 import { providerConformance, type Subject } from './provider-conformance.ts';
-import { SimulatedHsm } from './simulated-hsm.ts';
 
 providerConformance({
   name: 'the simulated HSM',
@@ -11,6 +11,7 @@ providerConformance({
     const provider = hsm.open();
     return {
       provider,
+      openAnother: async () => hsm.open(),
       lose: async () => provider.lose(),
       halve: async () => {
         for (const object of hsm.objects) if (object.attributes.extractable === true) delete object.value;
