@@ -1,4 +1,7 @@
-/** The fifth step of a capture: tells which captured objects are deleted, which are hidden, and which were never restored. */
+/**
+ * The fifth step of a capture: tells which captured objects are deleted, which are hidden, and which were never
+ * restored.
+ */
 import type { Entry, Uncaptured } from '../model/generation.ts';
 import type { ObservedObject } from '../model/object.ts';
 import { type CaptureContext, isLive, isUnrestored } from './capture-context.ts';
@@ -7,7 +10,10 @@ import type { DoubtfulObject } from './sealing.ts';
 import type { UncapturedObject } from './uncaptured.ts';
 
 export interface Absence {
-  /** Entries that the generation keeps although no object matches them: the object is hidden, or was never restored here. */
+  /**
+   * Entries that the generation keeps although no object matches them: the object is hidden, or was never restored
+   * here.
+   */
   readonly kept: readonly Entry[];
   /** Deleted objects. */
   readonly gone: readonly Entry[];

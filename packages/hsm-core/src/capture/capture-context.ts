@@ -1,4 +1,7 @@
-/** What a capture is asked to do, and what it knows before it looks at the partition. Every step reads it, none changes it. */
+/**
+ * The order for a capture, and what is known before it looks at the partition. Every step reads it, and none changes
+ * it.
+ */
 import type { Clock, Prng } from '@antipode/runtime';
 import type { DomainKey, Keyring } from '../domain-key/keyring.ts';
 import type { Entry, Generation, SealedGeneration, Tombstone } from '../model/generation.ts';

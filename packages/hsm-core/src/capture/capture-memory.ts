@@ -1,8 +1,8 @@
-/** What the last capture of a partition leaves for the next one, in this process and nowhere else. */
+/** Keeps what one capture of a partition leaves for the next one, in this process only. */
 import type { Handle, ObjectId } from '../model/object.ts';
 
 export interface Remembered {
-  /** The first look of that capture: what has not changed since is as that generation has it. */
+  /** Number of the first look of that capture. An object that did not change since is as that generation has it. */
   readonly look: number;
   /** What decided, besides the objects themselves, which of them that capture took. */
   readonly filterKey: string;
@@ -10,14 +10,16 @@ export interface Remembered {
 }
 
 /**
- * Which handle is which object, in the generation that was captured last through one provider. It counts only while that
- * generation is the newest: one that was signed and then not stored leaves no trace here. Make a new one with a new provider.
+ * Which handle is which object, in the generation that was last captured through one provider. It counts only while
+ * that generation is the newest. So a generation that was signed and never stored leaves no trace here.
+ *
+ * A new provider needs a new memory.
  */
 export class CaptureMemory {
   #generation: string | undefined;
   #remembered: Remembered | undefined;
 
-  /** What is known of the objects of a generation: nothing, unless it is the one remembered. */
+  /** Returns undefined for any generation but the remembered one. */
   of(generation: string | undefined): Remembered | undefined {
     return generation === this.#generation ? this.#remembered : undefined;
   }
@@ -27,7 +29,7 @@ export class CaptureMemory {
     this.#remembered = remembered;
   }
 
-  /** The partition was changed by an apply: objects are recognised anew next time. */
+  /** Called when an apply has changed the partition. The next capture recognises every object again. */
   forget(): void {
     this.#remembered = undefined;
   }

@@ -1,10 +1,11 @@
 /**
- * Captures a partition into a generation. The steps are: scan, match, classify, seal, explain what is absent, count losses,
- * name what is uncaptured, sign. Each step takes values and returns values; only the provider has side effects.
+ * Captures a partition into a generation. The steps are: scan, match, classify, seal, explain what is absent, count
+ * losses, name what is uncaptured, sign. Each step takes values and returns values; only the provider has side effects.
  *
- * An unchanged object keeps its entry and blob byte for byte, even if another member captured it. A captured object stays in
- * the generations although the token refuses to give it again. It leaves them by the group's filter, or as a tombstone when
- * two looks did not see it. A reseal under another domain key also reports what the token does not wrap any more.
+ * An unchanged object keeps its entry and blob byte for byte, even if another member captured it. A captured object
+ * stays in the generations although the token refuses to give it again. It leaves them by the group's filter, or as a
+ * tombstone when two looks did not see it. A reseal under another domain key also reports what the token does not wrap
+ * any more.
  *
  * A capture stores and sends nothing, and knows no roles: the agent journals, fences and decides when (I1, I2).
  */
@@ -32,8 +33,8 @@ export interface CaptureResult {
   /** Absent if nothing changed since the previous generation of the same tenure, and if the capture is held. */
   readonly sealed?: SealedGeneration;
   /**
-   * The capture would lose more than its limit: the token was emptied or initialised again, or everything in it changed at
-   * once. Nothing was sealed, and an operator decides.
+   * The capture would lose more than its limit: the token was emptied or initialised again, or everything in it changed
+   * at once. Nothing was sealed, and an operator decides.
    */
   readonly held?: HeldCapture;
   /** Attributes that no replica gets, of the objects that this capture read. For all other objects nothing changed. */
@@ -98,7 +99,7 @@ export async function captureGeneration(options: CaptureOptions): Promise<Captur
 const notCarriedOf = (captured: readonly CapturedObject[]): Map<ObjectId, readonly string[]> =>
   new Map(captured.map(({ object, entry }) => [entry.objectId, object.notCarried ?? []]));
 
-/** What the previous generation reports as uncaptured of objects that did not change. */
+/** Unchanged objects that the previous generation reports as uncaptured. */
 function carriedUncaptured({ previous }: CaptureContext, { carried }: Scan): Uncaptured[] {
   const ids = carriedIds(carried);
   return previous?.uncaptured.filter(({ objectId }) => ids.has(objectId)) ?? [];
@@ -130,7 +131,7 @@ function generationOf(
   };
 }
 
-/** What the next capture may rely on: which object has which handle, captured or not. */
+/** Keeps for the next capture which object has which handle, captured or not. */
 function memoryOf(
   { filterKey }: CaptureContext,
   {

@@ -1,6 +1,6 @@
 /**
- * The third step of a capture: decides for each candidate whether its sealed form still serves, whether its value must be
- * sealed, or why it stays uncaptured.
+ * The third step of a capture: decides for each candidate whether its sealed form still serves, whether its value must
+ * be sealed, or why it stays uncaptured.
  */
 import { bytesEqual, Pace, sha256Hex } from '@antipode/runtime';
 import type { Entry } from '../model/generation.ts';
@@ -58,8 +58,9 @@ export const isSealed = ({ objectClass }: { objectClass: ObservedObject['objectC
   isWrapped(objectClass) || objectClass === 'data';
 
 /**
- * A reseal cannot keep the entry of an object that only the first look saw, so it reads the object again. An object that were
- * merely reported as uncaptured would leave the generations without a tombstone, and stay alive at every standby.
+ * A reseal cannot keep the entry of an object that only the first look saw, so it reads the object again. An object
+ * that were merely reported as uncaptured would leave the generations without a tombstone, and stay alive at every
+ * standby.
  */
 async function withoutVanished(
   { options, isReseal }: CaptureContext,
@@ -95,8 +96,9 @@ function reasonAgainst(
 }
 
 /**
- * Tells whether the manifest has no room left for an object that travels in it. Anybody can make such objects without a PIN
- * and without end, and no member takes a manifest above its limit. Objects that were captured before always have room.
+ * Tells whether the manifest has no room left for an object that travels in it. Anybody can make such objects without a
+ * PIN and without end, and no member takes a manifest above its limit. Objects that were captured before always have
+ * room.
  */
 function manifestRoom({ options, live }: CaptureContext): (object: ObservedObject) => boolean {
   const bytesMax = options.shownBytesMax ?? SHOWN_BYTES_MAX;
@@ -112,8 +114,8 @@ function manifestRoom({ options, live }: CaptureContext): (object: ObservedObjec
 }
 
 /**
- * Whether the object was deleted under an earlier active member, and this token has kept it. An object that was not here when
- * the tenure began was made again, or restored by an operator, and is alive.
+ * Whether the object was deleted under an earlier active member, and this token has kept it. An object that was not
+ * here when the tenure began was made again, or restored by an operator, and is alive.
  */
 function isKeptTombstone(context: CaptureContext, entry: Entry): boolean {
   const { options, previous, buried, isFirstOfTenure } = context;
@@ -125,7 +127,9 @@ function isKeptTombstone(context: CaptureContext, entry: Entry): boolean {
   return before !== undefined && before.reason !== 'settling';
 }
 
-/** Whether the sealed form cannot serve: its key is retired, its blob is lost, it was buried, or the data has changed. */
+/**
+ * Whether the sealed form cannot serve: its key is retired, its blob is lost, it was buried, or the data has changed.
+ */
 function mustSeal(
   context: CaptureContext,
   { candidate, reason }: { candidate: Candidate; reason: UncapturedReason | undefined },
@@ -146,7 +150,9 @@ function isLost({ options: { lost }, previous }: CaptureContext, { blobSha256, d
   return [blobSha256, dataKey?.blobSha256].some((blob) => blob !== undefined && lost.has(blob));
 }
 
-/** The entry of an object whose sealed form still serves. Only two equal reads without a refusal change its attributes. */
+/**
+ * The entry of an object whose sealed form still serves. Only two equal reads without a refusal change its attributes.
+ */
 function keptEntry(
   { examined, readTwice }: Candidate,
   { before, reason }: { before: Entry; reason: UncapturedReason | undefined },
@@ -164,7 +170,7 @@ function keptEntry(
   return entryOf({ object, objectId: before.objectId, before, sealed });
 }
 
-/** Whether the token shows the public half of a captured private key whose entry has none. */
+/** Whether the token shows the public half of a captured private key whose entry lacks it. */
 const showsMore = ({ object, blob }: Examined, { objectClass, publicHalf, blobSha256 }: Entry): boolean =>
   objectClass === 'private-key' &&
   publicHalf === undefined &&

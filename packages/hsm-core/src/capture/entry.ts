@@ -1,6 +1,6 @@
 /**
- * The manifest entry of an object as it is seen now, given how it was captured before: what a token cannot read back is
- * carried forward, so that a promoted standby captures as truthfully as the first source did.
+ * Makes the manifest entry of an object from what the token shows now and from its captured entry. Attributes that a
+ * token cannot read back are carried forward. So a promoted standby captures as truthfully as the first source did.
  */
 import { hex } from '@antipode/runtime';
 import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
@@ -9,7 +9,7 @@ import { OBJECT_ID_BYTES, type ObjectClass, type ObjectId, type ObservedObject }
 import type { CaptureContext } from './capture-context.ts';
 import type { Candidate } from './match.ts';
 
-/** Where the value of an object is sealed; empty for what travels in the manifest. */
+/** Where the value of an object is sealed. Empty if the value is in the manifest itself. */
 export type Sealed = Partial<Pick<Entry, 'blobSha256' | 'blobSize' | 'dataKeyId' | 'valueTag'>>;
 
 export function entryOf(options: {
@@ -21,7 +21,7 @@ export function entryOf(options: {
   const { object, objectId, before, sealed } = options;
   const { keyType } = object;
   const publicHalf = before?.publicHalf ?? object.publicHalf;
-  // A secret whose length the token does not tell: RFC 5649 gives it, rounded up to 8 bytes (AES keys are multiples).
+  // If the token does not report the length of a secret, its blob does. RFC 5649 rounds up to 8 bytes, as AES keys are.
   const sizeBits =
     before?.sizeBits || object.sizeBits || (keyType === 'aes' && sealed.blobSize ? (sealed.blobSize - 8) * 8 : 0);
   return {
@@ -36,7 +36,9 @@ export function entryOf(options: {
   };
 }
 
-/** Whether an attribute that counts is another than in the entry. A replica that is sensitive is narrowed, not changed. */
+/**
+ * Whether an attribute that counts differs from the entry. A replica that became sensitive is narrowed, not changed.
+ */
 export function differs(object: ObservedObject, before: Entry): boolean {
   const objectClass = before.objectClass;
   const seen = comparableAttributes({ objectClass, attributes: object.attributes });
@@ -52,7 +54,7 @@ export function differs(object: ObservedObject, before: Entry): boolean {
 
 const DATES = ['startDate', 'endDate'] as const;
 
-/** What is portable as read now; what a token cannot read back as the first source gave it. */
+/** Portable attributes as read now, and the other ones as the first source gave them. */
 function carriedForward(object: ObservedObject, before: Entry | undefined): Attributes {
   if (before === undefined) return object.attributes;
   const attributes: Attributes = { ...object.attributes };
@@ -66,7 +68,9 @@ function carriedForward(object: ObservedObject, before: Entry | undefined): Attr
   return attributes;
 }
 
-/** The entry of an object that a capture seals. An object that was not read twice alike keeps its captured attributes. */
+/**
+ * The entry of an object that a capture seals. An object that was not read twice alike keeps its captured attributes.
+ */
 export function newEntryOf(
   context: CaptureContext,
   {

@@ -1,23 +1,25 @@
 /**
- * What a group keeps at its site: objects that never leave, by class, CKA_ID or CKA_LABEL.
+ * The rules by which objects of a group never leave their site: by class, CKA_ID or CKA_LABEL.
  *
- * A rule compares what people see. Tools print a label without its padding and its zero bytes, so a key whose label is
- * `site-key` and a zero byte is `site-key` to everybody who writes rules. Where a doubt remains, the object stays: a key that
- * stays too long can be sent later, a key that has left cannot be called back.
+ * A rule compares what people see. Tools print a label without its padding and its zero bytes. So a key whose label is
+ * `site-key` and a zero byte is `site-key` to everybody who writes rules.
+ *
+ * In doubt the object stays. A key that stayed too long can be sent later, and a key that has left cannot be called
+ * back.
  */
 import { hex } from '@antipode/runtime';
 import type { ObservedObject } from '../model/object.ts';
 
-/** Objects that never leave: excluded when any rule matches. */
+/** An object never leaves if any rule matches it. */
 export interface ObjectFilter {
-  /** CKA_ID, hexadecimal. An id that is padded with zero bytes, blanks or 0xff is the same id. */
+  /** CKA_ID, hexadecimal. Padding with zero bytes, blanks or 0xff makes no other id. */
   readonly excludeIds: readonly string[];
   /** CKA_LABEL, shell pattern with `*` and `?`. */
   readonly excludeLabels: readonly string[];
   readonly excludeClasses: readonly string[];
   /** Whether labels are compared without regard to case. */
   readonly ignoreCase?: boolean;
-  /** Rules of the site itself, which no coordinator can lift. */
+  /** Rules of the site itself. No coordinator can lift them. */
   readonly ofSite?: ObjectFilter;
 }
 
@@ -32,13 +34,13 @@ interface CompiledRule extends FilterRule {
   readonly matches: (object: Seen) => boolean;
 }
 
-/** By filter: a capture asks once for each of its objects. */
+/** Compiled once per filter, since a capture asks for each of its objects. */
 const compiled = new WeakMap<ObjectFilter, readonly CompiledRule[]>();
 
 export const isExcluded = (object: Seen, filter: ObjectFilter): boolean =>
   rulesOf(filter).some(({ matches }) => matches(object));
 
-/** The rules in the order of the declaration, each with the objects that it matches alone. */
+/** The rules in the order of their declaration, each with the objects that it matches. */
 export function matchesByRule<One extends Seen>(
   objects: readonly One[],
   filter: ObjectFilter,
@@ -83,27 +85,27 @@ function labelRule(value: string, ignoreCase: boolean): CompiledRule['matches'] 
 }
 
 /**
- * A label as people see it: Unicode normal form NFKC (a composed and a decomposed umlaut are one, as are wide and ordinary
- * letters), without zero bytes, control characters and invisible ones, white space for one blank, none at either end.
- * Letters of different scripts that look alike stay different.
+ * A label as people see it, in Unicode normal form NFKC: a composed and a decomposed umlaut are one, and so are wide
+ * and ordinary letters. Zero bytes, control characters and invisible characters are removed. White space becomes one
+ * blank, and is removed at both ends. Letters of different scripts that look alike stay different.
  */
 export function seenForm(text: string, { ignoreCase }: { ignoreCase: boolean }): string {
   const seen = text
     .normalize('NFKC')
     .replace(INVISIBLE, '')
-    // What was kept apart by an invisible character may compose now.
+    // Characters that an invisible one kept apart may compose now.
     .normalize('NFKC')
     .replace(/\s+/gu, ' ')
     .replace(PADDING, '');
   return ignoreCase ? seen.toUpperCase().toLowerCase() : seen;
 }
 
-/** All control and format characters but white space. */
+/** All control and format characters except white space. */
 const INVISIBLE = /(?![\t-\r])[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]/gu;
-/** Blanks, and 0xff as either encoding reads it. */
+/** Blanks, and 0xff as both encodings read it. */
 const PADDING = /^[ ÿ\uFFFD]+|[ ÿ\uFFFD]+$/gu;
 
-/** Shell pattern with `*` and `?`, matched in linear time: the pattern is an operator's, the label anybody's. */
+/** Matches a shell pattern with `*` and `?` in linear time: anybody can choose the label. */
 export function matchesPattern(label: string, shellPattern: string): boolean {
   // By characters: an emoji is one.
   const [text, pattern] = [[...label], [...shellPattern]];

@@ -30,7 +30,7 @@ export interface HeldCapture {
   readonly limit: number;
 }
 
-/** What a capture is about to record. */
+/** The parts of a generation that is about to be made. */
 interface Outcome {
   /** Entries of the new generation whose objects are in the partition. */
   readonly entries: readonly Entry[];
@@ -77,8 +77,8 @@ function refusedLosses({ live, previous }: CaptureContext, { uncaptured }: Outco
 }
 
 /**
- * Objects that a reseal cannot seal under the new domain key, so that they and their sound copies would leave the generations:
- * damaged ones, those that need a trusted key, and those that the token may only hide.
+ * Objects that a reseal cannot seal under the new domain key: damaged ones, those that need a trusted key, and those
+ * that the token may only hide. They and their sound copies would leave the generations.
  */
 function unsealableLosses(
   { options, live }: CaptureContext,
@@ -95,8 +95,8 @@ function unsealableLosses(
 }
 
 /**
- * Whether an operator is asked about its loss. Anybody makes and destroys objects that are not private without a PIN. Such an
- * object neither holds a capture, nor makes room for the loss of keys.
+ * Whether an operator is asked about its loss. Anybody makes and destroys objects that are not private without a PIN.
+ * Such an object neither holds a capture, nor makes room for the loss of keys.
  */
 const countsAsLoss = ({ objectClass, attributes }: Entry): boolean =>
   isWrapped(objectClass) || attributes.private !== false;

@@ -1,6 +1,6 @@
 /**
- * The second step of a capture: finds for each sighting the entry of the previous generation that it is. The order is: by a
- * known handle and the value, by the value alone, by the value under an older domain key, by names.
+ * The second step of a capture: finds for each sighting the entry of the previous generation that it is. The order is:
+ * by a known handle and the value, by the value alone, by the value under an older domain key, by names.
  *
  * The last step keeps an entry whose object is present and does not answer, so that the generation does not lose it.
  */
@@ -85,8 +85,8 @@ async function matchByHandle(
 }
 
 /**
- * An object that was deleted before the domain key changed is recognised by its blob under the key of that time. No capture
- * has sealed its tombstone again. Unrecognised, it would pass for new and come back to life at every member.
+ * An object that was deleted before the domain key changed is recognised by its blob under the key of that time. No
+ * capture has sealed its tombstone again. Unrecognised, it would pass for new and come back to life at every member.
  */
 async function matchBuried(
   { options, previous }: CaptureContext,

@@ -1,4 +1,6 @@
-/** Damaged, or replaced? Storage that rots and applications that replace keys under their names, in a simulated token. */
+/**
+ * Damaged, or replaced? Storage that rots and applications that replace keys under their names, in a simulated token.
+ */
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Entry, SealedGeneration } from '../model/generation.ts';
 import type { ObservedObject } from '../model/object.ts';

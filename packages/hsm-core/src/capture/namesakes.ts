@@ -1,8 +1,12 @@
 /**
- * An object bears the class, type and names of one that was captured and cannot be found: is it the same, which only does not
- * answer; is it damaged; or was the old one replaced? The reasoning is ADR 0017. In short: a value that the token gives, or
- * refuses with an answer, is believed; a check value that stayed while the value changed is damage; a new handle beside a
- * vanished one, or a whole new public half, is a replacement; and where nothing tells, a person is asked.
+ * Judges an object with the class, type and names of a captured one that cannot be found. It is the same object, and
+ * only does not answer. Or it is damaged. Or it is another object, which replaced the captured one. ADR 0017 has the
+ * reasoning:
+ *
+ * - A value that the token gives is believed, and so is a refusal with an answer.
+ * - A check value that stayed while the value changed means damage.
+ * - A new handle beside a vanished one, or a whole new public half, means a replacement.
+ * - If nothing tells, an operator decides.
  */
 import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
 import { ATTRIBUTES, type AttributeName } from '../model/attributes.ts';
@@ -11,28 +15,28 @@ import type { Handle, ObjectId, ObservedObject } from '../model/object.ts';
 import { type Examined, isPadded } from '../provider/recognise.ts';
 
 export type Verdict =
-  /** The object that was captured: its token does not give it just now, or gives it to nobody any more. */
+  /** The captured object. Its token does not give it just now, or gives it to nobody any more. */
   | 'same'
-  /** Another value under the names of the old: damaged, or replaced where nothing shows it. */
+  /** Another value under the captured names: damaged, or replaced without a sign of it. */
   | 'changed'
-  /** Another object. The old one is gone. */
+  /** Another object. The captured one is gone. */
   | 'replaced';
 
-/** What is known of this token beside what it shows. */
+/** Facts about this token that its objects do not show. */
 export interface Circumstances {
-  /** Handles of the capture before, through the same provider. */
+  /** Handles of the previous capture through the same provider. */
   readonly handles: ReadonlyMap<Handle, ObjectId> | undefined;
-  /** Handles that are there now. */
+  /** Handles that exist now. */
   readonly present: ReadonlySet<Handle>;
   /** The device gives the handle of a destroyed object to the next one. */
   readonly reusesHandles: boolean;
-  /** Objects of this token may have been restored into it: those show no check value, whatever they showed at the source. */
+  /** Objects of this token may have been restored. A restored object shows no check value. */
   readonly hasRestored: boolean;
 }
 
 /**
- * Pairs objects that were recognised by nothing with absent entries of their class, type and names, each at most once, and
- * judges each pair. Without the pairs that are `replaced`.
+ * Pairs unrecognised objects with absent entries of their class, type and names, each at most once, and judges each
+ * pair. The result has no pair that is `replaced`.
  */
 export function pairNamesakes(
   examined: readonly Examined[],
@@ -67,7 +71,7 @@ export function judge(one: Examined, entry: Entry, circumstances: Circumstances)
         ? 'same'
         : judgeReadable(one.object.attributes.value, entry.attributes.value);
     case 'data':
-      // An application may write another value into the object that it has; what was sealed of it is sealed anew then.
+      // An application may write another value into its data object. The capture then seals the object again.
       return isUnderItsHandle(one, entry, circumstances) ? 'same' : 'replaced';
   }
 }
@@ -99,7 +103,7 @@ function judgePrivate(one: Examined, entry: Entry, circumstances: Circumstances)
   return isInAnotherPlace(one, entry, circumstances) ? 'replaced' : 'changed';
 }
 
-/** As many bytes at least differ between two values that have nothing to do with each other. Rot alters a few. */
+/** Two unrelated values differ in at least this many bytes. Damage changes a few. */
 const BYTES_OF_ANOTHER = 16;
 
 function judgeReadable(now: Uint8Array | undefined, then: Uint8Array | undefined): Verdict {
@@ -110,20 +114,20 @@ function judgeReadable(now: Uint8Array | undefined, then: Uint8Array | undefined
   return differing < BYTES_OF_ANOTHER ? 'changed' : 'replaced';
 }
 
-/** Whether the token has said of the key that it does not give it: not that it could not, just now. */
+/** Whether the token has answered that it does not give the key, and not merely failed to give it just now. */
 function hasAnswered({ object, refusal }: Examined, entry: Entry): boolean {
   const { attributes } = object;
   if (attributes.extractable === false || isPadded(object)) return true;
-  // A captured key of which only a trusted key gets an answer is not another one while there is no trusted key.
+  // A captured key that only a trusted key may wrap cannot answer without one. It may still be the captured key.
   if (attributes.wrapWithTrusted === true && entry.attributes.wrapWithTrusted !== true) return true;
   return refusal === 'unextractable' || refusal === 'not-wrappable' || object.hasTemplate === true;
 }
 
-/** Whether it has the handle of the captured object, on a device that gives a handle to one object only. */
+/** Whether the object has the handle of the captured one, on a device that gives no handle twice. */
 const isUnderItsHandle = ({ object }: Examined, { objectId }: Entry, { handles, reusesHandles }: Circumstances) =>
   !reusesHandles && handles?.get(object.handle) === objectId;
 
-/** Whether the captured object had a handle that is gone, and this one was not there before. Rot changes no handle. */
+/** Whether the captured object's handle is gone and this handle is new. Damage does not change a handle. */
 function isInAnotherPlace({ object }: Examined, { objectId }: Entry, { handles, present }: Circumstances): boolean {
   if (handles === undefined || handles.has(object.handle)) return false;
   const before = [...handles].find(([, known]) => known === objectId);
@@ -131,8 +135,8 @@ function isInAnotherPlace({ object }: Examined, { objectId }: Entry, { handles, 
 }
 
 /**
- * Whether an object is the one of an entry in class, type, names and every attribute that tells no value. Without a name it is
- * nobody's twin.
+ * Whether an object equals an entry in class, type, names and every attribute that does not tell the value. An object
+ * without a name is nobody's twin.
  */
 export function isTwin(object: ObservedObject, entry: Entry): boolean {
   const { objectClass, attributes } = object;

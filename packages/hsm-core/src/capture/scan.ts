@@ -1,6 +1,7 @@
 /**
- * The first step of a capture: two looks at the partition. The second look covers what is new, changed or missing. The token
- * wraps what the capture will most likely need while the second look waits, so that every wrap lies between two equal reads.
+ * The first step of a capture: two looks at the partition. The second look covers what is new, changed or missing. The
+ * token wraps what the capture will most likely need while the second look waits, so that every wrap lies between two
+ * equal reads.
  */
 import { Pace } from '@antipode/runtime';
 import type { Entry } from '../model/generation.ts';
@@ -110,8 +111,8 @@ async function carriedIn({ remembered, live }: CaptureContext, first: View): Pro
 }
 
 /**
- * Reads the unchanged objects that have no entry. The name of an uncaptured object depends on all objects like it. An object
- * with the name of a deleted one must be recognised by its value again, or it would pass for new.
+ * Reads the unchanged objects that have no entry. The name of an uncaptured object depends on all objects like it. An
+ * object with the name of a deleted one must be recognised by its value again, or it would pass for new.
  */
 async function readUnnamed(
   { options, remembered, buried }: CaptureContext,
@@ -128,8 +129,9 @@ async function readUnnamed(
 }
 
 /**
- * A new or changed object counts only if two reads at least 250 ms apart are equal: another process may be making it. An
- * object counts as gone only if neither look sees it. Without known handles, the second look has to search for missing objects.
+ * A new or changed object counts only if two reads at least 250 ms apart are equal: another process may be making it.
+ * An object counts as gone only if neither look sees it. Without known handles, the second look has to search for
+ * missing objects.
  */
 async function lookAgain(
   context: CaptureContext,
@@ -172,8 +174,9 @@ class Examiner {
   }
 
   /**
-   * Wraps and tags what only that recognises, under the domain key of the previous generation. An object with a known handle
-   * is examined too: the look reports it because it differs from what was read there before. It may be another object.
+   * Wraps and tags what only that recognises, under the domain key of the previous generation. An object with a known
+   * handle is examined too: the look reports it because it differs from what was read there before. It may be another
+   * object.
    */
   async examine(objects: readonly ObservedObject[]): Promise<Examined[]> {
     const { provider, keyring, group, domainKeyVersion } = this.#context.options;

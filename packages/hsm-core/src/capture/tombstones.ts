@@ -23,7 +23,8 @@ export function tombstonesOf(
   const { options, previous, buried } = context;
   const { epoch, number, retentionMs = RETENTION_MS, isExpired = () => false } = options;
   const captured = new Set(entries.map(({ objectId }) => objectId));
-  // The tombstone of an object that is still in this token stays. Without it the object would pass for new, and come back.
+  // The tombstone of an object that is still in this token stays. Without it the object would pass for new, and come
+  // back.
   const present = new Set(uncaptured.flatMap(({ objectId, reason }) => (reason === 'deleted' ? objectId : [])));
   const kept = [...buried.values()].filter(
     (tombstone) =>

@@ -1,4 +1,4 @@
-/** What a capture leaves out: why, and under which name it stands in the manifest. */
+/** Objects that a capture does not take: the reason for each, and the name by which the manifest reports it. */
 import { hex } from '@antipode/runtime';
 import { attributesOf, encodeAttribute } from '../model/attributes.ts';
 import type { Uncaptured } from '../model/generation.ts';
@@ -11,16 +11,16 @@ import {
 } from '../model/object.ts';
 import { isPadded } from '../provider/recognise.ts';
 
-/** Of a data object. A larger one would not fit the messages between agents, and with it no generation that has it. */
+/** The largest data object. A larger one does not fit the messages between agents, nor does a generation with it. */
 export const DATA_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Of one certificate or public key: chains and extensions of the real world take some ten kilobytes. */
+/** The largest certificate or public key. Real chains and extensions take some ten kilobytes. */
 export const SHOWN_OBJECT_BYTES_MAX = 256 * 1024;
 
-/** Of all of them in one generation: a quarter of the largest manifest that a member takes. */
+/** The most that all of them may take in one generation: a quarter of the largest manifest that a member accepts. */
 export const SHOWN_BYTES_MAX = 64 * 1024 * 1024;
 
-/** What an object takes in the manifest, more or less, where it is not sealed. */
+/** About how many bytes an object takes in the manifest if it is not sealed. */
 export function shownBytes({
   objectClass,
   attributes,
@@ -35,13 +35,13 @@ export function shownBytes({
 export interface UncapturedObject {
   readonly object: ObservedObject;
   readonly reason: UncapturedReason;
-  /** Where it was captured before. */
+  /** Present if the object was captured before. */
   readonly objectId: ObjectId | undefined;
 }
 
 /**
- * Why what is read of an object keeps it from being sealed. The length of a secret counts once, as its token may forget it.
- * `hasTrusted`: there is a key that may wrap what only a trusted key may.
+ * The reason why an object cannot be sealed, by what is read of it. An unknown length counts only at the first capture,
+ * since a token may forget it. `hasTrusted`: a trusted key is available.
  */
 export function reasonOf(
   object: ObservedObject,
@@ -63,7 +63,10 @@ export function reasonOf(
   return keyType === 'generic-secret' && sizeBits === 0 && isNew ? 'length-unknown' : undefined;
 }
 
-/** What was never captured is named by a keyed tag of what can be read of it: stable, and it tells nothing. */
+/**
+ * Names an object that was never captured by a keyed tag of what can be read of it. The name is stable and tells
+ * nothing.
+ */
 export async function nameUncaptured(
   uncaptured: readonly UncapturedObject[],
   tag: (values: readonly Uint8Array[]) => Promise<readonly Uint8Array[]>,

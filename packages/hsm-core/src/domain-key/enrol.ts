@@ -1,10 +1,11 @@
 /**
- * How a domain key reaches the partitions of its domain: an authenticated ECDH exchange between two tokens, once per
- * member and version, the birthplace included (design section 4, Exchange).
+ * Brings a domain key to the partitions of its domain by an authenticated ECDH exchange between two tokens. There is
+ * one exchange per member and version, including the birthplace (design section 4, Exchange).
  *
- * Each side's identity key signs the transcript; each side checks the other's identity against pins from its own
- * configuration, so that neither a relay nor a coordinator can stand in between. The domain key exists in an extractable
- * form only as a session object of the birthplace, for the time of one distribution.
+ * Each side's identity key signs the transcript. Each side checks the other identity against pins from its own
+ * configuration, so neither a relay nor a coordinator can get between them.
+ *
+ * The domain key is extractable only as a session object of the birthplace, and only during one distribution.
  */
 import { AntipodeError, bytesEqual, type Clock, type Prng, sha256 } from '@antipode/runtime';
 import { hasOfficerKey, hasReceivingKey, isOfficerKeyOf, receivesFor } from '../model/identity.ts';
@@ -23,9 +24,12 @@ export interface ExchangeOffer {
   readonly nonce: Uint8Array;
   /** Fresh ECDH P-256 point, uncompressed. */
   readonly point: Uint8Array;
-  /** SubjectPublicKeyInfo of the responder's receiving key, where its identity names one. */
+  /** SubjectPublicKeyInfo of the responder's receiving key, if its identity names one. */
   readonly receiver?: Uint8Array;
-  /** SubjectPublicKeyInfo of the responder's officer key, where its identity names one: it wants a trusted key too. */
+  /**
+   * SubjectPublicKeyInfo of the responder's officer key, if its identity names one. The responder then wants a trusted
+   * key too.
+   */
   readonly officer?: Uint8Array;
 }
 
@@ -40,12 +44,12 @@ export interface CompleteExchange {
   readonly exchangeId: string;
   /** The domain key under the agreed key, RFC 5649. */
   readonly wrappedKey: Uint8Array;
-  /** The trusted key of the version, for the officer key, under the agreed key. */
+  /** The trusted key of the version, wrapped for the officer key and under the agreed key. */
   readonly wrappedTrustedKey?: Uint8Array;
   readonly signature: Uint8Array;
 }
 
-/** The way to one member: in process or over the wire. Relays nothing to disk or log. */
+/** The way to one member, in process or over the wire. It writes nothing to disk or log. */
 export interface ExchangeTransport {
   readonly serial: string;
   begin(message: BeginExchange): Promise<{ offer: ExchangeOffer; signature: Uint8Array }>;
@@ -53,13 +57,13 @@ export interface ExchangeTransport {
 }
 
 const NONCE_BYTES = 32;
-/** An exchange that is begun and not completed keeps a session key; it is forgotten after this long. */
+/** An exchange that is begun keeps a session key. After this time it is forgotten. */
 const EXCHANGE_MS_MAX = 60_000;
 const EXCHANGES_MAX = 16;
 
 type Step = 'answer' | 'delivery' | 'receipt';
 
-/** Everything that both sides must agree on, length-prefixed, under a prefix of its own and the name of the step. */
+/** Everything that both sides must agree on, with lengths, under a prefix of its own and the name of the step. */
 function transcript(
   step: Step,
   {
@@ -124,8 +128,8 @@ function checkPeer(
 }
 
 /**
- * The key under which the domain key is sent. An identity that names one gets nothing under another, or under none: the pin is
- * over both.
+ * The key under which the domain key is sent. An identity that names a receiving key gets nothing under any other key,
+ * nor without one. The pin covers both.
  */
 function receiverOf({ serial, identity, receiver }: ExchangeOffer): { receiver?: Uint8Array } {
   if (!hasReceivingKey(identity)) return {};
@@ -134,7 +138,7 @@ function receiverOf({ serial, identity, receiver }: ExchangeOffer): { receiver?:
   return { receiver };
 }
 
-/** The key under which the trusted key is sent. One without any wants none. */
+/** The key under which the trusted key is sent. A responder without an officer key wants no trusted key. */
 function officerOf({ serial, identity, officer }: ExchangeOffer): Uint8Array | undefined {
   if (!hasOfficerKey(identity) || !officer?.length) return undefined;
   if (!isOfficerKeyOf(identity, officer))
@@ -142,14 +146,14 @@ function officerOf({ serial, identity, officer }: ExchangeOffer): Uint8Array | u
   return officer;
 }
 
-/** What both sides sign of a delivery. */
+/** The parts of a delivery that both sides sign. */
 const deliveredIn = ({ wrappedKey, wrappedTrustedKey }: Omit<CompleteExchange, 'exchangeId' | 'signature'>) =>
   [wrappedKey, wrappedTrustedKey].flatMap((wrapped) => (wrapped?.length ? [sha256(wrapped)] : []));
 
 export interface Distribution {
   readonly confirmedSerials: readonly string[];
   readonly failures: readonly { readonly serial: string; readonly error: AntipodeError }[];
-  /** By which everybody can tell that they hold the same key. */
+  /** Members with equal check tags hold the same key. */
   readonly checkTag: Uint8Array | undefined;
 }
 
@@ -161,19 +165,19 @@ interface DistributionOptions {
   readonly group: string;
   readonly version: number;
   readonly members: readonly ExchangeTransport[];
-  /** Whether the identity is pinned for the partition that the offer names, at the site that it is asked at. */
+  /** Whether the identity is pinned for the partition that the offer names. */
   readonly isPinned: (identitySha256: string, offer: ExchangeOffer) => boolean;
 }
 
 /**
- * Makes a new domain key in this token and brings it to every member, or to none as far as can be known before: nothing is
- * installed anywhere until each has answered and is pinned. A member that fails after that gets the next version.
+ * Makes a new domain key in this token and brings it to every member. Nothing is installed anywhere until each member
+ * has answered and is pinned. A member that fails after that gets the next version.
  */
 export async function distributeDomainKey(options: DistributionOptions): Promise<Distribution> {
   const { provider, members } = options;
   const session: Handle[] = [];
   const failures: { serial: string; error: AntipodeError }[] = [];
-  /** The results of those that succeed; the others stand in `failures`. */
+  /** The results of the members that succeed. The others are in `failures`. */
   const attempt = async <T>(serial: string, work: () => Promise<T>): Promise<T[]> => {
     try {
       return [await work()];
@@ -288,11 +292,11 @@ export class ExchangeResponder {
     clock: Clock;
     serial: string;
     isPinned: (group: string, identitySha256: string) => boolean;
-    /** Whether a version is recorded already: none is ever installed twice. */
+    /** Whether a version is recorded already. No version is ever installed twice. */
     holds: (group: string, version: number) => boolean;
-    /** Durable on return; the key is installed only after it. */
+    /** Durable on return. Only then is the key installed. */
     announce: (ckaId: Uint8Array) => void;
-    /** Durable on return; the receipt is given only after it. */
+    /** Durable on return. Only then is the receipt given. */
     remember: (record: DomainKeyRecord, trusted?: TrustedKeyRecord) => void;
   }) {
     this.#options = options;
@@ -323,7 +327,10 @@ export class ExchangeResponder {
     return { offer: answer, signature: await provider.signAsIdentity(keyring.identity.handle, input) };
   }
 
-  /** @throws EXCHANGE_REFUSED; then nothing is installed */
+  /**
+   * Installs nothing if it throws.
+   * @throws EXCHANGE_REFUSED
+   */
   async complete({
     exchangeId,
     signature,
@@ -332,7 +339,7 @@ export class ExchangeResponder {
     const { provider, keyring, prng, serial, announce, remember } = this.#options;
     const open = this.#open.get(exchangeId);
     if (open === undefined) refuse('this exchange is not open', { serial });
-    // Whatever comes of it, it is over: neither message can be played again.
+    // The exchange ends here, whatever the outcome. Neither message can be replayed.
     this.#open.delete(exchangeId);
     const { begun, answer, ephemeral } = open;
     const session: Handle[] = [ephemeral];

@@ -1,6 +1,8 @@
 /**
- * The partition's own keys, found again after every start: the identity key and the domain keys. They are known by the
- * journal's records and proved by use, never by label, and are never captured. A missing one is an alarm of its own.
+ * Finds the partition's own keys after every start: the identity key and the domain keys. The journal's records and a
+ * proof by use identify them. A label never does.
+ *
+ * They are never captured. A missing one is an alarm of its own.
  */
 import { AntipodeError, type Prng } from '@antipode/runtime';
 import { hasOfficerKey, hasReceivingKey, identityOf } from '../model/identity.ts';
@@ -8,15 +10,18 @@ import type { Handle } from '../model/object.ts';
 import { fingerprint } from '../model/public-half.ts';
 import type { HsmProvider, OwnKeyRecord } from '../provider/provider.ts';
 
-/** What the journal keeps of an identity key. */
+/** The journal's record of an identity key. */
 export interface IdentityRecord {
   readonly serial: string;
   readonly ckaId: Uint8Array;
-  /** The whole identity: the signing key's public half, and the receiving key's hash where there is one (model/identity.ts). */
+  /**
+   * The whole identity: the signing key's public half, and the receiving key's hash if there is one
+   * (model/identity.ts).
+   */
   readonly publicHalf: Uint8Array;
 }
 
-/** What the journal keeps of a domain key version. */
+/** The journal's record of a domain key version. */
 export interface DomainKeyRecord {
   readonly group: string;
   readonly version: number;
@@ -26,17 +31,17 @@ export interface DomainKeyRecord {
   readonly trusted?: OwnKeyRecord;
 }
 
-/** What the journal keeps of a trusted key that was delivered, until the security officer brings it into the token. */
+/** The journal's record of a delivered trusted key, until the security officer brings it into the token. */
 export interface TrustedKeyRecord {
   readonly group: string;
   readonly version: number;
-  /** RSA-OAEP, for the officer key. */
+  /** Encrypted for the officer key, RSA-OAEP. */
   readonly sealed: Uint8Array;
 }
 
 export interface DomainKey {
   readonly handle: Handle;
-  /** Wraps what only a trusted key may wrap; absent while the officer does not trust it. */
+  /** Wraps the keys that only a trusted key may wrap. Absent while the officer does not trust it. */
   readonly trusted?: Handle;
   readonly version: number;
   readonly checkTag: Uint8Array;
@@ -47,26 +52,26 @@ export interface Keyring {
     readonly handle: Handle;
     readonly publicHalf: Uint8Array;
     readonly sha256: string;
-    /** In a token of its own. */
+    /** The identity key is in a token of its own. */
     readonly isElsewhere?: true;
   };
-  /** Absent where the identity names none. */
+  /** Absent if the identity names no such key. */
   readonly receivingKey?: { readonly handle: Handle; readonly publicHalf: Uint8Array };
-  /** Under which trusted keys are received. Absent where the identity names none. */
+  /** Receives trusted keys. Absent if the identity names no such key. */
   readonly officerKey?: { readonly handle: Handle; readonly publicHalf: Uint8Array };
   /** @throws DOMAIN_KEY_MISSING */
   domainKey(group: string, version: number): DomainKey;
   /** Every version that the partition holds, the newest first. */
   domainKeys(group: string): readonly DomainKey[];
-  /** Every object of ours, so that none is captured, counted or destroyed. */
+  /** Our own objects. None of them is ever captured, counted or destroyed. */
   readonly ownHandles: ReadonlySet<Handle>;
-  /** Recorded, but not in the token. */
+  /** Domain keys that are recorded and not in the token. */
   readonly missing: readonly DomainKeyRecord[];
 }
 
 export const CKA_ID_BYTES = 16;
 
-/** The CKA_LABEL of a domain key: one for each group and version. Nothing is ever found by it. */
+/** The CKA_LABEL of a domain key, one for each group and version. The code never searches by it. */
 export const domainKeyLabel = ({ group, version }: { group: string; version: number }): string =>
   `antipode domain key ${group} ${version}`;
 
@@ -84,17 +89,17 @@ export async function initialiseIdentity({
 }: {
   provider: HsmProvider;
   prng: Prng;
-  /** A key under which domain keys are received, and which the identity names: one more private key in the token. */
+  /** Makes one more private key, which the identity names and which receives domain keys. */
   withReceivingKey?: boolean;
-  /** A key under which the security officer receives trusted keys: one more private key, of use to him alone. */
+  /** Makes one more private key, which receives trusted keys and which only the security officer can use. */
   withOfficerKey?: boolean;
-  /** Durable on return; the key is made only after it. */
+  /** Durable on return. Only then is the key made. */
   announce: (serial: string, ckaId: Uint8Array) => void;
 }): Promise<IdentityRecord> {
   const { serial } = await provider.describe();
   const ckaId = prng.bytes(CKA_ID_BYTES);
   announce(serial, ckaId);
-  // First: a signing key without the receiving key that its identity names would be of no use.
+  // This key comes first. A signing key would be useless without the receiving key that its identity names.
   const receiving = withReceivingKey ? await provider.generateReceivingKey(ckaId) : undefined;
   const officer = withOfficerKey && receiving !== undefined ? await provider.generateOfficerKey(ckaId) : undefined;
   const { publicHalf } = await provider.generateIdentity(ckaId);
@@ -107,7 +112,10 @@ export async function openKeyring(options: {
   provider: HsmProvider;
   identity: IdentityRecord;
   domainKeys: readonly DomainKeyRecord[];
-  /** Under which a key was about to be made and none is recorded: what a crash left there serves nobody, and is ours. */
+  /**
+   * Ids that were announced for a key that was never recorded. An object that a crash left under one of them is ours,
+   * and nobody uses it.
+   */
   announced: readonly Uint8Array[];
 }): Promise<Keyring> {
   const { provider, identity, domainKeys, announced } = options;

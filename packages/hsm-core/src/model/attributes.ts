@@ -1,16 +1,18 @@
 /**
- * The one table of PKCS#11 attributes that Antipode knows: number, kind, where it applies, and what becomes of it when an
- * object moves. Everything else (templates, manifests, digests, comparisons) is read off this table.
+ * The one table of PKCS#11 attributes that Antipode knows: number, kind, classes, and fate when an object moves.
+ * Templates, manifests, digests and comparisons are all derived from this table.
  */
 import { CKA } from '@antipode/cryptoki/attributes';
 import type { ObjectClass } from './object.ts';
 
 /**
- * What becomes of an attribute on the way:
- * - `portable`: set at the target, readable there, compared; the content digest covers exactly these.
- * - `content`: the value of an object that travels in the manifest; portable, and fixed for the life of the object.
+ * The fate of an attribute when its object moves:
+ *
+ * - `portable`: set at the target, readable there, and compared. The content digest covers exactly these.
+ * - `content`: the value of an object that travels in the manifest. It is portable, and fixed for the life of the
+ *   object.
  * - `carried`: kept in the manifest from the first source on, because a token cannot read it back after an unwrap.
- * - `policy`: portable, but set by a last step at the target, since it forbids later ones.
+ * - `policy`: portable, and set by the last step at the target, since it forbids later steps.
  */
 export type Fate = 'portable' | 'content' | 'carried' | 'policy';
 
@@ -21,7 +23,7 @@ interface AttributeRule {
   readonly kind: Kind;
   readonly fate: Fate;
   readonly classes: readonly ObjectClass[];
-  /** May be given in a template for unwrap or create. */
+  /** Whether a template for unwrap or create may have it. */
   readonly inTemplate: boolean;
 }
 
@@ -88,9 +90,11 @@ export const ATTRIBUTES = {
 type Rules = typeof ATTRIBUTES;
 
 /**
- * What the absence of an attribute means, so that two tokens agree of which one shows it and the other does not: the
- * standard's default (PKCS#11 3.0 base, tables 15 to 31), and of a usage flag, whose default is the token's affair, that
- * the use is not allowed.
+ * The value assumed for an attribute that a token does not report. Some tokens report defaults and some omit them, so
+ * this makes both compare equal.
+ *
+ * The values are the standard's defaults (PKCS#11 3.0 base, tables 15 to 31). The default of a usage flag is the
+ * token's choice, so an absent flag means that the use is not allowed.
  */
 export const ASSUMED: Attributes = {
   encrypt: false,
@@ -110,7 +114,7 @@ export const ASSUMED: Attributes = {
   wrapWithTrusted: false,
 };
 
-/** Those that must be written out in every template, since tokens have defaults of their own: NSS allows all uses. */
+/** Usage flags. Every template must name all of them, since tokens have defaults of their own: NSS allows every use. */
 export const USES: readonly AttributeName[] = [
   'encrypt',
   'decrypt',
@@ -137,7 +141,7 @@ interface KindValue {
 
 export type AttributeValue = KindValue[Kind];
 
-/** What is known of an object. An attribute that the token does not give is absent, never a default. */
+/** The attributes of an object. An attribute that the token does not give is absent, and never a default. */
 export type Attributes = { [Name in AttributeName]?: KindValue[Rules[Name]['kind']] };
 
 export const ATTRIBUTE_NAMES = Object.keys(ATTRIBUTES) as AttributeName[];
@@ -158,7 +162,7 @@ export function attributesOf(objectClass: ObjectClass): readonly AttributeName[]
   return BY_CLASS.get(objectClass) ?? [];
 }
 
-/** The canonical bytes of a value: what manifests store and digests hash, on every device the same. */
+/** The canonical bytes of a value. Manifests store them and digests hash them, on every device the same. */
 export function encodeAttribute(name: AttributeName, value: AttributeValue): Uint8Array {
   const kind: Kind = ATTRIBUTES[name].kind;
   switch (kind) {
@@ -175,7 +179,7 @@ export function encodeAttribute(name: AttributeName, value: AttributeValue): Uin
   }
 }
 
-/** The inverse of {@link encodeAttribute}; undefined where the type is unknown or the bytes have not its form. */
+/** The inverse of {@link encodeAttribute}. Undefined if the type is unknown, or the bytes do not have its form. */
 export function decodeAttribute(
   type: number,
   bytes: Uint8Array,
@@ -205,7 +209,7 @@ export function decodeAttribute(
   }
 }
 
-/** The attribute of this number, where objects of the class have it. */
+/** The attribute of this number, if objects of the class have it. */
 export function attributeOf(objectClass: ObjectClass, type: number): AttributeName | undefined {
   const name = BY_TYPE.get(type);
   return name !== undefined && (ATTRIBUTES[name].classes as readonly ObjectClass[]).includes(objectClass)
@@ -213,7 +217,10 @@ export function attributeOf(objectClass: ObjectClass, type: number): AttributeNa
     : undefined;
 }
 
-/** Whether the bytes are what {@link encodeAttribute} gives for some value: the same question as decoding and encoding again. */
+/**
+ * Whether {@link encodeAttribute} gives these bytes for any value. Decoding and encoding again would answer the same
+ * question.
+ */
 export function isCanonical(
   name: AttributeName,
   bytes: Buffer,
@@ -241,14 +248,14 @@ export function isCanonical(
   }
 }
 
-/** Whether the 8 bytes are a number that a double holds exactly: no other would come back as it was. */
+/** Whether a double holds the number of these 8 bytes exactly. Any other number would not come back as it was. */
 function isExact(bytes: Buffer, at: number): boolean {
   if (bytes.readUInt32BE(at) < 2 ** 21) return true;
   const number = bytes.readBigUInt64BE(at);
   return BigInt(Number(number)) === number;
 }
 
-/** Sets one attribute by name, without losing the tie between name and type of value. */
+/** Sets one attribute by name. The compiler checks that the value has the type of that name. */
 export function setAttribute(attributes: Attributes, name: AttributeName, value: AttributeValue): void {
   (attributes as Record<AttributeName, AttributeValue>)[name] = value;
 }

@@ -1,12 +1,14 @@
 /**
- * The canonical subset of the protobuf wire format: fields in the order of their numbers (all below 16), no default values,
- * shortest varints, nothing unknown. A message has exactly one such encoding, so that reading strictly shows what encoding
- * again and comparing would show, without a second copy. Bytes are read where they lie: no object is made for a field.
+ * The canonical subset of the protobuf wire format. Fields are in the order of their numbers, all below 16. There are
+ * no default values, no unknown fields, and only the shortest varints.
  *
- * Knows no message in particular, and checks no meaning.
+ * A message has exactly one such encoding. So strict reading shows the same as encoding again and comparing, without a
+ * second copy. Bytes are read in place, without an object for each field.
+ *
+ * This module knows no message in particular, and checks no meaning.
  */
 
-/** Bytes that are not the canonical encoding of what they should be. */
+/** The bytes are not the canonical encoding of the expected message. */
 export class NotCanonical extends Error {}
 
 const VARINT = 0;
@@ -14,11 +16,11 @@ const BYTES = 2;
 const FIELD_MAX = 15;
 const UINT32_MAX = 2 ** 32 - 1;
 const UINT64_MAX = 2n ** 64n - 1n;
-/** Longest varint of a number that is exact in a double, and of any at all. */
+/** Bytes of the longest varint: of a number that is exact in a double, and of any number. */
 const SAFE_BYTES_MAX = 8;
 const VARINT_BYTES_MAX = 10;
 
-/** Where a `bytes` field lies. One range is filled again and again: whoever keeps it copies the two numbers. */
+/** The place of a `bytes` field. The reader reuses one range, so a caller that keeps it must copy both numbers. */
 export interface Range {
   start: number;
   end: number;
@@ -27,7 +29,7 @@ export interface Range {
 export class CanonicalReader {
   readonly bytes: Buffer;
   position: number;
-  /** Of the message being read. */
+  /** The end of the message that is being read. */
   end: number;
 
   constructor(bytes: Uint8Array, { start = 0, end = bytes.length }: { start?: number; end?: number } = {}) {
@@ -36,7 +38,7 @@ export class CanonicalReader {
     this.end = end;
   }
 
-  /** A number up to 2^53 - 1; 0 where the field is absent. */
+  /** A number up to 2^53 - 1, or 0 if the field is absent. */
   number(field: number): number {
     return this.#accept(field, VARINT) ? this.#present(this.#varint()) : 0;
   }
@@ -64,7 +66,7 @@ export class CanonicalReader {
     return value;
   }
 
-  /** Whether the field is there; then `range` tells where its bytes are, at least one. */
+  /** Whether the field is present. If so, `range` has the place of its bytes, at least one. */
   range(field: number, range: Range): boolean {
     if (!this.#accept(field, BYTES)) {
       range.start = this.position;
@@ -78,7 +80,7 @@ export class CanonicalReader {
     return true;
   }
 
-  /** A copy; empty where the field is absent. */
+  /** A copy. Empty if the field is absent. */
   copy(field: number): Uint8Array {
     return this.range(field, SCRATCH) ? new Uint8Array(this.bytes.subarray(SCRATCH.start, SCRATCH.end)) : EMPTY;
   }
@@ -95,7 +97,7 @@ export class CanonicalReader {
     return text;
   }
 
-  /** Whether a message is there as this field, possibly empty. If so, what follows is read from it, until `leave`. */
+  /** Whether this field is a message, possibly empty. If so, the reader reads from it until `leave`. */
   enter(field: number): number | undefined {
     if (!this.#accept(field, BYTES)) return undefined;
     const outer = this.end;
@@ -105,13 +107,13 @@ export class CanonicalReader {
     return outer;
   }
 
-  /** The message must have been read whole: what remains is unknown, repeated or out of order. */
+  /** The whole message must have been read. Any further field is unknown, repeated or out of order. */
   leave(outer: number): void {
     if (this.position !== this.end) throw new NotCanonical('it has a field that is unknown or out of order');
     this.end = outer;
   }
 
-  /** Skips a message of this field, and tells whether there was one. */
+  /** Skips a message of this field. Returns whether there was one. */
   skip(field: number): boolean {
     const outer = this.enter(field);
     if (outer === undefined) return false;
@@ -166,7 +168,7 @@ export class CanonicalWriter {
     this.#buffer = Buffer.allocUnsafeSlow(capacity);
   }
 
-  /** A view on what was written, until the next write. */
+  /** A view on the written bytes. Valid until the next write. */
   get written(): Uint8Array {
     return this.#buffer.subarray(0, this.#length);
   }
@@ -210,7 +212,7 @@ export class CanonicalWriter {
     this.bytes(field, Buffer.from(text));
   }
 
-  /** A message that is encoded already; also an empty one is there. */
+  /** Writes an encoded message, even if it is empty. */
   message(field: number, encoded: Uint8Array): void {
     this.#tag(field, BYTES);
     this.#varint(encoded.length);

@@ -53,7 +53,10 @@ it('never takes another curve for one that has a name, whichever bit of its para
   }
 });
 
-/** Of primes that are 3 and 1 modulo 4, with a = 0, a = -3 and others, a cofactor above 1, and orders longer than the field. */
+/**
+ * Of primes that are 3 and 1 modulo 4, with a = 0, a = -3 and others, a cofactor above 1, and orders longer than the
+ * field.
+ */
 const PRIME = ['secp256k1', 'brainpoolP256r1', 'brainpoolP320t1', 'secp224r1', 'secp224k1', 'secp112r2', 'secp160r1'];
 
 describe.each(PRIME)('%s', (name) => {

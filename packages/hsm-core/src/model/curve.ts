@@ -1,6 +1,6 @@
 /**
- * Elliptic curves by what names them in a token: CKA_EC_PARAMS, an object identifier or explicit parameters. Two curves may
- * have one size, so a size names none. The domain parameters of all but three come from OpenSSL.
+ * Elliptic curves by CKA_EC_PARAMS: an object identifier or explicit parameters. Two curves may have the same size, so
+ * a size identifies no curve. OpenSSL gives the domain parameters of all but three curves.
  */
 import { createPublicKey, generateKeyPairSync, getCurves, type KeyObject } from 'node:crypto';
 import { hex } from '@antipode/runtime';
@@ -16,18 +16,18 @@ export interface Domain {
 }
 
 export interface Curve {
-  /** CKA_EC_PARAMS, DER, hexadecimal. Keys are on one curve where these are equal. */
+  /** CKA_EC_PARAMS, DER, hexadecimal. Keys with equal parameters are on the same curve. */
   readonly params: string;
-  /** The name by which OpenSSL knows it; absent for explicit parameters of a curve that it has no name for. */
+  /** The curve's name in OpenSSL. Absent for explicit parameters of a curve without a name there. */
   readonly openssl?: string;
-  /** Of the field. */
+  /** Size of the field. */
   readonly bits: number;
   readonly fieldBytes: number;
-  /** Hash that is as long as the order, or shorter, for ECDSA over a digest. */
+  /** A hash for ECDSA over a digest. It is as long as the order, or shorter. */
   readonly hash: 'sha1' | 'sha224' | 'sha256' | 'sha384' | 'sha512';
   /** Uncompressed. */
   readonly generator: Uint8Array;
-  /** Absent over a binary field. */
+  /** Absent if the field is binary. */
   readonly domain?: Domain;
 }
 
@@ -73,7 +73,9 @@ function nist(openssl: string, params: string, domain: Omit<Domain, 'a'>): Named
   };
 }
 
-/** FIPS 186-5 / SP 800-186, section 3.2.1: written out, since every process needs the first of them at once. */
+/**
+ * FIPS 186-5 / SP 800-186, section 3.2.1. They are written out, since every process needs the first of them at once.
+ */
 export const CURVES: readonly NamedCurve[] = [
   nist('prime256v1', '06082a8648ce3d030107', {
     p: 0xffffffff00000001000000000000000000000000ffffffffffffffffffffffffn,
@@ -104,14 +106,14 @@ export const CURVES: readonly NamedCurve[] = [
   }),
 ];
 
-/** Explicit parameters of the largest curve that OpenSSL takes have some 450 bytes. */
+/** Explicit parameters of the largest curve that OpenSSL accepts have some 450 bytes. */
 const PARAMS_BYTES_MAX = 1024;
-/** Anybody may make public objects of ever other parameters: what is remembered of them is bounded. */
+/** Anybody can make public objects with new parameters without end, so the memory of them is bounded. */
 const REMEMBERED_MAX = 256;
 
 const remembered = new Map<string, Curve | null>();
 
-/** The curve of CKA_EC_PARAMS; undefined where OpenSSL knows none by that name, or takes no such parameters. */
+/** The curve of CKA_EC_PARAMS. Undefined if OpenSSL has no such curve, or does not accept the parameters. */
 export function curveOf(ecParams: Uint8Array | undefined): Curve | undefined {
   if (ecParams === undefined || ecParams.length === 0 || ecParams.length > PARAMS_BYTES_MAX) return undefined;
   const params = hex(ecParams);
@@ -127,11 +129,11 @@ export function curveOf(ecParams: Uint8Array | undefined): Curve | undefined {
 
 export const EC_PUBLIC_KEY = Buffer.from('06072a8648ce3d0201', 'hex');
 
-/** The SubjectPublicKeyInfo of a point on a curve that is named so (RFC 5480, section 2). */
+/** The SubjectPublicKeyInfo of a point on the curve with these parameters (RFC 5480, section 2). */
 export const ecSubject = (params: Uint8Array, point: Uint8Array): Uint8Array =>
   tagged(SEQUENCE, tagged(SEQUENCE, EC_PUBLIC_KEY, params), tagged(0x03, Uint8Array.of(0), point));
 
-/** The parameters in a SubjectPublicKeyInfo; undefined where it is of no EC key. */
+/** The curve parameters in a SubjectPublicKeyInfo. Undefined if it is not that of an EC key. */
 export function paramsIn(publicHalf: Uint8Array): Uint8Array | undefined {
   const [algorithm] = elements(tlvOf(publicHalf, SEQUENCE)?.content ?? EMPTY);
   const [identifier, params] = algorithm?.tag === SEQUENCE ? elements(algorithm.content) : [];
@@ -142,7 +144,10 @@ const EMPTY = new Uint8Array();
 
 let names: ReadonlyMap<string, string> | undefined;
 
-/** A module of OpenSSL tells a curve's identifier only with a key: one of each is made, which takes some 30 ms in all. */
+/**
+ * OpenSSL shows the identifier of a curve only in a key. So this makes one key of each curve, which takes some 30 ms in
+ * all.
+ */
 function byIdentifier(params: string): Curve | undefined {
   names ??= new Map(
     getCurves().flatMap((name) => {
@@ -160,12 +165,12 @@ function paramsOf(make: () => { publicKey: KeyObject }): Uint8Array | undefined 
   try {
     return paramsIn(new Uint8Array(make().publicKey.export({ format: 'der', type: 'spki' })));
   } catch {
-    // OpenSSL has curves without an identifier.
+    // Some curves of OpenSSL have no identifier.
     return undefined;
   }
 }
 
-/** Parameters that somebody has chosen: believed as far as OpenSSL opens a key on them. */
+/** Explicit parameters, which anybody can choose. They count if OpenSSL opens a key on them. */
 function byParameters(ecParams: Uint8Array): Curve | undefined {
   const found = described(ecParams, { params: hex(ecParams) });
   if (found === undefined) return undefined;

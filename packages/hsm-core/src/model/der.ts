@@ -1,4 +1,4 @@
-/** As much of DER (X.690) as public keys and curve parameters need. */
+/** The part of DER (X.690) that public keys and curve parameters need. */
 export const INTEGER = 0x02;
 export const OCTET_STRING = 0x04;
 export const OBJECT_IDENTIFIER = 0x06;
@@ -7,11 +7,11 @@ export const SEQUENCE = 0x30;
 export interface Tlv {
   readonly tag: number;
   readonly content: Uint8Array;
-  /** With tag and length. */
+  /** The whole element, including its tag and length. */
   readonly whole: Uint8Array;
 }
 
-/** Tag, length, and these parts one behind the other. */
+/** Tag, length, and these parts in order. */
 export function tagged(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
   const lengthBytes: number[] = [];
@@ -31,7 +31,7 @@ export function tagged(tag: number, ...parts: readonly Uint8Array[]): Uint8Array
   return encoded;
 }
 
-/** What lies one behind the other in these bytes, up to the first that is no element. */
+/** The elements in these bytes, up to the first bytes that are not an element. */
 export function elements(bytes: Uint8Array): Tlv[] {
   const found: Tlv[] = [];
   for (let at = 0; at < bytes.length; ) {
@@ -43,13 +43,13 @@ export function elements(bytes: Uint8Array): Tlv[] {
   return found;
 }
 
-/** The one element that these bytes are; undefined where they are another, or more than one. */
+/** The single element of these bytes. Undefined if it has another tag, or if there is more than one. */
 export function tlvOf(bytes: Uint8Array, tag: number): Tlv | undefined {
   const one = elementAt(bytes, 0);
   return one?.tag === tag && one.whole.length === bytes.length ? one : undefined;
 }
 
-/** Of the lengths, only those that fit two bytes: nothing here is longer. */
+/** Supports lengths of up to two bytes. No element here is longer. */
 function elementAt(bytes: Uint8Array, at: number): Tlv | undefined {
   const [tag, first] = [bytes[at], bytes[at + 1]];
   if (tag === undefined || first === undefined || first > 0x82 || first === 0x80) return undefined;

@@ -1,14 +1,14 @@
 /**
  * Finds the public key of an ECDSA signer from signatures (SEC 1, section 4.1.6), for tokens that keep a private key
- * without its point. Public values only, so nothing here needs to run in constant time.
+ * without its point. All values are public, so nothing here needs to run in constant time.
  */
 import { type Curve, type Domain, toBigInt } from './curve.ts';
 
 type Point = Domain['g'];
 
 /**
- * The points (uncompressed) that could have made `signature` (r || s) over `digest`: two, and in principle a few more.
- * The caller keeps the one that verifies another signature of the same key. None on a curve over a binary field.
+ * The uncompressed points that could have made `signature` (r || s) over `digest`: two, and in principle a few more.
+ * The caller keeps the one that verifies another signature of the same key. A curve over a binary field gives no point.
  */
 export function recoverPoints(curve: Curve, digest: Uint8Array, signature: Uint8Array): Uint8Array[] {
   const { domain } = curve;
@@ -41,7 +41,7 @@ export function recoverPoints(curve: Curve, digest: Uint8Array, signature: Uint8
   return points;
 }
 
-/** The point with this x-coordinate; undefined where there is none, or the field is binary. */
+/** The point with this x-coordinate. Undefined if there is none, or if the field is binary. */
 export function pointAt(curve: Curve, x: Uint8Array, { isOdd }: { isOdd: boolean }): Uint8Array | undefined {
   const { domain, fieldBytes } = curve;
   const y = domain && squareRoot(domain, toBigInt(x));
@@ -50,7 +50,10 @@ export function pointAt(curve: Curve, x: Uint8Array, { isOdd }: { isOdd: boolean
   return new Uint8Array(Buffer.concat([Uint8Array.of(4), x, toBytes(chosen, fieldBytes)]));
 }
 
-/** What software and the holder of the private half of `point` agree upon: our own half is drawn here and thrown away. */
+/**
+ * The secret that software agrees upon with the holder of the private half of `point`. Our own half is fresh, and
+ * dropped.
+ */
 export function agreement(
   { domain, fieldBytes }: Curve,
   point: Uint8Array,
@@ -69,10 +72,10 @@ export function agreement(
 
 const mod = (value: bigint, p: bigint): bigint => ((value % p) + p) % p;
 
-/** How many numbers are tried for one without a root: each is one with a chance of a half. */
+/** How many numbers are tried to find one without a square root. Every second number has one. */
 const TRIES_MAX = 128n;
 
-/** y with y^2 = x^3 + ax + b, by Tonelli and Shanks; undefined where there is none. Ends where p is no prime, too. */
+/** y with y^2 = x^3 + ax + b, by Tonelli and Shanks. Undefined if there is none. It ends even if p is not prime. */
 function squareRoot({ p, a, b }: Domain, x: bigint): bigint | undefined {
   const square = mod(x * x * x + a * x + b, p);
   let odd = p - 1n;

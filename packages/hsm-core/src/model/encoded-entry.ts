@@ -1,9 +1,8 @@
 /**
- * An entry that lies in the bytes of its manifest, and is decoded where it is asked for: a generation that is held costs
- * little more than its bytes. It looks like any other entry: what it has are own properties, so that a copy with `...` is a
- * plain entry, which is encoded anew.
+ * An entry in the bytes of its manifest, decoded on access. So a generation in memory costs little more than its bytes.
  *
- * Made only from bytes that manifest.ts has read strictly.
+ * It looks like any other entry. Its fields are own properties, so a copy with `...` is a plain entry, which is encoded
+ * again. It is made only from bytes that manifest.ts has read strictly.
  */
 import { type Attributes, decodeAttribute, setAttribute } from './attributes.ts';
 import { CanonicalReader, type Range } from './canonical-protobuf.ts';
@@ -27,7 +26,7 @@ export const ATTRIBUTE = { type: 1, value: 2 } as const;
 
 export const DIGEST_BYTES = 32;
 
-/** What the entries of one list share: the manifest that they lie in, and their digests one after the other. */
+/** The entries of one list share their manifest and the run of their digests. */
 export interface EntryBytes {
   readonly manifest: Buffer;
   readonly digests: Uint8Array;
@@ -66,7 +65,7 @@ export class EncodedEntry implements Entry {
     if (head.keyType !== undefined) this.keyType = head.keyType;
     this.sizeBits = head.sizeBits;
     this.blobSize = head.blobSize;
-    // The same accessors each time, in the same order: all entries of a kind share one hidden class.
+    // The accessors are the same each time and in the same order, so that all entries of a kind share one hidden class.
     Object.defineProperty(this, 'attributes', EncodedEntry.#ACCESSORS.attributes);
     if (has.publicHalf) Object.defineProperty(this, 'publicHalf', EncodedEntry.#ACCESSORS.publicHalf);
     if (has.blobSha256) Object.defineProperty(this, 'blobSha256', EncodedEntry.#ACCESSORS.blobSha256);
@@ -74,12 +73,12 @@ export class EncodedEntry implements Entry {
     if (has.valueTag) Object.defineProperty(this, 'valueTag', EncodedEntry.#ACCESSORS.valueTag);
   }
 
-  /** The bytes of an entry that has some: a view. */
+  /** A view on the bytes of an encoded entry. */
   static encodingOf(entry: Entry): Uint8Array | undefined {
     return #of in entry ? entry.#of.manifest.subarray(entry.#start, entry.#end) : undefined;
   }
 
-  /** The digest of an entry that was computed when its manifest was read: a view. */
+  /** A view on the digest that was computed when the manifest was read. */
   static digestOf(entry: Entry): Uint8Array | undefined {
     if (!(#of in entry)) return undefined;
     const start = entry.#index * DIGEST_BYTES;
@@ -153,7 +152,7 @@ export class EncodedEntry implements Entry {
 
 const RANGE: Range = { start: 0, end: 0 };
 
-/** Passes over the fields before this one. */
+/** Skips the fields before this one. */
 function skipTo(reader: CanonicalReader, field: number): void {
   reader.range(ENTRY.objectId, RANGE);
   reader.number(ENTRY.objectClass);

@@ -1,6 +1,6 @@
 /**
- * A generation: what one capture found, and the digest of its content, which members compare (over portable attributes
- * only). How it becomes bytes, and whose signature it bears, is manifest.ts and signed-manifest.ts.
+ * A generation is the result of one capture. Members compare the digest of its content, which covers portable
+ * attributes only. The encoding is in manifest.ts, and the signature in signed-manifest.ts.
  */
 import { createHash, hash } from 'node:crypto';
 import { fromHex } from '@antipode/runtime';
@@ -16,7 +16,7 @@ import type { Range } from './canonical-protobuf.ts';
 import { EncodedEntry } from './encoded-entry.ts';
 import { isWrapped, type KeyType, type ObjectClass, type ObjectId, type UncapturedReason } from './object.ts';
 
-/** One object as it was captured. Digests and ids are hexadecimal. */
+/** One captured object. Digests and ids are hexadecimal. */
 export interface Entry {
   readonly objectId: ObjectId;
   readonly objectClass: ObjectClass;
@@ -48,11 +48,11 @@ export interface Tombstone {
   readonly epoch: bigint;
   readonly generation: bigint;
   readonly deletedMs: number;
-  /** Of its blob; absent where it was deleted under format 1, and nobody is told what would open it. */
+  /** The version that opens its blob. Absent if it was deleted under format 1, which does not say. */
   readonly domainKeyVersion?: number;
-  /** Of a data object, from format 2 on. */
+  /** The data key of a data object, from format 2 on. */
   readonly dataKey?: DataKey;
-  /** How long its sealed object is kept at least; absent where it was deleted under format 1. */
+  /** The shortest time for which its sealed object is kept. Absent if it was deleted under format 1. */
   readonly retentionMs?: number;
 }
 
@@ -80,20 +80,20 @@ export interface Generation {
   readonly tombstones: readonly Tombstone[];
 }
 
-/** A generation that is known to be whole: its own capture, or opened by signed-manifest.ts. */
+/** A generation that is known to be whole: captured here, or opened by signed-manifest.ts. */
 export interface SealedGeneration {
   readonly generation: Generation;
   /** SHA-256 of the manifest: the generation's name. */
   readonly digest: string;
   readonly contentDigest: string;
-  /** Encoded antipode.seal.v1.SignedManifest: what is stored and sent. */
+  /** The encoded antipode.seal.v1.SignedManifest, as it is stored and sent. */
   readonly signed: Uint8Array;
   /** Fingerprint of the identity key that signed it. */
   readonly signerSha256: string;
 }
 
 /**
- * Every blob that a member needs to restore these entries, and to bring back what is deleted; hexadecimal. One that several
+ * Every blob that a member needs to restore these entries and the deleted objects, hexadecimal. A blob that several
  * objects share repeats.
  */
 export function* blobsNamed({
@@ -106,20 +106,18 @@ export function* blobsNamed({
   for (const tombstone of tombstones) if (tombstone.domainKeyVersion !== undefined) yield* blobsOfTombstone(tombstone);
 }
 
-/** What brings one deleted object back. */
+/** The blobs that restore one deleted object. */
 export function* blobsOfTombstone({ entry: { blobSha256 }, dataKey }: Tombstone): Iterable<string> {
   if (dataKey !== undefined) yield dataKey.blobSha256;
   if (blobSha256 !== undefined) yield blobSha256;
 }
 
-/** The domain key versions that a generation needs: its own, and those that open what is deleted. */
+/** The domain key versions that a generation needs: its own, and those that open its deleted objects. */
 export function versionsNeeded({ domainKeyVersion, tombstones }: Generation): ReadonlySet<number> {
   return new Set([domainKeyVersion, ...tombstones.flatMap((one) => one.domainKeyVersion ?? [])]);
 }
 
-/**
- * Whether a tombstone does not say which version opens its blob (format 1): any version may be the one.
- */
+/** Whether any tombstone does not say which version opens its blob (format 1). It may be any version. */
 export function hasUnknownVersions({ tombstones }: Pick<Generation, 'tombstones'>): boolean {
   return tombstones.some(({ entry, domainKeyVersion }) => domainKeyVersion === undefined && isSealed(entry));
 }
@@ -131,10 +129,10 @@ export const blobDigests = (generation: Pick<Generation, 'dataKeys' | 'entries'>
   ...new Set(blobsNamed(generation)),
 ];
 
-/** Of plain entries, which never change, and each of which is asked for at every apply. */
+/** Digests of plain entries. An entry never changes, and every apply asks for each of them. */
 const entryDigests = new WeakMap<Entry, Uint8Array>();
 
-/** {@link digestOf} of an entry that stays: computed once. */
+/** {@link digestOf} of an entry, computed once. */
 export function entryDigest(entry: Entry): Uint8Array {
   const known = EncodedEntry.digestOf(entry) ?? entryDigests.get(entry);
   if (known !== undefined) return known;
@@ -144,8 +142,9 @@ export function entryDigest(entry: Entry): Uint8Array {
 }
 
 /**
- * Digest of one object by what members can compare: portable attributes, public half, and for what hides its value the
- * blob that wrapping it gives, or its keyed tag. A wrapped key counts as sensitive, which it is on every replica.
+ * Digest of one object by everything that members can compare: portable attributes and the public half. For an object
+ * that hides its value, the digest covers its blob or its keyed tag. A wrapped key counts as sensitive, since it is on
+ * every replica.
  */
 export function digestOf(entry: Entry): Uint8Array {
   const { objectClass, attributes, publicHalf, blobSha256, valueTag } = entry;
@@ -162,7 +161,7 @@ export function digestOf(entry: Entry): Uint8Array {
   return new Uint8Array(DIGEST.end());
 }
 
-/** {@link digestOf} without anything that shows the value. */
+/** {@link digestOf} without the parts that show the value. */
 export function attributesDigest({
   publicHalf: _half,
   blobSha256: _blob,
@@ -172,12 +171,12 @@ export function attributesDigest({
   return digestOf(shown);
 }
 
-/** Whether an attribute is compared between members. */
+/** Whether members compare this attribute. */
 const isCompared = (name: AttributeName): boolean => ATTRIBUTES[name].fate !== 'carried';
 
 /**
- * The digest of one entry, from the parts of it as they come, in the order of their numbers. One is enough for a thread,
- * since nobody waits between begin and end.
+ * Computes the digest of one entry from its parts, in the order of their numbers. One instance is enough for a thread,
+ * since nothing awaits between begin and end.
  */
 export class EntryDigest {
   #input = Buffer.allocUnsafeSlow(4_096);
@@ -195,14 +194,14 @@ export class EntryDigest {
     this.#isSensitiveDue = isWrapped(objectClass);
   }
 
-  /** One that the entry has, in its canonical bytes. Absent and empty are the same. */
+  /** An attribute of the entry, in its canonical bytes. Absent and empty are the same. */
   attribute(name: AttributeName, bytes: Uint8Array, range: Range): void {
     if (this.#isSensitiveDue && ATTRIBUTES[name].type >= ATTRIBUTES.sensitive.type) this.#sensitive();
     if (name !== 'sensitive' && isCompared(name) && range.end > range.start)
       this.#attribute(ATTRIBUTES[name].type, bytes, range);
   }
 
-  /** The value, or what shows it. */
+  /** The value, or the bytes that stand for it. */
   proof(bytes: Uint8Array, range: Range): void {
     if (this.#isSensitiveDue) this.#sensitive();
     this.#add(bytes, range);
@@ -226,7 +225,7 @@ export class EntryDigest {
 
   #add(bytes: Uint8Array, { start, end }: Range): void {
     this.#reserve(end - start);
-    // Most values have one byte or eight, and a view to copy them from would cost more than they do.
+    // Most values have one byte or eight. A view to copy them from would cost more than the copy.
     for (let at = start; at < end; at += 1) this.#input[this.#length + at - start] = bytes[at]!;
     this.#length += end - start;
   }
@@ -244,8 +243,8 @@ const TRUE = encodeAttribute('sensitive', true);
 const DIGEST = new EntryDigest();
 
 /**
- * The attributes by which two looks at an object are compared, canonical. Absent, empty and assumed are the same: tokens
- * differ in what they show.
+ * The canonical attributes by which two looks at an object are compared. Absent, empty and assumed values are the same,
+ * since tokens differ in the attributes that they show.
  */
 export function comparableAttributes({
   objectClass,

@@ -1,8 +1,12 @@
 /**
- * The identity of a partition: the public half of its signing key and, where its token can keep them, the hashes of its
- * receiving key and of its officer key. All in one run of bytes, so that one fingerprint is pinned for all: nobody can name
- * another receiving key for an identity that is pinned. What earlier releases made, and tokens that keep no receiving key, have
- * the signing key alone. There is no officer key without a receiving key.
+ * The identity of a partition: the public half of its signing key. If the token can keep them, the hashes of its
+ * receiving key and of its officer key follow.
+ *
+ * All of it is one run of bytes, and one fingerprint pins it. So nobody can name another receiving key for a pinned
+ * identity.
+ *
+ * An identity of an earlier release, or of a token without a receiving key, has the signing key only. An officer key
+ * needs a receiving key.
  */
 import { bytesEqual, sha256 } from '@antipode/runtime';
 
@@ -12,7 +16,7 @@ const HASH_BYTES = 32;
 const RECEIVING_END = SIGNING_HALF_BYTES + HASH_BYTES;
 const OFFICER_END = RECEIVING_END + HASH_BYTES;
 
-/** Public halves of the keys that a partition has beside the one that signs. */
+/** Public halves of a partition's keys other than the signing key. */
 export interface ReceivingHalves {
   /** Unwraps domain keys. */
   readonly receiving?: Uint8Array | undefined;
@@ -30,7 +34,7 @@ export const hasReceivingKey = (identity: Uint8Array): boolean =>
 
 export const hasOfficerKey = (identity: Uint8Array): boolean => identity.length === OFFICER_END;
 
-/** The SubjectPublicKeyInfo of the key that signs. */
+/** The SubjectPublicKeyInfo of the signing key. */
 export const signingHalfOf = (identity: Uint8Array): Uint8Array =>
   hasReceivingKey(identity) ? identity.subarray(0, SIGNING_HALF_BYTES) : identity;
 

@@ -1,9 +1,9 @@
 /**
- * A generation as the bytes of antipode.seal.v1.Manifest, and back, entry by entry: between the two stands no tree of
- * messages, which would be a quarter of a million objects for 10,000 keys. The schema stays the contract; the tests compare
- * this with the generated code.
+ * Writes a generation as the bytes of antipode.seal.v1.Manifest, and reads it back, entry by entry. It builds no tree
+ * of messages: 10,000 keys would need a quarter of a million objects.
  *
- * Upholds I4: what is read is well formed, and the one encoding of what it says, or it is refused whole.
+ * The schema stays the contract, and tests compare this module with the generated code. It upholds I4: a manifest is
+ * well formed and the one encoding of its content, or it is refused as a whole.
  */
 import { createHash } from 'node:crypto';
 import { runToEnd } from '@antipode/runtime';
@@ -23,13 +23,16 @@ import {
 } from './generation.ts';
 import { isWrapped, type KeyType, type ObjectClass, type UncapturedReason } from './object.ts';
 
-/** What is written. Format 1 is read for ever: its tombstones do not say what opens their sealed objects. */
+/**
+ * The format that is written. Format 1 can be read for ever. Its tombstones do not say which key opens their sealed
+ * objects.
+ */
 const FORMAT = 2;
 const FORMAT_1 = 1;
 const OBJECT_ID_BYTES = 16;
 const SHA256_BYTES = 32;
 
-/** Some 5 ms of work, several times that on a busy machine. */
+/** Entries in one slice: some 5 ms of work, and several times that on a busy machine. */
 const ENTRIES_A_SLICE = 500;
 
 /** Numbers of the fields of antipode.seal.v1.Manifest and of its parts. */
@@ -101,7 +104,7 @@ const CLASSES = byNumber(CLASS_NUMBERS);
 const KEY_TYPES = byNumber(KEY_TYPE_NUMBERS);
 const REASONS = byNumber(REASON_NUMBERS);
 
-/** A generation that was read, and the digest of its content, which costs nothing more while reading. */
+/** A generation that was read, and the digest of its content. The digest costs nothing extra while reading. */
 export interface ReadManifest {
   readonly generation: Generation;
   readonly contentDigest: string;
@@ -109,7 +112,10 @@ export interface ReadManifest {
 
 // --- reading ---
 
-/** Reads a manifest, which the generation then lies in: it must not be changed any more. @throws NotCanonical */
+/**
+ * Reads a manifest. The generation refers to its bytes, which must not be changed any more.
+ * @throws NotCanonical
+ */
 export function* readingManifest(manifest: Uint8Array): Generator<void, ReadManifest> {
   const reader = new CanonicalReader(manifest);
   const format = reader.uint32(MANIFEST.format);
@@ -224,14 +230,14 @@ function* readingTombstones(reader: CanonicalReader, format: number): Generator<
       generation: reader.uint64(TOMBSTONE.generation),
       deletedMs: reader.number(TOMBSTONE.deletedMs),
     };
-    // Format 1 has no more fields: any that follows is refused when the message is left.
+    // Format 1 has no more fields. `leave` refuses any field that follows.
     tombstones.push(format === FORMAT_1 ? deleted : readSealedDeleted(reader, deleted));
     reader.leave(outer);
     if (tombstones.length % ENTRIES_A_SLICE === 0) yield;
   }
 }
 
-/** What format 2 says of the sealed object. */
+/** The fields of format 2 about the sealed object. */
 function readSealedDeleted(reader: CanonicalReader, deleted: Tombstone): Tombstone {
   const { entry } = deleted;
   const domainKeyVersion = reader.uint32(TOMBSTONE.domainKeyVersion);
@@ -248,7 +254,7 @@ function readSealedDeleted(reader: CanonicalReader, deleted: Tombstone): Tombsto
   };
 }
 
-/** Room for the digests of all that follow as this field. */
+/** Makes room for the digests of all messages of this field. */
 function bytesOf(reader: CanonicalReader, field: number): EntryBytes {
   const start = reader.position;
   let count = 0;
@@ -265,7 +271,7 @@ const BLOB_SHA256: Range = { start: 0, end: 0 };
 const DATA_KEY_ID: Range = { start: 0, end: 0 };
 const VALUE_TAG: Range = { start: 0, end: 0 };
 
-/** Reads one entry and digests it on the way. */
+/** Reads one entry, and computes its digest at the same time. */
 function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): EncodedEntry {
   const { bytes, position: start, end } = reader;
   if (!reader.range(ENTRY.objectId, ID) || ID.end - ID.start !== OBJECT_ID_BYTES)
@@ -323,7 +329,7 @@ function readKeyType(reader: CanonicalReader, field: number): KeyType | undefine
   return keyType;
 }
 
-/** Hexadecimal digits have the order of their bytes. */
+/** Hexadecimal strings sort in the order of their bytes. */
 function inOrder(before: string, id: string): void {
   if (id < before) throw new NotCanonical('a list is out of order');
 }
@@ -334,8 +340,8 @@ export const encodeManifest = (generation: Generation, { format = FORMAT } = {})
   runToEnd(writingManifest(generation, { format }));
 
 /**
- * Entries that lie in another manifest are copied as they are.
- * @param options.format the newest, but for tests of what is read for ever
+ * Entries from another manifest are copied as they are.
+ * @param options.format the newest one, except in tests of older formats
  */
 export function* writingManifest(generation: Generation, { format = FORMAT } = {}): Generator<void, Uint8Array> {
   const writer = new CanonicalWriter();
@@ -409,7 +415,7 @@ function writeSealedDeleted(
   part.number(TOMBSTONE.retentionMs, retentionMs);
 }
 
-/** A view, until the next one. */
+/** A view. Valid until the next call. */
 function encodedEntry(
   entry: Entry,
   scratch: { readonly entry: CanonicalWriter; readonly attribute: CanonicalWriter },

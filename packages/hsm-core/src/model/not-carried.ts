@@ -1,7 +1,9 @@
 /**
- * Attributes that an object may have and no replica gets: the model has no place for them, or the target token takes them
- * from nobody but its security officer. Antipode cannot bring them, so it says which objects had them. What a vendor has
- * defined is known to whoever runs the device only: PKCS#11 has no call that lists the attributes of an object.
+ * Attributes that an object may have and no replica gets. The model has no place for them, or the target token accepts
+ * them from its security officer only. Antipode reports the objects that have them.
+ *
+ * Only the operator of a device knows the attributes that its vendor has defined. PKCS#11 has no call that lists the
+ * attributes of an object.
  */
 import { CKA } from '@antipode/cryptoki/attributes';
 import { bytesEqual } from '@antipode/runtime';
@@ -10,10 +12,10 @@ import { type ObjectClass, restoredAs } from './object.ts';
 
 interface NotCarriedRule {
   readonly type: number;
-  /** `length` is all that counts of it: whether it is empty. */
+  /** Only `length` counts: whether the value is empty. */
   readonly kind: 'boolean' | 'number' | 'length';
   readonly classes: readonly ObjectClass[];
-  /** Whether somebody who relies on it is left without protection, and not only without a convenience. */
+  /** Whether its loss takes a protection away, and not only a convenience. */
   readonly matters: boolean;
 }
 
@@ -25,8 +27,8 @@ const certificate = (type: number, kind: NotCarriedRule['kind'] = 'length'): Not
 });
 
 /**
- * By the names of PKCS#11 3.0. Dates are not here: they are carried where the token lets them be read; nor the check value of a
- * certificate, which each token computes.
+ * Names as in PKCS#11 3.0. The manifest carries dates that the token lets be read, so they are not here. Each token
+ * computes the check value of a certificate, so it is not here either.
  */
 export const NOT_CARRIED: Readonly<Record<string, NotCarriedRule>> = {
   CKA_TRUSTED: {
@@ -44,7 +46,7 @@ export const NOT_CARRIED: Readonly<Record<string, NotCarriedRule>> = {
   CKA_HASH_OF_ISSUER_PUBLIC_KEY: certificate(CKA.HASH_OF_ISSUER_PUBLIC_KEY),
 };
 
-/** Dates that a token keeps and does not let be read. */
+/** Dates that a token keeps and does not show. */
 export const DATE_NAMES: Partial<Record<AttributeName, string>> = {
   startDate: 'CKA_START_DATE',
   endDate: 'CKA_END_DATE',
@@ -58,7 +60,7 @@ export const vendorName = (type: number): string => `0x${type.toString(16).padSt
 /** Whether the loss of this attribute takes a protection away: trust, a date, a limit that a vendor has defined. */
 export const isWeighty = (name: string): boolean => NOT_CARRIED[name]?.matters ?? true;
 
-/** What becomes of what an entry says: in the manifest only, set at a replica, or set there more narrowly. */
+/** The fate of an attribute at a replica: kept in the manifest only, set, or set more narrowly. */
 export interface Becomes {
   readonly carried: readonly string[];
   readonly set: readonly string[];
@@ -66,8 +68,9 @@ export interface Becomes {
 }
 
 /**
- * By the names of the model. Follows what an apply does: what a template cannot say is carried, and what an object is restored
- * with is set, or narrowed where the source said otherwise. Uses that are not allowed are set, too: a token has defaults of its own.
+ * Names as in the model. The values follow from what an apply does. An attribute that no template may have is carried.
+ * A restored attribute is set, or narrowed if the source had another value. Uses that are not allowed are set too,
+ * since a token has defaults of its own.
  */
 export function becomesOf({ objectClass, attributes }: { objectClass: ObjectClass; attributes: Attributes }): Becomes {
   const restored = restoredAs(objectClass, attributes);
@@ -82,7 +85,7 @@ export function becomesOf({ objectClass, attributes }: { objectClass: ObjectClas
   };
 }
 
-/** What each of them means, for people. */
+/** The meaning of each, for people. */
 export const BECOMES: Readonly<Record<keyof Becomes | 'lost', string>> = {
   set: 'every replica gets the value of the source, and shows it',
   carried: 'kept in the signed manifest, because a token decides such a value itself',

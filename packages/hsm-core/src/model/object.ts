@@ -1,4 +1,4 @@
-/** Objects of a partition as Antipode sees them: class, key type, attributes, and the identity they get. */
+/** Objects of a partition as Antipode sees them: class, key type, attributes, and identity. */
 import type { Attributes } from './attributes.ts';
 
 export const OBJECT_CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'] as const;
@@ -7,48 +7,48 @@ export type ObjectClass = (typeof OBJECT_CLASSES)[number];
 
 export type KeyType = 'aes' | 'generic-secret' | 'rsa' | 'ec';
 
-/**
- * A PKCS#11 object handle. Valid in one provider, that is, in one worker process: never stored, never sent.
- */
+/** A PKCS#11 object handle. It is valid in one provider, that is, in one worker process. It is never stored or sent. */
 export type Handle = bigint & { readonly brand?: 'Handle' };
 
-/** 16 random bytes in hexadecimal, given at first capture; labels and CKA_IDs repeat and prove nothing. */
+/** 16 random bytes in hexadecimal, given at the first capture. Labels and CKA_IDs repeat, and prove nothing. */
 export type ObjectId = string & { readonly brand?: 'ObjectId' };
 
 export const OBJECT_ID_BYTES = 16;
 
-/** What one look read of one token object. */
+/** One token object, as one look has read it. */
 export interface ObservedObject {
   readonly handle: Handle;
-  /** `other` where the class is none of ours. */
+  /** `other` for a class that the model does not have. */
   readonly objectClass: ObjectClass | 'other';
-  /** Absent for certificates and data, `unsupported` for key types that do not move. */
+  /** Absent for certificates and data. `unsupported` for key types that cannot be moved. */
   readonly keyType?: KeyType | 'unsupported';
-  /** Bits of the value (secret), the modulus (RSA) or the field (EC); 0 where the token does not tell. */
+  /** Bits of the value (secret), of the modulus (RSA) or of the field (EC). 0 if the token does not report it. */
   readonly sizeBits: number;
   readonly attributes: Attributes;
-  /** CKA_EC_PARAMS of an EC key, by which its curve is known; model/curve.ts. */
+  /** CKA_EC_PARAMS of an EC key. It identifies the curve (model/curve.ts). */
   readonly curveParams?: Uint8Array;
   /** Length of the value of a data object. */
   readonly valueBytes?: number;
   /**
-   * Whether it carries CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE. They do not move, and without them
-   * the key would do more at a replica than at its source.
+   * Whether it has CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE. No replica gets them, and without
+   * them the key would do more there than at its source.
    */
   readonly hasTemplate?: true;
-  /** Whether an attribute that counts has a value outside the model: without it the key would do more at a replica. */
+  /** Whether an attribute that counts has a value outside the model. Without it, the key would do more at a replica. */
   readonly isBeyondModel?: true;
-  /** Whether the token failed of some of its attributes: nothing follows from what is absent. */
+  /** Whether the token failed to give some attributes. An absent attribute then means nothing. */
   readonly isPartlyRead?: true;
-  /** Names of attributes that it has and no replica gets (model/not-carried.ts); absent where it has none. */
+  /** Names of its attributes that no replica gets (model/not-carried.ts). Absent if there are none. */
   readonly notCarried?: readonly string[];
-  /** SubjectPublicKeyInfo (RFC 5280), DER. Private keys: absent where the token does not give it and use does not show it. */
+  /**
+   * SubjectPublicKeyInfo (RFC 5280), DER. Absent for a private key if neither the token nor a use of the key shows it.
+   */
   readonly publicHalf?: Uint8Array;
-  /** SHA-256 over everything the token gave for this object: two equal reads have equal digests. */
+  /** SHA-256 over everything that the token gave for this object. Two equal reads have equal digests. */
   readonly readDigest: string;
 }
 
-/** Their meanings, and what to do: docs/glossary.md. */
+/** docs/glossary.md explains each, and what to do. */
 export const UNCAPTURED_REASONS = [
   'unextractable',
   'wrap-with-trusted',
@@ -79,14 +79,14 @@ export function kindOf({
   return keyType === undefined ? objectClass : `${objectClass}/${keyType}`;
 }
 
-/** Whether the object crosses as a wrapped blob; everything else travels in the manifest or under a data key. */
+/** Whether the object travels as a wrapped blob. Other objects travel in the manifest or under a data key. */
 export function isWrapped(objectClass: ObjectClass | 'other'): boolean {
   return objectClass === 'secret-key' || objectClass === 'private-key';
 }
 
 /**
- * What a replica is given for these attributes. The domain key's CKA_UNWRAP_TEMPLATE demands that a wrapped key is sensitive; and
- * what is replicated must stay replicable.
+ * The attributes that a replica gets. The domain key's CKA_UNWRAP_TEMPLATE demands that a wrapped key is sensitive. A
+ * replicated key must stay replicable.
  */
 export function restoredAs(objectClass: ObjectClass, attributes: Attributes): Attributes {
   return isWrapped(objectClass) ? { ...attributes, sensitive: true, extractable: true } : attributes;

@@ -1,4 +1,4 @@
-/** Public halves of key pairs as SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), whatever form a token gives them in. */
+/** Public halves of key pairs as SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), from any form that a token gives. */
 import { createHash, createPublicKey, ECDH, type KeyObject } from 'node:crypto';
 import { bytesEqual } from '@antipode/runtime';
 import { type Curve, curveOf, ecSubject, paramsIn } from './curve.ts';
@@ -6,8 +6,8 @@ import { OCTET_STRING, tagged, tlvOf } from './der.ts';
 import { pointAt } from './ecdsa-recovery.ts';
 
 /**
- * The point of CKA_EC_POINT, bare and uncompressed, or undefined. By the standard it is in an OCTET STRING, on some tokens it is
- * bare; and an application may have given it in any form of SEC 1, section 2.3.3.
+ * The point of CKA_EC_POINT, bare and uncompressed, or undefined. By the standard it is in an OCTET STRING, and on some
+ * tokens it is bare. An application can give it in any form of SEC 1, section 2.3.3.
  */
 export function barePoint(curve: Curve, ecPoint: Uint8Array): Uint8Array | undefined {
   const length = 2 * curve.fieldBytes + 1;
@@ -22,7 +22,7 @@ export function barePoint(curve: Curve, ecPoint: Uint8Array): Uint8Array | undef
   return compressed.length === curve.fieldBytes + 1 ? uncompressed(curve, compressed) : undefined;
 }
 
-/** Undefined where the curve has no point of that x-coordinate. */
+/** Undefined if the curve has no point with that x-coordinate. */
 export function uncompressed(curve: Curve, compressed: Uint8Array): Uint8Array | undefined {
   if (compressed[0] !== 2 && compressed[0] !== 3) return undefined;
   if (curve.openssl === undefined) return pointAt(curve, compressed.subarray(1), { isOdd: compressed[0] === 3 });
@@ -46,12 +46,12 @@ export function rsaPublicHalf(modulus: Uint8Array, publicExponent: Uint8Array): 
   return tagged(0x30, RSA_ENCRYPTION, tagged(0x03, NO_UNUSED_BITS, key));
 }
 
-/** The fingerprint by which people and pins know a key: SHA-256 of its SubjectPublicKeyInfo, hexadecimal. */
+/** The fingerprint by which people and pins identify a key: SHA-256 of its SubjectPublicKeyInfo, hexadecimal. */
 export function fingerprint(publicHalf: Uint8Array): string {
   return createHash('sha256').update(publicHalf).digest('hex');
 }
 
-/** For use in software; undefined where it is none, such as a point that is off its curve. */
+/** The key for use in software. Undefined if it is not a key, for example a point that is not on its curve. */
 export function openedKey(publicHalf: Uint8Array): KeyObject | undefined {
   try {
     return createPublicKey({ key: Buffer.from(publicHalf), format: 'der', type: 'spki' });
@@ -60,13 +60,13 @@ export function openedKey(publicHalf: Uint8Array): KeyObject | undefined {
   }
 }
 
-/** The curve of an EC public half made by {@link ecPublicHalf}; undefined of any other. */
+/** The curve of an EC public half that {@link ecPublicHalf} has made. Undefined for any other. */
 export function curveIn(publicHalf: Uint8Array): Curve | undefined {
   const curve = curveOf(paramsIn(publicHalf));
   return curve && bytesEqual(ecPublicHalf(curve, pointOf(curve, publicHalf)), publicHalf) ? curve : undefined;
 }
 
-/** The point of an EC public half made by {@link ecPublicHalf}. */
+/** The point of an EC public half that {@link ecPublicHalf} has made. */
 export function pointOf(curve: Curve, publicHalf: Uint8Array): Uint8Array {
   return publicHalf.subarray(publicHalf.length - (2 * curve.fieldBytes + 1));
 }

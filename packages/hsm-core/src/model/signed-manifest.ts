@@ -1,7 +1,7 @@
 /**
- * A manifest with its signature: what is stored and sent. The manifest's digest names the generation.
+ * A manifest with its signature, as it is stored and sent. The manifest's digest names the generation.
  *
- * Upholds I4 (a manifest is accepted whole, canonical and signed by a pinned identity, or not at all).
+ * It upholds I4: a manifest is accepted only if it is whole, canonical, and signed by a pinned identity.
  */
 import { createHash, createPublicKey, createVerify, verify } from 'node:crypto';
 import { AntipodeError, runToEnd } from '@antipode/runtime';
@@ -15,10 +15,10 @@ import { fingerprint } from './public-half.ts';
 const SIGNED = { manifest: 1, signature: 2, signer: 3 } as const;
 const SIGNING_PREFIX = Buffer.from('antipode manifest v1\0');
 
-/** What the frame adds to the manifest: tags, lengths, a signature of P-256 and its key. */
+/** The bytes that the frame adds to the manifest: tags, lengths, a P-256 signature and its key. */
 const FRAME_BYTES = 1_024;
 
-/** A millisecond or two of hashing. */
+/** Bytes in one slice: a millisecond or two of hashing. */
 const HASHED_AT_ONCE = 1024 * 1024;
 
 export interface OpenOptions {
@@ -28,24 +28,27 @@ export interface OpenOptions {
   readonly expectedDigest?: string;
 }
 
-/** What the identity key signs: the manifest's bytes under a prefix of their own, so that no other message can pass for one. */
+/**
+ * The bytes that the identity key signs: the manifest under a prefix of its own. So no other message can pass for a
+ * manifest.
+ */
 export const signingInput = (manifest: Uint8Array): Uint8Array => Buffer.concat([SIGNING_PREFIX, manifest]);
 
-/** A manifest of ours, just signed. */
+/** A manifest that this partition has just signed. */
 export interface Signing {
   readonly generation: Generation;
-  /** Its encoding. */
+  /** The encoded generation. */
   readonly manifest: Uint8Array;
   readonly signature: Uint8Array;
   readonly signer: Uint8Array;
 }
 
-/** {@link sealingSigned}, run through. */
+/** {@link sealingSigned} in one run. */
 export const sealedGeneration = (signing: Signing): SealedGeneration => runToEnd(sealingSigned(signing));
 
 /**
- * Puts a manifest and its signature together. Its entries are read back from its bytes and lie in them from then on: what
- * nobody could open is found here, and nothing is held twice.
+ * Puts a manifest and its signature together. The entries are read back from its bytes and refer to them from then on.
+ * So a manifest that nobody could open is found here, and nothing is held twice.
  * @throws MANIFEST_INVALID
  */
 export function* sealingSigned({
@@ -72,14 +75,15 @@ export function* sealingSigned({
   };
 }
 
-/** {@link openingSigned}, run through. */
+/** {@link openingSigned} in one run. */
 export const openSigned = (signed: Uint8Array, options: OpenOptions): SealedGeneration =>
   runToEnd(openingSigned(signed, options));
 
 /**
- * Opens a signed manifest that came from elsewhere: checks its digest, its signer against the pins, the signature, and
- * that the bytes are the one canonical encoding of a well-formed generation of this group. The generation lies in the
- * bytes, which must not be changed any more.
+ * Opens a signed manifest that came from elsewhere. It checks the digest, the signer against the pins, the signature,
+ * and that the bytes are the canonical encoding of a well-formed generation of this group.
+ *
+ * The generation refers to the bytes, which must not be changed any more.
  * @throws MANIFEST_INVALID, PEER_NOT_PINNED
  */
 export function* openingSigned(
@@ -121,7 +125,7 @@ export function isSignedBy(signer: Uint8Array, message: Uint8Array, signature: U
 
 type Identity = { readonly key: ReturnType<typeof createPublicKey>; readonly dsaEncoding: 'ieee-p1363' };
 
-/** A key that is none, or of a kind that no identity has, has signed nothing. */
+/** An unreadable key, or one of a kind that no identity has, verifies nothing. */
 function withIdentity(signer: Uint8Array, verifies: (key: Identity) => boolean): boolean {
   try {
     const key = createPublicKey({ key: Buffer.from(signingHalfOf(signer)), format: 'der', type: 'spki' });

@@ -227,7 +227,10 @@ describe('a generation that was applied in part, and then another', () => {
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
   });
 
-  /** A restore that was cut short when everything was made; then a newer generation, in which all of it has another name. */
+  /**
+   * A restore that was cut short when everything was made; then a newer generation, in which all of it has another
+   * name.
+   */
   async function overtaken({ domainKeyVersion }: { domainKeyVersion: number }) {
     const { group, members } = await SimulatedGroup.make('a', 'b');
     const [a, b] = members as [SimulatedMember, SimulatedMember];

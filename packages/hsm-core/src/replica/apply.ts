@@ -1,9 +1,9 @@
 /**
  * Applies a generation to a partition. Repeating it after a crash at any point ends in the same state (I9).
  *
- * Blobs are checked against the signed manifest before the first of them is used. Every object is made and proved before any
- * object that it replaces is destroyed, so that the previous generation stays whole until then (I4). An apply destroys only
- * objects of ours that it has replaced, and objects of its own that do not work (I11).
+ * Blobs are checked against the signed manifest before the first of them is used. Every object is made and proved
+ * before any object that it replaces is destroyed, so that the previous generation stays whole until then (I4). An
+ * apply destroys only objects of ours that it has replaced, and objects of its own that do not work (I11).
  */
 import { AntipodeError, bytesEqual, type ErrorCode, invariant, Pace, sha256Hex } from '@antipode/runtime';
 import { isTwin } from '../capture/namesakes.ts';
@@ -20,15 +20,17 @@ export interface ApplyOptions extends Replica {
   /** The generation that was read back and used here last. Objects that are the same in it need no second proof. */
   readonly proved: SealedGeneration | undefined;
   /**
-   * Objects that may look right and not work: a scrub or a proof has found damage since they were last used. The apply uses
-   * them before it makes anything, and restores those that do not work like missing ones.
+   * Objects that may look right and not work: a scrub or a proof has found damage since they were last used. The apply
+   * uses them before it makes anything, and restores those that do not work like missing ones.
    */
   readonly doubted?: ReadonlySet<ObjectId> | 'everything';
   /** @throws GENERATION_UNKNOWN */
   readonly blobOf: (sha256: string) => Uint8Array;
 }
 
-/** An object that this token does not take. All other objects are restored (I15). An older object under its id stays. */
+/**
+ * An object that this token does not take. All other objects are restored (I15). An older object under its id stays.
+ */
 export interface RefusedObject {
   readonly objectId: ObjectId;
   readonly code: ErrorCode;
@@ -39,11 +41,13 @@ export interface RefusedObject {
 export interface ApplyResult {
   /** Objects that this apply has made. */
   readonly applied: readonly ObjectId[];
-  /** Exceptions of this replica: objects that are not restored here, each with its reason. Every apply tries them again. */
+  /**
+   * Exceptions of this replica: objects that are not restored here, each with its reason. Every apply tries them again.
+   */
   readonly refused: readonly RefusedObject[];
   /**
-   * Objects that a read-back has to use: made by this apply or by one that was cut short, or not the same in the generation
-   * that was proved here last.
+   * Objects that a read-back has to use: made by this apply or by one that was cut short, or not the same in the
+   * generation that was proved here last.
    */
   readonly unproven: readonly ObjectId[];
   /** How many readable keys became sensitive here. */
@@ -55,8 +59,8 @@ export interface ApplyResult {
 }
 
 /**
- * If this token takes no object of the generation at all, the error is that of the first object: HSM_REFUSED, ID_TAKEN or
- * OBJECT_UNPROVEN. The proved objects then stay for the next try, and nothing is replaced.
+ * If this token takes no object of the generation at all, the error is that of the first object: HSM_REFUSED, ID_TAKEN
+ * or OBJECT_UNPROVEN. The proved objects then stay for the next try, and nothing is replaced.
  * @throws BLOB_INVALID, DOMAIN_KEY_MISSING, HSM_FULL, HSM_UNAVAILABLE, HSM_SESSION_VOID, and the errors above
  */
 export async function applyGeneration(options: ApplyOptions): Promise<ApplyResult> {
@@ -126,8 +130,8 @@ function isAsWanted({ memory }: ApplyOptions, entry: Entry): boolean {
 }
 
 /**
- * Doubted objects that read as wanted and do not work. Damage to those parts of an RSA key that no use needs has no other
- * sign. Like every replaced object, such an object is destroyed only after its successor is proved.
+ * Doubted objects that read as wanted and do not work. Damage to those parts of an RSA key that no use needs has no
+ * other sign. Like every replaced object, such an object is destroyed only after its successor is proved.
  */
 async function findUnsound(options: ApplyOptions, domainKey: Handle): Promise<Set<ObjectId>> {
   const { provider, memory, target, doubted = new Set<ObjectId>() } = options;
@@ -144,8 +148,9 @@ async function findUnsound(options: ApplyOptions, domainKey: Handle): Promise<Se
 }
 
 /**
- * Unaccounted objects that equal a missing entry in class, type, names and every attribute that does not tell the value. Their
- * value is damaged, or they are other keys. A program that searches by name may find one of them instead of the restored key.
+ * Unaccounted objects that equal a missing entry in class, type, names and every attribute that does not tell the
+ * value. Their value is damaged, or they are other keys. A program that searches by name may find one of them instead
+ * of the restored key.
  */
 async function findDamaged(
   { provider, memory, previous }: ApplyOptions,

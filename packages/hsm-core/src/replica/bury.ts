@@ -1,11 +1,13 @@
 /**
- * Takes what was deleted at the source out of a standby's token. It stays sealed in the store for its retention time, and
- * answers to its name nowhere (I14): a key that was destroyed because it is compromised must not sign again.
+ * Takes objects that were deleted at the source out of a standby's token. They stay sealed in the store for their
+ * retention, and answer to their names nowhere (I14). A key that was destroyed because it is compromised must not sign
+ * again.
  *
- * Runs when the generation that deletes has been read back, right before it counts as applied: until then the generation
- * before stays whole (I4). Destroys only what is ours: in value and in every attribute that counts as a generation or an
- * apply has it. And only what is sealed here. Anything else was made or changed by somebody: it is left alone and counted
- * (I11).
+ * It runs when the deleting generation has been read back, right before it counts as applied. Until then the previous
+ * generation stays whole (I4).
+ *
+ * It destroys only objects of ours that are sealed here. Any other object was made or changed by somebody. It stays,
+ * and it is counted (I11).
  */
 
 import { looksOf } from '../capture/namesakes.ts';
@@ -17,7 +19,7 @@ import { recogniseReplica } from './recognition.ts';
 import { domainKeyOf, type Replica } from './replica.ts';
 
 export interface BuryOptions extends Replica {
-  /** Whether the store has this blob, sound. */
+  /** Whether the store has a sound copy of this blob. */
   readonly hasBlob: (sha256: string) => boolean;
   /** Stores blobs, durably on return. */
   readonly putBlobs: (blobs: readonly Uint8Array[]) => void;
@@ -25,14 +27,14 @@ export interface BuryOptions extends Replica {
 
 export interface BuryResult {
   readonly buried: readonly ObjectId[];
-  /** There all the same: changed by somebody, kept by the token, or sealed nowhere. */
+  /** Still in the token: changed by somebody, kept by the token, or sealed nowhere. */
   readonly left: readonly ObjectId[];
 }
 
 interface Deleted {
   readonly tombstone: Tombstone;
   readonly handle: Handle;
-  /** Absent where it is not ours, so far as we know. */
+  /** Absent if the object is not known to be ours. */
   readonly seen: Seen | undefined;
 }
 
@@ -63,7 +65,9 @@ export async function bury(options: BuryOptions): Promise<BuryResult> {
   return result;
 }
 
-/** Those whose blobs the store has. What it lacks of a key, the token gives once more: wrapping is deterministic. */
+/**
+ * Objects whose blobs the store has. The token gives a missing blob of a key again, since wrapping is deterministic.
+ */
 async function sealedOf({ provider, keyring, target, hasBlob, putBlobs }: BuryOptions, here: readonly Deleted[]) {
   const isSealed = ({ tombstone }: Deleted): boolean => [...blobsOfTombstone(tombstone)].every(hasBlob);
   const lacking = here.filter((one) => !isSealed(one) && isWrapped(one.tombstone.entry.objectClass));
@@ -81,8 +85,8 @@ async function sealedOf({ provider, keyring, target, hasBlob, putBlobs }: BuryOp
 }
 
 /**
- * Destroys what bears the class, type and names of these entries and is none of them: a damaged object, when the sound one has
- * been put beside it by order of a person.
+ * Destroys objects that have the class, type and names of these entries and are not theirs. An operator has ordered the
+ * sound object beside a damaged one.
  */
 export async function destroyNamesakes(replica: Replica, entries: readonly Entry[]): Promise<void> {
   const { provider, keyring, target } = replica;
@@ -94,7 +98,7 @@ export async function destroyNamesakes(replica: Replica, entries: readonly Entry
   await destroyDoomed(provider, { domainKey, doomed, checkFence: replica.checkFence });
 }
 
-/** What bears the class, type and names of these entries, and is no object of any generation that explains this partition. */
+/** Objects that have the class, type and names of these entries, and that no generation explains. */
 export async function findImpostors(replica: Replica, entries: readonly Entry[]): Promise<ObservedObject[]> {
   const { provider, keyring, memory } = replica;
   await recogniseReplica(replica);

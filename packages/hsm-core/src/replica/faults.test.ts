@@ -1,4 +1,7 @@
-/** Tokens that are busy, gone, locked, slow, or keep one key per CKA_ID: what a capture, an apply and a drill make of it. */
+/**
+ * Tokens that are busy, gone, locked, slow, or keep one key per CKA_ID: what a capture, an apply and a drill make of
+ * it.
+ */
 import type { AntipodeError } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';

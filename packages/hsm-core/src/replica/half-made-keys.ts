@@ -1,8 +1,9 @@
 /**
- * Destroys keys that an interrupted apply left half made. Such a key has the class and type of an open intent, no other names
- * than the intent has, and no use that works in two looks 250 ms apart.
+ * Destroys keys that an interrupted apply left half made. Such a key has the class and type of an open intent, no other
+ * names than the intent has, and no use that works in two looks 250 ms apart.
  *
- * Another application may be making a key that looks the same. So a key that works, or that no mechanism could try, stays.
+ * Another application may be making a key that looks the same. So a key that works, or that no mechanism could try,
+ * stays.
  */
 import { bytesEqual } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';

@@ -1,4 +1,6 @@
-/** Reads a replica back and uses its objects: what makes a generation count as applied (design section 4, Proof). */
+/**
+ * Reads a replica back and uses its objects. A generation counts as applied only after that (design section 4, Proof).
+ */
 import { bytesEqual, fromHex } from '@antipode/runtime';
 import { contentDigest, type Entry, entryDigest } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
@@ -15,7 +17,7 @@ export interface ProofSummary {
   readonly failedObjectIds: readonly ObjectId[];
   /** Uses that no mechanism of this token could exercise. */
   readonly usesNotExercised: number;
-  /** Of which objects, which uses, and why each, in the same order. */
+  /** The objects, their uses that were not exercised, and the reason for each use in the same order. */
   readonly notExercised: readonly {
     readonly objectId: ObjectId;
     readonly uses: readonly string[];
@@ -29,15 +31,18 @@ interface Judged {
 }
 
 /**
- * Reads objects back and uses them. The content digest covers every object of the generation: those asked for as read
- * now, the others as they were last read. What this provider has made and used since it was read last, an apply just now,
- * is not used a second time, unless everything is asked for, which trusts nothing. Changes nothing, but for half-made keys
- * where the partition is read whole.
+ * Reads objects back and uses them. The content digest covers every object of the generation: the requested ones as
+ * read now, the others as they were last read.
+ *
+ * Objects that an apply has just made and used are not used twice. A request for everything trusts no memory, and uses
+ * all of them. Nothing is changed, except half-made keys if the whole partition has to be read.
  */
 export async function readBack(
   options: Replica & {
     readonly objectIds: readonly ObjectId[] | 'everything';
-    /** Not restored here, as the apply has told: they are no part of the proof, and count in the digest as they should be. */
+    /**
+     * Objects that the apply could not restore here. The proof leaves them out, and the digest counts them as wanted.
+     */
     readonly refused?: ReadonlySet<ObjectId>;
   },
 ): Promise<{ contentDigest: string; proof: ProofSummary }> {
@@ -54,7 +59,7 @@ export async function readBack(
   for (const [index, batch] of batches.entries()) {
     const { held, reading } = ahead;
     const observed = await reading;
-    // The token reads on while this side digests what it has read.
+    // The token reads the next batch while this side digests the last one.
     ahead = readHeld(options, batches[index + 1]);
     const present = held.flatMap(({ entry, handle }, place) =>
       observed[place] === undefined ? [] : [{ entry, handle, object: observed[place] }],
@@ -108,12 +113,12 @@ function readHeld({ provider, memory }: Replica, batch: readonly Entry[] = []) {
           held.map(({ handle }) => handle),
           held.map(({ entry }) => entry.publicHalf),
         );
-  // Whoever awaits it has the error; nobody does when an earlier batch has failed.
+  // The caller that awaits this gets the error. If an earlier batch has failed, nobody awaits it.
   reading.catch(() => undefined);
   return { held, reading };
 }
 
-/** What was proved of these entries, as they are, by the apply before. */
+/** Proofs that the last apply made of exactly these entries. */
 function proofsOf({ known }: ReplicaMemory, entries: readonly Entry[]): Map<Handle, ProofOutcome> {
   const proofs = entries.flatMap((entry) => {
     const proof = known.get(entry.objectId)?.proof;

@@ -1,7 +1,7 @@
 /**
- * Reads a whole partition and finds out which object is which. The order is: what is already as the target wants it, what a
- * former generation names, what was deleted under an older domain key. Every object is recognised once per provider and
- * domain key.
+ * Reads a whole partition and finds out which object is which. The order is: what is already as the target wants it,
+ * what a former generation names, what was deleted under an older domain key. Every object is recognised once per
+ * provider and domain key.
  */
 import { bytesEqual, hasCode, hex, Pace, runInSlices } from '@antipode/runtime';
 import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
@@ -32,8 +32,8 @@ export async function recogniseReplica(replica: Replica): Promise<Handle> {
 }
 
 /**
- * The same for an apply, which trusts no memory. Somebody may have changed the partition since: an application may still use a
- * former active member. One look tells whether the partition has to be read again.
+ * The same for an apply, which trusts no memory. Somebody may have changed the partition since: an application may
+ * still use a former active member. One look tells whether the partition has to be read again.
  */
 export async function recogniseAgain(replica: Replica): Promise<Handle> {
   const { keyring, memory, target } = replica;
@@ -130,7 +130,10 @@ class Recognition {
     }
   }
 
-  /** Claims what former generations name. An object that the target names too is ours only if it is exactly as it was then. */
+  /**
+   * Claims what former generations name. An object that the target names too is ours only if it is exactly as it was
+   * then.
+   */
   async #claimFormer(): Promise<void> {
     const { provider, target } = this.#replica;
     const wanted = new Map(target.generation.entries.map((entry) => [entry.objectId, entry]));
@@ -186,8 +189,8 @@ class Recognition {
   }
 
   /**
-   * Entries that explain objects, each as the newest former generation has it, with the domain key of that generation. The
-   * target adds only its tombstones: what was deleted since.
+   * Entries that explain objects, each as the newest former generation has it, with the domain key of that generation.
+   * The target adds only its tombstones: what was deleted since.
    */
   #former(): { domainKey: Handle; entries: Entry[] }[] {
     const { keyring, target, previous } = this.#replica;

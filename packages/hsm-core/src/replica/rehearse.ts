@@ -1,6 +1,6 @@
 /**
- * The heart of a drill: restores a generation into an empty scratch partition, proves every object, empties it again.
- * The caller has made sure that the partition is declared as scratch (I7).
+ * Restores a generation into an empty scratch partition, proves every object, and empties the partition again. This is
+ * the core of a drill. The caller has checked that the partition is declared as scratch (I7).
  */
 import { AntipodeError, type Clock } from '@antipode/runtime';
 import type { Keyring } from '../domain-key/keyring.ts';
@@ -15,23 +15,23 @@ import { findNamesakes } from './set-aside.ts';
 
 export interface Rehearsal {
   readonly proof: ProofSummary;
-  /** Whether reading everything back gave the content digest of the generation, and nothing else bears its names. */
+  /** Whether the read-back gave the content digest of the generation, and no other object has its names. */
   readonly isEqual: boolean;
   readonly restoreMs: number;
   readonly proveMs: number;
   readonly cleanMs: number;
-  /** Whether the partition was again at the end as it was before. */
+  /** Whether the partition ended as it began. */
   readonly isClean: boolean;
-  /** Objects that anybody can make without a PIN, and that were there before. They are left alone. */
+  /** Objects that anybody can make without a PIN, and that were there before the drill. They stay. */
   readonly strangers: number;
 }
 
-/** What anybody can make without a PIN, by what was read of it, and how many there are of each. */
+/** Objects that anybody can make without a PIN: how many there are of each read digest. */
 export type Strangers = ReadonlyMap<string, number>;
 
 /**
- * What lies in a scratch partition beside its own keys. `foreign` are keys and private objects: somebody who has the PIN uses
- * the partition. The rest proves nothing, and must not stop a drill.
+ * Counts the objects of a scratch partition, without its own keys. `foreign` are keys and private objects: somebody
+ * with the PIN uses the partition. The other objects prove nothing, and must not stop a drill.
  */
 export async function lookIntoScratch({
   provider,
@@ -50,7 +50,10 @@ export async function lookIntoScratch({
 const isAnybodys = ({ objectClass, attributes }: ObservedObject): boolean =>
   attributes.private === false || (attributes.private !== true && !isWrapped(objectClass));
 
-/** @throws SCRATCH_REFUSED when the partition is not empty, and what applyGeneration throws; it is emptied also then */
+/**
+ * The partition is emptied even after a failure.
+ * @throws SCRATCH_REFUSED when the partition is not empty, and what `applyGeneration` throws
+ */
 export async function rehearse(options: {
   provider: HsmProvider;
   keyring: Keyring;
@@ -72,7 +75,7 @@ export async function rehearse(options: {
     memory: new ReplicaMemory(),
     target,
     previous: [],
-    // What a drill leaves behind is emptied whole, so that no part of it has to be remembered.
+    // The drill empties the whole partition, so there is nothing to record.
     journal: { openIntents: () => [], begin: () => {}, commit: () => {} },
     checkFence: () => {},
   };
@@ -83,7 +86,7 @@ export async function rehearse(options: {
     await applyGeneration({ ...replica, proved: undefined, blobOf });
     restoredMs = clock.monotonicMs();
     const { contentDigest, proof } = await readBack({ ...replica, objectIds: 'everything' });
-    // A program finds a key by its names: nothing else must answer to them, but for what anybody can put here at any time.
+    // A program finds a key by its names. No other object may have them, except objects that anybody can put here.
     const namesakes = (await findNamesakes(replica)).filter(({ readDigest }) => !strangers.has(readDigest));
     provedMs = clock.monotonicMs();
     const isClean = await emptyScratch({ provider, keyring, strangers });
@@ -103,8 +106,8 @@ export async function rehearse(options: {
 }
 
 /**
- * Destroys what is in a scratch partition beside its own keys and what was there before the drill. Tells whether it is gone:
- * what anybody makes there meanwhile keeps no drill from being clean.
+ * Destroys all objects of a scratch partition, except its own keys and the objects from before the drill. Returns
+ * whether they are gone. Objects that anybody makes there meanwhile do not count.
  */
 export async function emptyScratch({
   provider,
@@ -142,7 +145,7 @@ async function beside({
   });
 }
 
-/** A key that may not be destroyed would stay in the scratch partition for ever. */
+/** Makes every key destroyable. Any other key would stay in the scratch partition for ever. */
 function destroyable(target: SealedGeneration): SealedGeneration {
   const entries = target.generation.entries.map((entry) => {
     const { attributes } = entry;

@@ -1,9 +1,9 @@
 /**
- * What an apply, a read-back and a scrub share: the replica that they work on, its memory, and the journal that makes an apply
+ * The replica that an apply, a read-back and a scrub work on, its memory, and the journal that makes an apply
  * repeatable.
  *
- * An object is ours only if a former generation or an open intent has it with the same value and the same attributes that
- * count. Any other object of equal value was made by somebody. It stays, and it is counted (I11).
+ * An object is ours only if a former generation or an open intent has it with the same value and the same attributes
+ * that count. Any other object of equal value was made by somebody. It stays, and it is counted (I11).
  */
 import { AntipodeError, bytesEqual } from '@antipode/runtime';
 import type { Keyring } from '../domain-key/keyring.ts';
@@ -23,8 +23,8 @@ export class ReplicaMemory {
   /** Objects that no generation accounts for. */
   unaccounted: readonly Handle[] = [];
   /**
-   * Unaccounted objects that equal an entry in everything but the value. The last apply has restored the sound object beside
-   * each of them (apply.ts).
+   * Unaccounted objects that equal an entry in everything but the value. The last apply has restored the sound object
+   * beside each of them (apply.ts).
    */
   damaged: readonly Handle[] = [];
   /** Number of the last look at the whole partition. */
@@ -58,8 +58,8 @@ export interface Proof {
 }
 
 /**
- * One object that an apply begins to make. The intent recognises it later, whole or half made, even if its generation is never
- * applied again. It does not depend on the domain key, since the next generation may have another.
+ * One object that an apply begins to make. The intent recognises it later, whole or half made, even if its generation
+ * is never applied again. It does not depend on the domain key, since the next generation may have another.
  */
 export interface ApplyIntent {
   readonly objectId: ObjectId;
@@ -85,12 +85,14 @@ export function intentOf(entry: Entry): ApplyIntent {
 
 /** The part of the agent's journal that makes an apply repeatable. Everything is durable on return. */
 export interface ApplyJournal {
-  /** Intents that were begun and not committed: an apply crashed. An object may have several, for several generations. */
+  /**
+   * Intents that were begun and not committed: an apply crashed. An object may have several, for several generations.
+   */
   openIntents(): readonly ApplyIntent[];
   begin(intents: readonly ApplyIntent[]): void;
   /**
-   * Records that the partition has the whole generation, and closes the intents of these objects, in one transaction. A crash
-   * between the two would leave objects that neither an intent nor a generation explains.
+   * Records that the partition has the whole generation, and closes the intents of these objects, in one transaction. A
+   * crash between the two would leave objects that neither an intent nor a generation explains.
    */
   commit(digest: string, objectIds: readonly ObjectId[]): void;
 }
@@ -101,8 +103,8 @@ export interface Replica {
   readonly memory: ReplicaMemory;
   readonly target: SealedGeneration;
   /**
-   * Generations that were captured or applied here before, the newest first. They explain objects that the target does not
-   * name, and show which objects are ours. The first generation that has an object counts.
+   * Generations that were captured or applied here before, the newest first. They explain objects that the target does
+   * not name, and show which objects are ours. The first generation that has an object counts.
    */
   readonly previous: readonly SealedGeneration[];
   readonly journal: ApplyJournal;

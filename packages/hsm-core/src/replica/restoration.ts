@@ -1,6 +1,6 @@
 /**
- * Makes objects of a generation in the partition, batch by batch, and proves each of them. An object that this token does not
- * take is that object's trouble only (I15).
+ * Makes objects of a generation in the partition, batch by batch, and proves each of them. An object that this token
+ * does not take is that object's trouble only (I15).
  */
 import { AntipodeError, type ErrorCode, invariant } from '@antipode/runtime';
 import { type Entry, entryDigest } from '../model/generation.ts';
@@ -45,8 +45,8 @@ export async function restoreAll(restoration: Restoration, entries: readonly Ent
     }
     await proving;
   } catch (thrown) {
-    // Objects that work stay for the next try. The others are destroyed while the fence holds. If that fails, their intents
-    // find them later. An object that was changed in place is the only copy, so it stays.
+    // Objects that work stay for the next try. The others are destroyed while the fence holds. If that fails, their
+    // intents find them later. An object that was changed in place is the only copy, so it stays.
     await proving.catch(() => undefined);
     const former = new Set([...options.memory.known.values()].map(({ handle }) => handle));
     const futile = [...unproven.values()].filter((handle) => !former.has(handle));

@@ -1,7 +1,9 @@
 /**
- * Reads a whole partition and uses every key in it, believing nothing that was seen before: finds what has changed behind
- * our back, a value that rotted under an object that still looks the same included. Changes nothing, in the token or in
- * any memory; what a finding means is for the caller to say, since an active partition may change and a replica may not.
+ * Reads a whole partition and uses every key in it, without any trust in what was seen before. It finds changes that
+ * nobody reported, including a damaged value under an object that looks the same.
+ *
+ * It changes neither the token nor any memory. The caller decides what a finding means: an active partition may change,
+ * and a replica must not.
  */
 import { bytesEqual, Pace, runInSlices } from '@antipode/runtime';
 import { pairNamesakes } from '../capture/namesakes.ts';
@@ -19,20 +21,20 @@ export interface ScrubOptions {
   readonly keyring: Keyring;
   readonly target: SealedGeneration;
   /**
-   * Which object was which handle before. The value under a handle never changes by PKCS#11: one that shows another under its
-   * names is damaged, where a new handle or other names would be a new object.
+   * The handle that each object had before. By PKCS#11 the value under a handle never changes. So another value under
+   * the same handle and names is damage. A new handle or other names would be a new object.
    */
   readonly known: ReadonlyMap<Handle, ObjectId>;
-  /** Objects that this partition does not take, as its last apply has told: they are not missing. */
+  /** Objects that the last apply could not restore here. They do not count as missing. */
   readonly refused?: ReadonlySet<ObjectId>;
 }
 
 export interface ScrubReport {
-  /** Of every object that is there. One that is not what its handle was before has failed. */
+  /** Covers every object that is present. An object fails if it is not what its handle was before. */
   readonly proof: ProofSummary;
-  /** In the generation, and not in the partition. */
+  /** Objects of the generation that are not in the partition. */
   readonly missing: readonly ObjectId[];
-  /** There and at work, with other attributes than in the generation. */
+  /** Objects that work and have other attributes than in the generation. */
   readonly altered: readonly ObjectId[];
 }
 
@@ -62,7 +64,7 @@ export async function scrub({
   const present = new Set(objects.map(({ handle }) => handle));
   const namesakes = pairNamesakes(unmatched, absent, { handles: known, present, reusesHandles, hasRestored: true });
   for (const [handle, { entry, verdict }] of namesakes) {
-    // What only does not answer is damaged where its handle says that it is the captured one.
+    // An object that only does not answer counts as damaged if its handle says that it is the captured one.
     if (verdict === 'same' && known.get(handle) !== entry.objectId) continue;
     found.push([entry, handle]);
     lost.delete(entry.objectId);
@@ -82,7 +84,7 @@ export async function scrub({
   };
 }
 
-/** Objects that are in everything as an entry says: of several copies of one value, another may stand beside them. */
+/** Pairs objects that equal their entry in everything. Further copies of the same value may be beside them. */
 async function pairExactly(examined: readonly Examined[], entries: readonly Entry[]): Promise<Map<Handle, Entry>> {
   const byValue = await runInSlices(EntriesByValue.of(entries));
   const exact = new Map<Handle, Entry>();

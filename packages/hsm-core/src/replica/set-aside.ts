@@ -1,12 +1,13 @@
 /**
- * Takes objects out of a former active member's token that bear the names of objects of the newest generation and are none of
- * them: what its applications made, or kept, while another member had become active. A program finds whichever comes first, so
- * that the key in force would be found now and then only (I14). They are sealed first, in a generation of their own that no
- * line has and that stays in this member's store: nothing is lost, and a person can bring them back (I11).
+ * Takes objects out of a former active member's token that have names of the newest generation and are not in it. Its
+ * applications made or kept them while another member was active. A program finds the first object with a name, so it
+ * would not always find the key in force (I14).
  *
- * What nothing seals stays, and is counted. At a member that was never active, what is there beside ours is somebody's: only
- * what the last apply found damaged in the place of an object of ours (apply.ts) goes there. Of that, what cannot be sealed
- * goes too where it refuses every use in two looks: it is nobody's key.
+ * They are sealed first, in a generation of their own that stays in this member's store. So nothing is lost, and an
+ * operator can restore them (I11). An object that cannot be sealed stays, and is counted.
+ *
+ * At a member that was never active, only damaged copies of our own objects are taken out (apply.ts). All other objects
+ * there are somebody's. A damaged copy that cannot be sealed is destroyed if it refuses every use in two looks.
  */
 import { type Clock, hex, invariant, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';
 import { entryOf, type Sealed } from '../capture/entry.ts';
@@ -24,21 +25,21 @@ import type { Replica } from './replica.ts';
 export interface SetAsideOptions extends Replica {
   readonly clock: Clock;
   readonly prng: Prng;
-  /** Whether this member was active once: then all that bears the names is its own past. */
+  /** Whether this member was ever active. Then all objects with these names are its own. */
   readonly wasActive: boolean;
-  /** Stores the sealed objects and the list of them, durably on return: before any of them leaves the token. */
+  /** Stores the sealed objects and their list before any of them leaves the token. Both are durable on return. */
   readonly store: (sealed: SealedGeneration, blobs: ReadonlyMap<string, Uint8Array>) => Promise<void>;
 }
 
 export interface SetAsideResult {
   readonly setAside: readonly ObjectId[];
-  /** Damaged, of no use to anybody, and so sealed nowhere. */
+  /** Damaged objects that refused every use, and so were sealed nowhere. */
   readonly destroyed: number;
-  /** There all the same, under names of objects of the generation. */
+  /** Still in the token, under names of the generation. */
   readonly left: number;
 }
 
-/** What others may find under the names of the target, and is none of its objects: so many, and whether a token has them. */
+/** Objects that have names of the target and are not in it. */
 export async function findNamesakes({ provider, memory, target }: Replica): Promise<ObservedObject[]> {
   const { entries } = target.generation;
   const wanted = new Set(entries.map(({ objectId }) => objectId));
@@ -53,7 +54,10 @@ export async function findNamesakes({ provider, memory, target }: Replica): Prom
   );
 }
 
-/** The same in a partition that may not have been read yet. @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST */
+/**
+ * The same, and reads the partition first if nobody has.
+ * @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST
+ */
 export async function lookForNamesakes(replica: Replica): Promise<ObservedObject[]> {
   await recogniseReplica(replica);
   return findNamesakes(replica);
@@ -103,7 +107,9 @@ async function destroyAsSeen(
   return gone;
 }
 
-/** Damaged objects that are of no use to anybody: keys that refuse all that they allow, twice; public keys that are no keys. */
+/**
+ * Damaged objects that nobody can use: keys that refuse every use in two looks, and public keys that cannot be read.
+ */
 async function findUseless(
   { provider }: SetAsideOptions,
   domainKey: Handle,
@@ -133,7 +139,7 @@ function isSealable(one: Examined): boolean {
   return object.objectClass !== 'secret-key' || blob !== undefined;
 }
 
-/** In the order of the objects. */
+/** The entries are in the order of the objects. */
 async function sealAll(
   { provider, prng, target }: SetAsideOptions,
   { domainKey, examined, blobs }: { domainKey: Handle; examined: readonly Examined[]; blobs: Map<string, Uint8Array> },
@@ -176,7 +182,7 @@ async function sealAll(
   return { entries, dataKeys };
 }
 
-/** A generation that no line has: epoch and number are 0, and what was there before it is the generation that displaced it. */
+/** A generation outside the group's line. Its epoch and number are 0, and its previous digest is that of the target. */
 async function signed(
   { provider, keyring, clock, target }: SetAsideOptions,
   { entries, dataKeys }: { entries: readonly Entry[]; dataKeys: readonly DataKey[] },
@@ -202,7 +208,7 @@ async function signed(
   return runInSlices(sealingSigned({ generation, manifest, signature, signer: keyring.identity.publicHalf }));
 }
 
-/** By what a program finds an object of its class: each name by itself. */
+/** The names by which a program finds an object of its class, each by itself. */
 function namesOf({
   objectClass,
   attributes: { id, label },

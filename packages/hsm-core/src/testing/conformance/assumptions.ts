@@ -1,6 +1,6 @@
 /**
- * Assumptions about tokens on which the code relies and that no other chapter tries. The page docs/devices/assumptions.md
- * lists all of them, each with the code that relies on it.
+ * Assumptions about tokens on which the code relies and that no other chapter tries. The page
+ * docs/devices/assumptions.md lists all of them, each with the code that relies on it.
  */
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';

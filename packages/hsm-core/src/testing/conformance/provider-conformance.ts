@@ -1,9 +1,10 @@
 /**
- * Tries every promise of provider.ts on any implementation of it. A device names what it lacks. If the contract says what
- * happens without it, the suite tries that. Otherwise it skips the promise, and asserts the list of skipped titles.
+ * Tries every promise of provider.ts on any implementation of it. A device names what it lacks. If the contract says
+ * what happens without it, the suite tries that. Otherwise it skips the promise, and asserts the list of skipped
+ * titles.
  *
- * The keys have known values: they come into the partition under a domain key that the test knows (software-domain.ts). So
- * software checks what the token answers.
+ * The keys have known values: they come into the partition under a domain key that the test knows (software-domain.ts).
+ * So software checks what the token answers.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ObservedObject } from '../../model/object.ts';
