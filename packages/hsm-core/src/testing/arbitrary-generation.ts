@@ -1,4 +1,6 @@
-/** What generations may hold, for properties: every class, every attribute, every kind of value, also empty ones. */
+/**
+ * Arbitrary generations for property tests: every class, every attribute, every kind of value, including empty ones.
+ */
 import { hex } from '@antipode/runtime';
 import fc from 'fast-check';
 import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
@@ -61,7 +63,7 @@ const byId = <T>(idOf: (item: T) => string) => ({
   maxLength: 4,
 });
 
-/** Of one group and source, in any order. */
+/** Generations of one group and source, with their lists in any order. */
 export const arbitraryGeneration = ({
   group,
   identitySha256,

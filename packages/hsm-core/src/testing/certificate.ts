@@ -1,4 +1,4 @@
-/** A self-signed certificate, with the attributes that PKCS#11 wants beside its value. Its key was thrown away. */
+/** A self-signed certificate, with the attributes that PKCS#11 wants besides its value. Nobody has its key. */
 import type { Attributes } from '../model/attributes.ts';
 
 const DER = Buffer.from(
@@ -11,7 +11,7 @@ const DER = Buffer.from(
   'base64',
 );
 
-/** Contents and end of the DER element that begins there. */
+/** Contents and end of the DER element at this place. */
 function element(at: number): { readonly inside: number; readonly end: number } {
   const first = DER[at + 1]!;
   const lengthBytes = first < 0x80 ? 0 : first & 0x7f;

@@ -1,6 +1,6 @@
 /**
- * Manifests by the generated code: the schema's own account of what model/manifest.ts does without it. Slow and plain, and
- * used as a measure only.
+ * Reads and writes manifests with the generated code. It is slow and simple, and tests compare model/manifest.ts with
+ * it.
  */
 import { bytesEqual, fromHex, hex } from '@antipode/runtime';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
@@ -21,7 +21,7 @@ const FORMAT = 2;
 export const writtenBySchema = (generation: Generation): Uint8Array =>
   toBinary(seal.ManifestSchema, toMessage(generation));
 
-/** What the bytes say, where they are a well-formed manifest and its one encoding. */
+/** The generation, if the bytes are a well-formed manifest and its one encoding. */
 export function readBySchema(bytes: Uint8Array): Generation | undefined {
   try {
     const generation = fromMessage(fromBinary(seal.ManifestSchema, bytes));

@@ -1,4 +1,6 @@
-/** C_GetAttributeValue of a token in memory, down to the bytes that a module would write (PKCS#11 3.0, section 5.7.5). */
+/**
+ * C_GetAttributeValue of a token in memory, including the bytes that a module would write (PKCS#11 3.0, section 5.7.5).
+ */
 import {
   ATTRIBUTE_SIZE,
   addressOf,
@@ -9,7 +11,7 @@ import {
   ulong,
 } from '@antipode/cryptoki';
 
-/** What is answered for an attribute: its value, or a return value that ends the call there. */
+/** The answer for an attribute: its value, or a return value that ends the call. */
 export type SimulatedValue = Buffer | number | boolean | { readonly returnValue: number };
 
 const [ATTRIBUTE_TYPE_INVALID, OBJECT_HANDLE_INVALID, BUFFER_TOO_SMALL] = [
@@ -43,7 +45,7 @@ export class SimulatedAttributes {
       const bytes = value === undefined ? undefined : bytesOf(value);
       const [pointer, room] = [template.readBigUInt64LE(at + 8), template.readBigUInt64LE(at + 16)];
       const fits = bytes !== undefined && (pointer === 0n || BigInt(bytes.length) <= room);
-      // One code for the whole call: of several, SoftHSM gives the first of these two.
+      // A call has one return value. If both apply, SoftHSM gives the first of these two.
       if (bytes === undefined) returned = ATTRIBUTE_TYPE_INVALID;
       else if (!fits && returned === 0) returned = BUFFER_TOO_SMALL;
       if (fits && pointer !== 0n) memory.set(bytes, Number(pointer - base));

@@ -1,4 +1,4 @@
-/** The cryptography of a {@link SimulatedHsm}: what a token does with the values that it never shows. */
+/** The cryptography of a {@link SimulatedHsm}, which a token does with values that it never shows. */
 import {
   createCipheriv,
   createDecipheriv,
@@ -81,7 +81,7 @@ export function proofOf(object: StoredObject | undefined, item: ProofItem, domai
   }
 }
 
-/** A P-256 key pair from the seed, which node:crypto itself cannot make. */
+/** Makes a P-256 key pair from the seed. node:crypto has no function for that. */
 export function ecKey(prng: Prng): KeyObject {
   const pair = createECDH('prime256v1');
   pair.setPrivateKey(prng.bytes(32));

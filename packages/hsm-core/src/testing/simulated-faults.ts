@@ -1,27 +1,30 @@
-/** What can be wrong with a token that is neither crashed nor full nor lying, switched by tests in the middle of everything. */
+/** Faults of a token that is neither crashed nor full nor lying. Tests switch them at any moment. */
 import { AntipodeError, type Clock } from '@antipode/runtime';
 import type { SimulatedSession } from './simulated-session.ts';
 
 export interface SimulatedFaults {
-  /** So many of the next calls are answered with "not now". */
+  /** How many of the next calls the token answers with "not now". */
   busyCalls: number;
-  /** The slot is gone, and with it, for good, every session that calls meanwhile. */
+  /** The slot is gone. Every session that calls meanwhile is lost for good. */
   isAbsent: boolean;
   isPinLocked: boolean;
-  /** Every call takes so long. */
+  /** How long every call takes. */
   callMs: number;
 }
 
 export const soundToken = (): SimulatedFaults => ({ busyCalls: 0, isAbsent: false, isPinLocked: false, callMs: 0 });
 
-/** @throws PARTITION_NOT_FOUND, PIN_LOCKED, as a login does */
+/**
+ * Fails as a login does.
+ * @throws PARTITION_NOT_FOUND, PIN_LOCKED
+ */
 export function checkLogin(serial: string, { isAbsent, isPinLocked }: SimulatedFaults): void {
   const details = { serial };
   if (isAbsent) throw new AntipodeError('PARTITION_NOT_FOUND', 'no slot holds the token', { details });
   if (isPinLocked) throw new AntipodeError('PIN_LOCKED', 'the user PIN of the token is locked', { details });
 }
 
-/** The session, with the faults of its token between it and whoever calls. */
+/** The session behind the faults of its token. */
 export function throughFaults(session: SimulatedSession, faults: SimulatedFaults, clock: Clock): SimulatedSession {
   let isVoid = false;
   const enter = async (call: string): Promise<void> => {

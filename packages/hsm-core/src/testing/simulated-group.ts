@@ -13,7 +13,7 @@ import { enrolTogether, SimulatedMember } from './simulated-member.ts';
 
 export const NO_FILTER = { excludeIds: [], excludeLabels: [], excludeClasses: [] };
 
-/** Remembers through what a test calls a crash. */
+/** Its records survive a simulated crash. */
 export class MemoryJournal implements ApplyJournal {
   #open: ApplyIntent[] = [];
   readonly #interrupt: () => (step: string) => void;
@@ -53,7 +53,7 @@ export class SimulatedGroup {
     return { group, members };
   }
 
-  /** Brings the next domain key version to members; nothing is sealed under it yet. */
+  /** Brings the next domain key version to members. Nothing is sealed under it yet. */
   async rotate(members: readonly SimulatedMember[], version = this.domainKeyVersion): Promise<void> {
     const [first, ...others] = members;
     invariant(first !== undefined, 'a group has members');
@@ -79,7 +79,7 @@ export class SimulatedGroup {
     return result;
   }
 
-  /** The generation of a capture that must find something new. */
+  /** Captures, and expects a new generation. */
   async captured(member: SimulatedMember, options: Partial<CaptureOptions> = {}): Promise<SealedGeneration> {
     const { sealed } = await this.capture(member, options);
     invariant(sealed !== undefined, 'the capture found nothing new');
@@ -99,7 +99,7 @@ export class SimulatedGroup {
     return readBack({ ...this.#replica(member, target), objectIds: 'everything', ...options });
   }
 
-  /** What follows when a generation has been read back. */
+  /** Does what follows when a generation has been read back. */
   bury(
     member: SimulatedMember,
     target: SealedGeneration,
@@ -127,7 +127,10 @@ export class SimulatedGroup {
   }
 }
 
-/** Throws `failure` at the step of that number, counted from 0, and at every later one: nothing happens after a crash. */
+/**
+ * Throws `failure` at the step with this number, counted from 0, and at every later step. Nothing happens after a
+ * crash.
+ */
 export function crashAt(number: number, failure: Error | AntipodeError): (step: string) => void {
   let steps = 0;
   return () => {

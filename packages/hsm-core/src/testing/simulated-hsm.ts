@@ -1,7 +1,12 @@
 /**
- * A partition in memory, for tests: real cryptography over an object store, with the habits of real tokens that have cost
- * most (facts: pkcs11). Handles die with the session; an unwrap loses length, dates and history; one that is cut short
- * leaves a visible half key; storage ends; a device may lie, be busy, gone, locked or slow. It knows P-256 and secrets.
+ * A partition in memory for tests. It has real cryptography over an object store, and the habits of real tokens that
+ * have cost most (docs/devices/assumptions.md):
+ *
+ * - Handles die with the session.
+ * - An unwrap loses length, dates and history. An interrupted unwrap leaves a visible half-made key.
+ * - Storage ends. A device may lie, be busy, gone, locked or slow.
+ *
+ * It has P-256 keys and secrets.
  */
 import { createHash } from 'node:crypto';
 import { type Clock, hex, type Prng } from '@antipode/runtime';
@@ -21,12 +26,12 @@ export interface StoredObject {
   value?: Uint8Array;
   /** SubjectPublicKeyInfo. */
   publicHalf?: Uint8Array;
-  /** What the token says; 0 where it does not tell. */
+  /** The size that the token reports. 0 if it reports none. */
   sizeBits: number;
   hasTemplate?: true;
 }
 
-/** Called before and after each change, by name; may throw to crash there. The session is lost then. */
+/** Called with a name before and after each change. It may throw, as a crash does. The session is lost then. */
 export type Interrupt = (step: string) => void;
 
 export class SimulatedHsm {
@@ -35,11 +40,11 @@ export class SimulatedHsm {
   readonly objects: StoredObject[] = [];
   /** How many token objects fit. */
   objectsMax = Number.POSITIVE_INFINITY;
-  /** What a device that lies makes of a value that it restores. */
+  /** The value that a lying device stores instead of a restored one. */
   distort: (value: Uint8Array) => Uint8Array = (value) => value;
-  /** Called before each look, counted from 1 for each session: what other applications do meanwhile. */
+  /** Called before each look, counted from 1 for each session. Tests act here as other applications. */
   onInventory: (look: number) => void = () => {};
-  /** A second key under the CKA_ID of another would take its place, as at NSS. */
+  /** A second key under a CKA_ID would overwrite the first, as in NSS. */
   keepsOnePerId = false;
   readonly faults: SimulatedFaults = soundToken();
   readonly #clock: Clock;
@@ -51,7 +56,7 @@ export class SimulatedHsm {
   }
 
   /**
-   * A session of its own, with handles of its own: opening again is what a restart of the worker does.
+   * Opens a session with handles of its own, as a restart of the worker does.
    * @throws PARTITION_NOT_FOUND, PIN_LOCKED
    */
   open(interrupt: Interrupt = () => {}): SimulatedSession {
@@ -64,7 +69,7 @@ export class SimulatedHsm {
   addSecret(label: string, { bytes = 32, keyType = 'aes', ...attributes }: SecretOptions = {}): StoredObject {
     const value = this.prng.bytes(bytes);
     const uses = { encrypt: true, decrypt: true, startDate: '20260101' };
-    // Kept as an attribute, as SoftHSM does: what damages the value leaves it as it was.
+    // SoftHSM keeps the check value as an attribute, so damage to the value does not change it.
     const checkValue = createHash('sha256').update(value).digest().subarray(0, 3);
     return this.#add({
       objectClass: 'secret-key',
@@ -75,7 +80,7 @@ export class SimulatedHsm {
     });
   }
 
-  /** Returns the private key; its public half is an object beside it. */
+  /** Returns the private key. Its public half is another object. */
   addEcPair(label: string, attributes: Attributes = {}): StoredObject {
     const key = ecKey(this.prng);
     const publicHalf = publicHalfOf(key);
@@ -124,7 +129,10 @@ export class SimulatedHsm {
     return this.objects.filter(({ attributes }) => Buffer.from(attributes.label ?? []).toString() === label);
   }
 
-  /** What the token holds but its own keys, so that two can be compared: values too, order not. */
+  /**
+   * The objects of the token without its own keys, so that two tokens can be compared. Includes values, and ignores the
+   * order.
+   */
   contents(): string[] {
     return this.objects
       .filter(

@@ -20,7 +20,7 @@ export class SimulatedMember {
   readonly prng: Prng;
   readonly clock: Clock;
   readonly domainKeys: DomainKeyRecord[] = [];
-  /** CKA_IDs of own keys that were about to be made. */
+  /** CKA_IDs that were announced for own keys. */
   readonly announced: Uint8Array[] = [];
   readonly pins = new Set<string>();
   provider!: SimulatedSession;
@@ -65,7 +65,7 @@ export class SimulatedMember {
     return trusted;
   }
 
-  /** What a restart of the worker does: another session, other handles. */
+  /** Opens another session with other handles, as a restart of the worker does. */
   async reopen(interrupt?: Interrupt): Promise<void> {
     await this.provider.close();
     this.provider = this.hsm.open(interrupt);
@@ -93,7 +93,7 @@ export class SimulatedMember {
   }
 }
 
-/** Pins everybody with everybody and brings them one domain key version, born at the first. */
+/** Pins all members with each other and brings them one domain key version. The first member is its birthplace. */
 export async function enrolTogether(
   members: readonly [SimulatedMember, ...SimulatedMember[]],
   { group, version }: { group: string; version: number },

@@ -57,7 +57,7 @@ export class SimulatedSession implements HsmProvider {
     this.#nextHandle = BigInt(token.prng.bytes(1)[0]! * 1_000 + 1);
   }
 
-  /** Keys that live in this session only and have not been forgotten. */
+  /** How many session keys have not been forgotten. */
   get sessionObjectCount(): number {
     return this.#sessionObjects.size;
   }
@@ -153,7 +153,7 @@ export class SimulatedSession implements HsmProvider {
     return { handle: this.#handleOf(key), companions: [] };
   }
 
-  /** As NSS softokn: a token that keeps none. */
+  /** Keeps none, like NSS softokn. */
   async generateReceivingKey(): Promise<undefined> {
     this.#alive();
   }
@@ -162,7 +162,7 @@ export class SimulatedSession implements HsmProvider {
     this.#alive();
   }
 
-  /** Nor an officer key; tests plant trusted keys ({@link SimulatedMember.trust}). */
+  /** Keeps no officer key. Tests plant trusted keys ({@link SimulatedMember.trust}). */
   async generateOfficerKey(): Promise<undefined> {
     this.#alive();
   }
@@ -356,7 +356,7 @@ export class SimulatedSession implements HsmProvider {
       const object = this.#store({
         objectClass,
         keyType,
-        // CKA_VALUE_LEN reads 0 after an unwrap, and what happened before the wrap is not known.
+        // CKA_VALUE_LEN reads 0 after an unwrap, and the history from before the wrap is lost.
         sizeBits: keyType === 'generic-secret' ? 0 : objectClass === 'secret-key' ? value.length * 8 : 256,
         attributes: { ...settable(attributes), sensitive: true, extractable: true, ...UNWRAPPED },
       });
@@ -440,7 +440,7 @@ export class SimulatedSession implements HsmProvider {
     });
   }
 
-  /** What stands for the death of the worker. */
+  /** Simulates the death of the worker. */
   lose(): void {
     this.#isLost = true;
   }
@@ -503,7 +503,7 @@ export class SimulatedSession implements HsmProvider {
     return object !== undefined && this.#token.objects.includes(object) ? object : undefined;
   }
 
-  /** Also session objects. */
+  /** Finds session objects too. */
   #get(handle: Handle): StoredObject {
     const object = this.#present(handle);
     if (object === undefined) throw refused('C_GetAttributeValue', 'CKR_KEY_HANDLE_INVALID');
@@ -521,7 +521,7 @@ export class SimulatedSession implements HsmProvider {
     );
   }
 
-  /** Whose place an object would take. */
+  /** The object that a new one would overwrite. */
   #holderOf(objectClass: StoredObject['objectClass'], { id }: Attributes): StoredObject | undefined {
     return this.#token.keepsOnePerId && id !== undefined && id.length > 0 ? this.#byId(objectClass, id) : undefined;
   }
@@ -567,7 +567,7 @@ const UNWRAPPED: Attributes = { local: false, alwaysSensitive: false, neverExtra
 const refused = (call: string, returnValue: string): AntipodeError =>
   new AntipodeError('HSM_REFUSED', `the HSM answered ${returnValue} to ${call}`, { details: { call, returnValue } });
 
-/** What a template may carry, without the dates, which are lost. */
+/** The attributes that a template may have. Dates are lost. */
 function settable(attributes: Attributes): Attributes {
   const set: Attributes = {};
   for (const name of ATTRIBUTE_NAMES) {
@@ -577,6 +577,6 @@ function settable(attributes: Attributes): Attributes {
   return set;
 }
 
-/** Whether an object lost its value in an unwrap that was cut short. */
+/** Whether an interrupted unwrap left the object without its value. */
 export const isHalfMade = ({ objectClass, value }: StoredObject): boolean =>
   isWrapped(objectClass) && value === undefined;

@@ -1,6 +1,6 @@
 /**
- * A domain key that a test knows: brought into a partition by the exchange, with the other side in software. What an
- * application would have made is then put into the token by unwrapping, on every device through the same port.
+ * A domain key with a value that the test knows. The exchange brings it into a partition, with the other side in
+ * software. Unwrapping then puts objects into the token as an application would, on every device through the same port.
  */
 import { createCipheriv, createECDH, createHash, type KeyObject, randomBytes } from 'node:crypto';
 import type { Attributes } from '../model/attributes.ts';
@@ -15,7 +15,7 @@ export function wrapInSoftware(key: Uint8Array, value: Uint8Array): Uint8Array {
   return new Uint8Array(Buffer.concat([cipher.update(value), cipher.final()]));
 }
 
-/** As sealed data is: `iv || ciphertext || tag`. */
+/** Encrypts in the format of sealed data: `iv || ciphertext || tag`. */
 export function encryptInSoftware(key: Uint8Array, value: Uint8Array, aad: Uint8Array): Uint8Array {
   const iv = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(aad);
@@ -24,7 +24,7 @@ export function encryptInSoftware(key: Uint8Array, value: Uint8Array, aad: Uint8
 
 const sha256 = (value: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(value).digest());
 
-/** Something to be put into a token: a secret's bytes, or a private key. */
+/** An object to be put into a token: a secret, or a private key. */
 export interface Planted {
   readonly keyType: UnwrapItem['keyType'];
   readonly secret: Uint8Array;
@@ -65,7 +65,7 @@ export class SoftwareDomain {
     return wrapInSoftware(this.#value, value);
   }
 
-  /** SHA-256 of the wrapped digest (own-keys.ts), written anew. */
+  /** SHA-256 of the wrapped digest: the same as in own-keys.ts, written independently. */
   tagOf(value: Uint8Array): Uint8Array {
     return sha256(this.wrap(sha256(value)));
   }
@@ -74,7 +74,7 @@ export class SoftwareDomain {
     return { ...rest, blob: this.wrap(secret) };
   }
 
-  /** Every one of them, or an error. */
+  /** Makes all of them, or throws. */
   async plant(provider: HsmProvider, planted: readonly Planted[]): Promise<readonly Handle[]> {
     return all(
       await provider.unwrap(
@@ -85,7 +85,9 @@ export class SoftwareDomain {
   }
 }
 
-/** One exchange up to the delivery: the token's exchange key, and a value wrapped for it in software. */
+/**
+ * Runs one exchange up to the delivery. Returns the token's exchange key, and a value that software has wrapped for it.
+ */
 export async function deliver(provider: HsmProvider, value: Uint8Array) {
   const { handle: ephemeral, point } = await provider.generateEphemeral();
   const own = createECDH('prime256v1');
@@ -118,7 +120,7 @@ export const plantedKey = (
   attributes,
 });
 
-/** Label and CKA_ID by one word, as tools for people give them. */
+/** Label and CKA_ID from one word, as common tools set them. */
 export const named = (word: string): Attributes => ({
   label: new Uint8Array(Buffer.from(word)),
   id: new Uint8Array(Buffer.from(word)),

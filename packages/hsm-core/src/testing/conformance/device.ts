@@ -1,10 +1,10 @@
-/** What the conformance suite needs to know of a device, and what it hands to each promise that it tries there. */
+/** The facts that the conformance suite needs about a device, and the partitions that it hands to each promise. */
 import type { Handle, ObservedObject } from '../../model/object.ts';
 import type { HsmProvider } from '../../provider/provider.ts';
 import type { Planted, SoftwareDomain } from '../software-domain.ts';
 
 /**
- * What a device cannot do.
+ * Things that a device cannot do:
  *
  * - `rsa`, `p-384`: it has no such keys.
  * - `data-objects`: it keeps none.

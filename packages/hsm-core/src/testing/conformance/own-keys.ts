@@ -19,7 +19,7 @@ export function ownKeys({ promise }: Chapter): void {
     const ckaId = new Uint8Array(randomBytes(16));
     const { publicHalf } = await provider.generateIdentity(ckaId);
     const own = await provider.findIdentity({ ckaId, publicHalf });
-    // Its public half is in the journal: in the token it would tell the id to sessions that never logged in.
+    // The journal keeps its public half. In the token, it would show the id to sessions without a login.
     expect(own?.companions).toEqual([]);
     const message = randomBytes(100);
     const signature = await provider.signAsIdentity(own!.handle, message);
@@ -58,7 +58,7 @@ export function ownKeys({ promise }: Chapter): void {
         await receiver.forget([theirs.handle, inner]);
       }
       await provider.forget([key]);
-      // Those that are gone are no error.
+      // Forgetting a key twice is not an error.
       await provider.forget([key]);
       expect(new Set(tags).size).toBe(1);
     },

@@ -18,7 +18,7 @@ export function reading({ promise }: Chapter): void {
       expect(found).toHaveLength(2);
       expect(new Set(objects.map(({ readDigest }) => readDigest)).size).toBe(objects.length);
       expect(await provider.destroy([gone!])).toEqual([]);
-      // Those that are gone are no error.
+      // Destroying an object twice is not an error.
       expect(await provider.destroy([gone!])).toEqual([]);
       const [again, nothing] = await provider.read([handle!, gone!]);
       expect(again).toEqual(found.find((object) => object.handle === handle));

@@ -19,7 +19,7 @@ export function restoring({ promise, has, make }: Chapter): void {
       for (const [kind, planted, use] of kindsOf({ has })) {
         const attributes = { ...named(kind), [use]: true };
         const [handle] = await plant({ ...planted, attributes });
-        // Of an agreement both points with the key's x are as good: the one that is expected is taken.
+        // For a key that only agrees, both points with its x are equally good. The provider takes the expected one.
         const [{ attributes: seen, ...object }] = (await provider.read([handle!], [planted.publicHalf])) as [
           ObservedObject,
         ];

@@ -48,7 +48,7 @@ export function sealing({ promise, has, make }: Chapter): void {
       const aad = Buffer.from('first');
       const value = randomBytes(5_000);
       const attributes = { label: Buffer.from('data'), application: Buffer.from('app'), private: true };
-      // Sealed in software, by the format that the contract gives: iv, ciphertext, tag.
+      // Sealed in software, in the format of the contract: iv, ciphertext, tag.
       const seeds = await SoftwareDomain.installIn(provider);
       const known = randomBytes(32);
       const sealing = await provider.unwrapDataKey(seeds.handle, seeds.wrap(known));
