@@ -8,7 +8,7 @@ import { AES, ecPair } from './key-material.ts';
 export function reading({ promise }: Chapter): void {
   promise(
     'shows all token objects, reads each again alike, and knows those that are gone',
-    async ({ provider, plant, read }) => {
+    async ({ provider, plant }) => {
       const [handle, gone] = await plant(
         secretKey('aes', randomBytes(32), named('read')),
         secretKey('aes', randomBytes(32), named('read and gone')),
