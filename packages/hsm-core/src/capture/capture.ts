@@ -65,7 +65,7 @@ export async function captureGeneration(options: CaptureOptions): Promise<Captur
   const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map(), notCarried: notCarriedOf(captured) };
   const present = [...scan.carried, ...captured].map(({ entry }) => entry);
   const changed = new Set(candidates.flatMap(({ examined, isChanged }) => (isChanged ? examined.object.handle : [])));
-  const held = holdBack(context, { entries: present, gone, kept, uncaptured, changed });
+  const held = await holdBack(context, { entries: present, gone, kept, uncaptured, changed });
   if (held !== undefined) return { ...unchanged, held };
 
   const entries = [...present, ...kept];

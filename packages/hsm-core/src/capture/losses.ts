@@ -2,7 +2,7 @@
  * The sixth step of a capture: counts what the new generation would lose, and holds the capture if that is more than an
  * operator has to be asked about.
  */
-import { hex } from '@antipode/runtime';
+import { hex, Pace } from '@antipode/runtime';
 import type { Entry } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId, type UncapturedReason } from '../model/object.ts';
 import { type CaptureContext, isLive } from './capture-context.ts';
@@ -43,12 +43,12 @@ interface Outcome {
 }
 
 /** Returns undefined if the capture may go on. */
-export function holdBack(context: CaptureContext, outcome: Outcome): HeldCapture | undefined {
+export async function holdBack(context: CaptureContext, outcome: Outcome): Promise<HeldCapture | undefined> {
   const { accepted = new Set(), lossLimit = LOSS_LIMIT } = context.options;
-  const losses = [...deletedLosses(context, outcome), ...refusedLosses(context, outcome)].filter(
+  const losses = [...(await deletedLosses(context, outcome)), ...refusedLosses(context, outcome)].filter(
     ({ objectId }) => !accepted.has(objectId),
   );
-  const counted = [...context.live.values()].filter(countsAsLoss).length;
+  const counted = await countLosable(context);
   const limit = Math.max(lossLimit.objects, Math.floor((counted * lossLimit.percent) / 100));
   const unsealable = context.isReseal ? unsealableLosses(context, outcome) : [];
   if (losses.length <= limit && unsealable.length === 0) return undefined;
@@ -57,8 +57,13 @@ export function holdBack(context: CaptureContext, outcome: Outcome): HeldCapture
 }
 
 /** A renewed certificate, and a public half or data with another value, replace nothing that is secret. */
-function deletedLosses(context: CaptureContext, { entries, gone }: Outcome): Loss[] {
-  const names = new Set(gone.length === 0 ? [] : entries.map(namesOf));
+async function deletedLosses(context: CaptureContext, { entries, gone }: Outcome): Promise<Loss[]> {
+  const names = new Set<string>();
+  const pace = new Pace();
+  for (const entry of gone.length === 0 ? [] : entries) {
+    if (pace.isDue()) await pace.makeWay();
+    names.add(namesOf(entry));
+  }
   return gone.flatMap((entry): Loss[] => {
     const isReplaced = names.has(namesOf(entry));
     if (!isLive(context, entry) || !countsAsLoss(entry) || (isReplaced && !isWrapped(entry.objectClass))) return [];
@@ -94,12 +99,23 @@ function unsealableLosses(
   return [...refused, ...kept.filter(isSealed).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' }))];
 }
 
+async function countLosable({ live }: CaptureContext): Promise<number> {
+  let count = 0;
+  const pace = new Pace();
+  for (const entry of live.values()) {
+    if (pace.isDue()) await pace.makeWay();
+    if (countsAsLoss(entry)) count += 1;
+  }
+  return count;
+}
+
 /**
  * Whether an operator is asked about its loss. Anybody makes and destroys objects that are not private without a PIN.
  * Such an object neither holds a capture, nor makes room for the loss of keys.
+ *
+ * Access to the attributes of an entry decodes it, so this does not touch them for keys.
  */
-const countsAsLoss = ({ objectClass, attributes }: Entry): boolean =>
-  isWrapped(objectClass) || attributes.private !== false;
+const countsAsLoss = (entry: Entry): boolean => isWrapped(entry.objectClass) || entry.attributes.private !== false;
 
 /** The names under which a program looks for an object of its class. */
 const namesOf = ({ objectClass, attributes: { id, label } }: Entry): string =>
