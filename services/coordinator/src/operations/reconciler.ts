@@ -14,7 +14,7 @@ import {
   type Prng,
   SerialQueue,
 } from '@antipode/runtime';
-import type { Election } from '../election.ts';
+import type { Leadership } from '../election.ts';
 import { contradictionOf } from '../groups/contradiction.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { Group } from '../model.ts';
@@ -34,12 +34,12 @@ import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
 
 export interface ReconcilerPorts {
   readonly store: Store;
-  readonly election: Election;
-  readonly cache: GroupCache;
-  readonly detector: Detector;
-  readonly journals: JournalBook;
-  readonly runner: Runner;
-  readonly wakeUps: WakeUps;
+  readonly election: Leadership;
+  readonly cache: Pick<GroupCache, 'all' | 'unreadable' | 'refresh' | 'learnNeeded'>;
+  readonly detector: Pick<Detector, 'snapshot'>;
+  readonly journals: Pick<JournalBook, 'flush'>;
+  readonly runner: Pick<Runner, 'run' | 'isRunning'>;
+  readonly wakeUps: Pick<WakeUps, 'enqueue'>;
   readonly clock: Clock;
   readonly prng: Prng;
   readonly log: Log;

@@ -8,26 +8,34 @@ import {
 import { AntipodeError, silentLog } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../model.ts';
 import { Detector } from '../sites/detector.ts';
 import { JournalBook } from '../sites/journals.ts';
 import { LeaseBook } from '../sites/leases.ts';
-import type { Store } from '../store/store.ts';
+import { type RefusedRecord, readRefused } from '../store/tables/refused.ts';
+import { readPlace, readSites } from '../store/tables/sites.ts';
+import { testDatabase } from '../testing/database.ts';
 import { groupOf, SPEC } from '../testing/group.ts';
+import { FakeLeadership } from '../testing/leader.ts';
 import { PROFILES } from '../timings.ts';
-import { coordinatorHandlers, type RpcPorts } from './rpc.ts';
+import { coordinatorHandlers } from './rpc.ts';
 
 const TIMINGS = PROFILES.default;
+
+const database = testDatabase();
+beforeEach(async () => {
+  await database.rows.group();
+});
 
 /** A coordinator that hears one group. */
 class Bench {
   readonly clock = new FakeClock();
-  epoch: bigint | undefined = 1n;
+  readonly leadership = new FakeLeadership();
   isDatabaseUp = true;
+  /** The changes of state that were made. */
+  writes = 0;
   needed: string[] | undefined;
-  /** Rows of sites that were written down. */
-  readonly written: object[] = [];
   readonly leases = new LeaseBook({ clock: this.clock, leaseMs: TIMINGS.leaseMs });
   readonly detector = new Detector({
     clock: this.clock,
@@ -38,38 +46,32 @@ class Bench {
   });
   readonly #handlers: Handlers<typeof CoordinatorService>;
 
-  /** What members said that they could not restore, as it was written down. */
-  readonly refused: object[] = [];
-
   constructor(change: Partial<Group>) {
-    const writing = {
-      insertInto: (table: string) => ({
-        values: (row: object) => {
-          (table === 'member_refused' ? this.refused : this.written).push(row);
-          return { onConflict: () => ({ execute: async () => [] }) };
-        },
-      }),
-    };
     this.#handlers = coordinatorHandlers({
       timings: TIMINGS,
       clock: this.clock,
       detector: this.detector,
-      journals: new JournalBook({ store: {} as Store }),
+      journals: new JournalBook(database),
       leases: this.leases,
       cache: { all: [{ ...groupOf(SPEC), ...change }], needed: () => this.needed },
       store: {
-        write: async (_epoch: bigint, work: (trx: unknown) => unknown) => {
+        write: async (epoch, work) => {
           if (!this.isDatabaseUp) throw new AntipodeError('DATABASE_UNAVAILABLE', 'away');
-          return work(writing);
+          const made = await database.store.write(epoch, work);
+          this.writes += 1;
+          return made;
         },
       },
-      election: {
-        require: () => {
-          if (this.epoch === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
-          return this.epoch;
-        },
-      },
-    } as unknown as RpcPorts);
+      election: this.leadership,
+    });
+  }
+
+  /** The objects that a member could not restore, as they are on record. */
+  async refused(site: string): Promise<RefusedRecord | undefined> {
+    // A heartbeat does not wait for that record.
+    await this.clock.advance(0);
+    const all = await database.store.query((db) => readRefused(db, SPEC.name));
+    return all.find((one) => one.site === site);
   }
 
   heartbeat(
@@ -147,14 +149,20 @@ describe('a heartbeat', () => {
 
   it('leaves what a member could not restore on record, once for each change, and no trouble with that stops it', async () => {
     const bench = withGroup();
-    bench.isDatabaseUp = true;
-    for (const refusals of [[], ['a1'], ['a1'], ['a1', 'b2'], []]) await bench.heartbeat('b', { refusals });
-    expect(bench.refused).toMatchObject([0, 1, 2, 0].map((objects) => ({ grp: 'payments', site: 'b', objects })));
+    const writes: number[] = [];
+    for (const refusals of [[], ['a1'], ['a1'], ['a1', 'b2'], []]) {
+      await bench.heartbeat('b', { refusals });
+      expect(await bench.refused('b')).toMatchObject({ site: 'b', objects: refusals.length });
+      writes.push(bench.writes);
+    }
+    // The first one writes down the site too.
+    expect(writes).toEqual([2, 3, 3, 4, 5]);
     bench.isDatabaseUp = false;
     await bench.heartbeat('b', { refusals: ['c3'] });
+    await bench.clock.advance(0);
     bench.isDatabaseUp = true;
     await bench.heartbeat('b', { refusals: ['c3'] });
-    expect(bench.refused.at(-1)).toMatchObject({ objects: 1, refused: expect.stringContaining('c3') });
+    expect(await bench.refused('b')).toMatchObject({ objects: 1, refused: [{ objectId: 'c3' }] });
   });
 
   it('says which generations must stay in the store, once the group was looked at', async () => {
@@ -240,7 +248,7 @@ describe('a heartbeat', () => {
 
   it('is not taken by a coordinator that does not lead', async () => {
     const bench = withGroup();
-    bench.epoch = undefined;
+    bench.leadership.epoch = undefined;
     expect((await rejection(bench.heartbeat('a'))).code).toBe('LEADERSHIP_LOST');
     expect(bench.detector.view('a')).toBeUndefined();
   });
@@ -253,11 +261,16 @@ describe('a heartbeat', () => {
       { serial: 'serial-a', module: 'm.so', tokenLabel: 'main-token' },
       { serial: 'scratch-a', module: '', tokenLabel: '' },
     ];
-    expect(bench.written).toEqual([{ name: 'a', address: 'a:1', version: '', partitions: JSON.stringify(places) }]);
+    const place = (serial: string) => database.store.query((db) => readPlace(db, { site: 'a', serial }));
+    expect([await place('serial-a'), await place('scratch-a')]).toEqual(places);
+    expect(await database.store.query(readSites)).toEqual([{ site: 'a', address: 'a:1' }]);
+    const { writes } = bench;
     await bench.heartbeat('a', { address: 'elsewhere:1' });
+    expect(await database.store.query(readSites)).toEqual([{ site: 'a', address: 'elsewhere:1' }]);
     await bench.heartbeat('a', { address: 'elsewhere:1', module: 'other.so' });
+    expect(await place('serial-a')).toMatchObject({ module: 'other.so' });
     await bench.heartbeat('a', { address: 'elsewhere:1', module: 'other.so', errorCode: 'PIN_REFUSED' });
-    expect(bench.written).toMatchObject([{}, { address: 'elsewhere:1' }, { address: 'elsewhere:1' }]);
+    expect(bench.writes).toBe(writes + 2);
   });
 
   it('is written down with the next one where the database was away', async () => {
@@ -267,7 +280,7 @@ describe('a heartbeat', () => {
     expect(bench.detector.isUp('a')).toBe(true);
     bench.isDatabaseUp = true;
     await bench.heartbeat('a');
-    expect(bench.written).toHaveLength(1);
+    expect(await database.store.query(readSites)).toHaveLength(1);
   });
 
   it.each(['', 'a', 'a:', ':1', 'a:port', 'a:123456', 'a b:1', 'a:1:2', 'http://a:1'])(
@@ -276,7 +289,7 @@ describe('a heartbeat', () => {
       const bench = withGroup();
       const error = await rejection(bench.heartbeat('a', { address }));
       expect([error.code, error.details['field']]).toEqual(['REQUEST_INVALID', 'address']);
-      expect([bench.detector.view('a'), bench.written]).toEqual([undefined, []]);
+      expect([bench.detector.view('a'), bench.writes]).toEqual([undefined, 0]);
     },
   );
 });

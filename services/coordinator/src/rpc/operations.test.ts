@@ -4,82 +4,72 @@ import {
   DismissOperationRequestSchema,
   ListOperationsRequestSchema,
 } from '@antipode/protocol';
-import { AntipodeError, silentLog } from '@antipode/runtime';
+import { silentLog } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { Changes } from '../operations/changes.ts';
-import type { Intent } from '../store/tables/intents.ts';
-import { intent as intentOf } from '../testing/situation.ts';
+import { type Intent, updateIntent } from '../store/tables/intents.ts';
+import { testDatabase } from '../testing/database.ts';
+import { FakeLeadership } from '../testing/leader.ts';
+import { PROFILES } from '../timings.ts';
 import { operationHandlers } from './operations.ts';
-import type { RpcPorts } from './rpc.ts';
 
-/** The one operation, which may move on by itself before a person ends it. */
-const table = vi.hoisted(() => ({ intent: undefined as unknown as Intent, hasMoved: false }));
-vi.mock(import('../store/tables/intents.ts'), async (original) => ({
-  ...(await original()),
-  findIntent: async () => table.intent,
-  requireIntent: async () => table.intent,
-  endIntent: async (_trx, intent, { status }) => {
-    if (!table.hasMoved) table.intent = { ...intent, status };
-    return !table.hasMoved;
-  },
-}));
+const MOVED = { phase: 'issuing' };
 
-vi.mock(import('../store/tables/groups.ts'), async (original) => ({
-  ...(await original()),
-  readGroup: async (_db, name) => {
-    throw new AntipodeError('NOT_FOUND', `group does not exist: ${name}`);
-  },
-}));
-
-let events: string[];
+const database = testDatabase();
 let isRunning: boolean;
+/** Somebody else's work right before a person ends the operation. */
+let meanwhile: () => Promise<void>;
 const handlers = () =>
   operationHandlers({
     store: {
-      query: async (work: (db: unknown) => unknown) => work(undefined),
-      write: async (_epoch: bigint, work: (trx: unknown, record: (event: { kind: string }) => void) => unknown) =>
-        work(undefined, ({ kind }) => events.push(kind)),
+      query: (look) => database.store.query(look),
+      write: async (epoch, change) => {
+        await meanwhile();
+        return database.store.write(epoch, change);
+      },
     },
-    election: { require: () => 1n },
+    election: new FakeLeadership(),
     runner: { isRunning: () => isRunning },
     changes: new Changes(),
     clock: new FakeClock(),
-    timeline: { toWallMs: (atMs: number) => atMs },
+    timeline: { toWallMs: (atMs) => atMs },
+    timings: PROFILES.default,
     log: silentLog,
-  } as unknown as RpcPorts);
+  });
 const CONTEXT: CallContext = {
   identity: { trustDomain: 'd', kind: 'operator', name: 'alice' },
   signal: new AbortController().signal,
 };
 const cancel = () => handlers().cancelOperation(create(CancelOperationRequestSchema, { operationId: 'i' }), CONTEXT);
 const dismiss = () => handlers().dismissOperation(create(DismissOperationRequestSchema, { operationId: 'i' }), CONTEXT);
-const given = (kind: Intent['kind'], phase: string, status: Intent['status'] = 'open'): void => {
-  table.intent = intentOf(kind, { state: { phase }, status });
+/** The one operation. */
+const given = async (kind: Intent['kind'], phase: string, status: Intent['status'] = 'open'): Promise<void> => {
+  await database.store.empty();
+  await database.rows.intended({ id: 'i', kind, state: { phase } }, { status });
 };
 beforeEach(() => {
-  Object.assign(table, { hasMoved: false });
-  events = [];
   isRunning = false;
+  meanwhile = async () => {};
 });
 
 describe('a person cancels an operation', () => {
   it.each(['requested', 'catching-up'])('a failover that is %s: nothing was changed yet', async (phase) => {
-    given('failover', phase);
+    await given('failover', phase);
     isRunning = true;
     expect(await cancel()).toMatchObject({ operation: { status: 'cancelled' } });
-    expect(events).toEqual(['failover-cancelled']);
+    expect(await database.rows.events()).toEqual(['failover-cancelled']);
   });
 
   it.each(['issuing', 'fencing', 'promoting', 'publishing'])('not a failover that is %s', async (phase) => {
-    given('failover', phase);
+    await given('failover', phase);
     expect((await rejection(cancel())).code).toBe('FAILOVER_REFUSED');
-    expect(events).toEqual([]);
+    expect(await database.rows.events()).toEqual([]);
   });
 
   it('another one between two attempts, and not while a site is at work on it', async () => {
-    given('drill', 'restoring');
+    await given('drill', 'restoring');
     isRunning = true;
     expect((await rejection(cancel())).code).toBe('GROUP_BUSY');
     isRunning = false;
@@ -87,24 +77,24 @@ describe('a person cancels an operation', () => {
   });
 
   it('not one that has ended, and not one that has moved on since it was looked at', async () => {
-    given('drill', 'passed', 'done');
+    await given('drill', 'passed', 'done');
     expect((await rejection(cancel())).code).toBe('REQUEST_INVALID');
-    given('failover', 'catching-up');
-    table.hasMoved = true;
+    await given('failover', 'catching-up');
+    meanwhile = () => database.rows.write(async (trx) => void (await updateIntent(trx, 'i', { state: MOVED }, 0)));
     expect((await rejection(cancel())).code).toBe('GROUP_BUSY');
-    expect(events).toEqual([]);
+    expect(await database.rows.events()).toEqual([]);
   });
 });
 
 describe('a person dismisses an operation', () => {
   it.each(['failed', 'parked'] as const)('that is %s', async (status) => {
-    given('enrolment', 'incomplete', status);
+    await given('enrolment', 'incomplete', status);
     expect(await dismiss()).toMatchObject({ operation: { status: 'dismissed' } });
-    expect(events).toEqual(['enrolment-dismissed']);
+    expect(await database.rows.events()).toEqual(['enrolment-dismissed']);
   });
 
   it.each(['open', 'done', 'cancelled', 'dismissed'] as const)('not one that is %s', async (status) => {
-    given('capture', 'capturing', status);
+    await given('capture', 'capturing', status);
     expect((await rejection(dismiss())).code).toBe('REQUEST_INVALID');
   });
 });

@@ -18,6 +18,12 @@ const LIST_DEFAULT = 50;
 /** Until then a move has changed nothing: the old active member still serves. */
 const BEFORE_ITS_EPOCH: ReadonlySet<string> = new Set(['requested', 'fetching', 'catching-up']);
 
+export interface OperationPorts extends Pick<RpcPorts, 'runner' | 'changes' | 'clock' | 'timings' | 'log'> {
+  readonly store: Pick<RpcPorts['store'], 'query' | 'write'>;
+  readonly election: Pick<RpcPorts['election'], 'require'>;
+  readonly timeline: Pick<RpcPorts['timeline'], 'toWallMs'>;
+}
+
 export function operationHandlers({
   store,
   election,
@@ -27,7 +33,7 @@ export function operationHandlers({
   timeline,
   timings,
   log,
-}: RpcPorts): Operations {
+}: OperationPorts): Operations {
   const messageOf = (intent: Intent) => operationMessage(intent, (stampMs) => timeline.toWallMs(stampMs));
   const end = async (
     intent: Intent,

@@ -12,7 +12,7 @@ import {
 } from '@antipode/protocol';
 import { AntipodeError, type Clock, fromHex, isAddress, type Log, VERSION } from '@antipode/runtime';
 import type { ClockStep, Timeline } from '../calendar/timeline.ts';
-import type { Election } from '../election.ts';
+import type { Leadership } from '../election.ts';
 import { concernsOf, NO_FAILURE } from '../groups/concerns.ts';
 import { type Contradiction, contradictionOf, quarantineOf, refuseContradicted } from '../groups/contradiction.ts';
 import { standingOf } from '../groups/generation-standing.ts';
@@ -55,19 +55,31 @@ import {
   unreadableGroup,
 } from './views.ts';
 
+/** For heartbeats, which wait for no query. */
+export interface HeartbeatPorts {
+  readonly store: Pick<Store, 'write'>;
+  readonly election: Pick<Leadership, 'require'>;
+  readonly cache: Pick<GroupCache, 'all' | 'needed'>;
+  readonly detector: Pick<Detector, 'admit' | 'heard' | 'view'>;
+  readonly journals: Pick<JournalBook, 'hear'>;
+  readonly leases: Pick<LeaseBook, 'granted'>;
+  readonly clock: Clock;
+  readonly timings: Timings;
+}
+
+/** For the orders and questions of operators. */
 export interface RpcPorts {
   readonly id: string;
   readonly store: Store;
-  readonly election: Election;
-  readonly cache: GroupCache;
+  readonly election: Leadership;
+  readonly cache: Pick<GroupCache, 'refresh'>;
   readonly detector: Detector;
-  readonly journals: JournalBook;
-  readonly leases: LeaseBook;
+  readonly leases: Pick<LeaseBook, 'remainingMs'>;
   readonly effects: Effects;
-  readonly agents: Agents;
-  readonly reconciler: Reconciler;
-  readonly runner: Runner;
-  readonly wakeUps: WakeUps;
+  readonly agents: Pick<Agents, 'client'>;
+  readonly reconciler: Pick<Reconciler, 'intend' | 'waitOf' | 'troubles'>;
+  readonly runner: Pick<Runner, 'isRunning'>;
+  readonly wakeUps: Pick<WakeUps, 'isUp'>;
   readonly changes: Changes;
   readonly clock: Clock;
   /** The same time as `clock`, with what the wall clock made of it. */
@@ -94,7 +106,7 @@ export function coordinatorHandlers({
   timings,
   store,
   clock,
-}: RpcPorts): Handlers<typeof CoordinatorService> {
+}: HeartbeatPorts): Handlers<typeof CoordinatorService> {
   /** What the database has of each site, by what was last written under this leadership. */
   const written = new Map<string, string>();
   /** The same of what each member could not restore. */

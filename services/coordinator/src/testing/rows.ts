@@ -1,6 +1,6 @@
 /** Rows of a test, written and read by the functions of the store's own tables. */
 import type { Generation, Group, GroupSpec, Role } from '../model.ts';
-import type { Change, Store } from '../store/store.ts';
+import type { Change, Store, Write } from '../store/store.ts';
 import {
   readAcknowledged,
   readGeneration,
@@ -38,6 +38,21 @@ export interface EpochRow {
   readonly isActive?: boolean;
   /** The generation that its tenure goes on from. */
   readonly base?: { readonly epoch: bigint; readonly number: bigint };
+}
+
+/** The transaction, in which somebody else's change is seen after its first statement. */
+export function overtaken(trx: Write, change: (trx: Write) => Promise<unknown>): Write {
+  let isFirst = true;
+  return trx.withPlugin({
+    transformQuery: ({ node }) => node,
+    transformResult: async ({ result }) => {
+      if (isFirst) {
+        isFirst = false;
+        await change(trx);
+      }
+      return result;
+    },
+  });
 }
 
 export class Rows {

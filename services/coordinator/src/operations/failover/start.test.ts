@@ -1,40 +1,34 @@
 import { AntipodeError, silentLog } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
-import type { Detector } from '../../sites/detector.ts';
-import type { Intent } from '../../store/tables/intents.ts';
+import type { Write } from '../../store/store.ts';
+import { updateIntent } from '../../store/tables/intents.ts';
+import { testDatabase } from '../../testing/database.ts';
 import { groupOf, SPEC } from '../../testing/group.ts';
+import { FIRST_EPOCH } from '../../testing/leader.ts';
+import { overtaken } from '../../testing/rows.ts';
 import { Changes } from '../changes.ts';
 import type { Planned } from '../planner.ts';
-import type { Reconciler } from '../reconciler.ts';
 import { type FailoverOrder, startFailover } from './start.ts';
 
-/** The failover that is under way, if any, and what became of it. */
-const table = vi.hoisted(() => ({ open: undefined as Intent | undefined, ended: [] as string[], hasMoved: false }));
-vi.mock(import('../../store/tables/intents.ts'), async (original) => ({
-  ...(await original()),
-  readOpenIntents: async () => (table.open === undefined ? [] : [table.open]),
-  endIntent: async (_trx, { id }, { status }) => {
-    if (!table.hasMoved) table.ended.push(`${id} ${status}`);
-    return !table.hasMoved;
-  },
-}));
-
+const database = testDatabase();
 const clock = new FakeClock();
 const held = (number: bigint) => ({ epoch: 1n, number, manifestDigest: `d${number}` });
 let intended: Planned[];
+/** The transaction as the order has it. */
+let seenBy: (trx: Write) => Write;
 const start = (order: Partial<FailoverOrder>, group: Group = groupOf(SPEC)) =>
   startFailover(
     {
       reconciler: {
-        intend: async (planned: Planned, isWanted: (trx: unknown, record: () => void) => Promise<boolean>) => {
-          await isWanted(undefined, () => {});
+        intend: async (planned, isWanted) => {
+          await database.store.write(FIRST_EPOCH, async (trx, record) => isWanted?.(seenBy(trx), record));
           intended.push(planned);
           return { id: 'new', isNew: true };
         },
-      } as unknown as Reconciler,
-      detector: { isUp: () => true, view: () => undefined } as unknown as Detector,
+      },
+      detector: { isUp: () => true, view: () => undefined },
       changes: new Changes(),
       clock,
       log: silentLog,
@@ -42,12 +36,14 @@ const start = (order: Partial<FailoverOrder>, group: Group = groupOf(SPEC)) =>
     group,
     { toSite: '', acceptLoss: false, accepted: [], operator: 'alice', ...order },
   );
-const underWay = (state: object): void => {
-  table.open = { id: 'old', kind: 'failover', group: 'payments', state, status: 'open' } as unknown as Intent;
+const underWay = async (state: { phase: string; [field: string]: unknown }): Promise<void> => {
+  await database.store.empty();
+  await database.rows.intended({ id: 'old', kind: 'failover', state });
 };
+const statusOf = async (id: string): Promise<string | undefined> => (await database.rows.intent(id))?.status;
 beforeEach(() => {
-  Object.assign(table, { open: undefined, ended: [], hasMoved: false });
   intended = [];
+  seenBy = (trx) => trx;
 });
 
 describe('a failover that an operator orders', () => {
@@ -57,10 +53,10 @@ describe('a failover that an operator orders', () => {
     ['an accepted generation', { toSite: 'b', accepted: [held(4n)] }],
   ])('replaces one that is under way by %s', async (_what, order) => {
     for (const phase of ['catching-up', 'issuing', 'promoting']) {
-      underWay({ phase, wanted: '', to: 'b', acceptLoss: false, accepted: [held(3n)] });
+      await underWay({ phase, wanted: '', to: 'b', acceptLoss: false, accepted: [held(3n)] });
       expect(await start(order)).toEqual({ operationId: 'new', replacedOperationId: 'old' });
+      expect([await statusOf('old'), await database.rows.events()]).toEqual(['cancelled', ['failover-replaced']]);
     }
-    expect(table.ended).toEqual(['old cancelled', 'old cancelled', 'old cancelled']);
     expect(intended.at(-1)?.state).toMatchObject({
       phase: 'requested',
       reason: 'operator',
@@ -73,16 +69,16 @@ describe('a failover that an operator orders', () => {
     ['the same target', { toSite: 'b' }],
     ['what is accepted already', { acceptLoss: true, accepted: [held(3n)] }],
   ])('joins one that is under way by asking for %s', async (_what, order) => {
-    underWay({ phase: 'promoting', wanted: '', to: 'b', acceptLoss: true, accepted: [held(3n)] });
+    await underWay({ phase: 'promoting', wanted: '', to: 'b', acceptLoss: true, accepted: [held(3n)] });
     expect(await start(order)).toMatchObject({ replacedOperationId: '' });
-    expect(table.ended).toEqual([]);
+    expect(await statusOf('old')).toBe('open');
   });
 
   it('is refused, and not swallowed, while the other one comes into force', async () => {
-    underWay({ phase: 'publishing', to: 'b' });
+    await underWay({ phase: 'publishing', to: 'b' });
     expect((await rejection(start({ toSite: 'c' }))).code).toBe('GROUP_BUSY');
-    underWay({ phase: 'promoting', to: 'b' });
-    table.hasMoved = true;
+    await underWay({ phase: 'promoting', to: 'b' });
+    seenBy = (trx) => overtaken(trx, () => updateIntent(trx, 'old', { state: { phase: 'publishing' } }, 0));
     expect((await rejection(start({ toSite: 'c' }))).code).toBe('GROUP_BUSY');
     expect(intended).toEqual([]);
   });

@@ -17,8 +17,8 @@ export interface FailoverOrder {
 }
 
 export interface FailoverPorts {
-  readonly reconciler: Reconciler;
-  readonly detector: Detector;
+  readonly reconciler: Pick<Reconciler, 'intend'>;
+  readonly detector: Pick<Detector, 'isUp' | 'view'>;
   readonly changes: Changes;
   readonly clock: Clock;
   readonly log: Log;
