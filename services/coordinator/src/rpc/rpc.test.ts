@@ -15,88 +15,40 @@ import {
   RunDrillRequestSchema,
   RunScrubRequestSchema,
 } from '@antipode/protocol';
-import { AntipodeError, fromHex, silentLog } from '@antipode/runtime';
+import { fromHex, silentLog } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { describe, expect, it, vi } from 'vitest';
-import type { Tenure } from '../groups/generation-standing.ts';
-import type { Group, GroupSpec } from '../model.ts';
+import { describe, expect, it } from 'vitest';
+import type { GroupSpec } from '../model.ts';
 import { Changes } from '../operations/changes.ts';
+import { Effects } from '../operations/effects.ts';
 import type { Planned } from '../operations/planner.ts';
 import { Detector } from '../sites/detector.ts';
 import { LeaseBook } from '../sites/leases.ts';
-import type { Place } from '../store/tables/sites.ts';
-import { groupOf, SPEC } from '../testing/group.ts';
+import { readGroups, setRole, useVersion } from '../store/tables/groups.ts';
+import { recordSite } from '../store/tables/sites.ts';
+import { testDatabase } from '../testing/database.ts';
+import { EffectsBench } from '../testing/effects-bench.ts';
+import { fakeAgent } from '../testing/fake-agent.ts';
+import { SPEC } from '../testing/group.ts';
+import { FakeLeadership } from '../testing/leader.ts';
+import type { GroupRow } from '../testing/rows.ts';
 import { generation } from '../testing/situation.ts';
 import { PROFILES } from '../timings.ts';
 import { operatorHandlers, type RpcPorts } from './rpc.ts';
 
-/** The database, in memory: groups, and what each site has acknowledged. */
-const database = vi.hoisted(() => ({
-  groups: [] as Group[],
-  acknowledged: [] as object[],
-  newest: undefined as unknown,
-  recorded: undefined as unknown,
-  tenures: [] as Tenure[],
-  place: undefined as Place | undefined,
-  isMoving: false,
-}));
-vi.mock(import('../store/tables/groups.ts'), () => ({
-  readGroups: async () => database.groups,
-  readGroup: async (_db: unknown, name: string) => {
-    const group = database.groups.find(({ spec }) => spec.name === name);
-    if (group === undefined) throw new AntipodeError('NOT_FOUND', 'no such group');
-    return group;
-  },
-  readTenures: async () => database.tenures,
-  insertGroup: async (_trx: unknown, spec: GroupSpec) => {
-    database.groups.push(groupOf(spec));
-  },
-}));
-vi.mock(import('../store/tables/generations.ts'), () => ({
-  readNewest: async () => database.newest as never,
-  readAcknowledged: async () => database.acknowledged as never,
-  readGeneration: async () => database.recorded as never,
-}));
-vi.mock(import('../store/tables/intents.ts'), async (original) => ({
-  ...(await original()),
-  readDone: async () => [],
-  readOpenIntents: async () => [],
-  isMoveOpen: async () => database.isMoving,
-}));
-vi.mock(import('../store/tables/sites.ts'), async (original) => ({
-  ...(await original()),
-  readPlace: async () => database.place,
-}));
-vi.mock(import('../store/tables/drills.ts'), () => ({
-  readDrills: async () => [],
-  readLastPassed: async () => undefined,
-}));
-
-vi.mock(import('../store/tables/streaks.ts'), () => ({ readFailing: async () => [] }));
-vi.mock(import('../store/tables/refused.ts'), async (original) => ({
-  ...(await original()),
-  readRefused: async () => [],
-}));
-vi.mock(import('../store/tables/scrubs.ts'), () => ({ readScrubs: async () => [] }));
-
+const database = testDatabase();
 const TIMINGS = PROFILES.default;
 
 class Bench {
   readonly clock = new FakeClock();
   readonly intended: Planned[] = [];
-  epoch: bigint | undefined = 1n;
+  readonly leadership = new FakeLeadership();
   readonly detector: Detector;
-  readonly leases: LeaseBook;
   readonly ports: RpcPorts;
 
   constructor() {
     const { clock } = this;
-    database.groups = [];
-    database.acknowledged = [];
-    database.newest = undefined;
-    database.place = undefined;
-    database.isMoving = false;
     this.detector = new Detector({
       clock,
       log: silentLog,
@@ -104,47 +56,31 @@ class Bench {
       loopDelayMs: () => 0,
       probe: async () => undefined,
     });
-    this.leases = new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs });
     this.ports = {
       id: 'main',
       clock,
-      timeline: { toWallMs: (atMs: number) => atMs, lastStep: undefined },
+      timeline: { toWallMs: (atMs) => atMs, lastStep: undefined },
       timings: TIMINGS,
       detector: this.detector,
-      leases: this.leases,
+      leases: new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs }),
       changes: new Changes(),
-      store: {
-        query: async (work: (db: unknown) => unknown) => work(undefined),
-        snapshot: async (work: (db: unknown) => unknown) => work(undefined),
-        write: async (_epoch: bigint, work: (trx: unknown, record: () => void) => unknown) => work(undefined, () => {}),
-      },
-      cache: {
-        get all() {
-          return database.groups;
-        },
-        refresh: async () => {},
-      },
-      election: (() => {
-        const epoch = (): bigint | undefined => this.epoch;
-        return {
-          get epoch() {
-            return epoch();
-          },
-          require: () => {
-            if (epoch() === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another leads');
-            return epoch();
-          },
-        };
-      })(),
+      store: database.store,
+      cache: { refresh: async () => {} },
+      election: this.leadership,
+      effects: new Effects(new EffectsBench(database).context.ports),
+      agents: { client: () => fakeAgent(() => ({})) },
+      runner: { isRunning: () => false },
+      wakeUps: { isUp: () => true },
+      log: silentLog,
       reconciler: {
         waitOf: () => undefined,
         troubles: [],
-        intend: async (planned: Planned) => {
+        intend: async (planned) => {
           this.intended.push(planned);
           return { id: `intent-${this.intended.length}`, isNew: true };
         },
       },
-    } as unknown as RpcPorts;
+    };
   }
 
   /** The site announces itself. */
@@ -164,6 +100,10 @@ class Bench {
     return operatorHandlers(this.ports).createGroup(request, CONTEXT);
   }
 }
+
+/** The groups on record, as they were declared. */
+const declared = async (): Promise<GroupSpec[]> =>
+  (await database.store.snapshot((db) => readGroups(db))).map(({ spec }) => spec);
 
 const CONTEXT: CallContext = {
   identity: { trustDomain: 'd', kind: 'operator', name: 'alice' },
@@ -190,7 +130,7 @@ describe('the declaration of a group', () => {
       const answer = await bench.createGroup(message);
       expect(answer).toMatchObject({ operationId, group: { activeSite: 'a', protection: 'unprotected' } });
     }
-    expect(database.groups.map(({ spec }) => spec)).toEqual([SPEC]);
+    expect(await declared()).toEqual([SPEC]);
     expect(bench.intended.map(({ kind, group }) => [kind, group])).toEqual([
       ['enrolment', 'payments'],
       ['enrolment', 'payments'],
@@ -200,9 +140,8 @@ describe('the declaration of a group', () => {
   it('is a matter of nothing to do once every member has a domain key, also while a site is not heard', async () => {
     const bench = withSites();
     await bench.createGroup(message);
-    const enrolled = database.groups.map((group) => ({ ...group, domainKeyVersion: 1 }));
+    await database.rows.write((trx) => useVersion(trx, 'payments', 1));
     const again = new Bench();
-    database.groups = enrolled;
     expect(await again.createGroup(message)).toMatchObject({ operationId: '', group: { activeSite: 'a' } });
     expect(again.intended).toEqual([]);
   });
@@ -210,7 +149,7 @@ describe('the declaration of a group', () => {
   it('has an objective of five minutes where none is said', async () => {
     const bench = withSites();
     await bench.createGroup({ ...message, rpoSeconds: 0 });
-    expect(database.groups[0]?.spec.rpoMs).toBe(300_000);
+    expect((await declared())[0]?.rpoMs).toBe(300_000);
   });
 
   it('is not taken for a partition that is a member of another group, and names both', async () => {
@@ -222,7 +161,7 @@ describe('the declaration of a group', () => {
       expect.stringContaining('partition serial-a of site a is a member of group payments'),
     ]);
     expect(error.hint).not.toContain('at the same moment');
-    expect(database.groups).toHaveLength(1);
+    expect(await declared()).toHaveLength(1);
   });
 
   it('is not taken twice with different contents', async () => {
@@ -230,7 +169,7 @@ describe('the declaration of a group', () => {
     await bench.createGroup(message);
     const other = bench.createGroup({ ...message, rpoSeconds: 60 });
     expect((await rejection(other)).code).toBe('ALREADY_EXISTS');
-    expect(database.groups.map(({ spec }) => spec.rpoMs)).toEqual([300_000]);
+    expect((await declared()).map(({ rpoMs }) => rpoMs)).toEqual([300_000]);
   });
 
   it.each([
@@ -240,34 +179,33 @@ describe('the declaration of a group', () => {
   ])('is refused with %s before anything is written: %o', async (code, spec) => {
     const bench = withSites();
     expect((await rejection(bench.createGroup(spec))).code).toBe(code);
-    expect([database.groups, bench.intended]).toEqual([[], []]);
+    expect([await declared(), bench.intended]).toEqual([[], []]);
   });
 
   it('is not taken by a coordinator that does not lead', async () => {
     const bench = withSites();
     await bench.createGroup(message);
-    bench.epoch = undefined;
+    bench.leadership.epoch = undefined;
     expect((await rejection(bench.createGroup(message))).code).toBe('LEADERSHIP_LOST');
     expect(bench.intended).toHaveLength(1);
   });
 });
 
 describe('an order of an operator', () => {
-  const ready = (change: Partial<Group> = {}): Bench => {
-    const bench = new Bench();
-    database.groups = [{ ...groupOf(SPEC), domainKeyVersion: 1, ...change }];
-    return bench;
+  const ready = async (row: GroupRow = {}): Promise<Bench> => {
+    await database.rows.group(row);
+    return new Bench();
   };
 
   it('to move to the site that is active is refused', async () => {
-    const bench = ready();
+    const bench = await ready();
     const order = create(FailoverRequestSchema, { group: 'payments', toSite: 'a' });
     expect((await rejection(operatorHandlers(bench.ports).failover(order, CONTEXT))).code).toBe('REQUEST_INVALID');
     expect(bench.intended).toEqual([]);
   });
 
   it('to move carries what was accepted, and the outage counts from the order', async () => {
-    const bench = ready();
+    const bench = await ready();
     const loss = { epoch: 1n, generation: 5n, manifestDigest: fromHex('ab') };
     const order = create(FailoverRequestSchema, {
       group: 'payments',
@@ -294,7 +232,7 @@ describe('an order of an operator', () => {
   });
 
   it('to move away from a lost site counts the outage from its last sign of life', async () => {
-    const bench = ready();
+    const bench = await ready();
     bench.hear('a');
     const lastMs = bench.clock.wallMs();
     await bench.clock.advance(TIMINGS.suspectMs + 1);
@@ -309,37 +247,39 @@ describe('an order of an operator', () => {
   });
 
   it('to move back is taken where a failover has issued an epoch that is not in force', async () => {
-    const bench = ready({ highestEpoch: 2n, highestOwner: 'b' });
+    const bench = await ready();
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
     const order = create(FailoverRequestSchema, { group: 'payments', toSite: 'a' });
     await operatorHandlers(bench.ports).failover(order, CONTEXT);
     expect(bench.intended).toMatchObject([{ kind: 'failover', state: { from: 'a', wanted: 'a', excluded: [] } }]);
   });
 
   it('to replicate is refused while a failover is under way', async () => {
-    const bench = ready({ highestEpoch: 2n, highestOwner: 'b' });
+    const bench = await ready();
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
     const order = create(ReplicateRequestSchema, { group: 'payments' });
     expect((await rejection(operatorHandlers(bench.ports).replicate(order, CONTEXT))).code).toBe('GROUP_BUSY');
     expect(bench.intended).toEqual([]);
   });
 
   it('to replicate is refused from the order to move on, not only once an epoch was issued', async () => {
-    const bench = ready();
-    database.isMoving = true;
+    const bench = await ready();
+    await database.rows.intended({ id: 'move', kind: 'failover', state: { phase: 'requested' } });
     const order = create(ReplicateRequestSchema, { group: 'payments' });
     expect((await rejection(operatorHandlers(bench.ports).replicate(order, CONTEXT))).code).toBe('GROUP_BUSY');
     expect(bench.intended).toEqual([]);
   });
 
   it('to replicate is refused before there is a domain key', async () => {
-    const bench = ready({ domainKeyVersion: 0 });
+    const bench = await ready({ domainKeyVersion: 0 });
     const order = create(ReplicateRequestSchema, { group: 'payments' });
     expect((await rejection(operatorHandlers(bench.ports).replicate(order, CONTEXT))).code).toBe('DOMAIN_KEY_MISSING');
     expect(bench.intended).toEqual([]);
   });
 
   it('to drill makes one', async () => {
-    const bench = ready();
-    database.newest = { epoch: 1n, number: 4n, objectCount: 1 };
+    const bench = await ready();
+    await database.rows.captured([generation()]);
     const order = create(RunDrillRequestSchema, { group: 'payments' });
     const answer = await operatorHandlers(bench.ports).runDrill(order, CONTEXT);
     expect(answer).toEqual({ operationId: 'intent-1' });
@@ -350,28 +290,27 @@ describe('an order of an operator', () => {
 describe('an order to scrub', () => {
   const run = (bench: Bench, site = '') =>
     operatorHandlers(bench.ports).runScrub(create(RunScrubRequestSchema, { group: 'payments', site }), CONTEXT);
-  const withMembers = (): Bench => {
+  const withMembers = async (row: GroupRow = {}): Promise<Bench> => {
+    await database.rows.group(row);
     const bench = new Bench();
-    database.groups = [groupOf(SPEC)];
     for (const site of ['a', 'b']) bench.hear(site);
     return bench;
   };
 
   it('makes one for every member that is up', async () => {
-    const bench = withMembers();
+    const bench = await withMembers();
     expect(await run(bench)).toEqual({ operationIds: ['intent-1', 'intent-2'] });
     expect(bench.intended).toMatchObject(['a', 'b'].map((site) => ({ kind: 'scrub', site, state: { phase: 'due' } })));
   });
 
   it('makes the one that is asked for, also where the site is not up', async () => {
-    const bench = withMembers();
+    const bench = await withMembers();
     await run(bench, 'c');
     expect(bench.intended).toMatchObject([{ kind: 'scrub', site: 'c' }]);
   });
 
   it('leaves out who is fenced, and is refused where nobody is left', async () => {
-    const bench = withMembers();
-    database.groups = [{ ...groupOf(SPEC), members: groupOf(SPEC).members.map((one) => ({ ...one, role: 'fenced' })) }];
+    const bench = await withMembers({ roles: { a: 'fenced', b: 'fenced', c: 'fenced' } });
     expect((await rejection(run(bench))).code).toBe('NOT_FOUND');
     expect((await rejection(run(bench, 'z'))).code).toBe('NOT_FOUND');
     expect(bench.intended).toEqual([]);
@@ -381,14 +320,13 @@ describe('an order to scrub', () => {
 describe('where an application finds its keys', () => {
   const resolve = (bench: Bench) =>
     operatorHandlers(bench.ports).resolve(create(ResolveRequestSchema, { group: 'payments' }), CONTEXT);
-  const withGroup = (change: Partial<Group> = {}): Bench => {
-    const bench = new Bench();
-    database.groups = [{ ...groupOf(SPEC), ...change }];
-    return bench;
+  const withGroup = async (row: GroupRow = {}): Promise<Bench> => {
+    await database.rows.group(row);
+    return new Bench();
   };
 
   it('is the partition of the active member, with what is wrong with it', async () => {
-    const bench = withGroup();
+    const bench = await withGroup();
     bench.hear('a', { errorCode: 'PIN_REFUSED' });
     expect(await resolve(bench)).toEqual({
       site: 'a',
@@ -406,8 +344,10 @@ describe('where an application finds its keys', () => {
   });
 
   it('is what its site said before this coordinator started, until the site is heard', async () => {
-    const bench = withGroup();
-    database.place = { serial: 'serial-a', module: 'before.so', tokenLabel: 'before' };
+    const bench = await withGroup();
+    const place = { serial: 'serial-a', module: 'before.so', tokenLabel: 'before' };
+    const site = { name: 'a', address: 'a:1', version: '', partitions: JSON.stringify([place]) };
+    await database.rows.write((trx) => recordSite(trx, site));
     expect(await resolve(bench)).toMatchObject({ module: 'before.so', tokenLabel: 'before', siteState: 'unknown' });
     bench.detector.expect([{ site: 'a', address: 'a:1' }]);
     expect(await resolve(bench)).toMatchObject({ module: 'before.so', siteState: 'unknown', partitionErrorCode: '' });
@@ -416,20 +356,21 @@ describe('where an application finds its keys', () => {
   });
 
   it('is at least a site and a serial number, and nothing where nobody is active', async () => {
-    const bench = withGroup();
+    const bench = await withGroup();
     expect(await resolve(bench)).toMatchObject({ site: 'a', serial: 'serial-a', module: '', tokenLabel: '' });
-    const none = withGroup({ members: groupOf(SPEC).members.slice(1) });
-    expect((await rejection(resolve(none))).code).toBe('NOT_FOUND');
+    await database.rows.write((trx) => setRole(trx, 'payments', 'a', 'fenced'));
+    expect((await rejection(resolve(bench))).code).toBe('NOT_FOUND');
   });
 
   it('is nowhere while an epoch is issued and not in force: the one before is fenced, or will be', async () => {
-    const bench = withGroup({ highestEpoch: 2n, highestOwner: 'b' });
+    const bench = await withGroup();
+    await database.rows.epoch({ epoch: 2n, owner: 'b' });
     bench.hear('a');
     expect((await rejection(resolve(bench))).code).toBe('NOT_SERVED');
   });
 
   it('is nowhere while database and journals contradict each other, and nothing is ordered then', async () => {
-    const bench = withGroup();
+    const bench = await withGroup();
     bench.hear('a');
     bench.hear('b', { epoch: 2n, epochOwner: 'b' });
     const handlers = operatorHandlers(bench.ports);
@@ -449,7 +390,7 @@ describe('where an application finds its keys', () => {
 
 it('the drills of a group that there is not are not none', async () => {
   const request = create(ListDrillsRequestSchema, { group: 'paymets' });
-  database.groups = [groupOf(SPEC)];
+  await database.rows.group();
   const error = await rejection(operatorHandlers(new Bench().ports).listDrills(request, CONTEXT));
   expect(error.code).toBe('NOT_FOUND');
 });
@@ -457,7 +398,7 @@ it('the drills of a group that there is not are not none', async () => {
 describe('the plan of a failover', () => {
   it('to the site that is already active is refused, and no loss is spoken of', async () => {
     const bench = new Bench();
-    database.groups = [groupOf(SPEC)];
+    await database.rows.group();
     const request = create(PlanFailoverRequestSchema, { group: 'payments', toSite: 'a' });
     const error = await rejection(operatorHandlers(bench.ports).planFailover(request, CONTEXT));
     expect([error.code, error.message, error.hint]).toEqual([
@@ -470,8 +411,8 @@ describe('the plan of a failover', () => {
 
 describe('the standing of a generation', () => {
   const ref = (generation: bigint) => ({ epoch: 1n, generation, manifestDigest: fromHex('ab') });
-  const ask = async (bench: Bench, sites: string[] = []) => {
-    const request = create(GetGenerationRequestSchema, { group: 'payments', generation: ref(4n), sites });
+  const ask = async (bench: Bench, sites: string[] = [], number = 4n) => {
+    const request = create(GetGenerationRequestSchema, { group: 'payments', generation: ref(number), sites });
     const { standing, waitingSites, lackingSites } = await operatorHandlers(bench.ports).getGeneration(
       request,
       CONTEXT,
@@ -480,22 +421,17 @@ describe('the standing of a generation', () => {
     return [standing, waitingSites];
   };
   let lacking: readonly string[] = [];
-  const withGeneration = (): Bench => {
-    const bench = new Bench();
-    const recorded = { ...generation({ number: 4n, manifestDigest: 'ab' }) };
-    database.groups = [groupOf(SPEC)];
-    Object.assign(database, {
-      recorded,
-      newest: recorded,
-      acknowledged: [{ ...recorded, site: 'b' }],
-      tenures: [{ epoch: 1n, base: undefined }],
-    });
-    return bench;
+  const RECORDED = generation({ number: 4n, manifestDigest: 'ab' });
+  const withGeneration = async (): Promise<Bench> => {
+    await database.rows.group();
+    await database.rows.captured([RECORDED]);
+    await database.rows.acknowledged('b', RECORDED);
+    return new Bench();
   };
   const { ACKNOWLEDGED, PENDING, LOST, UNKNOWN } = GenerationStanding;
 
   it('waits for every standby that is up, or for those that are named', async () => {
-    const bench = withGeneration();
+    const bench = await withGeneration();
     expect(await ask(bench)).toEqual([PENDING, []]);
     bench.hear('b');
     expect(await ask(bench)).toEqual([ACKNOWLEDGED, []]);
@@ -505,7 +441,7 @@ describe('the standing of a generation', () => {
   });
 
   it('names every member that lacks it, also one that is not waited for because its site is down', async () => {
-    const bench = withGeneration();
+    const bench = await withGeneration();
     bench.hear('b');
     expect(await ask(bench)).toEqual([ACKNOWLEDGED, []]);
     expect(lacking).toEqual(['c']);
@@ -514,7 +450,7 @@ describe('the standing of a generation', () => {
   });
 
   it('is not acknowledged by a standby whose partition is known to be unusable', async () => {
-    const bench = withGeneration();
+    const bench = await withGeneration();
     bench.hear('b', { errorCode: 'HSM_WORKER_LOST' });
     expect(await ask(bench)).toEqual([PENDING, ['b']]);
     await bench.clock.advance(10_000);
@@ -523,11 +459,10 @@ describe('the standing of a generation', () => {
   });
 
   it('is lost when a tenure has gone on without it, and unknown when it is not on record', async () => {
-    const bench = withGeneration();
+    const bench = await withGeneration();
     bench.hear('b');
-    database.tenures = [...database.tenures, { epoch: 2n, base: { epoch: 1n, number: 3n } }];
+    expect(await ask(bench, [], 5n)).toEqual([UNKNOWN, ['b']]);
+    await database.rows.epoch({ epoch: 2n, owner: 'a', isActive: true, base: { epoch: 1n, number: 3n } });
     expect(await ask(bench)).toEqual([LOST, []]);
-    database.recorded = undefined;
-    expect(await ask(bench)).toEqual([UNKNOWN, ['b']]);
   });
 });
