@@ -156,4 +156,4 @@ export class Rows {
 
 type IntentRow = Pick<Intent, 'id' | 'kind'> &
   Partial<Pick<Intent, 'group' | 'site' | 'state' | 'trace' | 'createdMs'>>;
-type IntentChange = Parameters<typeof updateIntent>[2] & { readonly updatedMs?: number };
+export type IntentChange = Parameters<typeof updateIntent>[2] & { readonly updatedMs?: number };
