@@ -5,10 +5,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { BLOB_REFUSALS, CKA, CKK, CKO, CryptokiFailure, SessionFailure, type Template } from '@antipode/cryptoki';
+import { kindOfType } from '../key-kinds/kinds.ts';
 import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf, restoredAs } from '../model/object.ts';
-import { curveIn, pointOf } from '../model/public-half.ts';
 import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider/provider.ts';
 import { widerThan } from './own-keys/narrowing.ts';
 import type { RestoringQuirks } from './quirks.ts';
@@ -107,7 +107,9 @@ export class Maker {
       cryptoki.unwrapKey(session, keyWrap, domainKey, item.blob, [
         [CKA.CLASS, classNumber(item.objectClass)],
         [CKA.KEY_TYPE, keyTypeNumber(item.keyType)],
-        ...(quirks.wantsPoint ? pointTemplate(item) : []),
+        ...(quirks.wantsPoint && item.objectClass === 'private-key'
+          ? (kindOfType(item.keyType).pair?.besideBlob?.(item) ?? [])
+          : []),
         ...(quirks.omitsExtractable ? attributes.filter(([type]) => type !== CKA.EXTRACTABLE) : attributes),
       ]);
     try {
@@ -250,12 +252,6 @@ const SECRET: Template = [
   [CKA.CLASS, CKO.SECRET_KEY],
   [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
 ];
-
-function pointTemplate({ objectClass, keyType, publicHalf }: UnwrapItem): Template {
-  if (objectClass !== 'private-key' || keyType !== 'ec' || publicHalf === undefined) return [];
-  const curve = curveIn(publicHalf);
-  return curve === undefined ? [] : [[CKA.NSS_DB, pointOf(curve, publicHalf)]];
-}
 
 /**
  * @throws ObjectRefused where the token says that what it was to open is not what the key has sealed; `checkToken` throws where

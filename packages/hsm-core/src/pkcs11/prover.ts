@@ -4,7 +4,8 @@ import type { Challenge, ProofItem, ProofOutcome, Prover } from '../provider/pro
 import { tagOf } from './own-keys/tags.ts';
 import type { WrappingKeys } from './own-keys/wrapping-keys.ts';
 import { challenge } from './proving/challenge.ts';
-import { type ProveContext, prove } from './proving/prove.ts';
+import type { ProveContext } from './proving/proof.ts';
+import { prove } from './proving/prove.ts';
 import type { ObjectReader } from './reading/object-reader.ts';
 import type { PublicHalves } from './reading/public-halves.ts';
 import { readValue } from './reading/value.ts';

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { CKA, CryptokiFailure, type Template } from '@antipode/cryptoki';
 import { systemClock } from '@antipode/runtime';
+import { kindOfObject } from '../key-kinds/kinds.ts';
 import { ATTRIBUTES, USES } from '../model/attributes.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
 import { LookLog } from '../provider/look-log.ts';
@@ -142,6 +143,6 @@ export class Pkcs11Reader implements PartitionReader {
  * Whether nothing that is read of an object tells its value: then another one may look just the same. On a device that uses
  * handles again, such an object is told at every look, so that it is examined.
  */
-const isMute = ({ objectClass, keyType, attributes }: ObservedObject): boolean =>
-  (objectClass === 'secret-key' && !attributes.checkValue?.length) ||
-  (objectClass === 'private-key' && keyType !== 'rsa');
+const isMute = (object: ObservedObject): boolean =>
+  (object.objectClass === 'secret-key' && !object.attributes.checkValue?.length) ||
+  (object.objectClass === 'private-key' && kindOfObject(object)?.pair?.showsPublicHalf !== true);

@@ -4,6 +4,8 @@
  */
 import { hash } from 'node:crypto';
 import { AttributeReader, CKA, type Cryptoki, type WantedAttribute } from '@antipode/cryptoki';
+import type { PairKind, Values } from '../../key-kinds/key-kind.ts';
+import { KEY_KINDS, kindOfObject } from '../../key-kinds/kinds.ts';
 import {
   ATTRIBUTE_NAMES,
   ATTRIBUTES,
@@ -13,10 +15,8 @@ import {
   attributesOf,
   setAttribute,
 } from '../../model/attributes.ts';
-import { curveOf } from '../../model/curve.ts';
 import { DATE_NAMES, NOT_CARRIED, vendorName } from '../../model/not-carried.ts';
 import type { Handle, KeyType, ObjectClass, ObservedObject } from '../../model/object.ts';
-import { barePoint, ecPublicHalf, rsaPublicHalf } from '../../model/public-half.ts';
 import { classOf, keyTypeOf } from './objects.ts';
 
 const fixed = (type: number): WantedAttribute => ({ type, size: 'fixed' });
@@ -28,6 +28,9 @@ const isDate = (name: AttributeName): boolean => ATTRIBUTES[name].kind === 'date
  * write to.
  */
 const TEMPLATES = [CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE];
+
+/** What the public halves of all kinds are made of. */
+const PUBLIC_PARTS: ReadonlySet<number> = new Set(KEY_KINDS.flatMap(({ pair }) => pair?.publicParts ?? []));
 
 const CLASSES: readonly ObjectClass[] = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
 
@@ -44,7 +47,7 @@ const wantedOf = (classes: readonly ObjectClass[]): readonly WantedAttribute[] =
 
 /** A token may show with a private key what its public half is made of. */
 const isPublicPart = (classes: readonly ObjectClass[], name: AttributeName): boolean =>
-  classes.includes('private-key') && ['modulus', 'publicExponent', 'ecParams', 'ecPoint'].includes(name);
+  classes.includes('private-key') && PUBLIC_PARTS.has(ATTRIBUTES[name].type);
 
 /** SoftHSM answers with a general error for a date that is set on a private object, and with it the whole call. */
 const FRAGILE = ATTRIBUTE_NAMES.filter(isDate).map((name) => fixed(ATTRIBUTES[name].type));
@@ -168,17 +171,18 @@ export class ObjectReader {
       if (decoded !== undefined) setAttribute(attributes, name, decoded);
       else if (bytes !== undefined && bytes.length > 0) isBeyondModel ||= ATTRIBUTES[name].fate !== 'carried';
     }
-    const publicHalf = keyType === undefined ? undefined : publicHalfOf(keyType, value);
-    const curveParams = keyType === 'ec' ? value(CKA.EC_PARAMS) : undefined;
+    const pair = kindOfObject({ keyType })?.pair;
+    const publicHalf = pair?.publicHalf(value);
+    const curveParams = pair?.curveParams?.(value);
     const notCarried = this.#notCarried(objectClass);
     return {
       handle,
       objectClass,
       ...(keyType === undefined ? {} : { keyType }),
-      sizeBits: sizeBitsOf(objectClass, keyType, value),
+      sizeBits: sizeBitsOf(objectClass, pair, value),
       attributes,
       ...(publicHalf === undefined ? {} : { publicHalf }),
-      ...(curveParams?.length ? { curveParams: new Uint8Array(curveParams) } : {}),
+      ...(curveParams === undefined ? {} : { curveParams }),
       ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
       ...(keyType !== undefined && TEMPLATES.some((type) => this.#attributes.length(type) > 0)
         ? { hasTemplate: true }
@@ -211,13 +215,10 @@ export class ObjectReader {
 
 const SIZE = { boolean: 1, number: 8 } as const;
 
-const RSA_ONLY = [CKA.MODULUS, CKA.PUBLIC_EXPONENT];
-const EC_ONLY = [CKA.EC_PARAMS, CKA.EC_POINT];
 const neededByKind = new Map<string, readonly number[]>();
 
 /**
- * What an object of that class and type has as a rule: where it is missing, it may be too long for the room it was given. A
- * private key has no point at most tokens; where it has one, that fits.
+ * What an object of that class and type has as a rule: where it is missing, it may be too long for the room it was given.
  */
 function neededOf(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupported'): readonly number[] {
   if (objectClass === 'other') return [];
@@ -228,14 +229,15 @@ function neededOf(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupp
     ...attributesOf(objectClass)
       .filter((name) => name !== 'value' && !isFixed(name))
       .map((name) => ATTRIBUTES[name].type),
-    ...(objectClass === 'private-key' ? [...RSA_ONLY, CKA.EC_PARAMS] : []),
   ]);
-  for (const type of [...(keyType === 'rsa' ? [] : RSA_ONLY), ...(keyType === 'ec' ? [] : EC_ONLY)]) types.delete(type);
+  for (const type of PUBLIC_PARTS) types.delete(type);
+  const pair = kindOfObject({ keyType })?.pair;
+  const parts = { 'public-key': pair?.publicParts, 'private-key': pair?.privateParts };
+  if (objectClass === 'public-key' || objectClass === 'private-key')
+    for (const type of parts[objectClass] ?? []) types.add(type);
   neededByKind.set(kind, [...types]);
   return [...types];
 }
-
-type Values = (type: number) => Buffer | undefined;
 
 /** Attribute bytes as the token gives them -> value; undefined where they have not the form of their kind. */
 function decodeNative(name: AttributeName, bytes: Buffer): AttributeValue | undefined {
@@ -262,31 +264,8 @@ function decodeNative(name: AttributeName, bytes: Buffer): AttributeValue | unde
   }
 }
 
-function sizeBitsOf(objectClass: ObjectClass, keyType: KeyType | 'unsupported' | undefined, value: Values): number {
-  if (objectClass === 'secret-key') {
-    const length = value(CKA.VALUE_LEN);
-    return length?.length === 8 ? Number(length.readBigUInt64LE()) * 8 : 0;
-  }
-  if (keyType === 'rsa') {
-    const modulus = value(CKA.MODULUS);
-    if (modulus === undefined || modulus.length === 0) return 0;
-    const start = modulus.findIndex((byte) => byte !== 0);
-    return (modulus.length - start) * 8 - Math.clz32(modulus[start] ?? 0) + 24;
-  }
-  if (keyType === 'ec') return curveOf(value(CKA.EC_PARAMS))?.bits ?? 0;
-  return 0;
-}
-
-function publicHalfOf(keyType: KeyType | 'unsupported', value: Values): Uint8Array | undefined {
-  if (keyType === 'rsa') {
-    const [modulus, exponent] = [value(CKA.MODULUS), value(CKA.PUBLIC_EXPONENT)];
-    return modulus?.length && exponent?.length ? rsaPublicHalf(modulus, exponent) : undefined;
-  }
-  if (keyType === 'ec') {
-    const curve = curveOf(value(CKA.EC_PARAMS));
-    const encoded = value(CKA.EC_POINT);
-    const point = curve && encoded ? barePoint(curve, encoded) : undefined;
-    return curve && point ? ecPublicHalf(curve, point) : undefined;
-  }
-  return undefined;
+function sizeBitsOf(objectClass: ObjectClass, pair: PairKind | undefined, value: Values): number {
+  if (objectClass !== 'secret-key') return pair?.sizeBits(value) ?? 0;
+  const length = value(CKA.VALUE_LEN);
+  return length?.length === 8 ? Number(length.readBigUInt64LE()) * 8 : 0;
 }

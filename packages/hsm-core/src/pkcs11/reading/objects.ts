@@ -1,5 +1,6 @@
 /** Numbers of classes and key types, and templates written from the model. Follows the table in model/attributes.ts. */
-import { CKA, CKK, CKO, type Template, type TemplateValue, ulong } from '@antipode/cryptoki';
+import { CKA, CKO, type Template, type TemplateValue, ulong } from '@antipode/cryptoki';
+import { kindOfNumber, kindOfType } from '../../key-kinds/kinds.ts';
 import {
   ASSUMED,
   ATTRIBUTES,
@@ -20,15 +21,8 @@ const CLASSES = new Map<number, ObjectClass>([
   [CKO.SECRET_KEY, 'secret-key'],
 ]);
 
-const KEY_TYPES = new Map<number, KeyType>([
-  [CKK.AES, 'aes'],
-  [CKK.GENERIC_SECRET, 'generic-secret'],
-  [CKK.RSA, 'rsa'],
-  [CKK.EC, 'ec'],
-]);
-
 export const classNumber = (wanted: ObjectClass): number => [...CLASSES].find(([, name]) => name === wanted)![0];
-export const keyTypeNumber = (wanted: KeyType): number => [...KEY_TYPES].find(([, name]) => name === wanted)![0];
+export const keyTypeNumber = (wanted: KeyType): number => kindOfType(wanted).number;
 
 /** The class that CKA_CLASS names. */
 export const classOf = (value: Buffer | undefined): ObjectClass | 'other' =>
@@ -36,7 +30,7 @@ export const classOf = (value: Buffer | undefined): ObjectClass | 'other' =>
 
 /** The key type that CKA_KEY_TYPE names. */
 export const keyTypeOf = (value: Buffer | undefined): KeyType | 'unsupported' =>
-  (value?.length === 8 ? KEY_TYPES.get(Number(value.readBigUInt64LE())) : undefined) ?? 'unsupported';
+  (value?.length === 8 ? kindOfNumber(Number(value.readBigUInt64LE()))?.type : undefined) ?? 'unsupported';
 
 /**
  * Template entries for attributes of the model. Those that forbid later steps come last, CKA_MODIFIABLE at the very end,

@@ -1,7 +1,8 @@
-/** Public halves of private EC keys that had to be found by use, each with what was read under the key's handle. */
+/** Public halves of private keys that had to be found by use, each with what was read under the key's handle. */
+import { kindOfObject } from '../../key-kinds/kinds.ts';
 import type { Handle, ObservedObject } from '../../model/object.ts';
 import type { TokenSession } from '../token-session.ts';
-import { findPublicHalf, PublicKeys } from './find-public-half.ts';
+import { PublicKeys } from './public-keys.ts';
 
 interface Known {
   readonly publicHalf: Uint8Array;
@@ -20,18 +21,23 @@ export class PublicHalves {
     this.#remembers = !reusesHandles;
   }
 
-  /** The objects, each private EC key with its public half where there is a way to it. */
+  /** The objects, each private key with its public half where there is a way to it. */
   complete<One extends ObservedObject | undefined>(
     objects: readonly One[],
     expected: readonly (Uint8Array | undefined)[] = [],
   ): One[] {
     const publicKeys = new PublicKeys(objects.filter((object) => object !== undefined));
     return objects.map((object, index) => {
-      if (object?.objectClass !== 'private-key' || object.keyType !== 'ec' || object.publicHalf !== undefined)
+      const pair = object && kindOfObject(object)?.pair;
+      if (
+        object?.objectClass !== 'private-key' ||
+        pair?.findPublicHalf === undefined ||
+        object.publicHalf !== undefined
+      )
         return object;
       const { handle, readDigest } = object;
       const publicHalf =
-        this.#of(object) ?? findPublicHalf(this.#context, object, { publicKeys, expected: expected[index] });
+        this.#of(object) ?? pair.findPublicHalf(this.#context, object, { publicKeys, expected: expected[index] });
       if (publicHalf === undefined) return object;
       this.#known.set(handle, { publicHalf, readDigest });
       return { ...object, publicHalf };

@@ -2,10 +2,11 @@ import { createECDH, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { CKA, CKM, type Cryptoki, CryptokiFailure, type Mechanism, type Template } from '@antipode/cryptoki';
 import { hex } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
-import type { Attributes } from '../../model/attributes.ts';
-import { CURVES, curveOf } from '../../model/curve.ts';
-import type { ObservedObject } from '../../model/object.ts';
-import { findPublicHalf, PublicKeys, softwareAgreement } from './find-public-half.ts';
+import type { Attributes } from '../model/attributes.ts';
+import { CURVES, curveOf } from '../model/curve.ts';
+import type { ObservedObject } from '../model/object.ts';
+import { PublicKeys } from '../pkcs11/reading/public-keys.ts';
+import { findPublicHalf, softwareAgreement } from './ec-public-half.ts';
 
 const P256 = CURVES[0]!;
 const PARAMS = Buffer.from(P256.params, 'hex');

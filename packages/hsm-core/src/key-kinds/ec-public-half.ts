@@ -5,59 +5,15 @@
  */
 import { createECDH, createHash, randomBytes, verify } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, type Cryptoki, CryptokiFailure, ecdh, mechanism } from '@antipode/cryptoki';
-import { bytesEqual, hex } from '@antipode/runtime';
-import { type Curve, curveOf, toBigInt } from '../../model/curve.ts';
-import { OCTET_STRING, tlvOf } from '../../model/der.ts';
-import { agreement, recoverPoints } from '../../model/ecdsa-recovery.ts';
-import type { ObservedObject } from '../../model/object.ts';
-import { ecPublicHalf, openedKey, pointOf, uncompressed } from '../../model/public-half.ts';
-import type { TokenSession } from '../token-session.ts';
-import { isSoftwareRefusal } from './software-refusal.ts';
-
-/** Public EC keys that were seen beside private ones, by CKA_ID. */
-export class PublicKeys {
-  readonly #all: ObservedObject[];
-  readonly #byId: Map<string, ObservedObject[]>;
-
-  constructor(objects: readonly ObservedObject[]) {
-    this.#all = objects.filter(
-      ({ objectClass, keyType, publicHalf }) =>
-        objectClass === 'public-key' && keyType === 'ec' && publicHalf !== undefined,
-    );
-    this.#byId = Map.groupBy(this.#all, idOf);
-  }
-
-  /** The likeliest first, and no more than are worth a trial. */
-  *candidates(key: ObservedObject): Generator<Uint8Array> {
-    const sameId = this.#byId.get(idOf(key)) ?? [];
-    let tried = 0;
-    for (const among of [sameId, this.#all])
-      for (const one of among) {
-        if (tried === CANDIDATES_MAX) return;
-        if (!isOnCurveOf(key, one) || (among !== sameId && sameId.includes(one))) continue;
-        tried += 1;
-        yield one.publicHalf!;
-      }
-  }
-}
-
-const idOf = ({ attributes: { id } }: ObservedObject): string => hex(id ?? new Uint8Array());
-
-/** By the parameters: a curve of the same size is another, and a generator that somebody chose makes another, too. */
-const isOnCurveOf = ({ curveParams: of = NONE }: ObservedObject, { curveParams = NONE }: ObservedObject): boolean =>
-  bytesEqual(of, curveParams);
-
-const NONE = new Uint8Array();
-
-/** Recovering a point costs as much as some hundred verifications. */
-const CANDIDATES_MAX = 64;
-
-/** Where to look first. None of it is believed unless the key's own use bears it out. */
-export interface Clues {
-  readonly publicKeys: PublicKeys;
-  /** What a manifest says it has. */
-  readonly expected?: Uint8Array | undefined;
-}
+import { bytesEqual } from '@antipode/runtime';
+import { type Curve, curveOf, toBigInt } from '../model/curve.ts';
+import { OCTET_STRING, tlvOf } from '../model/der.ts';
+import { agreement, recoverPoints } from '../model/ecdsa-recovery.ts';
+import type { ObservedObject } from '../model/object.ts';
+import { ecPublicHalf, openedKey, pointOf, uncompressed } from '../model/public-half.ts';
+import type { Clues } from '../pkcs11/reading/public-keys.ts';
+import { isSoftwareRefusal } from '../pkcs11/reading/software-refusal.ts';
+import type { TokenSession } from '../pkcs11/token-session.ts';
 
 export function findPublicHalf(context: TokenSession, key: ObservedObject, clues: Clues): Uint8Array | undefined {
   // Also: SoftHSM 2.6.1 ends the whole process when a half-made key without CKA_EC_PARAMS agrees.

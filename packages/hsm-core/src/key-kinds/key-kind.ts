@@ -1,0 +1,48 @@
+/** What a kind of key is to the provider: how it is read, restored, proved and challenged. One file per kind beside this one. */
+import type { CKK, Template } from '@antipode/cryptoki';
+import type { KeyType, ObservedObject } from '../model/object.ts';
+import type { Proof, ProveContext } from '../pkcs11/proving/proof.ts';
+import type { Use } from '../pkcs11/proving/use.ts';
+import type { Clues } from '../pkcs11/reading/public-keys.ts';
+import type { TokenSession } from '../pkcs11/token-session.ts';
+import type { UnwrapItem } from '../provider/restorer.ts';
+
+/** Attribute values of one object, by number; undefined where the token gave none. */
+export type Values = (type: number) => Buffer | undefined;
+
+/** What can be read off a pair of keys: its public half, and its size. */
+export interface PairKind {
+  /** Attributes that make up the public half, in a public key. */
+  readonly publicParts: readonly number[];
+  /** Those of them that a private key has as a rule. */
+  readonly privateParts: readonly number[];
+  /** Whether a private key shows its whole public half, so that two keys of other values are read differently. */
+  readonly showsPublicHalf: boolean;
+  /** Bits of the modulus or the field; 0 where the token does not tell. */
+  sizeBits(value: Values): number;
+  /** SubjectPublicKeyInfo (RFC 5280); undefined where the parts are not all there. */
+  publicHalf(value: Values): Uint8Array | undefined;
+  /** CKA_EC_PARAMS, where the kind has curves. */
+  curveParams?(value: Values): Uint8Array | undefined;
+  /** Finds the public half of a private key that does not show it, by using the key. */
+  findPublicHalf?(context: TokenSession, key: ObservedObject, clues: Clues): Uint8Array | undefined;
+  /** What an unwrap template has to say beside the blob, at a token that does not take it from there (`wantsPoint`). */
+  besideBlob?(item: UnwrapItem): Template;
+}
+
+export interface KeyKind {
+  readonly type: KeyType;
+  /** CKA_KEY_TYPE. */
+  readonly number: (typeof CKK)[keyof typeof CKK];
+  /** Absent for secret keys. */
+  readonly pair?: PairKind;
+  /** Uses a restored key in every way that its flags allow, and compares (design section 4, Proof). */
+  prove(proof: Proof): void;
+  /**
+   * Makes a sound key of the kind, to tell a use that the token refuses to this key from one that it refuses to any. Needed
+   * where a token gives one answer to both.
+   */
+  sample?(context: TokenSession): bigint;
+  /** Ways to use a key that nobody vouches for, beside wrapping it. */
+  uses(context: ProveContext, key: ObservedObject): readonly Use[];
+}

@@ -1,0 +1,260 @@
+/** One proof of one object: the checks made so far, and the ways to use a key that kinds of key share. */
+import { type KeyObject, randomBytes } from 'node:crypto';
+import { CANNOT_EXERCISE, CKA, CKK, CKO, CryptokiFailure, type Mechanism, mechanism } from '@antipode/cryptoki';
+import { bytesEqual, hasCode, sha256 } from '@antipode/runtime';
+import { type AttributeName, USES } from '../../model/attributes.ts';
+import { isWrapped } from '../../model/object.ts';
+import { openedKey } from '../../model/public-half.ts';
+import type { ProofCheck, ProofItem } from '../../provider/prover.ts';
+import type { ObjectReader } from '../reading/object-reader.ts';
+import { isSoftwareRefusal } from '../reading/software-refusal.ts';
+import type { WrappingSession } from '../token-session.ts';
+import { Partner } from './partner.ts';
+
+export interface ProveContext extends WrappingSession {
+  readonly objects: ObjectReader;
+  /** Under which the secrets are wrapped again. */
+  readonly domainKey: bigint;
+  /** For keys with CKA_ALWAYS_AUTHENTICATE. @throws PIN_REFUSED, PIN_LOCKED where it must not be tried, or was refused */
+  readonly loginForUse: (session: bigint) => void;
+  readonly tagData: (handle: bigint) => Uint8Array | undefined;
+}
+
+/** The token refuses the use to every key like this one: then it says nothing of the one at hand. */
+export class RefusedToAny extends Error {}
+
+export class Proof {
+  readonly checks: ProofCheck[] = [];
+  /** Digest of the blob that the device gives of the key, where that tells a damaged part. */
+  wrapsTo: Uint8Array | undefined;
+  readonly context: ProveContext;
+  readonly item: ProofItem;
+  readonly nonce = Buffer.concat([Buffer.from('antipode proof v1\0'), randomBytes(32)]);
+  /** Uses that another one has tried along with itself: what was encrypted is decrypted again. */
+  readonly #covered = new Set<AttributeName>();
+  readonly #partner: Partner;
+
+  constructor(context: ProveContext, item: ProofItem) {
+    this.context = context;
+    this.item = item;
+    this.#partner = new Partner(context, item);
+  }
+
+  end(): void {
+    this.#partner.end();
+  }
+
+  /** Whether something was shown that only the true object can show. A MAC alone does not: only itself checks it. */
+  get hasProof(): boolean {
+    const shown = this.checks.filter(({ outcome }) => outcome === 'proved');
+    return this.item.objectClass === 'secret-key' ? shown.some(({ use }) => use === 'rewrap') : shown.length > 0;
+  }
+
+  fail(use: string, detail: string): void {
+    this.checks.push({ use, outcome: 'failed', detail });
+  }
+
+  /** The use is tried along with another one. */
+  cover(use: AttributeName): void {
+    this.#covered.add(use);
+  }
+
+  rewrap(): void {
+    const { cryptoki, session, keyWrap, domainKey } = this.context;
+    const expected = this.item.blobSha256;
+    if (expected === undefined) return;
+    this.check('rewrap', 'AES key wrap (RFC 5649)', () =>
+      bytesEqual(sha256(cryptoki.wrapKey(session, keyWrap, domainKey, this.item.handle)), expected),
+    );
+  }
+
+  /** Uses that software cannot check, for lack of a public half: that the token refuses one of them is a finding all the same. */
+  useUnverified(type: number, data: Uint8Array): void {
+    const { cryptoki, session } = this.context;
+    const { handle, attributes } = this.item;
+    if (attributes.sign) {
+      const before = this.checks.length;
+      this.use('sign', [type], () => cryptoki.sign(session, mechanism(type), handle, data).length > 0);
+      const made = this.checks[before];
+      // A signature that nobody verifies proves nothing.
+      if (made?.outcome === 'proved')
+        this.checks[before] = { ...made, outcome: 'not-exercised', detail: 'not verified' };
+    }
+    for (const use of ['decrypt', 'unwrap', 'derive'] as const)
+      if (attributes[use]) this.checks.push({ use, outcome: 'not-exercised', detail: 'no public half' });
+  }
+
+  /** What nobody has tried is counted as not tried, use by use (I13). */
+  countUntried(): void {
+    if (!isWrapped(this.item.objectClass)) return;
+    const tried = new Set(this.checks.map(({ use }) => use));
+    for (const use of USES)
+      if (this.item.attributes[use] && !tried.has(use) && !this.#covered.has(use))
+        this.checks.push({ use, outcome: 'not-exercised', detail: 'no mechanism of this type of key' });
+  }
+
+  publicKey(): KeyObject | undefined {
+    const { publicHalf } = this.item;
+    const opened = publicHalf && openedKey(publicHalf);
+    if (publicHalf !== undefined && opened === undefined) this.fail('value', 'the public half is not a key');
+    return opened;
+  }
+
+  /**
+   * What the key itself does, or its other side where the key may not. What the token refuses to the other side is no finding
+   * about the key: then nobody has checked. @throws what it refuses to the key
+   */
+  by<T>(use: AttributeName, work: (key: bigint) => T): T | undefined {
+    const { handle } = this.item;
+    const key = this.#partner.for(use);
+    if (key === undefined) return undefined;
+    try {
+      return work(key);
+    } catch (thrown) {
+      if (key !== handle && thrown instanceof CryptokiFailure && !SAYS_NO.has(thrown.returnValue)) return undefined;
+      throw thrown;
+    }
+  }
+
+  useMac(types: readonly number[], bytes: number): void {
+    const { cryptoki, session } = this.context;
+    const { sign, verify: verifies } = this.item.attributes;
+    if (!sign && !verifies) return;
+    if (sign) this.#covered.add('verify');
+    this.use(sign ? 'sign' : 'verify', types, (type) => {
+      const how = mechanism(type);
+      const mac = this.by('sign', (key) => cryptoki.sign(session, how, key, this.nonce));
+      if (mac !== undefined) {
+        this.by('verify', (key) => cryptoki.verify(session, how, key, this.nonce, mac));
+        return mac.length > 0;
+      }
+      // A key that only verifies has nothing to verify here: that it refuses a MAC that nobody made shows that it is at work.
+      try {
+        cryptoki.verify(session, how, this.item.handle, this.nonce, randomBytes(bytes));
+        return false;
+      } catch (thrown) {
+        if (thrown instanceof CryptokiFailure && thrown.returnValue === 'CKR_SIGNATURE_INVALID') return true;
+        throw thrown;
+      }
+    });
+  }
+
+  wrapThrowAway(): void {
+    const { cryptoki, session, keyWrap } = this.context;
+    const { wrap, unwrap } = this.item.attributes;
+    const secret = randomBytes(32);
+    let blob: Buffer | undefined;
+    const wrapped = (): Buffer | undefined => {
+      const throwAway = cryptoki.create(session, [...THROW_AWAY, [CKA.VALUE, secret]]);
+      try {
+        return this.by('wrap', (key) => cryptoki.wrapKey(session, keyWrap, key, throwAway));
+      } finally {
+        cryptoki.destroy(session, throwAway);
+      }
+    };
+    if (wrap)
+      this.use('wrap', [keyWrap.type], () => {
+        blob = wrapped();
+        if (unwrap || blob === undefined) return blob !== undefined;
+        const made = blob;
+        return this.by('unwrap', (key) => this.unwrapsTo(keyWrap, made, secret, key)) !== false;
+      });
+    else blob = unlessRefused(wrapped);
+    const made = blob;
+    if (unwrap && made !== undefined)
+      this.use('unwrap', [keyWrap.type], () => this.unwrapsTo(keyWrap, made, secret, this.item.handle));
+  }
+
+  unwrapsTo(how: Mechanism, blob: Uint8Array, secret: Uint8Array, key: bigint): boolean {
+    const { cryptoki, session } = this.context;
+    const unwrapped = cryptoki.unwrapKey(session, how, key, blob, THROW_AWAY);
+    try {
+      const value = cryptoki.attributes(session, unwrapped, [CKA.VALUE])?.get(CKA.VALUE);
+      return value !== undefined && bytesEqual(value, secret);
+    } finally {
+      cryptoki.destroy(session, unwrapped);
+    }
+  }
+
+  /** What is derived from a nonce that is used once, where the token lets it be read: it protects nothing. */
+  derived(how: Mechanism): Uint8Array | undefined {
+    const { cryptoki, session } = this.context;
+    const derived = cryptoki.deriveKey(session, how, this.item.handle, [...THROW_AWAY, [CKA.VALUE_LEN, 32]]);
+    try {
+      return cryptoki.attributes(session, derived, [CKA.VALUE])?.get(CKA.VALUE);
+    } finally {
+      cryptoki.destroy(session, derived);
+    }
+  }
+
+  /** Tries the mechanisms that the key allows until one can be exercised. */
+  use(use: string, types: readonly number[], work: (type: number) => boolean): void {
+    const { allowedMechanisms, alwaysAuthenticate } = this.item.attributes;
+    const { cryptoki, loginForUse } = this.context;
+    const attempt = alwaysAuthenticate ? (type: number) => cryptoki.loggingIn(loginForUse, () => work(type)) : work;
+    const refusals: string[] = [];
+    for (const type of types) {
+      const name = `0x${type.toString(16)}`;
+      if (allowedMechanisms?.length && !allowedMechanisms.includes(type)) {
+        refusals.push(`${name} not allowed`);
+        continue;
+      }
+      try {
+        this.checks.push({ use, outcome: attempt(type) ? 'proved' : 'failed', detail: name });
+        return;
+      } catch (thrown) {
+        if (isSoftwareRefusal(thrown)) {
+          refusals.push(`${name} ${thrown.code} in software`);
+          continue;
+        }
+        // The PIN that opens the partition is not the one for this key: it is never tried twice.
+        if (alwaysAuthenticate && hasCode(thrown, 'PIN_REFUSED', 'PIN_LOCKED')) {
+          refusals.push(`${name} CKA_ALWAYS_AUTHENTICATE: ${thrown.code}`);
+          break;
+        }
+        if (thrown instanceof RefusedToAny) {
+          refusals.push(`${name} ${thrown.message} for any key of the curve`);
+          continue;
+        }
+        if (!(thrown instanceof CryptokiFailure)) throw thrown;
+        if (!CANNOT_EXERCISE.has(thrown.returnValue)) {
+          this.checks.push({ use, outcome: 'failed', detail: `${name} ${thrown.returnValue}` });
+          return;
+        }
+        refusals.push(`${name} ${thrown.returnValue}`);
+      }
+    }
+    this.checks.push({ use, outcome: 'not-exercised', detail: refusals.join(', ') });
+  }
+
+  check(use: string, detail: string, work: () => boolean): void {
+    try {
+      this.checks.push({ use, outcome: work() ? 'proved' : 'failed', detail });
+    } catch (thrown) {
+      if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      this.checks.push({ use, outcome: 'failed', detail: `${detail}: ${thrown.returnValue}` });
+    }
+  }
+}
+
+/** Undefined where the token refuses: what only prepares a trial is no finding about the key. */
+function unlessRefused<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (thrown) {
+    if (thrown instanceof CryptokiFailure) return undefined;
+    throw thrown;
+  }
+}
+
+/** By which a token says that what one side has made is not what the other takes. */
+const SAYS_NO: ReadonlySet<string> = new Set(['CKR_SIGNATURE_INVALID', 'CKR_SIGNATURE_LEN_RANGE']);
+
+/** A readable session key with nothing to protect. */
+export const THROW_AWAY = [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+  [CKA.TOKEN, false],
+  [CKA.SENSITIVE, false],
+  [CKA.EXTRACTABLE, true],
+] as const;
