@@ -71,8 +71,9 @@ export class AttributeReader {
   }
 
   /**
-   * Reads again where one of these is missing and turns out to be too long. The return value does not tell: of a call that
-   * also asks for what the object does not have, a token says only that (PKCS#11 3.0, 5.7.5: any of the codes that apply).
+   * Reads again where one of these is missing and turns out to be too long. The return value does not tell: of a call
+   * that also asks for what the object does not have, a token says only that (PKCS#11 3.0, 5.7.5: any of the codes that
+   * apply).
    */
   complete(object: bigint, needed: readonly number[]): boolean {
     while (needed.some((type) => this.value(type) === undefined) && this.#makeRoom(object, needed))
@@ -103,8 +104,8 @@ export class AttributeReader {
   }
 
   /**
-   * The values of these attributes behind `prefix`, in a form in which two equal reads are equal bytes, whichever reader
-   * made them. Valid until the next call.
+   * The values of these attributes behind `prefix`, in a form in which two equal reads are equal bytes, whichever
+   * reader made them. Valid until the next call.
    */
   fingerprintOf(prefix: Uint8Array, types: readonly number[]): Buffer {
     const { words, bytes, starts, rooms, end } = this.#layout;

@@ -1,4 +1,6 @@
-/** Numbers of attributes (PKCS#11 3.0, pkcs11t.h), by the standard's own names. No other file writes one as a number. */
+/**
+ * Numbers of attributes (PKCS#11 3.0, pkcs11t.h), by the standard's own names. No other file writes one as a number.
+ */
 export const CKA = {
   CLASS: 0x000,
   TOKEN: 0x001,

@@ -3,8 +3,8 @@ import { CKD_NULL, CKG_MGF1_SHA1, CKG_MGF1_SHA256, CKM, CKZ_DATA_SPECIFIED } fro
 import { type Mechanism, structure } from './template.ts';
 
 /**
- * CK_RSA_PKCS_OAEP_PARAMS, by SHA-1 with MGF1, which every token has. OAEP needs a hash of which nobody finds a preimage,
- * and SHA-1 is still one.
+ * CK_RSA_PKCS_OAEP_PARAMS, by SHA-1 with MGF1, which every token has. OAEP needs a hash of which nobody finds a
+ * preimage, and SHA-1 is still one.
  */
 export const rsaOaep = (): Mechanism =>
   structure(CKM.RSA_PKCS_OAEP, [CKM.SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, 0, 0]);

@@ -55,7 +55,9 @@ const FIRST_POINTER = 8; // CK_VERSION, padded to the alignment of a pointer.
 export class Module {
   readonly #functions: Readonly<Record<FunctionName, Native>>;
 
-  /** koffi unloads a library whose handle is collected, although functions of it are still held: a later call crashes. */
+  /**
+   * koffi unloads a library whose handle is collected, although functions of it are still held: a later call crashes.
+   */
   readonly library: object;
 
   /** Told of every call that the module has answered. */

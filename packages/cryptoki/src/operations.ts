@@ -1,6 +1,6 @@
 /**
- * Operations that one call begins and another ends (C_SignInit, C_Sign). A session has one at a time. None is left open,
- * whatever goes wrong in between: the token would refuse the next one.
+ * Operations that one call begins and another ends (C_SignInit, C_Sign). A session has one at a time. None is left
+ * open, whatever goes wrong in between: the token would refuse the next one.
  */
 import { openSession, sessionInfo } from './calls/sessions.ts';
 import { CKR_OK } from './constants.ts';
@@ -75,8 +75,8 @@ export class Operations {
   }
 
   /**
-   * Begins an operation, and returns the session that has it. One that an earlier call has left open is ended first; where
-   * the device does not let go of it, operations go on in a session of their own.
+   * Begins an operation, and returns the session that has it. One that an earlier call has left open is ended first;
+   * where the device does not let go of it, operations go on in a session of their own.
    */
   begin(
     name: 'C_SignInit' | 'C_SignRecoverInit' | 'C_EncryptInit' | 'C_DecryptInit' | 'C_VerifyInit' | 'C_FindObjectsInit',

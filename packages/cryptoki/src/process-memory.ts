@@ -1,13 +1,15 @@
 /**
- * PIN and keys pass through the memory of a process that loads a module (I5). On Linux the process asks its system to end
- * it with its parent, to write no core file, and to keep single pages out of swap. Elsewhere it asks for nothing.
+ * PIN and keys pass through the memory of a process that loads a module (I5). On Linux the process asks its system to
+ * end it with its parent, to write no core file, and to keep single pages out of swap. Elsewhere it asks for nothing.
  */
 import koffi from 'koffi';
 
 /** prctl(2). */
 const [PR_SET_PDEATHSIG, PR_SET_DUMPABLE, SIGKILL] = [1, 4, 9];
 
-/** From now on this process is killed when its parent ends, and its memory can be read by no process of the same user. */
+/**
+ * From now on this process is killed when its parent ends, and its memory can be read by no process of the same user.
+ */
 export function hardenProcess(): void {
   if (process.platform !== 'linux') return;
   const prctl = koffi.load('libc.so.6').func('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']);

@@ -1,7 +1,7 @@
 /**
- * The only place where PKCS#11 return values get a meaning. One table says of each value what to do when it comes alone,
- * and whose fault it can be while one object is being read, proved or made. Below it are
- * the values by which single calls mean something of their own. The CKR_ name is kept in the details of every error.
+ * The only place where PKCS#11 return values get a meaning. One table says of each value what to do when it comes
+ * alone, and whose fault it can be while one object is being read, proved or made. Below it are the values by which
+ * single calls mean something of their own. The CKR_ name is kept in the details of every error.
  *
  * A value that the table does not have starts the worker again once, and is asked about as below.
  */
@@ -17,8 +17,8 @@ import { AntipodeError, type ErrorCode } from '@antipode/runtime';
 type Alone = 'refuse' | 'recycle' | 'wait' | 'full' | 'pin' | 'locked';
 
 /**
- * Whose fault the value is while one object is at hand: that object's, the session's (or the device's), or to be found out
- * by asking the session for something that every sound one does (Module.watch).
+ * Whose fault the value is while one object is at hand: that object's, the session's (or the device's), or to be found
+ * out by asking the session for something that every sound one does (Module.watch).
  */
 type Blame = 'object' | 'session' | 'ask';
 
@@ -155,7 +155,9 @@ export const NOT_WRAPPED: Readonly<Record<string, 'unextractable' | 'not-wrappab
   CKR_KEY_SIZE_RANGE: 'not-wrappable',
 };
 
-/** C_UnwrapKey and C_Decrypt: the blob does not open. SoftHSM 2.6.1 says a general error, 2.7 and others the standard's. */
+/**
+ * C_UnwrapKey and C_Decrypt: the blob does not open. SoftHSM 2.6.1 says a general error, 2.7 and others the standard's.
+ */
 export const BLOB_REFUSALS: ReadonlySet<string> = new Set([
   'CKR_GENERAL_ERROR',
   'CKR_FUNCTION_FAILED',
@@ -168,8 +170,8 @@ export const BLOB_REFUSALS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Using a key: the token does not offer this mechanism, or not for this size, or the key asks more of what is made with it
- * than a throw-away key gives (CKA_UNWRAP_TEMPLATE). Another mechanism may serve. Anything else is a failed use.
+ * Using a key: the token does not offer this mechanism, or not for this size, or the key asks more of what is made with
+ * it than a throw-away key gives (CKA_UNWRAP_TEMPLATE). Another mechanism may serve. Anything else is a failed use.
  */
 export const CANNOT_EXERCISE: ReadonlySet<string> = new Set([
   'CKR_MECHANISM_INVALID',
@@ -203,7 +205,9 @@ export function codeOf(returnValue: string): ErrorCode {
   return CODES[(BY_NAME.get(returnValue) ?? UNKNOWN)[0]];
 }
 
-/** A PKCS#11 call that did not return CKR_OK. It stays below the provider's methods; {@link translate} makes it ours. */
+/**
+ * A PKCS#11 call that did not return CKR_OK. It stays below the provider's methods; {@link translate} makes it ours.
+ */
 class CallFailure extends Error {
   readonly call: string;
   readonly returnValue: string;
@@ -235,8 +239,8 @@ export function answerOf(thrown: unknown): string {
 }
 
 /**
- * Turns a refused call into an error of the catalogue; what is already one passes through. A session that was just opened
- * cannot be void: there the HSM is not ready.
+ * Turns a refused call into an error of the catalogue; what is already one passes through. A session that was just
+ * opened cannot be void: there the HSM is not ready.
  */
 export function translate(thrown: unknown, { isOpening = false }: { isOpening?: boolean } = {}): AntipodeError {
   if (!(thrown instanceof CallFailure)) return AntipodeError.from(thrown);

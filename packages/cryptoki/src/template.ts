@@ -77,7 +77,10 @@ function writeUlong(packed: Buffer, value: number, at: number): void {
   packed.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
 }
 
-/** Buffers by the mechanism that points to them: native memory holds no buffer, so each must live as long as its pointer. */
+/**
+ * Buffers by the mechanism that points to them: native memory holds no buffer, so each must live as long as its
+ * pointer.
+ */
 const pointees = new WeakMap<Buffer, readonly Uint8Array[]>();
 
 export function packMechanism({ type, parameter, keep = [] }: Mechanism): Buffer {
@@ -94,7 +97,9 @@ export function packMechanism({ type, parameter, keep = [] }: Mechanism): Buffer
 export const mechanism = (type: number, parameter?: Uint8Array): Mechanism =>
   parameter === undefined ? { type } : { type, parameter };
 
-/** A structure of CK_ULONGs and pointers (as `[buffer]`: address and length are written as two words, address first). */
+/**
+ * A structure of CK_ULONGs and pointers (as `[buffer]`: address and length are written as two words, address first).
+ */
 export function structure(type: number, words: readonly (number | bigint | { pointer: Uint8Array })[]): Mechanism {
   const parameter = Buffer.alloc(words.length * 8);
   const keep: Uint8Array[] = [];

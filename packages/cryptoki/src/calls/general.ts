@@ -4,8 +4,8 @@ import { initializeArguments } from '../structures.ts';
 
 export const general = (module: Module) => ({
   /**
-   * `parameters` reach the module in the place that the standard reserves, where NSS looks for them. A module that wants no
-   * parameters refuses them.
+   * `parameters` reach the module in the place that the standard reserves, where NSS looks for them. A module that
+   * wants no parameters refuses them.
    */
   initialize(parameters: string | undefined): void {
     module.call('C_Initialize', initializeArguments(parameters));

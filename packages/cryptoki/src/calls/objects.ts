@@ -9,8 +9,9 @@ import { ATTRIBUTE_SIZE, addressOf, pack, type Template, ulong, writeAttribute }
 
 export const objects = (module: Module, operations: Operations) => ({
   /**
-   * All handles that match, in one search. Where the token fails of it, it may be failing of one object's attribute: SoftHSM
-   * refuses the whole search then. All objects are looked at one by one instead, and those that it cannot tell do not match.
+   * All handles that match, in one search. Where the token fails of it, it may be failing of one object's attribute:
+   * SoftHSM refuses the whole search then. All objects are looked at one by one instead, and those that it cannot tell
+   * do not match.
    */
   find(session: bigint, template: Template): bigint[] {
     try {
@@ -22,9 +23,9 @@ export const objects = (module: Module, operations: Operations) => ({
   },
 
   /**
-   * Reads attributes of one object, bytes and booleans; one that the token does not have, or does not tell, is absent from
-   * the result. A CK_ULONG may be: NSS gives it into the room of one only, as {@link AttributeReader} offers where told.
-   * Undefined when the object is gone.
+   * Reads attributes of one object, bytes and booleans; one that the token does not have, or does not tell, is absent
+   * from the result. A CK_ULONG may be: NSS gives it into the room of one only, as {@link AttributeReader} offers where
+   * told. Undefined when the object is gone.
    */
   attributes(session: bigint, object: bigint, types: readonly number[]): Map<number, Buffer> | undefined {
     const wanted = types.map((type) => ({ type, size: 'variable' }) as const);

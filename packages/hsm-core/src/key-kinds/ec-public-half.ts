@@ -1,7 +1,7 @@
 /**
- * Finds the public half of a private EC key that the token keeps without its point, by using the key: a signature is
- * checked against public keys beside it, or the point is recovered from signatures; a key that only agrees is agreed with
- * the generator. IDs only order the candidates; the use decides.
+ * Finds the public half of a private EC key that the token keeps without its point, by using the key. A signature is
+ * checked against public keys beside it, or the point is recovered from signatures. A key that only agrees is agreed
+ * with the generator. IDs only order the candidates; the use decides.
  */
 import { createECDH, createHash, randomBytes, verify } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, type Cryptoki, CryptokiFailure, ecdh, mechanism } from '@antipode/cryptoki';
@@ -64,7 +64,9 @@ function fromSignatures(
     .find((publicHalf) => verifies(publicHalf, second, secondSignature));
 }
 
-/** x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves, and the expected one is as good. */
+/**
+ * x(d G) is the key's own x-coordinate; ECDH uses nothing else, so either y serves, and the expected one is as good.
+ */
 function fromAgreement(
   context: TokenSession,
   key: ObservedObject,
@@ -108,8 +110,9 @@ export function agree(
 }
 
 /**
- * What software gets for the same agreement, from the public half. The point is bare, as the standard has it, and none that a
- * token could take for an OCTET STRING: SoftHSM guesses by the first bytes. @throws where OpenSSL does not know the curve either
+ * The result of the same agreement in software, from the public half. The point is bare, as the standard has it, and
+ * none that a token could take for an OCTET STRING: SoftHSM guesses by the first bytes. @throws where OpenSSL does not
+ * know the curve either
  */
 export function softwareAgreement(curve: Curve, point: Uint8Array): { point: Uint8Array; secret: Uint8Array } {
   for (;;) {

@@ -95,8 +95,8 @@ function useOn(
 }
 
 /**
- * Whether the token refuses this to any key of the curve: then it says nothing of the one at hand. SoftHSM signs on curves
- * over binary fields, and agrees on none.
+ * Whether the token refuses this to any key of the curve: then it says nothing of the one at hand. SoftHSM signs on
+ * curves over binary fields, and agrees on none.
  */
 function refusesAny(
   proof: Proof,

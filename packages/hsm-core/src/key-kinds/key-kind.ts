@@ -1,4 +1,4 @@
-/** What a kind of key is to the provider: how it is read, restored, proved and challenged. One file per kind beside this one. */
+/** A kind of key: how it is read, restored, proved and challenged. Each kind has a file beside this one. */
 import type { CKK, Template } from '@antipode/cryptoki';
 import type { KeyType, ObservedObject } from '../model/object.ts';
 import type { Proof, ProveContext } from '../pkcs11/proving/proof.ts';
@@ -10,7 +10,7 @@ import type { UnwrapItem } from '../provider/restorer.ts';
 /** Attribute values of one object, by number; undefined where the token gave none. */
 export type Values = (type: number) => Buffer | undefined;
 
-/** What can be read off a pair of keys: its public half, and its size. */
+/** The reading of a pair of keys: its public half, and its size. */
 export interface PairKind {
   /** Attributes that make up the public half, in a public key. */
   readonly publicParts: readonly number[];
@@ -26,7 +26,7 @@ export interface PairKind {
   curveParams?(value: Values): Uint8Array | undefined;
   /** Finds the public half of a private key that does not show it, by using the key. */
   findPublicHalf?(context: TokenSession, key: ObservedObject, clues: Clues): Uint8Array | undefined;
-  /** What an unwrap template has to say beside the blob, at a token that does not take it from there (`wantsPoint`). */
+  /** Entries of an unwrap template for a token that does not take them from the blob (`wantsPoint`). */
   besideBlob?(item: UnwrapItem): Template;
 }
 
@@ -39,8 +39,8 @@ export interface KeyKind {
   /** Uses a restored key in every way that its flags allow, and compares (design section 4, Proof). */
   prove(proof: Proof): void;
   /**
-   * Makes a sound key of the kind, to tell a use that the token refuses to this key from one that it refuses to any. Needed
-   * where a token gives one answer to both.
+   * Makes a sound key of the kind, to tell a use that the token refuses to this key from one that it refuses to any.
+   * Needed where a token gives one answer to both.
    */
   sample?(context: TokenSession): bigint;
   /** Ways to use a key that nobody vouches for, beside wrapping it. */

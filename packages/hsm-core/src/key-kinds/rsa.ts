@@ -41,8 +41,8 @@ export const rsa = {
 } as const satisfies KeyKind;
 
 /**
- * A token may answer rightly with a key of which p, q, dP, dQ or qInv is damaged: OpenSSL notices, and signs without them.
- * What the device wraps has all of it. Where it wraps one key in two ways, nothing follows.
+ * A token may answer rightly with a key of which p, q, dP, dQ or qInv is damaged: OpenSSL notices, and signs without
+ * them. The blob that the device wraps has all of it. Where a device wraps one key in two ways, nothing follows.
  */
 function compareParts(proof: Proof): void {
   const { cryptoki, session, keyWrap, domainKey } = proof.context;

@@ -1,7 +1,7 @@
 /**
- * Makes persistent objects in a token, from a verified manifest: never wider than it says, overwriting nothing (I11). An
- * attribute that the token refuses fails the object, and is never left out. What tokens do otherwise, and what is done
- * about it, stands in docs/devices.
+ * Makes persistent objects in a token, from a verified manifest: never wider than it says, overwriting nothing (I11).
+ * An attribute that the token refuses fails the object, and is never left out. How tokens differ here, and how the
+ * maker deals with it: docs/devices.
  */
 import { randomBytes } from 'node:crypto';
 import { BLOB_REFUSALS, CKA, CKK, CKO, CryptokiFailure, SessionFailure, type Template } from '@antipode/cryptoki';
@@ -85,8 +85,8 @@ export class Maker {
   }
 
   /**
-   * SoftHSM says of a full disk what it says of a changed blob; but a session object needs no disk. Of an object that forbids
-   * something nothing is concluded: NSS allows that in the session only. @throws ObjectRefused
+   * SoftHSM says of a full disk what it says of a changed blob; but a session object needs no disk. Of an object that
+   * forbids something nothing is concluded: NSS allows that in the session only. @throws ObjectRefused
    */
   #checkRoom(thrown: unknown, template: Template, makeInSession: () => Handle): void {
     if (!(thrown instanceof CryptokiFailure) || !BLOB_REFUSALS.has(thrown.returnValue)) return;
@@ -118,8 +118,8 @@ export class Maker {
       return made;
     } catch (thrown) {
       if (!(thrown instanceof CryptokiFailure)) throw thrown;
-      // The same answer may be to an attribute, or to a full disk: the blob is at fault only where nothing opens it, and
-      // where the token opens one of its own.
+      // The same answer may be to an attribute, or to a full disk: the blob is at fault only where nothing opens it,
+      // and where the token opens one of its own.
       if (BLOB_REFUSALS.has(thrown.returnValue))
         openingBlob(
           () => cryptoki.destroy(session, attempt(SESSION_KEY)),
@@ -130,7 +130,7 @@ export class Maker {
     }
   }
 
-  /** What is replicated must stay replicable. @throws ObjectRefused */
+  /** A replicated key must stay replicable. @throws ObjectRefused */
   #checkExtractable(made: Handle): void {
     const { cryptoki, session } = this.#context;
     if (cryptoki.attributes(session, made, [CKA.EXTRACTABLE])?.get(CKA.EXTRACTABLE)?.[0] === 1) return;
@@ -169,7 +169,10 @@ export class Maker {
     }
   }
 
-  /** Narrows a session object, and only then copies it into the token: at no time is a wider key there, whatever crashes. */
+  /**
+   * Narrows a session object, and only then copies it into the token: at no time is a wider key there, whatever
+   * crashes.
+   */
   #copyNarrowed(
     draft: Handle,
     { isToken, lasting, policy }: { isToken: boolean; lasting: Template; policy: Template },
@@ -188,8 +191,8 @@ export class Maker {
   }
 
   /**
-   * Where a second key under one id would overwrite the first: changes the object that the item replaces, and refuses the
-   * id of any other. Undefined where the object has to be made.
+   * Where a second key under one id would overwrite the first: changes the object that the item replaces, and refuses
+   * the id of any other. Undefined where the object has to be made.
    */
   #inPlace(item: UnwrapItem | CreateItem): Handle | undefined {
     if (!this.#context.quirks.keepsOnePerId) return undefined;
@@ -214,7 +217,7 @@ export class Maker {
     const wanted = comparableAttributes({ objectClass, attributes });
     const changes = [...new Set([...now.keys(), ...wanted.keys()])].flatMap((name) => {
       if (Buffer.compare(now.get(name) ?? NOTHING, wanted.get(name) ?? NOTHING) === 0) return [];
-      // What the item does not name: as if it had never been given.
+      // An attribute that the item does not name is set as if it had never been given.
       const { type, kind } = ATTRIBUTES[name];
       const value = attributes[name] ?? ASSUMED[name] ?? (kind === 'bytes' ? NOTHING : undefined);
       return value === undefined ? [] : [[type, encodeNative(name, value)] as const];
@@ -254,8 +257,8 @@ const SECRET: Template = [
 ];
 
 /**
- * @throws ObjectRefused where the token says that what it was to open is not what the key has sealed; `checkToken` throws where
- * the token's word does not count
+ * @throws ObjectRefused where the token says that what it was to open is not what the key has sealed; `checkToken` throws
+ * where the token's word does not count
  */
 export function openingBlob<T>(work: () => T, checkToken: () => void = () => {}): T {
   try {

@@ -1,6 +1,6 @@
 /**
- * The provider of one PKCS#11 partition: its capabilities over one session, put together. Runs inside the worker process
- * (worker/main.ts) and is the only code that touches key material; nothing of it leaves in the clear (I5).
+ * The provider of one PKCS#11 partition: its capabilities over one session, put together. Runs inside the worker
+ * process (worker/main.ts) and is the only code that touches key material; nothing of it leaves in the clear (I5).
  */
 import { randomBytes } from 'node:crypto';
 import { type Cryptoki, mechanism, type TokenInfo, translate } from '@antipode/cryptoki';
@@ -68,7 +68,9 @@ async function findQuirks(
   };
 }
 
-/** Whoever holds the PIN of one weak member could hold the domain key of the whole group: its site must have said yes. */
+/**
+ * The holder of one weak member's PIN could get the domain key of the whole group: the member's site must have agreed.
+ */
 function checkProtections(
   unenforced: readonly Protection[],
   { token, accepted }: { token: TokenInfo; accepted: readonly Protection[] },

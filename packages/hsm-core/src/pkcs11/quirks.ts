@@ -1,19 +1,19 @@
 /**
- * Where a device departs from the standard, or from the others. Decided once, when a partition is opened, and handed in as one
- * value: no other file asks what kind of device it works with. Found by trying, with throw-away session objects; by the name of
- * the model only where a trial would have to persist.
+ * Where a device departs from the standard, or from the others. Decided once, when a partition is opened, and handed in
+ * as one value: no other file asks what kind of device it works with. Found by trying, with throw-away session objects;
+ * by the name of the model only where a trial would have to persist.
  */
 import { CKA, CKO, CryptokiFailure, type Mechanism, type Template, type TokenInfo } from '@antipode/cryptoki';
 import type { Protection } from '../provider/provider.ts';
 import type { TokenSession } from './token-session.ts';
 
-/** What has to be known before a key of our own can be made. */
+/** Knowledge without which no key of our own can be made. */
 export interface KeyQuirks {
   /** By which the token wraps as RFC 5649 has it. SoftHSM gives that the number under which NSS has another format. */
   readonly keyWrap: Mechanism;
   /**
-   * Protections that the token promises of a key and does not keep: NSS wraps what is not extractable, opencryptoki ignores
-   * some in C_UnwrapKey. Our own keys are not given what is not kept.
+   * Protections that the token promises of a key and does not keep: NSS wraps what is not extractable, opencryptoki
+   * ignores some in C_UnwrapKey. Our own keys are not given what is not kept.
    */
   readonly unenforced: readonly Protection[];
 }
@@ -25,23 +25,26 @@ export interface RestoringQuirks {
   /** opencryptoki refuses CKA_EXTRACTABLE in C_UnwrapKey, and makes every unwrapped key extractable: it is left out. */
   readonly omitsExtractable: boolean;
   /**
-   * By kind of key: whether an unwrapped one is wider than its template says, so that it is made in the session, narrowed and
-   * copied. A kind that was not at hand when the partition was opened is tried with its first key.
+   * By kind of key: whether an unwrapped one is wider than its template says, so that it is made in the session,
+   * narrowed and copied. A kind that was not at hand when the partition was opened is tried with its first key.
    */
   readonly widens: ReadonlyMap<string, boolean>;
 }
 
 export interface Quirks extends KeyQuirks, RestoringQuirks {
-  /** The handle of a destroyed object is given to the next one. There a handle tells nothing of an object, and none is remembered. */
+  /**
+   * The handle of a destroyed object is given to the next one. There a handle tells nothing of an object, and none is
+   * remembered.
+   */
   readonly reusesHandles: boolean;
   /**
-   * A second key under the CKA_ID of another takes its place: NSS softokn overwrites the first without a word. There an object
-   * is changed in place, and the id of another is refused.
+   * A second key under the CKA_ID of another takes its place: NSS softokn overwrites the first without a word. There an
+   * object is changed in place, and the id of another is refused.
    */
   readonly keepsOnePerId: boolean;
 }
 
-/** What the standard says: no token is expected to be otherwise until it has shown it. */
+/** The standard's way. A token counts as sound until it has shown a quirk. */
 export const SOUND: RestoringQuirks = { wantsPoint: false, omitsExtractable: false, widens: new Map() };
 
 export const keepsOnePerId = ({ model }: TokenInfo): boolean => model.startsWith('NSS ');

@@ -59,7 +59,7 @@ export class Pkcs11Reader implements PartitionReader {
       if (hasChanged || isMute(object)) objects.push(object);
     }
     if (handles === undefined) for (const handle of this.#looks.endWhole()) this.forget(handle);
-    // Finding public halves by use is no scan, and may go on while the next look waits.
+    // Finding public halves by use is not a scan, and goes on while the next look waits.
     this.#lastLookMs = systemClock.monotonicMs();
     return { number, handles: BigUint64Array.from(present), objects: this.#publicHalves.complete(objects) };
   }
@@ -140,8 +140,8 @@ export class Pkcs11Reader implements PartitionReader {
 }
 
 /**
- * Whether nothing that is read of an object tells its value: then another one may look just the same. On a device that uses
- * handles again, such an object is told at every look, so that it is examined.
+ * Whether nothing that is read of an object tells its value: then another one may look just the same. A device that
+ * uses handles again reports such an object at every look, so that it is examined.
  */
 const isMute = (object: ObservedObject): boolean =>
   (object.objectClass === 'secret-key' && !object.attributes.checkValue?.length) ||

@@ -1,7 +1,7 @@
 /**
- * Runs what enrolment, capture and apply will ask of a token, by their very templates, with throw-away session keys: a
- * partition that cannot do it is told when it is opened, and not at its first failover. What the token does otherwise than
- * others is found out on the way (quirks.ts).
+ * Runs everything that enrolment, capture and apply will ask of a token, by their very templates, with throw-away
+ * session keys. A partition that cannot do it fails when it is opened, and not at its first failover. The quirks of the
+ * token are found on the way (quirks.ts).
  */
 import { CKA, CKM, CryptokiFailure, mechanism, type Template } from '@antipode/cryptoki';
 import { AntipodeError } from '@antipode/runtime';
@@ -17,7 +17,9 @@ import type { ObjectReader } from './reading/object-reader.ts';
 import type { TokenSession, WrappingSession } from './token-session.ts';
 
 export interface Rehearsed extends RestoringQuirks {
-  /** What a domain key that was made by the real templates does not keep: a trial by others may have shown less. */
+  /**
+   * Protections that a domain key made by the real templates does not keep. Trials by other templates can show fewer.
+   */
   readonly breaches: readonly Protection[];
 }
 

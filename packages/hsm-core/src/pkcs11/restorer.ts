@@ -1,4 +1,4 @@
-/** Makes what a generation holds in the partition again. Nothing that is there is overwritten (I11). */
+/** Makes the objects of a generation in the partition. Nothing that is there is overwritten (I11). */
 import { aesGcm, CKA, CKK, CKO, CryptokiFailure, returnValueOf, SessionFailure, translate } from '@antipode/cryptoki';
 import { AntipodeError } from '@antipode/runtime';
 import type { Attributes } from '../model/attributes.ts';
@@ -88,7 +88,7 @@ function batch<Item>(items: readonly Item[], make: (item: Item) => Handle): Batc
       if (thrown instanceof CryptokiFailure)
         return { handles, failure: { index, code: 'HSM_REFUSED', returnValue: thrown.returnValue } };
       if (!(thrown instanceof SessionFailure)) throw thrown;
-      // What was made before it is there all the same.
+      // The objects made before it are there all the same.
       const { code, details } = translate(thrown);
       if (code !== 'HSM_FULL' && code !== 'HSM_UNAVAILABLE' && code !== 'HSM_SESSION_VOID') throw thrown;
       return { handles, failure: { index, code, returnValue: String(details['returnValue']) } };

@@ -1,4 +1,7 @@
-/** Takes keys and values out of the partition, wrapped under the domain key or encrypted in the token: never in the clear (I5). */
+/**
+ * Takes keys and values out of the partition, wrapped under the domain key or encrypted in the token: never in the
+ * clear (I5).
+ */
 import { randomBytes } from 'node:crypto';
 import { aesGcm, CKA, CKM, mechanism, NOT_WRAPPED, returnValueOf } from '@antipode/cryptoki';
 import { AntipodeError } from '@antipode/runtime';
@@ -61,7 +64,7 @@ export class Pkcs11Sealer implements Sealer {
     );
   }
 
-  /** What is not extractable stays where it is, also on a token that would give it. */
+  /** A key that is not extractable stays where it is, even on a token that would give it. */
   #maySend(handle: Handle): boolean {
     if (!this.#asksExtractable) return true;
     return (

@@ -7,7 +7,7 @@ import { findKeyWrapMechanism, lacksOf, namingLacks } from './self-test.ts';
 
 const MECHANISM_INVALID = 0x070;
 
-/** What a token does under each mechanism number; under any other it knows none. */
+/** The answer of a token under each mechanism number; it knows no other. */
 type Wraps = Readonly<Record<number, (key: Uint8Array, secret: Uint8Array) => Buffer>>;
 
 const kwp = (key: Uint8Array, secret: Uint8Array): Buffer => {

@@ -56,8 +56,8 @@ export function findKeyWrapMechanism(cryptoki: Cryptoki, session: bigint): numbe
 }
 
 /**
- * Everything that sealing needs and the token does not do, so that one letter to the vendor is enough. Tried one by one, for
- * a token that has failed: one that works is not asked.
+ * Everything that sealing needs and the token does not do, so that one letter to the vendor is enough. Tried one by
+ * one, for a token that has failed: one that works is not asked.
  */
 export function lacksOf(cryptoki: Cryptoki, session: bigint): string[] {
   const lacks: string[] = [];

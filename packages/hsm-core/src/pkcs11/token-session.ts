@@ -1,4 +1,4 @@
-/** What every part of the provider works with: a session on a token in which the user is logged in. */
+/** A session on a token in which the user is logged in: every part of the provider works with one. */
 import type { Cryptoki, Mechanism } from '@antipode/cryptoki';
 
 export interface TokenSession {

@@ -5,7 +5,7 @@ import type { HsmProvider } from './provider.ts';
 /** At the 94 ms that one destroy takes among 10,000 objects, a call of this size ends in half a minute. */
 export const BATCH = 256;
 
-/** What items bring along in one message: a few data objects of the largest size. More would be gigabytes in one piece. */
+/** Bytes of the items in one message: a few data objects of the largest size. More would be gigabytes in one piece. */
 export const BATCH_BYTES = 16 * 1024 * 1024;
 
 export function* inBatches<T>(items: readonly T[], bytesOf: (item: T) => number = () => 0): Generator<readonly T[]> {

@@ -18,7 +18,7 @@ beforeEach(async () => {
   handle = (await a.provider.inventory()).at(-1)!.handle;
 });
 
-/** What is to go, as it is seen now. */
+/** An object that is to go, as it is seen now. */
 async function doomed() {
   const objects = (await a.provider.read([handle])).filter((object) => object !== undefined);
   const examined = await examine(a.provider, { domainKey, objects });

@@ -1,7 +1,7 @@
 /**
- * Destroys token objects that are still what they were when it was decided that they go. A handle proves nothing: devices use
- * it again at once. So every object is read and examined again, and the provider compares once more in the call that destroys.
- * What the token keeps loses its names and its uses.
+ * Destroys token objects that are still what they were when it was decided that they go. A handle proves nothing:
+ * devices use it again at once. So every object is read and examined again, and the provider compares once more in the
+ * call that destroys. An object that the token keeps loses its names and its uses.
  */
 
 import type { Handle } from '../model/object.ts';
@@ -9,7 +9,7 @@ import { destroyAll } from './batches.ts';
 import type { HsmProvider } from './provider.ts';
 import { type Examined, examine, recognitionKey } from './recognise.ts';
 
-/** What an object was when it was examined: everything that its token showed, and its value under one domain key. */
+/** An object as it was when it was examined: everything that its token showed, and its value under one domain key. */
 export interface Seen {
   readonly readDigest: string;
   /** See {@link recognitionKey}; undefined where it showed nothing to go by. */
@@ -38,7 +38,8 @@ export interface Destroyed {
 
 /**
  * @param options.checkFence called before each batch of writes
- * @param options.beforeLoss is told what is about to go, as it was read last; what it returns false for stays
+ * @param options.beforeLoss receives each object that is about to go, as it was read last. An object for which it
+ * returns false stays
  */
 export async function destroyDoomed(
   provider: HsmProvider,
@@ -68,7 +69,7 @@ export async function destroyDoomed(
   const readDigests = going.map(({ object }) => object.readDigest);
   const kept = new Set(await destroyAll(provider, handles, { checkFence, readDigests }));
   if (kept.size > 0) {
-    // It may not be destroyed: then no name must find it, and nothing must be able to use it.
+    // The token keeps it. Then no name must find it, and nothing must be able to use it.
     const hidden = going.filter(({ object }) => kept.has(object.handle)).map(({ object }) => object);
     checkFence();
     await provider.hide(

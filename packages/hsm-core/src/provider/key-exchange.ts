@@ -9,12 +9,13 @@ export interface KeyExchange {
   /** Derives the unextractable AES-256 exchange key from our ephemeral key and the peer's point. */
   deriveExchangeKey(options: { ephemeral: Handle; peerPoint: Uint8Array; use: 'wrap' | 'unwrap' }): Promise<Handle>;
   /**
-   * Wraps the session domain key under the exchange key (RFC 5649); for a `receiver`, the public half of a receiving key, under
-   * that one first (RSA-OAEP).
+   * Wraps the session domain key under the exchange key (RFC 5649); for a `receiver`, the public half of a receiving
+   * key, under that one first (RSA-OAEP).
    */
   wrapDomainKey(options: { exchangeKey: Handle; domainKey: Handle; receiver?: Uint8Array }): Promise<Uint8Array>;
   /**
-   * Unwraps the domain key into the token, hardened as design section 4 says, tries what it keeps, and returns its check tag.
+   * Unwraps the domain key into the token, hardened as design section 4 says, tries what it keeps, and returns its
+   * check tag.
    * @throws PROTECTION_UNENFORCED when it keeps less than the site has accepted; it is destroyed then
    */
   installDomainKey(options: {
@@ -27,10 +28,10 @@ export interface KeyExchange {
     receiver?: Handle;
   }): Promise<{ checkTag: Uint8Array }>;
   /**
-   * Takes the exchange key off a trusted key that was delivered. What is left is of use to the security officer of this token
-   * alone ({@link trustKeys}).
+   * Takes the exchange key off a trusted key that was delivered. The rest is of use to the security officer of this
+   * token alone ({@link trustKeys}).
    */
   openTrustedDelivery(options: { exchangeKey: Handle; blob: Uint8Array }): Promise<Uint8Array>;
-  /** Ends session objects of an exchange. Those already gone are no error. */
+  /** Ends session objects of an exchange. Objects that are already gone do not count as an error. */
   forget(handles: readonly Handle[]): Promise<void>;
 }

@@ -1,7 +1,7 @@
 /**
- * What a provider remembers of its looks, so that the next one need only tell what has changed: for each handle the digest of
- * the last read, and in which look it became that. Whoever asks since which look, the answer is right: several may ask in
- * turn.
+ * The memory of a provider's looks, so that the next one reports only changes: for each handle the digest of the last
+ * read, and in which look it became that. The answer is right for every caller and every look that it names: several
+ * may ask in turn.
  */
 import type { Handle } from '../model/object.ts';
 

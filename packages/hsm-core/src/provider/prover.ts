@@ -2,7 +2,7 @@
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle, KeyType, ObjectClass } from '../model/object.ts';
 
-/** What has to hold for one restored object. */
+/** Everything that has to hold for one restored object. */
 export interface ProofItem {
   readonly handle: Handle;
   readonly objectClass: ObjectClass;
@@ -15,7 +15,7 @@ export interface ProofItem {
   readonly valueTag?: Uint8Array;
   /**
    * Of an RSA private key: digest of the blob that this very device gave of it when it was proved before. Other vendors
-   * write the same key otherwise, so it is no part of a manifest.
+   * write the same key otherwise, so it is not part of a manifest.
    */
   readonly wrapsTo?: Uint8Array;
 }
@@ -38,8 +38,8 @@ export interface ProofOutcome {
 }
 
 /**
- * What a key that nobody vouches for answers to every use that its flags and mechanisms allow: at least one works, all
- * that could be tried fail, or none could be tried.
+ * The answer of a key that nobody vouches for, to every use that its flags and mechanisms allow: at least one works,
+ * all that could be tried fail, or none could be tried.
  */
 export type Challenge = 'works' | 'refuses' | 'untried';
 

@@ -6,9 +6,10 @@
  * throws HSM_WORKER_LOST and all handles are void; open a new one. No key, PIN or derived secret ever leaves a provider
  * in the clear (I5); what comes out is attributes, wrapped blobs, signatures and public points.
  *
- * Errors common to all calls: HSM_WORKER_LOST, HSM_UNAVAILABLE (transient), HSM_SESSION_VOID (a new provider is needed),
- * HSM_REFUSED, HSM_FULL; the CKR_ name is in the details. An answer that could be about the object at hand or about the
- * session counts for the object only where the session is shown to be sound. A batch reports per item where the caller can go on with the rest; it throws where it cannot.
+ * Errors common to all calls: HSM_WORKER_LOST, HSM_UNAVAILABLE (transient), HSM_SESSION_VOID (a new provider is
+ * needed), HSM_REFUSED, HSM_FULL; the CKR_ name is in the details. An answer that could be about the object at hand or
+ * about the session counts for the object only where the session is shown to be sound. A batch reports per item where
+ * the caller can go on with the rest; it throws where it cannot.
  */
 import type { KeyExchange } from './key-exchange.ts';
 import type { OwnKeys } from './own-keys.ts';
@@ -25,9 +26,9 @@ export type { BatchOutcome, CreateItem, Restorer, UnwrapItem } from './restorer.
 export type { SealedData, Sealer, WrapOutcome } from './sealer.ts';
 
 /**
- * What a token may promise of a key, and keep or not: that a sensitive key cannot be read, an unextractable one not be
- * wrapped, that DECRYPT and DERIVE count, that what is not modifiable or copyable stays what it is, that only allowed
- * mechanisms are used, and that an unwrap template binds what is unwrapped.
+ * Promises of a token about a key, which it keeps or not. A sensitive key cannot be read, and an unextractable key
+ * cannot be wrapped. DECRYPT and DERIVE count. A key that is not modifiable or copyable stays as it is. Only allowed
+ * mechanisms are used. An unwrap template binds the keys that are unwrapped.
  */
 export const PROTECTIONS = [
   'sensitive',
@@ -42,25 +43,27 @@ export const PROTECTIONS = [
 
 export type Protection = (typeof PROTECTIONS)[number];
 
-/** What the token says of itself, and what a self-test has shown. */
+/** The token's description of itself, and the results of a self-test. */
 export interface PartitionDescription {
-  /** The token's own; from the configuration where the token has none. */
+  /** The token's own, or the configured one where the token reports none of its own. */
   readonly serial: string;
   readonly label: string;
   readonly manufacturer: string;
   readonly model: string;
   readonly firmware: string;
-  /** Whether the device gives the handle of a destroyed object to the next one: tried. Then no handle tells anything. */
+  /**
+   * Whether the device gives the handle of a destroyed object to the next one: tried. Then no handle tells anything.
+   */
   readonly reusesHandles?: true;
   /** Protections that the token does not keep: our own keys there are as much weaker. Empty on a sound one. */
   readonly unenforced: readonly Protection[];
-  /** What other slots of the module answered that do not tell their token: another HSM is away. Empty when all is well. */
+  /** The answers of other slots that do not tell their token: another HSM is away. Empty when all is well. */
   readonly silentSlots: readonly string[];
   /** Slots of the module in which a token could be made: room for one that keeps the identity key. */
   readonly freeSlots: number;
 }
 
-/** What a partition can do, capability by capability: whoever needs one of them asks for that one. */
+/** Everything that a partition can do. A caller that needs one capability asks for that one. */
 export interface HsmProvider extends PartitionReader, OwnKeys, KeyExchange, Sealer, Restorer, Prover {
   /** Reads only. Also runs the self-test of the mechanisms that sealing needs, once. @throws MECHANISM_MISSING */
   describe(): Promise<PartitionDescription>;

@@ -1,10 +1,10 @@
 /**
- * Recognises objects of a partition as objects of a generation: private and public keys by their public half, secrets by
- * the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data by keyed tag. IDs and labels
- * only settle which of several copies of one value is meant.
+ * Recognises objects of a partition as objects of a generation. Private and public keys are known by their public half,
+ * secrets by the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data by keyed tag.
+ * IDs and labels only settle which of several copies of one value is meant.
  *
  * Which tokens show the public half of a private key, or let it be found, depends on token, key and release. Where the
- * entry or the object has none, the blob tells.
+ * entry or the object has no public half, the blob tells.
  */
 import { bytesEqual, hex, Pace, runToEnd, sha256Hex } from '@antipode/runtime';
 import { ASSUMED, type Attributes } from '../model/attributes.ts';
@@ -12,7 +12,7 @@ import { comparableAttributes, digestOf, type Entry } from '../model/generation.
 import type { Handle, KeyType, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
 import type { HsmProvider } from './provider.ts';
 
-/** What was found out about one object beside its attributes. */
+/** The findings about one object beside its attributes. */
 export interface Examined {
   readonly object: ObservedObject;
   /** Blob under the domain key asked for; absent where the object is not wrapped, or the token does not give it. */
@@ -80,8 +80,8 @@ function isWrappedToKnow(
 }
 
 /**
- * Whether wrapping would change the value: SoftHSM pads it with zeros to a multiple of 8 bytes first, so that its blob is
- * that of another, longer secret. One that was unwrapped tells no length, and was such a multiple already.
+ * Whether wrapping would change the value: SoftHSM pads it with zeros to a multiple of 8 bytes first, so that its blob
+ * is that of another, longer secret. One that was unwrapped tells no length, and was such a multiple already.
  */
 export function isPadded({ keyType, sizeBits }: ObservedObject): boolean {
   return keyType === 'generic-secret' && sizeBits % 64 !== 0;
@@ -179,8 +179,8 @@ export function entryRecognitionKey(entry: Entry): string {
 }
 
 /**
- * Pairs objects with entries of equal value: of several, those that are the same in every attribute first, then those with
- * the same ID and label, then the rest in order.
+ * Pairs objects with entries of equal value: of several, those that are the same in every attribute first, then those
+ * with the same ID and label, then the rest in order.
  */
 export const pair = (examined: readonly Examined[], entries: readonly Entry[]): Pairs =>
   runToEnd(pairing(examined, entries));
@@ -263,8 +263,8 @@ export function observedDigest(entry: Entry, examined: Examined): Uint8Array {
 }
 
 /**
- * An entry as this partition shows it: only the attributes that the entry names count, and one that it does not show is as
- * assumed, so that a default which one vendor shows and another does not is no difference.
+ * An entry as this partition shows it. Only the attributes that the entry names count. An attribute that the partition
+ * does not show has its assumed value, so a default that one vendor shows and another omits makes no difference.
  */
 export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): Entry {
   const names = Object.keys(entry.attributes) as (keyof Attributes)[];

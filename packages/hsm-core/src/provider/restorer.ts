@@ -1,4 +1,4 @@
-/** What a sealed generation becomes again in a partition. */
+/** The way of a sealed generation back into a partition. */
 import type { Attributes } from '../model/attributes.ts';
 import type { Handle, KeyType, ObjectClass } from '../model/object.ts';
 
@@ -9,7 +9,7 @@ export interface UnwrapItem {
   readonly attributes: Attributes;
   readonly publicHalf?: Uint8Array;
   readonly blob: Uint8Array;
-  /** What the caller will destroy afterwards, of equal value. See {@link Restorer.unwrap}. */
+  /** An object of equal value that the caller will destroy afterwards. See {@link Restorer.unwrap}. */
   readonly replaces?: Handle;
 }
 
@@ -43,8 +43,9 @@ export interface Restorer {
   /**
    * Rebuilds keys in the token. Stops at the first that fails: what was made before it is returned beside the error.
    *
-   * Nothing that is there is overwritten, also on a token that keeps one key per CKA_ID: there an object changes in place
-   * when it is the one that the item replaces, and its handle is returned; under any other's id the item fails (ID_TAKEN).
+   * Nothing that is there is overwritten, even on a token that keeps one key per CKA_ID. There an object changes in
+   * place when it is the one that the item replaces, and its handle is returned. Under any other object's id the item
+   * fails (ID_TAKEN).
    */
   unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome>;
   /** Rebuilds public objects, by the rules of {@link unwrap}. */

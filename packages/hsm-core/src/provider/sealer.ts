@@ -1,4 +1,6 @@
-/** What leaves a partition: keys wrapped under the domain key, and the values of data objects encrypted under a data key. */
+/**
+ * The way out of a partition: keys wrapped under the domain key, and values of data objects encrypted under a data key.
+ */
 import type { Handle, UncapturedReason } from '../model/object.ts';
 
 /** A handle's blob, or why there is none. */

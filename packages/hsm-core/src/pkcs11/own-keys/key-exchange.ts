@@ -1,4 +1,7 @@
-/** The exchange that brings a domain key here: what is extractable lives in the session, for the time of one distribution. */
+/**
+ * The exchange that brings a domain key here: what is extractable lives in the session, for the time of one
+ * distribution.
+ */
 import { CKA, CKM, ecdh, mechanism, type Template } from '@antipode/cryptoki';
 import type { Handle } from '../../model/object.ts';
 import type { KeyExchange } from '../../provider/key-exchange.ts';

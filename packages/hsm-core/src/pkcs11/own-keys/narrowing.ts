@@ -1,7 +1,7 @@
 /**
  * Unwraps secret keys of our own no wider than their template says. A token may accept a template and keep little of it
- * (opencryptoki 3.27 ignores SENSITIVE and EXTRACTABLE in C_UnwrapKey). There a session key is narrowed first and copied
- * afterwards, so that at no time a wider key lies in the token, even if we are killed.
+ * (opencryptoki 3.27 ignores SENSITIVE and EXTRACTABLE in C_UnwrapKey). There a session key is narrowed first and
+ * copied afterwards, so that at no time a wider key lies in the token, even if we are killed.
  */
 import { CKA, CryptokiFailure, type Mechanism, type Template } from '@antipode/cryptoki';
 import { ATTRIBUTES, USES } from '../../model/attributes.ts';
@@ -16,13 +16,16 @@ const PROTECT_WHEN_TRUE: ReadonlySet<number> = new Set(
 const PROTECT_WHEN_FALSE: ReadonlySet<number> = new Set(
   (['extractable', 'modifiable', 'copyable', ...USES] as const).map(numberOf),
 );
-/** What forbids later changes, and comes last. */
+/** Attributes that forbid later changes. They come last. */
 const FORBIDDING: ReadonlySet<number> = new Set((['modifiable', 'copyable'] as const).map(numberOf));
 
 const protects = ([type, value]: Template[number]): boolean =>
   (value === true && PROTECT_WHEN_TRUE.has(type)) || (value === false && PROTECT_WHEN_FALSE.has(type));
 
-/** The entries of `template` that protect the object, and that it does not have. One that the token does not show counts as kept. */
+/**
+ * The entries of `template` that protect the object, and that it does not have. One that the token does not show counts
+ * as kept.
+ */
 export function widerThan({ cryptoki, session }: TokenSession, object: bigint, template: Template): Template {
   const protecting = template.filter(protects);
   if (protecting.length === 0) return [];

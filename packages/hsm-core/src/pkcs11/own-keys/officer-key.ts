@@ -1,6 +1,7 @@
 /**
- * The officer key, under which a partition receives trusted keys (ADR 0021): RSA, for unwrapping only, bound to a template with
- * CKA_TRUSTED=true. Only the security officer can give a key that attribute, so nobody else unwraps anything with it.
+ * The officer key, under which a partition receives trusted keys (ADR 0021): RSA, for unwrapping only, bound to a
+ * template with CKA_TRUSTED=true. Only the security officer can give a key that attribute, so nobody else unwraps
+ * anything with it.
  */
 import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKO, CryptokiFailure, rsaOaep, type Template } from '@antipode/cryptoki';
@@ -24,7 +25,8 @@ export function generateOfficerKey(
     {
       ckaId,
       label: 'antipode officer key',
-      // The officer sees no private objects. That anybody may try it gains nothing: only he can give CKA_TRUSTED.
+      // The officer sees no private objects. Anybody can try it and gains nothing: only the officer can give
+      // CKA_TRUSTED.
       isPrivate: false,
       unwraps: trustedKeyPolicy(context.keyWrap),
     },
@@ -48,7 +50,10 @@ export function findOfficerKeys(
     });
 }
 
-/** What looks like an officer key of which no identity is known: no key under this id that leaves the token, or is of other use. */
+/**
+ * Objects that look like an officer key whose identity is unknown. A key under this id that can leave the token, or has
+ * another use, is not one.
+ */
 export function findUnwrapOnly({ cryptoki, session }: TokenSession, ckaId: Uint8Array): bigint[] {
   return cryptoki.find(session, [
     [CKA.CLASS, CKO.PRIVATE_KEY],
@@ -63,7 +68,10 @@ export function findUnwrapOnly({ cryptoki, session }: TokenSession, ckaId: Uint8
   ]);
 }
 
-/** Tries with a throw-away key that a session of the user unwraps nothing with it: neither by the template nor around it. */
+/**
+ * Tries with a throw-away key that a session of the user unwraps nothing with it: neither by the template nor around
+ * it.
+ */
 function isUselessToTheUser(
   { cryptoki, session, keyWrap }: WrappingSession,
   { officerKey, publicHalf }: { officerKey: bigint; publicHalf: Uint8Array },

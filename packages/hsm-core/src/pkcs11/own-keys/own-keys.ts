@@ -47,7 +47,7 @@ export class Pkcs11OwnKeys implements OwnKeys {
   readonly #wrappingKeys: WrappingKeys;
   readonly #officerLogin: OfficerLogin;
   readonly #forget: (handle: Handle) => void;
-  /** What domain keys do not keep that were installed by a release that looked less closely. */
+  /** Protections missing from domain keys that an earlier release installed: it looked less closely. */
   readonly #shown = new Set<Protection>();
   #keepsWrapWithTrusted: boolean | undefined;
 
@@ -60,7 +60,7 @@ export class Pkcs11OwnKeys implements OwnKeys {
     this.#forget = parts.forget;
   }
 
-  /** What the token does not keep, or keys of ours in it. */
+  /** Protections that the token does not keep, or that keys of ours in it lack. */
   get unenforced(): readonly Protection[] {
     return PROTECTIONS.filter((one) => this.#quirks.unenforced.includes(one) || this.#shown.has(one));
   }
@@ -161,7 +161,7 @@ export class Pkcs11OwnKeys implements OwnKeys {
     officerPinFile,
     deliveries,
   }: Parameters<OwnKeys['trustKeys']>[0]): Promise<Uint8Array[]> {
-    // What the session probe knows is void while another is logged in.
+    // The knowledge of the session probe is void while another user is logged in.
     this.#context.cryptoki.watch(() => true);
     const officerKey = { ckaId: officerIdOf(identity.ckaId), identity: identity.publicHalf };
     const keys = trustAsOfficer(this.#context, { officerKey, officerPinFile, deliveries, ...this.#officerLogin });
@@ -178,7 +178,7 @@ export class Pkcs11OwnKeys implements OwnKeys {
     const handle = this.#findByTag(record);
     if (handle === undefined) return undefined;
     const trustedKey = trusted && this.#findByTag(trusted);
-    // What its own journal calls trusted is asked of the token each time, as is whether the token keeps to it.
+    // The journal calls the key trusted. The token is asked each time, also whether it keeps to that.
     const isKept = trustedKey !== undefined && isTrusted(this.#context, trustedKey) && this.#doesKeepWrapWithTrusted();
     this.#wrappingKeys.found(handle, isKept ? trustedKey : undefined);
     return this.#kept({ handle, companions: [], ...(isKept ? { trusted: trustedKey } : {}) });
@@ -197,7 +197,9 @@ export class Pkcs11OwnKeys implements OwnKeys {
     return this.#keepsWrapWithTrusted;
   }
 
-  /** In one call of the worker: nobody else of this process gets between the proof, the destruction and the second look. */
+  /**
+   * In one call of the worker: nobody else of this process gets between the proof, the destruction and the second look.
+   */
   async destroyDomainKey(record: OwnKeyRecord): Promise<DomainKeyEnd> {
     const here = (): Handle[] => this.#secretKeysUnder(record.ckaId);
     if (here().length === 0) return 'absent';
@@ -233,8 +235,9 @@ export class Pkcs11OwnKeys implements OwnKeys {
   }
 
   /**
-   * The one key under an id that proves itself by use. Other objects may bear the id: one that a session without a login can
-   * see may come from anybody, and one that does not prove itself is none of ours. With two that do, neither is taken.
+   * The one key under an id that proves itself by use. Other objects may bear the id: one that a session without a
+   * login can see may come from anybody, and one that does not prove itself is none of ours. With two that do, neither
+   * is taken.
    */
   #onlyOne(
     { objectClass, ckaId }: { objectClass: number; ckaId: Uint8Array },

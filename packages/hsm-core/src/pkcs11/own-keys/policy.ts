@@ -11,8 +11,8 @@ const HARDENING: Partial<Record<Protection, number>> = {
 };
 
 /**
- * Those of the attributes that the token keeps. Any other would be refused, or pretend: NSS softokn stores the addresses
- * inside an unwrap template in its database.
+ * Those of the attributes that the token keeps. Any other would be refused, or pretend: NSS softokn stores the
+ * addresses inside an unwrap template in its database.
  */
 export function hardened(unenforced: readonly Protection[], ...attributes: Template): Template {
   const idle = new Set(unenforced.map((protection) => HARDENING[protection]));

@@ -1,7 +1,7 @@
 /**
- * Finds out by trying which protections of a key a token keeps: with throw-away keys, and once more on each key of our own
- * when it has been made. What the token merely accepts counts as not kept: NSS softokn stores an unwrap template as an opaque
- * value and never looks at it, and wraps keys that are not extractable.
+ * Finds out by trying which protections of a key a token keeps: with throw-away keys, and once more on each key of our
+ * own when it has been made. A protection that the token merely accepts counts as not kept: NSS softokn stores an
+ * unwrap template as an opaque value and never looks at it, and wraps keys that are not extractable.
  */
 import { CKA, CKM, CryptokiFailure, mechanism, type Template, ulong } from '@antipode/cryptoki';
 import { PROTECTIONS, type Protection } from '../../provider/provider.ts';
@@ -24,8 +24,9 @@ export function findUnenforced(context: WrappingSession): Protection[] {
 }
 
 /**
- * What a key that is in use does not keep although it was made to. Nothing of the key leaves the token: where it can be
- * wrapped, that is under a throw-away key that is destroyed at once. The caller destroys the key where the answer is not empty.
+ * The protections that a key in use was made with and does not keep. Nothing of the key leaves the token: where it can
+ * be wrapped, that is under a throw-away key that is destroyed at once. The caller destroys the key where the answer is
+ * not empty.
  */
 export function findBreaches(
   context: WrappingSession,
@@ -48,8 +49,8 @@ export function findShown({ cryptoki, session }: TokenSession, key: bigint): Pro
 }
 
 /**
- * Whether a key with CKA_WRAP_WITH_TRUSTED is wrapped by no key that the officer does not trust: as it is, after the user has
- * taken the attribute away, and as a copy without it. Tried with throw-away keys.
+ * Whether a key with CKA_WRAP_WITH_TRUSTED is wrapped by no key that the officer does not trust: as it is, after the
+ * user has taken the attribute away, and as a copy without it. Tried with throw-away keys.
  */
 export function keepsWrapWithTrusted({ cryptoki, session, keyWrap }: WrappingSession): boolean {
   const made: bigint[] = [];
@@ -116,7 +117,10 @@ function unless(isBreached: boolean): void {
   if (!isBreached) throw new Kept();
 }
 
-/** What each protection forbids, tried on a key that has it. Ends without an error where the token lets it happen. */
+/**
+ * The act that each protection forbids, tried on a key that has it. Ends without an error where the token lets it
+ * happen.
+ */
 const BREACHES: Record<Protection, (trial: Trial, way: Way) => void> = {
   sensitive: (trial, way) => {
     const key = trial.key([[CKA.SENSITIVE, true]], way);
@@ -173,7 +177,7 @@ const BREACHES: Record<Protection, (trial: Trial, way: Way) => void> = {
 /** The same for private keys, which are only generated. */
 const PAIR_BREACHES: Partial<Record<Protection, (trial: Trial) => void>> = {
   sensitive: (trial) => {
-    // What is not extractable is not readable either (PKCS#11 3.0, table 37).
+    // A key that is not extractable is not readable either (PKCS#11 3.0, table 37).
     const key = pair(trial, [
       [CKA.SENSITIVE, true],
       [CKA.EXTRACTABLE, true],
@@ -226,7 +230,7 @@ const widens = (trial: Trial, key: bigint): void => {
   unless(changes.some((change) => trial.gets(() => trial.set(key, [change]))));
 };
 
-/** What a key of ours must not show of itself. */
+/** Attributes that a key of ours must not show. */
 const WIDE: Partial<Record<Protection, Template>> = {
   sensitive: [[CKA.SENSITIVE, false]],
   extractable: [[CKA.EXTRACTABLE, true]],
@@ -235,7 +239,7 @@ const WIDE: Partial<Record<Protection, Template>> = {
   modifiable: [[CKA.MODIFIABLE, true]],
 };
 
-/** What is tried on the key itself. Copies are made by {@link read} and {@link export_} too. */
+/** Trials on the key itself. Copies are made by {@link read} and {@link export_} too. */
 const SECRET_KEY_BREACHES: Partial<Record<Protection, (trial: Trial, key: bigint) => void>> = {
   sensitive: read,
   extractable: export_,

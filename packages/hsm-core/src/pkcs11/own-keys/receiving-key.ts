@@ -1,7 +1,8 @@
 /**
- * The key under which a partition receives domain keys: RSA, in the token, for unwrapping only, with an unwrap template that
- * allows nothing but a domain key as it has to be. Whoever has the PIN can have the identity key sign anything, over a point of
- * his own even; what is sent under this key he still gets in the token alone, unextractable.
+ * The key under which a partition receives domain keys: RSA, in the token, for unwrapping only, with an unwrap template
+ * that allows nothing but a domain key as it has to be. A holder of the PIN can have the identity key sign anything,
+ * even a point of his own. A domain key that is sent under this key still reaches him in the token alone,
+ * unextractable.
  */
 import { createPublicKey, randomBytes } from 'node:crypto';
 import {
@@ -22,8 +23,8 @@ import type { TokenSession } from '../token-session.ts';
 const MODULUS_BITS = 3072;
 
 /**
- * Makes one that unwraps what `policy` says and nothing else; undefined where the token makes none, or one that it does not
- * hold to its template. The public half stays out of the token.
+ * Makes one that unwraps what `policy` says and nothing else; undefined where the token makes none, or one that it does
+ * not hold to its template. The public half stays out of the token.
  */
 export function generateReceivingKey(
   context: TokenSession,
@@ -39,8 +40,8 @@ export function generateReceivingKey(
 }
 
 /**
- * Makes an RSA key that unwraps what `unwraps` says, and is of no other use. It is destroyed again if the token does not make
- * it, or `holds` does not find it as it has to be: then undefined.
+ * Makes an RSA key that unwraps what `unwraps` says, and is of no other use. It is destroyed again if the token does
+ * not make it, or `holds` does not find it as it has to be: then undefined.
  */
 export function generateUnwrapOnly(
   context: TokenSession,
@@ -142,7 +143,7 @@ export function unwrapAsReceiver(
   return cryptoki.unwrapKey(session, rsaOaep(), receiver, sealed, template);
 }
 
-/** What crossed under the exchange key, still wrapped for the key that it was sent to. */
+/** Takes the exchange key off. The result is still wrapped for the key that it was sent to. */
 export function openCarried(
   { cryptoki, session }: TokenSession,
   { exchangeKey, keyWrap, blob }: { exchangeKey: bigint; keyWrap: Mechanism; blob: Uint8Array },

@@ -1,7 +1,8 @@
 /**
- * Whether what passes through the memory of the HSM worker, the PIN first, can reach a swap device (I5). The bytes of the
- * PIN are locked while they are there. All of the memory cannot be locked from within: V8 ends the process when it cannot
- * give locked pages back (ADR 0024), so the rest is for the system to keep out of swap, and said where it does not.
+ * Whether what passes through the memory of the HSM worker, the PIN first, can reach a swap device (I5). The bytes of
+ * the PIN are locked while they are there. All of the memory cannot be locked from within: V8 ends the process when it
+ * cannot give locked pages back (ADR 0024). The system has to keep the rest out of swap, and the agent warns where it
+ * does not.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +11,9 @@ import type { Secret } from '@antipode/runtime';
 
 export type SwapState = 'no swap' | 'forbidden' | 'possible';
 
-/** Lends the bytes of a secret, locked (mlock(2)) as far as the limit of the process permits, and wipes them at the end. */
+/**
+ * Lends the bytes of a secret, locked (mlock(2)) as far as the limit of the process permits, and wipes them at the end.
+ */
 export function withLocked<T>(secret: Secret, work: (bytes: Buffer) => T): T {
   return secret.expose((bytes) => {
     const isLocked = lockBytes(bytes);
@@ -23,7 +26,9 @@ export function withLocked<T>(secret: Secret, work: (bytes: Buffer) => T): T {
   });
 }
 
-/** By what the system has, and by what the control group of this process may use of it (memory.swap.max of cgroup 2). */
+/**
+ * By what the system has, and by what the control group of this process may use of it (memory.swap.max of cgroup 2).
+ */
 export function swapState({ root = '/' }: { root?: string } = {}): SwapState {
   const read = (path: string): string => (existsSync(join(root, path)) ? readFileSync(join(root, path), 'utf8') : '');
   const devices = read('proc/swaps').trim().split('\n').slice(1);

@@ -2,8 +2,8 @@
  * The trusted key of a domain key version, and how it comes into a token (ADR 0021). It alone wraps keys with
  * CKA_WRAP_WITH_TRUSTED. It is delivered under the partition's officer key (officer-key.ts).
  *
- * A key that the officer makes is visible without a login (PKCS#11 gives him no private objects). So he makes a session object,
- * and the user copies it into the token as a private one: both in one process, which ends afterwards.
+ * A key that the officer makes is visible without a login (PKCS#11 gives him no private objects). So he makes a session
+ * object, and the user copies it into the token as a private one: both in one process, which ends afterwards.
  */
 import {
   CKA,
@@ -29,7 +29,10 @@ import { trustedKeyPolicy } from './policy.ts';
 import { findBreaches } from './protections.ts';
 import { withLocked } from './swap.ts';
 
-/** What it unwraps stays as well protected as what it wraps: else it would be the way around CKA_WRAP_WITH_TRUSTED. */
+/**
+ * A key that it unwraps stays as well protected as one that it wraps: else it would be a way around
+ * CKA_WRAP_WITH_TRUSTED.
+ */
 const UNWRAPS: Template = [
   [CKA.SENSITIVE, true],
   [CKA.WRAP_WITH_TRUSTED, true],
@@ -40,8 +43,8 @@ export const isTrusted = ({ cryptoki, session }: TokenSession, key: bigint): boo
   cryptoki.attributes(session, key, [CKA.TRUSTED])?.get(CKA.TRUSTED)?.[0] === 1;
 
 /**
- * Brings trusted keys into the token: the officer unwraps each as a session object, the user takes it over. Nobody is logged in
- * afterwards but the user; handles from before are void. One attempt for the officer's PIN (ADR 0006).
+ * Brings trusted keys into the token: the officer unwraps each as a session object, the user takes it over. Nobody is
+ * logged in afterwards but the user; handles from before are void. One attempt for the officer's PIN (ADR 0006).
  * @throws PIN_REFUSED, PIN_LOCKED, HSM_REFUSED, PROTECTION_UNENFORCED; what was made and does not hold is destroyed
  */
 export function trustAsOfficer(
@@ -92,7 +95,7 @@ export function trustAsOfficer(
   }
 }
 
-/** What was made must be all that is relied on, and is tried before anybody does. */
+/** Tries everything that others rely on before anybody does. */
 function checkKept(context: WrappingSession, key: bigint): void {
   const { cryptoki, session, keyWrap } = context;
   const read = cryptoki.attributes(session, key, [CKA.TRUSTED, CKA.PRIVATE]);

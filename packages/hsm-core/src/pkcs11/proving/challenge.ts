@@ -1,5 +1,5 @@
 /**
- * Tries whether a key can be used at all, when there is nothing to compare with: a key that an unwrap left half made
+ * Tries whether a key can be used at all, when there is nothing to compare with. A key that an unwrap left half made
  * shows its class and, at times, its names, but serves no use (facts: pkcs11, 7). The doubt is always for the key.
  */
 import { CANNOT_EXERCISE, CryptokiFailure } from '@antipode/cryptoki';
@@ -53,7 +53,7 @@ function refusalOf(work: () => unknown): string | undefined {
     return undefined;
   } catch (thrown) {
     if (thrown instanceof CryptokiFailure) return thrown.returnValue;
-    // What software does not do says nothing of the key.
+    // A refusal by software says nothing about the key.
     if (isSoftwareRefusal(thrown)) return 'CKR_MECHANISM_PARAM_INVALID';
     throw thrown;
   }

@@ -1,11 +1,11 @@
 /**
- * The other side of a secret key that may be used in one direction only: a copy of it in the session, with the uses that undo
- * or check those of the key. Only so are a key that only decrypts, verifies or unwraps, and what one that only encrypts, signs
- * or wraps has made, tried for what they are (I13).
+ * The other side of a secret key that may be used in one direction only: a copy of it in the session, with the uses
+ * that undo or check those of the key. Only so are a key that only decrypts, verifies or unwraps, and what one that
+ * only encrypts, signs or wraps has made, tried for what they are (I13).
  *
- * The copy may do more than the key: as much as anybody can make of the key who holds the PIN, since C_CopyObject is theirs too.
- * It is of the session, has what protects the key (SENSITIVE, EXTRACTABLE, ALLOWED_MECHANISMS), and ends with the proof. Where the
- * token makes none (COPYABLE=false), less is tried.
+ * The copy may do more than the key: as much as anybody can make of the key who holds the PIN, since C_CopyObject is
+ * theirs too. It is of the session, has what protects the key (SENSITIVE, EXTRACTABLE, ALLOWED_MECHANISMS), and ends
+ * with the proof. Where the token makes none (COPYABLE=false), less is tried.
  */
 import { CKA, CryptokiFailure } from '@antipode/cryptoki';
 import { ATTRIBUTES, type AttributeName, type Attributes } from '../../model/attributes.ts';

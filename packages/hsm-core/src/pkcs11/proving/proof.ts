@@ -15,7 +15,9 @@ export interface ProveContext extends WrappingSession {
   readonly objects: ObjectReader;
   /** Under which the secrets are wrapped again. */
   readonly domainKey: bigint;
-  /** For keys with CKA_ALWAYS_AUTHENTICATE. @throws PIN_REFUSED, PIN_LOCKED where it must not be tried, or was refused */
+  /**
+   * For keys with CKA_ALWAYS_AUTHENTICATE. @throws PIN_REFUSED, PIN_LOCKED where it must not be tried, or was refused
+   */
   readonly loginForUse: (session: bigint) => void;
   readonly tagData: (handle: bigint) => Uint8Array | undefined;
 }
@@ -68,7 +70,10 @@ export class Proof {
     );
   }
 
-  /** Uses that software cannot check, for lack of a public half: that the token refuses one of them is a finding all the same. */
+  /**
+   * Uses that software cannot check, for lack of a public half: that the token refuses one of them is a finding all the
+   * same.
+   */
   useUnverified(type: number, data: Uint8Array): void {
     const { cryptoki, session } = this.context;
     const { handle, attributes } = this.item;
@@ -84,7 +89,7 @@ export class Proof {
       if (attributes[use]) this.checks.push({ use, outcome: 'not-exercised', detail: 'no public half' });
   }
 
-  /** What nobody has tried is counted as not tried, use by use (I13). */
+  /** Counts each use that nobody has tried as not tried (I13). */
   countUntried(): void {
     if (!isWrapped(this.item.objectClass)) return;
     const tried = new Set(this.checks.map(({ use }) => use));
@@ -101,8 +106,8 @@ export class Proof {
   }
 
   /**
-   * What the key itself does, or its other side where the key may not. What the token refuses to the other side is no finding
-   * about the key: then nobody has checked. @throws what it refuses to the key
+   * Work by the key itself, or by its other side where the key lacks the use. A refusal to the other side is not a
+   * finding about the key: then nobody has checked. @throws a refusal to the key
    */
   by<T>(use: AttributeName, work: (key: bigint) => T): T | undefined {
     const { handle } = this.item;
@@ -128,7 +133,8 @@ export class Proof {
         this.by('verify', (key) => cryptoki.verify(session, how, key, this.nonce, mac));
         return mac.length > 0;
       }
-      // A key that only verifies has nothing to verify here: that it refuses a MAC that nobody made shows that it is at work.
+      // A key that only verifies has nothing to verify here: that it refuses a MAC that nobody made shows that it is at
+      // work.
       try {
         cryptoki.verify(session, how, this.item.handle, this.nonce, randomBytes(bytes));
         return false;
@@ -176,7 +182,10 @@ export class Proof {
     }
   }
 
-  /** What is derived from a nonce that is used once, where the token lets it be read: it protects nothing. */
+  /**
+   * The value derived from a nonce, where the token lets it be read. The nonce is used once, so the value protects
+   * nothing.
+   */
   derived(how: Mechanism): Uint8Array | undefined {
     const { cryptoki, session } = this.context;
     const derived = cryptoki.deriveKey(session, how, this.item.handle, [...THROW_AWAY, [CKA.VALUE_LEN, 32]]);
@@ -237,7 +246,7 @@ export class Proof {
   }
 }
 
-/** Undefined where the token refuses: what only prepares a trial is no finding about the key. */
+/** Undefined where the token refuses: a step that only prepares a trial is not a finding about the key. */
 function unlessRefused<T>(work: () => T): T | undefined {
   try {
     return work();

@@ -1,7 +1,7 @@
 /**
- * Throw-away session keys that protect nothing, and what an attacker with the PIN would try on them. Keys are made in every
- * way in which our own keys are made: a token may keep a protection of a generated key and drop it from an unwrapped one
- * (opencryptoki 3.27 does).
+ * Throw-away session keys that protect nothing, and what an attacker with the PIN would try on them. Keys are made in
+ * every way in which our own keys are made: a token may keep a protection of a generated key and drop it from an
+ * unwrapped one (opencryptoki 3.27 does).
  */
 import {
   CKA,

@@ -1,6 +1,7 @@
 /**
- * Reads token objects into the model. One call tells everything of an object but the values of certificates and data, which
- * are asked for when the class is known: CKA_VALUE of a key is never read (I5). Follows the table in model/attributes.ts.
+ * Reads token objects into the model. One call tells everything of an object but the values of certificates and data,
+ * which are asked for when the class is known: CKA_VALUE of a key is never read (I5). Follows the table in
+ * model/attributes.ts.
  */
 import { hash } from 'node:crypto';
 import { AttributeReader, CKA, type Cryptoki, type WantedAttribute } from '@antipode/cryptoki';
@@ -24,17 +25,17 @@ const isFixed = (name: AttributeName): boolean => ['boolean', 'number', 'date'].
 const isDate = (name: AttributeName): boolean => ATTRIBUTES[name].kind === 'date';
 
 /**
- * Whether they are there is all that is asked: their values are templates themselves, with pointers that the module would
- * write to.
+ * Whether they are there is all that is asked: their values are templates themselves, with pointers that the module
+ * would write to.
  */
 const TEMPLATES = [CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE];
 
-/** What the public halves of all kinds are made of. */
+/** The attributes that make up public halves, of all kinds of key. */
 const PUBLIC_PARTS: ReadonlySet<number> = new Set(KEY_KINDS.flatMap(({ pair }) => pair?.publicParts ?? []));
 
 const CLASSES: readonly ObjectClass[] = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
 
-/** What is read of objects of some classes, but dates and values. */
+/** The attributes that are read of objects of some classes, without dates and values. */
 const wantedOf = (classes: readonly ObjectClass[]): readonly WantedAttribute[] => [
   ...[CKA.CLASS, CKA.KEY_TYPE, CKA.VALUE_LEN].map(fixed),
   ...ATTRIBUTE_NAMES.filter((name) => name !== 'value' && !isDate(name))
@@ -53,8 +54,8 @@ const isPublicPart = (classes: readonly ObjectClass[], name: AttributeName): boo
 const FRAGILE = ATTRIBUTE_NAMES.filter(isDate).map((name) => fixed(ATTRIBUTES[name].type));
 
 /**
- * What no replica gets, asked for last and each by itself where it spoils the call: nothing else must be hidden by it. Of what
- * a vendor has defined only the length is asked.
+ * Attributes that no replica gets. They come last in the call, and each is asked for by itself where it spoils the
+ * call: it must not hide any other. Of what a vendor has defined only the length is asked.
  */
 const notCarriedOf = (classes: readonly ObjectClass[], vendor: readonly number[]): readonly WantedAttribute[] => {
   return [
@@ -71,7 +72,7 @@ export class ObjectReader {
   /** Of every class at once: what an object does not have costs less than a second call. */
   readonly #reader: AttributeReader;
   readonly #value: AttributeReader;
-  /** What goes into a digest, by class. */
+  /** The attributes that go into a digest, by class. */
   readonly #printed: ReadonlyMap<ObjectClass | 'other', readonly number[]>;
   readonly #vendor: readonly number[];
   /** Classes of objects that were read before. Only a guess, which each read confirms. */
@@ -86,7 +87,7 @@ export class ObjectReader {
     cryptoki: Pick<Cryptoki, 'tryCall' | 'failure'>;
     session: bigint;
     digestKey: Uint8Array;
-    /** Numbers of vendor-defined attributes of which is told which objects have them. */
+    /** Numbers of vendor-defined attributes. The reader reports which objects have them. */
     vendorAttributes?: readonly number[];
   }) {
     const { cryptoki, session, digestKey, vendorAttributes = [] } = options;
@@ -194,7 +195,7 @@ export class ObjectReader {
     };
   }
 
-  /** What the object that was read last has, and no replica gets. */
+  /** Attributes of the object that was read last, and that no replica gets. */
   #notCarried(objectClass: ObjectClass): string[] {
     const names: string[] = [];
     for (const name in NOT_CARRIED) {
@@ -218,7 +219,7 @@ const SIZE = { boolean: 1, number: 8 } as const;
 const neededByKind = new Map<string, readonly number[]>();
 
 /**
- * What an object of that class and type has as a rule: where it is missing, it may be too long for the room it was given.
+ * Attributes that an object of that class and type has as a rule. A missing one may be too long for its room.
  */
 function neededOf(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupported'): readonly number[] {
   if (objectClass === 'other') return [];
@@ -239,7 +240,7 @@ function neededOf(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupp
   return [...types];
 }
 
-/** Attribute bytes as the token gives them -> value; undefined where they have not the form of their kind. */
+/** Attribute bytes as the token gives them -> value; undefined where they do not have the form of their kind. */
 function decodeNative(name: AttributeName, bytes: Buffer): AttributeValue | undefined {
   switch (ATTRIBUTES[name].kind) {
     case 'boolean':

@@ -33,8 +33,8 @@ export const keyTypeOf = (value: Buffer | undefined): KeyType | 'unsupported' =>
   (value?.length === 8 ? kindOfNumber(Number(value.readBigUInt64LE()))?.type : undefined) ?? 'unsupported';
 
 /**
- * Template entries for attributes of the model. Those that forbid later steps come last, CKA_MODIFIABLE at the very end,
- * since SoftHSM refuses whatever follows it (facts: pkcs11, 9.3).
+ * Template entries for attributes of the model. Those that forbid later steps come last, CKA_MODIFIABLE at the very
+ * end, since SoftHSM refuses whatever follows it (facts: pkcs11, 9.3).
  */
 export function templateOf(objectClass: ObjectClass, attributes: Attributes): Template {
   const entries: [number, TemplateValue][] = [];
@@ -44,7 +44,7 @@ export function templateOf(objectClass: ObjectClass, attributes: Attributes): Te
     const isUse = USES.includes(name);
     const value = attributes[name] ?? (isUse ? ASSUMED[name] : undefined);
     if (value === undefined || !rule.inTemplate) continue;
-    // What a token has without being told: not every one wants to hear it.
+    // A token assumes this value by itself, and not every token accepts it in a template.
     if (value === ASSUMED[name] && !isUse) continue;
     if ((Array.isArray(value) || value instanceof Uint8Array) && value.length === 0 && rule.fate !== 'content')
       continue;

@@ -1,4 +1,6 @@
-/** Where the public half of a private key may be found. Nothing of it is believed unless the key's own use bears it out. */
+/**
+ * Where the public half of a private key may be found. Nothing of it is believed unless the key's own use bears it out.
+ */
 import { bytesEqual, hex } from '@antipode/runtime';
 import type { ObservedObject } from '../../model/object.ts';
 
@@ -44,6 +46,6 @@ const CANDIDATES_MAX = 64;
 /** Where to look first. None of it is believed unless the key's own use bears it out. */
 export interface Clues {
   readonly publicKeys: PublicKeys;
-  /** What a manifest says it has. */
+  /** The public half that a manifest names. */
   readonly expected?: Uint8Array | undefined;
 }

@@ -1,10 +1,10 @@
 /**
  * One login attempt per PIN: tokens lock after a few wrong ones, and a service that restarts would use them up.
  *
- * The attempt is recorded, durably, before it is made and after it ended. A PIN that was refused is not tried again until
- * the PIN file holds another one. The PIN that succeeded last may be tried even where other programs have used up all
- * attempts but one: else their wrong PINs would shut the right one out for good. The record keeps 16 bits of a salted
- * scrypt hash of each: enough to recognise a PIN, too little to find one.
+ * The attempt is recorded, durably, before it is made and after it ended. A PIN that was refused is not tried again
+ * until the PIN file holds another one. The PIN that succeeded last may be tried even where other programs have used up
+ * all attempts but one: else their wrong PINs would shut the right one out for good. The record keeps 16 bits of a
+ * salted scrypt hash of each: enough to recognise a PIN, too little to find one.
  */
 import { randomBytes, scryptSync } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -74,7 +74,8 @@ export class LoginGuard {
       throw new AntipodeError('PIN_REFUSED', 'this PIN was refused before and is not tried again', { details });
     const isKnownGood = isOf(succeeded, pin);
     const wasLost = isOf(trying, pin);
-    // The token itself tells whether a lost attempt was wrong. Of the PIN that succeeded last, others' attempts are likelier.
+    // The token itself tells whether a lost attempt was wrong. Of the PIN that succeeded last, others' attempts are
+    // likelier.
     if (wasLost && !isKnownGood && tokenFlags & countLow) {
       throw new AntipodeError(
         'PIN_REFUSED',

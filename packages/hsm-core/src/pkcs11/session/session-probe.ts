@@ -1,8 +1,8 @@
 /**
- * Tells whether a session is sound, by what every sound one does: it says that the user is logged in, makes and destroys a
- * private session object, and still has the partition's own keys under their handles. Asked after an answer that could be
- * about the object at hand or about the session (return-values.ts): an object must not be called damaged because a link was
- * down, nor a whole partition given up because of one object.
+ * Tells whether a session is sound. A sound session says that the user is logged in, makes and destroys a private
+ * session object, and still has the partition's own keys under their handles. It is asked after an answer that could be
+ * about the object at hand or about the session (return-values.ts). An object must not be called damaged because a link
+ * was down, and one object must not cost a whole partition.
  */
 import { CKA, CKO, CKR_OK, CKS_RW_USER_FUNCTIONS, type Cryptoki, type Template } from '@antipode/cryptoki';
 import type { Handle } from '../../model/object.ts';
@@ -17,7 +17,10 @@ const DATA: Template = [
 export class SessionProbe {
   readonly #cryptoki: Cryptoki;
   readonly #session: bigint;
-  /** What this token does in a session that was just opened. Others do not make data objects, or tell no state. */
+  /**
+   * The questions that this token answers in a session that was just opened. Others do not make data objects, or tell
+   * no state.
+   */
   readonly #questions: readonly (() => boolean)[];
   readonly #own = new Set<Handle>();
   #isAsking = false;
@@ -39,7 +42,7 @@ export class SessionProbe {
   }
 
   #isSound(): boolean {
-    // What it calls itself is not asked about.
+    // The probe's own calls are not asked about.
     if (this.#isAsking) return true;
     this.#isAsking = true;
     try {

@@ -24,7 +24,9 @@ export interface PartitionConfig {
   /** For C_Initialize, of a module that wants some (NSS). Never a secret. */
   readonly moduleParameters?: string;
   readonly tokenLabel: string;
-  /** When absent, exactly one token must have the label. The partition's name where the token has no number of its own. */
+  /**
+   * When absent, exactly one token must have the label. The partition's name where the token has no number of its own.
+   */
   readonly serial?: string;
   readonly pinFile: string;
   /** For the worker process only, such as SOFTHSM2_CONF. Never a PIN. */
@@ -33,7 +35,7 @@ export interface PartitionConfig {
   readonly stateFolder: string;
   /** Protections without which this partition is used all the same. */
   readonly acceptUnenforced?: readonly Protection[];
-  /** Numbers of attributes of the vendor's own that no replica gets: it is told which objects have them. */
+  /** Numbers of attributes of the vendor's own that no replica gets. The partition reports which objects have them. */
   readonly vendorAttributes?: readonly number[];
   /** The token of the identity key, where that is another. */
   readonly identity?: Omit<PartitionConfig, 'identity'>;
@@ -43,23 +45,25 @@ export interface OpenSession {
   readonly cryptoki: Cryptoki;
   readonly session: bigint;
   readonly token: TokenInfo;
-  /** What slots of the module answered that do not tell their token. */
+  /** The answers of slots that do not tell their token. */
   readonly silentSlots: readonly string[];
   /** Slots in which a token could be made. */
   readonly freeSlots: number;
   /** Logs in again, after somebody else had his turn in this process. @throws PIN_REFUSED, PIN_LOCKED */
   readonly loginAgain: () => void;
-  /** What the token says of its PINs now. */
+  /** The token's flags about its PINs now. */
   readonly flags: () => number;
   /** Logs in once more, for the operation that the session has just begun. @throws PIN_REFUSED, PIN_LOCKED */
   readonly loginForUse: (session: bigint) => void;
 }
 
-/** A look that finds nothing is not proof: of 48 processes that started at once on one SoftHSM folder, 18 saw no token. */
+/**
+ * A look that finds nothing is not proof: of 48 processes that started at once on one SoftHSM folder, 18 saw no token.
+ */
 const LOOKS = 5;
 const LOOK_PAUSE_MS = 120;
 
-/** What is looked at on the way to a token. */
+/** The slots on the way to a token. */
 export interface SlotSearch {
   /** Slots that did not answer an earlier worker, and are not asked. */
   readonly skipped: readonly bigint[];
@@ -134,7 +138,7 @@ async function findToken(
   });
 }
 
-/** What is most likely, by what the module shows instead. */
+/** The most likely cause, judged by the tokens that the module shows instead. */
 function hintFor({
   initialised,
   matching,
@@ -160,7 +164,7 @@ const NO_SERIAL = /^0*$/;
 
 /**
  * A token without a number of its own goes by the one that the configuration gives it: groups, journals and pins call
- * partitions by it. That it is the same token as ever is shown by its identity key, not by this.
+ * partitions by it. The identity key shows that it is the same token as ever. The number does not.
  */
 function named(token: TokenInfo, serial: string | undefined): TokenInfo {
   if (!NO_SERIAL.test(token.serial)) return token;
@@ -189,8 +193,8 @@ function login(cryptoki: Cryptoki, session: bigint, token: TokenInfo, { pinFile,
 }
 
 /**
- * Its own record in the guard: a token that wants another PIN here must not make the partition refuse the right one, and is
- * asked once and never again.
+ * Its own record in the guard: a token that wants another PIN here must not make the partition refuse the right one,
+ * and is asked once and never again.
  */
 function contextLogin(
   cryptoki: Cryptoki,

@@ -1,13 +1,15 @@
 /**
  * A partition whose identity key lies in a token of its own, away from the keys of applications: many programs use "the
- * private key of the token", and would sign with ours. Two workers behave as one provider; when either is lost, both are.
+ * private key of the token", and would sign with ours. Two workers behave as one provider; when either is lost, both
+ * are.
  */
 import type { OwnKey } from '../../provider/provider.ts';
 import type { WorkerProvider } from './worker-provider.ts';
 
 /**
- * The token of the identity key makes it, finds it and signs with it; everything else is the partition's. One that was made
- * before there was a token for it is found in the partition, and used there until it has been replaced (move-identity.ts).
+ * The token of the identity key makes it, finds it and signs with it; everything else is the partition's. One that was
+ * made before there was a token for it is found in the partition, and used there until it has been replaced
+ * (move-identity.ts).
  */
 export function withIdentityIn(partition: WorkerProvider, identity: WorkerProvider): WorkerProvider {
   /** Where the identity key was found last: a handle of the one token means another object in the other. */

@@ -1,7 +1,7 @@
 /**
- * The HSM worker: a child process that serves one provider to the agent over its IPC channel. A vendor library may block,
- * leak or crash; here it harms one partition only. It dies with its parent, leaves no core file, and takes no orders but
- * the methods of HsmProvider, one at a time.
+ * The HSM worker: a child process that serves one provider to the agent over its IPC channel. A vendor library may
+ * block, leak or crash; here it harms one partition only. It dies with its parent, leaves no core file, and takes no
+ * orders but the methods of HsmProvider, one at a time.
  */
 import { hardenProcess, translate } from '@antipode/cryptoki';
 import { inBatches } from '../../provider/batches.ts';
@@ -71,7 +71,7 @@ function answer(message: FromWorker): void {
   process.send?.(message, ended);
 }
 
-/** Nobody listens any more: what a worker would say then is said to nobody, and is no crash. */
+/** Nobody listens any more. A message that cannot be sent then does not count as a crash. */
 function ended(error: Error | null): void {
   if (error !== null) process.exit(0);
 }
@@ -79,6 +79,7 @@ function ended(error: Error | null): void {
 /** PIN and keys pass through this memory (I5). */
 function harden(): void {
   hardenProcess();
-  // The parent may have died before this took effect. Its number is told, since in a container it may well be 1.
+  // The parent may have died before this took effect. The parent passes its own number, since in a container it may
+  // well be 1.
   if (process.ppid !== Number(process.argv[2])) process.exit(0);
 }

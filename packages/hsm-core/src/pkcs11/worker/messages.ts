@@ -1,5 +1,5 @@
 /**
- * What an agent and its HSM worker say to each other: calls of the provider's methods, and their answers. The table of
+ * The messages between an agent and its HSM worker: calls of the provider's methods, and their answers. The table of
  * methods is held to the contract by the compiler: one that the contract gains and the table does not have is an error.
  */
 import type { ErrorCode, ErrorDetails } from '@antipode/runtime';

@@ -1,6 +1,6 @@
 /**
- * The agent's side of one HSM worker process: sends calls, collects answers, and gives the process up when it hangs. Ends the
- * process when it is lost; then it is dead for good, and says in which call.
+ * The agent's side of one HSM worker process: sends calls, collects answers, and gives the process up when it hangs.
+ * Ends the process when it is lost; then it is dead for good, and says in which call.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -20,7 +20,9 @@ export interface WorkerOptions {
   readonly slotTimeoutMs?: number;
 }
 
-/** Longer than the slowest operation of a token (an RSA-8192 key on a small card), shorter than an operator's patience. */
+/**
+ * Longer than the slowest operation of a token (an RSA-8192 key on a small card), shorter than an operator's patience.
+ */
 const CALL_TIMEOUT_MS = 10 * 60_000;
 /** Whatever signs of life there are: a device whose list has no end would hold up its partition for ever. */
 const WORK_TIMEOUT_MS = 2 * 3_600_000;
@@ -34,7 +36,10 @@ const SLOT_TIMEOUT_MS = 10_000;
 /** Module start, login and the self-test with throw-away keys. */
 const OPEN_TIMEOUT_MS = 2 * 60_000;
 
-/** Longer than one batch of persistent unwraps on a disk, which is better not cut short; shorter than a service manager waits. */
+/**
+ * Longer than one batch of persistent unwraps on a disk, which is better not cut short; shorter than a service manager
+ * waits.
+ */
 const CLOSE_TIMEOUT_MS = 30_000;
 
 interface Waiting {
@@ -73,7 +78,7 @@ export class WorkerProcess {
     this.#onAlive = options.onAlive ?? (() => {});
     this.#process = fork(fileURLToPath(new URL('./main.ts', import.meta.url)), [String(process.pid)], {
       serialization: 'advanced',
-      // What a vendor library prints must not stand in what the agent prints.
+      // Output of a vendor library must not mix with the output of the agent.
       stdio: ['ignore', 2, 2, 'ipc'],
       execArgv: [],
       env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...environment },

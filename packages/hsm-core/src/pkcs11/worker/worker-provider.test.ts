@@ -1,4 +1,4 @@
-/** The worker is a real process; its PKCS#11 module is none. What a real module does is for the integration tests. */
+/** The worker is a real process; its PKCS#11 module is none. The integration tests have real modules. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

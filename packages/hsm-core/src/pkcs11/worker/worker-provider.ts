@@ -1,6 +1,6 @@
 /**
- * The agent's side of the HSM worker: an HsmProvider whose calls are messages to a child process. When the process ends,
- * or a call takes too long, the provider is dead for good and says in which call.
+ * The agent's side of the HSM worker: an HsmProvider whose calls are messages to a child process. When the process
+ * ends, or a call takes too long, the provider is dead for good and says in which call.
  */
 import type { HsmProvider } from '../../provider/provider.ts';
 import type { PartitionConfig } from '../session/session.ts';
