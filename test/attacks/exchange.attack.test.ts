@@ -10,10 +10,10 @@ import {
   ExchangeResponder,
   type ExchangeTransport,
 } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { hex, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { attack, DEVICES, type Member, makeMember } from './support/device.ts';
 import { openRawToken, type RawToken, refusalOf } from './support/raw-token.ts';
 import {

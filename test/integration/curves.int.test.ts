@@ -14,7 +14,7 @@ import { kindOf, type ObservedObject } from '../../packages/hsm-core/src/model/o
 import { barePoint, ecPublicHalf } from '../../packages/hsm-core/src/model/public-half.ts';
 import type { HsmProvider } from '../../packages/hsm-core/src/provider/provider.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
-import { faulty } from '../support/sealed-group.ts';
+import { faulty } from '../support/faulty.ts';
 import { makePair, PORTABLE, TokenPair } from '../support/token-pair.ts';
 import { Desk, EngineUser } from '../support/token-users.ts';
 import { temporaryFolder } from '../support/tokens.ts';

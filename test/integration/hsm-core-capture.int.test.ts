@@ -3,11 +3,12 @@ import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CaptureMemory, type Handle, type HsmProvider, type ObjectId, type SealedGeneration } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { faulty } from '../support/faulty.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
-import { faulty, SealedGroup } from '../support/sealed-group.ts';
 
 let a: TestMember;
 let b: TestMember;

@@ -20,9 +20,9 @@ import { bytesEqual, hex, silentLog, systemClock, systemPrng } from '@antipode/r
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
+import { faulty } from '../support/faulty.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { onToken } from '../support/raw-token.ts';
-import { faulty } from '../support/sealed-group.ts';
 import { makeToken, SOFTHSM_MODULE, spyModule } from '../support/tokens.ts';
 
 const GROUP = 'payments';

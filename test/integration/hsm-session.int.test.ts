@@ -5,6 +5,7 @@
 import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { initialiseIdentity, openPartition, ReplicaMemory, scrub } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { type ErrorCode, Log, silentLog, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -14,7 +15,6 @@ import { openRawToken } from '../attacks/support/raw-token.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import { type Fitting, type LyingToken, lying, type Order } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { makeAes, makeRsa } from '../support/token-pair.ts';
 import { makeToken } from '../support/tokens.ts';
 

@@ -3,6 +3,7 @@
  * somebody with the PIN gets of the key in the token, by raw calls that bypass the lying module.
  */
 import { CKA, CKO } from '@antipode/cryptoki';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { hasCode } from '@antipode/runtime';
 import { afterEach, describe, expect, it } from 'vitest';
 import { openRawToken, refusalOf } from '../attacks/support/raw-token.ts';
@@ -10,7 +11,6 @@ import { flags, label, NEW_AES } from '../attacks/support/templates.ts';
 import { FALSE, type LyingToken, lying, type Order, TRUE } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { onToken } from '../support/raw-token.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { makeToken } from '../support/tokens.ts';
 
 const [SENSITIVE, EXTRACTABLE] = [0x103, 0x162];

@@ -5,9 +5,9 @@
  */
 import { rmSync, writeFileSync } from 'node:fs';
 import { ReplicaMemory, type SealedGeneration } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
 import { enrolTogether, TestMember } from '../support/members.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { Desk, EngineUser } from '../support/token-users.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 

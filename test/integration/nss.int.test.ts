@@ -4,7 +4,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Entry, openPartition, type SealedGeneration } from '@antipode/hsm-core';
-import { named, plantedKey, SoftwareDomain, secretKey } from '@antipode/hsm-core/testing';
+import { named, plantedKey, SealedGroup, SoftwareDomain, secretKey } from '@antipode/hsm-core/testing';
 import { type ErrorCode, silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { agentConfigSchema, initialisePartition } from '@antipode/site-agent';
@@ -13,7 +13,6 @@ import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeNssToken, NSS_UNENFORCED } from '../support/nss-tokens.ts';
 import { onToken } from '../support/raw-token.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { type AnyToken, temporaryFolder } from '../support/tokens.ts';
 
 const GROUP = 'payments';

@@ -7,6 +7,7 @@ import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { CKA, CKK, CKO, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { CaptureMemory } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import type { SealedGeneration } from '../../packages/hsm-core/src/model/generation.ts';
@@ -14,7 +15,6 @@ import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { type LyingToken, lying, type Order } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { certificateOf, dataOf, makeAes, makePair, PORTABLE, TokenPair } from '../support/token-pair.ts';
 import { makeToken } from '../support/tokens.ts';
 

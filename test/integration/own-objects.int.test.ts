@@ -5,12 +5,12 @@ import { constants, createPublicKey, publicEncrypt, randomBytes, verify } from '
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPartition } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { silentLog } from '@antipode/runtime';
 import { afterEach, describe, expect, it } from 'vitest';
 import { javaAliases } from '../support/java-key-store.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { onToken } from '../support/raw-token.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { makeToken, type TestToken } from '../support/tokens.ts';
 
 const members: TestMember[] = [];

@@ -1,11 +1,12 @@
 /** A domain key that is delivered under the receiving key of a real token. */
+
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { afterEach, expect, it } from 'vitest';
 import { hasReceivingKey } from '../../packages/hsm-core/src/model/identity.ts';
 import { lying } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeNssToken } from '../support/nss-tokens.ts';
 import { onToken } from '../support/raw-token.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { type AnyToken, makeToken } from '../support/tokens.ts';
 
 const members: TestMember<AnyToken>[] = [];

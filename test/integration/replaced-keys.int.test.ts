@@ -5,13 +5,13 @@
 import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { ReplicaMemory, type SealedGeneration } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { lying } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { damageValue, filesOf } from '../support/raw-token.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { makeAes, makePair, PORTABLE } from '../support/token-pair.ts';
 import { makeToken, type TestToken } from '../support/tokens.ts';
 

@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, renameSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPartition } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -14,7 +15,6 @@ import { flags } from '../attacks/support/templates.ts';
 import { childStartedBy } from '../support/children.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { halveKeys, onToken } from '../support/raw-token.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { makeToken, SOFTHSM_MODULE, spyModule, type TestToken } from '../support/tokens.ts';
 
 const [AES_KEY_GEN, GENERIC_SECRET_KEY_GEN] = [0x1080, 0x350];

@@ -5,9 +5,9 @@
 import { createDecipheriv, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { SealedGeneration } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { enrolTogether, TestMember } from '../support/members.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { Desk, EngineUser, NssUser } from '../support/token-users.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 

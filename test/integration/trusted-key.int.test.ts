@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { CKA, CKM, type Cryptoki, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { ReplicaMemory, trustedKeyLabel } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
@@ -14,7 +15,6 @@ import { lying } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeNssToken } from '../support/nss-tokens.ts';
 import { onToken } from '../support/raw-token.ts';
-import { SealedGroup } from '../support/sealed-group.ts';
 import { Desk, EngineUser } from '../support/token-users.ts';
 import { type AnyToken, makeToken, temporaryFolder } from '../support/tokens.ts';
 

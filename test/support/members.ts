@@ -1,38 +1,18 @@
-/** A partition with its provider and keyring, without an agent: what hsm-core needs of a member. */
+/** A member on a token, without an agent. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  CKA_ID_BYTES,
-  type DomainKeyRecord,
-  distributeDomainKey,
-  ExchangeResponder,
-  type ExchangeTransport,
-  fingerprint,
-  type HsmProvider,
-  type IdentityRecord,
-  initialiseIdentity,
-  type Keyring,
-  openKeyring,
-  openPartition,
-  type TrustedKeyRecord,
-  trustedKeyLabel,
-} from '@antipode/hsm-core';
+import { CKA_ID_BYTES, type HsmProvider, openPartition, trustedKeyLabel } from '@antipode/hsm-core';
+import { Member, type OwnKeys } from '@antipode/hsm-core/testing';
 import { silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { type AnyToken, makeToken, OFFICER_PIN, type TestToken } from './tokens.ts';
 
-export class TestMember<Token extends AnyToken = TestToken> {
+export { enrolTogether } from '@antipode/hsm-core/testing';
+
+export class TestMember<Token extends AnyToken = TestToken> extends Member {
   readonly token: Token;
-  readonly domainKeys: DomainKeyRecord[] = [];
-  /** CKA_IDs of own keys that were about to be made. */
-  readonly announced: Uint8Array[] = [];
-  /** Trusted keys that the security officer has not brought into the token yet. */
-  readonly delivered: TrustedKeyRecord[] = [];
-  provider!: HsmProvider;
-  identity!: IdentityRecord;
-  keyring!: Keyring;
-  pins = new Set<string>();
 
   constructor(token: Token) {
+    super({ clock: systemClock, prng: systemPrng });
     this.token = token;
   }
 
@@ -42,61 +22,14 @@ export class TestMember<Token extends AnyToken = TestToken> {
   }
 
   /** A receiving key takes a second to make: only where it matters. */
-  static async on<Token extends AnyToken>(
-    token: Token,
-    { withReceivingKey = false, withOfficerKey = false } = {},
-  ): Promise<TestMember<Token>> {
+  static async on<Token extends AnyToken>(token: Token, own: OwnKeys = {}): Promise<TestMember<Token>> {
     const member = new TestMember(token);
-    member.provider = await openPartition(member.token.config, { log: silentLog });
-    member.identity = await initialiseIdentity({
-      provider: member.provider,
-      prng: systemPrng,
-      announce: (_serial, ckaId) => member.announced.push(ckaId),
-      withReceivingKey,
-      withOfficerKey,
-    });
-    await member.refresh();
+    await member.initialise(own);
     return member;
   }
 
-  get serial(): string {
-    return this.identity.serial;
-  }
-
-  get fingerprint(): string {
-    return fingerprint(this.identity.publicHalf);
-  }
-
-  async refresh(): Promise<void> {
-    this.keyring = await openKeyring(this);
-  }
-
-  async reopen(): Promise<void> {
-    await this.provider.close();
-    await this.open();
-  }
-
-  /** After its provider was closed or lost. */
-  async open(): Promise<void> {
-    this.provider = await openPartition(this.token.config, { log: silentLog });
-    await this.refresh();
-  }
-
-  responder(): ExchangeResponder {
-    return new ExchangeResponder({
-      provider: this.provider,
-      keyring: this.keyring,
-      prng: systemPrng,
-      clock: systemClock,
-      serial: this.serial,
-      isPinned: (_group, identity) => this.pins.has(identity),
-      holds: (group, version) => this.domainKeys.some((record) => record.group === group && record.version === version),
-      announce: (ckaId) => this.announced.push(ckaId),
-      remember: (record, trusted) => {
-        this.domainKeys.push(record);
-        if (trusted !== undefined) this.delivered.push(trusted);
-      },
-    });
+  protected override openProvider(): Promise<HsmProvider> {
+    return openPartition(this.token.config, { log: silentLog });
   }
 
   /** The officer's step, in a worker of its own. */
@@ -122,38 +55,8 @@ export class TestMember<Token extends AnyToken = TestToken> {
     await this.refresh();
   }
 
-  transport(): ExchangeTransport {
-    const responder = this.responder();
-    return {
-      serial: this.serial,
-      begin: (message) => responder.begin(message),
-      complete: (message) => responder.complete(message),
-    };
-  }
-
   async close(): Promise<void> {
     await this.provider.close();
     this.token.remove();
   }
-}
-
-/** Pins everybody with everybody and brings them one domain key version. */
-export async function enrolTogether(
-  members: readonly TestMember<AnyToken>[],
-  { group, version }: { group: string; version: number },
-): Promise<void> {
-  for (const member of members) for (const peer of members) member.pins.add(peer.fingerprint);
-  const [birthplace] = members;
-  const { failures } = await distributeDomainKey({
-    provider: birthplace!.provider,
-    keyring: birthplace!.keyring,
-    prng: systemPrng,
-    serial: birthplace!.serial,
-    group,
-    version,
-    members: members.map((member) => member.transport()),
-    isPinned: (identity) => birthplace!.pins.has(identity),
-  });
-  if (failures.length > 0) throw failures[0]!.error;
-  for (const member of members) await member.refresh();
 }

@@ -4,13 +4,13 @@
  */
 import { CKA, CKK, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
 import { ReplicaMemory, type SealedGeneration } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { expect } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import type { ObservedObject } from '../../packages/hsm-core/src/model/object.ts';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, value } from '../attacks/support/templates.ts';
 import { enrolTogether, TestMember } from './members.ts';
-import { SealedGroup } from './sealed-group.ts';
 
 export class TokenPair {
   readonly a: TestMember;

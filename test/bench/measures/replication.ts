@@ -1,16 +1,7 @@
 /** One group of two partitions, everything between the ports: capture at the source, restore and proof at the target. */
-import {
-  applyGeneration,
-  CaptureMemory,
-  type CaptureResult,
-  captureGeneration,
-  ReplicaMemory,
-  readBack,
-  type SealedGeneration,
-} from '@antipode/hsm-core';
-import { MemoryJournal, NO_FILTER } from '@antipode/hsm-core/testing';
-import { systemClock, systemPrng } from '@antipode/runtime';
-import { enrolTogether } from '../../support/members.ts';
+import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
+import { enrolTogether, MemberGroup, MemoryJournal } from '@antipode/hsm-core/testing';
+import { systemClock } from '@antipode/runtime';
 import type { BenchMember, CallTimes } from '../places/member.ts';
 
 export interface RoundTimes {
@@ -22,18 +13,15 @@ export interface RoundTimes {
   readonly targetCalls: CallTimes;
 }
 
-export class BenchGroup {
-  readonly #name: string;
+export class BenchGroup extends MemberGroup {
   readonly #source: BenchMember;
   readonly #target: BenchMember;
   readonly #captures = new CaptureMemory();
   readonly #replica = new ReplicaMemory();
   readonly #journal = new MemoryJournal();
-  readonly #blobs = new Map<string, Uint8Array>();
-  #newest: SealedGeneration | undefined;
 
   private constructor(options: { name: string; source: BenchMember; target: BenchMember }) {
-    this.#name = options.name;
+    super(options.name);
     this.#source = options.source;
     this.#target = options.target;
   }
@@ -48,21 +36,16 @@ export class BenchGroup {
 
   /** A round that must find something new: captured, restored, read back and used, and found equal. */
   async replicate(): Promise<RoundTimes> {
-    const proved = this.#newest;
+    const proved = this.newest;
     const startMs = systemClock.monotonicMs();
-    const { sealed } = await this.#capture();
+    const { sealed } = await this.capture(this.#source);
     const sealedMs = systemClock.monotonicMs();
     if (sealed === undefined) throw new Error('the capture found nothing new');
     const previous = proved === undefined ? [] : [proved];
-    const replica = { ...this.#ports(this.#target), memory: this.#replica, target: sealed, journal: this.#journal };
-    const { unproven } = await applyGeneration({
-      ...replica,
-      previous,
-      proved,
-      blobOf: (sha256) => this.#blobs.get(sha256)!,
-    });
+    const replica = { memory: this.#replica, journal: this.#journal, previous };
+    const { unproven } = await this.apply(this.#target, sealed, { ...replica, proved });
     const unsealedMs = systemClock.monotonicMs();
-    const { contentDigest, proof } = await readBack({ ...replica, previous, objectIds: unproven });
+    const { contentDigest, proof } = await this.verify(this.#target, sealed, { ...replica, objectIds: unproven });
     const endMs = systemClock.monotonicMs();
     if (contentDigest !== sealed.contentDigest || proof.failed > 0) throw new Error('the replica is not equal');
     return {
@@ -78,31 +61,13 @@ export class BenchGroup {
   /** A round that must find nothing new. */
   async unchanged(): Promise<{ totalMs: number; sourceCalls: CallTimes }> {
     const startMs = systemClock.monotonicMs();
-    const { sealed } = await this.#capture();
+    const { sealed } = await this.capture(this.#source);
     const totalMs = systemClock.monotonicMs() - startMs;
     if (sealed !== undefined) throw new Error('the capture found something new');
     return { totalMs, sourceCalls: this.#source.takeTimes() };
   }
 
-  async #capture(): Promise<CaptureResult> {
-    const result = await captureGeneration({
-      ...this.#ports(this.#source),
-      clock: systemClock,
-      prng: systemPrng,
-      memory: this.#captures,
-      group: this.#name,
-      epoch: 1n,
-      number: (this.#newest?.generation.number ?? 0n) + 1n,
-      domainKeyVersion: 1,
-      previous: this.#newest,
-      filter: NO_FILTER,
-    });
-    for (const [digest, blob] of result.blobs) this.#blobs.set(digest, blob);
-    this.#newest = result.sealed ?? this.#newest;
-    return result;
-  }
-
-  #ports({ provider, keyring }: BenchMember) {
-    return { provider, keyring, checkFence: () => {} };
+  protected override captureMemory(): CaptureMemory {
+    return this.#captures;
   }
 }

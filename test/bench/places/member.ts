@@ -1,6 +1,6 @@
 /** A member partition on a given token, and how long each call to its provider took. */
-import { type HsmProvider, initialiseIdentity, openPartition } from '@antipode/hsm-core';
-import { silentLog, systemClock, systemPrng } from '@antipode/runtime';
+import { type HsmProvider, openPartition } from '@antipode/hsm-core';
+import { silentLog, systemClock } from '@antipode/runtime';
 import { TestMember } from '../../support/members.ts';
 import type { TestToken } from '../../support/tokens.ts';
 
@@ -10,19 +10,24 @@ export type CallTimes = Record<string, { count: number; ms: number }>;
 export class BenchMember extends TestMember {
   #times: CallTimes = {};
 
+  readonly #workerEnvironment: Readonly<Record<string, string>>;
+
+  private constructor(token: TestToken, workerEnvironment: Readonly<Record<string, string>>) {
+    super(token);
+    this.#workerEnvironment = workerEnvironment;
+  }
+
   /** Opens a token and gives it an identity. `workerEnvironment` is for profiling the worker. */
   static async open(token: TestToken, workerEnvironment: Readonly<Record<string, string>> = {}): Promise<BenchMember> {
-    const member = new BenchMember(token);
-    const { config } = token;
-    const environment = { ...config.environment, ...workerEnvironment };
-    member.provider = member.#timed(await openPartition({ ...config, environment }, { log: silentLog }));
-    member.identity = await initialiseIdentity({
-      provider: member.provider,
-      prng: systemPrng,
-      announce: (_serial, ckaId) => member.announced.push(ckaId),
-    });
-    await member.refresh();
+    const member = new BenchMember(token, workerEnvironment);
+    await member.initialise();
     return member;
+  }
+
+  protected override async openProvider(): Promise<HsmProvider> {
+    const { config } = this.token;
+    const environment = { ...config.environment, ...this.#workerEnvironment };
+    return this.#timed(await openPartition({ ...config, environment }, { log: silentLog }));
   }
 
   /** The calls since the last question. */

@@ -6,13 +6,12 @@
 import type { KeyObject } from 'node:crypto';
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
-import { initialiseIdentity, openPartition, type SealedGeneration } from '@antipode/hsm-core';
-import { silentLog, systemPrng } from '@antipode/runtime';
+import type { SealedGeneration } from '@antipode/hsm-core';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import type { PartitionSettings } from '../../../../services/site-agent/src/config.ts';
 import { GenerationStore } from '../../../../services/site-agent/src/storage/generation-store.ts';
 import { Journal } from '../../../../services/site-agent/src/storage/journal.ts';
 import { enrolTogether, TestMember } from '../../../support/members.ts';
-import { SealedGroup } from '../../../support/sealed-group.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken } from '../../../support/tokens.ts';
 import type { Knowledge, Permanent } from '../judge/judge.ts';
 import { type Seen, type TokenPlace, TokenReader } from '../judge/token-reader.ts';
@@ -43,8 +42,8 @@ export interface Fixture extends Knowledge {
 export async function makeFixture(workspace: Workspace): Promise<Fixture> {
   const reader = new TokenReader();
   const objects = new SourceObjects();
-  const source = await member(makeToken('source', { folder: workspace.folder('source') }));
-  const standby = await member(makeToken(STANDBY, { folder: workspace.folder('standby') }));
+  const source = await TestMember.on(makeToken('source', { folder: workspace.folder('source') }));
+  const standby = await TestMember.on(makeToken(STANDBY, { folder: workspace.folder('standby') }));
   const group = new SealedGroup();
   for (const version of [1, 2]) await enrolTogether([source, standby], { group: group.name, version });
   const look = (token: TestToken): Seen[] => reader.read(placeOf(token), objects.publicKeys);
@@ -109,15 +108,6 @@ export function settingsOf(options: { configFile: string; pinFile: string; compi
     environment: { SOFTHSM2_CONF: configFile, NODE_COMPILE_CACHE: compileCache },
     role: 'member',
   };
-}
-
-async function member(token: TestToken): Promise<TestMember> {
-  const made = new TestMember(token);
-  made.provider = await openPartition(token.config, { log: silentLog });
-  const { provider } = made;
-  made.identity = await initialiseIdentity({ provider, prng: systemPrng, announce: () => {} });
-  await made.refresh();
-  return made;
 }
 
 const placeOf = ({ label, environment }: TestToken): TokenPlace => ({ label, configFile: environment.SOFTHSM2_CONF });
