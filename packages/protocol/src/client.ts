@@ -43,10 +43,10 @@ type Call<Method> =
       : never;
 
 /**
- * One method for each of the service. Calls throw the peer's own error where it sent one, SITE_UNREACHABLE or TIMED_OUT
- * where the outcome is unknown, PEER_REFUSED or CERTIFICATE_INVALID (`connection: true` in the details) where no connection
- * was made for that reason; `isUnreachable` tells those from what the peer itself answered.
- * A stream starts when it is iterated and is cancelled when its consumer stops.
+ * One method for each of the service. Calls throw the peer's own error if it sent one, and SITE_UNREACHABLE or
+ * TIMED_OUT if the outcome is unknown. They throw PEER_REFUSED or CERTIFICATE_INVALID (`connection: true` in the
+ * details) if no connection was made for that reason. `isUnreachable` tells those from an answer of the peer itself. A
+ * stream starts when it is iterated and is cancelled when its consumer stops.
  */
 export type Client<Service extends DescService> = {
   [Name in keyof Service['method']]: Call<Service['method'][Name]>;
@@ -75,7 +75,9 @@ export interface ClientOptions {
 }
 
 const TIMEOUT_MS = 10_000;
-/** A deadline of more than 2^31 ms ends a call at once: grpc-js counts in 32 bits. What takes days is asked for again. */
+/**
+ * A deadline of more than 2^31 ms ends a call at once: grpc-js counts in 32 bits. A call that takes days is repeated.
+ */
 const CALL_MS_MAX = 24 * 3_600_000;
 const STREAM_TIMEOUT_MS = 10 * 60_000;
 const LONGEST_LINK = linkLimits(ROUND_TRIP_MS_MAX);
@@ -226,9 +228,9 @@ class Connection {
   }
 
   /**
-   * For one call; `leave` when it has ended, `failed` for what its failure means, which is also the moment to see whether the
-   * connection is of any use. Whoever still holds a client whose peer has moved to another address finds nobody.
-   * @throws SITE_UNREACHABLE
+   * For one call. `leave` when it has ended; `failed` gives the meaning of its failure, and checks whether the
+   * connection is still usable. A client whose peer has moved to another address reaches nobody. @throws
+   * SITE_UNREACHABLE
    */
   enter(): { client: GrpcClient; leave: () => void; failed: (error: ServiceError) => AntipodeError } {
     if (this.#isClosed)
@@ -300,8 +302,9 @@ class Connection {
   }
 
   /**
-   * A connection on which a whole call has heard nothing, of this or of any other: the next call gets another one. A call that
-   * had to wait for the connection says nothing about it: on a long link, making one takes most of the time of a short call.
+   * A connection on which a whole call has heard nothing, of this or of any other call: the next call gets another one.
+   * A call that had to wait for the connection proves nothing: on a long link, connecting takes most of the time of a
+   * short call.
    */
   #isSilent({ code }: ServiceError, { isConnected, startedMs }: Began): boolean {
     const isReady = this.#state() === connectivityState.READY;
@@ -326,7 +329,8 @@ class Connection {
       this.#attemptedMs = this.#clock.monotonicMs();
     };
     const credentials = this.#tls.clientCredentials(expected, { report, handshakeMs: connectMs });
-    // A name for the handshake: an IP address must not stand there (RFC 6066, section 3). Who is there, the certificate says.
+    // A name for the handshake, which must not be an IP address (RFC 6066, section 3). The certificate shows the
+    // identity.
     const name = `${expected.name ?? 'any'}.${expected.kind}.antipode.internal`;
     return new GrpcClient(address, credentials, {
       'grpc.ssl_target_name_override': name,
@@ -342,7 +346,7 @@ class Connection {
       'grpc-node.flow_control_window': flowControlWindowBytes,
       // Two clients with different expectations must not share a connection.
       'grpc.use_local_subchannel_pool': 1,
-      // What the environment sets up for browsers is not the way between sites; nor may DNS say how to call.
+      // Proxies set in the environment are for browsers, not for sites. Neither must DNS decide how to call.
       'grpc.enable_http_proxy': 0,
       'grpc.service_config_disable_resolution': 1,
     });

@@ -48,10 +48,10 @@ import { decodeRequest, isServerStream, methodName, servedDefinition } from './s
 import { toStatus } from './status.ts';
 import { validateRequest } from './validate.ts';
 
-// Whatever goes wrong comes to us as an error and is told once, with a code; the library's own lines would be beside our log.
+// Every fault reaches us as an error and is logged once, with a code. The library's own lines would bypass our log.
 if (process.env['GRPC_VERBOSITY'] === undefined) setLogVerbosity(logVerbosity.NONE);
 
-/** What a handler knows of its call. */
+/** The context of a call, for its handler. */
 export interface CallContext {
   /** Who calls; authorised for the method. */
   readonly identity: Identity;

@@ -22,7 +22,7 @@ export function serviceDefinition(service: DescService): ServiceDefinition {
   return Object.fromEntries(service.methods.map((method) => [method.localName, methodDefinition(method)]));
 }
 
-/** What a server registers: requests stay as they came until it is known who sent them, and how large they are. */
+/** The definition that a server registers. Requests stay undecoded until their sender and size are known. */
 export function servedDefinition(service: DescService): ServiceDefinition {
   const asIs = (bytes: Buffer): Buffer => bytes;
   return Object.fromEntries(

@@ -89,7 +89,7 @@ describe('a code that a newer peer knows and we do not', () => {
     expect(error.details).toEqual({ a: 1, answeredBy: 'b', peerCode: 'FROM_THE_FUTURE' });
   });
 
-  it('is no code because every object has a member of that name', () => {
+  it('is not a code only because every object has a member of that name', () => {
     const error = fromStatus(failed(status.ABORTED, { code: 'constructor', message: 'm' }), { peer: 'b' });
     expect(error).toMatchObject({ code: 'ROLE_REFUSED', details: { peerCode: 'constructor' } });
   });

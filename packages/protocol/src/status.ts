@@ -17,7 +17,7 @@ import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 
 const KEY = 'antipode-error-bin';
 
-/** Metadata is held in memory before anybody is asked: an error may not grow with what it is about. */
+/** Metadata is in memory before any check: an error must not grow with its subject. */
 const TEXT_LENGTH_MAX = 2_000;
 const DETAILS_LENGTH_MAX = 8_000;
 
@@ -28,7 +28,7 @@ const STATUS: Record<Disposition, status> = {
   defect: status.INTERNAL,
 };
 
-/** What a server answers instead of a response. A defect is told without its message, which may hold anything. */
+/** The answer of a server instead of a response. A defect is sent without its message, which can contain anything. */
 export function toStatus(error: AntipodeError): { code: status; details: string; metadata: Metadata } {
   const isDefect = error.disposition === 'defect';
   const message = isDefect
@@ -49,7 +49,7 @@ export function toStatus(error: AntipodeError): { code: status; details: string;
   return { code: STATUS[error.disposition], details: message, metadata };
 }
 
-/** What a call did not come to; `connection` is what connecting to the peer failed of, where that is known. */
+/** A failed call; `connection` is the reason why connecting failed, if it is known. */
 export interface FailedCall {
   readonly peer: string;
   readonly connection?: AntipodeError | undefined;
@@ -64,7 +64,7 @@ export function isUnreachable(thrown: unknown): thrown is AntipodeError {
   return thrown.details['connection'] === true || hasCode(thrown, 'SITE_UNREACHABLE', 'TIMED_OUT');
 }
 
-/** What a failed call means here. */
+/** The meaning of a failed call here. */
 export function fromStatus(error: ServiceError, { peer, connection }: FailedCall): AntipodeError {
   const details = { peer, grpcStatus: status[error.code] ?? String(error.code) };
   const sent = parse(error.metadata?.get(KEY)[0]);
@@ -96,7 +96,7 @@ interface Sent {
   readonly hint?: string;
 }
 
-/** What stands in for a code that a newer peer knows and we do not: the disposition must survive, a status carries it. */
+/** The substitute for a code that only a newer peer knows. The disposition must survive; the status carries it. */
 const STAND_IN: Partial<Record<status, ErrorCode>> = {
   [status.ABORTED]: 'ROLE_REFUSED',
   [status.FAILED_PRECONDITION]: 'REQUEST_INVALID',
@@ -112,7 +112,7 @@ function fromPeer(
       cause: error,
     });
   }
-  // A connection that failed the peer is no connection of ours: the peer is here and speaks.
+  // A connection that failed at the peer is not ours: the peer is here and answers.
   const { connection: _, ...rest } = details;
   if (isErrorCode(code)) return new AntipodeError(code, message, { details: { ...rest, answeredBy: peer }, hint });
   return new AntipodeError(STAND_IN[error.code] ?? 'SITE_UNREACHABLE', message, {

@@ -1,6 +1,6 @@
 /**
- * What every request must keep, whatever its method: no enum left at `_UNSPECIFIED`, and a whole fence where its type has
- * one. What a field means is the handler's business.
+ * The rules for every request, whatever its method: no enum left at `_UNSPECIFIED`, and a complete fence if its type
+ * has one. The handler checks the meaning of the fields.
  */
 import { AntipodeError } from '@antipode/runtime';
 import type { DescEnum, DescMessage, Message } from '@bufbuild/protobuf';

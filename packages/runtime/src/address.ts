@@ -6,7 +6,7 @@ export const ADDRESS_EXPECTED = 'expected host:port, such as localhost:7400 or [
 
 const PORT_MAX = 65_535;
 
-/** Host as sockets take it, without brackets; undefined where the text is no address. */
+/** Host as sockets take it, without brackets; undefined if the text is not an address. */
 export function parseAddress(text: string): { host: string; port: number } | undefined {
   const [, host, port] = ADDRESS.exec(text) ?? [];
   if (host === undefined || Number(port) > PORT_MAX) return undefined;

@@ -35,6 +35,6 @@ it.each([2_592_000_000, 2 ** 31, Number.MAX_SAFE_INTEGER, Number.POSITIVE_INFINI
   },
 );
 
-it('refuses to sleep for what is no number', async () => {
+it('refuses to sleep for a length that is not a number', async () => {
   await expect(systemClock.sleep(Number.NaN)).rejects.toMatchObject({ code: 'INVARIANT_BROKEN' });
 });

@@ -1,4 +1,4 @@
-/** What every process needs. Imports nothing of ours. */
+/** The needs of every process. Imports nothing of ours. */
 export { ADDRESS_EXPECTED, isAddress, parseAddress } from './address.ts';
 export { bytesEqual, fromHex, hex, sha256, sha256Hex, short } from './bytes.ts';
 export { type Clock, systemClock } from './clock.ts';

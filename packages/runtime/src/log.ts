@@ -76,7 +76,9 @@ export function processLog(fields: LogFields = {}): Log {
 /** A log that says nothing: for tests, which are silent when green. */
 export const silentLog = new Log({ level: 'error', format: 'json', write: () => {} });
 
-/** For JSON.stringify. Bytes are taken from their holder: a Buffer has turned itself into an object by the time it is a value. */
+/**
+ * For JSON.stringify. Bytes are read from their holder: as a value, a Buffer has already turned itself into an object.
+ */
 function serialise(this: Readonly<Record<string, unknown>>, key: string, value: unknown): unknown {
   const raw = this[key];
   if (raw instanceof Uint8Array) return Buffer.from(raw).toString('hex');

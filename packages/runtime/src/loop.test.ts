@@ -37,7 +37,7 @@ const unavailable = async (): Promise<never> => {
   throw new AntipodeError('HSM_UNAVAILABLE', 'busy');
 };
 
-it('starts at once and then once an interval, until it is told to stop', async () => {
+it('starts at once and then once an interval, until it is stopped', async () => {
   const { clock, stop, startedMs, done } = looping(async () => {});
   await clock.advance(250);
   stop.abort();
@@ -106,7 +106,7 @@ it('ends with a defect instead of going on', async () => {
   expect(startedMs).toEqual([0]);
 });
 
-it('is silent about work that fails because it was told to stop', async () => {
+it('is silent about work that fails because it was stopped', async () => {
   const { clock, lines, done } = looping(async (_pass, stop) => {
     stop.abort();
     throw new Error('aborted in the middle');

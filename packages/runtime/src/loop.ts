@@ -19,7 +19,7 @@ export interface LoopOptions {
   /** The longest pause between attempts while the work fails, in intervals. Default 30. */
   readonly backoffIntervalsMax?: number;
   readonly signal: AbortSignal;
-  /** One pass. What it throws is a failed pass; a defect ends the loop. */
+  /** One pass. An error makes it a failed pass; a defect ends the loop. */
   readonly work: (signal: AbortSignal) => Promise<void>;
 }
 

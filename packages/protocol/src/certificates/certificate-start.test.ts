@@ -87,7 +87,7 @@ it('gives up after a quarter of an hour', async () => {
   expect(error.hint).toContain('Correct the clock');
 });
 
-it('ends at once when it is told to', async () => {
+it('ends at once on a signal', async () => {
   await write(NOW_MS + 60 * MINUTE_MS);
   const stop = new AbortController();
   const done = begin({ signal: stop.signal });

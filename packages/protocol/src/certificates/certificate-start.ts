@@ -1,7 +1,7 @@
 /**
- * Waits for the start of a process's own certificate. A service that is started at boot may be quicker than the time service:
- * the machine's clock then lies before the certificate begins, and is put right minutes later. Ending at once would leave that
- * to the supervisor, and look like a certificate that is wrong. Everything else that is wrong with the files ends the start.
+ * Waits for the start of a process's own certificate. A service that starts at boot can be faster than the time
+ * service: the clock is then before the certificate begins, and is corrected minutes later. Ending at once would look
+ * like a wrong certificate. Every other fault of the files ends the start.
  */
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import { CertificateWatch, type TlsFiles } from './certificate-watch.ts';
@@ -9,7 +9,7 @@ import { CertificateWatch, type TlsFiles } from './certificate-watch.ts';
 /** A time service that works has set the clock long before; where none is, somebody has to know. */
 export const START_WAIT_MS_MAX = 15 * 60_000;
 const LOOK_MS = 1_000;
-/** How often the wait is told again. */
+/** How often the wait is logged again. */
 const TOLD_MS = 60_000;
 
 export interface CertificateStartOptions {
@@ -21,7 +21,10 @@ export interface CertificateStartOptions {
   readonly onWaiting?: (why: AntipodeError | undefined) => void;
 }
 
-/** Resolves when the certificate has begun, or `signal` aborts. @throws CERTIFICATE_INVALID, after `limitMs` for one that begins later too */
+/**
+ * Resolves when the certificate has begun, or `signal` aborts. @throws CERTIFICATE_INVALID, also for one that begins
+ * later than `limitMs`
+ */
 export async function untilCertificateBegins(
   files: TlsFiles,
   { clock, log, signal, limitMs = START_WAIT_MS_MAX, onWaiting = () => {} }: CertificateStartOptions,

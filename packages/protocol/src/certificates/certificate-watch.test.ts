@@ -67,7 +67,7 @@ it('takes a new certificate of the same identity, and says so', async () => {
   release();
 });
 
-describe('the last good pair stays in use, and the owner is told within two looks,', () => {
+describe('the last good pair stays in use, and the owner learns of it within two looks,', () => {
   it.each<[string, () => Promise<void>, string]>([
     [
       'when the key is that of another certificate',
@@ -106,7 +106,7 @@ describe('the last good pair stays in use, and the owner is told within two look
   });
 });
 
-it('a pair that is being written, file by file, is no trouble', async () => {
+it('a pair that is being written, file by file, does no harm', async () => {
   const { watch, given, release } = used();
   const next = await issue('a');
   write({ certificatePem: next.certificatePem });

@@ -1,7 +1,7 @@
 /**
- * A process's own certificate files, watched while it runs, so that they rotate without a restart. New contents are checked
- * before they are used: what does not fit (another certificate's key, another identity, expired, half written) is reported,
- * and the last good pair stays in use. Says when a certificate or its authority ends while there is time to do something.
+ * A process's own certificate files, watched while it runs, so that they rotate without a restart. New contents are
+ * checked before they are used. Unusable ones (another certificate's key, another identity, expired, half written) are
+ * reported, and the last good pair stays in use. It also warns in time before a certificate or its authority ends.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -83,7 +83,7 @@ export class CertificateWatch {
     return { certificateEndsMs, authorityEndsMs, problem: this.#problem };
   }
 
-  /** What is wrong with what is in use: it has ended. A peer that refuses our certificate mostly just hangs up. */
+  /** The fault of the certificate in use: it has ended. A peer that refuses our certificate mostly just hangs up. */
   fault(): AntipodeError | undefined {
     try {
       check(this.#used, this.#files, this.#options.clock);
@@ -200,7 +200,7 @@ export class CertificateWatch {
   }
 }
 
-/** What an operator has to know about a certificate; empty where all is well. */
+/** The warnings for an operator about a certificate; empty if all is well. */
 export function warningsOf(
   {
     certificateEndsMs,
@@ -227,7 +227,7 @@ export function warningsOf(
   ];
 }
 
-/** As it is told to others. */
+/** As it is reported to others. */
 export function certificateInfo({ certificateEndsMs, authorityEndsMs, problem }: CertificateState) {
   return {
     certificateEndsMs: BigInt(certificateEndsMs),

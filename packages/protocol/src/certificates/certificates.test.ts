@@ -68,14 +68,14 @@ describe('an authority', () => {
     expect([certificate.ca, certificate.verify(certificate.publicKey)]).toEqual([true, true]);
   });
 
-  it('is not made for a trust domain that cannot stand in an identity', async () => {
+  it('is not made for a trust domain that cannot be part of an identity', async () => {
     expect((await rejection(createAuthority({ trustDomain: 'a b', validDays: 1, nowMs: NOW_MS }))).code).toBe(
       'REQUEST_INVALID',
     );
   });
 });
 
-it('describes by fingerprint, and refuses what is no certificate', () => {
+it('describes by fingerprint, and refuses anything but a certificate', () => {
   const { fingerprint } = describeCertificate(authority.certificatePem);
   expect(fingerprint).toMatch(/^[0-9a-f]{64}$/);
   for (const pem of ['', 'none', authority.keyPem, authority.certificatePem.slice(0, 200)])

@@ -29,8 +29,8 @@ const BACKDATE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
 /**
- * Makes the authority of a trust domain. It signs identities only, no further authorities.
- * @throws REQUEST_INVALID where the trust domain cannot stand in an identity
+ * Makes the authority of a trust domain. It signs identities only, no further authorities. @throws REQUEST_INVALID if
+ * the trust domain cannot be part of an identity
  */
 export async function createAuthority({
   trustDomain,
@@ -121,7 +121,7 @@ export interface CertificateDescription {
   readonly fingerprint: string;
 }
 
-/** What is to be said about a certificate. @throws CERTIFICATE_INVALID where `pem` is none */
+/** The description of a certificate. @throws CERTIFICATE_INVALID if `pem` is not one */
 export function describeCertificate(pem: string): CertificateDescription {
   try {
     const certificate = new X509Certificate(pem);

@@ -28,7 +28,7 @@ it.each(['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'ENOTFOUND', 'ERR_SSL_WRONG_
   },
 );
 
-it('passes on what was refused by us, and knows nothing of what is no error', () => {
+it('passes on our own refusals, and ignores anything but an error', () => {
   const refusal = new AntipodeError('PEER_REFUSED', 'another site');
   expect(connectionFailure(refusal)).toBe(refusal);
   for (const thrown of [undefined, 'CERT_HAS_EXPIRED', { code: 'CERT_HAS_EXPIRED' }, new Error('CERT_HAS_EXPIRED')])

@@ -28,7 +28,7 @@ export function observeConnections(credentials: ChannelCredentials, watch: Watch
       getCallCredentials: () => connector.getCallCredentials(),
       destroy: () => connector.destroy(),
       waitForReady: () => {
-        // The start of an attempt. What an earlier one found may be mended by now: better to retry than to park.
+        // The start of an attempt. The fault of an earlier one is possibly repaired: better to retry than to park.
         report(undefined);
         return connector.waitForReady();
       },

@@ -1,6 +1,6 @@
 /**
- * Who a process is (SPIFFE id in its certificate) and which methods it may call. The table is the whole truth about
- * access: a method that is not in it is refused to everybody.
+ * The identity of a process (SPIFFE id in its certificate), and the methods that it may call. The table is the whole
+ * truth about access: a method that is not in it is refused to everybody.
  */
 import { AntipodeError } from '@antipode/runtime';
 import { NAME } from '../convert/names.ts';
@@ -42,7 +42,7 @@ export function identityFromNames(subjectAltName: string | undefined): Identity 
   return read === text.length && uris.length === 1 ? parseIdentity(uris[0]!) : undefined;
 }
 
-/** Who is at the other end of a call; undefined where its certificate has no identity of ours. */
+/** The identity at the other end of a call; undefined if its certificate has no identity of ours. */
 export function identityOf(call: {
   getAuthContext(): { sslPeerCertificate?: { subjectaltname?: string } };
 }): Identity | undefined {

@@ -15,7 +15,7 @@ import { type Identity, type IdentityKind, identityFromNames } from './identity.
 
 export type { TlsFiles } from './certificate-watch.ts';
 
-/** Whom a client means to reach. A coordinator may be any of its trust domain; a site is always a certain one. */
+/** The peer that a client expects. A coordinator can be any of its trust domain; a site is always a certain one. */
 export type ExpectedPeer =
   | { readonly kind: 'site'; readonly name: string }
   | { readonly kind: Exclude<IdentityKind, 'site'>; readonly name?: string };
@@ -40,7 +40,9 @@ export class Tls {
   readonly #watch: CertificateWatch;
   readonly #clock: Clock;
 
-  /** Reads and checks the files, and watches them while they are in use; `log` is told what happens to them. @throws CERTIFICATE_INVALID */
+  /**
+   * Reads and checks the files, and watches them while they are in use; changes are logged. @throws CERTIFICATE_INVALID
+   */
   constructor(
     files: TlsFiles,
     { clock = systemClock, refreshMs = REFRESH_MS, log }: { clock?: Clock; refreshMs?: number; log?: Log } = {},
@@ -79,9 +81,9 @@ export class Tls {
   }
 
   /**
-   * Credentials that accept only the expected peer, before a byte of a request is sent. `report` is told at each attempt
-   * to connect why it failed, where that is known (PEER_REFUSED, CERTIFICATE_INVALID), and undefined where it is not.
-   * A TLS handshake that takes longer than `handshakeMs` is given up.
+   * Credentials that accept only the expected peer, before a byte of a request is sent. After each attempt to connect,
+   * `report` receives the reason of its failure (PEER_REFUSED, CERTIFICATE_INVALID), or undefined if it is not known. A
+   * TLS handshake that takes longer than `handshakeMs` is given up.
    */
   clientCredentials(
     expected: ExpectedPeer,

@@ -1,4 +1,4 @@
-/** Bytes that may be held at once. Who finds too few left waits, in the order asked. */
+/** Bytes that may be held at once. A request that finds too few left waits, first come, first served. */
 
 export interface Holding {
   /** Gives back what is more than `bytes`. */

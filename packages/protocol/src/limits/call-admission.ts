@@ -55,7 +55,7 @@ interface Peer {
   calls: number;
 }
 
-/** What is known of a connection, from its first stream on. */
+/** The state of a connection, from its first stream on. */
 interface Connection {
   readonly identity: Identity | undefined;
   readonly name: string;
@@ -183,7 +183,7 @@ export class CallAdmission {
       this.#tell(`${error.code} ${connection.name} ${path}`, error);
       const { metadata, ...outcome } = toStatus(error);
       const refusal = answer({ ...outcome, headers: metadata.toHttp2Headers() });
-      // Busy passes. What a certificate may not do stays so for the life of its connection.
+      // Busy passes. A refusal of a certificate stays for the life of its connection.
       return error.code === 'PEER_BUSY' ? refusal : remembered(connection, path, refusal);
     }
   }

@@ -21,7 +21,7 @@ export interface ConnectionLimits {
   readonly handshakesPerAddressMax: number;
   /** Four round trips of the longest link. */
   readonly handshakeMsMax: number;
-  /** What a client may have open at once on one connection; more wait on its side. */
+  /** The streams that a client may have open at once on one connection; more wait on its side. */
   readonly streamsMax: number;
   /** Of all headers of a stream, as HTTP/2 counts them. */
   readonly headerBytesMax: number;

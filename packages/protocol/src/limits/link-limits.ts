@@ -1,6 +1,6 @@
 /**
- * What a link with a given round trip needs: one figure, from which every limit of a connection derives, so that none of them
- * is shorter than the network allows. A connection that is made anew takes four round trips: TCP, TLS, HTTP/2 and the call.
+ * The limits of a link with a given round trip. Every limit of a connection derives from this one figure, so that none
+ * of them is shorter than the network allows. A new connection takes four round trips: TCP, TLS, HTTP/2 and the call.
  */
 
 export interface LinkLimits {

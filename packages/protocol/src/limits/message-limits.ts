@@ -1,6 +1,6 @@
 /**
- * How large one message may be, by method: small by default, and larger only where its contents need it. What a peer sends is
- * held in memory before anybody can look at it.
+ * The size limit of a message, by method: small by default, larger only if its contents need it. A received message is
+ * in memory before anybody can look at it.
  */
 
 /** Of a request, on the wire; also what a server buffers of one at most. */

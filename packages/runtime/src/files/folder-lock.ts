@@ -49,7 +49,7 @@ export function lockFolder(folder: string, { program }: { program: 'agent' | 'co
   };
 }
 
-/** What the holder wrote down. It may have taken the lock just now, and not written yet. */
+/** The record of the holder. It may have taken the lock just now, and not written yet. */
 function holderIn(pidFile: string): number | undefined {
   try {
     const pid = Number(readFileSync(pidFile, 'utf8').trim());

@@ -3,7 +3,7 @@ import { HealthServer } from './health.ts';
 import type { Service } from './lifecycle.ts';
 
 export interface DelayedServiceOptions {
-  /** Resolves when the service can be made, or `signal` aborts. What it throws ends the start. */
+  /** Resolves when the service can be made, or `signal` aborts. An error ends the start. */
   readonly ready: (signal: AbortSignal, onWaiting: (why: Error | undefined) => void) => Promise<void>;
   readonly make: () => Service;
   /** Where the service will tell its health: meanwhile it is said there that it waits. */

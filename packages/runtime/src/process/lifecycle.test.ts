@@ -41,7 +41,7 @@ describe('a service', () => {
       { log, clock, onStarted: () => seen.push('started') },
     );
 
-  it('runs until it is told to stop, and is closed', async () => {
+  it('runs until it is stopped, and is closed', async () => {
     const seen: string[] = [];
     const running = run({}, seen);
     await clock.advance(1);

@@ -29,11 +29,11 @@ export function stopSignal(): Promise<NodeJS.Signals> {
 }
 
 export interface Service extends Closeable {
-  /** Resolves when it serves. What it throws has closed it again. */
+  /** Resolves when it serves. Before it throws, it closes everything again. */
   start(): Promise<void>;
 }
 
-/** What supervisors grant before they kill is 10 s or more. */
+/** Supervisors wait 10 s or more before they kill. */
 const STOP_MS_MAX = 9_000;
 
 /**
@@ -63,7 +63,7 @@ export async function runUntilStopped(
   await closeInTime(service, { log, clock });
 }
 
-/** Closes it, or gives up waiting for that. What it throws after that is no news. */
+/** Closes it, or gives up waiting for that. A later error of the close is ignored. */
 export async function closeInTime(
   service: Closeable,
   { log, clock = systemClock, timeoutMs = STOP_MS_MAX }: { log: Log; clock?: Clock; timeoutMs?: number },
@@ -76,7 +76,7 @@ export async function closeInTime(
   log.warn('closing takes too long: the process ends without it', { timeoutMs });
 }
 
-/** What nobody caught is a defect: log it once and end, so that the supervisor starts us afresh. */
+/** An uncaught error is a defect: log it once and end, so that the supervisor restarts us. */
 export function crashOnDefect(log: Log): void {
   const crash = (thrown: unknown): void => {
     log.error('defect: the process ends', { error: AntipodeError.from(thrown) });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { FakeClock } from './fake-clock.ts';
 
-it('stands still until it is told to move, and then moves both sides by the same', async () => {
+it('stands still until a test moves it, and then moves both sides by the same', async () => {
   const clock = new FakeClock({ originMs: 1_000 });
   expect([clock.wallMs(), clock.monotonicMs()]).toEqual([1_000, 0]);
   await clock.advance(250);

@@ -1,4 +1,4 @@
-/** What a call throws, so that tests assert its code and never its prose. */
+/** The error of a call, so that tests assert its code and never its prose. */
 import { AntipodeError } from '../errors.ts';
 
 export function thrown(work: () => unknown): AntipodeError {
