@@ -60,7 +60,7 @@ const reasonsOf = (sealed: SealedGeneration): string[] =>
   sealed.generation.uncaptured.map(({ reason }) => reason).sort();
 
 describe('a capture', () => {
-  it('seals every object with all it needs, signed by the identity of the partition, and nothing of its own', async () => {
+  it('seals every application object, and signs with the identity of the partition', async () => {
     a.hsm.addSecret('secret');
     a.hsm.addEcPair('pair');
     a.hsm.addCertificate('certificate');
@@ -89,7 +89,7 @@ describe('a capture', () => {
     expect(opened.contentDigest).toBe(sealed!.contentDigest);
   });
 
-  it('puts no value that is secret into manifest or blobs', async () => {
+  it('puts no secret value into the manifest or the blobs', async () => {
     const secret = a.hsm.addSecret('secret').value!;
     const scalar = Buffer.from(privateKey(a.hsm.addEcPair('pair')).export({ format: 'jwk' }).d!, 'base64url');
     const data = a.hsm.addData('data', Buffer.from('0123456789abcdef')).value!;
@@ -99,7 +99,7 @@ describe('a capture', () => {
     for (const value of [secret, scalar, data]) expect(everything).not.toContain(hex(value));
   });
 
-  it('says nothing new when nothing has changed, also after a restart, and the recovery point moves on', async () => {
+  it('makes no generation without a change, and moves the recovery point on', async () => {
     a.hsm.addSecret('secret');
     a.hsm.addData('data', Buffer.from('value'));
     await capture();
@@ -111,7 +111,7 @@ describe('a capture', () => {
     expect((await capture()).sealed).toBeUndefined();
   });
 
-  it('looks once and wraps nothing when nothing has changed', async () => {
+  it('looks once and wraps nothing without a change', async () => {
     a.hsm.addSecret('secret');
     a.hsm.addSecret('fixed', { extractable: false });
     await capture();
@@ -124,7 +124,7 @@ describe('a capture', () => {
     expect(passes).toBe(1);
   });
 
-  it('seals only what is new, and keeps every other entry as it was', async () => {
+  it('seals only new objects, and keeps every other entry', async () => {
     a.hsm.addSecret('old');
     a.hsm.addData('data', Buffer.from('value'));
     const first = await captured();
@@ -139,7 +139,7 @@ describe('a capture', () => {
     });
   });
 
-  it('asks the token for nothing that it knows, when one object among many is new', async () => {
+  it('asks the token only about the one new object among many', async () => {
     for (const label of ['one', 'two']) a.hsm.addSecret(label);
     a.hsm.addEcPair('pair');
     a.hsm.addData('data', Buffer.from('value'));
@@ -163,11 +163,11 @@ describe('a capture', () => {
     a.hsm.addSecret('new');
     const { generation } = await captured();
     expect([generation.entries.length, generation.uncaptured.length]).toEqual([6, 1]);
-    // What is left out is read whole, since its name depends on its likes.
+    // The uncaptured object is read whole, since its name depends on all objects like it.
     expect(calls).toEqual(['look at all, told 1', 'wrap 1', 'tag 0', 'look at 2, told 0']);
   });
 
-  it('finds out what has changed when it remembers the handles of another session, whatever that one has looked at', async () => {
+  it('finds changes even if it remembers the handles of another session', async () => {
     const [one] = ['one', 'two'].map((label) => a.hsm.addSecret(label));
     const first = await captured();
     await a.reopen();
@@ -182,7 +182,7 @@ describe('a capture', () => {
     expect(second.generation).toMatchObject({ tombstones: [], uncaptured: [] });
   });
 
-  it('seals nothing anew for a changed attribute: identity and blob stay', async () => {
+  it('seals nothing again for a changed attribute: identity and blob stay', async () => {
     const secret = a.hsm.addSecret('old name');
     const before = entryOf(await captured(), 'old name');
     secret.attributes = { ...secret.attributes, label: Buffer.from('new name') };
@@ -194,7 +194,7 @@ describe('a capture', () => {
     });
   });
 
-  it('gives equal copies of one key an identity each, and keeps them apart', async () => {
+  it('gives each equal copy of a key its own identity, and keeps them apart', async () => {
     const original = a.hsm.addSecret('original');
     const copy = a.hsm.addSecret('copy');
     copy.value = Uint8Array.from(original.value!);
@@ -210,7 +210,7 @@ describe('a capture', () => {
     ]);
   });
 
-  it('asks for the fence right before it signs, and gives nothing when that throws', async () => {
+  it('checks the fence right before it signs, and returns nothing if that throws', async () => {
     a.hsm.addSecret('secret');
     const checkFence = (): void => {
       throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
@@ -220,7 +220,7 @@ describe('a capture', () => {
     expect((await capture({ checkFence })).sealed).toBeUndefined();
   });
 
-  it('throws DOMAIN_KEY_MISSING under a version that the partition does not hold', async () => {
+  it('throws DOMAIN_KEY_MISSING for a version that the partition does not hold', async () => {
     a.hsm.addSecret('secret');
     expect((await rejection(capture({ domainKeyVersion: 2 }))).code).toBe('DOMAIN_KEY_MISSING');
   });
@@ -253,7 +253,7 @@ describe('what cannot be captured is named with its reason:', () => {
     expect((await capture()).sealed).toBeUndefined();
   });
 
-  it('each by a name of its own, also where hundreds look the same', async () => {
+  it('each by its own name, even if hundreds look the same', async () => {
     for (let copy = 0; copy < 300; copy += 1) a.hsm.addSecret('twin', { extractable: false });
     const { uncaptured } = (await captured()).generation;
     expect(new Set(uncaptured.map(({ objectId }) => objectId)).size).toBe(300);
@@ -261,7 +261,7 @@ describe('what cannot be captured is named with its reason:', () => {
     expect((await captured()).generation.uncaptured).toEqual(uncaptured);
   });
 
-  it('excluded, by class, id or label, from the moment the filter says so', async () => {
+  it('excluded, by class, id or label, as soon as the filter says so', async () => {
     a.hsm.addSecret('app-1');
     const kept = a.hsm.addSecret('kept');
     a.hsm.addCertificate('kept certificate');
@@ -280,7 +280,7 @@ describe('what cannot be captured is named with its reason:', () => {
 });
 
 describe('what changes while a capture looks', () => {
-  it('waits as settling when it was there before, unrecognised, and only the second look sees it', async () => {
+  it('is reported as settling if only the second look sees it', async () => {
     await capture();
     memory = new CaptureMemory();
     a.hsm.addSecret('known');
@@ -293,7 +293,7 @@ describe('what changes while a capture looks', () => {
     expect((await captured()).generation.entries.map(labelOf).sort()).toEqual(['just made', 'known']);
   });
 
-  it('is left to the next capture when it was made behind the first look', async () => {
+  it('is left to the next capture if it was made after the first look', async () => {
     a.hsm.onInventory = (look) => {
       if (look === 2) a.hsm.addSecret('just made');
     };
@@ -301,7 +301,7 @@ describe('what changes while a capture looks', () => {
     expect((await captured()).generation.entries.map(labelOf)).toEqual(['just made']);
   });
 
-  it('is not captured half made: an object that differs between two looks waits too', async () => {
+  it('is not captured half made: an object that differs between two looks waits', async () => {
     const fresh = a.hsm.addSecret('');
     a.hsm.onInventory = (pass) => {
       if (pass === 2) fresh.attributes = { ...fresh.attributes, label: Buffer.from('now named') };
@@ -311,7 +311,7 @@ describe('what changes while a capture looks', () => {
     expect((await captured()).generation.entries.map(labelOf)).toEqual(['now named']);
   });
 
-  it('stays as it was captured before when it is known, and changes the next time', async () => {
+  it('keeps its captured entry if it is known, and changes at the next capture', async () => {
     const secret = a.hsm.addSecret('before');
     const first = await captured();
     a.hsm.onInventory = (pass) => {
@@ -327,7 +327,7 @@ describe('what changes while a capture looks', () => {
 });
 
 describe('a deleted object', () => {
-  it('becomes a tombstone with its entry, once, and stays one', async () => {
+  it('becomes one tombstone with its entry, and stays one', async () => {
     const secret = a.hsm.addSecret('secret');
     a.hsm.addSecret('kept');
     const entry = entryOf(await captured(), 'secret');
@@ -342,7 +342,7 @@ describe('a deleted object', () => {
     expect((await captured()).generation.tombstones).toEqual([tombstone]);
   });
 
-  it('is itself again when the same key comes back in the same tenure', async () => {
+  it('keeps its identity if the same key comes back in the same tenure', async () => {
     const secret = a.hsm.addSecret('secret');
     const first = await captured();
     a.hsm.remove(secret);
@@ -353,7 +353,7 @@ describe('a deleted object', () => {
     expect(entryOf(third, 'secret').objectId).toBe(entryOf(first, 'secret').objectId);
   });
 
-  it('is sealed anew when it comes back: what its tombstone names may be gone, or under a retired key', async () => {
+  it('is sealed again when it comes back, since its old blob may be unusable', async () => {
     const data = a.hsm.addData('data', Buffer.from('value'));
     const pair = a.hsm.addEcPair('pair');
     const first = await captured();
@@ -371,7 +371,7 @@ describe('a deleted object', () => {
     expect(privateKeys[1]!.blobSha256).not.toBe(privateKeys[0]!.blobSha256);
   });
 
-  it('is named as deleted while a later active member still holds it, and does not keep captures from being quiet', async () => {
+  it('is reported as deleted while a later active member holds it, in quiet captures', async () => {
     const secret = a.hsm.addSecret('secret');
     const { objectId } = entryOf(await captured(), 'secret');
     a.hsm.remove(secret);
@@ -387,7 +387,7 @@ describe('a deleted object', () => {
     expect((await capture({ epoch })).sealed).toBeUndefined();
   });
 
-  it('is named as deleted by a later active member that still holds it after the domain key has changed', async () => {
+  it('is reported as deleted by a later active member, even under a new domain key', async () => {
     const kept = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
     const first = await captured();
     for (const object of kept) a.hsm.remove(object);
@@ -404,7 +404,7 @@ describe('a deleted object', () => {
     );
   });
 
-  it('leaves the generations when its site says that its time is over, one by one', async () => {
+  it('leaves the generations one by one when its retention is over', async () => {
     const secrets = [a.hsm.addSecret('one'), a.hsm.addSecret('two')];
     const first = await captured();
     for (const secret of secrets) a.hsm.remove(secret);
@@ -416,7 +416,7 @@ describe('a deleted object', () => {
     expect(labels).toEqual(['two']);
   });
 
-  it('stays named as deleted when something else changes beside it', async () => {
+  it('stays reported as deleted when another object changes', async () => {
     const secret = a.hsm.addSecret('secret');
     await capture();
     a.hsm.remove(secret);
@@ -429,7 +429,7 @@ describe('a deleted object', () => {
     expect([generation.entries.length, generation.uncaptured.map(({ reason }) => reason)]).toEqual([1, ['deleted']]);
   });
 
-  it('is captured when it was made anew under a later active member, which did not have it', async () => {
+  it('is captured if it was made again under a later active member without it', async () => {
     const secret = a.hsm.addSecret('secret');
     const { objectId } = entryOf(await captured(), 'secret');
     a.hsm.remove(secret);
@@ -442,7 +442,7 @@ describe('a deleted object', () => {
     expect([generation.uncaptured, generation.tombstones]).toEqual([[], []]);
   });
 
-  it('is captured when a person has restored it, whatever tenure deleted it', async () => {
+  it('is captured if an operator restored it, whichever tenure deleted it', async () => {
     const secret = a.hsm.addSecret('secret');
     const { objectId } = entryOf(await captured(), 'secret');
     a.hsm.remove(secret);
@@ -509,7 +509,7 @@ describe('what was captured before', () => {
     },
   );
 
-  it('is named and not kept when it became unextractable and all is sealed anew: nothing seals it under the new key', async () => {
+  it('is reported and not kept if it became unextractable before a reseal', async () => {
     const secret = a.hsm.addSecret('secret');
     a.hsm.addSecret('other');
     const { objectId } = entryOf(await captured(), 'secret');
@@ -542,7 +542,7 @@ describe('what was captured before', () => {
     expect((await captured()).generation.tombstones).toHaveLength(2);
   });
 
-  it('is gone at the capture after, when it was deleted between two looks', async () => {
+  it('is gone at the next capture if it was deleted between two looks', async () => {
     const secret = a.hsm.addSecret('secret');
     await capture();
     a.hsm.addCertificate('new');
@@ -555,8 +555,8 @@ describe('what was captured before', () => {
 
   it.each([
     ['between two looks', 4],
-    ['behind the second look', 5],
-  ])('is gone with a tombstone when it was deleted %s while all was sealed anew', async (_when, pass) => {
+    ['after the second look', 5],
+  ])('leaves with a tombstone if it was deleted %s of a reseal', async (_when, pass) => {
     const [secret] = [a.hsm.addSecret('secret'), a.hsm.addSecret('other')];
     const certificate = a.hsm.addCertificate('certificate');
     const first = await captured();
@@ -586,7 +586,7 @@ describe('what was captured before', () => {
     expect(generation.tombstones).toHaveLength(pass === 4 ? 2 : 1);
   });
 
-  it('is kept in the manifest when something else lies in the place of a public half while all is sealed anew', async () => {
+  it('stays in the manifest if a reseal finds another object in place of a public half', async () => {
     a.hsm.addSecret('secret');
     a.hsm.addEcPair('pair');
     const half = a.hsm.labelled('pair').find(({ objectClass }) => objectClass === 'public-key')!;
@@ -604,7 +604,7 @@ describe('what was captured before', () => {
     expect([reasonsOf(sealed!), sealed!.generation.tombstones]).toEqual([['value-changed'], []]);
   });
 
-  it('is held, and keeps no blob of the old key, when the token does not tell what it is while all is sealed anew', async () => {
+  it('holds a reseal if the token does not show what it is, and keeps no old blob', async () => {
     const secret = a.hsm.addSecret('secret');
     a.hsm.addSecret('other');
     const { objectId } = entryOf(await captured(), 'secret');
@@ -628,7 +628,7 @@ describe('what was captured before', () => {
     expect(a.hsm.objects).toContain(secret);
   });
 
-  it('stays when only the second look misses it while all is sealed anew', async () => {
+  it('stays if only the second look of a reseal misses it', async () => {
     const secret = a.hsm.addSecret('secret');
     const first = entryOf(await captured(), 'secret');
     await enrolTogether([a], { group: GROUP, version: 2 });
@@ -643,7 +643,7 @@ describe('what was captured before', () => {
     expect([generation.uncaptured, generation.tombstones]).toEqual([[], []]);
   });
 
-  it('is sealed anew when the value of a data object is another under the same handle', async () => {
+  it('is sealed again if a data object has another value under the same handle', async () => {
     const data = a.hsm.addData('data', Buffer.from('value'));
     const first = entryOf(await captured(), 'data');
     data.value = Buffer.from('other');
@@ -654,7 +654,7 @@ describe('what was captured before', () => {
     expect(second.valueTag).not.toEqual(first.valueTag);
   });
 
-  it('stays as it was captured when a data object grows beyond what moves, and is named', async () => {
+  it('keeps its entry if a data object grows too large, and is reported', async () => {
     const data = a.hsm.addData('data', Buffer.from('value'));
     const first = await captured();
     data.value = new Uint8Array(DATA_BYTES_MAX + 1);
@@ -662,7 +662,7 @@ describe('what was captured before', () => {
     expect([second.generation.entries, reasonsOf(second)]).toEqual([first.generation.entries, ['too-large']]);
   });
 
-  it('keeps its identity when an attribute changes while everything is sealed anew', async () => {
+  it('keeps its identity if an attribute changes before a reseal', async () => {
     const secret = a.hsm.addSecret('before');
     const first = entryOf(await captured(), 'before');
     await enrolTogether([a], { group: GROUP, version: 2 });
@@ -678,7 +678,7 @@ describe('what was captured before', () => {
 });
 
 describe('a generation that was signed and not stored', () => {
-  it('leaves no trace: the next capture finds the same to be new', async () => {
+  it('leaves no trace: the next capture finds the same objects to be new', async () => {
     a.hsm.addSecret('old');
     const first = await captured();
     a.hsm.addSecret('new');
@@ -696,7 +696,7 @@ describe('a generation that was signed and not stored', () => {
 });
 
 describe('a new domain key version', () => {
-  it('seals everything anew, and objects keep their identity', async () => {
+  it('seals everything again, and objects keep their identity', async () => {
     a.hsm.addSecret('secret');
     a.hsm.addEcPair('pair');
     a.hsm.addData('data', Buffer.from('value'));
@@ -729,18 +729,18 @@ describe('a shell pattern', () => {
     );
   });
 
-  it('takes a question mark or an asterisk in a label for itself', () => {
+  it('takes a question mark or an asterisk in a label literally', () => {
     expect(matchesPattern('*', '?')).toBe(true);
     expect(matchesPattern('a', '\\*')).toBe(false);
     expect(matchesPattern('a*c', 'a*c')).toBe(true);
   });
 
-  it('stays quick where a regular expression would not end', () => {
+  it('stays fast where a regular expression would not end', () => {
     expect(matchesPattern('a'.repeat(5_000), `${'*a'.repeat(50)}*b`)).toBe(false);
   });
 });
 
-it('takes certificates and public keys only as long as the manifest has room, and keeps those that it took', async () => {
+it('takes certificates and public keys while the manifest has room, and keeps them', async () => {
   const certificates = Array.from({ length: 4 }, (_, index) => a.hsm.addCertificate(`certificate ${index}`));
   a.hsm.addSecret('secret');
   const first = await capture({ shownBytesMax: 2_000 });

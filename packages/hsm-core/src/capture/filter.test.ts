@@ -44,13 +44,13 @@ describe('a rule on labels', () => {
     expect(stays(label, pattern)).toBe(true);
   });
 
-  it('lets go what people see under another name', () => {
+  it('lets an object with another visible name go', () => {
     for (const label of ['site-key2', 'site_key', 'Site-Key', 'sitekey', ''])
       expect([label, stays(bytes(label), 'site-key')]).toEqual([label, false]);
     expect(isExcluded(keyWith({}), { ...NO_FILTER, excludeLabels: ['site-key'] })).toBe(false);
   });
 
-  it('regards case unless it is told not to', () => {
+  it('compares case unless the filter ignores it', () => {
     expect([stays(bytes('SITE-KEY', 0), 'site-key'), stays(bytes('SITE-KEY', 0), 'site-key', true)]).toEqual([
       false,
       true,
@@ -68,18 +68,18 @@ describe('a rule on ids', () => {
   const has = (id: Uint8Array, rule: string): boolean =>
     isExcluded(keyWith({ id }), { ...NO_FILTER, excludeIds: [rule] });
 
-  it('keeps a key whose id is padded', () => {
+  it('keeps a key with a padded id', () => {
     for (const padding of [[], [0], [0, 0, 0], [0x20, 0x20], [0xff]])
       expect([padding, has(Uint8Array.of(0x0a, 0x1f, ...padding), '0A1f')]).toEqual([padding, true]);
   });
 
-  it('lets go any other id', () => {
+  it('lets any other id go', () => {
     for (const id of [[0x0a], [0x0a, 0x1e], [0, 0x0a, 0x1f], [0x0a, 0x1f, 1], [0x0a, 0x1f, 0, 0x20], []])
       expect([id, has(Uint8Array.from(id), '0a1f')]).toEqual([id, false]);
   });
 });
 
-it('tells for each rule what it matches, and that one matches nothing', () => {
+it('shows what each rule matches, even if it matches nothing', () => {
   const objects = [
     keyWith({ label: bytes('site-key', 0), id: Uint8Array.of(1) }),
     keyWith({ label: bytes('other'), id: Uint8Array.of(1, 0) }),

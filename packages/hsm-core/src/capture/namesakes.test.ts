@@ -48,8 +48,8 @@ const summary = ({ generation: { entries, uncaptured, tombstones } }: SealedGene
 
 const NONE: Uint8Array = new Uint8Array();
 
-describe('a secret whose value rots', () => {
-  it('is damaged after a restart: what was sealed of it stays, and it is named', async () => {
+describe('a secret with a damaged value', () => {
+  it('counts as damaged after a restart: its blob stays, and it is reported', async () => {
     const secret = a.hsm.addSecret('secret');
     const first = await captured();
     rot(secret);
@@ -66,7 +66,7 @@ describe('a secret whose value rots', () => {
     expect(accepted.generation.entries[0]!.objectId).not.toBe(objectId);
   });
 
-  it('is damaged also where its token shows no check value, and nothing else tells', async () => {
+  it('counts as damaged even without a check value, if nothing else tells', async () => {
     const secret = a.hsm.addSecret('secret', { checkValue: NONE });
     await captured();
     rot(secret);
@@ -74,7 +74,7 @@ describe('a secret whose value rots', () => {
     expect(summary(await captured())).toEqual({ entries: 1, uncaptured: ['value-changed'], tombstones: 0 });
   });
 
-  it('holds the change to another domain key, which would leave it out', async () => {
+  it('holds a change of the domain key, which would drop it', async () => {
     const secret = a.hsm.addSecret('secret');
     await captured();
     rot(secret);
@@ -88,7 +88,7 @@ describe('a secret whose value rots', () => {
   });
 });
 
-describe('a secret that is replaced under its names', () => {
+describe('a secret that another one replaces under its names', () => {
   it.each([true, false])('is another one by its check value (in the same process: %s)', async (isKnown) => {
     a.hsm.remove(a.hsm.addSecret('other'));
     const secret = a.hsm.addSecret('secret');
@@ -99,7 +99,7 @@ describe('a secret that is replaced under its names', () => {
     expect(summary(await captured())).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
   });
 
-  it('is another one by its handle where its token shows no check value', async () => {
+  it('is another one by its handle if its token shows no check value', async () => {
     const secret = a.hsm.addSecret('secret', { checkValue: NONE });
     await captured();
     a.hsm.remove(secret);
@@ -107,7 +107,7 @@ describe('a secret that is replaced under its names', () => {
     expect(summary(await captured())).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
   });
 
-  it('is another one when it shows no check value any more, and none was ever restored here', async () => {
+  it('is another one if its check value is gone and nothing was ever restored here', async () => {
     const secret = a.hsm.addSecret('secret');
     await captured();
     a.hsm.remove(secret);
@@ -116,7 +116,7 @@ describe('a secret that is replaced under its names', () => {
     expect(summary(await captured())).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
   });
 
-  it('is asked for at a promoted standby, whose own keys show none either', async () => {
+  it('needs an operator at a promoted standby, where no key shows a check value', async () => {
     const secret = a.hsm.addSecret('secret');
     await captured();
     a.hsm.remove(secret);
@@ -138,7 +138,7 @@ describe('a secret that is replaced under its names', () => {
     },
   );
 
-  it('in the handle of the old one is another one', async () => {
+  it('is another one under a reused handle', async () => {
     const secret = a.hsm.addSecret('old');
     const other = a.hsm.addSecret('new');
     a.hsm.remove(other);
@@ -152,7 +152,7 @@ describe('a secret that is replaced under its names', () => {
 });
 
 describe('a readable value', () => {
-  it('of a certificate is damaged where a few bytes differ, and another one where most do', async () => {
+  it('of a certificate is damaged if a few bytes differ, and replaced if most do', async () => {
     const certificate = a.hsm.addCertificate('certificate');
     const first = await captured();
     const value = Uint8Array.from(certificate.attributes.value!);
@@ -168,7 +168,7 @@ describe('a readable value', () => {
     expect(summary(await captured())).toEqual({ entries: 1, uncaptured: [], tombstones: 1 });
   });
 
-  it('of a pair that is replaced is another one, both halves', async () => {
+  it('of a replaced pair is another one, in both halves', async () => {
     a.hsm.addEcPair('pair');
     await captured();
     for (const half of a.hsm.labelled('pair')) a.hsm.remove(half);
@@ -182,7 +182,7 @@ describe('a capture that would lose more than it may', () => {
   const fill = (count: number): StoredObject[] =>
     Array.from({ length: count }, (_, index) => a.hsm.addSecret(`secret ${index}`));
 
-  it('is held until an operator accepts what is lost, and says what that is', async () => {
+  it('is held until an operator accepts the listed losses', async () => {
     const secrets = fill(6);
     const first = await captured();
     for (const secret of secrets) a.hsm.remove(secret);
@@ -194,7 +194,7 @@ describe('a capture that would lose more than it may', () => {
     expect(summary(await captured({ accepted }))).toEqual({ entries: 0, uncaptured: [], tombstones: 6 });
   });
 
-  it('is not held for fewer, or for a tenth of many, or by what the group allows', async () => {
+  it("is not held for few losses, for a tenth of many, or within the group's limit", async () => {
     const secrets = fill(70);
     await captured();
     for (const secret of secrets.slice(0, 7)) a.hsm.remove(secret);
@@ -204,14 +204,14 @@ describe('a capture that would lose more than it may', () => {
     expect((await capture({ lossLimit: { objects: 13, percent: 0 } })).held).toBeUndefined();
   });
 
-  it('is held when everything has turned unextractable at once', async () => {
+  it('is held if everything became unextractable at once', async () => {
     const secrets = fill(6);
     await captured();
     for (const secret of secrets) secret.attributes = { ...secret.attributes, extractable: false };
     expect((await capture()).held?.losses.map(({ reason }) => reason)).toEqual(Array(6).fill('unextractable'));
   });
 
-  it('is held when many keys were replaced under their own names, and goes on when that is accepted', async () => {
+  it('is held if many keys were replaced, and goes on when that is accepted', async () => {
     const secrets = fill(8);
     await captured();
     for (const secret of secrets) a.hsm.remove(secret);
@@ -222,7 +222,7 @@ describe('a capture that would lose more than it may', () => {
     expect(summary(await captured({ accepted }))).toMatchObject({ entries: 8, tombstones: 8 });
   });
 
-  it('counts what is deleted and what is replaced together, a pair of keys once', async () => {
+  it('counts deleted and replaced objects together, and a key pair once', async () => {
     const secrets = fill(3);
     const pairs = Array.from({ length: 3 }, (_, index) => a.hsm.addEcPair(`pair ${index}`));
     await captured();
@@ -237,7 +237,7 @@ describe('a capture that would lose more than it may', () => {
     expect((await capture({ lossLimit: { objects: 6, percent: 0 } })).held).toBeUndefined();
   });
 
-  it('is not held for what anybody makes and destroys without a PIN, and is given no more room by it', async () => {
+  it('ignores objects that anybody can make and destroy without a PIN', async () => {
     const strangers = Array.from({ length: 90 }, (_, index) => a.hsm.addCertificate(`certificate ${index}`));
     for (const one of strangers) one.attributes = { ...one.attributes, private: false };
     const secrets = fill(6);
@@ -257,7 +257,7 @@ describe('a capture that would lose more than it may', () => {
     expect((await capture()).held?.losses).toHaveLength(6);
   });
 
-  it('is not held for a few keys that were replaced, nor for certificates that were renewed', async () => {
+  it('is not held for a few replaced keys, or for renewed certificates', async () => {
     const secrets = fill(5);
     const certificates = Array.from({ length: 8 }, (_, index) => a.hsm.addCertificate(`certificate ${index}`));
     await captured();
@@ -268,7 +268,7 @@ describe('a capture that would lose more than it may', () => {
   });
 });
 
-describe('a key that bears the names of a captured one, without check value or public half', () => {
+describe('a key with the names of a captured one, without check value or public half', () => {
   const circumstances = { handles: undefined, present: new Set([7n]), reusesHandles: false, hasRestored: true };
   const verdict = (
     objectClass: 'secret-key' | 'private-key',
@@ -292,12 +292,12 @@ describe('a key that bears the names of a captured one, without check value or p
       expect(verdict(objectClass, object, rest)).toBe('replaced');
     });
 
-    it('is taken for the same where the token could not answer just now', () => {
+    it('counts as the same if the token could not answer just now', () => {
       expect([verdict(objectClass, {}), verdict(objectClass, {}, { refusal: 'unreadable' })]).toEqual(['same', 'same']);
     });
   });
 
-  it('is another one where wrapping would pad it', () => {
+  it('is another one if wrapping would pad it', () => {
     expect(verdict('secret-key', { sizeBits: 200 })).toBe('replaced');
   });
 });

@@ -49,7 +49,7 @@ describe('a distribution', () => {
     expect(first?.value).not.toEqual(second?.value);
   });
 
-  it('brings it to nobody when one does not answer, or is not pinned: no token gets a key that none would use', async () => {
+  it('brings it to nobody if one member does not answer, or is not pinned', async () => {
     const away: ExchangeTransport = {
       serial: 'away',
       begin: async () => {
@@ -66,7 +66,7 @@ describe('a distribution', () => {
     for (const member of [a, b]) expect(domainKeys(member)).toEqual([]);
   });
 
-  it('does not let a member that fails after all have answered stop the others', async () => {
+  it('goes on for the others if a member fails after all have answered', async () => {
     const failing: ExchangeTransport = {
       ...a.transport(),
       complete: async () => {
@@ -166,7 +166,7 @@ describe('an exchange is refused, and nothing is installed,', () => {
   });
 });
 
-it('takes no receipt that was changed for a confirmation', async () => {
+it('does not accept a changed receipt as a confirmation', async () => {
   for (const receipt of [
     (one: { checkTag: Uint8Array; signature: Uint8Array }) => ({ ...one, checkTag: flipped(one.checkTag) }),
     (one: { checkTag: Uint8Array; signature: Uint8Array }) => ({ ...one, signature: flipped(one.signature) }),
@@ -178,7 +178,7 @@ it('takes no receipt that was changed for a confirmation', async () => {
   }
 });
 
-it('takes no member for confirmed that confirms another key', async () => {
+it('does not accept a member that confirms another key', async () => {
   const c = await SimulatedMember.make('c', { clock });
   c.pins.add(a.keyring.identity.sha256);
   a.pins.add(c.keyring.identity.sha256);
@@ -216,13 +216,13 @@ describe('a responder', () => {
     expect((await rejection(b.responder().begin({ ...message, offer }))).code).toBe('EXCHANGE_REFUSED');
   });
 
-  it('refuses a version that it holds', async () => {
+  it('refuses a version that it already holds', async () => {
     await distribute([b.transport()]);
     expect((await rejection(b.transport().begin(await begin('x', 1)))).code).toBe('EXCHANGE_REFUSED');
     await b.transport().begin(await begin('x', 2));
   });
 
-  it('refuses a second half without a first, twice, or after the first was begun twice', async () => {
+  it('refuses a completion without a beginning, and a second one', async () => {
     let second: CompleteExchange | undefined;
     const transport = relay({ complete: (message) => (second = message) });
     await distribute([transport]);
@@ -235,7 +235,7 @@ describe('a responder', () => {
     expect(domainKeys(b)).toHaveLength(1);
   });
 
-  it('keeps a bounded number of exchanges open, and forgets those that were not completed in a minute', async () => {
+  it('keeps a bounded number of exchanges open, each for one minute', async () => {
     const responder = b.responder();
     for (let number = 0; number < 16; number += 1) await responder.begin(await begin(`x${number}`));
     expect((await rejection(responder.begin(await begin('one more')))).code).toBe('EXCHANGE_REFUSED');
@@ -254,7 +254,7 @@ describe('a responder', () => {
     expect([failures.map(({ error }) => error), domainKeys(b)]).toEqual([[failure], []]);
   });
 
-  it('gives its receipt only after the key is remembered', async () => {
+  it('gives its receipt only after the key is recorded', async () => {
     const failure = new AntipodeError('FILE_UNWRITABLE', 'disk full');
     b.domainKeys.push = () => {
       throw failure;

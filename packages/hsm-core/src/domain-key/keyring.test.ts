@@ -5,7 +5,7 @@ import { initialiseIdentity, openKeyring } from './keyring.ts';
 
 const GROUP = 'payments';
 
-it('finds identity and domain keys again after a restart, and counts all of them as own', async () => {
+it('finds identity and domain keys after a restart, and counts them as its own', async () => {
   const member = await SimulatedMember.make('a');
   await enrolTogether([member], { group: GROUP, version: 1 });
   await enrolTogether([member], { group: GROUP, version: 2 });
@@ -17,7 +17,7 @@ it('finds identity and domain keys again after a restart, and counts all of them
   expect((await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle))).toEqual([]);
 });
 
-it('throws IDENTITY_MISSING when the identity key is gone or is another one', async () => {
+it('throws IDENTITY_MISSING if the identity key is gone or is another one', async () => {
   const [member, other] = await Promise.all([SimulatedMember.make('a'), SimulatedMember.make('b')]);
   const swapped = { ...member.identity, publicHalf: other.identity.publicHalf };
   const details = { serial: 'a' };
@@ -29,7 +29,7 @@ it('throws IDENTITY_MISSING when the identity key is gone or is another one', as
   expect(await rejection(member.refresh())).toMatchObject({ code: 'IDENTITY_MISSING', details });
 });
 
-it('names a domain key that is recorded and not there, and opens all the same', async () => {
+it('reports a recorded domain key that is missing, and opens anyway', async () => {
   const member = await SimulatedMember.make('a');
   await enrolTogether([member], { group: GROUP, version: 1 });
   member.hsm.remove(member.hsm.labelled('antipode domain key payments 1')[0]!);
@@ -41,7 +41,7 @@ it('names a domain key that is recorded and not there, and opens all the same', 
   });
 });
 
-it('takes no key for a domain key by its id: the check tag decides', async () => {
+it('recognises a domain key by its check tag, and not by its id', async () => {
   const member = await SimulatedMember.make('a');
   await enrolTogether([member], { group: GROUP, version: 1 });
   member.hsm.labelled('antipode domain key payments 1')[0]!.value = new Uint8Array(32);
@@ -59,7 +59,7 @@ it('gives no key of another group or version', async () => {
     expect(thrown(() => member.keyring.domainKey(group, version)).code).toBe('DOMAIN_KEY_MISSING');
 });
 
-it('counts as own what a crash left of a key that was announced and not recorded', async () => {
+it('counts objects of an announced and unrecorded key as its own', async () => {
   const member = await SimulatedMember.make('a');
   await enrolTogether([member], { group: GROUP, version: 1 });
   member.domainKeys.length = 0;

@@ -54,7 +54,7 @@ describe('the canonical bytes of an attribute', () => {
     );
   });
 
-  it('list mechanisms in ascending order, whatever order a token gives them in', () => {
+  it("list mechanisms in ascending order, whatever the token's order is", () => {
     const bytes = encodeAttribute('allowedMechanisms', [0x1087, 0x40, 0x1041]);
     expect(decodeAttribute(ATTRIBUTES.allowedMechanisms.type, bytes)?.value).toEqual([0x40, 0x1041, 0x1087]);
   });
@@ -92,7 +92,7 @@ describe('the table', () => {
     },
   );
 
-  it('never reads or writes the value of a key or of data', () => {
+  it('never reads or writes the value of a key or of a data object', () => {
     for (const objectClass of ['secret-key', 'private-key', 'public-key', 'data'] as const)
       expect(attributesOf(objectClass)).not.toContain('value');
   });

@@ -49,7 +49,7 @@ describe('what is written', () => {
     );
   });
 
-  it('has an empty message where one is there, and no other default', () => {
+  it('keeps an empty message, and no other default', () => {
     const encoded = written((writer) => {
       writer.number(1, 0);
       writer.uint64(2, 0n);
@@ -93,7 +93,7 @@ describe('what is read', () => {
     ['11 bytes', (reader) => reader.uint64(1), [0x08, ...new Array(10).fill(0xff), 1]],
   ])('is never %s', (_what, read, bytes) => refused(read, ...bytes));
 
-  it('is absent where the field is another, or of another type', () => {
+  it('is absent if the field has another number or type', () => {
     const reader = new CanonicalReader(Uint8Array.of(0x10, 5));
     expect([reader.number(1), reader.hex(2), reader.text(2), reader.uint64(3), reader.enter(2)]).toEqual([
       0,
@@ -105,7 +105,7 @@ describe('what is read', () => {
     expect([reader.skip(2), reader.number(2)]).toEqual([false, 5]);
   });
 
-  it('is a whole message: what was not read of it is refused', () => {
+  it('is a whole message: unread fields are refused', () => {
     const bytes = Uint8Array.of(0x0a, 4, 0x08, 1, 0x10, 2);
     const reader = new CanonicalReader(bytes);
     const outer = reader.enter(1)!;

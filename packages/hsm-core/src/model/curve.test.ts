@@ -35,14 +35,14 @@ it('tells curves of one size from each other', () => {
   expect(new Set(curves.map(({ generator }) => hex(generator))).size).toBe(4);
 });
 
-it('knows nothing by an identifier of no curve, by a name, or by what is no parameters at all', () => {
+it('finds no curve for an unknown identifier, a name, or malformed parameters', () => {
   for (const params of ['', '06032b6570', '130c656477617264733235353139', '0500', '3003020101', '06', '30', 'ff'])
     expect(curveOf(Buffer.from(params, 'hex'))).toBeUndefined();
   expect(curveOf(undefined)).toBeUndefined();
   expect(curveOf(new Uint8Array(2_000).fill(0x30))).toBeUndefined();
 });
 
-it('never takes another curve for one that has a name, whichever bit of its parameters is another', () => {
+it('never takes a curve for a named one if any bit of its parameters differs', () => {
   const params = paramsOf('secp256k1', 'explicit');
   const { domain } = curveOf(params)!;
   for (let at = 0; at < params.length; at += 1) {
@@ -64,7 +64,7 @@ describe.each(PRIME)('%s', (name) => {
   const { publicKey, privateKey } = pairOn(name);
   const point = pointOf(curve, spki(publicKey));
 
-  it('has the point of a key found from one of its signatures', () => {
+  it('recovers the point of a key from one of its signatures', () => {
     const message = Buffer.from('a message');
     const signature = sign(curve.hash, message, { key: privateKey, dsaEncoding: 'ieee-p1363' });
     const digest = createHash(curve.hash).update(message).digest();
@@ -95,7 +95,7 @@ describe.each(PRIME)('%s', (name) => {
   });
 });
 
-it('finds no point on a curve over a binary field, and says so by finding none', () => {
+it('finds no point on a curve over a binary field', () => {
   const curve = curveOf(paramsOf('sect233k1'))!;
   expect(recoverPoints(curve, new Uint8Array(32), new Uint8Array(60).fill(1))).toEqual([]);
   expect(curve.domain).toBeUndefined();
@@ -113,7 +113,7 @@ it.each(CURVES)(
   },
 );
 
-it('takes for each curve the longest hash that its order takes whole', () => {
+it('uses for each curve the longest hash that fits its order', () => {
   const hashes = ['secp112r1', 'secp224r1', 'secp256k1', 'brainpoolP320r1', 'brainpoolP384r1', 'brainpoolP512r1'].map(
     (name) => curveOf(paramsOf(name))?.hash,
   );

@@ -53,7 +53,7 @@ function opensChanged(change: (message: wire.Manifest) => void) {
 // --- the properties ---
 
 describe('a manifest', () => {
-  it('gives back the generation that was written, and itself when it is written again', () => {
+  it('gives back the written generation, and the same bytes when written again', () => {
     fc.assert(
       fc.property(generation, (given) => {
         const manifest = encodeManifest(given);
@@ -82,7 +82,7 @@ describe('a manifest', () => {
     );
   });
 
-  it('is refused when any one bit of it, its signature or its signer was changed', () => {
+  it('is refused if any one bit of it, its signature or its signer was changed', () => {
     const manifest = encodeManifest({ ...sample, entries: [], tombstones: [] });
     const whole = fromBinary(wire.SignedManifestSchema, signedManifest(manifest));
     for (const part of ['manifest', 'signature', 'signer'] as const) {
@@ -95,7 +95,7 @@ describe('a manifest', () => {
     }
   });
 
-  it('is the same, or refused, when any one bit of the frame around its parts was changed', () => {
+  it('is the same, or refused, if any one bit of the frame was changed', () => {
     const manifest = encodeManifest({ ...sample, entries: [], tombstones: [] });
     const signed = signedManifest(manifest);
     const { digest } = open(signed);
@@ -127,7 +127,7 @@ describe('a manifest', () => {
       expect(['MANIFEST_INVALID', 'PEER_NOT_PINNED']).toContain(thrown(() => open(signed.subarray(0, length))).code);
   });
 
-  it('is refused as another group, with another digest than announced, or of a signer that is not pinned', () => {
+  it('is refused for another group, another digest, or an unpinned signer', () => {
     const signed = signedManifest(encodeManifest(sample));
     const isPinned = () => true;
     expect(thrown(() => openSigned(signed, { group: 'other', isPinned })).code).toBe('MANIFEST_INVALID');
@@ -139,13 +139,13 @@ describe('a manifest', () => {
     expect(open(signed, sha256Hex(encodeManifest(sample))).generation.group).toBe(GROUP);
   });
 
-  it('is refused when a pinned member signed what another one captured', () => {
+  it("is refused if a pinned member signed another member's capture", () => {
     const other = ecKey(seededPrng('other'));
     const signed = signedManifest(encodeManifest(sample), other);
     expect(thrown(() => openSigned(signed, { group: GROUP, isPinned: () => true })).code).toBe('MANIFEST_INVALID');
   });
 
-  it('is not what any other message that was signed could pass for', () => {
+  it('cannot be confused with any other signed message', () => {
     const manifest = encodeManifest(sample);
     const bare = new Uint8Array(sign('sha256', manifest, { key, dsaEncoding: 'ieee-p1363' }));
     const { signed } = sealedGeneration({ generation: sample, manifest, signature: bare, signer });
@@ -280,7 +280,7 @@ describe('the content digest', () => {
   const digest = (change: Partial<Entry>): string => hex(entryDigest({ ...secret, ...change }));
   const withAttributes = (change: Attributes): string => digest({ attributes: { ...secret.attributes, ...change } });
 
-  it('is another for another identity, class, type, value or portable attribute', () => {
+  it('differs for another identity, class, type, value or portable attribute', () => {
     const all = [
       digest({}),
       digest({ objectId: '12'.repeat(16) }),
@@ -295,7 +295,7 @@ describe('the content digest', () => {
     expect(new Set(all).size).toBe(all.length);
   });
 
-  it('is the same for what no replica can read back, for an empty attribute, and for a key that became sensitive', () => {
+  it('ignores unreadable and empty attributes, and a key that became sensitive', () => {
     expect(withAttributes({ local: false, startDate: '20270101', checkValue: Uint8Array.of(1) })).toBe(digest({}));
     expect(withAttributes({ id: new Uint8Array(), allowedMechanisms: [] })).toBe(digest({}));
     expect(withAttributes({ sensitive: false })).toBe(digest({}));
@@ -303,13 +303,13 @@ describe('the content digest', () => {
     expect(digest({ sizeBits: 0, blobSize: 0 })).toBe(digest({}));
   });
 
-  it('does not let one attribute pass for the end of another', () => {
+  it('does not confuse one attribute with the end of another', () => {
     const joined = withAttributes({ label: Buffer.from('ab'), id: new Uint8Array() });
     expect(withAttributes({ label: Buffer.from('a'), id: Buffer.from('b') })).not.toBe(joined);
   });
 });
 
-it('names every blob that a restore needs once, and what opens the deleted', () => {
+it('names every blob that a restore needs once, including those of deleted objects', () => {
   fc.assert(
     fc.property(generation, (given) => {
       const digests = blobDigests({ ...given, dataKeys: [...given.dataKeys, ...given.dataKeys] });
@@ -322,7 +322,7 @@ it('names every blob that a restore needs once, and what opens the deleted', () 
   );
 });
 
-it('takes no signature for one that is malformed, of another key, or of a key that is none', () => {
+it('accepts no malformed signature, and none of another or an invalid key', () => {
   const message = Buffer.from('message');
   const signature = sign('sha256', message, { key, dsaEncoding: 'ieee-p1363' });
   expect(isSignedBy(signer, message, signature)).toBe(true);

@@ -29,7 +29,7 @@ it('names its receiving key, and no other', () => {
   expect([hasReceivingKey(signingHalf), receivesFor(signingHalf, one)]).toEqual([false, false]);
 });
 
-it('names its officer key, and no other, beside the receiving key', () => {
+it('names its officer key, and no other, besides the receiving key', () => {
   const identity = identityOf(signingHalf, { receiving: one, officer: other });
   expect([hasOfficerKey(identity), isOfficerKeyOf(identity, other), isOfficerKeyOf(identity, one)]).toEqual([
     true,
@@ -47,7 +47,7 @@ it('names its officer key, and no other, beside the receiving key', () => {
   expect(isOfficerKeyOf(identityOf(signingHalf, { receiving: one }), one)).toBe(false);
 });
 
-it('is signed for by its signing key', () => {
+it('verifies signatures of its signing key', () => {
   const message = Buffer.from('a message');
   const signature = sign('sha256', message, { key: privateKey, dsaEncoding: 'ieee-p1363' });
   const identity = identityOf(signingHalf, { receiving: one });

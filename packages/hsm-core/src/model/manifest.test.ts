@@ -33,7 +33,7 @@ const plain = ({ entries, tombstones, ...rest }: Generation): Generation => ({
 });
 
 describe('a manifest', () => {
-  it('is written byte for byte as the schema says, also when its entries lie in another manifest', () => {
+  it('is written as the schema says, even from entries of another manifest', () => {
     fc.assert(
       fc.property(GENERATION, (given) => {
         const expected = hex(writtenBySchema(given));
@@ -89,7 +89,7 @@ describe('an entry that lies in its manifest', () => {
     ),
   );
 
-  it('copies into a plain one, which is encoded and digested anew', () => {
+  it('copies into a plain one, which is encoded and digested again', () => {
     for (const entry of generation.entries) {
       const copy = { ...entry, attributes: { ...entry.attributes, label: Uint8Array.of(1, 2, 3) } };
       expect([EncodedEntry.encodingOf(entry) === undefined, EncodedEntry.encodingOf(copy)]).toEqual([false, undefined]);
@@ -108,9 +108,9 @@ describe('an entry that lies in its manifest', () => {
   });
 });
 
-// --- bytes that are no manifest, or not its only one ---
+// --- bytes other than the one encoding of a manifest ---
 
-/** A field as it stands on the wire: number and type, and its value: a varint, bytes, or the fields of a message. */
+/** A field on the wire: its number, its type, and its value as a varint, bytes, or the fields of a message. */
 interface Field {
   readonly tag: Uint8Array;
   readonly value: Uint8Array | Field[];
@@ -207,7 +207,7 @@ const CHANGES: Record<string, (list: Field[], at: number, chance: number) => voi
   },
 };
 
-/** What the schema's own code takes, less what no manifest of ours can say: a number that a double does not hold. */
+/** The messages that the schema's own code accepts, without numbers that a double does not hold. */
 function isAcceptedBySchema(bytes: Uint8Array): boolean {
   const generation = readBySchema(bytes);
   if (generation === undefined) return false;
@@ -220,7 +220,7 @@ function isAcceptedBySchema(bytes: Uint8Array): boolean {
   return numbers.every(Number.isSafeInteger);
 }
 
-describe('what is no manifest, or not its one encoding, is refused where the schema refuses it, and only there:', () => {
+describe('bytes other than the one encoding are refused exactly as by the schema:', () => {
   const verdicts = { accepted: 0, refused: 0 };
   const judge = (bytes: Uint8Array): void => {
     const generation = accepted(bytes);
@@ -229,7 +229,7 @@ describe('what is no manifest, or not its one encoding, is refused where the sch
     verdicts[generation === undefined ? 'refused' : 'accepted'] += 1;
   };
 
-  it('its unchanged form is taken apart and put together as it was', () => {
+  it('its unchanged form is read and written without a difference', () => {
     fc.assert(
       fc.property(GENERATION, (given) => {
         const bytes = encodeManifest(given);
@@ -271,7 +271,7 @@ describe('what is no manifest, or not its one encoding, is refused where the sch
     );
   });
 
-  it('it is anything at all', () => {
+  it('it is arbitrary', () => {
     const prng = seededPrng('noise');
     for (let length = 0; length < 300; length += 1) judge(prng.bytes(length));
   });

@@ -14,16 +14,16 @@ describe.each(CURVES)('$openssl', (curve) => {
     expect(new Uint8Array(pointOf(curve, spki))).toEqual(point);
   });
 
-  it('is known by its parameters', () => {
+  it('is identified by its parameters', () => {
     expect(curveOf(Buffer.from(curve.params, 'hex'))).toBe(curve);
   });
 
-  it('takes a point bare and as an OCTET STRING', () => {
+  it('accepts a point bare and as an OCTET STRING', () => {
     expect(barePoint(curve, point)).toEqual(point);
     expect(barePoint(curve, Uint8Array.of(0x04, ...length, ...point))).toEqual(point);
   });
 
-  it('takes no point that is short, long or of no form', () => {
+  it('accepts no point that is short, long or malformed', () => {
     expect(barePoint(curve, point.subarray(1))).toBeUndefined();
     expect(barePoint(curve, Uint8Array.of(0, 0, 0, 0, ...point))).toBeUndefined();
     expect(barePoint(curve, Uint8Array.of(5, ...point.subarray(1)))).toBeUndefined();
@@ -44,7 +44,7 @@ it.each([1024, 2048])('gives the same public half as OpenSSL for RSA of %i bits'
   );
 });
 
-it('keeps a modulus whose first bit is clear as short as it is', () => {
+it('adds no byte to a modulus whose first bit is clear', () => {
   const half = Buffer.from(rsaPublicHalf(Buffer.from(`3f${'11'.repeat(127)}`, 'hex'), Uint8Array.of(1, 0, 1)));
   const key = createPublicKey({ key: half, format: 'der', type: 'spki' });
   expect(key.export({ format: 'der', type: 'spki' })).toEqual(half);

@@ -19,7 +19,7 @@ interface Scene {
   readonly b: SimulatedMember;
   readonly target: SealedGeneration;
   readonly previous: SealedGeneration | undefined;
-  /** What the replica holds that is none of ours. */
+  /** Objects of the replica that are not ours. */
   readonly own: string[];
 }
 
@@ -82,7 +82,7 @@ async function crashAndRepeat(scene: Scene, step: number, dies: 'agent' | 'worke
   return wasCut;
 }
 
-describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step ends, when it is repeated,', (dies) => {
+describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step ends, after a repetition,', (dies) => {
   /** Runs the scene with a crash at each step in turn, until there is no further step. */
   async function matrix(make: () => Promise<Scene>, check: (scene: Scene) => void | Promise<void>): Promise<number> {
     for (let step = 0; ; step += 1) {
@@ -93,7 +93,7 @@ describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step 
     }
   }
 
-  it('with exactly what a first restore without a crash gives', async () => {
+  it('with exactly the result of a restore without a crash', async () => {
     const whole = await firstRestore();
     await whole.group.apply(whole.b, whole.target);
     const steps = await matrix(firstRestore, ({ b }) => {
@@ -103,7 +103,7 @@ describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step 
     expect(steps).toBeGreaterThan(10);
   });
 
-  it('with every object of a later one proved, and nothing lost that was there', async () => {
+  it('with every object of a later generation proved, and nothing lost', async () => {
     const steps = await matrix(laterRestore, ({ b, own }) => {
       expect(b.hsm.contents()).toEqual(expect.arrayContaining(own));
       for (const label of ['own', 'after', 'new', 'deleted', 'pair']) expect(b.hsm.labelled(label)).not.toEqual([]);
@@ -112,7 +112,7 @@ describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step 
     expect(steps).toBeGreaterThan(6);
   });
 
-  it('with a later one in place, where a token keeps one key per CKA_ID', async () => {
+  it('with a later generation in place on a token with one key per CKA_ID', async () => {
     const make = () => laterRestore({ keepsOnePerId: true });
     const steps = await matrix(make, ({ b, own }) => {
       expect(b.hsm.contents()).toEqual(expect.arrayContaining(own));
@@ -125,7 +125,7 @@ describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step 
 });
 
 describe('a key that does not work', () => {
-  /** What an apply that was cut short had begun: the first secret of the generation. */
+  /** An interrupted apply had begun this: the first secret of the generation. */
   async function cutShort() {
     const scene = await firstRestore();
     const entry = scene.target.generation.entries.find(({ objectClass }) => objectClass === 'secret-key')!;
@@ -136,13 +136,13 @@ describe('a key that does not work', () => {
     return { ...scene, journal, half };
   }
 
-  it('is left alone when no apply of ours was cut short', async () => {
+  it('stays if no apply of ours was interrupted', async () => {
     const { group, b, target, half } = await cutShort();
     expect(await group.apply(b, target)).toMatchObject({ unaccounted: 2 });
     expect(b.hsm.objects).toContain(half);
   });
 
-  it('is destroyed when one was, also where reading back is what looks first, and nothing else is', async () => {
+  it('is the only object destroyed after an interrupted apply, even by a read-back', async () => {
     for (const first of ['apply', 'verify'] as const) {
       const { group, b, target, half, journal } = await cutShort();
       await group[first](b, target, { journal });
@@ -152,7 +152,7 @@ describe('a key that does not work', () => {
     }
   });
 
-  it('is destroyed also when its names had not been written yet', async () => {
+  it('is destroyed even if its names had not been written yet', async () => {
     const { group, b, target, half, journal } = await cutShort();
     half.attributes = { ...half.attributes, label: new Uint8Array(), id: new Uint8Array() };
     await group.apply(b, target, { journal });
@@ -184,7 +184,7 @@ describe('a key that does not work', () => {
     expect(looks).toBe(answers.length);
   });
 
-  it('is left alone when one was, but it changes between two looks', async () => {
+  it('stays after an interrupted apply if it changes between two looks', async () => {
     const { group, b, target, half, journal } = await cutShort();
     b.hsm.onInventory = (pass) => {
       if (pass === 2) half.attributes = { ...half.attributes, decrypt: false };
@@ -193,7 +193,7 @@ describe('a key that does not work', () => {
     expect(b.hsm.objects).toContain(half);
   });
 
-  it('is left alone when the tenure is over', async () => {
+  it('stays if the tenure is over', async () => {
     const { group, b, target, half, journal } = await cutShort();
     const checkFence = (): void => {
       throw new AntipodeError('EPOCH_STALE', 'the tenure is over');
@@ -203,8 +203,8 @@ describe('a key that does not work', () => {
   });
 });
 
-describe('a generation that was applied in part, and then another', () => {
-  it('leaves one object for each: what was replaced is found by the journal', async () => {
+describe('a partly applied generation, followed by another', () => {
+  it('leaves one object for each: the journal finds the replaced ones', async () => {
     const { group, members } = await SimulatedGroup.make('a', 'b');
     const [a, b] = members as [SimulatedMember, SimulatedMember];
     const secret = a.hsm.addSecret('first');
@@ -258,14 +258,14 @@ describe('a generation that was applied in part, and then another', () => {
     },
   );
 
-  it.each([1, 2])('replaces what was made for the one before, sealed under domain key version %i', async (version) => {
+  it.each([1, 2])('replaces the objects of the previous one, under domain key version %i', async (version) => {
     const { group, b, target, journal, contents } = await overtaken({ domainKeyVersion: version });
     expect(b.hsm.labelled('first')).toHaveLength(1);
     expect(await group.apply(b, target, { journal })).toMatchObject({ unaccounted: 0 });
     expect(b.hsm.contents()).toEqual(contents);
   });
 
-  it.each([1, 2])('leaves a copy under another name alone, sealed under domain key version %i', async (version) => {
+  it.each([1, 2])('leaves a copy under another name alone, under domain key version %i', async (version) => {
     const { group, b, target, journal } = await overtaken({ domainKeyVersion: version });
     const ours = b.hsm.labelled('first')[0]!;
     const copy = { ...ours, attributes: { ...ours.attributes, label: Buffer.from('of an application') } };

@@ -32,7 +32,7 @@ function withEntry(sealed: SealedGeneration, label: string, change: (entry: Entr
 }
 
 describe('an apply', () => {
-  it('makes anew what somebody deleted or changed in the replica since the one before', async () => {
+  it('restores objects that somebody deleted or changed in the replica', async () => {
     fill();
     const first = await group.captured(a);
     const memory = new ReplicaMemory();
@@ -45,14 +45,14 @@ describe('an apply', () => {
     const second = await group.captured(a);
     const result = await group.apply(b, second, { memory, previous: [first] });
     expect(result.applied).toHaveLength(3);
-    // What was changed is not ours any more, and stays beside.
+    // A changed object is not ours any more, and stays.
     expect(result.unaccounted).toBe(2);
     const { contentDigest, proof } = await group.verify(b, second, { memory });
     expect([contentDigest, proof.failed]).toEqual([second.contentDigest, 0]);
     expect(b.hsm.labelled('secret')).toHaveLength(1);
   });
 
-  it('makes the replica hold what the source holds, and reading it back proves all of it', async () => {
+  it("brings the source's objects to the replica, and a read-back proves them", async () => {
     fill();
     const target = await group.captured(a);
     const result = await group.apply(b, target);
@@ -65,7 +65,7 @@ describe('an apply', () => {
     expect(b.provider.sessionObjectCount).toBe(0);
   });
 
-  it('changes nothing when it is repeated, in the same process or another', async () => {
+  it('changes nothing when it is repeated, in any process', async () => {
     fill();
     const target = await group.captured(a);
     const memory = new ReplicaMemory();
@@ -78,7 +78,7 @@ describe('an apply', () => {
     expect(b.hsm.objects).toEqual(objects);
   });
 
-  it('asks for no blob of what is there already', async () => {
+  it('asks for no blob of an object that is already there', async () => {
     fill();
     const target = await group.captured(a);
     await group.apply(b, target);
@@ -86,7 +86,7 @@ describe('an apply', () => {
     expect((await group.apply(b, target, { blobOf })).applied).toEqual([]);
   });
 
-  it('touches only what is new or changed, and replaces a changed object by another one', async () => {
+  it('touches only new and changed objects, and replaces the changed ones', async () => {
     fill();
     const memory = new ReplicaMemory();
     const first = await group.captured(a);
@@ -101,7 +101,7 @@ describe('an apply', () => {
     expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
   });
 
-  it('leaves alone what no generation accounts for, and counts it', async () => {
+  it('leaves unaccounted objects alone, and counts them', async () => {
     b.hsm.addSecret('own');
     a.hsm.addSecret('secret');
     const target = await group.captured(a);
@@ -109,7 +109,7 @@ describe('an apply', () => {
     expect(b.hsm.labelled('own')).toHaveLength(1);
   });
 
-  it('leaves alone what the source deleted, and does not count it', async () => {
+  it('leaves deleted objects alone, and does not count them', async () => {
     const secret = a.hsm.addSecret('secret');
     a.hsm.addSecret('kept');
     const first = await group.captured(a);
@@ -125,7 +125,7 @@ describe('an apply', () => {
     expect(b.hsm.labelled('secret')).toHaveLength(1);
   });
 
-  it('does not count it either when the domain key has changed since, once and again', async () => {
+  it('does not count deleted objects after changes of the domain key either', async () => {
     const deleted = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
     a.hsm.addSecret('kept');
     await group.apply(b, await group.captured(a));
@@ -138,7 +138,7 @@ describe('an apply', () => {
     }
   });
 
-  it('leaves alone what a generation does not name any more and nobody deleted, and counts it as divergent', async () => {
+  it('leaves undeleted objects that no generation names alone, as divergent', async () => {
     a.hsm.addSecret('secret');
     const first = await group.captured(a);
     await group.apply(b, first);
@@ -153,14 +153,14 @@ describe('an apply', () => {
       expect(await group.apply(b, target, { memory, previous: [first] })).toMatchObject({ divergent: 1 });
   });
 
-  it('recognises a key that is there already instead of making it twice', async () => {
+  it('recognises a key that is already there, and does not make it twice', async () => {
     const secret = a.hsm.addSecret('secret');
     b.hsm.objects.push({ ...secret });
     expect((await group.apply(b, await group.captured(a))).applied).toEqual([]);
     expect(b.hsm.labelled('secret')).toHaveLength(1);
   });
 
-  it('never makes a readable key readable again, and says that it narrowed it', async () => {
+  it('never makes a readable key readable again, and reports that it narrowed it', async () => {
     a.hsm.addSecret('readable', { sensitive: false });
     const target = await group.captured(a);
     expect(await group.apply(b, target)).toMatchObject({ narrowed: 1 });
@@ -189,7 +189,7 @@ describe('an apply changes nothing', () => {
     expect(b.hsm.contents()).toEqual(before);
   });
 
-  it('when a blob has one bit changed, whichever it is', async () => {
+  it('when any one bit of a blob was changed', async () => {
     for (const changed of group.blobs.keys()) {
       const blobOf = (digest: string): Uint8Array => {
         const blob = Uint8Array.from(group.blobs.get(digest)!);
@@ -204,7 +204,7 @@ describe('an apply changes nothing', () => {
     expect(b.hsm.contents()).toEqual(before);
   });
 
-  it('when the member holds another key under that version', async () => {
+  it('when the member has another key under that version', async () => {
     const generation = { ...target.generation, domainKeyCheckTag: new Uint8Array(32) };
     expect((await rejection(group.apply(b, { ...target, generation }))).code).toBe('DOMAIN_KEY_MISSING');
     const older = { ...target, generation: { ...target.generation, domainKeyVersion: 7 } };
@@ -221,7 +221,7 @@ describe('an apply changes nothing', () => {
     expect([b.hsm.contents(), journal.openIntents()]).toEqual([before, []]);
   });
 
-  it('when the partition is full before the end, and goes on when there is room', async () => {
+  it('when the partition is full, and goes on when there is room', async () => {
     b.hsm.objectsMax = b.hsm.objects.length + 3;
     const error = await rejection(group.apply(b, target));
     expect(error).toMatchObject({ code: 'HSM_FULL', details: { returnValue: 'CKR_DEVICE_MEMORY' } });
@@ -231,7 +231,7 @@ describe('an apply changes nothing', () => {
     expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
   });
 
-  it('of an object that the token does not open, and restores all others', async () => {
+  it('of an object that the token cannot open, and restores all others', async () => {
     const swapped = withEntry(target, 'secret', (entry) => ({
       ...entry,
       blobSha256: target.generation.entries.find(({ objectClass }) => objectClass === 'data')!.blobSha256!,
@@ -258,7 +258,7 @@ describe('an apply changes nothing', () => {
 });
 
 describe('an apply that fails', () => {
-  it('leaves what works for the next try, and nothing that does not', async () => {
+  it('leaves working objects for the next try, and nothing else', async () => {
     fill();
     const target = await group.captured(a);
     b.hsm.distort = (value) => Uint8Array.from(value, (byte, at) => (at === value.length - 1 ? byte ^ 1 : byte));
@@ -273,7 +273,7 @@ describe('an apply that fails', () => {
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
   });
 
-  it('keeps all that is made beside one that is refused, and knows what was made when the HSM is away', async () => {
+  it('keeps objects beside a refused one, and knows what it made when the HSM is away', async () => {
     for (const _ of Array(3)) a.hsm.addEcPair('pair');
     const target = await group.captured(a);
     const before = b.hsm.contents();
@@ -316,7 +316,7 @@ describe('an apply that fails', () => {
       };
     });
 
-    it('leaves nothing of what was not proved, and the next try makes it all', async () => {
+    it('leaves no unproved object, and the next try restores all of them', async () => {
       let restored = 0;
       b.hsm.distort = (value) => (restored++ === 0 ? new Uint8Array(value.length) : value);
       const before = b.hsm.contents().length;
@@ -329,7 +329,7 @@ describe('an apply that fails', () => {
       expect(b.hsm.contents()).toEqual(a.hsm.contents());
     });
 
-    it('keeps what is proved only when the next batch has failed already', async () => {
+    it('keeps objects that are proved only after the next batch has failed', async () => {
       const before = b.hsm.contents().length;
       b.hsm.objectsMax = b.hsm.objects.length + ONE_BATCH + 10;
       const { prove } = b.provider;
@@ -348,7 +348,7 @@ describe('an apply that fails', () => {
       expect(b.hsm.contents().length - before).toBe(ONE_BATCH);
     });
 
-    it('proves what was made when the tenure ends before the next batch, and makes no more', async () => {
+    it('proves what it made when the tenure ends, and makes no more', async () => {
       const before = b.hsm.contents().length;
       let checks = 0;
       const checkFence = (): void => {
@@ -375,7 +375,7 @@ describe('an apply that fails', () => {
     expect(b.hsm.labelled('secret')).toHaveLength(1);
   });
 
-  it('keeps the generation before whole: nothing is replaced until everything is proved', async () => {
+  it('replaces nothing until everything is proved', async () => {
     const secret = a.hsm.addSecret('before');
     const first = await group.captured(a);
     await group.apply(b, first);
@@ -390,7 +390,7 @@ describe('an apply that fails', () => {
 });
 
 describe('an object of equal value that another made', () => {
-  it('is left alone and counted: the one that is wanted is made beside it', async () => {
+  it('stays and is counted: the wanted one is made beside it', async () => {
     const secret = a.hsm.addSecret('card key');
     const target = await group.captured(a);
     const foreign = { ...secret, attributes: { ...secret.attributes, label: Buffer.from('of an application') } };
@@ -404,7 +404,7 @@ describe('an object of equal value that another made', () => {
     expect([b.hsm.objects.includes(foreign), b.hsm.labelled('card key').length]).toEqual([true, 0]);
   });
 
-  it('is left alone also where it is the same in everything', async () => {
+  it('stays even if it is equal in everything', async () => {
     const secret = a.hsm.addSecret('card key');
     const first = await group.captured(a);
     const journal = new MemoryJournal();
@@ -427,7 +427,7 @@ describe('an object of equal value that another made', () => {
     expect([b.hsm.labelled('card key').length, b.hsm.labelled('renamed').length]).toEqual([1, 1]);
   });
 
-  it('is left alone also where an apply was cut short before, and the one after it too', async () => {
+  it('stays even after an interrupted apply, and after the next one', async () => {
     const secret = a.hsm.addSecret('card key');
     const first = await group.captured(a);
     let crashesAt = 'commit';
@@ -449,7 +449,7 @@ describe('an object of equal value that another made', () => {
     expect([b.hsm.labelled('card key').length, b.hsm.labelled('renamed').length]).toEqual([1, 1]);
   });
 
-  it('is left alone also where ours is gone', async () => {
+  it('stays even if ours is gone', async () => {
     const secret = a.hsm.addSecret('card key');
     const first = await group.captured(a);
     await group.apply(b, first);
@@ -463,8 +463,8 @@ describe('an object of equal value that another made', () => {
   });
 });
 
-describe('what reading back has to use', () => {
-  it('is everything that is not the same in the generation that was proved last', async () => {
+describe('the objects that a read-back has to use', () => {
+  it('are all that differ from the generation that was last proved', async () => {
     fill();
     const first = await group.captured(a);
     const memory = new ReplicaMemory();
@@ -482,7 +482,7 @@ describe('what reading back has to use', () => {
     expect(await group.apply(b, next, options)).toMatchObject({ applied: [], unproven: [renamed.objectId] });
   });
 
-  it('includes what an apply that was cut short had begun', async () => {
+  it('include those that an interrupted apply had begun', async () => {
     a.hsm.addSecret('secret');
     const target = await group.captured(a);
     const journal = new MemoryJournal();
@@ -501,7 +501,7 @@ describe('what reading back has to use', () => {
 });
 
 describe('a new domain key version', () => {
-  it('makes no object anew: the partition is read again under it', async () => {
+  it('makes no object again: the partition is read again under it', async () => {
     fill();
     a.hsm.addSecret('for ever', { destroyable: false });
     const memory = new ReplicaMemory();
@@ -519,8 +519,8 @@ describe('a new domain key version', () => {
   });
 });
 
-describe('an object that may not be destroyed', () => {
-  it('is replaced once, left and counted', async () => {
+describe('an object that must not be destroyed', () => {
+  it('is replaced once, stays and is counted', async () => {
     const secret = a.hsm.addSecret('before', { destroyable: false });
     const first = await group.captured(a);
     await group.apply(b, first);
@@ -558,7 +558,7 @@ describe('reading back', () => {
       expect((await group.verify(b, target, { memory: known })).contentDigest).not.toBe(target.contentDigest);
   });
 
-  it('names the objects that are gone or do not work', async () => {
+  it('reports the objects that are gone or do not work', async () => {
     const [gone, broken] = [b.hsm.labelled('hmac')[0]!, b.hsm.labelled('secret')[0]!];
     const memory = new ReplicaMemory();
     await group.verify(b, target, { memory });
@@ -572,7 +572,7 @@ describe('reading back', () => {
     expect([...proof.failedObjectIds].sort()).toEqual(ids.sort());
   });
 
-  it('uses only what is asked for, but its digest covers everything', async () => {
+  it('uses only the requested objects, but its digest covers all of them', async () => {
     const memory = new ReplicaMemory();
     await group.verify(b, target, { memory });
     const [asked] = target.generation.entries;
@@ -580,7 +580,7 @@ describe('reading back', () => {
     expect([proof.proved, contentDigest]).toEqual([1, target.contentDigest]);
   });
 
-  it('reads what was made just now, also when it is not asked for', async () => {
+  it('reads objects that were just made, even without a request', async () => {
     a.hsm.addSecret('new');
     const memory = new ReplicaMemory();
     await group.verify(b, target, { memory });
@@ -590,7 +590,7 @@ describe('reading back', () => {
     expect([proof.proved, contentDigest]).toEqual([1, next.contentDigest]);
   });
 
-  it('uses once what an apply has made and used: not again for it, but each time it is asked for everything', async () => {
+  it('uses no restored object twice, except on request for everything', async () => {
     a.hsm.addSecret('derives', { derive: true });
     const next = await group.captured(a);
     const memory = new ReplicaMemory();
@@ -639,7 +639,7 @@ describe('reading back', () => {
     expect(used).toBe(1);
   });
 
-  it('still reads what it does not use again, and finds out that it has changed since', async () => {
+  it('reads objects that it does not use again, and finds their changes', async () => {
     const secret = a.hsm.addSecret('new');
     const next = await group.captured(a);
     for (const change of [
@@ -657,7 +657,7 @@ describe('reading back', () => {
     expect(secret.attributes.decrypt).toBe(true);
   });
 
-  it('counts the uses that nothing could exercise', async () => {
+  it('counts the uses that no mechanism could exercise', async () => {
     a.hsm.addSecret('derives', { derive: true });
     const next = await group.captured(a);
     await group.apply(b, next);
@@ -666,7 +666,7 @@ describe('reading back', () => {
 });
 
 describe('a promoted standby', () => {
-  it('captures as truthfully as the first source did: what it cannot read back is carried forward', async () => {
+  it('carries forward what it cannot read back', async () => {
     fill();
     const first = await group.captured(a);
     await group.apply(b, first);
@@ -680,7 +680,7 @@ describe('a promoted standby', () => {
       expect(entries.find(({ objectId }) => objectId === entry.objectId)).toEqual(entry);
   });
 
-  it('carries forward also what stands in an entry that changes', async () => {
+  it('carries forward from an entry that changes', async () => {
     a.hsm.addSecret('hmac', { keyType: 'generic-secret', sensitive: false, sign: true });
     const first = await group.captured(a);
     await group.apply(b, first);
@@ -707,7 +707,7 @@ describe('a promoted standby', () => {
     expect(b.hsm.labelled('secret')).toHaveLength(1);
   });
 
-  it('keeps it out also when the domain key has changed since, once and again', async () => {
+  it('keeps it out after changes of the domain key too', async () => {
     const deleted = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
     a.hsm.addSecret('kept');
     await group.apply(b, await group.captured(a));

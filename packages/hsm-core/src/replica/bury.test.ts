@@ -35,8 +35,8 @@ const labels = (member: SimulatedMember): string[] =>
     .filter((label) => !label.startsWith('antipode '))
     .sort();
 
-describe('what is deleted at the source', () => {
-  it('leaves the token of a standby, whatever its class, and only that', async () => {
+describe('an object that is deleted at the source', () => {
+  it('leaves the token of a standby, whatever its class', async () => {
     const secret = a.hsm.addSecret('secret');
     const pair = a.hsm.addEcPair('pair');
     const certificate = a.hsm.addCertificate('certificate');
@@ -51,7 +51,7 @@ describe('what is deleted at the source', () => {
     expect((await group.bury(b, before!, { memory })).buried).toEqual([]);
   });
 
-  it('leaves the token also when the domain key has changed since it was captured', async () => {
+  it('leaves the token even after a change of the domain key', async () => {
     const deleted = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
     a.hsm.addSecret('kept');
     await replicate();
@@ -65,11 +65,11 @@ describe('what is deleted at the source', () => {
     const { target, buried } = await replicate();
     expect(buried).toHaveLength(2);
     expect(labels(b)).toEqual(['kept', 'more']);
-    // What opens it is known for as long as it is kept.
+    // The key that opens it is known for as long as it is kept.
     expect(target.generation.tombstones.map(({ domainKeyVersion }) => domainKeyVersion)).toEqual([1, 1]);
   });
 
-  it('stays when somebody has changed it at the standby, and is counted', async () => {
+  it('stays and is counted if somebody changed it at the standby', async () => {
     const secret = a.hsm.addSecret('secret');
     a.hsm.addSecret('kept');
     await replicate();
@@ -80,7 +80,7 @@ describe('what is deleted at the source', () => {
     expect(labels(b)).toEqual(['kept', 'secret']);
   });
 
-  it('stays where its token must not destroy it, and is counted', async () => {
+  it('stays and is counted if its token must not destroy it', async () => {
     const secret = a.hsm.addSecret('secret', { destroyable: false });
     a.hsm.addSecret('kept');
     await replicate();
@@ -93,7 +93,7 @@ describe('what is deleted at the source', () => {
     expect(hidden!.attributes).toMatchObject({ encrypt: false, decrypt: false });
   });
 
-  it('is sealed first where the store has lost its blob, and stays where that cannot be done', async () => {
+  it('is sealed first if the store lost its blob, and stays if that is impossible', async () => {
     const deleted = [a.hsm.addSecret('secret'), a.hsm.addData('data', Buffer.from('value'))];
     a.hsm.addSecret('kept');
     await replicate();
@@ -113,7 +113,7 @@ describe('what is deleted at the source', () => {
     expect(left.map((id) => classOf(id).objectClass)).toEqual(['data']);
   });
 
-  it('is not taken for another object that got its handle meanwhile', async () => {
+  it('is not confused with another object that has its handle now', async () => {
     const secret = a.hsm.addSecret('secret');
     a.hsm.addSecret('kept');
     await replicate();
@@ -130,7 +130,7 @@ describe('what is deleted at the source', () => {
 });
 
 describe('an object that is replaced', () => {
-  it('is not destroyed under a handle that means another object by now', async () => {
+  it('is not destroyed under a handle that now means another object', async () => {
     const secret = a.hsm.addSecret('secret');
     await replicate();
     const replica = b.hsm.labelled('secret')[0]!;

@@ -29,8 +29,8 @@ function onChange(count: number, change: () => void): (step: string) => void {
   };
 }
 
-describe('a token that is busy', () => {
-  it('fails whichever call of a capture it is, and the next capture has all of it', async () => {
+describe('a busy token', () => {
+  it('fails a capture at any call, and the next capture is complete', async () => {
     const calls = 12;
     const codes = new Set<string>();
     for (let call = 0; call < calls; call += 1) {
@@ -60,7 +60,7 @@ describe('a token that is busy', () => {
     expect([...codes].sort()).toEqual(['HSM_UNAVAILABLE', 'captured']);
   });
 
-  it('fails an apply in the middle, and the next one ends where it would have', async () => {
+  it('fails an apply halfway, and the next apply ends as the first would have', async () => {
     const target = await group.captured(a);
     await b.reopen(
       onChange(2, () => {
@@ -76,7 +76,7 @@ describe('a token that is busy', () => {
 });
 
 describe('a slot that vanishes', () => {
-  it('in the middle of an apply voids the session for good; when it is back, a new one ends the apply', async () => {
+  it('during an apply voids the session; a new session ends the apply', async () => {
     const target = await group.captured(a);
     await b.reopen(
       onChange(2, () => {
@@ -95,7 +95,7 @@ describe('a slot that vanishes', () => {
     expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
   });
 
-  it('and comes back between two calls leaves a session that is void all the same', async () => {
+  it('and comes back between two calls leaves a void session', async () => {
     b.hsm.faults.isAbsent = true;
     expect((await rejection(b.provider.inventory())).details['returnValue']).toBe('CKR_DEVICE_REMOVED');
     b.hsm.faults.isAbsent = false;
@@ -135,7 +135,7 @@ it('a drill on a slow token reports the time that it took, and not less (I13)', 
   const { restoreMs, proveMs, cleanMs, isEqual, isClean } = await drill;
   expect([isEqual, isClean]).toEqual([true, true]);
   for (const phase of [restoreMs, proveMs, cleanMs]) expect(phase).toBeGreaterThanOrEqual(100);
-  // The look before the restore is no part of it.
+  // The look before the restore does not count.
   expect(restoreMs + proveMs + cleanMs).toBe(lastMs - startedMs);
 });
 
@@ -154,7 +154,7 @@ describe('a token that keeps one key per CKA_ID', () => {
     object!.attributes = { ...object!.attributes, label: Buffer.from(to) };
   };
 
-  it('has a changed key changed in place, and keeps it', async () => {
+  it('changes a changed key in place, and keeps it', async () => {
     const kept = [...b.hsm.objects];
     relabel('one', 'renamed');
     const target = await group.captured(a);
@@ -164,7 +164,7 @@ describe('a token that keeps one key per CKA_ID', () => {
     expect((await group.verify(b, target)).contentDigest).toBe(target.contentDigest);
   });
 
-  it('keeps what has changed in place when a later object of the batch fails: there is no other', async () => {
+  it('keeps a key that was changed in place if a later object of the batch fails', async () => {
     relabel('one', 'renamed');
     const foreign = b.hsm.addSecret('taken');
     const { value } = foreign;

@@ -23,7 +23,7 @@ beforeEach(async () => {
 
 const run = (given = target) => rehearse({ ...scratch, target: given, blobOf: (digest) => group.blobs.get(digest)! });
 
-it('proves every object, finds the content equal, and leaves the partition empty, its own keys apart', async () => {
+it('proves every object, finds equal content, and empties the partition', async () => {
   const own = [...scratch.hsm.objects];
   const rehearsal = await run();
   expect(rehearsal).toMatchObject({ proof: { proved: 5, failed: 0 }, isEqual: true, isClean: true });
@@ -41,7 +41,7 @@ it('throws SCRATCH_REFUSED when the partition is not empty, and touches nothing'
   expect(scratch.hsm.contents()).toHaveLength(1);
 });
 
-it('empties the partition also when the restore fails', async () => {
+it('empties the partition even if the restore fails', async () => {
   scratch.hsm.distort = (value) => value.map((byte) => byte ^ 1);
   expect((await rejection(run())).code).toBe('OBJECT_UNPROVEN');
   expect(scratch.hsm.contents()).toEqual([]);
@@ -51,7 +51,7 @@ it('empties the partition also when the restore fails', async () => {
   expect(scratch.hsm.contents()).toEqual([]);
 });
 
-it('empties the partition also when what it restored cannot be read', async () => {
+it('empties the partition even if the restored objects cannot be read', async () => {
   scratch.provider.read = async () => {
     throw new AntipodeError('HSM_UNAVAILABLE', 'busy');
   };
@@ -59,7 +59,7 @@ it('empties the partition also when what it restored cannot be read', async () =
   expect(scratch.hsm.contents()).toEqual([]);
 });
 
-it('says that it is not clean when an object stays', async () => {
+it('reports that it is not clean when an object stays', async () => {
   const destroy = scratch.provider.destroy.bind(scratch.provider);
   scratch.provider.destroy = (handles) => destroy(handles.slice(1));
   expect(await run()).toMatchObject({ isEqual: true, isClean: false });
@@ -68,7 +68,7 @@ it('says that it is not clean when an object stays', async () => {
   expect(scratch.hsm.contents()).toEqual([]);
 });
 
-it('says that the content differs when what it restored changes before it is read', async () => {
+it('reports different content when a restored object changes before it is read', async () => {
   const prove = scratch.provider.prove.bind(scratch.provider);
   scratch.provider.prove = async (...given) => {
     scratch.hsm.labelled('secret')[0]!.attributes.decrypt = false;
@@ -77,7 +77,7 @@ it('says that the content differs when what it restored changes before it is rea
   expect(await run()).toMatchObject({ proof: { failed: 0 }, isEqual: false, isClean: true });
 });
 
-it('is stopped by nothing that anybody can make without a PIN, and leaves it as it was', async () => {
+it('ignores objects that anybody can make without a PIN, and leaves them', async () => {
   // One under the names of a restored object, and one that is the same in everything as its public half.
   scratch.hsm.addCertificate('secret');
   scratch.hsm.addCertificate('elsewhere');
@@ -89,7 +89,7 @@ it('is stopped by nothing that anybody can make without a PIN, and leaves it as 
   expect(scratch.hsm.contents()).toEqual(before);
 });
 
-it('is clean although somebody makes public objects all the time', async () => {
+it('is clean even if somebody makes public objects all the time', async () => {
   const destroy = scratch.provider.destroy.bind(scratch.provider);
   scratch.provider.destroy = (...given) => {
     scratch.hsm.addCertificate('meanwhile');

@@ -40,7 +40,7 @@ it('proves every object of a sound replica, and changes nothing in it', async ()
   expect(b.hsm.contents()).toEqual(before);
 });
 
-describe('a value that rotted under its handle', () => {
+describe('a damaged value under its handle', () => {
   it.each([
     ['secret-key/aes', 'secret-key', 'one'],
     ['private-key/ec', 'private-key', 'pair'],
@@ -55,13 +55,13 @@ describe('a value that rotted under its handle', () => {
     expect(report.missing).toEqual([]);
   });
 
-  it('fails its proof where nothing of it is left', async () => {
+  it('fails its proof if nothing of it is left', async () => {
     delete named('one', 'secret-key').value;
     expect((await look()).proof).toMatchObject({ failed: 1, failedObjectIds: [idOf('secret-key/aes', 'one')] });
   });
 });
 
-it('tells what is gone, and what is there under another handle with another value', async () => {
+it('reports missing objects, and other values under other handles', async () => {
   const one = named('one', 'secret-key');
   b.hsm.remove(one);
   expect(await look()).toMatchObject({ proof: { failed: 0 }, missing: [idOf('secret-key/aes', 'one')] });
@@ -69,19 +69,19 @@ it('tells what is gone, and what is there under another handle with another valu
   expect(await look()).toMatchObject({ proof: { failed: 0 }, missing: [idOf('secret-key/aes', 'one')] });
 });
 
-it('tells whose attributes are others', async () => {
+it('reports objects with other attributes', async () => {
   const pair = named('pair', 'private-key');
   pair.attributes = { ...pair.attributes, label: Buffer.from('renamed') };
   expect(await look()).toMatchObject({ proof: { failed: 0 }, altered: [idOf('private-key/ec', 'pair')], missing: [] });
 });
 
-it('is content with one that is as it should be, whatever stands beside it', async () => {
+it('accepts a correct object, whatever is beside it', async () => {
   const one = named('one', 'secret-key');
   b.hsm.objects.unshift({ ...one, attributes: { ...one.attributes, decrypt: false } });
   expect(await look()).toMatchObject({ proof: { proved: 6, failed: 0 }, missing: [], altered: [] });
 });
 
-it('looks at nothing that the generation does not name', async () => {
+it('ignores objects that the generation does not name', async () => {
   b.hsm.addSecret('of an application');
   expect(await look()).toMatchObject({ proof: { proved: 6, failed: 0 }, missing: [], altered: [] });
 });
@@ -98,7 +98,7 @@ it("does not wrap the partition's own keys, which a token may count as an attack
   expect(asked).not.toEqual([]);
 });
 
-it('refuses to look where the domain key is another than at the source', async () => {
+it("refuses to look if the domain key differs from the source's", async () => {
   const { members } = await SimulatedGroup.make('c');
   await expect(scrub({ ...members[0]!, target, known })).rejects.toMatchObject({ code: 'DOMAIN_KEY_MISSING' });
 });
