@@ -24,8 +24,8 @@ import { EmbeddedPostgres } from './embedded/postgres.ts';
 import { EmbeddedRedis } from './embedded/redis.ts';
 import { GroupCache } from './groups/group-cache.ts';
 import { Changes } from './operations/changes.ts';
+import { EffectContext } from './operations/context.ts';
 import { startDrill } from './operations/drill/start.ts';
-import { Effects } from './operations/effects.ts';
 import { Reconciler } from './operations/reconciler.ts';
 import { Runner } from './operations/runner.ts';
 import { externalQueue } from './queue/external-queue.ts';
@@ -167,9 +167,9 @@ export class Coordinator implements Closeable {
       loopDelayMs: () => loopDelay.maxMs(),
       probe: (observer, suspect) => agents.probe(observer, suspect, timings.probeTimeoutMs),
     });
-    const effects = new Effects({ store, election, agents, detector, journals, leases, cache, clock, timings });
+    const context = new EffectContext({ store, election, agents, detector, journals, leases, cache, clock, timings });
     const changes = new Changes();
-    const runner: Runner = new Runner({ store, election, effects, changes, clock, prng, log });
+    const runner: Runner = new Runner({ store, election, context, changes, clock, prng, log });
     const wakeUps = this.#own(
       new BullWakeUps({ connection: redis, clock, log, run: (intent) => runner.run(intent), onDefect: crash }),
     );
@@ -192,7 +192,7 @@ export class Coordinator implements Closeable {
       detector,
       journals,
       leases,
-      effects,
+      context,
       agents,
       reconciler,
       runner,

@@ -73,18 +73,8 @@ export interface Generation extends GenerationFacts {
 
 export type { Proof };
 
-export const INTENT_KINDS = [
-  'enrolment',
-  'capture',
-  'replication',
-  'drill',
-  'scrub',
-  'failover',
-  'rejoin',
-  'reseat',
-  'key-retirement',
-] as const;
-export type IntentKind = (typeof INTENT_KINDS)[number];
+/** A kind of operation: a name in the table of kinds. */
+export type { IntentKind } from './operations/kinds.ts';
 
 /** open: under way. parked: a person must decide. dismissed: it failed, and a person has seen it. */
 export type IntentStatus = 'open' | 'parked' | 'done' | 'failed' | 'cancelled' | 'dismissed';

@@ -12,7 +12,9 @@ import type { Store } from '../store/store.ts';
 import type { Known } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import { PROFILES } from '../timings.ts';
-import { Effects } from './effects.ts';
+import { capture } from './capture/effects.ts';
+import { EffectContext } from './context.ts';
+import { failover, survey } from './failover/effects.ts';
 import type { FailoverEffect } from './failover/machine.ts';
 
 /** The one group of these tests, and the epochs that were written down. */
@@ -84,7 +86,7 @@ class Bench {
   readonly silent = new Set<string>();
   /** Codes of what keeps partitions from being used, by site. */
   readonly problems = new Map<string, string>();
-  readonly effects: Effects;
+  readonly context: EffectContext;
 
   constructor() {
     const call = (site: string, method: string, answer: object) => async (request: Record<string, unknown>) => {
@@ -94,7 +96,7 @@ class Bench {
       if (code !== undefined) throw new AntipodeError(code, `${site} does not do it`);
       return answer;
     };
-    this.effects = new Effects({
+    this.context = new EffectContext({
       store: {
         query: async (work: (db: unknown) => unknown) => work(NOTHING),
         snapshot: async (work: (db: unknown) => unknown) => work(NOTHING),
@@ -135,7 +137,7 @@ class Bench {
   attempts = 0;
 
   failover(type: FailoverEffect['type']) {
-    return this.effects.failover({ ...INTENT, attempts: this.attempts }, {
+    return failover(this.context, { ...INTENT, attempts: this.attempts }, {
       ...CHOSEN,
       type,
       proved: 1,
@@ -225,7 +227,7 @@ describe('the survey', () => {
   });
 
   it('counts a member without a seat as fenced: it holds nothing that could be promoted', async () => {
-    const { reachable } = await bench.effects.survey(database.group);
+    const { reachable } = await survey(bench.context, database.group);
     expect(reachable.map(({ role, applied }) => [role, applied])).toEqual(Array(3).fill(['fenced', undefined]));
   });
 
@@ -248,26 +250,26 @@ describe('the survey', () => {
     bench.seats.set('a', [{ ...own, captured: ref(5n), applied: ref(4n) }]);
     bench.seats.set('b', [{ ...own, applied: ref(4n), captured: ref(99n) }]);
     bench.seats.set('c', [{ ...own, applied: ref(5n, new Uint8Array([1])) }]);
-    const { reachable } = await bench.effects.survey(database.group);
+    const { reachable } = await survey(bench.context, database.group);
     expect(reachable.map(({ applied }) => applied?.number)).toEqual([5n, 4n, undefined]);
   });
 
   it('tells of a partition that its site does not have', async () => {
     bench.problems.set('b', 'PARTITION_NOT_FOUND');
-    const { reachable } = await bench.effects.survey(database.group);
+    const { reachable } = await survey(bench.context, database.group);
     expect(reachable.map(({ problem }) => problem)).toEqual(['', 'PARTITION_NOT_FOUND', '']);
   });
 
   it('does not go on where this process itself is defective', async () => {
     bench.faults.set('b', 'INVARIANT_BROKEN');
-    expect((await rejection(bench.effects.survey(database.group))).code).toBe('INVARIANT_BROKEN');
+    expect((await rejection(survey(bench.context, database.group))).code).toBe('INVARIANT_BROKEN');
   });
 
   it.each(['CERTIFICATE_INVALID', 'PEER_REFUSED'] as const)(
     'goes on without a member that answers with %s',
     async (code) => {
       bench.faults.set('a', code);
-      const { reachable } = await bench.effects.survey(database.group);
+      const { reachable } = await survey(bench.context, database.group);
       expect(reachable.map(({ site }) => site)).toEqual(['b', 'c']);
     },
   );
@@ -292,7 +294,7 @@ describe('issuing an epoch', () => {
   });
 
   it('fences nobody where the old active member itself is to serve again', async () => {
-    await bench.effects.failover(INTENT, { ...CHOSEN, to: 'a', type: 'issue-epoch' });
+    await failover(bench.context, INTENT, { ...CHOSEN, to: 'a', type: 'issue-epoch' });
     expect(bench.orders.map(({ site, request }) => [site, request['role']])).toEqual(
       ['a', 'b', 'c'].map((site) => [site, MemberRole.STANDBY]),
     );
@@ -393,7 +395,7 @@ describe('the promotion', () => {
     bench.faults.set('b', 'OBJECT_UNPROVEN');
     const generation = { epoch: 1n, number: 4n, manifestDigest: digest(4n) };
     const effect = { ...CHOSEN, generation, type: 'promote' } as const;
-    expect(await bench.effects.failover(INTENT, effect)).toEqual({ type: 'target-lost', code: 'OBJECT_UNPROVEN' });
+    expect(await failover(bench.context, INTENT, effect)).toEqual({ type: 'target-lost', code: 'OBJECT_UNPROVEN' });
     // It has acknowledged nothing any more.
     expect(database.story.at(-1)).toBe('withdraw 4 b');
     bench.faults.set('b', 'EPOCH_STALE');
@@ -420,6 +422,6 @@ it('captures nothing in a group without an active member', async () => {
     ...database.group,
     members: database.group.members.map((member) => ({ ...member, role: 'standby' })),
   };
-  expect((await rejection(bench.effects.capture({ ...INTENT, site: 'a' }))).code).toBe('ROLE_REFUSED');
+  expect((await rejection(capture(bench.context, { ...INTENT, site: 'a' }))).code).toBe('ROLE_REFUSED');
   expect(bench.orders).toEqual([]);
 });

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { INTENT_KINDS, type IntentKind } from '../model.ts';
 import type { SiteStatus } from '../sites/detector.ts';
 import { generation, intent, NOW_MS, RPO_MS, type SeatSaid, situation, TIMINGS } from '../testing/situation.ts';
+import { INTENT_KINDS, type IntentKind } from './kinds.ts';
 import { type Plan, plan, type Situation } from './planner.ts';
 
 const RUN = { seed: 20_260_101, numRuns: 800 };

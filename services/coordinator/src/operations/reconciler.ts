@@ -29,6 +29,8 @@ import { type Intent, insertIntent, readOpenIntents, updateIntent } from '../sto
 import type { Timings } from '../timings.ts';
 import { type Held, named } from './failover/plan.ts';
 import type { FailoverWait } from './failover/wait.ts';
+import type { Kind } from './kind.ts';
+import { KINDS } from './kinds.ts';
 import { type Plan, type Planned, plan } from './planner.ts';
 import { ATTEMPT_PAUSE_MS_MAX, type Runner } from './runner.ts';
 
@@ -156,8 +158,8 @@ export class Reconciler implements Closeable {
       if (!(await isWanted(trx, record))) return { id: '', isNew: false };
       const trace = Object.keys(planned.trace).length > 0 ? planned.trace : currentTrace();
       const result = await insertIntent(trx, { ...planned, trace, id: randomUUID() }, clock.wallMs());
-      // A capture is a look, many times an hour. It is told when it finds something, or fails (runner.ts, effects).
-      if (result.isNew && planned.kind !== 'capture')
+      const kind: Kind = KINDS[planned.kind];
+      if (result.isNew && kind.isRoutine !== true)
         record({
           kind: `${planned.kind}-intended`,
           group: planned.group,

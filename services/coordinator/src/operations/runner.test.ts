@@ -6,7 +6,9 @@ import type { IntentKind } from '../model.ts';
 import type { Store } from '../store/store.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import { Changes } from './changes.ts';
-import type { Effects } from './effects.ts';
+import type { EffectContext } from './context.ts';
+import type { Kind, Typed } from './kind.ts';
+import { INTENT_KINDS, KINDS, type Kinds } from './kinds.ts';
 import { Runner } from './runner.ts';
 
 /** The table of intents, in memory. */
@@ -22,8 +24,11 @@ vi.mock(import('../store/tables/intents.ts'), async (original) => ({
   },
 }));
 
-type Work = (effect: { type: string }) => Promise<unknown>;
-const WORK = ['enrolment', 'capture', 'replication', 'drill', 'scrub', 'failover', 'rejoin', 'keyRetirement'] as const;
+type Work = (effect: Typed) => Promise<unknown>;
+
+/** The machines as they are, with other work behind them. */
+const kindsDoing = (perform: Kind['perform']): Kinds =>
+  Object.fromEntries(INTENT_KINDS.map((kind) => [kind, { ...KINDS[kind], perform }]));
 
 /** A runner whose effects and writes the test decides. */
 class Bench {
@@ -39,7 +44,7 @@ class Bench {
   beforeWrite: () => void = () => {};
   readonly runner: Runner;
 
-  constructor() {
+  constructor(change: (kinds: Kinds) => Kinds = (kinds) => kinds) {
     const store = {
       query: (work: (db: unknown) => unknown) => work(undefined),
       write: async (_epoch: bigint, work: (trx: unknown, record: (event: { kind: string }) => void) => unknown) => {
@@ -49,15 +54,16 @@ class Bench {
         return result;
       },
     } as unknown as Store;
-    const run = async (intent: Intent, effect: { type: string } = { type: 'capture' }): Promise<unknown> => {
+    const run = async (_context: EffectContext, intent: Intent, effect: Typed): Promise<Typed> => {
       this.story.push(effect.type);
       this.names.push(intent.requestId);
-      return this.perform(effect);
+      return (await this.perform(effect)) as Typed;
     };
     this.runner = new Runner({
       store,
       election: { require: () => 1n } as unknown as Election,
-      effects: Object.fromEntries(WORK.map((kind) => [kind, run])) as unknown as Effects,
+      context: {} as EffectContext,
+      kinds: change(kindsDoing(run)),
       changes: this.changes,
       clock: this.clock,
       prng: seededPrng('runner'),
@@ -75,6 +81,7 @@ const STATES: Record<string, { phase: string }> = {
   drill: { phase: 'planned', ...TARGET, serial: 's' } as never,
   scrub: { phase: 'due' },
   rejoin: { phase: 'due' },
+  reseat: { phase: 'due', active: '' } as never,
   'key-retirement': { phase: 'due' },
 };
 
@@ -318,6 +325,7 @@ describe('an effect that fails', () => {
     ['drill', 6, 'failed', 'failed'],
     ['scrub', 6, 'failed', 'failed'],
     ['rejoin', 20, 'failed', 'abandoned'],
+    ['reseat', 4, 'failed', 'abandoned'],
     ['key-retirement', 6, 'failed', 'failed'],
   ] as const)('is given up in the %s after %i attempts: %s, %s', async (kind, attemptsMax, status, phase) => {
     open(kind, { attempts: attemptsMax - 2 });
@@ -382,6 +390,25 @@ it('a machine that does not come to an end is a defect, and no endless loop', as
   expect(bench.story.length).toBeLessThan(200);
 });
 
+it.each([
+  ['that is under way', 'capturing'],
+  ['that has no meaning', 'unheard-of'],
+])('a machine that stops in a phase %s is a defect, and nothing is stored as failed', async (_what, phase) => {
+  bench = new Bench(({ capture, ...rest }) => ({
+    ...rest,
+    capture: { ...capture!, decide: () => ({ state: { phase } }) },
+  }));
+  open('capture');
+  expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
+  expect(intent()).toMatchObject({ status: 'open', state: { phase: 'due' } });
+});
+
+it('an operation of a kind that no machine runs is a defect', async () => {
+  bench = new Bench(({ capture: _, ...rest }) => rest);
+  open('capture');
+  expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
+});
+
 describe('how an intent ends', () => {
   const failures = [{ serial: 's2', code: 'PEER_NOT_PINNED', message: 'not pinned' }];
   const request = { from: 'a', wanted: '', acceptLoss: false, reason: 'operator', outageStartedMs: 0 };
@@ -402,6 +429,7 @@ describe('how an intent ends', () => {
       'PEER_NOT_PINNED',
     ],
     ['done', 'key-retirement', { phase: 'recording', destroyed: [] }, { type: 'recorded' }, ''],
+    ['done', 'reseat', { phase: 'reseating', active: '' }, { type: 'reseated', epoch: 2n }, ''],
     ['done', 'rejoin', { phase: 'rejoining' }, { type: 'rejoined' }, ''],
     ['done', 'scrub', { phase: 'recording', code: '', outcome: {} }, { type: 'recorded' }, ''],
     [

@@ -2,6 +2,7 @@
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { IntentStatus } from '../model.ts';
+import type { FailoverState } from '../operations/failover/machine.ts';
 import { readGroup } from '../store/tables/groups.ts';
 import { endIntent, findIntent, type Intent, readIntents, requireIntent } from '../store/tables/intents.ts';
 import type { RpcPorts } from './rpc.ts';
@@ -16,7 +17,7 @@ const WAIT_MS_MAX = 60_000;
 const LIST_DEFAULT = 50;
 
 /** Until then a move has changed nothing: the old active member still serves. */
-const BEFORE_ITS_EPOCH: ReadonlySet<string> = new Set(['requested', 'fetching', 'catching-up']);
+const BEFORE_ITS_EPOCH: ReadonlySet<string> = new Set<FailoverState['phase']>(['requested', 'fetching', 'catching-up']);
 
 export interface OperationPorts extends Pick<RpcPorts, 'runner' | 'changes' | 'clock' | 'timings' | 'log'> {
   readonly store: Pick<RpcPorts['store'], 'query' | 'write'>;

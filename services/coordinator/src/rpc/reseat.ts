@@ -1,16 +1,17 @@
 /** What operators ask when database and journals disagree. */
 import { type Handlers, nameRef, type OperatorService } from '@antipode/protocol';
 import { activeOf } from '../model.ts';
+import { surveyForReseat } from '../operations/reseat/effects.ts';
 import { readGroup } from '../store/tables/groups.ts';
 import type { RpcPorts } from './rpc.ts';
 
 type Reseats = Pick<Handlers<typeof OperatorService>, 'planReseat' | 'reseatGroup'>;
 
-export function reseatHandlers({ store, effects, reconciler }: RpcPorts): Reseats {
+export function reseatHandlers({ store, context, reconciler }: RpcPorts): Reseats {
   return {
     planReseat: async ({ group: name, activeSite }) => {
       const group = await store.query((db) => readGroup(db, name));
-      const { accounts, contradiction, plan } = await effects.surveyForReseat(group, activeSite);
+      const { accounts, contradiction, plan } = await surveyForReseat(context, group, activeSite);
       return {
         accounts: group.members.map(({ site }) => {
           const account = accounts.find((one) => one.site === site);

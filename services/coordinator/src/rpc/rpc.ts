@@ -21,9 +21,10 @@ import { checkDistributor, checkSeats, checkSites, differences, specFrom } from 
 import { usableAcknowledgements } from '../groups/member-trouble.ts';
 import { activeOf, type Group } from '../model.ts';
 import type { Changes } from '../operations/changes.ts';
+import type { EffectContext } from '../operations/context.ts';
 import { refOf, requireRef } from '../operations/context.ts';
 import { startDrill } from '../operations/drill/start.ts';
-import type { Effects } from '../operations/effects.ts';
+import { survey } from '../operations/failover/effects.ts';
 import { planFailover } from '../operations/failover/plan.ts';
 import { requireTarget, startFailover } from '../operations/failover/start.ts';
 import type { Reconciler } from '../operations/reconciler.ts';
@@ -75,7 +76,7 @@ export interface RpcPorts {
   readonly cache: Pick<GroupCache, 'refresh'>;
   readonly detector: Detector;
   readonly leases: Pick<LeaseBook, 'remainingMs'>;
-  readonly effects: Effects;
+  readonly context: EffectContext;
   readonly agents: Pick<Agents, 'client'>;
   readonly reconciler: Pick<Reconciler, 'intend' | 'waitOf' | 'troubles'>;
   readonly runner: Pick<Runner, 'isRunning'>;
@@ -232,7 +233,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
     cache,
     detector,
     leases,
-    effects,
+    context,
     agents,
     reconciler,
     wakeUps,
@@ -528,19 +529,19 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       const group = await agreedGroup(name, isWayOut);
       requireTarget(group, toSite);
       const from = activeOf(group)?.site ?? '';
-      const survey = await effects.survey(group);
+      const found = await survey(context, group);
       const request = { from, wanted: toSite, reason: 'operator', excluded: [] } as const;
-      const strict = planFailover({ ...request, acceptLoss: false, accepted: [] }, survey);
+      const strict = planFailover({ ...request, acceptLoss: false, accepted: [] }, found);
       const isRefused = strict.obstacle !== undefined;
       const { obstacle, choice } = isRefused
-        ? planFailover({ ...request, acceptLoss: true, accepted: 'all' }, survey)
+        ? planFailover({ ...request, acceptLoss: true, accepted: 'all' }, found)
         : strict;
       // What has to be fetched first may turn out not to be had: then only a person who accepts its loss can go on.
       const ifNotFetched =
         choice?.fetch === undefined
           ? undefined
-          : planFailover({ ...request, acceptLoss: true, accepted: 'all' }, survey).choice;
-      const target = survey.reachable.find(({ site }) => site === choice?.to);
+          : planFailover({ ...request, acceptLoss: true, accepted: 'all' }, found).choice;
+      const target = found.reachable.find(({ site }) => site === choice?.to);
       return {
         fromSite: from,
         toSite: choice?.to ?? '',
@@ -554,7 +555,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         needsAcceptLoss: obstacle === undefined && isRefused,
         namesakeObjects: namesakesAt({ group, view: (site) => detector.view(site) }, choice?.to ?? ''),
         leaseWaitMs: BigInt(
-          Math.round(survey.reachable.some(({ site }) => site === from) ? 0 : leases.remainingMs(name)),
+          Math.round(found.reachable.some(({ site }) => site === from) ? 0 : leases.remainingMs(name)),
         ),
       };
     },

@@ -42,7 +42,7 @@ beforeEach(async () => {
   await database.rows.group();
   await database.rows.captured([generation({ manifestDigest: DIGEST })]);
 });
-const run = (active = '') => reseat(bench.context, intentOf(''), { active });
+const run = (active = '') => reseat(bench.context, intentOf(''), { type: 'reseat', active });
 const orders = () => bench.orders.filter(({ method }) => method === 'reseat');
 
 describe('seating a group anew', () => {

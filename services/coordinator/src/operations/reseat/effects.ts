@@ -16,7 +16,7 @@ import { readAcknowledged, readGeneration, readNewest, recordCapture } from '../
 import { activateEpoch, insertEpoch, readEpochOwners, readGroup, setRole } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
-import type { ReseatEvent, ReseatOutcome } from './machine.ts';
+import type { ReseatEffect, ReseatEvent, ReseatOutcome } from './machine.ts';
 import { type Account, type Held, missedBy, planReseat, type ReseatPlan } from './plan.ts';
 
 /** A member that answers, with the references that the database may not know. */
@@ -90,7 +90,7 @@ function accountOf(
 export async function reseat(
   context: EffectContext,
   intent: Intent,
-  { active: wanted }: { active: string },
+  { active: wanted }: ReseatEffect,
 ): Promise<ReseatEvent> {
   const group = await context.group(intent);
   const { accounts, plan } = await surveyForReseat(context, group, wanted);

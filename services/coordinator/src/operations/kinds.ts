@@ -1,0 +1,143 @@
+/**
+ * All kinds of operations. A new kind is added here: its machine, what performs its effects, how often it is tried, and what
+ * each phase means. docs/howto/operation.md shows the way.
+ */
+import { capture } from './capture/effects.ts';
+import { type CaptureEffect, type CaptureEvent, type CaptureState, decideCapture } from './capture/machine.ts';
+import { drill } from './drill/effects.ts';
+import { type DrillEffect, type DrillEvent, type DrillState, decideDrill } from './drill/machine.ts';
+import { enrolment } from './enrolment/effects.ts';
+import {
+  decideEnrolment,
+  type EnrolmentEffect,
+  type EnrolmentEvent,
+  type EnrolmentState,
+} from './enrolment/machine.ts';
+import { failover } from './failover/effects.ts';
+import { decideFailover, type FailoverEffect, type FailoverEvent, type FailoverState } from './failover/machine.ts';
+import { keyRetirement } from './key-retirement/effects.ts';
+import {
+  decideKeyRetirement,
+  type KeyRetirementEffect,
+  type KeyRetirementEvent,
+  type KeyRetirementState,
+} from './key-retirement/machine.ts';
+import type { Kind } from './kind.ts';
+import { rejoin } from './rejoin/effects.ts';
+import { decideRejoin, type RejoinEffect, type RejoinEvent, type RejoinState } from './rejoin/machine.ts';
+import { replication } from './replication/effects.ts';
+import {
+  decideReplication,
+  type ReplicationEffect,
+  type ReplicationEvent,
+  type ReplicationState,
+} from './replication/machine.ts';
+import { reseat } from './reseat/effects.ts';
+import { decideReseat, type ReseatEffect, type ReseatEvent, type ReseatState } from './reseat/machine.ts';
+import { scrub } from './scrub/effects.ts';
+import { decideScrub, type ScrubEffect, type ScrubEvent, type ScrubState } from './scrub/machine.ts';
+
+/** How long a site may take to restart before a drill or a scrub that did not run counts as failed. */
+const RESTART_MS = 10 * 60_000;
+
+export const KINDS = {
+  enrolment: {
+    decide: decideEnrolment,
+    perform: enrolment,
+    phases: {
+      due: 'open',
+      seating: 'open',
+      distributing: 'open',
+      'taking-up': 'open',
+      'awaiting-officers': 'parked',
+      complete: 'done',
+      incomplete: 'parked',
+    },
+    attemptsMax: 10,
+  } satisfies Kind<EnrolmentState, EnrolmentEvent, EnrolmentEffect>,
+
+  capture: {
+    decide: decideCapture,
+    perform: capture,
+    phases: { due: 'open', capturing: 'open', captured: 'done', abandoned: 'failed' },
+    attemptsMax: 20,
+    isRoutine: true,
+  } satisfies Kind<CaptureState, CaptureEvent, CaptureEffect>,
+
+  replication: {
+    decide: decideReplication,
+    perform: replication,
+    phases: {
+      due: 'open',
+      applying: 'open',
+      verifying: 'open',
+      acknowledging: 'open',
+      acknowledged: 'done',
+      withdrawing: 'open',
+      abandoned: 'failed',
+    },
+    attemptsMax: 20,
+  } satisfies Kind<ReplicationState, ReplicationEvent, ReplicationEffect>,
+
+  drill: {
+    decide: decideDrill,
+    perform: drill,
+    phases: { planned: 'open', restoring: 'open', recording: 'open', passed: 'done', failed: 'failed' },
+    attemptsMax: 6,
+    patienceMs: RESTART_MS,
+  } satisfies Kind<DrillState, DrillEvent, DrillEffect>,
+
+  scrub: {
+    decide: decideScrub,
+    perform: scrub,
+    phases: { due: 'open', scrubbing: 'open', recording: 'open', passed: 'done', failed: 'failed' },
+    attemptsMax: 6,
+    patienceMs: RESTART_MS,
+  } satisfies Kind<ScrubState, ScrubEvent, ScrubEffect>,
+
+  failover: {
+    decide: decideFailover,
+    perform: failover,
+    phases: {
+      requested: 'open',
+      fetching: 'open',
+      'catching-up': 'open',
+      issuing: 'open',
+      'handing-over': 'open',
+      fencing: 'open',
+      promoting: 'open',
+      publishing: 'open',
+      complete: 'done',
+      aborted: 'failed',
+    },
+    attemptsMax: Number.POSITIVE_INFINITY,
+  } satisfies Kind<FailoverState, FailoverEvent, FailoverEffect>,
+
+  rejoin: {
+    decide: decideRejoin,
+    perform: rejoin,
+    phases: { due: 'open', rejoining: 'open', rejoined: 'done', abandoned: 'failed' },
+    attemptsMax: 20,
+  } satisfies Kind<RejoinState, RejoinEvent, RejoinEffect>,
+
+  reseat: {
+    decide: decideReseat,
+    perform: reseat,
+    phases: { due: 'open', reseating: 'open', reseated: 'done', abandoned: 'failed' },
+    attemptsMax: 4,
+  } satisfies Kind<ReseatState, ReseatEvent, ReseatEffect>,
+
+  'key-retirement': {
+    decide: decideKeyRetirement,
+    perform: keyRetirement,
+    phases: { due: 'open', retiring: 'open', recording: 'open', retired: 'done', failed: 'failed' },
+    attemptsMax: 6,
+  } satisfies Kind<KeyRetirementState, KeyRetirementEvent, KeyRetirementEffect>,
+} as const;
+
+export type IntentKind = keyof typeof KINDS;
+
+export const INTENT_KINDS = Object.keys(KINDS) as IntentKind[];
+
+/** A table of kinds, for what treats all kinds alike. */
+export type Kinds = Readonly<Record<string, Kind>>;
