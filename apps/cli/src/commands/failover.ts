@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../common.ts';
 import { confirm } from '../confirm.ts';
 import { follow, withOperator } from '../operator.ts';
+import { failedOver } from '../outcomes.ts';
 import { duration, output } from '../output.ts';
 
 /** The consequences of a failover, for the person who is about to order it. */
@@ -88,12 +89,7 @@ export function failoverCommand(): Command {
         if (replacedOperationId !== '')
           out.note(`This replaces the failover that was under way (operation ${replacedOperationId.slice(0, 8)}).`);
         const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
-        const result = JSON.parse(operation.result) as {
-          to: string;
-          epoch: number;
-          recoveryTimeMs: number;
-          proved: number;
-        };
+        const result = failedOver(operation);
         out.data(
           result,
           () =>

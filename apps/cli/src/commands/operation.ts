@@ -2,6 +2,7 @@ import type { Operation } from '@antipode/protocol';
 import type { Command } from 'commander';
 import { command, count, operatorCommand, readCommand } from '../common.ts';
 import { withOperator } from '../operator.ts';
+import { outcomeText } from '../outcomes.ts';
 import { output, table } from '../output.ts';
 
 /** What failed, where, what the device answered, when, and by which id the logs of both ends have it. */
@@ -37,7 +38,7 @@ export function operationText(operation: Operation): string {
     operationTable([operation]),
     ...(errorCode === '' && failure === undefined ? [] : [failureText(operation)]),
     ...(hint === '' ? [] : [`  ${hint}`]),
-    operation.result,
+    outcomeText(operation),
   ].join('\n');
 }
 

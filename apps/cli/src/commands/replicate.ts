@@ -4,17 +4,11 @@ import { type Command, Option } from 'commander';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../common.ts';
 import { EXIT } from '../exit-codes.ts';
 import { follow, type Operator, withOperator } from '../operator.ts';
+import { captured, type GenerationName } from '../outcomes.ts';
 import { output } from '../output.ts';
 import { memberTable, uncapturedTable } from '../views/group.ts';
 
 const POLL_MS = 200;
-
-/** A generation by all of its names: another one may have its number. */
-export interface GenerationName {
-  readonly epoch: number;
-  readonly number: number;
-  readonly manifestDigest: string;
-}
 
 /** The result of the wait. */
 export interface Acknowledged {
@@ -80,7 +74,7 @@ export async function replicateOnce(
 ): Promise<Round> {
   const { operationId } = await operator.replicate({ group }, { timeoutMs: options.timeoutMs });
   const operation = await follow(operator, operationId, options);
-  const result = JSON.parse(operation.result) as GenerationName & { isNew: boolean; sealedObjects: number };
+  const result = captured(operation);
   const { state, lackingSites } = await untilAcknowledged(operator, group, {
     generation: result,
     timeoutMs: options.timeoutMs,

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../common.ts';
 import { confirm } from '../confirm.ts';
 import { follow, withOperator } from '../operator.ts';
+import { reseated } from '../outcomes.ts';
 import { output, table } from '../output.ts';
 
 /** The report of each member about itself. */
@@ -81,12 +82,7 @@ export function reseatCommand(): Command {
           activeSite: plan.contradiction === '' ? '' : plan.activeSite,
         });
         const operation = await follow(operator, operationId, { output: out, timeoutMs: options.timeout * 1_000 });
-        const result = JSON.parse(operation.result) as {
-          activeSite: string;
-          epoch: number;
-          seated: string[];
-          leftAside: { site: string; code: string }[];
-        };
+        const result = reseated(operation);
         for (const { site, code } of result.leftAside) out.note(`site ${site} could not be seated: ${code}`);
         out.data(result, () =>
           result.activeSite === ''

@@ -7,6 +7,7 @@
 import type { Failure, IntentStatus, Resume, Step } from '../model.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { EffectContext } from './context.ts';
+import type { Outcome } from './outcome.ts';
 
 /** A member of a state union. */
 export interface Phase {
@@ -29,6 +30,8 @@ export interface Kind<State extends Phase = Phase, Event extends Typed = Typed, 
    * end and the record of it (I9). Throws transient faults: the runner tries again.
    */
   perform(context: EffectContext, intent: Intent, effect: Effect): Promise<Event>;
+  /** What it has found so far, for operators; absent for a kind that finds nothing. Must not fail on what an older version wrote. */
+  outcome?(state: State): Outcome | undefined;
   /** Every phase of the state union: one that is missing here does not compile. */
   readonly phases: Readonly<Record<State['phase'], PhaseMeaning>>;
   /**

@@ -4,8 +4,10 @@
  */
 import { capture } from './capture/effects.ts';
 import { type CaptureEffect, type CaptureEvent, type CaptureState, decideCapture } from './capture/machine.ts';
+import { captureOutcome } from './capture/outcome.ts';
 import { drill } from './drill/effects.ts';
 import { type DrillEffect, type DrillEvent, type DrillState, decideDrill } from './drill/machine.ts';
+import { drillOutcome } from './drill/outcome.ts';
 import { enrolment } from './enrolment/effects.ts';
 import {
   decideEnrolment,
@@ -13,8 +15,10 @@ import {
   type EnrolmentEvent,
   type EnrolmentState,
 } from './enrolment/machine.ts';
+import { enrolmentOutcome } from './enrolment/outcome.ts';
 import { failover } from './failover/effects.ts';
 import { decideFailover, type FailoverEffect, type FailoverEvent, type FailoverState } from './failover/machine.ts';
+import { failoverOutcome } from './failover/outcome.ts';
 import { keyRetirement } from './key-retirement/effects.ts';
 import {
   decideKeyRetirement,
@@ -22,6 +26,7 @@ import {
   type KeyRetirementEvent,
   type KeyRetirementState,
 } from './key-retirement/machine.ts';
+import { keyRetirementOutcome } from './key-retirement/outcome.ts';
 import type { Kind } from './kind.ts';
 import { rejoin } from './rejoin/effects.ts';
 import { decideRejoin, type RejoinEffect, type RejoinEvent, type RejoinState } from './rejoin/machine.ts';
@@ -32,10 +37,13 @@ import {
   type ReplicationEvent,
   type ReplicationState,
 } from './replication/machine.ts';
+import { replicationOutcome } from './replication/outcome.ts';
 import { reseat } from './reseat/effects.ts';
 import { decideReseat, type ReseatEffect, type ReseatEvent, type ReseatState } from './reseat/machine.ts';
+import { reseatOutcome } from './reseat/outcome.ts';
 import { scrub } from './scrub/effects.ts';
 import { decideScrub, type ScrubEffect, type ScrubEvent, type ScrubState } from './scrub/machine.ts';
+import { scrubOutcome } from './scrub/outcome.ts';
 
 /** How long a site may take to restart before a drill or a scrub that did not run counts as failed. */
 const RESTART_MS = 10 * 60_000;
@@ -44,6 +52,7 @@ export const KINDS = {
   enrolment: {
     decide: decideEnrolment,
     perform: enrolment,
+    outcome: enrolmentOutcome,
     phases: {
       due: 'open',
       seating: 'open',
@@ -59,6 +68,7 @@ export const KINDS = {
   capture: {
     decide: decideCapture,
     perform: capture,
+    outcome: captureOutcome,
     phases: { due: 'open', capturing: 'open', captured: 'done', abandoned: 'failed' },
     attemptsMax: 20,
     isRoutine: true,
@@ -67,6 +77,7 @@ export const KINDS = {
   replication: {
     decide: decideReplication,
     perform: replication,
+    outcome: replicationOutcome,
     phases: {
       due: 'open',
       applying: 'open',
@@ -82,6 +93,7 @@ export const KINDS = {
   drill: {
     decide: decideDrill,
     perform: drill,
+    outcome: drillOutcome,
     phases: { planned: 'open', restoring: 'open', recording: 'open', passed: 'done', failed: 'failed' },
     attemptsMax: 6,
     patienceMs: RESTART_MS,
@@ -90,6 +102,7 @@ export const KINDS = {
   scrub: {
     decide: decideScrub,
     perform: scrub,
+    outcome: scrubOutcome,
     phases: { due: 'open', scrubbing: 'open', recording: 'open', passed: 'done', failed: 'failed' },
     attemptsMax: 6,
     patienceMs: RESTART_MS,
@@ -98,6 +111,7 @@ export const KINDS = {
   failover: {
     decide: decideFailover,
     perform: failover,
+    outcome: failoverOutcome,
     phases: {
       requested: 'open',
       fetching: 'open',
@@ -123,6 +137,7 @@ export const KINDS = {
   reseat: {
     decide: decideReseat,
     perform: reseat,
+    outcome: reseatOutcome,
     phases: { due: 'open', reseating: 'open', reseated: 'done', abandoned: 'failed' },
     attemptsMax: 4,
   } satisfies Kind<ReseatState, ReseatEvent, ReseatEffect>,
@@ -130,6 +145,7 @@ export const KINDS = {
   'key-retirement': {
     decide: decideKeyRetirement,
     perform: keyRetirement,
+    outcome: keyRetirementOutcome,
     phases: { due: 'open', retiring: 'open', recording: 'open', retired: 'done', failed: 'failed' },
     attemptsMax: 6,
   } satisfies Kind<KeyRetirementState, KeyRetirementEvent, KeyRetirementEffect>,

@@ -2,6 +2,8 @@
  * What every machine keeps, whatever order events come in, and wherever a crash falls: it ends, it stays ended, it never
  * stalls, and after a crash it asks again for exactly what it had asked for.
  */
+import { OperationSchema } from '@antipode/protocol';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import fc, { type Arbitrary } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Failure, Step } from '../model.ts';
@@ -295,6 +297,17 @@ describe.each(INTENT_KINDS)('the %s machine', (name) => {
         let step = decide(from.state, RESUME);
         for (const success of all) if (step.effect !== undefined) step = decide(step.state, success[step.effect.type]!);
         expect([...ends, ...parks]).toContain(step.state.phase);
+      }),
+      RUN,
+    );
+  });
+
+  it('says in every state what it has found, in a form that the wire carries', () => {
+    fc.assert(
+      fc.property(story.map(told), ({ state }) => {
+        const outcome = kind.outcome?.(persisted(state));
+        const message = create(OperationSchema, outcome === undefined ? {} : { outcome });
+        expect(fromBinary(OperationSchema, toBinary(OperationSchema, message))).toEqual(message);
       }),
       RUN,
     );

@@ -360,10 +360,21 @@ describe('an operation', () => {
   };
 
   it('comes with the hint for its error, and its state as plain JSON', () => {
-    const { hint, result, phase, updatedMs } = operationMessage(intent, asIs);
+    const { hint, result, outcome, phase, updatedMs } = operationMessage(intent, asIs);
     expect(hint).not.toBe('');
     expect({ phase, updatedMs }).toEqual({ phase: 'aborted', updatedMs: BigInt(NOW_MS + 1) });
     expect(JSON.parse(result!)).toEqual({ phase: 'aborted', epoch: 4, lost: [7, 8] });
+    expect(outcome?.case).toBe('failover');
+  });
+
+  it('says what it found with types, and again as text for commands that do not know them', () => {
+    const state = { phase: 'captured', epoch: 2n, number: 9n, manifestDigest: 'ab', isNew: true, sealedObjects: 3 };
+    const { outcome, result } = operationMessage({ ...intent, kind: 'capture', state }, asIs);
+    expect(outcome).toMatchObject({ case: 'capture', value: { generation: { generation: 9n }, sealedObjects: 3 } });
+    expect(JSON.parse(result!)).toMatchObject({ number: 9, sealedObjects: 3 });
+    expect(operationMessage({ ...intent, kind: 'rejoin', state: { phase: 'due' } }, asIs)).not.toHaveProperty(
+      'outcome',
+    );
   });
 
   it('comes with the hint of the place that raised it, where that had one for this very error', () => {

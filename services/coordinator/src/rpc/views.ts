@@ -21,6 +21,7 @@ import { activeOf, type Generation, type Group, type GroupSpec, type OrderFailur
 import { refOf } from '../operations/context.ts';
 import type { Held } from '../operations/failover/plan.ts';
 import { olderKeysNeededFor } from '../operations/key-retirement/older-keys.ts';
+import { KINDS, type Kinds } from '../operations/kinds.ts';
 import type { WaitingFailover } from '../operations/reconciler.ts';
 import { DAMAGE_CODES } from '../operations/scrub/machine.ts';
 import type { RefusedAgent, SiteView } from '../sites/detector.ts';
@@ -285,8 +286,16 @@ export function operationMessage(intent: Intent, toWallMs: ToWall): MessageInitS
     createdMs: BigInt(toWallMs(createdMs)),
     updatedMs: BigInt(toWallMs(updatedMs)),
     ...(failure === undefined ? {} : { failure: failureMessage(failure, toWallMs) }),
+    ...outcomeOf(intent),
+    // For commands that do not know `outcome`.
     result: JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? Number(member) : member)),
   };
+}
+
+function outcomeOf({ kind, state }: Intent): Pick<MessageInitShape<typeof OperationSchema>, 'outcome'> {
+  const kinds: Kinds = KINDS;
+  const outcome = kinds[kind]?.outcome?.(state);
+  return outcome === undefined ? {} : { outcome };
 }
 
 export const STANDINGS: Record<Standing, GenerationStanding> = {

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/operator.proto.
  */
 export const file_antipode_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEi7AIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0SLgoJZGVsZXRpb25zGAkgASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kSLAoLZGlzdHJpYnV0b3IYCiABKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjIioKCk1lbWJlclNwZWMSDAoEc2l0ZRgBIAEoCRIOCgZzZXJpYWwYAiABKAkiSAoRTWF0Y2hSdWxlc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSJAoEc3BlYxgCIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJZChJNYXRjaFJ1bGVzUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoFcnVsZXMYAyADKAsyFi5hbnRpcG9kZS52MS5SdWxlTWF0Y2giOgoSQ3JlYXRlR3JvdXBSZXF1ZXN0EiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMiUwoTQ3JlYXRlR3JvdXBSZXNwb25zZRImCgVncm91cBgBIAEoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUSFAoMb3BlcmF0aW9uX2lkGAIgASgJIhMKEUxpc3RHcm91cHNSZXF1ZXN0Ij0KEkxpc3RHcm91cHNSZXNwb25zZRInCgZncm91cHMYASADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIiAKD0dldEdyb3VwUmVxdWVzdBINCgVncm91cBgBIAEoCSI6ChBHZXRHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZSKnBgoKR3JvdXBTdGF0ZRIkCgRzcGVjGAEgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjEg0KBWVwb2NoGAIgASgEEhMKC2FjdGl2ZV9zaXRlGAMgASgJEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgEIAEoDRIqCgZuZXdlc3QYBSABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB21lbWJlcnMYBiADKAsyGC5hbnRpcG9kZS52MS5Hcm91cE1lbWJlchISCgpwcm90ZWN0aW9uGAcgASgJEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgIIAEoBEgAiAEBEhsKDmxhc3RfcHJvdmVuX21zGAkgASgESAGIAQESIgoVbGFzdF9yZWNvdmVyeV90aW1lX21zGAogASgESAKIAQESFQoNY29udHJhZGljdGlvbhgLIAEoCRIvCiJhdXRvbWF0aWNfZmFpbG92ZXJfcGF1c2VkX3VudGlsX21zGAwgASgESAOIAQESGwoOcHJvdGVjdGVkX2tleXMYDSABKA1IBIgBARIdChB1bnByb3RlY3RlZF9rZXlzGA4gASgNSAWIAQESMAoNZmFpbG92ZXJfd2FpdBgPIAEoCzIZLmFudGlwb2RlLnYxLkZhaWxvdmVyV2FpdBIdChVvbGRlcl9rZXlzX25lZWRlZF9mb3IYECABKAkSMAoLZG9tYWluX2tleXMYESADKAsyGy5hbnRpcG9kZS52MS5Hcm91cERvbWFpbktleRImCghjb25jZXJucxgSIAMoCzIULmFudGlwb2RlLnYxLkNvbmNlcm4SHgoWZGlzdHJpYnV0b3JfZXJyb3JfY29kZRgTIAEoCUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zQiUKI19hdXRvbWF0aWNfZmFpbG92ZXJfcGF1c2VkX3VudGlsX21zQhEKD19wcm90ZWN0ZWRfa2V5c0ITChFfdW5wcm90ZWN0ZWRfa2V5cyJoCgdDb25jZXJuEgwKBGtpbmQYASABKAkSDAoEc2l0ZRgCIAEoCRISCgplcnJvcl9jb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSDgoGYWdlX21zGAUgASgEEgwKBGhpbnQYBiABKAkiugEKDEZhaWxvdmVyV2FpdBIPCgd0b19zaXRlGAEgASgJEi8KC2dlbmVyYXRpb25zGAIgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIqCgZsb3NzZXMYAyADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEiwKB2hvbGRlcnMYBCADKAsyGy5hbnRpcG9kZS52MS5VbnVzYWJsZUhvbGRlchIOCgZhZ2VfbXMYBSABKAQiLwoOVW51c2FibGVIb2xkZXISDAoEc2l0ZRgBIAEoCRIPCgd0cm91YmxlGAIgASgJImMKDkdyb3VwRG9tYWluS2V5EgwKBHNpdGUYASABKAkSDgoGc2VyaWFsGAIgASgJEg8KB3ZlcnNpb24YAyABKA0SEgoKbmVlZGVkX2ZvchgEIAEoCRIOCgZhZ2VfbXMYBSABKAQi5AUKC0dyb3VwTWVtYmVyEgwKBHNpdGUYASABKAkSDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEhIKCnNpdGVfc3RhdGUYBCABKAkSHwoXYWNrbm93bGVkZ2VkX2dlbmVyYXRpb24YBSABKAQSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAYgASgESACIAQESGgoSbGVhc2VfcmVtYWluaW5nX21zGAcgASgEEhkKEWRpdmVyZ2VudF9vYmplY3RzGAggASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYCSABKA0SGgoNbGFzdF9zY3J1Yl9tcxgKIAEoBEgBiAEBEhgKEHNjcnViX2Vycm9yX2NvZGUYCyABKAkSGgoSYWNrbm93bGVkZ2VkX2Vwb2NoGAwgASgEEhsKE2Fja25vd2xlZGdlZF9kaWdlc3QYDSABKAwSEgoKcXVhcmFudGluZRgOIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgPIAEoCRIUCgxoZWxkX29iamVjdHMYECABKA0SGAoQbmFtZXNha2Vfb2JqZWN0cxgRIAEoDRIrCgdyZWZ1c2VkGBIgAygLMhouYW50aXBvZGUudjEuUmVmdXNlZE9iamVjdBIXCg9yZWZ1c2VkX29iamVjdHMYEyABKA0SNgoLbm90X2NhcnJpZWQYFCADKAsyIS5hbnRpcG9kZS52MS5Ob3RDYXJyaWVkQXR0cmlidXRlcxIbChNub3RfY2FycmllZF9vYmplY3RzGBUgASgNEhsKE25vdF9jYXJyaWVkX3dlaWdodHkYFiABKA0SGwoOcmVmdXNlZF9hZ2VfbXMYFyABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhAKDl9sYXN0X3NjcnViX21zQhEKD19yZWZ1c2VkX2FnZV9tcyISChBHZXRTdGF0dXNSZXF1ZXN0IvUCChFHZXRTdGF0dXNSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhEKCWlzX2xlYWRlchgDIAEoCBIlCgVzaXRlcxgEIAMoCzIWLmFudGlwb2RlLnYxLlNpdGVTdGF0ZRInCgZncm91cHMYBSADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlEioKCm9wZXJhdGlvbnMYBiADKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24SEwoLaXNfcXVldWVfdXAYByABKAgSKgoKY2xvY2tfc3RlcBgIIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrU3RlcBIxCgtjZXJ0aWZpY2F0ZRgMIAEoCzIcLmFudGlwb2RlLnYxLkNlcnRpZmljYXRlSW5mbxI3ChFwbGFubmluZ190cm91YmxlcxgNIAMoCzIcLmFudGlwb2RlLnYxLlBsYW5uaW5nVHJvdWJsZSJjCg9QbGFubmluZ1Ryb3VibGUSDQoFZ3JvdXAYASABKAkSEgoKZXJyb3JfY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEg4KBmFnZV9tcxgEIAEoBBIMCgRoaW50GAUgASgJIioKCUNsb2NrU3RlcBINCgVieV9tcxgBIAEoEhIOCgZhZ2VfbXMYAiABKAQimAIKCVNpdGVTdGF0ZRIMCgRzaXRlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEhcKCnNpbGVuY2VfbXMYBSABKARIAIgBARIPCgd2ZXJzaW9uGAYgASgJEi8KCnBhcnRpdGlvbnMYByADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIxCgtjZXJ0aWZpY2F0ZRgMIAEoCzIcLmFudGlwb2RlLnYxLkNlcnRpZmljYXRlSW5mbxIwCg1yZWZ1c2VkX2FnZW50GA0gASgLMhkuYW50aXBvZGUudjEuUmVmdXNlZEFnZW50Qg0KC19zaWxlbmNlX21zImQKDFJlZnVzZWRBZ2VudBIPCgdhZGRyZXNzGAEgASgJEgwKBHBlZXIYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSDwoHbGFzdF9tcxgEIAEoBBISCgpoZWFydGJlYXRzGAUgASgNIpQCCglPcGVyYXRpb24SCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVncm91cBgDIAEoCRIMCgRzaXRlGAQgASgJEg0KBXBoYXNlGAUgASgJEg4KBnN0YXR1cxgGIAEoCRISCgplcnJvcl9jb2RlGAcgASgJEhUKDWVycm9yX21lc3NhZ2UYCCABKAkSDAoEaGludBgJIAEoCRIQCghhdHRlbXB0cxgKIAEoDRISCgpjcmVhdGVkX21zGAsgASgEEhIKCnVwZGF0ZWRfbXMYDCABKAQSDgoGcmVzdWx0GA0gASgJEi4KB2ZhaWx1cmUYDiABKAsyHS5hbnRpcG9kZS52MS5PcGVyYXRpb25GYWlsdXJlIngKEE9wZXJhdGlvbkZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBHNpdGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJEg0KBWF0X21zGAUgASgEEhIKCnJlcXVlc3RfaWQYBiABKAkiNQoVTGlzdE9wZXJhdGlvbnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg0KBWxpbWl0GAIgASgNIkQKFkxpc3RPcGVyYXRpb25zUmVzcG9uc2USKgoKb3BlcmF0aW9ucxgBIAMoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIvChdEaXNtaXNzT3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkiRQoYRGlzbWlzc09wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIuChZDYW5jZWxPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJEChdDYW5jZWxPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iNwoRUGxhblJlc2VhdFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEwoLYWN0aXZlX3NpdGUYAiABKAkixQEKElBsYW5SZXNlYXRSZXNwb25zZRIsCghhY2NvdW50cxgBIAMoCzIaLmFudGlwb2RlLnYxLlJlc2VhdEFjY291bnQSFgoOZGF0YWJhc2VfZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSDQoFZXBvY2gYBCABKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNY29udHJhZGljdGlvbhgGIAEoCRIcChRkYXRhYmFzZV9hY3RpdmVfc2l0ZRgHIAEoCSKiAQoNUmVzZWF0QWNjb3VudBIMCgRzaXRlGAEgASgJEhEKCXJlYWNoYWJsZRgCIAEoCBIMCgRyb2xlGAMgASgJEg0KBWVwb2NoGAQgASgEEhMKC2Vwb2NoX293bmVyGAUgASgJEioKBm5ld2VzdBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKcXVhcmFudGluZRgHIAEoCSI4ChJSZXNlYXRHcm91cFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEwoLYWN0aXZlX3NpdGUYAiABKAkiKwoTUmVzZWF0R3JvdXBSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiJwoWUm90YXRlRG9tYWluS2V5UmVxdWVzdBINCgVncm91cBgBIAEoCSIvChdSb3RhdGVEb21haW5LZXlSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiVAoVU2V0RGlzdHJpYnV0b3JSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEiwKC2Rpc3RyaWJ1dG9yGAIgASgLMhcuYW50aXBvZGUudjEuTWVtYmVyU3BlYyJAChZTZXREaXN0cmlidXRvclJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZSIhChBSZXBsaWNhdGVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIikKEVJlcGxpY2F0ZVJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJkChRHZXRHZW5lcmF0aW9uUmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhINCgVzaXRlcxgDIAMoCSLAAQoVR2V0R2VuZXJhdGlvblJlc3BvbnNlEjEKCHN0YW5kaW5nGAEgASgOMh8uYW50aXBvZGUudjEuR2VuZXJhdGlvblN0YW5kaW5nEhoKEmFja25vd2xlZGdlZF9zaXRlcxgCIAMoCRIVCg13YWl0aW5nX3NpdGVzGAMgAygJEioKBm5ld2VzdBgEIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSFQoNbGFja2luZ19zaXRlcxgFIAMoCSIuCg9SdW5EcmlsbFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIoChBSdW5EcmlsbFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIxChFMaXN0RHJpbGxzUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSI+ChJMaXN0RHJpbGxzUmVzcG9uc2USKAoGZHJpbGxzGAEgAygLMhguYW50aXBvZGUudjEuRHJpbGxSZWNvcmQi+wEKC0RyaWxsUmVjb3JkEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEgwKBHNpdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIOCgZwYXNzZWQYBSABKAgSKAoFcHJvb2YYBiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSEgoKZXJyb3JfY29kZRgHIAEoCRISCgpzdGFydGVkX21zGAggASgEEhgKEHJlY292ZXJ5X3RpbWVfbXMYCSABKAQSEAoIZXZpZGVuY2UYCiABKAkSEQoJc2lnbmF0dXJlGAsgASgMEg4KBnNpZ25lchgMIAEoDCIuCg9SdW5TY3J1YlJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIpChBSdW5TY3J1YlJlc3BvbnNlEhUKDW9wZXJhdGlvbl9pZHMYASADKAkiNQoTUGxhbkZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJIqkCChRQbGFuRmFpbG92ZXJSZXNwb25zZRIRCglmcm9tX3NpdGUYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRI1ChF0YXJnZXRfZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbG9zdF9nZW5lcmF0aW9ucxgEIAMoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1sZWFzZV93YWl0X21zGAYgASgEEhIKCmNhdGNoZXNfdXAYByABKAgSGQoRbmVlZHNfYWNjZXB0X2xvc3MYCCABKAgSKgoGbG9zc2VzGAkgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIYChBuYW1lc2FrZV9vYmplY3RzGAogASgNInsKD0ZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJEhMKC2FjY2VwdF9sb3NzGAMgASgIEjMKD2FjY2VwdGVkX2xvc3NlcxgEIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiRwoQRmFpbG92ZXJSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkSHQoVcmVwbGFjZWRfb3BlcmF0aW9uX2lkGAIgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiqAEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCRIRCglpc19sZWFkZXIYCCABKAgqbAoORmFpbG92ZXJQb2xpY3kSHwobRkFJTE9WRVJfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRkFJTE9WRVJfUE9MSUNZX01BTlVBTBABEh0KGUZBSUxPVkVSX1BPTElDWV9BVVRPTUFUSUMQAirjAQoSR2VuZXJhdGlvblN0YW5kaW5nEiMKH0dFTkVSQVRJT05fU1RBTkRJTkdfVU5TUEVDSUZJRUQQABIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1BFTkRJTkcQARIkCiBHRU5FUkFUSU9OX1NUQU5ESU5HX0FDS05PV0xFREdFRBACEiIKHkdFTkVSQVRJT05fU1RBTkRJTkdfU1VQRVJTRURFRBADEhwKGEdFTkVSQVRJT05fU1RBTkRJTkdfTE9TVBAEEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfVU5LTk9XThAFMsgNCg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCk1hdGNoUnVsZXMSHi5hbnRpcG9kZS52MS5NYXRjaFJ1bGVzUmVxdWVzdBofLmFudGlwb2RlLnYxLk1hdGNoUnVsZXNSZXNwb25zZRJNCgpMaXN0R3JvdXBzEh4uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVzcG9uc2USRwoIR2V0R3JvdXASHC5hbnRpcG9kZS52MS5HZXRHcm91cFJlcXVlc3QaHS5hbnRpcG9kZS52MS5HZXRHcm91cFJlc3BvbnNlEkoKCUdldFN0YXR1cxIdLmFudGlwb2RlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXNwb25zZRJcCg9Sb3RhdGVEb21haW5LZXkSIy5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXF1ZXN0GiQuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVzcG9uc2USWQoOU2V0RGlzdHJpYnV0b3ISIi5hbnRpcG9kZS52MS5TZXREaXN0cmlidXRvclJlcXVlc3QaIy5hbnRpcG9kZS52MS5TZXREaXN0cmlidXRvclJlc3BvbnNlEkoKCVJlcGxpY2F0ZRIdLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlcXVlc3QaHi5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXNwb25zZRJWCg1HZXRHZW5lcmF0aW9uEiEuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlcXVlc3QaIi5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVzcG9uc2USRwoIUnVuRHJpbGwSHC5hbnRpcG9kZS52MS5SdW5EcmlsbFJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5EcmlsbFJlc3BvbnNlEk0KCkxpc3REcmlsbHMSHi5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXNwb25zZRJHCghSdW5TY3J1YhIcLmFudGlwb2RlLnYxLlJ1blNjcnViUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1blNjcnViUmVzcG9uc2USUwoMUGxhbkZhaWxvdmVyEiAuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVxdWVzdBohLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlc3BvbnNlEkcKCEZhaWxvdmVyEhwuYW50aXBvZGUudjEuRmFpbG92ZXJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRmFpbG92ZXJSZXNwb25zZRJTCgxHZXRPcGVyYXRpb24SIC5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXF1ZXN0GiEuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVzcG9uc2USWQoOTGlzdE9wZXJhdGlvbnMSIi5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1JlcXVlc3QaIy5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1Jlc3BvbnNlEl8KEERpc21pc3NPcGVyYXRpb24SJC5hbnRpcG9kZS52MS5EaXNtaXNzT3BlcmF0aW9uUmVxdWVzdBolLmFudGlwb2RlLnYxLkRpc21pc3NPcGVyYXRpb25SZXNwb25zZRJcCg9DYW5jZWxPcGVyYXRpb24SIy5hbnRpcG9kZS52MS5DYW5jZWxPcGVyYXRpb25SZXF1ZXN0GiQuYW50aXBvZGUudjEuQ2FuY2VsT3BlcmF0aW9uUmVzcG9uc2USTQoKUGxhblJlc2VhdBIeLmFudGlwb2RlLnYxLlBsYW5SZXNlYXRSZXF1ZXN0Gh8uYW50aXBvZGUudjEuUGxhblJlc2VhdFJlc3BvbnNlElAKC1Jlc2VhdEdyb3VwEh8uYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXF1ZXN0GiAuYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXNwb25zZRJECgdSZXNvbHZlEhsuYW50aXBvZGUudjEuUmVzb2x2ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("ChphbnRpcG9kZS92MS9vcGVyYXRvci5wcm90bxILYW50aXBvZGUudjEi7AIKCUdyb3VwU3BlYxIMCgRuYW1lGAEgASgJEigKB21lbWJlcnMYAiADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEigKB3NjcmF0Y2gYAyADKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjEikKBmZpbHRlchgEIAEoCzIZLmFudGlwb2RlLnYxLk9iamVjdEZpbHRlchITCgtycG9fc2Vjb25kcxgFIAEoDRISCgpkcmlsbF9jcm9uGAYgASgJEjQKD2ZhaWxvdmVyX3BvbGljeRgHIAEoDjIbLmFudGlwb2RlLnYxLkZhaWxvdmVyUG9saWN5EhUKDXNjcnViX3NlY29uZHMYCCABKA0SLgoJZGVsZXRpb25zGAkgASgLMhsuYW50aXBvZGUudjEuRGVsZXRpb25Qb2xpY3kSLAoLZGlzdHJpYnV0b3IYCiABKAsyFy5hbnRpcG9kZS52MS5NZW1iZXJTcGVjIioKCk1lbWJlclNwZWMSDAoEc2l0ZRgBIAEoCRIOCgZzZXJpYWwYAiABKAkiSAoRTWF0Y2hSdWxlc1JlcXVlc3QSDQoFZ3JvdXAYASABKAkSJAoEc3BlYxgCIAEoCzIWLmFudGlwb2RlLnYxLkdyb3VwU3BlYyJZChJNYXRjaFJ1bGVzUmVzcG9uc2USDAoEc2l0ZRgBIAEoCRIOCgZzZXJpYWwYAiABKAkSJQoFcnVsZXMYAyADKAsyFi5hbnRpcG9kZS52MS5SdWxlTWF0Y2giOgoSQ3JlYXRlR3JvdXBSZXF1ZXN0EiQKBHNwZWMYASABKAsyFi5hbnRpcG9kZS52MS5Hcm91cFNwZWMiUwoTQ3JlYXRlR3JvdXBSZXNwb25zZRImCgVncm91cBgBIAEoCzIXLmFudGlwb2RlLnYxLkdyb3VwU3RhdGUSFAoMb3BlcmF0aW9uX2lkGAIgASgJIhMKEUxpc3RHcm91cHNSZXF1ZXN0Ij0KEkxpc3RHcm91cHNSZXNwb25zZRInCgZncm91cHMYASADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlIiAKD0dldEdyb3VwUmVxdWVzdBINCgVncm91cBgBIAEoCSI6ChBHZXRHcm91cFJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZSKnBgoKR3JvdXBTdGF0ZRIkCgRzcGVjGAEgASgLMhYuYW50aXBvZGUudjEuR3JvdXBTcGVjEg0KBWVwb2NoGAIgASgEEhMKC2FjdGl2ZV9zaXRlGAMgASgJEhoKEmRvbWFpbl9rZXlfdmVyc2lvbhgEIAEoDRIqCgZuZXdlc3QYBSABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEikKB21lbWJlcnMYBiADKAsyGC5hbnRpcG9kZS52MS5Hcm91cE1lbWJlchISCgpwcm90ZWN0aW9uGAcgASgJEiIKFXJlY292ZXJ5X3BvaW50X2FnZV9tcxgIIAEoBEgAiAEBEhsKDmxhc3RfcHJvdmVuX21zGAkgASgESAGIAQESIgoVbGFzdF9yZWNvdmVyeV90aW1lX21zGAogASgESAKIAQESFQoNY29udHJhZGljdGlvbhgLIAEoCRIvCiJhdXRvbWF0aWNfZmFpbG92ZXJfcGF1c2VkX3VudGlsX21zGAwgASgESAOIAQESGwoOcHJvdGVjdGVkX2tleXMYDSABKA1IBIgBARIdChB1bnByb3RlY3RlZF9rZXlzGA4gASgNSAWIAQESMAoNZmFpbG92ZXJfd2FpdBgPIAEoCzIZLmFudGlwb2RlLnYxLkZhaWxvdmVyV2FpdBIdChVvbGRlcl9rZXlzX25lZWRlZF9mb3IYECABKAkSMAoLZG9tYWluX2tleXMYESADKAsyGy5hbnRpcG9kZS52MS5Hcm91cERvbWFpbktleRImCghjb25jZXJucxgSIAMoCzIULmFudGlwb2RlLnYxLkNvbmNlcm4SHgoWZGlzdHJpYnV0b3JfZXJyb3JfY29kZRgTIAEoCUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhEKD19sYXN0X3Byb3Zlbl9tc0IYChZfbGFzdF9yZWNvdmVyeV90aW1lX21zQiUKI19hdXRvbWF0aWNfZmFpbG92ZXJfcGF1c2VkX3VudGlsX21zQhEKD19wcm90ZWN0ZWRfa2V5c0ITChFfdW5wcm90ZWN0ZWRfa2V5cyJoCgdDb25jZXJuEgwKBGtpbmQYASABKAkSDAoEc2l0ZRgCIAEoCRISCgplcnJvcl9jb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSDgoGYWdlX21zGAUgASgEEgwKBGhpbnQYBiABKAkiugEKDEZhaWxvdmVyV2FpdBIPCgd0b19zaXRlGAEgASgJEi8KC2dlbmVyYXRpb25zGAIgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIqCgZsb3NzZXMYAyADKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEiwKB2hvbGRlcnMYBCADKAsyGy5hbnRpcG9kZS52MS5VbnVzYWJsZUhvbGRlchIOCgZhZ2VfbXMYBSABKAQiLwoOVW51c2FibGVIb2xkZXISDAoEc2l0ZRgBIAEoCRIPCgd0cm91YmxlGAIgASgJImMKDkdyb3VwRG9tYWluS2V5EgwKBHNpdGUYASABKAkSDgoGc2VyaWFsGAIgASgJEg8KB3ZlcnNpb24YAyABKA0SEgoKbmVlZGVkX2ZvchgEIAEoCRIOCgZhZ2VfbXMYBSABKAQi5AUKC0dyb3VwTWVtYmVyEgwKBHNpdGUYASABKAkSDgoGc2VyaWFsGAIgASgJEiUKBHJvbGUYAyABKA4yFy5hbnRpcG9kZS52MS5NZW1iZXJSb2xlEhIKCnNpdGVfc3RhdGUYBCABKAkSHwoXYWNrbm93bGVkZ2VkX2dlbmVyYXRpb24YBSABKAQSIgoVcmVjb3ZlcnlfcG9pbnRfYWdlX21zGAYgASgESACIAQESGgoSbGVhc2VfcmVtYWluaW5nX21zGAcgASgEEhkKEWRpdmVyZ2VudF9vYmplY3RzGAggASgNEhsKE3VuYWNjb3VudGVkX29iamVjdHMYCSABKA0SGgoNbGFzdF9zY3J1Yl9tcxgKIAEoBEgBiAEBEhgKEHNjcnViX2Vycm9yX2NvZGUYCyABKAkSGgoSYWNrbm93bGVkZ2VkX2Vwb2NoGAwgASgEEhsKE2Fja25vd2xlZGdlZF9kaWdlc3QYDSABKAwSEgoKcXVhcmFudGluZRgOIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgPIAEoCRIUCgxoZWxkX29iamVjdHMYECABKA0SGAoQbmFtZXNha2Vfb2JqZWN0cxgRIAEoDRIrCgdyZWZ1c2VkGBIgAygLMhouYW50aXBvZGUudjEuUmVmdXNlZE9iamVjdBIXCg9yZWZ1c2VkX29iamVjdHMYEyABKA0SNgoLbm90X2NhcnJpZWQYFCADKAsyIS5hbnRpcG9kZS52MS5Ob3RDYXJyaWVkQXR0cmlidXRlcxIbChNub3RfY2FycmllZF9vYmplY3RzGBUgASgNEhsKE25vdF9jYXJyaWVkX3dlaWdodHkYFiABKA0SGwoOcmVmdXNlZF9hZ2VfbXMYFyABKARIAogBAUIYChZfcmVjb3ZlcnlfcG9pbnRfYWdlX21zQhAKDl9sYXN0X3NjcnViX21zQhEKD19yZWZ1c2VkX2FnZV9tcyISChBHZXRTdGF0dXNSZXF1ZXN0IvUCChFHZXRTdGF0dXNSZXNwb25zZRITCgtjb29yZGluYXRvchgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhEKCWlzX2xlYWRlchgDIAEoCBIlCgVzaXRlcxgEIAMoCzIWLmFudGlwb2RlLnYxLlNpdGVTdGF0ZRInCgZncm91cHMYBSADKAsyFy5hbnRpcG9kZS52MS5Hcm91cFN0YXRlEioKCm9wZXJhdGlvbnMYBiADKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24SEwoLaXNfcXVldWVfdXAYByABKAgSKgoKY2xvY2tfc3RlcBgIIAEoCzIWLmFudGlwb2RlLnYxLkNsb2NrU3RlcBIxCgtjZXJ0aWZpY2F0ZRgMIAEoCzIcLmFudGlwb2RlLnYxLkNlcnRpZmljYXRlSW5mbxI3ChFwbGFubmluZ190cm91YmxlcxgNIAMoCzIcLmFudGlwb2RlLnYxLlBsYW5uaW5nVHJvdWJsZSJjCg9QbGFubmluZ1Ryb3VibGUSDQoFZ3JvdXAYASABKAkSEgoKZXJyb3JfY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEg4KBmFnZV9tcxgEIAEoBBIMCgRoaW50GAUgASgJIioKCUNsb2NrU3RlcBINCgVieV9tcxgBIAEoEhIOCgZhZ2VfbXMYAiABKAQimAIKCVNpdGVTdGF0ZRIMCgRzaXRlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJEhcKCnNpbGVuY2VfbXMYBSABKARIAIgBARIPCgd2ZXJzaW9uGAYgASgJEi8KCnBhcnRpdGlvbnMYByADKAsyGy5hbnRpcG9kZS52MS5QYXJ0aXRpb25TdGF0ZRIxCgtjZXJ0aWZpY2F0ZRgMIAEoCzIcLmFudGlwb2RlLnYxLkNlcnRpZmljYXRlSW5mbxIwCg1yZWZ1c2VkX2FnZW50GA0gASgLMhkuYW50aXBvZGUudjEuUmVmdXNlZEFnZW50Qg0KC19zaWxlbmNlX21zImQKDFJlZnVzZWRBZ2VudBIPCgdhZGRyZXNzGAEgASgJEgwKBHBlZXIYAiABKAkSEAoIc2luY2VfbXMYAyABKAQSDwoHbGFzdF9tcxgEIAEoBBISCgpoZWFydGJlYXRzGAUgASgNIrUFCglPcGVyYXRpb24SCgoCaWQYASABKAkSDAoEa2luZBgCIAEoCRINCgVncm91cBgDIAEoCRIMCgRzaXRlGAQgASgJEg0KBXBoYXNlGAUgASgJEg4KBnN0YXR1cxgGIAEoCRISCgplcnJvcl9jb2RlGAcgASgJEhUKDWVycm9yX21lc3NhZ2UYCCABKAkSDAoEaGludBgJIAEoCRIQCghhdHRlbXB0cxgKIAEoDRISCgpjcmVhdGVkX21zGAsgASgEEhIKCnVwZGF0ZWRfbXMYDCABKAQSEgoGcmVzdWx0GA0gASgJQgIYARIuCgdmYWlsdXJlGA4gASgLMh0uYW50aXBvZGUudjEuT3BlcmF0aW9uRmFpbHVyZRIuCgdjYXB0dXJlGA8gASgLMhsuYW50aXBvZGUudjEuQ2FwdHVyZU91dGNvbWVIABI2CgtyZXBsaWNhdGlvbhgQIAEoCzIfLmFudGlwb2RlLnYxLlJlcGxpY2F0aW9uT3V0Y29tZUgAEioKBWRyaWxsGBEgASgLMhkuYW50aXBvZGUudjEuRHJpbGxPdXRjb21lSAASKgoFc2NydWIYEiABKAsyGS5hbnRpcG9kZS52MS5TY3J1Yk91dGNvbWVIABIwCghmYWlsb3ZlchgTIAEoCzIcLmFudGlwb2RlLnYxLkZhaWxvdmVyT3V0Y29tZUgAEiwKBnJlc2VhdBgUIAEoCzIaLmFudGlwb2RlLnYxLlJlc2VhdE91dGNvbWVIABIzCgpkb21haW5fa2V5GBUgASgLMh0uYW50aXBvZGUudjEuRG9tYWluS2V5T3V0Y29tZUgAEjsKDmtleV9yZXRpcmVtZW50GBYgASgLMiEuYW50aXBvZGUudjEuS2V5UmV0aXJlbWVudE91dGNvbWVIAEIJCgdvdXRjb21lImgKDkNhcHR1cmVPdXRjb21lEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg4KBmlzX25ldxgCIAEoCBIWCg5zZWFsZWRfb2JqZWN0cxgDIAEoDSLSAQoSUmVwbGljYXRpb25PdXRjb21lEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEhwKD2FwcGxpZWRfb2JqZWN0cxgCIAEoDUgAiAEBEhkKDHB1bGxlZF9ibG9icxgDIAEoDUgBiAEBEhsKDnByb3ZlZF9vYmplY3RzGAQgASgNSAKIAQFCEgoQX2FwcGxpZWRfb2JqZWN0c0IPCg1fcHVsbGVkX2Jsb2JzQhEKD19wcm92ZWRfb2JqZWN0cyKyAQoMRHJpbGxPdXRjb21lEi4KCmdlbmVyYXRpb24YASABKAsyGi5hbnRpcG9kZS52MS5HZW5lcmF0aW9uUmVmEg4KBnNlcmlhbBgCIAEoCRIbCg5wcm92ZWRfb2JqZWN0cxgDIAEoDUgAiAEBEh0KEHJlY292ZXJ5X3RpbWVfbXMYBCABKARIAYgBAUIRCg9fcHJvdmVkX29iamVjdHNCEwoRX3JlY292ZXJ5X3RpbWVfbXMixAEKDFNjcnViT3V0Y29tZRIuCgpnZW5lcmF0aW9uGAEgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhISCgppc19yZXBsaWNhGAIgASgIEigKBXByb29mGAMgASgLMhkuYW50aXBvZGUudjEuUHJvb2ZTdW1tYXJ5EhcKD21pc3Npbmdfb2JqZWN0cxgEIAEoDRIXCg9hbHRlcmVkX29iamVjdHMYBSABKA0SFAoMbWVuZGVkX2Jsb2JzGAYgASgNIqICCg9GYWlsb3Zlck91dGNvbWUSEQoJZnJvbV9zaXRlGAEgASgJEg8KB3RvX3NpdGUYAiABKAkSDQoFZXBvY2gYAyABKAQSKAoEbG9zdBgEIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGwoOcHJvdmVkX29iamVjdHMYBSABKA1IAIgBARIdChByZWNvdmVyeV90aW1lX21zGAYgASgESAGIAQESKwoLcGFzc2VkX292ZXIYByADKAsyFi5hbnRpcG9kZS52MS5TaXRlRXJyb3ISEQoJb3ZlcnRha2VuGAggASgNEg4KBnJlYXNvbhgJIAEoCUIRCg9fcHJvdmVkX29iamVjdHNCEwoRX3JlY292ZXJ5X3RpbWVfbXMiLQoJU2l0ZUVycm9yEgwKBHNpdGUYASABKAkSEgoKZXJyb3JfY29kZRgCIAEoCSJ1Cg1SZXNlYXRPdXRjb21lEg0KBWVwb2NoGAEgASgEEhMKC2FjdGl2ZV9zaXRlGAIgASgJEhQKDHNlYXRlZF9zaXRlcxgDIAMoCRIqCgpsZWZ0X2FzaWRlGAQgAygLMhYuYW50aXBvZGUudjEuU2l0ZUVycm9yImEKEERvbWFpbktleU91dGNvbWUSDwoHdmVyc2lvbhgBIAEoDRINCgVzaXRlcxgCIAMoCRItCghmYWlsdXJlcxgDIAMoCzIbLmFudGlwb2RlLnYxLlBhcnRpdGlvbkVycm9yIkUKDlBhcnRpdGlvbkVycm9yEg4KBnNlcmlhbBgBIAEoCRISCgplcnJvcl9jb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiSQoUS2V5UmV0aXJlbWVudE91dGNvbWUSMQoJZGVzdHJveWVkGAEgAygLMh4uYW50aXBvZGUudjEuUmV0aXJlZERvbWFpbktleXMiNQoRUmV0aXJlZERvbWFpbktleXMSDgoGc2VyaWFsGAEgASgJEhAKCHZlcnNpb25zGAIgAygNIngKEE9wZXJhdGlvbkZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBHNpdGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJEg0KBWF0X21zGAUgASgEEhIKCnJlcXVlc3RfaWQYBiABKAkiNQoVTGlzdE9wZXJhdGlvbnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg0KBWxpbWl0GAIgASgNIkQKFkxpc3RPcGVyYXRpb25zUmVzcG9uc2USKgoKb3BlcmF0aW9ucxgBIAMoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIvChdEaXNtaXNzT3BlcmF0aW9uUmVxdWVzdBIUCgxvcGVyYXRpb25faWQYASABKAkiRQoYRGlzbWlzc09wZXJhdGlvblJlc3BvbnNlEikKCW9wZXJhdGlvbhgBIAEoCzIWLmFudGlwb2RlLnYxLk9wZXJhdGlvbiIuChZDYW5jZWxPcGVyYXRpb25SZXF1ZXN0EhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJEChdDYW5jZWxPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iNwoRUGxhblJlc2VhdFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEwoLYWN0aXZlX3NpdGUYAiABKAkixQEKElBsYW5SZXNlYXRSZXNwb25zZRIsCghhY2NvdW50cxgBIAMoCzIaLmFudGlwb2RlLnYxLlJlc2VhdEFjY291bnQSFgoOZGF0YWJhc2VfZXBvY2gYAiABKAQSEwoLYWN0aXZlX3NpdGUYAyABKAkSDQoFZXBvY2gYBCABKAQSEAoIb2JzdGFjbGUYBSABKAkSFQoNY29udHJhZGljdGlvbhgGIAEoCRIcChRkYXRhYmFzZV9hY3RpdmVfc2l0ZRgHIAEoCSKiAQoNUmVzZWF0QWNjb3VudBIMCgRzaXRlGAEgASgJEhEKCXJlYWNoYWJsZRgCIAEoCBIMCgRyb2xlGAMgASgJEg0KBWVwb2NoGAQgASgEEhMKC2Vwb2NoX293bmVyGAUgASgJEioKBm5ld2VzdBgGIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSEgoKcXVhcmFudGluZRgHIAEoCSI4ChJSZXNlYXRHcm91cFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEwoLYWN0aXZlX3NpdGUYAiABKAkiKwoTUmVzZWF0R3JvdXBSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiJwoWUm90YXRlRG9tYWluS2V5UmVxdWVzdBINCgVncm91cBgBIAEoCSIvChdSb3RhdGVEb21haW5LZXlSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkiVAoVU2V0RGlzdHJpYnV0b3JSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEiwKC2Rpc3RyaWJ1dG9yGAIgASgLMhcuYW50aXBvZGUudjEuTWVtYmVyU3BlYyJAChZTZXREaXN0cmlidXRvclJlc3BvbnNlEiYKBWdyb3VwGAEgASgLMhcuYW50aXBvZGUudjEuR3JvdXBTdGF0ZSIhChBSZXBsaWNhdGVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJIikKEVJlcGxpY2F0ZVJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSJkChRHZXRHZW5lcmF0aW9uUmVxdWVzdBINCgVncm91cBgBIAEoCRIuCgpnZW5lcmF0aW9uGAIgASgLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhINCgVzaXRlcxgDIAMoCSLAAQoVR2V0R2VuZXJhdGlvblJlc3BvbnNlEjEKCHN0YW5kaW5nGAEgASgOMh8uYW50aXBvZGUudjEuR2VuZXJhdGlvblN0YW5kaW5nEhoKEmFja25vd2xlZGdlZF9zaXRlcxgCIAMoCRIVCg13YWl0aW5nX3NpdGVzGAMgAygJEioKBm5ld2VzdBgEIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSFQoNbGFja2luZ19zaXRlcxgFIAMoCSIuCg9SdW5EcmlsbFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIoChBSdW5EcmlsbFJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCSIxChFMaXN0RHJpbGxzUmVxdWVzdBINCgVncm91cBgBIAEoCRINCgVsaW1pdBgCIAEoDSI+ChJMaXN0RHJpbGxzUmVzcG9uc2USKAoGZHJpbGxzGAEgAygLMhguYW50aXBvZGUudjEuRHJpbGxSZWNvcmQi+wEKC0RyaWxsUmVjb3JkEgoKAmlkGAEgASgJEg0KBWdyb3VwGAIgASgJEgwKBHNpdGUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoBBIOCgZwYXNzZWQYBSABKAgSKAoFcHJvb2YYBiABKAsyGS5hbnRpcG9kZS52MS5Qcm9vZlN1bW1hcnkSEgoKZXJyb3JfY29kZRgHIAEoCRISCgpzdGFydGVkX21zGAggASgEEhgKEHJlY292ZXJ5X3RpbWVfbXMYCSABKAQSEAoIZXZpZGVuY2UYCiABKAkSEQoJc2lnbmF0dXJlGAsgASgMEg4KBnNpZ25lchgMIAEoDCIuCg9SdW5TY3J1YlJlcXVlc3QSDQoFZ3JvdXAYASABKAkSDAoEc2l0ZRgCIAEoCSIpChBSdW5TY3J1YlJlc3BvbnNlEhUKDW9wZXJhdGlvbl9pZHMYASADKAkiNQoTUGxhbkZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJIqkCChRQbGFuRmFpbG92ZXJSZXNwb25zZRIRCglmcm9tX3NpdGUYASABKAkSDwoHdG9fc2l0ZRgCIAEoCRI1ChF0YXJnZXRfZ2VuZXJhdGlvbhgDIAEoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYSGAoQbG9zdF9nZW5lcmF0aW9ucxgEIAMoBBIQCghvYnN0YWNsZRgFIAEoCRIVCg1sZWFzZV93YWl0X21zGAYgASgEEhIKCmNhdGNoZXNfdXAYByABKAgSGQoRbmVlZHNfYWNjZXB0X2xvc3MYCCABKAgSKgoGbG9zc2VzGAkgAygLMhouYW50aXBvZGUudjEuR2VuZXJhdGlvblJlZhIYChBuYW1lc2FrZV9vYmplY3RzGAogASgNInsKD0ZhaWxvdmVyUmVxdWVzdBINCgVncm91cBgBIAEoCRIPCgd0b19zaXRlGAIgASgJEhMKC2FjY2VwdF9sb3NzGAMgASgIEjMKD2FjY2VwdGVkX2xvc3NlcxgEIAMoCzIaLmFudGlwb2RlLnYxLkdlbmVyYXRpb25SZWYiRwoQRmFpbG92ZXJSZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAkSHQoVcmVwbGFjZWRfb3BlcmF0aW9uX2lkGAIgASgJIlAKE0dldE9wZXJhdGlvblJlcXVlc3QSFAoMb3BlcmF0aW9uX2lkGAEgASgJEg8KB3dhaXRfbXMYAiABKA0SEgoKc2Vlbl9waGFzZRgDIAEoCSJBChRHZXRPcGVyYXRpb25SZXNwb25zZRIpCglvcGVyYXRpb24YASABKAsyFi5hbnRpcG9kZS52MS5PcGVyYXRpb24iHwoOUmVzb2x2ZVJlcXVlc3QSDQoFZ3JvdXAYASABKAkiqAEKD1Jlc29sdmVSZXNwb25zZRIMCgRzaXRlGAEgASgJEg4KBm1vZHVsZRgCIAEoCRITCgt0b2tlbl9sYWJlbBgDIAEoCRIOCgZzZXJpYWwYBCABKAkSDQoFZXBvY2gYBSABKAQSEgoKc2l0ZV9zdGF0ZRgGIAEoCRIcChRwYXJ0aXRpb25fZXJyb3JfY29kZRgHIAEoCRIRCglpc19sZWFkZXIYCCABKAgqbAoORmFpbG92ZXJQb2xpY3kSHwobRkFJTE9WRVJfUE9MSUNZX1VOU1BFQ0lGSUVEEAASGgoWRkFJTE9WRVJfUE9MSUNZX01BTlVBTBABEh0KGUZBSUxPVkVSX1BPTElDWV9BVVRPTUFUSUMQAirjAQoSR2VuZXJhdGlvblN0YW5kaW5nEiMKH0dFTkVSQVRJT05fU1RBTkRJTkdfVU5TUEVDSUZJRUQQABIfChtHRU5FUkFUSU9OX1NUQU5ESU5HX1BFTkRJTkcQARIkCiBHRU5FUkFUSU9OX1NUQU5ESU5HX0FDS05PV0xFREdFRBACEiIKHkdFTkVSQVRJT05fU1RBTkRJTkdfU1VQRVJTRURFRBADEhwKGEdFTkVSQVRJT05fU1RBTkRJTkdfTE9TVBAEEh8KG0dFTkVSQVRJT05fU1RBTkRJTkdfVU5LTk9XThAFMsgNCg9PcGVyYXRvclNlcnZpY2USUAoLQ3JlYXRlR3JvdXASHy5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlcXVlc3QaIC5hbnRpcG9kZS52MS5DcmVhdGVHcm91cFJlc3BvbnNlEk0KCk1hdGNoUnVsZXMSHi5hbnRpcG9kZS52MS5NYXRjaFJ1bGVzUmVxdWVzdBofLmFudGlwb2RlLnYxLk1hdGNoUnVsZXNSZXNwb25zZRJNCgpMaXN0R3JvdXBzEh4uYW50aXBvZGUudjEuTGlzdEdyb3Vwc1JlcXVlc3QaHy5hbnRpcG9kZS52MS5MaXN0R3JvdXBzUmVzcG9uc2USRwoIR2V0R3JvdXASHC5hbnRpcG9kZS52MS5HZXRHcm91cFJlcXVlc3QaHS5hbnRpcG9kZS52MS5HZXRHcm91cFJlc3BvbnNlEkoKCUdldFN0YXR1cxIdLmFudGlwb2RlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5hbnRpcG9kZS52MS5HZXRTdGF0dXNSZXNwb25zZRJcCg9Sb3RhdGVEb21haW5LZXkSIy5hbnRpcG9kZS52MS5Sb3RhdGVEb21haW5LZXlSZXF1ZXN0GiQuYW50aXBvZGUudjEuUm90YXRlRG9tYWluS2V5UmVzcG9uc2USWQoOU2V0RGlzdHJpYnV0b3ISIi5hbnRpcG9kZS52MS5TZXREaXN0cmlidXRvclJlcXVlc3QaIy5hbnRpcG9kZS52MS5TZXREaXN0cmlidXRvclJlc3BvbnNlEkoKCVJlcGxpY2F0ZRIdLmFudGlwb2RlLnYxLlJlcGxpY2F0ZVJlcXVlc3QaHi5hbnRpcG9kZS52MS5SZXBsaWNhdGVSZXNwb25zZRJWCg1HZXRHZW5lcmF0aW9uEiEuYW50aXBvZGUudjEuR2V0R2VuZXJhdGlvblJlcXVlc3QaIi5hbnRpcG9kZS52MS5HZXRHZW5lcmF0aW9uUmVzcG9uc2USRwoIUnVuRHJpbGwSHC5hbnRpcG9kZS52MS5SdW5EcmlsbFJlcXVlc3QaHS5hbnRpcG9kZS52MS5SdW5EcmlsbFJlc3BvbnNlEk0KCkxpc3REcmlsbHMSHi5hbnRpcG9kZS52MS5MaXN0RHJpbGxzUmVxdWVzdBofLmFudGlwb2RlLnYxLkxpc3REcmlsbHNSZXNwb25zZRJHCghSdW5TY3J1YhIcLmFudGlwb2RlLnYxLlJ1blNjcnViUmVxdWVzdBodLmFudGlwb2RlLnYxLlJ1blNjcnViUmVzcG9uc2USUwoMUGxhbkZhaWxvdmVyEiAuYW50aXBvZGUudjEuUGxhbkZhaWxvdmVyUmVxdWVzdBohLmFudGlwb2RlLnYxLlBsYW5GYWlsb3ZlclJlc3BvbnNlEkcKCEZhaWxvdmVyEhwuYW50aXBvZGUudjEuRmFpbG92ZXJSZXF1ZXN0Gh0uYW50aXBvZGUudjEuRmFpbG92ZXJSZXNwb25zZRJTCgxHZXRPcGVyYXRpb24SIC5hbnRpcG9kZS52MS5HZXRPcGVyYXRpb25SZXF1ZXN0GiEuYW50aXBvZGUudjEuR2V0T3BlcmF0aW9uUmVzcG9uc2USWQoOTGlzdE9wZXJhdGlvbnMSIi5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1JlcXVlc3QaIy5hbnRpcG9kZS52MS5MaXN0T3BlcmF0aW9uc1Jlc3BvbnNlEl8KEERpc21pc3NPcGVyYXRpb24SJC5hbnRpcG9kZS52MS5EaXNtaXNzT3BlcmF0aW9uUmVxdWVzdBolLmFudGlwb2RlLnYxLkRpc21pc3NPcGVyYXRpb25SZXNwb25zZRJcCg9DYW5jZWxPcGVyYXRpb24SIy5hbnRpcG9kZS52MS5DYW5jZWxPcGVyYXRpb25SZXF1ZXN0GiQuYW50aXBvZGUudjEuQ2FuY2VsT3BlcmF0aW9uUmVzcG9uc2USTQoKUGxhblJlc2VhdBIeLmFudGlwb2RlLnYxLlBsYW5SZXNlYXRSZXF1ZXN0Gh8uYW50aXBvZGUudjEuUGxhblJlc2VhdFJlc3BvbnNlElAKC1Jlc2VhdEdyb3VwEh8uYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXF1ZXN0GiAuYW50aXBvZGUudjEuUmVzZWF0R3JvdXBSZXNwb25zZRJECgdSZXNvbHZlEhsuYW50aXBvZGUudjEuUmVzb2x2ZVJlcXVlc3QaHC5hbnRpcG9kZS52MS5SZXNvbHZlUmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * A group as its operators declare it.
@@ -1229,9 +1229,10 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   updatedMs: bigint;
 
   /**
-   * What it found, as JSON; its form depends on the kind.
+   * What it found, as JSON. Deprecated: `outcome` says the same with types. Filled for commands that do not know `outcome`.
    *
-   * @generated from field: string result = 13;
+   * @generated from field: string result = 13 [deprecated = true];
+   * @deprecated
    */
   result: string;
 
@@ -1241,6 +1242,77 @@ export type Operation = Message<"antipode.v1.Operation"> & {
    * @generated from field: antipode.v1.OperationFailure failure = 14;
    */
   failure?: OperationFailure | undefined;
+
+  /**
+   * What it has found so far; unset while it has found nothing, and for a kind that finds nothing.
+   *
+   * @generated from oneof antipode.v1.Operation.outcome
+   */
+  outcome: {
+    /**
+     * Of a capture.
+     *
+     * @generated from field: antipode.v1.CaptureOutcome capture = 15;
+     */
+    value: CaptureOutcome;
+    case: "capture";
+  } | {
+    /**
+     * Of a replication.
+     *
+     * @generated from field: antipode.v1.ReplicationOutcome replication = 16;
+     */
+    value: ReplicationOutcome;
+    case: "replication";
+  } | {
+    /**
+     * Of a drill.
+     *
+     * @generated from field: antipode.v1.DrillOutcome drill = 17;
+     */
+    value: DrillOutcome;
+    case: "drill";
+  } | {
+    /**
+     * Of a scrub.
+     *
+     * @generated from field: antipode.v1.ScrubOutcome scrub = 18;
+     */
+    value: ScrubOutcome;
+    case: "scrub";
+  } | {
+    /**
+     * Of a failover.
+     *
+     * @generated from field: antipode.v1.FailoverOutcome failover = 19;
+     */
+    value: FailoverOutcome;
+    case: "failover";
+  } | {
+    /**
+     * Of a group that was seated again.
+     *
+     * @generated from field: antipode.v1.ReseatOutcome reseat = 20;
+     */
+    value: ReseatOutcome;
+    case: "reseat";
+  } | {
+    /**
+     * Of a domain key that was brought to every member.
+     *
+     * @generated from field: antipode.v1.DomainKeyOutcome domain_key = 21;
+     */
+    value: DomainKeyOutcome;
+    case: "domainKey";
+  } | {
+    /**
+     * Of domain keys that were destroyed.
+     *
+     * @generated from field: antipode.v1.KeyRetirementOutcome key_retirement = 22;
+     */
+    value: KeyRetirementOutcome;
+    case: "keyRetirement";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -1249,6 +1321,447 @@ export type Operation = Message<"antipode.v1.Operation"> & {
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 22);
+
+/**
+ * What a capture found.
+ *
+ * @generated from message antipode.v1.CaptureOutcome
+ */
+export type CaptureOutcome = Message<"antipode.v1.CaptureOutcome"> & {
+  /**
+   * The generation that holds everything that was there: epoch, number and manifest digest.
+   *
+   * @generated from field: antipode.v1.GenerationRef generation = 1;
+   */
+  generation?: GenerationRef | undefined;
+
+  /**
+   * Whether it is a new one; false when nothing had changed since the last.
+   *
+   * @generated from field: bool is_new = 2;
+   */
+  isNew: boolean;
+
+  /**
+   * Objects that were sealed for it.
+   *
+   * @generated from field: uint32 sealed_objects = 3;
+   */
+  sealedObjects: number;
+};
+
+/**
+ * Describes the message antipode.v1.CaptureOutcome.
+ * Use `create(CaptureOutcomeSchema)` to create a new message.
+ */
+export const CaptureOutcomeSchema: GenMessage<CaptureOutcome> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 23);
+
+/**
+ * What a replication brought to a standby.
+ *
+ * @generated from message antipode.v1.ReplicationOutcome
+ */
+export type ReplicationOutcome = Message<"antipode.v1.ReplicationOutcome"> & {
+  /**
+   * The generation: epoch, number and content digest.
+   *
+   * @generated from field: antipode.v1.GenerationRef generation = 1;
+   */
+  generation?: GenerationRef | undefined;
+
+  /**
+   * Objects that were restored for it; unset before.
+   *
+   * @generated from field: optional uint32 applied_objects = 2;
+   */
+  appliedObjects?: number | undefined;
+
+  /**
+   * Blobs that were pulled for it; unset before.
+   *
+   * @generated from field: optional uint32 pulled_blobs = 3;
+   */
+  pulledBlobs?: number | undefined;
+
+  /**
+   * Objects that were proved by use; unset before.
+   *
+   * @generated from field: optional uint32 proved_objects = 4;
+   */
+  provedObjects?: number | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.ReplicationOutcome.
+ * Use `create(ReplicationOutcomeSchema)` to create a new message.
+ */
+export const ReplicationOutcomeSchema: GenMessage<ReplicationOutcome> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 24);
+
+/**
+ * What a drill showed.
+ *
+ * @generated from message antipode.v1.DrillOutcome
+ */
+export type DrillOutcome = Message<"antipode.v1.DrillOutcome"> & {
+  /**
+   * The generation that was rehearsed: epoch and number.
+   *
+   * @generated from field: antipode.v1.GenerationRef generation = 1;
+   */
+  generation?: GenerationRef | undefined;
+
+  /**
+   * Serial number of the scratch partition.
+   *
+   * @generated from field: string serial = 2;
+   */
+  serial: string;
+
+  /**
+   * Objects that were proved by use; unset when it did not pass.
+   *
+   * @generated from field: optional uint32 proved_objects = 3;
+   */
+  provedObjects?: number | undefined;
+
+  /**
+   * From the order to every key proved, milliseconds; unset when it did not pass.
+   *
+   * @generated from field: optional uint64 recovery_time_ms = 4;
+   */
+  recoveryTimeMs?: bigint | undefined;
+};
+
+/**
+ * Describes the message antipode.v1.DrillOutcome.
+ * Use `create(DrillOutcomeSchema)` to create a new message.
+ */
+export const DrillOutcomeSchema: GenMessage<DrillOutcome> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 25);
+
+/**
+ * What a scrub found.
+ *
+ * @generated from message antipode.v1.ScrubOutcome
+ */
+export type ScrubOutcome = Message<"antipode.v1.ScrubOutcome"> & {
+  /**
+   * The generation that the partition was compared with: epoch and number.
+   *
+   * @generated from field: antipode.v1.GenerationRef generation = 1;
+   */
+  generation?: GenerationRef | undefined;
+
+  /**
+   * Whether it looked at a replica; false at the active member.
+   *
+   * @generated from field: bool is_replica = 2;
+   */
+  isReplica: boolean;
+
+  /**
+   * What the keys have shown.
+   *
+   * @generated from field: antipode.v1.ProofSummary proof = 3;
+   */
+  proof?: ProofSummary | undefined;
+
+  /**
+   * Objects of the generation that are not in the partition.
+   *
+   * @generated from field: uint32 missing_objects = 4;
+   */
+  missingObjects: number;
+
+  /**
+   * Objects that are not as in the generation.
+   *
+   * @generated from field: uint32 altered_objects = 5;
+   */
+  alteredObjects: number;
+
+  /**
+   * Blobs that its site had lost and has pulled again.
+   *
+   * @generated from field: uint32 mended_blobs = 6;
+   */
+  mendedBlobs: number;
+};
+
+/**
+ * Describes the message antipode.v1.ScrubOutcome.
+ * Use `create(ScrubOutcomeSchema)` to create a new message.
+ */
+export const ScrubOutcomeSchema: GenMessage<ScrubOutcome> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 26);
+
+/**
+ * What a failover did.
+ *
+ * @generated from message antipode.v1.FailoverOutcome
+ */
+export type FailoverOutcome = Message<"antipode.v1.FailoverOutcome"> & {
+  /**
+   * The site that was active before.
+   *
+   * @generated from field: string from_site = 1;
+   */
+  fromSite: string;
+
+  /**
+   * The site that is promoted; empty while none is chosen.
+   *
+   * @generated from field: string to_site = 2;
+   */
+  toSite: string;
+
+  /**
+   * The epoch of its tenure; 0 while none is chosen.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * Generations that are lost to service: epoch, number and manifest digest.
+   *
+   * @generated from field: repeated antipode.v1.GenerationRef lost = 4;
+   */
+  lost: GenerationRef[];
+
+  /**
+   * Objects that the new active member proved by use before it served; unset before.
+   *
+   * @generated from field: optional uint32 proved_objects = 5;
+   */
+  provedObjects?: number | undefined;
+
+  /**
+   * From the beginning of the outage to the end of the failover, milliseconds; unset before.
+   *
+   * @generated from field: optional uint64 recovery_time_ms = 6;
+   */
+  recoveryTimeMs?: bigint | undefined;
+
+  /**
+   * Sites that were chosen before and could not serve.
+   *
+   * @generated from field: repeated antipode.v1.SiteError passed_over = 7;
+   */
+  passedOver: SiteError[];
+
+  /**
+   * How often it began again, since a generation was recorded meanwhile that must not be lost.
+   *
+   * @generated from field: uint32 overtaken = 8;
+   */
+  overtaken: number;
+
+  /**
+   * Who began it: `operator` or `automatic`.
+   *
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message antipode.v1.FailoverOutcome.
+ * Use `create(FailoverOutcomeSchema)` to create a new message.
+ */
+export const FailoverOutcomeSchema: GenMessage<FailoverOutcome> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 27);
+
+/**
+ * A site that something did not work at.
+ *
+ * @generated from message antipode.v1.SiteError
+ */
+export type SiteError = Message<"antipode.v1.SiteError"> & {
+  /**
+   * Site.
+   *
+   * @generated from field: string site = 1;
+   */
+  site: string;
+
+  /**
+   * Code of the error.
+   *
+   * @generated from field: string error_code = 2;
+   */
+  errorCode: string;
+};
+
+/**
+ * Describes the message antipode.v1.SiteError.
+ * Use `create(SiteErrorSchema)` to create a new message.
+ */
+export const SiteErrorSchema: GenMessage<SiteError> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 28);
+
+/**
+ * What seating a group again did.
+ *
+ * @generated from message antipode.v1.ReseatOutcome
+ */
+export type ReseatOutcome = Message<"antipode.v1.ReseatOutcome"> & {
+  /**
+   * The epoch that was issued.
+   *
+   * @generated from field: uint64 epoch = 1;
+   */
+  epoch: bigint;
+
+  /**
+   * The active site; empty when nobody is active, and a failover follows.
+   *
+   * @generated from field: string active_site = 2;
+   */
+  activeSite: string;
+
+  /**
+   * Sites that have taken their seat.
+   *
+   * @generated from field: repeated string seated_sites = 3;
+   */
+  seatedSites: string[];
+
+  /**
+   * Sites that could not take it.
+   *
+   * @generated from field: repeated antipode.v1.SiteError left_aside = 4;
+   */
+  leftAside: SiteError[];
+};
+
+/**
+ * Describes the message antipode.v1.ReseatOutcome.
+ * Use `create(ReseatOutcomeSchema)` to create a new message.
+ */
+export const ReseatOutcomeSchema: GenMessage<ReseatOutcome> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 29);
+
+/**
+ * What became of a domain key version.
+ *
+ * @generated from message antipode.v1.DomainKeyOutcome
+ */
+export type DomainKeyOutcome = Message<"antipode.v1.DomainKeyOutcome"> & {
+  /**
+   * The version; 0 while none is ordered.
+   *
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * Sites that have received it.
+   *
+   * @generated from field: repeated string sites = 2;
+   */
+  sites: string[];
+
+  /**
+   * Partitions that have not received it, or cannot use it yet.
+   *
+   * @generated from field: repeated antipode.v1.PartitionError failures = 3;
+   */
+  failures: PartitionError[];
+};
+
+/**
+ * Describes the message antipode.v1.DomainKeyOutcome.
+ * Use `create(DomainKeyOutcomeSchema)` to create a new message.
+ */
+export const DomainKeyOutcomeSchema: GenMessage<DomainKeyOutcome> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 30);
+
+/**
+ * A partition that something did not work at.
+ *
+ * @generated from message antipode.v1.PartitionError
+ */
+export type PartitionError = Message<"antipode.v1.PartitionError"> & {
+  /**
+   * Serial number; empty when it is not known.
+   *
+   * @generated from field: string serial = 1;
+   */
+  serial: string;
+
+  /**
+   * Code of the error.
+   *
+   * @generated from field: string error_code = 2;
+   */
+  errorCode: string;
+
+  /**
+   * Its message.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message antipode.v1.PartitionError.
+ * Use `create(PartitionErrorSchema)` to create a new message.
+ */
+export const PartitionErrorSchema: GenMessage<PartitionError> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 31);
+
+/**
+ * Which domain keys were destroyed.
+ *
+ * @generated from message antipode.v1.KeyRetirementOutcome
+ */
+export type KeyRetirementOutcome = Message<"antipode.v1.KeyRetirementOutcome"> & {
+  /**
+   * By partition.
+   *
+   * @generated from field: repeated antipode.v1.RetiredDomainKeys destroyed = 1;
+   */
+  destroyed: RetiredDomainKeys[];
+};
+
+/**
+ * Describes the message antipode.v1.KeyRetirementOutcome.
+ * Use `create(KeyRetirementOutcomeSchema)` to create a new message.
+ */
+export const KeyRetirementOutcomeSchema: GenMessage<KeyRetirementOutcome> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 32);
+
+/**
+ * Domain key versions that were destroyed in one partition.
+ *
+ * @generated from message antipode.v1.RetiredDomainKeys
+ */
+export type RetiredDomainKeys = Message<"antipode.v1.RetiredDomainKeys"> & {
+  /**
+   * Serial number.
+   *
+   * @generated from field: string serial = 1;
+   */
+  serial: string;
+
+  /**
+   * The versions.
+   *
+   * @generated from field: repeated uint32 versions = 2;
+   */
+  versions: number[];
+};
+
+/**
+ * Describes the message antipode.v1.RetiredDomainKeys.
+ * Use `create(RetiredDomainKeysSchema)` to create a new message.
+ */
+export const RetiredDomainKeysSchema: GenMessage<RetiredDomainKeys> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_operator, 33);
 
 /**
  * Why an order failed.
@@ -1304,7 +1817,7 @@ export type OperationFailure = Message<"antipode.v1.OperationFailure"> & {
  * Use `create(OperationFailureSchema)` to create a new message.
  */
 export const OperationFailureSchema: GenMessage<OperationFailure> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 23);
+  messageDesc(file_antipode_v1_operator, 34);
 
 /**
  * Lists operations.
@@ -1332,7 +1845,7 @@ export type ListOperationsRequest = Message<"antipode.v1.ListOperationsRequest">
  * Use `create(ListOperationsRequestSchema)` to create a new message.
  */
 export const ListOperationsRequestSchema: GenMessage<ListOperationsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 24);
+  messageDesc(file_antipode_v1_operator, 35);
 
 /**
  * Operations.
@@ -1353,7 +1866,7 @@ export type ListOperationsResponse = Message<"antipode.v1.ListOperationsResponse
  * Use `create(ListOperationsResponseSchema)` to create a new message.
  */
 export const ListOperationsResponseSchema: GenMessage<ListOperationsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 25);
+  messageDesc(file_antipode_v1_operator, 36);
 
 /**
  * Dismisses an operation.
@@ -1374,7 +1887,7 @@ export type DismissOperationRequest = Message<"antipode.v1.DismissOperationReque
  * Use `create(DismissOperationRequestSchema)` to create a new message.
  */
 export const DismissOperationRequestSchema: GenMessage<DismissOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 26);
+  messageDesc(file_antipode_v1_operator, 37);
 
 /**
  * As it is after that.
@@ -1395,7 +1908,7 @@ export type DismissOperationResponse = Message<"antipode.v1.DismissOperationResp
  * Use `create(DismissOperationResponseSchema)` to create a new message.
  */
 export const DismissOperationResponseSchema: GenMessage<DismissOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 27);
+  messageDesc(file_antipode_v1_operator, 38);
 
 /**
  * Cancels an operation.
@@ -1416,7 +1929,7 @@ export type CancelOperationRequest = Message<"antipode.v1.CancelOperationRequest
  * Use `create(CancelOperationRequestSchema)` to create a new message.
  */
 export const CancelOperationRequestSchema: GenMessage<CancelOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 28);
+  messageDesc(file_antipode_v1_operator, 39);
 
 /**
  * As it is after that.
@@ -1437,7 +1950,7 @@ export type CancelOperationResponse = Message<"antipode.v1.CancelOperationRespon
  * Use `create(CancelOperationResponseSchema)` to create a new message.
  */
 export const CancelOperationResponseSchema: GenMessage<CancelOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 29);
+  messageDesc(file_antipode_v1_operator, 40);
 
 /**
  * Plans to seat a group anew.
@@ -1465,7 +1978,7 @@ export type PlanReseatRequest = Message<"antipode.v1.PlanReseatRequest"> & {
  * Use `create(PlanReseatRequestSchema)` to create a new message.
  */
 export const PlanReseatRequestSchema: GenMessage<PlanReseatRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 30);
+  messageDesc(file_antipode_v1_operator, 41);
 
 /**
  * What it would do.
@@ -1528,7 +2041,7 @@ export type PlanReseatResponse = Message<"antipode.v1.PlanReseatResponse"> & {
  * Use `create(PlanReseatResponseSchema)` to create a new message.
  */
 export const PlanReseatResponseSchema: GenMessage<PlanReseatResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 31);
+  messageDesc(file_antipode_v1_operator, 42);
 
 /**
  * What one member says of itself.
@@ -1591,7 +2104,7 @@ export type ReseatAccount = Message<"antipode.v1.ReseatAccount"> & {
  * Use `create(ReseatAccountSchema)` to create a new message.
  */
 export const ReseatAccountSchema: GenMessage<ReseatAccount> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 32);
+  messageDesc(file_antipode_v1_operator, 43);
 
 /**
  * Seats a group anew.
@@ -1619,7 +2132,7 @@ export type ReseatGroupRequest = Message<"antipode.v1.ReseatGroupRequest"> & {
  * Use `create(ReseatGroupRequestSchema)` to create a new message.
  */
 export const ReseatGroupRequestSchema: GenMessage<ReseatGroupRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 33);
+  messageDesc(file_antipode_v1_operator, 44);
 
 /**
  * The operation.
@@ -1640,7 +2153,7 @@ export type ReseatGroupResponse = Message<"antipode.v1.ReseatGroupResponse"> & {
  * Use `create(ReseatGroupResponseSchema)` to create a new message.
  */
 export const ReseatGroupResponseSchema: GenMessage<ReseatGroupResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 34);
+  messageDesc(file_antipode_v1_operator, 45);
 
 /**
  * Rotates the domain key.
@@ -1661,7 +2174,7 @@ export type RotateDomainKeyRequest = Message<"antipode.v1.RotateDomainKeyRequest
  * Use `create(RotateDomainKeyRequestSchema)` to create a new message.
  */
 export const RotateDomainKeyRequestSchema: GenMessage<RotateDomainKeyRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 35);
+  messageDesc(file_antipode_v1_operator, 46);
 
 /**
  * The operation.
@@ -1682,7 +2195,7 @@ export type RotateDomainKeyResponse = Message<"antipode.v1.RotateDomainKeyRespon
  * Use `create(RotateDomainKeyResponseSchema)` to create a new message.
  */
 export const RotateDomainKeyResponseSchema: GenMessage<RotateDomainKeyResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 36);
+  messageDesc(file_antipode_v1_operator, 47);
 
 /**
  * Names the distributor of a group.
@@ -1710,7 +2223,7 @@ export type SetDistributorRequest = Message<"antipode.v1.SetDistributorRequest">
  * Use `create(SetDistributorRequestSchema)` to create a new message.
  */
 export const SetDistributorRequestSchema: GenMessage<SetDistributorRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 37);
+  messageDesc(file_antipode_v1_operator, 48);
 
 /**
  * The group as it is now.
@@ -1731,7 +2244,7 @@ export type SetDistributorResponse = Message<"antipode.v1.SetDistributorResponse
  * Use `create(SetDistributorResponseSchema)` to create a new message.
  */
 export const SetDistributorResponseSchema: GenMessage<SetDistributorResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 38);
+  messageDesc(file_antipode_v1_operator, 49);
 
 /**
  * Replicates now.
@@ -1752,7 +2265,7 @@ export type ReplicateRequest = Message<"antipode.v1.ReplicateRequest"> & {
  * Use `create(ReplicateRequestSchema)` to create a new message.
  */
 export const ReplicateRequestSchema: GenMessage<ReplicateRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 39);
+  messageDesc(file_antipode_v1_operator, 50);
 
 /**
  * The operation.
@@ -1773,7 +2286,7 @@ export type ReplicateResponse = Message<"antipode.v1.ReplicateResponse"> & {
  * Use `create(ReplicateResponseSchema)` to create a new message.
  */
 export const ReplicateResponseSchema: GenMessage<ReplicateResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 40);
+  messageDesc(file_antipode_v1_operator, 51);
 
 /**
  * Asks for a generation.
@@ -1808,7 +2321,7 @@ export type GetGenerationRequest = Message<"antipode.v1.GetGenerationRequest"> &
  * Use `create(GetGenerationRequestSchema)` to create a new message.
  */
 export const GetGenerationRequestSchema: GenMessage<GetGenerationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 41);
+  messageDesc(file_antipode_v1_operator, 52);
 
 /**
  * What has become of it.
@@ -1857,7 +2370,7 @@ export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse">
  * Use `create(GetGenerationResponseSchema)` to create a new message.
  */
 export const GetGenerationResponseSchema: GenMessage<GetGenerationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 42);
+  messageDesc(file_antipode_v1_operator, 53);
 
 /**
  * Runs a drill.
@@ -1885,7 +2398,7 @@ export type RunDrillRequest = Message<"antipode.v1.RunDrillRequest"> & {
  * Use `create(RunDrillRequestSchema)` to create a new message.
  */
 export const RunDrillRequestSchema: GenMessage<RunDrillRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 43);
+  messageDesc(file_antipode_v1_operator, 54);
 
 /**
  * The operation.
@@ -1906,7 +2419,7 @@ export type RunDrillResponse = Message<"antipode.v1.RunDrillResponse"> & {
  * Use `create(RunDrillResponseSchema)` to create a new message.
  */
 export const RunDrillResponseSchema: GenMessage<RunDrillResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 44);
+  messageDesc(file_antipode_v1_operator, 55);
 
 /**
  * Lists drills.
@@ -1934,7 +2447,7 @@ export type ListDrillsRequest = Message<"antipode.v1.ListDrillsRequest"> & {
  * Use `create(ListDrillsRequestSchema)` to create a new message.
  */
 export const ListDrillsRequestSchema: GenMessage<ListDrillsRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 45);
+  messageDesc(file_antipode_v1_operator, 56);
 
 /**
  * Drills.
@@ -1955,7 +2468,7 @@ export type ListDrillsResponse = Message<"antipode.v1.ListDrillsResponse"> & {
  * Use `create(ListDrillsResponseSchema)` to create a new message.
  */
 export const ListDrillsResponseSchema: GenMessage<ListDrillsResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 46);
+  messageDesc(file_antipode_v1_operator, 57);
 
 /**
  * A drill that ended.
@@ -2053,7 +2566,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
  * Use `create(DrillRecordSchema)` to create a new message.
  */
 export const DrillRecordSchema: GenMessage<DrillRecord> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 47);
+  messageDesc(file_antipode_v1_operator, 58);
 
 /**
  * Looks for silent damage.
@@ -2081,7 +2594,7 @@ export type RunScrubRequest = Message<"antipode.v1.RunScrubRequest"> & {
  * Use `create(RunScrubRequestSchema)` to create a new message.
  */
 export const RunScrubRequestSchema: GenMessage<RunScrubRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 48);
+  messageDesc(file_antipode_v1_operator, 59);
 
 /**
  * The operations.
@@ -2102,7 +2615,7 @@ export type RunScrubResponse = Message<"antipode.v1.RunScrubResponse"> & {
  * Use `create(RunScrubResponseSchema)` to create a new message.
  */
 export const RunScrubResponseSchema: GenMessage<RunScrubResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 49);
+  messageDesc(file_antipode_v1_operator, 60);
 
 /**
  * Plans a failover.
@@ -2130,7 +2643,7 @@ export type PlanFailoverRequest = Message<"antipode.v1.PlanFailoverRequest"> & {
  * Use `create(PlanFailoverRequestSchema)` to create a new message.
  */
 export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 50);
+  messageDesc(file_antipode_v1_operator, 61);
 
 /**
  * What it would do.
@@ -2214,7 +2727,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
  * Use `create(PlanFailoverResponseSchema)` to create a new message.
  */
 export const PlanFailoverResponseSchema: GenMessage<PlanFailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 51);
+  messageDesc(file_antipode_v1_operator, 62);
 
 /**
  * Fails over.
@@ -2257,7 +2770,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
  * Use `create(FailoverRequestSchema)` to create a new message.
  */
 export const FailoverRequestSchema: GenMessage<FailoverRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 52);
+  messageDesc(file_antipode_v1_operator, 63);
 
 /**
  * The operation.
@@ -2285,7 +2798,7 @@ export type FailoverResponse = Message<"antipode.v1.FailoverResponse"> & {
  * Use `create(FailoverResponseSchema)` to create a new message.
  */
 export const FailoverResponseSchema: GenMessage<FailoverResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 53);
+  messageDesc(file_antipode_v1_operator, 64);
 
 /**
  * Asks for an operation.
@@ -2320,7 +2833,7 @@ export type GetOperationRequest = Message<"antipode.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 54);
+  messageDesc(file_antipode_v1_operator, 65);
 
 /**
  * The operation.
@@ -2341,7 +2854,7 @@ export type GetOperationResponse = Message<"antipode.v1.GetOperationResponse"> &
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 55);
+  messageDesc(file_antipode_v1_operator, 66);
 
 /**
  * Where to go.
@@ -2362,7 +2875,7 @@ export type ResolveRequest = Message<"antipode.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 56);
+  messageDesc(file_antipode_v1_operator, 67);
 
 /**
  * Where a client of the group must go now.
@@ -2432,7 +2945,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_operator, 57);
+  messageDesc(file_antipode_v1_operator, 68);
 
 /**
  * What to do when the active site is lost.
