@@ -77,7 +77,7 @@ const READS: readonly [name: string, rowsMax: number, (db: Read, group: string) 
   ['readOpenIntents of one group', 5, (db, group) => readOpenIntents(db, { group })],
   ['readOpenIntents', 5, (db) => readOpenIntents(db)],
   ['readFailed', 60, readFailed],
-  ['readDone', 5, (db, group) => readDone(db, { group, kinds: ['failover', 'enrolment'], sinceMs: 0 })],
+  ['readDone', 5, (db, group) => readDone(db, { group, kinds: ['failover', 'domain-key'], sinceMs: 0 })],
   ['readScrubs', 5, readScrubs],
   ['readLastPassed', 5, readLastPassed],
   [
@@ -86,7 +86,7 @@ const READS: readonly [name: string, rowsMax: number, (db: Read, group: string) 
     (db, group) =>
       readFailing(db, group, {
         places: [
-          { kind: 'enrolment', site: '' },
+          { kind: 'domain-key', site: '' },
           { kind: 'capture', site: 'a' },
           { kind: 'replication', site: 'b' },
           { kind: 'replication', site: 'nowhere' },

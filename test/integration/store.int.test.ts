@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
 import type { Generation, IntentKind, IntentStatus } from '../../services/coordinator/src/model.ts';
 import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
+import { MIGRATIONS } from '../../services/coordinator/src/store/schema.ts';
 import type { Write } from '../../services/coordinator/src/store/store.ts';
 import {
   readAcknowledged,
@@ -42,6 +43,7 @@ import {
   requireOpen,
   updateIntent,
 } from '../../services/coordinator/src/store/tables/intents.ts';
+import { renameOpenKinds } from '../../services/coordinator/src/store/tables/kind-names.ts';
 import { lowerLeaseLength, raiseLeaseLength } from '../../services/coordinator/src/store/tables/lease-length.ts';
 import { readRefused, recordRefused } from '../../services/coordinator/src/store/tables/refused.ts';
 import { readScrubs, recordScrub } from '../../services/coordinator/src/store/tables/scrubs.ts';
@@ -365,11 +367,11 @@ describe('intents', () => {
   });
 
   it('that wait for a person are opened again by whoever asks for the same', async () => {
-    await insert({ id: 'one', kind: 'enrolment', site: '' });
+    await insert({ id: 'one', kind: 'domain-key', site: '' });
     await change('one', { status: 'parked', state: { phase: 'incomplete' }, nextAttemptMs: 99 });
     await insert({ id: 'other', kind: 'rejoin' });
     await change('other', { status: 'parked' });
-    expect(await insert({ id: 'two', kind: 'enrolment', site: '' }, 300)).toEqual({ id: 'one', isNew: false });
+    expect(await insert({ id: 'two', kind: 'domain-key', site: '' }, 300)).toEqual({ id: 'one', isNew: false });
     expect(await read('one')).toMatchObject({
       status: 'open',
       state: { phase: 'incomplete' },
@@ -398,7 +400,7 @@ describe('intents', () => {
 
   it('are shown while they are open, however old, and the latest fifty, newest first', async () => {
     await insert({ id: 'open' }, 1);
-    await insert({ id: 'parked', kind: 'enrolment' }, 2);
+    await insert({ id: 'parked', kind: 'domain-key' }, 2);
     await change('parked', { status: 'parked' });
     await end('old', 'done', 'drill', 3);
     for (let count = 0; count < 50; count += 1)
@@ -439,6 +441,54 @@ describe('intents', () => {
     await change('b5', { status: 'done' }, 65);
     expect(await failing()).toEqual([]);
     expect(await store.query((db) => readFailing(db, 'cards', { places, noFailure: ['EPOCH_STALE'] }))).toEqual([]);
+  });
+
+  describe('of a kind that had another name in an earlier release', () => {
+    const FORMER = 'enrolment' as IntentKind;
+    const kindIn = async (id: string): Promise<string> => {
+      const { rows } = await store.query((db) =>
+        sql<{ kind: string }>`SELECT kind FROM intent WHERE id = ${id}`.execute(db),
+      );
+      return rows[0]!.kind;
+    };
+
+    it('are read by its name of today, whatever the row says', async () => {
+      await insert({ id: 'one', kind: FORMER, site: '' });
+      expect(await kindIn('one')).toBe('enrolment');
+      expect((await read('one'))?.kind).toBe('domain-key');
+    });
+
+    it('are renamed by the migration when they have ended, so that an earlier leader goes on with the others', async () => {
+      await end('done', 'done', FORMER, 1);
+      await end('failed', 'failed', FORMER, 2);
+      await end('parked', 'parked', FORMER, 3);
+      await insert({ id: 'open', kind: FORMER, site: '' });
+      const migration = MIGRATIONS.find((one) => one.includes(`'${FORMER}'`))!;
+      await write(async (trx) => void (await sql.raw(migration).execute(trx)));
+      expect(await Promise.all(['done', 'failed', 'parked', 'open'].map(kindIn))).toEqual([
+        'domain-key',
+        'domain-key',
+        'enrolment',
+        'enrolment',
+      ]);
+    });
+
+    it('are renamed by a new leader while they are under way: the same is not begun twice', async () => {
+      await end('parked', 'parked', FORMER, 1);
+      await insert({ id: 'open', kind: FORMER, site: '' });
+      await store.query(renameOpenKinds);
+      expect(await Promise.all(['parked', 'open'].map(kindIn))).toEqual(['domain-key', 'domain-key']);
+      expect(await insert({ id: 'again', kind: 'domain-key', site: '' })).toEqual({ id: 'open', isNew: false });
+    });
+
+    it('keep a new leader from nothing when one is under way by both names', async () => {
+      await insert({ id: 'former', kind: FORMER, site: '' });
+      await insert({ id: 'today', kind: 'domain-key', site: '' });
+      await store.query(renameOpenKinds);
+      expect(await Promise.all(['former', 'today'].map(kindIn))).toEqual(['enrolment', 'domain-key']);
+      await change('former', { status: 'done' });
+      expect(await read('former')).toMatchObject({ kind: 'domain-key', status: 'done' });
+    });
   });
 
   it('tell which failovers of a group came to their end lately', async () => {

@@ -37,6 +37,7 @@ import { JournalBook } from './sites/journals.ts';
 import { LeaseBook } from './sites/leases.ts';
 import { externalDatabase } from './store/postgres/external-database.ts';
 import { PostgresStore } from './store/postgres/postgres-store.ts';
+import { renameOpenKinds } from './store/tables/kind-names.ts';
 import { readLeaderLease } from './store/tables/leader-lease.ts';
 import { lowerLeaseLength, raiseLeaseLength } from './store/tables/lease-length.ts';
 import { readSites } from './store/tables/sites.ts';
@@ -142,6 +143,7 @@ export class Coordinator implements Closeable {
       leases.becameLeader({
         earlierLeaseMs: await store.query((db) => raiseLeaseLength(db, timings.leaseMs)),
       });
+      await store.query(renameOpenKinds);
       await journals.load();
       await cache.refresh();
       detector.expect(await store.query(readSites));

@@ -95,6 +95,8 @@ export function troublesOf(group: GroupState): string[] {
 const CONCERNS: Record<string, string> = {
   capture: 'the last capture failed',
   replication: 'the last replication failed',
+  'domain-key': 'the domain key did not reach every member',
+  // A coordinator of an earlier release calls it so.
   enrolment: 'the domain key did not reach every member',
   rejoin: 'the member could not rejoin',
   drill: 'the last drill failed',

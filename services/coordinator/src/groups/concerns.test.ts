@@ -66,7 +66,7 @@ describe('what speaks against a group that is protected by its numbers', () => {
 
   it('is no rotation that waits for officers or for a distributor: all stays protected meanwhile', () => {
     const waiting = (phase: string, errorCode: string) =>
-      full({ kind: 'enrolment', site: '', status: 'parked', errorCode, state: { phase } as Intent['state'] });
+      full({ kind: 'domain-key', site: '', status: 'parked', errorCode, state: { phase } as Intent['state'] });
     const seen = (group_: typeof group, one: Intent, view = allUp): string[] =>
       words(
         concernsOf({
@@ -80,12 +80,12 @@ describe('what speaks against a group that is protected by its numbers', () => {
       );
     const officers = waiting('awaiting-officers', 'DOMAIN_KEY_UNTRUSTED');
     expect(seen(group, officers)).toEqual([]);
-    expect(seen({ ...group, domainKeyVersion: 0 }, officers)).toEqual(['enrolment DOMAIN_KEY_UNTRUSTED']);
+    expect(seen({ ...group, domainKeyVersion: 0 }, officers)).toEqual(['domain-key DOMAIN_KEY_UNTRUSTED']);
     const away = waiting('incomplete', 'SITE_UNREACHABLE');
     const withDistributor = { ...group, spec: { ...group.spec, distributor: { site: 'd', serial: 'serial-d' } } };
     expect(seen(withDistributor, away, (site) => (site === 'd' ? undefined : allUp(site)))).toEqual([]);
-    expect(seen(withDistributor, away)).toEqual(['enrolment SITE_UNREACHABLE']);
-    expect(seen(group, away)).toEqual(['enrolment SITE_UNREACHABLE']);
+    expect(seen(withDistributor, away)).toEqual(['domain-key SITE_UNREACHABLE']);
+    expect(seen(group, away)).toEqual(['domain-key SITE_UNREACHABLE']);
   });
 
   it('is one concern where the same goes on failing', () => {

@@ -17,7 +17,7 @@ export interface Concern {
   readonly kind:
     | 'capture'
     | 'replication'
-    | 'enrolment'
+    | 'domain-key'
     | 'rejoin'
     | 'drill'
     | 'scrub'
@@ -55,7 +55,7 @@ export interface Own {
 
 /** A failure of this many attempts in a row is one that lasts. */
 const ATTEMPTS_SHOWN = 2;
-const WATCHED: ReadonlySet<string> = new Set(['capture', 'replication', 'enrolment', 'rejoin']);
+const WATCHED: ReadonlySet<string> = new Set(['capture', 'replication', 'domain-key', 'rejoin']);
 /** They say that something else came first, or goes on elsewhere. */
 export const NO_FAILURE: readonly string[] = [
   'EPOCH_STALE',
@@ -71,7 +71,7 @@ function isPatientRotation(
   { kind, state }: Intent,
   view: (site: string) => SiteView | undefined,
 ): boolean {
-  if (kind !== 'enrolment' || domainKeyVersion === 0) return false;
+  if (kind !== 'domain-key' || domainKeyVersion === 0) return false;
   const isAway = distributor !== undefined && view(distributor.site)?.status !== 'up';
   return state.phase === 'awaiting-officers' || isAway;
 }

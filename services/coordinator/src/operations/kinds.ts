@@ -5,17 +5,17 @@
 import { capture } from './capture/effects.ts';
 import { type CaptureEffect, type CaptureEvent, type CaptureState, decideCapture } from './capture/machine.ts';
 import { captureOutcome } from './capture/outcome.ts';
+import { domainKey } from './domain-key/effects.ts';
+import {
+  type DomainKeyEffect,
+  type DomainKeyEvent,
+  type DomainKeyState,
+  decideDomainKey,
+} from './domain-key/machine.ts';
+import { domainKeyOutcome } from './domain-key/outcome.ts';
 import { drill } from './drill/effects.ts';
 import { type DrillEffect, type DrillEvent, type DrillState, decideDrill } from './drill/machine.ts';
 import { drillOutcome } from './drill/outcome.ts';
-import { enrolment } from './enrolment/effects.ts';
-import {
-  decideEnrolment,
-  type EnrolmentEffect,
-  type EnrolmentEvent,
-  type EnrolmentState,
-} from './enrolment/machine.ts';
-import { enrolmentOutcome } from './enrolment/outcome.ts';
 import { failover } from './failover/effects.ts';
 import { decideFailover, type FailoverEffect, type FailoverEvent, type FailoverState } from './failover/machine.ts';
 import { failoverOutcome } from './failover/outcome.ts';
@@ -49,10 +49,10 @@ import { scrubOutcome } from './scrub/outcome.ts';
 const RESTART_MS = 10 * 60_000;
 
 export const KINDS = {
-  enrolment: {
-    decide: decideEnrolment,
-    perform: enrolment,
-    outcome: enrolmentOutcome,
+  'domain-key': {
+    decide: decideDomainKey,
+    perform: domainKey,
+    outcome: domainKeyOutcome,
     phases: {
       due: 'open',
       seating: 'open',
@@ -63,7 +63,7 @@ export const KINDS = {
       incomplete: 'parked',
     },
     attemptsMax: 10,
-  } satisfies Kind<EnrolmentState, EnrolmentEvent, EnrolmentEffect>,
+  } satisfies Kind<DomainKeyState, DomainKeyEvent, DomainKeyEffect>,
 
   capture: {
     decide: decideCapture,

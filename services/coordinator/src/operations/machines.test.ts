@@ -8,8 +8,8 @@ import fc, { type Arbitrary } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Failure, Step } from '../model.ts';
 import type { CaptureEffect, CaptureEvent, CaptureState } from './capture/machine.ts';
+import type { DomainKeyEffect, DomainKeyEvent, DomainKeyState } from './domain-key/machine.ts';
 import type { DrillEffect, DrillEvent, DrillState } from './drill/machine.ts';
-import type { EnrolmentEffect, EnrolmentEvent, EnrolmentState } from './enrolment/machine.ts';
 import type { FailoverEffect, FailoverEvent, FailoverState } from './failover/machine.ts';
 import type { KeyRetirementEffect, KeyRetirementEvent, KeyRetirementState } from './key-retirement/machine.ts';
 import type { Kind, Phase, PhaseMeaning, Typed } from './kind.ts';
@@ -165,7 +165,7 @@ const MACHINES: Readonly<Record<IntentKind, AnyMachine>> = {
       record: plain('recorded'),
     },
   }),
-  enrolment: machine<EnrolmentState, EnrolmentEvent, EnrolmentEffect>({
+  'domain-key': machine<DomainKeyState, DomainKeyEvent, DomainKeyEffect>({
     start: fc.constant({ phase: 'due' }),
     answers: {
       'seat-members': plain('seated'),

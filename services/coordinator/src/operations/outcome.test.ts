@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { captureOutcome } from './capture/outcome.ts';
+import { domainKeyOutcome } from './domain-key/outcome.ts';
 import { drillOutcome } from './drill/outcome.ts';
-import { enrolmentOutcome } from './enrolment/outcome.ts';
 import { failoverOutcome } from './failover/outcome.ts';
 import { keyRetirementOutcome } from './key-retirement/outcome.ts';
 import { replicationOutcome } from './replication/outcome.ts';
@@ -121,13 +121,13 @@ describe('what an operation found', () => {
 
   it('of a domain key, is which sites have it and which partitions do not', () => {
     const failures = [{ serial: 's', code: 'PEER_NOT_PINNED', message: 'no' }];
-    expect(enrolmentOutcome({ phase: 'seating' })).toBeUndefined();
-    expect(enrolmentOutcome({ phase: 'incomplete', failures })?.value).toEqual({
+    expect(domainKeyOutcome({ phase: 'seating' })).toBeUndefined();
+    expect(domainKeyOutcome({ phase: 'incomplete', failures })?.value).toEqual({
       version: 0,
       sites: [],
       failures: [{ serial: 's', errorCode: 'PEER_NOT_PINNED', message: 'no' }],
     });
-    expect(enrolmentOutcome({ phase: 'complete', version: 2, sites: ['a', 'b'] })).toEqual({
+    expect(domainKeyOutcome({ phase: 'complete', version: 2, sites: ['a', 'b'] })).toEqual({
       case: 'domainKey',
       value: { version: 2, sites: ['a', 'b'], failures: [] },
     });

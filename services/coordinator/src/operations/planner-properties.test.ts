@@ -160,6 +160,6 @@ describe('in whatever situation', () => {
 
   it('plans everything there is to plan', () => {
     const seen = new Set(fc.sample(situations, RUN).flatMap((one) => plan(one).create.map(({ kind }) => kind)));
-    expect([...seen].sort()).toEqual(['capture', 'enrolment', 'failover', 'rejoin', 'replication']);
+    expect([...seen].sort()).toEqual(['capture', 'domain-key', 'failover', 'rejoin', 'replication']);
   });
 });

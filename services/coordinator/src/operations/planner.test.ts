@@ -23,9 +23,9 @@ describe('what is due', () => {
     expect(plan(situation())).toEqual({ create: [], reopen: [] });
   });
 
-  it('is an enrolment, and nothing else, before the first domain key', () => {
+  it('is the first domain key, and nothing else, before there is one', () => {
     expect(due({ group: { domainKeyVersion: 0 }, statuses: { a: 'down' } }, { newest: undefined })).toEqual([
-      'enrolment',
+      'domain-key',
     ]);
   });
 
@@ -88,7 +88,7 @@ describe('what is due', () => {
     expect(due({ roles, group, statuses: { a: 'down' } }, rest)).toEqual([]);
     const unsettled = { ...group, highestEpoch: 3n, highestOwner: 'a' };
     expect(due({ roles, group: unsettled }, rest)).toEqual(['failover']);
-    expect(due({ roles, group: { ...group, domainKeyVersion: 0 } }, rest)).toEqual(['enrolment']);
+    expect(due({ roles, group: { ...group, domainKeyVersion: 0 } }, rest)).toEqual(['domain-key']);
   });
 
   it.each([
@@ -173,12 +173,18 @@ describe('what is due', () => {
     ['is not up', {}, { statuses: { b: 'suspect' } }, {}, false],
     ['lacks a key that has been replaced since', {}, { group: { domainKeyVersion: 2 } }, {}, false],
     ['fails while an epoch is not in force', {}, { group: { highestEpoch: 2n } }, {}, false],
-    ['fails while an enrolment is open', {}, {}, { open: [intent('enrolment', { status: 'parked' })] }, false],
+    [
+      'fails while a domain key is being brought',
+      {},
+      {},
+      { open: [intent('domain-key', { status: 'parked' })] },
+      false,
+    ],
   ] satisfies [string, Partial<Intent>, Case, Partial<Situation>, boolean][])(
     'is a further domain key where a standby %s: %#',
     (_where, failed, one, rest, isDue) => {
       const plans = due(one, { failed: [lackingKey(failed)], ...rest });
-      expect(plans.includes('enrolment')).toBe(isDue);
+      expect(plans.includes('domain-key')).toBe(isDue);
     },
   );
 
@@ -205,12 +211,12 @@ describe('what is due', () => {
     expect(plansOf([{ group: 'payments', version: 2 }], untrusted)).toEqual([]);
   });
 
-  describe('is a further domain key where a standby lacks one, although there was an enrolment a while ago', () => {
+  describe('is a further domain key where a standby lacks one, although one was brought a while ago', () => {
     const ended = (
       sites: readonly string[] | undefined,
       { ageMs = TIMINGS.suspectMs * 2, version = 2 }: { ageMs?: number; version?: number | undefined } = {},
     ): Intent =>
-      intent('enrolment', {
+      intent('domain-key', {
         status: 'done',
         updatedMs: NOW_MS - ageMs,
         state: { phase: 'complete', version, sites } as { phase: string },
@@ -229,7 +235,7 @@ describe('what is due', () => {
       ['but not where no record says whom it reached', [ended(undefined)], false],
       ['but not right after it', [ended(['a', 'c'], { ageMs: TIMINGS.suspectMs })], false],
     ] satisfies [string, Intent[], boolean][])('%s', (_where, recent, isDue) => {
-      expect(due(inUse, { newest, failed: [lackingKey()], recent }).includes('enrolment')).toBe(isDue);
+      expect(due(inUse, { newest, failed: [lackingKey()], recent }).includes('domain-key')).toBe(isDue);
     });
   });
 
@@ -237,7 +243,7 @@ describe('what is due', () => {
     const group = { domainKeyVersion: 2, highestVersion: 2 };
     const missed: Case = { group, versions: { a: 1 } };
     const endedAgo = (ageMs: number): Partial<Situation> => ({
-      recent: [intent('enrolment', { status: 'done', updatedMs: NOW_MS - ageMs })],
+      recent: [intent('domain-key', { status: 'done', updatedMs: NOW_MS - ageMs })],
     });
     it.each([
       ['by its own journal', missed, {}, true],
@@ -250,13 +256,13 @@ describe('what is due', () => {
       ['but not on the word of a heartbeat from before the last one', missed, endedAgo(TIMINGS.suspectMs), false],
       ['also within the hour of the last one', missed, endedAgo(TIMINGS.suspectMs * 2), true],
     ] satisfies [string, Case, Partial<Situation>, boolean][])('%s', (_where, one, rest, isDue) => {
-      expect(due(one, rest).includes('enrolment')).toBe(isDue);
+      expect(due(one, rest).includes('domain-key')).toBe(isDue);
     });
   });
 
   it('is another look at what waits for a person, after a while', () => {
     const parked = (id: string, ageMs: number) =>
-      intent('enrolment', { id, status: 'parked', updatedMs: NOW_MS - ageMs });
+      intent('domain-key', { id, status: 'parked', updatedMs: NOW_MS - ageMs });
     const waiting = [parked('old', TIMINGS.parkedRetryMs), parked('new', TIMINGS.parkedRetryMs - 1)];
     const running = intent('drill', { id: 'running', updatedMs: 0 });
     expect(plan(situation({}, { open: [...waiting, running] })).reopen).toEqual(['old']);

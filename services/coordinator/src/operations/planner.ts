@@ -28,7 +28,7 @@ export interface Situation {
   readonly group: Group;
   readonly newest: Generation | undefined;
   readonly acknowledged: readonly Acknowledged[];
-  /** Failovers and enrolments that ended well within the gap between automatic ones. */
+  /** Failovers and domain key operations that ended well within the gap between automatic ones. */
   readonly recent: readonly Intent[];
   /** Newest failed intents of this group. */
   readonly failed: readonly Intent[];
@@ -93,7 +93,7 @@ function unfetchedFrom({ failed, acknowledged }: Situation): readonly string[] {
 }
 
 const dueBesides = (situation: Situation): Draft[] => [
-  ...dueEnrolment(situation),
+  ...dueDomainKey(situation),
   ...dueCapture(situation),
   ...dueReplications(situation),
   ...dueRejoins(situation),
@@ -105,12 +105,12 @@ const dueBesides = (situation: Situation): Draft[] => [
  * The first domain key; and the next one, where a member lacks the version in use. An active member without it captures
  * nothing at all, and knows by its own journal that it lacks it. A standby shows it when it cannot open the newest generation.
  */
-function dueEnrolment(situation: Situation): Draft[] {
+function dueDomainKey(situation: Situation): Draft[] {
   const { group, newest, failed, recent, view } = situation;
-  const enrolment: Draft = { kind: 'enrolment', site: '', state: { phase: 'due' }, trace: {} };
-  if (group.domainKeyVersion === 0) return [enrolment];
+  const next: Draft = { kind: 'domain-key', site: '', state: { phase: 'due' }, trace: {} };
+  if (group.domainKeyVersion === 0) return [next];
   if (group.highestEpoch !== group.epoch) return [];
-  if (activeLacksKey(situation)) return [enrolment];
+  if (activeLacksKey(situation)) return [next];
   if (newest?.domainKeyVersion !== group.domainKeyVersion) return [];
   const lacking = failed.filter((intent) => {
     const target = intent.state as { phase: string; epoch?: bigint; number?: bigint };
@@ -126,7 +126,7 @@ function dueEnrolment(situation: Situation): Draft[] {
   const isHelpless = lacking.every(({ site }) =>
     recent.some((intent) => hasReached(intent, site, group.domainKeyVersion)),
   );
-  return isHelpless || isEnrolledJustNow(situation) ? [] : [enrolment];
+  return isHelpless || hasJustComeIntoUse(situation) ? [] : [next];
 }
 
 /**
@@ -136,22 +136,22 @@ function dueEnrolment(situation: Situation): Draft[] {
 function activeLacksKey(situation: Situation): boolean {
   const { group, view } = situation;
   const site = activeOf(group)?.site ?? '';
-  if (isEnrolledJustNow(situation)) return false;
+  if (hasJustComeIntoUse(situation)) return false;
   const agent = view(site);
   const seat = agent?.state?.members.find((member) => member.group === group.spec.name);
   return agent?.status === 'up' && seat?.role === MemberRole.ACTIVE && seat.domainKeyVersion < group.domainKeyVersion;
 }
 
-function isEnrolledJustNow({ recent, nowMs, timings }: Situation): boolean {
+function hasJustComeIntoUse({ recent, nowMs, timings }: Situation): boolean {
   return recent.some(
-    ({ kind, updatedMs }) => kind === 'enrolment' && agoMs({ nowMs, stampMs: updatedMs }) < timings.suspectMs * 2,
+    ({ kind, updatedMs }) => kind === 'domain-key' && agoMs({ nowMs, stampMs: updatedMs }) < timings.suspectMs * 2,
   );
 }
 
 /** With the version in use: an earlier one, however lately it came, does not open what is sealed now. */
 function hasReached({ kind, state }: Intent, site: string, inUse: number): boolean {
   const { version = inUse, sites } = state as { phase: string; version?: number; sites?: readonly string[] };
-  return kind === 'enrolment' && version === inUse && (sites === undefined || sites.includes(site));
+  return kind === 'domain-key' && version === inUse && (sites === undefined || sites.includes(site));
 }
 
 function dueCapture({ group, newest, view, nowMs, open, failed }: Situation): Draft[] {

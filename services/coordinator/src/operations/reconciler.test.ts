@@ -209,10 +209,10 @@ describe('a pass', () => {
     await bench.reconciler.pass();
     await open('drill', { site: 'b' });
     await open('capture', { kind: 'capture', site: 'failover' });
-    await open('enrolment', { kind: 'enrolment', site: '' });
+    await open('domain-key', { kind: 'domain-key', site: '' });
     bench.lanes.length = 0;
     await bench.passes();
-    expect([...bench.lanes].sort()).toEqual(['enrolment', 'failover', 'site.b', 'site.failover']);
+    expect([...bench.lanes].sort()).toEqual(['domain-key', 'failover', 'site.b', 'site.failover']);
   });
 });
 

@@ -75,7 +75,7 @@ class Bench {
 const TARGET = { epoch: 1n, number: 4n };
 const PROOF = { proved: 2, failed: 0, failedObjectIds: [], usesNotExercised: 0 };
 const STATES: Record<string, { phase: string }> = {
-  enrolment: { phase: 'due' },
+  'domain-key': { phase: 'due' },
   capture: { phase: 'due' },
   replication: { phase: 'due', ...TARGET, contentDigest: 'aa' } as never,
   drill: { phase: 'planned', ...TARGET, serial: 's' } as never,
@@ -224,7 +224,7 @@ describe('the order of an effect', () => {
   });
 
   it('gets another name when the intent has waited for a person', async () => {
-    open('enrolment', { state: { phase: 'distributing', version: 2 } as never, performing: 7 });
+    open('domain-key', { state: { phase: 'distributing', version: 2 } as never, performing: 7 });
     bench.perform = failWith('PIN_REFUSED');
     await bench.runner.run('i');
     expect([intent().status === 'open', intent().performing]).toEqual([false, 8]);
@@ -319,7 +319,7 @@ describe('an effect that fails', () => {
   });
 
   it.each([
-    ['enrolment', 10, 'parked', 'incomplete'],
+    ['domain-key', 10, 'parked', 'incomplete'],
     ['capture', 20, 'failed', 'abandoned'],
     ['replication', 20, 'failed', 'abandoned'],
     ['drill', 6, 'failed', 'failed'],
@@ -413,17 +413,17 @@ describe('how an intent ends', () => {
   const failures = [{ serial: 's2', code: 'PEER_NOT_PINNED', message: 'not pinned' }];
   const request = { from: 'a', wanted: '', acceptLoss: false, reason: 'operator', outageStartedMs: 0 };
   it.each([
-    ['done', 'enrolment', { phase: 'taking-up', version: 2, sites: ['a'] }, { type: 'version-used' }, ''],
+    ['done', 'domain-key', { phase: 'taking-up', version: 2, sites: ['a'] }, { type: 'version-used' }, ''],
     [
       'parked',
-      'enrolment',
+      'domain-key',
       { phase: 'taking-up', version: 2, sites: ['a'] },
       { type: 'officers-awaited', failures: [{ ...failures[0]!, code: 'DOMAIN_KEY_UNTRUSTED' }] },
       'DOMAIN_KEY_UNTRUSTED',
     ],
     [
       'parked',
-      'enrolment',
+      'domain-key',
       { phase: 'distributing', version: 2 },
       { type: 'distributed', sites: ['a'], failures },
       'PEER_NOT_PINNED',

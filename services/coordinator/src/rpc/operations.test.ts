@@ -88,9 +88,9 @@ describe('a person cancels an operation', () => {
 
 describe('a person dismisses an operation', () => {
   it.each(['failed', 'parked'] as const)('that is %s', async (status) => {
-    await given('enrolment', 'incomplete', status);
+    await given('domain-key', 'incomplete', status);
     expect(await dismiss()).toMatchObject({ operation: { status: 'dismissed' } });
-    expect(await database.rows.events()).toEqual(['enrolment-dismissed']);
+    expect(await database.rows.events()).toEqual(['domain-key-dismissed']);
   });
 
   it.each(['open', 'done', 'cancelled', 'dismissed'] as const)('not one that is %s', async (status) => {

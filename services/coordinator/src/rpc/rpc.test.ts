@@ -124,7 +124,7 @@ describe('the declaration of a group', () => {
     return bench;
   };
 
-  it('is taken, and its enrolment is intended; safe to repeat', async () => {
+  it('is taken, and its first domain key is intended; safe to repeat', async () => {
     const bench = withSites();
     for (const operationId of ['intent-1', 'intent-2']) {
       const answer = await bench.createGroup(message);
@@ -132,8 +132,8 @@ describe('the declaration of a group', () => {
     }
     expect(await declared()).toEqual([SPEC]);
     expect(bench.intended.map(({ kind, group }) => [kind, group])).toEqual([
-      ['enrolment', 'payments'],
-      ['enrolment', 'payments'],
+      ['domain-key', 'payments'],
+      ['domain-key', 'payments'],
     ]);
   });
 

@@ -216,7 +216,7 @@ const clockStepOf = (step: ClockStep | undefined) =>
 
 /** What must have ended well the last time, and where. */
 const placesOf = ({ members }: Group): Place[] => [
-  { kind: 'enrolment', site: '' },
+  { kind: 'domain-key', site: '' },
   ...members.map(
     ({ site, role }): Place => ({
       kind: role === 'active' ? 'capture' : role === 'standby' ? 'replication' : 'rejoin',
@@ -363,7 +363,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
         await cache.refresh();
       }
       const { id: operationId } = await reconciler.intend({
-        kind: 'enrolment',
+        kind: 'domain-key',
         group: spec.name,
         site: '',
         state: { phase: 'due' },
@@ -416,7 +416,7 @@ export function operatorHandlers(ports: RpcPorts): Handlers<typeof OperatorServi
       await agreedGroup(group);
       return {
         operationId: (
-          await reconciler.intend({ kind: 'enrolment', group, site: '', state: { phase: 'due' }, trace: {} })
+          await reconciler.intend({ kind: 'domain-key', group, site: '', state: { phase: 'due' }, trace: {} })
         ).id,
       };
     },

@@ -159,7 +159,7 @@ function domainKeysOf({ group, view, nowMs }: Pick<GroupFacts, 'group' | 'view' 
   });
 }
 
-/** Only rotations and enrolments wait for a distributor: it is told, and is no part of the group's protection. */
+/** Only new domain keys wait for a distributor. Operators see its trouble; it does not lower the group's protection. */
 function distributorTrouble({ spec: { distributor } }: Group, view: GroupFacts['view']): string {
   if (distributor === undefined) return '';
   const seen = view(distributor.site);

@@ -195,4 +195,9 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE journal_mark ADD COLUMN answered int8 NOT NULL DEFAULT 0;
   `,
+  // Operations that have ended. A coordinator of an earlier release may still lead: those under way are renamed by the first
+  // leader of this one (store/tables/kind-names.ts).
+  `
+  UPDATE intent SET kind = 'domain-key' WHERE kind = 'enrolment' AND status NOT IN ('open', 'parked');
+  `,
 ];

@@ -1,4 +1,4 @@
-/** Enrolment and rejoining: who is seated, under which epoch, and with which domain key. */
+/** New domain keys and rejoining: who is seated, under which epoch, and with which domain key. */
 import { MemberRole } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -7,8 +7,8 @@ import { useVersion } from '../../store/tables/groups.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { SPEC } from '../../testing/group.ts';
-import { enrolment } from '../enrolment/effects.ts';
-import type { EnrolmentEffect } from '../enrolment/machine.ts';
+import { domainKey } from '../domain-key/effects.ts';
+import type { DomainKeyEffect } from '../domain-key/machine.ts';
 import { rejoin } from '../rejoin/effects.ts';
 
 const database = testDatabase();
@@ -26,15 +26,15 @@ const versions = async (): Promise<{ inUse: number; highest: number }> => {
 const UNCHANGED = { inUse: 1, highest: 1 };
 const fence = { group: 'payments', epoch: 1n, owner: 'a', requestId: 'i' };
 
-describe('an enrolment', () => {
-  const enrol = (effect: EnrolmentEffect) => enrolment(bench.context, intentOf(''), effect);
+describe('a domain key', () => {
+  const bring = (effect: DomainKeyEffect) => domainKey(bench.context, intentOf(''), effect);
   const distributed = (): unknown[] =>
     (bench.orders.at(-1)!.request['members'] as { serial: string }[]).map(({ serial }) => serial);
 
   it('seats everybody before the first domain key, whoever is there', async () => {
     await fresh();
     bench.statuses.set('c', 'suspect');
-    expect(await enrol({ type: 'seat-members' })).toEqual({ type: 'seated' });
+    expect(await bring({ type: 'seat-members' })).toEqual({ type: 'seated' });
     expect(bench.orders.map(({ site, request }) => [site, request['role'], request['fence']])).toEqual([
       ['a', MemberRole.ACTIVE, fence],
       ['b', MemberRole.STANDBY, fence],
@@ -46,30 +46,30 @@ describe('an enrolment', () => {
     await database.rows.group();
     await database.rows.epoch({ epoch: 2n, owner: 'a', isActive: true });
     bench.statuses.set('c', 'down');
-    await enrol({ type: 'seat-members' });
+    await bring({ type: 'seat-members' });
     expect(bench.ordered).toEqual(['setRole b']);
   });
 
   it('orders the version above the highest that was ever ordered', async () => {
     await database.rows.group({ highestVersion: 6 });
-    expect(await enrol({ type: 'order-version' })).toEqual({ type: 'version-ordered', version: 7 });
+    expect(await bring({ type: 'order-version' })).toEqual({ type: 'version-ordered', version: 7 });
     expect(await versions()).toEqual({ inUse: 1, highest: 7 });
   });
 
   it('brings a first version to everybody, scratch partitions included, and uses it then', async () => {
     await fresh();
     bench.statuses.set('b', 'down');
-    expect(await enrol({ type: 'distribute', version: 1 })).toMatchObject({ type: 'distributed', failures: [] });
+    expect(await bring({ type: 'distribute', version: 1 })).toMatchObject({ type: 'distributed', failures: [] });
     expect(bench.orders).toMatchObject([{ site: 'a', request: { version: 1, distributorSerial: '', fence } }]);
     expect(distributed()).toEqual(['serial-a', 'serial-b', 'serial-c', 'scratch-c']);
     expect([(await versions()).inUse, await database.rows.events()]).toEqual([0, []]);
-    expect(await enrol({ type: 'use-version', version: 1, sites: ['a', 'b', 'c'] })).toEqual({ type: 'version-used' });
+    expect(await bring({ type: 'use-version', version: 1, sites: ['a', 'b', 'c'] })).toEqual({ type: 'version-used' });
     expect([(await versions()).inUse, await database.rows.events()]).toEqual([1, ['domain-key-in-use']]);
   });
 
   it('brings a first version also to a member that is alone', async () => {
     await fresh({ ...SPEC, members: SPEC.members.slice(0, 1), scratch: [] });
-    await enrol({ type: 'distribute', version: 1 });
+    await bring({ type: 'distribute', version: 1 });
     expect(distributed()).toEqual(['serial-a']);
   });
 
@@ -77,10 +77,10 @@ describe('an enrolment', () => {
     await database.rows.group();
     bench.statuses.set('b', 'down');
     // The site that was away is on record as such: it gets the next version when it is back.
-    expect(await enrol({ type: 'distribute', version: 2 })).toMatchObject({ sites: ['a', 'c', 'c'] });
+    expect(await bring({ type: 'distribute', version: 2 })).toMatchObject({ sites: ['a', 'c', 'c'] });
     expect(distributed()).toEqual(['serial-a', 'serial-c', 'scratch-c']);
     bench.statuses.set('c', 'suspect');
-    expect((await rejection(enrol({ type: 'distribute', version: 3 }))).code).toBe('SITE_UNREACHABLE');
+    expect((await rejection(bring({ type: 'distribute', version: 3 }))).code).toBe('SITE_UNREACHABLE');
     expect([bench.orders.length, await versions()]).toEqual([1, UNCHANGED]);
   });
 
@@ -88,7 +88,7 @@ describe('an enrolment', () => {
     await database.rows.group();
     const failures = [{ serial: 'serial-b', code: 'PEER_NOT_PINNED', message: 'no' }];
     bench.answers.set('distributeDomainKey', { failures });
-    expect(await enrol({ type: 'distribute', version: 2 })).toMatchObject({ type: 'distributed', failures });
+    expect(await bring({ type: 'distribute', version: 2 })).toMatchObject({ type: 'distributed', failures });
     expect(await versions()).toEqual(UNCHANGED);
   });
 
@@ -101,7 +101,7 @@ describe('an enrolment', () => {
       await database.rows.group();
       bench.said.set('a', { domainKeyVersion: 1 });
     });
-    const use = () => enrol({ type: 'use-version', version: 2, sites: ['a', 'b'] });
+    const use = () => bring({ type: 'use-version', version: 2, sites: ['a', 'b'] });
 
     it('waits for every officer who trusted the one in use, where the new one went', async () => {
       bench.partitions.set('a', trusting(1, 2));
@@ -135,7 +135,7 @@ describe('an enrolment', () => {
     });
 
     it('has it bring the version to members and scratch partitions, and not to itself', async () => {
-      await enrol({ type: 'distribute', version: 2 });
+      await bring({ type: 'distribute', version: 2 });
       expect(bench.orders).toMatchObject([
         { site: 'd', request: { version: 2, distributorSerial: 'serial-d', fence } },
       ]);
@@ -144,8 +144,8 @@ describe('an enrolment', () => {
 
     it('waits while it is away, and uses up no version', async () => {
       bench.statuses.set('d', 'down');
-      expect((await rejection(enrol({ type: 'order-version' }))).code).toBe('SITE_UNREACHABLE');
-      expect((await rejection(enrol({ type: 'distribute', version: 2 }))).code).toBe('SITE_UNREACHABLE');
+      expect((await rejection(bring({ type: 'order-version' }))).code).toBe('SITE_UNREACHABLE');
+      expect((await rejection(bring({ type: 'distribute', version: 2 }))).code).toBe('SITE_UNREACHABLE');
       expect([bench.orders, await versions()]).toEqual([[], UNCHANGED]);
     });
   });
@@ -153,7 +153,7 @@ describe('an enrolment', () => {
   it('distributes nothing while an epoch is not in force', async () => {
     await database.rows.group();
     await database.rows.epoch({ epoch: 2n, owner: 'b' });
-    expect((await rejection(enrol({ type: 'distribute', version: 2 }))).code).toBe('ROLE_REFUSED');
+    expect((await rejection(bring({ type: 'distribute', version: 2 }))).code).toBe('ROLE_REFUSED');
     expect(bench.orders).toEqual([]);
   });
 });

@@ -129,7 +129,7 @@ describe('stay everywhere', () => {
     ['while nothing was captured in the epoch in force', { newest: { ...newest, epoch: 0n } }],
     ['while an epoch was issued and is not in force', {}, { highestEpoch: 2n, highestOwner: 'b' }],
     ['while database and journals contradict', { contradiction: { kind: 'database-behind', message: 'x' } }],
-    ...(['failover', 'enrolment', 'rejoin', 'reseat', 'drill'] as const).map(
+    ...(['failover', 'domain-key', 'rejoin', 'reseat', 'drill'] as const).map(
       (kind): [string, Parameters<typeof facts>[1]] => [
         `while a ${kind} is open`,
         { open: [intent(kind, { site: 'z' })] },

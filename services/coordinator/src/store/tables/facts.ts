@@ -10,7 +10,7 @@ export interface GroupFacts {
   readonly group: Group;
   readonly newest: Generation | undefined;
   readonly acknowledged: readonly Acknowledged[];
-  /** Failovers and enrolments that ended well since `sinceMs`. */
+  /** Failovers and domain key operations that ended well since `sinceMs`. */
   readonly recent: readonly Intent[];
   readonly scrubs: readonly ScrubRecord[];
   readonly failed: readonly Intent[];
@@ -23,7 +23,7 @@ export async function readFacts(db: Read, group: string, { sinceMs }: { sinceMs:
     group: await readGroup(db, group),
     newest: await readNewest(db, group),
     acknowledged: await readAcknowledged(db, group),
-    recent: await readDone(db, { group, kinds: ['failover', 'enrolment'], sinceMs }),
+    recent: await readDone(db, { group, kinds: ['failover', 'domain-key'], sinceMs }),
     scrubs: await readScrubs(db, group),
     failed: await readFailed(db, group),
     open: await readOpenIntents(db, { group }),

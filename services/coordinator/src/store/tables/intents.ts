@@ -4,6 +4,7 @@ import type { IntentKind, IntentStatus, OrderFailure } from '../../model.ts';
 import type { Schema } from '../schema.ts';
 import { type Read, toJson, type Write } from '../store.ts';
 import type { OnUnreadable } from './groups.ts';
+import { kindFrom } from './kind-names.ts';
 
 export interface Intent {
   readonly id: string;
@@ -278,7 +279,7 @@ function decodeState(text: string): { phase: string } {
 export function intentFrom(row: Schema['intent']): Intent {
   return {
     id: row.id,
-    kind: row.kind as IntentKind,
+    kind: kindFrom(row.kind),
     group: row.grp,
     site: row.site,
     state: decodeState(row.state),

@@ -481,7 +481,7 @@ export const GroupStateSchema: GenMessage<GroupState> = /*@__PURE__*/
  */
 export type Concern = Message<"antipode.v1.Concern"> & {
   /**
-   * `capture`, `replication`, `enrolment`, `rejoin`, `drill`, `scrub`: the last of its kind failed there and none has ended
+   * `capture`, `replication`, `domain-key`, `rejoin`, `drill`, `scrub`: the last of its kind failed there and none has ended
    * well since; `site`: it is not heard; `partition`: its HSM answers no call; `planning`: the coordinator cannot look after
    * the group; `leader`: this coordinator does not lead.
    *
@@ -1152,7 +1152,8 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   id: string;
 
   /**
-   * `capture`, `replication`, `drill`, `scrub`, `failover`, `enrolment`, `rejoin`, `reseat`, `key-retirement`.
+   * `capture`, `replication`, `drill`, `scrub`, `failover`, `domain-key`, `rejoin`, `reseat`, `key-retirement`. An earlier
+   * release calls `domain-key` `enrolment`.
    *
    * @generated from field: string kind = 2;
    */

@@ -10,17 +10,17 @@
  */
 import type { Failure, Resume, Step } from '../../model.ts';
 
-export type EnrolmentState =
+export type DomainKeyState =
   | { readonly phase: 'due' }
   | { readonly phase: 'seating' }
   | { readonly phase: 'distributing'; readonly version: number }
   | ({ readonly phase: 'taking-up' } & Delivered)
-  | ({ readonly phase: 'awaiting-officers'; readonly failures: readonly EnrolmentFailure[] } & Delivered)
+  | ({ readonly phase: 'awaiting-officers'; readonly failures: readonly DomainKeyFailure[] } & Delivered)
   /** `sites`: where the version went; the others were away. */
   | { readonly phase: 'complete'; readonly version: number; readonly sites: readonly string[] }
-  | { readonly phase: 'incomplete'; readonly failures: readonly EnrolmentFailure[] };
+  | { readonly phase: 'incomplete'; readonly failures: readonly DomainKeyFailure[] };
 
-export interface EnrolmentFailure {
+export interface DomainKeyFailure {
   readonly serial: string;
   readonly code: string;
   readonly message: string;
@@ -31,13 +31,13 @@ interface Delivered {
   readonly sites: readonly string[];
 }
 
-export type EnrolmentEffect =
+export type DomainKeyEffect =
   | { readonly type: 'seat-members' }
   | { readonly type: 'order-version' }
   | { readonly type: 'distribute'; readonly version: number }
   | { readonly type: 'use-version'; readonly version: number; readonly sites: readonly string[] };
 
-export type EnrolmentEvent =
+export type DomainKeyEvent =
   | Resume
   | Failure
   | { readonly type: 'seated' }
@@ -45,13 +45,13 @@ export type EnrolmentEvent =
   | {
       readonly type: 'distributed';
       readonly sites: readonly string[];
-      readonly failures: readonly EnrolmentFailure[];
+      readonly failures: readonly DomainKeyFailure[];
     }
   | { readonly type: 'version-used' }
   /** Partitions whose officers have trusted the version in use, and not this one. */
-  | { readonly type: 'officers-awaited'; readonly failures: readonly EnrolmentFailure[] };
+  | { readonly type: 'officers-awaited'; readonly failures: readonly DomainKeyFailure[] };
 
-export function decideEnrolment(state: EnrolmentState, event: EnrolmentEvent): Step<EnrolmentState, EnrolmentEffect> {
+export function decideDomainKey(state: DomainKeyState, event: DomainKeyEvent): Step<DomainKeyState, DomainKeyEffect> {
   if (state.phase === 'complete') return { state };
   if (event.type === 'failed')
     return { state: { phase: 'incomplete', failures: [{ serial: '', code: event.code, message: event.message }] } };
@@ -81,7 +81,7 @@ export function decideEnrolment(state: EnrolmentState, event: EnrolmentEvent): S
   }
 }
 
-const takeUp = ({ version, sites }: Delivered): Step<EnrolmentState, EnrolmentEffect> => ({
+const takeUp = ({ version, sites }: Delivered): Step<DomainKeyState, DomainKeyEffect> => ({
   state: { phase: 'taking-up', version, sites },
   effect: { type: 'use-version', version, sites },
 });

@@ -1,7 +1,7 @@
 import type { Outcome } from '../outcome.ts';
-import type { EnrolmentState } from './machine.ts';
+import type { DomainKeyState } from './machine.ts';
 
-export function enrolmentOutcome(state: EnrolmentState): Outcome | undefined {
+export function domainKeyOutcome(state: DomainKeyState): Outcome | undefined {
   if (state.phase === 'due' || state.phase === 'seating') return undefined;
   const failures = 'failures' in state ? state.failures : [];
   return {

@@ -1,20 +1,20 @@
-/** Seats members and brings a domain key version to them. */
+/** Seats members, and brings a domain key version to them: the first one, or the next at a rotation. */
 import { type PartitionState, roleNumber } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { activeOf, type Group } from '../../model.ts';
 import { orderVersion, useVersion } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { type EffectContext, fenceOf, ORDER_TIMEOUT_MS, requireActive, WORK_TIMEOUT_MS } from '../context.ts';
-import type { EnrolmentEffect, EnrolmentEvent, EnrolmentFailure } from './machine.ts';
+import type { DomainKeyEffect, DomainKeyEvent, DomainKeyFailure } from './machine.ts';
 
 /** A group without a live standby is not protected by any key (design, section 4). */
 const LIVE_MEMBERS_MIN = 2;
 
-export async function enrolment(
+export async function domainKey(
   context: EffectContext,
   intent: Intent,
-  effect: EnrolmentEffect,
-): Promise<EnrolmentEvent> {
+  effect: DomainKeyEffect,
+): Promise<DomainKeyEvent> {
   const group = await context.group(intent);
   const name = group.spec.name;
   switch (effect.type) {
@@ -104,7 +104,7 @@ function awaitedOfficers(
   { ports }: EffectContext,
   group: Group,
   { version, sites }: { version: number; sites: readonly string[] },
-): EnrolmentFailure[] {
+): DomainKeyFailure[] {
   const name = group.spec.name;
   const trusts = (one: PartitionState | undefined, wanted: number): boolean =>
     one?.trusted?.some((key) => key.group === name && key.version === wanted) === true;

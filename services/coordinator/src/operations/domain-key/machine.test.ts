@@ -1,21 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { decideEnrolment, type EnrolmentEvent, type EnrolmentState } from './machine.ts';
+import { type DomainKeyEvent, type DomainKeyState, decideDomainKey } from './machine.ts';
 
 const FAILURES = [{ serial: 's2', code: 'PEER_NOT_PINNED', message: 'not pinned' }];
 
 /** The effects of a story, and where it ends. */
-function tell(events: readonly EnrolmentEvent[], from: EnrolmentState = { phase: 'due' }) {
+function tell(events: readonly DomainKeyEvent[], from: DomainKeyState = { phase: 'due' }) {
   const effects: unknown[] = [];
   let state = from;
   for (const event of events) {
-    const step = decideEnrolment(state, event);
+    const step = decideDomainKey(state, event);
     effects.push(step.effect);
     state = step.state;
   }
   return { effects, state };
 }
 
-describe('an enrolment', () => {
+describe('a domain key', () => {
   it('seats the members before it orders a version, and distributes the version that was ordered', () => {
     const { effects, state } = tell([
       { type: 'resume' },

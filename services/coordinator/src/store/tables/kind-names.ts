@@ -1,0 +1,24 @@
+/** Kinds of operations that had another name in an earlier release, as its coordinators have written them. */
+import { sql } from 'kysely';
+import type { IntentKind } from '../../model.ts';
+import type { Read } from '../store.ts';
+
+const FORMER: Readonly<Record<string, IntentKind>> = { enrolment: 'domain-key' };
+
+/** The kind by its name of today. */
+export const kindFrom = (name: string): IntentKind => FORMER[name] ?? (name as IntentKind);
+
+/**
+ * Renames the operations under way that an earlier leader has written. Called by a new leader before it does anything: from
+ * then on no coordinator of an earlier release can write. One that is under way by both names keeps its former one until it
+ * has ended; it runs all the same.
+ */
+export async function renameOpenKinds(db: Read): Promise<void> {
+  for (const [former, kind] of Object.entries(FORMER))
+    await sql`
+      UPDATE intent SET kind = ${kind} WHERE kind = ${former} AND status IN ('open', 'parked') AND NOT EXISTS (
+        SELECT 1 FROM intent AS other
+        WHERE other.grp = intent.grp AND other.site = intent.site AND other.kind = ${kind}
+          AND other.status IN ('open', 'parked')
+      )`.execute(db);
+}
