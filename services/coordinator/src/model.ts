@@ -113,3 +113,6 @@ export interface Resume {
 }
 
 export const activeOf = (group: Group): Member | undefined => group.members.find(({ role }) => role === 'active');
+
+/** Whether the highest epoch that was ever issued is in force: no failover is under way, and none is stuck. */
+export const isSettled = (group: Pick<Group, 'epoch' | 'highestEpoch'>): boolean => group.highestEpoch === group.epoch;

@@ -3,7 +3,7 @@ import { factsRef, type GenerationRef, generationFacts, type OrderState } from '
 import { AntipodeError, type Clock, currentTrace } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
-import { activeOf, type Generation, type Group, type Member } from '../model.ts';
+import { activeOf, type Generation, type Group, isSettled, type Member } from '../model.ts';
 import type { Agent, Agents } from '../sites/agents.ts';
 import type { Detector } from '../sites/detector.ts';
 import type { JournalBook } from '../sites/journals.ts';
@@ -131,7 +131,7 @@ export function beganMs(clock: Clock, answer: { order?: OrderState | undefined }
 /** @throws ROLE_REFUSED */
 export function requireActive(group: Group): Member {
   const active = activeOf(group);
-  if (active !== undefined && group.highestEpoch === group.epoch) return active;
+  if (active !== undefined && isSettled(group)) return active;
   throw new AntipodeError('ROLE_REFUSED', `group ${group.spec.name} has no active member`, {
     details: { group: group.spec.name },
   });

@@ -233,7 +233,7 @@ describe('the survey', () => {
 
   it('counts a member in a role that this version does not know as one that does not answer', async () => {
     bench.seats.set('a', seat(MemberRole.ACTIVE, 1n, 5n)).set('b', seat(99 as MemberRole, 1n, 5n));
-    const { reachable } = await bench.effects.survey(database.group);
+    const { reachable } = await survey(bench.context, database.group);
     expect(reachable.map(({ site, role }) => [site, role])).toEqual([
       ['a', 'active'],
       ['c', 'fenced'],

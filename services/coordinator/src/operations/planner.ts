@@ -5,7 +5,7 @@
 import { MemberRole } from '@antipode/protocol';
 import { agoMs } from '../calendar/timeline.ts';
 import { type Contradiction, quarantineOf } from '../groups/contradiction.ts';
-import { activeOf, type Generation, type Group, type IntentKind, type Seat } from '../model.ts';
+import { activeOf, type Generation, type Group, type IntentKind, isSettled, type Seat } from '../model.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
@@ -109,7 +109,7 @@ function dueDomainKey(situation: Situation): Draft[] {
   const { group, newest, failed, recent, view } = situation;
   const next: Draft = { kind: 'domain-key', site: '', state: { phase: 'due' }, trace: {} };
   if (group.domainKeyVersion === 0) return [next];
-  if (group.highestEpoch !== group.epoch) return [];
+  if (!isSettled(group)) return [];
   if (activeLacksKey(situation)) return [next];
   if (newest?.domainKeyVersion !== group.domainKeyVersion) return [];
   const lacking = failed.filter((intent) => {
@@ -156,12 +156,7 @@ function hasReached({ kind, state }: Intent, site: string, inUse: number): boole
 
 function dueCapture({ group, newest, view, nowMs, open, failed }: Situation): Draft[] {
   const active = activeOf(group);
-  if (
-    active === undefined ||
-    group.domainKeyVersion === 0 ||
-    group.highestEpoch !== group.epoch ||
-    view(active.site)?.status !== 'up'
-  )
+  if (active === undefined || group.domainKeyVersion === 0 || !isSettled(group) || view(active.site)?.status !== 'up')
     return [];
   if (open.some(({ kind }) => kind === 'failover')) return [];
   const ageMs = newest === undefined ? Number.POSITIVE_INFINITY : agoMs({ nowMs, stampMs: newest.recoveryPointMs });
@@ -182,7 +177,7 @@ function dueCapture({ group, newest, view, nowMs, open, failed }: Situation): Dr
 function dueReplications({ group, newest, acknowledged, view, open }: Situation): Draft[] {
   if (open.some(({ kind }) => kind === 'failover')) return [];
   // Until the active member has captured under its own epoch, the newest may be one that was lost with its site.
-  if (newest === undefined || newest.epoch !== group.epoch || group.highestEpoch !== group.epoch) return [];
+  if (newest === undefined || newest.epoch !== group.epoch || !isSettled(group)) return [];
   return group.members
     .filter(({ role, site }) => role === 'standby' && view(site)?.status === 'up')
     .filter(
@@ -216,7 +211,7 @@ function restoresMore(
 
 /** Fenced members that are back, and standbys whose agent does not know its seat (a lost journal, a late order). */
 function dueRejoins({ group, view }: Situation): Draft[] {
-  if (group.highestEpoch !== group.epoch || group.domainKeyVersion === 0) return [];
+  if (!isSettled(group) || group.domainKeyVersion === 0) return [];
   return group.members
     .filter(({ role, site }) => {
       const agent = view(site);
@@ -229,7 +224,7 @@ function dueRejoins({ group, view }: Situation): Draft[] {
 
 /** One member at a time, who has waited longest: the others serve meanwhile, and are there should it be damaged. */
 function dueScrubs({ group, newest, scrubs, open, view, nowMs }: Situation): Draft[] {
-  if (newest === undefined || group.highestEpoch !== group.epoch) return [];
+  if (newest === undefined || !isSettled(group)) return [];
   if (open.some(({ kind }) => kind === 'failover' || kind === 'scrub')) return [];
   const [first] = group.members
     .filter(({ role, site }) => role !== 'fenced' && view(site)?.status === 'up')
@@ -263,7 +258,7 @@ function dueFailover({ group, recent, view, nowMs, timings, contradiction }: Sit
   // gone, too: while that serves its applications, moving them costs more than seating the site again (ADR 0012).
   if (contradiction !== undefined && contradiction.kind !== 'journal-not-ours') return [];
   const lost = view(active.site);
-  const isUnsettled = group.highestEpoch !== group.epoch && contradiction === undefined;
+  const isUnsettled = !isSettled(group) && contradiction === undefined;
   if (!isUnsettled) {
     const isAutomatic = group.spec.failoverPolicy === 'automatic' && group.members.length >= VOTERS_MIN;
     const hsmLostMs = lost?.hsmLostMs?.get(active.serial);

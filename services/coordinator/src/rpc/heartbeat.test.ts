@@ -19,7 +19,7 @@ import { testDatabase } from '../testing/database.ts';
 import { groupOf, SPEC } from '../testing/group.ts';
 import { FakeLeadership } from '../testing/leader.ts';
 import { PROFILES } from '../timings.ts';
-import { coordinatorHandlers } from './rpc.ts';
+import { coordinatorHandlers } from './heartbeat.ts';
 
 const TIMINGS = PROFILES.default;
 

@@ -3,10 +3,10 @@ import type { Handlers, OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { IntentStatus } from '../model.ts';
 import type { FailoverState } from '../operations/failover/machine.ts';
-import { readGroup } from '../store/tables/groups.ts';
 import { endIntent, findIntent, type Intent, readIntents, requireIntent } from '../store/tables/intents.ts';
-import type { RpcPorts } from './rpc.ts';
-import { operationMessage } from './views.ts';
+import { onlyGroup } from './group-reader.ts';
+import type { RpcPorts } from './ports.ts';
+import { operationMessage } from './views/operation.ts';
 
 type Operations = Pick<
   Handlers<typeof OperatorService>,
@@ -25,16 +25,8 @@ export interface OperationPorts extends Pick<RpcPorts, 'runner' | 'changes' | 'c
   readonly timeline: Pick<RpcPorts['timeline'], 'toWallMs'>;
 }
 
-export function operationHandlers({
-  store,
-  election,
-  runner,
-  changes,
-  clock,
-  timeline,
-  timings,
-  log,
-}: OperationPorts): Operations {
+export function operationHandlers(ports: OperationPorts): Operations {
+  const { store, election, runner, changes, clock, timeline, timings, log } = ports;
   const messageOf = (intent: Intent) => operationMessage(intent, (stampMs) => timeline.toWallMs(stampMs));
   const end = async (
     intent: Intent,
@@ -55,10 +47,9 @@ export function operationHandlers({
 
   return {
     listOperations: async ({ group, limit }) => {
-      // A misspelt name is no group in which nothing went wrong.
-      if (group !== '') await store.query((db) => readGroup(db, group));
-      const named = { ...(group === '' ? {} : { group }), limit: limit || LIST_DEFAULT };
-      return { operations: (await store.query((db) => readIntents(db, named))).map(messageOf) };
+      const only = await onlyGroup(store, group);
+      const all = await store.query((db) => readIntents(db, { ...only, limit: limit || LIST_DEFAULT }));
+      return { operations: all.map(messageOf) };
     },
 
     getOperation: async ({ operationId, waitMs, seenPhase }, { signal }) => {

@@ -2,15 +2,17 @@
 import { type Handlers, nameRef, type OperatorService } from '@antipode/protocol';
 import { activeOf } from '../model.ts';
 import { surveyForReseat } from '../operations/reseat/effects.ts';
-import { readGroup } from '../store/tables/groups.ts';
-import type { RpcPorts } from './rpc.ts';
+import { GroupReader } from './group-reader.ts';
+import type { RpcPorts } from './ports.ts';
 
 type Reseats = Pick<Handlers<typeof OperatorService>, 'planReseat' | 'reseatGroup'>;
 
-export function reseatHandlers({ store, context, reconciler }: RpcPorts): Reseats {
+export function reseatHandlers(ports: RpcPorts): Reseats {
+  const { context, reconciler } = ports;
+  const groups = new GroupReader(ports);
   return {
     planReseat: async ({ group: name, activeSite }) => {
-      const group = await store.query((db) => readGroup(db, name));
+      const group = await groups.read(name);
       const { accounts, contradiction, plan } = await surveyForReseat(context, group, activeSite);
       return {
         accounts: group.members.map(({ site }) => {
@@ -36,7 +38,7 @@ export function reseatHandlers({ store, context, reconciler }: RpcPorts): Reseat
     },
 
     reseatGroup: async ({ group, activeSite }) => {
-      await store.query((db) => readGroup(db, group));
+      await groups.read(group);
       const state = { phase: 'due', active: activeSite };
       return {
         operationId: (await reconciler.intend({ kind: 'reseat', group, site: '', state, trace: {} })).id,

@@ -1,6 +1,6 @@
 /** Starts a failover that an operator has ordered. It replaces one that is under way with other options, or is refused: it is never swallowed. */
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
-import { activeOf, type Group } from '../../model.ts';
+import { activeOf, type Group, isSettled } from '../../model.ts';
 import type { Detector } from '../../sites/detector.ts';
 import { endIntent, type Intent, readOpenIntents } from '../../store/tables/intents.ts';
 import type { Changes } from '../changes.ts';
@@ -87,7 +87,7 @@ export function requireTarget(group: Group, site: string): void {
     );
   }
   // A failover that did not end well has fenced it: then it may be the one to serve again.
-  if (site === activeOf(group)?.site && group.highestEpoch === group.epoch)
+  if (site === activeOf(group)?.site && isSettled(group))
     throw new AntipodeError('REQUEST_INVALID', `site ${site} is already active`, {
       details,
       hint: `Nothing to do: group ${name} is at site ${site}. Name a standby to move it.`,

@@ -9,7 +9,7 @@ import { MemberRole } from '@antipode/protocol';
 import { hex } from '@antipode/runtime';
 import { type Contradiction, quarantineOf, type Views } from '../../groups/contradiction.ts';
 import { troubleOf } from '../../groups/member-trouble.ts';
-import { activeOf, type Generation, type Group, type IntentKind, type Member } from '../../model.ts';
+import { activeOf, type Generation, type Group, type IntentKind, isSettled, type Member } from '../../model.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 
@@ -29,7 +29,7 @@ const UNSETTLED: ReadonlySet<IntentKind> = new Set(['domain-key', 'failover', 'r
 export function olderKeysNeededFor(facts: OlderKeysFacts): string {
   const { group, newest, open, contradiction } = facts;
   if (contradiction !== undefined) return contradiction.message;
-  if (group.highestEpoch !== group.epoch) return 'a failover has not ended';
+  if (!isSettled(group)) return 'a failover has not ended';
   const unsettled = open.find(({ kind }) => UNSETTLED.has(kind));
   if (unsettled !== undefined) return `an operation has not ended (${unsettled.kind})`;
   if (newest === undefined || activeOf(group) === undefined) return 'the group has no generation yet';

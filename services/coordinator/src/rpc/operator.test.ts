@@ -21,7 +21,6 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { GroupSpec } from '../model.ts';
 import { Changes } from '../operations/changes.ts';
-import { Effects } from '../operations/effects.ts';
 import type { Planned } from '../operations/planner.ts';
 import { Detector } from '../sites/detector.ts';
 import { LeaseBook } from '../sites/leases.ts';
@@ -35,7 +34,8 @@ import { FakeLeadership } from '../testing/leader.ts';
 import type { GroupRow } from '../testing/rows.ts';
 import { generation } from '../testing/situation.ts';
 import { PROFILES } from '../timings.ts';
-import { operatorHandlers, type RpcPorts } from './rpc.ts';
+import { operatorHandlers } from './operator.ts';
+import type { RpcPorts } from './ports.ts';
 
 const database = testDatabase();
 const TIMINGS = PROFILES.default;
@@ -67,7 +67,7 @@ class Bench {
       store: database.store,
       cache: { refresh: async () => {} },
       election: this.leadership,
-      effects: new Effects(new EffectsBench(database).context.ports),
+      context: new EffectsBench(database).context,
       agents: { client: () => fakeAgent(() => ({})) },
       runner: { isRunning: () => false },
       wakeUps: { isUp: () => true },

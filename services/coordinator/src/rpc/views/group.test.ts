@@ -1,11 +1,10 @@
 import { FailoverPolicy, MemberRole } from '@antipode/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Generation, Group, GroupSpec } from '../model.ts';
-import type { SiteStatus, SiteView } from '../sites/detector.ts';
-import type { Intent } from '../store/tables/intents.ts';
-import { type Said, siteView } from '../testing/site-views.ts';
-import { type GroupFacts, groupState, operationMessage, pausedUntilMs, siteState, specMessage } from './views.ts';
+import type { Generation, Group, GroupSpec } from '../../model.ts';
+import type { SiteStatus, SiteView } from '../../sites/detector.ts';
+import { type Said, siteView } from '../../testing/site-views.ts';
+import { type GroupFacts, groupState, pausedUntilMs, specMessage } from './group.ts';
 
 const NOW_MS = Date.UTC(2026, 0, 1);
 const RPO_MS = 300_000;
@@ -338,86 +337,6 @@ describe('the state of a group', () => {
     });
     expect(specMessage({ ...SPEC, failoverPolicy: 'manual' }).failoverPolicy).toBe(FailoverPolicy.MANUAL);
   });
-});
-
-describe('an operation', () => {
-  const intent: Intent = {
-    id: 'i',
-    kind: 'failover',
-    group: 'payments',
-    site: '',
-    state: { phase: 'aborted', epoch: 4n, lost: [7n, 8n] } as { phase: string },
-    status: 'failed',
-    attempts: 2,
-    performing: 3,
-    requestId: 'i.3',
-    nextAttemptMs: 0,
-    errorCode: 'FAILOVER_REFUSED',
-    errorMessage: 'no majority',
-    trace: {},
-    createdMs: NOW_MS,
-    updatedMs: NOW_MS + 1,
-  };
-
-  it('comes with the hint for its error, and its state as plain JSON', () => {
-    const { hint, result, outcome, phase, updatedMs } = operationMessage(intent, asIs);
-    expect(hint).not.toBe('');
-    expect({ phase, updatedMs }).toEqual({ phase: 'aborted', updatedMs: BigInt(NOW_MS + 1) });
-    expect(JSON.parse(result!)).toEqual({ phase: 'aborted', epoch: 4, lost: [7, 8] });
-    expect(outcome?.case).toBe('failover');
-  });
-
-  it('says what it found with types, and again as text for commands that do not know them', () => {
-    const state = { phase: 'captured', epoch: 2n, number: 9n, manifestDigest: 'ab', isNew: true, sealedObjects: 3 };
-    const { outcome, result } = operationMessage({ ...intent, kind: 'capture', state }, asIs);
-    expect(outcome).toMatchObject({ case: 'capture', value: { generation: { generation: 9n }, sealedObjects: 3 } });
-    expect(JSON.parse(result!)).toMatchObject({ number: 9, sealedObjects: 3 });
-    expect(operationMessage({ ...intent, kind: 'rejoin', state: { phase: 'due' } }, asIs)).not.toHaveProperty(
-      'outcome',
-    );
-  });
-
-  it('comes with the hint of the place that raised it, where that had one for this very error', () => {
-    const failure = {
-      code: intent.errorCode as 'FAILOVER_REFUSED',
-      message: 'what happened',
-      site: 'b',
-      returnValue: '',
-      atMs: NOW_MS,
-      requestId: 'r',
-      hint: 'Do this.',
-    };
-    expect(operationMessage({ ...intent, failure }, asIs).hint).toBe('Do this.');
-    expect(operationMessage({ ...intent, failure: { ...failure, code: 'HSM_FULL' } }, asIs).hint).not.toBe('Do this.');
-  });
-
-  it('has no hint where there is no error, or one that this version does not know', () => {
-    expect(operationMessage({ ...intent, errorCode: '' }, asIs).hint).toBe('');
-    expect(operationMessage({ ...intent, errorCode: 'toString' }, asIs).hint).toBe('');
-  });
-});
-
-it('shows how long a site has been silent only where it was ever heard', () => {
-  const view: SiteView = {
-    site: 'a',
-    status: 'suspect',
-    reason: 'silent',
-    address: 'a:1',
-    instance: '',
-    lastMs: 1_000,
-    lastWallMs: undefined,
-    failedRounds: 1,
-    state: undefined,
-  };
-  expect(siteState(view, 9_000.4)).toEqual({
-    site: 'a',
-    address: 'a:1',
-    state: 'suspect',
-    reason: 'silent',
-    version: '',
-    partitions: [],
-  });
-  expect(siteState({ ...view, lastWallMs: NOW_MS }, 9_000.4).silenceMs).toBe(8_000n);
 });
 
 it('an automatic failover pauses the next one, and only an automatic one does', () => {

@@ -1,4 +1,7 @@
-/** What operators are shown: the database's truth and the detector's view as messages. Numbers are never better than reality (I13). */
+/**
+ * Groups as operators see them: the database's truth and the detector's view as messages. Numbers are never better than
+ * reality (I13).
+ */
 import {
   FailoverPolicy,
   filterMessage,
@@ -10,26 +13,27 @@ import {
   roleNumber,
   type SiteStateSchema,
 } from '@antipode/protocol';
-import { CATALOGUE, fromHex, isErrorCode } from '@antipode/runtime';
+import { fromHex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { Concern } from '../groups/concerns.ts';
-import { type Contradiction, quarantineOf } from '../groups/contradiction.ts';
-import type { Standing } from '../groups/generation-standing.ts';
-import { deletionsMessage } from '../groups/group-spec.ts';
-import { troubleOf, usableAcknowledgements } from '../groups/member-trouble.ts';
-import { activeOf, type Generation, type Group, type GroupSpec, type OrderFailure } from '../model.ts';
-import { refOf } from '../operations/context.ts';
-import type { Held } from '../operations/failover/plan.ts';
-import { olderKeysNeededFor } from '../operations/key-retirement/older-keys.ts';
-import { KINDS, type Kinds } from '../operations/kinds.ts';
-import type { WaitingFailover } from '../operations/reconciler.ts';
-import { DAMAGE_CODES } from '../operations/scrub/machine.ts';
-import type { RefusedAgent, SiteView } from '../sites/detector.ts';
-import type { Acknowledged } from '../store/tables/generations.ts';
-import type { Intent } from '../store/tables/intents.ts';
-import type { RefusedRecord, RefusedThere } from '../store/tables/refused.ts';
-import type { ScrubRecord } from '../store/tables/scrubs.ts';
-import type { Timings } from '../timings.ts';
+import type { Concern } from '../../groups/concerns.ts';
+import { type Contradiction, quarantineOf } from '../../groups/contradiction.ts';
+import type { Standing } from '../../groups/generation-standing.ts';
+import { deletionsMessage } from '../../groups/group-spec.ts';
+import { troubleOf, usableAcknowledgements } from '../../groups/member-trouble.ts';
+import { activeOf, type Generation, type Group, type GroupSpec, isSettled, type OrderFailure } from '../../model.ts';
+import { refOf } from '../../operations/context.ts';
+import type { Held } from '../../operations/failover/plan.ts';
+import { olderKeysNeededFor } from '../../operations/key-retirement/older-keys.ts';
+import { KINDS, type Kinds } from '../../operations/kinds.ts';
+import type { WaitingFailover } from '../../operations/reconciler.ts';
+import { DAMAGE_CODES } from '../../operations/scrub/machine.ts';
+import type { RefusedAgent, SiteView } from '../../sites/detector.ts';
+import type { Acknowledged } from '../../store/tables/generations.ts';
+import type { Intent } from '../../store/tables/intents.ts';
+import type { RefusedRecord, RefusedThere } from '../../store/tables/refused.ts';
+import type { ScrubRecord } from '../../store/tables/scrubs.ts';
+import type { Timings } from '../../timings.ts';
+import { catalogueHint, type ToWall } from './operation.ts';
 
 export interface GroupFacts {
   readonly group: Group;
@@ -54,8 +58,6 @@ export interface GroupFacts {
 }
 
 const LAG_MS_MAX = 2_000;
-
-export type ToWall = (atMs: number) => number;
 
 export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStateSchema> {
   const { group, newest, lastPassedMs, scrubs, leaseRemainingMs, view, nowMs, toWallMs } = facts;
@@ -225,10 +227,7 @@ function protectionOf(
   const agent = view(active?.site ?? '');
   // Nobody serves, or nothing new can be captured: whatever was acknowledged, it gets older from here on.
   const isServed =
-    group.highestEpoch === group.epoch &&
-    active !== undefined &&
-    agent?.status === 'up' &&
-    troubleOf(agent, active) === '';
+    isSettled(group) && active !== undefined && agent?.status === 'up' && troubleOf(agent, active) === '';
   if (group.domainKeyVersion > 0 && !isServed) return 'unserved';
   if (newest === undefined || acknowledged.length === 0 || ages.every((age) => age === undefined)) return 'unprotected';
   // Acknowledged, and not one key of those that are there.
@@ -260,77 +259,6 @@ export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecS
     scrubSeconds: Math.round(spec.scrubMs / 1_000),
     failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
     ...(spec.deletions === undefined ? {} : { deletions: deletionsMessage(spec)! }),
-  };
-}
-
-const catalogueHint = (errorCode: string): string => (isErrorCode(errorCode) ? CATALOGUE[errorCode].hint : '');
-
-function failureMessage({ hint: _, ...failure }: OrderFailure, toWallMs: ToWall) {
-  return { ...failure, atMs: BigInt(toWallMs(failure.atMs)) };
-}
-
-export function operationMessage(intent: Intent, toWallMs: ToWall): MessageInitShape<typeof OperationSchema> {
-  const { id, kind, group, site, state, status, attempts, errorCode, errorMessage, createdMs, updatedMs } = intent;
-  const { failure } = intent;
-  return {
-    id,
-    kind,
-    group,
-    site,
-    phase: state.phase,
-    status,
-    attempts,
-    errorCode,
-    errorMessage,
-    hint: failure?.code === errorCode && failure.hint !== undefined ? failure.hint : catalogueHint(errorCode),
-    createdMs: BigInt(toWallMs(createdMs)),
-    updatedMs: BigInt(toWallMs(updatedMs)),
-    ...(failure === undefined ? {} : { failure: failureMessage(failure, toWallMs) }),
-    ...outcomeOf(intent),
-    // For commands that do not know `outcome`.
-    result: JSON.stringify(state, (_key, member: unknown) => (typeof member === 'bigint' ? Number(member) : member)),
-  };
-}
-
-function outcomeOf({ kind, state }: Intent): Pick<MessageInitShape<typeof OperationSchema>, 'outcome'> {
-  const kinds: Kinds = KINDS;
-  const outcome = kinds[kind]?.outcome?.(state);
-  return outcome === undefined ? {} : { outcome };
-}
-
-export const STANDINGS: Record<Standing, GenerationStanding> = {
-  unknown: GenerationStanding.UNKNOWN,
-  pending: GenerationStanding.PENDING,
-  acknowledged: GenerationStanding.ACKNOWLEDGED,
-  superseded: GenerationStanding.SUPERSEDED,
-  lost: GenerationStanding.LOST,
-};
-
-export function siteState(
-  view: SiteView,
-  nowMonotonicMs: number,
-  refused?: RefusedAgent,
-): MessageInitShape<typeof SiteStateSchema> {
-  return {
-    site: view.site,
-    address: view.address,
-    state: view.status,
-    reason: view.reason,
-    ...(view.lastWallMs === undefined ? {} : { silenceMs: BigInt(Math.round(nowMonotonicMs - view.lastMs)) }),
-    version: view.state?.version ?? '',
-    partitions: view.state?.partitions ?? [],
-    ...(refused === undefined
-      ? {}
-      : {
-          refusedAgent: {
-            address: refused.address,
-            peer: refused.peer,
-            sinceMs: BigInt(Math.round(nowMonotonicMs - refused.sinceMs)),
-            lastMs: BigInt(Math.round(nowMonotonicMs - refused.lastMs)),
-            heartbeats: refused.heartbeats,
-          },
-        }),
-    ...(view.state?.certificate === undefined ? {} : { certificate: view.state.certificate }),
   };
 }
 

@@ -1,0 +1,117 @@
+/** What agents tell the coordinator: that they are there, and what they hold. The answer renews leases. */
+import type { CoordinatorService, DescribeResponse, Handlers } from '@antipode/protocol';
+import { AntipodeError, fromHex, isAddress } from '@antipode/runtime';
+import { quarantineOf } from '../groups/contradiction.ts';
+import { activeOf, isSettled } from '../model.ts';
+import { toJson } from '../store/store.ts';
+import { recordRefused } from '../store/tables/refused.ts';
+import { recordSite } from '../store/tables/sites.ts';
+import type { HeartbeatPorts } from './ports.ts';
+
+export function coordinatorHandlers({
+  election,
+  cache,
+  detector,
+  journals,
+  leases,
+  timings,
+  store,
+  clock,
+}: HeartbeatPorts): Handlers<typeof CoordinatorService> {
+  /** What the database has of each site, by what was last written under this leadership. */
+  const written = new Map<string, string>();
+  /** The same of what each member could not restore. */
+  const writtenRefused = new Map<string, string>();
+  /** Not awaited: a heartbeat renews leases, and this is a list for people. What could not be written is with the next one. */
+  const noteRefused = (group: string, { site, members }: DescribeResponse, leaderEpoch: bigint): void => {
+    const said = members.find((member) => member.group === group);
+    if (said === undefined) return;
+    const refused = said.refused.map(({ objectId, kind, code, returnValue }) => ({
+      objectId,
+      kind,
+      code,
+      returnValue,
+    }));
+    const objects = said.refusedObjects;
+    const inForce = `${leaderEpoch} ${objects} ${toJson(refused)}`;
+    const place = `${group} ${site}`;
+    if (writtenRefused.get(place) === inForce) return;
+    writtenRefused.set(place, inForce);
+    store
+      .write(leaderEpoch, (trx) => recordRefused(trx, { group, site, refused, objects, atMs: clock.wallMs() }))
+      .catch((thrown: unknown) => {
+        writtenRefused.delete(place);
+        if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+      });
+  };
+  return {
+    heartbeat: async ({ state, address }, { identity, peer = '' }) => {
+      if (state === undefined || state.site !== identity.name) {
+        throw new AntipodeError('PEER_REFUSED', `site ${identity.name} must not speak for ${state?.site ?? 'nobody'}`, {
+          details: { site: identity.name },
+        });
+      }
+      const leaderEpoch = election.require();
+      if (!isAddress(address))
+        throw new AntipodeError('REQUEST_INVALID', `the address of site ${state.site} must be host:port`, {
+          details: { field: 'address', site: state.site },
+        });
+      detector.admit(state, { address, peer });
+      const { account, added } = journals.hear(state, cache.all);
+      detector.heard(account, { address });
+      const partitions = state.partitions.map(({ serial, module, tokenLabel }) => ({ serial, module, tokenLabel }));
+      const row = { name: state.site, address, version: state.version, partitions: toJson(partitions) };
+      const inForce = `${leaderEpoch} ${toJson(row)}`;
+      if (written.get(state.site) !== inForce) {
+        await store.write(leaderEpoch, (trx) => recordSite(trx, row));
+        written.set(state.site, inForce);
+      }
+      const seats = cache.all.filter(({ members }) => members.some(({ site }) => site === state.site));
+      for (const { spec } of seats) noteRefused(spec.name, state, leaderEpoch);
+      const held = seats.filter((group) => {
+        const seat = state.members.find((member) => member.group === group.spec.name);
+        // Only under the highest epoch ever issued: while a failover is under way, nothing is renewed.
+        return (
+          isSettled(group) &&
+          group.owner === state.site &&
+          seat?.epoch === group.epoch &&
+          quarantineOf(group, detector.view(state.site)) === undefined &&
+          activeOf(group)?.site === state.site
+        );
+      });
+      for (const { spec } of held) leases.granted(spec.name);
+      return {
+        intervalMs: timings.heartbeatMs,
+        roundTripMsMax: timings.roundTripMsMax,
+        leases: held.map(({ spec, epoch }) => ({
+          group: spec.name,
+          epoch,
+          leaseMs: BigInt(timings.leaseMs),
+          selfStopMs: BigInt(timings.selfStopMs),
+        })),
+        epochs: seats
+          .filter(({ highestEpoch }) => highestEpoch > 0n)
+          .map(({ spec, highestEpoch, highestOwner }) => ({
+            group: spec.name,
+            epoch: highestEpoch,
+            owner: highestOwner,
+            requestId: 'heartbeat',
+          })),
+        quarantined: added,
+        // Also to a site with nothing but a scratch partition of the group: its drills bring generations into its store.
+        needed: cache.all.flatMap(({ spec, members }) => {
+          if (![...members, ...spec.scratch].some(({ site }) => site === state.site)) return [];
+          const digests = cache.needed(spec.name);
+          return digests === undefined ? [] : [{ group: spec.name, manifestDigests: digests.map(fromHex) }];
+        }),
+        peers: seats.map((group) => ({
+          group: group.spec.name,
+          sites: group.members
+            .filter(({ site }) => site !== state.site)
+            .sort((one, other) => Number(other.role === 'active') - Number(one.role === 'active'))
+            .map(({ site }) => ({ site, address: detector.view(site)?.address ?? '' })),
+        })),
+      };
+    },
+  };
+}

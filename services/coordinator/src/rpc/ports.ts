@@ -1,0 +1,52 @@
+/** What the services of the coordinator are made of. */
+import type { CertificateState } from '@antipode/protocol';
+import type { Clock, Log } from '@antipode/runtime';
+import type { Timeline } from '../calendar/timeline.ts';
+import type { Leadership } from '../election.ts';
+import type { GroupCache } from '../groups/group-cache.ts';
+import type { Changes } from '../operations/changes.ts';
+import type { EffectContext } from '../operations/context.ts';
+import type { Reconciler } from '../operations/reconciler.ts';
+import type { Runner } from '../operations/runner.ts';
+import type { WakeUps } from '../queue/wake-ups.ts';
+import type { Agents } from '../sites/agents.ts';
+import type { Detector } from '../sites/detector.ts';
+import type { JournalBook } from '../sites/journals.ts';
+import type { LeaseBook } from '../sites/leases.ts';
+import type { Store } from '../store/store.ts';
+import type { Timings } from '../timings.ts';
+
+/** For heartbeats, which wait for no query. */
+export interface HeartbeatPorts {
+  readonly store: Pick<Store, 'write'>;
+  readonly election: Pick<Leadership, 'require'>;
+  readonly cache: Pick<GroupCache, 'all' | 'needed'>;
+  readonly detector: Pick<Detector, 'admit' | 'heard' | 'view'>;
+  readonly journals: Pick<JournalBook, 'hear'>;
+  readonly leases: Pick<LeaseBook, 'granted'>;
+  readonly clock: Clock;
+  readonly timings: Timings;
+}
+
+/** For the orders and questions of operators. */
+export interface RpcPorts {
+  readonly id: string;
+  readonly store: Store;
+  readonly election: Leadership;
+  readonly cache: Pick<GroupCache, 'refresh'>;
+  readonly detector: Detector;
+  readonly leases: Pick<LeaseBook, 'remainingMs'>;
+  readonly context: EffectContext;
+  readonly agents: Pick<Agents, 'client'>;
+  readonly reconciler: Pick<Reconciler, 'intend' | 'waitOf' | 'troubles'>;
+  readonly runner: Pick<Runner, 'isRunning'>;
+  readonly wakeUps: Pick<WakeUps, 'isUp'>;
+  readonly changes: Changes;
+  readonly clock: Clock;
+  /** The same time as `clock`, with what the wall clock made of it. */
+  readonly timeline: Pick<Timeline, 'toWallMs' | 'lastStep'>;
+  readonly log: Log;
+  readonly timings: Timings;
+  /** Of our own certificate; absent where no network is (tests). */
+  readonly certificate?: () => CertificateState;
+}

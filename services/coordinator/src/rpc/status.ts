@@ -1,0 +1,46 @@
+/** Everything at a glance. */
+import { certificateInfo, type Handlers, type OperatorService } from '@antipode/protocol';
+import { VERSION } from '@antipode/runtime';
+import type { ClockStep } from '../calendar/timeline.ts';
+import { readRecent } from '../store/tables/intents.ts';
+import { GroupReader } from './group-reader.ts';
+import type { RpcPorts } from './ports.ts';
+import { operationMessage } from './views/operation.ts';
+import { siteState } from './views/site.ts';
+
+/** A day after it, nobody wonders any more. */
+const STEP_SHOWN_MS = 86_400_000;
+
+const clockStepOf = (step: ClockStep | undefined) =>
+  step === undefined || step.ageMs > STEP_SHOWN_MS
+    ? {}
+    : { clockStep: { byMs: BigInt(step.byMs), ageMs: BigInt(step.ageMs) } };
+
+type StatusHandlers = Pick<Handlers<typeof OperatorService>, 'getStatus'>;
+
+export function statusHandlers(ports: RpcPorts): StatusHandlers {
+  const { id, store, election, detector, reconciler, wakeUps, clock, timeline } = ports;
+  const groups = new GroupReader(ports);
+  return {
+    getStatus: async () => ({
+      coordinator: id,
+      version: VERSION,
+      isLeader: election.epoch !== undefined,
+      sites: detector.sites.map((view) => siteState(view, clock.monotonicMs(), detector.refused(view.site))),
+      groups: await groups.states(),
+      operations: (await store.query(readRecent)).map((intent) =>
+        operationMessage(intent, (atMs) => timeline.toWallMs(atMs)),
+      ),
+      isQueueUp: wakeUps.isUp(),
+      planningTroubles: reconciler.troubles.map(({ group, error, sinceMs }) => ({
+        group,
+        errorCode: error.code,
+        message: error.message,
+        ageMs: BigInt(Math.round(clock.monotonicMs() - sinceMs)),
+        hint: error.hint,
+      })),
+      ...clockStepOf(timeline.lastStep),
+      ...(ports.certificate === undefined ? {} : { certificate: certificateInfo(ports.certificate()) }),
+    }),
+  };
+}
