@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { Kind } from './kind.ts';
 import { INTENT_KINDS, KINDS } from './kinds.ts';
@@ -39,6 +40,13 @@ describe('a kind of operation does not compile', () => {
     const kind: Rejoin = rest;
     expect(kind.perform).toBeUndefined();
   });
+});
+
+it('every kind has the tests that every machine must pass, in the folder of its name', () => {
+  const calls = INTENT_KINDS.map((name) =>
+    readFileSync(new URL(`./${name}/promises.test.ts`, import.meta.url), 'utf8'),
+  );
+  expect(calls.filter((source) => !/^keepsItsPromises</m.test(source))).toEqual([]);
 });
 
 it('every kind has an open phase to begin with, a good end, and a limit of attempts', () => {

@@ -1,3 +1,4 @@
+import { fromHex } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
 import { captureOutcome } from './capture/outcome.ts';
 import { domainKeyOutcome } from './domain-key/outcome.ts';
@@ -9,7 +10,7 @@ import { reseatOutcome } from './reseat/outcome.ts';
 import { scrubOutcome } from './scrub/outcome.ts';
 
 const DIGEST = 'ab'.repeat(32);
-const BYTES = Buffer.from(DIGEST, 'hex');
+const BYTES = fromHex(DIGEST);
 const target = { epoch: 2n, number: 9n } as const;
 const named = { epoch: 2n, generation: 9n };
 const proof = { proved: 3, failed: 1, failedObjectIds: ['01'], usesNotExercised: 0 };
