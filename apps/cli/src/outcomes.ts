@@ -1,6 +1,6 @@
 /**
- * What an operation found. A coordinator of an earlier release does not fill the typed field: then the same is in the JSON
- * text of the operation's state, which this version of the command must still read.
+ * The outcome of an operation. A coordinator of an earlier release does not fill the typed field. Then the JSON text of
+ * the operation's state has the same, and this version of the command must still read it.
  */
 import type { GenerationRef, Operation } from '@antipode/protocol';
 import { hex } from '@antipode/runtime';

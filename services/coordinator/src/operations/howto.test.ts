@@ -10,7 +10,7 @@ const text = (path: string): string => readFileSync(new URL(path, import.meta.ur
 const page = text('../../../../docs/howto/operation.md');
 /** The code that the page shows for a file. */
 const shown = new Map(
-  [...page.matchAll(/\*\*`(operations\/[^`]+)`\*\*\n\n```ts\n([^]*?)\n```/g)].map(([, path = '', code = '']) => [
+  [...page.matchAll(/\*\*`(operations\/[^`]+)`\*\*\n\n```ts\n([\s\S]*?)\n```/g)].map(([, path = '', code = '']) => [
     path,
     code,
   ]),

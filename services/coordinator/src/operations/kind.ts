@@ -1,5 +1,5 @@
 /**
- * What a kind of operation is made of. Each kind is one entry of the table in kinds.ts, one machine and its effects.
+ * The parts of a kind of operation. Each kind is one entry of the table in kinds.ts, one machine and its effects.
  *
  * Methods instead of function properties, on purpose: they let the runner handle all kinds as one type without a cast. The
  * runner gives a machine only the state that this machine has made, and the answer to the effect that it has asked for.
@@ -19,7 +19,7 @@ export interface Typed {
   readonly type: string;
 }
 
-/** What a phase means for the operation: it is under way, it has ended, or it waits for a person. */
+/** The meaning of a phase: the operation is under way, it has ended, or it waits for a person. */
 export type PhaseMeaning = Extract<IntentStatus, 'open' | 'done' | 'failed' | 'parked'>;
 
 export interface Kind<State extends Phase = Phase, Event extends Typed = Typed, Effect extends Typed = Typed> {
@@ -30,7 +30,7 @@ export interface Kind<State extends Phase = Phase, Event extends Typed = Typed, 
    * end and the record of it (I9). Throws transient faults: the runner tries again.
    */
   perform(context: EffectContext, intent: Intent, effect: Effect): Promise<Event>;
-  /** What it has found so far, for operators; absent for a kind that finds nothing. Must not fail on what an older version wrote. */
+  /** Tells operators what it has found so far; absent for a kind that finds nothing. Older versions wrote some states. */
   outcome?(state: State): Outcome | undefined;
   /** Every phase of the state union: one that is missing here does not compile. */
   readonly phases: Readonly<Record<State['phase'], PhaseMeaning>>;

@@ -17,7 +17,7 @@ describe('a kind of operation does not compile', () => {
   });
 
   it('when it gives a meaning to a phase that its machine does not have', () => {
-    // @ts-expect-error `admitted` is no phase
+    // @ts-expect-error the machine does not have the phase `admitted`
     const kind: Rejoin = { ...rejoin, phases: { ...KINDS.rejoin.phases, admitted: 'done' } };
     expect(kind.phases).toHaveProperty('admitted');
   });

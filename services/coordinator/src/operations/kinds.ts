@@ -1,6 +1,6 @@
 /**
- * All kinds of operations. A new kind is added here: its machine, what performs its effects, how often it is tried, and what
- * each phase means. docs/howto/operation.md shows the way.
+ * All kinds of operations. A new kind is added here: its machine, its effects, the number of attempts, and the meaning of
+ * each phase. docs/howto/operation.md shows the way.
  */
 import { capture } from './capture/effects.ts';
 import { type CaptureEffect, type CaptureEvent, type CaptureState, decideCapture } from './capture/machine.ts';

@@ -1,4 +1,4 @@
-/** What an operation found, as operators receive it. One function for each kind, beside its machine (<kind>/outcome.ts). */
+/** The outcome of an operation, as operators receive it. Each kind has one function for it: <kind>/outcome.ts. */
 import type { OperationSchema } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';

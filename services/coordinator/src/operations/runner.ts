@@ -88,7 +88,7 @@ export class Runner {
     // Of this phase: what has moved on has not failed so often.
     let { attempts } = intent;
     for (let count = 0; ; count += 1) {
-      // What is resumed keeps its number, and joins the order that may be under way.
+      // A resumed effect keeps its number, and joins the order that may be under way.
       const now = { ...performing(intent, intent.performing + count), attempts };
       if (count > STEPS_MAX)
         throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not end`, {
@@ -124,7 +124,7 @@ export class Runner {
             ? {}
             : {
                 errorCode: code || last.code,
-                // What the machine says; else what was recorded when the order failed.
+                // The message of the machine, or else the one that was recorded when the order failed.
                 ...(status === 'done' || message !== '' || last.message !== ''
                   ? { errorMessage: message || last.message }
                   : {}),
@@ -162,7 +162,7 @@ export class Runner {
       if (disposition === 'defect' || code === 'LEADERSHIP_LOST') throw error;
       const failure = orderFailure(error, intent, clock.wallMs());
       const { id, group } = intent;
-      // What waits for another operation has not failed: it is not given up, and not tried at longer intervals.
+      // An operation that waits for another one has not failed: the runner goes on, and its intervals do not grow.
       const isWaiting = code === 'GROUP_BUSY';
       log.at(isWaiting ? 'debug' : 'warn', 'order failed', {
         kind: intent.kind,
@@ -227,8 +227,8 @@ function orderFailure({ code, message, details, ownHint }: AntipodeError, intent
 }
 
 /**
- * Whether the end of an intent is worth an event. What is done all the time is not: its effect records what it found. A
- * failure that repeats for one reason is recorded once an hour.
+ * Whether the end of an intent is worth an event. The good end of a routine kind is not: its effect records what it found.
+ * A failure that repeats for one reason is recorded once an hour.
  */
 async function isNews(
   trx: Write,
@@ -245,11 +245,11 @@ async function isNews(
 
 const HOUR_MS = 3_600_000;
 
-/** What a machine has ended as. @throws INVARIANT_BROKEN when it stops in a phase that is no end */
+/** The status of an operation whose machine has stopped. @throws INVARIANT_BROKEN when the phase is not an end */
 function endOf({ id, kind: name }: Intent, { phases }: Kind, { phase }: Phase): IntentStatus {
   const meaning = phases[phase];
   if (meaning === undefined || meaning === 'open')
-    throw new AntipodeError('INVARIANT_BROKEN', `the ${name} machine stops in phase ${phase}, which is no end`, {
+    throw new AntipodeError('INVARIANT_BROKEN', `the ${name} machine stops in phase ${phase}, but has not ended`, {
       details: { intent: id },
     });
   return meaning;

@@ -9,7 +9,7 @@ import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 import { namesakesAt } from './views/group.ts';
 
-/** A failover leads away from an active member whose journal cannot be believed; never out of a database that was rolled back. */
+/** A failover may leave an active member with an untrusted journal. It must not follow a database that was rolled back. */
 const isWayOut = ({ kind }: Contradiction): boolean => kind === 'journal-not-ours';
 
 type FailoverHandlers = Pick<Handlers<typeof OperatorService>, 'planFailover' | 'failover'>;

@@ -14,7 +14,7 @@ import { type Place, readFailing } from '../store/tables/streaks.ts';
 import type { RpcPorts } from './ports.ts';
 import { groupState, pausedUntilMs, unreadableGroup } from './views/group.ts';
 
-/** What must have ended well the last time, and where. */
+/** The kinds and sites that must have ended well the last time. */
 const placesOf = ({ members }: Group): Place[] => [
   { kind: 'domain-key', site: '' },
   ...members.map(
@@ -62,7 +62,7 @@ export class GroupReader {
     return this.state(await this.read(name), view);
   }
 
-  /** What operators see of a group, by these views of its sites. */
+  /** The state of a group for operators, by these views of its sites. */
   async state(group: Group, view = this.#ports.detector.snapshot()) {
     const { store, election, leases, reconciler, clock, timeline, timings } = this.#ports;
     const name = group.spec.name;

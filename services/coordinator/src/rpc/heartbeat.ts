@@ -1,4 +1,4 @@
-/** What agents tell the coordinator: that they are there, and what they hold. The answer renews leases. */
+/** The heartbeats of agents: they say that they are there, and what they hold. The answer renews leases. */
 import type { CoordinatorService, DescribeResponse, Handlers } from '@antipode/protocol';
 import { AntipodeError, fromHex, isAddress } from '@antipode/runtime';
 import { quarantineOf } from '../groups/contradiction.ts';
@@ -18,7 +18,7 @@ export function coordinatorHandlers({
   store,
   clock,
 }: HeartbeatPorts): Handlers<typeof CoordinatorService> {
-  /** What the database has of each site, by what was last written under this leadership. */
+  /** The row of each site, as it was last written under this leadership. */
   const written = new Map<string, string>();
   /** The same of what each member could not restore. */
   const writtenRefused = new Map<string, string>();

@@ -1,4 +1,4 @@
-/** What operators ask of the coordinator, by subject. Their orders become intents; only the leader takes them. */
+/** The service for operators, by subject. Their orders become intents; only the leader takes them. */
 import type { Handlers, OperatorService } from '@antipode/protocol';
 import { drillHandlers } from './drills.ts';
 import { failoverHandlers } from './failover.ts';

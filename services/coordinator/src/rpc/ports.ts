@@ -1,4 +1,4 @@
-/** What the services of the coordinator are made of. */
+/** The parts that the services of the coordinator need. */
 import type { CertificateState } from '@antipode/protocol';
 import type { Clock, Log } from '@antipode/runtime';
 import type { Timeline } from '../calendar/timeline.ts';

@@ -1,4 +1,4 @@
-/** What operators ask when database and journals disagree. */
+/** Seating a group again, when database and journals disagree. */
 import { type Handlers, nameRef, type OperatorService } from '@antipode/protocol';
 import { activeOf } from '../model.ts';
 import { surveyForReseat } from '../operations/reseat/effects.ts';

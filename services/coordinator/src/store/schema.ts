@@ -195,8 +195,8 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE journal_mark ADD COLUMN answered int8 NOT NULL DEFAULT 0;
   `,
-  // Operations that have ended. A coordinator of an earlier release may still lead: those under way are renamed by the first
-  // leader of this one (store/tables/kind-names.ts).
+  // Operations that have ended. A coordinator of an earlier release may still lead, so the first leader of this release
+  // renames those under way (store/tables/kind-names.ts).
   `
   UPDATE intent SET kind = 'domain-key' WHERE kind = 'enrolment' AND status NOT IN ('open', 'parked');
   `,

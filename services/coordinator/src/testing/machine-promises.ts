@@ -1,6 +1,6 @@
 /**
- * What every machine keeps, whatever order events come in, and wherever a crash falls: it ends, it stays ended, it never
- * stalls, and after a crash it asks again for exactly what it had asked for. Each kind's promises.test.ts calls this.
+ * The promises of every machine, in whatever order events come, and wherever a crash falls. It ends, and it stays ended. It
+ * never stalls. After a crash it asks again for exactly the same effect. Each kind's promises.test.ts calls this.
  */
 import { OperationSchema } from '@antipode/protocol';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
@@ -9,14 +9,14 @@ import { describe, expect, it } from 'vitest';
 import type { Failure, Step } from '../model.ts';
 import type { Kind, Phase, PhaseMeaning, Typed } from '../operations/kind.ts';
 
-/** What drives a machine through everything that can happen to it. */
+/** Drives a machine through everything that can happen to it. */
 export interface Drive<State extends Phase, Event extends Typed, Effect extends Typed> {
   readonly start: Arbitrary<State>;
-  /** What each effect may bring when it succeeds. */
+  /** The event that each effect may bring when it succeeds. */
   readonly answers: Readonly<Record<Effect['type'], Arbitrary<Event>>>;
-  /** What an effect may bring instead. */
+  /** Events that an effect may bring instead. */
   readonly setbacks?: Arbitrary<Event>;
-  /** What is asked again after a crash, where that is not the effect itself. */
+  /** The effect that is asked for after a crash, where it is not the same one. */
   repeats?(effect: Effect): Effect;
 }
 
@@ -33,7 +33,7 @@ const persisted = <T>(value: T): T =>
     (_key, member) => (typeof member?.$n === 'string' ? BigInt(member.$n) : member),
   ) as T;
 
-/** What an effect orders: the phase that it was made in is no part of it. */
+/** The order of an effect, without the phase that it was made in. */
 const asked = (effect: object | undefined): object => ({ ...persisted(effect), phase: undefined });
 
 /** Registers the tests of one machine. */
@@ -83,7 +83,7 @@ export function keepsItsPromises<State extends Phase, Event extends Typed, Effec
       );
     });
 
-    it('stays as it ended, whatever it is told', () => {
+    it('stays as it ended, whatever event comes', () => {
       fc.assert(
         fc.property(story.map(told).filter(isOver), stray, ({ state }, late) => {
           expect(decide(state, late)).toEqual({ state });

@@ -30,7 +30,7 @@ const request = fc.record({
   excluded: fc.constant([]),
   overtaken: fc.constant(0),
 });
-const applied = fc.record({
+const _applied = fc.record({
   type: fc.constant('applied' as const),
   appliedObjects: fc.nat(9),
   pulledBlobs: fc.nat(9),

@@ -10,7 +10,7 @@ const proof = fc.record({
   failedObjectIds: fc.constant([]),
   usesNotExercised: fc.nat(2),
 });
-const outcome = fc.record({
+const _outcome = fc.record({
   proof,
   isClean: fc.boolean(),
   startedMs: fc.nat(),

@@ -5,29 +5,24 @@
 import {
   FailoverPolicy,
   filterMessage,
-  GenerationStanding,
   type GroupSpecSchema,
   type GroupStateSchema,
   nameRef,
-  type OperationSchema,
   roleNumber,
-  type SiteStateSchema,
 } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Concern } from '../../groups/concerns.ts';
 import { type Contradiction, quarantineOf } from '../../groups/contradiction.ts';
-import type { Standing } from '../../groups/generation-standing.ts';
 import { deletionsMessage } from '../../groups/group-spec.ts';
 import { troubleOf, usableAcknowledgements } from '../../groups/member-trouble.ts';
-import { activeOf, type Generation, type Group, type GroupSpec, isSettled, type OrderFailure } from '../../model.ts';
+import { activeOf, type Generation, type Group, type GroupSpec, isSettled } from '../../model.ts';
 import { refOf } from '../../operations/context.ts';
 import type { Held } from '../../operations/failover/plan.ts';
 import { olderKeysNeededFor } from '../../operations/key-retirement/older-keys.ts';
-import { KINDS, type Kinds } from '../../operations/kinds.ts';
 import type { WaitingFailover } from '../../operations/reconciler.ts';
 import { DAMAGE_CODES } from '../../operations/scrub/machine.ts';
-import type { RefusedAgent, SiteView } from '../../sites/detector.ts';
+import type { SiteView } from '../../sites/detector.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import type { RefusedRecord, RefusedThere } from '../../store/tables/refused.ts';

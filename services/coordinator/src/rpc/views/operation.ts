@@ -6,10 +6,10 @@ import type { OrderFailure } from '../../model.ts';
 import { KINDS, type Kinds } from '../../operations/kinds.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 
-/** What the clock on the wall shows, or showed, at a moment of the timeline. */
+/** The time on the wall clock at a moment of the timeline. */
 export type ToWall = (atMs: number) => number;
 
-/** What the catalogue advises for a code; empty for what is no code of ours. */
+/** The catalogue's hint for a code; empty for any other text. */
 export const catalogueHint = (errorCode: string): string => (isErrorCode(errorCode) ? CATALOGUE[errorCode].hint : '');
 
 function failureMessage({ hint: _, ...failure }: OrderFailure, toWallMs: ToWall) {

@@ -9,9 +9,9 @@ const FORMER: Readonly<Record<string, IntentKind>> = { enrolment: 'domain-key' }
 export const kindFrom = (name: string): IntentKind => FORMER[name] ?? (name as IntentKind);
 
 /**
- * Renames the operations under way that an earlier leader has written. Called by a new leader before it does anything: from
- * then on no coordinator of an earlier release can write. One that is under way by both names keeps its former one until it
- * has ended; it runs all the same.
+ * Renames the operations under way that an earlier leader has written. A new leader calls this before it does anything:
+ * from then on no coordinator of an earlier release can write. If one is under way by both names, the row keeps its former
+ * name until the operation has ended. It runs all the same.
  */
 export async function renameOpenKinds(db: Read): Promise<void> {
   for (const [former, kind] of Object.entries(FORMER))

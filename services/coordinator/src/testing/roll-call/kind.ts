@@ -1,4 +1,4 @@
-/** The example of docs/howto/operation.md: its entry, as it would stand in the table of kinds. */
+/** The example of docs/howto/operation.md: its entry for the table of kinds. */
 import type { Kind } from '../../operations/kind.ts';
 import { rollCall } from './effects.ts';
 import { decideRollCall, type RollCallEffect, type RollCallEvent, type RollCallState } from './machine.ts';
