@@ -71,10 +71,9 @@ export interface Generation extends GenerationFacts {
   readonly trace: Readonly<Record<string, string>>;
 }
 
-export type { Proof };
-
 /** A kind of operation: a name in the table of kinds. */
 export type { IntentKind } from './operations/kinds.ts';
+export type { Proof };
 
 /** open: under way. parked: a person must decide. dismissed: it failed, and a person has seen it. */
 export type IntentStatus = 'open' | 'parked' | 'done' | 'failed' | 'cancelled' | 'dismissed';

@@ -1,13 +1,7 @@
 /** Declaring groups, looking at them, and giving them new domain keys. */
 import { filterMessage, type Handlers, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import {
-  checkDistributor,
-  checkSeats,
-  checkSites,
-  differences,
-  specFrom,
-} from '../groups/group-spec.ts';
+import { checkDistributor, checkSeats, checkSites, differences, specFrom } from '../groups/group-spec.ts';
 import { activeOf } from '../model.ts';
 import { insertGroup, readGroups, setDistributor } from '../store/tables/groups.ts';
 import { GroupReader } from './group-reader.ts';
