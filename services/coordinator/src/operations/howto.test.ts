@@ -1,10 +1,15 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { seededPrng, silentLog } from '@antipode/runtime';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EffectsBench, intentOf } from '../testing/effects-bench.ts';
+import { testDatabase } from '../testing/database.ts';
+import { EffectsBench } from '../testing/effects-bench.ts';
 import { keepsItsPromises } from '../testing/machine-promises.ts';
 import { ROLL_CALL } from '../testing/roll-call/kind.ts';
 import type { RollCallEffect, RollCallEvent, RollCallState } from '../testing/roll-call/machine.ts';
+import { Changes } from './changes.ts';
+import type { IntentKind } from './kinds.ts';
+import { Runner } from './runner.ts';
 
 const text = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8');
 const page = text('../../../../docs/howto/operation.md');
@@ -45,14 +50,39 @@ describe('the page on adding a kind of operation', () => {
   });
 });
 
-it('the example asks its site, and records the answer', async () => {
-  const bench = new EffectsBench();
-  bench.answers.set('describe', { partitions: [{}, {}] });
-  let step = kind.decide({ phase: 'due' }, { type: 'resume' });
-  while (step.effect !== undefined)
-    step = kind.decide(step.state, await kind.perform(bench.context, intentOf('b'), step.effect));
-  expect(step.state).toEqual({ phase: 'recorded', partitions: 2 });
-  expect(kind.phases[step.state.phase]).toBe('done');
-  expect(bench.ordered).toEqual(['describe b']);
-  expect(bench.events).toEqual(['roll-called']);
+describe('the example', () => {
+  const database = testDatabase();
+
+  it('is stored in each state before it acts, and has ended well when the answer is recorded', async () => {
+    const bench = new EffectsBench(database);
+    const { clock, context, leadership: election } = bench;
+    await database.rows.group();
+    const phases: string[] = [];
+    const phase = async (): Promise<string | undefined> => (await database.rows.intent('i'))?.state.phase;
+    bench.answers.set('describe', async () => {
+      phases.push((await phase()) ?? '');
+      return { partitions: [{}, {}] };
+    });
+    const state = { phase: 'due' };
+    // The table of kinds does not have this kind, so its name is not one that the type knows.
+    await database.rows.intended({ id: 'i', kind: 'roll-call' as IntentKind, site: 'b', state });
+    const runner = new Runner({
+      store: database.store,
+      election,
+      context,
+      kinds: ROLL_CALL,
+      changes: new Changes(),
+      clock,
+      prng: seededPrng('roll-call'),
+      log: silentLog,
+    });
+    await runner.run('i');
+    expect(phases).toEqual(['asking']);
+    expect(await database.rows.intent('i')).toMatchObject({
+      status: 'done',
+      state: { phase: 'recorded', partitions: 2 },
+    });
+    expect(bench.ordered).toEqual(['describe b']);
+    expect(await database.rows.events()).toEqual(['roll-called', 'roll-call-recorded']);
+  });
 });

@@ -5,7 +5,7 @@
 import { isUnreachable } from '@antipode/protocol';
 import { AntipodeError, backoffMs, type Clock, inSpan, inTrace, type Log, type Prng } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
-import type { Election } from '../election.ts';
+import type { Leadership } from '../election.ts';
 import type { Failure, IntentStatus, OrderFailure, Resume, Step } from '../model.ts';
 import type { Store, Write } from '../store/store.ts';
 import { type Intent, readFailed, readIntent, requestIdOf, updateIntent } from '../store/tables/intents.ts';
@@ -16,7 +16,7 @@ import { KINDS, type Kinds } from './kinds.ts';
 
 export interface RunnerPorts {
   readonly store: Store;
-  readonly election: Election;
+  readonly election: Leadership;
   readonly context: EffectContext;
   /** All kinds, unless a test puts other work behind the machines. */
   readonly kinds?: Kinds;
