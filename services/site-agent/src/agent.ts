@@ -19,6 +19,7 @@ import {
   VERSION,
 } from '@antipode/runtime';
 import type { AgentConfig } from './config.ts';
+import { Authority } from './orders/authority.ts';
 import { Exchanges } from './orders/exchange.ts';
 import { OrderBook } from './orders/order-book.ts';
 import { siteAgentHandlers } from './orders/rpc.ts';
@@ -109,6 +110,8 @@ export class SiteAgent implements Closeable {
     const transfer = new Transfer({ store, peers, trust, log, clock });
     const deletions = new Deletions({ journal, clock, retentionMsMin: config.deletedRetentionDaysMin * DAY_MS });
     const retention = new Retention({ journal, store, log, clock });
+    const fences = new FenceKeeper({ journal });
+    const leases = new LeaseKeeper({ clock });
     const graceMs = config.eraseGraceHours * HOUR_MS;
     this.#site = {
       name: config.site,
@@ -120,8 +123,9 @@ export class SiteAgent implements Closeable {
       log,
       journal,
       store,
-      fences: new FenceKeeper({ journal }),
-      leases: new LeaseKeeper({ clock }),
+      fences,
+      leases,
+      authority: new Authority({ name: config.site, journal, fences, leases }),
       deletions,
       partitions,
       peers,

@@ -2,6 +2,7 @@
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { type CertificateState, isNewer } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type Prng } from '@antipode/runtime';
+import type { Authority } from './orders/authority.ts';
 import type { Partition, Partitions } from './partition/partitions.ts';
 import type { Mender } from './peers/mending.ts';
 import type { Peers } from './peers/peers.ts';
@@ -28,6 +29,7 @@ export interface Site {
   readonly store: GenerationStore;
   readonly fences: FenceKeeper;
   readonly leases: LeaseKeeper;
+  readonly authority: Authority;
   readonly deletions: Deletions;
   readonly partitions: Partitions;
   readonly peers: Peers;
@@ -44,28 +46,6 @@ export function seatOf({ journal, partitions }: Site, group: string): { seat: Se
   if (seat === undefined)
     throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
   return { seat, partition: partitions.bySerial(seat.serial) };
-}
-
-/** For orders that change a partition or a head: this site's journal may be an older copy, and then it must not act. @throws SITE_QUARANTINED */
-export function requireTrustedJournal({ journal, name }: Site, group: string): void {
-  const reason = journal.quarantine(group);
-  if (reason === undefined) return;
-  throw new AntipodeError('SITE_QUARANTINED', `site ${name} is in quarantine in group ${group}: ${reason}`, {
-    details: { group, site: name },
-  });
-}
-
-/** For orders to a standby: called when one arrives, again when its turn has come, and before each write. @throws EPOCH_STALE, SITE_QUARANTINED, ROLE_REFUSED */
-export function requireStandby(site: Site, { group, epoch }: { group: string; epoch: bigint }): void {
-  site.fences.check(group, epoch);
-  requireTrustedJournal(site, group);
-  const { seat } = seatOf(site, group);
-  if (seat.role === 'standby') return;
-  throw new AntipodeError(
-    'ROLE_REFUSED',
-    `this site is ${seat.role} in group ${group}, expected standby: generations are applied to standbys`,
-    { details: { group, role: seat.role } },
-  );
 }
 
 /** A head by its names and counts. */

@@ -8,7 +8,7 @@ import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Partition } from '../partition/partitions.ts';
 import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
-import { headOf, requireStandby, type Site, seatOf } from '../site.ts';
+import { headOf, type Site, seatOf } from '../site.ts';
 
 /**
  * Objects of a staged generation that have to be used, for verify.ts, and those that failed there, for the next apply; lost with
@@ -25,11 +25,12 @@ export async function apply(
   request: ApplyRequest,
   signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof ApplyResponseSchema>> {
-  const { group, epoch, requestId } = fenceOf(request);
+  const fence = fenceOf(request);
+  const { group, epoch, requestId } = fence;
   const { journal, transfer } = site;
   const { seat, partition } = seatOf(site, group);
   const digest = digestOf(request.generation);
-  const mayAct = (): void => requireStandby(site, { group, epoch });
+  const mayAct = (): void => void site.authority.asStandby(fence);
   mayAct();
   if (journal.head(group, 'applied') === digest && !restoresMore(site, group, partition)) {
     return {

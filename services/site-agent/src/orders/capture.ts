@@ -5,7 +5,7 @@ import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterCapture, countedByName } from '../partition/not-carried.ts';
 import { withRulesOfSite } from '../partition/object-filter.ts';
-import { newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
+import { newestHere, refusedAt, type Site, seatOf } from '../site.ts';
 import type { GenerationSummary } from '../storage/generation-store.ts';
 import { refOf } from './generation-ref.ts';
 
@@ -14,22 +14,11 @@ export async function capture(
   request: CaptureRequest,
   signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof CaptureResponseSchema>> {
-  const { group, epoch, owner, requestId } = fenceOf(request);
-  const { journal, store, leases, fences } = site;
+  const fence = fenceOf(request);
+  const { group, epoch, requestId } = fence;
+  const { journal, store } = site;
   const { partition } = seatOf(site, group);
-  const mayAct = (): void => {
-    fences.check(group, epoch);
-    requireTrustedJournal(site, group);
-    const { seat } = seatOf(site, group);
-    if (seat.role !== 'active' || owner !== site.name) {
-      throw new AntipodeError(
-        'ROLE_REFUSED',
-        `this site is ${seat.role} in group ${group}, expected active: only the active member is captured`,
-        { details: { group, role: seat.role } },
-      );
-    }
-    leases.check(group, epoch);
-  };
+  const mayAct = (): void => void site.authority.asActive(fence);
   mayAct();
   await site.mender.mend(group, { signal });
   return partition.use(

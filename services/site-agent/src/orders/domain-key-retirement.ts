@@ -17,7 +17,7 @@ import {
 import { AntipodeError, bytesEqual, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenPartition } from '../partition/partitions.ts';
-import { requireTrustedJournal, type Site } from '../site.ts';
+import { type Site } from '../site.ts';
 import type { GenerationSummary } from '../storage/generation-store.ts';
 import type { HeadKind } from '../storage/journal.ts';
 
@@ -55,15 +55,13 @@ export async function retireDomainKeys(
   request: RetireDomainKeysRequest,
   signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof RetireDomainKeysResponseSchema>> {
-  const { group, epoch } = fenceOf(request);
+  const fence = fenceOf(request);
+  const { group, epoch } = fence;
   const { serial, sources } = request;
-  const { fences, journal, partitions, store, transfer, trust } = site;
+  const { journal, partitions, store, transfer, trust } = site;
   const partition = partitions.bySerial(serial);
   const digest = digestOf(request.generation);
-  const mayAct = (): void => {
-    fences.check(group, epoch);
-    requireTrustedJournal(site, group);
-  };
+  const mayAct = (): void => site.authority.asSite(fence);
   mayAct();
   // A member has it, or has not come as far. A site with nothing but a scratch partition gets it as for a drill.
   if (journal.seat(group) === undefined) await transfer.pull({ group, digest, sources, signal });

@@ -21,7 +21,8 @@ export async function drill(
   request: DrillRequest,
   signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof DrillResponseSchema>> {
-  const { group, epoch } = fenceOf(request);
+  const fence = fenceOf(request);
+  const { group } = fence;
   const { clock, partitions, store, transfer } = site;
   const scratch = partitions.all.find(({ serial }) => serial === request.scratchSerial);
   if (scratch === undefined || scratch.settings.role !== 'scratch') {
@@ -44,7 +45,7 @@ export async function drill(
     scratch.use(
       (open) =>
         inSpan('drill', { 'antipode.group': group, 'antipode.drill': request.drillId }, async () => {
-          site.fences.check(group, epoch);
+          site.authority.inForce(fence);
           const rehearsal = await inScratch(site, open, {
             drillId: request.drillId,
             work: () =>

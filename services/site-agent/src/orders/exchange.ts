@@ -56,8 +56,9 @@ export class Exchanges {
     request: DistributeDomainKeyRequest,
     signal?: AbortSignal,
   ): Promise<MessageInitShape<typeof DistributeDomainKeyResponseSchema>> {
-    const { group, epoch, owner } = fenceOf(request);
-    const { journal, trust, prng, log, fences } = this.#site;
+    const fence = fenceOf(request);
+    const { group } = fence;
+    const { journal, trust, prng, log, authority } = this.#site;
     const { version } = request;
     const recorded = (): Outcome | undefined => {
       const outcome = journal.distribution(group, version);
@@ -71,26 +72,18 @@ export class Exchanges {
         ? seatOf(this.#site, group).partition
         : this.#site.partitions.bySerial(distributorSerial);
     const mayAct = (): void => {
-      fences.check(group, epoch);
+      authority.inForce(fence);
       if (distributorSerial !== '') {
         this.#checkDistributor(group, partition);
         return;
       }
-      const { role } = seatOf(this.#site, group).seat;
       if (trust.distributors(group).length > 0)
         throw new AntipodeError(
           'ROLE_REFUSED',
           `only a distributor brings domain keys to group ${group}, not a member`,
-          {
-            details: { group, role },
-          },
+          { details: { group } },
         );
-      if (role === 'active' && owner === this.#site.name) return;
-      throw new AntipodeError(
-        'ROLE_REFUSED',
-        `this site is ${role} in group ${group}, expected active: the active member makes domain keys`,
-        { details: { group, role } },
-      );
+      authority.asKeyMaker(fence);
     };
     mayAct();
     const unknown: Outcome = {

@@ -6,7 +6,7 @@ import { readBack } from '@antipode/hsm-core';
 import { digestOf, fenceOf, type PromoteRequest, proofSummary } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { checkCaller } from '../partition/turns.ts';
-import { newestHere, previousOf, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
+import { newestHere, previousOf, refusedAt, type Site, seatOf } from '../site.ts';
 import { HEADS } from './describe.ts';
 
 export async function promote(
@@ -14,8 +14,9 @@ export async function promote(
   request: PromoteRequest,
   signal?: AbortSignal,
 ): Promise<{ proof: ReturnType<typeof proofSummary> }> {
-  const { group, epoch, owner, requestId } = fenceOf(request);
-  const { journal, fences, store } = site;
+  const fence = fenceOf(request);
+  const { group, epoch, requestId } = fence;
+  const { journal, store } = site;
   const { seat, partition } = seatOf(site, group);
   const refuse = (why: string, details: Record<string, string> = {}): never => {
     throw new AntipodeError('ROLE_REFUSED', why, { details: { group, ...details } });
@@ -24,11 +25,7 @@ export async function promote(
   /** By which the base was found. */
   let heads: string | undefined;
   const mayAct = (): void => {
-    fences.check(group, epoch);
-    requireTrustedJournal(site, group);
-    if (owner !== site.name) refuse(`epoch ${epoch} belongs to ${owner}, not to this site`, { owner });
-    const { role } = seatOf(site, group).seat;
-    if (role === 'fenced') refuse(`this site is fenced in group ${group}`, { role });
+    const { role } = site.authority.asSuccessor(fence);
     if (role === 'standby' && heads !== undefined && heads !== headsNow())
       refuse('the newest generation here has changed in the meantime');
   };

@@ -8,7 +8,7 @@ import { fenceOf, proofSummary, type ScrubRequest, type ScrubResponseSchema } fr
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenPartition } from '../partition/partitions.ts';
-import { headOf, newestHere, refusedAt, requireTrustedJournal, type Site, seatOf } from '../site.ts';
+import { headOf, newestHere, refusedAt, type Site, seatOf } from '../site.ts';
 import type { Role } from '../storage/journal.ts';
 import { refOf } from './generation-ref.ts';
 import { noteUntried } from './verify.ts';
@@ -18,20 +18,11 @@ export async function scrub(
   request: ScrubRequest,
   signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof ScrubResponseSchema>> {
-  const { group, epoch, requestId } = fenceOf(request);
+  const fence = fenceOf(request);
+  const { group, epoch, requestId } = fence;
   const { journal, store, transfer } = site;
   const { partition } = seatOf(site, group);
-  const mayAct = (): Role => {
-    site.fences.check(group, epoch);
-    requireTrustedJournal(site, group);
-    const { role } = seatOf(site, group).seat;
-    if (role !== 'fenced') return role;
-    throw new AntipodeError(
-      'ROLE_REFUSED',
-      `this site is fenced in group ${group}: it is scrubbed after it has rejoined`,
-      { details: { group, role } },
-    );
-  };
+  const mayAct = (): Role => site.authority.asMember(fence).role;
   /** What was restored last describes a standby, also before it has been read back. */
   const described = async (role: Role): Promise<string> => {
     const head =

@@ -3,7 +3,7 @@ import { bury, findNamesakes, type ProofSummary, type Replica, readBack, setAsid
 import { digestOf, fenceOf, proofSummary, type VerifyRequest, type VerifyResponseSchema } from '@antipode/protocol';
 import { AntipodeError, fromHex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { previousOf, refusedAt, requireStandby, type Site, seatOf } from '../site.ts';
+import { previousOf, refusedAt, type Site, seatOf } from '../site.ts';
 import type { Touched } from './apply.ts';
 
 export async function verify(
@@ -12,12 +12,13 @@ export async function verify(
   request: VerifyRequest,
   signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof VerifyResponseSchema>> {
-  const { group, epoch } = fenceOf(request);
+  const fence = fenceOf(request);
+  const { group, epoch } = fence;
   const { journal, store } = site;
   const { partition } = seatOf(site, group);
   const digest = digestOf(request.generation);
   const mayAct = (): void => {
-    requireStandby(site, { group, epoch });
+    site.authority.asStandby(fence);
     if (journal.head(group, 'staged') === digest) return;
     if (journal.head(group, 'applied') === digest) return;
     throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not the one restored here last', {

@@ -14,12 +14,15 @@ const EPOCH_JUMP_MAX = 1_000n;
 /** What the journal keeps exactly; no honest counter comes near. */
 const EPOCH_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
+/** `raiseFence` is durable on return, and ends the tenure of an active seat in the same transaction. */
+type FenceJournal = Pick<Journal, 'fence' | 'raiseFence'>;
+
 export class FenceKeeper {
-  readonly #journal: Journal;
+  readonly #journal: FenceJournal;
   /** Told of each higher epoch, once it is persisted. */
   onRaised: (raised: { readonly group: string; readonly epoch: bigint }) => void = () => {};
 
-  constructor({ journal }: { journal: Journal }) {
+  constructor({ journal }: { journal: FenceJournal }) {
     this.#journal = journal;
   }
 

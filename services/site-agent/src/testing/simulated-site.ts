@@ -11,6 +11,7 @@ import { AntipodeError, seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { create, fromBinary, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import type { PartitionSettings } from '../config.ts';
+import { Authority } from '../orders/authority.ts';
 import { Exchanges } from '../orders/exchange.ts';
 import { OrderBook } from '../orders/order-book.ts';
 import { siteAgentHandlers } from '../orders/rpc.ts';
@@ -122,6 +123,8 @@ export class SimulatedSite {
     const transfer = new Transfer({ store, peers, trust, log: silentLog, clock });
     const deletions = new Deletions({ journal, clock, retentionMsMin: this.#retentionMsMin });
     const retention = new Retention({ journal, store, log: silentLog, clock });
+    const fences = new FenceKeeper({ journal });
+    const leases = new LeaseKeeper({ clock });
     this.site = {
       name,
       instance: name,
@@ -132,8 +135,9 @@ export class SimulatedSite {
       log: silentLog,
       journal,
       store,
-      fences: new FenceKeeper({ journal }),
-      leases: new LeaseKeeper({ clock }),
+      fences,
+      leases,
+      authority: new Authority({ name, journal, fences, leases }),
       deletions,
       partitions,
       peers,

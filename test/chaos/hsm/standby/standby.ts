@@ -6,6 +6,7 @@
 import { AntipodeError, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import type { PartitionSettings } from '../../../../services/site-agent/src/config.ts';
 import { apply, type Touched } from '../../../../services/site-agent/src/orders/apply.ts';
+import { Authority } from '../../../../services/site-agent/src/orders/authority.ts';
 import { verify } from '../../../../services/site-agent/src/orders/verify.ts';
 import {
   type OpenPartition,
@@ -17,6 +18,7 @@ import type { Transfer } from '../../../../services/site-agent/src/peers/transfe
 import type { Site } from '../../../../services/site-agent/src/site.ts';
 import { GenerationStore } from '../../../../services/site-agent/src/storage/generation-store.ts';
 import { FenceKeeper } from '../../../../services/site-agent/src/tenure/fence.ts';
+import { LeaseKeeper } from '../../../../services/site-agent/src/tenure/lease.ts';
 import type { Kill } from './kill.ts';
 import { Steps, steppedJournal, steppedProvider } from './steps.ts';
 
@@ -60,6 +62,8 @@ const partition = partitions.all[0]!;
 const transfer = {
   pull: async ({ digest }: { digest: string }) => ({ sealed: await store.open(digest), blobs: 0, bytes: 0 }),
 } as unknown as Transfer;
+const fences = new FenceKeeper({ journal });
+const leases = new LeaseKeeper({ clock: systemClock });
 const site = {
   name: 'standby',
   clock: systemClock,
@@ -67,7 +71,8 @@ const site = {
   log: silentLog,
   journal,
   store,
-  fences: new FenceKeeper({ journal }),
+  fences,
+  authority: new Authority({ name: 'standby', journal, fences, leases }),
   partitions: { bySerial: () => steppedPartition(partition) },
   transfer,
   mender: new Mender({ journal, store, transfer, log: silentLog }),
