@@ -1,0 +1,3 @@
+/** The wire without a network, for tests and simulations. */
+
+export { type Distortion, MemoryNetwork, type Party } from './memory-network.ts';
