@@ -21,6 +21,7 @@ import { follow } from '../../apps/cli/src/operator.ts';
 import type { Generation } from '../../packages/hsm-core/src/model/generation.ts';
 import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
 import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
+import type { Partition } from '../../services/site-agent/src/partition/partition.ts';
 import { Pins } from '../../services/site-agent/src/peers/pins.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 import type { TestToken } from '../support/tokens.ts';
@@ -67,6 +68,7 @@ describe('agents', () => {
   const address = (name: string) => ({ site: name, address: `localhost:${system.agent(name).port}` });
   const seat = (name: string) => ({ site: address(name), serial: system.site(name).serial });
   const scratchAt = (name: string) => siteOf(name).partitions.all.find(({ settings }) => settings.role === 'scratch')!;
+  const identityOf = (name: string, { settings }: Partition) => siteOf(name).journal.identity(settings.name)!;
   const signerIn = async (raw: RawToken, { ckaId }: { ckaId: Uint8Array }) => {
     const [key] = await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], [CKA.KEY_TYPE, CKK.EC], ...id(ckaId)]);
     return (message: Uint8Array): Promise<Uint8Array> => raw.sign(mechanism(CKM.ECDSA), key!, sha256(message));
@@ -184,7 +186,7 @@ describe('agents', () => {
 
   attack(device, 'software-point-by-order', async () => {
     const { scratch } = system.site('c');
-    const identityOfScratch = scratchAt('c').identity!;
+    const identityOfScratch = identityOf('c', scratchAt('c'));
     const raw = await openRawToken(scratch!);
     const { receivingKey } = await scratchAt('c').use(async ({ keyring }) => keyring);
     const thief = new SoftwareReceiver(
@@ -502,8 +504,8 @@ describe('agents', () => {
     const order = system.order('b');
     try {
       for (const [token, identity] of [
-        [system.site('c').scratch!, scratchAt('c').identity!],
-        [system.site('c').token, siteOf('c').partitions.all[0]!.identity!],
+        [system.site('c').scratch!, identityOf('c', scratchAt('c'))],
+        [system.site('c').token, identityOf('c', siteOf('c').partitions.all[0]!)],
       ] as const) {
         const sealed = await forge(token, identity);
         // Whole, and signed by somebody whom b trusts.
@@ -522,7 +524,7 @@ describe('agents', () => {
   });
 
   attack(device, 'manifest-by-active', async () => {
-    const sealed = await forge(system.site('a').token, siteOf('a').partitions.all[0]!.identity!);
+    const sealed = await forge(system.site('a').token, identityOf('a', siteOf('a').partitions.all[0]!));
     const order = system.order('b');
     try {
       await order.apply({ fence: fence(), generation: ref(sealed.digest), sources: [rogue.peer] }, options);

@@ -22,6 +22,7 @@ class JumpingClock implements Clock {
   wallMs = (): number => systemClock.wallMs();
   monotonicMs = (): number => systemClock.monotonicMs() + this.aheadMs;
   sleep = (ms: number, signal?: AbortSignal): Promise<void> => systemClock.sleep(ms, signal);
+  makeWay = (): Promise<void> => systemClock.makeWay();
 }
 
 const clock = new JumpingClock();

@@ -122,7 +122,7 @@ describe('pairs on curves of every kind', () => {
     await pair.restart();
     expect((await pair.group.capture(pair.a)).sealed).toBeUndefined();
     const { provider, keyring } = pair.b;
-    const report = await scrub({ provider, keyring, target: pair.group.newest!, known: new Map() });
+    const report = await scrub({ provider, keyring, clock: systemClock, target: pair.group.newest!, known: new Map() });
     expect(report).toMatchObject({ proof: PROVED, missing: [], altered: [] });
   }, 60_000);
 });
@@ -288,7 +288,7 @@ describe('a generation that has private keys without their public halves, from a
     await pair.restart();
     expect(await pair.apply(sealed)).toMatchObject({ applied: [], unaccounted: 0, divergent: 0 });
     const { provider, keyring } = pair.b;
-    const report = await scrub({ provider, keyring, target: sealed, known: new Map() });
+    const report = await scrub({ provider, keyring, clock: systemClock, target: sealed, known: new Map() });
     expect(report).toMatchObject({ proof: { proved: 2, failed: 0 }, missing: [], altered: [] });
 
     // The next capture says what it has learned: of the same objects, sealed once.

@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => pair.close());
 beforeEach(() => {
   folder = mkdtempSync(join('/dev/shm', 'antipode-prints-'));
-  journal = new Journal(folder);
+  journal = Journal.open(folder);
 });
 afterEach(async () => {
   journal.close();
@@ -42,7 +42,7 @@ it.each(Object.entries(PARTS))('%s', async (_part, type) => {
   const proof = async () => {
     const { provider, keyring } = pair.b;
     const remembered = remembering(provider, { journal, device: 'b' });
-    return (await scrub({ provider: remembered, keyring, target, known: new Map() })).proof;
+    return (await scrub({ provider: remembered, keyring, clock: systemClock, target, known: new Map() })).proof;
   };
   expect(await proof()).toMatchObject({ proved: 2, failed: 0 });
   await pair.restart();
@@ -107,7 +107,7 @@ describe('what is damaged in the standby and bears the names of its successor le
     ]);
     await pair.restart();
     const { provider, keyring } = pair.b;
-    const report = await scrub({ provider, keyring, target, known: new Map() });
+    const report = await scrub({ provider, keyring, clock: systemClock, target, known: new Map() });
     expect(report).toMatchObject({ proof: { failed: 0, proved: kinds.length }, missing: [], altered: [] });
   });
 

@@ -59,7 +59,7 @@ it('a loss that is accepted goes on; what is deleted is listed by name at every 
   expect(await acceptDeleted({ ...at('a'), objectIds: [] })).toHaveLength(6);
   await system.replicate();
   // One capture uses it up: should the same objects come back, a later loss of them is held again.
-  const journal = new Journal(at('a').config.dataFolder);
+  const journal = Journal.open(at('a').config.dataFolder);
   expect(journal.accepted(GROUP).size).toBe(0);
   journal.close();
   await system.until('the group is protected', async () => (await groupNow()).protection === 'protected');

@@ -154,7 +154,7 @@ describe('of an agent', () => {
       'this site has a seat in group loans and trusts no partition of another site for it',
       () => {
         pin('payments');
-        const journal = new Journal(join(folder, 'data'));
+        const journal = Journal.open(join(folder, 'data'));
         journal.setSeat('loans', '0102030405060708', 'standby');
         journal.close();
       },

@@ -5,7 +5,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPartition } from '@antipode/hsm-core';
-import { lockFolder, silentLog } from '@antipode/runtime';
+import { lockFolder, silentLog, systemClock } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { type AgentConfig, agentConfigSchema, initialisePartition, showIdentity } from '@antipode/site-agent';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -65,7 +65,8 @@ describe('an identity key', () => {
 });
 
 describe('a token that is not found', () => {
-  const open = (change: object) => rejection(openPartition({ ...token.config, ...change }, { log: silentLog }));
+  const open = (change: object) =>
+    rejection(openPartition({ ...token.config, ...change }, { log: silentLog, clock: systemClock }));
 
   it('among others is looked for by its label', async () => {
     expect(await open({ tokenLabel: 'elsewhere' })).toMatchObject({

@@ -32,8 +32,8 @@ describe('a worker', () => {
     };
     const script = `
       import { openPartition } from '@antipode/hsm-core';
-      import { silentLog } from '@antipode/runtime';
-      const provider = await openPartition(${JSON.stringify(config)}, { log: silentLog });
+      import { silentLog, systemClock } from '@antipode/runtime';
+      const provider = await openPartition(${JSON.stringify(config)}, { log: silentLog, clock: systemClock });
       await provider.close();
       console.log('{}');`;
     // Files: what is printed to a socket, as a pipe of Node is one, cannot be opened by its name.
@@ -52,7 +52,7 @@ describe('a worker', () => {
     const slow = lying(token);
     const STEP_MS = 150;
     // Shorter than the whole list takes, and longer than each call of it.
-    const provider = await openPartition(slow.config, { log: silentLog, callTimeoutMs: 3_000 });
+    const provider = await openPartition(slow.config, { log: silentLog, clock: systemClock, callTimeoutMs: 3_000 });
     try {
       slow.tell({ lie: 'delay', ms: STEP_MS, function: 'C_GetAttributeValue' });
       const startedMs = systemClock.monotonicMs();
@@ -96,7 +96,7 @@ describe('a worker', () => {
     const log = new Log({ level: 'warn', format: 'text', write: (line) => lines.push(line) });
     let provider!: Awaited<ReturnType<typeof openPartition>>;
     const worker = await childStartedBy(async () => {
-      provider = await openPartition(token.config, { log, closeTimeoutMs: 200 });
+      provider = await openPartition(token.config, { log, clock: systemClock, closeTimeoutMs: 200 });
     });
     process.kill(worker, 'SIGSTOP');
     const hung = provider.inventory().catch((error: AntipodeError) => error.code);

@@ -69,6 +69,7 @@ function apply(
   return applyGeneration({
     provider: member.provider,
     keyring: member.keyring,
+    clock: systemClock,
     memory: new ReplicaMemory(),
     target,
     previous: [],
@@ -84,6 +85,7 @@ const verifyEverything = (member: TestMember, target: SealedGeneration) =>
   readBack({
     provider: member.provider,
     keyring: member.keyring,
+    clock: systemClock,
     memory: new ReplicaMemory(),
     target,
     previous: [],
@@ -612,7 +614,7 @@ describe('the PIN', () => {
       writeFileSync(wrong, '00000000\n', { mode: 0o600 });
       const attempt = async (pinFile: string): Promise<string> => {
         try {
-          await (await openPartition({ ...config, pinFile }, { log: silentLog })).close();
+          await (await openPartition({ ...config, pinFile }, { log: silentLog, clock: systemClock })).close();
           return 'open';
         } catch (error) {
           return (error as { code: string }).code;
@@ -636,17 +638,30 @@ describe('the PIN', () => {
       const exposed = join(token.folder, 'exposed.pin');
       writeFileSync(exposed, '1234\n');
       chmodSync(exposed, 0o644);
-      expect((await rejection(openPartition({ ...token.config, pinFile: exposed }, { log: silentLog }))).code).toBe(
-        'PIN_FILE_EXPOSED',
-      );
       expect(
-        (await rejection(openPartition({ ...token.config, pinFile: `${exposed}.none` }, { log: silentLog }))).code,
+        (await rejection(openPartition({ ...token.config, pinFile: exposed }, { log: silentLog, clock: systemClock })))
+          .code,
+      ).toBe('PIN_FILE_EXPOSED');
+      expect(
+        (
+          await rejection(
+            openPartition({ ...token.config, pinFile: `${exposed}.none` }, { log: silentLog, clock: systemClock }),
+          )
+        ).code,
       ).toBe('PIN_FILE_UNREADABLE');
-      expect((await rejection(openPartition({ ...token.config, tokenLabel: 'nobody' }, { log: silentLog }))).code).toBe(
-        'PARTITION_NOT_FOUND',
-      );
       expect(
-        (await rejection(openPartition({ ...token.config, module: '/nowhere.so' }, { log: silentLog }))).code,
+        (
+          await rejection(
+            openPartition({ ...token.config, tokenLabel: 'nobody' }, { log: silentLog, clock: systemClock }),
+          )
+        ).code,
+      ).toBe('PARTITION_NOT_FOUND');
+      expect(
+        (
+          await rejection(
+            openPartition({ ...token.config, module: '/nowhere.so' }, { log: silentLog, clock: systemClock }),
+          )
+        ).code,
       ).toBe('MODULE_UNAVAILABLE');
     } finally {
       token.remove();

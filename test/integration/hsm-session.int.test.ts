@@ -6,10 +6,11 @@ import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { initialiseIdentity, openPartition, ReplicaMemory, scrub } from '@antipode/hsm-core';
 import { SealedGroup } from '@antipode/hsm-core/testing';
-import { type ErrorCode, Log, silentLog, systemPrng } from '@antipode/runtime';
+import { type ErrorCode, Log, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type OpenPartition, type Partition, Partitions } from '../../services/site-agent/src/partition/partitions.ts';
+import type { OpenPartition, Partition } from '../../services/site-agent/src/partition/partition.ts';
+import { workerPartitions } from '../../services/site-agent/src/partition/worker-partition.ts';
 import { Journal } from '../../services/site-agent/src/storage/journal.ts';
 import { openRawToken } from '../attacks/support/raw-token.ts';
 import { flags, label } from '../attacks/support/templates.ts';
@@ -39,15 +40,15 @@ describe('a partition of the agent whose session is void', () => {
     token = lying(makeToken('void'));
     ends.push(token.remove);
     const dataFolder = join(token.folder, 'data');
-    const journal = new Journal(dataFolder);
-    const provider = await openPartition(token.config, { log: silentLog });
+    const journal = Journal.open(dataFolder);
+    const provider = await openPartition(token.config, { log: silentLog, clock: systemClock });
     const announce = (serial: string, ckaId: Uint8Array): void => journal.announceKey(serial, ckaId);
     journal.addIdentity('main', await initialiseIdentity({ provider, prng: systemPrng, announce }));
     await provider.close();
     const { module, tokenLabel, pinFile, environment = {} } = token.config;
     const settings = [{ name: 'main', module, tokenLabel, pinFile, environment, role: 'member' as const }];
     const log = new Log({ level: 'info', format: 'text', write: (line) => lines.push(line) });
-    const partitions = new Partitions({ settings, journal, dataFolder, log });
+    const partitions = workerPartitions({ settings, journal, dataFolder, clock: systemClock, log });
     ends.push(() => journal.close());
     ends.push(() => partitions.close());
     partition = partitions.all[0]!;
@@ -167,7 +168,8 @@ describe('a link that fails while objects are looked at', () => {
     const { b, token, group, sealed } = await replicated();
     const memory = new ReplicaMemory();
     await group.apply(b, sealed, { memory });
-    const look = () => scrub({ provider: b.provider, keyring: b.keyring, target: sealed, known: new Map() });
+    const look = () =>
+      scrub({ provider: b.provider, keyring: b.keyring, clock: systemClock, target: sealed, known: new Map() });
     expect(await look()).toMatchObject({ proof: { proved: 2, failed: 0 } });
     // From the first use of a key on: the objects are read by then.
     token.tell({ lie: 'refuse', code, function: 'C_EncryptInit' }, { lie: 'refuse', code, function: 'C_CreateObject' });

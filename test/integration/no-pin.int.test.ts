@@ -64,7 +64,7 @@ describe('a session that never logged in', () => {
     const sealed = await pair.replicate();
     expect(sealed.generation.entries.filter(({ objectClass }) => objectClass === 'private-key')).toHaveLength(1);
     const { provider, keyring } = pair.b;
-    const report = await scrub({ provider, keyring, target: sealed, known: new Map() });
+    const report = await scrub({ provider, keyring, clock: systemClock, target: sealed, known: new Map() });
     expect([report.proof.failed, report.missing, report.altered]).toEqual([0, [], []]);
   });
 

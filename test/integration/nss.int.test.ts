@@ -5,7 +5,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Entry, openPartition, type SealedGeneration } from '@antipode/hsm-core';
 import { named, plantedKey, SealedGroup, SoftwareDomain, secretKey } from '@antipode/hsm-core/testing';
-import { type ErrorCode, silentLog } from '@antipode/runtime';
+import { type ErrorCode, silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { agentConfigSchema, initialisePartition } from '@antipode/site-agent';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -215,10 +215,10 @@ describe('an NSS database is opened', () => {
   });
   afterAll(() => token?.remove());
   const codeOf = async (change: Partial<AnyToken['config']>): Promise<ErrorCode> =>
-    (await rejection(openPartition({ ...token.config, ...change }, { log: silentLog }))).code;
+    (await rejection(openPartition({ ...token.config, ...change }, { log: silentLog, clock: systemClock }))).code;
 
   it('with what it does not keep told, and only where the site accepts that', async () => {
-    const provider = await openPartition(token.config, { log: silentLog });
+    const provider = await openPartition(token.config, { log: silentLog, clock: systemClock });
     expect(await provider.describe()).toMatchObject({
       label: 'opened',
       serial: token.config.serial,
@@ -226,12 +226,12 @@ describe('an NSS database is opened', () => {
       unenforced: NSS_UNENFORCED,
     });
     await provider.close();
-    expect(await rejection(openPartition({ ...token.config, acceptUnenforced: [] }, { log: silentLog }))).toMatchObject(
-      {
-        code: 'PROTECTION_UNENFORCED',
-        details: { unenforced: NSS_UNENFORCED.join(',') },
-      },
-    );
+    expect(
+      await rejection(openPartition({ ...token.config, acceptUnenforced: [] }, { log: silentLog, clock: systemClock })),
+    ).toMatchObject({
+      code: 'PROTECTION_UNENFORCED',
+      details: { unenforced: NSS_UNENFORCED.join(',') },
+    });
     for (const missing of NSS_UNENFORCED)
       expect(await codeOf({ acceptUnenforced: NSS_UNENFORCED.filter((one) => one !== missing) })).toBe(
         'PROTECTION_UNENFORCED',
@@ -240,18 +240,22 @@ describe('an NSS database is opened', () => {
 
   it('only under a serial number that the configuration gives it, since all of them have the same', async () => {
     const { serial: _serial, ...without } = token.config;
-    expect((await rejection(openPartition(without, { log: silentLog }))).code).toBe('CONFIG_INVALID');
+    expect((await rejection(openPartition(without, { log: silentLog, clock: systemClock }))).code).toBe(
+      'CONFIG_INVALID',
+    );
     expect(await codeOf({ serial: '0000000000000000' })).toBe('CONFIG_INVALID');
   });
 
   it('only with its parameters, its label, and its password, which is tried once', async () => {
     const { moduleParameters: _parameters, ...without } = token.config;
-    expect((await rejection(openPartition(without, { log: silentLog }))).code).toBe('MODULE_UNAVAILABLE');
+    expect((await rejection(openPartition(without, { log: silentLog, clock: systemClock }))).code).toBe(
+      'MODULE_UNAVAILABLE',
+    );
     expect(await codeOf({ tokenLabel: 'another' })).toBe('PARTITION_NOT_FOUND');
     const pinFile = join(token.folder, 'wrong.pin');
     writeFileSync(pinFile, 'wrong\n', { mode: 0o600 });
     expect([await codeOf({ pinFile }), await codeOf({ pinFile })]).toEqual(['PIN_REFUSED', 'PIN_REFUSED']);
-    await (await openPartition(token.config, { log: silentLog })).close();
+    await (await openPartition(token.config, { log: silentLog, clock: systemClock })).close();
   });
 
   it('under one name: a second one for the same database is noticed by its identity key', async () => {

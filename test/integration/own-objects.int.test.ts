@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPartition } from '@antipode/hsm-core';
 import { SealedGroup } from '@antipode/hsm-core/testing';
-import { silentLog } from '@antipode/runtime';
+import { silentLog, systemClock } from '@antipode/runtime';
 import { afterEach, describe, expect, it } from 'vitest';
 import { javaAliases } from '../support/java-key-store.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
@@ -162,7 +162,7 @@ describe('a program that takes the private key of the token', () => {
 
 it('tells of a slot in which a token for the identity key could be made', async () => {
   const token = makeToken('free');
-  const provider = await openPartition(token.config, { log: silentLog });
+  const provider = await openPartition(token.config, { log: silentLog, clock: systemClock });
   expect((await provider.describe()).freeSlots).toBeGreaterThan(0);
   await provider.close();
   token.remove();

@@ -2,10 +2,11 @@
 import { readdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { initialiseIdentity, openPartition } from '@antipode/hsm-core';
-import { Log, silentLog, systemPrng } from '@antipode/runtime';
+import { Log, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Partition, Partitions, type RecyclePolicy } from '../../services/site-agent/src/partition/partitions.ts';
+import type { Partition, Partitions } from '../../services/site-agent/src/partition/partition.ts';
+import { type RecyclePolicy, workerPartitions } from '../../services/site-agent/src/partition/worker-partition.ts';
 import { Journal } from '../../services/site-agent/src/storage/journal.ts';
 import { openRawToken } from '../attacks/support/raw-token.ts';
 import { flags, label } from '../attacks/support/templates.ts';
@@ -24,9 +25,9 @@ const lines: string[] = [];
 
 beforeEach(async () => {
   token = makeToken('main');
-  journal = new Journal(join(token.folder, 'data'));
+  journal = Journal.open(join(token.folder, 'data'));
   lines.length = 0;
-  const provider = await openPartition(token.config, { log: silentLog });
+  const provider = await openPartition(token.config, { log: silentLog, clock: systemClock });
   const announce = (serial: string, ckaId: Uint8Array): void => journal.announceKey(serial, ckaId);
   journal.addIdentity('main', await initialiseIdentity({ provider, prng: systemPrng, announce }));
   await provider.close();
@@ -47,9 +48,10 @@ function opened(recycle?: RecyclePolicy, told: (line: string) => void = () => {}
   };
   const log = new Log({ level: 'info', format: 'text', write });
   const settings = [{ name: 'main', module, tokenLabel, pinFile, environment, role: 'member' as const }];
-  partitions = new Partitions({
+  partitions = workerPartitions({
     settings,
     journal,
+    clock: systemClock,
     dataFolder: join(token.folder, 'data'),
     log,
     ...(recycle === undefined ? {} : { recycle }),

@@ -5,14 +5,14 @@ import {
   providerConformance,
   type Subject,
 } from '@antipode/hsm-core/testing/provider-conformance';
-import { silentLog } from '@antipode/runtime';
+import { silentLog, systemClock } from '@antipode/runtime';
 import { childStartedBy } from '../support/children.ts';
 import { makeNssToken } from '../support/nss-tokens.ts';
 import { halveKeys } from '../support/raw-token.ts';
 import { type AnyToken, makeToken, type TestToken } from '../support/tokens.ts';
 
 async function subject(token: AnyToken): Promise<Subject> {
-  const open = () => openPartition(token.config, { log: silentLog });
+  const open = () => openPartition(token.config, { log: silentLog, clock: systemClock });
   let provider!: Awaited<ReturnType<typeof open>>;
   const worker = await childStartedBy(async () => {
     provider = await open();

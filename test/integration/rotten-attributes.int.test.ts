@@ -1,6 +1,7 @@
 /** Damage of single attributes behind everybody's back is what a scrub says it is, one object's, and no other's. */
 import { CKA, P256_PARAMS } from '@antipode/cryptoki';
 import { scrub } from '@antipode/hsm-core';
+import { systemClock } from '@antipode/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
@@ -26,7 +27,7 @@ describe('a bit that flips in a token', () => {
     expect(flipAttribute(pair.b.token, type, { but: own })).toBeGreaterThan(0);
     await pair.restart();
     const { provider, keyring } = pair.b;
-    const report = await scrub({ provider, keyring, target: sealed, known: new Map() });
+    const report = await scrub({ provider, keyring, clock: systemClock, target: sealed, known: new Map() });
     const lost = report.missing.length + report.proof.failed;
     const expected = { altered: 0, lost: 0, ...found };
     expect({ altered: report.altered.length, lost }).toEqual(expected);

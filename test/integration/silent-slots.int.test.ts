@@ -1,6 +1,6 @@
 /** One dead token in another slot of the module. The healthy partition still opens, and the dead slot is reported. */
 import { openPartition } from '@antipode/hsm-core';
-import { silentLog } from '@antipode/runtime';
+import { silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { EXTRA_SLOT, type LyingToken, lying, type Order } from '../support/devices/lying-token.ts';
@@ -13,7 +13,7 @@ beforeAll(() => {
 afterAll(() => token.remove());
 
 async function silentSlots(config = token.config): Promise<readonly string[]> {
-  const provider = await openPartition(config, { log: silentLog, slotTimeoutMs: 1_000 });
+  const provider = await openPartition(config, { log: silentLog, clock: systemClock, slotTimeoutMs: 1_000 });
   try {
     return (await provider.describe()).silentSlots;
   } finally {

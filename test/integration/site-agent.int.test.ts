@@ -3,7 +3,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createClient, isUnreachable, RpcServer, SiteAgentService, Tls, type TlsFiles } from '@antipode/protocol';
-import { AntipodeError, silentLog } from '@antipode/runtime';
+import { AntipodeError, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { type AgentConfig, agentConfigSchema, initialisePartition, SiteAgent } from '@antipode/site-agent';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -52,7 +52,7 @@ function config(given: Partial<AgentConfig> = {}): AgentConfig {
 }
 
 async function started(given?: Partial<AgentConfig>): Promise<SiteAgent> {
-  const agent = new SiteAgent({ config: config(given), log: silentLog });
+  const agent = SiteAgent.open({ config: config(given), log: silentLog, clock: systemClock, prng: systemPrng });
   await agent.start();
   opened.push(agent);
   return agent;
@@ -64,7 +64,7 @@ describe('an agent that cannot start', () => {
     async (which) => {
       const address = `127.0.0.1:${await occupied()}`;
       const mine = config({ [which]: address });
-      const agent = new SiteAgent({ config: mine, log: silentLog });
+      const agent = SiteAgent.open({ config: mine, log: silentLog, clock: systemClock, prng: systemPrng });
       expect(await rejection(agent.start())).toMatchObject({ code: 'CONFIG_INVALID', details: { address } });
       if (agent.port > 0) {
         const client = createClient(SiteAgentService, {
@@ -75,7 +75,12 @@ describe('an agent that cannot start', () => {
         opened.push(client);
         expect((await rejection(client.ping({}))).code).toBe('SITE_UNREACHABLE');
       }
-      const next = new SiteAgent({ config: { ...mine, [which]: '127.0.0.1:0' }, log: silentLog });
+      const next = SiteAgent.open({
+        config: { ...mine, [which]: '127.0.0.1:0' },
+        log: silentLog,
+        clock: systemClock,
+        prng: systemPrng,
+      });
       opened.push(next);
       await next.start();
       expect(next.port).toBeGreaterThan(0);
@@ -88,7 +93,9 @@ it('frees the folder also when its databases cannot be opened', () => {
   const journal = join(mine.dataFolder, 'journal.db');
   mkdirSync(journal, { recursive: true });
   for (const _ of ['once', 'again'])
-    expect(thrown(() => new SiteAgent({ config: mine, log: silentLog }))).toMatchObject({
+    expect(
+      thrown(() => SiteAgent.open({ config: mine, log: silentLog, clock: systemClock, prng: systemPrng })),
+    ).toMatchObject({
       code: 'FILE_UNWRITABLE',
       details: { path: journal },
     });

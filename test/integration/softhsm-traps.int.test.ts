@@ -40,7 +40,10 @@ describe('a token', () => {
       if (readFileSync(log, 'latin1').includes('C_Finalize')) looked.resolve();
     });
     const environment = { ...token.environment, PKCS11SPY: SOFTHSM_MODULE, PKCS11SPY_OUTPUT: log };
-    const opening = openPartition({ ...token.config, module: spyModule(), environment }, { log: silentLog });
+    const opening = openPartition(
+      { ...token.config, module: spyModule(), environment },
+      { log: silentLog, clock: systemClock },
+    );
     await looked.promise;
     watcher.close();
     execFileSync('rmdir', [tokens]);

@@ -29,7 +29,7 @@ export class TestMember<Token extends AnyToken = TestToken> extends Member {
   }
 
   protected override openProvider(): Promise<HsmProvider> {
-    return openPartition(this.token.config, { log: silentLog });
+    return openPartition(this.token.config, { log: silentLog, clock: systemClock });
   }
 
   /** The officer's step, in a worker of its own. */
@@ -41,7 +41,7 @@ export class TestMember<Token extends AnyToken = TestToken> extends Member {
     });
     const officerPinFile = join(this.token.folder, 'officer.pin');
     writeFileSync(officerPinFile, `${OFFICER_PIN}\n`, { mode: 0o600 });
-    const worker = await openPartition(this.token.config, { log: silentLog });
+    const worker = await openPartition(this.token.config, { log: silentLog, clock: systemClock });
     try {
       const tags = await worker.trustKeys({ identity: this.identity, officerPinFile, deliveries });
       for (const [index, { group, version }] of this.delivered.splice(0).entries()) {

@@ -11,7 +11,7 @@ import {
   SiteAgentService as SiteAgentServiceDescriptor,
   type Tls,
 } from '@antipode/protocol';
-import { type Clock, closeAll, Log, parseAddress, systemClock } from '@antipode/runtime';
+import { type Clock, closeAll, Log, parseAddress, systemClock, systemPrng } from '@antipode/runtime';
 import { loadAgentConfig, SiteAgent } from '@antipode/site-agent';
 import { type Round, replicateOnce } from '../../apps/cli/src/commands/replicate.ts';
 import { follow, type Operator } from '../../apps/cli/src/operator.ts';
@@ -165,11 +165,11 @@ export class TestSystem {
       site.process = this.#town.startAgent(name, { environment: this.#environment(name, this.folder) });
       return;
     }
-    const clock = this.#clocks?.(name);
-    site.agent = new SiteAgent({
+    site.agent = SiteAgent.open({
       config: loadAgentConfig(site.configFile),
       log: this.log.with({ site: name }),
-      ...(clock === undefined ? {} : { clock }),
+      clock: this.#clocks?.(name) ?? systemClock,
+      prng: systemPrng,
     });
     await site.agent.start();
   }

@@ -161,7 +161,7 @@ function checkSwap(): string {
 
 /** Opens it as the agent would: a PIN that the token has refused is not tried again. */
 async function describeToken(config: AgentConfig, partition: AgentConfig['partitions'][number]): Promise<string> {
-  const provider = await openPartition(partitionConfig(partition, config), { log: silentLog });
+  const provider = await openPartition(partitionConfig(partition, config), { log: silentLog, clock: systemClock });
   try {
     const { model, firmware, serial, unenforced, silentSlots } = await provider.describe();
     const weakness = unenforced.length === 0 ? '' : `; accepted without these protections: ${unenforced.join(', ')}`;

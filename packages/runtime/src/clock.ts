@@ -2,7 +2,7 @@
  * Time, injected everywhere, so that a multi-site system can run in one process under a virtual clock.
  * Nothing that decides about safety reads the wall clock: it is for people (manifests, logs) only.
  */
-import { setTimeout as timeout } from 'node:timers/promises';
+import { setTimeout as timeout, setImmediate as turn } from 'node:timers/promises';
 import { AntipodeError } from './errors.ts';
 
 export interface Clock {
@@ -12,6 +12,8 @@ export interface Clock {
   monotonicMs(): number;
   /** Resolves after `ms`, however long that is, or at once when `signal` aborts (it never rejects: callers look at the signal). */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Resolves when everything else that is due has had its turn. Takes no time of this clock. */
+  makeWay(): Promise<void>;
 }
 
 /** What a timer of Node holds: 32 bits, some 25 days. A longer one would end at once. */
@@ -31,4 +33,5 @@ export const systemClock: Clock = {
       // Aborted: the caller looks at its signal.
     }
   },
+  makeWay: () => turn(),
 };

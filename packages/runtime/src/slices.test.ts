@@ -13,13 +13,13 @@ function* sumTo(last: number): Generator<void, number> {
 
 it('gives the same result at once and in slices', async () => {
   expect(runToEnd(sumTo(4))).toBe(10);
-  expect(await runInSlices(sumTo(4))).toBe(10);
+  expect(await runInSlices(sumTo(4), systemClock)).toBe(10);
 });
 
 it('lets everything else go on between slices', async () => {
   let turns = 0;
   let isWorking = true;
-  const work = runInSlices(sumTo(5)).finally(() => {
+  const work = runInSlices(sumTo(5), systemClock).finally(() => {
     isWorking = false;
   });
   while (isWorking) {
@@ -36,11 +36,11 @@ it('passes on what the work throws', async () => {
     throw new RangeError('no');
   }
   expect(() => runToEnd(failing())).toThrow(RangeError);
-  await expect(runInSlices(failing())).rejects.toBeInstanceOf(RangeError);
+  await expect(runInSlices(failing(), systemClock)).rejects.toBeInstanceOf(RangeError);
 });
 
 it('a pace is due when its slice of time is over, and lets everything else go on then', async () => {
-  const pace = new Pace();
+  const pace = new Pace(systemClock);
   expect(pace.isDue()).toBe(false);
   const untilMs = systemClock.monotonicMs() + 20;
   while (systemClock.monotonicMs() < untilMs);

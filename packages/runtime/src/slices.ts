@@ -2,7 +2,7 @@
  * Long calculations that let everything else go on. One is written once, as a generator that yields after each piece of at
  * most some ten milliseconds; its caller says whether it runs through or makes way.
  */
-import { systemClock } from './clock.ts';
+import type { Clock } from './clock.ts';
 
 /** What a long calculation holds the event loop for, at most, before it makes way. */
 const SLICE_MS = 10;
@@ -12,15 +12,21 @@ const SLICE_MS = 10;
  * same items cost more on a machine that is busy.
  */
 export class Pace {
-  #sinceMs = systemClock.monotonicMs();
+  readonly #clock: Clock;
+  #sinceMs: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#sinceMs = clock.monotonicMs();
+  }
 
   isDue(): boolean {
-    return systemClock.monotonicMs() - this.#sinceMs >= SLICE_MS;
+    return this.#clock.monotonicMs() - this.#sinceMs >= SLICE_MS;
   }
 
   async makeWay(): Promise<void> {
-    await systemClock.sleep(0);
-    this.#sinceMs = systemClock.monotonicMs();
+    await this.#clock.makeWay();
+    this.#sinceMs = this.#clock.monotonicMs();
   }
 }
 
@@ -33,10 +39,10 @@ export function runToEnd<Result>(work: Generator<void, Result>): Result {
 }
 
 /** Makes way after each piece, so that leases, heartbeats and keep-alives are not held up. */
-export async function runInSlices<Result>(work: Generator<void, Result>): Promise<Result> {
+export async function runInSlices<Result>(work: Generator<void, Result>, clock: Clock): Promise<Result> {
   for (;;) {
     const { done, value } = work.next();
     if (done) return value;
-    await systemClock.sleep(0);
+    await clock.makeWay();
   }
 }

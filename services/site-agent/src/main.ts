@@ -9,6 +9,7 @@ import {
   runUntilStopped,
   startTelemetry,
   systemClock,
+  systemPrng,
 } from '@antipode/runtime';
 import { SiteAgent } from './agent.ts';
 import { loadAgentConfig } from './config.ts';
@@ -27,7 +28,7 @@ export async function runAgent(configFile: string): Promise<void> {
     const service = new DelayedService({
       ready: (signal, onWaiting) =>
         untilCertificateBegins({ caFile, certificateFile, keyFile }, { clock: systemClock, log, signal, onWaiting }),
-      make: () => new SiteAgent({ config, log }),
+      make: () => SiteAgent.open({ config, log, clock: systemClock, prng: systemPrng }),
       http: config.http,
     });
     // For the next start, however this one ends: bin/antipode names a folder for it.

@@ -1,23 +1,27 @@
-/** What the orders of one agent share. Built once in agent.ts. */
+/** What the orders of one agent share, and how it is put together: from ports, which the agent opens and closes. */
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { type CertificateState, isNewer } from '@antipode/protocol';
-import { AntipodeError, type Clock, type Log, type Prng } from '@antipode/runtime';
-import type { Authority } from './orders/authority.ts';
-import type { Partition, Partitions } from './partition/partitions.ts';
-import type { Mender } from './peers/mending.ts';
+import { AntipodeError, type Clock, type Log, type LoopDelay, type Prng } from '@antipode/runtime';
+import { Authority } from './orders/authority.ts';
+import { OrderBook } from './orders/order-book.ts';
+import type { Partition, Partitions } from './partition/partition.ts';
+import { Mender } from './peers/mending.ts';
 import type { Peers } from './peers/peers.ts';
-import type { Transfer } from './peers/transfer.ts';
-import type { Trust } from './peers/trust.ts';
-import type { Collector } from './storage/collector.ts';
-import type { Deletions } from './storage/deletions.ts';
+import { Transfer } from './peers/transfer.ts';
+import { Trust, type TrustPorts } from './peers/trust.ts';
+import { Collector } from './storage/collector.ts';
+import { Deletions } from './storage/deletions.ts';
 import type { GenerationStore, GenerationSummary } from './storage/generation-store.ts';
+import { IdleCollection } from './storage/idle-collection.ts';
 import type { HeadKind, Journal, Seat } from './storage/journal.ts';
-import type { Retention } from './storage/retention.ts';
-import type { FenceKeeper } from './tenure/fence.ts';
-import type { LeaseKeeper } from './tenure/lease.ts';
+import { Retention } from './storage/retention.ts';
+import { FenceKeeper } from './tenure/fence.ts';
+import { LeaseKeeper } from './tenure/lease.ts';
 
-export interface Site {
+/** Where a site meets the world. Open already: whoever has opened one closes it, after the last order has ended. */
+export interface SitePorts {
   readonly name: string;
+  /** Of this run of the agent. */
   readonly instance: string;
   readonly version: string;
   readonly clock: Clock;
@@ -27,17 +31,56 @@ export interface Site {
   readonly certificate?: () => CertificateState;
   readonly journal: Journal;
   readonly store: GenerationStore;
+  readonly partitions: Partitions;
+  readonly peers: Peers;
+  /** Partitions elsewhere that this site trusts, by its own configuration. Read at each use. */
+  readonly pins: TrustPorts['pins'];
+  readonly loopDelay: Pick<LoopDelay, 'maxMs'>;
+  /** A whole garbage collection: nothing else happens meanwhile. Asked for when no order has run for a while. */
+  readonly collectGarbage: () => unknown;
+  /** How long deleted objects are kept sealed at least, whatever a group's policy says. */
+  readonly deletedRetentionMsMin: number;
+  /** How long a sealed object must have been needed by nothing before it is erased. */
+  readonly eraseGraceMs: number;
+}
+
+export interface Site extends SitePorts {
   readonly fences: FenceKeeper;
   readonly leases: LeaseKeeper;
   readonly authority: Authority;
   readonly deletions: Deletions;
-  readonly partitions: Partitions;
-  readonly peers: Peers;
   readonly trust: Trust;
   readonly transfer: Transfer;
   readonly mender: Mender;
   readonly retention: Retention;
   readonly collector: Collector;
+  readonly orders: OrderBook;
+  readonly idle: IdleCollection;
+}
+
+/** The one way to put a site together: for the agent, for tests and for simulations. Opens and starts nothing. */
+export function buildSite(ports: SitePorts): Site {
+  const { name, clock, log, journal, store, partitions, peers, pins } = ports;
+  const fences = new FenceKeeper({ journal });
+  const leases = new LeaseKeeper({ clock });
+  const trust = new Trust({ site: name, partitions: partitions.all, pins, journal });
+  const transfer = new Transfer({ store, peers, trust, log, clock });
+  const deletions = new Deletions({ journal, clock, retentionMsMin: ports.deletedRetentionMsMin });
+  const retention = new Retention({ journal, store, log, clock });
+  return {
+    ...ports,
+    fences,
+    leases,
+    authority: new Authority({ name, journal, fences, leases }),
+    deletions,
+    trust,
+    transfer,
+    mender: new Mender({ journal, store, transfer, log }),
+    retention,
+    collector: new Collector({ journal, store, deletions, retention, clock, log, graceMs: ports.eraseGraceMs }),
+    orders: new OrderBook({ clock, mark: () => journal.mark }),
+    idle: new IdleCollection({ clock, collect: ports.collectGarbage }),
+  };
 }
 
 /** @throws NOT_FOUND */

@@ -81,7 +81,7 @@ export async function measureMove(
 async function planted({ folder }: BenchSite, keys: number): Promise<SealedGeneration> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const signer = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));
-  const store = new GenerationStore(join(folder, 'data'));
+  const store = GenerationStore.open(join(folder, 'data'), { clock: systemClock });
   try {
     for (let first = 0; first < keys; first += 1_000)
       store.putBlobs(Array.from({ length: Math.min(1_000, keys - first) }, (_, index) => blobOf(first + index)));

@@ -31,7 +31,7 @@ export type Stretches = Readonly<Record<string, number>>;
 
 export async function measureStretches(count: number): Promise<Stretches> {
   const folder = mkdtempSync(join(tmpdir(), 'antipode-stretches-'));
-  const store = new GenerationStore(folder);
+  const store = GenerationStore.open(folder, { clock: systemClock });
   const { provider, keyring, remove } = table(count);
   const worst: Record<string, number> = {};
   const during = async <T>(step: string, work: () => Promise<T>): Promise<T> => {
@@ -64,19 +64,20 @@ export async function measureStretches(count: number): Promise<Stretches> {
     if (sealed === undefined) throw new Error('nothing was captured');
     await during('store blobs', () => store.putAllBlobs(blobs.values()));
     await during('store generation', () => store.put(sealed));
-    const reopened = new GenerationStore(folder);
+    const reopened = GenerationStore.open(folder, { clock: systemClock });
     try {
       const previous = await during('open generation', () => reopened.open(sealed.digest));
       await during('summary', () => reopened.summary(sealed.digest));
       await during('blobs of generation', () => reopened.blobsOf(sealed.digest, { group: 'bench' }));
       await during('check blobs', () => reopened.unsound([...blobs.keys()]));
       await during('capture after a restart', () => capture(new CaptureMemory(), 2n, previous));
-      const journal = new Journal(folder);
+      const journal = Journal.open(folder);
       try {
         const memory = new ReplicaMemory();
         const replica = {
           provider,
           keyring,
+          clock: systemClock,
           memory,
           target: previous,
           previous: [],

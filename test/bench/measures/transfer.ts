@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import { Tls } from '@antipode/protocol';
 import { hex, silentLog, systemClock } from '@antipode/runtime';
-import { Peers } from '../../../services/site-agent/src/peers/peers.ts';
 import { Pins } from '../../../services/site-agent/src/peers/pins.ts';
+import { TlsPeers } from '../../../services/site-agent/src/peers/tls-peers.ts';
 import { Transfer } from '../../../services/site-agent/src/peers/transfer.ts';
 import { Trust } from '../../../services/site-agent/src/peers/trust.ts';
 import { GenerationStore } from '../../../services/site-agent/src/storage/generation-store.ts';
@@ -15,8 +15,8 @@ export async function pull(
   workspace: Workspace,
   { site, generation, address }: { site: BenchSite; generation: Captured; address: string },
 ): Promise<{ ms: number; blobs: number; bytes: number }> {
-  const store = new GenerationStore(workspace.folder('pulled'));
-  const peers = new Peers({ tls: new Tls(site.tls) });
+  const store = GenerationStore.open(workspace.folder('pulled'), { clock: systemClock });
+  const peers = new TlsPeers({ tls: new Tls(site.tls) });
   try {
     const transfer = new Transfer({
       store,
@@ -28,6 +28,7 @@ export async function pull(
         journal: { fence: () => undefined },
       }),
       log: silentLog,
+      clock: systemClock,
     });
     const startMs = systemClock.monotonicMs();
     const { blobs, bytes } = await transfer.pull({

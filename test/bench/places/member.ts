@@ -27,7 +27,7 @@ export class BenchMember extends TestMember {
   protected override async openProvider(): Promise<HsmProvider> {
     const { config } = this.token;
     const environment = { ...config.environment, ...this.#workerEnvironment };
-    return this.#timed(await openPartition({ ...config, environment }, { log: silentLog }));
+    return this.#timed(await openPartition({ ...config, environment }, { log: silentLog, clock: systemClock }));
   }
 
   /** The calls since the last question. */

@@ -154,11 +154,12 @@ function memoryOf(
 }
 
 async function sign({ options }: CaptureContext, generation: Generation): Promise<SealedGeneration> {
-  const { provider, keyring, checkFence } = options;
-  const manifest = await runInSlices(writingManifest(generation));
+  const { provider, keyring, clock, checkFence } = options;
+  const manifest = await runInSlices(writingManifest(generation), clock);
   checkFence();
   const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
-  return runInSlices(sealingSigned({ generation, manifest, signature, signer: keyring.identity.publicHalf }));
+  const { publicHalf: signer } = keyring.identity;
+  return runInSlices(sealingSigned({ generation, manifest, signature, signer }), clock);
 }
 
 /** Whether a new generation says nothing new. An unchanged object has the same entry, and not merely an equal one. */

@@ -35,7 +35,7 @@ export async function classify(context: CaptureContext, candidates: readonly Can
   const toWrap: Candidate[] = [];
   const toEncrypt: Candidate[] = [];
   const uncaptured: UncapturedObject[] = [];
-  const pace = new Pace();
+  const pace = new Pace(context.options.clock);
   for (const candidate of present) {
     if (pace.isDue()) await pace.makeWay();
     const { before } = candidate;

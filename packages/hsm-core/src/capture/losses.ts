@@ -59,7 +59,7 @@ export async function holdBack(context: CaptureContext, outcome: Outcome): Promi
 /** A renewed certificate, and a public half or data with another value, replace nothing that is secret. */
 async function deletedLosses(context: CaptureContext, { entries, gone }: Outcome): Promise<Loss[]> {
   const names = new Set<string>();
-  const pace = new Pace();
+  const pace = new Pace(context.options.clock);
   for (const entry of gone.length === 0 ? [] : entries) {
     if (pace.isDue()) await pace.makeWay();
     names.add(namesOf(entry));
@@ -99,9 +99,9 @@ function unsealableLosses(
   return [...refused, ...kept.filter(isSealed).map(({ objectId }): Loss => ({ objectId, reason: 'unreadable' }))];
 }
 
-async function countLosable({ live }: CaptureContext): Promise<number> {
+async function countLosable({ options, live }: CaptureContext): Promise<number> {
   let count = 0;
-  const pace = new Pace();
+  const pace = new Pace(options.clock);
   for (const entry of live.values()) {
     if (pace.isDue()) await pace.makeWay();
     if (countsAsLoss(entry)) count += 1;

@@ -41,6 +41,7 @@ export async function matchSightings(context: CaptureContext, scan: Scan): Promi
       seen.filter(({ object }) => !byHandle.has(object.handle)),
       rest,
     ),
+    context.options.clock,
   );
   const buried = await matchBuried(context, {
     unmatched: byValue.unmatched,
@@ -65,13 +66,13 @@ export async function matchSightings(context: CaptureContext, scan: Scan): Promi
 
 /** The value counts as well: the object under a known handle may be another one by now. */
 async function matchByHandle(
-  { live, buried, remembered }: CaptureContext,
+  { options, live, buried, remembered }: CaptureContext,
   { sightings, carried }: Scan,
 ): Promise<{ byHandle: Map<Handle, Entry>; rest: Entry[] }> {
   const byId = new Map([...live.values(), ...buried.keys()].map((entry) => [entry.objectId, entry]));
   for (const objectId of carriedIds(carried)) byId.delete(objectId);
   const byHandle = new Map<Handle, Entry>();
-  const pace = new Pace();
+  const pace = new Pace(options.clock);
   for (const { examined } of sightings) {
     if (pace.isDue()) await pace.makeWay();
     const { handle } = examined.object;
@@ -92,7 +93,7 @@ async function matchBuried(
   { options, previous }: CaptureContext,
   { unmatched, buried }: { unmatched: readonly Examined[]; buried: readonly Entry[] },
 ): Promise<Map<Handle, Entry>> {
-  const { provider, keyring, group } = options;
+  const { provider, keyring, clock, group } = options;
   const matched = new Map<Handle, Entry>();
   let entries = buried.filter((entry) => isKnownByDomainKey(entry));
   const byBlob = typesByBlob(entries);
@@ -103,7 +104,8 @@ async function matchBuried(
   for (const { handle: domainKey, version } of keyring.domainKeys(group)) {
     if (version === previous?.domainKeyVersion) continue;
     if (entries.length === 0 || objects.length === 0) break;
-    const found = await runInSlices(pairing(await examine(provider, { domainKey, objects, byBlob }), entries));
+    const examined = await examine(provider, { clock, domainKey, objects, byBlob });
+    const found = await runInSlices(pairing(examined, entries), clock);
     for (const [handle, entry] of found.matched) matched.set(handle, entry);
     entries = found.absent;
     objects = found.unmatched.map(({ object }) => object);

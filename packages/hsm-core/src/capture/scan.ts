@@ -97,10 +97,10 @@ function hasExpired({ options: { isExpired = () => false }, buried }: CaptureCon
 }
 
 /** Captured objects that the look sees and does not report: they have not changed. */
-async function carriedIn({ remembered, live }: CaptureContext, first: View): Promise<CarriedObject[]> {
+async function carriedIn({ options, remembered, live }: CaptureContext, first: View): Promise<CarriedObject[]> {
   const reported = new Set(handlesOf(first.objects));
   const carried: CarriedObject[] = [];
-  const pace = new Pace();
+  const pace = new Pace(options.clock);
   for (const handle of first.handles) {
     if (pace.isDue()) await pace.makeWay();
     const objectId = remembered?.objectIds.get(handle);
@@ -179,10 +179,10 @@ class Examiner {
    * object.
    */
   async examine(objects: readonly ObservedObject[]): Promise<Examined[]> {
-    const { provider, keyring, group, domainKeyVersion } = this.#context.options;
+    const { provider, keyring, clock, group, domainKeyVersion } = this.#context.options;
     const version = this.#context.previous?.domainKeyVersion ?? domainKeyVersion;
     const domainKey = keyring.domainKey(group, version).handle;
-    const examined = await examine(provider, { domainKey, objects, byBlob: this.#byBlob });
+    const examined = await examine(provider, { clock, domainKey, objects, byBlob: this.#byBlob });
     if (version === domainKeyVersion)
       for (const { object, blob } of examined)
         if (blob !== undefined) this.wraps.set(object.handle, { handle: object.handle, blob });

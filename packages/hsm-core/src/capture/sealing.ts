@@ -79,7 +79,7 @@ async function wrapAll(
   const wrapped: WrappedObject[] = [];
   const refused: UncapturedObject[] = [];
   const doubtful: DoubtfulObject[] = [];
-  const pace = new Pace();
+  const pace = new Pace(options.clock);
   for (const candidate of candidates) {
     if (pace.isDue()) await pace.makeWay();
     const { before } = candidate;
@@ -128,7 +128,7 @@ async function encryptAll(
     blobs.set(blobSha256, blob);
     return { blobSha256, blobSize: blob.length };
   };
-  const { provider, prng, group } = context.options;
+  const { provider, clock, prng, group } = context.options;
   const domainKey = context.domainKey().handle;
   const dataKey = await provider.generateDataKey(domainKey);
   const dataKeyId = hex(prng.bytes(OBJECT_ID_BYTES));
@@ -146,7 +146,7 @@ async function encryptAll(
       sealed.push(...(await provider.sealData({ domainKey, dataKey: dataKey.handle, items })));
     }
     dataKeys.push({ id: dataKeyId, ...keepBlob(dataKey.blob) });
-    const pace = new Pace();
+    const pace = new Pace(clock);
     for (const [index, { candidate, objectId }] of named.entries()) {
       if (pace.isDue()) await pace.makeWay();
       const { ciphertext, valueTag } = sealed[index]!;

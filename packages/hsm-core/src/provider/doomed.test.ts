@@ -21,7 +21,7 @@ beforeEach(async () => {
 /** An object that is to go, as it is seen now. */
 async function doomed() {
   const objects = (await a.provider.read([handle])).filter((object) => object !== undefined);
-  const examined = await examine(a.provider, { domainKey, objects });
+  const examined = await examine(a.provider, { clock: a.clock, domainKey, objects });
   return examined.map((one) => asSeen({ handle: one.object.handle, seen: seenAs(one) }));
 }
 
@@ -33,7 +33,7 @@ function replace(): void {
 }
 
 const destroy = async (going: Awaited<ReturnType<typeof doomed>>) =>
-  destroyDoomed(a.provider, { domainKey, doomed: going, checkFence: () => {} });
+  destroyDoomed(a.provider, { clock: a.clock, domainKey, doomed: going, checkFence: () => {} });
 
 describe('an object that is to be destroyed', () => {
   it('goes where it is what it was', async () => {

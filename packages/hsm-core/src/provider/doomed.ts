@@ -4,6 +4,7 @@
  * call that destroys. An object that the token keeps loses its names and its uses.
  */
 
+import type { Clock } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import { destroyAll } from './batches.ts';
 import type { HsmProvider } from './provider.ts';
@@ -44,11 +45,13 @@ export interface Destroyed {
 export async function destroyDoomed(
   provider: HsmProvider,
   {
+    clock,
     domainKey,
     doomed,
     checkFence,
     beforeLoss = () => true,
   }: {
+    clock: Clock;
     domainKey: Handle;
     doomed: readonly Doomed[];
     checkFence: () => void;
@@ -58,7 +61,7 @@ export async function destroyDoomed(
   if (doomed.length === 0) return { destroyed: [], left: [] };
   const read = await provider.read(doomed.map(({ handle }) => handle));
   const present = doomed.flatMap((one, index) => (read[index] === undefined ? [] : [{ ...one, object: read[index] }]));
-  const examined = await examine(provider, { domainKey, objects: present.map(({ object }) => object) });
+  const examined = await examine(provider, { clock, domainKey, objects: present.map(({ object }) => object) });
   const left: Handle[] = [];
   const going = examined.filter((one, index) => {
     const goes = present[index]!.isSame(one) && beforeLoss(one);

@@ -1,4 +1,5 @@
 import { bytesEqual, hex, seededPrng, sha256Hex } from '@antipode/runtime';
+import { FakeClock } from '@antipode/runtime/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Attributes } from '../model/attributes.ts';
@@ -135,7 +136,7 @@ describe('what a partition shows of an object', () => {
   async function look() {
     const domainKey = await provider.generateDomainKey();
     const objects = await provider.inventory();
-    return { domainKey, examined: await examine(provider, { domainKey, objects }) };
+    return { domainKey, examined: await examine(provider, { clock: new FakeClock(), domainKey, objects }) };
   }
 
   it('is a blob for secrets, a tag for data, a refusal for what is not given, and nothing more than needed', async () => {

@@ -6,7 +6,7 @@
  * Which tokens show the public half of a private key, or let it be found, depends on token, key and release. Where the
  * entry or the object has no public half, the blob tells.
  */
-import { bytesEqual, hex, Pace, runToEnd, sha256Hex } from '@antipode/runtime';
+import { bytesEqual, type Clock, hex, Pace, runToEnd, sha256Hex } from '@antipode/runtime';
 import { ASSUMED, type Attributes } from '../model/attributes.ts';
 import { comparableAttributes, digestOf, type Entry } from '../model/generation.ts';
 import type { Handle, KeyType, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
@@ -38,10 +38,16 @@ const isNamedByBlob = (entry: Pick<Entry, 'objectClass' | 'publicHalf'>): boolea
 export async function examine(
   provider: HsmProvider,
   {
+    clock,
     domainKey,
     objects,
     byBlob = NO_TYPES,
-  }: { domainKey: Handle; objects: readonly ObservedObject[]; byBlob?: ReadonlySet<KeyType | 'unsupported'> },
+  }: {
+    clock: Clock;
+    domainKey: Handle;
+    objects: readonly ObservedObject[];
+    byBlob?: ReadonlySet<KeyType | 'unsupported'>;
+  },
 ): Promise<Examined[]> {
   const toWrap = objects.filter(
     (object) => isWrappedToKnow(object, byBlob) && object.keyType !== 'unsupported' && !isPadded(object),
@@ -53,7 +59,7 @@ export async function examine(
   const tags = await provider.tagData(domainKey, handlesOf(toTag));
   const tagOf = new Map(toTag.map(({ handle }, index) => [handle, tags[index]!]));
   const examined: Examined[] = [];
-  const pace = new Pace();
+  const pace = new Pace(clock);
   for (const object of objects) {
     if (pace.isDue()) await pace.makeWay();
     const outcome = outcomes.get(object.handle);

@@ -172,7 +172,7 @@ async function destroyReplaced(
   { options, domainKey, restored, refused }: Restoration,
   stale: readonly Entry[],
 ): Promise<void> {
-  const { provider, memory, checkFence } = options;
+  const { provider, clock, memory, checkFence } = options;
   // A token that keeps one key per CKA_ID has changed it in place.
   const changed = new Set([...restored.values()].map(({ handle }) => handle));
   const replaced = stale
@@ -184,7 +184,7 @@ async function destroyReplaced(
       return { handle, seen };
     });
   const doomed = [...replaced, ...memory.superseded].map(asSeen);
-  const { left } = await destroyDoomed(provider, { domainKey, doomed, checkFence });
+  const { left } = await destroyDoomed(provider, { clock, domainKey, doomed, checkFence });
   memory.unaccounted = [...memory.unaccounted, ...left];
   memory.superseded = [];
 }
@@ -215,11 +215,11 @@ function unprovenOf({ target, proved }: ApplyOptions, touched: ReadonlySet<Objec
 }
 
 /** Runs before the first write, so that a generation with a missing or changed blob changes nothing. */
-async function checkBlobs({ target, blobOf }: ApplyOptions, stale: readonly Entry[]): Promise<void> {
+async function checkBlobs({ clock, target, blobOf }: ApplyOptions, stale: readonly Entry[]): Promise<void> {
   const used = new Set(stale.map(({ dataKeyId }) => dataKeyId));
   const dataKeys = target.generation.dataKeys.filter(({ id }) => used.has(id));
   // Hashing must not hold up leases and heartbeats.
-  const pace = new Pace();
+  const pace = new Pace(clock);
   for (const expected of blobDigests({ entries: stale, dataKeys })) {
     if (pace.isDue()) await pace.makeWay();
     const found = sha256Hex(blobOf(expected));

@@ -40,7 +40,7 @@ interface Deleted {
 
 /** @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST, and what `checkFence` throws */
 export async function bury(options: BuryOptions): Promise<BuryResult> {
-  const { provider, memory, target, checkFence } = options;
+  const { provider, clock, memory, target, checkFence } = options;
   const domainKey = await recogniseReplica(options);
   const here = target.generation.tombstones.flatMap((tombstone): Deleted[] => {
     const known = memory.known.get(tombstone.entry.objectId);
@@ -50,7 +50,7 @@ export async function bury(options: BuryOptions): Promise<BuryResult> {
   if (here.length === 0) return { buried: [], left: [] };
   const sealed = await sealedOf(options, here);
   const doomed = sealed.flatMap(({ handle, seen }) => (seen === undefined ? [] : [asSeen({ handle, seen })]));
-  const { left } = await destroyDoomed(provider, { domainKey, doomed, checkFence });
+  const { left } = await destroyDoomed(provider, { clock, domainKey, doomed, checkFence });
   const going = new Set(doomed.map(({ handle }) => handle).filter((handle) => !left.includes(handle)));
   const result = { buried: [] as ObjectId[], left: [] as ObjectId[] };
   for (const { tombstone, handle } of here) {
@@ -89,13 +89,13 @@ async function sealedOf({ provider, keyring, target, hasBlob, putBlobs }: BuryOp
  * sound object beside a damaged one.
  */
 export async function destroyNamesakes(replica: Replica, entries: readonly Entry[]): Promise<void> {
-  const { provider, keyring, target } = replica;
+  const { provider, keyring, clock, target } = replica;
   if (entries.length === 0) return;
   const objects = await findImpostors(replica, entries);
   const domainKey = domainKeyOf(keyring, target);
-  const examined = await examine(provider, { domainKey, objects });
+  const examined = await examine(provider, { clock, domainKey, objects });
   const doomed = examined.map((one) => asSeen({ handle: one.object.handle, seen: seenAs(one) }));
-  await destroyDoomed(provider, { domainKey, doomed, checkFence: replica.checkFence });
+  await destroyDoomed(provider, { clock, domainKey, doomed, checkFence: replica.checkFence });
 }
 
 /** Objects that have the class, type and names of these entries, and that no generation explains. */

@@ -46,7 +46,7 @@ export async function readBack(
     readonly refused?: ReadonlySet<ObjectId>;
   },
 ): Promise<{ contentDigest: string; proof: ProofSummary }> {
-  const { provider, memory, target, objectIds, refused = new Set<ObjectId>() } = options;
+  const { provider, clock, memory, target, objectIds, refused = new Set<ObjectId>() } = options;
   const domainKey = await recogniseReplica(options);
   const entries = target.generation.entries.filter(({ objectId }) => !refused.has(objectId));
   const asked = objectIds === 'everything' ? undefined : new Set(objectIds);
@@ -65,6 +65,7 @@ export async function readBack(
       observed[place] === undefined ? [] : [{ entry, handle, object: observed[place] }],
     );
     const examined = await examine(provider, {
+      clock,
       domainKey,
       objects: present.map(({ object }) => object),
       byBlob: typesByBlob(batch),

@@ -61,7 +61,7 @@ class Recognition {
   readonly #replica: Replica;
   readonly #domainKey: Handle;
   readonly #intents: readonly ApplyIntent[];
-  readonly #pace = new Pace();
+  readonly #pace: Pace;
   /** Objects that nothing accounts for yet. */
   readonly #free = new Map<Handle, Examined>();
   readonly #known: ReplicaMemory['known'] = new Map();
@@ -70,14 +70,16 @@ class Recognition {
   constructor(replica: Replica, domainKey: Handle) {
     this.#replica = replica;
     this.#domainKey = domainKey;
+    this.#pace = new Pace(replica.clock);
     this.#intents = replica.journal.openIntents();
   }
 
   async run(): Promise<void> {
-    const { provider, keyring, memory } = this.#replica;
+    const { provider, keyring, clock, memory } = this.#replica;
     const look = await provider.look({});
     const objects = look.objects.filter(({ handle }) => !keyring.ownHandles.has(handle));
     const examined = await examine(provider, {
+      clock,
       domainKey: this.#domainKey,
       objects,
       byBlob: typesByBlob(this.#named()),
@@ -107,9 +109,12 @@ class Recognition {
 
   /** Claims what is already as the target wants it, whoever made it. Then claims what an interrupted apply had made. */
   async #claimWanted(): Promise<void> {
-    const { target } = this.#replica;
-    const wantedByValue = await runInSlices(EntriesByValue.of(target.generation.entries));
-    const byValue = await runInSlices(grouping([...this.#free.values()], (one) => wantedByValue.keyOf(one)));
+    const { clock, target } = this.#replica;
+    const wantedByValue = await runInSlices(EntriesByValue.of(target.generation.entries), clock);
+    const byValue = await runInSlices(
+      grouping([...this.#free.values()], (one) => wantedByValue.keyOf(one)),
+      clock,
+    );
     const alike = (entry: Entry): Examined[] =>
       (byValue.get(entryRecognitionKey(entry)) ?? []).filter(({ object }) => this.#free.has(object.handle));
     for (const entry of target.generation.entries) {
@@ -135,7 +140,7 @@ class Recognition {
    * then.
    */
   async #claimFormer(): Promise<void> {
-    const { provider, target } = this.#replica;
+    const { provider, clock, target } = this.#replica;
     const wanted = new Map(target.generation.entries.map((entry) => [entry.objectId, entry]));
     for (const { domainKey, entries } of this.#former()) {
       const free = [...this.#free.values()];
@@ -143,8 +148,8 @@ class Recognition {
       const examined =
         domainKey === this.#domainKey
           ? free
-          : await examine(provider, { domainKey, objects, byBlob: typesByBlob(entries) });
-      const { matched } = await runInSlices(pairing(examined, entries));
+          : await examine(provider, { clock, domainKey, objects, byBlob: typesByBlob(entries) });
+      const { matched } = await runInSlices(pairing(examined, entries), clock);
       for (const [index, one] of examined.entries()) {
         if (this.#pace.isDue()) await this.#pace.makeWay();
         const former = matched.get(one.object.handle);
@@ -161,7 +166,7 @@ class Recognition {
 
   /** Claims objects that were deleted before the domain key changed. Their blobs under the older key recognise them. */
   async #claimBuried(): Promise<void> {
-    const { provider, keyring, target, previous } = this.#replica;
+    const { provider, keyring, clock, target, previous } = this.#replica;
     const buried = new Map(
       [target, ...previous].flatMap(({ generation }) =>
         generation.tombstones.map(({ entry }) => [entry.objectId, entry] as const),
@@ -177,8 +182,8 @@ class Recognition {
       const free = objects.map(({ handle }) => this.#free.get(handle)!);
       if (entries.length === 0 || free.length === 0) return;
       if (domainKey === this.#domainKey) continue;
-      const examined = await examine(provider, { domainKey, objects, byBlob });
-      const { matched, absent } = await runInSlices(pairing(examined, entries));
+      const examined = await examine(provider, { clock, domainKey, objects, byBlob });
+      const { matched, absent } = await runInSlices(pairing(examined, entries), clock);
       for (const [index, one] of free.entries()) {
         const entry = matched.get(one.object.handle);
         if (entry === undefined) continue;

@@ -72,6 +72,7 @@ export async function rehearse(options: {
   const replica: Replica = {
     provider,
     keyring,
+    clock,
     memory: new ReplicaMemory(),
     target,
     previous: [],

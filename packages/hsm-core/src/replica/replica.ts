@@ -5,7 +5,7 @@
  * An object is ours only if a former generation or an open intent has it with the same value and the same attributes
  * that count. Any other object of equal value was made by somebody. It stays, and it is counted (I11).
  */
-import { AntipodeError, bytesEqual } from '@antipode/runtime';
+import { AntipodeError, bytesEqual, type Clock } from '@antipode/runtime';
 import type { Keyring } from '../domain-key/keyring.ts';
 import { attributesDigest, type Entry, type SealedGeneration } from '../model/generation.ts';
 import type { Handle, KeyType, ObjectClass, ObjectId } from '../model/object.ts';
@@ -100,6 +100,7 @@ export interface ApplyJournal {
 export interface Replica {
   readonly provider: HsmProvider;
   readonly keyring: Keyring;
+  readonly clock: Clock;
   readonly memory: ReplicaMemory;
   readonly target: SealedGeneration;
   /**

@@ -5,7 +5,7 @@
  * It changes neither the token nor any memory. The caller decides what a finding means: an active partition may change,
  * and a replica must not.
  */
-import { bytesEqual, Pace, runInSlices } from '@antipode/runtime';
+import { bytesEqual, type Clock, Pace, runInSlices } from '@antipode/runtime';
 import { pairNamesakes } from '../capture/namesakes.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
 import { type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
@@ -19,6 +19,7 @@ import { domainKeyOf } from './replica.ts';
 export interface ScrubOptions {
   readonly provider: HsmProvider;
   readonly keyring: Keyring;
+  readonly clock: Clock;
   readonly target: SealedGeneration;
   /**
    * The handle that each object had before. By PKCS#11 the value under a handle never changes. So another value under
@@ -42,6 +43,7 @@ export interface ScrubReport {
 export async function scrub({
   provider,
   keyring,
+  clock,
   target,
   known,
   refused = new Set(),
@@ -49,14 +51,15 @@ export async function scrub({
   const domainKey = domainKeyOf(keyring, target);
   const entries = target.generation.entries.filter(({ objectId }) => !refused.has(objectId));
   const objects = (await provider.inventory()).filter(({ handle }) => !keyring.ownHandles.has(handle));
-  const examined = await examine(provider, { domainKey, objects, byBlob: typesByBlob(entries) });
-  const exact = await pairExactly(examined, entries);
+  const examined = await examine(provider, { clock, domainKey, objects, byBlob: typesByBlob(entries) });
+  const exact = await pairExactly(examined, entries, clock);
   const taken = new Set(exact.values());
   const { matched, unmatched, absent } = await runInSlices(
     pairing(
       examined.filter(({ object }) => !exact.has(object.handle)),
       entries.filter((entry) => !taken.has(entry)),
     ),
+    clock,
   );
   const lost = new Map(absent.map((entry) => [entry.objectId, entry]));
   const found: [Entry, Handle][] = [...exact, ...matched].map(([handle, entry]) => [entry, handle]);
@@ -85,10 +88,14 @@ export async function scrub({
 }
 
 /** Pairs objects that equal their entry in everything. Further copies of the same value may be beside them. */
-async function pairExactly(examined: readonly Examined[], entries: readonly Entry[]): Promise<Map<Handle, Entry>> {
-  const byValue = await runInSlices(EntriesByValue.of(entries));
+async function pairExactly(
+  examined: readonly Examined[],
+  entries: readonly Entry[],
+  clock: Clock,
+): Promise<Map<Handle, Entry>> {
+  const byValue = await runInSlices(EntriesByValue.of(entries), clock);
   const exact = new Map<Handle, Entry>();
-  const pace = new Pace();
+  const pace = new Pace(clock);
   for (const one of examined) {
     if (pace.isDue()) await pace.makeWay();
     const candidates = byValue.groups.get(byValue.keyOf(one) ?? '') ?? [];

@@ -65,12 +65,12 @@ export async function lookForNamesakes(replica: Replica): Promise<ObservedObject
 
 /** @throws DOMAIN_KEY_MISSING, HSM_UNAVAILABLE, HSM_WORKER_LOST, HSM_REFUSED, and what `checkFence` throws */
 export async function setAside(options: SetAsideOptions): Promise<SetAsideResult> {
-  const { provider, memory, checkFence, store } = options;
+  const { provider, clock, memory, checkFence, store } = options;
   const domainKey = await recogniseReplica(options);
   const damaged = new Set(memory.damaged);
   const objects = (await findNamesakes(options)).filter(({ handle }) => options.wasActive || damaged.has(handle));
   if (objects.length === 0) return { setAside: [], destroyed: 0, left: 0 };
-  const examined = await examine(provider, { domainKey, objects });
+  const examined = await examine(provider, { clock, domainKey, objects });
   const sealable = examined.filter(isSealable);
   const useless = await findUseless(
     options,
@@ -94,12 +94,12 @@ export async function setAside(options: SetAsideOptions): Promise<SetAsideResult
 }
 
 async function destroyAsSeen(
-  { provider, memory, checkFence }: SetAsideOptions,
+  { provider, clock, memory, checkFence }: SetAsideOptions,
   domainKey: Handle,
   examined: readonly Examined[],
 ): Promise<Set<Handle>> {
   const doomed = examined.map((one) => asSeen({ handle: one.object.handle, seen: seenAs(one) }));
-  const { destroyed } = await destroyDoomed(provider, { domainKey, doomed, checkFence });
+  const { destroyed } = await destroyDoomed(provider, { clock, domainKey, doomed, checkFence });
   const gone = new Set(destroyed);
   memory.unaccounted = memory.unaccounted.filter((handle) => !gone.has(handle));
   memory.damaged = memory.damaged.filter((handle) => !gone.has(handle));
@@ -203,9 +203,10 @@ async function signed(
     uncaptured: [],
     tombstones: [],
   };
-  const manifest = await runInSlices(writingManifest(generation));
+  const manifest = await runInSlices(writingManifest(generation), clock);
   const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));
-  return runInSlices(sealingSigned({ generation, manifest, signature, signer: keyring.identity.publicHalf }));
+  const { publicHalf: signer } = keyring.identity;
+  return runInSlices(sealingSigned({ generation, manifest, signature, signer }), clock);
 }
 
 /** The names by which a program finds an object of its class, each by itself. */

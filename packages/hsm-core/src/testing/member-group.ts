@@ -105,10 +105,11 @@ export class MemberGroup {
     });
   }
 
-  protected replica({ provider, keyring }: SealingMember, target: SealedGeneration): Replica {
+  protected replica({ provider, keyring, clock = systemClock }: SealingMember, target: SealedGeneration): Replica {
     return {
       provider,
       keyring,
+      clock,
       memory: new ReplicaMemory(),
       target,
       previous: [],

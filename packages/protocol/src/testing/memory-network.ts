@@ -1,8 +1,9 @@
 /**
  * Services that call each other inside one process, without sockets, certificates or timers of the machine. A call goes the
- * way that it goes over the wire: encoded, admitted, validated, and failed by the same errors. It takes no time.
+ * way that it goes over the wire: encoded, admitted, validated, and failed by the same errors. It takes the time that the
+ * network is told to take, which is none by default.
  */
-import { AntipodeError, type Clock } from '@antipode/runtime';
+import { AntipodeError, type Clock, type Log, silentLog } from '@antipode/runtime';
 import {
   create,
   type DescMessage,
@@ -24,7 +25,7 @@ export interface Party {
   readonly name: string;
 }
 
-/** What the network does with a received message, before its receiver sees it. Tests change it in place. */
+/** What is done with an answer before the caller sees it: it may be changed in place. What this throws ends the call. */
 export type Distortion = (method: string, message: Message) => void;
 
 type Answer = (request: Message, context: CallContext) => Promise<MessageInitShape<DescMessage>>;
@@ -39,15 +40,33 @@ interface Server {
 const TIMEOUT_MS = 10_000;
 const STREAM_TIMEOUT_MS = 10 * 60_000;
 
+export interface MemoryNetworkOptions {
+  readonly clock: Clock;
+  readonly trustDomain?: string;
+  /** How long each message takes. */
+  readonly latencyMs?: () => number;
+  /** Is told the end of each call. */
+  readonly log?: Log;
+}
+
+interface Ends {
+  readonly caller: Party;
+  readonly callee: Party;
+}
+
 export class MemoryNetwork {
   readonly #clock: Clock;
   readonly #trustDomain: string;
+  readonly #latencyMs: () => number;
+  readonly #log: Log;
   readonly #servers = new Map<string, Server>();
   distort: Distortion = () => {};
 
-  constructor({ clock, trustDomain = 'test' }: { clock: Clock; trustDomain?: string }) {
+  constructor({ clock, trustDomain = 'test', latencyMs = () => 0, log = silentLog }: MemoryNetworkOptions) {
     this.#clock = clock;
     this.#trustDomain = trustDomain;
+    this.#latencyMs = latencyMs;
+    this.#log = log;
   }
 
   /** Answers the calls to this party, in place of whoever did before. Returns what ends that, and the calls under way. */
@@ -66,7 +85,7 @@ export class MemoryNetwork {
   }
 
   /** Who calls whom. Whether somebody answers there is found out by each call. */
-  client<Service extends DescService>(service: Service, ends: { caller: Party; callee: Party }): Client<Service> {
+  client<Service extends DescService>(service: Service, ends: Ends): Client<Service> {
     const calls = service.methods.map((method) => [
       method.localName,
       isServerStream(method)
@@ -81,17 +100,18 @@ export class MemoryNetwork {
   async #unary(
     method: DescMethod,
     request: MessageInitShape<DescMessage>,
-    ends: { caller: Party; callee: Party },
+    ends: Ends,
     { timeoutMs = TIMEOUT_MS, ...options }: CallOptions = {},
   ): Promise<Message> {
-    const { call, handler } = this.#enter(method, ends, { timeoutMs, ...options });
+    const call = this.#enter(method, ends, { timeoutMs, ...options });
     try {
-      const received = this.#admit(method, request, ends.caller);
-      const context = { identity: this.#identity(ends.caller), signal: call.signal };
-      const response = await call.orEnd((handler as Answer)(received, context));
-      return this.#received(method, response, ends.callee);
+      const { received, context } = await this.#admit(method, request, call);
+      const response = await call.orEnd((call.handler as Answer)(received, context));
+      const answer = await this.#received(method, response, call);
+      this.#log.debug('call answered', call.fields);
+      return answer;
     } catch (thrown) {
-      throw call.failed(thrown);
+      throw this.#failed(call, thrown);
     } finally {
       call.leave();
     }
@@ -100,22 +120,22 @@ export class MemoryNetwork {
   async *#stream(
     method: DescMethod,
     request: MessageInitShape<DescMessage>,
-    ends: { caller: Party; callee: Party },
+    ends: Ends,
     { timeoutMs = STREAM_TIMEOUT_MS, ...options }: CallOptions = {},
   ): AsyncGenerator<Message> {
-    const { call, handler } = this.#enter(method, ends, { timeoutMs, ...options });
+    const call = this.#enter(method, ends, { timeoutMs, ...options });
     let parts: AsyncIterator<MessageInitShape<DescMessage>> | undefined;
     try {
-      const received = this.#admit(method, request, ends.caller);
-      const context = { identity: this.#identity(ends.caller), signal: call.signal };
-      parts = (handler as Stream)(received, context)[Symbol.asyncIterator]();
+      const { received, context } = await this.#admit(method, request, call);
+      parts = (call.handler as Stream)(received, context)[Symbol.asyncIterator]();
       for (;;) {
         const { done, value } = await call.orEnd(parts.next());
-        if (done === true) return;
-        yield this.#received(method, value, ends.callee);
+        if (done === true) break;
+        yield await this.#received(method, value, call);
       }
+      this.#log.debug('call answered', call.fields);
     } catch (thrown) {
-      throw call.failed(thrown);
+      throw this.#failed(call, thrown);
     } finally {
       call.leave();
       // The consumer may have stopped early: the handler ends where it is. What it throws then, nobody hears.
@@ -124,30 +144,54 @@ export class MemoryNetwork {
   }
 
   /** @throws SITE_UNREACHABLE */
-  #enter(
-    method: DescMethod,
-    { callee }: { callee: Party },
-    options: CallOptions & { timeoutMs: number },
-  ): { call: Call; handler: Answer | Stream } {
-    const server = this.#servers.get(keyOf(callee, method.parent));
+  #enter(method: DescMethod, ends: Ends, options: CallOptions & { timeoutMs: number }): Call {
+    const server = this.#servers.get(keyOf(ends.callee, method.parent));
     const handler = server?.handlers.get(method);
-    if (server === undefined || handler === undefined) throw unreachable(callee, 'nobody serves there');
-    return { call: new Call({ callee, clock: this.#clock, server, options }), handler };
+    if (server !== undefined && handler !== undefined)
+      return new Call({ method: methodName(method), ends, clock: this.#clock, server, handler, options });
+    const error = unreachable(ends.callee, 'nobody serves there');
+    this.#log.debug('call failed', { method: methodName(method), ...namesOf(ends), code: error.code });
+    throw error;
   }
 
   /** What the server finds: whether the caller may, and the request as it came. @throws PEER_REFUSED, REQUEST_INVALID */
-  #admit(method: DescMethod, request: MessageInitShape<DescMessage>, caller: Party): Message {
-    authorise(this.#identity(caller), { method: methodName(method), trustDomain: this.#trustDomain });
-    const received = decodeRequest(method, toBinary(method.input, create(method.input, request)));
+  async #admit(
+    method: DescMethod,
+    request: MessageInitShape<DescMessage>,
+    call: Call,
+  ): Promise<{ received: Message; context: CallContext }> {
+    const bytes = toBinary(method.input, create(method.input, request));
+    await this.#crossing(call);
+    const identity = this.#identity(call.ends.caller);
+    authorise(identity, { method: call.method, trustDomain: this.#trustDomain });
+    const received = decodeRequest(method, bytes);
     validateRequest(method.input, received);
-    return received;
+    return { received, context: { identity, signal: call.signal } };
   }
 
-  #received(method: DescMethod, response: MessageInitShape<DescMessage>, callee: Party): Message {
+  async #received(method: DescMethod, response: MessageInitShape<DescMessage>, call: Call): Promise<Message> {
     const bytes = toBinary(method.output, create(method.output, response));
-    const message = decodeResponse(method, bytes, nameOf(callee));
-    this.distort(method.localName, message);
+    await this.#crossing(call);
+    const message = decodeResponse(method, bytes, nameOf(call.ends.callee));
+    try {
+      this.distort(method.localName, message);
+    } catch (thrown) {
+      // It is a failure of this side: no peer has answered it.
+      call.end(AntipodeError.from(thrown));
+      throw thrown;
+    }
     return message;
+  }
+
+  async #crossing(call: Call): Promise<void> {
+    const latencyMs = this.#latencyMs();
+    if (latencyMs > 0) await call.orEnd(this.#clock.sleep(latencyMs, call.signal));
+  }
+
+  #failed(call: Call, thrown: unknown): AntipodeError {
+    const error = call.failed(thrown);
+    this.#log.debug('call failed', { ...call.fields, code: error.code });
+    return error;
   }
 
   #identity({ kind, name }: Party): Identity {
@@ -157,22 +201,35 @@ export class MemoryNetwork {
 
 /** One call under way: it ends by its handler, its caller, its time limit, or the end of the server. */
 class Call {
-  readonly #callee: Party;
+  readonly method: string;
+  readonly ends: Ends;
+  readonly handler: Answer | Stream;
   readonly #server: Server;
   readonly #options: CallOptions;
   readonly #stop = new AbortController();
   readonly #timer = new AbortController();
   readonly #ended = Promise.withResolvers<never>();
   #reason: AntipodeError | undefined;
-  readonly #cancel = (): void => this.end(unreachable(this.#callee, 'the call was cancelled'));
+  readonly #cancel = (): void => this.end(unreachable(this.ends.callee, 'the call was cancelled'));
 
   constructor({
-    callee,
+    method,
+    ends,
     clock,
     server,
+    handler,
     options,
-  }: { callee: Party; clock: Clock; server: Server; options: CallOptions & { timeoutMs: number } }) {
-    this.#callee = callee;
+  }: {
+    method: string;
+    ends: Ends;
+    clock: Clock;
+    server: Server;
+    handler: Answer | Stream;
+    options: CallOptions & { timeoutMs: number };
+  }) {
+    this.method = method;
+    this.ends = ends;
+    this.handler = handler;
     this.#server = server;
     this.#options = options;
     this.#ended.promise.catch(() => {});
@@ -181,13 +238,18 @@ class Call {
     if (options.signal?.aborted === true) this.#cancel();
     void clock.sleep(options.timeoutMs, this.#timer.signal).then(() => {
       if (this.#timer.signal.aborted) return;
-      this.end(new AntipodeError('TIMED_OUT', `no answer from ${nameOf(callee)} in time`, { details: {} }));
+      const peer = nameOf(ends.callee);
+      this.end(new AntipodeError('TIMED_OUT', `no answer from ${peer} in time`, { details: { peer } }));
     });
   }
 
   /** As the handler sees it. */
   get signal(): AbortSignal {
     return this.#stop.signal;
+  }
+
+  get fields(): { method: string; caller: string; callee: string } {
+    return { method: this.method, ...namesOf(this.ends) };
   }
 
   end(reason: AntipodeError): void {
@@ -205,7 +267,7 @@ class Call {
     if (this.#reason !== undefined) return this.#reason;
     const status = toStatus(AntipodeError.from(thrown));
     const error = Object.assign(new Error(status.details), status);
-    return fromStatus(error, { peer: nameOf(this.#callee) });
+    return fromStatus(error, { peer: nameOf(this.ends.callee) });
   }
 
   leave(): void {
@@ -217,6 +279,7 @@ class Call {
 }
 
 const nameOf = ({ kind, name }: Party): string => `${kind} ${name}`;
+const namesOf = ({ caller, callee }: Ends) => ({ caller: nameOf(caller), callee: nameOf(callee) });
 const keyOf = (party: Party, service: DescService): string => `${nameOf(party)} ${service.typeName}`;
 
 const unreachable = (party: Party, why: string): AntipodeError =>

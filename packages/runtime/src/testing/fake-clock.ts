@@ -10,9 +10,20 @@ export class FakeClock implements Clock {
   #nowMs = 0;
   #originMs: number;
   #sleepers: Sleeper[] = [];
+  /** How many make way now: each goes on after a turn of the event loop, which is the only time that it takes. */
+  #makingWay = 0;
+  readonly #turnsToSettle: number;
 
-  constructor({ originMs = Date.UTC(2026, 0, 1) }: { originMs?: number } = {}) {
+  /**
+   * @param options `turnsToSettle` is how many turns of the event loop everything gets that is due, before time goes on. What
+   * waits for the machine and not for this clock takes another course when it changes.
+   */
+  constructor({
+    originMs = Date.UTC(2026, 0, 1),
+    turnsToSettle = 1,
+  }: { originMs?: number; turnsToSettle?: number } = {}) {
     this.#originMs = originMs;
+    this.#turnsToSettle = turnsToSettle;
   }
 
   wallMs(): number {
@@ -45,6 +56,12 @@ export class FakeClock implements Clock {
     });
   }
 
+  async makeWay(): Promise<void> {
+    this.#makingWay += 1;
+    await turn();
+    this.#makingWay -= 1;
+  }
+
   get sleeperCount(): number {
     return this.#sleepers.length;
   }
@@ -53,7 +70,7 @@ export class FakeClock implements Clock {
   async advance(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms;
     for (;;) {
-      await settle();
+      await this.#settle();
       const next = this.#sleepers.filter((one) => one.wakeAtMs <= endMs).sort((a, b) => a.wakeAtMs - b.wakeAtMs)[0];
       if (next === undefined) break;
       this.#sleepers = this.#sleepers.filter((one) => one !== next);
@@ -61,11 +78,16 @@ export class FakeClock implements Clock {
       next.wake();
     }
     this.#nowMs = endMs;
-    await settle();
+    await this.#settle();
+  }
+
+  /** Until nobody can go on without time: every promise that can settle has settled, and nobody makes way. */
+  async #settle(): Promise<void> {
+    for (let turns = 0; turns < this.#turnsToSettle || this.#makingWay > 0; turns += 1) await turn();
   }
 }
 
-/** A macrotask turn: every promise that can settle has settled after it. */
-function settle(): Promise<void> {
+/** A turn of the event loop: every promise that can settle has settled after it. */
+function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -61,6 +61,10 @@ export class Timeline implements Clock {
     return this.#clock.sleep(ms, signal);
   }
 
+  makeWay(): Promise<void> {
+    return this.#clock.makeWay();
+  }
+
   /** What a person's clock shows, or showed, at a moment of the timeline. */
   toWallMs(atMs: number): number {
     return Math.round(atMs + this.#clock.wallMs() - this.wallMs());

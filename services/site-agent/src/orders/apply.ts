@@ -6,7 +6,7 @@ import { applyGeneration, kindOf, type RefusedObject, type SealedGeneration } fr
 import { type ApplyRequest, type ApplyResponseSchema, digestOf, fenceOf, isNewer } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { Partition } from '../partition/partitions.ts';
+import type { Partition } from '../partition/partition.ts';
 import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
 import { headOf, type Site, seatOf } from '../site.ts';
 
@@ -58,6 +58,7 @@ export async function apply(
           const result = await applyGeneration({
             provider: open.provider,
             keyring: open.keyring,
+            clock: site.clock,
             memory: open.replica,
             target: pulled.sealed,
             previous: unexplained.previous,

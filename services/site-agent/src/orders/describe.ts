@@ -6,7 +6,7 @@ import { certificateInfo, type DescribeResponseSchema, roleNumber } from '@antip
 import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { weightiestFirst } from '../partition/not-carried.ts';
-import type { Partition } from '../partition/partitions.ts';
+import type { Partition } from '../partition/partition.ts';
 import type { Site } from '../site.ts';
 import type { Seat } from '../storage/journal.ts';
 import { heldDomainKeys, readOneMore } from './domain-key-retirement.ts';

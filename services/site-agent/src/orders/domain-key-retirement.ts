@@ -16,8 +16,8 @@ import {
 } from '@antipode/protocol';
 import { AntipodeError, bytesEqual, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { OpenPartition } from '../partition/partitions.ts';
-import { type Site } from '../site.ts';
+import type { OpenPartition } from '../partition/partition.ts';
+import type { Site } from '../site.ts';
 import type { GenerationSummary } from '../storage/generation-store.ts';
 import type { HeadKind } from '../storage/journal.ts';
 

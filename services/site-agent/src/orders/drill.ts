@@ -7,7 +7,7 @@ import { emptyScratch, lookIntoScratch, type Rehearsal, rehearse } from '@antipo
 import { type DrillRequest, type DrillResponseSchema, digestOf, fenceOf, proofSummary } from '@antipode/protocol';
 import { AntipodeError, hasCode, hex, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { OpenPartition } from '../partition/partitions.ts';
+import type { OpenPartition } from '../partition/partition.ts';
 import type { Site } from '../site.ts';
 
 /** So that the signature can stand for nothing else. */

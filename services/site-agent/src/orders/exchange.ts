@@ -18,7 +18,7 @@ import {
 } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { OpenPartition, Partition } from '../partition/partitions.ts';
+import type { OpenPartition, Partition } from '../partition/partition.ts';
 import { type Site, seatOf } from '../site.ts';
 
 const EXCHANGE_TIMEOUT_MS = 30_000;

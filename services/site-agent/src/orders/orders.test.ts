@@ -270,7 +270,7 @@ describe('a standby', () => {
 
   it('restores nothing when a higher epoch arrives while it pulls', async () => {
     const ref = await sites.captured();
-    sites.network.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    sites.network.wire.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
     expect([b.member.hsm.contents(), b.site.journal.head(GROUP, 'staged')]).toEqual([[], undefined]);
   });
@@ -278,7 +278,7 @@ describe('a standby', () => {
   it('records nothing as restored when a higher epoch arrives, also when everything is there already', async () => {
     b.member.hsm.objects.push(...a.member.hsm.objects.slice(-2).map((object) => ({ ...object })));
     const ref = await sites.captured();
-    sites.network.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    sites.network.wire.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
     expect(b.site.journal.head(GROUP, 'staged')).toBeUndefined();
   });

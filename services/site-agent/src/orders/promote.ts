@@ -56,6 +56,7 @@ export async function promote(
             : (
                 await readBack({
                   ...open,
+                  clock: site.clock,
                   memory: open.replica,
                   target,
                   previous: await previousOf(site, group),

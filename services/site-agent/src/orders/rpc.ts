@@ -1,17 +1,15 @@
 /** The orders of SiteAgentService: each mutating one is admitted by its fence first, then acted upon. */
 import { type CallContext, fenceOf, type Handlers, isUnreachable, roleOf, SiteAgentService } from '@antipode/protocol';
-import { AntipodeError, type LoopDelay } from '@antipode/runtime';
+import { AntipodeError } from '@antipode/runtime';
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { matchFilter } from '../partition/object-filter.ts';
 import { type Site, seatOf } from '../site.ts';
-import type { IdleCollection } from '../storage/idle-collection.ts';
 import { apply, type Touched } from './apply.ts';
 import { capture } from './capture.ts';
 import { describe, memberState, openHeads } from './describe.ts';
 import { retireDomainKeys } from './domain-key-retirement.ts';
 import { drill } from './drill.ts';
-import type { Exchanges } from './exchange.ts';
-import type { OrderBook } from './order-book.ts';
+import { Exchanges } from './exchange.ts';
 import { promote } from './promote.ts';
 import { reseat } from './reseat.ts';
 import { scrub } from './scrub.ts';
@@ -29,19 +27,9 @@ type StartedOrder =
   | 'retireDomainKeys'
   | 'drill';
 
-export function siteAgentHandlers({
-  site,
-  exchanges,
-  orders,
-  loopDelay,
-  idle,
-}: {
-  site: Site;
-  exchanges: Exchanges;
-  orders: OrderBook;
-  loopDelay: LoopDelay;
-  idle: IdleCollection;
-}): Handlers<typeof SiteAgentService> {
+export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService> {
+  const { orders, idle, loopDelay } = site;
+  const exchanges = new Exchanges(site);
   const touched: Touched = new Map();
   /** Waits for whoever holds a lock on the journal, as a backup program does, for as long as the caller does. */
   const untilWritable = (signal: AbortSignal): Promise<void> => site.journal.untilWritable(site.clock, signal);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { hex, Log } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { openDatabase } from '../storage/journal.ts';
+import { openDatabase } from '../storage/database.ts';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { address, fence, GROUP, TwoSites } from '../testing/two-sites.ts';
 

@@ -7,7 +7,7 @@ import { type Handle, type ObjectId, scrub as scrubPartition } from '@antipode/h
 import { fenceOf, proofSummary, type ScrubRequest, type ScrubResponseSchema } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { OpenPartition } from '../partition/partitions.ts';
+import type { OpenPartition } from '../partition/partition.ts';
 import { headOf, newestHere, refusedAt, type Site, seatOf } from '../site.ts';
 import type { Role } from '../storage/journal.ts';
 import { refOf } from './generation-ref.ts';
@@ -46,6 +46,7 @@ export async function scrub(
         const known = role === 'active' ? (open.captures.of(target.digest)?.objectIds ?? new Map()) : restoredAs(open);
         const { proof, missing, altered } = await scrubPartition({
           ...open,
+          clock: site.clock,
           target,
           known,
           refused: refusedAt(site, group),

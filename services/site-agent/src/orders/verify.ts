@@ -37,6 +37,7 @@ export async function verify(
         const replica = {
           provider: open.provider,
           keyring: open.keyring,
+          clock: site.clock,
           memory: open.replica,
           target,
           previous: await previousOf(site, group),
@@ -91,12 +92,11 @@ async function buryDeleted(site: Site, replica: Replica): Promise<void> {
 
 /** A name finds what the generation has under it, where this member's own past is what lies beside it (I14). */
 async function clearNames(site: Site, replica: Replica): Promise<void> {
-  const { journal, store, log, clock, prng } = site;
+  const { journal, store, log, prng } = site;
   const { group, epoch, number: generation } = replica.target.generation;
   const { setAside: objects, destroyed } = await setAside({
     ...replica,
     wasActive: journal.hasCaptured(group),
-    clock,
     prng,
     store: async (sealed, blobs) => {
       store.putBlobs(blobs.values());

@@ -39,7 +39,7 @@ it('shows the identity that the journal knows, and IDENTITY_MISSING before there
     code: 'IDENTITY_MISSING',
     details: { partition: 'main' },
   });
-  const journal = new Journal(folder);
+  const journal = Journal.open(folder);
   journal.addIdentity('main', { serial: 's1', ckaId: new Uint8Array(16), publicHalf: Buffer.from('half') });
   journal.close();
   expect(showIdentity(config, 'main')).toEqual({

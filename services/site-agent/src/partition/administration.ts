@@ -10,11 +10,11 @@ import {
   matchesByRule,
   type ObjectFilter,
   openKeyring,
-  openPartition,
   trustedKeyLabel,
 } from '@antipode/hsm-core';
 import { AntipodeError, hasCode, hex, type Log, systemPrng } from '@antipode/runtime';
-import { type AgentConfig, type PartitionSettings, partitionConfig } from '../config.ts';
+import { openForCommand } from '../commands/beside-agent.ts';
+import { type AgentConfig, type PartitionSettings } from '../config.ts';
 import { type Pin, Pins } from '../peers/pins.ts';
 import { Journal } from '../storage/journal.ts';
 import { applicationObjects, withRulesOfSite } from './object-filter.ts';
@@ -60,9 +60,9 @@ export async function initialisePartition({
   replaceLost?: boolean;
 }): Promise<PartitionIdentity> {
   const settings = partitionSettings(config, name);
-  const journal = new Journal(config.dataFolder);
+  const journal = Journal.open(config.dataFolder);
   try {
-    const provider = await openPartition(partitionConfig(settings, config), { log });
+    const provider = await openForCommand(settings, { ...config, log });
     try {
       const known = journal.identity(name);
       const isLost = await openKeyringOf(provider, known).then(
@@ -149,13 +149,13 @@ export async function planInitialisation({
   const makesReceivingKey = receivesDomainKeys(settings);
   const makesOfficerKey = makesReceivingKey && (settings.officerKey ?? false);
   const known = { tokenLabel, identityTokenLabel, makesReceivingKey, makesOfficerKey };
-  const journal = new Journal(config.dataFolder);
+  const journal = Journal.open(config.dataFolder);
   try {
     if (journal.identity(name) !== undefined) return { isInitialised: true, ...known, hasFreeSlot: false };
   } finally {
     journal.close();
   }
-  const provider = await openPartition(partitionConfig(settings, config), { log });
+  const provider = await openForCommand(settings, { ...config, log });
   try {
     const { freeSlots } = await provider.describe();
     return { isInitialised: false, ...known, hasFreeSlot: freeSlots > 0 };
@@ -177,7 +177,7 @@ export function planTrust(config: AgentConfig, name: string): { serial: string; 
       details: { partition: name },
       hint: `Set \`officerKey: true\` of partition ${name} before \`antipode partition init\`. An initialised partition needs a new identity, and every other site must trust it again. A token that does not enforce CKA_WRAP_WITH_TRUSTED gets no officer key.`,
     });
-  const journal = new Journal(config.dataFolder);
+  const journal = Journal.open(config.dataFolder);
   try {
     return { serial, waiting: journal.deliveredKeys(serial).map(({ group, version }) => ({ group, version })) };
   } finally {
@@ -202,13 +202,10 @@ export async function trustDomainKeys({
 }): Promise<TrustedVersion[]> {
   const { serial, waiting } = planTrust(config, name);
   if (waiting.length === 0) return [];
-  const journal = new Journal(config.dataFolder);
+  const journal = Journal.open(config.dataFolder);
   try {
     const identity = journal.identity(name)!;
-    const provider = await openPartition(
-      partitionConfig(partitionSettings(config, name), { dataFolder: config.dataFolder, serial }),
-      { log },
-    );
+    const provider = await openForCommand(partitionSettings(config, name), { ...config, serial, log });
     try {
       const records = journal.deliveredKeys(serial);
       const deliveries = records.map((record) => {
@@ -234,7 +231,7 @@ async function openKeyringOf(provider: HsmProvider, identity: IdentityRecord | u
 
 /** Groups in which the journal has a seat. */
 export function seatedGroups(dataFolder: string): string[] {
-  const journal = new Journal(dataFolder);
+  const journal = Journal.open(dataFolder);
   try {
     return journal.seats().map(({ group }) => group);
   } finally {
@@ -245,7 +242,7 @@ export function seatedGroups(dataFolder: string): string[] {
 /** @throws IDENTITY_MISSING */
 export function showIdentity(config: AgentConfig, name: string): PartitionIdentity {
   partitionSettings(config, name);
-  const journal = new Journal(config.dataFolder);
+  const journal = Journal.open(config.dataFolder);
   try {
     const record = journal.identity(name);
     if (record === undefined)
@@ -281,10 +278,10 @@ export async function matchLocally({
   log: Log;
 }): Promise<LocalRuleMatch[]> {
   const settings = partitionSettings(config, name);
-  const journal = new Journal(config.dataFolder);
+  const journal = Journal.open(config.dataFolder);
   try {
     const identity = journal.identity(name);
-    const provider = await openPartition(partitionConfig(settings, config), { log });
+    const provider = await openForCommand(settings, { ...config, log });
     try {
       const keyring =
         identity === undefined

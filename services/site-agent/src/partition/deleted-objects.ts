@@ -12,16 +12,16 @@ import {
   type Keyring,
   lookForNamesakes,
   openKeyring,
-  openPartition,
   type Replica,
   ReplicaMemory,
   type SealedGeneration,
 } from '@antipode/hsm-core';
 import { isNewer } from '@antipode/protocol';
 import { AntipodeError, hex, type Log } from '@antipode/runtime';
-import { type AgentConfig, partitionConfig } from '../config.ts';
-import { GenerationStore } from '../storage/generation-store.ts';
-import { Journal, type Seat } from '../storage/journal.ts';
+import { openForCommand, openSiteMemory, type SiteMemory } from '../commands/beside-agent.ts';
+import { type AgentConfig } from '../config.ts';
+import type { GenerationStore } from '../storage/generation-store.ts';
+import type { Seat } from '../storage/journal.ts';
 import { burialKey } from '../storage/journal-collection.ts';
 
 /**
@@ -50,9 +50,7 @@ export interface DeletedObject {
 /** What a person has to decide about. */
 const UNDECIDED: ReadonlySet<DeletedState> = new Set(['held', 'replaced', 'changed']);
 
-interface Open {
-  readonly journal: Journal;
-  readonly store: GenerationStore;
+interface Open extends Omit<SiteMemory, 'close'> {
   readonly seat: Seat;
   /** The newest generation captured or applied here. */
   readonly newest: SealedGeneration;
@@ -123,7 +121,7 @@ export function restoreDeleted({
       throw new AntipodeError('NOT_FOUND', `no partition of this site has serial ${seat.serial}`, {
         details: { group, serial: seat.serial },
       });
-    const provider = await openPartition(partitionConfig(settings, { ...config, serial: seat.serial }), { log });
+    const provider = await openForCommand(settings, { ...config, serial: seat.serial, log });
     try {
       const keyring = await openKeyring({
         provider,
@@ -225,6 +223,7 @@ function replicaOf({
   return {
     provider,
     keyring,
+    clock: open.clock,
     memory: new ReplicaMemory(),
     target,
     // All that is captured is known by it: another key of the same names is no damaged one.
@@ -276,32 +275,27 @@ async function restore(
 }
 
 async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) => Promise<T>): Promise<T> {
-  const journal = new Journal(config.dataFolder);
+  const memory = openSiteMemory(config);
   try {
+    const { journal, store } = memory;
     const seat = journal.seat(group);
     if (seat === undefined)
       throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
-    const store = new GenerationStore(config.dataFolder);
-    try {
-      const heads: SealedGeneration[] = [];
-      for (const kind of ['captured', 'applied'] as const) {
-        const digest = journal.head(group, kind);
-        if (digest !== undefined) heads.push(await store.open(digest));
-      }
-      const [newest] = heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1));
-      if (newest === undefined)
-        throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
-          details: { group },
-        });
-      const asides: SealedGeneration[] = [];
-      for (const digest of journal.asides(group))
-        if (await store.isSound(digest)) asides.push(await store.open(digest));
-      return await work({ journal, store, seat, newest, asides });
-    } finally {
-      store.close();
+    const heads: SealedGeneration[] = [];
+    for (const kind of ['captured', 'applied'] as const) {
+      const digest = journal.head(group, kind);
+      if (digest !== undefined) heads.push(await store.open(digest));
     }
+    const [newest] = heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1));
+    if (newest === undefined)
+      throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
+        details: { group },
+      });
+    const asides: SealedGeneration[] = [];
+    for (const digest of journal.asides(group)) if (await store.isSound(digest)) asides.push(await store.open(digest));
+    return await work({ ...memory, seat, newest, asides });
   } finally {
-    journal.close();
+    memory.close();
   }
 }
 

@@ -2,11 +2,10 @@
  * Which object of a partition an object id stands for, for whoever is at the site: elsewhere only ids are shown, since labels
  * never leave it. Asks the token, since what is not captured is named by what can be read of it.
  */
-import { nameUncaptured, type ObservedObject, openKeyring, openPartition } from '@antipode/hsm-core';
+import { nameUncaptured, type ObservedObject, openKeyring } from '@antipode/hsm-core';
 import { AntipodeError, hex, type Log } from '@antipode/runtime';
-import { type AgentConfig, partitionConfig } from '../config.ts';
-import { GenerationStore } from '../storage/generation-store.ts';
-import { Journal } from '../storage/journal.ts';
+import { openForCommand, openSiteMemory } from '../commands/beside-agent.ts';
+import { type AgentConfig } from '../config.ts';
 import { partitionSettings } from './administration.ts';
 
 export interface FoundObject {
@@ -24,19 +23,16 @@ export async function findObject(
   { name, objectId, log }: { name: string; objectId: string; log: Log },
 ): Promise<FoundObject[]> {
   const settings = partitionSettings(config, name);
-  const journal = new Journal(config.dataFolder);
-  const store = new GenerationStore(config.dataFolder);
+  const memory = openSiteMemory(config);
   try {
+    const { journal, store } = memory;
     const identity = journal.identity(name);
     const seat = journal.seats().find(({ serial }) => serial === identity?.serial);
     if (identity === undefined || seat === undefined)
       throw new AntipodeError('NOT_FOUND', `partition ${name} has no seat in a group`, {
         details: { partition: name },
       });
-    const provider = await openPartition(
-      partitionConfig(settings, { dataFolder: config.dataFolder, serial: identity.serial }),
-      { log },
-    );
+    const provider = await openForCommand(settings, { ...config, serial: identity.serial, log });
     try {
       const keyring = await openKeyring({
         provider,
@@ -77,8 +73,7 @@ export async function findObject(
       await provider.close();
     }
   } finally {
-    store.close();
-    journal.close();
+    memory.close();
   }
 }
 

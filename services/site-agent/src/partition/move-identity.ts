@@ -9,10 +9,10 @@ import {
   hasReceivingKey,
   type IdentityRecord,
   initialiseIdentity,
-  openPartition,
 } from '@antipode/hsm-core';
 import { AntipodeError, type Log, systemPrng } from '@antipode/runtime';
-import { type AgentConfig, partitionConfig } from '../config.ts';
+import { openForCommand } from '../commands/beside-agent.ts';
+import { type AgentConfig } from '../config.ts';
 import { type Pin, Pins } from '../peers/pins.ts';
 import { type FormerIdentity, Journal } from '../storage/journal.ts';
 import { partitionSettings, receivesDomainKeys } from './administration.ts';
@@ -59,7 +59,7 @@ export async function moveIdentity(options: MoveOptions): Promise<IdentityMove> 
         hint: 'Make a token for identity keys alone, name it as `identityPartition` of this partition in agent.yaml, and restart the agent. The agent uses the old key until the move is done.',
       },
     );
-  const journal = new Journal(config.dataFolder);
+  const journal = Journal.open(config.dataFolder);
   try {
     const known = journal.identity(name);
     if (known === undefined)
@@ -67,7 +67,7 @@ export async function moveIdentity(options: MoveOptions): Promise<IdentityMove> 
         details: { partition: name },
         hint: `Run \`antipode partition init ${name}\`. It makes the identity key in the right token at once.`,
       });
-    const provider = await openPartition(partitionConfig(settings, { ...config, serial: known.serial }), { log });
+    const provider = await openForCommand(settings, { ...config, serial: known.serial, log });
     try {
       return await step({ ...options, journal, provider, known });
     } finally {

@@ -1,6 +1,6 @@
 /** What no replica gets is told with every heartbeat of the active member, by id and name of the attribute; labels at the site only. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { AgentConfig } from '../config.ts';
+import { agentConfigSchema } from '../config.ts';
 import { describe as account } from '../orders/describe.ts';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { GROUP, TwoSites } from '../testing/two-sites.ts';
@@ -92,7 +92,14 @@ describe('a heartbeat', () => {
       ckaId: Uint8Array.of(1),
       publicHalf: Uint8Array.of(2),
     });
-    const config = { site: 'a', dataFolder: a.folder, partitions: [{ name: 'main' }] } as unknown as AgentConfig;
+    const config = agentConfigSchema.parse({
+      site: 'a',
+      listen: 'a.example:1',
+      coordinator: { id: 'main', address: 'main.example:1' },
+      tls: { ca: 'ca', certificate: 'certificate', key: 'key' },
+      dataFolder: a.folder,
+      partitions: [{ name: 'main', module: 'm', tokenLabel: 't', pinFile: 'p' }],
+    });
     a.site.journal.setUntried(GROUP, [{ objectId, use: 'derive', reason: 'no mechanism' }]);
     const { isSource, objects } = await attributesHere(config, 'main');
     expect(objects.map(({ untried }) => untried).filter(({ length }) => length > 0)).toEqual([

@@ -4,9 +4,9 @@
  */
 import { BECOMES, type Becomes, becomesOf, isWeighty, kindOf } from '@antipode/hsm-core';
 import { AntipodeError, hex } from '@antipode/runtime';
+import { openSiteMemory } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';
-import { GenerationStore } from '../storage/generation-store.ts';
-import { Journal, type NotCarriedHere } from '../storage/journal.ts';
+import type { NotCarriedHere } from '../storage/journal.ts';
 import { partitionSettings } from './administration.ts';
 import { printable } from './find-object.ts';
 
@@ -76,9 +76,9 @@ export interface PartitionAttributes {
  */
 export async function attributesHere(config: AgentConfig, name: string): Promise<PartitionAttributes> {
   partitionSettings(config, name);
-  const journal = new Journal(config.dataFolder);
-  const store = new GenerationStore(config.dataFolder);
+  const memory = openSiteMemory(config);
   try {
+    const { journal, store } = memory;
     const identity = journal.identity(name);
     const seat = journal.seats().find(({ serial }) => serial === identity?.serial);
     const digest = seat && journal.head(seat.group, seat.role === 'active' ? 'captured' : 'applied');
@@ -104,7 +104,6 @@ export async function attributesHere(config: AgentConfig, name: string): Promise
     }));
     return { partition: name, group: seat.group, isSource, explanations: BECOMES, objects };
   } finally {
-    store.close();
-    journal.close();
+    memory.close();
   }
 }

@@ -6,7 +6,7 @@
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { previousOf, type Site } from '../site.ts';
 import type { DivergentObject } from '../storage/journal.ts';
-import type { OpenPartition } from './partitions.ts';
+import type { OpenPartition } from './partition.ts';
 
 /** Looks before an apply and after it, both times in the turn of that apply. */
 export class UnexplainedObjects {

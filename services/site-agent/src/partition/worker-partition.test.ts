@@ -2,11 +2,12 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { silentLog } from '@antipode/runtime';
-import { rejection, thrown } from '@antipode/runtime/testing';
+import { FakeClock, rejection, thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Journal } from '../storage/journal.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
-import { Partitions } from './partitions.ts';
+import type { Partitions } from './partition.ts';
+import { workerPartitions } from './worker-partition.ts';
 
 let folder: string;
 let journal: Journal;
@@ -14,12 +15,12 @@ let partitions: Partitions;
 
 beforeEach(() => {
   folder = temporaryFolder();
-  journal = new Journal(folder);
+  journal = Journal.open(folder);
   const module = join(folder, 'module.so');
   writeFileSync(module, 'no library');
   const rest = { module, tokenLabel: 't', pinFile: 'p', environment: {}, role: 'member' } as const;
   const settings = ['main', 'other'].map((name) => ({ ...rest, name }));
-  partitions = new Partitions({ settings, journal, dataFolder: folder, log: silentLog });
+  partitions = workerPartitions({ settings, journal, dataFolder: folder, clock: new FakeClock(), log: silentLog });
 });
 
 afterEach(async () => {

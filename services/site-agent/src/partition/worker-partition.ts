@@ -1,6 +1,6 @@
 /**
- * The partitions of this site: opens each in its own worker process, opens it again when the worker is lost or has grown
- * too big, and runs the work on one partition strictly in turn, so that a slow HSM holds up nobody else.
+ * A partition in a worker process of its own: opened again when the worker is lost or has grown too big. The work on it runs
+ * strictly in turn, so that a slow HSM holds up nobody else.
  */
 
 import {
@@ -18,22 +18,12 @@ import {
   ReplicaMemory,
   type WorkerProvider,
 } from '@antipode/hsm-core';
-import { AntipodeError, type Closeable, closeAll, hasCode, hex, type Log, systemClock } from '@antipode/runtime';
+import { AntipodeError, type Clock, hasCode, hex, type Log } from '@antipode/runtime';
 import { type PartitionSettings, partitionConfig } from '../config.ts';
 import type { Journal } from '../storage/journal.ts';
+import { type OpenPartition, type Partition, Partitions } from './partition.ts';
 import { type Rank, Turns, yielding } from './turns.ts';
 import { remembering } from './wrap-digests.ts';
-
-/** A partition in use. Void as soon as its worker is lost. */
-export interface OpenPartition {
-  readonly provider: HsmProvider;
-  readonly keyring: Keyring;
-  readonly description: PartitionDescription;
-  readonly captures: CaptureMemory;
-  readonly replica: ReplicaMemory;
-  /** Reads the own keys again, after a domain key was installed. */
-  refreshKeyring(): Promise<void>;
-}
 
 interface Opened extends Omit<OpenPartition, 'keyring' | 'provider'> {
   readonly provider: WorkerProvider;
@@ -61,15 +51,17 @@ const TROUBLED_PASSES = 12;
 export interface PartitionOptions {
   readonly journal: Journal;
   readonly dataFolder: string;
+  readonly clock: Clock;
   readonly log: Log;
   readonly recycle?: RecyclePolicy;
 }
 
-export class Partition implements Closeable {
+export class WorkerPartition implements Partition {
   readonly settings: PartitionSettings;
   readonly #journal: Journal;
   readonly #remembered = new WeakMap<HsmProvider, HsmProvider>();
   readonly #dataFolder: string;
+  readonly #clock: Clock;
   readonly #log: Log;
   readonly #recycle: RecyclePolicy;
   readonly #turns = new Turns();
@@ -95,6 +87,7 @@ export class Partition implements Closeable {
     this.#recycle = options.recycle ?? RECYCLE;
     this.#journal = options.journal;
     this.#dataFolder = options.dataFolder;
+    this.#clock = options.clock;
     this.#log = options.log.with({ partition: options.settings.name });
   }
 
@@ -102,7 +95,6 @@ export class Partition implements Closeable {
     return this.#journal.identity(this.settings.name);
   }
 
-  /** Known once `partition init` has run. */
   get serial(): string | undefined {
     return this.identity?.serial;
   }
@@ -112,34 +104,28 @@ export class Partition implements Closeable {
     return identity && fingerprint(identity.publicHalf);
   }
 
-  /** Identities that it has had before: what they have signed is its own. */
   get formerIdentities(): string[] {
     return this.#journal.formerIdentities(this.settings.name).map(({ publicHalf }) => fingerprint(publicHalf));
   }
 
-  /** How long its HSM worker has not answered the call that is under way; 0 where none is. */
   get unansweredMs(): number {
-    if (this.#openingSinceMs !== undefined) return systemClock.monotonicMs() - this.#openingSinceMs;
+    if (this.#openingSinceMs !== undefined) return this.#clock.monotonicMs() - this.#openingSinceMs;
     return this.#open?.provider.unansweredMs() ?? 0;
   }
 
-  /** Whether domain keys reach it under a key of its own (ADR 0019). */
   get hasReceivingKey(): boolean {
     const identity = this.identity;
     return identity !== undefined && hasReceivingKey(identity.publicHalf);
   }
 
-  /** Domain key versions whose trusted key its token has, as it was last read; by the journal before that. */
   get trusted(): readonly { group: string; version: number }[] {
     return this.#trusted ?? this.#journal.domainKeys(this.serial ?? '').filter(({ trusted }) => trusted !== undefined);
   }
 
-  /** What its token did not keep when it was last opened. */
   get unenforced(): readonly Protection[] {
     return this.#unenforced;
   }
 
-  /** What other slots of its module answered instead of telling their token, when it was last opened. */
   get silentSlots(): readonly string[] {
     return this.#silentSlots;
   }
@@ -163,10 +149,6 @@ export class Partition implements Closeable {
     return remembered;
   }
 
-  /**
-   * Runs `work` with the partition open, after all work asked for before; not at all when `signal` aborts before its turn.
-   * @throws HSM_UNAVAILABLE when too much waits already, TIMED_OUT when the caller gave up
-   */
   use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
     return this.#turns.take(
       async (makeWay) => {
@@ -301,7 +283,7 @@ export class Partition implements Closeable {
       });
     }
     try {
-      this.#openingSinceMs = systemClock.monotonicMs();
+      this.#openingSinceMs = this.#clock.monotonicMs();
       this.#open = await this.#openWorker(identity);
       if (this.#failure !== undefined) this.#log.info('partition opened', { after: this.#failure.code });
       this.#failure = undefined;
@@ -330,9 +312,9 @@ export class Partition implements Closeable {
     const { serial } = identity;
     const config = partitionConfig(this.settings, { dataFolder: this.#dataFolder, serial });
     const onAlive = (): void => {
-      if (this.#openingSinceMs !== undefined) this.#openingSinceMs = systemClock.monotonicMs();
+      if (this.#openingSinceMs !== undefined) this.#openingSinceMs = this.#clock.monotonicMs();
     };
-    const provider = await openPartition(config, { log: this.#log, onAlive });
+    const provider = await openPartition(config, { log: this.#log, clock: this.#clock, onAlive });
     try {
       const keyring = await this.#readKeyring(provider, identity);
       const description = await provider.describe();
@@ -411,21 +393,6 @@ function missingKey(keyring: Keyring | undefined): AntipodeError | undefined {
   );
 }
 
-export class Partitions implements Closeable {
-  readonly all: readonly Partition[];
-
-  constructor(options: PartitionOptions & { settings: readonly PartitionSettings[] }) {
-    this.all = options.settings.map((settings) => new Partition({ ...options, settings }));
-  }
-
-  /** @throws NOT_FOUND */
-  bySerial(serial: string): Partition {
-    const found = this.all.find((partition) => partition.serial === serial);
-    if (found !== undefined) return found;
-    throw new AntipodeError('NOT_FOUND', `this site has no partition with serial ${serial}`, { details: { serial } });
-  }
-
-  close(): Promise<void> {
-    return closeAll(this.all);
-  }
-}
+/** Those of the configuration. No worker is started yet. */
+export const workerPartitions = (options: PartitionOptions & { settings: readonly PartitionSettings[] }): Partitions =>
+  new Partitions(options.settings.map((settings) => new WorkerPartition({ ...options, settings })));

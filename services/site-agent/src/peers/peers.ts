@@ -1,11 +1,6 @@
-/**
- * Connections to other agents. An address comes with the order, or with a heartbeat's answer; whom to expect there is ours.
- * The members of this site's groups are kept connected: a probe must not wait for a connection to be made, which takes four
- * round trips on a long link.
- */
-import { type Client, createClient, SiteAgentService, type Tls } from '@antipode/protocol';
-import { AntipodeError, type Closeable, isAddress } from '@antipode/runtime';
-import { Link } from './link.ts';
+/** The agents of other sites, as orders, transfers and heartbeats reach them. */
+import type { Client, SiteAgentService } from '@antipode/protocol';
+import type { Closeable } from '@antipode/runtime';
 
 export interface PeerAddress {
   readonly site: string;
@@ -14,62 +9,18 @@ export interface PeerAddress {
 
 export type Peer = Client<typeof SiteAgentService>;
 
-/** More often than an idle connection is forgotten by what lies between two sites. */
-export const KEEP_WARM_MS = 10_000;
-
-export class Peers implements Closeable {
-  readonly #tls: Tls;
-  readonly #link: Link;
-  /** One for each site: who moves is reached at the new address, and what is under way at the old one ends there. */
-  readonly #clients = new Map<string, { address: string; client: Peer }>();
-  #members: readonly PeerAddress[] = [];
-
-  constructor({ tls, link = new Link() }: { tls: Tls; link?: Link }) {
-    this.#tls = tls;
-    this.#link = link;
-  }
-
-  /** @throws REQUEST_INVALID */
-  client({ site, address }: PeerAddress): Peer {
-    if (!isAddress(address))
-      throw new AntipodeError('REQUEST_INVALID', `the address of site ${site} must be host:port`, {
-        details: { site },
-      });
-    const known = this.#clients.get(site);
-    if (known?.address === address) return known.client;
-    known?.client.close();
-    const client = createClient(SiteAgentService, {
-      address,
-      tls: this.#tls,
-      expected: { kind: 'site', name: site },
-      link: () => this.#link.limits,
-    });
-    this.#clients.set(site, { address, client });
-    return client;
-  }
+/** Any number of callers may ask at once, for one peer or several. Nothing of it is durable. */
+export interface Peers extends Closeable {
+  /**
+   * The agent of a site. The address comes with an order or with the answer to a heartbeat; whose certificate must be there
+   * is ours to say. One client for each site: where a site has moved, the calls under way at its old address end.
+   * @throws REQUEST_INVALID
+   */
+  client(peer: PeerAddress): Peer;
 
   /** The other members of this site's groups, as the coordinator has told them. */
-  learn(members: readonly PeerAddress[]): void {
-    this.#members = [...new Map(members.map(({ site, address }) => [site, { site, address }])).values()];
-  }
+  learn(members: readonly PeerAddress[]): void;
 
-  async keepWarm(signal: AbortSignal): Promise<void> {
-    await Promise.all(
-      this.#members
-        .filter(({ address }) => isAddress(address))
-        .map(async (member) => {
-          try {
-            await this.client(member).ping({}, { timeoutMs: this.#link.limits.answerMs, signal });
-          } catch (thrown) {
-            // Who cannot be reached is the coordinator's question: it asks by a probe.
-            if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
-          }
-        }),
-    );
-  }
-
-  async close(): Promise<void> {
-    for (const { client } of this.#clients.values()) client.close();
-    this.#clients.clear();
-  }
+  /** Keeps what it has learnt connected. Called every few seconds, never twice at once. A peer that is away is no error. */
+  keepWarm(signal: AbortSignal): Promise<void>;
 }

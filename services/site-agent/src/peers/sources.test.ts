@@ -51,7 +51,7 @@ async function rotManifest(site: SimulatedSite): Promise<void> {
 function pull(...names: string[]) {
   const { store, peers, trust } = c.site;
   const log = new Log({ level: 'warn', format: 'json', write: (line) => lines.push(line) });
-  const transfer = new Transfer({ store, peers, trust, log });
+  const transfer = new Transfer({ store, peers, trust, log, clock: sites.network.clock });
   return transfer.pull({ group: GROUP, digest: ref.digest, sources: names.map(address) });
 }
 
@@ -92,15 +92,15 @@ describe('a source that is not whole', () => {
   it('is any that answers with trouble of its own, or whose connection was refused on our side', async () => {
     for (const details of [{ answeredBy: 'site a' }, { connection: true }]) {
       const refusal = new AntipodeError('CERTIFICATE_INVALID', 'expired', { details });
-      sites.network.distort = (method) => {
+      sites.network.wire.distort = (method) => {
         if (method !== 'pullManifest') return;
-        sites.network.distort = () => {};
+        sites.network.wire.distort = () => {};
         throw refusal;
       };
       expect(await rejection(pull('a'))).toBe(refusal);
-      sites.network.distort = (method) => {
+      sites.network.wire.distort = (method) => {
         if (method !== 'pullManifest') return;
-        sites.network.distort = () => {};
+        sites.network.wire.distort = () => {};
         throw refusal;
       };
       await pull('a', 'b');
@@ -118,7 +118,7 @@ describe('a source that is not whole', () => {
 it('nobody is asked for a caller that has gone', async () => {
   const giveUp = new AbortController();
   const asked: string[] = [];
-  sites.network.distort = (method) => {
+  sites.network.wire.distort = (method) => {
     asked.push(method);
     giveUp.abort();
   };

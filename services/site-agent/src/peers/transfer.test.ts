@@ -9,7 +9,6 @@ import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { address, fence, GROUP, TwoSites } from '../testing/two-sites.ts';
-import type { Peers } from './peers.ts';
 import { Transfer } from './transfer.ts';
 
 let sites: TwoSites;
@@ -48,10 +47,10 @@ describe('a pull', () => {
     ['GENERATION_UNKNOWN', 'that one is missing', (method, { blobs }) => method === 'pullBlobs' && blobs!.pop()],
   ])('is refused with %s when a peer changes %s, and shows nothing of it', async (code, _what, distort) => {
     const ref = await sites.captured();
-    sites.network.distort = distort as typeof sites.network.distort;
+    sites.network.wire.distort = distort as typeof sites.network.wire.distort;
     expect((await rejection(sites.apply(b, ref))).code).toBe(code);
     expect([b.site.store.has(ref.digest), b.member.hsm.contents()]).toEqual([false, []]);
-    sites.network.distort = () => {};
+    sites.network.wire.distort = () => {};
     await sites.apply(b, ref);
   });
 
@@ -66,8 +65,8 @@ describe('a pull', () => {
       for (; ; sent += 1) yield message;
     };
     const liar = { ...honest, [what === 'blobs' ? 'pullBlobs' : 'pullManifest']: endless };
-    const { store, trust, log } = b.site;
-    const transfer = new Transfer({ store, trust, log, peers: { client: () => liar } as unknown as Peers });
+    const { store, trust, log, clock } = b.site;
+    const transfer = new Transfer({ store, trust, log, clock, peers: { client: () => liar } });
     const pulled = transfer.pull({ group: GROUP, digest: ref.digest, sources: [address('a')] });
     expect((await rejection(pulled)).code).toBe(code);
     expect(sent).toBeLessThan(3);
@@ -78,7 +77,7 @@ describe('a pull', () => {
     a.member.hsm.addSecret('new');
     const ref = await sites.captured();
     const part = a.site.store.signed(old.digest);
-    sites.network.distort = (method, message) =>
+    sites.network.wire.distort = (method, message) =>
       method === 'pullManifest' && Object.assign(message as object, { part });
     expect((await rejection(sites.apply(b, ref))).code).toBe('MANIFEST_INVALID');
     expect(b.site.store.has(old.digest)).toBe(false);
@@ -115,18 +114,15 @@ describe('a pull', () => {
 
 it('serves blobs in parts of at most 1,000, however small they are', async () => {
   const digests = Array.from({ length: 2_001 }, (_, index) => sha256Hex(String(index)));
-  const store = {
-    blobsOf: async () => new Set(digests),
-    blob: (digest: string) => fromHex(digest).subarray(0, 1),
-    inUse: { served: () => {} },
-  };
-  const trust = { knowsSite: () => true };
-  const transfer = new Transfer({ store, trust } as unknown as ConstructorParameters<typeof Transfer>[0]);
+  const { site } = b;
+  site.store.blobsOf = async () => new Set(digests);
+  site.store.blob = (digest) => fromHex(digest).subarray(0, 1);
+  const { transfer } = site;
   const generation = create(GenerationRefSchema, { manifestDigest: new Uint8Array(32) });
   const sizes: number[] = [];
   for await (const { blobs } of transfer.blobs(
     create(PullBlobsRequestSchema, { group: GROUP, generation, sha256: digests.map(fromHex) }),
-    'b',
+    'a',
   ))
     sizes.push(blobs.length);
   expect(sizes).toEqual([1_000, 1_000, 1]);

@@ -21,7 +21,6 @@ import {
   type Log,
   runInSlices,
   sha256,
-  systemClock,
 } from '@antipode/runtime';
 
 import { checkCaller } from '../partition/turns.ts';
@@ -53,10 +52,10 @@ export interface Pulled {
 
 export interface TransferPorts {
   readonly store: GenerationStore;
-  readonly peers: Peers;
+  readonly peers: Pick<Peers, 'client'>;
   readonly trust: Trust;
   readonly log: Log;
-  readonly clock?: Clock;
+  readonly clock: Clock;
 }
 
 export class Transfer {
@@ -117,7 +116,7 @@ export class Transfer {
 
   /** Whoever asks for a part of it will ask for the rest. */
   #isServed(digest: string): void {
-    const { store, clock = systemClock } = this.#options;
+    const { store, clock } = this.#options;
     store.inUse.served(digest, clock.monotonicMs());
   }
 
@@ -252,13 +251,14 @@ export class Transfer {
 
   /** Against our own pins, each time: one that was taken away counts at once. */
   async #verify(signed: Uint8Array, { group, digest }: { group: string; digest: string }): Promise<SealedGeneration> {
-    const { trust } = this.#options;
+    const { trust, clock } = this.#options;
     const sealed = await runInSlices(
       openingSigned(signed, {
         group,
         isPinned: (identity) => trust.find(group, identity) !== undefined,
         expectedDigest: digest,
       }),
+      clock,
     );
     trust.checkSource(sealed);
     return sealed;

@@ -73,9 +73,9 @@ describe('a domain key', () => {
 
   it('is not given to an identity that answers at another site than its own', async () => {
     // The site that is named is not the one where b-1 is pinned, although b-1 answers there.
-    sites.network.sites.set('c', b);
+    const leave = b.serveAs('c');
     expect((await to('b-1', 'c')).failures).toMatchObject([{ serial: 'b-1', code: 'PEER_NOT_PINNED' }]);
-    sites.network.sites.delete('c');
+    leave();
     expect((await to('b-1', 'b', 3)).confirmedSerials).toEqual(['b-1']);
   });
 

@@ -4,7 +4,7 @@
  */
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { AntipodeError } from '@antipode/runtime';
-import type { Partition } from '../partition/partitions.ts';
+import type { Partition } from '../partition/partition.ts';
 import type { Journal } from '../storage/journal.ts';
 import type { Pin, Pins } from './pins.ts';
 
@@ -13,9 +13,8 @@ export type Trusted = Pick<Pin, 'site' | 'serial' | 'role'>;
 export interface TrustPorts {
   /** Our own name. */
   readonly site: string;
-  readonly partitions: readonly (Pick<Partition, 'serial' | 'identitySha256' | 'settings'> &
-    Partial<Pick<Partition, 'formerIdentities'>>)[];
-  readonly pins: Pins;
+  readonly partitions: readonly Pick<Partition, 'serial' | 'identitySha256' | 'settings' | 'formerIdentities'>[];
+  readonly pins: Pick<Pins, 'of'>;
   readonly journal: Pick<Journal, 'fence'>;
 }
 
@@ -31,7 +30,7 @@ export class Trust {
     const { site, partitions, pins } = this.#ports;
     const own =
       partitions.find((partition) => partition.identitySha256 === identitySha256) ??
-      partitions.find((partition) => partition.formerIdentities?.includes(identitySha256));
+      partitions.find((partition) => partition.formerIdentities.includes(identitySha256));
     if (own?.serial !== undefined) return { site, serial: own.serial, role: own.settings.role };
     return pins.of(group).find(({ identity }) => identity === identitySha256);
   }

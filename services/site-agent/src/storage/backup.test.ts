@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFi
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { blobDigests } from '@antipode/hsm-core';
-import { sha256Hex } from '@antipode/runtime';
+import { sha256Hex, systemClock } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { AgentConfig } from '../config.ts';
@@ -46,7 +46,7 @@ it('holds one moment of the journal, and every generation that it names, while t
 
   const restored = join(folder, 'restored');
   cpSync(to, restored, { recursive: true });
-  const [journal, store] = [new Journal(restored), new GenerationStore(restored)];
+  const [journal, store] = [Journal.open(restored), GenerationStore.open(restored, { clock: systemClock })];
   expect([journal.head(GROUP, 'captured'), journal.head('other', 'captured')]).toEqual([ref.digest, undefined]);
   expect(journal.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
   const { generation } = await store.open(ref.digest);

@@ -318,13 +318,13 @@ it('counts a second deletion of the same object anew', () => {
 
 it('opens a journal of before, and counts what is deleted from then on', () => {
   const folder = temporaryFolder();
-  new Journal(folder).close();
+  Journal.open(folder).close();
   const old = new DatabaseSync(`${folder}/journal.db`);
   old.exec(
     "DROP TABLE untried; DROP TABLE trusted_key; DROP TABLE moved_identity; DROP TABLE stranger; DROP TABLE watch; DROP TABLE buried; DROP TABLE unneeded; DROP TABLE erasure; DROP TABLE had_captured; CREATE TABLE kept (grp TEXT, object_id TEXT, kept_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id)) STRICT; INSERT INTO kept VALUES ('g', '01', 99); PRAGMA user_version = 12",
   );
   old.close();
-  const journal = new Journal(folder);
+  const journal = Journal.open(folder);
   expect([journal.collection.watchedMs, journal.collection.buried('g')]).toEqual([0, []]);
   journal.close();
 });

@@ -100,7 +100,7 @@ export class Collector {
 
   /** @throws MANIFEST_INVALID, GENERATION_UNKNOWN, FILE_DAMAGED */
   async #survey(signal?: AbortSignal): Promise<Survey | undefined> {
-    const { store, journal, deletions, retention } = this.#ports;
+    const { store, journal, deletions, retention, clock } = this.#ports;
     const { changes } = store;
     const manifests = store.manifests();
     const groups = new Map(
@@ -116,10 +116,10 @@ export class Collector {
       for (const { entry, epoch, generation: number } of generation.tombstones)
         deleted.add(`${one.group} ${burialKey({ objectId: entry.objectId, epoch, generation: number })}`);
       // Its own objects count in any case; what a weak one names is kept apart only where something is expired.
-      await addAll(named, generation);
+      await addAll(named, generation, clock);
       if (!retention.isKept(one.group, { stored: groups.get(one.group) ?? [], digest: one.digest })) weak.push(one);
     }
-    for (const { generation } of store.inUse.held) await addAll(named, generation);
+    for (const { generation } of store.inUse.held) await addAll(named, generation, clock);
 
     const nowMs = deletions.watch.nowMs();
     const expired = new Map<string, string[]>();
@@ -161,12 +161,12 @@ export class Collector {
     signal: AbortSignal | undefined;
   }): Promise<ReadonlyMap<string, { group: string }>> {
     const lingering = new Map<string, { group: string }>();
-    const { store } = this.#ports;
+    const { store, clock } = this.#ports;
     if (weak.length === 0 || ![...expired.keys()].some((blob) => store.hasBlob(blob))) return lingering;
     const strong = new Set(kept);
     const isWeak = new Set(weak.map(({ digest }) => digest));
     for (const { digest } of manifests)
-      if (!isWeak.has(digest)) await addAll(strong, (await store.verified(digest)).generation);
+      if (!isWeak.has(digest)) await addAll(strong, (await store.verified(digest)).generation, clock);
     const due = new Set([...expired.keys()].filter((blob) => !strong.has(blob)));
     for (const { group, digest } of due.size === 0 ? [] : weak) {
       if (signal?.aborted === true) break;
@@ -191,13 +191,14 @@ export class Collector {
 
   /** What is not needed counts from the first pass that says so; what is needed again counts no more. */
   async #mark({ free, lingering, nowMs }: Survey): Promise<void> {
-    const { collection } = this.#ports.journal;
+    const { clock, journal } = this.#ports;
+    const { collection } = journal;
     const marked = collection.unneeded();
     const wanted = new Set([...lingering.keys(), ...free]);
     const removed = [...marked.keys()].filter((digest) => !wanted.has(digest));
     const room = MARKS_MAX - (marked.size - removed.length);
     const added = [...wanted].filter((digest) => !marked.has(digest)).slice(0, Math.max(0, room));
-    const pace = new Pace();
+    const pace = new Pace(clock);
     for (let from = 0; from < Math.max(removed.length, added.length); from += MARKED_A_SLICE) {
       const slice = <T>(all: readonly T[]): T[] => all.slice(from, from + MARKED_A_SLICE);
       collection.mark({ added: slice(added), removed: slice(removed), nowMs });
@@ -229,7 +230,7 @@ export class Collector {
     );
     let erased = { blobs: 0, bytes: 0 };
     const objectIds = new Set<string>();
-    const pace = new Pace();
+    const pace = new Pace(clock);
     for (let from = 0; from < ripe.length; from += ERASED_A_SLICE) {
       // Nothing may come between what was found and what is done: then the next pass looks again.
       if (signal?.aborted === true || store.changes !== changes) break;
@@ -276,8 +277,8 @@ function* blobsNeeded(generation: Generation): Iterable<string> {
   for (const tombstone of generation.tombstones) yield* blobsOfTombstone(tombstone);
 }
 
-async function addAll(named: Set<string>, generation: Generation): Promise<void> {
-  const pace = new Pace();
+async function addAll(named: Set<string>, generation: Generation, clock: Clock): Promise<void> {
+  const pace = new Pace(clock);
   let count = 0;
   for (const blob of blobsNeeded(generation)) {
     named.add(blob);

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { lockFolder } from '@antipode/runtime';
+import { lockFolder, systemClock } from '@antipode/runtime';
 import { FakeClock, rejection, thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { describe as account } from '../orders/describe.ts';
@@ -38,7 +38,7 @@ describe('a journal that another program has locked', () => {
   let journal: Journal;
   let held: ReturnType<typeof lock>;
   beforeEach(() => {
-    journal = new Journal(folder);
+    journal = Journal.open(folder);
     journal.setSeat('g', 's1', 'standby');
     held = lock(join(folder, 'journal.db'));
   });
@@ -138,7 +138,7 @@ describe.runIf(process.getuid?.() === 0)('a disk', () => {
 
   it('that is full is FILE_UNWRITABLE, for the journal and the store, until there is room', () =>
     mounted((path) => {
-      const [journal, store] = [new Journal(path), new GenerationStore(path)];
+      const [journal, store] = [Journal.open(path), GenerationStore.open(path, { clock: systemClock })];
       const filler = join(path, 'filler');
       expect(() => writeFileSync(filler, Buffer.alloc(2 * 1024 ** 2))).toThrow('ENOSPC');
       expect(thrown(() => store.putBlobs([Buffer.alloc(64 * 1024)])).code).toBe('FILE_UNWRITABLE');
@@ -155,9 +155,9 @@ describe.runIf(process.getuid?.() === 0)('a disk', () => {
 
   it('that is read-only is FILE_UNWRITABLE for a start, and for a running agent', () =>
     mounted((path, remount) => {
-      new Journal(path).close();
+      Journal.open(path).close();
       remount('ro');
-      expect(thrown(() => new Journal(path)).code).toBe('FILE_UNWRITABLE');
+      expect(thrown(() => Journal.open(path)).code).toBe('FILE_UNWRITABLE');
       expect(thrown(() => lockFolder(path, { program: 'agent' })).code).toBe('FILE_UNWRITABLE');
       remount('rw');
     }));
@@ -172,15 +172,15 @@ describe('a database that is damaged', () => {
   };
 
   it('is FILE_DAMAGED where it is the journal: nothing can take its place by itself', () => {
-    new Journal(folder).close();
+    Journal.open(folder).close();
     damage('journal.db');
-    expect(thrown(() => new Journal(folder))).toMatchObject({ code: 'FILE_DAMAGED', disposition: 'operator' });
+    expect(thrown(() => Journal.open(folder))).toMatchObject({ code: 'FILE_DAMAGED', disposition: 'operator' });
   });
 
   it('is put aside where it is the store, which begins again', () => {
-    new GenerationStore(folder).close();
+    GenerationStore.open(folder, { clock: systemClock }).close();
     damage('generations.db');
-    const store = new GenerationStore(folder);
+    const store = GenerationStore.open(folder, { clock: systemClock });
     expect(store.setAside).toBe(join(folder, 'generations.db.damaged-1'));
     store.putBlobs([Buffer.from('a')]);
     store.close();

@@ -3,8 +3,9 @@
  * holds. A statement waits a quarter of a second at most, since it holds up the heartbeats; an order waits longer, without
  * holding up anything.
  */
-import type { DatabaseSync } from 'node:sqlite';
-import { AntipodeError, type Clock } from '@antipode/runtime';
+import { dirname } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { AntipodeError, type Clock, hasCode, makeFile, makeFolder } from '@antipode/runtime';
 
 /** Longer than any transaction of `partition init`, far shorter than a heartbeat's time limit. */
 export const STATEMENT_WAIT_MS = 250;
@@ -103,3 +104,49 @@ function faultOf(database: DatabaseSync, work: () => void): AntipodeError | unde
     database.exec(`PRAGMA busy_timeout = ${STATEMENT_WAIT_MS}`);
   }
 }
+
+/** In place of a path: a database that nothing outlives. */
+export const IN_MEMORY = ':memory:';
+
+/**
+ * Opens a database that is durable on commit, and brings an empty or an older one to its schema.
+ * @throws FILE_UNWRITABLE, also where a newer program wrote it; FILE_BUSY, FILE_DAMAGED
+ */
+export function openDatabase(
+  path: string,
+  { schema, version, upgrades = {} }: { schema: string; version: number; upgrades?: Readonly<Record<number, string>> },
+): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    if (path !== IN_MEMORY) {
+      makeFolder(dirname(path));
+      makeFile(path);
+    }
+    database = new DatabaseSync(path, { timeout: OPEN_WAIT_MS });
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
+    const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
+    if (found > version) throw new NewerSchema(`it has schema version ${found}, expected at most ${version}`);
+    const opened = database;
+    if (found === 0) transaction(opened, () => opened.exec(`${schema}; PRAGMA user_version = ${version}`));
+    for (let older = found; older > 0 && older < version; older += 1)
+      transaction(opened, () => opened.exec(`${upgrades[older] ?? ''}; PRAGMA user_version = ${older + 1}`));
+    database.exec(`PRAGMA busy_timeout = ${STATEMENT_WAIT_MS}`);
+    return database;
+  } catch (cause) {
+    database?.close();
+    if (hasCode(cause, 'FILE_BUSY', 'FILE_DAMAGED')) throw cause;
+    const fault = isSqliteFault(cause) ? sqliteFault(cause, path) : undefined;
+    if (fault !== undefined && fault.code !== 'FILE_UNWRITABLE') throw fault;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const hint = cause instanceof NewerSchema ? NEWER_HINT : undefined;
+    throw new AntipodeError('FILE_UNWRITABLE', `cannot open ${path}: ${reason}`, {
+      details: { path },
+      cause,
+      ...(hint === undefined ? {} : { hint }),
+    });
+  }
+}
+
+class NewerSchema extends Error {}
+const NEWER_HINT =
+  'Start the newer version of Antipode that wrote it: the file is sound. Do not remove it, and do not replace it with an older copy.';

@@ -1,10 +1,9 @@
 import { rmSync } from 'node:fs';
 import type { Tombstone } from '@antipode/hsm-core';
-import type { CaptureRequest } from '@antipode/protocol';
 import { FakeClock } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
-import { Deletions } from './deletions.ts';
+import { type DeletionOrder, Deletions } from './deletions.ts';
 import { Journal } from './journal.ts';
 
 const HOUR_MS = 3_600_000;
@@ -15,7 +14,7 @@ let clock: FakeClock;
 
 beforeEach(() => {
   folder = temporaryFolder();
-  journal = new Journal(folder);
+  journal = Journal.open(folder);
   clock = new FakeClock();
 });
 afterEach(() => {
@@ -24,17 +23,15 @@ afterEach(() => {
 });
 
 const atFloor = (days: number): Deletions => new Deletions({ journal, clock, retentionMsMin: days * DAY_MS });
-const ordered = (policy?: { retentionMs?: bigint; lossObjects?: number; lossPercent?: number }): CaptureRequest =>
-  ({ policy }) as unknown as CaptureRequest;
-const tombstone = (objectId: string, days: number): Tombstone =>
-  ({
-    entry: { objectId, objectClass: 'secret-key', blobSha256: '00' },
-    epoch: 1n,
-    generation: 2n,
-    deletedMs: clock.wallMs(),
-    domainKeyVersion: 1,
-    retentionMs: days * DAY_MS,
-  }) as unknown as Tombstone;
+const ordered = (policy?: DeletionOrder['policy']): DeletionOrder => ({ policy });
+const tombstone = (objectId: string, days: number): Tombstone => ({
+  entry: { objectId, objectClass: 'secret-key', sizeBits: 256, attributes: {}, blobSha256: '00', blobSize: 40 },
+  epoch: 1n,
+  generation: 2n,
+  deletedMs: clock.wallMs(),
+  domainKeyVersion: 1,
+  retentionMs: days * DAY_MS,
+});
 
 /** As captures do: the rules are asked for again and again while time passes. */
 async function isExpiredAfter(deletions: Deletions, one: Tombstone, hours: number): Promise<boolean> {

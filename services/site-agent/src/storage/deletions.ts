@@ -13,7 +13,7 @@ import {
   RETENTION_MS,
   type Tombstone,
 } from '@antipode/hsm-core';
-import type { CaptureRequest } from '@antipode/protocol';
+import type { DeletionPolicy } from '@antipode/protocol';
 import type { Clock } from '@antipode/runtime';
 import type { Journal } from './journal.ts';
 import { type Burial, burialKey, type KeptBurial } from './journal-collection.ts';
@@ -25,6 +25,11 @@ export interface DeletionRules {
   readonly lossLimit: LossLimit;
   readonly retentionMs: number;
   readonly isExpired: (tombstone: Tombstone) => boolean;
+}
+
+/** What a capture is told of deletions. What is not said there has a default here. */
+export interface DeletionOrder {
+  readonly policy?: Partial<Pick<DeletionPolicy, 'retentionMs' | 'lossObjects' | 'lossPercent'>> | undefined;
 }
 
 export class Deletions {
@@ -41,7 +46,7 @@ export class Deletions {
   /** For a capture upon a generation with these tombstones. @param options.isAcknowledged whether every member knows of one */
   rules(
     group: string,
-    { policy }: CaptureRequest,
+    { policy }: DeletionOrder,
     tombstones: readonly Tombstone[],
     { isAcknowledged = () => true }: { isAcknowledged?: (tombstone: Tombstone) => boolean } = {},
   ): DeletionRules {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { SimulatedGroup, type SimulatedMember } from '@antipode/hsm-core/testing';
-import { hex, sha256Hex } from '@antipode/runtime';
+import { hex, sha256Hex, systemClock } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
@@ -17,7 +17,7 @@ let sealed: SealedGeneration;
 
 beforeEach(async () => {
   folder = temporaryFolder();
-  store = new GenerationStore(folder);
+  store = GenerationStore.open(folder, { clock: systemClock });
   const made = await SimulatedGroup.make('a');
   group = made.group;
   a = made.members[0]!;
@@ -33,7 +33,7 @@ afterEach(() => {
 
 function reopen(): void {
   store.close();
-  store = new GenerationStore(folder);
+  store = GenerationStore.open(folder, { clock: systemClock });
 }
 
 /** What a failing disk, or somebody with access to it, does. */

@@ -3,7 +3,6 @@
  * blob that it needs is here, so a generation is whole or not there at all (I4). Holds nothing that is not sealed (I5).
  */
 
-import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
 import {
@@ -15,16 +14,10 @@ import {
   versionsNeeded,
 } from '@antipode/hsm-core';
 import { AntipodeError, type Clock, fromHex, hasCode, hex, runInSlices, sha256Hex } from '@antipode/runtime';
-import { reaching, transaction, untilWritable } from './database.ts';
+import { IN_MEMORY, reaching, transaction, untilWritable } from './database.ts';
 import { InUse } from './in-use.ts';
-import { openDatabase } from './journal.ts';
 import { OpenedGenerations } from './opened-generations.ts';
-
-const SCHEMA_VERSION = 1;
-const SCHEMA = `
-  CREATE TABLE blob (sha256 BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID;
-  CREATE TABLE manifest (digest BLOB PRIMARY KEY, grp TEXT NOT NULL, epoch INTEGER NOT NULL, number INTEGER NOT NULL, signed BLOB NOT NULL) STRICT;
-`;
+import { StoreFile } from './store-file.ts';
 
 /** How many are known by their names and counts: those of every head, of all groups that a site may hold. */
 const SUMMARIES_MAX = 1_000;
@@ -56,10 +49,9 @@ export function summaryOf({ generation, digest, contentDigest }: SealedGeneratio
 }
 
 export class GenerationStore {
-  readonly #path: string;
+  readonly #file: StoreFile;
+  readonly #clock: Clock;
   #database: DatabaseSync;
-  /** Where a database that was no longer sound has been put, if one was. */
-  setAside: string | undefined;
   #opened = new OpenedGenerations();
   /** What opening gave, also when the disk has changed the manifest: a heartbeat asks each time. */
   readonly #summaries = new Map<string, GenerationSummary | AntipodeError>();
@@ -73,19 +65,34 @@ export class GenerationStore {
   readonly #statements = new Map<string, StatementSync>();
   readonly #blobsOf = new WeakMap<SealedGeneration, ReadonlySet<string>>();
 
-  constructor(folder: string) {
-    this.#path = join(folder, 'generations.db');
-    try {
-      this.#database = this.#open();
-    } catch (thrown) {
-      if (!hasCode(thrown, 'FILE_DAMAGED')) throw thrown;
-      this.#database = this.#startAfresh();
-    }
+  private constructor({ file, database, clock }: { file: StoreFile; database: DatabaseSync; clock: Clock }) {
+    this.#file = file;
+    this.#clock = clock;
+    this.#database = database;
+  }
+
+  /** The store in this folder; an empty one where there is none, or none that is sound. @throws FILE_UNWRITABLE, FILE_BUSY */
+  static open(folder: string, { clock }: { clock: Clock }): GenerationStore {
+    return GenerationStore.#of(new StoreFile(join(folder, 'generations.db')), clock);
+  }
+
+  /** One that nothing outlives, for simulations. */
+  static inMemory({ clock }: { clock: Clock }): GenerationStore {
+    return GenerationStore.#of(new StoreFile(IN_MEMORY), clock);
+  }
+
+  static #of(file: StoreFile, clock: Clock): GenerationStore {
+    return new GenerationStore({ file, database: file.open(), clock });
+  }
+
+  /** Where a database that was no longer sound has been put, if one was. */
+  get setAside(): string | undefined {
+    return this.#file.setAside;
   }
 
   /** Which of the digests are not here. */
   async lacking(digests: Iterable<string>): Promise<string[]> {
-    return [...(await runInSlices(choosing(digests, (digest) => !this.hasBlob(digest))))];
+    return [...(await this.#inSlices(choosing(digests, (digest) => !this.hasBlob(digest))))];
   }
 
   /** Which of the digests are not here as they should be: absent, or changed by the disk. Reads every one of them. */
@@ -94,7 +101,7 @@ export class GenerationStore {
       const row = this.#get('SELECT bytes FROM blob WHERE sha256 = ?', fromHex(digest));
       return row === undefined || sha256Hex(row['bytes'] as Uint8Array) !== digest;
     };
-    return [...(await runInSlices(choosing(digests, isUnsound)))];
+    return [...(await this.#inSlices(choosing(digests, isUnsound)))];
   }
 
   /** Replaces what the disk changed. Durable on return. @throws FILE_UNWRITABLE, for one on a full disk; then none is stored */
@@ -118,7 +125,7 @@ export class GenerationStore {
 
   /** The same for many: some at a time, in a transaction each, so that everything else goes on. */
   async putAllBlobs(blobs: Iterable<Uint8Array>): Promise<void> {
-    await runInSlices(
+    await this.#inSlices(
       slicing(blobs, (some) => {
         this.putBlobs(some);
       }),
@@ -207,12 +214,12 @@ export class GenerationStore {
     if (known !== undefined) return known;
     const row = this.#get('SELECT grp FROM manifest WHERE digest = ?', fromHex(digest));
     const group = String(row?.['grp']);
-    return runInSlices(openingSigned(this.signed(digest), { group, isPinned: () => true, expectedDigest: digest }));
+    return this.#inSlices(openingSigned(this.signed(digest), { group, isPinned: () => true, expectedDigest: digest }));
   }
 
   /** The digests of all sealed objects that are not in `named`. */
   async blobsBeside(named: ReadonlySet<string>): Promise<string[]> {
-    return runInSlices(this.#listingBeside(named));
+    return this.#inSlices(this.#listingBeside(named));
   }
 
   *#listingBeside(named: ReadonlySet<string>): Generator<void, string[]> {
@@ -289,7 +296,7 @@ export class GenerationStore {
   async open(digest: string, { group }: { group?: string } = {}): Promise<SealedGeneration> {
     const sealed = await this.#opened.get(digest, async () => {
       const row = this.#get('SELECT grp FROM manifest WHERE digest = ?', fromHex(digest));
-      const sealed = await runInSlices(
+      const sealed = await this.#inSlices(
         openingSigned(this.signed(digest), {
           group: String(row?.['grp']),
           isPinned: () => true,
@@ -332,7 +339,7 @@ export class GenerationStore {
     const sealed = await this.open(digest, { group });
     const known = this.#blobsOf.get(sealed);
     if (known !== undefined) return known;
-    const blobs = await runInSlices(choosing(blobsNamed(sealed.generation), () => true));
+    const blobs = await this.#inSlices(choosing(blobsNamed(sealed.generation), () => true));
     this.#blobsOf.set(sealed, blobs);
     return blobs;
   }
@@ -359,23 +366,8 @@ export class GenerationStore {
     this.#database.close();
   }
 
-  #open(): DatabaseSync {
-    const database = openDatabase(this.#path, { schema: SCHEMA, version: SCHEMA_VERSION });
-    database.exec('PRAGMA secure_delete = ON');
-    return database;
-  }
-
-  /** Everything in it is sealed and can be had again: from the other members, or from the token. The old file is kept. */
-  #startAfresh(): DatabaseSync {
-    for (let copy = 1; ; copy += 1) {
-      const aside = `${this.#path}.damaged-${copy}`;
-      if (existsSync(aside)) continue;
-      renameSync(this.#path, aside);
-      for (const suffix of ['-wal', '-shm'])
-        if (existsSync(this.#path + suffix)) renameSync(this.#path + suffix, aside + suffix);
-      this.setAside = aside;
-      return this.#open();
-    }
+  #inSlices<Result>(work: Generator<void, Result>): Promise<Result> {
+    return runInSlices(work, this.#clock);
   }
 
   #get(sql: string, value: Uint8Array): Record<string, SQLOutputValue> | undefined {
@@ -391,14 +383,14 @@ export class GenerationStore {
   /** @throws GENERATION_UNKNOWN where the database turned out to be damaged, and a new one takes its place */
   #reach<T>(work: () => T): T {
     try {
-      return reaching(this.#path, work);
+      return reaching(this.#file.path, work);
     } catch (thrown) {
       if (!hasCode(thrown, 'FILE_DAMAGED')) throw thrown;
       this.#database.close();
       this.#statements.clear();
       this.#summaries.clear();
       this.#opened = new OpenedGenerations();
-      this.#database = this.#startAfresh();
+      this.#database = this.#file.beginAgain();
       throw new AntipodeError(
         'GENERATION_UNKNOWN',
         `the store was damaged and starts empty; the old one is ${this.setAside}`,

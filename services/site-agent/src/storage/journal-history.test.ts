@@ -7,7 +7,7 @@ let folder: string;
 let journal: Journal;
 beforeEach(() => {
   folder = temporaryFolder();
-  journal = new Journal(folder);
+  journal = Journal.open(folder);
   journal.beginRun();
 });
 afterEach(() => {
@@ -16,7 +16,7 @@ afterEach(() => {
 });
 const restart = (): void => {
   journal.close();
-  journal = new Journal(folder);
+  journal = Journal.open(folder);
   journal.beginRun();
 };
 
@@ -38,7 +38,7 @@ it('keeps its id, and tells every run with how many writes it had', () => {
 
 it('of a folder that was only read has begun no run', () => {
   const before = journal.account.runs.length;
-  const reader = new Journal(folder);
+  const reader = Journal.open(folder);
   reader.seats();
   expect(reader.account.runs).toHaveLength(before);
   reader.close();
@@ -50,14 +50,14 @@ it('an older copy lacks the run, or the writes, that were heard of the real one'
   cpSync(folder, copy, { recursive: true });
   journal.setHead('g', 'captured', 'aa');
   const heard = journal.account.runs.at(-1)!;
-  const older = new Journal(copy);
+  const older = Journal.open(copy);
   older.beginRun();
   const known = older.account.runs.find(({ token }) => token === heard.token);
   expect(known!.writes).toBeLessThan(heard.writes);
   older.close();
   restart();
   const later = journal.account.runs.at(-1)!;
-  const again = new Journal(copy);
+  const again = Journal.open(copy);
   expect(again.account.runs.some(({ token }) => token === later.token)).toBe(false);
   again.close();
   rmSync(copy, { recursive: true });

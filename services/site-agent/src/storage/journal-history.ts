@@ -3,8 +3,8 @@
  * count of writes. Whoever has heard of a run and a count knows an older copy of the journal by that: the copy lacks the
  * run, or has fewer writes in it. Also keeps the groups in which this site does nothing until an operator seats it again.
  */
-import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
+import { hex, type Prng } from '@antipode/runtime';
 
 export const JOURNAL_HISTORY = `
   CREATE TABLE journal (id TEXT PRIMARY KEY) STRICT;
@@ -34,10 +34,12 @@ export interface JournalMark {
 /** Every method is called inside a transaction of the journal. */
 export class JournalHistory {
   readonly #database: DatabaseSync;
+  readonly #prng: Prng;
   #seq: number | undefined;
 
-  constructor(database: DatabaseSync) {
+  constructor({ database, prng }: { database: DatabaseSync; prng: Prng }) {
     this.#database = database;
+    this.#prng = prng;
   }
 
   /** Called once for each write; the first write of a process begins its run. */
@@ -66,10 +68,10 @@ export class JournalHistory {
   #begin(): void {
     const database = this.#database;
     if (database.prepare('SELECT id FROM journal').get() === undefined)
-      database.prepare('INSERT INTO journal VALUES (?)').run(randomBytes(16).toString('hex'));
+      database.prepare('INSERT INTO journal VALUES (?)').run(hex(this.#prng.bytes(16)));
     const { lastInsertRowid } = database
       .prepare('INSERT INTO run (token, writes) VALUES (?, 1)')
-      .run(randomBytes(8).toString('hex'));
+      .run(hex(this.#prng.bytes(8)));
     this.#seq = Number(lastInsertRowid);
     database.prepare('DELETE FROM run WHERE seq <= ?').run(this.#seq - RUNS_MAX);
   }

@@ -6,8 +6,8 @@ import { AntipodeError } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
-import { transaction } from './database.ts';
-import { Journal, openDatabase } from './journal.ts';
+import { openDatabase, transaction } from './database.ts';
+import { Journal } from './journal.ts';
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 let folder: string;
@@ -15,7 +15,7 @@ let journal: Journal;
 
 beforeEach(() => {
   folder = temporaryFolder();
-  journal = new Journal(folder);
+  journal = Journal.open(folder);
 });
 
 afterEach(() => {
@@ -26,7 +26,7 @@ afterEach(() => {
 /** What a new process finds. */
 function reopen(): Journal {
   journal.close();
-  journal = new Journal(folder);
+  journal = Journal.open(folder);
   return journal;
 }
 
@@ -117,7 +117,12 @@ describe('what is remembered through a restart', () => {
     expect(reopen().openIntents('g')).toEqual([intent('02'), intent('02', 'e'), certificate]);
     expect([journal.openIntents('other'), journal.head('g', 'staged')]).toEqual([[intent('01')], 'ab']);
     // Both or neither.
-    expect(() => journal.stage('g', { digest: 'cd', objectIds: ['02', 1n as unknown as string] })).toThrow();
+    const failing = Object.assign(['02'], {
+      toJSON: () => {
+        throw new RangeError('no room');
+      },
+    });
+    expect(() => journal.stage('g', { digest: 'cd', objectIds: failing })).toThrow();
     expect(reopen().openIntents('g')).toHaveLength(3);
     expect(journal.head('g', 'staged')).toBe('ab');
   });
@@ -211,7 +216,7 @@ it('of an older program keeps the applies that were cut short', () => {
     version: 3,
   });
   old.close();
-  const upgraded = new Journal(join(folder, 'three'));
+  const upgraded = Journal.open(join(folder, 'three'));
   expect(upgraded.openIntents('g')).toEqual([
     {
       objectId: '01',
@@ -232,7 +237,7 @@ describe('a file is refused', () => {
     const newer = openDatabase(path(), { schema: 'CREATE TABLE t (a TEXT) STRICT', version: 1 });
     newer.exec('PRAGMA user_version = 99');
     newer.close();
-    expect(thrown(() => new Journal(join(folder, 'other')))).toMatchObject({
+    expect(thrown(() => Journal.open(join(folder, 'other')))).toMatchObject({
       code: 'FILE_UNWRITABLE',
       details: { path: path() },
       // It is the live journal: nobody should make room by removing it.
@@ -244,6 +249,6 @@ describe('a file is refused', () => {
     const file = join(folder, 'file');
     writeFileSync(file, 'something else, longer than a header of SQLite, so that it is read at all '.repeat(20));
     expect(thrown(() => openDatabase(file, { schema: '', version: 1 })).code).toBe('FILE_DAMAGED');
-    expect(thrown(() => new Journal(file)).code).toBe('FILE_UNWRITABLE');
+    expect(thrown(() => Journal.open(file)).code).toBe('FILE_UNWRITABLE');
   });
 });

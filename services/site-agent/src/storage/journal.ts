@@ -2,8 +2,8 @@
  * What this site must remember through any crash: identities, domain keys, the highest epoch of each group, seats, heads,
  * open apply intents. SQLite in WAL mode with synchronous=FULL: durable when a method returns (facts: control-plane, A1).
  */
-import { dirname, join } from 'node:path';
-import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
+import { join } from 'node:path';
+import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import type {
   ApplyIntent,
   ApplyJournal,
@@ -14,17 +14,8 @@ import type {
   TrustedKeyRecord,
 } from '@antipode/hsm-core';
 import type { RoleName } from '@antipode/protocol';
-import { AntipodeError, type Clock, hasCode, makeFile, makeFolder } from '@antipode/runtime';
-import {
-  isSqliteFault,
-  OPEN_WAIT_MS,
-  reaching,
-  STATEMENT_WAIT_MS,
-  sqliteFault,
-  transaction,
-  untilWritable,
-  writeFault,
-} from './database.ts';
+import { type AntipodeError, type Clock, type Prng, systemPrng } from '@antipode/runtime';
+import { IN_MEMORY, openDatabase, reaching, transaction, untilWritable, writeFault } from './database.ts';
 import { COLLECTION, COLLECTION_UPGRADE, CollectionRecords } from './journal-collection.ts';
 import { JOURNAL_HISTORY, type JournalAccount, JournalHistory, type JournalMark } from './journal-history.ts';
 
@@ -225,20 +216,30 @@ export class Journal {
   /** What the collector remembers. */
   readonly collection: CollectionRecords;
 
-  /** @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED */
-  constructor(folder: string) {
-    this.#path = join(folder, 'journal.db');
-    this.#database = openDatabase(this.#path, {
-      schema: SCHEMA,
-      version: SCHEMA_VERSION,
-      upgrades: UPGRADES,
-    });
-    this.#history = new JournalHistory(this.#database);
+  private constructor({ path, database, prng }: { path: string; database: DatabaseSync; prng: Prng }) {
+    this.#path = path;
+    this.#database = database;
+    this.#history = new JournalHistory({ database, prng });
     this.collection = new CollectionRecords({
-      database: this.#database,
-      path: this.#path,
+      database,
+      path,
       write: (work) => this.#transaction(work),
     });
+  }
+
+  /** The journal in this folder; a new one where there is none. @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED */
+  static open(folder: string, { prng = systemPrng }: { prng?: Prng } = {}): Journal {
+    return Journal.#at(join(folder, 'journal.db'), prng);
+  }
+
+  /** One that nothing outlives, for simulations. */
+  static inMemory({ prng }: { prng: Prng }): Journal {
+    return Journal.#at(IN_MEMORY, prng);
+  }
+
+  static #at(path: string, prng: Prng): Journal {
+    const database = openDatabase(path, { schema: SCHEMA, version: SCHEMA_VERSION, upgrades: UPGRADES });
+    return new Journal({ path, database, prng });
   }
 
   // --- the journal itself ---
@@ -894,47 +895,6 @@ export class Journal {
     return reaching(this.#path, () => this.#database.prepare(sql).all(...values));
   }
 }
-
-/**
- * Opens a database that is durable on commit, and brings an empty or an older one to its schema.
- * @throws FILE_UNWRITABLE, also where a newer program wrote it; FILE_BUSY, FILE_DAMAGED
- */
-export function openDatabase(
-  path: string,
-  { schema, version, upgrades = {} }: { schema: string; version: number; upgrades?: Readonly<Record<number, string>> },
-): DatabaseSync {
-  let database: DatabaseSync | undefined;
-  try {
-    makeFolder(dirname(path));
-    makeFile(path);
-    database = new DatabaseSync(path, { timeout: OPEN_WAIT_MS });
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
-    const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
-    if (found > version) throw new NewerSchema(`it has schema version ${found}, expected at most ${version}`);
-    const opened = database;
-    if (found === 0) transaction(opened, () => opened.exec(`${schema}; PRAGMA user_version = ${version}`));
-    for (let older = found; older > 0 && older < version; older += 1)
-      transaction(opened, () => opened.exec(`${upgrades[older] ?? ''}; PRAGMA user_version = ${older + 1}`));
-    database.exec(`PRAGMA busy_timeout = ${STATEMENT_WAIT_MS}`);
-    return database;
-  } catch (cause) {
-    database?.close();
-    if (hasCode(cause, 'FILE_BUSY', 'FILE_DAMAGED')) throw cause;
-    const fault = isSqliteFault(cause) ? sqliteFault(cause, path) : undefined;
-    if (fault !== undefined && fault.code !== 'FILE_UNWRITABLE') throw fault;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const hint = cause instanceof NewerSchema ? NEWER_HINT : undefined;
-    throw new AntipodeError('FILE_UNWRITABLE', `cannot open ${path}: ${reason}`, {
-      details: { path },
-      cause,
-      ...(hint === undefined ? {} : { hint }),
-    });
-  }
-}
-
-class NewerSchema extends Error {}
-const NEWER_HINT =
-  'Start the newer version of Antipode that wrote it: the file is sound. Do not remove it, and do not replace it with an older copy.';
 
 const bytes = (value: SQLOutputValue | undefined): Uint8Array => new Uint8Array(value as Uint8Array);
 

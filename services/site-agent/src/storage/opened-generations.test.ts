@@ -5,17 +5,17 @@ import { beforeEach, expect, it } from 'vitest';
 import { OpenedGenerations } from './opened-generations.ts';
 
 let opened: string[];
-let generations: OpenedGenerations;
+let generations: OpenedGenerations<Sealed>;
 
 beforeEach(() => {
   opened = [];
-  generations = new OpenedGenerations({ keptBytesMax: 100 });
+  generations = new OpenedGenerations<Sealed>({ keptBytesMax: 100 });
 });
 
-const sealed = (digest: string, bytes: number): SealedGeneration =>
-  ({ digest, signed: new Uint8Array(bytes) }) as unknown as SealedGeneration;
+type Sealed = Pick<SealedGeneration, 'digest' | 'signed'>;
+const sealed = (digest: string, bytes: number): Sealed => ({ digest, signed: new Uint8Array(bytes) });
 
-const open = (digest: string, bytes = 40): Promise<SealedGeneration> =>
+const open = (digest: string, bytes = 40): Promise<Sealed> =>
   generations.get(digest, async () => {
     opened.push(digest);
     return sealed(digest, bytes);

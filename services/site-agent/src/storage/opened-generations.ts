@@ -7,12 +7,15 @@ import type { SealedGeneration } from '@antipode/hsm-core';
 /** Two of 10,000 objects, which is what a round needs: what was applied last, and what comes. One, where it is larger. */
 const KEPT_BYTES_MAX = 6 * 1024 * 1024;
 
-export class OpenedGenerations {
+/** What is kept of one: more, where its owner keeps more. */
+type Kept = Pick<SealedGeneration, 'digest' | 'signed'>;
+
+export class OpenedGenerations<Opened extends Kept = SealedGeneration> {
   readonly #keptBytesMax: number;
   /** The latest used last. */
-  readonly #kept = new Map<string, SealedGeneration>();
-  readonly #used = new Map<string, WeakRef<SealedGeneration>>();
-  readonly #opening = new Map<string, Promise<SealedGeneration>>();
+  readonly #kept = new Map<string, Opened>();
+  readonly #used = new Map<string, WeakRef<Opened>>();
+  readonly #opening = new Map<string, Promise<Opened>>();
   readonly #collected = new FinalizationRegistry<string>((digest) => {
     if (this.#used.get(digest)?.deref() === undefined) this.#used.delete(digest);
   });
@@ -27,7 +30,7 @@ export class OpenedGenerations {
   }
 
   /** One that is opened already. It counts for no use of it. */
-  peek(digest: string): SealedGeneration | undefined {
+  peek(digest: string): Opened | undefined {
     return this.#used.get(digest)?.deref();
   }
 
@@ -38,7 +41,7 @@ export class OpenedGenerations {
   }
 
   /** Opened once, however many ask meanwhile. What `open` throws is thrown to all of them, and not remembered. */
-  async get(digest: string, open: () => Promise<SealedGeneration>): Promise<SealedGeneration> {
+  async get(digest: string, open: () => Promise<Opened>): Promise<Opened> {
     const known = this.#used.get(digest)?.deref();
     if (known !== undefined) return this.keep(known);
     const opening =
@@ -50,7 +53,7 @@ export class OpenedGenerations {
     return opening;
   }
 
-  keep(sealed: SealedGeneration): SealedGeneration {
+  keep(sealed: Opened): Opened {
     const { digest } = sealed;
     if (this.#used.get(digest)?.deref() !== sealed) {
       this.#used.set(digest, new WeakRef(sealed));

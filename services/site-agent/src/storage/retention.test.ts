@@ -1,12 +1,12 @@
 import { rmSync } from 'node:fs';
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { SimulatedGroup, type SimulatedMember } from '@antipode/hsm-core/testing';
-import { silentLog } from '@antipode/runtime';
-import { rejection } from '@antipode/runtime/testing';
+import { silentLog, systemClock } from '@antipode/runtime';
+import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { GenerationStore } from './generation-store.ts';
-import type { HeadKind, Journal } from './journal.ts';
+import type { DivergentObject, HeadKind } from './journal.ts';
 import { Retention } from './retention.ts';
 
 let folder: string;
@@ -15,13 +15,13 @@ let group: SimulatedGroup;
 let a: SimulatedMember;
 let line: SealedGeneration[];
 let heads: Partial<Record<HeadKind, string>>;
-let divergent: { digest: string }[];
+let divergent: DivergentObject[];
 let asides: string[];
 let retention: Retention;
 
 beforeEach(async () => {
   folder = temporaryFolder();
-  store = new GenerationStore(folder);
+  store = GenerationStore.open(folder, { clock: systemClock });
   const made = await SimulatedGroup.make('a');
   group = made.group;
   a = made.members[0]!;
@@ -40,8 +40,9 @@ beforeEach(async () => {
     divergent: () => divergent,
     asides: () => asides,
     seat: () => undefined,
-  } as unknown as Journal;
-  retention = new Retention({ journal, store, log: silentLog });
+    dropOvertaken: () => expect.unreachable('without a seat, no head is overtaken'),
+  };
+  retention = new Retention({ journal, store, log: silentLog, clock: new FakeClock() });
 });
 afterEach(() => {
   store.close();
@@ -75,7 +76,7 @@ it('keeps what was set aside here, which stands in no other generation', async (
 
 it('keeps what was acknowledged anywhere, every head, and what has the entries of divergent objects', async () => {
   heads = { ...heads, applied: line[1]!.digest, staged: line[2]!.digest };
-  divergent = [{ digest: line[3]!.digest }];
+  divergent = [{ objectId: '01', digest: line[3]!.digest }];
   retention.learn(name(), [line[5]!.digest, line[7]!.digest]);
   await retention.pass();
   expect(kept()).toEqual([1, 2, 3, 5, 7, ...newest]);

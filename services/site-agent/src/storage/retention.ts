@@ -4,7 +4,7 @@
  * once no manifest names them.
  */
 import { isNewer } from '@antipode/protocol';
-import { type Clock, type Log, runInSlices, systemClock } from '@antipode/runtime';
+import { type Clock, type Log, runInSlices } from '@antipode/runtime';
 import type { GenerationStore } from './generation-store.ts';
 import type { HeadKind, Journal } from './journal.ts';
 
@@ -15,10 +15,10 @@ const NEWEST_KEPT = 16;
 const RETIRED_MAX = 200;
 
 export interface RetentionPorts {
-  readonly journal: Journal;
+  readonly journal: Pick<Journal, 'head' | 'seat' | 'divergent' | 'asides' | 'dropOvertaken'>;
   readonly store: GenerationStore;
   readonly log: Log;
-  readonly clock?: Clock;
+  readonly clock: Clock;
 }
 
 interface Stored {
@@ -62,10 +62,11 @@ export class Retention {
 
   /** Each manifest goes in a transaction of its own, and is compared with what is kept at that very moment. */
   async pass(signal?: AbortSignal): Promise<void> {
+    const { clock, log } = this.#ports;
     for (const group of this.#needed.keys()) {
       if (signal?.aborted === true) return;
-      const retired = await runInSlices(this.#retiring(group));
-      if (retired > 0) this.#ports.log.info('removed old generations from the store', { group, retired });
+      const retired = await runInSlices(this.#retiring(group), clock);
+      if (retired > 0) log.info('removed old generations from the store', { group, retired });
     }
   }
 
@@ -96,7 +97,7 @@ export class Retention {
 
   /** Whether more than its place among the newest keeps it. @param options.stored those of the group, the newest first */
   isKept(group: string, { stored, digest }: { stored: readonly Stored[]; digest: string }): boolean {
-    const { journal, store, clock = systemClock } = this.#ports;
+    const { journal, store, clock } = this.#ports;
     const overtaken = this.#overtaken(group, stored);
     return (
       stored[0]?.digest === digest ||

@@ -1,7 +1,7 @@
 /** What lies in the store of a site, what will be erased of it and when, and what was: for a person, with the agent running or not. */
+
+import { openSiteMemory } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';
-import { GenerationStore } from './generation-store.ts';
-import { Journal } from './journal.ts';
 import type { Erasure } from './journal-collection.ts';
 
 export interface StoreReport {
@@ -26,40 +26,36 @@ const HOUR_MS = 3_600_000;
 export function storeReport(config: AgentConfig): StoreReport {
   const graceMs = config.eraseGraceHours * HOUR_MS;
   const floorMs = config.deletedRetentionDaysMin * DAY_MS;
-  const journal = new Journal(config.dataFolder);
+  const memory = openSiteMemory(config);
   try {
-    const store = new GenerationStore(config.dataFolder);
-    try {
-      const { collection } = journal;
-      const nowMs = collection.watchedMs;
-      const burials = collection.buriedGroups().flatMap((group) => collection.buried(group));
-      const isExpired = (one: (typeof burials)[number]): boolean =>
-        nowMs - one.sinceMs >= Math.max(one.retentionMs, floorMs);
-      const expired = new Set(burials.filter(isExpired).flatMap(({ blobs }) => blobs));
-      const marked = [...collection.unneeded()].filter(([digest]) => store.hasBlob(digest));
-      const left = marked.map(([digest, sinceMs]) =>
-        Math.max(0, sinceMs + (expired.has(digest) ? graceMs : Math.max(graceMs, floorMs)) - nowMs),
-      );
-      const { blobs: sealedObjects, bytes } = store.sizeOf();
-      const unneeded = store.sizeOf(marked.map(([digest]) => digest));
-      return {
-        manifests: [...Map.groupBy(store.manifests(), ({ group }) => group)].map(([group, some]) => ({
-          group,
-          manifests: some.length,
-        })),
-        sealedObjects,
-        bytes,
-        deletedKept: burials.length,
-        deletedExpired: burials.filter(isExpired).length,
-        unneeded: { sealedObjects: unneeded.blobs, bytes: unneeded.bytes },
-        erasedInMs: left.length === 0 ? undefined : { first: least(left), last: most(left) },
-        erasures: collection.erasures(),
-      };
-    } finally {
-      store.close();
-    }
+    const { journal, store } = memory;
+    const { collection } = journal;
+    const nowMs = collection.watchedMs;
+    const burials = collection.buriedGroups().flatMap((group) => collection.buried(group));
+    const isExpired = (one: (typeof burials)[number]): boolean =>
+      nowMs - one.sinceMs >= Math.max(one.retentionMs, floorMs);
+    const expired = new Set(burials.filter(isExpired).flatMap(({ blobs }) => blobs));
+    const marked = [...collection.unneeded()].filter(([digest]) => store.hasBlob(digest));
+    const left = marked.map(([digest, sinceMs]) =>
+      Math.max(0, sinceMs + (expired.has(digest) ? graceMs : Math.max(graceMs, floorMs)) - nowMs),
+    );
+    const { blobs: sealedObjects, bytes } = store.sizeOf();
+    const unneeded = store.sizeOf(marked.map(([digest]) => digest));
+    return {
+      manifests: [...Map.groupBy(store.manifests(), ({ group }) => group)].map(([group, some]) => ({
+        group,
+        manifests: some.length,
+      })),
+      sealedObjects,
+      bytes,
+      deletedKept: burials.length,
+      deletedExpired: burials.filter(isExpired).length,
+      unneeded: { sealedObjects: unneeded.blobs, bytes: unneeded.bytes },
+      erasedInMs: left.length === 0 ? undefined : { first: least(left), last: most(left) },
+      erasures: collection.erasures(),
+    };
   } finally {
-    journal.close();
+    memory.close();
   }
 }
 

@@ -14,7 +14,7 @@ let journal: Journal;
 let fences: FenceKeeper;
 
 const open = (): void => {
-  journal = new Journal(folder);
+  journal = Journal.open(folder);
   fences = new FenceKeeper({ journal });
 };
 

@@ -1,5 +1,7 @@
+import { HeartbeatResponseSchema } from '@antipode/protocol';
 import { Log } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
+import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Site } from '../site.ts';
 import { SimulatedNetwork, type SimulatedSite } from '../testing/simulated-site.ts';
@@ -28,7 +30,7 @@ afterEach(() => network.close());
 const grant = (group: string, epoch = 1n) => ({ group, epoch, leaseMs: 200n, selfStopMs: 100n });
 const epochOf = (group: string, epoch = 1n, owner = 'a') => ({ group, epoch, owner, requestId: 'heartbeat' });
 const take = (leases: ReturnType<typeof grant>[], epochs: ReturnType<typeof epochOf>[]) =>
-  answers.take({ leases, epochs } as unknown as Parameters<HeartbeatAnswers['take']>[0], { sentAtMs: 0 });
+  answers.take(create(HeartbeatResponseSchema, { leases, epochs }), { sentAtMs: 0 });
 const remaining = (group: string, epoch = 1n) => site.leases.remainingMs(group, epoch);
 
 it('renews the lease of every group, whatever is wrong with the epoch of one, in whatever order they come', () => {
@@ -84,9 +86,7 @@ it('persists that it is in quarantine in a group, ends the lease of that group, 
   take([grant('one'), grant('two')], []);
   const quarantined = [{ group: 'one', reason: 'its journal is an older copy' }];
   for (let beat = 0; beat < 3; beat += 1)
-    answers.take({ leases: [], epochs: [], quarantined } as unknown as Parameters<HeartbeatAnswers['take']>[0], {
-      sentAtMs: 0,
-    });
+    answers.take(create(HeartbeatResponseSchema, { quarantined }), { sentAtMs: 0 });
   expect([site.journal.quarantine('one'), site.journal.quarantine('two')]).toEqual([
     'its journal is an older copy',
     undefined,
@@ -97,22 +97,19 @@ it('persists that it is in quarantine in a group, ends the lease of that group, 
 
 it('remembers where the other members are, for what the store here has lost', () => {
   const told: unknown[] = [];
-  const mender = { learn: (...given: unknown[]) => void told.push(given) } as unknown as Site['mender'];
+  const mender = { learn: (...given: unknown[]) => void told.push(given) };
   const sites = [{ site: 'b', address: 'b:1' }];
   new HeartbeatAnswers({ ...site, mender }).take(
-    { leases: [], epochs: [], peers: [{ group: 'one', sites }] } as unknown as Parameters<HeartbeatAnswers['take']>[0],
+    create(HeartbeatResponseSchema, { peers: [{ group: 'one', sites }] }),
     { sentAtMs: 0 },
   );
-  expect(told).toEqual([['one', sites]]);
+  expect(told).toMatchObject([['one', sites]]);
 });
 
 it('remembers which generations others may still ask for', () => {
   const told: unknown[] = [];
-  const retention = { learn: (...given: unknown[]) => void told.push(given) } as unknown as Site['retention'];
+  const retention = { learn: (...given: unknown[]) => void told.push(given) };
   const needed = [{ group: 'one', manifestDigests: [Buffer.from('ab', 'hex')] }];
-  new HeartbeatAnswers({ ...site, retention }).take(
-    { leases: [], epochs: [], needed } as unknown as Parameters<HeartbeatAnswers['take']>[0],
-    { sentAtMs: 0 },
-  );
+  new HeartbeatAnswers({ ...site, retention }).take(create(HeartbeatResponseSchema, { needed }), { sentAtMs: 0 });
   expect(told).toEqual([['one', ['ab']]]);
 });

@@ -9,12 +9,19 @@ import type { Site } from '../site.ts';
 export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
   Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'needed'>>;
 
+/** What the answers change here. */
+export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'log'> & {
+  readonly mender: Pick<Site['mender'], 'learn'>;
+  readonly retention: Pick<Site['retention'], 'learn'>;
+  readonly peers: Pick<Site['peers'], 'learn'>;
+};
+
 export class HeartbeatAnswers {
-  readonly #site: Site;
+  readonly #site: AnswerPorts;
   /** By group, what is wrong with it: said once, and again when it is another thing. */
   readonly #troubles = new Map<string, string>();
 
-  constructor(site: Site) {
+  constructor(site: AnswerPorts) {
     this.#site = site;
   }
 

@@ -1,6 +1,5 @@
 /** Signs of life to the coordinator. What comes back renews leases, counted from when we asked, and ends stale tenures. */
-import { type Client, CoordinatorService, createClient, type Tls } from '@antipode/protocol';
-import type { LoopDelay } from '@antipode/runtime';
+import type { Client, CoordinatorService } from '@antipode/protocol';
 import { type Closeable, every } from '@antipode/runtime';
 import { describe } from '../orders/describe.ts';
 import type { Link } from '../peers/link.ts';
@@ -10,12 +9,14 @@ import { HeartbeatAnswers } from './heartbeat-answers.ts';
 /** Until the coordinator has said otherwise. */
 const FIRST_INTERVAL_MS = 500;
 
+/** Called by one heartbeat at a time; closed by the heartbeat, when its last call has ended. */
+export type Coordinator = Pick<Client<typeof CoordinatorService>, 'heartbeat' | 'close'>;
+
 export class Heartbeat implements Closeable {
   readonly #site: Site;
   readonly #answers: HeartbeatAnswers;
-  readonly #client: Client<typeof CoordinatorService>;
+  readonly #coordinator: Coordinator;
   readonly #advertise: () => string;
-  readonly #loopDelay: LoopDelay;
   readonly #link: Link;
   readonly #stop = new AbortController();
   #intervalMs = FIRST_INTERVAL_MS;
@@ -24,23 +25,15 @@ export class Heartbeat implements Closeable {
 
   constructor(options: {
     site: Site;
-    tls: Tls;
-    coordinator: { id: string; address: string };
+    coordinator: Coordinator;
     advertise: () => string;
-    loopDelay: LoopDelay;
     link: Link;
   }) {
     this.#link = options.link;
     this.#site = options.site;
     this.#answers = new HeartbeatAnswers(options.site);
     this.#advertise = options.advertise;
-    this.#loopDelay = options.loopDelay;
-    this.#client = createClient(CoordinatorService, {
-      address: options.coordinator.address,
-      tls: options.tls,
-      expected: { kind: 'coordinator', name: options.coordinator.id },
-      link: () => options.link.limits,
-    });
+    this.#coordinator = options.coordinator;
   }
 
   start(): void {
@@ -60,14 +53,14 @@ export class Heartbeat implements Closeable {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    this.#client.close();
+    this.#coordinator.close();
   }
 
   async #beat(): Promise<void> {
-    const { clock } = this.#site;
+    const { clock, loopDelay } = this.#site;
     const sentAtMs = clock.monotonicMs();
-    const answer = await this.#client.heartbeat(
-      { state: await describe(this.#site), address: this.#advertise(), loopDelayMs: this.#loopDelay.maxMs() },
+    const answer = await this.#coordinator.heartbeat(
+      { state: await describe(this.#site), address: this.#advertise(), loopDelayMs: loopDelay.maxMs() },
       { signal: this.#stop.signal, timeoutMs: this.#link.limits.answerMs },
     );
     this.#link.learn(answer.roundTripMsMax);

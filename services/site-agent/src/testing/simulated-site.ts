@@ -1,49 +1,34 @@
 /**
- * A site agent without a network and without a worker process, for tests: real journal, store, fences, leases, pins and
- * handlers over partitions in memory. Sites call each other's handlers, with their messages encoded as on the wire.
+ * A site agent without sockets and without a worker process, for tests: real journal, store, fences, leases, pins and
+ * handlers over partitions in memory. Sites call each other over a network in memory (protocol/testing).
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
 import { SimulatedMember } from '@antipode/hsm-core/testing';
-import { type CallContext, type CallOptions, type Handlers, SiteAgentService } from '@antipode/protocol';
-import { AntipodeError, seededPrng, silentLog } from '@antipode/runtime';
+import { type CallContext, type Handlers, SiteAgentService } from '@antipode/protocol';
+import { MemoryNetwork } from '@antipode/protocol/testing';
+import { seededPrng, silentLog } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { create, fromBinary, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
-import type { PartitionSettings } from '../config.ts';
-import { Authority } from '../orders/authority.ts';
-import { Exchanges } from '../orders/exchange.ts';
-import { OrderBook } from '../orders/order-book.ts';
 import { siteAgentHandlers } from '../orders/rpc.ts';
-import type { OpenPartition, Partition, Partitions } from '../partition/partitions.ts';
-import { type Rank, Turns, yielding } from '../partition/turns.ts';
-import { Mender } from '../peers/mending.ts';
-import type { Peer, Peers } from '../peers/peers.ts';
+import { Partitions } from '../partition/partition.ts';
 import { type Pin, Pins } from '../peers/pins.ts';
-import { Transfer } from '../peers/transfer.ts';
-import { Trust } from '../peers/trust.ts';
-import type { Site } from '../site.ts';
-import { Collector } from '../storage/collector.ts';
-import { Deletions } from '../storage/deletions.ts';
+import { buildSite, type Site } from '../site.ts';
+import { GRACE_MS } from '../storage/collector.ts';
 import { GenerationStore } from '../storage/generation-store.ts';
-import { IdleCollection } from '../storage/idle-collection.ts';
 import { Journal } from '../storage/journal.ts';
-import { Retention } from '../storage/retention.ts';
-import { FenceKeeper } from '../tenure/fence.ts';
-import { LeaseKeeper } from '../tenure/lease.ts';
+import { MemoryPeers } from './memory-peers.ts';
+import { SimulatedPartition } from './simulated-partition.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 type Method = keyof typeof SiteAgentService.method;
 type Streaming = 'pullManifest' | 'pullBlobs';
 type Request<Name extends Method> = MessageInitShape<(typeof SiteAgentService.method)[Name]['input']>;
 
-/** What a peer changes in the messages that it sends. */
-export type Distortion = (method: string, message: unknown) => void;
-
 export class SimulatedNetwork {
   readonly clock = new FakeClock();
+  readonly wire = new MemoryNetwork({ clock: this.clock });
   readonly sites = new Map<string, SimulatedSite>();
-  distort: Distortion = () => {};
   readonly #folders: string[] = [];
 
   /** A site with one member partition, `<name>-1`, or a distributor in its place; and one scratch partition, `<name>-2`. */
@@ -77,6 +62,7 @@ export class SimulatedSite {
   scratch!: SimulatedMember;
   site!: Site;
   #handlers!: Handlers<typeof SiteAgentService>;
+  #leave = (): void => {};
   #starts = -1;
 
   readonly #retentionMsMin: number;
@@ -96,36 +82,14 @@ export class SimulatedSite {
   /** Also after `stop`: what was not durable is gone, as after a kill. */
   async start(): Promise<void> {
     const { name } = this;
-    const { clock, sites } = this.#network;
+    const { clock, sites, wire } = this.#network;
     this.#starts += 1;
-    const journal = new Journal(this.folder);
+    const journal = Journal.open(this.folder);
     journal.beginRun();
-    const store = new GenerationStore(this.folder);
+    const store = GenerationStore.open(this.folder, { clock });
     this.member ??= await SimulatedMember.make(`${name}-1`, { clock });
     this.scratch ??= await SimulatedMember.make(`${name}-2`, { clock });
-    const all = [
-      new SimulatedPartition({ member: this.member, journal, role: this.role }),
-      new SimulatedPartition({ member: this.scratch, journal, role: 'scratch' }),
-    ] as unknown as Partition[];
-    const partitions = {
-      all,
-      bySerial: (serial: string) => {
-        const found = all.find((partition) => partition.serial === serial);
-        if (found === undefined) throw new AntipodeError('NOT_FOUND', 'no such partition', { details: { serial } });
-        return found;
-      },
-    } as unknown as Partitions;
-    const trust = new Trust({ site: name, partitions: all, pins: this.pins, journal });
-    const peers = {
-      client: ({ site }: { site: string }) => this.#clientOf(site),
-      learn: () => {},
-    } as unknown as Peers;
-    const transfer = new Transfer({ store, peers, trust, log: silentLog, clock });
-    const deletions = new Deletions({ journal, clock, retentionMsMin: this.#retentionMsMin });
-    const retention = new Retention({ journal, store, log: silentLog, clock });
-    const fences = new FenceKeeper({ journal });
-    const leases = new LeaseKeeper({ clock });
-    this.site = {
+    this.site = buildSite({
       name,
       instance: name,
       version: '0',
@@ -135,29 +99,29 @@ export class SimulatedSite {
       log: silentLog,
       journal,
       store,
-      fences,
-      leases,
-      authority: new Authority({ name, journal, fences, leases }),
-      deletions,
-      partitions,
-      peers,
-      trust,
-      transfer,
-      mender: new Mender({ journal, store, transfer, log: silentLog }),
-      retention,
-      collector: new Collector({ journal, store, deletions, retention, clock, log: silentLog }),
-    };
-    this.#handlers = siteAgentHandlers({
-      site: this.site,
-      exchanges: new Exchanges(this.site),
-      orders: new OrderBook({ clock, mark: () => journal.mark }),
-      loopDelay: { maxMs: () => 0, close: () => {} },
-      idle: new IdleCollection({ clock: new FakeClock(), collect: () => {} }),
+      partitions: new Partitions([
+        new SimulatedPartition({ member: this.member, journal, role: this.role }),
+        new SimulatedPartition({ member: this.scratch, journal, role: 'scratch' }),
+      ]),
+      peers: new MemoryPeers({ network: wire, caller: name }),
+      pins: this.pins,
+      loopDelay: { maxMs: () => 0 },
+      collectGarbage: () => {},
+      deletedRetentionMsMin: this.#retentionMsMin,
+      eraseGraceMs: GRACE_MS,
     });
+    this.#handlers = siteAgentHandlers(this.site);
+    this.#leave = this.serveAs(name);
     sites.set(name, this);
   }
 
+  /** Answers the calls to a site of this name, which is its own where it is honest. Returns what ends that. */
+  serveAs(name: string): () => void {
+    return this.#network.wire.serve({ kind: 'site', name }, SiteAgentService, this.#handlers);
+  }
+
   stop(): void {
+    this.#leave();
     this.site.journal.close();
     this.site.store.close();
     this.#network.sites.delete(this.name);
@@ -191,42 +155,6 @@ export class SimulatedSite {
     for await (const part of handler(encoded(SiteAgentService.method[name].input, request), contextOf(caller)))
       yield encoded(SiteAgentService.method[name].output, part) as never;
   }
-
-  #clientOf(name: string): Peer {
-    const { sites } = this.#network;
-    const reach = (): SimulatedSite => {
-      const peer = sites.get(name);
-      if (peer === undefined) throw new AntipodeError('SITE_UNREACHABLE', `no answer from ${name}`);
-      return peer;
-    };
-    const network = this.#network;
-    const caller = this.name;
-    const methods = SiteAgentService.methods.map(({ localName, methodKind }) => [
-      localName,
-      methodKind === 'unary'
-        ? async (request: never, options: CallOptions = {}) => {
-            const message = await reach().call(localName as 'ping', request, { ...options, site: caller });
-            network.distort(localName, message);
-            return message;
-          }
-        : async function* (request: never, options: CallOptions = {}) {
-            const checkSignal = (): void => {
-              if (options.signal?.aborted)
-                throw new AntipodeError('SITE_UNREACHABLE', `the call to ${name} was cancelled`);
-            };
-            checkSignal();
-            for await (const message of reach().stream(localName as 'pullBlobs', request, {
-              ...options,
-              site: caller,
-            })) {
-              network.distort(localName, message);
-              yield message;
-              checkSignal();
-            }
-          },
-    ]);
-    return Object.fromEntries(methods) as Peer;
-  }
 }
 
 /** Who calls; the coordinator where no site is named. */
@@ -242,69 +170,4 @@ const contextOf = ({ site, signal = new AbortController().signal }: Caller): Cal
 
 function encoded(schema: Parameters<typeof create>[0], message: never | object): object {
   return fromBinary(schema, toBinary(schema, create(schema, message as never)));
-}
-
-/** What orders use of a partition. Its work runs in turn; `reopen` is what the loss of its worker does. */
-class SimulatedPartition {
-  readonly settings: Pick<PartitionSettings, 'name' | 'module' | 'tokenLabel' | 'role' | 'exclude'>;
-  readonly #member: SimulatedMember;
-  readonly #journal: Journal;
-  readonly #turns = new Turns();
-  readonly #open: OpenPartition;
-
-  constructor(options: { member: SimulatedMember; journal: Journal; role: PartitionSettings['role'] }) {
-    const { member, journal, role } = options;
-    this.#member = member;
-    this.#journal = journal;
-    this.settings = { name: member.serial, module: 'simulated', tokenLabel: member.serial, role };
-    this.#open = {
-      get provider() {
-        return member.provider;
-      },
-      get keyring() {
-        return member.keyring;
-      },
-      description: {
-        serial: member.serial,
-        label: member.serial,
-        manufacturer: '',
-        model: 'simulated',
-        firmware: '1',
-        unenforced: [],
-        silentSlots: [],
-        freeSlots: 0,
-      },
-      captures: new CaptureMemory(),
-      replica: new ReplicaMemory(),
-      refreshKeyring: async () => {
-        member.domainKeys.splice(0, member.domainKeys.length, ...this.#journal.domainKeys(member.serial));
-        await member.refresh();
-      },
-    };
-  }
-  readonly unenforced = [];
-  readonly hasReceivingKey = true;
-  readonly silentSlots = [];
-
-  get serial(): string {
-    return this.#member.serial;
-  }
-
-  get identitySha256(): string {
-    return this.#member.keyring.identity.sha256;
-  }
-
-  readonly unansweredMs = 0;
-
-  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
-    const open = this.#open;
-    return this.#turns.take(
-      (makeWay) =>
-        work(
-          rank === 'yielding' ? { ...open, provider: yielding(open.provider, makeWay), keyring: open.keyring } : open,
-        ),
-      signal,
-      rank,
-    );
-  }
 }

@@ -8,6 +8,7 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { SealedGroup } from '@antipode/hsm-core/testing';
+import { systemClock } from '@antipode/runtime';
 import type { PartitionSettings } from '../../../../services/site-agent/src/config.ts';
 import { GenerationStore } from '../../../../services/site-agent/src/storage/generation-store.ts';
 import { Journal } from '../../../../services/site-agent/src/storage/journal.ts';
@@ -60,14 +61,14 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
   objects.check(generations.flat());
 
   const dataFolder = workspace.folder('data');
-  const journal = new Journal(dataFolder);
+  const journal = Journal.open(dataFolder);
   journal.announceKey(standby.serial, standby.identity.ckaId);
   journal.addIdentity(STANDBY, standby.identity);
   for (const record of standby.domainKeys) journal.addDomainKey(standby.serial, record);
   journal.raiseFence(group.name, { epoch: BigInt(EPOCH), owner: 'source' });
   journal.setSeat(group.name, standby.serial, 'standby');
   journal.close();
-  const store = new GenerationStore(dataFolder);
+  const store = GenerationStore.open(dataFolder, { clock: systemClock });
   store.putBlobs(group.blobs.values());
   for (const one of sealed) await store.put(one);
   store.close();

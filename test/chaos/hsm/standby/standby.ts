@@ -3,22 +3,20 @@
  * with the agent's own journal, store, fences, partitions and worker. It needs no network, because the generations are
  * in the store. It reports its start and its end to its parent.
  */
+import { ApplyRequestSchema, VerifyRequestSchema } from '@antipode/protocol';
 import { AntipodeError, silentLog, systemClock, systemPrng } from '@antipode/runtime';
+import { create } from '@bufbuild/protobuf';
 import type { PartitionSettings } from '../../../../services/site-agent/src/config.ts';
 import { apply, type Touched } from '../../../../services/site-agent/src/orders/apply.ts';
-import { Authority } from '../../../../services/site-agent/src/orders/authority.ts';
 import { verify } from '../../../../services/site-agent/src/orders/verify.ts';
 import {
   type OpenPartition,
   type Partition,
   Partitions,
-} from '../../../../services/site-agent/src/partition/partitions.ts';
-import { Mender } from '../../../../services/site-agent/src/peers/mending.ts';
-import type { Transfer } from '../../../../services/site-agent/src/peers/transfer.ts';
-import type { Site } from '../../../../services/site-agent/src/site.ts';
+} from '../../../../services/site-agent/src/partition/partition.ts';
+import { workerPartitions } from '../../../../services/site-agent/src/partition/worker-partition.ts';
+import { buildSite } from '../../../../services/site-agent/src/site.ts';
 import { GenerationStore } from '../../../../services/site-agent/src/storage/generation-store.ts';
-import { FenceKeeper } from '../../../../services/site-agent/src/tenure/fence.ts';
-import { LeaseKeeper } from '../../../../services/site-agent/src/tenure/lease.ts';
 import type { Kill } from './kill.ts';
 import { Steps, steppedJournal, steppedProvider } from './steps.ts';
 
@@ -51,43 +49,51 @@ process.on('disconnect', () => process.exit(1));
 
 const steps = new Steps(order.kill);
 const journal = steppedJournal(order.dataFolder, steps);
-const store = new GenerationStore(order.dataFolder);
-const partitions = new Partitions({
+const store = GenerationStore.open(order.dataFolder, { clock: systemClock });
+const partitions = workerPartitions({
   settings: [order.settings],
   journal,
   dataFolder: order.dataFolder,
+  clock: systemClock,
   log: silentLog,
 });
 const partition = partitions.all[0]!;
-const transfer = {
-  pull: async ({ digest }: { digest: string }) => ({ sealed: await store.open(digest), blobs: 0, bytes: 0 }),
-} as unknown as Transfer;
-const fences = new FenceKeeper({ journal });
-const leases = new LeaseKeeper({ clock: systemClock });
-const site = {
+const site = buildSite({
   name: 'standby',
+  instance: 'standby',
+  version: '0',
   clock: systemClock,
   prng: systemPrng,
   log: silentLog,
   journal,
   store,
-  fences,
-  authority: new Authority({ name: 'standby', journal, fences, leases }),
-  partitions: { bySerial: () => steppedPartition(partition) },
-  transfer,
-  mender: new Mender({ journal, store, transfer, log: silentLog }),
-} as unknown as Site;
+  partitions: new Partitions([steppedPartition(partition)]),
+  peers: {
+    client: ({ site }) => {
+      throw new AntipodeError('SITE_UNREACHABLE', `no network, and so no site ${site}`);
+    },
+    learn: () => {},
+    keepWarm: async () => {},
+    close: async () => {},
+  },
+  pins: { of: () => [] },
+  loopDelay: { maxMs: () => 0 },
+  collectGarbage: () => {},
+  deletedRetentionMsMin: 0,
+  eraseGraceMs: 0,
+});
+// Everything is in the store. Who has signed it is not asked.
+site.transfer.pull = async ({ digest }) => ({ sealed: await store.open(digest), blobs: 0, bytes: 0 });
 
-function steppedPartition(real: Partition): Pick<Partition, 'use'> {
-  return {
-    use: (work, signal) =>
-      real.use((open: OpenPartition) => {
-        const provider = steppedProvider(open.provider, steps);
-        return work(
-          new Proxy(open, { get: (target, name) => (name === 'provider' ? provider : Reflect.get(target, name)) }),
-        );
-      }, signal),
-  };
+function steppedPartition(real: Partition): Partition {
+  const use: Partition['use'] = (work, signal) =>
+    real.use((open: OpenPartition) => {
+      const provider = steppedProvider(open.provider, steps);
+      return work(
+        new Proxy(open, { get: (target, name) => (name === 'provider' ? provider : Reflect.get(target, name)) }),
+      );
+    }, signal);
+  return new Proxy(real, { get: (target, name) => (name === 'use' ? use : Reflect.get(target, name, target)) });
 }
 
 const say = (message: FromStandby): Promise<void> => new Promise((resolve) => process.send!(message, () => resolve()));
@@ -95,9 +101,8 @@ const say = (message: FromStandby): Promise<void> => new Promise((resolve) => pr
 async function replicate(touched: Touched): Promise<void> {
   const fence = { group: order.group, epoch: BigInt(order.epoch), owner: 'source', requestId: 'kill' };
   const generation = { manifestDigest: Buffer.from(order.digest, 'hex') };
-  await apply(site, touched, { fence, generation, sources: [] } as unknown as Parameters<typeof apply>[2]);
-  const request = { fence, generation, everything: false } as unknown as Parameters<typeof verify>[2];
-  const { proof } = await verify(site, touched, request);
+  await apply(site, touched, create(ApplyRequestSchema, { fence, generation }));
+  const { proof } = await verify(site, touched, create(VerifyRequestSchema, { fence, generation }));
   if (journal.head(order.group, 'applied') === order.digest) return;
   throw new AntipodeError('OBJECT_UNPROVEN', `it does not verify: ${JSON.stringify(proof)}`);
 }

@@ -58,7 +58,7 @@ export class Steps {
 
 /** The journal of the agent, each call of it a step, also of the part that hsm-core has in its hands. */
 export function steppedJournal(folder: string, steps: Steps): Journal {
-  const journal = new Journal(folder);
+  const journal = Journal.open(folder);
   return new Proxy(journal, {
     get: (target, name) => {
       const member: unknown = Reflect.get(target, name, target);

@@ -4,12 +4,13 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { AntipodeError, type Log, systemClock } from '@antipode/runtime';
+import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { PartitionConfig } from '../session/session.ts';
 import { type FromWorker, METHODS, type ToWorker } from './messages.ts';
 
 export interface WorkerOptions {
   readonly log: Log;
+  readonly clock: Clock;
   /** Work that shows no sign of life for longer has hung: the worker is killed and the call reported. */
   readonly callTimeoutMs?: number;
   /** Told of every sign of life. */
@@ -53,6 +54,7 @@ interface Waiting {
 export class WorkerProcess {
   readonly #process: ChildProcess;
   readonly #log: Log;
+  readonly #clock: Clock;
   readonly #callTimeoutMs: number;
   readonly #closeTimeoutMs: number;
   readonly #waiting = new Map<number, Waiting>();
@@ -70,9 +72,10 @@ export class WorkerProcess {
   #aliveMs = 0;
 
   constructor({ environment }: PartitionConfig, options: WorkerOptions) {
-    const { log, callTimeoutMs = CALL_TIMEOUT_MS, closeTimeoutMs = CLOSE_TIMEOUT_MS } = options;
+    const { log, clock, callTimeoutMs = CALL_TIMEOUT_MS, closeTimeoutMs = CLOSE_TIMEOUT_MS } = options;
     this.#slotTimeoutMs = options.slotTimeoutMs ?? SLOT_TIMEOUT_MS;
     this.#log = log;
+    this.#clock = clock;
     this.#callTimeoutMs = callTimeoutMs;
     this.#closeTimeoutMs = closeTimeoutMs;
     this.#onAlive = options.onAlive ?? (() => {});
@@ -99,7 +102,7 @@ export class WorkerProcess {
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const answered = new AbortController();
-    const askedMs = systemClock.monotonicMs();
+    const askedMs = this.#clock.monotonicMs();
     this.#waiting.set(id, { method, parts: [], resolve, reject, askedMs });
     void this.#watch({ method, askedMs, timeoutMs, signal: answered.signal });
     this.#process.send({ id, method, args } satisfies ToWorker, (error) => {
@@ -113,7 +116,7 @@ export class WorkerProcess {
   }
 
   get unansweredMs(): number {
-    const nowMs = systemClock.monotonicMs();
+    const nowMs = this.#clock.monotonicMs();
     return Math.max(0, ...[...this.#waiting.values()].map(({ askedMs }) => nowMs - Math.max(askedMs, this.#aliveMs)));
   }
 
@@ -130,11 +133,11 @@ export class WorkerProcess {
     signal: AbortSignal;
   }): Promise<void> {
     for (;;) {
-      const nowMs = systemClock.monotonicMs();
+      const nowMs = this.#clock.monotonicMs();
       const quietMs = nowMs - Math.max(askedMs, this.#aliveMs);
       if (quietMs >= timeoutMs) return this.#lose(`no answer to ${method} in ${timeoutMs} ms`);
       if (nowMs - askedMs >= WORK_TIMEOUT_MS) return this.#lose(`no end of ${method} in ${WORK_TIMEOUT_MS} ms`);
-      await systemClock.sleep(Math.ceil(timeoutMs - quietMs), signal);
+      await this.#clock.sleep(Math.ceil(timeoutMs - quietMs), signal);
       if (signal.aborted) return;
     }
   }
@@ -160,7 +163,7 @@ export class WorkerProcess {
   #settle(message: FromWorker): void {
     const waiting = this.#waiting.get(message.id);
     if (waiting === undefined) return;
-    this.#aliveMs = systemClock.monotonicMs();
+    this.#aliveMs = this.#clock.monotonicMs();
     this.#onAlive();
     if ('isAlive' in message) return;
     if ('asking' in message) {
@@ -192,7 +195,7 @@ export class WorkerProcess {
     if (slot === undefined) return;
     const answered = new AbortController();
     this.#asking = answered;
-    void systemClock.sleep(this.#slotTimeoutMs, answered.signal).then(() => {
+    void this.#clock.sleep(this.#slotTimeoutMs, answered.signal).then(() => {
       if (answered.signal.aborted || this.#lost !== undefined) return;
       this.silentSlot = slot;
       this.#lose(`a slot did not tell its token in ${this.#slotTimeoutMs} ms`);

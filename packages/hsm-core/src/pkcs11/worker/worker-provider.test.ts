@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Log, silentLog } from '@antipode/runtime';
+import { Log, silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { PartitionConfig } from '../session/session.ts';
@@ -21,7 +21,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 it('passes an error of the worker on with its code and details', async () => {
-  expect(await rejection(openPartition(config, { log: silentLog }))).toMatchObject({
+  expect(await rejection(openPartition(config, { log: silentLog, clock: systemClock }))).toMatchObject({
     code: 'MODULE_UNAVAILABLE',
     details: { module: config.module },
   });
@@ -30,7 +30,7 @@ it('passes an error of the worker on with its code and details', async () => {
 it('throws HSM_WORKER_LOST, ends the worker and says so once when a call takes too long', async () => {
   const lines: string[] = [];
   const log = new Log({ level: 'warn', format: 'text', write: (line) => lines.push(line) });
-  const error = await rejection(openPartition(config, { log, callTimeoutMs: 0 }));
+  const error = await rejection(openPartition(config, { log, clock: systemClock, callTimeoutMs: 0 }));
   expect(error).toMatchObject({ code: 'HSM_WORKER_LOST', details: { calls: 'open' } });
   expect(lines).toHaveLength(1);
 });

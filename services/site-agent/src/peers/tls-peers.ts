@@ -1,0 +1,63 @@
+/**
+ * Other agents over mutual TLS. The members of this site's groups are kept connected: a probe must not wait for a connection
+ * to be made, which takes four round trips on a long link.
+ */
+import { createClient, SiteAgentService, type Tls } from '@antipode/protocol';
+import { AntipodeError, isAddress } from '@antipode/runtime';
+import { Link } from './link.ts';
+import type { Peer, PeerAddress, Peers } from './peers.ts';
+
+export class TlsPeers implements Peers {
+  readonly #tls: Tls;
+  readonly #link: Link;
+  /** One for each site: who moves is reached at the new address, and what is under way at the old one ends there. */
+  readonly #clients = new Map<string, { address: string; client: Peer }>();
+  #members: readonly PeerAddress[] = [];
+
+  constructor({ tls, link = new Link() }: { tls: Tls; link?: Link }) {
+    this.#tls = tls;
+    this.#link = link;
+  }
+
+  client({ site, address }: PeerAddress): Peer {
+    if (!isAddress(address))
+      throw new AntipodeError('REQUEST_INVALID', `the address of site ${site} must be host:port`, {
+        details: { site },
+      });
+    const known = this.#clients.get(site);
+    if (known?.address === address) return known.client;
+    known?.client.close();
+    const client = createClient(SiteAgentService, {
+      address,
+      tls: this.#tls,
+      expected: { kind: 'site', name: site },
+      link: () => this.#link.limits,
+    });
+    this.#clients.set(site, { address, client });
+    return client;
+  }
+
+  learn(members: readonly PeerAddress[]): void {
+    this.#members = [...new Map(members.map(({ site, address }) => [site, { site, address }])).values()];
+  }
+
+  async keepWarm(signal: AbortSignal): Promise<void> {
+    await Promise.all(
+      this.#members
+        .filter(({ address }) => isAddress(address))
+        .map(async (member) => {
+          try {
+            await this.client(member).ping({}, { timeoutMs: this.#link.limits.answerMs, signal });
+          } catch (thrown) {
+            // Who cannot be reached is the coordinator's question: it asks by a probe.
+            if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
+          }
+        }),
+    );
+  }
+
+  async close(): Promise<void> {
+    for (const { client } of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+}

@@ -1,0 +1,68 @@
+/** What an agent does without an order, beside its heartbeats: looks after partitions, journal, peers and store. */
+import { type Closeable, every } from '@antipode/runtime';
+import type { Site } from './site.ts';
+
+/** Some captures come in between, each with a manifest. */
+const RETIRE_INTERVAL_MS = 10 * 60_000;
+
+/** How often a partition that could not be opened is tried again. The login guard keeps that from costing PIN attempts. */
+const REOPEN_INTERVAL_MS = 5_000;
+
+/** How often what the store has lost is asked for again. Where nothing is lost, a pass looks at memory only. */
+const MEND_INTERVAL_MS = 5_000;
+
+/** More often than an idle connection is forgotten by what lies between two sites. */
+const KEEP_WARM_MS = 10_000;
+
+/** How often the journal is tried: what keeps it from being written shows in `status` before an order needs it. */
+const JOURNAL_INTERVAL_MS = 5_000;
+const JOURNAL_ATTEMPTS = 5;
+const JOURNAL_PAUSE_MS = 300;
+
+export class Routine implements Closeable {
+  readonly #site: Site;
+  readonly #stop = new AbortController();
+  #loops: Promise<unknown> = Promise.resolve();
+
+  constructor({ site }: { site: Site }) {
+    this.#site = site;
+  }
+
+  start(): void {
+    const { clock, prng, log, partitions, peers, mender, retention, collector } = this.#site;
+    const loop = (name: string, intervalMs: number, work: (signal: AbortSignal) => Promise<void>): Promise<void> =>
+      every({ name, clock, prng, log, intervalMs, backoffIntervalsMax: 1, signal: this.#stop.signal, work });
+    this.#loops = Promise.all([
+      ...partitions.all.map((partition) =>
+        loop(`open ${partition.settings.name}`, REOPEN_INTERVAL_MS, () => partition.warmUp()),
+      ),
+      loop('write journal', JOURNAL_INTERVAL_MS, (signal) => this.#watchJournal(signal)),
+      loop('keep peers connected', KEEP_WARM_MS, (signal) => peers.keepWarm(signal)),
+      loop('mend store', MEND_INTERVAL_MS, (signal) => mender.mendAll(signal)),
+      loop('retire generations', RETIRE_INTERVAL_MS, async (signal) => {
+        await retention.pass(signal);
+        await collector.pass(signal);
+      }),
+    ]);
+  }
+
+  /** No pass begins any more. */
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  /** Resolves when the passes under way have ended. */
+  async close(): Promise<void> {
+    this.stop();
+    await this.#loops;
+  }
+
+  /** @throws FILE_BUSY, FILE_UNWRITABLE, for the loop to say it once, and again when it is over */
+  async #watchJournal(signal: AbortSignal): Promise<void> {
+    const { journal, clock } = this.#site;
+    // A command that writes for a moment is no trouble.
+    for (let attempt = 0; attempt < JOURNAL_ATTEMPTS && journal.check()?.code === 'FILE_BUSY'; attempt += 1)
+      await clock.sleep(JOURNAL_PAUSE_MS, signal);
+    if (journal.fault !== undefined) throw journal.fault;
+  }
+}

@@ -1,0 +1,81 @@
+/** A partition whose HSM is in memory. Its work runs in turn; reopening the member is what the loss of its worker does. */
+import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
+import type { SimulatedMember } from '@antipode/hsm-core/testing';
+import type { OpenPartition, Partition } from '../partition/partition.ts';
+import { type Rank, Turns, yielding } from '../partition/turns.ts';
+import type { Journal } from '../storage/journal.ts';
+
+export class SimulatedPartition implements Partition {
+  readonly settings: Partition['settings'];
+  readonly formerIdentities = [];
+  readonly hasReceivingKey = true;
+  readonly unenforced = [];
+  readonly silentSlots = [];
+  readonly unansweredMs = 0;
+  readonly failure = undefined;
+  readonly #member: SimulatedMember;
+  readonly #journal: Journal;
+  readonly #turns = new Turns();
+  readonly #open: OpenPartition;
+
+  constructor(options: { member: SimulatedMember; journal: Journal; role: Partition['settings']['role'] }) {
+    const { member, journal, role } = options;
+    this.#member = member;
+    this.#journal = journal;
+    this.settings = { name: member.serial, module: 'simulated', tokenLabel: member.serial, role };
+    this.#open = {
+      get provider() {
+        return member.provider;
+      },
+      get keyring() {
+        return member.keyring;
+      },
+      description: {
+        serial: member.serial,
+        label: member.serial,
+        manufacturer: '',
+        model: 'simulated',
+        firmware: '1',
+        unenforced: [],
+        silentSlots: [],
+        freeSlots: 0,
+      },
+      captures: new CaptureMemory(),
+      replica: new ReplicaMemory(),
+      refreshKeyring: async () => {
+        member.domainKeys.splice(0, member.domainKeys.length, ...this.#journal.domainKeys(member.serial));
+        await member.refresh();
+      },
+    };
+  }
+
+  get serial(): string {
+    return this.#member.serial;
+  }
+
+  get identitySha256(): string {
+    return this.#member.keyring.identity.sha256;
+  }
+
+  get trusted(): Partition['trusted'] {
+    return this.#journal.domainKeys(this.serial).filter(({ trusted }) => trusted !== undefined);
+  }
+
+  use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
+    const open = this.#open;
+    return this.#turns.take(
+      (makeWay) =>
+        work(
+          rank === 'yielding' ? { ...open, provider: yielding(open.provider, makeWay), keyring: open.keyring } : open,
+        ),
+      signal,
+      rank,
+    );
+  }
+
+  async warmUp(): Promise<void> {}
+
+  close(): Promise<void> {
+    return this.#turns.close(async () => {});
+  }
+}
