@@ -50,7 +50,7 @@ describe('agents', () => {
     for (const key of ['01', '02']) {
       system.makeKey('a', key);
       await system.replicate();
-      captured.push(system.agent('a').site.journal.head(GROUP, 'captured')!);
+      captured.push(system.agent('a').site.journal.heads.of(GROUP, 'captured')!);
     }
   });
 
@@ -63,12 +63,12 @@ describe('agents', () => {
   const ref = (digest: string) => ({ manifestDigest: fromHex(digest) });
   const versionsAt = (name: string): number[] =>
     siteOf(name)
-      .journal.domainKeys(system.site(name).serial)
+      .journal.domainKeys.of(system.site(name).serial)
       .map(({ version }) => version);
   const address = (name: string) => ({ site: name, address: `localhost:${system.agent(name).port}` });
   const seat = (name: string) => ({ site: address(name), serial: system.site(name).serial });
   const scratchAt = (name: string) => siteOf(name).partitions.all.find(({ settings }) => settings.role === 'scratch')!;
-  const identityOf = (name: string, { settings }: Partition) => siteOf(name).journal.identity(settings.name)!;
+  const identityOf = (name: string, { settings }: Partition) => siteOf(name).journal.identities.of(settings.name)!;
   const signerIn = async (raw: RawToken, { ckaId }: { ckaId: Uint8Array }) => {
     const [key] = await raw.find([[CKA.CLASS, CKO.PRIVATE_KEY], [CKA.KEY_TYPE, CKK.EC], ...id(ckaId)]);
     return (message: Uint8Array): Promise<Uint8Array> => raw.sign(mechanism(CKM.ECDSA), key!, sha256(message));
@@ -287,7 +287,7 @@ describe('agents', () => {
     expect(confirmedSerials).toEqual([serial]);
     expect(versionsAt('b')).toContain(version);
     // It raises no epoch, and is not used; the honest version of that number does not reach this member.
-    expect(siteOf('b').journal.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
+    expect(siteOf('b').journal.tenure.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
     const order = system.order('a');
     const honest = await order.distributeDomainKey({ fence: fence(), version, members: [seat('b')] }, options);
     order.close();
@@ -361,15 +361,15 @@ describe('agents', () => {
       // A step that a person could have made is taken, and persisted before anything else.
       await elsewhere(1n);
       expect((await elsewhere(900n)).code).toBe('NOT_FOUND');
-      expect(journal.fence('elsewhere')?.epoch).toBe(900n);
+      expect(journal.tenure.fence('elsewhere')?.epoch).toBe(900n);
 
       for (const epoch of [1_901n, 2n ** 40n, 2n ** 63n - 1n, 2n ** 64n - 1n])
         expect((await elsewhere(epoch)).code).toBe('EPOCH_CONFLICT');
-      expect(journal.fence('elsewhere')?.epoch).toBe(900n);
+      expect(journal.tenure.fence('elsewhere')?.epoch).toBe(900n);
       const setRole = order.setRole({ fence: fence(5_000n, 'b'), serial, role: MemberRole.STANDBY }, options);
       expect((await rejection(setRole)).code).toBe('EPOCH_CONFLICT');
       expect((await rejection(order.promote({ fence: fence(5_000n, 'b') }, options))).code).toBe('EPOCH_CONFLICT');
-      expect(journal.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
+      expect(journal.tenure.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
     } finally {
       order.close();
     }
@@ -381,7 +381,7 @@ describe('agents', () => {
     const unheard = (epoch: bigint) => rejection(order.promote({ fence: fence(epoch, 'b', 'unheard-of') }, options));
     for (const epoch of [1_001n, BigInt(Number.MAX_SAFE_INTEGER), 2n ** 64n - 1n])
       expect((await unheard(epoch)).code).toBe('EPOCH_CONFLICT');
-    expect(siteOf('b').journal.fence('unheard-of')).toBeUndefined();
+    expect(siteOf('b').journal.tenure.fence('unheard-of')).toBeUndefined();
     // An epoch that an honest coordinator could name is admitted, but gives no seat.
     expect((await unheard(1n)).code).toBe('NOT_FOUND');
     order.close();
@@ -397,7 +397,7 @@ describe('agents', () => {
       expect((await seatActive('a')).code).toBe('ROLE_REFUSED');
       expect((await seatActive('b')).code).toBe('EPOCH_CONFLICT');
       expect((await rejection(order.promote({ fence: fence(1n, 'b') }, options))).code).toBe('EPOCH_CONFLICT');
-      expect(siteOf('b').journal.seat(GROUP)?.role).toBe('standby');
+      expect(siteOf('b').journal.tenure.seat(GROUP)?.role).toBe('standby');
     } finally {
       order.close();
     }
@@ -455,7 +455,7 @@ describe('agents', () => {
     await follow(system.operator, operationId, options);
     await system.replicate();
     const newestVersion = async () =>
-      (await siteOf('a').store.summary(siteOf('a').journal.head(GROUP, 'captured')!)).domainKeyVersion;
+      (await siteOf('a').store.summary(siteOf('a').journal.heads.of(GROUP, 'captured')!)).domainKeyVersion;
     expect(await newestVersion()).toBe(2);
     const order = system.order('a');
     // The token holds it still, and would seal under it.
@@ -472,7 +472,7 @@ describe('agents', () => {
   async function forge(token: TestToken, identity: IdentityRecord): Promise<SealedGeneration> {
     const raw = await openRawToken(token);
     const sign = await signerIn(raw, identity);
-    const { generation } = await siteOf('a').store.open(siteOf('a').journal.head(GROUP, 'captured')!);
+    const { generation } = await siteOf('a').store.open(siteOf('a').journal.heads.of(GROUP, 'captured')!);
     const [one, two, ...rest] = generation.entries as [Generation['entries'][0], Generation['entries'][0]];
     const forged: Generation = {
       ...generation,
@@ -570,7 +570,7 @@ describe('agents', () => {
       await refuseBoth(order);
       const promotion = order.promote({ fence: fence(2n, 'c'), generation: ref(older) }, options);
       expect((await rejection(promotion)).code).toBe('ROLE_REFUSED');
-      expect(siteOf('c').journal.seat(GROUP)?.role).toBe('standby');
+      expect(siteOf('c').journal.tenure.seat(GROUP)?.role).toBe('standby');
     });
     return 'refused';
   });

@@ -11,7 +11,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { kindOf } from '../../packages/hsm-core/src/model/object.ts';
 import { remembering } from '../../services/site-agent/src/partition/wrap-digests.ts';
-import { Journal } from '../../services/site-agent/src/storage/journal.ts';
+import { Journal } from '../../services/site-agent/src/storage/journal/journal.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { filesOf, flipAttribute } from '../support/raw-token.ts';
 import { makeAes, makePair, makeRsa, TokenPair } from '../support/token-pair.ts';
@@ -41,7 +41,7 @@ it.each(Object.entries(PARTS))('%s', async (_part, type) => {
   const target = await pair.replicate();
   const proof = async () => {
     const { provider, keyring } = pair.b;
-    const remembered = remembering(provider, { journal, device: 'b' });
+    const remembered = remembering(provider, { findings: journal.findings, device: 'b' });
     return (await scrub({ provider: remembered, keyring, clock: systemClock, target, known: new Map() })).proof;
   };
   expect(await proof()).toMatchObject({ proved: 2, failed: 0 });
@@ -56,7 +56,7 @@ it.each(Object.entries(PARTS))('%s', async (_part, type) => {
   expect(await proof()).toMatchObject({ failed: 1 });
 
   // Never at the active member: a capture there leaves it to a person.
-  const { asides } = await mended(target, remembering(pair.b.provider, { journal, device: 'b' }));
+  const { asides } = await mended(target, remembering(pair.b.provider, { findings: journal.findings, device: 'b' }));
   expect([asides, await inTokens()]).toEqual([[], [['private-key/rsa', 'public-key/rsa'], 0]]);
   expect(await proof()).toMatchObject({ proved: 2, failed: 0 });
 });

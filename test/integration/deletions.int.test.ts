@@ -7,7 +7,7 @@ import { rejection } from '@antipode/runtime/testing';
 import { acceptDeleted, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { follow } from '../../apps/cli/src/operator.ts';
-import { Journal } from '../../services/site-agent/src/storage/journal.ts';
+import { Journal } from '../../services/site-agent/src/storage/journal/journal.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 
 let system: TestSystem;
@@ -60,7 +60,7 @@ it('a loss that is accepted goes on; what is deleted is listed by name at every 
   await system.replicate();
   // One capture uses it up: should the same objects come back, a later loss of them is held again.
   const journal = Journal.open(at('a').config.dataFolder);
-  expect(journal.accepted(GROUP).size).toBe(0);
+  expect(journal.decisions.accepted(GROUP).size).toBe(0);
   journal.close();
   await system.until('the group is protected', async () => (await groupNow()).protection === 'protected');
   for (const name of ['b', 'c']) expect(labelsAt(name)).toEqual([]);

@@ -8,7 +8,7 @@ import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder, makeSiteFolde
 import { initialisePartition, loadAgentConfig, pinPartitions } from '@antipode/site-agent';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { agentFindings, coordinatorFindings, operatorFindings } from '../../apps/cli/src/diagnosis.ts';
-import { Journal } from '../../services/site-agent/src/storage/journal.ts';
+import { Journal } from '../../services/site-agent/src/storage/journal/journal.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from '../support/tokens.ts';
 import { makeTrust } from '../support/trust.ts';
 
@@ -155,7 +155,7 @@ describe('of an agent', () => {
       () => {
         pin('payments');
         const journal = Journal.open(join(folder, 'data'));
-        journal.setSeat('loans', '0102030405060708', 'standby');
+        journal.tenure.setSeat('loans', '0102030405060708', 'standby');
         journal.close();
       },
     ],

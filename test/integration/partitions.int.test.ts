@@ -7,7 +7,7 @@ import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Partition, Partitions } from '../../services/site-agent/src/partition/partition.ts';
 import { type RecyclePolicy, workerPartitions } from '../../services/site-agent/src/partition/worker-partition.ts';
-import { Journal } from '../../services/site-agent/src/storage/journal.ts';
+import { Journal } from '../../services/site-agent/src/storage/journal/journal.ts';
 import { openRawToken } from '../attacks/support/raw-token.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import { childStartedBy } from '../support/children.ts';
@@ -28,8 +28,8 @@ beforeEach(async () => {
   journal = Journal.open(join(token.folder, 'data'));
   lines.length = 0;
   const provider = await openPartition(token.config, { log: silentLog, clock: systemClock });
-  const announce = (serial: string, ckaId: Uint8Array): void => journal.announceKey(serial, ckaId);
-  journal.addIdentity('main', await initialiseIdentity({ provider, prng: systemPrng, announce }));
+  const announce = (serial: string, ckaId: Uint8Array): void => journal.identities.announce(serial, ckaId);
+  journal.identities.add('main', await initialiseIdentity({ provider, prng: systemPrng, announce }));
   await provider.close();
 });
 
@@ -142,12 +142,12 @@ describe('a domain key that was away when the partition was opened', () => {
 
   it('is found by the next pass, and until then is what is wrong with the partition', async () => {
     const member = new TestMember(token);
-    member.identity = journal.identity('main')!;
+    member.identity = journal.identities.of('main')!;
     await member.open();
     const before = new Set(filesNow());
     await enrolTogether([member], { group: GROUP, version: 1 });
     await member.provider.close();
-    for (const record of member.domainKeys) journal.addDomainKey(member.serial, record);
+    for (const record of member.domainKeys) journal.domainKeys.add(member.serial, record);
     const key = filesNow().filter((path) => !before.has(path) && path.endsWith('.object') && statSync(path).size > 0);
     for (const path of key) renameSync(path, `${path}.away`);
 

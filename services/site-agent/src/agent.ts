@@ -24,7 +24,7 @@ import { TlsPeers } from './peers/tls-peers.ts';
 import { Routine } from './routine.ts';
 import { buildSite, type Site } from './site.ts';
 import { GenerationStore } from './storage/generation-store.ts';
-import { Journal } from './storage/journal.ts';
+import { Journal } from './storage/journal/journal.ts';
 import { Heartbeat } from './tenure/heartbeat.ts';
 
 const DAY_MS = 86_400_000;

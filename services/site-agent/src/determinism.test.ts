@@ -19,9 +19,9 @@ async function run(seed: string, { turnsToSettle = 1 } = {}): Promise<string[]> 
     world.note('the end', {
       name,
       contents: sha256Hex(member.hsm.contents().join('\n')),
-      seats: journal.seats(),
+      seats: journal.tenure.seats(),
       account: journal.account,
-      heads: ['captured', 'applied', 'staged'].map((kind) => journal.head(GROUP, kind as 'captured')),
+      heads: ['captured', 'applied', 'staged'].map((kind) => journal.heads.of(GROUP, kind as 'captured')),
     });
   }
   await world.close();

@@ -23,5 +23,5 @@ export { type IdentityMove, moveIdentity } from './partition/move-identity.ts';
 export { attributesHere, type PartitionAttributes } from './partition/not-carried.ts';
 export { type Pin, Pins, peerFrom, peerText } from './peers/pins.ts';
 export { type BackedUp, backUpAgent } from './storage/backup.ts';
-export type { Erasure } from './storage/journal-collection.ts';
+export type { Erasure } from './storage/journal/collection.ts';
 export { type StoreReport, storeReport } from './storage/store-report.ts';

@@ -13,7 +13,9 @@ import { Collector } from './storage/collector.ts';
 import { Deletions } from './storage/deletions.ts';
 import type { GenerationStore, GenerationSummary } from './storage/generation-store.ts';
 import { IdleCollection } from './storage/idle-collection.ts';
-import type { HeadKind, Journal, Seat } from './storage/journal.ts';
+import type { HeadKind } from './storage/journal/heads.ts';
+import type { Journal } from './storage/journal/journal.ts';
+import type { Seat } from './storage/journal/tenure.ts';
 import { Retention } from './storage/retention.ts';
 import { FenceKeeper } from './tenure/fence.ts';
 import { LeaseKeeper } from './tenure/lease.ts';
@@ -61,9 +63,9 @@ export interface Site extends SitePorts {
 /** The one way to put a site together: for the agent, for tests and for simulations. Opens and starts nothing. */
 export function buildSite(ports: SitePorts): Site {
   const { name, clock, log, journal, store, partitions, peers, pins } = ports;
-  const fences = new FenceKeeper({ journal });
+  const fences = new FenceKeeper({ records: journal.tenure });
   const leases = new LeaseKeeper({ clock });
-  const trust = new Trust({ site: name, partitions: partitions.all, pins, journal });
+  const trust = new Trust({ site: name, partitions: partitions.all, pins, tenure: journal.tenure });
   const transfer = new Transfer({ store, peers, trust, log, clock });
   const deletions = new Deletions({ journal, clock, retentionMsMin: ports.deletedRetentionMsMin });
   const retention = new Retention({ journal, store, log, clock });
@@ -71,7 +73,7 @@ export function buildSite(ports: SitePorts): Site {
     ...ports,
     fences,
     leases,
-    authority: new Authority({ name, journal, fences, leases }),
+    authority: new Authority({ name, tenure: journal.tenure, fences, leases }),
     deletions,
     trust,
     transfer,
@@ -85,7 +87,7 @@ export function buildSite(ports: SitePorts): Site {
 
 /** @throws NOT_FOUND */
 export function seatOf({ journal, partitions }: Site, group: string): { seat: Seat; partition: Partition } {
-  const seat = journal.seat(group);
+  const seat = journal.tenure.seat(group);
   if (seat === undefined)
     throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
   return { seat, partition: partitions.bySerial(seat.serial) };
@@ -97,7 +99,7 @@ export async function headOf(
   group: string,
   kind: HeadKind,
 ): Promise<GenerationSummary | undefined> {
-  const digest = journal.head(group, kind);
+  const digest = journal.heads.of(group, kind);
   return digest === undefined ? undefined : store.summary(digest);
 }
 
@@ -110,7 +112,7 @@ export async function newestHere(site: Site, group: string): Promise<GenerationS
 
 /** Objects that this member could not restore: no part of what it has to prove, and never taken for deleted. */
 export const refusedAt = ({ journal }: Site, group: string): ReadonlySet<string> =>
-  new Set(journal.refused(group).map(({ objectId }) => objectId));
+  new Set(journal.findings.refused(group).map(({ objectId }) => objectId));
 
 /** What explains the objects of this partition, the newest first: what was restored last, read back or not, and what it held before. */
 export async function previousOf(site: Site, group: string): Promise<SealedGeneration[]> {

@@ -21,7 +21,7 @@ import { contentDigestOf } from '../../../packages/hsm-core/src/model/generation
 import type { Handle, ObservedObject } from '../../../packages/hsm-core/src/model/object.ts';
 import { recogniseReplica } from '../../../packages/hsm-core/src/replica/recognition.ts';
 import { GenerationStore } from '../../../services/site-agent/src/storage/generation-store.ts';
-import { Journal } from '../../../services/site-agent/src/storage/journal.ts';
+import { Journal } from '../../../services/site-agent/src/storage/journal/journal.ts';
 
 /** A heartbeat is late by this much at most. */
 export const STRETCH_MS_MAX = 200;
@@ -81,7 +81,7 @@ export async function measureStretches(count: number): Promise<Stretches> {
           memory,
           target: previous,
           previous: [],
-          journal: journal.ofApply('bench'),
+          journal: journal.intents.ofApply('bench'),
           checkFence: () => {},
         };
         await during('recognise a replica', () => recogniseReplica(replica));
@@ -94,9 +94,11 @@ export async function measureStretches(count: number): Promise<Stretches> {
           attributesDigest: new Uint8Array(32),
         }));
         for (let first = 0; first < intents.length; first += 256)
-          journal.beginIntents('bench', intents.slice(first, first + 256));
+          journal.intents.begin('bench', intents.slice(first, first + 256));
         const objectIds = intents.map(({ objectId }) => objectId);
-        await during('stage generation', async () => journal.stage('bench', { digest: sealed.digest, objectIds }));
+        await during('stage generation', async () =>
+          journal.intents.stage('bench', { digest: sealed.digest, objectIds }),
+        );
       } finally {
         journal.close();
       }

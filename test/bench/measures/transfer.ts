@@ -25,7 +25,7 @@ export async function pull(
         site: site.name,
         partitions: [],
         pins: new Pins(join(site.folder, 'pins.yaml')),
-        journal: { fence: () => undefined },
+        tenure: { fence: () => undefined },
       }),
       log: silentLog,
       clock: systemClock,

@@ -6,7 +6,7 @@ import { openPartition, type WorkerProvider } from '@antipode/hsm-core';
 import { type Clock, type Log, systemClock } from '@antipode/runtime';
 import { type AgentConfig, type PartitionSettings, partitionConfig } from '../config.ts';
 import { GenerationStore } from '../storage/generation-store.ts';
-import { Journal } from '../storage/journal.ts';
+import { Journal } from '../storage/journal/journal.ts';
 
 export interface SiteMemory {
   readonly journal: Journal;

@@ -32,7 +32,7 @@ export async function apply(
   const digest = digestOf(request.generation);
   const mayAct = (): void => void site.authority.asStandby(fence);
   mayAct();
-  if (journal.head(group, 'applied') === digest && !restoresMore(site, group, partition)) {
+  if (journal.heads.of(group, 'applied') === digest && !restoresMore(site, group, partition)) {
     return {
       appliedObjects: 0,
       pulledBlobs: 0,
@@ -53,7 +53,7 @@ export async function apply(
           mayAct();
           const { generation } = pulled.sealed;
           await requireNewer(site, pulled.sealed);
-          const proved = journal.head(group, 'applied');
+          const proved = journal.heads.of(group, 'applied');
           const unexplained = await UnexplainedObjects.before(site, open, group);
           const result = await applyGeneration({
             provider: open.provider,
@@ -66,7 +66,7 @@ export async function apply(
             // Nothing counts as applied where a scrub or a proof has found damage: then all that is here is used first.
             doubted: proved === undefined ? 'everything' : (touched.get(group)?.failed ?? new Set()),
             blobOf: (sha256) => site.store.blob(sha256),
-            journal: journal.ofApply(group),
+            journal: journal.intents.ofApply(group),
             checkFence: mayAct,
           });
           open.captures.forget();
@@ -103,8 +103,8 @@ export async function apply(
 
 /** Whether the security officer has trusted the newest domain key here since keys were left out for that. */
 function restoresMore({ journal }: Site, group: string, { serial = '', trusted }: Partition): boolean {
-  if (!journal.refused(group).some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
-  const versions = journal.domainKeys(serial).flatMap((key) => (key.group === group ? [key.version] : []));
+  if (!journal.findings.refused(group).some(({ code }) => code === 'DOMAIN_KEY_UNTRUSTED')) return false;
+  const versions = journal.domainKeys.of(serial).flatMap((key) => (key.group === group ? [key.version] : []));
   return trusted.some((key) => key.group === group && key.version === Math.max(...versions));
 }
 
@@ -116,8 +116,8 @@ function noteRefused(
 ): void {
   const { group, number } = generation;
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
-  const known = new Set(journal.refused(group).map(({ objectId, code }) => `${objectId} ${code}`));
-  journal.setRefused(
+  const known = new Set(journal.findings.refused(group).map(({ objectId, code }) => `${objectId} ${code}`));
+  journal.findings.setRefused(
     group,
     refused.map(({ objectId, code, returnValue = '' }) => ({
       objectId,

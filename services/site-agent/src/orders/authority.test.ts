@@ -1,7 +1,7 @@
 import { AntipodeError } from '@antipode/runtime';
 import { FakeClock, thrown } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
-import type { Role } from '../storage/journal.ts';
+import type { Role } from '../storage/journal/tenure.ts';
 import { FenceKeeper } from '../tenure/fence.ts';
 import { LeaseKeeper } from '../tenure/lease.ts';
 import { Authority, type Tenure } from './authority.ts';
@@ -71,16 +71,16 @@ function authorityIn(situation: Situation): Authority {
   const epoch = epochOf(situation);
   const selfStopMs = lease === 'lapsed' ? 0 : 15_000;
   keeper.grant({ group: GROUP, epoch: lease === 'of another' ? epoch - 1n : epoch, sentAtMs: 0, selfStopMs });
-  const journal = {
+  const records = {
     seat: () =>
       role === 'none'
         ? undefined
         : { group: GROUP, serial: 'a-1', role: role satisfies Role, divergent: 0, unaccounted: 0 },
     quarantine: () => (quarantine === 'quarantined' ? 'an older copy' : undefined),
     fence: () => ({ epoch: EPOCH, owner: 'a' }),
-    raiseFence: () => expect.unreachable('nothing is admitted here'),
+    raise: () => expect.unreachable('nothing is admitted here'),
   };
-  return new Authority({ name: 'a', journal, fences: new FenceKeeper({ journal }), leases: keeper });
+  return new Authority({ name: 'a', tenure: records, fences: new FenceKeeper({ records }), leases: keeper });
 }
 
 /** The code, or `may act`. */
@@ -149,11 +149,16 @@ describe('the authority of an agent', () => {
 
   it('looks at the journal at every call', () => {
     let role: Role = 'standby';
-    const journal = {
+    const tenureHere = {
       seat: () => ({ group: GROUP, serial: 'a-1', role, divergent: 0, unaccounted: 0 }),
       quarantine: () => undefined,
     };
-    const authority = new Authority({ name: 'a', journal, fences: { check: () => {} }, leases: { check: () => {} } });
+    const authority = new Authority({
+      name: 'a',
+      tenure: tenureHere,
+      fences: { check: () => {} },
+      leases: { check: () => {} },
+    });
     const tenure: Tenure = { group: GROUP, epoch: EPOCH, owner: 'a' };
     expect(authority.asStandby(tenure).role).toBe('standby');
     role = 'fenced';

@@ -5,14 +5,14 @@
  */
 import type { Fence } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import type { Journal, Seat } from '../storage/journal.ts';
+import type { Seat, TenureRecords } from '../storage/journal/tenure.ts';
 import type { FenceKeeper } from '../tenure/fence.ts';
 import type { LeaseKeeper } from '../tenure/lease.ts';
 
 export interface AuthorityPorts {
   /** The name of this site. */
   readonly name: string;
-  readonly journal: Pick<Journal, 'seat' | 'quarantine'>;
+  readonly tenure: Pick<TenureRecords, 'seat' | 'quarantine'>;
   readonly fences: Pick<FenceKeeper, 'check'>;
   readonly leases: Pick<LeaseKeeper, 'check'>;
 }
@@ -34,8 +34,8 @@ export class Authority {
   /** Also, the journal of this site is not suspected to be an older copy. @throws EPOCH_STALE, SITE_QUARANTINED */
   asSite(tenure: Tenure): void {
     this.inForce(tenure);
-    const { journal, name } = this.#ports;
-    const reason = journal.quarantine(tenure.group);
+    const { tenure: records, name } = this.#ports;
+    const reason = records.quarantine(tenure.group);
     if (reason === undefined) return;
     throw new AntipodeError('SITE_QUARANTINED', `site ${name} is in quarantine in group ${tenure.group}: ${reason}`, {
       details: { group: tenure.group, site: name },
@@ -80,7 +80,7 @@ export class Authority {
   }
 
   #seat({ group }: Tenure): Seat {
-    const seat = this.#ports.journal.seat(group);
+    const seat = this.#ports.tenure.seat(group);
     if (seat !== undefined) return seat;
     throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
   }

@@ -63,7 +63,7 @@ export async function capture(
             await store.put(sealed);
           });
           mayAct();
-          journal.setHead(group, 'captured', sealed.digest);
+          journal.heads.set(group, 'captured', sealed.digest);
           const { number, entries, uncaptured } = sealed.generation;
           site.log.info('generation captured', {
             group,
@@ -79,12 +79,12 @@ export async function capture(
         noteNotCarried(site, { group, read: notCarried, entries: newest.generation.entries });
         // Somebody may have brought here by hand what could not be restored.
         const here = new Set(open.captures.of(newest.digest)?.objectIds.values());
-        const refused = journal.refused(group);
+        const refused = journal.findings.refused(group);
         const still = refused.filter(({ objectId }) => !here.has(objectId));
-        if (still.length < refused.length) journal.setRefused(group, still);
+        if (still.length < refused.length) journal.findings.setRefused(group, still);
         // The active member's own generation accounts for everything that is in its partition.
         const { divergent, unaccounted } = seatOf(site, group).seat;
-        if (divergent + unaccounted > 0) journal.setUnexplained(group, { divergent: [], unaccounted: 0 });
+        if (divergent + unaccounted > 0) journal.findings.setUnexplained(group, { divergent: [], unaccounted: 0 });
         span.setAttribute('antipode.sealed_objects', sealedObjects);
         return {
           generation: refOf(newest),
@@ -102,9 +102,9 @@ function noteNotCarried(
   { journal, log }: Site,
   { group, ...capture }: { group: string } & Omit<Parameters<typeof afterCapture>[0], 'before'>,
 ): void {
-  const after = afterCapture({ before: journal.notCarried(group), ...capture });
+  const after = afterCapture({ before: journal.findings.notCarried(group), ...capture });
   if (after === undefined) return;
-  journal.setNotCarried(group, after);
+  journal.findings.setNotCarried(group, after);
   log.warn('some attributes reach no replica', { group, objects: after.length, attributes: countedByName(after) });
 }
 

@@ -8,7 +8,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { weightiestFirst } from '../partition/not-carried.ts';
 import type { Partition } from '../partition/partition.ts';
 import type { Site } from '../site.ts';
-import type { Seat } from '../storage/journal.ts';
+import type { Seat } from '../storage/journal/tenure.ts';
 import { heldDomainKeys, readOneMore } from './domain-key-retirement.ts';
 import { briefRefOf } from './generation-ref.ts';
 
@@ -18,7 +18,7 @@ export const HEADS = ['captured', 'applied'] as const;
 export async function describe(site: Site): Promise<MessageInitShape<typeof DescribeResponseSchema>> {
   await openHeads(site);
   await readOneMore(site);
-  const seats = site.journal.seats();
+  const seats = site.journal.tenure.seats();
   return {
     site: site.name,
     instance: site.instance,
@@ -40,7 +40,11 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
     })),
     ...(site.certificate === undefined ? {} : { certificate: certificateInfo(site.certificate()) }),
     members: seats.map((seat) => memberState(site, seat)),
-    journal: { ...site.journal.account, runs: [...site.journal.account.runs], quarantined: site.journal.quarantined() },
+    journal: {
+      ...site.journal.account,
+      runs: [...site.journal.account.runs],
+      quarantined: site.journal.tenure.quarantined(),
+    },
   };
 }
 
@@ -53,7 +57,7 @@ function trustOf({ journal, partitions }: Site, serial = '') {
   const trusted = partitions.all.find((partition) => partition.serial === serial)?.trusted ?? [];
   const refs = (keys: readonly { group: string; version: number }[]) =>
     keys.map(({ group, version }) => ({ group, version }));
-  return { trusted: refs(trusted), awaitingOfficer: refs(journal.deliveredKeys(serial)) };
+  return { trusted: refs(trusted), awaitingOfficer: refs(journal.domainKeys.delivered(serial)) };
 }
 
 function problemOf(error: AntipodeError | undefined): { errorCode: string; errorMessage: string; returnValue: string } {
@@ -70,9 +74,9 @@ const messageOf = (error: AntipodeError | undefined): string => error?.message.r
 
 /** After a start, nothing is known of the heads but their digests. */
 export async function openHeads({ journal, store }: Site): Promise<void> {
-  for (const { group } of journal.seats()) {
+  for (const { group } of journal.tenure.seats()) {
     for (const kind of HEADS) {
-      const digest = journal.head(group, kind);
+      const digest = journal.heads.of(group, kind);
       if (digest !== undefined) await store.isSound(digest);
     }
   }
@@ -81,9 +85,9 @@ export async function openHeads({ journal, store }: Site): Promise<void> {
 /** The heads of the group have been opened, by a capture, an apply or {@link openHeads}. */
 export function memberState(site: Site, seat: Seat) {
   const { journal, leases } = site;
-  const fence = journal.fence(seat.group);
+  const fence = journal.tenure.fence(seat.group);
   const [captured, applied] = [headRef(site, seat.group, 'captured'), headRef(site, seat.group, 'applied')];
-  const versions = journal.domainKeys(seat.serial).filter(({ group }) => group === seat.group);
+  const versions = journal.domainKeys.of(seat.serial).filter(({ group }) => group === seat.group);
   return {
     group: seat.group,
     serial: seat.serial,
@@ -98,15 +102,15 @@ export function memberState(site: Site, seat: Seat) {
     ),
     unaccountedObjects: seat.unaccounted,
     divergentObjects: seat.divergent,
-    namesakeObjects: seat.role === 'standby' ? journal.namesakes(seat.group) : 0,
-    heldObjects: seat.role === 'active' ? journal.held(seat.group).length : 0,
+    namesakeObjects: seat.role === 'standby' ? journal.findings.namesakes(seat.group) : 0,
+    heldObjects: seat.role === 'active' ? journal.decisions.held(seat.group).length : 0,
     ...refusedObjects(site, seat.group),
     ...(seat.role === 'active' ? notCarriedObjects(site, seat.group) : {}),
   };
 }
 
 function notCarriedObjects({ journal }: Site, group: string) {
-  const objects = journal.notCarried(group);
+  const objects = journal.findings.notCarried(group);
   const { first, weighty } = weightiestFirst(objects);
   return {
     notCarried: first
@@ -118,7 +122,7 @@ function notCarriedObjects({ journal }: Site, group: string) {
 }
 
 function refusedObjects({ journal }: Site, group: string) {
-  const refused = journal.refused(group);
+  const refused = journal.findings.refused(group);
   return { refused: refused.slice(0, REFUSED_TOLD_MAX), refusedObjects: refused.length };
 }
 
@@ -138,7 +142,7 @@ function headRef(
   group: string,
   kind: (typeof HEADS)[number],
 ): { readonly ref?: ReturnType<typeof briefRefOf>; readonly error?: AntipodeError } {
-  const digest = journal.head(group, kind);
+  const digest = journal.heads.of(group, kind);
   const known = digest === undefined ? undefined : store.knownSummary(digest);
   if (known === undefined) return {};
   return known instanceof AntipodeError ? { error: known } : { ref: briefRefOf(known) };

@@ -38,7 +38,7 @@ const retire = (site: SimulatedSite, serial = `${site.name}-1`, generation: Ref 
   site.call('retireDomainKeys', { fence: by, serial, generation, sources: [address('a')] });
 
 const versionsAt = (site: SimulatedSite, serial = `${site.name}-1`): number[] =>
-  site.site.journal.domainKeys(serial).map(({ version }) => version);
+  site.site.journal.domainKeys.of(serial).map(({ version }) => version);
 
 /** What the heartbeat says. */
 async function reasonOf(site: SimulatedSite, version = 1, serial = `${site.name}-1`): Promise<string | undefined> {
@@ -95,12 +95,11 @@ it('destroys a version that nothing names, in the member and in the scratch part
 it('destroys the trusted key of the version along with it, and before it', async () => {
   forgetOld(b);
   const { journal } = b.site;
-  const [first] = journal.domainKeys('b-1');
+  const [first] = journal.domainKeys.of('b-1');
   const trusted = await b.member.trust(b.member.domainKeys.find(({ version }) => version === 1)!, Buffer.alloc(32, 3));
-  vi.spyOn(journal, 'domainKeys').mockImplementation((serial) =>
-    Object.getPrototypeOf(journal)
-      .domainKeys.call(journal, serial)
-      .map((record: typeof first) => (serial === 'b-1' && record?.version === 1 ? { ...record, trusted } : record)),
+  const recorded = journal.domainKeys.of.bind(journal.domainKeys);
+  vi.spyOn(journal.domainKeys, 'of').mockImplementation((serial) =>
+    recorded(serial).map((record) => (serial === 'b-1' && record.version === 1 ? { ...record, trusted } : record)),
   );
   const labelled = () => b.member.hsm.labelled('antipode trusted key payments 1').length;
   const destroyed: string[] = [];
@@ -138,12 +137,12 @@ describe('keeps everything', () => {
   });
 
   const cases: [string, string, () => void][] = [
-    ['while this site is in quarantine', 'quarantine', () => b.site.journal.setQuarantine(GROUP, 'test')],
+    ['while this site is in quarantine', 'quarantine', () => b.site.journal.tenure.setQuarantine(GROUP, 'test')],
     [
       'while an apply was cut short',
       'cut short',
       () =>
-        b.site.journal.beginIntents(GROUP, [
+        b.site.journal.intents.begin(GROUP, [
           {
             objectId: '00',
             objectClass: 'secret-key',
@@ -153,24 +152,28 @@ describe('keeps everything', () => {
           },
         ]),
     ],
-    ['while a generation is staged', 'not read back', () => b.site.journal.setHead(GROUP, 'staged', old[0]!.digest)],
-    ['while a member is fenced', 'fenced', () => b.site.journal.setSeat(GROUP, 'b-1', 'fenced')],
+    ['while a generation is staged', 'not read back', () => b.site.journal.heads.set(GROUP, 'staged', old[0]!.digest)],
+    ['while a member is fenced', 'fenced', () => b.site.journal.tenure.setSeat(GROUP, 'b-1', 'fenced')],
     [
       'where a divergent object is of a generation that is not here',
       'not in its store',
       () =>
-        b.site.journal.setUnexplained(GROUP, {
+        b.site.journal.findings.setUnexplained(GROUP, {
           divergent: [{ objectId: '01', digest: old[0]!.digest }],
           unaccounted: 0,
         }),
     ],
-    ['where what was set aside is not here', 'not in its store', () => b.site.journal.addAside(GROUP, old[0]!.digest)],
+    [
+      'where what was set aside is not here',
+      'not in its store',
+      () => b.site.journal.decisions.addAside(GROUP, old[0]!.digest),
+    ],
     [
       'while a capture is held',
       'held',
-      () => b.site.journal.setHeld(GROUP, [{ objectId: '02', reason: 'gone' } as never]),
+      () => b.site.journal.decisions.setHeld(GROUP, [{ objectId: '02', reason: 'gone' } as never]),
     ],
-    ['without a generation', 'no readable generation', () => b.site.journal.dropHead(GROUP, 'applied')],
+    ['without a generation', 'no readable generation', () => b.site.journal.heads.drop(GROUP, 'applied')],
   ];
   it.each(cases)('%s', async (_what, reason, arrange) => {
     arrange();
@@ -225,7 +228,7 @@ describe('keeps everything', () => {
     const busy = b.site.partitions.bySerial('b-1').use(() => promise);
     const ordered = rejection(retire(b));
     await Promise.resolve();
-    b.site.journal.raiseFence(GROUP, { epoch: 2n, owner: 'b' });
+    b.site.journal.tenure.raise(GROUP, { epoch: 2n, owner: 'b' });
     resolve();
     await busy;
     expect((await ordered).code).toBe('EPOCH_STALE');
@@ -233,7 +236,7 @@ describe('keeps everything', () => {
   });
 
   it('where the newer version is not in the token', async () => {
-    const { ckaId } = b.site.journal.domainKeys('b-1')[1]!;
+    const { ckaId } = b.site.journal.domainKeys.of('b-1')[1]!;
     b.member.hsm.remove(b.member.hsm.objects.find(({ attributes: { id } }) => id && hex(id) === hex(ckaId))!);
     await b.member.refresh();
     expect((await rejection(retire(b))).code).toBe('DOMAIN_KEY_MISSING');
@@ -246,7 +249,7 @@ describe('a key', () => {
     for (const site of [a, b]) forgetOld(site);
   });
   const keyOf = (version: number) => {
-    const { ckaId } = b.site.journal.domainKeys('b-1').find((one) => one.version === version)!;
+    const { ckaId } = b.site.journal.domainKeys.of('b-1').find((one) => one.version === version)!;
     return b.member.hsm.objects.find(({ attributes: { id } }) => id !== undefined && hex(id) === hex(ckaId))!;
   };
 
@@ -266,8 +269,8 @@ describe('a key', () => {
   });
 
   it('that was destroyed right before a crash counts as destroyed, and is not missed', async () => {
-    const [record] = b.site.journal.domainKeys('b-1');
-    b.site.journal.beginRetirement('b-1', record!);
+    const [record] = b.site.journal.domainKeys.of('b-1');
+    b.site.journal.domainKeys.beginRetirement('b-1', record!);
     b.member.hsm.remove(keyOf(1));
     b.stop();
     await b.start();
@@ -277,11 +280,11 @@ describe('a key', () => {
   });
 
   it('that was about to be destroyed at a crash stays where it is needed meanwhile', async () => {
-    const [record] = b.site.journal.domainKeys('b-1');
-    b.site.journal.beginRetirement('b-1', record!);
+    const [record] = b.site.journal.domainKeys.of('b-1');
+    b.site.journal.domainKeys.beginRetirement('b-1', record!);
     b.stop();
     await b.start();
-    b.site.journal.setQuarantine(GROUP, 'meanwhile');
+    b.site.journal.tenure.setQuarantine(GROUP, 'meanwhile');
     await retire(b).catch(() => undefined);
     expect(versionsAt(b)).toEqual([1, 2]);
     expect(inToken(b)).toBe(2);
@@ -289,10 +292,10 @@ describe('a key', () => {
 
   it('of a retired version is never installed again, and is ours where the token brings it back', async () => {
     const key = keyOf(1);
-    const { ckaId } = b.site.journal.domainKeys('b-1')[0]!;
+    const { ckaId } = b.site.journal.domainKeys.of('b-1')[0]!;
     await retire(b);
-    expect(b.site.journal.hasHadDomainKey('b-1', GROUP, 1)).toBe(true);
-    expect(b.site.journal.announcedKeys('b-1').map(hex)).toContain(hex(ckaId));
+    expect(b.site.journal.domainKeys.hasHad('b-1', GROUP, 1)).toBe(true);
+    expect(b.site.journal.identities.announced('b-1').map(hex)).toContain(hex(ckaId));
     // As a token that was restored from its own backup.
     b.member.hsm.objects.push(key);
     await b.member.refresh();

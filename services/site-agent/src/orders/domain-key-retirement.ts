@@ -19,7 +19,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenPartition } from '../partition/partition.ts';
 import type { Site } from '../site.ts';
 import type { GenerationSummary } from '../storage/generation-store.ts';
-import type { HeadKind } from '../storage/journal.ts';
+import type { HeadKind } from '../storage/journal/heads.ts';
 
 const KINDS = ['captured', 'applied', 'staged'] as const satisfies readonly HeadKind[];
 
@@ -27,7 +27,7 @@ type Held = Pick<HeldDomainKey, 'group' | 'version' | 'neededFor'>;
 
 /** Every version in a partition, from journal and memory only: what {@link readOneMore} has not read yet is needed. */
 export function heldDomainKeys(site: Site, serial: string): Held[] {
-  const groups = Map.groupBy(site.journal.domainKeys(serial), ({ group }) => group);
+  const groups = Map.groupBy(site.journal.domainKeys.of(serial), ({ group }) => group);
   return [...groups].flatMap(([group, held]) => {
     const neededFor = needs(site, { serial, group, held });
     return held.map((record) => ({ group, version: record.version, neededFor: neededFor(record) }));
@@ -38,7 +38,7 @@ export function heldDomainKeys(site: Site, serial: string): Held[] {
 export async function readOneMore(site: Site): Promise<void> {
   const { journal, store, partitions } = site;
   for (const { serial } of partitions.all) {
-    const held = serial === undefined ? [] : journal.domainKeys(serial);
+    const held = serial === undefined ? [] : journal.domainKeys.of(serial);
     for (const [group, versions] of Map.groupBy(held, (record) => record.group)) {
       if (versions.length < 2) continue;
       const unread = store.list(group).find(({ digest }) => store.knownSummary(digest) === undefined);
@@ -64,7 +64,7 @@ export async function retireDomainKeys(
   const mayAct = (): void => site.authority.asSite(fence);
   mayAct();
   // A member has it, or has not come as far. A site with nothing but a scratch partition gets it as for a drill.
-  if (journal.seat(group) === undefined) await transfer.pull({ group, digest, sources, signal });
+  if (journal.tenure.seat(group) === undefined) await transfer.pull({ group, digest, sources, signal });
   return partition.use(
     (open) =>
       inSpan('retire domain keys', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
@@ -76,9 +76,9 @@ export async function retireDomainKeys(
         const destroyed: number[] = [];
         const isOlder = (record: DomainKeyRecord): boolean =>
           record.group === group && record.version < newest.generation.domainKeyVersion;
-        for (const record of journal.domainKeys(serial).filter(isOlder)) {
+        for (const record of journal.domainKeys.of(serial).filter(isOlder)) {
           // Read anew for each: the token takes its time, and a delete or a drill may have begun meanwhile.
-          const held = journal.domainKeys(serial).filter((one) => one.group === group);
+          const held = journal.domainKeys.of(serial).filter((one) => one.group === group);
           if (newestOf(site, group)?.digest !== digest) break;
           if (needs(site, { serial, group, held })(record) !== '') continue;
           mayAct();
@@ -104,12 +104,12 @@ async function destroyOne(
 ): Promise<boolean> {
   const { group, version } = record;
   // First: after a crash in between, a key that is not there was destroyed, and is not missing.
-  journal.beginRetirement(serial, record);
+  journal.domainKeys.beginRetirement(serial, record);
   // Its trusted key first: without the domain key nothing would tell of it.
   const ofTrusted = record.trusted === undefined ? 'absent' : await provider.destroyDomainKey(record.trusted);
   const end = GONE.has(ofTrusted) ? await provider.destroyDomainKey(record) : ofTrusted;
   const isGone = GONE.has(end);
-  journal.endRetirement(serial, record, end === 'kept' || end === 'unproven' ? end : 'destroyed');
+  journal.domainKeys.endRetirement(serial, record, end === 'kept' || end === 'unproven' ? end : 'destroyed');
   const details = { serial, group, version, request: requestId };
   if (isGone) log.info('domain key destroyed: nothing needs it', { ...details, end });
   else log.warn('a domain key that nothing needs stays in the token', { ...details, why: end });
@@ -122,7 +122,7 @@ async function destroyAgain(
   { provider }: OpenPartition,
   { group, serial }: { group: string; serial: string },
 ): Promise<void> {
-  for (const record of journal.retiredDomainKeys(serial)) {
+  for (const record of journal.domainKeys.retired(serial)) {
     if (record.group !== group || record.state !== 'destroyed') continue;
     const end = await provider.destroyDomainKey(record);
     if (end !== 'absent')
@@ -159,7 +159,7 @@ function needs(
   // Most partitions hold one version: then there is nothing to ask.
   const ofStore = held.some(isOlder) ? inStore(site, group) : () => undefined;
   const unfinished = underWay(site, { group, serial });
-  const retired = site.journal.retiredDomainKeys(serial).filter((one) => one.group === group);
+  const retired = site.journal.domainKeys.retired(serial).filter((one) => one.group === group);
   return (record) => {
     const { version, checkTag } = record;
     if (version > newest.domainKeyVersion) return `it is newer than the newest generation here, ${nameOf(newest)}`;
@@ -175,23 +175,23 @@ function needs(
 
 /** What is not finished here, and may need whatever there is. */
 function underWay({ journal }: Site, { group, serial }: { group: string; serial: string }): string | undefined {
-  if (journal.quarantine(group) !== undefined) return 'this site is in quarantine';
-  if (journal.seat(group)?.role === 'fenced') return 'this member is fenced';
-  const [staged, applied] = [journal.head(group, 'staged'), journal.head(group, 'applied')];
-  if (staged !== undefined && staged !== applied && journal.seat(group)?.role === 'standby')
+  if (journal.tenure.quarantine(group) !== undefined) return 'this site is in quarantine';
+  if (journal.tenure.seat(group)?.role === 'fenced') return 'this member is fenced';
+  const [staged, applied] = [journal.heads.of(group, 'staged'), journal.heads.of(group, 'applied')];
+  if (staged !== undefined && staged !== applied && journal.tenure.seat(group)?.role === 'standby')
     return 'a generation has been restored and not read back';
-  if (journal.openIntents(group).length > 0) return 'an apply was cut short';
-  if (journal.held(group).length > 0) return 'a capture is held until an operator decides';
-  return journal.openDrill(serial) === undefined ? undefined : 'a drill has not ended';
+  if (journal.intents.open(group).length > 0) return 'an apply was cut short';
+  if (journal.decisions.held(group).length > 0) return 'a capture is held until an operator decides';
+  return journal.drills.open(serial) === undefined ? undefined : 'a drill has not ended';
 }
 
 /** What the manifests in the store name. One that is not there or cannot be read may name any version. */
 function inStore({ journal, store }: Site, group: string): (version: number) => string | undefined {
   const all = (why: string) => (): string => why;
   const named = [
-    ...KINDS.flatMap((kind) => journal.head(group, kind) ?? []),
-    ...journal.divergent(group).map(({ digest }) => digest),
-    ...journal.asides(group),
+    ...KINDS.flatMap((kind) => journal.heads.of(group, kind) ?? []),
+    ...journal.findings.divergent(group).map(({ digest }) => digest),
+    ...journal.decisions.asides(group),
   ];
   if (named.some((digest) => !store.has(digest))) return all('a generation in use by this member is not in its store');
   const by = new Map<number, string>();
@@ -226,12 +226,14 @@ const nameOf = ({ epoch, number }: Pick<GenerationSummary, 'epoch' | 'number'>):
 /** By which this member goes; where it has no member, the newest in the store. Undefined where it is not known to be whole. */
 function newestOf({ journal, store }: Site, group: string): GenerationSummary | undefined {
   const digests =
-    journal.seat(group) === undefined
+    journal.tenure.seat(group) === undefined
       ? store
           .list(group)
           .slice(0, 1)
           .map(({ digest }) => digest)
-      : [journal.head(group, 'captured'), journal.head(group, 'applied')].filter((digest) => digest !== undefined);
+      : [journal.heads.of(group, 'captured'), journal.heads.of(group, 'applied')].filter(
+          (digest) => digest !== undefined,
+        );
   const summaries = digests.map((digest) => store.knownSummary(digest));
   let newest: GenerationSummary | undefined;
   for (const summary of summaries) {

@@ -67,7 +67,7 @@ describe('a drill', () => {
       code: 'SCRATCH_REFUSED',
       details: { serial },
     });
-    expect(b.site.journal.openDrill(serial)).toBeUndefined();
+    expect(b.site.journal.drills.open(serial)).toBeUndefined();
   });
 
   it('touches nothing in a scratch partition that somebody else uses, however often it is ordered', async () => {
@@ -75,7 +75,7 @@ describe('a drill', () => {
     b.scratch.hsm.addSecret('not ours');
     for (const _ of ['first', 'second', 'third']) {
       expect((await rejection(sites.drill(b, ref))).code).toBe('SCRATCH_REFUSED');
-      expect([b.scratch.hsm.contents().length, b.site.journal.openDrill('b-2')]).toEqual([1, undefined]);
+      expect([b.scratch.hsm.contents().length, b.site.journal.drills.open('b-2')]).toEqual([1, undefined]);
     }
   });
 
@@ -95,14 +95,14 @@ describe('a drill', () => {
 
   it('claims nothing that somebody put there between its look and its first write', async () => {
     const ref = await sites.captured();
-    const begin = b.site.journal.beginDrill.bind(b.site.journal);
-    b.site.journal.beginDrill = (...given) => {
+    const begin = b.site.journal.drills.begin.bind(b.site.journal.drills);
+    b.site.journal.drills.begin = (...given) => {
       begin(...given);
       b.scratch.hsm.addSecret('not ours');
     };
     expect((await rejection(sites.drill(b, ref))).code).toBe('SCRATCH_REFUSED');
-    b.site.journal.beginDrill = begin;
-    expect([b.scratch.hsm.contents().length, b.site.journal.openDrill('b-2')]).toEqual([1, undefined]);
+    b.site.journal.drills.begin = begin;
+    expect([b.scratch.hsm.contents().length, b.site.journal.drills.open('b-2')]).toEqual([1, undefined]);
   });
 
   it('goes on beside what anybody can put there without a PIN, says so, and never destroys it, not after a crash either', async () => {
@@ -113,13 +113,13 @@ describe('a drill', () => {
     expect([proof?.failed, isClean, JSON.parse(evidence!).scratch.strangers]).toEqual([0, true, 1]);
     expect(b.scratch.hsm.contents()).toEqual(before);
 
-    const end = b.site.journal.endDrill.bind(b.site.journal);
+    const end = b.site.journal.drills.end.bind(b.site.journal.drills);
     const destroy = b.scratch.provider.destroy;
-    b.site.journal.endDrill = () => {};
+    b.site.journal.drills.end = () => {};
     b.scratch.provider.destroy = async (handles) => [...handles];
     await sites.drill(b, ref);
     expect(b.scratch.hsm.contents().length).toBeGreaterThan(1);
-    b.site.journal.endDrill = end;
+    b.site.journal.drills.end = end;
     b.scratch.provider.destroy = destroy;
     const next = await sites.drill(b, ref);
     expect([next.proof?.failed, next.isClean, b.scratch.hsm.contents()]).toEqual([0, true, before]);
@@ -127,7 +127,7 @@ describe('a drill', () => {
 
   it('does not begin while what an earlier one left cannot be removed', async () => {
     const ref = await sites.captured();
-    b.site.journal.beginDrill('b-2', 'earlier');
+    b.site.journal.drills.begin('b-2', 'earlier');
     b.scratch.hsm.addSecret('left');
     const destroy = b.scratch.provider.destroy;
     b.scratch.provider.destroy = async () => [];
@@ -151,7 +151,7 @@ describe('a drill', () => {
     expect(b.scratch.hsm.contents().length).toBeGreaterThan(0);
     await b.scratch.reopen();
     expect(await sites.drill(b, ref)).toMatchObject({ isClean: true, proof: { failed: 0 } });
-    expect([b.scratch.hsm.contents(), b.site.journal.openDrill('b-2')]).toEqual([[], undefined]);
+    expect([b.scratch.hsm.contents(), b.site.journal.drills.open('b-2')]).toEqual([[], undefined]);
   });
 });
 

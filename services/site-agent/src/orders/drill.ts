@@ -144,13 +144,13 @@ async function inScratch(
   { drillId, work }: { drillId: string; work: () => Promise<Rehearsal> },
 ): Promise<Rehearsal> {
   const { serial } = open.description;
-  const cutShort = journal.openDrill(serial);
+  const cutShort = journal.drills.open(serial);
   if (cutShort !== undefined) {
-    if (!(await emptyScratch({ ...open, strangers: journal.strangers(serial) })))
+    if (!(await emptyScratch({ ...open, strangers: journal.drills.strangers(serial) })))
       throw new AntipodeError('DRILL_UNCLEAN', `the leftovers of drill ${cutShort} cannot be removed`, {
         details: { serial, drill: cutShort },
       });
-    journal.endDrill(serial);
+    journal.drills.end(serial);
   }
   const { foreign, strangers } = await lookIntoScratch(open);
   if (foreign > 0)
@@ -163,16 +163,16 @@ async function inScratch(
       drill: drillId,
       objects: [...strangers.values()].reduce((sum, copies) => sum + copies, 0),
     });
-  journal.beginDrill(serial, drillId, strangers);
+  journal.drills.begin(serial, drillId, strangers);
   try {
     const rehearsal = await work();
-    if (rehearsal.isClean) journal.endDrill(serial);
+    if (rehearsal.isClean) journal.drills.end(serial);
     return rehearsal;
   } catch (thrown) {
     // Refused: somebody was quicker, and nothing in there is ours. Anything else has cleaned up, if the token let it.
     const isOver =
       hasCode(thrown, 'SCRATCH_REFUSED') || (await emptyScratch({ ...open, strangers }).catch(() => false));
-    if (isOver) journal.endDrill(serial);
+    if (isOver) journal.drills.end(serial);
     throw thrown;
   }
 }

@@ -53,7 +53,7 @@ describe('a domain key', () => {
     a.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     gate.resolve();
     await busy;
-    expect([(await order).code, a.site.journal.distribution(GROUP, 2)]).toEqual(['EPOCH_STALE', undefined]);
+    expect([(await order).code, a.site.journal.drills.distribution(GROUP, 2)]).toEqual(['EPOCH_STALE', undefined]);
   });
 
   it('is named as failed when its distribution was cut short, and never made again under that version', async () => {
@@ -92,7 +92,7 @@ describe('a domain key', () => {
     await distribute(2);
     b.stop();
     await b.start();
-    expect(b.site.journal.domainKeys('b-1').map(({ version }) => version)).toEqual([1, 2]);
+    expect(b.site.journal.domainKeys.of('b-1').map(({ version }) => version)).toEqual([1, 2]);
   });
 });
 
@@ -107,7 +107,7 @@ describe('a distributor', () => {
       members: serials.map((serial) => ({ site: address(serial[0]!), serial })),
     });
   const versionsAt = (site: SimulatedSite): number[] =>
-    site.site.journal.domainKeys(`${site.name}-1`).map(({ version }) => version);
+    site.site.journal.domainKeys.of(`${site.name}-1`).map(({ version }) => version);
 
   beforeEach(async () => {
     d = await sites.network.add('d', { role: 'distributor' });
@@ -244,7 +244,7 @@ describe('an exchange', () => {
 
   it('raises no epoch: only the orders of a coordinator do', async () => {
     await begin(fence(9n));
-    expect(b.site.journal.fence(GROUP)?.epoch).toBe(1n);
+    expect(b.site.journal.tenure.fence(GROUP)?.epoch).toBe(1n);
   });
 
   it.each<[string, string, () => ReturnType<typeof fence>]>([

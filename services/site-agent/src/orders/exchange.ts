@@ -61,7 +61,7 @@ export class Exchanges {
     const { journal, trust, prng, log, authority } = this.#site;
     const { version } = request;
     const recorded = (): Outcome | undefined => {
-      const outcome = journal.distribution(group, version);
+      const outcome = journal.drills.distribution(group, version);
       return outcome === undefined ? undefined : (JSON.parse(outcome) as Outcome);
     };
     const before = recorded();
@@ -104,7 +104,7 @@ export class Exchanges {
             const meanwhile = recorded();
             if (meanwhile !== undefined) return meanwhile;
             mayAct();
-            journal.setDistribution(group, version, JSON.stringify(unknown));
+            journal.drills.setDistribution(group, version, JSON.stringify(unknown));
             const { confirmedSerials, failures } = await distributeDomainKey({
               provider: open.provider,
               keyring: open.keyring,
@@ -137,7 +137,7 @@ export class Exchanges {
                 message: error.message.replace(`[${error.code}] `, ''),
               })),
             };
-            journal.setDistribution(group, version, JSON.stringify(outcome));
+            journal.drills.setDistribution(group, version, JSON.stringify(outcome));
             log.info('domain key distributed', {
               group,
               version,
@@ -289,10 +289,10 @@ export class Exchanges {
       clock,
       serial,
       isPinned: (group, identity) => trust.find(group, identity) !== undefined,
-      holds: (group, version) => journal.hasHadDomainKey(serial, group, version),
-      announce: (ckaId) => journal.announceKey(serial, ckaId),
+      holds: (group, version) => journal.domainKeys.hasHad(serial, group, version),
+      announce: (ckaId) => journal.identities.announce(serial, ckaId),
       remember: (record, trusted) => {
-        journal.addDomainKey(serial, record, trusted);
+        journal.domainKeys.add(serial, record, trusted);
         const installed = { serial, group: record.group, version: record.version };
         log.info('domain key installed', installed);
         if (trusted !== undefined)

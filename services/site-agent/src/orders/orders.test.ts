@@ -33,7 +33,7 @@ describe('every order that changes something', () => {
     drill: (by) => site.call('drill', { fence: by, drillId: 'd', generation: ref, scratchSerial: 'x', sources: [] }),
   });
   const names = Object.keys(orders({} as SimulatedSite)) as (keyof Orders)[];
-  const before = () => [a.site.journal.seats(), a.site.journal.fence(GROUP), a.member.hsm.objects.length];
+  const before = () => [a.site.journal.tenure.seats(), a.site.journal.tenure.fence(GROUP), a.member.hsm.objects.length];
 
   it.each(names)('%s is refused under a lower epoch, and changes nothing', async (name) => {
     a.site.fences.admit({ group: GROUP, epoch: 5n, owner: 'a' });
@@ -54,8 +54,8 @@ describe('every order that changes something', () => {
       await orders(a)[name]!(fence(2n, 'b')).catch(() => undefined);
       a.stop();
       await a.start();
-      expect(a.site.journal.fence(GROUP)).toEqual({ epoch: 2n, owner: 'b' });
-      expect(a.site.journal.seat(GROUP)?.role).not.toBe('active');
+      expect(a.site.journal.tenure.fence(GROUP)).toEqual({ epoch: 2n, owner: 'b' });
+      expect(a.site.journal.tenure.seat(GROUP)?.role).not.toBe('active');
     },
   );
 });
@@ -100,7 +100,7 @@ describe('a capture', () => {
     const { digest } = await sites.captured();
     a.stop();
     await a.start();
-    expect(a.site.journal.head(GROUP, 'captured')).toBe(digest);
+    expect(a.site.journal.heads.of(GROUP, 'captured')).toBe(digest);
     expect((await a.site.store.open(digest)).generation.entries).toHaveLength(2);
   });
 
@@ -116,7 +116,7 @@ describe('a capture', () => {
     const under = (domainKeyVersion: number) => a.call('capture', { fence: fence(), domainKeyVersion });
     const { generation } = await under(2);
     expect(await rejection(under(1))).toMatchObject({ code: 'DOMAIN_KEY_RETIRED', details: { version: 1, newest: 2 } });
-    expect(a.site.journal.head(GROUP, 'captured')).toBe(hex(generation!.manifestDigest!));
+    expect(a.site.journal.heads.of(GROUP, 'captured')).toBe(hex(generation!.manifestDigest!));
     expect((await under(2)).isNew).toBe(false);
   });
 
@@ -150,7 +150,7 @@ describe('a capture', () => {
     a.member.hsm.addSecret('new');
     a.member.hsm.onInventory = () => happen();
     expect((await rejection(sites.capture(a))).code).toBe(code);
-    expect([a.site.journal.head(GROUP, 'captured'), a.site.store.list(GROUP).length]).toEqual([digest, 1]);
+    expect([a.site.journal.heads.of(GROUP, 'captured'), a.site.store.list(GROUP).length]).toEqual([digest, 1]);
   });
 
   it('reports nothing, not even that nothing is new, when a higher epoch arrives before its turn', async () => {
@@ -174,7 +174,7 @@ describe('a capture', () => {
       fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     };
     expect((await rejection(sites.capture(a))).code).toBe('EPOCH_STALE');
-    expect(journal.head(GROUP, 'captured')).toBe(digest);
+    expect(journal.heads.of(GROUP, 'captured')).toBe(digest);
   });
 });
 
@@ -182,14 +182,14 @@ describe('a standby', () => {
   it('pulls, restores, and counts a generation as applied only when it was read back', async () => {
     const ref = await sites.captured();
     expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 2, pulledBlobs: 3 });
-    expect([b.site.journal.head(GROUP, 'staged'), b.site.journal.head(GROUP, 'applied')]).toEqual([
+    expect([b.site.journal.heads.of(GROUP, 'staged'), b.site.journal.heads.of(GROUP, 'applied')]).toEqual([
       ref.digest,
       undefined,
     ]);
     const { contentDigest, proof } = await sites.verify(b, ref);
     expect(hex(contentDigest!)).toBe((await b.site.store.open(ref.digest)).contentDigest);
     expect(proof).toMatchObject({ proved: 2, failed: 0 });
-    expect(b.site.journal.head(GROUP, 'applied')).toBe(ref.digest);
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(ref.digest);
     expect(b.member.hsm.contents()).toEqual(a.member.hsm.contents());
     expect(await sites.apply(b, ref)).toMatchObject({ appliedObjects: 0, pulledBlobs: 0 });
   });
@@ -201,7 +201,7 @@ describe('a standby', () => {
     const secret = a.member.hsm.labelled('secret')[0]!;
     secret.attributes = { ...secret.attributes, label: Buffer.from('second') };
     const second = await sites.captured();
-    b.site.journal.setUnexplained = () => {
+    b.site.journal.findings.setUnexplained = () => {
       throw new Error('killed');
     };
     await expect(sites.apply(b, second)).rejects.toThrow('killed');
@@ -219,7 +219,7 @@ describe('a standby', () => {
     b.member.hsm.labelled('secret')[0]!.attributes.decrypt = false;
     const { contentDigest } = await sites.verify(b, ref);
     expect(hex(contentDigest!)).not.toBe((await b.site.store.open(ref.digest)).contentDigest);
-    expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBeUndefined();
   });
 
   it('counts what it has proved before as applied no more when it reads back differently, and makes it anew', async () => {
@@ -228,10 +228,10 @@ describe('a standby', () => {
     await sites.verify(b, ref);
     b.member.hsm.labelled('secret')[0]!.attributes.decrypt = false;
     await b.call('verify', { fence: fence(), generation: ref, everything: true });
-    expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBeUndefined();
     expect((await sites.apply(b, ref)).appliedObjects).toBe(1);
     await sites.verify(b, ref);
-    expect(b.site.journal.head(GROUP, 'applied')).toBe(ref.digest);
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(ref.digest);
     expect(b.member.hsm.labelled('secret').map(({ attributes }) => attributes.decrypt)).toContain(true);
   });
 
@@ -256,7 +256,7 @@ describe('a standby', () => {
   it('is the only member to which generations are applied', async () => {
     const ref = await sites.captured();
     expect((await rejection(sites.apply(a, ref))).code).toBe('ROLE_REFUSED');
-    b.site.journal.setSeat(GROUP, 'b-1', 'fenced');
+    b.site.journal.tenure.setSeat(GROUP, 'b-1', 'fenced');
     expect((await rejection(sites.apply(b, ref))).code).toBe('ROLE_REFUSED');
     expect(b.site.store.has(ref.digest)).toBe(false);
   });
@@ -265,14 +265,14 @@ describe('a standby', () => {
     const ref = await sites.captured();
     b.member.hsm.onInventory = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
-    expect([b.member.hsm.contents(), b.site.journal.openIntents(GROUP)]).toEqual([[], []]);
+    expect([b.member.hsm.contents(), b.site.journal.intents.open(GROUP)]).toEqual([[], []]);
   });
 
   it('restores nothing when a higher epoch arrives while it pulls', async () => {
     const ref = await sites.captured();
     sites.network.wire.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
-    expect([b.member.hsm.contents(), b.site.journal.head(GROUP, 'staged')]).toEqual([[], undefined]);
+    expect([b.member.hsm.contents(), b.site.journal.heads.of(GROUP, 'staged')]).toEqual([[], undefined]);
   });
 
   it('records nothing as restored when a higher epoch arrives, also when everything is there already', async () => {
@@ -280,7 +280,7 @@ describe('a standby', () => {
     const ref = await sites.captured();
     sites.network.wire.distort = () => b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
     expect((await rejection(sites.apply(b, ref))).code).toBe('EPOCH_STALE');
-    expect(b.site.journal.head(GROUP, 'staged')).toBeUndefined();
+    expect(b.site.journal.heads.of(GROUP, 'staged')).toBeUndefined();
   });
 
   it('refuses a digest that is none', async () => {
@@ -304,7 +304,10 @@ describe('a promotion', () => {
     expect((await rejection(sites.capture(b, fence(2n, 'b')))).code).toBe('LEASE_LAPSED');
     b.stop();
     await b.start();
-    expect([b.site.journal.seat(GROUP)?.role, b.site.journal.fence(GROUP)?.epoch]).toEqual(['active', 2n]);
+    expect([b.site.journal.tenure.seat(GROUP)?.role, b.site.journal.tenure.fence(GROUP)?.epoch]).toEqual([
+      'active',
+      2n,
+    ]);
   });
 
   it('lets the new active member capture, and the old one no more', async () => {
@@ -325,7 +328,7 @@ describe('a promotion', () => {
   it('is refused when a key does not work', async () => {
     b.member.hsm.labelled('secret')[0]!.value = new Uint8Array(32);
     expect((await rejection(sites.promote(b, ref))).code).toBe('OBJECT_UNPROVEN');
-    expect(b.site.journal.seat(GROUP)?.role).toBe('standby');
+    expect(b.site.journal.tenure.seat(GROUP)?.role).toBe('standby');
   });
 
   it('is refused when another generation is applied, when the site is fenced, and when the epoch is of another', async () => {
@@ -333,19 +336,19 @@ describe('a promotion', () => {
     const newer = await sites.captured();
     expect((await rejection(sites.promote(b, newer))).code).toBe('ROLE_REFUSED');
     expect((await rejection(sites.promote(b, ref, fence(3n, 'a')))).code).toBe('ROLE_REFUSED');
-    b.site.journal.setSeat(GROUP, 'b-1', 'fenced');
+    b.site.journal.tenure.setSeat(GROUP, 'b-1', 'fenced');
     expect((await rejection(sites.promote(b, ref, fence(4n, 'b')))).code).toBe('ROLE_REFUSED');
-    expect(b.site.journal.seat(GROUP)?.role).toBe('fenced');
+    expect(b.site.journal.tenure.seat(GROUP)?.role).toBe('fenced');
   });
 
   it('does not end in the role when another generation becomes the newest here while it proves', async () => {
     const prove = b.member.provider.prove.bind(b.member.provider);
     b.member.provider.prove = (...given) => {
-      b.site.journal.setHead(GROUP, 'applied', 'ab'.repeat(32));
+      b.site.journal.heads.set(GROUP, 'applied', 'ab'.repeat(32));
       return prove(...given);
     };
     expect((await rejection(sites.promote(b, ref))).code).toBe('ROLE_REFUSED');
-    expect(b.site.journal.seat(GROUP)?.role).toBe('standby');
+    expect(b.site.journal.tenure.seat(GROUP)?.role).toBe('standby');
   });
 
   it('does not end in the role when a higher epoch arrives while it proves', async () => {
@@ -355,7 +358,7 @@ describe('a promotion', () => {
       return prove(...given);
     };
     expect((await rejection(sites.promote(b, ref))).code).toBe('EPOCH_STALE');
-    expect(b.site.journal.seat(GROUP)?.role).toBe('standby');
+    expect(b.site.journal.tenure.seat(GROUP)?.role).toBe('standby');
   });
 });
 

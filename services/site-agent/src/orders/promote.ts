@@ -21,7 +21,7 @@ export async function promote(
   const refuse = (why: string, details: Record<string, string> = {}): never => {
     throw new AntipodeError('ROLE_REFUSED', why, { details: { group, ...details } });
   };
-  const headsNow = (): string => HEADS.map((kind) => journal.head(group, kind)).join(' ');
+  const headsNow = (): string => HEADS.map((kind) => journal.heads.of(group, kind)).join(' ');
   /** By which the base was found. */
   let heads: string | undefined;
   const mayAct = (): void => {
@@ -60,7 +60,7 @@ export async function promote(
                   memory: open.replica,
                   target,
                   previous: await previousOf(site, group),
-                  journal: journal.ofApply(group),
+                  journal: journal.intents.ofApply(group),
                   checkFence: mayAct,
                   objectIds: 'everything',
                   refused: refusedAt(site, group),
@@ -74,7 +74,7 @@ export async function promote(
         mayAct();
         // Whoever asked has gone, and may have turned to another site: a role that nobody knows of is not taken.
         checkCaller(signal);
-        journal.setSeat(group, seat.serial, 'active');
+        journal.tenure.setSeat(group, seat.serial, 'active');
         site.log.info('promoted to active', { group, epoch, request: requestId, proved: proof.proved });
         return { proof: proofSummary(proof) };
       }),

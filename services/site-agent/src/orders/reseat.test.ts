@@ -108,24 +108,24 @@ describe('seated anew', () => {
     tell('b');
     const { member } = await reseat(MemberRole.STANDBY, { site: sites.b });
     expect(member).toMatchObject({ role: MemberRole.STANDBY, epoch: 2n });
-    expect(sites.b.site.journal.quarantine(GROUP)).toBeUndefined();
+    expect(sites.b.site.journal.tenure.quarantine(GROUP)).toBeUndefined();
   });
 
   it('nobody becomes active who was not: that needs a proof', async () => {
     expect((await rejection(reseat(MemberRole.ACTIVE, { site: sites.b, owner: 'b' }))).code).toBe('ROLE_REFUSED');
     expect((await rejection(reseat(MemberRole.ACTIVE, { owner: 'b' }))).code).toBe('ROLE_REFUSED');
-    expect(sites.a.site.journal.quarantine(GROUP)).toBe('older copy');
+    expect(sites.a.site.journal.tenure.quarantine(GROUP)).toBe('older copy');
   });
 
   it('is refused under an epoch that is over, and changes nothing', async () => {
     sites.a.site.fences.admit({ group: GROUP, epoch: 5n, owner: 'b' });
     expect((await rejection(reseat(MemberRole.ACTIVE))).code).toBe('EPOCH_STALE');
-    expect(sites.a.site.journal.quarantine(GROUP)).toBe('older copy');
+    expect(sites.a.site.journal.tenure.quarantine(GROUP)).toBe('older copy');
   });
 
   it('stays in quarantine where the generation is nowhere to be had', async () => {
     sites.b.stop();
     expect((await rejection(reseat(MemberRole.ACTIVE))).code).toBe('SITE_UNREACHABLE');
-    expect(sites.a.site.journal.quarantine(GROUP)).toBe('older copy');
+    expect(sites.a.site.journal.tenure.quarantine(GROUP)).toBe('older copy');
   });
 });

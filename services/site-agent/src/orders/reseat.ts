@@ -5,7 +5,8 @@
 import { digestOf, fenceOf, isNewer, type ReseatRequest, roleOf } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
 import { headOf, newestHere, type Site } from '../site.ts';
-import type { HeadKind, Role } from '../storage/journal.ts';
+import type { HeadKind } from '../storage/journal/heads.ts';
+import type { Role } from '../storage/journal/tenure.ts';
 
 /** @throws EPOCH_STALE, EPOCH_CONFLICT, NOT_FOUND, ROLE_REFUSED, and what pulling a generation throws */
 export async function reseat(site: Site, request: ReseatRequest, signal?: AbortSignal): Promise<void> {
@@ -32,7 +33,7 @@ export async function reseat(site: Site, request: ReseatRequest, signal?: AbortS
       (open) =>
         inSpan('reseat', { 'antipode.group': group, 'antipode.epoch': epoch.toString() }, async () => {
           const head = await newerHead(site, { group, serial, wanted, role: mayAct() });
-          journal.reseat({ group, fence: { epoch, owner }, serial, role: mayAct(), head });
+          journal.tenure.reseat({ group, fence: { epoch, owner }, serial, role: mayAct(), head });
           leases.revoke(group);
           // What was read under the heads of before says nothing of the partition under these.
           open.captures.forget();
@@ -59,9 +60,9 @@ function mayBeActive(
   { group, epoch, owner }: { group: string; epoch: bigint; owner: string },
 ): boolean {
   if (owner !== name) return false;
-  const role = journal.seat(group)?.role;
-  if (role === 'active' || journal.quarantine(group) !== undefined) return true;
-  const fence = journal.fence(group);
+  const role = journal.tenure.seat(group)?.role;
+  if (role === 'active' || journal.tenure.quarantine(group) !== undefined) return true;
+  const fence = journal.tenure.fence(group);
   return role === 'fenced' && fence?.owner === name && fence.epoch === epoch;
 }
 
@@ -73,7 +74,7 @@ async function newerHead(
   if (wanted === undefined) return undefined;
   const generation = await site.store.summary(wanted);
   // A standby reads its partition under the domain key of what it holds. Without that key it begins as one that is new.
-  const keys = site.journal.domainKeys(serial).filter((key) => key.group === group);
+  const keys = site.journal.domainKeys.of(serial).filter((key) => key.group === group);
   if (role !== 'active' && !keys.some(({ version }) => version === generation.domainKeyVersion)) return undefined;
   const heads = [await newestHere(site, group), await headOf(site, group, 'staged')];
   if (heads.some((head) => head !== undefined && !isNewer(generation, head))) return undefined;

@@ -103,20 +103,22 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
           throw new AntipodeError('ROLE_REFUSED', `a ${partition.settings.role} partition takes no seat`, {
             details: { group, serial: request.serial },
           });
-        const other = site.journal.seats().find((seat) => seat.serial === request.serial && seat.group !== group);
+        const other = site.journal.tenure
+          .seats()
+          .find((seat) => seat.serial === request.serial && seat.group !== group);
         if (other !== undefined)
           throw new AntipodeError('ALREADY_EXISTS', `partition ${request.serial} has a seat in group ${other.group}`, {
             details: { group, serial: request.serial },
             hint: 'Use another partition for this group: a partition has a seat in one group only.',
           });
-        const seat = site.journal.seat(group);
+        const seat = site.journal.tenure.seat(group);
         const before = seat?.role;
         if (before === 'active' && role === 'active' && seat?.serial !== request.serial)
           throw new AntipodeError('ROLE_REFUSED', `another partition of this site is active in group ${group}`, {
             details: { group, serial: request.serial },
           });
         admit(request);
-        const now = site.journal.seat(group)?.role;
+        const now = site.journal.tenure.seat(group)?.role;
         const isFirst = now === undefined && epoch === 1n;
         if (role === 'active' && (owner !== site.name || (now !== 'active' && !isFirst)))
           throw new AntipodeError('ROLE_REFUSED', 'only a promotion makes a member active', {
@@ -127,7 +129,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
           throw new AntipodeError('ROLE_REFUSED', `this site is active in group ${group}`, {
             details: { group, epoch },
           });
-        site.journal.setSeat(group, request.serial, role);
+        site.journal.tenure.setSeat(group, request.serial, role);
         if (role !== 'active') site.leases.revoke(group);
         if (before !== role) site.log.info('role taken', { group, epoch, owner, role });
         return { member: memberState(site, seatOf(site, group).seat) };

@@ -45,13 +45,13 @@ it('names in the journal which uses nothing could try, and forgets those that co
       items[index]!.objectClass === 'secret-key' ? { ...outcome, checks: [...outcome.checks, untried] } : outcome,
     );
   await scrub(b);
-  const [named, ...more] = b.site.journal.untried(GROUP);
+  const [named, ...more] = b.site.journal.findings.untried(GROUP);
   expect([named, more]).toMatchObject([{ use: 'derive', reason: 'no mechanism' }, []]);
   await scrub(a);
-  expect(a.site.journal.untried(GROUP)).toEqual([]);
+  expect(a.site.journal.findings.untried(GROUP)).toEqual([]);
   provider.prove = prove;
   await scrub(b);
-  expect(b.site.journal.untried(GROUP)).toEqual([]);
+  expect(b.site.journal.findings.untried(GROUP)).toEqual([]);
 });
 
 it('finds a sound member sound, at either side, and changes nothing', async () => {
@@ -65,7 +65,7 @@ it('finds a sound member sound, at either side, and changes nothing', async () =
       mendedBlobs: 0,
     });
   }
-  expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+  expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
 });
 
 describe('a standby', () => {
@@ -82,9 +82,9 @@ describe('a standby', () => {
     async (_what, harm, found) => {
       harm(b);
       expect(await scrub(b)).toMatchObject(found);
-      expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
+      expect(b.site.journal.heads.of(GROUP, 'applied')).toBeUndefined();
       await apply();
-      expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+      expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
       expect(await scrub(b)).toMatchObject({ proof: { proved: 2, failed: 0 }, missingObjects: 0, alteredObjects: 0 });
     },
   );
@@ -97,7 +97,7 @@ describe('a standby', () => {
     const values = b.member.hsm.labelled('secret').map(({ value }) => hex(value!));
     expect(values).toEqual([hex(secretOf(a).value!)]);
     expect(values).not.toContain(hex(rotten));
-    const [aside] = b.site.journal.asides(GROUP);
+    const [aside] = b.site.journal.decisions.asides(GROUP);
     expect((await b.site.store.open(aside!)).generation.entries).toHaveLength(1);
   });
 
@@ -118,10 +118,10 @@ describe('a standby', () => {
         proved: outcome.handle !== damaged && outcome.proved,
       }));
     expect(await sites.verify(b, later)).toMatchObject({ proof: { failed: 1 } });
-    expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
     expect(await sites.apply(b, later)).toMatchObject({ appliedObjects: 1 });
     expect(await sites.verify(b, later)).toMatchObject({ proof: { failed: 0 } });
-    expect(b.site.journal.head(GROUP, 'applied')).toBe(later.digest);
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(later.digest);
     const now = await handles();
     expect([now.length, now[0] === damaged]).toEqual([1, false]);
   });
@@ -132,7 +132,7 @@ describe('a standby', () => {
     await sites.apply(b, later);
     const { generation, proof } = await scrub(b);
     expect([hex(generation!.manifestDigest!), proof?.proved]).toEqual([later.digest, 3]);
-    expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
   });
 
   it('is left as it is when a higher epoch comes while the token works', async () => {
@@ -143,7 +143,7 @@ describe('a standby', () => {
       return prove(...asked);
     };
     expect((await rejection(scrub(b))).code).toBe('EPOCH_STALE');
-    expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
   });
 });
 
@@ -153,7 +153,7 @@ describe('an active member', () => {
     rot(a);
     await scrub(a);
     await sites.capture(a);
-    const { generation } = await a.site.store.open(a.site.journal.head(GROUP, 'captured')!);
+    const { generation } = await a.site.store.open(a.site.journal.heads.of(GROUP, 'captured')!);
     const before = (await a.site.store.open(digest)).generation.entries;
     expect([...generation.entries]).toEqual([...before]);
     expect(generation.uncaptured.map(({ reason }) => reason)).toEqual(['value-changed']);
@@ -162,11 +162,11 @@ describe('an active member', () => {
 
   it('has failed when a value has rotted under its handle', async () => {
     await sites.capture(a);
-    a.site.journal.setHead(GROUP, 'applied', digest);
+    a.site.journal.heads.set(GROUP, 'applied', digest);
     rot(a);
     expect(await scrub(a)).toMatchObject({ proof: { failed: 1 }, missingObjects: 0 });
     // What explains its objects stays.
-    expect((['captured', 'applied'] as const).map((kind) => a.site.journal.head(GROUP, kind))).toEqual([
+    expect((['captured', 'applied'] as const).map((kind) => a.site.journal.heads.of(GROUP, kind))).toEqual([
       digest,
       digest,
     ]);
@@ -193,8 +193,8 @@ it('is refused where the site is fenced, or has nothing to compare with', async 
   a.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
   const by = fence(2n, 'b');
   expect((await rejection(a.call('scrub', { fence: by, sources: [] }))).code).toBe('ROLE_REFUSED');
-  b.site.journal.dropHead(GROUP, 'applied');
-  b.site.journal.dropHead(GROUP, 'staged');
+  b.site.journal.heads.drop(GROUP, 'applied');
+  b.site.journal.heads.drop(GROUP, 'staged');
   expect((await rejection(b.call('scrub', { fence: by, sources: [] }))).code).toBe('GENERATION_UNKNOWN');
 });
 
@@ -212,17 +212,17 @@ it('makes way for a promotion, which does not wait for all of it, and says so', 
   await reached.promise;
   const promoted = sites.promote(b, { manifestDigest: Buffer.from(digest, 'hex') });
   // The order is admitted, and waits for its turn.
-  await vi.waitFor(() => expect(b.site.journal.fence(GROUP)?.epoch).toBe(2n));
+  await vi.waitFor(() => expect(b.site.journal.tenure.fence(GROUP)?.epoch).toBe(2n));
   gate.resolve();
   expect((await scrubbed).code).toBe('GROUP_BUSY');
   expect((await promoted).proof).toMatchObject({ proved: 2, failed: 0 });
-  expect(b.site.journal.head(GROUP, 'applied')).toBe(digest);
+  expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(digest);
 });
 
 it('that fails leaves a line in the log of the agent, by the id that the coordinator has', async () => {
   const lines: string[] = [];
   Object.assign(b.site, { log: new Log({ level: 'info', format: 'json', write: (line) => lines.push(line) }) });
-  b.site.journal.setQuarantine(GROUP, 'older copy');
+  b.site.journal.tenure.setQuarantine(GROUP, 'older copy');
   expect((await rejection(scrub(b))).code).toBe('SITE_QUARANTINED');
   const [line] = lines.filter((one) => one.includes('order failed'));
   expect(JSON.parse(line ?? '{}')).toMatchObject({ order: 'scrub', group: GROUP, request: fence().requestId });

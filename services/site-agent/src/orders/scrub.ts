@@ -9,7 +9,7 @@ import { AntipodeError, inSpan } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenPartition } from '../partition/partition.ts';
 import { headOf, newestHere, refusedAt, type Site, seatOf } from '../site.ts';
-import type { Role } from '../storage/journal.ts';
+import type { Role } from '../storage/journal/tenure.ts';
 import { refOf } from './generation-ref.ts';
 import { noteUntried } from './verify.ts';
 
@@ -58,7 +58,7 @@ export async function scrub(
         if (isDamaged && isReplica) {
           mayAct();
           open.replica.forget();
-          journal.dropHead(group, 'applied');
+          journal.heads.drop(group, 'applied');
         }
         site.log.at(isDamaged ? 'error' : 'info', isDamaged ? 'the partition is damaged' : 'partition scrubbed', {
           group,

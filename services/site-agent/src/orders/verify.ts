@@ -19,8 +19,8 @@ export async function verify(
   const digest = digestOf(request.generation);
   const mayAct = (): void => {
     site.authority.asStandby(fence);
-    if (journal.head(group, 'staged') === digest) return;
-    if (journal.head(group, 'applied') === digest) return;
+    if (journal.heads.of(group, 'staged') === digest) return;
+    if (journal.heads.of(group, 'applied') === digest) return;
     throw new AntipodeError('GENERATION_UNKNOWN', 'the generation is not the one restored here last', {
       details: { group, generation: digest },
     });
@@ -41,7 +41,7 @@ export async function verify(
           memory: open.replica,
           target,
           previous: await previousOf(site, group),
-          journal: journal.ofApply(group),
+          journal: journal.intents.ofApply(group),
           checkFence: mayAct,
         };
         const { contentDigest, proof } = await readBack({ ...replica, objectIds, refused: refusedAt(site, group) });
@@ -51,16 +51,16 @@ export async function verify(
           await clearNames(site, replica);
           // A higher epoch may have come while the token worked; what is staged changes only in a turn like this one.
           mayAct();
-          if (journal.head(group, 'staged') === digest) journal.setHead(group, 'applied', digest);
+          if (journal.heads.of(group, 'staged') === digest) journal.heads.set(group, 'applied', digest);
           if (known?.digest === digest) touched.delete(group);
         } else {
           // What was restored and proved before is not there any more as it was: the next apply looks at all of it, and
           // makes anew what is missing or altered.
           mayAct();
           touched.set(group, { digest: '', objectIds: [], ...known, failed: new Set(proof.failedObjectIds) });
-          if (journal.head(group, 'applied') === digest) {
+          if (journal.heads.of(group, 'applied') === digest) {
             open.replica.forget();
-            journal.dropHead(group, 'applied');
+            journal.heads.drop(group, 'applied');
           }
           site.log.error('generation does not verify', {
             group,
@@ -96,12 +96,12 @@ async function clearNames(site: Site, replica: Replica): Promise<void> {
   const { group, epoch, number: generation } = replica.target.generation;
   const { setAside: objects, destroyed } = await setAside({
     ...replica,
-    wasActive: journal.hasCaptured(group),
+    wasActive: journal.heads.hasCaptured(group),
     prng,
     store: async (sealed, blobs) => {
       store.putBlobs(blobs.values());
       await store.put(sealed);
-      journal.addAside(group, sealed.digest);
+      journal.decisions.addAside(group, sealed.digest);
     },
   });
   if (objects.length > 0)
@@ -124,9 +124,9 @@ async function clearNames(site: Site, replica: Replica): Promise<void> {
 async function recordNamesakes({ journal, log }: Site, replica: Replica): Promise<void> {
   const { group, epoch, number: generation } = replica.target.generation;
   const { length: objects } = await findNamesakes(replica);
-  if (objects > 0 && objects !== journal.namesakes(group))
+  if (objects > 0 && objects !== journal.findings.namesakes(group))
     log.warn('other objects have names of the group here', { group, epoch, generation, objects });
-  journal.setNamesakes(group, objects);
+  journal.findings.setNamesakes(group, objects);
 }
 
 /** For the people of the site: which keys their applications have to try by themselves. */
@@ -136,7 +136,7 @@ export function noteUntried(
   { proved, proof }: { proved: readonly string[] | 'everything'; proof: ProofSummary },
 ): void {
   const again = new Set(proved === 'everything' ? [] : proved);
-  const before = journal.untried(group);
+  const before = journal.findings.untried(group);
   const kept = proved === 'everything' ? [] : before.filter(({ objectId }) => !again.has(objectId));
   const now = proof.notExercised.flatMap(({ objectId, uses, reasons }) =>
     uses.map((use, index) => ({ objectId, use, reason: reasons[index] ?? '' })),
@@ -144,7 +144,7 @@ export function noteUntried(
   const key = ({ objectId, use }: { objectId: string; use: string }): string => `${objectId} ${use}`;
   const after = [...kept, ...now].sort((a, b) => (key(a) < key(b) ? -1 : 1)).slice(0, UNTRIED_MAX);
   if (JSON.stringify(after) === JSON.stringify(before)) return;
-  journal.setUntried(group, after);
+  journal.findings.setUntried(group, after);
   log.warn('the uses of keys that no proof here can try have changed', { group, uses: after.length });
 }
 

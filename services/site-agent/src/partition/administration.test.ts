@@ -4,7 +4,7 @@ import { sha256Hex } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type AgentConfig, agentConfigSchema } from '../config.ts';
-import { Journal } from '../storage/journal.ts';
+import { Journal } from '../storage/journal/journal.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { partitionSettings, pinPartitions, showIdentity } from './administration.ts';
 
@@ -40,7 +40,7 @@ it('shows the identity that the journal knows, and IDENTITY_MISSING before there
     details: { partition: 'main' },
   });
   const journal = Journal.open(folder);
-  journal.addIdentity('main', { serial: 's1', ckaId: new Uint8Array(16), publicHalf: Buffer.from('half') });
+  journal.identities.add('main', { serial: 's1', ckaId: new Uint8Array(16), publicHalf: Buffer.from('half') });
   journal.close();
   expect(showIdentity(config, 'main')).toEqual({
     partition: 'main',

@@ -16,7 +16,7 @@ import { AntipodeError, hasCode, hex, type Log, systemPrng } from '@antipode/run
 import { openForCommand } from '../commands/beside-agent.ts';
 import { type AgentConfig, type PartitionSettings } from '../config.ts';
 import { type Pin, Pins } from '../peers/pins.ts';
-import { Journal } from '../storage/journal.ts';
+import { Journal } from '../storage/journal/journal.ts';
 import { applicationObjects, withRulesOfSite } from './object-filter.ts';
 
 export interface PartitionIdentity {
@@ -64,7 +64,7 @@ export async function initialisePartition({
   try {
     const provider = await openForCommand(settings, { ...config, log });
     try {
-      const known = journal.identity(name);
+      const known = journal.identities.of(name);
       const isLost = await openKeyringOf(provider, known).then(
         () => false,
         (thrown: unknown) => {
@@ -75,8 +75,8 @@ export async function initialisePartition({
       if (known !== undefined && !isLost) return describe(config, name, known, false);
       const { serial: found } = await provider.describe();
       // By its number; and by its key, since a number that the configuration gives says nothing of the token.
-      let other: ReturnType<Journal['identities']>[number] | undefined;
-      for (const one of journal.identities()) {
+      let other: ReturnType<Journal['identities']['all']>[number] | undefined;
+      for (const one of journal.identities.all()) {
         if (one.partition === name) continue;
         if (one.record.serial === found) other ??= one;
         // A token of identity keys may hold those of several partitions.
@@ -95,11 +95,11 @@ export async function initialisePartition({
       const record = await initialiseIdentity({
         provider,
         prng: systemPrng,
-        announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
+        announce: (serial, ckaId) => journal.identities.announce(serial, ckaId),
         withReceivingKey: receivesDomainKeys(settings),
         withOfficerKey: settings.officerKey ?? false,
       });
-      journal.addIdentity(name, record);
+      journal.identities.add(name, record);
       if (known !== undefined) await forgetReceivingKeys(provider, known);
       return describe(config, name, record, true);
     } finally {
@@ -151,7 +151,7 @@ export async function planInitialisation({
   const known = { tokenLabel, identityTokenLabel, makesReceivingKey, makesOfficerKey };
   const journal = Journal.open(config.dataFolder);
   try {
-    if (journal.identity(name) !== undefined) return { isInitialised: true, ...known, hasFreeSlot: false };
+    if (journal.identities.of(name) !== undefined) return { isInitialised: true, ...known, hasFreeSlot: false };
   } finally {
     journal.close();
   }
@@ -179,7 +179,7 @@ export function planTrust(config: AgentConfig, name: string): { serial: string; 
     });
   const journal = Journal.open(config.dataFolder);
   try {
-    return { serial, waiting: journal.deliveredKeys(serial).map(({ group, version }) => ({ group, version })) };
+    return { serial, waiting: journal.domainKeys.delivered(serial).map(({ group, version }) => ({ group, version })) };
   } finally {
     journal.close();
   }
@@ -204,18 +204,23 @@ export async function trustDomainKeys({
   if (waiting.length === 0) return [];
   const journal = Journal.open(config.dataFolder);
   try {
-    const identity = journal.identity(name)!;
+    const identity = journal.identities.of(name)!;
     const provider = await openForCommand(partitionSettings(config, name), { ...config, serial, log });
     try {
-      const records = journal.deliveredKeys(serial);
+      const records = journal.domainKeys.delivered(serial);
       const deliveries = records.map((record) => {
         const ckaId = systemPrng.bytes(CKA_ID_BYTES);
-        journal.announceKey(serial, ckaId);
+        journal.identities.announce(serial, ckaId);
         return { sealed: record.sealed, ckaId, label: trustedKeyLabel(record) };
       });
       const tags = await provider.trustKeys({ identity, officerPinFile, deliveries });
       for (const [index, { group, version }] of records.entries())
-        journal.addTrustedKey(serial, { group, version, ckaId: deliveries[index]!.ckaId, checkTag: tags[index]! });
+        journal.domainKeys.addTrusted(serial, {
+          group,
+          version,
+          ckaId: deliveries[index]!.ckaId,
+          checkTag: tags[index]!,
+        });
       return records.map(({ group, version }) => ({ group, version }));
     } finally {
       await provider.close();
@@ -233,7 +238,7 @@ async function openKeyringOf(provider: HsmProvider, identity: IdentityRecord | u
 export function seatedGroups(dataFolder: string): string[] {
   const journal = Journal.open(dataFolder);
   try {
-    return journal.seats().map(({ group }) => group);
+    return journal.tenure.seats().map(({ group }) => group);
   } finally {
     journal.close();
   }
@@ -244,7 +249,7 @@ export function showIdentity(config: AgentConfig, name: string): PartitionIdenti
   partitionSettings(config, name);
   const journal = Journal.open(config.dataFolder);
   try {
-    const record = journal.identity(name);
+    const record = journal.identities.of(name);
     if (record === undefined)
       throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
         details: { partition: name },
@@ -280,7 +285,7 @@ export async function matchLocally({
   const settings = partitionSettings(config, name);
   const journal = Journal.open(config.dataFolder);
   try {
-    const identity = journal.identity(name);
+    const identity = journal.identities.of(name);
     const provider = await openForCommand(settings, { ...config, log });
     try {
       const keyring =
@@ -289,8 +294,8 @@ export async function matchLocally({
           : await openKeyring({
               provider,
               identity,
-              domainKeys: journal.domainKeys(identity.serial),
-              announced: journal.announcedKeys(identity.serial),
+              domainKeys: journal.domainKeys.of(identity.serial),
+              announced: journal.identities.announced(identity.serial),
             });
       const objects = await applicationObjects({ provider, keyring });
       return matchesByRule(objects, withRulesOfSite(filter, settings)).map(({ rule, objects: matched }) => ({

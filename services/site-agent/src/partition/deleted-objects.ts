@@ -21,8 +21,8 @@ import { AntipodeError, hex, type Log } from '@antipode/runtime';
 import { openForCommand, openSiteMemory, type SiteMemory } from '../commands/beside-agent.ts';
 import { type AgentConfig } from '../config.ts';
 import type { GenerationStore } from '../storage/generation-store.ts';
-import type { Seat } from '../storage/journal.ts';
-import { burialKey } from '../storage/journal-collection.ts';
+import { burialKey } from '../storage/journal/collection.ts';
+import type { Seat } from '../storage/journal/tenure.ts';
 
 /**
  * `deleted` is sealed and in no token; `held` would be lost by the next capture; `replaced` too, since another key has its names
@@ -81,7 +81,7 @@ export function acceptDeleted({
     requireActive(open, group, 'losses are accepted at the active member');
     const undecided = deletedIn(open, group).filter(({ state }) => UNDECIDED.has(state));
     const chosen = choose(undecided, objectIds);
-    open.journal.accept(
+    open.journal.decisions.accept(
       group,
       chosen.map(({ objectId }) => objectId),
     );
@@ -115,8 +115,8 @@ export function restoreDeleted({
       });
     requireFreeNames(chosen, newest.generation);
     const wanted = new Set(chosen.map(({ objectId }) => objectId));
-    const settings = config.partitions.find(({ name }) => journal.identity(name)?.serial === seat.serial);
-    const identity = settings && journal.identity(settings.name);
+    const settings = config.partitions.find(({ name }) => journal.identities.of(name)?.serial === seat.serial);
+    const identity = settings && journal.identities.of(settings.name);
     if (settings === undefined || identity === undefined)
       throw new AntipodeError('NOT_FOUND', `no partition of this site has serial ${seat.serial}`, {
         details: { group, serial: seat.serial },
@@ -126,8 +126,8 @@ export function restoreDeleted({
       const keyring = await openKeyring({
         provider,
         identity,
-        domainKeys: journal.domainKeys(seat.serial),
-        announced: journal.announcedKeys(seat.serial),
+        domainKeys: journal.domainKeys.of(seat.serial),
+        announced: journal.identities.announced(seat.serial),
       });
       const targets = [newest, ...open.asides].flatMap((one) => targetsOf(one, { wanted, keyring, group }));
       const changed = changedOf(newest.generation);
@@ -138,7 +138,7 @@ export function restoreDeleted({
     } finally {
       await provider.close();
     }
-    journal.setRestored(group, [...wanted]);
+    journal.decisions.setRestored(group, [...wanted]);
     return chosen;
   });
 }
@@ -229,9 +229,9 @@ function replicaOf({
     // All that is captured is known by it: another key of the same names is no damaged one.
     previous: [open.newest],
     journal: {
-      openIntents: () => open.journal.openIntents(group),
-      begin: (intents) => open.journal.beginIntents(group, intents),
-      commit: (_digest, objectIds) => open.journal.endIntents(group, objectIds),
+      openIntents: () => open.journal.intents.open(group),
+      begin: (intents) => open.journal.intents.begin(group, intents),
+      commit: (_digest, objectIds) => open.journal.intents.end(group, objectIds),
     },
     checkFence: () => {},
   };
@@ -278,12 +278,12 @@ async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) 
   const memory = openSiteMemory(config);
   try {
     const { journal, store } = memory;
-    const seat = journal.seat(group);
+    const seat = journal.tenure.seat(group);
     if (seat === undefined)
       throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
     const heads: SealedGeneration[] = [];
     for (const kind of ['captured', 'applied'] as const) {
-      const digest = journal.head(group, kind);
+      const digest = journal.heads.of(group, kind);
       if (digest !== undefined) heads.push(await store.open(digest));
     }
     const [newest] = heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1));
@@ -292,7 +292,8 @@ async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) 
         details: { group },
       });
     const asides: SealedGeneration[] = [];
-    for (const digest of journal.asides(group)) if (await store.isSound(digest)) asides.push(await store.open(digest));
+    for (const digest of journal.decisions.asides(group))
+      if (await store.isSound(digest)) asides.push(await store.open(digest));
     return await work({ ...memory, seat, newest, asides });
   } finally {
     memory.close();
@@ -300,13 +301,13 @@ async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) 
 }
 
 function deletedIn({ journal, store, seat, newest: { generation }, asides }: Open, group: string): DeletedObject[] {
-  const accepted = journal.accepted(group);
+  const accepted = journal.decisions.accepted(group);
   const watchedMs = journal.collection.watchedMs;
   const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
   // Of a capture that was held here before another member became active, nothing waits any more.
   const held = new Map(
-    seat.role === 'active' ? journal.held(group).map(({ objectId, reason }) => [objectId, reason]) : [],
+    seat.role === 'active' ? journal.decisions.held(group).map(({ objectId, reason }) => [objectId, reason]) : [],
   );
   const changed = changedOf(generation);
   const undecided = [...new Set([...held.keys(), ...changed])].flatMap((objectId): DeletedObject[] => {

@@ -26,8 +26,8 @@ export async function findObject(
   const memory = openSiteMemory(config);
   try {
     const { journal, store } = memory;
-    const identity = journal.identity(name);
-    const seat = journal.seats().find(({ serial }) => serial === identity?.serial);
+    const identity = journal.identities.of(name);
+    const seat = journal.tenure.seats().find(({ serial }) => serial === identity?.serial);
     if (identity === undefined || seat === undefined)
       throw new AntipodeError('NOT_FOUND', `partition ${name} has no seat in a group`, {
         details: { partition: name },
@@ -37,8 +37,8 @@ export async function findObject(
       const keyring = await openKeyring({
         provider,
         identity,
-        domainKeys: journal.domainKeys(identity.serial),
-        announced: journal.announcedKeys(identity.serial),
+        domainKeys: journal.domainKeys.of(identity.serial),
+        announced: journal.identities.announced(identity.serial),
       });
       const [newest] = keyring.domainKeys(seat.group);
       if (newest === undefined)
@@ -52,7 +52,7 @@ export async function findObject(
       );
       const inToken = objects.map((object, index) => found(named[index]!.objectId, object, 'token'));
       const digests = (['captured', 'applied', 'staged'] as const).flatMap(
-        (kind) => journal.head(seat.group, kind) ?? [],
+        (kind) => journal.heads.of(seat.group, kind) ?? [],
       );
       const captured: FoundObject[] = [];
       for (const digest of new Set(digests)) {

@@ -14,7 +14,8 @@ import { AntipodeError, type Log, systemPrng } from '@antipode/runtime';
 import { openForCommand } from '../commands/beside-agent.ts';
 import { type AgentConfig } from '../config.ts';
 import { type Pin, Pins } from '../peers/pins.ts';
-import { type FormerIdentity, Journal } from '../storage/journal.ts';
+import type { FormerIdentity } from '../storage/journal/identities.ts';
+import { Journal } from '../storage/journal/journal.ts';
 import { partitionSettings, receivesDomainKeys } from './administration.ts';
 
 /**
@@ -61,7 +62,7 @@ export async function moveIdentity(options: MoveOptions): Promise<IdentityMove> 
     );
   const journal = Journal.open(config.dataFolder);
   try {
-    const known = journal.identity(name);
+    const known = journal.identities.of(name);
     if (known === undefined)
       throw new AntipodeError('IDENTITY_MISSING', `partition ${name} has not been initialised`, {
         details: { partition: name },
@@ -86,10 +87,10 @@ interface Open extends MoveOptions {
 
 async function step(open: Open): Promise<IdentityMove> {
   const { journal, provider, name, known, confirmed, destroyOld = false } = open;
-  const former = journal.formerIdentities(name).find(({ state }) => state === 'former');
+  const former = journal.identities.former(name).find(({ state }) => state === 'former');
   if (former !== undefined)
     return destroyOld ? finish(open, former) : told(open, known, 'switched', waitsFor(open, former));
-  const next = journal.nextIdentity(name);
+  const next = journal.identities.next(name);
   if (destroyOld) throw notDue(open, 'the old identity is still in use');
   if (next !== undefined) {
     await requireElsewhere(provider, next);
@@ -105,11 +106,11 @@ async function step(open: Open): Promise<IdentityMove> {
   const made = await initialiseIdentity({
     provider,
     prng: systemPrng,
-    announce: (serial, ckaId) => journal.announceKey(serial, ckaId),
+    announce: (serial, ckaId) => journal.identities.announce(serial, ckaId),
     withReceivingKey: receivesDomainKeys(settingsOf(open)),
     withOfficerKey: settingsOf(open).officerKey ?? false,
   });
-  journal.addNextIdentity(name, made);
+  journal.identities.addNext(name, made);
   return told(open, made, 'made');
 }
 
@@ -132,16 +133,16 @@ function use(open: Open, next: IdentityRecord, confirmed: string): IdentityMove 
       details: { partition: name, identity },
       hint: 'Compare it with the pins of every other site, by telephone or on paper.',
     });
-  const [delivered] = journal.deliveredKeys(known.serial);
+  const [delivered] = journal.domainKeys.delivered(known.serial);
   if (delivered !== undefined)
     throw notDue(
       open,
       `the trusted key of version ${delivered.version} of group ${delivered.group} was delivered under the old identity and waits for the security officer`,
     );
   const versions: Record<string, number> = {};
-  for (const { group, version } of journal.domainKeys(known.serial))
+  for (const { group, version } of journal.domainKeys.of(known.serial))
     versions[group] = Math.max(versions[group] ?? 0, version);
-  journal.switchIdentity(name, versions);
+  journal.identities.switchToNext(name, versions);
   log.info('another identity is in use', { partition: name, identity, former: fingerprint(known.publicHalf) });
   return told(open, next, 'switched', waitsFor(open, { versions }));
 }
@@ -149,10 +150,10 @@ function use(open: Open, next: IdentityRecord, confirmed: string): IdentityMove 
 /** What has to be so before nothing needs the old pair any more. */
 function waitsFor(open: Open, { versions }: Pick<FormerIdentity, 'versions'>): string[] {
   const { journal, known, config, pinnedAt = [] } = open;
-  const held = journal.domainKeys(known.serial);
+  const held = journal.domainKeys.of(known.serial);
   const groups = new Set([
     ...held.map(({ group }) => group),
-    ...journal
+    ...journal.tenure
       .seats()
       .filter(({ serial }) => serial === known.serial)
       .map(({ group }) => group),
@@ -161,8 +162,8 @@ function waitsFor(open: Open, { versions }: Pick<FormerIdentity, 'versions'>): s
   return [...groups].flatMap((group) => {
     const isFresh = held.some((one) => one.group === group && one.version > (versions[group] ?? 0));
     const sites = new Set(pins.of(group).map(({ site }) => site));
-    const waiting = journal
-      .deliveredKeys(known.serial)
+    const waiting = journal.domainKeys
+      .delivered(known.serial)
       .filter((one) => one.group === group && one.version <= (versions[group] ?? 0));
     return [
       ...waiting.map(
@@ -191,7 +192,7 @@ async function finish(open: Open, former: FormerIdentity): Promise<IdentityMove>
   // What takes its place must be there, and work, right before.
   await requireElsewhere(provider, known);
   await destroyPair(provider, former);
-  journal.endFormerIdentity(name, former);
+  journal.identities.endFormer(name, former);
   log.info('the old identity has been destroyed', { partition: name, identity: fingerprint(former.publicHalf) });
   return told(open, known, 'moved');
 }

@@ -87,7 +87,7 @@ describe('a heartbeat', () => {
     expect(JSON.stringify(member?.notCarried)).not.toContain('somebody');
     expect((await told(sites.b))?.notCarriedObjects ?? 0).toBe(0);
     // At the site itself, from journal and store.
-    a.site.journal.addIdentity('main', {
+    a.site.journal.identities.add('main', {
       serial: a.member.serial,
       ckaId: Uint8Array.of(1),
       publicHalf: Uint8Array.of(2),
@@ -100,7 +100,7 @@ describe('a heartbeat', () => {
       dataFolder: a.folder,
       partitions: [{ name: 'main', module: 'm', tokenLabel: 't', pinFile: 'p' }],
     });
-    a.site.journal.setUntried(GROUP, [{ objectId, use: 'derive', reason: 'no mechanism' }]);
+    a.site.journal.findings.setUntried(GROUP, [{ objectId, use: 'derive', reason: 'no mechanism' }]);
     const { isSource, objects } = await attributesHere(config, 'main');
     expect(objects.map(({ untried }) => untried).filter(({ length }) => length > 0)).toEqual([
       [{ use: 'derive', reason: 'no mechanism' }],

@@ -6,7 +6,7 @@ import { BECOMES, type Becomes, becomesOf, isWeighty, kindOf } from '@antipode/h
 import { AntipodeError, hex } from '@antipode/runtime';
 import { openSiteMemory } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';
-import type { NotCarriedHere } from '../storage/journal.ts';
+import type { NotCarriedHere } from '../storage/journal/findings.ts';
 import { partitionSettings } from './administration.ts';
 import { printable } from './find-object.ts';
 
@@ -79,17 +79,19 @@ export async function attributesHere(config: AgentConfig, name: string): Promise
   const memory = openSiteMemory(config);
   try {
     const { journal, store } = memory;
-    const identity = journal.identity(name);
-    const seat = journal.seats().find(({ serial }) => serial === identity?.serial);
-    const digest = seat && journal.head(seat.group, seat.role === 'active' ? 'captured' : 'applied');
+    const identity = journal.identities.of(name);
+    const seat = journal.tenure.seats().find(({ serial }) => serial === identity?.serial);
+    const digest = seat && journal.heads.of(seat.group, seat.role === 'active' ? 'captured' : 'applied');
     if (seat === undefined || digest === undefined)
       throw new AntipodeError(
         'NOT_FOUND',
         seat === undefined ? `partition ${name} has no seat in a group` : `group ${seat.group} has no generation here`,
         { details: { partition: name } },
       );
-    const lost = new Map(journal.notCarried(seat.group).map(({ objectId, attributes }) => [objectId, attributes]));
-    const untried = Map.groupBy(journal.untried(seat.group), ({ objectId }) => objectId);
+    const lost = new Map(
+      journal.findings.notCarried(seat.group).map(({ objectId, attributes }) => [objectId, attributes]),
+    );
+    const untried = Map.groupBy(journal.findings.untried(seat.group), ({ objectId }) => objectId);
     const isSource = seat.role === 'active';
     const { entries } = (await store.open(digest)).generation;
     const text = (bytes: Uint8Array = new Uint8Array()): string => printable(Buffer.from(bytes).toString('utf8'));

@@ -35,7 +35,7 @@ async function applied(generation: Ref) {
   const answer = await a.call('apply', { fence: OF_B, generation, sources: [address('b')] });
   await sites.verify(a, generation, OF_B);
   const { divergentObjects, unaccountedObjects } = answer;
-  const { divergent, unaccounted } = a.site.journal.seat(GROUP)!;
+  const { divergent, unaccounted } = a.site.journal.tenure.seat(GROUP)!;
   expect([divergentObjects, unaccountedObjects]).toEqual([divergent, unaccounted]);
   return { divergent, unaccounted };
 }
@@ -71,7 +71,7 @@ it('that was restored here from a generation that the line left out is counted t
   await applied(await next('applied at a, then left out'));
   // In the next tenure a member carries on that never got that generation; b plays it, put back to the one before.
   const [, before] = b.site.store.list(GROUP);
-  b.site.journal.setHead(GROUP, 'captured', before!.digest);
+  b.site.journal.heads.set(GROUP, 'captured', before!.digest);
   b.member.hsm.remove(b.member.hsm.labelled('applied at a, then left out')[0]!);
   await b.member.reopen();
   const by = fence(3n, 'b');
@@ -96,7 +96,7 @@ it('is accounted for again by the first capture of a tenure of its own', async (
   sites.renew(a, 3n);
   const { digest } = await sites.captured(a, again);
   expect((await a.site.store.open(digest)).generation.entries).toHaveLength(5);
-  expect(a.site.journal.seat(GROUP)).toMatchObject({ divergent: 0, unaccounted: 0 });
+  expect(a.site.journal.tenure.seat(GROUP)).toMatchObject({ divergent: 0, unaccounted: 0 });
 });
 
 it('gives way to what the line has under its name, captured or not: sealed here first, and brought back from there', async () => {
@@ -106,7 +106,7 @@ it('gives way to what the line has under its name, captured or not: sealed here 
     const [there, ...more] = a.member.hsm.labelled(label);
     expect([there?.value, more]).toEqual([b.member.hsm.labelled(label)[0]!.value, []]);
   }
-  const [digest] = a.site.journal.asides(GROUP);
+  const [digest] = a.site.journal.decisions.asides(GROUP);
   const { generation } = await a.site.store.open(digest!);
   const labels = generation.entries.map(({ attributes }) => Buffer.from(attributes.label!).toString());
   expect(labels.sort()).toEqual(['captured at a only', 'never captured']);
@@ -125,15 +125,15 @@ it('that a member which was never active has is told, and left alone', async () 
   await sites.promote(a, ref, again);
   sites.renew(a, 3n);
   b.member.hsm.remove(own);
-  b.site.journal.setHead(GROUP, 'applied', b.site.journal.head(GROUP, 'captured')!);
-  b.site.journal.dropHead(GROUP, 'captured');
+  b.site.journal.heads.set(GROUP, 'applied', b.site.journal.heads.of(GROUP, 'captured')!);
+  b.site.journal.heads.drop(GROUP, 'captured');
   b.member.hsm.addSecret('shared name');
   a.member.hsm.addSecret('shared name');
   const generation = await sites.captured(a, again);
   await b.call('apply', { fence: again, generation, sources: [address('a')] });
   await sites.verify(b, generation, again);
   expect(b.member.hsm.labelled('shared name')).toHaveLength(2);
-  expect(b.site.journal.namesakes(GROUP)).toBe(1);
+  expect(b.site.journal.findings.namesakes(GROUP)).toBe(1);
 });
 
 /** More generations than are kept for their place, and passes over more than a year. */
@@ -156,7 +156,7 @@ it('stays sealed here for as long as it is divergent, whatever is erased', async
   const lost = await a.site.store.open(a.site.store.list(GROUP)[0]!.digest);
   await applied(await next('one'));
   await collectAtA();
-  const [{ digest } = { digest: '' }] = a.site.journal.divergent(GROUP);
+  const [{ digest } = { digest: '' }] = a.site.journal.findings.divergent(GROUP);
   expect(digest).toBe(lost.digest);
   for (const { blobSha256 } of lost.generation.entries) expect(a.site.store.hasSoundBlob(blobSha256!)).toBe(true);
 });
@@ -165,7 +165,7 @@ it('stays sealed here when it was set aside, whatever is erased', async () => {
   b.member.hsm.addSecret('captured at a only');
   await applied(await next('never captured'));
   await collectAtA();
-  const [digest] = a.site.journal.asides(GROUP);
+  const [digest] = a.site.journal.decisions.asides(GROUP);
   const { generation } = await a.site.store.open(digest!);
   expect(generation.entries).toHaveLength(2);
   for (const { blobSha256 } of generation.entries) expect(a.site.store.hasSoundBlob(blobSha256!)).toBe(true);

@@ -5,7 +5,7 @@
  */
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { previousOf, type Site } from '../site.ts';
-import type { DivergentObject } from '../storage/journal.ts';
+import type { DivergentObject } from '../storage/journal/findings.ts';
 import type { OpenPartition } from './partition.ts';
 
 /** Looks before an apply and after it, both times in the turn of that apply. */
@@ -38,7 +38,7 @@ export class UnexplainedObjects {
     for (const { generation, digest } of whole)
       for (const { objectId } of generation.entries)
         if (!candidates.has(objectId)) candidates.set(objectId, { objectId, digest });
-    const others = site.journal.divergent(group).filter(({ objectId }) => !candidates.has(objectId));
+    const others = site.journal.findings.divergent(group).filter(({ objectId }) => !candidates.has(objectId));
     for (const one of others) candidates.set(one.objectId, one);
     const previous = [...whole];
     for (const one of others) previous.push(...(await onlyEntryOf(site, one)));
@@ -64,7 +64,7 @@ export class UnexplainedObjects {
     const divergent = here.filter((_, index) => read[index] !== undefined).map(({ one }) => one);
     const foreign = await provider.read(replica.unaccounted);
     const unaccounted = foreign.filter((object) => object !== undefined).length;
-    this.#site.journal.setUnexplained(this.#group, { divergent, unaccounted });
+    this.#site.journal.findings.setUnexplained(this.#group, { divergent, unaccounted });
     return { divergent: divergent.length, unaccounted };
   }
 }

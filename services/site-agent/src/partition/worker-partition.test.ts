@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { silentLog } from '@antipode/runtime';
 import { FakeClock, rejection, thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Journal } from '../storage/journal.ts';
+import { Journal } from '../storage/journal/journal.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import type { Partitions } from './partition.ts';
 import { workerPartitions } from './worker-partition.ts';
@@ -30,7 +30,7 @@ afterEach(async () => {
 });
 
 const initialise = (): void =>
-  journal.addIdentity('main', { serial: 's1', ckaId: new Uint8Array(16), publicHalf: Buffer.from('half') });
+  journal.identities.add('main', { serial: 's1', ckaId: new Uint8Array(16), publicHalf: Buffer.from('half') });
 
 it('are known by serial once they have been initialised', () => {
   expect(thrown(() => partitions.bySerial('s1'))).toMatchObject({ code: 'NOT_FOUND', details: { serial: 's1' } });

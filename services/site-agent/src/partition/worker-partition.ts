@@ -20,7 +20,7 @@ import {
 } from '@antipode/hsm-core';
 import { AntipodeError, type Clock, hasCode, hex, type Log } from '@antipode/runtime';
 import { type PartitionSettings, partitionConfig } from '../config.ts';
-import type { Journal } from '../storage/journal.ts';
+import type { Journal } from '../storage/journal/journal.ts';
 import { type OpenPartition, type Partition, Partitions } from './partition.ts';
 import { type Rank, Turns, yielding } from './turns.ts';
 import { remembering } from './wrap-digests.ts';
@@ -92,7 +92,7 @@ export class WorkerPartition implements Partition {
   }
 
   get identity(): IdentityRecord | undefined {
-    return this.#journal.identity(this.settings.name);
+    return this.#journal.identities.of(this.settings.name);
   }
 
   get serial(): string | undefined {
@@ -105,7 +105,7 @@ export class WorkerPartition implements Partition {
   }
 
   get formerIdentities(): string[] {
-    return this.#journal.formerIdentities(this.settings.name).map(({ publicHalf }) => fingerprint(publicHalf));
+    return this.#journal.identities.former(this.settings.name).map(({ publicHalf }) => fingerprint(publicHalf));
   }
 
   get unansweredMs(): number {
@@ -119,7 +119,9 @@ export class WorkerPartition implements Partition {
   }
 
   get trusted(): readonly { group: string; version: number }[] {
-    return this.#trusted ?? this.#journal.domainKeys(this.serial ?? '').filter(({ trusted }) => trusted !== undefined);
+    return (
+      this.#trusted ?? this.#journal.domainKeys.of(this.serial ?? '').filter(({ trusted }) => trusted !== undefined)
+    );
   }
 
   get unenforced(): readonly Protection[] {
@@ -144,7 +146,7 @@ export class WorkerPartition implements Partition {
     const known = this.#remembered.get(provider);
     if (known !== undefined) return known;
     const device = `${description.serial} ${description.model} ${description.firmware}`;
-    const remembered = remembering(provider, { journal: this.#journal, device });
+    const remembered = remembering(provider, { findings: this.#journal.findings, device });
     this.#remembered.set(provider, remembered);
     return remembered;
   }
@@ -300,7 +302,7 @@ export class WorkerPartition implements Partition {
 
   #announcedNow(): string {
     const { serial } = this;
-    return serial === undefined ? '' : this.#journal.announcedKeys(serial).map(hex).join();
+    return serial === undefined ? '' : this.#journal.identities.announced(serial).map(hex).join();
   }
 
   /** Somebody has put another one in its place meanwhile (move-identity.ts). */
@@ -343,8 +345,8 @@ export class WorkerPartition implements Partition {
 
   async #readKeyring(provider: HsmProvider, identity: IdentityRecord): Promise<Keyring> {
     const { serial } = identity;
-    const domainKeys = this.#journal.domainKeys(serial);
-    const announced = this.#journal.announcedKeys(serial);
+    const domainKeys = this.#journal.domainKeys.of(serial);
+    const announced = this.#journal.identities.announced(serial);
     this.#trustedKnown = domainKeys.filter(({ trusted }) => trusted !== undefined).length;
     const opened = await openKeyring({
       provider,
@@ -354,7 +356,7 @@ export class WorkerPartition implements Partition {
     });
     this.#announced = announced.map(hex).join();
     // What was about to be destroyed when the agent ended is not missed.
-    const begun = this.#journal.retiredDomainKeys(serial).filter(({ state }) => state === 'begun');
+    const begun = this.#journal.domainKeys.retired(serial).filter(({ state }) => state === 'begun');
     const isBegun = ({ group, version }: DomainKeyRecord): boolean =>
       begun.some((one) => one.group === group && one.version === version);
     const keyring = { ...opened, missing: opened.missing.filter((record) => !isBegun(record)) };
@@ -375,7 +377,7 @@ export class WorkerPartition implements Partition {
 }
 
 const trustedIn = (journal: Journal, serial: string): number =>
-  journal.domainKeys(serial).filter(({ trusted }) => trusted !== undefined).length;
+  journal.domainKeys.of(serial).filter(({ trusted }) => trusted !== undefined).length;
 
 /** Without the newest domain key of its group a member can do nothing; older ones are for reading old generations only. */
 function missingKey(keyring: Keyring | undefined): AntipodeError | undefined {

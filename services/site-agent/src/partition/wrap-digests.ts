@@ -5,16 +5,16 @@
  */
 import type { HsmProvider, ProofItem, ProofOutcome } from '@antipode/hsm-core';
 import { fromHex, hex } from '@antipode/runtime';
-import type { Journal } from '../storage/journal.ts';
+import type { FindingRecords } from '../storage/journal/findings.ts';
 
 /** The provider, of which proofs compare with what the journal has, and add to it. */
 export function remembering<Provider extends HsmProvider>(
   provider: Provider,
-  { journal, device }: { journal: Pick<Journal, 'wrapDigests' | 'addWrapDigests'>; device: string },
+  { findings, device }: { findings: Pick<FindingRecords, 'wrapDigests' | 'addWrapDigests'>; device: string },
 ): Provider {
   const prove = async (domainKey: bigint, items: readonly ProofItem[]): Promise<ProofOutcome[]> => {
     const named = items.map((item) => (hasParts(item) ? hex(item.blobSha256!) : ''));
-    const before = journal.wrapDigests(
+    const before = findings.wrapDigests(
       device,
       named.filter((name) => name !== ''),
     );
@@ -30,7 +30,7 @@ export function remembering<Provider extends HsmProvider>(
         ? [[named[index]!, hex(wrapsTo)]]
         : [],
     );
-    if (added.length > 0) journal.addWrapDigests(device, added);
+    if (added.length > 0) findings.addWrapDigests(device, added);
     return outcomes;
   };
   return new Proxy(provider, {

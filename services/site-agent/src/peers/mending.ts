@@ -1,6 +1,7 @@
 import { type AntipodeError, hasCode, type Log } from '@antipode/runtime';
 import type { GenerationStore } from '../storage/generation-store.ts';
-import type { HeadKind, Journal } from '../storage/journal.ts';
+import type { HeadKind } from '../storage/journal/heads.ts';
+import type { Journal } from '../storage/journal/journal.ts';
 import type { PeerAddress } from './peers.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -38,7 +39,7 @@ export class Mender {
   /** Every group of this site; what could not be mended is tried again at the next pass. */
   async mendAll(signal?: AbortSignal): Promise<void> {
     let first: unknown;
-    for (const { group } of this.#ports.journal.seats()) {
+    for (const { group } of this.#ports.journal.tenure.seats()) {
       try {
         await this.mend(group, { signal });
       } catch (thrown) {
@@ -56,11 +57,11 @@ export class Mender {
   async mend(group: string, request: Request = {}): Promise<void> {
     const { journal, store } = this.#ports;
     for (const kind of KINDS) {
-      const digest = journal.head(group, kind);
+      const digest = journal.heads.of(group, kind);
       if (digest !== undefined && !(await store.isSound(digest)))
         await this.#mendHead(group, { kind, digest, request });
     }
-    for (const digest of new Set(journal.divergent(group).map((object) => object.digest)))
+    for (const digest of new Set(journal.findings.divergent(group).map((object) => object.digest)))
       if (!(await store.isSound(digest))) await this.#fetch(group, digest, request).catch(ignoreAbsent);
     await this.#mendBlobs(group, request);
   }
@@ -75,12 +76,12 @@ export class Mender {
       log.info('a damaged generation was fetched again', { group, head: kind, generation: digest });
     } catch (thrown) {
       if (!isGoneEverywhere(thrown) || !this.#knowsAll(group, request)) throw thrown;
-      const isActive = journal.seat(group)?.role === 'active';
+      const isActive = journal.tenure.seat(group)?.role === 'active';
       const older = isActive && kind === 'captured' ? await this.#newestSound(group) : undefined;
-      if (journal.head(group, kind) !== digest) return;
-      if (older !== undefined) journal.setHead(group, kind, older);
+      if (journal.heads.of(group, kind) !== digest) return;
+      if (older !== undefined) journal.heads.set(group, kind, older);
       // A standby without this head counts as one that has not applied it, and is given the newest generation again.
-      else if (!isActive && kind !== 'captured') journal.dropHead(group, kind);
+      else if (!isActive && kind !== 'captured') journal.heads.drop(group, kind);
       else throw thrown;
       const goesOnFrom = older ?? 'the next one that is applied';
       log.error('no member has this generation', { group, head: kind, lost: digest, goesOnFrom });
@@ -91,7 +92,7 @@ export class Mender {
   async #mendBlobs(group: string, request: Request): Promise<void> {
     const { journal, store } = this.#ports;
     if (store.damaged.size === 0) return;
-    for (const digest of new Set(KINDS.map((kind) => journal.head(group, kind)))) {
+    for (const digest of new Set(KINDS.map((kind) => journal.heads.of(group, kind)))) {
       if (digest === undefined) continue;
       const blobs = await store.blobsOf(digest, { group });
       if (![...store.damaged].some((blob) => blobs.has(blob))) continue;

@@ -168,7 +168,7 @@ describe('what the disk here has changed', () => {
       sources: [],
     });
     expect((await rejection(drill)).code).toBe('BLOB_INVALID');
-    expect(b.site.journal.openDrill('b-2')).toBeUndefined();
+    expect(b.site.journal.drills.open('b-2')).toBeUndefined();
   });
 });
 

@@ -30,7 +30,7 @@ describe('a generation', () => {
   const refusalAt = async (prepare: () => void): Promise<string> => {
     const ref = await sites.captured();
     prepare();
-    return (await rejection(sites.apply(b, ref, fence(b.site.journal.fence(GROUP)!.epoch, 'a')))).message;
+    return (await rejection(sites.apply(b, ref, fence(b.site.journal.tenure.fence(GROUP)!.epoch, 'a')))).message;
   };
   const pinned = (change: { site?: string; serial?: string; role?: 'scratch' }): void => {
     const [pin] = b.pins.of(GROUP).filter(({ serial }) => serial === 'a-1');

@@ -5,7 +5,7 @@
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { AntipodeError } from '@antipode/runtime';
 import type { Partition } from '../partition/partition.ts';
-import type { Journal } from '../storage/journal.ts';
+import type { TenureRecords } from '../storage/journal/tenure.ts';
 import type { Pin, Pins } from './pins.ts';
 
 export type Trusted = Pick<Pin, 'site' | 'serial' | 'role'>;
@@ -15,7 +15,7 @@ export interface TrustPorts {
   readonly site: string;
   readonly partitions: readonly Pick<Partition, 'serial' | 'identitySha256' | 'settings' | 'formerIdentities'>[];
   readonly pins: Pick<Pins, 'of'>;
-  readonly journal: Pick<Journal, 'fence'>;
+  readonly tenure: Pick<TenureRecords, 'fence'>;
 }
 
 export class Trust {
@@ -64,7 +64,7 @@ export class Trust {
       throw new AntipodeError('PEER_NOT_PINNED', `the manifest is signed by ${signerSha256}, which is not pinned`, {
         details,
       });
-    const fence = this.#ports.journal.fence(group);
+    const fence = this.#ports.tenure.fence(group);
     const refusal =
       signer.role !== 'member'
         ? `a ${signer.role} partition captures nothing`

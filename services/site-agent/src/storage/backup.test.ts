@@ -11,7 +11,7 @@ import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { GROUP, TwoSites } from '../testing/two-sites.ts';
 import { backUpAgent } from './backup.ts';
 import { GenerationStore } from './generation-store.ts';
-import { Journal } from './journal.ts';
+import { Journal } from './journal/journal.ts';
 
 let sites: TwoSites;
 let folder: string;
@@ -47,8 +47,8 @@ it('holds one moment of the journal, and every generation that it names, while t
   const restored = join(folder, 'restored');
   cpSync(to, restored, { recursive: true });
   const [journal, store] = [Journal.open(restored), GenerationStore.open(restored, { clock: systemClock })];
-  expect([journal.head(GROUP, 'captured'), journal.head('other', 'captured')]).toEqual([ref.digest, undefined]);
-  expect(journal.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
+  expect([journal.heads.of(GROUP, 'captured'), journal.heads.of('other', 'captured')]).toEqual([ref.digest, undefined]);
+  expect(journal.tenure.fence(GROUP)).toEqual({ epoch: 1n, owner: 'a' });
   const { generation } = await store.open(ref.digest);
   expect(await store.unsound(blobDigests(generation))).toEqual([]);
   journal.close();

@@ -8,7 +8,7 @@ import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { address, fence, GROUP, type Ref, TwoSites } from '../testing/two-sites.ts';
 import { Collector } from './collector.ts';
-import { Journal } from './journal.ts';
+import { Journal } from './journal/journal.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -148,7 +148,7 @@ describe('keeps', () => {
 
   it('everything while the journal may be an older copy', async () => {
     await expire();
-    a.site.journal.setQuarantine(GROUP, 'an older copy');
+    a.site.journal.tenure.setQuarantine(GROUP, 'an older copy');
     await collectForDays(a);
     expect(has(a)).toBe(true);
   });
@@ -166,11 +166,11 @@ describe('keeps', () => {
     const { journal } = a.site;
     const [burial] = journal.collection.buried(GROUP);
     const { objectId } = burial!;
-    if (state === 'held') journal.setHeld(GROUP, [{ objectId, reason: 'deleted' }]);
-    if (state === 'accepted') journal.accept(GROUP, [objectId]);
-    if (state === 'restored') journal.setRestored(GROUP, [objectId]);
+    if (state === 'held') journal.decisions.setHeld(GROUP, [{ objectId, reason: 'deleted' }]);
+    if (state === 'accepted') journal.decisions.accept(GROUP, [objectId]);
+    if (state === 'restored') journal.decisions.setRestored(GROUP, [objectId]);
     const intent = { objectId, objectClass: 'secret-key', id: new Uint8Array(), label: new Uint8Array() } as const;
-    if (state === 'being restored') journal.beginIntents(GROUP, [{ ...intent, attributesDigest: new Uint8Array(1) }]);
+    if (state === 'being restored') journal.intents.begin(GROUP, [{ ...intent, attributesDigest: new Uint8Array(1) }]);
     await collectForDays(a);
     expect(has(a)).toBe(true);
   });
@@ -243,7 +243,7 @@ it('tells a member that was away for long of what was deleted meanwhile, and onl
   const later = await replicated();
   expect((await b.site.store.open(later.digest)).generation.tombstones).toHaveLength(1);
   expect(b.member.hsm.labelled('deleted meanwhile')).toEqual([]);
-  expect(b.site.journal.divergent(GROUP)).toEqual([]);
+  expect(b.site.journal.findings.divergent(GROUP)).toEqual([]);
   await collect(a);
   const last = await replicated();
   expect((await b.site.store.open(last.digest)).generation.tombstones).toEqual([]);
@@ -331,12 +331,12 @@ it('opens a journal of before, and counts what is deleted from then on', () => {
 
 it('remembers that a member was active when the head of that time goes', async () => {
   const { journal } = a.site;
-  expect(journal.hasCaptured(GROUP)).toBe(true);
-  journal.dropOvertaken(GROUP, 'captured');
-  expect([journal.head(GROUP, 'captured'), journal.hasCaptured(GROUP)]).toEqual([undefined, true]);
+  expect(journal.heads.hasCaptured(GROUP)).toBe(true);
+  journal.heads.dropOvertaken(GROUP, 'captured');
+  expect([journal.heads.of(GROUP, 'captured'), journal.heads.hasCaptured(GROUP)]).toEqual([undefined, true]);
   const { journal: ofStandby } = b.site;
-  ofStandby.dropOvertaken(GROUP, 'applied');
-  expect([ofStandby.head(GROUP, 'applied'), ofStandby.hasRestored(GROUP)]).toEqual([undefined, true]);
+  ofStandby.heads.dropOvertaken(GROUP, 'applied');
+  expect([ofStandby.heads.of(GROUP, 'applied'), ofStandby.decisions.hasRestored(GROUP)]).toEqual([undefined, true]);
 });
 
 it('keeps the domain key version that opens what is still sealed', async () => {

@@ -16,8 +16,8 @@ import { blobsNamed, blobsOfTombstone, type Generation } from '@antipode/hsm-cor
 import { AntipodeError, type Clock, type Log, Pace } from '@antipode/runtime';
 import type { Deletions } from './deletions.ts';
 import type { GenerationStore } from './generation-store.ts';
-import type { Journal } from './journal.ts';
-import { burialKey, type KeptBurial } from './journal-collection.ts';
+import { burialKey, type KeptBurial } from './journal/collection.ts';
+import type { Journal } from './journal/journal.ts';
 import type { Retention } from './retention.ts';
 
 /** In one transaction: some milliseconds. */
@@ -88,7 +88,9 @@ export class Collector {
   /** Not before the coordinator has said what others may still ask for, and not from a journal that may be an older copy. */
   #mayCollect(): boolean {
     const { journal, retention } = this.#ports;
-    return journal.quarantined().length === 0 && journal.seats().every(({ group }) => retention.knows(group));
+    return (
+      journal.tenure.quarantined().length === 0 && journal.tenure.seats().every(({ group }) => retention.knows(group))
+    );
   }
 
   /** Once for each reason: a person has to look, or a member to give the generation again (mending.ts). */
@@ -180,11 +182,11 @@ export class Collector {
   #held(group: string): (objectId: string) => boolean {
     const { journal } = this.#ports;
     const held = new Set([
-      ...journal.held(group).map(({ objectId }) => objectId),
-      ...journal.accepted(group),
-      ...journal.restored(group),
-      ...journal.openIntents(group).map(({ objectId }) => objectId),
-      ...journal.divergent(group).map(({ objectId }) => objectId),
+      ...journal.decisions.held(group).map(({ objectId }) => objectId),
+      ...journal.decisions.accepted(group),
+      ...journal.decisions.restored(group),
+      ...journal.intents.open(group).map(({ objectId }) => objectId),
+      ...journal.findings.divergent(group).map(({ objectId }) => objectId),
     ]);
     return (objectId) => held.has(objectId);
   }

@@ -12,7 +12,7 @@ import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { address, fence, GROUP, TwoSites } from '../testing/two-sites.ts';
 import { ORDER_WAIT_MS, STATEMENT_WAIT_MS } from './database.ts';
 import { GenerationStore } from './generation-store.ts';
-import { Journal } from './journal.ts';
+import { Journal } from './journal/journal.ts';
 
 let folder: string;
 
@@ -39,22 +39,22 @@ describe('a journal that another program has locked', () => {
   let held: ReturnType<typeof lock>;
   beforeEach(() => {
     journal = Journal.open(folder);
-    journal.setSeat('g', 's1', 'standby');
+    journal.tenure.setSeat('g', 's1', 'standby');
     held = lock(join(folder, 'journal.db'));
   });
   afterEach(() => journal.close());
 
   it('is read all the same, and a write fails soon, as a matter for another try', () => {
-    expect(journal.seat('g')?.role).toBe('standby');
+    expect(journal.tenure.seat('g')?.role).toBe('standby');
     const before = performance.now();
-    expect(thrown(() => journal.setSeat('g', 's1', 'active'))).toMatchObject({
+    expect(thrown(() => journal.tenure.setSeat('g', 's1', 'active'))).toMatchObject({
       code: 'FILE_BUSY',
       disposition: 'retry',
     });
-    expect(thrown(() => journal.raiseFence('g', { epoch: 2n, owner: 'b' })).code).toBe('FILE_BUSY');
+    expect(thrown(() => journal.tenure.raise('g', { epoch: 2n, owner: 'b' })).code).toBe('FILE_BUSY');
     expect(performance.now() - before).toBeLessThan(STATEMENT_WAIT_MS * 8);
     held.release();
-    journal.setSeat('g', 's1', 'active');
+    journal.tenure.setSeat('g', 's1', 'active');
   });
 
   it('is waited for without holding up anything, and until a limit', async () => {
@@ -150,7 +150,7 @@ describe.runIf(process.getuid?.() === 0)('a disk', () => {
       store.close();
     }));
   const fill = (journal: Journal): void => {
-    for (let group = 0; group < 10_000; group += 1) journal.setDistribution(`g${group}`, 1, 'x'.repeat(4_000));
+    for (let group = 0; group < 10_000; group += 1) journal.drills.setDistribution(`g${group}`, 1, 'x'.repeat(4_000));
   };
 
   it('that is read-only is FILE_UNWRITABLE for a start, and for a running agent', () =>

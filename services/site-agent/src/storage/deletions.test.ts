@@ -4,7 +4,7 @@ import { FakeClock } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { type DeletionOrder, Deletions } from './deletions.ts';
-import { Journal } from './journal.ts';
+import { Journal } from './journal/journal.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;

@@ -15,8 +15,8 @@ import {
 } from '@antipode/hsm-core';
 import type { DeletionPolicy } from '@antipode/protocol';
 import type { Clock } from '@antipode/runtime';
-import type { Journal } from './journal.ts';
-import { type Burial, burialKey, type KeptBurial } from './journal-collection.ts';
+import { type Burial, burialKey, type KeptBurial } from './journal/collection.ts';
+import type { Journal } from './journal/journal.ts';
 import { Watch } from './watch.ts';
 
 export interface DeletionRules {
@@ -54,8 +54,8 @@ export class Deletions {
     const nowMs = this.note(group, tombstones);
     const kept = new Map(this.#journal.collection.buried(group).map((one) => [burialKey(one), one]));
     return {
-      accepted: this.#journal.accepted(group),
-      restored: this.#journal.restored(group),
+      accepted: this.#journal.decisions.accepted(group),
+      restored: this.#journal.decisions.restored(group),
       lossLimit: {
         objects: policy?.lossObjects ?? LOSS_LIMIT.objects,
         percent: policy?.lossPercent ?? LOSS_LIMIT.percent,
@@ -70,18 +70,20 @@ export class Deletions {
 
   /** Whether objects were ever restored into the partition: as a standby, or by hand. */
   hasRestored(group: string): boolean {
-    const isReplica = (['staged', 'applied'] as const).some((kind) => this.#journal.head(group, kind) !== undefined);
-    return isReplica || this.#journal.hasRestored(group);
+    const isReplica = (['staged', 'applied'] as const).some(
+      (kind) => this.#journal.heads.of(group, kind) !== undefined,
+    );
+    return isReplica || this.#journal.decisions.hasRestored(group);
   }
 
   hold(group: string, losses: readonly Loss[]): void {
-    this.#journal.setHeld(group, losses);
+    this.#journal.decisions.setHeld(group, losses);
   }
 
   /** After a capture that went on, by these rules. */
   release(group: string, decided: Pick<DeletionRules, 'accepted' | 'restored'>): void {
-    if (this.#journal.held(group).length > 0) this.#journal.setHeld(group, []);
-    if (decided.accepted.size + decided.restored.size > 0) this.#journal.endDecisions(group, decided);
+    if (this.#journal.decisions.held(group).length > 0) this.#journal.decisions.setHeld(group, []);
+    if (decided.accepted.size + decided.restored.size > 0) this.#journal.decisions.end(group, decided);
   }
 
   /** Deleted objects that this agent sees for the first time count from now. @returns the time of the watch */

@@ -6,7 +6,8 @@ import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { GenerationStore } from './generation-store.ts';
-import type { DivergentObject, HeadKind } from './journal.ts';
+import type { DivergentObject } from './journal/findings.ts';
+import type { HeadKind } from './journal/heads.ts';
 import { Retention } from './retention.ts';
 
 let folder: string;
@@ -36,11 +37,13 @@ beforeEach(async () => {
   divergent = [];
   asides = [];
   const journal = {
-    head: (_group: string, kind: HeadKind) => heads[kind],
-    divergent: () => divergent,
-    asides: () => asides,
-    seat: () => undefined,
-    dropOvertaken: () => expect.unreachable('without a seat, no head is overtaken'),
+    heads: {
+      of: (_group: string, kind: HeadKind) => heads[kind],
+      dropOvertaken: () => expect.unreachable('without a seat, no head is overtaken'),
+    },
+    tenure: { seat: () => undefined },
+    findings: { divergent: () => divergent },
+    decisions: { asides: () => asides },
   };
   retention = new Retention({ journal, store, log: silentLog, clock: new FakeClock() });
 });

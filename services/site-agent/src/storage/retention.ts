@@ -6,7 +6,10 @@
 import { isNewer } from '@antipode/protocol';
 import { type Clock, type Log, runInSlices } from '@antipode/runtime';
 import type { GenerationStore } from './generation-store.ts';
-import type { HeadKind, Journal } from './journal.ts';
+import type { DecisionRecords } from './journal/decisions.ts';
+import type { FindingRecords } from './journal/findings.ts';
+import type { HeadKind, HeadRecords } from './journal/heads.ts';
+import type { TenureRecords } from './journal/tenure.ts';
 
 const KINDS = ['captured', 'applied', 'staged'] as const satisfies readonly HeadKind[];
 /** More than any member is behind while it still catches up, and what a rehearsal under way may be reading. */
@@ -15,7 +18,12 @@ const NEWEST_KEPT = 16;
 const RETIRED_MAX = 200;
 
 export interface RetentionPorts {
-  readonly journal: Pick<Journal, 'head' | 'seat' | 'divergent' | 'asides' | 'dropOvertaken'>;
+  readonly journal: {
+    readonly heads: Pick<HeadRecords, 'of' | 'dropOvertaken'>;
+    readonly tenure: Pick<TenureRecords, 'seat'>;
+    readonly findings: Pick<FindingRecords, 'divergent'>;
+    readonly decisions: Pick<DecisionRecords, 'asides'>;
+  };
   readonly store: GenerationStore;
   readonly log: Log;
   readonly clock: Clock;
@@ -90,7 +98,7 @@ export class Retention {
     const { journal, store } = this.#ports;
     if (!this.#needed.has(group) || this.isKept(group, { stored, digest })) return false;
     for (const kind of this.#overtaken(group, stored))
-      if (journal.head(group, kind) === digest) journal.dropOvertaken(group, kind);
+      if (journal.heads.of(group, kind) === digest) journal.heads.dropOvertaken(group, kind);
     store.retire(digest);
     return true;
   }
@@ -102,10 +110,10 @@ export class Retention {
     return (
       stored[0]?.digest === digest ||
       this.#needed.get(group)?.has(digest) === true ||
-      KINDS.some((kind) => journal.head(group, kind) === digest && !overtaken.includes(kind)) ||
-      journal.divergent(group).some((object) => object.digest === digest) ||
+      KINDS.some((kind) => journal.heads.of(group, kind) === digest && !overtaken.includes(kind)) ||
+      journal.findings.divergent(group).some((object) => object.digest === digest) ||
       // What was set aside is listed there, and nowhere else; it has a number of its own (set-aside.ts).
-      journal.asides(group).includes(digest) ||
+      journal.decisions.asides(group).includes(digest) ||
       stored.some((one) => one.digest === digest && one.epoch === 0n) ||
       store.inUse.has(digest, clock.monotonicMs())
     );
@@ -118,10 +126,10 @@ export class Retention {
   #overtaken(group: string, stored: readonly Stored[]): HeadKind[] {
     const { journal } = this.#ports;
     const find = (kind: HeadKind): Stored | undefined => {
-      const digest = journal.head(group, kind);
+      const digest = journal.heads.of(group, kind);
       return stored.find((one) => one.digest === digest);
     };
-    const role = journal.seat(group)?.role;
+    const role = journal.tenure.seat(group)?.role;
     const newest = role === 'active' ? find('captured') : role === 'standby' ? find('applied') : undefined;
     if (newest === undefined) return [];
     const others: readonly HeadKind[] = role === 'active' ? ['applied', 'staged'] : ['captured'];

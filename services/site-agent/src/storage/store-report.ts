@@ -2,7 +2,7 @@
 
 import { openSiteMemory } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';
-import type { Erasure } from './journal-collection.ts';
+import type { Erasure } from './journal/collection.ts';
 
 export interface StoreReport {
   readonly manifests: readonly { readonly group: string; readonly manifests: number }[];

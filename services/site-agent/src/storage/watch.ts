@@ -4,7 +4,7 @@
  * nothing early (ADR 0014), and neither does a coordinator.
  */
 import type { Clock } from '@antipode/runtime';
-import type { Journal } from './journal.ts';
+import type { Journal } from './journal/journal.ts';
 
 /** A kill loses at most so much of it: then something is kept for a minute longer. */
 const RECORD_MS = 60_000;

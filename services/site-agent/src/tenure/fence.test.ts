@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { thrown } from '@antipode/runtime/testing';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Journal } from '../storage/journal.ts';
+import { Journal } from '../storage/journal/journal.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { FenceKeeper } from './fence.ts';
 
@@ -15,7 +15,7 @@ let fences: FenceKeeper;
 
 const open = (): void => {
   journal = Journal.open(folder);
-  fences = new FenceKeeper({ journal });
+  fences = new FenceKeeper({ records: journal.tenure });
 };
 
 beforeEach(() => {
@@ -36,14 +36,14 @@ it('refuses an order of a lower epoch, and changes nothing', () => {
     code: 'EPOCH_STALE',
     details: { group, epoch: 6n, persisted: 7n, owner: 'a' },
   });
-  expect(journal.fence(group)).toEqual({ epoch: 7n, owner: 'a' });
+  expect(journal.tenure.fence(group)).toEqual({ epoch: 7n, owner: 'a' });
 });
 
 it('refuses the same epoch for another owner, and admits it again for its own', () => {
   admit(7n);
   expect(thrown(() => admit(7n, 'b'))).toMatchObject({ code: 'EPOCH_CONFLICT', details: { persistedOwner: 'a' } });
   admit(7n);
-  expect(journal.fence(group)).toEqual({ epoch: 7n, owner: 'a' });
+  expect(journal.tenure.fence(group)).toEqual({ epoch: 7n, owner: 'a' });
 });
 
 it('refuses a jump above 1,000 epochs, and admits one of 1,000', () => {
@@ -63,30 +63,30 @@ it('remembers the highest epoch through a restart', () => {
 it('keeps the epochs of groups apart', () => {
   admit(7n);
   fences.admit({ group: 'other', epoch: 1n, owner: 'b' });
-  expect(journal.fence(group)?.epoch).toBe(7n);
+  expect(journal.tenure.fence(group)?.epoch).toBe(7n);
 });
 
 describe('a higher epoch', () => {
   it('of another owner ends an active seat here, of its group only', () => {
-    journal.setSeat(group, 's1', 'active');
-    journal.setSeat('other', 's2', 'active');
+    journal.tenure.setSeat(group, 's1', 'active');
+    journal.tenure.setSeat('other', 's2', 'active');
     admit(2n, 'b');
-    expect(journal.seats().map((seat) => [seat.group, seat.role])).toEqual([
+    expect(journal.tenure.seats().map((seat) => [seat.group, seat.role])).toEqual([
       ['other', 'active'],
       [group, 'fenced'],
     ]);
   });
 
   it('of this site ends it too: what this site was active for is over, and another tenure begins by promotion', () => {
-    journal.setSeat(group, 's1', 'active');
+    journal.tenure.setSeat(group, 's1', 'active');
     admit(2n, 'a');
-    expect(journal.seat(group)?.role).toBe('fenced');
+    expect(journal.tenure.seat(group)?.role).toBe('fenced');
   });
 
   it('leaves a standby what it is', () => {
-    journal.setSeat(group, 's1', 'standby');
+    journal.tenure.setSeat(group, 's1', 'standby');
     admit(2n, 'b');
-    expect(journal.seat(group)?.role).toBe('standby');
+    expect(journal.tenure.seat(group)?.role).toBe('standby');
   });
 });
 
@@ -106,7 +106,7 @@ it('takes the word of a peer for a tenure that is not over and belongs to nobody
   check(8n, 'b');
   expect(thrown(() => check(6n)).code).toBe('EPOCH_STALE');
   expect(thrown(() => check(7n, 'b'))).toMatchObject({ code: 'EPOCH_CONFLICT', details: { persistedOwner: 'a' } });
-  expect(journal.fence(group)).toEqual({ epoch: 7n, owner: 'a' });
+  expect(journal.tenure.fence(group)).toEqual({ epoch: 7n, owner: 'a' });
 });
 
 it('never goes back, and never gives an epoch a second owner, in whatever order the orders come', () => {
@@ -125,7 +125,7 @@ it('never goes back, and never gives an epoch a second owner, in whatever order 
           const { code } = thrown(() => fences.admit({ group: name, epoch, owner }));
           expect(code).toBe(epoch < highest ? 'EPOCH_STALE' : 'EPOCH_CONFLICT');
         }
-        expect(journal.fence(name)).toEqual({ epoch: highest, owner: ownerOf.get(highest) });
+        expect(journal.tenure.fence(name)).toEqual({ epoch: highest, owner: ownerOf.get(highest) });
       }
     }),
     { numRuns: 40 },
@@ -135,12 +135,12 @@ it('never goes back, and never gives an epoch a second owner, in whatever order 
 it('refuses a first epoch above 1,000: no honest group begins so high', () => {
   for (const epoch of [1_001n, 2n ** 53n - 1n, 2n ** 60n])
     expect(thrown(() => admit(epoch))).toMatchObject({ code: 'EPOCH_CONFLICT', details: { persisted: 0n } });
-  expect(journal.fence(group)).toBeUndefined();
+  expect(journal.tenure.fence(group)).toBeUndefined();
   admit(1_000n);
 });
 
 it('refuses an epoch that the journal could not keep exactly', () => {
-  journal.raiseFence(group, { epoch: 2n ** 53n - 1n, owner: 'a' });
+  journal.tenure.raise(group, { epoch: 2n ** 53n - 1n, owner: 'a' });
   expect(thrown(() => admit(2n ** 53n)).code).toBe('EPOCH_CONFLICT');
-  expect(journal.fence(group)?.epoch).toBe(2n ** 53n - 1n);
+  expect(journal.tenure.fence(group)?.epoch).toBe(2n ** 53n - 1n);
 });

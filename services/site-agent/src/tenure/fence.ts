@@ -4,7 +4,7 @@
  * owns it: a new tenure begins with a promotion.
  */
 import { AntipodeError } from '@antipode/runtime';
-import type { Journal, PersistedFence } from '../storage/journal.ts';
+import type { PersistedFence, TenureRecords } from '../storage/journal/tenure.ts';
 
 /**
  * A counter that a corrupt or restored database could send flying; a person looks at it first. Also in a group that was
@@ -14,16 +14,16 @@ const EPOCH_JUMP_MAX = 1_000n;
 /** What the journal keeps exactly; no honest counter comes near. */
 const EPOCH_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
-/** `raiseFence` is durable on return, and ends the tenure of an active seat in the same transaction. */
-type FenceJournal = Pick<Journal, 'fence' | 'raiseFence'>;
+/** `raise` is durable on return, and ends the tenure of an active seat in the same transaction. */
+type FenceRecords = Pick<TenureRecords, 'fence' | 'raise'>;
 
 export class FenceKeeper {
-  readonly #journal: FenceJournal;
+  readonly #records: FenceRecords;
   /** Told of each higher epoch, once it is persisted. */
   onRaised: (raised: { readonly group: string; readonly epoch: bigint }) => void = () => {};
 
-  constructor({ journal }: { journal: FenceJournal }) {
-    this.#journal = journal;
+  constructor({ records }: { records: FenceRecords }) {
+    this.#records = records;
   }
 
   /**
@@ -33,7 +33,7 @@ export class FenceKeeper {
   admit(order: { group: string; epoch: bigint; owner: string }): void {
     if (!this.examine(order)) return;
     const { group, epoch, owner } = order;
-    this.#journal.raiseFence(group, { epoch, owner });
+    this.#records.raise(group, { epoch, owner });
     this.onRaised({ group, epoch });
   }
 
@@ -42,7 +42,7 @@ export class FenceKeeper {
    * @throws EPOCH_STALE, EPOCH_CONFLICT
    */
   examine({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): boolean {
-    const highest = this.#journal.fence(group);
+    const highest = this.#records.fence(group);
     if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
     if (highest !== undefined && epoch === highest.epoch) {
       if (owner === highest.owner) return false;
@@ -59,13 +59,13 @@ export class FenceKeeper {
 
   /** Looks once more, right before a write. @throws EPOCH_STALE */
   check(group: string, epoch: bigint): void {
-    const highest = this.#journal.fence(group);
+    const highest = this.#records.fence(group);
     if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
   }
 
   /** What a peer says of its own tenure: checked, never admitted. @throws EPOCH_STALE, EPOCH_CONFLICT */
   checkPeer({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {
-    const highest = this.#journal.fence(group);
+    const highest = this.#records.fence(group);
     this.check(group, epoch);
     if (highest !== undefined && epoch === highest.epoch && owner !== highest.owner)
       throw conflict({ group, epoch, owner }, highest);

@@ -21,7 +21,7 @@ beforeEach(async () => {
   answers = new HeartbeatAnswers(site);
   for (const group of ['one', 'two']) {
     site.fences.admit({ group, epoch: 1n, owner: 'a' });
-    site.journal.setSeat(group, 'a-1', 'active');
+    site.journal.tenure.setSeat(group, 'a-1', 'active');
   }
 });
 
@@ -37,13 +37,13 @@ it('renews the lease of every group, whatever is wrong with the epoch of one, in
   const jump = epochOf('one', 1_000_000n, 'c');
   take([grant('one'), grant('two')], [jump, epochOf('two')]);
   expect([remaining('one'), remaining('two')]).toEqual([100, 100]);
-  expect(site.journal.fence('one')).toEqual({ epoch: 1n, owner: 'a' });
+  expect(site.journal.tenure.fence('one')).toEqual({ epoch: 1n, owner: 'a' });
 });
 
 it('ends the tenure of one group although another cannot be taken, and its lease with it', () => {
   take([grant('one'), grant('two')], [epochOf('one', 1n, 'c'), epochOf('two', 2n, 'b')]);
-  expect([site.journal.seat('two')?.role, remaining('two')]).toEqual(['fenced', 0]);
-  expect([site.journal.seat('one')?.role, remaining('one')]).toEqual(['active', 100]);
+  expect([site.journal.tenure.seat('two')?.role, remaining('two')]).toEqual(['fenced', 0]);
+  expect([site.journal.tenure.seat('one')?.role, remaining('one')]).toEqual(['active', 100]);
 });
 
 it('takes a lease for the epoch that it has persisted only, and only as its owner', () => {
@@ -67,7 +67,7 @@ it('tells the trouble of a group once, again when it is another one, and again w
 it('says nothing of an epoch that was overtaken', () => {
   site.fences.admit({ group: 'one', epoch: 3n, owner: 'b' });
   take([], [epochOf('one', 2n, 'c')]);
-  expect([site.journal.fence('one')?.epoch, lines]).toEqual([3n, []]);
+  expect([site.journal.tenure.fence('one')?.epoch, lines]).toEqual([3n, []]);
 });
 
 it('passes a defect on, after the other groups had their turn', () => {
@@ -79,7 +79,7 @@ it('passes a defect on, after the other groups had their turn', () => {
   expect(thrown(() => take([grant('one')], [epochOf('one', 2n, 'b'), epochOf('two', 2n, 'b')])).code).toBe(
     'INVARIANT_BROKEN',
   );
-  expect([remaining('one'), site.journal.seat('two')?.role]).toEqual([100, 'fenced']);
+  expect([remaining('one'), site.journal.tenure.seat('two')?.role]).toEqual([100, 'fenced']);
 });
 
 it('persists that it is in quarantine in a group, ends the lease of that group, and says so once', () => {
@@ -87,7 +87,7 @@ it('persists that it is in quarantine in a group, ends the lease of that group, 
   const quarantined = [{ group: 'one', reason: 'its journal is an older copy' }];
   for (let beat = 0; beat < 3; beat += 1)
     answers.take(create(HeartbeatResponseSchema, { quarantined }), { sentAtMs: 0 });
-  expect([site.journal.quarantine('one'), site.journal.quarantine('two')]).toEqual([
+  expect([site.journal.tenure.quarantine('one'), site.journal.tenure.quarantine('two')]).toEqual([
     'its journal is an older copy',
     undefined,
   ]);

@@ -45,7 +45,7 @@ export class HeartbeatAnswers {
     // Leases first: what stands is renewed in time, whatever the epochs then say.
     for (const { group, epoch, selfStopMs } of grants)
       each(group, () => {
-        const fence = journal.fence(group);
+        const fence = journal.tenure.fence(group);
         if (fence?.epoch === epoch && fence.owner === name)
           leases.grant({ group, epoch, sentAtMs, selfStopMs: Number(selfStopMs) });
       });
@@ -64,18 +64,18 @@ export class HeartbeatAnswers {
   #quarantine(group: string, reason: string): void {
     const { journal, leases, log } = this.#site;
     leases.revoke(group);
-    if (journal.quarantine(group) !== undefined) return;
-    journal.setQuarantine(group, reason);
+    if (journal.tenure.quarantine(group) !== undefined) return;
+    journal.tenure.setQuarantine(group, reason);
     log.error('in quarantine: this site does nothing in the group until an operator reseats it', { group, reason });
   }
 
   #learn({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {
     const { fences, journal, leases, log } = this.#site;
-    const known = journal.fence(group);
+    const known = journal.tenure.fence(group);
     if (known !== undefined && known.epoch > epoch) return;
-    const before = journal.seat(group)?.role;
+    const before = journal.tenure.seat(group)?.role;
     fences.admit({ group, epoch, owner });
-    if (before === 'active' && journal.seat(group)?.role === 'fenced') {
+    if (before === 'active' && journal.tenure.seat(group)?.role === 'fenced') {
       leases.revoke(group);
       log.warn('stood down: a newer tenure exists', { group, epoch, owner });
     }

@@ -80,7 +80,7 @@ describe('a capture', () => {
     const first = await b.call('capture', { fence: OF_B, domainKeyVersion: 1, aboveGeneration: 4n });
     expect(first).toMatchObject({ isNew: true, generation: { epoch: 2n, generation: 5n, objectCount: 2 } });
     expect(b.site.store.list(GROUP)[0]).toMatchObject({ epoch: 2n, number: 5n });
-    expect(await b.site.store.open(b.site.journal.head(GROUP, 'captured')!)).toMatchObject({
+    expect(await b.site.store.open(b.site.journal.heads.of(GROUP, 'captured')!)).toMatchObject({
       signerSha256: b.member.keyring.identity.sha256,
       generation: { previousDigest: ref.digest },
     });
@@ -93,7 +93,7 @@ describe('a promotion', () => {
     const { manifestDigest } = await sites.captured();
     await seat(b, MemberRole.STANDBY, OF_B);
     expect((await rejection(sites.promote(b, { manifestDigest }))).code).toBe('ROLE_REFUSED');
-    expect(b.site.journal.seat(GROUP)?.role).toBe('standby');
+    expect(b.site.journal.tenure.seat(GROUP)?.role).toBe('standby');
     const { member, proof } = await b.call('promote', { fence: OF_B });
     expect([member?.role, proof?.proved]).toEqual([MemberRole.ACTIVE, 0]);
   });
@@ -113,7 +113,7 @@ describe('a promotion', () => {
     const own = await sites.captured();
     const next = fence(2n, 'a');
     expect((await rejection(seat(a, MemberRole.ACTIVE, next))).code).toBe('ROLE_REFUSED');
-    expect(a.site.journal.seat(GROUP)?.role).toBe('fenced');
+    expect(a.site.journal.tenure.seat(GROUP)?.role).toBe('fenced');
     await seat(a, MemberRole.STANDBY, next);
     expect((await rejection(sites.capture(a, next))).code).toBe('ROLE_REFUSED');
     await failOver(a, next, own);
@@ -144,17 +144,17 @@ describe('a promotion', () => {
     const proofs = vi.spyOn(b.member.provider, 'prove');
     const meanwhile = () => late.abort();
     expect(await refusalAfter(b, { order: () => order(late.signal), meanwhile })).toBe('TIMED_OUT');
-    expect([b.site.journal.seat(GROUP)?.role, proofs.mock.calls]).toEqual(['standby', []]);
+    expect([b.site.journal.tenure.seat(GROUP)?.role, proofs.mock.calls]).toEqual(['standby', []]);
     await order(new AbortController().signal);
-    expect(b.site.journal.seat(GROUP)?.role).toBe('active');
+    expect(b.site.journal.tenure.seat(GROUP)?.role).toBe('active');
   });
 
   it('does not end in the role when the seat was fenced while it waited', async () => {
     const ref = await replicated();
     await seat(b, MemberRole.STANDBY, OF_B);
-    const meanwhile = () => b.site.journal.setSeat(GROUP, 'b-1', 'fenced');
+    const meanwhile = () => b.site.journal.tenure.setSeat(GROUP, 'b-1', 'fenced');
     expect(await refusalAfter(b, { order: () => sites.promote(b, ref, OF_B), meanwhile })).toBe('ROLE_REFUSED');
-    expect(b.site.journal.seat(GROUP)?.role).toBe('fenced');
+    expect(b.site.journal.tenure.seat(GROUP)?.role).toBe('fenced');
   });
 });
 
@@ -168,7 +168,10 @@ describe('an order that waits for its turn while a higher epoch arrives is not c
     const ref = await sites.captured();
     await sites.apply(b, ref);
     expect(await refusalAfter(b, { order: () => order(ref), meanwhile: raise })).toBe('EPOCH_STALE');
-    expect([b.site.journal.head(GROUP, 'applied'), b.site.journal.seat(GROUP)?.role]).toEqual([undefined, 'standby']);
+    expect([b.site.journal.heads.of(GROUP, 'applied'), b.site.journal.tenure.seat(GROUP)?.role]).toEqual([
+      undefined,
+      'standby',
+    ]);
   });
 
   it('drill', async () => {
@@ -180,7 +183,7 @@ describe('an order that waits for its turn while a higher epoch arrives is not c
     raise();
     gate.resolve();
     await busy;
-    expect([(await waiting).code, b.site.journal.openDrill('b-2')]).toEqual(['EPOCH_STALE', undefined]);
+    expect([(await waiting).code, b.site.journal.drills.open('b-2')]).toEqual(['EPOCH_STALE', undefined]);
   });
 });
 
@@ -196,14 +199,14 @@ describe('a late order', () => {
     await sites.apply(b, newer);
     expect((await rejection(sites.verify(b, older))).code).toBe('GENERATION_UNKNOWN');
     await sites.verify(b, newer);
-    expect(b.site.journal.head(GROUP, 'applied')).toBe(newer.digest);
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(newer.digest);
   });
 
   it('does not put an older generation in the place of one that is staged and not read back yet', async () => {
     const [older, newer] = [await sites.captured(), await next()];
     await sites.apply(b, newer);
     expect((await rejection(sites.apply(b, older))).code).toBe('GENERATION_NOT_NEWER');
-    expect(b.site.journal.head(GROUP, 'staged')).toBe(newer.digest);
+    expect(b.site.journal.heads.of(GROUP, 'staged')).toBe(newer.digest);
   });
 
   it('verifies nothing at a member that has become active, and nothing when the epoch ends while the token reads', async () => {
@@ -212,7 +215,7 @@ describe('a late order', () => {
     await sites.apply(b, newer);
     await failOver(b, OF_B, older);
     expect((await rejection(sites.verify(b, newer, OF_B))).code).toBe('ROLE_REFUSED');
-    expect(b.site.journal.head(GROUP, 'applied')).toBe(older.digest);
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBe(older.digest);
   });
 
   it('does not count as applied what was read back under a tenure that ended meanwhile', async () => {
@@ -224,6 +227,6 @@ describe('a late order', () => {
       return prove(...given);
     };
     expect((await rejection(sites.verify(b, ref))).code).toBe('EPOCH_STALE');
-    expect(b.site.journal.head(GROUP, 'applied')).toBeUndefined();
+    expect(b.site.journal.heads.of(GROUP, 'applied')).toBeUndefined();
   });
 });

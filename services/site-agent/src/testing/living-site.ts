@@ -11,7 +11,7 @@ import { Routine } from '../routine.ts';
 import { buildSite, type Site } from '../site.ts';
 import { GRACE_MS } from '../storage/collector.ts';
 import { GenerationStore } from '../storage/generation-store.ts';
-import { Journal } from '../storage/journal.ts';
+import { Journal } from '../storage/journal/journal.ts';
 import { Heartbeat } from '../tenure/heartbeat.ts';
 import { MemoryPeers } from './memory-peers.ts';
 import { SimulatedPartition } from './simulated-partition.ts';

@@ -3,7 +3,7 @@ import { CaptureMemory, ReplicaMemory } from '@antipode/hsm-core';
 import type { SimulatedMember } from '@antipode/hsm-core/testing';
 import type { OpenPartition, Partition } from '../partition/partition.ts';
 import { type Rank, Turns, yielding } from '../partition/turns.ts';
-import type { Journal } from '../storage/journal.ts';
+import type { Journal } from '../storage/journal/journal.ts';
 
 export class SimulatedPartition implements Partition {
   readonly settings: Partition['settings'];
@@ -43,7 +43,7 @@ export class SimulatedPartition implements Partition {
       captures: new CaptureMemory(),
       replica: new ReplicaMemory(),
       refreshKeyring: async () => {
-        member.domainKeys.splice(0, member.domainKeys.length, ...this.#journal.domainKeys(member.serial));
+        member.domainKeys.splice(0, member.domainKeys.length, ...this.#journal.domainKeys.of(member.serial));
         await member.refresh();
       },
     };
@@ -58,7 +58,7 @@ export class SimulatedPartition implements Partition {
   }
 
   get trusted(): Partition['trusted'] {
-    return this.#journal.domainKeys(this.serial).filter(({ trusted }) => trusted !== undefined);
+    return this.#journal.domainKeys.of(this.serial).filter(({ trusted }) => trusted !== undefined);
   }
 
   use<T>(work: (open: OpenPartition) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {

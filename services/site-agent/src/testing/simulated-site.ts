@@ -16,7 +16,7 @@ import { type Pin, Pins } from '../peers/pins.ts';
 import { buildSite, type Site } from '../site.ts';
 import { GRACE_MS } from '../storage/collector.ts';
 import { GenerationStore } from '../storage/generation-store.ts';
-import { Journal } from '../storage/journal.ts';
+import { Journal } from '../storage/journal/journal.ts';
 import { MemoryPeers } from './memory-peers.ts';
 import { SimulatedPartition } from './simulated-partition.ts';
 import { temporaryFolder } from './temporary-folder.ts';

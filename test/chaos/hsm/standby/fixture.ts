@@ -11,7 +11,7 @@ import { SealedGroup } from '@antipode/hsm-core/testing';
 import { systemClock } from '@antipode/runtime';
 import type { PartitionSettings } from '../../../../services/site-agent/src/config.ts';
 import { GenerationStore } from '../../../../services/site-agent/src/storage/generation-store.ts';
-import { Journal } from '../../../../services/site-agent/src/storage/journal.ts';
+import { Journal } from '../../../../services/site-agent/src/storage/journal/journal.ts';
 import { enrolTogether, TestMember } from '../../../support/members.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken } from '../../../support/tokens.ts';
 import type { Knowledge, Permanent } from '../judge/judge.ts';
@@ -62,11 +62,11 @@ export async function makeFixture(workspace: Workspace): Promise<Fixture> {
 
   const dataFolder = workspace.folder('data');
   const journal = Journal.open(dataFolder);
-  journal.announceKey(standby.serial, standby.identity.ckaId);
-  journal.addIdentity(STANDBY, standby.identity);
-  for (const record of standby.domainKeys) journal.addDomainKey(standby.serial, record);
-  journal.raiseFence(group.name, { epoch: BigInt(EPOCH), owner: 'source' });
-  journal.setSeat(group.name, standby.serial, 'standby');
+  journal.identities.announce(standby.serial, standby.identity.ckaId);
+  journal.identities.add(STANDBY, standby.identity);
+  for (const record of standby.domainKeys) journal.domainKeys.add(standby.serial, record);
+  journal.tenure.raise(group.name, { epoch: BigInt(EPOCH), owner: 'source' });
+  journal.tenure.setSeat(group.name, standby.serial, 'standby');
   journal.close();
   const store = GenerationStore.open(dataFolder, { clock: systemClock });
   store.putBlobs(group.blobs.values());

@@ -107,6 +107,6 @@ export function episodeOf(name: string, scenarios: readonly Scenario[]): Episode
 
 /** The steps that find something else than the one before: a call to the token or a change of the journal lies between. */
 export function distinctSteps({ steps }: Scenario): number[] {
-  const isEffect = (name: string): boolean => /^after (provider\.|journal\.(set|begin|commit))/.test(name);
+  const isEffect = (name: string): boolean => /^after (provider\.|journal\.(\w+\.)?(set|begin|commit))/.test(name);
   return [0, ...[...steps.keys()].filter((index) => isEffect(steps[index]!))];
 }

@@ -103,7 +103,7 @@ async function replicate(touched: Touched): Promise<void> {
   const generation = { manifestDigest: Buffer.from(order.digest, 'hex') };
   await apply(site, touched, create(ApplyRequestSchema, { fence, generation }));
   const { proof } = await verify(site, touched, create(VerifyRequestSchema, { fence, generation }));
-  if (journal.head(order.group, 'applied') === order.digest) return;
+  if (journal.heads.of(order.group, 'applied') === order.digest) return;
   throw new AntipodeError('OBJECT_UNPROVEN', `it does not verify: ${JSON.stringify(proof)}`);
 }
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { HsmProvider } from '@antipode/hsm-core';
 import { systemClock } from '@antipode/runtime';
-import { Journal } from '../../../../services/site-agent/src/storage/journal.ts';
+import { Journal } from '../../../../services/site-agent/src/storage/journal/journal.ts';
 import type { Kill, Victim } from './kill.ts';
 import { isRunning } from './process-group.ts';
 
@@ -56,17 +56,24 @@ export class Steps {
   }
 }
 
-/** The journal of the agent, each call of it a step, also of the part that hsm-core has in its hands. */
+/** The journal of the agent, each call of it a step: of its parts, and of what hsm-core has in its hands. */
 export function steppedJournal(folder: string, steps: Steps): Journal {
   const journal = Journal.open(folder);
   return new Proxy(journal, {
     get: (target, name) => {
       const member: unknown = Reflect.get(target, name, target);
+      if (name === 'intents') return steppedIntents(target, steps);
+      if (typeof member === 'object' && member !== null) return stepped(member, `journal.${String(name)}`, steps);
       if (typeof member !== 'function' || name === 'close') return member;
-      if (name === 'ofApply') return (group: string) => stepped(target.ofApply(group), 'journal', steps);
       return stepInto(member.bind(target), `journal.${String(name)}`, steps);
     },
   });
+}
+
+function steppedIntents({ intents }: Journal, steps: Steps): Journal['intents'] {
+  const each = stepped(intents, 'journal.intents', steps);
+  const ofApply = (group: string) => stepped(intents.ofApply(group), 'journal', steps);
+  return new Proxy(each, { get: (target, name) => (name === 'ofApply' ? ofApply : Reflect.get(target, name)) });
 }
 
 export function steppedProvider(provider: HsmProvider, steps: Steps): HsmProvider {

@@ -5,7 +5,7 @@
  * Times here are times of the watch (watch.ts): they grow only while the agent runs. No clock on a wall moves them.
  */
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
-import { reaching } from './database.ts';
+import { reaching } from '../database.ts';
 
 export const COLLECTION = `
   CREATE TABLE watch (one INTEGER PRIMARY KEY CHECK (one = 1), ms INTEGER NOT NULL) STRICT;

@@ -1,6 +1,6 @@
 import { cpSync, rmSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { temporaryFolder } from '../../testing/temporary-folder.ts';
 import { Journal } from './journal.ts';
 
 let folder: string;
@@ -24,8 +24,8 @@ it('keeps its id, and tells every run with how many writes it had', () => {
   const { id, runs } = journal.account;
   expect(id).toMatch(/^[0-9a-f]{32}$/);
   expect(runs).toEqual([{ token: expect.stringMatching(/^[0-9a-f]{16}$/), writes: 1n }]);
-  journal.setSeat('g', 's', 'active');
-  journal.stage('g', { digest: 'aa', objectIds: ['01'] });
+  journal.tenure.setSeat('g', 's', 'active');
+  journal.intents.stage('g', { digest: 'aa', objectIds: ['01'] });
   restart();
   expect(journal.account).toEqual({
     id,
@@ -39,16 +39,16 @@ it('keeps its id, and tells every run with how many writes it had', () => {
 it('of a folder that was only read has begun no run', () => {
   const before = journal.account.runs.length;
   const reader = Journal.open(folder);
-  reader.seats();
+  reader.tenure.seats();
   expect(reader.account.runs).toHaveLength(before);
   reader.close();
 });
 
 it('an older copy lacks the run, or the writes, that were heard of the real one', () => {
-  journal.setSeat('g', 's', 'active');
+  journal.tenure.setSeat('g', 's', 'active');
   const copy = `${folder}-copy`;
   cpSync(folder, copy, { recursive: true });
-  journal.setHead('g', 'captured', 'aa');
+  journal.heads.set('g', 'captured', 'aa');
   const heard = journal.account.runs.at(-1)!;
   const older = Journal.open(copy);
   older.beginRun();
@@ -67,19 +67,22 @@ it('tells no more runs than a heartbeat should carry, the one under way last', (
   for (let run = 0; run < 70; run += 1) restart();
   const { runs } = journal.account;
   expect(runs).toHaveLength(64);
-  journal.setSeat('g', 's', 'active');
+  journal.tenure.setSeat('g', 's', 'active');
   expect(journal.account.runs.at(-1)?.writes).toBe(2n);
 });
 
 it('remembers a quarantine with its first reason, until the group is seated anew', () => {
-  journal.setQuarantine('g', 'first');
-  journal.setQuarantine('g', 'second');
+  journal.tenure.setQuarantine('g', 'first');
+  journal.tenure.setQuarantine('g', 'second');
   restart();
-  expect([journal.quarantine('g'), journal.quarantine('other')]).toEqual(['first', undefined]);
-  expect(journal.quarantined()).toEqual([{ group: 'g', reason: 'first' }]);
+  expect([journal.tenure.quarantine('g'), journal.tenure.quarantine('other')]).toEqual(['first', undefined]);
+  expect(journal.tenure.quarantined()).toEqual([{ group: 'g', reason: 'first' }]);
   const fence = { epoch: 3n, owner: 'a' };
-  journal.reseat({ group: 'g', fence, serial: 's', role: 'active', head: { kind: 'captured', digest: 'bb' } });
-  expect([journal.quarantine('g'), journal.fence('g'), journal.seat('g')?.role, journal.head('g', 'captured')]).toEqual(
-    [undefined, fence, 'active', 'bb'],
-  );
+  journal.tenure.reseat({ group: 'g', fence, serial: 's', role: 'active', head: { kind: 'captured', digest: 'bb' } });
+  expect([
+    journal.tenure.quarantine('g'),
+    journal.tenure.fence('g'),
+    journal.tenure.seat('g')?.role,
+    journal.heads.of('g', 'captured'),
+  ]).toEqual([undefined, fence, 'active', 'bb']);
 });

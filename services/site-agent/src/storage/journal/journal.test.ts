@@ -5,8 +5,8 @@ import type { ApplyIntent } from '@antipode/hsm-core';
 import { AntipodeError } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { temporaryFolder } from '../testing/temporary-folder.ts';
-import { openDatabase, transaction } from './database.ts';
+import { temporaryFolder } from '../../testing/temporary-folder.ts';
+import { openDatabase, transaction } from '../database.ts';
 import { Journal } from './journal.ts';
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
@@ -33,29 +33,29 @@ function reopen(): Journal {
 describe('what is remembered through a restart', () => {
   it('is the identity of each partition', () => {
     const record = { serial: 's1', ckaId: bytes('id'), publicHalf: bytes('half') };
-    journal.addIdentity('main', record);
-    expect(reopen().identity('main')).toEqual(record);
-    expect(journal.identity('other')).toBeUndefined();
-    expect(journal.identities()).toEqual([{ partition: 'main', record }]);
+    journal.identities.add('main', record);
+    expect(reopen().identities.of('main')).toEqual(record);
+    expect(journal.identities.of('other')).toBeUndefined();
+    expect(journal.identities.all()).toEqual([{ partition: 'main', record }]);
   });
 
   it('is a trusted key as it was delivered, and then where it lies, until its version is destroyed', () => {
     const key = { group: 'a', version: 1, ckaId: bytes('id'), checkTag: bytes('tag') };
     const delivered = { group: 'a', version: 1, sealed: bytes('sealed') };
-    journal.addDomainKey('s1', key, delivered);
-    expect([reopen().deliveredKeys('s1'), journal.domainKeys('s1')]).toEqual([[delivered], [key]]);
+    journal.domainKeys.add('s1', key, delivered);
+    expect([reopen().domainKeys.delivered('s1'), journal.domainKeys.of('s1')]).toEqual([[delivered], [key]]);
     const trusted = { ckaId: bytes('other id'), checkTag: bytes('other tag') };
-    journal.announceKey('s1', trusted.ckaId);
-    journal.addTrustedKey('s1', { group: 'a', version: 1, ...trusted });
-    expect([reopen().deliveredKeys('s1'), journal.domainKeys('s1'), journal.announcedKeys('s1')]).toEqual([
-      [],
-      [{ ...key, trusted }],
-      [],
-    ]);
-    journal.beginRetirement('s1', key);
-    journal.endRetirement('s1', key, 'destroyed');
-    expect(reopen().domainKeys('s1')).toEqual([]);
-    expect(journal.announcedKeys('s1')).toEqual([key.ckaId, trusted.ckaId]);
+    journal.identities.announce('s1', trusted.ckaId);
+    journal.domainKeys.addTrusted('s1', { group: 'a', version: 1, ...trusted });
+    expect([
+      reopen().domainKeys.delivered('s1'),
+      journal.domainKeys.of('s1'),
+      journal.identities.announced('s1'),
+    ]).toEqual([[], [{ ...key, trusted }], []]);
+    journal.domainKeys.beginRetirement('s1', key);
+    journal.domainKeys.endRetirement('s1', key, 'destroyed');
+    expect(reopen().domainKeys.of('s1')).toEqual([]);
+    expect(journal.identities.announced('s1')).toEqual([key.ckaId, trusted.ckaId]);
   });
 
   it('is every domain key of a partition, in order', () => {
@@ -65,29 +65,35 @@ describe('what is remembered through a restart', () => {
       ['a', 10],
       ['a', 2],
     ] as const)
-      journal.addDomainKey('s1', key(group, version));
-    journal.addDomainKey('s2', key('a', 1));
-    expect(reopen().domainKeys('s1')).toEqual([key('a', 2), key('a', 10), key('b', 1)]);
+      journal.domainKeys.add('s1', key(group, version));
+    journal.domainKeys.add('s2', key('a', 1));
+    expect(reopen().domainKeys.of('s1')).toEqual([key('a', 2), key('a', 10), key('b', 1)]);
   });
 
   it('is a seat with its counts, which a change of role does not touch', () => {
-    journal.setSeat('g', 's1', 'standby');
+    journal.tenure.setSeat('g', 's1', 'standby');
     const divergent = ['01', '02'].map((objectId) => ({ objectId, digest: 'aa' }));
-    journal.setUnexplained('g', { divergent, unaccounted: 3 });
-    journal.setSeat('g', 's2', 'active');
-    expect(reopen().seat('g')).toEqual({ group: 'g', serial: 's2', role: 'active', divergent: 2, unaccounted: 3 });
-    expect([journal.seats().length, journal.seat('other')]).toEqual([1, undefined]);
-    expect([journal.divergent('g'), journal.divergent('other')]).toEqual([divergent, []]);
-    journal.setUnexplained('g', { divergent: divergent.slice(1), unaccounted: 0 });
-    expect([journal.seat('g')?.divergent, journal.divergent('g')]).toEqual([1, divergent.slice(1)]);
+    journal.findings.setUnexplained('g', { divergent, unaccounted: 3 });
+    journal.tenure.setSeat('g', 's2', 'active');
+    expect(reopen().tenure.seat('g')).toEqual({
+      group: 'g',
+      serial: 's2',
+      role: 'active',
+      divergent: 2,
+      unaccounted: 3,
+    });
+    expect([journal.tenure.seats().length, journal.tenure.seat('other')]).toEqual([1, undefined]);
+    expect([journal.findings.divergent('g'), journal.findings.divergent('other')]).toEqual([divergent, []]);
+    journal.findings.setUnexplained('g', { divergent: divergent.slice(1), unaccounted: 0 });
+    expect([journal.tenure.seat('g')?.divergent, journal.findings.divergent('g')]).toEqual([1, divergent.slice(1)]);
   });
 
   it('is the newest head of each kind', () => {
-    journal.setHead('g', 'staged', '01');
-    journal.setHead('g', 'staged', '02');
-    journal.setHead('g', 'applied', '01');
+    journal.heads.set('g', 'staged', '01');
+    journal.heads.set('g', 'staged', '02');
+    journal.heads.set('g', 'applied', '01');
     reopen();
-    expect((['captured', 'staged', 'applied'] as const).map((kind) => journal.head('g', kind))).toEqual([
+    expect((['captured', 'staged', 'applied'] as const).map((kind) => journal.heads.of('g', kind))).toEqual([
       undefined,
       '02',
       '01',
@@ -110,49 +116,49 @@ describe('what is remembered through a restart', () => {
       ...names,
       attributesDigest: bytes('c'),
     };
-    journal.beginIntents('g', [intent('01'), intent('02'), certificate]);
-    journal.beginIntents('g', [intent('02'), intent('02', 'e')]);
-    journal.beginIntents('other', [intent('01')]);
-    journal.stage('g', { digest: 'ab', objectIds: ['01', '09'] });
-    expect(reopen().openIntents('g')).toEqual([intent('02'), intent('02', 'e'), certificate]);
-    expect([journal.openIntents('other'), journal.head('g', 'staged')]).toEqual([[intent('01')], 'ab']);
+    journal.intents.begin('g', [intent('01'), intent('02'), certificate]);
+    journal.intents.begin('g', [intent('02'), intent('02', 'e')]);
+    journal.intents.begin('other', [intent('01')]);
+    journal.intents.stage('g', { digest: 'ab', objectIds: ['01', '09'] });
+    expect(reopen().intents.open('g')).toEqual([intent('02'), intent('02', 'e'), certificate]);
+    expect([journal.intents.open('other'), journal.heads.of('g', 'staged')]).toEqual([[intent('01')], 'ab']);
     // Both or neither.
     const failing = Object.assign(['02'], {
       toJSON: () => {
         throw new RangeError('no room');
       },
     });
-    expect(() => journal.stage('g', { digest: 'cd', objectIds: failing })).toThrow();
-    expect(reopen().openIntents('g')).toHaveLength(3);
-    expect(journal.head('g', 'staged')).toBe('ab');
+    expect(() => journal.intents.stage('g', { digest: 'cd', objectIds: failing })).toThrow();
+    expect(reopen().intents.open('g')).toHaveLength(3);
+    expect(journal.heads.of('g', 'staged')).toBe('ab');
   });
 
   it('are the keys that were announced and not recorded, of each partition its own', () => {
     const record = { group: 'g', version: 1, ckaId: bytes('one'), checkTag: bytes('tag') };
-    journal.announceKey('s1', record.ckaId);
-    journal.announceKey('s1', bytes('two'));
-    journal.announceKey('s2', bytes('id'));
-    journal.addDomainKey('s1', record);
-    journal.addIdentity('p2', { serial: 's2', ckaId: bytes('id'), publicHalf: bytes('half') });
-    expect(reopen().announcedKeys('s1')).toEqual([bytes('two')]);
-    expect(journal.announcedKeys('s2')).toEqual([]);
+    journal.identities.announce('s1', record.ckaId);
+    journal.identities.announce('s1', bytes('two'));
+    journal.identities.announce('s2', bytes('id'));
+    journal.domainKeys.add('s1', record);
+    journal.identities.add('p2', { serial: 's2', ckaId: bytes('id'), publicHalf: bytes('half') });
+    expect(reopen().identities.announced('s1')).toEqual([bytes('two')]);
+    expect(journal.identities.announced('s2')).toEqual([]);
   });
 
   it('are distributions and open drills', () => {
-    journal.setDistribution('g', 1, 'cut short');
-    journal.setDistribution('g', 1, 'done');
-    journal.beginDrill('s1', 'd1');
-    journal.beginDrill('s1', 'd2');
+    journal.drills.setDistribution('g', 1, 'cut short');
+    journal.drills.setDistribution('g', 1, 'done');
+    journal.drills.begin('s1', 'd1');
+    journal.drills.begin('s1', 'd2');
     reopen();
-    expect([journal.distribution('g', 1), journal.distribution('g', 2)]).toEqual(['done', undefined]);
-    expect([journal.openDrill('s1'), journal.openDrill('s2')]).toEqual(['d2', undefined]);
-    journal.endDrill('s1');
-    expect(reopen().openDrill('s1')).toBeUndefined();
+    expect([journal.drills.distribution('g', 1), journal.drills.distribution('g', 2)]).toEqual(['done', undefined]);
+    expect([journal.drills.open('s1'), journal.drills.open('s2')]).toEqual(['d2', undefined]);
+    journal.drills.end('s1');
+    expect(reopen().drills.open('s1')).toBeUndefined();
   });
 
   it('is an epoch above what 32 bits hold', () => {
-    journal.raiseFence('g', { epoch: 2n ** 52n, owner: 'a' });
-    expect(reopen().fence('g')).toEqual({ epoch: 2n ** 52n, owner: 'a' });
+    journal.tenure.raise('g', { epoch: 2n ** 52n, owner: 'a' });
+    expect(reopen().tenure.fence('g')).toEqual({ epoch: 2n ** 52n, owner: 'a' });
   });
 });
 
@@ -164,16 +170,16 @@ it('is durable on commit: every write reaches the disk before a method returns',
 });
 
 it('raises a fence and ends a seat together or not at all', () => {
-  journal.setSeat('g', 's1', 'active');
+  journal.tenure.setSeat('g', 's1', 'active');
   const other = new DatabaseSync(join(folder, 'journal.db'));
   other.exec("CREATE TRIGGER stop BEFORE UPDATE ON member BEGIN SELECT RAISE(ABORT, 'disk full'); END");
-  const raise = () => journal.raiseFence('g', { epoch: 2n, owner: 'b' });
+  const raise = () => journal.tenure.raise('g', { epoch: 2n, owner: 'b' });
   expect(thrown(raise).code).toBe('FILE_UNWRITABLE');
-  expect([journal.fence('g'), journal.seat('g')?.role]).toEqual([undefined, 'active']);
+  expect([journal.tenure.fence('g'), journal.tenure.seat('g')?.role]).toEqual([undefined, 'active']);
   other.exec('DROP TRIGGER stop');
   other.close();
   raise();
-  expect([journal.fence('g')?.epoch, journal.seat('g')?.role]).toEqual([2n, 'fenced']);
+  expect([journal.tenure.fence('g')?.epoch, journal.tenure.seat('g')?.role]).toEqual([2n, 'fenced']);
 });
 
 describe('a transaction', () => {
@@ -217,7 +223,7 @@ it('of an older program keeps the applies that were cut short', () => {
   });
   old.close();
   const upgraded = Journal.open(join(folder, 'three'));
-  expect(upgraded.openIntents('g')).toEqual([
+  expect(upgraded.intents.open('g')).toEqual([
     {
       objectId: '01',
       objectClass: 'secret-key',

@@ -1,0 +1,155 @@
+/** What captures, applies and proofs have found here, each time in the place of what was found before. */
+import type { Statements } from './statements.ts';
+
+/** An object that stays in the partition although no generation of the group's line names it. */
+export interface DivergentObject {
+  readonly objectId: string;
+  /** A generation in the store that has its entry. */
+  readonly digest: string;
+}
+
+/** An object that is not restored at this member; `returnValue` is empty where it was not the token that refused. */
+export interface RefusedHere {
+  readonly objectId: string;
+  readonly kind: string;
+  readonly code: string;
+  readonly returnValue: string;
+}
+
+/** A use that a key allows, and why nothing here could try it. */
+export interface UntriedUse {
+  readonly objectId: string;
+  readonly use: string;
+  readonly reason: string;
+}
+
+/** A captured object, and what it has that no replica gets. */
+export interface NotCarriedHere {
+  readonly objectId: string;
+  readonly kind: string;
+  readonly attributes: readonly string[];
+}
+
+export class FindingRecords {
+  readonly #statements: Statements;
+
+  constructor(statements: Statements) {
+    this.#statements = statements;
+  }
+
+  divergent(group: string): DivergentObject[] {
+    return this.#statements
+      .all('SELECT object_id, digest FROM divergent WHERE grp = ? ORDER BY object_id', group)
+      .map((row) => ({
+        objectId: String(row['object_id']),
+        digest: String(row['digest']),
+      }));
+  }
+
+  /** What stays in the partition and is in no generation of the line; the seat carries how many. */
+  setUnexplained(
+    group: string,
+    { divergent, unaccounted }: { divergent: readonly DivergentObject[]; unaccounted: number },
+  ): void {
+    this.#statements.transaction(() => {
+      this.#statements.run('DELETE FROM divergent WHERE grp = ?', group);
+      for (const { objectId, digest } of divergent)
+        this.#statements.run('INSERT INTO divergent VALUES (?, ?, ?)', group, objectId, digest);
+      this.#statements.run(
+        'UPDATE member SET divergent = ?, unaccounted = ? WHERE grp = ?',
+        divergent.length,
+        unaccounted,
+        group,
+      );
+    });
+  }
+
+  /** What the newest apply could not restore here: exceptions of what this member acknowledges. */
+  refused(group: string): RefusedHere[] {
+    return this.#statements.all('SELECT * FROM refused WHERE grp = ? ORDER BY object_id', group).map((row) => ({
+      objectId: String(row['object_id']),
+      kind: String(row['kind']),
+      code: String(row['code']),
+      returnValue: String(row['return_value']),
+    }));
+  }
+
+  setRefused(group: string, refused: readonly RefusedHere[]): void {
+    this.#statements.transaction(() => {
+      this.#statements.run('DELETE FROM refused WHERE grp = ?', group);
+      for (const { objectId, kind, code, returnValue } of refused)
+        this.#statements.run('INSERT INTO refused VALUES (?, ?, ?, ?, ?)', group, objectId, kind, code, returnValue);
+    });
+  }
+
+  /** What the newest proofs here could not try. */
+  untried(group: string): UntriedUse[] {
+    return this.#statements.all('SELECT * FROM untried WHERE grp = ? ORDER BY object_id, use', group).map((row) => ({
+      objectId: String(row['object_id']),
+      use: String(row['use']),
+      reason: String(row['reason']),
+    }));
+  }
+
+  setUntried(group: string, untried: readonly UntriedUse[]): void {
+    this.#statements.transaction(() => {
+      this.#statements.run('DELETE FROM untried WHERE grp = ?', group);
+      for (const { objectId, use, reason } of untried)
+        this.#statements.run('INSERT INTO untried VALUES (?, ?, ?, ?)', group, objectId, use, reason);
+    });
+  }
+
+  /** What the captures here have found that no replica gets. */
+  notCarried(group: string): NotCarriedHere[] {
+    return this.#statements.all('SELECT * FROM not_carried WHERE grp = ? ORDER BY object_id', group).map((row) => ({
+      objectId: String(row['object_id']),
+      kind: String(row['kind']),
+      attributes: String(row['attributes']).split(' '),
+    }));
+  }
+
+  setNotCarried(group: string, objects: readonly NotCarriedHere[]): void {
+    this.#statements.transaction(() => {
+      this.#statements.run('DELETE FROM not_carried WHERE grp = ?', group);
+      for (const { objectId, kind, attributes } of objects)
+        this.#statements.run(
+          'INSERT INTO not_carried VALUES (?, ?, ?, ?)',
+          group,
+          objectId,
+          kind,
+          attributes.join(' '),
+        );
+    });
+  }
+
+  /** How many objects of others bear names of the generation's objects here. */
+  namesakes(group: string): number {
+    return Number(this.#statements.get('SELECT objects FROM namesake WHERE grp = ?', group)?.['objects'] ?? 0);
+  }
+
+  setNamesakes(group: string, objects: number): void {
+    if (objects === this.namesakes(group)) return;
+    this.#statements.run(
+      'INSERT INTO namesake VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET objects = excluded.objects',
+      group,
+      objects,
+    );
+  }
+
+  /** What this device wrapped of these keys when they were proved first (wrap-digests.ts). */
+  wrapDigests(device: string, blobs: readonly string[]): Map<string, string> {
+    const found = new Map<string, string>();
+    for (const blob of blobs)
+      for (const row of this.#statements.all('SELECT print FROM print WHERE device = ? AND blob = ?', device, blob))
+        found.set(blob, String(row['print']));
+    return found;
+  }
+
+  /** The first that is recorded stays. */
+  addWrapDigests(device: string, digests: readonly (readonly [blob: string, digest: string])[]): void {
+    this.#statements.transaction(() => {
+      for (const [blob, digest] of digests)
+        this.#statements.run('INSERT OR IGNORE INTO print VALUES (?, ?, ?)', device, blob, digest);
+    });
+  }
+}

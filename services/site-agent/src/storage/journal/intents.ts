@@ -1,0 +1,66 @@
+/** What an apply has begun to make, until the generation is staged. */
+import type { ApplyIntent, ApplyJournal, KeyType } from '@antipode/hsm-core';
+import type { HeadRecords } from './heads.ts';
+import { bytes, type Statements } from './statements.ts';
+
+export class IntentRecords {
+  readonly #statements: Statements;
+  readonly #heads: HeadRecords;
+
+  constructor({ statements, heads }: { statements: Statements; heads: HeadRecords }) {
+    this.#statements = statements;
+    this.#heads = heads;
+  }
+
+  open(group: string): ApplyIntent[] {
+    return this.#statements
+      .all('SELECT * FROM apply_intent WHERE grp = ? ORDER BY object_id, attributes_digest', group)
+      .map((row) => ({
+        objectId: String(row['object_id']),
+        objectClass: String(row['object_class']) as ApplyIntent['objectClass'],
+        ...(row['key_type'] === null ? {} : { keyType: String(row['key_type']) as KeyType }),
+        id: bytes(row['id']),
+        label: bytes(row['label']),
+        attributesDigest: bytes(row['attributes_digest']),
+      }));
+  }
+
+  begin(group: string, intents: readonly ApplyIntent[]): void {
+    this.#statements.transaction(() => {
+      const statement = this.#statements.prepare(
+        'INSERT OR IGNORE INTO apply_intent (grp, object_id, object_class, key_type, id, label, attributes_digest) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      );
+      for (const { objectId, objectClass, keyType = null, id, label, attributesDigest } of intents)
+        statement.run(group, objectId, objectClass, keyType, id, label, attributesDigest);
+    });
+  }
+
+  /** As hsm-core needs it. */
+  ofApply(group: string): ApplyJournal {
+    return {
+      openIntents: () => this.open(group),
+      begin: (intents) => this.begin(group, intents),
+      commit: (digest, objectIds) => this.stage(group, { digest, objectIds }),
+    };
+  }
+
+  /** A generation is here and not read back yet; what was begun for these objects has ended. */
+  stage(group: string, { digest, objectIds }: { digest: string; objectIds: readonly string[] }): void {
+    this.#statements.transaction(() => {
+      this.#heads.set(group, 'staged', digest);
+      this.#drop(group, objectIds);
+    });
+  }
+
+  /** Ends what was begun for these objects, and records no generation: they were restored by hand. */
+  end(group: string, objectIds: readonly string[]): void {
+    this.#statements.transaction(() => this.#drop(group, objectIds));
+  }
+
+  /** In one statement: one for each of 100,000 objects would hold up the lease for a second. */
+  #drop(group: string, objectIds: readonly string[]): void {
+    this.#statements
+      .prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id IN (SELECT value FROM json_each(?))')
+      .run(group, JSON.stringify(objectIds));
+  }
+}

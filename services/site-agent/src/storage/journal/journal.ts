@@ -1,0 +1,102 @@
+/**
+ * What this site must remember through any crash, in parts: identities, domain keys, the highest epoch of each group, seats,
+ * heads, open apply intents. SQLite in WAL mode with synchronous=FULL: durable when a method returns (facts: control-plane, A1).
+ */
+import { join } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
+import { type AntipodeError, type Clock, type Prng, systemPrng } from '@antipode/runtime';
+import { IN_MEMORY, openDatabase, untilWritable, writeFault } from '../database.ts';
+import { CollectionRecords } from './collection.ts';
+import { DecisionRecords } from './decisions.ts';
+import { DomainKeyRecords } from './domain-keys.ts';
+import { DrillRecords } from './drills.ts';
+import { FindingRecords } from './findings.ts';
+import { HeadRecords } from './heads.ts';
+import { type JournalAccount, JournalHistory, type JournalMark } from './history.ts';
+import { IdentityRecords } from './identities.ts';
+import { IntentRecords } from './intents.ts';
+import { SCHEMA, SCHEMA_VERSION, UPGRADES } from './schema.ts';
+import { Statements } from './statements.ts';
+import { TenureRecords } from './tenure.ts';
+
+export class Journal {
+  readonly #database: DatabaseSync;
+  readonly #statements: Statements;
+  readonly #history: JournalHistory;
+  #fault: AntipodeError | undefined;
+  readonly identities: IdentityRecords;
+  readonly domainKeys: DomainKeyRecords;
+  readonly tenure: TenureRecords;
+  readonly heads: HeadRecords;
+  readonly intents: IntentRecords;
+  readonly findings: FindingRecords;
+  readonly decisions: DecisionRecords;
+  readonly drills: DrillRecords;
+  /** What the collector remembers. */
+  readonly collection: CollectionRecords;
+
+  private constructor({ path, database, prng }: { path: string; database: DatabaseSync; prng: Prng }) {
+    this.#database = database;
+    this.#history = new JournalHistory({ database, prng });
+    const statements = new Statements({ database, path, history: this.#history });
+    this.#statements = statements;
+    this.identities = new IdentityRecords(statements);
+    this.domainKeys = new DomainKeyRecords(statements);
+    this.heads = new HeadRecords(statements);
+    this.tenure = new TenureRecords({ statements, heads: this.heads });
+    this.intents = new IntentRecords({ statements, heads: this.heads });
+    this.findings = new FindingRecords(statements);
+    this.decisions = new DecisionRecords(statements);
+    this.drills = new DrillRecords(statements);
+    this.collection = new CollectionRecords({ database, path, write: (work) => statements.transaction(work) });
+  }
+
+  /** The journal in this folder; a new one where there is none. @throws FILE_UNWRITABLE, FILE_BUSY, FILE_DAMAGED */
+  static open(folder: string, { prng = systemPrng }: { prng?: Prng } = {}): Journal {
+    return Journal.#at(join(folder, 'journal.db'), prng);
+  }
+
+  /** One that nothing outlives, for simulations. */
+  static inMemory({ prng }: { prng: Prng }): Journal {
+    return Journal.#at(IN_MEMORY, prng);
+  }
+
+  static #at(path: string, prng: Prng): Journal {
+    const database = openDatabase(path, { schema: SCHEMA, version: SCHEMA_VERSION, upgrades: UPGRADES });
+    return new Journal({ path, database, prng });
+  }
+
+  /** Begins a run of the agent, so that whoever hears of it can tell this journal from an older copy. */
+  beginRun(): void {
+    this.#statements.transaction(() => {});
+  }
+
+  get account(): JournalAccount {
+    return this.#history.account;
+  }
+
+  /** How far it has come in the run that is under way; undefined before that has begun. */
+  get mark(): JournalMark | undefined {
+    return this.#history.mark;
+  }
+
+  /** Why it could not be written to when it was last tried. */
+  get fault(): AntipodeError | undefined {
+    return this.#fault;
+  }
+
+  /** Tries it, and remembers the outcome for {@link fault}. */
+  check(): AntipodeError | undefined {
+    this.#fault = writeFault(this.#database);
+    return this.#fault;
+  }
+
+  /** An order waits here before its writes, which themselves wait for nobody. @throws FILE_BUSY, FILE_UNWRITABLE */
+  untilWritable(clock: Clock, signal?: AbortSignal): Promise<void> {
+    return untilWritable(this.#database, { clock, signal });
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+}

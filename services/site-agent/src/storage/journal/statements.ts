@@ -1,0 +1,47 @@
+/** How every part of the journal reads and writes: each write in a transaction that is counted, so that a copy shows its age. */
+import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
+import { reaching, transaction } from '../database.ts';
+import type { JournalHistory } from './history.ts';
+
+export class Statements {
+  readonly #database: DatabaseSync;
+  readonly #path: string;
+  readonly #history: JournalHistory;
+
+  constructor({ database, path, history }: { database: DatabaseSync; path: string; history: JournalHistory }) {
+    this.#database = database;
+    this.#path = path;
+    this.#history = history;
+  }
+
+  /** All of it or nothing, durable on return. Writes inside it are part of it. Not nested. */
+  transaction(work: () => void): void {
+    transaction(this.#database, () => {
+      work();
+      this.#history.count();
+    });
+  }
+
+  /** One write, in the transaction that is open or in one of its own. */
+  run(sql: string, ...values: (string | number | bigint | Uint8Array | null)[]): void {
+    const run = (): void => void reaching(this.#path, () => this.#database.prepare(sql).run(...values));
+    if (this.#database.isTransaction) run();
+    else this.transaction(run);
+  }
+
+  /** For many writes of one kind, inside a transaction. */
+  prepare(sql: string): StatementSync {
+    return this.#database.prepare(sql);
+  }
+
+  get(sql: string, ...values: (string | number)[]): Record<string, SQLOutputValue> | undefined {
+    return reaching(this.#path, () => this.#database.prepare(sql).get(...values));
+  }
+
+  all(sql: string, ...values: (string | number)[]): Record<string, SQLOutputValue>[] {
+    return reaching(this.#path, () => this.#database.prepare(sql).all(...values));
+  }
+}
+
+/** A copy: what the database gives is gone with its next row. */
+export const bytes = (value: SQLOutputValue | undefined): Uint8Array => new Uint8Array(value as Uint8Array);

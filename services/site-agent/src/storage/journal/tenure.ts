@@ -1,0 +1,116 @@
+/** The highest epoch of each group, the seats of this site, and the groups in which it is in quarantine (I1, I2). */
+
+import type { SQLOutputValue } from 'node:sqlite';
+import type { RoleName } from '@antipode/protocol';
+import type { HeadKind, HeadRecords } from './heads.ts';
+import type { Statements } from './statements.ts';
+
+export type Role = RoleName;
+
+export interface PersistedFence {
+  readonly epoch: bigint;
+  readonly owner: string;
+}
+
+export interface Seat {
+  readonly group: string;
+  readonly serial: string;
+  readonly role: Role;
+  readonly divergent: number;
+  readonly unaccounted: number;
+}
+
+export class TenureRecords {
+  readonly #statements: Statements;
+  readonly #heads: HeadRecords;
+
+  constructor({ statements, heads }: { statements: Statements; heads: HeadRecords }) {
+    this.#statements = statements;
+    this.#heads = heads;
+  }
+
+  fence(group: string): PersistedFence | undefined {
+    const row = this.#statements.get('SELECT epoch, owner FROM fence WHERE grp = ?', group);
+    return row && { epoch: BigInt(row['epoch'] as number), owner: String(row['owner']) };
+  }
+
+  /** Persists a higher epoch, and in the same transaction ends the tenure of an active seat here. */
+  raise(group: string, { epoch, owner }: PersistedFence): void {
+    this.#statements.transaction(() => this.#raise(group, { epoch, owner }));
+  }
+
+  #raise(group: string, { epoch, owner }: PersistedFence): void {
+    this.#statements.run(
+      'INSERT INTO fence VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner',
+      group,
+      epoch,
+      owner,
+    );
+    this.#statements.run("UPDATE member SET role = 'fenced' WHERE grp = ? AND role = 'active'", group);
+  }
+
+  seat(group: string): Seat | undefined {
+    const row = this.#statements.get('SELECT * FROM member WHERE grp = ?', group);
+    return row && seatFrom(row);
+  }
+
+  seats(): Seat[] {
+    return this.#statements.all('SELECT * FROM member ORDER BY grp').map(seatFrom);
+  }
+
+  setSeat(group: string, serial: string, role: Role): void {
+    this.#statements.run(
+      'INSERT INTO member (grp, serial, role) VALUES (?, ?, ?) ON CONFLICT (grp) DO UPDATE SET serial = excluded.serial, role = excluded.role',
+      group,
+      serial,
+      role,
+    );
+  }
+
+  /** Why this site does nothing in the group until an operator seats it again; undefined for nothing. */
+  quarantine(group: string): string | undefined {
+    const row = this.#statements.get('SELECT reason FROM quarantine WHERE grp = ?', group);
+    return row && String(row['reason']);
+  }
+
+  quarantined(): { group: string; reason: string }[] {
+    return this.#statements.all('SELECT grp, reason FROM quarantine ORDER BY grp').map((row) => ({
+      group: String(row['grp']),
+      reason: String(row['reason']),
+    }));
+  }
+
+  setQuarantine(group: string, reason: string): void {
+    this.#statements.run('INSERT INTO quarantine VALUES (?, ?) ON CONFLICT (grp) DO NOTHING', group, reason);
+  }
+
+  /** A seat as an operator wants it, under a tenure of its own, which also ends a quarantine: all of it or nothing. */
+  reseat({
+    group,
+    fence,
+    serial,
+    role,
+    head,
+  }: {
+    group: string;
+    fence: PersistedFence;
+    serial: string;
+    role: Role;
+    head?: { kind: HeadKind; digest: string } | undefined;
+  }): void {
+    this.#statements.transaction(() => {
+      this.#raise(group, fence);
+      this.setSeat(group, serial, role);
+      if (head !== undefined) this.#heads.set(group, head.kind, head.digest);
+      this.#statements.run('DELETE FROM quarantine WHERE grp = ?', group);
+    });
+  }
+}
+
+const seatFrom = (row: Record<string, SQLOutputValue>): Seat => ({
+  group: String(row['grp']),
+  serial: String(row['serial']),
+  role: String(row['role']) as Role,
+  divergent: Number(row['divergent']),
+  unaccounted: Number(row['unaccounted']),
+});
