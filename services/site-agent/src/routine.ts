@@ -1,4 +1,4 @@
-/** What an agent does without an order, beside its heartbeats: looks after partitions, journal, peers and store. */
+/** The loops of an agent beside its heartbeats. They look after partitions, journal, peers and store. */
 import { type Closeable, every } from '@antipode/runtime';
 import type { Site } from './site.ts';
 
@@ -60,7 +60,7 @@ export class Routine implements Closeable {
   /** @throws FILE_BUSY, FILE_UNWRITABLE, for the loop to say it once, and again when it is over */
   async #watchJournal(signal: AbortSignal): Promise<void> {
     const { journal, clock } = this.#site;
-    // A command that writes for a moment is no trouble.
+    // A command that holds the lock for a moment causes no alarm.
     for (let attempt = 0; attempt < JOURNAL_ATTEMPTS && journal.check()?.code === 'FILE_BUSY'; attempt += 1)
       await clock.sleep(JOURNAL_PAUSE_MS, signal);
     if (journal.fault !== undefined) throw journal.fault;

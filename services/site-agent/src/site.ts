@@ -1,4 +1,4 @@
-/** What the orders of one agent share, and how it is put together: from ports, which the agent opens and closes. */
+/** The parts that the orders of one agent share. They are built from ports, which the agent opens and closes. */
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { type CertificateState, isNewer } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log, type LoopDelay, type Prng } from '@antipode/runtime';

@@ -36,7 +36,7 @@ const from = (caller: Party, callee = b) => network.client(SiteAgentService, { c
 const pong = async (_request: unknown, { identity }: CallContext) => ({ site: identity.name, instance: 'i' });
 
 describe('a call', () => {
-  it('reaches the party that it is for, which is told who calls', async () => {
+  it('reaches the party that it is for, with the identity of its caller', async () => {
     serve(a, { ping: async () => expect.unreachable('a is not called') });
     serve(b, { ping: pong });
     expect(await from(a).ping({})).toMatchObject({ site: 'a', instance: 'i' });
@@ -63,7 +63,7 @@ describe('a call', () => {
     expect((received[0] as { generation: object }).generation).not.toBe(generation);
   });
 
-  it('is refused to who may not make it, and when the request is not whole, before the handler sees it', async () => {
+  it('never reaches the handler if the caller has no right to it, or if the request is not whole', async () => {
     serve(b, { capture: async () => expect.unreachable('the handler is not reached') });
     const fence = { group: 'g', epoch: 1n, owner: 'b', requestId: 'r' };
     expect((await rejection(from(a).capture({ fence }))).code).toBe('PEER_REFUSED');
@@ -104,7 +104,7 @@ describe('a call', () => {
     expect((await rejection(from(a).ping({}))).code).toBe('SITE_UNREACHABLE');
   });
 
-  it('ends when its time is over or its caller gives up, and its handler is told', async () => {
+  it('ends when its time is over or its caller gives up, and aborts the signal of its handler', async () => {
     const signals: AbortSignal[] = [];
     serve(b, {
       ping: (_request, { signal }) => {
@@ -141,7 +141,7 @@ it('a stream whose consumer stops ends its handler', async () => {
   expect(hasEnded).toBe(true);
 });
 
-it('takes the time that it is told to take, there and back', async () => {
+it('takes the latency of the network, there and back', async () => {
   network = new MemoryNetwork({ clock, latencyMs: () => 40 });
   serve(b, { ping: pong });
   let answeredMs: number | undefined;

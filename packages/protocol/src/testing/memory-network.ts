@@ -1,7 +1,7 @@
 /**
- * Services that call each other inside one process, without sockets, certificates or timers of the machine. A call goes the
- * way that it goes over the wire: encoded, admitted, validated, and failed by the same errors. It takes the time that the
- * network is told to take, which is none by default.
+ * Services that call each other inside one process, without sockets, certificates or timers of the machine. A call is
+ * encoded, admitted and validated as over the wire, and fails with the same errors. Messages take the time that the
+ * options say, which is none by default.
  */
 import { AntipodeError, type Clock, type Log, silentLog } from '@antipode/runtime';
 import {
@@ -25,7 +25,7 @@ export interface Party {
   readonly name: string;
 }
 
-/** What is done with an answer before the caller sees it: it may be changed in place. What this throws ends the call. */
+/** Sees each answer before the caller does, and may change it in place. An error that it throws ends the call. */
 export type Distortion = (method: string, message: Message) => void;
 
 type Answer = (request: Message, context: CallContext) => Promise<MessageInitShape<DescMessage>>;
@@ -45,7 +45,7 @@ export interface MemoryNetworkOptions {
   readonly trustDomain?: string;
   /** How long each message takes. */
   readonly latencyMs?: () => number;
-  /** Is told the end of each call. */
+  /** Receives a line at the end of each call. */
   readonly log?: Log;
 }
 
@@ -84,7 +84,7 @@ export class MemoryNetwork {
     };
   }
 
-  /** Who calls whom. Whether somebody answers there is found out by each call. */
+  /** A client of one party for one caller. Each call finds out whether the party answers. */
   client<Service extends DescService>(service: Service, ends: Ends): Client<Service> {
     const calls = service.methods.map((method) => [
       method.localName,
@@ -138,7 +138,7 @@ export class MemoryNetwork {
       throw this.#failed(call, thrown);
     } finally {
       call.leave();
-      // The consumer may have stopped early: the handler ends where it is. What it throws then, nobody hears.
+      // The consumer may have stopped early. Then the handler ends where it is, and nobody hears its errors.
       parts?.return?.().catch(() => {});
     }
   }
@@ -154,7 +154,7 @@ export class MemoryNetwork {
     throw error;
   }
 
-  /** What the server finds: whether the caller may, and the request as it came. @throws PEER_REFUSED, REQUEST_INVALID */
+  /** Admits the caller and decodes its request, as a server does. @throws PEER_REFUSED, REQUEST_INVALID */
   async #admit(
     method: DescMethod,
     request: MessageInitShape<DescMessage>,
@@ -262,7 +262,7 @@ class Call {
     return Promise.race([this.#ended.promise, work]);
   }
 
-  /** What the caller is told: what ended the call on its side, or what the peer answered, as it crosses the wire. */
+  /** The error that the caller gets: its own reason to end the call, or the answer of the peer as the wire carries it. */
   failed(thrown: unknown): AntipodeError {
     if (this.#reason !== undefined) return this.#reason;
     const status = toStatus(AntipodeError.from(thrown));

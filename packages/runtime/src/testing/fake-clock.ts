@@ -15,8 +15,8 @@ export class FakeClock implements Clock {
   readonly #turnsToSettle: number;
 
   /**
-   * @param options `turnsToSettle` is how many turns of the event loop everything gets that is due, before time goes on. What
-   * waits for the machine and not for this clock takes another course when it changes.
+   * @param options `turnsToSettle` is the number of turns of the event loop that all due work gets before time goes on. Work
+   * that waits for the machine, and not for this clock, takes another course when this number changes.
    */
   constructor({
     originMs = Date.UTC(2026, 0, 1),

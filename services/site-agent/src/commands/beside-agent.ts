@@ -1,6 +1,6 @@
 /**
- * Journal, store and partitions of this site, for a command that a person runs beside the agent. Such a command is a process
- * of its own: its clock is that of the machine.
+ * Journal, store and partitions of this site, for a command that a person runs beside the agent. Such a command is a
+ * process of its own, and its clock is the clock of the machine.
  */
 import { openPartition, type WorkerProvider } from '@antipode/hsm-core';
 import { type Clock, type Log, systemClock } from '@antipode/runtime';

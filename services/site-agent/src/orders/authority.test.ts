@@ -7,7 +7,7 @@ import { LeaseKeeper } from '../tenure/lease.ts';
 import { Authority, type Tenure } from './authority.ts';
 
 const GROUP = 'payments';
-/** What is persisted here: epoch 5, of this site, a. */
+/** The journal here holds epoch 5, which belongs to this site, a. */
 const EPOCH = 5n;
 
 const roles = ['none', 'active', 'standby', 'fenced'] as const;

@@ -1,6 +1,6 @@
 /**
- * The safety rule of this agent: as what it may act in a group, for the tenure that an order names (I1, I2). An order asks
- * when it arrives, again when its turn at the partition has come, and before each step that cannot be taken back. The answer
+ * The safety rule of this agent: in which role it may act in a group, for the tenure that an order names (I1, I2). An order
+ * asks when it arrives, when its turn at the partition has come, and before each step that cannot be taken back. The answer
  * comes from the journal and the leases of that moment. It is never kept.
  */
 import type { Fence } from '@antipode/protocol';
@@ -49,7 +49,7 @@ export class Authority {
     return seat.role === 'fenced' ? refuse(tenure, seat, 'an active or a standby member') : seat;
   }
 
-  /** Who receives generations. @throws EPOCH_STALE, SITE_QUARANTINED, NOT_FOUND, ROLE_REFUSED */
+  /** A member that receives generations. @throws EPOCH_STALE, SITE_QUARANTINED, NOT_FOUND, ROLE_REFUSED */
   asStandby(tenure: Tenure): Seat {
     const seat = this.asMember(tenure);
     return seat.role === 'standby' ? seat : refuse(tenure, seat, 'a standby');
@@ -70,7 +70,7 @@ export class Authority {
     return seat;
   }
 
-  /** Who makes domain keys where no distributor does. It needs no lease. @throws EPOCH_STALE, NOT_FOUND, ROLE_REFUSED */
+  /** The member that makes domain keys in a group without a distributor. It needs no lease. @throws EPOCH_STALE, NOT_FOUND, ROLE_REFUSED */
   asKeyMaker(tenure: Tenure): Seat {
     this.inForce(tenure);
     const seat = this.#seat(tenure);

@@ -16,7 +16,7 @@ export interface OpenPartition {
   readonly provider: HsmProvider;
   readonly keyring: Keyring;
   readonly description: PartitionDescription;
-  /** What the captures and the applies of this session have read. Gone with it. */
+  /** Objects that the captures and the applies of this session have read. The memory ends with the session. */
   readonly captures: CaptureMemory;
   readonly replica: ReplicaMemory;
   /** Reads the own keys again, after a domain key was installed. */
@@ -38,13 +38,13 @@ export interface Partition extends Closeable {
   readonly hasReceivingKey: boolean;
   /** Domain key versions whose trusted key its token has, as it was last read; by the journal before that. */
   readonly trusted: readonly { readonly group: string; readonly version: number }[];
-  /** What its token did not keep when it was last opened. */
+  /** Protections that its token did not keep when it was last opened. */
   readonly unenforced: readonly Protection[];
-  /** What other slots of its module answered instead of telling their token, when it was last opened. */
+  /** Answers of other slots of its module that did not tell their token, when it was last opened. */
   readonly silentSlots: readonly string[];
   /** How long its HSM has not answered the call that is under way; 0 where none is. */
   readonly unansweredMs: number;
-  /** What keeps it from being used; undefined where nothing is known to. */
+  /** The reason why it cannot be used; undefined if it can, so far as is known. */
   readonly failure: AntipodeError | undefined;
 
   /**

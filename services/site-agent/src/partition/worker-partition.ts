@@ -1,6 +1,6 @@
 /**
- * A partition in a worker process of its own: opened again when the worker is lost or has grown too big. The work on it runs
- * strictly in turn, so that a slow HSM holds up nobody else.
+ * A partition in a worker process of its own. It is opened again when the worker is lost or has grown too big. The work on
+ * it runs strictly in turn, so that a slow HSM delays no other partition.
  */
 
 import {

@@ -21,6 +21,6 @@ export interface Peers extends Closeable {
   /** The other members of this site's groups, as the coordinator has told them. */
   learn(members: readonly PeerAddress[]): void;
 
-  /** Keeps what it has learnt connected. Called every few seconds, never twice at once. A peer that is away is no error. */
+  /** Keeps what it has learnt connected. Called every few seconds, never twice at once. A peer that is away causes no error. */
   keepWarm(signal: AbortSignal): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * Other agents over mutual TLS. The members of this site's groups are kept connected: a probe must not wait for a connection
- * to be made, which takes four round trips on a long link.
+ * Other agents over mutual TLS. The members of this site's groups are kept connected: a probe must not wait for a new
+ * connection, which takes four round trips on a long link.
  */
 import { createClient, SiteAgentService, type Tls } from '@antipode/protocol';
 import { AntipodeError, isAddress } from '@antipode/runtime';

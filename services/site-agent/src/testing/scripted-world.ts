@@ -1,6 +1,6 @@
 /**
- * Sites that live on one clock and one network in memory, and a coordinator that does what a script says. Whatever happens is
- * a line of the log; chance comes from the seed, so a world of the same seed and script has the same lines.
+ * Sites that live on one clock and one network in memory, and a coordinator that follows a script. Every event is a line of
+ * the log. Chance comes from the seed, so a world of the same seed and script has the same lines.
  */
 import { type CallOptions, CoordinatorService, MemberRole, SiteAgentService } from '@antipode/protocol';
 import { MemoryNetwork, type Party } from '@antipode/protocol/testing';
@@ -18,7 +18,7 @@ const STEP_MS = 10;
 
 const coordinator: Party = { kind: 'coordinator', name: 'main' };
 
-/** What is asked for again until it has ended. */
+/** The answer to an order: the script asks again while the order runs. */
 interface Asked {
   readonly order?: { readonly running: boolean } | undefined;
 }

@@ -82,7 +82,7 @@ const site = buildSite({
   deletedRetentionMsMin: 0,
   eraseGraceMs: 0,
 });
-// Everything is in the store. Who has signed it is not asked.
+// Everything is in the store, and nobody asks for its signer.
 site.transfer.pull = async ({ digest }) => ({ sealed: await store.open(digest), blobs: 0, bytes: 0 });
 
 function steppedPartition(real: Partition): Partition {

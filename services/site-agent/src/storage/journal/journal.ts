@@ -1,6 +1,7 @@
 /**
- * What this site must remember through any crash, in parts: identities, domain keys, the highest epoch of each group, seats,
- * heads, open apply intents. SQLite in WAL mode with synchronous=FULL: durable when a method returns (facts: control-plane, A1).
+ * The memory of this site that must survive any crash, in parts: identities, domain keys, the highest epoch of each group,
+ * seats, heads, open apply intents. SQLite in WAL mode with synchronous=FULL: a write is durable when its method returns
+ * (facts: control-plane, A1).
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
@@ -32,7 +33,7 @@ export class Journal {
   readonly findings: FindingRecords;
   readonly decisions: DecisionRecords;
   readonly drills: DrillRecords;
-  /** What the collector remembers. */
+  /** The records of the collector. */
   readonly collection: CollectionRecords;
 
   private constructor({ path, database, prng }: { path: string; database: DatabaseSync; prng: Prng }) {

@@ -1,4 +1,4 @@
-/** How every part of the journal reads and writes: each write in a transaction that is counted, so that a copy shows its age. */
+/** Reads and writes for every part of the journal. Each transaction is counted, so that an older copy shows its age. */
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
 import { reaching, transaction } from '../database.ts';
 import type { JournalHistory } from './history.ts';
