@@ -14,7 +14,7 @@ import {
 } from '@antipode/hsm-core';
 import { AntipodeError, hasCode, hex, type Log, systemPrng } from '@antipode/runtime';
 import { openForCommand } from '../commands/beside-agent.ts';
-import { type AgentConfig, type PartitionSettings } from '../config.ts';
+import type { AgentConfig, PartitionSettings } from '../config.ts';
 import { type Pin, Pins } from '../peers/pins.ts';
 import { Journal } from '../storage/journal/journal.ts';
 import { applicationObjects, withRulesOfSite } from './object-filter.ts';

@@ -19,7 +19,7 @@ import {
 import { isNewer } from '@antipode/protocol';
 import { AntipodeError, hex, type Log } from '@antipode/runtime';
 import { openForCommand, openSiteMemory, type SiteMemory } from '../commands/beside-agent.ts';
-import { type AgentConfig } from '../config.ts';
+import type { AgentConfig } from '../config.ts';
 import type { GenerationStore } from '../storage/generation-store.ts';
 import { burialKey } from '../storage/journal/collection.ts';
 import type { Seat } from '../storage/journal/tenure.ts';

@@ -5,7 +5,7 @@
 import { nameUncaptured, type ObservedObject, openKeyring } from '@antipode/hsm-core';
 import { AntipodeError, hex, type Log } from '@antipode/runtime';
 import { openForCommand, openSiteMemory } from '../commands/beside-agent.ts';
-import { type AgentConfig } from '../config.ts';
+import type { AgentConfig } from '../config.ts';
 import { partitionSettings } from './administration.ts';
 
 export interface FoundObject {

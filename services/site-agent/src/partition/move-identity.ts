@@ -12,7 +12,7 @@ import {
 } from '@antipode/hsm-core';
 import { AntipodeError, type Log, systemPrng } from '@antipode/runtime';
 import { openForCommand } from '../commands/beside-agent.ts';
-import { type AgentConfig } from '../config.ts';
+import type { AgentConfig } from '../config.ts';
 import { type Pin, Pins } from '../peers/pins.ts';
 import type { FormerIdentity } from '../storage/journal/identities.ts';
 import { Journal } from '../storage/journal/journal.ts';

@@ -13,7 +13,6 @@ import {
   type Keyring,
   openKeyring,
   openPartition,
-  type PartitionDescription,
   type Protection,
   ReplicaMemory,
   type WorkerProvider,
