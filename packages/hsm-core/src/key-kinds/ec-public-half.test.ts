@@ -1,5 +1,6 @@
 import { createECDH, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { CKA, CKM, type Cryptoki, CryptokiFailure, type Mechanism, type Template } from '@antipode/cryptoki';
+import { partialCryptoki } from '@antipode/cryptoki/testing';
 import { hex } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
 import type { Attributes } from '../model/attributes.ts';
@@ -18,7 +19,7 @@ const spki = (key: KeyObject): Uint8Array => new Uint8Array(key.export({ format:
 function token(key: KeyObject) {
   const derived = new Map<bigint, Buffer>();
   let signatures = 0;
-  const cryptoki = {
+  const cryptoki: Partial<Cryptoki> = {
     attributes: (_session: bigint, object: bigint) => new Map([[CKA.VALUE, derived.get(object)!]]),
     sign: (_session: bigint, { type }: Mechanism, _key: bigint, digest: Uint8Array) => {
       expect(type).toBe(CKM.ECDSA);
@@ -34,7 +35,7 @@ function token(key: KeyObject) {
     destroy: (_session: bigint, handle: bigint) => derived.delete(handle),
   };
   return {
-    context: { cryptoki: cryptoki as unknown as Cryptoki, session: 1n },
+    context: { cryptoki: partialCryptoki(cryptoki), session: 1n },
     derived,
     signatures: () => signatures,
   };

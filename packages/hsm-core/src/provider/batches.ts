@@ -1,6 +1,6 @@
 /** Work on many objects, cut to what one message to the worker, one call and one turn of the event loop may hold. */
 import type { Handle } from '../model/object.ts';
-import type { HsmProvider } from './provider.ts';
+import type { PartitionReader } from './reader.ts';
 
 /** At the 94 ms that one destroy takes among 10,000 objects, a call of this size ends in half a minute. */
 export const BATCH = 256;
@@ -24,11 +24,11 @@ export function* inBatches<T>(items: readonly T[], bytesOf: (item: T) => number 
 }
 
 /**
- * Destroys token objects, asking before each batch. Returns those that are left: see {@link HsmProvider.destroy}.
+ * Destroys token objects, asking before each batch. Returns those that are left: see {@link PartitionReader.destroy}.
  * @param options.readDigests what was read under each handle, where that counts
  */
 export async function destroyAll(
-  provider: HsmProvider,
+  provider: Pick<PartitionReader, 'destroy'>,
   handles: readonly Handle[],
   { checkFence, readDigests = [] }: { checkFence: () => void; readDigests?: readonly string[] },
 ): Promise<Handle[]> {

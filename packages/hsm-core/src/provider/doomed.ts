@@ -7,8 +7,9 @@
 import type { Clock } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import { destroyAll } from './batches.ts';
-import type { HsmProvider } from './provider.ts';
+import type { PartitionReader } from './reader.ts';
 import { type Examined, examine, recognitionKey } from './recognise.ts';
+import type { Sealer } from './sealer.ts';
 
 /** An object as it was when it was examined: everything that its token showed, and its value under one domain key. */
 export interface Seen {
@@ -43,7 +44,7 @@ export interface Destroyed {
  * returns false stays
  */
 export async function destroyDoomed(
-  provider: HsmProvider,
+  provider: PartitionReader & Sealer,
   {
     clock,
     domainKey,

@@ -10,7 +10,7 @@ import { bytesEqual, type Clock, hex, Pace, runToEnd, sha256Hex } from '@antipod
 import { ASSUMED, type Attributes } from '../model/attributes.ts';
 import { comparableAttributes, digestOf, type Entry } from '../model/generation.ts';
 import type { Handle, KeyType, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
-import type { HsmProvider } from './provider.ts';
+import type { Sealer } from './sealer.ts';
 
 /** The findings about one object beside its attributes. */
 export interface Examined {
@@ -36,7 +36,7 @@ const isNamedByBlob = (entry: Pick<Entry, 'objectClass' | 'publicHalf'>): boolea
 
 /** Wraps and tags what cannot be recognised by its attributes alone, and private keys of the types in `byBlob`. */
 export async function examine(
-  provider: HsmProvider,
+  provider: Pick<Sealer, 'wrap' | 'tagData'>,
   {
     clock,
     domainKey,

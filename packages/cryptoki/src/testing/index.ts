@@ -1,0 +1,1 @@
+export { partialCryptoki } from './partial-cryptoki.ts';
