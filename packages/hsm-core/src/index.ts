@@ -6,15 +6,8 @@ export { matchesByRule, type ObjectFilter } from './capture/filter.ts';
 export { LOSS_LIMIT, type Loss, type LossLimit } from './capture/losses.ts';
 export { RETENTION_MS } from './capture/tombstones.ts';
 export { nameUncaptured } from './capture/uncaptured.ts';
-export {
-  type BeginExchange,
-  type CompleteExchange,
-  type Distribution,
-  distributeDomainKey,
-  type ExchangeOffer,
-  ExchangeResponder,
-  type ExchangeTransport,
-} from './domain-key/enrol.ts';
+export { type Distribution, distributeDomainKey } from './domain-key/distribution.ts';
+export type { BeginExchange, CompleteExchange, ExchangeOffer, ExchangeTransport } from './domain-key/exchange.ts';
 export {
   CKA_ID_BYTES,
   type DomainKeyRecord,
@@ -25,6 +18,7 @@ export {
   type TrustedKeyRecord,
   trustedKeyLabel,
 } from './domain-key/keyring.ts';
+export { ExchangeResponder } from './domain-key/responder.ts';
 export {
   blobDigests,
   blobsNamed,

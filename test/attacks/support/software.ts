@@ -70,7 +70,7 @@ export class SoftwareIdentity {
 }
 
 /**
- * The signed transcript of an exchange (packages/hsm-core/src/domain-key/enrol.ts), written independently from its
+ * The signed transcript of an exchange (packages/hsm-core/src/domain-key/exchange.ts), written independently from its
  * description.
  */
 export function transcript(

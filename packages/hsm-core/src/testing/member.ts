@@ -1,6 +1,7 @@
 /** A member without an agent, over any provider: a partition with its identity, its keyring and its pins. */
 import type { Clock, Prng } from '@antipode/runtime';
-import { distributeDomainKey, ExchangeResponder, type ExchangeTransport } from '../domain-key/enrol.ts';
+import { distributeDomainKey } from '../domain-key/distribution.ts';
+import type { ExchangeTransport } from '../domain-key/exchange.ts';
 import {
   type DomainKeyRecord,
   type IdentityRecord,
@@ -9,6 +10,7 @@ import {
   openKeyring,
   type TrustedKeyRecord,
 } from '../domain-key/keyring.ts';
+import { ExchangeResponder } from '../domain-key/responder.ts';
 import type { HsmProvider } from '../provider/provider.ts';
 
 /** The keys beside the identity that `initialiseIdentity` makes on request. */

@@ -22,7 +22,7 @@ import type { OpenPartition, Partition } from '../partition/partition.ts';
 import { type Site, seatOf } from '../site.ts';
 
 const EXCHANGE_TIMEOUT_MS = 30_000;
-/** As long as the responder keeps its half (enrol.ts): what is older can only be refused. */
+/** As long as the responder keeps its half (responder.ts): what is older can only be refused. */
 const OPEN_MS_MAX = 60_000;
 /** Of one site at one partition. An honest one has a single exchange open; a rogue one must not take everybody's places. */
 const OPEN_PER_SITE_MAX = 4;

@@ -2,13 +2,8 @@ import { AntipodeError, bytesEqual } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedMember } from '../testing/index.ts';
-import {
-  type BeginExchange,
-  type CompleteExchange,
-  distributeDomainKey,
-  type ExchangeOffer,
-  type ExchangeTransport,
-} from './enrol.ts';
+import { distributeDomainKey } from './distribution.ts';
+import type { BeginExchange, CompleteExchange, ExchangeOffer, ExchangeTransport } from './exchange.ts';
 
 const GROUP = 'payments';
 let clock: FakeClock;
