@@ -270,7 +270,7 @@ describe('a coordinator', () => {
     const ready = await until('its health address answers', () => fetch(`http://${http}/readyz`));
     expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('is valid only from')]);
     await says(process, 'coordinator started');
-    expect(process.output()).toContain('the certificate has begun');
+    expect(process.output()).toContain('the certificate is now valid');
   });
 
   it('ends on a signal while it waits for its certificate', async () => {
