@@ -2,7 +2,7 @@
 // @generated from file antipode/v1/coordinator.proto (package antipode.v1, syntax proto3)
 /* eslint-disable */
 
-// What agents tell the coordinator.
+// Reports of agents to the coordinator.
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -54,7 +54,7 @@ export const HeartbeatRequestSchema: GenMessage<HeartbeatRequest> = /*@__PURE__*
   messageDesc(file_antipode_v1_coordinator, 0);
 
 /**
- * What the coordinator answers.
+ * The answer of the coordinator.
  *
  * @generated from message antipode.v1.HeartbeatResponse
  */
@@ -88,23 +88,24 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
   peers: GroupPeers[];
 
   /**
-   * The longest round trip between sites that the profile in force is made for, milliseconds. Every limit of a connection
-   * derives from it.
+   * The longest round trip between sites that the profile in force is made for, milliseconds. Every limit of a
+   * connection derives from it.
    *
    * @generated from field: uint32 round_trip_ms_max = 5;
    */
   roundTripMsMax: number;
 
   /**
-   * Groups in which this site must do nothing until an operator seats it again: its journal is not the one that was heard
-   * before.
+   * Groups in which this site must do nothing until an operator seats it again: its journal is not the one that was
+   * heard before.
    *
    * @generated from field: repeated antipode.v1.QuarantinedSeat quarantined = 6;
    */
   quarantined: QuarantinedSeat[];
 
   /**
-   * What must stay in this site's store, for each group that the coordinator has looked at: older manifests may go.
+   * The generations that must stay in this site's store, for each group that the coordinator has read. Older manifests
+   * may go.
    *
    * @generated from field: repeated antipode.v1.NeededGenerations needed = 7;
    */

@@ -2,7 +2,7 @@
 // @generated from file antipode/v1/operator.proto (package antipode.v1, syntax proto3)
 /* eslint-disable */
 
-// What operators ask of the coordinator: the CLI's side.
+// Requests of operators to the coordinator: the side of the CLI.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -67,7 +67,7 @@ export type GroupSpec = Message<"antipode.v1.GroupSpec"> & {
   drillCron: string;
 
   /**
-   * What to do when the active site is lost.
+   * The reaction to the loss of the active site.
    *
    * @generated from field: antipode.v1.FailoverPolicy failover_policy = 7;
    */
@@ -81,14 +81,14 @@ export type GroupSpec = Message<"antipode.v1.GroupSpec"> & {
   scrubSeconds: number;
 
   /**
-   * What becomes of deleted objects; the defaults where it is unset.
+   * The treatment of deleted objects; the defaults if it is unset.
    *
    * @generated from field: antipode.v1.DeletionPolicy deletions = 9;
    */
   deletions?: DeletionPolicy | undefined;
 
   /**
-   * A partition that is no member and alone brings domain keys; unset where the active member makes them.
+   * A partition that alone brings domain keys and is not a member; unset if the active member makes them.
    *
    * @generated from field: antipode.v1.MemberSpec distributor = 10;
    */
@@ -131,7 +131,7 @@ export const MemberSpecSchema: GenMessage<MemberSpec> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 1);
 
 /**
- * What the rules of a group match, or would match.
+ * The objects that the rules of a group match, or would match.
  *
  * @generated from message antipode.v1.MatchRulesRequest
  */
@@ -369,14 +369,12 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
   members: GroupMember[];
 
   /**
-   * The worst that is true of it, in one word: `protected`, `partially-protected` (some objects cannot be captured),
-   * `lagging` (a standby is behind the objective), `failing` (all of it is within the objective, and something speaks
-   * against it staying so: `concerns` says what), `damaged` (the active partition failed its last scrub), `held` (a
-   * capture would lose too much, and waits for a person at the active site), `unserved` (no active member, or one that
-   * cannot be used), `unprotected` (nothing is acknowledged, or there are keys and none of them is captured), `unreadable`
-   * (its records in
-   * the database cannot be read), `contradicted` (the database and the journals of the agents say different things:
-   * `contradiction` says what).
+   * The worst state that is true of it, in one word. `protected`. `partially-protected`: some objects cannot be
+   * captured. `lagging`: a standby is behind the objective. `failing`: all of it is within the objective, but there are
+   * `concerns`. `damaged`: the active partition failed its last scrub. `held`: a capture would lose too much, and waits
+   * for a person at the active site. `unserved`: no active member, or an unusable one. `unprotected`: nothing is
+   * acknowledged, or none of its keys is captured. `unreadable`: its records in the database cannot be read.
+   * `contradicted`: the database and the journals of the agents contradict each other, see `contradiction`.
    *
    * @generated from field: string protection = 7;
    */
@@ -453,14 +451,15 @@ export type GroupState = Message<"antipode.v1.GroupState"> & {
   domainKeys: GroupDomainKey[];
 
   /**
-   * What speaks against its protection, although its numbers are good.
+   * The doubts about its protection, although its numbers are good.
    *
    * @generated from field: repeated antipode.v1.Concern concerns = 18;
    */
   concerns: Concern[];
 
   /**
-   * What keeps the distributor from bringing domain keys, by code; empty where nothing does, or there is none.
+   * The code of the error that keeps the distributor from bringing domain keys; empty without an error or a
+   * distributor.
    *
    * @generated from field: string distributor_error_code = 19;
    */
@@ -475,22 +474,22 @@ export const GroupStateSchema: GenMessage<GroupState> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 10);
 
 /**
- * Something that failed the last time, or is not heard: the next key may not be protected.
+ * A failure of the last attempt, or a silent part: the next key is possibly not protected.
  *
  * @generated from message antipode.v1.Concern
  */
 export type Concern = Message<"antipode.v1.Concern"> & {
   /**
-   * `capture`, `replication`, `domain-key`, `rejoin`, `drill`, `scrub`: the last of its kind failed there and none has ended
-   * well since; `site`: it is not heard; `partition`: its HSM answers no call; `planning`: the coordinator cannot look after
-   * the group; `leader`: this coordinator does not lead.
+   * `capture`, `replication`, `domain-key`, `rejoin`, `drill`, `scrub`: the last of its kind failed there and none has
+   * ended well since; `site`: it is not heard; `partition`: its HSM answers no call; `planning`: the coordinator cannot
+   * look after the group; `leader`: this coordinator does not lead.
    *
    * @generated from field: string kind = 1;
    */
   kind: string;
 
   /**
-   * The site; empty where it is no site's.
+   * The site; empty if it does not concern a site.
    *
    * @generated from field: string site = 2;
    */
@@ -504,7 +503,7 @@ export type Concern = Message<"antipode.v1.Concern"> & {
   errorCode: string;
 
   /**
-   * What is wrong, in words for people.
+   * The fault, in words for people.
    *
    * @generated from field: string message = 4;
    */
@@ -518,7 +517,7 @@ export type Concern = Message<"antipode.v1.Concern"> & {
   ageMs: bigint;
 
   /**
-   * What to do; empty where nothing is known.
+   * The hint; empty if there is none.
    *
    * @generated from field: string hint = 6;
    */
@@ -533,8 +532,8 @@ export const ConcernSchema: GenMessage<Concern> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 11);
 
 /**
- * An automatic failover that is due, and would lose a generation that somebody has acknowledged. It begins by itself when a
- * member that holds the generation can be used again, or when an operator accepts the loss.
+ * An automatic failover that is due and would lose an acknowledged generation. It begins by itself when a member that
+ * holds the generation is usable again, or when an operator accepts the loss.
  *
  * @generated from message antipode.v1.FailoverWait
  */
@@ -708,7 +707,7 @@ export type GroupMember = Message<"antipode.v1.GroupMember"> & {
   recoveryPointAgeMs?: bigint | undefined;
 
   /**
-   * What is left of the lease by the coordinator's count, milliseconds.
+   * The rest of the lease by the coordinator's count, milliseconds.
    *
    * @generated from field: uint64 lease_remaining_ms = 7;
    */
@@ -764,8 +763,8 @@ export type GroupMember = Message<"antipode.v1.GroupMember"> & {
   quarantine: string;
 
   /**
-   * Code of the error that keeps its partition from being used; empty when it can be used, or was not heard of. What such a
-   * member has acknowledged does not count.
+   * Code of the error that keeps its partition from being used; empty if it is usable, or not heard of yet.
+   * Acknowledgements of an unusable member do not count.
    *
    * @generated from field: string partition_error_code = 15;
    */
@@ -821,8 +820,8 @@ export type GroupMember = Message<"antipode.v1.GroupMember"> & {
   notCarriedWeighty: number;
 
   /**
-   * How old its account of what it could not restore is, milliseconds: a site that is down is shown as it was heard last. Unset
-   * where it never said anything.
+   * The age of its report of objects that it could not restore, milliseconds: a site that is down is shown by its last
+   * report. Unset if it never reported any.
    *
    * @generated from field: optional uint64 refused_age_ms = 23;
    */
@@ -921,7 +920,7 @@ export type GetStatusResponse = Message<"antipode.v1.GetStatusResponse"> & {
   certificate?: CertificateInfo | undefined;
 
   /**
-   * What keeps the coordinator from planning: while one stands here, nothing new is captured, replicated or moved.
+   * Faults that keep the coordinator from planning. While there is one, nothing new is captured, replicated or moved.
    *
    * @generated from field: repeated antipode.v1.PlanningTrouble planning_troubles = 13;
    */
@@ -970,7 +969,7 @@ export type PlanningTrouble = Message<"antipode.v1.PlanningTrouble"> & {
   ageMs: bigint;
 
   /**
-   * What to do.
+   * The hint.
    *
    * @generated from field: string hint = 5;
    */
@@ -1152,8 +1151,8 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   id: string;
 
   /**
-   * `capture`, `replication`, `drill`, `scrub`, `failover`, `domain-key`, `rejoin`, `reseat`, `key-retirement`. An earlier
-   * release calls `domain-key` `enrolment`.
+   * `capture`, `replication`, `drill`, `scrub`, `failover`, `domain-key`, `rejoin`, `reseat`, `key-retirement`. An
+   * earlier release calls `domain-key` `enrolment`.
    *
    * @generated from field: string kind = 2;
    */
@@ -1167,7 +1166,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   group: string;
 
   /**
-   * The site it is for; empty where it has none.
+   * The site it is for; empty without a site.
    *
    * @generated from field: string site = 4;
    */
@@ -1181,7 +1180,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   phase: string;
 
   /**
-   * `open`, `parked` (a person must decide), `done`, `failed`, `cancelled`, `dismissed` (it failed, and a person has seen it).
+   * `open`, `parked` (a person must decide), `done`, `failed`, `cancelled`, `dismissed` (failed, and seen by a person).
    *
    * @generated from field: string status = 6;
    */
@@ -1202,7 +1201,7 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   errorMessage: string;
 
   /**
-   * What to do.
+   * The hint.
    *
    * @generated from field: string hint = 9;
    */
@@ -1230,7 +1229,8 @@ export type Operation = Message<"antipode.v1.Operation"> & {
   updatedMs: bigint;
 
   /**
-   * What it found, as JSON. Deprecated: `outcome` says the same with types. Filled for commands that do not know `outcome`.
+   * What it found, as JSON. Deprecated: `outcome` says the same with types. Filled for commands that do not know
+   * `outcome`.
    *
    * @generated from field: string result = 13 [deprecated = true];
    * @deprecated
@@ -1792,7 +1792,7 @@ export type OperationFailure = Message<"antipode.v1.OperationFailure"> & {
   site: string;
 
   /**
-   * What the device answered, by its PKCS#11 name; empty where the error is not the device's.
+   * The answer of the device, by its PKCS#11 name; empty if the error is not the device's.
    *
    * @generated from field: string return_value = 4;
    */
@@ -1954,7 +1954,7 @@ export const CancelOperationResponseSchema: GenMessage<CancelOperationResponse> 
   messageDesc(file_antipode_v1_operator, 40);
 
 /**
- * Plans to seat a group anew.
+ * Plans a reseat of a group.
  *
  * @generated from message antipode.v1.PlanReseatRequest
  */
@@ -1982,13 +1982,13 @@ export const PlanReseatRequestSchema: GenMessage<PlanReseatRequest> = /*@__PURE_
   messageDesc(file_antipode_v1_operator, 41);
 
 /**
- * What it would do.
+ * The plan.
  *
  * @generated from message antipode.v1.PlanReseatResponse
  */
 export type PlanReseatResponse = Message<"antipode.v1.PlanReseatResponse"> & {
   /**
-   * What each member says.
+   * The report of each member.
    *
    * @generated from field: repeated antipode.v1.ReseatAccount accounts = 1;
    */
@@ -2045,7 +2045,7 @@ export const PlanReseatResponseSchema: GenMessage<PlanReseatResponse> = /*@__PUR
   messageDesc(file_antipode_v1_operator, 42);
 
 /**
- * What one member says of itself.
+ * The report of one member about itself.
  *
  * @generated from message antipode.v1.ReseatAccount
  */
@@ -2108,7 +2108,7 @@ export const ReseatAccountSchema: GenMessage<ReseatAccount> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 43);
 
 /**
- * Seats a group anew.
+ * Reseats a group.
  *
  * @generated from message antipode.v1.ReseatGroupRequest
  */
@@ -2325,7 +2325,7 @@ export const GetGenerationRequestSchema: GenMessage<GetGenerationRequest> = /*@_
   messageDesc(file_antipode_v1_operator, 52);
 
 /**
- * What has become of it.
+ * The standing of the generation.
  *
  * @generated from message antipode.v1.GetGenerationResponse
  */
@@ -2338,7 +2338,8 @@ export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse">
   standing: GenerationStanding;
 
   /**
-   * Members, other than the one that captured it, whose acknowledgements show that they hold it or what follows from it.
+   * Members, other than the one that captured it, whose acknowledgements show that they hold it or what follows from
+   * it.
    *
    * @generated from field: repeated string acknowledged_sites = 2;
    */
@@ -2359,7 +2360,8 @@ export type GetGenerationResponse = Message<"antipode.v1.GetGenerationResponse">
   newest?: GenerationRef | undefined;
 
   /**
-   * Every member but the active one that does not hold it, whether it was asked for or not: one whose site is down, say.
+   * Every member but the active one that does not hold it, whether it was asked for or not: one whose site is down,
+   * say.
    *
    * @generated from field: repeated string lacking_sites = 5;
    */
@@ -2513,7 +2515,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
   passed: boolean;
 
   /**
-   * What it has shown.
+   * The result of the proof.
    *
    * @generated from field: antipode.v1.ProofSummary proof = 6;
    */
@@ -2555,7 +2557,7 @@ export type DrillRecord = Message<"antipode.v1.DrillRecord"> & {
   signature: Uint8Array;
 
   /**
-   * Who signed (SubjectPublicKeyInfo, DER).
+   * The signer (SubjectPublicKeyInfo, DER).
    *
    * @generated from field: bytes signer = 12;
    */
@@ -2647,7 +2649,7 @@ export const PlanFailoverRequestSchema: GenMessage<PlanFailoverRequest> = /*@__P
   messageDesc(file_antipode_v1_operator, 61);
 
 /**
- * What it would do.
+ * The plan.
  *
  * @generated from message antipode.v1.PlanFailoverResponse
  */
@@ -2702,7 +2704,7 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
   catchesUp: boolean;
 
   /**
-   * Goes only with `accept_loss`.
+   * Needs `accept_loss`.
    *
    * @generated from field: bool needs_accept_loss = 8;
    */
@@ -2716,7 +2718,8 @@ export type PlanFailoverResponse = Message<"antipode.v1.PlanFailoverResponse"> &
   losses: GenerationRef[];
 
   /**
-   * Objects of others in the target's partition that bear names of the group's objects: a program may find them instead.
+   * Objects of others in the target's partition that bear names of the group's objects: a program may find them
+   * instead.
    *
    * @generated from field: uint32 namesake_objects = 10;
    */
@@ -2751,7 +2754,7 @@ export type FailoverRequest = Message<"antipode.v1.FailoverRequest"> & {
   toSite: string;
 
   /**
-   * Promote although `accepted_losses` are lost. In a group of two it stands in for the lost site.
+   * Promote although `accepted_losses` are lost. In a group of two it replaces the vote of the lost site.
    *
    * @generated from field: bool accept_loss = 3;
    */
@@ -2920,7 +2923,7 @@ export type ResolveResponse = Message<"antipode.v1.ResolveResponse"> & {
   epoch: bigint;
 
   /**
-   * What the detector says of that site: up, suspect, down, unknown.
+   * The state of that site by the detector: up, suspect, down, unknown.
    *
    * @generated from field: string site_state = 6;
    */
@@ -2949,7 +2952,7 @@ export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_operator, 68);
 
 /**
- * What to do when the active site is lost.
+ * The reaction to the loss of the active site.
  *
  * @generated from enum antipode.v1.FailoverPolicy
  */
@@ -2977,7 +2980,7 @@ export const FailoverPolicy = {
 } as const;
 
 /**
- * What to do when the active site is lost.
+ * The reaction to the loss of the active site.
  *
  * @generated from enum antipode.v1.FailoverPolicy
  */
@@ -3068,7 +3071,7 @@ export const OperatorService: GenService<{
     output: typeof CreateGroupResponseSchema;
   },
   /**
-   * What each rule of a group's filter matches at its active member. Changes nothing.
+   * The objects that each rule of a group's filter matches at its active member. Changes nothing.
    *
    * @generated from rpc antipode.v1.OperatorService.MatchRules
    */
@@ -3118,7 +3121,7 @@ export const OperatorService: GenService<{
     output: typeof RotateDomainKeyResponseSchema;
   },
   /**
-   * Names another partition that brings domain keys to a group, or none. The sites decide by their own pins whether they take any.
+   * Names another partition that brings domain keys to a group, or none. The sites decide by their own pins.
    *
    * @generated from rpc antipode.v1.OperatorService.SetDistributor
    */
@@ -3138,7 +3141,7 @@ export const OperatorService: GenService<{
     output: typeof ReplicateResponseSchema;
   },
   /**
-   * What has become of a generation: whether the standbys have acknowledged it, or it is lost to service.
+   * The standing of a generation: acknowledged by the standbys, or lost to service.
    *
    * @generated from rpc antipode.v1.OperatorService.GetGeneration
    */
@@ -3178,7 +3181,7 @@ export const OperatorService: GenService<{
     output: typeof RunScrubResponseSchema;
   },
   /**
-   * What a failover would do and lose. Changes nothing.
+   * The actions and losses of a failover. Changes nothing.
    *
    * @generated from rpc antipode.v1.OperatorService.PlanFailover
    */
@@ -3238,7 +3241,7 @@ export const OperatorService: GenService<{
     output: typeof CancelOperationResponseSchema;
   },
   /**
-   * What seating a group anew would do. Changes nothing.
+   * The actions of a reseat. Changes nothing.
    *
    * @generated from rpc antipode.v1.OperatorService.PlanReseat
    */
@@ -3248,7 +3251,7 @@ export const OperatorService: GenService<{
     output: typeof PlanReseatResponseSchema;
   },
   /**
-   * Seats a group anew, by what the journals of its agents say.
+   * Reseats a group by the journals of its agents.
    *
    * @generated from rpc antipode.v1.OperatorService.ReseatGroup
    */

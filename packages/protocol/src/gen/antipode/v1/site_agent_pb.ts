@@ -2,7 +2,7 @@
 // @generated from file antipode/v1/site_agent.proto (package antipode.v1, syntax proto3)
 /* eslint-disable */
 
-// What a site agent does when it is told to, and what agents do for each other.
+// The orders to a site agent, and the calls of agents to each other.
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -248,21 +248,22 @@ export type PartitionState = Message<"antipode.v1.PartitionState"> & {
   unenforced: string[];
 
   /**
-   * What goes with `error_code`, for people: the HSM's own answer (CKR_ name and call) where it was the HSM. Never a secret.
+   * The message to `error_code`, for people: the HSM's own answer (CKR_ name and call) if it was the HSM. Never a
+   * secret.
    *
    * @generated from field: string error_message = 9;
    */
   errorMessage: string;
 
   /**
-   * What other slots of its PKCS#11 module answered instead of telling their token: another HSM is away.
+   * The answers of other slots of its PKCS#11 module that did not describe their token: another HSM is away.
    *
    * @generated from field: repeated string silent_slots = 10;
    */
   silentSlots: string[];
 
   /**
-   * What the device answered, by its PKCS#11 name (`CKR_DEVICE_REMOVED`); empty where the error is not the device's.
+   * The answer of the device, by its PKCS#11 name (`CKR_DEVICE_REMOVED`); empty if the error is not the device's.
    *
    * @generated from field: string return_value = 11;
    */
@@ -360,7 +361,8 @@ export type HeldDomainKey = Message<"antipode.v1.HeldDomainKey"> & {
   version: number;
 
   /**
-   * Why this site needs it, in words for people; empty where nothing here does, and it may be destroyed if every member agrees.
+   * Why this site needs it, in words for people. Empty if nothing here does: then it may be destroyed if every member
+   * agrees.
    *
    * @generated from field: string needed_for = 3;
    */
@@ -437,7 +439,7 @@ export type MemberState = Message<"antipode.v1.MemberState"> & {
   domainKeyVersion: number;
 
   /**
-   * What is left of the lease, milliseconds; 0 when lapsed or not active.
+   * The rest of the lease, milliseconds; 0 if lapsed or not active.
    *
    * @generated from field: uint64 lease_remaining_ms = 9;
    */
@@ -472,7 +474,8 @@ export type MemberState = Message<"antipode.v1.MemberState"> & {
   namesakeObjects: number;
 
   /**
-   * Objects that this member could not restore: exceptions of what it has acknowledged. A list for people, the first of them.
+   * Objects that this member could not restore: exceptions of its acknowledgement. A list for people, the first of
+   * them.
    *
    * @generated from field: repeated antipode.v1.RefusedObject refused = 14;
    */
@@ -486,7 +489,8 @@ export type MemberState = Message<"antipode.v1.MemberState"> & {
   refusedObjects: number;
 
   /**
-   * Of the active member: captured objects with attributes that no replica gets. A list for people, the weightiest first.
+   * Of the active member: captured objects with attributes that no replica gets. A list for people, the weightiest
+   * first.
    *
    * @generated from field: repeated antipode.v1.NotCarriedAttributes not_carried = 16;
    */
@@ -543,7 +547,7 @@ export const ProbePeerRequestSchema: GenMessage<ProbePeerRequest> = /*@__PURE__*
   messageDesc(file_antipode_v1_site_agent, 9);
 
 /**
- * What the probe saw.
+ * The result of the probe.
  *
  * @generated from message antipode.v1.ProbePeerResponse
  */
@@ -677,7 +681,7 @@ export const SetRoleResponseSchema: GenMessage<SetRoleResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 14);
 
 /**
- * Seats a member anew. An operator has looked at what every journal says before this is ordered.
+ * Reseats a member. Before this order, an operator has seen the report of every journal.
  *
  * @generated from message antipode.v1.ReseatRequest
  */
@@ -767,8 +771,8 @@ export type PromoteRequest = Message<"antipode.v1.PromoteRequest"> & {
   generation?: GenerationRef | undefined;
 
   /**
-   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
-   * and the order is dropped with it.
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the
+   * end, and the order is dropped with it.
    *
    * @generated from field: uint32 wait_ms = 14;
    */
@@ -796,7 +800,7 @@ export type PromoteResponse = Message<"antipode.v1.PromoteResponse"> & {
   member?: MemberState | undefined;
 
   /**
-   * What using the keys has shown.
+   * The results of using the keys.
    *
    * @generated from field: antipode.v1.ProofSummary proof = 2;
    */
@@ -873,16 +877,16 @@ export type DistributeDomainKeyRequest = Message<"antipode.v1.DistributeDomainKe
   members: DomainMember[];
 
   /**
-   * Serial number of the distributor, a partition of the receiver that is no member and gets nothing itself; empty in a group
-   * without one, where the active member makes domain keys. With one, the receiver need not own the tenure.
+   * Serial number of the distributor, a partition of the receiver that is not a member and gets nothing itself. Empty
+   * in a group without one: then the active member makes domain keys. With one, the receiver need not own the tenure.
    *
    * @generated from field: string distributor_serial = 4;
    */
   distributorSerial: string;
 
   /**
-   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
-   * and the order is dropped with it.
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the
+   * end, and the order is dropped with it.
    *
    * @generated from field: uint32 wait_ms = 14;
    */
@@ -897,7 +901,7 @@ export const DistributeDomainKeyRequestSchema: GenMessage<DistributeDomainKeyReq
   messageDesc(file_antipode_v1_site_agent, 20);
 
 /**
- * Who holds the version now.
+ * The holders of the version now.
  *
  * @generated from message antipode.v1.DistributeDomainKeyResponse
  */
@@ -1001,8 +1005,8 @@ export type RetireDomainKeysRequest = Message<"antipode.v1.RetireDomainKeysReque
   sources: SiteAddress[];
 
   /**
-   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
-   * and the order is dropped with it.
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the
+   * end, and the order is dropped with it.
    *
    * @generated from field: uint32 wait_ms = 14;
    */
@@ -1017,7 +1021,7 @@ export const RetireDomainKeysRequestSchema: GenMessage<RetireDomainKeysRequest> 
   messageDesc(file_antipode_v1_site_agent, 23);
 
 /**
- * What was destroyed.
+ * The destroyed versions.
  *
  * @generated from message antipode.v1.RetireDomainKeysResponse
  */
@@ -1086,23 +1090,24 @@ export type CaptureRequest = Message<"antipode.v1.CaptureRequest"> & {
   aboveGeneration: bigint;
 
   /**
-   * The number of a new generation: reserved in the database for this order, so that numbers never repeat across tenures,
-   * even if the answer is lost. Refused where a generation of that number or a higher one is here already; 0 for the next.
+   * The number of a new generation: reserved in the database for this order, so that numbers never repeat across
+   * tenures, even if the answer is lost. Refused where a generation of that number or a higher one is here already; 0
+   * for the next.
    *
    * @generated from field: uint64 reserved_generation = 5;
    */
   reservedGeneration: bigint;
 
   /**
-   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
-   * and the order is dropped with it.
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the
+   * end, and the order is dropped with it.
    *
    * @generated from field: uint32 wait_ms = 14;
    */
   waitMs: number;
 
   /**
-   * What becomes of deleted objects; the defaults of the agent where it is unset.
+   * The treatment of deleted objects; the defaults of the agent if it is unset.
    *
    * @generated from field: antipode.v1.DeletionPolicy policy = 15;
    */
@@ -1117,21 +1122,22 @@ export const CaptureRequestSchema: GenMessage<CaptureRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 25);
 
 /**
- * What becomes of objects that are deleted at the active member.
+ * The treatment of objects that are deleted at the active member.
  *
  * @generated from message antipode.v1.DeletionPolicy
  */
 export type DeletionPolicy = Message<"antipode.v1.DeletionPolicy"> & {
   /**
-   * How long every member keeps them sealed at least, milliseconds; 0 for the default. The agent has a floor of its own.
+   * How long every member keeps them sealed at least, milliseconds; 0 for the default. The agent has a floor of its
+   * own.
    *
    * @generated from field: uint64 retention_ms = 1;
    */
   retentionMs: bigint;
 
   /**
-   * A capture that would lose more objects than this, and more than that share, is held for an operator. Private and secret
-   * keys that were replaced by others under their own names count as lost; what is not private does not.
+   * A capture that would lose more objects than this, and more than that share, is held for an operator. Private and
+   * secret keys that were replaced by others under their own names count as lost; what is not private does not.
    *
    * @generated from field: uint32 loss_objects = 2;
    */
@@ -1153,7 +1159,8 @@ export const DeletionPolicySchema: GenMessage<DeletionPolicy> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 26);
 
 /**
- * Objects that never leave their site. An object is excluded when any rule matches it as people see it: without padding.
+ * Objects that never leave their site. An object is excluded when any rule matches it as people see it: without
+ * padding.
  *
  * @generated from message antipode.v1.ObjectFilter
  */
@@ -1195,7 +1202,7 @@ export const ObjectFilterSchema: GenMessage<ObjectFilter> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 27);
 
 /**
- * What the rules of a filter match in a partition of this site.
+ * The objects that the rules of a filter match in a partition of this site.
  *
  * @generated from message antipode.v1.MatchFilterRequest
  */
@@ -1271,7 +1278,7 @@ export type RuleMatch = Message<"antipode.v1.RuleMatch"> & {
   objects: number;
 
   /**
-   * Their CKA_ID, hexadecimal, the first of them in order; empty for an object that has none. Labels stay at their site.
+   * Their CKA_ID, hexadecimal, the first of them in order; empty for an object without one. Labels stay at their site.
    *
    * @generated from field: repeated string cka_ids = 4;
    */
@@ -1286,7 +1293,7 @@ export const RuleMatchSchema: GenMessage<RuleMatch> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 30);
 
 /**
- * What was captured.
+ * The captured generation.
  *
  * @generated from message antipode.v1.CaptureResponse
  */
@@ -1313,7 +1320,7 @@ export type CaptureResponse = Message<"antipode.v1.CaptureResponse"> & {
   captureStartedMs: bigint;
 
   /**
-   * Objects that were wrapped anew.
+   * Objects that were newly wrapped.
    *
    * @generated from field: uint32 sealed_objects = 4;
    */
@@ -1362,8 +1369,8 @@ export type ApplyRequest = Message<"antipode.v1.ApplyRequest"> & {
   sources: SiteAddress[];
 
   /**
-   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
-   * and the order is dropped with it.
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the
+   * end, and the order is dropped with it.
    *
    * @generated from field: uint32 wait_ms = 14;
    */
@@ -1378,7 +1385,7 @@ export const ApplyRequestSchema: GenMessage<ApplyRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 32);
 
 /**
- * What was applied.
+ * The applied generation.
  *
  * @generated from message antipode.v1.ApplyResponse
  */
@@ -1468,8 +1475,8 @@ export type VerifyRequest = Message<"antipode.v1.VerifyRequest"> & {
   everything: boolean;
 
   /**
-   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
-   * and the order is dropped with it.
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the
+   * end, and the order is dropped with it.
    *
    * @generated from field: uint32 wait_ms = 14;
    */
@@ -1484,7 +1491,7 @@ export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 34);
 
 /**
- * What reading back has shown.
+ * The result of reading back.
  *
  * @generated from message antipode.v1.VerifyResponse
  */
@@ -1497,7 +1504,7 @@ export type VerifyResponse = Message<"antipode.v1.VerifyResponse"> & {
   contentDigest: Uint8Array;
 
   /**
-   * What using the keys has shown.
+   * The results of using the keys.
    *
    * @generated from field: antipode.v1.ProofSummary proof = 2;
    */
@@ -1532,15 +1539,16 @@ export type ScrubRequest = Message<"antipode.v1.ScrubRequest"> & {
   fence?: Fence | undefined;
 
   /**
-   * Members that hold the generation, best first: sealed objects that this site's disk has changed are fetched from them.
+   * Members that hold the generation, best first: sealed objects that this site's disk has changed are fetched from
+   * them.
    *
    * @generated from field: repeated antipode.v1.SiteAddress sources = 2;
    */
   sources: SiteAddress[];
 
   /**
-   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
-   * and the order is dropped with it.
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the
+   * end, and the order is dropped with it.
    *
    * @generated from field: uint32 wait_ms = 14;
    */
@@ -1555,20 +1563,20 @@ export const ScrubRequestSchema: GenMessage<ScrubRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 36);
 
 /**
- * What was found.
+ * The findings.
  *
  * @generated from message antipode.v1.ScrubResponse
  */
 export type ScrubResponse = Message<"antipode.v1.ScrubResponse"> & {
   /**
-   * What the partition was compared with: the newest captured or applied here.
+   * The generation that the partition was compared with: the newest captured or applied here.
    *
    * @generated from field: antipode.v1.GenerationRef generation = 1;
    */
   generation?: GenerationRef | undefined;
 
   /**
-   * What using the keys has shown.
+   * The results of using the keys.
    *
    * @generated from field: antipode.v1.ProofSummary proof = 2;
    */
@@ -1652,8 +1660,8 @@ export type DrillRequest = Message<"antipode.v1.DrillRequest"> & {
   sources: SiteAddress[];
 
   /**
-   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the end,
-   * and the order is dropped with it.
+   * Answer after so long even if the order goes on, which outlives the call; milliseconds. 0: the call is held to the
+   * end, and the order is dropped with it.
    *
    * @generated from field: uint32 wait_ms = 14;
    */
@@ -1668,7 +1676,7 @@ export const DrillRequestSchema: GenMessage<DrillRequest> = /*@__PURE__*/
   messageDesc(file_antipode_v1_site_agent, 38);
 
 /**
- * What the drill has shown.
+ * The result of the drill.
  *
  * @generated from message antipode.v1.DrillResponse
  */
@@ -1709,7 +1717,7 @@ export type DrillResponse = Message<"antipode.v1.DrillResponse"> & {
   signature: Uint8Array;
 
   /**
-   * That identity key (SubjectPublicKeyInfo, DER).
+   * The identity key that signed (SubjectPublicKeyInfo, DER).
    *
    * @generated from field: bytes signer = 6;
    */
@@ -1828,8 +1836,8 @@ export type ExchangeOffer = Message<"antipode.v1.ExchangeOffer"> & {
   serial: string;
 
   /**
-   * Identity: the signing key (SubjectPublicKeyInfo, DER), and behind it the SHA-256 of the receiving key where there is one,
-   * and that of the officer key where there is one too.
+   * Identity: the signing key (SubjectPublicKeyInfo, DER), and behind it the SHA-256 of the receiving key where there
+   * is one, and that of the officer key where there is one too.
    *
    * @generated from field: bytes identity = 2;
    */
@@ -1969,7 +1977,8 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
   exchangeId: string;
 
   /**
-   * The domain key, wrapped (RFC 5649) under the agreed key; under the receiving key (RSA-OAEP) before, where there is one.
+   * The domain key, wrapped (RFC 5649) under the agreed key; under the receiving key (RSA-OAEP) before, where there is
+   * one.
    *
    * @generated from field: bytes wrapped_key = 2;
    */
@@ -1990,8 +1999,8 @@ export type CompleteExchangeRequest = Message<"antipode.v1.CompleteExchangeReque
   fence?: Fence | undefined;
 
   /**
-   * The trusted key of this version, wrapped under the officer key (RSA-OAEP) and the agreed key; empty where the responder has
-   * no officer key.
+   * The trusted key of this version, wrapped under the officer key (RSA-OAEP) and the agreed key; empty where the
+   * responder has no officer key.
    *
    * @generated from field: bytes wrapped_trusted_key = 5;
    */
@@ -2152,7 +2161,7 @@ export const PullBlobsResponseSchema: GenMessage<PullBlobsResponse> = /*@__PURE_
  */
 export const SiteAgentService: GenService<{
   /**
-   * What this agent has: partitions, groups, heads. Reads only.
+   * The state of this agent: partitions, groups, heads. Reads only.
    *
    * @generated from rpc antipode.v1.SiteAgentService.Describe
    */
@@ -2192,7 +2201,7 @@ export const SiteAgentService: GenService<{
     output: typeof SetRoleResponseSchema;
   },
   /**
-   * Seats a member anew after journals and database contradicted each other, and ends its quarantine.
+   * Reseats a member after journals and database contradicted each other, and ends its quarantine.
    *
    * @generated from rpc antipode.v1.SiteAgentService.Reseat
    */

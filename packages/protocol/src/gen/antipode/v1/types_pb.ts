@@ -15,7 +15,7 @@ export const file_antipode_v1_types: GenFile = /*@__PURE__*/
   fileDesc("ChdhbnRpcG9kZS92MS90eXBlcy5wcm90bxILYW50aXBvZGUudjEiSAoFRmVuY2USDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSDQoFb3duZXIYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSJYCgpPcmRlclN0YXRlEg8KB3J1bm5pbmcYASABKAgSDgoGYWdlX21zGAIgASgEEikKB2pvdXJuYWwYAyABKAsyGC5hbnRpcG9kZS52MS5Kb3VybmFsTWFyayI2CgtKb3VybmFsTWFyaxIKCgJpZBgBIAEoCRILCgNydW4YAiABKAkSDgoGd3JpdGVzGAMgASgEIooCCg1HZW5lcmF0aW9uUmVmEg0KBWVwb2NoGAEgASgEEhIKCmdlbmVyYXRpb24YAiABKAQSFwoPbWFuaWZlc3RfZGlnZXN0GAMgASgMEhYKDmNvbnRlbnRfZGlnZXN0GAQgASgMEhoKEmNhcHR1cmVfc3RhcnRlZF9tcxgFIAEoBBIUCgxvYmplY3RfY291bnQYBiABKA0SGgoSZG9tYWluX2tleV92ZXJzaW9uGAcgASgNEjEKCnVuY2FwdHVyZWQYCCADKAsyHS5hbnRpcG9kZS52MS5VbmNhcHR1cmVkT2JqZWN0EhYKCWtleV9jb3VudBgJIAEoDUgAiAEBQgwKCl9rZXlfY291bnQiQwoQVW5jYXB0dXJlZE9iamVjdBIRCglvYmplY3RfaWQYASABKAkSDAoEa2luZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiLAoLU2l0ZUFkZHJlc3MSDAoEc2l0ZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJImUKDFByb29mU3VtbWFyeRIOCgZwcm92ZWQYASABKA0SDgoGZmFpbGVkGAIgASgNEhkKEWZhaWxlZF9vYmplY3RfaWRzGAMgAygJEhoKEnVzZXNfbm90X2V4ZXJjaXNlZBgEIAEoDSJUCg1SZWZ1c2VkT2JqZWN0EhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBGNvZGUYAyABKAkSFAoMcmV0dXJuX3ZhbHVlGAQgASgJIksKFE5vdENhcnJpZWRBdHRyaWJ1dGVzEhEKCW9iamVjdF9pZBgBIAEoCRIMCgRraW5kGAIgASgJEhIKCmF0dHJpYnV0ZXMYAyADKAkiWgoPQ2VydGlmaWNhdGVJbmZvEhsKE2NlcnRpZmljYXRlX2VuZHNfbXMYASABKAQSGQoRYXV0aG9yaXR5X2VuZHNfbXMYAiABKAQSDwoHcHJvYmxlbRgDIAEoCSpyCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfQUNUSVZFEAESFwoTTUVNQkVSX1JPTEVfU1RBTkRCWRACEhYKEk1FTUJFUl9ST0xFX0ZFTkNFRBADYgZwcm90bzM");
 
 /**
- * What every mutating order carries first: whose order this is, and under which tenure.
+ * The first field of every mutating order: its sender, and its tenure.
  *
  * @generated from message antipode.v1.Fence
  */
@@ -78,7 +78,8 @@ export type OrderState = Message<"antipode.v1.OrderState"> & {
   ageMs: bigint;
 
   /**
-   * How far the agent's journal had come when it answered: what rests on the answer is in no older copy of that journal.
+   * How far the agent's journal had come when it answered: what rests on the answer is in no older copy of that
+   * journal.
    *
    * @generated from field: antipode.v1.JournalMark journal = 3;
    */
@@ -268,7 +269,7 @@ export const SiteAddressSchema: GenMessage<SiteAddress> = /*@__PURE__*/
   messageDesc(file_antipode_v1_types, 5);
 
 /**
- * What one proof has shown.
+ * The result of one proof.
  *
  * @generated from message antipode.v1.ProofSummary
  */
@@ -337,7 +338,7 @@ export type RefusedObject = Message<"antipode.v1.RefusedObject"> & {
   code: string;
 
   /**
-   * What the HSM answered (CKR_ name); empty where it was not the HSM that refused.
+   * The answer of the HSM (CKR_ name); empty if the HSM did not refuse.
    *
    * @generated from field: string return_value = 4;
    */

@@ -325,8 +325,8 @@ export const DataKeySchema: GenMessage<DataKey> = /*@__PURE__*/
  */
 export type Uncaptured = Message<"antipode.seal.v1.Uncaptured"> & {
   /**
-   * 16 bytes, stable from capture to capture: of an object that was captured before its own, otherwise derived from what
-   * can be read of it.
+   * 16 bytes, stable from capture to capture: of an object that was captured before its own, otherwise derived from
+   * what can be read of it.
    *
    * @generated from field: bytes object_id = 1;
    */
@@ -362,8 +362,8 @@ export const UncapturedSchema: GenMessage<Uncaptured> = /*@__PURE__*/
   messageDesc(file_antipode_seal_v1_manifest, 5);
 
 /**
- * An object that was deleted at the source. Members keep it sealed until its retention ends; in no token it answers to its
- * name any more (I11, I14).
+ * An object that was deleted at the source. Members keep it sealed until its retention ends; in no token it answers to
+ * its name any more (I11, I14).
  *
  * @generated from message antipode.seal.v1.Tombstone
  */
@@ -690,7 +690,8 @@ export const UncapturedReason = {
   VALUE_CHANGED: 14,
 
   /**
-   * A key that does not do at its source what it is for: its private half is not that of its public half, or is damaged.
+   * A key that does not do at its source what it is for: its private half is not that of its public half, or is
+   * damaged.
    *
    * @generated from enum value: UNCAPTURED_REASON_DOES_NOT_WORK = 15;
    */
