@@ -5,7 +5,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { follow } from '@antipode/cli/testing';
 import { CKA, CKK, CKM, CKO, mechanism } from '@antipode/cryptoki';
+import type { Generation } from '@antipode/hsm-core';
 import {
   distributeDomainKey,
   ExchangeResponder,
@@ -13,16 +15,13 @@ import {
   openSigned,
   type SealedGeneration,
 } from '@antipode/hsm-core';
+import { encodeManifest, sealedGeneration, signingInput } from '@antipode/hsm-core/testing';
 import { createClient, MemberRole, SiteAgentService, Tls } from '@antipode/protocol';
 import { fromHex, hex, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
+import { Pins } from '@antipode/site-agent';
+import type { Partition } from '@antipode/site-agent/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { follow } from '../../apps/cli/src/operator.ts';
-import type { Generation } from '../../packages/hsm-core/src/model/generation.ts';
-import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
-import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
-import type { Partition } from '../../services/site-agent/src/partition/partition.ts';
-import { Pins } from '../../services/site-agent/src/peers/pins.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 import type { TestToken } from '../support/tokens.ts';
 import { attack, DEVICES, type Member, makeMember } from './support/device.ts';

@@ -2,15 +2,13 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CKM, mechanism } from '@antipode/cryptoki';
+import type { Generation } from '@antipode/hsm-core';
 import { openSigned, type SealedGeneration } from '@antipode/hsm-core';
-import { SealedGroup } from '@antipode/hsm-core/testing';
+import { encodeManifest, SealedGroup, sealedGeneration, signingInput } from '@antipode/hsm-core/testing';
 import { hex, sha256Hex } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
+import { Pins } from '@antipode/site-agent';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import type { Generation } from '../../packages/hsm-core/src/model/generation.ts';
-import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
-import { sealedGeneration, signingInput } from '../../packages/hsm-core/src/model/signed-manifest.ts';
-import { Pins } from '../../services/site-agent/src/peers/pins.ts';
 import { enrolTogether } from '../support/members.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 import { attack, DEVICES, type Member, makeMember } from './support/device.ts';

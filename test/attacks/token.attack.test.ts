@@ -4,11 +4,10 @@
 import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template, ulong } from '@antipode/cryptoki';
 import { openKeyring, type Protection } from '@antipode/hsm-core';
-import { SealedGroup } from '@antipode/hsm-core/testing';
+import { ATTRIBUTES, SealedGroup } from '@antipode/hsm-core/testing';
 import { bytesEqual, hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { enrolTogether } from '../support/members.ts';
 import { attack, DEVICES, type Member, makeMember } from './support/device.ts';
 import { openRawToken, type RawToken, refusalOf } from './support/raw-token.ts';

@@ -12,8 +12,8 @@ import {
   type Template,
 } from '@antipode/cryptoki';
 import { hasOfficerKey } from '@antipode/hsm-core';
+import { ATTRIBUTES } from '@antipode/hsm-core/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { onToken, withoutPin } from '../support/raw-token.ts';
 import { type AnyToken, OFFICER_PIN, type TestToken, USER_PIN } from '../support/tokens.ts';

@@ -4,9 +4,9 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { openSigned } from '@antipode/hsm-core';
+import { encodeManifest } from '@antipode/hsm-core/testing';
 import { fromHex, hex } from '@antipode/runtime';
 import { expect, it } from 'vitest';
-import { encodeManifest } from '../../packages/hsm-core/src/model/manifest.ts';
 
 const FOLDER = new URL('.', import.meta.url);
 const contentsOf = (name: string): Buffer => readFileSync(new URL(name, FOLDER));

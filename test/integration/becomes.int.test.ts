@@ -6,11 +6,9 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { CKA, CKO, P256_PARAMS } from '@antipode/cryptoki';
 import { becomesOf } from '@antipode/hsm-core';
+import type { ObjectClass } from '@antipode/hsm-core/testing';
+import { ATTRIBUTES, type AttributeName, attributesOf, NOT_CARRIED, paramsIn } from '@antipode/hsm-core/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ATTRIBUTES, type AttributeName, attributesOf } from '../../packages/hsm-core/src/model/attributes.ts';
-import { paramsIn } from '../../packages/hsm-core/src/model/curve.ts';
-import { NOT_CARRIED } from '../../packages/hsm-core/src/model/not-carried.ts';
-import type { ObjectClass } from '../../packages/hsm-core/src/model/object.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import {
   certificateOf,

@@ -4,12 +4,11 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { follow, storeText } from '@antipode/cli/testing';
 import { type Clock, silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { listDeleted, loadAgentConfig, restoreDeleted, storeReport } from '@antipode/site-agent';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { storeText } from '../../apps/cli/src/commands/store.ts';
-import { follow } from '../../apps/cli/src/operator.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 
 const HOUR_MS = 3_600_000;

@@ -2,13 +2,12 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
+import { PostgresStore, readTimeline } from '@antipode/coordinator/testing';
 import { freePort } from '@antipode/demo/town';
 import { createClient, OperatorService } from '@antipode/protocol';
 import { type Clock, silentLog, systemClock } from '@antipode/runtime';
 import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder } from '@antipode/setup';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
-import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
-import { readTimeline } from '../../services/coordinator/src/store/tables/timeline.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
 const HOUR_MS = 3_600_000;

@@ -6,13 +6,11 @@
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, verify } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
-import { ReplicaMemory, rehearse, type SealedGeneration, scrub } from '@antipode/hsm-core';
+import type { HsmProvider } from '@antipode/hsm-core';
+import { kindOf, type ObservedObject, ReplicaMemory, rehearse, type SealedGeneration, scrub } from '@antipode/hsm-core';
+import { barePoint, curveOf, ecPublicHalf, ecSubject, paramsIn } from '@antipode/hsm-core/testing';
 import { hex, systemClock } from '@antipode/runtime';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { curveOf, ecSubject, paramsIn } from '../../packages/hsm-core/src/model/curve.ts';
-import { kindOf, type ObservedObject } from '../../packages/hsm-core/src/model/object.ts';
-import { barePoint, ecPublicHalf } from '../../packages/hsm-core/src/model/public-half.ts';
-import type { HsmProvider } from '../../packages/hsm-core/src/provider/provider.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { faulty } from '../support/faulty.ts';
 import { makePair, PORTABLE, TokenPair } from '../support/token-pair.ts';

@@ -5,13 +5,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CKA, P256_PARAMS, type Template } from '@antipode/cryptoki';
-import { ReplicaMemory, type SealedGeneration, scrub, setAside } from '@antipode/hsm-core';
+import { kindOf, ReplicaMemory, type SealedGeneration, scrub, setAside } from '@antipode/hsm-core';
+import { ATTRIBUTES } from '@antipode/hsm-core/testing';
 import { systemClock, systemPrng } from '@antipode/runtime';
+import { Journal, remembering } from '@antipode/site-agent/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { kindOf } from '../../packages/hsm-core/src/model/object.ts';
-import { remembering } from '../../services/site-agent/src/partition/wrap-digests.ts';
-import { Journal } from '../../services/site-agent/src/storage/journal/journal.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { filesOf, flipAttribute } from '../support/raw-token.ts';
 import { makeAes, makePair, makeRsa, TokenPair } from '../support/token-pair.ts';

@@ -2,14 +2,12 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Election, EmbeddedPostgres, PostgresStore } from '@antipode/coordinator/testing';
 import { AntipodeError, Log, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { sql } from 'kysely';
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { Election } from '../../services/coordinator/src/election.ts';
-import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
 import { openLink, type TestLink } from '../support/proxy.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 

@@ -2,12 +2,13 @@
  * Deletions in a whole system. After a token was emptied, captures are held until a person decides. Deleted keys are
  * listed and can be restored at the site. Until then the group is never reported as protected.
  */
+
+import { follow } from '@antipode/cli/testing';
 import { silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { acceptDeleted, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
+import { Journal } from '@antipode/site-agent/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { follow } from '../../apps/cli/src/operator.ts';
-import { Journal } from '../../services/site-agent/src/storage/journal/journal.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 
 let system: TestSystem;

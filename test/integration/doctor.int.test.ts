@@ -2,13 +2,13 @@
 import { chmodSync, chownSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { agentFindings, coordinatorFindings, operatorFindings } from '@antipode/cli/testing';
 import { CoordinatorService, OperatorService, RpcServer } from '@antipode/protocol';
 import { AntipodeError, lockFolder, silentLog, systemClock } from '@antipode/runtime';
 import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder, makeSiteFolder } from '@antipode/setup';
 import { initialisePartition, loadAgentConfig, pinPartitions } from '@antipode/site-agent';
+import { Journal } from '@antipode/site-agent/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { agentFindings, coordinatorFindings, operatorFindings } from '../../apps/cli/src/diagnosis.ts';
-import { Journal } from '../../services/site-agent/src/storage/journal/journal.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from '../support/tokens.ts';
 import { makeTrust } from '../support/trust.ts';
 

@@ -2,9 +2,9 @@
  * Domain key versions that nothing needs leave the tokens, and no key is lost. A coordinator, three agents and real
  * tokens, examined with pkcs11-tool.
  */
+
+import { domainKeyTable, follow } from '@antipode/cli/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { follow } from '../../apps/cli/src/operator.ts';
-import { domainKeyTable } from '../../apps/cli/src/views/group.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 import type { TestToken } from '../support/tokens.ts';
 

@@ -1,10 +1,10 @@
 /** Redis as a child of the coordinator: what it does not start on is wiped, since only time is lost with it (I8). */
 import { appendFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { EmbeddedRedis } from '@antipode/coordinator/testing';
 import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { EmbeddedRedis } from '../../services/coordinator/src/embedded/redis.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
 let dataFolder: string;

@@ -3,21 +3,25 @@
  * without an acknowledged generation, whichever of the two comes first (I3).
  */
 import { chmodSync, rmSync } from 'node:fs';
+import type { FailoverEffect, Held } from '@antipode/coordinator/testing';
+import {
+  EffectContext,
+  EffectsBench,
+  EmbeddedPostgres,
+  failover,
+  generation,
+  type Intent,
+  insertGroup,
+  insertIntent,
+  PostgresStore,
+  readGroup,
+  recordAcknowledgement,
+  recordCapture,
+  replication,
+  SPEC,
+} from '@antipode/coordinator/testing';
 import { AntipodeError, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import { EffectContext } from '../../services/coordinator/src/operations/context.ts';
-import { failover } from '../../services/coordinator/src/operations/failover/effects.ts';
-import type { FailoverEffect } from '../../services/coordinator/src/operations/failover/machine.ts';
-import type { Held } from '../../services/coordinator/src/operations/failover/plan.ts';
-import { replication } from '../../services/coordinator/src/operations/replication/effects.ts';
-import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
-import { recordAcknowledgement, recordCapture } from '../../services/coordinator/src/store/tables/generations.ts';
-import { insertGroup, readGroup } from '../../services/coordinator/src/store/tables/groups.ts';
-import { type Intent, insertIntent } from '../../services/coordinator/src/store/tables/intents.ts';
-import { EffectsBench } from '../../services/coordinator/src/testing/effects-bench.ts';
-import { SPEC } from '../../services/coordinator/src/testing/group.ts';
-import { generation } from '../../services/coordinator/src/testing/situation.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
 const ROUNDS = 60;

@@ -5,10 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import type { SealedGeneration } from '@antipode/hsm-core';
+import { kindOf, type ObservedObject } from '@antipode/hsm-core';
+import { ATTRIBUTES, type Attributes, attributesOf } from '@antipode/hsm-core/testing';
 import { hex, sha256 } from '@antipode/runtime';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ATTRIBUTES, type Attributes, attributesOf } from '../../packages/hsm-core/src/model/attributes.ts';
-import { kindOf, type ObservedObject } from '../../packages/hsm-core/src/model/object.ts';
 import { refusalOf } from '../attacks/support/raw-token.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import {

@@ -1,25 +1,29 @@
 /** The coordinator's reads each second do not grow with history. Counted in rows, not in time. */
 import { chmodSync, rmSync } from 'node:fs';
+import type { Read } from '@antipode/coordinator/testing';
+import {
+  EmbeddedPostgres,
+  PostgresStore,
+  readAcknowledged,
+  readDone,
+  readDrills,
+  readFacts,
+  readFailed,
+  readFailing,
+  readGroup,
+  readGroups,
+  readIntents,
+  readKnown,
+  readLastPassed,
+  readNewest,
+  readOpenIntents,
+  readRecent,
+  readScrubs,
+} from '@antipode/coordinator/testing';
 import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
-import type { Read } from '../../services/coordinator/src/store/store.ts';
-import { readDrills, readLastPassed } from '../../services/coordinator/src/store/tables/drills.ts';
-import { readFacts } from '../../services/coordinator/src/store/tables/facts.ts';
-import { readAcknowledged, readKnown, readNewest } from '../../services/coordinator/src/store/tables/generations.ts';
-import { readGroup, readGroups } from '../../services/coordinator/src/store/tables/groups.ts';
-import {
-  readDone,
-  readFailed,
-  readIntents,
-  readOpenIntents,
-  readRecent,
-} from '../../services/coordinator/src/store/tables/intents.ts';
-import { readScrubs } from '../../services/coordinator/src/store/tables/scrubs.ts';
-import { readFailing } from '../../services/coordinator/src/store/tables/streaks.ts';
 import { fillHistory } from '../support/history.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 

@@ -16,10 +16,10 @@ import {
   rehearse,
   type SealedGeneration,
 } from '@antipode/hsm-core';
+import { ATTRIBUTES } from '@antipode/hsm-core/testing';
 import { bytesEqual, hex, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { faulty } from '../support/faulty.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { onToken } from '../support/raw-token.ts';

@@ -8,10 +8,9 @@ import { initialiseIdentity, openPartition, ReplicaMemory, scrub } from '@antipo
 import { SealedGroup } from '@antipode/hsm-core/testing';
 import { type ErrorCode, Log, silentLog, systemClock, systemPrng } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
+import type { OpenPartition, Partition } from '@antipode/site-agent/testing';
+import { Journal, workerPartitions } from '@antipode/site-agent/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { OpenPartition, Partition } from '../../services/site-agent/src/partition/partition.ts';
-import { workerPartitions } from '../../services/site-agent/src/partition/worker-partition.ts';
-import { Journal } from '../../services/site-agent/src/storage/journal/journal.ts';
 import { openRawToken } from '../attacks/support/raw-token.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import { type Fitting, type LyingToken, lying, type Order } from '../support/devices/lying-token.ts';

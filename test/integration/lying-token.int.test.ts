@@ -1,8 +1,8 @@
 /** The module that lies on order: an application meets exactly the ordered lies, and nothing else changes. */
 import { spawnSync } from 'node:child_process';
 import { CKA, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
+import { ATTRIBUTES } from '@antipode/hsm-core/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { openRawToken, type RawToken, refusalOf } from '../attacks/support/raw-token.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import { EXTRA_SLOT, FALSE, type LyingToken, lying } from '../support/devices/lying-token.ts';

@@ -3,13 +3,12 @@
  * refusals before its time, and the view of tokens and other programs afterwards. Real tokens, agents and coordinator.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { follow, moveText } from '@antipode/cli/testing';
 import { silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { type IdentityMove, loadAgentConfig, moveIdentity, pinPartitions } from '@antipode/site-agent';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { moveText } from '../../apps/cli/src/commands/partition.ts';
-import { follow } from '../../apps/cli/src/operator.ts';
 import { javaAliases } from '../support/java-key-store.ts';
 import { onToken } from '../support/raw-token.ts';
 import { GROUP, TestSystem } from '../support/system.ts';

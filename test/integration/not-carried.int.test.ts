@@ -1,9 +1,9 @@
 /** Attributes that no replica gets are reported, by object and name of the attribute (I13). */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { CaptureResult } from '@antipode/hsm-core';
+import { ATTRIBUTES } from '@antipode/hsm-core/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { CaptureResult } from '../../packages/hsm-core/src/capture/capture.ts';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { flags, label } from '../attacks/support/templates.ts';
 import { certificateOf, dataOf, makeAes, TokenPair } from '../support/token-pair.ts';
 

@@ -1,8 +1,8 @@
 /** Changes by an application in its token, and their effect on the standby and on later generations. */
 import { randomBytes } from 'node:crypto';
 import { CKA, CKO, P256_PARAMS, type Template } from '@antipode/cryptoki';
+import { ATTRIBUTES, type Attributes, USES } from '@antipode/hsm-core/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ATTRIBUTES, type Attributes, USES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { refusalOf } from '../attacks/support/raw-token.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { certificateOf, dataOf, makeAes, makePair, makeRsa, secretOf, TokenPair } from '../support/token-pair.ts';

@@ -3,6 +3,8 @@
  * questions.
  */
 import { rmSync } from 'node:fs';
+import type { Agent } from '@antipode/coordinator/testing';
+import { startingOrders } from '@antipode/coordinator/testing';
 import {
   createClient,
   type Handlers,
@@ -12,10 +14,8 @@ import {
   Tls,
 } from '@antipode/protocol';
 import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
+import { OrderBook } from '@antipode/site-agent/testing';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import type { Agent } from '../../services/coordinator/src/sites/agents.ts';
-import { startingOrders } from '../../services/coordinator/src/sites/started-orders.ts';
-import { OrderBook } from '../../services/site-agent/src/orders/order-book.ts';
 import { openLink, type TestLink } from '../support/proxy.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 import { makeTrust } from '../support/trust.ts';

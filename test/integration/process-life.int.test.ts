@@ -4,13 +4,13 @@ import { appendFileSync, chmodSync, mkdirSync, readFileSync, rmSync, writeFileSy
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isDegraded, statusText } from '@antipode/cli/testing';
 import { freePort } from '@antipode/demo/town';
 import { createClient, issueCertificate, OperatorService, SiteAgentService, Tls } from '@antipode/protocol';
 import { silentLog, systemClock } from '@antipode/runtime';
 import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder, makeSiteFolder } from '@antipode/setup';
 import { initialisePartition, loadAgentConfig } from '@antipode/site-agent';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { isDegraded, statusText } from '../../apps/cli/src/commands/status.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from '../support/tokens.ts';
 
 const MAIN = fileURLToPath(new URL('../../apps/cli/src/main.ts', import.meta.url));

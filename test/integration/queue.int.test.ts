@@ -1,11 +1,10 @@
 /** The queue against a real Redis: used only while Redis keeps jobs, and never what a start waits for. */
 import { rmSync, symlinkSync } from 'node:fs';
+import { BullWakeUps, EmbeddedRedis } from '@antipode/coordinator/testing';
 import { AntipodeError, type ErrorCode, Log, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { Redis, type RedisOptions } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { EmbeddedRedis } from '../../services/coordinator/src/embedded/redis.ts';
-import { BullWakeUps } from '../../services/coordinator/src/queue/wake-ups.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
 const folder = temporaryFolder('queue');

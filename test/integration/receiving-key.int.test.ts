@@ -1,8 +1,8 @@
 /** A domain key that is delivered under the receiving key of a real token. */
 
+import { hasReceivingKey } from '@antipode/hsm-core';
 import { SealedGroup } from '@antipode/hsm-core/testing';
 import { afterEach, expect, it } from 'vitest';
-import { hasReceivingKey } from '../../packages/hsm-core/src/model/identity.ts';
 import { lying } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeNssToken } from '../support/nss-tokens.ts';

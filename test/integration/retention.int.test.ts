@@ -1,15 +1,18 @@
 /** The records that the coordinator's database keeps after a year, and those that nobody can remove. */
 import { chmodSync, rmSync } from 'node:fs';
+import {
+  digestOf,
+  EmbeddedPostgres,
+  GroupCache,
+  PostgresStore,
+  Retention,
+  readAcknowledged,
+  readNewest,
+} from '@antipode/coordinator/testing';
 import { Log, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock } from '@antipode/runtime/testing';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Retention } from '../../services/coordinator/src/calendar/retention.ts';
-import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import { GroupCache } from '../../services/coordinator/src/groups/group-cache.ts';
-import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
-import { readAcknowledged, readNewest } from '../../services/coordinator/src/store/tables/generations.ts';
-import { digestOf } from '../../services/coordinator/src/store/tables/retention.ts';
 import { fillHistory } from '../support/history.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 

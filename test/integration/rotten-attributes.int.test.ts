@@ -1,9 +1,9 @@
 /** Damage of single attributes behind everybody's back is what a scrub says it is, one object's, and no other's. */
 import { CKA, P256_PARAMS } from '@antipode/cryptoki';
 import { scrub } from '@antipode/hsm-core';
+import { ATTRIBUTES } from '@antipode/hsm-core/testing';
 import { systemClock } from '@antipode/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { flags, id, label } from '../attacks/support/templates.ts';
 import { filesOf, flipAttribute } from '../support/raw-token.ts';
 import { makeAes, makePair, TokenPair } from '../support/token-pair.ts';

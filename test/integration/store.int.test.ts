@@ -1,56 +1,56 @@
 /** The coordinator's SQL, against a real PostgreSQL. */
 import { chmodSync, rmSync } from 'node:fs';
+import type { Generation, IntentKind, IntentStatus, Write } from '@antipode/coordinator/testing';
+import {
+  activateEpoch,
+  EmbeddedPostgres,
+  endIntent,
+  findIntent,
+  type Intent,
+  insertEpoch,
+  insertGroup,
+  insertIntent,
+  lockGroup,
+  lowerLeaseLength,
+  MIGRATIONS,
+  PostgresStore,
+  raiseLeaseLength,
+  readAcknowledged,
+  readAhead,
+  readDone,
+  readFailed,
+  readFailing,
+  readGeneration,
+  readGroup,
+  readGroups,
+  readIntent,
+  readKnown,
+  readNewest,
+  readOpenIntents,
+  readPlace,
+  readRecent,
+  readRefused,
+  readScrubs,
+  readSites,
+  readTenures,
+  recordAcknowledgement,
+  recordCapture,
+  recordRefused,
+  recordScrub,
+  recordSite,
+  releaseNumber,
+  renameOpenKinds,
+  requireOpen,
+  reserveNumber,
+  SPEC,
+  storeConformance,
+  updateIntent,
+  withdrawAcknowledgements,
+} from '@antipode/coordinator/testing';
 import { AntipodeError, seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { EmbeddedPostgres } from '../../services/coordinator/src/embedded/postgres.ts';
-import type { Generation, IntentKind, IntentStatus } from '../../services/coordinator/src/model.ts';
-import { PostgresStore } from '../../services/coordinator/src/store/postgres/postgres-store.ts';
-import { MIGRATIONS } from '../../services/coordinator/src/store/schema.ts';
-import type { Write } from '../../services/coordinator/src/store/store.ts';
-import {
-  readAcknowledged,
-  readAhead,
-  readGeneration,
-  readKnown,
-  readNewest,
-  recordAcknowledgement,
-  recordCapture,
-  releaseNumber,
-  reserveNumber,
-  withdrawAcknowledgements,
-} from '../../services/coordinator/src/store/tables/generations.ts';
-import {
-  activateEpoch,
-  insertEpoch,
-  insertGroup,
-  lockGroup,
-  readGroup,
-  readGroups,
-  readTenures,
-} from '../../services/coordinator/src/store/tables/groups.ts';
-import {
-  endIntent,
-  findIntent,
-  type Intent,
-  insertIntent,
-  readDone,
-  readFailed,
-  readIntent,
-  readOpenIntents,
-  readRecent,
-  requireOpen,
-  updateIntent,
-} from '../../services/coordinator/src/store/tables/intents.ts';
-import { renameOpenKinds } from '../../services/coordinator/src/store/tables/kind-names.ts';
-import { lowerLeaseLength, raiseLeaseLength } from '../../services/coordinator/src/store/tables/lease-length.ts';
-import { readRefused, recordRefused } from '../../services/coordinator/src/store/tables/refused.ts';
-import { readScrubs, recordScrub } from '../../services/coordinator/src/store/tables/scrubs.ts';
-import { readPlace, readSites, recordSite } from '../../services/coordinator/src/store/tables/sites.ts';
-import { readFailing } from '../../services/coordinator/src/store/tables/streaks.ts';
-import { SPEC } from '../../services/coordinator/src/testing/group.ts';
-import { storeConformance } from '../../services/coordinator/src/testing/store-conformance.ts';
 import { temporaryFolder } from '../support/tokens.ts';
 
 const folder = temporaryFolder('store');

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { follow } from '@antipode/cli/testing';
 import { CKA } from '@antipode/cryptoki';
 import { issueCertificate, MemberRole, RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
 import { type AntipodeError, hex, silentLog, startTelemetry, systemClock } from '@antipode/runtime';
@@ -9,7 +10,6 @@ import { rejection } from '@antipode/runtime/testing';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { follow } from '../../apps/cli/src/operator.ts';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { label } from '../attacks/support/templates.ts';
 import { GROUP, TestSystem } from '../support/system.ts';

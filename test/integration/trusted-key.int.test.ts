@@ -5,12 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { CKA, CKM, type Cryptoki, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
-import { ReplicaMemory, trustedKeyLabel } from '@antipode/hsm-core';
-import { SealedGroup } from '@antipode/hsm-core/testing';
+import { hasOfficerKey, hasReceivingKey, ReplicaMemory, trustedKeyLabel } from '@antipode/hsm-core';
+import { ATTRIBUTES, SealedGroup } from '@antipode/hsm-core/testing';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import { hasOfficerKey, hasReceivingKey } from '../../packages/hsm-core/src/model/identity.ts';
 import { lying } from '../support/devices/lying-token.ts';
 import { enrolTogether, TestMember } from '../support/members.ts';
 import { makeNssToken } from '../support/nss-tokens.ts';

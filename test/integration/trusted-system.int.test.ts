@@ -2,11 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CKA, CKM, mechanism } from '@antipode/cryptoki';
+import { ATTRIBUTES } from '@antipode/hsm-core/testing';
 import type { GetStatusResponse } from '@antipode/protocol';
 import { silentLog } from '@antipode/runtime';
 import { loadAgentConfig, trustDomainKeys } from '@antipode/site-agent';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
 import { onToken } from '../support/raw-token.ts';
 import { GROUP, TestSystem } from '../support/system.ts';
 import { OFFICER_PIN } from '../support/tokens.ts';

@@ -1,10 +1,8 @@
 /** Reported numbers are true (I13): each use that a key allows is tried, or counted as not tried. */
 import { CKA, CKM, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
 import { ReplicaMemory } from '@antipode/hsm-core';
-import { SealedGroup } from '@antipode/hsm-core/testing';
+import { ATTRIBUTES, type AttributeName, proofItem, SealedGroup } from '@antipode/hsm-core/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ATTRIBUTES, type AttributeName } from '../../packages/hsm-core/src/model/attributes.ts';
-import { proofItem } from '../../packages/hsm-core/src/replica/read-back.ts';
 import { openRawToken } from '../attacks/support/raw-token.ts';
 import { label } from '../attacks/support/templates.ts';
 import { lying } from '../support/devices/lying-token.ts';

@@ -9,7 +9,7 @@ function broken(path: string, source: string): string[] {
 
 describe('the import rules', () => {
   it('hold in every source', () => {
-    const files = sources({ under: ['packages/', 'services/', 'apps/'], endings: ['.ts', '.tsx', '.js'] });
+    const files = sources({ under: ['packages/', 'services/', 'apps/', 'test/'], endings: ['.ts', '.tsx', '.js'] });
     expect(files.length).toBeGreaterThan(0);
     expect(files.flatMap(violationsOf)).toEqual([]);
   });
@@ -42,6 +42,13 @@ describe('the import rules', () => {
       'services/coordinator/src/a.ts',
       `const rows = store.query((db) => db.selectFrom('site').execute());`,
     ],
+    ['tests reach a part through its exports', 'test/a.test.ts', `import { x } from '../packages/runtime/src/log.ts';`],
+    [
+      'tests of a part stay inside, too',
+      'services/site-agent/src/a.test.ts',
+      `import { x } from '../../coordinator/src/model.ts';`,
+    ],
+    ['insides are for tests', 'services/site-agent/src/a.ts', `import { x } from '@antipode/runtime/testing';`],
     ['a part without a rule', 'packages/new/src/a.ts', 'export const a = 1;'],
   ])('are broken where %s is not kept', (_rule, path, source) => {
     expect(broken(path, source)).toHaveLength(1);
@@ -55,6 +62,7 @@ describe('the import rules', () => {
     ['services/coordinator/src/store/a.ts', `import { x } from '../epochs.ts';`],
     ['apps/cli/src/a.ts', `import { x } from '@antipode/coordinator'; // import 'pg'\nconst text = "import 'pg'";`],
     ['services/coordinator/src/a.test.ts', `import { x } from '@antipode/site-agent';`],
+    ['test/integration/a.int.test.ts', `import { x } from '@antipode/runtime/testing'; import '../support/a.ts';`],
   ])('let %s have what belongs there', (path, source) => {
     expect(broken(path, source)).toEqual([]);
   });

@@ -1,8 +1,8 @@
 /** Fills a coordinator's database with what a busy group leaves behind: a generation every two and a half minutes. */
+
+import type { Store } from '@antipode/coordinator/testing';
+import { insertGroup, SPEC } from '@antipode/coordinator/testing';
 import { sql } from 'kysely';
-import type { Store } from '../../services/coordinator/src/store/store.ts';
-import { insertGroup } from '../../services/coordinator/src/store/tables/groups.ts';
-import { SPEC } from '../../services/coordinator/src/testing/group.ts';
 
 export const GENERATIONS_A_DAY = 576;
 

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Cryptoki, loadCryptoki } from '@antipode/cryptoki';
-import { ATTRIBUTES, type AttributeName } from '../../packages/hsm-core/src/model/attributes.ts';
+import { ATTRIBUTES, type AttributeName } from '@antipode/hsm-core/testing';
 import { SOFTHSM_MODULE, type TestToken, USER_PIN } from './tokens.ts';
 
 /** Logs in, in this process, for the time of `work`. */

@@ -1,5 +1,6 @@
 /** A whole system for a test: a coordinator with its own PostgreSQL and Redis, three site agents, real tokens, real mTLS. */
 import { rmSync } from 'node:fs';
+import { follow, type Operator, type Round, replicateOnce } from '@antipode/cli/testing';
 import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
 import { freePort, type PartitionPlan, Town, type TownProcess } from '@antipode/demo/town';
 import {
@@ -13,8 +14,6 @@ import {
 } from '@antipode/protocol';
 import { type Clock, closeAll, Log, parseAddress, systemClock, systemPrng } from '@antipode/runtime';
 import { loadAgentConfig, SiteAgent } from '@antipode/site-agent';
-import { type Round, replicateOnce } from '../../apps/cli/src/commands/replicate.ts';
-import { follow, type Operator } from '../../apps/cli/src/operator.ts';
 import { openLink, type TestLink } from './proxy.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from './tokens.ts';
 

@@ -3,11 +3,10 @@
  * has to serve it in the other.
  */
 import { CKA, CKK, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
+import type { ObservedObject } from '@antipode/hsm-core';
 import { ReplicaMemory, type SealedGeneration } from '@antipode/hsm-core';
-import { SealedGroup } from '@antipode/hsm-core/testing';
+import { ATTRIBUTES, SealedGroup } from '@antipode/hsm-core/testing';
 import { expect } from 'vitest';
-import { ATTRIBUTES } from '../../packages/hsm-core/src/model/attributes.ts';
-import type { ObservedObject } from '../../packages/hsm-core/src/model/object.ts';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, value } from '../attacks/support/templates.ts';
 import { enrolTogether, TestMember } from './members.ts';

@@ -1,6 +1,6 @@
 /** Templates of an attacker, and of the keys that a careless operator would make. */
 import { CKA, CKK, CKO, type Template } from '@antipode/cryptoki';
-import { ATTRIBUTES } from '../../../packages/hsm-core/src/model/attributes.ts';
+import { ATTRIBUTES } from '@antipode/hsm-core/testing';
 
 type Flag =
   | 'private'

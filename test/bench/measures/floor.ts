@@ -3,9 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CKA } from '@antipode/cryptoki';
-import { ATTRIBUTES, type AttributeName, attributesOf } from '../../../packages/hsm-core/src/model/attributes.ts';
-import type { ObjectClass } from '../../../packages/hsm-core/src/model/object.ts';
-import { classNumber } from '../../../packages/hsm-core/src/pkcs11/reading/objects.ts';
+import type { ObjectClass } from '@antipode/hsm-core/testing';
+import { ATTRIBUTES, type AttributeName, attributesOf, classNumber } from '@antipode/hsm-core/testing';
 import { SOFTHSM_MODULE, type TestToken } from '../../support/tokens.ts';
 import type { Workspace } from '../places/workspace.ts';
 

@@ -2,10 +2,8 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EmbeddedPostgres, PostgresStore, readFacts } from '@antipode/coordinator/testing';
 import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
-import { EmbeddedPostgres } from '../../../services/coordinator/src/embedded/postgres.ts';
-import { PostgresStore } from '../../../services/coordinator/src/store/postgres/postgres-store.ts';
-import { readFacts } from '../../../services/coordinator/src/store/tables/facts.ts';
 import { fillHistory, GENERATIONS_A_DAY } from '../../support/history.ts';
 import { median } from '../report/statistics.ts';
 

@@ -5,13 +5,12 @@
  */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { join } from 'node:path';
+import type { Entry, Generation, SealedGeneration } from '@antipode/hsm-core';
 import { fingerprint } from '@antipode/hsm-core';
+import { encodeManifest, sealedGeneration, signingInput } from '@antipode/hsm-core/testing';
 import { fromHex, hasCode, hex, sha256, sha256Hex, systemClock } from '@antipode/runtime';
 import { loadAgentConfig, pinPartitions } from '@antipode/site-agent';
-import type { Entry, Generation, SealedGeneration } from '../../../packages/hsm-core/src/model/generation.ts';
-import { encodeManifest } from '../../../packages/hsm-core/src/model/manifest.ts';
-import { sealedGeneration, signingInput } from '../../../packages/hsm-core/src/model/signed-manifest.ts';
-import { GenerationStore } from '../../../services/site-agent/src/storage/generation-store.ts';
+import { GenerationStore } from '@antipode/site-agent/testing';
 import type { TestToken } from '../../support/tokens.ts';
 import { type BenchSite, BenchSites, GROUP } from '../places/sites.ts';
 import type { Bench } from './measurements.ts';

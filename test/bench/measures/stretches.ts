@@ -8,6 +8,7 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Handle, ObservedObject } from '@antipode/hsm-core';
 import {
   CaptureMemory,
   captureGeneration,
@@ -16,12 +17,9 @@ import {
   type Keyring,
   ReplicaMemory,
 } from '@antipode/hsm-core';
+import { contentDigestOf, recogniseReplica } from '@antipode/hsm-core/testing';
 import { hex, seededPrng, sha256, sha256Hex, systemClock } from '@antipode/runtime';
-import { contentDigestOf } from '../../../packages/hsm-core/src/model/generation.ts';
-import type { Handle, ObservedObject } from '../../../packages/hsm-core/src/model/object.ts';
-import { recogniseReplica } from '../../../packages/hsm-core/src/replica/recognition.ts';
-import { GenerationStore } from '../../../services/site-agent/src/storage/generation-store.ts';
-import { Journal } from '../../../services/site-agent/src/storage/journal/journal.ts';
+import { GenerationStore, Journal } from '@antipode/site-agent/testing';
 
 /** A heartbeat is late by this much at most. */
 export const STRETCH_MS_MAX = 200;

@@ -2,11 +2,8 @@
 import { join } from 'node:path';
 import { Tls } from '@antipode/protocol';
 import { hex, silentLog, systemClock } from '@antipode/runtime';
-import { Pins } from '../../../services/site-agent/src/peers/pins.ts';
-import { TlsPeers } from '../../../services/site-agent/src/peers/tls-peers.ts';
-import { Transfer } from '../../../services/site-agent/src/peers/transfer.ts';
-import { Trust } from '../../../services/site-agent/src/peers/trust.ts';
-import { GenerationStore } from '../../../services/site-agent/src/storage/generation-store.ts';
+import { Pins } from '@antipode/site-agent';
+import { GenerationStore, TlsPeers, Transfer, Trust } from '@antipode/site-agent/testing';
 import { type BenchSite, type Captured, GROUP } from '../places/sites.ts';
 import type { Workspace } from '../places/workspace.ts';
 

@@ -1,5 +1,5 @@
 /** The report for people. */
-import { table } from '../../../apps/cli/src/output.ts';
+import { table } from '@antipode/cli/testing';
 import type { FullFigure, Report } from './report.ts';
 
 const ms = (value: number | null): string => (value === null ? '-' : `${Math.round(value)} ms`);

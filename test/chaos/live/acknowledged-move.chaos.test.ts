@@ -2,11 +2,11 @@
  * Moves of the active role while keys are made. A planned move loses no acknowledged or captured generation to service.
  * A caller that waits for a generation learns its fate (I3, I13). Real tokens, agents and coordinator.
  */
+
+import { follow, replicateOnce } from '@antipode/cli/testing';
 import { hasCode } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { replicateOnce } from '../../../apps/cli/src/commands/replicate.ts';
-import { follow } from '../../../apps/cli/src/operator.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
 const TIMEOUT_MS = 45_000;

@@ -7,15 +7,13 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { Coordinator, loadCoordinatorConfig } from '@antipode/coordinator';
+import { Coordinator, loadCoordinatorConfig, PROFILES } from '@antipode/coordinator';
+import { EmbeddedPostgres, PostgresStore } from '@antipode/coordinator/testing';
 import { freePort } from '@antipode/demo/town';
 import { type Client, createClient, OperatorService } from '@antipode/protocol';
 import { seededPrng, silentLog, systemClock } from '@antipode/runtime';
 import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder } from '@antipode/setup';
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { EmbeddedPostgres } from '../../../services/coordinator/src/embedded/postgres.ts';
-import { PostgresStore } from '../../../services/coordinator/src/store/postgres/postgres-store.ts';
-import { PROFILES } from '../../../services/coordinator/src/timings.ts';
 import { openLink } from '../../support/proxy.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
 
@@ -183,7 +181,7 @@ describe.concurrent('with the limits as they are', () => {
     closing.push(() => store.close());
     await store.migrate();
     const script = `
-      import { PostgresStore } from ${JSON.stringify(join(import.meta.dirname, '../../../services/coordinator/src/store/postgres/postgres-store.ts'))};
+      import { PostgresStore } from '@antipode/coordinator/testing';
       import { systemClock } from '@antipode/runtime';
       const store = new PostgresStore({ connection: { host: ${JSON.stringify(host)}, user: 'antipode', database: 'postgres' }, clock: systemClock });
       await store.write(0n, async (trx) => {

@@ -1,8 +1,8 @@
 /** The active site is lost, and the first standby answers and cannot do it: the next one serves. */
 import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PROFILES } from '@antipode/coordinator';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { PROFILES } from '../../../services/coordinator/src/timings.ts';
 import { lying } from '../../support/devices/lying-token.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 import { SOFTHSM_MODULE } from '../../support/tokens.ts';

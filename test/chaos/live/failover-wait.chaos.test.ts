@@ -6,8 +6,8 @@
 import { readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { follow } from '@antipode/cli/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { follow } from '../../../apps/cli/src/operator.ts';
 import { antipode } from '../../support/command.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 

@@ -1,9 +1,9 @@
 /** Moves of the active role that meet trouble on the way: nothing is lost unseen, and somebody serves in the end. */
 import { writeFileSync } from 'node:fs';
+import { follow } from '@antipode/cli/testing';
 import { MemberRole } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { follow } from '../../../apps/cli/src/operator.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
 const TIMEOUT_MS = 45_000;

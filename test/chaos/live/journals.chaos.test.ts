@@ -2,10 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { follow } from '@antipode/cli/testing';
 import { FailoverPolicy } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { follow } from '../../../apps/cli/src/operator.ts';
 import { antipode, operatorConfigOf } from '../../support/command.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 

@@ -4,8 +4,9 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PROFILES } from '@antipode/coordinator';
+import type { Profile } from '@antipode/coordinator/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { PROFILES, type Profile } from '../../../services/coordinator/src/timings.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
 let system: TestSystem;

@@ -1,7 +1,8 @@
 /** The profile `wan` over links with the longest round trip that it promises, three seconds, between all sites. */
+
+import { follow } from '@antipode/cli/testing';
 import { FailoverPolicy } from '@antipode/protocol';
 import { afterEach, expect, it } from 'vitest';
-import { follow } from '../../../apps/cli/src/operator.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
 /** A round trip of 3 s, with a moment for the machine. */

@@ -2,9 +2,10 @@
  * A member that missed the domain key version in use becomes active. It gets the next version by itself (C_GenerateKey
  * in its own token, exchange with pinned peers). It is captured, and its captures reach the others. Real tokens.
  */
+
+import { follow } from '@antipode/cli/testing';
 import { FailoverPolicy } from '@antipode/protocol';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { follow } from '../../../apps/cli/src/operator.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
 const TIMEOUT_MS = 45_000;

@@ -55,13 +55,22 @@ const TIMERS = new Set(['setTimeout', 'setInterval', 'setImmediate']);
 const GLOBALS = new Set(['globalThis', 'global']);
 
 export function violationsOf({ path, source }: SourceFile): Violation[] {
-  if (isTest(path)) return [];
   const tokens = tokensOf(source);
+  if (isTest(path)) return testViolations(path, tokens);
   return [...importViolations(path, tokens), ...queryViolations(path, tokens), ...timeViolations(path, tokens)];
 }
 
 function isTest(path: string): boolean {
   return path.startsWith('test/') || path.endsWith('.test.ts') || path.includes('/src/testing/');
+}
+
+/** Tests are free to import every part, but only through its exports: files move within a part without them. */
+function testViolations(path: string, tokens: readonly Token[]): Violation[] {
+  return importsOf(tokens).flatMap(({ from, line }) => {
+    const target = from.startsWith('.') ? partOf(join(dirname(path), from)) : undefined;
+    const isInside = target === undefined || target === partOf(path);
+    return isInside ? [] : [{ path, line, rule: `tests reach ${target} through its exports, not by ${from}` }];
+  });
 }
 
 function importViolations(path: string, tokens: readonly Token[]): Violation[] {
@@ -98,6 +107,7 @@ function brokenRule({ path, part, from }: ImportAt): string | undefined {
   if (target !== undefined && target !== part && PARTS[part]?.includes(target) !== true) {
     return `${part} must not import ${target}`;
   }
+  if (target !== undefined && /\/testing(\/|$)/.test(from)) return `only tests import ${from}`;
   const homes = HOMES[packageOf(from)];
   if (homes !== undefined && !homes.some((home) => path.startsWith(home))) {
     return `${packageOf(from)} only in ${homes.join(' and ')}`;

@@ -9,7 +9,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, 
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { returnValueName } from '@antipode/cryptoki';
-import { ATTRIBUTES, type AttributeName } from '../../../packages/hsm-core/src/model/attributes.ts';
+import { ATTRIBUTES, type AttributeName } from '@antipode/hsm-core/testing';
 import type { TestToken } from '../tokens.ts';
 
 /** A name of the table of attributes, or the number of one that it does not have. */

@@ -1,3 +1,16 @@
+export { ATTRIBUTES, type AttributeName, type Attributes, attributesOf, USES } from '../model/attributes.ts';
+export { curveOf, ecSubject, paramsIn } from '../model/curve.ts';
+export { contentDigestOf } from '../model/generation.ts';
+export { encodeManifest } from '../model/manifest.ts';
+export { NOT_CARRIED } from '../model/not-carried.ts';
+export type { ObjectClass } from '../model/object.ts';
+export { barePoint, ecPublicHalf } from '../model/public-half.ts';
+export { sealedGeneration, signingInput } from '../model/signed-manifest.ts';
+export { SCAN_GAP_MS } from '../pkcs11/reader.ts';
+export { classNumber } from '../pkcs11/reading/objects.ts';
+export { proofItem } from '../replica/read-back.ts';
+export { recogniseReplica } from '../replica/recognition.ts';
+export { intentOf } from '../replica/replica.ts';
 export { enrolTogether, Member, type OwnKeys } from './member.ts';
 export { MemberGroup, NO_FILTER, SealedGroup, type SealingMember } from './member-group.ts';
 export { crashAt, MemoryJournal } from './memory-journal.ts';

@@ -5,18 +5,19 @@
  */
 import { ApplyRequestSchema, VerifyRequestSchema } from '@antipode/protocol';
 import { AntipodeError, silentLog, systemClock, systemPrng } from '@antipode/runtime';
-import { create } from '@bufbuild/protobuf';
-import type { PartitionSettings } from '../../../../services/site-agent/src/config.ts';
-import { apply, type Touched } from '../../../../services/site-agent/src/orders/apply.ts';
-import { verify } from '../../../../services/site-agent/src/orders/verify.ts';
+import type { PartitionSettings } from '@antipode/site-agent/testing';
 import {
+  apply,
+  buildSite,
+  GenerationStore,
   type OpenPartition,
   type Partition,
   Partitions,
-} from '../../../../services/site-agent/src/partition/partition.ts';
-import { workerPartitions } from '../../../../services/site-agent/src/partition/worker-partition.ts';
-import { buildSite } from '../../../../services/site-agent/src/site.ts';
-import { GenerationStore } from '../../../../services/site-agent/src/storage/generation-store.ts';
+  type Touched,
+  verify,
+  workerPartitions,
+} from '@antipode/site-agent/testing';
+import { create } from '@bufbuild/protobuf';
 import type { Kill } from './kill.ts';
 import { Steps, steppedJournal, steppedProvider } from './steps.ts';
 

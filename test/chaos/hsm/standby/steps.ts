@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { HsmProvider } from '@antipode/hsm-core';
 import { systemClock } from '@antipode/runtime';
-import { Journal } from '../../../../services/site-agent/src/storage/journal/journal.ts';
+import { Journal } from '@antipode/site-agent/testing';
 import type { Kill, Victim } from './kill.ts';
 import { isRunning } from './process-group.ts';
 

@@ -1,0 +1,68 @@
+/** Insides of the coordinator, for tests outside of it. No program imports them. */
+export { Retention } from '../calendar/retention.ts';
+export { Election } from '../election.ts';
+export { EmbeddedPostgres } from '../embedded/postgres.ts';
+export { EmbeddedRedis } from '../embedded/redis.ts';
+export { GroupCache } from '../groups/group-cache.ts';
+export type { Generation, IntentKind, IntentStatus } from '../model.ts';
+export { EffectContext } from '../operations/context.ts';
+export { failover } from '../operations/failover/effects.ts';
+export type { FailoverEffect } from '../operations/failover/machine.ts';
+export type { Held } from '../operations/failover/plan.ts';
+export { replication } from '../operations/replication/effects.ts';
+export { BullWakeUps } from '../queue/wake-ups.ts';
+export type { Agent } from '../sites/agents.ts';
+export { startingOrders } from '../sites/started-orders.ts';
+export { PostgresStore } from '../store/postgres/postgres-store.ts';
+export { MIGRATIONS } from '../store/schema.ts';
+export type { Read, Store, Write } from '../store/store.ts';
+export { readDrills, readLastPassed } from '../store/tables/drills.ts';
+export { readFacts } from '../store/tables/facts.ts';
+export {
+  readAcknowledged,
+  readAhead,
+  readGeneration,
+  readKnown,
+  readNewest,
+  recordAcknowledgement,
+  recordCapture,
+  releaseNumber,
+  reserveNumber,
+  withdrawAcknowledgements,
+} from '../store/tables/generations.ts';
+export {
+  activateEpoch,
+  insertEpoch,
+  insertGroup,
+  lockGroup,
+  readGroup,
+  readGroups,
+  readTenures,
+} from '../store/tables/groups.ts';
+export {
+  endIntent,
+  findIntent,
+  type Intent,
+  insertIntent,
+  readDone,
+  readFailed,
+  readIntent,
+  readIntents,
+  readOpenIntents,
+  readRecent,
+  requireOpen,
+  updateIntent,
+} from '../store/tables/intents.ts';
+export { renameOpenKinds } from '../store/tables/kind-names.ts';
+export { lowerLeaseLength, raiseLeaseLength } from '../store/tables/lease-length.ts';
+export { readRefused, recordRefused } from '../store/tables/refused.ts';
+export { digestOf } from '../store/tables/retention.ts';
+export { readScrubs, recordScrub } from '../store/tables/scrubs.ts';
+export { readPlace, readSites, recordSite } from '../store/tables/sites.ts';
+export { readFailing } from '../store/tables/streaks.ts';
+export { readTimeline } from '../store/tables/timeline.ts';
+export type { Profile } from '../timings.ts';
+export { EffectsBench } from './effects-bench.ts';
+export { SPEC } from './group.ts';
+export { generation } from './situation.ts';
+export { storeConformance } from './store-conformance.ts';
