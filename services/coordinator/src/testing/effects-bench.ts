@@ -76,6 +76,8 @@ export class EffectsBench {
   readonly leases = new LeaseBook({ clock: this.clock, leaseMs: PROFILES.default.leaseMs });
   /** Somebody else's work right before the next change of state begins. */
   beforeWrite: () => Promise<void> = async () => {};
+  /** Reads the groups again for those who wait for no query. */
+  refresh: () => Promise<void> = async () => {};
   readonly context: EffectContext;
 
   /** Without a database for effects that ask for none. */
@@ -101,7 +103,7 @@ export class EffectsBench {
       detector: { view: viewOf, snapshot: () => viewOf, isUp: (site) => this.#status(site) === 'up' },
       journals: { accept: (site) => void this.accepted.push(site), recordIn: async () => () => {} },
       leases: this.leases,
-      cache: { refresh: async () => {} },
+      cache: { refresh: () => this.refresh() },
       clock: this.clock,
       timings: PROFILES.default,
     });
