@@ -1,28 +1,18 @@
 import { AntipodeError, type ErrorCode, Log, seededPrng } from '@antipode/runtime';
 import { FakeClock, rejection } from '@antipode/runtime/testing';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Election } from '../election.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { IntentKind } from '../model.ts';
-import type { Store } from '../store/store.ts';
-import type { Intent } from '../store/tables/intents.ts';
+import { type Intent, updateIntent } from '../store/tables/intents.ts';
+import { testDatabase } from '../testing/database.ts';
+import { FakeLeadership } from '../testing/leader.ts';
+import type { IntentChange } from '../testing/rows.ts';
 import { Changes } from './changes.ts';
 import type { EffectContext } from './context.ts';
 import type { Kind, Typed } from './kind.ts';
 import { INTENT_KINDS, KINDS, type Kinds } from './kinds.ts';
 import { Runner } from './runner.ts';
 
-/** The table of intents, in memory. */
-const table = vi.hoisted(() => new Map<string, Intent>());
-vi.mock(import('../store/tables/intents.ts'), async (original) => ({
-  ...(await original()),
-  readIntent: async (_db: unknown, id: string) => table.get(id),
-  readFailed: async () => [...table.values()].filter(({ status }) => status === 'failed').reverse(),
-  updateIntent: async (_trx: unknown, id: string, change: Partial<Intent>, updatedMs: number) => {
-    if (!['open', 'parked'].includes(table.get(id)!.status)) return false;
-    table.set(id, { ...table.get(id)!, ...change, updatedMs });
-    return true;
-  },
-}));
+const database = testDatabase();
 
 type Work = (effect: Typed) => Promise<unknown>;
 
@@ -37,7 +27,6 @@ class Bench {
   readonly changes = new Changes();
   /** What was done, in order: writes as `> phase`, effects by their type. */
   readonly story: string[] = [];
-  readonly events: string[] = [];
   /** Under which name each effect was performed. */
   readonly names: string[] = [];
   perform: Work = async () => ({});
@@ -45,23 +34,23 @@ class Bench {
   readonly runner: Runner;
 
   constructor(change: (kinds: Kinds) => Kinds = (kinds) => kinds) {
-    const store = {
-      query: (work: (db: unknown) => unknown) => work(undefined),
-      write: async (_epoch: bigint, work: (trx: unknown, record: (event: { kind: string }) => void) => unknown) => {
-        this.beforeWrite();
-        const result = await work(undefined, ({ kind }) => this.events.push(kind));
-        this.story.push(`> ${table.get('i')?.state.phase}`);
-        return result;
-      },
-    } as unknown as Store;
     const run = async (_context: EffectContext, intent: Intent, effect: Typed): Promise<Typed> => {
       this.story.push(effect.type);
       this.names.push(intent.requestId);
       return (await this.perform(effect)) as Typed;
     };
     this.runner = new Runner({
-      store,
-      election: { require: () => 1n } as unknown as Election,
+      store: {
+        query: (look) => database.store.query(look),
+        snapshot: (look) => database.store.snapshot(look),
+        write: async (epoch, change) => {
+          this.beforeWrite();
+          const result = await database.store.write(epoch, change);
+          this.story.push(`> ${(await database.rows.intent('i'))?.state.phase}`);
+          return result;
+        },
+      },
+      election: new FakeLeadership(),
       context: {} as EffectContext,
       kinds: change(kindsDoing(run)),
       changes: this.changes,
@@ -85,27 +74,22 @@ const STATES: Record<string, { phase: string }> = {
   'key-retirement': { phase: 'due' },
 };
 
-function open(kind: IntentKind, rest: Partial<Intent> = {}): void {
-  table.set('i', {
-    id: 'i',
-    kind,
-    group: 'payments',
-    site: 'b',
-    state: STATES[kind]!,
-    status: 'open',
-    attempts: 0,
-    performing: 0,
-    requestId: 'i.0',
-    nextAttemptMs: 0,
-    errorCode: '',
-    errorMessage: '',
-    trace: {},
-    createdMs: 0,
-    updatedMs: 0,
-    ...rest,
-  });
+/** The operation of a test, in the place of the one before. */
+async function open(
+  kind: IntentKind,
+  {
+    id = 'i',
+    site = 'b',
+    state = STATES[kind]!,
+    createdMs = 0,
+    ...rest
+  }: IntentChange & Partial<Pick<Intent, 'id' | 'site' | 'createdMs'>> = {},
+): Promise<void> {
+  await database.rows.write((trx) => trx.deleteFrom('intent').where('id', '=', id).execute());
+  await database.rows.intended({ id, kind, site, state, createdMs }, rest);
 }
-const intent = (): Intent => table.get('i')!;
+const intent = async (): Promise<Intent> => (await database.rows.intent('i'))!;
+const events = (): Promise<string[]> => database.rows.events();
 
 const SUCCESS: Record<string, unknown> = {
   capture: { type: 'captured', generation: TARGET, isNew: true, sealedObjects: 1 },
@@ -122,13 +106,12 @@ const failWith =
 
 let bench: Bench;
 beforeEach(() => {
-  table.clear();
   bench = new Bench();
 });
 
 describe('an intent', () => {
   it('is persisted in every state before the effect of that state is performed', async () => {
-    open('replication');
+    await open('replication');
     bench.perform = succeed;
     await bench.runner.run('i');
     expect(bench.story).toEqual([
@@ -140,14 +123,14 @@ describe('an intent', () => {
       'acknowledge',
       '> acknowledged',
     ]);
-    expect(intent().status).toBe('done');
-    expect(bench.events).toEqual(['replication-acknowledged']);
+    expect((await intent()).status).toBe('done');
+    expect(await events()).toEqual(['replication-acknowledged']);
   });
 
   it('comes to the same end wherever a write is lost, and repeats at most the effect that was under way', async () => {
     for (const lost of [1, 2, 3, 4]) {
       bench = new Bench();
-      open('replication');
+      await open('replication');
       bench.perform = succeed;
       let writes = 0;
       bench.beforeWrite = () => {
@@ -158,7 +141,7 @@ describe('an intent', () => {
       const performed = bench.story.filter((one) => !one.startsWith('>'));
       expect(performed).toEqual(['apply', 'verify', 'acknowledge'].slice(0, lost - 1));
       await bench.runner.run('i');
-      expect(intent()).toMatchObject({ status: 'done', state: { phase: 'acknowledged' } });
+      expect(await intent()).toMatchObject({ status: 'done', state: { phase: 'acknowledged' } });
       const effects = bench.story.filter((one) => !one.startsWith('>'));
       expect(effects.filter((one, at) => effects[at - 1] !== one)).toEqual(['apply', 'verify', 'acknowledge']);
       expect(effects.length).toBeLessThanOrEqual(4);
@@ -166,7 +149,7 @@ describe('an intent', () => {
   });
 
   it('is run once, however often it is woken meanwhile', async () => {
-    open('capture');
+    await open('capture');
     bench.perform = succeed;
     const runs = [bench.runner.run('i'), bench.runner.run('i')];
     expect(bench.runner.isRunning('i')).toBe(true);
@@ -177,17 +160,17 @@ describe('an intent', () => {
   });
 
   it.each(['parked', 'done', 'failed'] as const)('that is %s is left alone', async (status) => {
-    open('capture', { status });
+    await open('capture', { status });
     await bench.runner.run('i');
     await bench.runner.run('unknown');
     expect(bench.story).toEqual([]);
   });
 
   it('tells whoever waits for it of every step', async () => {
-    open('capture');
+    await open('capture');
     bench.perform = succeed;
     const heard: string[] = [];
-    void bench.changes.next('i', { clock: bench.clock, timeoutMs: 1_000 }).then(() => heard.push(intent().state.phase));
+    void bench.changes.next('i', { clock: bench.clock, timeoutMs: 1_000 }).then(() => heard.push('told'));
     await bench.runner.run('i');
     expect(heard).toHaveLength(1);
   });
@@ -195,14 +178,14 @@ describe('an intent', () => {
 
 describe('the order of an effect', () => {
   it('has a name of its own for each effect', async () => {
-    open('replication');
+    await open('replication');
     bench.perform = succeed;
     await bench.runner.run('i');
     expect(bench.names).toEqual(['i.0', 'i.1', 'i.2']);
   });
 
   it('keeps its name over a crash and under the next leader, since it may be under way', async () => {
-    open('replication', { performing: 4 });
+    await open('replication', { performing: 4 });
     bench.perform = failWith('LEADERSHIP_LOST');
     expect((await rejection(bench.runner.run('i'))).code).toBe('LEADERSHIP_LOST');
     bench.perform = succeed;
@@ -215,7 +198,7 @@ describe('the order of an effect', () => {
     ['keeps its name where the answer did not come in time', 'TIMED_OUT', 'i.0'],
     ['gets another where it failed', 'HSM_UNAVAILABLE', 'i.1'],
   ] as const)('%s', async (_what, code, next) => {
-    open('capture');
+    await open('capture');
     bench.perform = failWith(code);
     await rejection(bench.runner.run('i'));
     bench.perform = succeed;
@@ -224,94 +207,99 @@ describe('the order of an effect', () => {
   });
 
   it('gets another name when the intent has waited for a person', async () => {
-    open('domain-key', { state: { phase: 'distributing', version: 2 } as never, performing: 7 });
+    await open('domain-key', { state: { phase: 'distributing', version: 2 } as never, performing: 7 });
     bench.perform = failWith('PIN_REFUSED');
     await bench.runner.run('i');
-    expect([intent().status === 'open', intent().performing]).toEqual([false, 8]);
+    expect([(await intent()).status === 'open', (await intent()).performing]).toEqual([false, 8]);
   });
 });
 
 describe('a step that has been made', () => {
   it('counts the attempts of the next one anew', async () => {
-    open('replication', { attempts: 12 });
+    await open('replication', { attempts: 12 });
     bench.perform = async ({ type }) => {
       if (type === 'verify') throw new AntipodeError('HSM_UNAVAILABLE', 'busy');
       return SUCCESS[type];
     };
     await rejection(bench.runner.run('i'));
-    expect(intent()).toMatchObject({ state: { phase: 'verifying' }, attempts: 1 });
+    expect(await intent()).toMatchObject({ state: { phase: 'verifying' }, attempts: 1 });
   });
 
   it('is the last where a person has ended the intent meanwhile', async () => {
-    open('replication');
+    await open('replication');
     bench.perform = async ({ type }) => {
-      table.set('i', { ...intent(), status: 'cancelled' });
+      await database.rows.write((trx) => updateIntent(trx, 'i', { status: 'cancelled' }, 0));
       return SUCCESS[type];
     };
     await bench.runner.run('i');
     expect(bench.story.filter((one) => !one.startsWith('>'))).toEqual(['apply']);
-    expect(intent()).toMatchObject({ status: 'cancelled', state: { phase: 'applying' } });
-    expect(bench.events).toEqual([]);
+    expect(await intent()).toMatchObject({ status: 'cancelled', state: { phase: 'applying' } });
+    expect(await events()).toEqual([]);
   });
 });
 
 describe('an effect that fails', () => {
   it('is on record with its site, the answer of the device and the id of the order, also once it is given up', async () => {
-    open('capture', { site: 'a' });
+    await open('capture', { site: 'a' });
     bench.perform = async () => {
       const details = { answeredBy: 'site b', returnValue: 'CKR_DEVICE_ERROR' };
       throw new AntipodeError('HSM_REFUSED', 'no', { details });
     };
     await bench.runner.run('i');
-    expect(intent()).toMatchObject({
+    expect(await intent()).toMatchObject({
       status: 'failed',
       errorCode: 'HSM_REFUSED',
       errorMessage: '[HSM_REFUSED] no',
       failure: { code: 'HSM_REFUSED', message: 'no', site: 'b', returnValue: 'CKR_DEVICE_ERROR' },
     });
-    expect(intent().failure?.requestId).toMatch(/^i/);
+    expect((await intent()).failure?.requestId).toMatch(/^i/);
     const told = bench.lines.filter((line) => line.includes('order failed')).map((line) => JSON.parse(line));
     expect(told).toMatchObject([
-      { kind: 'capture', group: 'payments', site: 'b', request: intent().failure?.requestId },
+      { kind: 'capture', group: 'payments', site: 'b', request: (await intent()).failure?.requestId },
     ]);
     expect(bench.lines.join('')).toContain('CKR_DEVICE_ERROR');
   });
 
   it('for a while is tried again later, each time later, and the intent stays where it is', async () => {
-    open('capture');
+    await open('capture');
     bench.perform = failWith('SITE_UNREACHABLE');
     const waits: number[] = [];
     for (const attempts of [1, 2, 3]) {
       expect((await rejection(bench.runner.run('i'))).code).toBe('SITE_UNREACHABLE');
-      expect(intent()).toMatchObject({ status: 'open', attempts, errorCode: 'SITE_UNREACHABLE' });
-      expect(intent().state.phase).toBe('capturing');
-      waits.push(intent().nextAttemptMs - bench.clock.wallMs());
+      expect(await intent()).toMatchObject({ status: 'open', attempts, errorCode: 'SITE_UNREACHABLE' });
+      expect((await intent()).state.phase).toBe('capturing');
+      waits.push((await intent()).nextAttemptMs - bench.clock.wallMs());
     }
     expect(Math.min(...waits)).toBeGreaterThan(0);
     expect(waits[2]).toBeGreaterThan(waits[0]!);
-    expect(bench.events).toEqual([]);
+    expect(await events()).toEqual([]);
   });
 
   it.each(['EPOCH_STALE', 'ROLE_REFUSED', 'PEER_NOT_PINNED'] as const)('with %s is not tried again', async (code) => {
-    open('capture');
+    await open('capture');
     bench.perform = failWith(code);
     await bench.runner.run('i');
-    expect(intent()).toMatchObject({ status: 'failed', errorCode: code, state: { phase: 'abandoned', code } });
+    expect(await intent()).toMatchObject({ status: 'failed', errorCode: code, state: { phase: 'abandoned', code } });
     expect(bench.story.filter((one) => one === 'capture')).toHaveLength(1);
   });
 
   it.each(['LEADERSHIP_LOST', 'INVARIANT_BROKEN'] as const)(
     'with %s leaves the intent to whoever comes next',
     async (code) => {
-      open('capture');
+      await open('capture');
       bench.perform = failWith(code);
       expect((await rejection(bench.runner.run('i'))).code).toBe(code);
-      expect(intent()).toMatchObject({ status: 'open', attempts: 0, errorCode: '', state: { phase: 'capturing' } });
+      expect(await intent()).toMatchObject({
+        status: 'open',
+        attempts: 0,
+        errorCode: '',
+        state: { phase: 'capturing' },
+      });
     },
   );
 
   it('with something unknown is a defect', async () => {
-    open('capture');
+    await open('capture');
     bench.perform = async () => {
       throw new TypeError('undefined is not a function');
     };
@@ -328,63 +316,65 @@ describe('an effect that fails', () => {
     ['reseat', 4, 'failed', 'abandoned'],
     ['key-retirement', 6, 'failed', 'failed'],
   ] as const)('is given up in the %s after %i attempts: %s, %s', async (kind, attemptsMax, status, phase) => {
-    open(kind, { attempts: attemptsMax - 2 });
+    await open(kind, { attempts: attemptsMax - 2 });
     bench.perform = async ({ type }) => {
       if (type === 'record-drill' || type === 'record-scrub') return { type: 'recorded' };
       throw new AntipodeError('SITE_UNREACHABLE', 'away');
     };
     expect((await rejection(bench.runner.run('i'))).code).toBe('SITE_UNREACHABLE');
-    expect(intent()).toMatchObject({ status: 'open', attempts: attemptsMax - 1 });
+    expect(await intent()).toMatchObject({ status: 'open', attempts: attemptsMax - 1 });
     await bench.runner.run('i');
-    expect(intent()).toMatchObject({ status, errorCode: 'SITE_UNREACHABLE', state: { phase } });
+    expect(await intent()).toMatchObject({ status, errorCode: 'SITE_UNREACHABLE', state: { phase } });
   });
 
   it.each(['drill', 'scrub'] as const)('is given time for its site to restart in the %s', async (kind) => {
-    open(kind, { attempts: 6, createdMs: bench.clock.wallMs() });
+    await open(kind, { attempts: 6, createdMs: bench.clock.wallMs() });
     bench.perform = async ({ type }) => {
       if (type.startsWith('record-')) return { type: 'recorded' };
       throw new AntipodeError('SITE_UNREACHABLE', 'restarts');
     };
     await bench.clock.advance(9 * 60_000);
     expect((await rejection(bench.runner.run('i'))).code).toBe('SITE_UNREACHABLE');
-    expect(intent()).toMatchObject({ status: 'open' });
+    expect(await intent()).toMatchObject({ status: 'open' });
     await bench.clock.advance(60_000);
     await bench.runner.run('i');
-    expect(intent()).toMatchObject({ status: 'failed', errorCode: 'SITE_UNREACHABLE' });
+    expect(await intent()).toMatchObject({ status: 'failed', errorCode: 'SITE_UNREACHABLE' });
   });
 
   it('is never given up in a failover, and never for want of leadership', async () => {
-    open('failover', { attempts: 1_000, state: { phase: 'requested' } });
+    await open('failover', { attempts: 1_000, state: { phase: 'requested' } });
     bench.perform = failWith('SITE_UNREACHABLE');
     expect((await rejection(bench.runner.run('i'))).code).toBe('SITE_UNREACHABLE');
-    expect(intent()).toMatchObject({ status: 'open', attempts: 1_001 });
-    open('capture', { attempts: 1_000 });
+    expect(await intent()).toMatchObject({ status: 'open', attempts: 1_001 });
+    await open('capture', { attempts: 1_000 });
     bench.perform = failWith('LEADERSHIP_LOST');
     expect((await rejection(bench.runner.run('i'))).code).toBe('LEADERSHIP_LOST');
-    expect(intent()).toMatchObject({ status: 'open', attempts: 1_000 });
+    expect(await intent()).toMatchObject({ status: 'open', attempts: 1_000 });
   });
 
   it('to record a drill ends the drill as failed', async () => {
-    open('drill', { state: { phase: 'recording', code: '', outcome: undefined, ...TARGET, serial: 's' } as never });
+    await open('drill', {
+      state: { phase: 'recording', code: '', outcome: undefined, ...TARGET, serial: 's' } as never,
+    });
     bench.perform = failWith('ALREADY_EXISTS');
     await bench.runner.run('i');
-    expect(intent()).toMatchObject({ status: 'failed', errorCode: 'ALREADY_EXISTS', state: { phase: 'failed' } });
+    expect(await intent()).toMatchObject({ status: 'failed', errorCode: 'ALREADY_EXISTS', state: { phase: 'failed' } });
   });
 });
 
 it('waits for another operation of its group as long as that takes, and looks again soon', async () => {
-  open('capture', { attempts: 3 });
+  await open('capture', { attempts: 3 });
   bench.perform = failWith('GROUP_BUSY');
   for (let count = 0; count < 30; count += 1) {
     expect((await rejection(bench.runner.run('i'))).code).toBe('GROUP_BUSY');
-    expect(intent()).toMatchObject({ status: 'open', attempts: 3, errorCode: 'GROUP_BUSY' });
-    expect(intent().nextAttemptMs).toBe(bench.clock.wallMs() + 1_000);
+    expect(await intent()).toMatchObject({ status: 'open', attempts: 3, errorCode: 'GROUP_BUSY' });
+    expect((await intent()).nextAttemptMs).toBe(bench.clock.wallMs() + 1_000);
     await bench.clock.advance(1_000);
   }
 });
 
 it('a machine that does not come to an end is a defect, and no endless loop', async () => {
-  open('failover', { state: { phase: 'requested' } });
+  await open('failover', { state: { phase: 'requested' } });
   bench.perform = async () => ({ type: 'something else' });
   expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
   expect(bench.story.length).toBeLessThan(200);
@@ -398,14 +388,14 @@ it.each([
     ...rest,
     capture: { ...capture!, decide: () => ({ state: { phase } }) },
   }));
-  open('capture');
+  await open('capture');
   expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
-  expect(intent()).toMatchObject({ status: 'open', state: { phase: 'due' } });
+  expect(await intent()).toMatchObject({ status: 'open', state: { phase: 'due' } });
 });
 
 it('an operation of a kind that no machine runs is a defect', async () => {
   bench = new Bench(({ capture: _, ...rest }) => rest);
-  open('capture');
+  await open('capture');
   expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
 });
 
@@ -462,40 +452,39 @@ describe('how an intent ends', () => {
       'DRILL_UNCLEAN',
     ],
   ] as const)('is %s for the %s %o', async (status, kind, state, event, errorCode) => {
-    open(kind, { state });
+    await open(kind, { state });
     bench.perform = async () => event;
     await bench.runner.run('i');
-    expect(intent()).toMatchObject({ status, errorCode });
-    expect(bench.events).toEqual([`${kind}-${intent().state.phase}`]);
+    expect(await intent()).toMatchObject({ status, errorCode });
+    expect(await events()).toEqual([`${kind}-${(await intent()).state.phase}`]);
   });
 });
 
 describe('the log of events', () => {
   const fail = async (id: string): Promise<void> => {
-    open('capture');
-    table.set(id, { ...intent(), id });
-    if (id !== 'i') table.delete('i');
+    await bench.clock.advance(1);
+    await open('capture', { id, createdMs: bench.clock.wallMs() });
     bench.perform = failWith('DOMAIN_KEY_MISSING');
     await bench.runner.run(id);
   };
 
   it('has no line for a capture that went well: a generation has its own, and a look that found nothing none', async () => {
-    open('capture');
+    await open('capture');
     bench.perform = succeed;
     await bench.runner.run('i');
-    expect([intent().status, bench.events]).toEqual(['done', []]);
+    expect([(await intent()).status, await events()]).toEqual(['done', []]);
   });
 
   it('has one line an hour for what fails again and again for one reason', async () => {
     for (const id of ['1', '2', '3']) await fail(id);
-    expect(bench.events).toEqual(['capture-abandoned']);
+    expect(await events()).toEqual(['capture-abandoned']);
     await bench.clock.advance(3_600_000);
     await fail('4');
     await fail('5');
-    expect(bench.events).toEqual(['capture-abandoned', 'capture-abandoned']);
-    open('capture');
+    expect(await events()).toEqual(['capture-abandoned', 'capture-abandoned']);
+    await open('capture');
     bench.perform = failWith('IDENTITY_MISSING');
     await bench.runner.run('i');
-    expect(bench.events).toHaveLength(3);
+    expect(await events()).toHaveLength(3);
   });
 });

@@ -94,9 +94,12 @@ export function requireTarget(group: Group, site: string): void {
     });
 }
 
+/** The fields of a failover that are looked at here, in whatever phase it is. */
+type UnderWay = Intent['state'] & Partial<Request> & { readonly to?: string };
+
 /** Whether the one that is under way does all that is ordered: then the order joins it. */
 function isCovered({ toSite, acceptLoss, accepted }: FailoverOrder, open: Intent): boolean {
-  const state = open.state as unknown as Partial<Request> & { readonly to?: string };
+  const state: UnderWay = open.state;
   const target = state.to ?? state.wanted ?? '';
   const isAccepted = accepted.every((one) => (state.accepted ?? []).some((other) => isSame(one, other)));
   return (toSite === '' || toSite === target) && (!acceptLoss || state.acceptLoss === true) && isAccepted;
