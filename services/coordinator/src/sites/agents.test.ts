@@ -1,7 +1,6 @@
-import type { Tls } from '@antipode/protocol';
 import type { ErrorCode } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { fakeAgent, type Order } from '../testing/fake-agent.ts';
 import { Agents } from './agents.ts';
 import type { SiteView } from './detector.ts';
@@ -11,13 +10,12 @@ const [OBSERVER, SUSPECT] = ['b', 'a'].map((site) => ({ site, address: `${site}:
 
 /** The verdict of the coordinator on an observer that answers so. */
 function probing(answer: { reachable: boolean; observerLoopDelayMs: number } | ErrorCode) {
-  const agents = new Agents({ tls: {} as Tls, addressOf: () => undefined });
+  const agents = new Agents({ dial: () => agent, addressOf: (site) => `${site}:1` });
   const orders: Order[] = [];
   const agent = fakeAgent((order) => {
     orders.push(order);
     return answer;
   });
-  vi.spyOn(agents, 'client').mockReturnValue(agent);
   return { orders, verdict: agents.probe(OBSERVER!, SUSPECT!, TIMEOUT_MS) };
 }
 
@@ -54,7 +52,7 @@ describe('what one site says of another', () => {
 });
 
 it.each([undefined, ''])('a site whose address is "%s" cannot be reached yet', (address) => {
-  const agents = new Agents({ tls: {} as Tls, addressOf: () => address });
+  const agents = new Agents({ dial: () => fakeAgent(() => ({})), addressOf: () => address });
   expect(thrown(() => agents.client('a')).code).toBe('SITE_UNREACHABLE');
   expect(agents.address('a')).toEqual({ site: 'a', address: '' });
 });

@@ -15,8 +15,17 @@ import { startingOrders } from './started-orders.ts';
 
 export type Agent = Client<typeof SiteAgentService>;
 
+/** Makes the connection to the agent of a site. It opens when it is first used. */
+export type Dial = (at: { readonly site: string; readonly address: string; readonly link: LinkLimits }) => Agent;
+
+/** Over mutual TLS, where only the agent of that site may answer. */
+export const dialOverTls =
+  (tls: Tls): Dial =>
+  ({ site, address, link }) =>
+    createClient(SiteAgentService, { address, tls, expected: { kind: 'site', name: site }, link: () => link });
+
 export interface AgentsOptions {
-  readonly tls: Tls;
+  readonly dial: Dial;
   readonly addressOf: (site: string) => string | undefined;
   readonly clock?: Clock;
   readonly timings?: Timings;
@@ -25,7 +34,7 @@ export interface AgentsOptions {
 }
 
 export class Agents implements Closeable {
-  readonly #tls: Tls;
+  readonly #dial: Dial;
   readonly #addressOf: (site: string) => string | undefined;
   readonly #clock: Clock;
   readonly #timings: Timings;
@@ -35,14 +44,14 @@ export class Agents implements Closeable {
   readonly #closed = new AbortController();
 
   constructor({
-    tls,
+    dial,
     addressOf,
     clock = systemClock,
     timings = PROFILES.default,
     onJournal = () => {},
   }: AgentsOptions) {
     this.#onJournal = onJournal;
-    this.#tls = tls;
+    this.#dial = dial;
     this.#addressOf = addressOf;
     this.#clock = clock;
     this.#timings = timings;
@@ -57,12 +66,7 @@ export class Agents implements Closeable {
     const known = this.#clients.get(site);
     if (known?.address === address) return known.client;
     known?.client.close();
-    const connection = createClient(SiteAgentService, {
-      address,
-      tls: this.#tls,
-      expected: { kind: 'site', name: site },
-      link: () => this.#link,
-    });
+    const connection = this.#dial({ site, address, link: this.#link });
     const client = startingOrders(connection, {
       clock: this.#clock,
       callMs: this.#link.connectMs,

@@ -1,0 +1,218 @@
+/**
+ * Everything in a coordinator that decides, put together over ports: a store, a queue, a way to the agents, clocks and
+ * chance. It opens nothing and reads no clock of its own, so that whole coordinators run in a test. The process around it
+ * (coordinator.ts) brings the database, the queue, the network and the files.
+ */
+import type { CertificateState, CoordinatorService, Handlers, OperatorService } from '@antipode/protocol';
+import { AntipodeError, type Clock, type Closeable, closeAll, every, type Log, type Prng } from '@antipode/runtime';
+import { RETENTION_INTERVAL_MS, Retention } from './calendar/retention.ts';
+import { Schedule } from './calendar/schedule.ts';
+import type { Timeline } from './calendar/timeline.ts';
+import { Election, type Leadership } from './election.ts';
+import { GroupCache } from './groups/group-cache.ts';
+import { Changes } from './operations/changes.ts';
+import { EffectContext } from './operations/context.ts';
+import { startDrill } from './operations/drill/start.ts';
+import { Reconciler } from './operations/reconciler.ts';
+import { Runner } from './operations/runner.ts';
+import type { WakeUps } from './queue/wake-ups.ts';
+import { coordinatorHandlers } from './rpc/heartbeat.ts';
+import { operatorHandlers } from './rpc/operator.ts';
+import { Agents, type Dial } from './sites/agents.ts';
+import { Detector, type Probe } from './sites/detector.ts';
+import { JournalBook } from './sites/journals.ts';
+import { LeaseBook } from './sites/leases.ts';
+import type { Store } from './store/store.ts';
+import { renameOpenKinds } from './store/tables/kind-names.ts';
+import { lowerLeaseLength, raiseLeaseLength } from './store/tables/lease-length.ts';
+import { readSites } from './store/tables/sites.ts';
+import { readTimeline, writeTimeline } from './store/tables/timeline.ts';
+import type { Timings } from './timings.ts';
+
+export interface CoordinatorPorts {
+  readonly id: string;
+  readonly timings: Timings;
+  /** The clock on the wall, for calendars and pauses. */
+  readonly clock: Clock;
+  /** The time of everything that is decided, and of every stamp in the store. */
+  readonly timeline: Timeline;
+  readonly prng: Prng;
+  readonly log: Log;
+  readonly store: Store;
+  /** Renewals of the leadership, which must not wait for other work. */
+  readonly renewals: Pick<Store, 'query'>;
+  readonly dial: Dial;
+  /** Calls `run` for each operation that it wakes. */
+  readonly wakeUps: WakeUps;
+  /** How late this process is. */
+  readonly loopDelayMs: () => number;
+  readonly certificate?: () => CertificateState;
+}
+
+/** More often than a firewall between two sites forgets an idle connection. */
+const KEEP_WARM_MS = 10_000;
+
+export class CoordinatorGraph implements Closeable {
+  readonly handlers: {
+    readonly coordinator: Handlers<typeof CoordinatorService>;
+    readonly operator: Handlers<typeof OperatorService>;
+  };
+  readonly #ports: CoordinatorPorts;
+  readonly #cache: GroupCache;
+  readonly #journals: JournalBook;
+  readonly #leases: LeaseBook;
+  readonly #election: Election;
+  readonly #agents: Agents;
+  readonly #detector: Detector;
+  readonly #runner: Runner;
+  readonly #reconciler: Reconciler;
+  readonly #schedule: Schedule;
+  readonly #retention: Retention;
+  readonly #loops: Closeable[] = [];
+  #closed: Promise<void> | undefined;
+
+  constructor(ports: CoordinatorPorts) {
+    this.#ports = ports;
+    const { id, store, renewals, prng, log, timings, dial, loopDelayMs, wakeUps, timeline: clock } = ports;
+    const cache = new GroupCache({ store });
+    const journals = new JournalBook({ store });
+    const leases = new LeaseBook({ clock, leaseMs: timings.leaseMs });
+    const lead = (): Promise<void> => this.#lead();
+    const election = new Election({ store: renewals, clock, prng, log, id, ttlMs: timings.leaderMs, lead });
+    const agents = new Agents({
+      dial,
+      addressOf: (site) => this.#detector.view(site)?.address,
+      clock,
+      timings,
+      onJournal: (site, mark) => journals.answered(site, mark),
+    });
+    const probe: Probe = (observer, suspect) => agents.probe(observer, suspect, timings.probeTimeoutMs);
+    const detector = new Detector({ clock, log, timings, loopDelayMs, probe });
+    const context = new EffectContext({ store, election, agents, detector, journals, leases, cache, clock, timings });
+    const changes = new Changes();
+    const runner = new Runner({ store, election, context, changes, clock, prng, log });
+    const deciding = { store, election, cache, detector, journals, runner, wakeUps, clock, prng, log, timings };
+    const reconciler = new Reconciler(deciding);
+    this.#cache = cache;
+    this.#journals = journals;
+    this.#leases = leases;
+    this.#election = election;
+    this.#agents = agents;
+    this.#detector = detector;
+    this.#runner = runner;
+    this.#reconciler = reconciler;
+    this.#schedule = new Schedule({
+      store,
+      election,
+      clock: ports.clock,
+      log,
+      drill: (group, isWanted) => startDrill({ store, detector, reconciler }, { group, site: '', isWanted }),
+    });
+    this.#retention = new Retention({ store, election, cache, clock, log });
+    const { certificate } = ports;
+    const parts = { ...deciding, id, leases, context, agents, reconciler, changes, timeline: clock };
+    this.handlers = {
+      coordinator: coordinatorHandlers(parts),
+      operator: operatorHandlers({ ...parts, ...(certificate === undefined ? {} : { certificate }) }),
+    };
+  }
+
+  get leadership(): Leadership {
+    return this.#election;
+  }
+
+  /** Takes an operation as far as it goes: for the queue. */
+  run(intentId: string): Promise<void> {
+    return this.#runner.run(intentId);
+  }
+
+  /** Takes part in the election, with one look at once. Before anybody may call the handlers. */
+  async takePart(): Promise<void> {
+    // A predecessor that is frozen inside a write holds the row for some seconds: the next looks get it.
+    await this.#election.pass().catch((thrown: unknown) => {
+      const error = AntipodeError.from(thrown);
+      if (error.disposition !== 'retry') throw error;
+      this.#ports.log.warn('the election could not read the lease; it tries again', { error });
+    });
+    this.#election.start();
+  }
+
+  /** Begins to plan, to watch the sites and to keep the calendar, whenever this coordinator leads. */
+  start(): void {
+    const { store, timings } = this.#ports;
+    this.#reconciler.start();
+    this.#loop('detector', timings.heartbeatMs, async () => {
+      if (this.#election.epoch !== undefined) await this.#detector.pass();
+    });
+    this.#loop('connections', KEEP_WARM_MS, () => {
+      const up = this.#detector.sites.filter(({ status }) => status === 'up');
+      return this.#agents.keepWarm(up.map(({ site }) => site));
+    });
+    let shortenedIn: bigint | undefined;
+    this.#loop('lease length', timings.leaseMs, async () => {
+      const { epoch } = this.#election;
+      if (epoch === undefined || epoch === shortenedIn || this.#leases.longestMs() > timings.leaseMs) return;
+      await store.write(epoch, (trx) => lowerLeaseLength(trx, timings.leaseMs));
+      shortenedIn = epoch;
+    });
+    this.#loop('schedule', timings.leaderMs / 2, () => this.#schedule.look(this.#cache.all.map(({ spec }) => spec)));
+    this.#loop('retention', RETENTION_INTERVAL_MS, () => this.#retention.pass());
+    this.#loop('timeline', timings.leaderMs, async () => {
+      this.#ports.timeline.look();
+      const { epoch } = this.#election;
+      if (epoch !== undefined) await store.write(epoch, (trx) => writeTimeline(trx, this.#ports.timeline.mark));
+    });
+  }
+
+  /** The connections to the agents go before the runs end: what waits for an HSM is carried on by the next leader. */
+  close(): Promise<void> {
+    this.#closed ??= closeAll([
+      ...[...this.#loops].reverse(),
+      this.#reconciler,
+      this.#ports.wakeUps,
+      this.#agents,
+      { close: () => this.#runner.idle() },
+      this.#election,
+    ]);
+    return this.#closed;
+  }
+
+  /** A new leader does not know what an earlier one granted or heard: every lease runs, and every site is just expected. */
+  async #lead(): Promise<void> {
+    const { store, timings } = this.#ports;
+    const mark = await store.query(readTimeline);
+    if (mark !== undefined) this.#ports.timeline.continueFrom(mark);
+    this.#cache.forgetNeeded();
+    this.#leases.becameLeader({
+      earlierLeaseMs: await store.query((db) => raiseLeaseLength(db, timings.leaseMs)),
+    });
+    await store.query(renameOpenKinds);
+    await this.#journals.load();
+    await this.#cache.refresh();
+    this.#detector.expect(await store.query(readSites));
+  }
+
+  #loop(name: string, intervalMs: number, work: () => Promise<void>): void {
+    const { clock, prng, log } = this.#ports;
+    const stop = new AbortController();
+    const running = every({
+      name,
+      clock,
+      prng,
+      log,
+      intervalMs,
+      backoffIntervalsMax: 4,
+      signal: stop.signal,
+      work,
+    });
+    this.#loops.push({
+      close: async () => {
+        stop.abort();
+        await running;
+      },
+    });
+  }
+}
+
+/** A coordinator over these ports. Nothing runs before `takePart` and `start`. */
+export const buildCoordinator = (ports: CoordinatorPorts): CoordinatorGraph => new CoordinatorGraph(ports);
