@@ -1,7 +1,7 @@
 /** Options that several commands share, and their parsing. */
 import { isName, parseSeat, type Seat } from '@antipode/protocol';
 import { AntipodeError, isAddress } from '@antipode/runtime';
-import { Command } from 'commander';
+import { type Argument, Command, Help, type Option } from 'commander';
 
 export const TIMEOUT_S_DEFAULT = 300;
 
@@ -39,9 +39,23 @@ function allExamples(of: Command): string[] {
   return [...ownExamples(of), ...subcommandsOf(of).flatMap(allExamples)];
 }
 
+const help = new Help();
+
+/** As it is, but without a default that is empty. */
+function withoutEmptyDefault<Described extends Argument | Option>(described: Described): Described {
+  const { defaultValue } = described;
+  const isEmpty = defaultValue === '' || (Array.isArray(defaultValue) && defaultValue.length === 0);
+  return isEmpty ? Object.create(described, { defaultValue: { value: undefined } }) : described;
+}
+
+const HELP = {
+  optionDescription: (option: Option) => help.optionDescription(withoutEmptyDefault(option)),
+  argumentDescription: (argument: Argument) => help.argumentDescription(withoutEmptyDefault(argument)),
+};
+
 /** A command whose help ends with examples; one with subcommands shows theirs. */
 export function command(name: string, description: string, examples: readonly string[] = []): Command {
-  const made = new Command(name).description(description);
+  const made = new Command(name).description(description).configureHelp(HELP);
   examplesOf.set(made, examples);
   return made.addHelpText('after', () => {
     const lines = allExamples(made).map((example) => `  $ antipode ${example}`);

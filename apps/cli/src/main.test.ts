@@ -70,6 +70,10 @@ describe('help', () => {
     expect(one.help.split('\n').some((line) => line === start || line.startsWith(`${start} `))).toBe(true);
   });
 
+  it('shows no default that is empty', () => {
+    for (const { help } of ALL) expect(help).not.toMatch(/default:\s+(?:\[\]|"")/);
+  });
+
   it('says how programs receive an error', () => {
     expect(ALL[0]!.help).toContain('{"error":{"code":');
     for (const { command, help } of ALL)

@@ -58,7 +58,7 @@ export function deletedCommand(): Command {
       'deleted accept payments 6f0c --config site-a/agent.yaml',
     ])
       .argument('<group>', 'replication group')
-      .argument('[object...]', 'object ids, or how they begin; by default all that are held or changed')
+      .argument('[object...]', 'object ids, or their first digits; by default all that are held or changed')
       .option(...CONFIG)
       .option(...JSON_OPTION)
       .action(async (group, objectIds, { config, json }) => {
@@ -71,7 +71,7 @@ export function deletedCommand(): Command {
       'deleted restore payments 6f0c --config site-a/agent.yaml',
     ])
       .argument('<group>', 'replication group')
-      .argument('<object...>', 'object ids, or how they begin, from `deleted list`')
+      .argument('<object...>', 'object ids, or their first digits, from `deleted list`')
       .option(...CONFIG)
       .option(...JSON_OPTION)
       .addHelpText(

@@ -185,7 +185,7 @@ export function groupCommand(): Command {
   group.addCommand(
     operatorCommand(
       'rotate-domain-key',
-      'bring a new version of the domain key to every member; needed after new trust',
+      'bring a new version of the domain key to every member; needed after a new partition was trusted',
       ['group rotate-domain-key payments'],
     )
       .argument('<group>', 'name')

@@ -62,7 +62,7 @@ export function operationCommand(): Command {
   );
   group.addCommand(
     readCommand('show', 'show one operation, with the cause of its last failure', ['operation show 1f1eacf8'])
-      .argument('<id>', 'operation id, or how it begins')
+      .argument('<id>', 'operation id, or its first digits')
       .action(async (operationId, options) => {
         const { operation } = await withOperator(
           options.config,
@@ -76,7 +76,7 @@ export function operationCommand(): Command {
     operatorCommand('dismiss', 'take a failed or parked operation off the list of those that need a person', [
       'operation dismiss 1f1eacf8',
     ])
-      .argument('<id>', 'operation id, or how it begins')
+      .argument('<id>', 'operation id, or its first digits')
       .action(async (operationId, options) => {
         const { operation } = await withOperator(options.config, (operator) =>
           operator.dismissOperation({ operationId }),
@@ -88,7 +88,7 @@ export function operationCommand(): Command {
     operatorCommand('cancel', 'end an operation under way, if it has changed nothing yet', [
       'operation cancel 1f1eacf8',
     ])
-      .argument('<id>', 'operation id, or how it begins')
+      .argument('<id>', 'operation id, or its first digits')
       .action(async (operationId, options) => {
         const { operation } = await withOperator(options.config, (operator) =>
           operator.cancelOperation({ operationId }),

@@ -231,7 +231,7 @@ export function partitionCommand(): Command {
       'partition find main 4f0c21 --config site-a/agent.yaml',
     ])
       .argument('<partition>', 'name in the configuration')
-      .argument('<object-id>', 'object id, or how it begins, from `antipode group show`')
+      .argument('<object-id>', 'object id, or its first digits, from `antipode group show`')
       .option(...AGENT_CONFIG_OPTION)
       .option(...JSON_OPTION)
       .action(async (name, objectId, { config, json }) => {

@@ -6,7 +6,7 @@ import { command, JSON_OPTION } from '../common.ts';
 import { output, table } from '../output.ts';
 
 export function coordinatorCommand(): Command {
-  return command('coordinator', 'the coordinator').addCommand(
+  return command('coordinator', 'the coordinator, which decides for all sites').addCommand(
     command('run', 'run the coordinator until SIGINT or SIGTERM', [
       'coordinator run --config coordinator/coordinator.yaml',
     ])
@@ -16,7 +16,7 @@ export function coordinatorCommand(): Command {
 }
 
 export function agentCommand(): Command {
-  return command('agent', 'the agent of a site')
+  return command('agent', 'the agent of a site, which acts there')
     .addCommand(
       command('run', 'run the site agent until SIGINT or SIGTERM', ['agent run --config site-a/agent.yaml'])
         .option('-c, --config <file>', 'configuration file', 'agent.yaml')
