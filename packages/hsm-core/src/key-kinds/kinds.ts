@@ -14,8 +14,10 @@ export const KEY_KINDS: readonly KeyKind[] = Object.values(KINDS);
 
 export const kindOfType = (type: KeyType): KeyKind => KINDS[type];
 
-/** The kind that CKA_KEY_TYPE names; undefined where it does not move. */
-export const kindOfNumber = (number: number): KeyKind | undefined => KEY_KINDS.find((kind) => kind.number === number);
+const BY_NUMBER = new Map<number, KeyKind>(KEY_KINDS.map((kind) => [kind.number, kind]));
+
+/** The kind that CKA_KEY_TYPE names; undefined where it does not move. Asked once for each object of every look. */
+export const kindOfNumber = (number: number): KeyKind | undefined => BY_NUMBER.get(number);
 
 /** The kind of an object that was read; undefined for a key that does not move, and for anything else. */
 export const kindOfObject = ({ keyType }: { keyType?: KeyType | 'unsupported' | undefined }): KeyKind | undefined =>

@@ -1,0 +1,98 @@
+/** A token in memory that keeps templates and no keys: the rehearsal asks what it accepts. */
+import { CKA, CKM, type Cryptoki, CryptokiFailure, mechanism, type Template } from '@antipode/cryptoki';
+import { partialCryptoki } from '@antipode/cryptoki/testing';
+import { expect, it } from 'vitest';
+import { CURVES } from '../model/curve.ts';
+import { OCTET_STRING, tagged } from '../model/der.ts';
+import { PROTECTIONS } from '../provider/provider.ts';
+import { ObjectReader } from './reading/object-reader.ts';
+import { rehearse } from './rehearsal.ts';
+
+type Refusal = (template: ReadonlyMap<number, unknown>) => string | undefined;
+
+const POINT = tagged(OCTET_STRING, Buffer.from(CURVES[0]!.generator));
+
+function token(refusal: Refusal, granted: Template = []) {
+  const objects = new Map<bigint, Map<number, unknown>>();
+  let last = 0n;
+  const keep = (template: Template): bigint => {
+    objects.set(++last, new Map(template));
+    return last;
+  };
+  const cryptoki: Partial<Cryptoki> = {
+    generateKey: (_session, _mechanism, template) => keep(template),
+    generateKeyPair: (_session, _mechanism, publicTemplate, privateTemplate) => ({
+      publicKey: keep([...publicTemplate, [CKA.EC_POINT, POINT]]),
+      privateKey: keep(privateTemplate),
+    }),
+    deriveKey: (_session, _mechanism, _key, template) => keep(template),
+    create: (_session, template) => keep(template),
+    copy: (_session, object, template) => keep([...(objects.get(object)! as Map<number, never>), ...template]),
+    setAttributes: (_session, object, template) => {
+      for (const [type, value] of template) objects.get(object)!.set(type, value);
+    },
+    wrapKey: () => Buffer.alloc(40),
+    unwrapKey: (_session, _mechanism, _key, _blob, template) => {
+      const returnValue = refusal(new Map(template));
+      if (returnValue !== undefined) throw new CryptokiFailure('C_UnwrapKey', returnValue);
+      return keep([[CKA.EXTRACTABLE, true], ...template, ...granted]);
+    },
+    decrypt: () => Buffer.alloc(16),
+    attributes: (_session, object, types) =>
+      new Map(
+        types.flatMap((type) => {
+          const value = objects.get(object)?.get(type);
+          return value === undefined
+            ? []
+            : [[type, Buffer.from(typeof value === 'boolean' ? [value ? 1 : 0] : (value as Buffer))]];
+        }),
+      ),
+    destroy: (_session, object) => objects.delete(object),
+    tryCall: (_name, _session, object) => Number(!objects.delete(object as bigint)),
+  };
+  return { objects, cryptoki: partialCryptoki(cryptoki) };
+}
+
+function rehearsed({ cryptoki }: { cryptoki: Cryptoki }) {
+  const objects = new ObjectReader({ cryptoki, session: 1n, digestKey: new Uint8Array(32) });
+  // With every protection known to be missing, none is tried.
+  const quirks = { keyWrap: mechanism(CKM.AES_KEY_WRAP_KWP), unenforced: PROTECTIONS };
+  return rehearse({ cryptoki, session: 1n }, { quirks, objects });
+}
+
+const isPrivateKey = (template: ReadonlyMap<number, unknown>): boolean =>
+  template.has(CKA.SIGN) && !template.has(CKA.ENCRYPT);
+
+it.each<[string, Refusal, object]>([
+  ['takes keys as the standard has it', () => undefined, { wantsPoint: false, omitsExtractable: false }],
+  [
+    'refuses CKA_EXTRACTABLE, as opencryptoki does',
+    (template) => (template.get(CKA.EXTRACTABLE) === true ? 'CKR_ATTRIBUTE_READ_ONLY' : undefined),
+    { wantsPoint: false, omitsExtractable: true },
+  ],
+  [
+    'wants the point of a private EC key, as NSS does',
+    (template) => (isPrivateKey(template) && !template.has(CKA.NSS_DB) ? 'CKR_TEMPLATE_INCOMPLETE' : undefined),
+    { wantsPoint: true, omitsExtractable: false },
+  ],
+])('finds what a token wants that %s, and leaves no key behind', async (_what, refusal, expected) => {
+  const simulated = token(refusal);
+  expect(await rehearsed(simulated)).toMatchObject(expected);
+  expect(simulated.objects.size).toBe(0);
+});
+
+it('tells a token that makes keys wider than their templates', async () => {
+  const { widens } = await rehearsed(token(() => undefined, [[CKA.DECRYPT, true]]));
+  expect([...widens]).toEqual([
+    ['secret-key/aes', true],
+    ['private-key/ec', true],
+  ]);
+});
+
+it('refuses a token that restores no key, with the answer of the token', async () => {
+  const simulated = token((template) =>
+    template.get(CKA.EXTRACTABLE) === true ? 'CKR_FUNCTION_NOT_SUPPORTED' : undefined,
+  );
+  await expect(rehearsed(simulated)).rejects.toMatchObject({ returnValue: 'CKR_FUNCTION_NOT_SUPPORTED' });
+  expect(simulated.objects.size).toBe(0);
+});
