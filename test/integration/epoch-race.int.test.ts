@@ -8,6 +8,7 @@ import {
   EffectContext,
   EffectsBench,
   EmbeddedPostgres,
+  FIRST_EPOCH,
   failover,
   generation,
   type Intent,
@@ -35,8 +36,6 @@ beforeAll(async () => {
   postgres = new EmbeddedPostgres({ dataFolder: folder, clock: systemClock, prng: seededPrng('r'), log: silentLog });
   store = new PostgresStore({ connection: await postgres.start(), clock: systemClock });
   await store.migrate();
-  // The bench leads in epoch 1.
-  await store.query((db) => db.updateTable('leader_lease').set({ epoch: 1n }).execute());
   context = new EffectContext({ ...new EffectsBench().context.ports, store });
 });
 afterAll(async () => {
@@ -51,7 +50,7 @@ const codeOf = (thrown: unknown): string => AntipodeError.from(thrown).code;
 /** Site b has generation 4, c has verified 5, and the failover to b was planned before anybody knew. */
 async function round(name: string): Promise<{ acknowledged: string; issued: string }> {
   const members = SPEC.members.map((seat) => ({ ...seat, serial: `${name}-${seat.serial}` }));
-  await store.write(1n, async (trx) => {
+  await store.write(FIRST_EPOCH, async (trx) => {
     await insertGroup(trx, { ...SPEC, name, members, scratch: [] }, 0);
     for (const number of [4n, 5n]) await recordCapture(trx, name, generation({ number, manifestDigest: `0${number}` }));
     await recordAcknowledgement(trx, name, { epoch: 1n, number: 4n, site: 'b', nowMs: 0 });

@@ -64,5 +64,6 @@ export { readTimeline } from '../store/tables/timeline.ts';
 export type { Profile } from '../timings.ts';
 export { EffectsBench } from './effects-bench.ts';
 export { SPEC } from './group.ts';
+export { FIRST_EPOCH } from './leader.ts';
 export { generation } from './situation.ts';
 export { storeConformance } from './store-conformance.ts';
