@@ -8,9 +8,8 @@ const README_LINES_MAX = 110;
 const COLUMNS_MAX = 120;
 const CELL_MAX = 80;
 
-const documents = paths()
-  .filter((path) => path.endsWith('.md'))
-  .map(read);
+const all = paths();
+const documents = all.filter((path) => path.endsWith('.md')).map(read);
 
 /** Lines with their numbers, without those between fences. */
 function linesOf({ source }: Pick<SourceFile, 'source'>): { at: number; line: string }[] {
@@ -49,6 +48,20 @@ function brokenLinks(document: SourceFile): string[] {
   );
 }
 
+/** These describe the past, or files that are yet to be written. */
+const NOT_OF_NOW = /^docs\/(?:adr|howto)\/|^docs\/profiling\.md$|^CHANGELOG\.md$/;
+
+/** Sources in backquotes, by their name or the end of their path, that are not there. */
+function missingFiles(document: SourceFile): string[] {
+  if (NOT_OF_NOW.test(document.path)) return [];
+  return linesOf(document).flatMap(({ at, line }) =>
+    [...line.matchAll(/`([\w@./-]+\.(?:ts|c|proto))`/g)]
+      .map(([, name]) => name!)
+      .filter((name) => !all.some((path) => path === name || path.endsWith(`/${name}`)))
+      .map((name) => `${document.path}:${at}: ${name}`),
+  );
+}
+
 it('the README is one page', () => {
   expect(read('README.md').source.trimEnd().split('\n').length).toBeLessThanOrEqual(README_LINES_MAX);
 });
@@ -65,13 +78,26 @@ it('links between documents lead to files that exist', () => {
   expect(documents.flatMap(brokenLinks)).toEqual([]);
 });
 
+it('documents name files that exist', () => {
+  expect(documents.flatMap(missingFiles)).toEqual([]);
+});
+
+it('each of the three flows has ten steps', () => {
+  const flows = read('docs/flow.md').source.split('\n## ').slice(1, 4);
+  const steps = flows.map((flow) => [...flow.matchAll(/^(\d+)\. /gm)].map(([, number]) => Number(number)));
+  expect(steps).toEqual(Array.from({ length: 3 }, () => [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
+});
+
 const sample = (source: string): SourceFile => ({ path: 'docs/a.md', source });
 
-it('finds a long line, a long cell and a broken link, and leaves fences alone', () => {
+it('finds a long line, a long cell, a broken link and a missing file, and leaves fences alone', () => {
   const long = 'x'.repeat(COLUMNS_MAX + 1);
   expect(longLines(sample(`# ${long}\n${long}\n\`\`\`\n${long}\n\`\`\``))).toEqual(['docs/a.md:2']);
   expect(longCells(sample(`| a | ${'x'.repeat(CELL_MAX)} |\n| a | b \\| ${'x'.repeat(CELL_MAX - 9)} |`))).toEqual([
     'docs/a.md:1',
+  ]);
+  expect(missingFiles(sample('`import-rules.test.ts` `rules/nowhere.ts` `a.txt`'))).toEqual([
+    'docs/a.md:1: rules/nowhere.ts',
   ]);
   expect(brokenLinks(sample('[a](errors.md#x) [b](nowhere.md) [c](https://example.org/x)'))).toEqual([
     'docs/a.md:1: nowhere.md',
