@@ -9,7 +9,7 @@ import { exportSigningKey, makeKeyAtB, makeKeys, makeOneMoreKey, signAndVerify }
 import type { DemoCommands, Operator } from './commands.ts';
 import { inventory, lostObjects, type TokenObject, without } from './inventory.ts';
 import { Places, SITES, type SiteName } from './places.ts';
-import { type Round, replicateRound, resultOf } from './round.ts';
+import { type Round, replicateRound } from './round.ts';
 import type { Story } from './story.ts';
 
 export interface DemoResult {
@@ -221,9 +221,10 @@ export class Demo {
     });
     const measuredMs = Math.round(performance.now() - lostAtMs);
     const { operations } = await operator.getStatus({});
-    const failover = resultOf(operations.find(({ kind }) => kind === 'failover'));
+    const outcome = operations.find(({ kind }) => kind === 'failover')?.outcome;
+    const proved = outcome?.case === 'failover' ? (outcome.value.provedObjects ?? 0) : 0;
     this.#story.detail(
-      `site ${place.site} is active in epoch ${place.epoch}, ${this.#commands.duration(measuredMs)} after the kill; ${String(failover['proved'])} objects proved there before it was`,
+      `site ${place.site} is active in epoch ${place.epoch}, ${this.#commands.duration(measuredMs)} after the kill; ${proved} objects proved there before it was`,
     );
     this.#expect(place.site === 'b' && place.epoch > 1n, `site ${place.site} is active in epoch ${place.epoch}`);
     this.#story.detail(`resolve: ${place.module}, token ${place.tokenLabel}, serial ${place.serial}`);
@@ -231,7 +232,7 @@ export class Demo {
       to: place.site,
       epoch: Number(place.epoch),
       recoveryTimeMs: measuredMs,
-      proved: Number(failover['proved'] ?? 0),
+      proved,
     };
   }
 

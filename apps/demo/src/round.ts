@@ -1,5 +1,4 @@
 /** One capture and its way to the standbys, told as it went. */
-import type { Operation } from '@antipode/protocol';
 import type { DemoCommands, Operator } from './commands.ts';
 import type { Story } from './story.ts';
 
@@ -44,20 +43,17 @@ export async function replicateRound({
     )
     .map(({ site }) => site);
   const { operations } = await operator.getStatus({});
-  const moved = operations
-    .filter((operation) => operation.kind === 'replication' && isOf(operation, round.generation))
-    .map((operation) => Number(resultOf(operation)['appliedObjects'] ?? 0));
+  const replications = operations.flatMap(({ site, outcome }) =>
+    outcome.case === 'replication' && Number(outcome.value.generation?.generation ?? 0n) === round.generation
+      ? [{ site, restored: outcome.value.appliedObjects ?? 0, proved: outcome.value.provedObjects ?? 0 }]
+      : [],
+  );
   story.detail(
     `generation ${round.generation}: ${state.newest?.objectCount ?? 0} objects, acknowledged by ${acknowledgedBy.join(' and ')}`,
   );
   for (const { site } of state.members) {
-    const own = operations.find(
-      (operation) => operation.kind === 'replication' && operation.site === site && isOf(operation, round.generation),
-    );
-    if (own !== undefined)
-      story.detail(
-        `site ${site}: ${String(resultOf(own)['appliedObjects'])} objects restored, ${String(resultOf(own)['proved'])} proved by use`,
-      );
+    const own = replications.find((one) => one.site === site);
+    if (own !== undefined) story.detail(`site ${site}: ${own.restored} objects restored, ${own.proved} proved by use`);
   }
   for (const { id, reason } of uncaptured)
     story.detail(`NOT captured: object ${id.slice(0, 8)}..., ${reason}; the group is only ${state.protection}`);
@@ -66,13 +62,6 @@ export async function replicateRound({
     objects: state.newest?.objectCount ?? 0,
     uncaptured,
     acknowledgedBy,
-    moved: Math.max(0, ...moved),
+    moved: Math.max(0, ...replications.map(({ restored }) => restored)),
   };
 }
-
-/** The result of an operation, as the coordinator keeps it. */
-export function resultOf(operation: Operation | undefined): Record<string, unknown> {
-  return operation === undefined ? {} : (JSON.parse(operation.result) as Record<string, unknown>);
-}
-
-const isOf = (operation: Operation, generation: number): boolean => resultOf(operation)['number'] === generation;
