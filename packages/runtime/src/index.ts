@@ -19,7 +19,7 @@ export { temporaryBase } from './files/temporary-base.ts';
 export { Log, type LogFields, type LogLevel, processLog, silentLog } from './log.ts';
 export { every, type LoopOptions } from './loop.ts';
 export { type LoopDelay, measureLoopDelay } from './loop-delay.ts';
-export { type Prng, seededPrng, systemPrng } from './prng.ts';
+export { type Prng, seededPrng, systemPrng, uuidFrom } from './prng.ts';
 export { type Boot, readBoot } from './process/boot.ts';
 export { DelayedService, type DelayedServiceOptions } from './process/delayed-service.ts';
 export { type Health, HealthServer } from './process/health.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { hex } from './bytes.ts';
-import { type Prng, seededPrng, systemPrng } from './prng.ts';
+import { type Prng, seededPrng, systemPrng, uuidFrom } from './prng.ts';
 
 fc.configureGlobal({ seed: 2026 });
 
@@ -30,4 +30,11 @@ it.each<[string, Prng]>([
   const drawn = Array.from({ length: 256 }, () => prng.fraction());
   for (const fraction of drawn) expect(fraction >= 0 && fraction < 1).toBe(true);
   expect(drawn.some((fraction) => fraction < 0.5) && drawn.some((fraction) => fraction >= 0.5)).toBe(true);
+});
+
+it('makes identifiers in the form of a UUID, the same for the same seed', () => {
+  const [first, second] = [seededPrng('a'), seededPrng('a')].map(uuidFrom);
+  expect(first).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  expect(second).toBe(first);
+  expect(uuidFrom(systemPrng)).not.toBe(uuidFrom(systemPrng));
 });

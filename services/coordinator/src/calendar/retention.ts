@@ -1,4 +1,4 @@
-/** Takes away what is old, an hour apart, on the leader. What fails is tried again the next time, and stops nothing else. */
+/** Takes away what is old, an hour apart, on the leader. A step that fails is tried again the next time, and stops nothing else. */
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';

@@ -2,7 +2,6 @@
  * The coordinator's heartbeat: reads what is so, asks the planner what is due, writes the intents, and wakes a runner for
  * every open one. A wiped or dead Redis costs nothing but the detour of running it here (I8).
  */
-import { randomUUID } from 'node:crypto';
 import {
   AntipodeError,
   type Clock,
@@ -13,6 +12,7 @@ import {
   type Log,
   type Prng,
   SerialQueue,
+  uuidFrom,
 } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import { contradictionOf } from '../groups/contradiction.ts';
@@ -153,11 +153,11 @@ export class Reconciler implements Closeable {
     planned: Planned,
     isWanted: (trx: Write, record: (event: EventRecord) => void) => Promise<boolean> = async () => true,
   ): Promise<{ id: string; isNew: boolean }> {
-    const { store, election, clock } = this.#ports;
+    const { store, election, clock, prng } = this.#ports;
     const made = await store.write(election.require(), async (trx, record) => {
       if (!(await isWanted(trx, record))) return { id: '', isNew: false };
       const trace = Object.keys(planned.trace).length > 0 ? planned.trace : currentTrace();
-      const result = await insertIntent(trx, { ...planned, trace, id: randomUUID() }, clock.wallMs());
+      const result = await insertIntent(trx, { ...planned, trace, id: uuidFrom(prng) }, clock.wallMs());
       const kind: Kind = KINDS[planned.kind];
       if (result.isNew && kind.isRoutine !== true)
         record({

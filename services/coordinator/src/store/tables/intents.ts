@@ -118,7 +118,7 @@ export async function readOpenIntents(
   db: Read,
   { group, onUnreadable }: { group?: string; onUnreadable?: OnUnreadable } = {},
 ): Promise<Intent[]> {
-  const all = db.selectFrom('intent').selectAll().where('status', 'in', OPEN).orderBy('created_ms');
+  const all = db.selectFrom('intent').selectAll().where('status', 'in', OPEN).orderBy('created_ms').orderBy('id');
   const rows = await (group === undefined ? all : all.where('grp', '=', group)).execute();
   return rows.flatMap((row) => {
     try {
