@@ -90,7 +90,7 @@ describe('a token that cannot be used', () => {
     return { objects, cryptoki: partialCryptoki({ ...calls, ...more }) };
   }
 
-  it('is told with all that it lacks, and no key is left behind', () => {
+  it('is reported with everything that it lacks, and no key is left behind', () => {
     const { objects, cryptoki } = partial(['aes', 'pair', 'derive']);
     const error = namingLacks(new AntipodeError('HSM_REFUSED', 'first'), cryptoki, 1n);
     expect(error.code).toBe('MECHANISM_MISSING');

@@ -25,7 +25,7 @@ describe('a cron expression', () => {
     '*/0 * * * *',
     'every night',
     ' ',
-  ])('may not be "%s"', (expression) => {
+  ])('must not be "%s"', (expression) => {
     const error = thrown(() => checkCron(expression));
     expect(error.code).toBe('REQUEST_INVALID');
     expect(error.details['field']).toBe('drill_cron');

@@ -64,7 +64,7 @@ describe('what speaks against a group that is protected by its numbers', () => {
     },
   );
 
-  it('is no rotation that waits for officers or for a distributor: all stays protected meanwhile', () => {
+  it('does not include a rotation that waits for officers or a distributor: all stays protected', () => {
     const waiting = (phase: string, errorCode: string) =>
       full({ kind: 'domain-key', site: '', status: 'parked', errorCode, state: { phase } as Intent['state'] });
     const seen = (group_: typeof group, one: Intent, view = allUp): string[] =>
@@ -98,7 +98,7 @@ describe('what speaks against a group that is protected by its numbers', () => {
     expect(of({ drill })).toMatchObject([{ kind: 'drill', site: 'c', errorCode: 'SCRATCH_REFUSED', ageMs: 7 }]);
   });
 
-  it('is a scrub that could not look; what it found is told otherwise', () => {
+  it('is a scrub that could not read the partition; its findings are shown elsewhere', () => {
     const scrub = (site: string, errorCode: string) => ({ group: 'payments', site, startedMs: NOW_MS - 3, errorCode });
     expect(words(of({ scrubs: [scrub('a', 'PIN_REFUSED'), scrub('b', 'OBJECT_UNPROVEN'), scrub('c', '')] }))).toEqual([
       'scrub a PIN_REFUSED',

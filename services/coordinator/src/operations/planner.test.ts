@@ -102,16 +102,16 @@ describe('what is due', () => {
     expect(due({ seats: { b: seat }, statuses: { b: 'suspect' } })).toEqual([]);
   });
 
-  it('is no rejoin for the active member, whatever its agent says', () => {
+  it('never includes a rejoin for the active member, whatever its agent says', () => {
     expect(due({ seats: { a: 'none' } })).toEqual([]);
   });
 
-  it('is no replication of a generation of an earlier epoch, which may have been lost with its site', () => {
+  it('never includes a replication of an earlier epoch, possibly lost with its site', () => {
     const group = { epoch: 2n, highestEpoch: 2n };
     expect(due({ group }, { newest: generation({ epoch: 1n }), acknowledged: [] })).toEqual(['capture a']);
   });
 
-  it('is no replication and no capture while an epoch is not in force', () => {
+  it('includes neither replication nor capture while an epoch is not in force', () => {
     const newest = generation({ recoveryPointMs: NOW_MS - RPO_MS });
     expect(due({ group: { highestEpoch: 2n } }, { newest, acknowledged: [] })).toEqual(['failover']);
   });
@@ -146,7 +146,7 @@ describe('what is due', () => {
     expect(due(one, rest).filter((plan) => plan.startsWith('scrub'))).toEqual(expected);
   });
 
-  it('is no scrub of a fenced member, and none while an epoch is not in force', () => {
+  it('includes no scrub of a fenced member, and none while an epoch is not in force', () => {
     const rest = { newest: generation({ epoch: 2n }), ...scrubbed({ a: SCRUB_MS, b: 1, c: 1 }) };
     const group = { epoch: 2n, owner: 'b', highestEpoch: 2n, highestOwner: 'b' };
     expect(due({ roles: ['fenced', 'active', 'standby'], group }, rest)).not.toContain('scrub a');

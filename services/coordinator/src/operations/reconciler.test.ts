@@ -204,7 +204,7 @@ describe('a pass', () => {
     expect((await intents()).filter(({ id }) => id !== 'before').map(({ kind }) => kind)).toEqual(planned);
   });
 
-  it('gives each site a lane of its own, and each kind that has none', async () => {
+  it('gives each site a lane of its own, and each kind without a site', async () => {
     bench.status = 'down';
     await bench.reconciler.pass();
     await open('drill', { site: 'b' });
@@ -241,12 +241,12 @@ describe('a group in trouble', () => {
     expect(await groupsOf('failover')).toEqual(['payments']);
   });
 
-  it('is no reason to go on where none can be read: the loop then backs off', async () => {
+  it('ends the pass if none can be read: the loop then backs off', async () => {
     await spoil('payments');
     await expect(bench.reconciler.pass()).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
   });
 
-  it('is told while it lasts, with the time since when, and so is a pass that fails as a whole', async () => {
+  it('is reported while it lasts, with its start, and so is a pass that fails as a whole', async () => {
     await bench.declare('accounts');
     await spoil('accounts');
     await bench.reconciler.pass();
@@ -360,7 +360,7 @@ describe('while the queue is away', () => {
   });
 });
 
-it('an automatic failover that would lose what is acknowledged is told once, held, and begins when it need not wait', async () => {
+it('an automatic failover that would lose an acknowledged generation is logged once, held, and begins when it need not wait', async () => {
   const bench = new Bench();
   await bench.declare('cards', ['a', 'b', 'c', 'd', 'e']);
   const held = (number: bigint) => ({ epoch: 1n, number, manifestDigest: `0${number}` });

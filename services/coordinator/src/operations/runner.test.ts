@@ -215,7 +215,7 @@ describe('the order of an effect', () => {
 });
 
 describe('a step that has been made', () => {
-  it('counts the attempts of the next one anew', async () => {
+  it('counts the attempts of the next one from zero', async () => {
     await open('replication', { attempts: 12 });
     bench.perform = async ({ type }) => {
       if (type === 'verify') throw new AntipodeError('HSM_UNAVAILABLE', 'busy');

@@ -21,7 +21,7 @@ it('speaks TLS where the address says so, as servers of others know it, and chec
   expect(tls?.rejectUnauthorized ?? true).toBe(true);
 });
 
-it('refuses what is no URL, and repeats none of it', () => {
+it('refuses anything but a URL, and repeats none of it', () => {
   const error = thrown(() => externalQueue('redis://:secret@ /'));
   expect([error.code, error.details]).toEqual(['CONFIG_INVALID', { field: 'redisUrl' }]);
   expect(error.message).not.toContain('secret');

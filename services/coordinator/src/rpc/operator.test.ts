@@ -303,7 +303,7 @@ describe('an order to scrub', () => {
     expect(bench.intended).toMatchObject(['a', 'b'].map((site) => ({ kind: 'scrub', site, state: { phase: 'due' } })));
   });
 
-  it('makes the one that is asked for, also where the site is not up', async () => {
+  it('makes the requested one, even if the site is not up', async () => {
     const bench = await withMembers();
     await run(bench, 'c');
     expect(bench.intended).toMatchObject([{ kind: 'scrub', site: 'c' }]);

@@ -262,7 +262,7 @@ describe('a second agent under the name of a living one', () => {
     expect(watch.detector.view('a')).toMatchObject({ instance: 'a-1', lastMs: 0 });
   });
 
-  it('is told with where it is, since when and how often, while it goes on trying', async () => {
+  it('is reported with its place, its start and its count, while it keeps trying', async () => {
     const watch = new Watch();
     const from = { address: 'other:1', peer: '10.0.0.7:4711' };
     const refuse = (instance: string) => thrown(() => watch.detector.admit({ site: 'a', instance }, from)).code;

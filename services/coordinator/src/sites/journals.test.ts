@@ -85,7 +85,7 @@ describe('a journal', () => {
     expect(hear('j', [['r1', 3]])).toHaveLength(1);
   });
 
-  it('is taken as it comes once an operator seats its site anew', () => {
+  it('is taken as it comes once an operator reseats its site', () => {
     hear('j', [['r1', 3]]);
     expect(hear('k', [['r9', 1]])).toHaveLength(1);
     book.accept('a');
@@ -93,7 +93,7 @@ describe('a journal', () => {
     expect(hear('j', [['r1', 3]])).toHaveLength(1);
   });
 
-  it('of an agent that does not tell of one is no case', () => {
+  it('of an agent that does not report one is ignored', () => {
     hear('j', [['r1', 3]]);
     const silent = create(DescribeResponseSchema, { site: 'a' });
     expect(book.hear(silent, GROUPS)).toEqual({ account: silent, added: [] });
@@ -109,7 +109,7 @@ describe('what a site has answered', () => {
   const answer = (writes: number, run = 'r1', id = 'j'): void =>
     book.answered('a', { $typeName: 'antipode.v1.JournalMark', id, run, writes: BigInt(writes) });
 
-  it('is in no older copy of its journal, also where no heartbeat came after it', () => {
+  it('is in no older copy of its journal, even if no heartbeat came after it', () => {
     hear('j', [['r1', 3]]);
     answer(5);
     const copy: Run[] = [

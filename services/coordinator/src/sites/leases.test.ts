@@ -36,7 +36,7 @@ it('waits a full lease again when it becomes the leader, whatever it granted or 
   for (const group of ['payments', 'cards', 'unknown']) expect(leases.remainingMs(group)).toBeGreaterThan(LEASE_MS);
 });
 
-it('need not wait for a holder that has stopped, until it grants anew', () => {
+it('need not wait for a holder that has stopped, until it grants again', () => {
   const { leases } = make();
   leases.ended('payments');
   expect(leases.remainingMs('payments')).toBe(0);

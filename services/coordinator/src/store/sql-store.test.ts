@@ -34,7 +34,7 @@ describe('a query that fails', () => {
   });
 
   it.each([new TypeError('undefined is not a function'), new RangeError('too deep'), new ReferenceError('nothing')])(
-    'is no reason to try again where the program itself is wrong: %s',
+    'does not cause a retry if the program itself is wrong: %s',
     async (error) => {
       await expect(
         store.query(() => {

@@ -125,7 +125,7 @@ describe('an order', () => {
     expect(begun).toHaveLength(2);
   });
 
-  it('is told that nobody wants it when nobody has asked for a while, and not before', async () => {
+  it('learns that nobody wants it when nobody has asked for a while, and not before', async () => {
     const asked = ask();
     await clock.advance(WAIT_MS);
     await asked;

@@ -222,7 +222,7 @@ describe('a standby', () => {
     expect(b.site.journal.heads.of(GROUP, 'applied')).toBeUndefined();
   });
 
-  it('counts what it has proved before as applied no more when it reads back differently, and makes it anew', async () => {
+  it('no longer counts a proved object as applied when it reads back differently, and makes it again', async () => {
     const ref = await sites.captured();
     await sites.apply(b, ref);
     await sites.verify(b, ref);

@@ -29,7 +29,7 @@ afterEach(() => sites.close());
 
 const told = async (site: SimulatedSite) => (await account(site.site)).members?.find(({ group }) => group === GROUP);
 
-it('is an exception of an acknowledgement that is told with every heartbeat, also after a restart', async () => {
+it('is an exception of an acknowledgement, reported with every heartbeat, even after a restart', async () => {
   await sites.apply(b, ref);
   const { contentDigest, proof } = await sites.verify(b, ref);
   const sealed = await b.site.store.open(ref.digest);

@@ -82,7 +82,7 @@ describe('in quarantine', () => {
   });
 });
 
-describe('seated anew', () => {
+describe('reseated', () => {
   it('the active member knows again what it had captured: the standby gets no second copy of anything', async () => {
     await reseat(MemberRole.ACTIVE);
     sites.renew(sites.a, 2n);

@@ -76,7 +76,7 @@ it('end with a last one, after which nothing is taken', async () => {
   expect(seen).toEqual(['a', 'last']);
 });
 
-it('of work that yields are told to make way for an urgent one, and so is one that begins while it waits', async () => {
+it('of work that yields make way for an urgent one, and so does one that begins while it waits', async () => {
   const gate = Promise.withResolvers<void>();
   const told: boolean[] = [];
   const scrub = (): Promise<void> =>

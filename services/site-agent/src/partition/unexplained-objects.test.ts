@@ -41,7 +41,7 @@ async function applied(generation: Ref) {
 }
 const STILL_THERE = { divergent: 1, unaccounted: 1 };
 
-it('is told with each apply, round after round, and by the order that finds everything applied', async () => {
+it('is reported with each apply, round after round, and by the order that finds everything applied', async () => {
   expect(await applied(await next('one'))).toEqual(STILL_THERE);
   const second = await next('two');
   expect(await applied(second)).toEqual(STILL_THERE);
@@ -114,7 +114,7 @@ it('gives way to what the line has under its name, captured or not: sealed here 
   expect(await applied(await next('three'))).toEqual({ divergent: 0, unaccounted: 0 });
 });
 
-it('that a member which was never active has is told, and left alone', async () => {
+it('of a member that was never active is reported, and left alone', async () => {
   const own = b.member.hsm.addSecret('of an application');
   // B's own past does not count: it is the standby of a again, as if it had never been active.
   const again = fence(3n, 'a');

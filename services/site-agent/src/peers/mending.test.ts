@@ -122,7 +122,7 @@ describe('a sealed object of the active member', () => {
     expect(a.site.store.blob(blob!).length).toBeGreaterThan(1);
   });
 
-  it('that no member has any more is sealed anew, and the standby gets it', async () => {
+  it('that no member has is sealed again, and the standby gets it', async () => {
     const newer = await next();
     const fresh = (await blobsOf(a, newer.digest)).filter((blob) => !b.site.store.hasBlob(blob));
     for (const blob of fresh) lose(a, blob);

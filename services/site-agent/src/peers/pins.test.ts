@@ -29,7 +29,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const identities = (group: string): string[] => pins.of(group).map(({ identity }) => identity);
 
-it('trusts nobody before it is told to, and then only in that group', () => {
+it('trusts nobody without a pin, and then only in that group', () => {
   expect([pins.read(), pins.of('payments')]).toEqual([{}, []]);
   pins.add('payments', [pin(ONE)]);
   expect([pins.of('payments'), pins.of('other')]).toEqual([[pin(ONE)], []]);

@@ -83,7 +83,7 @@ describe('a source that is not whole', () => {
     expect(c.site.store.has(ref.digest)).toBe(false);
   });
 
-  it('is no case for a person while another source cannot be asked: that one may be whole', async () => {
+  it('needs no person while another source cannot be asked: that one is possibly complete', async () => {
     rotBlob(a);
     expect((await rejection(pull('a', 'nowhere'))).disposition).toBe('retry');
     expect((await rejection(pull('nowhere', 'a'))).disposition).toBe('retry');

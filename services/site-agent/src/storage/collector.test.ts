@@ -304,7 +304,7 @@ it('keeps what left the generations without a tombstone for as long as this site
   expect(store.hasBlob(digest)).toBe(false);
 });
 
-it('counts a second deletion of the same object anew', () => {
+it('counts a second deletion of the same object from zero', () => {
   const { journal } = a.site;
   const one = { objectId: '01', epoch: 1n, version: 1, blobs: ['aa'], retentionMs: 10 };
   journal.collection.noteBuried(GROUP, [{ ...one, generation: 1n }], 100);

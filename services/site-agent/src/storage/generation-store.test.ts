@@ -119,7 +119,7 @@ describe('a generation', () => {
     expect(store.has(absent)).toBe(false);
   });
 
-  it('stands in a list by epoch and number, newest first, of its own group only', async () => {
+  it('is in a list by epoch and number, newest first, of its own group only', async () => {
     await fill();
     for (const epoch of [1n, 3n]) {
       a.hsm.addSecret(`of epoch ${epoch}`);

@@ -70,7 +70,7 @@ it('keeps the newest, and takes the others', async () => {
   expect((await store.open(line[29]!.digest)).digest).toBe(line[29]!.digest);
 });
 
-it('keeps what was set aside here, which stands in no other generation', async () => {
+it('keeps objects set aside here, which are in no other generation', async () => {
   asides = [line[0]!.digest];
   retention.learn(name(), []);
   await retention.pass();

@@ -109,7 +109,7 @@ describe('a promotion', () => {
     expect((await a.site.store.open(next.digest)).generation).toMatchObject({ epoch: 3n, previousDigest: own.digest });
   });
 
-  it('of an active member to a tenure of its own begins anew: it is seated, proved, and only then active', async () => {
+  it('of an active member to a tenure of its own begins again: it is seated, proved, and only then active', async () => {
     const own = await sites.captured();
     const next = fence(2n, 'a');
     expect((await rejection(seat(a, MemberRole.ACTIVE, next))).code).toBe('ROLE_REFUSED');

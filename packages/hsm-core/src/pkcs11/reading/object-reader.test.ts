@@ -84,7 +84,7 @@ describe('an object is read', () => {
     expect(read(key).attributes.allowedMechanisms).toEqual([0x40, 0x1087]);
   });
 
-  it('with a digest that any change shows, and that tells no value to whoever has not the key of the worker', () => {
+  it('with a digest that shows any change, and reveals no value without the key of the worker', () => {
     const data = { [CKA.CLASS]: CKO.DATA, [CKA.VALUE]: Buffer.from('1234'), [label.type]: Buffer.from('a') };
     const digest = read(data).readDigest;
     expect(read({ ...data }).readDigest).toBe(digest);

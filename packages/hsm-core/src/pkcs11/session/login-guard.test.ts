@@ -156,7 +156,7 @@ it.each([
   expect(readdirSync(stateFolder)).toEqual([]);
 });
 
-it('keeps too little of a PIN to find it by: 16 bits, salted anew each time, for the owner only', () => {
+it('keeps too little of a PIN to find it by: 16 bits, with a new salt each time, for the owner only', () => {
   const marks = Array.from({ length: 2 }, () => {
     guard().begin(pin(), FLAGS);
     return (JSON.parse(record()) as { trying: { salt: string; mark: string } }).trying;

@@ -94,7 +94,7 @@ describe('a capture', () => {
     expect(await captures()).toMatchObject([{ recoveryPointMs: bench.clock.wallMs() - 90_000 }]);
   });
 
-  it('that found no change moves the recovery point, and is no event', async () => {
+  it('that found no change moves the recovery point, and makes no event', async () => {
     await declare();
     await captured();
     expect(await database.rows.events()).toEqual(['generation-captured']);

@@ -28,7 +28,7 @@ beforeEach(async () => {
 });
 
 describe('a drill', () => {
-  it('is rehearsed at its scratch partition, from whoever holds the generation, and cleaning up is no part of its time', async () => {
+  it('is rehearsed at its scratch partition, from any holder of the generation; its time excludes the cleaning', async () => {
     const startedMs = bench.clock.wallMs();
     bench.answers.set('drill', async () => {
       await bench.clock.advance(1_000);

@@ -122,7 +122,7 @@ describe('a target that catches up', () => {
     expect((await given).type).toBe('caught-up');
   });
 
-  it('is told what stands against it under its own code, also where a site is lost', async () => {
+  it('gets each obstacle under its own code, even if a site is lost', async () => {
     bench.statuses.set('b', 'down');
     for (const code of ['HSM_FULL', 'EPOCH_STALE', 'INVARIANT_BROKEN'] satisfies ErrorCode[]) {
       bench.answers.set('apply', code);

@@ -274,7 +274,7 @@ describe('waiting for the fence', () => {
     expect(waiting.over).toBe(true);
   });
 
-  it('starts anew where the lease was renewed meanwhile', async () => {
+  it('starts again if the lease was renewed in the meantime', async () => {
     bench.leases.granted('payments');
     const waiting = wait();
     await bench.clock.advance(TIMINGS.leaseMs / 2);

@@ -92,7 +92,7 @@ describe('the transaction that issues an epoch', () => {
 });
 
 describe('what the members turn out to hold', () => {
-  it('is what the target is promoted with, also where it has got more since it was chosen', async () => {
+  it('is the one that the target is promoted with, even if it has got more since it was chosen', async () => {
     await known([6n], [6n]);
     says('b', { applied: ref(6n) });
     const outcome = await issue({ accepted: [held(6n)] });
@@ -104,7 +104,7 @@ describe('what the members turn out to hold', () => {
     expect(await issue()).toEqual({ type: 'target-lost', code: 'GENERATION_UNKNOWN' });
   });
 
-  it('is recorded where the old active member has captured what nobody was told of, and is handed over', async () => {
+  it('is recorded if the old active member has captured it unheard, and is handed over', async () => {
     says('a', { captured: ref(6n) });
     const handover = { newest: held(6n), holders: ['a'] };
     expect(await issue()).toMatchObject({ type: 'issued', generation: held(5n), lost: [held(6n)], handover });

@@ -45,7 +45,7 @@ beforeEach(async () => {
 const run = (active = '') => reseat(bench.context, intentOf(''), { type: 'reseat', active });
 const orders = () => bench.orders.filter(({ method }) => method === 'reseat');
 
-describe('seating a group anew', () => {
+describe('reseating a group', () => {
   /** The database is back at epoch 1 of a; b is active in epoch 2. */
   const rolledBack = (): void => {
     member('a', { epoch: 2n, epochOwner: 'b' });

@@ -26,7 +26,7 @@ const ROLLED_BACK = [
   account('c', { epoch: 2n, epochOwner: 'b' }),
 ];
 
-describe('a group is seated anew', () => {
+describe('a group is reseated', () => {
   it('with the site that is active by its own journal, above every epoch', () => {
     expect(plan(ROLLED_BACK)).toMatchObject({ kind: 'tenure', active: 'b', owner: 'b', epoch: 3n });
     expect(plan(ROLLED_BACK.slice(1))).toMatchObject({ active: 'b', epoch: 3n });

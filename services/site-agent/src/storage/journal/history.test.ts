@@ -71,7 +71,7 @@ it('tells no more runs than a heartbeat should carry, the one under way last', (
   expect(journal.account.runs.at(-1)?.writes).toBe(2n);
 });
 
-it('remembers a quarantine with its first reason, until the group is seated anew', () => {
+it('remembers a quarantine with its first reason, until the group is reseated', () => {
   journal.tenure.setQuarantine('g', 'first');
   journal.tenure.setQuarantine('g', 'second');
   restart();

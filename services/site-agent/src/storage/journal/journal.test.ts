@@ -251,7 +251,7 @@ describe('a file is refused', () => {
     });
   });
 
-  it('that is no database, or stands where a folder should', () => {
+  it('that is not a database, or is at the path of a folder', () => {
     const file = join(folder, 'file');
     writeFileSync(file, 'something else, longer than a header of SQLite, so that it is read at all '.repeat(20));
     expect(thrown(() => openDatabase(file, { schema: '', version: 1 })).code).toBe('FILE_DAMAGED');
