@@ -44,7 +44,7 @@ export {
   type UncapturedReason,
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
-export { isSignedBy, openingSigned, openSigned } from './model/signed-manifest.ts';
+export { isSignedBy, openingSigned, openSigned } from './model/manifest/signed-manifest.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
 export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker/worker-provider.ts';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Entry, SealedGeneration } from '../model/generation.ts';
 import type { UncapturedReason } from '../model/object.ts';
-import { openSigned } from '../model/signed-manifest.ts';
+import { openSigned } from '../model/manifest/signed-manifest.ts';
 import { enrolTogether, privateKey, SimulatedMember, type StoredObject } from '../testing/index.ts';
 import { type CaptureResult, captureGeneration } from './capture.ts';
 import type { CaptureOptions } from './capture-context.ts';

@@ -6,7 +6,7 @@
  */
 import { AntipodeError, bytesEqual, type Prng } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
-import { isSignedBy } from '../model/signed-manifest.ts';
+import { isSignedBy } from '../model/manifest/signed-manifest.ts';
 import type { HsmProvider } from '../provider/provider.ts';
 import {
   checkPeer,

@@ -2,7 +2,7 @@
 import type { Clock, Prng } from '@antipode/runtime';
 import { hasReceivingKey } from '../model/identity.ts';
 import type { Handle } from '../model/object.ts';
-import { isSignedBy } from '../model/signed-manifest.ts';
+import { isSignedBy } from '../model/manifest/signed-manifest.ts';
 import type { HsmProvider } from '../provider/provider.ts';
 import {
   type BeginExchange,

@@ -12,8 +12,8 @@ import {
   attributesOf,
   encodeAttribute,
 } from './attributes.ts';
-import type { Range } from './canonical-protobuf.ts';
-import { EncodedEntry } from './encoded-entry.ts';
+import type { Range } from './manifest/canonical-protobuf.ts';
+import { EncodedEntry } from './manifest/encoded-entry.ts';
 import { isWrapped, type KeyType, type ObjectClass, type ObjectId, type UncapturedReason } from './object.ts';
 
 /** One captured object. Digests and ids are hexadecimal. */

@@ -2,7 +2,7 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { hasOfficerKey, hasReceivingKey, identityOf, isOfficerKeyOf, receivesFor, signingHalfOf } from './identity.ts';
 import { fingerprint } from './public-half.ts';
-import { isSignedBy } from './signed-manifest.ts';
+import { isSignedBy } from './manifest/signed-manifest.ts';
 
 const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const signingHalf = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));

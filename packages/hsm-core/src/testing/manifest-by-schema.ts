@@ -1,5 +1,5 @@
 /**
- * Reads and writes manifests with the generated code. It is slow and simple, and tests compare model/manifest.ts with
+ * Reads and writes manifests with the generated code. It is slow and simple, and tests compare model/manifest/ with
  * it.
  */
 import { bytesEqual, fromHex, hex } from '@antipode/runtime';

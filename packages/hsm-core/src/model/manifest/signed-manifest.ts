@@ -6,10 +6,10 @@
 import { createHash, createPublicKey, createVerify, verify } from 'node:crypto';
 import { AntipodeError, runToEnd } from '@antipode/runtime';
 import { CanonicalReader, CanonicalWriter, NotCanonical } from './canonical-protobuf.ts';
-import type { Generation, SealedGeneration } from './generation.ts';
-import { signingHalfOf } from './identity.ts';
-import { readingManifest } from './manifest.ts';
-import { fingerprint } from './public-half.ts';
+import type { Generation, SealedGeneration } from '../generation.ts';
+import { signingHalfOf } from '../identity.ts';
+import { readingManifest } from './manifest-reader.ts';
+import { fingerprint } from '../public-half.ts';
 
 /** Numbers of the fields of antipode.seal.v1.SignedManifest. */
 const SIGNED = { manifest: 1, signature: 2, signer: 3 } as const;

@@ -2,13 +2,13 @@ import { hex, runToEnd, seededPrng } from '@antipode/runtime';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ManifestSchema } from '../gen/antipode/seal/v1/manifest_pb.ts';
-import { arbitraryGeneration, sorted } from '../testing/arbitrary-generation.ts';
-import { readBySchema, writtenBySchema } from '../testing/manifest-by-schema.ts';
+import { ManifestSchema } from '../../gen/antipode/seal/v1/manifest_pb.ts';
+import { arbitraryGeneration, sorted } from '../../testing/arbitrary-generation.ts';
+import { readBySchema, writtenBySchema } from '../../testing/manifest-by-schema.ts';
 import { NotCanonical } from './canonical-protobuf.ts';
 import { EncodedEntry } from './encoded-entry.ts';
-import { contentDigestOf, digestOf, entryDigest, type Generation } from './generation.ts';
-import { encodeManifest, type ReadManifest, readingManifest, writingManifest } from './manifest.ts';
+import { contentDigestOf, digestOf, entryDigest, type Generation } from '../generation.ts';
+import { encodeManifest, type ReadManifest, readingManifest, writingManifest } from './manifest-reader.ts';
 
 fc.configureGlobal({ seed: 2026 });
 

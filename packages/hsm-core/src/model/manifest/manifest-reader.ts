@@ -7,8 +7,8 @@
  */
 import { createHash } from 'node:crypto';
 import { runToEnd } from '@antipode/runtime';
-import * as seal from '../gen/antipode/seal/v1/manifest_pb.ts';
-import { ATTRIBUTES, attributeOf, attributesOf, encodeAttribute, isCanonical } from './attributes.ts';
+import * as seal from '../../gen/antipode/seal/v1/manifest_pb.ts';
+import { ATTRIBUTES, attributeOf, attributesOf, encodeAttribute, isCanonical } from '../attributes.ts';
 import { CanonicalReader, CanonicalWriter, NotCanonical, type Range } from './canonical-protobuf.ts';
 import { ATTRIBUTE, DIGEST_BYTES, ENTRY, EncodedEntry, type EntryBytes } from './encoded-entry.ts';
 import {
@@ -20,8 +20,8 @@ import {
   type Source,
   type Tombstone,
   type Uncaptured,
-} from './generation.ts';
-import { isWrapped, type KeyType, type ObjectClass, type UncapturedReason } from './object.ts';
+} from '../generation.ts';
+import { isWrapped, type KeyType, type ObjectClass, type UncapturedReason } from '../object.ts';
 
 /**
  * The format that is written. Format 1 can be read for ever. Its tombstones do not say which key opens their sealed
