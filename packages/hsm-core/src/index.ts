@@ -32,6 +32,7 @@ export {
   versionsNeeded,
 } from './model/generation.ts';
 export { hasOfficerKey, hasReceivingKey } from './model/identity.ts';
+export { isSignedBy, openingSigned, openSigned } from './model/manifest/signed-manifest.ts';
 export { BECOMES, type Becomes, becomesOf, isWeighty, VENDOR_DEFINED } from './model/not-carried.ts';
 export {
   type Handle,
@@ -44,7 +45,6 @@ export {
   type UncapturedReason,
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
-export { isSignedBy, openingSigned, openSigned } from './model/manifest/signed-manifest.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
 export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker/worker-provider.ts';

@@ -11,9 +11,9 @@
  */
 import { runInSlices } from '@antipode/runtime';
 import type { Generation, SealedGeneration, Uncaptured } from '../model/generation.ts';
-import { writingManifest } from '../model/manifest/manifest-reader.ts';
-import type { Handle, ObjectId } from '../model/object.ts';
+import { writingManifest } from '../model/manifest/manifest-writer.ts';
 import { sealingSigned, signingInput } from '../model/manifest/signed-manifest.ts';
+import type { Handle, ObjectId } from '../model/object.ts';
 import { explainAbsence, resolveDoubtful } from './absence.ts';
 import { type CaptureContext, type CaptureOptions, contextOf, isLive } from './capture-context.ts';
 import type { Remembered } from './capture-memory.ts';

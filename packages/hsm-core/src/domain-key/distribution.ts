@@ -5,8 +5,8 @@
  * The domain key is extractable only as a session object of the birthplace, and only during one distribution.
  */
 import { AntipodeError, bytesEqual, type Prng } from '@antipode/runtime';
-import type { Handle } from '../model/object.ts';
 import { isSignedBy } from '../model/manifest/signed-manifest.ts';
+import type { Handle } from '../model/object.ts';
 import type { HsmProvider } from '../provider/provider.ts';
 import {
   checkPeer,

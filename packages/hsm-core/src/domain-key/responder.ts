@@ -1,8 +1,8 @@
 /** The receiving side of a domain key exchange. It installs the key only after the initiator has proved its identity. */
 import type { Clock, Prng } from '@antipode/runtime';
 import { hasReceivingKey } from '../model/identity.ts';
-import type { Handle } from '../model/object.ts';
 import { isSignedBy } from '../model/manifest/signed-manifest.ts';
+import type { Handle } from '../model/object.ts';
 import type { HsmProvider } from '../provider/provider.ts';
 import {
   type BeginExchange,

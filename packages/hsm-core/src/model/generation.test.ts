@@ -9,10 +9,10 @@ import { arbitraryGeneration, sorted } from '../testing/arbitrary-generation.ts'
 import { ecKey, publicHalfOf } from '../testing/index.ts';
 import { ATTRIBUTES, type Attributes } from './attributes.ts';
 import { blobDigests, contentDigest, contentDigestOf, type Entry, entryDigest, type Generation } from './generation.ts';
-import { encodeManifest } from './manifest/manifest-reader.ts';
+import { encodeManifest } from './manifest/manifest-writer.ts';
+import { isSignedBy, openSigned, sealedGeneration, signingInput } from './manifest/signed-manifest.ts';
 import { kindOf } from './object.ts';
 import { fingerprint } from './public-half.ts';
-import { isSignedBy, openSigned, sealedGeneration, signingInput } from './manifest/signed-manifest.ts';
 
 fc.configureGlobal({ seed: 2026 });
 

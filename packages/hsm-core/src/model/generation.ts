@@ -1,6 +1,6 @@
 /**
  * A generation is the result of one capture. Members compare the digest of its content, which covers portable
- * attributes only. The encoding is in manifest.ts, and the signature in signed-manifest.ts.
+ * attributes only. The folder manifest/ has the encoding and the signature.
  */
 import { createHash, hash } from 'node:crypto';
 import { fromHex } from '@antipode/runtime';

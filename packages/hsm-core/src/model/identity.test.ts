@@ -1,8 +1,8 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { hasOfficerKey, hasReceivingKey, identityOf, isOfficerKeyOf, receivesFor, signingHalfOf } from './identity.ts';
-import { fingerprint } from './public-half.ts';
 import { isSignedBy } from './manifest/signed-manifest.ts';
+import { fingerprint } from './public-half.ts';
 
 const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const signingHalf = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));

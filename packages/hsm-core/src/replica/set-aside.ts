@@ -13,9 +13,9 @@ import { type Clock, hex, invariant, type Prng, runInSlices, sha256Hex } from '@
 import { entryOf, type Sealed } from '../capture/entry.ts';
 import { reasonOf } from '../capture/uncaptured.ts';
 import type { DataKey, Entry, Generation, SealedGeneration } from '../model/generation.ts';
-import { writingManifest } from '../model/manifest/manifest-reader.ts';
-import { type Handle, isWrapped, OBJECT_ID_BYTES, type ObjectId, type ObservedObject } from '../model/object.ts';
+import { writingManifest } from '../model/manifest/manifest-writer.ts';
 import { sealingSigned, signingInput } from '../model/manifest/signed-manifest.ts';
+import { type Handle, isWrapped, OBJECT_ID_BYTES, type ObjectId, type ObservedObject } from '../model/object.ts';
 import { inBatches } from '../provider/batches.ts';
 import { asSeen, destroyDoomed, seenAs } from '../provider/doomed.ts';
 import { aadOf, type Examined, examine } from '../provider/recognise.ts';

@@ -1,11 +1,11 @@
 export { ATTRIBUTES, type AttributeName, type Attributes, attributesOf, USES } from '../model/attributes.ts';
 export { curveOf, ecSubject, paramsIn } from '../model/curve.ts';
 export { contentDigestOf } from '../model/generation.ts';
-export { encodeManifest } from '../model/manifest/manifest-reader.ts';
+export { encodeManifest } from '../model/manifest/manifest-writer.ts';
+export { sealedGeneration, signingInput } from '../model/manifest/signed-manifest.ts';
 export { NOT_CARRIED } from '../model/not-carried.ts';
 export type { ObjectClass } from '../model/object.ts';
 export { barePoint, ecPublicHalf } from '../model/public-half.ts';
-export { sealedGeneration, signingInput } from '../model/manifest/signed-manifest.ts';
 export { SCAN_GAP_MS } from '../pkcs11/reader.ts';
 export { classNumber } from '../pkcs11/reading/objects.ts';
 export { proofItem } from '../replica/read-back.ts';

@@ -2,12 +2,12 @@
  * An entry in the bytes of its manifest, decoded on access. So a generation in memory costs little more than its bytes.
  *
  * It looks like any other entry. Its fields are own properties, so a copy with `...` is a plain entry, which is encoded
- * again. It is made only from bytes that manifest.ts has read strictly.
+ * again. It is made only from bytes that manifest-reader.ts has read strictly.
  */
 import { type Attributes, decodeAttribute, setAttribute } from '../attributes.ts';
-import { CanonicalReader, type Range } from './canonical-protobuf.ts';
 import type { Entry } from '../generation.ts';
 import type { KeyType, ObjectClass, ObjectId } from '../object.ts';
+import { CanonicalReader, type Range } from './canonical-protobuf.ts';
 
 /** Numbers of the fields of antipode.seal.v1.Entry and Attribute. */
 export const ENTRY = {

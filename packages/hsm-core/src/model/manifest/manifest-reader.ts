@@ -1,16 +1,12 @@
 /**
- * Writes a generation as the bytes of antipode.seal.v1.Manifest, and reads it back, entry by entry. It builds no tree
- * of messages: 10,000 keys would need a quarter of a million objects.
+ * Reads a generation from the bytes of antipode.seal.v1.Manifest, entry by entry. It builds no tree of messages: 10,000
+ * keys would need a quarter of a million objects.
  *
  * The schema stays the contract, and tests compare this module with the generated code. It upholds I4: a manifest is
  * well formed and the one encoding of its content, or it is refused as a whole.
  */
 import { createHash } from 'node:crypto';
-import { runToEnd } from '@antipode/runtime';
-import * as seal from '../../gen/antipode/seal/v1/manifest_pb.ts';
-import { ATTRIBUTES, attributeOf, attributesOf, encodeAttribute, isCanonical } from '../attributes.ts';
-import { CanonicalReader, CanonicalWriter, NotCanonical, type Range } from './canonical-protobuf.ts';
-import { ATTRIBUTE, DIGEST_BYTES, ENTRY, EncodedEntry, type EntryBytes } from './encoded-entry.ts';
+import { attributeOf, isCanonical } from '../attributes.ts';
 import {
   CONTENT_PREFIX,
   type DataKey,
@@ -21,96 +17,30 @@ import {
   type Tombstone,
   type Uncaptured,
 } from '../generation.ts';
-import { isWrapped, type KeyType, type ObjectClass, type UncapturedReason } from '../object.ts';
-
-/**
- * The format that is written. Format 1 can be read for ever. Its tombstones do not say which key opens their sealed
- * objects.
- */
-const FORMAT = 2;
-const FORMAT_1 = 1;
-const OBJECT_ID_BYTES = 16;
-const SHA256_BYTES = 32;
-
-/** Entries in one slice: some 5 ms of work, and several times that on a busy machine. */
-const ENTRIES_A_SLICE = 500;
-
-/** Numbers of the fields of antipode.seal.v1.Manifest and of its parts. */
-const MANIFEST = {
-  format: 1,
-  group: 2,
-  domainKeyVersion: 3,
-  domainKeyCheckTag: 4,
-  epoch: 5,
-  generation: 6,
-  previousDigest: 7,
-  captureStartedMs: 8,
-  source: 9,
-  dataKeys: 10,
-  entries: 11,
-  uncaptured: 12,
-  tombstones: 13,
-} as const;
-const SOURCE = { serial: 1, manufacturer: 2, model: 3, firmware: 4, identitySha256: 5 } as const;
-const DATA_KEY = { id: 1, blobSha256: 2, blobSize: 3 } as const;
-const UNCAPTURED = { objectId: 1, objectClass: 2, keyType: 3, reason: 4 } as const;
-const TOMBSTONE = {
-  entry: 1,
-  epoch: 2,
-  generation: 3,
-  deletedMs: 4,
-  domainKeyVersion: 5,
-  dataKey: 6,
-  retentionMs: 7,
-} as const;
-
-const CLASS_NUMBERS: Record<ObjectClass | 'other', seal.ObjectClass> = {
-  'secret-key': seal.ObjectClass.SECRET_KEY,
-  'private-key': seal.ObjectClass.PRIVATE_KEY,
-  'public-key': seal.ObjectClass.PUBLIC_KEY,
-  certificate: seal.ObjectClass.CERTIFICATE,
-  data: seal.ObjectClass.DATA,
-  other: seal.ObjectClass.OTHER,
-};
-
-const KEY_TYPE_NUMBERS: Record<KeyType, seal.KeyType> = {
-  aes: seal.KeyType.AES,
-  'generic-secret': seal.KeyType.GENERIC_SECRET,
-  rsa: seal.KeyType.RSA,
-  ec: seal.KeyType.EC,
-};
-
-const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
-  unextractable: seal.UncapturedReason.UNEXTRACTABLE,
-  'wrap-with-trusted': seal.UncapturedReason.WRAP_WITH_TRUSTED,
-  'not-wrappable': seal.UncapturedReason.NOT_WRAPPABLE,
-  'unsupported-type': seal.UncapturedReason.UNSUPPORTED_TYPE,
-  'length-not-multiple-of-8': seal.UncapturedReason.LENGTH_NOT_MULTIPLE_OF_8,
-  'length-unknown': seal.UncapturedReason.LENGTH_UNKNOWN,
-  settling: seal.UncapturedReason.SETTLING,
-  excluded: seal.UncapturedReason.EXCLUDED,
-  unreadable: seal.UncapturedReason.UNREADABLE,
-  'too-large': seal.UncapturedReason.TOO_LARGE,
-  'unsupported-attribute': seal.UncapturedReason.UNSUPPORTED_ATTRIBUTE,
-  deleted: seal.UncapturedReason.DELETED,
-  'value-changed': seal.UncapturedReason.VALUE_CHANGED,
-  'does-not-work': seal.UncapturedReason.DOES_NOT_WORK,
-};
-
-const byNumber = <Name extends string>(numbers: Record<Name, number>): ReadonlyMap<number, Name> =>
-  new Map((Object.keys(numbers) as Name[]).map((name) => [numbers[name], name]));
-
-const CLASSES = byNumber(CLASS_NUMBERS);
-const KEY_TYPES = byNumber(KEY_TYPE_NUMBERS);
-const REASONS = byNumber(REASON_NUMBERS);
+import { isWrapped, type KeyType, type ObjectClass } from '../object.ts';
+import { CanonicalReader, NotCanonical, type Range } from './canonical-protobuf.ts';
+import { ATTRIBUTE, DIGEST_BYTES, ENTRY, EncodedEntry, type EntryBytes } from './encoded-entry.ts';
+import {
+  CLASSES,
+  DATA_KEY,
+  ENTRIES_A_SLICE,
+  FORMAT,
+  FORMAT_1,
+  KEY_TYPES,
+  MANIFEST,
+  OBJECT_ID_BYTES,
+  REASONS,
+  SHA256_BYTES,
+  SOURCE,
+  TOMBSTONE,
+  UNCAPTURED,
+} from './manifest-fields.ts';
 
 /** A generation that was read, and the digest of its content. The digest costs nothing extra while reading. */
 export interface ReadManifest {
   readonly generation: Generation;
   readonly contentDigest: string;
 }
-
-// --- reading ---
 
 /**
  * Reads a manifest. The generation refers to its bytes, which must not be changed any more.
@@ -332,123 +262,4 @@ function readKeyType(reader: CanonicalReader, field: number): KeyType | undefine
 /** Hexadecimal strings sort in the order of their bytes. */
 function inOrder(before: string, id: string): void {
   if (id < before) throw new NotCanonical('a list is out of order');
-}
-
-// --- writing ---
-
-export const encodeManifest = (generation: Generation, { format = FORMAT } = {}): Uint8Array =>
-  runToEnd(writingManifest(generation, { format }));
-
-/**
- * Entries from another manifest are copied as they are.
- * @param options.format the newest one, except in tests of older formats
- */
-export function* writingManifest(generation: Generation, { format = FORMAT } = {}): Generator<void, Uint8Array> {
-  const writer = new CanonicalWriter();
-  const part = new CanonicalWriter();
-  const scratch = { entry: new CanonicalWriter(), attribute: new CanonicalWriter() };
-  const { source } = generation;
-  writer.uint32(MANIFEST.format, format);
-  writer.text(MANIFEST.group, generation.group);
-  writer.uint32(MANIFEST.domainKeyVersion, generation.domainKeyVersion);
-  writer.bytes(MANIFEST.domainKeyCheckTag, generation.domainKeyCheckTag);
-  writer.uint64(MANIFEST.epoch, generation.epoch);
-  writer.uint64(MANIFEST.generation, generation.number);
-  writer.hex(MANIFEST.previousDigest, generation.previousDigest);
-  writer.number(MANIFEST.captureStartedMs, generation.captureStartedMs);
-  part.text(SOURCE.serial, source.serial);
-  part.text(SOURCE.manufacturer, source.manufacturer);
-  part.text(SOURCE.model, source.model);
-  part.text(SOURCE.firmware, source.firmware);
-  part.hex(SOURCE.identitySha256, source.identitySha256);
-  writer.message(MANIFEST.source, part.written);
-  for (const { id, blobSha256, blobSize } of sorted(generation.dataKeys, (dataKey) => dataKey.id)) {
-    part.clear();
-    part.hex(DATA_KEY.id, id);
-    part.hex(DATA_KEY.blobSha256, blobSha256);
-    part.number(DATA_KEY.blobSize, blobSize);
-    writer.message(MANIFEST.dataKeys, part.written);
-  }
-  let written = 0;
-  for (const entry of sorted(generation.entries, ({ objectId }) => objectId)) {
-    writer.message(MANIFEST.entries, encodedEntry(entry, scratch));
-    written += 1;
-    if (written % ENTRIES_A_SLICE === 0) yield;
-  }
-  for (const { objectId, objectClass, keyType, reason } of sorted(generation.uncaptured, (one) => one.objectId)) {
-    part.clear();
-    part.hex(UNCAPTURED.objectId, objectId);
-    part.number(UNCAPTURED.objectClass, CLASS_NUMBERS[objectClass]);
-    if (keyType !== undefined && keyType !== 'unsupported') part.number(UNCAPTURED.keyType, KEY_TYPE_NUMBERS[keyType]);
-    part.number(UNCAPTURED.reason, REASON_NUMBERS[reason]);
-    writer.message(MANIFEST.uncaptured, part.written);
-    written += 1;
-    if (written % ENTRIES_A_SLICE === 0) yield;
-  }
-  for (const tombstone of sorted(generation.tombstones, ({ entry }) => entry.objectId)) {
-    part.clear();
-    part.message(TOMBSTONE.entry, encodedEntry(tombstone.entry, scratch));
-    part.uint64(TOMBSTONE.epoch, tombstone.epoch);
-    part.uint64(TOMBSTONE.generation, tombstone.generation);
-    part.number(TOMBSTONE.deletedMs, tombstone.deletedMs);
-    if (format !== FORMAT_1) writeSealedDeleted(part, tombstone, scratch.attribute);
-    writer.message(MANIFEST.tombstones, part.written);
-    written += 1;
-    if (written % ENTRIES_A_SLICE === 0) yield;
-  }
-  return new Uint8Array(writer.written);
-}
-
-function writeSealedDeleted(
-  part: CanonicalWriter,
-  { domainKeyVersion = 0, dataKey, retentionMs = 0 }: Tombstone,
-  scratch: CanonicalWriter,
-): void {
-  part.uint32(TOMBSTONE.domainKeyVersion, domainKeyVersion);
-  if (dataKey !== undefined) {
-    scratch.clear();
-    scratch.hex(DATA_KEY.id, dataKey.id);
-    scratch.hex(DATA_KEY.blobSha256, dataKey.blobSha256);
-    scratch.number(DATA_KEY.blobSize, dataKey.blobSize);
-    part.message(TOMBSTONE.dataKey, scratch.written);
-  }
-  part.number(TOMBSTONE.retentionMs, retentionMs);
-}
-
-/** A view. Valid until the next call. */
-function encodedEntry(
-  entry: Entry,
-  scratch: { readonly entry: CanonicalWriter; readonly attribute: CanonicalWriter },
-): Uint8Array {
-  const known = EncodedEntry.encodingOf(entry);
-  if (known !== undefined) return known;
-  const { entry: writer, attribute } = scratch;
-  const { objectId, objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256, blobSize } = entry;
-  const { dataKeyId, valueTag } = entry;
-  writer.clear();
-  writer.hex(ENTRY.objectId, objectId);
-  writer.number(ENTRY.objectClass, CLASS_NUMBERS[objectClass]);
-  if (keyType !== undefined) writer.number(ENTRY.keyType, KEY_TYPE_NUMBERS[keyType]);
-  writer.uint32(ENTRY.sizeBits, sizeBits);
-  for (const name of attributesOf(objectClass)) {
-    const value = attributes[name];
-    if (value === undefined) continue;
-    attribute.clear();
-    attribute.uint32(ATTRIBUTE.type, ATTRIBUTES[name].type);
-    attribute.bytes(ATTRIBUTE.value, encodeAttribute(name, value));
-    writer.message(ENTRY.attributes, attribute.written);
-  }
-  if (publicHalf !== undefined) writer.bytes(ENTRY.publicHalf, publicHalf);
-  if (blobSha256 !== undefined) writer.hex(ENTRY.blobSha256, blobSha256);
-  writer.number(ENTRY.blobSize, blobSize);
-  if (dataKeyId !== undefined) writer.hex(ENTRY.dataKeyId, dataKeyId);
-  if (valueTag !== undefined) writer.bytes(ENTRY.valueTag, valueTag);
-  return writer.written;
-}
-
-function sorted<T>(list: readonly T[], idOf: (item: T) => string): T[] {
-  return [...list].sort((a, b) => {
-    const [one, other] = [idOf(a), idOf(b)];
-    return one < other ? -1 : one > other ? 1 : 0;
-  });
 }

@@ -5,10 +5,11 @@ import { describe, expect, it } from 'vitest';
 import { ManifestSchema } from '../../gen/antipode/seal/v1/manifest_pb.ts';
 import { arbitraryGeneration, sorted } from '../../testing/arbitrary-generation.ts';
 import { readBySchema, writtenBySchema } from '../../testing/manifest-by-schema.ts';
+import { contentDigestOf, digestOf, entryDigest, type Generation } from '../generation.ts';
 import { NotCanonical } from './canonical-protobuf.ts';
 import { EncodedEntry } from './encoded-entry.ts';
-import { contentDigestOf, digestOf, entryDigest, type Generation } from '../generation.ts';
-import { encodeManifest, type ReadManifest, readingManifest, writingManifest } from './manifest-reader.ts';
+import { type ReadManifest, readingManifest } from './manifest-reader.ts';
+import { encodeManifest, writingManifest } from './manifest-writer.ts';
 
 fc.configureGlobal({ seed: 2026 });
 

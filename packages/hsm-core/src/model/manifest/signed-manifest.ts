@@ -5,11 +5,11 @@
  */
 import { createHash, createPublicKey, createVerify, verify } from 'node:crypto';
 import { AntipodeError, runToEnd } from '@antipode/runtime';
-import { CanonicalReader, CanonicalWriter, NotCanonical } from './canonical-protobuf.ts';
 import type { Generation, SealedGeneration } from '../generation.ts';
 import { signingHalfOf } from '../identity.ts';
-import { readingManifest } from './manifest-reader.ts';
 import { fingerprint } from '../public-half.ts';
+import { CanonicalReader, CanonicalWriter, NotCanonical } from './canonical-protobuf.ts';
+import { readingManifest } from './manifest-reader.ts';
 
 /** Numbers of the fields of antipode.seal.v1.SignedManifest. */
 const SIGNED = { manifest: 1, signature: 2, signer: 3 } as const;

@@ -1,0 +1,139 @@
+/**
+ * Writes a generation as the bytes of antipode.seal.v1.Manifest, entry by entry. Tests compare this module with the
+ * generated code.
+ */
+import { runToEnd } from '@antipode/runtime';
+import { ATTRIBUTES, attributesOf, encodeAttribute } from '../attributes.ts';
+import type { Entry, Generation, Tombstone } from '../generation.ts';
+import { CanonicalWriter } from './canonical-protobuf.ts';
+import { ATTRIBUTE, ENTRY, EncodedEntry } from './encoded-entry.ts';
+import {
+  CLASS_NUMBERS,
+  DATA_KEY,
+  ENTRIES_A_SLICE,
+  FORMAT,
+  FORMAT_1,
+  KEY_TYPE_NUMBERS,
+  MANIFEST,
+  REASON_NUMBERS,
+  SOURCE,
+  TOMBSTONE,
+  UNCAPTURED,
+} from './manifest-fields.ts';
+
+export const encodeManifest = (generation: Generation, { format = FORMAT } = {}): Uint8Array =>
+  runToEnd(writingManifest(generation, { format }));
+
+/**
+ * Entries from another manifest are copied as they are.
+ * @param options.format the newest one, except in tests of older formats
+ */
+export function* writingManifest(generation: Generation, { format = FORMAT } = {}): Generator<void, Uint8Array> {
+  const writer = new CanonicalWriter();
+  const part = new CanonicalWriter();
+  const scratch = { entry: new CanonicalWriter(), attribute: new CanonicalWriter() };
+  const { source } = generation;
+  writer.uint32(MANIFEST.format, format);
+  writer.text(MANIFEST.group, generation.group);
+  writer.uint32(MANIFEST.domainKeyVersion, generation.domainKeyVersion);
+  writer.bytes(MANIFEST.domainKeyCheckTag, generation.domainKeyCheckTag);
+  writer.uint64(MANIFEST.epoch, generation.epoch);
+  writer.uint64(MANIFEST.generation, generation.number);
+  writer.hex(MANIFEST.previousDigest, generation.previousDigest);
+  writer.number(MANIFEST.captureStartedMs, generation.captureStartedMs);
+  part.text(SOURCE.serial, source.serial);
+  part.text(SOURCE.manufacturer, source.manufacturer);
+  part.text(SOURCE.model, source.model);
+  part.text(SOURCE.firmware, source.firmware);
+  part.hex(SOURCE.identitySha256, source.identitySha256);
+  writer.message(MANIFEST.source, part.written);
+  for (const { id, blobSha256, blobSize } of sorted(generation.dataKeys, (dataKey) => dataKey.id)) {
+    part.clear();
+    part.hex(DATA_KEY.id, id);
+    part.hex(DATA_KEY.blobSha256, blobSha256);
+    part.number(DATA_KEY.blobSize, blobSize);
+    writer.message(MANIFEST.dataKeys, part.written);
+  }
+  let written = 0;
+  for (const entry of sorted(generation.entries, ({ objectId }) => objectId)) {
+    writer.message(MANIFEST.entries, encodedEntry(entry, scratch));
+    written += 1;
+    if (written % ENTRIES_A_SLICE === 0) yield;
+  }
+  for (const { objectId, objectClass, keyType, reason } of sorted(generation.uncaptured, (one) => one.objectId)) {
+    part.clear();
+    part.hex(UNCAPTURED.objectId, objectId);
+    part.number(UNCAPTURED.objectClass, CLASS_NUMBERS[objectClass]);
+    if (keyType !== undefined && keyType !== 'unsupported') part.number(UNCAPTURED.keyType, KEY_TYPE_NUMBERS[keyType]);
+    part.number(UNCAPTURED.reason, REASON_NUMBERS[reason]);
+    writer.message(MANIFEST.uncaptured, part.written);
+    written += 1;
+    if (written % ENTRIES_A_SLICE === 0) yield;
+  }
+  for (const tombstone of sorted(generation.tombstones, ({ entry }) => entry.objectId)) {
+    part.clear();
+    part.message(TOMBSTONE.entry, encodedEntry(tombstone.entry, scratch));
+    part.uint64(TOMBSTONE.epoch, tombstone.epoch);
+    part.uint64(TOMBSTONE.generation, tombstone.generation);
+    part.number(TOMBSTONE.deletedMs, tombstone.deletedMs);
+    if (format !== FORMAT_1) writeSealedDeleted(part, tombstone, scratch.attribute);
+    writer.message(MANIFEST.tombstones, part.written);
+    written += 1;
+    if (written % ENTRIES_A_SLICE === 0) yield;
+  }
+  return new Uint8Array(writer.written);
+}
+
+function writeSealedDeleted(
+  part: CanonicalWriter,
+  { domainKeyVersion = 0, dataKey, retentionMs = 0 }: Tombstone,
+  scratch: CanonicalWriter,
+): void {
+  part.uint32(TOMBSTONE.domainKeyVersion, domainKeyVersion);
+  if (dataKey !== undefined) {
+    scratch.clear();
+    scratch.hex(DATA_KEY.id, dataKey.id);
+    scratch.hex(DATA_KEY.blobSha256, dataKey.blobSha256);
+    scratch.number(DATA_KEY.blobSize, dataKey.blobSize);
+    part.message(TOMBSTONE.dataKey, scratch.written);
+  }
+  part.number(TOMBSTONE.retentionMs, retentionMs);
+}
+
+/** A view. Valid until the next call. */
+function encodedEntry(
+  entry: Entry,
+  scratch: { readonly entry: CanonicalWriter; readonly attribute: CanonicalWriter },
+): Uint8Array {
+  const known = EncodedEntry.encodingOf(entry);
+  if (known !== undefined) return known;
+  const { entry: writer, attribute } = scratch;
+  const { objectId, objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256, blobSize } = entry;
+  const { dataKeyId, valueTag } = entry;
+  writer.clear();
+  writer.hex(ENTRY.objectId, objectId);
+  writer.number(ENTRY.objectClass, CLASS_NUMBERS[objectClass]);
+  if (keyType !== undefined) writer.number(ENTRY.keyType, KEY_TYPE_NUMBERS[keyType]);
+  writer.uint32(ENTRY.sizeBits, sizeBits);
+  for (const name of attributesOf(objectClass)) {
+    const value = attributes[name];
+    if (value === undefined) continue;
+    attribute.clear();
+    attribute.uint32(ATTRIBUTE.type, ATTRIBUTES[name].type);
+    attribute.bytes(ATTRIBUTE.value, encodeAttribute(name, value));
+    writer.message(ENTRY.attributes, attribute.written);
+  }
+  if (publicHalf !== undefined) writer.bytes(ENTRY.publicHalf, publicHalf);
+  if (blobSha256 !== undefined) writer.hex(ENTRY.blobSha256, blobSha256);
+  writer.number(ENTRY.blobSize, blobSize);
+  if (dataKeyId !== undefined) writer.hex(ENTRY.dataKeyId, dataKeyId);
+  if (valueTag !== undefined) writer.bytes(ENTRY.valueTag, valueTag);
+  return writer.written;
+}
+
+function sorted<T>(list: readonly T[], idOf: (item: T) => string): T[] {
+  return [...list].sort((a, b) => {
+    const [one, other] = [idOf(a), idOf(b)];
+    return one < other ? -1 : one > other ? 1 : 0;
+  });
+}
