@@ -1,8 +1,10 @@
 /** Insides of the coordinator, for tests outside of it. No program imports them. */
 export { Retention } from '../calendar/retention.ts';
+export { Timeline } from '../calendar/timeline.ts';
 export { Election } from '../election.ts';
 export { EmbeddedPostgres } from '../embedded/postgres.ts';
 export { EmbeddedRedis } from '../embedded/redis.ts';
+export { buildCoordinator, type CoordinatorGraph } from '../graph.ts';
 export { GroupCache } from '../groups/group-cache.ts';
 export type { Generation, IntentKind, IntentStatus } from '../model.ts';
 export { EffectContext } from '../operations/context.ts';
@@ -61,9 +63,10 @@ export { readScrubs, recordScrub } from '../store/tables/scrubs.ts';
 export { readPlace, readSites, recordSite } from '../store/tables/sites.ts';
 export { readFailing } from '../store/tables/streaks.ts';
 export { readTimeline } from '../store/tables/timeline.ts';
-export type { Profile } from '../timings.ts';
+export { PROFILES, type Profile } from '../timings.ts';
 export { EffectsBench } from './effects-bench.ts';
 export { SPEC } from './group.ts';
+export { InProcessStore } from './in-process-store.ts';
 export { FIRST_EPOCH } from './leader.ts';
 export { generation } from './situation.ts';
 export { storeConformance } from './store-conformance.ts';

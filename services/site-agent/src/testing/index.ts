@@ -12,3 +12,4 @@ export { Trust } from '../peers/trust.ts';
 export { buildSite } from '../site.ts';
 export { GenerationStore } from '../storage/generation-store.ts';
 export { Journal } from '../storage/journal/journal.ts';
+export { LivingSite } from './living-site.ts';
