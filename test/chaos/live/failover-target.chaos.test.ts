@@ -106,7 +106,7 @@ it('whose HSM is slow, and answers call after call, is not given up, however lon
   const { operations } = await system.operator.getStatus({});
   const failover = operations.find(({ kind, group }) => kind === 'failover' && group === GROUP)!;
   expect(Number(failover.updatedMs - failover.createdMs)).toBeGreaterThan(PROFILES.fast.hangMs);
-  expect(JSON.parse(failover.result)).toMatchObject({ to: 'b', excluded: [] });
+  expect(failover.outcome).toMatchObject({ case: 'failover', value: { toSite: 'b', passedOver: [] } });
 });
 
 it('an active site whose HSM is gone for good is left, although its agent lives', async () => {

@@ -77,7 +77,8 @@ describe('the loss of the active site with a generation that nobody else has', (
     system.makeKey('a', '02');
     const { operationId } = await system.operator.replicate({ group: GROUP });
     const captured = await follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
-    const lost = JSON.parse(captured.result).number as number;
+    const { outcome } = captured;
+    const lost = Number(outcome.case === 'capture' ? outcome.value.generation?.generation : 0);
     expect(lost).toBeGreaterThan(Number(before.newest?.generation));
     await system.stopAgent('a');
     await system.startAgent('b');
