@@ -15,9 +15,11 @@ function listUnder(path: string, heading: string): string[][] {
   if (from === -1) return [];
   const end = lines.findIndex((line, index) => index > from && line.startsWith('## '));
   const section = lines.slice(from, end === -1 ? undefined : end).join('\n');
-  const items = section.replaceAll(/\n {2}(?=\S)/g, ' ').matchAll(/^- \*\*(.+?)\*\* \((.+?)\): (.*)$/gm);
+  const items = section.replaceAll(/\n {2}(?=\S)/g, ' ').matchAll(/^- \*\*(.+?)\*\* \((.+?)\)\. (.*)$/gm);
   return [...items].map(([, ...parts]) => parts.map(String));
 }
+
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 
 it('tries every attack of the table, once', () => {
   const tried = readdirSync(import.meta.dirname)
@@ -32,7 +34,7 @@ it('is in docs/security.md, attack by attack', () => {
     attacks.map(([, { title, by, because, outcomes }]) => [
       title,
       `${by}; SoftHSM ${outcomes.softhsm}, NSS ${outcomes.nss}`,
-      because,
+      sentence(because),
     ]),
   );
 });
@@ -41,6 +43,10 @@ it.each(DEVICES)('names in the page of $name whatever is not refused there', ({ 
   expect(listUnder(page, '## Attacks that are not refused')).toEqual(
     attacks
       .filter(([, { outcomes }]) => ['documented', 'not-applicable'].includes(outcomes[name]))
-      .map(([, { title, outcomes, because, becauseOn }]) => [title, outcomes[name], becauseOn[name] ?? because]),
+      .map(([, { title, outcomes, because, becauseOn }]) => [
+        title,
+        outcomes[name],
+        sentence(becauseOn[name] ?? because),
+      ]),
   );
 });

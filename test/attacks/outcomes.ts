@@ -83,7 +83,7 @@ export const ATTACKS = {
   'open-elsewhere': attack(
     'PIN',
     'refused',
-    'open a sealed object in a token or a program that has not the domain key',
+    'open a sealed object in a token or a program without the domain key',
     'RFC 5649 opens under its own key only',
   ),
   'change-domain-key': attack(
@@ -114,7 +114,7 @@ export const ATTACKS = {
     'PIN',
     'documented',
     "unwrap a sealed key, then wrap it under a key of one's own",
-    'what replicates must be `EXTRACTABLE`, and the token gives such keys to its PIN',
+    'replicating keys must be `EXTRACTABLE`, and the token gives such keys to its PIN',
   ),
   'unwrap-other-use': attack(
     'PIN',
@@ -353,7 +353,7 @@ export const ATTACKS = {
   'sealed-data-as-any-site': toAgent(
     'peer',
     'refused',
-    'ask for a manifest as a site that is no member, knowing its digest',
+    'ask for a manifest as a site that is not a member, knowing its digest',
     'sealed data goes to sites of which a partition is pinned for the group',
   ),
   'planted-past-distributor': toAgent(
