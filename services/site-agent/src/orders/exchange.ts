@@ -1,36 +1,24 @@
 /**
- * Domain keys on this site: makes a new version and brings it to every member, and answers the agent that does. A version
- * is never made twice: a repeated order gets the recorded outcome, and who missed a version gets the next one.
- *
- * Who brings domain keys is the site's own pins' to say: a distributor where one is pinned for the group (ADR 0025), else the
- * active member.
+ * Answers an agent that brings a domain key to a partition of this site, by the exchange in two halves. Which site may bring
+ * one, the pins of this site say: a distributor if one is pinned for the group (ADR 0025), otherwise the active member.
  */
-import { distributeDomainKey, ExchangeResponder, type ExchangeTransport, fingerprint } from '@antipode/hsm-core';
+import { ExchangeResponder, fingerprint } from '@antipode/hsm-core';
 import {
   type BeginExchangeRequest,
   type CallContext,
   type CompleteExchangeRequest,
-  type DistributeDomainKeyRequest,
-  type DistributeDomainKeyResponseSchema,
   type Fence,
   fenceOf,
   type Identity,
 } from '@antipode/protocol';
-import { AntipodeError, inSpan } from '@antipode/runtime';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { AntipodeError } from '@antipode/runtime';
 import type { OpenPartition, Partition } from '../partition/partition.ts';
-import { type Site, seatOf } from '../site.ts';
+import type { Site } from '../site.ts';
 
-const EXCHANGE_TIMEOUT_MS = 30_000;
 /** As long as the responder keeps its half (responder.ts): what is older can only be refused. */
 const OPEN_MS_MAX = 60_000;
 /** Of one site at one partition. An honest one has a single exchange open; a rogue one must not take everybody's places. */
 const OPEN_PER_SITE_MAX = 4;
-
-interface Outcome {
-  readonly confirmedSerials: string[];
-  readonly failures: { serial: string; code: string; message: string }[];
-}
 
 interface OpenExchange {
   readonly group: string;
@@ -50,105 +38,6 @@ export class Exchanges {
 
   constructor(site: Site) {
     this.#site = site;
-  }
-
-  async distribute(
-    request: DistributeDomainKeyRequest,
-    signal?: AbortSignal,
-  ): Promise<MessageInitShape<typeof DistributeDomainKeyResponseSchema>> {
-    const fence = fenceOf(request);
-    const { group } = fence;
-    const { journal, trust, prng, log, authority } = this.#site;
-    const { version } = request;
-    const recorded = (): Outcome | undefined => {
-      const outcome = journal.drills.distribution(group, version);
-      return outcome === undefined ? undefined : (JSON.parse(outcome) as Outcome);
-    };
-    const before = recorded();
-    if (before !== undefined) return before;
-    const { distributorSerial } = request;
-    const partition =
-      distributorSerial === ''
-        ? seatOf(this.#site, group).partition
-        : this.#site.partitions.bySerial(distributorSerial);
-    const mayAct = (): void => {
-      authority.inForce(fence);
-      if (distributorSerial !== '') {
-        this.#checkDistributor(group, partition);
-        return;
-      }
-      if (trust.distributors(group).length > 0)
-        throw new AntipodeError(
-          'ROLE_REFUSED',
-          `only a distributor brings domain keys to group ${group}, not a member`,
-          { details: { group } },
-        );
-      authority.asKeyMaker(fence);
-    };
-    mayAct();
-    const unknown: Outcome = {
-      confirmedSerials: [],
-      failures: request.members.map(({ serial }) => ({
-        serial,
-        code: 'EXCHANGE_REFUSED',
-        message: 'the distribution was interrupted; the next version replaces this one',
-      })),
-    };
-    return partition.use(
-      (open) =>
-        inSpan(
-          'distribute domain key',
-          { 'antipode.group': group, 'antipode.domain_key_version': version },
-          async (): Promise<Outcome> => {
-            // The same order may have come twice, and a higher epoch meanwhile.
-            const meanwhile = recorded();
-            if (meanwhile !== undefined) return meanwhile;
-            mayAct();
-            journal.drills.setDistribution(group, version, JSON.stringify(unknown));
-            const { confirmedSerials, failures } = await distributeDomainKey({
-              provider: open.provider,
-              keyring: open.keyring,
-              prng,
-              serial: open.description.serial,
-              group,
-              version,
-              members: request.members.map(({ site, serial }) =>
-                this.#transport({
-                  site: site?.site ?? '',
-                  address: site?.address ?? '',
-                  serial,
-                  version,
-                  request,
-                  birthplace: { partition, open },
-                }),
-              ),
-              isPinned: (identity, { serial }) => {
-                const pin = trust.find(group, identity);
-                const site = request.members.find((member) => member.serial === serial)?.site?.site;
-                return pin !== undefined && pin.role !== 'distributor' && pin.serial === serial && pin.site === site;
-              },
-            });
-            await open.refreshKeyring();
-            const outcome: Outcome = {
-              confirmedSerials: [...confirmedSerials],
-              failures: failures.map(({ serial, error }) => ({
-                serial,
-                code: error.code,
-                message: error.message.replace(`[${error.code}] `, ''),
-              })),
-            };
-            journal.drills.setDistribution(group, version, JSON.stringify(outcome));
-            log.info('domain key distributed', {
-              group,
-              version,
-              confirmed: outcome.confirmedSerials.length,
-              failed: outcome.failures.length,
-            });
-            return outcome;
-          },
-        ),
-      signal,
-    );
   }
 
   async begin(request: BeginExchangeRequest, { identity, signal }: CallContext) {
@@ -173,7 +62,7 @@ export class Exchanges {
             details: { serial: responderSerial, site: identity.name, open: ofCaller.length },
           },
         );
-      const responder = this.#responder(open);
+      const responder = this.responder(open);
       const sinceMs = this.#site.clock.monotonicMs();
       const answer = await responder.begin({ exchangeId, group, version, offer: copyOffer(offer) });
       const { provider } = open;
@@ -209,20 +98,6 @@ export class Exchanges {
       await open.refreshKeyring();
       return receipt;
     }, signal);
-  }
-
-  /** Pinned as such by the site itself: no order makes a distributor of a partition. */
-  #checkDistributor(group: string, { settings, serial }: Partition): void {
-    if (settings.role === 'distributor' && this.#site.trust.distributors(group).some((one) => one.serial === serial))
-      return;
-    throw new AntipodeError(
-      'ROLE_REFUSED',
-      `partition ${settings.name} is not pinned as a distributor of group ${group} at its own site`,
-      {
-        details: { group, role: settings.role },
-        hint: 'Declare the partition with `role: distributor` in agent.yaml, and run `antipode peer trust --distributor-peer` at every site of the group, including its own.',
-      },
-    );
   }
 
   /**
@@ -277,7 +152,8 @@ export class Exchanges {
         this.#open.delete(exchangeId);
   }
 
-  #responder(open: OpenPartition): ExchangeResponder {
+  /** The responder of an open partition: one for each session, since its second half meets session objects of the first. */
+  responder(open: OpenPartition): ExchangeResponder {
     const known = this.#responders.get(open.provider);
     if (known !== undefined) return known;
     const { clock, journal, log, prng, trust } = this.#site;
@@ -302,63 +178,10 @@ export class Exchanges {
     this.#responders.set(open.provider, responder);
     return responder;
   }
-
-  #transport(options: {
-    site: string;
-    address: string;
-    serial: string;
-    version: number;
-    request: DistributeDomainKeyRequest;
-    birthplace: { partition: Partition; open: OpenPartition };
-  }): ExchangeTransport {
-    const { site, address, serial, request, birthplace } = options;
-    if (serial === birthplace.partition.serial) {
-      // The birthplace receives its own key the same way; its turn is taken already.
-      const responder = this.#responder(birthplace.open);
-      return {
-        serial,
-        begin: (message) => responder.begin(message),
-        complete: (message) => responder.complete(message),
-      };
-    }
-    if (site === this.#site.name) {
-      const partition = this.#site.partitions.bySerial(serial);
-      return {
-        serial,
-        begin: (message) => partition.use((open) => this.#responder(open).begin(message)),
-        complete: (message) =>
-          partition.use(async (open) => {
-            const receipt = await this.#responder(open).complete(message);
-            await open.refreshKeyring();
-            return receipt;
-          }),
-      };
-    }
-    const peer = this.#site.peers.client({ site, address });
-    return {
-      serial,
-      begin: async (message) => {
-        const { offer, signature } = await peer.beginExchange(
-          { ...message, responderSerial: serial, fence: fenceOf(request) },
-          { timeoutMs: EXCHANGE_TIMEOUT_MS },
-        );
-        if (offer === undefined)
-          throw new AntipodeError('EXCHANGE_REFUSED', 'the answer has no offer', { details: { serial } });
-        return { offer: copyOffer(offer), signature: new Uint8Array(signature) };
-      },
-      complete: async (message) => {
-        const { checkTag, signature } = await peer.completeExchange(
-          { ...message, fence: fenceOf(request) },
-          { timeoutMs: EXCHANGE_TIMEOUT_MS },
-        );
-        return { checkTag: new Uint8Array(checkTag), signature: new Uint8Array(signature) };
-      },
-    };
-  }
 }
 
 /** Bytes of a message are views on the receive buffer. */
-function copyOffer({
+export function copyOffer({
   serial,
   identity,
   nonce,

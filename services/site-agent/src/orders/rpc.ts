@@ -7,6 +7,7 @@ import { type Site, seatOf } from '../site.ts';
 import { apply, type Touched } from './apply.ts';
 import { capture } from './capture.ts';
 import { describe, memberState, openHeads } from './describe.ts';
+import { distribute } from './distribution.ts';
 import { retireDomainKeys } from './domain-key-retirement.ts';
 import { drill } from './drill.ts';
 import { Exchanges } from './exchange.ts';
@@ -150,7 +151,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
         return { member: memberState(site, seatOf(site, fenceOf(request).group).seat), proof };
       }),
     distributeDomainKey: (request, call) =>
-      ordered('distributeDomainKey', request, call, (signal) => exchanges.distribute(request, signal)),
+      ordered('distributeDomainKey', request, call, (signal) => distribute({ site, exchanges }, request, signal)),
     capture: (request, call) => ordered('capture', request, call, (signal) => capture(site, request, signal)),
     apply: (request, call) => ordered('apply', request, call, (signal) => apply(site, touched, request, signal)),
     verify: (request, call) => ordered('verify', request, call, (signal) => verify(site, touched, request, signal)),
