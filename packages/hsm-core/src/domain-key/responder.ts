@@ -75,8 +75,7 @@ export class ExchangeResponder {
   }
 
   /**
-   * Installs nothing if it throws.
-   * @throws EXCHANGE_REFUSED
+   * @throws EXCHANGE_REFUSED and then nothing is installed; after another error the key may be there, and may be recorded
    */
   async complete({
     exchangeId,

@@ -11,7 +11,7 @@ import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf, restoredAs } from '../model/object.ts';
 import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider/provider.ts';
 import { widerThan } from './own-keys/narrowing.ts';
-import type { RestoringQuirks } from './quirks.ts';
+import { type RestoringQuirks, wantedAfter } from './quirks.ts';
 import type { ObjectReader } from './reading/object-reader.ts';
 import { classNumber, encodeNative, keyTypeNumber, templateOf } from './reading/objects.ts';
 import type { WrappingSession } from './token-session.ts';
@@ -35,15 +35,17 @@ export class Maker {
   readonly #context: MakerContext;
   /** By kind of key: whether an unwrapped one is wider than its template says. */
   readonly #widening: Map<string, boolean>;
+  #quirks: RestoringQuirks;
 
   constructor(context: MakerContext) {
     this.#context = context;
+    this.#quirks = context.quirks;
     this.#widening = new Map(context.quirks.widens);
   }
 
-  /** By kind of key, as far as it was tried: see {@link RestoringQuirks.widens}. */
-  get widens(): ReadonlyMap<string, boolean> {
-    return this.#widening;
+  /** The quirks that the token has shown so far. A kind of key that no rehearsal could try shows them with its first key. */
+  get quirks(): RestoringQuirks {
+    return { ...this.#quirks, widens: this.#widening };
   }
 
   /** `isToken: false` tries whether it could be made, and leaves a session object. */
@@ -101,15 +103,14 @@ export class Maker {
     throw new ObjectRefused({ code: 'HSM_FULL', returnValue: thrown.returnValue });
   }
 
-  #open(domainKey: Handle, item: UnwrapItem, template: Template): Handle {
-    const { cryptoki, session, keyWrap, quirks } = this.#context;
+  #open(domainKey: Handle, item: UnwrapItem, template: Template, quirks = this.#quirks): Handle {
+    const { cryptoki, session, keyWrap } = this.#context;
+    const point = item.objectClass === 'private-key' ? (kindOfType(item.keyType).pair?.besideBlob?.(item) ?? []) : [];
     const attempt = (attributes: Template): Handle =>
       cryptoki.unwrapKey(session, keyWrap, domainKey, item.blob, [
         [CKA.CLASS, classNumber(item.objectClass)],
         [CKA.KEY_TYPE, keyTypeNumber(item.keyType)],
-        ...(quirks.wantsPoint && item.objectClass === 'private-key'
-          ? (kindOfType(item.keyType).pair?.besideBlob?.(item) ?? [])
-          : []),
+        ...(quirks.wantsPoint ? point : []),
         ...(quirks.omitsExtractable ? attributes.filter(([type]) => type !== CKA.EXTRACTABLE) : attributes),
       ]);
     try {
@@ -118,6 +119,13 @@ export class Maker {
       return made;
     } catch (thrown) {
       if (!(thrown instanceof CryptokiFailure)) throw thrown;
+      const wanted = wantedAfter(thrown.returnValue, quirks, { hasPoint: point.length > 0 });
+      if (wanted !== undefined) {
+        const made = this.#open(domainKey, item, template, wanted);
+        // Only what has helped is a quirk of the token.
+        this.#quirks = wanted;
+        return made;
+      }
       // The same answer may be to an attribute, or to a full disk: the blob is at fault only where nothing opens it,
       // and where the token opens one of its own.
       if (BLOB_REFUSALS.has(thrown.returnValue))

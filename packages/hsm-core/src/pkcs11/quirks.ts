@@ -47,6 +47,22 @@ export interface Quirks extends KeyQuirks, RestoringQuirks {
 /** The standard's way. A token counts as sound until it has shown a quirk. */
 export const SOUND: RestoringQuirks = { wantsPoint: false, omitsExtractable: false, widens: new Map() };
 
+/**
+ * How a token wants a key to be unwrapped that it has refused with this return value. Undefined where the answer does not
+ * say. The point helps only with a key that has one.
+ */
+export function wantedAfter(
+  returnValue: string,
+  quirks: RestoringQuirks,
+  { hasPoint }: { hasPoint: boolean },
+): RestoringQuirks | undefined {
+  if (returnValue === 'CKR_ATTRIBUTE_READ_ONLY' && !quirks.omitsExtractable)
+    return { ...quirks, omitsExtractable: true };
+  if (returnValue === 'CKR_TEMPLATE_INCOMPLETE' && hasPoint && !quirks.wantsPoint)
+    return { ...quirks, wantsPoint: true };
+  return undefined;
+}
+
 export const keepsOnePerId = ({ model }: TokenInfo): boolean => model.startsWith('NSS ');
 
 /** Tried once, with two session objects. */

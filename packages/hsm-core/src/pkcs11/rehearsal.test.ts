@@ -1,10 +1,13 @@
 /** A token in memory that keeps templates and no keys: the rehearsal asks what it accepts. */
-import { CKA, CKM, type Cryptoki, CryptokiFailure, mechanism, type Template } from '@antipode/cryptoki';
+import { CKA, CKK, CKM, type Cryptoki, CryptokiFailure, mechanism, type Template } from '@antipode/cryptoki';
 import { partialCryptoki } from '@antipode/cryptoki/testing';
 import { expect, it } from 'vitest';
 import { CURVES } from '../model/curve.ts';
 import { OCTET_STRING, tagged } from '../model/der.ts';
+import type { Handle } from '../model/object.ts';
 import { PROTECTIONS } from '../provider/provider.ts';
+import { Maker } from './maker.ts';
+import { SOUND, wantedAfter } from './quirks.ts';
 import { ObjectReader } from './reading/object-reader.ts';
 import { rehearse } from './rehearsal.ts';
 
@@ -79,6 +82,35 @@ it.each<[string, Refusal, object]>([
   const simulated = token(refusal);
   expect(await rehearsed(simulated)).toMatchObject(expected);
   expect(simulated.objects.size).toBe(0);
+});
+
+it('a kind of key that could not be tried shows what the token wants with its first key', () => {
+  const isRsa = (template: ReadonlyMap<number, unknown>): boolean => template.get(CKA.KEY_TYPE) === CKK.RSA;
+  const { cryptoki, objects: made } = token((template) =>
+    isRsa(template) && template.has(CKA.EXTRACTABLE) ? 'CKR_ATTRIBUTE_READ_ONLY' : undefined,
+  );
+  const objects = new ObjectReader({ cryptoki, session: 1n, digestKey: new Uint8Array(32) });
+  const keyWrap = mechanism(CKM.AES_KEY_WRAP_KWP);
+  const maker = new Maker({ cryptoki, session: 1n, keyWrap, objects, quirks: { ...SOUND, keepsOnePerId: false } });
+  const attributes = { private: true, sensitive: true, extractable: true, decrypt: true };
+  const item = { objectClass: 'private-key', keyType: 'rsa', attributes, blob: Buffer.alloc(40) } as const;
+  const handle = maker.unwrap(-1n as Handle, item);
+  expect(made.get(handle)?.get(CKA.EXTRACTABLE)).toBe(true);
+  expect(maker.quirks).toMatchObject({ omitsExtractable: true, wantsPoint: false });
+});
+
+it('remembers no template that did not help, and adds a point only to keys that have one', () => {
+  expect(wantedAfter('CKR_TEMPLATE_INCOMPLETE', SOUND, { hasPoint: false })).toBeUndefined();
+  expect(wantedAfter('CKR_TEMPLATE_INCOMPLETE', SOUND, { hasPoint: true })).toMatchObject({ wantsPoint: true });
+  expect(wantedAfter('CKR_GENERAL_ERROR', SOUND, { hasPoint: true })).toBeUndefined();
+  const { cryptoki } = token(() => 'CKR_ATTRIBUTE_READ_ONLY');
+  const objects = new ObjectReader({ cryptoki, session: 1n, digestKey: new Uint8Array(32) });
+  const keyWrap = mechanism(CKM.AES_KEY_WRAP_KWP);
+  const maker = new Maker({ cryptoki, session: 1n, keyWrap, objects, quirks: { ...SOUND, keepsOnePerId: false } });
+  const attributes = { private: true, sensitive: true, extractable: true, encrypt: true };
+  const item = { objectClass: 'secret-key', keyType: 'aes', attributes, blob: Buffer.alloc(40) } as const;
+  expect(() => maker.unwrap(-1n as Handle, item)).toThrow('CKR_ATTRIBUTE_READ_ONLY');
+  expect(maker.quirks).toMatchObject({ omitsExtractable: false });
 });
 
 it('tells a token that makes keys wider than their templates', async () => {

@@ -67,61 +67,20 @@ function restoreThrowAways(
   let quirks = SOUND;
   for (const { item, handle } of throwAways(context, domainKey)) {
     keep(handle);
-    quirks = restored(quirks, item, (tried) => {
-      const maker = new Maker({ ...context, objects, quirks: { ...tried, keepsOnePerId: false } });
+    const maker = new Maker({ ...context, objects, quirks: { ...quirks, keepsOnePerId: false } });
+    try {
       keep(maker.unwrap(domainKey, item, { isToken: false }));
-      return { ...tried, widens: maker.widens };
-    });
+    } catch (thrown) {
+      if (!(thrown instanceof ObjectRefused)) throw thrown;
+      const { returnValue = 'none' } = thrown.why;
+      throw new AntipodeError('HSM_REFUSED', `the token does not restore a key of type ${item.keyType} correctly`, {
+        details: { call: 'C_UnwrapKey', keyType: item.keyType, returnValue },
+        cause: thrown,
+      });
+    }
+    quirks = maker.quirks;
   }
   return quirks;
-}
-
-/** By which answer a token tells that it wants a key otherwise, and how. */
-const WANTS: Readonly<Record<string, Partial<RestoringQuirks>>> = {
-  CKR_ATTRIBUTE_READ_ONLY: { omitsExtractable: true },
-  CKR_TEMPLATE_INCOMPLETE: { wantsPoint: true },
-};
-
-/** Restores one throw-away key: as the standard has it, and where the token refuses that, as it wants it. */
-function restored(
-  quirks: RestoringQuirks,
-  item: UnwrapItem,
-  restore: (quirks: RestoringQuirks) => RestoringQuirks,
-): RestoringQuirks {
-  const attempt = (tried: RestoringQuirks): RestoringQuirks | Refused => {
-    try {
-      return restore(tried);
-    } catch (thrown) {
-      if (thrown instanceof ObjectRefused) return new Refused(thrown, thrown.why.returnValue);
-      if (thrown instanceof CryptokiFailure) return new Refused(thrown, thrown.returnValue);
-      throw thrown;
-    }
-  };
-  let tried = quirks;
-  let outcome = attempt(tried);
-  while (outcome instanceof Refused) {
-    const wanted: RestoringQuirks = { ...tried, ...WANTS[outcome.returnValue ?? ''] };
-    if (wanted.omitsExtractable === tried.omitsExtractable && wanted.wantsPoint === tried.wantsPoint) break;
-    tried = wanted;
-    outcome = attempt(tried);
-  }
-  if (!(outcome instanceof Refused)) return outcome;
-  const { thrown, returnValue = 'none' } = outcome;
-  if (!(thrown instanceof ObjectRefused)) throw thrown;
-  throw new AntipodeError('HSM_REFUSED', `the token does not restore a key of type ${item.keyType} correctly`, {
-    details: { call: 'C_UnwrapKey', keyType: item.keyType, returnValue },
-    cause: thrown,
-  });
-}
-
-class Refused {
-  readonly thrown: ObjectRefused | CryptokiFailure;
-  readonly returnValue: string | undefined;
-
-  constructor(thrown: ObjectRefused | CryptokiFailure, returnValue: string | undefined) {
-    this.thrown = thrown;
-    this.returnValue = returnValue;
-  }
 }
 
 const LASTING: Template = [

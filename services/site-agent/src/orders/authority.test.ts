@@ -58,7 +58,14 @@ const TABLE: Readonly<Record<Capacity, readonly Row[]>> = {
     [{ lease: 'lapsed' }, 'LEASE_LAPSED'],
     [{ lease: 'of another' }, 'LEASE_LAPSED'],
   ],
-  asKeyMaker: [over, unseated, refused({ role: 'fenced' }), refused({ role: 'standby' }), refused({ owner: 'b' })],
+  asKeyMaker: [
+    over,
+    quarantined,
+    unseated,
+    refused({ role: 'fenced' }),
+    refused({ role: 'standby' }),
+    refused({ owner: 'b' }),
+  ],
 };
 const CAPACITIES = Object.keys(TABLE) as Capacity[];
 

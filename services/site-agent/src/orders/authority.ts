@@ -64,15 +64,14 @@ export class Authority {
 
   /** The one that serves, while its lease lasts. @throws as {@link asMember}, LEASE_LAPSED */
   asActive(tenure: Tenure): Seat {
-    this.asSite(tenure);
     const seat = this.asKeyMaker(tenure);
     this.#ports.leases.check(tenure.group, tenure.epoch);
     return seat;
   }
 
-  /** The member that makes domain keys in a group without a distributor. It needs no lease. @throws EPOCH_STALE, NOT_FOUND, ROLE_REFUSED */
+  /** Makes domain keys in a group without a distributor. It needs no lease. @throws as {@link asMember} */
   asKeyMaker(tenure: Tenure): Seat {
-    this.inForce(tenure);
+    this.asSite(tenure);
     const seat = this.#seat(tenure);
     if (seat.role !== 'active') return refuse(tenure, seat, 'the active member');
     this.#requireOwner(tenure);

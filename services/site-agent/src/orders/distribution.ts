@@ -37,7 +37,7 @@ export async function distribute(
   const partition =
     distributorSerial === '' ? seatOf(here, group).partition : here.partitions.bySerial(distributorSerial);
   const mayAct = (): void => {
-    authority.inForce(fence);
+    authority.asSite(fence);
     if (distributorSerial !== '') {
       checkDistributor(here, group, partition);
       return;
@@ -85,6 +85,7 @@ export async function distribute(
                   version,
                   request,
                   birthplace: { partition, open },
+                  mayAct,
                 },
               ),
             ),
@@ -139,16 +140,21 @@ function transportTo(
     version: number;
     request: DistributeDomainKeyRequest;
     birthplace: { partition: Partition; open: OpenPartition };
+    /** Asked right before a key is installed at this site (I2): a member may take half a minute to answer. */
+    mayAct: () => void;
   },
 ): ExchangeTransport {
-  const { site, address, serial, request, birthplace } = options;
+  const { site, address, serial, request, birthplace, mayAct } = options;
   if (serial === birthplace.partition.serial) {
     // The birthplace receives its own key the same way; its turn is taken already.
     const responder = exchanges.responder(birthplace.open);
     return {
       serial,
       begin: (message) => responder.begin(message),
-      complete: (message) => responder.complete(message),
+      complete: async (message) => {
+        mayAct();
+        return responder.complete(message);
+      },
     };
   }
   if (site === here.name) {
@@ -158,6 +164,7 @@ function transportTo(
       begin: (message) => partition.use((open) => exchanges.responder(open).begin(message)),
       complete: (message) =>
         partition.use(async (open) => {
+          mayAct();
           const receipt = await exchanges.responder(open).complete(message);
           await open.refreshKeyring();
           return receipt;

@@ -92,8 +92,8 @@ it('destroys a version that nothing names, in the member and in the scratch part
   expect(await sites.drill(b, newest)).toMatchObject({ proof: { failed: 0 }, isClean: true });
 });
 
-it('destroys the trusted key of the version along with it, and before it', async () => {
-  forgetOld(b);
+/** Gives version 1 at b a trusted key, as an officer would. */
+async function trustFirst() {
   const { journal } = b.site;
   const [first] = journal.domainKeys.of('b-1');
   const trusted = await b.member.trust(b.member.domainKeys.find(({ version }) => version === 1)!, Buffer.alloc(32, 3));
@@ -101,6 +101,27 @@ it('destroys the trusted key of the version along with it, and before it', async
   vi.spyOn(journal.domainKeys, 'of').mockImplementation((serial) =>
     recorded(serial).map((record) => (serial === 'b-1' && record.version === 1 ? { ...record, trusted } : record)),
   );
+  return { first, trusted };
+}
+
+it('leaves the domain key where a higher epoch is persisted while its trusted key is destroyed', async () => {
+  forgetOld(b);
+  const { trusted } = await trustFirst();
+  const destroyed: string[] = [];
+  const destroy = b.member.provider.destroyDomainKey.bind(b.member.provider);
+  b.member.provider.destroyDomainKey = async (record) => {
+    destroyed.push(hex(record.ckaId));
+    b.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+    return destroy(record);
+  };
+  const before = inToken(b);
+  expect((await rejection(retire(b))).code).toBe('EPOCH_STALE');
+  expect([destroyed, inToken(b)]).toEqual([[hex(trusted.ckaId)], before]);
+});
+
+it('destroys the trusted key of the version along with it, and before it', async () => {
+  forgetOld(b);
+  const { first, trusted } = await trustFirst();
   const labelled = () => b.member.hsm.labelled('antipode trusted key payments 1').length;
   const destroyed: string[] = [];
   const destroy = b.member.provider.destroyDomainKey.bind(b.member.provider);

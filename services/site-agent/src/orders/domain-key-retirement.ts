@@ -82,7 +82,7 @@ export async function retireDomainKeys(
           if (newestOf(site, group)?.digest !== digest) break;
           if (needs(site, { serial, group, held })(record) !== '') continue;
           mayAct();
-          if (await destroyOne(site, open, { serial, record, requestId: request.fence?.requestId ?? '' }))
+          if (await destroyOne(site, open, { serial, record, requestId: request.fence?.requestId ?? '', mayAct }))
             destroyed.push(record.version);
         }
         await destroyAgain(site, open, { group, serial });
@@ -100,13 +100,19 @@ const GONE: ReadonlySet<DomainKeyEnd> = new Set(['destroyed', 'absent']);
 async function destroyOne(
   { journal, log }: Site,
   { provider }: OpenPartition,
-  { serial, record, requestId }: { serial: string; record: DomainKeyRecord; requestId: string },
+  {
+    serial,
+    record,
+    requestId,
+    mayAct,
+  }: { serial: string; record: DomainKeyRecord; requestId: string; mayAct: () => void },
 ): Promise<boolean> {
   const { group, version } = record;
   // First: after a crash in between, a key that is not there was destroyed, and is not missing.
   journal.domainKeys.beginRetirement(serial, record);
   // Its trusted key first: without the domain key nothing would tell of it.
   const ofTrusted = record.trusted === undefined ? 'absent' : await provider.destroyDomainKey(record.trusted);
+  mayAct();
   const end = GONE.has(ofTrusted) ? await provider.destroyDomainKey(record) : ofTrusted;
   const isGone = GONE.has(end);
   journal.domainKeys.endRetirement(serial, record, end === 'kept' || end === 'unproven' ? end : 'destroyed');

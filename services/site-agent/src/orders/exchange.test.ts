@@ -56,6 +56,28 @@ describe('a domain key', () => {
     expect([(await order).code, a.site.journal.drills.distribution(GROUP, 2)]).toEqual(['EPOCH_STALE', undefined]);
   });
 
+  it('is not installed at home under a tenure that ends while members answer', async () => {
+    const generate = a.member.provider.generateDomainKey.bind(a.member.provider);
+    a.member.provider.generateDomainKey = () => {
+      a.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'b' });
+      return generate();
+    };
+    const before = a.member.hsm.objects.length;
+    const members = [{ site: address('a'), serial: 'a-1' }];
+    expect(await a.call('distributeDomainKey', { fence: fence(), version: 2, members })).toMatchObject({
+      confirmedSerials: [],
+      failures: [{ serial: 'a-1', code: 'EPOCH_STALE' }],
+    });
+    expect(a.member.hsm.objects).toHaveLength(before);
+  });
+
+  it('is neither made nor received by a site in quarantine', async () => {
+    b.site.journal.tenure.setQuarantine(GROUP, 'an older copy');
+    expect((await distribute(2)).failures).toMatchObject([{ serial: 'b-1', code: 'SITE_QUARANTINED' }]);
+    a.site.journal.tenure.setQuarantine(GROUP, 'an older copy');
+    expect((await rejection(distribute(3))).code).toBe('SITE_QUARANTINED');
+  });
+
   it('is named as failed when its distribution was cut short, and never made again under that version', async () => {
     const generate = a.member.provider.generateDomainKey;
     a.member.provider.generateDomainKey = async () => {

@@ -121,6 +121,7 @@ export class Exchanges {
         details: { field: 'fence.group' },
       });
     this.#site.fences.checkPeer(fence);
+    this.#site.authority.asSite(fence);
   }
 
   /**
