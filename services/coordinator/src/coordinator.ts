@@ -144,6 +144,7 @@ export class Coordinator implements Closeable {
     server.add(OperatorService, graph.handlers.operator);
     this.#port = await server.listen(this.#config.listen);
     graph.start();
+    this.#own({ close: () => graph.stopLooking() });
     const leads = (): boolean => graph.leadership.epoch !== undefined;
     if (this.#config.http !== undefined) {
       const health = this.#own(

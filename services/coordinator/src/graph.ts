@@ -164,6 +164,11 @@ export class CoordinatorGraph implements Closeable {
     });
   }
 
+  /** Ends what watches and plans. Before the handlers go: silence that is our own must not look like a lost site. */
+  async stopLooking(): Promise<void> {
+    await closeAll([...[...this.#loops].reverse(), this.#reconciler]);
+  }
+
   /** The connections to the agents go before the runs end: what waits for an HSM is carried on by the next leader. */
   close(): Promise<void> {
     this.#closed ??= closeAll([

@@ -75,6 +75,13 @@ describe('what an operation found', () => {
     const requested = failoverOutcome({ phase: 'requested', ...request });
     expect(requested).toMatchObject({ case: 'failover', value: { fromSite: 'a', overtaken: 1, reason: 'operator' } });
     expect(requested.value).not.toHaveProperty('toSite');
+    // Planned, and perhaps cancelled here: nobody is promoted, and nothing is lost.
+    for (const phase of ['catching-up', 'issuing'] as const) {
+      const planned = failoverOutcome({ phase, ...request, ...chosen, unreachable: [] });
+      expect(planned.value).not.toHaveProperty('toSite');
+      expect(planned.value).not.toHaveProperty('epoch');
+      expect(planned.value).not.toHaveProperty('lost');
+    }
     expect(
       failoverOutcome({ phase: 'complete', ...request, ...chosen, proved: 7, recoveryTimeMs: 1_499.6 }).value,
     ).toMatchObject({

@@ -118,10 +118,15 @@ describe('a domain key', () => {
       expect((await versions()).inUse).toBe(2);
     });
 
-    it('waits for nobody who trusted none, nor where the active member has lost the version in use', async () => {
+    it('waits for nobody who trusted none, and never goes back', async () => {
       bench.partitions.set('a', trusting());
       expect(await use()).toEqual({ type: 'version-used' });
       await database.rows.write((trx) => useVersion(trx, SPEC.name, 1));
+      expect((await versions()).inUse).toBe(2);
+    });
+
+    it('waits for nobody where the active member has lost the version in use', async () => {
+      bench.partitions.set('a', trusting());
       bench.partitions.set('b', trusting(1));
       expect((await use()).type).toBe('officers-awaited');
       bench.said.set('a', { domainKeyVersion: 0 });

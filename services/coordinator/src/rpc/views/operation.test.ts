@@ -42,6 +42,12 @@ describe('an operation', () => {
     );
   });
 
+  it('with a state that this release cannot read is shown without an outcome', () => {
+    const state = { phase: 'passed' };
+    const { outcome, result } = operationMessage({ ...intent, kind: 'drill', state }, asIs);
+    expect([outcome, result]).toEqual([undefined, JSON.stringify(state)]);
+  });
+
   it('comes with the hint of the place that raised it, where that had one for this very error', () => {
     const failure = {
       code: intent.errorCode as 'FAILOVER_REFUSED',

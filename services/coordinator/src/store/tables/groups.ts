@@ -303,6 +303,12 @@ export async function orderVersion(trx: Write, group: string, version: number): 
   await trx.updateTable('replication_group').set({ highest_version: version }).where('name', '=', group).execute();
 }
 
+/** Nothing that was in use is used again: an operation that waited may come after one that brought a later version. */
 export async function useVersion(trx: Write, group: string, version: number): Promise<void> {
-  await trx.updateTable('replication_group').set({ domain_key_version: version }).where('name', '=', group).execute();
+  await trx
+    .updateTable('replication_group')
+    .set({ domain_key_version: version })
+    .where('name', '=', group)
+    .where('domain_key_version', '<', version)
+    .execute();
 }

@@ -1512,21 +1512,21 @@ export type FailoverOutcome = Message<"antipode.v1.FailoverOutcome"> & {
   fromSite: string;
 
   /**
-   * The site that is promoted; empty while none is chosen.
+   * The site that is promoted; empty while no epoch is issued.
    *
    * @generated from field: string to_site = 2;
    */
   toSite: string;
 
   /**
-   * The epoch of its tenure; 0 while none is chosen.
+   * The epoch of its tenure; 0 while none is issued.
    *
    * @generated from field: uint64 epoch = 3;
    */
   epoch: bigint;
 
   /**
-   * Generations that are lost to service: epoch, number and manifest digest.
+   * Generations that are lost to service: epoch, number and manifest digest. Empty while no epoch is issued.
    *
    * @generated from field: repeated antipode.v1.GenerationRef lost = 4;
    */
