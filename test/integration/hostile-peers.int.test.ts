@@ -11,6 +11,7 @@ import {
   Tls,
   type TlsFiles,
 } from '@antipode/protocol';
+import { someHandlers } from '@antipode/protocol/testing';
 import { AntipodeError, silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -39,15 +40,11 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 async function serve(limits: RpcServerOptions['limits'] = {}, given: Partial<Handlers<typeof SiteAgentService>> = {}) {
   const server = new RpcServer({ tls: files.site, log: silentLog, limits });
-  const others = SiteAgentService.methods.map(({ localName }) => [
-    localName,
-    async () => Promise.reject(new AntipodeError('NOT_FOUND', 'not in this test')),
-  ]);
-  server.add(SiteAgentService, {
-    ...(Object.fromEntries(others) as unknown as Handlers<typeof SiteAgentService>),
+  const handlers = someHandlers(SiteAgentService, {
     ping: async () => ({ site: 'a' }),
     ...given,
   });
+  server.add(SiteAgentService, handlers);
   opened.push({ close: () => server.close(0) });
   return server.listen('localhost:0');
 }

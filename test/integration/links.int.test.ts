@@ -12,6 +12,7 @@ import {
   Tls,
   type TlsFiles,
 } from '@antipode/protocol';
+import { someHandlers } from '@antipode/protocol/testing';
 import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
@@ -41,14 +42,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 async function serve(options?: { delayMs: number }) {
   const server = new RpcServer({ tls: files, log: silentLog });
-  const others = SiteAgentService.methods.map(({ localName }) => [
-    localName,
-    async () => Promise.reject(new AntipodeError('NOT_FOUND', 'not in this test')),
-  ]);
-  server.add(SiteAgentService, {
-    ...(Object.fromEntries(others) as unknown as Handlers<typeof SiteAgentService>),
+  const handlers = someHandlers(SiteAgentService, {
     ping: async () => ({ site: 'a' }),
   });
+  server.add(SiteAgentService, handlers);
   const link = await openLink(await server.listen('localhost:0'), options);
   opened.push({ close: () => server.close(0) }, link);
   return link;

@@ -13,6 +13,7 @@ import {
   SiteAgentService,
   Tls,
 } from '@antipode/protocol';
+import { someHandlers } from '@antipode/protocol/testing';
 import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
 import { OrderBook } from '@antipode/site-agent/testing';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
@@ -44,12 +45,7 @@ async function serve(connectionAgeMsMax: number) {
   const promotions: { end: () => void; signal: AbortSignal }[] = [];
   const book = new OrderBook({ clock: systemClock, mark: () => undefined });
   const server = new RpcServer({ tls: site!, log: silentLog, connectionAgeMsMax });
-  const others = SiteAgentService.methods.map(({ localName }) => [
-    localName,
-    async () => Promise.reject(new AntipodeError('NOT_FOUND', 'not in this test')),
-  ]);
-  server.add(SiteAgentService, {
-    ...(Object.fromEntries(others) as unknown as Handlers<typeof SiteAgentService>),
+  const handlers = someHandlers(SiteAgentService, {
     promote: (request, { signal }) =>
       book.run({ method: 'promote', schema: PromoteRequestSchema, request, signal }, async (ofOrder) => {
         const { promise, resolve } = Promise.withResolvers<void>();
@@ -58,6 +54,7 @@ async function serve(connectionAgeMsMax: number) {
         return { proof: { proved: 7 } };
       }),
   });
+  server.add(SiteAgentService, handlers);
   const link = await openLink(await server.listen('localhost:0'));
   opened.push(link, { close: () => server.close(0) }, { close: () => promotions.map(({ end }) => end()) });
   return { promotions, link };

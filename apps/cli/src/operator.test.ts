@@ -1,12 +1,12 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Operation, OperationSchema } from '@antipode/protocol';
+import { GetOperationResponseSchema, type Operation, OperationSchema } from '@antipode/protocol';
 import { AntipodeError, type ErrorCode } from '@antipode/runtime';
 import { rejection, thrown } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
-import { errorOf, follow, type Operator, operatorConfigFile, withOperator } from './operator.ts';
+import { errorOf, follow, operatorConfigFile, withOperator } from './operator.ts';
 import type { Output } from './output.ts';
 
 type Answer = Partial<Pick<Operation, 'phase' | 'status' | 'errorCode' | 'errorMessage' | 'attempts'>>;
@@ -16,16 +16,19 @@ function following(answers: readonly (Answer | ErrorCode | undefined)[], timeout
   const notes: string[] = [];
   const asked: object[] = [];
   const output: Output = { isJson: false, data: () => {}, note: (text) => notes.push(text.trim()) };
-  const operator = {
-    getOperation: async (request: object) => {
+  const operator: Parameters<typeof follow>[0] = {
+    getOperation: async (request) => {
       asked.push(request);
       const answer = answers[asked.length - 1];
       if (typeof answer === 'string') throw new AntipodeError(answer, 'no');
-      return answer === undefined
-        ? {}
-        : { operation: create(OperationSchema, { id: 'i', kind: 'drill', status: 'open', ...answer }) };
+      return create(
+        GetOperationResponseSchema,
+        answer === undefined
+          ? {}
+          : { operation: create(OperationSchema, { id: 'i', kind: 'drill', status: 'open', ...answer }) },
+      );
     },
-  } as unknown as Operator;
+  };
   return { notes, asked, end: follow(operator, 'i', { output, timeoutMs }) };
 }
 

@@ -128,7 +128,7 @@ async function asked<T>(leftMs: number, call: () => Promise<T>): Promise<T> {
 
 /** Follows an operation to its end, telling each phase. @throws its own error, or TIMED_OUT when it is still under way */
 export async function follow(
-  operator: Operator,
+  operator: Pick<Operator, 'getOperation'>,
   operationId: string,
   { output, timeoutMs }: { output?: Output | undefined; timeoutMs: number },
 ): Promise<Operation> {

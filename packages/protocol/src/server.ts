@@ -126,10 +126,10 @@ export class RpcServer {
 
   /** Serves `service`; before `listen`. Handlers are called as methods of `handlers`. */
   add<Service extends DescService>(service: Service, handlers: Handlers<Service>): void {
-    const byName = handlers as unknown as Record<string, AnyHandler | undefined>;
     const implementation = Object.fromEntries(
       service.methods.map((method) => {
-        const handler = byName[method.localName]?.bind(handlers);
+        const own: AnyHandler | undefined = Reflect.get(handlers, method.localName);
+        const handler = own?.bind(handlers);
         invariant(handler !== undefined, `no handler for ${methodName(method)}`);
         return [
           method.localName,

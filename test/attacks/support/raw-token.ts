@@ -117,16 +117,15 @@ export async function openRawToken(
 
 function callsTo(child: ChildProcess, expectAnswer: (id: number, name: string) => Promise<unknown>): RawCalls {
   let lastId = 0;
-  const calls = NAMES.map((name) => {
-    const call = (...args: unknown[]): Promise<unknown> => {
+  const calls: Partial<RawCalls> = {};
+  for (const name of NAMES)
+    Reflect.set(calls, name, (...args: unknown[]): Promise<unknown> => {
       lastId += 1;
       const answer = expectAnswer(lastId, name);
       child.send({ id: lastId, name, args } satisfies ToChild);
       return answer;
-    };
-    return [name, call] as const;
-  });
-  return Object.fromEntries(calls) as unknown as RawCalls;
+    });
+  return calls as RawCalls;
 }
 
 /** The CKR_ name of a call that must be refused; `CKR_OK` where it is not. */

@@ -58,15 +58,14 @@ export class RogueSite {
         keyFile: file('key', keyPem),
       }),
     );
-    const handlers = SiteAgentService.methods.map(({ localName }) => [
-      localName,
-      (...args: unknown[]) => {
+    const handlers: Partial<SiteHandlers> = {};
+    for (const { localName } of SiteAgentService.methods)
+      Reflect.set(handlers, localName, (...args: unknown[]): unknown => {
         site.calls.push(localName);
-        const handler = site.serves[localName as keyof SiteHandlers] as ((...given: unknown[]) => unknown) | undefined;
+        const handler: ((...given: unknown[]) => unknown) | undefined = Reflect.get(site.serves, localName);
         return handler === undefined ? Promise.reject(new Error('not served')) : handler(...args);
-      },
-    ]);
-    site.#server.add(SiteAgentService, Object.fromEntries(handlers) as unknown as SiteHandlers);
+      });
+    site.#server.add(SiteAgentService, handlers as SiteHandlers);
     site.address = `localhost:${await site.#server.listen('localhost:0')}`;
     return site;
   }

@@ -152,9 +152,18 @@ function table(count: number): { provider: HsmProvider; keyring: Keyring; remove
     await systemClock.sleep(0);
     return answer();
   };
-  const provider = {
+  const provider: Partial<HsmProvider> = {
     describe: () =>
-      answering(() => ({ serial: '1', manufacturer: '', model: '', firmware: '', label: '', unenforced: [] })),
+      answering(() => ({
+        serial: '1',
+        manufacturer: '',
+        model: '',
+        firmware: '',
+        label: '',
+        unenforced: [],
+        silentSlots: [],
+        freeSlots: 0,
+      })),
     look: ({ since = 0 }: { since?: number }) =>
       answering(() => {
         looks += 1;
@@ -167,7 +176,7 @@ function table(count: number): { provider: HsmProvider; keyring: Keyring; remove
     tagBytes: (_key: Handle, values: readonly Uint8Array[]) => answering(() => values.map((value) => sha256(value))),
     signAsIdentity: (_key: Handle, message: Uint8Array) =>
       answering(() => new Uint8Array(sign('sha256', message, { key: privateKey, dsaEncoding: 'ieee-p1363' }))),
-  } as unknown as HsmProvider;
+  };
   const domainKey = { handle: -1n as Handle, version: 1, checkTag: new Uint8Array(32) };
   const keyring: Keyring = {
     identity: { handle: -2n as Handle, publicHalf, sha256: fingerprint(publicHalf) },
@@ -179,7 +188,7 @@ function table(count: number): { provider: HsmProvider; keyring: Keyring; remove
   const remove = (): void => {
     handles = handles.slice(1);
   };
-  return { provider, keyring, remove };
+  return { provider: provider as HsmProvider, keyring, remove };
 }
 
 /** As long as a wrapped AES-256 key. */

@@ -1,9 +1,15 @@
-import { GenerationStanding, GroupStateSchema, MemberRole } from '@antipode/protocol';
+import {
+  GenerationStanding,
+  GetGenerationRequestSchema,
+  GetGenerationResponseSchema,
+  GetGroupResponseSchema,
+  GroupStateSchema,
+  MemberRole,
+} from '@antipode/protocol';
 import { hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
-import type { Operator } from '../operator.ts';
 import { lackingText, untilAcknowledged } from './replicate.ts';
 
 const GENERATION = { epoch: 2, number: 8, manifestDigest: 'ab' };
@@ -13,17 +19,21 @@ function waiting(standings: readonly GenerationStanding[], sites?: readonly stri
   const group = create(GroupStateSchema, { members: [{ site: 'a', role: MemberRole.ACTIVE }] });
   const left = [...standings];
   const asked: string[] = [];
-  const operator = {
-    getGroup: async () => ({ group }),
-    getGeneration: async (request: {
-      generation: { epoch: bigint; generation: bigint; manifestDigest: Uint8Array };
-      sites: string[];
-    }) => {
-      const { epoch, generation, manifestDigest } = request.generation;
-      asked.push(`${epoch} ${generation} ${hex(manifestDigest)} of ${request.sites.join()}`);
-      return { standing: left.shift(), waitingSites: ['c'], lackingSites: ['d'] };
+  const operator: Parameters<typeof untilAcknowledged>[0] = {
+    getGroup: async () => create(GetGroupResponseSchema, { group }),
+    getGeneration: async (request) => {
+      const { generation, sites: wanted } = create(GetGenerationRequestSchema, request);
+      asked.push(
+        `${generation!.epoch} ${generation!.generation} ${hex(generation!.manifestDigest)} of ${wanted.join()}`,
+      );
+      const standing = left.shift();
+      return create(GetGenerationResponseSchema, {
+        ...(standing === undefined ? {} : { standing }),
+        waitingSites: ['c'],
+        lackingSites: ['d'],
+      });
     },
-  } as unknown as Operator;
+  };
   const state = untilAcknowledged(operator, 'payments', {
     generation: GENERATION,
     // No time may pass where one answer is all there is.

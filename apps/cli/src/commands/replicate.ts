@@ -23,7 +23,7 @@ export interface Acknowledged {
  * @throws GENERATION_LOST, TIMED_OUT
  */
 export async function untilAcknowledged(
-  operator: Operator,
+  operator: Pick<Operator, 'getGroup' | 'getGeneration'>,
   group: string,
   { generation, sites = [], timeoutMs }: { generation: GenerationName; sites?: readonly string[]; timeoutMs: number },
 ): Promise<Acknowledged> {

@@ -278,7 +278,7 @@ describe('a key with the names of a captured one, without check value or public 
     const keyType = objectClass === 'secret-key' ? 'generic-secret' : 'rsa';
     const observed = { handle: 7n, objectClass, keyType, sizeBits: 256, attributes: {}, readDigest: '', ...object };
     const entry = { objectId: '01', objectClass, keyType, sizeBits: 256, attributes: {}, blobSha256: '00' };
-    return judge({ object: observed as ObservedObject, ...rest }, entry as unknown as Entry, circumstances);
+    return judge({ object: observed as ObservedObject, ...rest }, entry as Entry, circumstances);
   };
 
   describe.each(['secret-key', 'private-key'] as const)('(%s)', (objectClass) => {

@@ -55,8 +55,8 @@ export function limitHandshakes(credentials: ServerCredentials, limits: Connecti
 
 /** The HTTP/2 servers inside a server that listens. */
 export function http2ServersOf(server: Server): Http2SecureServer[] {
-  const { http2Servers } = server as unknown as { readonly http2Servers?: ReadonlyMap<Http2SecureServer, unknown> };
-  const found = [...(http2Servers?.keys() ?? [])];
+  const kept: unknown = Reflect.get(server, 'http2Servers');
+  const found = kept instanceof Map ? [...(kept as Map<Http2SecureServer, unknown>).keys()] : [];
   invariant(found.length > 0, 'grpc-js does not keep its HTTP/2 servers in the known place');
   return found;
 }

@@ -5,27 +5,29 @@
  * `http2Servers` is not a documented member of a grpc-js server (our version of it is exact). If it went away, callers would
  * be refused all the same, without a line in the log, and the integration test would say so.
  */
-import type { TLSSocket, Server as TlsServer } from 'node:tls';
-import { type Clock, invariant, type Log } from '@antipode/runtime';
+import type { TLSSocket } from 'node:tls';
+import type { Clock, Log } from '@antipode/runtime';
 import type { Server } from '@grpc/grpc-js';
+import { http2ServersOf } from './connection-limits.ts';
 
 /** Agents try again every second: one line an hour for each address and reason is enough. */
 const SAID_AGAIN_MS = 3_600_000;
 const SAID_MAX = 1_000;
 
 export function logRefusedCallers(server: Server, { log, clock }: { log: Log; clock: Clock }): void {
-  const servers = (server as unknown as { http2Servers?: Map<TlsServer, unknown> }).http2Servers;
-  invariant(servers !== undefined, 'the server of grpc-js has no http2Servers');
   const said = new Map<string, number>();
-  for (const one of servers.keys()) {
+  for (const one of http2ServersOf(server)) {
     // The address is gone by the time that a refused connection is closed.
     const addresses = new WeakMap<object, string>();
     one.on('connection', (socket) => addresses.set(socket, socket.remoteAddress ?? ''));
     one.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
       const reason = reasonOf(error, socket);
       if (reason === undefined) return;
-      const parent = (socket as unknown as { _parent?: object })._parent;
-      const address = (parent && addresses.get(parent)) ?? socket.remoteAddress ?? 'unknown';
+      const parent: unknown = Reflect.get(socket, '_parent');
+      const address =
+        (typeof parent === 'object' && parent !== null ? addresses.get(parent) : undefined) ??
+        socket.remoteAddress ??
+        'unknown';
       const key = `${address} ${reason}`;
       const nowMs = clock.monotonicMs();
       const last = said.get(key);
