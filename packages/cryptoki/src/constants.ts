@@ -28,7 +28,7 @@ export const CKF_SO_PIN_LOCKED = 0x400000;
 export const CKS_RW_USER_FUNCTIONS = 3;
 
 export const CKO = { DATA: 0, CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3, SECRET_KEY: 4 } as const;
-export const CKK = { RSA: 0x00, EC: 0x03, GENERIC_SECRET: 0x10, AES: 0x1f } as const;
+export const CKK = { RSA: 0x00, EC: 0x03, GENERIC_SECRET: 0x10, AES: 0x1f, EC_EDWARDS: 0x40 } as const;
 
 export const CKM = {
   RSA_PKCS_KEY_PAIR_GEN: 0x0000,
@@ -46,6 +46,7 @@ export const CKM = {
   EC_KEY_PAIR_GEN: 0x1040,
   ECDSA: 0x1041,
   ECDH1_DERIVE: 0x1050,
+  EDDSA: 0x1057,
   AES_KEY_GEN: 0x1080,
   AES_ECB: 0x1081,
   AES_CBC: 0x1082,

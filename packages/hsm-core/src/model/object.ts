@@ -1,11 +1,13 @@
 /** Objects of a partition as Antipode sees them: class, key type, attributes, and identity. */
 import type { Attributes } from './attributes.ts';
+import type { KEY_TYPE_NUMBERS } from './manifest/manifest-fields.ts';
 
 export const OBJECT_CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'] as const;
 
 export type ObjectClass = (typeof OBJECT_CLASSES)[number];
 
-export type KeyType = 'aes' | 'generic-secret' | 'rsa' | 'ec';
+/** Those that a manifest has a number for. */
+export type KeyType = keyof typeof KEY_TYPE_NUMBERS;
 
 /** A PKCS#11 object handle. It is valid in one provider, that is, in one worker process. It is never stored or sent. */
 export type Handle = bigint & { readonly brand?: 'Handle' };

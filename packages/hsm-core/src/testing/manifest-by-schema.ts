@@ -40,12 +40,12 @@ const CLASS_NUMBERS: Record<ObjectClass | 'other', seal.ObjectClass> = {
   other: seal.ObjectClass.OTHER,
 };
 
-const KEY_TYPE_NUMBERS: Record<KeyType, seal.KeyType> = {
-  aes: seal.KeyType.AES,
-  'generic-secret': seal.KeyType.GENERIC_SECRET,
-  rsa: seal.KeyType.RSA,
-  ec: seal.KeyType.EC,
-};
+/** By the names of the schema: a new key type has its number here by itself. */
+const KEY_TYPE_NUMBERS = Object.fromEntries(
+  seal.KeyTypeSchema.values
+    .filter(({ number }) => number !== 0)
+    .map(({ localName, number }) => [localName.toLowerCase().replaceAll('_', '-'), number]),
+) as Record<KeyType, seal.KeyType>;
 
 const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   unextractable: seal.UncapturedReason.UNEXTRACTABLE,

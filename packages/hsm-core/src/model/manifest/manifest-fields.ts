@@ -1,6 +1,6 @@
 /** Field numbers, names and limits of antipode.seal.v1.Manifest, for its reader and its writer. */
 import * as seal from '../../gen/antipode/seal/v1/manifest_pb.ts';
-import type { KeyType, ObjectClass, UncapturedReason } from '../object.ts';
+import type { ObjectClass, UncapturedReason } from '../object.ts';
 
 /**
  * The format that is written. Format 1 can be read for ever. Its tombstones do not say which key opens their sealed
@@ -52,12 +52,12 @@ export const CLASS_NUMBERS: Record<ObjectClass | 'other', seal.ObjectClass> = {
   other: seal.ObjectClass.OTHER,
 };
 
-export const KEY_TYPE_NUMBERS: Record<KeyType, seal.KeyType> = {
+export const KEY_TYPE_NUMBERS = {
   aes: seal.KeyType.AES,
   'generic-secret': seal.KeyType.GENERIC_SECRET,
   rsa: seal.KeyType.RSA,
   ec: seal.KeyType.EC,
-};
+} as const satisfies Record<string, seal.KeyType>;
 
 export const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
   unextractable: seal.UncapturedReason.UNEXTRACTABLE,
