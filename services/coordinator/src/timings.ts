@@ -1,4 +1,4 @@
-/** How long things take, by profile (design, section 11). Each figure says which failure it prevents. */
+/** How long things take, by profile. Each figure says which failure it prevents. */
 
 import { ROUND_TRIP_MS_MAX } from '@antipode/protocol';
 

@@ -25,7 +25,7 @@ const ANTIPODE = fileURLToPath(new URL('../../../bin/antipode', import.meta.url)
 export const GROUP = 'bench';
 const LEASE_MS = 600_000n;
 const ORDER_TIMEOUT_MS = 30 * 60_000;
-/** As in earnest (design, section 11). */
+/** As in earnest. */
 const HEARTBEAT_MS = 1_000;
 /** An agent that is held up for long is to be measured, not dropped. */
 const KEEPALIVE = { timeMs: 60_000, timeoutMs: 60_000 };

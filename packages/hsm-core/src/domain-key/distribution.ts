@@ -1,6 +1,6 @@
 /**
  * Brings a domain key to the partitions of its domain by an authenticated ECDH exchange between two tokens. There is
- * one exchange per member and version, including the birthplace (design section 4, Exchange).
+ * one exchange per member and version, including the birthplace.
  *
  * The domain key is extractable only as a session object of the birthplace, and only during one distribution.
  */

@@ -36,7 +36,7 @@ export interface KeyKind {
   readonly number: (typeof CKK)[keyof typeof CKK];
   /** Absent for secret keys. */
   readonly pair?: PairKind;
-  /** Uses a restored key in every way that its flags allow, and compares (design section 4, Proof). */
+  /** Uses a restored key in every way that its flags allow, and compares. */
   prove(proof: Proof): void;
   /**
    * Makes a sound key of the kind, to tell a use that the token refuses to this key from one that it refuses to any.

@@ -14,7 +14,7 @@ export interface KeyExchange {
    */
   wrapDomainKey(options: { exchangeKey: Handle; domainKey: Handle; receiver?: Uint8Array }): Promise<Uint8Array>;
   /**
-   * Unwraps the domain key into the token, hardened as design section 4 says, tries what it keeps, and returns its
+   * Unwraps the domain key into the token, hardened as docs/security.md says, tries what it keeps, and returns its
    * check tag.
    * @throws PROTECTION_UNENFORCED when it keeps less than the site has accepted; it is destroyed then
    */

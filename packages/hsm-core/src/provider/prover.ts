@@ -44,7 +44,7 @@ export interface ProofOutcome {
 export type Challenge = 'works' | 'refuses' | 'untried';
 
 export interface Prover {
-  /** Uses each object in every way its flags allow and compares (design section 4, Proof). */
+  /** Uses each object in every way its flags allow and compares. */
   prove(domainKey: Handle, items: readonly ProofItem[]): Promise<ProofOutcome[]>;
   /** Tries keys without anything to compare with, to tell those that an unwrap left half made. */
   challenge(domainKey: Handle, handles: readonly Handle[]): Promise<Challenge[]>;

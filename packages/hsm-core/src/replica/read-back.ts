@@ -1,5 +1,5 @@
 /**
- * Reads a replica back and uses its objects. A generation counts as applied only after that (design section 4, Proof).
+ * Reads a replica back and uses its objects. A generation counts as applied only after that.
  */
 import { bytesEqual, fromHex } from '@antipode/runtime';
 import { contentDigest, type Entry, entryDigest } from '../model/generation.ts';

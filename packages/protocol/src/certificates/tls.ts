@@ -20,7 +20,7 @@ export type ExpectedPeer =
   | { readonly kind: 'site'; readonly name: string }
   | { readonly kind: Exclude<IdentityKind, 'site'>; readonly name?: string };
 
-/** Hybrid of X25519 and ML-KEM-768: recorded traffic must not open to a later quantum computer (design, section 4). */
+/** Hybrid of X25519 and ML-KEM-768: recorded traffic must not open to a later quantum computer. */
 export const KEY_EXCHANGE = 'X25519MLKEM768';
 
 export interface ConnectionWatch {

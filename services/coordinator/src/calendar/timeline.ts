@@ -1,6 +1,6 @@
 /**
  * The time by which the coordinators decide what is due: set once from a wall clock, then only counted, never read from one
- * again. A clock that is set ahead or back moves no deadline and no age (design, section 6). The leader writes a mark into
+ * again. A clock that is set ahead or back moves no deadline and no age. The leader writes a mark into
  * the database every few seconds; the next leader counts on from it, so that deadlines outlive restarts by the time that
  * has passed.
  *

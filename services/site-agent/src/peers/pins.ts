@@ -1,6 +1,6 @@
 /**
  * Whom this site trusts: partitions of other sites, by group, in a file that only its operators write. Read afresh for
- * every decision, so that an enrolment needs no restart. Never taken from the coordinator (design, section 4).
+ * every decision, so that an enrolment needs no restart. Never taken from the coordinator.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { isName, isSerial, SERIAL_EXPECTED } from '@antipode/protocol';

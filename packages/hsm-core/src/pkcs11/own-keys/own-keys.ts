@@ -1,6 +1,6 @@
 /**
  * The partition's own keys in its token: the identity key, the keys under which it receives, and domain keys. All are
- * unextractable at rest (design section 4).
+ * unextractable at rest.
  */
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { CKA, CKM, CKO, CryptokiFailure, codeOf, mechanism } from '@antipode/cryptoki';

@@ -1,5 +1,5 @@
 /**
- * Proves that a restored object is the one that was captured (design section 4, Proof). Secrets are wrapped again.
+ * Proves that a restored object is the one that was captured. Secrets are wrapped again.
  * Private keys make a signature, a decryption or an agreement that software checks with the manifest's public half.
  * Then each key is used by every flag. Attributes alone prove nothing. A flag that no mechanism of the token can
  * exercise is reported.

@@ -7,7 +7,7 @@ import type { Intent } from '../../store/tables/intents.ts';
 import { type EffectContext, fenceOf, ORDER_TIMEOUT_MS, requireActive, WORK_TIMEOUT_MS } from '../context.ts';
 import type { DomainKeyEffect, DomainKeyEvent, DomainKeyFailure } from './machine.ts';
 
-/** A group without a live standby is not protected by any key (design, section 4). */
+/** A group without a live standby is not protected by any key. */
 const LIVE_MEMBERS_MIN = 2;
 
 export async function domainKey(
