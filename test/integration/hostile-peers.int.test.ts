@@ -12,7 +12,7 @@ import {
   type TlsFiles,
 } from '@antipode/protocol';
 import { someHandlers } from '@antipode/protocol/testing';
-import { AntipodeError, silentLog } from '@antipode/runtime';
+import { silentLog } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../support/tokens.ts';

@@ -5,7 +5,6 @@ import { createServer as createTlsServer } from 'node:tls';
 import {
   type Client,
   createClient,
-  type Handlers,
   linkLimits,
   RpcServer,
   SiteAgentService,
@@ -13,7 +12,7 @@ import {
   type TlsFiles,
 } from '@antipode/protocol';
 import { someHandlers } from '@antipode/protocol/testing';
-import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
+import { silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { openLink } from '../support/proxy.ts';

@@ -5,16 +5,9 @@
 import { rmSync } from 'node:fs';
 import type { Agent } from '@antipode/coordinator/testing';
 import { startingOrders } from '@antipode/coordinator/testing';
-import {
-  createClient,
-  type Handlers,
-  PromoteRequestSchema,
-  RpcServer,
-  SiteAgentService,
-  Tls,
-} from '@antipode/protocol';
+import { createClient, PromoteRequestSchema, RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
 import { someHandlers } from '@antipode/protocol/testing';
-import { AntipodeError, silentLog, systemClock } from '@antipode/runtime';
+import { silentLog, systemClock } from '@antipode/runtime';
 import { OrderBook } from '@antipode/site-agent/testing';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { openLink, type TestLink } from '../support/proxy.ts';
