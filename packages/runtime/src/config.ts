@@ -13,7 +13,11 @@ export function loadConfig<Schema extends z.ZodType>(path: string, schema: Schem
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new AntipodeError('CONFIG_INVALID', `cannot read ${path}`, { details: { path }, cause });
+    throw new AntipodeError('CONFIG_INVALID', `cannot read ${path}: ${(cause as NodeJS.ErrnoException).code}`, {
+      details: { path },
+      cause,
+      hint: 'Check that the file exists and that this user can read it, or name another file with --config.',
+    });
   }
   return parseConfig(text, { path, schema });
 }

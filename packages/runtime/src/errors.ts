@@ -61,7 +61,7 @@ export const CATALOGUE = {
   PIN_FILE_UNREADABLE: {
     disposition: 'operator',
     summary: 'The PIN file is missing, empty, too long, or not a regular file.',
-    hint: 'Write the PIN as the only line of the file named in the configuration. The agent must own the file, with mode 0600 or 0400.',
+    hint: 'Write the PIN as the only line of the file that `pinFile` names. The user of the agent must own the file, with mode 0600 or 0400.',
   },
   PIN_FILE_EXPOSED: {
     disposition: 'operator',
@@ -83,13 +83,13 @@ export const CATALOGUE = {
   PIN_REFUSED: {
     disposition: 'operator',
     summary:
-      'The token refused the PIN. Tokens lock after some attempts, so it is not tried again until the PIN file changes.',
-    hint: 'Write the right PIN into the PIN file. The agent notices within seconds and tries it once.',
+      'The token refused the PIN. The agent does not try this PIN again, because tokens lock after some wrong attempts.',
+    hint: 'Write the right PIN into the PIN file. The agent notices the change within seconds and tries the new PIN once.',
   },
   PIN_LOCKED: {
     disposition: 'operator',
     summary: 'The user PIN of the token is locked, or one wrong attempt away from it.',
-    hint: 'Have the security officer unlock it (C_InitPIN or the vendor tool). Then change the PIN file.',
+    hint: 'Have the security officer unlock the PIN or set a new one (C_InitPIN or the vendor tool). Then write the new PIN into the PIN file.',
   },
   HSM_UNAVAILABLE: {
     disposition: 'retry',
@@ -125,12 +125,12 @@ export const CATALOGUE = {
   ID_TAKEN: {
     disposition: 'operator',
     summary:
-      'The token keeps one key of a class per CKA_ID, and another key already has the CKA_ID of the key to restore.',
+      'The token allows only one key of each class per CKA_ID, and another key already has the CKA_ID of the key to restore.',
     hint: 'Give one of the two keys another CKA_ID, or exclude it with the filter of the group. Nothing was overwritten.',
   },
   MECHANISM_MISSING: {
     disposition: 'operator',
-    summary: 'The token passed no self-test for a mechanism that sealing needs.',
+    summary: 'The token does not have a mechanism that sealing needs, or failed the self-test of it.',
     hint: 'Enable AES key wrap with padding (RFC 5649), ECDH on P-256 and ECDSA on P-256. docs/devices says what a vendor must enable.',
   },
 
@@ -143,28 +143,28 @@ export const CATALOGUE = {
   DOMAIN_KEY_MISSING: {
     disposition: 'operator',
     summary: 'The partition does not hold the required version of the domain key.',
-    hint: 'Wait for the next version, which a member that missed one gets by itself, or run `antipode group rotate-domain-key` to bring it now. For a new partition, run `antipode peer trust` at every site first.',
+    hint: 'Run `antipode group rotate-domain-key <group>` to bring a new version now, or wait: a member that missed a version gets the next one by itself. For a new partition, run `antipode peer trust` at every site first.',
   },
   DOMAIN_KEY_RETIRED: {
     disposition: 'operator',
     summary: 'A capture was ordered under an older version of the domain key than the one in use.',
-    hint: 'Find out whether the database of the coordinator was restored from a backup, or whether the coordinator is not yours. Then bring a new version with `antipode group rotate-domain-key`.',
+    hint: 'Find out whether the database of the coordinator was restored from a backup, or whether the coordinator is not yours. Then bring a new version with `antipode group rotate-domain-key <group>`.',
   },
   DOMAIN_KEY_UNTRUSTED: {
     disposition: 'operator',
     summary:
-      'A key with CKA_WRAP_WITH_TRUSTED is not restored: the security officer of this partition has not trusted the version of the domain key.',
-    hint: 'Have the security officer run `antipode partition trust-domain-key <partition> --officer-pin-file <file>` at the site that the message names. A partition without an officer key cannot take such keys (`antipode partition show-identity` says whether it has one): set `officerKey: true` and make a new identity for it.',
+      'A key with CKA_WRAP_WITH_TRUSTED is not restored, because the security officer of this partition has not trusted the version of the domain key that sealed it.',
+    hint: 'Have the security officer run `antipode partition trust-domain-key <partition> --officer-pin-file <file>` at the site of the partition. `antipode status` lists the partitions that wait. A partition without an officer key cannot take such keys (`antipode partition show-identity` says whether it has one): set `officerKey: true` and make a new identity for it.',
   },
   PEER_NOT_PINNED: {
     disposition: 'operator',
     summary: 'A peer showed a partition identity that this site does not trust.',
-    hint: 'Compare the fingerprint with `antipode partition show-identity` at the other site, by telephone or on paper. If it is right, run `antipode peer trust` here with the values it prints.',
+    hint: 'Run `antipode partition show-identity` at the other site, and compare its fingerprint with the one in the message, by telephone or on paper. If they are equal, run the `antipode peer trust` command that it prints, at this site.',
   },
   EXCHANGE_REFUSED: {
     disposition: 'operator',
     summary: 'A domain key exchange did not verify: a signature, a nonce or the order of the messages is wrong.',
-    hint: 'Bring the domain key again (`antipode group rotate-domain-key`). Nothing was installed. If it fails again, somebody may be between the sites.',
+    hint: 'Bring the domain key again (`antipode group rotate-domain-key <group>`). Nothing was installed. If it fails again, check the network: somebody may be altering the traffic between the sites.',
   },
   MANIFEST_INVALID: {
     disposition: 'operator',
@@ -174,7 +174,7 @@ export const CATALOGUE = {
   BLOB_INVALID: {
     disposition: 'operator',
     summary: 'A sealed object does not match its digest in the signed manifest, or the token refused to unwrap it.',
-    hint: 'Check the store of the site that sent it, and pull the generation again from another member. It was refused and nothing was changed.',
+    hint: 'Check the disk of the site that sent the object. The receiving site refused it, and nothing was changed. A member fetches a damaged object again from the other members by itself. `antipode replicate <group>` tries this now.',
   },
   GENERATION_UNKNOWN: {
     disposition: 'retry',
@@ -189,13 +189,13 @@ export const CATALOGUE = {
   GENERATION_LOST: {
     disposition: 'operator',
     summary: 'A captured generation is lost to service: the member that is now active does not have it.',
-    hint: 'Do not rely on this generation: not all requested sites acknowledged it. Objects that only it had are at the site that captured it, and come back as divergent objects. Check what the active member has, then replicate again.',
+    hint: 'Do not rely on this generation: not all requested sites acknowledged it. Objects that only it had are at the site that captured it, and come back as divergent objects. Run `antipode group show <group>` to see what the active member has. Then run `antipode replicate <group>`.',
   },
   CAPTURE_HELD: {
     disposition: 'operator',
     summary:
       'A capture would lose more objects at once than the group allows: objects that were deleted, replaced by other keys under their names, or are no longer shown by the token. Nothing was captured, and the standbys keep their objects.',
-    hint: 'Run `antipode deleted list <group>` at the active site to see the objects. If they are meant to go, or their keys were renewed, run `antipode deleted accept <group>` there. If the token was emptied or initialised by mistake, run `antipode deleted restore <group>`. If nobody renewed the replaced keys, an intruder may have replaced them: the standbys have the captured ones, so move there with `antipode failover <group> --to <site>`.',
+    hint: 'Run `antipode deleted list <group>` at the active site to see the objects. If they are meant to go, or their keys were renewed, run `antipode deleted accept <group>` there. If the token was emptied or initialised by mistake, run `antipode deleted restore <group> <object>...` there. If nobody renewed the replaced keys, an intruder may have replaced them: the standbys have the captured ones, so move there with `antipode failover <group> --to <site>`.',
   },
   OBJECT_UNPROVEN: {
     disposition: 'operator',
@@ -205,7 +205,7 @@ export const CATALOGUE = {
   DIGEST_MISMATCH: {
     disposition: 'operator',
     summary: 'The objects that the standby reads back do not match the digest of the generation.',
-    hint: 'Find out at the site that `antipode status` names whether somebody changed the partition, or the token altered an attribute. After a scrub, the next replication restores missing or altered objects.',
+    hint: 'Run `antipode status` to see which site it is. Find out there whether somebody changed the partition, or the token altered an attribute. After a scrub, the next replication restores missing or altered objects.',
   },
 
   // Fencing and roles
@@ -217,12 +217,12 @@ export const CATALOGUE = {
   EPOCH_CONFLICT: {
     disposition: 'operator',
     summary: 'Two owners claim the same epoch, or an epoch jumps too far.',
-    hint: 'Look for a restored database or a second coordinator before you do anything else. This must not happen.',
+    hint: 'Change nothing yet. First look for a database that was restored from a backup, and for a second coordinator. Normal operation never leads to this.',
   },
   LEASE_LAPSED: {
     disposition: 'retry',
     summary: 'The active member holds no valid lease, so it does not act as active.',
-    hint: 'Wait a moment: it resumes by itself when the coordinator renews the lease, unless another member was promoted.',
+    hint: 'Wait a moment: the member resumes by itself when the coordinator renews the lease, unless another member was promoted.',
   },
   ROLE_REFUSED: {
     disposition: 'stand-down',
@@ -232,7 +232,7 @@ export const CATALOGUE = {
   SITE_QUARANTINED: {
     disposition: 'operator',
     summary:
-      'The journal of this site is not the one that the coordinator last heard: it was lost, or an older copy has replaced it.',
+      'The journal of this site is not the one that the coordinator knows: it was lost, or an older copy has replaced it.',
     hint: 'Find out which data folder the site runs on. Then run `antipode group reseat GROUP --dry-run` and see docs/runbooks/journals-disagree.md. Until then the site captures and applies nothing and is not promoted.',
   },
   GROUP_CONTRADICTED: {
@@ -248,7 +248,7 @@ export const CATALOGUE = {
   NOT_SERVED: {
     disposition: 'retry',
     summary: 'No member of the group serves at present: a failover is under way, or is stuck.',
-    hint: 'Do not redirect applications until this command answers. `antipode status` shows the failover; `antipode operation show ID` says what delays it.',
+    hint: 'Do not redirect applications until `antipode resolve <group>` names a site. `antipode status` shows the failover; `antipode operation show ID` says what delays it.',
   },
   SCRATCH_REFUSED: {
     disposition: 'operator',
@@ -265,11 +265,11 @@ export const CATALOGUE = {
   NOT_FOUND: {
     disposition: 'operator',
     summary: 'There is no such group, site, partition, drill or operation.',
-    hint: 'List what exists with `antipode group list` or `antipode status`.',
+    hint: 'List what exists with `antipode group list`, `antipode operation list` or `antipode status`.',
   },
   ALREADY_EXISTS: {
     disposition: 'operator',
-    summary: 'It already exists with other contents.',
+    summary: 'Something with this name or at this place already exists, with other contents.',
     hint: 'Show the existing one with `antipode group show`, or choose another name.',
   },
   REQUEST_INVALID: {
@@ -285,7 +285,7 @@ export const CATALOGUE = {
   PEER_BUSY: {
     disposition: 'retry',
     summary: 'A peer already serves as many calls of this caller as it allows, or a request did not arrive in time.',
-    hint: 'Wait a moment: this is usually transient. If it continues, find the frequent caller in the log of the peer, and take its certificate away if nobody knows it.',
+    hint: 'Wait a moment: this is usually transient. If it continues, find the frequent caller in the log of the peer. If nobody knows this caller, take its certificate away.',
   },
   PEER_REFUSED: {
     disposition: 'operator',
@@ -296,7 +296,7 @@ export const CATALOGUE = {
   CERTIFICATE_INVALID: {
     disposition: 'operator',
     summary: 'A certificate or key file is missing or expired, does not match the other, or has no usable identity.',
-    hint: 'Check the clock of the machine, then issue a new certificate with `antipode init`.',
+    hint: 'Read in the message which file is wrong, and why. Correct its path, owner or permissions, or the clock of the machine. If the certificate has expired or is the wrong one, issue a new one with `antipode init`.',
   },
   OPERATION_CANCELLED: {
     disposition: 'stand-down',
@@ -306,7 +306,7 @@ export const CATALOGUE = {
   FAILOVER_REFUSED: {
     disposition: 'operator',
     summary: 'No member can be promoted safely: there is no candidate, no majority, or generations would be lost.',
-    hint: 'Read in the message what would be lost. `antipode failover --accept-loss` accepts that and promotes if a majority can be reached. In a group of two it replaces the vote of the lost site.',
+    hint: 'Read in the message what is in the way. If generations would be lost, `antipode failover <group> --accept-loss` accepts that, and promotes if a majority can be reached. In a group of two, --accept-loss also replaces the vote of the lost site.',
   },
   GROUP_BUSY: {
     disposition: 'retry',
@@ -330,7 +330,7 @@ export const CATALOGUE = {
   },
   TIMED_OUT: {
     disposition: 'retry',
-    summary: 'Something took longer than its limit. Its outcome is unknown.',
+    summary: 'A call or an operation took longer than its limit. Its outcome is unknown.',
     hint: 'Read the state again (`antipode status`) before you repeat anything.',
   },
   INVARIANT_BROKEN: {
