@@ -52,7 +52,7 @@ function decode(
   try {
     return fromBinary(schema, bytes);
   } catch (cause) {
-    throw new AntipodeError('REQUEST_INVALID', `the bytes received are no ${schema.name}`, { details, cause });
+    throw new AntipodeError('REQUEST_INVALID', `the bytes received are not a valid ${schema.name}`, { details, cause });
   }
 }
 

@@ -162,15 +162,15 @@ function replacing({ memory }: ApplyOptions, { objectId }: Entry): { replaces?: 
 const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set(['HSM_REFUSED', 'BLOB_INVALID', 'ID_TAKEN', 'DOMAIN_KEY_UNTRUSTED']);
 
 const WHY: Partial<Record<ErrorCode, string>> = {
-  ID_TAKEN: 'the CKA_ID is taken',
-  DOMAIN_KEY_UNTRUSTED: 'the security officer does not trust the domain key',
+  ID_TAKEN: 'another key has its CKA_ID',
+  DOMAIN_KEY_UNTRUSTED: 'the security officer of this partition has not trusted the domain key',
 };
 
 function refusalOf(objectId: ObjectId, { code, returnValue }: NonNullable<BatchOutcome['failure']>): AntipodeError {
   const answer =
     returnValue === undefined ? 'the token grants more than the manifest allows' : `the HSM answered ${returnValue}`;
   const why = WHY[code] ?? answer;
-  return new AntipodeError(code, `${why} when object ${objectId} was restored`, {
+  return new AntipodeError(code, `object ${objectId} could not be restored: ${why}`, {
     details: { objectId, ...(returnValue === undefined ? {} : { returnValue }) },
   });
 }

@@ -74,7 +74,7 @@ describe('the last good pair stays in use, and the owner learns of it within two
       async () => write({ keyPem: (await issue('b')).keyPem }),
       'is not the key of',
     ],
-    ['when the pair is of another site', async () => write(await issue('b')), 'is of spiffe://example.org/site/b'],
+    ['when the pair is of another site', async () => write(await issue('b')), 'belongs to spiffe://example.org/site/b'],
     ['when the certificate has expired', async () => write(await issue('a', -1)), 'expired on'],
     [
       'when a file is cut short',

@@ -166,7 +166,7 @@ export class CertificateWatch {
     const checked = check(found, this.#files, this.#options.clock);
     const [uri, expected] = [identityUri(checked.identity), identityUri(this.identity)];
     if (uri === expected) return checked;
-    throw invalid(this.#files.certificateFile, `is of ${uri}, expected ${expected}`);
+    throw invalid(this.#files.certificateFile, `belongs to ${uri}, expected ${expected}`);
   }
 
   #report(problem: AntipodeError): void {
@@ -296,7 +296,7 @@ function notBegun(path: string, whose: string, { validFromDate }: X509Certificat
     `${path}: ${whose}is valid only from ${validFromDate.toISOString()}, and the clock of this machine says ${new Date(nowMs).toISOString()}`,
     {
       details: { path, beginsMs: validFromDate.getTime() },
-      hint: 'Correct the clock of this machine (chrony, systemd-timesyncd); `run` waits for a quarter of an hour. If the clock is right, issue another certificate with `antipode init`.',
+      hint: 'Correct the clock of this machine (chrony, systemd-timesyncd). `run` waits 15 minutes for that. If the clock is right, issue another certificate with `antipode init`.',
     },
   );
 }

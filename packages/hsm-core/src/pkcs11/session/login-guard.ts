@@ -20,7 +20,7 @@ import {
 import { AntipodeError, type Secret, sha256Hex, writeFileDurably } from '@antipode/runtime';
 
 const CLEAR_THE_MARK =
-  'Log in once with another program and the right PIN (`pkcs11-tool --login --list-objects`), or have the security officer reset the PIN. Either clears the mark at the token. The agent then tries the PIN in the file by itself.';
+  'Log in once with another program and the right PIN (`pkcs11-tool --login --list-objects`), or have the security officer reset the PIN. Either of them clears the warning of the token. The agent then tries the PIN in the file by itself.';
 
 interface Mark {
   readonly salt: string;

@@ -124,7 +124,7 @@ async function findToken(
   if (only !== undefined && second === undefined)
     return { ...only, token: named(only.token, serial), silentSlots, freeSlots };
   const wanted = `label "${tokenLabel}"${serial === undefined ? '' : ` and serial ${serial}`}`;
-  const found = `${matching.length} tokens have ${wanted}, expected one; the module shows ${initialised.length}`;
+  const found = `${matching.length} tokens have ${wanted}, expected one; the module shows ${initialised.length} tokens`;
   const details = { found: matching.length, shown: initialised.length };
   if (matching.length > 0 || silentSlots.length === 0)
     throw new AntipodeError('PARTITION_NOT_FOUND', found, {
@@ -155,7 +155,7 @@ function hintFor({
     return 'Check the HSM, the link to it, and the configuration that the module reads (for SoftHSM: SOFTHSM2_CONF in `environment`): the module shows no token at all. The agent tries again by itself.';
   const other = initialised.find(({ token }) => token.label === tokenLabel && token.serial !== serial);
   if (serial !== undefined && other !== undefined)
-    return `A token with this label has serial ${other.token.serial}: it was initialised again, or is another token, and does not have the keys of the partition. Restore the old token, or set this one up as a new member.`;
+    return `Restore the old token, or set this one up as a new member. The token with this label has serial ${other.token.serial}: it was initialised again, or is another token, and does not have the keys of the partition.`;
   return 'Compare serial number and label with `pkcs11-tool --list-token-slots`: the module shows other tokens only. Perhaps one of several appliances is unavailable, or the configuration names another token.';
 }
 
@@ -171,7 +171,7 @@ function named(token: TokenInfo, serial: string | undefined): TokenInfo {
   if (serial !== undefined && !NO_SERIAL.test(serial)) return { ...token, serial };
   throw new AntipodeError(
     'CONFIG_INVALID',
-    `the token says "${token.serial}" for its serial number, as every one of its kind: give it a \`serial\` that no other partition has`,
+    `tokens of this kind all report the serial number "${token.serial}": set a \`serial\` of the partition that no other partition has`,
     { details: { field: 'serial' } },
   );
 }

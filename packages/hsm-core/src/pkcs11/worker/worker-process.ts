@@ -136,7 +136,7 @@ export class WorkerProcess {
       const nowMs = this.#clock.monotonicMs();
       const quietMs = nowMs - Math.max(askedMs, this.#aliveMs);
       if (quietMs >= timeoutMs) return this.#lose(`no answer to ${method} in ${timeoutMs} ms`);
-      if (nowMs - askedMs >= WORK_TIMEOUT_MS) return this.#lose(`no end of ${method} in ${WORK_TIMEOUT_MS} ms`);
+      if (nowMs - askedMs >= WORK_TIMEOUT_MS) return this.#lose(`${method} did not end within ${WORK_TIMEOUT_MS} ms`);
       await this.#clock.sleep(Math.ceil(timeoutMs - quietMs), signal);
       if (signal.aborted) return;
     }
@@ -198,7 +198,7 @@ export class WorkerProcess {
     void this.#clock.sleep(this.#slotTimeoutMs, answered.signal).then(() => {
       if (answered.signal.aborted || this.#lost !== undefined) return;
       this.silentSlot = slot;
-      this.#lose(`a slot did not tell its token in ${this.#slotTimeoutMs} ms`);
+      this.#lose(`a slot did not report its token within ${this.#slotTimeoutMs} ms`);
     });
   }
 
@@ -209,7 +209,7 @@ export class WorkerProcess {
     const details = { how, calls: calls.join(',') };
     this.#lost = new AntipodeError(
       'HSM_WORKER_LOST',
-      `the HSM worker ended (${how})${calls.length > 0 ? ` in ${calls.join(', ')}` : ''}`,
+      `the HSM worker ended (${how})${calls.length > 0 ? ` during ${calls.join(', ')}` : ''}`,
       { details },
     );
     if (!this.#isClosing || calls.length > 0) this.#log.warn('HSM worker lost', details);
