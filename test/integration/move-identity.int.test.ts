@@ -101,7 +101,7 @@ it('keeps the old pair until a domain key came under the new one, and every site
   });
   await replicated(['b', 'c']);
   const unsaid = await rejection(move({ destroyOld: true, pinnedAt: ['a'] }));
-  expect(unsaid.message).toContain('a confirmation from site c');
+  expect(unsaid.message).toContain('you must confirm that site c');
   expect(privateKeys(token)).toHaveLength(3);
 
   const moved = await move({ destroyOld: true, pinnedAt: ['a', 'c'] });

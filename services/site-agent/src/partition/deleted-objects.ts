@@ -78,7 +78,7 @@ export function acceptDeleted({
 }): Promise<DeletedObject[]> {
   return atSite(config, group, async (open) => {
     // What is accepted at a standby would wait for the day on which it is active, and then let a real loss pass.
-    requireActive(open, group, 'losses are accepted at the active member');
+    requireActive(open, group, 'losses are accepted only at the active member');
     const undecided = deletedIn(open, group).filter(({ state }) => UNDECIDED.has(state));
     const chosen = choose(undecided, objectIds);
     open.journal.decisions.accept(
@@ -106,12 +106,13 @@ export function restoreDeleted({
 }): Promise<DeletedObject[]> {
   return atSite(config, group, async (open) => {
     const { journal, seat, newest } = open;
-    requireActive(open, group, 'deleted objects come back at the active member');
+    requireActive(open, group, 'objects are put back only at the active member');
     const chosen = choose(deletedIn(open, group), objectIds);
     const lost = chosen.find(({ isRestorable }) => !isRestorable);
     if (lost !== undefined)
-      throw new AntipodeError('GENERATION_UNKNOWN', 'this site does not have the sealed object', {
+      throw new AntipodeError('GENERATION_UNKNOWN', `this site does not have object ${lost.objectId} sealed`, {
         details: { objectId: lost.objectId },
+        hint: 'Leave it out of the command. `antipode deleted list` shows which objects are restorable.',
       });
     requireFreeNames(chosen, newest.generation);
     const wanted = new Set(chosen.map(({ objectId }) => objectId));
@@ -146,8 +147,9 @@ export function restoreDeleted({
 /** @throws ROLE_REFUSED */
 function requireActive({ seat: { role } }: Open, group: string, why: string): void {
   if (role === 'active') return;
-  throw new AntipodeError('ROLE_REFUSED', `this site is ${role} in group ${group}, ${why}`, {
+  throw new AntipodeError('ROLE_REFUSED', `this site is ${role} in group ${group}: ${why}`, {
     details: { group, role },
+    hint: `Run the command at the active site. \`antipode resolve ${group}\` names it.`,
   });
 }
 
@@ -160,11 +162,10 @@ function requireFreeNames(chosen: readonly DeletedObject[], { entries }: Generat
     // Of several that are to come back, too, one may have the name.
     for (const name of namesOf(one)) bearers.set(name, one.objectId);
     if (bearer === undefined) continue;
-    throw new AntipodeError(
-      'ALREADY_EXISTS',
-      `object ${bearer} has the label or CKA_ID of object ${one.objectId}; rename or destroy that one first, and replicate`,
-      { details: { objectId: one.objectId, bearer } },
-    );
+    throw new AntipodeError('ALREADY_EXISTS', `object ${bearer} has the label or CKA_ID of object ${one.objectId}`, {
+      details: { objectId: one.objectId, bearer },
+      hint: `Rename or destroy object ${bearer} first, run \`antipode replicate\`, and restore again. If both are to be restored, restore only one of them.`,
+    });
   }
 }
 
@@ -254,14 +255,20 @@ async function requireNoNamesakes(replica: Replica, changed: ReadonlySet<string>
   if (impostors.length > damaged.length)
     throw new AntipodeError(
       'ALREADY_EXISTS',
-      `${impostors.length} objects in the token have the names of ${damaged.length} with another value, and it is not known which are damaged. Rename or destroy the others first`,
-      { details: { found: impostors.length, expected: damaged.length } },
+      `${impostors.length} objects in the token have the names of objects to restore and another value, expected at most ${damaged.length}`,
+      {
+        details: { found: impostors.length, expected: damaged.length },
+        hint: 'Rename or destroy those that are not damaged, and restore again. Antipode cannot tell which of them are damaged.',
+      },
     );
   if (bearer === undefined) return;
   throw new AntipodeError(
     'ALREADY_EXISTS',
-    `a ${bearer.objectClass} in the token has the label or CKA_ID of an object to restore. Rename or destroy it first`,
-    { details: { objectClass: bearer.objectClass, handle: bearer.handle } },
+    `a ${bearer.objectClass} in the token has the label or CKA_ID of an object to restore`,
+    {
+      details: { objectClass: bearer.objectClass, handle: bearer.handle },
+      hint: 'Rename or destroy the one in the token, and restore again.',
+    },
   );
 }
 
@@ -375,6 +382,7 @@ function choose(objects: readonly DeletedObject[], objectIds: readonly string[])
       `${found.length} objects have an id that begins with ${wanted}, expected one`,
       {
         details: { objectId: wanted },
+        hint: 'Copy the id from `antipode deleted list`, with more digits if several begin with the same.',
       },
     );
   });

@@ -129,9 +129,9 @@ function use(open: Open, next: IdentityRecord, confirmed: string): IdentityMove 
   const { journal, name, known, log } = open;
   const identity = fingerprint(next.publicHalf);
   if (confirmed.toLowerCase() !== identity)
-    throw new AntipodeError('REQUEST_INVALID', `the new identity is ${identity}, and ${confirmed} was confirmed`, {
+    throw new AntipodeError('REQUEST_INVALID', `--confirm has ${confirmed}, expected the new identity ${identity}`, {
       details: { partition: name, identity },
-      hint: 'Compare it with the pins of every other site, by telephone or on paper.',
+      hint: 'Compare the new identity with the pins of every other site, by telephone or on paper. If all are equal, repeat the command with it.',
     });
   const [delivered] = journal.domainKeys.delivered(known.serial);
   if (delivered !== undefined)
@@ -168,18 +168,16 @@ function waitsFor(open: Open, { versions }: Pick<FormerIdentity, 'versions'>): s
     return [
       ...waiting.map(
         ({ version }) =>
-          `the trusted key of version ${version} of group ${group}, which waits for the security officer`,
+          `the security officer must trust version ${version} of group ${group} (antipode partition trust-domain-key)`,
       ),
       ...(isFresh
         ? []
-        : [
-            `a domain key of group ${group} that is received under the new identity (antipode group rotate-domain-key ${group})`,
-          ]),
+        : [`group ${group} must get a domain key under the new identity (antipode group rotate-domain-key ${group})`]),
       ...[...sites]
         .filter((site) => !pinnedAt.includes(site))
         .map(
           (site) =>
-            `a confirmation from site ${site} that it has pinned the new identity for group ${group} (--pinned-at ${site})`,
+            `you must confirm that site ${site} has pinned the new identity for group ${group} (--pinned-at ${site})`,
         ),
     ];
   });
@@ -188,7 +186,7 @@ function waitsFor(open: Open, { versions }: Pick<FormerIdentity, 'versions'>): s
 async function finish(open: Open, former: FormerIdentity): Promise<IdentityMove> {
   const { journal, provider, name, known, log } = open;
   const missing = waitsFor(open, former);
-  if (missing.length > 0) throw notDue(open, `the old identity is kept for ${missing.join('; ')}`);
+  if (missing.length > 0) throw notDue(open, `the old identity cannot be destroyed yet: ${missing.join('; ')}`);
   // What takes its place must be there, and work, right before.
   await requireElsewhere(provider, known);
   await destroyPair(provider, former);
