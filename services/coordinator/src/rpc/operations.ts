@@ -39,7 +39,10 @@ export function operationHandlers(ports: OperationPorts): Operations {
       return ended;
     });
     if (!hasEnded)
-      throw new AntipodeError('GROUP_BUSY', `operation ${id} has just moved on`, { details: { operation: id } });
+      throw new AntipodeError('GROUP_BUSY', `operation ${id} has changed meanwhile, so it was not ${status}`, {
+        details: { operation: id },
+        hint: 'Look at it with `antipode operation show`. Then repeat the command if it is still needed.',
+      });
     log.warn(`operation ${status} by an operator`, { intent: id, kind, group, site, operator: by });
     changes.announce(id);
     return store.query((db) => requireIntent(db, id));
@@ -69,8 +72,11 @@ export function operationHandlers(ports: OperationPorts): Operations {
       if (intent.status !== 'failed' && intent.status !== 'parked')
         throw new AntipodeError(
           'REQUEST_INVALID',
-          `operation ${intent.id} is ${intent.status}: only one that failed or is parked can be dismissed`,
-          { details: { field: 'operation_id', operation: intent.id } },
+          `operation ${intent.id} is ${intent.status}, expected failed or parked`,
+          {
+            details: { field: 'operation_id', operation: intent.id },
+            hint: 'Dismiss only operations that failed or are parked. To end one that is open, run `antipode operation cancel`.',
+          },
         );
       return {
         operation: messageOf(await end(intent, { status: 'dismissed', from: ['failed', 'parked'], by: identity.name })),
@@ -91,19 +97,23 @@ export function operationHandlers(ports: OperationPorts): Operations {
 function refuseUnstoppable({ id, kind, group, site, state, status }: Intent, isRunning: boolean): void {
   const details = { operation: id, group };
   if (status !== 'open' && status !== 'parked')
-    throw new AntipodeError('REQUEST_INVALID', `operation ${id} has ended as ${status}`, {
+    throw new AntipodeError('REQUEST_INVALID', `operation ${id} has already ended (${status})`, {
       details: { ...details, field: 'operation_id' },
+      hint: 'Do nothing: there is nothing left to cancel. `antipode operation dismiss` takes a failed one off the list of `antipode status`.',
     });
   if (kind === 'failover') {
     if (BEFORE_ITS_EPOCH.has(state.phase)) return;
     throw new AntipodeError(
       'FAILOVER_REFUSED',
-      `the failover of group ${group} is ${state.phase}: its epoch was issued, and the old active member is fenced. \`antipode failover ${group} --to SITE\` names another target`,
-      { details },
+      `the failover of group ${group} cannot be cancelled in phase ${state.phase}: its epoch was issued, and the old active member is fenced`,
+      {
+        details,
+        hint: `Let it end. To move to another site, run \`antipode failover ${group} --to SITE\`: it replaces this failover.`,
+      },
     );
   }
   if (isRunning)
-    throw new AntipodeError('GROUP_BUSY', `site ${site} is at work on operation ${id}: wait until that ends`, {
+    throw new AntipodeError('GROUP_BUSY', `site ${site} is working on operation ${id}, so it cannot be cancelled now`, {
       details,
     });
 }

@@ -18,12 +18,15 @@ export function resolveHandlers(ports: RpcPorts): ResolveHandlers {
       if (!isSettled(group))
         throw new AntipodeError(
           'NOT_SERVED',
-          `group ${name} has no active member; a failover to ${group.highestOwner} is under way or stuck`,
+          `group ${name} has no active member: a failover to site ${group.highestOwner} is under way or stuck`,
           { details: { group: name, epoch: group.highestEpoch } },
         );
       const active = activeOf(group);
       if (active === undefined)
-        throw new AntipodeError('NOT_FOUND', `group ${name} has no active member`, { details: { group: name } });
+        throw new AntipodeError('NOT_FOUND', `group ${name} has no active member`, {
+          details: { group: name },
+          hint: `Run \`antipode status\` to see its members. \`antipode failover ${name} --dry-run\` shows what a failover would do.`,
+        });
       const view = detector.view(active.site);
       const live = view?.state?.partitions.find(({ serial }) => serial === active.serial);
       // After a restart the site may not have been heard yet: what it said before still tells where it is.

@@ -19,7 +19,10 @@ export function scrubHandlers(ports: RpcPorts): ScrubHandlers {
         throw new AntipodeError(
           'NOT_FOUND',
           site === '' ? `no member of group ${name} is up` : `site ${site} has no seat in group ${name}`,
-          { details: { group: name, site } },
+          {
+            details: { group: name, site },
+            hint: `Run \`antipode group show ${name}\` to see its members and the state of their sites.`,
+          },
         );
       const planned = members.map((member) => ({
         kind: 'scrub' as const,

@@ -135,7 +135,7 @@ export class Detector {
       this.#noteRefused(site, instance, from);
       throw new AntipodeError('ALREADY_EXISTS', `another agent is alive under the name ${site}`, {
         details: { site },
-        hint: `Two agents run as site ${site}, or one was just restarted. Stop the one that must not run: a site has one agent and one data folder.`,
+        hint: `Stop the agent that must not run: a site has one agent and one data folder. If the agent was just restarted, wait a moment.`,
       });
     }
   }
@@ -199,12 +199,12 @@ export class Detector {
 
   async #examine(suspect: SiteView, ownDelayMs: number): Promise<void> {
     const { clock, timings, probe } = this.#options;
-    const silenceMs = Math.round(clock.monotonicMs() - suspect.lastMs);
+    const silence = `${((clock.monotonicMs() - suspect.lastMs) / 1_000).toFixed(1)} s`;
     if (ownDelayMs > timings.loopDelayMsMax) {
       this.#judge(
         suspect,
         'suspect',
-        `silent for ${silenceMs} ms, but this coordinator was itself ${ownDelayMs} ms late`,
+        `no heartbeat for ${silence}, but this coordinator itself was ${ownDelayMs} ms late`,
         0,
       );
       return;
@@ -216,17 +216,24 @@ export class Detector {
     const reachedBy = answers.filter(({ reached }) => reached === true).map(({ observer }) => observer);
     const missedBy = answers.filter(({ reached }) => reached === false).map(({ observer }) => observer);
     if (reachedBy.length > 0) {
-      this.#judge(suspect, 'suspect', `silent for ${silenceMs} ms, but site ${reachedBy.join(', ')} reaches it`, 0);
+      this.#judge(
+        suspect,
+        'suspect',
+        `no heartbeat for ${silence}, but it can be reached from site ${reachedBy.join(', ')}`,
+        0,
+      );
       return;
     }
     // Only a round in which somebody looked and missed it counts: no answer is no witness.
     const failedRounds = suspect.failedRounds + (missedBy.length > 0 ? 1 : 0);
     const witnesses =
-      missedBy.length > 0 ? `and site ${missedBy.join(', ')} does not reach it` : 'and no other site could be asked';
+      missedBy.length > 0
+        ? `and it cannot be reached from site ${missedBy.join(', ')} either`
+        : 'and no other site could be asked';
     this.#judge(
       suspect,
       missedBy.length > 0 && failedRounds >= timings.probeRounds ? 'down' : 'suspect',
-      `silent for ${silenceMs} ms ${witnesses}`,
+      `no heartbeat for ${silence}, ${witnesses}`,
       failedRounds,
     );
   }

@@ -91,7 +91,7 @@ function bringerOf({ ports }: EffectContext, group: Group): { site: string; dist
     `the distributor of group ${group.spec.name}, at site ${site}, cannot be reached`,
     {
       details: { group: group.spec.name, site },
-      hint: 'Check the site of the distributor. Rotations and enrolments wait for it; replication and failover continue. If it is lost, run `antipode peer trust --distributor-peer` for another one at every site, then `antipode group set-distributor`.',
+      hint: `Check the site of the distributor. New domain keys wait for it. Replication and failover continue. If it is lost, run \`antipode peer trust ${group.spec.name} --distributor-peer SITE=SERIAL=SHA256\` for another one at every site, then \`antipode group set-distributor ${group.spec.name} --distributor SITE=SERIAL\`.`,
     },
   );
 }
@@ -116,7 +116,7 @@ function awaitedOfficers(
     .flatMap(({ site, serial }) => {
       const partition = ports.detector.view(site)?.state?.partitions?.find((one) => one.serial === serial);
       if (!trusts(partition, group.domainKeyVersion) || trusts(partition, version)) return [];
-      const message = `site ${site}: its security officer has not trusted domain key version ${version} yet (antipode partition trust-domain-key ${partition?.name ?? ''}); until then version ${group.domainKeyVersion} stays in use`;
+      const message = `the security officer of site ${site} has not trusted domain key version ${version} yet (antipode partition trust-domain-key ${partition?.name ?? ''}), so version ${group.domainKeyVersion} stays in use`;
       return [{ serial, code: 'DOMAIN_KEY_UNTRUSTED', message }];
     });
 }

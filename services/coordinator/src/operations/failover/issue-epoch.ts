@@ -48,7 +48,7 @@ export async function issueEpoch(
   if (answers.size < effect.quorum) {
     throw new AntipodeError(
       'SITE_UNREACHABLE',
-      `epoch ${epoch} is persisted by ${answers.size} of ${group.members.length} sites, and needs ${effect.quorum}`,
+      `${answers.size} of ${group.members.length} sites have persisted epoch ${epoch}, expected at least ${effect.quorum}`,
       { details: { group: name, epoch } },
     );
   }
@@ -197,5 +197,10 @@ export function targetLost(
 ): FailoverEvent {
   const isOver = attempts + 1 >= TARGET_ATTEMPTS_MAX || error?.details['peerDefect'] === true;
   if (isOver || !ports.detector.isUp(to)) return { type: 'target-lost', code };
-  throw error ?? new AntipodeError('SITE_UNREACHABLE', `site ${to} does not take the order`, { details: { site: to } });
+  throw (
+    error ??
+    new AntipodeError('SITE_UNREACHABLE', `site ${to} does not take the order to become active`, {
+      details: { site: to },
+    })
+  );
 }

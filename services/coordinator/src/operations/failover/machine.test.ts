@@ -414,7 +414,7 @@ describe('a failover', () => {
       state = decideFailover(state, { type: 'surveyed', survey: good }).state;
     }
     expect(state).toMatchObject({ phase: 'aborted', code: 'FAILOVER_REFUSED' });
-    expect((state as { message: string }).message).toContain('generations 9');
+    expect((state as { message: string }).message).toContain('generation 9');
   });
 
   it('promotes what the target holds once nothing older can change it, and tells what that loses', () => {

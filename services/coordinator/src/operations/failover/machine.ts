@@ -191,7 +191,7 @@ const aborted = (state: Request, code: string, message: string) =>
   ({ ...requestOf(state), phase: 'aborted', code, message }) as const;
 
 function notFetched({ fetch: { newest, holders }, to }: Fetching, code: string): string {
-  return `${numbersOf([newest])} must not be lost, and site ${to} could not get it from site ${holders.join(', ')} (${code}); nothing was changed`;
+  return `site ${to} could not get ${numbersOf([newest])} from site ${holders.join(', ')} (${code}), and nobody accepted its loss; nothing was changed`;
 }
 
 /** Nothing was changed yet: the target catches up again, or another one is found. */
@@ -201,7 +201,7 @@ function again(state: Chosen, generations: readonly Held[]): Step<FailoverState,
     return abort(
       request,
       'FAILOVER_REFUSED',
-      `${numbersOf(generations)} are on record and ahead of what site ${state.to} gets; nothing was changed`,
+      `site ${state.to} has not caught up: the database now also has ${numbersOf(generations)}; nothing was changed`,
     );
   return { state: { ...request, phase: 'requested' }, effect: { ...request, type: 'survey' } };
 }

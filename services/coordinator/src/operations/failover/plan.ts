@@ -125,7 +125,7 @@ export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan
 
   const canCatchUp = isOldServing && target.site !== from;
   if (reason === 'automatic' && target.applied === undefined)
-    return { obstacle: `nothing was ever applied at site ${target.site}` };
+    return { obstacle: `site ${target.site} has not applied any generation yet` };
   const forbidden = canCatchUp ? [] : forbiddenAt(target);
   const fetch = fetchOf(forbidden, reachable, target);
   if (forbidden.length > 0 && fetch === undefined)
@@ -173,14 +173,14 @@ export function mayLose(
 }
 
 function wouldLose({ accepted, acceptLoss }: PlanRequest, site: string, forbidden: readonly Held[]): string {
-  const what = `${numbersOf(forbidden)} are not at site ${site} and would be lost to service`;
+  const what = `site ${site} does not have ${numbersOf(forbidden)}, which would be lost to service`;
   return acceptLoss && accepted !== 'all'
-    ? `${what}; this loss was not accepted. Run the command again with --dry-run, then accept the loss it shows`
+    ? `${what}; this loss was not accepted. Run the command again with --dry-run to see the loss, then accept it`
     : what;
 }
 
 export const numbersOf = (generations: readonly Pick<Held, 'number'>[]): string =>
-  `generations ${generations.map(({ number }) => number).join(', ')}`;
+  `${generations.length === 1 ? 'generation' : 'generations'} ${generations.map(({ number }) => number).join(', ')}`;
 
 function noMajority(reachable: number, voters: number): string {
   const why = `only ${reachable} of ${voters} voting sites can be reached; an epoch needs a majority`;
@@ -198,8 +198,8 @@ function nobody({
   ];
   const why = unusable.length === 0 ? '' : ` (${unusable.map(({ site, code }) => `${site}: ${code}`).join(', ')})`;
   return wanted === ''
-    ? `no standby can be reached and used${why}`
-    : `site ${wanted} is not a reachable, usable standby${why}`;
+    ? `no standby can be promoted${why}`
+    : `site ${wanted} cannot be promoted: it is not a standby that can be reached and used${why}`;
 }
 
 function mostAdvanced(candidates: readonly Candidate[]): Candidate | undefined {

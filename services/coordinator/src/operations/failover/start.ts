@@ -108,7 +108,8 @@ function isCovered({ toSite, acceptLoss, accepted }: FailoverOrder, open: Intent
 /** @throws GROUP_BUSY */
 function refuseEnding({ id, group, state }: Intent): void {
   if (state.phase !== 'publishing') return;
-  throw new AntipodeError('GROUP_BUSY', `the failover of group ${group} is about to end; check it, then order again`, {
+  throw new AntipodeError('GROUP_BUSY', `the failover of group ${group} is about to end`, {
     details: { group, operation: id },
+    hint: 'Run `antipode status` to see which site is active now. Order another failover only if it is still needed.',
   });
 }

@@ -52,12 +52,16 @@ export function planReseat(
   const honest = accounts.filter(({ epoch }) => epoch <= group.highestEpoch + EPOCH_JUMP_MAX);
   const [liar] = accounts.filter((account) => !honest.includes(account));
   if (liar !== undefined)
-    return { obstacle: `site ${liar.site} claims epoch ${liar.epoch}, which no sound journal can have reached` };
+    return {
+      obstacle: `site ${liar.site} reports epoch ${liar.epoch}, which no sound journal can have reached: the highest in the database is ${group.highestEpoch}`,
+    };
   const quarantined = honest.filter(({ quarantine }) => quarantine !== undefined);
   if (!isContradicted) {
     if (quarantined.length === 0) return { obstacle: 'database and journals agree, and no member is in quarantine' };
     if (wanted !== '' && wanted !== group.owner)
-      return { obstacle: `site ${group.owner} is active; \`antipode failover --to ${wanted}\` moves the group` };
+      return {
+        obstacle: `site ${group.owner} is active; \`antipode failover ${group.spec.name} --to ${wanted}\` moves the group`,
+      };
     const { epoch, owner } = group;
     return { kind: 'members', active: owner, epoch, owner, seats: quarantined };
   }
@@ -77,11 +81,11 @@ export function planReseat(
   if (wanted !== '' && active === undefined) return { obstacle: `site ${wanted} does not answer, or has no seat` };
   if (active !== undefined && active !== claimant && active !== byDatabase)
     return {
-      obstacle: `site ${active.site} was active neither by its journal nor by the database: reseat the group first, then \`antipode failover --to ${active.site}\``,
+      obstacle: `site ${active.site} was active neither by its journal nor by the database: reseat the group without --active first, then run \`antipode failover ${group.spec.name} --to ${active.site}\``,
     };
   if (active?.hasPartition === false)
     return {
-      obstacle: `the journal of site ${active.site} no longer knows the partition: \`antipode failover\` moves the group to a standby, and the partition must be initialised and trusted again`,
+      obstacle: `the journal of site ${active.site} no longer knows the partition: \`antipode failover ${group.spec.name}\` moves the group to a standby, and the partition must be initialised and trusted again`,
     };
   if (active === undefined) return { kind: 'failover', active: '', epoch: highest, owner: highestOwner, seats: [] };
   return {

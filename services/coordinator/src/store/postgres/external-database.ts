@@ -42,9 +42,13 @@ function serverAt(address: string): PoolConfig {
   for (const name of SSL_PARAMETERS) url.searchParams.delete(name);
   const connectionString = url.toString();
   if (mode === '' && [root, certificate, key].some((file) => file !== undefined))
-    throw new AntipodeError('CONFIG_INVALID', 'databaseUrl names certificates without sslmode, expected verify-full', {
-      details: { field: 'databaseUrl' },
-    });
+    throw new AntipodeError(
+      'CONFIG_INVALID',
+      'databaseUrl names certificates but has no sslmode, expected sslmode=verify-full',
+      {
+        details: { field: 'databaseUrl' },
+      },
+    );
   if (['', 'disable'].includes(mode)) return { connectionString };
   if (!['require', 'verify-ca', 'verify-full'].includes(mode)) {
     throw new AntipodeError(

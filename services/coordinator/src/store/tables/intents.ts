@@ -206,6 +206,7 @@ export async function findIntent(db: Read, beginning: string): Promise<Intent> {
   if (other !== undefined)
     throw new AntipodeError('REQUEST_INVALID', `several operations begin with ${beginning}, expected one`, {
       details: { field: 'operation_id' },
+      hint: 'Give more digits of the id. `antipode operation list` shows the ids.',
     });
   return intentFrom(row);
 }
