@@ -272,7 +272,7 @@ describe('with a running system', () => {
         { kind: 'label', rule: 'site-key', objects: 0 },
       ],
     });
-    expect(dryRun.stderr).toMatch(/Warning: .*"site-key" matches nothing/);
+    expect(dryRun.stderr).toMatch(/Warning: .*"site-key" matches no object/);
     expect((await ask('group', 'show', 'other')).status).not.toBe(0);
     const { configFile } = system.site('a');
     const local = antipode('partition', 'match', 'main', ...rules, '--config', configFile);

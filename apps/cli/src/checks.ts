@@ -28,6 +28,13 @@ const FREE_BYTES_MIN = 64 * 1024 ** 2;
 /** Files are written with the clock of this machine: more than that ahead, and the clock was set back. */
 const CLOCK_AHEAD_MS_MAX = 5_000;
 
+const WITHOUT_SPACE = {
+  agent: 'The agent obeys no order while it cannot write its journal.',
+  coordinator: 'PostgreSQL and Redis write there, if the coordinator runs them.',
+} as const;
+
+const mebibytes = (bytes: number): number => Math.floor(bytes / 1024 ** 2);
+
 /** Certificate and key, for whoever has them. */
 export function tlsChecks(what: string, { kind, name, tls, dataFolder }: Process): Check[] {
   return [
@@ -42,14 +49,14 @@ export function tlsChecks(what: string, { kind, name, tls, dataFolder }: Process
             `the certificate belongs to ${identity.kind} ${identity.name}, expected ${kind} ${name ?? '(any name)'}`,
             {
               details: { path: tls.certificate },
-              hint: `Put the certificate of ${kind} ${name ?? ''} there, or correct the name in the configuration. \`run\` does not start with this one.`,
+              hint: `Put the certificate of ${kind} ${name ?? '(any name)'} there, or correct the configuration. The program does not start with this one.`,
             },
           );
         const warnings = warningsOf(state, systemClock.wallMs());
         if (warnings.length > 0)
           throw new AntipodeError('CERTIFICATE_INVALID', warnings.join('; '), {
             details: { path: tls.certificate },
-            hint: 'Issue a new one with `antipode init`, or with your own authority, and replace the old one. No restart is needed.',
+            hint: 'Issue a new certificate with `antipode init`, or with your own authority, and replace the old one. No restart is needed.',
           });
         const days = Math.floor((state.certificateEndsMs - systemClock.wallMs()) / 86_400_000);
         return `${identity.kind} ${identity.name}, ${days} days left`;
@@ -88,7 +95,7 @@ function checkPrivateFile(path: string, user: number): string {
   if ((stat.mode & 0o077) !== 0)
     throw new AntipodeError('FILE_UNWRITABLE', `${path} has mode ${mode}, expected 600 or 400`, {
       details: { path, mode },
-      hint: `Run chmod 600 on it. If other users could have read it, issue a new certificate.`,
+      hint: `Run \`chmod 600 ${path}\`. If other users could have read the key, issue a new certificate and key.`,
     });
   if (user !== 0 && stat.uid !== user) throw notOf(path, stat, user);
   return `mode ${mode}`;
@@ -97,7 +104,7 @@ function checkPrivateFile(path: string, user: number): string {
 function notOf(path: string, { uid }: Stats, user: number): AntipodeError {
   return new AntipodeError('FILE_UNWRITABLE', `${path} belongs to user ${uid}, but the process runs as user ${user}`, {
     details: { path, owner: uid, expected: user },
-    hint: `Run chown ${user} on it. The process runs as the owner of the data folder.`,
+    hint: `Run \`chown ${user} ${path}\`. The process runs as the owner of the data folder.`,
   });
 }
 
@@ -105,7 +112,9 @@ function notOf(path: string, { uid }: Stats, user: number): AntipodeError {
 function checkFolder(path: string, program: 'agent' | 'coordinator'): string {
   const folder = statSync(path, { throwIfNoEntry: false });
   if (folder?.isDirectory() === false)
-    throw new AntipodeError('FILE_UNWRITABLE', `${path} is not a folder`, { details: { path } });
+    throw new AntipodeError('FILE_UNWRITABLE', `${path} is not a folder, expected the data folder`, {
+      details: { path },
+    });
   let existing = path;
   while (!existsSync(existing)) existing = dirname(existing);
   try {
@@ -118,15 +127,19 @@ function checkFolder(path: string, program: 'agent' | 'coordinator'): string {
   }
   const { bavail, bsize } = statfsSync(existing);
   if (bavail * bsize < FREE_BYTES_MIN)
-    throw new AntipodeError('FILE_UNWRITABLE', `${existing} has ${Math.floor((bavail * bsize) / 1024 ** 2)} MiB free`, {
-      details: { path: existing },
-      hint: 'Free some space. The agent obeys no order while it cannot write its journal.',
-    });
+    throw new AntipodeError(
+      'FILE_UNWRITABLE',
+      `${existing} has ${mebibytes(bavail * bsize)} MiB free, expected at least ${mebibytes(FREE_BYTES_MIN)}`,
+      {
+        details: { path: existing },
+        hint: `Free some space. ${WITHOUT_SPACE[program]}`,
+      },
+    );
   if (folder === undefined) return 'does not exist yet; the first run makes it';
   if ((folder.mode & 0o022) !== 0)
     throw new AntipodeError('FILE_UNWRITABLE', `users other than its owner can write to ${path}`, {
       details: { path },
-      hint: 'Run chmod 700 on it.',
+      hint: `Run \`chmod 700 ${path}\`.`,
     });
   for (const name of readdirSync(path)) {
     const file = join(path, name);
@@ -181,7 +194,7 @@ function checkClock(dataFolder: string): string {
       `the clock is at ${new Date(now).toISOString()}, but the data folder was written ${Math.round(aheadMs / 1_000)} s later`,
       {
         details: { path: dataFolder },
-        hint: 'Correct the clock (chrony, systemd-timesyncd): it was set back, or is wrong. Certificates and recovery points depend on it.',
+        hint: 'Correct the clock (chrony, systemd-timesyncd): it is wrong, or was set back. Certificates and recovery points depend on it.',
       },
     );
   return new Date(now).toISOString();

@@ -104,7 +104,9 @@ export function parseCoordinator(text: string): { id: string; address: string } 
 export function seatFrom(text: string): Seat {
   const seat = parseSeat(text);
   if (seat === undefined)
-    throw new AntipodeError('USAGE', `a member must be SITE=SERIAL, found "${text}"`, { details: { field: 'member' } });
+    throw new AntipodeError('USAGE', `a partition must be SITE=SERIAL, found "${text}"`, {
+      details: { field: 'member' },
+    });
   return seat;
 }
 

@@ -5,7 +5,10 @@ import { AntipodeError } from '@antipode/runtime';
 /** @throws USAGE when it is not confirmed, and when there is no terminal to ask at */
 export async function confirm(name: string, what = 'the group'): Promise<void> {
   if (!process.stdin.isTTY)
-    throw new AntipodeError('USAGE', 'no terminal to ask for confirmation: add --yes', { details: { field: 'yes' } });
+    throw new AntipodeError('USAGE', 'there is no terminal to ask for confirmation; nothing was changed', {
+      details: { field: 'yes' },
+      hint: 'Read what the command is about to do. To confirm it without a question, add --yes.',
+    });
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await new Promise<string | undefined>((resolve) => {
@@ -14,7 +17,10 @@ export async function confirm(name: string, what = 'the group'): Promise<void> {
       prompt.question(`Type the name of ${what} to continue: `).then(resolve, () => resolve(undefined));
     });
     if (answer?.trim() !== name)
-      throw new AntipodeError('USAGE', 'not confirmed; nothing was changed', { details: { field: 'confirm' } });
+      throw new AntipodeError('USAGE', `not confirmed: the answer was not "${name}"; nothing was changed`, {
+        details: { field: 'confirm' },
+        hint: `Run the command again and type the name of ${what} exactly, or add --yes.`,
+      });
   } finally {
     prompt.close();
   }

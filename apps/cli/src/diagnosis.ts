@@ -127,13 +127,13 @@ function checkPins({ pinsFile, site, dataFolder }: AgentConfig): string {
   if (owner !== undefined && owner !== expected)
     throw new AntipodeError('FILE_UNWRITABLE', `${pinsFile} belongs to user ${owner}, expected ${expected}`, {
       details: { path: pinsFile },
-      hint: `Run chown ${expected} on it. The agent cannot read the file, so it takes no generation from a peer.`,
+      hint: `Run \`chown ${expected} ${pinsFile}\`. The agent cannot read the file, so it takes no generation from a peer.`,
     });
   const own = groups.find(([, pins]) => pins.some((pin) => pin.site === site));
   if (own !== undefined)
     throw new AntipodeError('CONFIG_INVALID', `${pinsFile} pins a partition of this site for group ${own[0]}`, {
       details: { path: pinsFile, group: own[0] },
-      hint: 'Remove it. The agent knows its own partitions from the journal.',
+      hint: 'Remove that pin from the file by hand. The agent knows its own partitions from the journal.',
     });
   const pinned = new Map(groups.map(([group, pins]) => [group, pins.length]));
   const seats = existsSync(join(dataFolder, 'journal.db')) ? seatedGroups(dataFolder) : [];
@@ -146,7 +146,7 @@ function checkPins({ pinsFile, site, dataFolder }: AgentConfig): string {
         : `${pinsFile} has no partition of another site: this site takes no domain key and no generation from anybody`,
       {
         details: { path: pinsFile, groups: lacking.join(',') },
-        hint: 'Run `antipode partition show-identity` at each of the other sites, and compare by telephone or on paper. Then run `antipode peer trust <group> --peer SITE=SERIAL=SHA256` here.',
+        hint: 'Run `antipode partition show-identity` at each of the other sites, and compare the fingerprints by telephone or on paper. Then run `antipode peer trust <group> --peer SITE=SERIAL=SHA256` here.',
       },
     );
   return groups.map(([group, pins]) => `${group}: ${pins.length}`).join(', ');

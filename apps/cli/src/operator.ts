@@ -47,11 +47,10 @@ export function operatorConfigFile(given: string | undefined): string {
   if (first !== undefined) return first;
   const found = candidates.find((path) => path !== undefined && existsSync(path));
   if (found !== undefined) return found;
-  throw new AntipodeError(
-    'CONFIG_INVALID',
-    'found no operator.yaml in this folder or in ~/.config/antipode; `antipode init operator` makes one, --config names one',
-    { details: { path: 'operator.yaml' } },
-  );
+  throw new AntipodeError('CONFIG_INVALID', 'found no operator.yaml in this folder or in ~/.config/antipode', {
+    details: { path: 'operator.yaml' },
+    hint: 'Name the file with --config or $ANTIPODE_CONFIG, or make one with `antipode init operator`.',
+  });
 }
 
 /** With its paths as they are from here. @throws CONFIG_INVALID */
@@ -154,9 +153,10 @@ export async function follow(
     if (leftMs <= 0)
       throw new AntipodeError(
         'TIMED_OUT',
-        `${operation.kind} ${operationId} is still ${operation.phase}, and continues`,
+        `${operation.kind} ${operationId} has not ended after ${timeoutMs / 1_000} s: it is in phase ${operation.phase}, and continues`,
         {
           details: { operation: operationId },
+          hint: `Run \`antipode operation show ${operationId.slice(0, 8)}\` to follow it. Do not repeat the command while it runs.`,
         },
       );
   }
@@ -165,9 +165,13 @@ export async function follow(
 export function errorOf({ id, errorCode, errorMessage, kind, phase, status }: Operation): AntipodeError {
   // Whatever failed on the way, and was tried again: that is not why it ended.
   if (status === 'cancelled')
-    return new AntipodeError('OPERATION_CANCELLED', `the ${kind} was cancelled or replaced in phase ${phase}`, {
-      details: { operation: id },
-    });
+    return new AntipodeError(
+      'OPERATION_CANCELLED',
+      `the ${kind} was cancelled or replaced while it was in phase ${phase}`,
+      {
+        details: { operation: id },
+      },
+    );
   const code = isErrorCode(errorCode) ? errorCode : 'TIMED_OUT';
   return new AntipodeError(code, errorMessage.replace(`[${code}] `, '') || `${kind} ended as ${phase}`, {
     details: { operation: id },

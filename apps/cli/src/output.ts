@@ -106,7 +106,7 @@ export function guardOutput({
   stdout.on('error', (cause: NodeJS.ErrnoException) => {
     if (isUnread(cause)) return;
     const hint =
-      'Free space for the output. Then repeat the command if it only reads. If it gave an order, that order stands.';
+      'Free space for the output. Repeat the command if it only reads. If it gave an order, the order stands: do not give it again.';
     const details = { path: '/dev/stdout' };
     fail(
       new AntipodeError('FILE_UNWRITABLE', `cannot write to standard output: ${cause.message}`, {

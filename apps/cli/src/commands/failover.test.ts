@@ -1,7 +1,7 @@
 import { GenerationRefSchema, PlanFailoverResponseSchema } from '@antipode/protocol';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { acceptedLosses, consequences, refuseObstacle } from './failover.ts';
+import { acceptedLosses, consequences, meaningOfAcceptance, refuseObstacle } from './failover.ts';
 
 const said = (init: MessageInitShape<typeof PlanFailoverResponseSchema> = {}): string =>
   consequences(
@@ -15,7 +15,7 @@ const said = (init: MessageInitShape<typeof PlanFailoverResponseSchema> = {}): s
   ).join('\n');
 
 it('the consequence of a failover names both sites, what the target has, and what becomes of the old one', () => {
-  expect(said()).toMatch(/from a to b, whose newest generation is 7/);
+  expect(said()).toMatch(/from a to b\. The newest generation of b is 7/);
   expect(said()).toMatch(/No generation is lost/);
   expect(said()).toMatch(/Site a is fenced/);
   expect(said()).not.toContain('lease');
@@ -30,7 +30,7 @@ it('the consequence names the wait for a lease', () => {
 });
 
 it('where nobody is active, nobody is fenced', () => {
-  expect(said({ fromSite: '' })).toContain('from nobody to b');
+  expect(said({ fromSite: '' })).toContain('Group payments moves to b.');
   expect(said({ fromSite: '' })).not.toContain('fenced');
 });
 
@@ -38,6 +38,13 @@ it('what is accepted with --accept-loss is what the plan has shown, by epoch, nu
   const losses = [create(GenerationRefSchema, { epoch: 1n, generation: 8n, manifestDigest: new Uint8Array([7]) })];
   expect(acceptedLosses({ losses }, { acceptLoss: true })).toEqual(losses);
   expect(acceptedLosses({ losses }, {})).toEqual([]);
+});
+
+it('where nothing is lost, --accept-loss only replaces a vote, and names no generations', () => {
+  const losses = [create(GenerationRefSchema, { epoch: 1n, generation: 8n })];
+  expect(meaningOfAcceptance({ losses })).toContain('accepts the loss of the generations named here');
+  expect(meaningOfAcceptance({ losses: [] })).toContain('replaces the vote');
+  expect(meaningOfAcceptance({ losses: [] })).not.toContain('named here');
 });
 
 it('what no accepted loss would mend is refused without a word that asks to accept one', () => {

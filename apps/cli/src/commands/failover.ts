@@ -11,12 +11,12 @@ import { duration, output } from '../output.ts';
 export function consequences(group: string, plan: PlanFailoverResponse): string[] {
   const { fromSite, toSite, targetGeneration, lostGenerations, leaseWaitMs, catchesUp, namesakeObjects } = plan;
   return [
-    `Group ${group} moves from ${fromSite || 'nobody'} to ${toSite}, whose newest generation is ${targetGeneration?.generation ?? 'none'}.`,
+    `Group ${group} moves ${fromSite === '' ? '' : `from ${fromSite} `}to ${toSite}. The newest generation of ${toSite} is ${targetGeneration?.generation ?? 'none'}.`,
     catchesUp
       ? `Site ${toSite} first catches up with ${fromSite} and proves every key. If it cannot, nothing is changed.`
       : lostGenerations.length === 0
-        ? 'No generation is lost. Keys made since the last capture are not in any generation.'
-        : `Lost to service: generations ${lostGenerations.join(', ')}. They stay at ${fromSite} and come back as divergent objects.`,
+        ? `No generation is lost. Keys made since the last capture are in no generation, so ${toSite} does not have them.`
+        : `Lost to service: generations ${lostGenerations.join(', ')}. Their objects stay at ${fromSite || 'the site that captured them'}, and come back as divergent objects.`,
     ...(fromSite === ''
       ? []
       : [
@@ -24,10 +24,14 @@ export function consequences(group: string, plan: PlanFailoverResponse): string[
         ]),
     ...(namesakeObjects > 0
       ? [
-          `The token of ${toSite} holds ${namesakeObjects} other objects with names of the group's keys. A program can find those instead. See the log of its agent.`,
+          `The token of ${toSite} holds ${namesakeObjects} other objects with the label or CKA_ID of a key of the group. A program can find those instead of the keys. Look for them there, for example with \`pkcs11-tool --list-objects\`.`,
         ]
       : []),
-    ...(leaseWaitMs > 0n ? [`The failover waits ${duration(leaseWaitMs)} until its lease has ended.`] : []),
+    ...(leaseWaitMs > 0n
+      ? [
+          `The failover waits ${duration(leaseWaitMs)}, until the lease of ${fromSite || 'the former active site'} has ended.`,
+        ]
+      : []),
   ];
 }
 
@@ -37,6 +41,13 @@ export function acceptedLosses(
   { acceptLoss = false }: { acceptLoss?: boolean | undefined },
 ): GenerationRef[] {
   return acceptLoss ? losses : [];
+}
+
+/** A group of two needs it even if nothing is lost: then it only replaces a vote. */
+export function meaningOfAcceptance({ losses }: Pick<PlanFailoverResponse, 'losses'>): string {
+  return losses.length === 0
+    ? 'It replaces the vote of the site that cannot be reached. No generation is lost.'
+    : 'It accepts the loss of the generations named here, and of no others.';
 }
 
 /** @throws FAILOVER_REFUSED if an obstacle remains even when every loss is accepted, except that of a majority */
@@ -66,8 +77,7 @@ export function failoverCommand(): Command {
         const plan = await operator.planFailover({ group, toSite: options.to });
         refuseObstacle(group, plan);
         for (const line of consequences(group, plan)) out.note(line);
-        if (plan.needsAcceptLoss)
-          out.note('This needs --accept-loss. It accepts the loss of the generations named here, and of no others.');
+        if (plan.needsAcceptLoss) out.note(`This needs --accept-loss. ${meaningOfAcceptance(plan)}`);
         if (options.dryRun) {
           out.data(plan, () => 'Nothing was changed (--dry-run).');
           return;
@@ -75,8 +85,11 @@ export function failoverCommand(): Command {
         if (plan.needsAcceptLoss && !options.acceptLoss)
           throw new AntipodeError(
             'FAILOVER_REFUSED',
-            'generations that only the lost site has would be lost to service; --accept-loss accepts that',
-            { details: { group } },
+            `the failover of group ${group} to ${plan.toSite} needs --accept-loss, which was not given; nothing was changed`,
+            {
+              details: { group },
+              hint: `Read above what the failover would do. To accept that, repeat the command with --accept-loss. ${meaningOfAcceptance(plan)}`,
+            },
           );
         if (!options.yes) await confirm(group);
         const { operationId, replacedOperationId } = await operator.failover({

@@ -32,8 +32,8 @@ export function remarksOn({ name, members }: { name: string; members: number }):
     return [`Group ${name} has one member: its keys have no copy. If this member is lost, they are lost.`];
   if (members === 2)
     return [
-      `Group ${name} has two members, so automatic failover is impossible: neither can tell a lost site from a cut link.`,
-      `If one is lost, a person decides: \`antipode failover ${name} --accept-loss\`. A third member makes it automatic.`,
+      `Group ${name} has two members, so automatic failover is impossible: neither member can tell a lost site from a cut link.`,
+      `If one is lost, a person decides: \`antipode failover ${name} --accept-loss\`. With a third member, failover can be automatic.`,
     ];
   return [];
 }
@@ -88,7 +88,11 @@ export function groupCommand(): Command {
         '--distributor <site=serial>',
         'a partition that brings domain keys and is not a member; every site must trust it first',
       )
-      .option('--rpo <seconds>', 'recovery point objective', wholeSeconds)
+      .option(
+        '--rpo <seconds>',
+        'recovery point objective: how old the state of a standby may become; by default 300',
+        wholeSeconds,
+      )
       .option('--drill <cron>', 'when to run drills, five fields, UTC')
       .option(
         '--scrub <seconds>',
@@ -102,10 +106,14 @@ export function groupCommand(): Command {
       )
       .option(
         '--loss-objects <count>',
-        'hold a capture that would lose more objects, or replace more keys under their names; by default 5',
+        'hold a capture that would lose more objects than this, or replace more keys under their names; by default 5',
         seconds,
       )
-      .option('--loss-percent <percent>', '... and more than this share of all objects; by default 10', seconds)
+      .option(
+        '--loss-percent <percent>',
+        'hold it only if that is also more than this share of all objects; by default 10',
+        seconds,
+      )
       .addOption(
         new Option('--failover <policy>', 'what to do when the active site is lost')
           .choices(['manual', 'automatic'])

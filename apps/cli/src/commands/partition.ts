@@ -31,7 +31,7 @@ function show(identity: PartitionIdentity, json: boolean | undefined, remark: st
         [[identity.partition, identity.serial, identity.identitySha256]],
       ),
       identity.pin.role === 'distributor'
-        ? 'This is a distributor: it brings domain keys and holds none. Trust it at its own site too.'
+        ? 'This is a distributor: it brings domain keys and keeps none. Trust it at its own site too.'
         : identity.hasReceivingKey
           ? 'The fingerprint covers the signing key and the receiving key.'
           : 'This partition has no receiving key. Its PIN and its place on the network are enough to receive a domain key in software.',
@@ -60,7 +60,7 @@ export function moveText({ partition, phase, identitySha256, pin, waitsFor }: Id
     case 'switched':
       return [
         listed,
-        'The new identity is in use. The old key pair is still in the token, because of:',
+        'The new identity is in use. The old key pair is still in the token. It can be destroyed after this:',
         ...waitsFor.map((one) => `  ${one}`),
         `\nThen here:\n  ${run} --destroy-old --pinned-at <site> for every other site`,
       ].join('\n');
@@ -175,7 +175,7 @@ export function partitionCommand(): Command {
   partition.addCommand(
     command(
       'move-identity',
-      'move the identity of a partition into its identityPartition, step by step; safe to repeat',
+      'move the identity of a partition into the token of its `identityPartition`, step by step; safe to repeat',
       [
         'partition move-identity main --config site-a/agent.yaml',
         'partition move-identity main --confirm 4f0c...e1 --config site-a/agent.yaml',
@@ -195,7 +195,7 @@ export function partitionCommand(): Command {
       .option(...JSON_OPTION)
       .addHelpText(
         'after',
-        '\nNo private key moves. A new key pair is made in the other token, and every site trusts both for a while.\nFirst name `identityPartition` in agent.yaml and restart the agent. It continues with the old key.',
+        '\nNo private key moves. A new key pair is made in the other token, and every site trusts both for a while.\nFirst name `identityPartition` in agent.yaml and restart the agent. The agent continues with the old key.',
       )
       .action(async (name, { config: file, json, confirm: confirmed, destroyOld = false, pinnedAt }) => {
         const move = { config: loadAgentConfig(file), name, log: processLog(), confirmed, destroyOld, pinnedAt };

@@ -48,7 +48,7 @@ export async function untilAcknowledged(
     if (systemClock.monotonicMs() > endMs) {
       throw new AntipodeError(
         'TIMED_OUT',
-        `generation ${number} is not acknowledged by ${waitingSites.join(', ') || 'any standby'}; replication continues`,
+        `generation ${number} is not acknowledged by ${waitingSites.join(', ') || 'any standby'} after ${timeoutMs / 1_000} s; replication continues`,
         { details: { group } },
       );
     }
@@ -118,7 +118,7 @@ export function replicateCommand(): Command {
     )
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} if a member that is down has not acknowledged the generation, and names that member.\nWith --require all it waits for all members, and exits with ${EXIT.unknown} when the time is over.`,
+      `\nExits with ${EXIT.degraded} if a member that is down has not acknowledged the generation, and names that member.\nWith --require all it waits for all members, and exits with ${EXIT.unknown} if they have not acknowledged within --timeout.`,
     )
     .action(async (group, options) => {
       const out = output(options);

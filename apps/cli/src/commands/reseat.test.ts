@@ -31,7 +31,7 @@ it('the consequences are said before anything is ordered', () => {
   expect(said()).toMatch(/gets epoch 3, and site b is its active member/);
   expect(said()).toMatch(/lost to service/);
   expect(said()).toMatch(/Site c does not answer\. It is fenced/);
-  expect(said({ activeSite: '' })).toMatch(/a failover to the most advanced standby follows/);
+  expect(said({ activeSite: '' })).toMatch(/A failover to the most advanced standby follows/);
   const quarantined = { accounts: [{ site: 'b', reachable: true, quarantine: 'older copy' }], contradiction: '' };
   expect(said(quarantined)).toBe(
     'Site b takes the newest generation that it is known to have held, and leaves the quarantine.',

@@ -10,7 +10,7 @@ import { output, table } from '../output.ts';
 /** The report of each member about itself. */
 export function accountTable({ accounts, databaseActiveSite, databaseEpoch }: PlanReseatResponse): string {
   return table(
-    ['SOURCE', 'ROLE', 'EPOCH', 'OF', 'NEWEST GENERATION', 'QUARANTINE'],
+    ['SOURCE', 'ROLE', 'EPOCH', 'EPOCH OWNER', 'NEWEST GENERATION', 'QUARANTINE'],
     [
       ...accounts.map(({ site, reachable, role, epoch, epochOwner, newest, quarantine }) =>
         reachable
@@ -38,12 +38,12 @@ export function reseatConsequences(group: string, plan: PlanReseatResponse): str
   if (contradiction === '') return [mended];
   if (activeSite === '')
     return [
-      `No journal says that its site is active. The database takes epoch ${epoch}, and a failover to the most advanced standby follows at once.`,
+      `No journal says that its site is active. The database records epoch ${epoch}. A failover to the most advanced standby follows at once.`,
     ];
   return [
     `Group ${group} gets epoch ${epoch}, and site ${activeSite} is its active member. Every other member becomes a standby and applies what ${activeSite} captures next.`,
     `Generations that another site captured in its own tenure, and ${activeSite} does not have, are lost to service. Their objects stay in that site's partition as divergent.`,
-    `No generation of ${activeSite} has the keys that applications made at another site since then.`,
+    `Keys that applications made at another site, and that no generation of ${activeSite} has, are not at ${activeSite}.`,
     ...(quarantined.length === 0 ? [] : [mended]),
     ...(silent.length === 0
       ? []

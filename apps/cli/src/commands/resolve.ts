@@ -8,7 +8,7 @@ import { output, table } from '../output.ts';
 /** The reasons why a client is possibly not served there now. Empty if there are none. */
 export function doubtsAbout({ site, siteState, partitionErrorCode, isLeader }: ResolveResponse): string[] {
   return [
-    ...(isLeader ? [] : ['this coordinator does not lead, and possibly does not know of a move']),
+    ...(isLeader ? [] : ['this coordinator does not lead, so it can be wrong about the site']),
     ...(siteState === 'up' ? [] : [`site ${site} is ${siteState || 'unknown'}`]),
     ...(partitionErrorCode === '' ? [] : [`its partition cannot be used: ${partitionErrorCode}`]),
   ];
@@ -22,7 +22,7 @@ export function resolveCommand(): Command {
     .argument('<group>', 'replication group')
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} and a warning if that site is not up, its partition has an error, or this coordinator does not lead.`,
+      `\nExits with ${EXIT.degraded} and prints a warning if that site is not up, its partition has an error, or this coordinator does not lead.`,
     )
     .action(async (group, options) => {
       const out = output(options);

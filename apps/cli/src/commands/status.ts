@@ -72,7 +72,7 @@ export function statusText(status: GetStatusResponse): string {
     ...(status.clockStep === undefined
       ? []
       : [
-          `The coordinator's clock was set ${status.clockStep.byMs < 0n ? 'back' : 'ahead'} by ${duration(status.clockStep.byMs < 0n ? -status.clockStep.byMs : status.clockStep.byMs)}, ${duration(status.clockStep.ageMs)} ago. Deadlines do not move. Drills by calendar follow the clock.`,
+          `The coordinator's clock was set ${status.clockStep.byMs < 0n ? 'back' : 'ahead'} by ${duration(status.clockStep.byMs < 0n ? -status.clockStep.byMs : status.clockStep.byMs)}, ${duration(status.clockStep.ageMs)} ago. Deadlines do not move with it. Scheduled drills do.`,
         ]),
     ...status.planningTroubles.map(
       ({ group, message, ageMs, hint }) =>
@@ -95,7 +95,7 @@ function refusedAgents({ sites }: GetStatusResponse): string[] {
     refused === undefined
       ? []
       : [
-          `A second agent claims to be site ${site} and has been refused for ${duration(refused.sinceMs)} (last ${duration(refused.lastMs)} ago). It gives its address as ${refused.address || 'unknown'} and connects from ${refused.peer || 'an unknown address'}. The accepted agent is at ${address}.\n  Stop the one that must not run. If its data folder is a copy, never start it again. If site ${site} has moved, stop the old agent first.`,
+          `A second agent claims to be site ${site} and has been refused for ${duration(refused.sinceMs)} (last ${duration(refused.lastMs)} ago). It gives its address as ${refused.address || 'unknown'} and connects from ${refused.peer || 'an unknown address'}. The accepted agent is at ${address}.\n  Stop the agent that must not run. If its data folder is a copy, never start it again. If site ${site} has moved, stop the old agent first.`,
         ],
   );
 }
@@ -108,7 +108,7 @@ export function awaitedOfficers(sites: GetStatusResponse['sites']): string[] {
       return keys.length === 0
         ? []
         : [
-            `The security officer of site ${site} must trust domain key ${keys.join(', ')}. Until then keys with CKA_WRAP_WITH_TRUSTED are neither restored nor captured there under it.\n  Run there: antipode partition trust-domain-key ${name} --officer-pin-file FILE`,
+            `The security officer of site ${site} must trust domain key ${keys.join(', ')}. Until then, site ${site} neither restores nor captures keys with CKA_WRAP_WITH_TRUSTED under that key.\n  Run there: antipode partition trust-domain-key ${name} --officer-pin-file FILE`,
           ];
     }),
   );

@@ -78,7 +78,7 @@ it('shows an unusable distributor, the work that waits for it, and how to name a
   const lost = create(GroupStateSchema, { spec, distributorErrorCode: 'SITE_UNREACHABLE' });
   const [line = '', ...more] = troublesOf(lost);
   expect(more).toEqual([]);
-  for (const part of ['site d', 'SITE_UNREACHABLE', 'Rotations and enrolments wait', 'group set-distributor payments'])
+  for (const part of ['site d', 'SITE_UNREACHABLE', 'New domain keys wait for it', 'group set-distributor payments'])
     expect(line).toContain(part);
   expect(troublesOf(create(GroupStateSchema, { spec }))).toEqual([]);
   expect(distributorText(lost)).toContain('partition 4f of site d alone');

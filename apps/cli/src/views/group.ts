@@ -71,23 +71,23 @@ export function troublesOf(group: GroupState): string[] {
     ...(contradiction === ''
       ? []
       : [
-          `Group ${name}: the database and the journals contradict each other, so nothing is ordered: ${contradiction}.\n  Run \`antipode group reseat ${name} --dry-run\`: it shows both versions and what a reseat would do.`,
+          `Group ${name}: the database and the journals contradict each other, so the coordinator orders nothing: ${contradiction}.\n  Run \`antipode group reseat ${name} --dry-run\`: it shows both versions and what a reseat would do.`,
         ]),
     ...members
       .filter(({ quarantine }) => quarantine !== '')
       .map(
         ({ site, quarantine }) =>
-          `Group ${name}: site ${site} is in quarantine: ${quarantine}.\n  Run \`antipode group reseat ${name}\`.`,
+          `Group ${name}: site ${site} is in quarantine: ${quarantine}.\n  Run \`antipode group reseat ${name} --dry-run\` to see what a reseat would do. Then run it without --dry-run.`,
       ),
     ...(distributorErrorCode === ''
       ? []
       : [
-          `Group ${name}: its distributor at site ${spec?.distributor?.site ?? ''} cannot be used (${distributorErrorCode}). Rotations and enrolments wait. Replication and failover continue.\n  If it is lost, name another: \`antipode group set-distributor ${name} --distributor SITE=SERIAL\`.`,
+          `Group ${name}: its distributor at site ${spec?.distributor?.site ?? ''} cannot be used (${distributorErrorCode}). New domain keys wait for it. Replication and failover continue.\n  If it is lost, name another one: \`antipode group set-distributor ${name} --distributor SITE=SERIAL\`.`,
         ]),
     ...(automaticFailoverPausedUntilMs === undefined
       ? []
       : [
-          `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, because of a recent one.\n  \`antipode failover ${name}\` moves it by hand.`,
+          `Group ${name}: no automatic failover before ${new Date(Number(automaticFailoverPausedUntilMs)).toISOString()}, because the last failover was recent.\n  Run \`antipode failover ${name}\` to move the group by hand.`,
         ]),
   ];
 }
