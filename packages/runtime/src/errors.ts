@@ -138,7 +138,7 @@ export const CATALOGUE = {
   IDENTITY_MISSING: {
     disposition: 'operator',
     summary: 'The partition has no identity key, or not the one that this agent made.',
-    hint: 'Run `antipode partition init` if the partition is new. If it had an identity key before, somebody removed the key: investigate first. `antipode doctor` tells the two cases apart.',
+    hint: 'Run `antipode partition init <partition>` if the partition is new. If it had an identity key before, somebody removed the key: investigate first. `antipode doctor` tells the two cases apart.',
   },
   DOMAIN_KEY_MISSING: {
     disposition: 'operator',
@@ -154,12 +154,12 @@ export const CATALOGUE = {
     disposition: 'operator',
     summary:
       'A key with CKA_WRAP_WITH_TRUSTED is not restored, because the security officer of this partition has not trusted the version of the domain key that sealed it.',
-    hint: 'Have the security officer run `antipode partition trust-domain-key <partition> --officer-pin-file <file>` at the site of the partition. `antipode status` lists the partitions that wait. A partition without an officer key cannot take such keys (`antipode partition show-identity` says whether it has one): set `officerKey: true` and make a new identity for it.',
+    hint: 'Have the security officer run `antipode partition trust-domain-key <partition> --officer-pin-file <file>` at the site of the partition. `antipode status` lists the partitions that wait. A partition without an officer key cannot take such keys (`antipode partition show-identity <partition>` says whether it has one): set `officerKey: true` and make a new identity for it.',
   },
   PEER_NOT_PINNED: {
     disposition: 'operator',
     summary: 'A peer showed a partition identity that this site does not trust.',
-    hint: 'Run `antipode partition show-identity` at the other site, and compare its fingerprint with the one in the message, by telephone or on paper. If they are equal, run the `antipode peer trust` command that it prints, at this site.',
+    hint: 'Run `antipode partition show-identity <partition>` at the other site, and compare its fingerprint with the one in the message, by telephone or on paper. If they are equal, run the `antipode peer trust` command that it prints, at this site.',
   },
   EXCHANGE_REFUSED: {
     disposition: 'operator',
@@ -270,7 +270,7 @@ export const CATALOGUE = {
   ALREADY_EXISTS: {
     disposition: 'operator',
     summary: 'Something with this name or at this place already exists, with other contents.',
-    hint: 'Show the existing one with `antipode group show`, or choose another name.',
+    hint: 'Show the existing one with `antipode group show <group>`, or choose another name.',
   },
   REQUEST_INVALID: {
     disposition: 'operator',

@@ -33,7 +33,7 @@ export function groupHandlers(ports: RpcPorts): GroupHandlers {
           `group ${spec.name} already exists with another declaration: ${different.join('; ')}`,
           {
             details: { group: spec.name },
-            hint: 'Repeat the command with the existing declaration (`antipode group show`), or choose another name.',
+            hint: `Repeat the command with the existing declaration (\`antipode group show ${spec.name}\`), or choose another name.`,
           },
         );
       }

@@ -41,7 +41,7 @@ export function operationHandlers(ports: OperationPorts): Operations {
     if (!hasEnded)
       throw new AntipodeError('GROUP_BUSY', `operation ${id} has changed meanwhile, so it was not ${status}`, {
         details: { operation: id },
-        hint: 'Look at it with `antipode operation show`. Then repeat the command if it is still needed.',
+        hint: `Look at it with \`antipode operation show ${id.slice(0, 8)}\`. Then repeat the command if it is still needed.`,
       });
     log.warn(`operation ${status} by an operator`, { intent: id, kind, group, site, operator: by });
     changes.announce(id);

@@ -112,7 +112,7 @@ export function restoreDeleted({
     if (lost !== undefined)
       throw new AntipodeError('GENERATION_UNKNOWN', `this site does not have object ${lost.objectId} sealed`, {
         details: { objectId: lost.objectId },
-        hint: 'Leave it out of the command. `antipode deleted list` shows which objects are restorable.',
+        hint: 'Leave it out of the command. `antipode deleted list <group>` shows which objects are restorable.',
       });
     requireFreeNames(chosen, newest.generation);
     const wanted = new Set(chosen.map(({ objectId }) => objectId));
@@ -164,7 +164,7 @@ function requireFreeNames(chosen: readonly DeletedObject[], { entries }: Generat
     if (bearer === undefined) continue;
     throw new AntipodeError('ALREADY_EXISTS', `object ${bearer} has the label or CKA_ID of object ${one.objectId}`, {
       details: { objectId: one.objectId, bearer },
-      hint: `Rename or destroy object ${bearer} first, run \`antipode replicate\`, and restore again. If both are to be restored, restore only one of them.`,
+      hint: `Rename or destroy object ${bearer} first, run \`antipode replicate <group>\`, and restore again. If both are to be restored, restore only one of them.`,
     });
   }
 }
@@ -382,7 +382,7 @@ function choose(objects: readonly DeletedObject[], objectIds: readonly string[])
       `${found.length} objects have an id that begins with ${wanted}, expected one`,
       {
         details: { objectId: wanted },
-        hint: 'Copy the id from `antipode deleted list`, with more digits if several begin with the same.',
+        hint: 'Copy the id from `antipode deleted list <group>`, with more digits if several begin with the same.',
       },
     );
   });

@@ -67,7 +67,7 @@ export async function findObject(
       if (unique.length > 0) return unique;
       throw new AntipodeError('NOT_FOUND', `no object of partition ${name} has an id that begins with ${wanted}`, {
         details: { partition: name, object: wanted },
-        hint: 'Copy the id from `antipode group show`. If the object was changed or deleted since then, run `antipode replicate` and copy its new id.',
+        hint: 'Copy the id from `antipode group show <group>`. If the object was changed or deleted since then, run `antipode replicate <group>` and copy its new id.',
       });
     } finally {
       await provider.close();

@@ -37,7 +37,7 @@ export function backUpAgent(
   if (!existsSync(journal))
     throw new AntipodeError('NOT_FOUND', `found no journal at ${journal}`, {
       details: { path: journal },
-      hint: 'Check `dataFolder` in the configuration. `antipode partition init` makes the journal.',
+      hint: 'Check `dataFolder` in the configuration. `antipode partition init <partition>` makes the journal.',
     });
   const made: string[] = [];
   const add = (name: string): string => {
