@@ -23,7 +23,7 @@ export function doctorCommand(): Command {
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
-      '\nWithout an option, it looks for agent.yaml, coordinator.yaml and operator.yaml in this folder, and checks each that exists.',
+      '\nWithout an option, it looks for agent.yaml, coordinator.yaml and operator.yaml in this folder,\nand checks each that exists.',
     )
     .action(async ({ json, ...given }) => {
       const named = [given.agent, given.coordinator, given.operator].some((file) => file !== undefined);

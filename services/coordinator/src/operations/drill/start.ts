@@ -35,7 +35,7 @@ export async function startDrill(
   if (target === undefined || target.objectCount === 0)
     throw new AntipodeError('GENERATION_UNKNOWN', `group ${name} has no generation with any object yet`, {
       details: { group: name },
-      hint: `Run \`antipode replicate ${name}\` first. If it captures no object, the partition of the active member has none to capture.`,
+      hint: `Run \`antipode replicate ${name}\` first. If it captures no object, the partition of the active member has no object to capture.`,
     });
   const state = { phase: 'planned', epoch: target.epoch, number: target.number, serial: chosen.serial };
   return (await reconciler.intend({ kind: 'drill', group: name, site: chosen.site, state, trace: {} }, isWanted)).id;
