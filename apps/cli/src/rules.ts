@@ -29,7 +29,7 @@ export const filterOf = ({ excludeId, excludeLabel, excludeClass, excludeIgnoreC
 
 /** The objects that each rule keeps at the active site, by id. Only the site itself shows labels. */
 export function ruleTable({ site, serial, rules }: MatchRulesResponse): string {
-  if (rules.length === 0) return `No rules: no object of partition ${serial} is kept at site ${site}.`;
+  if (rules.length === 0) return `No rules: every object of partition ${serial} can leave site ${site}.`;
   return table(
     ['RULE', 'VALUE', 'OBJECTS', 'CKA_ID'],
     rules.map(({ kind, rule, objects, ckaIds }) => [

@@ -77,7 +77,7 @@ export function troublesOf(group: GroupState): string[] {
       .filter(({ quarantine }) => quarantine !== '')
       .map(
         ({ site, quarantine }) =>
-          `Group ${name}: site ${site} is in quarantine: ${quarantine}.\n  Run \`antipode group reseat ${name} --dry-run\` to see what a reseat would do. Then run it without --dry-run.`,
+          `Group ${name}: site ${site} is in quarantine: ${quarantine}.\n  Run \`antipode group reseat ${name} --dry-run\` to see what a reseat would do. Then run \`antipode group reseat ${name}\`.`,
       ),
     ...(distributorErrorCode === ''
       ? []
