@@ -27,7 +27,16 @@ async function run(seed: string, { turnsToSettle = 1 } = {}): Promise<string[]> 
 }
 
 /** The tables that tell what was decided and found. Their rows have no order of their own. */
-const TABLES = ['event', 'intent', 'generation', 'acknowledgement', 'epoch', 'member', 'drill'] as const;
+const TABLES = [
+  'event',
+  'intent',
+  'generation',
+  'acknowledgement',
+  'epoch',
+  'member',
+  'drill',
+  'journal_mark',
+] as const;
 
 /** ECDSA draws chance of its own for each signature. */
 const isSignature = (key: string): boolean => key === 'signature';
@@ -103,5 +112,13 @@ describe('a coordinator and two agents on one clock', () => {
       'drill done',
     ]);
     expect(new Set(told('the end').map(({ contents }) => contents)).size).toBe(1);
+  });
+
+  it('have on record how far each journal was when its site answered an order', () => {
+    const marks = lines.flatMap((line) =>
+      [...line.matchAll(/journal_mark .*?answered\W+(\d+)/g)].map(([, count]) => count),
+    );
+    expect(marks).toHaveLength(NAMES.length);
+    expect(marks).not.toContain('0');
   });
 });

@@ -2,7 +2,7 @@
 import { type PartitionState, roleNumber } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { activeOf, type Group } from '../../model.ts';
-import { orderVersion, useVersion } from '../../store/tables/groups.ts';
+import { orderNextVersion, useVersion } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { type EffectContext, fenceOf, ORDER_TIMEOUT_MS, requireActive, WORK_TIMEOUT_MS } from '../context.ts';
 import type { DomainKeyEffect, DomainKeyEvent, DomainKeyFailure } from './machine.ts';
@@ -38,9 +38,7 @@ export async function domainKey(
     case 'order-version': {
       // A number is used up for ever: none is, while nobody could bring the key.
       bringerOf(context, group);
-      const version = group.highestVersion + 1;
-      await context.write((trx) => orderVersion(trx, name, version));
-      return { type: 'version-ordered', version };
+      return { type: 'version-ordered', version: await context.write((trx) => orderNextVersion(trx, name)) };
     }
     case 'distribute': {
       const bringer = bringerOf(context, group);

@@ -56,6 +56,15 @@ describe('a domain key', () => {
     expect(await versions()).toEqual({ inUse: 1, highest: 7 });
   });
 
+  it('gives two operations that order at once different versions', async () => {
+    await database.rows.group({ highestVersion: 6 });
+    const ordered = await Promise.all([bring({ type: 'order-version' }), bring({ type: 'order-version' })]);
+    expect(ordered).toEqual([
+      { type: 'version-ordered', version: 7 },
+      { type: 'version-ordered', version: 8 },
+    ]);
+  });
+
   it('brings a first version to everybody, scratch partitions included, and uses it then', async () => {
     await fresh();
     bench.statuses.set('b', 'down');

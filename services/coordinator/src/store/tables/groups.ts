@@ -299,6 +299,13 @@ export async function setDistributor(trx: Write, group: string, distributor: Gro
     .execute();
 }
 
+/** Uses up the number of the next domain key version. Under the lock of the group, so that no two operations get one. */
+export async function orderNextVersion(trx: Write, group: string): Promise<number> {
+  const version = (await lockGroup(trx, group)).highestVersion + 1;
+  await orderVersion(trx, group, version);
+  return version;
+}
+
 export async function orderVersion(trx: Write, group: string, version: number): Promise<void> {
   await trx.updateTable('replication_group').set({ highest_version: version }).where('name', '=', group).execute();
 }
