@@ -1,7 +1,7 @@
 /**
- * What addresses of a PostgreSQL and a Redis that somebody else runs have in common. TLS between sites is pinned for the
- * whole process (protocol, tls.ts); servers of others may know neither TLS 1.3 nor the post-quantum key agreement, so
- * their connections say for themselves what they take.
+ * Reads the addresses of a PostgreSQL or a Redis that somebody else runs. TLS between sites is pinned for the whole
+ * process (protocol, tls.ts). External servers may support neither TLS 1.3 nor the post-quantum key agreement, so these
+ * connections set their own TLS options.
  */
 import type { ConnectionOptions } from 'node:tls';
 import { AntipodeError } from '@antipode/runtime';

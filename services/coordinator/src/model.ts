@@ -34,7 +34,9 @@ export interface GroupSpec {
   /** Every member's partition is read whole, and every key in it used, at least this often. */
   readonly scrubMs: number;
   readonly failoverPolicy: FailoverPolicy;
-  /** What becomes of deleted objects; absent for the agents' defaults. */
+  /**
+   * How long deleted objects are kept, and how many deletions are taken for a loss; absent for the agents' defaults.
+   */
   readonly deletions?: { readonly retentionMs: number; readonly lossObjects: number; readonly lossPercent: number };
 }
 
@@ -78,7 +80,7 @@ export type { Proof };
 /** open: under way. parked: a person must decide. dismissed: it failed, and a person has seen it. */
 export type IntentStatus = 'open' | 'parked' | 'done' | 'failed' | 'cancelled' | 'dismissed';
 
-/** What a machine makes of its state and an event: where it is then, and at most one effect. */
+/** The answer of a machine to a state and an event: the next state, and at most one effect. */
 export interface Step<State, Effect> {
   readonly state: State;
   readonly effect?: Effect;
@@ -94,11 +96,11 @@ export interface OrderFailure {
   readonly returnValue: string;
   readonly atMs: number;
   readonly requestId: string;
-  /** What to do, where the place that raised it knows better than the catalogue. */
+  /** A hint, if the place that raised the error knows better than the catalogue. */
   readonly hint?: string;
 }
 
-/** A failure that a machine is told of: one that will not heal by itself. */
+/** The event that reports a failure to a machine. Such a failure will not heal by itself. */
 export interface Failure {
   readonly type: 'failed';
   readonly code: ErrorCode;

@@ -1,7 +1,7 @@
 /**
- * Cron expressions of five fields, in UTC: minute, hour, day of the month, month, day of the week. As in cron, a day counts
- * where either of the two day fields says so, unless one of them begins with a star. Pure: says which minutes match, and
- * knows no clock.
+ * Cron expressions of five fields, in UTC: minute, hour, day of the month, month, day of the week. If both day fields
+ * are restricted, a day matches when either of them does. If one begins with a star, both must match, as in cron. Pure:
+ * this module says which minutes match, and reads no clock.
  */
 
 interface Field {
@@ -25,7 +25,7 @@ const DAY_MS = 86_400_000;
 /** A leap day comes every four years, now and then every eight. */
 const DAYS_MAX = 8 * 366 + 1;
 
-/** Undefined where the text is no expression of five fields. */
+/** Returns undefined if the text is not an expression of five fields. */
 export function parseCron(text: string): Cron | undefined {
   const fields = text.trim().split(/\s+/);
   if (fields.length !== 5) return undefined;

@@ -1,4 +1,7 @@
-/** Takes away what is old, an hour apart, on the leader. A step that fails is tried again the next time, and stops nothing else. */
+/**
+ * Deletes old records once an hour, on the leader. A step that fails is tried again in the next pass and does not stop
+ * the other steps.
+ */
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import type { Leadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';

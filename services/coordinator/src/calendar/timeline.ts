@@ -1,20 +1,23 @@
 /**
- * The time by which the coordinators decide what is due: set once from a wall clock, then only counted, never read from one
- * again. A clock that is set ahead or back moves no deadline and no age. The leader writes a mark into
- * the database every few seconds; the next leader counts on from it, so that deadlines outlive restarts by the time that
- * has passed.
+ * The time by which the coordinators decide what is due. It is set once from a wall clock and then only counted, so
+ * that a clock that is set ahead or back moves no deadline and no age. The leader writes a mark into the database every
+ * few seconds. The next leader counts on from that mark, so that deadlines survive a restart and include the time it
+ * took.
  *
- * Every stamp in the database is of this time. It is turned into the time of the clock on the wall only to be shown.
+ * Every stamp in the database is of this time. It is converted to wall-clock time only to be shown.
  */
 import { type Boot, type Clock, type Log, readBoot } from '@antipode/runtime';
 
-/** What is written down of it. */
+/** The record from which the next leader counts on. */
 export interface TimelineMark {
-  /** Of the timeline. */
+  /** Time of the timeline. */
   readonly atMs: number;
-  /** What the wall clock said at that moment. */
+  /** The wall clock at that moment. */
   readonly wallMs: number;
-  /** The start of the machine that wrote it, and how long it had run; empty and 0 where it does not say. */
+  /**
+   * Identifies the boot of the machine that wrote the mark, with its uptime then. Empty and 0 if the machine reports
+   * none.
+   */
   readonly bootId: string;
   readonly uptimeMs: number;
 }
@@ -25,7 +28,7 @@ export interface ClockStep {
   readonly ageMs: number;
 }
 
-/** Clocks are kept right in small steps all the time; only a larger one is told. */
+/** Clocks are corrected in small steps all the time. Only a larger step is reported. */
 const STEP_MS_MIN = 2_000;
 
 export class Timeline implements Clock {
@@ -48,7 +51,10 @@ export class Timeline implements Clock {
     this.#uptimeAheadMs = this.#readUptimeAhead();
   }
 
-  /** Now, on the timeline, in whole milliseconds. No wall clock: the name is that of the port which everything that stamps a record uses. */
+  /**
+   * Now, on the timeline, in whole milliseconds. This is not a wall clock. The name is the one that the `Clock` port
+   * gives to the time of stamps.
+   */
   wallMs(): number {
     return Math.floor(this.#clock.monotonicMs() + this.#aheadMs);
   }
@@ -65,7 +71,7 @@ export class Timeline implements Clock {
     return this.#clock.makeWay();
   }
 
-  /** What a person's clock shows, or showed, at a moment of the timeline. */
+  /** Converts a moment of the timeline to the wall-clock time that people see. */
   toWallMs(atMs: number): number {
     return Math.round(atMs + this.#clock.wallMs() - this.wallMs());
   }
@@ -104,7 +110,10 @@ export class Timeline implements Clock {
       });
   }
 
-  /** One look at the clocks: a step is told, and time in which the whole machine slept is counted. */
+  /**
+   * Reads the clocks once. Reports a step of the wall clock, and counts time during which the whole machine was
+   * suspended.
+   */
   look(): void {
     const uptimeAheadMs = this.#readUptimeAhead();
     const sleptMs = (uptimeAheadMs ?? 0) - (this.#uptimeAheadMs ?? uptimeAheadMs ?? 0);
@@ -130,7 +139,10 @@ export class Timeline implements Clock {
   }
 }
 
-/** How long ago a stamp of the timeline was. One that lies ahead can only be wrong: it counts as long past, never as a wait. */
+/**
+ * The age of a stamp of the timeline. A stamp in the future can only be wrong. It counts as long past, so that nothing
+ * waits for it.
+ */
 export function agoMs({ nowMs, stampMs }: { nowMs: number; stampMs: number }): number {
   return stampMs > nowMs ? Number.POSITIVE_INFINITY : nowMs - stampMs;
 }

@@ -1,7 +1,7 @@
 /**
- * Processes that live in the folder of an embedded server. A server ends with its coordinator; one that was frozen, or hangs in
- * the kernel, does not, and holds the folder for as long as it is there: PostgreSQL refuses to start beside it, and Redis would
- * lose its socket when the old one ends at last.
+ * Finds the processes that use the folder of an embedded server. Normally a server ends with its coordinator. A server
+ * that is frozen, or hangs in the kernel, does not, and it holds the folder for as long as it exists. PostgreSQL then
+ * refuses to start beside it. Redis would start, and lose its socket when the old server finally ends.
  */
 import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { AntipodeError, type Clock } from '@antipode/runtime';
@@ -48,7 +48,10 @@ function holderFrom(name: string, folder: string): FolderHolder[] {
   }
 }
 
-/** Resolves when nobody lives in the folder, or `signal` aborts. @throws FILE_EXISTS with process and folder where somebody stays */
+/**
+ * Resolves when no process uses the folder, or when `signal` aborts.
+ * @throws FILE_EXISTS naming the process and the folder, if a process stays
+ */
 export async function untilFree(
   { folder, server }: { folder: string; server: string },
   { clock, signal, waitMs = WAIT_MS_MAX }: { clock: Clock; signal?: AbortSignal; waitMs?: number },

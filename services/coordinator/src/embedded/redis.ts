@@ -1,4 +1,7 @@
-/** Redis as a child of the coordinator: on a Unix socket only, append-only file, never evicts. Losing it costs time only (I8). */
+/**
+ * Redis as a child of the coordinator, on a Unix socket only. It keeps an append-only file and never evicts. Losing it
+ * costs only time (I8).
+ */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, type Closeable, type Log, type Prng, requireProgram } from '@antipode/runtime';

@@ -129,7 +129,7 @@ describe('what speaks against a group that is protected by its numbers', () => {
     const [concern, ...others] = silentFor(61_000);
     expect(concern).toMatchObject({ kind: 'partition', site: 'a', errorCode: 'HSM_WORKER_LOST', ageMs: 61_000 });
     expect(others).toEqual([]);
-    // What a site that is not heard said last is told otherwise.
+    // A site that is down is one concern. Its last report of its partition does not add another one.
     expect(words(silentFor(61_000, 'down'))).toEqual(['site a']);
   });
 

@@ -1,7 +1,8 @@
 /**
- * What speaks against a claim that is still true by its numbers. "Protected" says that everything acknowledged is within
- * the objective; it does not say that the next key will be. What failed the last time, and who is not heard, is shown at
- * once, not when the objective has passed (I13). One retry that succeeds is not shown. Pure.
+ * Reasons to doubt a status that is still correct by its numbers. "Protected" says that everything acknowledged is
+ * within the objective. It does not say that the next key will be. So an operation whose last attempt failed, and a
+ * site that is silent, are shown at once and not only when the objective has passed (I13). A retry that succeeds is not
+ * shown. Pure.
  */
 import type { AntipodeError } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
@@ -25,13 +26,13 @@ export interface Concern {
     | 'partition'
     | 'planning'
     | 'leader';
-  /** Empty where it is no site's. */
+  /** Empty if the concern is not about one site. */
   readonly site: string;
   /** Empty where nothing failed. */
   readonly errorCode: string;
   readonly message: string;
   readonly ageMs: number;
-  /** What to do, where the place that raised it knows better than the catalogue. */
+  /** A hint, if the place that raised the error knows better than the catalogue. */
   readonly hint?: string | undefined;
 }
 
@@ -65,7 +66,10 @@ export const NO_FAILURE: readonly string[] = [
   'GROUP_BUSY',
 ];
 
-/** A rotation that waits for security officers, or for a distributor that is away: all stays protected under the version in use. */
+/**
+ * Whether a rotation waits for security officers or for a distributor that is away. All keys stay protected under the
+ * version in use meanwhile, so this is not a concern.
+ */
 function isPatientRotation(
   { domainKeyVersion, spec: { distributor } }: Group,
   { kind, state }: Intent,
@@ -112,7 +116,7 @@ export function concernsOf({
       ageMs: ago(drill.startedMs),
     });
   for (const { site, errorCode, startedMs } of scrubs) {
-    // What a scrub has found is told otherwise: by the headline, or by what the standby has acknowledged.
+    // Damage that a scrub has found is reported elsewhere: by the headline, or by what the standby has acknowledged.
     if (errorCode === '' || DAMAGE_CODES.has(errorCode) || !group.members.some((member) => member.site === site))
       continue;
     found.push({
@@ -126,7 +130,7 @@ export function concernsOf({
   for (const { site, serial } of group.members) {
     const heard = view(site);
     if (heard?.status === 'up') {
-      // Orders that wait for it have not failed yet, and may not for hours.
+      // Orders that wait for this partition have not failed yet, and it can take hours until they do.
       const partition = heard.state?.partitions.find((one) => one.serial === serial);
       if (partition !== undefined && isHung(partition, hangMs))
         found.push({

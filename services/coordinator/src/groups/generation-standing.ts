@@ -1,6 +1,7 @@
 /**
- * What has become of a generation: the answer for whoever asked for a capture, and relies on it (I13). Pure. A tenure goes
- * on from one generation of an earlier one; what that one does not contain is lost to service.
+ * Says whether a generation is still part of the group's line, for somebody who asked for a capture and relies on it
+ * (I13). Pure. Each tenure starts from one generation of an earlier tenure. Anything that this generation does not
+ * contain is lost to service.
  */
 import type { Generation } from '../model.ts';
 
@@ -19,7 +20,7 @@ export type Standing = 'unknown' | 'pending' | 'acknowledged' | 'superseded' | '
 
 export interface StandingFacts {
   readonly asked: Named & { readonly manifestDigest: string };
-  /** What is on record under its epoch and number. */
+  /** The generation on record under the same epoch and number. */
   readonly recorded: Pick<Generation, 'manifestDigest'> | undefined;
   readonly newest: Named | undefined;
   /** The newest that each member has acknowledged. */
@@ -63,7 +64,7 @@ function contains(later: Named, earlier: Named, tenures: readonly Tenure[]): boo
   while (at !== undefined && at.epoch > earlier.epoch) {
     const { epoch }: Named = at;
     const base: Named | undefined = tenures.find((one) => one.epoch === epoch)?.base;
-    // A tenure goes on from an earlier one. Anything else is no base, and must not make this a loop.
+    // A tenure starts from an earlier one. A base that does not is invalid, and must not make this loop endless.
     at = base !== undefined && base.epoch < epoch ? base : undefined;
   }
   return at !== undefined && at.epoch === earlier.epoch && at.number >= earlier.number;

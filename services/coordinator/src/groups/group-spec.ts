@@ -137,8 +137,9 @@ export function checkSeats({ name, members }: GroupSpec, known: readonly GroupSp
 }
 
 /**
- * What a repeated declaration says otherwise than the one in force; empty where it says the same. The order of members counts
- * only for the first one, which was made active. Rules of the filter are named and not repeated: they may hold labels of keys.
+ * Names the fields in which a repeated declaration differs from the one in force; empty if there are none. The order of
+ * members matters only for the first, because that one was made active. Rules of the filter are named and not repeated,
+ * because they may hold labels of keys.
  */
 export function differences(inForce: GroupSpec, declared: GroupSpec): string[] {
   const fields = new Set([...Object.keys(inForce), ...Object.keys(declared)]) as Set<keyof GroupSpec>;

@@ -1,4 +1,4 @@
-/** What is known to keep a member from serving, by what its site said last. */
+/** The known reason why a member cannot serve, by the last report of its site. */
 
 import type { Group, Seat } from '../model.ts';
 import type { SiteView } from '../sites/detector.ts';

@@ -2,7 +2,7 @@ import { FakeClock } from '@antipode/runtime/testing';
 import { expect, it } from 'vitest';
 import { Changes } from './changes.ts';
 
-/** What has resolved, in order. */
+/** Collects the names of waiters in the order in which they resolve. */
 function waiters(changes: Changes, clock: FakeClock) {
   const woken: string[] = [];
   return {

@@ -79,8 +79,8 @@ export class EffectContext {
   }
 
   /**
-   * The highest number of a generation that a member speaks of in its heartbeats: above the database's own after that was
-   * rolled back. A claim far beyond is no number of a generation.
+   * The highest generation number that a member reports in its heartbeats. It exceeds the database's own number after
+   * the database was rolled back. A number far beyond that cannot be real, and is ignored.
    */
   highestSeen(group: Group): bigint {
     const name = group.spec.name;

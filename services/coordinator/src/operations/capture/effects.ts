@@ -40,7 +40,8 @@ export async function captureActive(
   const tenure = { group: name, epoch: group.epoch };
   const seen = context.highestSeen(group);
   const number = await context.writeUnder(tenure, (trx) => reserveNumber(trx, name, { seen }));
-  // By our clock and from before the order left: the agent's clock may be wrong, and may not make us look better (I13).
+  // Read our own clock before the order leaves. The agent's clock may be wrong, and must not make the recovery point
+  // look better than it is (I13).
   const leftMs = clock.wallMs();
   const answer = await context.agent(active.site).capture(
     {

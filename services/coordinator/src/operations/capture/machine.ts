@@ -1,5 +1,5 @@
 /**
- * Captures the active member of a group. What follows for the standbys is the planner's to see.
+ * Captures the active member of a group. The planner decides later what the standbys need.
  *
  *   due -> capturing -> captured | abandoned(code)
  */

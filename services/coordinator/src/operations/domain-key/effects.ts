@@ -95,8 +95,9 @@ function bringerOf({ ports }: EffectContext, group: Group): { site: string; dist
 }
 
 /**
- * Partitions that have received the version and cannot carry under it what they carry under the one in use: their officers have
- * not trusted it yet. Nothing waits where the active member has lost the version in use: it captures nothing at all.
+ * The partitions that keep a rotation waiting. Each has received the new version, but its security officer has not
+ * trusted it yet, so some keys can only be wrapped under the version in use. Nothing waits if the active member has
+ * lost the version in use, because it captures nothing at all then.
  */
 function awaitedOfficers(
   { ports }: EffectContext,

@@ -1,12 +1,13 @@
 /**
- * Brings a domain key version to every member of a group, and seats them first where they are new.
+ * Brings a domain key version to every member of a group. Gives new members their seat first.
  *
  *   due -> seating -> distributing -> taking-up -> complete
  *                          |              |-> awaiting-officers (parked: security officers must trust the version first)
  *                          |-> incomplete (parked: a person must pin an identity or bring a site back)
  *
- * A version is never ordered twice: who missed one gets the next. One that only some received is never used. Nor is one before
- * it can carry all that the version in use carries: keys that only a trusted key may wrap stay under that one until then.
+ * A version is never ordered twice: a member that missed one receives the next one. A version that only some members
+ * received is never used. A version is not used either before it can carry every key that the version in use carries.
+ * Keys that only a trusted key may wrap stay under the version in use until then.
  */
 import type { Failure, Resume, Step } from '../../model.ts';
 

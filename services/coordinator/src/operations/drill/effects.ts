@@ -57,7 +57,7 @@ export async function drill(context: EffectContext, intent: Intent, effect: Dril
       proof: proofOf(answer.proof),
       isClean: answer.isClean,
       startedMs: beganMs(clock, answer, leftMs),
-      // Cleaning up is no part of a real restore.
+      // A real restore does not include cleaning up.
       recoveryTimeMs: Math.round(tookMs - (answer.times?.cleanMs ?? 0)),
       evidence: answer.evidence,
       signature: Buffer.from(answer.signature).toString('base64'),
