@@ -86,8 +86,9 @@ export async function handOver(
 }
 
 /**
- * What must not be lost, from the store of a member that cannot serve: under the tenure that is the highest by now, before
- * another one is issued. Where that fails, nothing was changed, and whoever is not allowed to lose it waits.
+ * Has the target fetch a generation that must not be lost from the store of a member that cannot serve. This happens
+ * under the highest epoch so far, before another one is issued. If it fails, nothing was changed, and a failover that
+ * must not lose this generation waits.
  */
 export async function fetchFirst(
   context: EffectContext,
@@ -175,9 +176,9 @@ const CATCH_UP_ATTEMPTS_MAX = 6;
 const CATCH_UP_MS_MAX = 30 * 60_000;
 
 /**
- * A site that goes silent in the middle of a planned move, an HSM that does not answer any more, or a target that does not come
- * to an end, is for a person to look at; nothing was changed yet. Captures wait for the move, and so would a failover that is
- * due by now: so the order is not waited for.
+ * Ends a planned move that cannot make progress: a site went silent, an HSM hung, or the target did not catch up in
+ * time. Nothing was changed yet, so a person can look at it. The order is not waited for, because captures wait for the
+ * move, and a failover that has become due would wait too.
  */
 async function bounded<T>(
   context: EffectContext,

@@ -38,7 +38,9 @@ export async function failover(context: EffectContext, intent: Intent, effect: F
   }
 }
 
-/** What can be reached now, and what it has. A member that answers oddly counts as one that does not answer. */
+/**
+ * Asks which members can be reached, and what each holds. A member whose answer cannot be read counts as unreachable.
+ */
 export async function survey({ ports }: EffectContext, group: Group): Promise<Survey> {
   const { agents, store, timings } = ports;
   const name = group.spec.name;
@@ -113,8 +115,7 @@ async function promote(
     const error = AntipodeError.from(thrown);
     if (endsTheAttempt(error)) throw error;
     if ('hangMs' in error.details) return { type: 'target-lost', code: error.code };
-    // Its outcome may be unknown. That does no harm: without a lease, and under an epoch that another one follows, a
-    // promoted member acts for nobody.
+    // The outcome may be unknown. This is harmless: a promoted member has no lease yet, and a later epoch overrules it.
     if (error.disposition === 'retry') return targetLost(context, intent, { to, code: error.code, error });
     if (error.code === 'OBJECT_UNPROVEN' && generation !== undefined)
       await withdraw(context, group, { site: to, generation, code: error.code });

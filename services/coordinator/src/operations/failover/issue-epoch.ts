@@ -1,6 +1,7 @@
 /**
- * Issues the epoch of a failover: written down first, in a transaction that reads again what the target would lose; then
- * persisted by the members, whose answers say what each of them holds once no order of an earlier tenure can change it.
+ * Issues the epoch of a failover. First it records the epoch, in a transaction that reads again what the target would
+ * lose. Then the members persist it. From then on no order of an earlier tenure can change what a member holds, so each
+ * answer says what that member finally has.
  */
 import { generationName, isNewer, MemberRole, type MemberState, newestOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
@@ -71,7 +72,10 @@ export async function issueEpoch(
   };
 }
 
-/** Nothing that must not be lost is ahead of the target at the moment of the epoch; returns what is, and writes nothing then. */
+/**
+ * Records the epoch, unless a generation that must not be lost is ahead of the target at this moment. Returns such
+ * generations, and then writes nothing.
+ */
 async function writeDown(
   context: EffectContext,
   intent: Intent,
@@ -117,7 +121,8 @@ async function fenceMembers(
         const { member } = await context.agent(site).setRole({ fence, serial, role }, { timeoutMs });
         answers.set(site, member);
       } catch (thrown) {
-        // Whoever cannot be spoken to has not persisted it. One that knows better ends the attempt.
+        // A member that cannot be reached has not persisted the epoch. A member that knows a newer epoch ends the
+        // attempt.
         const error = AntipodeError.from(thrown);
         if (endsTheAttempt(error)) throw error;
         failures.set(site, error);
@@ -128,8 +133,8 @@ async function fenceMembers(
 }
 
 /**
- * What the old active member has captured last, under its own tenure: the answer to that order may be lost, or still on its
- * way. Its age is unknown here, so it is taken for as old as the one before.
+ * Records the last capture that the old active member made under its own tenure. The answer to that order may be lost
+ * or still on its way. The age of the capture is unknown here, so it counts as old as the generation before it.
  */
 async function recordLast(context: EffectContext, group: Group, seat: MemberState | undefined): Promise<void> {
   const captured = seat?.captured;
@@ -161,7 +166,9 @@ function handoverOf(
   return { newest: named(newest), holders: ahead.filter(({ one }) => isSame(one, newest)).map(({ site }) => site) };
 }
 
-/** The newest generation that a member has applied or captured. What the database does not know counts for nothing. */
+/**
+ * The newest generation that a member has applied or captured. A generation that the database does not know is ignored.
+ */
 export async function heldBy(
   seat: MemberState | undefined,
   known: readonly Known[],

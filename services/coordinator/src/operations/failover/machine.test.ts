@@ -70,7 +70,9 @@ describe('the plan of a failover', () => {
     excluded: fc.constantFrom([], [], [{ site: 'c', code: 'OBJECT_UNPROVEN' }]),
   });
   type Request = PlanRequest;
-  /** Who may serve: present, its partition usable, not tried in vain before, and asked for. */
+  /**
+   * Whether a member can be promoted: its partition is usable, it was not left aside before, and the request allows it.
+   */
   const isUsable = ({ wanted, excluded }: Request, { site, problem }: Candidate): boolean =>
     problem === '' && !excluded.some((one) => one.site === site) && (wanted === '' || wanted === site);
   const usableStandbys = (request: Request, found: Survey): Candidate[] =>
@@ -347,7 +349,7 @@ describe('a failover', () => {
           const step = decideFailover(state, event);
           if (phase === 'issuing' && event.type === 'issued') [isIssued, isFenced] = [true, event.isOldActiveFenced];
           if (phase === 'fencing' && event.type === 'fenced') isFenced = true;
-          // Another target means another epoch, and everything anew.
+          // Another target means another epoch, which must be issued and fenced again.
           if (['requested', 'issuing'].includes(step.state.phase)) [isIssued, isFenced] = [false, false];
           const isPromoting =
             ['promote', 'publish'].includes(step.effect?.type ?? '') || step.state.phase === 'complete';

@@ -8,16 +8,21 @@
  *       |  +------- target-lost ------+-----------+----------------------------+
  *       |-> aborted(code): nobody to promote, or a loss that was not accepted
  *
- * What must not be lost and lies at a member that cannot serve is fetched from its store before anything is changed.
+ * Fetching: if a generation that must not be lost is at a member that cannot serve, the target first fetches it from
+ * that member's store. Nothing has been changed until then.
  *
- * Where the active member still answers, the target first catches up with it and proves every key, before anything is
- * changed: a planned move loses nothing, and a target that cannot serve costs nothing. The epoch is issued in a
- * transaction that reads again what is known: where a generation is ahead of the target that may not be lost, nothing is
- * issued, and the survey begins again. The epoch counts when a majority of the voting agents has persisted it (I1). What
- * a member turns out to hold then, and the target does not, is handed over before the promotion. The old active member has
- * acknowledged the fence, or its lease has run out, before anybody is promoted. A target that is lost or fails its proof
- * on the way is left aside and the next best is chosen, under a further epoch; last of all the old active member itself,
- * where it answers.
+ * Catching up: if the active member still answers, the target first catches up with it and proves every key. Nothing
+ * has been changed until then. So a planned move loses nothing, and a target that cannot serve costs nothing.
+ *
+ * Issuing: the transaction that records the epoch reads again what is known. If a generation that must not be lost is
+ * ahead of the target, nothing is issued, and the survey begins again. The epoch counts when a majority of the voting
+ * agents has persisted it (I1). A member may then turn out to hold a generation that the target does not have. The
+ * target gets it before the promotion.
+ *
+ * Fencing: before anybody is promoted, the old active member has acknowledged the fence, or its lease has run out.
+ *
+ * A target that is lost, or fails its proof, is left aside. The next best member is chosen under a further epoch. The
+ * old active member itself comes last, if it answers.
  */
 import { isNewer } from '@antipode/protocol';
 import type { Failure, Resume, Step } from '../../model.ts';
@@ -35,7 +40,7 @@ interface HandingOver extends Chosen {
 }
 
 interface Issuing extends Chosen {
-  /** What could not be handed over: it stays lost. */
+  /** Generations that no member could hand over. They stay lost. */
   readonly unreachable: readonly Held[];
 }
 
@@ -53,7 +58,7 @@ export type FailoverState =
       readonly phase: 'aborted';
       readonly code: string;
       readonly message: string;
-      /** What must not be lost, and could not be had from these. */
+      /** The generation that must not be lost, and the holders from which it could not be fetched. */
       readonly unfetched?: Handover;
     } & Request);
 
@@ -74,14 +79,14 @@ export type FailoverEvent =
   | { readonly type: 'fetched' }
   | { readonly type: 'not-fetched'; readonly code: string }
   | { readonly type: 'caught-up'; readonly generation: Held; readonly startedMs: number }
-  /** Nothing was issued: these are on record by now, and may not be lost. */
+  /** Nothing was issued: these generations are on record by now, and must not be lost. */
   | { readonly type: 'overtaken'; readonly generations: readonly Held[] }
   | {
       readonly type: 'issued';
       readonly isOldActiveFenced: boolean;
-      /** What the target holds, now that no order of an earlier tenure can change it. */
+      /** The newest generation that the target holds, now that no order of an earlier tenure can change it. */
       readonly generation: Held | undefined;
-      /** What is on record and ahead of it. */
+      /** Generations on record that are newer than the target's. */
       readonly lost: readonly Held[];
       readonly handover: Handover | undefined;
     }
@@ -116,7 +121,7 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
         : issue({ ...chosen, unreachable: [] });
     }
     case 'fetching':
-      // Who is there and has what is asked again: the target has more by now.
+      // The target holds more by now, so the survey is repeated.
       if (event.type === 'fetched') return again(state, [state.fetch.newest]);
       if (event.type === 'target-lost' && state.wanted === '') return retarget(state, event.code);
       if (event.type === 'not-fetched' || event.type === 'target-lost')
@@ -149,7 +154,7 @@ export function decideFailover(state: FailoverState, event: FailoverEvent): Step
       if (event.type === 'target-lost') return retarget(state, event.code);
       const { phase, handover, isOldActiveFenced, ...chosen } = state;
       const { newest } = handover;
-      // What the target holds now is asked again.
+      // Issue again, because that asks the target once more what it holds.
       if (event.type === 'not-handed-over') return issue({ ...chosen, unreachable: [newest] });
       if (event.type !== 'handed-over') return { state, effect: { ...state, type: 'hand-over' } };
       const lost = chosen.lost.filter((generation) => isNewer(generation, newest));

@@ -1,4 +1,7 @@
-/** Whom a failover promotes, and what that would lose. Pure: a function of the request and of one survey. */
+/**
+ * Chooses the member that a failover promotes, and says what that would lose. Pure: a function of the request and one
+ * survey.
+ */
 import { isNewer, newestOf } from '@antipode/protocol';
 
 /** A generation by its names. */
@@ -42,9 +45,9 @@ export interface Request {
   readonly from: string;
   /** Empty for the best. */
   readonly wanted: string;
-  /** A person stands in for what cannot be reached. */
+  /** A person takes responsibility for what cannot be reached. */
   readonly acceptLoss: boolean;
-  /** The generations that this person was shown, and that may be lost. No other may. */
+  /** The generations that this person was shown and has agreed to lose. No other generation is given up. */
   readonly accepted: readonly Held[];
   readonly reason: 'automatic' | 'operator';
   /** When service stopped, as far as we know: the last sign of life, or the request. */
@@ -65,7 +68,10 @@ export interface Choice {
   readonly quorum: number;
   /** The active member answers under its own tenure: nothing need be lost. */
   readonly canCatchUp: boolean;
-  /** What the target must get first, since it must not be lost: a member that cannot serve still has it sealed in its store. */
+  /**
+   * A generation that must not be lost, and that the target must fetch first. A member that cannot serve still has it
+   * sealed in its store.
+   */
   readonly fetch?: Handover;
 }
 
@@ -75,10 +81,10 @@ export interface Handover {
   readonly holders: readonly string[];
 }
 
-/** Whom the plan would promote, and what must not be lost with that. */
+/** The member that the plan would promote, and the generations that must not be lost and would be. */
 export interface Losing {
   readonly to: string;
-  /** What it would be promoted with. */
+  /** The newest generation that this member holds. */
   readonly holds: Held | undefined;
   readonly generations: readonly Held[];
 }
@@ -95,12 +101,12 @@ export type PlanRequest = Pick<Request, 'from' | 'wanted' | 'acceptLoss' | 'reas
   readonly accepted: readonly Held[] | 'all';
 };
 
-/** Whom to promote, and what that would lose. */
+/** Chooses the member to promote, or names the obstacle. */
 export function planFailover(request: PlanRequest, survey: Survey): FailoverPlan {
   const { voters, known, highestEpoch } = survey;
   const { from, wanted, reason, acceptLoss, excluded } = request;
   const reachable = survey.reachable.filter(({ epoch }) => epoch <= highestEpoch + EPOCH_JUMP_MAX);
-  // With two sites the lost one is half of the voters: a person who accepts the loss stands in for it.
+  // With two sites the lost one is half of the voters. A person who accepts the loss replaces its vote.
   const quorum = voters === 2 && reason === 'operator' && acceptLoss ? 1 : Math.floor(voters / 2) + 1;
   if (reachable.length < quorum) return { obstacle: noMajority(reachable.length, voters) };
 
@@ -209,7 +215,7 @@ function mostAdvanced(candidates: readonly Candidate[]): Candidate | undefined {
   );
 }
 
-/** What it holds decides; among equals, that it can capture at once. */
+/** The member with the newer generation is better. Among equals, the better one can capture at once. */
 function isBetter(one: Candidate, best: Candidate): boolean {
   if (isNewer(one.applied, best.applied)) return true;
   return !isNewer(best.applied, one.applied) && best.lacksKey === true && one.lacksKey !== true;

@@ -1,4 +1,7 @@
-/** Starts a failover that an operator has ordered. It replaces one that is under way with other options, or is refused: it is never swallowed. */
+/**
+ * Starts a failover that an operator has ordered. If another one is under way with other options, the new order
+ * replaces it or is refused. It is never ignored.
+ */
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
 import { activeOf, type Group, isSettled } from '../../model.ts';
 import type { Detector } from '../../sites/detector.ts';
@@ -12,7 +15,7 @@ export interface FailoverOrder {
   readonly toSite: string;
   readonly acceptLoss: boolean;
   readonly accepted: readonly Held[];
-  /** Who gave it. */
+  /** The person who gave the order. */
   readonly operator: string;
 }
 
@@ -71,7 +74,10 @@ export async function startFailover(
   return { operationId: id, replacedOperationId: replaced?.id ?? '' };
 }
 
-/** @throws REQUEST_INVALID for a site that cannot be meant, which is no reason to accept a loss: no member, or active already */
+/**
+ * Refuses a site that cannot be the target of a failover. Such a mistake must not lead an operator to accept a loss.
+ * @throws REQUEST_INVALID if the site is not a member, or is active already
+ */
 export function requireTarget(group: Group, site: string): void {
   if (site === '') return;
   const { name } = group.spec;

@@ -1,7 +1,8 @@
 /**
- * What an automatic failover waits for. It never loses a generation that somebody has acknowledged. Where no member that
- * can serve has it, and no member that answers could hand it over, nothing is ordered: the failover begins by itself when
- * a member with the generation is back, or when an operator accepts the loss. Pure; by what was heard last (I3, I13).
+ * Finds out what an automatic failover waits for. It never loses a generation that a member has acknowledged. The
+ * generation may be held by no member that can serve, and by no member that could hand it over. Then nothing is
+ * ordered. The failover begins by itself when a member with the generation is back, or when an operator accepts the
+ * loss. Pure; decides by the last heartbeats (I3, I13).
  */
 import { generationName, isNewer, newestOf, roleName } from '@antipode/protocol';
 import { quarantineOf } from '../../groups/contradiction.ts';
@@ -14,13 +15,16 @@ import { isHung } from '../hang.ts';
 import { type Candidate, type Held, planFailover, type Survey } from './plan.ts';
 
 export interface FailoverWait {
-  /** Whom an operator's failover would promote. */
+  /** The member that a failover by an operator would promote. */
   readonly to: string;
-  /** What that member holds. */
+  /** The newest generation that this member holds. */
   readonly holds: Held | undefined;
-  /** The acknowledged generations that would be lost with that. */
+  /** The acknowledged generations that this failover would lose. */
   readonly generations: readonly Held[];
-  /** Who has acknowledged the newest of them, and what keeps each from serving: the code of an error, or `down`. */
+  /**
+   * The members that acknowledged the newest of these. `trouble` says why each cannot serve: the code of an error, or
+   * `down`.
+   */
   readonly holders: readonly { readonly site: string; readonly trouble: string }[];
 }
 
