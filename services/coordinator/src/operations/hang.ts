@@ -48,8 +48,8 @@ export function unlessHung<T>(
 }
 
 /**
- * Does the work, which a move needs before anything is changed, and gives it up when one of these sites is down, or its HSM has
- * hung: whatever else is due waits meanwhile.
+ * Does work that a move needs before anything is changed. Gives it up when one of these sites is down or its HSM has
+ * hung, because everything else that is due waits meanwhile.
  * @throws SITE_UNREACHABLE, HSM_WORKER_LOST
  */
 export function whileUsable<T>(

@@ -1,6 +1,7 @@
 /**
- * What is due, by what the database says and who is there. Pure; looked at again and again, so that anything missed is
- * seen the next time (I8, I10). At most one open intent per group, kind and site is the database's to keep.
+ * Decides which operations are due, from the database and the state of the sites. Pure. It is called again and again,
+ * so that anything it missed is seen the next time (I8, I10). The database ensures that each group has at most one open
+ * intent per kind and site.
  */
 import { MemberRole } from '@antipode/protocol';
 import { agoMs } from '../calendar/timeline.ts';
@@ -35,7 +36,9 @@ export interface Situation {
   readonly open: readonly Intent[];
   /** The last of each member that had one. */
   readonly scrubs: readonly ScrubRecord[];
-  /** How database and agents contradict each other: then nothing is due until an operator has seated the group anew. */
+  /**
+   * How database and agents contradict each other. While they do, nothing is due until an operator reseats the group.
+   */
   readonly contradiction: Contradiction | undefined;
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
@@ -86,7 +89,7 @@ export function plan(situation: Situation): Plan {
 
 type Draft = Omit<Planned, 'group'>;
 
-/** Who did not hand over what the last failover had to fetch, where that is still what must not be lost. */
+/** The sites that could not hand over what the last failover had to fetch, if that still must not be lost. */
 function unfetchedFrom({ failed, acknowledged }: Situation): readonly string[] {
   const { unfetched } = (failed.find(({ kind }) => kind === 'failover')?.state ?? {}) as { unfetched?: Handover };
   return unfetched !== undefined && acknowledged.some((one) => isSame(one, unfetched.newest)) ? unfetched.holders : [];
@@ -102,8 +105,9 @@ const dueBesides = (situation: Situation): Draft[] => [
 ];
 
 /**
- * The first domain key; and the next one, where a member lacks the version in use. An active member without it captures
- * nothing at all, and knows by its own journal that it lacks it. A standby shows it when it cannot open the newest generation.
+ * Plans the first domain key, and the next one if a member does not have the version in use. An active member without
+ * it captures nothing at all, and knows this from its own journal. A standby shows it by failing to open the newest
+ * generation.
  */
 function dueDomainKey(situation: Situation): Draft[] {
   const { group, newest, failed, recent, view } = situation;
@@ -122,7 +126,8 @@ function dueDomainKey(situation: Situation): Draft[] {
       view(intent.site)?.status === 'up'
     );
   });
-  // One that did not help is not repeated at once: every version is another key in every HSM. Who was away has not had one.
+  // A version that did not help is not followed by another one at once, because every version is another key in every
+  // HSM. A member that was away did not receive that version, so a new one can help it.
   const isHelpless = lacking.every(({ site }) =>
     recent.some((intent) => hasReached(intent, site, group.domainKeyVersion)),
   );
@@ -162,7 +167,7 @@ function dueCapture({ group, newest, view, nowMs, open, failed }: Situation): Dr
   const ageMs = newest === undefined ? Number.POSITIVE_INFINITY : agoMs({ nowMs, stampMs: newest.recoveryPointMs });
   const isStale =
     newest !== undefined && (newest.epoch !== group.epoch || newest.domainKeyVersion !== group.domainKeyVersion);
-  // What failed after the last one that went well is tried again before that is due: nobody knows what it would have found.
+  // A capture that failed after the last good one is repeated early, because nobody knows what it would have captured.
   const hasFailedSince =
     newest !== undefined &&
     failed.some(
@@ -301,7 +306,9 @@ function hasStandby(group: Group, view: Situation['view']): boolean {
   });
 }
 
-/** What failed a moment ago would fail again: it is given time, longer where a person must look. */
+/**
+ * Whether this operation failed a moment ago. It would fail again, so it gets some time, and more if a person must act.
+ */
 function hasJustFailed({ failed, nowMs, timings }: Situation, kind: IntentKind, site: string): boolean {
   const last = failed.find(
     (intent) =>

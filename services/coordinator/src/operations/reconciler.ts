@@ -90,7 +90,7 @@ export class Reconciler implements Closeable {
   #defect: unknown;
   /** Groups whose last look failed; under the empty name the pass as a whole. */
   readonly #troubled = new Map<string, PlanningTrouble>();
-  /** What contradicts what, by group: told when it begins and when it ends. */
+  /** The contradiction found in each group. Its beginning and its end are reported once each. */
   readonly #contradicted = new Map<string, string>();
   readonly #waiting = new Map<string, WaitingFailover>();
 
@@ -117,12 +117,15 @@ export class Reconciler implements Closeable {
     await this.#running;
   }
 
-  /** What keeps anything from being planned, the oldest first: a group that looks well is not looked after meanwhile. */
+  /** Errors that keep groups from being planned. Such a group can look well, but nobody plans for it. */
   get troubles(): readonly PlanningTrouble[] {
     return [...this.#troubled.values()];
   }
 
-  /** What the automatic failover of a group waits for; undefined where none is due, or one is under way. */
+  /**
+   * The conditions that the automatic failover of a group waits for. Undefined if no failover is due, or one is under
+   * way.
+   */
   waitOf(group: string): WaitingFailover | undefined {
     return this.#waiting.get(group);
   }
@@ -233,7 +236,8 @@ export class Reconciler implements Closeable {
     const { store, election, clock } = this.#ports;
     const { group, plan: due } = await this.#planFor(name);
     for (const planned of due.create) {
-      // What was read may be over by now: a failover that has ended meanwhile must not be made again.
+      // The facts may have changed since they were read. A failover that has ended in the meantime must not be planned
+      // again.
       const isWanted = (trx: Write): Promise<boolean> =>
         planned.kind === 'failover' ? areEpochsCurrent(trx, group) : Promise.resolve(true);
       await inSpan(`tick ${planned.kind}`, { 'antipode.group': name }, () => this.intend(planned, isWanted));

@@ -25,7 +25,7 @@ class Bench {
   readonly clock = new FakeClock();
   readonly lines: string[] = [];
   readonly changes = new Changes();
-  /** What was done, in order: writes as `> phase`, effects by their type. */
+  /** All steps in order: writes as `> phase`, effects by their type. */
   readonly story: string[] = [];
   /** Under which name each effect was performed. */
   readonly names: string[] = [];

@@ -1,4 +1,7 @@
-/** Has the domain key versions of one site destroyed that nobody needs. Looks once more at every member right before it orders. */
+/**
+ * Orders one site to destroy the domain key versions that nobody needs. Checks every member once more right before each
+ * order.
+ */
 import { contradictionOf } from '../../groups/contradiction.ts';
 import { readAcknowledged, readNewest } from '../../store/tables/generations.ts';
 import { readGroup } from '../../store/tables/groups.ts';
@@ -50,7 +53,7 @@ export async function keyRetirement(
       failure ??= thrown;
     }
   }
-  // What is gone in one partition is recorded, whatever the other one answers: that is planned again.
+  // Versions destroyed in one partition are recorded even if another partition failed. The rest is planned again.
   if (failure !== undefined && destroyed.length === 0) throw failure;
   return { type: 'destroyed', destroyed };
 }

@@ -1,13 +1,13 @@
 /**
- * Has the domain key versions destroyed that nobody needs, in the partitions of one site.
+ * Destroys the domain key versions that nobody needs, in the partitions of one site.
  *
  *   due -> retiring -> recording -> retired | failed(code)
  *
- * What is not destroyed this time is due again when the site says that nothing there needs it.
+ * A version that could not be destroyed is due again when the site reports once more that nothing there needs it.
  */
 import type { Failure, Resume, Step } from '../../model.ts';
 
-/** What was destroyed in one partition. */
+/** The versions destroyed in one partition. */
 export interface Retired {
   readonly serial: string;
   readonly versions: readonly number[];

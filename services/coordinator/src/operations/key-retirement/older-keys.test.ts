@@ -1,4 +1,7 @@
-/** Older versions of a domain key go only when every member, by its own account and the database's, is past them (ADR 0026). */
+/**
+ * Older versions of a domain key are destroyed only when every member is past them, by its own report and by the
+ * database (ADR 0026).
+ */
 import { MemberRole } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';

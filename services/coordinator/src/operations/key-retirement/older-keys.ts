@@ -1,9 +1,10 @@
 /**
- * Whether the members of a group, all of them, are past the older versions of its domain key (ADR 0026). Pure. The views must
+ * Says whether all members of a group are past the older versions of its domain key (ADR 0026). Pure. The views must
  * have been taken before the group was read.
  *
- * A member that is away, behind, fenced or in quarantine may still have to be brought along by what only an older version
- * opens. So while one of them is, none is destroyed at any member. Each site decides by its own store besides.
+ * A member that is away, behind, fenced or in quarantine may still need something that only an older version opens.
+ * While there is such a member, no older version is destroyed at any member. In addition, each site checks its own
+ * store.
  */
 import { MemberRole } from '@antipode/protocol';
 import { hex } from '@antipode/runtime';
@@ -43,7 +44,7 @@ export function olderKeysNeededFor(facts: OlderKeysFacts): string {
   return '';
 }
 
-/** What keeps a member from having come as far as the newest generation; undefined for nothing. */
+/** The reason why a member has not reached the newest generation; undefined if it has. */
 function behind(
   { site, serial, role }: Member,
   { group, acknowledged, view }: OlderKeysFacts,

@@ -1,4 +1,7 @@
-/** Asks every member what its journal says, and seats the group anew by that: under a tenure above all that was ever heard. */
+/**
+ * Asks every member what its journal says, and reseats the group from the answers. The new epoch is above every epoch
+ * that was ever heard of.
+ */
 import {
   type DescribeResponse,
   type GenerationRef,
@@ -19,10 +22,13 @@ import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
 import type { ReseatEffect, ReseatEvent, ReseatOutcome } from './machine.ts';
 import { type Account, type Held, missedBy, planReseat, type ReseatPlan } from './plan.ts';
 
-/** A member that answers, with the references that the database may not know. */
+/** A member that answers, with references to generations that the database might not know. */
 interface Answered extends Account {
   readonly refs: readonly GenerationRef[];
-  /** Its agent says so itself: a quarantine that only the coordinator knows would come after the order that ends it. */
+  /**
+   * True if the agent itself reports the quarantine. One that only the coordinator knows could start after the order
+   * that should end it.
+   */
   readonly isQuarantinePersisted: boolean;
 }
 
@@ -35,7 +41,7 @@ export interface ReseatSurvey {
 /** As many may be late one after another. */
 const HEARTBEATS_WAITED = 20;
 
-/** What a generation that only agents know is recorded with, until a capture says what it does not protect. */
+/** Recorded with a generation that only agents know, until a capture says which objects it does not protect. */
 const NOT_KNOWN_YET: readonly Uncaptured[] = [{ objectId: '', kind: '', reason: 'not-known-until-the-next-capture' }];
 
 export async function surveyForReseat(context: EffectContext, group: Group, wanted: string): Promise<ReseatSurvey> {
@@ -195,7 +201,7 @@ async function newTenure(
   const recorded = await recordedOf(context, group, accounts);
   if (owner === undefined || others.seated.length + 1 < quorum)
     throw refused(group, `epoch ${epoch} is persisted by ${others.seated.length} other members; it needs a majority`);
-  // Whoever did not confirm may hold the last lease.
+  // A member that did not confirm may still hold the last lease, so wait until it has run out.
   if (others.seated.length + 1 < group.members.length)
     for (let leftMs = leases.remainingMs(name); leftMs > 0; leftMs = leases.remainingMs(name))
       await clock.sleep(Math.ceil(leftMs));
@@ -259,7 +265,10 @@ async function order(
   return { seated, leftAside };
 }
 
-/** Who is known to have held what: by captures and acknowledgements on record, and by what other members have of it. */
+/**
+ * The generations that each member is known to have held. The sources are captures and acknowledgements on record, and
+ * the generations that other members have from it.
+ */
 async function recordedOf(
   { ports }: EffectContext,
   group: Group,

@@ -1,13 +1,13 @@
 /**
- * Seats a group anew, by what the journals of its agents say. One effect, which looks again each time: a repeated one
- * issues a further epoch, and the one before was never in force.
+ * Reseats a group by the journals of its agents. There is one effect, and it reads the journals again each time. If it
+ * is repeated, it issues a further epoch. The epoch before was then never in force.
  *
  *   due -> reseating -> reseated | abandoned(code)
  */
 import type { Failure, Resume, Step } from '../../model.ts';
 
 interface Wanted {
-  /** Who is to be active; empty for whom the journals name. */
+  /** The site that is to be active. Empty for the site that the journals name. */
   readonly active: string;
 }
 

@@ -1,4 +1,7 @@
-/** How a group is seated anew, by what each of its members says. Pure: shown to an operator first, then done. */
+/**
+ * Plans how to reseat a group from what each of its members reports. Pure: first shown to an operator, then carried
+ * out.
+ */
 
 import { isNewer, newestOf } from '@antipode/protocol';
 import { activeOf, type Group } from '../../model.ts';
@@ -10,18 +13,18 @@ export interface Held {
   readonly manifestDigest: string;
 }
 
-/** What a member that answers says of itself. */
+/** A member's report about itself. */
 export interface Account {
   readonly site: string;
   readonly serial: string;
-  /** `none` where its journal knows of no seat. */
+  /** `none` if its journal knows of no seat. */
   readonly role: 'active' | 'standby' | 'fenced' | 'none';
   readonly epoch: bigint;
   readonly epochOwner: string;
   /** Captured or applied there. */
   readonly newest: Held | undefined;
   readonly quarantine: string | undefined;
-  /** Its agent knows the partition: with another journal it may not. */
+  /** Whether its agent knows the partition. An agent that has lost its journal can have forgotten it. */
   readonly hasPartition: boolean;
 }
 
@@ -40,7 +43,8 @@ export type ReseatPlan =
 
 /**
  * @param options.wanted the site that an operator names; empty for the one that the journals name
- * @param options.isContradicted whether database and journals contradict each other; else only members in quarantine are seated
+ * @param options.isContradicted whether database and journals contradict each other; if not, only quarantined members
+ * move
  */
 export function planReseat(
   group: Group,

@@ -1,4 +1,7 @@
-/** Has a member look for silent damage, and records what it found; a damaged replica has acknowledged nothing any more (I13). */
+/**
+ * Orders a member to look for silent damage, and records the result. A damaged replica no longer counts as having
+ * acknowledged anything (I13).
+ */
 import { proofOf } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { withdrawAcknowledgements } from '../../store/tables/generations.ts';

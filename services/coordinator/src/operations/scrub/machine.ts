@@ -62,7 +62,7 @@ export function decideScrub(state: ScrubState, event: ScrubEvent): Step<ScrubSta
   }
 }
 
-/** What a scrub ends with that has found something; with any other code it could not look. */
+/** The codes of a scrub that found damage. With any other code the scrub could not look. */
 export const DAMAGE_CODES: ReadonlySet<string> = new Set([
   'OBJECT_UNPROVEN',
   'DIGEST_MISMATCH',
