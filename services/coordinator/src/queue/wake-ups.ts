@@ -31,7 +31,10 @@ const ENQUEUE_MS_MAX = 500;
 const CLOSE_MS_MAX = 5_000;
 /** Orders to one site run side by side only as far as its partitions do. */
 const CONCURRENCY = 4;
-/** Operations of no single site mostly wait, each for other sites: a site that was active in many groups is left by all at once. */
+/**
+ * Operations without a site of their own mostly wait for other sites. When an active site is lost, all of its groups
+ * fail over at the same time.
+ */
 const CONCURRENCY_ELSEWHERE = 256;
 /** How long a start waits to learn how Redis is set up; a Redis that is away must not keep leases from being renewed. */
 const CHECK_MS_MAX = 2_000;
@@ -145,7 +148,10 @@ export class BullWakeUps implements WakeUps {
     return made;
   }
 
-  /** One of the three places where errors are translated. What failed is on record, with its next attempt. */
+  /**
+   * One of the three places where errors are translated. The failure is on record already, with the time of the next
+   * attempt.
+   */
   async #process(intentId: string, run: (intentId: string) => Promise<void>): Promise<void> {
     try {
       await run(intentId);

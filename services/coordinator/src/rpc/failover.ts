@@ -29,7 +29,7 @@ export function failoverHandlers(ports: RpcPorts): FailoverHandlers {
       const { obstacle, choice } = isRefused
         ? planFailover({ ...request, acceptLoss: true, accepted: 'all' }, found)
         : strict;
-      // What has to be fetched first may turn out not to be had: then only a person who accepts its loss can go on.
+      // The generation to fetch may turn out to be unavailable. Then only a person who accepts its loss can go on.
       const ifNotFetched =
         choice?.fetch === undefined
           ? undefined

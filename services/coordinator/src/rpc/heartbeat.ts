@@ -22,7 +22,10 @@ export function coordinatorHandlers({
   const written = new Map<string, string>();
   /** The same of what each member could not restore. */
   const writtenRefused = new Map<string, string>();
-  /** Not awaited: a heartbeat renews leases, and this is a list for people. What could not be written is with the next one. */
+  /**
+   * Not awaited: a heartbeat renews leases, and this list is only for people. If a write fails, the next heartbeat
+   * repeats it.
+   */
   const noteRefused = (group: string, { site, members }: DescribeResponse, leaderEpoch: bigint): void => {
     const said = members.find((member) => member.group === group);
     if (said === undefined) return;

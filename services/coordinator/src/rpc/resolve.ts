@@ -29,7 +29,7 @@ export function resolveHandlers(ports: RpcPorts): ResolveHandlers {
         });
       const view = detector.view(active.site);
       const live = view?.state?.partitions.find(({ serial }) => serial === active.serial);
-      // After a restart the site may not have been heard yet: what it said before still tells where it is.
+      // After a restart, this coordinator might not have heard the site yet. Its last report is still good.
       const place = live ?? (await store.query((db) => readPlace(db, active)));
       return {
         site: active.site,

@@ -105,7 +105,7 @@ export class Agents implements Closeable {
         try {
           await this.client(site).ping({}, { timeoutMs: this.#link.answerMs });
         } catch (thrown) {
-          // Who cannot be reached is the detector's question, and that of the order that needs it.
+          // Whether a site can be reached is decided by the detector, and by the order that needs it.
           if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
         }
       }),

@@ -1,6 +1,7 @@
 /**
- * Who is there. A site is suspect after silence, and down only when the coordinator misses it, no other site reaches it,
- * and this process's own event loop is healthy: an observer doubts itself first. Reasons are kept for people.
+ * Says which sites are there. A silent site is first suspect. It counts as down only if the coordinator misses it, no
+ * other site reaches it, and this process's own event loop is healthy, because an observer must doubt itself first.
+ * Reasons are kept for people.
  */
 import type { DescribeResponse } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Log } from '@antipode/runtime';
@@ -27,7 +28,10 @@ export interface SiteView {
 /** Listing a large partition on a slow HSM is one call, and no reason to leave a site that serves. */
 const HANGS_UNTIL_LOST = 5;
 
-/** What says that the HSM itself is gone. A PIN, a missing key or a full disk is for a person, and the HSM goes on serving. */
+/**
+ * Errors which mean that the HSM itself is gone. With a wrong PIN, a missing key or a full disk the HSM goes on
+ * serving, and a person must act.
+ */
 const HSM_LOST: ReadonlySet<string> = new Set([
   'HSM_UNAVAILABLE',
   'HSM_WORKER_LOST',
@@ -35,7 +39,10 @@ const HSM_LOST: ReadonlySet<string> = new Set([
   'MODULE_UNAVAILABLE',
 ]);
 
-/** A process that speaks for a site while another one does, and is refused: a copy of its folder, or a second one on another host. */
+/**
+ * A process that is refused because another one already speaks for its site. It is a copy of the site's folder, or a
+ * second agent on another host.
+ */
 export interface RefusedAgent {
   readonly instance: string;
   /** Where it says that it can be reached. */
@@ -86,7 +93,7 @@ export class Detector {
     return isOver ? undefined : found;
   }
 
-  /** What was heard until now, for whoever compares it with what the database says after. */
+  /** A copy of all views, for comparison with a database that is read afterwards. */
   snapshot(): (site: string) => SiteView | undefined {
     const sites = new Map(this.#sites);
     return (site) => sites.get(site);
@@ -224,7 +231,7 @@ export class Detector {
       );
       return;
     }
-    // Only a round in which somebody looked and missed it counts: no answer is no witness.
+    // Only a round in which another site looked and missed it counts. A site that did not answer is not a witness.
     const failedRounds = suspect.failedRounds + (missedBy.length > 0 ? 1 : 0);
     const witnesses =
       missedBy.length > 0

@@ -1,8 +1,10 @@
 /**
- * What this coordinator has promised: nobody else is promoted in a group until its last lease has surely ended. Counted on
- * its own monotonic clock from when a grant was last given, by the length that the grant had, with room for clocks that run
- * at different rates. A new leader knows nothing of earlier grants, so it takes every lease as granted when it started, and
- * as long as the longest that may have been granted before: its holder counts by the length of its grant, not by ours.
+ * The leases that this coordinator has promised. Nobody else is promoted in a group until its last lease has surely
+ * ended. A lease is counted on this process's monotonic clock, from the last grant, by the length of that grant. A
+ * margin allows for clocks that run at different rates.
+ *
+ * A new leader knows nothing of earlier grants. It assumes that every lease was granted when it became leader, with the
+ * longest length that may have been granted before. The holder counts by the length of its grant, not by ours.
  */
 import type { Clock } from '@antipode/runtime';
 

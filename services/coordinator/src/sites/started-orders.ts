@@ -1,9 +1,10 @@
 /**
- * Orders that may take long are started and asked for. To a caller they look like one call. Behind it, the same request is
- * put again until the agent says that the order has ended, over reconnects and restarts of the agent. Between two calls the
- * agent is free: it joins an order that it knows, and runs again one that it does not know (I9).
+ * Long orders are started once and then polled. To a caller they look like one call. Behind it, the same request is
+ * repeated until the agent says that the order has ended, across reconnects and restarts of the agent. The agent is
+ * free between two calls. It joins an order that it knows, and runs one again that it does not know (I9).
  *
- * Unknown is not failed: a call without an answer is asked again, for as long as a site may be silent before it is suspect.
+ * An unknown outcome is not a failure: a call without an answer is repeated, for as long as a site may be silent before
+ * it is suspect.
  */
 import { type CallOptions, isUnreachable, type JournalMark, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock } from '@antipode/runtime';

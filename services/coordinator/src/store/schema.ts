@@ -87,7 +87,10 @@ export interface Schema {
   journal_mark: { site: string; journal: string; run: string; writes: bigint; answered: bigint };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
-  /** What was taken from the beginning of the event log: numbers, count, and a digest over it and the digest before. */
+  /**
+   * The events deleted from the beginning of the log: first and last number, count, and a digest over them and the
+   * digest before.
+   */
   event_retirement: {
     first_id: bigint;
     last_id: bigint;
@@ -131,7 +134,7 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE scrub (grp text REFERENCES replication_group, site text, started_ms int8 NOT NULL, error_code text NOT NULL, PRIMARY KEY (grp, site));
   `,
-  // What a pass reads is found by an index, so that it costs the same after a year.
+  // Every read of a planning pass uses an index, so that it costs the same after a year.
   `
   CREATE INDEX acknowledgement_newest ON acknowledgement (grp, site, epoch DESC, number DESC);
   CREATE INDEX generation_by_number ON generation (grp, number);
@@ -152,7 +155,7 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE timeline (id int PRIMARY KEY CHECK (id = 1), at_ms int8 NOT NULL, wall_ms int8 NOT NULL, boot_id text NOT NULL, uptime_ms int8 NOT NULL);
   `,
-  // What earlier versions granted is not on record: the longest of all profiles.
+  // The length of leases granted by earlier versions is not on record, so this assumes the longest of all profiles.
   `
   CREATE TABLE lease_length (id int PRIMARY KEY CHECK (id = 1), lease_ms int8 NOT NULL);
   INSERT INTO lease_length SELECT 1, CASE WHEN EXISTS (SELECT 1 FROM replication_group) THEN 40000 ELSE 0 END;
@@ -183,12 +186,12 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TRIGGER event_is_not_truncated BEFORE TRUNCATE ON event EXECUTE FUNCTION keep_all_events();
   CREATE TRIGGER event_retirement_is_not_truncated BEFORE TRUNCATE ON event_retirement EXECUTE FUNCTION keep_all_events();
   `,
-  // Whether the last of its kind at a place ended well. By an expression of the time, so that PostgreSQL never takes the index
-  // over all intents instead, where a place has none.
+  // Finds the last operation of its kind at a place. The index is on an expression of the time. Otherwise PostgreSQL
+  // would choose the index over all intents for a place without any.
   `
   CREATE INDEX intent_by_place ON intent (grp, kind, site, status, (created_ms + 0));
   `,
-  // What each member said last that it could not restore: shown of a site that is down too.
+  // The objects that each member last reported it could not restore. They are shown even if its site is down.
   `
   CREATE TABLE member_refused (grp text REFERENCES replication_group, site text, refused text NOT NULL, objects int NOT NULL, at_ms int8 NOT NULL, PRIMARY KEY (grp, site));
   `,

@@ -1,6 +1,6 @@
 /**
- * The promises of every machine, in whatever order events come, and wherever a crash falls. It ends, and it stays ended. It
- * never stalls. After a crash it asks again for exactly the same effect. Each kind's promises.test.ts calls this.
+ * The promises of every machine, whatever the order of events and wherever a crash falls. It ends, and stays ended. It
+ * never stalls. After a crash it asks again for exactly the same effect. The promises.test.ts of each kind calls this.
  */
 import { OperationSchema } from '@antipode/protocol';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';

@@ -1,7 +1,7 @@
 /**
- * The promises of every implementation of the store: transactions, constraints, the leader's epoch, order, and the types of
- * values. The suite uses the functions of the tables. An implementation may run transactions side by side or one after
- * another, as long as the rows do not show the difference.
+ * The promises of every implementation of the store: transactions, constraints, the leader's epoch, order, and the
+ * types of values. The suite uses the functions of the tables. An implementation may run transactions in parallel or
+ * one after another, as long as the rows do not show the difference.
  */
 import { AntipodeError } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';

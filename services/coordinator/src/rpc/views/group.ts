@@ -40,15 +40,15 @@ export interface GroupFacts {
   /** No automatic failover before this, since there was one lately. */
   readonly pausedUntilMs?: number | undefined;
   readonly contradiction: Contradiction | undefined;
-  /** What its automatic failover waits for, and since how long. */
+  /** The conditions that its automatic failover waits for, and since when. */
   readonly wait?: { readonly waiting: Omit<WaitingFailover, 'sinceMs'>; readonly ageMs: number } | undefined;
   readonly open: readonly Pick<Intent, 'kind'>[];
   readonly concerns?: readonly Concern[];
-  /** What each member said last that it could not restore. */
+  /** The objects that each member could not restore, by its last report. */
   readonly refused: readonly RefusedRecord[];
   readonly view: (site: string) => SiteView | undefined;
   readonly nowMs: number;
-  /** What the clock on the wall shows, or showed, at a moment of the timeline. */
+  /** Converts a moment of the timeline to the wall-clock time that people see. */
   readonly toWallMs: ToWall;
 }
 
@@ -169,8 +169,8 @@ export function unreadableGroup(name: string): MessageInitShape<typeof GroupStat
 }
 
 /**
- * What a member has not been able to restore, by its own account: exceptions of what it has acknowledged. Of a site that is down,
- * and of one that was not heard since this coordinator started, it is what was said last.
+ * The objects that a member reports it could not restore. They are exceptions to what it has acknowledged. For a site
+ * that is down, or was not heard since this coordinator started, this is its last report.
  */
 function refusedBy(
   { group, view, refused, nowMs }: Pick<GroupFacts, 'group' | 'view' | 'refused' | 'nowMs'>,
@@ -200,13 +200,13 @@ type Seen = Pick<GroupFacts, 'group' | 'view'>;
 const memberAt = ({ group, view }: Seen, site: string) =>
   view(site)?.state?.members?.find((member) => member.group === group.spec.name);
 
-/** What its objects have and no replica gets, by its own account. */
+/** Attributes of its objects that no replica gets, by its own report. */
 function notCarriedAt(seen: Seen, site: string) {
   const { notCarried = [], notCarriedObjects = 0, notCarriedWeighty = 0 } = memberAt(seen, site) ?? {};
   return { notCarried, notCarriedObjects, notCarriedWeighty };
 }
 
-/** What the last capture of this member would have lost. */
+/** The number of objects that the last capture of this member would have removed. */
 const heldAt = (seen: Seen, site: string): number => memberAt(seen, site)?.heldObjects ?? 0;
 
 /** Under names of the group, and none of its objects: what a program would find at this member. */
@@ -232,7 +232,7 @@ function protectionOf(
   // A replica that is damaged is lagging until it is mended; nobody mends the original by himself.
   if (DAMAGE_CODES.has(scrubs.find(({ site }) => site === active?.site)?.errorCode ?? '')) return 'damaged';
   if (ages.some((age) => age === undefined || age > group.spec.rpoMs)) return 'lagging';
-  // All of that is true, and may not be true of the next key.
+  // All of that is true now, but need not be true of the next key.
   if (concerns.length > 0) return 'failing';
   // By a name that another object bears too, a program would find that one now and then.
   const hasNamesakes = group.members.some(({ site }) => namesakesAt({ group, view }, site) > 0);

@@ -1,4 +1,7 @@
-/** What the planner looks at for one group. Read each second: each part costs the same, however much has been. */
+/**
+ * Reads the facts by which the planner plans one group. This happens every second, so each read costs the same however
+ * long the history is.
+ */
 import type { Generation, Group } from '../../model.ts';
 import type { Read } from '../store.ts';
 import { type Acknowledged, readAcknowledged, readNewest } from './generations.ts';

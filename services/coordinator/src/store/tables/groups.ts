@@ -140,8 +140,8 @@ export async function areEpochsCurrent(
 }
 
 /**
- * Locks a group until the transaction ends, and reads it. Whoever issues an epoch or records what members hold goes through
- * here, so that neither acts upon what the other has just changed.
+ * Locks a group until the transaction ends, and reads it. Every change of an epoch, and every record of what members
+ * hold, must call this. Otherwise one could act on facts that the other has just changed.
  */
 export async function lockGroup(trx: Write, name: string): Promise<Group> {
   await lock(trx, name);
@@ -224,7 +224,7 @@ export async function readTenures(db: Read, group: string): Promise<Tenure[]> {
   }));
 }
 
-/** Who owned each epoch. */
+/** The owner of each epoch. */
 export async function readEpochOwners(db: Read, group: string): Promise<Map<bigint, string>> {
   const rows = await db.selectFrom('epoch').select(['epoch', 'owner']).where('grp', '=', group).execute();
   return new Map(rows.map(({ epoch, owner }) => [epoch, owner]));
@@ -254,7 +254,7 @@ export async function activateEpoch(
     .where('role', '=', 'active')
     .where('site', '!=', owner)
     .execute();
-  // What an active member holds is the group's: nothing in its partition is foreign to the line any more.
+  // An active member defines what its group holds, so nothing in its partition is foreign to the line any more.
   const counts = { divergent: 0, unaccounted: 0 };
   await trx
     .updateTable('member')

@@ -1,4 +1,7 @@
-/** Intents: what the coordinator means to do, one row each, before anything is done. At most one open per group, kind and site. */
+/**
+ * Intents: the operations that the coordinator means to do. Each is recorded as one row before anything is done. At
+ * most one is open per group, kind and site.
+ */
 import { AntipodeError } from '@antipode/runtime';
 import type { IntentKind, IntentStatus, OrderFailure } from '../../model.ts';
 import type { Schema } from '../schema.ts';
@@ -187,7 +190,7 @@ export async function readDone(
   return rows.map(intentFrom);
 }
 
-/** What a person asks about: newest first. */
+/** For people: newest first. */
 export async function readIntents(db: Read, { group, limit }: { group?: string; limit: number }): Promise<Intent[]> {
   const all = db.selectFrom('intent').selectAll().orderBy('created_ms', 'desc').limit(Math.min(limit, LIST_MAX));
   const rows = await (group === undefined ? all : all.where('grp', '=', group)).execute();

@@ -1,4 +1,7 @@
-/** The one row that says which coordinator leads. Only election.ts asks for these; store.ts checks the epoch in every write. */
+/**
+ * The one row that says which coordinator leads. Only election.ts calls these functions. store.ts checks the epoch in
+ * every write.
+ */
 import type { Schema } from '../schema.ts';
 import type { Read } from '../store.ts';
 

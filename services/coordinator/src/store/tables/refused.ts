@@ -1,4 +1,7 @@
-/** What each member said last that it could not restore: a site that is down, or was not heard since a restart, is shown by it. */
+/**
+ * The objects that each member last reported it could not restore. They are kept here for a site that is down, or was
+ * not heard since a restart.
+ */
 import type { Read, Write } from '../store.ts';
 
 export interface RefusedThere {

@@ -1,6 +1,6 @@
 /**
- * What is not kept for ever. Each call takes away one batch, in the order of age, so that no statement is long and a year of
- * arrears is worked off little by little.
+ * Deletes records that are not kept for ever. Each call deletes one batch, oldest first. So no statement takes long,
+ * and a backlog of a year is worked off step by step.
  */
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
@@ -13,8 +13,8 @@ const BATCH = 2_000;
 export type Retire = (trx: Write) => Promise<number>;
 
 /**
- * Intents that ended long ago; what they did is on record elsewhere. Failovers that took place stay. A capture that found no
- * change says nothing after a day.
+ * Intents that ended long ago; their effects are on record elsewhere. Failovers that took place are kept. A capture
+ * that found no change is of no use after a day.
  */
 export const retireIntents =
   ({ beforeMs, unchangedBeforeMs }: { beforeMs: number; unchangedBeforeMs: number }): Retire =>
@@ -103,9 +103,9 @@ export const retireFires =
   };
 
 /**
- * The oldest events. The log stays append-only for everybody else: only what is first written into `event_retirement`, with
- * its number and its digest, lets itself be deleted (store/schema.ts). Each digest covers the one before it, so that a copy
- * of the log that somebody keeps can be checked against it for ever.
+ * The oldest events. The log stays append-only for everybody else: a trigger permits deletion only of events whose
+ * number and digest were first written into `event_retirement` (store/schema.ts). Each digest covers the one before it.
+ * So a copy of the log that somebody keeps can always be checked against it.
  */
 export const retireEvents =
   ({ beforeMs, keep, atMs }: { beforeMs: number; keep: number; atMs: number }): Retire =>

@@ -1,11 +1,14 @@
-/** What has been failing since it last ended well. Each answer is one look into an index, however long the history is. */
+/**
+ * Operations that have been failing since they last ended well. Each answer is one index lookup, however long the
+ * history is.
+ */
 import { sql } from 'kysely';
 import type { IntentKind } from '../../model.ts';
 import type { Schema } from '../schema.ts';
 import type { Read } from '../store.ts';
 import { type Intent, intentFrom } from './intents.ts';
 
-/** A kind of operation, and the site that it is for; empty where it has none. */
+/** A kind of operation, and the site that it is for; empty if it is not for one site. */
 export interface Place {
   readonly kind: IntentKind;
   readonly site: string;
