@@ -1,9 +1,10 @@
 /**
- * From a protobuf-es service to what grpc-js serves and calls. Unary and server-streaming methods only: bulk data is
- * pulled by its destination, since grpc-js lets only the client widen the flow-control window (facts: control-plane, C).
+ * Translates a protobuf-es service into what grpc-js serves and calls. It supports unary and server-streaming methods
+ * only. Bulk data is pulled by its destination, since grpc-js lets only the client widen the flow-control window
+ * (facts: control-plane, C).
  *
- * `bytes` fields of a received message are views on the receive buffer: valid for as long as they are held, but they keep
- * the whole message alive. Whoever keeps one beyond the call copies it.
+ * `bytes` fields of a received message are views on the receive buffer. They are valid for as long as they are held,
+ * but they keep the whole message in memory. Code that keeps one beyond the call must copy it.
  */
 
 import { AntipodeError, invariant } from '@antipode/runtime';

@@ -1,9 +1,10 @@
 /**
- * Errors on the wire: the code, message and details of the catalogue in trailing metadata, never the cause. One of the
- * three places where errors are translated.
+ * Errors on the wire. Trailing metadata carries the code, message and details of the catalogue, and never the cause.
+ * This is one of the three places where errors are translated.
  *
- * A defect stays where it is: the caller sees SITE_UNREACHABLE (`peerDefect` in the details) and may repeat the call, since
- * a peer's broken invariant must not stop this process, and the peer's supervisor starts it afresh.
+ * A defect stays in the process where it happened. Its caller sees SITE_UNREACHABLE (`peerDefect` in the details) and
+ * may repeat the call. A peer's broken invariant must not stop this process, and the peer's supervisor restarts the
+ * peer.
  */
 import {
   AntipodeError,

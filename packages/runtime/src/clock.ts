@@ -10,13 +10,16 @@ export interface Clock {
   wallMs(): number;
   /** Milliseconds since an arbitrary origin of this process; never goes back. For leases and time-outs. */
   monotonicMs(): number;
-  /** Resolves after `ms`, however long that is, or at once when `signal` aborts (it never rejects: callers look at the signal). */
+  /**
+   * Resolves after `ms`, however long that is, or at once when `signal` aborts. It never rejects: callers look at the
+   * signal.
+   */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** Resolves when everything else that is due has had its turn. Takes no time of this clock. */
   makeWay(): Promise<void>;
 }
 
-/** What a timer of Node holds: 32 bits, some 25 days. A longer one would end at once. */
+/** The longest delay that a timer of Node can hold: 32 bits, some 25 days. A longer one would end at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export const systemClock: Clock = {

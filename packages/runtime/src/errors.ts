@@ -7,7 +7,7 @@
  */
 
 /**
- * What the receiver of an error does:
+ * How the receiver of an error reacts:
  * - `retry`: transient; only the runner retries, capped and jittered.
  * - `stand-down`: our view is stale; stop at once, never retry.
  * - `operator`: a person must decide; park it and show the hint.

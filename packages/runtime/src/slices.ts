@@ -4,12 +4,12 @@
  */
 import type { Clock } from './clock.ts';
 
-/** What a long calculation holds the event loop for, at most, before it makes way. */
+/** The longest time that a long calculation holds the event loop before it makes way. */
 const SLICE_MS = 10;
 
 /**
- * For a long loop in an asynchronous function: `if (pace.isDue()) await pace.makeWay()` between two items. By time, since the
- * same items cost more on a machine that is busy.
+ * For a long loop in an asynchronous function: `if (pace.isDue()) await pace.makeWay()` between two items. It goes by
+ * time, not by the number of items, since the same items take longer on a busy machine.
  */
 export class Pace {
   readonly #clock: Clock;

@@ -16,7 +16,7 @@ const tokenOf = {
   pinFile: path,
 };
 
-/** What is not said here is as in the partition: module, environment, accepted protections. */
+/** Settings that are omitted here are those of the partition: module, environment, accepted protections. */
 const identityPartition = z.strictObject({
   ...tokenOf,
   module: path.optional(),
@@ -28,7 +28,7 @@ const partition = z.strictObject({
   /** Name within this site. */
   name,
   module: path,
-  /** For C_Initialize, of a module that wants some: NSS is told here where its database is. Never a secret. */
+  /** Parameters of C_Initialize, for a module that needs some: NSS finds its database by them. Never a secret. */
   moduleParameters: z.string().min(1).max(4096).optional(),
   ...tokenOf,
   /** Whether `partition init` makes a key under which domain keys are received (docs/security.md). */
@@ -42,8 +42,8 @@ const partition = z.strictObject({
   /** Protections that the token does not keep, and without which it is used all the same (docs/devices). */
   acceptUnenforced: z.array(z.enum(PROTECTIONS)).optional(),
   /**
-   * Numbers of attributes that the vendor has defined, such as usage limits: it is told which objects have them, since they do
-   * not move (docs/glossary.md).
+   * Numbers of vendor-defined attributes, such as usage limits. They are not replicated, so the agent reports which
+   * objects have them (docs/glossary.md).
    */
   vendorAttributes: z.array(z.number().int().min(VENDOR_DEFINED).max(0xffff_ffff)).max(64).optional(),
   /** A distributor brings domain keys to groups, and is a member of none (ADR 0025). */

@@ -1,12 +1,13 @@
 /**
- * Who may call what is decided when a stream starts, before a byte of its message is read; and what one caller may make this
- * process hold is bounded: calls under way, bytes of requests, and the time that a request may take to arrive.
+ * Decides who may call which method, when a stream starts and before a byte of its message is read. Also limits what
+ * one caller can make this process hold: calls under way, bytes of requests, and the time that a request may take to
+ * arrive.
  *
- * A call without a place for its request is not read yet: HTTP/2 holds it back at its sender. Connections are limited before
- * there is any call (connection-limits.ts).
+ * A call that has no room for its request yet is not read: HTTP/2 holds the request back at its sender. The number of
+ * connections is limited before there is any call (connection-limits.ts).
  *
- * The HTTP/2 server inside grpc-js and the stream of a call are private to it. The invariants below, and the tests, say so if
- * they go away.
+ * The HTTP/2 server inside grpc-js and the stream of a call are private to grpc-js. The invariants below and the tests
+ * fail if a new version removes them.
  */
 import type {
   Http2SecureServer,

@@ -1,9 +1,10 @@
 /**
- * Says who was refused in the TLS handshake, and why. The caller sees a reset connection and little else (TLS 1.3 has the
- * client done before the server looks at its certificate), so without this nobody's log has the word certificate.
+ * Logs who was refused in the TLS handshake, and why. The caller sees little more than a reset connection: in TLS 1.3
+ * the client has finished before the server looks at its certificate. Without this, no log on either side would mention
+ * a certificate.
  *
- * `http2Servers` is not a documented member of a grpc-js server (our version of it is exact). If it went away, callers would
- * be refused all the same, without a line in the log, and the integration test would say so.
+ * `http2Servers` is not a documented member of a grpc-js server (our version of it is exact). If it went away, callers
+ * would still be refused, but without a line in the log, and the integration test would fail.
  */
 import type { TLSSocket } from 'node:tls';
 import type { Clock, Log } from '@antipode/runtime';

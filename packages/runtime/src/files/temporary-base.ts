@@ -16,8 +16,9 @@ export function isOpenToAll(folder: string): boolean {
 }
 
 /**
- * The folder for temporary files, or one that every machine has where that one will not do: PostgreSQL refuses root, so
- * where we are root it runs as another user, who must be able to reach its data (a private TMPDIR is closed to it).
+ * The folder for temporary files. PostgreSQL refuses to run as root: if we are root, it runs as another user, who must
+ * be able to reach its data. A private TMPDIR is closed to that user, so a folder that every machine has is used
+ * instead.
  *
  * @throws CONFIG_INVALID
  */

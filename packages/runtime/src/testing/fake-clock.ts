@@ -1,4 +1,6 @@
-/** A clock that stands still until it is told to move. Sleepers wake in the order of their time, then of their call. */
+/**
+ * A clock that stands still until a test moves it. Sleepers wake in the order of their due times, then of their calls.
+ */
 import type { Clock } from '../clock.ts';
 
 interface Sleeper {

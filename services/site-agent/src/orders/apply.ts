@@ -11,8 +11,8 @@ import { UnexplainedObjects } from '../partition/unexplained-objects.ts';
 import { headOf, type Site, seatOf } from '../site.ts';
 
 /**
- * Objects of a staged generation that have to be used, for verify.ts, and those that failed there, for the next apply; lost with
- * the process, which then verifies everything.
+ * For each group, the objects of its staged generation that verify.ts must use, and those that failed there, for the
+ * next apply. This is in memory only: after a restart, verify.ts uses every object.
  */
 export type Touched = Map<
   string,
@@ -108,7 +108,10 @@ function restoresMore({ journal }: Site, group: string, { serial = '', trusted }
   return trusted.some((key) => key.group === group && key.version === Math.max(...versions));
 }
 
-/** Exceptions of what this member will acknowledge. They are told with every heartbeat, and in the log when they change. */
+/**
+ * Records the exceptions of what this member will acknowledge. Every heartbeat reports them, and the log does when they
+ * change.
+ */
 function noteRefused(
   { journal, log }: Site,
   { generation }: SealedGeneration,
@@ -132,7 +135,7 @@ function noteRefused(
 }
 
 /**
- * A late order must not put an older generation in the place of a newer one, also where that has not been read back yet.
+ * A late order must not replace a newer generation with an older one, even if the newer one has not been read back yet.
  * @throws GENERATION_NOT_NEWER
  */
 async function requireNewer(site: Site, { generation, digest }: SealedGeneration): Promise<void> {

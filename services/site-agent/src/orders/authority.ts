@@ -1,7 +1,7 @@
 /**
- * The safety rule of this agent: in which role it may act in a group, for the tenure that an order names (I1, I2). An order
- * asks when it arrives, when its turn at the partition has come, and before each step that cannot be taken back. The answer
- * comes from the journal and the leases of that moment. It is never kept.
+ * The safety rule of this agent: in which role it may act in a group, for the tenure that an order names (I1, I2). An
+ * order asks when it arrives, when its turn at the partition has come, and before each step that cannot be taken back.
+ * The answer comes from the journal and the leases of that moment. It is never kept.
  */
 import type { Fence } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';

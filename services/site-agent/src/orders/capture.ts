@@ -97,7 +97,10 @@ export async function capture(
   );
 }
 
-/** What no replica gets is said once, when it is found, and by every heartbeat from then on. Names of attributes only. */
+/**
+ * Records attributes that no replica gets. The log has them when they change, and every heartbeat reports them. The log
+ * has only names of attributes.
+ */
 function noteNotCarried(
   { journal, log }: Site,
   { group, ...capture }: { group: string } & Omit<Parameters<typeof afterCapture>[0], 'before'>,
@@ -145,8 +148,9 @@ function requireNoOlderKey(
 }
 
 /**
- * The number was reserved for this order. One that is taken here belongs to an order that came late, or the database of the
- * coordinator was rolled back: it then reserves one above what it hears from here. @throws GENERATION_NOT_NEWER
+ * The coordinator reserved this number for the order. If the number is taken here, the order came late or the database
+ * of the coordinator was rolled back. The coordinator then reserves a number above the newest that this site reports.
+ * @throws GENERATION_NOT_NEWER
  */
 function requireFreeNumber(
   newest: Pick<GenerationSummary, 'number'> | undefined,

@@ -1,6 +1,7 @@
 /**
- * The agent's own account: from journal, store and memory only, so that a slow HSM never delays a heartbeat. It is taken in
- * one piece, so that what it says of a group holds together; the manifests of the heads are opened before.
+ * The agent's own account of itself. It reads journal, store and memory only, so that a slow HSM never delays a
+ * heartbeat. The manifests of the heads are opened first. The rest is read in one piece, so that all facts about a
+ * group are of the same moment.
  */
 import { certificateInfo, type DescribeResponseSchema, roleNumber } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
@@ -52,7 +53,7 @@ export async function describe(site: Site): Promise<MessageInitShape<typeof Desc
 const lacksReceivingKey = ({ settings, hasReceivingKey }: Partition): boolean =>
   settings.role !== 'distributor' && !hasReceivingKey;
 
-/** What its officer has done, by journal and token, and what is left to do. */
+/** Trusted keys in the token, and delivered ones that the security officer has yet to bring into it. */
 function trustOf({ journal, partitions }: Site, serial = '') {
   const trusted = partitions.all.find((partition) => partition.serial === serial)?.trusted ?? [];
   const refs = (keys: readonly { group: string; version: number }[]) =>
@@ -129,7 +130,10 @@ function refusedObjects({ journal }: Site, group: string) {
 /** A list for people, in every heartbeat; the count beside it is whole. */
 const REFUSED_TOLD_MAX = 100;
 
-/** A manifest that the disk has changed is told as the partition's trouble: this site must be heard all the same. */
+/**
+ * A manifest that was damaged on disk is reported as the partition's trouble. It does not stop the heartbeat: the
+ * coordinator must hear this site all the same.
+ */
 function troubleOf(site: Site, seats: readonly Seat[], serial: string | undefined): AntipodeError | undefined {
   const heads = seats
     .filter((seat) => seat.serial === serial)

@@ -1,6 +1,6 @@
 /**
- * Makes a new version of a domain key in a partition of this site and brings it to every member. A version is never made twice:
- * a repeated order gets the recorded outcome, and a member that missed a version gets the next one.
+ * Makes a new version of a domain key in a partition of this site and brings it to every member. A version is never
+ * made twice. A repeated order gets the recorded outcome, and a member that missed a version gets the next one.
  */
 import { distributeDomainKey, type ExchangeTransport } from '@antipode/hsm-core';
 import { type DistributeDomainKeyRequest, type DistributeDomainKeyResponseSchema, fenceOf } from '@antipode/protocol';

@@ -1,4 +1,4 @@
-/** What a site's own store says of older domain key versions, and that none goes which anything names (ADR 0026). */
+/** A site reports which older domain key versions its own store still names, and destroys none of those (ADR 0026). */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { hex, sha256Hex } from '@antipode/runtime';
@@ -40,7 +40,7 @@ const retire = (site: SimulatedSite, serial = `${site.name}-1`, generation: Ref 
 const versionsAt = (site: SimulatedSite, serial = `${site.name}-1`): number[] =>
   site.site.journal.domainKeys.of(serial).map(({ version }) => version);
 
-/** What the heartbeat says. */
+/** The reason that the heartbeat gives for keeping a version. */
 async function reasonOf(site: SimulatedSite, version = 1, serial = `${site.name}-1`): Promise<string | undefined> {
   const { partitions = [] } = await account(site.site);
   const keys = partitions.find((one) => one.serial === serial)?.domainKeys ?? [];

@@ -1,9 +1,9 @@
 /**
  * Destroys domain key versions that nothing needs any more, and says why it keeps the others (ADR 0026).
  *
- * A destroyed version cannot be brought back, and what only it opens is lost with it. So two have to agree: the coordinator,
- * who sees that every member has come as far as the newest generation, and this site, which reads every signed manifest in its
- * own store. Whatever cannot be read, or is under way, is a reason to keep.
+ * A destroyed version cannot be brought back. Everything that only it opens is lost with it, so two parties must agree.
+ * The coordinator sees that every member has come as far as the newest generation. This site reads every signed
+ * manifest in its own store. A manifest that cannot be read, and work that is under way, are reasons to keep a version.
  */
 import type { DomainKeyEnd, DomainKeyRecord } from '@antipode/hsm-core';
 import {
@@ -77,7 +77,7 @@ export async function retireDomainKeys(
         const isOlder = (record: DomainKeyRecord): boolean =>
           record.group === group && record.version < newest.generation.domainKeyVersion;
         for (const record of journal.domainKeys.of(serial).filter(isOlder)) {
-          // Read anew for each: the token takes its time, and a delete or a drill may have begun meanwhile.
+          // Ask again for each version: the token takes its time, and a delete or a drill may have begun meanwhile.
           const held = journal.domainKeys.of(serial).filter((one) => one.group === group);
           if (newestOf(site, group)?.digest !== digest) break;
           if (needs(site, { serial, group, held })(record) !== '') continue;
@@ -122,7 +122,10 @@ async function destroyOne(
   return isGone;
 }
 
-/** What was destroyed and is there all the same: the token is, or has been restored from, an older copy. */
+/**
+ * Destroys versions again that were destroyed before and are in the token all the same. The token is an older copy, or
+ * was restored from one.
+ */
 async function destroyAgain(
   { journal, log }: Site,
   { provider }: OpenPartition,
@@ -179,7 +182,7 @@ function needs(
   };
 }
 
-/** What is not finished here, and may need whatever there is. */
+/** Work that is not finished here, and may need any version. */
 function underWay({ journal }: Site, { group, serial }: { group: string; serial: string }): string | undefined {
   if (journal.tenure.quarantine(group) !== undefined) return 'this site is in quarantine';
   if (journal.tenure.seat(group)?.role === 'fenced') return 'this member is fenced';
@@ -191,7 +194,7 @@ function underWay({ journal }: Site, { group, serial }: { group: string; serial:
   return journal.drills.open(serial) === undefined ? undefined : 'a drill has not ended';
 }
 
-/** What the manifests in the store name. One that is not there or cannot be read may name any version. */
+/** Why manifests in the store need a version. A manifest that is missing or cannot be read may name any version. */
 function inStore({ journal, store }: Site, group: string): (version: number) => string | undefined {
   const all = (why: string) => (): string => why;
   const named = [
@@ -216,7 +219,8 @@ function inStore({ journal, store }: Site, group: string): (version: number) => 
             : `it opens deleted objects of ${nameOf(summary)}`,
         );
   }
-  // What was deleted stays sealed for as long as this site keeps it, also when no manifest names it any more (collector.ts).
+  // A deleted object stays sealed for as long as this site keeps it, even if no manifest names it any more
+  // (collector.ts).
   for (const { version, blobs } of journal.collection.buried(group)) {
     if (!blobs.some((blob) => store.hasBlob(blob))) continue;
     if (version === undefined) return all('a deletion does not say which version opens it');
@@ -225,7 +229,7 @@ function inStore({ journal, store }: Site, group: string): (version: number) => 
   return (version) => by.get(version);
 }
 
-/** What was set aside has no number of its own. */
+/** Objects that were set aside are in a generation with number 0 (set-aside.ts). */
 const nameOf = ({ epoch, number }: Pick<GenerationSummary, 'epoch' | 'number'>): string =>
   number === 0n ? 'what was set aside here' : `generation ${number} of epoch ${epoch}`;
 

@@ -1,7 +1,8 @@
 /**
- * Rehearses a restore in a scratch partition that this site's own configuration declares as such; no other is ever opened
- * for it (I7), and none is written to or emptied that was not empty when the drill began. A drill that was cut short is
- * cleaned up by the next one. Needs no other site where the generation is here.
+ * Rehearses a restore in a scratch partition. It opens no partition but one that this site's own configuration declares
+ * as scratch (I7). It writes to that partition, or empties it, only if the partition held no keys and no private
+ * objects when the drill began. The next drill cleans up after one that was cut short. A drill needs no other site if
+ * the generation is here.
  */
 import { emptyScratch, lookIntoScratch, type Rehearsal, rehearse } from '@antipode/hsm-core';
 import { type DrillRequest, type DrillResponseSchema, digestOf, fenceOf, proofSummary } from '@antipode/protocol';
@@ -134,9 +135,10 @@ export async function drill(
 }
 
 /**
- * Runs a rehearsal between the journal's two records. It is begun only in a partition without keys and private objects: from
- * then on, and only until it has ended, what is in there is the drill's, but for the strangers that were there before.
- * @throws SCRATCH_REFUSED when somebody else's objects are in it, DRILL_UNCLEAN when an earlier drill's cannot be removed
+ * Runs a rehearsal between the journal's two records. It begins only in a partition without keys and private objects.
+ * From then until it ends, every object in the partition is the drill's, except the strangers that were there before.
+ * @throws SCRATCH_REFUSED when somebody else's objects are in it, DRILL_UNCLEAN when an earlier drill's cannot be
+ * removed
  */
 async function inScratch(
   { journal, log }: Site,

@@ -1,6 +1,7 @@
 /**
- * Answers an agent that brings a domain key to a partition of this site, by the exchange in two halves. Which site may bring
- * one, the pins of this site say: a distributor if one is pinned for the group (ADR 0025), otherwise the active member.
+ * Answers an agent that brings a domain key to a partition of this site, by the exchange in two halves. The pins of
+ * this site say which site may bring one. If a distributor is pinned for the group (ADR 0025), it is the distributor's
+ * site. Otherwise it is the active member's.
  */
 import { ExchangeResponder, fingerprint } from '@antipode/hsm-core';
 import {
@@ -101,8 +102,8 @@ export class Exchanges {
   }
 
   /**
-   * Checked, not admitted: only the coordinator's orders raise an epoch, never a peer's. Where a distributor is pinned, its site
-   * alone begins an exchange, under whatever tenure is in force.
+   * Checked, not admitted: only the coordinator's orders raise an epoch, never a peer's. If a distributor is pinned,
+   * its site alone may begin an exchange, under whatever tenure is in force.
    */
   #checkInitiator(fence: Fence, { group, caller }: { group: string; caller: Identity }): void {
     const distributors = this.#site.trust.distributors(group);
@@ -125,8 +126,8 @@ export class Exchanges {
   }
 
   /**
-   * An identity counts from its own site only, and makes domain keys as a member, or as a distributor where there is one. What is
-   * pinned at all, the responder checks.
+   * An identity counts from its own site only. It brings domain keys as a distributor if the group has one, and as a
+   * member otherwise. The responder checks whether the identity is pinned at all.
    */
   #checkPin(
     { serial, identity }: { serial: string; identity: Uint8Array },

@@ -1,11 +1,12 @@
 /**
- * The orders that were started at this site. An order is started and asked for: it outlives the call, the connection and the
- * coordinator that started it. A repeated start with the same request id joins the order that runs, or gets the result that
- * was kept (I9). A kept result is a convenience: after a restart of the agent the same request runs the order again, which
- * every order allows.
+ * The orders that were started at this site. An order is started and then asked for: it outlives the call, the
+ * connection and the coordinator that started it. A repeated start with the same request id joins the running order, or
+ * gets the kept result (I9). A kept result is a convenience. After a restart of the agent the same request runs the
+ * order again, which every order allows.
  *
- * An order that nobody asks for any more still ends: one that waits for its turn is dropped, one that has begun goes on to
- * its end, and a promotion takes no role (promote.ts). The book does not decide who may order what: the fence has done that.
+ * An order still ends when nobody asks for it any more. One that waits for its turn is dropped. One that has begun goes
+ * on to its end, but a promotion takes no role (promote.ts). The book does not decide who may order what: the fence has
+ * done that.
  */
 import { type Fence, fenceOf, type JournalMarkSchema, type OrderState } from '@antipode/protocol';
 import { AntipodeError, type Clock, type Closeable, hex, sha256 } from '@antipode/runtime';
@@ -14,7 +15,10 @@ import { callerGone } from '../partition/turns.ts';
 
 /** Longer than any change of the coordinators' leader takes, or of the database's primary: the next leader joins the order. */
 export const UNASKED_MS_MAX = 60_000;
-/** How long a result waits to be fetched: a coordinator that was away asks again within minutes, or starts anew. */
+/**
+ * How long a result waits to be fetched. A coordinator that was away asks again within minutes, or starts the order
+ * again.
+ */
 export const KEPT_MS = 10 * 60_000;
 /** Keeps results from filling the memory; the oldest goes first. */
 export const KEPT_MAX = 256;
@@ -42,7 +46,7 @@ interface Order<Response = object> {
   endedMs: number | undefined;
 }
 
-/** What every order's request carries. */
+/** The fields that the request of every order has. */
 interface OrderRequest {
   readonly fence?: Fence | undefined;
   readonly waitMs: number;
@@ -91,7 +95,10 @@ export class OrderBook implements Closeable {
     return this.#stopWhere((fence) => fence.group === group && fence.requestId === requestId, reason);
   }
 
-  /** A tenure has ended: its orders act for nobody. What has begun is stopped by the fence before its next write. */
+  /**
+   * Ends orders of a tenure that is over, since they act for nobody. The fence stops an order that has begun before its
+   * next write.
+   */
   overtaken({ group, epoch }: Pick<Fence, 'group' | 'epoch'>): void {
     const reason = new AntipodeError('EPOCH_STALE', `group ${group} is at epoch ${epoch} meanwhile`, {
       details: { group, epoch },
@@ -165,7 +172,7 @@ export class OrderBook implements Closeable {
         return { order: { running: true, ageMs } } as Answer<Response>;
       }
       const isFailure = 'failure' in outcome;
-      // A failure is told once. Whoever asks again wants the order to be tried again.
+      // A failure is answered once. A caller that asks again wants the order to be tried again.
       if ((isHeld || isFailure) && this.#orders.get(key) === order) this.#orders.delete(key);
       if (isFailure) throw outcome.failure;
       const journal = this.#mark();
@@ -202,9 +209,9 @@ export class OrderBook implements Closeable {
 }
 
 /**
- * What makes two requests one order: the method and all that is said, but for how long to wait, who may hold a copy of what
- * is needed, and the number that a new generation would get. The next leader may know of other members that hold a copy,
- * and reserves another number.
+ * Two requests are one order if their methods and fields are the same. Three fields do not count: how long to wait, who
+ * may hold a copy of what is needed, and the number that a new generation would get. The next leader may know of other
+ * members that hold a copy, and reserves another number.
  */
 function keyOf<Schema extends DescMessage>(method: string, schema: Schema, request: MessageShape<Schema>): string {
   const said = { ...request, waitMs: 0, sources: [], reservedGeneration: 0n } as MessageShape<Schema>;

@@ -1,6 +1,7 @@
 /**
- * Makes a standby the active member: everything is read back and used first (I4), then the role is persisted (I1). It holds
- * no lease yet: that comes by heartbeat, like every other, once the coordinator has put the new tenure in force.
+ * Makes a standby the active member. It first reads back and uses every object (I4), and then persists the role (I1).
+ * The member has no lease yet. The lease comes by heartbeat, as always, once the coordinator has put the new tenure in
+ * force.
  */
 import { readBack } from '@antipode/hsm-core';
 import { digestOf, fenceOf, type PromoteRequest, proofSummary } from '@antipode/protocol';
@@ -29,7 +30,7 @@ export async function promote(
     if (role === 'standby' && heads !== undefined && heads !== headsNow())
       refuse('the newest generation here has changed in the meantime');
   };
-  /** What this member would go on from. */
+  /** The generation that this member would go on from. */
   const base = async (): Promise<string | undefined> => {
     heads = undefined;
     mayAct();
@@ -72,7 +73,7 @@ export async function promote(
           });
         }
         mayAct();
-        // Whoever asked has gone, and may have turned to another site: a role that nobody knows of is not taken.
+        // The caller has gone, and may have turned to another site. Do not take a role that nobody knows of.
         checkCaller(signal);
         journal.tenure.setSeat(group, seat.serial, 'active');
         site.log.info('promoted to active', { group, epoch, request: requestId, proved: proof.proved });

@@ -1,4 +1,6 @@
-/** A site whose data folder is an older copy of itself: it does nothing until it is seated anew, and then goes on as before. */
+/**
+ * A site whose data folder is an older copy of itself does nothing until it is seated again. Then it goes on as before.
+ */
 import { cpSync, rmSync } from 'node:fs';
 import { MemberRole } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';

@@ -1,6 +1,7 @@
 /**
- * Seats this member anew, after an operator has looked at what database and journals say of the group. The new tenure, the
- * role, the newest generation that the partition is known to have held, and the end of a quarantine become durable as one.
+ * Seats this member again, after an operator has looked at what database and journals say of the group. One transaction
+ * records the new tenure, the role, the newest generation that the partition is known to have held, and the end of the
+ * quarantine.
  */
 import { digestOf, fenceOf, isNewer, type ReseatRequest, roleOf } from '@antipode/protocol';
 import { AntipodeError, inSpan } from '@antipode/runtime';
@@ -35,7 +36,7 @@ export async function reseat(site: Site, request: ReseatRequest, signal?: AbortS
           const head = await newerHead(site, { group, serial, wanted, role: mayAct() });
           journal.tenure.reseat({ group, fence: { epoch, owner }, serial, role: mayAct(), head });
           leases.revoke(group);
-          // What was read under the heads of before says nothing of the partition under these.
+          // These remember the partition under the former heads, which says nothing about it under the new ones.
           open.captures.forget();
           open.replica.forget();
           site.log.warn('reseated by an operator', {
@@ -52,8 +53,8 @@ export async function reseat(site: Site, request: ReseatRequest, signal?: AbortS
 }
 
 /**
- * Only who was active by its own journal, whose journal cannot be believed, or whose tenure was ended by this very epoch of
- * its own. Anybody else would serve with keys that nobody has proved here (I4).
+ * A member may become active in three cases: it was active by its own journal, its journal cannot be believed, or this
+ * very epoch of its own ended its tenure. Any other member would serve with keys that nobody has proved here (I4).
  */
 function mayBeActive(
   { journal, name }: Site,
@@ -66,7 +67,10 @@ function mayBeActive(
   return role === 'fenced' && fence?.owner === name && fence.epoch === epoch;
 }
 
-/** What describes the partition better than the heads here: as captured for an active member, as restored for a standby. */
+/**
+ * A head that describes the partition better than the heads here: `captured` for an active member, `staged` for a
+ * standby.
+ */
 async function newerHead(
   site: Site,
   { group, serial, wanted, role }: { group: string; serial: string; wanted: string | undefined; role: Role },

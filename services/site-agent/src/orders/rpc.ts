@@ -54,7 +54,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
       throw thrown;
     }
   };
-  /** Admitted at each call, also where it only asks: the fence comes before everything. */
+  /** The fence admits each call, even one that only asks for an outcome. It comes before everything. */
   const ordered = async <Name extends StartedOrder>(
     name: Name,
     request: MessageShape<Methods[Name]['input']>,
@@ -82,7 +82,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
         .ping({}, { timeoutMs, signal })
         .then(() => true)
         .catch((thrown: unknown) => {
-          // Whoever is there instead, with another certificate or one that has expired, is not that site.
+          // A server there with another certificate, or an expired one, is not that site.
           if (isUnreachable(thrown)) return false;
           throw thrown;
         });

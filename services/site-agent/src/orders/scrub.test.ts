@@ -165,7 +165,7 @@ describe('an active member', () => {
     a.site.journal.heads.set(GROUP, 'applied', digest);
     rot(a);
     expect(await scrub(a)).toMatchObject({ proof: { failed: 1 }, missingObjects: 0 });
-    // What explains its objects stays.
+    // The heads stay: their generation explains the objects here.
     expect((['captured', 'applied'] as const).map((kind) => a.site.journal.heads.of(GROUP, kind))).toEqual([
       digest,
       digest,

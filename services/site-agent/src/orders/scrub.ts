@@ -1,7 +1,8 @@
 /**
- * Looks for silent damage: reads a member's whole partition, uses every key, and compares it with the newest generation
- * that describes it. Sealed objects that the disk has changed are fetched again. A replica that is not what it should be
- * does not count as applied any more (I4, I13): the next replication makes anew what is damaged, beside what is there.
+ * Looks for silent damage. It reads a member's whole partition, uses every key, and compares the result with the newest
+ * generation that describes the partition. It fetches sealed objects again that the disk has changed. A damaged replica
+ * does not count as applied any more (I4, I13). The next replication makes the damaged objects again, beside those that
+ * are there.
  */
 import { type Handle, type ObjectId, scrub as scrubPartition } from '@antipode/hsm-core';
 import { fenceOf, proofSummary, type ScrubRequest, type ScrubResponseSchema } from '@antipode/protocol';
@@ -23,7 +24,7 @@ export async function scrub(
   const { journal, store, transfer } = site;
   const { partition } = seatOf(site, group);
   const mayAct = (): Role => site.authority.asMember(fence).role;
-  /** What was restored last describes a standby, also before it has been read back. */
+  /** The generation that was restored last describes a standby, even if it has not been read back yet. */
   const described = async (role: Role): Promise<string> => {
     const head =
       role === 'active'

@@ -54,8 +54,8 @@ export async function verify(
           if (journal.heads.of(group, 'staged') === digest) journal.heads.set(group, 'applied', digest);
           if (known?.digest === digest) touched.delete(group);
         } else {
-          // What was restored and proved before is not there any more as it was: the next apply looks at all of it, and
-          // makes anew what is missing or altered.
+          // Objects that were restored and proved before are missing or altered. The next apply looks at every object
+          // and makes these again.
           mayAct();
           touched.set(group, { digest: '', objectIds: [], ...known, failed: new Set(proof.failedObjectIds) });
           if (journal.heads.of(group, 'applied') === digest) {
@@ -76,7 +76,7 @@ export async function verify(
   );
 }
 
-/** What the generation deletes leaves the token before it counts as applied: no name may find it any more (I14). */
+/** Deleted objects leave the token before the generation counts as applied: no name may find them any more (I14). */
 async function buryDeleted(site: Site, replica: Replica): Promise<void> {
   const { buried, left } = await bury({
     ...replica,
