@@ -15,7 +15,7 @@ import {
   showIdentity,
 } from '@antipode/site-agent';
 import { type Check, machineChecks, tlsChecks } from './checks.ts';
-import { certificateWarnings } from './commands/status.ts';
+import { certificateWarnings } from './commands/operator/status.ts';
 import { loadOperatorConfig, withOperator } from './operator.ts';
 import { table } from './output.ts';
 

@@ -5,7 +5,7 @@ import { command } from '../common.ts';
 import { EXIT, exitCodeOf } from '../exit-codes.ts';
 import { follow, withOperator } from '../operator.ts';
 import { duration, isUnread, printError } from '../output.ts';
-import { replicateOnce } from './replicate.ts';
+import { replicateOnce } from './operator/replicate.ts';
 
 /** Long enough for a signal that has been sent to be seen by us. */
 const SIGNAL_MS = 50;

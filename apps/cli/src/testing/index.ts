@@ -1,8 +1,9 @@
 /** Insides of the command line, for tests outside of it. No program imports them. */
-export { moveText } from '../commands/partition.ts';
-export { type Round, replicateOnce } from '../commands/replicate.ts';
-export { isDegraded, statusText } from '../commands/status.ts';
-export { storeText } from '../commands/store.ts';
+
+export { type Round, replicateOnce } from '../commands/operator/replicate.ts';
+export { isDegraded, statusText } from '../commands/operator/status.ts';
+export { moveText } from '../commands/site/partition.ts';
+export { storeText } from '../commands/site/store.ts';
 export { agentFindings, coordinatorFindings, operatorFindings } from '../diagnosis.ts';
 export { follow, type Operator } from '../operator.ts';
 export { table } from '../output.ts';

@@ -1,7 +1,7 @@
 import { GroupStateSchema, MemberRole } from '@antipode/protocol';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
-import { remarksOn } from '../commands/group.ts';
+import { remarksOn } from '../commands/operator/group.ts';
 import { WAYS_OUT } from '../ways-out.ts';
 import { distributorText, groupTable, memberTable, troublesOf, uncapturedTable } from './group.ts';
 

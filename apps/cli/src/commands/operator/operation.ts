@@ -1,9 +1,9 @@
 import type { Operation } from '@antipode/protocol';
 import type { Command } from 'commander';
-import { command, count, operatorCommand, readCommand } from '../common.ts';
-import { withOperator } from '../operator.ts';
-import { outcomeText } from '../outcomes.ts';
-import { output, table } from '../output.ts';
+import { command, count, operatorCommand, readCommand } from '../../common.ts';
+import { withOperator } from '../../operator.ts';
+import { outcomeText } from '../../outcomes.ts';
+import { output, table } from '../../output.ts';
 
 /** What failed, where, what the device answered, when, and by which id the logs of both ends have it. */
 export function failureText({ failure, errorMessage, errorCode }: Operation): string {

@@ -17,10 +17,10 @@ import {
   trustDomainKeys,
 } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { AGENT_CONFIG_OPTION, collect, command, JSON_OPTION } from '../common.ts';
-import { confirm } from '../confirm.ts';
-import { output, table } from '../output.ts';
-import { filterOf, localRuleTable, ruleWarnings, withRuleOptions } from '../rules.ts';
+import { AGENT_CONFIG_OPTION, collect, command, JSON_OPTION } from '../../common.ts';
+import { confirm } from '../../confirm.ts';
+import { output, table } from '../../output.ts';
+import { filterOf, localRuleTable, ruleWarnings, withRuleOptions } from '../../rules.ts';
 import { formerTrustCommand, TRUST_OPTIONS } from './peer.ts';
 
 function show(identity: PartitionIdentity, json: boolean | undefined, remark: string): void {

@@ -11,10 +11,10 @@ import {
   seconds,
   TIMEOUT_S_DEFAULT,
   wholeSeconds,
-} from '../common.ts';
-import { follow, type Operator, withOperator } from '../operator.ts';
-import { output } from '../output.ts';
-import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../rules.ts';
+} from '../../common.ts';
+import { follow, type Operator, withOperator } from '../../operator.ts';
+import { output } from '../../output.ts';
+import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../../rules.ts';
 import {
   disagreements,
   distributorText,
@@ -23,7 +23,7 @@ import {
   memberTable,
   notCarriedTable,
   uncapturedTable,
-} from '../views/group.ts';
+} from '../../views/group.ts';
 import { reseatCommand } from './reseat.ts';
 
 /** The consequences of the number of members when a site is lost. */

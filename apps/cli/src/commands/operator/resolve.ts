@@ -1,9 +1,9 @@
 import type { ResolveResponse } from '@antipode/protocol';
 import type { Command } from 'commander';
-import { readCommand } from '../common.ts';
-import { EXIT } from '../exit-codes.ts';
-import { withOperator } from '../operator.ts';
-import { output, table } from '../output.ts';
+import { readCommand } from '../../common.ts';
+import { EXIT } from '../../exit-codes.ts';
+import { withOperator } from '../../operator.ts';
+import { output, table } from '../../output.ts';
 
 /** The reasons why a client is possibly not served there now. Empty if there are none. */
 export function doubtsAbout({ site, siteState, partitionErrorCode, isLeader }: ResolveResponse): string[] {

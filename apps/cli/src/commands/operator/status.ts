@@ -7,11 +7,11 @@ import {
 } from '@antipode/protocol';
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { readCommand } from '../common.ts';
-import { EXIT } from '../exit-codes.ts';
-import { withOperator } from '../operator.ts';
-import { duration, output, table } from '../output.ts';
-import { groupTable, troublesOf, unprotectedKeys } from '../views/group.ts';
+import { readCommand } from '../../common.ts';
+import { EXIT } from '../../exit-codes.ts';
+import { withOperator } from '../../operator.ts';
+import { duration, output, table } from '../../output.ts';
+import { groupTable, troublesOf, unprotectedKeys } from '../../views/group.ts';
 import { failureText } from './operation.ts';
 
 /** `main ok, scratch PIN_REFUSED`: the name in the agent's configuration, and what keeps the partition from being used. */

@@ -1,8 +1,8 @@
 import { AntipodeError } from '@antipode/runtime';
 import { loadAgentConfig, peerFrom, pinPartitions } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { AGENT_CONFIG_OPTION, asFormerName, collect, command, JSON_OPTION } from '../common.ts';
-import { output } from '../output.ts';
+import { AGENT_CONFIG_OPTION, asFormerName, collect, command, JSON_OPTION } from '../../common.ts';
+import { output } from '../../output.ts';
 
 /** The option under which a partition of each role is trusted. */
 export const TRUST_OPTIONS = {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { loadAgentConfig } from '@antipode/site-agent';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { stringify } from 'yaml';
-import { program } from '../main.ts';
+import { program } from '../../main.ts';
 
 const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-peer-'));
 afterAll(() => rmSync(folder, { recursive: true }));

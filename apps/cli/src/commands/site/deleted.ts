@@ -2,8 +2,8 @@
 import { processLog } from '@antipode/runtime';
 import { acceptDeleted, type DeletedObject, listDeleted, loadAgentConfig, restoreDeleted } from '@antipode/site-agent';
 import type { Command } from 'commander';
-import { command, JSON_OPTION } from '../common.ts';
-import { output, table } from '../output.ts';
+import { command, JSON_OPTION } from '../../common.ts';
+import { output, table } from '../../output.ts';
 
 const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
 const DAY_MS = 86_400_000;

@@ -1,11 +1,11 @@
 import type { PlanReseatResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../common.ts';
-import { confirm } from '../confirm.ts';
-import { follow, withOperator } from '../operator.ts';
-import { reseated } from '../outcomes.ts';
-import { output, table } from '../output.ts';
+import { operatorCommand, seconds, TIMEOUT_S_DEFAULT } from '../../common.ts';
+import { confirm } from '../../confirm.ts';
+import { follow, withOperator } from '../../operator.ts';
+import { reseated } from '../../outcomes.ts';
+import { output, table } from '../../output.ts';
 
 /** The report of each member about itself. */
 export function accountTable({ accounts, databaseActiveSite, databaseEpoch }: PlanReseatResponse): string {
