@@ -95,7 +95,7 @@ describe('the rules of time and chance', () => {
     ['services/site-agent/src/a.ts', `// Date.now()\n/* setTimeout() */ const text = 'Date.now()';`],
     ['services/site-agent/src/a.ts', 'const pattern = /"Date.now()/; const text = `Date.now()`;'],
     ['services/site-agent/src/main.ts', 'const now = Date.now();'],
-    ['packages/runtime/src/clock.ts', 'const now = Date.now(); setTimeout(work, 5);'],
+    ['packages/runtime/src/time/clock.ts', 'const now = Date.now(); setTimeout(work, 5);'],
     ['services/site-agent/src/a.test.ts', 'setTimeout(work, 5);'],
     ['packages/hsm-core/src/testing/a.ts', 'setTimeout(work, 5);'],
   ])('let %s do what it must', (path, source) => {

@@ -2,9 +2,10 @@
  * Structured logs: one JSON object a line for programs, one readable line for a terminal. Field values are ids, digests
  * and numbers; errors are written with code, message, details and the chain of causes.
  */
-import type { Clock } from './clock.ts';
-import { systemClock } from './clock.ts';
+
 import { AntipodeError } from './errors.ts';
+import type { Clock } from './time/clock.ts';
+import { systemClock } from './time/clock.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFields = Readonly<Record<string, unknown>>;

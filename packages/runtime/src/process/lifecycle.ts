@@ -1,7 +1,8 @@
 /** The life of a process: start, run until told to stop, close everything in order and once. */
-import { type Clock, systemClock } from '../clock.ts';
+
 import { AntipodeError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { type Clock, systemClock } from '../time/clock.ts';
 
 export interface Closeable {
   /** Idempotent; resolves when nothing of it runs any more. */

@@ -1,7 +1,7 @@
 /**
  * A clock that stands still until a test moves it. Sleepers wake in the order of their due times, then of their calls.
  */
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../time/clock.ts';
 
 interface Sleeper {
   readonly wakeAtMs: number;

@@ -1,5 +1,5 @@
 /** How long to wait before the next attempt. Only runners and loops retry; nothing else knows that retries exist. */
-import type { Prng } from './prng.ts';
+import type { Prng } from '../prng.ts';
 
 export interface Backoff {
   readonly baseMs: number;

@@ -3,10 +3,10 @@
  * no span of its own: most find nothing to do, and would fill a trace store; what a pass does then opens its own.
  */
 
+import { AntipodeError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Prng } from '../prng.ts';
 import type { Clock } from './clock.ts';
-import { AntipodeError } from './errors.ts';
-import type { Log } from './log.ts';
-import type { Prng } from './prng.ts';
 import { backoffMs } from './retry.ts';
 
 export interface LoopOptions {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { AntipodeError } from './errors.ts';
-import { FakeClock, rejection } from './testing/index.ts';
+import { AntipodeError } from '../errors.ts';
+import { FakeClock, rejection } from '../testing/index.ts';
 import { within } from './timeout.ts';
 
 it('returns what the work returns, and leaves no timer behind', async () => {

@@ -1,6 +1,7 @@
 /** Waiting with a time limit. */
+
+import { AntipodeError } from '../errors.ts';
 import type { Clock } from './clock.ts';
-import { AntipodeError } from './errors.ts';
 
 /**
  * Awaits `work` for at most `timeoutMs`. On a time-out the outcome of `work` is unknown, not failed; `signal` is aborted

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
-import { AntipodeError } from './errors.ts';
-import { Log } from './log.ts';
+import { AntipodeError } from '../errors.ts';
+import { Log } from '../log.ts';
+import { seededPrng } from '../prng.ts';
+import { FakeClock, rejection } from '../testing/index.ts';
 import { every, type LoopOptions } from './loop.ts';
-import { seededPrng } from './prng.ts';
-import { FakeClock, rejection } from './testing/index.ts';
 
 /** A loop of 100 ms over `work`, with everything one could watch. */
 function looping(

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { Prng } from './prng.ts';
+import type { Prng } from '../prng.ts';
 import { backoffMs } from './retry.ts';
 
 fc.configureGlobal({ seed: 2026 });

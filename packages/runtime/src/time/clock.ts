@@ -3,7 +3,7 @@
  * Nothing that decides about safety reads the wall clock: it is for people (manifests, logs) only.
  */
 import { setTimeout as timeout, setImmediate as turn } from 'node:timers/promises';
-import { AntipodeError } from './errors.ts';
+import { AntipodeError } from '../errors.ts';
 
 export interface Clock {
   /** Milliseconds since the Unix epoch; may jump. For display and records only. */
