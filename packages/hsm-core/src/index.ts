@@ -60,7 +60,7 @@ export {
 export { type ApplyResult, applyGeneration, type RefusedObject } from './replica/apply.ts';
 export { type BuryResult, bury, destroyNamesakes, findImpostors } from './replica/bury.ts';
 export { type ProofSummary, readBack } from './replica/read-back.ts';
-export { emptyScratch, lookIntoScratch, type Rehearsal, rehearse, type Strangers } from './replica/rehearse.ts';
+export { emptyScratch, lookIntoScratch, type Rehearsal, rehearse, type Strangers } from './replica/rehearsal.ts';
 export { type ApplyIntent, type ApplyJournal, type Replica, ReplicaMemory } from './replica/replica.ts';
 export { type ScrubReport, scrub } from './replica/scrub.ts';
 export { findNamesakes, lookForNamesakes, type SetAsideResult, setAside } from './replica/set-aside.ts';

@@ -5,7 +5,7 @@
 import { bytesEqual, Pace, sha256Hex } from '@antipode/runtime';
 import type { Entry } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObservedObject, type UncapturedReason } from '../model/object.ts';
-import type { Examined } from '../provider/recognise.ts';
+import type { Examined } from '../objects/recognise.ts';
 import { type CaptureContext, isBroughtBack, isLive } from './capture-context.ts';
 import { differs, entryOf, newEntryOf, type Sealed } from './entry.ts';
 import { isExcluded } from './filter.ts';

@@ -15,7 +15,7 @@ import {
   knowableByDomainKey,
   pairing,
   typesByBlob,
-} from '../provider/recognise.ts';
+} from '../objects/recognise.ts';
 import { type CaptureContext, isLive } from './capture-context.ts';
 import { pairNamesakes, type Verdict } from './namesakes.ts';
 import { carriedIds, type Scan, type Sighting } from './scan.ts';

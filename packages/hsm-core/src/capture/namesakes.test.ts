@@ -4,7 +4,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Entry, SealedGeneration } from '../model/generation.ts';
 import type { ObservedObject } from '../model/object.ts';
-import type { Examined } from '../provider/recognise.ts';
+import type { Examined } from '../objects/recognise.ts';
 import { SimulatedGroup, type SimulatedMember, type StoredObject } from '../testing/index.ts';
 import { CaptureMemory } from './capture-memory.ts';
 import { judge } from './namesakes.ts';

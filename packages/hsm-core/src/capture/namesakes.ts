@@ -12,7 +12,7 @@ import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
 import { ATTRIBUTES, type AttributeName } from '../model/attributes.ts';
 import { comparableAttributes, type Entry } from '../model/generation.ts';
 import type { Handle, ObjectId, ObservedObject } from '../model/object.ts';
-import { type Examined, isPadded } from '../provider/recognise.ts';
+import { type Examined, isPadded } from '../objects/recognise.ts';
 
 export type Verdict =
   /** The captured object. Its token does not give it just now, or gives it to nobody any more. */

@@ -6,8 +6,8 @@
 import { Pace } from '@antipode/runtime';
 import type { Entry } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId, type ObservedObject } from '../model/object.ts';
+import { type Examined, examine, handlesOf, typesByBlob } from '../objects/recognise.ts';
 import type { HsmProvider, WrapOutcome } from '../provider/provider.ts';
-import { type Examined, examine, handlesOf, typesByBlob } from '../provider/recognise.ts';
 import { type CaptureContext, isBroughtBack } from './capture-context.ts';
 import { isExcluded } from './filter.ts';
 import { reasonOf } from './uncaptured.ts';

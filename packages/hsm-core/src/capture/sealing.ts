@@ -2,9 +2,9 @@
 import { hex, Pace, sha256Hex } from '@antipode/runtime';
 import type { DataKey, Entry } from '../model/generation.ts';
 import { type Handle, OBJECT_ID_BYTES, type ObservedObject } from '../model/object.ts';
-import { inBatches } from '../provider/batches.ts';
+import { inBatches } from '../objects/batches.ts';
+import { aadOf } from '../objects/recognise.ts';
 import type { SealedData, WrapOutcome } from '../provider/provider.ts';
-import { aadOf } from '../provider/recognise.ts';
 import { proofItem } from '../replica/read-back.ts';
 import type { CaptureContext } from './capture-context.ts';
 import { type CapturedObject, type Classification, handleOf } from './classification.ts';

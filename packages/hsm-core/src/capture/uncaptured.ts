@@ -9,7 +9,7 @@ import {
   type ObservedObject,
   type UncapturedReason,
 } from '../model/object.ts';
-import { isPadded } from '../provider/recognise.ts';
+import { isPadded } from '../objects/recognise.ts';
 
 /** The largest data object. A larger one does not fit the messages between agents, nor does a generation with it. */
 export const DATA_BYTES_MAX = 4 * 1024 * 1024;

@@ -17,10 +17,10 @@ import { keepsOnePerId, type Quirks, reusesHandles } from './quirks.ts';
 import { Pkcs11Reader } from './reader.ts';
 import { ObjectReader } from './reading/object-reader.ts';
 import { PublicHalves } from './reading/public-halves.ts';
-import { rehearse } from './rehearsal.ts';
 import { Pkcs11Restorer } from './restorer.ts';
 import { Pkcs11Sealer } from './sealer.ts';
-import { findKeyWrapMechanism, namingLacks } from './self-test.ts';
+import { findKeyWrapMechanism, namingLacks } from './self-test/mechanisms.ts';
+import { rehearse } from './self-test/templates.ts';
 import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session/session.ts';
 import { SessionProbe } from './session/session-probe.ts';
 

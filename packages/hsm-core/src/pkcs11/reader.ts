@@ -5,7 +5,7 @@ import { systemClock } from '@antipode/runtime';
 import { kindOfObject } from '../key-kinds/kinds.ts';
 import { ATTRIBUTES, USES } from '../model/attributes.ts';
 import type { Handle, ObservedObject } from '../model/object.ts';
-import { LookLog } from '../provider/look-log.ts';
+import { LookLog } from '../objects/look-log.ts';
 import type { Look, PartitionReader } from '../provider/reader.ts';
 import type { ObjectReader } from './reading/object-reader.ts';
 import type { PublicHalves } from './reading/public-halves.ts';

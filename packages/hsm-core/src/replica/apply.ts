@@ -9,8 +9,8 @@ import { AntipodeError, bytesEqual, type ErrorCode, invariant, Pace, sha256Hex }
 import { isTwin } from '../capture/namesakes.ts';
 import { blobDigests, type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
-import { inBatches } from '../provider/batches.ts';
-import { asSeen, destroyDoomed } from '../provider/doomed.ts';
+import { inBatches } from '../objects/batches.ts';
+import { asSeen, destroyDoomed } from '../objects/doomed.ts';
 import { proofItem } from './read-back.ts';
 import { recogniseAgain } from './recognition.ts';
 import type { ApplyIntent, Replica } from './replica.ts';

@@ -13,8 +13,8 @@
 import { looksOf } from '../capture/namesakes.ts';
 import { blobsOfTombstone, type Entry, type Tombstone } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId, type ObservedObject } from '../model/object.ts';
-import { asSeen, destroyDoomed, type Seen, seenAs } from '../provider/doomed.ts';
-import { examine } from '../provider/recognise.ts';
+import { asSeen, destroyDoomed, type Seen, seenAs } from '../objects/doomed.ts';
+import { examine } from '../objects/recognise.ts';
 import { recogniseReplica } from './recognition.ts';
 import { domainKeyOf, type Replica } from './replica.ts';
 

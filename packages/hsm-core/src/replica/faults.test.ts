@@ -7,7 +7,7 @@ import { FakeClock, rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { SealedGeneration } from '../model/generation.ts';
 import { enrolTogether, MemoryJournal, SimulatedGroup, SimulatedMember } from '../testing/index.ts';
-import { rehearse } from './rehearse.ts';
+import { rehearse } from './rehearsal.ts';
 
 let group: SimulatedGroup;
 let a: SimulatedMember;

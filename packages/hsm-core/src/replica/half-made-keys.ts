@@ -7,7 +7,7 @@
  */
 import { bytesEqual } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
-import type { Examined } from '../provider/recognise.ts';
+import type { Examined } from '../objects/recognise.ts';
 import type { ApplyIntent, Replica } from './replica.ts';
 
 export class HalfMadeKeys {

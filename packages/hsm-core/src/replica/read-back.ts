@@ -4,10 +4,10 @@
 import { bytesEqual, fromHex } from '@antipode/runtime';
 import { contentDigest, type Entry, entryDigest } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
-import { inBatches } from '../provider/batches.ts';
-import { seenAs } from '../provider/doomed.ts';
+import { inBatches } from '../objects/batches.ts';
+import { seenAs } from '../objects/doomed.ts';
+import { examine, observedDigest, typesByBlob } from '../objects/recognise.ts';
 import type { ProofItem, ProofOutcome } from '../provider/provider.ts';
-import { examine, observedDigest, typesByBlob } from '../provider/recognise.ts';
 import { recogniseReplica } from './recognition.ts';
 import type { Replica, ReplicaMemory } from './replica.ts';
 

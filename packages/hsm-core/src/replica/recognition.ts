@@ -6,7 +6,7 @@
 import { bytesEqual, hasCode, hex, Pace, runInSlices } from '@antipode/runtime';
 import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
 import type { Handle, ObjectId } from '../model/object.ts';
-import { type Seen, seenAs } from '../provider/doomed.ts';
+import { type Seen, seenAs } from '../objects/doomed.ts';
 import {
   asObserved,
   EntriesByValue,
@@ -19,7 +19,7 @@ import {
   observedDigest,
   pairing,
   typesByBlob,
-} from '../provider/recognise.ts';
+} from '../objects/recognise.ts';
 import { HalfMadeKeys } from './half-made-keys.ts';
 import { type ApplyIntent, domainKeyOf, type Known, type Replica, type ReplicaMemory } from './replica.ts';
 

@@ -9,7 +9,7 @@ import { AntipodeError, bytesEqual, type Clock } from '@antipode/runtime';
 import type { Keyring } from '../domain-key/keyring.ts';
 import { attributesDigest, type Entry, type SealedGeneration } from '../model/generation.ts';
 import type { Handle, KeyType, ObjectClass, ObjectId } from '../model/object.ts';
-import type { Seen } from '../provider/doomed.ts';
+import type { Seen } from '../objects/doomed.ts';
 import type { HsmProvider, ProofOutcome } from '../provider/provider.ts';
 
 /** Which object has which handle, and the digest of its entry as read. A new provider needs a new memory. */

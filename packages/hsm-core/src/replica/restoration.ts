@@ -5,9 +5,9 @@
 import { AntipodeError, type ErrorCode, invariant } from '@antipode/runtime';
 import { type Entry, entryDigest } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
-import { destroyAll, inBatches } from '../provider/batches.ts';
+import { destroyAll, inBatches } from '../objects/batches.ts';
+import { aadOf } from '../objects/recognise.ts';
 import type { BatchOutcome } from '../provider/provider.ts';
-import { aadOf } from '../provider/recognise.ts';
 import type { ApplyOptions } from './apply.ts';
 import { proofItem } from './read-back.ts';
 import { intentOf, type Proof } from './replica.ts';

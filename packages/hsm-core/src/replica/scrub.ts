@@ -10,9 +10,9 @@ import { pairNamesakes } from '../capture/namesakes.ts';
 import type { Keyring } from '../domain-key/keyring.ts';
 import { type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
 import type { Handle, ObjectId } from '../model/object.ts';
-import { inBatches } from '../provider/batches.ts';
+import { inBatches } from '../objects/batches.ts';
+import { EntriesByValue, type Examined, examine, observedDigest, pairing, typesByBlob } from '../objects/recognise.ts';
 import type { HsmProvider, ProofOutcome } from '../provider/provider.ts';
-import { EntriesByValue, type Examined, examine, observedDigest, pairing, typesByBlob } from '../provider/recognise.ts';
 import { type ProofSummary, proofItem, summarise } from './read-back.ts';
 import { domainKeyOf } from './replica.ts';
 

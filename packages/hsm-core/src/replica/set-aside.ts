@@ -16,9 +16,9 @@ import type { DataKey, Entry, Generation, SealedGeneration } from '../model/gene
 import { writingManifest } from '../model/manifest/manifest-writer.ts';
 import { sealingSigned, signingInput } from '../model/manifest/signed-manifest.ts';
 import { type Handle, isWrapped, OBJECT_ID_BYTES, type ObjectId, type ObservedObject } from '../model/object.ts';
-import { inBatches } from '../provider/batches.ts';
-import { asSeen, destroyDoomed, seenAs } from '../provider/doomed.ts';
-import { aadOf, type Examined, examine } from '../provider/recognise.ts';
+import { inBatches } from '../objects/batches.ts';
+import { asSeen, destroyDoomed, seenAs } from '../objects/doomed.ts';
+import { aadOf, type Examined, examine } from '../objects/recognise.ts';
 import { recogniseReplica } from './recognition.ts';
 import type { Replica } from './replica.ts';
 

@@ -5,7 +5,7 @@ import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribut
 import { CURVES } from '../model/curve.ts';
 import { type Handle, isWrapped, type ObservedObject } from '../model/object.ts';
 import { barePoint, ecPublicHalf } from '../model/public-half.ts';
-import { LookLog } from '../provider/look-log.ts';
+import { LookLog } from '../objects/look-log.ts';
 import type {
   BatchOutcome,
   Challenge,

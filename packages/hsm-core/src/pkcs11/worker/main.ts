@@ -4,7 +4,7 @@
  * orders but the methods of HsmProvider, one at a time.
  */
 import { hardenProcess, translate } from '@antipode/cryptoki';
-import { inBatches } from '../../provider/batches.ts';
+import { inBatches } from '../../objects/batches.ts';
 import type { HsmProvider, Look } from '../../provider/provider.ts';
 import { openProvider } from '../provider.ts';
 import type { PartitionConfig } from '../session/session.ts';

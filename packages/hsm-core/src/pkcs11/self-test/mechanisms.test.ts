@@ -4,7 +4,7 @@ import { partialCryptoki } from '@antipode/cryptoki/testing';
 import { AntipodeError } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
-import { findKeyWrapMechanism, lacksOf, namingLacks } from './self-test.ts';
+import { findKeyWrapMechanism, lacksOf, namingLacks } from './mechanisms.ts';
 
 const MECHANISM_INVALID = 0x070;
 

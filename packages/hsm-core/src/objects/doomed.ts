@@ -6,10 +6,10 @@
 
 import type { Clock } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
+import type { PartitionReader } from '../provider/reader.ts';
+import type { Sealer } from '../provider/sealer.ts';
 import { destroyAll } from './batches.ts';
-import type { PartitionReader } from './reader.ts';
 import { type Examined, examine, recognitionKey } from './recognise.ts';
-import type { Sealer } from './sealer.ts';
 
 /** An object as it was when it was examined: everything that its token showed, and its value under one domain key. */
 export interface Seen {

@@ -3,7 +3,7 @@ import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, expect, it } from 'vitest';
 import type { SealedGeneration } from '../model/generation.ts';
 import { SimulatedGroup, type SimulatedMember } from '../testing/index.ts';
-import { emptyScratch, rehearse } from './rehearse.ts';
+import { emptyScratch, rehearse } from './rehearsal.ts';
 
 let group: SimulatedGroup;
 let a: SimulatedMember;

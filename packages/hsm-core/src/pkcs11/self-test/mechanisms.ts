@@ -5,7 +5,7 @@
 import { createCipheriv } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, type Cryptoki, CryptokiFailure, ecdh, mechanism, P256_PARAMS } from '@antipode/cryptoki';
 import { AntipodeError, bytesEqual, hasCode } from '@antipode/runtime';
-import { CURVES } from '../model/curve.ts';
+import { CURVES } from '../../model/curve.ts';
 
 const KNOWN_KEY = Buffer.alloc(32, 0x5a);
 const KNOWN_SECRET = Buffer.alloc(32, 0xa5);

@@ -10,7 +10,7 @@ import { bytesEqual, type Clock, hex, Pace, runToEnd, sha256Hex } from '@antipod
 import { ASSUMED, type Attributes } from '../model/attributes.ts';
 import { comparableAttributes, digestOf, type Entry } from '../model/generation.ts';
 import type { Handle, KeyType, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
-import type { Sealer } from './sealer.ts';
+import type { Sealer } from '../provider/sealer.ts';
 
 /** The findings about one object beside its attributes. */
 export interface Examined {

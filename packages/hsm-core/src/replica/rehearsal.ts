@@ -6,7 +6,7 @@ import { AntipodeError, type Clock } from '@antipode/runtime';
 import type { Keyring } from '../domain-key/keyring.ts';
 import { contentDigestOf, type SealedGeneration } from '../model/generation.ts';
 import { isWrapped, type ObservedObject } from '../model/object.ts';
-import { destroyAll } from '../provider/batches.ts';
+import { destroyAll } from '../objects/batches.ts';
 import type { HsmProvider } from '../provider/provider.ts';
 import { applyGeneration } from './apply.ts';
 import { type ProofSummary, readBack } from './read-back.ts';

@@ -2,14 +2,14 @@
 import { CKA, CKK, CKM, type Cryptoki, CryptokiFailure, mechanism, type Template } from '@antipode/cryptoki';
 import { partialCryptoki } from '@antipode/cryptoki/testing';
 import { expect, it } from 'vitest';
-import { CURVES } from '../model/curve.ts';
-import { OCTET_STRING, tagged } from '../model/der.ts';
-import type { Handle } from '../model/object.ts';
-import { PROTECTIONS } from '../provider/provider.ts';
-import { Maker } from './maker.ts';
-import { SOUND, wantedAfter } from './quirks.ts';
-import { ObjectReader } from './reading/object-reader.ts';
-import { rehearse } from './rehearsal.ts';
+import { CURVES } from '../../model/curve.ts';
+import { OCTET_STRING, tagged } from '../../model/der.ts';
+import type { Handle } from '../../model/object.ts';
+import { PROTECTIONS } from '../../provider/provider.ts';
+import { Maker } from '../maker.ts';
+import { SOUND, wantedAfter } from '../quirks.ts';
+import { ObjectReader } from '../reading/object-reader.ts';
+import { rehearse } from './templates.ts';
 
 type Refusal = (template: ReadonlyMap<number, unknown>) => string | undefined;
 

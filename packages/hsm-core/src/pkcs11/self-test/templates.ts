@@ -5,16 +5,16 @@
  */
 import { CKA, CKM, CryptokiFailure, mechanism, type Template } from '@antipode/cryptoki';
 import { AntipodeError } from '@antipode/runtime';
-import type { Handle } from '../model/object.ts';
-import type { Protection } from '../provider/provider.ts';
-import type { UnwrapItem } from '../provider/restorer.ts';
-import { Maker, ObjectRefused } from './maker.ts';
-import { Pkcs11KeyExchange } from './own-keys/key-exchange.ts';
-import { generateP256 } from './own-keys/p256.ts';
-import { findBreaches } from './own-keys/protections.ts';
-import { type KeyQuirks, type RestoringQuirks, SOUND } from './quirks.ts';
-import type { ObjectReader } from './reading/object-reader.ts';
-import type { TokenSession, WrappingSession } from './token-session.ts';
+import type { Handle } from '../../model/object.ts';
+import type { Protection } from '../../provider/provider.ts';
+import type { UnwrapItem } from '../../provider/restorer.ts';
+import { Maker, ObjectRefused } from '../maker.ts';
+import { Pkcs11KeyExchange } from '../own-keys/key-exchange.ts';
+import { generateP256 } from '../own-keys/p256.ts';
+import { findBreaches } from '../own-keys/protections.ts';
+import { type KeyQuirks, type RestoringQuirks, SOUND } from '../quirks.ts';
+import type { ObjectReader } from '../reading/object-reader.ts';
+import type { TokenSession, WrappingSession } from '../token-session.ts';
 
 export interface Rehearsed extends RestoringQuirks {
   /**

@@ -1,6 +1,6 @@
 /** Work on many objects, cut to what one message to the worker, one call and one turn of the event loop may hold. */
 import type { Handle } from '../model/object.ts';
-import type { PartitionReader } from './reader.ts';
+import type { PartitionReader } from '../provider/reader.ts';
 
 /** At the 94 ms that one destroy takes among 10,000 objects, a call of this size ends in half a minute. */
 export const BATCH = 256;
