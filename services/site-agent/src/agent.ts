@@ -15,13 +15,13 @@ import {
   type Prng,
   VERSION,
 } from '@antipode/runtime';
+import { Routine } from './agent-loops.ts';
 import type { AgentConfig } from './config.ts';
 import { siteAgentHandlers } from './orders/rpc.ts';
 import { workerPartitions } from './partition/worker-partition.ts';
 import { Link } from './peers/link.ts';
 import { Pins } from './peers/pins.ts';
 import { TlsPeers } from './peers/tls-peers.ts';
-import { Routine } from './routine.ts';
 import { buildSite, type Site } from './site.ts';
 import { GenerationStore } from './storage/generation-store.ts';
 import { Journal } from './storage/journal/journal.ts';

@@ -7,7 +7,7 @@
 import type { AntipodeError } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
 import type { Group } from '../model.ts';
-import { isHung } from '../operations/hang.ts';
+import { isHung } from '../operations/hung-hsm.ts';
 import { DAMAGE_CODES } from '../operations/scrub/machine.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';

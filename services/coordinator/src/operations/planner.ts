@@ -12,8 +12,8 @@ import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { ScrubRecord } from '../store/tables/scrubs.ts';
 import type { Timings } from '../timings.ts';
+import { type FailoverWait, failoverWaitOf } from './failover/awaited-generations.ts';
 import { type Handover, isSame } from './failover/plan.ts';
-import { type FailoverWait, failoverWaitOf } from './failover/wait.ts';
 import { olderKeysNeededFor, seatsWithOlderKeys } from './key-retirement/older-keys.ts';
 import { DAMAGE_CODES } from './scrub/machine.ts';
 

@@ -17,7 +17,7 @@ import type { DeletionPolicy } from '@antipode/protocol';
 import type { Clock } from '@antipode/runtime';
 import { type Burial, burialKey, type KeptBurial } from './journal/collection.ts';
 import type { Journal } from './journal/journal.ts';
-import { Watch } from './watch.ts';
+import { Watch } from './running-time.ts';
 
 export interface DeletionRules {
   readonly accepted: ReadonlySet<ObjectId>;

@@ -6,7 +6,7 @@ import { readGeneration, readNewest } from '../../store/tables/generations.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { captureActive } from '../capture/effects.ts';
 import type { EffectContext } from '../context.ts';
-import { unlessHung, whileUsable } from '../hang.ts';
+import { unlessHung, whileUsable } from '../hung-hsm.ts';
 import { acknowledge, applyAt, verifyAt, withdraw } from '../replication/effects.ts';
 import { endsTheAttempt } from './issue-epoch.ts';
 import type { FailoverEffect, FailoverEvent } from './machine.ts';

@@ -7,7 +7,7 @@ import { readGeneration, readKnown } from '../../store/tables/generations.ts';
 import { activateEpoch, lockGroup } from '../../store/tables/groups.ts';
 import { type Intent, requireOpen } from '../../store/tables/intents.ts';
 import { type EffectContext, WORK_TIMEOUT_MS } from '../context.ts';
-import { isHung, unlessHung } from '../hang.ts';
+import { isHung, unlessHung } from '../hung-hsm.ts';
 import { withdraw } from '../replication/effects.ts';
 import { catchUp, fetchFirst, handOver } from './catch-up.ts';
 import { endsTheAttempt, heldBy, issueEpoch, targetLost } from './issue-epoch.ts';

@@ -2,7 +2,7 @@
  * What the journal remembers for the collector (collector.ts): how long this agent has been watching, which objects were
  * deleted since when, what nothing needs any more and since when, and what was erased.
  *
- * Times here are times of the watch (watch.ts): they grow only while the agent runs. No clock on a wall moves them.
+ * Times here are times of the watch (running-time.ts): they grow only while the agent runs. No clock on a wall moves them.
  */
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { reaching } from '../database.ts';

@@ -1,7 +1,7 @@
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, expect, it } from 'vitest';
 import { EffectsBench, GROUP } from '../testing/effects-bench.ts';
-import { unlessHung } from './hang.ts';
+import { unlessHung } from './hung-hsm.ts';
 
 let bench: EffectsBench;
 let stopped: boolean;

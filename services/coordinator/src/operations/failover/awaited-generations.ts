@@ -11,7 +11,7 @@ import { activeOf, type Group } from '../../model.ts';
 import type { SiteView } from '../../sites/detector.ts';
 import type { Acknowledged } from '../../store/tables/generations.ts';
 import type { Timings } from '../../timings.ts';
-import { isHung } from '../hang.ts';
+import { isHung } from '../hung-hsm.ts';
 import { type Candidate, type Held, planFailover, type Survey } from './plan.ts';
 
 export interface FailoverWait {
