@@ -2,8 +2,8 @@
 import { CKM } from '@antipode/cryptoki';
 import type { Protection } from '@antipode/hsm-core';
 import { it } from 'vitest';
+import { makeNssToken, NSS_UNENFORCED } from '../../support/devices/nss-tokens.ts';
 import { TestMember } from '../../support/members.ts';
-import { makeNssToken, NSS_UNENFORCED } from '../../support/nss-tokens.ts';
 import { type AnyToken, makeToken } from '../../support/tokens.ts';
 import { ATTACKS, type AttackId, type DeviceName, type Outcome } from '../outcomes.ts';
 

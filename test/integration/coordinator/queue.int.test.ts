@@ -1,0 +1,161 @@
+/** The queue against a real Redis: used only while Redis keeps jobs, and never what a start waits for. */
+import { rmSync, symlinkSync } from 'node:fs';
+import { BullWakeUps, EmbeddedRedis } from '@antipode/coordinator/testing';
+import { AntipodeError, type ErrorCode, Log, seededPrng, silentLog, systemClock } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { Redis, type RedisOptions } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { temporaryFolder } from '../../support/tokens.ts';
+
+const folder = temporaryFolder('queue');
+const prng = seededPrng('queue');
+const redis = new EmbeddedRedis({ dataFolder: folder, clock: systemClock, prng, log: silentLog });
+let connection: RedisOptions;
+let admin: Redis;
+const open: BullWakeUps[] = [];
+
+beforeAll(async () => {
+  connection = await redis.start();
+  admin = new Redis(connection as never);
+});
+afterEach(async () => {
+  for (const wakeUps of open.splice(0)) await wakeUps.close();
+  await admin.config('SET', 'maxmemory-policy', 'noeviction');
+  await admin.flushall();
+});
+afterAll(async () => {
+  admin?.disconnect();
+  await redis.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function make({
+  run = async () => {},
+  at = connection,
+}: {
+  run?: (id: string) => Promise<void>;
+  at?: RedisOptions;
+} = {}) {
+  const defects: AntipodeError[] = [];
+  const ran: string[] = [];
+  const errors: string[] = [];
+  const wakeUps = new BullWakeUps({
+    connection: at,
+    clock: systemClock,
+    log: new Log({ level: 'error', format: 'json', write: (line) => void errors.push(line) }),
+    run: async (id) => {
+      ran.push(id);
+      await run(id);
+    },
+    onDefect: (error) => void defects.push(error),
+  });
+  open.push(wakeUps);
+  return { wakeUps, defects, ran, errors };
+}
+const failing = (code: ErrorCode) => async (): Promise<void> => {
+  throw new AntipodeError(code, 'no');
+};
+it('runs the failovers of all groups side by side, and the orders to one site a few at a time', async () => {
+  const gate = Promise.withResolvers<void>();
+  const { wakeUps, ran } = make({ run: () => gate.promise });
+  await wakeUps.checkSafety();
+  for (let at = 0; at < 20; at += 1) await wakeUps.enqueue(`failover-${at}`, 'failover');
+  await until(() => expect(ran).toHaveLength(20));
+  for (let at = 0; at < 20; at += 1) await wakeUps.enqueue(`apply-${at}`, 'site.b');
+  await until(() => expect(ran.filter((id) => id.startsWith('apply')).length).toBeGreaterThan(0));
+  expect(ran.filter((id) => id.startsWith('apply')).length).toBeLessThanOrEqual(4);
+  gate.resolve();
+  await until(() => expect(ran).toHaveLength(40));
+});
+
+const until = (work: () => void | Promise<void>): Promise<void> => vi.waitFor(work, { timeout: 10_000, interval: 20 });
+
+describe('a Redis that keeps jobs', () => {
+  it('is used once it has been looked at, and not before', async () => {
+    const { wakeUps, ran } = make();
+    expect((await rejection(wakeUps.enqueue('early', 'site.a'))).code).toBe('QUEUE_UNAVAILABLE');
+    await wakeUps.checkSafety();
+    await until(() => expect(wakeUps.isUp()).toBe(true));
+    await wakeUps.enqueue('i', 'site.a');
+    await until(() => expect(ran).toEqual(['i']));
+  });
+
+  it('holds up one lane only, where a run takes long', async () => {
+    let release = (): void => {};
+    const long = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { wakeUps, ran } = make({ run: (id) => (id.startsWith('long') ? long : Promise.resolve()) });
+    await wakeUps.checkSafety();
+    await until(() => expect(wakeUps.isUp()).toBe(true));
+    for (let count = 0; count < 8; count += 1) await wakeUps.enqueue(`long-${count}`, 'site.a');
+    await until(() => expect(ran).toHaveLength(4));
+    await wakeUps.enqueue('failover', 'failover');
+    await until(() => expect(ran).toContain('failover'));
+    expect(ran).toHaveLength(5);
+    release();
+    await until(() => expect(ran).toHaveLength(9));
+  });
+
+  it('tries nothing again by itself: the reconciler asks for the same once more, and it runs', async () => {
+    const { wakeUps, defects, ran } = make({ run: failing('SITE_UNREACHABLE') });
+    await wakeUps.checkSafety();
+    await until(() => expect(wakeUps.isUp()).toBe(true));
+    for (let count = 1; count <= 3; count += 1) {
+      await wakeUps.enqueue('i', 'site.a');
+      await until(async () => expect(await admin.exists('bull:lane.site.a:i')).toBe(0));
+      expect(ran).toHaveLength(count);
+      // Nothing of it waits for a moment of the clock, which may be set.
+      expect(await admin.zcard('bull:lane.site.a:delayed')).toBe(0);
+    }
+    expect(defects).toEqual([]);
+  });
+
+  it('tells of a defect, and does not try it again', async () => {
+    const { wakeUps, defects, ran } = make({ run: failing('INVARIANT_BROKEN') });
+    await wakeUps.checkSafety();
+    await until(() => expect(wakeUps.isUp()).toBe(true));
+    await wakeUps.enqueue('i', 'site.a');
+    await until(() => expect(defects.map(({ code }) => code)).toEqual(['INVARIANT_BROKEN']));
+    expect(ran).toEqual(['i']);
+  });
+});
+
+describe('a Redis that may drop jobs', () => {
+  it('ends the start, and is not used', async () => {
+    await admin.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    const { wakeUps, ran } = make();
+    const error = await rejection(wakeUps.checkSafety());
+    expect([error.code, error.details['policy']]).toEqual(['QUEUE_UNAVAILABLE', 'allkeys-lru']);
+    expect(wakeUps.isUp()).toBe(false);
+    expect((await rejection(wakeUps.enqueue('i', 'site.a'))).code).toBe('QUEUE_UNAVAILABLE');
+    expect(ran).toEqual([]);
+  });
+
+  it('is no longer used when it comes back so, and again when it comes back in order', async () => {
+    const { wakeUps, errors } = make();
+    await wakeUps.checkSafety();
+    await until(() => expect(wakeUps.isUp()).toBe(true));
+    await admin.config('SET', 'maxmemory-policy', 'volatile-ttl');
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    // It says so once it has looked again; until then it is not connected, or was in order when it was looked at last.
+    await until(() => expect(errors).toHaveLength(1));
+    expect(wakeUps.isUp()).toBe(false);
+    expect((await rejection(wakeUps.enqueue('i', 'site.a'))).code).toBe('QUEUE_UNAVAILABLE');
+    await admin.config('SET', 'maxmemory-policy', 'noeviction');
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await until(() => expect(wakeUps.isUp()).toBe(true));
+  });
+});
+
+it('a Redis that is away ends no start, and is used when it comes', async () => {
+  const at = { path: `${folder}/later.sock` };
+  const { wakeUps, ran } = make({ at });
+  await wakeUps.checkSafety();
+  expect(wakeUps.isUp()).toBe(false);
+  expect((await rejection(wakeUps.enqueue('i', 'site.a'))).code).toBe('QUEUE_UNAVAILABLE');
+  symlinkSync(redis.socketPath, at.path);
+  await until(() => expect(wakeUps.isUp()).toBe(true));
+  await wakeUps.enqueue('i', 'site.a');
+  await until(() => expect(ran).toEqual(['i']));
+});

@@ -1,0 +1,102 @@
+/** Known key values are planted, replicated and drilled; then every place that a value could have reached is searched. */
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { GROUP, TestSystem } from '../../support/system.ts';
+import { type TestToken, USER_PIN } from '../../support/tokens.ts';
+
+let system: TestSystem;
+
+beforeAll(async () => {
+  system = await TestSystem.start({ links: 'recorded' });
+});
+afterAll(() => system?.close());
+
+const LABEL = 'planted secret';
+
+/** Imports a value that we know, as an operator would bring in a key from elsewhere. */
+function plant(token: TestToken, bytes: Uint8Array, ...how: string[]): void {
+  const path = join(token.folder, 'planted');
+  writeFileSync(path, bytes);
+  token.tool('--write-object', path, ...how, '--label', LABEL, '--private', '--sensitive', '--extractable');
+  rmSync(path);
+}
+
+/** The numbers of a private key that must not be seen anywhere. */
+function secretNumbers(key: KeyObject): Buffer[] {
+  const { d, p, q } = key.export({ format: 'jwk' });
+  return [d, p, q].filter((number) => number !== undefined).map((number) => Buffer.from(number, 'base64url'));
+}
+
+function filesUnder(folder: string): string[] {
+  return readdirSync(folder, { recursive: true })
+    .map((name) => join(folder, String(name)))
+    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true);
+}
+
+it('leaves no key value in any file, queue, log, database or connection', async () => {
+  const { token } = system.site('a');
+  const redis = new Redis({ path: system.coordinator.embedded.redis!.socketPath });
+  const commands: string[] = [];
+  const monitor = await redis.monitor();
+  monitor.on('monitor', (_time: string, args: string[]) => commands.push(args.join(' ')));
+
+  const secret = randomBytes(32);
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+  const der = (key: KeyObject): Buffer =>
+    createPrivateKey(key.export({ type: 'pkcs8', format: 'pem' })).export({ type: 'pkcs8', format: 'der' });
+  plant(token, secret, '--type', 'secrkey', '--key-type', 'AES:32', '--id', 'aa');
+  plant(token, der(rsa), '--type', 'privkey', '--id', 'ab', '--usage-sign');
+  plant(token, der(ec), '--type', 'privkey', '--id', 'ac', '--usage-sign');
+
+  const round = await system.replicate();
+  expect(round.state.newest).toMatchObject({ objectCount: 3, uncaptured: [] });
+  const { operationId } = await system.operator.runDrill({ group: GROUP, site: '' });
+  const drill = await system.until('the drill has ended', async () =>
+    (await system.operator.listDrills({ group: GROUP })).drills.find(({ id }) => id === operationId),
+  );
+  expect(drill).toMatchObject({ passed: true, proof: { proved: 3, failed: 0 } });
+
+  const values = [secret, ...secretNumbers(rsa), ...secretNumbers(ec)].flatMap((value) => [
+    value,
+    Buffer.from(value.toString('hex')),
+    Buffer.from(value.toString('base64')),
+  ]);
+  // Labels and PINs are as bad in a log and at the coordinator: only agents see manifests, only PIN files hold PINs.
+  const sensitive = [...values, Buffer.from(LABEL), Buffer.from(USER_PIN)];
+  const log = Buffer.from(system.logLines.join('\n'));
+  const queue = Buffer.from(commands.join('\n'));
+  const wire = Buffer.concat(system.links.map((link) => link.recorded()));
+  expect(log.length).toBeGreaterThan(1_000);
+  expect(queue.includes('"intentId"')).toBe(true);
+  expect(wire.length).toBeGreaterThan(10_000);
+  for (const needle of sensitive)
+    expect([log, queue, wire].map((haystack) => haystack.includes(needle))).toEqual([false, false, false]);
+
+  const folders = [
+    system.folder,
+    ...[...system.sites.values()].flatMap(({ token: one, scratch }) => [
+      one.folder,
+      ...(scratch === undefined ? [] : [scratch.folder]),
+    ]),
+  ];
+  const files = folders.flatMap(filesUnder);
+  for (const kind of [
+    '/coordinator/data/postgres/',
+    '/coordinator/data/redis/',
+    'journal.db',
+    'generations.db',
+    '.object',
+  ])
+    expect(files.some((file) => file.includes(kind))).toBe(true);
+  const found = files.filter((file) => {
+    const bytes = readFileSync(file);
+    return (file.includes('/coordinator/') ? sensitive : values).some((needle) => bytes.includes(needle));
+  });
+  expect(found).toEqual([]);
+  monitor.disconnect();
+  redis.disconnect();
+});

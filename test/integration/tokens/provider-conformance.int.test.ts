@@ -1,0 +1,63 @@
+/** SoftHSM and NSS keep every promise of the provider that the simulated HSM of the unit tests keeps. */
+import { openPartition } from '@antipode/hsm-core';
+import {
+  type ConformanceDevice,
+  providerConformance,
+  type Subject,
+} from '@antipode/hsm-core/testing/provider-conformance';
+import { silentLog, systemClock } from '@antipode/runtime';
+import { childStartedBy } from '../../support/children.ts';
+import { makeNssToken } from '../../support/devices/nss-tokens.ts';
+import { halveKeys } from '../../support/raw-token.ts';
+import { type AnyToken, makeToken, type TestToken } from '../../support/tokens.ts';
+
+async function subject(token: AnyToken): Promise<Subject> {
+  const open = () => openPartition(token.config, { log: silentLog, clock: systemClock });
+  let provider!: Awaited<ReturnType<typeof open>>;
+  const worker = await childStartedBy(async () => {
+    provider = await open();
+  });
+  const opened = [provider];
+  return {
+    provider,
+    openAnother: async () => {
+      const another = await open();
+      opened.push(another);
+      return another;
+    },
+    lose: async () => {
+      process.kill(worker, 'SIGKILL');
+    },
+    halve: async () => {
+      await provider.close();
+      halveKeys(token as TestToken);
+      const again = await open();
+      opened.push(again);
+      return again;
+    },
+    remove: async () => {
+      for (const one of opened) await one.close();
+      token.remove();
+    },
+  };
+}
+
+const DEVICES: readonly ConformanceDevice[] = [
+  {
+    name: 'SoftHSM',
+    lacks: ['full-storage'],
+    skips: ['says that no more fits, with what was made until then'],
+    make: (label) => subject(makeToken(label)),
+  },
+  {
+    name: 'NSS softokn',
+    lacks: ['data-objects', 'second-key-per-id', 'restrictions', 'half-made-keys', 'full-storage'],
+    skips: [
+      'says that no more fits, with what was made until then',
+      'tells a key that was left half made from one that works',
+    ],
+    make: (label) => subject(makeNssToken(label)),
+  },
+];
+
+for (const device of DEVICES) providerConformance(device);
