@@ -114,7 +114,10 @@ export async function newestHere(site: Site, group: string): Promise<GenerationS
 export const refusedAt = ({ journal }: Site, group: string): ReadonlySet<string> =>
   new Set(journal.findings.refused(group).map(({ objectId }) => objectId));
 
-/** What explains the objects of this partition, the newest first: what was restored last, read back or not, and what it held before. */
+/**
+ * Generations that explain the objects of this partition, newest first: the one it held before, and the one restored
+ * last, even if that has not been read back.
+ */
 export async function previousOf(site: Site, group: string): Promise<SealedGeneration[]> {
   const heads = [await newestHere(site, group), await headOf(site, group, 'staged')].filter(
     (head) => head !== undefined,

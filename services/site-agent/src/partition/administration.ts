@@ -1,4 +1,4 @@
-/** What an operator does to the partitions of a site by hand, with the agent running or not. */
+/** An operator's manual work on the partitions of a site, whether the agent runs or not. */
 import {
   CKA_ID_BYTES,
   fingerprint,
@@ -28,7 +28,7 @@ export interface PartitionIdentity {
   readonly hasReceivingKey: boolean;
   /** Whether its security officer can bring trusted keys into it. */
   readonly hasOfficerKey: boolean;
-  /** What the operators of other sites pin. */
+  /** The pin that the operators of other sites add for this partition. */
   readonly pin: Pin;
 }
 
@@ -44,8 +44,8 @@ export function partitionSettings(config: AgentConfig, name: string): PartitionS
 
 /**
  * Makes the identity key of a partition, or proves the one that is there. Safe to repeat.
- * @throws IDENTITY_MISSING when the journal knows one that the token does not have, ALREADY_EXISTS when another name stands
- * for the same token: a scratch partition must not be a member by its other name (I7)
+ * @throws IDENTITY_MISSING when the journal knows an identity key that the token does not have
+ * @throws ALREADY_EXISTS when the token has another name already: by it, a scratch partition could be a member (I7)
  */
 export async function initialisePartition({
   config,
@@ -122,7 +122,7 @@ async function forgetReceivingKeys(provider: HsmProvider, { ckaId, publicHalf }:
 export const receivesDomainKeys = ({ role, receivingKey = true }: PartitionSettings): boolean =>
   role !== 'distributor' && receivingKey;
 
-/** What is known of a partition before it is initialised, and what `initialisePartition` would do. */
+/** The state of a partition before it is initialised, and what `initialisePartition` would do. */
 export interface InitialisationPlan {
   readonly isInitialised: boolean;
   readonly tokenLabel: string;
@@ -186,8 +186,9 @@ export function planTrust(config: AgentConfig, name: string): { serial: string; 
 }
 
 /**
- * The security officer's step: brings the trusted keys that were delivered into the token, in a worker of its own. The agent may
- * run: it reads its own keys again with the next order. Safe to repeat. @throws PIN_REFUSED, PIN_LOCKED, IDENTITY_MISSING
+ * The security officer's step: brings delivered trusted keys into the token, in a worker of its own. Safe to repeat.
+ * The agent may run: it reads its own keys again with the next order.
+ * @throws PIN_REFUSED, PIN_LOCKED, IDENTITY_MISSING
  */
 export async function trustDomainKeys({
   config,
@@ -268,8 +269,9 @@ export interface LocalRuleMatch {
 }
 
 /**
- * What the rules of a filter match in a partition, with the names of the objects: for the people of its site only. The rules
- * of the site's own configuration are counted too. @throws IDENTITY_MISSING when the partition is initialised and changed
+ * The objects of a partition that each rule of a filter matches, with their names: for the people of its site only. The
+ * rules of the site's own configuration are included.
+ * @throws IDENTITY_MISSING when the partition is initialised and its token no longer has the identity key
  */
 export async function matchLocally({
   config,

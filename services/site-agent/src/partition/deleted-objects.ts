@@ -1,6 +1,7 @@
 /**
- * What a person does at the site about objects that were deleted, damaged or replaced, with the agent running or not: sees
- * them by their names, which never leave the site; accepts their loss; or brings them back into the active member's token.
+ * Decisions of a person at the site about objects that were deleted, damaged or replaced, whether the agent runs or
+ * not. The person sees the objects by their names, which never leave the site. The person then accepts their loss, or
+ * brings them back into the active member's token.
  */
 import {
   applyGeneration,
@@ -25,9 +26,11 @@ import { burialKey } from '../storage/journal/collection.ts';
 import type { Seat } from '../storage/journal/tenure.ts';
 
 /**
- * `deleted` is sealed and in no token; `held` would be lost by the next capture; `replaced` too, since another key has its names
- * now; `changed` has another value in the token;
- * `set-aside` was this member's alone and gave way to an object of its name, and is sealed here only.
+ * - `deleted`: sealed, and in no token.
+ * - `held`: the next capture would lose it.
+ * - `replaced`: the next capture would lose it, since another key has its names now.
+ * - `changed`: the token has another value for it.
+ * - `set-aside`: only this member had it. It gave way to an object of its name, and is sealed here only.
  */
 export type DeletedState = 'deleted' | 'held' | 'replaced' | 'changed' | 'set-aside';
 
@@ -47,7 +50,7 @@ export interface DeletedObject {
   readonly isRestorable: boolean;
 }
 
-/** What a person has to decide about. */
+/** The states that a person has to decide about. */
 const UNDECIDED: ReadonlySet<DeletedState> = new Set(['held', 'replaced', 'changed']);
 
 interface Open extends Omit<SiteMemory, 'close'> {
@@ -77,7 +80,7 @@ export function acceptDeleted({
   objectIds: readonly string[];
 }): Promise<DeletedObject[]> {
   return atSite(config, group, async (open) => {
-    // What is accepted at a standby would wait for the day on which it is active, and then let a real loss pass.
+    // An acceptance at a standby would wait until that member is active one day, and then let a real loss pass.
     requireActive(open, group, 'losses are accepted only at the active member');
     const undecided = deletedIn(open, group).filter(({ state }) => UNDECIDED.has(state));
     const chosen = choose(undecided, objectIds);
@@ -90,8 +93,9 @@ export function acceptDeleted({
 }
 
 /**
- * Brings objects back into the token of the active member, proved by use. Of one whose value has changed, what bears its names
- * now is destroyed when the sound one is there. @throws NOT_FOUND, ROLE_REFUSED, ALREADY_EXISTS, and what an apply throws
+ * Brings objects back into the token of the active member and proves them by use. If an object's value has changed, the
+ * object that has its names now is destroyed once the sound one is there.
+ * @throws NOT_FOUND, ROLE_REFUSED, ALREADY_EXISTS, and the codes of an apply
  */
 export function restoreDeleted({
   config,
@@ -227,7 +231,7 @@ function replicaOf({
     clock: open.clock,
     memory: new ReplicaMemory(),
     target,
-    // All that is captured is known by it: another key of the same names is no damaged one.
+    // With every captured object known, another key of the same names is not taken for a damaged one.
     previous: [open.newest],
     journal: {
       openIntents: () => open.journal.intents.open(group),
@@ -244,7 +248,7 @@ function replicaOf({
  */
 async function requireNoNamesakes(replica: Replica, changed: ReadonlySet<string>): Promise<void> {
   const { generation } = replica.target;
-  // What has another value gives way to the sound one.
+  // An object with another value gives way to the sound one.
   const entries = generation.entries.filter(({ objectId }) => !changed.has(objectId));
   const [bearer] = await lookForNamesakes({
     ...replica,

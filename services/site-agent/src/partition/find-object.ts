@@ -1,6 +1,7 @@
 /**
- * Which object of a partition an object id stands for, for whoever is at the site: elsewhere only ids are shown, since labels
- * never leave it. Asks the token, since what is not captured is named by what can be read of it.
+ * Finds the object of a partition that an object id stands for, for a person at the site. Elsewhere only ids are shown,
+ * since labels never leave the site. It asks the token too, since the id of an uncaptured object comes from what can be
+ * read of that object.
  */
 import { nameUncaptured, type ObservedObject, openKeyring } from '@antipode/hsm-core';
 import { AntipodeError, hex, type Log } from '@antipode/runtime';
@@ -93,6 +94,6 @@ function found(
   };
 }
 
-/** What is in a token may hold anything, also what a terminal obeys. */
+/** Escapes control characters: text from a token may contain anything, even commands to a terminal. */
 export const printable = (text: string): string =>
   text.replace(/[\p{C}\\]/gu, (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`);

@@ -1,7 +1,8 @@
 /**
- * Moves the identity of a partition into its `identityPartition`. No private key moves: another pair is made there, the operators
- * of the other sites pin it beside the old one, then it takes the old one's place, and the old pair is destroyed when a domain
- * key has been received under the new one. Each step is an order of a person, and safe to repeat (ADR 0018).
+ * Moves the identity of a partition into its `identityPartition` (ADR 0018). No private key moves. Another pair is made
+ * there, and the operators of the other sites pin it beside the old one. Then it takes the old one's place. The old
+ * pair is destroyed when a domain key has been received under the new one. A person orders each step, and each is safe
+ * to repeat.
  */
 import {
   fingerprint,
@@ -19,8 +20,9 @@ import { Journal } from '../storage/journal/journal.ts';
 import { partitionSettings, receivesDomainKeys } from './administration.ts';
 
 /**
- * `made`: the new pair waits to be pinned, the old one is in use. `switched`: the new one is in use, the old pair is still in
- * the token. `moved`: the new pair is the only one.
+ * - `made`: the new pair waits to be pinned, and the old one is in use.
+ * - `switched`: the new pair is in use, and the old one is still in the token.
+ * - `moved`: the new pair is the only one.
  */
 export type MovePhase = 'made' | 'switched' | 'moved';
 
@@ -32,7 +34,7 @@ export interface IdentityMove {
   readonly identitySha256: string;
   readonly hasReceivingKey: boolean;
   readonly pin: Pin;
-  /** What the old pair is still kept for. */
+  /** Reasons to keep the old pair; empty when nothing needs it. */
   readonly waitsFor: readonly string[];
 }
 
@@ -147,7 +149,7 @@ function use(open: Open, next: IdentityRecord, confirmed: string): IdentityMove 
   return told(open, next, 'switched', waitsFor(open, { versions }));
 }
 
-/** What has to be so before nothing needs the old pair any more. */
+/** Conditions that are not met yet. When there are none, nothing needs the old pair any more. */
 function waitsFor(open: Open, { versions }: Pick<FormerIdentity, 'versions'>): string[] {
   const { journal, known, config, pinnedAt = [] } = open;
   const held = journal.domainKeys.of(known.serial);
@@ -187,7 +189,7 @@ async function finish(open: Open, former: FormerIdentity): Promise<IdentityMove>
   const { journal, provider, name, known, log } = open;
   const missing = waitsFor(open, former);
   if (missing.length > 0) throw notDue(open, `the old identity cannot be destroyed yet: ${missing.join('; ')}`);
-  // What takes its place must be there, and work, right before.
+  // The new pair must be there and work, right before the old one is destroyed.
   await requireElsewhere(provider, known);
   await destroyPair(provider, former);
   journal.identities.endFormer(name, former);
@@ -195,7 +197,10 @@ async function finish(open: Open, former: FormerIdentity): Promise<IdentityMove>
   return told(open, known, 'moved');
 }
 
-/** In the partition's own token. Found by use each time: by its signature, and by the hash that the identity has of the other. */
+/**
+ * Destroys a pair in the partition's own token. Each key is found again before each use: the signing key by its
+ * signature, the others by the hash of the identity that they have.
+ */
 async function destroyPair(provider: HsmProvider, former: IdentityRecord): Promise<void> {
   const find = {
     signing: async () => {

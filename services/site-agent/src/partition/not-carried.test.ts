@@ -1,4 +1,7 @@
-/** What no replica gets is told with every heartbeat of the active member, by id and name of the attribute; labels at the site only. */
+/**
+ * The active member reports attributes that no replica gets with every heartbeat, by object id and name of the
+ * attribute. Labels are shown at the site only.
+ */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { agentConfigSchema } from '../config.ts';
 import { describe as account } from '../orders/describe.ts';

@@ -1,6 +1,6 @@
 /**
- * Attributes that objects of this site have and no replica gets: what captures have read, object by object, as the journal
- * and heartbeats tell it; and for the people of the site, with labels, what becomes of every attribute.
+ * Attributes that objects of this site have and no replica gets. Captures find them object by object, and the journal
+ * and the heartbeats have their names. People of the site can also see what becomes of every attribute, with labels.
  */
 import { BECOMES, type Becomes, becomesOf, isWeighty, kindOf } from '@antipode/hsm-core';
 import { AntipodeError, hex } from '@antipode/runtime';
@@ -17,7 +17,7 @@ interface Read {
   readonly entries: readonly { readonly objectId: string; readonly objectClass: string; readonly keyType?: string }[];
 }
 
-/** What is known after a capture; undefined where that is what was known before. */
+/** The list after a capture; undefined if the capture did not change it. */
 export function afterCapture({ before, read, entries }: Read): NotCarriedHere[] | undefined {
   const known = new Map(before.map(({ objectId, attributes }) => [objectId, attributes]));
   for (const [objectId, attributes] of read) {
@@ -71,8 +71,9 @@ export interface PartitionAttributes {
 }
 
 /**
- * Of each object of the newest generation here, what becomes of its attributes. Asks no HSM: it tells what the last capture
- * read. @throws NOT_FOUND where the partition has no seat or nothing was captured
+ * For each object of the newest generation here, what becomes of its attributes. This reports what the last capture
+ * read, and asks no HSM.
+ * @throws NOT_FOUND if the partition has no seat or nothing was captured
  */
 export async function attributesHere(config: AgentConfig, name: string): Promise<PartitionAttributes> {
   partitionSettings(config, name);

@@ -1,6 +1,7 @@
 /**
- * Which objects of a partition stay at this site: by the rules of the group, which orders bring, and by the rules of the site's
- * own configuration, which no order can lift. Labels of objects never leave this file: who asks from elsewhere gets counts and ids.
+ * Decides which objects of a partition stay at this site. Orders bring the rules of the group. The rules of the site's
+ * own configuration apply as well, and no order can lift them. Labels of objects never leave this file: a caller from
+ * elsewhere gets counts and ids.
  */
 import {
   type Handle,
@@ -28,7 +29,7 @@ export function withRulesOfSite(filter: ObjectFilter, { exclude }: Pick<Partitio
 /** A list for people; the count beside it is whole. */
 const IDS_TOLD_MAX = 100;
 
-/** What an operator elsewhere may know: counts and ids. */
+/** Answers an operator elsewhere, who may know only counts and ids. */
 export async function matchFilter(
   site: Site,
   { serial, filter }: MatchFilterRequest,

@@ -7,7 +7,9 @@ import { AntipodeError, SerialQueue } from '@antipode/runtime';
 /** Each group needs a handful of turns a round. More than this is a stuck HSM, and memory that only grows. */
 export const WAITING_MAX = 32;
 
-/** `urgent`: a promotion, while nobody serves. `yielding`: work that is told to make way for it, and can be done again. */
+/**
+ * `urgent`: a promotion, while nobody serves. `yielding`: work that makes way for a promotion, and can be done again.
+ */
 export type Rank = 'normal' | 'urgent' | 'yielding';
 
 export class Turns {
@@ -72,8 +74,8 @@ export class Turns {
 }
 
 /**
- * @throws TIMED_OUT when nobody waits for the outcome any more, or the reason of the signal where it has one of ours: what is
- * not begun yet is better not begun
+ * Keeps work from beginning when its caller has gone.
+ * @throws TIMED_OUT when nobody waits for the outcome any more, or the reason of the signal if that is an error of ours
  */
 export function checkCaller(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw reasonOf(signal);

@@ -1,4 +1,7 @@
-/** What an old active member still holds when it applies the line of another: counted until it is really gone. */
+/**
+ * A former active member that applies another member's line counts the objects it still holds until they are really
+ * gone.
+ */
 import { MemberRole } from '@antipode/protocol';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { SimulatedSite } from '../testing/simulated-site.ts';

@@ -1,7 +1,7 @@
 /**
- * What stays in a standby's partition beside the generation that it applies. `divergent`: captured or restored here under a
- * tenure that the line did not take up. `unaccounted`: no generation has ever named it. Both are counted, listed in the
- * journal and never deleted; they count until they are really gone (I11, I13).
+ * Objects that stay in a standby's partition beside the generation that it applies. `divergent` objects were captured
+ * or restored here under a tenure that the line did not take up. `unaccounted` objects are in no generation. Both are
+ * counted, listed in the journal and never deleted. They count until they are really gone (I11, I13).
  */
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { previousOf, type Site } from '../site.ts';
@@ -10,7 +10,7 @@ import type { OpenPartition } from './partition.ts';
 
 /** Looks before an apply and after it, both times in the turn of that apply. */
 export class UnexplainedObjects {
-  /** What explains the objects here: the newest generations of this partition, then entries of others that were here. */
+  /** Generations that explain the objects here: the newest of this partition, then entries of divergent objects. */
   readonly previous: readonly SealedGeneration[];
   readonly #site: Site;
   readonly #open: OpenPartition;

@@ -35,7 +35,7 @@ interface Opened extends Omit<OpenPartition, 'keyring' | 'provider'> {
 export interface RecyclePolicy {
   /** Keeps one partition from taking the memory of the others, and of the agent. */
   readonly residentBytesMax: number;
-  /** A partition so large that its worker needs more than that must not be opened anew for every turn. */
+  /** A partition so large that its worker needs more than that must not be opened again for every turn. */
   readonly turnsMin: number;
 }
 
@@ -44,7 +44,7 @@ const RECYCLE: RecyclePolicy = { residentBytesMax: 1024 ** 3, turnsMin: 256 };
 /** So many passes open a partition again whose own key is missing, then every second time that number: a login costs. */
 const REOPEN_PASSES = 6;
 
-/** So many passes what the HSM failed of is told, where no order succeeds before: a minute. */
+/** Passes for which trouble of the HSM is reported if no order succeeds before: a minute. */
 const TROUBLED_PASSES = 12;
 
 export interface PartitionOptions {
@@ -67,13 +67,16 @@ export class WorkerPartition implements Partition {
   #open: Opened | undefined;
   #openingSinceMs: number | undefined;
   #failure: AntipodeError | undefined;
-  /** What the HSM failed of in the last work, where it could be opened. */
+  /** The error of the HSM in the last work, if the partition could be opened. */
   #trouble: AntipodeError | undefined;
   #passesTroubled = 0;
   #unenforced: readonly Protection[] = [];
   #silentSlots: readonly string[] = [];
   #trusted: readonly { group: string; version: number }[] | undefined;
-  /** What the journal knew of trusted keys when the own keys were last read: the officer's step is another process's. */
+  /**
+   * The journal's trusted keys when the own keys were last read. The officer's step is another process's, so they may
+   * change.
+   */
   #trustedKnown = 0;
   /** Ids of own keys that have no record of a key, when the token was last read. */
   #announced = '';
@@ -132,14 +135,14 @@ export class WorkerPartition implements Partition {
   }
 
   /**
-   * What keeps the partition from being used: why it could not be opened last time, what the HSM answered to the last work,
-   * or which of its own keys is missing.
+   * The reason why the partition cannot be used: it could not be opened last time, the HSM failed in the last work, or
+   * one of the partition's own keys is missing.
    */
   get failure(): AntipodeError | undefined {
     return this.#failure ?? this.#trouble ?? missingKey(this.#open?.keyring);
   }
 
-  /** What is proved in a scratch partition is gone with the drill. */
+  /** A scratch partition remembers no proofs, since its objects are gone with the drill. */
   #remembering({ provider, description }: OpenPartition): HsmProvider {
     if (this.settings.role === 'scratch') return provider;
     const known = this.#remembered.get(provider);
@@ -171,8 +174,8 @@ export class WorkerPartition implements Partition {
   }
 
   /**
-   * A void session is no reason to fail an order: all work may be repeated, and a new worker has new sessions. Where that
-   * does not help, the HSM refuses.
+   * A void session does not fail an order: all work may be repeated, and a new worker has new sessions. If the new
+   * session is void too, the order fails with HSM_REFUSED.
    */
   async #recyclingOnce<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
     try {
@@ -196,7 +199,8 @@ export class WorkerPartition implements Partition {
   async #attempt<T>(work: (open: OpenPartition) => Promise<T>): Promise<T> {
     const open = await this.#ensureOpen();
     try {
-      // A command of the site has made an own key beside us, or the officer has: it is no object of an application.
+      // A command of the site, or the officer, may have made an own key beside us. An own key is not an application's
+      // object.
       const hasTrusted = this.#trustedKnown !== trustedIn(this.#journal, open.description.serial);
       if (hasTrusted || this.#announcedNow() !== this.#announced) await open.refreshKeyring();
       const result = await work(open);
@@ -212,7 +216,7 @@ export class WorkerPartition implements Partition {
     }
   }
 
-  /** Remembers that the HSM did not do what it was asked, whichever order asked. What is about one object is not its trouble. */
+  /** Remembers that the HSM failed, whichever order asked. An error about one object is not trouble of the HSM. */
   #note(thrown: unknown): void {
     if (!hasCode(thrown, 'HSM_REFUSED', 'HSM_UNAVAILABLE') || 'objectId' in thrown.details) return;
     if (this.#failure !== undefined) return;
@@ -354,7 +358,7 @@ export class WorkerPartition implements Partition {
       announced,
     });
     this.#announced = announced.map(hex).join();
-    // What was about to be destroyed when the agent ended is not missed.
+    // A key that was about to be destroyed when the agent ended is not missing.
     const begun = this.#journal.domainKeys.retired(serial).filter(({ state }) => state === 'begun');
     const isBegun = ({ group, version }: DomainKeyRecord): boolean =>
       begun.some((one) => one.group === group && one.version === version);

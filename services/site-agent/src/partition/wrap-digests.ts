@@ -1,7 +1,8 @@
 /**
- * What this device made of each RSA private key when it was proved first: the digest of the blob that it wraps. From then on
- * every proof compares, so that damage shows which no use of the key shows. Kept by the digest of the sealed blob, which
- * names key and domain key, and by device and firmware, since another firmware may write a key otherwise.
+ * Remembers, for each RSA private key, the digest of what this device wrapped when the key was first proved. Every
+ * later proof compares, which shows damage that no use of the key shows. A digest is kept under the digest of the
+ * sealed blob, which stands for key and domain key. It is also kept by device and firmware, since another firmware may
+ * encode a key differently.
  */
 import type { HsmProvider, ProofItem, ProofOutcome } from '@antipode/hsm-core';
 import { fromHex, hex } from '@antipode/runtime';

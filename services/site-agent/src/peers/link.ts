@@ -1,4 +1,7 @@
-/** What this site knows of the links between sites: what the coordinator's profile says, and until then the longest one. */
+/**
+ * Limits for the links between sites. They come from the coordinator's profile; until then they are those of the
+ * longest link.
+ */
 import { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from '@antipode/protocol';
 
 export class Link {

@@ -1,4 +1,4 @@
-/** What a store has lost or damaged is fetched again at every member, and nothing ends for good because of it. */
+/** Every member fetches lost or damaged parts of its store again, and none of them ends anything for good. */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { blobDigests } from '@antipode/hsm-core';

@@ -96,7 +96,7 @@ export class Mender {
       if (digest === undefined) continue;
       const blobs = await store.blobsOf(digest, { group });
       if (![...store.damaged].some((blob) => blobs.has(blob))) continue;
-      // What nobody has any more, an active member seals anew: see `lost` in capture.ts.
+      // If no member has a sealed object any more, an active member seals it again: see `lost` in capture.ts.
       await this.#fetch(group, digest, request).catch(ignoreAbsent);
     }
   }

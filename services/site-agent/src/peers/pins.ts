@@ -1,6 +1,6 @@
 /**
- * Whom this site trusts: partitions of other sites, by group, in a file that only its operators write. Read afresh for
- * every decision, so that an enrolment needs no restart. Never taken from the coordinator.
+ * Partitions of other sites that this site trusts, by group. They are in a file that only its operators write, and
+ * never come from the coordinator. The file is read for every decision, so that an enrolment needs no restart.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { isName, isSerial, SERIAL_EXPECTED } from '@antipode/protocol';
@@ -18,8 +18,9 @@ const pinSchema = z.strictObject({
 const pinsSchema = z.record(z.string(), z.array(pinSchema)).nullable();
 
 /**
- * A partition that may hold the group's domain key, or bring it (a distributor): its identity key, where it is, and what it is for. The identity key
- * counts nowhere else: not from another site, not under another serial number (docs/security.md).
+ * A partition that may hold the group's domain key, or bring it (a distributor): its identity key, its place and its
+ * role. The identity key counts nowhere else: not from another site, not under another serial number
+ * (docs/security.md).
  */
 export type Pin = z.infer<typeof pinSchema>;
 export type PinList = Readonly<Record<string, readonly Pin[]>>;

@@ -31,7 +31,7 @@ beforeEach(async () => {
 
 afterEach(() => sites.close());
 
-/** What a failing disk does to a site's store. */
+/** Changes a site's store as a failing disk does. */
 function onDisk({ folder }: SimulatedSite, sql: string, ...values: Uint8Array[]): void {
   const database = new DatabaseSync(join(folder, 'generations.db'));
   database.prepare(sql).run(...values);

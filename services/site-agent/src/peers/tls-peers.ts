@@ -49,7 +49,7 @@ export class TlsPeers implements Peers {
           try {
             await this.client(member).ping({}, { timeoutMs: this.#link.limits.answerMs, signal });
           } catch (thrown) {
-            // Who cannot be reached is the coordinator's question: it asks by a probe.
+            // A peer that cannot be reached is not reported here: the coordinator asks by a probe.
             if (AntipodeError.from(thrown).disposition === 'defect') throw thrown;
           }
         }),

@@ -1,4 +1,4 @@
-/** What an agent takes from its peers, who may lie. */
+/** An agent checks everything that it takes from its peers, since they may lie. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSigned } from '@antipode/hsm-core';

@@ -1,7 +1,8 @@
 /**
- * Moves sealed generations between agents. The destination pulls, since only that direction is fast over a WAN; only what
- * it lacks, or what its own disk has changed; in one stream; and every batch is stored as it arrives, so that a broken link
- * costs what was in flight. A group's generations are served to who asks in its name, and nothing else is.
+ * Moves sealed generations between agents. The destination pulls, since only that direction is fast over a WAN. In one
+ * stream it pulls only what it does not have, or what its own disk has changed. Every batch is stored as it arrives, so
+ * that a broken link costs only what was in flight. A caller that asks in the name of a group gets generations of that
+ * group and nothing else.
  */
 import { blobsNamed, openingSigned, type SealedGeneration } from '@antipode/hsm-core';
 import {
@@ -68,8 +69,9 @@ export class Transfer {
   // --- serving ---
 
   /**
-   * `caller` is the site that asks: one of whose partitions none is pinned gets nothing. Opened, since its blobs will be asked
-   * for next: so there is one copy of it here, however many pull. @throws PEER_REFUSED
+   * `caller` is the site that asks. It gets nothing unless one of its partitions is pinned. The generation is opened,
+   * since its blobs will be asked for next. So there is one copy of it here, however many sites pull.
+   * @throws PEER_REFUSED
    */
   async *manifest(
     { generation, group }: PullManifestRequest,
@@ -114,7 +116,7 @@ export class Transfer {
     if (batch.length > 0) yield { blobs: batch };
   }
 
-  /** Whoever asks for a part of it will ask for the rest. */
+  /** A site that asks for a part of a generation will ask for the rest. */
   #isServed(digest: string): void {
     const { store, clock } = this.#options;
     store.inUse.served(digest, clock.monotonicMs());
@@ -157,7 +159,7 @@ export class Transfer {
         last = thrown;
       }
     }
-    // A source that could not be asked may have it whole: then it is no case for a person yet.
+    // A source that could not be asked may have the whole generation, so a person is not needed yet.
     throw (
       unreachable ??
       rotten ??
@@ -168,7 +170,9 @@ export class Transfer {
     );
   }
 
-  /** What is here of it: nothing, its manifest with blobs that are lacking or changed, or all. */
+  /**
+   * The part of a generation that is here: nothing, its manifest with blobs that are missing or changed, or all of it.
+   */
   async #local({
     group,
     digest,
@@ -265,7 +269,7 @@ export class Transfer {
   }
 }
 
-/** A manifest, in room for it that is taken once. What has not the size announced has not the digest either. */
+/** Collects the parts into a buffer of the announced size. A manifest of any other size then fails the digest check. */
 async function received(parts: AsyncIterable<PullManifestResponse>): Promise<Uint8Array> {
   let signed: Uint8Array | undefined;
   let length = 0;
@@ -291,7 +295,10 @@ function* pagesOf(digests: Iterable<string>): Iterable<string[]> {
   if (page.length > 0) yield page;
 }
 
-/** What another source may do better: its own trouble, or the way there. Our pins and our disk are the same for all. */
+/**
+ * Whether another source may do better: the fault is the source's own, or on the way to it. Our pins and our disk are
+ * the same for all sources.
+ */
 function isOfSource(thrown: unknown): thrown is AntipodeError {
   return (
     hasCode(thrown, 'MANIFEST_INVALID', 'BLOB_INVALID', 'GENERATION_UNKNOWN') ||

@@ -1,4 +1,4 @@
-/** What a trusted identity may do: only from its own site, as its own partition, in its own role. */
+/** A trusted identity counts only from its own site, as its own partition and in its own role. */
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
@@ -26,7 +26,7 @@ it('is found with its partition, its site and its role, our own by the journal',
 });
 
 describe('a generation', () => {
-  /** What b makes of a generation of which its pins, or its journal, say something else than is so. */
+  /** Why b refuses a generation after `prepare` has made its pins, or its journal, say something untrue about it. */
   const refusalAt = async (prepare: () => void): Promise<string> => {
     const ref = await sites.captured();
     prepare();

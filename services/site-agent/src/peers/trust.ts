@@ -1,6 +1,7 @@
 /**
- * Which partition an identity key belongs to, by our own pins and our own journal, and what it may do for that: a key that
- * was stolen, or used by raw calls with its partition's PIN, counts only from its own site and in its own role.
+ * Decides which partition an identity key belongs to, and what the key may do for it, by our own pins and our own
+ * journal. A stolen key counts only from its own site and in its own role. So does one that somebody uses by raw calls
+ * with its partition's PIN.
  */
 import type { SealedGeneration } from '@antipode/hsm-core';
 import { AntipodeError } from '@antipode/runtime';

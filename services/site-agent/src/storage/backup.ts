@@ -20,9 +20,10 @@ export interface BackedUp {
 }
 
 /**
- * Writes the copy into a folder that is new or empty, checks it, and makes it durable.
- * @throws FILE_EXISTS where something is in the folder, NOT_FOUND where the agent has no journal yet, FILE_BUSY, FILE_DAMAGED,
- * FILE_UNWRITABLE; then the folder is left as it was
+ * Writes the copy into a folder that is new or empty, checks it, and makes it durable. If that fails, the folder is
+ * left as it was.
+ * @throws FILE_EXISTS if something is in the folder, NOT_FOUND if the agent has no journal yet, FILE_BUSY,
+ * FILE_DAMAGED, FILE_UNWRITABLE
  */
 export function backUpAgent(
   config: AgentConfig,

@@ -16,7 +16,7 @@ const DAY_MS = 24 * HOUR_MS;
 /** Of each site's own configuration. */
 const FLOORS_MS = { a: DAY_MS, b: 7 * DAY_MS, c: 20 * DAY_MS };
 const FLOOR_MS_MAX = FLOORS_MS.c;
-/** What a kill may lose of the watch: in the model nothing counts before that. */
+/** The time that a kill may cost the watch. The checks of a retention end that much early. */
 const LOST_MS = 60_000;
 const NAMES = ['a', 'b', 'c'] as const;
 type Name = (typeof NAMES)[number];
@@ -240,7 +240,7 @@ class History {
     return [...new Set([...this.acknowledged.values(), ...this.line.slice(-1).map(({ digest }) => digest)])];
   }
 
-  /** What must be there, by what this history knows. */
+  /** Checks that every object is there that must be there in this history. */
   async check(): Promise<void> {
     for (const name of NAMES) {
       const { store } = this.at(name).site;
@@ -298,7 +298,7 @@ class History {
           for (const blob of blobsOf((await store.verified(digest)).generation)) kept.add(blob);
       const counted = journal.collection.buried(GROUP).filter(({ blobs }) => !blobs.some((blob) => kept.has(blob)));
       expect(counted, `${name} counts what is gone`).toEqual([]);
-      // Who was away for long still hears of what was deleted meanwhile.
+      // A site that was away for long still receives the deletions of that time.
       expect(journal.findings.divergent(GROUP), `${name} keeps nothing alive that was deleted`).toEqual([]);
       const deleted = this.deletions().flatMap(({ entry }) => entry.blobSha256 ?? []);
       const left = deleted.filter((blob) => !kept.has(blob) && store.hasBlob(blob));

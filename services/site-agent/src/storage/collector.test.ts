@@ -1,4 +1,6 @@
-/** What keeps a sealed object, one reason at a time; what random histories show as a whole is in collector-properties.test.ts. */
+/**
+ * Each reason to keep a sealed object, by itself. For random histories of all of them see collector-properties.test.ts.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { sha256Hex } from '@antipode/runtime';
@@ -78,7 +80,7 @@ it('erases a deleted key when its retention has passed, at every site, and says 
   expect(erasure!.objectIds).toHaveLength(1);
   await collect(a);
   expect(a.site.journal.collection.buried(GROUP)).toEqual([]);
-  // What is alive restores all the same.
+  // The objects that are left can still be restored.
   const c = await sites.network.add('c');
   for (const peer of [a, b, c]) c.pin(GROUP, peer);
   a.pin(GROUP, c);

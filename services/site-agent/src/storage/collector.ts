@@ -1,13 +1,16 @@
 /**
- * Erases sealed objects that nothing needs any more: those of deleted keys whose retention has passed, and of generations that
- * nobody may ask for. Marks from verified manifests, and sweeps what stayed unmarked for a grace time. When in doubt, it keeps:
- * a manifest that cannot be read or verified, a quarantine, or a coordinator that has not been heard yet stop the whole sweep.
+ * Erases sealed objects that nothing needs any more: those of deleted keys whose retention has passed, and of
+ * generations that nobody may ask for. It marks from verified manifests, and sweeps objects that stayed unmarked for a
+ * grace time. When in doubt, it keeps. The whole sweep stops if a manifest cannot be read or verified, if there is a
+ * quarantine, or if the coordinator has not been heard yet.
  *
  * A sealed object stays while one of these names it:
- *   - a manifest in this store, of whatever group: captured, applied, staged, acknowledged by a member, set aside, or one that
- *     has the entry of a divergent object; which of them go is for retention.ts
- *   - a generation in use: being fetched or stored, waiting to be applied, rehearsed, or served to another site (in-use.ts)
- *   - a deletion whose retention has not passed under this agent's own watch, whatever the active member says (deletions.ts)
+ *   - a manifest in this store, of whatever group: captured, applied, staged, acknowledged by a member, set aside, or
+ *     with the entry of a divergent object; retention.ts decides which manifests go
+ *   - a generation in use: being fetched or stored, waiting to be applied, rehearsed, or served to another site
+ *     (in-use.ts)
+ *   - a deletion whose retention has not passed under this agent's own watch, whatever the active member says
+ *     (deletions.ts)
  *   - an object that is held, accepted, restored or being restored by a person (journal.ts)
  *
  * Upholds I3, I4 and I11. Never looks at a token.
@@ -41,7 +44,7 @@ export interface CollectorPorts {
   readonly graceMs?: number;
 }
 
-/** What one pass found. */
+/** The result of looking through the store. */
 interface Survey {
   /** Grew since: then what was found is out of date. */
   readonly changes: number;
@@ -191,7 +194,10 @@ export class Collector {
     return (objectId) => held.has(objectId);
   }
 
-  /** What is not needed counts from the first pass that says so; what is needed again counts no more. */
+  /**
+   * Notes since when each object has not been needed, from the first pass that says so. An object that is needed again
+   * is forgotten.
+   */
   async #mark({ free, lingering, nowMs }: Survey): Promise<void> {
     const { clock, journal } = this.#ports;
     const { collection } = journal;
@@ -225,7 +231,7 @@ export class Collector {
   async #erase({ changes, free, expired, nowMs }: Survey, signal?: AbortSignal): Promise<void> {
     const { journal, store, deletions, clock, log } = this.#ports;
     const marked = journal.collection.unneeded();
-    // What left the generations without a tombstone is kept as long as if it had one (I11).
+    // An object that left the generations without a tombstone is kept for as long as if it had one (I11).
     const longMs = Math.max(this.#graceMs, deletions.retentionMsMin);
     const ripe = free.filter(
       (digest) => nowMs - (marked.get(digest) ?? nowMs) >= (expired.has(digest) ? this.#graceMs : longMs),
@@ -260,7 +266,10 @@ export class Collector {
     });
   }
 
-  /** A command at the site may have asked for a deleted object a moment ago: it writes to the journal, and not to this process. */
+  /**
+   * Leaves out objects that a command at the site asked for a moment ago: it writes to the journal, not to this
+   * process.
+   */
   #notWantedBack(digests: readonly string[]): string[] {
     const { journal } = this.#ports;
     const wanted = new Set<string>();

@@ -1,4 +1,7 @@
-/** What other programs and the disk do to the databases of an agent: a wait with a limit, a clear state, never a crash. */
+/**
+ * Other programs and the disk disturb the databases of an agent: it waits with a limit, reports a clear state, and
+ * never crashes.
+ */
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

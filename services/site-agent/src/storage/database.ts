@@ -1,7 +1,7 @@
 /**
- * What the two databases of an agent share: what SQLite says, in codes of ours, and the wait for a lock that another program
- * holds. A statement waits a quarter of a second at most, since it holds up the heartbeats; an order waits longer, without
- * holding up anything.
+ * Shared by the two databases of an agent: errors of SQLite in codes of ours, and the wait for a lock that another
+ * program holds. A statement waits a quarter of a second at most, since it holds up the heartbeats. An order waits
+ * longer, without holding up anything.
  */
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -82,7 +82,10 @@ export async function untilWritable(
   }
 }
 
-/** What keeps the database from being written to, if anything: writes what is there already, and waits for nobody. */
+/**
+ * The reason why the database cannot be written to, if there is one. It writes a value that is there already, and waits
+ * for nobody.
+ */
 export function writeFault(database: DatabaseSync): AntipodeError | undefined {
   return faultOf(database, () => {
     const version = database.prepare('PRAGMA user_version').get()?.['user_version'];
@@ -110,7 +113,7 @@ export const IN_MEMORY = ':memory:';
 
 /**
  * Opens a database that is durable on commit, and brings an empty or an older one to its schema.
- * @throws FILE_UNWRITABLE, also where a newer program wrote it; FILE_BUSY, FILE_DAMAGED
+ * @throws FILE_UNWRITABLE (including a database of a newer program), FILE_BUSY, FILE_DAMAGED
  */
 export function openDatabase(
   path: string,

@@ -1,8 +1,8 @@
 /**
- * What the active member's captures lost, or would lose: what is held for an operator, what an operator has accepted, and how
- * long each deleted object has been kept. The age is counted in time that passed while this agent ran, by its monotonic clock:
- * no clock on a wall that is set ahead makes a delete travel faster, and a stolen coordinator cannot either, since the agent's
- * own configuration has the least of days.
+ * Objects that the active member's captures lost or would lose: which are held for an operator, which losses an
+ * operator has accepted, and how long each deleted object has been kept. The age counts time that passed while this
+ * agent ran, by its monotonic clock. So a wall clock that is set ahead does not make a delete travel faster. A stolen
+ * coordinator cannot do so either, since the agent's own configuration sets the minimum of days.
  */
 import {
   blobsOfTombstone,
@@ -27,7 +27,7 @@ export interface DeletionRules {
   readonly isExpired: (tombstone: Tombstone) => boolean;
 }
 
-/** What a capture is told of deletions. What is not said there has a default here. */
+/** The part of an order to capture that concerns deletions. A field that is omitted has a default here. */
 export interface DeletionOrder {
   readonly policy?: Partial<Pick<DeletionPolicy, 'retentionMs' | 'lossObjects' | 'lossPercent'>> | undefined;
 }

@@ -36,7 +36,7 @@ function reopen(): void {
   store = GenerationStore.open(folder, { clock: systemClock });
 }
 
-/** What a failing disk, or somebody with access to it, does. */
+/** Changes the store as a failing disk, or somebody with access to it, does. */
 function onDisk(sql: string, ...values: Uint8Array[]): void {
   const database = new DatabaseSync(join(folder, 'generations.db'));
   database.prepare(sql).run(...values);

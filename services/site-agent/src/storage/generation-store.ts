@@ -53,7 +53,10 @@ export class GenerationStore {
   readonly #clock: Clock;
   #database: DatabaseSync;
   #opened = new OpenedGenerations();
-  /** What opening gave, also when the disk has changed the manifest: a heartbeat asks each time. */
+  /**
+   * The summary of each manifest that was opened, or the error if the disk has changed it. Kept since a heartbeat asks
+   * each time.
+   */
   readonly #summaries = new Map<string, GenerationSummary | AntipodeError>();
   /** Blobs that were asked for and are missing or damaged, until somebody stores them again. */
   readonly damaged = new Set<string>();
@@ -266,7 +269,9 @@ export class GenerationStore {
     for (const digest of digests) this.damaged.delete(digest);
   }
 
-  /** What was erased is in the write-ahead log too, until that begins again. While somebody reads, at a later time. */
+  /**
+   * Removes erased objects from the write-ahead log, which still has them. If somebody reads now, a later call does it.
+   */
   truncateLog(): void {
     this.#reach(() => this.#database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get());
   }
@@ -312,7 +317,10 @@ export class GenerationStore {
     });
   }
 
-  /** Names and counts, opened once in the life of the process. @throws MANIFEST_INVALID, GENERATION_UNKNOWN, as the first time */
+  /**
+   * Names and counts. The manifest is opened once in the life of the process.
+   * @throws MANIFEST_INVALID, GENERATION_UNKNOWN, each time as at the first
+   */
   async summary(digest: string): Promise<GenerationSummary> {
     const known = this.#summaries.get(digest) ?? (await this.#firstSummary(digest));
     if (known instanceof AntipodeError) throw known;
@@ -334,7 +342,10 @@ export class GenerationStore {
     }
   }
 
-  /** The blobs of a generation of this group, for asking whether one belongs to it. @throws GENERATION_UNKNOWN, MANIFEST_INVALID */
+  /**
+   * The blobs of a generation of this group, to find out whether one belongs to it.
+   * @throws GENERATION_UNKNOWN, MANIFEST_INVALID
+   */
   async blobsOf(digest: string, { group }: { group: string }): Promise<ReadonlySet<string>> {
     const sealed = await this.open(digest, { group });
     const known = this.#blobsOf.get(sealed);

@@ -1,6 +1,6 @@
 /**
- * Gives memory back when work is done. An order that goes through a generation leaves garbage, and V8 keeps it until it needs
- * the room: between two captures that is minutes, in which the agent would hold twice what it uses.
+ * Gives memory back when work is done. An order that goes through a generation leaves garbage, and V8 keeps it until it
+ * needs the room. Between two captures that is minutes, in which the agent would hold twice what it uses.
  */
 import type { Clock, Closeable } from '@antipode/runtime';
 

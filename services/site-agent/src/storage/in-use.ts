@@ -1,6 +1,6 @@
 /**
- * Generations that somebody works with right now: being fetched, waiting for their turn to be applied, rehearsed, about to be
- * stored, or served to another site. Nothing of them is retired or erased, whether their manifest is stored already or not.
+ * Generations that somebody works with right now: being fetched, waiting to be applied, rehearsed, about to be stored,
+ * or served to another site. None of their parts is retired or erased, whether their manifest is stored already or not.
  */
 import type { SealedGeneration } from '@antipode/hsm-core';
 

@@ -1,13 +1,14 @@
 /**
- * Opened generations by digest. Kept are the latest few, by what their manifests take, so that memory is bounded however many
- * groups and objects a site has; found is also what somebody else still uses, so that no generation is held twice.
+ * Opened generations by digest. The latest few are kept, up to a limit of bytes, so that memory is bounded however many
+ * groups and objects a site has. A generation that somebody else still uses is found as well, so that none is in memory
+ * twice.
  */
 import type { SealedGeneration } from '@antipode/hsm-core';
 
 /** Two of 10,000 objects, which is what a round needs: what was applied last, and what comes. One, where it is larger. */
 const KEPT_BYTES_MAX = 6 * 1024 * 1024;
 
-/** What is kept of one: more, where its owner keeps more. */
+/** The least that an opened generation has; its owner may need more. */
 type Kept = Pick<SealedGeneration, 'digest' | 'signed'>;
 
 export class OpenedGenerations<Opened extends Kept = SealedGeneration> {
@@ -34,7 +35,7 @@ export class OpenedGenerations<Opened extends Kept = SealedGeneration> {
     return this.#used.get(digest)?.deref();
   }
 
-  /** It is not in the store any more. Whoever still uses it keeps it. */
+  /** The generation is not in the store any more. A user that holds it keeps it. */
   forget(digest: string): void {
     this.#kept.delete(digest);
     this.#used.delete(digest);

@@ -83,7 +83,7 @@ it('keeps what was acknowledged anywhere, every head, and what has the entries o
   retention.learn(name(), [line[5]!.digest, line[7]!.digest]);
   await retention.pass();
   expect(kept()).toEqual([1, 2, 3, 5, 7, ...newest]);
-  // What is acknowledged later lets the older ones go.
+  // Later acknowledgements let the older ones go.
   retention.learn(name(), [line[29]!.digest]);
   heads = { captured: line[29]!.digest, applied: line[29]!.digest };
   divergent = [];

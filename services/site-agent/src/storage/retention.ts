@@ -1,7 +1,7 @@
 /**
- * What of the store is not kept for ever. Each changed capture brings a whole manifest: of 10,000 keys some 4 MB, hundreds of
- * times a day. A manifest goes when nobody may ask for it any more. Of sealed objects this file takes none: collector.ts does,
- * once no manifest names them.
+ * Retires manifests that nobody may ask for any more. Each changed capture brings a whole manifest: of 10,000 keys some
+ * 4 MB, hundreds of times a day. This file erases no sealed objects. The collector (collector.ts) does, once no
+ * manifest names them.
  */
 import { isNewer } from '@antipode/protocol';
 import { type Clock, type Log, runInSlices } from '@antipode/runtime';
@@ -112,7 +112,7 @@ export class Retention {
       this.#needed.get(group)?.has(digest) === true ||
       KINDS.some((kind) => journal.heads.of(group, kind) === digest && !overtaken.includes(kind)) ||
       journal.findings.divergent(group).some((object) => object.digest === digest) ||
-      // What was set aside is listed there, and nowhere else; it has a number of its own (set-aside.ts).
+      // Only this list names objects that were set aside. Their generation has epoch and number 0 (set-aside.ts).
       journal.decisions.asides(group).includes(digest) ||
       stored.some((one) => one.digest === digest && one.epoch === 0n) ||
       store.inUse.has(digest, clock.monotonicMs())
@@ -120,8 +120,9 @@ export class Retention {
   }
 
   /**
-   * Heads that say nothing of the partition any more: what a standby captured once as the active member, when it has applied
-   * a newer generation; and what an active member applied once, when it has captured a newer one.
+   * Heads that say nothing of the partition any more. A standby that has applied a newer generation does not need what
+   * it once captured as the active member. An active member that has captured a newer one does not need what it once
+   * applied.
    */
   #overtaken(group: string, stored: readonly Stored[]): HeadKind[] {
     const { journal } = this.#ports;

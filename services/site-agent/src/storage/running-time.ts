@@ -1,6 +1,6 @@
 /**
- * How long this agent has been running, all of its runs together: the time by which retention and grace are counted. It grows
- * by the monotonic clock only, and only while the agent runs and could be asked. A wall clock that is set ahead erases
+ * How long this agent has been running, over all of its runs: retention and grace are counted by this time. It grows by
+ * the monotonic clock only, and only while the agent runs and could be asked. So a wall clock that is set ahead erases
  * nothing early (ADR 0014), and neither does a coordinator.
  */
 import type { Clock } from '@antipode/runtime';

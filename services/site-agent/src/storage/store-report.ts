@@ -1,4 +1,7 @@
-/** What lies in the store of a site, what will be erased of it and when, and what was: for a person, with the agent running or not. */
+/**
+ * A report for a person on the store of a site: its contents, what will be erased of them and when, and what was
+ * erased. It works whether the agent runs or not.
+ */
 
 import { openSiteMemory } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';

@@ -1,17 +1,17 @@
 /**
  * Refuses orders of a tenure that is over. The highest epoch is persisted before anything is done under it (I2), and an
- * epoch has one owner for ever (I1). A higher epoch ends an active seat here in the same transaction, also where this site
- * owns it: a new tenure begins with a promotion.
+ * epoch has one owner for ever (I1). A higher epoch ends an active seat here in the same transaction, even if this site
+ * owns the epoch: a new tenure begins with a promotion.
  */
 import { AntipodeError } from '@antipode/runtime';
 import type { PersistedFence, TenureRecords } from '../storage/journal/tenure.ts';
 
 /**
- * A counter that a corrupt or restored database could send flying; a person looks at it first. Also in a group that was
- * never heard of: one with more tenures than that behind it is no honest beginning.
+ * A corrupt or restored database could send the counter flying, so a person must look at a larger jump first. This
+ * holds even for a group that was never heard of: no honest group begins with more tenures than that behind it.
  */
 const EPOCH_JUMP_MAX = 1_000n;
-/** What the journal keeps exactly; no honest counter comes near. */
+/** The highest number that the journal keeps exactly. No honest counter comes near it. */
 const EPOCH_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
 /** `raise` is durable on return, and ends the tenure of an active seat in the same transaction. */
@@ -63,7 +63,10 @@ export class FenceKeeper {
     if (highest !== undefined && epoch < highest.epoch) throw stale(group, epoch, highest);
   }
 
-  /** What a peer says of its own tenure: checked, never admitted. @throws EPOCH_STALE, EPOCH_CONFLICT */
+  /**
+   * Checks a tenure that a peer claims, and never admits it.
+   * @throws EPOCH_STALE, EPOCH_CONFLICT
+   */
   checkPeer({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {
     const highest = this.#records.fence(group);
     this.check(group, epoch);

@@ -1,6 +1,6 @@
 /**
- * What the coordinator's answer to a heartbeat does here: renews leases, and ends tenures that are over. Groups do not know
- * of each other: trouble with the epoch of one keeps no lease from another.
+ * Applies the coordinator's answer to a heartbeat here: renews leases, and ends tenures that are over. Groups do not
+ * know of each other: trouble with the epoch of one keeps no lease from another.
  */
 import type { HeartbeatResponse } from '@antipode/protocol';
 import { AntipodeError, hex } from '@antipode/runtime';
@@ -9,7 +9,7 @@ import type { Site } from '../site.ts';
 export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
   Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'needed'>>;
 
-/** What the answers change here. */
+/** The parts of the site that an answer changes. */
 export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'log'> & {
   readonly mender: Pick<Site['mender'], 'learn'>;
   readonly retention: Pick<Site['retention'], 'learn'>;

@@ -1,4 +1,4 @@
-/** Signs of life to the coordinator. What comes back renews leases, counted from when we asked, and ends stale tenures. */
+/** Signs of life to the coordinator. Its answers renew leases, counted from when we asked, and end stale tenures. */
 import type { Client, CoordinatorService } from '@antipode/protocol';
 import { type Closeable, every } from '@antipode/runtime';
 import { describe } from '../orders/describe.ts';

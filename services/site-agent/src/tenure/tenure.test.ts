@@ -35,7 +35,7 @@ async function failOver(to: SimulatedSite, by: ReturnType<typeof fence>, generat
 const seat = (site: SimulatedSite, role: MemberRole, by: ReturnType<typeof fence>) =>
   site.call('setRole', { fence: by, serial: `${site.name}-1`, role });
 
-/** What an order throws that waits for its turn on a member's partition while `meanwhile` happens. */
+/** The error of an order that waits for its turn on a member's partition while `meanwhile` happens. */
 async function refusalAfter(
   site: SimulatedSite,
   { order, meanwhile }: { order: () => Promise<unknown>; meanwhile: () => void },

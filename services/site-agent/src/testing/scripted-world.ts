@@ -1,6 +1,6 @@
 /**
- * Sites that live on one clock and one network in memory, and a coordinator that follows a script. Every event is a line of
- * the log. Chance comes from the seed, so a world of the same seed and script has the same lines.
+ * Sites that share one clock and one network in memory, and a coordinator that follows a script. Every event is a line
+ * of the log. Chance comes from the seed, so two worlds with the same seed and script have the same lines.
  */
 import { type CallOptions, CoordinatorService, MemberRole, SiteAgentService } from '@antipode/protocol';
 import { MemoryNetwork, type Party } from '@antipode/protocol/testing';

@@ -1,8 +1,8 @@
 /**
- * What the journal remembers for the collector (collector.ts): how long this agent has been watching, which objects were
- * deleted since when, what nothing needs any more and since when, and what was erased.
+ * The journal's records for the collector (collector.ts): how long this agent has been watching, which objects were
+ * deleted since when, which are not needed any more since when, and which were erased.
  *
- * Times here are times of the watch (running-time.ts): they grow only while the agent runs. No clock on a wall moves them.
+ * Times here are times of the watch (running-time.ts): they grow only while the agent runs. No wall clock moves them.
  */
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { reaching } from '../database.ts';
@@ -38,7 +38,7 @@ export interface KeptBurial extends Burial {
   readonly sinceMs: number;
 }
 
-/** What one pass took away. */
+/** The objects that one pass erased. */
 export interface Erasure {
   readonly atMs: number;
   readonly blobs: number;
@@ -91,7 +91,7 @@ export class CollectionRecords {
     return this.#all('SELECT DISTINCT grp FROM buried').map((row) => String(row['grp']));
   }
 
-  /** Those that are not known yet count from now. What is promised for one only grows. */
+  /** The time of a new burial counts from now. The retention of a known one only grows. */
   noteBuried(group: string, burials: readonly Burial[], nowMs: number): void {
     const known = new Map(this.buried(group).map((one) => [burialKey(one), one.retentionMs]));
     const fresh = burials.filter((one) => (known.get(burialKey(one)) ?? -1) < one.retentionMs);

@@ -1,4 +1,4 @@
-/** What an operator has to decide about deleted and changed objects, what was decided, and what was set aside. */
+/** Deleted and changed objects that an operator has to decide about, the decisions, and objects that were set aside. */
 import type { Loss } from '@antipode/hsm-core';
 import type { Statements } from './statements.ts';
 
@@ -9,7 +9,7 @@ export class DecisionRecords {
     this.#statements = statements;
   }
 
-  /** What the last capture would have lost, and was held for. */
+  /** The losses for which the last capture was held. */
   held(group: string): Loss[] {
     return this.#statements
       .all('SELECT object_id, reason FROM held WHERE grp = ? ORDER BY object_id', group)

@@ -3,8 +3,10 @@ import type { DomainKeyRecord, TrustedKeyRecord } from '@antipode/hsm-core';
 import { bytes, type Statements } from './statements.ts';
 
 /**
- * `begun`: about to be destroyed, and the token may have it or not. `destroyed`: it is gone, and no record of a key any more.
- * `kept` and `unproven`: the token did not let it go, or what is under its id is not shown to be it.
+ * - `begun`: about to be destroyed; the token may have it or not.
+ * - `destroyed`: gone, and no longer in the records of keys.
+ * - `kept`: the token did not let it go.
+ * - `unproven`: the object under its id is not proved to be this key.
  */
 export type RetirementState = 'begun' | 'destroyed' | 'kept' | 'unproven';
 

@@ -46,7 +46,7 @@ export class FindingRecords {
       }));
   }
 
-  /** What stays in the partition and is in no generation of the line; the seat carries how many. */
+  /** Objects in the partition that are in no generation of the line. The seat has their number. */
   setUnexplained(
     group: string,
     { divergent, unaccounted }: { divergent: readonly DivergentObject[]; unaccounted: number },
@@ -64,7 +64,7 @@ export class FindingRecords {
     });
   }
 
-  /** What the newest apply could not restore here: exceptions of what this member acknowledges. */
+  /** Objects that the newest apply could not restore here: exceptions of what this member acknowledges. */
   refused(group: string): RefusedHere[] {
     return this.#statements.all('SELECT * FROM refused WHERE grp = ? ORDER BY object_id', group).map((row) => ({
       objectId: String(row['object_id']),
@@ -82,7 +82,7 @@ export class FindingRecords {
     });
   }
 
-  /** What the newest proofs here could not try. */
+  /** Uses that the newest proofs here could not try. */
   untried(group: string): UntriedUse[] {
     return this.#statements.all('SELECT * FROM untried WHERE grp = ? ORDER BY object_id, use', group).map((row) => ({
       objectId: String(row['object_id']),
@@ -99,7 +99,7 @@ export class FindingRecords {
     });
   }
 
-  /** What the captures here have found that no replica gets. */
+  /** Attributes that captures here have found and no replica gets. */
   notCarried(group: string): NotCarriedHere[] {
     return this.#statements.all('SELECT * FROM not_carried WHERE grp = ? ORDER BY object_id', group).map((row) => ({
       objectId: String(row['object_id']),
@@ -136,7 +136,7 @@ export class FindingRecords {
     );
   }
 
-  /** What this device wrapped of these keys when they were proved first (wrap-digests.ts). */
+  /** Digests of what this device wrapped when these keys were first proved (wrap-digests.ts). */
   wrapDigests(device: string, blobs: readonly string[]): Map<string, string> {
     const found = new Map<string, string>();
     for (const blob of blobs)

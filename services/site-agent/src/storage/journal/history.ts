@@ -1,7 +1,8 @@
 /**
- * Which journal this is, and how far it has come: an id of its own, and for each run of the agent a random token and a
- * count of writes. Whoever has heard of a run and a count knows an older copy of the journal by that: the copy lacks the
- * run, or has fewer writes in it. Also keeps the groups in which this site does nothing until an operator seats it again.
+ * Identifies this journal and how far it has come: an id of its own, and for each run of the agent a random token and a
+ * count of writes. A reader that has heard of a run and a count recognises an older copy of the journal: the copy does
+ * not have the run, or has fewer writes in it. It also keeps the groups in which this site does nothing until an
+ * operator seats it again.
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { hex, type Prng } from '@antipode/runtime';

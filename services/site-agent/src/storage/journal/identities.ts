@@ -101,7 +101,8 @@ export class IdentityRecords {
   announced(serial: string): Uint8Array[] {
     return [
       ...this.#statements.all('SELECT cka_id FROM own_key_intent WHERE serial = ?', serial),
-      // What is destroyed, or was, and is there all the same, in a token that was restored say: ours, and never captured.
+      // Keys that were or are being destroyed can be in the token all the same, if it was restored. They are ours, and
+      // never captured.
       ...this.#statements.all('SELECT cka_id FROM moved_identity WHERE serial = ?', serial),
       ...this.#statements.all("SELECT cka_id FROM retired_domain_key WHERE serial = ? AND state = 'destroyed'", serial),
       ...this.#statements.all(

@@ -1,4 +1,4 @@
-/** What an apply has begun to make, until the generation is staged. */
+/** Objects that an apply has begun to make, until the generation is staged. */
 import type { ApplyIntent, ApplyJournal, KeyType } from '@antipode/hsm-core';
 import type { HeadRecords } from './heads.ts';
 import { bytes, type Statements } from './statements.ts';

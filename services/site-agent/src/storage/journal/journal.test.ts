@@ -23,7 +23,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** What a new process finds. */
+/** Opens the journal again, as a new process does. */
 function reopen(): Journal {
   journal.close();
   journal = Journal.open(folder);

@@ -30,7 +30,10 @@ const APPLY_INTENT =
 const APPLY_INTENT_3 =
   'CREATE TABLE apply_intent (grp TEXT, object_id TEXT, object_class TEXT NOT NULL, key_type TEXT, digest BLOB, PRIMARY KEY (grp, object_id, digest)) STRICT';
 
-/** Intents of version 3 have no names, and digests of another kind: of what was cut short then, only what shows no names is found. */
+/**
+ * Intents of version 3 have no names, and digests of another kind. Of an apply that was cut short under that version,
+ * only objects without names are found.
+ */
 const APPLY_INTENT_4 = `
   ALTER TABLE apply_intent RENAME COLUMN digest TO attributes_digest;
   ALTER TABLE apply_intent ADD COLUMN id BLOB NOT NULL DEFAULT x'';
@@ -39,7 +42,7 @@ const APPLY_INTENT_4 = `
 /** CKA_IDs of own keys that were about to be made: without a record of the key, a crash lies between. */
 const OWN_KEY_INTENT = 'CREATE TABLE own_key_intent (serial TEXT, cka_id BLOB, PRIMARY KEY (serial, cka_id)) STRICT';
 
-/** What a capture would have lost, and what an operator has accepted of it. */
+/** Objects that a capture would have lost, and those whose loss an operator has accepted. */
 const DELETIONS = `
   CREATE TABLE held (grp TEXT, object_id TEXT, reason TEXT NOT NULL, PRIMARY KEY (grp, object_id)) STRICT;
   CREATE TABLE accepted (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT;
@@ -58,22 +61,26 @@ const NAMES = `
 const RESTORED_OBJECT = 'CREATE TABLE restored_object (grp TEXT, object_id TEXT, PRIMARY KEY (grp, object_id)) STRICT';
 
 /**
- * Domain keys that are being destroyed, or were. The record stays for ever: no version is ever installed twice, and one that
- * comes back with an older copy of its token is still ours.
+ * Domain keys that are being destroyed, or were. The record stays for ever: no version is ever installed twice, and a
+ * key that comes back with an older copy of its token is still ours.
  */
 const RETIRED_DOMAIN_KEY =
   'CREATE TABLE retired_domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, state TEXT NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT';
 
 /**
- * Trusted keys of domain key versions: as they were delivered, until the security officer has brought them into the token; then
- * where they lie, and how they are known.
+ * Trusted keys of domain key versions. Each is kept as it was delivered until the security officer has brought it into
+ * the token. Then the record has its id and its check tag.
  */
 const TRUSTED_KEY =
   'CREATE TABLE trusted_key (serial TEXT, grp TEXT, version INTEGER, sealed BLOB, cka_id BLOB, check_tag BLOB, PRIMARY KEY (serial, grp, version)) STRICT';
 
 /**
- * Identities of a partition beside the one in use: `next` waits to be pinned; `former` has been replaced and may be in its token;
- * `destroyed` is gone, and what it has signed is ours for ever. `versions`: the newest domain key of each group at the change.
+ * Identities of a partition beside the one in use:
+ * - `next` waits to be pinned.
+ * - `former` has been replaced, and may be in its token.
+ * - `destroyed` is gone, and everything that it has signed is ours for ever.
+ *
+ * `versions` has the newest domain key of each group at the change.
  */
 const MOVED_IDENTITY =
   'CREATE TABLE moved_identity (partition TEXT, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB, state TEXT NOT NULL, versions TEXT NOT NULL, PRIMARY KEY (partition, public_half)) STRICT';
