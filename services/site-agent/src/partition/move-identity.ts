@@ -198,8 +198,8 @@ async function finish(open: Open, former: FormerIdentity): Promise<IdentityMove>
 }
 
 /**
- * Destroys a pair in the partition's own token. Each key is found again before each use: the signing key by its
- * signature, the others by the hash of the identity that they have.
+ * Destroys a pair in the partition's own token. Each key is found again every time: the signing key by its signature,
+ * the others by their hashes in the identity.
  */
 async function destroyPair(provider: HsmProvider, former: IdentityRecord): Promise<void> {
   const find = {
