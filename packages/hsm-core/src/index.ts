@@ -2,8 +2,15 @@
 
 export { type CaptureResult, captureGeneration } from './capture/capture.ts';
 export { CaptureMemory } from './capture/capture-memory.ts';
-export { matchesByRule, type ObjectFilter } from './capture/filter.ts';
+export { type FilterRule, matchesByRule, type ObjectFilter } from './capture/filter.ts';
 export { LOSS_LIMIT, type Loss, type LossLimit } from './capture/losses.ts';
+export {
+  type CapturePreview,
+  type PreviewedObject,
+  type PreviewOptions,
+  previewCapture,
+  recogniseObjects,
+} from './capture/preview.ts';
 export { RETENTION_MS } from './capture/tombstones.ts';
 export { nameUncaptured } from './capture/uncaptured.ts';
 export { type Distribution, distributeDomainKey } from './domain-key/distribution.ts';
@@ -45,6 +52,7 @@ export {
   type UncapturedReason,
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
+export { classNameOf, keyTypeNameOf } from './model/type-name.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
 export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker/worker-provider.ts';

@@ -11,15 +11,15 @@ import type { CaptureMemory, Remembered } from './capture-memory.ts';
 import type { ObjectFilter } from './filter.ts';
 import type { LossLimit } from './losses.ts';
 
-export interface CaptureOptions {
+/** The needs of the steps that look at a partition. They sign nothing, so no identity key is among them. */
+export interface LookingOptions {
   readonly provider: HsmProvider;
-  readonly keyring: Keyring;
+  readonly keyring: Pick<Keyring, 'ownHandles' | 'domainKey' | 'domainKeys'>;
   readonly clock: Clock;
   readonly prng: Prng;
   readonly memory: CaptureMemory;
   readonly group: string;
   readonly epoch: bigint;
-  readonly number: bigint;
   readonly domainKeyVersion: number;
   /** The newest generation that this partition captured or applied. */
   readonly previous: SealedGeneration | undefined;
@@ -42,12 +42,17 @@ export interface CaptureOptions {
   readonly lossLimit?: LossLimit;
   /** The most bytes that certificates and public keys may take in one manifest. Default: `SHOWN_BYTES_MAX`. */
   readonly shownBytesMax?: number;
+}
+
+export interface CaptureOptions extends LookingOptions {
+  readonly keyring: Keyring;
+  readonly number: bigint;
   /** Called right before the manifest is signed. It throws when the tenure is over (I2). */
   readonly checkFence: () => void;
 }
 
 export interface CaptureContext {
-  readonly options: CaptureOptions;
+  readonly options: LookingOptions;
   readonly description: PartitionDescription;
   /** The domain key that this capture seals under. */
   readonly domainKey: () => DomainKey;
@@ -67,7 +72,7 @@ export interface CaptureContext {
   readonly isFirstOfTenure: boolean;
 }
 
-export function contextOf(options: CaptureOptions, description: PartitionDescription): CaptureContext {
+export function contextOf(options: LookingOptions, description: PartitionDescription): CaptureContext {
   const { keyring, group, domainKeyVersion, memory, filter, epoch } = options;
   const previous = options.previous?.generation;
   const hasTrusted = keyring

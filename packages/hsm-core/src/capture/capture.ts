@@ -14,14 +14,13 @@ import type { Generation, SealedGeneration, Uncaptured } from '../model/generati
 import { writingManifest } from '../model/manifest/manifest-writer.ts';
 import { sealingSigned, signingInput } from '../model/manifest/signed-manifest.ts';
 import type { Handle, ObjectId } from '../model/object.ts';
-import { explainAbsence, resolveDoubtful } from './absence.ts';
-import { type CaptureContext, type CaptureOptions, contextOf, isLive } from './capture-context.ts';
+import { type CaptureContext, type CaptureOptions, contextOf } from './capture-context.ts';
 import type { Remembered } from './capture-memory.ts';
-import { type CapturedObject, classify } from './classification.ts';
+import type { CapturedObject } from './classification.ts';
+import { gather } from './gathering.ts';
 import { type HeldCapture, holdBack } from './losses.ts';
-import { matchSightings } from './match.ts';
 import { carriedIds, type Scan, scanPartition } from './scan.ts';
-import { type Sealing, sealObjects } from './sealing.ts';
+import type { Sealing } from './sealing.ts';
 import { tombstonesOf } from './tombstones.ts';
 import { nameUncaptured, type UncapturedObject } from './uncaptured.ts';
 
@@ -50,18 +49,8 @@ export async function captureGeneration(options: CaptureOptions): Promise<Captur
   const scan = await scanPartition(context);
   if (scan === undefined) return { captureStartedMs, sealedObjects: 0, blobs: new Map(), notCarried: new Map() };
 
-  const { candidates, absent } = await matchSightings(context, scan);
-  const classification = await classify(
-    context,
-    candidates.filter(({ before, hasVanished }) => before !== undefined || !hasVanished),
-  );
-  const sealing = await sealObjects(context, classification, scan.wraps);
-  const resolved = await resolveDoubtful(context, sealing.doubtful);
-  const captured = [...classification.captured, ...sealing.captured];
-  const uncaptured = [...classification.uncaptured, ...sealing.uncaptured, ...resolved.uncaptured];
-  const deleted = [...classification.deleted, ...resolved.deleted].filter((entry) => isLive(context, entry));
-  const { kept, gone, unrestored } = explainAbsence(context, { candidates }, [...absent, ...deleted]);
-
+  const { candidates, captured, uncaptured, absence, sealing } = await gather(context, scan);
+  const { kept, gone, unrestored } = absence;
   const unchanged = { captureStartedMs, sealedObjects: 0, blobs: new Map(), notCarried: notCarriedOf(captured) };
   const present = [...scan.carried, ...captured].map(({ entry }) => entry);
   const changed = new Set(candidates.flatMap(({ examined, isChanged }) => (isChanged ? examined.object.handle : [])));
@@ -69,11 +58,12 @@ export async function captureGeneration(options: CaptureOptions): Promise<Captur
   if (held !== undefined) return { ...unchanged, held };
 
   const entries = [...present, ...kept];
-  const tombstones = tombstonesOf(context, { entries, gone, uncaptured, deletedMs: captureStartedMs });
+  const { number } = options;
+  const tombstones = tombstonesOf(context, { entries, gone, uncaptured, number, deletedMs: captureStartedMs });
   const named = await nameUncaptured(uncaptured, (values) =>
     options.provider.tagBytes(context.domainKey().handle, values),
   );
-  const generation = generationOf(context, {
+  const generation = generationOf(options, context, {
     captureStartedMs,
     dataKeys: usedDataKeys(context, { entries, sealing }),
     entries,
@@ -91,7 +81,7 @@ export async function captureGeneration(options: CaptureOptions): Promise<Captur
     memory.remember(previous.digest, remembered);
     return unchanged;
   }
-  const sealed = await sign(context, generation);
+  const sealed = await sign(options, generation);
   memory.remember(sealed.digest, remembered);
   return { ...unchanged, sealedObjects: sealing.sealedObjects, sealed, blobs: sealing.blobs };
 }
@@ -114,10 +104,10 @@ function usedDataKeys(
 }
 
 function generationOf(
-  { options, description, domainKey }: CaptureContext,
+  { group, domainKeyVersion, epoch, number, previous, keyring }: CaptureOptions,
+  { description, domainKey }: CaptureContext,
   parts: Pick<Generation, 'captureStartedMs' | 'dataKeys' | 'entries' | 'uncaptured' | 'tombstones'>,
 ): Generation {
-  const { group, domainKeyVersion, epoch, number, previous, keyring } = options;
   const { serial, manufacturer, model, firmware } = description;
   return {
     group,
@@ -153,8 +143,10 @@ function memoryOf(
   return { look: scan.first.number, filterKey, objectIds };
 }
 
-async function sign({ options }: CaptureContext, generation: Generation): Promise<SealedGeneration> {
-  const { provider, keyring, clock, checkFence } = options;
+async function sign(
+  { provider, keyring, clock, checkFence }: CaptureOptions,
+  generation: Generation,
+): Promise<SealedGeneration> {
   const manifest = await runInSlices(writingManifest(generation), clock);
   checkFence();
   const signature = await provider.signAsIdentity(keyring.identity.handle, signingInput(manifest));

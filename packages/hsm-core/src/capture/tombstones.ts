@@ -12,16 +12,19 @@ export function tombstonesOf(
     entries,
     gone,
     uncaptured,
+    number,
     deletedMs,
   }: {
     entries: readonly Entry[];
     gone: readonly Entry[];
     uncaptured: readonly UncapturedObject[];
+    /** Of the new generation. */
+    number: bigint;
     deletedMs: number;
   },
 ): Tombstone[] {
   const { options, previous, buried } = context;
-  const { epoch, number, retentionMs = RETENTION_MS, isExpired = () => false } = options;
+  const { epoch, retentionMs = RETENTION_MS, isExpired = () => false } = options;
   const captured = new Set(entries.map(({ objectId }) => objectId));
   // The tombstone of an object that is still in this token stays. Without it the object would pass for new, and come
   // back.

@@ -17,6 +17,17 @@ export type ObjectId = string & { readonly brand?: 'ObjectId' };
 
 export const OBJECT_ID_BYTES = 16;
 
+/** An object whose class or key type the model does not have. */
+export interface Outside {
+  /** CKA_CLASS, if the token gave one. */
+  readonly objectClass?: number;
+  /** CKA_KEY_TYPE, if it has one. */
+  readonly keyType?: number;
+  /** CKA_LABEL and CKA_ID of an object of another class, whose attributes the model does not have. */
+  readonly label?: Uint8Array;
+  readonly id?: Uint8Array;
+}
+
 /** One token object, as one look has read it. */
 export interface ObservedObject {
   readonly handle: Handle;
@@ -27,6 +38,8 @@ export interface ObservedObject {
   /** Bits of the value (secret), of the modulus (RSA) or of the field (EC). 0 if the token does not report it. */
   readonly sizeBits: number;
   readonly attributes: Attributes;
+  /** Present if the class or key type is outside the model. It is for people; nothing is decided by it. */
+  readonly outside?: Outside;
   /** CKA_EC_PARAMS of an EC key. It identifies the curve (model/curve.ts). */
   readonly curveParams?: Uint8Array;
   /** Length of the value of a data object. */

@@ -138,6 +138,7 @@ function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts
     deriveExchangeKey: (options) => exchange.deriveExchangeKey(options),
     wrapDomainKey: (options) => exchange.wrapDomainKey(options),
     installDomainKey: (options) => exchange.installDomainKey(options),
+    lendDomainKey: () => exchange.lendDomainKey(),
     openTrustedDelivery: (options) => exchange.openTrustedDelivery(options),
     forget: (handles) => exchange.forget(handles),
     wrap: (domainKey, handles) => sealer.wrap(domainKey, handles),

@@ -28,6 +28,11 @@ export interface KeyExchange {
     receiver?: Handle;
   }): Promise<{ checkTag: Uint8Array }>;
   /**
+   * A domain key for a trial: made and exchanged as a real one is, with the same policy, and a session object. It leaves
+   * nothing in the token. The caller ends it with {@link forget}.
+   */
+  lendDomainKey(): Promise<{ handle: Handle; checkTag: Uint8Array }>;
+  /**
    * Takes the exchange key off a trusted key that was delivered. The rest is of use to the security officer of this
    * token alone ({@link trustKeys}).
    */

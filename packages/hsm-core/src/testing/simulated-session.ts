@@ -268,6 +268,12 @@ export class SimulatedSession implements HsmProvider {
     return { checkTag: checkTagOf(key) };
   }
 
+  async lendDomainKey(): Promise<{ handle: Handle; checkTag: Uint8Array }> {
+    this.#alive();
+    const handle = this.#session(this.#token.prng.bytes(32), { sensitive: true, wrap: true, unwrap: true });
+    return { handle, checkTag: checkTagOf(this.#get(handle)) };
+  }
+
   async forget(handles: readonly Handle[]): Promise<void> {
     this.#alive();
     for (const handle of handles) {

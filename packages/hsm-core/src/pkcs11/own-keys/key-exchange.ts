@@ -119,6 +119,30 @@ export class Pkcs11KeyExchange implements KeyExchange {
     return unwrapNarrowed(this.#context, how, [...names, ...domainKeyPolicy(this.#quirks)]);
   }
 
+  /** Brings a domain key from a sender to a receiver, both in this session. */
+  async lendDomainKey(): Promise<{ handle: Handle; checkTag: Uint8Array }> {
+    const made: Handle[] = [];
+    const keep = (handle: Handle): Handle => {
+      made.push(handle);
+      return handle;
+    };
+    try {
+      const [sender, receiver] = [await this.generateEphemeral(), await this.generateEphemeral()];
+      keep(sender.handle);
+      keep(receiver.handle);
+      const derive = async (ours: Handle, peerPoint: Uint8Array, use: 'wrap' | 'unwrap'): Promise<Handle> =>
+        keep(await this.deriveExchangeKey({ ephemeral: ours, peerPoint, use }));
+      const wrapping = await derive(sender.handle, receiver.point, 'wrap');
+      const unwrapping = await derive(receiver.handle, sender.point, 'unwrap');
+      const born = keep(await this.generateDomainKey());
+      const blob = await this.wrapDomainKey({ exchangeKey: wrapping, domainKey: born });
+      const handle = this.unwrapDomainKey({ exchangeKey: unwrapping, blob }, [[CKA.TOKEN, false]]);
+      return { handle, checkTag: checkTagOf(this.#context, handle) };
+    } finally {
+      await this.forget(made);
+    }
+  }
+
   async openTrustedDelivery({ exchangeKey, blob }: { exchangeKey: Handle; blob: Uint8Array }): Promise<Uint8Array> {
     return openCarried(this.#context, { exchangeKey, keyWrap: this.#quirks.keyWrap, blob });
   }

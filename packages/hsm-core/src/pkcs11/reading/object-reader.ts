@@ -17,7 +17,7 @@ import {
   setAttribute,
 } from '../../model/attributes.ts';
 import { DATE_NAMES, NOT_CARRIED, vendorName } from '../../model/not-carried.ts';
-import type { Handle, KeyType, ObjectClass, ObservedObject } from '../../model/object.ts';
+import type { Handle, KeyType, ObjectClass, ObservedObject, Outside } from '../../model/object.ts';
 import { classOf, keyTypeOf } from './objects.ts';
 
 const fixed = (type: number): WantedAttribute => ({ type, size: 'fixed' });
@@ -159,6 +159,7 @@ export class ObjectReader {
         objectClass,
         sizeBits: 0,
         attributes: {},
+        outside: this.#outside(objectClass),
         ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
         readDigest,
       };
@@ -182,6 +183,7 @@ export class ObjectReader {
       ...(keyType === undefined ? {} : { keyType }),
       sizeBits: sizeBitsOf(objectClass, pair, value),
       attributes,
+      ...(keyType === 'unsupported' ? { outside: this.#outside(objectClass) } : {}),
       ...(publicHalf === undefined ? {} : { publicHalf }),
       ...(curveParams === undefined ? {} : { curveParams }),
       ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
@@ -192,6 +194,23 @@ export class ObjectReader {
       ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
       ...(notCarried.length > 0 ? { notCarried } : {}),
       readDigest,
+    };
+  }
+
+  /** Describes the object that was read last for people. */
+  #outside(objectClass: ObjectClass | 'other'): Outside {
+    const bytes = (type: number): Buffer | undefined => this.#attributes.value(type);
+    const number = (type: number): number | undefined => {
+      const value = bytes(type);
+      return value?.length === 8 ? Number(value.readBigUInt64LE()) : undefined;
+    };
+    const [shownClass, keyType] = [number(CKA.CLASS), number(CKA.KEY_TYPE)];
+    const [label, id] = objectClass === 'other' ? [bytes(CKA.LABEL), bytes(CKA.ID)] : [];
+    return {
+      ...(shownClass === undefined ? {} : { objectClass: shownClass }),
+      ...(keyType === undefined ? {} : { keyType }),
+      ...(label?.length ? { label: new Uint8Array(label) } : {}),
+      ...(id?.length ? { id: new Uint8Array(id) } : {}),
     };
   }
 

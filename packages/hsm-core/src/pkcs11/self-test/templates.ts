@@ -36,27 +36,13 @@ export async function rehearse(
     return handle;
   };
   try {
-    const domainKey = keep(await exchangeDomainKey(exchange, keep));
+    const domainKey = keep((await exchange.lendDomainKey()).handle);
     const { unenforced } = quirks;
     const breaches = findBreaches(context, { key: domainKey, kind: 'secret', unenforced });
     return { ...restoreThrowAways(context, { domainKey, objects, keep }), breaches };
   } finally {
     await exchange.forget(made);
   }
-}
-
-/** Brings a domain key from a sender to a receiver, both in this session. */
-async function exchangeDomainKey(exchange: Pkcs11KeyExchange, keep: (handle: Handle) => Handle): Promise<Handle> {
-  const [sender, receiver] = [await exchange.generateEphemeral(), await exchange.generateEphemeral()];
-  keep(sender.handle);
-  keep(receiver.handle);
-  const derive = (ours: Handle, peerPoint: Uint8Array, use: 'wrap' | 'unwrap') =>
-    exchange.deriveExchangeKey({ ephemeral: ours, peerPoint, use });
-  const wrapping = keep(await derive(sender.handle, receiver.point, 'wrap'));
-  const unwrapping = keep(await derive(receiver.handle, sender.point, 'unwrap'));
-  const born = keep(await exchange.generateDomainKey());
-  const blob = await exchange.wrapDomainKey({ exchangeKey: wrapping, domainKey: born });
-  return exchange.unwrapDomainKey({ exchangeKey: unwrapping, blob }, [[CKA.TOKEN, false]]);
 }
 
 /** Private keys count only where the token gives them. */

@@ -33,6 +33,7 @@ export const METHODS = {
   deriveExchangeKey: 'short',
   wrapDomainKey: 'short',
   installDomainKey: 'long',
+  lendDomainKey: 'short',
   openTrustedDelivery: 'long',
   forget: 'long',
   wrap: 'long',

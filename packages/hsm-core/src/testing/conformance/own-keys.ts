@@ -3,7 +3,7 @@ import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { expect } from 'vitest';
-import { deliver } from '../software-domain.ts';
+import { deliver, named, secretKey } from '../software-domain.ts';
 import type { Chapter } from './device.ts';
 import { ecPair } from './key-material.ts';
 
@@ -61,6 +61,21 @@ export function ownKeys({ promise }: Chapter): void {
       // Forgetting a key twice is not an error.
       await provider.forget([key]);
       expect(new Set(tags).size).toBe(1);
+    },
+  );
+
+  promise(
+    'lends a domain key for a trial, which wraps, and leaves the token as it was',
+    async ({ provider, plant, countObjects }) => {
+      const [key] = await plant(secretKey('aes', randomBytes(32), named('to be wrapped')));
+      const objects = await countObjects();
+      const [first, second] = [await provider.lendDomainKey(), await provider.lendDomainKey()];
+      expect(hex(first.checkTag)).not.toBe(hex(second.checkTag));
+      expect(await provider.wrap(first.handle, [key!])).toMatchObject([{ blob: expect.any(Uint8Array) }]);
+      expect(await provider.wrap(first.handle, [second.handle])).toMatchObject([{ reason: expect.any(String) }]);
+      expect(await countObjects()).toBe(objects);
+      await provider.forget([first.handle, second.handle]);
+      expect((await rejection(provider.wrap(first.handle, [key!]))).code).toBe('HSM_SESSION_VOID');
     },
   );
 

@@ -1,0 +1,34 @@
+/** Classes and key types by the names that people know, also of objects that Antipode does not move. */
+import { className, keyTypeName } from '@antipode/cryptoki/type-names';
+import { curveOf, paramsIn } from './curve.ts';
+import type { KeyType, ObjectClass, Outside } from './object.ts';
+
+interface Named {
+  readonly objectClass: ObjectClass | 'other';
+  readonly keyType?: KeyType | 'unsupported' | undefined;
+  readonly outside?: Outside | undefined;
+  readonly curveParams?: Uint8Array | undefined;
+  readonly publicHalf?: Uint8Array | undefined;
+}
+
+export function classNameOf({ objectClass, outside }: Pick<Named, 'objectClass' | 'outside'>): string {
+  if (objectClass !== 'other') return objectClass.replace('-', ' ');
+  return outside?.objectClass === undefined ? 'unknown class' : className(outside.objectClass);
+}
+
+/** `RSA`, `EC prime256v1`, `DES3`, ... Undefined for an object that is not a key. */
+export function keyTypeNameOf({ keyType, outside, curveParams, publicHalf }: Named): string | undefined {
+  if (keyType === undefined) return outside?.keyType === undefined ? undefined : keyTypeName(outside.keyType);
+  if (keyType === 'unsupported') return outside?.keyType === undefined ? 'unknown' : keyTypeName(outside.keyType);
+  const params = curveParams ?? (keyType === 'ec' && publicHalf !== undefined ? paramsIn(publicHalf) : undefined);
+  const name = NAMES[keyType] ?? keyType;
+  const curve = params === undefined ? undefined : (curveOf(params)?.openssl ?? 'of an unknown curve');
+  return curve === undefined ? name : `${name} ${curve}`;
+}
+
+const NAMES: Partial<Record<KeyType, string>> = {
+  rsa: 'RSA',
+  ec: 'EC',
+  aes: 'AES',
+  'generic-secret': 'generic secret',
+};
