@@ -19,7 +19,7 @@ const JOURNAL_INTERVAL_MS = 5_000;
 const JOURNAL_ATTEMPTS = 5;
 const JOURNAL_PAUSE_MS = 300;
 
-export class Routine implements Closeable {
+export class AgentLoops implements Closeable {
   readonly #site: Site;
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();

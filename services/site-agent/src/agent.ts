@@ -15,7 +15,7 @@ import {
   type Prng,
   VERSION,
 } from '@antipode/runtime';
-import { Routine } from './agent-loops.ts';
+import { AgentLoops } from './agent-loops.ts';
 import type { AgentConfig } from './config.ts';
 import { siteAgentHandlers } from './orders/rpc.ts';
 import { workerPartitions } from './partition/worker-partition.ts';
@@ -52,7 +52,7 @@ export class SiteAgent implements Closeable {
   readonly #site: Site;
   readonly #server: RpcServer;
   readonly #heartbeat: Heartbeat;
-  readonly #routine: Routine;
+  readonly #loops: AgentLoops;
   readonly #health: HealthServer;
   readonly #lock: Closeable;
   readonly #loopDelay = measureLoopDelay();
@@ -89,7 +89,7 @@ export class SiteAgent implements Closeable {
     });
     this.#server = new RpcServer({ tls, log });
     this.#server.add(SiteAgentService, siteAgentHandlers(this.#site));
-    this.#routine = new Routine({ site: this.#site });
+    this.#loops = new AgentLoops({ site: this.#site });
     this.#heartbeat = new Heartbeat({
       site: this.#site,
       coordinator: createClient(CoordinatorService, {
@@ -164,7 +164,7 @@ export class SiteAgent implements Closeable {
     this.#port = await this.#server.listen(this.#config.listen);
     if (this.#config.http !== undefined) await this.#health.listen(this.#config.http);
     this.#heartbeat.start();
-    this.#routine.start();
+    this.#loops.start();
     const warning = swapWarning(swapState());
     if (warning !== '') log.warn(warning);
     log.info('site agent started', { site: this.#config.site, port: this.#port, partitions: partitions.all.length });
@@ -172,7 +172,7 @@ export class SiteAgent implements Closeable {
 
   close(): Promise<void> {
     this.#closed ??= (async () => {
-      this.#routine.stop();
+      this.#loops.stop();
       const { journal, store, peers, partitions, orders, idle } = this.#site;
       await closeAll([
         this.#heartbeat,
@@ -181,7 +181,7 @@ export class SiteAgent implements Closeable {
         orders,
         idle,
         peers,
-        this.#routine,
+        this.#loops,
         partitions,
         { close: async () => store.close() },
         { close: async () => journal.close() },

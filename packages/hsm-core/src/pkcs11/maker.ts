@@ -43,7 +43,10 @@ export class Maker {
     this.#widening = new Map(context.quirks.widens);
   }
 
-  /** The quirks that the token has shown so far. A kind of key that no rehearsal could try shows them with its first key. */
+  /**
+   * The quirks that the token has shown so far. A kind of key that the self-test could not try shows them with its first
+   * key.
+   */
   get quirks(): RestoringQuirks {
     return { ...this.#quirks, widens: this.#widening };
   }

@@ -20,7 +20,7 @@ import { PublicHalves } from './reading/public-halves.ts';
 import { Pkcs11Restorer } from './restorer.ts';
 import { Pkcs11Sealer } from './sealer.ts';
 import { findKeyWrapMechanism, namingLacks } from './self-test/mechanisms.ts';
-import { rehearse } from './self-test/templates.ts';
+import { tryTemplates } from './self-test/templates.ts';
 import { type OpenSession, openSession, type PartitionConfig, type SlotSearch } from './session/session.ts';
 import { SessionProbe } from './session/session-probe.ts';
 
@@ -52,7 +52,7 @@ async function findQuirks(
   const keyWrap = mechanism(findKeyWrapMechanism(cryptoki, session));
   const tried = findUnenforced({ cryptoki, session, keyWrap });
   checkProtections(tried, { token, accepted });
-  const { breaches, ...restoring } = await rehearse(
+  const { breaches, ...restoring } = await tryTemplates(
     { cryptoki, session },
     { quirks: { keyWrap, unenforced: tried }, objects },
   );

@@ -12,7 +12,7 @@ import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import type { ScrubRecord } from '../store/tables/scrubs.ts';
 import type { Timings } from '../timings.ts';
-import { type FailoverWait, failoverWaitOf } from './failover/awaited-generations.ts';
+import { type AwaitedGenerations, awaitedGenerationsOf } from './failover/awaited-generations.ts';
 import { type Handover, isSame } from './failover/plan.ts';
 import { olderKeysNeededFor, seatsWithOlderKeys } from './key-retirement/older-keys.ts';
 import { DAMAGE_CODES } from './scrub/machine.ts';
@@ -50,7 +50,7 @@ export interface Plan {
   /** Parked intents whose cause is worth another look. */
   readonly reopen: readonly string[];
   /** Why an automatic failover that is due is not ordered. */
-  readonly waits?: FailoverWait | undefined;
+  readonly waits?: AwaitedGenerations | undefined;
 }
 
 /** Capturing at half the objective leaves the other half for replication. */
@@ -68,8 +68,8 @@ export function plan(situation: Situation): Plan {
   const failover = dueFailover(situation);
   const isFailoverDue = failover.length > 0;
   // Where somebody might hand over what must not be lost, it is tried again and again, with pauses.
-  const moves = isFailoverDue && failoverWaitOf(situation) === undefined ? failover : [];
-  const waits = isFailoverDue ? failoverWaitOf({ ...situation, without: unfetchedFrom(situation) }) : undefined;
+  const moves = isFailoverDue && awaitedGenerationsOf(situation) === undefined ? failover : [];
+  const waits = isFailoverDue ? awaitedGenerationsOf({ ...situation, without: unfetchedFrom(situation) }) : undefined;
   const isOpen = (kind: IntentKind, site?: string): boolean =>
     open.some((intent) => intent.kind === kind && (site === undefined || intent.site === site));
   const create = (contradiction === undefined ? [...moves, ...dueBesides(situation)] : moves).filter(

@@ -27,7 +27,7 @@ import { readAhead } from '../store/tables/generations.ts';
 import { areEpochsCurrent } from '../store/tables/groups.ts';
 import { type Intent, insertIntent, readOpenIntents, updateIntent } from '../store/tables/intents.ts';
 import type { Timings } from '../timings.ts';
-import type { FailoverWait } from './failover/awaited-generations.ts';
+import type { AwaitedGenerations } from './failover/awaited-generations.ts';
 import { type Held, named } from './failover/plan.ts';
 import type { Kind } from './kind.ts';
 import { KINDS } from './kinds.ts';
@@ -66,7 +66,7 @@ export interface PlanningTrouble {
 }
 
 /** An automatic failover that is due, and is not ordered since it would lose what somebody has acknowledged. */
-export interface WaitingFailover extends FailoverWait {
+export interface WaitingFailover extends AwaitedGenerations {
   /** Every generation that an operator's failover would lose now, acknowledged or not. */
   readonly losses: readonly Held[];
   /** Monotonic. */
@@ -277,7 +277,7 @@ export class Reconciler implements Closeable {
   }
 
   /** An alarm when the wait begins, and a word when it ends. */
-  async #tellWait(group: Group, waits: FailoverWait | undefined): Promise<void> {
+  async #tellWait(group: Group, waits: AwaitedGenerations | undefined): Promise<void> {
     const { store, election, clock, log } = this.#ports;
     const { name } = group.spec;
     const before = this.#waiting.get(name);

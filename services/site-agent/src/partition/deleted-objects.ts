@@ -42,7 +42,7 @@ export interface DeletedObject {
   /** CKA_ID, hexadecimal. */
   readonly ckaId: string;
   readonly deletedMs?: number;
-  /** For how long it is kept at least, and has been kept under this agent's watch. */
+  /** For how long it is kept at least, and has been kept in this agent's running time. */
   readonly retentionMs?: number;
   readonly keptMs?: number;
   readonly isAccepted: boolean;
@@ -313,7 +313,7 @@ async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) 
 
 function deletedIn({ journal, store, seat, newest: { generation }, asides }: Open, group: string): DeletedObject[] {
   const accepted = journal.decisions.accepted(group);
-  const watchedMs = journal.collection.watchedMs;
+  const runningMs = journal.collection.runningMs;
   const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
   // Of a capture that was held here before another member became active, nothing waits any more.
@@ -331,14 +331,14 @@ function deletedIn({ journal, store, seat, newest: { generation }, asides }: Ope
   });
   const deleted = generation.tombstones.map(
     ({ entry, epoch, generation, deletedMs, retentionMs, domainKeyVersion, dataKey }): DeletedObject => {
-      const since = sinceMs.get(burialKey({ objectId: entry.objectId, epoch, generation })) ?? watchedMs;
+      const since = sinceMs.get(burialKey({ objectId: entry.objectId, epoch, generation })) ?? runningMs;
       const blobs = [entry.blobSha256, dataKey?.blobSha256].filter((blob) => blob !== undefined);
       return {
         ...named(entry),
         state: 'deleted',
         deletedMs,
         ...(retentionMs === undefined ? {} : { retentionMs }),
-        keptMs: Math.max(0, watchedMs - since),
+        keptMs: Math.max(0, runningMs - since),
         isAccepted: true,
         isRestorable: domainKeyVersion !== undefined && blobs.every((blob) => store.hasSoundBlob(blob)),
       };

@@ -16,7 +16,7 @@ const DAY_MS = 24 * HOUR_MS;
 /** Of each site's own configuration. */
 const FLOORS_MS = { a: DAY_MS, b: 7 * DAY_MS, c: 20 * DAY_MS };
 const FLOOR_MS_MAX = FLOORS_MS.c;
-/** The time that a kill may cost the watch. The checks of a retention end that much early. */
+/** The time that a kill may cost the running time. The checks of a retention end that much early. */
 const LOST_MS = 60_000;
 const NAMES = ['a', 'b', 'c'] as const;
 type Name = (typeof NAMES)[number];

@@ -327,7 +327,7 @@ it('opens a journal of before, and counts what is deleted from then on', () => {
   );
   old.close();
   const journal = Journal.open(folder);
-  expect([journal.collection.watchedMs, journal.collection.buried('g')]).toEqual([0, []]);
+  expect([journal.collection.runningMs, journal.collection.buried('g')]).toEqual([0, []]);
   journal.close();
 });
 

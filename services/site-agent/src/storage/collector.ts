@@ -9,7 +9,7 @@
  *     with the entry of a divergent object; retention.ts decides which manifests go
  *   - a generation in use: being fetched or stored, waiting to be applied, rehearsed, or served to another site
  *     (in-use.ts)
- *   - a deletion whose retention has not passed under this agent's own watch, whatever the active member says
+ *   - a deletion whose retention has not passed in this agent's own running time, whatever the active member says
  *     (deletions.ts)
  *   - an object that is held, accepted, restored or being restored by a person (journal.ts)
  *
@@ -126,7 +126,7 @@ export class Collector {
     }
     for (const { generation } of store.inUse.held) await addAll(named, generation, clock);
 
-    const nowMs = deletions.watch.nowMs();
+    const nowMs = deletions.runningTime.nowMs();
     const expired = new Map<string, string[]>();
     const over: { group: string; burials: KeptBurial[] }[] = [];
     const kept = new Set<string>();

@@ -17,7 +17,7 @@ import type { DeletionPolicy } from '@antipode/protocol';
 import type { Clock } from '@antipode/runtime';
 import { type Burial, burialKey, type KeptBurial } from './journal/collection.ts';
 import type { Journal } from './journal/journal.ts';
-import { Watch } from './running-time.ts';
+import { RunningTime } from './running-time.ts';
 
 export interface DeletionRules {
   readonly accepted: ReadonlySet<ObjectId>;
@@ -34,12 +34,12 @@ export interface DeletionOrder {
 
 export class Deletions {
   readonly #journal: Journal;
-  readonly watch: Watch;
+  readonly runningTime: RunningTime;
   readonly #retentionMsMin: number;
 
   constructor({ journal, clock, retentionMsMin }: { journal: Journal; clock: Clock; retentionMsMin: number }) {
     this.#journal = journal;
-    this.watch = new Watch({ journal, clock });
+    this.runningTime = new RunningTime({ journal, clock });
     this.#retentionMsMin = retentionMsMin;
   }
 
@@ -86,14 +86,14 @@ export class Deletions {
     if (decided.accepted.size + decided.restored.size > 0) this.#journal.decisions.end(group, decided);
   }
 
-  /** Deleted objects that this agent sees for the first time count from now. @returns the time of the watch */
+  /** Deleted objects that this agent sees for the first time count from now. @returns the running time */
   note(group: string, tombstones: readonly Tombstone[]): number {
-    const nowMs = this.watch.nowMs();
+    const nowMs = this.runningTime.nowMs();
     this.#journal.collection.noteBuried(group, tombstones.map(burialOf), nowMs);
     return nowMs;
   }
 
-  /** Whether it was kept for as long as its tombstone promises, and this site's configuration, under this agent's watch. */
+  /** Whether it was kept for as long as its tombstone promises, and this site's configuration, in this agent's running time. */
   isExpired({ retentionMs, sinceMs }: Pick<KeptBurial, 'retentionMs' | 'sinceMs'>, nowMs: number): boolean {
     return nowMs - sinceMs >= Math.max(retentionMs, this.#retentionMsMin);
   }

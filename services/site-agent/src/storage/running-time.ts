@@ -9,7 +9,7 @@ import type { Journal } from './journal/journal.ts';
 /** A kill loses at most so much of it: then something is kept for a minute longer. */
 const RECORD_MS = 60_000;
 
-export class Watch {
+export class RunningTime {
   readonly #journal: Journal;
   readonly #clock: Clock;
   readonly #beginMs: number;
@@ -20,7 +20,7 @@ export class Watch {
     this.#journal = journal;
     this.#clock = clock;
     this.#beginMs = clock.monotonicMs();
-    this.#beforeMs = journal.collection.watchedMs;
+    this.#beforeMs = journal.collection.runningMs;
     this.#recordedMs = this.#beforeMs;
   }
 
@@ -28,7 +28,7 @@ export class Watch {
   nowMs(): number {
     const nowMs = Math.floor(this.#beforeMs + this.#clock.monotonicMs() - this.#beginMs);
     if (nowMs - this.#recordedMs >= RECORD_MS) {
-      this.#journal.collection.setWatched(nowMs);
+      this.#journal.collection.setRunningMs(nowMs);
       this.#recordedMs = nowMs;
     }
     return nowMs;

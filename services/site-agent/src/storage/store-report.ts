@@ -33,7 +33,7 @@ export function storeReport(config: AgentConfig): StoreReport {
   try {
     const { journal, store } = memory;
     const { collection } = journal;
-    const nowMs = collection.watchedMs;
+    const nowMs = collection.runningMs;
     const burials = collection.buriedGroups().flatMap((group) => collection.buried(group));
     const isExpired = (one: (typeof burials)[number]): boolean =>
       nowMs - one.sinceMs >= Math.max(one.retentionMs, floorMs);

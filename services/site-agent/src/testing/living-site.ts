@@ -3,7 +3,7 @@ import { SimulatedMember } from '@antipode/hsm-core/testing';
 import { CoordinatorService, SiteAgentService } from '@antipode/protocol';
 import type { MemoryNetwork, Party } from '@antipode/protocol/testing';
 import { type Clock, closeAll, type Log, seededPrng } from '@antipode/runtime';
-import { Routine } from '../agent-loops.ts';
+import { AgentLoops } from '../agent-loops.ts';
 import { siteAgentHandlers } from '../orders/rpc.ts';
 import { Partitions } from '../partition/partition.ts';
 import { Link } from '../peers/link.ts';
@@ -34,7 +34,7 @@ export class LivingSite {
   readonly scratch: SimulatedMember;
   readonly #pins: Map<string, Pin[]>;
   readonly #heartbeat: Heartbeat;
-  readonly #routine: Routine;
+  readonly #loops: AgentLoops;
   readonly #leave: () => void;
 
   private constructor(
@@ -71,7 +71,7 @@ export class LivingSite {
       eraseGraceMs: GRACE_MS,
     });
     this.#leave = network.serve(caller, SiteAgentService, siteAgentHandlers(this.site));
-    this.#routine = new Routine({ site: this.site });
+    this.#loops = new AgentLoops({ site: this.site });
     this.#heartbeat = new Heartbeat({
       site: this.site,
       coordinator: network.client(CoordinatorService, { caller, callee: coordinator }),
@@ -87,7 +87,7 @@ export class LivingSite {
     const scratch = await SimulatedMember.make(`${name}-2`, { clock });
     const living = new LivingSite(options, { member, scratch });
     living.#heartbeat.start();
-    living.#routine.start();
+    living.#loops.start();
     return living;
   }
 
@@ -105,14 +105,14 @@ export class LivingSite {
 
   async close(): Promise<void> {
     this.#leave();
-    this.#routine.stop();
+    this.#loops.stop();
     const { journal, store, orders, idle, peers, partitions } = this.site;
     await closeAll([
       this.#heartbeat,
       orders,
       idle,
       peers,
-      this.#routine,
+      this.#loops,
       partitions,
       { close: async () => store.close() },
       { close: async () => journal.close() },

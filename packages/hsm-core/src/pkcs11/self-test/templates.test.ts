@@ -1,4 +1,4 @@
-/** A token in memory that keeps templates and no keys: the rehearsal asks what it accepts. */
+/** A token in memory that keeps templates and no keys: the self-test asks what it accepts. */
 import { CKA, CKK, CKM, type Cryptoki, CryptokiFailure, mechanism, type Template } from '@antipode/cryptoki';
 import { partialCryptoki } from '@antipode/cryptoki/testing';
 import { expect, it } from 'vitest';
@@ -9,7 +9,7 @@ import { PROTECTIONS } from '../../provider/provider.ts';
 import { Maker } from '../maker.ts';
 import { SOUND, wantedAfter } from '../quirks.ts';
 import { ObjectReader } from '../reading/object-reader.ts';
-import { rehearse } from './templates.ts';
+import { tryTemplates } from './templates.ts';
 
 type Refusal = (template: ReadonlyMap<number, unknown>) => string | undefined;
 
@@ -56,11 +56,11 @@ function token(refusal: Refusal, granted: Template = []) {
   return { objects, cryptoki: partialCryptoki(cryptoki) };
 }
 
-function rehearsed({ cryptoki }: { cryptoki: Cryptoki }) {
+function findings({ cryptoki }: { cryptoki: Cryptoki }) {
   const objects = new ObjectReader({ cryptoki, session: 1n, digestKey: new Uint8Array(32) });
   // With every protection known to be missing, none is tried.
   const quirks = { keyWrap: mechanism(CKM.AES_KEY_WRAP_KWP), unenforced: PROTECTIONS };
-  return rehearse({ cryptoki, session: 1n }, { quirks, objects });
+  return tryTemplates({ cryptoki, session: 1n }, { quirks, objects });
 }
 
 const isPrivateKey = (template: ReadonlyMap<number, unknown>): boolean =>
@@ -80,7 +80,7 @@ it.each<[string, Refusal, object]>([
   ],
 ])('finds what a token wants that %s, and leaves no key behind', async (_what, refusal, expected) => {
   const simulated = token(refusal);
-  expect(await rehearsed(simulated)).toMatchObject(expected);
+  expect(await findings(simulated)).toMatchObject(expected);
   expect(simulated.objects.size).toBe(0);
 });
 
@@ -114,7 +114,7 @@ it('remembers no template that did not help, and adds a point only to keys that 
 });
 
 it('tells a token that makes keys wider than their templates', async () => {
-  const { widens } = await rehearsed(token(() => undefined, [[CKA.DECRYPT, true]]));
+  const { widens } = await findings(token(() => undefined, [[CKA.DECRYPT, true]]));
   expect([...widens]).toEqual([
     ['secret-key/aes', true],
     ['private-key/ec', true],
@@ -125,6 +125,6 @@ it('refuses a token that restores no key, with the answer of the token', async (
   const simulated = token((template) =>
     template.get(CKA.EXTRACTABLE) === true ? 'CKR_FUNCTION_NOT_SUPPORTED' : undefined,
   );
-  await expect(rehearsed(simulated)).rejects.toMatchObject({ returnValue: 'CKR_FUNCTION_NOT_SUPPORTED' });
+  await expect(findings(simulated)).rejects.toMatchObject({ returnValue: 'CKR_FUNCTION_NOT_SUPPORTED' });
   expect(simulated.objects.size).toBe(0);
 });

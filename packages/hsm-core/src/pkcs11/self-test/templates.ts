@@ -16,7 +16,7 @@ import { type KeyQuirks, type RestoringQuirks, SOUND } from '../quirks.ts';
 import type { ObjectReader } from '../reading/object-reader.ts';
 import type { TokenSession, WrappingSession } from '../token-session.ts';
 
-export interface Rehearsed extends RestoringQuirks {
+export interface TemplateFindings extends RestoringQuirks {
   /**
    * Protections that a domain key made by the real templates does not keep. Trials by other templates can show fewer.
    */
@@ -24,10 +24,10 @@ export interface Rehearsed extends RestoringQuirks {
 }
 
 /** @throws CryptokiFailure where the exchange fails; HSM_REFUSED where a key is not restored */
-export async function rehearse(
+export async function tryTemplates(
   { cryptoki, session }: TokenSession,
   { quirks, objects }: { quirks: KeyQuirks; objects: ObjectReader },
-): Promise<Rehearsed> {
+): Promise<TemplateFindings> {
   const context: WrappingSession = { cryptoki, session, keyWrap: quirks.keyWrap };
   const exchange = new Pkcs11KeyExchange(context, quirks);
   const made: Handle[] = [];

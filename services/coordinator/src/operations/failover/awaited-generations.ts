@@ -14,7 +14,7 @@ import type { Timings } from '../../timings.ts';
 import { isHung } from '../hung-hsm.ts';
 import { type Candidate, type Held, planFailover, type Survey } from './plan.ts';
 
-export interface FailoverWait {
+export interface AwaitedGenerations {
   /** The member that a failover by an operator would promote. */
   readonly to: string;
   /** The newest generation that this member holds. */
@@ -38,7 +38,7 @@ interface Heard {
 }
 
 /** Undefined where nothing that is acknowledged would be lost, or where only a survey can tell. */
-export function failoverWaitOf(heard: Heard): FailoverWait | undefined {
+export function awaitedGenerationsOf(heard: Heard): AwaitedGenerations | undefined {
   const { group, acknowledged, view } = heard;
   const from = activeOf(group)?.site ?? '';
   const { losing } = planFailover(

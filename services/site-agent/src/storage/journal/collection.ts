@@ -1,8 +1,8 @@
 /**
- * The journal's records for the collector (collector.ts): how long this agent has been watching, which objects were
+ * The journal's records for the collector (collector.ts): how long this agent has been running, which objects were
  * deleted since when, which are not needed any more since when, and which were erased.
  *
- * Times here are times of the watch (running-time.ts): they grow only while the agent runs. No wall clock moves them.
+ * Times here are running times (running-time.ts): they grow only while the agent runs. No wall clock moves them.
  */
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { reaching } from '../database.ts';
@@ -14,7 +14,7 @@ export const COLLECTION = `
   CREATE TABLE erasure (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, blobs INTEGER NOT NULL, bytes INTEGER NOT NULL, object_ids TEXT NOT NULL, is_done INTEGER NOT NULL) STRICT;
   CREATE TABLE had_captured (grp TEXT PRIMARY KEY) STRICT`;
 
-/** Deleted objects are counted by the watch from this version on; a count of before began at the active member only. */
+/** Deletions count by the running time from this version on. An earlier count began at the active member only. */
 export const COLLECTION_UPGRADE = `DROP TABLE kept; ${COLLECTION}`;
 
 /** As many as somebody reads. */
@@ -64,11 +64,11 @@ export class CollectionRecords {
   }
 
   /** For how long this agent has been running, all its runs together, when it was last recorded. */
-  get watchedMs(): number {
+  get runningMs(): number {
     return Number(this.#all('SELECT ms FROM watch')[0]?.['ms'] ?? 0);
   }
 
-  setWatched(ms: number): void {
+  setRunningMs(ms: number): void {
     this.#write(() =>
       this.#run('INSERT INTO watch VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET ms = excluded.ms', ms),
     );

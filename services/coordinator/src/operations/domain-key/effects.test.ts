@@ -1,4 +1,4 @@
-/** New domain keys and rejoining: who is seated, under which epoch, and with which domain key. */
+/** A new domain key: the seats, the epoch and the version that it is brought under. */
 import { MemberRole } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -7,9 +7,8 @@ import { useVersion } from '../../store/tables/groups.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { SPEC } from '../../testing/group.ts';
-import { domainKey } from '../domain-key/effects.ts';
-import type { DomainKeyEffect } from '../domain-key/machine.ts';
-import { rejoin } from '../rejoin/effects.ts';
+import { domainKey } from './effects.ts';
+import type { DomainKeyEffect } from './machine.ts';
 
 const database = testDatabase();
 let bench: EffectsBench;
@@ -169,46 +168,5 @@ describe('a domain key', () => {
     await database.rows.epoch({ epoch: 2n, owner: 'b' });
     expect((await rejection(bring({ type: 'distribute', version: 2 }))).code).toBe('ROLE_REFUSED');
     expect(bench.orders).toEqual([]);
-  });
-});
-
-describe('a rejoin', () => {
-  const join = (site: string) => rejoin(bench.context, intentOf(site));
-  const roleOf = async (name: string) =>
-    (await database.rows.readGroup()).members.find(({ site }) => site === name)?.role;
-  beforeEach(async () => {
-    await database.rows.group({ roles: { b: 'fenced' } });
-  });
-
-  it('seats the member as a standby, and writes it down only then', async () => {
-    bench.answers.set('setRole', async () => {
-      expect(await roleOf('b')).toBe('fenced');
-      return {};
-    });
-    expect(await join('b')).toEqual({ type: 'rejoined' });
-    expect(bench.orders).toEqual([
-      { site: 'b', method: 'setRole', request: { fence, serial: 'serial-b', role: MemberRole.STANDBY } },
-    ]);
-    expect([await roleOf('b'), await database.rows.events()]).toEqual(['standby', ['member-rejoined']]);
-  });
-
-  it.each([
-    ['ROLE_REFUSED', 'a'],
-    ['NOT_FOUND', 'z'],
-  ])('is refused with %s for site %s, and nothing is ordered', async (code, site) => {
-    expect((await rejection(join(site))).code).toBe(code);
-    expect([bench.orders, await database.rows.events()]).toEqual([[], []]);
-  });
-
-  it('is refused to a member in quarantine, and nothing is ordered', async () => {
-    bench.quarantined.set('b', 'older copy');
-    expect((await rejection(join('b'))).code).toBe('SITE_QUARANTINED');
-    expect([bench.orders, await roleOf('b')]).toEqual([[], 'fenced']);
-  });
-
-  it('is not written down where the agent refuses it', async () => {
-    bench.answers.set('setRole', 'EPOCH_STALE');
-    expect((await rejection(join('b'))).code).toBe('EPOCH_STALE');
-    expect(await roleOf('b')).toBe('fenced');
   });
 });
