@@ -303,6 +303,12 @@ export const CATALOGUE = {
     summary: 'An operator cancelled the operation, or another order replaced it.',
     hint: 'Run `antipode status` to see what is under way. The cancelled operation does nothing more.',
   },
+  OPERATION_STUCK: {
+    disposition: 'operator',
+    summary:
+      'This coordinator cannot continue an operation. It parks the operation unchanged and continues all others.',
+    hint: 'If another release of the coordinator wrote the operation, start that release: it continues. Otherwise this is a defect: report the log with the id of the operation. `antipode operation dismiss` gives the operation up, and the coordinator then plans again what is due.',
+  },
   FAILOVER_REFUSED: {
     disposition: 'operator',
     summary: 'No member can be promoted safely: there is no candidate, no majority, or generations would be lost.',

@@ -16,7 +16,9 @@ import { create, type MessageShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { Timeline } from './calendar/timeline.ts';
 import { buildCoordinator, type CoordinatorGraph } from './graph.ts';
+import type { IntentKind } from './model.ts';
 import { readGroup } from './store/tables/groups.ts';
+import { insertIntent } from './store/tables/intents.ts';
 import { testDatabase } from './testing/database.ts';
 import { type Answer, fakeAgent, type Order } from './testing/fake-agent.ts';
 import { SPEC } from './testing/group.ts';
@@ -35,6 +37,7 @@ class Town {
   /** Sites that are lost: they do not call, and nobody reaches them. */
   readonly lost = new Set<string>();
   readonly seats = new Map<string, Seat>();
+  readonly defects: string[] = [];
 
   constructor(seed: string) {
     const { clock } = this;
@@ -51,7 +54,12 @@ class Town {
       dial: ({ site }) => fakeAgent((order) => this.#answer(site, order)),
       wakeUps: {
         isUp: () => true,
-        enqueue: async (intentId) => void this.graph.run(intentId).catch(() => 'the next look wakes it again'),
+        // The next look wakes again what failed. A defect would end the process.
+        enqueue: async (intentId) =>
+          void this.graph.run(intentId).catch((thrown: unknown) => {
+            const error = AntipodeError.from(thrown);
+            if (error.disposition === 'defect') this.defects.push(error.message);
+          }),
         close: async () => {},
       },
       loopDelayMs: () => 0,
@@ -193,6 +201,27 @@ describe('a whole coordinator', () => {
     );
     const group = await database.store.snapshot((db) => readGroup(db, 'payments'));
     expect(group).toMatchObject({ epoch: 2n, owner: 'b', members: [{ role: 'fenced' }, { role: 'active' }, {}] });
+  });
+
+  it('protects its group although it cannot continue two operations of another release', async () => {
+    const town = new Town('one');
+    try {
+      await town.open();
+      const state = { phase: 'weighing' };
+      const row = { group: 'payments', site: 'b', state, trace: {} };
+      await database.store.write(town.graph.leadership.require(), async (trx) => {
+        await insertIntent(trx, { ...row, id: 'kind', kind: 'escrow' as IntentKind }, town.clock.wallMs());
+        await insertIntent(trx, { ...row, id: 'phase', kind: 'key-retirement' }, town.clock.wallMs());
+      });
+      await town.live(16);
+      expect(town.defects).toEqual([]);
+      for (const id of ['kind', 'phase'])
+        expect(await database.rows.intent(id)).toMatchObject({ errorCode: 'OPERATION_STUCK', state });
+      expect(kindsOf(await town.story()).filter((kind) => kind === 'operation-stuck')).toHaveLength(2);
+      expect(kindsOf(await town.story())).toContain('generation-acknowledged');
+    } finally {
+      await town.graph.close();
+    }
   });
 
   it('tells the same story twice from one seed', async () => {

@@ -1,5 +1,6 @@
 import { AntipodeError } from '@antipode/runtime';
 import { describe, expect, it } from 'vitest';
+import type { IntentKind } from '../model.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Intent } from '../store/tables/intents.ts';
 import { intent, NOW_MS, situation } from '../testing/situation.ts';
@@ -57,6 +58,16 @@ describe('what speaks against a group that is protected by its numbers', () => {
     ['something newer came first', { attempts: 5, errorCode: 'GENERATION_NOT_NEWER' }, []],
     ['it waits for a person', { attempts: 0, status: 'parked' as const }, ['replication b HSM_FULL']],
     ['it is a move, which has changed nothing', { kind: 'failover' as const, attempts: 9 }, []],
+    [
+      'it is a move that this coordinator cannot continue',
+      { kind: 'failover' as const, site: '', status: 'parked' as const, errorCode: 'OPERATION_STUCK' },
+      ['failover OPERATION_STUCK'],
+    ],
+    [
+      'it is of a kind that only another release knows',
+      { kind: 'escrow' as IntentKind, status: 'parked' as const, errorCode: 'OPERATION_STUCK' },
+      ['escrow b OPERATION_STUCK'],
+    ],
   ] satisfies [string, Partial<Intent>, string[]][])(
     'is, of what is under way, where %s: %#',
     (_where, rest, expected) => {

@@ -104,7 +104,8 @@ export function concernsOf({
     const isFailing = attempts >= ATTEMPTS_SHOWN && errorCode !== '' && !NO_FAILURE.includes(errorCode);
     const isKnown = found.some((one) => one.kind === kind && one.site === site);
     if (isPatientRotation(group, intent, view)) continue;
-    if (WATCHED.has(kind) && !isKnown && (status === 'parked' || isFailing))
+    const isStuck = status === 'parked' && errorCode === 'OPERATION_STUCK';
+    if (isStuck || (WATCHED.has(kind) && !isKnown && (status === 'parked' || isFailing)))
       found.push(concernOf(intent, ago(createdMs)));
   }
   if (drill !== undefined && !drill.passed)

@@ -373,30 +373,92 @@ it('waits for another operation of its group as long as that takes, and looks ag
   }
 });
 
-it('a machine that does not come to an end is a defect, and no endless loop', async () => {
-  await open('failover', { state: { phase: 'requested' } });
-  bench.perform = async () => ({ type: 'something else' });
-  expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
-  expect(bench.story.length).toBeLessThan(200);
-});
+describe('an operation that this release cannot continue', () => {
+  const stuck = { status: 'parked', errorCode: 'OPERATION_STUCK' };
+  const loud = (): unknown[] => bench.lines.map((line) => JSON.parse(line)).filter(({ level }) => level === 'error');
+  const withCapture = (decide: Kind['decide']): Bench =>
+    new Bench(({ capture, ...rest }) => ({ ...rest, capture: { ...capture!, decide } }));
 
-it.each([
-  ['that is under way', 'capturing'],
-  ['that has no meaning', 'unheard-of'],
-])('a machine that stops in a phase %s is a defect, and nothing is stored as failed', async (_what, phase) => {
-  bench = new Bench(({ capture, ...rest }) => ({
-    ...rest,
-    capture: { ...capture!, decide: () => ({ state: { phase } }) },
-  }));
-  await open('capture');
-  expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
-  expect(await intent()).toMatchObject({ status: 'open', state: { phase: 'due' } });
-});
+  it('is parked when its machine does not come to an end, instead of an endless loop', async () => {
+    await open('failover', { state: { phase: 'requested' } });
+    bench.perform = async () => ({ type: 'something else' });
+    await bench.runner.run('i');
+    expect(await intent()).toMatchObject(stuck);
+    expect(bench.story.length).toBeLessThan(200);
+  });
 
-it('an operation of a kind that no machine runs is a defect', async () => {
-  bench = new Bench(({ capture: _, ...rest }) => rest);
-  await open('capture');
-  expect((await rejection(bench.runner.run('i'))).code).toBe('INVARIANT_BROKEN');
+  it.each([
+    ['that is under way', 'capturing'],
+    ['that has no meaning', 'unheard-of'],
+  ])('is parked when its machine stops in a phase %s, and is not stored as failed', async (_what, phase) => {
+    bench = withCapture(() => ({ state: { phase } }));
+    await open('capture');
+    await bench.runner.run('i');
+    expect(await intent()).toMatchObject({ ...stuck, state: { phase: 'due' } });
+    expect((await intent()).errorMessage).toContain(`phase ${phase}`);
+  });
+
+  it.each([
+    [
+      'fails',
+      () => {
+        throw new TypeError('no such field');
+      },
+    ],
+    ['has no step', () => undefined as never],
+  ])('is parked when its machine %s', async (_what, decide) => {
+    bench = withCapture(decide);
+    await open('capture');
+    await bench.runner.run('i');
+    expect(await intent()).toMatchObject({ ...stuck, state: { phase: 'due' } });
+    expect((await intent()).errorMessage).toContain('phase due');
+  });
+
+  it('is parked as it is when another release wrote its kind or its phase', async () => {
+    const state = { phase: 'weighing', grams: 3n } as never;
+    await open('escrow' as IntentKind, { state, attempts: 3 });
+    await bench.runner.run('i');
+    expect(await intent()).toMatchObject({ ...stuck, kind: 'escrow', state, attempts: 3 });
+    // Its site has done nothing wrong.
+    expect((await intent()).failure).toMatchObject({ code: 'OPERATION_STUCK', site: '' });
+    await open('capture', { state });
+    await bench.runner.run('i');
+    expect(await intent()).toMatchObject({ ...stuck, state });
+    expect(bench.story.filter((one) => !one.startsWith('>'))).toEqual([]);
+  });
+
+  it('is logged as an error once a process, and is in the event log once', async () => {
+    await open('escrow' as IntentKind);
+    for (const _ of [1, 2, 3]) {
+      await bench.runner.run('i');
+      await database.rows.write((trx) => updateIntent(trx, 'i', { status: 'open' }, 0));
+    }
+    expect(loud()).toMatchObject([{ kind: 'escrow', group: 'payments', intent: 'i' }]);
+    expect(await events()).toEqual(['operation-stuck']);
+  });
+
+  it('continues under a release that knows it', async () => {
+    bench = new Bench(({ capture: _, ...rest }) => rest);
+    await open('capture');
+    await bench.runner.run('i');
+    bench = new Bench();
+    bench.perform = succeed;
+    await database.rows.write((trx) => updateIntent(trx, 'i', { status: 'open' }, 0));
+    await bench.runner.run('i');
+    expect(await intent()).toMatchObject({ status: 'done', errorCode: '', state: { phase: 'captured' } });
+  });
+
+  it('is left alone when a person has ended it meanwhile', async () => {
+    bench = withCapture(() => ({ state: { phase: 'capturing' } }));
+    await open('capture');
+    bench.beforeWrite = () => {
+      bench.beforeWrite = () => {};
+      void database.rows.write((trx) => updateIntent(trx, 'i', { status: 'cancelled' }, 0));
+    };
+    await bench.runner.run('i');
+    expect(await intent()).toMatchObject({ status: 'cancelled', errorCode: '' });
+    expect(loud()).toEqual([]);
+  });
 });
 
 describe('how an intent ends', () => {

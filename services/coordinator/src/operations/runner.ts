@@ -3,7 +3,7 @@
  * two repeats the effect (I9). Counts the attempts and says when the next is due.
  */
 import { isUnreachable } from '@antipode/protocol';
-import { AntipodeError, backoffMs, type Clock, inSpan, inTrace, type Log, type Prng } from '@antipode/runtime';
+import { AntipodeError, backoffMs, type Clock, hasCode, inSpan, inTrace, type Log, type Prng } from '@antipode/runtime';
 import { agoMs } from '../calendar/timeline.ts';
 import type { Leadership } from '../election.ts';
 import type { Failure, IntentStatus, OrderFailure, Resume, Step } from '../model.ts';
@@ -39,6 +39,8 @@ const RESUME: Resume = { type: 'resume' };
 export class Runner {
   readonly #ports: RunnerPorts;
   readonly #running = new Map<string, Promise<void>>();
+  /** Operations that this process has parked as stuck and logged. */
+  readonly #stuck = new Set<string>();
 
   constructor(ports: RunnerPorts) {
     this.#ports = ports;
@@ -77,36 +79,71 @@ export class Runner {
     );
   }
 
+  /**
+   * One operation that cannot go on must not stop the others. Another release may have written its row, or its machine
+   * has a defect. Either way a crash would repeat at every start, so the operation is parked instead.
+   */
   async #advance(intent: Intent): Promise<void> {
+    try {
+      await this.#steps(intent);
+      this.#stuck.delete(intent.id);
+    } catch (thrown) {
+      if (!hasCode(thrown, 'OPERATION_STUCK')) throw thrown;
+      await this.#park(intent, AntipodeError.from(thrown));
+    }
+  }
+
+  async #steps(intent: Intent): Promise<void> {
     const kinds: Kinds = this.#ports.kinds ?? KINDS;
     const kind = kinds[intent.kind];
-    if (kind === undefined)
-      throw new AntipodeError('INVARIANT_BROKEN', `no machine runs an operation of kind ${intent.kind}`, {
-        details: { intent: intent.id },
-      });
-    let step = kind.decide(intent.state, RESUME);
+    if (kind === undefined) throw stuck(intent, 'this release does not know its kind');
+    let step = decide(intent, kind, intent.state, RESUME);
     // Of this phase: what has moved on has not failed so often.
     let { attempts } = intent;
     for (let count = 0; ; count += 1) {
       // A resumed effect keeps its number, and joins the order that may be under way.
       const now = { ...performing(intent, intent.performing + count), attempts };
-      if (count > STEPS_MAX)
-        throw new AntipodeError('INVARIANT_BROKEN', `the ${intent.kind} machine does not end`, {
-          details: { intent: intent.id },
-        });
+      if (count > STEPS_MAX) throw stuck(intent, `its machine has not ended after ${STEPS_MAX} steps`);
       // A person may have ended it while the effect ran: what came of that is nobody's any more.
       if (!(await this.#persist(now, kind, step))) return;
       if (step.effect === undefined) return;
       const { phase } = step.state;
-      step = kind.decide(step.state, await this.#perform(now, kind, step.effect));
+      step = decide(intent, kind, step.state, await this.#perform(now, kind, step.effect));
       if (step.effect !== undefined && step.state.phase !== phase) attempts = 0;
     }
+  }
+
+  /** Keeps the state as it is: the release that knows it continues from there. */
+  async #park(intent: Intent, error: AntipodeError): Promise<void> {
+    const { store, election, clock, changes, log } = this.#ports;
+    const { id, kind, group, site, errorCode } = intent;
+    const { code, message } = error;
+    const nowMs = clock.wallMs();
+    // The fault is here, not at the site of the operation.
+    const failure: OrderFailure = { ...orderFailure(error, intent, nowMs), site: '' };
+    const isParked = await store.write(election.require(), async (trx, record) => {
+      const change = { status: 'parked', errorCode: code, errorMessage: message, failure } as const;
+      const isOpen = await updateIntent(trx, id, change, nowMs);
+      if (isOpen && errorCode !== code) record({ kind: 'operation-stuck', group, site, details: { intent: id, kind } });
+      return isOpen;
+    });
+    if (!isParked) return;
+    // The planner opens it again from time to time. One line a process is enough.
+    log.at(this.#stuck.has(id) ? 'debug' : 'error', 'an operation cannot continue and is parked; all others continue', {
+      kind,
+      group,
+      site,
+      intent: id,
+      error,
+    });
+    this.#stuck.add(id);
+    changes.announce(id);
   }
 
   /** @returns false where the intent has ended meanwhile */
   async #persist(intent: Intent, kind: Kind, { state, effect }: Step<Phase, Typed>): Promise<boolean> {
     const { store, election, clock, changes, log } = this.#ports;
-    const status = effect === undefined ? endOf(intent, kind, state) : 'open';
+    const status = effect === undefined ? kind.phases[state.phase]! : 'open';
     const code = 'code' in state && typeof state.code === 'string' ? state.code : '';
     const message = 'message' in state && typeof state.message === 'string' ? state.message : '';
     const nowMs = clock.wallMs();
@@ -245,14 +282,30 @@ async function isNews(
 
 const HOUR_MS = 3_600_000;
 
-/** The status of an operation whose machine has stopped. @throws INVARIANT_BROKEN when the phase is not an end */
-function endOf({ id, kind: name }: Intent, { phases }: Kind, { phase }: Phase): IntentStatus {
-  const meaning = phases[phase];
+/** A step of the machine, checked: it asks for an effect, or has ended. @throws OPERATION_STUCK */
+function decide(intent: Intent, kind: Kind, state: Phase, event: Parameters<Kind['decide']>[1]): Step<Phase, Typed> {
+  const { phase } = state;
+  if (kind.phases[phase] === undefined) throw stuck(intent, `this release does not know its phase ${phase}`);
+  let step: Step<Phase, Typed> | undefined;
+  try {
+    step = kind.decide(state, event);
+  } catch (cause) {
+    throw stuck(intent, `its machine failed in phase ${phase}`, cause);
+  }
+  if (step === undefined) throw stuck(intent, `its machine has no step in phase ${phase}`);
+  const { effect, state: next } = step;
+  if (effect !== undefined) return step;
+  const meaning = kind.phases[next.phase];
   if (meaning === undefined || meaning === 'open')
-    throw new AntipodeError('INVARIANT_BROKEN', `the ${name} machine stops in phase ${phase}, but has not ended`, {
-      details: { intent: id },
-    });
-  return meaning;
+    throw stuck(intent, `its machine stopped in phase ${next.phase}, which is not an end`);
+  return step;
+}
+
+function stuck({ id, kind, group }: Intent, why: string, cause?: unknown): AntipodeError {
+  return new AntipodeError('OPERATION_STUCK', `the ${kind} cannot continue: ${why}`, {
+    details: { operation: id, group },
+    ...(cause === undefined ? {} : { cause }),
+  });
 }
 
 function firstFailure(state: object): { code: string; message: string } {

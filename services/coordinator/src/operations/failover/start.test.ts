@@ -74,6 +74,15 @@ describe('a failover that an operator orders', () => {
     expect(await statusOf('old')).toBe('open');
   });
 
+  it('replaces one that this coordinator cannot continue, whatever it asks for', async () => {
+    await underWay({ phase: 'weighing', wanted: '', to: 'b' });
+    await database.rows.write((trx) =>
+      updateIntent(trx, 'old', { status: 'parked', errorCode: 'OPERATION_STUCK' }, clock.wallMs()),
+    );
+    expect(await start({})).toEqual({ operationId: 'new', replacedOperationId: 'old' });
+    expect(await statusOf('old')).toBe('cancelled');
+  });
+
   it('is refused, and not swallowed, while the other one comes into force', async () => {
     await underWay({ phase: 'publishing', to: 'b' });
     expect((await rejection(start({ toSite: 'c' }))).code).toBe('GROUP_BUSY');

@@ -54,7 +54,7 @@ export async function startFailover(
     { kind: 'failover', group: name, site: '', state, trace: {} },
     async (trx, record) => {
       const [open] = (await readOpenIntents(trx, { group: name })).filter(({ kind }) => kind === 'failover');
-      if (open === undefined || isCovered(order, open)) return true;
+      if (open === undefined || (!isStuck(open) && isCovered(order, open))) return true;
       refuseEnding(open);
       const hasEnded = await endIntent(trx, open, { status: 'cancelled', from: ['open', 'parked'] }, clock.wallMs());
       if (!hasEnded) refuseEnding({ ...open, state: { ...open.state, phase: 'publishing' } });
@@ -102,6 +102,9 @@ export function requireTarget(group: Group, site: string): void {
 
 /** The fields of a failover that are looked at here, in whatever phase it is. */
 type UnderWay = Intent['state'] & Partial<Request> & { readonly to?: string };
+
+/** This coordinator cannot continue it. An order that joined it would not begin either. */
+const isStuck = ({ status, errorCode }: Intent): boolean => status === 'parked' && errorCode === 'OPERATION_STUCK';
 
 /** Whether the one that is under way does all that is ordered: then the order joins it. */
 function isCovered({ toSite, acceptLoss, accepted }: FailoverOrder, open: Intent): boolean {

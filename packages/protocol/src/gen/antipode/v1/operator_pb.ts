@@ -482,7 +482,8 @@ export type Concern = Message<"antipode.v1.Concern"> & {
   /**
    * `capture`, `replication`, `domain-key`, `rejoin`, `drill`, `scrub`: the last of its kind failed there and none has
    * ended well since; `site`: it is not heard; `partition`: its HSM answers no call; `planning`: the coordinator cannot
-   * look after the group; `leader`: this coordinator does not lead.
+   * look after the group; `leader`: this coordinator does not lead. With the code `OPERATION_STUCK` the kind is that of
+   * any operation, and may be one that only another release knows.
    *
    * @generated from field: string kind = 1;
    */
