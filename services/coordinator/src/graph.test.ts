@@ -5,6 +5,7 @@ import {
   DescribeResponseSchema,
   FailoverPolicy,
   GenerationRefSchema,
+  GetStatusRequestSchema,
   HeartbeatRequestSchema,
   type IdentityKind,
   MemberRole,
@@ -219,6 +220,26 @@ describe('a whole coordinator', () => {
         expect(await database.rows.intent(id)).toMatchObject({ errorCode: 'OPERATION_STUCK', state });
       expect(kindsOf(await town.story()).filter((kind) => kind === 'operation-stuck')).toHaveLength(2);
       expect(kindsOf(await town.story())).toContain('generation-acknowledged');
+    } finally {
+      await town.graph.close();
+    }
+  });
+
+  it('stops watching before its handlers go, so that its own silence does not look like a lost site', async () => {
+    const town = new Town('one');
+    try {
+      await town.open();
+      await town.live(16);
+      await town.graph.stopLooking();
+      town.lost.add('a');
+      // The heartbeats of the other sites are still answered.
+      await town.live(24);
+      const { sites } = await town.graph.handlers.operator.getStatus(
+        create(GetStatusRequestSchema),
+        as('operator', 'alice'),
+      );
+      expect(sites?.map(({ site, state }) => `${site} ${state}`)).toEqual(['a up', 'b up', 'c up']);
+      expect(kindsOf(await town.story())).not.toContain('failover-intended');
     } finally {
       await town.graph.close();
     }
