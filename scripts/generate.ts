@@ -7,8 +7,6 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cliDocs } from './generate-cli-docs.ts';
-import { errorDocs } from './generate-error-docs.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const binaries = join(root, 'node_modules', '.bin');
@@ -17,7 +15,7 @@ const binaries = join(root, 'node_modules', '.bin');
 const TEMPLATES = ['buf.gen.yaml', 'buf.gen.seal.yaml'];
 const OUTPUTS = ['packages/protocol/src/gen', 'packages/hsm-core/src/gen', 'docs/errors.md', 'docs/cli.md'];
 
-function generateInto(folder: string): void {
+async function generateInto(folder: string): Promise<void> {
   const env = {
     ...process.env,
     PATH: [dirname(process.execPath), binaries, process.env['PATH']].join(delimiter),
@@ -27,6 +25,11 @@ function generateInto(folder: string): void {
     const { status } = spawnSync(join(binaries, 'buf'), args, { cwd: root, env, stdio: 'inherit' });
     if (status !== 0) throw new Error(`buf generate --template ${template} failed`);
   }
+  // Loaded now: they need the generated code, which a new definition does not have before.
+  const [{ errorDocs }, { cliDocs }] = await Promise.all([
+    import('./generate-error-docs.ts'),
+    import('./generate-cli-docs.ts'),
+  ]);
   mkdirSync(join(folder, 'docs'), { recursive: true });
   writeFileSync(join(folder, 'docs/errors.md'), errorDocs());
   writeFileSync(join(folder, 'docs/cli.md'), cliDocs());
@@ -47,10 +50,10 @@ function filesUnder(folder: string): string[] {
 }
 
 /** Paths whose committed contents differ from what would be generated, extra files included. */
-function differences(): string[] {
+async function differences(): Promise<string[]> {
   const folder = mkdtempSync(join(tmpdir(), 'antipode-generate-'));
   try {
-    generateInto(folder);
+    await generateInto(folder);
     const [wanted, found] = [outputsIn(folder), outputsIn(root)];
     return [...new Set([...wanted.keys(), ...found.keys()])].filter((path) => wanted.get(path) !== found.get(path));
   } finally {
@@ -59,11 +62,11 @@ function differences(): string[] {
 }
 
 if (process.argv.includes('--check')) {
-  const stale = differences();
+  const stale = await differences();
   if (stale.length > 0) {
     console.error(`Not what \`npm run generate\` writes:\n${stale.map((path) => `  ${path}`).join('\n')}`);
     process.exitCode = 1;
   }
 } else {
-  generateInto(root);
+  await generateInto(root);
 }
