@@ -4,7 +4,9 @@ import { read } from './support/tree.ts';
 
 /** `kind method`, as the list of the page gives them: the kind of caller in bold, then methods in code font. */
 function grantedOn(page: string): string[] {
-  const items = page.replaceAll(/\n {2}(?=\S)/g, ' ').matchAll(/^- \*\*(coordinator|site|operator)\*\*: (.*)$/gm);
+  const items = page
+    .replaceAll(/\n {2}(?=\S)/g, ' ')
+    .matchAll(/^- \*\*(coordinator|site|operator|application)\*\*: (.*)$/gm);
   return [...items].flatMap(([, kind, methods]) =>
     [...methods!.matchAll(/`(\w+)`/g)].map(([, method]) => `${kind} ${method}`),
   );

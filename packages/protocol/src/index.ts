@@ -41,6 +41,7 @@ export { type RoleName, roleName, roleNumber, roleOf } from './convert/roles.ts'
 export { enumWord } from './convert/words.ts';
 export * from './gen/antipode/v1/coordinator_pb.ts';
 export * from './gen/antipode/v1/operator_pb.ts';
+export * from './gen/antipode/v1/resolver_pb.ts';
 export * from './gen/antipode/v1/site_agent_pb.ts';
 export * from './gen/antipode/v1/types_pb.ts';
 export { type LinkLimits, linkLimits, ROUND_TRIP_MS_MAX } from './limits/link-limits.ts';

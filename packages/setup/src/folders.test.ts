@@ -16,7 +16,13 @@ import { Tls } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { loadAgentConfig } from '@antipode/site-agent';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { makeAuthority, makeCoordinatorFolder, makeOperatorFolder, makeSiteFolder } from './folders.ts';
+import {
+  makeApplicationFolder,
+  makeAuthority,
+  makeCoordinatorFolder,
+  makeOperatorFolder,
+  makeSiteFolder,
+} from './folders.ts';
 
 const root = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-folders-'));
 const authority = join(root, 'ca');
@@ -29,13 +35,21 @@ const partition = {
   role: 'member',
 } as const;
 
-/** The four kinds of folder; each call makes one at `folder`. */
+/** The kinds of folder; each call makes one at `folder`. */
 const MAKERS: Readonly<Record<string, (folder: string) => Promise<string[]>>> = {
   authority: (folder) => makeAuthority({ folder, trustDomain: 'dr.example.org' }),
   coordinator: (folder) => makeCoordinatorFolder({ folder, authority, id: 'main', listen: '10.0.0.5:7400' }),
   site: (folder) =>
     makeSiteFolder({ folder, authority, site: 'a', listen: '10.0.1.5:7401', coordinator, partitions: [partition] }),
   operator: (folder) => makeOperatorFolder({ folder, authority, name: 'alice', coordinator }),
+  application: (folder) =>
+    makeApplicationFolder({
+      folder,
+      authority,
+      name: 'signer',
+      coordinator,
+      agent: { site: 'a', address: '10.0.1.5:7401' },
+    }),
 };
 const kinds = Object.keys(MAKERS);
 const contents = (folder: string): Record<string, string> =>

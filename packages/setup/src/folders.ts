@@ -1,4 +1,4 @@
-/** The folders that `antipode init` makes: authority, coordinator, site, operator. Nothing is ever overwritten. */
+/** The folders that `antipode init` makes, one kind for each role. Nothing is ever overwritten. */
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import {
@@ -177,13 +177,24 @@ export async function makeSiteFolder(options: {
   });
 }
 
-export async function makeOperatorFolder(options: {
-  folder: string;
-  authority: string;
-  name: string;
-  coordinator: { id: string; address: string };
-}): Promise<string[]> {
-  const { folder, authority, name, coordinator } = options;
-  const { files } = await certificateFiles(authority, { kind: 'operator', name });
-  return writeNew(folder, { ...files, 'operator.yaml': yaml('Antipode operator.', { coordinator, tls: TLS }) });
+interface AskerFolder {
+  readonly folder: string;
+  readonly authority: string;
+  readonly name: string;
+  readonly coordinator: { readonly id: string; readonly address: string };
+  /** The agent of its site, which answers while no coordinator does. */
+  readonly agent?: { readonly site: string; readonly address: string } | undefined;
 }
+
+const makeAskerFolder =
+  (kind: 'operator' | 'application') =>
+  async ({ folder, authority, name, coordinator, agent }: AskerFolder): Promise<string[]> => {
+    const { files } = await certificateFiles(authority, { kind, name });
+    const config = { coordinator, ...(agent === undefined ? {} : { agent }), tls: TLS };
+    return writeNew(folder, { ...files, [`${kind}.yaml`]: yaml(`Antipode ${kind}.`, config) });
+  };
+
+export const makeOperatorFolder = makeAskerFolder('operator');
+
+/** Its certificate may ask where groups are served, and for the status; nothing else. */
+export const makeApplicationFolder = makeAskerFolder('application');

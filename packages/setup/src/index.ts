@@ -1,5 +1,6 @@
 /** The folders that a place starts from: certificates and configuration. `antipode init` makes them. */
 export {
+  makeApplicationFolder,
   makeAuthority,
   makeCoordinatorFolder,
   makeOperatorFolder,

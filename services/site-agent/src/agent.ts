@@ -1,7 +1,14 @@
 /** The agent of one site: opens what a site needs of its machine, starts it in order, and closes it in the opposite order. */
 import { randomUUID } from 'node:crypto';
 import { swapState, swapWarning } from '@antipode/hsm-core';
-import { CoordinatorService, createClient, RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
+import {
+  CoordinatorService,
+  createClient,
+  ResolverService,
+  RpcServer,
+  SiteAgentService,
+  Tls,
+} from '@antipode/protocol';
 import {
   AntipodeError,
   type Clock,
@@ -26,6 +33,7 @@ import { buildSite, type Site } from './site.ts';
 import { GenerationStore } from './storage/generation-store.ts';
 import { Journal } from './storage/journal/journal.ts';
 import { Heartbeat } from './tenure/heartbeat.ts';
+import { resolverHandlers } from './tenure/known-places.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -89,6 +97,7 @@ export class SiteAgent implements Closeable {
     });
     this.#server = new RpcServer({ tls, log });
     this.#server.add(SiteAgentService, siteAgentHandlers(this.#site));
+    this.#server.add(ResolverService, resolverHandlers(this.#site));
     this.#loops = new AgentLoops({ site: this.#site });
     this.#heartbeat = new Heartbeat({
       site: this.#site,

@@ -18,6 +18,7 @@ import type { Journal } from './storage/journal/journal.ts';
 import type { Seat } from './storage/journal/tenure.ts';
 import { Retention } from './storage/retention.ts';
 import { FenceKeeper } from './tenure/fence.ts';
+import { KnownPlaces } from './tenure/known-places.ts';
 import { LeaseKeeper } from './tenure/lease.ts';
 
 /** Where a site meets the world. Open already: whoever has opened one closes it, after the last order has ended. */
@@ -50,6 +51,7 @@ export interface Site extends SitePorts {
   readonly fences: FenceKeeper;
   readonly leases: LeaseKeeper;
   readonly authority: Authority;
+  readonly places: KnownPlaces;
   readonly deletions: Deletions;
   readonly trust: Trust;
   readonly transfer: Transfer;
@@ -74,6 +76,7 @@ export function buildSite(ports: SitePorts): Site {
     fences,
     leases,
     authority: new Authority({ name, tenure: journal.tenure, fences, leases }),
+    places: new KnownPlaces({ journal }),
     deletions,
     trust,
     transfer,

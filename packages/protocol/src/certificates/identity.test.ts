@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { CoordinatorService } from '../gen/antipode/v1/coordinator_pb.ts';
 import { OperatorService } from '../gen/antipode/v1/operator_pb.ts';
+import { ResolverService } from '../gen/antipode/v1/resolver_pb.ts';
 import { SiteAgentService } from '../gen/antipode/v1/site_agent_pb.ts';
 import { methodName } from '../service-definition.ts';
 import {
@@ -28,7 +29,7 @@ const part = (first: string, rest: string, maxLength: number) =>
 const ALNUM = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const identity: fc.Arbitrary<Identity> = fc.record({
   trustDomain: part(`${ALNUM}.-`, `${ALNUM}.-`, 254),
-  kind: fc.constantFrom('site', 'coordinator', 'operator' as const),
+  kind: fc.constantFrom('site', 'coordinator', 'operator', 'application' as const),
   name: part(ALNUM, `${ALNUM}-`, 62),
 });
 
@@ -150,7 +151,7 @@ describe('the identity in the names of a certificate', () => {
 });
 
 describe('the authorisation table', () => {
-  const services: readonly DescService[] = [SiteAgentService, CoordinatorService, OperatorService];
+  const services: readonly DescService[] = [SiteAgentService, CoordinatorService, OperatorService, ResolverService];
 
   it('has a row for every method of every service, and no other', () => {
     const methods = services.flatMap((service) => service.methods.map(methodName));
@@ -159,7 +160,7 @@ describe('the authorisation table', () => {
 
   it('lets through exactly the kinds of its row, of our own trust domain only', () => {
     for (const [method, kinds] of Object.entries(MAY_CALL)) {
-      for (const kind of ['site', 'coordinator', 'operator'] as const) {
+      for (const kind of ['site', 'coordinator', 'operator', 'application'] as const) {
         for (const trustDomain of ['example.org', 'example.com']) {
           const caller = { trustDomain, kind, name: 'a' };
           const call = () => authorise(caller, { method, trustDomain: 'example.org' });
@@ -186,7 +187,12 @@ describe('the authorisation table', () => {
   it('keeps sealed data between sites, and orders with the coordinator', () => {
     const callable = (kind: Identity['kind']) =>
       Object.keys(MAY_CALL).filter((method) => MAY_CALL[method]!.includes(kind));
-    expect(callable('operator').every((method) => method.startsWith('OperatorService/'))).toBe(true);
+    expect(callable('operator').every((method) => /^(Operator|Resolver)Service\//.test(method))).toBe(true);
+    expect(callable('application').sort()).toEqual([
+      'OperatorService/GetStatus',
+      'OperatorService/Resolve',
+      'ResolverService/LastKnown',
+    ]);
     for (const method of ['PullManifest', 'PullBlobs', 'BeginExchange', 'CompleteExchange'])
       expect(MAY_CALL[`SiteAgentService/${method}`]).toEqual(['site']);
     expect(callable('coordinator').filter((method) => /Pull|Exchange/.test(method))).toEqual([]);

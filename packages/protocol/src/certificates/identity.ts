@@ -5,7 +5,7 @@
 import { AntipodeError } from '@antipode/runtime';
 import { NAME } from '../convert/names.ts';
 
-export type IdentityKind = 'site' | 'coordinator' | 'operator';
+export type IdentityKind = 'site' | 'coordinator' | 'operator' | 'application';
 
 /** A process or a person, as an authority of its trust domain has certified it. */
 export interface Identity {
@@ -14,7 +14,7 @@ export interface Identity {
   readonly name: string;
 }
 
-const FORM = new RegExp(`^spiffe://([a-z0-9.-]{1,255})/(site|coordinator|operator)/(${NAME})$`);
+const FORM = new RegExp(`^spiffe://([a-z0-9.-]{1,255})/(site|coordinator|operator|application)/(${NAME})$`);
 
 /** Parses `spiffe://<trust domain>/<kind>/<name>`; undefined where it is none of ours. */
 export function parseIdentity(uri: string): Identity | undefined {
@@ -52,6 +52,8 @@ export function identityOf(call: {
 const COORDINATOR: readonly IdentityKind[] = ['coordinator'];
 const SITE: readonly IdentityKind[] = ['site'];
 const OPERATOR: readonly IdentityKind[] = ['operator'];
+/** Applications only ask: where they must go, and how things are. */
+const APPLICATION: readonly IdentityKind[] = ['application', 'operator'];
 
 /** By `Service/Method`. Orders come from the coordinator, sealed data only from and to sites, everything else from people. */
 export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
@@ -79,7 +81,7 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'OperatorService/MatchRules': OPERATOR,
   'OperatorService/ListGroups': OPERATOR,
   'OperatorService/GetGroup': OPERATOR,
-  'OperatorService/GetStatus': OPERATOR,
+  'OperatorService/GetStatus': APPLICATION,
   'OperatorService/RotateDomainKey': OPERATOR,
   'OperatorService/SetDistributor': OPERATOR,
   'OperatorService/Replicate': OPERATOR,
@@ -95,7 +97,8 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'OperatorService/CancelOperation': OPERATOR,
   'OperatorService/PlanReseat': OPERATOR,
   'OperatorService/ReseatGroup': OPERATOR,
-  'OperatorService/Resolve': OPERATOR,
+  'OperatorService/Resolve': APPLICATION,
+  'ResolverService/LastKnown': APPLICATION,
 };
 
 /**

@@ -28,21 +28,31 @@ export function contradictionOf({
   newest: Pick<Generation, 'epoch' | 'number'> | undefined;
   view: Views;
 }): Contradiction | undefined {
+  const ofEpochs = epochContradictionOf(group, view);
+  if (ofEpochs !== undefined) return ofEpochs;
+  for (const { site } of group.members) {
+    const applied = seatOf(group, view(site))?.applied;
+    if (applied !== undefined && isNewer({ epoch: applied.epoch, number: applied.generation }, newest))
+      return {
+        kind: 'database-behind',
+        message: `site ${site} has applied generation ${applied.generation} of epoch ${applied.epoch}, but the newest in the database is ${newest === undefined ? 'none' : `${newest.number} of epoch ${newest.epoch}`}`,
+      };
+  }
+  return undefined;
+}
+
+/** As {@link contradictionOf}, by epochs and journals alone: for a heartbeat, which waits for no query. */
+export function epochContradictionOf(group: Group, view: Views): Contradiction | undefined {
   const { highestEpoch, highestOwner } = group;
   for (const { site } of group.members) {
     const seat = seatOf(group, view(site));
     if (seat === undefined) continue;
-    const { epoch, epochOwner, applied } = seat;
+    const { epoch, epochOwner } = seat;
     const isOther = epoch === highestEpoch && epochOwner !== '' && epochOwner !== highestOwner;
     if (epoch > highestEpoch || isOther)
       return {
         kind: 'database-behind',
         message: `site ${site} is in epoch ${epoch} of ${epochOwner || 'nobody'}, but the highest epoch in the database is ${highestEpoch} of ${highestOwner}`,
-      };
-    if (applied !== undefined && isNewer({ epoch: applied.epoch, number: applied.generation }, newest))
-      return {
-        kind: 'database-behind',
-        message: `site ${site} has applied generation ${applied.generation} of epoch ${applied.epoch}, but the newest in the database is ${newest === undefined ? 'none' : `${newest.number} of epoch ${newest.epoch}`}`,
       };
   }
   const active = activeOf(group);

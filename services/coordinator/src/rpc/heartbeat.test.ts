@@ -185,6 +185,40 @@ describe('a heartbeat', () => {
     expect([needed?.map(({ group }) => group), epochs]).toEqual([['payments'], []]);
   });
 
+  it('says where clients must go, once the active site was heard, also to a site with only a scratch partition', async () => {
+    const bench = new Bench({ spec: { ...SPEC, scratch: [{ site: 'd', serial: 'scratch-d' }] } });
+    expect((await bench.heartbeat('b')).places).toEqual([]);
+    await bench.heartbeat('a', { errorCode: 'HSM_BUSY' });
+    const place = {
+      group: 'payments',
+      site: 'a',
+      module: 'm.so',
+      tokenLabel: 'main-token',
+      serial: 'serial-a',
+      epoch: 1n,
+      siteState: 'up',
+      partitionErrorCode: 'HSM_BUSY',
+    };
+    for (const site of ['b', 'd']) expect((await bench.heartbeat(site)).places).toMatchObject([place]);
+    expect((await bench.heartbeat('elsewhere')).places).toEqual([]);
+  });
+
+  it.each([
+    ['a failover is under way', { highestEpoch: 2n, highestOwner: 'b' }],
+    ['there is no active member', { members: [] as Group['members'] }],
+  ])('says that nobody serves the clients when %s', async (_why, change) => {
+    const bench = new Bench({ ...change, spec: { ...SPEC, scratch: [{ site: 'd', serial: 'scratch-d' }] } });
+    await bench.heartbeat('a');
+    expect((await bench.heartbeat('d')).places).toMatchObject([{ group: 'payments', site: '', epoch: 1n }]);
+  });
+
+  it('says that nobody serves the clients when a journal knows an epoch that the database does not', async () => {
+    const bench = withGroup();
+    await bench.heartbeat('a');
+    await bench.heartbeat('c', { epoch: 7n });
+    expect((await bench.heartbeat('b')).places).toMatchObject([{ site: '' }]);
+  });
+
   it('says where the other members are, the active one first, also of one that has not announced itself', async () => {
     const bench = withGroup();
     await bench.heartbeat('a');

@@ -2,6 +2,7 @@
 import type { CoordinatorService, DescribeResponse, Handlers } from '@antipode/protocol';
 import { AntipodeError, fromHex, isAddress } from '@antipode/runtime';
 import { quarantineOf } from '../groups/contradiction.ts';
+import { knownPlaceOf } from '../groups/known-place.ts';
 import { activeOf, isSettled } from '../model.ts';
 import { toJson } from '../store/store.ts';
 import { recordRefused } from '../store/tables/refused.ts';
@@ -70,6 +71,10 @@ export function coordinatorHandlers({
         written.set(state.site, inForce);
       }
       const seats = cache.all.filter(({ members }) => members.some(({ site }) => site === state.site));
+      // Also of a site with nothing but a scratch partition of the group: its drills bring generations into its store.
+      const present = cache.all.filter(({ members, spec }) =>
+        [...members, ...spec.scratch].some(({ site }) => site === state.site),
+      );
       for (const { spec } of seats) noteRefused(spec.name, state, leaderEpoch);
       const held = seats.filter((group) => {
         const seat = state.members.find((member) => member.group === group.spec.name);
@@ -101,12 +106,11 @@ export function coordinatorHandlers({
             requestId: 'heartbeat',
           })),
         quarantined: added,
-        // Also to a site with nothing but a scratch partition of the group: its drills bring generations into its store.
-        needed: cache.all.flatMap(({ spec, members }) => {
-          if (![...members, ...spec.scratch].some(({ site }) => site === state.site)) return [];
+        needed: present.flatMap(({ spec }) => {
           const digests = cache.needed(spec.name);
           return digests === undefined ? [] : [{ group: spec.name, manifestDigests: digests.map(fromHex) }];
         }),
+        places: present.flatMap((group) => knownPlaceOf(group, (site) => detector.view(site)) ?? []),
         peers: seats.map((group) => ({
           group: group.spec.name,
           sites: group.members

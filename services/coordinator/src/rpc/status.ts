@@ -1,6 +1,13 @@
 /** Everything at a glance. */
-import { certificateInfo, type Handlers, type OperatorService } from '@antipode/protocol';
+import {
+  certificateInfo,
+  type GroupStateSchema,
+  type Handlers,
+  type Identity,
+  type OperatorService,
+} from '@antipode/protocol';
 import { VERSION } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ClockStep } from '../calendar/timeline.ts';
 import { readRecent } from '../store/tables/intents.ts';
 import { GroupReader } from './group-reader.ts';
@@ -16,18 +23,28 @@ const clockStepOf = (step: ClockStep | undefined) =>
     ? {}
     : { clockStep: { byMs: BigInt(step.byMs), ageMs: BigInt(step.ageMs) } };
 
+type GroupStateInit = MessageInitShape<typeof GroupStateSchema>;
+
+/** An application is not told which labels the operators leave out. */
+function forCaller({ kind }: Identity, states: GroupStateInit[]): GroupStateInit[] {
+  if (kind === 'operator') return states;
+  return states.map(
+    ({ spec: { filter: _ofOperators, ...spec } = {}, ...state }) => ({ ...state, spec }) as GroupStateInit,
+  );
+}
+
 type StatusHandlers = Pick<Handlers<typeof OperatorService>, 'getStatus'>;
 
 export function statusHandlers(ports: RpcPorts): StatusHandlers {
   const { id, store, election, detector, reconciler, wakeUps, clock, timeline } = ports;
   const groups = new GroupReader(ports);
   return {
-    getStatus: async () => ({
+    getStatus: async (_request, { identity }) => ({
       coordinator: id,
       version: VERSION,
       isLeader: election.epoch !== undefined,
       sites: detector.sites.map((view) => siteState(view, clock.monotonicMs(), detector.refused(view.site))),
-      groups: await groups.states(),
+      groups: forCaller(identity, await groups.states()),
       operations: (await store.query(readRecent)).map((intent) =>
         operationMessage(intent, (atMs) => timeline.toWallMs(atMs)),
       ),

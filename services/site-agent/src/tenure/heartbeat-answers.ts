@@ -7,13 +7,14 @@ import { AntipodeError, hex } from '@antipode/runtime';
 import type { Site } from '../site.ts';
 
 export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
-  Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'needed'>>;
+  Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'needed' | 'places'>>;
 
 /** The parts of the site that an answer changes. */
 export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'log'> & {
   readonly mender: Pick<Site['mender'], 'learn'>;
   readonly retention: Pick<Site['retention'], 'learn'>;
   readonly peers: Pick<Site['peers'], 'learn'>;
+  readonly places: Pick<Site['places'], 'learn'>;
 };
 
 export class HeartbeatAnswers {
@@ -27,7 +28,7 @@ export class HeartbeatAnswers {
 
   /** @param options.sentAtMs monotonic time at which the heartbeat was sent @throws a defect, after every group had its turn */
   take(
-    { leases: grants, epochs, peers = [], quarantined = [], needed = [] }: HeartbeatAnswer,
+    { leases: grants, epochs, peers = [], quarantined = [], needed = [], places = [] }: HeartbeatAnswer,
     { sentAtMs }: { sentAtMs: number },
   ): void {
     const { journal, leases, name } = this.#site;
@@ -54,6 +55,7 @@ export class HeartbeatAnswers {
         this.#learn({ group, epoch, owner });
         this.#troubles.delete(group);
       });
+    for (const place of places) each(place.group, () => this.#site.places.learn(place, { sentAtMs }));
     for (const { group, sites } of peers) this.#site.mender.learn(group, sites);
     for (const { group, manifestDigests } of needed) this.#site.retention.learn(group, manifestDigests.map(hex));
     this.#site.peers.learn(peers.flatMap(({ sites }) => sites));

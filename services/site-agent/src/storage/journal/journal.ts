@@ -16,6 +16,7 @@ import { HeadRecords } from './heads.ts';
 import { type JournalAccount, JournalHistory, type JournalMark } from './history.ts';
 import { IdentityRecords } from './identities.ts';
 import { IntentRecords } from './intents.ts';
+import { PlaceRecords } from './places.ts';
 import { SCHEMA, SCHEMA_VERSION, UPGRADES } from './schema.ts';
 import { Statements } from './statements.ts';
 import { TenureRecords } from './tenure.ts';
@@ -33,6 +34,7 @@ export class Journal {
   readonly findings: FindingRecords;
   readonly decisions: DecisionRecords;
   readonly drills: DrillRecords;
+  readonly places: PlaceRecords;
   /** The records of the collector. */
   readonly collection: CollectionRecords;
 
@@ -49,6 +51,7 @@ export class Journal {
     this.findings = new FindingRecords(statements);
     this.decisions = new DecisionRecords(statements);
     this.drills = new DrillRecords(statements);
+    this.places = new PlaceRecords(statements);
     this.collection = new CollectionRecords({ database, path, write: (work) => statements.transaction(work) });
   }
 

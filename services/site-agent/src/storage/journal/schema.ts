@@ -2,7 +2,7 @@
 import { COLLECTION, COLLECTION_UPGRADE } from './collection.ts';
 import { JOURNAL_HISTORY } from './history.ts';
 
-export const SCHEMA_VERSION = 17;
+export const SCHEMA_VERSION = 18;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -89,6 +89,9 @@ const MOVED_IDENTITY =
 const STRANGER =
   'CREATE TABLE stranger (serial TEXT, read_digest TEXT, copies INTEGER NOT NULL, PRIMARY KEY (serial, read_digest)) STRICT';
 
+/** Where clients of each group must go, as a coordinator last said (protobuf). */
+const KNOWN_PLACE = 'CREATE TABLE known_place (grp TEXT PRIMARY KEY, place BLOB NOT NULL) STRICT';
+
 export const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
   CREATE TABLE domain_key (serial TEXT, grp TEXT, version INTEGER, cka_id BLOB NOT NULL, check_tag BLOB NOT NULL, PRIMARY KEY (serial, grp, version)) STRICT;
@@ -113,6 +116,7 @@ export const SCHEMA = `
   ${MOVED_IDENTITY};
   ${STRANGER};
   ${UNTRIED};
+  ${KNOWN_PLACE};
 `;
 
 /** By the version that a file has, what brings it to the next one. */
@@ -133,4 +137,5 @@ export const UPGRADES = {
   14: MOVED_IDENTITY,
   15: STRANGER,
   16: UNTRIED,
+  17: KNOWN_PLACE,
 };

@@ -1,0 +1,26 @@
+/** Where clients of each group must go, as a coordinator last told this site. */
+import { type KnownPlace, KnownPlaceSchema } from '@antipode/protocol';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { Statements } from './statements.ts';
+
+export class PlaceRecords {
+  readonly #statements: Statements;
+
+  constructor(statements: Statements) {
+    this.#statements = statements;
+  }
+
+  all(): KnownPlace[] {
+    return this.#statements
+      .all('SELECT place FROM known_place ORDER BY grp')
+      .map((row) => fromBinary(KnownPlaceSchema, row['place'] as Uint8Array));
+  }
+
+  record(place: KnownPlace): void {
+    this.#statements.run(
+      'INSERT INTO known_place VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET place = excluded.place',
+      place.group,
+      toBinary(KnownPlaceSchema, place),
+    );
+  }
+}

@@ -1,0 +1,102 @@
+/** An agent answers applications while no coordinator does: with the place it heard last, and never with one that is over. */
+import { KnownPlaceSchema, LastKnownRequestSchema } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
+import { create } from '@bufbuild/protobuf';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { SimulatedNetwork, type SimulatedSite } from '../testing/simulated-site.ts';
+import { HeartbeatAnswers } from './heartbeat-answers.ts';
+import { resolverHandlers } from './known-places.ts';
+
+const GROUP = 'payments';
+
+let network: SimulatedNetwork;
+let a: SimulatedSite;
+
+beforeEach(async () => {
+  network = new SimulatedNetwork();
+  a = await network.add('a');
+});
+
+afterEach(() => network.close());
+
+const place = (site: string, epoch = 1n, siteState = 'up') =>
+  create(KnownPlaceSchema, {
+    group: GROUP,
+    site,
+    module: '/m.so',
+    tokenLabel: 'payments',
+    serial: `${site}-1`,
+    epoch,
+    siteState,
+  });
+
+const told = (said: ReturnType<typeof place>): void =>
+  new HeartbeatAnswers(a.site).take(
+    { leases: [], epochs: [], places: [said] },
+    { sentAtMs: network.clock.monotonicMs() },
+  );
+
+const context = {
+  identity: { trustDomain: 'test', kind: 'application', name: 'signer' },
+  signal: new AbortController().signal,
+} as const;
+const ask = () => resolverHandlers(a.site).lastKnown(create(LastKnownRequestSchema, { group: GROUP }), context);
+
+it('is the place that the coordinator said last, with its age', async () => {
+  told(place('b'));
+  await network.clock.advance(12_000);
+  expect(await ask()).toMatchObject({ answeredBy: 'a', ageMs: 12_000n, place: { site: 'b', siteState: 'up' } });
+  told(place('c', 2n));
+  expect(await ask()).toMatchObject({ ageMs: 0n, place: { site: 'c', epoch: 2n } });
+});
+
+it('is not taken back by an answer of an earlier epoch that comes late', async () => {
+  told(place('c', 2n));
+  told(place('b', 1n));
+  expect(await ask()).toMatchObject({ place: { site: 'c' } });
+});
+
+it('is refused where nobody had told it, and where nobody served', async () => {
+  expect(await rejection(ask())).toMatchObject({ code: 'NOT_FOUND' });
+  told(create(KnownPlaceSchema, { group: GROUP, epoch: 1n }));
+  expect(await rejection(ask())).toMatchObject({ code: 'NOT_SERVED', details: { group: GROUP } });
+});
+
+it('is not given out when this site knows a later epoch, whose place it was not told', async () => {
+  told(place('a'));
+  a.site.fences.admit({ group: GROUP, epoch: 2n, owner: 'c' });
+  const error = await rejection(ask());
+  expect(error).toMatchObject({ code: 'NOT_SERVED', details: { epoch: 2n } });
+  expect(error.message).toContain('site c');
+  told(place('c', 2n));
+  expect(await ask()).toMatchObject({ place: { site: 'c' } });
+});
+
+it('survives a restart without its age, and without the state of the site', async () => {
+  told(place('b'));
+  a.stop();
+  await a.start();
+  const answer = await ask();
+  expect(answer).toMatchObject({ place: { site: 'b', siteState: 'unknown', partitionErrorCode: '' } });
+  expect(answer.ageMs).toBeUndefined();
+});
+
+it('is written down when it changes only, and again when that did not succeed', () => {
+  const written: string[] = [];
+  const { places } = a.site.journal;
+  const record = places.record.bind(places);
+  let isBusy = true;
+  Object.assign(places, {
+    record: (said: ReturnType<typeof place>) => {
+      if (isBusy) throw new AntipodeError('FILE_BUSY', 'a backup holds the journal');
+      written.push(said.site);
+      record(said);
+    },
+  });
+  told(place('b'));
+  isBusy = false;
+  for (const state of ['up', 'suspect', 'up']) told(place('b', 1n, state));
+  told(place('c', 2n));
+  expect(written).toEqual(['b', 'c']);
+});

@@ -1,0 +1,79 @@
+/**
+ * Where clients of each group must go, as the coordinator last said. The applications of this site get it while no
+ * coordinator answers them. A place is not given out once this site's own journal has a higher epoch (ADR 0037).
+ */
+import { type Handlers, type KnownPlace, KnownPlaceSchema, type ResolverService } from '@antipode/protocol';
+import { AntipodeError, type Clock } from '@antipode/runtime';
+import { create, equals } from '@bufbuild/protobuf';
+import type { Journal } from '../storage/journal/journal.ts';
+
+interface Known {
+  readonly place: KnownPlace;
+  /** As it stands in the journal. */
+  readonly durable: KnownPlace | undefined;
+  /** Monotonic time at which the heartbeat was sent that brought it; undefined where an earlier run of this agent heard it. */
+  readonly sentAtMs?: number;
+}
+
+export class KnownPlaces {
+  readonly #journal: Pick<Journal, 'places'>;
+  readonly #places: Map<string, Known>;
+
+  constructor({ journal }: { journal: Pick<Journal, 'places'> }) {
+    this.#journal = journal;
+    this.#places = new Map(journal.places.all().map((place) => [place.group, { place, durable: place }]));
+  }
+
+  /**
+   * Heartbeats come each second, so only another place is written down. The state of its site is not: after a restart
+   * nobody knows it. If that fails, the place is known all the same, and written with the next heartbeat.
+   * @throws FILE_BUSY, FILE_UNWRITABLE
+   */
+  learn(place: KnownPlace, { sentAtMs }: { sentAtMs: number }): void {
+    const before = this.#places.get(place.group);
+    // A coordinator that has lost its lead can answer late.
+    if (before !== undefined && before.place.epoch > place.epoch) return;
+    const durable = create(KnownPlaceSchema, { ...place, siteState: 'unknown', partitionErrorCode: '' });
+    this.#places.set(place.group, { place, durable: before?.durable, sentAtMs });
+    if (before?.durable !== undefined && equals(KnownPlaceSchema, before.durable, durable)) return;
+    this.#journal.places.record(durable);
+    this.#places.set(place.group, { place, durable, sentAtMs });
+  }
+
+  of(group: string): Known | undefined {
+    return this.#places.get(group);
+  }
+}
+
+export interface ResolverPorts {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly journal: Pick<Journal, 'tenure'>;
+  readonly places: Pick<KnownPlaces, 'of'>;
+}
+
+export function resolverHandlers({ name, clock, journal, places }: ResolverPorts): Handlers<typeof ResolverService> {
+  return {
+    lastKnown: async ({ group }) => {
+      const known = places.of(group);
+      if (known === undefined)
+        throw new AntipodeError('NOT_FOUND', `no coordinator has told site ${name} where group ${group} is served`, {
+          details: { group, site: name },
+          hint: 'Check the name of the group. An agent knows the groups that have a partition at its site, after its first heartbeat.',
+        });
+      const { place, sentAtMs } = known;
+      const fence = journal.tenure.fence(group);
+      const isOver = fence !== undefined && fence.epoch > place.epoch;
+      if (place.site === '' || isOver)
+        throw new AntipodeError(
+          'NOT_SERVED',
+          isOver
+            ? `group ${group} has moved, or is moving, to site ${fence.owner}: site ${name} knows its epoch ${fence.epoch}, and not yet its place`
+            : `group ${group} had no active member when site ${name} last heard of it`,
+          { details: { group, epoch: isOver ? fence.epoch : place.epoch } },
+        );
+      const ageMs = sentAtMs === undefined ? {} : { ageMs: BigInt(Math.round(clock.monotonicMs() - sentAtMs)) };
+      return { answeredBy: name, place, ...ageMs };
+    },
+  };
+}
