@@ -90,14 +90,24 @@ export function collect(value: string, previous: readonly string[] = []): string
   return [...previous, value];
 }
 
+/** `name@host:port` */
+function parsePeer(text: string, { field, form }: { field: string; form: string }): { name: string; address: string } {
+  const [name = '', address = '', ...more] = text.split('@');
+  if (!isName(name) || !isAddress(address) || more.length > 0)
+    throw new AntipodeError('USAGE', `--${field} must be ${form}, found "${text}"`, { details: { field } });
+  return { name, address };
+}
+
 /** `id@host:port` */
 export function parseCoordinator(text: string): { id: string; address: string } {
-  const [id = '', address = '', ...more] = text.split('@');
-  if (!isName(id) || !isAddress(address) || more.length > 0)
-    throw new AntipodeError('USAGE', `--coordinator must be ID@HOST:PORT, found "${text}"`, {
-      details: { field: 'coordinator' },
-    });
-  return { id, address };
+  const { name, address } = parsePeer(text, { field: 'coordinator', form: 'ID@HOST:PORT' });
+  return { id: name, address };
+}
+
+/** `site@host:port` */
+export function parseAgent(text: string): { site: string; address: string } {
+  const { name, address } = parsePeer(text, { field: 'agent', form: 'SITE@HOST:PORT' });
+  return { site: name, address };
 }
 
 /** `site=serial` */

@@ -8,6 +8,7 @@ import { initCommand } from './commands/init.ts';
 import { drillCommand } from './commands/operator/drill.ts';
 import { failoverCommand } from './commands/operator/failover.ts';
 import { groupCommand } from './commands/operator/group.ts';
+import { launchCommand } from './commands/operator/launch.ts';
 import { operationCommand } from './commands/operator/operation.ts';
 import { replicateCommand } from './commands/operator/replicate.ts';
 import { resolveCommand } from './commands/operator/resolve.ts';
@@ -58,6 +59,7 @@ export function program(): Command {
     failoverCommand(),
     operationCommand(),
     resolveCommand(),
+    launchCommand(),
     doctorCommand(),
     demoCommand(),
     completionCommand(() => root),

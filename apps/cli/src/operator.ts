@@ -31,36 +31,58 @@ const schema = z.strictObject({
     id: z.string().refine(isName, NAME_EXPECTED),
     address: z.string().refine(isAddress, ADDRESS_EXPECTED),
   }),
+  /** The agent of this site, which says where a group is served while no coordinator answers. */
+  agent: z
+    .strictObject({
+      site: z.string().refine(isName, NAME_EXPECTED),
+      address: z.string().refine(isAddress, ADDRESS_EXPECTED),
+    })
+    .optional(),
   tls: z.strictObject({ ca: z.string().min(1), certificate: z.string().min(1), key: z.string().min(1) }),
 });
 
+export type OperatorConfig = z.output<typeof schema>;
+
 export type Operator = Client<typeof OperatorService>;
 
-/** The file given, `$ANTIPODE_CONFIG`, `./operator.yaml`, or the one in the home folder. */
+/** The file given, `$ANTIPODE_CONFIG`, `./operator.yaml`, `./application.yaml`, or the operator's in the home folder. */
 export function operatorConfigFile(given: string | undefined): string {
   const candidates = [
     given ?? process.env['ANTIPODE_CONFIG'],
     'operator.yaml',
+    'application.yaml',
     join(homedir(), '.config/antipode/operator.yaml'),
   ];
   const [first] = candidates;
   if (first !== undefined) return first;
   const found = candidates.find((path) => path !== undefined && existsSync(path));
   if (found !== undefined) return found;
-  throw new AntipodeError('CONFIG_INVALID', 'found no operator.yaml in this folder or in ~/.config/antipode', {
-    details: { path: 'operator.yaml' },
-    hint: 'Name the file with --config or $ANTIPODE_CONFIG, or make one with `antipode init operator`.',
-  });
+  throw new AntipodeError(
+    'CONFIG_INVALID',
+    'found no operator.yaml or application.yaml in this folder, and no operator.yaml in ~/.config/antipode',
+    {
+      details: { path: 'operator.yaml' },
+      hint: 'Name the file with --config or $ANTIPODE_CONFIG, or make one with `antipode init operator` or `antipode init application`.',
+    },
+  );
 }
 
 /** With its paths as they are from here. @throws CONFIG_INVALID */
-export function loadOperatorConfig(file: string): z.output<typeof schema> {
+export function loadOperatorConfig(file: string): OperatorConfig {
   const config = loadConfig(file, schema);
   const from = (path: string): string => resolve(dirname(file), path);
   return {
     ...config,
     tls: { ca: from(config.tls.ca), certificate: from(config.tls.certificate), key: from(config.tls.key) },
   };
+}
+
+/** Its certificate, with a warning where it ends soon. @throws CERTIFICATE_INVALID */
+export function openTls({ tls: { ca, certificate, key } }: Pick<OperatorConfig, 'tls'>): Tls {
+  const tls = new Tls({ caFile: ca, certificateFile: certificate, keyFile: key });
+  for (const warning of warningsOf(tls.state, systemClock.wallMs()))
+    process.stderr.write(`Warning: ${tls.identity.kind} ${tls.identity.name}: ${warning}.\n`);
+  return tls;
 }
 
 /** @throws TIMED_OUT after `timeoutMs`, where that is given, whatever the connection is waiting for */
@@ -71,13 +93,7 @@ export async function withOperator<T>(
 ): Promise<T> {
   const file = operatorConfigFile(configFile);
   const config = loadOperatorConfig(file);
-  const tls = new Tls({
-    caFile: config.tls.ca,
-    certificateFile: config.tls.certificate,
-    keyFile: config.tls.key,
-  });
-  for (const warning of warningsOf(tls.state, systemClock.wallMs()))
-    process.stderr.write(`Warning: operator ${tls.identity.name}: ${warning}.\n`);
+  const tls = openTls(config);
   const operator = createClient(OperatorService, {
     address: config.coordinator.address,
     tls,

@@ -1,5 +1,6 @@
 import { AntipodeError } from '@antipode/runtime';
 import {
+  makeApplicationFolder,
   makeAuthority,
   makeCoordinatorFolder,
   makeOperatorFolder,
@@ -7,7 +8,7 @@ import {
   type PartitionDraft,
 } from '@antipode/setup';
 import { type Command, Option } from 'commander';
-import { collect, command, JSON_OPTION, parseCoordinator, parseEnvironment } from '../common.ts';
+import { collect, command, JSON_OPTION, parseAgent, parseCoordinator, parseEnvironment } from '../common.ts';
 import { output } from '../output.ts';
 
 function wrote(files: readonly string[], json: boolean | undefined): void {
@@ -49,7 +50,7 @@ export function partitionsFrom(options: TokenOptions): PartitionDraft[] {
 }
 
 export function initCommand(): Command {
-  const init = command('init', 'make the folder of an authority, a coordinator, a site or an operator');
+  const init = command('init', 'make the folder of an authority, a coordinator, a site, an operator or an application');
   init.addCommand(
     command('authority', 'make a certificate authority; keep its key offline', [
       'init authority --folder ca --trust-domain dr.example.org',
@@ -122,6 +123,25 @@ export function initCommand(): Command {
       .action(async ({ coordinator, ...rest }) =>
         wrote(await makeOperatorFolder({ ...rest, coordinator: parseCoordinator(coordinator) }), rest.json),
       ),
+  );
+  init.addCommand(
+    command('application', 'make the folder of an application, which may only ask where its groups are served', [
+      'init application --folder application --authority ca --name signer --coordinator main@10.0.0.5:7400 --agent a@10.0.1.5:7401',
+    ])
+      .requiredOption('--folder <folder>', 'folder to make')
+      .requiredOption('--authority <folder>', 'folder of the authority')
+      .requiredOption('--name <name>', 'name of the application')
+      .requiredOption('--coordinator <id@host:port>', 'the coordinator')
+      .option('--agent <site@host:port>', 'the agent of its site, which answers while no coordinator does')
+      .option(...JSON_OPTION)
+      .action(async ({ coordinator, agent, json, ...rest }) => {
+        const files = await makeApplicationFolder({
+          ...rest,
+          coordinator: parseCoordinator(coordinator),
+          agent: agent === undefined ? undefined : parseAgent(agent),
+        });
+        wrote(files, json);
+      }),
   );
   return init;
 }

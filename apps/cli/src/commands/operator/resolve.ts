@@ -1,45 +1,93 @@
-import type { ResolveResponse } from '@antipode/protocol';
-import type { Command } from 'commander';
-import { readCommand } from '../../common.ts';
+import { AntipodeError, hasCode, systemClock } from '@antipode/runtime';
+import { type Command, Option } from 'commander';
+import { operatorCommand, seconds } from '../../common.ts';
 import { EXIT } from '../../exit-codes.ts';
-import { withOperator } from '../../operator.ts';
+import { loadOperatorConfig, operatorConfigFile } from '../../operator.ts';
 import { output, table } from '../../output.ts';
+import { tokenUri } from '../../pkcs11-uri.ts';
+import { doubtsAbout, environmentOf, type Place, PlaceFinder, shellLines } from '../../place.ts';
 
-/** The reasons why a client is possibly not served there now. Empty if there are none. */
-export function doubtsAbout({ site, siteState, partitionErrorCode, isLeader }: ResolveResponse): string[] {
-  return [
-    ...(isLeader ? [] : ['this coordinator does not lead, so it can be wrong about the site']),
-    ...(siteState === 'up' ? [] : [`site ${site} is ${siteState || 'unknown'}`]),
-    ...(partitionErrorCode === '' ? [] : [`its partition cannot be used: ${partitionErrorCode}`]),
-  ];
+const READ_MS = 5_000;
+const AGAIN_MS = 500;
+
+/** Whether an error passes by itself, as a failover ends or a coordinator restarts. */
+export const isPassing = (thrown: unknown): boolean =>
+  hasCode(
+    thrown,
+    'NOT_SERVED',
+    'SITE_UNREACHABLE',
+    'TIMED_OUT',
+    'DATABASE_UNAVAILABLE',
+    'LEADERSHIP_LOST',
+    'PEER_BUSY',
+  ) ||
+  (thrown instanceof AntipodeError && thrown.details['connection'] === true);
+
+const FORMATS: Readonly<Record<string, (place: Place) => string>> = {
+  table: ({ site, module, tokenLabel, serial, epoch }) =>
+    table(['SITE', 'MODULE', 'TOKEN LABEL', 'SERIAL', 'EPOCH'], [[site, module, tokenLabel, serial, String(epoch)]]),
+  env: (place) => shellLines(environmentOf(place)),
+  uri: tokenUri,
+};
+
+/** The first answer; with `wait`, the first one without a doubt, or the last one within the time. */
+async function resolved(
+  finder: Pick<PlaceFinder, 'find'>,
+  group: string,
+  { wait, timeoutMs }: { wait: boolean; timeoutMs: number },
+): Promise<Place> {
+  const endMs = systemClock.monotonicMs() + timeoutMs;
+  for (;;) {
+    const leftMs = endMs - systemClock.monotonicMs();
+    const isLast = !wait || leftMs <= AGAIN_MS;
+    try {
+      const place = await finder.find(group, { timeoutMs: Math.max(1, Math.min(READ_MS, leftMs)) });
+      if (isLast || doubtsAbout(place).length === 0) return place;
+    } catch (thrown) {
+      if (isLast || !isPassing(thrown)) throw thrown;
+    }
+    await systemClock.sleep(AGAIN_MS);
+  }
 }
 
 export function resolveCommand(): Command {
-  return readCommand('resolve', 'show the site that clients of a group must use now', [
+  return operatorCommand('resolve', 'show the site that clients of a group must use now', [
     'resolve payments',
-    'resolve payments --json',
+    'resolve payments --wait --timeout 60 --format uri',
+    'resolve payments --config application/application.yaml --json',
   ])
     .argument('<group>', 'replication group')
+    .option('--wait', 'wait until a site serves the group and nothing speaks against it')
+    .option(
+      '--timeout <seconds>',
+      `how long to wait for an answer; with --wait, in all (default: ${READ_MS / 1_000}; with --wait, without end)`,
+      seconds,
+    )
+    .addOption(
+      new Option('--format <format>', 'env: assignments for a shell; uri: a PKCS#11 URI (RFC 7512)')
+        .choices([...Object.keys(FORMATS), 'json'])
+        .default('table'),
+    )
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} and prints a warning if that site is not up, its partition has an error, or this coordinator does not lead.`,
+      `\nExits with ${EXIT.degraded} and prints a warning if that site is not up, its partition has an error, or the answer\ncan be old. Where the configuration names the agent of this site, that agent answers while no coordinator\ndoes: with what it heard last, and how long ago.`,
     )
     .action(async (group, options) => {
-      const out = output(options);
-      const place = await withOperator(options.config, (operator) => operator.resolve({ group }), {
-        timeoutMs: options.timeout * 1_000,
-      });
-      out.data(place, () =>
-        table(
-          ['SITE', 'MODULE', 'TOKEN LABEL', 'SERIAL', 'EPOCH'],
-          [[place.site, place.module, place.tokenLabel, place.serial, String(place.epoch)]],
-        ),
-      );
-      const doubts = doubtsAbout(place);
-      if (doubts.length === 0) return;
-      out.note(
-        `Warning: ${doubts.join('; ')}. See \`antipode status\`. \`antipode failover ${group} --dry-run\` shows what a failover would do.`,
-      );
-      process.exitCode = EXIT.degraded;
+      const { wait = false, timeout, format } = options;
+      const out = output({ json: options.json === true || format === 'json' });
+      const finder = new PlaceFinder(loadOperatorConfig(operatorConfigFile(options.config)));
+      try {
+        const timeoutMs = timeout === undefined ? (wait ? Number.POSITIVE_INFINITY : READ_MS) : timeout * 1_000;
+        const place = await resolved(finder, group, { wait, timeoutMs });
+        out.data({ ...place, uri: tokenUri(place) }, () => FORMATS[format]!(place));
+        const doubts = doubtsAbout(place);
+        if (doubts.length === 0) return;
+        out.note(
+          `Warning: ${doubts.join('; ')}. See \`antipode status\`. \`antipode failover ${group} --dry-run\` shows what a failover would do.`,
+        );
+        process.exitCode = EXIT.degraded;
+      } finally {
+        finder.close();
+      }
     });
 }
