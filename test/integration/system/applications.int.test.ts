@@ -1,5 +1,5 @@
 /**
- * Applications ask where their keys are, and get an answer while no coordinator answers. A coordinator and three agents with
+ * Applications ask where their keys are, and get an answer while no coordinator does. A coordinator and three agents with
  * real tokens, the antipode command as a process of its own, and pkcs11-tool as the client.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';

@@ -9,7 +9,7 @@ import type { Journal } from '../storage/journal/journal.ts';
 
 interface Known {
   readonly place: KnownPlace;
-  /** As it stands in the journal. */
+  /** As written in the journal. */
   readonly durable: KnownPlace | undefined;
   /** Monotonic time at which the heartbeat was sent that brought it; undefined where an earlier run of this agent heard it. */
   readonly sentAtMs?: number;
