@@ -137,7 +137,7 @@ export class Coordinator implements Closeable {
         certificate: () => this.#tls.state,
       }),
     );
-    await queue.checkSafety();
+    await queue.start();
     await graph.takePart();
     const server = this.#own(new RpcServer({ tls: this.#tls, log }));
     server.add(CoordinatorService, graph.handlers.coordinator);

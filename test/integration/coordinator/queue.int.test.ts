@@ -58,7 +58,7 @@ const failing = (code: ErrorCode) => async (): Promise<void> => {
 it('runs the failovers of all groups side by side, and the orders to one site a few at a time', async () => {
   const gate = Promise.withResolvers<void>();
   const { wakeUps, ran } = make({ run: () => gate.promise });
-  await wakeUps.checkSafety();
+  await wakeUps.start();
   for (let at = 0; at < 20; at += 1) await wakeUps.enqueue(`failover-${at}`, 'failover');
   await until(() => expect(ran).toHaveLength(20));
   for (let at = 0; at < 20; at += 1) await wakeUps.enqueue(`apply-${at}`, 'site.b');
@@ -71,10 +71,26 @@ it('runs the failovers of all groups side by side, and the orders to one site a 
 const until = (work: () => void | Promise<void>): Promise<void> => vi.waitFor(work, { timeout: 10_000, interval: 20 });
 
 describe('a Redis that keeps jobs', () => {
+  it('is connected to by the start, not by the making', async () => {
+    // Redis numbers its connections.
+    const number = async (): Promise<number> => {
+      const probe = new Redis(connection as never);
+      const id = Number(await probe.client('ID'));
+      probe.disconnect();
+      return id;
+    };
+    const before = await number();
+    const { wakeUps } = make();
+    expect(await number()).toBe(before + 1);
+    await wakeUps.start();
+    await until(() => expect(wakeUps.isUp()).toBe(true));
+    expect(await number()).toBeGreaterThan(before + 2);
+  });
+
   it('is used once it has been looked at, and not before', async () => {
     const { wakeUps, ran } = make();
     expect((await rejection(wakeUps.enqueue('early', 'site.a'))).code).toBe('QUEUE_UNAVAILABLE');
-    await wakeUps.checkSafety();
+    await wakeUps.start();
     await until(() => expect(wakeUps.isUp()).toBe(true));
     await wakeUps.enqueue('i', 'site.a');
     await until(() => expect(ran).toEqual(['i']));
@@ -86,7 +102,7 @@ describe('a Redis that keeps jobs', () => {
       release = resolve;
     });
     const { wakeUps, ran } = make({ run: (id) => (id.startsWith('long') ? long : Promise.resolve()) });
-    await wakeUps.checkSafety();
+    await wakeUps.start();
     await until(() => expect(wakeUps.isUp()).toBe(true));
     for (let count = 0; count < 8; count += 1) await wakeUps.enqueue(`long-${count}`, 'site.a');
     await until(() => expect(ran).toHaveLength(4));
@@ -99,7 +115,7 @@ describe('a Redis that keeps jobs', () => {
 
   it('tries nothing again by itself: the reconciler asks for the same once more, and it runs', async () => {
     const { wakeUps, defects, ran } = make({ run: failing('SITE_UNREACHABLE') });
-    await wakeUps.checkSafety();
+    await wakeUps.start();
     await until(() => expect(wakeUps.isUp()).toBe(true));
     for (let count = 1; count <= 3; count += 1) {
       await wakeUps.enqueue('i', 'site.a');
@@ -113,7 +129,7 @@ describe('a Redis that keeps jobs', () => {
 
   it('tells of a defect, and does not try it again', async () => {
     const { wakeUps, defects, ran } = make({ run: failing('INVARIANT_BROKEN') });
-    await wakeUps.checkSafety();
+    await wakeUps.start();
     await until(() => expect(wakeUps.isUp()).toBe(true));
     await wakeUps.enqueue('i', 'site.a');
     await until(() => expect(defects.map(({ code }) => code)).toEqual(['INVARIANT_BROKEN']));
@@ -125,7 +141,7 @@ describe('a Redis that may drop jobs', () => {
   it('ends the start, and is not used', async () => {
     await admin.config('SET', 'maxmemory-policy', 'allkeys-lru');
     const { wakeUps, ran } = make();
-    const error = await rejection(wakeUps.checkSafety());
+    const error = await rejection(wakeUps.start());
     expect([error.code, error.details['policy']]).toEqual(['QUEUE_UNAVAILABLE', 'allkeys-lru']);
     expect(wakeUps.isUp()).toBe(false);
     expect((await rejection(wakeUps.enqueue('i', 'site.a'))).code).toBe('QUEUE_UNAVAILABLE');
@@ -134,7 +150,7 @@ describe('a Redis that may drop jobs', () => {
 
   it('is no longer used when it comes back so, and again when it comes back in order', async () => {
     const { wakeUps, errors } = make();
-    await wakeUps.checkSafety();
+    await wakeUps.start();
     await until(() => expect(wakeUps.isUp()).toBe(true));
     await admin.config('SET', 'maxmemory-policy', 'volatile-ttl');
     await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
@@ -151,7 +167,7 @@ describe('a Redis that may drop jobs', () => {
 it('a Redis that is away ends no start, and is used when it comes', async () => {
   const at = { path: `${folder}/later.sock` };
   const { wakeUps, ran } = make({ at });
-  await wakeUps.checkSafety();
+  await wakeUps.start();
   expect(wakeUps.isUp()).toBe(false);
   expect((await rejection(wakeUps.enqueue('i', 'site.a'))).code).toBe('QUEUE_UNAVAILABLE');
   symlinkSync(redis.socketPath, at.path);

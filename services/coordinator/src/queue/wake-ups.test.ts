@@ -15,7 +15,7 @@ it('says that the queue is away where there is no Redis, and closes all the same
   expect(wakeUps.isUp()).toBe(false);
   expect((await rejection(wakeUps.enqueue('i', 'a'))).code).toBe('QUEUE_UNAVAILABLE');
   let isChecked = false;
-  const check = wakeUps.checkSafety().then(() => {
+  const check = wakeUps.start().then(() => {
     isChecked = true;
   });
   await clock.advance(1_999);

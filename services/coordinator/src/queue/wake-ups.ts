@@ -51,18 +51,21 @@ export class BullWakeUps implements WakeUps {
     this.#options = options;
     const retryStrategy = (times: number): number => Math.min(1_000, 50 * times);
     // The producer fails fast, the consumer waits: each as BullMQ asks for its side.
-    this.#producer = connect(options.connection, { maxRetriesPerRequest: 1, enableOfflineQueue: false, retryStrategy });
-    this.#consumer = connect(options.connection, { maxRetriesPerRequest: null, retryStrategy });
-    for (const client of [this.#producer, this.#consumer]) client.on('error', () => {});
+    this.#producer = client(options.connection, { maxRetriesPerRequest: 1, enableOfflineQueue: false, retryStrategy });
+    this.#consumer = client(options.connection, { maxRetriesPerRequest: null, retryStrategy });
+    for (const one of [this.#producer, this.#consumer]) one.on('error', () => {});
   }
 
   /**
-   * Looks how Redis is set up, now and whenever it comes back; while it may drop jobs it is not used.
-   * @throws QUEUE_UNAVAILABLE when it may; not when it does not answer
+   * Connects, and reads how Redis is set up. Reads it again whenever Redis comes back, and does not use a Redis that may
+   * drop jobs.
+   * @throws QUEUE_UNAVAILABLE if Redis may drop jobs; not if it does not answer
    */
-  async checkSafety(): Promise<void> {
+  async start(): Promise<void> {
     const { clock, log } = this.#options;
     this.#consumer.on('ready', () => void this.#readPolicy().catch(() => {}));
+    // A first attempt that fails is followed by others, as often as `retryStrategy` says.
+    for (const one of [this.#producer, this.#consumer]) void one.connect().catch(() => {});
     try {
       await within({ clock, timeoutMs: CHECK_MS_MAX, what: 'reading the settings of Redis' }, () => this.#readPolicy());
     } catch (thrown) {
@@ -163,6 +166,7 @@ export class BullWakeUps implements WakeUps {
   }
 }
 
-function connect(connection: RedisOptions, options: CommonRedisOptions): Redis {
-  return new Redis(Object.assign({}, connection, options) as never);
+/** Connects when it is asked to, not by being made. */
+function client(connection: RedisOptions, options: CommonRedisOptions): Redis {
+  return new Redis(Object.assign({ lazyConnect: true }, connection, options) as never);
 }
