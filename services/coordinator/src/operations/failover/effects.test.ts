@@ -12,7 +12,7 @@ import { generation } from '../../testing/situation.ts';
 import { PROFILES } from '../../timings.ts';
 import { capture } from '../capture/effects.ts';
 import { failover, survey } from './effects.ts';
-import type { FailoverEffect } from './machine.ts';
+import { decideFailover, type FailoverEffect } from './machine.ts';
 
 const TIMINGS = PROFILES.default;
 const ISSUE = { ...CHOSEN, type: 'issue-epoch', unreachable: [] } as const satisfies FailoverEffect;
@@ -139,6 +139,18 @@ describe('the survey', () => {
     ]);
   });
 
+  it('promotes nobody when members in such roles leave no majority', async () => {
+    fault('a', 'SITE_UNREACHABLE');
+    describes('b', { members: seat(MemberRole.STANDBY, 1n, 5n) });
+    describes('c', { members: seat(99 as MemberRole, 1n, 5n) });
+    const { to, serial, epoch, generation: _, lost, quorum, ...request } = CHOSEN;
+    const { state, effect } = decideFailover({ ...request, phase: 'requested' }, await perform(SURVEY));
+    expect([state, effect]).toMatchObject([{ phase: 'aborted', code: 'FAILOVER_REFUSED' }, undefined]);
+    describes('c', { members: seat(MemberRole.STANDBY, 1n, 5n) });
+    const known = decideFailover({ ...request, phase: 'requested' }, await perform(SURVEY));
+    expect(known.effect).toMatchObject({ type: 'issue-epoch', to: 'b' });
+  });
+
   it('takes the newer of what a member has captured and applied, and believes only what is on record', async () => {
     const ref = (number: bigint, bytes = fromHex(digest(number))) => ({
       epoch: 1n,
@@ -208,6 +220,19 @@ describe('issuing an epoch', () => {
     expect(bench.orders.map(({ site, request }) => [site, request['role']])).toEqual(
       ['a', 'b', 'c'].map((site) => [site, MemberRole.STANDBY]),
     );
+  });
+
+  it('fences a member in a role that this release does not know, and hands over what it holds', async () => {
+    await database.rows.captured([generation({ number: 4n, manifestDigest: digest(4n) })]);
+    const applied = { epoch: 1n, generation: 4n, manifestDigest: fromHex(digest(4n)) };
+    const member = { group: 'payments', role: 99 as MemberRole, epoch: 2n, applied };
+    describes('a', { members: [{ ...member, epoch: 1n }] });
+    bench.answers.set('setRole a', { member });
+    expect(await perform(ISSUE)).toMatchObject({
+      isOldActiveFenced: true,
+      handover: { newest: { number: 4n }, holders: ['a'] },
+    });
+    expect(bench.orders.find(({ site }) => site === 'a')?.request['role']).toBe(MemberRole.FENCED);
   });
 
   it('waits for no lease where the old active member has confirmed its fence, and for all of it otherwise', async () => {

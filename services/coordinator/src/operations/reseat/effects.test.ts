@@ -77,9 +77,16 @@ describe('reseating a group', () => {
     expect(await roles()).toEqual(['standby', 'active', 'standby']);
   });
 
-  it('waits out the last lease where somebody does not answer, and fences that member', async () => {
+  const unreachable = (site: string): void => void bench.answers.set(`describe ${site}`, 'SITE_UNREACHABLE');
+  /** It answers, and another release gave it its role. It may serve in that role. */
+  const inUnknownRole = (site: string): void => member(site, { epoch: 2n, epochOwner: 'b', role: 99 as MemberRole });
+
+  it.each([
+    ['does not answer', unreachable],
+    ['is in a role that this release does not know', inUnknownRole],
+  ])('waits out the last lease when a member %s, and fences that member', async (_what, change) => {
     rolledBack();
-    bench.answers.set('describe a', 'SITE_UNREACHABLE');
+    change('a');
     const done = run();
     await bench.clock.advance(0);
     expect(orders().map(({ site }) => site)).toEqual(['c']);
@@ -95,9 +102,12 @@ describe('reseating a group', () => {
     expect((await epochs()).inForce).toBe('1 of a');
   });
 
-  it('is refused without a majority, and nothing is ordered', async () => {
+  it.each([
+    ['answers', unreachable],
+    ['is in a role that this release knows', inUnknownRole],
+  ])('is refused unless a majority %s, and nothing is ordered', async (_what, change) => {
     rolledBack();
-    for (const site of ['a', 'c']) bench.answers.set(`describe ${site}`, 'SITE_UNREACHABLE');
+    for (const site of ['a', 'c']) change(site);
     expect((await rejection(run())).code).toBe('RESEAT_REFUSED');
     expect([orders(), await epochs()]).toEqual([[], AS_BEFORE]);
   });
