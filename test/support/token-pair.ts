@@ -10,6 +10,7 @@ import { expect } from 'vitest';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, value } from '../attacks/support/templates.ts';
 import { enrolTogether, TestMember } from './members.ts';
+import { makeToken } from './tokens.ts';
 
 export class TokenPair {
   readonly a: TestMember;
@@ -25,11 +26,19 @@ export class TokenPair {
     [this.source, this.standby] = applications;
   }
 
-  static async make(): Promise<TokenPair> {
-    const members = await Promise.all([TestMember.make('a'), TestMember.make('b')]);
+  /** `withTrusted`: the security officers have trusted the domain key. */
+  static async make({ withTrusted = false } = {}): Promise<TokenPair> {
+    const own = withTrusted ? { withReceivingKey: true, withOfficerKey: true } : {};
+    const members = await Promise.all(
+      [makeToken('a'), makeToken('b')].map((token) => TestMember.on(token, own)) as [
+        Promise<TestMember>,
+        Promise<TestMember>,
+      ],
+    );
     const applications = await Promise.all([openRawToken(members[0].token), openRawToken(members[1].token)]);
     const pair = new TokenPair(members, applications);
     await enrolTogether(members, { group: pair.group.name, version: 1 });
+    if (withTrusted) for (const member of members) await member.trust();
     return pair;
   }
 
@@ -107,18 +116,11 @@ export const secretOf = (bytes: Uint8Array, ...template: Template): Template => 
   ...template,
 ];
 
-export const certificateOf = (bytes: Uint8Array, ...template: Template): Template => [
-  [CKA.CLASS, CKO.CERTIFICATE],
-  [ATTRIBUTES.certificateType.type, 0],
-  [CKA.TOKEN, true],
-  [ATTRIBUTES.subject.type, Buffer.from('3000', 'hex')],
-  ...value(bytes),
-  ...template,
-];
-
 export const dataOf = (bytes: Uint8Array, ...template: Template): Template => [
   [CKA.CLASS, CKO.DATA],
   [CKA.TOKEN, true],
   ...value(bytes),
   ...template,
 ];
+
+export { certificateOf } from '../attacks/support/templates.ts';

@@ -1,6 +1,14 @@
 /** The process behind a {@link RawToken}: logs in with the PIN, and then makes the PKCS#11 calls that it receives. */
-import { CKD_NULL, CKF_TOKEN_INITIALIZED, CryptokiFailure, loadCryptoki, structure } from '@antipode/cryptoki';
-import type { FromChild, RawCalls, ToChild } from './raw-token.ts';
+import {
+  CKD_NULL,
+  CKF_TOKEN_INITIALIZED,
+  CryptokiFailure,
+  loadCryptoki,
+  type Mechanism,
+  mechanism,
+  structure,
+} from '@antipode/cryptoki';
+import type { Derivation, FromChild, RawCalls, ToChild } from './raw-token.ts';
 
 type Calls = { [Name in keyof RawCalls]: (...args: Parameters<RawCalls[Name]>) => Awaited<ReturnType<RawCalls[Name]>> };
 
@@ -19,6 +27,13 @@ function outcomeOf(work: () => unknown): { value: unknown } | { refusal: string 
   } catch (thrown) {
     return thrown instanceof CryptokiFailure ? { refusal: thrown.returnValue } : { failure: String(thrown) };
   }
+}
+
+function mechanismOf(derivation: Derivation): Mechanism {
+  if ('publicValue' in derivation) return mechanism(derivation.type, derivation.publicValue);
+  return 'point' in derivation
+    ? structure(derivation.type, [CKD_NULL, 0, 0, derivation.point.length, { pointer: derivation.point }])
+    : structure(derivation.type, [{ pointer: derivation.data }, derivation.data.length]);
 }
 
 function logIn(): Calls {
@@ -43,14 +58,7 @@ function logIn(): Calls {
       cryptoki.unwrapKey(session, mechanism, unwrappingKey, blob, template),
     // A pointer means nothing in another process: it is bytes that come, and their address is put in here.
     deriveKey: (derivation, baseKey, template) =>
-      cryptoki.deriveKey(
-        session,
-        'point' in derivation
-          ? structure(derivation.type, [CKD_NULL, 0, 0, derivation.point.length, { pointer: derivation.point }])
-          : structure(derivation.type, [{ pointer: derivation.data }, derivation.data.length]),
-        baseKey,
-        template,
-      ),
+      cryptoki.deriveKey(session, mechanismOf(derivation), baseKey, template),
     sign: (mechanism, key, data) => cryptoki.sign(session, mechanism, key, data),
     encrypt: (mechanism, key, data) => cryptoki.encrypt(session, mechanism, key, data),
     decrypt: (mechanism, key, data) => cryptoki.decrypt(session, mechanism, key, data),

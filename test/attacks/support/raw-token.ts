@@ -7,8 +7,15 @@ import { fileURLToPath } from 'node:url';
 import type { Mechanism, Template } from '@antipode/cryptoki';
 import { type AnyToken, USER_PIN } from '../../support/tokens.ts';
 
-/** Derivation from a point (ECDH1_DERIVE without a derivation function) or from data (AES_ECB_ENCRYPT_DATA). */
-export type Derivation = { readonly type: number } & ({ readonly point: Uint8Array } | { readonly data: Uint8Array });
+/**
+ * Derivation from a point (ECDH1_DERIVE without a derivation function), from data (AES_ECB_ENCRYPT_DATA), or from a
+ * public value (DH_PKCS_DERIVE).
+ */
+export type Derivation = { readonly type: number } & (
+  | { readonly point: Uint8Array }
+  | { readonly data: Uint8Array }
+  | { readonly publicValue: Uint8Array }
+);
 
 /** The possible calls. Each returns the value of the token, and rejects with {@link Refusal} if the token refuses. */
 export interface RawCalls {

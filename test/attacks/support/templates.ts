@@ -41,3 +41,12 @@ export const NEW_AES: Template = [[CKA.VALUE_LEN, 32], [CKA.TOKEN, true], ...fla
 
 /** A key that applications replicate: it cannot be read, and can be wrapped. */
 export const APPLICATION_KEY: Template = [...AES_TOKEN_KEY, ...flags({ sensitive: true, extractable: true })];
+
+export const certificateOf = (bytes: Uint8Array, ...template: Template): Template => [
+  [CKA.CLASS, CKO.CERTIFICATE],
+  [ATTRIBUTES.certificateType.type, 0],
+  [CKA.TOKEN, true],
+  [ATTRIBUTES.subject.type, Buffer.from('3000', 'hex')],
+  ...value(bytes),
+  ...template,
+];

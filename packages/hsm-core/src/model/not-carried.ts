@@ -37,6 +37,12 @@ export const NOT_CARRIED: Readonly<Record<string, NotCarriedRule>> = {
     classes: ['secret-key', 'public-key', 'certificate'],
     matters: true,
   },
+  CKA_PUBLIC_KEY_INFO: {
+    type: CKA.PUBLIC_KEY_INFO,
+    kind: 'length',
+    classes: ['private-key', 'public-key', 'certificate'],
+    matters: false,
+  },
   CKA_AC_ISSUER: certificate(CKA.AC_ISSUER),
   CKA_OWNER: certificate(CKA.OWNER),
   CKA_ATTR_TYPES: certificate(CKA.ATTR_TYPES),
