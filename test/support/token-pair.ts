@@ -5,7 +5,7 @@
 import { CKA, CKK, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
 import type { ObservedObject } from '@antipode/hsm-core';
 import { ReplicaMemory, type SealedGeneration } from '@antipode/hsm-core';
-import { ATTRIBUTES, SealedGroup } from '@antipode/hsm-core/testing';
+import { SealedGroup } from '@antipode/hsm-core/testing';
 import { expect } from 'vitest';
 import { openRawToken, type RawToken } from '../attacks/support/raw-token.ts';
 import { flags, value } from '../attacks/support/templates.ts';
