@@ -13,7 +13,7 @@ import type { Seat } from '../storage/journal/tenure.ts';
 import { heldDomainKeys, readOneMore } from './domain-key-retirement.ts';
 import { briefRefOf } from './generation-ref.ts';
 
-/** Those that a member goes by; `staged` is on its way to be one. */
+/** The heads that a member goes by. A `staged` generation becomes one of them when it has been read back. */
 export const HEADS = ['captured', 'applied'] as const;
 
 export async function describe(site: Site): Promise<MessageInitShape<typeof DescribeResponseSchema>> {

@@ -233,7 +233,10 @@ function inStore({ journal, store }: Site, group: string): (version: number) => 
 const nameOf = ({ epoch, number }: Pick<GenerationSummary, 'epoch' | 'number'>): string =>
   number === 0n ? 'what was set aside here' : `generation ${number} of epoch ${epoch}`;
 
-/** By which this member goes; where it has no member, the newest in the store. Undefined where it is not known to be whole. */
+/**
+ * The generation that this member goes by; if the site has no member, the newest in the store. Undefined if it is not
+ * known to be whole.
+ */
 function newestOf({ journal, store }: Site, group: string): GenerationSummary | undefined {
   const digests =
     journal.tenure.seat(group) === undefined

@@ -18,7 +18,10 @@ import type { Site } from '../site.ts';
 
 /** As long as the responder keeps its half (responder.ts): what is older can only be refused. */
 const OPEN_MS_MAX = 60_000;
-/** Of one site at one partition. An honest one has a single exchange open; a rogue one must not take everybody's places. */
+/**
+ * Exchanges of one site at one partition. An honest site has a single exchange open, and a rogue one must not take all
+ * places.
+ */
 const OPEN_PER_SITE_MAX = 4;
 
 interface OpenExchange {
@@ -80,7 +83,7 @@ export class Exchanges {
       throw new AntipodeError('EXCHANGE_REFUSED', `site ${identity.name} has no such exchange open`, {
         details: { exchangeId },
       });
-    // Whatever comes of it, it is over.
+    // The exchange is over, whether this half succeeds or not.
     this.#open.delete(exchangeId);
     const fence = fenceOf(request);
     return exchange.partition.use(async (open) => {
@@ -147,7 +150,7 @@ export class Exchanges {
     return this.#site.clock.monotonicMs() - sinceMs > OPEN_MS_MAX;
   }
 
-  /** Those that nobody completed in time, and those whose session has ended. */
+  /** Forgets exchanges that nobody completed in time, and those whose session has ended. */
   #forgetOver(partition: Partition, provider: object): void {
     for (const [exchangeId, one] of this.#open)
       if (this.#isOver(one) || (one.partition === partition && one.provider !== provider))

@@ -56,7 +56,7 @@ export interface Started<Schema extends DescMessage> {
   readonly method: string;
   readonly schema: Schema;
   readonly request: MessageShape<Schema> & OrderRequest;
-  /** Of the call. The order has a signal of its own. */
+  /** The signal of the call. The order has a signal of its own. */
   readonly signal: AbortSignal;
 }
 
@@ -198,7 +198,7 @@ export class OrderBook implements Closeable {
     return meant.length > 0;
   }
 
-  /** By age, and then by count. */
+  /** Forgets results that are too old, and then the oldest beyond the limit. */
   #forgetOld(): void {
     const nowMs = this.#clock.monotonicMs();
     const kept = [...this.#orders].flatMap(([key, { endedMs }]) => (endedMs === undefined ? [] : [{ key, endedMs }]));

@@ -23,7 +23,7 @@ export async function promote(
     throw new AntipodeError('ROLE_REFUSED', why, { details: { group, ...details } });
   };
   const headsNow = (): string => HEADS.map((kind) => journal.heads.of(group, kind)).join(' ');
-  /** By which the base was found. */
+  /** The heads at the time when the base was found. */
   let heads: string | undefined;
   const mayAct = (): void => {
     const { role } = site.authority.asSuccessor(fence);

@@ -32,7 +32,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
   const { orders, idle, loopDelay } = site;
   const exchanges = new Exchanges(site);
   const touched: Touched = new Map();
-  /** Waits for whoever holds a lock on the journal, as a backup program does, for as long as the caller does. */
+  /** Waits while another program, such as a backup, holds a lock on the journal. It gives up when the caller does. */
   const untilWritable = (signal: AbortSignal): Promise<void> => site.journal.untilWritable(site.clock, signal);
   const admit = (request: Parameters<typeof fenceOf>[0]): void => site.fences.admit(fenceOf(request));
   site.fences.onRaised = (raised) => orders.overtaken(raised);
@@ -48,7 +48,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
     } catch (thrown) {
       const error = AntipodeError.from(thrown);
       const { group, epoch, requestId } = fenceOf(request);
-      // Of a caller that has gone, nothing has failed.
+      // An order whose caller has gone did not fail.
       if (error.disposition !== 'defect' && !signal.aborted)
         site.log.warn('order failed', { order, group, epoch, request: requestId, error });
       throw thrown;

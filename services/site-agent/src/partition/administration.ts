@@ -74,7 +74,8 @@ export async function initialisePartition({
       );
       if (known !== undefined && !isLost) return describe(config, name, known, false);
       const { serial: found } = await provider.describe();
-      // By its number; and by its key, since a number that the configuration gives says nothing of the token.
+      // Compare the serial number, and look for the key too: a serial number from the configuration says nothing of the
+      // token.
       let other: ReturnType<Journal['identities']['all']>[number] | undefined;
       for (const one of journal.identities.all()) {
         if (one.partition === name) continue;
@@ -110,7 +111,10 @@ export async function initialisePartition({
   }
 }
 
-/** Of an identity that was lost: it would be an object of nobody, and count as one that cannot be captured. */
+/**
+ * Destroys the receiving keys of a lost identity. Nobody would own them, and captures would report them as objects that
+ * they cannot capture.
+ */
 async function forgetReceivingKeys(provider: HsmProvider, { ckaId, publicHalf }: IdentityRecord): Promise<void> {
   const old = await provider.findReceivingKey({ ckaId, identity: publicHalf });
   if (old !== undefined) await provider.destroy([old.handle]);
@@ -327,8 +331,8 @@ export function pinPartitions({
   group: string;
   pins: readonly Pin[];
 }): number {
-  // Our own are known by the journal: a pin of them would only be one more place to be wrong. But which of its groups a
-  // distributor serves is said by its pin alone.
+  // The journal knows our own identities, and a pin of them could only disagree with it. A distributor is the
+  // exception: only its pin says which groups it serves.
   return new Pins(config.pinsFile).add(
     group,
     pins.filter(({ site, role }) => site !== config.site || role === 'distributor'),

@@ -57,7 +57,7 @@ interface Open extends Omit<SiteMemory, 'close'> {
   readonly seat: Seat;
   /** The newest generation captured or applied here. */
   readonly newest: SealedGeneration;
-  /** Of what was set aside here. */
+  /** Generations of objects that were set aside here. */
   readonly asides: readonly SealedGeneration[];
 }
 
@@ -163,7 +163,7 @@ function requireFreeNames(chosen: readonly DeletedObject[], { entries }: Generat
   for (const one of chosen) {
     if (one.state !== 'deleted' && one.state !== 'set-aside') continue;
     const bearer = namesOf(one).flatMap((name) => bearers.get(name) ?? [])[0];
-    // Of several that are to come back, too, one may have the name.
+    // Two objects that are to come back may have the same name too.
     for (const name of namesOf(one)) bearers.set(name, one.objectId);
     if (bearer === undefined) continue;
     throw new AntipodeError('ALREADY_EXISTS', `object ${bearer} has the label or CKA_ID of object ${one.objectId}`, {
@@ -316,7 +316,7 @@ function deletedIn({ journal, store, seat, newest: { generation }, asides }: Ope
   const runningMs = journal.collection.runningMs;
   const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));
   const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
-  // Of a capture that was held here before another member became active, nothing waits any more.
+  // If another member has become active since, the capture that was held here does not wait for anything any more.
   const held = new Map(
     seat.role === 'active' ? journal.decisions.held(group).map(({ objectId, reason }) => [objectId, reason]) : [],
   );
@@ -375,7 +375,7 @@ function named({ objectId, objectClass, attributes: { label, id } }: Entry) {
   };
 }
 
-/** By whole ids or their beginnings; all where none is named. @throws NOT_FOUND */
+/** Chooses objects by whole ids or their beginnings, and all objects if no id is given. @throws NOT_FOUND */
 function choose(objects: readonly DeletedObject[], objectIds: readonly string[]): DeletedObject[] {
   if (objectIds.length === 0) return [...objects];
   return objectIds.map((wanted) => {

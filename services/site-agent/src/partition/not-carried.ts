@@ -12,7 +12,10 @@ import { printable } from './find-object.ts';
 
 interface Read {
   readonly before: readonly NotCarriedHere[];
-  /** By object id, of what the capture has read; empty where there is nothing any more. */
+  /**
+   * Attributes that no replica gets, by the id of each object that the capture has read. Empty if the object has no
+   * such attribute any more.
+   */
   readonly read: ReadonlyMap<string, readonly string[]>;
   readonly entries: readonly { readonly objectId: string; readonly objectClass: string; readonly keyType?: string }[];
 }
@@ -65,7 +68,7 @@ export interface PartitionAttributes {
   readonly group: string;
   /** Whether this member captures: only there is it known what its objects have and no replica gets. */
   readonly isSource: boolean;
-  /** What `set`, `carried`, `narrowed` and `lost` mean. */
+  /** Meanings of `set`, `carried`, `narrowed` and `lost`. */
   readonly explanations: Readonly<Record<keyof Becomes | 'lost', string>>;
   readonly objects: readonly ObjectAttributes[];
 }

@@ -1,6 +1,6 @@
 /**
- * One partition does one thing at a time. Who waits, waits in order; never more than a slow HSM can get through before its
- * callers have given up; and nothing is done for a caller that has gone meanwhile.
+ * One order at a time per partition, first come, first served. The queue is bounded, since a slow HSM gets through only
+ * so many orders before their callers give up. An order whose caller has gone is dropped before it starts.
  */
 import { AntipodeError, SerialQueue } from '@antipode/runtime';
 
@@ -15,15 +15,16 @@ export type Rank = 'normal' | 'urgent' | 'yielding';
 export class Turns {
   readonly #queue = new SerialQueue();
   #waiting = 0;
-  /** How many urgent ones wait. */
+  /** How many urgent orders wait. */
   #urgent = 0;
-  /** Of the yielding one that has its turn. */
+  /** For the yielding order that has its turn: aborts when it must make way. */
   #makeWay: AbortController | undefined;
   #isClosed = false;
 
   /**
-   * The signal that `work` is given aborts when it should make way.
-   * @throws HSM_UNAVAILABLE when too many wait or it is closed, TIMED_OUT when the caller gives up before its turn
+   * Runs `work` when its turn has come. The signal that it receives aborts when it should make way.
+   * @throws HSM_UNAVAILABLE when too many orders wait or the partition is closed, TIMED_OUT when the caller gives up
+   * before its turn
    */
   async take<T>(work: (makeWay: AbortSignal) => Promise<T>, signal?: AbortSignal, rank: Rank = 'normal'): Promise<T> {
     checkCaller(signal);

@@ -42,7 +42,8 @@ export class UnexplainedObjects {
     for (const one of others) candidates.set(one.objectId, one);
     const previous = [...whole];
     for (const one of others) previous.push(...(await onlyEntryOf(site, one)));
-    // A partition that was read without one of these would not know it, and take it for gone or for nobody's.
+    // If the partition was read without one of these, the memory of it does not have their objects. They would count as
+    // gone or as unaccounted, so the partition is read again.
     const { replica } = open;
     const known = previous.flatMap(({ generation }) => generation.entries);
     if (known.some(({ objectId }) => !replica.known.has(objectId))) replica.forget();

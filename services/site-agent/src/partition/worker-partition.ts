@@ -41,7 +41,10 @@ export interface RecyclePolicy {
 
 const RECYCLE: RecyclePolicy = { residentBytesMax: 1024 ** 3, turnsMin: 256 };
 
-/** So many passes open a partition again whose own key is missing, then every second time that number: a login costs. */
+/**
+ * While an own key is missing, the first so many passes each open the partition again. After them only one in twice as
+ * many does, since each costs a login.
+ */
 const REOPEN_PASSES = 6;
 
 /** Passes for which trouble of the HSM is reported if no order succeeds before: a minute. */
@@ -245,7 +248,10 @@ export class WorkerPartition implements Partition {
     if (this.#passesTroubled >= TROUBLED_PASSES) await this.use((open) => open.refreshKeyring());
   }
 
-  /** In the same session where an application brought it back; by a new worker where the token itself was not whole. */
+  /**
+   * Looks for a missing own key in the same session, in case an application brought it back. From time to time a new
+   * worker looks, in case the token itself was not whole.
+   */
   #lookForMissing(): Promise<void> {
     this.#passesMissing += 1;
     const isTimeToReopen = this.#passesMissing <= REOPEN_PASSES || this.#passesMissing % (REOPEN_PASSES * 2) === 0;
@@ -398,6 +404,6 @@ function missingKey(keyring: Keyring | undefined): AntipodeError | undefined {
   );
 }
 
-/** Those of the configuration. No worker is started yet. */
+/** The partitions of the configuration. No worker is started yet. */
 export const workerPartitions = (options: PartitionOptions & { settings: readonly PartitionSettings[] }): Partitions =>
   new Partitions(options.settings.map((settings) => new WorkerPartition({ ...options, settings })));

@@ -22,7 +22,7 @@ interface Request {
 
 export class Mender {
   readonly #ports: MenderPorts;
-  /** The other members of each group, as the coordinator has told them. */
+  /** The other members of each group, as the coordinator last reported them. */
   readonly #peers = new Map<string, readonly PeerAddress[]>();
 
   constructor(ports: MenderPorts) {
@@ -80,7 +80,7 @@ export class Mender {
       const older = isActive && kind === 'captured' ? await this.#newestSound(group) : undefined;
       if (journal.heads.of(group, kind) !== digest) return;
       if (older !== undefined) journal.heads.set(group, kind, older);
-      // A standby without this head counts as one that has not applied it, and is given the newest generation again.
+      // A standby without this head counts as one that has not applied it, and gets the newest generation again.
       else if (!isActive && kind !== 'captured') journal.heads.drop(group, kind);
       else throw thrown;
       const goesOnFrom = older ?? 'the next one that is applied';

@@ -18,7 +18,7 @@ export interface Peers extends Closeable {
    */
   client(peer: PeerAddress): Peer;
 
-  /** The other members of this site's groups, as the coordinator has told them. */
+  /** Learns the other members of this site's groups from the coordinator's answer. */
   learn(members: readonly PeerAddress[]): void;
 
   /** Keeps what it has learnt connected. Called every few seconds, never twice at once. A peer that is away causes no error. */

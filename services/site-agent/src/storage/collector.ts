@@ -23,7 +23,7 @@ import { burialKey, type KeptBurial } from './journal/collection.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Retention } from './retention.ts';
 
-/** In one transaction: some milliseconds. */
+/** Objects in one transaction, which takes some milliseconds: a longer one would hold up the heartbeats. */
 const ERASED_A_SLICE = 500;
 const MARKED_A_SLICE = 2_000;
 /** A store that kept everything for a year is swept in parts: the journal must not grow by all of it at once. */
@@ -51,7 +51,7 @@ interface Survey {
   readonly nowMs: number;
   /** Sealed objects that nothing names. */
   readonly free: readonly string[];
-  /** Manifests that nothing keeps but their place among the newest, and that name what is expired. */
+  /** Manifests that name expired objects, and that only their place among the newest keeps. */
   readonly lingering: ReadonlyMap<string, { readonly group: string }>;
   /** Sealed objects of deletions that have expired, with the ids of the objects. */
   readonly expired: ReadonlyMap<string, readonly string[]>;
@@ -282,7 +282,7 @@ export class Collector {
   }
 }
 
-/** Also what a tombstone of format 1 names, which does not say what opens it. */
+/** The blobs that a generation needs, including those of tombstones of format 1, which do not say what opens them. */
 function* blobsNeeded(generation: Generation): Iterable<string> {
   yield* blobsNamed(generation);
   for (const tombstone of generation.tombstones) yield* blobsOfTombstone(tombstone);

@@ -108,7 +108,7 @@ function faultOf(database: DatabaseSync, work: () => void): AntipodeError | unde
   }
 }
 
-/** In place of a path: a database that nothing outlives. */
+/** Given instead of a path: the database is in memory and ends with the process. */
 export const IN_MEMORY = ':memory:';
 
 /**

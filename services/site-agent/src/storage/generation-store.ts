@@ -79,7 +79,7 @@ export class GenerationStore {
     return GenerationStore.#of(new StoreFile(join(folder, 'generations.db')), clock);
   }
 
-  /** One that nothing outlives, for simulations. */
+  /** A store in memory, for simulations. */
   static inMemory({ clock }: { clock: Clock }): GenerationStore {
     return GenerationStore.#of(new StoreFile(IN_MEMORY), clock);
   }
@@ -284,7 +284,10 @@ export class GenerationStore {
     return this.#get('SELECT 1 FROM manifest WHERE digest = ?', fromHex(digest)) !== undefined;
   }
 
-  /** The signed manifest, as it was received; of `group` only, where that is given. @throws GENERATION_UNKNOWN */
+  /**
+   * The signed manifest, as it was received. If `group` is given, the manifest must be of that group.
+   * @throws GENERATION_UNKNOWN
+   */
   signed(digest: string, { group }: { group?: string } = {}): Uint8Array {
     const row = this.#get('SELECT signed, grp FROM manifest WHERE digest = ?', fromHex(digest));
     if (row === undefined || (group !== undefined && row['grp'] !== group))
@@ -295,8 +298,9 @@ export class GenerationStore {
   }
 
   /**
-   * A generation that was verified before it was stored; its digest and signature are checked again. Of `group` only, where
-   * that is given. @throws MANIFEST_INVALID, GENERATION_UNKNOWN
+   * Opens a generation that was verified before it was stored. Its digest and signature are checked again. If `group`
+   * is given, the generation must be of that group.
+   * @throws MANIFEST_INVALID, GENERATION_UNKNOWN
    */
   async open(digest: string, { group }: { group?: string } = {}): Promise<SealedGeneration> {
     const sealed = await this.#opened.get(digest, async () => {
@@ -327,7 +331,7 @@ export class GenerationStore {
     return known;
   }
 
-  /** What {@link summary} gave or threw for this digest; undefined where nobody has asked yet. */
+  /** The result or the error of {@link summary} for this digest; undefined if nobody has asked yet. */
   knownSummary(digest: string): GenerationSummary | AntipodeError | undefined {
     return this.#summaries.get(digest);
   }

@@ -23,7 +23,7 @@ const ERASURES_MAX = 500;
 /** One deletion of one object. The same object may be deleted again later: that is another burial. */
 export interface Burial {
   readonly objectId: string;
-  /** Of the generation that deleted it. */
+  /** The epoch of the generation that deleted it. */
   readonly epoch: bigint;
   readonly generation: bigint;
   /** The domain key version that opens its blobs; undefined where the tombstone does not say (format 1). */

@@ -66,7 +66,7 @@ export class DomainKeyRecords {
       .map((row) => ({ group: String(row['grp']), version: Number(row['version']), sealed: bytes(row['sealed']) }));
   }
 
-  /** Of this delivery nothing is kept. */
+  /** Records a trusted key that is in the token now, and forgets its delivery. */
   addTrusted(serial: string, { group, version, ckaId, checkTag }: DomainKeyRecord): void {
     this.#statements.transaction(() => {
       this.#statements.run(
@@ -119,7 +119,7 @@ export class DomainKeyRecords {
     );
   }
 
-  /** In one: with the key its record goes, or neither. */
+  /** Ends a retirement and removes the record of a destroyed key, in one transaction. */
   endRetirement(
     serial: string,
     { group, version }: Pick<DomainKeyRecord, 'group' | 'version'>,

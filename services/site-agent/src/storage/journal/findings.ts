@@ -1,4 +1,4 @@
-/** What captures, applies and proofs have found here, each time in the place of what was found before. */
+/** Findings of captures, applies and proofs at this site. Each one replaces the findings of the one before. */
 import type { Statements } from './statements.ts';
 
 /** An object that stays in the partition although no generation of the group's line names it. */

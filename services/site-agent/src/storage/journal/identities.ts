@@ -5,7 +5,7 @@ import { bytes, type Statements } from './statements.ts';
 /** An identity that another one has replaced. */
 export interface FormerIdentity extends IdentityRecord {
   readonly state: 'former' | 'destroyed';
-  /** By group, the newest domain key version that was here when it was replaced. */
+  /** The newest domain key version of each group that was here when the identity was replaced. */
   readonly versions: Readonly<Record<string, number>>;
 }
 
@@ -35,7 +35,7 @@ export class IdentityRecords {
     });
   }
 
-  /** One that has been made and waits to be pinned everywhere. */
+  /** The identity that has been made and waits to be pinned everywhere. */
   next(partition: string): IdentityRecord | undefined {
     const row = this.#statements.get("SELECT * FROM moved_identity WHERE partition = ? AND state = 'next'", partition);
     return row && { serial: String(row['serial']), ckaId: bytes(row['cka_id']), publicHalf: bytes(row['public_half']) };
@@ -51,7 +51,7 @@ export class IdentityRecords {
     );
   }
 
-  /** Those that this partition has had before, in the token or not. */
+  /** Identities that this partition has had before, whether still in the token or not. */
   former(partition: string): FormerIdentity[] {
     return this.#statements
       .all("SELECT * FROM moved_identity WHERE partition = ? AND state <> 'next'", partition)

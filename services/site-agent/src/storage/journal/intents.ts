@@ -57,7 +57,7 @@ export class IntentRecords {
     this.#statements.transaction(() => this.#drop(group, objectIds));
   }
 
-  /** In one statement: one for each of 100,000 objects would hold up the lease for a second. */
+  /** One statement removes all: a statement for each of 100,000 objects would hold up the lease for a second. */
   #drop(group: string, objectIds: readonly string[]): void {
     this.#statements
       .prepare('DELETE FROM apply_intent WHERE grp = ? AND object_id IN (SELECT value FROM json_each(?))')

@@ -60,7 +60,7 @@ export class Journal {
     return Journal.#at(join(folder, 'journal.db'), prng);
   }
 
-  /** One that nothing outlives, for simulations. */
+  /** A journal in memory, for simulations. */
   static inMemory({ prng }: { prng: Prng }): Journal {
     return Journal.#at(IN_MEMORY, prng);
   }
@@ -70,7 +70,7 @@ export class Journal {
     return new Journal({ path, database, prng });
   }
 
-  /** Begins a run of the agent, so that whoever hears of it can tell this journal from an older copy. */
+  /** Begins a run of the agent. A reader that hears of the run can tell this journal from an older copy. */
   beginRun(): void {
     this.#statements.transaction(() => {});
   }

@@ -1,4 +1,4 @@
-/** Where clients of each group must go, as a coordinator last told this site. */
+/** The places where clients of each group must go, as a coordinator last reported them to this site. */
 import { type KnownPlace, KnownPlaceSchema } from '@antipode/protocol';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { Statements } from './statements.ts';

@@ -119,7 +119,7 @@ export const SCHEMA = `
   ${KNOWN_PLACE};
 `;
 
-/** By the version that a file has, what brings it to the next one. */
+/** For each version of a file, the statements that bring it to the next version. */
 export const UPGRADES = {
   1: DIVERGENT,
   2: `DROP TABLE apply_intent; ${APPLY_INTENT_3}; ${OWN_KEY_INTENT}`,
