@@ -7,9 +7,14 @@ import { paths, read, root, type SourceFile } from './support/tree.ts';
 const README_LINES_MAX = 110;
 const COLUMNS_MAX = 120;
 const CELL_MAX = 80;
+/** A source seldom has more lines than this. */
+const LONG = 300;
+/** So that no single line has to be argued. */
+const LONG_SLACK = 40;
 
 const all = paths();
 const documents = all.filter((path) => path.endsWith('.md')).map(read);
+const code = all.filter((path) => path.endsWith('.ts')).map(read);
 
 /** Lines with their numbers, without those between fences. */
 function linesOf({ source }: Pick<SourceFile, 'source'>): { at: number; line: string }[] {
@@ -51,14 +56,50 @@ function brokenLinks(document: SourceFile): string[] {
 /** These describe the past, or files that are yet to be written. */
 const NOT_OF_NOW = /^docs\/(?:adr|howto)\/|^docs\/profiling\.md$|^CHANGELOG\.md$/;
 
-/** Sources in backquotes, by their name or the end of their path, that are not there. */
+/**
+ * Whether a name leads to one file: it is a path from the root or from the page, or it is the end of one path only. A name
+ * that fits two files may mean either, and a file that moves to another package must not go unnoticed.
+ */
+function isFound(name: string, page: string): boolean {
+  if (all.includes(name) || all.includes(join(dirname(page), name))) return true;
+  return all.filter((path) => path.endsWith(`/${name}`)).length === 1;
+}
+
+/** Sources in backquotes that are not there, or whose name fits several files. */
 function missingFiles(document: SourceFile): string[] {
   if (NOT_OF_NOW.test(document.path)) return [];
   return linesOf(document).flatMap(({ at, line }) =>
     [...line.matchAll(/`([\w@./-]+\.(?:ts|c|proto))`/g)]
       .map(([, name]) => name!)
-      .filter((name) => !all.some((path) => path === name || path.endsWith(`/${name}`)))
+      .filter((name) => !isFound(name, document.path))
       .map((name) => `${document.path}:${at}: ${name}`),
+  );
+}
+
+const folders = [...new Set(all.flatMap((path) => ancestorsOf(dirname(path))))];
+
+function ancestorsOf(folder: string): string[] {
+  return folder === '.' ? [] : [folder, ...ancestorsOf(dirname(folder))];
+}
+
+/** Folders in backquotes that are not there. A short name may fit several: the list around it says where it is. */
+function missingFolders(document: SourceFile): string[] {
+  if (NOT_OF_NOW.test(document.path)) return [];
+  return linesOf(document).flatMap(({ at, line }) =>
+    [...line.matchAll(/`([a-z][\w@./-]*)\/`/g)]
+      .map(([, name]) => name!)
+      .filter((name) => !folders.some((folder) => folder === name || folder.endsWith(`/${name}`)))
+      .map((name) => `${document.path}:${at}: ${name}/`),
+  );
+}
+
+/** Sources that a comment names and that are nowhere. */
+function missingInComments({ path, source }: SourceFile): string[] {
+  return source.split('\n').flatMap((line, index) =>
+    [...(/^\s*(?:\/\/|\/?\*)/.test(line) ? line : '').matchAll(/\w[\w./-]*\.ts\b/g)]
+      .map(([name]) => name)
+      .filter((name) => !all.some((file) => file === name || file.endsWith(`/${name}`)))
+      .map((name) => `${path}:${index + 1}: ${name}`),
   );
 }
 
@@ -78,8 +119,27 @@ it('links between documents lead to files that exist', () => {
   expect(documents.flatMap(brokenLinks)).toEqual([]);
 });
 
-it('documents name files that exist', () => {
+it('documents name files that exist, each by a path that fits one file', () => {
   expect(documents.flatMap(missingFiles)).toEqual([]);
+});
+
+it('documents name folders that exist', () => {
+  expect(documents.flatMap(missingFolders)).toEqual([]);
+});
+
+it('comments name files that exist', () => {
+  expect(code.flatMap(missingInComments)).toEqual([]);
+});
+
+it('a source of more than 340 lines is argued in the architecture, and none of 300 or fewer', () => {
+  const page = read('docs/architecture.md').source;
+  const argued = page.slice(page.indexOf('### Long files'), page.indexOf('\n## ', page.indexOf('### Long files')));
+  const names = [...argued.matchAll(/`([\w./-]+\.ts)`/g)].map(([, name]) => name!);
+  const isNamed = (path: string): boolean => names.some((name) => `/${path}`.endsWith(`/${name}`));
+  const lines = new Map(code.map(({ path, source }) => [path, source.trimEnd().split('\n').length]));
+  const sources = [...lines].filter(([path]) => !/\.test\.ts$|\/gen\//.test(path));
+  expect(sources.filter(([path, count]) => count > LONG + LONG_SLACK && !isNamed(path))).toEqual([]);
+  expect(sources.filter(([path, count]) => count <= LONG && isNamed(path))).toEqual([]);
 });
 
 it('each of the three flows has ten steps', () => {
@@ -90,7 +150,7 @@ it('each of the three flows has ten steps', () => {
 
 const sample = (source: string): SourceFile => ({ path: 'docs/a.md', source });
 
-it('finds a long line, a long cell, a broken link and a missing file, and leaves fences alone', () => {
+it('finds a long line, a long cell, a broken link and a missing name, and leaves fences alone', () => {
   const long = 'x'.repeat(COLUMNS_MAX + 1);
   expect(longLines(sample(`# ${long}\n${long}\n\`\`\`\n${long}\n\`\`\``))).toEqual(['docs/a.md:2']);
   expect(longCells(sample(`| a | ${'x'.repeat(CELL_MAX)} |\n| a | b \\| ${'x'.repeat(CELL_MAX - 9)} |`))).toEqual([
@@ -98,6 +158,15 @@ it('finds a long line, a long cell, a broken link and a missing file, and leaves
   ]);
   expect(missingFiles(sample('`import-rules.test.ts` `rules/nowhere.ts` `a.txt`'))).toEqual([
     'docs/a.md:1: rules/nowhere.ts',
+  ]);
+  expect(
+    missingFiles(sample('`effects.ts` `failover/effects.ts` `protocol/src/return-values.ts` `a/../a.ts`')),
+  ).toEqual(['docs/a.md:1: effects.ts', 'docs/a.md:1: protocol/src/return-values.ts', 'docs/a.md:1: a/../a.ts']);
+  expect(missingFolders(sample('`hsm-core/src/capture/` `cryptoki/src/capture/` `/tmp/`'))).toEqual([
+    'docs/a.md:1: cryptoki/src/capture/',
+  ]);
+  expect(missingInComments({ path: 'a.ts', source: "/** See nowhere.ts, tree.ts. */\nimport './other.ts';" })).toEqual([
+    'a.ts:1: nowhere.ts',
   ]);
   expect(brokenLinks(sample('[a](errors.md#x) [b](nowhere.md) [c](https://example.org/x)'))).toEqual([
     'docs/a.md:1: nowhere.md',

@@ -35,7 +35,7 @@ const SOURCE = fileURLToPath(new URL('./floor.c', import.meta.url));
 const CLASSES: readonly ObjectClass[] = ['data', 'certificate', 'public-key', 'private-key', 'secret-key'];
 
 /**
- * The attributes that the provider reads beyond the table to describe a key (pkcs11/object-reader.ts), and those of its
+ * The attributes that the provider reads beyond the table to describe a key (reading/object-reader.ts), and those of its
  * class and type. Dates are left out: SoftHSM refuses to read one that is set on a private object, and then refuses the
  * whole call.
  */
