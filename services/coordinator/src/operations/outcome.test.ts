@@ -94,6 +94,30 @@ describe('what an operation found', () => {
     });
   });
 
+  it('of a failover, is what the operator gave up, and what the target could not fetch from whom', () => {
+    const newest = { ...target, manifestDigest: DIGEST };
+    const state = {
+      phase: 'aborted',
+      code: 'FAILOVER_REFUSED',
+      message: 'not fetched',
+      from: 'a',
+      wanted: '',
+      acceptLoss: true,
+      accepted: [{ epoch: 2n, number: 8n, manifestDigest: DIGEST }],
+      reason: 'operator',
+      outageStartedMs: 0,
+      excluded: [],
+      overtaken: 0,
+    } as const;
+    const { value } = failoverOutcome({ ...state, unfetched: { newest, holders: ['c', 'd'] } });
+    expect(value).toMatchObject({
+      accepted: [{ epoch: 2n, generation: 8n, manifestDigest: BYTES }],
+      unfetched: { ...named, manifestDigest: BYTES },
+      unfetchedFrom: ['c', 'd'],
+    });
+    expect(failoverOutcome(state).value).not.toHaveProperty('unfetched');
+  });
+
   it('of a failover that an earlier release has recorded, is what is known of it', () => {
     const state = {
       phase: 'complete',
@@ -109,6 +133,7 @@ describe('what an operation found', () => {
       lost: [],
       passedOver: [],
       overtaken: 0,
+      accepted: [],
     });
     expect(failoverOutcome({ ...state, lost: [target] } as never).value).toMatchObject({ lost: [named] });
   });

@@ -1,4 +1,5 @@
 import { OperationSchema } from '@antipode/protocol';
+import { fromHex } from '@antipode/runtime';
 import { create } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
 import { failureText, operationTable, operationText } from './operation.ts';
@@ -43,4 +44,17 @@ it('an operation that has failed shows its cause and what to do; one that is wel
   expect(operationTable([operation()])).toMatch(
     /01234567 +replication +payments +b +applying +open +3 .*CKR_DEVICE_ERROR/,
   );
+});
+
+it('a failover shows what the operator gave up, and what the target could not fetch', () => {
+  const ref = (generation: bigint) => ({ epoch: 2n, generation, manifestDigest: fromHex('ab'.repeat(32)) });
+  const value = { fromSite: 'a', accepted: [ref(8n)], unfetched: ref(9n), unfetchedFrom: ['c'] };
+  const shown = operationText(
+    create(OperationSchema, { id: '1', kind: 'failover', outcome: { case: 'failover', value } }),
+  );
+  expect(JSON.parse(shown.split('\n').at(-1)!)).toMatchObject({
+    accepted: [{ epoch: 2, generation: 8, manifestDigest: 'ab'.repeat(32) }],
+    unfetched: { epoch: 2, generation: 9 },
+    unfetchedFrom: ['c'],
+  });
 });

@@ -14,7 +14,8 @@ const isIssued = (state: FailoverState): state is Issued => ISSUED.has(state.pha
 
 /** Failovers are kept for ever: the state may be one of an older version, which lacks what was added since. */
 export function failoverOutcome(state: FailoverState): Outcome {
-  const { from, reason, excluded = [], overtaken = 0 } = state;
+  const { from, reason, accepted = [], excluded = [], overtaken = 0 } = state;
+  const unfetched = 'unfetched' in state ? state.unfetched : undefined;
   return {
     case: 'failover',
     value: {
@@ -27,6 +28,10 @@ export function failoverOutcome(state: FailoverState): Outcome {
       passedOver: siteErrors(excluded),
       overtaken,
       reason,
+      accepted: accepted.map(generationNames),
+      ...(unfetched === undefined
+        ? {}
+        : { unfetched: generationNames(unfetched.newest), unfetchedFrom: [...unfetched.holders] }),
     },
   };
 }
