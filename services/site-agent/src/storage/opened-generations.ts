@@ -5,7 +5,10 @@
  */
 import type { SealedGeneration } from '@antipode/hsm-core';
 
-/** Two of 10,000 objects, which is what a round needs: what was applied last, and what comes. One, where it is larger. */
+/**
+ * Room for two generations of 10,000 objects, as a round needs: the one applied last, and the next. A larger one is
+ * kept alone.
+ */
 const KEPT_BYTES_MAX = 6 * 1024 * 1024;
 
 /** The least that an opened generation has; its owner may need more. */
@@ -30,7 +33,7 @@ export class OpenedGenerations<Opened extends Kept = SealedGeneration> {
     return [...this.#kept.keys()];
   }
 
-  /** One that is opened already. It counts for no use of it. */
+  /** A generation that is opened already. Asking here does not count as a use. */
   peek(digest: string): Opened | undefined {
     return this.#used.get(digest)?.deref();
   }
@@ -41,7 +44,9 @@ export class OpenedGenerations<Opened extends Kept = SealedGeneration> {
     this.#used.delete(digest);
   }
 
-  /** Opened once, however many ask meanwhile. What `open` throws is thrown to all of them, and not remembered. */
+  /**
+   * Opens a generation once, however many ask meanwhile. An error of `open` goes to all of them, and is not remembered.
+   */
   async get(digest: string, open: () => Promise<Opened>): Promise<Opened> {
     const known = this.#used.get(digest)?.deref();
     if (known !== undefined) return this.keep(known);

@@ -37,7 +37,7 @@ interface Stored {
 
 export class Retention {
   readonly #ports: RetentionPorts;
-  /** By group, what some member has acknowledged last, as the coordinator says. */
+  /** Generations that some member has acknowledged last, by group, as the coordinator reports them. */
   readonly #needed = new Map<string, ReadonlySet<string>>();
 
   constructor(ports: RetentionPorts) {
@@ -78,7 +78,10 @@ export class Retention {
     }
   }
 
-  /** In slices: a large manifest takes its time to delete, and leases and heartbeats must not wait for two hundred. */
+  /**
+   * Works in slices: deleting a large manifest takes time, and leases and heartbeats must not wait for two hundred of
+   * them.
+   */
   *#retiring(group: string): Generator<void, number> {
     let retired = 0;
     // The oldest of them first.

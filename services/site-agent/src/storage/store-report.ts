@@ -13,7 +13,7 @@ export interface StoreReport {
   readonly bytes: number;
   /** Deletions that this site still keeps, of all groups. */
   readonly deletedKept: number;
-  /** Of these the retention has passed; they go when nothing names them any more and the grace time has passed. */
+  /** Those whose retention has passed. They go when nothing names them any more and the grace time has passed. */
   readonly deletedExpired: number;
   /** Sealed objects that nothing needs any more, and what they take. */
   readonly unneeded: { readonly sealedObjects: number; readonly bytes: number };

@@ -19,7 +19,7 @@ export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 
 
 export class HeartbeatAnswers {
   readonly #site: AnswerPorts;
-  /** By group, what is wrong with it: said once, and again when it is another thing. */
+  /** The trouble of each group. It is logged once, and again when it changes. */
   readonly #troubles = new Map<string, string>();
 
   constructor(site: AnswerPorts) {
