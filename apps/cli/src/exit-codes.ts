@@ -43,6 +43,8 @@ const BY_CODE: Partial<Record<ErrorCode, number>> = {
   SCRATCH_REFUSED: EXIT.refused,
   NOT_SERVED: EXIT.refused,
   RESEAT_REFUSED: EXIT.refused,
+  GROUP_CHANGED: EXIT.refused,
+  GROUP_CHANGE_REFUSED: EXIT.refused,
   SITE_QUARANTINED: EXIT.operatorNeeded,
   GROUP_CONTRADICTED: EXIT.operatorNeeded,
   PEER_REFUSED: EXIT.refused,

@@ -2,7 +2,7 @@
 
 export { type CaptureResult, captureGeneration } from './capture/capture.ts';
 export { CaptureMemory } from './capture/capture-memory.ts';
-export { type FilterRule, matchesByRule, type ObjectFilter } from './capture/filter.ts';
+export { type FilterRule, isExcluded, matchesByRule, type ObjectFilter } from './capture/filter.ts';
 export { LOSS_LIMIT, type Loss, type LossLimit } from './capture/losses.ts';
 export {
   type CapturePreview,

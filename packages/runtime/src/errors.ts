@@ -319,6 +319,16 @@ export const CATALOGUE = {
     summary: 'Another operation of this group is under way: one of the same kind, or a failover.',
     hint: 'Wait until it has ended (`antipode status` shows it). Then repeat the command.',
   },
+  GROUP_CHANGED: {
+    disposition: 'operator',
+    summary: 'The declaration of the group was changed after the operator saw it. This change was not made.',
+    hint: 'Run the command again: it shows the consequences for the present declaration.',
+  },
+  GROUP_CHANGE_REFUSED: {
+    disposition: 'operator',
+    summary: 'The group cannot be changed like this in its present state. Nothing was changed.',
+    hint: 'Read in the message what is in the way. Run the command with --dry-run to see the consequences of a change.',
+  },
   LEADERSHIP_LOST: {
     disposition: 'stand-down',
     summary: 'This coordinator is no longer the leader. It did not write the change.',

@@ -61,6 +61,8 @@ export interface Group {
   readonly highestVersion: number;
   readonly recoveryTimeMs: number | undefined;
   readonly createdMs: number;
+  /** Of the declaration: 1, and one more with each change. */
+  readonly revision: number;
 }
 
 export type Uncaptured = GenerationFacts['uncaptured'][number];

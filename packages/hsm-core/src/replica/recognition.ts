@@ -4,6 +4,7 @@
  * provider and domain key.
  */
 import { bytesEqual, hasCode, hex, Pace, runInSlices } from '@antipode/runtime';
+import { looksOf } from '../capture/namesakes.ts';
 import { attributesDigest, type Entry, entryDigest, type SealedGeneration } from '../model/generation.ts';
 import type { Handle, ObjectId } from '../model/object.ts';
 import { type Seen, seenAs } from '../objects/doomed.ts';
@@ -37,7 +38,8 @@ export async function recogniseReplica(replica: Replica): Promise<Handle> {
  */
 export async function recogniseAgain(replica: Replica): Promise<Handle> {
   const { keyring, memory, target } = replica;
-  if (memory.domainKey === domainKeyOf(keyring, target) && !(await isAsKnown(replica))) memory.forget();
+  const isReused = memory.domainKey === domainKeyOf(keyring, target);
+  if (isReused && (!(await isAsKnown(replica)) || (await hasReturned(replica)))) memory.forget();
   return recogniseReplica(replica);
 }
 
@@ -55,6 +57,21 @@ async function isAsKnown({ provider, keyring, memory }: Replica): Promise<boolea
   if (!known.every(isSame)) return false;
   memory.look = number;
   return true;
+}
+
+/**
+ * Whether an object that the target does not explain has the class, type and names of an entry that is new here. An
+ * object that left the group by a rule of the filter comes back under a new id, and its copy may still be here.
+ */
+async function hasReturned({ provider, memory, target }: Replica): Promise<boolean> {
+  const { entries } = target.generation;
+  const added = new Set(entries.filter(({ objectId }) => !memory.known.has(objectId)).map(looksOf));
+  if (added.size === 0) return false;
+  const explained = new Set(entries.map(({ objectId }) => objectId));
+  const others = [...memory.known].flatMap(([objectId, { handle }]) => (explained.has(objectId) ? [] : handle));
+  const handles = [...others, ...memory.unaccounted];
+  if (handles.length === 0) return false;
+  return (await provider.read(handles)).some((object) => object !== undefined && added.has(looksOf(object)));
 }
 
 class Recognition {

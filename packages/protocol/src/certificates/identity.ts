@@ -78,6 +78,8 @@ export const MAY_CALL: Readonly<Record<string, readonly IdentityKind[]>> = {
   'SiteAgentService/PullBlobs': SITE,
   'CoordinatorService/Heartbeat': SITE,
   'OperatorService/CreateGroup': OPERATOR,
+  'OperatorService/PlanGroupChange': OPERATOR,
+  'OperatorService/ChangeGroup': OPERATOR,
   'OperatorService/MatchRules': OPERATOR,
   'OperatorService/ListGroups': OPERATOR,
   'OperatorService/GetGroup': OPERATOR,

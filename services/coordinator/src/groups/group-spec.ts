@@ -2,11 +2,14 @@
 import {
   FailoverPolicy,
   filterFault,
+  filterMessage,
   filterRules,
   type GroupSpec as GroupSpecMessage,
+  type GroupSpecSchema,
   isName,
 } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { checkCron } from '../calendar/schedule.ts';
 import { type GroupSpec, SCRUB_MS_DEFAULT, type Seat } from '../model.ts';
 import { VOTERS_MIN } from '../operations/planner.ts';
@@ -74,6 +77,22 @@ function deletionsFrom(
 
 export const deletionsMessage = ({ deletions }: GroupSpec) =>
   deletions === undefined ? undefined : { ...deletions, retentionMs: BigInt(deletions.retentionMs) };
+
+/** A declaration as operators see it: `specFrom` makes the same of it again. */
+export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecSchema> {
+  return {
+    name: spec.name,
+    members: spec.members.map(({ site, serial }) => ({ site, serial })),
+    scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
+    ...(spec.distributor === undefined ? {} : { distributor: { ...spec.distributor } }),
+    filter: filterMessage(spec.filter),
+    rpoSeconds: Math.round(spec.rpoMs / 1_000),
+    drillCron: spec.drillCron,
+    scrubSeconds: Math.round(spec.scrubMs / 1_000),
+    failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
+    ...(spec.deletions === undefined ? {} : { deletions: deletionsMessage(spec)! }),
+  };
+}
 
 /** A typing error in a serial number should show now, not when the site is needed. */
 export function checkSites({ members, scratch, distributor }: GroupSpec, detector: Detector): void {

@@ -1,7 +1,5 @@
 import {
-  type CallContext,
   CreateGroupRequestSchema,
-  DescribeResponseSchema,
   FailoverPolicy,
   FailoverRequestSchema,
   GenerationStanding,
@@ -15,84 +13,26 @@ import {
   RunDrillRequestSchema,
   RunScrubRequestSchema,
 } from '@antipode/protocol';
-import { fromHex, silentLog } from '@antipode/runtime';
-import { FakeClock, rejection } from '@antipode/runtime/testing';
+import { fromHex } from '@antipode/runtime';
+import { rejection } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { GroupSpec } from '../model.ts';
-import { Changes } from '../operations/changes.ts';
-import type { Planned } from '../operations/planner.ts';
-import { Detector } from '../sites/detector.ts';
-import { LeaseBook } from '../sites/leases.ts';
 import { readGroups, setRole, useVersion } from '../store/tables/groups.ts';
 import { recordSite } from '../store/tables/sites.ts';
 import { testDatabase } from '../testing/database.ts';
-import { EffectsBench } from '../testing/effects-bench.ts';
-import { fakeAgent } from '../testing/fake-agent.ts';
 import { SPEC } from '../testing/group.ts';
-import { FakeLeadership } from '../testing/leader.ts';
+import { OPERATOR, OperatorBench, TIMINGS } from '../testing/operator-bench.ts';
 import type { GroupRow } from '../testing/rows.ts';
 import { generation } from '../testing/situation.ts';
-import { PROFILES } from '../timings.ts';
 import { operatorHandlers } from './operator.ts';
-import type { RpcPorts } from './ports.ts';
 
 const database = testDatabase();
-const TIMINGS = PROFILES.default;
+const CONTEXT = OPERATOR;
 
-class Bench {
-  readonly clock = new FakeClock();
-  readonly intended: Planned[] = [];
-  readonly leadership = new FakeLeadership();
-  readonly detector: Detector;
-  readonly ports: RpcPorts;
-
+class Bench extends OperatorBench {
   constructor() {
-    const { clock } = this;
-    this.detector = new Detector({
-      clock,
-      log: silentLog,
-      timings: TIMINGS,
-      loopDelayMs: () => 0,
-      probe: async () => undefined,
-    });
-    this.ports = {
-      id: 'main',
-      clock,
-      timeline: { toWallMs: (atMs) => atMs, lastStep: undefined },
-      timings: TIMINGS,
-      detector: this.detector,
-      leases: new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs }),
-      changes: new Changes(),
-      store: database.store,
-      cache: { refresh: async () => {} },
-      election: this.leadership,
-      context: new EffectsBench(database).context,
-      agents: { client: () => fakeAgent(() => ({})) },
-      runner: { isRunning: () => false },
-      wakeUps: { isUp: () => true },
-      log: silentLog,
-      reconciler: {
-        waitOf: () => undefined,
-        troubles: [],
-        intend: async (planned) => {
-          this.intended.push(planned);
-          return { id: `intent-${this.intended.length}`, isNew: true };
-        },
-      },
-    };
-  }
-
-  /** The site announces itself. */
-  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a' } = {}): void {
-    const partitions = [
-      { serial: `serial-${site}`, name: 'main', module: 'm.so', tokenLabel: 'main-token', errorCode },
-      { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
-    ];
-    const members = [{ group: 'payments', epoch, epochOwner }];
-    this.detector.heard(create(DescribeResponseSchema, { site, instance: site, partitions, members }), {
-      address: `${site}:1`,
-    });
+    super(database);
   }
 
   createGroup(spec: MessageInitShape<typeof GroupSpecSchema> | undefined) {
@@ -104,11 +44,6 @@ class Bench {
 /** The groups on record, as they were declared. */
 const declared = async (): Promise<GroupSpec[]> =>
   (await database.store.snapshot((db) => readGroups(db))).map(({ spec }) => spec);
-
-const CONTEXT: CallContext = {
-  identity: { trustDomain: 'd', kind: 'operator', name: 'alice' },
-  signal: new AbortController().signal,
-};
 
 describe('the declaration of a group', () => {
   const message = {

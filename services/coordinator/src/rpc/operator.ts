@@ -3,6 +3,7 @@ import type { Handlers, OperatorService } from '@antipode/protocol';
 import { drillHandlers } from './drills.ts';
 import { failoverHandlers } from './failover.ts';
 import { generationHandlers } from './generations.ts';
+import { groupChangeHandlers } from './group-changes.ts';
 import { groupHandlers } from './groups.ts';
 import { operationHandlers } from './operations.ts';
 import type { RpcPorts } from './ports.ts';
@@ -13,6 +14,7 @@ import { statusHandlers } from './status.ts';
 
 export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorService> => ({
   ...groupHandlers(ports),
+  ...groupChangeHandlers(ports),
   ...statusHandlers(ports),
   ...generationHandlers(ports),
   ...drillHandlers(ports),

@@ -14,6 +14,7 @@ export interface Schema {
     domain_key_version: number;
     highest_version: number;
     highest_number: bigint;
+    revision: number;
     created_ms: bigint;
   };
   member: {
@@ -202,5 +203,9 @@ export const MIGRATIONS: readonly string[] = [
   // renames those under way (store/tables/kind-names.ts).
   `
   UPDATE intent SET kind = 'domain-key' WHERE kind = 'enrolment' AND status NOT IN ('open', 'parked');
+  `,
+  // How often the declaration of a group was changed: a change names the declaration that its operator has seen.
+  `
+  ALTER TABLE replication_group ADD COLUMN revision int NOT NULL DEFAULT 1;
   `,
 ];

@@ -30,5 +30,6 @@ export function groupOf(spec: GroupSpec): Group {
     highestVersion: 0,
     recoveryTimeMs: undefined,
     createdMs: 0,
+    revision: 1,
   };
 }

@@ -135,6 +135,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
       highestVersion: 1,
       recoveryTimeMs: undefined,
       createdMs: NOW_MS - 1_000,
+      revision: 1,
       ...group,
     },
     newest: generation(),

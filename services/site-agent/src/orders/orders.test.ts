@@ -82,6 +82,19 @@ describe('the rules of a filter', () => {
   });
 });
 
+describe('other rules of a filter', () => {
+  it('say which objects they treat differently, by id and without those that the site keeps anyway', async () => {
+    const { settings } = a.site.partitions.bySerial('a-1');
+    for (const label of ['new-1', 'new-2', 'old-1', 'kept']) a.member.hsm.addSecret(label);
+    Object.assign(settings, { exclude: { ids: [], labels: ['kept'], classes: [], ignoreCase: false } });
+    const rules = { filter: { excludeLabels: ['new-*', 'kept'] }, before: { excludeLabels: ['old-*'] } };
+    const { change } = await a.call('matchFilter', { serial: 'a-1', ...rules });
+    expect([change?.excluded?.objects, change?.included?.objects]).toEqual([2, 1]);
+    expect(change?.excluded?.ckaIds).toHaveLength(2);
+    expect((await a.call('matchFilter', { serial: 'a-1', filter: rules.filter })).change).toBeUndefined();
+  });
+});
+
 describe('a capture', () => {
   it('leaves out what the site keeps for itself, whatever the order says', async () => {
     const { settings } = a.site.partitions.bySerial('a-1');

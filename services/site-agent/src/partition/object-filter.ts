@@ -6,6 +6,7 @@
 import {
   type Handle,
   type HsmProvider,
+  isExcluded,
   matchesByRule,
   type ObjectFilter,
   type ObservedObject,
@@ -32,7 +33,7 @@ const IDS_TOLD_MAX = 100;
 /** Answers an operator elsewhere, who may know only counts and ids. */
 export async function matchFilter(
   site: Site,
-  { serial, filter }: MatchFilterRequest,
+  { serial, filter, before }: MatchFilterRequest,
   signal?: AbortSignal,
 ): Promise<MessageInitShape<typeof MatchFilterResponseSchema>> {
   const partition = site.partitions.bySerial(serial);
@@ -42,14 +43,34 @@ export async function matchFilter(
     rules: rules.map(({ rule: { kind, value }, objects: matched }) => ({
       kind,
       rule: value,
-      objects: matched.length,
-      ckaIds: matched
-        .map(({ attributes: { id } }) => hex(id ?? new Uint8Array()))
-        .sort()
-        .slice(0, IDS_TOLD_MAX),
+      ...told(matched),
     })),
+    ...(before === undefined
+      ? {}
+      : {
+          change: changeBetween(
+            objects,
+            [before, filter].map((one) => withRulesOfSite(filterRules(one), partition.settings)),
+          ),
+        }),
   };
 }
+
+/** The objects that only one of the two filters keeps at this site. */
+function changeBetween(objects: readonly ObservedObject[], filters: readonly ObjectFilter[]) {
+  const [before, after] = filters as [ObjectFilter, ObjectFilter];
+  const onlyBy = (one: ObjectFilter, other: ObjectFilter): ObservedObject[] =>
+    objects.filter((object) => isExcluded(object, one) && !isExcluded(object, other));
+  return { excluded: told(onlyBy(after, before)), included: told(onlyBy(before, after)) };
+}
+
+const told = (objects: readonly ObservedObject[]) => ({
+  objects: objects.length,
+  ckaIds: objects
+    .map(({ attributes: { id } }) => hex(id ?? new Uint8Array()))
+    .sort()
+    .slice(0, IDS_TOLD_MAX),
+});
 
 /** All but our own keys. */
 export async function applicationObjects({

@@ -1,4 +1,3 @@
-import { LOSS_LIMIT, RETENTION_MS } from '@antipode/hsm-core';
 import { FailoverPolicy, type GroupState, type MatchRulesResponse } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
@@ -12,6 +11,7 @@ import {
   TIMEOUT_S_DEFAULT,
   wholeSeconds,
 } from '../../common.ts';
+import { deletionsOf } from '../../deletion-options.ts';
 import { follow, type Operator, withOperator } from '../../operator.ts';
 import { output } from '../../output.ts';
 import { filterOf, ruleTable, ruleWarnings, withRuleOptions } from '../../rules.ts';
@@ -24,6 +24,7 @@ import {
   notCarriedTable,
   uncapturedTable,
 } from '../../views/group.ts';
+import { updateCommand } from './group-update.ts';
 import { reseatCommand } from './reseat.ts';
 
 /** The consequences of the number of members when a site is lost. */
@@ -54,22 +55,6 @@ async function rulesOf(
   } catch (thrown) {
     return { errorCode: AntipodeError.from(thrown).code };
   }
-}
-
-/** Only where one is named: else the group has the defaults. */
-function deletionsOf(options: { deletedRetention?: number; lossObjects?: number; lossPercent?: number }): {
-  deletions?: { retentionMs: bigint; lossObjects: number; lossPercent: number };
-} {
-  const { deletedRetention, lossObjects, lossPercent } = options;
-  if ([deletedRetention, lossObjects, lossPercent].every((one) => one === undefined)) return {};
-  const retentionMs = deletedRetention === undefined ? RETENTION_MS : Math.round(deletedRetention * 86_400_000);
-  return {
-    deletions: {
-      retentionMs: BigInt(retentionMs),
-      lossObjects: lossObjects ?? LOSS_LIMIT.objects,
-      lossPercent: lossPercent ?? LOSS_LIMIT.percent,
-    },
-  };
 }
 
 export function groupCommand(): Command {
@@ -137,7 +122,7 @@ export function groupCommand(): Command {
             drillCron: options.drill ?? '',
             scrubSeconds: options.scrub ?? 0,
             failoverPolicy: options.failover === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
-            ...deletionsOf(options),
+            ...deletionsOf(options, undefined),
           };
           const hasRules = [options.excludeId, options.excludeLabel, options.excludeClass].some(({ length }) => length);
           if (hasRules || options.dryRun) {
@@ -231,6 +216,7 @@ export function groupCommand(): Command {
         output(options).data(state, () => distributorText(state!));
       }),
   );
+  group.addCommand(updateCommand());
   group.addCommand(reseatCommand());
   return group;
 }

@@ -1,10 +1,11 @@
 import { FailoverPolicy, MemberRole } from '@antipode/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { specMessage } from '../../groups/group-spec.ts';
 import type { Generation, Group, GroupSpec } from '../../model.ts';
 import type { SiteStatus, SiteView } from '../../sites/detector.ts';
 import { type Said, siteView } from '../../testing/site-views.ts';
-import { type GroupFacts, groupState, pausedUntilMs, specMessage } from './group.ts';
+import { type GroupFacts, groupState, pausedUntilMs } from './group.ts';
 
 const NOW_MS = Date.UTC(2026, 0, 1);
 const RPO_MS = 300_000;
@@ -34,6 +35,7 @@ const GROUP: Group = {
   highestVersion: 2,
   recoveryTimeMs: 900,
   createdMs: 0,
+  revision: 1,
 };
 const CONCERN = { kind: 'capture', site: 'a', errorCode: 'HSM_FULL', message: 'no room', ageMs: 4_321.5 } as const;
 const UNCAPTURED = { objectId: '0b', kind: 'private-key/rsa', reason: 'unextractable' };

@@ -2,21 +2,14 @@
  * Groups as operators see them: the database's truth and the detector's view as messages. Numbers are never better than
  * reality (I13).
  */
-import {
-  FailoverPolicy,
-  filterMessage,
-  type GroupSpecSchema,
-  type GroupStateSchema,
-  nameRef,
-  roleNumber,
-} from '@antipode/protocol';
+import { type GroupStateSchema, nameRef, roleNumber } from '@antipode/protocol';
 import { fromHex } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Concern } from '../../groups/concerns.ts';
 import { type Contradiction, quarantineOf } from '../../groups/contradiction.ts';
-import { deletionsMessage } from '../../groups/group-spec.ts';
+import { specMessage } from '../../groups/group-spec.ts';
 import { troubleOf, usableAcknowledgements } from '../../groups/member-trouble.ts';
-import { activeOf, type Generation, type Group, type GroupSpec, isSettled } from '../../model.ts';
+import { activeOf, type Generation, type Group, isSettled } from '../../model.ts';
 import { refOf } from '../../operations/context.ts';
 import type { Held } from '../../operations/failover/plan.ts';
 import { olderKeysNeededFor } from '../../operations/key-retirement/older-keys.ts';
@@ -116,6 +109,7 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     olderKeysNeededFor: olderKeysNeededFor(facts),
     domainKeys: domainKeysOf(facts),
     distributorErrorCode: distributorTrouble(group, view),
+    revision: group.revision,
     ...(facts.pausedUntilMs === undefined
       ? {}
       : { automaticFailoverPausedUntilMs: BigInt(Math.round(toWallMs(facts.pausedUntilMs))) }),
@@ -240,21 +234,6 @@ function protectionOf(
     ({ site }) => refusedBy({ group, view, refused, nowMs }, site).refusedObjects > 0,
   );
   return newest.uncaptured.length > 0 || hasNamesakes || isWithout ? 'partially-protected' : 'protected';
-}
-
-export function specMessage(spec: GroupSpec): MessageInitShape<typeof GroupSpecSchema> {
-  return {
-    name: spec.name,
-    members: spec.members.map(({ site, serial }) => ({ site, serial })),
-    scratch: spec.scratch.map(({ site, serial }) => ({ site, serial })),
-    ...(spec.distributor === undefined ? {} : { distributor: { ...spec.distributor } }),
-    filter: filterMessage(spec.filter),
-    rpoSeconds: Math.round(spec.rpoMs / 1_000),
-    drillCron: spec.drillCron,
-    scrubSeconds: Math.round(spec.scrubMs / 1_000),
-    failoverPolicy: spec.failoverPolicy === 'automatic' ? FailoverPolicy.AUTOMATIC : FailoverPolicy.MANUAL,
-    ...(spec.deletions === undefined ? {} : { deletions: deletionsMessage(spec)! }),
-  };
 }
 
 /** Until when no automatic failover follows the last one; undefined where one may begin now. */

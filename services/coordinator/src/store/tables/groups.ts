@@ -1,5 +1,6 @@
 /** Groups, their seats and their epochs. */
 import { AntipodeError } from '@antipode/runtime';
+import { sql } from 'kysely';
 import type { Tenure } from '../../groups/generation-standing.ts';
 import { type Group, type GroupSpec, type Member, type Role, SCRUB_MS_DEFAULT } from '../../model.ts';
 import type { Schema } from '../schema.ts';
@@ -123,6 +124,7 @@ function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
     recoveryTimeMs:
       row.recovery_time_ms === null || row.recovery_time_ms === undefined ? undefined : Number(row.recovery_time_ms),
     createdMs: Number(row.created_ms),
+    revision: row.revision,
   };
 }
 
@@ -160,6 +162,7 @@ export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): P
       domain_key_version: 0,
       highest_version: 0,
       highest_number: 0n,
+      revision: 1,
       created_ms: BigInt(nowMs),
     })
     .execute();
@@ -292,10 +295,15 @@ export async function setForeignObjects(
 /** Names another distributor, or none. */
 export async function setDistributor(trx: Write, group: string, distributor: GroupSpec['distributor']): Promise<void> {
   const { distributor: _before, ...spec } = (await lockGroup(trx, group)).spec;
+  await setSpec(trx, distributor === undefined ? spec : { ...spec, distributor });
+}
+
+/** Another declaration of a group, with the group locked. It has the next revision. */
+export async function setSpec(trx: Write, spec: GroupSpec): Promise<void> {
   await trx
     .updateTable('replication_group')
-    .set({ spec: toJson(distributor === undefined ? spec : { ...spec, distributor }) })
-    .where('name', '=', group)
+    .set({ spec: toJson(spec), revision: sql<number>`revision + 1` })
+    .where('name', '=', spec.name)
     .execute();
 }
 

@@ -1,0 +1,43 @@
+/** A change of a group, as an operator orders it, and the plan for it. */
+import type { GroupChange as GroupChangeMessage, GroupSettings } from '@antipode/protocol';
+import { AntipodeError, type ErrorCode } from '@antipode/runtime';
+import type { GroupSpec } from '../../model.ts';
+
+export interface SettingsChange {
+  readonly kind: 'settings';
+  readonly settings: GroupSettings;
+}
+
+export type GroupChange = SettingsChange;
+
+export interface ChangePlan {
+  /** The declaration that the plan was made for. */
+  readonly revision: number;
+  /** The declaration after the change. */
+  readonly spec: GroupSpec;
+  /** One line for each field that differs. Empty where the group is declared like this already. */
+  readonly changes: readonly string[];
+  /** Sentences for the person who is about to order it. */
+  readonly consequences: readonly string[];
+  readonly needsConfirmation: boolean;
+  readonly obstacle?: Obstacle;
+}
+
+/** Why a change is refused in the present state, and the code of the error that says so. */
+export interface Obstacle {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+/** @throws REQUEST_INVALID */
+export function changeFrom(message: GroupChangeMessage | undefined): GroupChange {
+  const { kind } = message ?? {};
+  if (kind?.case === 'settings') return { kind: 'settings', settings: kind.value };
+  throw new AntipodeError('REQUEST_INVALID', 'change is missing, or unknown to this version of the coordinator', {
+    details: { field: 'change' },
+  });
+}
+
+export const obstacleError = (group: string, { code, message, hint }: Obstacle): AntipodeError =>
+  new AntipodeError(code, `group ${group}: ${message}`, { details: { group }, hint });

@@ -1,0 +1,150 @@
+/**
+ * Plans a change of a group's settings. It is immediate: the next capture, drill, scrub or failover goes by it. Pure.
+ *
+ * Objects that new rules exclude are not deleted. They leave the group: their copies stay where they are (I11), and what
+ * happens to them at the active site reaches the copies no more. So the plan says it first.
+ */
+import {
+  type FilterChange,
+  filterMessage,
+  filterRules,
+  type GroupSettings,
+  GroupSpecSchema,
+  type MatchedObjects,
+} from '@antipode/protocol';
+import { create } from '@bufbuild/protobuf';
+import { activeOf, type Group, type GroupSpec } from '../../model.ts';
+import { specFrom, specMessage } from '../group-spec.ts';
+import type { ChangePlan } from './change.ts';
+
+/** The objects that a change of the filter concerns, or why nobody knows. */
+export type FilterEffect = FilterChange | { readonly unknown: string } | undefined;
+
+/** @throws REQUEST_INVALID, naming the field */
+export function planSettings(group: Group, settings: GroupSettings, filterEffect?: FilterEffect): ChangePlan {
+  const before = group.spec;
+  const spec = settingsApplied(before, settings);
+  const isOther = (field: keyof GroupSpec): boolean => JSON.stringify(before[field]) !== JSON.stringify(spec[field]);
+  const consequences: string[] = [];
+  const warnings: string[] = [];
+  if (hasOtherFilter(before, spec)) warnings.push(...filterConsequences(group, filterEffect));
+  if (isOther('rpoMs')) {
+    const text = `An acknowledged state older than ${spec.rpoMs / 1_000} s counts as lagging. Captures follow each other within half of that time.`;
+    (spec.rpoMs > before.rpoMs ? warnings : consequences).push(text);
+  }
+  if (isOther('drillCron'))
+    if (spec.drillCron === '')
+      warnings.push('No drill runs by itself. Nothing proves on a schedule that the keys can be restored.');
+    else consequences.push(`Drills run at \`${spec.drillCron}\` (UTC).`);
+  if (isOther('scrubMs'))
+    consequences.push(`Every partition is read completely at least every ${spec.scrubMs / 1_000} s.`);
+  if (isOther('failoverPolicy'))
+    consequences.push(
+      spec.failoverPolicy === 'manual'
+        ? 'When the active site is lost, a person must order the failover.'
+        : 'When the active site is lost, the coordinator fails over by itself.',
+    );
+  if (isOther('deletions')) warnings.push(...deletionConsequences(before, spec));
+  return {
+    revision: group.revision,
+    spec,
+    changes: changesBetween(before, spec),
+    consequences: [...warnings, ...consequences],
+    needsConfirmation: warnings.length > 0,
+  };
+}
+
+/** Checked like a declaration. @throws REQUEST_INVALID */
+function settingsApplied(before: GroupSpec, settings: GroupSettings): GroupSpec {
+  const { filter, rpoSeconds, drillCron, scrubSeconds, failoverPolicy, deletions } = settings;
+  const declared = create(GroupSpecSchema, specMessage(before));
+  if (filter !== undefined) declared.filter = filter;
+  if (rpoSeconds !== undefined) declared.rpoSeconds = rpoSeconds;
+  if (drillCron !== undefined) declared.drillCron = drillCron;
+  if (scrubSeconds !== undefined) declared.scrubSeconds = scrubSeconds;
+  if (failoverPolicy !== undefined) declared.failoverPolicy = failoverPolicy;
+  if (deletions !== undefined) declared.deletions = deletions;
+  return specFrom(declared);
+}
+
+const filterText = ({ filter }: GroupSpec): string => {
+  const { excludeIds, excludeLabels, excludeClasses, ignoreCase } = filterMessage(filterRules(asMessage(filter)));
+  return JSON.stringify([[...excludeIds].sort(), [...excludeLabels].sort(), [...excludeClasses].sort(), ignoreCase]);
+};
+
+const asMessage = (filter: GroupSpec['filter']) => create(GroupSpecSchema, { filter: filterMessage(filter) }).filter;
+
+export const hasOtherFilter = (before: GroupSpec, after: GroupSpec): boolean =>
+  filterText(before) !== filterText(after);
+
+/** The rules of the filter are counted and not repeated: they may hold labels of keys. */
+function changesBetween(before: GroupSpec, after: GroupSpec): string[] {
+  const shown = (spec: GroupSpec): Record<string, string> => ({
+    filter: filterText(spec),
+    rpo_seconds: String(spec.rpoMs / 1_000),
+    drill_cron: spec.drillCron || 'none',
+    scrub_seconds: String(spec.scrubMs / 1_000),
+    failover_policy: spec.failoverPolicy,
+    deletions: deletionsText(spec),
+  });
+  const [was, is] = [shown(before), shown(after)];
+  return Object.keys(was).flatMap((field) => {
+    if (was[field] === is[field]) return [];
+    return field === 'filter'
+      ? [`filter: ${countRules(before)} -> ${countRules(after)}, other rules`]
+      : [`${field}: ${was[field]} -> ${is[field]}`];
+  });
+}
+
+function countRules({ filter: { excludeIds, excludeLabels, excludeClasses } }: GroupSpec): string {
+  const count = excludeIds.length + excludeLabels.length + excludeClasses.length;
+  return `${count} ${count === 1 ? 'rule' : 'rules'}`;
+}
+
+const deletionsText = ({ deletions }: GroupSpec): string =>
+  deletions === undefined
+    ? 'default'
+    : `retention ${deletions.retentionMs === 0 ? 'default' : `${deletions.retentionMs / 86_400_000} days`}, loss ${deletions.lossObjects} objects and ${deletions.lossPercent} percent`;
+
+function deletionConsequences(before: GroupSpec, after: GroupSpec): string[] {
+  return [
+    `Deleted objects: ${deletionsText(before)} before, ${deletionsText(after)} from now on.`,
+    'Objects that were deleted before keep the retention of that day.',
+    'A capture that would lose more than the limit is held for a person. A higher limit lets more losses pass.',
+  ];
+}
+
+function filterConsequences(group: Group, effect: FilterEffect): string[] {
+  const from = activeOf(group)?.site ?? 'the active site';
+  const others = group.members.filter(({ site }) => site !== from).map(({ site }) => site);
+  if (effect === undefined || 'unknown' in effect)
+    return [
+      `Nobody knows which objects the new rules concern: site ${from} could not be asked (${effect?.unknown ?? 'not asked'}).`,
+      'Objects that a new rule excludes leave the group at the next capture. Objects that no rule excludes any more leave their site.',
+    ];
+  const { excluded, included } = effect;
+  const lines: string[] = [];
+  if (countOf(excluded) > 0)
+    lines.push(
+      `${objectsText(excluded)} no longer belong to the group from the next capture on. They are not deleted anywhere.`,
+      `Copies that reached site ${others.join(', ') || '(none)'} stay in the tokens there, and count as divergent. A program at these sites still finds them under their names.`,
+      `Changes of these objects at site ${from} no longer reach the copies: a new key, another attribute, or a deletion. Remove the copies at each site by hand if nobody should use them.`,
+      'Their sealed copies are erased when the generations that contain them are retired.',
+    );
+  if (countOf(included) > 0)
+    lines.push(
+      `${objectsText(included)} leave site ${from} with the next capture. An object that has left its site cannot be called back.`,
+    );
+  return lines.length > 0 ? lines : ['No object that is in the active partition now is treated differently.'];
+}
+
+const countOf = (matched: MatchedObjects | undefined): number => matched?.objects ?? 0;
+
+const IDS_SHOWN_MAX = 10;
+
+function objectsText(matched: MatchedObjects | undefined): string {
+  const { objects = 0, ckaIds = [] } = matched ?? {};
+  const ids = ckaIds.slice(0, IDS_SHOWN_MAX).map((id) => id || '(none)');
+  const more = objects > ids.length ? ', ...' : '';
+  return `${objects} ${objects === 1 ? 'object' : 'objects'} (CKA_ID ${ids.join(', ')}${more})`;
+}

@@ -1,0 +1,81 @@
+/** The ports of the handlers for operators, around the store of a test. Sites announce themselves with their partitions. */
+import { type CallContext, DescribeResponseSchema } from '@antipode/protocol';
+import { silentLog } from '@antipode/runtime';
+import { FakeClock } from '@antipode/runtime/testing';
+import { create } from '@bufbuild/protobuf';
+import { Changes } from '../operations/changes.ts';
+import type { Planned } from '../operations/planner.ts';
+import type { RpcPorts } from '../rpc/ports.ts';
+import { Detector } from '../sites/detector.ts';
+import { LeaseBook } from '../sites/leases.ts';
+import { PROFILES } from '../timings.ts';
+import type { TestDatabase } from './database.ts';
+import { EffectsBench } from './effects-bench.ts';
+import { type Answer, fakeAgent, type Order } from './fake-agent.ts';
+import { FakeLeadership } from './leader.ts';
+
+export const TIMINGS = PROFILES.default;
+
+export const OPERATOR: CallContext = {
+  identity: { trustDomain: 'd', kind: 'operator', name: 'alice' },
+  signal: new AbortController().signal,
+};
+
+export class OperatorBench {
+  readonly clock = new FakeClock();
+  readonly intended: Planned[] = [];
+  readonly leadership = new FakeLeadership();
+  readonly detector: Detector;
+  readonly ports: RpcPorts;
+
+  /** Answers every order to an agent. */
+  answer: (order: Order, site: string) => Answer = () => ({});
+
+  constructor(database: TestDatabase) {
+    const { clock } = this;
+    this.detector = new Detector({
+      clock,
+      log: silentLog,
+      timings: TIMINGS,
+      loopDelayMs: () => 0,
+      probe: async () => undefined,
+    });
+    this.ports = {
+      id: 'main',
+      clock,
+      timeline: { toWallMs: (atMs) => atMs, lastStep: undefined },
+      timings: TIMINGS,
+      detector: this.detector,
+      leases: new LeaseBook({ clock, leaseMs: TIMINGS.leaseMs }),
+      changes: new Changes(),
+      store: database.store,
+      cache: { refresh: async () => {} },
+      election: this.leadership,
+      context: new EffectsBench(database).context,
+      agents: { client: (site) => fakeAgent((order) => this.answer(order, site)) },
+      runner: { isRunning: () => false },
+      wakeUps: { isUp: () => true },
+      log: silentLog,
+      reconciler: {
+        waitOf: () => undefined,
+        troubles: [],
+        intend: async (planned) => {
+          this.intended.push(planned);
+          return { id: `intent-${this.intended.length}`, isNew: true };
+        },
+      },
+    };
+  }
+
+  /** The site announces itself. */
+  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a' } = {}): void {
+    const partitions = [
+      { serial: `serial-${site}`, name: 'main', module: 'm.so', tokenLabel: 'main-token', errorCode },
+      { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
+    ];
+    const members = [{ group: 'payments', epoch, epochOwner }];
+    this.detector.heard(create(DescribeResponseSchema, { site, instance: site, partitions, members }), {
+      address: `${site}:1`,
+    });
+  }
+}
