@@ -1,7 +1,7 @@
 /** Options that several commands share, and their parsing. */
 import { isName, parseSeat, type Seat } from '@antipode/protocol';
 import { AntipodeError, isAddress } from '@antipode/runtime';
-import { type Argument, Command, Help, type Option } from 'commander';
+import { type Argument, Command, Help, InvalidArgumentError, type Option } from 'commander';
 
 export const TIMEOUT_S_DEFAULT = 300;
 
@@ -139,12 +139,10 @@ export function parseEnvironment(texts: readonly string[]): Record<string, strin
   return Object.fromEntries(variables);
 }
 
+/** Parses the value of an option. A value that does not fit is an error that names the option, here and below. */
 export function seconds(text: string): number {
   const value = Number(text);
-  if (!Number.isFinite(value) || value <= 0)
-    throw new AntipodeError('USAGE', `expected a number of seconds, found "${text}"`, {
-      details: { field: 'timeout' },
-    });
+  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('It must be a number of seconds above 0.');
   return value;
 }
 
@@ -152,17 +150,13 @@ export function seconds(text: string): number {
 export function wholeSeconds(text: string): number {
   const value = seconds(text);
   if (!Number.isInteger(value) || value > 2 ** 32 - 1)
-    throw new AntipodeError('USAGE', `expected a whole number of seconds, at most ${2 ** 32 - 1}, found "${text}"`, {
-      details: { field: 'seconds' },
-    });
+    throw new InvalidArgumentError(`It must be a whole number of seconds, at most ${2 ** 32 - 1}.`);
   return value;
 }
 
 export function count(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value <= 0 || value > 2 ** 32 - 1)
-    throw new AntipodeError('USAGE', `expected a whole number above 0, found "${text}"`, {
-      details: { field: 'limit' },
-    });
+    throw new InvalidArgumentError('It must be a whole number above 0.');
   return value;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { VERSION } from '@antipode/runtime';
 import type { Command } from 'commander';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { EXIT_MEANINGS } from './exit-codes.ts';
+import { EXIT, EXIT_MEANINGS } from './exit-codes.ts';
 import { main, program } from './main.ts';
 
 const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'antipode-main-'));
@@ -186,5 +186,29 @@ describe('JSON', () => {
     ]);
     for (const { ok, hint } of findings) expect(hint !== '').toBe(!ok);
     expect(findings.at(-1)).toMatchObject({ ok: false });
+  });
+});
+
+describe('a command line that is not valid', () => {
+  it.each([
+    ['an argument is missing', ['failover'], ["'group'"], 'failover'],
+    ['an option is unknown', ['drill', 'run', 'payments', '--nope'], ['--nope'], 'drill run'],
+    ['a number is none', ['drill', 'list', '--limit', 'x'], ['--limit', "'x'"], 'drill list'],
+    ['a time is none', ['status', '--timeout', 'soon'], ['--timeout', "'soon'"], 'status'],
+    ['a command is unknown', ['statu'], ["'statu'", 'status?'], ''],
+  ])('is refused with the name of what is wrong and a hint where %s', async (_why, argv, named, path) => {
+    const { code, stdout, stderr } = await antipode(...argv);
+    expect([code, stdout]).toEqual([EXIT.usage, '']);
+    const [message, hint] = stderr.split('\n');
+    expect(message).toMatch(/^\[USAGE\] /);
+    for (const name of named) expect(message).toContain(name);
+    expect(hint).toBe(`  Run \`${`antipode ${path}`.trim()} --help\`.`);
+    const { error } = JSON.parse((await antipode(...argv, '--json')).stderr.slice(stderr.length));
+    expect([error.code, error.hint]).toEqual(['USAGE', hint!.trim()]);
+  });
+
+  it('shows its help where only a subcommand is missing', async () => {
+    const { code, stderr } = await antipode('group');
+    expect([code, stderr.split('\n')[0]]).toEqual([EXIT.usage, 'Usage: antipode group [options] [command]']);
   });
 });

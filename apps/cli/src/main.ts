@@ -66,19 +66,27 @@ export function program(): Command {
   ]) {
     root.addCommand(one);
   }
-  const quiet = (one: Command): void => {
-    one.exitOverride();
-    for (const child of one.commands) quiet(child);
-  };
-  quiet(root);
+  refuseInOurWords(root, ['antipode']);
   return root;
+}
+
+/** Makes an error of the command line one of ours, with a hint and in JSON where that is asked for. */
+function refuseInOurWords(one: Command, path: readonly string[]): void {
+  one.configureOutput({ outputError: () => {} }).exitOverride((ended) => {
+    // A command without its subcommand has shown its help.
+    if (ended.exitCode === 0 || ended.code === 'commander.help') throw ended;
+    const [text = '', suggestion = ''] = ended.message.replace(/^error: /, '').split('\n');
+    const hint = `Run \`${path.join(' ')} --help\`.`;
+    throw new AntipodeError('USAGE', [text, suggestion].join(' ').trim(), { hint });
+  });
+  for (const child of one.commands) refuseInOurWords(child, [...path, child.name()]);
 }
 
 export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program().parseAsync([...argv], { from: 'user' });
   } catch (thrown) {
-    // Commander has printed its own message. Help and version are not errors.
+    // Commander has printed what was asked for. Help and version are not errors; help instead of a subcommand is one.
     if (thrown instanceof CommanderError) {
       process.exitCode = thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
       return;

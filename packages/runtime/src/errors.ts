@@ -233,12 +233,12 @@ export const CATALOGUE = {
     disposition: 'operator',
     summary:
       'The journal of this site is not the one that the coordinator knows: it was lost, or an older copy has replaced it.',
-    hint: 'Find out which data folder the site runs on. Then run `antipode group reseat GROUP --dry-run` and see docs/runbooks/journals-disagree.md. Until then the site captures and applies nothing and is not promoted.',
+    hint: 'Find out which data folder the site runs on. Then run `antipode group reseat <group> --dry-run` and see docs/runbooks/journals-disagree.md. Until then the site captures and applies nothing and is not promoted.',
   },
   GROUP_CONTRADICTED: {
     disposition: 'operator',
     summary: 'The database and the journals of the agents contradict each other about the group.',
-    hint: 'Run `antipode group reseat GROUP --dry-run`: it shows both versions and what a reseat would do. See docs/runbooks/journals-disagree.md. Until they agree, nothing is ordered and `antipode resolve` names no site.',
+    hint: 'Run `antipode group reseat <group> --dry-run`: it shows both versions and what a reseat would do. See docs/runbooks/journals-disagree.md. Until they agree, nothing is ordered and `antipode resolve` names no site.',
   },
   RESEAT_REFUSED: {
     disposition: 'operator',

@@ -12,6 +12,7 @@ import { fromHex, hasCode, hex, sha256, sha256Hex, systemClock } from '@antipode
 import { loadAgentConfig, pinPartitions } from '@antipode/site-agent';
 import { GenerationStore } from '@antipode/site-agent/testing';
 import type { TestToken } from '../../support/tokens.ts';
+import { attributesOf, blobOf } from '../places/aes-key.ts';
 import { type BenchSite, BenchSites, GROUP } from '../places/sites.ts';
 import type { Bench } from './measurements.ts';
 import { REST_MS } from './wan.ts';
@@ -110,10 +111,6 @@ async function planted({ folder }: BenchSite, keys: number): Promise<SealedGener
 const signed = (manifest: Uint8Array, key: KeyObject): Uint8Array =>
   new Uint8Array(sign('sha256', signingInput(manifest), { key, dsaEncoding: 'ieee-p1363' }));
 
-/** As long as a wrapped AES-256 key. */
-const blobOf = (index: number): Uint8Array => Buffer.concat([sha256(`blob ${index}`), new Uint8Array(8)]);
-
-/** With the attributes that SoftHSM gives of an AES key. */
 const entryOf = (index: number): Entry => {
   const blob = blobOf(index);
   return {
@@ -121,30 +118,7 @@ const entryOf = (index: number): Entry => {
     objectClass: 'secret-key',
     keyType: 'aes',
     sizeBits: 256,
-    attributes: {
-      private: true,
-      label: Buffer.from(`key ${index}`),
-      id: sha256(`id ${index}`).subarray(0, 8),
-      sensitive: true,
-      encrypt: true,
-      decrypt: true,
-      wrap: false,
-      unwrap: false,
-      sign: false,
-      verify: false,
-      derive: false,
-      extractable: true,
-      local: true,
-      neverExtractable: false,
-      alwaysSensitive: true,
-      keyGenMechanism: 0x1080,
-      checkValue: blob.subarray(0, 3),
-      modifiable: true,
-      copyable: true,
-      destroyable: true,
-      wrapWithTrusted: false,
-      allowedMechanisms: [],
-    },
+    attributes: { ...attributesOf(index), checkValue: blob.subarray(0, 3) },
     blobSha256: sha256Hex(blob),
     blobSize: blob.length,
   };

@@ -18,8 +18,9 @@ import {
   ReplicaMemory,
 } from '@antipode/hsm-core';
 import { contentDigestOf, recogniseReplica } from '@antipode/hsm-core/testing';
-import { hex, seededPrng, sha256, sha256Hex, systemClock } from '@antipode/runtime';
+import { seededPrng, sha256, sha256Hex, systemClock } from '@antipode/runtime';
 import { GenerationStore, Journal } from '@antipode/site-agent/testing';
+import { attributesOf, blobOf } from '../places/aes-key.ts';
 
 /** A heartbeat is late by this much at most. */
 export const STRETCH_MS_MAX = 200;
@@ -191,39 +192,13 @@ function table(count: number): { provider: HsmProvider; keyring: Keyring; remove
   return { provider: provider as HsmProvider, keyring, remove };
 }
 
-/** As long as a wrapped AES-256 key. */
-const blobOf = (index: number): Uint8Array =>
-  new Uint8Array(Buffer.concat([sha256(`blob ${index}`), new Uint8Array(8)]));
-
 const objectOf = (index: number): ObservedObject => ({
   handle: BigInt(index) as Handle,
   objectClass: 'secret-key',
   keyType: 'aes',
   sizeBits: 256,
   readDigest: sha256Hex(`read ${index}`),
-  attributes: {
-    private: true,
-    label: Buffer.from(`key ${index}`),
-    id: Buffer.from(hex(sha256(`id ${index}`)).slice(0, 16), 'hex'),
-    sensitive: true,
-    encrypt: true,
-    decrypt: true,
-    wrap: false,
-    unwrap: false,
-    sign: false,
-    verify: false,
-    derive: false,
-    extractable: true,
-    local: true,
-    neverExtractable: false,
-    alwaysSensitive: true,
-    keyGenMechanism: 0x1080,
-    modifiable: true,
-    copyable: true,
-    destroyable: true,
-    wrapWithTrusted: false,
-    allowedMechanisms: [],
-  },
+  attributes: attributesOf(index),
 });
 
 if (process.argv[1] === import.meta.filename) {

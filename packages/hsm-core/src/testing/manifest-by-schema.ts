@@ -3,7 +3,7 @@
  * it.
  */
 import { bytesEqual, fromHex, hex } from '@antipode/runtime';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, type DescEnum, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as seal from '../gen/antipode/seal/v1/manifest_pb.ts';
 import {
   ATTRIBUTES,
@@ -31,38 +31,17 @@ export function readBySchema(bytes: Uint8Array): Generation | undefined {
   }
 }
 
-const CLASS_NUMBERS: Record<ObjectClass | 'other', seal.ObjectClass> = {
-  'secret-key': seal.ObjectClass.SECRET_KEY,
-  'private-key': seal.ObjectClass.PRIVATE_KEY,
-  'public-key': seal.ObjectClass.PUBLIC_KEY,
-  certificate: seal.ObjectClass.CERTIFICATE,
-  data: seal.ObjectClass.DATA,
-  other: seal.ObjectClass.OTHER,
-};
+/** The numbers of a schema by our names: a new class, key type or reason has its number here by itself. */
+const numbersOf = <Name extends string, Value extends number>({ values }: DescEnum): Record<Name, Value> =>
+  Object.fromEntries(
+    values
+      .filter(({ number }) => number !== 0)
+      .map(({ localName, number }) => [localName.toLowerCase().replaceAll('_', '-'), number]),
+  ) as Record<Name, Value>;
 
-/** By the names of the schema: a new key type has its number here by itself. */
-const KEY_TYPE_NUMBERS = Object.fromEntries(
-  seal.KeyTypeSchema.values
-    .filter(({ number }) => number !== 0)
-    .map(({ localName, number }) => [localName.toLowerCase().replaceAll('_', '-'), number]),
-) as Record<KeyType, seal.KeyType>;
-
-const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {
-  unextractable: seal.UncapturedReason.UNEXTRACTABLE,
-  'wrap-with-trusted': seal.UncapturedReason.WRAP_WITH_TRUSTED,
-  'not-wrappable': seal.UncapturedReason.NOT_WRAPPABLE,
-  'unsupported-type': seal.UncapturedReason.UNSUPPORTED_TYPE,
-  'length-not-multiple-of-8': seal.UncapturedReason.LENGTH_NOT_MULTIPLE_OF_8,
-  'length-unknown': seal.UncapturedReason.LENGTH_UNKNOWN,
-  settling: seal.UncapturedReason.SETTLING,
-  excluded: seal.UncapturedReason.EXCLUDED,
-  unreadable: seal.UncapturedReason.UNREADABLE,
-  'too-large': seal.UncapturedReason.TOO_LARGE,
-  'unsupported-attribute': seal.UncapturedReason.UNSUPPORTED_ATTRIBUTE,
-  deleted: seal.UncapturedReason.DELETED,
-  'value-changed': seal.UncapturedReason.VALUE_CHANGED,
-  'does-not-work': seal.UncapturedReason.DOES_NOT_WORK,
-};
+const CLASS_NUMBERS = numbersOf<ObjectClass | 'other', seal.ObjectClass>(seal.ObjectClassSchema);
+const KEY_TYPE_NUMBERS = numbersOf<KeyType, seal.KeyType>(seal.KeyTypeSchema);
+const REASON_NUMBERS = numbersOf<UncapturedReason, seal.UncapturedReason>(seal.UncapturedReasonSchema);
 
 const nameOf = <Name extends string>(numbers: Record<Name, number>, number: number): Name | undefined =>
   (Object.keys(numbers) as Name[]).find((name) => numbers[name] === number);
