@@ -11,12 +11,17 @@ export {
   CANNOT_EXERCISE,
   CryptokiFailure,
   codeOf,
+  FORBIDS_USE,
+  IS_ANOTHERS,
   IS_GONE,
+  LACKS_MECHANISM,
   NOT_WRAPPED,
   returnValueName,
   returnValueNumber,
   returnValueOf,
   SessionFailure,
+  SHOWS_QUIRK,
+  SIGNATURE_REFUSALS,
   translate,
 } from './return-values.ts';
 export type { TokenInfo } from './structures.ts';

@@ -5,7 +5,7 @@
 import { openSession, sessionInfo } from './calls/sessions.ts';
 import { CKR_OK } from './constants.ts';
 import type { CallArgument, Module } from './module.ts';
-import { returnValueName } from './return-values.ts';
+import { isBusy, needsRoom } from './return-values.ts';
 import { type Mechanism, packMechanism, ulong } from './template.ts';
 
 /** Room in which any operation ends that a call has left open. */
@@ -66,7 +66,7 @@ export class Operations {
       throw thrown;
     }
     let answer = attempt(room, used);
-    if (returnValueName(answer.returned) === 'CKR_BUFFER_TOO_SMALL' && answer.length <= ANSWER_BYTES_MAX) {
+    if (needsRoom(answer.returned) && answer.length <= ANSWER_BYTES_MAX) {
       room = Buffer.alloc(Number(answer.length));
       answer = attempt(room, used);
     }
@@ -89,7 +89,7 @@ export class Operations {
     const isFree = (): boolean => {
       const returned = module.tryCall(name, used, ...args);
       if (returned === CKR_OK) return true;
-      if (returnValueName(returned) === 'CKR_OPERATION_ACTIVE') return false;
+      if (isBusy(returned)) return false;
       throw module.failure(name, returned);
     };
     if (isFree()) return used;

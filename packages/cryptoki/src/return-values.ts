@@ -185,6 +185,30 @@ export const CANNOT_EXERCISE: ReadonlySet<string> = new Set([
   'CKR_ATTRIBUTE_READ_ONLY',
 ]);
 
+/** Among the values above: the token lacks the mechanism for any key of the kind, or for this key only. */
+export const LACKS_MECHANISM = 'CKR_MECHANISM_INVALID';
+
+/** Using a key: its own flags forbid it. The key is at work, and refuses. */
+export const FORBIDS_USE = 'CKR_KEY_FUNCTION_NOT_PERMITTED';
+
+/** C_Verify: the signature is of the right form and is another's. */
+export const IS_ANOTHERS = 'CKR_SIGNATURE_INVALID';
+
+/** C_Verify: the token does not take what was signed, in any form. */
+export const SIGNATURE_REFUSALS: ReadonlySet<string> = new Set([IS_ANOTHERS, 'CKR_SIGNATURE_LEN_RANGE']);
+
+/** C_UnwrapKey: the quirk of the device that the value may show (hsm-core, quirks.ts). */
+export const SHOWS_QUIRK: Readonly<Record<string, 'omits-extractable' | 'wants-point'>> = {
+  CKR_ATTRIBUTE_READ_ONLY: 'omits-extractable',
+  CKR_TEMPLATE_INCOMPLETE: 'wants-point',
+};
+
+/** Any call that gives bytes: the length that it has set is the room that it needs. */
+export const needsRoom = (returnValue: number): boolean => returnValueName(returnValue) === 'CKR_BUFFER_TOO_SMALL';
+
+/** A call that begins an operation: an earlier one is still open in this session. */
+export const isBusy = (returnValue: number): boolean => returnValueName(returnValue) === 'CKR_OPERATION_ACTIVE';
+
 /** The input of these comes from a peer. In a sound session the token refuses the input, whatever the value. */
 const TAKES_INPUT: ReadonlySet<string> = new Set(['C_UnwrapKey', 'C_DeriveKey']);
 

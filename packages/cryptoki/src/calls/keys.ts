@@ -2,7 +2,7 @@
 import { CKR_OK } from '../constants.ts';
 import type { Module } from '../module.ts';
 import { ANSWER_BYTES_MAX } from '../operations.ts';
-import { returnValueName } from '../return-values.ts';
+import { needsRoom } from '../return-values.ts';
 import { type Mechanism, pack, packMechanism, type Template, ulong } from '../template.ts';
 
 /** Big enough for RSA-4096 in PKCS#8; a larger key asks for its size first. */
@@ -45,8 +45,7 @@ export const keys = (module: Module) => ({
     const returned = module.tryCall('C_WrapKey', session, packed, wrappingKey, key, room, length);
     if (returned === CKR_OK) return Buffer.from(room.subarray(0, Number(length.readBigUInt64LE())));
     const needed = length.readBigUInt64LE();
-    if (returnValueName(returned) !== 'CKR_BUFFER_TOO_SMALL' || needed > ANSWER_BYTES_MAX)
-      throw module.failure('C_WrapKey', returned);
+    if (!needsRoom(returned) || needed > ANSWER_BYTES_MAX) throw module.failure('C_WrapKey', returned);
     const larger = Buffer.alloc(Number(needed));
     module.call('C_WrapKey', session, packed, wrappingKey, key, larger, length);
     return larger.subarray(0, Number(length.readBigUInt64LE()));

@@ -3,7 +3,15 @@
  * as one value: no other file asks what kind of device it works with. Found by trying, with throw-away session objects;
  * by the name of the model only where a trial would have to persist.
  */
-import { CKA, CKO, CryptokiFailure, type Mechanism, type Template, type TokenInfo } from '@antipode/cryptoki';
+import {
+  CKA,
+  CKO,
+  CryptokiFailure,
+  type Mechanism,
+  SHOWS_QUIRK,
+  type Template,
+  type TokenInfo,
+} from '@antipode/cryptoki';
 import type { Protection } from '../provider/provider.ts';
 import type { TokenSession } from './token-session.ts';
 
@@ -56,10 +64,9 @@ export function wantedAfter(
   quirks: RestoringQuirks,
   { hasPoint }: { hasPoint: boolean },
 ): RestoringQuirks | undefined {
-  if (returnValue === 'CKR_ATTRIBUTE_READ_ONLY' && !quirks.omitsExtractable)
-    return { ...quirks, omitsExtractable: true };
-  if (returnValue === 'CKR_TEMPLATE_INCOMPLETE' && hasPoint && !quirks.wantsPoint)
-    return { ...quirks, wantsPoint: true };
+  const shown = SHOWS_QUIRK[returnValue];
+  if (shown === 'omits-extractable' && !quirks.omitsExtractable) return { ...quirks, omitsExtractable: true };
+  if (shown === 'wants-point' && hasPoint && !quirks.wantsPoint) return { ...quirks, wantsPoint: true };
   return undefined;
 }
 

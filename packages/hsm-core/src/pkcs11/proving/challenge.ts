@@ -2,7 +2,7 @@
  * Tries whether a key can be used at all, when there is nothing to compare with. A key that an unwrap left half made
  * shows its class and, at times, its names, but serves no use (facts: pkcs11, 7). The doubt is always for the key.
  */
-import { CANNOT_EXERCISE, CryptokiFailure } from '@antipode/cryptoki';
+import { CANNOT_EXERCISE, CryptokiFailure, FORBIDS_USE, LACKS_MECHANISM } from '@antipode/cryptoki';
 import { kindOfObject } from '../../key-kinds/kinds.ts';
 import type { ObservedObject } from '../../model/object.ts';
 import type { Challenge } from '../../provider/provider.ts';
@@ -36,9 +36,9 @@ function usesOf(context: ProveContext, object: ObservedObject): Use[] {
 
 /** A token may refuse a use to any key of the kind: then it says nothing of this one. */
 function isOfKey(context: ProveContext, object: ObservedObject, { work }: Use, refusal: string): boolean {
-  if (refusal === 'CKR_KEY_FUNCTION_NOT_PERMITTED') return false;
+  if (refusal === FORBIDS_USE) return false;
   if (!CANNOT_EXERCISE.has(refusal)) return true;
-  const sound = refusal === 'CKR_MECHANISM_INVALID' ? kindOfObject(object)?.sample?.(context) : undefined;
+  const sound = refusal === LACKS_MECHANISM ? kindOfObject(object)?.sample?.(context) : undefined;
   if (sound === undefined) return false;
   try {
     return refusalOf(() => work(sound)) === undefined;

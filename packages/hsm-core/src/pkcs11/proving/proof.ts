@@ -1,6 +1,16 @@
 /** One proof of one object: the checks made so far, and the ways to use a key that kinds of key share. */
 import { type KeyObject, randomBytes } from 'node:crypto';
-import { CANNOT_EXERCISE, CKA, CKK, CKO, CryptokiFailure, type Mechanism, mechanism } from '@antipode/cryptoki';
+import {
+  CANNOT_EXERCISE,
+  CKA,
+  CKK,
+  CKO,
+  CryptokiFailure,
+  IS_ANOTHERS,
+  type Mechanism,
+  mechanism,
+  SIGNATURE_REFUSALS,
+} from '@antipode/cryptoki';
 import { bytesEqual, hasCode, sha256 } from '@antipode/runtime';
 import { type AttributeName, USES } from '../../model/attributes.ts';
 import { isWrapped } from '../../model/object.ts';
@@ -116,7 +126,8 @@ export class Proof {
     try {
       return work(key);
     } catch (thrown) {
-      if (key !== handle && thrown instanceof CryptokiFailure && !SAYS_NO.has(thrown.returnValue)) return undefined;
+      if (key !== handle && thrown instanceof CryptokiFailure && !SIGNATURE_REFUSALS.has(thrown.returnValue))
+        return undefined;
       throw thrown;
     }
   }
@@ -139,7 +150,7 @@ export class Proof {
         cryptoki.verify(session, how, this.item.handle, this.nonce, randomBytes(bytes));
         return false;
       } catch (thrown) {
-        if (thrown instanceof CryptokiFailure && thrown.returnValue === 'CKR_SIGNATURE_INVALID') return true;
+        if (thrown instanceof CryptokiFailure && thrown.returnValue === IS_ANOTHERS) return true;
         throw thrown;
       }
     });
@@ -255,9 +266,6 @@ function unlessRefused<T>(work: () => T): T | undefined {
     throw thrown;
   }
 }
-
-/** By which a token says that what one side has made is not what the other takes. */
-const SAYS_NO: ReadonlySet<string> = new Set(['CKR_SIGNATURE_INVALID', 'CKR_SIGNATURE_LEN_RANGE']);
 
 /** A readable session key with nothing to protect. */
 export const THROW_AWAY = [
