@@ -3,6 +3,7 @@
 export { SiteAgent } from './agent.ts';
 export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
 export { runAgent } from './main.ts';
+export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from './objects/deleted-objects.ts';
 export {
   type InitialisationPlan,
   initialisePartition,
@@ -17,7 +18,6 @@ export {
   type TrustedVersion,
   trustDomainKeys,
 } from './partition/administration.ts';
-export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from './partition/deleted-objects.ts';
 export { type FoundObject, findObject } from './partition/find-object.ts';
 export { type IdentityMove, moveIdentity } from './partition/move-identity.ts';
 export { attributesHere, type PartitionAttributes } from './partition/not-carried.ts';
