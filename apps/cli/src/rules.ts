@@ -4,6 +4,7 @@ import type { LocalRuleMatch } from '@antipode/site-agent';
 import type { Command } from 'commander';
 import { collect } from './common.ts';
 import { table } from './output.ts';
+import { NAME_COLUMNS, nameCells } from './views/objects.ts';
 
 export interface RuleOptions {
   readonly excludeId: readonly string[];
@@ -18,6 +19,10 @@ export const withRuleOptions = (command: Command): Command =>
     .option('--exclude-label <pattern>', 'label of objects that never leave their site; * and ? match', collect, [])
     .option('--exclude-class <class>', 'class of objects that never leave their site', collect, [])
     .option('--exclude-ignore-case', 'ignore upper and lower case in labels');
+
+/** Whether the command line has any rule. */
+export const hasRules = ({ excludeId, excludeLabel, excludeClass }: RuleOptions): boolean =>
+  excludeId.length + excludeLabel.length + excludeClass.length > 0;
 
 export const filterOf = ({ excludeId, excludeLabel, excludeClass, excludeIgnoreCase = false }: RuleOptions) =>
   filterMessage({
@@ -52,20 +57,14 @@ export function ruleWarnings(
     .map(({ kind, rule }) => `Warning: the rule on the ${kind} ${JSON.stringify(rule)} matches no object now.`);
 }
 
-/** With the names of the objects, unprintable characters written out. */
+/** With the names of the objects. */
 export function localRuleTable(rules: readonly LocalRuleMatch[]): string {
   return table(
-    ['RULE', 'VALUE', 'CLASS', 'ID', 'LABEL'],
+    ['RULE', 'VALUE', ...NAME_COLUMNS],
     rules.flatMap(({ kind, rule, objects }) =>
       objects.length === 0
-        ? [[kind, JSON.stringify(rule), '-', '-', '(nothing)']]
-        : objects.map(({ objectClass, id, label }) => [kind, JSON.stringify(rule), objectClass, id, shown(label)]),
+        ? [[kind, JSON.stringify(rule), '(nothing)']]
+        : objects.map((object) => [kind, JSON.stringify(rule), ...nameCells(object)]),
     ),
   );
 }
-
-/** In quotes, with everything that a terminal does not show as an escape. */
-const shown = (label: string): string =>
-  JSON.stringify(label).replace(/[\p{C}\p{Z}]/gu, (character) =>
-    character === ' ' ? ' ' : `\\u{${character.codePointAt(0)!.toString(16)}}`,
-  );

@@ -1,6 +1,8 @@
-/** The way out for an object that is not captured, one line for each reason. docs/glossary.md has the same lines. */
+/** The ways out for objects that are not captured, or not as they should be at a site: one line for each reason. */
 import type { UncapturedReason } from '@antipode/hsm-core';
+import type { ListedObject, ObjectState } from '@antipode/site-agent';
 
+/** docs/glossary.md has the same lines. */
 export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
   unextractable:
     'make a new key with CKA_EXTRACTABLE and let it take over, or import the original again with that flag. No token makes an existing key extractable',
@@ -18,7 +20,7 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
   settling: 'do nothing: the next capture takes it. If the reason stays, something changes the object all the time',
   excluded: "do nothing: the group's filter keeps it at its site",
   unreadable:
-    'find the object with `antipode partition find <partition> <object>` at its site, and try it with its application. If it does not work there either, it was never completed: destroy it',
+    'find the object with `antipode partition objects <partition> <object>` at its site, and try it with its application. If it does not work there either, it was never completed: destroy it',
   deleted:
     'destroy it at the active site if nobody needs it. To keep it, run `antipode deleted restore <group> <object>`',
   'value-changed':
@@ -26,3 +28,38 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
   'does-not-work':
     'find out with its application which half of the pair is right, and make the key again. A copy would not work either',
 };
+
+const RESTORE = 'to use it again, run `antipode deleted restore <group> <object>` at the active site';
+const DECIDE =
+  'captures wait for a decision: accept the loss with `antipode deleted accept <group> <object>`, or put it back with `antipode deleted restore <group> <object>`';
+
+/** Reasons that only the list of a site has. */
+const AT_SITE: Readonly<Record<string, string>> = {
+  new: 'do nothing: the next capture takes it. `antipode replicate <group>` captures now',
+  deleted: RESTORE,
+  'set-aside': RESTORE,
+  held: DECIDE,
+  replaced: DECIDE,
+  changed: WAYS_OUT['value-changed'],
+  gone: 'if somebody deleted it on purpose, do nothing: the next capture records that. If not, run `antipode replicate <group>` and then `antipode deleted restore <group> <object>`',
+  kept: 'it was deleted at the active site, and this token would not destroy it: destroy it here if nobody needs it',
+};
+
+/** States that need something from a person, whatever the reason. */
+const OF_STATE: Partial<Record<ObjectState, string>> = {
+  refused:
+    'the reason is the answer of this token: find out why it does not take the object. Every replication tries again',
+  missing:
+    'run `antipode scrub run <group>`: it reads the whole partition, and a damaged standby is repaired afterwards',
+  divergent:
+    'find out which program still needs it. If none does, destroy it in this token. Else make a new key at the active site. docs/runbooks/site-returns.md has the steps',
+  unaccounted:
+    'find out which program made it in this token. Only the active site is captured: make the key there, or destroy it here',
+};
+
+/** Undefined where nothing is to be done. */
+export function wayOutOf({ state, reason }: Pick<ListedObject, 'state' | 'reason'>): string | undefined {
+  const ofState = OF_STATE[state];
+  if (ofState !== undefined || reason === undefined) return ofState;
+  return state === 'uncaptured' && reason in WAYS_OUT ? WAYS_OUT[reason as UncapturedReason] : AT_SITE[reason];
+}

@@ -26,6 +26,7 @@ export {
   trustedKeyLabel,
 } from './domain-key/keyring.ts';
 export { ExchangeResponder } from './domain-key/responder.ts';
+export { type Attributes, USES } from './model/attributes.ts';
 export {
   blobDigests,
   blobsNamed,

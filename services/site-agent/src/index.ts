@@ -3,12 +3,23 @@
 export { SiteAgent } from './agent.ts';
 export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
 export { runAgent } from './main.ts';
-export { acceptDeleted, type DeletedObject, listDeleted, restoreDeleted } from './objects/deleted-objects.ts';
+export { acceptDeleted, listDeleted, restoreDeleted } from './objects/deleted-objects.ts';
+export { PROGRAMS, type Program } from './objects/maker.ts';
+export { type LocalRuleMatch, matchLocally } from './objects/matching.ts';
+export { attributesHere, type PartitionAttributes } from './objects/object-attributes.ts';
+export { type CheckedObject, checkPartition, type PartitionCheck } from './objects/partition-check.ts';
+export {
+  type ListedObject,
+  listObjects,
+  OBJECT_STATES,
+  type ObjectState,
+  type PartitionObjects,
+} from './objects/partition-objects.ts';
+export type { DeletedObject } from './objects/sealed-objects.ts';
+export type { SiteObject } from './objects/site-object.ts';
 export {
   type InitialisationPlan,
   initialisePartition,
-  type LocalRuleMatch,
-  matchLocally,
   type PartitionIdentity,
   pinPartitions,
   planInitialisation,
@@ -18,9 +29,7 @@ export {
   type TrustedVersion,
   trustDomainKeys,
 } from './partition/administration.ts';
-export { type FoundObject, findObject } from './partition/find-object.ts';
 export { type IdentityMove, moveIdentity } from './partition/move-identity.ts';
-export { attributesHere, type PartitionAttributes } from './partition/not-carried.ts';
 export { type Pin, Pins, peerFrom, peerText } from './peers/pins.ts';
 export { type BackedUp, backUpAgent } from './storage/backup.ts';
 export type { Erasure } from './storage/journal/collection.ts';

@@ -11,8 +11,9 @@ interface Named {
   readonly publicHalf?: Uint8Array | undefined;
 }
 
+/** The model's word for a class, and otherwise the name that the standard has for it. */
 export function classNameOf({ objectClass, outside }: Pick<Named, 'objectClass' | 'outside'>): string {
-  if (objectClass !== 'other') return objectClass.replace('-', ' ');
+  if (objectClass !== 'other') return objectClass;
   return outside?.objectClass === undefined ? 'unknown class' : className(outside.objectClass);
 }
 
@@ -21,14 +22,11 @@ export function keyTypeNameOf({ keyType, outside, curveParams, publicHalf }: Nam
   if (keyType === undefined) return outside?.keyType === undefined ? undefined : keyTypeName(outside.keyType);
   if (keyType === 'unsupported') return outside?.keyType === undefined ? 'unknown' : keyTypeName(outside.keyType);
   const params = curveParams ?? (keyType === 'ec' && publicHalf !== undefined ? paramsIn(publicHalf) : undefined);
-  const name = NAMES[keyType] ?? keyType;
+  const name = NAMES[keyType] ?? keyType.toUpperCase();
   const curve = params === undefined ? undefined : (curveOf(params)?.openssl ?? 'of an unknown curve');
   return curve === undefined ? name : `${name} ${curve}`;
 }
 
 const NAMES: Partial<Record<KeyType, string>> = {
-  rsa: 'RSA',
-  ec: 'EC',
-  aes: 'AES',
   'generic-secret': 'generic secret',
 };

@@ -6,7 +6,6 @@
 import {
   applyGeneration,
   destroyNamesakes,
-  type Entry,
   findImpostors,
   type Generation,
   type HsmProvider,
@@ -17,53 +16,29 @@ import {
   ReplicaMemory,
   type SealedGeneration,
 } from '@antipode/hsm-core';
-import { isNewer } from '@antipode/protocol';
-import { AntipodeError, hex, type Log } from '@antipode/runtime';
-import { openForCommand, openSiteMemory, type SiteMemory } from '../commands/beside-agent.ts';
+import { AntipodeError, type Log } from '@antipode/runtime';
+import { openForCommand } from '../commands/beside-agent.ts';
 import type { AgentConfig } from '../config.ts';
 import type { GenerationStore } from '../storage/generation-store.ts';
-import { burialKey } from '../storage/journal/collection.ts';
-import type { Seat } from '../storage/journal/tenure.ts';
-
-/**
- * - `deleted`: sealed, and in no token.
- * - `held`: the next capture would lose it.
- * - `replaced`: the next capture would lose it, since another key has its names now.
- * - `changed`: the token has another value for it.
- * - `set-aside`: only this member had it. It gave way to an object of its name, and is sealed here only.
- */
-export type DeletedState = 'deleted' | 'held' | 'replaced' | 'changed' | 'set-aside';
-
-export interface DeletedObject {
-  readonly objectId: string;
-  readonly state: DeletedState;
-  readonly objectClass: string;
-  readonly label: string;
-  /** CKA_ID, hexadecimal. */
-  readonly ckaId: string;
-  readonly deletedMs?: number;
-  /** For how long it is kept at least, and has been kept in this agent's running time. */
-  readonly retentionMs?: number;
-  readonly keptMs?: number;
-  readonly isAccepted: boolean;
-  /** Whether this member has what brings it back. */
-  readonly isRestorable: boolean;
-}
+import { chooseObjects } from './choose.ts';
+import {
+  changedOf,
+  type DeletedObject,
+  type DeletedState,
+  deletedIn,
+  type GroupHere,
+  useGroup,
+} from './sealed-objects.ts';
+import { siteObject } from './site-object.ts';
 
 /** The states that a person has to decide about. */
 const UNDECIDED: ReadonlySet<DeletedState> = new Set(['held', 'replaced', 'changed']);
 
-interface Open extends Omit<SiteMemory, 'close'> {
-  readonly seat: Seat;
-  /** The newest generation captured or applied here. */
-  readonly newest: SealedGeneration;
-  /** Generations of objects that were set aside here. */
-  readonly asides: readonly SealedGeneration[];
-}
+const LIST = 'antipode deleted list <group>';
 
 /** @throws NOT_FOUND, GENERATION_UNKNOWN */
 export function listDeleted({ config, group }: { config: AgentConfig; group: string }): Promise<DeletedObject[]> {
-  return atSite(config, group, async (open) => deletedIn(open, group));
+  return useGroup(config, group, async (open) => deletedIn(open, group));
 }
 
 /**
@@ -79,11 +54,11 @@ export function acceptDeleted({
   group: string;
   objectIds: readonly string[];
 }): Promise<DeletedObject[]> {
-  return atSite(config, group, async (open) => {
+  return useGroup(config, group, async (open) => {
     // An acceptance at a standby would wait until that member is active one day, and then let a real loss pass.
     requireActive(open, group, 'losses are accepted only at the active member');
     const undecided = deletedIn(open, group).filter(({ state }) => UNDECIDED.has(state));
-    const chosen = choose(undecided, objectIds);
+    const chosen = chooseObjects(undecided, objectIds, { list: LIST });
     open.journal.decisions.accept(
       group,
       chosen.map(({ objectId }) => objectId),
@@ -108,10 +83,10 @@ export function restoreDeleted({
   objectIds: readonly string[];
   log: Log;
 }): Promise<DeletedObject[]> {
-  return atSite(config, group, async (open) => {
+  return useGroup(config, group, async (open) => {
     const { journal, seat, newest } = open;
     requireActive(open, group, 'objects are put back only at the active member');
-    const chosen = choose(deletedIn(open, group), objectIds);
+    const chosen = chooseObjects(deletedIn(open, group), objectIds, { list: LIST });
     const lost = chosen.find(({ isRestorable }) => !isRestorable);
     if (lost !== undefined)
       throw new AntipodeError('GENERATION_UNKNOWN', `this site does not have object ${lost.objectId} sealed`, {
@@ -149,7 +124,7 @@ export function restoreDeleted({
 }
 
 /** @throws ROLE_REFUSED */
-function requireActive({ seat: { role } }: Open, group: string, why: string): void {
+function requireActive({ seat: { role } }: GroupHere, group: string, why: string): void {
   if (role === 'active') return;
   throw new AntipodeError('ROLE_REFUSED', `this site is ${role} in group ${group}: ${why}`, {
     details: { group, role },
@@ -159,7 +134,7 @@ function requireActive({ seat: { role } }: Open, group: string, why: string): vo
 
 /** A program that looks for a name must not find now the one, now the other. @throws ALREADY_EXISTS */
 function requireFreeNames(chosen: readonly DeletedObject[], { entries }: Generation): void {
-  const bearers = new Map(entries.flatMap((entry) => namesOf(named(entry)).map((name) => [name, entry.objectId])));
+  const bearers = new Map(entries.flatMap((entry) => namesOf(siteObject(entry)).map((name) => [name, entry.objectId])));
   for (const one of chosen) {
     if (one.state !== 'deleted' && one.state !== 'set-aside') continue;
     const bearer = namesOf(one).flatMap((name) => bearers.get(name) ?? [])[0];
@@ -221,7 +196,7 @@ function replicaOf({
 }: {
   provider: HsmProvider;
   keyring: Keyring;
-  open: Open;
+  open: GroupHere;
   target: SealedGeneration;
   group: string;
 }): Replica {
@@ -283,111 +258,4 @@ async function restore(
   await applyGeneration({ ...replica, proved: undefined, blobOf: (sha256) => store.blob(sha256) });
   const damaged = replica.target.generation.entries.filter(({ objectId }) => changed.has(objectId));
   await destroyNamesakes(replica, damaged);
-}
-
-async function atSite<T>(config: AgentConfig, group: string, work: (open: Open) => Promise<T>): Promise<T> {
-  const memory = openSiteMemory(config);
-  try {
-    const { journal, store } = memory;
-    const seat = journal.tenure.seat(group);
-    if (seat === undefined)
-      throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
-    const heads: SealedGeneration[] = [];
-    for (const kind of ['captured', 'applied'] as const) {
-      const digest = journal.heads.of(group, kind);
-      if (digest !== undefined) heads.push(await store.open(digest));
-    }
-    const [newest] = heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1));
-    if (newest === undefined)
-      throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
-        details: { group },
-      });
-    const asides: SealedGeneration[] = [];
-    for (const digest of journal.decisions.asides(group))
-      if (await store.isSound(digest)) asides.push(await store.open(digest));
-    return await work({ ...memory, seat, newest, asides });
-  } finally {
-    memory.close();
-  }
-}
-
-function deletedIn({ journal, store, seat, newest: { generation }, asides }: Open, group: string): DeletedObject[] {
-  const accepted = journal.decisions.accepted(group);
-  const runningMs = journal.collection.runningMs;
-  const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));
-  const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
-  // If another member has become active since, the capture that was held here does not wait for anything any more.
-  const held = new Map(
-    seat.role === 'active' ? journal.decisions.held(group).map(({ objectId, reason }) => [objectId, reason]) : [],
-  );
-  const changed = changedOf(generation);
-  const undecided = [...new Set([...held.keys(), ...changed])].flatMap((objectId): DeletedObject[] => {
-    const entry = entries.get(objectId);
-    if (entry === undefined) return [];
-    const isRestorable = isHere(store, generation, entry);
-    const ofHeld = held.get(objectId) === 'replaced' ? 'replaced' : 'held';
-    const state = changed.has(objectId) ? 'changed' : ofHeld;
-    return [{ ...named(entry), state, isAccepted: accepted.has(objectId), isRestorable }];
-  });
-  const deleted = generation.tombstones.map(
-    ({ entry, epoch, generation, deletedMs, retentionMs, domainKeyVersion, dataKey }): DeletedObject => {
-      const since = sinceMs.get(burialKey({ objectId: entry.objectId, epoch, generation })) ?? runningMs;
-      const blobs = [entry.blobSha256, dataKey?.blobSha256].filter((blob) => blob !== undefined);
-      return {
-        ...named(entry),
-        state: 'deleted',
-        deletedMs,
-        ...(retentionMs === undefined ? {} : { retentionMs }),
-        keptMs: Math.max(0, runningMs - since),
-        isAccepted: true,
-        isRestorable: domainKeyVersion !== undefined && blobs.every((blob) => store.hasSoundBlob(blob)),
-      };
-    },
-  );
-  const setAside = asides.flatMap(({ generation: aside }) =>
-    aside.entries.map(
-      (entry): DeletedObject => ({
-        ...named(entry),
-        state: 'set-aside',
-        deletedMs: aside.captureStartedMs,
-        isAccepted: true,
-        isRestorable: isHere(store, aside, entry),
-      }),
-    ),
-  );
-  return [...undecided, ...deleted, ...setAside];
-}
-
-const changedOf = ({ uncaptured }: Generation): ReadonlySet<string> =>
-  new Set(uncaptured.filter(({ reason }) => reason === 'value-changed').map(({ objectId }) => objectId));
-
-function isHere(store: GenerationStore, { dataKeys }: Generation, { blobSha256, dataKeyId }: Entry): boolean {
-  const dataKey = dataKeys.find(({ id }) => id === dataKeyId);
-  return [blobSha256, dataKey?.blobSha256].every((blob) => blob === undefined || store.hasSoundBlob(blob));
-}
-
-function named({ objectId, objectClass, attributes: { label, id } }: Entry) {
-  return {
-    objectId,
-    objectClass,
-    label: Buffer.from(label ?? new Uint8Array()).toString('utf8'),
-    ckaId: hex(id ?? new Uint8Array()),
-  };
-}
-
-/** Chooses objects by whole ids or their beginnings, and all objects if no id is given. @throws NOT_FOUND */
-function choose(objects: readonly DeletedObject[], objectIds: readonly string[]): DeletedObject[] {
-  if (objectIds.length === 0) return [...objects];
-  return objectIds.map((wanted) => {
-    const found = objects.filter(({ objectId }) => objectId.startsWith(wanted.toLowerCase()));
-    if (found.length === 1) return found[0]!;
-    throw new AntipodeError(
-      'NOT_FOUND',
-      `${found.length} objects have an id that begins with ${wanted}, expected one`,
-      {
-        details: { objectId: wanted },
-        hint: 'Copy the id from `antipode deleted list <group>`, with more digits if several begin with the same.',
-      },
-    );
-  });
 }

@@ -32,6 +32,8 @@ export async function capture(
         const rules = site.deletions.rules(group, request, previous?.generation.tombstones ?? [], {
           isAcknowledged: (one) => site.retention.isAcknowledged(group, { epoch: one.epoch, number: one.generation }),
         });
+        const filter = filterRules(request.filter);
+        journal.decisions.setFilter(group, filter);
         const { sealed, held, blobs, captureStartedMs, sealedObjects, notCarried } = await captureGeneration({
           provider: open.provider,
           keyring: open.keyring,
@@ -43,7 +45,7 @@ export async function capture(
           number: request.reservedGeneration || max(previous?.generation.number ?? 0n, request.aboveGeneration) + 1n,
           domainKeyVersion: request.domainKeyVersion,
           previous,
-          filter: withRulesOfSite(filterRules(request.filter), partition.settings),
+          filter: withRulesOfSite(filter, partition.settings),
           unrestored: refusedAt(site, group),
           lost: new Set(await store.unsound(store.damaged)),
           hasRestored: site.deletions.hasRestored(group),

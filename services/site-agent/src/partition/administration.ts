@@ -7,17 +7,14 @@ import {
   hasReceivingKey,
   type IdentityRecord,
   initialiseIdentity,
-  matchesByRule,
-  type ObjectFilter,
   openKeyring,
   trustedKeyLabel,
 } from '@antipode/hsm-core';
-import { AntipodeError, hasCode, hex, type Log, systemPrng } from '@antipode/runtime';
+import { AntipodeError, hasCode, type Log, systemPrng } from '@antipode/runtime';
 import { openForCommand } from '../commands/beside-agent.ts';
 import type { AgentConfig, PartitionSettings } from '../config.ts';
 import { type Pin, Pins } from '../peers/pins.ts';
 import { Journal } from '../storage/journal/journal.ts';
-import { applicationObjects, withRulesOfSite } from './object-filter.ts';
 
 export interface PartitionIdentity {
   readonly partition: string;
@@ -261,61 +258,6 @@ export function showIdentity(config: AgentConfig, name: string): PartitionIdenti
         hint: `Run \`antipode partition init ${name}\` at this site. It makes the identity key.`,
       });
     return describe(config, name, record, false);
-  } finally {
-    journal.close();
-  }
-}
-
-export interface LocalRuleMatch {
-  readonly kind: string;
-  readonly rule: string;
-  readonly objects: readonly { readonly objectClass: string; readonly id: string; readonly label: string }[];
-}
-
-/**
- * The objects of a partition that each rule of a filter matches, with their names: for the people of its site only. The
- * rules of the site's own configuration are included.
- * @throws IDENTITY_MISSING when the partition is initialised and its token no longer has the identity key
- */
-export async function matchLocally({
-  config,
-  name,
-  filter,
-  log,
-}: {
-  config: AgentConfig;
-  name: string;
-  filter: ObjectFilter;
-  log: Log;
-}): Promise<LocalRuleMatch[]> {
-  const settings = partitionSettings(config, name);
-  const journal = Journal.open(config.dataFolder);
-  try {
-    const identity = journal.identities.of(name);
-    const provider = await openForCommand(settings, { ...config, log });
-    try {
-      const keyring =
-        identity === undefined
-          ? { ownHandles: new Set<bigint>() }
-          : await openKeyring({
-              provider,
-              identity,
-              domainKeys: journal.domainKeys.of(identity.serial),
-              announced: journal.identities.announced(identity.serial),
-            });
-      const objects = await applicationObjects({ provider, keyring });
-      return matchesByRule(objects, withRulesOfSite(filter, settings)).map(({ rule, objects: matched }) => ({
-        kind: rule.kind,
-        rule: rule.value,
-        objects: matched.map(({ objectClass, attributes: { id, label } }) => ({
-          objectClass,
-          id: hex(id ?? new Uint8Array()),
-          label: Buffer.from(label ?? new Uint8Array()).toString('utf8'),
-        })),
-      }));
-    } finally {
-      await provider.close();
-    }
   } finally {
     journal.close();
   }

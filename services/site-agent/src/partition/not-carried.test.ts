@@ -4,10 +4,11 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { agentConfigSchema } from '../config.ts';
+import { attributesHere } from '../objects/object-attributes.ts';
 import { describe as account } from '../orders/describe.ts';
 import type { SimulatedSite } from '../testing/simulated-site.ts';
 import { GROUP, TwoSites } from '../testing/two-sites.ts';
-import { afterCapture, attributesHere, countedByName, weightiestFirst } from './not-carried.ts';
+import { afterCapture, countedByName, weightiestFirst } from './not-carried.ts';
 
 const KIND = 'secret-key/aes';
 const entry = (objectId: string) => ({ objectId, objectClass: 'secret-key', keyType: 'aes' });

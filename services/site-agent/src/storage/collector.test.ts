@@ -323,7 +323,7 @@ it('opens a journal of before, and counts what is deleted from then on', () => {
   Journal.open(folder).close();
   const old = new DatabaseSync(`${folder}/journal.db`);
   old.exec(
-    "DROP TABLE known_place; DROP TABLE untried; DROP TABLE trusted_key; DROP TABLE moved_identity; DROP TABLE stranger; DROP TABLE watch; DROP TABLE buried; DROP TABLE unneeded; DROP TABLE erasure; DROP TABLE had_captured; CREATE TABLE kept (grp TEXT, object_id TEXT, kept_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id)) STRICT; INSERT INTO kept VALUES ('g', '01', 99); PRAGMA user_version = 12",
+    "DROP TABLE filter; DROP TABLE known_place; DROP TABLE untried; DROP TABLE trusted_key; DROP TABLE moved_identity; DROP TABLE stranger; DROP TABLE watch; DROP TABLE buried; DROP TABLE unneeded; DROP TABLE erasure; DROP TABLE had_captured; CREATE TABLE kept (grp TEXT, object_id TEXT, kept_ms INTEGER NOT NULL, PRIMARY KEY (grp, object_id)) STRICT; INSERT INTO kept VALUES ('g', '01', 99); PRAGMA user_version = 12",
   );
   old.close();
   const journal = Journal.open(folder);

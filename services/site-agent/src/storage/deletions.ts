@@ -68,12 +68,8 @@ export class Deletions {
     };
   }
 
-  /** Whether objects were ever restored into the partition: as a standby, or by hand. */
   hasRestored(group: string): boolean {
-    const isReplica = (['staged', 'applied'] as const).some(
-      (kind) => this.#journal.heads.of(group, kind) !== undefined,
-    );
-    return isReplica || this.#journal.decisions.hasRestored(group);
+    return hasRestored(this.#journal, group);
   }
 
   hold(group: string, losses: readonly Loss[]): void {
@@ -101,6 +97,12 @@ export class Deletions {
   get retentionMsMin(): number {
     return this.#retentionMsMin;
   }
+}
+
+/** Whether objects were ever restored into the partition: as a standby, or by hand. */
+export function hasRestored({ heads, decisions }: Pick<Journal, 'heads' | 'decisions'>, group: string): boolean {
+  const isReplica = (['staged', 'applied'] as const).some((kind) => heads.of(group, kind) !== undefined);
+  return isReplica || decisions.hasRestored(group);
 }
 
 function burialOf(tombstone: Tombstone): Burial {

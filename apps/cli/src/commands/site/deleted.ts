@@ -4,6 +4,7 @@ import { acceptDeleted, type DeletedObject, listDeleted, loadAgentConfig, restor
 import type { Command } from 'commander';
 import { command, JSON_OPTION } from '../../common.ts';
 import { output, table } from '../../output.ts';
+import { NAME_COLUMNS, nameCells } from '../../views/objects.ts';
 
 const CONFIG = ['-c, --config <file>', 'configuration of the site agent', 'agent.yaml'] as const;
 const DAY_MS = 86_400_000;
@@ -21,14 +22,12 @@ export function deletedTable(objects: readonly DeletedObject[]): string {
   const rows = objects.map((one) => [
     one.objectId,
     STATES[one.state] + (['held', 'replaced', 'changed'].includes(one.state) && one.isAccepted ? ', accepted' : ''),
-    one.objectClass,
-    one.label || '-',
-    one.ckaId || '-',
+    ...nameCells(one),
     one.deletedMs === undefined ? '-' : new Date(one.deletedMs).toISOString(),
     keptFor(one),
     one.isRestorable ? 'yes' : 'no',
   ]);
-  return table(['OBJECT', 'STATE', 'CLASS', 'LABEL', 'ID', 'DELETED', 'KEPT', 'RESTORABLE'], rows);
+  return table(['OBJECT', 'STATE', ...NAME_COLUMNS, 'DELETED', 'KEPT', 'RESTORABLE'], rows);
 }
 
 const keptFor = ({ keptMs, retentionMs }: DeletedObject): string =>
@@ -58,7 +57,10 @@ export function deletedCommand(): Command {
       'deleted accept payments 6f0c --config site-a/agent.yaml',
     ])
       .argument('<group>', 'replication group')
-      .argument('[object...]', 'object ids, or their first digits; by default all that are held or changed')
+      .argument(
+        '[object...]',
+        'object ids or their first digits, CKA_IDs, or labels; by default all that are held or changed',
+      )
       .option(...CONFIG)
       .option(...JSON_OPTION)
       .action(async (group, objectIds, { config, json }) => {
@@ -71,7 +73,7 @@ export function deletedCommand(): Command {
       'deleted restore payments 6f0c --config site-a/agent.yaml',
     ])
       .argument('<group>', 'replication group')
-      .argument('<object...>', 'object ids, or their first digits, from `deleted list`')
+      .argument('<object...>', 'object ids or their first digits, CKA_IDs, or labels, from `deleted list`')
       .option(...CONFIG)
       .option(...JSON_OPTION)
       .addHelpText(

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { announcementOf, attributeTable } from './partition.ts';
+import { announcementOf } from './partition.ts';
 
 const PLAN = {
   isInitialised: false,
@@ -41,38 +41,4 @@ it('says of an officer key who may use it, and who may destroy it', () => {
 
 it('has nothing to say of a partition that is initialised', () => {
   expect(announcementOf({ ...PLAN, isInitialised: true })).toEqual([]);
-});
-
-const OBJECT = {
-  objectId: '4f0c',
-  kind: 'secret-key/aes',
-  ckaId: '01',
-  label: 'kek',
-  set: ['private', 'label'],
-  carried: ['local'],
-  narrowed: ['sensitive'],
-  lost: ['CKA_TRUSTED'],
-  untried: [{ use: 'derive', reason: 'no mechanism' }],
-};
-
-it('shows per object what is lost and narrowed, and asks for the active site where that is not known here', () => {
-  const explanations = { set: 'a', carried: 'b', narrowed: 'c', lost: 'd' };
-  const shown = { partition: 'main', group: 'payments', isSource: true, explanations, objects: [OBJECT] };
-  const [, row = ''] = attributeTable(shown).split('\n');
-  expect(row.split(/ {2,}/)).toEqual([
-    '4f0c',
-    'secret-key/aes',
-    '01',
-    'kek',
-    '2',
-    '1',
-    'sensitive',
-    'CKA_TRUSTED',
-    'derive',
-  ]);
-  expect(attributeTable(shown)).not.toContain('Ask there');
-  expect(attributeTable(shown)).toContain('NARROWED: c.');
-  const elsewhere = attributeTable({ ...shown, isSource: false, objects: [{ ...OBJECT, lost: [] }] });
-  expect(elsewhere.split('\n')[1]).toMatch(/\? +derive$/);
-  expect(elsewhere).toContain('Only the active site of group payments');
 });

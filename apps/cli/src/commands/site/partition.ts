@@ -1,14 +1,10 @@
 import { processLog } from '@antipode/runtime';
 import {
-  attributesHere,
-  findObject,
   type IdentityMove,
   type InitialisationPlan,
   initialisePartition,
   loadAgentConfig,
-  matchLocally,
   moveIdentity,
-  type PartitionAttributes,
   type PartitionIdentity,
   peerText,
   planInitialisation,
@@ -20,7 +16,7 @@ import type { Command } from 'commander';
 import { AGENT_CONFIG_OPTION, collect, command, JSON_OPTION } from '../../common.ts';
 import { confirm } from '../../confirm.ts';
 import { output, table } from '../../output.ts';
-import { filterOf, localRuleTable, ruleWarnings, withRuleOptions } from '../../rules.ts';
+import { formerFindCommand, objectCommands } from './objects.ts';
 import { formerTrustCommand, TRUST_OPTIONS } from './peer.ts';
 
 function show(identity: PartitionIdentity, json: boolean | undefined, remark: string): void {
@@ -105,29 +101,6 @@ export function announcementOf({
   ];
 }
 
-/** Lost and narrowed attributes are named. Attributes that move completely are only counted. */
-export function attributeTable({ group, isSource, explanations, objects }: PartitionAttributes): string {
-  const listed = table(
-    ['OBJECT', 'KIND', 'CKA_ID', 'LABEL', 'SET', 'CARRIED', 'NARROWED', 'LOST', 'UNTRIED'],
-    objects.map(({ objectId, kind, ckaId, label, set, carried, narrowed, lost, untried }) => [
-      objectId,
-      kind,
-      ckaId || '-',
-      label || '-',
-      String(set.length),
-      String(carried.length),
-      narrowed.join(', ') || '-',
-      isSource ? lost.join(', ') || '-' : '?',
-      untried.map(({ use }) => use).join(', ') || '-',
-    ]),
-  );
-  const where = isSource
-    ? ''
-    : `\n\nOnly the active site of group ${group} knows which attributes the replicas do not get. Ask there.`;
-  const meanings = Object.entries(explanations).map(([claim, text]) => `${claim.toUpperCase()}: ${text}.`);
-  return `${listed}\n\n${meanings.join('\n')}\nUNTRIED: the key allows this use, but no proof here could try it.\nUse --json for all names and reasons.${where}`;
-}
-
 export function partitionCommand(): Command {
   const partition = command('partition', 'partitions of a site; run these at the site itself');
   partition.addCommand(
@@ -203,59 +176,7 @@ export function partitionCommand(): Command {
         output({ json }).data(done, () => moveText(done));
       }),
   );
-  partition.addCommand(
-    withRuleOptions(
-      command('match', 'list the objects that rules would keep at this site; change nothing', [
-        'partition match main --exclude-label "local-*" --config site-a/agent.yaml',
-      ]),
-    )
-      .argument('<partition>', 'name in the configuration')
-      .option(...AGENT_CONFIG_OPTION)
-      .option(...JSON_OPTION)
-      .action(async (name, options) => {
-        const { config, json } = options;
-        const rules = await matchLocally({
-          config: loadAgentConfig(config),
-          name,
-          filter: filterOf(options),
-          log: processLog(),
-        });
-        const out = output({ json });
-        for (const warning of ruleWarnings(rules.map((one) => ({ ...one, objects: one.objects.length }))))
-          out.note(warning);
-        out.data(rules, () => localRuleTable(rules));
-      }),
-  );
-  partition.addCommand(
-    command('find', 'show CKA_ID and label of an object id; only the site itself shows them', [
-      'partition find main 4f0c21 --config site-a/agent.yaml',
-    ])
-      .argument('<partition>', 'name in the configuration')
-      .argument('<object-id>', 'object id, or its first digits, from `antipode group show`')
-      .option(...AGENT_CONFIG_OPTION)
-      .option(...JSON_OPTION)
-      .action(async (name, objectId, { config, json }) => {
-        const objects = await findObject(loadAgentConfig(config), { name, objectId, log: processLog() });
-        output({ json }).data(objects, () =>
-          table(
-            ['OBJECT', 'KIND', 'CKA_ID', 'LABEL', 'SEEN IN'],
-            objects.map(({ objectId: id, kind, ckaId, label, where }) => [id, kind, ckaId || '-', label || '-', where]),
-          ),
-        );
-      }),
-  );
-  partition.addCommand(
-    command('attributes', 'show what becomes of the attributes of each object: set, carried, narrowed, lost', [
-      'partition attributes main --config site-a/agent.yaml',
-    ])
-      .argument('<partition>', 'name in the configuration')
-      .option(...AGENT_CONFIG_OPTION)
-      .option(...JSON_OPTION)
-      .action(async (name, { config, json }) => {
-        const attributes = await attributesHere(loadAgentConfig(config), name);
-        output({ json }).data(attributes, () => attributeTable(attributes));
-      }),
-  );
+  for (const made of objectCommands()) partition.addCommand(made);
   partition.addCommand(
     command(
       'trust-domain-key',
@@ -286,6 +207,7 @@ export function partitionCommand(): Command {
         );
       }),
   );
+  partition.addCommand(formerFindCommand(), { hidden: true });
   partition.addCommand(formerTrustCommand(), { hidden: true });
   return partition;
 }

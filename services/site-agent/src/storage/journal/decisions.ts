@@ -1,5 +1,5 @@
 /** Deleted and changed objects that an operator has to decide about, the decisions, and objects that were set aside. */
-import type { Loss } from '@antipode/hsm-core';
+import type { Loss, ObjectFilter } from '@antipode/hsm-core';
 import type { Statements } from './statements.ts';
 
 export class DecisionRecords {
@@ -25,6 +25,22 @@ export class DecisionRecords {
       const statement = this.#statements.prepare('INSERT INTO held VALUES (?, ?, ?)');
       for (const { objectId, reason } of losses) statement.run(group, objectId, reason);
     });
+  }
+
+  /** The filter of the group, as the newest order to capture here had it. Undefined where no order has come yet. */
+  filter(group: string): ObjectFilter | undefined {
+    const row = this.#statements.get('SELECT rules FROM filter WHERE grp = ?', group);
+    return row === undefined ? undefined : (JSON.parse(String(row['rules'])) as ObjectFilter);
+  }
+
+  setFilter(group: string, filter: ObjectFilter): void {
+    const rules = JSON.stringify(filter);
+    if (String(this.#statements.get('SELECT rules FROM filter WHERE grp = ?', group)?.['rules']) === rules) return;
+    this.#statements.run(
+      'INSERT INTO filter VALUES (?, ?) ON CONFLICT (grp) DO UPDATE SET rules = excluded.rules',
+      group,
+      rules,
+    );
   }
 
   /** Objects of which an operator accepts that they are gone, or have another value. */

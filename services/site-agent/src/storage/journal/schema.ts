@@ -2,7 +2,7 @@
 import { COLLECTION, COLLECTION_UPGRADE } from './collection.ts';
 import { JOURNAL_HISTORY } from './history.ts';
 
-export const SCHEMA_VERSION = 18;
+export const SCHEMA_VERSION = 19;
 
 /** Where the entry of an object stands that is in no generation of the group's line. */
 const DIVERGENT =
@@ -91,6 +91,8 @@ const STRANGER =
 
 /** Where clients of each group must go, as a coordinator last said (protobuf). */
 const KNOWN_PLACE = 'CREATE TABLE known_place (grp TEXT PRIMARY KEY, place BLOB NOT NULL) STRICT';
+/** The rules of each group's filter, as the newest order to capture had them. JSON. */
+const FILTER = 'CREATE TABLE filter (grp TEXT PRIMARY KEY, rules TEXT NOT NULL) STRICT';
 
 export const SCHEMA = `
   CREATE TABLE identity (partition TEXT PRIMARY KEY, serial TEXT NOT NULL, cka_id BLOB NOT NULL, public_half BLOB NOT NULL) STRICT;
@@ -117,6 +119,7 @@ export const SCHEMA = `
   ${STRANGER};
   ${UNTRIED};
   ${KNOWN_PLACE};
+  ${FILTER};
 `;
 
 /** For each version of a file, the statements that bring it to the next version. */
@@ -138,4 +141,5 @@ export const UPGRADES = {
   15: STRANGER,
   16: UNTRIED,
   17: KNOWN_PLACE,
+  18: FILTER,
 };

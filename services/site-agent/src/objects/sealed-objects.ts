@@ -1,0 +1,147 @@
+/**
+ * The objects of one group that are sealed at this site and not as they should be in its token: deleted, damaged,
+ * replaced, or set aside. Read from journal and store; no HSM is asked.
+ */
+import type { Entry, Generation, SealedGeneration } from '@antipode/hsm-core';
+import { isNewer } from '@antipode/protocol';
+import { AntipodeError } from '@antipode/runtime';
+import { openSiteMemory, type SiteMemory } from '../commands/beside-agent.ts';
+import type { AgentConfig } from '../config.ts';
+import type { GenerationStore } from '../storage/generation-store.ts';
+import { burialKey } from '../storage/journal/collection.ts';
+import type { Seat } from '../storage/journal/tenure.ts';
+import { type SiteObject, siteObject } from './site-object.ts';
+
+/**
+ * - `deleted`: sealed, and in no token.
+ * - `held`: the next capture would lose it.
+ * - `replaced`: the next capture would lose it, since another key has its names now.
+ * - `changed`: the token has another value for it.
+ * - `set-aside`: only this member had it. It gave way to an object of its name, and is sealed here only.
+ */
+export type DeletedState = 'deleted' | 'held' | 'replaced' | 'changed' | 'set-aside';
+
+export interface DeletedObject extends SiteObject {
+  readonly objectId: string;
+  readonly state: DeletedState;
+  readonly deletedMs?: number;
+  /** For how long it is kept at least, and has been kept in this agent's running time. */
+  readonly retentionMs?: number;
+  readonly keptMs?: number;
+  readonly isAccepted: boolean;
+  /** Whether this member has what brings it back. */
+  readonly isRestorable: boolean;
+}
+
+/** A group as journal and store have it at this site. */
+export interface GroupHere extends Omit<SiteMemory, 'close'> {
+  readonly seat: Seat;
+  /** The newest generation captured or applied here. */
+  readonly newest: SealedGeneration;
+  /** Generations of objects that were set aside here. */
+  readonly asides: readonly SealedGeneration[];
+}
+
+/** @throws NOT_FOUND, GENERATION_UNKNOWN */
+export async function useGroup<T>(
+  config: AgentConfig,
+  group: string,
+  work: (open: GroupHere) => Promise<T>,
+): Promise<T> {
+  const memory = openSiteMemory(config);
+  try {
+    const seat = memory.journal.tenure.seat(group);
+    if (seat === undefined)
+      throw new AntipodeError('NOT_FOUND', `this site has no seat in group ${group}`, { details: { group } });
+    const newest = await newestSealed(memory, group);
+    if (newest === undefined)
+      throw new AntipodeError('GENERATION_UNKNOWN', `this site has no generation of group ${group} yet`, {
+        details: { group },
+      });
+    return await work({ ...memory, seat, newest, asides: await asidesOf(memory, group) });
+  } finally {
+    memory.close();
+  }
+}
+
+type Records = Pick<SiteMemory, 'journal' | 'store'>;
+
+/** The newest generation that was captured or applied here. */
+export async function newestSealed({ journal, store }: Records, group: string): Promise<SealedGeneration | undefined> {
+  const heads: SealedGeneration[] = [];
+  for (const kind of ['captured', 'applied'] as const) {
+    const digest = journal.heads.of(group, kind);
+    if (digest !== undefined) heads.push(await store.open(digest));
+  }
+  return heads.sort((one, other) => (isNewer(one.generation, other.generation) ? -1 : 1))[0];
+}
+
+export async function asidesOf({ journal, store }: Records, group: string): Promise<SealedGeneration[]> {
+  const asides: SealedGeneration[] = [];
+  for (const digest of journal.decisions.asides(group))
+    if (await store.isSound(digest)) asides.push(await store.open(digest));
+  return asides;
+}
+
+export function deletedIn(
+  { journal, store, seat, newest: { generation }, asides }: Omit<GroupHere, 'clock'>,
+  group: string,
+): DeletedObject[] {
+  const accepted = journal.decisions.accepted(group);
+  const runningMs = journal.collection.runningMs;
+  const sinceMs = new Map(journal.collection.buried(group).map((one) => [burialKey(one), one.sinceMs]));
+  const entries = new Map(generation.entries.map((entry) => [entry.objectId, entry]));
+  // If another member has become active since, the capture that was held here does not wait for anything any more.
+  const held = new Map(
+    seat.role === 'active' ? journal.decisions.held(group).map(({ objectId, reason }) => [objectId, reason]) : [],
+  );
+  const changed = changedOf(generation);
+  const undecided = [...new Set([...held.keys(), ...changed])].flatMap((objectId): DeletedObject[] => {
+    const entry = entries.get(objectId);
+    if (entry === undefined) return [];
+    const isRestorable = isHere(store, generation, entry);
+    const ofHeld = held.get(objectId) === 'replaced' ? 'replaced' : 'held';
+    const state = changed.has(objectId) ? 'changed' : ofHeld;
+    return [{ ...sealedObject(entry), state, isAccepted: accepted.has(objectId), isRestorable }];
+  });
+  const deleted = generation.tombstones.map(
+    ({ entry, epoch, generation, deletedMs, retentionMs, domainKeyVersion, dataKey }): DeletedObject => {
+      const since = sinceMs.get(burialKey({ objectId: entry.objectId, epoch, generation })) ?? runningMs;
+      const blobs = [entry.blobSha256, dataKey?.blobSha256].filter((blob) => blob !== undefined);
+      return {
+        ...sealedObject(entry),
+        state: 'deleted',
+        deletedMs,
+        ...(retentionMs === undefined ? {} : { retentionMs }),
+        keptMs: Math.max(0, runningMs - since),
+        isAccepted: true,
+        isRestorable: domainKeyVersion !== undefined && blobs.every((blob) => store.hasSoundBlob(blob)),
+      };
+    },
+  );
+  const setAside = asides.flatMap(({ generation: aside }) =>
+    aside.entries.map(
+      (entry): DeletedObject => ({
+        ...sealedObject(entry),
+        state: 'set-aside',
+        deletedMs: aside.captureStartedMs,
+        isAccepted: true,
+        isRestorable: isHere(store, aside, entry),
+      }),
+    ),
+  );
+  return [...undecided, ...deleted, ...setAside];
+}
+
+export const changedOf = ({ uncaptured }: Generation): ReadonlySet<string> =>
+  new Set(uncaptured.filter(({ reason }) => reason === 'value-changed').map(({ objectId }) => objectId));
+
+function isHere(store: GenerationStore, { dataKeys }: Generation, { blobSha256, dataKeyId }: Entry): boolean {
+  const dataKey = dataKeys.find(({ id }) => id === dataKeyId);
+  return [blobSha256, dataKey?.blobSha256].every((blob) => blob === undefined || store.hasSoundBlob(blob));
+}
+
+const sealedObject = (entry: Entry): SiteObject & { objectId: string } => ({
+  ...siteObject(entry),
+  objectId: entry.objectId,
+});
