@@ -4,7 +4,6 @@ export { SiteAgent } from './agent.ts';
 export { type AgentConfig, agentConfigSchema, loadAgentConfig, partitionConfig } from './config.ts';
 export { runAgent } from './main.ts';
 export { acceptDeleted, listDeleted, restoreDeleted } from './objects/deleted-objects.ts';
-export { PROGRAMS, type Program } from './objects/maker.ts';
 export { type LocalRuleMatch, matchLocally } from './objects/matching.ts';
 export { attributesHere, type PartitionAttributes } from './objects/object-attributes.ts';
 export { type CheckedObject, checkPartition, type PartitionCheck } from './objects/partition-check.ts';
@@ -15,6 +14,7 @@ export {
   type ObjectState,
   type PartitionObjects,
 } from './objects/partition-objects.ts';
+export { PROGRAMS, type Program } from './objects/programs.ts';
 export type { DeletedObject } from './objects/sealed-objects.ts';
 export type { SiteObject } from './objects/site-object.ts';
 export {

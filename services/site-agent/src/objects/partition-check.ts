@@ -16,9 +16,9 @@ import type { PartitionSettings } from '../config.ts';
 import { withRulesOfSite } from '../partition/object-filter.ts';
 import type { Journal } from '../storage/journal/journal.ts';
 import type { Seat } from '../storage/journal/tenure.ts';
-import { makersOf, type Program } from './maker.ts';
 import { type CommandPlace, usePartition } from './open-partition.ts';
 import { NO_FILTER, rulesByHandle } from './partition-objects.ts';
+import { makersOf, type Program } from './programs.ts';
 import { type SiteObject, siteObject } from './site-object.ts';
 
 export interface CheckedObject extends SiteObject {

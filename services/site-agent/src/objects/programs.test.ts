@@ -2,7 +2,7 @@
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import type { ObservedObject } from '@antipode/hsm-core';
 import { expect, it } from 'vitest';
-import { makersOf, PROGRAMS } from './maker.ts';
+import { makersOf, PROGRAMS } from './programs.ts';
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 const key = (id: Uint8Array, label = '', more: Partial<ObservedObject> = {}): ObservedObject => ({
