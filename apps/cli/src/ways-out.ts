@@ -8,9 +8,10 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
     'make a new key with CKA_EXTRACTABLE and let it take over, or import the original again with that flag. No token makes an existing key extractable',
   'wrap-with-trusted':
     'have the security officer of each partition run `antipode partition trust-domain-key <partition>`. A partition without an officer key first needs a new identity with `officerKey: true`',
-  'not-wrappable': 'use a key type or size that the token wraps',
+  'not-wrappable':
+    'use a key type or size that the token wraps. SoftHSM wraps Ed25519 and its like from release 2.7 on, and an RSA key only with all of its parts',
   'unsupported-type':
-    'use AES, a generic secret, RSA, or EC on a curve that OpenSSL knows, or bring the object to each site by hand',
+    'use a type of key that moves (the page of the device lists them), or bring the object to each site by hand',
   'unsupported-attribute':
     'make the key without CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE and CKA_DERIVE_TEMPLATE, or bring it to each site by hand',
   'length-not-multiple-of-8': 'make a new secret of 16, 24, 32, 40, ... bytes, and let it take over',

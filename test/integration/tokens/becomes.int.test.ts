@@ -33,6 +33,7 @@ const CLASSES: Record<ObjectClass, number> = {
   'public-key': CKO.PUBLIC_KEY,
   certificate: CKO.CERTIFICATE,
   data: CKO.DATA,
+  'domain-parameters': CKO.DOMAIN_PARAMETERS,
 };
 
 /** CK_UNAVAILABLE_INFORMATION: how SoftHSM says that it did not make a key. */

@@ -245,19 +245,22 @@ it.each([
   expect(privateKey.asymmetricKeyDetails).toEqual({ namedCurve: name });
 });
 
-it('Ed25519 keys, which this token wraps for nobody, are named in both halves and are at no standby', async () => {
+it('Ed25519 keys, which this token wraps for nobody, are named, and their public halves are at the standby', async () => {
   const made = ['--keypairgen', '--key-type', 'EC:edwards25519', '--id', '0e', '--usage-sign'];
   pair.a.token.tool(...made, '--extractable', '--label', 'wrapped');
   pair.a.token.tool(...made, '--label', 'kept');
   await makePair(pair.source, P256_PARAMS, ...names);
   const { generation } = await pair.replicate();
   expect(generation.uncaptured.map((one) => `${kindOf(one)} ${one.reason}`).sort()).toEqual([
-    'private-key/unsupported unextractable',
-    'private-key/unsupported unsupported-type',
-    'public-key/unsupported unsupported-type',
-    'public-key/unsupported unsupported-type',
+    'private-key/ed25519 not-wrappable',
+    'private-key/ed25519 unextractable',
   ]);
-  expect((await pair.objects(pair.b)).map(kindOf).sort()).toEqual(['private-key/ec', 'public-key/ec']);
+  expect((await pair.objects(pair.b)).map(kindOf).sort()).toEqual([
+    'private-key/ec',
+    'public-key/ec',
+    'public-key/ed25519',
+    'public-key/ed25519',
+  ]);
 });
 
 describe('a generation that has private keys without their public halves, from a release that knew fewer curves,', () => {

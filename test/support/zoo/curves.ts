@@ -5,7 +5,7 @@ import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template } from '@anti
 import { OCTET_STRING, paramsIn, tagged } from '@antipode/hsm-core/testing';
 import { flags } from '../../attacks/support/templates.ts';
 import { PORTABLE } from '../token-pair.ts';
-import { bytesOf, DIGEST, jwkOf, READ, requests, SIGNS, shows, signsFor, VERIFIES } from './clients.ts';
+import { bytesOf, DIGEST, jwkOf, READ, SIGNS, shows, signsFor, signsOn, VERIFIES } from './clients.ts';
 import { type Maker, privateOf, publicOf, type Specimen, type Use } from './specimen.ts';
 
 function curveParams(namedCurve: string, paramEncoding: 'named' | 'explicit' = 'named'): Uint8Array {
@@ -20,12 +20,15 @@ const makeEc = ({ source, names }: Maker, params: Uint8Array, ...more: Template)
     [...PORTABLE, ...names, ...SIGNS, ...more],
   );
 
+const SIGNED_BY_BOTH = 'ECDSA, checked with the public half there';
+
 const curve = (name: string, openssl: string): Specimen => ({
   kind: `EC ${name} pair`,
-  usedBy: '`openssl req` by the engine',
+  usedBy: SIGNED_BY_BOTH,
   async make(maker) {
-    await makeEc(maker, curveParams(openssl));
-    return requests;
+    const params = curveParams(openssl);
+    await makeEc(maker, params);
+    return signsOn(params);
   },
 });
 
@@ -133,10 +136,10 @@ export const openPrivate = ecPrivate(
 
 export const withPublicKeyInfo: Specimen = {
   kind: 'EC pair, PUBLIC_KEY_INFO set',
-  usedBy: '`openssl req` by the engine',
+  usedBy: SIGNED_BY_BOTH,
   async make(maker) {
     const { privateKey } = await makeEc(maker, P256_PARAMS);
     await maker.source.setAttributeValue(privateKey, [[CKA.PUBLIC_KEY_INFO, Buffer.from('info')]]);
-    return requests;
+    return signsOn(P256_PARAMS);
   },
 };

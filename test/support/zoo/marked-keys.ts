@@ -173,6 +173,7 @@ export const nameless: Specimen = {
     return async ({ standby }) => {
       const found = await standby.find([
         [CKA.CLASS, CKO.SECRET_KEY],
+        [CKA.TOKEN, true],
         [CKA.LABEL, Buffer.alloc(0)],
         [CKA.ID, Buffer.alloc(0)],
       ]);

@@ -126,7 +126,6 @@ const parameters = (kind: string, keyType: number, parts: Template): Specimen =>
     ]);
     return shows(CKO.DOMAIN_PARAMETERS, parts);
   },
-  isIt: (object) => object.objectClass === 'other',
 });
 
 export const OTHER_CLASSES: readonly Specimen[] = [

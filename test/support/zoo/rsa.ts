@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { CKA, CKK, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
 import { flags } from '../../attacks/support/templates.ts';
-import { bytesOf, DIGEST, jwkOf, MESSAGE, READ, requests, shows } from './clients.ts';
+import { bytesOf, DIGEST, jwkOf, MESSAGE, READ, shows } from './clients.ts';
 import { privateOf, publicOf, type Specimen, type Use } from './specimen.ts';
 
 const generateRsa = promisify(generateKeyPair);
@@ -48,19 +48,18 @@ interface RsaOptions {
   readonly key?: () => KeyObject | Promise<KeyObject>;
   readonly without?: readonly number[];
   readonly isAlone?: true;
-  readonly usesEngine?: true;
 }
 
-const rsa = (kind: string, { key = rsaKey, without = [], isAlone, usesEngine }: RsaOptions): Specimen => ({
+const rsa = (kind: string, { key = rsaKey, without = [], isAlone }: RsaOptions): Specimen => ({
   kind,
-  usedBy: usesEngine ? 'RSA signature and `openssl req` by the engine' : 'RSA signature, checked by `node:crypto`',
+  usedBy: 'RSA signature, checked by `node:crypto`',
   async make({ source, names }) {
     const made = await key();
     await source.create(
       privateOf(CKK.RSA, ...rsaParts(made, without), ...names, ...flags({ sign: true, decrypt: true })),
     );
     if (!isAlone) await source.create(publicOf(CKK.RSA, ...rsaPublic(made), ...names, ...flags({ verify: true })));
-    return async (visitor) => (await rsaSigns(made)(visitor)) && (!usesEngine || requests(visitor));
+    return rsaSigns(made);
   },
 });
 
@@ -78,8 +77,8 @@ const rsaOnlyPublic = (kind: string, more: Template): Specimen => ({
 const RSA_8192 = new URL('./rsa-8192.pem', import.meta.url);
 
 export const RSA: readonly Specimen[] = [
-  rsa('RSA-1024 pair', { key: () => rsaKey(1024), usesEngine: true }),
-  rsa('RSA-2048 pair, exponent 3', { key: () => rsaKey(2048, 3), usesEngine: true }),
+  rsa('RSA-1024 pair', { key: () => rsaKey(1024) }),
+  rsa('RSA-2048 pair, exponent 3', { key: () => rsaKey(2048, 3) }),
   rsa('RSA-3072 pair', { key: () => rsaKey(3072) }),
   rsa('RSA-4096 pair, exponent 65539', { key: () => rsaKey(4096, 65539) }),
   rsa('RSA-8192 pair', { key: () => createPrivateKey(readFileSync(RSA_8192)) }),

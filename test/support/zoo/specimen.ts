@@ -8,7 +8,6 @@ import { bytesEqual } from '@antipode/runtime';
 import type { RawToken } from '../../attacks/support/raw-token.ts';
 import { flags, id, label } from '../../attacks/support/templates.ts';
 import { PORTABLE } from '../token-pair.ts';
-import type { Desk, EngineUser } from '../token-users.ts';
 import type { TestToken } from '../tokens.ts';
 
 /** An application at the source. */
@@ -24,10 +23,6 @@ export interface Maker {
 /** Clients at the standby. */
 export interface Visitor {
   readonly standby: RawToken;
-  readonly engine: EngineUser;
-  readonly desk: Desk;
-  /** CKA_ID of this specimen, hexadecimal. */
-  readonly id: string;
   /** The one object of this class with the specimen's names. */
   find(objectClass: number): Promise<bigint>;
 }

@@ -1,7 +1,7 @@
 /** The table of docs/devices/softhsm2.md, made from what became of each specimen. */
 import type { Finding } from './visit.ts';
 
-const BEGIN = '<!-- Made by test/integration/key-zoo.int.test.ts. KEY_TABLE=write makes it again. -->';
+const BEGIN = '<!-- Made by test/integration/tokens/key-zoo.int.test.ts. KEY_TABLE=write makes it again. -->';
 const END = '<!-- End of what is made. -->';
 
 /** The page with the table of these findings in the place of the one that it has. */
@@ -42,7 +42,7 @@ function restoredText({ captured, narrowed, lost }: Finding): string {
   return ['equal', ...less].join('; ');
 }
 
-const usedText = ({ captured, usedBy = '' }: Finding): string => (captured === 0 ? '' : usedBy);
+const usedText = (one: Finding): string => (isWhole(one) ? (one.usedBy ?? '') : '');
 
 function reasonText({ uncaptured }: Finding): string {
   const byReason = Map.groupBy(uncaptured, ({ reason }) => reason);

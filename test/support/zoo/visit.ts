@@ -3,23 +3,23 @@
  * restored alike in every attribute that a token shows, and used by a client.
  */
 import { createHash } from 'node:crypto';
-import { rmSync } from 'node:fs';
 import { CKA } from '@antipode/cryptoki';
 import {
   becomesOf,
   type CaptureResult,
-  kindOf,
+  classNameOf,
+  keyTypeNameOf,
   nameUncaptured,
   type ObservedObject,
   ReplicaMemory,
   type UncapturedReason,
 } from '@antipode/hsm-core';
+import { ATTRIBUTES } from '@antipode/hsm-core/testing';
 import { hex } from '@antipode/runtime';
 import { openRawToken, type RawToken, Refusal } from '../../attacks/support/raw-token.ts';
 import { id } from '../../attacks/support/templates.ts';
 import type { TokenPair } from '../token-pair.ts';
-import { Desk, EngineUser } from '../token-users.ts';
-import { type TestToken, temporaryFolder } from '../tokens.ts';
+import type { TestToken } from '../tokens.ts';
 import { idOf, isNamed, labelOf, namesOf, type Specimen, type Use, type Visitor } from './specimen.ts';
 
 /** The fate of one specimen. */
@@ -28,7 +28,7 @@ export interface Finding {
   /** The token's answer to whoever tried to make it. */
   readonly refusedByToken?: string;
   readonly captured: number;
-  /** `secret-key/aes unextractable`. */
+  /** `kind` is class and type as people know them: `secret key AES`. */
   readonly uncaptured: readonly { readonly kind: string; readonly reason: UncapturedReason }[];
   /** Names of attributes that another value has at the standby, and that nobody has reported. */
   readonly differs: readonly string[];
@@ -56,14 +56,12 @@ const UNUSED = {
 
 const NAMES = new Map<number, string>(Object.entries({ ...CKA, ...UNUSED }).map(([name, type]) => [type, name]));
 
-/** A token decides these by itself, and the manifest carries them. */
+/** A token decides these by itself, and the manifest carries them: the length of a secret as its size. */
 const CARRIED: ReadonlySet<number> = new Set([
-  CKA.LOCAL,
-  CKA.NEVER_EXTRACTABLE,
-  CKA.ALWAYS_SENSITIVE,
-  CKA.KEY_GEN_MECHANISM,
-  CKA.CHECK_VALUE,
   CKA.VALUE_LEN,
+  ...Object.values(ATTRIBUTES)
+    .filter(({ inTemplate }) => !inTemplate)
+    .map(({ type }) => type),
 ]);
 
 /** Their values are templates; a use compares them. */
@@ -88,54 +86,45 @@ export async function visit(pair: TokenPair, specimens: readonly Specimen[]): Pr
   // By processes that have not seen the tokens yet: SoftHSM shows objects that others have made only in part.
   const shown = { source: await allShown(a.token), standby: await allShown(b.token) };
   const uncaptured = await uncapturedOf(pair, { objects, result });
-  const desk = new Desk(temporaryFolder('zoo'));
-  const engine = new EngineUser(desk, b.token);
   const claimed = new Set<string>();
-  try {
-    const findings: Finding[] = [];
-    for (const [number, { specimen, use, refusal }] of made.entries()) {
-      const { kind, usedBy } = specimen;
-      const isIt = (object: Pick<ObservedObject, 'objectClass' | 'attributes'>): boolean =>
-        specimen.isIt?.(object as ObservedObject) ?? isNamed(object as ObservedObject, number);
-      const entries = refusal === undefined ? sealed.generation.entries.filter(isIt) : [];
-      for (const { objectId } of entries) claimed.add(objectId);
-      const losses = entries.flatMap(({ objectId }) => result.notCarried.get(objectId) ?? []);
-      const narrowed = entries.flatMap((entry) => becomesOf(entry).narrowed);
-      findings.push({
-        kind,
-        ...(refusal === undefined ? {} : { refusedByToken: refusal }),
-        captured: entries.length,
-        uncaptured:
-          refusal === undefined ? uncaptured.filter(({ object }) => isIt(object)).map(({ shown }) => shown) : [],
-        differs:
-          entries.length === 0
-            ? []
-            : differences(shown, {
-                isIt: (object) => isIt(object) && entries.some(({ objectClass }) => objectClass === object.objectClass),
-                excused: [...losses, ...narrowed],
-                isNarrowed: narrowed.length > 0,
-              }),
-        narrowed: [...new Set(narrowed)],
-        lost: [...new Set(losses)],
-        ...(usedBy === undefined ? {} : { usedBy }),
-        used:
-          entries.length === 0 || use === undefined
-            ? 'not tried'
-            : await outcomeOf(use, {
-                standby: pair.standby,
-                engine,
-                desk,
-                id: hex(idOf(number)),
-                find: (objectClass) => findOne(pair.standby, { objectClass, number }),
-              }),
-      });
-    }
-    const unclaimed = sealed.generation.entries.filter(({ objectId }) => !claimed.has(objectId));
-    if (unclaimed.length > 0) throw new Error(`${unclaimed.length} captured objects belong to no specimen`);
-    return findings;
-  } finally {
-    rmSync(desk.folder, { recursive: true, force: true });
+  const findings: Finding[] = [];
+  for (const [number, { specimen, use, refusal }] of made.entries()) {
+    const { kind, usedBy } = specimen;
+    const isIt = (object: Pick<ObservedObject, 'objectClass' | 'attributes'>): boolean =>
+      specimen.isIt?.(object as ObservedObject) ?? isNamed(object as ObservedObject, number);
+    const entries = refusal === undefined ? sealed.generation.entries.filter(isIt) : [];
+    for (const { objectId } of entries) claimed.add(objectId);
+    const losses = entries.flatMap(({ objectId }) => result.notCarried.get(objectId) ?? []);
+    const narrowed = entries.flatMap((entry) => becomesOf(entry).narrowed);
+    findings.push({
+      kind,
+      ...(refusal === undefined ? {} : { refusedByToken: refusal }),
+      captured: entries.length,
+      uncaptured:
+        refusal === undefined ? uncaptured.filter(({ object }) => isIt(object)).map(({ shown }) => shown) : [],
+      differs:
+        entries.length === 0
+          ? []
+          : differences(shown, {
+              isIt: (object) => isIt(object) && entries.some(({ objectClass }) => objectClass === object.objectClass),
+              excused: [...losses, ...narrowed],
+              isNarrowed: narrowed.length > 0,
+            }),
+      narrowed: [...new Set(narrowed)],
+      lost: [...new Set(losses)],
+      ...(usedBy === undefined ? {} : { usedBy }),
+      used:
+        entries.length === 0 || use === undefined
+          ? 'not tried'
+          : await outcomeOf(use, {
+              standby: pair.standby,
+              find: (objectClass) => findOne(pair.standby, { objectClass, number }),
+            }),
+    });
   }
+  const unclaimed = sealed.generation.entries.filter(({ objectId }) => !claimed.has(objectId));
+  if (unclaimed.length > 0) throw new Error(`${unclaimed.length} captured objects belong to no specimen`);
+  return findings;
 }
 
 async function make(
@@ -183,9 +172,11 @@ async function uncapturedOf(
   const objectOf = new Map(named.map(({ objectId }, index) => [objectId, objects[index]!]));
   return result.sealed!.generation.uncaptured.map((one) => ({
     object: objectOf.get(one.objectId)!,
-    shown: { kind: kindOf(one), reason: one.reason },
+    shown: { kind: nameOf(objectOf.get(one.objectId)!), reason: one.reason },
   }));
 }
+
+const nameOf = (object: ObservedObject): string => [classNameOf(object), keyTypeNameOf(object) ?? []].flat().join(' ');
 
 type Shown = ReadonlyMap<number, string>;
 
@@ -204,11 +195,14 @@ async function allShown(token: TestToken): Promise<Shown[]> {
   }
 }
 
-const CLASSES = ['data', 'certificate', 'public-key', 'private-key', 'secret-key'] as const;
+const CLASSES = [
+  ...['data', 'certificate', 'public-key', 'private-key', 'secret-key', 'other'],
+  'domain-parameters',
+] as ObservedObject['objectClass'][];
 
 function asObserved(shown: Shown): ObservedObject {
   const bytes = (type: number): Uint8Array => Buffer.from(shown.get(type) ?? '', 'hex');
-  const objectClass = CLASSES[bytes(CKA.CLASS)[0]!] ?? ('other' as const);
+  const objectClass = CLASSES[bytes(CKA.CLASS)[0]!] ?? 'other';
   return { objectClass, attributes: { label: bytes(CKA.LABEL), id: bytes(CKA.ID) } } as ObservedObject;
 }
 

@@ -70,6 +70,8 @@ export function judge(one: Examined, entry: Entry, circumstances: Circumstances)
       return one.object.attributes.value === undefined
         ? 'same'
         : judgeReadable(one.object.attributes.value, entry.attributes.value);
+    case 'domain-parameters':
+      return judgeReadable(one.object.attributes.prime, entry.attributes.prime);
     case 'data':
       // An application may write another value into its data object. The capture then seals the object again.
       return isUnderItsHandle(one, entry, circumstances) ? 'same' : 'replaced';

@@ -3,6 +3,7 @@ import { hex } from '@antipode/runtime';
 import { attributesOf, encodeAttribute } from '../model/attributes.ts';
 import type { Uncaptured } from '../model/generation.ts';
 import {
+  isOfAnyLength,
   isWrapped,
   OBJECT_ID_BYTES,
   type ObjectId,
@@ -60,7 +61,7 @@ export function reasonOf(
   if (attributes.extractable !== true) return 'unextractable';
   if (attributes.wrapWithTrusted === true && !hasTrusted) return 'wrap-with-trusted';
   if (isPadded(object)) return 'length-not-multiple-of-8';
-  return keyType === 'generic-secret' && sizeBits === 0 && isNew ? 'length-unknown' : undefined;
+  return isOfAnyLength(keyType) && sizeBits === 0 && isNew ? 'length-unknown' : undefined;
 }
 
 /**

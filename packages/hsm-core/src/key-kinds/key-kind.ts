@@ -30,10 +30,22 @@ export interface PairKind {
   besideBlob?(item: UnwrapItem): Template;
 }
 
+/** Whether a look may try this use of the key: allowed, and without a PIN. */
+export function mayUse({ attributes }: ObservedObject, use: 'sign' | 'derive', by: number): boolean {
+  const { alwaysAuthenticate, allowedMechanisms: allowed } = attributes;
+  return attributes[use] === true && !alwaysAuthenticate && (!allowed?.length || allowed.includes(by));
+}
+
 export interface KeyKind {
   readonly type: KeyType;
   /** CKA_KEY_TYPE. */
   readonly number: (typeof CKK)[keyof typeof CKK];
+  /** Another CKA_KEY_TYPE, by which some tokens know such keys. */
+  readonly alsoNumber?: (typeof CKK)[keyof typeof CKK];
+  /** Whether a key of that number is of this kind. Absent where the number tells. */
+  isIt?(value: Values): boolean;
+  /** Of a secret whose length its type tells, since such keys have no CKA_VALUE_LEN. */
+  readonly bits?: number;
   /** Absent for secret keys. */
   readonly pair?: PairKind;
   /** Uses a restored key in every way that its flags allow, and compares. */

@@ -3,7 +3,7 @@
  * Templates, manifests, digests and comparisons are all derived from this table.
  */
 import { CKA } from '@antipode/cryptoki/attributes';
-import type { ObjectClass } from './object.ts';
+import { OBJECT_CLASSES, type ObjectClass } from './object.ts';
 
 /**
  * The fate of an attribute when its object moves:
@@ -29,7 +29,7 @@ interface AttributeRule {
 
 const KEYS = ['secret-key', 'private-key', 'public-key'] as const;
 const WRAPPED = ['secret-key', 'private-key'] as const;
-const ALL = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'] as const;
+const ALL = OBJECT_CLASSES;
 
 const rule = <const K extends Kind>(
   type: number,
@@ -50,7 +50,7 @@ export const ATTRIBUTES = {
   label: rule(CKA.LABEL, 'bytes', 'portable', ALL),
   application: rule(CKA.APPLICATION, 'bytes', 'portable', ['data']),
   dataObjectId: rule(CKA.OBJECT_ID, 'bytes', 'portable', ['data']),
-  value: rule(CKA.VALUE, 'bytes', 'content', ['certificate']),
+  value: rule(CKA.VALUE, 'bytes', 'content', ['certificate', 'public-key']),
   certificateType: rule(CKA.CERTIFICATE_TYPE, 'number', 'content', ['certificate']),
   issuer: rule(CKA.ISSUER, 'bytes', 'portable', ['certificate']),
   serialNumber: rule(CKA.SERIAL_NUMBER, 'bytes', 'portable', ['certificate']),
@@ -71,8 +71,12 @@ export const ATTRIBUTES = {
   endDate: rule(CKA.END_DATE, 'date', 'carried', [...KEYS, 'certificate']),
   modulus: rule(CKA.MODULUS, 'bytes', 'content', ['public-key']),
   publicExponent: rule(CKA.PUBLIC_EXPONENT, 'bytes', 'content', ['public-key']),
+  prime: rule(CKA.PRIME, 'bytes', 'content', ['public-key', 'domain-parameters']),
+  subprime: rule(CKA.SUBPRIME, 'bytes', 'content', ['public-key', 'domain-parameters']),
+  base: rule(CKA.BASE, 'bytes', 'content', ['public-key', 'domain-parameters']),
+  valueBits: rule(CKA.VALUE_BITS, 'number', 'carried', ['private-key'], false),
   extractable: rule(CKA.EXTRACTABLE, 'boolean', 'portable', WRAPPED),
-  local: rule(CKA.LOCAL, 'boolean', 'carried', KEYS, false),
+  local: rule(CKA.LOCAL, 'boolean', 'carried', [...KEYS, 'domain-parameters'], false),
   neverExtractable: rule(CKA.NEVER_EXTRACTABLE, 'boolean', 'carried', WRAPPED, false),
   alwaysSensitive: rule(CKA.ALWAYS_SENSITIVE, 'boolean', 'carried', WRAPPED, false),
   keyGenMechanism: rule(CKA.KEY_GEN_MECHANISM, 'number', 'carried', KEYS, false),

@@ -193,7 +193,7 @@ describe('a manifest', () => {
           create(wire.UncapturedSchema, {
             objectId: new Uint8Array(16).fill(255),
             objectClass: wire.ObjectClass.DATA,
-            keyType: 9 as wire.KeyType,
+            keyType: 99 as wire.KeyType,
             reason: wire.UncapturedReason.SETTLING,
           }),
         ),

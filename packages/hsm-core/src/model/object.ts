@@ -2,7 +2,14 @@
 import type { Attributes } from './attributes.ts';
 import type { KEY_TYPE_NUMBERS } from './manifest/manifest-fields.ts';
 
-export const OBJECT_CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'] as const;
+export const OBJECT_CLASSES = [
+  'secret-key',
+  'private-key',
+  'public-key',
+  'certificate',
+  'data',
+  'domain-parameters',
+] as const;
 
 export type ObjectClass = (typeof OBJECT_CLASSES)[number];
 
@@ -93,6 +100,20 @@ export function kindOf({
 }): string {
   return keyType === undefined ? objectClass : `${objectClass}/${keyType}`;
 }
+
+/** Whether keys of this type have values of any length. */
+export const isOfAnyLength = (keyType: KeyType | 'unsupported' | undefined): boolean =>
+  keyType === 'generic-secret' || keyType?.endsWith('-hmac') === true;
+
+/** Whether objects of the class have a key type. */
+export const hasKeyType = (objectClass: ObjectClass | 'other'): boolean =>
+  isKey(objectClass) || objectClass === 'domain-parameters';
+
+export const isKey = (objectClass: ObjectClass | 'other'): boolean => objectClass.endsWith('-key');
+
+/** Whether the object travels in the manifest itself. */
+export const isInManifest = (objectClass: ObjectClass | 'other'): boolean =>
+  objectClass === 'public-key' || objectClass === 'certificate' || objectClass === 'domain-parameters';
 
 /** Whether the object travels as a wrapped blob. Other objects travel in the manifest or under a data key. */
 export function isWrapped(objectClass: ObjectClass | 'other'): boolean {

@@ -71,7 +71,7 @@ export function pointOf(curve: Curve, publicHalf: Uint8Array): Uint8Array {
   return publicHalf.subarray(publicHalf.length - (2 * curve.fieldBytes + 1));
 }
 
-function integer(bytes: Uint8Array): Uint8Array {
+export function integer(bytes: Uint8Array): Uint8Array {
   let start = 0;
   while (start < bytes.length - 1 && bytes[start] === 0) start += 1;
   const magnitude = bytes.subarray(start);

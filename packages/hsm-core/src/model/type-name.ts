@@ -29,4 +29,18 @@ export function keyTypeNameOf({ keyType, outside, curveParams, publicHalf }: Nam
 
 const NAMES: Partial<Record<KeyType, string>> = {
   'generic-secret': 'generic secret',
+  des2: 'DES2',
+  des3: 'DES3',
+  'md5-hmac': 'HMAC MD5',
+  'sha-1-hmac': 'HMAC SHA-1',
+  'sha224-hmac': 'HMAC SHA-224',
+  'sha256-hmac': 'HMAC SHA-256',
+  'sha384-hmac': 'HMAC SHA-384',
+  'sha512-hmac': 'HMAC SHA-512',
+  dsa: 'DSA',
+  dh: 'DH',
+  ed25519: 'Ed25519',
+  ed448: 'Ed448',
+  x25519: 'X25519',
+  x448: 'X448',
 };

@@ -9,7 +9,14 @@
 import { bytesEqual, type Clock, hex, Pace, runToEnd, sha256Hex } from '@antipode/runtime';
 import { ASSUMED, type Attributes } from '../model/attributes.ts';
 import { comparableAttributes, digestOf, type Entry } from '../model/generation.ts';
-import type { Handle, KeyType, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
+import {
+  type Handle,
+  isOfAnyLength,
+  type KeyType,
+  type ObjectId,
+  type ObservedObject,
+  type UncapturedReason,
+} from '../model/object.ts';
 import type { Sealer } from '../provider/sealer.ts';
 
 /** The findings about one object beside its attributes. */
@@ -90,7 +97,7 @@ function isWrappedToKnow(
  * is that of another, longer secret. One that was unwrapped tells no length, and was such a multiple already.
  */
 export function isPadded({ keyType, sizeBits }: ObservedObject): boolean {
-  return keyType === 'generic-secret' && sizeBits % 64 !== 0;
+  return isOfAnyLength(keyType) && sizeBits % 64 !== 0;
 }
 
 /** Whether an entry is recognised by what wrapping or tagging gives, which is another under another domain key. */
@@ -117,11 +124,18 @@ export function recognitionKey({ object, blob, valueTag }: Examined): string | u
       return blob && `secret-key:blob:${sha256Hex(blob)}`;
     case 'certificate':
       return attributes.value && `certificate:${sha256Hex(attributes.value)}`;
+    case 'domain-parameters':
+      return parametersKey(object);
     case 'data':
       return valueTag && `data:${hex(valueTag)}`;
     case 'other':
       return undefined;
   }
+}
+
+function parametersKey({ keyType, attributes }: Pick<ObservedObject, 'keyType' | 'attributes'>): string {
+  const parts = [attributes.prime, attributes.subprime, attributes.base].map((part) => hex(part ?? new Uint8Array()));
+  return `domain-parameters:${sha256Hex(Buffer.from(`${keyType} ${parts.join(' ')}`))}`;
 }
 
 /** Entries by what they are recognised by. */
@@ -179,6 +193,8 @@ export function entryRecognitionKey(entry: Entry): string {
       return `secret-key:blob:${entry.blobSha256}`;
     case 'certificate':
       return `certificate:${sha256Hex(entry.attributes.value ?? '')}`;
+    case 'domain-parameters':
+      return parametersKey(entry);
     case 'data':
       return `data:${hex(entry.valueTag ?? new Uint8Array())}`;
   }

@@ -10,10 +10,11 @@ import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf, restoredAs } from '../model/object.ts';
 import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider/provider.ts';
+import { KeyTypeNumbers } from './key-type-numbers.ts';
 import { widerThan } from './own-keys/narrowing.ts';
 import { type RestoringQuirks, wantedAfter } from './quirks.ts';
 import type { ObjectReader } from './reading/object-reader.ts';
-import { classNumber, encodeNative, keyTypeNumber, templateOf } from './reading/objects.ts';
+import { classNumber, encodeNative, templateOf } from './reading/objects.ts';
 import type { WrappingSession } from './token-session.ts';
 
 /** An object that is not made, by what the token says of its blob or by a rule of ours. */
@@ -33,6 +34,7 @@ export interface MakerContext extends WrappingSession {
 
 export class Maker {
   readonly #context: MakerContext;
+  readonly #numbers = new KeyTypeNumbers();
   /** By kind of key: whether an unwrapped one is wider than its template says. */
   readonly #widening: Map<string, boolean>;
   #quirks: RestoringQuirks;
@@ -52,7 +54,11 @@ export class Maker {
   }
 
   /** `isToken: false` tries whether it could be made, and leaves a session object. */
-  unwrap(domainKey: Handle, item: UnwrapItem, { isToken = true } = {}): Handle {
+  unwrap(domainKey: Handle, item: UnwrapItem, options: { isToken?: boolean } = {}): Handle {
+    return this.#numbers.trying(item.keyType, () => this.#unwrap(domainKey, item, options));
+  }
+
+  #unwrap(domainKey: Handle, item: UnwrapItem, { isToken = true }: { isToken?: boolean }): Handle {
     const attributes = restoredAs(item.objectClass, item.attributes);
     const inPlace = this.#inPlace({ ...item, attributes });
     if (inPlace !== undefined) return inPlace;
@@ -65,15 +71,14 @@ export class Maker {
 
   create(item: CreateItem): Handle {
     const { objectClass, keyType, attributes } = item;
-    return (
-      this.#inPlace(item) ??
+    const make = (): Handle =>
       this.persist([
         [CKA.CLASS, classNumber(objectClass)],
-        ...(keyType === undefined ? [] : [[CKA.KEY_TYPE, keyTypeNumber(keyType)] as const]),
+        ...(keyType === undefined ? [] : [[CKA.KEY_TYPE, this.#numbers.of(keyType)] as const]),
         ...(objectClass === 'certificate' && !attributes.subject?.length ? NO_SUBJECT : []),
         ...templateOf(objectClass, attributes),
-      ])
-    );
+      ]);
+    return this.#inPlace(item) ?? this.#numbers.trying(keyType, make);
   }
 
   /** Makes a token object of what need not be unwrapped. */
@@ -112,7 +117,7 @@ export class Maker {
     const attempt = (attributes: Template): Handle =>
       cryptoki.unwrapKey(session, keyWrap, domainKey, item.blob, [
         [CKA.CLASS, classNumber(item.objectClass)],
-        [CKA.KEY_TYPE, keyTypeNumber(item.keyType)],
+        [CKA.KEY_TYPE, this.#numbers.of(item.keyType)],
         ...(quirks.wantsPoint ? point : []),
         ...(quirks.omitsExtractable ? attributes.filter(([type]) => type !== CKA.EXTRACTABLE) : attributes),
       ]);

@@ -15,7 +15,7 @@ export interface UnwrapItem {
 
 /** A public object to be rebuilt from its attributes. */
 export interface CreateItem {
-  readonly objectClass: 'public-key' | 'certificate';
+  readonly objectClass: 'public-key' | 'certificate' | 'domain-parameters';
   readonly keyType?: KeyType;
   readonly attributes: Attributes;
   readonly replaces?: Handle;

@@ -4,10 +4,10 @@
  */
 import { AntipodeError, type ErrorCode, invariant } from '@antipode/runtime';
 import { type Entry, entryDigest } from '../model/generation.ts';
-import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
+import { type Handle, isInManifest, isWrapped, type ObjectId } from '../model/object.ts';
 import { destroyAll, inBatches } from '../objects/batches.ts';
 import { aadOf } from '../objects/recognise.ts';
-import type { BatchOutcome } from '../provider/provider.ts';
+import type { BatchOutcome, CreateItem } from '../provider/provider.ts';
 import type { ApplyOptions } from './apply.ts';
 import { proofItem } from './read-back.ts';
 import { intentOf, type Proof } from './replica.ts';
@@ -61,7 +61,7 @@ async function makeBatch(
 ): Promise<void> {
   const { provider, target, blobOf } = restoration.options;
   const wrapped = batch.filter(({ objectClass }) => isWrapped(objectClass));
-  const inManifest = batch.filter(({ objectClass }) => objectClass === 'public-key' || objectClass === 'certificate');
+  const inManifest = batch.filter(({ objectClass }) => isInManifest(objectClass));
   // All made objects must be recorded before anything is thrown.
   const settled = await Promise.allSettled([
     makeEach(restoration, { entries: wrapped, unproven, make: (entries) => unwrap(restoration, entries) }),
@@ -133,7 +133,7 @@ const unwrap = ({ options, domainKey }: Restoration, entries: readonly Entry[]):
 const create = ({ options }: Restoration, entries: readonly Entry[]): Promise<BatchOutcome> =>
   options.provider.create(
     entries.map((entry) => ({
-      objectClass: entry.objectClass as 'public-key' | 'certificate',
+      objectClass: entry.objectClass as CreateItem['objectClass'],
       ...(entry.keyType === undefined ? {} : { keyType: entry.keyType }),
       attributes: entry.attributes,
       ...replacing(options, entry),

@@ -3,9 +3,10 @@
  */
 import { hex } from '@antipode/runtime';
 import fc from 'fast-check';
+import { KEY_KINDS } from '../key-kinds/kinds.ts';
 import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
 import type { Entry, Generation } from '../model/generation.ts';
-import type { ObjectClass } from '../model/object.ts';
+import { hasKeyType, isInManifest, OBJECT_CLASSES, type ObjectClass } from '../model/object.ts';
 
 const hexadecimal = (bytes: number) => fc.uint8Array({ minLength: bytes, maxLength: bytes }).map(hex);
 const someBytes = fc.uint8Array({ minLength: 1, maxLength: 20 });
@@ -32,30 +33,28 @@ const attributes = (objectClass: ObjectClass): fc.Arbitrary<Attributes> =>
       return set;
     });
 
-const entry: fc.Arbitrary<Entry> = fc
-  .constantFrom<ObjectClass>('secret-key', 'private-key', 'public-key', 'certificate', 'data')
-  .chain((objectClass) =>
-    fc
-      .record({
-        objectId: hexadecimal(16),
-        sizeBits: fc.nat({ max: 16_384 }),
-        attributes: attributes(objectClass),
-        keyType: fc.constantFrom('aes', 'generic-secret', 'rsa', 'ec' as const),
-        publicHalf: someBytes,
-        blobSha256: hexadecimal(32),
-        blobSize: fc.nat(),
-        dataKeyId: hexadecimal(16),
-        valueTag: someBytes,
-      })
-      .map(({ keyType, publicHalf, blobSha256, blobSize, dataKeyId, valueTag, ...rest }) => ({
-        ...rest,
-        objectClass,
-        ...(objectClass.endsWith('-key') ? { keyType } : {}),
-        ...(objectClass === 'private-key' || objectClass === 'public-key' ? { publicHalf } : {}),
-        ...(objectClass === 'public-key' || objectClass === 'certificate' ? { blobSize: 0 } : { blobSha256, blobSize }),
-        ...(objectClass === 'data' ? { dataKeyId, valueTag } : {}),
-      })),
-  );
+const entry: fc.Arbitrary<Entry> = fc.constantFrom(...OBJECT_CLASSES).chain((objectClass) =>
+  fc
+    .record({
+      objectId: hexadecimal(16),
+      sizeBits: fc.nat({ max: 16_384 }),
+      attributes: attributes(objectClass),
+      keyType: fc.constantFrom(...KEY_KINDS.map(({ type }) => type)),
+      publicHalf: someBytes,
+      blobSha256: hexadecimal(32),
+      blobSize: fc.nat(),
+      dataKeyId: hexadecimal(16),
+      valueTag: someBytes,
+    })
+    .map(({ keyType, publicHalf, blobSha256, blobSize, dataKeyId, valueTag, ...rest }) => ({
+      ...rest,
+      objectClass,
+      ...(hasKeyType(objectClass) ? { keyType } : {}),
+      ...(objectClass === 'private-key' || objectClass === 'public-key' ? { publicHalf } : {}),
+      ...(isInManifest(objectClass) ? { blobSize: 0 } : { blobSha256, blobSize }),
+      ...(objectClass === 'data' ? { dataKeyId, valueTag } : {}),
+    })),
+);
 
 const uint64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const byId = <T>(idOf: (item: T) => string) => ({

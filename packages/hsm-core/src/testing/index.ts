@@ -1,6 +1,6 @@
 export { ATTRIBUTES, type AttributeName, type Attributes, attributesOf, USES } from '../model/attributes.ts';
 export { curveOf, ecSubject, paramsIn } from '../model/curve.ts';
-export { elements, OCTET_STRING, tagged } from '../model/der.ts';
+export { elements, OCTET_STRING, tagged, tlvOf } from '../model/der.ts';
 export { contentDigestOf } from '../model/generation.ts';
 export { encodeManifest } from '../model/manifest/manifest-writer.ts';
 export { sealedGeneration, signingInput } from '../model/manifest/signed-manifest.ts';

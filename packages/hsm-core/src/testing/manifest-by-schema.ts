@@ -168,7 +168,8 @@ function entryFrom(message: seal.Entry): Entry {
   const keyType = nameOf(KEY_TYPE_NUMBERS, message.keyType);
   const objectId = hex(message.objectId);
   if (message.objectId.length !== 16) invalid('an object id is not 16 bytes long');
-  if (objectClass.endsWith('-key') !== (keyType !== undefined)) invalid(`object ${objectId} has no fitting key type`);
+  if ((objectClass.endsWith('-key') || objectClass === 'domain-parameters') !== (keyType !== undefined))
+    invalid(`object ${objectId} has no fitting key type`);
   const hasBlob = message.blobSha256.length > 0;
   if (hasBlob && message.blobSha256.length !== 32) invalid(`object ${objectId} has an invalid digest`);
   if (hasBlob !== (isWrapped(objectClass) || objectClass === 'data'))

@@ -76,6 +76,8 @@ export function proofOf(object: StoredObject | undefined, item: ProofItem, domai
       return [check('value', () => bytesEqual(tagOf(domainKey, object!.value!), valueTag!))];
     case 'public-key':
       return [check('value', () => bytesEqual(object!.publicHalf!, publicHalf!))];
+    case 'domain-parameters':
+      return [check('value', () => bytesEqual(object!.attributes.prime!, item.attributes.prime!))];
     case 'certificate':
       return [check('value', () => bytesEqual(object!.attributes.value!, item.attributes.value!))];
   }

@@ -13,7 +13,14 @@ export interface FilterRules {
 }
 
 /** Names of object classes, as rules have them. */
-export const FILTER_CLASSES = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'] as const;
+export const FILTER_CLASSES = [
+  'secret-key',
+  'private-key',
+  'public-key',
+  'certificate',
+  'data',
+  'domain-parameters',
+] as const;
 
 /** `ignoreCase` is there only where it is true, so that equal rules are stored equally. */
 export const filterRules = (filter: ObjectFilter | undefined): FilterRules => ({

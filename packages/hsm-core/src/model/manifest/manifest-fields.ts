@@ -49,6 +49,7 @@ export const CLASS_NUMBERS: Record<ObjectClass | 'other', seal.ObjectClass> = {
   'public-key': seal.ObjectClass.PUBLIC_KEY,
   certificate: seal.ObjectClass.CERTIFICATE,
   data: seal.ObjectClass.DATA,
+  'domain-parameters': seal.ObjectClass.DOMAIN_PARAMETERS,
   other: seal.ObjectClass.OTHER,
 };
 
@@ -57,6 +58,20 @@ export const KEY_TYPE_NUMBERS = {
   'generic-secret': seal.KeyType.GENERIC_SECRET,
   rsa: seal.KeyType.RSA,
   ec: seal.KeyType.EC,
+  des2: seal.KeyType.DES2,
+  des3: seal.KeyType.DES3,
+  'md5-hmac': seal.KeyType.MD5_HMAC,
+  'sha-1-hmac': seal.KeyType.SHA_1_HMAC,
+  'sha224-hmac': seal.KeyType.SHA224_HMAC,
+  'sha256-hmac': seal.KeyType.SHA256_HMAC,
+  'sha384-hmac': seal.KeyType.SHA384_HMAC,
+  'sha512-hmac': seal.KeyType.SHA512_HMAC,
+  dsa: seal.KeyType.DSA,
+  dh: seal.KeyType.DH,
+  ed25519: seal.KeyType.ED25519,
+  ed448: seal.KeyType.ED448,
+  x25519: seal.KeyType.X25519,
+  x448: seal.KeyType.X448,
 } as const satisfies Record<string, seal.KeyType>;
 
 export const REASON_NUMBERS: Record<UncapturedReason, seal.UncapturedReason> = {

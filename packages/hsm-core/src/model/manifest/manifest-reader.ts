@@ -17,7 +17,7 @@ import {
   type Tombstone,
   type Uncaptured,
 } from '../generation.ts';
-import { isWrapped, type KeyType, type ObjectClass } from '../object.ts';
+import { hasKeyType, isWrapped, type KeyType } from '../object.ts';
 import { CanonicalReader, NotCanonical, type Range } from './canonical-protobuf.ts';
 import { ATTRIBUTE, DIGEST_BYTES, ENTRY, EncodedEntry, type EntryBytes } from './encoded-entry.ts';
 import {
@@ -211,7 +211,7 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
   if (objectClass === undefined || objectClass === 'other')
     throw new NotCanonical('an object has no class that can be captured');
   const keyType = readKeyType(reader, ENTRY.keyType);
-  if (isKey(objectClass) !== (keyType !== undefined))
+  if (hasKeyType(objectClass) !== (keyType !== undefined))
     throw new NotCanonical(`object ${objectId} has no fitting key type`);
   const sizeBits = reader.uint32(ENTRY.sizeBits);
 
@@ -249,8 +249,6 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
   of.digests.set(DIGEST.end(), index * DIGEST_BYTES);
   return new EncodedEntry(of, { start, end, index }, { objectId, objectClass, keyType, sizeBits, blobSize }, has);
 }
-
-const isKey = (objectClass: ObjectClass): boolean => objectClass.endsWith('-key');
 
 function readKeyType(reader: CanonicalReader, field: number): KeyType | undefined {
   const number = reader.number(field);

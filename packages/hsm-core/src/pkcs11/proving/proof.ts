@@ -197,9 +197,9 @@ export class Proof {
    * The value derived from a nonce, where the token lets it be read. The nonce is used once, so the value protects
    * nothing.
    */
-  derived(how: Mechanism): Uint8Array | undefined {
+  derived(how: Mechanism, bytes = 32): Uint8Array | undefined {
     const { cryptoki, session } = this.context;
-    const derived = cryptoki.deriveKey(session, how, this.item.handle, [...THROW_AWAY, [CKA.VALUE_LEN, 32]]);
+    const derived = cryptoki.deriveKey(session, how, this.item.handle, [...THROW_AWAY, [CKA.VALUE_LEN, bytes]]);
     try {
       return cryptoki.attributes(session, derived, [CKA.VALUE])?.get(CKA.VALUE);
     } finally {

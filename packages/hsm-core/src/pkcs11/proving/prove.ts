@@ -30,6 +30,7 @@ function proved(proof: Proof, item: ProofItem): ProofOutcome {
       break;
     case 'public-key':
     case 'certificate':
+    case 'domain-parameters':
       provePublicObject(proof);
   }
   proof.countUntried();
@@ -56,8 +57,14 @@ function provePublicObject(proof: Proof): void {
     if (read === undefined) return false;
     const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
       a !== undefined && b !== undefined && bytesEqual(a, b);
-    return proof.item.objectClass === 'certificate'
-      ? same(read.attributes.value, proof.item.attributes.value)
-      : same(read.publicHalf, proof.item.publicHalf);
+    const { objectClass, attributes, publicHalf } = proof.item;
+    switch (objectClass) {
+      case 'certificate':
+        return same(read.attributes.value, attributes.value);
+      case 'domain-parameters':
+        return same(read.attributes.prime, attributes.prime) && same(read.attributes.base, attributes.base);
+      default:
+        return same(read.publicHalf, publicHalf);
+    }
   });
 }

@@ -174,6 +174,43 @@ describe('a handle', () => {
   });
 });
 
+describe('CKA_VALUE', () => {
+  const half = { [CKA.PRIME]: Buffer.alloc(128, 0xff), [CKA.SUBPRIME]: Buffer.alloc(20, 3), [CKA.BASE]: Buffer.of(2) };
+  const [secret, publicValue] = [Buffer.from('the key itself'), Buffer.from('the public value')];
+  const asked = (values: Record<number, SimulatedValue>) => {
+    const { reader, calls } = token(values);
+    return { object: reader.read(7n)!, isAsked: calls.flat().includes(CKA.VALUE) };
+  };
+
+  it('is asked of a public key whose public half it is, and is its public half', () => {
+    const { object, isAsked } = asked({
+      [CKA.CLASS]: CKO.PUBLIC_KEY,
+      [CKA.KEY_TYPE]: CKK.DSA,
+      ...half,
+      [CKA.VALUE]: publicValue,
+    });
+    expect([isAsked, object.keyType, object.sizeBits]).toEqual([true, 'dsa', 1024]);
+    expect(Buffer.from(object.attributes.value!)).toEqual(publicValue);
+    expect(Buffer.from(object.publicHalf!).includes(publicValue)).toBe(true);
+  });
+
+  it.each([
+    ['a private DSA key', CKO.PRIVATE_KEY, CKK.DSA],
+    ['a private DH key', CKO.PRIVATE_KEY, CKK.DH],
+    ['a public RSA key', CKO.PUBLIC_KEY, CKK.RSA],
+    ['a secret key', CKO.SECRET_KEY, CKK.DES3],
+    ['domain parameters', CKO.DOMAIN_PARAMETERS, CKK.DSA],
+  ])('is never asked of %s', (_what, objectClass, keyType) => {
+    const { object, isAsked } = asked({
+      [CKA.CLASS]: objectClass,
+      [CKA.KEY_TYPE]: keyType,
+      ...half,
+      [CKA.VALUE]: secret,
+    });
+    expect([isAsked, object.attributes.value]).toEqual([false, undefined]);
+  });
+});
+
 describe('the digest of an object', () => {
   const secret = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES };
 

@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto';
 import { AttributeReader, CKA, type Cryptoki, type WantedAttribute } from '@antipode/cryptoki';
-import type { PairKind, Values } from '../../key-kinds/key-kind.ts';
+import type { KeyKind, Values } from '../../key-kinds/key-kind.ts';
 import { KEY_KINDS, kindOfObject } from '../../key-kinds/kinds.ts';
 import {
   ATTRIBUTE_NAMES,
@@ -17,7 +17,16 @@ import {
   setAttribute,
 } from '../../model/attributes.ts';
 import { DATE_NAMES, NOT_CARRIED, vendorName } from '../../model/not-carried.ts';
-import type { Handle, KeyType, ObjectClass, ObservedObject, Outside } from '../../model/object.ts';
+import {
+  type Handle,
+  hasKeyType,
+  isKey,
+  type KeyType,
+  OBJECT_CLASSES,
+  type ObjectClass,
+  type ObservedObject,
+  type Outside,
+} from '../../model/object.ts';
 import { classOf, keyTypeOf } from './objects.ts';
 
 const fixed = (type: number): WantedAttribute => ({ type, size: 'fixed' });
@@ -33,17 +42,13 @@ const TEMPLATES = [CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE];
 /** The attributes that make up public halves, of all kinds of key. */
 const PUBLIC_PARTS: ReadonlySet<number> = new Set(KEY_KINDS.flatMap(({ pair }) => pair?.publicParts ?? []));
 
-const CLASSES: readonly ObjectClass[] = ['secret-key', 'private-key', 'public-key', 'certificate', 'data'];
-
 /** The attributes that are read of objects of some classes, without dates and values. */
 const wantedOf = (classes: readonly ObjectClass[]): readonly WantedAttribute[] => [
   ...[CKA.CLASS, CKA.KEY_TYPE, CKA.VALUE_LEN].map(fixed),
   ...ATTRIBUTE_NAMES.filter((name) => name !== 'value' && !isDate(name))
     .filter((name) => classes.some((one) => attributesOf(one).includes(name)) || isPublicPart(classes, name))
     .map((name): WantedAttribute => ({ type: ATTRIBUTES[name].type, size: isFixed(name) ? 'fixed' : 'variable' })),
-  ...(classes.some((one) => one.endsWith('-key')) ? TEMPLATES : []).map(
-    (type): WantedAttribute => ({ type, size: 'none' }),
-  ),
+  ...(classes.some(isKey) ? TEMPLATES : []).map((type): WantedAttribute => ({ type, size: 'none' })),
 ];
 
 /** A token may show with a private key what its public half is made of. */
@@ -97,11 +102,11 @@ export class ObjectReader {
     const readerOf = (classes: readonly ObjectClass[]): AttributeReader =>
       new AttributeReader({ cryptoki, session, wanted: wantedOf(classes), fragile: fragileOf(classes) });
     this.#printed = new Map<ObjectClass | 'other', readonly number[]>([
-      ...CLASSES.map((one) => [one, [...wantedOf([one]), ...fragileOf([one])].map(({ type }) => type)] as const),
+      ...OBJECT_CLASSES.map((one) => [one, [...wantedOf([one]), ...fragileOf([one])].map(({ type }) => type)] as const),
       ['other', [CKA.CLASS, CKA.KEY_TYPE]],
     ]);
-    this.#readers = new Map(CLASSES.map((one) => [one, readerOf([one])]));
-    this.#reader = readerOf(CLASSES);
+    this.#readers = new Map(OBJECT_CLASSES.map((one) => [one, readerOf([one])]));
+    this.#reader = readerOf(OBJECT_CLASSES);
     this.#attributes = this.#reader;
     this.#value = new AttributeReader({ cryptoki, session, wanted: [{ type: CKA.VALUE, size: 'variable' }] });
   }
@@ -116,10 +121,11 @@ export class ObjectReader {
     this.#last = undefined;
     const objectClass = this.#readClass(handle);
     if (objectClass === undefined) return undefined;
-    const needed = neededOf(objectClass, keyTypeOf(this.#attributes.value(CKA.KEY_TYPE)));
+    const keyType = keyTypeOf((type) => this.#attributes.value(type));
+    const needed = neededOf(objectClass, keyType);
     if (!this.#attributes.complete(handle, needed)) return undefined;
     let fingerprint = this.#attributes.fingerprintOf(this.#digestKey, this.#printed.get(objectClass)!);
-    if (objectClass === 'certificate' || objectClass === 'data') {
+    if (isValueRead(objectClass, keyType)) {
       if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
       fingerprint = this.#value.fingerprintOf(fingerprint, [CKA.VALUE]);
     }
@@ -163,17 +169,23 @@ export class ObjectReader {
         ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
         readDigest,
       };
-    const value = (type: number): Buffer | undefined => this.#attributes.value(type);
-    const keyType = objectClass.endsWith('-key') ? keyTypeOf(value(CKA.KEY_TYPE)) : undefined;
+    const shown = (type: number): Buffer | undefined => this.#attributes.value(type);
+    const keyType = hasKeyType(objectClass) ? keyTypeOf(shown) : undefined;
+    const hasValue = isValueRead(objectClass, keyType ?? 'unsupported');
+    const value = (type: number): Buffer | undefined => {
+      if (type !== CKA.VALUE) return shown(type);
+      return hasValue ? this.#value.value(type) : undefined;
+    };
     const attributes: Attributes = {};
     let isBeyondModel = false;
     for (const name of attributesOf(objectClass)) {
-      const bytes = name === 'value' ? this.#value.value(CKA.VALUE) : value(ATTRIBUTES[name].type);
+      const bytes = value(ATTRIBUTES[name].type);
       const decoded = bytes && decodeNative(name, bytes);
       if (decoded !== undefined) setAttribute(attributes, name, decoded);
       else if (bytes !== undefined && bytes.length > 0) isBeyondModel ||= ATTRIBUTES[name].fate !== 'carried';
     }
-    const pair = kindOfObject({ keyType })?.pair;
+    const kind = kindOfObject({ keyType });
+    const pair = kind?.pair;
     const publicHalf = pair?.publicHalf(value);
     const curveParams = pair?.curveParams?.(value);
     const notCarried = this.#notCarried(objectClass);
@@ -181,7 +193,7 @@ export class ObjectReader {
       handle,
       objectClass,
       ...(keyType === undefined ? {} : { keyType }),
-      sizeBits: sizeBitsOf(objectClass, pair, value),
+      sizeBits: sizeBitsOf(objectClass, kind, value),
       attributes,
       ...(keyType === 'unsupported' ? { outside: this.#outside(objectClass) } : {}),
       ...(publicHalf === undefined ? {} : { publicHalf }),
@@ -250,13 +262,19 @@ function neededOf(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupp
       .filter((name) => name !== 'value' && !isFixed(name))
       .map((name) => ATTRIBUTES[name].type),
   ]);
-  for (const type of PUBLIC_PARTS) types.delete(type);
+  if (isKey(objectClass)) for (const type of PUBLIC_PARTS) types.delete(type);
   const pair = kindOfObject({ keyType })?.pair;
   const parts = { 'public-key': pair?.publicParts, 'private-key': pair?.privateParts };
   if (objectClass === 'public-key' || objectClass === 'private-key')
-    for (const type of parts[objectClass] ?? []) types.add(type);
+    for (const type of parts[objectClass] ?? []) if (type !== CKA.VALUE) types.add(type);
   neededByKind.set(kind, [...types]);
   return [...types];
+}
+
+/** CKA_VALUE is asked for of public objects alone, and of data: of a public key where it is its public half (I5). */
+function isValueRead(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupported'): boolean {
+  if (objectClass === 'certificate' || objectClass === 'data') return true;
+  return objectClass === 'public-key' && kindOfObject({ keyType })?.pair?.publicParts.includes(CKA.VALUE) === true;
 }
 
 /** Attribute bytes as the token gives them -> value; undefined where they do not have the form of their kind. */
@@ -284,8 +302,9 @@ function decodeNative(name: AttributeName, bytes: Buffer): AttributeValue | unde
   }
 }
 
-function sizeBitsOf(objectClass: ObjectClass, pair: PairKind | undefined, value: Values): number {
-  if (objectClass !== 'secret-key') return pair?.sizeBits(value) ?? 0;
+function sizeBitsOf(objectClass: ObjectClass, kind: KeyKind | undefined, value: Values): number {
+  if (objectClass !== 'secret-key') return kind?.pair?.sizeBits(value) ?? 0;
+  if (kind?.bits !== undefined) return kind.bits;
   const length = value(CKA.VALUE_LEN);
   return length?.length === 8 ? Number(length.readBigUInt64LE()) * 8 : 0;
 }

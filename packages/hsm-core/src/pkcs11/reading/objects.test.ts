@@ -1,6 +1,7 @@
 import { CKA, CKK, CKO, ulong } from '@antipode/cryptoki';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { kindOfType } from '../../key-kinds/kinds.ts';
 import {
   ASSUMED,
   ATTRIBUTE_NAMES,
@@ -11,7 +12,7 @@ import {
   USES,
 } from '../../model/attributes.ts';
 import type { ObjectClass } from '../../model/object.ts';
-import { classNumber, keyTypeNumber, templateOf } from './objects.ts';
+import { classNumber, templateOf } from './objects.ts';
 
 fc.configureGlobal({ seed: 2026 });
 
@@ -105,7 +106,7 @@ it('gives every class and key type the number of the standard', () => {
     CKO.CERTIFICATE,
     CKO.DATA,
   ]);
-  expect((['aes', 'generic-secret', 'rsa', 'ec'] as const).map(keyTypeNumber)).toEqual([
+  expect((['aes', 'generic-secret', 'rsa', 'ec'] as const).map((type) => kindOfType(type).number)).toEqual([
     CKK.AES,
     CKK.GENERIC_SECRET,
     CKK.RSA,

@@ -1,6 +1,7 @@
 /** Numbers of classes and key types, and templates written from the model. Follows the table in model/attributes.ts. */
 import { CKA, CKO, type Template, type TemplateValue, ulong } from '@antipode/cryptoki';
-import { kindOfNumber, kindOfType } from '../../key-kinds/kinds.ts';
+import type { Values } from '../../key-kinds/key-kind.ts';
+import { kindOfNumber } from '../../key-kinds/kinds.ts';
 import {
   ASSUMED,
   ATTRIBUTES,
@@ -19,18 +20,22 @@ const CLASSES = new Map<number, ObjectClass>([
   [CKO.PUBLIC_KEY, 'public-key'],
   [CKO.PRIVATE_KEY, 'private-key'],
   [CKO.SECRET_KEY, 'secret-key'],
+  [CKO.DOMAIN_PARAMETERS, 'domain-parameters'],
 ]);
 
 export const classNumber = (wanted: ObjectClass): number => [...CLASSES].find(([, name]) => name === wanted)![0];
-export const keyTypeNumber = (wanted: KeyType): number => kindOfType(wanted).number;
 
 /** The class that CKA_CLASS names. */
 export const classOf = (value: Buffer | undefined): ObjectClass | 'other' =>
   (value?.length === 8 ? CLASSES.get(Number(value.readBigUInt64LE())) : undefined) ?? 'other';
 
-/** The key type that CKA_KEY_TYPE names. */
-export const keyTypeOf = (value: Buffer | undefined): KeyType | 'unsupported' =>
-  (value?.length === 8 ? kindOfNumber(Number(value.readBigUInt64LE()))?.type : undefined) ?? 'unsupported';
+/** The key type that CKA_KEY_TYPE names, together with the values of the object where those tell. */
+export function keyTypeOf(value: Values): KeyType | 'unsupported' {
+  const number = value(CKA.KEY_TYPE);
+  return (
+    (number?.length === 8 ? kindOfNumber(Number(number.readBigUInt64LE()), value)?.type : undefined) ?? 'unsupported'
+  );
+}
 
 /**
  * Template entries for attributes of the model. Those that forbid later steps come last, CKA_MODIFIABLE at the very

@@ -5,10 +5,10 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TokenPair } from '../support/token-pair.ts';
-import { isWhole, pageWith } from '../support/zoo/table.ts';
-import { type Finding, visit } from '../support/zoo/visit.ts';
-import { ZOO } from '../support/zoo/zoo.ts';
+import { TokenPair } from '../../support/token-pair.ts';
+import { isWhole, pageWith } from '../../support/zoo/table.ts';
+import { type Finding, visit } from '../../support/zoo/visit.ts';
+import { ZOO } from '../../support/zoo/zoo.ts';
 
 const PAGE = 'docs/devices/softhsm2.md';
 
