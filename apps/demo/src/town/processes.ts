@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { AntipodeError, type ErrorCode, isErrorCode, systemClock } from '@antipode/runtime';
+import { AntipodeError, type ErrorCode, isErrorCode, systemClock, systemPrng } from '@antipode/runtime';
 
 const MAIN = fileURLToPath(new URL('../../../cli/src/main.ts', import.meta.url));
 
@@ -130,14 +130,30 @@ function parseLine(line: string): LogLine {
   }
 }
 
-/** A TCP port that is free now. */
-export function freePort(): Promise<number> {
+/** Below those that Linux gives to connections and to servers without a port of their own (ip_local_port_range). */
+const [PORT_MIN, PORT_MAX] = [10_240, 32_767];
+const PORT_TRIES_MAX = 100;
+
+/**
+ * A TCP port that is free now, and that the kernel gives to nobody until it is used: a server that is stopped and
+ * started again finds it free.
+ */
+export async function freePort(): Promise<number> {
+  for (let tries = 1; ; tries += 1) {
+    const port = PORT_MIN + Math.floor(systemPrng.fraction() * (PORT_MAX - PORT_MIN + 1));
+    try {
+      await tryPort(port);
+      return port;
+    } catch (cause) {
+      if (tries === PORT_TRIES_MAX) throw new AntipodeError('CONFIG_INVALID', 'no free port on loopback', { cause });
+    }
+  }
+}
+
+function tryPort(port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const server = createServer();
-    server.once('error', (cause) => reject(new AntipodeError('CONFIG_INVALID', 'no free port on loopback', { cause })));
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve()));
   });
 }
