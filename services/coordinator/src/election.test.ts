@@ -170,6 +170,29 @@ describe('a coordinator', () => {
     expect(a.epoch).toBeUndefined();
   });
 
+  it('whose lease lapsed while it stood still leads again as soon as it is asked, unless another does by now', async () => {
+    const all = new Coordinators();
+    const [a, b] = [all.make('a'), all.make('b')];
+    await a.pass();
+    await b.pass();
+    await all.clock.advance(TTL_MS);
+    expect(a.epoch).toBeUndefined();
+    await Promise.all([a.renewIfLapsed(), a.renewIfLapsed()]);
+    expect(a.epoch).toBe(1n);
+    // The other one has not led, and does not ask for it.
+    await b.renewIfLapsed();
+    expect(b.epoch).toBeUndefined();
+    await b.pass();
+    await all.clock.advance(TTL_MS * 2);
+    await b.pass();
+    await a.renewIfLapsed();
+    expect([a.epoch, b.epoch]).toEqual([undefined, 2n]);
+    all.cutOff.add('b');
+    await all.clock.advance(TTL_MS);
+    await b.renewIfLapsed();
+    expect(b.epoch).toBeUndefined();
+  });
+
   it('finds out that another has taken over, and waits its turn', async () => {
     const all = new Coordinators();
     const [a, b] = [all.make('a'), all.make('b')];

@@ -15,6 +15,12 @@ export interface Leadership {
   require(): bigint;
 }
 
+/** For orders of operators, which come at any moment. */
+export interface RenewableLeadership extends Leadership {
+  /** Looks at once where this coordinator led, and has only not renewed in time. */
+  renewIfLapsed(): Promise<void>;
+}
+
 export interface ElectionOptions {
   readonly store: Pick<Store, 'query'>;
   readonly clock: Clock;
@@ -26,7 +32,7 @@ export interface ElectionOptions {
   readonly lead: () => Promise<void>;
 }
 
-export class Election implements Leadership, Closeable {
+export class Election implements RenewableLeadership, Closeable {
   readonly #options: ElectionOptions;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
@@ -80,8 +86,11 @@ export class Election implements Leadership, Closeable {
         this.#validUntilMs = sentAtMs + ttlMs;
         return;
       }
-      this.#epoch = undefined;
-      log.warn('leadership lost', { epoch: led });
+      // Two looks can be under way: the other one may have taken the row again meanwhile.
+      if (this.#epoch === led) {
+        this.#epoch = undefined;
+        log.warn('leadership lost', { epoch: led });
+      }
     }
     const row = await store.query(readLeaderLease);
     this.#holder = row.holder;
@@ -97,6 +106,15 @@ export class Election implements Leadership, Closeable {
     this.#holder = id;
     this.#validUntilMs = sentAtMs + ttlMs;
     log.info('leading', { epoch });
+  }
+
+  /**
+   * A process that stood still finds its lease over before its next look is due. If nobody has followed, it leads as
+   * soon as it has renewed. An order that comes in between waits for that, and is not refused.
+   */
+  async renewIfLapsed(): Promise<void> {
+    if (this.#epoch === undefined || this.epoch !== undefined) return;
+    await this.pass().catch((error: unknown) => this.#options.log.debug('the lapsed lease was not renewed', { error }));
   }
 
   /** Gives the lease back, so that the next coordinator need not wait. */

@@ -22,6 +22,7 @@ import { readGroups, setRole, useVersion } from '../store/tables/groups.ts';
 import { recordSite } from '../store/tables/sites.ts';
 import { testDatabase } from '../testing/database.ts';
 import { SPEC } from '../testing/group.ts';
+import { FIRST_EPOCH } from '../testing/leader.ts';
 import { OPERATOR, OperatorBench, TIMINGS } from '../testing/operator-bench.ts';
 import type { GroupRow } from '../testing/rows.ts';
 import { generation } from '../testing/situation.ts';
@@ -123,6 +124,14 @@ describe('the declaration of a group', () => {
     bench.leadership.epoch = undefined;
     expect((await rejection(bench.createGroup(message))).code).toBe('LEADERSHIP_LOST');
     expect(bench.intended).toHaveLength(1);
+  });
+
+  it('is taken by a leader whose lease has lapsed while it stood still, once it has renewed', async () => {
+    const bench = withSites();
+    bench.leadership.epoch = undefined;
+    bench.leadership.lapsed = FIRST_EPOCH;
+    await bench.createGroup(message);
+    expect([(await declared()).length, bench.intended.length]).toEqual([1, 1]);
   });
 });
 

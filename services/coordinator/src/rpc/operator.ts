@@ -12,15 +12,30 @@ import { resolveHandlers } from './resolve.ts';
 import { scrubHandlers } from './scrubs.ts';
 import { statusHandlers } from './status.ts';
 
-export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorService> => ({
-  ...groupHandlers(ports),
-  ...groupChangeHandlers(ports),
-  ...statusHandlers(ports),
-  ...generationHandlers(ports),
-  ...drillHandlers(ports),
-  ...scrubHandlers(ports),
-  ...failoverHandlers(ports),
-  ...reseatHandlers(ports),
-  ...operationHandlers(ports),
-  ...resolveHandlers(ports),
-});
+export const operatorHandlers = (ports: RpcPorts): Handlers<typeof OperatorService> =>
+  whileLeading(ports, {
+    ...groupHandlers(ports),
+    ...groupChangeHandlers(ports),
+    ...statusHandlers(ports),
+    ...generationHandlers(ports),
+    ...drillHandlers(ports),
+    ...scrubHandlers(ports),
+    ...failoverHandlers(ports),
+    ...reseatHandlers(ports),
+    ...operationHandlers(ports),
+    ...resolveHandlers(ports),
+  });
+
+/** A leader that stood still for a moment renews its lease before it answers: nobody else leads, so nobody else would. */
+function whileLeading<All extends object>({ election }: Pick<RpcPorts, 'election'>, handlers: All): All {
+  return new Proxy(handlers, {
+    get: (all, name) => {
+      const handler: unknown = Reflect.get(all, name);
+      if (typeof handler !== 'function') return handler;
+      return async (...given: unknown[]): Promise<unknown> => {
+        await election.renewIfLapsed();
+        return Reflect.apply(handler, all, given);
+      };
+    },
+  });
+}

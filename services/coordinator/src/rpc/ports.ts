@@ -2,7 +2,7 @@
 import type { CertificateState } from '@antipode/protocol';
 import type { Clock, Log } from '@antipode/runtime';
 import type { Timeline } from '../calendar/timeline.ts';
-import type { Leadership } from '../election.ts';
+import type { Leadership, RenewableLeadership } from '../election.ts';
 import type { GroupCache } from '../groups/group-cache.ts';
 import type { Changes } from '../operations/changes.ts';
 import type { EffectContext } from '../operations/context.ts';
@@ -32,7 +32,7 @@ export interface HeartbeatPorts {
 export interface RpcPorts {
   readonly id: string;
   readonly store: Store;
-  readonly election: Leadership;
+  readonly election: RenewableLeadership;
   readonly cache: Pick<GroupCache, 'refresh'>;
   readonly detector: Detector;
   readonly leases: Pick<LeaseBook, 'remainingMs'>;

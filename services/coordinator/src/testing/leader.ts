@@ -1,15 +1,21 @@
 /** A leadership that a test gives and takes: of the epoch that a new database has, until the test says otherwise. */
 import { AntipodeError } from '@antipode/runtime';
-import type { Leadership } from '../election.ts';
+import type { RenewableLeadership } from '../election.ts';
 
 /** Nobody has led yet. A write under it is accepted as the leader's. */
 export const FIRST_EPOCH = 0n;
 
-export class FakeLeadership implements Leadership {
+export class FakeLeadership implements RenewableLeadership {
   epoch: bigint | undefined = FIRST_EPOCH;
+  /** Where its lease has only lapsed: the epoch in which it leads again. */
+  lapsed: bigint | undefined;
 
   require(): bigint {
     if (this.epoch === undefined) throw new AntipodeError('LEADERSHIP_LOST', 'another coordinator leads');
     return this.epoch;
+  }
+
+  async renewIfLapsed(): Promise<void> {
+    this.epoch ??= this.lapsed;
   }
 }
