@@ -3,7 +3,6 @@ import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { systemClock } from '@antipode/runtime';
 
 const MAIN = fileURLToPath(new URL('../../apps/cli/src/main.ts', import.meta.url));
 
@@ -11,21 +10,30 @@ export interface Ended {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
-  readonly tookMs: number;
 }
 
-/** Runs it to its end. `within` starts it by another program, which gets the command line behind its own words. */
+/** The code of one that ended by no exit of its own: by a signal. */
+export const STOPPED = -1;
+
+export interface CommandOptions {
+  readonly configFile?: string | undefined;
+  /** Another program that starts it, and gets the command line behind its own words. */
+  readonly within?: readonly string[];
+  /** Kills it. */
+  readonly signal?: AbortSignal;
+}
+
+/** Runs it to its end. */
 export function antipode(
   args: readonly string[],
-  { configFile, within = [] }: { configFile?: string | undefined; within?: readonly string[] } = {},
+  { configFile, within = [], signal }: CommandOptions = {},
 ): Promise<Ended> {
   const [program = process.execPath, ...words] = [...within, process.execPath, MAIN, ...args];
-  const startedMs = systemClock.monotonicMs();
   const env = { ...process.env, NO_COLOR: '1', ...(configFile === undefined ? {} : { ANTIPODE_CONFIG: configFile }) };
   return new Promise((resolve) => {
-    execFile(program, words, { env }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
-      resolve({ code, stdout, stderr, tookMs: systemClock.monotonicMs() - startedMs });
+    execFile(program, words, { env, killSignal: 'SIGKILL', ...(signal && { signal }) }, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : STOPPED;
+      resolve({ code, stdout, stderr });
     });
   });
 }

@@ -7,6 +7,7 @@ import {
   createClient,
   FailoverPolicy,
   type GroupState,
+  type Operation,
   OperatorService,
   type SiteAgentService,
   SiteAgentService as SiteAgentServiceDescriptor,
@@ -14,6 +15,7 @@ import {
 } from '@antipode/protocol';
 import { type Clock, closeAll, Log, parseAddress, systemClock, systemPrng } from '@antipode/runtime';
 import { loadAgentConfig, SiteAgent } from '@antipode/site-agent';
+import { patient } from './patient-operator.ts';
 import { openLink, type TestLink } from './proxy.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder } from './tokens.ts';
 
@@ -49,6 +51,8 @@ export interface SystemOptions {
   readonly failoverPolicy?: FailoverPolicy | undefined;
   /** How many objects a capture may lose before it is held, where applications delete without end. */
   readonly lossObjects?: number | undefined;
+  /** Half of it is how often the coordinator captures by itself: long, where a test relies on it that nobody else does. */
+  readonly rpoSeconds?: number | undefined;
   /** `recorded`: in front of each agent; `everywhere`: between each agent and the coordinator as well. */
   readonly links?: Links;
   /** One way, on each of these links. */
@@ -74,6 +78,7 @@ export class TestSystem {
   readonly log = new Log({ level: 'debug', format: 'json', write: (line) => this.logLines.push(line) });
   coordinator!: Coordinator;
   coordinatorProcess: TownProcess | undefined;
+  /** Repeats what is refused because nobody leads for a moment. */
   operator!: Operator;
   /** Speaks with the coordinator's own certificate: for orders that a stale or stolen coordinator might give. */
   coordinatorTls!: Tls;
@@ -103,6 +108,7 @@ export class TestSystem {
     clocks,
     failoverPolicy,
     lossObjects,
+    rpoSeconds,
     delayMs = 0,
     timings = 'fast',
     timeoutMs = TIMEOUT_MS,
@@ -123,7 +129,7 @@ export class TestSystem {
           (await system.operator.getStatus({})).sites.filter(({ state }) => state === 'up').length ===
           system.sites.size,
       );
-      if (createGroup) await system.createGroup(failoverPolicy, { lossObjects });
+      if (createGroup) await system.createGroup(failoverPolicy, { lossObjects, rpoSeconds });
       return system;
     } catch (thrown) {
       await system.close();
@@ -183,7 +189,7 @@ export class TestSystem {
 
   async createGroup(
     failoverPolicy: FailoverPolicy = FailoverPolicy.AUTOMATIC,
-    { lossObjects }: Pick<SystemOptions, 'lossObjects'> = {},
+    { lossObjects, rpoSeconds }: Pick<SystemOptions, 'lossObjects' | 'rpoSeconds'> = {},
   ): Promise<void> {
     const spec = {
       name: GROUP,
@@ -191,14 +197,14 @@ export class TestSystem {
       scratch: [{ site: 'c', serial: this.site('c').scratchSerial }],
       ...(this.sites.has('d') ? { distributor: { site: 'd', serial: this.site('d').serial } } : {}),
       failoverPolicy,
+      ...(rpoSeconds === undefined ? {} : { rpoSeconds }),
       ...(lossObjects === undefined ? {} : { deletions: { retentionMs: 0n, lossObjects, lossPercent: 100 } }),
     };
-    // Safe to repeat: on a machine that is busy the leader may lose its lease for a moment.
-    await this.until('the group has its domain key', async () => {
+    // Safe to repeat: an exchange fails where an agent is not heard for a moment.
+    await this.insistent('the group has its domain key', async () => {
       const { operationId } = await this.operator.createGroup({ spec });
       // Empty where it was declared before and nothing is to be done.
-      if (operationId !== '') await follow(this.operator, operationId, { timeoutMs: this.#timeoutMs });
-      return true;
+      if (operationId !== '') await this.ended(operationId);
     });
   }
 
@@ -221,6 +227,35 @@ export class TestSystem {
       `site ${name} is active`,
       async () => (await this.operator.resolve({ group: GROUP })).site === name || undefined,
     ) as Promise<true>;
+  }
+
+  /** Until `status` would say so of the group. It says otherwise while a site is not heard for a moment. */
+  untilProtection(protection: string): Promise<GroupState> {
+    return this.until(`the group is ${protection}`, async () => {
+      const { group } = await this.operator.getGroup({ group: GROUP });
+      return group?.protection === protection && group;
+    });
+  }
+
+  /** An operation when it has ended well. @throws its own error */
+  ended(operationId: string): Promise<Operation> {
+    return follow(this.operator, operationId, { timeoutMs: this.#timeoutMs });
+  }
+
+  /** The newest failover that is on record as done: the role is seen to have moved a moment before. */
+  failedOver(): Promise<Operation> {
+    return this.until('the failover is on record as done', async () => {
+      const { operations } = await this.operator.listOperations({ group: GROUP, limit: 50 });
+      return operations.find(({ kind, status }) => kind === 'failover' && status === 'done');
+    });
+  }
+
+  /** Moves the active role by order. It is ordered again where a site did not answer in time. */
+  moveTo(site: string): Promise<void> {
+    return this.insistent(`site ${site} is active by order`, async () => {
+      if ((await this.operator.getGroup({ group: GROUP })).group?.activeSite === site) return;
+      await this.ended((await this.operator.failover({ group: GROUP, toSite: site })).operationId);
+    });
   }
 
   /** A client to an agent with the coordinator's certificate. */
@@ -249,9 +284,26 @@ export class TestSystem {
     );
   }
 
-  /** One more key at a site. */
-  makeKey(name: string, id: string): void {
-    this.site(name).token.makeAes(id);
+  /** What is refused on a machine that is busy, and safe to repeat, is ordered again. @returns what came of it */
+  async insistent<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const { made } = await this.until(what, async () => ({ made: await work() }));
+    return made;
+  }
+
+  /** One more key at a site. Coordinator and agents in this process go on meanwhile, and with them their leases. */
+  makeKey(name: string, id: string): Promise<void> {
+    return this.site(name).token.makeAesAsync(id);
+  }
+
+  /** Deletes the secret keys of that id at a site. */
+  async deleteKey(name: string, id: string): Promise<void> {
+    await this.site(name).token.toolAsync('--delete-object', '--type', 'secrkey', '--id', id);
+  }
+
+  /** The labels `key <id>` of the secret keys at a site, as pkcs11-tool lists them, in order. */
+  async keysAt(name: string): Promise<string[]> {
+    const listed = await this.site(name).token.toolAsync('--list-objects', '--type', 'secrkey');
+    return [...listed.matchAll(/label: +(key \S+)$/gm)].map(([, label]) => label!).sort();
   }
 
   /** Ends everything that runs, and leaves the folders. */
@@ -284,11 +336,12 @@ export class TestSystem {
     this.#town = await Town.found({ folder: this.folder, trustDomain: 'test.antipode', operator: 'test', timings });
     this.coordinatorTls = this.#town.tls('coordinator');
     const { id, address } = this.#town.coordinator;
-    this.operator = createClient(OperatorService, {
+    const operator = createClient(OperatorService, {
       address,
       tls: this.#town.tls('operator'),
       expected: { kind: 'coordinator', name: id },
     });
+    this.operator = patient(operator, { timeoutMs: this.#timeoutMs });
     for (const name of ['a', 'b', 'c', ...(distributor ? ['d'] : [])]) {
       const token = makeToken(`payments-${name}`);
       const scratch = name === 'c' ? makeToken('scratch-c') : undefined;

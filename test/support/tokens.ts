@@ -43,6 +43,8 @@ export interface TestToken extends AnyToken {
   toolAsync(...args: string[]): Promise<string>;
   /** Generates an extractable AES-256 key with this CKA_ID (hexadecimal) and the label `key <id>`. */
   makeAes(id: string): void;
+  /** The same, for a test whose own process has something to go on with meanwhile. */
+  makeAesAsync(id: string): Promise<void>;
 }
 
 export function makeToken(label: string, { folder = temporaryFolder(label) }: { folder?: string } = {}): TestToken {
@@ -67,15 +69,19 @@ export function makeToken(label: string, { folder = temporaryFolder(label) }: { 
   ];
   const tool = (...rest: string[]): string =>
     execFileSync('pkcs11-tool', args(rest), { env, stdio: 'pipe' }).toString();
+  const toolAsync = async (...rest: string[]): Promise<string> =>
+    (await run('pkcs11-tool', args(rest), { env })).stdout;
   const aes = ['--keygen', '--key-type', 'aes:32', '--sensitive', '--extractable'];
+  const named = (id: string): string[] => [...aes, '--id', id, '--label', `key ${id}`];
   return {
     folder,
     label,
     environment,
     config: { module: SOFTHSM_MODULE, tokenLabel: label, pinFile, environment, stateFolder: join(folder, 'state') },
     tool,
-    toolAsync: async (...rest) => (await run('pkcs11-tool', args(rest), { env })).stdout,
-    makeAes: (id) => void tool(...aes, '--id', id, '--label', `key ${id}`),
+    toolAsync,
+    makeAes: (id) => void tool(...named(id)),
+    makeAesAsync: async (id) => void (await toolAsync(...named(id))),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }

@@ -3,7 +3,7 @@
  * A caller that waits for a generation learns its fate (I3, I13). Real tokens, agents and coordinator.
  */
 
-import { follow, replicateOnce } from '@antipode/cli/testing';
+import { replicateOnce } from '@antipode/cli/testing';
 import { hasCode } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -13,18 +13,11 @@ const TIMEOUT_MS = 45_000;
 let system: TestSystem;
 beforeEach(async () => {
   system = await TestSystem.start();
-  system.makeKey('a', '01');
+  await system.makeKey('a', '01');
   await system.replicate();
 });
 afterEach(() => system?.close());
 
-const keysAt = (name: string): string[] =>
-  (
-    system
-      .site(name)
-      .token.tool('--list-objects', '--type', 'secrkey')
-      .match(/key 0\d/g) ?? []
-  ).sort();
 const stateOf = async () => (await system.operator.getGroup({ group: GROUP })).group!;
 
 /** Holds up the first work on the partition of a site. */
@@ -47,7 +40,9 @@ async function captureUnheard(name: string, number: bigint): Promise<void> {
   const agent = system.order(name);
   try {
     const fence = { group: GROUP, epoch, owner: activeSite, requestId: 'unheard' };
-    const { generation } = await agent.capture({ fence, domainKeyVersion, reservedGeneration: number });
+    const { generation } = await system.insistent(`${name} has captured`, () =>
+      agent.capture({ fence, domainKeyVersion, reservedGeneration: number }),
+    );
     expect(generation?.generation).toBe(number);
   } finally {
     agent.close();
@@ -58,17 +53,17 @@ it('a planned move takes along whatever was acknowledged or captured while its t
   const target = holdUp('b');
   const { operationId } = await system.operator.failover({ group: GROUP, toSite: 'b' });
   await target.reached;
-  system.makeKey('a', '02');
+  await system.makeKey('a', '02');
   const answer = await system.replicate(['c']).then(
     () => 'acknowledged',
     (error: unknown) => (hasCode(error, 'GROUP_BUSY') ? 'refused' : 'another error'),
   );
-  system.makeKey('a', '03');
+  await system.makeKey('a', '03');
   await captureUnheard('a', 40n);
   target.release();
-  await follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
+  await system.ended(operationId);
   expect(answer).toBe('refused');
-  expect(keysAt('b')).toEqual(['key 01', 'key 02', 'key 03']);
+  expect(await system.keysAt('b')).toEqual(['key 01', 'key 02', 'key 03']);
   const settled = await system.until('b has captured, and all have acknowledged', async () => {
     const state = await stateOf();
     const isEverywhere = state.members.every(({ site, acknowledgedEpoch }) => site === 'b' || acknowledgedEpoch === 2n);
@@ -76,13 +71,13 @@ it('a planned move takes along whatever was acknowledged or captured while its t
   });
   // A number is given once, also one that the coordinator had not given.
   expect(settled.newest?.generation).toBeGreaterThan(40n);
-  for (const name of ['a', 'b', 'c']) expect(keysAt(name)).toEqual(['key 01', 'key 02', 'key 03']);
+  for (const name of ['a', 'b', 'c']) expect(await system.keysAt(name)).toEqual(['key 01', 'key 02', 'key 03']);
   expect(settled.members.map(({ divergentObjects }) => divergentObjects)).toEqual([0, 0, 0]);
 });
 
 it('tells a caller that its generation is lost with its site, although higher numbers are acknowledged', async () => {
   await Promise.all([system.stopAgent('b'), system.stopAgent('c')]);
-  system.makeKey('a', '02');
+  await system.makeKey('a', '02');
   const answer = rejection(replicateOnce(system.operator, GROUP, { timeoutMs: TIMEOUT_MS }));
   const lost = await system.until('it is captured', async () => {
     const { newest } = await stateOf();
@@ -92,7 +87,7 @@ it('tells a caller that its generation is lost with its site, although higher nu
   await system.startAgent('b');
   await system.startAgent('c');
   await system.untilActive('b');
-  system.makeKey('b', '03');
+  await system.makeKey('b', '03');
   const next = await system.replicate(['c']);
   expect(next.generation).toBeGreaterThan(Number(lost.generation));
   expect((await answer).code).toBe('GENERATION_LOST');

@@ -15,7 +15,7 @@ beforeAll(async () => {
   await system.stopAgent('b');
   writeFileSync(configFile, readFileSync(configFile, 'utf8').replace(SOFTHSM_MODULE, device.config.module));
   await system.startAgent('b', { asProcess: true });
-  for (const id of ['01', '02', '03']) system.makeKey('a', id);
+  for (const id of ['01', '02', '03']) await system.makeKey('a', id);
   await system.until('they are replicated', () => system.replicate());
 });
 afterAll(() => system?.close());
@@ -38,7 +38,7 @@ it('nothing was changed, the active site serves on, and the next move works', as
   expect(operations.find(({ id }) => id === operation.id)).toMatchObject({ status: 'cancelled' });
   const again = await antipode(['operation', 'cancel', operation.id], { configFile });
   expect(again.code).not.toBe(0);
-  system.makeKey('a', '04');
+  await system.makeKey('a', '04');
   const { state } = await system.until('captures go on', () => system.replicate());
   expect(state).toMatchObject({ activeSite: 'a', epoch: 1n });
   const next = await antipode(['failover', GROUP, '--to', 'b', '--yes'], { configFile });

@@ -21,15 +21,14 @@ beforeAll(async () => {
     writeFileSync(configFile, readFileSync(configFile, 'utf8').replace(SOFTHSM_MODULE, device.config.module));
     await system.startAgent(name);
   }
-  system.makeKey('a', '01');
+  await system.makeKey('a', '01');
   await system.until('it is replicated', () => system.replicate());
 });
 afterAll(() => system?.close());
 
 const groupNow = async (): Promise<GroupState> => (await system.operator.getGroup({ group: GROUP })).group!;
 const status = () => antipode(['status'], { configFile: join(system.folder, 'operator', 'operator.yaml') });
-const untilProtected = () =>
-  system.until('it is protected', async () => (await groupNow()).protection === 'protected' || undefined);
+const untilProtected = () => system.untilProtection('protected');
 
 it.each<[string, string, Order]>([
   ['replication', 'b', { lie: 'refuse', code: 'CKR_DEVICE_MEMORY', function: 'C_UnwrapKey' }],
@@ -38,10 +37,10 @@ it.each<[string, string, Order]>([
   'a %s that fails at %s is shown at once, with its reason, and is over with the next that succeeds',
   async (kind, site, order) => {
     await untilProtected();
-    expect((await status()).code).toBe(0);
+    await system.until('status says that all is well', async () => (await status()).code === 0);
     const device = devices.get(site)!;
     device.tell(order);
-    system.makeKey('a', kind === 'capture' ? '02' : '03');
+    await system.makeKey('a', kind === 'capture' ? '02' : '03');
     await system.operator.replicate({ group: GROUP });
     const group = await system.until('it is shown', async () => {
       const now = await groupNow();
@@ -56,8 +55,7 @@ it.each<[string, string, Order]>([
     expect(shown).toMatchObject({ code: 4 });
     expect(shown.stdout).toMatch(new RegExp(`the last ${kind} failed at site ${site}, since .*: \\[HSM_FULL\\]`));
     device.tell();
-    await untilProtected();
-    expect((await groupNow()).concerns).toEqual([]);
+    expect((await untilProtected()).concerns).toEqual([]);
   },
 );
 
@@ -66,8 +64,9 @@ it('a standby that is not heard is shown when it is suspect, long before it lags
   await system.stopAgent('c');
   const group = await system.until('it is shown', async () => {
     const now = await groupNow();
-    return now.protection === 'failing' && now;
+    return now.concerns.some(({ kind, site }) => kind === 'site' && site === 'c') && now;
   });
+  expect(group.protection).toBe('failing');
   expect(group.concerns).toMatchObject([{ kind: 'site', site: 'c' }]);
   await system.startAgent('c');
   await untilProtected();

@@ -6,7 +6,6 @@
 import { readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { follow } from '@antipode/cli/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { antipode } from '../../support/command.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
@@ -51,19 +50,19 @@ async function loseA(): Promise<void> {
   await system.until('it is seen that b cannot be used', async () =>
     (await groupNow()).members.some(({ site, partitionErrorCode }) => site === 'b' && partitionErrorCode !== ''),
   );
-  system.makeKey('a', '03');
+  await system.makeKey('a', '03');
   const { operationId } = await system.operator.replicate({ group: GROUP });
-  await follow(system.operator, operationId, { timeoutMs: 45_000 });
+  await system.ended(operationId);
   newest = (await groupNow()).newest!.generation;
   await system.stopAgent('a');
 }
 
 beforeEach(async () => {
   system = await TestSystem.start();
-  system.makeKey('a', '01');
+  await system.makeKey('a', '01');
   await system.replicate();
   await system.stopAgent('c');
-  system.makeKey('a', '02');
+  await system.makeKey('a', '02');
   acknowledged = BigInt((await system.replicate(['b'])).state.newest?.generation ?? 0);
 });
 afterEach(() => system?.close());
@@ -73,10 +72,9 @@ it('a standby fetches it from the store of the member whose HSM is gone, and ser
   expect(newest).toBeGreaterThan(acknowledged);
   await system.startAgent('c');
   await system.untilActive('c');
-  expect(system.site('c').token.tool('--list-objects', '--type', 'secrkey')).toContain('key 02');
-  const { operations } = await system.operator.listOperations({ group: GROUP, limit: 50 });
-  const failover = operations.find(({ kind, status }) => kind === 'failover' && status === 'done');
-  expect(failover?.outcome).toMatchObject({ case: 'failover', value: { lost: [{ generation: newest }] } });
+  expect(await system.keysAt('c')).toContain('key 02');
+  const { outcome } = await system.failedOver();
+  expect(outcome).toMatchObject({ case: 'failover', value: { lost: [{ generation: newest }] } });
 });
 
 it('where the store has lost it too, the failover waits and names the loss; one command accepts it', async () => {
@@ -105,5 +103,5 @@ it('goes on by itself when the member is back', async () => {
   const [there, away] = tokensOf('b');
   renameSync(away, there);
   await system.untilActive('b');
-  expect(system.site('b').token.tool('--list-objects', '--type', 'secrkey')).toContain('key 02');
+  expect(await system.keysAt('b')).toContain('key 02');
 });

@@ -1,12 +1,9 @@
 /** Moves of the active role that meet trouble on the way: nothing is lost unseen, and somebody serves in the end. */
 import { writeFileSync } from 'node:fs';
-import { follow } from '@antipode/cli/testing';
 import { MemberRole } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GROUP, TestSystem } from '../../support/system.ts';
-
-const TIMEOUT_MS = 45_000;
 
 describe('a planned move', () => {
   let system: TestSystem;
@@ -18,15 +15,15 @@ describe('a planned move', () => {
   const stateOf = async () => (await system.operator.getGroup({ group: GROUP })).group!;
   const move = async (toSite: string, acceptLoss = false) => {
     const { operationId } = await system.operator.failover({ group: GROUP, toSite, acceptLoss });
-    return follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
+    return system.ended(operationId);
   };
 
   it('takes along the key that was made a moment before, and gives the new tenure a generation of its own', async () => {
-    system.makeKey('a', '01');
+    await system.makeKey('a', '01');
     await system.replicate();
-    system.makeKey('a', '02');
-    await move('b');
-    expect(system.site('b').token.tool('--list-objects', '--type', 'secrkey')).toContain('key 02');
+    await system.makeKey('a', '02');
+    await system.moveTo('b');
+    expect(await system.keysAt('b')).toContain('key 02');
     const group = await system.until('b has captured', async () => {
       const state = await stateOf();
       return state.newest?.epoch === 2n && state;
@@ -46,13 +43,12 @@ describe('a planned move', () => {
         ?.partitions.some(({ errorCode }) => errorCode === 'PIN_REFUSED'),
     );
     // A key in a token that nobody can use protects nobody, although it was acknowledged before.
-    const { protection, members } = await stateOf();
-    expect(protection).toBe('lagging');
+    const { members } = await system.untilProtection('lagging');
     expect(members[2]).toMatchObject({ partitionErrorCode: 'PIN_REFUSED', acknowledgedGeneration: 0n });
     expect(members[2]?.recoveryPointAgeMs).toBeUndefined();
     expect((await rejection(move('c'))).code).toBe('FAILOVER_REFUSED');
     expect(await stateOf()).toMatchObject({ activeSite: 'b', epoch: 2n });
-    system.makeKey('b', '03');
+    await system.makeKey('b', '03');
     expect((await system.replicate(['a'])).state.newest?.objectCount).toBe(3);
   });
 
@@ -71,13 +67,12 @@ describe('the loss of the active site with a generation that nobody else has', (
   afterAll(() => system?.close());
 
   it('goes on without it, with every standby, and shows it as divergent when the site is back', async () => {
-    system.makeKey('a', '01');
+    await system.makeKey('a', '01');
     const { state: before } = await system.replicate();
     await Promise.all([system.stopAgent('b'), system.stopAgent('c')]);
-    system.makeKey('a', '02');
+    await system.makeKey('a', '02');
     const { operationId } = await system.operator.replicate({ group: GROUP });
-    const captured = await follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
-    const { outcome } = captured;
+    const { outcome } = await system.ended(operationId);
     const lost = Number(outcome.case === 'capture' ? outcome.value.generation?.generation : 0);
     expect(lost).toBeGreaterThan(Number(before.newest?.generation));
     await system.stopAgent('a');
@@ -85,7 +80,7 @@ describe('the loss of the active site with a generation that nobody else has', (
     await system.startAgent('c');
     await system.untilActive('b');
 
-    system.makeKey('b', '03');
+    await system.makeKey('b', '03');
     const round = await system.replicate(['c']);
     // Numbers never repeat, whoever gave the last one.
     expect(round.generation).toBeGreaterThan(lost);
@@ -100,7 +95,7 @@ describe('the loss of the active site with a generation that nobody else has', (
     const divergentAt = (group: typeof state) => group?.members.find(({ site }) => site === 'a')?.divergentObjects;
     expect(divergentAt(state)).toBe(1);
     // It stays in sight as long as it is there.
-    system.makeKey('b', '04');
+    await system.makeKey('b', '04');
     expect(divergentAt((await system.replicate(['a', 'c'])).state)).toBe(1);
   });
 });

@@ -2,14 +2,12 @@
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { follow } from '@antipode/cli/testing';
 import { FailoverPolicy } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { antipode, operatorConfigOf } from '../../support/command.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 
-const TIMEOUT_MS = 45_000;
 let system: TestSystem;
 beforeEach(async () => {
   system = await TestSystem.start({ failoverPolicy: FailoverPolicy.MANUAL });
@@ -27,30 +25,26 @@ const contradicted = () =>
     const group = await stateOf();
     return group.protection === 'contradicted' && group;
   });
-const move = async (toSite: string): Promise<void> => {
-  const { operationId } = await system.operator.failover({ group: GROUP, toSite });
-  await follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
-};
 const reseat = async (): Promise<Record<string, unknown>> => {
   // Tools on the tokens hold up this process, and the lease of the coordinator in it with them.
   const { operationId } = await system.until('the order is taken', () => system.operator.reseatGroup({ group: GROUP }));
-  const { result } = await follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
+  const { result } = await system.ended(operationId);
   return JSON.parse(result) as Record<string, unknown>;
 };
 /** How many keys of that name a real client finds. */
-const keysAt = (site: string, id: string): number =>
-  system.site(site).token.tool('--list-objects', '--type', 'secrkey').split(`key ${id}\n`).length - 1;
+const keysAt = async (site: string, id: string): Promise<number> =>
+  (await system.keysAt(site)).filter((label) => label === `key ${id}`).length;
 const intents = async (): Promise<number> => (await system.operator.listOperations({ limit: 500 })).operations.length;
 
 describe('an older copy of the active site’s data folder', () => {
   it('is held in quarantine, and copies no key twice after a reseat', async () => {
-    system.makeKey('a', '01');
+    await system.makeKey('a', '01');
     await system.replicate();
     await system.stopAgent('a');
     const older = join(system.folder, 'older');
     copy(dataOf('a'), older);
     await system.startAgent('a');
-    for (let id = 10; id < 20; id += 1) system.makeKey('a', String(id));
+    for (let id = 10; id < 20; id += 1) await system.makeKey('a', String(id));
     await system.until('they are replicated', () => system.replicate());
     await system.stopAgent('a');
     copy(older, dataOf('a'));
@@ -73,24 +67,24 @@ describe('an older copy of the active site’s data folder', () => {
     expect([plan.obstacle, plan.activeSite, plan.epoch]).toEqual(['', 'a', epoch + 1n]);
     expect(await reseat()).toMatchObject({ activeSite: 'a', seated: expect.arrayContaining(['a', 'b', 'c']) });
     expect((await system.operator.resolve({ group: GROUP })).site).toBe('a');
-    system.makeKey('a', '20');
+    await system.makeKey('a', '20');
     const { state } = await system.until('protected again', () => system.replicate());
     expect(
       state.members.map(({ divergentObjects, unaccountedObjects }) => divergentObjects + unaccountedObjects),
     ).toEqual([0, 0, 0]);
-    for (const site of ['b', 'c']) for (const id of ['01', '10', '19', '20']) expect(keysAt(site, id)).toBe(1);
+    for (const site of ['b', 'c']) for (const id of ['01', '10', '19', '20']) expect(await keysAt(site, id)).toBe(1);
   });
 });
 
 describe('a copy of `antipode agent backup` in a fresh data folder', () => {
   it('is in quarantine, and one command seats it again: no key is lost, and none is there twice', async () => {
-    system.makeKey('a', '01');
+    await system.makeKey('a', '01');
     await system.replicate();
     const to = join(system.folder, 'backup-of-a');
     const { configFile, folder } = system.site('a');
     const made = await antipode(['agent', 'backup', '--config', configFile, '--to', to]);
     expect([made.code, made.stderr]).toEqual([0, '']);
-    system.makeKey('a', '02');
+    await system.makeKey('a', '02');
     await system.until('it is replicated', () => system.replicate());
     await system.stopAgent('a');
     // The disk of the site is new: journal and store come from the copy, as the runbook says.
@@ -111,11 +105,11 @@ describe('a copy of `antipode agent backup` in a fresh data folder', () => {
       return run.code === 0 && run;
     });
     expect(seated.code).toBe(0);
-    system.makeKey('a', '03');
+    await system.makeKey('a', '03');
     const { state } = await system.until('protected again', () => system.replicate());
     expect(state).toMatchObject({ activeSite: 'a', contradiction: '' });
     expect(state.members.map((one) => one.divergentObjects + one.unaccountedObjects)).toEqual([0, 0, 0]);
-    for (const site of ['b', 'c']) for (const id of ['01', '02', '03']) expect(keysAt(site, id)).toBe(1);
+    for (const site of ['b', 'c']) for (const id of ['01', '02', '03']) expect(await keysAt(site, id)).toBe(1);
   });
 });
 
@@ -123,7 +117,7 @@ describe('a database that was put back to before a failover', () => {
   it('sends nobody to the fenced site, makes no storm of orders, and takes over what the journals say', async () => {
     const cluster = join(system.folder, 'coordinator', 'data', 'postgres');
     const backup = join(system.folder, 'backup');
-    system.makeKey('a', '01');
+    await system.makeKey('a', '01');
     await system.replicate();
     await system.coordinator.close();
     copy(cluster, backup);
@@ -131,8 +125,8 @@ describe('a database that was put back to before a failover', () => {
     await system.until('all are heard', async () =>
       (await system.operator.getStatus({})).sites.every(({ state }) => state === 'up'),
     );
-    await system.until('b takes over', () => move('b').then(() => true));
-    system.makeKey('b', '02');
+    await system.moveTo('b');
+    await system.makeKey('b', '02');
     await system.until('it is replicated', () => system.replicate(['a', 'c']));
     await system.coordinator.close();
     copy(backup, cluster);
@@ -155,16 +149,16 @@ describe('a database that was put back to before a failover', () => {
 
     expect(await reseat()).toMatchObject({ activeSite: 'b', epoch: 3 });
     expect(await system.operator.resolve({ group: GROUP })).toMatchObject({ site: 'b', epoch: 3n });
-    system.makeKey('b', '03');
+    await system.makeKey('b', '03');
     const { state } = await system.until('protected again', () => system.replicate(['a', 'c']));
     expect(state).toMatchObject({ activeSite: 'b', contradiction: '', protection: 'protected' });
-    for (const site of ['a', 'c']) for (const id of ['01', '02', '03']) expect(keysAt(site, id)).toBe(1);
+    for (const site of ['a', 'c']) for (const id of ['01', '02', '03']) expect(await keysAt(site, id)).toBe(1);
   });
 });
 
 describe('an active site whose journal is lost', () => {
   it('is named, sends nobody there, and gives way to a standby', async () => {
-    system.makeKey('a', '01');
+    await system.makeKey('a', '01');
     await system.replicate();
     await system.stopAgent('a');
     for (const end of ['', '-wal', '-shm']) rmSync(join(dataOf('a'), `journal.db${end}`), { force: true });
@@ -179,7 +173,7 @@ describe('an active site whose journal is lost', () => {
     const { operationId } = await system.until('the order is taken', () =>
       system.operator.failover({ group: GROUP, toSite: 'b' }),
     );
-    await follow(system.operator, operationId, { timeoutMs: TIMEOUT_MS });
+    await system.ended(operationId);
     expect(await system.operator.resolve({ group: GROUP })).toMatchObject({ site: 'b', epoch: 2n });
     expect(await stateOf()).toMatchObject({ contradiction: '' });
   });

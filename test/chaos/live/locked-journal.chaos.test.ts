@@ -11,7 +11,7 @@ const LOCKED_MS = 15_000;
 let system: TestSystem;
 beforeAll(async () => {
   system = await TestSystem.start({ processes: ['a', 'b', 'c', 'coordinator'] });
-  system.makeKey('a', '01');
+  await system.makeKey('a', '01');
   await system.until('it is replicated', () => system.replicate());
 });
 afterAll(() => system?.close());
@@ -32,7 +32,7 @@ it('costs no failover and no agent, is reported while it lasts, and is over when
   try {
     await once(locker.stdout, 'data');
     const endMs = systemClock.monotonicMs() + LOCKED_MS;
-    system.makeKey('a', '02');
+    await system.makeKey('a', '02');
     await system.operator.replicate({ group: GROUP });
     while (systemClock.monotonicMs() < endMs) {
       const { sites, groups } = await system.operator.getStatus({});
@@ -53,9 +53,6 @@ it('costs no failover and no agent, is reported while it lasts, and is over when
   expect(system.site('a').process?.pid).toBe(pid);
   const { state } = await system.until('the key of that time is replicated', () => system.replicate());
   expect(state).toMatchObject({ activeSite: 'a', epoch: 1n });
-  await system.until('all is well', async () => {
-    const { group } = await system.operator.getGroup({ group: GROUP });
-    return group?.protection === 'protected';
-  });
-  expect(system.site('b').token.tool('--list-objects', '--type', 'secrkey')).toContain('key 02');
+  await system.untilProtection('protected');
+  expect(await system.keysAt('b')).toContain('key 02');
 });

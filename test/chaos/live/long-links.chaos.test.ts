@@ -21,14 +21,12 @@ it('keys are exchanged, replicated and moved over links with a round trip of thr
     failoverPolicy: FailoverPolicy.MANUAL,
   });
   const { operator } = system;
-  system.makeKey('a', '01');
+  await system.makeKey('a', '01');
   await system.replicate();
-  const { sites } = await operator.getStatus({});
-  expect(sites.map(({ site, state }) => [site, state])).toEqual([
-    ['a', 'up'],
-    ['b', 'up'],
-    ['c', 'up'],
-  ]);
+  await system.until('all three sites are up', async () => {
+    const { sites } = await operator.getStatus({});
+    return sites.length === 3 && sites.every(({ state }) => state === 'up');
+  });
   const { operationId } = await operator.failover({ group: GROUP, toSite: 'b' });
   await follow(operator, operationId, { timeoutMs: TIMEOUT_MS });
   await system.untilActive('b');

@@ -24,9 +24,9 @@ describe('the loss of the active site', () => {
   };
 
   it('promotes a standby when the active agent freezes, and the zombie captures nothing more when it thaws', async () => {
-    system.makeKey('a', '01');
+    await system.makeKey('a', '01');
     const { token } = system.site('a');
-    token.tool(
+    await token.toolAsync(
       '--keypairgen',
       '--key-type',
       'EC:prime256v1',
@@ -49,10 +49,10 @@ describe('the loss of the active site', () => {
     system.site('a').process!.signal('SIGSTOP');
     // An order of the old tenure that reaches the agent while it is frozen: it is the first thing to be read on thawing.
     const fence = { group: GROUP, epoch: 1n, owner: 'a', requestId: 'stale' };
-    const order = rejection(stale.capture({ fence, domainKeyVersion: 1 }, { timeoutMs: 40_000 }));
+    const order = rejection(stale.capture({ fence, domainKeyVersion: 1 }, { timeoutMs: 100_000 }));
     await system.untilActive('b');
     const before = generationsAt('a');
-    system.makeKey('a', '0f');
+    await system.makeKey('a', '0f');
     system.site('a').process!.signal('SIGCONT');
     expect(['LEASE_LAPSED', 'EPOCH_STALE', 'ROLE_REFUSED']).toContain((await order).code);
     stale.close();
@@ -73,7 +73,7 @@ describe('the loss of the active site', () => {
       .agent('c')
       .site.store.list(GROUP)
       .find(({ epoch }) => epoch === 1n)!;
-    system.makeKey('b', '03');
+    await system.makeKey('b', '03');
     const round = await system.replicate(['a', 'c']);
     const { store } = system.agent('c').site;
     const newest = (await store.open(store.list(GROUP)[0]!.digest)).generation;
@@ -88,17 +88,20 @@ describe('the loss of the active site', () => {
   it('comes back with the lost site as a standby after every process of it was killed', async () => {
     await system.stopAgent('a');
     await system.startAgent('a');
-    system.makeKey('b', '04');
+    await system.makeKey('b', '04');
     const round = await system.replicate(['a', 'c']);
     expect(round.state.activeSite).toBe('b');
   });
 
   it('moves by an order of the operator, and the former active member is fenced at once', async () => {
-    const plan = await system.operator.planFailover({ group: GROUP, toSite: 'a' });
-    expect(plan).toMatchObject({ fromSite: 'b', toSite: 'a', obstacle: '', lostGenerations: [] });
+    const plan = await system.until('nothing is in the way', async () => {
+      const found = await system.operator.planFailover({ group: GROUP, toSite: 'a' });
+      return found.obstacle === '' && found;
+    });
+    expect(plan).toMatchObject({ fromSite: 'b', toSite: 'a', lostGenerations: [] });
     await system.operator.failover({ group: GROUP, toSite: 'a' });
     await system.untilActive('a');
-    system.makeKey('a', '05');
+    await system.makeKey('a', '05');
     const round = await system.replicate(['b', 'c']);
     expect(round.state.epoch).toBe(3n);
   });

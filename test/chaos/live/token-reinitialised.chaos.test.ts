@@ -13,19 +13,12 @@ import { USER_PIN } from '../../support/tokens.ts';
 let system: TestSystem;
 beforeAll(async () => {
   system = await TestSystem.start();
-  for (const id of ['01', '02', '03']) system.makeKey('a', id);
+  for (const id of ['01', '02', '03']) await system.makeKey('a', id);
   await system.replicate();
 });
 afterAll(() => system?.close());
 
 const groupNow = async () => (await system.operator.getGroup({ group: GROUP })).group!;
-const keysAt = (site: string): string[] =>
-  (
-    system
-      .site(site)
-      .token.tool('--list-objects', '--type', 'secrkey')
-      .match(/key 0\d/g) ?? []
-  ).sort();
 
 it('is reported, buries nothing, and ends with the token as a standby again', async () => {
   const { token, serial } = system.site('a');
@@ -33,7 +26,7 @@ it('is reported, buries nothing, and ends with the token as a standby again', as
   const util = (...args: string[]): string => execFileSync('softhsm2-util', args, { env, stdio: 'pipe' }).toString();
   const [, slot] = /Slot (\d+)\s+Slot info:(?:(?!Slot \d).)*Initialized:\s+yes/s.exec(util('--show-slots')) ?? [];
   util('--init-token', '--slot', slot!, '--label', token.label, '--pin', USER_PIN, '--so-pin', '11223344');
-  expect(keysAt('a')).toEqual([]);
+  expect(await system.keysAt('a')).toEqual([]);
 
   const { newest: before } = await groupNow();
   await system.operator.replicate({ group: GROUP }).catch(() => {});
@@ -46,11 +39,11 @@ it('is reported, buries nothing, and ends with the token as a standby again', as
   expect(status.code).toBe(4);
   expect(status.stdout).toMatch(/IDENTITY_MISSING|PARTITION_NOT_FOUND|CAPTURE_HELD/);
   expect(group.newest?.generation).toBe(before?.generation);
-  for (const site of ['b', 'c']) expect(keysAt(site)).toEqual(['key 01', 'key 02', 'key 03']);
+  for (const site of ['b', 'c']) expect(await system.keysAt(site)).toEqual(['key 01', 'key 02', 'key 03']);
 
   const moved = await antipode(['failover', GROUP, '--to', 'b', '--yes'], { configFile });
   expect(moved).toMatchObject({ code: 0, stdout: expect.stringContaining('site b is active in epoch 2') });
-  system.makeKey('b', '04');
+  await system.makeKey('b', '04');
   await system.until('b replicates to c', () => system.replicate(['c']));
 
   await system.stopAgent('a');
@@ -66,7 +59,7 @@ it('is reported, buries nothing, and ends with the token as a standby again', as
   const rotated = await antipode(['group', 'rotate-domain-key', GROUP], { configFile });
   expect([rotated.code, rotated.stderr]).toEqual([0, expect.anything()]);
   const { state } = await system.until('a has everything', () => system.replicate(['a', 'c']));
-  expect(keysAt('a')).toEqual(['key 01', 'key 02', 'key 03', 'key 04']);
+  expect(await system.keysAt('a')).toEqual(['key 01', 'key 02', 'key 03', 'key 04']);
   expect(state.members.map((one) => one.divergentObjects)).toEqual([0, 0, 0]);
-  await system.until('all is well', async () => (await groupNow()).protection === 'protected');
+  await system.untilProtection('protected');
 });

@@ -1,5 +1,5 @@
 /** The faults of a soak: each begins, lasts a while, and heals. Chance decides which, where, when and how long. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { type Prng, systemClock } from '@antipode/runtime';
 import type { TestSystem } from '../../support/system.ts';
 import type { Applications } from './applications.ts';
@@ -14,8 +14,8 @@ export interface FaultContext {
   readonly prng: Prng;
   readonly tell: (text: string) => void;
   readonly supervisor: Supervisor;
-  /** The file from which a process's library reads by how much its wall clock is off. */
-  readonly clockFile: (name: string) => string;
+  /** Shifts the wall clock of a process. */
+  readonly setClock: (name: string, aheadMs: number) => void;
 }
 
 type Heal = () => Promise<void> | void;
@@ -112,12 +112,12 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   clockStepped: {
     weight: 3,
     seconds: [1, 20],
-    begin: async ({ prng, clockFile, ...context }) => {
+    begin: async ({ prng, setClock, ...context }) => {
       const name = pick({ prng }, EVERYBODY);
       const seconds = Math.round((prng.fraction() - 0.5) * 7_200);
       context.tell(`  the clock of ${name} steps by ${seconds} s`);
-      writeFileSync(clockFile(name), `${seconds < 0 ? '' : '+'}${seconds}\n`);
-      return () => writeFileSync(clockFile(name), '+0\n');
+      setClock(name, seconds * 1_000);
+      return () => setClock(name, 0);
     },
   },
   plannedMove: {

@@ -1,7 +1,7 @@
 /** One soak: a system, its applications, a storm of faults, and the judgement afterwards. */
-import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { seededPrng, systemClock } from '@antipode/runtime';
+import { type ShiftedClock, shiftedClock } from '../../support/shifted-clock.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 import { Applications, type Name } from './applications.ts';
 import { Command } from './command.ts';
@@ -35,38 +35,24 @@ const SETTLED_MS_MAX = 60_000;
 /** Longer than it may take: what has not settled by then is judged as it is. */
 const PATIENCE_MS = 180_000;
 
-/** libfaketime (Debian package faketime) shifts the wall clock of one process by what a file says, and nothing else. */
-const FAKETIME = ['x86_64', 'aarch64']
-  .map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketime.so.1`)
-  .find((path) => existsSync(path));
-
 export async function soak({ minutes, seed, isKept, tell: listener }: SoakOptions): Promise<Outcome> {
-  if (FAKETIME === undefined) throw new Error('libfaketime is not installed (Debian package faketime)');
-  const faketime = FAKETIME;
   const startedMs = systemClock.monotonicMs();
   const violations: string[] = [];
   const tell = (text: string): void => {
     if (text.startsWith('VIOLATION')) violations.push(text);
     listener(text.startsWith('VIOLATION') ? text : `${seconds(systemClock.monotonicMs() - startedMs)}  ${text}`);
   };
-  const clocks = new Map<string, string>();
-  const clockFile = (name: string): string => clocks.get(name)!;
+  const clocks = new Map<string, ShiftedClock>();
+  const setClock = (name: string, aheadMs: number): void => clocks.get(name)!.set(aheadMs);
   const system = await TestSystem.start({
     processes: [...SITES, 'coordinator'],
     links: 'everywhere',
     // Its applications delete for as long as a fault keeps captures from ending.
     lossObjects: 1_000,
     environment: (name, folder) => {
-      const file = join(folder, `clock-${name}`);
-      if (!clocks.has(name)) writeFileSync(file, '+0\n');
-      clocks.set(name, file);
-      return {
-        LD_PRELOAD: faketime,
-        FAKETIME_TIMESTAMP_FILE: file,
-        FAKETIME_CACHE_DURATION: '1',
-        FAKETIME_DONT_FAKE_MONOTONIC: '1',
-        DONT_FAKE_MONOTONIC: '1',
-      };
+      const clock = clocks.get(name) ?? shiftedClock(join(folder, `clock-${name}`));
+      clocks.set(name, clock);
+      return clock.environment;
     },
   });
   try {
@@ -87,7 +73,7 @@ export async function soak({ minutes, seed, isKept, tell: listener }: SoakOption
       group: GROUP,
       prng: prng('faults'),
       tell,
-      clockFile,
+      setClock,
     });
 
     watch.start();

@@ -11,7 +11,8 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { openLink, type TestLink } from '../../support/proxy.ts';
 import { temporaryFolder } from '../../support/tokens.ts';
 
-const LIMITS = { connectMs: 400, statementMs: 400, lockMs: 400, idleInTransactionMs: 400 };
+/** Short, and long enough for a server that answers on a busy machine. */
+const LIMITS = { connectMs: 1_500, statementMs: 1_500, lockMs: 1_500, idleInTransactionMs: 1_500 };
 const folders: string[] = [];
 const servers: EmbeddedPostgres[] = [];
 const stores: PostgresStore[] = [];
@@ -66,6 +67,9 @@ afterAll(async () => {
 
 const look = (store: PostgresStore) =>
   store.query((db) => db.selectFrom('leader_lease').selectAll().executeTakeFirstOrThrow());
+async function looks(store: PostgresStore): Promise<void> {
+  for (let count = 0; count < 5; count += 1) await look(store);
+}
 let changes = 0n;
 const change = (store: PostgresStore) => {
   changes += 1n;
@@ -220,9 +224,8 @@ it('the election does not wait while all other connections are in use', async ()
   const busy = Promise.allSettled(
     Array.from({ length: 10 }, () => store.query((db) => sql`SELECT pg_sleep(30)`.execute(db))),
   );
-  const startedMs = systemClock.monotonicMs();
-  for (let count = 0; count < 5; count += 1) await look(renewals);
-  expect(systemClock.monotonicMs() - startedMs).toBeLessThan(LIMITS.statementMs);
+  const first = Promise.race([busy.then(() => 'the others'), looks(renewals).then(() => 'the election')]);
+  expect(await first).toBe('the election');
   expect((await busy).map(({ status }) => status)).toEqual(Array.from({ length: 10 }, () => 'rejected'));
 });
 

@@ -59,6 +59,7 @@ it('runs the failovers of all groups side by side, and the orders to one site a 
   const gate = Promise.withResolvers<void>();
   const { wakeUps, ran } = make({ run: () => gate.promise });
   await wakeUps.start();
+  await until(() => expect(wakeUps.isUp()).toBe(true));
   for (let at = 0; at < 20; at += 1) await wakeUps.enqueue(`failover-${at}`, 'failover');
   await until(() => expect(ran).toHaveLength(20));
   for (let at = 0; at < 20; at += 1) await wakeUps.enqueue(`apply-${at}`, 'site.b');
@@ -68,7 +69,7 @@ it('runs the failovers of all groups side by side, and the orders to one site a 
   await until(() => expect(ran).toHaveLength(40));
 });
 
-const until = (work: () => void | Promise<void>): Promise<void> => vi.waitFor(work, { timeout: 10_000, interval: 20 });
+const until = (work: () => void | Promise<void>): Promise<void> => vi.waitFor(work, { timeout: 30_000, interval: 20 });
 
 describe('a Redis that keeps jobs', () => {
   it('is connected to by the start, not by the making', async () => {

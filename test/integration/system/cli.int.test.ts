@@ -44,6 +44,15 @@ function processesNaming(text: string): string[] {
     });
 }
 
+/** To the group of a process. One that has ended by then needs no second signal. */
+function interrupt(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ESRCH') throw cause;
+  }
+}
+
 describe('a wrong command line', () => {
   it.each([
     [['no-such-verb'], 2],
@@ -144,24 +153,26 @@ describe('a coordinator that takes a connection and says nothing', () => {
     ['drill', 'list'],
     ['scrub', 'list', 'payments'],
   ])('holds up `%s %s` for as long as --timeout says, and not longer', async (...words) => {
-    const child = spawn(
-      ANTIPODE,
-      [...words, '--timeout', '0.5', '--json', '--config', join(folder, 'silent', 'operator.yaml')],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
-    );
-    const stderr: string[] = [];
-    child.stderr.setEncoding('utf8').on('data', (text: string) => stderr.push(text));
-    const startedMs = systemClock.monotonicMs();
+    const start = (timeoutS: string) => {
+      const args = [...words, '--timeout', timeoutS, '--json', '--config', join(folder, 'silent', 'operator.yaml')];
+      const child = spawn(ANTIPODE, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+      const stderr: string[] = [];
+      child.stderr.setEncoding('utf8').on('data', (text: string) => stderr.push(text));
+      return { child, stderr };
+    };
+    const { child, stderr } = start('0.5');
+    // The machine is as busy for one as for the other.
+    const patient = start('20').child;
     const [status] = (await once(child, 'close')) as [number];
-    expect(status).toBe(7);
+    expect([status, patient.exitCode]).toEqual([7, null]);
+    patient.kill('SIGKILL');
     expect(JSON.parse(stderr.join(''))).toMatchObject({
       error: {
         code: 'TIMED_OUT',
-        message: expect.stringContaining('coordinator main at 127.0.0.1:'),
+        message: expect.stringMatching(/coordinator main at 127\.0\.0\.1:\d+ in 0\.5 s$/),
         hint: expect.any(String),
       },
     });
-    expect(systemClock.monotonicMs() - startedMs).toBeLessThan(10_000);
   });
 });
 
@@ -219,12 +230,11 @@ describe('with a running system', () => {
   };
 
   it('replicates with progress on standard error and data on standard output', async () => {
-    system.makeKey('a', '01');
+    await system.makeKey('a', '01');
     const { status, stdout, stderr } = await ask('replicate', 'payments', '--json');
     expect(status).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({
-      state: { protection: 'protected', newest: { objectCount: 1 } },
-    });
+    expect(JSON.parse(stdout)).toMatchObject({ state: { newest: { objectCount: 1 } } });
+    await system.untilProtection('protected');
     expect(stderr).toContain('capture: captured');
   });
 
@@ -253,8 +263,10 @@ describe('with a running system', () => {
       tokenLabel: 'payments-a',
       serial: system.site('a').serial,
     });
-    const status = await ask('status');
-    expect(status.status).toBe(0);
+    const status = await system.until('all is well', async () => {
+      const answer = await ask('status');
+      return answer.status === 0 && answer;
+    });
     expect(status.stdout).toMatch(/payments +protected +0 of 1 +a/);
     expect((await ask('group', 'show', 'payments')).stdout).toContain(system.site('b').serial);
   });
@@ -275,7 +287,7 @@ describe('with a running system', () => {
     expect(dryRun.stderr).toMatch(/Warning: .*"site-key" matches no object/);
     expect((await ask('group', 'show', 'other')).status).not.toBe(0);
     const { configFile } = system.site('a');
-    const local = antipode('partition', 'match', 'main', ...rules, '--config', configFile);
+    const local = await askAt(configFile, 'partition', 'match', 'main', ...rules);
     expect([local.status, local.stdout.includes('key 01')]).toEqual([0, true]);
   });
 
@@ -287,7 +299,7 @@ describe('with a running system', () => {
     expect(list).toMatchObject(
       ['a', 'b', 'c'].map((site) => ({ site, scrubErrorCode: '', lastScrubMs: expect.any(Number) })),
     );
-    system.site('c').token.tool('--delete-object', '--type', 'secrkey', '--id', '01');
+    await system.deleteKey('c', '01');
     const damaged = await ask('scrub', 'run', 'payments', '--site', 'c', '--json');
     expect([damaged.status, damaged.stderr.includes('DIGEST_MISMATCH')]).toEqual([3, true]);
     expect(JSON.parse(damaged.stdout)).toMatchObject([{ site: 'c', status: 'failed', errorCode: 'DIGEST_MISMATCH' }]);
@@ -306,8 +318,11 @@ describe('with a running system', () => {
   });
 
   it('says what a failover would do, and asks before it does it', async () => {
-    const dry = await ask('failover', 'payments', '--to', 'b', '--dry-run', '--json');
-    expect([dry.status, JSON.parse(dry.stdout)]).toMatchObject([0, { fromSite: 'a', toSite: 'b', obstacle: '' }]);
+    const dry = await system.until('nothing is in the way', async () => {
+      const answer = await ask('failover', 'payments', '--to', 'b', '--dry-run', '--json');
+      return answer.status === 0 && answer;
+    });
+    expect(JSON.parse(dry.stdout)).toMatchObject({ fromSite: 'a', toSite: 'b', obstacle: '' });
     const unconfirmed = await ask('failover', 'payments', '--to', 'b');
     expect(unconfirmed.status).toBe(2);
     expect(unconfirmed.stderr).toMatch(/moves from a to b.*\n(.*\n)*Site a is fenced/);
@@ -318,11 +333,12 @@ describe('with a running system', () => {
   });
 
   it('ends with 4 when a key is not protected', async () => {
-    system.site('a').token.tool('--keypairgen', '--key-type', 'EC:prime256v1', '--id', 'f1', '--label', 'stays');
+    const pair = ['--keypairgen', '--key-type', 'EC:prime256v1', '--id', 'f1', '--label', 'stays'];
+    await system.site('a').token.toolAsync(...pair);
     await ask('replicate', 'payments');
+    await system.untilProtection('partially-protected');
     const { status, stdout } = await ask('status', '--json');
     expect(status).toBe(4);
-    expect(JSON.parse(stdout).groups[0]).toMatchObject({ protection: 'partially-protected' });
     expect((await ask('group', 'show', 'payments')).stdout).toContain('unextractable');
     // Its name is shown at its site, and nowhere else.
     const { objectId } = JSON.parse(stdout).groups[0].newest.uncaptured[0] as { objectId: string };
@@ -371,7 +387,7 @@ describe('with a running system', () => {
       const { sites } = await system.operator.getStatus({});
       return sites.find(({ site }) => site === 'c')?.state === 'down';
     });
-    system.makeKey('a', 'e1');
+    await system.makeKey('a', 'e1');
     const without = await ask('replicate', 'payments');
     expect([without.status, without.stdout]).toEqual([
       4,
@@ -379,16 +395,22 @@ describe('with a running system', () => {
     ]);
     const { status, stdout } = await ask('replicate', 'payments', '--json');
     expect([status, JSON.parse(stdout).lackingSites]).toEqual([4, ['c']]);
-    const strict = await ask('replicate', 'payments', '--require', 'all', '--timeout', '2');
-    expect([strict.status, strict.stderr]).toEqual([7, expect.stringContaining('not acknowledged by c')]);
+    await system.until('the wait is over before c has it', async () => {
+      // On a busy machine the capture alone can take that long.
+      const strict = await ask('replicate', 'payments', '--require', 'all', '--timeout', '2');
+      return strict.status === 7 && strict.stderr.includes('not acknowledged by c');
+    });
     await system.startAgent('c');
     expect((await ask('replicate', 'payments', '--require', 'all')).status).toBe(0);
     expect((await ask('replicate', 'payments')).stdout).not.toContain('NOT acknowledged');
   });
 
   it('warns, and ends with 4, when the active site cannot be relied on', async () => {
-    const well = await ask('resolve', 'payments');
-    expect([well.status, well.stderr]).toEqual([0, '']);
+    const well = await system.until('the active site can be relied on', async () => {
+      const answer = await ask('resolve', 'payments');
+      return answer.status === 0 && answer;
+    });
+    expect(well.stderr).toBe('');
     // Without a majority nobody takes over, so the doubt stays.
     for (const site of ['b', 'c', 'a']) await system.stopAgent(site);
     const ill = await system.until('the loss is noticed', async () => {
@@ -450,7 +472,7 @@ describe('the demonstration', () => {
     });
     expect(processesNaming(root).length).toBeGreaterThan(0);
     for (const signal of signals) {
-      process.kill(-child.pid!, signal);
+      interrupt(child.pid!, signal);
       await systemClock.sleep(20);
     }
     expect(await closed).toBe(130);

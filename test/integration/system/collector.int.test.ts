@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { follow, storeText } from '@antipode/cli/testing';
+import { storeText } from '@antipode/cli/testing';
 import { type Clock, silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { listDeleted, loadAgentConfig, restoreDeleted, storeReport } from '@antipode/site-agent';
@@ -33,8 +33,7 @@ beforeAll(async () => {
 afterAll(() => system?.close());
 
 const at = (name: string) => ({ config: loadAgentConfig(system.site(name).configFile), group: GROUP });
-const destroy = (id: string): void =>
-  void system.site('a').token.tool('--delete-object', '--type', 'secrkey', '--id', id);
+const destroy = (id: string): Promise<void> => system.deleteKey('a', id);
 
 /** As the agent's own loop does every ten minutes; after the coordinator has been heard with what is on record now. */
 async function collect(name: string): Promise<void> {
@@ -60,9 +59,9 @@ const bytesIn = (name: string): Buffer[] => {
 };
 
 it('brings a deleted key back while it is kept, and erases it at every site when its time is over', async () => {
-  for (const id of ['01', '02']) system.makeKey('a', id);
+  for (const id of ['01', '02']) await system.makeKey('a', id);
   await system.replicate();
-  destroy('01');
+  await destroy('01');
   await system.replicate();
   await pass(0);
   await pass(3);
@@ -70,9 +69,9 @@ it('brings a deleted key back while it is kept, and erases it at every site when
   expect(deleted).toMatchObject({ state: 'deleted', label: 'key 01', isRestorable: true });
   await restoreDeleted({ ...at('a'), objectIds: [deleted!.objectId], log: silentLog });
   await system.replicate();
-  expect(system.site('c').token.tool('--list-objects', '--type', 'secrkey')).toContain('key 01');
+  expect(await system.keysAt('c')).toContain('key 01');
 
-  destroy('01');
+  await destroy('01');
   await system.replicate();
   const { store } = system.agent('a').site;
   const { tombstones } = (await store.open(store.list(GROUP)[0]!.digest)).generation;
@@ -108,7 +107,7 @@ it('brings a deleted key back while it is kept, and erases it at every site when
 
 it('restores and moves what is alive afterwards, at every site', async () => {
   const { operationId } = await system.operator.runDrill({ group: GROUP });
-  await follow(system.operator, operationId, { timeoutMs: 45_000 });
+  await system.ended(operationId);
   const { drills } = await system.operator.listDrills({ group: GROUP, limit: 1 });
   expect(drills[0]).toMatchObject({ passed: true });
   for (const name of NAMES) {

@@ -18,44 +18,42 @@ const secretKeysAt = (name: string): Promise<number> =>
       async ({ provider }) =>
         (await provider.inventory()).filter(({ objectClass }) => objectClass === 'secret-key').length,
     );
-/** A rotation that has ended, or says what it waits for. */
-const rotated = async () => {
-  const { operationId } = await system.operator.rotateDomainKey({ group: GROUP });
-  return system.until('the rotation ends or waits', async () => {
+const startRotation = async () => (await system.operator.rotateDomainKey({ group: GROUP })).operationId;
+/** Until a rotation that has not ended says what it waits for. */
+const untilRotationWaitsFor = async (errorCode: string) => {
+  const operationId = await startRotation();
+  await system.until(`the rotation waits for ${errorCode}`, async () => {
     const { operation } = await system.operator.getOperation({ operationId });
-    return operation !== undefined && (operation.status !== 'open' || operation.errorCode !== '') && operation;
+    return operation?.errorCode === errorCode;
   });
 };
 
 it('brings domain keys to members and scratch partitions, and holds none itself', async () => {
-  expect(await group()).toMatchObject({
-    domainKeyVersion: 1,
-    distributorErrorCode: '',
-    spec: { distributor: { site: 'd' } },
-  });
+  await system.until('nothing is wrong with the distributor', async () => (await group()).distributorErrorCode === '');
+  expect(await group()).toMatchObject({ domainKeyVersion: 1, spec: { distributor: { site: 'd' } } });
   expect([await secretKeysAt('a'), await secretKeysAt('b'), await secretKeysAt('d')]).toEqual([1, 1, 0]);
-  system.makeKey('a', '01');
-  expect((await system.replicate()).state.protection).toBe('protected');
-  expect(await rotated()).toMatchObject({ status: 'done' });
+  await system.makeKey('a', '01');
+  await system.replicate();
+  await system.untilProtection('protected');
+  await system.ended(await startRotation());
   expect((await group()).domainKeyVersion).toBe(2);
   expect(await secretKeysAt('d')).toBe(0);
-  system.makeKey('a', '02');
-  expect((await system.replicate()).state).toMatchObject({ protection: 'protected', newest: { domainKeyVersion: 2 } });
+  await system.makeKey('a', '02');
+  expect((await system.replicate()).state).toMatchObject({ newest: { domainKeyVersion: 2 } });
+  await system.untilProtection('protected');
 });
 
 it('holds up rotations alone when it is lost: keys replicate, and another member takes over', async () => {
   await system.stopAgent('d');
   await system.until('its loss shows', async () => (await group()).distributorErrorCode === 'SITE_UNREACHABLE');
-  expect(await rotated()).toMatchObject({ errorCode: 'SITE_UNREACHABLE' });
-  system.makeKey('a', '03');
-  expect((await system.replicate()).state).toMatchObject({ protection: 'protected', domainKeyVersion: 2 });
-  const { operationId } = await system.operator.failover({ group: GROUP, toSite: 'b' });
-  await system.until('b serves', async () => {
-    const { operation } = await system.operator.getOperation({ operationId });
-    return operation?.status === 'done';
-  });
-  system.makeKey('b', '04');
-  expect((await system.replicate(['a', 'c'])).state.protection).toBe('protected');
+  await untilRotationWaitsFor('SITE_UNREACHABLE');
+  await system.makeKey('a', '03');
+  expect((await system.replicate()).state).toMatchObject({ domainKeyVersion: 2 });
+  await system.untilProtection('protected');
+  await system.moveTo('b');
+  await system.makeKey('b', '04');
+  await system.replicate(['a', 'c']);
+  await system.untilProtection('protected');
   await system.startAgent('d');
   // The rotation goes on by itself, under the tenure of b.
   await system.until('the new version is in use', async () => (await group()).domainKeyVersion > 2);
@@ -69,7 +67,7 @@ it('is what the pins of the sites say, whatever is declared', async () => {
   expect((await rejection(name('d', 'x'))).code).toBe('NOT_FOUND');
   const { group: without } = await system.operator.setDistributor({ group: GROUP });
   expect(without?.spec?.distributor).toBeUndefined();
-  expect(await rotated()).toMatchObject({ errorCode: 'ROLE_REFUSED' });
+  await untilRotationWaitsFor('ROLE_REFUSED');
   const before = (await group()).domainKeyVersion;
   const { group: again } = await name('d', system.site('d').serial);
   expect(again?.spec?.distributor).toMatchObject({ site: 'd', serial: system.site('d').serial });

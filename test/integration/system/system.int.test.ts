@@ -2,10 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { follow } from '@antipode/cli/testing';
 import { CKA } from '@antipode/cryptoki';
 import { issueCertificate, MemberRole, RpcServer, SiteAgentService, Tls } from '@antipode/protocol';
-import { type AntipodeError, hex, silentLog, startTelemetry, systemClock } from '@antipode/runtime';
+import { type AntipodeError, type Clock, hex, silentLog, startTelemetry, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { Redis } from 'ioredis';
@@ -15,8 +14,26 @@ import { label } from '../../attacks/support/templates.ts';
 import { GROUP, TestSystem } from '../../support/system.ts';
 import { dataOf } from '../../support/token-pair.ts';
 
+/** The monotonic clock can stand still, so that a lease lasts for as long as a test needs. */
+class PausableClock implements Clock {
+  #heldMs: number | undefined;
+  #behindMs = 0;
+  wallMs = (): number => systemClock.wallMs();
+  monotonicMs = (): number => this.#heldMs ?? systemClock.monotonicMs() - this.#behindMs;
+  sleep = (ms: number, signal?: AbortSignal): Promise<void> => systemClock.sleep(ms, signal);
+  makeWay = (): Promise<void> => systemClock.makeWay();
+  hold(): void {
+    this.#heldMs = this.monotonicMs();
+  }
+  goOn(): void {
+    this.#behindMs = systemClock.monotonicMs() - this.monotonicMs();
+    this.#heldMs = undefined;
+  }
+}
+
 describe('a group of three sites', () => {
   let system: TestSystem;
+  const clockOfA = new PausableClock();
   const spans = new InMemorySpanExporter();
   let telemetry: Awaited<ReturnType<typeof startTelemetry>>;
 
@@ -25,7 +42,8 @@ describe('a group of three sites', () => {
       serviceName: 'test',
       spanProcessors: [new SimpleSpanProcessor({ exporter: spans })],
     });
-    system = await TestSystem.start();
+    // No capture of the coordinator's own takes a key before the test asks for it.
+    system = await TestSystem.start({ rpoSeconds: 86_400, clocks: (name) => (name === 'a' ? clockOfA : systemClock) });
   });
   afterAll(async () => {
     await system?.close();
@@ -38,22 +56,19 @@ describe('a group of three sites', () => {
 
   it('is unprotected while it has keys and not one of them can be captured, whatever is acknowledged', async () => {
     const { token } = system.site('a');
-    token.tool('--keygen', '--key-type', 'AES:32', '--id', '99', '--label', 'it stays');
+    await token.toolAsync('--keygen', '--key-type', 'AES:32', '--id', '99', '--label', 'it stays');
     const { state } = await system.replicate();
     expect(state.newest?.uncaptured).toMatchObject([{ reason: 'unextractable' }]);
-    expect(state).toMatchObject({ protection: 'unprotected', protectedKeys: 0, unprotectedKeys: 1 });
-    system.makeKey('a', '98');
-    expect((await system.replicate()).state).toMatchObject({
-      protection: 'partially-protected',
-      protectedKeys: 1,
-      unprotectedKeys: 1,
-    });
-    for (const id of ['98', '99']) token.tool('--delete-object', '--type', 'secrkey', '--id', id);
+    expect(await system.untilProtection('unprotected')).toMatchObject({ protectedKeys: 0, unprotectedKeys: 1 });
+    await system.makeKey('a', '98');
+    await system.replicate();
+    expect(await system.untilProtection('partially-protected')).toMatchObject({ protectedKeys: 1, unprotectedKeys: 1 });
+    for (const id of ['98', '99']) await system.deleteKey('a', id);
     await system.replicate();
   });
 
   it('replicates to both standbys, and one trace follows it through queue, coordinator and agents', async () => {
-    system.makeKey('a', '01');
+    await system.makeKey('a', '01');
     spans.reset();
     const round = await system.replicate();
     expect(round.state.members.map(({ acknowledgedGeneration }) => Number(acknowledgedGeneration)).slice(1)).toEqual([
@@ -93,7 +108,7 @@ describe('a group of three sites', () => {
     })();
     try {
       for (const id of ['02', '03', '04']) {
-        system.makeKey('a', id);
+        await system.makeKey('a', id);
         const round = await system.replicate();
         expect(round.sealedObjects).toBe(1);
       }
@@ -105,19 +120,19 @@ describe('a group of three sites', () => {
   });
 
   it('loses only time when Redis is killed in the middle of a replication', async () => {
-    system.makeKey('a', '05');
+    await system.makeKey('a', '05');
     const running = system.replicate();
     process.kill(system.coordinator.embedded.redis!.pid!, 'SIGKILL');
     const round = await running;
     expect(round.sealedObjects).toBe(1);
     await system.until('the queue is back', async () => (await system.operator.getStatus({})).isQueueUp);
-    system.makeKey('a', '06');
+    await system.makeKey('a', '06');
     expect((await system.replicate()).sealedObjects).toBe(1);
   });
 
   it('goes on when PostgreSQL is killed', async () => {
     process.kill(system.coordinator.embedded.postgres!.pid!, 'SIGKILL');
-    system.makeKey('a', '07');
+    await system.makeKey('a', '07');
     const round = await system.until('replication works again', () => system.replicate());
     expect(round.state.newest?.objectCount).toBe(7);
   });
@@ -148,10 +163,10 @@ describe('a group of three sites', () => {
 
   it('finds that a standby has lost a key, takes back what it acknowledged, and mends it', async () => {
     const { newest } = (await system.operator.getGroup({ group: GROUP })).group!;
-    system.site('b').token.tool('--delete-object', '--type', 'secrkey', '--id', '01');
+    await system.deleteKey('b', '01');
     const scrub = async (): Promise<string> => {
       const { operationIds } = await system.operator.runScrub({ group: GROUP, site: 'b' });
-      return follow(system.operator, operationIds[0]!, { timeoutMs: 20_000 }).then(
+      return system.ended(operationIds[0]!).then(
         () => '',
         (error: AntipodeError) => error.code,
       );
@@ -159,7 +174,7 @@ describe('a group of three sites', () => {
     expect(await scrub()).toBe('DIGEST_MISMATCH');
     await system.untilAcknowledged(Number(newest!.generation), ['b', 'c']);
     expect(await scrub()).toBe('');
-    expect(system.site('b').token.tool('--list-objects', '--type', 'secrkey', '--id', '01')).toContain('key 01');
+    expect(await system.keysAt('b')).toContain('key 01');
     const { members } = (await system.operator.getGroup({ group: GROUP })).group!;
     expect(members.map(({ site, scrubErrorCode }) => [site, scrubErrorCode])).toContainEqual(['b', '']);
   });
@@ -212,12 +227,14 @@ describe('a group of three sites', () => {
   });
 
   it('refuses what a lying peer changed by one bit, each with its own code, and changes nothing', async () => {
-    system.makeKey('a', '08');
+    await system.makeKey('a', '08');
     await system.agent('b').site.partitions.all[0]!.use(async () => {});
     const a = system.agent('a').site;
     // B must not hold it yet: the liar serves what only A has captured.
     const direct = system.order('a');
-    const { generation } = await direct.capture({ fence: fence(1n), domainKeyVersion: 1 }, { timeoutMs: 20_000 });
+    const { generation } = await system.insistent('a has captured it', () =>
+      direct.capture({ fence: fence(1n), domainKeyVersion: 1 }, { timeoutMs: 20_000 }),
+    );
     direct.close();
     const authority = join(system.folder, 'authority');
     const issued = await issueCertificate({
@@ -296,19 +313,23 @@ describe('a group of three sites', () => {
   });
 
   it('stops capturing when nobody renews the lease, and goes on when the coordinator is back', async () => {
-    await system.coordinator.close();
     const agent = system.order('a');
     const capture = () =>
       agent.capture({ fence: fence(1n), domainKeyVersion: 1 }, { timeoutMs: 20_000 }).then(
         () => 'captured',
         (error: { code: string }) => error.code,
       );
+    await system.until('a has a lease', async () => (await capture()) === 'captured');
+    // It does not lapse while the coordinator is being closed, however long that takes here.
+    clockOfA.hold();
+    await system.coordinator.close();
     expect(await capture()).toBe('captured');
+    clockOfA.goOn();
     await system.until('the lease has lapsed', async () => (await capture()) === 'LEASE_LAPSED');
     await system.startCoordinator();
     await system.until('the lease is renewed', async () => (await capture()) === 'captured');
     agent.close();
-    system.makeKey('a', '09');
+    await system.makeKey('a', '09');
     expect((await system.replicate()).state.activeSite).toBe('a');
   });
 

@@ -49,11 +49,14 @@ const group = async () => (await system.operator.getGroup({ group: GROUP })).gro
 
 it('protects guarded keys once the officers have acted, and says until then who has to', async () => {
   makeGuarded('01');
-  system.makeKey('a', '02');
+  await system.makeKey('a', '02');
   const { state } = await system.replicate();
   expect(state.newest?.uncaptured).toMatchObject([{ reason: 'wrap-with-trusted' }]);
-  expect(state.protection).toBe('partially-protected');
-  expect(awaited(await system.operator.getStatus({}))).toEqual(['a main 1', 'b main 1', 'c main 1', 'c scratch 1']);
+  await system.untilProtection('partially-protected');
+  await system.until('each officer is awaited', async () => {
+    const found = awaited(await system.operator.getStatus({}));
+    return found.join() === 'a main 1,b main 1,c main 1,c scratch 1';
+  });
   expect(await trust('a')).toEqual([{ group: GROUP, version: 1 }]);
   await trust('b');
   const round = await system.replicate();
@@ -67,7 +70,7 @@ it('protects guarded keys once the officers have acted, and says until then who 
   // Nothing else changes: its officer's step alone has it restore what it lacked.
   await trust('c');
   await trust('c', 'scratch');
-  await system.until('the group is protected', async () => (await group()).protection === 'protected');
+  await system.untilProtection('protected');
   expect(await trust('c')).toEqual([]);
   expect(
     await system.until('nobody is awaited', async () => awaited(await system.operator.getStatus({})).length === 0),
@@ -85,7 +88,8 @@ it('takes a new version up only when the officers have trusted it, and protects 
   expect(parked.errorMessage).toContain('site a');
   makeGuarded('03');
   const { state } = await system.replicate();
-  expect(state).toMatchObject({ domainKeyVersion: 1, protection: 'protected', newest: { uncaptured: [] } });
+  expect(state).toMatchObject({ domainKeyVersion: 1, newest: { uncaptured: [] } });
+  await system.untilProtection('protected');
   for (const site of ['a', 'b', 'c']) await trust(site);
   await trust('c', 'scratch');
   await system.until('the version is used', async () => (await group()).domainKeyVersion === 2);

@@ -13,7 +13,7 @@ beforeAll(() => {
 afterAll(() => token.remove());
 
 async function silentSlots(config = token.config): Promise<readonly string[]> {
-  const provider = await openPartition(config, { log: silentLog, clock: systemClock, slotTimeoutMs: 1_000 });
+  const provider = await openPartition(config, { log: silentLog, clock: systemClock, slotTimeoutMs: 2_500 });
   try {
     return (await provider.describe()).silentSlots;
   } finally {

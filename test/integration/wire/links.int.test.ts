@@ -131,7 +131,8 @@ it('a connection that took most of the time of a call is there for the next one'
   const client = dial(link.address, { link: () => linkLimits(delayMs * 2) });
   // Two round trips of TLS, one for the call: the first one cannot end in time, and every other one can.
   expect((await rejection(client.ping({}, { timeoutMs: delayMs * 5 }))).code).toBe('TIMED_OUT');
-  expect((await client.ping({}, { timeoutMs: delayMs * 5 })).site).toBe('a');
+  // As long as a busy machine takes: another connection would be counted.
+  expect((await client.ping({}, { timeoutMs: CALL_MS })).site).toBe('a');
   expect(link.accepted).toBe(1);
 });
 

@@ -168,7 +168,9 @@ describe('a server', () => {
     expect(called).toEqual([]);
     // The caller sees little: the log of the server has the reason, and once however often it comes back.
     await rejection(dial(files).ping({}));
-    const said = serverLines.filter((line) => line.includes('a caller was refused'));
+    const told = () => serverLines.filter((line) => line.includes('a caller was refused'));
+    await expect.poll(() => told().length, { timeout: 20_000 }).toBeGreaterThan(0);
+    const said = told();
     expect(said).toHaveLength(1);
     expect(said[0]).toMatch(/"reason":"[A-Z_]+"/);
   });

@@ -1,0 +1,29 @@
+/** Orders of a test to a coordinator that may not lead for a moment, as on a machine that is busy. */
+import type { Operator } from '@antipode/cli/testing';
+import { hasCode, systemClock } from '@antipode/runtime';
+
+const AGAIN_MS = 50;
+
+/**
+ * The same client. It repeats a call that was refused because nobody led: nothing was written for it. Every other
+ * refusal is the answer.
+ */
+export function patient(operator: Operator, { timeoutMs }: { timeoutMs: number }): Operator {
+  return new Proxy(operator, {
+    get: (target, name) => {
+      const call: unknown = Reflect.get(target, name);
+      if (typeof call !== 'function' || name === 'close') return call;
+      return async (...given: unknown[]): Promise<unknown> => {
+        const endMs = systemClock.monotonicMs() + timeoutMs;
+        for (;;) {
+          try {
+            return await Reflect.apply(call, target, given);
+          } catch (thrown) {
+            if (!hasCode(thrown, 'LEADERSHIP_LOST') || systemClock.monotonicMs() >= endMs) throw thrown;
+            await systemClock.sleep(AGAIN_MS);
+          }
+        }
+      };
+    },
+  });
+}
