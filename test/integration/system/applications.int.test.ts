@@ -6,7 +6,6 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { follow } from '@antipode/cli/testing';
 import { makeApplicationFolder } from '@antipode/setup';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { antipode, type Ended, operatorConfigOf } from '../../support/command.ts';
@@ -22,8 +21,8 @@ let launched: ChildProcess | undefined;
 
 beforeAll(async () => {
   system = await TestSystem.start({ processes: ['coordinator'] });
-  system.makeKey('a', '01');
-  await system.until('b and c have it', async () => (await system.replicate(['b', 'c'])) && true);
+  await system.makeKey('a', '01');
+  await system.until('b and c have it', () => system.replicate(['b', 'c']));
   const { port } = operatorConfigOf(system.folder);
   const folder = join(system.folder, 'application');
   await makeApplicationFolder({
@@ -47,18 +46,19 @@ const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}`);
 
 it('get the place in three forms, by which pkcs11-tool finds the key', async () => {
   const { token, serial } = system.site('a');
-  const uri = await asked('resolve', GROUP, '--format', 'uri');
-  expect(uri).toMatchObject({
-    code: 0,
-    stdout: `pkcs11:token=${token.label};serial=${serial}?module-path=/usr/lib/softhsm/libsofthsm2.so\n`,
+  const resolved = (...args: string[]) =>
+    system.until('the active site can be relied on', async () => {
+      const answer = await asked('resolve', GROUP, ...args);
+      return answer.code === 0 && answer;
+    });
+  const uri = await resolved('--format', 'uri');
+  expect(uri.stdout).toBe(`pkcs11:token=${token.label};serial=${serial}?module-path=/usr/lib/softhsm/libsofthsm2.so\n`);
+  const place = await system.until('the coordinator leads', async () => {
+    const found = JSON.parse((await resolved('--json')).stdout) as { isLeader: boolean };
+    return found.isLeader && found;
   });
-  expect(JSON.parse((await asked('resolve', GROUP, '--json')).stdout)).toMatchObject({
-    site: 'a',
-    epoch: 1,
-    answeredBy: 'coordinator main',
-    isLeader: true,
-  });
-  const { stdout } = await asked('resolve', GROUP, '--format', 'env');
+  expect(place).toMatchObject({ site: 'a', epoch: 1, answeredBy: 'coordinator main' });
+  const { stdout } = await resolved('--format', 'env');
   const script = `${stdout}\npkcs11-tool --module "$ANTIPODE_MODULE" --token-label "$ANTIPODE_TOKEN_LABEL" --login --pin ${USER_PIN} --list-objects --type secrkey --id 01`;
   const found = execFileSync('/bin/sh', ['-c', script], {
     env: { ...process.env, ...token.environment },
@@ -95,13 +95,7 @@ it('get it from the agent of their site while no coordinator answers, with its a
 
 it('run on meanwhile, and run elsewhere when the group has moved', async () => {
   await system.startCoordinator({ asProcess: true });
-  await system.until('b is active', async () => {
-    const { groups } = await system.operator.getStatus({});
-    if (groups[0]?.activeSite === 'b') return true;
-    const order = { group: GROUP, toSite: 'b', acceptLoss: false, acceptedLosses: [] };
-    await follow(system.operator, (await system.operator.failover(order)).operationId, { timeoutMs: 45_000 });
-    return false;
-  });
+  await system.moveTo('b');
   await system.until('the program runs at b', async () => lines().some((line) => line.startsWith('b ')));
   expect(lines().map((line) => line.split(' ')[0])).toEqual(['a', 'b']);
   const { code, stdout } = await asked('resolve', GROUP, '--wait', '--timeout', '30', '--json');
