@@ -43,7 +43,7 @@ describe('agents', () => {
   const captured: string[] = [];
 
   beforeAll(async () => {
-    // What the attacks capture past the coordinator must not come to b by a capture of its own.
+    // The coordinator must not bring to b, by a capture of its own, the keys that the attacks capture without it.
     const quiet = TestSystem.start({ rpoSeconds: 86_400 });
     [system, mallory] = await Promise.all([quiet, makeMember(device, 'mallory')]);
     rogue = await RogueSite.start(system);

@@ -1,4 +1,4 @@
-/** Orders of a test to a coordinator that may not lead for a moment, as on a machine that is busy. */
+/** Orders of a test to a coordinator that loses its lease for a moment, as happens on a machine that is busy. */
 import type { Operator } from '@antipode/cli/testing';
 import { hasCode, systemClock } from '@antipode/runtime';
 

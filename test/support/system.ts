@@ -284,7 +284,7 @@ export class TestSystem {
     );
   }
 
-  /** What is refused on a machine that is busy, and safe to repeat, is ordered again. @returns what came of it */
+  /** Repeats an order that a busy machine had refused, and that is safe to repeat. @returns its result */
   async insistent<T>(what: string, work: () => Promise<T>): Promise<T> {
     const { made } = await this.until(what, async () => ({ made: await work() }));
     return made;
