@@ -26,6 +26,12 @@ const PROGRAMS = {
     { name: 'libnss3-tools', isPresent: () => ['certutil', 'cmsutil', 'modutil'].every(hasProgram) },
     { name: 'libengine-pkcs11-openssl', isPresent: hasPkcs11Engine },
     { name: 'faketime', isPresent: hasFaketime },
+    { name: 'default-jdk-headless', isPresent: () => hasProgram('keytool') },
+    { name: 'gnutls-bin', isPresent: () => hasProgram('p11tool') },
+    { name: 'knot', isPresent: () => ['keymgr', 'kzonesign'].every(hasProgram) },
+    { name: 'libhsm-bin', isPresent: () => hasProgram('ods-hsmutil') },
+    { name: 'nginx', isPresent: () => hasProgram('nginx') },
+    { name: 'openssh-client', isPresent: () => ['ssh-agent', 'ssh-keygen'].every(hasProgram) },
   ],
   /** A C compiler: for the floor of the benchmark, and for the PKCS#11 module that lies to the tests. */
   compiler: [
