@@ -21,6 +21,7 @@ class JumpingClock implements Clock {
   wallMs = (): number => systemClock.wallMs();
   monotonicMs = (): number => systemClock.monotonicMs() + this.aheadMs;
   sleep = (ms: number, signal?: AbortSignal): Promise<void> => systemClock.sleep(ms, signal);
+  isSliceOver = (sinceMs: number): boolean => systemClock.isSliceOver(sinceMs - this.aheadMs);
   makeWay = (): Promise<void> => systemClock.makeWay();
 }
 

@@ -3,6 +3,9 @@
  */
 import type { Clock } from '../time/clock.ts';
 
+/** Time stands still in a calculation, so that a slice of it is over by the number of questions. */
+const QUESTIONS_PER_SLICE = 3;
+
 interface Sleeper {
   readonly wakeAtMs: number;
   readonly wake: () => void;
@@ -14,6 +17,7 @@ export class FakeClock implements Clock {
   #sleepers: Sleeper[] = [];
   /** How many make way now: each goes on after a turn of the event loop, which is the only time that it takes. */
   #makingWay = 0;
+  #questions = 0;
   readonly #turnsToSettle: number;
 
   /**
@@ -56,6 +60,11 @@ export class FakeClock implements Clock {
       this.#sleepers.push(sleeper);
       signal?.addEventListener('abort', abort, { once: true });
     });
+  }
+
+  isSliceOver(): boolean {
+    this.#questions += 1;
+    return this.#questions % QUESTIONS_PER_SLICE === 0;
   }
 
   async makeWay(): Promise<void> {

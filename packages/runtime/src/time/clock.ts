@@ -15,9 +15,14 @@ export interface Clock {
    * signal.
    */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Whether a long calculation that has run since then has held the event loop long enough, and must make way. */
+  isSliceOver(sinceMs: number): boolean;
   /** Resolves when everything else that is due has had its turn. Takes no time of this clock. */
   makeWay(): Promise<void>;
 }
+
+/** The longest time that a long calculation holds the event loop before it makes way. */
+const SLICE_MS = 10;
 
 /** The longest delay that a timer of Node can hold: 32 bits, some 25 days. A longer one would end at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
@@ -36,5 +41,6 @@ export const systemClock: Clock = {
       // Aborted: the caller looks at its signal.
     }
   },
+  isSliceOver: (sinceMs) => performance.now() - sinceMs >= SLICE_MS,
   makeWay: () => turn(),
 };

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { FakeClock } from '../testing/fake-clock.ts';
 import { systemClock } from './clock.ts';
 import { Pace, runInSlices, runToEnd } from './slices.ts';
 
@@ -37,6 +38,15 @@ it('passes on what the work throws', async () => {
   }
   expect(() => runToEnd(failing())).toThrow(RangeError);
   await expect(runInSlices(failing(), systemClock)).rejects.toBeInstanceOf(RangeError);
+});
+
+it('a pace is due after the same number of pieces on a clock that stands still', async () => {
+  const dueAfter = (): number[] => {
+    const pace = new Pace(new FakeClock());
+    return Array.from({ length: 10 }, (_, piece) => piece).filter(() => pace.isDue());
+  };
+  expect(dueAfter()).toHaveLength(3);
+  expect(dueAfter()).toEqual(dueAfter());
 });
 
 it('a pace is due when its slice of time is over, and lets everything else go on then', async () => {

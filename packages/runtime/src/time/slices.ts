@@ -4,9 +4,6 @@
  */
 import type { Clock } from './clock.ts';
 
-/** The longest time that a long calculation holds the event loop before it makes way. */
-const SLICE_MS = 10;
-
 /**
  * For a long loop in an asynchronous function: `if (pace.isDue()) await pace.makeWay()` between two items. It goes by
  * time, not by the number of items, since the same items take longer on a busy machine.
@@ -21,7 +18,7 @@ export class Pace {
   }
 
   isDue(): boolean {
-    return this.#clock.monotonicMs() - this.#sinceMs >= SLICE_MS;
+    return this.#clock.isSliceOver(this.#sinceMs);
   }
 
   async makeWay(): Promise<void> {

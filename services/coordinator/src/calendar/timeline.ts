@@ -67,6 +67,10 @@ export class Timeline implements Clock {
     return this.#clock.sleep(ms, signal);
   }
 
+  isSliceOver(sinceMs: number): boolean {
+    return this.#clock.isSliceOver(sinceMs);
+  }
+
   makeWay(): Promise<void> {
     return this.#clock.makeWay();
   }
