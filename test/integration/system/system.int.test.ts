@@ -21,6 +21,7 @@ class PausableClock implements Clock {
   wallMs = (): number => systemClock.wallMs();
   monotonicMs = (): number => this.#heldMs ?? systemClock.monotonicMs() - this.#behindMs;
   sleep = (ms: number, signal?: AbortSignal): Promise<void> => systemClock.sleep(ms, signal);
+  isSliceOver = (sinceMs: number): boolean => systemClock.isSliceOver(sinceMs + this.#behindMs);
   makeWay = (): Promise<void> => systemClock.makeWay();
   hold(): void {
     this.#heldMs = this.monotonicMs();
