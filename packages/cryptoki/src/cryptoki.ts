@@ -2,6 +2,7 @@
  * A module and everything that can be asked of it: the chapters of the standard (calls/) over one loaded module. The
  * callers decide what an answer means for an object of theirs.
  */
+import { digesting } from './calls/digesting.ts';
 import { encryption } from './calls/encryption.ts';
 import { general } from './calls/general.ts';
 import { keys } from './calls/keys.ts';
@@ -32,6 +33,7 @@ function chaptersOf(module: Module) {
     ...keys(module),
     ...signing(module, operations),
     ...encryption(operations),
+    ...digesting(module, operations),
     /** Runs work whose key wants the PIN for each use. */
     loggingIn: <T>(login: (session: bigint) => void, work: () => T): T => operations.loggingIn(login, work),
   };

@@ -79,7 +79,14 @@ export class Operations {
    * where the device does not let go of it, operations go on in a session of their own.
    */
   begin(
-    name: 'C_SignInit' | 'C_SignRecoverInit' | 'C_EncryptInit' | 'C_DecryptInit' | 'C_VerifyInit' | 'C_FindObjectsInit',
+    name:
+      | 'C_SignInit'
+      | 'C_SignRecoverInit'
+      | 'C_EncryptInit'
+      | 'C_DecryptInit'
+      | 'C_VerifyInit'
+      | 'C_DigestInit'
+      | 'C_FindObjectsInit',
     session: bigint,
     args: readonly CallArgument[],
     end: (session: bigint) => unknown,

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Entry, SealedGeneration } from '../model/generation.ts';
 import { openSigned } from '../model/manifest/signed-manifest.ts';
 import type { UncapturedReason } from '../model/object.ts';
-import { enrolTogether, privateKey, SimulatedMember, type StoredObject } from '../testing/index.ts';
+import { enrolTogether, privateKey, type SimulatedHsm, SimulatedMember, type StoredObject } from '../testing/index.ts';
 import { type CaptureResult, captureGeneration } from './capture.ts';
 import type { CaptureOptions } from './capture-context.ts';
 import { CaptureMemory } from './capture-memory.ts';
@@ -227,11 +227,14 @@ describe('a capture', () => {
 });
 
 describe('what cannot be captured is named with its reason:', () => {
+  const withoutExact = (): SimulatedHsm => Object.assign(a.hsm, { offersExact: false });
+
   it.each<[string, () => void]>([
     ['unextractable', () => a.hsm.addSecret('x', { extractable: false })],
     ['wrap-with-trusted', () => a.hsm.addSecret('x', { wrapWithTrusted: true })],
-    ['length-not-multiple-of-8', () => a.hsm.addSecret('x', { keyType: 'generic-secret', bytes: 13 })],
-    ['length-unknown', () => (a.hsm.addSecret('x', { keyType: 'generic-secret' }).sizeBits = 0)],
+    ['length-not-multiple-of-8', () => withoutExact().addSecret('x', { keyType: 'generic-secret', bytes: 13 })],
+    ['length-unknown', () => (withoutExact().addSecret('x', { keyType: 'generic-secret' }).sizeBits = 0)],
+    ['length-not-multiple-of-8', () => a.hsm.addSecret('x', { keyType: 'generic-secret', bytes: 343 })],
     ['too-large', () => a.hsm.addData('x', new Uint8Array(DATA_BYTES_MAX + 1))],
     ['unsupported-attribute', () => (a.hsm.addSecret('x').hasTemplate = true)],
     ['unreadable', () => delete a.hsm.addSecret('x').value],

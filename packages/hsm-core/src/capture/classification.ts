@@ -3,14 +3,14 @@
  * be sealed, or why it stays uncaptured.
  */
 import { bytesEqual, Pace, sha256Hex } from '@antipode/runtime';
-import type { Entry } from '../model/generation.ts';
+import { type Entry, isExact } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObservedObject, type UncapturedReason } from '../model/object.ts';
 import type { Examined } from '../objects/recognise.ts';
 import { type CaptureContext, isBroughtBack, isLive } from './capture-context.ts';
 import { differs, entryOf, newEntryOf, type Sealed } from './entry.ts';
 import { isExcluded } from './filter.ts';
 import type { Candidate } from './match.ts';
-import { reasonOf, SHOWN_BYTES_MAX, shownBytes, type UncapturedObject } from './uncaptured.ts';
+import { lengthReasonOf, reasonOf, SHOWN_BYTES_MAX, shownBytes, type UncapturedObject } from './uncaptured.ts';
 
 /** An object of the partition, with the entry that the new generation has for it. */
 export interface CapturedObject {
@@ -22,6 +22,8 @@ export interface Classification {
   /** Objects whose entry is complete: their sealed form still serves, or they need none. */
   readonly captured: readonly CapturedObject[];
   readonly toWrap: readonly Candidate[];
+  /** Secrets that wrapping would change, or may change. */
+  readonly toSealExactly: readonly Candidate[];
   readonly toEncrypt: readonly Candidate[];
   readonly uncaptured: readonly UncapturedObject[];
   /** Entries whose objects went away during the capture. */
@@ -33,6 +35,7 @@ export async function classify(context: CaptureContext, candidates: readonly Can
   const isBeyondRoom = manifestRoom(context);
   const captured: CapturedObject[] = [];
   const toWrap: Candidate[] = [];
+  const toSealExactly: Candidate[] = [];
   const toEncrypt: Candidate[] = [];
   const uncaptured: UncapturedObject[] = [];
   const pace = new Pace(context.options.clock);
@@ -46,12 +49,17 @@ export async function classify(context: CaptureContext, candidates: readonly Can
       if (reason !== undefined && reason !== 'unreadable')
         uncaptured.push({ object, reason, objectId: before.objectId });
     } else if (reason !== undefined) uncaptured.push({ object, reason, objectId: before?.objectId });
+    else if (isSealedExactly(candidate)) toSealExactly.push(candidate);
     else if (isWrapped(object.objectClass)) toWrap.push(candidate);
     else if (object.objectClass === 'data') toEncrypt.push(candidate);
     else captured.push({ object, entry: newEntryOf(context, { candidate, sealed: {} }) });
   }
-  return { captured, toWrap, toEncrypt, uncaptured, deleted };
+  return { captured, toWrap, toSealExactly, toEncrypt, uncaptured, deleted };
 }
+
+/** An object that was captured before is sealed in the same way again: an unwrap may have hidden its length. */
+const isSealedExactly = ({ before, examined: { object } }: Candidate): boolean =>
+  before === undefined ? lengthReasonOf(object, { isNew: true }) !== undefined : isExact(before);
 
 /** Whether the value is sealed under the domain key. The other values are in the manifest itself. */
 export const isSealed = ({ objectClass }: { objectClass: ObservedObject['objectClass'] }): boolean =>
@@ -91,7 +99,10 @@ function reasonAgainst(
   if (before !== undefined && isKeptTombstone(context, before)) return 'deleted';
   const isKnown = before !== undefined && isLive(context, before);
   if (!readTwice && !isKnown) return 'settling';
-  const reason = reasonOf(object, { isNew: before === undefined, hasTrusted }) ?? refusal;
+  const hasTag = object.objectClass === 'secret-key' && examined.valueTag !== undefined;
+  // Whether wrapping would work says nothing of a secret that is not wrapped.
+  const refused = hasTag && isSealedExactly(candidate) ? undefined : refusal;
+  const reason = reasonOf(object, { isNew: before === undefined, hasTrusted, hasTag }) ?? refused;
   return reason ?? (before === undefined && isBeyondRoom(object) ? 'too-large' : undefined);
 }
 

@@ -10,7 +10,7 @@
  */
 import { bytesEqual, hex, sha256Hex } from '@antipode/runtime';
 import { ATTRIBUTES, type AttributeName } from '../model/attributes.ts';
-import { comparableAttributes, type Entry } from '../model/generation.ts';
+import { comparableAttributes, type Entry, isExact } from '../model/generation.ts';
 import type { Handle, ObjectId, ObservedObject } from '../model/object.ts';
 import { type Examined, isPadded } from '../objects/recognise.ts';
 
@@ -83,7 +83,7 @@ function judgeSecret(one: Examined, entry: Entry, circumstances: Circumstances):
   const [has, had] = [(now?.length ?? 0) > 0, (then?.length ?? 0) > 0];
   const isEqual = has && had && bytesEqual(now!, then!);
   const isOther = has && had && !isEqual;
-  if (one.blob === undefined) {
+  if ((isExact(entry) ? one.valueTag : one.blob) === undefined) {
     if (isOther) return 'replaced';
     if (!hasAnswered(one, entry) || isEqual) return 'same';
     return isUnderItsHandle(one, entry, circumstances) ? 'same' : 'replaced';
@@ -119,7 +119,7 @@ function judgeReadable(now: Uint8Array | undefined, then: Uint8Array | undefined
 /** Whether the token has answered that it does not give the key, and not merely failed to give it just now. */
 function hasAnswered({ object, refusal }: Examined, entry: Entry): boolean {
   const { attributes } = object;
-  if (attributes.extractable === false || isPadded(object)) return true;
+  if (attributes.extractable === false || (isPadded(object) && !isExact(entry))) return true;
   // A captured key that only a trusted key may wrap cannot answer without one. It may still be the captured key.
   if (attributes.wrapWithTrusted === true && entry.attributes.wrapWithTrusted !== true) return true;
   return refusal === 'unextractable' || refusal === 'not-wrappable' || object.hasTemplate === true;

@@ -9,8 +9,9 @@ import { proofItem } from '../replica/read-back.ts';
 import type { CaptureContext } from './capture-context.ts';
 import { type CapturedObject, type Classification, handleOf } from './classification.ts';
 import { newEntryOf, newObjectId } from './entry.ts';
+import { sealExactly } from './exact-sealing.ts';
 import type { Candidate } from './match.ts';
-import type { UncapturedObject } from './uncaptured.ts';
+import { lengthReasonOf, type UncapturedObject } from './uncaptured.ts';
 
 export interface Sealing {
   readonly captured: readonly CapturedObject[];
@@ -38,21 +39,24 @@ interface WrappedObject {
 /** `wraps` are those that the scan had the token make. */
 export async function sealObjects(
   context: CaptureContext,
-  { toWrap, toEncrypt }: Pick<Classification, 'toWrap' | 'toEncrypt'>,
+  { toWrap, toSealExactly, toEncrypt }: Pick<Classification, 'toWrap' | 'toSealExactly' | 'toEncrypt'>,
   wraps: ReadonlyMap<Handle, WrapOutcome>,
 ): Promise<Sealing> {
   const { wrapped, refused, doubtful } = await wrapAll(context, { candidates: toWrap, wraps });
   const broken = await findBroken(context, wrapped);
   const isBroken = ({ candidate }: WrappedObject): boolean => broken.has(handleOf(candidate));
   const sound = wrapped.filter((one) => !isBroken(one));
+  const exact = await sealSecrets(context, toSealExactly);
   const encryption = await encryptAll(context, toEncrypt);
   return {
     captured: [
       ...sound.map(({ candidate, entry }) => ({ object: candidate.examined.object, entry })),
+      ...exact.captured,
       ...encryption.captured,
     ],
     uncaptured: [
       ...refused,
+      ...exact.refused,
       ...wrapped.filter(isBroken).map(
         ({ candidate }): UncapturedObject => ({
           object: candidate.examined.object,
@@ -61,10 +65,14 @@ export async function sealObjects(
         }),
       ),
     ],
-    doubtful,
-    dataKeys: encryption.dataKeys,
-    blobs: new Map([...sound.map(({ entry, blob }) => [entry.blobSha256!, blob] as const), ...encryption.blobs]),
-    sealedObjects: sound.length + encryption.captured.length,
+    doubtful: [...doubtful, ...exact.doubtful],
+    dataKeys: [...exact.dataKeys, ...encryption.dataKeys],
+    blobs: new Map([
+      ...sound.map(({ entry, blob }) => [entry.blobSha256!, blob] as const),
+      ...exact.blobs,
+      ...encryption.blobs,
+    ]),
+    sealedObjects: sound.length + exact.captured.length + encryption.captured.length,
   };
 }
 
@@ -113,6 +121,39 @@ async function findBroken(
       if (!proved) broken.add(handle);
   }
   return broken;
+}
+
+async function sealSecrets(
+  context: CaptureContext,
+  candidates: readonly Candidate[],
+): Promise<
+  Pick<Sealing, 'captured' | 'doubtful' | 'dataKeys' | 'blobs'> & { readonly refused: readonly UncapturedObject[] }
+> {
+  const { options, domainKey, isReseal } = context;
+  if (candidates.length === 0) return { captured: [], refused: [], doubtful: [], dataKeys: [], blobs: new Map() };
+  const named = candidates.map((candidate) => ({
+    candidate,
+    handle: handleOf(candidate),
+    objectId: candidate.before?.objectId ?? newObjectId(context),
+  }));
+  const outcome = await sealExactly({ ...options, domainKey: domainKey().handle }, named);
+  const captured: CapturedObject[] = [];
+  const refused: UncapturedObject[] = [];
+  const doubtful: DoubtfulObject[] = [];
+  for (const { candidate, handle, objectId } of named) {
+    const { before, examined } = candidate;
+    const { object } = examined;
+    const sealed = outcome.sealed.get(handle);
+    const why = outcome.refused.get(handle) ?? 'unreadable';
+    if (sealed !== undefined) captured.push({ object, entry: newEntryOf(context, { candidate, sealed, objectId }) });
+    else if (isReseal && why === 'unreadable' && before !== undefined) doubtful.push({ object, before });
+    else {
+      // A token that does not carry the secret leaves the reason why wrapping cannot.
+      const reason = why === 'not-wrappable' ? (lengthReasonOf(object, { isNew: true }) ?? why) : why;
+      refused.push({ object, reason, objectId: before?.objectId });
+    }
+  }
+  return { captured, refused, doubtful, dataKeys: outcome.dataKeys, blobs: outcome.blobs };
 }
 
 async function encryptAll(

@@ -3,14 +3,13 @@ import { hex } from '@antipode/runtime';
 import { attributesOf, encodeAttribute } from '../model/attributes.ts';
 import type { Uncaptured } from '../model/generation.ts';
 import {
-  isOfAnyLength,
   isWrapped,
   OBJECT_ID_BYTES,
   type ObjectId,
   type ObservedObject,
   type UncapturedReason,
 } from '../model/object.ts';
-import { isPadded } from '../objects/recognise.ts';
+import { isOfUnknownLength, isPadded } from '../objects/recognise.ts';
 
 /** The largest data object. A larger one does not fit the messages between agents, nor does a generation with it. */
 export const DATA_BYTES_MAX = 4 * 1024 * 1024;
@@ -42,13 +41,14 @@ export interface UncapturedObject {
 
 /**
  * The reason why an object cannot be sealed, by what is read of it. An unknown length counts only at the first capture,
- * since a token may forget it. `hasTrusted`: a trusted key is available.
+ * since a token may forget it. `hasTrusted`: a trusted key is available. `hasTag`: the token tags the secret, so that it
+ * can be sealed exactly.
  */
 export function reasonOf(
   object: ObservedObject,
-  { isNew, hasTrusted }: { isNew: boolean; hasTrusted: boolean },
+  { isNew, hasTrusted, hasTag = false }: { isNew: boolean; hasTrusted: boolean; hasTag?: boolean },
 ): UncapturedReason | undefined {
-  const { objectClass, keyType, attributes, sizeBits } = object;
+  const { objectClass, keyType, attributes } = object;
   if (object.isPartlyRead) return 'unreadable';
   if (objectClass === 'other') return 'unsupported-type';
   if (objectClass === 'public-key' && keyType !== 'unsupported' && object.publicHalf === undefined)
@@ -60,8 +60,13 @@ export function reasonOf(
   if (!isWrapped(objectClass)) return undefined;
   if (attributes.extractable !== true) return 'unextractable';
   if (attributes.wrapWithTrusted === true && !hasTrusted) return 'wrap-with-trusted';
+  return hasTag ? undefined : lengthReasonOf(object, { isNew });
+}
+
+/** Why wrapping would change the secret, or may change it. */
+export function lengthReasonOf(object: ObservedObject, { isNew }: { isNew: boolean }): UncapturedReason | undefined {
   if (isPadded(object)) return 'length-not-multiple-of-8';
-  return isOfAnyLength(keyType) && sizeBits === 0 && isNew ? 'length-unknown' : undefined;
+  return isOfUnknownLength(object) && isNew ? 'length-unknown' : undefined;
 }
 
 /**

@@ -36,6 +36,7 @@ function outcomesOf(kind: KeyKind, cryptoki: Cryptoki, { attributes, publicHalf 
       objects: new ObjectReader({ cryptoki, session, digestKey: new Uint8Array(32) }),
       loginForUse: () => {},
       tagData: () => undefined,
+      tagSecret: () => undefined,
     },
     { ...key, attributes: attributes!, ...(publicHalf === undefined ? {} : { publicHalf }) },
   );

@@ -26,9 +26,20 @@ export interface Entry {
   readonly publicHalf?: Uint8Array;
   readonly blobSha256?: string;
   readonly blobSize: number;
+  /** Of a data object, and of a secret key that is sealed exactly. */
   readonly dataKeyId?: string;
+  /** Keyed tag of the value. A secret key has one if it is sealed exactly. */
   readonly valueTag?: Uint8Array;
 }
+
+/**
+ * Whether a secret key is sealed byte for byte under a data key (ADR 0034), and recognised by its tag. Wrapping by RFC
+ * 5649 gives the blobs of all other keys.
+ *
+ * Asks without decoding: most secret keys have no tag.
+ */
+export const isExact = (entry: Pick<Entry, 'objectClass' | 'valueTag'>): boolean =>
+  entry.objectClass === 'secret-key' && 'valueTag' in entry;
 
 export interface DataKey {
   readonly id: string;
@@ -156,7 +167,7 @@ export function digestOf(entry: Entry): Uint8Array {
     DIGEST.attribute(name, bytes, { start: 0, end: bytes.length });
   }
   const blob = (): Uint8Array => fromHex(blobSha256 ?? '');
-  const proof = objectClass === 'secret-key' ? blob() : (valueTag ?? publicHalf ?? blob());
+  const proof = valueTag ?? (objectClass === 'secret-key' ? blob() : (publicHalf ?? blob()));
   DIGEST.proof(proof, { start: 0, end: proof.length });
   return new Uint8Array(DIGEST.end());
 }

@@ -6,6 +6,7 @@
 
 import type { Clock } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
+import type { ExactSealer } from '../provider/exact-sealer.ts';
 import type { PartitionReader } from '../provider/reader.ts';
 import type { Sealer } from '../provider/sealer.ts';
 import { destroyAll } from './batches.ts';
@@ -44,7 +45,7 @@ export interface Destroyed {
  * returns false stays
  */
 export async function destroyDoomed(
-  provider: PartitionReader & Sealer,
+  provider: PartitionReader & Sealer & ExactSealer,
   {
     clock,
     domainKey,

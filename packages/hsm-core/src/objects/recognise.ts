@@ -1,6 +1,7 @@
 /**
  * Recognises objects of a partition as objects of a generation. Private and public keys are known by their public half,
- * secrets by the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data by keyed tag.
+ * secrets by the blob that wrapping them gives (RFC 5649 is deterministic), certificates by value, data and secrets that
+ * are sealed exactly by keyed tag.
  * IDs and labels only settle which of several copies of one value is meant.
  *
  * Which tokens show the public half of a private key, or let it be found, depends on token, key and release. Where the
@@ -8,7 +9,7 @@
  */
 import { bytesEqual, type Clock, hex, Pace, runToEnd, sha256Hex } from '@antipode/runtime';
 import { ASSUMED, type Attributes } from '../model/attributes.ts';
-import { comparableAttributes, digestOf, type Entry } from '../model/generation.ts';
+import { comparableAttributes, digestOf, type Entry, isExact } from '../model/generation.ts';
 import {
   type Handle,
   isOfAnyLength,
@@ -17,6 +18,7 @@ import {
   type ObservedObject,
   type UncapturedReason,
 } from '../model/object.ts';
+import { EXACT_BYTES_MAX, type ExactSealer } from '../provider/exact-sealer.ts';
 import type { Sealer } from '../provider/sealer.ts';
 
 /** The findings about one object beside its attributes. */
@@ -24,6 +26,7 @@ export interface Examined {
   readonly object: ObservedObject;
   /** Blob under the domain key asked for; absent where the object is not wrapped, or the token does not give it. */
   readonly blob?: Uint8Array;
+  /** Of a data object; of a secret where its blob may not tell its length, and the token tags it exactly. */
   readonly valueTag?: Uint8Array;
   /** Why the token gave no blob. */
   readonly refusal?: UncapturedReason;
@@ -43,7 +46,7 @@ const isNamedByBlob = (entry: Pick<Entry, 'objectClass' | 'publicHalf'>): boolea
 
 /** Wraps and tags what cannot be recognised by its attributes alone, and private keys of the types in `byBlob`. */
 export async function examine(
-  provider: Pick<Sealer, 'wrap' | 'tagData'>,
+  provider: Pick<Sealer, 'wrap' | 'tagData'> & Pick<ExactSealer, 'tagSecrets'>,
   {
     clock,
     domainKey,
@@ -64,7 +67,10 @@ export async function examine(
     (await provider.wrap(domainKey, handlesOf(toWrap))).map((outcome) => [outcome.handle, outcome]),
   );
   const tags = await provider.tagData(domainKey, handlesOf(toTag));
-  const tagOf = new Map(toTag.map(({ handle }, index) => [handle, tags[index]!]));
+  const tagOf = new Map(toTag.map(({ handle }, index) => [handle, tags[index]]));
+  const inexact = objects.filter((object) => mayBeExact(object));
+  const secretTags = inexact.length === 0 ? [] : await provider.tagSecrets(domainKey, handlesOf(inexact));
+  for (const [index, { handle }] of inexact.entries()) tagOf.set(handle, secretTags[index]);
   const examined: Examined[] = [];
   const pace = new Pace(clock);
   for (const object of objects) {
@@ -94,11 +100,24 @@ function isWrappedToKnow(
 
 /**
  * Whether wrapping would change the value: SoftHSM pads it with zeros to a multiple of 8 bytes first, so that its blob
- * is that of another, longer secret. One that was unwrapped tells no length, and was such a multiple already.
+ * is that of another, longer secret.
  */
 export function isPadded({ keyType, sizeBits }: ObservedObject): boolean {
   return isOfAnyLength(keyType) && sizeBits % 64 !== 0;
 }
+
+/** Whether the token does not tell the length: it forgets that in an unwrap. Wrapping may then change the value. */
+export function isOfUnknownLength({ keyType, sizeBits }: ObservedObject): boolean {
+  return isOfAnyLength(keyType) && sizeBits === 0;
+}
+
+/** Whether only the exact way seals the secret without changing it, or may have (ADR 0034). */
+export const mayBeExact = (object: ObservedObject): boolean =>
+  object.objectClass === 'secret-key' &&
+  (isPadded(object) || isOfUnknownLength(object)) &&
+  object.sizeBits <= EXACT_BYTES_MAX * 8 &&
+  object.attributes.extractable === true &&
+  object.attributes.wrapWithTrusted !== true;
 
 /** Whether an entry is recognised by what wrapping or tagging gives, which is another under another domain key. */
 export const isKnownByDomainKey = (entry: Entry): boolean =>
@@ -121,7 +140,7 @@ export function recognitionKey({ object, blob, valueTag }: Examined): string | u
       if (publicHalf !== undefined) return `${objectClass}:half:${sha256Hex(publicHalf)}`;
       return blob && `${objectClass}:blob:${sha256Hex(blob)}`;
     case 'secret-key':
-      return blob && `secret-key:blob:${sha256Hex(blob)}`;
+      return valueTag === undefined ? blob && `secret-key:blob:${sha256Hex(blob)}` : tagKey(valueTag);
     case 'certificate':
       return attributes.value && `certificate:${sha256Hex(attributes.value)}`;
     case 'domain-parameters':
@@ -157,8 +176,10 @@ export class EntriesByValue {
   /** Under which the object meets entries of its value, where there are any. */
   keyOf(one: Examined): string | undefined {
     const key = recognitionKey(one);
-    if (one.object.objectClass !== 'private-key' || one.blob === undefined) return key;
-    if (key !== undefined && this.groups.has(key)) return key;
+    if (one.blob === undefined || (key !== undefined && this.groups.has(key))) return key;
+    // A secret of unknown length was sealed in the one way or in the other.
+    if (one.object.objectClass === 'secret-key') return `secret-key:blob:${sha256Hex(one.blob)}`;
+    if (one.object.objectClass !== 'private-key') return key;
     const byBlob = blobKey(sha256Hex(one.blob));
     if (this.groups.has(byBlob)) return byBlob;
     this.#aliases ??= this.#aliased();
@@ -173,10 +194,13 @@ export class EntriesByValue {
 }
 
 const blobKey = (blobSha256: string): string => `private-key:blob:${blobSha256}`;
+const tagKey = (valueTag: Uint8Array): string => `secret-key:tag:${hex(valueTag)}`;
 
 /** Whether the object shows the value of the entry. */
 export function hasValueOf(one: Examined, entry: Entry): boolean {
   if (recognitionKey(one) === entryRecognitionKey(entry)) return true;
+  if (one.object.objectClass === 'secret-key' && entry.objectClass === 'secret-key')
+    return !isExact(entry) && one.blob !== undefined && sha256Hex(one.blob) === entry.blobSha256;
   if (one.object.objectClass !== 'private-key' || entry.objectClass !== 'private-key') return false;
   const isEitherHalfless = one.object.publicHalf === undefined || entry.publicHalf === undefined;
   return isEitherHalfless && one.blob !== undefined && sha256Hex(one.blob) === entry.blobSha256;
@@ -190,7 +214,7 @@ export function entryRecognitionKey(entry: Entry): string {
         ? `${entry.objectClass}:blob:${entry.blobSha256}`
         : `${entry.objectClass}:half:${sha256Hex(entry.publicHalf)}`;
     case 'secret-key':
-      return `secret-key:blob:${entry.blobSha256}`;
+      return isExact(entry) ? tagKey(entry.valueTag!) : `secret-key:blob:${entry.blobSha256}`;
     case 'certificate':
       return `certificate:${sha256Hex(entry.attributes.value ?? '')}`;
     case 'domain-parameters':
@@ -308,7 +332,8 @@ export function asObserved(entry: Entry, { object, blob, valueTag }: Examined): 
     blobSize: entry.blobSize,
     ...(publicHalf === undefined ? {} : { publicHalf }),
     ...(blob === undefined ? {} : { blobSha256: sha256Hex(blob) }),
-    ...(valueTag === undefined ? {} : { valueTag }),
+    // The tag tells nothing of a secret that is sealed by its blob.
+    ...(valueTag === undefined || (entry.objectClass === 'secret-key' && !isExact(entry)) ? {} : { valueTag }),
   };
 }
 
@@ -316,6 +341,10 @@ export const handlesOf = (objects: readonly ObservedObject[]): Handle[] => objec
 
 export const aadOf = (group: string, objectId: ObjectId): Uint8Array =>
   Buffer.from(`antipode data v1\0${group}\0${objectId}`);
+
+/** Binds a secret that is sealed exactly to its place. No data object can take it. */
+export const exactAadOf = (group: string, objectId: ObjectId): Uint8Array =>
+  Buffer.from(`antipode exact secret v1\0${group}\0${objectId}`);
 
 /** Everything that is compared of an object, in one string. */
 const allOf = ({ objectClass, attributes }: Pick<ObservedObject, 'objectClass' | 'attributes'>): string =>

@@ -4,7 +4,17 @@
  * maker deals with it: docs/devices.
  */
 import { randomBytes } from 'node:crypto';
-import { BLOB_REFUSALS, CKA, CKK, CKO, CryptokiFailure, SessionFailure, type Template } from '@antipode/cryptoki';
+import {
+  BLOB_REFUSALS,
+  CKA,
+  CKK,
+  CKO,
+  CryptokiFailure,
+  type Mechanism,
+  SessionFailure,
+  type Template,
+  translate,
+} from '@antipode/cryptoki';
 import { kindOfType } from '../key-kinds/kinds.ts';
 import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
@@ -25,6 +35,14 @@ export class ObjectRefused extends Error {
     super(why.code);
     this.why = why;
   }
+}
+
+/** By what a blob is opened. */
+export interface Opening {
+  readonly mechanism: Mechanism;
+  readonly under: Handle;
+  /** The key that wraps what `under` opens: the same, or the public half of its pair. */
+  readonly wrapping: Handle;
 }
 
 export interface MakerContext extends WrappingSession {
@@ -54,19 +72,20 @@ export class Maker {
   }
 
   /** `isToken: false` tries whether it could be made, and leaves a session object. */
-  unwrap(domainKey: Handle, item: UnwrapItem, options: { isToken?: boolean } = {}): Handle {
-    return this.#numbers.trying(item.keyType, () => this.#unwrap(domainKey, item, options));
+  unwrap(opening: Opening, item: UnwrapItem, options: { isToken?: boolean } = {}): Handle {
+    return this.#numbers.trying(item.keyType, () => this.#unwrap(opening, item, options));
   }
 
-  #unwrap(domainKey: Handle, item: UnwrapItem, { isToken = true }: { isToken?: boolean }): Handle {
+  #unwrap(opening: Opening, item: UnwrapItem, { isToken = true }: { isToken?: boolean }): Handle {
     const attributes = restoredAs(item.objectClass, item.attributes);
     const inPlace = this.#inPlace({ ...item, attributes });
     if (inPlace !== undefined) return inPlace;
     const template = templateOf(item.objectClass, attributes);
     const [lasting, policy] = [template.filter((entry) => !isPolicy(entry)), template.filter(isPolicy)];
-    const draft = (wanted: Template): Handle => this.#open(domainKey, item, [[CKA.TOKEN, false], ...wanted]);
-    if (this.#widens(item, lasting, draft)) return this.#copyNarrowed(draft(lasting), { isToken, lasting, policy });
-    return this.#open(domainKey, item, [[CKA.TOKEN, isToken], ...template]);
+    const draft = (wanted: Template): Handle => this.#open(opening, item, [[CKA.TOKEN, false], ...wanted]);
+    if (this.#widens(widthKey(opening, item), lasting, draft))
+      return this.#copyNarrowed(draft(lasting), { isToken, lasting, policy });
+    return this.#open(opening, item, [[CKA.TOKEN, isToken], ...template]);
   }
 
   create(item: CreateItem): Handle {
@@ -111,11 +130,11 @@ export class Maker {
     throw new ObjectRefused({ code: 'HSM_FULL', returnValue: thrown.returnValue });
   }
 
-  #open(domainKey: Handle, item: UnwrapItem, template: Template, quirks = this.#quirks): Handle {
-    const { cryptoki, session, keyWrap } = this.#context;
+  #open(opening: Opening, item: UnwrapItem, template: Template, quirks = this.#quirks): Handle {
+    const { cryptoki, session } = this.#context;
     const point = item.objectClass === 'private-key' ? (kindOfType(item.keyType).pair?.besideBlob?.(item) ?? []) : [];
     const attempt = (attributes: Template): Handle =>
-      cryptoki.unwrapKey(session, keyWrap, domainKey, item.blob, [
+      cryptoki.unwrapKey(session, opening.mechanism, opening.under, item.blob, [
         [CKA.CLASS, classNumber(item.objectClass)],
         [CKA.KEY_TYPE, this.#numbers.of(item.keyType)],
         ...(quirks.wantsPoint ? point : []),
@@ -129,7 +148,7 @@ export class Maker {
       if (!(thrown instanceof CryptokiFailure)) throw thrown;
       const wanted = wantedAfter(thrown.returnValue, quirks, { hasPoint: point.length > 0 });
       if (wanted !== undefined) {
-        const made = this.#open(domainKey, item, template, wanted);
+        const made = this.#open(opening, item, template, wanted);
         // Only what has helped is a quirk of the token.
         this.#quirks = wanted;
         return made;
@@ -139,7 +158,7 @@ export class Maker {
       if (BLOB_REFUSALS.has(thrown.returnValue))
         openingBlob(
           () => cryptoki.destroy(session, attempt(SESSION_KEY)),
-          () => this.#checkUnwraps(domainKey),
+          () => this.#checkUnwraps(opening),
         );
       this.#checkRoom(thrown, template, () => attempt(template.map(inSession)));
       throw thrown;
@@ -155,13 +174,13 @@ export class Maker {
   }
 
   /** @throws SessionFailure where the token unwraps nothing any more: then it says nothing of any blob */
-  #checkUnwraps(domainKey: Handle): void {
-    const { cryptoki, session, keyWrap } = this.#context;
+  #checkUnwraps({ mechanism, under, wrapping }: Opening): void {
+    const { cryptoki, session } = this.#context;
     const made: Handle[] = [];
     try {
       made.push(cryptoki.create(session, [...SECRET, ...SESSION_KEY, [CKA.VALUE, randomBytes(32)]]));
-      const blob = cryptoki.wrapKey(session, keyWrap, domainKey, made[0]!);
-      made.push(cryptoki.unwrapKey(session, keyWrap, domainKey, blob, [...SECRET, ...SESSION_KEY]));
+      const blob = cryptoki.wrapKey(session, mechanism, wrapping, made[0]!);
+      made.push(cryptoki.unwrapKey(session, mechanism, under, blob, [...SECRET, ...SESSION_KEY]));
     } catch (thrown) {
       throw thrown instanceof CryptokiFailure ? new SessionFailure(thrown.call, thrown.returnValue) : thrown;
     } finally {
@@ -170,8 +189,7 @@ export class Maker {
   }
 
   /** Whether the token makes keys wider than the template says: tried once for each kind of key, in the session. */
-  #widens(item: UnwrapItem, template: Template, draft: (wanted: Template) => Handle): boolean {
-    const kind = kindOf(item);
+  #widens(kind: string, template: Template, draft: (wanted: Template) => Handle): boolean {
     const known = this.#widening.get(kind);
     if (known !== undefined) return known;
     const useless = template.map(([type, value]) => [type, USE_TYPES.has(type) ? false : value] as const);
@@ -243,6 +261,10 @@ export class Maker {
   }
 }
 
+/** Each way of unwrapping is tried by itself: a token may keep a template in the one and not in the other. */
+const widthKey = ({ under, wrapping }: Opening, item: UnwrapItem): string =>
+  under === wrapping ? kindOf(item) : `${kindOf(item)} exact`;
+
 const NOTHING = Buffer.alloc(0);
 
 const USE_TYPES: ReadonlySet<number> = new Set(USES.map((name) => ATTRIBUTES[name].type));
@@ -284,4 +306,24 @@ export function openingBlob<T>(work: () => T, checkToken: () => void = () => {})
     checkToken();
     throw new ObjectRefused({ code: 'BLOB_INVALID', returnValue: thrown.returnValue });
   }
+}
+
+/** Makes each item, up to the first that fails. */
+export function batch<Item>(items: readonly Item[], make: (item: Item) => Handle): BatchOutcome {
+  const handles: Handle[] = [];
+  for (const [index, item] of items.entries()) {
+    try {
+      handles.push(make(item));
+    } catch (thrown) {
+      if (thrown instanceof ObjectRefused) return { handles, failure: { index, ...thrown.why } };
+      if (thrown instanceof CryptokiFailure)
+        return { handles, failure: { index, code: 'HSM_REFUSED', returnValue: thrown.returnValue } };
+      if (!(thrown instanceof SessionFailure)) throw thrown;
+      // The objects made before it are there all the same.
+      const { code, details } = translate(thrown);
+      if (code !== 'HSM_FULL' && code !== 'HSM_UNAVAILABLE' && code !== 'HSM_SESSION_VOID') throw thrown;
+      return { handles, failure: { index, code, returnValue: String(details['returnValue']) } };
+    }
+  }
+  return { handles };
 }

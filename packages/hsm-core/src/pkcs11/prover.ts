@@ -1,6 +1,7 @@
 /** Shows by use that objects in the partition are what they are held for. */
 import type { Handle } from '../model/object.ts';
 import type { Challenge, ProofItem, ProofOutcome, Prover } from '../provider/prover.ts';
+import type { ValueDigests } from './exact/value-digests.ts';
 import { tagOf } from './own-keys/tags.ts';
 import type { WrappingKeys } from './own-keys/wrapping-keys.ts';
 import { challenge } from './proving/challenge.ts';
@@ -15,6 +16,7 @@ interface ProverParts {
   readonly objects: ObjectReader;
   readonly publicHalves: PublicHalves;
   readonly wrappingKeys: WrappingKeys;
+  readonly digests: ValueDigests;
   readonly loginForUse: ProveContext['loginForUse'];
 }
 
@@ -49,7 +51,7 @@ export class Pkcs11Prover implements Prover {
 
   #proveContext(domainKey: Handle): ProveContext {
     const { cryptoki, session, keyWrap } = this.#context;
-    const { objects, loginForUse } = this.#parts;
+    const { objects, digests, loginForUse } = this.#parts;
     return {
       cryptoki,
       session,
@@ -61,6 +63,7 @@ export class Pkcs11Prover implements Prover {
         const value = readValue(this.#context, handle);
         return value && tagOf(this.#context, domainKey, value);
       },
+      tagSecret: (handle) => digests.tags(domainKey, [handle])[0],
     };
   }
 }

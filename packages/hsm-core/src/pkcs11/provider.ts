@@ -7,6 +7,8 @@ import { type Cryptoki, mechanism, type TokenInfo, translate } from '@antipode/c
 import { AntipodeError } from '@antipode/runtime';
 import type { HsmProvider, PartitionDescription, Protection } from '../provider/provider.ts';
 import { PROTECTIONS } from '../provider/provider.ts';
+import { Pkcs11ExactSealer } from './exact/exact-sealer.ts';
+import { ValueDigests } from './exact/value-digests.ts';
 import { Maker } from './maker.ts';
 import { Pkcs11KeyExchange } from './own-keys/key-exchange.ts';
 import { Pkcs11OwnKeys } from './own-keys/own-keys.ts';
@@ -107,8 +109,11 @@ function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts
   });
   const exchange = new Pkcs11KeyExchange(context, quirks);
   const sealer = new Pkcs11Sealer(context, { quirks, wrappingKeys });
-  const restorer = new Pkcs11Restorer(context, { maker: new Maker({ ...context, objects, quirks }), wrappingKeys });
-  const prover = new Pkcs11Prover(context, { objects, publicHalves, wrappingKeys, loginForUse });
+  const maker = new Maker({ ...context, objects, quirks });
+  const digests = new ValueDigests(context);
+  const exactSealer = new Pkcs11ExactSealer(context, { quirks, digests, maker });
+  const restorer = new Pkcs11Restorer(context, { maker, wrappingKeys });
+  const prover = new Pkcs11Prover(context, { objects, publicHalves, wrappingKeys, digests, loginForUse });
 
   const describe = async (): Promise<PartitionDescription> => {
     const { serial, label, manufacturer, model, firmware } = token;
@@ -146,6 +151,10 @@ function composed(opened: OpenSession, { config, probe, objects, quirks }: Parts
     sealData: (options) => sealer.sealData(options),
     tagData: (domainKey, handles) => sealer.tagData(domainKey, handles),
     tagBytes: (domainKey, values) => sealer.tagBytes(domainKey, values),
+    tagSecrets: (domainKey, handles) => exactSealer.tagSecrets(domainKey, handles),
+    generateExactKey: (domainKey) => exactSealer.generateExactKey(domainKey),
+    sealSecrets: (options) => exactSealer.sealSecrets(options),
+    unwrapSecrets: (options) => exactSealer.unwrapSecrets(options),
     unwrap: (domainKey, items) => restorer.unwrap(domainKey, items),
     create: (items) => restorer.create(items),
     unwrapDataKey: (domainKey, blob) => restorer.unwrapDataKey(domainKey, blob),

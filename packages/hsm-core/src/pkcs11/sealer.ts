@@ -2,19 +2,16 @@
  * Takes keys and values out of the partition, wrapped under the domain key or encrypted in the token: never in the
  * clear (I5).
  */
-import { randomBytes } from 'node:crypto';
-import { aesGcm, CKA, CKM, mechanism, NOT_WRAPPED, returnValueOf } from '@antipode/cryptoki';
+import { CKA, NOT_WRAPPED, returnValueOf } from '@antipode/cryptoki';
 import { AntipodeError } from '@antipode/runtime';
 import type { Handle } from '../model/object.ts';
 import type { SealedData, Sealer, WrapOutcome } from '../provider/sealer.ts';
+import { encryptUnder, makeDataKey } from './data-key.ts';
 import { checkTagOf, tagOf } from './own-keys/tags.ts';
 import type { WrappingKeys } from './own-keys/wrapping-keys.ts';
 import type { KeyQuirks } from './quirks.ts';
 import { readValue } from './reading/value.ts';
 import type { TokenSession, WrappingSession } from './token-session.ts';
-
-/** Of AES-GCM; it stands before the ciphertext. */
-export const GCM_IV_BYTES = 12;
 
 export class Pkcs11Sealer implements Sealer {
   readonly #context: WrappingSession;
@@ -87,23 +84,7 @@ export class Pkcs11Sealer implements Sealer {
   }
 
   async generateDataKey(domainKey: Handle): Promise<{ handle: Handle; blob: Uint8Array }> {
-    const handle = this.#context.cryptoki.generateKey(this.#context.session, mechanism(CKM.AES_KEY_GEN), [
-      [CKA.VALUE_LEN, 32],
-      [CKA.TOKEN, false],
-      [CKA.PRIVATE, true],
-      [CKA.SENSITIVE, true],
-      [CKA.EXTRACTABLE, true],
-      [CKA.ENCRYPT, true],
-      [CKA.DECRYPT, false],
-      [CKA.WRAP, false],
-      [CKA.UNWRAP, false],
-    ]);
-    return {
-      handle,
-      blob: new Uint8Array(
-        this.#context.cryptoki.wrapKey(this.#context.session, this.#context.keyWrap, domainKey, handle),
-      ),
-    };
+    return makeDataKey(this.#context, domainKey);
   }
 
   async sealData(options: {
@@ -117,10 +98,8 @@ export class Pkcs11Sealer implements Sealer {
         throw new AntipodeError('HSM_REFUSED', 'the value of a data object cannot be read', {
           details: { call: 'C_GetAttributeValue' },
         });
-      const iv = randomBytes(GCM_IV_BYTES);
-      const sealed = this.#context.cryptoki.encrypt(this.#context.session, aesGcm(iv, aad), options.dataKey, value);
       return {
-        ciphertext: new Uint8Array(Buffer.concat([iv, sealed])),
+        ciphertext: encryptUnder(this.#context, { dataKey: options.dataKey, value, aad }),
         valueTag: tagOf(this.#context, options.domainKey, value),
       };
     });

@@ -12,6 +12,7 @@ export interface ProofItem {
   readonly publicHalf?: Uint8Array;
   /** Digest of the blob that re-wrapping must give again (wrapping by RFC 5649 is deterministic). */
   readonly blobSha256?: Uint8Array;
+  /** Keyed tag of the value: of a data object, and of a secret that was sealed exactly. */
   readonly valueTag?: Uint8Array;
   /**
    * Of an RSA private key: digest of the blob that this very device gave of it when it was proved before. Other vendors

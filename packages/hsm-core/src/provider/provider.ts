@@ -11,6 +11,7 @@
  * about the session counts for the object only where the session is shown to be sound. A batch reports per item where
  * the caller can go on with the rest; it throws where it cannot.
  */
+import type { ExactSealer } from './exact-sealer.ts';
 import type { KeyExchange } from './key-exchange.ts';
 import type { OwnKeys } from './own-keys.ts';
 import type { Prover } from './prover.ts';
@@ -18,6 +19,7 @@ import type { PartitionReader } from './reader.ts';
 import type { Restorer } from './restorer.ts';
 import type { Sealer } from './sealer.ts';
 
+export type { ExactItem, ExactKey, ExactOutcome, ExactSealer } from './exact-sealer.ts';
 export type { KeyExchange } from './key-exchange.ts';
 export type { DomainKeyEnd, OwnKey, OwnKeyRecord, OwnKeys, TrustedDelivery } from './own-keys.ts';
 export type { Challenge, ProofCheck, ProofItem, ProofOutcome, Prover } from './prover.ts';
@@ -64,7 +66,7 @@ export interface PartitionDescription {
 }
 
 /** Everything that a partition can do. A caller that needs one capability asks for that one. */
-export interface HsmProvider extends PartitionReader, OwnKeys, KeyExchange, Sealer, Restorer, Prover {
+export interface HsmProvider extends PartitionReader, OwnKeys, KeyExchange, Sealer, ExactSealer, Restorer, Prover {
   /** Reads only. Also runs the self-test of the mechanisms that sealing needs, once. @throws MECHANISM_MISSING */
   describe(): Promise<PartitionDescription>;
 

@@ -66,11 +66,15 @@ export async function bury(options: BuryOptions): Promise<BuryResult> {
 }
 
 /**
- * Objects whose blobs the store has. The token gives a missing blob of a key again, since wrapping is deterministic.
+ * Objects whose blobs the store has. The token gives a missing blob of a key again, since wrapping is deterministic. It
+ * cannot do that for data, nor for a secret that is sealed exactly.
  */
 async function sealedOf({ provider, keyring, target, hasBlob, putBlobs }: BuryOptions, here: readonly Deleted[]) {
   const isSealed = ({ tombstone }: Deleted): boolean => [...blobsOfTombstone(tombstone)].every(hasBlob);
-  const lacking = here.filter((one) => !isSealed(one) && isWrapped(one.tombstone.entry.objectClass));
+  const lacking = here.filter(
+    (one) =>
+      !isSealed(one) && isWrapped(one.tombstone.entry.objectClass) && one.tombstone.entry.dataKeyId === undefined,
+  );
   for (const { handle: domainKey, version } of lacking.length === 0
     ? []
     : keyring.domainKeys(target.generation.group)) {

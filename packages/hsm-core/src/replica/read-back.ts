@@ -2,7 +2,7 @@
  * Reads a replica back and uses its objects. A generation counts as applied only after that.
  */
 import { bytesEqual, fromHex } from '@antipode/runtime';
-import { contentDigest, type Entry, entryDigest } from '../model/generation.ts';
+import { contentDigest, type Entry, entryDigest, isExact } from '../model/generation.ts';
 import { type Handle, isWrapped, type ObjectId } from '../model/object.ts';
 import { inBatches } from '../objects/batches.ts';
 import { seenAs } from '../objects/doomed.ts';
@@ -147,6 +147,8 @@ export function summarise(judged: readonly Judged[]): ProofSummary {
 
 export function proofItem(entry: Entry, handle: Handle): ProofItem {
   const { objectClass, keyType, sizeBits, attributes, publicHalf, blobSha256, valueTag } = entry;
+  // A blob under a data key is another each time.
+  const rewraps = isWrapped(objectClass) && !isExact(entry);
   return {
     handle,
     objectClass,
@@ -154,7 +156,7 @@ export function proofItem(entry: Entry, handle: Handle): ProofItem {
     sizeBits,
     attributes,
     ...(publicHalf === undefined ? {} : { publicHalf }),
-    ...(blobSha256 === undefined || !isWrapped(objectClass) ? {} : { blobSha256: fromHex(blobSha256) }),
+    ...(blobSha256 === undefined || !rewraps ? {} : { blobSha256: fromHex(blobSha256) }),
     ...(valueTag === undefined ? {} : { valueTag }),
   };
 }

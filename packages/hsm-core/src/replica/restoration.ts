@@ -3,11 +3,11 @@
  * does not take is that object's trouble only (I15).
  */
 import { AntipodeError, type ErrorCode, invariant } from '@antipode/runtime';
-import { type Entry, entryDigest } from '../model/generation.ts';
+import { type Entry, entryDigest, isExact } from '../model/generation.ts';
 import { type Handle, isInManifest, isWrapped, type ObjectId } from '../model/object.ts';
 import { destroyAll, inBatches } from '../objects/batches.ts';
-import { aadOf } from '../objects/recognise.ts';
-import type { BatchOutcome, CreateItem } from '../provider/provider.ts';
+import { aadOf, exactAadOf } from '../objects/recognise.ts';
+import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider/provider.ts';
 import type { ApplyOptions } from './apply.ts';
 import { proofItem } from './read-back.ts';
 import { intentOf, type Proof } from './replica.ts';
@@ -64,11 +64,21 @@ async function makeBatch(
   const inManifest = batch.filter(({ objectClass }) => isInManifest(objectClass));
   // All made objects must be recorded before anything is thrown.
   const settled = await Promise.allSettled([
-    makeEach(restoration, { entries: wrapped, unproven, make: (entries) => unwrap(restoration, entries) }),
+    makeEach(restoration, {
+      entries: wrapped.filter((entry) => !isExact(entry)),
+      unproven,
+      make: (entries) => unwrap(restoration, entries),
+    }),
     makeEach(restoration, { entries: inManifest, unproven, make: (entries) => create(restoration, entries) }),
   ]);
   for (const outcome of settled) if (outcome.status === 'rejected') throw outcome.reason;
   for (const { id, blobSha256 } of target.generation.dataKeys) {
+    const secrets = wrapped.filter((entry) => isExact(entry) && entry.dataKeyId === id);
+    if (secrets.length > 0) {
+      const keyBlob = blobOf(blobSha256);
+      const make = (entries: readonly Entry[]) => unwrapSecrets(restoration, { keyBlob, entries });
+      await makeEach(restoration, { entries: secrets, unproven, make });
+    }
     const data = batch.filter((entry) => entry.objectClass === 'data' && entry.dataKeyId === id);
     if (data.length === 0) continue;
     const dataKey = await provider.unwrapDataKey(restoration.domainKey, blobOf(blobSha256));
@@ -112,23 +122,38 @@ async function makeEach(
 const unwrap = ({ options, domainKey }: Restoration, entries: readonly Entry[]): Promise<BatchOutcome> =>
   options.provider.unwrap(
     domainKey,
-    entries.map((entry) => {
-      invariant(
-        entry.keyType !== undefined && entry.blobSha256 !== undefined,
-        'a wrapped key has neither a type nor a blob',
-        { objectId: entry.objectId },
-      );
-      const { objectClass, keyType, attributes, publicHalf, blobSha256 } = entry;
-      return {
-        objectClass,
-        keyType,
-        attributes,
-        ...(publicHalf === undefined ? {} : { publicHalf }),
-        ...replacing(options, entry),
-        blob: options.blobOf(blobSha256),
-      };
-    }),
+    entries.map((entry) => unwrapItem(options, entry)),
   );
+
+const unwrapSecrets = (
+  { options, domainKey }: Restoration,
+  { keyBlob, entries }: { keyBlob: Uint8Array; entries: readonly Entry[] },
+): Promise<BatchOutcome> =>
+  options.provider.unwrapSecrets({
+    domainKey,
+    keyBlob,
+    items: entries.map((entry) => ({
+      ...unwrapItem(options, entry),
+      aad: exactAadOf(options.target.generation.group, entry.objectId),
+    })),
+  });
+
+function unwrapItem(options: ApplyOptions, entry: Entry): UnwrapItem {
+  invariant(
+    entry.keyType !== undefined && entry.blobSha256 !== undefined,
+    'a wrapped key has neither a type nor a blob',
+    { objectId: entry.objectId },
+  );
+  const { objectClass, keyType, attributes, publicHalf, blobSha256 } = entry;
+  return {
+    objectClass,
+    keyType,
+    attributes,
+    ...(publicHalf === undefined ? {} : { publicHalf }),
+    ...replacing(options, entry),
+    blob: options.blobOf(blobSha256),
+  };
+}
 
 const create = ({ options }: Restoration, entries: readonly Entry[]): Promise<BatchOutcome> =>
   options.provider.create(

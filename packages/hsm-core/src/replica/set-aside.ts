@@ -11,7 +11,8 @@
  */
 import { type Clock, hex, invariant, type Prng, runInSlices, sha256Hex } from '@antipode/runtime';
 import { entryOf, type Sealed } from '../capture/entry.ts';
-import { reasonOf } from '../capture/uncaptured.ts';
+import { sealExactly } from '../capture/exact-sealing.ts';
+import { lengthReasonOf, reasonOf } from '../capture/uncaptured.ts';
 import type { DataKey, Entry, Generation, SealedGeneration } from '../model/generation.ts';
 import { writingManifest } from '../model/manifest/manifest-writer.ts';
 import { sealingSigned, signingInput } from '../model/manifest/signed-manifest.ts';
@@ -79,15 +80,18 @@ export async function setAside(options: SetAsideOptions): Promise<SetAsideResult
   );
   const destroyed = await destroyAsSeen(options, domainKey, useless);
   const blobs = new Map<string, Uint8Array>();
-  const { entries, dataKeys } = await sealAll(options, { domainKey, examined: sealable, blobs });
+  const { sealed, dataKeys } = await sealAll(options, { domainKey, examined: sealable, blobs });
+  const entries = sealed.map(({ entry }) => entry);
   if (entries.length === 0) return { setAside: [], destroyed: destroyed.size, left: objects.length - destroyed.size };
   await store(await signed(options, { entries, dataKeys }), blobs);
   checkFence();
-  const gone = await destroyAsSeen(options, domainKey, sealable);
+  const gone = await destroyAsSeen(
+    options,
+    domainKey,
+    sealed.map(({ one }) => one),
+  );
   return {
-    setAside: entries
-      .filter((_entry, index) => gone.has(sealable[index]!.object.handle))
-      .map(({ objectId }) => objectId),
+    setAside: sealed.filter(({ one }) => gone.has(one.object.handle)).map(({ entry }) => entry.objectId),
     destroyed: destroyed.size,
     left: objects.length - gone.size - destroyed.size,
   };
@@ -134,24 +138,34 @@ async function findUseless(
 
 function isSealable(one: Examined): boolean {
   const { object, blob, refusal } = one;
+  const hasTag = isExactly(one);
+  if (hasTag) return reasonOf(object, { isNew: true, hasTrusted: false, hasTag }) === undefined;
   if (refusal !== undefined || reasonOf(object, { isNew: true, hasTrusted: blob !== undefined }) !== undefined)
     return false;
   return object.objectClass !== 'secret-key' || blob !== undefined;
 }
 
-/** The entries are in the order of the objects. */
+/** Whether wrapping would change the secret, and the token tags it. */
+const isExactly = ({ object, valueTag }: Examined): boolean =>
+  object.objectClass === 'secret-key' &&
+  valueTag !== undefined &&
+  lengthReasonOf(object, { isNew: true }) !== undefined;
+
+/** Secrets that the token does not seal exactly after all are left out, and stay. */
 async function sealAll(
   { provider, prng, target }: SetAsideOptions,
   { domainKey, examined, blobs }: { domainKey: Handle; examined: readonly Examined[]; blobs: Map<string, Uint8Array> },
-): Promise<{ entries: Entry[]; dataKeys: DataKey[] }> {
+): Promise<{ sealed: { one: Examined; entry: Entry }[]; dataKeys: DataKey[] }> {
   const keep = (blob: Uint8Array): { blobSha256: string; blobSize: number } => {
     const blobSha256 = sha256Hex(blob);
     blobs.set(blobSha256, blob);
     return { blobSha256, blobSize: blob.length };
   };
-  const named = examined.map(({ object }) => ({ object, objectId: hex(prng.bytes(OBJECT_ID_BYTES)) }));
+  const named = examined.map((one) => ({ one, object: one.object, objectId: hex(prng.bytes(OBJECT_ID_BYTES)) }));
   const sealed = new Map<Handle, Sealed>();
-  const wrapped = named.filter(({ object }) => isWrapped(object.objectClass)).map(({ object }) => object.handle);
+  const wrapped = named
+    .filter(({ one, object }) => isWrapped(object.objectClass) && !isExactly(one))
+    .map(({ object }) => object.handle);
   for (const batch of inBatches(wrapped)) {
     for (const outcome of await provider.wrap(domainKey, batch)) {
       invariant('blob' in outcome, 'the token refuses to wrap a key that it wrapped before', {});
@@ -176,10 +190,23 @@ async function sealAll(
       await provider.forget([dataKey.handle]);
     }
   }
-  const entries = named.map(({ object, objectId }) =>
-    entryOf({ object, objectId, before: undefined, sealed: sealed.get(object.handle) ?? {} }),
+  const exactly = named.filter(({ one }) => isExactly(one));
+  const exact = await sealExactly(
+    { provider, prng, group: target.generation.group, domainKey },
+    exactly.map(({ object, objectId }) => ({ handle: object.handle, objectId })),
   );
-  return { entries, dataKeys };
+  dataKeys.push(...exact.dataKeys);
+  for (const [sha256, blob] of exact.blobs) blobs.set(sha256, blob);
+  for (const [handle, form] of exact.sealed) sealed.set(handle, form);
+  return {
+    sealed: named
+      .filter(({ one, object }) => !isExactly(one) || sealed.has(object.handle))
+      .map(({ one, object, objectId }) => ({
+        one,
+        entry: entryOf({ object, objectId, before: undefined, sealed: sealed.get(object.handle) ?? {} }),
+      })),
+    dataKeys,
+  };
 }
 
 /** A generation outside the group's line. Its epoch and number are 0, and its previous digest is that of the target. */

@@ -45,14 +45,15 @@ const entry: fc.Arbitrary<Entry> = fc.constantFrom(...OBJECT_CLASSES).chain((obj
       blobSize: fc.nat(),
       dataKeyId: hexadecimal(16),
       valueTag: someBytes,
+      isExact: fc.boolean(),
     })
-    .map(({ keyType, publicHalf, blobSha256, blobSize, dataKeyId, valueTag, ...rest }) => ({
+    .map(({ keyType, publicHalf, blobSha256, blobSize, dataKeyId, valueTag, isExact, ...rest }) => ({
       ...rest,
       objectClass,
       ...(hasKeyType(objectClass) ? { keyType } : {}),
       ...(objectClass === 'private-key' || objectClass === 'public-key' ? { publicHalf } : {}),
       ...(isInManifest(objectClass) ? { blobSize: 0 } : { blobSha256, blobSize }),
-      ...(objectClass === 'data' ? { dataKeyId, valueTag } : {}),
+      ...(objectClass === 'data' || (objectClass === 'secret-key' && isExact) ? { dataKeyId, valueTag } : {}),
     })),
 );
 

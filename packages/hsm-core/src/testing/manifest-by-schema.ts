@@ -16,7 +16,13 @@ import {
 import type { DataKey, Entry, Generation, Tombstone } from '../model/generation.ts';
 import { isWrapped, type KeyType, type ObjectClass, type UncapturedReason } from '../model/object.ts';
 
-const FORMAT = 2;
+/** By what is in it: a secret key with a data key makes the difference. */
+const formatOf = ({ entries, tombstones }: Pick<Generation, 'entries' | 'tombstones'>): number =>
+  [...entries, ...tombstones.map(({ entry }) => entry)].some(
+    ({ objectClass, dataKeyId }) => objectClass === 'secret-key' && dataKeyId !== undefined,
+  )
+    ? 3
+    : 2;
 
 export const writtenBySchema = (generation: Generation): Uint8Array =>
   toBinary(seal.ManifestSchema, toMessage(generation));
@@ -51,7 +57,7 @@ const byObjectId = (a: { objectId: string }, b: { objectId: string }): number =>
 
 function toMessage(generation: Generation): seal.Manifest {
   return create(seal.ManifestSchema, {
-    format: FORMAT,
+    format: formatOf(generation),
     group: generation.group,
     domainKeyVersion: generation.domainKeyVersion,
     domainKeyCheckTag: generation.domainKeyCheckTag,
@@ -111,7 +117,7 @@ function entryMessage(entry: Entry): seal.Entry {
 }
 
 function fromMessage(message: seal.Manifest): Generation {
-  if (message.format !== FORMAT) invalid(`its format is ${message.format}, expected ${FORMAT}`);
+  if (message.format !== 2 && message.format !== 3) invalid(`its format is ${message.format}, expected 2 or 3`);
   if (message.source === undefined) invalid('it has no source');
   const entries = message.entries.map((entry) => entryFrom(entry));
   if (new Set(entries.map(({ objectId }) => objectId)).size !== entries.length) invalid('an object id repeats');
@@ -148,7 +154,7 @@ function fromMessage(message: seal.Manifest): Generation {
 function tombstoneFrom(message: seal.Tombstone): Tombstone {
   const { epoch, generation, deletedMs, domainKeyVersion, dataKey, retentionMs } = message;
   const entry = entryFrom(message.entry ?? invalid('a tombstone has no entry'));
-  const hasDataKey = entry.objectClass === 'data' && domainKeyVersion !== 0;
+  const hasDataKey = entry.dataKeyId !== undefined && domainKeyVersion !== 0;
   if ((dataKey !== undefined) !== hasDataKey) invalid('a tombstone has no fitting data key');
   if (dataKey !== undefined && hex(dataKey.id) !== entry.dataKeyId) invalid('a tombstone has another data key');
   return {
@@ -174,7 +180,8 @@ function entryFrom(message: seal.Entry): Entry {
   if (hasBlob && message.blobSha256.length !== 32) invalid(`object ${objectId} has an invalid digest`);
   if (hasBlob !== (isWrapped(objectClass) || objectClass === 'data'))
     invalid(`object ${objectId} must ${hasBlob ? 'not ' : ''}have a blob`);
-  if ((objectClass === 'data') !== message.dataKeyId.length > 0) invalid(`object ${objectId} has no fitting data key`);
+  const mayHaveDataKey = objectClass === 'data' || (objectClass === 'secret-key' && message.valueTag.length > 0);
+  if (mayHaveDataKey !== message.dataKeyId.length > 0) invalid(`object ${objectId} has no fitting data key`);
   const attributes: Attributes = {};
   for (const { type, value } of message.attributes) {
     const decoded = decodeAttribute(type, value);

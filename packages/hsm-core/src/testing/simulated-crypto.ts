@@ -32,6 +32,41 @@ export function unwrap({ value }: StoredObject, blob: Uint8Array): Uint8Array | 
 
 export const tagOf = (domainKey: StoredObject, value: Uint8Array): Uint8Array => sha256(wrap(domainKey, sha256(value)));
 
+/** The tag of a secret that is sealed exactly. A value that an unwrap has not made yet has none. */
+export function exactTagOf(domainKey: StoredObject, value: Uint8Array): Uint8Array {
+  const salt = tagOf(domainKey, Buffer.from('antipode exact secret salt v1'));
+  const digest = sha256(Buffer.concat([salt, value]));
+  return tagOf(domainKey, Buffer.concat([Buffer.from('antipode exact secret v1\0'), digest]));
+}
+
+/** `iv || ciphertext || tag` (AES-256-GCM). */
+export function encrypt(
+  { value: key }: StoredObject,
+  { value, aad, iv }: { value: Uint8Array; aad: Uint8Array; iv: Uint8Array },
+): Uint8Array {
+  const cipher = createCipheriv('aes-256-gcm', key!, iv).setAAD(aad);
+  return new Uint8Array(Buffer.concat([iv, cipher.update(value), cipher.final(), cipher.getAuthTag()]));
+}
+
+/** Undefined where it was encrypted otherwise. */
+export function decrypt(
+  { value: key }: StoredObject,
+  { ciphertext, aad }: { ciphertext: Uint8Array; aad: Uint8Array },
+): Uint8Array | undefined {
+  const [iv, tag] = [ciphertext.subarray(0, GCM_IV_BYTES), ciphertext.subarray(-GCM_TAG_BYTES)];
+  const decipher = createDecipheriv('aes-256-gcm', key!, iv).setAAD(aad).setAuthTag(tag);
+  const value = decipher.update(ciphertext.subarray(GCM_IV_BYTES, -GCM_TAG_BYTES));
+  try {
+    decipher.final();
+    return new Uint8Array(value);
+  } catch {
+    return undefined;
+  }
+}
+
+export const GCM_IV_BYTES = 12;
+const GCM_TAG_BYTES = 16;
+
 export const checkTagOf = (domainKey: StoredObject): Uint8Array =>
   tagOf(domainKey, Buffer.from('antipode domain key check v1'));
 
@@ -61,6 +96,9 @@ export function proofOf(object: StoredObject | undefined, item: ProofItem, domai
         ...(blobSha256 === undefined
           ? []
           : [check('rewrap', () => bytesEqual(sha256(wrap(domainKey, object!.value!)), blobSha256))]),
+        ...(valueTag === undefined
+          ? []
+          : [check('value', () => bytesEqual(exactTagOf(domainKey, object!.value!), valueTag))]),
         ...(item.attributes.encrypt ? [check('encrypt', () => object?.value !== undefined)] : []),
         ...(item.attributes.derive ? [{ use: 'derive', outcome: 'not-exercised', detail: 'simulated' } as const] : []),
       ];

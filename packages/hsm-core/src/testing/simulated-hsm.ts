@@ -46,6 +46,8 @@ export class SimulatedHsm {
   onInventory: (look: number) => void = () => {};
   /** A second key under a CKA_ID would overwrite the first, as in NSS. */
   keepsOnePerId = false;
+  /** Whether it digests secrets and carries them exactly. */
+  offersExact = true;
   readonly faults: SimulatedFaults = soundToken();
   readonly #clock: Clock;
 

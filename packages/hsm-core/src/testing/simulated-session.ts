@@ -1,5 +1,5 @@
 /** One session on a {@link SimulatedHsm}: the HsmProvider that tests capture, apply, enrol and prove with. */
-import { createCipheriv, createDecipheriv, createECDH, sign } from 'node:crypto';
+import { createECDH, sign } from 'node:crypto';
 import { AntipodeError, bytesEqual, sha256Hex } from '@antipode/runtime';
 import { ATTRIBUTE_NAMES, ATTRIBUTES, type Attributes, attributesOf, setAttribute, USES } from '../model/attributes.ts';
 import { CURVES } from '../model/curve.ts';
@@ -11,6 +11,8 @@ import type {
   Challenge,
   CreateItem,
   DomainKeyEnd,
+  ExactKey,
+  ExactOutcome,
   HsmProvider,
   Look,
   OwnKey,
@@ -24,7 +26,11 @@ import type {
 } from '../provider/provider.ts';
 import {
   checkTagOf,
+  decrypt,
   ecKey,
+  encrypt,
+  exactTagOf,
+  GCM_IV_BYTES,
   pkcs8,
   privateKey,
   proofOf,
@@ -35,9 +41,6 @@ import {
   wrap,
 } from './simulated-crypto.ts';
 import type { Interrupt, SimulatedHsm, StoredObject } from './simulated-hsm.ts';
-
-const GCM_IV_BYTES = 12;
-const GCM_TAG_BYTES = 16;
 
 export class SimulatedSession implements HsmProvider {
   readonly #token: SimulatedHsm;
@@ -318,11 +321,8 @@ export class SimulatedSession implements HsmProvider {
     return options.items.map(({ handle, aad }) => {
       const value = this.#find(handle)?.value;
       if (value === undefined) throw refused('C_GetAttributeValue', 'CKR_OBJECT_HANDLE_INVALID');
-      const iv = this.#token.prng.bytes(GCM_IV_BYTES);
-      const cipher = createCipheriv('aes-256-gcm', this.#get(options.dataKey).value!, iv).setAAD(aad);
-      const sealed = [iv, cipher.update(value), cipher.final(), cipher.getAuthTag()];
       return {
-        ciphertext: new Uint8Array(Buffer.concat(sealed)),
+        ciphertext: this.#encrypt(options.dataKey, value, aad),
         valueTag: tagOf(this.#get(options.domainKey), value),
       };
     });
@@ -340,38 +340,99 @@ export class SimulatedSession implements HsmProvider {
     return values.map((value) => tagOf(this.#get(domainKey), value));
   }
 
+  // --- sealing exactly: a key that wraps takes the place of an RSA pair ---
+
+  async tagSecrets(domainKey: Handle, handles: readonly Handle[]): Promise<(Uint8Array | undefined)[]> {
+    this.#alive();
+    const key = this.#get(domainKey);
+    return handles.map((handle) => {
+      const value = this.#token.offersExact ? this.#find(handle)?.value : undefined;
+      return value && exactTagOf(key, value);
+    });
+  }
+
+  async generateExactKey(domainKey: Handle): Promise<ExactKey | undefined> {
+    this.#alive();
+    if (!this.#token.offersExact) return undefined;
+    const [data, carrier] = [this.#token.prng.bytes(32), this.#token.prng.bytes(32)];
+    const key = this.#get(domainKey);
+    return {
+      dataKey: this.#session(data, { encrypt: true }),
+      wrapping: this.#session(carrier, { wrap: true }),
+      opening: this.#session(carrier, { unwrap: true }),
+      blob: new Uint8Array(Buffer.concat([wrap(key, data), wrap(key, carrier)])),
+    };
+  }
+
+  async sealSecrets(options: Parameters<HsmProvider['sealSecrets']>[0]): Promise<ExactOutcome[]> {
+    this.#alive();
+    const [domainKey, wrapping] = [this.#get(options.domainKey), this.#get(options.exactKey.wrapping)];
+    return options.items.map(({ handle, aad }): ExactOutcome => {
+      const object = this.#find(handle);
+      if (object?.value === undefined) return { handle, reason: 'unreadable', returnValue: 'CKR_GENERAL_ERROR' };
+      if (object.attributes.extractable !== true || object.attributes.wrapWithTrusted === true)
+        return { handle, reason: 'unextractable' };
+      const ciphertext = this.#encrypt(options.exactKey.dataKey, wrap(wrapping, object.value), aad);
+      return { handle, ciphertext, valueTag: exactTagOf(domainKey, object.value) };
+    });
+  }
+
+  async unwrapSecrets(options: Parameters<HsmProvider['unwrapSecrets']>[0]): Promise<BatchOutcome> {
+    const domainKey = this.#get(options.domainKey);
+    const open = (blob: Uint8Array): StoredObject | undefined => {
+      const value = unwrap(domainKey, blob);
+      return value && { objectClass: 'secret-key', value, sizeBits: 256, attributes: {} };
+    };
+    const data = open(options.keyBlob.subarray(0, WRAPPED_KEY_BYTES));
+    const carrier = open(options.keyBlob.subarray(WRAPPED_KEY_BYTES));
+    return this.#batch(options.items, ({ aad, ...item }) => {
+      if (!this.#token.offersExact) return { code: 'HSM_REFUSED', returnValue: 'CKR_MECHANISM_INVALID' };
+      const blob = data && decrypt(data, { ciphertext: item.blob, aad });
+      if (blob === undefined || carrier === undefined)
+        return { code: 'BLOB_INVALID', returnValue: 'CKR_ENCRYPTED_DATA_INVALID' };
+      return this.#unwrap(carrier, { ...item, blob });
+    });
+  }
+
+  #encrypt(dataKey: Handle, value: Uint8Array, aad: Uint8Array): Uint8Array {
+    return encrypt(this.#get(dataKey), { value, aad, iv: this.#token.prng.bytes(GCM_IV_BYTES) });
+  }
+
   // --- unsealing ---
 
   async unwrap(domainKey: Handle, items: readonly UnwrapItem[]): Promise<BatchOutcome> {
     this.#get(domainKey);
-    return this.#batch(items, ({ objectClass, keyType, attributes, blob, replaces }) => {
-      const key = this.#wrappingKeyOf(domainKey, attributes);
-      if (key === undefined) return { code: 'DOMAIN_KEY_UNTRUSTED' };
-      const holder = this.#holderOf(objectClass, attributes);
-      if (holder !== undefined && this.#handleOf(holder) !== replaces) return { code: 'ID_TAKEN' };
-      const value = unwrap(key, blob);
-      const publicHalf = value && objectClass === 'private-key' ? publicHalfIn(value) : undefined;
-      if (value === undefined || (objectClass === 'private-key' && publicHalf === undefined))
-        return { code: 'BLOB_INVALID', returnValue: 'CKR_WRAPPED_KEY_INVALID' };
-      this.#step('unwrap');
-      if (holder !== undefined) {
-        holder.attributes = { ...settable(attributes), sensitive: true, extractable: true, ...UNWRAPPED };
-        this.#step('unwrapped');
-        return holder;
-      }
-      const object = this.#store({
-        objectClass,
-        keyType,
-        // CKA_VALUE_LEN reads 0 after an unwrap, and the history from before the wrap is lost.
-        sizeBits: keyType === 'generic-secret' ? 0 : objectClass === 'secret-key' ? value.length * 8 : 256,
-        attributes: { ...settable(attributes), sensitive: true, extractable: true, ...UNWRAPPED },
-      });
-      this.#step('half unwrapped');
-      object.value = this.#token.distort(value);
-      if (publicHalf !== undefined) object.publicHalf = publicHalf;
-      this.#step('unwrapped');
-      return object;
+    return this.#batch(items, (item) => {
+      const key = this.#wrappingKeyOf(domainKey, item.attributes);
+      return key === undefined ? { code: 'DOMAIN_KEY_UNTRUSTED' } : this.#unwrap(key, item);
     });
+  }
+
+  #unwrap(key: StoredObject, { objectClass, keyType, attributes, blob, replaces }: UnwrapItem): StoredObject | Refusal {
+    const holder = this.#holderOf(objectClass, attributes);
+    if (holder !== undefined && this.#handleOf(holder) !== replaces) return { code: 'ID_TAKEN' };
+    const value = unwrap(key, blob);
+    const publicHalf = value && objectClass === 'private-key' ? publicHalfIn(value) : undefined;
+    if (value === undefined || (objectClass === 'private-key' && publicHalf === undefined))
+      return { code: 'BLOB_INVALID', returnValue: 'CKR_WRAPPED_KEY_INVALID' };
+    this.#step('unwrap');
+    if (holder !== undefined) {
+      holder.attributes = { ...settable(attributes), sensitive: true, extractable: true, ...UNWRAPPED };
+      this.#step('unwrapped');
+      return holder;
+    }
+    const object = this.#store({
+      objectClass,
+      keyType,
+      // CKA_VALUE_LEN reads 0 after an unwrap, and the history from before the wrap is lost.
+      sizeBits: keyType === 'generic-secret' ? 0 : objectClass === 'secret-key' ? value.length * 8 : 256,
+      attributes: { ...settable(attributes), sensitive: true, extractable: true, ...UNWRAPPED },
+    });
+    this.#step('half unwrapped');
+    object.value = this.#token.distort(value);
+    if (publicHalf !== undefined) object.publicHalf = publicHalf;
+    this.#step('unwrapped');
+    return object;
   }
 
   async create(items: readonly CreateItem[]): Promise<BatchOutcome> {
@@ -408,18 +469,12 @@ export class SimulatedSession implements HsmProvider {
     dataKey: Handle;
     items: readonly { attributes: Attributes; ciphertext: Uint8Array; aad: Uint8Array }[];
   }): Promise<BatchOutcome> {
-    const key = this.#get(options.dataKey).value!;
+    const key = this.#get(options.dataKey);
     return this.#batch(options.items, ({ attributes, ciphertext, aad }) => {
-      const [iv, tag] = [ciphertext.subarray(0, GCM_IV_BYTES), ciphertext.subarray(-GCM_TAG_BYTES)];
-      const decipher = createDecipheriv('aes-256-gcm', key, iv).setAAD(aad).setAuthTag(tag);
-      const value = decipher.update(ciphertext.subarray(GCM_IV_BYTES, -GCM_TAG_BYTES));
-      try {
-        decipher.final();
-      } catch {
-        return { code: 'BLOB_INVALID', returnValue: 'CKR_ENCRYPTED_DATA_INVALID' };
-      }
+      const value = decrypt(key, { ciphertext, aad });
+      if (value === undefined) return { code: 'BLOB_INVALID', returnValue: 'CKR_ENCRYPTED_DATA_INVALID' };
       this.#step('create data');
-      const stored = this.#token.distort(new Uint8Array(value));
+      const stored = this.#token.distort(value);
       const object = this.#store({ objectClass: 'data', value: stored, sizeBits: 0, attributes: settable(attributes) });
       this.#step('data created');
       return object;
@@ -567,6 +622,9 @@ export class SimulatedSession implements HsmProvider {
 type Refusal = Pick<NonNullable<BatchOutcome['failure']>, 'code' | 'returnValue'>;
 
 const P256 = CURVES[0]!;
+
+/** An AES-256 key by RFC 5649. */
+const WRAPPED_KEY_BYTES = 40;
 
 const UNWRAPPED: Attributes = { local: false, alwaysSensitive: false, neverExtractable: false };
 

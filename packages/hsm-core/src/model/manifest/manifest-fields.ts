@@ -3,11 +3,13 @@ import * as seal from '../../gen/antipode/seal/v1/manifest_pb.ts';
 import type { ObjectClass, UncapturedReason } from '../object.ts';
 
 /**
- * The format that is written. Format 1 can be read for ever. Its tombstones do not say which key opens their sealed
- * objects.
+ * The formats, all of which can be read for ever. Tombstones of format 1 do not say which key opens their sealed objects.
+ * In format 3 some secret key is sealed exactly (ADR 0034). A generation without one is written in format 2, which older
+ * members read.
  */
-export const FORMAT = 2;
 export const FORMAT_1 = 1;
+export const FORMAT_2 = 2;
+export const FORMAT_3 = 3;
 export const OBJECT_ID_BYTES = 16;
 export const SHA256_BYTES = 32;
 

@@ -24,8 +24,9 @@ import {
   CLASSES,
   DATA_KEY,
   ENTRIES_A_SLICE,
-  FORMAT,
   FORMAT_1,
+  FORMAT_2,
+  FORMAT_3,
   KEY_TYPES,
   MANIFEST,
   OBJECT_ID_BYTES,
@@ -35,6 +36,7 @@ import {
   TOMBSTONE,
   UNCAPTURED,
 } from './manifest-fields.ts';
+import { formatOf } from './manifest-format.ts';
 
 /** A generation that was read, and the digest of its content. The digest costs nothing extra while reading. */
 export interface ReadManifest {
@@ -49,8 +51,8 @@ export interface ReadManifest {
 export function* readingManifest(manifest: Uint8Array): Generator<void, ReadManifest> {
   const reader = new CanonicalReader(manifest);
   const format = reader.uint32(MANIFEST.format);
-  if (format !== FORMAT && format !== FORMAT_1)
-    throw new NotCanonical(`its format is ${format}, expected ${FORMAT} or ${FORMAT_1}`);
+  if (format < FORMAT_1 || format > FORMAT_3)
+    throw new NotCanonical(`its format is ${format}, expected ${FORMAT_1} to ${FORMAT_3}`);
   const header = {
     group: reader.text(MANIFEST.group),
     domainKeyVersion: reader.uint32(MANIFEST.domainKeyVersion),
@@ -66,7 +68,10 @@ export function* readingManifest(manifest: Uint8Array): Generator<void, ReadMani
   const uncaptured = yield* readingUncaptured(reader);
   const tombstones = yield* readingTombstones(reader, format);
   reader.leave(reader.end);
-  return { generation: { ...header, dataKeys, entries, uncaptured, tombstones }, contentDigest };
+  const generation = { ...header, dataKeys, entries, uncaptured, tombstones };
+  if ((formatOf(generation) === FORMAT_3) !== (format === FORMAT_3))
+    throw new NotCanonical(`its format is ${format}, expected ${format === FORMAT_3 ? FORMAT_2 : FORMAT_3}`);
+  return { generation, contentDigest };
 }
 
 function readSource(reader: CanonicalReader): Source {
@@ -173,7 +178,7 @@ function readSealedDeleted(reader: CanonicalReader, deleted: Tombstone): Tombsto
   const domainKeyVersion = reader.uint32(TOMBSTONE.domainKeyVersion);
   const dataKey = readDataKey(reader, TOMBSTONE.dataKey);
   const retentionMs = reader.number(TOMBSTONE.retentionMs);
-  const hasDataKey = entry.objectClass === 'data' && domainKeyVersion !== 0;
+  const hasDataKey = entry.dataKeyId !== undefined && domainKeyVersion !== 0;
   if ((dataKey !== undefined) !== hasDataKey || (dataKey !== undefined && dataKey.id !== entry.dataKeyId))
     throw new NotCanonical(`deleted object ${entry.objectId} has no fitting data key`);
   return {
@@ -242,9 +247,11 @@ function readEntry(reader: CanonicalReader, of: EntryBytes, index: number): Enco
     throw new NotCanonical(`object ${objectId} has an invalid digest`);
   if (has.blobSha256 !== (isWrapped(objectClass) || objectClass === 'data'))
     throw new NotCanonical(`object ${objectId} must ${has.blobSha256 ? 'not ' : ''}have a blob`);
-  if ((objectClass === 'data') !== has.dataKeyId) throw new NotCanonical(`object ${objectId} has no fitting data key`);
+  const mayBeExact = objectClass === 'secret-key' && has.valueTag;
+  if ((objectClass === 'data' || mayBeExact) !== has.dataKeyId)
+    throw new NotCanonical(`object ${objectId} has no fitting data key`);
 
-  const isByBlob = objectClass === 'secret-key' || (!has.valueTag && !has.publicHalf);
+  const isByBlob = !has.valueTag && (objectClass === 'secret-key' || !has.publicHalf);
   DIGEST.proof(bytes, isByBlob ? BLOB_SHA256 : has.valueTag ? VALUE_TAG : PUBLIC_HALF);
   of.digests.set(DIGEST.end(), index * DIGEST_BYTES);
   return new EncodedEntry(of, { start, end, index }, { objectId, objectClass, keyType, sizeBits, blobSize }, has);

@@ -11,7 +11,6 @@ import {
   CLASS_NUMBERS,
   DATA_KEY,
   ENTRIES_A_SLICE,
-  FORMAT,
   FORMAT_1,
   KEY_TYPE_NUMBERS,
   MANIFEST,
@@ -20,15 +19,19 @@ import {
   TOMBSTONE,
   UNCAPTURED,
 } from './manifest-fields.ts';
+import { formatOf } from './manifest-format.ts';
 
-export const encodeManifest = (generation: Generation, { format = FORMAT } = {}): Uint8Array =>
-  runToEnd(writingManifest(generation, { format }));
+export const encodeManifest = (generation: Generation, options: { format?: number } = {}): Uint8Array =>
+  runToEnd(writingManifest(generation, options));
 
 /**
  * Entries from another manifest are copied as they are.
- * @param options.format the newest one, except in tests of older formats
+ * @param options.format the one that fits the generation, except in tests of format 1
  */
-export function* writingManifest(generation: Generation, { format = FORMAT } = {}): Generator<void, Uint8Array> {
+export function* writingManifest(
+  generation: Generation,
+  { format = formatOf(generation) }: { format?: number } = {},
+): Generator<void, Uint8Array> {
   const writer = new CanonicalWriter();
   const part = new CanonicalWriter();
   const scratch = { entry: new CanonicalWriter(), attribute: new CanonicalWriter() };

@@ -1,5 +1,5 @@
 /** Everything that keys of our own must be, as far as a token keeps it. */
-import { CKA, CKK, CKO, type Mechanism, type Template, ulong } from '@antipode/cryptoki';
+import { CKA, CKK, CKM, CKO, type Mechanism, type Template, ulong } from '@antipode/cryptoki';
 import type { Protection } from '../../provider/provider.ts';
 
 /** Attributes that are given for a protection alone. */
@@ -66,6 +66,28 @@ export const exchangeKeyPolicy = ({ keyWrap, unenforced }: Policy, use: 'wrap' |
   ...hardened(
     unenforced,
     [CKA.ALLOWED_MECHANISMS, ulong(keyWrap.type)],
+    [CKA.COPYABLE, false],
+    [CKA.MODIFIABLE, false],
+  ),
+];
+
+/** The private half of the pair that carries secrets byte for byte, as a member opens it (ADR 0034). */
+export const openingKeyPolicy = ({ unenforced }: Policy): Template => [
+  [CKA.CLASS, CKO.PRIVATE_KEY],
+  [CKA.KEY_TYPE, CKK.RSA],
+  [CKA.TOKEN, false],
+  [CKA.PRIVATE, true],
+  [CKA.SENSITIVE, true],
+  [CKA.EXTRACTABLE, false],
+  [CKA.DECRYPT, false],
+  [CKA.SIGN, false],
+  [CKA.SIGN_RECOVER, false],
+  [CKA.DERIVE, false],
+  [CKA.UNWRAP, true],
+  ...hardened(
+    unenforced,
+    [CKA.ALLOWED_MECHANISMS, ulong(CKM.RSA_PKCS_OAEP)],
+    [CKA.UNWRAP_TEMPLATE, [[CKA.SENSITIVE, true]]],
     [CKA.COPYABLE, false],
     [CKA.MODIFIABLE, false],
   ),

@@ -30,6 +30,7 @@ export interface ProveContext extends WrappingSession {
    */
   readonly loginForUse: (session: bigint) => void;
   readonly tagData: (handle: bigint) => Uint8Array | undefined;
+  readonly tagSecret: (handle: bigint) => Uint8Array | undefined;
 }
 
 /** The token refuses the use to every key like this one: then it says nothing of the one at hand. */
@@ -59,7 +60,7 @@ export class Proof {
   /** Whether something was shown that only the true object can show. A MAC alone does not: only itself checks it. */
   get hasProof(): boolean {
     const shown = this.checks.filter(({ outcome }) => outcome === 'proved');
-    return this.item.objectClass === 'secret-key' ? shown.some(({ use }) => use === 'rewrap') : shown.length > 0;
+    return this.item.objectClass === 'secret-key' ? shown.some(({ use }) => SHOWS_SECRET.has(use)) : shown.length > 0;
   }
 
   fail(use: string, detail: string): void {
@@ -71,9 +72,17 @@ export class Proof {
     this.#covered.add(use);
   }
 
+  /** Shows the value of a secret: by its tag if it was sealed exactly, otherwise by wrapping it again. */
   rewrap(): void {
-    const { cryptoki, session, keyWrap, domainKey } = this.context;
-    const expected = this.item.blobSha256;
+    const { cryptoki, session, keyWrap, domainKey, tagSecret } = this.context;
+    const { blobSha256: expected, valueTag, objectClass, handle } = this.item;
+    if (valueTag !== undefined && objectClass === 'secret-key') {
+      this.check('value', 'keyed digest of the value', () => {
+        const tag = tagSecret(handle);
+        return tag !== undefined && bytesEqual(tag, valueTag);
+      });
+      return;
+    }
     if (expected === undefined) return;
     this.check('rewrap', 'AES key wrap (RFC 5649)', () =>
       bytesEqual(sha256(cryptoki.wrapKey(session, keyWrap, domainKey, this.item.handle)), expected),
@@ -266,6 +275,9 @@ function unlessRefused<T>(work: () => T): T | undefined {
     throw thrown;
   }
 }
+
+/** The checks that show the value of a secret. */
+const SHOWS_SECRET: ReadonlySet<string> = new Set(['rewrap', 'value']);
 
 /** A readable session key with nothing to protect. */
 export const THROW_AWAY = [

@@ -94,7 +94,7 @@ it('a kind of key that could not be tried shows what the token wants with its fi
   const maker = new Maker({ cryptoki, session: 1n, keyWrap, objects, quirks: { ...SOUND, keepsOnePerId: false } });
   const attributes = { private: true, sensitive: true, extractable: true, decrypt: true };
   const item = { objectClass: 'private-key', keyType: 'rsa', attributes, blob: Buffer.alloc(40) } as const;
-  const handle = maker.unwrap(-1n as Handle, item);
+  const handle = maker.unwrap({ mechanism: keyWrap, under: -1n, wrapping: -1n }, item);
   expect(made.get(handle)?.get(CKA.EXTRACTABLE)).toBe(true);
   expect(maker.quirks).toMatchObject({ omitsExtractable: true, wantsPoint: false });
 });
@@ -109,7 +109,9 @@ it('remembers no template that did not help, and adds a point only to keys that 
   const maker = new Maker({ cryptoki, session: 1n, keyWrap, objects, quirks: { ...SOUND, keepsOnePerId: false } });
   const attributes = { private: true, sensitive: true, extractable: true, encrypt: true };
   const item = { objectClass: 'secret-key', keyType: 'aes', attributes, blob: Buffer.alloc(40) } as const;
-  expect(() => maker.unwrap(-1n as Handle, item)).toThrow('CKR_ATTRIBUTE_READ_ONLY');
+  expect(() => maker.unwrap({ mechanism: keyWrap, under: -1n, wrapping: -1n }, item)).toThrow(
+    'CKR_ATTRIBUTE_READ_ONLY',
+  );
   expect(maker.quirks).toMatchObject({ omitsExtractable: false });
 });
 

@@ -50,12 +50,13 @@ function restoreThrowAways(
   context: WrappingSession,
   { domainKey, objects, keep }: { domainKey: Handle; objects: ObjectReader; keep: (handle: Handle) => Handle },
 ): RestoringQuirks {
+  const opening = { mechanism: context.keyWrap, under: domainKey, wrapping: domainKey };
   let quirks = SOUND;
   for (const { item, handle } of throwAways(context, domainKey)) {
     keep(handle);
     const maker = new Maker({ ...context, objects, quirks: { ...quirks, keepsOnePerId: false } });
     try {
-      keep(maker.unwrap(domainKey, item, { isToken: false }));
+      keep(maker.unwrap(opening, item, { isToken: false }));
     } catch (thrown) {
       if (!(thrown instanceof ObjectRefused)) throw thrown;
       const { returnValue = 'none' } = thrown.why;
