@@ -122,6 +122,27 @@ export const ATTACKS = {
     'unwrap a sealed key with other usage flags, or as another type of key',
     'a blob carries the value only; agents take everything else from a signed manifest, PKCS#11 calls do not',
   ),
+  'open-exact': attack(
+    'PIN',
+    'documented',
+    'take the keys of a secret that is sealed exactly out of the token, and open it in a program',
+    'they unwrap under the domain key like every sealed key, with attributes of the caller; the secret is `EXTRACTABLE`, and the token gives it to its PIN',
+    ['not-applicable', 'NSS does not get such keys'],
+  ),
+  'use-opening-key': attack(
+    'PIN',
+    'refused',
+    'use the key that opens secrets sealed exactly, as a member makes it, to read, decrypt, sign or leave the token',
+    'it unwraps by RSA-OAEP only, into sensitive keys, and is neither extractable nor copyable nor modifiable',
+    ['not-applicable', 'NSS does not get such keys'],
+  ),
+  'exchange-exact': attack(
+    'PIN',
+    'refused',
+    'put one secret that is sealed exactly in the place of another, or a changed one',
+    'AES-GCM binds each to its group and object id, and the manifest has the digest of its blob',
+    ['not-applicable', 'NSS does not get such keys'],
+  ),
   conjure: attack(
     'PIN',
     'refused',

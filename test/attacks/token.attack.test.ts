@@ -2,16 +2,16 @@
  * An attacker with the PIN of a member and raw PKCS#11 calls: Clulow 2003, Bortolozzo et al. 2010, and our own ideas.
  */
 import { randomBytes } from 'node:crypto';
-import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template, ulong } from '@antipode/cryptoki';
+import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, rsaOaep, type Template, ulong } from '@antipode/cryptoki';
 import { openKeyring, type Protection } from '@antipode/hsm-core';
-import { ATTRIBUTES, SealedGroup } from '@antipode/hsm-core/testing';
+import { ATTRIBUTES, openingKeyPolicy, SealedGroup } from '@antipode/hsm-core/testing';
 import { bytesEqual, hex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { enrolTogether } from '../support/members.ts';
 import { attack, DEVICES, type Member, makeMember } from './support/device.ts';
 import { openRawToken, type RawToken, refusalOf } from './support/raw-token.ts';
-import { unwrapByBlocks, unwrapInSoftware } from './support/software.ts';
+import { openExactInSoftware, unwrapByBlocks, unwrapInSoftware } from './support/software.ts';
 import {
   AES_SESSION_KEY,
   AES_TOKEN_KEY,
@@ -286,6 +286,110 @@ describe.each(DEVICES)('the holder of the PIN, on $name', (device) => {
     const mistyped = [...GENERIC_SESSION_KEY, ...flags({ sensitive: true, sign: true })];
     expect(await refusalOf(raw.unwrapKey(KWP, domainKey, blob, mistyped))).toBe('CKR_OK');
     return 'documented';
+  });
+
+  /** A secret of 20 bytes, sealed byte for byte; undefined where the device does not offer that. */
+  const sealedExactly = async () => {
+    const { provider, keyring } = member;
+    const { handle: under } = keyring.domainKey(GROUP, 1);
+    const made = await provider.generateExactKey(under);
+    if (made === undefined) return undefined;
+    const odd = randomBytes(20);
+    const application = [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+      [CKA.TOKEN, true],
+    ] as const;
+    const uses = flags({ private: true, sensitive: true, extractable: true });
+    const name = `odd ${hex(randomBytes(8))}`;
+    await raw.create([...application, ...uses, ...label(name), ...value(odd)]);
+    const { handle } = (await provider.inventory()).find(
+      ({ attributes }) => Buffer.from(attributes.label ?? []).toString() === name,
+    )!;
+    const { blob: keyBlob, ...exactKey } = made;
+    const aad = Buffer.from(`place of ${name}`);
+    const [outcome] = await provider.sealSecrets({ domainKey: under, exactKey, items: [{ handle, aad }] });
+    await provider.forget(Object.values(exactKey));
+    if (outcome === undefined || 'reason' in outcome) throw new Error('the secret was not sealed');
+    return { odd, under, keyBlob, aad, ciphertext: outcome.ciphertext };
+  };
+  const RSA_SESSION_KEY: Template = [
+    [CKA.CLASS, CKO.PRIVATE_KEY],
+    [CKA.KEY_TYPE, CKK.RSA],
+    [CKA.TOKEN, false],
+    ...flags({ private: true }),
+  ];
+
+  attack(device, 'open-exact', async () => {
+    const sealedOdd = await sealedExactly();
+    if (sealedOdd === undefined) return 'not-applicable';
+    const { odd, keyBlob } = sealedOdd;
+    const known = await knownKey();
+    const wide = flags({ sensitive: true, extractable: true });
+    const takeOut = async (blob: Uint8Array, template: Template): Promise<Buffer> =>
+      unwrapInSoftware(knownValue, await raw.wrapKey(KWP, known, await raw.unwrapKey(KWP, domainKey, blob, template)));
+    const dataKey = await takeOut(keyBlob.subarray(0, 40), [...AES_SESSION_KEY, ...wide]);
+    const privateHalf = await takeOut(keyBlob.subarray(40), [...RSA_SESSION_KEY, ...wide]);
+    expect(openExactInSoftware({ dataKey, privateHalf }, sealedOdd)).toEqual(odd);
+    // Neither of the two is enough, and nothing opens without the domain key.
+    const other = randomBytes(32);
+    expect(() => openExactInSoftware({ dataKey: other, privateHalf }, sealedOdd)).toThrow();
+    expect(() => unwrapInSoftware(other, keyBlob.subarray(0, 40))).toThrow();
+    return 'documented';
+  });
+
+  attack(device, 'use-opening-key', async () => {
+    const sealedOdd = await sealedExactly();
+    if (sealedOdd === undefined) return 'not-applicable';
+    const policy = openingKeyPolicy({ keyWrap: KWP, unenforced: device.unenforced });
+    const opening = await raw.unwrapKey(KWP, domainKey, sealedOdd.keyBlob.subarray(40), policy);
+    const half = await raw.attributes(opening, [CKA.MODULUS, CKA.PUBLIC_EXPONENT]);
+    const publicKey = await raw.create([
+      [CKA.CLASS, CKO.PUBLIC_KEY],
+      [CKA.KEY_TYPE, CKK.RSA],
+      [CKA.TOKEN, false],
+      ...half,
+      ...flags({ wrap: true, encrypt: true }),
+    ]);
+    const carried = await raw.wrapKey(rsaOaep(), publicKey, application);
+    const sensitive = [...AES_SESSION_KEY, ...flags({ sensitive: true, extractable: true })];
+    expect(await refusalOf(raw.unwrapKey(rsaOaep(), opening, carried, sensitive))).toBe('CKR_OK');
+    for (const template of [AES_SESSION_KEY, [...AES_SESSION_KEY, ...flags({ sensitive: false, extractable: true })]])
+      expect(await refusalOf(raw.unwrapKey(rsaOaep(), opening, carried, template))).toBe('CKR_TEMPLATE_INCONSISTENT');
+    for (const attempt of [
+      raw.decrypt(rsaOaep(), opening, carried),
+      raw.decrypt(mechanism(CKM.RSA_PKCS), opening, carried),
+      raw.sign(mechanism(CKM.RSA_PKCS), opening, randomBytes(32)),
+      raw.unwrapKey(mechanism(CKM.RSA_PKCS), opening, carried, sensitive),
+      raw.wrapKey(KWP, await knownKey(), opening),
+      raw.setAttributeValue(opening, flags({ decrypt: true })),
+      raw.copyObject(opening, flags({ extractable: true })),
+    ])
+      expect(await refusalOf(attempt)).not.toBe('CKR_OK');
+    return 'refused';
+  });
+
+  attack(device, 'exchange-exact', async () => {
+    const sealedOdd = await sealedExactly();
+    if (sealedOdd === undefined) return 'not-applicable';
+    const { under: domainKey, keyBlob, aad, ciphertext } = sealedOdd;
+    const before = await tokenObjects();
+    const attributes = { label: new Uint8Array(Buffer.from('planted')) };
+    const item = { objectClass: 'secret-key', keyType: 'generic-secret', attributes, blob: ciphertext, aad } as const;
+    const flipped = Array.from({ length: 8 }, (_, at) =>
+      ciphertext.map((byte, index) => (index === at * 50 ? byte ^ 1 : byte)),
+    );
+    const wrong = [
+      { ...item, aad: Buffer.from('place of another') },
+      { ...item, blob: ciphertext.subarray(0, -1) },
+      ...flipped.map((blob) => ({ ...item, blob })),
+    ];
+    for (const one of wrong) {
+      const outcome = await member.provider.unwrapSecrets({ domainKey, keyBlob, items: [one] });
+      expect(outcome).toMatchObject({ handles: [], failure: { code: 'BLOB_INVALID' } });
+    }
+    expect(await tokenObjects()).toEqual(before);
+    return 'refused';
   });
 
   attack(device, 'conjure', async () => {

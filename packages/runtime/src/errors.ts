@@ -150,6 +150,11 @@ export const CATALOGUE = {
     summary: 'A capture was ordered under an older version of the domain key than the one in use.',
     hint: 'Find out whether the database of the coordinator was restored from a backup, or whether the coordinator is not yours. Then bring a new version with `antipode group rotate-domain-key <group>`.',
   },
+  SECRET_INEXACT: {
+    disposition: 'operator',
+    summary: 'The token does not carry a secret byte for byte, so the secret is not restored there.',
+    hint: 'Enable RSA-OAEP with RSA-3072 keys and C_DigestKey with SHA-256 on this device, or make the secret again with 16, 24, 32, 40, ... bytes. docs/devices says which tokens carry secrets of any length.',
+  },
   DOMAIN_KEY_UNTRUSTED: {
     disposition: 'operator',
     summary:

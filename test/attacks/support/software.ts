@@ -5,8 +5,10 @@ import {
   createDecipheriv,
   createECDH,
   createHash,
+  createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  privateDecrypt,
   publicEncrypt,
   randomBytes,
   sign,
@@ -146,6 +148,18 @@ export const wrapForReceiver = (receiver: Uint8Array, value: Uint8Array): Buffer
     },
     value,
   );
+
+/** Opens a secret that is sealed exactly with the values of both of its keys (ADR 0034). @throws where they do not fit */
+export function openExactInSoftware(
+  { dataKey, privateHalf }: { dataKey: Uint8Array; privateHalf: Uint8Array },
+  { ciphertext, aad }: { ciphertext: Uint8Array; aad: Uint8Array },
+): Buffer {
+  const [iv, tag] = [ciphertext.subarray(0, 12), ciphertext.subarray(-16)];
+  const decipher = createDecipheriv('aes-256-gcm', dataKey, iv).setAAD(aad).setAuthTag(tag);
+  const carried = Buffer.concat([decipher.update(ciphertext.subarray(12, -16)), decipher.final()]);
+  const key = createPrivateKey({ key: Buffer.from(privateHalf), format: 'der', type: 'pkcs8' });
+  return privateDecrypt({ key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' }, carried);
+}
 
 /** The check tag of a domain key: SHA-256 of the digest of a constant, wrapped. */
 export const checkTagOf = (domainKey: Uint8Array): Buffer =>

@@ -28,6 +28,8 @@
  *   extra-slot code=N        one more slot, the first of all, for which every call returns this value
  *   reuse-handles            an object gets the lowest handle that is free (looked at in C_Initialize only)
  *   token-flags flags=N      C_GetTokenInfo sets these flags besides
+ *   pad                      C_WrapKey and C_UnwrapKey pad a secret with zeros to a multiple of 8 bytes, if it is extractable
+ *   substitute value=BYTES   C_WrapKey wraps a secret of this value instead, and C_UnwrapKey makes one of it
  *   real path=PATH           the module behind (looked at when this one is loaded; the default is SoftHSM)
  *
  * Further words say which calls an order is for: function=C_Name, label=BYTES (of an object or in a template; for C_Sign and
@@ -383,8 +385,65 @@ static Ulong get_attributes(const Ulong a[ARGUMENTS_MAX]) {
   return returned;
 }
 
+/* --- secrets of another value --- */
+
+enum { SECRET_KEY = 4, GENERIC_SECRET = 0x10, AES = 0x1f, AES_KEY_GEN = 0x1080, AES_KEY_WRAP_PAD = 0x210a };
+enum { KEY_TYPE = 0x100, VALUE = 0x011, VALUE_LEN = 0x161, TOKEN = 0x001, SENSITIVE = 0x103, EXTRACTABLE = 0x162, WRAP = 0x106, UNWRAP = 0x107 };
+
+/* A secret by the template of the caller: of the value that is ordered, or of the key's value with zeros behind it. */
+static Ulong make_false(const Order *order, Ulong session, Ulong key, Attribute *template, Ulong count, Ulong *made) {
+  unsigned char no = 0, yes = 1, blob[1024];
+  Ulong length = sizeof blob, bytes = 32, kek;
+  if (order->value.is_set) {
+    Attribute with_value[TEMPLATE_MAX];
+    with_value[0] = (Attribute){ VALUE, (void *)order->value.bytes, order->value.length };
+    memcpy(&with_value[1], template, count * sizeof *template);
+    const Ulong create[ARGUMENTS_MAX] = { session, (Ulong)with_value, count + 1, (Ulong)made };
+    return pass_on(C_CreateObject_, create);
+  }
+  Mechanism generation = { AES_KEY_GEN, NULL, 0 }, padding = { AES_KEY_WRAP_PAD, NULL, 0 };
+  Attribute wrapping[] = { { VALUE_LEN, &bytes, sizeof bytes }, { TOKEN, &no, 1 }, { WRAP, &yes, 1 }, { UNWRAP, &yes, 1 } };
+  const Ulong generate[ARGUMENTS_MAX] = { session, (Ulong)&generation, (Ulong)wrapping, 4, (Ulong)&kek };
+  Ulong returned = pass_on(C_GenerateKey_, generate);
+  if (returned != OK) return returned;
+  const Ulong wrap[ARGUMENTS_MAX] = { session, (Ulong)&padding, kek, key, (Ulong)blob, (Ulong)&length };
+  returned = pass_on(C_WrapKey_, wrap);
+  const Ulong unwrap[ARGUMENTS_MAX] = { session, (Ulong)&padding, kek, (Ulong)blob, length, (Ulong)template, count, (Ulong)made };
+  if (returned == OK) returned = pass_on(C_UnwrapKey_, unwrap);
+  const Ulong destroy[ARGUMENTS_MAX] = { session, kek };
+  pass_on(C_DestroyObject_, destroy);
+  return returned;
+}
+
+static const Order *falsifying(enum Function function, const Ulong a[ARGUMENTS_MAX]) {
+  for (int index = 0; index < order_count; index++)
+    if ((is_verb(&orders[index], "pad") || is_verb(&orders[index], "substitute")) && is_due(&orders[index], function, a)) return &orders[index];
+  return NULL;
+}
+
+static Ulong wrap_falsely(const Order *order, const Ulong a[ARGUMENTS_MAX]) {
+  unsigned char no = 0, yes = 1;
+  Ulong class = SECRET_KEY, type = GENERIC_SECRET, made;
+  Attribute template[] = { { CLASS, &class, sizeof class }, { KEY_TYPE, &type, sizeof type }, { TOKEN, &no, 1 }, { SENSITIVE, &yes, 1 }, { EXTRACTABLE, &yes, 1 } };
+  if (make_false(order, a[0], a[3], template, 5, &made) != OK) return pass_on(C_WrapKey_, a);
+  const Ulong instead[ARGUMENTS_MAX] = { a[0], a[1], a[2], made, a[4], a[5] }, destroy[ARGUMENTS_MAX] = { a[0], made };
+  const Ulong returned = pass_on(C_WrapKey_, instead);
+  pass_on(C_DestroyObject_, destroy);
+  return returned;
+}
+
+static Ulong unwrap_falsely(const Order *order, const Ulong a[ARGUMENTS_MAX]) {
+  const Ulong returned = pass_on(C_UnwrapKey_, a);
+  Ulong *handle = (Ulong *)a[7], made;
+  if (returned != OK || make_false(order, a[0], *handle, (Attribute *)a[5], a[6], &made) != OK) return returned;
+  const Ulong destroy[ARGUMENTS_MAX] = { a[0], *handle };
+  pass_on(C_DestroyObject_, destroy);
+  *handle = made;
+  return OK;
+}
+
 static Ulong perform(enum Function function, Ulong a[ARGUMENTS_MAX]) {
-  const Order *flags;
+  const Order *flags, *falsified;
   Ulong returned;
   switch (function) {
     case C_GetSlotList_: return get_slots(a);
@@ -399,6 +458,12 @@ static Ulong perform(enum Function function, Ulong a[ARGUMENTS_MAX]) {
       if (returned == OK)
         for (Ulong index = 0; index < *(Ulong *)a[3]; index++) ((Ulong *)a[1])[index] = shown_handle(a[0], ((Ulong *)a[1])[index]);
       return returned;
+    case C_WrapKey_:
+      falsified = falsifying(function, a);
+      return falsified == NULL ? pass_on(function, a) : wrap_falsely(falsified, a);
+    case C_UnwrapKey_:
+      falsified = falsifying(function, a);
+      return falsified == NULL ? pass_on(function, a) : unwrap_falsely(falsified, a);
     default: return pass_on(function, a);
   }
 }

@@ -48,6 +48,8 @@ export type Order = Fitting &
     | { readonly lie: 'extra-slot'; readonly code: ReturnValue }
     | { readonly lie: 'reuse-handles' }
     | { readonly lie: 'token-flags'; readonly flags: number }
+    | { readonly lie: 'pad' }
+    | { readonly lie: 'substitute'; readonly value: Uint8Array }
   );
 
 /** The number of the slot that `extra-slot` adds. */

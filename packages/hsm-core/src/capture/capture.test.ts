@@ -226,6 +226,74 @@ describe('a capture', () => {
   });
 });
 
+describe('a secret that wrapping would change', () => {
+  const ODD = { keyType: 'generic-secret', bytes: 13 } as const;
+
+  it('is sealed under a data key, once, and known by its tag whatever becomes of its names', async () => {
+    const odd = a.hsm.addSecret('odd', ODD);
+    a.hsm.addSecret('even', { keyType: 'generic-secret', bytes: 16 });
+    const first = await captured();
+    expect(reasonsOf(first)).toEqual([]);
+    expect(entryOf(first, 'odd')).toMatchObject({ sizeBits: 104, dataKeyId: first.generation.dataKeys[0]!.id });
+    expect(entryOf(first, 'even')).not.toHaveProperty('dataKeyId');
+    odd.attributes = { ...odd.attributes, label: Buffer.from('renamed') };
+    const { sealed, sealedObjects } = await capture();
+    expect([entryOf(sealed!, 'renamed').blobSha256, sealedObjects]).toEqual([entryOf(first, 'odd').blobSha256, 0]);
+    // A token that has forgotten its length still has the same secret.
+    odd.sizeBits = 0;
+    await a.reopen();
+    memory = new CaptureMemory();
+    expect((await capture()).sealed).toBeUndefined();
+  });
+
+  it('is another secret when zeros follow it', async () => {
+    const odd = a.hsm.addSecret('odd', ODD);
+    const longer = a.hsm.addSecret('longer', { keyType: 'generic-secret', bytes: 16 });
+    longer.value = Buffer.concat([odd.value!, Buffer.alloc(3)]);
+    const first = await captured();
+    for (const one of [odd, longer]) one.sizeBits = 0;
+    await a.reopen();
+    memory = new CaptureMemory();
+    expect((await capture()).sealed).toBeUndefined();
+    expect(entryOf(first, 'odd').valueTag).toBeDefined();
+    expect(entryOf(first, 'longer').valueTag).toBeUndefined();
+  });
+
+  it('stays captured while the token gives no tag of it, and is not taken for deleted', async () => {
+    a.hsm.addSecret('odd', ODD);
+    const first = await captured();
+    a.hsm.offersExact = false;
+    await a.reopen();
+    memory = new CaptureMemory();
+    const second = await captured();
+    expect(entryOf(second, 'odd')).toEqual(entryOf(first, 'odd'));
+    expect([reasonsOf(second), second.generation.tombstones]).toEqual([['length-not-multiple-of-8'], []]);
+  });
+
+  it('is sealed again with the domain key, and when its blob or that of its data key is lost', async () => {
+    a.hsm.addSecret('odd', ODD);
+    const first = await captured();
+    const [dataKey] = first.generation.dataKeys;
+    const repaired = await captured({ lost: new Set([dataKey!.blobSha256]) });
+    expect(repaired.generation.dataKeys).not.toEqual(first.generation.dataKeys);
+    await enrolTogether([a], { group: GROUP, version: 2 });
+    const again = await captured({ domainKeyVersion: 2 });
+    expect(entryOf(again, 'odd').objectId).toBe(entryOf(first, 'odd').objectId);
+    expect(entryOf(again, 'odd').valueTag).not.toEqual(entryOf(first, 'odd').valueTag);
+    expect(blobs.has(again.generation.dataKeys[0]!.blobSha256)).toBe(true);
+  });
+
+  it('leaves the manifest in the older format when it is gone for good', async () => {
+    const odd = a.hsm.addSecret('odd', ODD);
+    a.hsm.addSecret('kept');
+    const formatOf = ({ signed }: SealedGeneration): number => signed[signed.indexOf(0x08) + 1]!;
+    expect(formatOf(await captured())).toBe(3);
+    a.hsm.remove(odd);
+    expect(formatOf(await captured())).toBe(3);
+    expect(formatOf(await captured({ isExpired: () => true }))).toBe(2);
+  });
+});
+
 describe('what cannot be captured is named with its reason:', () => {
   const withoutExact = (): SimulatedHsm => Object.assign(a.hsm, { offersExact: false });
 

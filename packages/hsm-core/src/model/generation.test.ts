@@ -152,8 +152,32 @@ describe('a manifest', () => {
     expect(thrown(() => open(signed)).code).toBe('MANIFEST_INVALID');
   });
 
+  /** A secret key that is sealed exactly, in a message whose format is not changed for it. */
+  const exactIn = (message: wire.Manifest): wire.Entry => {
+    const secret = message.entries.find(({ objectClass }) => objectClass === wire.ObjectClass.SECRET_KEY)!;
+    secret.dataKeyId = new Uint8Array(16);
+    secret.valueTag = new Uint8Array(32);
+    return secret;
+  };
+
   it.each<[string, (message: wire.Manifest) => void]>([
-    ['of another format', (message) => (message.format = 3)],
+    ['of another format', (message) => (message.format = 4)],
+    ['of format 3 without a secret key that has a data key', (message) => (message.format = 3)],
+    ['of format 2 with a secret key that has a data key', (message) => void exactIn(message)],
+    [
+      'with a secret key that has a data key and no tag',
+      (message) => {
+        exactIn(message).valueTag = new Uint8Array();
+        message.format = 3;
+      },
+    ],
+    [
+      'with a secret key that has a tag and no data key',
+      (message) => {
+        exactIn(message).dataKeyId = new Uint8Array();
+        message.format = 3;
+      },
+    ],
     [
       'of format 1 with what only format 2 says of a tombstone',
       (message) => {

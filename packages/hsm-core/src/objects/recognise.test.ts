@@ -197,3 +197,31 @@ it('binds sealed data to its group and its object', () => {
   for (const [index, aad] of aads.entries())
     for (const other of aads.slice(index + 1)) expect(bytesEqual(aad, other)).toBe(false);
 });
+
+describe('a secret that is sealed exactly', () => {
+  const tag = (text: string): Uint8Array => bytes(`tag of ${text}`);
+  const exactly = (objectId: string, value: string): Entry => ({
+    ...entry(objectId, { value: `random ${objectId}`, label: 'same' }),
+    keyType: 'generic-secret',
+    dataKeyId: 'd0',
+    valueTag: tag(value),
+  });
+  const shown = (handle: bigint, value: string, padded = value): Examined => ({
+    ...secret(handle, { value: padded, label: 'same' }),
+    valueTag: tag(value),
+  });
+
+  it('is recognised by its tag, and one of unknown length that was wrapped by its blob', () => {
+    const wrapped = entry('01', { value: 'ab00', label: 'same' });
+    const { matched } = pair([shown(1n, 'ab00'), shown(2n, 'ab', 'ab00')], [exactly('02', 'ab'), wrapped]);
+    expect([matched.get(1n)?.objectId, matched.get(2n)?.objectId]).toEqual(['01', '02']);
+    expect(bytesEqual(observedDigest(wrapped, shown(1n, 'ab00')), entryDigest(wrapped))).toBe(true);
+  });
+
+  it('has the same digest however it is sealed, and another one with another value', () => {
+    const one = exactly('01', 'ab');
+    expect(bytesEqual(entryDigest(one), entryDigest({ ...one, blobSha256: 'ff'.repeat(32) }))).toBe(true);
+    expect(bytesEqual(observedDigest(one, shown(1n, 'ab', 'ab00')), entryDigest(one))).toBe(true);
+    expect(bytesEqual(observedDigest(one, shown(1n, 'ab00')), entryDigest(one))).toBe(false);
+  });
+});

@@ -48,8 +48,8 @@ export interface ExactSealer {
     items: readonly { handle: Handle; aad: Uint8Array }[];
   }): Promise<ExactOutcome[]>;
   /**
-   * Rebuilds secrets in the token, by the rules of {@link Restorer.unwrap}. A token that does not offer the exact way
-   * fails the first item with HSM_REFUSED.
+   * Rebuilds secrets in the token, by the rules of {@link Restorer.unwrap}. On a token that does not offer the exact way
+   * the first item fails (SECRET_INEXACT).
    */
   unwrapSecrets(options: {
     domainKey: Handle;

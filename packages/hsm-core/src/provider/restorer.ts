@@ -33,7 +33,8 @@ export interface BatchOutcome {
       | 'HSM_FULL'
       | 'HSM_UNAVAILABLE'
       | 'HSM_SESSION_VOID'
-      | 'DOMAIN_KEY_UNTRUSTED';
+      | 'DOMAIN_KEY_UNTRUSTED'
+      | 'SECRET_INEXACT';
     /** Absent where it was not the token that refused. */
     readonly returnValue?: string;
   };

@@ -23,6 +23,9 @@ interface Scene {
   readonly own: string[];
 }
 
+/** A secret that wrapping would change. */
+const ODD = { keyType: 'generic-secret', bytes: 13, encrypt: false, decrypt: false } as const;
+
 /** A first restore of every class of object into a partition that holds a key of its own. */
 async function firstRestore(): Promise<Scene> {
   const { group, members } = await SimulatedGroup.make('a', 'b');
@@ -30,6 +33,7 @@ async function firstRestore(): Promise<Scene> {
   b.hsm.addSecret('own');
   const own = b.hsm.contents();
   for (const label of ['one', 'two']) a.hsm.addSecret(label);
+  a.hsm.addSecret('odd', ODD);
   a.hsm.addEcPair('pair');
   a.hsm.addCertificate('certificate');
   a.hsm.addData('data', Buffer.from('value'));
@@ -51,6 +55,7 @@ async function laterRestore({ keepsOnePerId = false } = {}): Promise<Scene> {
   renamed.attributes = { ...renamed.attributes, label: Buffer.from('after') };
   a.hsm.remove(deleted);
   a.hsm.addSecret('new');
+  a.hsm.addSecret('odd', ODD);
   return { group, b, target: await group.captured(a), previous, own };
 }
 
@@ -106,7 +111,8 @@ describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step 
   it('with every object of a later generation proved, and nothing lost', async () => {
     const steps = await matrix(laterRestore, ({ b, own }) => {
       expect(b.hsm.contents()).toEqual(expect.arrayContaining(own));
-      for (const label of ['own', 'after', 'new', 'deleted', 'pair']) expect(b.hsm.labelled(label)).not.toEqual([]);
+      for (const label of ['own', 'after', 'new', 'odd', 'deleted', 'pair'])
+        expect(b.hsm.labelled(label)).not.toEqual([]);
       expect(b.hsm.objects.some(isHalfMade)).toBe(false);
     });
     expect(steps).toBeGreaterThan(6);
@@ -116,7 +122,7 @@ describe.each(['agent', 'worker'] as const)('an apply whose %s dies at any step 
     const make = () => laterRestore({ keepsOnePerId: true });
     const steps = await matrix(make, ({ b, own }) => {
       expect(b.hsm.contents()).toEqual(expect.arrayContaining(own));
-      for (const label of ['own', 'after', 'new', 'deleted', 'pair'])
+      for (const label of ['own', 'after', 'new', 'odd', 'deleted', 'pair'])
         expect(b.hsm.labelled(label)).toHaveLength(label === 'pair' ? 2 : 1);
       expect(b.hsm.labelled('before')).toEqual([]);
     });
@@ -128,7 +134,7 @@ describe('a key that does not work', () => {
   /** An interrupted apply had begun this: the first secret of the generation. */
   async function cutShort() {
     const scene = await firstRestore();
-    const entry = scene.target.generation.entries.find(({ objectClass }) => objectClass === 'secret-key')!;
+    const entry = scene.target.generation.entries.find(({ keyType }) => keyType === 'aes')!;
     const journal = new MemoryJournal();
     journal.begin([intentOf(entry)]);
     const { value: _value, ...half } = scene.b.hsm.addSecret(Buffer.from(entry.attributes.label!).toString());

@@ -18,6 +18,7 @@ beforeEach(async () => {
 function fill(): void {
   a.hsm.addSecret('secret');
   a.hsm.addSecret('hmac', { keyType: 'generic-secret', encrypt: false, decrypt: false, sign: true, modifiable: false });
+  a.hsm.addSecret('odd', { keyType: 'generic-secret', bytes: 13, encrypt: false, decrypt: false, sign: true });
   a.hsm.addEcPair('pair');
   a.hsm.addCertificate('certificate');
   a.hsm.addData('data', Buffer.from('value'));
@@ -61,7 +62,7 @@ describe('an apply', () => {
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
     const { contentDigest, proof } = await group.verify(b, target);
     expect(contentDigest).toBe(target.contentDigest);
-    expect(proof).toEqual({ proved: 6, failed: 0, failedObjectIds: [], usesNotExercised: 0, notExercised: [] });
+    expect(proof).toEqual({ proved: 7, failed: 0, failedObjectIds: [], usesNotExercised: 0, notExercised: [] });
     expect(b.provider.sessionObjectCount).toBe(0);
   });
 
@@ -265,11 +266,11 @@ describe('an apply that fails', () => {
     const journal = new MemoryJournal();
     const error = await rejection(group.apply(b, target, { journal }));
     expect(error.code).toBe('OBJECT_UNPROVEN');
-    expect(String(error.details['objectIds']).split(',')).toHaveLength(4);
+    expect(String(error.details['objectIds']).split(',')).toHaveLength(5);
     expect(b.hsm.contents().map((line) => line.split(' ')[0])).toEqual(['certificate', 'public-key']);
     b.hsm.distort = (value) => value;
     const again = await group.apply(b, target, { journal });
-    expect([again.applied.length, again.unproven.length, journal.openIntents()]).toEqual([4, 6, []]);
+    expect([again.applied.length, again.unproven.length, journal.openIntents()]).toEqual([5, 7, []]);
     expect(b.hsm.contents()).toEqual(a.hsm.contents());
   });
 
@@ -468,7 +469,7 @@ describe('the objects that a read-back has to use', () => {
     fill();
     const first = await group.captured(a);
     const memory = new ReplicaMemory();
-    expect((await group.apply(b, first, { memory })).unproven).toHaveLength(6);
+    expect((await group.apply(b, first, { memory })).unproven).toHaveLength(7);
     const secret = a.hsm.labelled('secret')[0]!;
     secret.attributes = { ...secret.attributes, label: Buffer.from('renamed') };
     const next = await group.captured(a);
@@ -559,16 +560,17 @@ describe('reading back', () => {
   });
 
   it('reports the objects that are gone or do not work', async () => {
-    const [gone, broken] = [b.hsm.labelled('hmac')[0]!, b.hsm.labelled('secret')[0]!];
+    const [gone, broken, odd] = ['hmac', 'secret', 'odd'].map((label) => b.hsm.labelled(label)[0]!);
     const memory = new ReplicaMemory();
     await group.verify(b, target, { memory });
-    b.hsm.remove(gone);
-    broken.value = new Uint8Array(32);
+    b.hsm.remove(gone!);
+    broken!.value = new Uint8Array(32);
+    odd!.value = Buffer.concat([odd!.value!, Buffer.alloc(3)]);
     const { proof } = await group.verify(b, target, { memory });
     const ids = target.generation.entries
       .filter(({ objectClass }) => objectClass === 'secret-key')
       .map(({ objectId }) => objectId);
-    expect(proof).toMatchObject({ proved: 4, failed: 2 });
+    expect(proof).toMatchObject({ proved: 4, failed: 3 });
     expect([...proof.failedObjectIds].sort()).toEqual(ids.sort());
   });
 

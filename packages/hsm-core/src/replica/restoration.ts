@@ -184,10 +184,17 @@ function replacing({ memory }: ApplyOptions, { objectId }: Entry): { replaces?: 
 }
 
 /** Errors that concern the one object that the token has answered them for. */
-const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set(['HSM_REFUSED', 'BLOB_INVALID', 'ID_TAKEN', 'DOMAIN_KEY_UNTRUSTED']);
+const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set([
+  'HSM_REFUSED',
+  'BLOB_INVALID',
+  'ID_TAKEN',
+  'DOMAIN_KEY_UNTRUSTED',
+  'SECRET_INEXACT',
+]);
 
 const WHY: Partial<Record<ErrorCode, string>> = {
   ID_TAKEN: 'another key has its CKA_ID',
+  SECRET_INEXACT: 'this token does not carry secrets byte for byte',
   DOMAIN_KEY_UNTRUSTED: 'the security officer of this partition has not trusted the domain key',
 };
 

@@ -7,6 +7,7 @@ export { sealedGeneration, signingInput } from '../model/manifest/signed-manifes
 export { NOT_CARRIED } from '../model/not-carried.ts';
 export type { ObjectClass } from '../model/object.ts';
 export { barePoint, ecPublicHalf } from '../model/public-half.ts';
+export { openingKeyPolicy } from '../pkcs11/own-keys/policy.ts';
 export { SCAN_GAP_MS } from '../pkcs11/reader.ts';
 export { classNumber } from '../pkcs11/reading/objects.ts';
 export { proofItem } from '../replica/read-back.ts';

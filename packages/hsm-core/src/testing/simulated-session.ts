@@ -386,7 +386,7 @@ export class SimulatedSession implements HsmProvider {
     const data = open(options.keyBlob.subarray(0, WRAPPED_KEY_BYTES));
     const carrier = open(options.keyBlob.subarray(WRAPPED_KEY_BYTES));
     return this.#batch(options.items, ({ aad, ...item }) => {
-      if (!this.#token.offersExact) return { code: 'HSM_REFUSED', returnValue: 'CKR_MECHANISM_INVALID' };
+      if (!this.#token.offersExact) return { code: 'SECRET_INEXACT' };
       const blob = data && decrypt(data, { ciphertext: item.blob, aad });
       if (blob === undefined || carrier === undefined)
         return { code: 'BLOB_INVALID', returnValue: 'CKR_ENCRYPTED_DATA_INVALID' };

@@ -70,6 +70,13 @@ export class SoftwareDomain {
     return sha256(this.wrap(sha256(value)));
   }
 
+  /** The tag of a secret that is sealed exactly: the same as in value-digests.ts, written independently. */
+  exactTagOf(value: Uint8Array): Uint8Array {
+    const salt = this.tagOf(Buffer.from('antipode exact secret salt v1'));
+    const digest = sha256(Buffer.concat([salt, value]));
+    return this.tagOf(Buffer.concat([Buffer.from('antipode exact secret v1\0'), digest]));
+  }
+
   item({ secret, ...rest }: Planted): UnwrapItem {
     return { ...rest, blob: this.wrap(secret) };
   }

@@ -9,7 +9,7 @@ import { bytesEqual } from '@antipode/runtime';
 import type { Handle } from '../../model/object.ts';
 import type { ExactKey } from '../../provider/exact-sealer.ts';
 import { makeDataKey, openDataKey } from '../data-key.ts';
-import { unwrapNarrowed } from '../own-keys/narrowing.ts';
+import { widerThan } from '../own-keys/narrowing.ts';
 import { openingKeyPolicy } from '../own-keys/policy.ts';
 import { findBreaches } from '../own-keys/protections.ts';
 import { publicKeyTemplate, readPublicHalf } from '../own-keys/receiving-key.ts';
@@ -43,7 +43,7 @@ export function makeExactKey(exact: ExactContext, domainKey: Handle): ExactKey |
     made.push(handle);
     return handle;
   };
-  const make = (): ExactKey => {
+  const make = (): ExactKey | undefined => {
     const dataKey = makeDataKey(context, domainKey);
     keep(dataKey.handle);
     const pair = cryptoki.generateKeyPair(
@@ -62,7 +62,9 @@ export function makeExactKey(exact: ExactContext, domainKey: Handle): ExactKey |
     keep(pair.publicKey);
     try {
       const half = new Uint8Array(cryptoki.wrapKey(session, keyWrap, domainKey, pair.privateKey));
-      const opening = keep(openPrivateHalf(exact, domainKey, half));
+      const opening = openPrivateHalf(exact, domainKey, half);
+      if (opening === undefined) return undefined;
+      keep(opening);
       const blob = new Uint8Array(Buffer.concat([dataKey.blob, half]));
       return { dataKey: dataKey.handle, wrapping: pair.publicKey, opening, blob };
     } finally {
@@ -106,8 +108,9 @@ export function openExactKey(exact: ExactContext, domainKey: Handle, blob: Uint8
   let isOpen = false;
   try {
     const dataKey = keep(openDataKey(context, domainKey, blob.subarray(0, WRAPPED_DATA_KEY_BYTES)));
-    const opening = keep(openPrivateHalf(exact, domainKey, blob.subarray(WRAPPED_DATA_KEY_BYTES)));
-    const publicHalf = readPublicHalf(context, opening);
+    const opening = openPrivateHalf(exact, domainKey, blob.subarray(WRAPPED_DATA_KEY_BYTES));
+    if (opening === undefined) return undefined;
+    const publicHalf = readPublicHalf(context, keep(opening));
     if (publicHalf === undefined) return undefined;
     const wrapping = keep(cryptoki.create(session, publicKeyTemplate(publicHalf)));
     isOpen = isSound(exact, { opening, wrapping }, KNOWN_VALUES.slice(1, 2));
@@ -117,8 +120,18 @@ export function openExactKey(exact: ExactContext, domainKey: Handle, blob: Uint8
   }
 }
 
-const openPrivateHalf = ({ context, quirks }: ExactContext, domainKey: Handle, blob: Uint8Array): Handle =>
-  unwrapNarrowed(context, { mechanism: context.keyWrap, under: domainKey, blob }, openingKeyPolicy(quirks));
+/**
+ * Undefined where the key is wider than its template. A copy could be narrowed, but NSS damages its memory when it copies
+ * a private key within a session. @throws CryptokiFailure where the blob does not open
+ */
+function openPrivateHalf({ context, quirks }: ExactContext, domainKey: Handle, blob: Uint8Array): Handle | undefined {
+  const { cryptoki, session, keyWrap } = context;
+  const template = openingKeyPolicy(quirks);
+  const opening = cryptoki.unwrapKey(session, keyWrap, domainKey, blob, template);
+  if (widerThan(context, opening, template).length === 0) return opening;
+  cryptoki.destroy(session, opening);
+  return undefined;
+}
 
 /** A secret for the time of a trial: nothing of it can be read or taken out. */
 const HIDDEN: Template = knownSecret(new Uint8Array())

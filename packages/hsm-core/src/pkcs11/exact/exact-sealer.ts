@@ -109,7 +109,7 @@ export class Pkcs11ExactSealer implements ExactSealer {
     try {
       return batch(items, ({ aad, ...item }) => {
         keys ??= openingBlob(() => openExactKey(this.#exact, domainKey, keyBlob));
-        if (keys === undefined) throw new ObjectRefused({ code: 'HSM_REFUSED' });
+        if (keys === undefined) throw new ObjectRefused({ code: 'SECRET_INEXACT' });
         const { dataKey, opening, wrapping } = keys;
         const blob = openingBlob(() => decryptUnder(this.#context, { dataKey, ciphertext: item.blob, aad }));
         return this.#maker.unwrap({ mechanism: rsaOaep(), under: opening, wrapping }, { ...item, blob });

@@ -7,12 +7,14 @@ import { createHash } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, CryptokiFailure, mechanism } from '@antipode/cryptoki';
 import { bytesEqual } from '@antipode/runtime';
 import type { Handle } from '../../model/object.ts';
-import { EXACT_BYTES_MAX } from '../../provider/exact-sealer.ts';
 import { tagOf } from '../own-keys/tags.ts';
 import type { WrappingSession } from '../token-session.ts';
 
-/** Values that a token must neither pad nor cut: of odd lengths, longer than a block of SHA-256, with zeros at the ends. */
-export const KNOWN_VALUES: readonly Uint8Array[] = [1, 20, 64, 77, EXACT_BYTES_MAX].map((bytes) =>
+/**
+ * Values that a token must neither pad nor cut: of odd lengths, longer than a block of SHA-256, with zeros at the ends.
+ * NSS has no secrets above 256 bytes. Longer ones are compared one by one when they are sealed.
+ */
+export const KNOWN_VALUES: readonly Uint8Array[] = [1, 20, 64, 77, 201].map((bytes) =>
   Uint8Array.from({ length: bytes }, (_, index) => (index < bytes / 8 || index >= bytes - bytes / 8 ? 0 : 0x5a)),
 );
 

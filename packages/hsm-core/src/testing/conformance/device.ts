@@ -10,6 +10,7 @@ import type { Planted, SoftwareDomain } from '../software-domain.ts';
  * - `data-objects`: it keeps none.
  * - `second-key-per-id`: it keeps one key of a class per CKA_ID.
  * - `restrictions`: it cannot forbid copies and destruction.
+ * - `exact-secrets`: it does not carry secrets byte for byte.
  * - `half-made-keys`, `full-storage`: tests have no way to bring them about.
  */
 export type Lack =
@@ -18,6 +19,7 @@ export type Lack =
   | 'data-objects'
   | 'second-key-per-id'
   | 'restrictions'
+  | 'exact-secrets'
   | 'half-made-keys'
   | 'full-storage';
 

@@ -12,6 +12,7 @@ import { SoftwareDomain } from '../software-domain.ts';
 import { assumptions } from './assumptions.ts';
 import type { Chapter, ConformanceDevice, OpenPartitions, Subject } from './device.ts';
 import { ending } from './ending.ts';
+import { exact } from './exact.ts';
 import { ownKeys } from './own-keys.ts';
 import { proving } from './proving.ts';
 import { reading } from './reading.ts';
@@ -21,7 +22,7 @@ import { sealing } from './sealing.ts';
 export type { ConformanceDevice, Lack, Subject } from './device.ts';
 
 /** The last chapter closes a provider. */
-const CHAPTERS = [ownKeys, sealing, restoring, reading, proving, assumptions, ending];
+const CHAPTERS = [ownKeys, sealing, exact, restoring, reading, proving, assumptions, ending];
 
 export function providerConformance({ name, lacks, skips, make }: ConformanceDevice): void {
   const skipped: string[] = [];

@@ -22,7 +22,8 @@ export const file_antipode_seal_v1_manifest: GenFile = /*@__PURE__*/
  */
 export type Manifest = Message<"antipode.seal.v1.Manifest"> & {
   /**
-   * Version of this format: 2, or 1 where tombstones say nothing of their sealed objects.
+   * Version of this format: 3 where a secret key has a data key, otherwise 2; 1 where tombstones say nothing of their
+   * sealed objects.
    *
    * @generated from field: uint32 format = 1;
    */
@@ -85,7 +86,7 @@ export type Manifest = Message<"antipode.seal.v1.Manifest"> & {
   source?: Source | undefined;
 
   /**
-   * The AES keys that encrypt data objects, themselves sealed; sorted by id.
+   * The AES keys that encrypt data objects and secrets sealed exactly, themselves sealed; sorted by id.
    *
    * @generated from field: repeated antipode.seal.v1.DataKey data_keys = 10;
    */
@@ -232,14 +233,14 @@ export type Entry = Message<"antipode.seal.v1.Entry"> & {
   blobSize: bigint;
 
   /**
-   * Which data key encrypts the blob; data objects only.
+   * Which data key encrypts the blob: of a data object, and from format 3 on of a secret key that is sealed exactly.
    *
    * @generated from field: bytes data_key_id = 9;
    */
   dataKeyId: Uint8Array;
 
   /**
-   * Keyed tag of the value of a data object, by which it is recognised again.
+   * Keyed tag of the value of an object with a data key, by which it is recognised again.
    *
    * @generated from field: bytes value_tag = 10;
    */
@@ -283,7 +284,8 @@ export const AttributeSchema: GenMessage<Attribute> = /*@__PURE__*/
   messageDesc(file_antipode_seal_v1_manifest, 3);
 
 /**
- * A sealed AES-256 key for the data objects of one generation.
+ * A sealed AES-256 key for the data objects of one generation, or for its secrets that are sealed exactly. The blob of
+ * the second kind is two wrapped keys: the AES-256 key (40 bytes), and the private half of an RSA key pair.
  *
  * @generated from message antipode.seal.v1.DataKey
  */
@@ -296,14 +298,14 @@ export type DataKey = Message<"antipode.seal.v1.DataKey"> & {
   id: Uint8Array;
 
   /**
-   * SHA-256 of the wrapped key.
+   * SHA-256 of the blob.
    *
    * @generated from field: bytes blob_sha256 = 2;
    */
   blobSha256: Uint8Array;
 
   /**
-   * Size of the wrapped key in bytes.
+   * Size of the blob in bytes.
    *
    * @generated from field: uint64 blob_size = 3;
    */
@@ -404,7 +406,7 @@ export type Tombstone = Message<"antipode.seal.v1.Tombstone"> & {
   domainKeyVersion: number;
 
   /**
-   * The sealed key that encrypts its blob; data objects only. From format 2 on.
+   * The sealed key that encrypts its blob; objects with a data key only. From format 2 on.
    *
    * @generated from field: antipode.seal.v1.DataKey data_key = 6;
    */

@@ -1,0 +1,272 @@
+/**
+ * Secrets that wrapping would change: of any length, of unknown length, with zeros at their ends. They arrive byte for
+ * byte, and are recognised without being sealed again.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { CKA, CKK, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
+import { rehearse, type SealedGeneration, scrub } from '@antipode/hsm-core';
+import { MemberGroup } from '@antipode/hsm-core/testing';
+import { hex, systemClock } from '@antipode/runtime';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { flags, id, label } from '../attacks/support/templates.ts';
+import { type LyingToken, lying, type Order, TRUE } from '../support/devices/lying-token.ts';
+import { enrolTogether, TestMember } from '../support/members.ts';
+import { onToken } from '../support/raw-token.ts';
+import { makeSecret, PORTABLE, secretOf, TokenPair } from '../support/token-pair.ts';
+import { makeToken, type TestToken } from '../support/tokens.ts';
+
+let pair: TokenPair;
+beforeAll(async () => {
+  pair = await TokenPair.make();
+});
+afterAll(() => pair.close());
+afterEach(() => pair.empty());
+
+const SALT = Buffer.from('salt of a test');
+const inSoftware = (value: Uint8Array): string => createHash('sha256').update(SALT).update(value).digest('hex');
+
+/** Digests of all secrets of applications, by label: made in the token, so that they tell every byte. */
+const digestsIn = ({ token }: { token: TestToken }): Map<string, string> =>
+  onToken(token, (cryptoki, session) => {
+    const secrets = cryptoki.find(session, [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.TOKEN, true],
+      [CKA.EXTRACTABLE, true],
+    ]);
+    return new Map(
+      secrets.map((handle) => [
+        cryptoki.attributes(session, handle, [CKA.LABEL])!.get(CKA.LABEL)!.toString(),
+        hex(cryptoki.digestKey(session, mechanism(CKM.SHA256), SALT, handle)),
+      ]),
+    );
+  });
+
+const valuesOf = (values: ReadonlyMap<string, Uint8Array>): Map<string, string> =>
+  new Map([...values].map(([name, value]) => [name, inSoftware(value)]));
+
+/** Puts secrets of these values into the source, each under its name. */
+async function plant(values: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  for (const [name, bytes] of values) await pair.source.create(secretNamed(name, bytes));
+}
+
+const secretNamed = (name: string, bytes: Uint8Array): Template =>
+  secretOf(bytes, ...label(name), ...id(Buffer.from(name)), ...flags({ sign: true }));
+
+const secret = (bytes: number): Uint8Array => new Uint8Array(randomBytes(bytes)).map((byte) => byte || 1);
+
+const sealedOf = ({ generation: { entries } }: SealedGeneration): string[] =>
+  entries.map(({ blobSha256 }) => blobSha256!).sort();
+
+describe('secrets that wrapping would change', () => {
+  it('arrive byte for byte at every length up to 342, with zeros in front and behind', async () => {
+    const values = new Map(
+      Array.from({ length: 342 }, (_, index) => {
+        const value = secret(index + 1);
+        if (index % 3 === 0) value.fill(0, -1 - (index % 5));
+        if (index % 7 === 0) value[0] = 0;
+        return [`secret of ${index + 1}`, value] as const;
+      }),
+    );
+    await plant(values);
+    const sealed = await pair.replicate();
+    expect(sealed.generation.uncaptured).toEqual([]);
+    expect(digestsIn(pair.b)).toEqual(valuesOf(values));
+    // A standby does not know the lengths. It recognises them all the same, and takes nothing for new.
+    await pair.restart();
+    expect((await pair.group.capture(pair.a)).sealed).toBeUndefined();
+    const atStandby = await pair.group.captured(pair.b, { epoch: 2n });
+    expect([atStandby.generation.uncaptured, sealedOf(atStandby)]).toEqual([[], sealedOf(sealed)]);
+  }, 120_000);
+
+  it('are told from the same values with zeros behind them', async () => {
+    const value = secret(13);
+    const values = new Map([13, 14, 16, 20].map((bytes) => [`of ${bytes}`, Buffer.alloc(bytes, 0).fill(value, 0, 13)]));
+    await plant(values);
+    await pair.replicate();
+    expect(digestsIn(pair.b)).toEqual(valuesOf(values));
+    await pair.restart();
+    expect((await pair.group.capture(pair.a)).sealed).toBeUndefined();
+    const sealed = pair.group.newest!;
+    expect((await pair.apply(sealed, sealed)).applied).toEqual([]);
+  });
+
+  it('are sealed once, follow a change of their names, and leave when they are deleted', async () => {
+    await plant(new Map([['odd', secret(20)]]));
+    await makeSecret(pair.source, 33, ...label('second'));
+    const first = await pair.replicate();
+    expect((await pair.group.capture(pair.a)).sealedObjects).toBe(0);
+    const [odd] = await pair.source.find([...label('odd')]);
+    await pair.source.setAttributeValue(odd!, label('renamed'));
+    const second = await pair.replicate();
+    expect(sealedOf(second)).toEqual(sealedOf(first));
+    expect([...digestsIn(pair.b).keys()].sort()).toEqual(['renamed', 'second']);
+    await pair.source.destroy(odd!);
+    await pair.replicate();
+    expect([...digestsIn(pair.b).keys()]).toEqual(['second']);
+  });
+
+  it('are sealed again under another domain key, and no standby makes them again for it', async () => {
+    const values = new Map([3, 20, 71].map((bytes) => [`of ${bytes}`, secret(bytes)]));
+    await plant(values);
+    const before = await pair.replicate();
+    await pair.group.rotate([pair.a, pair.b], 2);
+    const sealed = await pair.group.captured(pair.a);
+    expect(sealedOf(sealed).filter((blob) => sealedOf(before).includes(blob))).toEqual([]);
+    expect((await pair.apply(sealed, before)).applied).toEqual([]);
+    expect(digestsIn(pair.b)).toEqual(valuesOf(values));
+  });
+
+  it('are captured where their length is unknown, since they came by an unwrap', async () => {
+    const value = secret(21);
+    onToken(pair.a.token, (cryptoki, session) => {
+      const { publicKey, privateKey } = cryptoki.generateKeyPair(
+        session,
+        mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN),
+        [
+          [CKA.TOKEN, false],
+          [CKA.MODULUS_BITS, 2048],
+          [CKA.PUBLIC_EXPONENT, Uint8Array.of(1, 0, 1)],
+          [CKA.WRAP, true],
+        ],
+        [[CKA.TOKEN, false], ...flags({ unwrap: true })],
+      );
+      const known = cryptoki.create(session, [
+        [CKA.CLASS, CKO.SECRET_KEY],
+        [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+        [CKA.TOKEN, false],
+        [CKA.EXTRACTABLE, true],
+        [CKA.VALUE, value],
+      ]);
+      const blob = cryptoki.wrapKey(session, mechanism(CKM.RSA_PKCS), publicKey, known);
+      cryptoki.destroy(session, known);
+      cryptoki.unwrapKey(session, mechanism(CKM.RSA_PKCS), privateKey, blob, [
+        [CKA.CLASS, CKO.SECRET_KEY],
+        [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+        ...PORTABLE,
+        ...label('unwrapped'),
+      ]);
+    });
+    const sealed = await pair.replicate();
+    expect(sealed.generation).toMatchObject({ uncaptured: [], entries: [{ sizeBits: 0 }] });
+    expect(digestsIn(pair.b)).toEqual(new Map([['unwrapped', inSoftware(value)]]));
+  });
+
+  it('are proved in a drill, and a scrub finds one that is another now', async () => {
+    await plant(new Map([20, 342].map((bytes) => [`of ${bytes}`, secret(bytes)])));
+    const sealed = await pair.replicate();
+    const scratch = await TestMember.make('scratch');
+    try {
+      await enrolTogether([pair.a, pair.b, scratch], { group: pair.group.name, version: 3 });
+      pair.group.domainKeyVersion = 3;
+      const target = await pair.group.captured(pair.a);
+      const { provider, keyring } = scratch;
+      const blobOf = (digest: string): Uint8Array => pair.group.blobs.get(digest)!;
+      const rehearsal = await rehearse({ provider, keyring, clock: systemClock, target, blobOf });
+      expect(rehearsal).toMatchObject({ proof: { proved: 2, failed: 0 }, isEqual: true, isClean: true });
+    } finally {
+      await scratch.close();
+    }
+    const [first] = await pair.standby.find([...label('of 20')]);
+    await pair.standby.destroy(first!);
+    await pair.standby.create(secretNamed('of 20', secret(20)));
+    const report = await scrub({ ...pair.b, clock: systemClock, target: sealed, known: new Map() });
+    expect([report.proof.proved, report.proof.failed + report.missing.length]).toEqual([1, 1]);
+  });
+});
+
+/** How many values a token is tried with before it seals a secret. */
+const KNOWN_VALUES = 5;
+
+/** The flag and the list of mechanisms are taken from the template of the opening key. */
+const DECRYPTS: Order = {
+  lie: 'force',
+  function: 'C_UnwrapKey',
+  class: CKO.PRIVATE_KEY,
+  attribute: 'decrypt',
+  value: TRUE,
+};
+
+describe('a token that does not carry secrets as they are', () => {
+  const OAEP = CKM.RSA_PKCS_OAEP;
+  const odd = new Uint8Array(20).fill(7);
+  let source: TestMember<LyingToken>;
+  let target: TestMember<LyingToken>;
+  let group: MemberGroup;
+
+  beforeAll(async () => {
+    [source, target] = await Promise.all([
+      TestMember.on(lying(makeToken('lying source'))),
+      TestMember.on(lying(makeToken('lying target'))),
+    ]);
+    group = new MemberGroup();
+    await enrolTogether([source, target], { group: group.name, version: 1 });
+    onToken(source.token.honest, (cryptoki, session) => {
+      cryptoki.create(session, secretNamed('odd', odd));
+      cryptoki.create(session, secretNamed('even', secret(32)));
+    });
+  });
+  afterAll(() => Promise.all([source, target].map((member) => member.close())));
+
+  const labelsOf = ({ generation }: SealedGeneration): string[] =>
+    generation.entries.map(({ attributes }) => Buffer.from(attributes.label!).toString()).sort();
+
+  it.each<[string, Order]>([
+    ['pads every secret', { lie: 'pad', function: 'C_WrapKey', mechanism: OAEP }],
+    ['pads those of applications', { lie: 'pad', function: 'C_WrapKey', mechanism: OAEP, after: KNOWN_VALUES }],
+    ['wraps another', { lie: 'substitute', function: 'C_WrapKey', mechanism: OAEP, value: odd.with(0, 8), after: 5 }],
+    ['gives no digests', { lie: 'refuse', function: 'C_DigestKey', code: 'CKR_KEY_INDIGESTIBLE' }],
+    ['has no RSA-OAEP', { lie: 'refuse', function: 'C_WrapKey', mechanism: OAEP, code: 'CKR_MECHANISM_INVALID' }],
+    [
+      'makes no RSA keys',
+      { lie: 'refuse', function: 'C_GenerateKeyPair', mechanism: 0, code: 'CKR_MECHANISM_INVALID' },
+    ],
+    ['decrypts with the key that only unwraps', DECRYPTS],
+  ])('leaves such a secret where it is, with the reason, if the source %s', async (_what, order) => {
+    source.token.tell(order);
+    await source.reopen();
+    const fresh = new MemberGroup();
+    const sealed = await fresh.captured(source);
+    expect([labelsOf(sealed), sealed.generation.uncaptured.map(({ reason }) => reason)]).toEqual([
+      ['even'],
+      ['length-not-multiple-of-8'],
+    ]);
+    source.token.tell();
+  });
+
+  it.each<[string, string, Order]>([
+    ['pads those of applications', 'OBJECT_UNPROVEN', { lie: 'pad', function: 'C_UnwrapKey', mechanism: OAEP }],
+    [
+      'makes another',
+      'HSM_REFUSED',
+      { lie: 'substitute', function: 'C_UnwrapKey', mechanism: OAEP, value: odd.with(0, 8) },
+    ],
+    [
+      'makes another after a while',
+      'OBJECT_UNPROVEN',
+      { lie: 'substitute', function: 'C_UnwrapKey', mechanism: OAEP, value: odd.with(0, 8), after: 2 },
+    ],
+    ['gives no digests', 'SECRET_INEXACT', { lie: 'refuse', function: 'C_DigestKey', code: 'CKR_KEY_INDIGESTIBLE' }],
+    [
+      'has no RSA-OAEP',
+      'SECRET_INEXACT',
+      { lie: 'refuse', function: 'C_UnwrapKey', mechanism: OAEP, code: 'CKR_MECHANISM_INVALID' },
+    ],
+  ])('is an exception, and everything else is restored, if the standby %s', async (_what, code, order) => {
+    await source.reopen();
+    group.newest ??= await group.captured(source);
+    target.token.tell(order);
+    await target.reopen();
+    const { refused } = await group.apply(target, group.newest);
+    const entry = group.newest.generation.entries.find(({ valueTag }) => valueTag !== undefined)!;
+    expect(refused).toMatchObject([{ objectId: entry.objectId, code }]);
+    target.token.tell();
+    expect([...digestsIn({ token: target.token.honest }).keys()]).toEqual(['even']);
+  });
+
+  it('has everything once the standby is sound', async () => {
+    await target.reopen();
+    await group.apply(target, group.newest!);
+    expect(digestsIn({ token: target.token.honest }).get('odd')).toBe(inSoftware(odd));
+    expect((await group.verify(target, group.newest!)).proof).toMatchObject({ proved: 2, failed: 0 });
+  });
+});
