@@ -78,7 +78,7 @@ describe('secrets that wrapping would change', () => {
     expect([atStandby.generation.uncaptured, sealedOf(atStandby)]).toEqual([[], sealedOf(sealed)]);
   }, 120_000);
 
-  it('are told from the same values with zeros behind them', async () => {
+  it('differ from the same values with zeros behind them', async () => {
     const value = secret(13);
     const values = new Map([13, 14, 16, 20].map((bytes) => [`of ${bytes}`, Buffer.alloc(bytes, 0).fill(value, 0, 13)]));
     await plant(values);
@@ -237,7 +237,7 @@ describe('a token that does not carry secrets as they are', () => {
     ['pads those of applications', 'OBJECT_UNPROVEN', { lie: 'pad', function: 'C_UnwrapKey', mechanism: OAEP }],
     [
       'makes another',
-      'HSM_REFUSED',
+      'SECRET_INEXACT',
       { lie: 'substitute', function: 'C_UnwrapKey', mechanism: OAEP, value: odd.with(0, 8) },
     ],
     [

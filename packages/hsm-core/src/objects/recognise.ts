@@ -26,7 +26,7 @@ export interface Examined {
   readonly object: ObservedObject;
   /** Blob under the domain key asked for; absent where the object is not wrapped, or the token does not give it. */
   readonly blob?: Uint8Array;
-  /** Of a data object; of a secret where its blob may not tell its length, and the token tags it exactly. */
+  /** Of a data object; of a secret whose blob does not show its length for certain, if the token tags it exactly. */
   readonly valueTag?: Uint8Array;
   /** Why the token gave no blob. */
   readonly refusal?: UncapturedReason;

@@ -32,7 +32,7 @@ export function unwrap({ value }: StoredObject, blob: Uint8Array): Uint8Array | 
 
 export const tagOf = (domainKey: StoredObject, value: Uint8Array): Uint8Array => sha256(wrap(domainKey, sha256(value)));
 
-/** The tag of a secret that is sealed exactly. A value that an unwrap has not made yet has none. */
+/** The tag of a secret that is sealed exactly. */
 export function exactTagOf(domainKey: StoredObject, value: Uint8Array): Uint8Array {
   const salt = tagOf(domainKey, Buffer.from('antipode exact secret salt v1'));
   const digest = sha256(Buffer.concat([salt, value]));

@@ -1,6 +1,6 @@
 /**
- * The keys that seal some secrets byte for byte (ADR 0034): an RSA pair that carries each secret by OAEP, and an AES data
- * key that encrypts the result, so that what is sealed rests on AES. They are session objects of one capture, or of one
+ * The keys that seal some secrets byte for byte (ADR 0034). An RSA pair carries each secret by OAEP, and an AES data key
+ * encrypts the result, so that a sealed secret rests on AES. They are session objects of one capture, or of one
  * batch of an apply, and lie in no token. Between the two they are wrapped under the domain key.
  */
 import { randomBytes } from 'node:crypto';
@@ -22,7 +22,7 @@ const MODULUS_BITS = 3072;
 /** An AES-256 key, wrapped by RFC 5649. The private half follows. */
 const WRAPPED_DATA_KEY_BYTES = 40;
 
-/** What a member has of it. */
+/** The keys as a member opens them. */
 export type OpenedKey = Omit<ExactKey, 'blob'>;
 
 export interface ExactContext {
@@ -144,7 +144,7 @@ export const openCarriedSecret = ({ cryptoki, session }: TokenSession, opening: 
 
 /**
  * Tries with known values that the pair changes none of them, and that the opening key does nothing that the token
- * promises to forbid. What a token of the site may fail to keep was accepted when the partition was opened.
+ * promises to forbid. The site has accepted the promises that its token does not keep.
  */
 function isSound(
   { context, quirks: { unenforced }, digests }: ExactContext,
