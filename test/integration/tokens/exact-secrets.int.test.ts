@@ -8,12 +8,12 @@ import { rehearse, type SealedGeneration, scrub } from '@antipode/hsm-core';
 import { MemberGroup } from '@antipode/hsm-core/testing';
 import { hex, systemClock } from '@antipode/runtime';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { flags, id, label } from '../attacks/support/templates.ts';
-import { type LyingToken, lying, type Order, TRUE } from '../support/devices/lying-token.ts';
-import { enrolTogether, TestMember } from '../support/members.ts';
-import { onToken } from '../support/raw-token.ts';
-import { makeSecret, PORTABLE, secretOf, TokenPair } from '../support/token-pair.ts';
-import { makeToken, type TestToken } from '../support/tokens.ts';
+import { flags, id, label } from '../../attacks/support/templates.ts';
+import { type LyingToken, lying, type Order, TRUE } from '../../support/devices/lying-token.ts';
+import { enrolTogether, TestMember } from '../../support/members.ts';
+import { onToken } from '../../support/raw-token.ts';
+import { makeSecret, PORTABLE, secretOf, TokenPair } from '../../support/token-pair.ts';
+import { makeToken, type TestToken } from '../../support/tokens.ts';
 
 let pair: TokenPair;
 beforeAll(async () => {

@@ -3,8 +3,8 @@ import { hex, type Prng, sha256Hex } from '@antipode/runtime';
 import type { DataKey } from '../model/generation.ts';
 import { type Handle, OBJECT_ID_BYTES, type ObjectId, type UncapturedReason } from '../model/object.ts';
 import { inBatches } from '../objects/batches.ts';
-import type { HsmProvider } from '../provider/provider.ts';
 import { exactAadOf } from '../objects/recognise.ts';
+import type { HsmProvider } from '../provider/provider.ts';
 import type { Sealed } from './entry.ts';
 
 export interface ExactlySealed {
