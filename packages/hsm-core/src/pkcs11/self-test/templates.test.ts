@@ -4,7 +4,6 @@ import { partialCryptoki } from '@antipode/cryptoki/testing';
 import { expect, it } from 'vitest';
 import { CURVES } from '../../model/curve.ts';
 import { OCTET_STRING, tagged } from '../../model/der.ts';
-import type { Handle } from '../../model/object.ts';
 import { PROTECTIONS } from '../../provider/provider.ts';
 import { Maker } from '../maker.ts';
 import { SOUND, wantedAfter } from '../quirks.ts';
