@@ -152,30 +152,41 @@ describe('a manifest', () => {
     expect(thrown(() => open(signed)).code).toBe('MANIFEST_INVALID');
   });
 
-  /** A secret key that is sealed exactly, in a message whose format is not changed for it. */
-  const exactIn = (message: wire.Manifest): wire.Entry => {
-    const secret = message.entries.find(({ objectClass }) => objectClass === wire.ObjectClass.SECRET_KEY)!;
-    secret.dataKeyId = new Uint8Array(16);
-    secret.valueTag = new Uint8Array(32);
-    return secret;
+  /** Makes the first entry a secret key that is sealed exactly. */
+  const exactIn = (message: wire.Manifest, format: number): wire.Entry => {
+    message.format = format;
+    return Object.assign(message.entries[0]!, {
+      objectClass: wire.ObjectClass.SECRET_KEY,
+      keyType: wire.KeyType.GENERIC_SECRET,
+      attributes: [],
+      publicHalf: new Uint8Array(),
+      blobSha256: new Uint8Array(32),
+      dataKeyId: new Uint8Array(16),
+      valueTag: new Uint8Array(32),
+    });
   };
+
+  it('has format 3 where a secret key has a data key', () => {
+    expect(opensChanged((message) => void exactIn(message, 3))().generation.entries[0]).toMatchObject({
+      objectClass: 'secret-key',
+      dataKeyId: '00'.repeat(16),
+    });
+  });
 
   it.each<[string, (message: wire.Manifest) => void]>([
     ['of another format', (message) => (message.format = 4)],
     ['of format 3 without a secret key that has a data key', (message) => (message.format = 3)],
-    ['of format 2 with a secret key that has a data key', (message) => void exactIn(message)],
+    ['of format 2 with a secret key that has a data key', (message) => void exactIn(message, 2)],
     [
       'with a secret key that has a data key and no tag',
       (message) => {
-        exactIn(message).valueTag = new Uint8Array();
-        message.format = 3;
+        exactIn(message, 3).valueTag = new Uint8Array();
       },
     ],
     [
       'with a secret key that has a tag and no data key',
       (message) => {
-        exactIn(message).dataKeyId = new Uint8Array();
-        message.format = 3;
+        exactIn(message, 3).dataKeyId = new Uint8Array();
       },
     ],
     [
