@@ -106,14 +106,22 @@ export async function withOperator<T>(
     return await within({ clock: systemClock, timeoutMs, what: 'the answer' }, () => work(operator));
   } catch (thrown) {
     if (timeoutMs === undefined || !hasCode(thrown, 'TIMED_OUT')) throw thrown;
-    throw new AntipodeError('TIMED_OUT', `no answer from coordinator ${id} at ${address} in ${timeoutMs / 1_000} s`, {
-      details: { coordinator: id, address, timeoutMs },
-      cause: thrown,
-      hint: 'Check the coordinator and the connection to it, or wait longer with --timeout. Nothing was changed.',
-    });
+    throw noAnswer({ id, address, timeoutMs }, thrown);
   } finally {
     operator.close();
   }
+}
+
+/** Of a call that changes nothing. */
+export function noAnswer(
+  { id, address, timeoutMs }: { id: string; address: string; timeoutMs: number },
+  cause: unknown,
+): AntipodeError {
+  return new AntipodeError('TIMED_OUT', `no answer from coordinator ${id} at ${address} in ${timeoutMs / 1_000} s`, {
+    details: { coordinator: id, address, timeoutMs },
+    cause,
+    hint: 'Check the coordinator and the connection to it, or wait longer with --timeout. Nothing was changed.',
+  });
 }
 
 const POLL_MS = 10_000;

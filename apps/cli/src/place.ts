@@ -12,7 +12,7 @@ import {
   ResolverService,
 } from '@antipode/protocol';
 import { hasCode } from '@antipode/runtime';
-import { type OperatorConfig, openTls } from './operator.ts';
+import { noAnswer, type OperatorConfig, openTls } from './operator.ts';
 import { duration } from './output.ts';
 import { tokenUri } from './pkcs11-uri.ts';
 
@@ -79,13 +79,13 @@ const COORDINATOR_MS_MAX = 2_000;
 export class PlaceFinder {
   readonly #coordinator: Client<typeof OperatorService>;
   readonly #agent: Client<typeof ResolverService> | undefined;
-  readonly #coordinatorId: string;
+  readonly #known: OperatorConfig['coordinator'];
 
   /** @throws CERTIFICATE_INVALID */
   constructor(config: OperatorConfig) {
     const tls = openTls(config);
     const { coordinator, agent } = config;
-    this.#coordinatorId = coordinator.id;
+    this.#known = coordinator;
     this.#coordinator = createClient(OperatorService, {
       address: coordinator.address,
       tls,
@@ -106,8 +106,8 @@ export class PlaceFinder {
     const coordinatorMs = agent === undefined ? timeoutMs : Math.min(timeoutMs / 2, COORDINATOR_MS_MAX);
     const first = await this.#coordinator
       .resolve({ group }, options(coordinatorMs))
-      .then((answer) => ofCoordinator(group, answer, this.#coordinatorId))
-      .catch((thrown: unknown) => new Failed(thrown));
+      .then((answer) => ofCoordinator(group, answer, this.#known.id))
+      .catch((thrown: unknown) => new Failed(this.#meaningOf(thrown, coordinatorMs)));
     const settled = (): Place => {
       if (first instanceof Failed) throw first.thrown;
       return first;
@@ -121,6 +121,11 @@ export class PlaceFinder {
       if (hasCode(thrown, 'NOT_SERVED')) throw thrown;
       return settled();
     }
+  }
+
+  #meaningOf(thrown: unknown, timeoutMs: number): unknown {
+    const isUnanswered = hasCode(thrown, 'TIMED_OUT') && isUnreachable(thrown);
+    return isUnanswered ? noAnswer({ ...this.#known, timeoutMs }, thrown) : thrown;
   }
 
   close(): void {

@@ -30,6 +30,8 @@ const FORMATS: Readonly<Record<string, (place: Place) => string>> = {
   uri: tokenUri,
 };
 
+const waitMsOf = (leftMs: number): number => Math.ceil(Math.max(1, Math.min(READ_MS, leftMs)));
+
 /** The first answer; with `wait`, the first one without a doubt, or the last one within the time. */
 async function resolved(
   finder: Pick<PlaceFinder, 'find'>,
@@ -41,7 +43,8 @@ async function resolved(
     const leftMs = endMs - systemClock.monotonicMs();
     const isLast = !wait || leftMs <= AGAIN_MS;
     try {
-      const place = await finder.find(group, { timeoutMs: Math.max(1, Math.min(READ_MS, leftMs)) });
+      // One question has all the time that was given; of many, each gets a part.
+      const place = await finder.find(group, { timeoutMs: wait ? waitMsOf(leftMs) : timeoutMs });
       if (isLast || doubtsAbout(place).length === 0) return place;
     } catch (thrown) {
       if (isLast || !isPassing(thrown)) throw thrown;
