@@ -48,6 +48,8 @@ export interface SystemOptions {
   readonly officerKeys?: boolean;
   /** A fourth site, d, with a partition that is not a member and brings the domain keys. */
   readonly distributor?: boolean;
+  /** A fourth site, d, with a partition and a scratch partition that no group uses yet. */
+  readonly spare?: boolean;
   readonly failoverPolicy?: FailoverPolicy | undefined;
   /** How many objects a capture may lose before it is held, where applications delete without end. */
   readonly lossObjects?: number | undefined;
@@ -83,6 +85,7 @@ export class TestSystem {
   /** Speaks with the coordinator's own certificate: for orders that a stale or stolen coordinator might give. */
   coordinatorTls!: Tls;
   #town!: Town;
+  #hasDistributor = false;
 
   readonly #environment: NonNullable<SystemOptions['environment']>;
   readonly #clocks: SystemOptions['clocks'];
@@ -104,6 +107,7 @@ export class TestSystem {
     links = 'none',
     officerKeys = false,
     distributor = false,
+    spare = false,
     environment,
     clocks,
     failoverPolicy,
@@ -119,7 +123,7 @@ export class TestSystem {
       ...(clocks === undefined ? {} : { clocks }),
     });
     try {
-      await system.#setUp(links, { officerKeys, distributor, delayMs, timings });
+      await system.#setUp(links, { officerKeys, distributor, spare, delayMs, timings });
       await system.startCoordinator({ asProcess: processes.includes('coordinator') });
       for (const site of system.sites.values())
         await system.startAgent(site.name, { asProcess: processes.includes(site.name) });
@@ -195,7 +199,7 @@ export class TestSystem {
       name: GROUP,
       members: ['a', 'b', 'c'].map((name) => ({ site: name, serial: this.site(name).serial })),
       scratch: [{ site: 'c', serial: this.site('c').scratchSerial }],
-      ...(this.sites.has('d') ? { distributor: { site: 'd', serial: this.site('d').serial } } : {}),
+      ...(this.#hasDistributor ? { distributor: { site: 'd', serial: this.site('d').serial } } : {}),
       failoverPolicy,
       ...(rpoSeconds === undefined ? {} : { rpoSeconds }),
       ...(lossObjects === undefined ? {} : { deletions: { retentionMs: 0n, lossObjects, lossPercent: 100 } }),
@@ -329,10 +333,14 @@ export class TestSystem {
     {
       officerKeys,
       distributor,
+      spare,
       delayMs,
       timings,
-    }: { officerKeys: boolean; distributor: boolean } & Required<Pick<SystemOptions, 'delayMs' | 'timings'>>,
+    }: { officerKeys: boolean; distributor: boolean; spare: boolean } & Required<
+      Pick<SystemOptions, 'delayMs' | 'timings'>
+    >,
   ): Promise<void> {
+    this.#hasDistributor = distributor;
     this.#town = await Town.found({ folder: this.folder, trustDomain: 'test.antipode', operator: 'test', timings });
     this.coordinatorTls = this.#town.tls('coordinator');
     const { id, address } = this.#town.coordinator;
@@ -342,9 +350,9 @@ export class TestSystem {
       expected: { kind: 'coordinator', name: id },
     });
     this.operator = patient(operator, { timeoutMs: this.#timeoutMs });
-    for (const name of ['a', 'b', 'c', ...(distributor ? ['d'] : [])]) {
+    for (const name of ['a', 'b', 'c', ...(distributor || spare ? ['d'] : [])]) {
       const token = makeToken(`payments-${name}`);
-      const scratch = name === 'c' ? makeToken('scratch-c') : undefined;
+      const scratch = name === 'c' || (spare && name === 'd') ? makeToken(`scratch-${name}`) : undefined;
       const partition = (one: TestToken, partitionName: string, role: PartitionPlan['role']): PartitionPlan => ({
         name: partitionName,
         module: SOFTHSM_MODULE,
@@ -365,7 +373,7 @@ export class TestSystem {
         advertise: inbound?.address,
         coordinatorAddress: outbound?.address,
         partitions: [
-          partition(token, 'main', name === 'd' ? 'distributor' : 'member'),
+          partition(token, 'main', distributor && name === 'd' ? 'distributor' : 'member'),
           ...(scratch === undefined ? [] : [partition(scratch, 'scratch', 'scratch')]),
         ],
       });

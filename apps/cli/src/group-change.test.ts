@@ -1,5 +1,6 @@
 import {
   ChangeGroupResponseSchema,
+  GetGroupResponseSchema,
   GetOperationResponseSchema,
   PlanGroupChangeResponseSchema,
 } from '@antipode/protocol';
@@ -17,9 +18,14 @@ const PLAN = {
 
 let notes: string[];
 let orders: unknown[];
+/** Whether a domain key is due, each time that the group is read. */
+let keyed: boolean[];
+let operation: { kind: string; phase: string; status: string; errorCode?: string };
 beforeEach(() => {
   notes = [];
   orders = [];
+  keyed = [];
+  operation = { kind: 'domain-key', phase: 'incomplete', status: 'parked', errorCode: 'PEER_NOT_PINNED' };
 });
 
 const run = (
@@ -34,16 +40,9 @@ const run = (
         orders.push(request);
         return create(ChangeGroupResponseSchema, { group: { epoch: 1n }, operationId });
       },
-      getOperation: async () =>
-        create(GetOperationResponseSchema, {
-          operation: {
-            id: operationId,
-            kind: 'domain-key',
-            phase: 'incomplete',
-            status: 'parked',
-            errorCode: 'PEER_NOT_PINNED',
-          },
-        }),
+      getGroup: async () =>
+        create(GetGroupResponseSchema, { group: { epoch: 2n, domainKeyDue: keyed.shift() ?? false } }),
+      getOperation: async () => create(GetOperationResponseSchema, { operation: { id: operationId, ...operation } }),
     },
     {
       group: 'payments',
@@ -76,6 +75,13 @@ it('ends with the error of the obstacle before anything is ordered', async () =>
   expect((await rejection(run({ ...PLAN, obstacle: 'new', obstacleCode: 'OF_A_LATER_RELEASE' }))).code).toBe(
     'GROUP_CHANGE_REFUSED',
   );
+});
+
+it('waits after the operation until a new domain key is in use', async () => {
+  keyed = [true, true, false];
+  operation = { kind: 'domain-key', phase: 'complete', status: 'done' };
+  expect(await run(PLAN, {}, 'op-1')).toMatchObject({ epoch: 2n, domainKeyDue: false });
+  expect(keyed).toEqual([]);
 });
 
 it('follows the operation that completes the change, and ends with its error', async () => {

@@ -1,6 +1,6 @@
 /** The way of every change of a group: show the consequences, ask, order it for the declaration that was shown. */
 import type { GroupChangeSchema, GroupState, PlanGroupChangeResponse } from '@antipode/protocol';
-import { AntipodeError, isErrorCode } from '@antipode/runtime';
+import { AntipodeError, isErrorCode, systemClock } from '@antipode/runtime';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { confirm } from './confirm.ts';
 import { follow, type Operator } from './operator.ts';
@@ -20,7 +20,7 @@ export interface ChangeOptions {
  * @throws what the order would end with, before it is given
  */
 export async function changeGroup(
-  operator: Pick<Operator, 'planGroupChange' | 'changeGroup' | 'getOperation'>,
+  operator: Pick<Operator, 'planGroupChange' | 'changeGroup' | 'getOperation' | 'getGroup'>,
   { group, change, output }: { group: string; change: Change; output: Output },
   { dryRun, yes, timeout }: ChangeOptions,
 ): Promise<GroupState | undefined> {
@@ -39,12 +39,34 @@ export async function changeGroup(
     throw new AntipodeError(
       isErrorCode(plan.obstacleCode) ? plan.obstacleCode : 'GROUP_CHANGE_REFUSED',
       `group ${group}: ${plan.obstacle}`,
-      { details: { group } },
+      { details: { group }, ...(plan.obstacleHint === '' ? {} : { hint: plan.obstacleHint }) },
     );
   if (plan.needsConfirmation && yes !== true) await confirm(group);
   const answer = await operator.changeGroup({ group, change: { kind: change }, revision: plan.revision });
-  if (answer.operationId !== '') await follow(operator, answer.operationId, { output, timeoutMs: timeout * 1_000 });
-  return answer.group;
+  if (answer.operationId === '') return answer.group;
+  output.note('The declaration is changed. The rest follows:');
+  const endMs = systemClock.monotonicMs() + timeout * 1_000;
+  await follow(operator, answer.operationId, { output, timeoutMs: timeout * 1_000 });
+  return untilKeyed(operator, { group, endMs });
+}
+
+const AGAIN_MS = 500;
+
+/** A version that was on its way already does not count: the coordinator orders the next one by itself. */
+async function untilKeyed(
+  operator: Pick<Operator, 'getGroup'>,
+  { group, endMs }: { group: string; endMs: number },
+): Promise<GroupState | undefined> {
+  for (;;) {
+    const { group: state } = await operator.getGroup({ group });
+    if (state?.domainKeyDue !== true) return state;
+    if (systemClock.monotonicMs() >= endMs)
+      throw new AntipodeError('TIMED_OUT', `group ${group} is changed, and its new domain key is not in use yet`, {
+        details: { group },
+        hint: `The coordinator goes on. \`antipode status\` says what keeps the domain key from its partitions.`,
+      });
+    await systemClock.sleep(AGAIN_MS);
+  }
 }
 
 function tell({ changes, consequences, obstacle }: PlanGroupChangeResponse, output: Output): void {

@@ -49,6 +49,8 @@ export interface Member extends Seat {
 export interface Group {
   readonly spec: GroupSpec;
   readonly members: readonly Member[];
+  /** Sites that become standbys once they have caught up. They have no vote, and nobody promotes them. One at most. */
+  readonly joining: readonly Seat[];
   /** Highest epoch that is in force. */
   readonly epoch: bigint;
   readonly owner: string;
@@ -59,6 +61,8 @@ export interface Group {
   readonly domainKeyVersion: number;
   /** The highest version that was ever ordered: none is ordered twice. */
   readonly highestVersion: number;
+  /** A version above this one is due: partitions that have left the group may hold the versions up to it. */
+  readonly rotateAbove: number;
   readonly recoveryTimeMs: number | undefined;
   readonly createdMs: number;
   /** Of the declaration: 1, and one more with each change. */
@@ -119,3 +123,9 @@ export const activeOf = (group: Group): Member | undefined => group.members.find
 
 /** Whether the highest epoch that was ever issued is in force: no failover is under way, and none is stuck. */
 export const isSettled = (group: Pick<Group, 'epoch' | 'highestEpoch'>): boolean => group.highestEpoch === group.epoch;
+
+/** Whether partitions have joined or left the group since the version in use was ordered. */
+export const isVersionDue = ({
+  domainKeyVersion,
+  rotateAbove,
+}: Pick<Group, 'domainKeyVersion' | 'rotateAbove'>): boolean => rotateAbove > 0 && domainKeyVersion <= rotateAbove;

@@ -40,16 +40,28 @@ export function groupTable(groups: readonly GroupState[]): string {
 export function memberTable(group: GroupState): string {
   return table(
     ['SITE', 'ROLE', 'SITE STATE', 'SERIAL', 'ACKNOWLEDGED', 'RECOVERY POINT AGE', 'DIVERGENT', 'UNACCOUNTED'],
-    group.members.map((member) => [
-      member.site,
-      roleName(member.role) ?? '?',
-      member.partitionErrorCode === '' ? member.siteState : `${member.siteState} (${member.partitionErrorCode})`,
-      member.serial,
-      String(member.acknowledgedGeneration || '-'),
-      duration(member.recoveryPointAgeMs),
-      String(member.divergentObjects),
-      String(member.unaccountedObjects),
-    ]),
+    [
+      ...group.members.map((member) => [
+        member.site,
+        roleName(member.role) ?? '?',
+        member.partitionErrorCode === '' ? member.siteState : `${member.siteState} (${member.partitionErrorCode})`,
+        member.serial,
+        String(member.acknowledgedGeneration || '-'),
+        duration(member.recoveryPointAgeMs),
+        String(member.divergentObjects),
+        String(member.unaccountedObjects),
+      ]),
+      ...group.joining.map(({ site, siteState, serial, waitsFor }) => [
+        site,
+        'joining',
+        waitsFor === '' ? siteState : `${siteState} (${waitsFor})`,
+        serial,
+        '-',
+        '-',
+        '-',
+        '-',
+      ]),
+    ],
   );
 }
 

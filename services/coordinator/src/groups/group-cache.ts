@@ -3,11 +3,13 @@ import { SerialQueue } from '@antipode/runtime';
 import type { Group } from '../model.ts';
 import type { Store } from '../store/store.ts';
 import { readGroups } from '../store/tables/groups.ts';
+import { type FormerSeat, readFormerSeats } from '../store/tables/membership.ts';
 
 export class GroupCache {
   readonly #store: Pick<Store, 'snapshot'>;
   readonly #refreshes = new SerialQueue();
   #groups: readonly Group[] = [];
+  #former: readonly FormerSeat[] = [];
   #unreadable: readonly string[] = [];
   readonly #needed = new Map<string, readonly string[]>();
 
@@ -17,6 +19,11 @@ export class GroupCache {
 
   get all(): readonly Group[] {
     return this.#groups;
+  }
+
+  /** Members that were removed. */
+  get former(): readonly FormerSeat[] {
+    return this.#former;
   }
 
   /** Groups whose rows cannot be made sense of. */
@@ -42,7 +49,10 @@ export class GroupCache {
   refresh(): Promise<void> {
     return this.#refreshes.run(async () => {
       const unreadable: string[] = [];
-      this.#groups = await this.#store.snapshot((db) => readGroups(db, (group) => unreadable.push(group)));
+      [this.#groups, this.#former] = await this.#store.snapshot(async (db) => [
+        await readGroups(db, (group) => unreadable.push(group)),
+        await readFormerSeats(db),
+      ]);
       this.#unreadable = unreadable;
     });
   }

@@ -28,6 +28,13 @@ import {
 } from './key-retirement/machine.ts';
 import { keyRetirementOutcome } from './key-retirement/outcome.ts';
 import type { Kind } from './kind.ts';
+import { memberJoin } from './member-join/effects.ts';
+import {
+  decideMemberJoin,
+  type MemberJoinEffect,
+  type MemberJoinEvent,
+  type MemberJoinState,
+} from './member-join/machine.ts';
 import { rejoin } from './rejoin/effects.ts';
 import { decideRejoin, type RejoinEffect, type RejoinEvent, type RejoinState } from './rejoin/machine.ts';
 import { replication } from './replication/effects.ts';
@@ -133,6 +140,13 @@ export const KINDS = {
     phases: { due: 'open', rejoining: 'open', rejoined: 'done', abandoned: 'failed' },
     attemptsMax: 20,
   } satisfies Kind<RejoinState, RejoinEvent, RejoinEffect>,
+
+  'member-join': {
+    decide: decideMemberJoin,
+    perform: memberJoin,
+    phases: { due: 'open', joining: 'open', joined: 'done', abandoned: 'failed' },
+    attemptsMax: Number.POSITIVE_INFINITY,
+  } satisfies Kind<MemberJoinState, MemberJoinEvent, MemberJoinEffect>,
 
   reseat: {
     decide: decideReseat,

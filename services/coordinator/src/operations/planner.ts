@@ -6,7 +6,15 @@
 import { MemberRole } from '@antipode/protocol';
 import { agoMs } from '../calendar/timeline.ts';
 import { type Contradiction, quarantineOf } from '../groups/contradiction.ts';
-import { activeOf, type Generation, type Group, type IntentKind, isSettled, type Seat } from '../model.ts';
+import {
+  activeOf,
+  type Generation,
+  type Group,
+  type IntentKind,
+  isSettled,
+  isVersionDue,
+  type Seat,
+} from '../model.ts';
 import type { SiteView } from '../sites/detector.ts';
 import type { Acknowledged } from '../store/tables/generations.ts';
 import type { Intent } from '../store/tables/intents.ts';
@@ -29,6 +37,8 @@ export interface Situation {
   readonly group: Group;
   readonly newest: Generation | undefined;
   readonly acknowledged: readonly Acknowledged[];
+  /** The same of sites that join. */
+  readonly joiningAcknowledged: readonly Acknowledged[];
   /** Failovers and domain key operations that ended well within the gap between automatic ones. */
   readonly recent: readonly Intent[];
   /** Newest failed intents of this group. */
@@ -100,6 +110,7 @@ const dueBesides = (situation: Situation): Draft[] => [
   ...dueCapture(situation),
   ...dueReplications(situation),
   ...dueRejoins(situation),
+  ...dueJoins(situation),
   ...dueScrubs(situation),
   ...dueKeyRetirements(situation),
 ];
@@ -114,7 +125,7 @@ function dueDomainKey(situation: Situation): Draft[] {
   const next: Draft = { kind: 'domain-key', site: '', state: { phase: 'due' }, trace: {} };
   if (group.domainKeyVersion === 0) return [next];
   if (!isSettled(group)) return [];
-  if (activeLacksKey(situation)) return [next];
+  if (isVersionDue(group) || activeLacksKey(situation) || joiningLacksKey(situation)) return [next];
   if (newest?.domainKeyVersion !== group.domainKeyVersion) return [];
   const lacking = failed.filter((intent) => {
     const target = intent.state as { phase: string; epoch?: bigint; number?: bigint };
@@ -145,6 +156,24 @@ function activeLacksKey(situation: Situation): boolean {
   const agent = view(site);
   const seat = agent?.state?.members.find((member) => member.group === group.spec.name);
   return agent?.status === 'up' && seat?.role === MemberRole.ACTIVE && seat.domainKeyVersion < group.domainKeyVersion;
+}
+
+/** A site that joins has missed the version in use: it was away when that was brought. */
+function joiningLacksKey(situation: Situation): boolean {
+  const { group, recent, view } = situation;
+  if (hasJustComeIntoUse(situation)) return false;
+  return group.joining.some(({ site }) => {
+    const seat = standbySeatOf(group, view(site));
+    const isHelpless = recent.some((intent) => hasReached(intent, site, group.domainKeyVersion));
+    return seat !== undefined && seat.domainKeyVersion < group.domainKeyVersion && !isHelpless;
+  });
+}
+
+/** The seat of a member that is up and knows itself to be a standby. */
+function standbySeatOf(group: Group, agent: SiteView | undefined) {
+  if (agent?.status !== 'up') return undefined;
+  const seat = agent.state?.members.find((member) => member.group === group.spec.name);
+  return seat?.role === MemberRole.STANDBY ? seat : undefined;
 }
 
 function hasJustComeIntoUse({ recent, nowMs, timings }: Situation): boolean {
@@ -179,16 +208,20 @@ function dueCapture({ group, newest, view, nowMs, open, failed }: Situation): Dr
     : [];
 }
 
-function dueReplications({ group, newest, acknowledged, view, open }: Situation): Draft[] {
+function dueReplications({ group, newest, acknowledged, joiningAcknowledged, view, open }: Situation): Draft[] {
   if (open.some(({ kind }) => kind === 'failover')) return [];
   // Until the active member has captured under its own epoch, the newest may be one that was lost with its site.
   if (newest === undefined || newest.epoch !== group.epoch || !isSettled(group)) return [];
-  return group.members
-    .filter(({ role, site }) => role === 'standby' && view(site)?.status === 'up')
+  const standbys = group.members.filter(({ role, site }) => role === 'standby' && view(site)?.status === 'up');
+  // A site that joins gets nothing before it can open it.
+  const joining = group.joining.filter(
+    ({ site }) => (standbySeatOf(group, view(site))?.domainKeyVersion ?? 0) >= newest.domainKeyVersion,
+  );
+  return [...standbys, ...joining]
     .filter(
       (member) =>
         restoresMore(member, { group: group.spec.name, newest, view }) ||
-        !acknowledged.some(
+        ![...acknowledged, ...joiningAcknowledged].some(
           ({ site, epoch, number }) => site === member.site && epoch === newest.epoch && number === newest.number,
         ),
     )
@@ -225,6 +258,12 @@ function dueRejoins({ group, view }: Situation): Draft[] {
       return role === 'fenced' || (agent.state !== undefined && seat?.role !== MemberRole.STANDBY);
     })
     .map(({ site }) => ({ kind: 'rejoin', site, state: { phase: 'due' }, trace: {} }));
+}
+
+/** A site that joins, until it has. */
+function dueJoins({ group }: Situation): Draft[] {
+  if (!isSettled(group) || group.domainKeyVersion === 0) return [];
+  return group.joining.map(({ site }) => ({ kind: 'member-join', site, state: { phase: 'due' }, trace: {} }));
 }
 
 /** One member at a time, who has waited longest: the others serve meanwhile, and are there should it be damaged. */

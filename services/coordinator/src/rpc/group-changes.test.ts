@@ -1,15 +1,24 @@
-import { ChangeGroupRequestSchema, type GroupSettingsSchema, PlanGroupChangeRequestSchema } from '@antipode/protocol';
+import {
+  ChangeGroupRequestSchema,
+  type GroupChangeSchema,
+  type GroupSettingsSchema,
+  PlanGroupChangeRequestSchema,
+} from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { readGroup } from '../store/tables/groups.ts';
+import { readIntent, updateIntent } from '../store/tables/intents.ts';
+import { readFormerSeats } from '../store/tables/membership.ts';
 import { testDatabase } from '../testing/database.ts';
 import { SPEC } from '../testing/group.ts';
 import { OPERATOR, OperatorBench } from '../testing/operator-bench.ts';
+import { generation } from '../testing/situation.ts';
 import { operatorHandlers } from './operator.ts';
 
 const database = testDatabase();
 type Settings = MessageInitShape<typeof GroupSettingsSchema>;
+type Kind = NonNullable<MessageInitShape<typeof GroupChangeSchema>['kind']>;
 
 async function ready(): Promise<OperatorBench> {
   await database.rows.group({ spec: { ...SPEC, filter: { ...SPEC.filter, excludeLabels: ['tmp-*'] } } });
@@ -48,7 +57,12 @@ describe('a change of the settings', () => {
     expect(await inForce()).toMatchObject({ revision: 2, spec: { filter: { excludeLabels: ['a-secret-name'] } } });
     const events = await database.store.query((db) => db.selectFrom('event').selectAll().execute());
     const [told] = events.filter(({ kind }) => kind === 'group-changed');
-    expect(JSON.parse(told!.details)).toEqual({ revision: 2, fields: 'filter,rpo_seconds', operator: 'alice' });
+    expect(JSON.parse(told!.details)).toEqual({
+      revision: 2,
+      change: 'settings',
+      fields: 'filter,rpo_seconds',
+      operator: 'alice',
+    });
   });
 
   it('is not made for a declaration that somebody has changed meanwhile', async () => {
@@ -89,6 +103,96 @@ describe('a change of the settings', () => {
       'REQUEST_INVALID',
       'NOT_FOUND',
     ]);
+  });
+});
+
+describe('a change of the members', () => {
+  const ask = ({ ports }: OperatorBench, kind: Kind, revision: number) =>
+    operatorHandlers(ports).changeGroup(
+      create(ChangeGroupRequestSchema, { group: 'payments', change: { kind }, revision }),
+      OPERATOR,
+    );
+  const withSites = async (): Promise<OperatorBench> => {
+    await database.rows.group({
+      spec: { ...SPEC, failoverPolicy: 'manual' },
+      domainKeyVersion: 2,
+      highestVersion: 3,
+    });
+    const bench = new OperatorBench(database);
+    for (const site of ['a', 'b', 'c', 'd']) bench.hear(site);
+    // The bench notes what is intended; what the same transaction writes, the store does.
+    bench.ports.reconciler.intend = async (planned, isWanted = async () => true) => {
+      const wanted = await database.store.write(bench.leadership.require(), isWanted);
+      if (wanted) bench.intended.push(planned);
+      return { id: wanted ? `intent-${bench.intended.length}` : '', isNew: wanted };
+    };
+    return bench;
+  };
+  const D = { site: 'd', serial: 'serial-d' };
+
+  it('adds a site that joins, has no vote yet, and is completed by an operation', async () => {
+    const bench = await withSites();
+    const answer = await ask(bench, { case: 'addMember', value: D }, 1);
+    expect(answer).toMatchObject({
+      operationId: 'intent-1',
+      group: { revision: 2, domainKeyDue: true, joining: [{ ...D, waitsFor: 'it does not know its seat' }] },
+    });
+    const group = await inForce();
+    expect([group.members.length, group.joining, group.rotateAbove]).toEqual([3, [D], 3]);
+    expect(bench.intended).toMatchObject([{ kind: 'member-join', site: 'd' }]);
+    // Again: nothing more.
+    expect(await ask(bench, { case: 'addMember', value: D }, 1)).toMatchObject({ operationId: '' });
+    expect((await inForce()).revision).toBe(2);
+  });
+
+  it('removes a member with its acknowledgements and operations, and orders a new domain key', async () => {
+    const bench = await withSites();
+    const { rows } = database;
+    await rows.captured([generation()]);
+    for (const site of ['b', 'c']) await rows.acknowledged(site, { epoch: 1n, number: 4n });
+    await rows.intended({ id: 'at-c', kind: 'replication', site: 'c', state: { phase: 'applying' } });
+    await rows.intended({ id: 'key', kind: 'domain-key', state: { phase: 'incomplete' } });
+    await rows.write((trx) => updateIntent(trx, 'key', { status: 'parked' }, 0));
+    await ask(bench, { case: 'removeMember', value: { site: 'c' } }, 1);
+    const { members, spec, rotateAbove } = await inForce();
+    expect([members.map(({ site }) => site), spec.members.length, rotateAbove]).toEqual([['a', 'b'], 2, 3]);
+    const read = await database.store.snapshot(async (db) => ({
+      acknowledged: (await db.selectFrom('acknowledgement').select('site').execute()).map(({ site }) => site),
+      former: await readFormerSeats(db),
+      statuses: [(await readIntent(db, 'at-c'))?.status, (await readIntent(db, 'key'))?.status],
+    }));
+    expect(read).toEqual({
+      acknowledged: ['b'],
+      former: [{ group: 'payments', site: 'c', serial: 'serial-c', epoch: 1n, owner: 'a' }],
+      statuses: ['cancelled', 'cancelled'],
+    });
+    expect(bench.intended).toMatchObject([{ kind: 'domain-key', site: '' }]);
+    expect(await ask(bench, { case: 'removeMember', value: { site: 'c' } }, 1)).toMatchObject({ operationId: '' });
+  });
+
+  it('forgets that a site was removed when it is added again', async () => {
+    const bench = await withSites();
+    await ask(bench, { case: 'removeMember', value: { site: 'c' } }, 1);
+    await ask(bench, { case: 'addMember', value: { site: 'c', serial: 'serial-c' } }, 2);
+    expect([await database.store.snapshot(readFormerSeats), (await inForce()).joining.length]).toEqual([[], 1]);
+  });
+
+  it('is refused with the reason and its hint, and changes nothing', async () => {
+    const bench = await withSites();
+    const error = await rejection(ask(bench, { case: 'removeMember', value: { site: 'a' } }, 1));
+    expect([error.code, error.hint]).toEqual(['GROUP_CHANGE_REFUSED', expect.stringContaining('antipode failover')]);
+    const renamed = await rejection(ask(bench, { case: 'addMember', value: { site: 'e', serial: 'serial-b' } }, 1));
+    expect([renamed.code, renamed.hint]).toEqual(['GROUP_CHANGE_REFUSED', expect.stringContaining('keeps its name')]);
+    const stale = ask(bench, { case: 'scratch', value: { partitions: [] } }, 7);
+    expect((await rejection(stale)).code).toBe('GROUP_CHANGED');
+    expect([(await inForce()).revision, bench.intended]).toEqual([1, []]);
+  });
+
+  it('names other scratch partitions', async () => {
+    const bench = await withSites();
+    await ask(bench, { case: 'scratch', value: { partitions: [{ site: 'd', serial: 'scratch-d' }] } }, 1);
+    expect(await inForce()).toMatchObject({ spec: { scratch: [{ site: 'd' }] }, rotateAbove: 3 });
+    expect(bench.intended).toMatchObject([{ kind: 'domain-key' }]);
   });
 });
 

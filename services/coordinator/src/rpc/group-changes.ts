@@ -5,9 +5,16 @@
 import { filterMessage, type Handlers, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type ChangePlan, changeFrom, type GroupChange, obstacleError } from '../groups/changes/change.ts';
+import type { ChangeFacts } from '../groups/changes/facts.ts';
+import { planAddition, planRemoval } from '../groups/changes/members.ts';
+import { planScratch } from '../groups/changes/scratch.ts';
 import { type FilterEffect, hasOtherFilter, planSettings } from '../groups/changes/settings.ts';
-import { activeOf, type Group } from '../model.ts';
-import { lockGroup, setSpec } from '../store/tables/groups.ts';
+import { activeOf, type Group, type IntentKind } from '../model.ts';
+import type { EventRecord, Read, Write } from '../store/store.ts';
+import { readAcknowledged, readNewest } from '../store/tables/generations.ts';
+import { lockGroup, readGroup, readGroups, setSpec } from '../store/tables/groups.ts';
+import { endIntent, readOpenIntents } from '../store/tables/intents.ts';
+import { insertJoining, readFormerSeats, removeMember, requireLaterVersion } from '../store/tables/membership.ts';
 import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
@@ -17,14 +24,27 @@ const MATCH_TIMEOUT_MS = 10_000;
 type GroupChanges = Pick<Handlers<typeof OperatorService>, 'planGroupChange' | 'changeGroup'>;
 
 export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
-  const { store, election, cache, log } = ports;
+  const { store, election, cache, detector, reconciler, log } = ports;
   const groups = new GroupReader(ports);
+  const factsOf = async (db: Read, group: Group): Promise<ChangeFacts> => {
+    const { name } = group.spec;
+    return {
+      group,
+      others: (await readGroups(db, () => {})).filter(({ spec }) => spec.name !== name),
+      former: await readFormerSeats(db),
+      open: await readOpenIntents(db, { group: name }),
+      newest: await readNewest(db, name),
+      acknowledged: await readAcknowledged(db, name),
+      detector,
+    };
+  };
   return {
     planGroupChange: async ({ group: name, change: message }, { signal }) => {
       const change = changeFrom(message);
-      const group = await groups.agreed(name);
-      const filterEffect = await filterEffectOf(ports, group, change, signal);
-      const { revision, changes, consequences, needsConfirmation, obstacle } = plan(group, change, filterEffect);
+      await groups.agreed(name);
+      const facts = await store.snapshot(async (db) => factsOf(db, await readGroup(db, name)));
+      const filterEffect = await filterEffectOf(ports, facts, change, signal);
+      const { revision, changes, consequences, needsConfirmation, obstacle } = plan(facts, change, filterEffect);
       return {
         revision,
         changes: [...changes],
@@ -32,6 +52,7 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
         needsConfirmation,
         obstacle: obstacle?.message ?? '',
         obstacleCode: obstacle?.code ?? '',
+        obstacleHint: obstacle?.hint ?? '',
         ...(filterEffect === undefined || 'unknown' in filterEffect ? {} : { filter: filterEffect }),
       };
     },
@@ -39,33 +60,87 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
     changeGroup: async ({ group: name, change: message, revision }, { identity }) => {
       const change = changeFrom(message);
       await groups.agreed(name);
-      const made = await store.write(election.require(), async (trx, record) => {
-        const planned = plan(await lockGroup(trx, name), change);
+      let made = '';
+      /** Whether anything was written. */
+      const write = async (trx: Write, record: (event: EventRecord) => void): Promise<boolean> => {
+        const facts = await factsOf(trx, await lockGroup(trx, name));
+        const planned = plan(facts, change);
         // Repeated, or made by somebody else meanwhile: it is as it should be.
-        if (planned.changes.length === 0) return undefined;
+        if (planned.changes.length === 0) return false;
         if (planned.obstacle !== undefined) throw obstacleError(name, planned.obstacle);
         if (planned.revision !== revision) throw changedMeanwhile(name, { revision, found: planned.revision });
-        await setSpec(trx, planned.spec);
-        const fields = planned.changes.map((line) => line.slice(0, line.indexOf(':'))).join(',');
+        made = await perform(trx, { facts, change, planned, nowMs: ports.clock.wallMs() });
         record({
           kind: 'group-changed',
           group: name,
-          details: { revision: revision + 1, fields, operator: identity.name },
+          site: siteOf(change),
+          details: { revision: revision + 1, change: change.kind, fields: made, operator: identity.name },
         });
-        return fields;
-      });
-      if (made !== undefined) {
-        log.info('group changed', { group: name, fields: made, operator: identity.name });
+        return true;
+      };
+      const completes = OPERATION[change.kind];
+      let operationId = '';
+      if (completes === undefined) await store.write(election.require(), write);
+      else {
+        const site = change.kind === 'add-member' ? change.seat.site : '';
+        const state = { phase: 'due' };
+        operationId = (await reconciler.intend({ kind: completes, group: name, site, state, trace: {} }, write)).id;
+      }
+      if (made !== '') {
+        log.info('group changed', { group: name, change: change.kind, fields: made, operator: identity.name });
         await cache.refresh();
       }
-      return { group: await groups.shown(name), operationId: '' };
+      return { group: await groups.shown(name), operationId };
     },
   };
 }
 
+/** The operation that completes a change. */
+const OPERATION: Partial<Record<GroupChange['kind'], IntentKind>> = {
+  'add-member': 'member-join',
+  'remove-member': 'domain-key',
+  scratch: 'domain-key',
+};
+
+const siteOf = (change: GroupChange): string => ('seat' in change ? change.seat.site : '');
+
 /** Pure, but for the errors of an invalid request. */
-function plan(group: Group, change: GroupChange, filterEffect?: FilterEffect): ChangePlan {
-  return planSettings(group, change.settings, filterEffect);
+function plan(facts: ChangeFacts, change: GroupChange, filterEffect?: FilterEffect): ChangePlan {
+  switch (change.kind) {
+    case 'settings':
+      return planSettings(facts.group, change.settings, filterEffect);
+    case 'add-member':
+      return planAddition(facts, change.seat);
+    case 'remove-member':
+      return planRemoval(facts, change.seat);
+    case 'scratch':
+      return planScratch(facts, change.seats);
+  }
+}
+
+/** Writes what was planned. Returns the fields that it changed. */
+async function perform(
+  trx: Write,
+  {
+    facts: { group, open },
+    change,
+    planned,
+    nowMs,
+  }: { facts: ChangeFacts; change: GroupChange; planned: ChangePlan; nowMs: number },
+): Promise<string> {
+  if (change.kind === 'add-member') await insertJoining(trx, group, change.seat);
+  else if (change.kind === 'remove-member') {
+    const seat = [...group.members, ...group.joining].find(({ site }) => site === change.seat.site)!;
+    await removeMember(trx, group, { ...seat, nowMs });
+  } else {
+    await setSpec(trx, planned.spec);
+    if (change.kind === 'scratch') await requireLaterVersion(trx, group);
+  }
+  // One that is parked brings its version to who is not there any more, or not to who is there now.
+  for (const intent of open)
+    if (intent.kind === 'domain-key' && change.kind !== 'settings')
+      await endIntent(trx, intent, { status: 'cancelled', from: ['parked'] }, nowMs);
+  return [...new Set(planned.changes.map((line) => line.slice(0, line.indexOf(':'))))].join(',');
 }
 
 function changedMeanwhile(group: string, details: { revision: number; found: number }): AntipodeError {
@@ -79,11 +154,13 @@ function changedMeanwhile(group: string, details: { revision: number; found: num
 /** Asks the active member which objects other rules concern. A site that does not answer must not prevent the change. */
 async function filterEffectOf(
   { agents }: RpcPorts,
-  group: Group,
+  facts: ChangeFacts,
   change: GroupChange,
   signal: AbortSignal,
 ): Promise<FilterEffect> {
-  const { spec } = plan(group, change);
+  const { group } = facts;
+  if (change.kind !== 'settings') return undefined;
+  const { spec } = plan(facts, change);
   if (!hasOtherFilter(group.spec, spec)) return undefined;
   const active = activeOf(group);
   if (active === undefined) return { unknown: 'no member is active' };

@@ -5,7 +5,7 @@ import { type Contradiction, contradictionOf, refuseContradicted } from '../grou
 import type { Group } from '../model.ts';
 import type { Store } from '../store/store.ts';
 import { readDrills, readLastPassed } from '../store/tables/drills.ts';
-import { readAcknowledged, readNewest } from '../store/tables/generations.ts';
+import { readAcknowledged, readAcknowledgedByJoining, readNewest } from '../store/tables/generations.ts';
 import { readGroup, readGroups } from '../store/tables/groups.ts';
 import { readDone, readOpenIntents } from '../store/tables/intents.ts';
 import { readRefused } from '../store/tables/refused.ts';
@@ -70,6 +70,7 @@ export class GroupReader {
     const read = await store.snapshot(async (db) => ({
       newest: await readNewest(db, name),
       acknowledged: await readAcknowledged(db, name),
+      joiningAcknowledged: await readAcknowledgedByJoining(db, name),
       lastPassedMs: await readLastPassed(db, name),
       scrubs: await readScrubs(db, name),
       open: await readOpenIntents(db, { group: name }),

@@ -33,7 +33,7 @@ export function groupHandlers(ports: RpcPorts): GroupHandlers {
           `group ${spec.name} already exists with another declaration: ${different.join('; ')}`,
           {
             details: { group: spec.name },
-            hint: `Repeat the command with the existing declaration (\`antipode group show ${spec.name}\`), or choose another name.`,
+            hint: `Change the group with \`antipode group update\`, \`add-member\`, \`remove-member\` or \`set-scratch\`. Or choose another name.`,
           },
         );
       }
@@ -44,7 +44,7 @@ export function groupHandlers(ports: RpcPorts): GroupHandlers {
       if (existing === undefined) {
         checkSeats(
           spec,
-          known.map((group) => group.spec),
+          known.map(({ spec: other, joining }) => ({ ...other, members: [...other.members, ...joining] })),
         );
         await store.write(election.require(), async (trx, record) => {
           await insertGroup(trx, spec, clock.wallMs());

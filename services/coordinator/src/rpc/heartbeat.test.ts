@@ -13,6 +13,7 @@ import type { Group } from '../model.ts';
 import { Detector } from '../sites/detector.ts';
 import { JournalBook } from '../sites/journals.ts';
 import { LeaseBook } from '../sites/leases.ts';
+import type { FormerSeat } from '../store/tables/membership.ts';
 import { type RefusedRecord, readRefused } from '../store/tables/refused.ts';
 import { readPlace, readSites } from '../store/tables/sites.ts';
 import { testDatabase } from '../testing/database.ts';
@@ -44,6 +45,7 @@ class Bench {
     loopDelayMs: () => 0,
     probe: async () => undefined,
   });
+  readonly former: FormerSeat[] = [];
   readonly #handlers: Handlers<typeof CoordinatorService>;
 
   constructor(change: Partial<Group>) {
@@ -53,7 +55,7 @@ class Bench {
       detector: this.detector,
       journals: new JournalBook(database),
       leases: this.leases,
-      cache: { all: [{ ...groupOf(SPEC), ...change }], needed: () => this.needed },
+      cache: { all: [{ ...groupOf(SPEC), ...change }], former: this.former, needed: () => this.needed },
       store: {
         write: async (epoch, work) => {
           if (!this.isDatabaseUp) throw new AntipodeError('DATABASE_UNAVAILABLE', 'away');
@@ -125,6 +127,40 @@ class Bench {
     );
   }
 }
+
+describe('a site that was removed', () => {
+  const removed = (epoch: bigint, members = SPEC.members.slice(0, 2)): Bench => {
+    const bench = new Bench({ members: groupOf({ ...SPEC, members }).members });
+    bench.former.push({ group: 'payments', site: 'c', serial: 'serial-c', epoch, owner: 'a' });
+    return bench;
+  };
+
+  it('learns it for as long as its agent reports the seat, and nobody else does', async () => {
+    const bench = removed(3n);
+    const { released, epochs, leases } = await bench.heartbeat('c', { epoch: 2n });
+    expect(released).toMatchObject([{ group: 'payments', serial: 'serial-c', epoch: 3n, owner: 'a' }]);
+    expect([epochs, leases]).toEqual([[], []]);
+    expect((await bench.heartbeat('b')).released).toEqual([]);
+  });
+
+  it('keeps a seat of a later epoch, and one that it has again', async () => {
+    expect((await removed(3n).heartbeat('c', { epoch: 4n })).released).toEqual([]);
+    expect((await removed(3n, [...SPEC.members]).heartbeat('c')).released).toEqual([]);
+  });
+
+  it('learns nothing from a database that does not know of the removal', async () => {
+    const bench = new Bench({ members: groupOf(SPEC).members.slice(0, 2) });
+    expect((await bench.heartbeat('c')).released).toEqual([]);
+  });
+});
+
+describe('a site that joins', () => {
+  it('learns the epoch in force, and gets no lease', async () => {
+    const bench = new Bench({ joining: [{ site: 'd', serial: 'serial-d' }] });
+    const { epochs, leases, released } = await bench.heartbeat('d');
+    expect([epochs?.map(({ epoch }) => epoch), leases, released]).toEqual([[1n], [], []]);
+  });
+});
 
 describe('a heartbeat', () => {
   const withGroup = (change: Partial<Group> = {}): Bench => new Bench(change);

@@ -3,8 +3,9 @@ import type { CoordinatorService, DescribeResponse, Handlers } from '@antipode/p
 import { AntipodeError, fromHex, isAddress } from '@antipode/runtime';
 import { quarantineOf } from '../groups/contradiction.ts';
 import { knownPlaceOf } from '../groups/known-place.ts';
-import { activeOf, isSettled } from '../model.ts';
+import { activeOf, type Group, isSettled } from '../model.ts';
 import { toJson } from '../store/store.ts';
+import type { FormerSeat } from '../store/tables/membership.ts';
 import { recordRefused } from '../store/tables/refused.ts';
 import { recordSite } from '../store/tables/sites.ts';
 import type { HeartbeatPorts } from './ports.ts';
@@ -70,10 +71,12 @@ export function coordinatorHandlers({
         await store.write(leaderEpoch, (trx) => recordSite(trx, row));
         written.set(state.site, inForce);
       }
-      const seats = cache.all.filter(({ members }) => members.some(({ site }) => site === state.site));
+      const seats = cache.all.filter(({ members, joining }) =>
+        [...members, ...joining].some(({ site }) => site === state.site),
+      );
       // Also of a site with nothing but a scratch partition of the group: its drills bring generations into its store.
-      const present = cache.all.filter(({ members, spec }) =>
-        [...members, ...spec.scratch].some(({ site }) => site === state.site),
+      const present = cache.all.filter(({ members, joining, spec }) =>
+        [...members, ...joining, ...spec.scratch].some(({ site }) => site === state.site),
       );
       for (const { spec } of seats) noteRefused(spec.name, state, leaderEpoch);
       const held = seats.filter((group) => {
@@ -106,6 +109,7 @@ export function coordinatorHandlers({
             requestId: 'heartbeat',
           })),
         quarantined: added,
+        released: releasedAt(state, { former: cache.former, seats }),
         needed: present.flatMap(({ spec }) => {
           const digests = cache.needed(spec.name);
           return digests === undefined ? [] : [{ group: spec.name, manifestDigests: digests.map(fromHex) }];
@@ -121,4 +125,20 @@ export function coordinatorHandlers({
       };
     },
   };
+}
+
+/**
+ * Seats that the agent still has, and that were removed. Only a record of the removal counts. A database that was rolled
+ * back knows less, and must not take a seat from anybody.
+ */
+function releasedAt(
+  { site, members }: DescribeResponse,
+  { former, seats }: { former: readonly FormerSeat[]; seats: readonly Group[] },
+) {
+  return former.filter(
+    (seat) =>
+      seat.site === site &&
+      !seats.some(({ spec }) => spec.name === seat.group) &&
+      members.some(({ group, serial, epoch }) => group === seat.group && serial === seat.serial && epoch <= seat.epoch),
+  );
 }

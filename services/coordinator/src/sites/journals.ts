@@ -35,7 +35,9 @@ export class JournalBook {
     const current = journal?.runs.at(-1);
     if (journal === undefined || journal.id === '' || current === undefined) return { account: state, added: [] };
     const trouble = troubleOf(journal, this.#marks.get(site));
-    const seats = groups.filter(({ members }) => members.some((member) => member.site === site));
+    const seats = groups.filter(({ members, joining }) =>
+      [...members, ...joining].some((member) => member.site === site),
+    );
     const isPersisted = (group: Group): boolean => journal.quarantined.some((one) => one.group === group.spec.name);
     if (trouble === undefined || seats.every(isPersisted)) {
       const { token: run, writes } = current;

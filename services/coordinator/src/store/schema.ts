@@ -15,6 +15,7 @@ export interface Schema {
     highest_version: number;
     highest_number: bigint;
     revision: number;
+    rotate_above: number;
     created_ms: bigint;
   };
   member: {
@@ -86,6 +87,8 @@ export interface Schema {
   scrub: { grp: string; site: string; started_ms: bigint; error_code: string };
   member_refused: { grp: string; site: string; refused: Json; objects: number; at_ms: bigint };
   journal_mark: { site: string; journal: string; run: string; writes: bigint; answered: bigint };
+  /** Members that were removed: an agent that was away learns it from this. */
+  former_seat: { grp: string; site: string; serial: string; epoch: bigint; owner: string; at_ms: bigint };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
   /**
@@ -207,5 +210,10 @@ export const MIGRATIONS: readonly string[] = [
   // How often the declaration of a group was changed: a change names the declaration that its operator has seen.
   `
   ALTER TABLE replication_group ADD COLUMN revision int NOT NULL DEFAULT 1;
+  `,
+  // Members that were removed, and the version of the domain key that they may hold: a later one is due.
+  `
+  ALTER TABLE replication_group ADD COLUMN rotate_above int NOT NULL DEFAULT 0;
+  CREATE TABLE former_seat (grp text, site text, serial text NOT NULL, epoch int8 NOT NULL, owner text NOT NULL, at_ms int8 NOT NULL, PRIMARY KEY (grp, site));
   `,
 ];

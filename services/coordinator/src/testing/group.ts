@@ -28,6 +28,8 @@ export function groupOf(spec: GroupSpec): Group {
     highestOwner: spec.members[0]!.site,
     domainKeyVersion: 0,
     highestVersion: 0,
+    rotateAbove: 0,
+    joining: [],
     recoveryTimeMs: undefined,
     createdMs: 0,
     revision: 1,

@@ -2,7 +2,7 @@ import { HeartbeatResponseSchema } from '@antipode/protocol';
 import { Log } from '@antipode/runtime';
 import { thrown } from '@antipode/runtime/testing';
 import { create } from '@bufbuild/protobuf';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Site } from '../site.ts';
 import { SimulatedNetwork, type SimulatedSite } from '../testing/simulated-site.ts';
 import { HeartbeatAnswers } from './heartbeat-answers.ts';
@@ -93,6 +93,31 @@ it('persists that it is in quarantine in a group, ends the lease of that group, 
   ]);
   expect([remaining('one'), remaining('two')]).toEqual([0, 100]);
   expect(lines.filter((line) => line.includes('in quarantine'))).toHaveLength(1);
+});
+
+describe('a seat that an operator has removed', () => {
+  const released = (group: string, { serial = 'a-1', epoch = 1n, owner = 'a' } = {}) =>
+    answers.take(create(HeartbeatResponseSchema, { released: [{ group, serial, epoch, owner }] }), { sentAtMs: 0 });
+
+  it('is given up for good, with its lease and its quarantine, and its epoch stays', () => {
+    take([grant('one'), grant('two')], []);
+    site.journal.tenure.setQuarantine('one', 'an older copy');
+    for (let beat = 0; beat < 3; beat += 1) released('one', { epoch: 4n, owner: 'b' });
+    expect(site.journal.tenure.seats().map(({ group }) => group)).toEqual(['two']);
+    expect([remaining('one'), remaining('two'), site.journal.tenure.quarantine('one')]).toEqual([0, 100, undefined]);
+    expect(site.journal.tenure.fence('one')).toEqual({ epoch: 4n, owner: 'b' });
+    expect(lines.filter((line) => line.includes('not a member of the group any more'))).toHaveLength(1);
+  });
+
+  it.each([
+    ['a later epoch is persisted here', { epoch: 1n }],
+    ['it is another partition', { epoch: 5n, serial: 'a-2' }],
+    ['its epoch is said to be of another owner', { epoch: 2n, owner: 'c' }],
+  ])('is kept where %s', (_what, said) => {
+    site.fences.admit({ group: 'one', epoch: 2n, owner: 'a' });
+    released('one', said);
+    expect(site.journal.tenure.seat('one')?.serial).toBe('a-1');
+  });
 });
 
 it('remembers where the other members are, for what the store here has lost', () => {

@@ -2,12 +2,12 @@
  * Applies the coordinator's answer to a heartbeat here: renews leases, and ends tenures that are over. Groups do not
  * know of each other: trouble with the epoch of one keeps no lease from another.
  */
-import type { HeartbeatResponse } from '@antipode/protocol';
+import type { HeartbeatResponse, ReleasedSeat } from '@antipode/protocol';
 import { AntipodeError, hex } from '@antipode/runtime';
 import type { Site } from '../site.ts';
 
 export type HeartbeatAnswer = Pick<HeartbeatResponse, 'leases' | 'epochs'> &
-  Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'needed' | 'places'>>;
+  Partial<Pick<HeartbeatResponse, 'peers' | 'quarantined' | 'released' | 'needed' | 'places'>>;
 
 /** The parts of the site that an answer changes. */
 export type AnswerPorts = Pick<Site, 'name' | 'journal' | 'fences' | 'leases' | 'log'> & {
@@ -28,7 +28,7 @@ export class HeartbeatAnswers {
 
   /** @param options.sentAtMs monotonic time at which the heartbeat was sent @throws a defect, after every group had its turn */
   take(
-    { leases: grants, epochs, peers = [], quarantined = [], needed = [], places = [] }: HeartbeatAnswer,
+    { leases: grants, epochs, peers = [], quarantined = [], released = [], needed = [], places = [] }: HeartbeatAnswer,
     { sentAtMs }: { sentAtMs: number },
   ): void {
     const { journal, leases, name } = this.#site;
@@ -43,6 +43,7 @@ export class HeartbeatAnswers {
       }
     };
     for (const { group, reason } of quarantined) each(group, () => this.#quarantine(group, reason));
+    for (const seat of released) each(seat.group, () => this.#release(seat));
     // Leases first: what stands is renewed in time, whatever the epochs then say.
     for (const { group, epoch, selfStopMs } of grants)
       each(group, () => {
@@ -69,6 +70,18 @@ export class HeartbeatAnswers {
     if (journal.tenure.quarantine(group) !== undefined) return;
     journal.tenure.setQuarantine(group, reason);
     log.error('in quarantine: this site does nothing in the group until an operator reseats it', { group, reason });
+  }
+
+  /** An operator has removed this site from a group. Persisted, so that it is not a standby after a restart either. */
+  #release({ group, serial, epoch, owner }: ReleasedSeat): void {
+    const { fences, journal, leases, log } = this.#site;
+    if (journal.tenure.seat(group)?.serial !== serial) return;
+    const persisted = journal.tenure.fence(group);
+    if (persisted !== undefined && persisted.epoch > epoch) return;
+    fences.examine({ group, epoch, owner });
+    journal.tenure.release(group, { epoch, owner });
+    leases.revoke(group);
+    log.warn('this site is not a member of the group any more: an operator has removed it', { group, serial, epoch });
   }
 
   #learn({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {

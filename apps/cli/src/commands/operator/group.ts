@@ -24,6 +24,7 @@ import {
   notCarriedTable,
   uncapturedTable,
 } from '../../views/group.ts';
+import { addMemberCommand, removeMemberCommand, setScratchCommand } from './group-members.ts';
 import { updateCommand } from './group-update.ts';
 import { reseatCommand } from './reseat.ts';
 
@@ -217,6 +218,9 @@ export function groupCommand(): Command {
       }),
   );
   group.addCommand(updateCommand());
+  group.addCommand(addMemberCommand());
+  group.addCommand(removeMemberCommand());
+  group.addCommand(setScratchCommand());
   group.addCommand(reseatCommand());
   return group;
 }

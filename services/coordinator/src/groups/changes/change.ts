@@ -1,14 +1,29 @@
 /** A change of a group, as an operator orders it, and the plan for it. */
 import type { GroupChange as GroupChangeMessage, GroupSettings } from '@antipode/protocol';
 import { AntipodeError, type ErrorCode } from '@antipode/runtime';
-import type { GroupSpec } from '../../model.ts';
+import type { GroupSpec, Seat } from '../../model.ts';
 
 export interface SettingsChange {
   readonly kind: 'settings';
   readonly settings: GroupSettings;
 }
 
-export type GroupChange = SettingsChange;
+export interface MemberAddition {
+  readonly kind: 'add-member';
+  readonly seat: Seat;
+}
+
+export interface MemberRemoval {
+  readonly kind: 'remove-member';
+  readonly seat: Seat;
+}
+
+export interface ScratchChange {
+  readonly kind: 'scratch';
+  readonly seats: readonly Seat[];
+}
+
+export type GroupChange = SettingsChange | MemberAddition | MemberRemoval | ScratchChange;
 
 export interface ChangePlan {
   /** The declaration that the plan was made for. */
@@ -34,10 +49,15 @@ export interface Obstacle {
 export function changeFrom(message: GroupChangeMessage | undefined): GroupChange {
   const { kind } = message ?? {};
   if (kind?.case === 'settings') return { kind: 'settings', settings: kind.value };
+  if (kind?.case === 'addMember') return { kind: 'add-member', seat: seatOf(kind.value) };
+  if (kind?.case === 'removeMember') return { kind: 'remove-member', seat: seatOf(kind.value) };
+  if (kind?.case === 'scratch') return { kind: 'scratch', seats: kind.value.partitions.map(seatOf) };
   throw new AntipodeError('REQUEST_INVALID', 'change is missing, or unknown to this version of the coordinator', {
     details: { field: 'change' },
   });
 }
+
+const seatOf = ({ site, serial }: Seat): Seat => ({ site, serial });
 
 export const obstacleError = (group: string, { code, message, hint }: Obstacle): AntipodeError =>
   new AntipodeError(code, `group ${group}: ${message}`, { details: { group }, hint });

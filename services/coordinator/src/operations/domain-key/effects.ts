@@ -42,8 +42,11 @@ export async function domainKey(
     }
     case 'distribute': {
       const bringer = bringerOf(context, group);
-      const members = [...group.members, ...group.spec.scratch].filter(({ site }) => isWanted(context, group, site));
-      if (group.domainKeyVersion > 0 && new Set(members.map(({ site }) => site)).size < LIVE_MEMBERS_MIN) {
+      const members = [...group.members, ...group.joining, ...group.spec.scratch].filter(({ site }) =>
+        isWanted(context, group, site),
+      );
+      const sitesNeeded = Math.min(LIVE_MEMBERS_MIN, group.members.length);
+      if (group.domainKeyVersion > 0 && new Set(members.map(({ site }) => site)).size < sitesNeeded) {
         throw new AntipodeError('SITE_UNREACHABLE', 'no standby can be reached to receive a new domain key', {
           details: { group: name },
         });
@@ -110,7 +113,7 @@ function awaitedOfficers(
   const active = ports.detector.view(activeOf(group)?.site ?? '')?.state;
   const held = active?.members.find((member) => member.group === name)?.domainKeyVersion ?? group.domainKeyVersion;
   if (held < group.domainKeyVersion) return [];
-  return [...group.members, ...group.spec.scratch]
+  return [...group.members, ...group.joining, ...group.spec.scratch]
     .filter(({ site }) => sites.includes(site))
     .flatMap(({ site, serial }) => {
       const partition = ports.detector.view(site)?.state?.partitions?.find((one) => one.serial === serial);

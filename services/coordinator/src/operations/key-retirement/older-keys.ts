@@ -24,7 +24,14 @@ export interface OlderKeysFacts {
 }
 
 /** They move a member, bring a version, or read a generation that may be an older one. */
-const UNSETTLED: ReadonlySet<IntentKind> = new Set(['domain-key', 'failover', 'rejoin', 'reseat', 'drill']);
+const UNSETTLED: ReadonlySet<IntentKind> = new Set([
+  'domain-key',
+  'failover',
+  'rejoin',
+  'reseat',
+  'drill',
+  'member-join',
+]);
 
 /** Why no older version is destroyed anywhere, in words for people; empty where every member is past them. */
 export function olderKeysNeededFor(facts: OlderKeysFacts): string {

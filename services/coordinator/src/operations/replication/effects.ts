@@ -8,7 +8,7 @@ import {
   recordAcknowledgement,
   withdrawAcknowledgements,
 } from '../../store/tables/generations.ts';
-import { setForeignObjects } from '../../store/tables/groups.ts';
+import { readGroup, setForeignObjects } from '../../store/tables/groups.ts';
 import type { Intent } from '../../store/tables/intents.ts';
 import { type EffectContext, fenceOf, orderRefOf, WORK_TIMEOUT_MS } from '../context.ts';
 import type { ReplicationEffect, ReplicationEvent } from './machine.ts';
@@ -108,6 +108,11 @@ export async function acknowledge(
   const name = group.spec.name;
   const nowMs = context.ports.clock.wallMs();
   await context.writeUnder({ group: name, epoch: underEpoch }, async (trx, record) => {
+    const { members, joining } = await readGroup(trx, name);
+    if (![...members, ...joining].some((seat) => seat.site === site))
+      throw new AntipodeError('ROLE_REFUSED', `site ${site} has no seat in group ${name} any more`, {
+        details: { group: name, site },
+      });
     await recordAcknowledgement(trx, name, { epoch, number, site, nowMs });
     record({ kind: 'generation-acknowledged', group: name, site, details: { epoch, number } });
   });

@@ -33,6 +33,8 @@ const GROUP: Group = {
   highestOwner: 'a',
   domainKeyVersion: 2,
   highestVersion: 2,
+  rotateAbove: 0,
+  joining: [],
   recoveryTimeMs: 900,
   createdMs: 0,
   revision: 1,

@@ -9,10 +9,11 @@ import type { Concern } from '../../groups/concerns.ts';
 import { type Contradiction, quarantineOf } from '../../groups/contradiction.ts';
 import { specMessage } from '../../groups/group-spec.ts';
 import { troubleOf, usableAcknowledgements } from '../../groups/member-trouble.ts';
-import { activeOf, type Generation, type Group, isSettled } from '../../model.ts';
+import { activeOf, type Generation, type Group, isSettled, isVersionDue } from '../../model.ts';
 import { refOf } from '../../operations/context.ts';
 import type { Held } from '../../operations/failover/plan.ts';
 import { olderKeysNeededFor } from '../../operations/key-retirement/older-keys.ts';
+import { lackOf } from '../../operations/member-join/effects.ts';
 import type { WaitingFailover } from '../../operations/reconciler.ts';
 import { DAMAGE_CODES } from '../../operations/scrub/machine.ts';
 import type { SiteView } from '../../sites/detector.ts';
@@ -27,6 +28,8 @@ export interface GroupFacts {
   readonly group: Group;
   readonly newest: Generation | undefined;
   readonly acknowledged: readonly Acknowledged[];
+  /** Acknowledgements of sites that join. */
+  readonly joiningAcknowledged?: readonly Acknowledged[];
   readonly lastPassedMs: number | undefined;
   readonly scrubs: readonly ScrubRecord[];
   readonly leaseRemainingMs: number;
@@ -110,6 +113,12 @@ export function groupState(facts: GroupFacts): MessageInitShape<typeof GroupStat
     domainKeys: domainKeysOf(facts),
     distributorErrorCode: distributorTrouble(group, view),
     revision: group.revision,
+    domainKeyDue: isVersionDue(group),
+    joining: group.joining.map((seat) => ({
+      ...seat,
+      siteState: view(seat.site)?.status ?? 'unknown',
+      waitsFor: lackOf({ group, seat, newest, acknowledged: facts.joiningAcknowledged ?? [], view: view(seat.site) }),
+    })),
     ...(facts.pausedUntilMs === undefined
       ? {}
       : { automaticFailoverPausedUntilMs: BigInt(Math.round(toWallMs(facts.pausedUntilMs))) }),
@@ -140,7 +149,7 @@ function waitMessage({ waiting, ageMs }: NonNullable<GroupFacts['wait']>) {
 
 /** Every version that a partition of the group holds, by its site's last account, however long ago that was. */
 function domainKeysOf({ group, view, nowMs }: Pick<GroupFacts, 'group' | 'view' | 'nowMs'>) {
-  return [...group.members, ...group.spec.scratch].flatMap(({ site, serial }) => {
+  return [...group.members, ...group.joining, ...group.spec.scratch].flatMap(({ site, serial }) => {
     const agent = view(site);
     const partition = agent?.state?.partitions?.find((one) => one.serial === serial);
     const ageMs = BigInt(Math.max(0, Math.round(nowMs - (agent?.lastWallMs ?? nowMs))));

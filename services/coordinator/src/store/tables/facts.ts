@@ -4,7 +4,7 @@
  */
 import type { Generation, Group } from '../../model.ts';
 import type { Read } from '../store.ts';
-import { type Acknowledged, readAcknowledged, readNewest } from './generations.ts';
+import { type Acknowledged, readAcknowledged, readAcknowledgedByJoining, readNewest } from './generations.ts';
 import { readGroup } from './groups.ts';
 import { type Intent, readDone, readFailed, readOpenIntents } from './intents.ts';
 import { readScrubs, type ScrubRecord } from './scrubs.ts';
@@ -13,6 +13,8 @@ export interface GroupFacts {
   readonly group: Group;
   readonly newest: Generation | undefined;
   readonly acknowledged: readonly Acknowledged[];
+  /** The same of sites that join. */
+  readonly joiningAcknowledged: readonly Acknowledged[];
   /** Failovers and domain key operations that ended well since `sinceMs`. */
   readonly recent: readonly Intent[];
   readonly scrubs: readonly ScrubRecord[];
@@ -26,6 +28,7 @@ export async function readFacts(db: Read, group: string, { sinceMs }: { sinceMs:
     group: await readGroup(db, group),
     newest: await readNewest(db, group),
     acknowledged: await readAcknowledged(db, group),
+    joiningAcknowledged: await readAcknowledgedByJoining(db, group),
     recent: await readDone(db, { group, kinds: ['failover', 'domain-key'], sinceMs }),
     scrubs: await readScrubs(db, group),
     failed: await readFailed(db, group),

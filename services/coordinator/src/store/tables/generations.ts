@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import type { Generation, Uncaptured } from '../../model.ts';
 import type { Schema } from '../schema.ts';
 import { type Read, toJson, type Write } from '../store.ts';
+import { JOINING } from './groups.ts';
 
 export async function readNewest(db: Read, group: string): Promise<Generation | undefined> {
   const row = await db
@@ -38,7 +39,14 @@ export interface Acknowledged extends Generation {
 }
 
 /** The newest generation that each member has acknowledged. Reads one row of each index, however long the history is. */
-export async function readAcknowledged(db: Read, group: string): Promise<Acknowledged[]> {
+export const readAcknowledged = (db: Read, group: string): Promise<Acknowledged[]> =>
+  readAcknowledgedBy(db, group, '!=');
+
+/** The same of members that have not caught up yet. It counts for nothing but their own way into the group. */
+export const readAcknowledgedByJoining = (db: Read, group: string): Promise<Acknowledged[]> =>
+  readAcknowledgedBy(db, group, '=');
+
+async function readAcknowledgedBy(db: Read, group: string, joining: '=' | '!='): Promise<Acknowledged[]> {
   const rows = await db
     .selectFrom('member')
     .innerJoinLateral(
@@ -63,6 +71,7 @@ export async function readAcknowledged(db: Read, group: string): Promise<Acknowl
     .selectAll('generation')
     .select('member.site')
     .where('member.grp', '=', group)
+    .where('member.role', joining, JOINING)
     .orderBy('member.site')
     .execute();
   return rows.map((row) => ({ ...generationFrom(row), site: row.site }));
@@ -124,7 +133,13 @@ export async function readKnown(db: Read, group: string): Promise<Known[]> {
       (eb) =>
         eb
           .selectFrom('acknowledgement')
-          .select('site')
+          .innerJoin('member', (member) =>
+            member
+              .onRef('member.grp', '=', 'acknowledgement.grp')
+              .onRef('member.site', '=', 'acknowledgement.site')
+              .on('member.role', '!=', JOINING),
+          )
+          .select('acknowledgement.site')
           .whereRef('acknowledgement.grp', '=', 'newest.grp')
           .whereRef('acknowledgement.epoch', '=', 'newest.epoch')
           .whereRef('acknowledgement.number', '=', 'newest.number')

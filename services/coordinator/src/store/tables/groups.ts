@@ -6,6 +6,9 @@ import { type Group, type GroupSpec, type Member, type Role, SCRUB_MS_DEFAULT } 
 import type { Schema } from '../schema.ts';
 import { type Read, toJson, type Write } from '../store.ts';
 
+/** The role of a member that has not caught up yet, in the database only. */
+export const JOINING = 'joining';
+
 /** Told of a group whose rows cannot be made sense of. The others are read all the same. */
 export type OnUnreadable = (group: string, error: unknown) => void;
 
@@ -104,8 +107,11 @@ function groupsFrom(
 function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
   return {
     spec: specFrom(row.spec),
+    joining: members
+      .filter(({ grp, role }) => grp === row.name && role === JOINING)
+      .map(({ site, serial }) => ({ site, serial })),
     members: members
-      .filter(({ grp }) => grp === row.name)
+      .filter(({ grp, role }) => grp === row.name && role !== JOINING)
       .map(
         ({ site, serial, role, divergent, unaccounted }): Member => ({
           site,
@@ -125,6 +131,7 @@ function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
       row.recovery_time_ms === null || row.recovery_time_ms === undefined ? undefined : Number(row.recovery_time_ms),
     createdMs: Number(row.created_ms),
     revision: row.revision,
+    rotateAbove: row.rotate_above,
   };
 }
 
@@ -163,6 +170,7 @@ export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): P
       highest_version: 0,
       highest_number: 0n,
       revision: 1,
+      rotate_above: 0,
       created_ms: BigInt(nowMs),
     })
     .execute();

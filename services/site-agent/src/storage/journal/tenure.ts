@@ -84,6 +84,18 @@ export class TenureRecords {
     this.#statements.run('INSERT INTO quarantine VALUES (?, ?) ON CONFLICT (grp) DO NOTHING', group, reason);
   }
 
+  /**
+   * This site is not a member of the group any more. Its epoch stays: no order of an earlier tenure is ever taken. What
+   * describes the partition stays too, for the day on which the site is a member again.
+   */
+  release(group: string, fence: PersistedFence): void {
+    this.#statements.transaction(() => {
+      this.#raise(group, fence);
+      this.#statements.run('DELETE FROM member WHERE grp = ?', group);
+      this.#statements.run('DELETE FROM quarantine WHERE grp = ?', group);
+    });
+  }
+
   /** A seat as an operator wants it, under a tenure of its own, which also ends a quarantine: all of it or nothing. */
   reseat({
     group,

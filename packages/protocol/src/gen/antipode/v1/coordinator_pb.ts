@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file antipode/v1/coordinator.proto.
  */
 export const file_antipode_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiaAoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNIsQCChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucxInCgZwbGFjZXMYCCADKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlIjwKEU5lZWRlZEdlbmVyYXRpb25zEg0KBWdyb3VwGAEgASgJEhgKEG1hbmlmZXN0X2RpZ2VzdHMYAiADKAwiRAoKR3JvdXBQZWVycxINCgVncm91cBgBIAEoCRInCgVzaXRlcxgCIAMoCzIYLmFudGlwb2RlLnYxLlNpdGVBZGRyZXNzIlIKCkxlYXNlR3JhbnQSDQoFZ3JvdXAYASABKAkSDQoFZXBvY2gYAiABKAQSEAoIbGVhc2VfbXMYAyABKAQSFAoMc2VsZl9zdG9wX21zGAQgASgEMmAKEkNvb3JkaW5hdG9yU2VydmljZRJKCglIZWFydGJlYXQSHS5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXF1ZXN0Gh4uYW50aXBvZGUudjEuSGVhcnRiZWF0UmVzcG9uc2ViBnByb3RvMw", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
+  fileDesc("Ch1hbnRpcG9kZS92MS9jb29yZGluYXRvci5wcm90bxILYW50aXBvZGUudjEiaAoQSGVhcnRiZWF0UmVxdWVzdBIsCgVzdGF0ZRgBIAEoCzIdLmFudGlwb2RlLnYxLkRlc2NyaWJlUmVzcG9uc2USDwoHYWRkcmVzcxgCIAEoCRIVCg1sb29wX2RlbGF5X21zGAMgASgNIvECChFIZWFydGJlYXRSZXNwb25zZRITCgtpbnRlcnZhbF9tcxgBIAEoDRInCgZsZWFzZXMYAiADKAsyFy5hbnRpcG9kZS52MS5MZWFzZUdyYW50EiIKBmVwb2NocxgDIAMoCzISLmFudGlwb2RlLnYxLkZlbmNlEiYKBXBlZXJzGAQgAygLMhcuYW50aXBvZGUudjEuR3JvdXBQZWVycxIZChFyb3VuZF90cmlwX21zX21heBgFIAEoDRIxCgtxdWFyYW50aW5lZBgGIAMoCzIcLmFudGlwb2RlLnYxLlF1YXJhbnRpbmVkU2VhdBIuCgZuZWVkZWQYByADKAsyHi5hbnRpcG9kZS52MS5OZWVkZWRHZW5lcmF0aW9ucxInCgZwbGFjZXMYCCADKAsyFy5hbnRpcG9kZS52MS5Lbm93blBsYWNlEisKCHJlbGVhc2VkGAkgAygLMhkuYW50aXBvZGUudjEuUmVsZWFzZWRTZWF0IksKDFJlbGVhc2VkU2VhdBINCgVncm91cBgBIAEoCRIOCgZzZXJpYWwYAiABKAkSDQoFZXBvY2gYAyABKAQSDQoFb3duZXIYBCABKAkiPAoRTmVlZGVkR2VuZXJhdGlvbnMSDQoFZ3JvdXAYASABKAkSGAoQbWFuaWZlc3RfZGlnZXN0cxgCIAMoDCJECgpHcm91cFBlZXJzEg0KBWdyb3VwGAEgASgJEicKBXNpdGVzGAIgAygLMhguYW50aXBvZGUudjEuU2l0ZUFkZHJlc3MiUgoKTGVhc2VHcmFudBINCgVncm91cBgBIAEoCRINCgVlcG9jaBgCIAEoBBIQCghsZWFzZV9tcxgDIAEoBBIUCgxzZWxmX3N0b3BfbXMYBCABKAQyYAoSQ29vcmRpbmF0b3JTZXJ2aWNlEkoKCUhlYXJ0YmVhdBIdLmFudGlwb2RlLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHi5hbnRpcG9kZS52MS5IZWFydGJlYXRSZXNwb25zZWIGcHJvdG8z", [file_antipode_v1_resolver, file_antipode_v1_site_agent, file_antipode_v1_types]);
 
 /**
  * An agent's sign of life, with what it has.
@@ -120,6 +120,13 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
    * @generated from field: repeated antipode.v1.KnownPlace places = 8;
    */
   places: KnownPlace[];
+
+  /**
+   * Seats of this site that an operator has removed: it is not a member there any more.
+   *
+   * @generated from field: repeated antipode.v1.ReleasedSeat released = 9;
+   */
+  released: ReleasedSeat[];
 };
 
 /**
@@ -128,6 +135,48 @@ export type HeartbeatResponse = Message<"antipode.v1.HeartbeatResponse"> & {
  */
 export const HeartbeatResponseSchema: GenMessage<HeartbeatResponse> = /*@__PURE__*/
   messageDesc(file_antipode_v1_coordinator, 1);
+
+/**
+ * A seat that was removed from its group.
+ *
+ * @generated from message antipode.v1.ReleasedSeat
+ */
+export type ReleasedSeat = Message<"antipode.v1.ReleasedSeat"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * Serial number of the partition.
+   *
+   * @generated from field: string serial = 2;
+   */
+  serial: string;
+
+  /**
+   * The highest epoch of the group when the seat was removed. An agent that knows a later one keeps its seat.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * Owner of that epoch.
+   *
+   * @generated from field: string owner = 4;
+   */
+  owner: string;
+};
+
+/**
+ * Describes the message antipode.v1.ReleasedSeat.
+ * Use `create(ReleasedSeatSchema)` to create a new message.
+ */
+export const ReleasedSeatSchema: GenMessage<ReleasedSeat> = /*@__PURE__*/
+  messageDesc(file_antipode_v1_coordinator, 2);
 
 /**
  * Generations of a group that somebody may still ask for.
@@ -155,7 +204,7 @@ export type NeededGenerations = Message<"antipode.v1.NeededGenerations"> & {
  * Use `create(NeededGenerationsSchema)` to create a new message.
  */
 export const NeededGenerationsSchema: GenMessage<NeededGenerations> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 2);
+  messageDesc(file_antipode_v1_coordinator, 3);
 
 /**
  * The other members of a group, all of them.
@@ -183,7 +232,7 @@ export type GroupPeers = Message<"antipode.v1.GroupPeers"> & {
  * Use `create(GroupPeersSchema)` to create a new message.
  */
 export const GroupPeersSchema: GenMessage<GroupPeers> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 3);
+  messageDesc(file_antipode_v1_coordinator, 4);
 
 /**
  * A lease, counted by the agent from the moment it *sent* the heartbeat.
@@ -225,7 +274,7 @@ export type LeaseGrant = Message<"antipode.v1.LeaseGrant"> & {
  * Use `create(LeaseGrantSchema)` to create a new message.
  */
 export const LeaseGrantSchema: GenMessage<LeaseGrant> = /*@__PURE__*/
-  messageDesc(file_antipode_v1_coordinator, 4);
+  messageDesc(file_antipode_v1_coordinator, 5);
 
 /**
  * The coordinator, as agents see it.

@@ -1,0 +1,80 @@
+import { AntipodeError } from '@antipode/runtime';
+import type { Command } from 'commander';
+import { collect, operatorCommand, seatFrom, seconds, TIMEOUT_S_DEFAULT } from '../../common.ts';
+import { type Change, changeGroup } from '../../group-change.ts';
+import { withOperator } from '../../operator.ts';
+import { output } from '../../output.ts';
+import { memberTable } from '../../views/group.ts';
+
+interface Options {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+  readonly timeout: number;
+}
+
+const withChangeOptions = (command: Command): Command =>
+  command
+    .option('--dry-run', 'print the consequences; change nothing')
+    .option('--yes', 'do not ask for confirmation')
+    .option('--timeout <seconds>', 'how long to wait for the end', seconds, TIMEOUT_S_DEFAULT);
+
+async function run(group: string, change: Change, options: Options): Promise<void> {
+  const out = output(options);
+  await withOperator(options.config, async (operator) => {
+    const changed = await changeGroup(operator, { group, change, output: out }, options);
+    if (options.dryRun) return;
+    const state = changed ?? (await operator.getGroup({ group })).group!;
+    out.data(state, () => memberTable(state));
+  });
+}
+
+export function addMemberCommand(): Command {
+  return withChangeOptions(
+    operatorCommand('add-member', 'add a standby at another site to a group', [
+      'group add-member payments d=5d7c22aa90b1c3f4 --dry-run',
+      'group add-member payments d=5d7c22aa90b1c3f4',
+    ]),
+  )
+    .argument('<group>', 'name')
+    .argument('<site=serial>', 'the partition')
+    .addHelpText(
+      'after',
+      '\nTrust the partition at every site of the group first, and theirs at its own site (`antipode peer trust`). The site has\nno vote, and no failover promotes it, until it has the domain key and has acknowledged the newest generation.\nThe command waits for that. To give up, run `antipode group remove-member`.',
+    )
+    .action((group, seat, options) => run(group, { case: 'addMember', value: seatFrom(seat) }, options));
+}
+
+export function removeMemberCommand(): Command {
+  return withChangeOptions(
+    operatorCommand('remove-member', 'remove a standby from a group, whether its site is up or lost for good', [
+      'group remove-member payments c --dry-run',
+      'group remove-member payments c --yes',
+    ]),
+  )
+    .argument('<group>', 'name')
+    .argument('<site>', 'the site of the member')
+    .addHelpText(
+      'after',
+      '\nThe active member cannot be removed: move the group first. Keys stay in the partition that is removed, so the\ndomain key is rotated at once. An agent that is away gives up its seat when it is back.',
+    )
+    .action((group, site, options) => run(group, { case: 'removeMember', value: { site, serial: '' } }, options));
+}
+
+export function setScratchCommand(): Command {
+  return withChangeOptions(
+    operatorCommand('set-scratch', 'name the scratch partitions of a group, all of them', [
+      'group set-scratch payments --scratch c=77aa... --scratch b=0c51...',
+      'group set-scratch payments --none --yes',
+    ]),
+  )
+    .argument('<group>', 'name')
+    .option('--scratch <site=serial>', 'a partition for drills; repeatable', collect, [])
+    .option('--none', 'remove all scratch partitions from the group')
+    .action((group, options) => {
+      if (options.scratch.length > 0 === (options.none === true))
+        throw new AntipodeError('USAGE', 'expected either --scratch or --none', { details: { field: 'scratch' } });
+      return run(group, { case: 'scratch', value: { partitions: options.scratch.map(seatFrom) } }, options);
+    });
+}
