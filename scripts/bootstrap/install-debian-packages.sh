@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs Debian packages, as root, and leaves the machine's services alone: no Redis and no PostgreSQL is started or
-# restarted, Redis does not start at the next boot, and no PostgreSQL cluster is made. Two files of the system are replaced
-# for as long as it takes and put back afterwards, also on failure or Ctrl-C, and by the next run if this one is killed. They
-# are replaced only when everything is downloaded, and for all other services they change nothing.
+# Installs Debian packages, as root, and leaves the machine's services alone: no Redis, PostgreSQL, Knot or nginx is
+# started or restarted, none of them but a PostgreSQL that was there starts at the next boot, and no PostgreSQL cluster is
+# made. Two files of the system are replaced for as long as it takes and put back afterwards, also on failure or Ctrl-C, and
+# by the next run if this one is killed. They are replaced only when everything is downloaded, and for all other services
+# they change nothing.
 #
 # usage: install-debian-packages.sh PACKAGE...
 set -eu
@@ -48,6 +49,7 @@ for word in "\$@"; do
   case \$word in
     -*) ;;
     redis-server | redis-server.service | redis-server@* | postgresql | postgresql.service | postgresql@*) exit 101 ;;
+    knot | knot.service | nginx | nginx.service) exit 101 ;;
     *) break ;;
   esac
 done
@@ -108,8 +110,10 @@ install_all() {
     forbid_main_cluster || return
   fi
   install "$@" || return
-  # The project starts its own Redis; Debian's would appear at the next boot.
-  if wants redis-server; then update-rc.d redis-server disable >>"$log" 2>&1 || true; fi
+  # The project starts its own Redis, and tests start nginx; Debian's would appear at the next boot.
+  for service in redis-server knot nginx; do
+    if wants "$service"; then update-rc.d "$service" disable >>"$log" 2>&1 || true; fi
+  done
 }
 
 # What the packages make must be as they mean it, whatever the umask of who calls.

@@ -104,6 +104,14 @@ describe('an installation', () => {
     expectOriginals();
   });
 
+  it('keeps what the tests bring from starting at the next boot', async () => {
+    expect((await install(['nginx', 'knot', 'ldnsutils'])).status).toBe(0);
+    expect(calls().filter((call) => call.startsWith('update-rc.d'))).toEqual([
+      'update-rc.d knot disable',
+      'update-rc.d nginx disable',
+    ]);
+  });
+
   it('leaves no file where there was none, and touches no cluster where PostgreSQL is not wanted', async () => {
     expect((await install(['tree'])).status).toBe(0);
     expect(calls()).toEqual(['install --download-only tree: open', 'install tree: forbidden']);
@@ -111,19 +119,21 @@ describe('an installation', () => {
   });
 
   const ASK = `for words in "redis-server start" "--quiet redis-server start" "redis-server.service restart" "postgresql start 15" \\
-      "postgresql@15-main.service start" "ssh restart" "cron.service start" "mypostgresql start"; do
+      "postgresql@15-main.service start" "knot.service restart" "nginx start" "ssh restart" "cron.service start" "mypostgresql start"; do
       status=0; "$policy" $words || status=$?; echo "$words: $status" >>"$ROOT/answers"
     done`;
-  const answers = (): string[] => readFileSync(at('answers'), 'utf8').trim().split('\n').slice(-8);
+  const answers = (): string[] => readFileSync(at('answers'), 'utf8').trim().split('\n').slice(-10);
   const FORBIDDEN = [
     'redis-server start: 101',
     '--quiet redis-server start: 101',
     'redis-server.service restart: 101',
     'postgresql start 15: 101',
     'postgresql@15-main.service start: 101',
+    'knot.service restart: 101',
+    'nginx start: 101',
   ];
 
-  it('forbids Redis and PostgreSQL only', async () => {
+  it('forbids Redis, PostgreSQL, Knot and nginx only', async () => {
     aptDoes(`[ $state = open ] || { ${ASK}; }`);
     await install(['redis-server']);
     expect(answers()).toEqual([...FORBIDDEN, 'ssh restart: 0', 'cron.service start: 0', 'mypostgresql start: 0']);
