@@ -47,16 +47,18 @@ export interface TestToken extends AnyToken {
   makeAesAsync(id: string): Promise<void>;
 }
 
-export function makeToken(label: string, { folder = temporaryFolder(label) }: { folder?: string } = {}): TestToken {
+export function makeToken(
+  label: string,
+  { folder = temporaryFolder(label), pin = USER_PIN }: { folder?: string; pin?: string } = {},
+): TestToken {
   const environment = softhsmFolder(folder);
   const env = { ...process.env, ...environment };
-  execFileSync(
-    'softhsm2-util',
-    ['--init-token', '--free', '--label', label, '--pin', USER_PIN, '--so-pin', OFFICER_PIN],
-    { env, stdio: 'pipe' },
-  );
+  execFileSync('softhsm2-util', ['--init-token', '--free', '--label', label, '--pin', pin, '--so-pin', OFFICER_PIN], {
+    env,
+    stdio: 'pipe',
+  });
   const pinFile = join(folder, `${label}.pin`);
-  writeFileSync(pinFile, `${USER_PIN}\n`, { mode: 0o600 });
+  writeFileSync(pinFile, `${pin}\n`, { mode: 0o600 });
   const args = (rest: string[]): string[] => [
     '--module',
     SOFTHSM_MODULE,
@@ -64,7 +66,7 @@ export function makeToken(label: string, { folder = temporaryFolder(label) }: { 
     label,
     '--login',
     '--pin',
-    USER_PIN,
+    pin,
     ...rest,
   ];
   const tool = (...rest: string[]): string =>

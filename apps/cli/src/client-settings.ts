@@ -13,5 +13,5 @@ export const CLIENT_SETTINGS: Readonly<Record<Program, string>> = {
     'it has no setting for this. Make the key with pkcs11-tool --extractable and a --id of 20 bytes, then run keymgr <zone> import-pkcs11 <id>',
   OpenDNSSEC: 'add <AllowExtraction/> to the <Repository> in conf.xml',
   'python-pkcs11':
-    'pass private_template={Attribute.EXTRACTABLE: True} to generate_keypair, or template={Attribute.EXTRACTABLE: True} to generate_key',
+    'pass private_template={Attribute.EXTRACTABLE: True} to generate_keypair, or template={Attribute.EXTRACTABLE: True} to generate_key. With PyKCS11, add (CKA_EXTRACTABLE, CK_TRUE) to the template of the private key',
 };

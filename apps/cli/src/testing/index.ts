@@ -7,4 +7,5 @@ export { storeText } from '../commands/site/store.ts';
 export { agentFindings, coordinatorFindings, operatorFindings } from '../diagnosis.ts';
 export { follow, type Operator } from '../operator.ts';
 export { table } from '../output.ts';
+export { environmentOf } from '../place.ts';
 export { domainKeyTable } from '../views/group.ts';
