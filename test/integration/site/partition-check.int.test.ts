@@ -2,12 +2,14 @@
  * The check of a partition before there is a group: `agent.yaml` and a token are enough. Keys are made by real programs
  * with their defaults, and the check names the setting of the program that made each.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type LyingToken, lying } from '../../support/devices/lying-token.ts';
 import { Desk, NssUser } from '../../support/token-users.ts';
 import { makeToken, SOFTHSM_MODULE, type TestToken, temporaryFolder, USER_PIN } from '../../support/tokens.ts';
 
@@ -156,4 +158,57 @@ it('says what is wrong with a wrong name, a partition without a group, and a mod
   const none = antipode('partition', 'check', 'main', '--config', elsewhere);
   expect([none.stdout, none.stderr]).toMatchObject(['', expect.stringContaining('/nowhere/module.so')]);
   expect(none.status).not.toBe(0);
+});
+
+describe('a token in trouble', () => {
+  let liar: LyingToken;
+  let through: string;
+  beforeAll(() => {
+    liar = lying(token);
+    token.tool('--keypairgen', '--extractable', '--key-type', 'EC:prime256v1', '--id', 'c1', '--label', 'shy');
+    through = configFor('lying.yaml', liar.config.module);
+  });
+  const command = (): string[] => ['partition', 'check', 'main', '--config', through, '--json'];
+
+  it('that gives one session only, to the agent: the hint says what to do', () => {
+    liar.tell({ lie: 'refuse', function: 'C_OpenSession', code: 'CKR_SESSION_COUNT' });
+    const { status, stdout, stderr } = antipode(...command());
+    expect([status === 0, stdout]).toEqual([false, '']);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { hint: expect.stringContaining('stop the agent') } });
+  });
+
+  it('that does not show an object: the object is unreadable, and the others are as before', () => {
+    const before = check();
+    liar.tell({ lie: 'hide', attribute: 'extractable', label: 'shy', code: 'CKR_DEVICE_ERROR' });
+    const { status, stdout } = antipode(...command());
+    expect(status).toBe(4);
+    const { objects } = JSON.parse(stdout) as Checked;
+    const unreadable = objects.filter(({ reason }) => reason === 'unreadable');
+    expect(unreadable.map(({ label, objectClass }) => `${label} ${objectClass}`).sort()).toEqual([
+      'shy private-key',
+      'shy public-key',
+    ]);
+    expect(objects).toHaveLength(before.objects.length);
+  });
+
+  it('whose worker dies: the command ends, and says so', async () => {
+    liar.tell({ lie: 'hang', function: 'C_FindObjectsInit' });
+    const child = spawn(ANTIPODE, command(), { stdio: ['ignore', 'ignore', 'pipe'] });
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    const ended = once(child, 'close') as Promise<[number]>;
+    try {
+      await vi.waitFor(() => expect(liar.calls('C_FindObjectsInit')).toBeGreaterThan(0), { timeout: 30_000 });
+      const [worker] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ');
+      process.kill(Number(worker), 'SIGKILL');
+      const [status] = await ended;
+      expect(status).not.toBe(0);
+    } finally {
+      child.kill('SIGKILL');
+    }
+    // The log comes first.
+    expect(JSON.parse(stderr.trim().split('\n').at(-1)!)).toMatchObject({
+      error: { code: 'HSM_WORKER_LOST', hint: expect.stringContaining('Repeat it') },
+    });
+  });
 });

@@ -138,6 +138,18 @@ describe('the check', () => {
     expect(a.member.provider.sessionObjectCount).toBe(0);
   });
 
+  it('counts the rules of agent.yaml, whatever the group says', async () => {
+    const settings = {
+      name: 'main',
+      exclude: { ids: [], labels: [], classes: ['data' as const], ignoreCase: false },
+    };
+    const filter = { excludeIds: [], excludeLabels: [], excludeClasses: [] };
+    const rulesOf = (objects: readonly { label: string; rules?: readonly string[] }[]) =>
+      objects.find(({ label }) => label === 'data')?.rules;
+    expect(rulesOf((await checkOf({ ...partitionOf(a), settings }, filter)).objects)).toEqual(['class "data"']);
+    expect(rulesOf((await objectsOf({ ...partitionOf(a), settings })).objects)).toEqual(['class "data"']);
+  });
+
   it('is good where a rule keeps all that is not protected', async () => {
     a.member.hsm.addSecret('local-1', { extractable: false });
     const { seat: _seat, ...rest } = partitionOf(a);
