@@ -93,12 +93,12 @@ it('knows captured objects again, and reports what changed since', async () => {
   a.hsm.labelled('plain')[0]!.value = Buffer.alloc(32, 7);
   a.hsm.addSecret('new');
   a.hsm.remove(a.hsm.labelled('data')[0]!);
-  const { objects, absent } = await previewCapture(options(first));
+  const { objects, gone } = await previewCapture(options(first));
   const seen = objects.map(({ object, objectId, reason }) => [labelOf(object.attributes.label), objectId, reason]);
   expect(seen).toContainEqual(['pair', expect.any(String), undefined]);
   expect(seen).toContainEqual(['plain', ids.get('plain'), 'value-changed']);
   expect(seen).toContainEqual(['new', undefined, undefined]);
-  expect(absent.map(({ attributes }) => labelOf(attributes.label))).toEqual(['data']);
+  expect(gone.map(({ attributes }) => labelOf(attributes.label))).toEqual(['data']);
 });
 
 it('runs under a lent domain key before the partition has one', async () => {
@@ -117,7 +117,7 @@ it('recognises objects without judging them', async () => {
   const first = await captured();
   a.hsm.addSecret('new');
   a.hsm.remove(a.hsm.labelled('data')[0]!);
-  const { objects, absent } = await recogniseObjects(options(first));
+  const { objects, gone } = await recogniseObjects(options(first));
   const explained = objects.filter(({ before }) => before !== undefined);
   expect(explained.map(({ object }) => labelOf(object.attributes.label)).sort()).toEqual(['pair', 'pair', 'plain']);
   const unexplained = objects.filter(({ before }) => before === undefined);
@@ -126,5 +126,5 @@ it('recognises objects without judging them', async () => {
   const nameOf = (list: typeof objects, label: string) =>
     list.find(({ object }) => labelOf(object.attributes.label) === label)?.objectId;
   expect(nameOf(objects, 'hidden')).toBe(nameOf(again, 'hidden'));
-  expect(absent.map(({ attributes }) => labelOf(attributes.label))).toEqual(['data']);
+  expect(gone.map(({ attributes }) => labelOf(attributes.label))).toEqual(['data']);
 });

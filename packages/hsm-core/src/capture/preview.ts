@@ -4,7 +4,7 @@
  */
 import type { Entry } from '../model/generation.ts';
 import type { Handle, ObjectId, ObservedObject, UncapturedReason } from '../model/object.ts';
-import { type CaptureContext, contextOf, type LookingOptions } from './capture-context.ts';
+import { type CaptureContext, contextOf, isLive, type LookingOptions } from './capture-context.ts';
 import { CaptureMemory } from './capture-memory.ts';
 import { gather } from './gathering.ts';
 import { matchSightings } from './match.ts';
@@ -25,8 +25,10 @@ export interface PreviewedObject {
 
 export interface CapturePreview {
   readonly objects: readonly PreviewedObject[];
-  /** Live entries of the previous generation without an object in the partition. */
-  readonly absent: readonly Entry[];
+  /** Live entries of the previous generation whose object is not in the partition any more. */
+  readonly gone: readonly Entry[];
+  /** Live entries that a capture would keep, although the partition shows no object for them. */
+  readonly kept: readonly Entry[];
 }
 
 /** @throws DOMAIN_KEY_MISSING, HSM_WORKER_LOST, HSM_UNAVAILABLE, HSM_REFUSED */
@@ -34,7 +36,7 @@ export async function previewCapture(options: PreviewOptions): Promise<CapturePr
   const context = await contextFor(options);
   const scan = await scanPartition(context);
   // A scan without a memory is never a routine one, so it always has something to report.
-  if (scan === undefined) return { objects: [], absent: [] };
+  if (scan === undefined) return { objects: [], gone: [], kept: [] };
   const { candidates, captured, uncaptured, absence } = await gather(context, scan);
   const before = new Map(candidates.map((candidate) => [candidate.examined.object.handle, candidate.before]));
   const names = await namesOf(context, uncaptured);
@@ -53,7 +55,8 @@ export async function previewCapture(options: PreviewOptions): Promise<CapturePr
         reason,
       })),
     ],
-    absent: [...absence.kept, ...absence.gone].filter(({ objectId }) => context.live.has(objectId)),
+    gone: absence.gone.filter((entry) => isLive(context, entry)),
+    kept: absence.kept,
   };
 }
 
@@ -64,7 +67,7 @@ export async function previewCapture(options: PreviewOptions): Promise<CapturePr
 export async function recogniseObjects(options: PreviewOptions): Promise<CapturePreview> {
   const context = await contextFor(options);
   const scan = await scanPartition(context);
-  if (scan === undefined) return { objects: [], absent: [] };
+  if (scan === undefined) return { objects: [], gone: [], kept: [] };
   const { candidates, absent } = await matchSightings(context, scan);
   const seen = candidates.filter(({ hasVanished }) => !hasVanished);
   const unexplained = seen
@@ -78,7 +81,8 @@ export async function recogniseObjects(options: PreviewOptions): Promise<Capture
       objectId: before?.objectId ?? names.get(object.handle),
       reason: isChanged ? 'value-changed' : undefined,
     })),
-    absent: absent.filter(({ objectId }) => context.live.has(objectId)),
+    gone: absent.filter((entry) => isLive(context, entry)),
+    kept: [],
   };
 }
 

@@ -120,6 +120,27 @@ describe('the list of another member', () => {
   });
 });
 
+describe('an object that the token of a member does not take', () => {
+  it('is refused there, and still after the member is promoted', async () => {
+    a.member.hsm.addSecret('odd');
+    const first = await sites.captured();
+    const { provider } = b.member;
+    const unwrap = provider.unwrap.bind(provider);
+    provider.unwrap = async (key, items) => {
+      const index = items.findIndex(({ attributes }) => Buffer.from(attributes.label ?? []).toString() === 'odd');
+      if (index === -1) return unwrap(key, items);
+      const { handles } = await unwrap(key, items.slice(0, index));
+      return { handles, failure: { index, code: 'HSM_REFUSED', returnValue: 'CKR_CURVE_NOT_SUPPORTED' } };
+    };
+    await sites.apply(b, first);
+    await sites.verify(b, first);
+    const expected = { odd: 'refused CKR_CURVE_NOT_SUPPORTED' };
+    expect(await statesOf(b)).toEqual({ ...expected, secret: 'replicated', data: 'replicated' });
+    await sites.promote(b, first);
+    expect(await statesOf(b)).toEqual({ ...expected, secret: 'captured', data: 'captured' });
+  });
+});
+
 describe('the check', () => {
   const checked = async (site: SimulatedSite, isMember: boolean) => {
     const { seat, keyring, ...rest } = partitionOf(site);

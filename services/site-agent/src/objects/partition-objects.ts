@@ -145,16 +145,20 @@ async function ofActive(listed: ListedPartition, newest: SealedGeneration | unde
   const held = new Map(decisions.held(group).map(({ objectId, reason }) => [objectId, reason]));
   return [
     ...withRules(preview, filter),
-    ...preview.absent.map((entry): ListedObject => {
-      const isHeld = held.has(entry.objectId);
-      return {
-        ...siteObject(entry, entry.objectId),
-        state: 'deleted',
-        reason: isHeld ? (held.get(entry.objectId) === 'replaced' ? 'replaced' : 'held') : 'gone',
-      };
+    ...preview.gone.map((entry): ListedObject => {
+      const loss = held.get(entry.objectId);
+      const reason = loss === undefined ? 'gone' : loss === 'replaced' ? 'replaced' : 'held';
+      return { ...siteObject(entry, entry.objectId), state: 'deleted', reason };
     }),
-    ...unrestoredOf(newest, { preview, refused }),
+    ...preview.kept.map((entry) => withoutObject(entry, refused)),
   ];
+}
+
+/** An entry of the generation that this token did not take, or that it does not show. */
+function withoutObject(entry: Entry, refused: ReadonlyMap<string, string>): ListedObject {
+  const object = siteObject(entry, entry.objectId);
+  const reason = refused.get(entry.objectId);
+  return reason === undefined ? { ...object, state: 'missing' } : { ...object, state: 'refused', reason };
 }
 
 /** Objects of the preview as a list, each excluded one with the rules that match it. */
@@ -183,30 +187,11 @@ export function rulesByHandle(
   return rules;
 }
 
-/** Objects that another member captured, and that this token did not take. */
-function unrestoredOf(
-  newest: SealedGeneration | undefined,
-  { preview, refused }: { preview: CapturePreview; refused: ReadonlyMap<string, string> },
-): ListedObject[] {
-  const listed = new Set([
-    ...preview.objects.map(({ objectId }) => objectId),
-    ...preview.absent.map(({ objectId }) => objectId),
-  ]);
-  const entries = newest?.generation.entries ?? [];
-  return entries
-    .filter(({ objectId }) => refused.has(objectId) && !listed.has(objectId))
-    .map((entry) => ({
-      ...siteObject(entry, entry.objectId),
-      state: 'refused',
-      reason: refused.get(entry.objectId)!,
-    }));
-}
-
 async function ofOther(listed: ListedPartition, newest: SealedGeneration | undefined): Promise<ListedObject[]> {
   const { journal, seat } = listed;
   const { findings } = journal;
   const known = await withDivergent(listed, newest);
-  const { objects, absent } = await recogniseObjects({ ...optionsFor(listed, known?.sealed), filter: NO_FILTER });
+  const { objects, gone } = await recogniseObjects({ ...optionsFor(listed, known?.sealed), filter: NO_FILTER });
   const buried = new Set(known?.sealed.generation.tombstones.map(({ entry }) => entry.objectId));
   const refused = new Map(findings.refused(seat.group).map((one) => [one.objectId, one.returnValue || one.code]));
   const isDivergent = (objectId: string): boolean => known?.divergent.has(objectId) === true;
@@ -221,13 +206,7 @@ async function ofOther(listed: ListedPartition, newest: SealedGeneration | undef
       const why = reason ?? (state === 'deleted' ? 'kept' : undefined);
       return { ...siteObject(object, objectId), state, ...(why === undefined ? {} : { reason: why }) };
     }),
-    ...absent
-      .filter(({ objectId }) => !isDivergent(objectId))
-      .map((entry): ListedObject => {
-        const why = refused.get(entry.objectId);
-        const object = siteObject(entry, entry.objectId);
-        return why === undefined ? { ...object, state: 'missing' } : { ...object, state: 'refused', reason: why };
-      }),
+    ...gone.filter(({ objectId }) => !isDivergent(objectId)).map((entry) => withoutObject(entry, refused)),
   ];
 }
 

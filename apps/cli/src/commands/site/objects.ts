@@ -90,7 +90,7 @@ function listCommand(): Command {
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
-      '\nOnly the site itself shows names. Elsewhere an object is its random id, and these ids are accepted here.\nStates at the active site: captured, uncaptured, deleted. At other sites: replicated, refused, missing, deleted,\ndivergent, unaccounted. The command reads the partition in a session of its own. The agent can keep running.',
+      '\nOnly the site itself shows names. Elsewhere an object is its random id, and these ids are accepted here.\nAt the active site, objects are captured, uncaptured, deleted, refused or missing. At other sites, they are\nreplicated, refused, missing, deleted, divergent or unaccounted. The command reads the partition in a session of its\nown. The agent can keep running.',
     )
     .action(list);
 }
