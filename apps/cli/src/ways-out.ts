@@ -12,8 +12,7 @@ export const WAYS_OUT: Readonly<Record<UncapturedReason, string>> = {
     'use a key type or size that the token wraps. SoftHSM wraps Ed25519 and its like from release 2.7 on, and an RSA key only with all of its parts',
   'unsupported-type':
     'use a type of key that moves (the page of the device lists them), or bring the object to each site by hand',
-  'unsupported-attribute':
-    'make the key without CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE and CKA_DERIVE_TEMPLATE, or bring it to each site by hand',
+  'unsupported-attribute': 'make the key with templates of known attributes only, or bring it to each site by hand',
   'length-not-multiple-of-8':
     'make a new secret of at most 342 bytes where the token offers the exact way, otherwise of 16, 24, 32, 40, ... bytes, and let it take over',
   'length-unknown':

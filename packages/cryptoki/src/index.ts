@@ -4,6 +4,7 @@ export { CKA } from './attributes.ts';
 export * from './constants.ts';
 export { type Cryptoki, loadCryptoki } from './cryptoki.ts';
 export { aesCtr, aesGcm, derivationFrom, ecdh, rsaOaep, rsaPss } from './mechanisms.ts';
+export { readNestedTemplate } from './nested-template.ts';
 export { hardenProcess, lockBytes, unlockBytes } from './process-memory.ts';
 export {
   answerOf,

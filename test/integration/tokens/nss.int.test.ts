@@ -3,18 +3,31 @@ import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { CKA, type Template } from '@antipode/cryptoki';
 import { type Entry, openPartition, type SealedGeneration } from '@antipode/hsm-core';
-import { ATTRIBUTES, named, plantedKey, SealedGroup, SoftwareDomain, secretKey } from '@antipode/hsm-core/testing';
+import {
+  ATTRIBUTES,
+  encodeNested,
+  named,
+  plantedKey,
+  SealedGroup,
+  SoftwareDomain,
+  secretKey,
+} from '@antipode/hsm-core/testing';
 import { type ErrorCode, silentLog, systemClock } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { agentConfigSchema, initialisePartition } from '@antipode/site-agent';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openRawToken } from '../../attacks/support/raw-token.ts';
+import { label } from '../../attacks/support/templates.ts';
 import { makeNssToken, NSS_UNENFORCED } from '../../support/devices/nss-tokens.ts';
 import { enrolTogether, TestMember } from '../../support/members.ts';
 import { onToken } from '../../support/raw-token.ts';
 import { type AnyToken, temporaryFolder } from '../../support/tokens.ts';
+import { aesOf } from '../../support/zoo/specimen.ts';
 
 const GROUP = 'payments';
+const RULE: Template = [[CKA.SENSITIVE, true]];
 
 let soft: TestMember;
 let nss: TestMember<AnyToken>;
@@ -198,6 +211,27 @@ describe('from NSS to SoftHSM', () => {
     expect(sealed.generation.uncaptured).toMatchObject([{ objectClass: 'other', reason: 'unsupported-type' }]);
     expect(await group.apply(soft, sealed)).toMatchObject({ unaccounted: 0, divergent: 0, narrowed: 0 });
     await expectHeld(group, soft, sealed);
+  });
+
+  it('a key with an unwrap template stays there: NSS keeps addresses of one process, and no template', async () => {
+    const token = await openRawToken(nss.token);
+    try {
+      const made = await token.create(aesOf(randomBytes(32), ...label('template'), [CKA.UNWRAP_TEMPLATE, RULE]));
+      const found = (await othersAt(nss)).find(({ attributes }) => attributes.label?.length === 'template'.length);
+      expect(found).toMatchObject({ hasTemplate: true });
+      expect(found?.attributes.unwrapTemplate).toBeUndefined();
+      await token.destroy(made);
+    } finally {
+      await token.close();
+    }
+  });
+
+  it('and it gets no key with one, since it would not look at it', async () => {
+    const domain = await SoftwareDomain.installIn(nss.provider);
+    const unwrapTemplate = encodeNested([{ type: CKA.SENSITIVE, value: Uint8Array.of(1) }]);
+    const item = domain.item(secretKey('aes', randomBytes(32), { ...named('rule'), unwrapTemplate }));
+    expect((await nss.provider.unwrap(domain.handle, [item])).failure).toMatchObject({ code: 'HSM_REFUSED' });
+    await nss.provider.destroyDomainKey(domain);
   });
 
   it('a key that is not extractable stays there, though NSS would wrap it', async () => {

@@ -9,11 +9,17 @@ import {
   decodeAttribute,
   encodeAttribute,
 } from './attributes.ts';
+import { encodeNested } from './nested-template.ts';
 
 fc.configureGlobal({ seed: 2026 });
 
 const named = fc.constantFrom(...ATTRIBUTE_NAMES);
 const word = fc.maxSafeNat();
+/** Of two rules at most, each of which is true or false. */
+const templates = fc
+  .uniqueArray(fc.constantFrom(ATTRIBUTES.sensitive, ATTRIBUTES.sign, ATTRIBUTES.extractable), { maxLength: 3 })
+  .chain((rules) => fc.tuple(...rules.map(({ type }) => fc.nat(1).map((bit) => ({ type, value: Uint8Array.of(bit) })))))
+  .map((entries) => new Uint8Array(encodeNested(entries)));
 const digits = fc.integer({ min: 0, max: 99_999_999 }).map((number) => String(number).padStart(8, '0'));
 
 function valuesOf(name: AttributeName): fc.Arbitrary<AttributeValue> {
@@ -24,6 +30,8 @@ function valuesOf(name: AttributeName): fc.Arbitrary<AttributeValue> {
       return word;
     case 'bytes':
       return fc.uint8Array({ maxLength: 40 });
+    case 'template':
+      return templates;
     case 'date':
       return digits;
     case 'mechanisms':

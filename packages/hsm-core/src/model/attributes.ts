@@ -3,6 +3,7 @@
  * Templates, manifests, digests and comparisons are all derived from this table.
  */
 import { CKA } from '@antipode/cryptoki/attributes';
+import { decodeNested, INNER_KINDS, type InnerKind } from './nested-template.ts';
 import { OBJECT_CLASSES, type ObjectClass } from './object.ts';
 
 /**
@@ -16,7 +17,7 @@ import { OBJECT_CLASSES, type ObjectClass } from './object.ts';
  */
 export type Fate = 'portable' | 'content' | 'carried' | 'policy';
 
-type Kind = 'boolean' | 'number' | 'bytes' | 'date' | 'mechanisms';
+type Kind = InnerKind | 'template';
 
 interface AttributeRule {
   readonly type: number;
@@ -88,6 +89,9 @@ export const ATTRIBUTES = {
   ecPoint: rule(CKA.EC_POINT, 'bytes', 'content', ['public-key']),
   alwaysAuthenticate: rule(CKA.ALWAYS_AUTHENTICATE, 'boolean', 'portable', ['private-key']),
   wrapWithTrusted: rule(CKA.WRAP_WITH_TRUSTED, 'boolean', 'portable', WRAPPED),
+  wrapTemplate: rule(CKA.WRAP_TEMPLATE, 'template', 'portable', ['secret-key', 'public-key']),
+  unwrapTemplate: rule(CKA.UNWRAP_TEMPLATE, 'template', 'portable', WRAPPED),
+  deriveTemplate: rule(CKA.DERIVE_TEMPLATE, 'template', 'portable', WRAPPED),
   allowedMechanisms: rule(CKA.ALLOWED_MECHANISMS, 'mechanisms', 'portable', KEYS),
 } as const satisfies Record<string, AttributeRule>;
 
@@ -141,6 +145,8 @@ interface KindValue {
   date: string;
   /** CKM_ numbers, ascending. */
   mechanisms: readonly number[];
+  /** In the form of nested-template.ts. */
+  template: Uint8Array;
 }
 
 export type AttributeValue = KindValue[Kind];
@@ -167,14 +173,17 @@ export function attributesOf(objectClass: ObjectClass): readonly AttributeName[]
 }
 
 /** The canonical bytes of a value. Manifests store them and digests hash them, on every device the same. */
-export function encodeAttribute(name: AttributeName, value: AttributeValue): Uint8Array {
-  const kind: Kind = ATTRIBUTES[name].kind;
+export const encodeAttribute = (name: AttributeName, value: AttributeValue): Uint8Array =>
+  encodeValue(ATTRIBUTES[name].kind, value);
+
+export function encodeValue(kind: Kind, value: AttributeValue): Uint8Array {
   switch (kind) {
     case 'boolean':
       return Uint8Array.of(value === true ? 1 : 0);
     case 'number':
       return numberBytes(value as number);
     case 'bytes':
+    case 'template':
       return value as Uint8Array;
     case 'date':
       return Buffer.from(value as string, 'ascii');
@@ -189,28 +198,35 @@ export function decodeAttribute(
   bytes: Uint8Array,
 ): { name: AttributeName; value: AttributeValue } | undefined {
   const name = BY_TYPE.get(type);
-  if (name === undefined) return undefined;
-  const kind: Kind = ATTRIBUTES[name].kind;
+  const value = name && decodeValue(ATTRIBUTES[name].kind, bytes);
+  return name === undefined || value === undefined ? undefined : { name, value };
+}
+
+export function decodeValue(kind: Kind, bytes: Uint8Array): AttributeValue | undefined {
   switch (kind) {
     case 'boolean':
-      return bytes.length === 1 && bytes[0]! <= 1 ? { name, value: bytes[0] === 1 } : undefined;
+      return bytes.length === 1 && bytes[0]! <= 1 ? bytes[0] === 1 : undefined;
     case 'number':
-      return bytes.length === 8 ? { name, value: Number(Buffer.from(bytes).readBigUInt64BE()) } : undefined;
+      return bytes.length === 8 ? Number(Buffer.from(bytes).readBigUInt64BE()) : undefined;
     case 'bytes':
-      return { name, value: new Uint8Array(bytes) };
+      return new Uint8Array(bytes);
+    case 'template':
+      return isCanonicalTemplate(Buffer.from(bytes)) ? new Uint8Array(bytes) : undefined;
     case 'date':
-      return /^\d{8}$/.test(Buffer.from(bytes).toString('latin1'))
-        ? { name, value: Buffer.from(bytes).toString('ascii') }
-        : undefined;
+      return /^\d{8}$/.test(Buffer.from(bytes).toString('latin1')) ? Buffer.from(bytes).toString('ascii') : undefined;
     case 'mechanisms': {
       if (bytes.length % 8 !== 0) return undefined;
       const buffer = Buffer.from(bytes);
-      return {
-        name,
-        value: Array.from({ length: bytes.length / 8 }, (_, index) => Number(buffer.readBigUInt64BE(index * 8))),
-      };
+      return Array.from({ length: bytes.length / 8 }, (_, index) => Number(buffer.readBigUInt64BE(index * 8)));
     }
   }
+}
+
+/** The kind of an attribute inside a template. Undefined if the model does not know it, or if it is a template too. */
+export function innerKindOf(type: number): InnerKind | undefined {
+  const name = BY_TYPE.get(type);
+  const kind: Kind | undefined = name === undefined ? INNER_KINDS.get(type) : ATTRIBUTES[name].kind;
+  return kind === 'template' ? undefined : kind;
 }
 
 /** The attribute of this number, if objects of the class have it. */
@@ -225,13 +241,12 @@ export function attributeOf(objectClass: ObjectClass, type: number): AttributeNa
  * Whether {@link encodeAttribute} gives these bytes for any value. Decoding and encoding again would answer the same
  * question.
  */
-export function isCanonical(
-  name: AttributeName,
-  bytes: Buffer,
-  { start, end }: { start: number; end: number },
-): boolean {
+export function isCanonical(name: AttributeName, bytes: Buffer, range: { start: number; end: number }): boolean {
+  return isCanonicalValue(ATTRIBUTES[name].kind, bytes, range);
+}
+
+function isCanonicalValue(kind: Kind, bytes: Buffer, { start, end }: { start: number; end: number }): boolean {
   const length = end - start;
-  const kind: Kind = ATTRIBUTES[name].kind;
   switch (kind) {
     case 'boolean':
       return length === 1 && bytes[start]! <= 1;
@@ -239,6 +254,8 @@ export function isCanonical(
       return length === 8 && isExact(bytes, start);
     case 'bytes':
       return true;
+    case 'template':
+      return isCanonicalTemplate(bytes.subarray(start, end));
     case 'date':
       return /^\d{8}$/.test(bytes.toString('latin1', start, end));
     case 'mechanisms': {
@@ -250,6 +267,15 @@ export function isCanonical(
       return true;
     }
   }
+}
+
+function isCanonicalTemplate(bytes: Buffer): boolean {
+  return (
+    decodeNested(bytes)?.every(({ type, value }) => {
+      const kind = innerKindOf(type);
+      return kind !== undefined && isCanonicalValue(kind, Buffer.from(value), { start: 0, end: value.length });
+    }) === true
+  );
 }
 
 /** Whether a double holds the number of these 8 bytes exactly. Any other number would not come back as it was. */

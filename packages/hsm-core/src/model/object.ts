@@ -52,8 +52,8 @@ export interface ObservedObject {
   /** Length of the value of a data object. */
   readonly valueBytes?: number;
   /**
-   * Whether it has CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE. No replica gets them, and without
-   * them the key would do more there than at its source.
+   * Whether it has a CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE or CKA_DERIVE_TEMPLATE that the model cannot hold. Without
+   * it the key would do more at a replica than at its source.
    */
   readonly hasTemplate?: true;
   /** Whether an attribute that counts has a value outside the model. Without it, the key would do more at a replica. */

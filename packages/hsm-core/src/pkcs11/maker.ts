@@ -16,10 +16,10 @@ import {
   translate,
 } from '@antipode/cryptoki';
 import { kindOfType } from '../key-kinds/kinds.ts';
-import { ASSUMED, ATTRIBUTES, USES } from '../model/attributes.ts';
+import { ASSUMED, ATTRIBUTES, type Attributes, USES } from '../model/attributes.ts';
 import { comparableAttributes } from '../model/generation.ts';
 import { type Handle, kindOf, restoredAs } from '../model/object.ts';
-import type { BatchOutcome, CreateItem, UnwrapItem } from '../provider/provider.ts';
+import type { BatchOutcome, CreateItem, Protection, UnwrapItem } from '../provider/provider.ts';
 import { KeyTypeNumbers } from './key-type-numbers.ts';
 import { widerThan } from './own-keys/narrowing.ts';
 import { type RestoringQuirks, wantedAfter } from './quirks.ts';
@@ -47,7 +47,7 @@ export interface Opening {
 
 export interface MakerContext extends WrappingSession {
   readonly objects: ObjectReader;
-  readonly quirks: RestoringQuirks & { readonly keepsOnePerId: boolean };
+  readonly quirks: RestoringQuirks & { readonly keepsOnePerId: boolean; readonly unenforced?: readonly Protection[] };
 }
 
 export class Maker {
@@ -78,6 +78,7 @@ export class Maker {
 
   #unwrap(opening: Opening, item: UnwrapItem, { isToken = true }: { isToken?: boolean }): Handle {
     const attributes = restoredAs(item.objectClass, item.attributes);
+    this.#checkTemplates(attributes);
     const inPlace = this.#inPlace({ ...item, attributes });
     if (inPlace !== undefined) return inPlace;
     const template = templateOf(item.objectClass, attributes);
@@ -163,6 +164,13 @@ export class Maker {
       this.#checkRoom(thrown, template, () => attempt(template.map(inSession)));
       throw thrown;
     }
+  }
+
+  /** A token that stores a template and never looks at it would let the key do more. @throws ObjectRefused */
+  #checkTemplates({ wrapTemplate, unwrapTemplate, deriveTemplate }: Attributes): void {
+    const hasTemplate = [wrapTemplate, unwrapTemplate, deriveTemplate].some((template) => template?.length);
+    if (hasTemplate && this.#context.quirks.unenforced?.includes('unwrap-template'))
+      throw new ObjectRefused({ code: 'HSM_REFUSED' });
   }
 
   /** A replicated key must stay replicable. @throws ObjectRefused */

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { KEY_KINDS } from '../key-kinds/kinds.ts';
 import { ATTRIBUTES, type Attributes, attributesOf, setAttribute } from '../model/attributes.ts';
 import type { Entry, Generation } from '../model/generation.ts';
+import { encodeNested } from '../model/nested-template.ts';
 import { hasKeyType, isInManifest, OBJECT_CLASSES, type ObjectClass } from '../model/object.ts';
 
 const hexadecimal = (bytes: number) => fc.uint8Array({ minLength: bytes, maxLength: bytes }).map(hex);
@@ -17,6 +18,9 @@ const VALUES = {
   number: fc.maxSafeNat(),
   bytes: fc.uint8Array({ maxLength: 20 }),
   date: digits,
+  template: fc
+    .uniqueArray(fc.constantFrom(ATTRIBUTES.sensitive, ATTRIBUTES.extractable, ATTRIBUTES.sign), { maxLength: 3 })
+    .map((rules) => new Uint8Array(encodeNested(rules.map(({ type }) => ({ type, value: Uint8Array.of(1) }))))),
   mechanisms: fc.uniqueArray(fc.nat(), { maxLength: 3 }).map((list) => list.sort((a, b) => a - b)),
 };
 

@@ -4,6 +4,7 @@ export { elements, OCTET_STRING, tagged, tlvOf } from '../model/der.ts';
 export { contentDigestOf } from '../model/generation.ts';
 export { encodeManifest } from '../model/manifest/manifest-writer.ts';
 export { sealedGeneration, signingInput } from '../model/manifest/signed-manifest.ts';
+export { encodeNested } from '../model/nested-template.ts';
 export { NOT_CARRIED } from '../model/not-carried.ts';
 export type { ObjectClass } from '../model/object.ts';
 export { barePoint, ecPublicHalf } from '../model/public-half.ts';

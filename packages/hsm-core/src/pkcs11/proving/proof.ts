@@ -10,6 +10,7 @@ import {
   type Mechanism,
   mechanism,
   SIGNATURE_REFUSALS,
+  type Template,
 } from '@antipode/cryptoki';
 import { bytesEqual, hasCode, sha256 } from '@antipode/runtime';
 import { type AttributeName, USES } from '../../model/attributes.ts';
@@ -17,6 +18,7 @@ import { isWrapped } from '../../model/object.ts';
 import { openedKey } from '../../model/public-half.ts';
 import type { ProofCheck, ProofItem } from '../../provider/prover.ts';
 import type { ObjectReader } from '../reading/object-reader.ts';
+import { nestedTemplate } from '../reading/objects.ts';
 import { isSoftwareRefusal } from '../reading/software-refusal.ts';
 import type { WrappingSession } from '../token-session.ts';
 import { Partner } from './partner.ts';
@@ -167,11 +169,11 @@ export class Proof {
 
   wrapThrowAway(): void {
     const { cryptoki, session, keyWrap } = this.context;
-    const { wrap, unwrap } = this.item.attributes;
+    const { wrap, unwrap, wrapTemplate } = this.item.attributes;
     const secret = randomBytes(32);
     let blob: Buffer | undefined;
     const wrapped = (): Buffer | undefined => {
-      const throwAway = cryptoki.create(session, [...THROW_AWAY, [CKA.VALUE, secret]]);
+      const throwAway = cryptoki.create(session, [...fitting(wrapTemplate), [CKA.VALUE, secret]]);
       try {
         return this.by('wrap', (key) => cryptoki.wrapKey(session, keyWrap, key, throwAway));
       } finally {
@@ -264,6 +266,13 @@ export class Proof {
       this.checks.push({ use, outcome: 'failed', detail: `${detail}: ${thrown.returnValue}` });
     }
   }
+}
+
+/** A throw-away key as a CKA_WRAP_TEMPLATE wants those that its key wraps. */
+function fitting(wrapTemplate: Uint8Array | undefined): Template {
+  const wanted = nestedTemplate(wrapTemplate ?? new Uint8Array());
+  const given = new Set(wanted.map(([type]) => type));
+  return [...THROW_AWAY.filter(([type]) => !given.has(type)), ...wanted];
 }
 
 /** Undefined where the token refuses: a step that only prepares a trial is not a finding about the key. */

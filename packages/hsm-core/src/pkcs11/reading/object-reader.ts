@@ -4,7 +4,7 @@
  * model/attributes.ts.
  */
 import { hash } from 'node:crypto';
-import { AttributeReader, CKA, type Cryptoki, type WantedAttribute } from '@antipode/cryptoki';
+import { AttributeReader, CKA, type Cryptoki, readNestedTemplate, type WantedAttribute } from '@antipode/cryptoki';
 import type { KeyKind, Values } from '../../key-kinds/key-kind.ts';
 import { KEY_KINDS, kindOfObject } from '../../key-kinds/kinds.ts';
 import {
@@ -12,7 +12,6 @@ import {
   ATTRIBUTES,
   type AttributeName,
   type Attributes,
-  type AttributeValue,
   attributesOf,
   setAttribute,
 } from '../../model/attributes.ts';
@@ -27,16 +26,14 @@ import {
   type ObservedObject,
   type Outside,
 } from '../../model/object.ts';
-import { classOf, keyTypeOf } from './objects.ts';
+import { classOf, decodeNative, keyTypeOf, nestedOf } from './objects.ts';
 
 const fixed = (type: number): WantedAttribute => ({ type, size: 'fixed' });
 const isFixed = (name: AttributeName): boolean => ['boolean', 'number', 'date'].includes(ATTRIBUTES[name].kind);
+const isTemplate = (name: AttributeName): boolean => ATTRIBUTES[name].kind === 'template';
 const isDate = (name: AttributeName): boolean => ATTRIBUTES[name].kind === 'date';
 
-/**
- * Whether they are there is all that is asked: their values are templates themselves, with pointers that the module
- * would write to.
- */
+/** The first call asks only for their lengths: their values are templates themselves, with addresses of ours. */
 const TEMPLATES = [CKA.WRAP_TEMPLATE, CKA.UNWRAP_TEMPLATE, CKA.DERIVE_TEMPLATE];
 
 /** The attributes that make up public halves, of all kinds of key. */
@@ -45,7 +42,7 @@ const PUBLIC_PARTS: ReadonlySet<number> = new Set(KEY_KINDS.flatMap(({ pair }) =
 /** The attributes that are read of objects of some classes, without dates and values. */
 const wantedOf = (classes: readonly ObjectClass[]): readonly WantedAttribute[] => [
   ...[CKA.CLASS, CKA.KEY_TYPE, CKA.VALUE_LEN].map(fixed),
-  ...ATTRIBUTE_NAMES.filter((name) => name !== 'value' && !isDate(name))
+  ...ATTRIBUTE_NAMES.filter((name) => name !== 'value' && !isDate(name) && !isTemplate(name))
     .filter((name) => classes.some((one) => attributesOf(one).includes(name)) || isPublicPart(classes, name))
     .map((name): WantedAttribute => ({ type: ATTRIBUTES[name].type, size: isFixed(name) ? 'fixed' : 'variable' })),
   ...(classes.some(isKey) ? TEMPLATES : []).map((type): WantedAttribute => ({ type, size: 'none' })),
@@ -82,6 +79,9 @@ export class ObjectReader {
   readonly #vendor: readonly number[];
   /** Classes of objects that were read before. Only a guess, which each read confirms. */
   readonly #classes = new Map<Handle, ObjectClass>();
+  readonly #cryptoki: Pick<Cryptoki, 'tryCall'>;
+  readonly #session: bigint;
+  #templates: ReadonlyMap<number, Uint8Array | undefined> = new Map();
   #attributes: AttributeReader;
   #last:
     | { readonly handle: Handle; readonly objectClass: ObjectClass | 'other'; readonly readDigest: string }
@@ -96,6 +96,8 @@ export class ObjectReader {
     vendorAttributes?: readonly number[];
   }) {
     const { cryptoki, session, digestKey, vendorAttributes = [] } = options;
+    this.#cryptoki = cryptoki;
+    this.#session = session;
     this.#digestKey = digestKey;
     this.#vendor = vendorAttributes;
     const fragileOf = (classes: readonly ObjectClass[]) => [...FRAGILE, ...notCarriedOf(classes, vendorAttributes)];
@@ -129,10 +131,25 @@ export class ObjectReader {
       if (!this.#value.read(handle) || !this.#value.complete(handle, [CKA.VALUE])) return undefined;
       fingerprint = this.#value.fingerprintOf(fingerprint, [CKA.VALUE]);
     }
+    this.#templates = this.#readTemplates(handle, objectClass);
+    for (const template of this.#templates.values())
+      fingerprint = Buffer.concat([fingerprint, template ?? new Uint8Array()]);
     // Keyed by its prefix: what lengthens a message is of no use here, since nobody checks digests that others bring.
     const readDigest = hash('sha256', fingerprint, 'hex');
     this.#last = { handle, objectClass, readDigest };
     return readDigest;
+  }
+
+  /** The templates of a key, by number; undefined for one that the model cannot hold. Few keys have any. */
+  #readTemplates(object: Handle, objectClass: ObjectClass | 'other'): ReadonlyMap<number, Uint8Array | undefined> {
+    const types = isKey(objectClass) ? TEMPLATES.filter((type) => this.#attributes.length(type) > 0) : [];
+    return new Map(
+      types.map((type) => {
+        const wanted = { object, type, bytes: this.#attributes.length(type) };
+        const entries = readNestedTemplate(this.#cryptoki, this.#session, wanted);
+        return [type, entries && nestedOf(entries)];
+      }),
+    );
   }
 
   /** The handle may come to mean another object. */
@@ -179,8 +196,14 @@ export class ObjectReader {
     const attributes: Attributes = {};
     let isBeyondModel = false;
     for (const name of attributesOf(objectClass)) {
-      const bytes = value(ATTRIBUTES[name].type);
-      const decoded = bytes && decodeNative(name, bytes);
+      const { type, kind } = ATTRIBUTES[name];
+      if (kind === 'template') {
+        const template = this.#templates.get(type);
+        if (template !== undefined) setAttribute(attributes, name, template);
+        continue;
+      }
+      const bytes = value(type);
+      const decoded = bytes && decodeNative(kind, bytes);
       if (decoded !== undefined) setAttribute(attributes, name, decoded);
       else if (bytes !== undefined && bytes.length > 0) isBeyondModel ||= ATTRIBUTES[name].fate !== 'carried';
     }
@@ -199,14 +222,19 @@ export class ObjectReader {
       ...(publicHalf === undefined ? {} : { publicHalf }),
       ...(curveParams === undefined ? {} : { curveParams }),
       ...(objectClass === 'data' ? { valueBytes: this.#value.length(CKA.VALUE) } : {}),
-      ...(keyType !== undefined && TEMPLATES.some((type) => this.#attributes.length(type) > 0)
-        ? { hasTemplate: true }
-        : {}),
+      ...(this.#hasOtherTemplate(attributes) ? { hasTemplate: true } : {}),
       ...(isBeyondModel ? { isBeyondModel: true } : {}),
       ...(this.#attributes.isPartial ? { isPartlyRead: true } : {}),
       ...(notCarried.length > 0 ? { notCarried } : {}),
       readDigest,
     };
+  }
+
+  /** Whether the object that was read last has a template that is not among its attributes. */
+  #hasOtherTemplate(attributes: Attributes): boolean {
+    const { wrapTemplate, unwrapTemplate, deriveTemplate } = attributes;
+    const held = [wrapTemplate, unwrapTemplate, deriveTemplate].filter((one) => one !== undefined);
+    return this.#templates.size > held.length;
   }
 
   /** Describes the object that was read last for people. */
@@ -259,7 +287,7 @@ function neededOf(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupp
   if (known !== undefined) return known;
   const types = new Set<number>([
     ...attributesOf(objectClass)
-      .filter((name) => name !== 'value' && !isFixed(name))
+      .filter((name) => name !== 'value' && !isFixed(name) && !isTemplate(name))
       .map((name) => ATTRIBUTES[name].type),
   ]);
   if (isKey(objectClass)) for (const type of PUBLIC_PARTS) types.delete(type);
@@ -275,31 +303,6 @@ function neededOf(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupp
 function isValueRead(objectClass: ObjectClass | 'other', keyType: KeyType | 'unsupported'): boolean {
   if (objectClass === 'certificate' || objectClass === 'data') return true;
   return objectClass === 'public-key' && kindOfObject({ keyType })?.pair?.publicParts.includes(CKA.VALUE) === true;
-}
-
-/** Attribute bytes as the token gives them -> value; undefined where they do not have the form of their kind. */
-function decodeNative(name: AttributeName, bytes: Buffer): AttributeValue | undefined {
-  switch (ATTRIBUTES[name].kind) {
-    case 'boolean':
-      return bytes.length === 1 ? bytes[0] !== 0 : undefined;
-    case 'number': {
-      if (bytes.length !== 8) return undefined;
-      const number = bytes.readBigUInt64LE();
-      return number > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(number);
-    }
-    case 'bytes':
-      return new Uint8Array(bytes);
-    case 'date': {
-      const text = bytes.toString('latin1');
-      return /^\d{8}$/.test(text) ? text : undefined;
-    }
-    case 'mechanisms': {
-      if (bytes.length % 8 !== 0) return undefined;
-      const numbers = Array.from({ length: bytes.length / 8 }, (_, index) => bytes.readBigUInt64LE(index * 8));
-      if (numbers.some((number) => number > BigInt(Number.MAX_SAFE_INTEGER))) return undefined;
-      return numbers.map(Number).sort((a, b) => a - b);
-    }
-  }
 }
 
 function sizeBitsOf(objectClass: ObjectClass, kind: KeyKind | undefined, value: Values): number {

@@ -11,6 +11,7 @@ import {
   setAttribute,
   USES,
 } from '../../model/attributes.ts';
+import { encodeNested } from '../../model/nested-template.ts';
 import type { ObjectClass } from '../../model/object.ts';
 import { classNumber, templateOf } from './objects.ts';
 
@@ -24,6 +25,7 @@ const VALUES = {
   number: fc.nat(),
   bytes: fc.uint8Array({ minLength: 1, maxLength: 4 }),
   date: fc.constant('20260101'),
+  template: fc.constant(encodeNested([{ type: CKA.SENSITIVE, value: Uint8Array.of(1) }])),
   mechanisms: fc.array(fc.nat(), { minLength: 1, maxLength: 3 }),
 };
 

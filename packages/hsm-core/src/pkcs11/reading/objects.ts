@@ -1,5 +1,6 @@
 /** Numbers of classes and key types, and templates written from the model. Follows the table in model/attributes.ts. */
 import { CKA, CKO, type Template, type TemplateValue, ulong } from '@antipode/cryptoki';
+import { invariant } from '@antipode/runtime';
 import type { Values } from '../../key-kinds/key-kind.ts';
 import { kindOfNumber } from '../../key-kinds/kinds.ts';
 import {
@@ -9,9 +10,12 @@ import {
   type Attributes,
   type AttributeValue,
   attributesOf,
-  encodeAttribute,
+  decodeValue,
+  encodeValue,
+  innerKindOf,
   USES,
 } from '../../model/attributes.ts';
+import { decodeNested, encodeNested, type InnerKind } from '../../model/nested-template.ts';
 import type { KeyType, ObjectClass } from '../../model/object.ts';
 
 const CLASSES = new Map<number, ObjectClass>([
@@ -59,8 +63,11 @@ export function templateOf(objectClass: ObjectClass, attributes: Attributes): Te
   return [...entries, ...last];
 }
 
-export function encodeNative(name: AttributeName, value: AttributeValue): TemplateValue {
-  switch (ATTRIBUTES[name].kind) {
+export const encodeNative = (name: AttributeName, value: AttributeValue): TemplateValue =>
+  nativeOf(ATTRIBUTES[name].kind, value);
+
+function nativeOf(kind: InnerKind | 'template', value: AttributeValue): TemplateValue {
+  switch (kind) {
     case 'boolean':
       return value as boolean;
     case 'number':
@@ -69,6 +76,54 @@ export function encodeNative(name: AttributeName, value: AttributeValue): Templa
       return Buffer.concat((value as readonly number[]).map(ulong));
     case 'bytes':
     case 'date':
-      return encodeAttribute(name, value);
+      return encodeValue(kind, value);
+    case 'template':
+      return nestedTemplate(value as Uint8Array);
   }
+}
+
+/** A template inside a template entry, of a verified manifest. */
+export function nestedTemplate(encoded: Uint8Array): Template {
+  return (decodeNested(encoded) ?? []).flatMap(({ type, value }) => {
+    const kind = innerKindOf(type);
+    const decoded = kind && decodeValue(kind, value);
+    invariant(kind !== undefined && decoded !== undefined, 'a template has an entry that the model does not know', {});
+    return [[type, nativeOf(kind, decoded)] as const];
+  });
+}
+
+/** Attribute bytes as the token gives them -> value; undefined where they do not have the form of their kind. */
+export function decodeNative(kind: InnerKind, bytes: Buffer): AttributeValue | undefined {
+  switch (kind) {
+    case 'boolean':
+      return bytes.length === 1 ? bytes[0] !== 0 : undefined;
+    case 'number': {
+      if (bytes.length !== 8) return undefined;
+      const number = bytes.readBigUInt64LE();
+      return number > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(number);
+    }
+    case 'bytes':
+      return new Uint8Array(bytes);
+    case 'date': {
+      const text = bytes.toString('latin1');
+      return /^\d{8}$/.test(text) ? text : undefined;
+    }
+    case 'mechanisms': {
+      if (bytes.length % 8 !== 0) return undefined;
+      const numbers = Array.from({ length: bytes.length / 8 }, (_, index) => bytes.readBigUInt64LE(index * 8));
+      if (numbers.some((number) => number > BigInt(Number.MAX_SAFE_INTEGER))) return undefined;
+      return numbers.map(Number).sort((a, b) => a - b);
+    }
+  }
+}
+
+/** A template that the token has given, in the form of the model; undefined where an entry is unknown. */
+export function nestedOf(entries: readonly (readonly [type: number, value: Buffer])[]): Uint8Array | undefined {
+  const inner = entries.flatMap(([type, bytes]) => {
+    const kind = innerKindOf(type);
+    const value = kind && decodeNative(kind, bytes);
+    return kind === undefined || value === undefined ? [] : [{ type, value: encodeValue(kind, value) }];
+  });
+  const encoded = encodeNested(inner);
+  return inner.length === entries.length && decodeNested(encoded) !== undefined ? encoded : undefined;
 }
