@@ -2,10 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import { createECDH, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, P256_PARAMS, type Template } from '@antipode/cryptoki';
-import { OCTET_STRING, paramsIn, tagged } from '@antipode/hsm-core/testing';
+import { OCTET_STRING, paramsIn, tagged, tlvOf } from '@antipode/hsm-core/testing';
 import { flags } from '../../attacks/support/templates.ts';
 import { PORTABLE } from '../token-pair.ts';
-import { bytesOf, DIGEST, jwkOf, READ, SIGNS, shows, signsFor, signsOn, VERIFIES } from './clients.ts';
+import { bytesOf, DIGEST, jwkOf, READ, readable, SIGNS, shows, signsFor, signsOn, VERIFIES } from './clients.ts';
 import { type Maker, privateOf, publicOf, type Specimen, type Use } from './specimen.ts';
 
 function curveParams(namedCurve: string, paramEncoding: 'named' | 'explicit' = 'named'): Uint8Array {
@@ -67,6 +67,27 @@ function ecPrivate(kind: string, more: Template, use: (key: KeyObject) => Use, u
   };
 }
 
+const agreement: Specimen = {
+  kind: 'EC P-256 pair for agreement',
+  usedBy: 'agreement with `node:crypto`',
+  async make({ source, names }) {
+    const { publicKey } = await source.generateKeyPair(
+      mechanism(CKM.EC_KEY_PAIR_GEN),
+      [[CKA.TOKEN, true], [CKA.EC_PARAMS, P256_PARAMS], ...names, ...flags({ verify: false, derive: true })],
+      [...PORTABLE, ...names, ...flags({ sign: false, derive: true })],
+    );
+    const shown = (await source.attributes(publicKey, [CKA.EC_POINT])).get(CKA.EC_POINT)!;
+    const ours = createECDH('prime256v1');
+    const point = ours.generateKeys();
+    const secret = ours.computeSecret(tlvOf(shown, OCTET_STRING)!.content);
+    return async ({ standby, find }) => {
+      const agreed = { type: CKM.ECDH1_DERIVE, point };
+      const made = await standby.deriveKey(agreed, await find(CKO.PRIVATE_KEY), readable(secret.length));
+      return secret.equals((await standby.attributes(made, [CKA.VALUE])).get(CKA.VALUE)!);
+    };
+  },
+};
+
 export const CURVES: readonly Specimen[] = [
   curve('P-256', 'prime256v1'),
   curve('P-384', 'secp384r1'),
@@ -78,6 +99,7 @@ export const CURVES: readonly Specimen[] = [
   curve('sect233k1', 'sect233k1'),
   curve('P-224', 'secp224r1'),
   curve('P-192', 'prime192v1'),
+  agreement,
   {
     kind: 'EC P-256 pair, explicit parameters',
     usedBy: 'ECDSA, checked by `node:crypto`',

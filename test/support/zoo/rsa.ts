@@ -1,5 +1,13 @@
 /** RSA pairs of the zoo, and halves of them. */
-import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject, verify } from 'node:crypto';
+import {
+  constants,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPair,
+  type KeyObject,
+  publicEncrypt,
+  verify,
+} from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { CKA, CKK, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
@@ -76,11 +84,26 @@ const rsaOnlyPublic = (kind: string, more: Template): Specimen => ({
 /** OpenSSL needs a quarter of a minute for it. */
 const RSA_8192 = new URL('./rsa-8192.pem', import.meta.url);
 
+const decrypting: Specimen = {
+  kind: 'RSA-2048 pair for decryption',
+  usedBy: 'decryption of what `node:crypto` has encrypted',
+  async make({ source, names }) {
+    const key = await rsaKey();
+    await source.create(privateOf(CKK.RSA, ...rsaParts(key), ...names, ...flags({ sign: false, decrypt: true })));
+    await source.create(publicOf(CKK.RSA, ...rsaPublic(key), ...names, ...flags({ verify: false, encrypt: true })));
+    return async ({ standby, find }) => {
+      const encrypted = publicEncrypt({ key: createPublicKey(key), padding: constants.RSA_PKCS1_PADDING }, MESSAGE);
+      return MESSAGE.equals(await standby.decrypt(mechanism(CKM.RSA_PKCS), await find(CKO.PRIVATE_KEY), encrypted));
+    };
+  },
+};
+
 export const RSA: readonly Specimen[] = [
   rsa('RSA-1024 pair', { key: () => rsaKey(1024) }),
   rsa('RSA-2048 pair, exponent 3', { key: () => rsaKey(2048, 3) }),
   rsa('RSA-3072 pair', { key: () => rsaKey(3072) }),
   rsa('RSA-4096 pair, exponent 65539', { key: () => rsaKey(4096, 65539) }),
+  decrypting,
   rsa('RSA-8192 pair', { key: () => createPrivateKey(readFileSync(RSA_8192)) }),
   rsa('RSA-2048 pair without CRT parts', { without: CRT }),
   rsa('RSA-2048 private key without public exponent', { without: [CKA.PUBLIC_EXPONENT], isAlone: true }),

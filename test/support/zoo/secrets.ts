@@ -64,12 +64,25 @@ const aes = (bytes: number): Specimen => ({
   },
 });
 
+const macKey: Specimen = {
+  kind: 'AES-256 for MACs',
+  usedBy: 'CMAC, compared with the source',
+  async make({ source, names }) {
+    const key = await source.create(aesOf(randomBytes(32), ...names, ...MACS));
+    const how = mechanism(CKM.AES_CMAC);
+    const expected = Buffer.from(await source.sign(how, key, Buffer.from('message')));
+    return async ({ standby, find }) =>
+      expected.equals(await standby.sign(how, await find(CKO.SECRET_KEY), Buffer.from('message')));
+  },
+};
+
 export const SECRETS: readonly Specimen[] = [
   ...[16, 20, 32, 64, 70].map(generic),
   macs('MD5_HMAC', { keyType: CKK.MD5_HMAC, bytes: 64, by: CKM.MD5_HMAC, hash: 'md5' }),
   macs('SHA_1_HMAC', { keyType: CKK.SHA_1_HMAC, bytes: 64, by: CKM.SHA_1_HMAC, hash: 'sha1' }),
   macs('SHA224_HMAC', { keyType: CKK.SHA224_HMAC, bytes: 32, by: CKM.SHA224_HMAC, hash: 'sha224' }),
   macs('SHA256_HMAC', { keyType: CKK.SHA256_HMAC, bytes: 64, by: CKM.SHA256_HMAC, hash: 'sha256' }),
+  macs('SHA256_HMAC of 33 bytes', { keyType: CKK.SHA256_HMAC, bytes: 33, by: CKM.SHA256_HMAC, hash: 'sha256' }),
   macs('SHA384_HMAC', { keyType: CKK.SHA384_HMAC, bytes: 48, by: CKM.SHA384_HMAC, hash: 'sha384' }),
   macs('SHA512_HMAC', { keyType: CKK.SHA512_HMAC, bytes: 64, by: CKM.SHA512_HMAC, hash: 'sha512' }),
   generated('DES3', CKM.DES3_KEY_GEN, CKM.DES3_CBC, 8),
@@ -82,4 +95,5 @@ export const SECRETS: readonly Specimen[] = [
     },
   },
   ...[16, 24, 32].map(aes),
+  macKey,
 ];
