@@ -12,7 +12,7 @@ import { Journal, remembering } from '@antipode/site-agent/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { flags, id, label } from '../../attacks/support/templates.ts';
 import { filesOf, flipAttribute } from '../../support/raw-token.ts';
-import { makeAes, makePair, makeRsa, TokenPair } from '../../support/token-pair.ts';
+import { makeAes, makePair, makeRsa, makeSecret, TokenPair } from '../../support/token-pair.ts';
 
 let pair: TokenPair;
 let journal: Journal;
@@ -117,6 +117,16 @@ describe('what is damaged in the standby and bears the names of its successor le
     await makeAes(pair.standby, ...name);
     const { asides } = await mended(target);
     expect([asides, await inTokens()]).toEqual([['secret-key/aes'], [['secret-key/aes'], 0]]);
+  });
+
+  it('even if it is a secret that wrapping would change', async () => {
+    const name = [...label('shared'), ...id(Uint8Array.of(9)), ...flags({ sign: true })];
+    await makeSecret(pair.source, 20, ...name);
+    const target = await pair.replicate();
+    for (const one of await pair.standby.find(name)) await pair.standby.destroy(one);
+    await makeSecret(pair.standby, 33, ...name);
+    const { asides } = await mended(target);
+    expect([asides, await inTokens()]).toEqual([['secret-key/generic-secret'], [['secret-key/generic-secret'], 0]]);
   });
 
   it('but not what an application put beside a sound one, whatever its name', async () => {

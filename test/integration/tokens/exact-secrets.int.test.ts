@@ -151,6 +151,21 @@ describe('secrets that wrapping would change', () => {
     expect(digestsIn(pair.b)).toEqual(new Map([['unwrapped', inSoftware(value)]]));
   });
 
+  it('are of every type that has any length', async () => {
+    const types = [CKK.GENERIC_SECRET, ...HMAC_TYPES];
+    const values = new Map(types.map((type) => [`type ${type}`, secret(50 + (type % 7) * 2 + 1)]));
+    for (const [name, bytes] of values) {
+      const type = types.find((one) => name === `type ${one}`)!;
+      const template = secretNamed(name, bytes).map((one) =>
+        one[0] === CKA.KEY_TYPE ? ([CKA.KEY_TYPE, type] as const) : one,
+      );
+      await pair.source.create(template);
+    }
+    const sealed = await pair.replicate();
+    expect(sealed.generation.uncaptured).toEqual([]);
+    expect(digestsIn(pair.b)).toEqual(valuesOf(values));
+  });
+
   it('are proved in a drill, and a scrub finds one that is another now', async () => {
     await plant(new Map([20, 342].map((bytes) => [`of ${bytes}`, secret(bytes)])));
     const sealed = await pair.replicate();
@@ -173,6 +188,9 @@ describe('secrets that wrapping would change', () => {
     expect([report.proof.proved, report.proof.failed + report.missing.length]).toEqual([1, 1]);
   });
 });
+
+/** MD5, SHA-1, SHA-224, SHA-256, SHA-384, SHA-512. */
+const HMAC_TYPES = [0x27, 0x28, 0x2e, 0x2b, 0x2c, 0x2d];
 
 /** How many values a token is tried with before it seals a secret. */
 const KNOWN_VALUES = 5;

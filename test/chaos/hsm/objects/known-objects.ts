@@ -62,8 +62,9 @@ export function aesKey({
   };
 }
 
-export function hmacKey(): KnownObject {
-  const value = randomBytes(32);
+/** A length above a block of SHA-256, so that zeros behind the value would change the MAC. */
+export function hmacKey(bytes = 32): KnownObject {
+  const value = randomBytes(bytes);
   return {
     fingerprint: `mac ${digest(createHmac('sha256', value).update(BLOCK).digest())}`,
     template: [

@@ -31,7 +31,9 @@ const SINGLES: Readonly<Record<string, { make: () => KnownObject; id: string }>>
   'card key': { make: () => aesKey(), id: '01' },
   'wrapping key': { make: () => aesKey({ use: 'wrap' }), id: '02' },
   'old key': { make: () => aesKey(), id: '03' },
-  mac: { make: hmacKey, id: '06' },
+  mac: { make: () => hmacKey(), id: '06' },
+  'odd mac': { make: () => hmacKey(77), id: '0d' },
+  'new odd mac': { make: () => hmacKey(99), id: '0e' },
   'new card key': { make: () => aesKey(), id: '07' },
   agreement: { make: () => ecPair('P-256', 'derive').privateKey, id: '0a' },
   'late key': { make: () => aesKey(), id: '0b' },
@@ -110,7 +112,7 @@ type Change = (source: SourceSession) => void;
 export const CHANGES: readonly Change[] = [
   ({ add }) => {
     for (const name of ['card key', 'wrapping key', 'old key', 'signer', 'signer (public)', 'issuer']) add(name);
-    for (const name of ['issuer (public)', 'mac', 'certificate', 'settings']) add(name);
+    for (const name of ['issuer (public)', 'mac', 'odd mac', 'certificate', 'settings']) add(name);
   },
   ({ add, remove, rename }) => {
     for (const name of ['new card key', 'new signer', 'new signer (public)', 'new issuer']) add(name);
@@ -118,6 +120,7 @@ export const CHANGES: readonly Change[] = [
     rename('card key', { label: 'card key, second' });
     rename('signer', { id: '14' });
     rename('mac', { label: 'mac, second' });
+    rename('odd mac', { label: 'odd mac, second' });
     remove('old key');
   },
   ({ add, remove, rename }) => {
@@ -128,6 +131,7 @@ export const CHANGES: readonly Change[] = [
   },
   ({ add, rename }) => {
     add('last key');
+    add('new odd mac');
     rename('card key', { label: 'card key, fourth' });
     rename('new signer', { id: '18' });
     rename('settings', { label: 'settings, second' });
