@@ -53,7 +53,7 @@ export {
   type UncapturedReason,
 } from './model/object.ts';
 export { fingerprint } from './model/public-half.ts';
-export { classNameOf, keyTypeNameOf } from './model/type-name.ts';
+export { classNameOf, keyTypeNameOf, kindNameOf } from './model/type-name.ts';
 export { swapState, swapWarning } from './pkcs11/own-keys/swap.ts';
 export { ownersOf, type PartitionConfig } from './pkcs11/session/session.ts';
 export { openPartition, type WorkerProvider } from './pkcs11/worker/worker-provider.ts';

@@ -91,8 +91,17 @@ export async function nameUncaptured(
   const names = new Map(unnamed.map(({ object }, index) => [object, hex(tags[index]!.subarray(0, OBJECT_ID_BYTES))]));
   return uncaptured.map(({ object, reason, objectId = names.get(object)! }) => {
     const { objectClass, keyType } = object;
-    return { objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), reason };
+    return { objectId, objectClass, ...(keyType === undefined ? {} : { keyType }), ...outsideOf(object), reason };
   });
+}
+
+/** The numbers alone: labels never leave the site. */
+function outsideOf({ outside }: ObservedObject): Pick<Uncaptured, 'outside'> {
+  if (outside === undefined) return {};
+  const { objectClass, keyType } = outside;
+  return {
+    outside: { ...(objectClass === undefined ? {} : { objectClass }), ...(keyType === undefined ? {} : { keyType }) },
+  };
 }
 
 function readableOf({ objectClass, keyType, attributes, publicHalf }: ObservedObject): Buffer {

@@ -14,7 +14,14 @@ import {
 } from './attributes.ts';
 import type { Range } from './manifest/canonical-protobuf.ts';
 import { EncodedEntry } from './manifest/encoded-entry.ts';
-import { isWrapped, type KeyType, type ObjectClass, type ObjectId, type UncapturedReason } from './object.ts';
+import {
+  isWrapped,
+  type KeyType,
+  type ObjectClass,
+  type ObjectId,
+  type Outside,
+  type UncapturedReason,
+} from './object.ts';
 
 /** One captured object. Digests and ids are hexadecimal. */
 export interface Entry {
@@ -51,6 +58,8 @@ export interface Uncaptured {
   readonly objectId: ObjectId;
   readonly objectClass: ObjectClass | 'other';
   readonly keyType?: KeyType | 'unsupported';
+  /** Of an object outside the model: its class and key type by number, never a name. A manifest has no place for it. */
+  readonly outside?: Pick<Outside, 'objectClass' | 'keyType'>;
   readonly reason: UncapturedReason;
 }
 

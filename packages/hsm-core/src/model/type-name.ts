@@ -1,7 +1,7 @@
 /** Classes and key types by the names that people know, also of objects that Antipode does not move. */
 import { className, keyTypeName } from '@antipode/cryptoki/type-names';
 import { curveOf, paramsIn } from './curve.ts';
-import type { KeyType, ObjectClass, Outside } from './object.ts';
+import { type KeyType, kindOf, type ObjectClass, type Outside } from './object.ts';
 
 interface Named {
   readonly objectClass: ObjectClass | 'other';
@@ -25,6 +25,13 @@ export function keyTypeNameOf({ keyType, outside, curveParams, publicHalf }: Nam
   const name = NAMES[keyType] ?? keyType.toUpperCase();
   const curve = params === undefined ? undefined : (curveOf(params)?.openssl ?? 'of an unknown curve');
   return curve === undefined ? name : `${name} ${curve}`;
+}
+
+/** The kind of an object in one word for each part, as `kindOf` has it, also of objects that Antipode does not move. */
+export function kindNameOf(object: Pick<Named, 'objectClass' | 'keyType' | 'outside'>): string {
+  if (object.outside === undefined) return kindOf(object);
+  const words = [classNameOf(object), keyTypeNameOf(object)].flatMap((name) => name ?? []);
+  return words.map((name) => name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')).join('/');
 }
 
 const NAMES: Partial<Record<KeyType, string>> = {

@@ -1,5 +1,5 @@
 /** A generation of this site as it is named on the wire. */
-import { kindOf, type SealedGeneration } from '@antipode/hsm-core';
+import { kindNameOf, type SealedGeneration } from '@antipode/hsm-core';
 import { factsRef } from '@antipode/protocol';
 import { type GenerationSummary, summaryOf } from '../storage/generation-store.ts';
 
@@ -13,7 +13,7 @@ export function refOf(sealed: SealedGeneration) {
     ...briefRefOf(summaryOf(sealed)),
     uncaptured: sealed.generation.uncaptured.map((object) => ({
       objectId: object.objectId,
-      kind: kindOf(object),
+      kind: kindNameOf(object),
       reason: object.reason,
     })),
   };
