@@ -25,3 +25,21 @@ export async function confirm(name: string, what = 'the group'): Promise<void> {
     prompt.close();
   }
 }
+
+/** Asks for a text. @throws USAGE when there is no terminal to ask at, naming the option that gives it */
+export async function ask(question: string, { option }: { option: string }): Promise<string> {
+  if (!process.stdin.isTTY)
+    throw new AntipodeError('USAGE', `there is no terminal to ask at; expected ${option}`, {
+      details: { field: option.replace(/^-+/, '') },
+      hint: `Give the answer with ${option}.`,
+    });
+  const prompt = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await new Promise<string>((resolve) => {
+      prompt.once('close', () => resolve(''));
+      prompt.question(question).then(resolve, () => resolve(''));
+    });
+  } finally {
+    prompt.close();
+  }
+}

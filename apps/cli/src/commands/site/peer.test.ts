@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadAgentConfig } from '@antipode/site-agent';
+import { cardText, codeOf, loadAgentConfig } from '@antipode/site-agent';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { program } from '../../main.ts';
@@ -56,6 +56,30 @@ describe.each([
 
   it('refuses a command line without any peer', async () => {
     await expect(antipode(...words, 'payments', '--config', config)).rejects.toMatchObject({ code: 'USAGE' });
+  });
+});
+
+describe('a card of another site', () => {
+  const card = { site: 'b', pins: [{ site: 'b', serial: 's1', identity: '4f'.repeat(32), role: 'member' as const }] };
+  const file = join(folder, 'card-b.yaml');
+  writeFileSync(file, cardText(card));
+  const trust = (...more: string[]) =>
+    antipode('peer', 'trust', 'payments', '--file', file, ...more, '--config', config, '--json');
+
+  it('is trusted with its code, as a whole', async () => {
+    await trust('--code', codeOf(card).toLowerCase());
+    expect(JSON.parse(written.stdout)).toMatchObject({ added: 1 });
+    expect(readFileSync(pinsFile, 'utf8')).toContain('4f'.repeat(32));
+  });
+
+  it.each([
+    ['PEER_NOT_PINNED', ['--code', 'AAAA-AAAA-AAAA-AAAA']],
+    ['USAGE', ['--code', codeOf(card), '--code', codeOf(card)]],
+    ['USAGE', []],
+  ])('is not trusted and its code not shown: %s', async (code, more) => {
+    await expect(trust(...more)).rejects.toMatchObject({ code });
+    expect(existsSync(pinsFile)).toBe(false);
+    expect(written.stdout + written.stderr).not.toContain(codeOf(card));
   });
 });
 
