@@ -26,7 +26,11 @@ export async function changeGroup(
 ): Promise<GroupState | undefined> {
   const plan = await operator.planGroupChange({ group, change: { kind: change } });
   if (plan.changes.length === 0) {
-    output.note(`Group ${group} is already declared like this. Nothing to do.`);
+    output.note(
+      change.case === 'delete'
+        ? `Group ${group} is deleted already. Nothing to do.`
+        : `Group ${group} is already declared like this. Nothing to do.`,
+    );
     if (dryRun) output.data(plan, () => 'Nothing was changed (--dry-run).');
     return undefined;
   }

@@ -61,6 +61,8 @@ export interface Group {
   readonly domainKeyVersion: number;
   /** The highest version that was ever ordered: none is ordered twice. */
   readonly highestVersion: number;
+  /** 1, or more where a group of this name was deleted before. */
+  readonly firstEpoch: bigint;
   /** A version above this one is due: partitions that have left the group may hold the versions up to it. */
   readonly rotateAbove: number;
   readonly recoveryTimeMs: number | undefined;

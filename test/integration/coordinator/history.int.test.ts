@@ -83,7 +83,7 @@ const READS: readonly [name: string, rowsMax: number, (db: Read, group: string) 
   ['readFailed', 60, readFailed],
   ['readDone', 5, (db, group) => readDone(db, { group, kinds: ['failover', 'domain-key'], sinceMs: 0 })],
   ['readScrubs', 5, readScrubs],
-  ['readLastPassed', 5, readLastPassed],
+  ['readLastPassed', 5, (db, group) => readLastPassed(db, group, { sinceMs: 0 })],
   [
     'readFailing',
     20,

@@ -130,6 +130,20 @@ export function checkSites({ members, scratch, distributor }: GroupSpec, detecto
   }
 }
 
+/** A site that still has its seat in a deleted group of this name would take the new group for that one. @throws GROUP_BUSY */
+export function checkReleased({ name, members }: GroupSpec, detector: Detector): void {
+  const seated = members.find(({ site }) => detector.view(site)?.state?.members.some(({ group }) => group === name));
+  if (seated === undefined) return;
+  throw new AntipodeError(
+    'GROUP_BUSY',
+    `site ${seated.site} has not given up its seat in the deleted group ${name} yet`,
+    {
+      details: { group: name, site: seated.site },
+      hint: 'Wait some seconds and repeat the command. An agent of an earlier release does not give up its seat: upgrade it first.',
+    },
+  );
+}
+
 /** One that is named later: its own site alone must have been heard. @throws REQUEST_INVALID, NOT_FOUND, SCRATCH_REFUSED */
 export function checkDistributor(spec: GroupSpec, distributor: Seat, detector: Detector): void {
   if ([...spec.members, ...spec.scratch].some(({ serial }) => serial === distributor.serial) || !distributor.serial)

@@ -1,12 +1,16 @@
 import {
   ChangeGroupRequestSchema,
+  CreateGroupRequestSchema,
   type GroupChangeSchema,
   type GroupSettingsSchema,
+  GroupSpecSchema,
   PlanGroupChangeRequestSchema,
 } from '@antipode/protocol';
 import { rejection } from '@antipode/runtime/testing';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
+import { specMessage } from '../groups/group-spec.ts';
+import { reserveNumber } from '../store/tables/generations.ts';
 import { readGroup } from '../store/tables/groups.ts';
 import { readIntent, updateIntent } from '../store/tables/intents.ts';
 import { readFormerSeats } from '../store/tables/membership.ts';
@@ -163,7 +167,7 @@ describe('a change of the members', () => {
     }));
     expect(read).toEqual({
       acknowledged: ['b'],
-      former: [{ group: 'payments', site: 'c', serial: 'serial-c', epoch: 1n, owner: 'a' }],
+      former: [{ group: 'payments', site: 'c', serial: 'serial-c', epoch: 1n, owner: 'a', deleted: false }],
       statuses: ['cancelled', 'cancelled'],
     });
     expect(bench.intended).toMatchObject([{ kind: 'domain-key', site: '' }]);
@@ -192,6 +196,71 @@ describe('a change of the members', () => {
     const bench = await withSites();
     await ask(bench, { case: 'scratch', value: { partitions: [{ site: 'd', serial: 'scratch-d' }] } }, 1);
     expect(await inForce()).toMatchObject({ spec: { scratch: [{ site: 'd' }] }, rotateAbove: 3 });
+    expect(bench.intended).toMatchObject([{ kind: 'domain-key' }]);
+  });
+});
+
+describe('the deletion of a group', () => {
+  const gone = async (bench: OperatorBench, revision = 1) =>
+    operatorHandlers(bench.ports).changeGroup(
+      create(ChangeGroupRequestSchema, {
+        group: 'payments',
+        change: { kind: { case: 'delete', value: {} } },
+        revision,
+      }),
+      OPERATOR,
+    );
+  const withHistory = async (): Promise<OperatorBench> => {
+    const { rows } = database;
+    await rows.group({ domainKeyVersion: 2, highestVersion: 3 });
+    await rows.captured([generation({ number: 9n })]);
+    await rows.acknowledged('b', { epoch: 1n, number: 9n });
+    await rows.epoch({ epoch: 4n, owner: 'b', isActive: true });
+    await rows.intended({ id: 'open', kind: 'replication', site: 'b', state: { phase: 'applying' } });
+    const bench = new OperatorBench(database);
+    for (const site of ['a', 'b', 'c']) bench.hear(site, { isSeated: false });
+    return bench;
+  };
+
+  it('forgets the group, keeps its numbers, and tells every member', async () => {
+    const bench = await withHistory();
+    expect(await gone(bench)).toEqual({});
+    expect((await rejection(inForce())).code).toBe('NOT_FOUND');
+    const former = await database.store.snapshot(readFormerSeats);
+    expect(former.map(({ site, epoch, deleted }) => [site, epoch, deleted])).toEqual(
+      ['a', 'b', 'c'].map((site) => [site, 4n, true]),
+    );
+    expect((await database.rows.intent('open'))?.status).toBe('cancelled');
+    expect(await database.rows.events()).toContain('group-changed');
+    // Again: nothing to do. A group that never was there is an error.
+    expect(await gone(bench)).toEqual({});
+  });
+
+  it('is refused while a failover is under way', async () => {
+    const bench = await withHistory();
+    await database.rows.epoch({ epoch: 5n, owner: 'c' });
+    expect((await rejection(gone(bench))).code).toBe('GROUP_BUSY');
+    expect((await inForce()).epoch).toBe(4n);
+  });
+
+  it('lets a new group of the name begin above the epochs, versions and numbers of the old one', async () => {
+    const bench = await withHistory();
+    await gone(bench);
+    const spec = create(GroupSpecSchema, specMessage(SPEC));
+    const handlers = operatorHandlers(bench.ports);
+    const found = () => handlers.createGroup(create(CreateGroupRequestSchema, { spec }), OPERATOR);
+    bench.hear('c');
+    expect((await rejection(found())).code).toBe('GROUP_BUSY');
+    bench.hear('c', { isSeated: false });
+    await found();
+    const { epoch, firstEpoch, highestVersion, domainKeyVersion } = await inForce();
+    expect({ epoch, firstEpoch, highestVersion, domainKeyVersion }).toEqual({
+      epoch: 5n,
+      firstEpoch: 5n,
+      highestVersion: 3,
+      domainKeyVersion: 0,
+    });
+    expect(await database.rows.write((trx) => reserveNumber(trx, 'payments', { seen: 0n }))).toBe(10n);
     expect(bench.intended).toMatchObject([{ kind: 'domain-key' }]);
   });
 });

@@ -5,6 +5,7 @@
 import { filterMessage, type Handlers, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type ChangePlan, changeFrom, type GroupChange, obstacleError } from '../groups/changes/change.ts';
+import { planDeletion } from '../groups/changes/deletion.ts';
 import type { ChangeFacts } from '../groups/changes/facts.ts';
 import { planAddition, planRemoval } from '../groups/changes/members.ts';
 import { planScratch } from '../groups/changes/scratch.ts';
@@ -14,7 +15,14 @@ import type { EventRecord, Read, Write } from '../store/store.ts';
 import { readAcknowledged, readNewest } from '../store/tables/generations.ts';
 import { lockGroup, readGroup, readGroups, setSpec } from '../store/tables/groups.ts';
 import { endIntent, readOpenIntents } from '../store/tables/intents.ts';
-import { insertJoining, readFormerSeats, removeMember, requireLaterVersion } from '../store/tables/membership.ts';
+import {
+  deleteGroup,
+  insertJoining,
+  readFormerEpoch,
+  readFormerSeats,
+  removeMember,
+  requireLaterVersion,
+} from '../store/tables/membership.ts';
 import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
@@ -41,6 +49,7 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
   return {
     planGroupChange: async ({ group: name, change: message }, { signal }) => {
       const change = changeFrom(message);
+      if (await isGone(ports, name, change)) return {};
       await groups.agreed(name);
       const facts = await store.snapshot(async (db) => factsOf(db, await readGroup(db, name)));
       const filterEffect = await filterEffectOf(ports, facts, change, signal);
@@ -59,6 +68,7 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
 
     changeGroup: async ({ group: name, change: message, revision }, { identity }) => {
       const change = changeFrom(message);
+      if (await isGone(ports, name, change)) return {};
       await groups.agreed(name);
       let made = '';
       /** Whether anything was written. */
@@ -90,9 +100,18 @@ export function groupChangeHandlers(ports: RpcPorts): GroupChanges {
         log.info('group changed', { group: name, change: change.kind, fields: made, operator: identity.name });
         await cache.refresh();
       }
-      return { group: await groups.shown(name), operationId };
+      return change.kind === 'delete' ? {} : { group: await groups.shown(name), operationId };
     },
   };
+}
+
+/** A deletion that is repeated has nothing to do. */
+async function isGone({ store }: RpcPorts, name: string, { kind }: GroupChange): Promise<boolean> {
+  if (kind !== 'delete') return false;
+  return store.snapshot(async (db) => {
+    const isThere = (await readGroups(db, () => {})).some(({ spec }) => spec.name === name);
+    return !isThere && (await readFormerEpoch(db, name)) !== undefined;
+  });
 }
 
 /** The operation that completes a change. */
@@ -115,6 +134,8 @@ function plan(facts: ChangeFacts, change: GroupChange, filterEffect?: FilterEffe
       return planRemoval(facts, change.seat);
     case 'scratch':
       return planScratch(facts, change.seats);
+    case 'delete':
+      return planDeletion(facts);
   }
 }
 
@@ -128,6 +149,10 @@ async function perform(
     nowMs,
   }: { facts: ChangeFacts; change: GroupChange; planned: ChangePlan; nowMs: number },
 ): Promise<string> {
+  if (change.kind === 'delete') {
+    await deleteGroup(trx, group, { nowMs });
+    return 'group';
+  }
   if (change.kind === 'add-member') await insertJoining(trx, group, change.seat);
   else if (change.kind === 'remove-member') {
     const seat = [...group.members, ...group.joining].find(({ site }) => site === change.seat.site)!;

@@ -71,10 +71,10 @@ export class GroupReader {
       newest: await readNewest(db, name),
       acknowledged: await readAcknowledged(db, name),
       joiningAcknowledged: await readAcknowledgedByJoining(db, name),
-      lastPassedMs: await readLastPassed(db, name),
+      lastPassedMs: await readLastPassed(db, name, { sinceMs: group.createdMs }),
       scrubs: await readScrubs(db, name),
       open: await readOpenIntents(db, { group: name }),
-      drill: (await readDrills(db, { group: name, limit: 1 }))[0],
+      drill: (await readDrills(db, { group: name, limit: 1 })).find(({ startedMs }) => startedMs >= group.createdMs),
       failing: await readFailing(db, name, { places: placesOf(group), noFailure: NO_FAILURE }),
       refused: await readRefused(db, name),
       moves: await readDone(db, {

@@ -1,9 +1,17 @@
 /** Declaring groups, looking at them, and giving them new domain keys. */
 import { filterMessage, type Handlers, type OperatorService } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
-import { checkDistributor, checkSeats, checkSites, differences, specFrom } from '../groups/group-spec.ts';
+import {
+  checkDistributor,
+  checkReleased,
+  checkSeats,
+  checkSites,
+  differences,
+  specFrom,
+} from '../groups/group-spec.ts';
 import { activeOf } from '../model.ts';
 import { insertGroup, readGroups, setDistributor } from '../store/tables/groups.ts';
+import { readFormerEpoch } from '../store/tables/membership.ts';
 import { GroupReader } from './group-reader.ts';
 import type { RpcPorts } from './ports.ts';
 
@@ -42,6 +50,8 @@ export function groupHandlers(ports: RpcPorts): GroupHandlers {
         return { group: await groups.state(existing), operationId: '' };
       checkSites(spec, detector);
       if (existing === undefined) {
+        const formerEpoch = await store.query((db) => readFormerEpoch(db, spec.name));
+        if (formerEpoch !== undefined) checkReleased(spec, detector);
         checkSeats(
           spec,
           known.map(({ spec: other, joining }) => ({ ...other, members: [...other.members, ...joining] })),

@@ -131,7 +131,7 @@ class Bench {
 describe('a site that was removed', () => {
   const removed = (epoch: bigint, members = SPEC.members.slice(0, 2)): Bench => {
     const bench = new Bench({ members: groupOf({ ...SPEC, members }).members });
-    bench.former.push({ group: 'payments', site: 'c', serial: 'serial-c', epoch, owner: 'a' });
+    bench.former.push({ group: 'payments', site: 'c', serial: 'serial-c', epoch, owner: 'a', deleted: false });
     return bench;
   };
 
@@ -146,6 +146,13 @@ describe('a site that was removed', () => {
   it('keeps a seat of a later epoch, and one that it has again', async () => {
     expect((await removed(3n).heartbeat('c', { epoch: 4n })).released).toEqual([]);
     expect((await removed(3n, [...SPEC.members]).heartbeat('c')).released).toEqual([]);
+  });
+
+  it('gives up its seat of a deleted group although a new one of the name has a seat for it', async () => {
+    const bench = new Bench({ epoch: 4n, highestEpoch: 4n, firstEpoch: 4n });
+    bench.former.push({ group: 'payments', site: 'c', serial: 'serial-c', epoch: 3n, owner: 'a', deleted: true });
+    expect((await bench.heartbeat('c', { epoch: 3n })).released).toMatchObject([{ epoch: 3n, deleted: true }]);
+    expect((await bench.heartbeat('c', { epoch: 4n })).released).toEqual([]);
   });
 
   it('learns nothing from a database that does not know of the removal', async () => {

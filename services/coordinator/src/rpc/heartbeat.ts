@@ -138,7 +138,8 @@ function releasedAt(
   return former.filter(
     (seat) =>
       seat.site === site &&
-      !seats.some(({ spec }) => spec.name === seat.group) &&
+      // A seat in the present group of that name is not meant, unless the group was founded later.
+      !seats.some(({ spec, firstEpoch }) => spec.name === seat.group && firstEpoch <= seat.epoch) &&
       members.some(({ group, serial, epoch }) => group === seat.group && serial === seat.serial && epoch <= seat.epoch),
   );
 }

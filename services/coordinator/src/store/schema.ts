@@ -16,6 +16,7 @@ export interface Schema {
     highest_number: bigint;
     revision: number;
     rotate_above: number;
+    first_epoch: bigint;
     created_ms: bigint;
   };
   member: {
@@ -88,7 +89,23 @@ export interface Schema {
   member_refused: { grp: string; site: string; refused: Json; objects: number; at_ms: bigint };
   journal_mark: { site: string; journal: string; run: string; writes: bigint; answered: bigint };
   /** Members that were removed: an agent that was away learns it from this. */
-  former_seat: { grp: string; site: string; serial: string; epoch: bigint; owner: string; at_ms: bigint };
+  former_seat: {
+    grp: string;
+    site: string;
+    serial: string;
+    epoch: bigint;
+    owner: string;
+    at_ms: bigint;
+    is_deleted: boolean;
+  };
+  /** Groups that were deleted: one of the same name goes on above their numbers. */
+  former_group: {
+    name: string;
+    highest_epoch: bigint;
+    highest_version: number;
+    highest_number: bigint;
+    deleted_ms: bigint;
+  };
   schedule_fire: { schedule: string; fire_ms: bigint };
   timeline: { id: number; at_ms: bigint; wall_ms: bigint; boot_id: string; uptime_ms: bigint };
   /**
@@ -215,5 +232,11 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE replication_group ADD COLUMN rotate_above int NOT NULL DEFAULT 0;
   CREATE TABLE former_seat (grp text, site text, serial text NOT NULL, epoch int8 NOT NULL, owner text NOT NULL, at_ms int8 NOT NULL, PRIMARY KEY (grp, site));
+  `,
+  // Groups that were deleted. Agents remember their epochs, versions and numbers by the name of the group.
+  `
+  ALTER TABLE replication_group ADD COLUMN first_epoch int8 NOT NULL DEFAULT 1;
+  ALTER TABLE former_seat ADD COLUMN is_deleted boolean NOT NULL DEFAULT false;
+  CREATE TABLE former_group (name text PRIMARY KEY, highest_epoch int8 NOT NULL, highest_version int NOT NULL, highest_number int8 NOT NULL, deleted_ms int8 NOT NULL);
   `,
 ];

@@ -29,6 +29,7 @@ export function groupOf(spec: GroupSpec): Group {
     domainKeyVersion: 0,
     highestVersion: 0,
     rotateAbove: 0,
+    firstEpoch: 1n,
     joining: [],
     recoveryTimeMs: undefined,
     createdMs: 0,

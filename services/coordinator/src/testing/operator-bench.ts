@@ -68,12 +68,12 @@ export class OperatorBench {
   }
 
   /** The site announces itself. */
-  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a' } = {}): void {
+  hear(site: string, { errorCode = '', epoch = 1n, epochOwner = 'a', isSeated = true } = {}): void {
     const partitions = [
       { serial: `serial-${site}`, name: 'main', module: 'm.so', tokenLabel: 'main-token', errorCode },
       { serial: `scratch-${site}`, name: 'scratch', isScratch: true },
     ];
-    const members = [{ group: 'payments', epoch, epochOwner }];
+    const members = isSeated ? [{ group: 'payments', epoch, epochOwner }] : [];
     this.detector.heard(create(DescribeResponseSchema, { site, instance: site, partitions, members }), {
       address: `${site}:1`,
     });

@@ -134,6 +134,7 @@ export function situation(one: Case = {}, rest: Partial<Situation> = {}): Situat
       domainKeyVersion: 1,
       highestVersion: 1,
       rotateAbove: 0,
+      firstEpoch: 1n,
       joining: [],
       recoveryTimeMs: undefined,
       createdMs: NOW_MS - 1_000,

@@ -395,6 +395,31 @@ describe('a role', () => {
     expect(a.site.leases.remainingMs(GROUP, 1n)).toBe(0);
   });
 
+  it('founds a group in the place of a deleted one, above its epochs and without what was known of it', async () => {
+    await sites.captured();
+    const { tenure, heads } = a.site.journal;
+    const found = (by = fence(6n)) =>
+      a.call('setRole', { fence: by, serial: 'a-1', role: MemberRole.ACTIVE, founding: true });
+    tenure.release(GROUP, { epoch: 5n, owner: 'b' }, { deleted: false });
+    expect(heads.of(GROUP, 'captured')).toBeDefined();
+    expect((await rejection(found(fence(5n)))).code).toBe('EPOCH_CONFLICT');
+    expect((await rejection(found(fence(4n)))).code).toBe('EPOCH_STALE');
+    expect((await rejection(setRole(a, 'a-1', MemberRole.ACTIVE, fence(6n)))).code).toBe('ROLE_REFUSED');
+    await found();
+    expect([tenure.seat(GROUP)?.role, heads.of(GROUP, 'captured')]).toEqual(['active', undefined]);
+  });
+
+  it('forgets what it knows of a group that was deleted, and keeps its epoch', async () => {
+    await sites.captured();
+    const { tenure, heads } = a.site.journal;
+    tenure.release(GROUP, { epoch: 5n, owner: 'b' }, { deleted: true });
+    expect([tenure.seat(GROUP), heads.of(GROUP, 'captured'), tenure.fence(GROUP)?.epoch]).toEqual([
+      undefined,
+      undefined,
+      5n,
+    ]);
+  });
+
   it('is given to no scratch partition, to no partition twice, and to none that is not here', async () => {
     expect((await rejection(setRole(b, 'b-2', MemberRole.STANDBY))).code).toBe('ROLE_REFUSED');
     expect((await rejection(setRole(b, 'b-9', MemberRole.STANDBY))).code).toBe('NOT_FOUND');

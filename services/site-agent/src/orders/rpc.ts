@@ -120,7 +120,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
           });
         admit(request);
         const now = site.journal.tenure.seat(group)?.role;
-        const isFirst = now === undefined && epoch === 1n;
+        const isFirst = now === undefined && (epoch === 1n || request.founding);
         if (role === 'active' && (owner !== site.name || (now !== 'active' && !isFirst)))
           throw new AntipodeError('ROLE_REFUSED', 'only a promotion makes a member active', {
             details: { group, role: now ?? 'none' },
@@ -130,6 +130,7 @@ export function siteAgentHandlers(site: Site): Handlers<typeof SiteAgentService>
           throw new AntipodeError('ROLE_REFUSED', `this site is active in group ${group}`, {
             details: { group, epoch },
           });
+        if (now === undefined && request.founding) site.journal.tenure.found(group);
         site.journal.tenure.setSeat(group, request.serial, role);
         if (role !== 'active') site.leases.revoke(group);
         if (before !== role) site.log.info('role taken', { group, epoch, owner, role });

@@ -73,15 +73,20 @@ export class HeartbeatAnswers {
   }
 
   /** An operator has removed this site from a group. Persisted, so that it is not a standby after a restart either. */
-  #release({ group, serial, epoch, owner }: ReleasedSeat): void {
+  #release({ group, serial, epoch, owner, deleted }: ReleasedSeat): void {
     const { fences, journal, leases, log } = this.#site;
     if (journal.tenure.seat(group)?.serial !== serial) return;
     const persisted = journal.tenure.fence(group);
     if (persisted !== undefined && persisted.epoch > epoch) return;
     fences.examine({ group, epoch, owner });
-    journal.tenure.release(group, { epoch, owner });
+    journal.tenure.release(group, { epoch, owner }, { deleted });
     leases.revoke(group);
-    log.warn('this site is not a member of the group any more: an operator has removed it', { group, serial, epoch });
+    log.warn('this site is not a member of the group any more: an operator has removed it', {
+      group,
+      serial,
+      epoch,
+      deleted,
+    });
   }
 
   #learn({ group, epoch, owner }: { group: string; epoch: bigint; owner: string }): void {

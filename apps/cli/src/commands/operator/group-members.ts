@@ -78,3 +78,25 @@ export function setScratchCommand(): Command {
       return run(group, { case: 'scratch', value: { partitions: options.scratch.map(seatFrom) } }, options);
     });
 }
+
+export function deleteCommand(): Command {
+  return withChangeOptions(
+    operatorCommand('delete', 'delete a group; keys stay in every partition', [
+      'group delete payments --dry-run',
+      'group delete payments',
+    ]),
+  )
+    .argument('<group>', 'name')
+    .addHelpText(
+      'after',
+      '\nKeys of applications, domain keys and sealed generations stay where they are. The name can be used again: a new\ngroup begins above the epochs, versions and numbers of the deleted one.',
+    )
+    .action(async (group, options) => {
+      const out = output(options);
+      await withOperator(options.config, (operator) =>
+        changeGroup(operator, { group, change: { case: 'delete', value: {} }, output: out }, options),
+      );
+      if (!options.dryRun)
+        out.data({ deleted: group }, () => `group ${group} is deleted; its keys stay in every partition`);
+    });
+}

@@ -24,7 +24,7 @@ import {
   notCarriedTable,
   uncapturedTable,
 } from '../../views/group.ts';
-import { addMemberCommand, removeMemberCommand, setScratchCommand } from './group-members.ts';
+import { addMemberCommand, deleteCommand, removeMemberCommand, setScratchCommand } from './group-members.ts';
 import { updateCommand } from './group-update.ts';
 import { reseatCommand } from './reseat.ts';
 
@@ -221,6 +221,7 @@ export function groupCommand(): Command {
   group.addCommand(addMemberCommand());
   group.addCommand(removeMemberCommand());
   group.addCommand(setScratchCommand());
+  group.addCommand(deleteCommand());
   group.addCommand(reseatCommand());
   return group;
 }

@@ -23,7 +23,11 @@ export interface ScratchChange {
   readonly seats: readonly Seat[];
 }
 
-export type GroupChange = SettingsChange | MemberAddition | MemberRemoval | ScratchChange;
+export interface Deletion {
+  readonly kind: 'delete';
+}
+
+export type GroupChange = SettingsChange | MemberAddition | MemberRemoval | ScratchChange | Deletion;
 
 export interface ChangePlan {
   /** The declaration that the plan was made for. */
@@ -52,6 +56,7 @@ export function changeFrom(message: GroupChangeMessage | undefined): GroupChange
   if (kind?.case === 'addMember') return { kind: 'add-member', seat: seatOf(kind.value) };
   if (kind?.case === 'removeMember') return { kind: 'remove-member', seat: seatOf(kind.value) };
   if (kind?.case === 'scratch') return { kind: 'scratch', seats: kind.value.partitions.map(seatOf) };
+  if (kind?.case === 'delete') return { kind: 'delete' };
   throw new AntipodeError('REQUEST_INVALID', 'change is missing, or unknown to this version of the coordinator', {
     details: { field: 'change' },
   });

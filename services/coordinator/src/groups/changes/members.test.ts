@@ -127,7 +127,7 @@ describe('a member that is removed', () => {
   });
 
   it('changes nothing for a site that was removed, and fails for one that never was there', () => {
-    const former = [{ group: 'payments', ...d, epoch: 1n, owner: 'a' }];
+    const former = [{ group: 'payments', ...d, epoch: 1n, owner: 'a', deleted: false }];
     expect(remove('d', {}, { former }).changes).toEqual([]);
     expect(thrown(() => remove('d')).code).toBe('NOT_FOUND');
     expect(thrown(() => remove('d', {}, { former: [{ ...former[0]!, group: 'cards' }] })).code).toBe('NOT_FOUND');

@@ -21,16 +21,19 @@ export async function domainKey(
     case 'seat-members': {
       // The first active member is seated by order; later ones are promoted.
       const toSeat = group.members.filter(
-        ({ role, site }) => !(role === 'active' && group.epoch > 1n) && isWanted(context, group, site),
+        ({ role, site }) => !(role === 'active' && group.epoch > group.firstEpoch) && isWanted(context, group, site),
       );
       await Promise.all(
         toSeat.map(({ site, serial, role }) =>
-          context
-            .agent(site)
-            .setRole(
-              { fence: fenceOf(group, intent), serial, role: roleNumber(role) },
-              { timeoutMs: ORDER_TIMEOUT_MS },
-            ),
+          context.agent(site).setRole(
+            {
+              fence: fenceOf(group, intent),
+              serial,
+              role: roleNumber(role),
+              founding: group.epoch === group.firstEpoch && group.domainKeyVersion === 0,
+            },
+            { timeoutMs: ORDER_TIMEOUT_MS },
+          ),
         ),
       );
       return { type: 'seated' };

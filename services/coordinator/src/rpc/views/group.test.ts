@@ -34,6 +34,7 @@ const GROUP: Group = {
   domainKeyVersion: 2,
   highestVersion: 2,
   rotateAbove: 0,
+  firstEpoch: 1n,
   joining: [],
   recoveryTimeMs: 900,
   createdMs: 0,

@@ -63,12 +63,18 @@ export async function readDrills(
   }));
 }
 
-export async function readLastPassed(db: Read, group: string): Promise<number | undefined> {
+/** Since the group was declared: another one may have had its name. */
+export async function readLastPassed(
+  db: Read,
+  group: string,
+  { sinceMs }: { sinceMs: number },
+): Promise<number | undefined> {
   const row = await db
     .selectFrom('drill')
     .select('started_ms')
     .where('grp', '=', group)
     .where('passed', '=', true)
+    .where('started_ms', '>=', BigInt(Math.round(sinceMs)))
     .orderBy('started_ms', 'desc')
     .limit(1)
     .executeTakeFirst();

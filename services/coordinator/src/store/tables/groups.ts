@@ -132,6 +132,7 @@ function groupFrom(row: GroupRow, members: readonly Schema['member'][]): Group {
     createdMs: Number(row.created_ms),
     revision: row.revision,
     rotateAbove: row.rotate_above,
+    firstEpoch: row.first_epoch,
   };
 }
 
@@ -160,17 +161,21 @@ export async function lockGroup(trx: Write, name: string): Promise<Group> {
 const lock = (trx: Write, name: string): Promise<unknown> =>
   trx.selectFrom('replication_group').select('name').where('name', '=', name).forUpdate().execute();
 
+/** Above every epoch, version and number of a group of this name that was deleted: agents remember them. */
 export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): Promise<void> {
+  const former = await trx.selectFrom('former_group').selectAll().where('name', '=', spec.name).executeTakeFirst();
+  const firstEpoch = (former?.highest_epoch ?? 0n) + 1n;
   await trx
     .insertInto('replication_group')
     .values({
       name: spec.name,
       spec: toJson(spec),
       domain_key_version: 0,
-      highest_version: 0,
-      highest_number: 0n,
+      highest_version: former?.highest_version ?? 0,
+      highest_number: former?.highest_number ?? 0n,
       revision: 1,
       rotate_above: 0,
+      first_epoch: firstEpoch,
       created_ms: BigInt(nowMs),
     })
     .execute();
@@ -183,7 +188,7 @@ export async function insertGroup(trx: Write, spec: GroupSpec, nowMs: number): P
       .execute();
   }
   await insertEpoch(trx, spec.name, {
-    epoch: 1n,
+    epoch: firstEpoch,
     owner: spec.members[0]!.site,
     reason: 'created',
     isActive: true,

@@ -9,11 +9,20 @@ export interface FormerSeat extends Seat {
   /** The highest epoch of the group at that moment: an agent that knows a later one has a seat again. */
   readonly epoch: bigint;
   readonly owner: string;
+  /** The whole group was deleted. */
+  readonly deleted: boolean;
 }
 
 export async function readFormerSeats(db: Read): Promise<FormerSeat[]> {
   const rows = await db.selectFrom('former_seat').selectAll().orderBy('grp').orderBy('site').execute();
-  return rows.map(({ grp, site, serial, epoch, owner }) => ({ group: grp, site, serial, epoch, owner }));
+  return rows.map(({ grp, site, serial, epoch, owner, is_deleted }) => ({
+    group: grp,
+    site,
+    serial,
+    epoch,
+    owner,
+    deleted: is_deleted,
+  }));
 }
 
 /** A seat that counts for nothing until {@link seatJoined}. */
@@ -64,7 +73,7 @@ export async function removeMember(
     .where('site', '=', site)
     .where('status', 'in', ['open', 'parked'])
     .execute();
-  const seat = { serial, epoch, owner, at_ms: BigInt(nowMs) };
+  const seat = { serial, epoch, owner, at_ms: BigInt(nowMs), is_deleted: false };
   await trx
     .insertInto('former_seat')
     .values({ grp, site, ...seat })
@@ -81,4 +90,57 @@ export async function requireLaterVersion(trx: Write, { spec, highestVersion }: 
     .set({ rotate_above: highestVersion })
     .where('name', '=', spec.name)
     .execute();
+}
+
+/** Deletes a group. Events and drills stay: they are the record of what was. */
+export async function deleteGroup(trx: Write, group: Group, { nowMs }: { nowMs: number }): Promise<void> {
+  const { spec, members, joining, highestEpoch, highestOwner, highestVersion } = group;
+  const { name } = spec;
+  const { highest_number } = await trx
+    .selectFrom('replication_group')
+    .select('highest_number')
+    .where('name', '=', name)
+    .executeTakeFirstOrThrow();
+  const former = {
+    highest_epoch: highestEpoch,
+    highest_version: highestVersion,
+    highest_number,
+    deleted_ms: BigInt(nowMs),
+  };
+  await trx
+    .insertInto('former_group')
+    .values({ name, ...former })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet(former))
+    .execute();
+  // Sites that were removed before learn of the deletion like all others.
+  await trx
+    .updateTable('former_seat')
+    .set({ epoch: highestEpoch, owner: highestOwner, is_deleted: true })
+    .where('grp', '=', name)
+    .execute();
+  for (const { site, serial } of [...members, ...joining]) {
+    const seat = { serial, epoch: highestEpoch, owner: highestOwner, at_ms: BigInt(nowMs), is_deleted: true };
+    await trx
+      .insertInto('former_seat')
+      .values({ grp: name, site, ...seat })
+      .onConflict((conflict) => conflict.columns(['grp', 'site']).doUpdateSet(seat))
+      .execute();
+  }
+  // Operations under way end. Those that have ended would count for a group of the same name.
+  await trx
+    .updateTable('intent')
+    .set({ status: 'cancelled', updated_ms: BigInt(nowMs) })
+    .where('grp', '=', name)
+    .where('status', 'in', ['open', 'parked'])
+    .execute();
+  await trx.deleteFrom('intent').where('grp', '=', name).where('status', '!=', 'cancelled').execute();
+  for (const table of ['acknowledgement', 'generation', 'epoch', 'member', 'scrub', 'member_refused'] as const)
+    await trx.deleteFrom(table).where('grp', '=', name).execute();
+  await trx.deleteFrom('replication_group').where('name', '=', name).execute();
+}
+
+/** The highest epoch of a group of this name that was deleted; undefined where none was. */
+export async function readFormerEpoch(db: Read, name: string): Promise<bigint | undefined> {
+  const row = await db.selectFrom('former_group').select('highest_epoch').where('name', '=', name).executeTakeFirst();
+  return row?.highest_epoch;
 }

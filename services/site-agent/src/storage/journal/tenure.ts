@@ -20,6 +20,20 @@ export interface Seat {
   readonly unaccounted: number;
 }
 
+/** Tables that describe a partition by the generations of a group. Sealed generations and own keys stay. */
+const OF_A_LINE = [
+  'head',
+  'divergent',
+  'held',
+  'accepted',
+  'restored',
+  'restored_object',
+  'namesake',
+  'refused',
+  'not_carried',
+  'untried',
+] as const;
+
 export class TenureRecords {
   readonly #statements: Statements;
   readonly #heads: HeadRecords;
@@ -88,12 +102,22 @@ export class TenureRecords {
    * This site is not a member of the group any more. Its epoch stays: no order of an earlier tenure is ever taken. What
    * describes the partition stays too, for the day on which the site is a member again.
    */
-  release(group: string, fence: PersistedFence): void {
+  release(group: string, fence: PersistedFence, { deleted }: { deleted: boolean }): void {
     this.#statements.transaction(() => {
       this.#raise(group, fence);
       this.#statements.run('DELETE FROM member WHERE grp = ?', group);
       this.#statements.run('DELETE FROM quarantine WHERE grp = ?', group);
+      if (deleted) this.#forgetLine(group);
     });
+  }
+
+  /** The first tenure of a group. The records of a former group of its name describe nothing in this one. */
+  found(group: string): void {
+    this.#statements.transaction(() => this.#forgetLine(group));
+  }
+
+  #forgetLine(group: string): void {
+    for (const table of OF_A_LINE) this.#statements.run(`DELETE FROM ${table} WHERE grp = ?`, group);
   }
 
   /** A seat as an operator wants it, under a tenure of its own, which also ends a quarantine: all of it or nothing. */
