@@ -11,8 +11,9 @@ import { SealedGroup } from '@antipode/hsm-core/testing';
 import { PROGRAMS } from '@antipode/site-agent';
 import { type CheckedPartition, checkOf } from '@antipode/site-agent/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { endProcessesOf } from '../../support/children.ts';
 import { enrolTogether, TestMember } from '../../support/members.ts';
-import { type BlockKind, type ProgramSection, readPage } from '../../support/programs-page.ts';
+import { type BlockKind, type ProgramSection, readPage, sectionsOf } from '../../support/programs-page.ts';
 import { makeToken, SOFTHSM_MODULE, temporaryFolder } from '../../support/tokens.ts';
 
 const sections = readPage();
@@ -122,6 +123,7 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
+  endProcessesOf(desk);
   await Promise.all([a, b].map((site) => site?.member.close()));
   for (const folder of [desk, pins]) rmSync(folder, { recursive: true, force: true });
 });
@@ -131,6 +133,15 @@ it('shows at least eight programs, each with a key that it makes and uses', () =
   const whole = sections.filter((section) => kinds.every((kind) => outputs(section, kind).length > 0));
   expect(whole.map(({ program }) => program)).toEqual(sections.map(({ program }) => program));
   expect(whole.length).toBeGreaterThanOrEqual(PROGRAMS_MIN);
+});
+
+it('refuses a page with a block that it would not run', () => {
+  const section = (fences: string): string => `## A program\n\n${fences}`;
+  const use = '```sh use\ntrue\n```\n';
+  const text = '```text\ndone\n```\n';
+  expect(sectionsOf(section(use + text))).toMatchObject([{ program: 'A program', blocks: [{ output: 'done\n' }] }]);
+  for (const wrong of [use, use + use, `\`\`\`sh\ntrue\n\`\`\`\n`, `\`\`\`sh once\ntrue\n\`\`\`\n${text}`])
+    expect(() => sectionsOf(section(wrong))).toThrow('A program: ');
 });
 
 it('names the programs whose settings `partition check` shows', () => {
