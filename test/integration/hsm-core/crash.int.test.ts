@@ -59,6 +59,7 @@ describe('half-made keys', () => {
     );
     a.token.tool('--keygen', '--key-type', 'aes:32', '--id', '03', '--label', 'aes', ...usable);
     a.token.tool('--keygen', '--key-type', 'GENERIC:32', '--id', '04', '--label', 'generic', ...usable);
+    a.token.tool('--keygen', '--key-type', 'GENERIC:77', '--id', '05', '--label', 'odd', ...usable);
     const target = await group.captured(a);
     await group.apply(b, target);
     await b.provider.close();
@@ -83,9 +84,9 @@ describe('half-made keys', () => {
     journal.begin(target.generation.entries.map(intentOf));
     const before = (await others(b)).length;
     const { proof } = await group.verify(b, target, { journal });
-    expect([proof.failed, before - (await others(b)).length]).toEqual([4, 4]);
+    expect([proof.failed, before - (await others(b)).length]).toEqual([5, 5]);
     const { applied, unaccounted } = await group.apply(b, target, { journal });
-    expect([applied.length, unaccounted, journal.openIntents()]).toEqual([4, foreign, []]);
+    expect([applied.length, unaccounted, journal.openIntents()]).toEqual([5, foreign, []]);
     expect((await group.verify(b, target)).proof.failed).toBe(0);
   });
 

@@ -236,6 +236,7 @@ describe('a secret that wrapping would change', () => {
     expect(reasonsOf(first)).toEqual([]);
     expect(entryOf(first, 'odd')).toMatchObject({ sizeBits: 104, dataKeyId: first.generation.dataKeys[0]!.id });
     expect(entryOf(first, 'even')).not.toHaveProperty('dataKeyId');
+    expect(a.provider.sessionObjectCount).toBe(0);
     odd.attributes = { ...odd.attributes, label: Buffer.from('renamed') };
     const { sealed, sealedObjects } = await capture();
     expect([entryOf(sealed!, 'renamed').blobSha256, sealedObjects]).toEqual([entryOf(first, 'odd').blobSha256, 0]);
