@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { CKA, CKK, CKM, CKO, mechanism, type Template } from '@antipode/cryptoki';
-import { rehearse, type SealedGeneration, scrub } from '@antipode/hsm-core';
+import { rehearse, type SealedGeneration, scrub, type Tombstone } from '@antipode/hsm-core';
 import { MemberGroup } from '@antipode/hsm-core/testing';
 import { hex, systemClock } from '@antipode/runtime';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -101,8 +101,15 @@ describe('secrets that wrapping would change', () => {
     expect(sealedOf(second)).toEqual(sealedOf(first));
     expect([...digestsIn(pair.b).keys()].sort()).toEqual(['renamed', 'second']);
     await pair.source.destroy(odd!);
-    await pair.replicate();
+    const third = await pair.replicate();
     expect([...digestsIn(pair.b).keys()]).toEqual(['second']);
+    // An operator brings it back: its tombstone has all that opens it.
+    const [{ entry, dataKey }] = third.generation.tombstones as [Tombstone];
+    const entries = [entry];
+    const dataKeys = [dataKey!];
+    const restored = { ...third, generation: { ...third.generation, entries, dataKeys, tombstones: [] } };
+    expect((await pair.group.apply(pair.b, restored)).applied).toEqual([entry.objectId]);
+    expect([...digestsIn(pair.b).keys()].sort()).toEqual(['renamed', 'second']);
   });
 
   it('are sealed again under another domain key, and no standby makes them again for it', async () => {
