@@ -4,7 +4,7 @@
  */
 import { createCipheriv, createECDH, createHash, type KeyObject, randomBytes } from 'node:crypto';
 import type { Attributes } from '../model/attributes.ts';
-import type { Handle } from '../model/object.ts';
+import type { Handle, KeyType } from '../model/object.ts';
 import type { BatchOutcome, HsmProvider, UnwrapItem } from '../provider/provider.ts';
 
 /** RFC 5649, section 3. */
@@ -109,7 +109,7 @@ export function all({ handles, failure }: BatchOutcome): readonly Handle[] {
   throw new Error(`item ${failure.index}: ${failure.code} ${failure.returnValue ?? ''}`);
 }
 
-export const secretKey = (keyType: 'aes' | 'generic-secret', secret: Uint8Array, attributes: Attributes): Planted => ({
+export const secretKey = (keyType: KeyType, secret: Uint8Array, attributes: Attributes): Planted => ({
   objectClass: 'secret-key',
   keyType,
   secret,

@@ -6,7 +6,7 @@ import type { Planted, SoftwareDomain } from '../software-domain.ts';
 /**
  * Things that a device cannot do:
  *
- * - `rsa`, `p-384`: it has no such keys.
+ * - `rsa`, `p-384`, `des3`, `hmac-keys`: it has no such keys.
  * - `data-objects`: it keeps none.
  * - `second-key-per-id`: it keeps one key of a class per CKA_ID.
  * - `restrictions`: it cannot forbid copies and destruction.
@@ -16,6 +16,8 @@ import type { Planted, SoftwareDomain } from '../software-domain.ts';
 export type Lack =
   | 'rsa'
   | 'p-384'
+  | 'des3'
+  | 'hmac-keys'
   | 'data-objects'
   | 'second-key-per-id'
   | 'restrictions'

@@ -13,6 +13,13 @@ export const AES: Attributes = { encrypt: true, decrypt: true };
 export const ecPair = (namedCurve: 'P-256' | 'P-384'): { privateKey: KeyObject; publicKey: KeyObject } =>
   generateKeyPairSync('ec', { namedCurve });
 
+/** Three parts of 8 bytes. Each byte has seven bits of the key, and one that makes its parity odd (FIPS 46-3). */
+const des3Value = (): Uint8Array =>
+  randomBytes(24).map((byte) => {
+    const ones = (byte >> 1).toString(2).replaceAll('0', '').length;
+    return (byte & 0xfe) | (ones % 2 === 0 ? 1 : 0);
+  });
+
 /** A name, a fresh key and one use that such a key has. */
 type Kind = readonly [name: string, planted: Planted, use: keyof Attributes];
 
@@ -20,6 +27,8 @@ type Kind = readonly [name: string, planted: Planted, use: keyof Attributes];
 export const kindsOf = ({ has }: Pick<Chapter, 'has'>): Kind[] => [
   ['AES', secretKey('aes', randomBytes(32), {}), 'encrypt'],
   ['a generic secret', secretKey('generic-secret', randomBytes(32), {}), 'sign'],
+  ...(has('des3') ? [['DES3', secretKey('des3', des3Value(), {}), 'encrypt'] as const] : []),
+  ...(has('hmac-keys') ? [['a key for HMAC', secretKey('sha256-hmac', randomBytes(32), {}), 'sign'] as const] : []),
   ['EC P-256', plantedKey(ecPair('P-256'), {}), 'sign'],
   ...(has('p-384') ? [['EC P-384', plantedKey(ecPair('P-384'), {}), 'derive'] as const] : []),
   ...(has('rsa')
