@@ -1,12 +1,20 @@
 import { MemberRole } from '@antipode/protocol';
+import { rejection } from '@antipode/runtime/testing';
 import { describe, expect, it } from 'vitest';
 import type { Group } from '../../model.ts';
 import type { SiteStatus } from '../../sites/detector.ts';
+import { useVersion } from '../../store/tables/groups.ts';
+import { updateIntent } from '../../store/tables/intents.ts';
+import { insertJoining, removeMember } from '../../store/tables/membership.ts';
+import { testDatabase } from '../../testing/database.ts';
+import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { groupOf, SPEC } from '../../testing/group.ts';
 import { siteView } from '../../testing/site-views.ts';
 import { type Case, generation, kinds, situation } from '../../testing/situation.ts';
 import { plan } from '../planner.ts';
-import { lackOf } from './effects.ts';
+import { lackOf, memberJoin } from './effects.ts';
+
+const database = testDatabase();
 
 const SEAT = { site: 'd', serial: 'serial-d' };
 const GROUP = { ...groupOf(SPEC), domainKeyVersion: 3, highestVersion: 3, rotateAbove: 2, joining: [SEAT] };
@@ -102,5 +110,58 @@ describe('what is due while a site joins', () => {
         ),
       ),
     ).toEqual([]);
+  });
+});
+
+describe('the operation of a site that joins', () => {
+  const JOINING = { site: 'd', serial: 'serial-d' };
+  const join = (bench: EffectsBench) => memberJoin(bench.context, intentOf('d'));
+  const ready = async (): Promise<EffectsBench> => {
+    const group = await database.rows.group({ domainKeyVersion: 1, highestVersion: 1 });
+    await database.rows.captured([generation({ domainKeyVersion: 2 })]);
+    await database.rows.write(async (trx) => {
+      await insertJoining(trx, group, JOINING);
+      await useVersion(trx, 'payments', 2);
+    });
+    const bench = new EffectsBench(database);
+    bench.said.set('d', { serial: 'serial-d', role: MemberRole.STANDBY, domainKeyVersion: 2 });
+    return bench;
+  };
+  const votes = async () => (await database.rows.readGroup()).members.map(({ site }) => site);
+
+  it('gives it its vote when it has acknowledged the newest generation, and not before', async () => {
+    const bench = await ready();
+    const error = await rejection(join(bench));
+    expect([error.code, error.message, await votes()]).toEqual([
+      'GROUP_BUSY',
+      expect.stringContaining('has not acknowledged generation 4'),
+      ['a', 'b', 'c'],
+    ]);
+    await database.rows.acknowledged('d', { epoch: 1n, number: 4n });
+    await database.rows.intended({ id: 'move', kind: 'failover', state: { phase: 'requested' } });
+    expect((await rejection(join(bench))).message).toContain('a failover or a reseat is under way');
+    await database.rows.write((trx) => updateIntent(trx, 'move', { status: 'done' }, 0));
+    expect(await join(bench)).toEqual({ type: 'joined' });
+    const { spec, joining, revision } = await database.rows.readGroup();
+    expect([await votes(), spec.members.length, joining, revision]).toEqual([['a', 'b', 'c', 'd'], 4, [], 3]);
+    expect(await database.rows.events()).toContain('member-joined');
+    expect(await join(bench)).toEqual({ type: 'joined' });
+  });
+
+  it('seats it where its agent does not know, and gives up where it was removed', async () => {
+    const bench = await ready();
+    bench.said.set('d', { serial: 'serial-d', role: MemberRole.FENCED });
+    await rejection(join(bench));
+    expect(bench.orders).toMatchObject([{ site: 'd', method: 'setRole', request: { role: MemberRole.STANDBY } }]);
+    const group = await database.rows.readGroup();
+    await database.rows.write((trx) => removeMember(trx, group, { ...JOINING, nowMs: 0 }));
+    expect((await rejection(join(bench))).code).toBe('NOT_FOUND');
+  });
+
+  it('ends with the error that keeps the domain key from it', async () => {
+    const bench = await ready();
+    await database.rows.intended({ id: 'key', kind: 'domain-key', state: { phase: 'incomplete' } });
+    await database.rows.write((trx) => updateIntent(trx, 'key', { status: 'parked', errorCode: 'PEER_NOT_PINNED' }, 0));
+    expect((await rejection(join(bench))).code).toBe('PEER_NOT_PINNED');
   });
 });

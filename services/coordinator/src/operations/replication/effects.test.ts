@@ -1,6 +1,9 @@
 import { fromHex } from '@antipode/runtime';
 import { rejection } from '@antipode/runtime/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { readKnown } from '../../store/tables/generations.ts';
+import { readGroup } from '../../store/tables/groups.ts';
+import { insertJoining, removeMember, seatJoined } from '../../store/tables/membership.ts';
 import { testDatabase } from '../../testing/database.ts';
 import { EffectsBench, intentOf } from '../../testing/effects-bench.ts';
 import { SPEC } from '../../testing/group.ts';
@@ -97,6 +100,26 @@ describe('bringing a generation to a standby', () => {
     for (const type of ['apply', 'verify'] as const) expect((await rejection(replicate(type))).code).toBe('GROUP_BUSY');
     expect(bench.orders).toEqual([]);
     expect(await replicate('acknowledge')).toEqual({ type: 'acknowledged' });
+  });
+
+  it('is not acknowledged by a site that was removed meanwhile', async () => {
+    await declare();
+    const group = await database.rows.readGroup();
+    await database.rows.write((trx) => removeMember(trx, group, { site: 'b', serial: 'serial-b', nowMs: 0 }));
+    expect((await rejection(replicate('acknowledge'))).code).toBe('ROLE_REFUSED');
+    expect(await database.rows.acknowledgements()).toEqual([]);
+  });
+
+  it('protects nobody by the acknowledgement of a site that joins, until it has joined', async () => {
+    await declare({ spec: { ...SPEC, members: SPEC.members.filter(({ site }) => site !== 'b') } });
+    const seat = { site: 'b', serial: 'serial-b' };
+    await database.rows.write(async (trx) => insertJoining(trx, await readGroup(trx, 'payments'), seat));
+    expect(await replicate('acknowledge')).toEqual({ type: 'acknowledged' });
+    const isAcknowledged = () =>
+      database.store.query(async (db) => (await readKnown(db, 'payments')).map((one) => one.isAcknowledged));
+    expect([await database.rows.acknowledgements(), await isAcknowledged()]).toEqual([[], [false]]);
+    await database.rows.write(async (trx) => seatJoined(trx, await readGroup(trx, 'payments'), seat));
+    expect([await database.rows.acknowledgements(), await isAcknowledged()]).toEqual([['b 4'], [true]]);
   });
 
   it('is not acknowledged once a later epoch was issued, nor under an epoch that has followed its own', async () => {

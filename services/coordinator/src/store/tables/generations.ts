@@ -112,11 +112,18 @@ export interface Known {
 /** More than anybody can lose: what lies further back is behind every member that has acknowledged anything newer. */
 const KNOWN_MAX = 500;
 
+/** No site has this name. */
+const NOBODY = '';
+
 /**
  * The newest generations on record, and the newest that each member has acknowledged; newest last. An older generation
  * that a member holds is found by {@link readGeneration}.
  */
 export async function readKnown(db: Read, group: string): Promise<Known[]> {
+  // Read before, since a join would look at a member for each acknowledgement.
+  const joining = (
+    await db.selectFrom('member').select('site').where('grp', '=', group).where('role', '=', JOINING).execute()
+  ).map(({ site }) => site);
   // The limit first, then one look into an index for each: an EXISTS may be answered from every acknowledgement there is.
   const rows = await db
     .selectFrom((eb) =>
@@ -133,16 +140,11 @@ export async function readKnown(db: Read, group: string): Promise<Known[]> {
       (eb) =>
         eb
           .selectFrom('acknowledgement')
-          .innerJoin('member', (member) =>
-            member
-              .onRef('member.grp', '=', 'acknowledgement.grp')
-              .onRef('member.site', '=', 'acknowledgement.site')
-              .on('member.role', '!=', JOINING),
-          )
           .select('acknowledgement.site')
           .whereRef('acknowledgement.grp', '=', 'newest.grp')
           .whereRef('acknowledgement.epoch', '=', 'newest.epoch')
           .whereRef('acknowledgement.number', '=', 'newest.number')
+          .where('acknowledgement.site', 'not in', [...joining, NOBODY])
           .limit(1)
           .as('held'),
       (join) => join.onTrue(),
