@@ -49,6 +49,19 @@ describe('the import rules', () => {
       `import { x } from '../../coordinator/src/model.ts';`,
     ],
     ['insides are for tests', 'services/site-agent/src/a.ts', `import { x } from '@antipode/runtime/testing';`],
+    ['insides are for tests', 'services/coordinator/src/a.ts', `import { x } from './testing/cluster.ts';`],
+    ['insides are for tests', 'services/coordinator/src/a.ts', `import { x } from './b.test.ts';`],
+    ['templates count', 'services/coordinator/src/a.ts', 'await import(`@antipode/hsm-core`);'],
+    ['the target is in sight', 'services/coordinator/src/a.ts', `await import(name);`],
+    [
+      'the target is in sight',
+      'services/coordinator/src/a.ts',
+      `await import(new URL('../a.ts', import.meta.url).href);`,
+    ],
+    ['the target is in sight', 'services/coordinator/src/a.ts', `import.meta.resolve('@antipode/hsm-core');`],
+    ['the target is in sight', 'services/coordinator/src/a.ts', `const load = createRequire(import.meta.url);`],
+    ['paths are relative', 'services/coordinator/src/a.ts', `import '/opt/antipode/packages/hsm-core/src/index.ts';`],
+    ['statements', 'services/coordinator/src/a.ts', `const rows = db?.selectFrom('site');`],
     ['a part without a rule', 'packages/new/src/a.ts', 'export const a = 1;'],
   ])('are broken where %s is not kept', (_rule, path, source) => {
     expect(broken(path, source)).toHaveLength(1);
@@ -78,6 +91,12 @@ describe('the rules of time and chance', () => {
     'globalThis.setInterval(work, 5);',
     'const wait = promisify(setImmediate);',
     'const text = `a${`b${Date.now()}`}c`;',
+    'const now = Date?.now();',
+    'const now = new Date;',
+    'const now = Date();',
+    'const nowMs = performance.now();',
+    'const nowNs = process.hrtime.bigint();',
+    'const signal = AbortSignal.timeout(5);',
     'const half = total / 2; const now = Date.now(); // /',
   ])('are broken by %s', (source) => {
     expect(broken('services/site-agent/src/a.ts', source)).toHaveLength(1);

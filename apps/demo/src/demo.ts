@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path';
 import { FailoverPolicy, type GroupState, MemberRole } from '@antipode/protocol';
+import { systemClock } from '@antipode/runtime';
 import { exportSigningKey, makeKeyAtB, makeKeys, makeOneMoreKey, signAndVerify } from './applications.ts';
 import type { DemoCommands, Operator } from './commands.ts';
 import { inventory, lostObjects, type TokenObject, without } from './inventory.ts';
@@ -212,14 +213,14 @@ export class Demo {
   }
 
   async #loseSiteA(operator: Operator): Promise<{ to: string; epoch: number; recoveryTimeMs: number; proved: number }> {
-    const lostAtMs = performance.now();
+    const lostAtMs = systemClock.monotonicMs();
     await this.#places.site('a').agent?.killAll();
     this.#story.detail('no order is given to anybody from here on');
     const place = await this.#places.until('another site is active', TIMEOUT_MS, async () => {
       const answer = await operator.resolve({ group: GROUP });
       return answer.site === 'a' ? undefined : answer;
     });
-    const measuredMs = Math.round(performance.now() - lostAtMs);
+    const measuredMs = Math.round(systemClock.monotonicMs() - lostAtMs);
     const { operations } = await operator.getStatus({});
     const outcome = operations.find(({ kind }) => kind === 'failover')?.outcome;
     const proved = outcome?.case === 'failover' ? (outcome.value.provedObjects ?? 0) : 0;

@@ -100,9 +100,9 @@ export class Places {
 
   /** Asks until there is an answer. A coordinator that is still starting is not a failure. */
   async until<T>(what: string, timeoutMs: number, ask: () => Promise<T | undefined | false>): Promise<T> {
-    const endMs = performance.now() + timeoutMs;
+    const endMs = systemClock.monotonicMs() + timeoutMs;
     let last: unknown;
-    while (performance.now() < endMs) {
+    while (systemClock.monotonicMs() < endMs) {
       try {
         const answer = await ask();
         if (answer) return answer;

@@ -1,8 +1,10 @@
 /** Tells the demonstration as it goes: numbered steps with their time, and what was seen. */
 
+import { systemClock } from '@antipode/runtime';
+
 export class Story {
   readonly #write: (text: string) => void;
-  readonly #startedMs = performance.now();
+  readonly #startedMs = systemClock.monotonicMs();
   #step = '';
   #count = 0;
 
@@ -16,7 +18,7 @@ export class Story {
   }
 
   get elapsedMs(): number {
-    return Math.round(performance.now() - this.#startedMs);
+    return Math.round(systemClock.monotonicMs() - this.#startedMs);
   }
 
   say(text: string): void {
@@ -30,10 +32,10 @@ export class Story {
   async chapter<T>(title: string, work: () => Promise<T>): Promise<T> {
     this.#step = title;
     this.#count += 1;
-    const startedMs = performance.now();
+    const startedMs = systemClock.monotonicMs();
     this.#write(`\n${String(this.#count).padStart(3)}.  ${title}`);
     const result = await work();
-    this.#write(`      (${((performance.now() - startedMs) / 1_000).toFixed(1)} s)`);
+    this.#write(`      (${((systemClock.monotonicMs() - startedMs) / 1_000).toFixed(1)} s)`);
     return result;
   }
 }

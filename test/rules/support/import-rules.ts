@@ -3,7 +3,7 @@
  * across services, read the clock and wait.
  */
 import { dirname, join } from 'node:path/posix';
-import { importsOf, type Token, tokensOf } from './tokens.ts';
+import { importsOf, isText, type Token, tokensOf } from './tokens.ts';
 import type { SourceFile } from './tree.ts';
 
 export interface Violation {
@@ -57,7 +57,12 @@ const GLOBALS = new Set(['globalThis', 'global']);
 export function violationsOf({ path, source }: SourceFile): Violation[] {
   const tokens = tokensOf(source);
   if (isTest(path)) return testViolations(path, tokens);
-  return [...importViolations(path, tokens), ...queryViolations(path, tokens), ...timeViolations(path, tokens)];
+  return [
+    ...importViolations(path, tokens),
+    ...hiddenImports(path, tokens),
+    ...queryViolations(path, tokens),
+    ...timeViolations(path, tokens),
+  ];
 }
 
 function isTest(path: string): boolean {
@@ -82,13 +87,29 @@ function importViolations(path: string, tokens: readonly Token[]): Violation[] {
   });
 }
 
+/** Imports whose target no rule can see: it is computed, or a function other than `import` loads it. */
+function hiddenImports(path: string, tokens: readonly Token[]): Violation[] {
+  const hides = (at: number): boolean => {
+    const [text, next, , end] = tokens.slice(at, at + 4).map((token) => token.text);
+    if (text === 'createRequire') return true;
+    if (text !== 'import') return false;
+    if (next === '.') return tokens[at + 2]?.text === 'meta' && tokens[at + 4]?.text === 'resolve';
+    return (
+      next === '(' && !(tokens[at + 2] !== undefined && isText(tokens[at + 2]!) && [')', ',', 'as'].includes(end ?? ''))
+    );
+  };
+  return tokens.flatMap(({ line }, at) =>
+    hides(at) ? [{ path, line, rule: 'an import names its target in one string' }] : [],
+  );
+}
+
 /** The methods that begin a statement in kysely. Other code calls a function of the store instead. */
 const STATEMENTS = new Set(['selectFrom', 'insertInto', 'updateTable', 'deleteFrom', 'mergeInto']);
 
 function queryViolations(path: string, tokens: readonly Token[]): Violation[] {
   if (HOMES['kysely']!.some((home) => path.startsWith(home))) return [];
   return tokens.flatMap(({ text, line }, at) =>
-    STATEMENTS.has(text) && tokens[at - 1]?.text === '.'
+    STATEMENTS.has(text) && ['.', '?.'].includes(tokens[at - 1]?.text ?? '')
       ? [{ path, line, rule: `${text} belongs in ${HOMES['kysely']![0]}` }]
       : [],
   );
@@ -102,6 +123,8 @@ interface ImportAt {
 
 function brokenRule({ path, part, from }: ImportAt): string | undefined {
   const target = from.startsWith('.') ? partOf(join(dirname(path), from)) : PART_OF_PACKAGE[packageOf(from)];
+  if (/^(?:[/#]|file:)/.test(from)) return `an import by path is relative, not ${from}`;
+  if (from.startsWith('.') && isTest(join(dirname(path), from))) return `only tests import ${from}`;
   if (from.startsWith('.')) return target === part ? undefined : `${part} reaches out of its folder: ${from}`;
   if (from.startsWith('@antipode/') && target === undefined) return `unknown part of ours: ${from}`;
   if (target !== undefined && target !== part && PARTS[part]?.includes(target) !== true) {
@@ -140,10 +163,17 @@ function usedTime(tokens: readonly Token[], at: number): string | undefined {
   const isProperty = ['.', '?.'].includes(textAt(-1) ?? '') && !GLOBALS.has(textAt(-2) ?? '');
   const text = textAt(0) ?? '';
   if (isProperty) return undefined;
-  if (text === 'Date' && textAt(1) === '.' && textAt(2) === 'now') return 'Date.now only through a Clock';
-  if (text === 'Date' && textAt(-1) === 'new' && textAt(1) === '(' && textAt(2) === ')') {
+  const isCalled = textAt(1) === '(';
+  if (text === 'Date' && ['.', '?.'].includes(textAt(1) ?? '') && textAt(2) === 'now') {
+    return 'Date.now only through a Clock';
+  }
+  if (text === 'Date' && textAt(-1) === 'new' && (!isCalled || textAt(2) === ')')) {
     return 'new Date() without a time only through a Clock';
   }
+  if (text === 'Date' && textAt(-1) !== 'new' && isCalled) return 'Date() only through a Clock';
+  if (text === 'performance' && textAt(1) === '.') return 'performance.now only through a Clock';
+  if (text === 'process' && ['hrtime', 'uptime'].includes(textAt(2) ?? '')) return 'a clock only through a Clock';
+  if (text === 'AbortSignal' && textAt(2) === 'timeout') return 'AbortSignal.timeout only through a Clock';
   if (text === 'Math' && textAt(1) === '.' && textAt(2) === 'random') return 'Math.random only through a Prng';
   if (TIMERS.has(text) && textAt(1) !== ':') return `${text} only through a Clock`;
   return undefined;

@@ -72,15 +72,17 @@ export function importsOf(tokens: readonly Token[]): Import[] {
       before === 'from' ||
       before === 'import' ||
       (before === '(' && (beforeThat === 'import' || beforeThat === 'require'));
-    return isImport ? [{ from: token.text, line: token.line }] : [];
+    return isImport ? [{ from: textOf(token), line: token.line }] : [];
   });
 }
 
 /** Every string in a source, without its quotes. */
 export function stringsOf(tokens: readonly Token[]): string[] {
-  return tokens.filter(isText).map(({ text }) => text.replace(/^`|`$/g, ''));
+  return tokens.filter(isText).map(textOf);
 }
 
-function isText({ kind }: Token): boolean {
+export function isText({ kind }: Token): boolean {
   return kind === SyntaxKind.StringLiteral || kind === SyntaxKind.NoSubstitutionTemplateLiteral;
 }
+
+const textOf = ({ text }: Token): string => text.replace(/^`|`$/g, '');
