@@ -20,8 +20,8 @@ A command is a noun and then a verb. Each has \`--help\`.
 
 - Data goes to standard output. Progress, warnings and errors go to standard error.
 - With \`--json\` the data is JSON, and an error is one line of JSON.
-- Commands that ask the coordinator find \`operator.yaml\` by \`--config\`, \`$ANTIPODE_CONFIG\`, this folder, or
-  \`~/.config/antipode\`, in this order.
+- Commands that ask the coordinator use the file that \`--config\` or \`$ANTIPODE_CONFIG\` names. Else they look for
+  \`operator.yaml\` and then \`application.yaml\` in this folder, and for \`operator.yaml\` in \`~/.config/antipode\`.
 - Commands that work at a site find \`agent.yaml\` by \`--config\`, or in this folder.
 - A command that destroys or gives up something first says so and asks. \`--yes\` answers for scripts.
 

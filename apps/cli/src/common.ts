@@ -63,13 +63,14 @@ export function command(name: string, description: string, examples: readonly st
   });
 }
 
+/** Each is looked for in this order. An application may call only `resolve`, `status` and `run`. */
+export const OPERATOR_CONFIG_HELP =
+  'operator.yaml or application.yaml (default: $ANTIPODE_CONFIG, ./operator.yaml, ./application.yaml, ~/.config/antipode/operator.yaml)';
+
 /** A command that asks the coordinator. */
 export function operatorCommand(name: string, description: string, examples: readonly string[]): Command {
   return command(name, description, examples)
-    .option(
-      '-c, --config <file>',
-      'operator.yaml (default: $ANTIPODE_CONFIG, ./operator.yaml, ~/.config/antipode/operator.yaml)',
-    )
+    .option('-c, --config <file>', OPERATOR_CONFIG_HELP)
     .option(...JSON_OPTION);
 }
 

@@ -1,6 +1,6 @@
 import { systemClock } from '@antipode/runtime';
 import type { Command } from 'commander';
-import { command, seconds } from '../../common.ts';
+import { command, OPERATOR_CONFIG_HELP, seconds } from '../../common.ts';
 import { Launcher, PASSED_ON } from '../../launcher.ts';
 import { loadOperatorConfig, operatorConfigFile } from '../../operator.ts';
 import { PlaceFinder } from '../../place.ts';
@@ -10,16 +10,17 @@ const EVERY_S = 1;
 const GRACE_S = 10;
 
 export function launchCommand(): Command {
-  return command('run', 'run a program with the token of a group, and again elsewhere when the group moves', [
-    'run payments -- nginx -g "daemon off;"',
-    'run payments --at a --config application/application.yaml -- /usr/local/bin/signer',
-  ])
+  return command(
+    'run',
+    'run a program with the token of a group, and restart it with the new token when the group moves',
+    [
+      'run payments -- nginx -g "daemon off;"',
+      'run payments --at a --config application/application.yaml -- /usr/local/bin/signer',
+    ],
+  )
     .argument('<group>', 'replication group')
     .argument('<command...>', 'program with its arguments, after --')
-    .option(
-      '-c, --config <file>',
-      'application.yaml or operator.yaml (default: $ANTIPODE_CONFIG, ./operator.yaml, ./application.yaml, ~/.config/antipode/operator.yaml)',
-    )
+    .option('-c, --config <file>', OPERATOR_CONFIG_HELP)
     .option('--at <site>', 'run the program only while this site is the active one')
     .option('--every <seconds>', 'how often to ask where the group is served', seconds, EVERY_S)
     .option('--grace <seconds>', 'how long the program may take to end before it is killed', seconds, GRACE_S)
@@ -30,9 +31,9 @@ The program finds in its environment: ANTIPODE_GROUP, ANTIPODE_SITE, ANTIPODE_EP
 ANTIPODE_TOKEN_LABEL, ANTIPODE_TOKEN_SERIAL, ANTIPODE_URI (RFC 7512), and the module again as PKCS11_MODULE_PATH
 (libp11) and PKCS11_PROVIDER_MODULE (pkcs11-provider). It never finds a PIN there.
 
-It is started once a site serves the group. When the group moves, it gets SIGTERM, is killed after --grace, and is
-started again with the new token. While nobody can say where the group is served, it goes on as it is. Signals are
-passed on to it, and its exit status is that of this command.`,
+The program starts once a site serves the group. When the group moves, the program gets SIGTERM, is killed after
+--grace, and is started again with the new token. While nobody can say where the group is served, the program keeps
+running as it is. Signals are passed on to the program. Its exit status becomes that of this command.`,
     )
     .action(async (group, [program, ...args], { config, at, every, grace }) => {
       const finder = new PlaceFinder(loadOperatorConfig(operatorConfigFile(config)));

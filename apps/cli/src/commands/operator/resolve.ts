@@ -60,10 +60,10 @@ export function resolveCommand(): Command {
     'resolve payments --config application/application.yaml --json',
   ])
     .argument('<group>', 'replication group')
-    .option('--wait', 'wait until a site serves the group and nothing speaks against it')
+    .option('--wait', 'wait until a site serves the group and there is nothing to warn of')
     .option(
       '--timeout <seconds>',
-      `how long to wait for an answer; with --wait, in all (default: ${READ_MS / 1_000}; with --wait, without end)`,
+      `how long to wait for an answer; with --wait, in all (default: ${READ_MS / 1_000}; with --wait, no limit)`,
       seconds,
     )
     .addOption(
@@ -73,7 +73,7 @@ export function resolveCommand(): Command {
     )
     .addHelpText(
       'after',
-      `\nExits with ${EXIT.degraded} and prints a warning if that site is not up, its partition has an error, or the answer\ncan be old. Where the configuration names the agent of this site, that agent answers while no coordinator\ndoes: with what it heard last, and how long ago.`,
+      `\nExits with ${EXIT.degraded} and prints a warning if that site is not up, its partition has an error, or the answer\ncan be old. Where the configuration names the agent of this site, that agent answers while no coordinator\ndoes. It gives the place that it heard last, and how long ago that was.`,
     )
     .action(async (group, options) => {
       const { wait = false, timeout, format } = options;

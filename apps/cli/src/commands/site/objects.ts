@@ -30,7 +30,7 @@ export function objectCommands(): Command[] {
 function checkCommand(): Command {
   const made = command(
     'check',
-    'show which objects a group would protect, which not, and what to change; change nothing',
+    'show which objects a group would protect, which it would not, and what to change; change nothing',
     [
       'partition check main --config site-a/agent.yaml',
       'partition check main --exclude-label "local-*" --config site-a/agent.yaml',
