@@ -2,7 +2,7 @@ import { thrown } from '@antipode/runtime/testing';
 import { InvalidArgumentError } from 'commander';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { collect, parseCoordinator, seatFrom, seconds } from './common.ts';
+import { collect, count, days, parseCoordinator, percent, seatFrom, seconds } from './common.ts';
 
 const RUN = { seed: 20_260_101, numRuns: 200 };
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,20}$/);
@@ -66,6 +66,29 @@ describe('a number of seconds', () => {
 
   it.each(['', ' ', '0', '-1', 'soon', '5m', 'Infinity', 'NaN'])('must not be "%s"', (text) => {
     expect(() => seconds(text)).toThrow(InvalidArgumentError);
+  });
+});
+
+describe('a count, a number of days and a percentage', () => {
+  it.each([
+    [count, '5', 5],
+    [days, '0.5', 0.5],
+    [percent, '100', 100],
+  ] as const)('%o takes %s', (parse, text, value) => {
+    expect(parse(text)).toBe(value);
+  });
+
+  it.each([
+    [count, '1.5'],
+    [count, '0'],
+    [days, '0'],
+    [days, '1e300'],
+    [days, 'soon'],
+    [percent, '0'],
+    [percent, '9.5'],
+    [percent, '101'],
+  ] as const)('%o refuses %s', (parse, text) => {
+    expect(() => parse(text)).toThrow(InvalidArgumentError);
   });
 });
 

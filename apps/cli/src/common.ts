@@ -161,3 +161,18 @@ export function count(text: string): number {
     throw new InvalidArgumentError('It must be a whole number above 0.');
   return value;
 }
+
+/** Days that cross the wire as milliseconds. */
+export function days(text: string): number {
+  const value = Number(text);
+  if (!(value > 0) || !Number.isSafeInteger(Math.round(value * 86_400_000)))
+    throw new InvalidArgumentError('It must be a number of days above 0.');
+  return value;
+}
+
+export function percent(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 100)
+    throw new InvalidArgumentError('It must be a whole number from 1 to 100.');
+  return value;
+}

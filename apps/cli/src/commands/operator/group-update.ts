@@ -1,7 +1,16 @@
 import { FailoverPolicy, type GroupState } from '@antipode/protocol';
 import { AntipodeError } from '@antipode/runtime';
 import { type Command, Option } from 'commander';
-import { collect, operatorCommand, seconds, TIMEOUT_S_DEFAULT, wholeSeconds } from '../../common.ts';
+import {
+  collect,
+  count,
+  days,
+  operatorCommand,
+  percent,
+  seconds,
+  TIMEOUT_S_DEFAULT,
+  wholeSeconds,
+} from '../../common.ts';
 import { type DeletionOptions, deletionsOf } from '../../deletion-options.ts';
 import { type Change, changeGroup } from '../../group-change.ts';
 import { withOperator } from '../../operator.ts';
@@ -85,9 +94,13 @@ export function updateCommand(): Command {
       'read every partition completely at least this often; 0 for the default',
       wholeSecondsOrZero,
     )
-    .option('--deleted-retention <days>', 'keep deleted objects sealed at least this long', seconds)
-    .option('--loss-objects <count>', 'hold a capture that would lose more objects than this', seconds)
-    .option('--loss-percent <percent>', 'hold it only if that is also more than this share of all objects', seconds)
+    .option('--deleted-retention <days>', 'keep deleted objects sealed at least this long', days)
+    .option('--loss-objects <count>', 'hold a capture that would lose more objects than this', count)
+    .option(
+      '--loss-percent <percent>',
+      'and more than this share of all objects; both limits must be exceeded',
+      percent,
+    )
     .addOption(
       new Option('--failover <policy>', 'what to do when the active site is lost').choices(['manual', 'automatic']),
     )

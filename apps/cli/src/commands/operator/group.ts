@@ -4,7 +4,10 @@ import { type Command, Option } from 'commander';
 import {
   collect,
   command,
+  count,
+  days,
   operatorCommand,
+  percent,
   readCommand,
   seatFrom,
   seconds,
@@ -85,20 +88,16 @@ export function groupCommand(): Command {
         'read every partition completely at least this often; by default a week',
         wholeSeconds,
       )
-      .option(
-        '--deleted-retention <days>',
-        'keep deleted objects sealed at least this long; by default 30 days',
-        seconds,
-      )
+      .option('--deleted-retention <days>', 'keep deleted objects sealed at least this long; by default 30 days', days)
       .option(
         '--loss-objects <count>',
         'hold a capture that would lose more objects than this, or replace more keys under their names; by default 5',
-        seconds,
+        count,
       )
       .option(
         '--loss-percent <percent>',
-        'hold it only if that is also more than this share of all objects; by default 10',
-        seconds,
+        'and more than this share of all objects; both limits must be exceeded; by default 10',
+        percent,
       )
       .addOption(
         new Option('--failover <policy>', 'what to do when the active site is lost')
